@@ -1,0 +1,126 @@
+/*
+ * The only header that the bindings are generated from.
+ *
+ * It wraps DPDK's static inline functions, which have no symbol to link to, and gives ports a form of our own, so that the
+ * differences between DPDK releases (22.11 to 25.11) stay in shim.c. Structures here are plain and ours; of DPDK's own
+ * only rte_mbuf is shared with Rust, and its layout is checked there against the LR_MBUF_* constants.
+ */
+#ifndef LINERATE_SHIM_H
+#define LINERATE_SHIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rte_mbuf.h>
+
+/* Layout of struct rte_mbuf in the DPDK compiled against. */
+enum lr_mbuf_layout {
+	LR_MBUF_SIZE = sizeof(struct rte_mbuf),
+	LR_MBUF_BUF_ADDR = offsetof(struct rte_mbuf, buf_addr),
+	LR_MBUF_DATA_OFF = offsetof(struct rte_mbuf, data_off),
+	LR_MBUF_REFCNT = offsetof(struct rte_mbuf, refcnt),
+	LR_MBUF_NB_SEGS = offsetof(struct rte_mbuf, nb_segs),
+	LR_MBUF_PORT = offsetof(struct rte_mbuf, port),
+	LR_MBUF_OL_FLAGS = offsetof(struct rte_mbuf, ol_flags),
+	LR_MBUF_PACKET_TYPE = offsetof(struct rte_mbuf, packet_type),
+	LR_MBUF_PKT_LEN = offsetof(struct rte_mbuf, pkt_len),
+	LR_MBUF_DATA_LEN = offsetof(struct rte_mbuf, data_len),
+	LR_MBUF_HEADROOM = RTE_PKTMBUF_HEADROOM,
+	LR_MBUF_PORT_INVALID = RTE_MBUF_PORT_INVALID,
+};
+
+enum lr_limit {
+	LR_NAME_BYTES = 64,
+	LR_XSTAT_NAME_BYTES = 64,
+};
+
+/* What a port is and can do. Speeds in bit/s, 0 when unknown; sizes in bytes. */
+struct lr_port_info {
+	char device[LR_NAME_BYTES];
+	char driver[LR_NAME_BYTES];
+	uint8_t mac[6];
+	uint8_t link_up;
+	int32_t numa_node;
+	uint64_t link_bps;
+	uint16_t max_rx_queues;
+	uint16_t max_tx_queues;
+	uint16_t mtu;
+	uint16_t max_mtu;
+	uint16_t rx_desc_min, rx_desc_max, rx_desc_align;
+	uint16_t tx_desc_min, tx_desc_max, tx_desc_align;
+};
+
+struct lr_port_stats {
+	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes;
+	uint64_t rx_missed, rx_errors, tx_errors, rx_nombuf;
+};
+
+struct lr_xstat {
+	char name[LR_XSTAT_NAME_BYTES];
+	uint64_t value;
+};
+
+/* EAL and logging */
+int lr_eal_init(int argc, char **argv);
+int lr_eal_cleanup(void);
+const char *lr_version(void);
+int lr_errno(void);
+const char *lr_strerror(int error);
+/* Sends DPDK's log to standard error from now on and keeps its first message of level error or worse. */
+int lr_log_capture(void);
+/* The kept message, or an empty string. Valid until the process ends. */
+const char *lr_log_first_error(void);
+
+/* lcores */
+unsigned int lr_main_lcore(void);
+/* The worker lcore after `lcore` (UINT32_MAX: the first), or UINT32_MAX when there is none. */
+unsigned int lr_next_worker(unsigned int lcore);
+unsigned int lr_current_lcore(void);
+/* CPU of the lcore, or -1 when it may run on several. */
+int lr_lcore_cpu(unsigned int lcore);
+int lr_launch(int (*function)(void *), void *argument, unsigned int lcore);
+int lr_wait(unsigned int lcore);
+int lr_lcore_idle(unsigned int lcore);
+
+/* clock */
+uint64_t lr_ticks(void);
+uint64_t lr_tick_hz(void);
+
+/* ports; functions that return int give 0 or a negative errno */
+uint16_t lr_port_count(void);
+/* The first port from `from` on, or UINT16_MAX. */
+uint16_t lr_port_next(uint16_t from);
+int lr_port_get_info(uint16_t port, struct lr_port_info *info);
+/* One RX and TX queue each at least. MTU 0 leaves the port's default. RSS over addresses and ports is set up for several RX queues. */
+int lr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu);
+/* The port may round the numbers of descriptors; what it chose is written back. */
+int lr_port_adjust_descriptors(uint16_t port, uint16_t *rx, uint16_t *tx);
+int lr_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool);
+int lr_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors);
+int lr_port_start(uint16_t port);
+int lr_port_stop(uint16_t port);
+int lr_port_close(uint16_t port);
+int lr_port_get_stats(uint16_t port, struct lr_port_stats *stats);
+/* Number of extended statistics, or negative errno. Fills at most `capacity`. */
+int lr_port_get_xstats(uint16_t port, struct lr_xstat *stats, unsigned int capacity);
+
+/* buffers */
+struct rte_mempool *lr_pool_create(const char *name, unsigned int buffers, unsigned int cache, uint16_t data_room,
+				   int numa_node);
+void lr_pool_free(struct rte_mempool *pool);
+unsigned int lr_pool_available(const struct rte_mempool *pool);
+unsigned int lr_pool_size(const struct rte_mempool *pool);
+/* Copies the bytes into every buffer of the pool, behind the headroom. The pool must be at rest. */
+void lr_pool_stamp(struct rte_mempool *pool, const void *bytes, uint32_t length);
+/* Takes all `count` buffers or none (then -ENOENT). Their lengths and flags are not initialised. */
+int lr_buffers_take(struct rte_mempool *pool, struct rte_mbuf **buffers, unsigned int count);
+void lr_buffers_free(struct rte_mbuf **buffers, unsigned int count);
+
+/* packets */
+uint16_t lr_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **buffers, uint16_t count);
+uint16_t lr_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **buffers, uint16_t count);
+/* Bare transmit loop: allocate, send, free what was not taken, `bursts` times. Returns frames sent. The yardstick of the benchmarks. */
+uint64_t lr_bare_tx_loop(uint16_t port, uint16_t queue, struct rte_mempool *pool, uint16_t length, uint16_t burst,
+			 uint64_t bursts);
+
+#endif

@@ -1,0 +1,19 @@
+//! Raw bindings to DPDK, as far as Linerate needs it.
+//!
+//! Everything goes through the C shim in `shim/`: it gives DPDK's inline functions a symbol and hides the differences between
+//! releases. The functions carry their documentation in `shim/shim.h`. Nothing here is safe; the safe layer is the
+//! `dpdk` folder of the data plane.
+
+#![no_std]
+
+mod mbuf;
+
+pub use mbuf::{rte_mbuf, rte_mempool};
+
+#[allow(missing_docs, non_camel_case_types, non_upper_case_globals, non_snake_case)]
+#[allow(unreachable_pub, unnameable_types, clippy::all, clippy::undocumented_unsafe_blocks)]
+mod bindings {
+    include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
+}
+
+pub use bindings::*;

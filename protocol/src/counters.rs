@@ -1,0 +1,105 @@
+//! Counters at an instant, from both sources: Linerate's own and the port's.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the port itself counts (ethdev's basic statistics), since the trial was armed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct PortCounters {
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes received, without frame check sequence.
+    pub rx_bytes: u64,
+    /// Bytes sent, without frame check sequence.
+    pub tx_bytes: u64,
+    /// Frames the port dropped because the receive queue was full.
+    pub rx_missed: u64,
+    /// Erroneous frames received.
+    pub rx_errors: u64,
+    /// Frames that failed to be sent.
+    pub tx_errors: u64,
+    /// Receive buffers that could not be allocated.
+    pub rx_nombuf: u64,
+}
+
+impl PortCounters {
+    /// Counts since `earlier`. `None` when a counter went backwards: the port was reset in between (memif does so when its
+    /// peer leaves), and the difference would be meaningless.
+    pub fn since(&self, earlier: &PortCounters) -> Option<PortCounters> {
+        Some(PortCounters {
+            rx_packets: self.rx_packets.checked_sub(earlier.rx_packets)?,
+            tx_packets: self.tx_packets.checked_sub(earlier.tx_packets)?,
+            rx_bytes: self.rx_bytes.checked_sub(earlier.rx_bytes)?,
+            tx_bytes: self.tx_bytes.checked_sub(earlier.tx_bytes)?,
+            rx_missed: self.rx_missed.checked_sub(earlier.rx_missed)?,
+            rx_errors: self.rx_errors.checked_sub(earlier.rx_errors)?,
+            tx_errors: self.tx_errors.checked_sub(earlier.tx_errors)?,
+            rx_nombuf: self.rx_nombuf.checked_sub(earlier.rx_nombuf)?,
+        })
+    }
+}
+
+/// What transmitting lcores count, summed over them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct TransmitCounters {
+    /// Frames the port accepted.
+    pub packets: u64,
+    /// Their bytes, without frame check sequence.
+    pub bytes: u64,
+    /// Times the port accepted less than it was offered because its queue was full.
+    pub queue_full: u64,
+    /// Times no buffer was free.
+    pub no_mbuf: u64,
+}
+
+/// What receiving lcores count, summed over them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ReceiveCounters {
+    /// Frames taken from the port, of any kind.
+    pub frames: u64,
+    /// Their bytes, without frame check sequence.
+    pub bytes: u64,
+    /// First copies of this trial's frames: the received packets of the result.
+    pub packets: u64,
+    /// Further copies of frames already received.
+    pub duplicates: u64,
+    /// Frames that arrived after a later one of their flow (RFC 4737), duplicates not counted.
+    pub out_of_order: u64,
+    /// Linerate's frames of another trial.
+    pub stale: u64,
+    /// Frames that are not Linerate's.
+    pub foreign: u64,
+}
+
+/// Counters of one agent at an instant. Cumulative since the trial was armed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sample {
+    /// Trial the sample belongs to.
+    pub trial: u32,
+    /// Instant on the agent's monotonic clock, in nanoseconds.
+    pub at_ns: u64,
+    /// Transmitting side; absent on a receiver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transmit: Option<TransmitCounters>,
+    /// Receiving side; absent on a transmitter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receive: Option<ReceiveCounters>,
+    /// The port's own counters; absent when the port was reset during the trial.
+    pub port: Option<PortCounters>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_was_reset_has_no_difference() {
+        let early = PortCounters { rx_packets: 10, ..PortCounters::default() };
+        let late = PortCounters { rx_packets: 25, rx_missed: 1, ..PortCounters::default() };
+        let delta = PortCounters { rx_packets: 15, rx_missed: 1, ..PortCounters::default() };
+        assert_eq!(late.since(&early), Some(delta));
+        assert_eq!(early.since(&late), None);
+    }
+}

@@ -1,0 +1,307 @@
+//! How the controller and an agent talk: JSON Lines over one TCP connection.
+//!
+//! The controller sends [`Request`]s, each with an id; the agent answers each with one [`Reply`] of the same id and, in
+//! between, sends [`Event`]s. The first request must be `hello` with the right version and token; until then
+//! nothing else is answered. A line is at most [`MAX_LINE_BYTES`] long. See `docs/protocol.md` for an example.
+
+use serde::{Deserialize, Serialize};
+
+use crate::counters::Sample;
+use crate::mac::MacAddr;
+use crate::report::TrialReport;
+use crate::state::AgentState;
+use crate::trial::{Drain, TrialSpec};
+
+/// Version of these messages; both sides must have the same.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// Longest line either side accepts, in bytes, newline included.
+pub const MAX_LINE_BYTES: usize = 1 << 20;
+/// Environment variable that holds the token when no token file is given.
+pub const TOKEN_VARIABLE: &str = "LINERATE_TOKEN";
+
+/// A request of the controller.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Repeated in the reply.
+    pub id: u64,
+    /// What is asked.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+/// What a controller may ask.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", content = "params", rename_all = "lowercase")]
+pub enum Command {
+    /// Must come first.
+    Hello(Hello),
+    /// Keeps the agent from taking the controller for gone, and tells the agent's clock.
+    Ping,
+    /// Accept a trial: idle → prepared.
+    Prepare(Box<TrialSpec>),
+    /// Launch the lcores: prepared → armed.
+    Arm,
+    /// Begin: armed → running.
+    Start,
+    /// End: running → finished, after the drain if one is given; prepared, armed → idle.
+    Stop(Stop),
+    /// Hand out the report of a finished trial.
+    Report,
+    /// The report is safe: finished → idle.
+    Acknowledge(Acknowledge),
+    /// End the agent program, once idle or with whatever it holds given up.
+    Shutdown,
+}
+
+/// Parameters of `hello`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`] of the controller.
+    pub protocol: u32,
+    /// The shared secret.
+    pub token: String,
+}
+
+impl std::fmt::Debug for Hello {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never into a log.
+        f.debug_struct("Hello").field("protocol", &self.protocol).finish_non_exhaustive()
+    }
+}
+
+/// Parameters of `stop`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// Go on counting until the counters settle.
+    #[serde(default)]
+    pub drain: Option<Drain>,
+}
+
+/// Parameters of `acknowledge`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledge {
+    /// The trial whose report is safe.
+    pub trial: u32,
+}
+
+/// A line of the agent: a reply or an event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FromAgent {
+    /// Comes by itself.
+    Event(Event),
+    /// Answers a request.
+    Reply(Reply),
+}
+
+/// The answer to one request: exactly one of `result` and `error`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// Id of the request; absent when the request was too broken to have one.
+    pub id: Option<u64>,
+    /// Present on success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Outcome>,
+    /// Present on failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<WireError>,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Answer to `hello`.
+    Welcome(Box<Welcome>),
+    /// Answer to `ping`.
+    Pong(Pong),
+    /// Answer to everything that moves the agent: where it stands now.
+    State(AgentState),
+    /// Answer to `report`.
+    Report(Box<TrialReport>),
+}
+
+/// What an agent says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// [`PROTOCOL_VERSION`] of the agent.
+    pub protocol: u32,
+    /// Version of the agent program.
+    pub agent: String,
+    /// Version of DPDK it runs on.
+    pub dpdk: String,
+    /// Where it stands.
+    pub state: AgentState,
+    /// The finished trial whose report waits, if one does.
+    pub waiting: Option<u32>,
+    /// The port it serves.
+    pub port: PortInfo,
+    /// Its clock.
+    pub clock: ClockInfo,
+    /// Worker lcores, in the order of use.
+    pub lcores: Vec<u32>,
+    /// True when packet memory is not in hugepages.
+    pub no_huge: bool,
+}
+
+/// A port, as ethdev and sysfs describe it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortInfo {
+    /// ethdev's number.
+    pub port: u16,
+    /// Device name: a PCI address or a virtual device's name.
+    pub device: String,
+    /// Poll mode driver.
+    pub driver: String,
+    /// Ethernet address.
+    pub mac: MacAddr,
+    /// NUMA node; absent for devices without one.
+    pub numa_node: Option<u32>,
+    /// Link speed in bit/s; absent when the port reports none.
+    pub link_bps: Option<u64>,
+    /// True when the link is up.
+    pub link_up: bool,
+    /// Most receive queues.
+    pub max_rx_queues: u16,
+    /// Most transmit queues.
+    pub max_tx_queues: u16,
+    /// Maximum transmission unit now in force, in bytes: frame without Ethernet header and check sequence.
+    pub mtu: u16,
+    /// Descriptors per receive queue: smallest and largest allowed.
+    pub rx_descriptors: (u16, u16),
+    /// Descriptors per transmit queue: smallest and largest allowed.
+    pub tx_descriptors: (u16, u16),
+    /// Kernel driver that the PCI device is bound to; absent for virtual devices.
+    pub kernel_driver: Option<String>,
+}
+
+/// An agent's clock, as far as others need it to compare times.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClockInfo {
+    /// The kernel's boot id: two agents with the same one run on the same kernel and read the same counter.
+    pub boot_id: String,
+    /// Counter that probes carry, such as `tsc`.
+    pub source: String,
+    /// Its frequency in Hz.
+    pub tick_hz: u64,
+    /// True when the counter runs at one rate on all CPUs, whatever their power state.
+    pub invariant: bool,
+    /// The agent's monotonic clock while answering, in nanoseconds.
+    pub now_ns: u64,
+}
+
+/// Answer to `ping`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// The agent's monotonic clock while answering, in nanoseconds.
+    pub now_ns: u64,
+    /// Where it stands.
+    pub state: AgentState,
+    /// True when the link is up.
+    pub link_up: bool,
+}
+
+/// What an agent sends by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", content = "data", rename_all = "lowercase")]
+pub enum Event {
+    /// Counters at an instant, while a trial runs.
+    Sample(Box<Sample>),
+    /// The trial with this name came to its end.
+    Finished(Acknowledge),
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct WireError {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people: the thing, the reason, the remedy.
+    pub message: String,
+}
+
+/// Kinds of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorCode {
+    /// The line is not a request.
+    Malformed,
+    /// The line is longer than [`MAX_LINE_BYTES`].
+    TooLong,
+    /// The line or the hello did not come in time.
+    TooSlow,
+    /// The token is missing or wrong.
+    Unauthorized,
+    /// The other side speaks another version.
+    Version,
+    /// Another controller is connected.
+    Busy,
+    /// The agent's state does not allow it.
+    IllegalStep,
+    /// The trial cannot be run as asked.
+    Refused,
+    /// The port or an lcore failed.
+    Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_look_as_documented() {
+        let hello = Request { id: 1, command: Command::Hello(Hello { protocol: 1, token: "secret".into() }) };
+        let line = serde_json::to_string(&hello).unwrap();
+        assert_eq!(line, r#"{"id":1,"method":"hello","params":{"protocol":1,"token":"secret"}}"#);
+        assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), hello);
+        assert!(!format!("{hello:?}").contains("secret"), "a token must not reach a log");
+
+        for (line, command) in [
+            (r#"{"id":2,"method":"ping"}"#, Command::Ping),
+            (r#"{"id":3,"method":"stop","params":{}}"#, Command::Stop(Stop::default())),
+            (
+                r#"{"id":4,"method":"acknowledge","params":{"trial":7}}"#,
+                Command::Acknowledge(Acknowledge { trial: 7 }),
+            ),
+        ] {
+            assert_eq!(serde_json::from_str::<Request>(line).unwrap().command, command);
+        }
+    }
+
+    #[test]
+    fn replies_and_events_are_told_apart() {
+        let reply = r#"{"id":5,"result":{"state":"armed"}}"#;
+        let event = r#"{"event":"finished","data":{"trial":3}}"#;
+        let error = r#"{"id":null,"error":{"code":"malformed","message":"no"}}"#;
+        assert!(matches!(
+            serde_json::from_str(reply).unwrap(),
+            FromAgent::Reply(Reply { id: Some(5), result: Some(Outcome::State(AgentState::Armed)), .. })
+        ));
+        assert!(matches!(serde_json::from_str(event).unwrap(), FromAgent::Event(Event::Finished(_))));
+        assert!(matches!(
+            serde_json::from_str(error).unwrap(),
+            FromAgent::Reply(Reply { id: None, error: Some(_), .. })
+        ));
+    }
+
+    #[test]
+    fn broken_lines_are_errors() {
+        for line in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            r#"{"id":1}"#,
+            r#"{"id":1,"method":"dance"}"#,
+            r#"{"id":-1,"method":"ping"}"#,
+            r#"{"id":1,"method":"hello","params":{"protocol":1}}"#,
+            r#"{"id":1,"method":"acknowledge","params":{"trial":1,"extra":2}}"#,
+        ] {
+            assert!(serde_json::from_str::<Request>(line).is_err(), "{line}");
+        }
+    }
+}
