@@ -1,1 +1,7 @@
-fn main(){}
+//! `linerate-dataplane`: see the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    linerate_dataplane::command::main(std::env::args().skip(1).collect())
+}

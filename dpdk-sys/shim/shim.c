@@ -31,18 +31,26 @@ int lr_errno(void) { return rte_errno; }
 const char *lr_strerror(int error) { return rte_strerror(error); }
 
 static char first_error[512];
+static char early_log[16384];
+static size_t early_log_used;
+
+/* Appends without the end, so that the buffer always stays a string. */
+static size_t keep(char *buffer, size_t size, size_t used, const char *text, size_t length)
+{
+	size_t room = size - 1 - used;
+	size_t kept = length < room ? length : room;
+	memcpy(buffer + used, text, kept);
+	buffer[used + kept] = '\0';
+	return used + kept;
+}
 
 static ssize_t log_write(void *cookie, const char *text, size_t length)
 {
 	(void)cookie;
 	int level = rte_log_cur_msg_loglevel();
-	if (first_error[0] == '\0' && level > 0 && level <= (int)RTE_LOG_ERR) {
-		size_t kept = length < sizeof(first_error) - 1 ? length : sizeof(first_error) - 1;
-		memcpy(first_error, text, kept);
-		while (kept > 0 && (first_error[kept - 1] == '\n' || first_error[kept - 1] == ' '))
-			kept--;
-		first_error[kept] = '\0';
-	}
+	if (first_error[0] == '\0' && level > 0 && level <= (int)RTE_LOG_ERR)
+		keep(first_error, sizeof(first_error), 0, text, length);
+	early_log_used = keep(early_log, sizeof(early_log), early_log_used, text, length);
 	size_t done = 0;
 	while (done < length) {
 		ssize_t n = write(STDERR_FILENO, text + done, length - done);
@@ -67,6 +75,7 @@ int lr_log_capture(void)
 }
 
 const char *lr_log_first_error(void) { return first_error; }
+const char *lr_log_early(void) { return early_log; }
 
 /* ---- lcores ---- */
 

@@ -66,10 +66,11 @@ int lr_eal_cleanup(void);
 const char *lr_version(void);
 int lr_errno(void);
 const char *lr_strerror(int error);
-/* Sends DPDK's log to standard error from now on and keeps its first message of level error or worse. */
+/* Sends DPDK's log to standard error from now on; keeps its first 16 KB and its first message of level error or worse. */
 int lr_log_capture(void);
-/* The kept message, or an empty string. Valid until the process ends. */
+/* What was kept, or empty strings. Valid until the process ends. */
 const char *lr_log_first_error(void);
+const char *lr_log_early(void);
 
 /* lcores */
 unsigned int lr_main_lcore(void);

@@ -19,6 +19,8 @@ pub struct FrameSize(#[schemars(range(min = 64, max = 9000))] u16);
 impl FrameSize {
     /// The smallest frame, as a size.
     pub const MIN_FRAME: FrameSize = FrameSize(64);
+    /// Its bytes without the frame check sequence.
+    pub const MIN_FRAME_PORT_BYTES: usize = 60;
     /// Smallest frame of Ethernet.
     pub const MIN: u32 = 64;
     /// Largest frame that profiles may ask for.

@@ -1,0 +1,300 @@
+//! What an agent's messages mean: the trial it holds, and where that stands.
+
+use linerate_protocol::message::{
+    Acknowledge, ClockInfo, Command, ErrorCode, Event, Outcome, PROTOCOL_VERSION, Pong, Welcome, WireError,
+};
+use linerate_protocol::profile::MAX_FLOWS;
+use linerate_protocol::report::{Ended, TrialReport};
+use linerate_protocol::state::{AgentState, Step};
+use linerate_protocol::trial::{RoleSpec, TrialSpec};
+
+use crate::clock::{boot_id, invariant_counter, monotonic_ns};
+use crate::core::drain::Drainer;
+use crate::dpdk::eal;
+use crate::trial::{Active, Bench, Order, Prepared, TrialError};
+
+const INTERVAL_RANGE_MS: std::ops::RangeInclusive<u32> = 10..=3_600_000;
+const ORPHAN_RANGE_MS: std::ops::RangeInclusive<u32> = 100..=3_600_000;
+
+/// A trial, as far as it has come.
+#[derive(Debug)]
+enum Holding {
+    Nothing,
+    Prepared(Box<Prepared>),
+    /// Armed, or running when `started`.
+    Active {
+        active: Active,
+        started: bool,
+        next_sample_ns: u64,
+        drainer: Option<Drainer>,
+    },
+    Finished(Box<TrialReport>),
+}
+
+/// The answer to a request, now or when the trial has ended.
+pub(super) enum Answer {
+    Now(Outcome),
+    /// The stop has a drain: its answer is the state after it.
+    WhenFinished,
+}
+
+/// The bench, and the trial on it.
+#[derive(Debug)]
+pub struct Desk<'e> {
+    bench: Bench<'e>,
+    holding: Holding,
+    sample_interval_ns: u64,
+    orphan_ms: u32,
+    no_huge: bool,
+}
+
+impl<'e> Desk<'e> {
+    /// A desk with nothing on it. `orphan_ms` holds until a trial brings its own.
+    pub fn new(bench: Bench<'e>, orphan_ms: u32, no_huge: bool) -> Self {
+        Self { bench, holding: Holding::Nothing, sample_interval_ns: 1_000_000_000, orphan_ms, no_huge }
+    }
+
+    /// Where the trial stands.
+    pub fn state(&self) -> AgentState {
+        match &self.holding {
+            Holding::Nothing => AgentState::Idle,
+            Holding::Prepared(_) => AgentState::Prepared,
+            Holding::Active { started: false, .. } => AgentState::Armed,
+            Holding::Active { started: true, .. } => AgentState::Running,
+            Holding::Finished(_) => AgentState::Finished,
+        }
+    }
+
+    /// How long a controller may be silent, in milliseconds.
+    pub fn orphan_ms(&self) -> u32 {
+        self.orphan_ms
+    }
+
+    /// True while loops run and the desk wants to be looked at often.
+    pub fn is_active(&self) -> bool {
+        matches!(self.holding, Holding::Active { .. })
+    }
+
+    /// What to say to a controller that has shown its token.
+    pub(super) fn welcome(&self) -> Result<Welcome, WireError> {
+        Ok(Welcome {
+            protocol: PROTOCOL_VERSION,
+            agent: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+            dpdk: eal::version(),
+            state: self.state(),
+            waiting: match &self.holding {
+                Holding::Finished(report) => Some(report.trial),
+                _ => None,
+            },
+            port: self.bench.port_info().map_err(|error| failed(&error))?,
+            clock: ClockInfo {
+                boot_id: boot_id(),
+                source: if cfg!(target_arch = "x86_64") { "tsc" } else { "cntvct" }.into(),
+                tick_hz: self.bench.tick_hz(),
+                invariant: invariant_counter(),
+                now_ns: monotonic_ns(),
+            },
+            lcores: self.bench.lcores().iter().map(|lcore| lcore.0).collect(),
+            no_huge: self.no_huge,
+        })
+    }
+
+    /// Carries out a request.
+    pub(super) fn handle(&mut self, command: Command) -> Result<Answer, WireError> {
+        match command {
+            Command::Hello(_) => Err(refused("hello comes once, at the beginning".into())),
+            Command::Ping => {
+                let link_up = self.bench.port_info().map_err(|error| failed(&error))?.link_up;
+                Ok(Answer::Now(Outcome::Pong(Pong { now_ns: monotonic_ns(), state: self.state(), link_up })))
+            }
+            Command::Prepare(spec) => self.prepare(&spec),
+            Command::Arm => self.arm(),
+            Command::Start => self.start(),
+            Command::Stop(stop) => {
+                let drainer = stop.drain.map(|drain| Drainer::new(drain, monotonic_ns()));
+                self.stop(drainer)
+            }
+            Command::Report => {
+                self.check(Step::Report)?;
+                match &self.holding {
+                    Holding::Finished(report) => Ok(Answer::Now(Outcome::Report(report.clone()))),
+                    _ => self.now(),
+                }
+            }
+            Command::Acknowledge(Acknowledge { trial }) => {
+                self.check(Step::Acknowledge)?;
+                match &self.holding {
+                    Holding::Finished(report) if report.trial != trial => {
+                        Err(refused(format!("the report that waits is of trial {}, not {trial}", report.trial)))
+                    }
+                    _ => {
+                        self.holding = Holding::Nothing;
+                        self.now()
+                    }
+                }
+            }
+            // Whoever serves ends after the answer; what the desk holds goes with it.
+            Command::Shutdown => self.now(),
+        }
+    }
+
+    fn now(&self) -> Result<Answer, WireError> {
+        Ok(Answer::Now(Outcome::State(self.state())))
+    }
+
+    fn check(&self, step: Step) -> Result<AgentState, WireError> {
+        self.state()
+            .after(step)
+            .map_err(|illegal| WireError { code: ErrorCode::IllegalStep, message: illegal.to_string() })
+    }
+
+    fn prepare(&mut self, spec: &TrialSpec) -> Result<Answer, WireError> {
+        self.check(Step::Prepare)?;
+        validate(spec)?;
+        let prepared = self.bench.prepare(Order::from(spec)).map_err(|error| trial_error(&error))?;
+        self.sample_interval_ns = u64::from(spec.sample_interval_ms) * 1_000_000;
+        self.orphan_ms = spec.orphan_ms;
+        self.holding = Holding::Prepared(Box::new(prepared));
+        self.now()
+    }
+
+    fn arm(&mut self) -> Result<Answer, WireError> {
+        self.check(Step::Arm)?;
+        if let Holding::Prepared(prepared) = std::mem::replace(&mut self.holding, Holding::Nothing) {
+            let active = self.bench.arm(*prepared).map_err(|error| trial_error(&error))?;
+            self.holding = Holding::Active { active, started: false, next_sample_ns: u64::MAX, drainer: None };
+        }
+        self.now()
+    }
+
+    fn start(&mut self) -> Result<Answer, WireError> {
+        self.check(Step::Start)?;
+        if let Holding::Active { active, started, next_sample_ns, .. } = &mut self.holding {
+            active.start();
+            *started = true;
+            *next_sample_ns = monotonic_ns() + self.sample_interval_ns;
+        }
+        self.now()
+    }
+
+    fn stop(&mut self, drain: Option<Drainer>) -> Result<Answer, WireError> {
+        self.check(Step::Stop)?;
+        match &mut self.holding {
+            Holding::Prepared(_) => self.holding = Holding::Nothing,
+            Holding::Active { started: false, .. } => self.abandon()?,
+            Holding::Active { active, drainer, .. } => {
+                *drainer = drain;
+                if drainer.is_none() {
+                    active.stop();
+                }
+                return Ok(Answer::WhenFinished);
+            }
+            Holding::Nothing | Holding::Finished(_) => {}
+        }
+        self.now()
+    }
+
+    /// Ends loops that never started; there is nothing to report.
+    fn abandon(&mut self) -> Result<(), WireError> {
+        if let Holding::Active { active, .. } = std::mem::replace(&mut self.holding, Holding::Nothing) {
+            active.finish(&mut self.bench, Ended::Stopped).map_err(|error| trial_error(&error))?;
+        }
+        Ok(())
+    }
+
+    /// The controller has been gone for too long: whatever runs ends, a report waits, anything less is given up.
+    pub(super) fn orphaned(&mut self) -> Vec<Event> {
+        match &self.holding {
+            Holding::Active { started: true, .. } => self.finish(Ended::Orphaned),
+            Holding::Active { .. } | Holding::Prepared(_) => {
+                if let Err(error) = self.abandon() {
+                    tracing::error!(%error, "the abandoned trial ended badly");
+                }
+                self.holding = Holding::Nothing;
+                Vec::new()
+            }
+            Holding::Nothing | Holding::Finished(_) => Vec::new(),
+        }
+    }
+
+    /// Looks at the running trial: a sample when one is due, the end when it has come.
+    pub(super) fn look(&mut self) -> Vec<Event> {
+        let Holding::Active { active, started: true, next_sample_ns, drainer } = &mut self.holding else {
+            return Vec::new();
+        };
+        let now = monotonic_ns();
+        if active.is_finished() {
+            return self.finish(Ended::Stopped);
+        }
+        if let Some(drainer) = drainer {
+            let received = active.received();
+            if let Some(ended) = drainer.look(now, received.packets, received.packets + received.duplicates) {
+                return self.finish(ended);
+            }
+        }
+        if now < *next_sample_ns {
+            return Vec::new();
+        }
+        // The grid stays where it was, whenever the look came; intervals that were missed are left out.
+        let missed = (now - *next_sample_ns) / self.sample_interval_ns;
+        *next_sample_ns += (missed + 1) * self.sample_interval_ns;
+        vec![Event::Sample(Box::new(active.sample(&self.bench)))]
+    }
+
+    /// Ends the loops, takes the final sample, and keeps the report.
+    fn finish(&mut self, ended: Ended) -> Vec<Event> {
+        let Holding::Active { active, .. } = std::mem::replace(&mut self.holding, Holding::Nothing) else {
+            return Vec::new();
+        };
+        active.stop();
+        while !active.is_finished() {
+            std::thread::yield_now();
+        }
+        let trial = active.trial();
+        let last = Event::Sample(Box::new(active.sample(&self.bench)));
+        match active.finish(&mut self.bench, ended) {
+            Ok(report) => {
+                self.holding = Holding::Finished(Box::new(report));
+                vec![last, Event::Finished(Acknowledge { trial })]
+            }
+            Err(error) => {
+                tracing::error!(trial, %error, "the trial failed");
+                vec![last]
+            }
+        }
+    }
+}
+
+fn validate(spec: &TrialSpec) -> Result<(), WireError> {
+    let range = |field: &str, value: u32, range: std::ops::RangeInclusive<u32>| {
+        if range.contains(&value) {
+            Ok(())
+        } else {
+            Err(refused(format!("{field}: {value} is outside {}…{}", range.start(), range.end())))
+        }
+    };
+    range("sample_interval_ms", spec.sample_interval_ms, INTERVAL_RANGE_MS)?;
+    range("orphan_ms", spec.orphan_ms, ORPHAN_RANGE_MS)?;
+    match &spec.role {
+        RoleSpec::Receive(receive) => range("flows", receive.flows, 1..=MAX_FLOWS),
+        RoleSpec::Transmit(transmit) if transmit.peer_mac.is_zero() => {
+            Err(refused("peer_mac: 00:00:00:00:00:00 is nobody's address".into()))
+        }
+        RoleSpec::Transmit(_) => Ok(()),
+    }
+}
+
+fn refused(message: String) -> WireError {
+    WireError { code: ErrorCode::Refused, message }
+}
+
+fn failed(error: &impl std::fmt::Display) -> WireError {
+    WireError { code: ErrorCode::Failed, message: error.to_string() }
+}
+
+fn trial_error(error: &TrialError) -> WireError {
+    match error {
+        TrialError::Rate(_) | TrialError::FrameTooLarge { .. } => refused(error.to_string()),
+        TrialError::Dpdk(_) | TrialError::Panicked(_) | TrialError::QueueLost => failed(error),
+    }
+}

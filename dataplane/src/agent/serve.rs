@@ -1,0 +1,178 @@
+//! The agent's one loop: connections, requests, the running trial, the end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use linerate_protocol::message::{Command, ErrorCode, Event, Outcome, Reply, Request};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::sleep;
+
+use super::desk::{Answer, Desk};
+use super::token::Token;
+use super::wire::{Controller, authenticate, failure};
+
+/// How often a running trial is looked at.
+const LOOK_RUNNING: Duration = Duration::from_millis(2);
+/// How often anything else is.
+const LOOK_IDLE: Duration = Duration::from_millis(100);
+/// Strangers that may be at the door at once.
+const AT_THE_DOOR: usize = 8;
+
+/// How an agent serves.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// Loopback address to listen on.
+    pub listen: SocketAddr,
+    /// What a controller must know.
+    pub token: Token,
+    /// Ends the agent when no controller has been connected for this long.
+    pub exit_when_orphaned: Option<Duration>,
+}
+
+/// Serves controllers until a signal, a shutdown request or loneliness ends it. `announce` gets the address really
+/// listened on.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn serve(
+    desk: &mut Desk<'_>,
+    config: AgentConfig,
+    announce: impl FnOnce(SocketAddr),
+) -> io::Result<()> {
+    if !config.listen.ip().is_loopback() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{} is not a loopback address; the agent's port must not be reachable from any network", config.listen),
+        ));
+    }
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {}: {error}", config.listen)))?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    announce(listener.local_addr()?);
+
+    let door = Arc::new(Semaphore::new(AT_THE_DOOR));
+    let (admit, mut admitted) = mpsc::channel::<Controller>(AT_THE_DOOR);
+    let mut server = Server { desk, controller: None, last_heard: Instant::now(), stop_id: None, ending: false };
+    loop {
+        let look = if server.desk.is_active() { LOOK_RUNNING } else { LOOK_IDLE };
+        tokio::select! {
+            connection = listener.accept() => {
+                let (Ok((stream, _)), Ok(place)) = (connection, door.clone().try_acquire_owned()) else { continue };
+                let (token, admit) = (config.token.clone(), admit.clone());
+                tokio::spawn(async move {
+                    if let Some(controller) = authenticate(stream, token).await {
+                        let _ = admit.send(controller).await;
+                    }
+                    drop(place);
+                });
+            }
+            Some(newcomer) = admitted.recv() => server.admit(newcomer),
+            incoming = next_request(&mut server.controller) => match incoming {
+                Some(Ok(request)) => server.answer(request),
+                Some(Err(reply)) => server.send(&reply),
+                None => server.let_go("closed the connection"),
+            },
+            () = sleep(look) => {}
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+        }
+        server.look();
+        let alone = server.last_heard.elapsed();
+        if server.ending || config.exit_when_orphaned.is_some_and(|limit| server.controller.is_none() && alone > limit) {
+            break;
+        }
+    }
+    server.desk.orphaned();
+    // The writer's task gets its turn to send what is left.
+    drop(server);
+    sleep(Duration::from_millis(20)).await;
+    Ok(())
+}
+
+async fn next_request(controller: &mut Option<Controller>) -> Option<super::wire::Incoming> {
+    match controller {
+        Some(controller) => controller.inbox.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Server<'d, 'e> {
+    desk: &'d mut Desk<'e>,
+    controller: Option<Controller>,
+    last_heard: Instant,
+    /// The stop request that is answered when the trial has ended.
+    stop_id: Option<u64>,
+    ending: bool,
+}
+
+impl Server<'_, '_> {
+    fn admit(&mut self, newcomer: Controller) {
+        let id = Some(newcomer.hello_id);
+        if self.controller.is_some() {
+            newcomer.send(&failure(id, ErrorCode::Busy, "another controller is connected".into()));
+            return;
+        }
+        let reply = match self.desk.welcome() {
+            Ok(welcome) => Reply { id, result: Some(Outcome::Welcome(Box::new(welcome))), error: None },
+            Err(error) => Reply { id, result: None, error: Some(error) },
+        };
+        newcomer.send(&reply);
+        self.controller = Some(newcomer);
+        self.last_heard = Instant::now();
+    }
+
+    fn answer(&mut self, request: Request) {
+        self.last_heard = Instant::now();
+        let Request { id, command } = request;
+        self.ending |= command == Command::Shutdown;
+        match self.desk.handle(command) {
+            Ok(Answer::Now(outcome)) => {
+                self.send(&Reply { id: Some(id), result: Some(outcome), error: None });
+            }
+            Ok(Answer::WhenFinished) => self.stop_id = Some(id),
+            Err(error) => self.send(&Reply { id: Some(id), result: None, error: Some(error) }),
+        }
+    }
+
+    /// Moves the trial on and reports what happened; minds the silence of a controller.
+    fn look(&mut self) {
+        let silent = self.last_heard.elapsed() > Duration::from_millis(u64::from(self.desk.orphan_ms()));
+        let events = if silent {
+            if self.controller.is_some() {
+                self.let_go("has been silent for longer than the orphan time");
+            }
+            self.desk.orphaned()
+        } else {
+            self.desk.look()
+        };
+        for event in events {
+            self.send(&event);
+            if matches!(event, Event::Finished(_)) && let Some(id) = self.stop_id.take() {
+                let outcome = Outcome::State(self.desk.state());
+                self.send(&Reply { id: Some(id), result: Some(outcome), error: None });
+            }
+        }
+        if !self.desk.is_active() && let Some(id) = self.stop_id.take() {
+            let message = "the trial failed; see the agent's log".to_owned();
+            self.send(&failure(Some(id), ErrorCode::Failed, message));
+        }
+    }
+
+    fn send(&mut self, line: &impl serde::Serialize) {
+        if self.controller.as_ref().is_some_and(|controller| !controller.send(line)) {
+            self.let_go("does not read what it is sent");
+        }
+    }
+
+    fn let_go(&mut self, why: &str) {
+        tracing::info!("the controller {why}");
+        self.controller = None;
+        self.stop_id = None;
+    }
+}

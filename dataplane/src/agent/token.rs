@@ -1,0 +1,113 @@
+//! The secret that a controller must know.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use linerate_protocol::message::TOKEN_VARIABLE;
+use subtle::ConstantTimeEq;
+
+const SHORTEST_BYTES: usize = 16;
+
+/// A shared secret. It is compared in constant time and never shown.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// No usable token.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// Neither a file nor the variable.
+    #[error("no token: give --token-file FILE or set {TOKEN_VARIABLE}; the agent obeys nobody without one")]
+    Missing,
+    /// The file cannot be read.
+    #[error("token file {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Others may read the file.
+    #[error("token file {path} can be read by other users (mode {mode:o}); run: chmod 600 {path}")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Too short to be a secret.
+    #[error("the token from {origin} has {bytes} bytes; at least {SHORTEST_BYTES} are needed")]
+    TooShort {
+        /// File or variable.
+        origin: String,
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+impl Token {
+    /// Takes the token from the file, or without one from the environment's value.
+    ///
+    /// # Errors
+    /// When there is none, the file is unreadable or exposed to other users, or the token is too short.
+    pub fn load(file: Option<&Path>, variable: Option<String>) -> Result<Self, TokenError> {
+        let (text, origin) = match (file, variable) {
+            (Some(path), _) => {
+                let unreadable = |source| TokenError::Unreadable { path: path.to_owned(), source };
+                let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
+                // A mounted Kubernetes secret is readable by its pod's group; by others it must not be.
+                if mode & 0o007 != 0 {
+                    return Err(TokenError::Exposed { path: path.to_owned(), mode });
+                }
+                (fs::read_to_string(path).map_err(unreadable)?, path.display().to_string())
+            }
+            (None, Some(value)) => (value, TOKEN_VARIABLE.to_owned()),
+            (None, None) => return Err(TokenError::Missing),
+        };
+        let token = text.trim().to_owned();
+        if token.len() < SHORTEST_BYTES {
+            return Err(TokenError::TooShort { origin, bytes: token.len() });
+        }
+        Ok(Self(token))
+    }
+
+    /// Compares in a time that depends on the lengths only.
+    pub fn matches(&self, offered: &str) -> bool {
+        self.0.as_bytes().ct_eq(offered.as_bytes()).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_from_a_private_file_or_the_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        fs::write(&path, "0123456789abcdef\n").unwrap();
+        let set_mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+
+        set_mode(0o644);
+        let exposed = Token::load(Some(&path), None).unwrap_err().to_string();
+        assert!(exposed.contains("chmod 600"), "{exposed}");
+        set_mode(0o600);
+        let token = Token::load(Some(&path), None).unwrap();
+        assert!(token.matches("0123456789abcdef"));
+        assert!(!token.matches("0123456789abcdeF") && !token.matches("") && !token.matches("0123456789abcdef0"));
+        assert!(!format!("{token:?}").contains("0123"));
+
+        assert!(Token::load(None, Some("fedcba9876543210".into())).unwrap().matches("fedcba9876543210"));
+        assert!(matches!(Token::load(None, None), Err(TokenError::Missing)));
+        assert!(matches!(Token::load(None, Some("short".into())), Err(TokenError::TooShort { bytes: 5, .. })));
+        let gone = Token::load(Some(&dir.path().join("absent")), None).unwrap_err().to_string();
+        assert!(gone.contains("absent"), "{gone}");
+    }
+}

@@ -1,0 +1,32 @@
+//! `agent`: waits for the controller's trials.
+
+use serde_json::json;
+
+use super::Ending;
+use super::args::Agent;
+use super::environment::{port, workers};
+use super::output::{Failure, print_json};
+use super::standalone::{block_on, open};
+use crate::agent::desk::Desk;
+use crate::agent::{AgentConfig, serve};
+use crate::core::eal_args::EalPlan;
+use crate::dpdk::eal::Eal;
+
+pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &Agent) -> Result<Ending, Failure> {
+    let bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring)?;
+    let mut desk = Desk::new(bench, args.orphan_ms, plan.no_huge);
+    let config = AgentConfig {
+        listen: args.listen,
+        token: args.token.clone(),
+        exit_when_orphaned: args.exit_when_orphaned,
+    };
+    block_on(async {
+        serve(&mut desk, config, |address| {
+            // A controller that does not read this line cannot connect; serving goes on for one that knows the address.
+            let _ = print_json(&json!({ "listening": address }));
+        })
+        .await
+        .map_err(Failure::failed)
+    })?;
+    Ok(Ending::Done)
+}

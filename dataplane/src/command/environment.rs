@@ -1,0 +1,75 @@
+//! EAL's start, and its refusals explained.
+
+use std::fs;
+
+use super::output::Failure;
+use crate::core::eal_args::EalPlan;
+use crate::core::eal_refusal::{Evidence, explain, explain_line};
+use crate::dpdk::eal::{self, Eal};
+use crate::dpdk::lcore::LcoreId;
+use crate::dpdk::port::{PortId, describe};
+
+/// Starts EAL and makes sure of what it silently leaves out: the devices asked for.
+pub(super) fn start(plan: &EalPlan) -> Result<Eal, Failure> {
+    let eal = Eal::start(&plan.arguments).map_err(|refused| {
+        let log = eal::early_log();
+        let errno = refused.errno.to_string();
+        let allowed_cpus = allowed_cpus();
+        let evidence =
+            Evidence { log: &log, first_error: &refused.first_error, errno: &errno, allowed_cpus: &allowed_cpus };
+        Failure::failed(explain(plan, &evidence))
+    })?;
+    let present: Vec<String> =
+        eal.ports().into_iter().filter_map(|port| describe(&eal, port).ok()).map(|info| info.device).collect();
+    for wanted in &plan.devices {
+        if !present.contains(wanted) {
+            return Err(Failure::failed(missing(wanted)));
+        }
+    }
+    Ok(eal)
+}
+
+/// Why EAL did not bring up a PCI device that it was told to.
+fn missing(address: &str) -> String {
+    let log = eal::early_log();
+    match explain_line(&log) {
+        Some(refusal) => format!("device {address}: {refusal}"),
+        None => format!("device {address}: {}", "TODO-DEVICE"),
+    }
+}
+
+/// CPUs this process may run on, as the kernel writes them.
+fn allowed_cpus() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    list.map_or_else(|| "unknown".to_owned(), |list| list.trim().to_owned())
+}
+
+/// The worker lcores.
+pub(super) fn workers(eal: &Eal) -> Result<Vec<LcoreId>, Failure> {
+    let workers = eal.workers();
+    if workers.is_empty() {
+        return Err(Failure::failed(format!(
+            "EAL has only its main lcore ({}), and packets need at least one worker\n  remedy: give two lcores, as in -l 0-1; they may share \
+             a CPU: --lcores 0@0,1@0",
+            eal.main_lcore()
+        )));
+    }
+    Ok(workers)
+}
+
+/// A port that exists.
+pub(super) fn port(eal: &Eal, port: u16) -> Result<PortId, Failure> {
+    let ports = eal.ports();
+    if ports.contains(&PortId(port)) {
+        return Ok(PortId(port));
+    }
+    let have = match ports.len() {
+        0 => "EAL found no port at all".to_owned(),
+        n => format!("there are {n}, numbered from 0"),
+    };
+    Err(Failure::failed(format!(
+        "there is no port {port}: {have}\n  remedy: name a device with -a 0000:03:02.0 (bound to vfio-pci) or --vdev net_…; `-- ports` \
+         lists what EAL sees, hugepage-check says what is missing"
+    )))
+}

@@ -1,0 +1,80 @@
+//! The commands, from the command line to the exit code.
+
+mod agent;
+mod args;
+mod environment;
+mod output;
+mod pair;
+mod ports;
+mod profile_file;
+mod rx;
+mod standalone;
+mod tx;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Cli, LogFormat, LogOptions};
+use self::output::{Failure, report_failure};
+use crate::core::eal_args::{Divided, EalPlan, divide};
+
+/// The program's name, for EAL and for messages.
+pub const PROGRAM: &str = "linerate-dataplane";
+
+/// How a command ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It did what was asked.
+    Done,
+    /// A signal came first.
+    Interrupted,
+}
+
+/// Runs the program on its arguments, without its name.
+pub fn main(arguments: Vec<String>) -> ExitCode {
+    let Divided { eal, own } = divide(arguments);
+    let cli = match Cli::try_parse_from(std::iter::once(PROGRAM.to_owned()).chain(own)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed standard output is no reason to fail differently.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    start_log(&cli.log);
+    match run(&cli, &eal) {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Interrupted) => ExitCode::from(130),
+        Err(failure) => {
+            report_failure(&failure, cli.command.wants_json());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(cli: &Cli, eal_options: &[String]) -> Result<Ending, Failure> {
+    // What can be refused without EAL is refused before it starts.
+    let ready = cli.command.validate()?;
+    let plan = EalPlan::new(PROGRAM, eal_options);
+    let eal = environment::start(&plan)?;
+    match ready {
+        args::Ready::Ports(args) => ports::run(&eal, &args),
+        args::Ready::Tx(args) => tx::run(&eal, &args),
+        args::Ready::Rx(args) => rx::run(&eal, &args),
+        args::Ready::Pair(args) => pair::run(&eal, &args),
+        args::Ready::Agent(args) => agent::run(&eal, &plan, &args),
+    }
+}
+
+fn start_log(options: &LogOptions) {
+    let filter = tracing_subscriber::EnvFilter::new(options.log_level.to_string());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    match options.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

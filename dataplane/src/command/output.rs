@@ -1,0 +1,161 @@
+//! Standard output is for results, standard error for everything else.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use linerate_protocol::counters::Sample;
+use linerate_protocol::report::TrialReport;
+
+/// A command failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    message: String,
+    usage: bool,
+}
+
+impl Failure {
+    /// The command line or a document is wrong.
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self { message: message.into(), usage: true }
+    }
+
+    /// Anything else.
+    pub(super) fn failed(message: impl fmt::Display) -> Self {
+        Self { message: message.to_string(), usage: false }
+    }
+
+    pub(super) fn exit_code(&self) -> u8 {
+        if self.usage { 2 } else { 1 }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::failed(error)
+    }
+}
+
+/// Says why, on standard error; where a program reads standard output, there too.
+pub(super) fn report_failure(failure: &Failure, as_json: bool) {
+    let _ = writeln!(io::stderr(), "error: {}", failure.message);
+    if as_json {
+        let _ = print_json(&json!({ "error": { "message": failure.message } }));
+    }
+}
+
+/// One line of JSON on standard output.
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value)?;
+    print_text(&text)
+}
+
+/// A line on standard output. A reader that has gone away is not our failure.
+pub(super) fn print_text(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The report of a stand-alone trial as users see it in `--json`.
+pub(super) fn report_json(report: &TrialReport) -> Value {
+    let common = json!({
+        "role": report.role,
+        "ended": report.ended,
+        "port": report.port,
+        "disagreements": report.disagreements,
+        "lcores": report.lcores,
+    });
+    let mut object = match (&report.transmit, &report.receive) {
+        (Some(tx), _) => json!({
+            "sent_packets": tx.counters.packets,
+            "sent_bytes": tx.counters.bytes,
+            "intended_pps": tx.intended_pps,
+            "offered_pps": tx.offered_pps,
+            "duration_s": tx.duration_s,
+            "queue_full": tx.counters.queue_full,
+            "no_mbuf": tx.counters.no_mbuf,
+            "unsent_packets": tx.unsent_packets,
+            "forgone_packets": tx.forgone_packets,
+        }),
+        (None, Some(rx)) => json!({
+            "received_packets": rx.counters.packets,
+            "received_frames": rx.counters.frames,
+            "received_bytes": rx.counters.bytes,
+            "foreign_packets": rx.counters.foreign,
+            "stale_packets": rx.counters.stale,
+            "lost_packets": rx.sequence_gaps,
+            "out_of_order_packets": rx.counters.out_of_order,
+            "duplicate_packets": rx.counters.duplicates,
+            "packets_per_lcore": rx.packets_per_lcore,
+            "latency_ns": rx.latency.as_ref().map(|latency| latency.summary),
+        }),
+        (None, None) => json!({}),
+    };
+    if let (Value::Object(object), Value::Object(common)) = (&mut object, common) {
+        object.extend(common);
+    }
+    object
+}
+
+/// The same for people.
+pub(super) fn report_text(report: &TrialReport) -> String {
+    let mut text = match (&report.transmit, &report.receive) {
+        (Some(tx), _) => format!(
+            "sent {} packets, {} bytes in {:.3} s: {:.6} Mpps offered{}; unsent {}, queue full {} times",
+            tx.counters.packets,
+            tx.counters.bytes,
+            tx.duration_s,
+            tx.offered_pps / 1e6,
+            tx.intended_pps.map_or(String::new(), |pps| format!(" of {:.6} intended", pps / 1e6)),
+            tx.unsent_packets,
+            tx.counters.queue_full,
+        ),
+        (None, Some(rx)) => format!(
+            "received {} packets; missing {}, out of order {}, duplicate {}, stale {}, foreign {}{}",
+            rx.counters.packets,
+            rx.sequence_gaps,
+            rx.counters.out_of_order,
+            rx.counters.duplicates,
+            rx.counters.stale,
+            rx.counters.foreign,
+            rx.latency.as_ref().map_or(String::new(), |latency| {
+                let s = &latency.summary;
+                format!("; delay min {} p50 {} p99 {} max {} ns", s.min, s.p50, s.p99, s.max)
+            }),
+        ),
+        (None, None) => String::new(),
+    };
+    for disagreement in &report.disagreements {
+        text.push_str("\nwarning: ");
+        text.push_str(disagreement);
+    }
+    text
+}
+
+/// Rates between two samples, as one line.
+pub(super) fn progress_line(before: &Sample, now: &Sample) -> String {
+    let seconds = now.at_ns.saturating_sub(before.at_ns).max(1) as f64 / 1e9;
+    let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds / 1e6;
+    let sent = |sample: &Sample| sample.transmit.unwrap_or_default();
+    let received = |sample: &Sample| sample.receive.unwrap_or_default();
+    if now.transmit.is_some() {
+        let (a, b) = (sent(before), sent(now));
+        format!("tx {:.3} Mpps, {} packets, queue full {} times", rate(b.packets, a.packets), b.packets, b.queue_full)
+    } else {
+        let (a, b) = (received(before), received(now));
+        format!(
+            "rx {:.3} Mpps, {} packets, foreign {}, stale {}",
+            rate(b.frames, a.frames),
+            b.packets,
+            b.foreign,
+            b.stale
+        )
+    }
+}

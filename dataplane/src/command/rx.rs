@@ -1,0 +1,41 @@
+//! `rx`: counts and examines what arrives.
+
+use std::time::{Duration, Instant};
+
+use linerate_protocol::report::Ended;
+
+use super::Ending;
+use super::args::Rx;
+use super::environment::{port, workers};
+use super::output::{Failure, print_json, print_text, report_json, report_text};
+use super::standalone::{LOOK, Progress, Signals, block_on, ending, open};
+use crate::core::analysis::Expect;
+use crate::dpdk::eal::Eal;
+use crate::trial::{Order, Work};
+
+pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
+    let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring)?;
+    block_on(async {
+        let mut signals = Signals::new()?;
+        let prepared = bench.prepare(Order { trial: 0, tag: 0, work: Work::Receive(Expect::Anything) })?;
+        let mut active = bench.arm(prepared)?;
+        active.start();
+        let began = Instant::now();
+        let mut progress = Progress::new(args.show);
+        let ended = loop {
+            if args.limit.duration_ms.is_some_and(|ms| began.elapsed() >= Duration::from_millis(ms)) {
+                break Ended::Duration;
+            }
+            if args.limit.packets.is_some_and(|packets| active.received().frames >= packets) {
+                break Ended::Packets;
+            }
+            if signals.within(LOOK).await {
+                break Ended::Stopped;
+            }
+            progress.show(&[(&active, &bench)]);
+        };
+        let report = active.finish(&mut bench, ended)?;
+        if args.show.json { print_json(&report_json(&report)) } else { print_text(&report_text(&report)) }?;
+        Ok(ending(&args.limit, ended == Ended::Stopped))
+    })
+}

@@ -1,0 +1,139 @@
+//! Trials without a controller: run, show progress, end by limit or signal.
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use linerate_protocol::counters::Sample;
+use linerate_protocol::trial::Limit;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
+
+use super::Ending;
+use super::args::{RingArgs, Show};
+use super::output::{Failure, progress_line};
+use crate::dpdk::eal::Eal;
+use crate::dpdk::lcore::LcoreId;
+use crate::dpdk::port::PortId;
+use crate::trial::{Active, Bench, BenchConfig};
+
+/// How often a running trial is looked at.
+pub(super) const LOOK: Duration = Duration::from_millis(2);
+
+/// A tag for a trial that no controller numbers.
+pub(super) fn random_tag() -> Result<u16, Failure> {
+    let number = getrandom::u32().map_err(|error| Failure::failed(format!("no random number to be had: {error}")))?;
+    Ok(number as u16)
+}
+
+/// Opens a port for the lcores.
+pub(super) fn open<'e>(
+    eal: &'e Eal,
+    port: PortId,
+    lcores: Vec<LcoreId>,
+    ring: &RingArgs,
+) -> Result<Bench<'e>, Failure> {
+    let config = BenchConfig {
+        port,
+        lcores,
+        rx_descriptors: ring.rxd,
+        tx_descriptors: ring.txd,
+        rx_queues: ring.rxq,
+        mtu: ring.mtu,
+    };
+    Ok(Bench::open(eal, config)?)
+}
+
+/// SIGINT and SIGTERM.
+pub(super) struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Must be called within the runtime.
+    pub(super) fn new() -> Result<Self, Failure> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits; true when a signal came.
+    pub(super) async fn within(&mut self, time: Duration) -> bool {
+        tokio::select! {
+            _ = self.interrupt.recv() => true,
+            _ = self.terminate.recv() => true,
+            () = sleep(time) => false,
+        }
+    }
+}
+
+/// Runs a future on this thread, the main lcore.
+pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}
+
+/// Waits until the bench's link is up. `Ok(false)`: interrupted.
+pub(super) async fn link_up(bench: &Bench<'_>, wait: Duration, signals: &mut Signals) -> Result<bool, Failure> {
+    let began = Instant::now();
+    loop {
+        let info = bench.port_info()?;
+        if info.link_up {
+            return Ok(true);
+        }
+        if began.elapsed() >= wait {
+            return Err(Failure::failed(format!(
+                "port {} ({}): the link is still down after {:.0} s\n  remedy: start the peer (memif, vhost) or check the cable and the \
+                 PF's state; --link-wait sets how long to wait",
+                info.port,
+                info.device,
+                wait.as_secs_f64()
+            )));
+        }
+        if signals.within(Duration::from_millis(20)).await {
+            return Ok(false);
+        }
+    }
+}
+
+/// Shows a line of progress at every interval.
+pub(super) struct Progress {
+    show: Show,
+    shown: Instant,
+    before: Vec<Sample>,
+}
+
+impl Progress {
+    pub(super) fn new(show: Show) -> Self {
+        Self { show, shown: Instant::now(), before: Vec::new() }
+    }
+
+    pub(super) fn show(&mut self, trials: &[(&Active, &Bench<'_>)]) {
+        if self.show.quiet || self.shown.elapsed() < self.show.interval {
+            return;
+        }
+        self.shown = Instant::now();
+        let now: Vec<Sample> = trials.iter().map(|(active, bench)| active.sample(bench)).collect();
+        let lines: Vec<String> = now
+            .iter()
+            .enumerate()
+            .map(|(i, sample)| progress_line(self.before.get(i).unwrap_or(&blank(sample, self.show.interval)), sample))
+            .collect();
+        let _ = writeln!(io::stderr(), "{}", lines.join("   "));
+        self.before = now;
+    }
+}
+
+/// What a sample one interval ago was, before there was one.
+fn blank(sample: &Sample, interval: Duration) -> Sample {
+    Sample {
+        trial: sample.trial,
+        at_ns: sample.at_ns.saturating_sub(interval.as_nanos() as u64),
+        transmit: sample.transmit.map(|_| Default::default()),
+        receive: sample.receive.map(|_| Default::default()),
+        port: None,
+    }
+}
+
+/// How a trial that a signal ended is to be taken: one without limits was meant to end that way.
+pub(super) fn ending(limit: &Limit, interrupted: bool) -> Ending {
+    if interrupted && *limit != Limit::default() { Ending::Interrupted } else { Ending::Done }
+}

@@ -1,0 +1,74 @@
+//! The Internet checksum (RFC 1071), in whole machine words.
+//!
+//! The one's-complement sum does not depend on byte order, so everything here works on little-endian words and the result is
+//! stored little-endian. Wider words are added with end-around carry and folded once at the end.
+
+/// Adds two partial sums with end-around carry.
+#[inline(always)]
+pub fn add(a: u64, b: u64) -> u64 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + u64::from(carry)
+}
+
+/// Folds a partial sum to 16 bits.
+#[inline(always)]
+pub fn fold(sum: u64) -> u16 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    ((sum & 0xffff) + (sum >> 16)) as u16
+}
+
+/// Sum over bytes; an odd last byte is padded with zero.
+pub fn sum(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<2>();
+    let words = words.iter().fold(0, |total, word| add(total, u64::from(u16::from_le_bytes(*word))));
+    rest.first().map_or(words, |byte| add(words, u64::from(*byte)))
+}
+
+/// The checksum field for a sum: its complement.
+#[inline(always)]
+pub fn finish(sum: u64) -> [u8; 2] {
+    (!fold(sum)).to_le_bytes()
+}
+
+/// The UDP checksum field for a sum: zero would mean "none", and is sent as its other representation (RFC 768).
+#[inline(always)]
+pub fn finish_udp(sum: u64) -> [u8; 2] {
+    match !fold(sum) {
+        0 => [0xff, 0xff],
+        checksum => checksum.to_le_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_match_the_example_of_rfc_1071() {
+        let data = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(fold(sum(&data)).to_le_bytes(), [0xdd, 0xf2]);
+        assert_eq!(finish(sum(&data)), [0x22, 0x0d]);
+    }
+
+    #[test]
+    fn wide_words_sum_like_narrow_ones() {
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        for _ in 0..1000 {
+            let words: Vec<u64> = (0..4)
+                .map(|_| {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    seed
+                })
+                .collect();
+            let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+            let wide = words.iter().fold(0, |total, word| add(total, *word));
+            // 0 and 0xffff are both zero in one's complement.
+            assert_eq!(fold(wide) % 0xffff, fold(sum(&bytes)) % 0xffff);
+        }
+        for edge in [u64::MAX, 0xffff_ffff, 0x1_ffff_ffff, 0xffff_0001] {
+            assert_eq!(fold(edge) % 0xffff, (edge % 0xffff) as u16);
+        }
+    }
+}

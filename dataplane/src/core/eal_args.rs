@@ -1,0 +1,149 @@
+//! The EAL half of the command line: what the user gave, and what Linerate adds to it.
+
+/// The command line, divided at `--` as in every DPDK program: EAL's options, then ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Divided {
+    /// EAL's options, without the program's name.
+    pub eal: Vec<String>,
+    /// Ours.
+    pub own: Vec<String>,
+}
+
+/// Divides a command line (without the program's name). Without `--`, a line that begins with a word and not with an option is all ours.
+pub fn divide(arguments: Vec<String>) -> Divided {
+    match arguments.iter().position(|argument| argument == "--") {
+        Some(at) => {
+            let mut eal = arguments;
+            let own = eal.split_off(at + 1);
+            eal.truncate(at);
+            Divided { eal, own }
+        }
+        None if ours(&arguments) => Divided { eal: Vec::new(), own: arguments },
+        None => Divided { eal: arguments, own: Vec::new() },
+    }
+}
+
+fn ours(arguments: &[String]) -> bool {
+    arguments
+        .first()
+        .is_some_and(|first| !first.starts_with('-') || ["-h", "--help", "-V", "--version"].contains(&first.as_str()))
+}
+
+/// EAL's arguments, and what they imply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EalPlan {
+    /// All arguments, the program's name first.
+    pub arguments: Vec<String>,
+    /// PCI addresses that the user asked for (`-a`), without device arguments.
+    pub devices: Vec<String>,
+    /// Packet memory is not in hugepages.
+    pub no_huge: bool,
+    /// No file is shared with other processes, so a mounted hugetlbfs is not needed.
+    pub in_memory: bool,
+}
+
+impl EalPlan {
+    /// Takes the user's options and adds those that keep EAL from leaving anything behind, unless the user has chosen otherwise:
+    ///
+    /// - `--in-memory`: hugepages without files, gone with the process however it ends. With `--no-huge`, which
+    ///   excludes it, `--no-shconf` for the same reason. Not when the user places hugepage files (`--huge-dir`,
+    ///   `--huge-unlink`) or runs several processes on one memory (`--proc-type`).
+    /// - `--no-telemetry`: no socket of DPDK's in the file system, unless `--telemetry` asks for it.
+    pub fn new(program: &str, user: &[String]) -> Self {
+        let has = |names: &[&str]| user.iter().any(|option| names.contains(&option.split('=').next().unwrap_or(option)));
+        let no_huge = has(&["--no-huge"]);
+        let mut in_memory = has(&["--in-memory"]);
+        let mut arguments = vec![program.to_owned()];
+        arguments.extend_from_slice(user);
+        if no_huge {
+            if !has(&["--no-shconf", "--proc-type"]) {
+                arguments.push("--no-shconf".into());
+            }
+        } else if !in_memory && !has(&["--huge-dir", "--huge-unlink", "--proc-type"]) {
+            arguments.push("--in-memory".into());
+            in_memory = true;
+        }
+        if !has(&["--telemetry", "--no-telemetry"]) {
+            arguments.push("--no-telemetry".into());
+        }
+        Self { arguments, devices: allowed_devices(user), no_huge, in_memory }
+    }
+}
+
+/// PCI addresses in `-a ADDR`, `-aADDR`, `--allow ADDR`, `--allow=ADDR`; other buses are left out.
+fn allowed_devices(user: &[String]) -> Vec<String> {
+    let mut devices = Vec::new();
+    let mut options = user.iter();
+    while let Some(option) = options.next() {
+        let value = if option == "-a" || option == "--allow" {
+            options.next().map(String::as_str)
+        } else {
+            option.strip_prefix("--allow=").or_else(|| option.strip_prefix("-a").filter(|_| !option.starts_with("--")))
+        };
+        let address = value.and_then(|value| value.split(',').next()).map(|value| value.trim_start_matches("pci:"));
+        devices.extend(address.and_then(pci_address));
+    }
+    devices
+}
+
+/// The full form `0000:03:02.0` of a PCI address that may lack its domain.
+fn pci_address(text: &str) -> Option<String> {
+    let (rest, function) = text.rsplit_once('.')?;
+    let fields: Vec<&str> = rest.split(':').collect();
+    let hex = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit());
+    if !hex(function) || !fields.iter().all(|field| hex(field)) {
+        return None;
+    }
+    match fields[..] {
+        [bus, device] => Some(format!("0000:{bus}:{device}.{function}").to_ascii_lowercase()),
+        [domain, bus, device] => Some(format!("{domain}:{bus}:{device}.{function}").to_ascii_lowercase()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_line_is_divided_at_the_first_double_dash() {
+        for (line, eal, own) in [
+            ("-l 0-1 -- tx --size 64", "-l 0-1", "tx --size 64"),
+            ("-- ports --json", "", "ports --json"),
+            ("-l 0 -- tx -- x", "-l 0", "tx -- x"),
+            ("tx --help", "", "tx --help"),
+            ("--help", "", "--help"),
+            ("-l 0-1 --no-huge", "-l 0-1 --no-huge", ""),
+            ("", "", ""),
+        ] {
+            assert_eq!(divide(words(line)), Divided { eal: words(eal), own: words(own) }, "{line}");
+        }
+    }
+
+    #[test]
+    fn eal_leaves_nothing_behind_unless_the_user_says_so() {
+        for (user, added) in [
+            ("-l 0-1", "--in-memory --no-telemetry"),
+            ("--no-huge -m 64", "--no-shconf --no-telemetry"),
+            ("--no-huge --no-shconf", "--no-telemetry"),
+            ("--in-memory --telemetry", ""),
+            ("--huge-dir /mnt/huge", "--no-telemetry"),
+            ("--huge-unlink=always", "--no-telemetry"),
+            ("--proc-type=primary", "--no-telemetry"),
+        ] {
+            let expected: Vec<String> = words("lp").into_iter().chain(words(user)).chain(words(added)).collect();
+            assert_eq!(EalPlan::new("lp", &words(user)).arguments, expected, "{user}");
+        }
+    }
+
+    #[test]
+    fn devices_are_found_in_every_spelling() {
+        let user = words("-a 0000:03:02.0,mprq_en=1 -a03:02.1 --allow=0001:AF:00.0 --allow pci:04:00.0 -a vdev:x --vdev net_null0 -a");
+        let devices = EalPlan::new("lp", &user).devices;
+        assert_eq!(devices, ["0000:03:02.0", "0000:03:02.1", "0001:af:00.0", "0000:04:00.0"]);
+    }
+}

@@ -1,0 +1,210 @@
+//! EAL's refusals in words that help: what is wrong, and what to do.
+//!
+//! EAL says why in its log, on one of several lines and rarely on the last. The table below knows the lines that name a
+//! cause; anything else is passed on as EAL's first error.
+
+use std::fmt;
+
+use super::eal_args::EalPlan;
+
+/// Why EAL did not start, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The thing and the reason.
+    pub cause: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  remedy: {}", self.cause, self.remedy)
+    }
+}
+
+/// What EAL left: its log and its first error.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// All it logged.
+    pub log: &'a str,
+    /// Its first message of level error; may be empty.
+    pub first_error: &'a str,
+    /// The error number's text.
+    pub errno: &'a str,
+    /// CPUs this process may run on, as a list such as `0-1`.
+    pub allowed_cpus: &'a str,
+}
+
+/// A line in EAL's log, and what it means. `{line}` stands for the line, `{cpus}` for the CPUs allowed.
+struct Known {
+    line: &'static str,
+    cause: &'static str,
+    remedy: &'static str,
+}
+
+const KNOWN: &[Known] = &[
+    Known {
+        line: "Too many lcores",
+        cause: "an lcore number is out of range: {line}",
+        remedy: "choose lcores among the allowed CPUs ({cpus}), or map them with --lcores, as in --lcores 0@0,1@1",
+    },
+    Known {
+        line: "core list syntax",
+        cause: "the list of lcores cannot be read: {line}",
+        remedy: "write it as in -l 0-3 or -l 0,2,4; allowed CPUs are {cpus}",
+    },
+    Known {
+        line: " unavailable",
+        cause: "an lcore is not available: {line}",
+        remedy: "choose lcores among the allowed CPUs ({cpus}), or map them with --lcores, as in --lcores 0@0,1@1; in a pod, \
+                 ask for more CPUs",
+    },
+    Known {
+        line: "invalid parameter for --lcores",
+        cause: "the lcore map cannot be read: {line}",
+        remedy: "write it as in --lcores 0@0,1@1; allowed CPUs are {cpus}",
+    },
+    Known {
+        line: "Cannot set up DMA remapping",
+        cause: "packet memory cannot be mapped for the device: {line}",
+        remedy: "raise the locked-memory limit (ulimit -l unlimited; in a pod, the IPC_LOCK capability)",
+    },
+    Known {
+        line: "VFIO group is not viable",
+        cause: "the device shares its IOMMU group with one on a kernel driver: {line}",
+        remedy: "bind every device of the group to vfio-pci, or use a device in a group of its own",
+    },
+    Known {
+        line: "No supported IOMMU extensions",
+        cause: "VFIO has no IOMMU driver: {line}",
+        remedy: "modprobe vfio_iommu_type1",
+    },
+    Known {
+        line: "Device or resource busy",
+        cause: "a device is in use by another process: {line}",
+        remedy: "end the process that holds it (fuser -v /dev/vfio/*), or choose another device",
+    },
+    Known {
+        line: "Cannot open /dev/vfio",
+        cause: "no permission for the device's VFIO group: {line}",
+        remedy: "run as root, or give this user the group (chown USER /dev/vfio/GROUP)",
+    },
+    Known {
+        line: "failed: Permission denied",
+        cause: "no permission for hugepage files: {line}",
+        remedy: "add --in-memory (needs no files), or give this user the hugetlbfs mount, or run as root",
+    },
+    Known {
+        line: "Not enough memory available",
+        cause: "too few free hugepages: {line}",
+        remedy: "reserve more (echo N > /proc/sys/vm/nr_hugepages), ask for less with --socket-mem or -m, or use --no-huge",
+    },
+    Known {
+        line: "Cannot get hugepage information",
+        cause: "no free hugepages",
+        remedy: "reserve some (echo 512 > /proc/sys/vm/nr_hugepages, as root), or run without them: --no-huge",
+    },
+    Known {
+        line: "failed to parse device",
+        cause: "no driver knows this virtual device: {line}",
+        remedy: "check the name's prefix (net_memif0, net_null0, net_ring0, net_pcap0, net_af_packet0, net_tap0) and that the \
+                 driver's library is installed (Debian: librte-net-…, in package dpdk)",
+    },
+    Known {
+        line: "failed to initialize",
+        cause: "a virtual device cannot be made: {first}",
+        remedy: "check its arguments in --vdev; DPDK's guide to the driver lists them",
+    },
+    Known {
+        line: "not compatible with",
+        cause: "two EAL options exclude each other: {line}",
+        remedy: "leave one of them out",
+    },
+    Known {
+        line: "annot allocate memory",
+        cause: "not enough memory: {first}",
+        remedy: "ask for less with -m or --socket-mem",
+    },
+    Known {
+        line: "error allocating",
+        cause: "not enough memory: {first}",
+        remedy: "ask for less with -m or --socket-mem",
+    },
+];
+
+/// Explains why EAL did not start.
+pub fn explain(plan: &EalPlan, evidence: &Evidence<'_>) -> Refusal {
+    // The same line also appears, harmlessly, when files are not wanted.
+    let unmounted = "but no mounted hugetlbfs found";
+    if !plan.in_memory && !plan.no_huge && evidence.log.contains(unmounted) {
+        return Refusal {
+            cause: format!("hugepages are reserved but not mounted: {}", line_with(evidence.log, unmounted)),
+            remedy: "add --in-memory (needs no mount), or: mount -t hugetlbfs none /dev/hugepages".into(),
+        };
+    }
+    let fill = |text: &str, line: &str| {
+        text.replace("{line}", line)
+            .replace("{first}", if evidence.first_error.is_empty() { line } else { evidence.first_error.trim() })
+            .replace("{cpus}", evidence.allowed_cpus)
+    };
+    if let Some(known) = KNOWN.iter().find(|known| evidence.log.contains(known.line)) {
+        let line = line_with(evidence.log, known.line);
+        return Refusal { cause: fill(known.cause, line), remedy: fill(known.remedy, line) };
+    }
+    let first = if evidence.first_error.is_empty() { evidence.errno } else { evidence.first_error.trim() };
+    Refusal {
+        cause: format!("EAL refused to start: {first}"),
+        remedy: format!("see EAL's messages above; it was called as: {}", plan.arguments.join(" ")),
+    }
+}
+
+/// Explains why a device is missing although EAL started, when its log names a cause that concerns devices.
+pub fn explain_line(log: &str) -> Option<Refusal> {
+    let about_devices = ["vfio", "VFIO", "DMA remapping", "IOMMU"];
+    KNOWN.iter().filter(|known| about_devices.iter().any(|word| known.line.contains(word))).find_map(|known| {
+        let line = log.lines().find(|line| line.contains(known.line))?.trim();
+        Some(Refusal { cause: known.cause.replace("{line}", line), remedy: known.remedy.to_owned() })
+    })
+}
+
+fn line_with<'a>(log: &'a str, part: &'a str) -> &'a str {
+    log.lines().find(|line| line.contains(part)).unwrap_or(part).trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(options: &str, log: &str, first_error: &str) -> Refusal {
+        let user: Vec<String> = options.split_whitespace().map(str::to_owned).collect();
+        let evidence = Evidence { log, first_error, errno: "Invalid argument (errno 22)", allowed_cpus: "0-1" };
+        explain(&EalPlan::new("lp", &user), &evidence)
+    }
+
+    #[test]
+    fn each_refusal_names_cause_and_remedy() {
+        for (options, log, cause, remedy) in [
+            ("-l 0-9", "EAL: lcore 2 unavailable\nEAL: invalid core list, please check", "EAL: lcore 2 unavailable", "allowed CPUs (0-1)"),
+            ("-l 0-999", "EAL: Too many lcores provided. Cannot exceed RTE_MAX_LCORE (128)\nEAL: invalid core list syntax", "Too many lcores provided", "--lcores"),
+            ("--socket-mem 64", "EAL: No free 2048 kB hugepages reported on node 0\nEAL: FATAL: Cannot get hugepage information.", "no free hugepages", "nr_hugepages"),
+            ("--socket-mem 1024", "EAL: 256 hugepages of size 2097152 reserved, but no mounted hugetlbfs found for that size\nEAL: Not enough memory available on socket 0! Requested: 1024MB, available: 512MB", "Requested: 1024MB, available: 512MB", "--no-huge"),
+            ("--huge-dir /x", "EAL: 256 hugepages of size 2097152 reserved, but no mounted hugetlbfs found for that size\nEAL: FATAL: Cannot get hugepage information.", "not mounted", "--in-memory"),
+            ("--huge-dir /x", "EAL: get_seg_fd(): open '/x/rtemap_0' failed: Permission denied", "no permission for hugepage files", "--in-memory"),
+            ("--vdev nonsense", "EAL: failed to parse device \"nonsense\"", "\"nonsense\"", "net_memif0"),
+            ("-a 03:00.0", "EAL: Cannot open /dev/vfio/6: Permission denied", "VFIO group", "chown"),
+            ("-a 03:00.0", "EAL: Cannot open /dev/vfio/6: Device or resource busy", "in use", "fuser"),
+            ("-a 03:00.0", "Cannot set up DMA remapping, error 12 (Cannot allocate memory)", "cannot be mapped", "ulimit -l"),
+        ] {
+            let refusal = explained(options, log, "");
+            assert!(refusal.cause.contains(cause), "{options}: {refusal}");
+            assert!(refusal.remedy.contains(remedy), "{options}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_refusal_passes_on_what_eal_said() {
+        assert!(explained("--bogus", "", "EAL: something new\n").cause.ends_with("refused to start: EAL: something new"));
+        let silent = explained("--bogus", "", "");
+        assert!(silent.cause.contains("errno 22") && silent.remedy.contains("lp --bogus"), "{silent}");
+    }
+}

@@ -1,0 +1,11 @@
+//! The pure core: no DPDK, no clock, no I/O. What goes into frames, when they go, and what comes of them.
+
+pub mod analysis;
+pub mod checksum;
+pub mod drain;
+pub mod eal_args;
+pub mod eal_refusal;
+pub mod flows;
+pub mod frame;
+pub mod histogram;
+pub mod pacer;

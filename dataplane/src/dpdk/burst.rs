@@ -1,0 +1,120 @@
+//! Bursts of packet buffers, owned.
+
+use std::slice;
+
+use linerate_dpdk_sys as sys;
+use sys::rte_mbuf;
+
+use crate::core::frame::FrameHead;
+use crate::loops::queue::{FrameBurst, Received, ReceivedBurst};
+
+/// Frames a burst holds at most.
+pub const MAX_BURST: usize = 64;
+/// How many frames ahead their first bytes are fetched into the cache.
+const PREFETCH_AHEAD: usize = 4;
+
+/// Buffers owned by this burst: the first `len` pointers are valid and nobody else's.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    pub(super) pointers: [*mut rte_mbuf; MAX_BURST],
+    pub(super) len: usize,
+}
+
+// SAFETY: buffers are plain memory that moves between lcores with their owner.
+unsafe impl Send for Buffers {}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self { pointers: [std::ptr::null_mut(); MAX_BURST], len: 0 }
+    }
+}
+
+impl Buffers {
+    pub(super) fn free(&mut self) {
+        if self.len > 0 {
+            // SAFETY: the first `len` pointers are buffers owned here; the length is zeroed, so each is freed once.
+            unsafe { sys::lr_buffers_free(self.pointers.as_mut_ptr(), self.len as u32) };
+            self.len = 0;
+        }
+    }
+
+    /// Forgets the first `count` buffers, which now belong to somebody else.
+    #[inline(always)]
+    pub(super) fn give_away(&mut self, count: usize) {
+        debug_assert!(count <= self.len);
+        self.pointers.copy_within(count..self.len, 0);
+        self.len -= count;
+    }
+}
+
+impl Drop for Buffers {
+    fn drop(&mut self) {
+        self.free();
+    }
+}
+
+/// Where the frame begins in a buffer.
+///
+/// # Safety
+/// `buffer` points to a valid buffer.
+#[inline(always)]
+unsafe fn data(buffer: *mut rte_mbuf) -> *mut u8 {
+    // SAFETY: by contract; data_off lies within the buffer.
+    unsafe { (*buffer).buf_addr.cast::<u8>().add(usize::from((*buffer).data_off)) }
+}
+
+/// Frames to send, all made by a [`super::queue::TxQueue`]: single-segment, at least as long as the smallest frame.
+#[derive(Debug, Default)]
+pub struct TxBurst(pub(super) Buffers);
+
+impl FrameBurst for TxBurst {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.0.len
+    }
+
+    #[inline(always)]
+    fn heads(&mut self) -> impl Iterator<Item = &mut FrameHead> {
+        self.0.pointers[..self.0.len].iter().map(|buffer| {
+            // SAFETY: the buffer is owned by this burst, which is borrowed mutably; buffers in a burst are distinct, so the heads do
+            // not overlap; a TxQueue only makes frames of at least HEAD_BYTES, whose bytes the template initialised.
+            unsafe { &mut *data(*buffer).cast::<FrameHead>() }
+        })
+    }
+}
+
+/// Frames received.
+#[derive(Debug, Default)]
+pub struct RxBurst(pub(super) Buffers);
+
+impl ReceivedBurst for RxBurst {
+    #[inline(always)]
+    fn frames(&self) -> impl Iterator<Item = Received<'_>> {
+        let buffers = &self.0.pointers[..self.0.len];
+        buffers.iter().enumerate().map(|(i, buffer)| {
+            if let Some(later) = buffers.get(i + PREFETCH_AHEAD) {
+                prefetch(*later);
+            }
+            // SAFETY: the buffer is owned by this burst, borrowed for the item's life; the port has written data_len bytes from the
+            // frame's beginning on.
+            unsafe {
+                Received {
+                    bytes: slice::from_raw_parts(data(*buffer), usize::from((**buffer).data_len)),
+                    length: (**buffer).pkt_len,
+                }
+            }
+        })
+    }
+}
+
+#[inline(always)]
+fn prefetch(buffer: *mut rte_mbuf) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the buffer is valid, owned by the burst; prefetching has no effect but on the cache.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(data(buffer).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = buffer;
+}

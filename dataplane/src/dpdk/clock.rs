@@ -1,0 +1,44 @@
+//! The time stamp counter.
+
+use linerate_dpdk_sys as sys;
+
+use super::eal::Eal;
+use crate::loops::queue::Clock;
+
+/// The counter that probes carry and the pacer runs on. It exists only after EAL has found its frequency.
+#[derive(Debug, Clone, Copy)]
+pub struct TickClock {
+    tick_hz: u64,
+}
+
+impl TickClock {
+    /// The counter, with the frequency that EAL found.
+    pub fn new(_eal: &Eal) -> Self {
+        // SAFETY: reads a number that rte_eal_init has set; an Eal exists.
+        Self { tick_hz: unsafe { sys::lr_tick_hz() } }
+    }
+}
+
+impl Clock for TickClock {
+    #[inline(always)]
+    fn ticks(&self) -> u64 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: reads a register; every x86-64 has it.
+        let ticks = unsafe { core::arch::x86_64::_rdtsc() };
+        #[cfg(not(target_arch = "x86_64"))]
+        // SAFETY: reads the architecture's counter through DPDK.
+        let ticks = unsafe { sys::lr_ticks() };
+        ticks
+    }
+
+    fn tick_hz(&self) -> u64 {
+        self.tick_hz
+    }
+}
+
+impl TickClock {
+    /// Ticks in that many milliseconds.
+    pub fn ticks_in_ms(&self, ms: u64) -> u64 {
+        (u128::from(self.tick_hz) * u128::from(ms) / 1000) as u64
+    }
+}

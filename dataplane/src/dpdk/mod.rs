@@ -1,0 +1,16 @@
+//! DPDK behind a safe surface: the only folder of this crate where `unsafe` is allowed.
+//!
+//! Invariants the modules uphold together:
+//! - [`eal::Eal`] exists once per process and outlives every port, pool and lcore job: they hold a clone of its handle.
+//! - A queue handle is the only one of its queue, and moves between threads but is never shared.
+//! - A buffer has one owner: the pool, a burst, or the port that accepted it.
+#![allow(unsafe_code)]
+
+pub mod burst;
+pub mod clock;
+pub mod eal;
+pub mod error;
+pub mod lcore;
+pub mod pool;
+pub mod port;
+pub mod queue;

@@ -1,0 +1,86 @@
+//! Pools of packet buffers.
+
+use std::ffi::CString;
+use std::ptr::NonNull;
+
+use linerate_dpdk_sys as sys;
+
+use super::eal::{Eal, EalHandle};
+use super::error::{DpdkError, Errno};
+
+/// Buffers an lcore keeps at hand without touching the shared pool.
+pub(super) const CACHE_BUFFERS: u32 = 256;
+/// Data room that holds any frame up to MTU 1500, as drivers expect it.
+const DEFAULT_DATA_BYTES: u32 = 2048;
+/// What an Ethernet header with two VLAN tags and a check sequence adds to the MTU.
+const L2_OVERHEAD_BYTES: u32 = 26;
+
+/// A pool of buffers, freed when dropped.
+#[derive(Debug)]
+pub struct Pool {
+    raw: NonNull<sys::rte_mempool>,
+    _eal: EalHandle,
+}
+
+// SAFETY: a mempool is made for use by many lcores at once; its functions synchronise among themselves.
+unsafe impl Send for Pool {}
+// SAFETY: as above.
+unsafe impl Sync for Pool {}
+
+impl Pool {
+    /// A pool of at least `buffers` buffers that each hold a frame of `mtu`, on the given NUMA node (negative: any).
+    ///
+    /// # Errors
+    /// When memory does not suffice; the message says how much was wanted and how to give more.
+    pub fn new(eal: &Eal, name: &str, buffers: u32, mtu: u16, numa_node: i32) -> Result<Self, DpdkError> {
+        // One less than a power of two uses the pool's ring fully.
+        let buffers = (buffers + 1).next_power_of_two() - 1;
+        let data_bytes = (u32::from(mtu) + L2_OVERHEAD_BYTES).max(DEFAULT_DATA_BYTES);
+        let room = data_bytes + sys::LR_MBUF_HEADROOM;
+        let failed = |errno| DpdkError {
+            what: format!(
+                "no memory for pool '{name}' of {buffers} buffers ({} MiB); give more with --socket-mem or -m, or ask for \
+                 fewer descriptors",
+                (u64::from(buffers) * u64::from(room + sys::LR_MBUF_SIZE)).div_ceil(1 << 20)
+            ),
+            errno,
+        };
+        let c_name = CString::new(name).map_err(|_| failed(Errno(libc::EINVAL)))?;
+        let room = u16::try_from(room).map_err(|_| failed(Errno(libc::EINVAL)))?;
+        // SAFETY: EAL is up; the name is copied; the node may be any (negative means any node).
+        let raw = unsafe { sys::lr_pool_create(c_name.as_ptr(), buffers, CACHE_BUFFERS, room, numa_node) };
+        let raw = NonNull::new(raw).ok_or_else(|| failed(Errno::last()))?;
+        Ok(Self { raw, _eal: eal.handle() })
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut sys::rte_mempool {
+        self.raw.as_ptr()
+    }
+
+    /// Buffers that nobody holds.
+    pub fn available(&self) -> u32 {
+        // SAFETY: the pool lives as long as self; counting only reads.
+        unsafe { sys::lr_pool_available(self.as_ptr()) }
+    }
+
+    /// All buffers.
+    pub fn size(&self) -> u32 {
+        // SAFETY: the pool lives as long as self.
+        unsafe { sys::lr_pool_size(self.as_ptr()) }
+    }
+
+    /// Writes the bytes into every buffer, behind the headroom. Frames still on their way would change their content, so the caller
+    /// does this between trials.
+    pub(super) fn stamp(&self, bytes: &[u8]) {
+        debug_assert!(bytes.len() <= usize::from(u16::MAX));
+        // SAFETY: a stamp is a frame that the port's MTU admits, and the data room was sized for that MTU.
+        unsafe { sys::lr_pool_stamp(self.as_ptr(), bytes.as_ptr().cast(), bytes.len() as u32) };
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // SAFETY: ports that may hold buffers own their pools and are closed before; bursts are gone with their loops.
+        unsafe { sys::lr_pool_free(self.as_ptr()) };
+    }
+}

@@ -1,0 +1,221 @@
+//! Ethernet ports.
+
+use std::ffi::{CStr, c_char};
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+use linerate_dpdk_sys as sys;
+use linerate_protocol::counters::PortCounters;
+use linerate_protocol::mac::MacAddr;
+use linerate_protocol::message::PortInfo;
+
+use super::burst::MAX_BURST;
+use super::eal::{Eal, EalHandle};
+use super::error::{DpdkError, check};
+use super::pool::{CACHE_BUFFERS, Pool};
+use super::queue::{RxQueue, TxQueue};
+
+/// A port, by ethdev's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId(pub u16);
+
+impl fmt::Display for PortId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How a port is to be set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortConfig {
+    /// Receive queues: at least 1.
+    pub rx_queues: u16,
+    /// Transmit queues: at least 1.
+    pub tx_queues: u16,
+    /// Descriptors per receive queue; the port may round.
+    pub rx_descriptors: u16,
+    /// Descriptors per transmit queue; the port may round.
+    pub tx_descriptors: u16,
+    /// Largest payload of a frame in bytes.
+    pub mtu: u16,
+}
+
+/// Largest payload of a standard frame, in bytes.
+pub const DEFAULT_MTU: u16 = 1500;
+const ETHERNET_HEADER_BYTES: u16 = 14;
+
+/// What ethdev says of a port, without touching it.
+///
+/// # Errors
+/// When the port does not exist.
+pub fn describe(_eal: &Eal, port: PortId) -> Result<PortInfo, DpdkError> {
+    let mut info = MaybeUninit::uninit();
+    // SAFETY: EAL is up; the shim fills the structure or returns an error.
+    let code = unsafe { sys::lr_port_get_info(port.0, info.as_mut_ptr()) };
+    check(code, || format!("port {port} cannot be described"))?;
+    // SAFETY: the shim succeeded, so it has filled the structure.
+    let info: sys::lr_port_info = unsafe { info.assume_init() };
+    Ok(PortInfo {
+        port: port.0,
+        device: text(&info.device),
+        driver: text(&info.driver),
+        mac: MacAddr(info.mac),
+        numa_node: u32::try_from(info.numa_node).ok(),
+        link_bps: (info.link_bps > 0).then_some(info.link_bps),
+        link_up: info.link_up != 0,
+        max_rx_queues: info.max_rx_queues,
+        max_tx_queues: info.max_tx_queues,
+        mtu: info.mtu,
+        rx_descriptors: (info.rx_desc_min, info.rx_desc_max),
+        tx_descriptors: (info.tx_desc_min, info.tx_desc_max),
+        kernel_driver: None,
+    })
+}
+
+fn text(chars: &[c_char]) -> String {
+    let bytes: Vec<u8> = chars.iter().map(|c| *c as u8).collect();
+    CStr::from_bytes_until_nul(&bytes).map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
+}
+
+/// A started port. When the last handle goes, it is stopped and closed; then its pools are freed.
+#[derive(Debug)]
+pub(super) struct Started {
+    id: PortId,
+    mtu: u16,
+    /// Freed after `drop` has closed the port, which may hold buffers of them.
+    _pools: Vec<Arc<Pool>>,
+    _eal: EalHandle,
+}
+
+impl Started {
+    pub(super) fn id(&self) -> u16 {
+        self.id.0
+    }
+
+    /// Largest frame in bytes, without check sequence.
+    pub(super) fn largest_frame_bytes(&self) -> u16 {
+        self.mtu.saturating_add(ETHERNET_HEADER_BYTES)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // SAFETY: the last handle is gone, so no queue is in use; the port was started by us and is closed once.
+        unsafe {
+            sys::lr_port_stop(self.id.0);
+            sys::lr_port_close(self.id.0);
+        }
+    }
+}
+
+/// A started port, for statistics; the queues go their own ways.
+#[derive(Debug, Clone)]
+pub struct Port {
+    started: Arc<Started>,
+}
+
+/// A started port and the only handles of its queues.
+#[derive(Debug)]
+pub struct OpenPort {
+    /// Statistics and link.
+    pub port: Port,
+    /// Receive queues, in order.
+    pub rx: Vec<RxQueue>,
+    /// Transmit queues, in order.
+    pub tx: Vec<TxQueue>,
+    /// Descriptors per receive and transmit queue, as the port rounded them.
+    pub descriptors: (u16, u16),
+}
+
+impl Port {
+    /// Configures the port, gives it queues and pools, and starts it.
+    ///
+    /// # Errors
+    /// Names the step and the port's reason. The port is then stopped again.
+    pub fn open(eal: &Eal, id: PortId, config: PortConfig) -> Result<OpenPort, DpdkError> {
+        let PortConfig { rx_queues, tx_queues, mtu, .. } = config;
+        let name = describe(eal, id)?.device;
+        let failed = |step: &str| format!("port {id} ({name}): {step}");
+        let port = id.0;
+        // A standard MTU is every port's default; asking for it makes some refuse.
+        let asked_mtu = if mtu == DEFAULT_MTU { 0 } else { mtu };
+        // SAFETY: EAL is up and the port exists; the shim checks the rest and returns an error.
+        let code = unsafe { sys::lr_port_configure(port, rx_queues, tx_queues, asked_mtu) };
+        check(code, || failed(&format!("cannot have {rx_queues} RX and {tx_queues} TX queues at MTU {mtu}")))?;
+        let (mut rx_descriptors, mut tx_descriptors) = (config.rx_descriptors, config.tx_descriptors);
+        // SAFETY: both pointers are to integers of this frame.
+        let code = unsafe { sys::lr_port_adjust_descriptors(port, &mut rx_descriptors, &mut tx_descriptors) };
+        check(code, || failed(&format!("cannot have {rx_descriptors} RX and {tx_descriptors} TX descriptors")))?;
+
+        let numa_node = describe(eal, id)?.numa_node.map_or(-1, |node| node as i32);
+        let spare = 2 * CACHE_BUFFERS + 2 * MAX_BURST as u32;
+        let pool = |name: String, descriptors| Pool::new(eal, &name, descriptors + spare, mtu, numa_node).map(Arc::new);
+        let rx_pools: Vec<_> = (0..rx_queues)
+            .map(|queue| pool(format!("rx_{port}_{queue}"), u32::from(rx_descriptors)))
+            .collect::<Result<_, _>>()?;
+        let tx_pools: Vec<_> = (0..tx_queues)
+            .map(|queue| pool(format!("tx_{port}_{queue}"), u32::from(tx_descriptors)))
+            .collect::<Result<_, _>>()?;
+        let pools = rx_pools.iter().chain(&tx_pools).cloned().collect();
+        // From here on, dropping closes the port.
+        let started = Arc::new(Started { id, mtu, _pools: pools, _eal: eal.handle() });
+
+        for (queue, pool) in (0..).zip(&rx_pools) {
+            // SAFETY: the queue is among those configured; the pool is owned by Started and outlives the port.
+            let code = unsafe { sys::lr_rx_queue_setup(port, queue, rx_descriptors, pool.as_ptr()) };
+            check(code, || failed(&format!("RX queue {queue} cannot be set up")))?;
+        }
+        for queue in 0..tx_queues {
+            // SAFETY: the queue is among those configured.
+            let code = unsafe { sys::lr_tx_queue_setup(port, queue, tx_descriptors) };
+            check(code, || failed(&format!("TX queue {queue} cannot be set up")))?;
+        }
+        // SAFETY: all queues are set up.
+        check(unsafe { sys::lr_port_start(port) }, || failed("cannot be started"))?;
+        Ok(OpenPort {
+            rx: (0..rx_queues).map(|queue| RxQueue::new(started.clone(), queue)).collect(),
+            tx: (0..).zip(tx_pools).map(|(queue, pool)| TxQueue::new(started.clone(), queue, pool)).collect(),
+            descriptors: (rx_descriptors, tx_descriptors),
+            port: Port { started },
+        })
+    }
+
+    /// ethdev's basic statistics.
+    ///
+    /// # Errors
+    /// When the driver has none.
+    pub fn counters(&self) -> Result<PortCounters, DpdkError> {
+        let id = self.started.id;
+        let mut stats = MaybeUninit::uninit();
+        // SAFETY: the port is open; the shim fills the structure or returns an error.
+        let code = unsafe { sys::lr_port_get_stats(id.0, stats.as_mut_ptr()) };
+        check(code, || format!("port {id} gives no statistics"))?;
+        // SAFETY: the shim succeeded.
+        let stats: sys::lr_port_stats = unsafe { stats.assume_init() };
+        Ok(PortCounters {
+            rx_packets: stats.rx_packets,
+            tx_packets: stats.tx_packets,
+            rx_bytes: stats.rx_bytes,
+            tx_bytes: stats.tx_bytes,
+            rx_missed: stats.rx_missed,
+            rx_errors: stats.rx_errors,
+            tx_errors: stats.tx_errors,
+            rx_nombuf: stats.rx_nombuf,
+        })
+    }
+
+    /// ethdev's extended statistics, by name; empty when the driver has none.
+    pub fn extended_counters(&self) -> Vec<(String, u64)> {
+        let id = self.started.id.0;
+        // SAFETY: with no room the shim only counts.
+        let count = unsafe { sys::lr_port_get_xstats(id, std::ptr::null_mut(), 0) };
+        let Ok(count @ 1..) = usize::try_from(count) else { return Vec::new() };
+        let mut stats = Vec::<sys::lr_xstat>::with_capacity(count);
+        // SAFETY: there is room for `count` entries; the shim fills at most as many and says how many it has.
+        let filled = unsafe { sys::lr_port_get_xstats(id, stats.as_mut_ptr(), count as u32) };
+        // SAFETY: the first `filled` entries, at most `count`, were written.
+        unsafe { stats.set_len(usize::try_from(filled).unwrap_or(0).min(count)) };
+        stats.iter().map(|stat| (text(&stat.name), stat.value)).collect()
+    }
+}

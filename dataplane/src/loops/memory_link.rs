@@ -1,0 +1,147 @@
+//! A link in memory that loses, duplicates, delays and reorders as told: what a real path does, to the packet.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::queue::{Clock, FrameBurst, ReceiveQueue, Received, ReceivedBurst, TransmitQueue};
+use crate::core::frame::FrameHead;
+
+/// What happens to the n-th frame on the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Deliver,
+    Lose,
+    Duplicate,
+    /// Arrives after the given number of later frames.
+    Overtaken(usize),
+}
+
+/// Time that passes by being looked at.
+#[derive(Clone)]
+pub(super) struct SteppingClock {
+    now: Rc<Cell<u64>>,
+    step: u64,
+}
+
+impl SteppingClock {
+    pub(super) fn new(step: u64) -> Self {
+        Self { now: Rc::new(Cell::new(1_000_000)), step }
+    }
+
+    pub(super) fn advance(&self, ticks: u64) {
+        self.now.set(self.now.get() + ticks);
+    }
+}
+
+impl Clock for SteppingClock {
+    fn ticks(&self) -> u64 {
+        self.advance(self.step);
+        self.now.get()
+    }
+
+    fn tick_hz(&self) -> u64 {
+        1_000_000_000
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Frames(Vec<FrameHead>);
+
+impl FrameBurst for Frames {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn heads(&mut self) -> impl Iterator<Item = &mut FrameHead> {
+        self.0.iter_mut()
+    }
+}
+
+impl ReceivedBurst for Frames {
+    fn frames(&self) -> impl Iterator<Item = Received<'_>> {
+        self.0.iter().map(|head| Received { bytes: head, length: head.len() as u32 })
+    }
+}
+
+type Wire = Rc<RefCell<VecDeque<FrameHead>>>;
+
+pub(super) struct Sender<F> {
+    wire: Wire,
+    template: FrameHead,
+    /// Frames the port accepts per attempt.
+    pub(super) accepts: usize,
+    /// Frames of the wire at once; more are not accepted.
+    pub(super) capacity: usize,
+    fate: F,
+    count: u64,
+    waiting: Vec<(usize, FrameHead)>,
+}
+
+pub(super) struct Receiver {
+    wire: Wire,
+}
+
+pub(super) fn link<F: FnMut(u64) -> Fate>(template: FrameHead, fate: F) -> (Sender<F>, Receiver) {
+    let wire = Wire::default();
+    let receiver = Receiver { wire: wire.clone() };
+    let sender =
+        Sender { wire, template, accepts: usize::MAX, capacity: usize::MAX, fate, count: 0, waiting: Vec::new() };
+    (sender, receiver)
+}
+
+impl<F: FnMut(u64) -> Fate> Sender<F> {
+    fn put(&mut self, head: FrameHead) {
+        let fate = (self.fate)(self.count);
+        self.count += 1;
+        let mut wire = self.wire.borrow_mut();
+        for (ahead, _) in &mut self.waiting {
+            *ahead -= 1;
+        }
+        match fate {
+            Fate::Deliver => wire.push_back(head),
+            Fate::Lose => {}
+            Fate::Duplicate => wire.extend([head, head]),
+            Fate::Overtaken(by) => self.waiting.push((by, head)),
+        }
+        self.waiting.retain(|(ahead, head)| {
+            if *ahead == 0 {
+                wire.push_back(*head);
+            }
+            *ahead > 0
+        });
+    }
+}
+
+impl<F: FnMut(u64) -> Fate> TransmitQueue for Sender<F> {
+    type Burst = Frames;
+
+    fn frame_bytes(&self) -> u32 {
+        self.template.len() as u32
+    }
+
+    fn allocate(&mut self, burst: &mut Frames, count: usize) -> usize {
+        burst.0.extend(std::iter::repeat_n(self.template, count));
+        count
+    }
+
+    fn transmit(&mut self, burst: &mut Frames) -> usize {
+        let room = self.capacity.saturating_sub(self.wire.borrow().len());
+        let accepted = burst.len().min(self.accepts).min(room);
+        for head in burst.0.drain(..accepted).collect::<Vec<_>>() {
+            self.put(head);
+        }
+        accepted
+    }
+}
+
+impl ReceiveQueue for Receiver {
+    type Burst = Frames;
+
+    fn receive(&mut self, burst: &mut Frames) -> usize {
+        let mut wire = self.wire.borrow_mut();
+        let count = wire.len().min(32);
+        burst.0 = wire.drain(..count).collect();
+        count
+    }
+}

@@ -1,0 +1,12 @@
+//! The polling loops of the worker lcores, generic over where packets go and come from.
+
+pub mod counters;
+#[cfg(test)]
+mod memory_link;
+pub mod queue;
+pub mod receive;
+pub mod stop;
+pub mod transmit;
+
+#[cfg(test)]
+mod tests;

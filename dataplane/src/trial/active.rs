@@ -1,0 +1,205 @@
+//! A trial whose loops run.
+
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
+
+use linerate_protocol::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
+use linerate_protocol::report::{Ended, TrialReport};
+use linerate_protocol::trial::Role;
+
+use super::bench::{Bench, Order, TrialError};
+use super::report::{disagreements, receive_report, transmit_report};
+use crate::clock::monotonic_ns;
+use crate::core::analysis::Analysis;
+use crate::dpdk::lcore::Job;
+use crate::dpdk::queue::{RxQueue, TxQueue};
+use crate::loops::counters::{ReceiveBlock, TransmitBlock};
+use crate::loops::stop::Signal;
+use crate::loops::transmit::TransmitOutcome;
+
+/// Drivers may update their statistics late; they get this long to agree with ours.
+const STATISTICS_SETTLE: Duration = Duration::from_millis(200);
+const STATISTICS_POLL: Duration = Duration::from_millis(5);
+
+#[derive(Debug)]
+pub(super) struct Transmitting {
+    pub(super) jobs: Vec<(Job<(TxQueue, TransmitOutcome)>, Arc<TransmitBlock>)>,
+    pub(super) intended_pps: Option<f64>,
+}
+
+#[derive(Debug)]
+pub(super) enum Jobs {
+    Transmit(Transmitting),
+    Receive(Vec<(Job<(RxQueue, Analysis)>, Arc<ReceiveBlock>)>),
+}
+
+/// A trial whose loops are launched. Dropping it stops them.
+#[derive(Debug)]
+pub struct Active {
+    order: Order,
+    signal: Signal,
+    jobs: Option<Jobs>,
+    port_before: PortCounters,
+    started_ns: u64,
+}
+
+impl Active {
+    pub(super) fn new(order: Order, signal: Signal, jobs: Jobs, port_before: PortCounters) -> Self {
+        Self { order, signal, jobs: Some(jobs), port_before, started_ns: monotonic_ns() }
+    }
+
+    /// Lets a transmitter send.
+    pub fn start(&mut self) {
+        self.started_ns = monotonic_ns();
+        self.signal.go();
+    }
+
+    /// Lets the loops end at their next turn.
+    pub fn stop(&self) {
+        self.signal.stop();
+    }
+
+    /// The trial's name.
+    pub fn trial(&self) -> u32 {
+        self.order.trial
+    }
+
+    /// True when all loops have ended: a transmitter's by its limits or the stop, a receiver's by the stop.
+    pub fn is_finished(&self) -> bool {
+        match &self.jobs {
+            Some(Jobs::Transmit(transmitting)) => transmitting.jobs.iter().all(|(job, _)| job.is_finished()),
+            Some(Jobs::Receive(jobs)) => jobs.iter().all(|(job, _)| job.is_finished()),
+            None => true,
+        }
+    }
+
+    /// What has been received so far; zeros on a transmitter.
+    pub fn received(&self) -> ReceiveCounters {
+        match &self.jobs {
+            Some(Jobs::Receive(jobs)) => {
+                jobs.iter().map(|(_, block)| block.read()).fold(ReceiveCounters::default(), add_received)
+            }
+            _ => ReceiveCounters::default(),
+        }
+    }
+
+    fn sent(&self) -> Option<TransmitCounters> {
+        match &self.jobs {
+            Some(Jobs::Transmit(transmitting)) => Some(
+                transmitting.jobs.iter().map(|(_, block)| block.read()).fold(TransmitCounters::default(), add_sent),
+            ),
+            _ => None,
+        }
+    }
+
+    /// All counters now.
+    pub fn sample(&self, bench: &Bench<'_>) -> Sample {
+        let transmit = self.sent();
+        Sample {
+            trial: self.order.trial,
+            at_ns: monotonic_ns(),
+            receive: transmit.is_none().then(|| self.received()),
+            transmit,
+            port: self.port_counters(bench),
+        }
+    }
+
+    fn port_counters(&self, bench: &Bench<'_>) -> Option<PortCounters> {
+        bench.port.counters().ok()?.since(&self.port_before)
+    }
+
+    /// Ends the loops, gives the queues back to the bench, and accounts for everything. `ended` says why, unless a
+    /// transmitter reached its limits.
+    ///
+    /// # Errors
+    /// When a loop panicked.
+    pub fn finish(mut self, bench: &mut Bench<'_>, ended: Ended) -> Result<TrialReport, TrialError> {
+        self.signal.stop();
+        let mut report = TrialReport {
+            trial: self.order.trial,
+            role: Role::Tx,
+            ended,
+            started_ns: self.started_ns,
+            ended_ns: 0,
+            transmit: None,
+            receive: None,
+            port: None,
+            disagreements: Vec::new(),
+            lcores: Vec::new(),
+        };
+        match self.jobs.take() {
+            Some(Jobs::Transmit(Transmitting { jobs, intended_pps })) => {
+                let mut outcomes = Vec::new();
+                for (job, _) in jobs {
+                    report.lcores.push(job.lcore().0);
+                    let (queue, outcome) = job.join()?;
+                    bench.tx.insert(outcomes.len(), queue);
+                    outcomes.push(outcome);
+                }
+                if outcomes.iter().all(|outcome| outcome.complete) {
+                    report.ended = limit_reached(&self.order);
+                }
+                report.transmit = Some(transmit_report(&outcomes, intended_pps, bench.tick_hz()));
+            }
+            Some(Jobs::Receive(jobs)) => {
+                report.role = Role::Rx;
+                let mut analyses = Vec::new();
+                for (job, _) in jobs {
+                    report.lcores.push(job.lcore().0);
+                    let (queue, analysis) = job.join()?;
+                    bench.rx.insert(analyses.len(), queue);
+                    analyses.push(analysis);
+                }
+                report.receive = receive_report(analyses, bench.tick_hz());
+            }
+            None => {}
+        }
+        report.ended_ns = monotonic_ns();
+        let mut waited = Duration::ZERO;
+        loop {
+            report.port = self.port_counters(bench);
+            report.disagreements = disagreements(&report);
+            if report.disagreements.is_empty() || waited >= STATISTICS_SETTLE {
+                return Ok(report);
+            }
+            sleep(STATISTICS_POLL);
+            waited += STATISTICS_POLL;
+        }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        // The jobs' own drop waits for them, so they must have been told to end.
+        self.signal.stop();
+    }
+}
+
+fn limit_reached(order: &Order) -> Ended {
+    match &order.work {
+        super::bench::Work::Transmit(spec) if spec.limit.duration_ms.is_none() => Ended::Packets,
+        _ => Ended::Duration,
+    }
+}
+
+pub(super) fn add_sent(a: TransmitCounters, b: TransmitCounters) -> TransmitCounters {
+    TransmitCounters {
+        packets: a.packets + b.packets,
+        bytes: a.bytes + b.bytes,
+        queue_full: a.queue_full + b.queue_full,
+        no_mbuf: a.no_mbuf + b.no_mbuf,
+    }
+}
+
+fn add_received(a: ReceiveCounters, b: ReceiveCounters) -> ReceiveCounters {
+    ReceiveCounters {
+        frames: a.frames + b.frames,
+        bytes: a.bytes + b.bytes,
+        packets: a.packets + b.packets,
+        duplicates: a.duplicates + b.duplicates,
+        out_of_order: a.out_of_order + b.out_of_order,
+        stale: a.stale + b.stale,
+        foreign: a.foreign + b.foreign,
+    }
+}

@@ -1,0 +1,280 @@
+//! A port, its queues and the lcores that serve it, kept over many trials.
+
+use std::sync::Arc;
+
+use linerate_protocol::message::PortInfo;
+use linerate_protocol::rate::RateError;
+use linerate_protocol::trial::{RoleSpec, TransmitSpec, TrialSpec};
+
+use super::active::{Active, Jobs, Transmitting};
+use crate::core::analysis::{Analysis, Expect};
+use crate::core::flows::FrameWriter;
+use crate::core::frame::template;
+use crate::dpdk::clock::TickClock;
+use crate::dpdk::eal::Eal;
+use crate::dpdk::error::DpdkError;
+use crate::dpdk::lcore::{JobPanicked, LcoreId};
+use crate::dpdk::port::{OpenPort, Port, PortConfig, PortId, describe};
+use crate::dpdk::queue::{RxQueue, TxQueue};
+use crate::loops::counters::{ReceiveBlock, TransmitBlock};
+use crate::loops::queue::{Clock, ReceiveQueue};
+use crate::loops::receive::receive;
+use crate::loops::stop::Signal;
+use crate::loops::transmit::{TransmitPlan, transmit};
+
+/// Packets handed to the port at once.
+const BURST: usize = 32;
+/// Bursts thrown away before a trial, at most: what waited in the receive queues belongs to nobody.
+const FLUSH_BURSTS: usize = 4096;
+
+/// How a bench is set up.
+#[derive(Debug, Clone)]
+pub struct BenchConfig {
+    /// Its port.
+    pub port: PortId,
+    /// Its worker lcores: at least one.
+    pub lcores: Vec<LcoreId>,
+    /// Descriptors per receive queue.
+    pub rx_descriptors: u16,
+    /// Descriptors per transmit queue.
+    pub tx_descriptors: u16,
+    /// Receive queues; `None`: one per lcore, as far as the port has them.
+    pub rx_queues: Option<u16>,
+    /// Largest payload of a frame in bytes.
+    pub mtu: u16,
+}
+
+/// A trial cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    /// The port or an lcore refused.
+    #[error(transparent)]
+    Dpdk(#[from] DpdkError),
+    /// A job panicked.
+    #[error(transparent)]
+    Panicked(#[from] JobPanicked),
+    /// The load cannot be applied.
+    #[error(transparent)]
+    Rate(#[from] RateError),
+    /// The frame is too large for the port as it is set up.
+    #[error("frames of {asked} bytes exceed the port's {largest} (check sequence included); start with --mtu {mtu}")]
+    FrameTooLarge {
+        /// Size asked for.
+        asked: u32,
+        /// Largest size possible.
+        largest: u32,
+        /// MTU that would do.
+        mtu: u32,
+    },
+    /// A queue was lost with a job that panicked.
+    #[error("a queue of the port was lost with a failed job; restart the program")]
+    QueueLost,
+}
+
+/// One bench's part in a trial.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The trial's name.
+    pub trial: u32,
+    /// Tag of its probes.
+    pub tag: u16,
+    /// What to do.
+    pub work: Work,
+}
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// Send.
+    Transmit(TransmitSpec),
+    /// Count.
+    Receive(Expect),
+}
+
+impl From<&TrialSpec> for Order {
+    fn from(spec: &TrialSpec) -> Self {
+        let work = match &spec.role {
+            RoleSpec::Transmit(spec) => Work::Transmit(spec.clone()),
+            RoleSpec::Receive(receive) => Work::Receive(Expect::Trial { tag: spec.tag, flows: receive.flows }),
+        };
+        Self { trial: spec.trial, tag: spec.tag, work }
+    }
+}
+
+/// A trial whose plans are made and whose memory is allocated.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(super) order: Order,
+    plans: Plans,
+}
+
+#[derive(Debug)]
+enum Plans {
+    Transmit { plans: Vec<TransmitPlan>, pps: Option<f64> },
+    Receive(Vec<Analysis>),
+}
+
+/// A port, its queues and its lcores.
+#[derive(Debug)]
+pub struct Bench<'e> {
+    eal: &'e Eal,
+    config: BenchConfig,
+    pub(super) clock: TickClock,
+    pub(super) port: Port,
+    pub(super) rx: Vec<RxQueue>,
+    pub(super) tx: Vec<TxQueue>,
+    queues: (usize, usize),
+}
+
+impl<'e> Bench<'e> {
+    /// Opens the port with a queue per lcore, as far as the port has queues.
+    ///
+    /// # Errors
+    /// When the port refuses.
+    pub fn open(eal: &'e Eal, config: BenchConfig) -> Result<Self, DpdkError> {
+        let info = describe(eal, config.port)?;
+        let per_lcore = |most: u16| (config.lcores.len() as u16).clamp(1, most.max(1));
+        let OpenPort { port, rx, tx, .. } = Port::open(
+            eal,
+            config.port,
+            PortConfig {
+                rx_queues: config.rx_queues.unwrap_or(per_lcore(info.max_rx_queues)),
+                tx_queues: per_lcore(info.max_tx_queues),
+                rx_descriptors: config.rx_descriptors,
+                tx_descriptors: config.tx_descriptors,
+                mtu: config.mtu,
+            },
+        )?;
+        let queues = (rx.len(), tx.len());
+        Ok(Self { eal, config, clock: TickClock::new(eal), port, rx, tx, queues })
+    }
+
+    /// The port as it is now.
+    ///
+    /// # Errors
+    /// When ethdev does not know it any more.
+    pub fn port_info(&self) -> Result<PortInfo, DpdkError> {
+        describe(self.eal, self.config.port)
+    }
+
+    /// Ticks per second of the clock that probes carry.
+    pub fn tick_hz(&self) -> u64 {
+        self.clock.tick_hz()
+    }
+
+    /// The worker lcores.
+    pub fn lcores(&self) -> &[LcoreId] {
+        &self.config.lcores
+    }
+
+    /// The port's extended statistics.
+    pub fn extended_counters(&self) -> Vec<(String, u64)> {
+        self.port.extended_counters()
+    }
+
+    /// Makes the plans of a trial: flow tables, templates, analyses.
+    ///
+    /// # Errors
+    /// When the port cannot carry it as asked.
+    pub fn prepare(&mut self, order: Order) -> Result<Prepared, TrialError> {
+        if (self.rx.len(), self.tx.len()) != self.queues {
+            return Err(TrialError::QueueLost);
+        }
+        let plans = match &order.work {
+            Work::Transmit(spec) => self.plan_transmit(order.tag, spec)?,
+            Work::Receive(expect) => {
+                Plans::Receive((0..self.rx.len().min(self.lcores().len())).map(|_| Analysis::new(*expect)).collect())
+            }
+        };
+        Ok(Prepared { order, plans })
+    }
+
+    fn plan_transmit(&mut self, tag: u16, spec: &TransmitSpec) -> Result<Plans, TrialError> {
+        let info = self.port_info()?;
+        let TransmitSpec { profile, peer_mac, limit } = spec;
+        let size = profile.frame_size();
+        let pps = profile.rate().packets_per_second(size, info.link_bps)?;
+        let template = template(size, info.mac, *peer_mac);
+        let flows = profile.flows();
+        let workers = (self.tx.len().min(self.lcores().len()) as u32).min(flows);
+        let mut before = 0;
+        let mut plans = Vec::new();
+        for (worker, queue) in (0..workers).zip(&mut self.tx) {
+            queue.stamp(&template).map_err(|largest| TrialError::FrameTooLarge {
+                asked: size.bytes(),
+                largest: u32::from(largest) + 4,
+                mtu: size.bytes() - 18,
+            })?;
+            let Some(writer) = FrameWriter::new(profile, tag, worker, workers) else { continue };
+            let mine = writer.flow_count();
+            // Packets are shared out in proportion to flows, without rounding any away.
+            let share = |packets: u64, flows_before: u32| {
+                (u128::from(packets) * u128::from(flows_before) / u128::from(flows)) as u64
+            };
+            plans.push(TransmitPlan {
+                pps: pps.map(|pps| pps * f64::from(mine) / f64::from(flows)),
+                duration_ticks: limit.duration_ms.map(|ms| self.clock.ticks_in_ms(ms)),
+                packets: limit.packets.map(|packets| share(packets, before + mine) - share(packets, before)),
+                burst: BURST,
+                writer,
+            });
+            before += mine;
+        }
+        Ok(Plans::Transmit { plans, pps })
+    }
+
+    /// Launches the loops: a receiver counts from now on, a transmitter waits for the start.
+    ///
+    /// # Errors
+    /// When statistics cannot be read or an lcore is busy.
+    pub fn arm(&mut self, prepared: Prepared) -> Result<Active, TrialError> {
+        for queue in &mut self.rx {
+            let mut burst = Default::default();
+            for _ in 0..FLUSH_BURSTS {
+                if queue.receive(&mut burst) == 0 {
+                    break;
+                }
+            }
+        }
+        let port_before = self.port.counters()?;
+        let signal = Signal::default();
+        let signal_to_all = signal.clone();
+        let lcores = self.config.lcores.clone();
+        let jobs = match prepared.plans {
+            Plans::Transmit { plans, pps } => {
+                let mut jobs = Vec::new();
+                for (plan, lcore) in plans.into_iter().zip(lcores) {
+                    let mut queue = self.tx.remove(0);
+                    let block = Arc::<TransmitBlock>::default();
+                    let (clock, signal, published) = (self.clock, signal.clone(), block.clone());
+                    let job = self.eal.launch(lcore, move || {
+                        let outcome = transmit(&mut queue, &clock, plan, &signal, &published);
+                        (queue, outcome)
+                    });
+                    jobs.push((or_stop(job, &signal_to_all)?, block));
+                }
+                Jobs::Transmit(Transmitting { jobs, intended_pps: pps })
+            }
+            Plans::Receive(analyses) => {
+                let mut jobs = Vec::new();
+                for (mut analysis, lcore) in analyses.into_iter().zip(lcores) {
+                    let mut queue = self.rx.remove(0);
+                    let block = Arc::<ReceiveBlock>::default();
+                    let (clock, signal, published) = (self.clock, signal.clone(), block.clone());
+                    let job = self.eal.launch(lcore, move || {
+                        receive(&mut queue, &clock, &mut analysis, &signal, &published);
+                        (queue, analysis)
+                    });
+                    jobs.push((or_stop(job, &signal_to_all)?, block));
+                }
+                Jobs::Receive(jobs)
+            }
+        };
+        Ok(Active::new(prepared.order, signal, jobs, port_before))
+    }
+}
+
+/// When a launch fails, the loops already launched must be told to end before their jobs are dropped, which waits for them.
+fn or_stop<T>(launched: Result<T, DpdkError>, signal: &Signal) -> Result<T, DpdkError> {
+    launched.inspect_err(|_| signal.stop())
+}

@@ -1,0 +1,8 @@
+//! Trials on a port: prepare, arm, start, sample, stop, report. What the command line and the agent both run.
+
+mod active;
+mod bench;
+mod report;
+
+pub use active::Active;
+pub use bench::{Bench, BenchConfig, Order, Prepared, TrialError, Work};
