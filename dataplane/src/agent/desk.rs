@@ -243,7 +243,7 @@ impl<'e> Desk<'e> {
 
     /// Ends the loops, takes the final sample, and keeps the report.
     fn finish(&mut self, ended: Ended) -> Vec<Event> {
-        let Holding::Active { active, .. } = std::mem::replace(&mut self.holding, Holding::Nothing) else {
+        let Holding::Active { mut active, .. } = std::mem::replace(&mut self.holding, Holding::Nothing) else {
             return Vec::new();
         };
         active.stop();

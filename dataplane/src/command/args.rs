@@ -29,8 +29,8 @@ Examples:
     linerate-dataplane -l 0-1 -a 0000:03:02.0 -- tx --peer-mac 02:00:00:00:00:02 --flows 10000 --flow-mode sd --rate 1mpps --duration 10s
   Count what arrives, on three lcores, until interrupted:
     linerate-dataplane -l 0-3 -a 0000:03:02.1 -- rx
-  Without hugepages or a NIC: two virtual ports joined back to back, on two CPUs
-    linerate-dataplane --no-huge --no-pci --lcores 0@0,1@0,2@1 --vdev net_memif0,role=server --vdev net_memif1,role=client -- pair --duration 2s
+  Without hugepages or a NIC: a virtual port that loops back, on two CPUs
+    linerate-dataplane --no-huge --no-pci --lcores 0@0,1@0,2@1 --vdev net_ring0 -- pair --rx-port 0 --duration 2s
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.";
 

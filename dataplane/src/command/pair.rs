@@ -30,13 +30,13 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
     }
     let (tx_lcores, rx_lcores) = lcores.split_at(senders);
     let (tx_port, rx_port) = (port(eal, args.tx_port)?, port(eal, args.rx_port)?);
-    if tx_port == rx_port {
-        return Err(Failure::usage(
-            "--tx-port and --rx-port are the same: one process needs two ports, for example --vdev net_memif0 and net_memif1",
-        ));
-    }
-    let mut rx_bench = open(eal, rx_port, rx_lcores.to_vec(), &args.ring)?;
-    let mut tx_bench = open(eal, tx_port, tx_lcores.to_vec(), &args.ring)?;
+    let (mut tx_bench, mut rx_bench) = if tx_port == rx_port {
+        // A port that loops back, by itself or through a cable.
+        open(eal, tx_port, lcores.clone(), &args.ring)?.divide(tx_lcores.to_vec(), rx_lcores.to_vec())
+    } else {
+        let rx_bench = open(eal, rx_port, rx_lcores.to_vec(), &args.ring)?;
+        (open(eal, tx_port, tx_lcores.to_vec(), &args.ring)?, rx_bench)
+    };
     block_on(async {
         let mut signals = Signals::new()?;
         for bench in [&rx_bench, &tx_bench] {
@@ -57,7 +57,7 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
         let mut interrupted = false;
         while !tx.is_finished() && !interrupted {
             interrupted = signals.within(LOOK).await;
-            progress.show(&[(&tx, &tx_bench), (&rx, &rx_bench)]);
+            progress.show(&mut [(&mut tx, &tx_bench), (&mut rx, &rx_bench)]);
         }
         let sent = tx.finish(&mut tx_bench, Ended::Stopped)?;
         let expected_packets = sent.transmit.map_or(0, |transmit| transmit.counters.packets);

@@ -32,7 +32,7 @@ pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
             if signals.within(LOOK).await {
                 break Ended::Stopped;
             }
-            progress.show(&[(&active, &bench)]);
+            progress.show(&mut [(&mut active, &bench)]);
         };
         let report = active.finish(&mut bench, ended)?;
         if args.show.json { print_json(&report_json(&report)) } else { print_text(&report_text(&report)) }?;

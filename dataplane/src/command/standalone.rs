@@ -106,12 +106,16 @@ impl Progress {
         Self { show, shown: Instant::now(), before: Vec::new() }
     }
 
-    pub(super) fn show(&mut self, trials: &[(&Active, &Bench<'_>)]) {
-        if self.show.quiet || self.shown.elapsed() < self.show.interval {
+    pub(super) fn show(&mut self, trials: &mut [(&mut Active, &Bench<'_>)]) {
+        if self.shown.elapsed() < self.show.interval {
             return;
         }
         self.shown = Instant::now();
-        let now: Vec<Sample> = trials.iter().map(|(active, bench)| active.sample(bench)).collect();
+        // Samples are taken even when nobody looks: they show when a port is reset under the trial.
+        let now: Vec<Sample> = trials.iter_mut().map(|(active, bench)| active.sample(bench)).collect();
+        if self.show.quiet {
+            return;
+        }
         let lines: Vec<String> = now
             .iter()
             .enumerate()

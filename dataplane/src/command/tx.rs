@@ -28,7 +28,7 @@ pub(super) fn run(eal: &Eal, args: &Tx) -> Result<Ending, Failure> {
         let mut interrupted = false;
         while !active.is_finished() && !interrupted {
             interrupted = signals.within(LOOK).await;
-            progress.show(&[(&active, &bench)]);
+            progress.show(&mut [(&mut active, &bench)]);
         }
         let report = active.finish(&mut bench, Ended::Stopped)?;
         if args.show.json { print_json(&report_json(&report)) } else { print_text(&report_text(&report)) }?;

@@ -41,12 +41,24 @@ pub struct Active {
     signal: Signal,
     jobs: Option<Jobs>,
     port_before: PortCounters,
+    /// What the port said last; a smaller number later means that it was reset.
+    port_seen: PortCounters,
+    port_was_reset: bool,
     started_ns: u64,
 }
 
 impl Active {
     pub(super) fn new(order: Order, signal: Signal, jobs: Jobs, port_before: PortCounters) -> Self {
-        Self { order, signal, jobs: Some(jobs), port_before, started_ns: monotonic_ns() }
+        let started_ns = monotonic_ns();
+        Self {
+            order,
+            signal,
+            jobs: Some(jobs),
+            port_before,
+            port_seen: port_before,
+            port_was_reset: false,
+            started_ns,
+        }
     }
 
     /// Lets a transmitter send.
@@ -94,7 +106,7 @@ impl Active {
     }
 
     /// All counters now.
-    pub fn sample(&self, bench: &Bench<'_>) -> Sample {
+    pub fn sample(&mut self, bench: &Bench<'_>) -> Sample {
         let transmit = self.sent();
         Sample {
             trial: self.order.trial,
@@ -105,8 +117,12 @@ impl Active {
         }
     }
 
-    fn port_counters(&self, bench: &Bench<'_>) -> Option<PortCounters> {
-        bench.port.counters().ok()?.since(&self.port_before)
+    /// The port's counters since the trial was armed; `None` once the port was seen to go backwards.
+    fn port_counters(&mut self, bench: &Bench<'_>) -> Option<PortCounters> {
+        let now = bench.port.counters().ok()?;
+        self.port_was_reset |= now.since(&self.port_seen).is_none();
+        self.port_seen = now;
+        if self.port_was_reset { None } else { now.since(&self.port_before) }
     }
 
     /// Ends the loops, gives the queues back to the bench, and accounts for everything. `ended` says why, unless a

@@ -149,6 +149,22 @@ impl<'e> Bench<'e> {
         Ok(Self { eal, config, clock: TickClock::new(eal), port, rx, tx, queues })
     }
 
+    /// Divides a bench into one that sends and one that receives, on the same port, with these lcores.
+    pub fn divide(mut self, tx_lcores: Vec<LcoreId>, rx_lcores: Vec<LcoreId>) -> (Self, Self) {
+        let rx = std::mem::take(&mut self.rx);
+        let half = |lcores, tx: Vec<TxQueue>, rx: Vec<RxQueue>| Self {
+            eal: self.eal,
+            config: BenchConfig { lcores, ..self.config.clone() },
+            clock: self.clock,
+            port: self.port.clone(),
+            queues: (rx.len(), tx.len()),
+            rx,
+            tx,
+        };
+        let tx = std::mem::take(&mut self.tx);
+        (half(tx_lcores, tx, Vec::new()), half(rx_lcores, Vec::new(), rx))
+    }
+
     /// The port as it is now.
     ///
     /// # Errors
@@ -165,11 +181,6 @@ impl<'e> Bench<'e> {
     /// The worker lcores.
     pub fn lcores(&self) -> &[LcoreId] {
         &self.config.lcores
-    }
-
-    /// The port's extended statistics.
-    pub fn extended_counters(&self) -> Vec<(String, u64)> {
-        self.port.extended_counters()
     }
 
     /// Makes the plans of a trial: flow tables, templates, analyses.
