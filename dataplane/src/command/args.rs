@@ -190,6 +190,9 @@ pub(super) struct TxArgs {
     /// How long to wait for the link to come up
     #[arg(long, value_name = "TIME", default_value = "10s")]
     link_wait: Span,
+    /// How long the port stays open after the last packet, so that what is queued can leave
+    #[arg(long, value_name = "TIME", default_value = "200ms")]
+    linger: Span,
     #[command(flatten)]
     show: ShowArgs,
 }
@@ -295,6 +298,7 @@ pub(super) struct Tx {
     pub(super) limit: Limit,
     pub(super) ring: RingArgs,
     pub(super) link_wait: Duration,
+    pub(super) linger: Duration,
     pub(super) show: Show,
 }
 
@@ -355,6 +359,7 @@ impl Command {
                     limit: args.limit.resolve()?,
                     ring: args.ring.check()?,
                     link_wait: args.link_wait.0,
+                    linger: args.linger.0,
                     show: args.show.resolve(),
                 })
             }

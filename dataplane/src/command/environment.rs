@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use hugepage_check::device;
+use hugepage_check::root::Root;
 use super::output::Failure;
-use crate::core::eal_args::EalPlan;
-use crate::core::eal_refusal::{Evidence, explain, explain_line};
+use crate::core::eal_args::{Device, EalPlan};
+use crate::core::eal_refusal::{Evidence, explain, explain_missing_device};
 use crate::dpdk::eal::{self, Eal};
 use crate::dpdk::lcore::LcoreId;
 use crate::dpdk::port::{PortId, describe};
@@ -22,19 +24,22 @@ pub(super) fn start(plan: &EalPlan) -> Result<Eal, Failure> {
     let present: Vec<String> =
         eal.ports().into_iter().filter_map(|port| describe(&eal, port).ok()).map(|info| info.device).collect();
     for wanted in &plan.devices {
-        if !present.contains(wanted) {
+        if !present.iter().any(|name| name == wanted.name()) {
             return Err(Failure::failed(missing(wanted)));
         }
     }
     Ok(eal)
 }
 
-/// Why EAL did not bring up a PCI device that it was told to.
-fn missing(address: &str) -> String {
-    let log = eal::early_log();
-    match explain_line(&log) {
-        Some(refusal) => format!("device {address}: {refusal}"),
-        None => format!("device {address}: {}", "TODO-DEVICE"),
+/// Why EAL did not bring up a device that it was told to: EAL goes on without it, often in silence.
+fn missing(device: &Device) -> String {
+    let name = device.name();
+    if let Some(refusal) = explain_missing_device(&eal::early_log(), &eal::first_logged_error()) {
+        return format!("device {name}: {refusal}");
+    }
+    match device {
+        Device::Pci(address) => device::explain(&Root::host(), address).to_string(),
+        Device::Virtual(_) => format!("device {name}: EAL made no port of it\n  remedy: see EAL's messages above"),
     }
 }
 

@@ -31,6 +31,10 @@ pub(super) fn run(eal: &Eal, args: &Tx) -> Result<Ending, Failure> {
             progress.show(&mut [(&mut active, &bench)]);
         }
         let report = active.finish(&mut bench, Ended::Stopped)?;
+        if !interrupted {
+            tracing::debug!("sent; the port stays open for {:?}", args.linger);
+            interrupted = signals.within(args.linger).await;
+        }
         if args.show.json { print_json(&report_json(&report)) } else { print_text(&report_text(&report)) }?;
         Ok(ending(&args.limit, interrupted))
     })

@@ -29,13 +29,31 @@ fn ours(arguments: &[String]) -> bool {
         .is_some_and(|first| !first.starts_with('-') || ["-h", "--help", "-V", "--version"].contains(&first.as_str()))
 }
 
+/// A device that the user named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Device {
+    /// By its full PCI address.
+    Pci(String),
+    /// A virtual one, by its name.
+    Virtual(String),
+}
+
+impl Device {
+    /// The name under which ethdev knows it.
+    pub fn name(&self) -> &str {
+        match self {
+            Device::Pci(name) | Device::Virtual(name) => name,
+        }
+    }
+}
+
 /// EAL's arguments, and what they imply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EalPlan {
     /// All arguments, the program's name first.
     pub arguments: Vec<String>,
-    /// PCI addresses that the user asked for (`-a`), without device arguments.
-    pub devices: Vec<String>,
+    /// Devices that must become ports: PCI addresses asked for with `-a` and virtual network devices of `--vdev`, without their arguments.
+    pub devices: Vec<Device>,
     /// Packet memory is not in hugepages.
     pub no_huge: bool,
     /// No file is shared with other processes, so a mounted hugetlbfs is not needed.
@@ -66,22 +84,30 @@ impl EalPlan {
         if !has(&["--telemetry", "--no-telemetry"]) {
             arguments.push("--no-telemetry".into());
         }
-        Self { arguments, devices: allowed_devices(user), no_huge, in_memory }
+        Self { arguments, devices: named_devices(user), no_huge, in_memory }
     }
 }
 
-/// PCI addresses in `-a ADDR`, `-aADDR`, `--allow ADDR`, `--allow=ADDR`; other buses are left out.
-fn allowed_devices(user: &[String]) -> Vec<String> {
+/// Network devices in `-a ADDR`, `-aADDR`, `--allow ADDR`, `--allow=ADDR`, `--vdev NAME`, `--vdev=NAME`; other buses and kinds are left
+/// out.
+fn named_devices(user: &[String]) -> Vec<Device> {
     let mut devices = Vec::new();
     let mut options = user.iter();
     while let Some(option) = options.next() {
-        let value = if option == "-a" || option == "--allow" {
-            options.next().map(String::as_str)
-        } else {
-            option.strip_prefix("--allow=").or_else(|| option.strip_prefix("-a").filter(|_| !option.starts_with("--")))
+        let mut value_of = |names: [&str; 2]| {
+            let [short, long] = names;
+            if option == short || option == long {
+                return options.next().map(String::as_str);
+            }
+            let attached = option.strip_prefix(short).filter(|_| !short.is_empty() && !option.starts_with("--"));
+            option.strip_prefix(long).and_then(|rest| rest.strip_prefix('=')).or(attached)
         };
-        let address = value.and_then(|value| value.split(',').next()).map(|value| value.trim_start_matches("pci:"));
-        devices.extend(address.and_then(pci_address));
+        let bare = |value: &str| value.split(',').next().unwrap_or_default().to_owned();
+        if let Some(value) = value_of(["-a", "--allow"]) {
+            devices.extend(pci_address(bare(value).trim_start_matches("pci:")).map(Device::Pci));
+        } else if let Some(value) = value_of(["", "--vdev"]) {
+            devices.extend(Some(bare(value)).filter(|name| name.starts_with("net_")).map(Device::Virtual));
+        }
     }
     devices
 }
@@ -142,8 +168,13 @@ mod tests {
 
     #[test]
     fn devices_are_found_in_every_spelling() {
-        let user = words("-a 0000:03:02.0,mprq_en=1 -a03:02.1 --allow=0001:AF:00.0 --allow pci:04:00.0 -a vdev:x --vdev net_null0 -a");
+        let user = words(
+            "-a 0000:03:02.0,mprq_en=1 -a03:02.1 --allow=0001:AF:00.0 --allow pci:04:00.0 -a vdev:x --vdev net_null0,size=64 \
+             --vdev=net_ring1 --vdev crypto_null -a",
+        );
         let devices = EalPlan::new("lp", &user).devices;
-        assert_eq!(devices, ["0000:03:02.0", "0000:03:02.1", "0001:af:00.0", "0000:04:00.0"]);
+        let names: Vec<_> = devices.iter().map(Device::name).collect();
+        assert_eq!(names, ["0000:03:02.0", "0000:03:02.1", "0001:af:00.0", "0000:04:00.0", "net_null0", "net_ring1"]);
+        assert!(matches!(devices[4], Device::Virtual(_)));
     }
 }

@@ -35,98 +35,104 @@ pub struct Evidence<'a> {
     pub allowed_cpus: &'a str,
 }
 
-/// A line in EAL's log, and what it means. `{line}` stands for the line, `{cpus}` for the CPUs allowed.
+/// A line in EAL's log, known by its parts, and what it means. `{line}` stands for the line, `{first}` for EAL's first error, `{cpus}` for the
+/// CPUs allowed.
 struct Known {
-    line: &'static str,
+    parts: &'static [&'static str],
     cause: &'static str,
     remedy: &'static str,
 }
 
 const KNOWN: &[Known] = &[
     Known {
-        line: "Too many lcores",
+        parts: &["Too many lcores"],
         cause: "an lcore number is out of range: {line}",
         remedy: "choose lcores among the allowed CPUs ({cpus}), or map them with --lcores, as in --lcores 0@0,1@1",
     },
     Known {
-        line: "core list syntax",
+        parts: &["core list syntax"],
         cause: "the list of lcores cannot be read: {line}",
         remedy: "write it as in -l 0-3 or -l 0,2,4; allowed CPUs are {cpus}",
     },
     Known {
-        line: " unavailable",
+        parts: &["core ", " unavailable"],
         cause: "an lcore is not available: {line}",
         remedy: "choose lcores among the allowed CPUs ({cpus}), or map them with --lcores, as in --lcores 0@0,1@1; in a pod, \
                  ask for more CPUs",
     },
     Known {
-        line: "invalid parameter for --lcores",
+        parts: &["invalid parameter for --lcores"],
         cause: "the lcore map cannot be read: {line}",
         remedy: "write it as in --lcores 0@0,1@1; allowed CPUs are {cpus}",
     },
     Known {
-        line: "Cannot set up DMA remapping",
+        parts: &["Cannot set up DMA remapping"],
         cause: "packet memory cannot be mapped for the device: {line}",
         remedy: "raise the locked-memory limit (ulimit -l unlimited; in a pod, the IPC_LOCK capability)",
     },
     Known {
-        line: "VFIO group is not viable",
+        parts: &["VFIO group is not viable"],
         cause: "the device shares its IOMMU group with one on a kernel driver: {line}",
         remedy: "bind every device of the group to vfio-pci, or use a device in a group of its own",
     },
     Known {
-        line: "No supported IOMMU extensions",
+        parts: &["No supported IOMMU extensions"],
         cause: "VFIO has no IOMMU driver: {line}",
         remedy: "modprobe vfio_iommu_type1",
     },
     Known {
-        line: "Device or resource busy",
+        parts: &["Device or resource busy"],
         cause: "a device is in use by another process: {line}",
         remedy: "end the process that holds it (fuser -v /dev/vfio/*), or choose another device",
     },
     Known {
-        line: "Cannot open /dev/vfio",
+        parts: &["Cannot open /dev/vfio"],
         cause: "no permission for the device's VFIO group: {line}",
         remedy: "run as root, or give this user the group (chown USER /dev/vfio/GROUP)",
     },
     Known {
-        line: "failed: Permission denied",
+        parts: &["failed: Permission denied"],
         cause: "no permission for hugepage files: {line}",
         remedy: "add --in-memory (needs no files), or give this user the hugetlbfs mount, or run as root",
     },
     Known {
-        line: "Not enough memory available",
+        parts: &["Failed to lock hugepage directory"],
+        cause: "no permission for the hugetlbfs mount: {line}",
+        remedy: "add --in-memory (needs no files), or give this user the hugetlbfs mount, or run as root",
+    },
+    Known {
+        parts: &["Not enough memory available"],
         cause: "too few free hugepages: {line}",
         remedy: "reserve more (echo N > /proc/sys/vm/nr_hugepages), ask for less with --socket-mem or -m, or use --no-huge",
     },
     Known {
-        line: "Cannot get hugepage information",
+        parts: &["Cannot get hugepage information"],
         cause: "no free hugepages",
         remedy: "reserve some (echo 512 > /proc/sys/vm/nr_hugepages, as root), or run without them: --no-huge",
     },
     Known {
-        line: "failed to parse device",
+        parts: &["failed to parse device"],
         cause: "no driver knows this virtual device: {line}",
         remedy: "check the name's prefix (net_memif0, net_null0, net_ring0, net_pcap0, net_af_packet0, net_tap0) and that the \
                  driver's library is installed (Debian: librte-net-…, in package dpdk)",
     },
     Known {
-        line: "failed to initialize",
+        parts: &["failed to initialize"],
         cause: "a virtual device cannot be made: {first}",
         remedy: "check its arguments in --vdev; DPDK's guide to the driver lists them",
     },
     Known {
-        line: "not compatible with",
+        parts: &["not compatible with"],
         cause: "two EAL options exclude each other: {line}",
         remedy: "leave one of them out",
     },
     Known {
-        line: "annot allocate memory",
+        parts: &["annot allocate memory"],
         cause: "not enough memory: {first}",
         remedy: "ask for less with -m or --socket-mem",
     },
     Known {
-        line: "error allocating",
+        parts: &["error allocating"],
         cause: "not enough memory: {first}",
         remedy: "ask for less with -m or --socket-mem",
     },
@@ -138,7 +144,7 @@ pub fn explain(plan: &EalPlan, evidence: &Evidence<'_>) -> Refusal {
     let unmounted = "but no mounted hugetlbfs found";
     if !plan.in_memory && !plan.no_huge && evidence.log.contains(unmounted) {
         return Refusal {
-            cause: format!("hugepages are reserved but not mounted: {}", line_with(evidence.log, unmounted)),
+            cause: "hugepages are reserved but not mounted".into(),
             remedy: "add --in-memory (needs no mount), or: mount -t hugetlbfs none /dev/hugepages".into(),
         };
     }
@@ -147,8 +153,7 @@ pub fn explain(plan: &EalPlan, evidence: &Evidence<'_>) -> Refusal {
             .replace("{first}", if evidence.first_error.is_empty() { line } else { evidence.first_error.trim() })
             .replace("{cpus}", evidence.allowed_cpus)
     };
-    if let Some(known) = KNOWN.iter().find(|known| evidence.log.contains(known.line)) {
-        let line = line_with(evidence.log, known.line);
+    if let Some((known, line)) = KNOWN.iter().find_map(|known| Some((known, known.line_in(evidence.log)?))) {
         return Refusal { cause: fill(known.cause, line), remedy: fill(known.remedy, line) };
     }
     let first = if evidence.first_error.is_empty() { evidence.errno } else { evidence.first_error.trim() };
@@ -159,16 +164,18 @@ pub fn explain(plan: &EalPlan, evidence: &Evidence<'_>) -> Refusal {
 }
 
 /// Explains why a device is missing although EAL started, when its log names a cause that concerns devices.
-pub fn explain_line(log: &str) -> Option<Refusal> {
-    let about_devices = ["vfio", "VFIO", "DMA remapping", "IOMMU"];
-    KNOWN.iter().filter(|known| about_devices.iter().any(|word| known.line.contains(word))).find_map(|known| {
-        let line = log.lines().find(|line| line.contains(known.line))?.trim();
-        Some(Refusal { cause: known.cause.replace("{line}", line), remedy: known.remedy.to_owned() })
+pub fn explain_missing_device(log: &str, first_error: &str) -> Option<Refusal> {
+    let about_devices = ["vfio", "VFIO", "DMA remapping", "IOMMU", "initialize"];
+    KNOWN.iter().filter(|known| about_devices.iter().any(|word| known.parts[0].contains(word))).find_map(|known| {
+        let cause = known.cause.replace("{line}", known.line_in(log)?).replace("{first}", first_error);
+        Some(Refusal { cause, remedy: known.remedy.to_owned() })
     })
 }
 
-fn line_with<'a>(log: &'a str, part: &'a str) -> &'a str {
-    log.lines().find(|line| line.contains(part)).unwrap_or(part).trim()
+impl Known {
+    fn line_in<'a>(&self, log: &'a str) -> Option<&'a str> {
+        log.lines().find(|line| self.parts.iter().all(|part| line.contains(part))).map(str::trim)
+    }
 }
 
 #[cfg(test)]
@@ -193,6 +200,7 @@ mod tests {
             ("--vdev nonsense", "EAL: failed to parse device \"nonsense\"", "\"nonsense\"", "net_memif0"),
             ("-a 03:00.0", "EAL: Cannot open /dev/vfio/6: Permission denied", "VFIO group", "chown"),
             ("-a 03:00.0", "EAL: Cannot open /dev/vfio/6: Device or resource busy", "in use", "fuser"),
+            ("-l 0-9 --huge-dir /x", "EAL: Physical addresses are unavailable, selecting IOVA as VA mode.\nEAL: Cannot get hugepage information.", "no free hugepages", "--no-huge"),
             ("-a 03:00.0", "Cannot set up DMA remapping, error 12 (Cannot allocate memory)", "cannot be mapped", "ulimit -l"),
         ] {
             let refusal = explained(options, log, "");

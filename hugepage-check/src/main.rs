@@ -1,0 +1,117 @@
+//! `hugepage-check`: will DPDK work here, and if not, what has to be typed?
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use hugepage_check::check::Report;
+use hugepage_check::report::{Style, render};
+use hugepage_check::requirements::{Requirement, Requirements};
+use hugepage_check::root::Root;
+use hugepage_check::run;
+
+/// Says whether DPDK will work here, and if not, what to type.
+///
+/// Reads sysfs and procfs; changes nothing and needs no privileges. What is not required can only warn:
+/// memif, af_packet and null ports need no IOMMU and no VFIO, and EAL runs without hugepages when told
+/// --no-huge.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Arguments {
+    /// Look at the host whose / is mounted here
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+
+    /// Fail unless this works: socket-mem=MB[,MB…] or device=ADDRESS (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    require: Vec<Requirement>,
+
+    /// Print the report as one line of JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Show why and what was read for checks that passed, too
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  hugepage-check
+  hugepage-check --require socket-mem=1024             1024 MB in all
+  hugepage-check --require socket-mem=1024,1024        1024 MB on NUMA node 0 and on node 1
+  hugepage-check --require device=0000:03:02.0 --require device=0000:03:02.1
+  hugepage-check --root /host --json                   in a container, with the host's / at /host
+
+Exit codes:
+  0  nothing failed (there may be warnings)
+  1  something failed, or something required could not be found out
+  2  the command line was not understood";
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let outcome = Arguments::try_parse().and_then(|arguments| {
+        let wanted = understand(&arguments)?;
+        Ok((arguments, wanted))
+    });
+    match outcome {
+        Ok((arguments, wanted)) => report(&arguments, &wanted),
+        Err(error) => {
+            // Nobody is left to tell when this fails.
+            let _ = error.print();
+            if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+        }
+    }
+}
+
+fn understand(arguments: &Arguments) -> Result<Requirements, clap::Error> {
+    let usage = |text: String| {
+        let mut command = <Arguments as clap::CommandFactory>::command();
+        command.error(ErrorKind::ValueValidation, text)
+    };
+    if !arguments.root.is_dir() {
+        return Err(usage(format!("--root {}: not a directory", arguments.root.display())));
+    }
+    let mut wanted = Requirements::default();
+    for requirement in &arguments.require {
+        wanted.add(requirement.clone()).map_err(|error| usage(error.to_string()))?;
+    }
+    Ok(wanted)
+}
+
+fn report(arguments: &Arguments, wanted: &Requirements) -> ExitCode {
+    let report = run(&Root::at(&arguments.root), wanted);
+    match write(arguments, &report) {
+        // A reader that has seen enough, such as head, changes nothing about the answer.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "hugepage-check: cannot write the report: {error}");
+            ExitCode::from(FAILED)
+        }
+        _ if report.is_satisfied() => ExitCode::SUCCESS,
+        _ => ExitCode::from(FAILED),
+    }
+}
+
+fn write(arguments: &Arguments, report: &Report) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if arguments.json {
+        serde_json::to_writer(&mut out, report)?;
+        writeln!(out)?;
+    } else {
+        let style = Style { colour: colour_wanted(), verbose: arguments.verbose };
+        out.write_all(render(report, style).as_bytes())?;
+    }
+    out.flush()
+}
+
+/// Colours on a terminal that knows them, unless NO_COLOR (<https://no-color.org>) is set to something.
+fn colour_wanted() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal()
+        && !is_set("NO_COLOR")
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}

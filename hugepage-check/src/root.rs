@@ -1,0 +1,428 @@
+//! The only way to the file system: a reader that takes nothing for granted.
+//!
+//! Every path is relative to a root directory, so that a directory of plain files can play the part of a
+//! host. The root is a point of view, not a jail: symbolic links are followed wherever they lead.
+
+use std::fmt;
+use std::fs::{self, Metadata};
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Access as Wanted, AtFlags, CWD, OFlags};
+use serde::Serialize;
+
+/// No more than this is read of one file, in bytes, unless the caller knows that the file grows with the
+/// machine.
+pub const READ_LIMIT: u64 = 1 << 20;
+
+/// No more than this many names are read of one directory.
+pub const NAMES_LIMIT: usize = 1 << 16;
+
+/// Why something could not be read, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{path}: {reason}", path = path.display())]
+pub struct ReadError {
+    /// The path as it was opened, root included.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// What was wrong with it.
+    pub reason: Reason,
+}
+
+/// What was wrong with a path. Texts complete the sentence "PATH: …".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// Nothing is there.
+    #[error("not there")]
+    Missing,
+    /// Permission bits or a security module refuse it.
+    #[error("permission denied")]
+    Denied,
+    /// A directory, socket, pipe or device where a plain file was expected.
+    #[error("not a plain file")]
+    NotAFile,
+    /// Something else where a directory was expected.
+    #[error("not a directory")]
+    NotADirectory,
+    /// The file is larger than the limit, in bytes.
+    #[error("larger than {0} bytes")]
+    TooLarge(u64),
+    /// The directory has more names than the limit.
+    #[error("more than {0} entries")]
+    TooMany(usize),
+    /// The text, or a name in the directory, is not UTF-8.
+    #[error("not UTF-8")]
+    NotUtf8,
+    /// The content is not what the kernel documents; says what was expected and what was found.
+    #[error("{0}")]
+    Malformed(String),
+    /// Anything else the kernel answers.
+    #[error("{0}")]
+    Io(String),
+}
+
+// serde refuses a PathBuf that is not UTF-8, and a report must not fail over a name.
+fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// May this process, with its effective ids, read and write a path?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Yes.
+    Granted,
+    /// It is there, or a directory on the way hides it; this process may not.
+    Denied,
+    /// It is not there.
+    Missing,
+}
+
+/// A file as [`Root::files`] sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Name without directory.
+    pub name: String,
+    /// Bytes that are really allocated for it (`stat`'s blocks), not its length.
+    pub held_bytes: u64,
+    /// Device and inode, the key under which `/proc/locks` lists it.
+    pub id: FileId,
+}
+
+/// Device and inode number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileId {
+    /// Major number of the device.
+    pub major: u32,
+    /// Minor number of the device.
+    pub minor: u32,
+    /// Inode number.
+    pub inode: u64,
+}
+
+/// Where the host's `/` is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    base: PathBuf,
+}
+
+impl Root {
+    /// This machine, `/`.
+    pub fn host() -> Self {
+        Self::at("/")
+    }
+
+    /// A directory that holds `sys`, `proc` and `dev`: a fixture, or a host's root mounted into a container.
+    pub fn at(base: impl Into<PathBuf>) -> Self {
+        Self { base: base.into() }
+    }
+
+    /// The directory given to [`Root::at`].
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Whether this is the machine's own `/`.
+    pub fn is_host(&self) -> bool {
+        self.base == Path::new("/")
+    }
+
+    /// The path to open for an absolute `path` of the host. `..` is dropped, so no text read from a file can
+    /// name a path outside.
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        let inside = Path::new(path).components().filter(|part| matches!(part, Component::Normal(_)));
+        inside.fold(self.base.clone(), |whole, part| whole.join(part))
+    }
+
+    /// The text of a file of at most [`READ_LIMIT`] bytes.
+    ///
+    /// # Errors
+    /// Every [`Reason`] that concerns files.
+    pub fn read(&self, path: &str) -> Result<String, ReadError> {
+        self.read_up_to(path, READ_LIMIT)
+    }
+
+    /// The text of a file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// Every [`Reason`] that concerns files.
+    pub fn read_up_to(&self, path: &str, limit: u64) -> Result<String, ReadError> {
+        let path = self.resolve(path);
+        let fail = |reason| ReadError { path: path.clone(), reason };
+        // Asked before opening: opening a device can set it off, opening a pipe can wait for ever.
+        if !fs::metadata(&path).map_err(|error| fail(reason_of(&error)))?.is_file() {
+            return Err(fail(Reason::NotAFile));
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(&path, flags, rustix::fs::Mode::empty());
+        let file = fs::File::from(opened.map_err(|errno| fail(reason_of(&errno.into())))?);
+
+        // The length that sysfs and procfs report (4096 and 0) says nothing: count what comes.
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| fail(reason_of(&error)))?;
+        if bytes.len() as u64 > limit {
+            return Err(fail(Reason::TooLarge(limit)));
+        }
+        String::from_utf8(bytes).map_err(|_| fail(Reason::NotUtf8))
+    }
+
+    /// The non-negative number that is a file's only content.
+    ///
+    /// # Errors
+    /// As [`Root::read`], and [`Reason::Malformed`] when it is no such number.
+    pub fn read_number(&self, path: &str) -> Result<u64, ReadError> {
+        let text = self.read(path)?;
+        let text = text.trim();
+        text.parse().map_err(|_| self.malformed(path, format!("expected a number, found {}", excerpt(text))))
+    }
+
+    /// The names in a directory, sorted.
+    ///
+    /// # Errors
+    /// [`Reason::Missing`], [`Reason::NotADirectory`], [`Reason::TooMany`], [`Reason::NotUtf8`] and the rest.
+    pub fn names(&self, dir: &str) -> Result<Vec<String>, ReadError> {
+        self.names_up_to(dir, NAMES_LIMIT)
+    }
+
+    fn names_up_to(&self, dir: &str, limit: usize) -> Result<Vec<String>, ReadError> {
+        let path = self.resolve(dir);
+        let fail = |reason| ReadError { path: path.clone(), reason };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&path).map_err(|error| fail(reason_of(&error)))? {
+            let entry = entry.map_err(|error| fail(reason_of(&error)))?;
+            if names.len() == limit {
+                return Err(fail(Reason::TooMany(limit)));
+            }
+            names.push(entry.file_name().into_string().map_err(|_| fail(Reason::NotUtf8))?);
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The plain files in a directory whose name `wanted` accepts, sorted by name.
+    ///
+    /// # Errors
+    /// As [`Root::names`]. A file that vanishes while being looked at is left out.
+    pub fn files(&self, dir: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<File>, ReadError> {
+        let mut files = Vec::new();
+        for name in self.names(dir)?.into_iter().filter(|name| wanted(name)) {
+            let path = self.resolve(dir).join(&name);
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_file() => files.push(describe(name, &metadata)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(ReadError { path, reason: reason_of(&error) }),
+            }
+        }
+        Ok(files)
+    }
+
+    /// Whether `dir` has an entry `name`, whatever it is.
+    ///
+    /// # Errors
+    /// As [`Root::names`] when `dir` itself cannot be asked: where sysfs is not mounted, nothing is known to
+    /// be absent.
+    pub fn contains(&self, dir: &str, name: &str) -> Result<bool, ReadError> {
+        let parent = self.resolve(dir);
+        let fail = |path: &Path, error: &io::Error| ReadError { path: path.into(), reason: reason_of(error) };
+        if !fs::metadata(&parent).map_err(|error| fail(&parent, &error))?.is_dir() {
+            return Err(ReadError { path: parent, reason: Reason::NotADirectory });
+        }
+        let path = parent.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(fail(&path, &error)),
+        }
+    }
+
+    /// The last component of what a symbolic link points to, without following it; `None` when there is no
+    /// link.
+    ///
+    /// sysfs names the driver and the IOMMU group of a device this way.
+    ///
+    /// # Errors
+    /// [`Reason::Malformed`] when the path is something other than a link; otherwise what the kernel answers.
+    pub fn link_name(&self, path: &str) -> Result<Option<String>, ReadError> {
+        let resolved = self.resolve(path);
+        let fail = |reason| ReadError { path: resolved.clone(), reason };
+        match fs::read_link(&resolved) {
+            Ok(target) => match target.file_name().map(|name| name.to_str()) {
+                Some(Some(name)) => Ok(Some(name.to_owned())),
+                Some(None) => Err(fail(Reason::NotUtf8)),
+                None => Err(fail(Reason::Malformed("a link that names nothing".to_owned()))),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                Err(fail(Reason::Malformed("expected a symbolic link".to_owned())))
+            }
+            Err(error) => Err(fail(reason_of(&error))),
+        }
+    }
+
+    /// Whether this process may read and write a path. Permission bits, read-only mounts and effective ids
+    /// count; a container's device rules, which only speak at `open`, do not.
+    ///
+    /// # Errors
+    /// What the kernel answers besides yes, no and not there.
+    pub fn access(&self, path: &str) -> Result<Access, ReadError> {
+        use rustix::io::Errno;
+        let path = self.resolve(path);
+        match rustix::fs::accessat(CWD, &path, Wanted::READ_OK | Wanted::WRITE_OK, AtFlags::EACCESS) {
+            Ok(()) => Ok(Access::Granted),
+            Err(Errno::NOENT) => Ok(Access::Missing),
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Ok(Access::Denied),
+            Err(errno) => Err(ReadError { path, reason: reason_of(&errno.into()) }),
+        }
+    }
+
+    /// A [`Reason::Malformed`] for `path`.
+    pub fn malformed(&self, path: &str, what: impl Into<String>) -> ReadError {
+        ReadError { path: self.resolve(path), reason: Reason::Malformed(what.into()) }
+    }
+}
+
+/// The path as the evidence shows it: root included, so that it can be looked at.
+pub struct Shown<'a>(pub &'a Root, pub &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.resolve(self.1).display().fmt(f)
+    }
+}
+
+/// At most 40 characters of a text, quoted and escaped: enough to recognise it, too little to flood a
+/// terminal.
+pub fn excerpt(text: &str) -> String {
+    let short: String = text.chars().take(40).collect();
+    if short.len() < text.len() { format!("{short:?}…") } else { format!("{short:?}") }
+}
+
+fn describe(name: String, metadata: &Metadata) -> File {
+    use std::os::linux::fs::MetadataExt;
+    let device = metadata.st_dev();
+    let id = FileId {
+        major: rustix::fs::major(device),
+        minor: rustix::fs::minor(device),
+        inode: metadata.st_ino(),
+    };
+    File { name, held_bytes: metadata.st_blocks() * 512, id }
+}
+
+fn reason_of(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::NotFound => Reason::Missing,
+        io::ErrorKind::PermissionDenied => Reason::Denied,
+        io::ErrorKind::NotADirectory => Reason::NotADirectory,
+        io::ErrorKind::IsADirectory => Reason::NotAFile,
+        _ => Reason::Io(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    fn fixture() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        (dir, root)
+    }
+
+    #[test]
+    fn every_kind_of_bad_file_has_its_reason() {
+        let (dir, root) = fixture();
+        let put = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
+        put("number", b"512\n");
+        put("limit", &vec![b'1'; READ_LIMIT as usize]);
+        put("huge", &vec![b'1'; READ_LIMIT as usize + 1]);
+        put("binary", b"\xff\xfe");
+        fs::create_dir(dir.path().join("dir")).unwrap();
+        rustix::fs::mknodat(
+            CWD,
+            dir.path().join("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+
+        assert_eq!(root.read_number("/number"), Ok(512));
+        assert_eq!(root.read("/limit").map(|text| text.len() as u64), Ok(READ_LIMIT));
+        for (name, reason) in [
+            ("/nothing", Reason::Missing),
+            ("/number/below", Reason::NotADirectory),
+            ("/huge", Reason::TooLarge(READ_LIMIT)),
+            ("/binary", Reason::NotUtf8),
+            ("/dir", Reason::NotAFile),
+            ("/pipe", Reason::NotAFile),
+        ] {
+            let error = root.read(name).unwrap_err();
+            assert_eq!((error.path, error.reason), (root.resolve(name), reason), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_nothing_but_a_number() {
+        let (dir, root) = fixture();
+        for text in ["", "-1", "0x10", "12 34", "1e3", "18446744073709551616", "512 kB"] {
+            fs::write(dir.path().join("n"), text).unwrap();
+            let error = root.read_number("/n").unwrap_err();
+            assert!(matches!(error.reason, Reason::Malformed(_)), "{text:?} gave {error}");
+            assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_are_sorted_counted_and_refuse_what_is_not_utf8() {
+        let (dir, root) = fixture();
+        for name in ["b", "a"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(root.names("/"), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(root.names_up_to("/", 2).map(|names| names.len()), Ok(2));
+        assert_eq!(root.names_up_to("/", 1).unwrap_err().reason, Reason::TooMany(1));
+        assert_eq!(root.names("/a").unwrap_err().reason, Reason::NotADirectory);
+        fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
+        assert_eq!(root.names("/").unwrap_err().reason, Reason::NotUtf8);
+    }
+
+    #[test]
+    fn absence_is_only_known_inside_a_directory_that_is_there() {
+        let (dir, root) = fixture();
+        fs::create_dir(dir.path().join("sys")).unwrap();
+        assert_eq!(root.contains("/sys", "module"), Ok(false));
+        assert_eq!(root.contains("/", "sys"), Ok(true));
+        assert_eq!(root.contains("/proc", "cmdline").unwrap_err().reason, Reason::Missing);
+    }
+
+    #[test]
+    fn links_are_read_but_not_followed() {
+        let (dir, root) = fixture();
+        std::os::unix::fs::symlink("../../nowhere/vfio-pci", dir.path().join("driver")).unwrap();
+        std::os::unix::fs::symlink("/", dir.path().join("slash")).unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert_eq!(root.link_name("/driver"), Ok(Some("vfio-pci".to_owned())));
+        assert_eq!(root.link_name("/absent"), Ok(None));
+        assert!(matches!(root.link_name("/slash").unwrap_err().reason, Reason::Malformed(_)));
+        assert!(matches!(root.link_name("/file").unwrap_err().reason, Reason::Malformed(_)));
+    }
+
+    #[test]
+    fn no_text_leads_out_of_the_root() {
+        let root = Root::at("/fixture");
+        for path in ["/../etc/passwd", "../../etc/passwd", "/etc/./passwd", "etc//passwd"] {
+            assert_eq!(root.resolve(path), Path::new("/fixture/etc/passwd"), "{path}");
+        }
+        assert_eq!(Root::host().resolve("/proc/cmdline"), Path::new("/proc/cmdline"));
+    }
+
+    #[test]
+    fn excerpts_are_short_and_escaped() {
+        assert_eq!(excerpt("a\u{1b}[31m"), r#""a\u{1b}[31m""#);
+        assert_eq!(excerpt(&"é".repeat(50)), format!("{:?}…", "é".repeat(40)));
+    }
+}

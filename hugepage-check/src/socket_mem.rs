@@ -1,0 +1,235 @@
+//! Is there enough hugepage memory for what EAL will ask? The arithmetic is part of the answer.
+//!
+//! EAL fills a request from several page sizes if it must, so the bytes of all sizes count together.
+
+use crate::check::{Check, Remedy, Topic, Verdict};
+use crate::hugepages::{Pool, Survey, control_file, megabytes, products, sum};
+use crate::requirements::{MEGABYTE, SocketMem};
+
+const TOPIC: Topic = Topic {
+    id: "hugepages.socket-mem",
+    title: "Memory for --socket-mem",
+    why: "EAL takes all of --socket-mem when it starts, on the NUMA nodes it names, and refuses to start \
+          when a page is missing.",
+};
+
+/// The check `hugepages.socket-mem`.
+pub fn check(wanted: &SocketMem, survey: &Survey) -> Check {
+    decide(wanted, survey).on(&TOPIC, true, survey.evidence.clone())
+}
+
+fn decide(wanted: &SocketMem, survey: &Survey) -> Verdict {
+    let verdict = match wanted {
+        SocketMem::Total(total) => decide_total(*total, survey),
+        SocketMem::PerNode(nodes) => decide_per_node(nodes, survey),
+    };
+    match (verdict.remedy.is_some(), survey.problems.first()) {
+        // What was not read might have been enough.
+        (true, Some(problem)) => Verdict::unknown(problem),
+        _ => verdict,
+    }
+}
+
+fn decide_total(wanted: u64, survey: &Survey) -> Verdict {
+    let sum_up = arithmetic(wanted, &survey.machine);
+    if let Some(short) = shortage(wanted, &survey.machine) {
+        return Verdict::fail(sum_up, more_pages(survey, &[(None, short)]));
+    }
+    match survey.node(0) {
+        Some(pools) if shortage(wanted, pools).is_some() => {
+            let split = split(wanted, survey);
+            let remedy = Remedy::default().note(format!("Start EAL with --socket-mem {split}."));
+            let there = megabytes(sum(pools));
+            Verdict::warn(
+                format!("{sum_up}; but EAL takes a single number from node 0, which has {there}"),
+                remedy,
+            )
+        }
+        _ => Verdict::pass(sum_up),
+    }
+}
+
+fn decide_per_node(wanted: &[u64], survey: &Survey) -> Verdict {
+    let mut lines = Vec::new();
+    let mut short = Vec::new();
+    for (node, &megabytes) in (0_u32..).zip(wanted).filter(|&(_, &megabytes)| megabytes > 0) {
+        let pools = survey.node(node);
+        let sum_up = arithmetic(megabytes, pools.unwrap_or_default());
+        let absent = if pools.is_none() { ", there is no such node" } else { "" };
+        lines.push(format!("node {node}: {sum_up}{absent}"));
+        if let Some(bytes) = shortage(megabytes, pools.unwrap_or_default()) {
+            short.push((Some(node), bytes));
+        }
+    }
+    let sum_up = lines.join("; ");
+    if !short.is_empty() {
+        return Verdict::fail(sum_up, more_pages(survey, &short));
+    }
+    // The kernel does not say on which node the pages lie that it has promised elsewhere.
+    let total = wanted.iter().sum();
+    match shortage(total, &survey.machine) {
+        Some(bytes) => Verdict::fail(
+            format!("{sum_up}; in all: {}, the rest is reserved", arithmetic(total, &survey.machine)),
+            more_pages(survey, &[(None, bytes)]),
+        ),
+        None => Verdict::pass(sum_up),
+    }
+}
+
+/// `2048 MB wanted, 1024 MB free = 512 × 2 MB, short of 1024 MB`.
+fn arithmetic(wanted: u64, pools: &[Pool]) -> String {
+    let free = match sum(pools) {
+        0 => "0 MB free".to_owned(),
+        bytes => format!("{} free = {}", megabytes(bytes), products(pools)),
+    };
+    match shortage(wanted, pools) {
+        Some(bytes) => {
+            format!("{wanted} MB wanted, {free}, short of {}", megabytes(bytes.next_multiple_of(MEGABYTE)))
+        }
+        None => format!("{wanted} MB wanted, {free}"),
+    }
+}
+
+/// The bytes that are missing, if any.
+fn shortage(wanted: u64, pools: &[Pool]) -> Option<u64> {
+    wanted.saturating_mul(MEGABYTE).checked_sub(sum(pools)).filter(|&bytes| bytes > 0)
+}
+
+/// One number per node that together make `wanted` megabytes, lower nodes first.
+fn split(wanted: u64, survey: &Survey) -> SocketMem {
+    let last = survey.nodes.iter().map(|node| node.id).max().unwrap_or(0);
+    let mut rest = wanted;
+    let nodes = (0..=last).map(|id| {
+        let part = rest.min(survey.node(id).map_or(0, sum) / MEGABYTE);
+        rest -= part;
+        part
+    });
+    SocketMem::PerNode(nodes.collect())
+}
+
+fn more_pages(survey: &Survey, short: &[(Option<u32>, u64)]) -> Remedy {
+    let Some(page) = survey.usual_page() else {
+        return Remedy::default().note("The kernel offers no hugepages: start EAL with --no-huge -m MB.");
+    };
+    let mut remedy = Remedy::default();
+    for &(node, bytes) in short {
+        let pools = match node {
+            Some(id) => survey.node(id),
+            None => Some(survey.machine.as_slice()),
+        };
+        // A node that does not exist cannot be given pages.
+        let Some(pools) = pools else { continue };
+        let now = pools.iter().find(|pool| pool.page == page).map_or(0, |pool| pool.total);
+        let pages = now.saturating_add(bytes.div_ceil(page.bytes()));
+        let numa = node.filter(|_| !survey.nodes.is_empty());
+        let file = control_file(page, numa);
+        remedy.commands.extend([format!("echo {pages} > {file}"), format!("cat {file}")]);
+    }
+    remedy.note(if remedy_is_possible(survey, short) {
+        "Each echo sets the whole number, pages in use included; cat shows how many the kernel could find. \
+         Left-over files may hold pages, too."
+    } else {
+        "Ask for memory only on nodes that exist; lscpu lists them."
+    })
+}
+
+fn remedy_is_possible(survey: &Survey, short: &[(Option<u32>, u64)]) -> bool {
+    short.iter().all(|(node, _)| node.is_none_or(|id| survey.node(id).is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Status;
+    use crate::hugepages::{Node, PageSize};
+    use crate::root::{ReadError, Reason};
+
+    fn pool(kilobytes: u64, free: u64, reserved: u64) -> Pool {
+        let page = PageSize::from_kilobytes(kilobytes).unwrap();
+        Pool { page, total: free, free, reserved, surplus: 0 }
+    }
+
+    fn survey(machine: Vec<Pool>, nodes: &[Vec<Pool>]) -> Survey {
+        let nodes = (0..).zip(nodes).map(|(id, pools)| Node { id, pools: pools.clone() }).collect();
+        let default_page = Ok(PageSize::from_kilobytes(2048).unwrap());
+        Survey { machine, nodes, default_page, problems: Vec::new(), evidence: Vec::new() }
+    }
+
+    fn two_nodes() -> Survey {
+        survey(vec![pool(2048, 768, 0)], &[vec![pool(2048, 512, 0)], vec![pool(2048, 256, 0)]])
+    }
+
+    #[test]
+    fn the_arithmetic_decides() {
+        let flat = || survey(vec![pool(2048, 512, 0), pool(1_048_576, 1, 0)], &[]);
+        for (wanted, survey, status, words) in [
+            ("1024", two_nodes(), Status::Pass, "1024 MB wanted, 1536 MB free = 768 × 2 MB"),
+            ("1536", two_nodes(), Status::Warn, "takes a single number from node 0, which has 1024 MB"),
+            ("1537", two_nodes(), Status::Fail, "short of 1 MB"),
+            ("1024,512", two_nodes(), Status::Pass, "node 1: 512 MB wanted, 512 MB free = 256 × 2 MB"),
+            (
+                "512,1024",
+                two_nodes(),
+                Status::Fail,
+                "node 1: 1024 MB wanted, 512 MB free = 256 × 2 MB, short of 512 MB",
+            ),
+            (
+                "512,0,64",
+                two_nodes(),
+                Status::Fail,
+                "node 2: 64 MB wanted, 0 MB free, short of 64 MB, there is no such",
+            ),
+            ("2048", flat(), Status::Pass, "2048 MB free = 512 × 2 MB + 1 × 1 GB"),
+            ("2048,0", flat(), Status::Pass, "node 0: 2048 MB wanted"),
+            (
+                "64",
+                survey(vec![pool(2048, 100, 80)], &[]),
+                Status::Fail,
+                "40 MB free = 20 × 2 MB, short of 24 MB",
+            ),
+            ("64", survey(vec![], &[]), Status::Fail, "0 MB free"),
+        ] {
+            let verdict = decide(&wanted.parse().unwrap(), &survey);
+            assert_eq!(verdict.status, status, "{wanted}: {}", verdict.summary);
+            assert!(verdict.summary.contains(words), "{wanted}: {}", verdict.summary);
+        }
+    }
+
+    #[test]
+    fn promised_pages_count_although_nodes_do_not_show_them() {
+        let mut survey = two_nodes();
+        survey.machine[0].reserved = 100;
+        let verdict = decide(&SocketMem::PerNode(vec![1024, 512]), &survey);
+        assert_eq!(verdict.status, Status::Fail);
+        assert!(verdict.summary.ends_with("short of 200 MB, the rest is reserved"), "{}", verdict.summary);
+    }
+
+    #[test]
+    fn the_remedy_adds_what_is_missing_where_it_is_missing() {
+        let command = |wanted: &str, survey: &Survey| {
+            let remedy = decide(&wanted.parse().unwrap(), survey).remedy.unwrap();
+            remedy.commands.first().cloned().unwrap_or_else(|| remedy.note.unwrap())
+        };
+        assert_eq!(
+            command("512,1024", &two_nodes()),
+            "echo 512 > /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"
+        );
+        assert_eq!(
+            command("1537", &two_nodes()),
+            "echo 769 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+        );
+        assert_eq!(
+            command("64,64", &survey(vec![pool(2048, 0, 0)], &[])),
+            "echo 32 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+        );
+        assert_eq!(command("1536", &two_nodes()), "Start EAL with --socket-mem 1024,512.");
+    }
+
+    #[test]
+    fn what_was_not_read_might_have_been_enough() {
+        let mut survey = two_nodes();
+        survey.problems.push(ReadError { path: "/sys/x".into(), reason: Reason::NotUtf8 });
+        assert_eq!(decide(&SocketMem::Total(1024), &survey).status, Status::Pass);
+        assert_eq!(decide(&SocketMem::Total(4096), &survey).status, Status::Unknown);
+    }
+}

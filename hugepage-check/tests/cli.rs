@@ -1,0 +1,222 @@
+//! The program as scripts meet it: exit codes, JSON, colours, and what an unprivileged user sees.
+
+// Helpers of tests may panic, too; clippy exempts only the test functions themselves.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const NOBODY: u32 = 65534;
+
+fn check(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hugepage-check")).args(arguments).output().unwrap()
+}
+
+fn put(host: &Path, path: &str, content: &str) {
+    let path = host.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// A host with 64 free pages of 2 MB, an IOMMU, and a device of group 6 on vfio-pci.
+fn host() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let host = dir.path();
+    let pool = "sys/kernel/mm/hugepages/hugepages-2048kB";
+    for (file, value) in [("nr", "64"), ("free", "64"), ("resv", "0"), ("surplus", "0")] {
+        put(host, &format!("{pool}/{file}_hugepages"), value);
+    }
+    put(host, "proc/meminfo", "Hugepagesize: 2048 kB\n");
+    put(host, "proc/cmdline", "quiet\n");
+    put(host, "proc/self/mounts", "hugetlbfs /dev/hugepages hugetlbfs rw,pagesize=2M 0 0\n");
+    for dir in
+        ["dev/hugepages", "sys/module/vfio_iommu_type1", "sys/bus/pci/drivers/vfio-pci", "sys/class/iommu"]
+    {
+        fs::create_dir_all(host.join(dir)).unwrap();
+    }
+    put(host, "dev/vfio/vfio", "");
+    put(host, "dev/vfio/6", "");
+    let device = host.join("sys/bus/pci/devices/0000:03:02.0");
+    let members = host.join("sys/kernel/iommu_groups/6/devices");
+    fs::create_dir_all(&device).unwrap();
+    fs::create_dir_all(&members).unwrap();
+    symlink("../../drivers/vfio-pci", device.join("driver")).unwrap();
+    symlink("../../../../kernel/iommu_groups/6", device.join("iommu_group")).unwrap();
+    symlink("../../../../bus/pci/devices/0000:03:02.0", members.join("0000:03:02.0")).unwrap();
+    dir
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn exit_codes_keep_their_meaning() {
+    let host = host();
+    let root = host.path().to_str().unwrap();
+    for (arguments, code) in [
+        (&["--root", root][..], 0),
+        (&["--root", root, "--require", "socket-mem=128"], 0),
+        (&["--root", root, "--require", "socket-mem=128", "--require", "device=03:02.0"], 0),
+        (&["--root", root, "--require", "socket-mem=129"], 1),
+        (&["--root", root, "--require", "device=03:02.1"], 1),
+        (&["--help"], 0),
+        (&["--version"], 0),
+        (&["--root", "/nonexistent"], 2),
+        (&["--require", "socket-mem=lots"], 2),
+        (&["--require", "device=eth0"], 2),
+        (&["--require", "coffee=1"], 2),
+        (&["--require", "socket-mem=1", "--require", "socket-mem=2"], 2),
+        (&["--frobnicate"], 2),
+        (&["surplus"], 2),
+    ] {
+        let output = check(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output.stderr));
+        assert_eq!(output.stderr.is_empty(), code != 2, "{arguments:?}");
+        assert_eq!(output.stdout.is_empty(), code == 2, "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_is_required_and_unknown_is_not_taken_for_granted() {
+    let host = host();
+    let root = host.path().to_str().unwrap();
+    put(host.path(), "sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "?");
+    assert_eq!(check(&["--root", root]).status.code(), Some(0));
+    assert_eq!(check(&["--root", root, "--require", "socket-mem=64"]).status.code(), Some(1));
+}
+
+#[test]
+fn json_is_one_valid_line() {
+    let host = host();
+    let output = check(&["--root", host.path().to_str().unwrap(), "--json", "--require", "device=03:02.0"]);
+    let out = text(&output.stdout);
+    assert!(out.ends_with('\n') && out.trim_end().lines().count() == 1, "{out}");
+    let report: Value = serde_json::from_str(out).unwrap();
+    assert_eq!(report["status"], "pass");
+    assert_eq!(report["satisfied"], true);
+    let checks = report["checks"].as_array().unwrap();
+    for check in checks {
+        for field in ["id", "title", "status", "required", "summary", "evidence", "why"] {
+            assert!(!check[field].is_null(), "{field} is missing in {check}");
+        }
+        assert!(check["evidence"][0]["source"].is_string() && check["evidence"][0]["observed"].is_string());
+    }
+    let device = checks.last().unwrap();
+    assert_eq!((&device["id"], &device["subject"]), (&"device.binding".into(), &"0000:03:02.0".into()));
+}
+
+#[test]
+fn the_table_goes_to_stdout_without_colours_in_a_pipe() {
+    let host = host();
+    let output = check(&["--root", host.path().to_str().unwrap()]);
+    let out = text(&output.stdout);
+    assert!(out.contains("PASS     Free hugepages"), "{out}");
+    assert!(out.trim_end().ends_with("(7 pass)"), "{out}");
+    assert!(!out.contains('\u{1b}'));
+}
+
+#[test]
+fn help_has_examples_and_exit_codes() {
+    let output = check(&["--help"]);
+    let out = text(&output.stdout);
+    for words in ["hugepage-check --require socket-mem=1024,1024", "Exit codes:", "--json"] {
+        assert!(out.contains(words), "{words} is missing in {out}");
+    }
+}
+
+#[test]
+fn this_machine_gets_an_answer() {
+    let output = check(&["--json"]);
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{}", text(&output.stderr));
+    serde_json::from_slice::<Value>(&output.stdout).unwrap();
+}
+
+#[test]
+fn a_reader_that_leaves_does_not_change_the_answer() {
+    let host = host();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = Command::new(env!("CARGO_BIN_EXE_hugepage-check"))
+        .args(["--root", host.path().to_str().unwrap()])
+        .stdout(writer)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_a_failure() {
+    let host = host();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_hugepage-check"))
+        .args(["--root", host.path().to_str().unwrap()])
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("cannot write"));
+}
+
+/// Runs the check as a user to whom permission bits apply: as nobody when the tests run as root.
+fn check_unprivileged(host: &TempDir, requirement: &str) -> Value {
+    let program = host.path().join("hugepage-check");
+    fs::copy(env!("CARGO_BIN_EXE_hugepage-check"), &program).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(host.path(), Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(program);
+    command.arg("--root").arg(host.path()).args(["--json", "--require", requirement]);
+    if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn find<'a>(report: &'a Value, id: &str) -> &'a Value {
+    report["checks"].as_array().unwrap().iter().find(|check| check["id"] == id).unwrap()
+}
+
+#[test]
+fn an_unprivileged_user_is_told_which_file_is_closed() {
+    let host = host();
+    for (path, mode) in [("dev/vfio/vfio", 0o666), ("dev/vfio/6", 0o400), ("dev/hugepages", 0o555)] {
+        fs::set_permissions(host.path().join(path), Permissions::from_mode(mode)).unwrap();
+    }
+    let report = check_unprivileged(&host, "device=03:02.0");
+    assert_eq!(find(&report, "vfio.container")["status"], "pass");
+    let mount = find(&report, "hugetlbfs.mount");
+    assert_eq!(mount["status"], "warn");
+    assert!(mount["summary"].as_str().unwrap().contains("EAL can write to"), "{mount}");
+    let device = find(&report, "device.binding");
+    assert_eq!(device["status"], "fail");
+    assert!(device["summary"].as_str().unwrap().contains("may not open /dev/vfio/6"), "{device}");
+    assert!(device["remedy"]["commands"][0].as_str().unwrap().starts_with("chown "), "{device}");
+}
+
+#[test]
+fn an_unreadable_file_is_unknown() {
+    let host = host();
+    let file = "sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+    fs::set_permissions(host.path().join(file), Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(host.path().join("dev/hugepages"), Permissions::from_mode(0o300)).unwrap();
+    let report = check_unprivileged(&host, "socket-mem=64");
+    fs::set_permissions(host.path().join("dev/hugepages"), Permissions::from_mode(0o755)).unwrap();
+    for (id, path) in [
+        ("hugepages.free", "free_hugepages: permission denied"),
+        ("hugepages.socket-mem", "free_hugepages: permission denied"),
+        ("hugepages.leftover", "dev/hugepages: permission denied"),
+    ] {
+        let check = find(&report, id);
+        assert_eq!(check["status"], "unknown", "{check}");
+        assert!(check["summary"].as_str().unwrap().contains(path), "{check}");
+        assert!(check["remedy"]["note"].as_str().unwrap().contains("root"), "{check}");
+    }
+}
