@@ -75,8 +75,12 @@ fn dpdk_cflags() -> Vec<String> {
         Ok(output) if output.status.success() => {
             String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
         }
-        Ok(output) => fail(&format!("{program} --cflags libdpdk: {}", String::from_utf8_lossy(&output.stderr))),
-        Err(error) => fail(&format!("{program} cannot be run: {error}. On Debian and Ubuntu: apt-get install pkg-config")),
+        Ok(output) => {
+            fail(&format!("{program} --cflags libdpdk: {}", String::from_utf8_lossy(&output.stderr)))
+        }
+        Err(error) => fail(&format!(
+            "{program} cannot be run: {error}. On Debian and Ubuntu: apt-get install pkg-config"
+        )),
     }
 }
 

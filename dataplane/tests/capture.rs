@@ -1,4 +1,5 @@
 //! A capture by DPDK's pcap port, judged by tshark: what leaves us is what the profile says.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 
@@ -67,7 +68,8 @@ fn one(frames: &[Vec<String>], field: &str) -> String {
 #[test]
 fn frames_are_right_in_every_size() {
     for size in [64, 65, 128, 512, 1500, 1518] {
-        let frames = capture(&format!("--size {size} --packets 200 --rate 100kpps --flows 7 --flow-mode sdpd"));
+        let frames =
+            capture(&format!("--size {size} --packets 200 --rate 100kpps --flows 7 --flow-mode sdpd"));
         assert_eq!(frames.len(), 200);
         assert_eq!(one(&frames, "frame.len"), (size - 4).to_string());
         assert_eq!(one(&frames, "ip.len"), (size - 18).to_string());

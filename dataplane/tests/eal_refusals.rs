@@ -1,4 +1,5 @@
 //! EAL's refusals, each provoked for real: our message names cause and remedy, the exit code says failure, nothing is left.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 
@@ -54,7 +55,10 @@ fn too_few_hugepages() {
 #[test]
 fn hugepage_files_without_permission() {
     if !is_root() {
-        return not_run("hugepage_files_without_permission", "needs root to mount hugetlbfs and then to become nobody");
+        return not_run(
+            "hugepage_files_without_permission",
+            "needs root to mount hugetlbfs and then to become nobody",
+        );
     }
     let Some(_pages) = Hugepages::set(64) else {
         return not_run("hugepage_files_without_permission", "hugepages cannot be reserved here");
@@ -64,8 +68,15 @@ fn hugepage_files_without_permission() {
     let mount = dir.path().join("huge");
     std::fs::create_dir(&mount).unwrap();
     let path = mount.display().to_string();
-    assert!(Command::new("mount").args(["-t", "hugetlbfs", "-o", "mode=0700", "none", &path]).status().unwrap().success());
-    let output = run(&mut as_nobody(&format!("-l 0 --no-pci --socket-mem 64 --huge-dir {path} --huge-unlink=always")));
+    assert!(
+        Command::new("mount")
+            .args(["-t", "hugetlbfs", "-o", "mode=0700", "none", &path])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output =
+        run(&mut as_nobody(&format!("-l 0 --no-pci --socket-mem 64 --huge-dir {path} --huge-unlink=always")));
     let left = std::fs::read_dir(&mount).unwrap().count();
     assert!(Command::new("umount").arg(&path).status().unwrap().success());
     let message = check_refused(&output);
@@ -82,7 +93,8 @@ fn a_vfio_group_without_permission_or_device() {
 #[test]
 fn lcores_out_of_range() {
     let cpus = std::thread::available_parallelism().unwrap().get();
-    for (list, part) in [(format!("0-{}", cpus + 7), "not available"), ("0-9999".to_owned(), "out of range")] {
+    for (list, part) in [(format!("0-{}", cpus + 7), "not available"), ("0-9999".to_owned(), "out of range")]
+    {
         let message = refused(&format!("-l {list} --no-huge --no-pci"));
         assert!(message.contains(part) && message.contains("--lcores"), "{message}");
     }
@@ -108,14 +120,16 @@ fn options_that_eal_does_not_know_or_excludes() {
 
 #[test]
 fn only_a_main_lcore() {
-    let output = run(&mut dataplane(&words("-l 0 --no-huge --no-pci --vdev net_null0"), "rx --json --duration 1s"));
+    let output =
+        run(&mut dataplane(&words("-l 0 --no-huge --no-pci --vdev net_null0"), "rx --json --duration 1s"));
     let message = check_refused(&output);
     assert!(message.contains("worker") && message.contains("--lcores 0@0,1@0"), "{message}");
 }
 
 #[test]
 fn no_port_and_too_little_memory() {
-    let output = run(&mut dataplane(&words("--lcores 0@0,1@0 --no-huge --no-pci"), "rx --json --duration 1s"));
+    let output =
+        run(&mut dataplane(&words("--lcores 0@0,1@0 --no-huge --no-pci"), "rx --json --duration 1s"));
     let message = check_refused(&output);
     assert!(message.contains("no port 0"), "{message}");
     let options = "--lcores 0@0,1@0 --no-huge --no-pci -m 24 --vdev net_null0";

@@ -1,4 +1,5 @@
 //! testpmd as the independent observer: the two programs' totals agree to the packet.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

@@ -21,14 +21,17 @@ const ORPHAN_RANGE_MS: std::ops::RangeInclusive<u32> = 100..=3_600_000;
 enum Holding {
     Nothing,
     Prepared(Box<Prepared>),
-    /// Armed, or running when `started`.
-    Active {
-        active: Active,
-        started: bool,
-        next_sample_ns: u64,
-        drainer: Option<Drainer>,
-    },
+    Active(Box<Live>),
     Finished(Box<TrialReport>),
+}
+
+/// A trial whose loops are launched: armed, or running when `started`.
+#[derive(Debug)]
+struct Live {
+    active: Active,
+    started: bool,
+    next_sample_ns: u64,
+    drainer: Option<Drainer>,
 }
 
 /// The answer to a request, now or when the trial has ended.
@@ -54,13 +57,18 @@ impl<'e> Desk<'e> {
         Self { bench, holding: Holding::Nothing, sample_interval_ns: 1_000_000_000, orphan_ms, no_huge }
     }
 
+    /// Clears the desk and gives the bench back.
+    pub fn into_bench(self) -> Bench<'e> {
+        self.bench
+    }
+
     /// Where the trial stands.
     pub fn state(&self) -> AgentState {
         match &self.holding {
             Holding::Nothing => AgentState::Idle,
             Holding::Prepared(_) => AgentState::Prepared,
-            Holding::Active { started: false, .. } => AgentState::Armed,
-            Holding::Active { started: true, .. } => AgentState::Running,
+            Holding::Active(live) if !live.started => AgentState::Armed,
+            Holding::Active(_) => AgentState::Running,
             Holding::Finished(_) => AgentState::Finished,
         }
     }
@@ -72,7 +80,7 @@ impl<'e> Desk<'e> {
 
     /// True while loops run and the desk wants to be looked at often.
     pub fn is_active(&self) -> bool {
-        matches!(self.holding, Holding::Active { .. })
+        matches!(self.holding, Holding::Active(_))
     }
 
     /// What to say to a controller that has shown its token.
@@ -124,9 +132,10 @@ impl<'e> Desk<'e> {
             Command::Acknowledge(Acknowledge { trial }) => {
                 self.check(Step::Acknowledge)?;
                 match &self.holding {
-                    Holding::Finished(report) if report.trial != trial => {
-                        Err(refused(format!("the report that waits is of trial {}, not {trial}", report.trial)))
-                    }
+                    Holding::Finished(report) if report.trial != trial => Err(refused(format!(
+                        "the report that waits is of trial {}, not {trial}",
+                        report.trial
+                    ))),
                     _ => {
                         self.holding = Holding::Nothing;
                         self.now()
@@ -162,17 +171,18 @@ impl<'e> Desk<'e> {
         self.check(Step::Arm)?;
         if let Holding::Prepared(prepared) = std::mem::replace(&mut self.holding, Holding::Nothing) {
             let active = self.bench.arm(*prepared).map_err(|error| trial_error(&error))?;
-            self.holding = Holding::Active { active, started: false, next_sample_ns: u64::MAX, drainer: None };
+            let live = Live { active, started: false, next_sample_ns: u64::MAX, drainer: None };
+            self.holding = Holding::Active(Box::new(live));
         }
         self.now()
     }
 
     fn start(&mut self) -> Result<Answer, WireError> {
         self.check(Step::Start)?;
-        if let Holding::Active { active, started, next_sample_ns, .. } = &mut self.holding {
-            active.start();
-            *started = true;
-            *next_sample_ns = monotonic_ns() + self.sample_interval_ns;
+        if let Holding::Active(live) = &mut self.holding {
+            live.active.start();
+            live.started = true;
+            live.next_sample_ns = monotonic_ns() + self.sample_interval_ns;
         }
         self.now()
     }
@@ -181,11 +191,11 @@ impl<'e> Desk<'e> {
         self.check(Step::Stop)?;
         match &mut self.holding {
             Holding::Prepared(_) => self.holding = Holding::Nothing,
-            Holding::Active { started: false, .. } => self.abandon()?,
-            Holding::Active { active, drainer, .. } => {
-                *drainer = drain;
-                if drainer.is_none() {
-                    active.stop();
+            Holding::Active(live) if !live.started => self.abandon()?,
+            Holding::Active(live) => {
+                live.drainer = drain;
+                if live.drainer.is_none() {
+                    live.active.stop();
                 }
                 return Ok(Answer::WhenFinished);
             }
@@ -196,8 +206,8 @@ impl<'e> Desk<'e> {
 
     /// Ends loops that never started; there is nothing to report.
     fn abandon(&mut self) -> Result<(), WireError> {
-        if let Holding::Active { active, .. } = std::mem::replace(&mut self.holding, Holding::Nothing) {
-            active.finish(&mut self.bench, Ended::Stopped).map_err(|error| trial_error(&error))?;
+        if let Holding::Active(live) = std::mem::replace(&mut self.holding, Holding::Nothing) {
+            live.active.finish(&mut self.bench, Ended::Stopped).map_err(|error| trial_error(&error))?;
         }
         Ok(())
     }
@@ -205,8 +215,8 @@ impl<'e> Desk<'e> {
     /// The controller has been gone for too long: whatever runs ends, a report waits, anything less is given up.
     pub(super) fn orphaned(&mut self) -> Vec<Event> {
         match &self.holding {
-            Holding::Active { started: true, .. } => self.finish(Ended::Orphaned),
-            Holding::Active { .. } | Holding::Prepared(_) => {
+            Holding::Active(live) if live.started => self.finish(Ended::Orphaned),
+            Holding::Active(_) | Holding::Prepared(_) => {
                 if let Err(error) = self.abandon() {
                     tracing::error!(%error, "the abandoned trial ended badly");
                 }
@@ -219,33 +229,35 @@ impl<'e> Desk<'e> {
 
     /// Looks at the running trial: a sample when one is due, the end when it has come.
     pub(super) fn look(&mut self) -> Vec<Event> {
-        let Holding::Active { active, started: true, next_sample_ns, drainer } = &mut self.holding else {
+        let Holding::Active(live) = &mut self.holding else { return Vec::new() };
+        if !live.started {
             return Vec::new();
-        };
+        }
         let now = monotonic_ns();
-        if active.is_finished() {
+        if live.active.is_finished() {
             return self.finish(Ended::Stopped);
         }
-        if let Some(drainer) = drainer {
-            let received = active.received();
+        if let Some(drainer) = &mut live.drainer {
+            let received = live.active.received();
             if let Some(ended) = drainer.look(now, received.packets, received.packets + received.duplicates) {
                 return self.finish(ended);
             }
         }
-        if now < *next_sample_ns {
+        if now < live.next_sample_ns {
             return Vec::new();
         }
         // The grid stays where it was, whenever the look came; intervals that were missed are left out.
-        let missed = (now - *next_sample_ns) / self.sample_interval_ns;
-        *next_sample_ns += (missed + 1) * self.sample_interval_ns;
-        vec![Event::Sample(Box::new(active.sample(&self.bench)))]
+        let missed = (now - live.next_sample_ns) / self.sample_interval_ns;
+        live.next_sample_ns += (missed + 1) * self.sample_interval_ns;
+        vec![Event::Sample(Box::new(live.active.sample(&self.bench)))]
     }
 
     /// Ends the loops, takes the final sample, and keeps the report.
     fn finish(&mut self, ended: Ended) -> Vec<Event> {
-        let Holding::Active { mut active, .. } = std::mem::replace(&mut self.holding, Holding::Nothing) else {
+        let Holding::Active(live) = std::mem::replace(&mut self.holding, Holding::Nothing) else {
             return Vec::new();
         };
+        let Live { mut active, .. } = *live;
         active.stop();
         while !active.is_finished() {
             std::thread::yield_now();

@@ -46,19 +46,23 @@ pub async fn serve(
     if !config.listen.ip().is_loopback() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("{} is not a loopback address; the agent's port must not be reachable from any network", config.listen),
+            format!(
+                "{} is not a loopback address; the agent's port must not be reachable from any network",
+                config.listen
+            ),
         ));
     }
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {}: {error}", config.listen)))?;
+    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen on {}: {error}", config.listen))
+    })?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     announce(listener.local_addr()?);
 
     let door = Arc::new(Semaphore::new(AT_THE_DOOR));
     let (admit, mut admitted) = mpsc::channel::<Controller>(AT_THE_DOOR);
-    let mut server = Server { desk, controller: None, last_heard: Instant::now(), stop_id: None, ending: false };
+    let mut server =
+        Server { desk, controller: None, last_heard: Instant::now(), stop_id: None, ending: false };
     loop {
         let look = if server.desk.is_active() { LOOK_RUNNING } else { LOOK_IDLE };
         tokio::select! {
@@ -84,7 +88,9 @@ pub async fn serve(
         }
         server.look();
         let alone = server.last_heard.elapsed();
-        if server.ending || config.exit_when_orphaned.is_some_and(|limit| server.controller.is_none() && alone > limit) {
+        if server.ending
+            || config.exit_when_orphaned.is_some_and(|limit| server.controller.is_none() && alone > limit)
+        {
             break;
         }
     }
@@ -153,12 +159,16 @@ impl Server<'_, '_> {
         };
         for event in events {
             self.send(&event);
-            if matches!(event, Event::Finished(_)) && let Some(id) = self.stop_id.take() {
+            if matches!(event, Event::Finished(_))
+                && let Some(id) = self.stop_id.take()
+            {
                 let outcome = Outcome::State(self.desk.state());
                 self.send(&Reply { id: Some(id), result: Some(outcome), error: None });
             }
         }
-        if !self.desk.is_active() && let Some(id) = self.stop_id.take() {
+        if !self.desk.is_active()
+            && let Some(id) = self.stop_id.take()
+        {
             let message = "the trial failed; see the agent's log".to_owned();
             self.send(&failure(Some(id), ErrorCode::Failed, message));
         }

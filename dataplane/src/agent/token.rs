@@ -101,12 +101,17 @@ mod tests {
         set_mode(0o600);
         let token = Token::load(Some(&path), None).unwrap();
         assert!(token.matches("0123456789abcdef"));
-        assert!(!token.matches("0123456789abcdeF") && !token.matches("") && !token.matches("0123456789abcdef0"));
+        assert!(
+            !token.matches("0123456789abcdeF") && !token.matches("") && !token.matches("0123456789abcdef0")
+        );
         assert!(!format!("{token:?}").contains("0123"));
 
         assert!(Token::load(None, Some("fedcba9876543210".into())).unwrap().matches("fedcba9876543210"));
         assert!(matches!(Token::load(None, None), Err(TokenError::Missing)));
-        assert!(matches!(Token::load(None, Some("short".into())), Err(TokenError::TooShort { bytes: 5, .. })));
+        assert!(matches!(
+            Token::load(None, Some("short".into())),
+            Err(TokenError::TooShort { bytes: 5, .. })
+        ));
         let gone = Token::load(Some(&dir.path().join("absent")), None).unwrap_err().to_string();
         assert!(gone.contains("absent"), "{gone}");
     }

@@ -66,7 +66,9 @@ pub(super) async fn authenticate(stream: TcpStream, token: Token) -> Option<Cont
                 return Some(converse(lines, write, id));
             }
         }
-        Ok(Request { id, .. }) => failure(Some(id), ErrorCode::Unauthorized, "the first request must be hello".into()),
+        Ok(Request { id, .. }) => {
+            failure(Some(id), ErrorCode::Unauthorized, "the first request must be hello".into())
+        }
         Err(reply) => reply,
     };
     if let Ok(text) = serde_json::to_string(&refusal) {
@@ -76,7 +78,11 @@ pub(super) async fn authenticate(stream: TcpStream, token: Token) -> Option<Cont
     None
 }
 
-fn converse(mut lines: Lines<BufReader<OwnedReadHalf>>, mut write: OwnedWriteHalf, hello_id: u64) -> Controller {
+fn converse(
+    mut lines: Lines<BufReader<OwnedReadHalf>>,
+    mut write: OwnedWriteHalf,
+    hello_id: u64,
+) -> Controller {
     let (inbox_in, inbox) = mpsc::channel(INBOX_REQUESTS);
     let (outbox, mut outbox_out) = mpsc::channel::<String>(OUTBOX_LINES);
     let reading = tokio::spawn(async move {
@@ -121,9 +127,11 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         };
         Some(match line? {
             Some(line) => parse(&line),
-            None => {
-                Err(failure(None, ErrorCode::TooLong, format!("the line is longer than {MAX_LINE_BYTES} bytes")))
-            }
+            None => Err(failure(
+                None,
+                ErrorCode::TooLong,
+                format!("the line is longer than {MAX_LINE_BYTES} bytes"),
+            )),
         })
     }
 

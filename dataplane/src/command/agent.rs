@@ -6,7 +6,7 @@ use super::Ending;
 use super::args::Agent;
 use super::environment::{port, workers};
 use super::output::{Failure, print_json};
-use super::standalone::{block_on, open};
+use super::standalone::{block_on, close, open};
 use crate::agent::desk::Desk;
 use crate::agent::{AgentConfig, serve};
 use crate::core::eal_args::EalPlan;
@@ -20,13 +20,14 @@ pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &Agent) -> Result<Ending, Fai
         token: args.token.clone(),
         exit_when_orphaned: args.exit_when_orphaned,
     };
-    block_on(async {
+    let served = block_on(async {
         serve(&mut desk, config, |address| {
             // A controller that does not read this line cannot connect; serving goes on for one that knows the address.
             let _ = print_json(&json!({ "listening": address }));
         })
         .await
         .map_err(Failure::failed)
-    })?;
-    Ok(Ending::Done)
+    });
+    close(desk.into_bench());
+    served.map(|()| Ending::Done)
 }

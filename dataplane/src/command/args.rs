@@ -350,7 +350,9 @@ impl Command {
             Command::Ports(args) => Ready::Ports(args),
             Command::Tx(args) => {
                 if args.peer_mac.is_zero() {
-                    return Err(Failure::usage("--peer-mac 00:00:00:00:00:00 is nobody's address; see `ports` on the receiver"));
+                    return Err(Failure::usage(
+                        "--peer-mac 00:00:00:00:00:00 is nobody's address; see `ports` on the receiver",
+                    ));
                 }
                 Ready::Tx(Tx {
                     port: args.port,
@@ -416,7 +418,8 @@ impl LimitArgs {
         if self.duration.is_some_and(|span| span.0.is_zero()) || self.packets == Some(0) {
             return Err(Failure::usage("--duration and --packets must be more than zero"));
         }
-        let duration_ms = self.duration.map(|span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX).max(1));
+        let duration_ms =
+            self.duration.map(|span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX).max(1));
         Ok(Limit { duration_ms, packets: self.packets })
     }
 }

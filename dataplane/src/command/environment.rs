@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use hugepage_check::device;
-use hugepage_check::root::Root;
 use super::output::Failure;
 use crate::core::eal_args::{Device, EalPlan};
 use crate::core::eal_refusal::{Evidence, explain, explain_missing_device};
 use crate::dpdk::eal::{self, Eal};
 use crate::dpdk::lcore::LcoreId;
 use crate::dpdk::port::{PortId, describe};
+use hugepage_check::device;
+use hugepage_check::root::Root;
 
 /// Starts EAL and makes sure of what it silently leaves out: the devices asked for.
 pub(super) fn start(plan: &EalPlan) -> Result<Eal, Failure> {
@@ -17,12 +17,20 @@ pub(super) fn start(plan: &EalPlan) -> Result<Eal, Failure> {
         let log = eal::early_log();
         let errno = refused.errno.to_string();
         let allowed_cpus = allowed_cpus();
-        let evidence =
-            Evidence { log: &log, first_error: &refused.first_error, errno: &errno, allowed_cpus: &allowed_cpus };
+        let evidence = Evidence {
+            log: &log,
+            first_error: &refused.first_error,
+            errno: &errno,
+            allowed_cpus: &allowed_cpus,
+        };
         Failure::failed(explain(plan, &evidence))
     })?;
-    let present: Vec<String> =
-        eal.ports().into_iter().filter_map(|port| describe(&eal, port).ok()).map(|info| info.device).collect();
+    let present: Vec<String> = eal
+        .ports()
+        .into_iter()
+        .filter_map(|port| describe(&eal, port).ok())
+        .map(|info| info.device)
+        .collect();
     for wanted in &plan.devices {
         if !present.iter().any(|name| name == wanted.name()) {
             return Err(Failure::failed(missing(wanted)));
@@ -39,7 +47,9 @@ fn missing(device: &Device) -> String {
     }
     match device {
         Device::Pci(address) => device::explain(&Root::host(), address).to_string(),
-        Device::Virtual(_) => format!("device {name}: EAL made no port of it\n  remedy: see EAL's messages above"),
+        Device::Virtual(_) => {
+            format!("device {name}: EAL made no port of it\n  remedy: see EAL's messages above")
+        }
     }
 }
 

@@ -147,7 +147,12 @@ pub(super) fn progress_line(before: &Sample, now: &Sample) -> String {
     let received = |sample: &Sample| sample.receive.unwrap_or_default();
     if now.transmit.is_some() {
         let (a, b) = (sent(before), sent(now));
-        format!("tx {:.3} Mpps, {} packets, queue full {} times", rate(b.packets, a.packets), b.packets, b.queue_full)
+        format!(
+            "tx {:.3} Mpps, {} packets, queue full {} times",
+            rate(b.packets, a.packets),
+            b.packets,
+            b.queue_full
+        )
     } else {
         let (a, b) = (received(before), received(now));
         format!(

@@ -8,7 +8,7 @@ use super::Ending;
 use super::args::Pair;
 use super::environment::{port, workers};
 use super::output::{Failure, print_json, print_text, report_json, report_text};
-use super::standalone::{LOOK, Progress, Signals, block_on, ending, link_up, open, random_tag};
+use super::standalone::{LOOK, Progress, Signals, block_on, close, ending, link_up, open, random_tag};
 use crate::clock::monotonic_ns;
 use crate::core::analysis::Expect;
 use crate::core::drain::Drainer;
@@ -37,7 +37,7 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
         let rx_bench = open(eal, rx_port, rx_lcores.to_vec(), &args.ring)?;
         (open(eal, tx_port, tx_lcores.to_vec(), &args.ring)?, rx_bench)
     };
-    block_on(async {
+    let ending = block_on(async {
         let mut signals = Signals::new()?;
         for bench in [&rx_bench, &tx_bench] {
             if !link_up(bench, args.link_wait, &mut signals).await? {
@@ -85,7 +85,10 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
             print_text(&format!("{}\n{}\nlost {lost} packets", report_text(&sent), report_text(&received)))?;
         }
         Ok(ending(&args.limit, interrupted))
-    })
+    });
+    close(tx_bench);
+    close(rx_bench);
+    ending
 }
 
 fn begin(bench: &mut Bench<'_>, order: Order) -> Result<Active, Failure> {

@@ -19,7 +19,8 @@ pub(super) fn run(eal: &Eal, args: &PortsArgs) -> Result<Ending, Failure> {
         print_text("no ports: name a device with -a 0000:03:02.0 or --vdev net_…, before `--`")?;
     }
     for port in &ports {
-        let speed = port.link_bps.map_or("speed unknown".to_owned(), |bps| format!("{} Gbit/s", bps as f64 / 1e9));
+        let speed =
+            port.link_bps.map_or("speed unknown".to_owned(), |bps| format!("{} Gbit/s", bps as f64 / 1e9));
         print_text(&format!(
             "port {}  {}  {}  {}  link {} ({speed})  NUMA node {}  up to {} RX and {} TX queues  MTU {}",
             port.port,

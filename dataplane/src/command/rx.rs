@@ -8,14 +8,14 @@ use super::Ending;
 use super::args::Rx;
 use super::environment::{port, workers};
 use super::output::{Failure, print_json, print_text, report_json, report_text};
-use super::standalone::{LOOK, Progress, Signals, block_on, ending, open};
+use super::standalone::{LOOK, Progress, Signals, block_on, close, ending, open};
 use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;
 use crate::trial::{Order, Work};
 
 pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
     let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring)?;
-    block_on(async {
+    let ending = block_on(async {
         let mut signals = Signals::new()?;
         let prepared = bench.prepare(Order { trial: 0, tag: 0, work: Work::Receive(Expect::Anything) })?;
         let mut active = bench.arm(prepared)?;
@@ -37,5 +37,7 @@ pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
         let report = active.finish(&mut bench, ended)?;
         if args.show.json { print_json(&report_json(&report)) } else { print_text(&report_text(&report)) }?;
         Ok(ending(&args.limit, ended == Ended::Stopped))
-    })
+    });
+    close(bench);
+    ending
 }

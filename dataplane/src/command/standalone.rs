@@ -22,7 +22,8 @@ pub(super) const LOOK: Duration = Duration::from_millis(2);
 
 /// A tag for a trial that no controller numbers.
 pub(super) fn random_tag() -> Result<u16, Failure> {
-    let number = getrandom::u32().map_err(|error| Failure::failed(format!("no random number to be had: {error}")))?;
+    let number =
+        getrandom::u32().map_err(|error| Failure::failed(format!("no random number to be had: {error}")))?;
     Ok(number as u16)
 }
 
@@ -42,6 +43,14 @@ pub(super) fn open<'e>(
         mtu: ring.mtu,
     };
     Ok(Bench::open(eal, config)?)
+}
+
+/// Closes a port, and says when buffers are missing.
+pub(super) fn close(bench: Bench<'_>) {
+    match bench.close() {
+        0 => tracing::debug!("the port is closed; all buffers came back"),
+        missing => tracing::warn!("{missing} buffers did not come back when the port was closed"),
+    }
 }
 
 /// SIGINT and SIGTERM.
@@ -72,7 +81,11 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
 }
 
 /// Waits until the bench's link is up. `Ok(false)`: interrupted.
-pub(super) async fn link_up(bench: &Bench<'_>, wait: Duration, signals: &mut Signals) -> Result<bool, Failure> {
+pub(super) async fn link_up(
+    bench: &Bench<'_>,
+    wait: Duration,
+    signals: &mut Signals,
+) -> Result<bool, Failure> {
     let began = Instant::now();
     loop {
         let info = bench.port_info()?;
@@ -119,7 +132,9 @@ impl Progress {
         let lines: Vec<String> = now
             .iter()
             .enumerate()
-            .map(|(i, sample)| progress_line(self.before.get(i).unwrap_or(&blank(sample, self.show.interval)), sample))
+            .map(|(i, sample)| {
+                progress_line(self.before.get(i).unwrap_or(&blank(sample, self.show.interval)), sample)
+            })
             .collect();
         let _ = writeln!(io::stderr(), "{}", lines.join("   "));
         self.before = now;

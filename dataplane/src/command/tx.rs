@@ -7,19 +7,18 @@ use super::Ending;
 use super::args::Tx;
 use super::environment::{port, workers};
 use super::output::{Failure, print_json, print_text, report_json, report_text};
-use super::standalone::{LOOK, Progress, Signals, block_on, ending, link_up, open, random_tag};
+use super::standalone::{LOOK, Progress, Signals, block_on, close, ending, link_up, open, random_tag};
 use crate::dpdk::eal::Eal;
 use crate::trial::{Order, Work};
 
 pub(super) fn run(eal: &Eal, args: &Tx) -> Result<Ending, Failure> {
     let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring)?;
-    block_on(async {
+    let ending = block_on(async {
         let mut signals = Signals::new()?;
         if !link_up(&bench, args.link_wait, &mut signals).await? {
             return Ok(Ending::Interrupted);
         }
-        let spec =
-            TransmitSpec { profile: args.profile.clone(), peer_mac: args.peer_mac, limit: args.limit };
+        let spec = TransmitSpec { profile: args.profile.clone(), peer_mac: args.peer_mac, limit: args.limit };
         let order = Order { trial: 0, tag: random_tag()?, work: Work::Transmit(spec) };
         let prepared = bench.prepare(order)?;
         let mut active = bench.arm(prepared)?;
@@ -37,5 +36,7 @@ pub(super) fn run(eal: &Eal, args: &Tx) -> Result<Ending, Failure> {
         }
         if args.show.json { print_json(&report_json(&report)) } else { print_text(&report_text(&report)) }?;
         Ok(ending(&args.limit, interrupted))
-    })
+    });
+    close(bench);
+    ending
 }

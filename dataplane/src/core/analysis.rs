@@ -179,7 +179,8 @@ impl Analysis {
             mine.next = mine.next.max(theirs.next);
             mine.received += theirs.received;
         }
-        let ReceiveCounters { frames, bytes, packets, duplicates, out_of_order, stale, foreign } = other.counters;
+        let ReceiveCounters { frames, bytes, packets, duplicates, out_of_order, stale, foreign } =
+            other.counters;
         self.counters.frames += frames;
         self.counters.bytes += bytes;
         self.counters.packets += packets;
@@ -251,10 +252,14 @@ mod tests {
 
     #[test]
     fn sequence_numbers_wrap() {
-        let mut flow = FlowState { next: u64::from(u32::MAX), window: u64::MAX, received: u64::from(u32::MAX) };
-        for (sequence, arrival) in
-            [(u32::MAX, Arrival::InOrder), (1, Arrival::InOrder), (0, Arrival::OutOfOrder), (0, Arrival::Duplicate)]
-        {
+        let mut flow =
+            FlowState { next: u64::from(u32::MAX), window: u64::MAX, received: u64::from(u32::MAX) };
+        for (sequence, arrival) in [
+            (u32::MAX, Arrival::InOrder),
+            (1, Arrival::InOrder),
+            (0, Arrival::OutOfOrder),
+            (0, Arrival::Duplicate),
+        ] {
             assert_eq!(flow.arrive(sequence), arrival);
         }
         assert_eq!((flow.missing(), flow.next), (0, u64::from(u32::MAX) + 3));

@@ -24,9 +24,9 @@ pub fn divide(arguments: Vec<String>) -> Divided {
 }
 
 fn ours(arguments: &[String]) -> bool {
-    arguments
-        .first()
-        .is_some_and(|first| !first.starts_with('-') || ["-h", "--help", "-V", "--version"].contains(&first.as_str()))
+    arguments.first().is_some_and(|first| {
+        !first.starts_with('-') || ["-h", "--help", "-V", "--version"].contains(&first.as_str())
+    })
 }
 
 /// A device that the user named.
@@ -68,7 +68,9 @@ impl EalPlan {
     ///   `--huge-unlink`) or runs several processes on one memory (`--proc-type`).
     /// - `--no-telemetry`: no socket of DPDK's in the file system, unless `--telemetry` asks for it.
     pub fn new(program: &str, user: &[String]) -> Self {
-        let has = |names: &[&str]| user.iter().any(|option| names.contains(&option.split('=').next().unwrap_or(option)));
+        let has = |names: &[&str]| {
+            user.iter().any(|option| names.contains(&option.split('=').next().unwrap_or(option)))
+        };
         let no_huge = has(&["--no-huge"]);
         let mut in_memory = has(&["--in-memory"]);
         let mut arguments = vec![program.to_owned()];
@@ -99,7 +101,8 @@ fn named_devices(user: &[String]) -> Vec<Device> {
             if option == short || option == long {
                 return options.next().map(String::as_str);
             }
-            let attached = option.strip_prefix(short).filter(|_| !short.is_empty() && !option.starts_with("--"));
+            let attached =
+                option.strip_prefix(short).filter(|_| !short.is_empty() && !option.starts_with("--"));
             option.strip_prefix(long).and_then(|rest| rest.strip_prefix('=')).or(attached)
         };
         let bare = |value: &str| value.split(',').next().unwrap_or_default().to_owned();
@@ -161,7 +164,8 @@ mod tests {
             ("--huge-unlink=always", "--no-telemetry"),
             ("--proc-type=primary", "--no-telemetry"),
         ] {
-            let expected: Vec<String> = words("lp").into_iter().chain(words(user)).chain(words(added)).collect();
+            let expected: Vec<String> =
+                words("lp").into_iter().chain(words(user)).chain(words(added)).collect();
             assert_eq!(EalPlan::new("lp", &words(user)).arguments, expected, "{user}");
         }
     }
@@ -174,7 +178,10 @@ mod tests {
         );
         let devices = EalPlan::new("lp", &user).devices;
         let names: Vec<_> = devices.iter().map(Device::name).collect();
-        assert_eq!(names, ["0000:03:02.0", "0000:03:02.1", "0001:af:00.0", "0000:04:00.0", "net_null0", "net_ring1"]);
+        assert_eq!(
+            names,
+            ["0000:03:02.0", "0000:03:02.1", "0001:af:00.0", "0000:04:00.0", "net_null0", "net_ring1"]
+        );
         assert!(matches!(devices[4], Device::Virtual(_)));
     }
 }

@@ -150,7 +150,10 @@ pub fn explain(plan: &EalPlan, evidence: &Evidence<'_>) -> Refusal {
     }
     let fill = |text: &str, line: &str| {
         text.replace("{line}", line)
-            .replace("{first}", if evidence.first_error.is_empty() { line } else { evidence.first_error.trim() })
+            .replace(
+                "{first}",
+                if evidence.first_error.is_empty() { line } else { evidence.first_error.trim() },
+            )
             .replace("{cpus}", evidence.allowed_cpus)
     };
     if let Some((known, line)) = KNOWN.iter().find_map(|known| Some((known, known.line_in(evidence.log)?))) {
@@ -166,10 +169,12 @@ pub fn explain(plan: &EalPlan, evidence: &Evidence<'_>) -> Refusal {
 /// Explains why a device is missing although EAL started, when its log names a cause that concerns devices.
 pub fn explain_missing_device(log: &str, first_error: &str) -> Option<Refusal> {
     let about_devices = ["vfio", "VFIO", "DMA remapping", "IOMMU", "initialize"];
-    KNOWN.iter().filter(|known| about_devices.iter().any(|word| known.parts[0].contains(word))).find_map(|known| {
-        let cause = known.cause.replace("{line}", known.line_in(log)?).replace("{first}", first_error);
-        Some(Refusal { cause, remedy: known.remedy.to_owned() })
-    })
+    KNOWN.iter().filter(|known| about_devices.iter().any(|word| known.parts[0].contains(word))).find_map(
+        |known| {
+            let cause = known.cause.replace("{line}", known.line_in(log)?).replace("{first}", first_error);
+            Some(Refusal { cause, remedy: known.remedy.to_owned() })
+        },
+    )
 }
 
 impl Known {
@@ -184,24 +189,65 @@ mod tests {
 
     fn explained(options: &str, log: &str, first_error: &str) -> Refusal {
         let user: Vec<String> = options.split_whitespace().map(str::to_owned).collect();
-        let evidence = Evidence { log, first_error, errno: "Invalid argument (errno 22)", allowed_cpus: "0-1" };
+        let evidence =
+            Evidence { log, first_error, errno: "Invalid argument (errno 22)", allowed_cpus: "0-1" };
         explain(&EalPlan::new("lp", &user), &evidence)
     }
 
     #[test]
     fn each_refusal_names_cause_and_remedy() {
         for (options, log, cause, remedy) in [
-            ("-l 0-9", "EAL: lcore 2 unavailable\nEAL: invalid core list, please check", "EAL: lcore 2 unavailable", "allowed CPUs (0-1)"),
-            ("-l 0-999", "EAL: Too many lcores provided. Cannot exceed RTE_MAX_LCORE (128)\nEAL: invalid core list syntax", "Too many lcores provided", "--lcores"),
-            ("--socket-mem 64", "EAL: No free 2048 kB hugepages reported on node 0\nEAL: FATAL: Cannot get hugepage information.", "no free hugepages", "nr_hugepages"),
-            ("--socket-mem 1024", "EAL: 256 hugepages of size 2097152 reserved, but no mounted hugetlbfs found for that size\nEAL: Not enough memory available on socket 0! Requested: 1024MB, available: 512MB", "Requested: 1024MB, available: 512MB", "--no-huge"),
-            ("--huge-dir /x", "EAL: 256 hugepages of size 2097152 reserved, but no mounted hugetlbfs found for that size\nEAL: FATAL: Cannot get hugepage information.", "not mounted", "--in-memory"),
-            ("--huge-dir /x", "EAL: get_seg_fd(): open '/x/rtemap_0' failed: Permission denied", "no permission for hugepage files", "--in-memory"),
+            (
+                "-l 0-9",
+                "EAL: lcore 2 unavailable\nEAL: invalid core list, please check",
+                "EAL: lcore 2 unavailable",
+                "allowed CPUs (0-1)",
+            ),
+            (
+                "-l 0-999",
+                "EAL: Too many lcores provided. Cannot exceed RTE_MAX_LCORE (128)\nEAL: invalid core list syntax",
+                "Too many lcores provided",
+                "--lcores",
+            ),
+            (
+                "--socket-mem 64",
+                "EAL: No free 2048 kB hugepages reported on node 0\nEAL: FATAL: Cannot get hugepage information.",
+                "no free hugepages",
+                "nr_hugepages",
+            ),
+            (
+                "--socket-mem 1024",
+                "EAL: 256 hugepages of size 2097152 reserved, but no mounted hugetlbfs found for that size\nEAL: Not enough memory available on socket 0! Requested: 1024MB, available: 512MB",
+                "Requested: 1024MB, available: 512MB",
+                "--no-huge",
+            ),
+            (
+                "--huge-dir /x",
+                "EAL: 256 hugepages of size 2097152 reserved, but no mounted hugetlbfs found for that size\nEAL: FATAL: Cannot get hugepage information.",
+                "not mounted",
+                "--in-memory",
+            ),
+            (
+                "--huge-dir /x",
+                "EAL: get_seg_fd(): open '/x/rtemap_0' failed: Permission denied",
+                "no permission for hugepage files",
+                "--in-memory",
+            ),
             ("--vdev nonsense", "EAL: failed to parse device \"nonsense\"", "\"nonsense\"", "net_memif0"),
             ("-a 03:00.0", "EAL: Cannot open /dev/vfio/6: Permission denied", "VFIO group", "chown"),
             ("-a 03:00.0", "EAL: Cannot open /dev/vfio/6: Device or resource busy", "in use", "fuser"),
-            ("-l 0-9 --huge-dir /x", "EAL: Physical addresses are unavailable, selecting IOVA as VA mode.\nEAL: Cannot get hugepage information.", "no free hugepages", "--no-huge"),
-            ("-a 03:00.0", "Cannot set up DMA remapping, error 12 (Cannot allocate memory)", "cannot be mapped", "ulimit -l"),
+            (
+                "-l 0-9 --huge-dir /x",
+                "EAL: Physical addresses are unavailable, selecting IOVA as VA mode.\nEAL: Cannot get hugepage information.",
+                "no free hugepages",
+                "--no-huge",
+            ),
+            (
+                "-a 03:00.0",
+                "Cannot set up DMA remapping, error 12 (Cannot allocate memory)",
+                "cannot be mapped",
+                "ulimit -l",
+            ),
         ] {
             let refusal = explained(options, log, "");
             assert!(refusal.cause.contains(cause), "{options}: {refusal}");
@@ -211,7 +257,11 @@ mod tests {
 
     #[test]
     fn an_unknown_refusal_passes_on_what_eal_said() {
-        assert!(explained("--bogus", "", "EAL: something new\n").cause.ends_with("refused to start: EAL: something new"));
+        assert!(
+            explained("--bogus", "", "EAL: something new\n")
+                .cause
+                .ends_with("refused to start: EAL: something new")
+        );
         let silent = explained("--bogus", "", "");
         assert!(silent.cause.contains("errno 22") && silent.remedy.contains("lp --bogus"), "{silent}");
     }

@@ -72,7 +72,8 @@ pub fn restamp(head: &mut FrameHead, ticks: u64) {
     // RFC 1624, equation 3: the complement of the new checksum is that of the old one, less the old words, plus the new ones.
     let checksum = u16::from_le_bytes([head[UDP_CHECKSUM_AT], head[UDP_CHECKSUM_AT + 1]]);
     let sum = checksum::add(u64::from(!checksum), u64::from(!checksum::fold(probe_sum(&old))));
-    head[UDP_CHECKSUM_AT..PROBE_AT].copy_from_slice(&checksum::finish_udp(checksum::add(sum, probe_sum(&new))));
+    head[UDP_CHECKSUM_AT..PROBE_AT]
+        .copy_from_slice(&checksum::finish_udp(checksum::add(sum, probe_sum(&new))));
     head[PROBE_AT..PROBE_END].copy_from_slice(&new);
 }
 

@@ -75,9 +75,14 @@ pub fn flow_run(size: FrameSize, key: &FlowKey) -> ([u8; FLOW_RUN_BYTES], u64) {
     run[0..2].copy_from_slice(&checksum::finish(checksum::add(checksum::sum(&fixed), addresses)));
 
     // Pseudo header (addresses, protocol, length) and UDP header (ports, length): RFC 768.
-    let udp_sum = [addresses, checksum::sum(&[0, PROTOCOL_UDP]), checksum::sum(&udp_length), checksum::sum(&run[10..16])]
-        .into_iter()
-        .fold(0, checksum::add);
+    let udp_sum = [
+        addresses,
+        checksum::sum(&[0, PROTOCOL_UDP]),
+        checksum::sum(&udp_length),
+        checksum::sum(&run[10..16]),
+    ]
+    .into_iter()
+    .fold(0, checksum::add);
     (run, udp_sum)
 }
 
@@ -99,7 +104,8 @@ mod tests {
     fn headers_sum_to_zero_with_their_checksums() {
         for bytes in [64, 65, 512, 1518, 9000] {
             let size = FrameSize::new(bytes).unwrap();
-            let profile: Profile = RawProfile { frame_size: size, flows: 300, ..RawProfile::default() }.try_into().unwrap();
+            let profile: Profile =
+                RawProfile { frame_size: size, flows: 300, ..RawProfile::default() }.try_into().unwrap();
             let mut frame = template(size, MacAddr([2; 6]), MacAddr([4; 6]));
             assert_eq!(frame.len(), bytes as usize - 4);
             for flow in [0, 1, 299] {

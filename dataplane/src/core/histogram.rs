@@ -130,7 +130,9 @@ mod tests {
         let latency = histogram.read(1_000_000_000).unwrap();
         let LatencySummary { min, p50, p90, p99, p999, max, mean } = latency.summary;
         assert_eq!((min, max, mean), (1000, 10_000_000, 5_000_500));
-        for (figure, truth) in [(p50, 5_000_000.0), (p90, 9_000_000.0), (p99, 9_900_000.0), (p999, 9_990_000.0)] {
+        for (figure, truth) in
+            [(p50, 5_000_000.0), (p90, 9_000_000.0), (p99, 9_900_000.0), (p999, 9_990_000.0)]
+        {
             assert!(figure as f64 >= truth && figure as f64 <= truth * 1.01, "{figure} for {truth}");
         }
         assert_eq!(latency.histogram.iter().map(|(_, count)| count).sum::<u64>(), 10_000);

@@ -95,7 +95,9 @@ mod tests {
 
     #[test]
     fn the_average_is_exact_from_one_packet_per_second_to_many() {
-        for (pps, step) in [(1.0, 1_000_000), (3.0, 999_983), (1000.0, 10_000), (1.234_567e6, 700), (20e6, 1000)] {
+        for (pps, step) in
+            [(1.0, 1_000_000), (3.0, 999_983), (1000.0, 10_000), (1.234_567e6, 700), (20e6, 1000)]
+        {
             let mut pacer = Pacer::new(pps, HZ, 5);
             let (sent, _) = run(&mut pacer, 5, 5 + 2 * HZ, step);
             assert!((sent as f64 - 2.0 * pps).abs() <= 1.0 + pps * step as f64 / HZ as f64, "{pps}: {sent}");

@@ -105,7 +105,9 @@ impl<T> Job<T> {
             Some(Ok(value)) => return Ok(value),
             Some(Err(panic)) => match panic.downcast::<String>() {
                 Ok(message) => *message,
-                Err(panic) => panic.downcast::<&str>().map_or_else(|_| "no message".to_owned(), |m| (*m).to_owned()),
+                Err(panic) => {
+                    panic.downcast::<&str>().map_or_else(|_| "no message".to_owned(), |m| (*m).to_owned())
+                }
             },
             None => "it left no result".to_owned(),
         };

@@ -75,7 +75,8 @@ pub fn describe(_eal: &Eal, port: PortId) -> Result<PortInfo, DpdkError> {
 
 fn text(chars: &[c_char]) -> String {
     let bytes: Vec<u8> = chars.iter().map(|c| *c as u8).collect();
-    CStr::from_bytes_until_nul(&bytes).map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
+    CStr::from_bytes_until_nul(&bytes)
+        .map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
 }
 
 /// A started port. When the last handle goes, it is stopped and closed; then its pools are freed.
@@ -84,7 +85,7 @@ pub(super) struct Started {
     id: PortId,
     mtu: u16,
     /// Freed after `drop` has closed the port, which may hold buffers of them.
-    _pools: Vec<Arc<Pool>>,
+    pools: Vec<Arc<Pool>>,
     _eal: EalHandle,
 }
 
@@ -124,8 +125,6 @@ pub struct OpenPort {
     pub rx: Vec<RxQueue>,
     /// Transmit queues, in order.
     pub tx: Vec<TxQueue>,
-    /// Descriptors per receive and transmit queue, as the port rounded them.
-    pub descriptors: (u16, u16),
 }
 
 impl Port {
@@ -142,15 +141,21 @@ impl Port {
         let asked_mtu = if mtu == DEFAULT_MTU { 0 } else { mtu };
         // SAFETY: EAL is up and the port exists; the shim checks the rest and returns an error.
         let code = unsafe { sys::lr_port_configure(port, rx_queues, tx_queues, asked_mtu) };
-        check(code, || failed(&format!("cannot have {rx_queues} RX and {tx_queues} TX queues at MTU {mtu}")))?;
+        check(code, || {
+            failed(&format!("cannot have {rx_queues} RX and {tx_queues} TX queues at MTU {mtu}"))
+        })?;
         let (mut rx_descriptors, mut tx_descriptors) = (config.rx_descriptors, config.tx_descriptors);
         // SAFETY: both pointers are to integers of this frame.
         let code = unsafe { sys::lr_port_adjust_descriptors(port, &mut rx_descriptors, &mut tx_descriptors) };
-        check(code, || failed(&format!("cannot have {rx_descriptors} RX and {tx_descriptors} TX descriptors")))?;
+        check(code, || {
+            failed(&format!("cannot have {rx_descriptors} RX and {tx_descriptors} TX descriptors"))
+        })?;
 
         let numa_node = describe(eal, id)?.numa_node.map_or(-1, |node| node as i32);
         let spare = 2 * CACHE_BUFFERS + 2 * MAX_BURST as u32;
-        let pool = |name: String, descriptors| Pool::new(eal, &name, descriptors + spare, mtu, numa_node).map(Arc::new);
+        let pool = |name: String, descriptors| {
+            Pool::new(eal, &name, descriptors + spare, mtu, numa_node).map(Arc::new)
+        };
         let rx_pools: Vec<_> = (0..rx_queues)
             .map(|queue| pool(format!("rx_{port}_{queue}"), u32::from(rx_descriptors)))
             .collect::<Result<_, _>>()?;
@@ -159,7 +164,7 @@ impl Port {
             .collect::<Result<_, _>>()?;
         let pools = rx_pools.iter().chain(&tx_pools).cloned().collect();
         // From here on, dropping closes the port.
-        let started = Arc::new(Started { id, mtu, _pools: pools, _eal: eal.handle() });
+        let started = Arc::new(Started { id, mtu, pools, _eal: eal.handle() });
 
         for (queue, pool) in (0..).zip(&rx_pools) {
             // SAFETY: the queue is among those configured; the pool is owned by Started and outlives the port.
@@ -176,9 +181,13 @@ impl Port {
         Ok(OpenPort {
             rx: (0..rx_queues).map(|queue| RxQueue::new(started.clone(), queue)).collect(),
             tx: (0..).zip(tx_pools).map(|(queue, pool)| TxQueue::new(started.clone(), queue, pool)).collect(),
-            descriptors: (rx_descriptors, tx_descriptors),
             port: Port { started },
         })
+    }
+
+    /// The pools of its buffers; they may outlive the port.
+    pub fn pools(&self) -> Vec<Arc<Pool>> {
+        self.started.pools.clone()
     }
 
     /// ethdev's basic statistics.

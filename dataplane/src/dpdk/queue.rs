@@ -58,10 +58,11 @@ impl TransmitQueue for TxQueue {
         let buffers = &mut burst.0;
         let count = count.min(MAX_BURST - buffers.len);
         let free = &mut buffers.pointers[buffers.len..buffers.len + count];
+        if self.frame_bytes == 0 {
+            return 0;
+        }
         // SAFETY: `free` has room for `count` pointers; the pool is alive. All are taken or none.
-        if self.frame_bytes == 0
-            || unsafe { sys::lr_buffers_take(self.pool.as_ptr(), free.as_mut_ptr(), count as u32) } != 0
-        {
+        if unsafe { sys::lr_buffers_take(self.pool.as_ptr(), free.as_mut_ptr(), count as u32) } != 0 {
             return 0;
         }
         for buffer in free {

@@ -85,8 +85,15 @@ pub(super) struct Receiver {
 pub(super) fn link<F: FnMut(u64) -> Fate>(template: FrameHead, fate: F) -> (Sender<F>, Receiver) {
     let wire = Wire::default();
     let receiver = Receiver { wire: wire.clone() };
-    let sender =
-        Sender { wire, template, accepts: usize::MAX, capacity: usize::MAX, fate, count: 0, waiting: Vec::new() };
+    let sender = Sender {
+        wire,
+        template,
+        accepts: usize::MAX,
+        capacity: usize::MAX,
+        fate,
+        count: 0,
+        waiting: Vec::new(),
+    };
     (sender, receiver)
 }
 

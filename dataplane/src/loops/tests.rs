@@ -38,8 +38,13 @@ fn run(flows: u32, packets: u64, delay: u64, fate: impl FnMut(u64) -> Fate) -> (
     let (mut sender, mut receiver) = link(head(), fate);
     let clock = SteppingClock::new(10);
     let signal = go();
-    let sent =
-        transmit(&mut sender, &clock, plan(flows, None, Some(packets), None), &signal, &TransmitBlock::default());
+    let sent = transmit(
+        &mut sender,
+        &clock,
+        plan(flows, None, Some(packets), None),
+        &signal,
+        &TransmitBlock::default(),
+    );
     clock.advance(delay);
     signal.stop();
     let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows });
@@ -123,7 +128,11 @@ fn a_stuck_port_cannot_hold_the_loop() {
     signal.stop();
     let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows: 1 });
     receive(&mut receiver, &clock, &mut analysis, &signal, &ReceiveBlock::default());
-    assert_eq!((analysis.counters().packets, analysis.sequence_gaps()), (100, 0), "unsent frames leave no gap");
+    assert_eq!(
+        (analysis.counters().packets, analysis.sequence_gaps()),
+        (100, 0),
+        "unsent frames leave no gap"
+    );
 }
 
 #[test]
@@ -131,11 +140,19 @@ fn paced_trials_last_as_long_as_they_should() {
     for (pps, packets) in [(1e6, 5_000), (1e3, 10), (1.0, 2)] {
         let (mut sender, _receiver) = link(head(), |_| Fate::Lose);
         let clock = SteppingClock::new(100);
-        let sent =
-            transmit(&mut sender, &clock, plan(1, Some(pps), Some(packets), None), &go(), &TransmitBlock::default());
+        let sent = transmit(
+            &mut sender,
+            &clock,
+            plan(1, Some(pps), Some(packets), None),
+            &go(),
+            &TransmitBlock::default(),
+        );
         let seconds = (sent.ended - sent.began) as f64 / 1e9;
         assert_eq!(sent.counters.packets, packets);
-        assert!((packets as f64 / seconds / pps - 1.0).abs() < 0.001, "{packets} in {seconds} s at {pps} pps");
+        assert!(
+            (packets as f64 / seconds / pps - 1.0).abs() < 0.001,
+            "{packets} in {seconds} s at {pps} pps"
+        );
     }
 }
 

@@ -22,16 +22,21 @@ use crate::loops::transmit::TransmitOutcome;
 const STATISTICS_SETTLE: Duration = Duration::from_millis(200);
 const STATISTICS_POLL: Duration = Duration::from_millis(5);
 
+/// A transmitting job gives back its queue; its counters can be read meanwhile.
+pub(super) type TransmitJob = (Job<(TxQueue, TransmitOutcome)>, Arc<TransmitBlock>);
+/// A receiving job likewise.
+pub(super) type ReceiveJob = (Job<(RxQueue, Analysis)>, Arc<ReceiveBlock>);
+
 #[derive(Debug)]
 pub(super) struct Transmitting {
-    pub(super) jobs: Vec<(Job<(TxQueue, TransmitOutcome)>, Arc<TransmitBlock>)>,
+    pub(super) jobs: Vec<TransmitJob>,
     pub(super) intended_pps: Option<f64>,
 }
 
 #[derive(Debug)]
 pub(super) enum Jobs {
     Transmit(Transmitting),
-    Receive(Vec<(Job<(RxQueue, Analysis)>, Arc<ReceiveBlock>)>),
+    Receive(Vec<ReceiveJob>),
 }
 
 /// A trial whose loops are launched. Dropping it stops them.
@@ -99,7 +104,11 @@ impl Active {
     fn sent(&self) -> Option<TransmitCounters> {
         match &self.jobs {
             Some(Jobs::Transmit(transmitting)) => Some(
-                transmitting.jobs.iter().map(|(_, block)| block.read()).fold(TransmitCounters::default(), add_sent),
+                transmitting
+                    .jobs
+                    .iter()
+                    .map(|(_, block)| block.read())
+                    .fold(TransmitCounters::default(), add_sent),
             ),
             _ => None,
         }

@@ -57,7 +57,9 @@ pub enum TrialError {
     #[error(transparent)]
     Rate(#[from] RateError),
     /// The frame is too large for the port as it is set up.
-    #[error("frames of {asked} bytes exceed the port's {largest} (check sequence included); start with --mtu {mtu}")]
+    #[error(
+        "frames of {asked} bytes exceed the port's {largest} (check sequence included); start with --mtu {mtu}"
+    )]
     FrameTooLarge {
         /// Size asked for.
         asked: u32,
@@ -95,7 +97,9 @@ impl From<&TrialSpec> for Order {
     fn from(spec: &TrialSpec) -> Self {
         let work = match &spec.role {
             RoleSpec::Transmit(spec) => Work::Transmit(spec.clone()),
-            RoleSpec::Receive(receive) => Work::Receive(Expect::Trial { tag: spec.tag, flows: receive.flows }),
+            RoleSpec::Receive(receive) => {
+                Work::Receive(Expect::Trial { tag: spec.tag, flows: receive.flows })
+            }
         };
         Self { trial: spec.trial, tag: spec.tag, work }
     }
@@ -183,6 +187,13 @@ impl<'e> Bench<'e> {
         &self.config.lcores
     }
 
+    /// Closes the port and says how many buffers did not come back: none, unless something leaks.
+    pub fn close(self) -> u32 {
+        let pools = self.port.pools();
+        drop(self);
+        pools.iter().map(|pool| pool.size().saturating_sub(pool.available())).sum()
+    }
+
     /// Makes the plans of a trial: flow tables, templates, analyses.
     ///
     /// # Errors
@@ -193,9 +204,9 @@ impl<'e> Bench<'e> {
         }
         let plans = match &order.work {
             Work::Transmit(spec) => self.plan_transmit(order.tag, spec)?,
-            Work::Receive(expect) => {
-                Plans::Receive((0..self.rx.len().min(self.lcores().len())).map(|_| Analysis::new(*expect)).collect())
-            }
+            Work::Receive(expect) => Plans::Receive(
+                (0..self.rx.len().min(self.lcores().len())).map(|_| Analysis::new(*expect)).collect(),
+            ),
         };
         Ok(Prepared { order, plans })
     }

@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_disagreement_is_named_with_both_numbers() {
-        let port = |tx_packets, tx_bytes| Some(PortCounters { tx_packets, tx_bytes, ..PortCounters::default() });
+        let port =
+            |tx_packets, tx_bytes| Some(PortCounters { tx_packets, tx_bytes, ..PortCounters::default() });
         assert!(disagreements(&report(port(20, 1200))).is_empty());
         assert!(disagreements(&report(port(20, 1280))).is_empty(), "with check sequence");
         assert!(disagreements(&report(port(20, 0))).is_empty(), "a port that counts packets only");

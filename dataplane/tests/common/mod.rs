@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: the program under test, its peers, and a way to end them whatever happens.
 #![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,7 +18,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// EAL options that need neither root nor hugepages, with the worker on the given CPU if there are two.
 pub fn eal(cpu: usize, vdevs: &[&str]) -> Vec<String> {
     let cpu = cpu.min(std::thread::available_parallelism().map_or(1, |n| n.get()) - 1);
-    let mut options: Vec<String> = ["--no-huge", "-m", "128", "--no-pci", "--lcores"].map(String::from).to_vec();
+    let mut options: Vec<String> =
+        ["--no-huge", "-m", "128", "--no-pci", "--lcores"].map(String::from).to_vec();
     options.push(format!("0@{cpu},1@{cpu}"));
     for vdev in vdevs {
         options.extend(["--vdev".to_owned(), (*vdev).to_owned()]);
@@ -54,7 +56,8 @@ pub fn stderr(output: &Output) -> String {
 pub fn json(output: &Output) -> Value {
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().last().unwrap_or_else(|| panic!("no output; stderr:\n{}", stderr(output)));
-    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in '{line}'; stderr:\n{}", stderr(output)))
+    serde_json::from_str(line)
+        .unwrap_or_else(|error| panic!("{error} in '{line}'; stderr:\n{}", stderr(output)))
 }
 
 /// A number in a JSON report.
@@ -79,7 +82,8 @@ impl Running {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        let status =
+            Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
@@ -168,7 +172,11 @@ fn read_until(stream: &mut impl Read, part: &str) -> String {
 pub fn testpmd(cpu: usize, vdev: &str, mode: &str) -> Running {
     // Unbuffered, or what it prints into a pipe would not be seen before its end.
     let mut command = Command::new("stdbuf");
-    command.arg("-o0").arg(tool("dpdk-testpmd")).args(eal(cpu, &[vdev])).args(["--no-shconf", "--no-telemetry", "--"]);
+    command.arg("-o0").arg(tool("dpdk-testpmd")).args(eal(cpu, &[vdev])).args([
+        "--no-shconf",
+        "--no-telemetry",
+        "--",
+    ]);
     command.args(["--auto-start", "--total-num-mbufs=8192", &format!("--forward-mode={mode}")]);
     command.stdin(Stdio::piped());
     let mut running = Running::start(&mut command);
@@ -182,7 +190,8 @@ pub fn testpmd_total(mut testpmd: Running, field: &str) -> u64 {
     let output = testpmd.output();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let at = text.find("Forward statistics").unwrap_or_else(|| panic!("no statistics in:\n{text}"));
-    let (_, rest) = text[at..].split_once(&format!("{field}: ")).unwrap_or_else(|| panic!("no {field} in:\n{text}"));
+    let (_, rest) =
+        text[at..].split_once(&format!("{field}: ")).unwrap_or_else(|| panic!("no {field} in:\n{text}"));
     rest.split_whitespace().next().unwrap().parse().unwrap()
 }
 
@@ -193,7 +202,9 @@ pub fn tool(name: &str) -> PathBuf {
         .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
         .map(|dir| dir.join(name))
         .find(|path| path.is_file())
-        .unwrap_or_else(|| panic!("{name} is needed by this test and not installed; scripts/test.sh installs it"))
+        .unwrap_or_else(|| {
+            panic!("{name} is needed by this test and not installed; scripts/test.sh installs it")
+        })
 }
 
 /// True when this process may do what only root may.
