@@ -154,7 +154,7 @@ fn malformed_and_illegal_messages_are_answered_and_survived() {
         (r#"{"id":2,"method":"acknowledge","params":{"trial":1}}"#, "illegal-step"),
     ] {
         wire.send(format!("{line}\n").as_bytes());
-        assert_eq!(code(&wire.line().unwrap()), expected, "{:.80}", line);
+        assert_eq!(code(&wire.line().unwrap()), expected, "{line:.80}");
     }
     for (wrong, part) in [
         (prepare_tx(100).replace("\"flows\":10", "\"flows\":0"), "flows: 0"),

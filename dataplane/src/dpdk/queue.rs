@@ -46,6 +46,25 @@ impl TxQueue {
     }
 }
 
+impl TxQueue {
+    /// Allocates and sends bursts of `burst` frames of `bytes`, writing nothing into them; returns the frames the port accepted. The
+    /// yardstick for our own loop.
+    pub fn bare_loop(&mut self, bytes: u16, burst: u16, bursts: u64) -> u64 {
+        // SAFETY: the port is started and this is the queue's only handle; the shim owns what it allocates and the data room holds
+        // any frame the MTU admits.
+        unsafe {
+            sys::lr_bare_tx_loop(
+                self.port.id(),
+                self.queue,
+                self.pool.as_ptr(),
+                bytes.min(self.port.largest_frame_bytes()),
+                burst,
+                bursts,
+            )
+        }
+    }
+}
+
 impl TransmitQueue for TxQueue {
     type Burst = TxBurst;
 

@@ -1,6 +1,7 @@
 //! A port, its queues and the lcores that serve it, kept over many trials.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use linerate_protocol::message::PortInfo;
 use linerate_protocol::rate::RateError;
@@ -24,6 +25,8 @@ use crate::loops::transmit::{TransmitPlan, transmit};
 
 /// Packets handed to the port at once.
 const BURST: usize = 32;
+/// The same in the bare loop.
+const BARE_BURST: u16 = 64;
 /// Bursts thrown away before a trial, at most: what waited in the receive queues belongs to nobody.
 const FLUSH_BURSTS: usize = 4096;
 
@@ -185,6 +188,32 @@ impl<'e> Bench<'e> {
     /// The worker lcores.
     pub fn lcores(&self) -> &[LcoreId] {
         &self.config.lcores
+    }
+
+    /// Packets per second of the bare loop on one lcore, for frames of `frame_bytes` (check sequence included): the limit of the port and
+    /// the machine, for comparison.
+    ///
+    /// # Errors
+    /// When the lcore is busy or the queue is lost.
+    pub fn bare_transmit_pps(&mut self, frame_bytes: u16, time: Duration) -> Result<f64, TrialError> {
+        if self.tx.is_empty() {
+            return Err(TrialError::QueueLost);
+        }
+        let mut queue = self.tx.remove(0);
+        let clock = self.clock;
+        let job = self.eal.launch(self.config.lcores[0], move || {
+            let began = clock.ticks();
+            let length = clock.ticks_in_ms(time.as_millis() as u64);
+            let mut sent = 0;
+            while clock.ticks() - began < length {
+                sent += queue.bare_loop(frame_bytes - 4, BARE_BURST, 256);
+            }
+            let seconds = (clock.ticks() - began) as f64 / clock.tick_hz() as f64;
+            (queue, sent as f64 / seconds)
+        })?;
+        let (queue, pps) = job.join()?;
+        self.tx.insert(0, queue);
+        Ok(pps)
     }
 
     /// Closes the port and says how many buffers did not come back: none, unless something leaks.

@@ -1,6 +1,6 @@
 //! What the end-to-end tests share: the program under test, its peers, and a way to end them whatever happens.
 #![allow(dead_code, unreachable_pub, missing_docs)]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
