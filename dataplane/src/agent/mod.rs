@@ -1,6 +1,6 @@
 //! The agent: serves one controller at a time over loopback TCP, and holds the port over many trials.
 //!
-//! [`serve`] moves messages; [`desk::Desk`] knows what they mean; [`wire`] bounds and authenticates connections.
+//! [`serve()`] moves messages; [`desk::Desk`] knows what they mean; `wire` bounds and authenticates connections.
 
 pub mod desk;
 mod serve;

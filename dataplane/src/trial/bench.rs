@@ -24,7 +24,7 @@ use crate::loops::stop::Signal;
 use crate::loops::transmit::{TransmitPlan, transmit};
 
 /// Packets handed to the port at once.
-const BURST: usize = 32;
+const BURST: usize = 64;
 /// The same in the bare loop.
 const BARE_BURST: u16 = 64;
 /// Bursts thrown away before a trial, at most: what waited in the receive queues belongs to nobody.

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Sets up what is missing, then checks form, lints and runs every test. What cannot run on this machine is named at the end.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/setup.sh
+. scripts/setup.sh
+
+need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+need_rust
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+export LINERATE_NOT_RUN="$scratch/not-run"
+: >"$LINERATE_NOT_RUN"
+
+say "form: cargo fmt, shellcheck"
+cargo fmt --all --check
+shellcheck -x scripts/*.sh .ci/run
+
+say "lints: clippy, warnings denied"
+cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+say "documentation: rustdoc, warnings denied"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+
+say "tests, one at a time: each end-to-end test has the CPUs to itself"
+cargo build --workspace --bins --quiet
+status=0
+cargo test --workspace --no-fail-fast -- --test-threads=1 2>&1 | tee "$scratch/log" || status=$?
+
+sum() { awk -v word="$1" '/^test result:/ { for (i = 1; i < NF; i++) if ($(i + 1) == word";") total += $i } END { print total + 0 }' "$scratch/log"; }
+passed=$(sum passed)
+failed=$(sum failed)
+skipped=$(wc -l <"$LINERATE_NOT_RUN")
+if [ "$skipped" -gt 0 ]; then
+    echo
+    sort "$LINERATE_NOT_RUN"
+fi
+echo
+# A test that could not run returns early and counts as passed for cargo; it does not here.
+echo "$((passed - skipped)) passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ] || status=1
+exit "$status"
