@@ -6,7 +6,7 @@
 //! - *testpmd*: `txonly` of the distribution, one fixed packet.
 //!
 //! Printed as ratios; absolute rates stand beside them to show what the machine was like.
-#![allow(clippy::print_stdout, clippy::expect_used, clippy::unwrap_used, missing_docs)]
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used, clippy::unwrap_used, missing_docs)]
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -120,7 +120,7 @@ fn testpmd_rate(eal: &[String]) -> Option<f64> {
         .match_indices("Tx-pps:")
         .filter_map(|(at, word)| text[at + word.len()..].split_whitespace().next()?.parse().ok())
         .collect();
-    rates.iter().copied().filter(|rate| *rate > 0.0).next_back()
+    rates.iter().copied().rfind(|rate| *rate > 0.0)
 }
 
 fn default_eal() -> Vec<String> {

@@ -4,9 +4,9 @@
 //! on a port), [`agent`] and [`command`] (who asks for trials). The program `linerate-dataplane` is [`command::main`].
 
 pub mod agent;
-pub mod clock;
 pub mod command;
 pub mod core;
 pub mod dpdk;
+pub mod host;
 pub mod loops;
 pub mod trial;

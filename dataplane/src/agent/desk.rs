@@ -8,9 +8,9 @@ use linerate_protocol::report::{Ended, TrialReport};
 use linerate_protocol::state::{AgentState, Step};
 use linerate_protocol::trial::{RoleSpec, TrialSpec};
 
-use crate::clock::{boot_id, invariant_counter, monotonic_ns};
 use crate::core::drain::Drainer;
 use crate::dpdk::eal;
+use crate::host::{boot_id, invariant_counter, monotonic_ns};
 use crate::trial::{Active, Bench, Order, Prepared, TrialError};
 
 const INTERVAL_RANGE_MS: std::ops::RangeInclusive<u32> = 10..=3_600_000;

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::Ending;
-use super::args::Agent;
 use super::environment::{port, workers};
 use super::output::{Failure, print_json};
+use super::ready::Agent;
 use super::standalone::{block_on, close, open};
 use crate::agent::desk::Desk;
 use crate::agent::{AgentConfig, serve};

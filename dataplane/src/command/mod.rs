@@ -7,6 +7,7 @@ mod output;
 mod pair;
 mod ports;
 mod profile_file;
+mod ready;
 mod rx;
 mod standalone;
 mod tx;
@@ -17,6 +18,7 @@ use clap::Parser;
 
 use self::args::{Cli, LogFormat, LogOptions};
 use self::output::{Failure, report_failure};
+use self::ready::Ready;
 use crate::core::eal_args::{Divided, EalPlan, divide};
 
 /// The program's name, for EAL and for messages.
@@ -59,11 +61,11 @@ fn run(cli: &Cli, eal_options: &[String]) -> Result<Ending, Failure> {
     let plan = EalPlan::new(PROGRAM, eal_options);
     let eal = environment::start(&plan)?;
     match ready {
-        args::Ready::Ports(args) => ports::run(&eal, &args),
-        args::Ready::Tx(args) => tx::run(&eal, &args),
-        args::Ready::Rx(args) => rx::run(&eal, &args),
-        args::Ready::Pair(args) => pair::run(&eal, &args),
-        args::Ready::Agent(args) => agent::run(&eal, &plan, &args),
+        Ready::Ports(args) => ports::run(&eal, &args),
+        Ready::Tx(args) => tx::run(&eal, &args),
+        Ready::Rx(args) => rx::run(&eal, &args),
+        Ready::Pair(args) => pair::run(&eal, &args),
+        Ready::Agent(args) => agent::run(&eal, &plan, &args),
     }
 }
 

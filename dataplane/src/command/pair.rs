@@ -5,14 +5,14 @@ use linerate_protocol::trial::{Drain, TransmitSpec};
 use serde_json::json;
 
 use super::Ending;
-use super::args::Pair;
 use super::environment::{port, workers};
 use super::output::{Failure, print_json, print_text, report_json, report_text};
+use super::ready::Pair;
 use super::standalone::{LOOK, Progress, Signals, block_on, close, ending, link_up, open, random_tag};
-use crate::clock::monotonic_ns;
 use crate::core::analysis::Expect;
 use crate::core::drain::Drainer;
 use crate::dpdk::eal::Eal;
+use crate::host::monotonic_ns;
 use crate::trial::{Active, Bench, Order, Work};
 
 const SETTLE_MS: u32 = 200;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use linerate_protocol::report::Ended;
 
 use super::Ending;
-use super::args::Rx;
 use super::environment::{port, workers};
 use super::output::{Failure, print_json, print_text, report_json, report_text};
+use super::ready::Rx;
 use super::standalone::{LOOK, Progress, Signals, block_on, close, ending, open};
 use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;

@@ -10,8 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use super::Ending;
-use super::args::{RingArgs, Show};
+use super::args::RingArgs;
 use super::output::{Failure, progress_line};
+use super::ready::Show;
 use crate::dpdk::eal::Eal;
 use crate::dpdk::lcore::LcoreId;
 use crate::dpdk::port::PortId;

@@ -4,9 +4,9 @@ use linerate_protocol::report::Ended;
 use linerate_protocol::trial::TransmitSpec;
 
 use super::Ending;
-use super::args::Tx;
 use super::environment::{port, workers};
 use super::output::{Failure, print_json, print_text, report_json, report_text};
+use super::ready::Tx;
 use super::standalone::{LOOK, Progress, Signals, block_on, close, ending, link_up, open, random_tag};
 use crate::dpdk::eal::Eal;
 use crate::trial::{Order, Work};

@@ -15,6 +15,7 @@ use super::eal::{Eal, EalHandle};
 use super::error::{DpdkError, check};
 use super::pool::{CACHE_BUFFERS, Pool};
 use super::queue::{RxQueue, TxQueue};
+use crate::host::kernel_driver;
 
 /// A port, by ethdev's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,9 +57,11 @@ pub fn describe(_eal: &Eal, port: PortId) -> Result<PortInfo, DpdkError> {
     check(code, || format!("port {port} cannot be described"))?;
     // SAFETY: the shim succeeded, so it has filled the structure.
     let info: sys::lr_port_info = unsafe { info.assume_init() };
+    let device = text(&info.device);
     Ok(PortInfo {
         port: port.0,
-        device: text(&info.device),
+        kernel_driver: kernel_driver(&device),
+        device,
         driver: text(&info.driver),
         mac: MacAddr(info.mac),
         numa_node: u32::try_from(info.numa_node).ok(),
@@ -69,7 +72,6 @@ pub fn describe(_eal: &Eal, port: PortId) -> Result<PortInfo, DpdkError> {
         mtu: info.mtu,
         rx_descriptors: (info.rx_desc_min, info.rx_desc_max),
         tx_descriptors: (info.tx_desc_min, info.tx_desc_max),
-        kernel_driver: None,
     })
 }
 

@@ -10,10 +10,10 @@ use linerate_protocol::trial::Role;
 
 use super::bench::{Bench, Order, TrialError};
 use super::report::{disagreements, receive_report, transmit_report};
-use crate::clock::monotonic_ns;
 use crate::core::analysis::Analysis;
 use crate::dpdk::lcore::Job;
 use crate::dpdk::queue::{RxQueue, TxQueue};
+use crate::host::monotonic_ns;
 use crate::loops::counters::{ReceiveBlock, TransmitBlock};
 use crate::loops::stop::Signal;
 use crate::loops::transmit::TransmitOutcome;

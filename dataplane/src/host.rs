@@ -1,4 +1,4 @@
-//! The monotonic clock of the host.
+//! What the kernel says of this host: its clock, its counter, its drivers.
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -22,4 +22,10 @@ pub fn invariant_counter() -> bool {
     let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let has = |flag: &str| flags.split_whitespace().any(|word| word == flag);
     has("constant_tsc") && has("nonstop_tsc")
+}
+
+/// The kernel driver that a PCI device is bound to, by sysfs; `None` for unbound and virtual devices.
+pub fn kernel_driver(device: &str) -> Option<String> {
+    let link = std::fs::read_link(format!("/sys/bus/pci/devices/{device}/driver")).ok()?;
+    Some(link.file_name()?.to_string_lossy().into_owned())
 }

@@ -1,0 +1,186 @@
+//! Validated commands: what [`super::args`] read, checked once. Nothing below checks again.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use linerate_protocol::mac::MacAddr;
+use linerate_protocol::message::TOKEN_VARIABLE;
+use linerate_protocol::profile::{Profile, RawProfile};
+use linerate_protocol::rate::Rate;
+use linerate_protocol::trial::Limit;
+
+use super::args::{Command, LimitArgs, PortsArgs, ProfileArgs, RingArgs, ShowArgs};
+use super::output::Failure;
+use super::profile_file;
+use crate::agent::token::Token;
+
+/// A validated command.
+#[derive(Debug)]
+pub(super) enum Ready {
+    Ports(PortsArgs),
+    Tx(Tx),
+    Rx(Rx),
+    Pair(Pair),
+    Agent(Agent),
+}
+
+/// What all stand-alone trials have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Show {
+    pub(super) json: bool,
+    pub(super) quiet: bool,
+    pub(super) interval: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Tx {
+    pub(super) port: u16,
+    pub(super) peer_mac: MacAddr,
+    pub(super) profile: Profile,
+    pub(super) limit: Limit,
+    pub(super) ring: RingArgs,
+    pub(super) link_wait: Duration,
+    pub(super) linger: Duration,
+    pub(super) show: Show,
+}
+
+#[derive(Debug)]
+pub(super) struct Rx {
+    pub(super) port: u16,
+    pub(super) limit: Limit,
+    pub(super) ring: RingArgs,
+    pub(super) show: Show,
+}
+
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) tx_port: u16,
+    pub(super) rx_port: u16,
+    pub(super) tx_lcores: Option<usize>,
+    pub(super) profile: Profile,
+    pub(super) limit: Limit,
+    pub(super) ring: RingArgs,
+    pub(super) link_wait: Duration,
+    pub(super) show: Show,
+}
+
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) port: u16,
+    pub(super) listen: SocketAddr,
+    pub(super) token: Token,
+    pub(super) orphan_ms: u32,
+    pub(super) exit_when_orphaned: Option<Duration>,
+    pub(super) ring: RingArgs,
+}
+
+impl Command {
+    /// True when failures, too, are to be reported as JSON on standard output.
+    pub(super) fn wants_json(&self) -> bool {
+        match self {
+            Command::Ports(args) => args.json,
+            Command::Tx(args) => args.show.json,
+            Command::Rx(args) => args.show.json,
+            Command::Pair(args) => args.show.json,
+            Command::Agent(_) => true,
+        }
+    }
+
+    /// Checks all that can be checked without EAL.
+    pub(super) fn validate(&self) -> Result<Ready, Failure> {
+        Ok(match self.clone() {
+            Command::Ports(args) => Ready::Ports(args),
+            Command::Tx(args) => {
+                if args.peer_mac.is_zero() {
+                    return Err(Failure::usage(
+                        "--peer-mac 00:00:00:00:00:00 is nobody's address; see `ports` on the receiver",
+                    ));
+                }
+                Ready::Tx(Tx {
+                    port: args.port,
+                    peer_mac: args.peer_mac,
+                    profile: args.profile.resolve()?,
+                    limit: args.limit.resolve()?,
+                    ring: args.ring.check()?,
+                    link_wait: args.link_wait.0,
+                    linger: args.linger.0,
+                    show: args.show.resolve(),
+                })
+            }
+            Command::Rx(args) => Ready::Rx(Rx {
+                port: args.port,
+                limit: args.limit.resolve()?,
+                ring: args.ring.check()?,
+                show: args.show.resolve(),
+            }),
+            Command::Pair(args) => Ready::Pair(Pair {
+                tx_port: args.tx_port,
+                rx_port: args.rx_port,
+                tx_lcores: args.tx_lcores,
+                profile: args.profile.resolve()?,
+                limit: args.limit.resolve()?,
+                ring: args.ring.check()?,
+                link_wait: args.link_wait.0,
+                show: args.show.resolve(),
+            }),
+            Command::Agent(args) => Ready::Agent(Agent {
+                port: args.port,
+                listen: args.listen,
+                token: Token::load(args.token_file.as_deref(), std::env::var(TOKEN_VARIABLE).ok())
+                    .map_err(|error| Failure::usage(error.to_string()))?,
+                orphan_ms: u32::try_from(args.orphan.0.as_millis()).unwrap_or(u32::MAX).max(100),
+                exit_when_orphaned: args.exit_when_orphaned.map(|span| span.0),
+                ring: args.ring.check()?,
+            }),
+        })
+    }
+}
+
+impl ProfileArgs {
+    fn resolve(&self) -> Result<Profile, Failure> {
+        if let Some(path) = &self.profile {
+            return profile_file::read(path);
+        }
+        let mut raw = RawProfile { rate: Rate::Percent(100.0), ..RawProfile::default() };
+        let Self { size, flows, flow_mode, rate, src_ip, dst_ip, src_port, dst_port, .. } = self;
+        raw.frame_size = size.unwrap_or(raw.frame_size);
+        raw.flows = flows.unwrap_or(raw.flows);
+        raw.flow_mode = flow_mode.unwrap_or(raw.flow_mode);
+        raw.rate = rate.unwrap_or(raw.rate);
+        raw.source.ip = src_ip.unwrap_or(raw.source.ip);
+        raw.destination.ip = dst_ip.unwrap_or(raw.destination.ip);
+        raw.source.port = src_port.unwrap_or(raw.source.port);
+        raw.destination.port = dst_port.unwrap_or(raw.destination.port);
+        raw.try_into().map_err(|error| Failure::usage(format!("profile: {error}")))
+    }
+}
+
+impl LimitArgs {
+    fn resolve(self) -> Result<Limit, Failure> {
+        if self.duration.is_some_and(|span| span.0.is_zero()) || self.packets == Some(0) {
+            return Err(Failure::usage("--duration and --packets must be more than zero"));
+        }
+        let duration_ms =
+            self.duration.map(|span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX).max(1));
+        Ok(Limit { duration_ms, packets: self.packets })
+    }
+}
+
+impl RingArgs {
+    fn check(self) -> Result<Self, Failure> {
+        let Self { txd, rxd, rxq, mtu } = self;
+        if txd == 0 || rxd == 0 || rxq == Some(0) {
+            return Err(Failure::usage("--txd, --rxd and --rxq must be at least 1"));
+        }
+        if !(68..=9600).contains(&mtu) {
+            return Err(Failure::usage(format!("--mtu {mtu} is outside 68…9600")));
+        }
+        Ok(self)
+    }
+}
+
+impl ShowArgs {
+    fn resolve(self) -> Show {
+        Show { json: self.json, quiet: self.quiet, interval: self.interval.0.max(Duration::from_millis(10)) }
+    }
+}
