@@ -87,22 +87,6 @@ unsigned int lr_next_worker(unsigned int lcore)
 	return next < RTE_MAX_LCORE ? next : UINT32_MAX;
 }
 
-unsigned int lr_current_lcore(void) { return rte_lcore_id(); }
-
-int lr_lcore_cpu(unsigned int lcore)
-{
-	rte_cpuset_t set = rte_lcore_cpuset(lcore);
-	int found = -1;
-	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (!CPU_ISSET(cpu, &set))
-			continue;
-		if (found >= 0)
-			return -1;
-		found = cpu;
-	}
-	return found;
-}
-
 int lr_launch(int (*function)(void *), void *argument, unsigned int lcore)
 {
 	return rte_eal_remote_launch(function, argument, lcore);
@@ -117,8 +101,6 @@ uint64_t lr_ticks(void) { return rte_get_tsc_cycles(); }
 uint64_t lr_tick_hz(void) { return rte_get_tsc_hz(); }
 
 /* ---- ports ---- */
-
-uint16_t lr_port_count(void) { return rte_eth_dev_count_avail(); }
 
 uint16_t lr_port_next(uint16_t from)
 {
@@ -150,14 +132,11 @@ int lr_port_get_info(uint16_t port, struct lr_port_info *out)
 	out->numa_node = rte_eth_dev_socket_id(port);
 	out->max_rx_queues = info.max_rx_queues;
 	out->max_tx_queues = info.max_tx_queues;
-	out->max_mtu = info.max_mtu;
 	rte_eth_dev_get_mtu(port, &out->mtu);
 	out->rx_desc_min = info.rx_desc_lim.nb_min;
 	out->rx_desc_max = info.rx_desc_lim.nb_max;
-	out->rx_desc_align = info.rx_desc_lim.nb_align;
 	out->tx_desc_min = info.tx_desc_lim.nb_min;
 	out->tx_desc_max = info.tx_desc_lim.nb_max;
-	out->tx_desc_align = info.tx_desc_lim.nb_align;
 	return 0;
 }
 

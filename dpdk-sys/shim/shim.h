@@ -45,9 +45,8 @@ struct lr_port_info {
 	uint16_t max_rx_queues;
 	uint16_t max_tx_queues;
 	uint16_t mtu;
-	uint16_t max_mtu;
-	uint16_t rx_desc_min, rx_desc_max, rx_desc_align;
-	uint16_t tx_desc_min, tx_desc_max, tx_desc_align;
+	uint16_t rx_desc_min, rx_desc_max;
+	uint16_t tx_desc_min, tx_desc_max;
 };
 
 struct lr_port_stats {
@@ -76,9 +75,6 @@ const char *lr_log_early(void);
 unsigned int lr_main_lcore(void);
 /* The worker lcore after `lcore` (UINT32_MAX: the first), or UINT32_MAX when there is none. */
 unsigned int lr_next_worker(unsigned int lcore);
-unsigned int lr_current_lcore(void);
-/* CPU of the lcore, or -1 when it may run on several. */
-int lr_lcore_cpu(unsigned int lcore);
 int lr_launch(int (*function)(void *), void *argument, unsigned int lcore);
 int lr_wait(unsigned int lcore);
 int lr_lcore_idle(unsigned int lcore);
@@ -88,7 +84,6 @@ uint64_t lr_ticks(void);
 uint64_t lr_tick_hz(void);
 
 /* ports; functions that return int give 0 or a negative errno */
-uint16_t lr_port_count(void);
 /* The first port from `from` on, or UINT16_MAX. */
 uint16_t lr_port_next(uint16_t from);
 int lr_port_get_info(uint16_t port, struct lr_port_info *info);

@@ -1,5 +1,8 @@
 //! Counters at an instant, from both sources: Linerate's own and the port's.
 
+use std::iter::Sum;
+use std::ops::AddAssign;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +13,9 @@ pub struct PortCounters {
     pub rx_packets: u64,
     /// Frames sent.
     pub tx_packets: u64,
-    /// Bytes received, without frame check sequence.
+    /// Bytes received; some ports count the frame check sequence, some do not, some count no bytes at all.
     pub rx_bytes: u64,
-    /// Bytes sent, without frame check sequence.
+    /// Bytes sent, likewise.
     pub tx_bytes: u64,
     /// Frames the port dropped because the receive queue was full.
     pub rx_missed: u64,
@@ -48,7 +51,7 @@ pub struct TransmitCounters {
     pub packets: u64,
     /// Their bytes, without frame check sequence.
     pub bytes: u64,
-    /// Times the port accepted less than it was offered because its queue was full.
+    /// Bursts that the port did not accept whole at the first offer, because its queue was full.
     pub queue_full: u64,
     /// Times no buffer was free.
     pub no_mbuf: u64,
@@ -86,8 +89,50 @@ pub struct Sample {
     /// Receiving side; absent on a transmitter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receive: Option<ReceiveCounters>,
-    /// The port's own counters; absent when the port was reset during the trial.
+    /// The port's own counters; absent when the port has none or was reset during the trial.
     pub port: Option<PortCounters>,
+}
+
+impl AddAssign for TransmitCounters {
+    fn add_assign(&mut self, other: Self) {
+        let Self { packets, bytes, queue_full, no_mbuf } = other;
+        self.packets += packets;
+        self.bytes += bytes;
+        self.queue_full += queue_full;
+        self.no_mbuf += no_mbuf;
+    }
+}
+
+impl AddAssign for ReceiveCounters {
+    fn add_assign(&mut self, other: Self) {
+        let Self { frames, bytes, packets, duplicates, out_of_order, stale, foreign } = other;
+        self.frames += frames;
+        self.bytes += bytes;
+        self.packets += packets;
+        self.duplicates += duplicates;
+        self.out_of_order += out_of_order;
+        self.stale += stale;
+        self.foreign += foreign;
+    }
+}
+
+impl Sum for TransmitCounters {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        total(parts)
+    }
+}
+
+impl Sum for ReceiveCounters {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        total(parts)
+    }
+}
+
+fn total<T: Default + AddAssign>(parts: impl Iterator<Item = T>) -> T {
+    parts.fold(T::default(), |mut sum, part| {
+        sum += part;
+        sum
+    })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub const WIRE_OVERHEAD_BYTES: u32 = 20;
 /// Size of an Ethernet frame in bytes, frame check sequence included, as RFC 2544 counts it: 64…9000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "u32", into = "u32")]
+#[schemars(!try_from, !into)]
 pub struct FrameSize(#[schemars(range(min = 64, max = 9000))] u16);
 
 impl FrameSize {

@@ -25,7 +25,7 @@ pub struct TrialReport {
     /// Present on a receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receive: Option<ReceiveReport>,
-    /// The port's own counters over the trial; absent when the port was reset during it.
+    /// The port's own counters over the trial; absent when the port has none or was reset during it.
     pub port: Option<PortCounters>,
     /// Counters of Linerate and of the port that should agree and do not, each in one sentence.
     pub disagreements: Vec<String>,
@@ -43,6 +43,8 @@ pub enum Ended {
     Packets,
     /// No frame arrived any more.
     Settled,
+    /// Frames still arrived when the drain's time was over.
+    Expired,
     /// It was told to.
     Stopped,
     /// The controller had been gone for longer than the orphan time.
@@ -60,7 +62,7 @@ pub struct TransmitReport {
     pub offered_pps: f64,
     /// Seconds of sending.
     pub duration_s: f64,
-    /// Packets that the pacer gave up after stalls too long to catch up with.
+    /// Packets that the intended load called for and that were never built: intended = sent + unsent + forgone. 0 for `max`.
     pub forgone_packets: u64,
     /// Packets built but never accepted by the port when the trial ended; not part of the sent ones.
     pub unsent_packets: u64,

@@ -31,16 +31,6 @@ pub enum RoleSpec {
     Receive(ReceiveSpec),
 }
 
-impl RoleSpec {
-    /// The role's name.
-    pub fn role(&self) -> Role {
-        match self {
-            RoleSpec::Transmit(_) => Role::Tx,
-            RoleSpec::Receive(_) => Role::Rx,
-        }
-    }
-}
-
 /// Which end of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

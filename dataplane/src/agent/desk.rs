@@ -47,14 +47,23 @@ pub struct Desk<'e> {
     bench: Bench<'e>,
     holding: Holding,
     sample_interval_ns: u64,
+    /// The orphan time in force: the trial's, or without one the agent's own.
     orphan_ms: u32,
+    own_orphan_ms: u32,
     no_huge: bool,
 }
 
 impl<'e> Desk<'e> {
     /// A desk with nothing on it. `orphan_ms` holds until a trial brings its own.
     pub fn new(bench: Bench<'e>, orphan_ms: u32, no_huge: bool) -> Self {
-        Self { bench, holding: Holding::Nothing, sample_interval_ns: 1_000_000_000, orphan_ms, no_huge }
+        Self {
+            bench,
+            holding: Holding::Nothing,
+            sample_interval_ns: 1_000_000_000,
+            orphan_ms,
+            own_orphan_ms: orphan_ms,
+            no_huge,
+        }
     }
 
     /// Clears the desk and gives the bench back.
@@ -75,7 +84,7 @@ impl<'e> Desk<'e> {
 
     /// How long a controller may be silent, in milliseconds.
     pub fn orphan_ms(&self) -> u32 {
-        self.orphan_ms
+        if matches!(self.holding, Holding::Nothing) { self.own_orphan_ms } else { self.orphan_ms }
     }
 
     /// True while loops run and the desk wants to be looked at often.
@@ -193,7 +202,8 @@ impl<'e> Desk<'e> {
             Holding::Prepared(_) => self.holding = Holding::Nothing,
             Holding::Active(live) if !live.started => self.abandon()?,
             Holding::Active(live) => {
-                live.drainer = drain;
+                // A transmitter has nothing to drain.
+                live.drainer = drain.filter(|_| live.active.is_receiver());
                 if live.drainer.is_none() {
                     live.active.stop();
                 }

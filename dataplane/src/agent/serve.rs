@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use linerate_protocol::message::{Command, ErrorCode, Event, Outcome, Reply, Request};
+use linerate_protocol::message::{Command, ErrorCode, Outcome, Reply, Request};
+use linerate_protocol::state::AgentState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
@@ -62,19 +63,28 @@ pub async fn serve(
     let door = Arc::new(Semaphore::new(AT_THE_DOOR));
     let (admit, mut admitted) = mpsc::channel::<Controller>(AT_THE_DOOR);
     let mut server =
-        Server { desk, controller: None, last_heard: Instant::now(), stop_id: None, ending: false };
+        Server { desk, controller: None, last_heard: Instant::now(), stop_ids: Vec::new(), ending: false };
     loop {
         let look = if server.desk.is_active() { LOOK_RUNNING } else { LOOK_IDLE };
         tokio::select! {
             connection = listener.accept() => {
-                let (Ok((stream, _)), Ok(place)) = (connection, door.clone().try_acquire_owned()) else { continue };
-                let (token, admit) = (config.token.clone(), admit.clone());
-                tokio::spawn(async move {
-                    if let Some(controller) = authenticate(stream, token).await {
-                        let _ = admit.send(controller).await;
+                match (connection, door.clone().try_acquire_owned()) {
+                    (Ok((stream, _)), Ok(place)) => {
+                        let (token, admit) = (config.token.clone(), admit.clone());
+                        tokio::spawn(async move {
+                            if let Some(controller) = authenticate(stream, token).await {
+                                let _ = admit.send(controller).await;
+                            }
+                            drop(place);
+                        });
                     }
-                    drop(place);
-                });
+                    (Ok(_), Err(_)) => {}
+                    (Err(error), _) => {
+                        // Out of descriptors, most likely, and still so if asked at once.
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        sleep(LOOK_IDLE).await;
+                    }
+                }
             }
             Some(newcomer) = admitted.recv() => server.admit(newcomer),
             incoming = next_request(&mut server.controller) => match incoming {
@@ -112,8 +122,8 @@ struct Server<'d, 'e> {
     desk: &'d mut Desk<'e>,
     controller: Option<Controller>,
     last_heard: Instant,
-    /// The stop request that is answered when the trial has ended.
-    stop_id: Option<u64>,
+    /// Stop requests that are answered when the trial has ended.
+    stop_ids: Vec<u64>,
     ending: bool,
 }
 
@@ -128,22 +138,26 @@ impl Server<'_, '_> {
             Ok(welcome) => Reply { id, result: Some(Outcome::Welcome(Box::new(welcome))), error: None },
             Err(error) => Reply { id, result: None, error: Some(error) },
         };
+        let admitted = reply.error.is_none();
         newcomer.send(&reply);
-        self.controller = Some(newcomer);
-        self.last_heard = Instant::now();
+        if admitted {
+            self.controller = Some(newcomer);
+            self.last_heard = Instant::now();
+        }
     }
 
     fn answer(&mut self, request: Request) {
-        self.last_heard = Instant::now();
         let Request { id, command } = request;
         self.ending |= command == Command::Shutdown;
         match self.desk.handle(command) {
             Ok(Answer::Now(outcome)) => {
                 self.send(&Reply { id: Some(id), result: Some(outcome), error: None });
             }
-            Ok(Answer::WhenFinished) => self.stop_id = Some(id),
+            Ok(Answer::WhenFinished) => self.stop_ids.push(id),
             Err(error) => self.send(&Reply { id: Some(id), result: None, error: Some(error) }),
         }
+        // The time a request takes is not the controller's silence.
+        self.last_heard = Instant::now();
     }
 
     /// Moves the trial on and reports what happened; minds the silence of a controller.
@@ -151,6 +165,8 @@ impl Server<'_, '_> {
         let silent = self.last_heard.elapsed() > Duration::from_millis(u64::from(self.desk.orphan_ms()));
         let events = if silent {
             if self.controller.is_some() {
+                let message = "no message for longer than the orphan time".to_owned();
+                self.send(&failure(None, ErrorCode::TooSlow, message));
                 self.let_go("has been silent for longer than the orphan time");
             }
             self.desk.orphaned()
@@ -159,18 +175,17 @@ impl Server<'_, '_> {
         };
         for event in events {
             self.send(&event);
-            if matches!(event, Event::Finished(_))
-                && let Some(id) = self.stop_id.take()
-            {
-                let outcome = Outcome::State(self.desk.state());
-                self.send(&Reply { id: Some(id), result: Some(outcome), error: None });
-            }
         }
-        if !self.desk.is_active()
-            && let Some(id) = self.stop_id.take()
-        {
-            let message = "the trial failed; see the agent's log".to_owned();
-            self.send(&failure(Some(id), ErrorCode::Failed, message));
+        if !self.desk.is_active() {
+            let state = self.desk.state();
+            for id in std::mem::take(&mut self.stop_ids) {
+                if state == AgentState::Finished {
+                    self.send(&Reply { id: Some(id), result: Some(Outcome::State(state)), error: None });
+                } else {
+                    let message = "the trial failed; see the agent's log".to_owned();
+                    self.send(&failure(Some(id), ErrorCode::Failed, message));
+                }
+            }
         }
     }
 
@@ -183,6 +198,6 @@ impl Server<'_, '_> {
     fn let_go(&mut self, why: &str) {
         tracing::info!("the controller {why}");
         self.controller = None;
-        self.stop_id = None;
+        self.stop_ids.clear();
     }
 }

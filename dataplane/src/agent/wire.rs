@@ -48,7 +48,7 @@ impl Controller {
 pub(super) async fn authenticate(stream: TcpStream, token: Token) -> Option<Controller> {
     let _ = stream.set_nodelay(true);
     let (read, mut write) = stream.into_split();
-    let mut lines = Lines { reader: BufReader::new(read) };
+    let mut lines = Lines { reader: BufReader::new(read), lost: false };
     let first = timeout(HELLO_TIME, lines.next()).await.unwrap_or(Some(Err(failure(
         None,
         ErrorCode::TooSlow,
@@ -94,7 +94,7 @@ fn converse(
     });
     tokio::spawn(async move {
         while let Some(line) = outbox_out.recv().await {
-            if write.write_all(line.as_bytes()).await.is_err() {
+            if !matches!(timeout(LINE_TIME, write.write_all(line.as_bytes())).await, Ok(Ok(()))) {
                 break;
             }
         }
@@ -112,16 +112,19 @@ pub(super) fn failure(id: Option<u64>, code: ErrorCode, message: String) -> Repl
 
 struct Lines<R> {
     reader: R,
+    /// A line took too long: what follows is its remainder.
+    lost: bool,
 }
 
 impl<R: AsyncBufRead + Unpin> Lines<R> {
     /// The next request, or the reply to a line that is none. `None` when the peer is gone or hopeless.
     async fn next(&mut self) -> Option<Incoming> {
         // An idle peer may take its time; a line once begun may not.
-        if self.reader.fill_buf().await.ok()?.is_empty() {
+        if self.lost || self.reader.fill_buf().await.ok()?.is_empty() {
             return None;
         }
         let Ok(line) = timeout(LINE_TIME, self.line()).await else {
+            self.lost = true;
             let text = format!("the line was not complete within {} s", LINE_TIME.as_secs());
             return Some(Err(failure(None, ErrorCode::TooSlow, text)));
         };
@@ -178,7 +181,7 @@ mod tests {
     use super::*;
 
     async fn all(bytes: &[u8]) -> Vec<Result<u64, ErrorCode>> {
-        let mut lines = Lines { reader: bytes };
+        let mut lines = Lines { reader: bytes, lost: false };
         let mut seen = Vec::new();
         while let Some(incoming) = lines.next().await {
             seen.push(incoming.map(|request| request.id).map_err(|reply| reply.error.unwrap().code));

@@ -1,5 +1,6 @@
 //! Standard output is for results, standard error for everything else.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 
@@ -63,12 +64,13 @@ pub(super) fn print_text(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// The report of a stand-alone trial as users see it in `--json`.
-pub(super) fn report_json(report: &TrialReport) -> Value {
+/// The report of a stand-alone trial as users see it in `--json`, with the port's extended statistics that are not zero.
+pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Value {
     let common = json!({
         "role": report.role,
         "ended": report.ended,
         "port": report.port,
+        "xstats": xstats.iter().filter(|(_, value)| *value > 0).cloned().collect::<BTreeMap<_, _>>(),
         "disagreements": report.disagreements,
         "lcores": report.lcores,
     });
@@ -93,6 +95,7 @@ pub(super) fn report_json(report: &TrialReport) -> Value {
             "lost_packets": rx.sequence_gaps,
             "out_of_order_packets": rx.counters.out_of_order,
             "duplicate_packets": rx.counters.duplicates,
+            "beyond_window_packets": rx.beyond_window,
             "packets_per_lcore": rx.packets_per_lcore,
             "latency_ns": rx.latency.as_ref().map(|latency| latency.summary),
         }),
@@ -132,6 +135,11 @@ pub(super) fn report_text(report: &TrialReport) -> String {
         ),
         (None, None) => String::new(),
     };
+    if let Some(late @ 1..) = report.receive.as_ref().map(|receive| receive.beyond_window) {
+        text.push_str(&format!(
+            "\nwarning: {late} packets came too late to tell first copies from duplicates"
+        ));
+    }
     for disagreement in &report.disagreements {
         text.push_str("\nwarning: ");
         text.push_str(disagreement);

@@ -23,8 +23,8 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
     let senders = args.tx_lcores.unwrap_or(lcores.len() / 2);
     if senders == 0 || senders >= lcores.len() {
         return Err(Failure::failed(format!(
-            "{} worker lcores cannot be divided into {senders} that send and others that receive\n  remedy: give at least three \
-             lcores, as in -l 0-2; they may share CPUs: --lcores 0@0,1@0,2@1",
+            "{} worker lcores cannot be divided into {senders} that send and others that receive\n  remedy: lower --tx-lcores, or \
+             give at least three lcores, as in -l 0-2; they may share CPUs: --lcores 0@0,1@0,2@1",
             lcores.len()
         )));
     }
@@ -73,12 +73,16 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
         };
         let received = rx.finish(&mut rx_bench, ended)?;
         let arrived = received.receive.as_ref().map_or(0, |receive| receive.counters.packets);
-        let lost = expected_packets.saturating_sub(arrived);
+        let lost = expected_packets.checked_sub(arrived).ok_or_else(|| {
+            Failure::failed(format!(
+                "{arrived} packets received of {expected_packets} sent: the path duplicates packets beyond recognition, and loss cannot be told"
+            ))
+        })?;
         if args.show.json {
             print_json(&json!({
                 "role": "pair",
-                "tx": report_json(&sent),
-                "rx": report_json(&received),
+                "tx": report_json(&sent, &tx_bench.extended_counters()),
+                "rx": report_json(&received, &rx_bench.extended_counters()),
                 "lost_packets": lost,
             }))?;
         } else {
@@ -86,7 +90,12 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
         }
         Ok(ending(&args.limit, interrupted))
     });
-    close(tx_bench);
+    if tx_port == rx_port {
+        // Two halves of one port: it closes with the last.
+        drop(tx_bench);
+    } else {
+        close(tx_bench);
+    }
     close(rx_bench);
     ending
 }

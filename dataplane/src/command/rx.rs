@@ -35,7 +35,11 @@ pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
             progress.show(&mut [(&mut active, &bench)]);
         };
         let report = active.finish(&mut bench, ended)?;
-        if args.show.json { print_json(&report_json(&report)) } else { print_text(&report_text(&report)) }?;
+        if args.show.json {
+            print_json(&report_json(&report, &bench.extended_counters()))
+        } else {
+            print_text(&report_text(&report))
+        }?;
         Ok(ending(&args.limit, ended == Ended::Stopped))
     });
     close(bench);

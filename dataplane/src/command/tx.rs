@@ -30,11 +30,14 @@ pub(super) fn run(eal: &Eal, args: &Tx) -> Result<Ending, Failure> {
             progress.show(&mut [(&mut active, &bench)]);
         }
         let report = active.finish(&mut bench, Ended::Stopped)?;
-        if !interrupted {
-            tracing::debug!("sent; the port stays open for {:?}", args.linger);
-            interrupted = signals.within(args.linger).await;
-        }
-        if args.show.json { print_json(&report_json(&report)) } else { print_text(&report_text(&report)) }?;
+        tracing::debug!("sent; the port stays open for {:?}", args.linger);
+        // What is queued can leave, also after an interruption; one more signal cuts it short.
+        signals.within(args.linger).await;
+        if args.show.json {
+            print_json(&report_json(&report, &bench.extended_counters()))
+        } else {
+            print_text(&report_text(&report))
+        }?;
         Ok(ending(&args.limit, interrupted))
     });
     close(bench);

@@ -2,6 +2,7 @@
 
 use linerate_protocol::counters::ReceiveCounters;
 use linerate_protocol::probe::{MAX_FLOW_IDS, PROBE_BYTES, Probe};
+use linerate_protocol::profile::MAX_FLOWS;
 
 use super::frame::{ETHERTYPE_IPV4, HEAD_BYTES, IPV4_VERSION_IHL, PROBE_AT, PROTOCOL_UDP};
 use super::histogram::DelayHistogram;
@@ -16,7 +17,7 @@ struct FlowState {
     next: u64,
     /// Bit *i*: sequence number `next - 1 - i` has been received.
     window: u64,
-    /// First copies received.
+    /// First copies received; what had passed before a learning receiver joined counts as received.
     received: u64,
 }
 
@@ -52,6 +53,18 @@ impl FlowState {
         self.window |= bit;
         self.received += 1;
         Arrival::OutOfOrder
+    }
+
+    /// Takes the first frame seen as the flow's beginning.
+    #[cold]
+    fn join(&mut self, sequence: u32) {
+        self.next = u64::from(sequence);
+        self.received = self.next;
+    }
+
+    /// True until the first frame has arrived.
+    fn is_new(&self) -> bool {
+        self.window == 0
     }
 
     fn missing(&self) -> u64 {
@@ -128,7 +141,11 @@ impl Analysis {
             self.counters.foreign += 1;
             return;
         }
-        match self.flows[probe.flow as usize].arrive(probe.sequence) {
+        let flow = &mut self.flows[probe.flow as usize];
+        if self.learning && flow.is_new() {
+            flow.join(probe.sequence);
+        }
+        match flow.arrive(probe.sequence) {
             Arrival::InOrder => {}
             Arrival::OutOfOrder => self.counters.out_of_order += 1,
             Arrival::BeyondWindow => {
@@ -158,11 +175,12 @@ impl Analysis {
 
     #[cold]
     fn grow(&mut self, flow: u32) -> bool {
-        if self.learning {
+        let possible = self.learning && flow < MAX_FLOWS;
+        if possible {
             let flows = (flow + 1).next_power_of_two().max(1024);
             self.flows.resize(flows as usize, FlowState::default());
         }
-        self.learning
+        possible
     }
 
     /// The counters so far.
@@ -172,24 +190,17 @@ impl Analysis {
 
     /// Adds the account of another RX lcore.
     pub fn merge(&mut self, other: &Analysis) {
-        if self.flows.len() < other.flows.len() {
-            self.flows.resize(other.flows.len(), FlowState::default());
+        if self.tag == other.tag && !self.learning {
+            for (mine, theirs) in self.flows.iter_mut().zip(&other.flows) {
+                mine.next = mine.next.max(theirs.next);
+                mine.received += theirs.received;
+            }
+        } else {
+            // Lcores that learned by themselves joined each flow at its own place; a flow stays with one lcore.
+            self.closed_gaps += other.sequence_gaps();
         }
-        for (mine, theirs) in self.flows.iter_mut().zip(&other.flows) {
-            mine.next = mine.next.max(theirs.next);
-            mine.received += theirs.received;
-        }
-        let ReceiveCounters { frames, bytes, packets, duplicates, out_of_order, stale, foreign } =
-            other.counters;
-        self.counters.frames += frames;
-        self.counters.bytes += bytes;
-        self.counters.packets += packets;
-        self.counters.duplicates += duplicates;
-        self.counters.out_of_order += out_of_order;
-        self.counters.stale += stale;
-        self.counters.foreign += foreign;
+        self.counters += other.counters;
         self.beyond_window += other.beyond_window;
-        self.closed_gaps += other.closed_gaps;
         self.delays.merge(&other.delays);
     }
 
@@ -307,12 +318,14 @@ mod tests {
     fn a_receiver_that_learns_follows_a_new_sender() {
         let mut analysis = Analysis::new(Expect::Anything);
         let (first, second) = (frames(3000, 1, 6000), frames(2, 2, 100));
-        for head in first[..5990].iter().chain(&second[4..]).chain(&first[5990..]) {
+        // It joins late, which is no loss; what is missing after that is.
+        for head in first[3000..5990].iter().chain(&second[4..50]).chain(&second[54..]).chain(&first[5990..])
+        {
             analysis.observe(head, 60, 10_000);
         }
         let counters = analysis.counters();
-        assert_eq!((counters.packets, counters.stale, counters.foreign), (5990 + 96, 10, 0));
-        assert_eq!(analysis.sequence_gaps(), 4);
+        assert_eq!((counters.packets, counters.stale, counters.foreign), (2990 + 92, 10, 0));
+        assert_eq!((analysis.sequence_gaps(), counters.out_of_order), (4, 0));
     }
 
     #[test]

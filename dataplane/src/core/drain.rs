@@ -30,7 +30,7 @@ impl Drainer {
         let passed_ms = |since: u64| now_ns.saturating_sub(since) / 1_000_000;
         let settled = passed_ms(self.moved_ns) >= u64::from(self.drain.settle_ms);
         let expired = passed_ms(self.began_ns) >= u64::from(self.drain.limit_ms);
-        (settled || expired).then_some(Ended::Settled)
+        if settled { Some(Ended::Settled) } else { expired.then_some(Ended::Expired) }
     }
 }
 
@@ -61,6 +61,6 @@ mod tests {
     fn a_trickle_cannot_hold_it_beyond_the_limit() {
         let mut drainer = drainer();
         assert!((1..20).all(|i| drainer.look(i * 10 * MS, 10, i).is_none()));
-        assert_eq!(drainer.look(200 * MS, 10, 99), Some(Ended::Settled));
+        assert_eq!(drainer.look(200 * MS, 10, 99), Some(Ended::Expired));
     }
 }

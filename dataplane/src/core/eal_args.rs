@@ -65,7 +65,7 @@ impl EalPlan {
     ///
     /// - `--in-memory`: hugepages without files, gone with the process however it ends. With `--no-huge`, which
     ///   excludes it, `--no-shconf` for the same reason. Not when the user places hugepage files (`--huge-dir`,
-    ///   `--huge-unlink`) or runs several processes on one memory (`--proc-type`).
+    ///   `--huge-unlink`, `--legacy-mem`) or runs several processes on one memory (`--proc-type`).
     /// - `--no-telemetry`: no socket of DPDK's in the file system, unless `--telemetry` asks for it.
     pub fn new(program: &str, user: &[String]) -> Self {
         let has = |names: &[&str]| {
@@ -79,7 +79,7 @@ impl EalPlan {
             if !has(&["--no-shconf", "--proc-type"]) {
                 arguments.push("--no-shconf".into());
             }
-        } else if !in_memory && !has(&["--huge-dir", "--huge-unlink", "--proc-type"]) {
+        } else if !in_memory && !has(&["--huge-dir", "--huge-unlink", "--legacy-mem", "--proc-type"]) {
             arguments.push("--in-memory".into());
             in_memory = true;
         }

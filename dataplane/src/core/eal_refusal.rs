@@ -81,7 +81,7 @@ const KNOWN: &[Known] = &[
         remedy: "modprobe vfio_iommu_type1",
     },
     Known {
-        parts: &["Device or resource busy"],
+        parts: &["/dev/vfio", "Device or resource busy"],
         cause: "a device is in use by another process: {line}",
         remedy: "end the process that holds it (fuser -v /dev/vfio/*), or choose another device",
     },
@@ -91,7 +91,7 @@ const KNOWN: &[Known] = &[
         remedy: "run as root, or give this user the group (chown USER /dev/vfio/GROUP)",
     },
     Known {
-        parts: &["failed: Permission denied"],
+        parts: &["get_seg_fd", "Permission denied"],
         cause: "no permission for hugepage files: {line}",
         remedy: "add --in-memory (needs no files), or give this user the hugetlbfs mount, or run as root",
     },

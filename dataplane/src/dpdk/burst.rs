@@ -1,10 +1,12 @@
 //! Bursts of packet buffers, owned.
 
 use std::slice;
+use std::sync::Arc;
 
 use linerate_dpdk_sys as sys;
 use sys::rte_mbuf;
 
+use super::pool::Pool;
 use crate::core::frame::FrameHead;
 use crate::loops::queue::{FrameBurst, Received, ReceivedBurst};
 
@@ -18,6 +20,8 @@ const PREFETCH_AHEAD: usize = 4;
 pub(super) struct Buffers {
     pub(super) pointers: [*mut rte_mbuf; MAX_BURST],
     pub(super) len: usize,
+    /// Where they come from, so that the pool outlives them; set by the first queue that uses the burst.
+    pool: Option<Arc<Pool>>,
 }
 
 // SAFETY: buffers are plain memory that moves between lcores with their owner.
@@ -25,11 +29,25 @@ unsafe impl Send for Buffers {}
 
 impl Default for Buffers {
     fn default() -> Self {
-        Self { pointers: [std::ptr::null_mut(); MAX_BURST], len: 0 }
+        Self { pointers: [std::ptr::null_mut(); MAX_BURST], len: 0, pool: None }
     }
 }
 
 impl Buffers {
+    /// True when the burst's buffers come from this pool, or may from now on.
+    #[inline(always)]
+    pub(super) fn belongs_to(&mut self, pool: &Arc<Pool>) -> bool {
+        Arc::ptr_eq(self.pool.get_or_insert_with(|| pool.clone()), pool)
+    }
+
+    /// Makes the pool outlive what an empty burst is about to hold.
+    #[inline(always)]
+    pub(super) fn keep_alive(&mut self, pool: &Arc<Pool>) {
+        if !self.belongs_to(pool) {
+            self.pool = Some(pool.clone());
+        }
+    }
+
     pub(super) fn free(&mut self) {
         if self.len > 0 {
             // SAFETY: the first `len` pointers are buffers owned here; the length is zeroed, so each is freed once.

@@ -39,6 +39,6 @@ impl Clock for TickClock {
 impl TickClock {
     /// Ticks in that many milliseconds.
     pub fn ticks_in_ms(&self, ms: u64) -> u64 {
-        (u128::from(self.tick_hz) * u128::from(ms) / 1000) as u64
+        u64::try_from(u128::from(self.tick_hz) * u128::from(ms) / 1000).unwrap_or(u64::MAX)
     }
 }

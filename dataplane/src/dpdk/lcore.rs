@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use linerate_dpdk_sys as sys;
 
 use super::eal::{Eal, EalHandle};
-use super::error::{DpdkError, check};
+use super::error::{DpdkError, Errno, check};
 
 /// An lcore, by EAL's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +57,11 @@ impl Eal {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
+        // EAL would index its table with whatever it is given.
+        if !self.workers().contains(&lcore) {
+            let what = format!("lcore {lcore} is not a worker");
+            return Err(DpdkError { what, errno: Errno(libc::EINVAL) });
+        }
         let slot: Slot<T> = Slot::default();
         let result = slot.clone();
         let work: Box<Work> = Box::new(Box::new(move || {

@@ -80,7 +80,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // SAFETY: ports that may hold buffers own their pools and are closed before; bursts are gone with their loops.
+        // SAFETY: ports and bursts that may hold buffers hold the pool too, and are closed or freed before.
         unsafe { sys::lr_pool_free(self.as_ptr()) };
     }
 }

@@ -133,7 +133,7 @@ impl Port {
     /// Configures the port, gives it queues and pools, and starts it.
     ///
     /// # Errors
-    /// Names the step and the port's reason. The port is then stopped again.
+    /// Names the step and the port's reason.
     pub fn open(eal: &Eal, id: PortId, config: PortConfig) -> Result<OpenPort, DpdkError> {
         let PortConfig { rx_queues, tx_queues, mtu, .. } = config;
         let name = describe(eal, id)?.device;
@@ -181,7 +181,7 @@ impl Port {
         // SAFETY: all queues are set up.
         check(unsafe { sys::lr_port_start(port) }, || failed("cannot be started"))?;
         Ok(OpenPort {
-            rx: (0..rx_queues).map(|queue| RxQueue::new(started.clone(), queue)).collect(),
+            rx: (0..).zip(rx_pools).map(|(queue, pool)| RxQueue::new(started.clone(), queue, pool)).collect(),
             tx: (0..).zip(tx_pools).map(|(queue, pool)| TxQueue::new(started.clone(), queue, pool)).collect(),
             port: Port { started },
         })

@@ -76,10 +76,10 @@ impl TransmitQueue for TxQueue {
     fn allocate(&mut self, burst: &mut TxBurst, count: usize) -> usize {
         let buffers = &mut burst.0;
         let count = count.min(MAX_BURST - buffers.len);
-        let free = &mut buffers.pointers[buffers.len..buffers.len + count];
-        if self.frame_bytes == 0 {
+        if self.frame_bytes == 0 || !buffers.belongs_to(&self.pool) {
             return 0;
         }
+        let free = &mut buffers.pointers[buffers.len..buffers.len + count];
         // SAFETY: `free` has room for `count` pointers; the pool is alive. All are taken or none.
         if unsafe { sys::lr_buffers_take(self.pool.as_ptr(), free.as_mut_ptr(), count as u32) } != 0 {
             return 0;
@@ -104,6 +104,10 @@ impl TransmitQueue for TxQueue {
     #[inline(always)]
     fn transmit(&mut self, burst: &mut TxBurst) -> usize {
         let buffers = &mut burst.0;
+        // A port that frees in bulk must only see one pool per queue; and some ports look at the first buffer unasked.
+        if buffers.len == 0 || !buffers.belongs_to(&self.pool) {
+            return 0;
+        }
         // SAFETY: the port is started and this is the queue's only handle; the first `len` buffers are owned by the burst.
         let accepted = unsafe {
             sys::lr_tx_burst(self.port.id(), self.queue, buffers.pointers.as_mut_ptr(), buffers.len as u16)
@@ -119,12 +123,13 @@ impl TransmitQueue for TxQueue {
 pub struct RxQueue {
     port: Arc<Started>,
     queue: u16,
+    pool: Arc<Pool>,
     _not_sync: PhantomData<Cell<()>>,
 }
 
 impl RxQueue {
-    pub(super) fn new(port: Arc<Started>, queue: u16) -> Self {
-        Self { port, queue, _not_sync: PhantomData }
+    pub(super) fn new(port: Arc<Started>, queue: u16, pool: Arc<Pool>) -> Self {
+        Self { port, queue, pool, _not_sync: PhantomData }
     }
 }
 
@@ -135,6 +140,7 @@ impl ReceiveQueue for RxQueue {
     fn receive(&mut self, burst: &mut RxBurst) -> usize {
         let buffers = &mut burst.0;
         buffers.free();
+        buffers.keep_alive(&self.pool);
         // SAFETY: the port is started and this is the queue's only handle; there is room for MAX_BURST pointers, and those written
         // become ours.
         let count = unsafe {

@@ -56,3 +56,39 @@ pub trait ReceiveQueue {
     /// Replaces the burst's frames by those that wait, and returns how many.
     fn receive(&mut self, burst: &mut Self::Burst) -> usize;
 }
+
+/// Several receive queues served by one lcore, in turns.
+#[derive(Debug)]
+pub struct RoundRobin<Q> {
+    queues: Vec<Q>,
+    next: usize,
+}
+
+impl<Q> RoundRobin<Q> {
+    /// Serves these queues.
+    pub fn new(queues: Vec<Q>) -> Self {
+        Self { queues, next: 0 }
+    }
+
+    /// Gives the queues back.
+    pub fn into_queues(self) -> Vec<Q> {
+        self.queues
+    }
+}
+
+impl<Q: ReceiveQueue> ReceiveQueue for RoundRobin<Q> {
+    type Burst = Q::Burst;
+
+    #[inline(always)]
+    fn receive(&mut self, burst: &mut Self::Burst) -> usize {
+        for _ in 0..self.queues.len() {
+            let at = self.next;
+            self.next = if at + 1 == self.queues.len() { 0 } else { at + 1 };
+            let count = self.queues[at].receive(burst);
+            if count > 0 {
+                return count;
+            }
+        }
+        0
+    }
+}

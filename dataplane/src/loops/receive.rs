@@ -21,21 +21,21 @@ pub fn receive<Q: ReceiveQueue>(
     let mut burst = Q::Burst::default();
     let mut last_bursts = LAST_BURSTS;
     loop {
-        let count = queue.receive(&mut burst);
-        if signal.stopped() {
-            last_bursts -= 1;
-            if count == 0 || last_bursts == 0 {
+        let stopped = signal.stopped();
+        if queue.receive(&mut burst) > 0 {
+            let now = clock.ticks();
+            for frame in burst.frames() {
+                analysis.observe(frame.bytes, frame.length, now);
+            }
+            published.publish(analysis.counters());
+            last_bursts -= u32::from(stopped);
+            if last_bursts == 0 {
                 break;
             }
-        }
-        if count == 0 {
+        } else if stopped {
+            break;
+        } else {
             spin_loop();
-            continue;
         }
-        let now = clock.ticks();
-        for frame in burst.frames() {
-            analysis.observe(frame.bytes, frame.length, now);
-        }
-        published.publish(analysis.counters());
     }
 }

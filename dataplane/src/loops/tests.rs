@@ -2,6 +2,7 @@
 
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::profile::{FlowMode, Profile, RawProfile};
+use linerate_protocol::report::Ended;
 
 use super::counters::{ReceiveBlock, TransmitBlock};
 use super::memory_link::{Fate, SteppingClock, link};
@@ -58,7 +59,7 @@ fn run(flows: u32, packets: u64, delay: u64, fate: impl FnMut(u64) -> Fate) -> (
 fn a_perfect_link_delivers_everything() {
     let (sent, received) = run(100, 10_000, 0, |_| Fate::Deliver);
     assert_eq!((sent.counters.packets, sent.counters.bytes, sent.unsent), (10_000, 600_000, 0));
-    assert!(sent.complete);
+    assert_eq!(sent.limit, Some(Ended::Packets));
     assert_eq!((received.counters().packets, received.sequence_gaps()), (10_000, 0));
 }
 
@@ -124,7 +125,7 @@ fn a_stuck_port_cannot_hold_the_loop() {
         &signal,
         &TransmitBlock::default(),
     );
-    assert_eq!((sent.counters.packets, sent.unsent, sent.complete), (100, 28, true));
+    assert_eq!((sent.counters.packets, sent.unsent, sent.limit), (100, 28, Some(Ended::Duration)));
     signal.stop();
     let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows: 1 });
     receive(&mut receiver, &clock, &mut analysis, &signal, &ReceiveBlock::default());
@@ -133,6 +134,17 @@ fn a_stuck_port_cannot_hold_the_loop() {
         (100, 0),
         "unsent frames leave no gap"
     );
+}
+
+#[test]
+fn a_load_the_port_does_not_carry_is_accounted_for() {
+    let (mut sender, _receiver) = link(head(), |_| Fate::Deliver);
+    sender.capacity = 1_000;
+    let clock = SteppingClock::new(100);
+    let plan = plan(1, Some(1e6), None, Some(10_000_000));
+    let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
+    assert_eq!(sent.counters.packets + sent.unsent + sent.forgone, 10_000, "{sent:?}");
+    assert_eq!(sent.counters.packets, 1_000);
 }
 
 #[test]
@@ -163,5 +175,5 @@ fn the_signal_ends_a_loop_before_its_limits() {
     let (mut sender, _receiver) = link(head(), |_| Fate::Deliver);
     let clock = SteppingClock::new(10);
     let sent = transmit(&mut sender, &clock, plan(1, None, None, None), &signal, &TransmitBlock::default());
-    assert_eq!((sent.counters.packets, sent.complete), (0, false));
+    assert_eq!((sent.counters.packets, sent.limit), (0, None));
 }

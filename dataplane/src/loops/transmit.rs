@@ -3,6 +3,7 @@
 use std::hint::spin_loop;
 
 use linerate_protocol::counters::TransmitCounters;
+use linerate_protocol::report::Ended;
 
 use super::counters::TransmitBlock;
 use super::queue::{Clock, FrameBurst, TransmitQueue};
@@ -34,13 +35,16 @@ pub struct TransmitOutcome {
     pub began: u64,
     /// Ticks when sending ended.
     pub ended: u64,
-    /// Packets given up after long stalls.
+    /// Packets that the load called for and that were never built.
     pub forgone: u64,
     /// Packets built but never accepted.
     pub unsent: u64,
-    /// True when the end came from the limits, not from the signal.
-    pub complete: bool,
+    /// The limit that ended it; `None`: the signal did.
+    pub limit: Option<Ended>,
 }
+
+/// A frame that waits for the port gets a new send time when its old one is this old, in seconds.
+const STAMP_AGE_S: f64 = 1e-6;
 
 /// Sends until a limit or the signal ends it. Packets the port does not accept are offered again, with a new send time, before any new
 /// ones are built; each attempt looks at the signal and the clock, so a full queue cannot hold the loop.
@@ -57,18 +61,20 @@ pub fn transmit<Q: TransmitQueue>(
     let began = clock.ticks();
     let deadline = plan.duration_ticks.map_or(u64::MAX, |ticks| began.saturating_add(ticks));
     let mut pacer = plan.pps.map(|pps| Pacer::new(pps, clock.tick_hz(), began));
-    let mut to_build = plan.packets.unwrap_or(u64::MAX);
+    let wanted = plan.packets.unwrap_or(u64::MAX);
+    let mut built = 0;
+    let stamp_age = (clock.tick_hz() as f64 * STAMP_AGE_S) as u64;
+    let mut stamped = began;
     let mut totals = TransmitCounters::default();
-    let frame_bytes = u64::from(queue.frame_bytes());
     let mut burst = Q::Burst::default();
 
-    let (ended, complete) = loop {
+    let (ended, limit) = loop {
         let now = clock.ticks();
         if now >= deadline {
-            break (deadline, true);
+            break (deadline, Some(Ended::Duration));
         }
         if signal.stopped() {
-            break (now, false);
+            break (now, None);
         }
         if burst.is_empty() {
             let due = pacer.as_mut().map_or(plan.burst as u64, |pacer| pacer.due(now)).min(plan.burst as u64);
@@ -77,33 +83,48 @@ pub fn transmit<Q: TransmitQueue>(
                 continue;
             }
             // The last packet's interval is waited out, so that N packets at R per second take N/R seconds.
-            if to_build == 0 {
-                break (now, true);
+            if built == wanted {
+                break (now, Some(Ended::Packets));
             }
-            let built = queue.allocate(&mut burst, due.min(to_build) as usize);
-            if built == 0 {
+            let count = queue.allocate(&mut burst, due.min(wanted - built) as usize) as u64;
+            if count == 0 {
                 totals.no_mbuf += 1;
+                published.publish(&totals);
+                spin_loop();
                 continue;
             }
             for head in burst.heads() {
                 plan.writer.write(head, now);
             }
-            to_build -= built as u64;
+            built += count;
             if let Some(pacer) = &mut pacer {
-                pacer.took(built as u64);
+                pacer.took(count);
             }
+            stamped = now;
+            send(queue, &mut burst, &mut totals);
+            totals.queue_full += u64::from(!burst.is_empty());
         } else {
-            for head in burst.heads() {
-                restamp(head, now);
+            if now.saturating_sub(stamped) > stamp_age {
+                burst.heads().for_each(|head| restamp(head, now));
+                stamped = now;
+            }
+            if send(queue, &mut burst, &mut totals) == 0 {
+                spin_loop();
+                continue;
             }
         }
-        let accepted = queue.transmit(&mut burst) as u64;
-        totals.packets += accepted;
-        totals.bytes += accepted * frame_bytes;
-        totals.queue_full += u64::from(!burst.is_empty());
         published.publish(&totals);
     };
     published.publish(&totals);
-    let forgone = pacer.map_or(0, |pacer| pacer.forgone());
-    TransmitOutcome { counters: totals, began, ended, forgone, unsent: burst.len() as u64, complete }
+    let forgone = pacer.map_or(0, |pacer| pacer.scheduled_before(ended).min(wanted).saturating_sub(built));
+    TransmitOutcome { counters: totals, began, ended, forgone, unsent: burst.len() as u64, limit }
+}
+
+/// Offers the burst to the port and counts what it accepts.
+#[inline(always)]
+fn send<Q: TransmitQueue>(queue: &mut Q, burst: &mut Q::Burst, totals: &mut TransmitCounters) -> u64 {
+    let accepted = queue.transmit(burst) as u64;
+    totals.packets += accepted;
+    totals.bytes += accepted * u64::from(queue.frame_bytes());
+    accepted
 }

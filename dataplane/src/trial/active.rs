@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use linerate_protocol::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
 use linerate_protocol::report::{Ended, TrialReport};
 use linerate_protocol::trial::Role;
 
 use super::bench::{Bench, Order, TrialError};
+use super::port_watch::PortWatch;
 use super::report::{disagreements, receive_report, transmit_report};
 use crate::core::analysis::Analysis;
 use crate::dpdk::lcore::Job;
@@ -25,7 +26,7 @@ const STATISTICS_POLL: Duration = Duration::from_millis(5);
 /// A transmitting job gives back its queue; its counters can be read meanwhile.
 pub(super) type TransmitJob = (Job<(TxQueue, TransmitOutcome)>, Arc<TransmitBlock>);
 /// A receiving job likewise.
-pub(super) type ReceiveJob = (Job<(RxQueue, Analysis)>, Arc<ReceiveBlock>);
+pub(super) type ReceiveJob = (Job<(Vec<RxQueue>, Analysis)>, Arc<ReceiveBlock>);
 
 #[derive(Debug)]
 pub(super) struct Transmitting {
@@ -45,25 +46,13 @@ pub struct Active {
     order: Order,
     signal: Signal,
     jobs: Option<Jobs>,
-    port_before: PortCounters,
-    /// What the port said last; a smaller number later means that it was reset.
-    port_seen: PortCounters,
-    port_was_reset: bool,
+    watch: PortWatch,
     started_ns: u64,
 }
 
 impl Active {
-    pub(super) fn new(order: Order, signal: Signal, jobs: Jobs, port_before: PortCounters) -> Self {
-        let started_ns = monotonic_ns();
-        Self {
-            order,
-            signal,
-            jobs: Some(jobs),
-            port_before,
-            port_seen: port_before,
-            port_was_reset: false,
-            started_ns,
-        }
+    pub(super) fn new(order: Order, signal: Signal, jobs: Jobs, watch: PortWatch) -> Self {
+        Self { order, signal, jobs: Some(jobs), watch, started_ns: monotonic_ns() }
     }
 
     /// Lets a transmitter send.
@@ -91,25 +80,24 @@ impl Active {
         }
     }
 
+    /// True for a trial that receives.
+    pub fn is_receiver(&self) -> bool {
+        matches!(self.jobs, Some(Jobs::Receive(_)))
+    }
+
     /// What has been received so far; zeros on a transmitter.
     pub fn received(&self) -> ReceiveCounters {
         match &self.jobs {
-            Some(Jobs::Receive(jobs)) => {
-                jobs.iter().map(|(_, block)| block.read()).fold(ReceiveCounters::default(), add_received)
-            }
+            Some(Jobs::Receive(jobs)) => jobs.iter().map(|(_, block)| block.read()).sum(),
             _ => ReceiveCounters::default(),
         }
     }
 
     fn sent(&self) -> Option<TransmitCounters> {
         match &self.jobs {
-            Some(Jobs::Transmit(transmitting)) => Some(
-                transmitting
-                    .jobs
-                    .iter()
-                    .map(|(_, block)| block.read())
-                    .fold(TransmitCounters::default(), add_sent),
-            ),
+            Some(Jobs::Transmit(transmitting)) => {
+                Some(transmitting.jobs.iter().map(|(_, block)| block.read()).sum())
+            }
             _ => None,
         }
     }
@@ -126,12 +114,8 @@ impl Active {
         }
     }
 
-    /// The port's counters since the trial was armed; `None` once the port was seen to go backwards.
     fn port_counters(&mut self, bench: &Bench<'_>) -> Option<PortCounters> {
-        let now = bench.port.counters().ok()?;
-        self.port_was_reset |= now.since(&self.port_seen).is_none();
-        self.port_seen = now;
-        if self.port_was_reset { None } else { now.since(&self.port_before) }
+        self.watch.look(bench.port.counters().ok())
     }
 
     /// Ends the loops, gives the queues back to the bench, and accounts for everything. `ended` says why, unless a
@@ -162,9 +146,8 @@ impl Active {
                     bench.tx.insert(outcomes.len(), queue);
                     outcomes.push(outcome);
                 }
-                if outcomes.iter().all(|outcome| outcome.complete) {
-                    report.ended = limit_reached(&self.order);
-                }
+                let limits: Option<Vec<Ended>> = outcomes.iter().map(|outcome| outcome.limit).collect();
+                report.ended = limits.and_then(|limits| limits.last().copied()).unwrap_or(ended);
                 report.transmit = Some(transmit_report(&outcomes, intended_pps, bench.tick_hz()));
             }
             Some(Jobs::Receive(jobs)) => {
@@ -172,8 +155,8 @@ impl Active {
                 let mut analyses = Vec::new();
                 for (job, _) in jobs {
                     report.lcores.push(job.lcore().0);
-                    let (queue, analysis) = job.join()?;
-                    bench.rx.insert(analyses.len(), queue);
+                    let (queues, analysis) = job.join()?;
+                    bench.rx.extend(queues);
                     analyses.push(analysis);
                 }
                 report.receive = receive_report(analyses, bench.tick_hz());
@@ -181,15 +164,18 @@ impl Active {
             None => {}
         }
         report.ended_ns = monotonic_ns();
-        let mut waited = Duration::ZERO;
+        let began = Instant::now();
         loop {
             report.port = self.port_counters(bench);
+            if let Some(trouble) = self.watch.trouble() {
+                report.disagreements = vec![trouble];
+                return Ok(report);
+            }
             report.disagreements = disagreements(&report);
-            if report.disagreements.is_empty() || waited >= STATISTICS_SETTLE {
+            if report.disagreements.is_empty() || began.elapsed() >= STATISTICS_SETTLE {
                 return Ok(report);
             }
             sleep(STATISTICS_POLL);
-            waited += STATISTICS_POLL;
         }
     }
 }
@@ -198,33 +184,5 @@ impl Drop for Active {
     fn drop(&mut self) {
         // The jobs' own drop waits for them, so they must have been told to end.
         self.signal.stop();
-    }
-}
-
-fn limit_reached(order: &Order) -> Ended {
-    match &order.work {
-        super::bench::Work::Transmit(spec) if spec.limit.duration_ms.is_none() => Ended::Packets,
-        _ => Ended::Duration,
-    }
-}
-
-pub(super) fn add_sent(a: TransmitCounters, b: TransmitCounters) -> TransmitCounters {
-    TransmitCounters {
-        packets: a.packets + b.packets,
-        bytes: a.bytes + b.bytes,
-        queue_full: a.queue_full + b.queue_full,
-        no_mbuf: a.no_mbuf + b.no_mbuf,
-    }
-}
-
-fn add_received(a: ReceiveCounters, b: ReceiveCounters) -> ReceiveCounters {
-    ReceiveCounters {
-        frames: a.frames + b.frames,
-        bytes: a.bytes + b.bytes,
-        packets: a.packets + b.packets,
-        duplicates: a.duplicates + b.duplicates,
-        out_of_order: a.out_of_order + b.out_of_order,
-        stale: a.stale + b.stale,
-        foreign: a.foreign + b.foreign,
     }
 }

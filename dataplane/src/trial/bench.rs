@@ -8,6 +8,7 @@ use linerate_protocol::rate::RateError;
 use linerate_protocol::trial::{RoleSpec, TransmitSpec, TrialSpec};
 
 use super::active::{Active, Jobs, Transmitting};
+use super::port_watch::PortWatch;
 use crate::core::analysis::{Analysis, Expect};
 use crate::core::flows::FrameWriter;
 use crate::core::frame::template;
@@ -18,7 +19,7 @@ use crate::dpdk::lcore::{JobPanicked, LcoreId};
 use crate::dpdk::port::{OpenPort, Port, PortConfig, PortId, describe};
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::loops::counters::{ReceiveBlock, TransmitBlock};
-use crate::loops::queue::{Clock, ReceiveQueue};
+use crate::loops::queue::{Clock, ReceiveQueue, RoundRobin};
 use crate::loops::receive::receive;
 use crate::loops::stop::Signal;
 use crate::loops::transmit::{TransmitPlan, transmit};
@@ -71,8 +72,8 @@ pub enum TrialError {
         /// MTU that would do.
         mtu: u32,
     },
-    /// A queue was lost with a job that panicked.
-    #[error("a queue of the port was lost with a failed job; restart the program")]
+    /// A queue was lost with a job that panicked or was not launched.
+    #[error("a queue of the port was lost with a job that failed earlier; restart the program")]
     QueueLost,
 }
 
@@ -216,6 +217,11 @@ impl<'e> Bench<'e> {
         Ok(pps)
     }
 
+    /// The port's extended statistics, by the driver's names.
+    pub fn extended_counters(&self) -> Vec<(String, u64)> {
+        self.port.extended_counters()
+    }
+
     /// Closes the port and says how many buffers did not come back: none, unless something leaks.
     pub fn close(self) -> u32 {
         let pools = self.port.pools();
@@ -287,7 +293,7 @@ impl<'e> Bench<'e> {
                 }
             }
         }
-        let port_before = self.port.counters()?;
+        let watch = PortWatch::new(self.port.counters().ok());
         let signal = Signal::default();
         let signal_to_all = signal.clone();
         let lcores = self.config.lcores.clone();
@@ -307,21 +313,27 @@ impl<'e> Bench<'e> {
                 Jobs::Transmit(Transmitting { jobs, intended_pps: pps })
             }
             Plans::Receive(analyses) => {
+                // Every queue is served, also when there are more of them than lcores.
+                let mut shares: Vec<Vec<RxQueue>> = analyses.iter().map(|_| Vec::new()).collect();
+                let loops = shares.len();
+                for (i, queue) in self.rx.drain(..).enumerate() {
+                    shares[i % loops].push(queue);
+                }
                 let mut jobs = Vec::new();
-                for (mut analysis, lcore) in analyses.into_iter().zip(lcores) {
-                    let mut queue = self.rx.remove(0);
+                for ((mut analysis, share), lcore) in analyses.into_iter().zip(shares).zip(lcores) {
                     let block = Arc::<ReceiveBlock>::default();
                     let (clock, signal, published) = (self.clock, signal.clone(), block.clone());
+                    let mut queues = RoundRobin::new(share);
                     let job = self.eal.launch(lcore, move || {
-                        receive(&mut queue, &clock, &mut analysis, &signal, &published);
-                        (queue, analysis)
+                        receive(&mut queues, &clock, &mut analysis, &signal, &published);
+                        (queues.into_queues(), analysis)
                     });
                     jobs.push((or_stop(job, &signal_to_all)?, block));
                 }
                 Jobs::Receive(jobs)
             }
         };
-        Ok(Active::new(prepared.order, signal, jobs, port_before))
+        Ok(Active::new(prepared.order, signal, jobs, watch))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod active;
 mod bench;
+mod port_watch;
 mod report;
 
 pub use active::Active;

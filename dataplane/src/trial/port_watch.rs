@@ -1,0 +1,64 @@
+//! The port's own counters over a trial, and why they may be missing.
+
+use linerate_protocol::counters::PortCounters;
+
+/// Follows the port's counters from the moment a trial is armed.
+#[derive(Debug)]
+pub(super) struct PortWatch {
+    before: Option<PortCounters>,
+    /// What the port said last; a smaller number later means that it was reset.
+    seen: Option<PortCounters>,
+    was_reset: bool,
+}
+
+impl PortWatch {
+    /// Begins with the counters as they are; `None` when the port has none.
+    pub(super) fn new(before: Option<PortCounters>) -> Self {
+        Self { before, seen: before, was_reset: false }
+    }
+
+    /// Takes the counters now and returns those of the trial; `None` when the port has none or was reset.
+    pub(super) fn look(&mut self, now: Option<PortCounters>) -> Option<PortCounters> {
+        let (now, before, seen) = (now?, self.before?, self.seen?);
+        self.was_reset |= now.since(&seen).is_none();
+        self.seen = Some(now);
+        if self.was_reset { None } else { now.since(&before) }
+    }
+
+    /// Why there are no counters, in one sentence.
+    pub(super) fn trouble(&self) -> Option<String> {
+        match self.before {
+            None => Some("the port gives no statistics; only Linerate's own counters are known".into()),
+            Some(_) if self.was_reset => {
+                Some("the port's counters went backwards: it was reset during the trial (memif does so when its peer leaves)".into())
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters(rx_packets: u64) -> Option<PortCounters> {
+        Some(PortCounters { rx_packets, ..PortCounters::default() })
+    }
+
+    #[test]
+    fn a_port_that_was_reset_stays_so() {
+        let mut watch = PortWatch::new(counters(10));
+        assert_eq!(watch.look(counters(15)), counters(5));
+        assert_eq!(watch.trouble(), None);
+        assert_eq!(watch.look(counters(14)), None);
+        assert_eq!(watch.look(counters(100)), None);
+        assert!(watch.trouble().unwrap().contains("reset"));
+    }
+
+    #[test]
+    fn a_port_without_statistics_is_said_to_have_none() {
+        let mut watch = PortWatch::new(None);
+        assert_eq!(watch.look(counters(5)), None);
+        assert!(watch.trouble().unwrap().contains("no statistics"));
+    }
+}
