@@ -77,7 +77,9 @@ fn frames_are_right_in_every_size() {
         assert_eq!(one(&frames, "eth.dst"), "02:00:00:00:00:02");
         assert_eq!(one(&frames, "ip.checksum.status"), "1", "good");
         assert_eq!(one(&frames, "udp.checksum.status"), "1", "good");
-        assert_eq!((one(&frames, "ip.ttl"), one(&frames, "ip.flags.df")), ("64".into(), "1".into()));
+        assert_eq!(one(&frames, "ip.ttl"), "64");
+        // tshark 4.4 writes flags as words.
+        assert!(["1", "True"].contains(&one(&frames, "ip.flags.df").as_str()));
     }
 }
 

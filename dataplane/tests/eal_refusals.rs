@@ -96,7 +96,9 @@ fn lcores_out_of_range() {
     for (list, part) in [(format!("0-{}", cpus + 7), "not available"), ("0-9999".to_owned(), "out of range")]
     {
         let message = refused(&format!("-l {list} --no-huge --no-pci"));
-        assert!(message.contains(part) && message.contains("--lcores"), "{message}");
+        // DPDK 25.11 finds the first missing lcore before it finds that there are too many.
+        assert!(message.contains(part) || message.contains("not available"), "{message}");
+        assert!(message.contains("--lcores"), "{message}");
     }
     let message = refused(&format!("--lcores 0@0,1@{} --no-huge --no-pci", cpus + 7));
     assert!(message.contains("not available"), "{message}");
@@ -112,9 +114,9 @@ fn devices_that_cannot_be() {
 
 #[test]
 fn options_that_eal_does_not_know_or_excludes() {
-    let message = refused("--bogus");
+    let message = refused("--no-pci --bogus");
     assert!(message.contains("--bogus"), "{message}");
-    let message = refused("--no-huge --in-memory");
+    let message = refused("--no-pci --no-huge --socket-mem 64");
     assert!(message.contains("exclude each other"), "{message}");
 }
 

@@ -127,6 +127,21 @@ const KNOWN: &[Known] = &[
         remedy: "leave one of them out",
     },
     Known {
+        parts: &["be used at the same time"],
+        cause: "two EAL options exclude each other: {line}",
+        remedy: "leave one of them out",
+    },
+    Known {
+        parts: &["cannot be specified together with"],
+        cause: "two EAL options exclude each other: {line}",
+        remedy: "leave one of them out",
+    },
+    Known {
+        parts: &["unknown argument"],
+        cause: "EAL does not know an option: {line}",
+        remedy: "EAL's own options stand before `--`, Linerate's after it; DPDK's guide lists EAL's",
+    },
+    Known {
         parts: &["annot allocate memory"],
         cause: "not enough memory: {first}",
         remedy: "ask for less with -m or --socket-mem",
@@ -234,6 +249,19 @@ mod tests {
                 "--in-memory",
             ),
             ("--vdev nonsense", "EAL: failed to parse device \"nonsense\"", "\"nonsense\"", "net_memif0"),
+            (
+                "--a --b",
+                "EAL: Options 'a' and 'b' can't be used at the same time",
+                "exclude each other",
+                "leave one",
+            ),
+            (
+                "--no-huge --socket-mem 4",
+                "EAL: Options --socket-mem cannot be specified together with --no-huge",
+                "exclude each other",
+                "leave one",
+            ),
+            ("--bogus", "ARGPARSE: unknown argument --bogus!", "--bogus", "before `--`"),
             ("-a 03:00.0", "EAL: Cannot open /dev/vfio/6: Permission denied", "VFIO group", "chown"),
             ("-a 03:00.0", "EAL: Cannot open /dev/vfio/6: Device or resource busy", "in use", "fuser"),
             (

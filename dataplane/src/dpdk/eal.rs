@@ -13,6 +13,8 @@ use super::lcore::LcoreId;
 use super::port::PortId;
 
 static STARTED: AtomicBool = AtomicBool::new(false);
+/// True while EAL starts: DPDK 25.11 ends the process by itself when it does not know an option.
+static STARTING: AtomicBool = AtomicBool::new(false);
 
 /// EAL refused to start.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -71,8 +73,12 @@ impl Eal {
         let _redirected = StdoutToStderr::begin();
         // SAFETY: the log stream is set before EAL starts and stays for the process's life.
         unsafe { sys::lr_log_capture() };
+        STARTING.store(true, Ordering::SeqCst);
+        // SAFETY: registers a plain function; EAL starts once, so it is registered once.
+        unsafe { libc::atexit(ended_by_eal) };
         // SAFETY: argv holds `count` NUL-terminated strings and a null pointer, all leaked; EAL starts once, guarded above.
         let code = unsafe { sys::lr_eal_init(count, argv.as_mut_ptr()) };
+        STARTING.store(false, Ordering::SeqCst);
         if code < 0 {
             let errno = Errno::last();
             return Err(refused(&first_logged_error(), errno));
@@ -109,6 +115,21 @@ impl Eal {
         };
         std::iter::successors(next(0), |port| next(port + 1)).map(PortId).collect()
     }
+}
+
+/// Runs when the process exits. If EAL is what ends it, the user is told, and the exit code is that of a failure.
+extern "C" fn ended_by_eal() {
+    let why = first_logged_error();
+    if !STARTING.load(Ordering::SeqCst) || why.is_empty() {
+        return;
+    }
+    let message = format!(
+        "error: EAL ended the program while starting: {why}\n  remedy: EAL's own options stand before `--`, Linerate's after it; DPDK's \
+         guide lists EAL's\n"
+    );
+    let _ = std::io::stderr().write_all(message.as_bytes());
+    // SAFETY: ends the process at once; nothing of ours has been opened yet.
+    unsafe { libc::_exit(1) };
 }
 
 /// Version of the DPDK library this process runs on, such as `DPDK 22.11.11`.
