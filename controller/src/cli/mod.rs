@@ -1,0 +1,209 @@
+//! The command line: what is asked, and the exit code. Results go to standard output, everything else to standard error.
+
+mod dry_run;
+mod interrupt;
+mod log;
+mod output;
+mod progress;
+mod rates;
+mod results;
+mod run;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use linerate_protocol::span::Span;
+
+use self::output::{print, report_error};
+use crate::experiment::ExperimentError;
+use crate::experiment::document::PlatformKind;
+use crate::plan::NothingSelected;
+use crate::platform::PlatformError;
+use crate::schema::SchemaOf;
+
+/// Where results are kept unless said otherwise.
+const RESULTS: &str = "results";
+
+const EXAMPLES: &str = "\
+Examples:
+  Send packets between two processes on this machine, and record what came of it:
+    linerate run
+  See what an experiment would do, without doing it:
+    linerate run experiment.yaml --dry-run
+  What was measured so far?
+    linerate results list
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or document, 130 interrupted.";
+
+/// Measures networks with DPDK: an experiment document goes in, honestly counted results come out.
+#[derive(Debug, Parser)]
+#[command(name = "linerate", version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    log: log::LogOptions,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run an experiment
+    Run(RunArgs),
+    /// Look at the results of earlier runs
+    #[command(subcommand)]
+    Results(ResultsCommand),
+    /// Print the JSON Schema of a document
+    #[command(after_help = "Example:\n  linerate schema experiment > experiment.schema.json")]
+    Schema {
+        /// Which document
+        #[arg(value_name = "DOCUMENT")]
+        of: SchemaOf,
+    },
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  linerate completions bash > ~/.local/share/bash-completion/completions/linerate"
+    )]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  The built-in experiment: two processes, three frame sizes, one flow and ten thousand:
+    linerate run
+  Only the 64-byte trials, a minute each, for programs to read:
+    linerate run experiment.yaml --filter size_64B --duration 60s --json
+  The plan and the agents' command lines, without running anything:
+    linerate run experiment.yaml --dry-run
+
+Ctrl-C ends the run and keeps what is complete; a second Ctrl-C leaves at once.
+Fields of the document: linerate schema experiment, and docs/experiment.md.";
+
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+struct RunArgs {
+    /// Experiment document (YAML) [default: the built-in first-light.yaml]
+    file: Option<PathBuf>,
+    /// Where the agents run, in place of the document's spec.platform
+    #[arg(long, value_enum)]
+    platform: Option<PlatformKind>,
+    /// Print the plan and the agents' command lines; run nothing, create nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Run only the profiles that have this in their name
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// How long each trial sends, in place of the document's duration and packets: 10s, 2m
+    #[arg(long, value_name = "TIME")]
+    duration: Option<Span>,
+    /// Directory of the results
+    #[arg(long, value_name = "DIR", default_value = RESULTS)]
+    results: PathBuf,
+    /// The data-plane program [default: LINERATE_DATAPLANE, or linerate-dataplane beside linerate or in PATH]
+    #[arg(long, value_name = "PATH")]
+    dataplane: Option<PathBuf>,
+    /// Print the summary (or the plan) as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// No progress
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum ResultsCommand {
+    /// List the experiments
+    #[command(after_help = "Example:\n  linerate results list --results /data/results")]
+    List {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Show the result of one experiment
+    #[command(after_help = "Example:\n  linerate results show 1f3c09aa --json")]
+    Show {
+        /// The experiment's 8 hexadecimal digits
+        id: String,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+struct PlaceArgs {
+    /// Directory of the results
+    #[arg(long, value_name = "DIR", default_value = RESULTS)]
+    results: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a command ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Done,
+    /// The result is there, and says what went wrong.
+    Failed,
+    Interrupted,
+}
+
+/// Runs the program on the process's arguments.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed standard output is no reason to fail differently.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    log::start(&cli.log);
+    match dispatch(cli.command) {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Failed) => ExitCode::from(1),
+        Ok(Ending::Interrupted) => ExitCode::from(130),
+        Err(error) => {
+            report_error(&error);
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<Ending> {
+    match command {
+        Command::Run(args) if args.dry_run => dry_run::dry_run(&args)?,
+        Command::Run(args) => return run::run(&args),
+        Command::Results(ResultsCommand::List { place }) => results::list(&place.results, place.json)?,
+        Command::Results(ResultsCommand::Show { id, place }) => {
+            results::show(&place.results, &id, place.json)?;
+        }
+        Command::Schema { of } => print(of.text()?.trim_end())?,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "linerate", &mut script);
+            print(String::from_utf8_lossy(&script).trim_end())?;
+        }
+    }
+    Ok(Ending::Done)
+}
+
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.is::<ExperimentError>()
+        || error.is::<NothingSelected>()
+        || matches!(error.downcast_ref(), Some(PlatformError::NotBuilt | PlatformError::FrameTooLarge { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,322 @@
+//! The experiment document as it is written down. Whatever is left out has a default that works.
+
+use linerate_protocol::frame::FrameSize;
+use linerate_protocol::profile::{Endpoint, FlowMode, Profile, RawProfile};
+use linerate_protocol::rate::Rate;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_saphyr::{Location, Spanned};
+
+use super::ranged::{Ranged, SpanIn};
+
+const HOUR_MS: u64 = 3_600_000;
+const MONTH_MS: u64 = 30 * 24 * HOUR_MS;
+
+/// Number of flows of a profile.
+pub type Flows = Ranged<1, 4_194_304>;
+/// How long a trial sends.
+pub type TrialDuration = SpanIn<10, MONTH_MS>;
+/// Up to an hour, with a grain that agents can keep.
+pub type Interval = SpanIn<10, HOUR_MS>;
+/// Worker lcores of an agent.
+pub type Workers = Ranged<1, 64>;
+/// Descriptors of a queue.
+pub type Descriptors = Ranged<64, 16_384>;
+
+/// An experiment: what traffic to send, between how many pairs, for how long, and where.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(title = "Experiment")]
+pub struct Document {
+    /// Version of this document's form.
+    pub api_version: ApiVersion,
+    /// Kind of object.
+    pub kind: Kind,
+    /// What the experiment is called.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// What to do.
+    #[serde(default)]
+    pub spec: Spec,
+}
+
+/// Version of the document's form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ApiVersion {
+    /// The first.
+    #[serde(rename = "linerate.dev/v1alpha1")]
+    V1Alpha1,
+}
+
+/// Kind of object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Kind {
+    /// An experiment.
+    Experiment,
+}
+
+/// What the experiment is called.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Metadata {
+    /// Lower-case letters, digits and dashes, as Kubernetes names objects.
+    pub name: Name,
+}
+
+/// The name of an experiment: 1 to 63 lower-case letters, digits and dashes, a letter or digit at both ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(!try_from, !into)]
+pub struct Name(#[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))] String);
+
+impl Name {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Name {
+    fn default() -> Self {
+        Self("experiment".to_owned())
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = String;
+    fn try_from(name: String) -> Result<Self, String> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let ends = name.bytes().next().is_some_and(plain) && name.bytes().last().is_some_and(plain);
+        if ends && name.len() <= 63 && name.bytes().all(|byte| plain(byte) || byte == b'-') {
+            Ok(Self(name))
+        } else {
+            Err(format!(
+                "'{name}' is not a name of 1 to 63 lower-case letters, digits and inner dashes, such as first-light"
+            ))
+        }
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> String {
+        name.0
+    }
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Spec {
+    /// Where the agents run.
+    pub platform: PlatformKind,
+    /// Pairs of a transmitter and a receiver that are loaded at the same time.
+    pub pairs: Pairs,
+    /// A matrix of profiles: every frame size with every flow count and every rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
+    /// A list of profiles in place of `traffic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<RawProfile>>", length(min = 1))]
+    pub profiles: Option<Spanned<Vec<Spanned<Profile>>>>,
+    /// How each trial runs.
+    pub trial: TrialSection,
+    /// Settings of the local platform.
+    pub local: LocalSection,
+}
+
+/// Where the agents run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum PlatformKind {
+    /// Processes on this machine, joined by DPDK's memif.
+    #[default]
+    Local,
+    /// Pods of a Kubernetes cluster.
+    Kubernetes,
+}
+
+impl PlatformKind {
+    /// The name used in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            PlatformKind::Local => "local",
+            PlatformKind::Kubernetes => "kubernetes",
+        }
+    }
+}
+
+/// Number of pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Pairs(pub Ranged<1, 64>);
+
+impl Default for Pairs {
+    fn default() -> Self {
+        Self(Ranged::of::<1>())
+    }
+}
+
+/// A matrix of profiles.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Traffic {
+    /// Bytes of a frame, frame check sequence included.
+    #[schemars(with = "Vec<FrameSize>", length(min = 1))]
+    pub frame_sizes: Spanned<Vec<FrameSize>>,
+    /// Numbers of flows.
+    #[schemars(with = "Vec<Flows>", length(min = 1))]
+    pub flows: Spanned<Vec<Spanned<Flows>>>,
+    /// Which fields differ between the flows of a profile.
+    pub flow_mode: FlowMode,
+    /// Intended loads.
+    #[schemars(with = "Vec<Rate>", length(min = 1))]
+    pub rates: Spanned<Vec<Rate>>,
+    /// Sender of the first flow.
+    pub source: Endpoint,
+    /// Receiver of the first flow.
+    pub destination: Endpoint,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        let profile = RawProfile::default();
+        Self {
+            frame_sizes: unplaced(vec![profile.frame_size]),
+            flows: unplaced(vec![unplaced(Ranged::of::<1>())]),
+            flow_mode: profile.flow_mode,
+            rates: unplaced(vec![profile.rate]),
+            source: profile.source,
+            destination: profile.destination,
+        }
+    }
+}
+
+/// A value that stands in no document.
+pub(super) fn unplaced<T>(value: T) -> Spanned<T> {
+    Spanned::new(value, Location::UNKNOWN, Location::UNKNOWN)
+}
+
+/// How each trial runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TrialSection {
+    /// How long to send. Without `packets` it is 10s by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<TrialDuration>,
+    /// How many packets to send; with `duration` too, the first to come ends the trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets: Option<Ranged<1, { u64::MAX }>>,
+    /// How many times each profile is run.
+    pub repeats: Ranged<1, 1000>,
+    /// Time between samples of the counters.
+    pub sample_interval: Interval,
+    /// Traffic in both directions before the first trial, so that the path is up and learnt.
+    pub warm_up: WarmUpSection,
+    /// When a receiver has received what will come.
+    pub drain: DrainSection,
+    /// A transmitter whose controller has been silent for this long stops.
+    pub orphan: SpanIn<100, HOUR_MS>,
+}
+
+impl Default for TrialSection {
+    fn default() -> Self {
+        Self {
+            duration: None,
+            packets: None,
+            repeats: Ranged::of::<1>(),
+            sample_interval: SpanIn::of_millis::<1000>(),
+            warm_up: WarmUpSection::default(),
+            drain: DrainSection::default(),
+            orphan: SpanIn::of_millis::<5000>(),
+        }
+    }
+}
+
+/// Traffic before the first trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct WarmUpSection {
+    /// Packets per direction and attempt.
+    pub packets: Ranged<1, 1_000_000>,
+    /// Attempts go on until packets arrive, for this long at most.
+    pub timeout: SpanIn<10, HOUR_MS>,
+}
+
+impl Default for WarmUpSection {
+    fn default() -> Self {
+        Self { packets: Ranged::of::<64>(), timeout: SpanIn::of_millis::<10_000>() }
+    }
+}
+
+/// When a receiver has received what will come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DrainSection {
+    /// The counters have not moved for this long.
+    pub settle: SpanIn<1, HOUR_MS>,
+    /// The end in any case.
+    pub limit: SpanIn<1, HOUR_MS>,
+}
+
+impl Default for DrainSection {
+    fn default() -> Self {
+        Self { settle: SpanIn::of_millis::<100>(), limit: SpanIn::of_millis::<5000>() }
+    }
+}
+
+/// Settings of the local platform.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LocalSection {
+    /// Worker lcores per agent.
+    pub workers: WorkersSection,
+    /// Descriptors per transmit queue.
+    pub txd: Descriptors,
+    /// Descriptors per receive queue.
+    pub rxd: Descriptors,
+    /// Whether packet memory is in hugepages.
+    pub hugepages: Hugepages,
+    /// Packet memory per agent, in megabytes.
+    pub memory_mb: Ranged<64, 1_048_576>,
+}
+
+impl Default for LocalSection {
+    fn default() -> Self {
+        Self {
+            workers: WorkersSection::default(),
+            txd: Ranged::of::<1024>(),
+            rxd: Ranged::of::<1024>(),
+            hugepages: Hugepages::Auto,
+            memory_mb: Ranged::of::<256>(),
+        }
+    }
+}
+
+/// Worker lcores per agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct WorkersSection {
+    /// Of a transmitter.
+    pub tx: Workers,
+    /// Of a receiver.
+    pub rx: Workers,
+}
+
+impl Default for WorkersSection {
+    fn default() -> Self {
+        Self { tx: Ranged::of::<1>(), rx: Ranged::of::<1>() }
+    }
+}
+
+/// Whether packet memory is in hugepages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Hugepages {
+    /// When enough are free.
+    #[default]
+    Auto,
+    /// In ordinary memory.
+    Never,
+    /// In hugepages or not at all.
+    Always,
+}

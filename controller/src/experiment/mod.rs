@@ -1,0 +1,252 @@
+//! What is to be done: the document, read and checked once. Below [`Experiment`] nothing is checked again.
+
+pub mod document;
+pub mod ranged;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use linerate_protocol::profile::{Profile, ProfileError, RawProfile};
+use linerate_protocol::span::Span;
+use linerate_protocol::trial::Limit;
+use serde_saphyr::{Location, Spanned};
+
+use document::{Document, LocalSection, PlatformKind, Traffic, TrialDuration, TrialSection};
+
+/// The experiment that runs when no document is given.
+pub const DEFAULT_DOCUMENT: &str = include_str!("../../../examples/first-light.yaml");
+/// What the default document is called in messages.
+pub const DEFAULT_ORIGIN: &str = "built-in first-light.yaml";
+
+/// A valid experiment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    /// The document in force: every default filled in.
+    pub document: Document,
+    /// What is sent, in order; at least one, no two of one name.
+    pub profiles: Vec<Profile>,
+}
+
+/// What the command line puts in place of the document's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Overrides {
+    /// Where the agents run.
+    pub platform: Option<PlatformKind>,
+    /// How long each trial sends, in place of the document's duration and packets.
+    pub duration: Option<Span>,
+}
+
+/// A document that is no experiment. The message names place, value, what is allowed, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ExperimentError {
+    /// The file cannot be read.
+    #[error("{}: {reason}; give the path of an experiment document, or none to run the built-in one", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: std::io::Error,
+    },
+    /// The text is not a document of the right form.
+    #[error(
+        "{origin}: {}\nrun `linerate schema experiment` for all fields and their ranges",
+        excerpt(origin, problem)
+    )]
+    Form {
+        /// The file.
+        origin: String,
+        /// Line, column, reason and excerpt.
+        problem: Box<serde_saphyr::Error>,
+    },
+    /// The command line's duration is out of range.
+    #[error("--duration: {0}")]
+    Duration(String),
+    /// The values do not go together.
+    #[error("{origin}{}: {problem}", line(*.location))]
+    Content {
+        /// The file.
+        origin: String,
+        /// Where; unknown for defaults.
+        location: Location,
+        /// Field, value, reason and remedy.
+        problem: String,
+    },
+}
+
+/// What the reader of YAML says, with its excerpt of the document under the document's own name.
+fn excerpt(origin: &str, problem: &serde_saphyr::Error) -> String {
+    let text = problem.to_string();
+    text.strip_prefix("error: ").unwrap_or(&text).replace("<input>", origin)
+}
+
+fn line(location: Location) -> String {
+    if location == Location::UNKNOWN {
+        String::new()
+    } else {
+        format!(": line {} column {}", location.line(), location.column())
+    }
+}
+
+impl Experiment {
+    /// Reads a document from a file, or the built-in one.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not a valid experiment.
+    pub fn load(path: Option<&Path>, overrides: Overrides) -> Result<Self, ExperimentError> {
+        let Some(path) = path else {
+            return Self::parse(DEFAULT_DOCUMENT, DEFAULT_ORIGIN, overrides);
+        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|reason| ExperimentError::Unreadable { path: path.to_owned(), reason })?;
+        Self::parse(&text, &path.display().to_string(), overrides)
+    }
+
+    /// Reads a document. `origin` names it in messages.
+    ///
+    /// # Errors
+    /// When the text is not a valid experiment.
+    pub fn parse(text: &str, origin: &str, overrides: Overrides) -> Result<Self, ExperimentError> {
+        let mut document: Document = serde_saphyr::from_str(text).map_err(|problem| {
+            ExperimentError::Form { origin: origin.to_owned(), problem: Box::new(problem) }
+        })?;
+        let wrong =
+            |location, problem| ExperimentError::Content { origin: origin.to_owned(), location, problem };
+        apply(&mut document, overrides)?;
+        let profiles = profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
+        if document.spec.trial.duration.is_none() && document.spec.trial.packets.is_none() {
+            document.spec.trial.duration = Some(TrialDuration::of_millis::<10_000>());
+        }
+        Ok(Self { document, profiles })
+    }
+
+    /// The experiment's name.
+    pub fn name(&self) -> &str {
+        self.document.metadata.name.as_str()
+    }
+
+    /// Where the agents run.
+    pub fn platform(&self) -> PlatformKind {
+        self.document.spec.platform
+    }
+
+    /// Pairs that are loaded at the same time.
+    pub fn pairs(&self) -> usize {
+        self.document.spec.pairs.0.get_u32() as usize
+    }
+
+    /// How each trial runs.
+    pub fn trial(&self) -> &TrialSection {
+        &self.document.spec.trial
+    }
+
+    /// Settings of the local platform.
+    pub fn local(&self) -> &LocalSection {
+        &self.document.spec.local
+    }
+
+    /// When each trial's transmitter ends.
+    pub fn limit(&self) -> Limit {
+        let trial = self.trial();
+        Limit {
+            duration_ms: trial.duration.map(TrialDuration::millis),
+            packets: trial.packets.map(ranged::Ranged::get),
+        }
+    }
+
+    /// How long each trial sends, when that is set.
+    pub fn duration(&self) -> Option<Duration> {
+        self.trial().duration.map(TrialDuration::get)
+    }
+
+    /// The document in force, as YAML.
+    ///
+    /// # Errors
+    /// When the writer of YAML fails, which it has no reason to.
+    pub fn to_yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
+        serde_saphyr::to_string(&self.document)
+    }
+}
+
+fn apply(document: &mut Document, overrides: Overrides) -> Result<(), ExperimentError> {
+    if let Some(platform) = overrides.platform {
+        document.spec.platform = platform;
+    }
+    if let Some(duration) = overrides.duration {
+        document.spec.trial.duration = Some(TrialDuration::new(duration).map_err(ExperimentError::Duration)?);
+        document.spec.trial.packets = None;
+    }
+    Ok(())
+}
+
+type Wrong = (Location, String);
+
+/// The profiles of the list, or of the matrix in the order frame size, flows, rate. Fills the matrix in when neither is given.
+fn profiles(document: &mut Document) -> Result<Vec<Profile>, Wrong> {
+    let spec = &mut document.spec;
+    let placed: Vec<(Location, Profile)> = match (&spec.traffic, &spec.profiles) {
+        (Some(_), Some(list)) => {
+            return Err((
+                list.referenced,
+                "spec.profiles: given beside spec.traffic; remove one of them".to_owned(),
+            ));
+        }
+        (None, Some(list)) => {
+            let list = not_empty("spec.profiles", list)?;
+            list.iter().map(|profile| (profile.referenced, profile.value.clone())).collect()
+        }
+        (traffic, None) => matrix(traffic.as_ref().unwrap_or(&Traffic::default()))?,
+    };
+    if spec.profiles.is_none() {
+        spec.traffic.get_or_insert_default();
+    }
+    let mut names = std::collections::BTreeSet::new();
+    for (location, profile) in &placed {
+        if !names.insert(profile.name()) {
+            let problem = format!(
+                "two profiles have the name {}, and results are filed under it; remove one (to run a profile more often, set spec.trial.repeats)",
+                profile.name()
+            );
+            return Err((*location, problem));
+        }
+    }
+    Ok(placed.into_iter().map(|(_, profile)| profile).collect())
+}
+
+fn not_empty<'d, T>(field: &str, list: &'d Spanned<Vec<T>>) -> Result<&'d Vec<T>, Wrong> {
+    if list.value.is_empty() {
+        Err((
+            list.referenced,
+            format!("{field}: the list is empty; give at least one, or leave the field out for its default"),
+        ))
+    } else {
+        Ok(&list.value)
+    }
+}
+
+fn matrix(traffic: &Traffic) -> Result<Vec<(Location, Profile)>, Wrong> {
+    let frame_sizes = not_empty("spec.traffic.frameSizes", &traffic.frame_sizes)?;
+    let flow_counts = not_empty("spec.traffic.flows", &traffic.flows)?;
+    let rates = not_empty("spec.traffic.rates", &traffic.rates)?;
+    let mut profiles = Vec::with_capacity(frame_sizes.len() * flow_counts.len() * rates.len());
+    for &frame_size in frame_sizes {
+        for flows in flow_counts {
+            for &rate in rates {
+                let raw = RawProfile {
+                    frame_size,
+                    flows: flows.value.get_u32(),
+                    flow_mode: traffic.flow_mode,
+                    rate,
+                    source: traffic.source,
+                    destination: traffic.destination,
+                };
+                let profile = Profile::try_from(raw)
+                    .map_err(|error: ProfileError| (flows.referenced, format!("spec.traffic.{error}")))?;
+                profiles.push((flows.referenced, profile));
+            }
+        }
+    }
+    Ok(profiles)
+}
+
+#[cfg(test)]
+mod tests;

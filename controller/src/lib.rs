@@ -1,0 +1,18 @@
+//! Linerate's experiment program: an experiment document goes in, honestly counted results come out.
+//!
+//! Pure decisions stand apart from input and output: [`experiment`] (what is asked), [`plan`] (which trials that makes),
+//! [`figures`] and [`verdict`] (what came of a trial) read and write nothing.
+
+pub mod experiment;
+
+pub mod cli;
+pub mod clock;
+pub mod figures;
+pub mod plan;
+pub mod platform;
+pub mod run;
+pub mod schema;
+pub mod session;
+pub mod store;
+pub mod summary;
+pub mod verdict;

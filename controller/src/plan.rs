@@ -1,0 +1,208 @@
+//! Which trials an experiment makes, and how long they take. Pure; what is printed is what is run.
+
+use std::time::Duration;
+
+use linerate_protocol::profile::Profile;
+use linerate_protocol::rate::Rate;
+use serde::Serialize;
+
+use crate::experiment::Experiment;
+
+/// Time that a trial takes beyond its own duration, for the estimate: preparing, settling, storing.
+const TRIAL_OVERHEAD: Duration = Duration::from_millis(150);
+/// Time to start and warm up the agents, and to end them, for the estimate.
+const START_AND_END: Duration = Duration::from_millis(1500);
+
+/// One profile, once, over all pairs at the same time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trial {
+    /// What is sent.
+    pub profile: Profile,
+    /// Which time the profile is run: from 1.
+    pub repeat: u32,
+    /// How many times it is run in all.
+    pub repeats: u32,
+    /// How long it sends, as far as that is known before.
+    pub expected_duration: Option<Duration>,
+}
+
+impl Trial {
+    /// The trial's place below its pair's directory: the profile's name, and the repeat where there is more than one.
+    pub fn directory(&self) -> String {
+        if self.repeats > 1 {
+            format!("{}/repeat-{}", self.profile.name(), self.repeat)
+        } else {
+            self.profile.name()
+        }
+    }
+}
+
+/// The trials of an experiment, in order; at least one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// In the order they run.
+    pub trials: Vec<Trial>,
+}
+
+/// A plan as shown by a dry run.
+#[derive(Debug, Serialize)]
+pub struct PlanView {
+    /// The experiment's name.
+    pub experiment: String,
+    /// Pairs that each trial loads at the same time.
+    pub pairs: usize,
+    /// The trials, in order.
+    pub trials: Vec<TrialView>,
+    /// Estimated total time in seconds; absent when a trial's duration is not known before.
+    pub estimated_s: Option<f64>,
+}
+
+/// A trial as shown by a dry run.
+#[derive(Debug, Serialize)]
+pub struct TrialView {
+    /// Name of the profile.
+    pub profile: String,
+    /// Bytes of a frame, frame check sequence included.
+    pub frame_size: u32,
+    /// Number of flows.
+    pub flows: u32,
+    /// Intended load, as written.
+    pub rate: Rate,
+    /// Which time the profile is run.
+    pub repeat: u32,
+    /// Seconds of sending, when known before.
+    pub duration_s: Option<f64>,
+}
+
+/// No trial is left.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no profile of the experiment has '{filter}' in its name; there are: {}", names.join(", "))]
+pub struct NothingSelected {
+    /// What was looked for.
+    pub filter: String,
+    /// What there is.
+    pub names: Vec<String>,
+}
+
+/// The trials of `experiment` whose profile has `filter` in its name: every profile in order, all its repeats in a row.
+///
+/// # Errors
+/// When no profile is left.
+pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, NothingSelected> {
+    let repeats = experiment.trial().repeats.get_u32();
+    let trials: Vec<Trial> = experiment
+        .profiles
+        .iter()
+        .filter(|profile| filter.is_none_or(|text| profile.name().contains(text)))
+        .flat_map(|profile| {
+            let expected_duration = expected_duration(experiment, profile);
+            (1..=repeats).map(move |repeat| Trial {
+                profile: profile.clone(),
+                repeat,
+                repeats,
+                expected_duration,
+            })
+        })
+        .collect();
+    if trials.is_empty() {
+        return Err(NothingSelected {
+            filter: filter.unwrap_or_default().to_owned(),
+            names: experiment.profiles.iter().map(Profile::name).collect(),
+        });
+    }
+    Ok(Plan { trials })
+}
+
+fn expected_duration(experiment: &Experiment, profile: &Profile) -> Option<Duration> {
+    let limit = experiment.limit();
+    let by_time = limit.duration_ms.map(Duration::from_millis);
+    let pps = profile.rate().packets_per_second(profile.frame_size(), None).ok().flatten();
+    let by_packets = limit
+        .packets
+        .zip(pps)
+        .and_then(|(packets, pps)| Duration::try_from_secs_f64(packets as f64 / pps).ok());
+    match (by_time, by_packets) {
+        (Some(time), Some(packets)) => Some(time.min(packets)),
+        (one, other) => one.or(other),
+    }
+}
+
+impl Plan {
+    /// Estimated total time; `None` when a trial's duration is not known before.
+    pub fn estimate(&self) -> Option<Duration> {
+        self.trials.iter().try_fold(START_AND_END, |total, trial| {
+            trial
+                .expected_duration
+                .and_then(|duration| total.checked_add(duration)?.checked_add(TRIAL_OVERHEAD))
+        })
+    }
+
+    /// The plan as shown by a dry run.
+    pub fn view(&self, experiment: &Experiment) -> PlanView {
+        PlanView {
+            experiment: experiment.name().to_owned(),
+            pairs: experiment.pairs(),
+            trials: self
+                .trials
+                .iter()
+                .map(|trial| TrialView {
+                    profile: trial.profile.name(),
+                    frame_size: trial.profile.frame_size().bytes(),
+                    flows: trial.profile.flows(),
+                    rate: trial.profile.rate(),
+                    repeat: trial.repeat,
+                    duration_s: trial.expected_duration.map(|duration| duration.as_secs_f64()),
+                })
+                .collect(),
+            estimated_s: self.estimate().map(|duration| duration.as_secs_f64()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Overrides;
+
+    fn experiment(spec: &str) -> Experiment {
+        let text = format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec:\n{spec}");
+        Experiment::parse(&text, "e.yaml", Overrides::default()).unwrap()
+    }
+
+    #[test]
+    fn every_profile_and_repeat_is_a_trial_in_order() {
+        let experiment =
+            experiment("  traffic: {frameSizes: [64, 512]}\n  trial: {duration: 2s, repeats: 2}\n");
+        let plan = plan(&experiment, None).unwrap();
+        let directories: Vec<_> = plan.trials.iter().map(Trial::directory).collect();
+        let name = |size, repeat| format!("profile_1_flows_pkt_size_{size}B_10_rate_s/repeat-{repeat}");
+        assert_eq!(directories, [name(64, 1), name(64, 2), name(512, 1), name(512, 2)]);
+        assert_eq!(plan.estimate(), Some(START_AND_END + 4 * (Duration::from_secs(2) + TRIAL_OVERHEAD)));
+    }
+
+    #[test]
+    fn a_filter_selects_by_name_and_must_leave_something() {
+        let experiment = experiment("  traffic: {frameSizes: [64, 512]}\n");
+        let left = plan(&experiment, Some("512B")).unwrap();
+        assert_eq!(left.trials.len(), 1);
+        assert_eq!(left.trials[0].directory(), "profile_1_flows_pkt_size_512B_10_rate_s");
+        let message = plan(&experiment, Some("9000B")).unwrap_err().to_string();
+        assert!(message.contains("'9000B'") && message.contains("profile_1_flows_pkt_size_64B"), "{message}");
+    }
+
+    #[test]
+    fn durations_follow_from_time_or_packets() {
+        for (trial, rate, expected) in [
+            ("duration: 3s", "max", Some(3.0)),
+            ("packets: 5000", "1kpps", Some(5.0)),
+            ("packets: 5000, duration: 2s", "1kpps", Some(2.0)),
+            ("packets: 1000, duration: 2s", "1kpps", Some(1.0)),
+            ("packets: 1000", "max", None),
+            ("packets: 1000", "10%", None),
+        ] {
+            let experiment = experiment(&format!("  traffic: {{rates: [{rate}]}}\n  trial: {{{trial}}}\n"));
+            let plan = plan(&experiment, None).unwrap();
+            assert_eq!(plan.trials[0].expected_duration.map(|d| d.as_secs_f64()), expected, "{trial} {rate}");
+        }
+    }
+}

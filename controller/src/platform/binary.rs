@@ -1,0 +1,111 @@
+//! Where the data-plane program is.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// The program's name.
+pub const PROGRAM: &str = "linerate-dataplane";
+/// Environment variable that may name it.
+pub const VARIABLE: &str = "LINERATE_DATAPLANE";
+
+/// The program is not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotFound {
+    /// Where the user said it is.
+    #[error("{said} says {}, and there is no program there", path.display())]
+    There {
+        /// Option or variable.
+        said: &'static str,
+        /// Its value.
+        path: PathBuf,
+    },
+    /// Anywhere.
+    #[error(
+        "{PROGRAM} is neither beside linerate nor in PATH; build it with `cargo build -p {PROGRAM}` or name it with --dataplane PATH or \
+         {VARIABLE}"
+    )]
+    Anywhere,
+}
+
+/// Places to look at.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// Value of `--dataplane`.
+    pub option: Option<PathBuf>,
+    /// Value of the environment variable.
+    pub variable: Option<PathBuf>,
+    /// Directory of this program.
+    pub beside: Option<PathBuf>,
+    /// Value of PATH.
+    pub path: Option<OsString>,
+}
+
+impl Places {
+    /// The places of this process.
+    pub fn of_process(option: Option<PathBuf>) -> Self {
+        Self {
+            option,
+            variable: std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from),
+            beside: std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)),
+            path: std::env::var_os("PATH"),
+        }
+    }
+
+    /// Looks where the user said it is, else beside this program, else in PATH.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn find(&self) -> Result<PathBuf, NotFound> {
+        for (said, place) in [("--dataplane", &self.option), (VARIABLE, &self.variable)] {
+            if let Some(path) = place {
+                let there = path.is_file().then(|| path.clone());
+                return there.ok_or_else(|| NotFound::There { said, path: path.clone() });
+            }
+        }
+        let in_path = self.path.iter().flat_map(std::env::split_paths);
+        self.beside
+            .clone()
+            .into_iter()
+            .chain(in_path)
+            .map(|directory| directory.join(PROGRAM))
+            .find(|path| path.is_file())
+            .ok_or(NotFound::Anywhere)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_user_says_comes_first_and_must_be_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| {
+            let directory = dir.path().join(name);
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::write(directory.join(PROGRAM), "").unwrap();
+            directory
+        };
+        let (option, variable, beside, path) = (place("a"), place("b"), place("c"), place("d"));
+        let mut places = Places {
+            option: Some(option.join(PROGRAM)),
+            variable: Some(variable.join(PROGRAM)),
+            beside: Some(beside.clone()),
+            path: Some(path.clone().into_os_string()),
+        };
+        assert_eq!(places.find().unwrap(), option.join(PROGRAM));
+        places.option = None;
+        assert_eq!(places.find().unwrap(), variable.join(PROGRAM));
+        places.variable = None;
+        assert_eq!(places.find().unwrap(), beside.join(PROGRAM));
+        places.beside = Some(dir.path().join("nowhere"));
+        assert_eq!(places.find().unwrap(), path.join(PROGRAM));
+        places.path = None;
+        assert!(places.find().unwrap_err().to_string().contains("cargo build -p linerate-dataplane"));
+        places.option = Some("/nowhere/x".into());
+        assert_eq!(
+            places.find().unwrap_err().to_string(),
+            "--dataplane says /nowhere/x, and there is no program there"
+        );
+    }
+}

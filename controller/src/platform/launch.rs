@@ -1,0 +1,135 @@
+//! Command lines of the local platform's agents. Pure.
+
+use linerate_protocol::mac::MacAddr;
+
+use super::cpus::{AgentCpus, Placement};
+use super::memory::Memory;
+use crate::experiment::Experiment;
+
+/// An agent whose controller is gone ends after this time.
+const EXIT_WHEN_ORPHANED: &str = "10s";
+
+/// What tells one run's agents from another's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunNames {
+    /// Cannot be guessed: who knows it can connect to the memif sockets.
+    pub secret: String,
+    /// Middle of the Ethernet addresses.
+    pub mac: [u8; 3],
+}
+
+/// How to start one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentLaunch {
+    /// Its name, such as `tx0`.
+    pub name: String,
+    /// Its arguments, without the program.
+    pub arguments: Vec<String>,
+}
+
+/// How to start a pair: the receiver first, for it is the memif server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairLaunch {
+    /// The transmitter.
+    pub tx: AgentLaunch,
+    /// The receiver.
+    pub rx: AgentLaunch,
+}
+
+/// The command lines of all agents.
+pub fn launches(
+    experiment: &Experiment,
+    placement: &Placement,
+    memory: Memory,
+    names: &RunNames,
+) -> Vec<PairLaunch> {
+    let local = experiment.local();
+    let (txd, rxd) = (local.txd.get_u32(), local.rxd.get_u32());
+    // Both ends of a memif share rings of one size, a power of two.
+    let ring_log2 = txd.max(rxd).next_power_of_two().ilog2();
+    placement
+        .pairs
+        .iter()
+        .enumerate()
+        .map(|(pair, cpus)| {
+            let agent = |role: &str, memif_role: &str, octet: u8, cpus: &AgentCpus| {
+                let name = format!("{role}{pair}");
+                let [a, b, c] = names.mac;
+                // Locally administered, and no group address.
+                let mac = MacAddr([0x02, a, b, c, pair as u8, octet]);
+                let mut arguments = vec!["--lcores".to_owned(), cpus.lcores(), "--no-pci".to_owned()];
+                arguments.extend(memory.eal_options());
+                arguments.extend([
+                    "--file-prefix".to_owned(),
+                    format!("linerate-{}-{name}", names.secret),
+                    "--vdev".to_owned(),
+                    format!(
+                        "net_memif0,role={memif_role},id=0,socket=linerate-{}-{pair},mac={mac},rsize={ring_log2}",
+                        names.secret
+                    ),
+                    "--".to_owned(),
+                    "agent".to_owned(),
+                    "--listen".to_owned(),
+                    "127.0.0.1:0".to_owned(),
+                    "--exit-when-orphaned".to_owned(),
+                    EXIT_WHEN_ORPHANED.to_owned(),
+                    "--txd".to_owned(),
+                    txd.to_string(),
+                    "--rxd".to_owned(),
+                    rxd.to_string(),
+                ]);
+                AgentLaunch { name, arguments }
+            };
+            PairLaunch { tx: agent("tx", "client", 1, &cpus.tx), rx: agent("rx", "server", 2, &cpus.rx) }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Overrides;
+    use crate::platform::cpus::place;
+
+    fn lines(spec: &str, pairs: usize, cpus: usize) -> Vec<String> {
+        let text = format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec:\n{spec}");
+        let experiment = Experiment::parse(&text, "e.yaml", Overrides::default()).unwrap();
+        let names = RunNames { secret: "5ec7e7".into(), mac: [1, 2, 3] };
+        let memory = Memory { megabytes: 256, hugepages: false };
+        launches(&experiment, &place(&(0..cpus).collect(), pairs, 1, 1), memory, &names)
+            .into_iter()
+            .flat_map(|pair| [pair.tx, pair.rx])
+            .map(|agent| format!("{}: {}", agent.name, agent.arguments.join(" ")))
+            .collect()
+    }
+
+    #[test]
+    fn a_pair_on_two_cpus() {
+        assert_eq!(
+            lines("  pairs: 1\n", 1, 2),
+            [
+                "tx0: --lcores 0@0,1@0 --no-pci --no-huge -m 256 --file-prefix linerate-5ec7e7-tx0 --vdev \
+                 net_memif0,role=client,id=0,socket=linerate-5ec7e7-0,mac=02:01:02:03:00:01,rsize=10 -- agent --listen 127.0.0.1:0 \
+                 --exit-when-orphaned 10s --txd 1024 --rxd 1024",
+                "rx0: --lcores 0@1,1@1 --no-pci --no-huge -m 256 --file-prefix linerate-5ec7e7-rx0 --vdev \
+                 net_memif0,role=server,id=0,socket=linerate-5ec7e7-0,mac=02:01:02:03:00:02,rsize=10 -- agent --listen 127.0.0.1:0 \
+                 --exit-when-orphaned 10s --txd 1024 --rxd 1024",
+            ]
+        );
+    }
+
+    #[test]
+    fn rings_are_powers_of_two_and_pairs_have_their_own_socket() {
+        let lines = lines("  local: {txd: 1500, rxd: 512}\n", 2, 8);
+        assert!(
+            lines[0].contains(",rsize=11 ") && lines[0].ends_with("--txd 1500 --rxd 512"),
+            "{}",
+            lines[0]
+        );
+        assert!(
+            lines[3].contains("role=server,id=0,socket=linerate-5ec7e7-1,mac=02:01:02:03:01:02"),
+            "{}",
+            lines[3]
+        );
+    }
+}

@@ -1,0 +1,167 @@
+//! Agents as processes of this machine, each pair joined by a memif.
+
+use std::path::PathBuf;
+
+use futures_util::future::join_all;
+
+use super::cpus::{self, place};
+use super::launch::{AgentLaunch, PairLaunch, RunNames, launches};
+use super::memory::{decide, free_hugepages};
+use super::process::{AgentProcess, Invocation};
+use super::{AgentEndpoint, PairEndpoints, Platform, PlatformError, Token, random_bytes, random_hex};
+use crate::experiment::Experiment;
+use crate::plan::Plan;
+use crate::store::UNFINISHED;
+
+/// DPDK's memif gives this as its largest frame, check sequence included, and ethdev refuses more.
+const LARGEST_FRAME_BYTES: u32 = 1518;
+
+/// What will be started: shown by a dry run, used by a run.
+#[derive(Debug, Clone)]
+pub struct LocalPlan {
+    /// How to start each pair.
+    pub pairs: Vec<PairLaunch>,
+    /// What the user should know of it.
+    pub notes: Vec<String>,
+}
+
+impl LocalPlan {
+    /// Decides on CPUs, memory and names, by what this machine has.
+    ///
+    /// # Errors
+    /// When a frame is too large for memif, hugepages are demanded and lacking, or the machine does not tell what it has.
+    pub fn new(experiment: &Experiment, plan: &Plan) -> Result<Self, PlatformError> {
+        let largest = plan.trials.iter().map(|trial| trial.profile.frame_size().bytes()).max().unwrap_or(0);
+        if largest > LARGEST_FRAME_BYTES {
+            return Err(PlatformError::FrameTooLarge { size: largest, most: LARGEST_FRAME_BYTES });
+        }
+        let local = experiment.local();
+        let workers = &local.workers;
+        let allowed = cpus::allowed()?;
+        let (tx, rx) = (workers.tx.get_u32() as usize, workers.rx.get_u32() as usize);
+        let placement = place(&allowed, experiment.pairs(), tx, rx);
+        let agents = 2 * experiment.pairs() as u64;
+        let memory = decide(local.hugepages, agents, local.memory_mb.get(), free_hugepages())?;
+        let mac = random_bytes(3)?;
+        let names = RunNames { secret: random_hex(16)?, mac: [mac[0], mac[1], mac[2]] };
+        let mut notes = Vec::new();
+        if placement.workers_share {
+            notes.push(format!(
+                "{} workers share {} CPUs and slow each other down",
+                experiment.pairs() * (tx + rx),
+                allowed.len()
+            ));
+        }
+        if !memory.hugepages {
+            notes.push("packet memory is not in hugepages".to_owned());
+        }
+        Ok(Self { pairs: launches(experiment, &placement, memory, &names), notes })
+    }
+}
+
+/// Agents as processes of this machine. Dropping it kills them.
+#[derive(Debug)]
+pub struct LocalPlatform {
+    plan: LocalPlan,
+    program: PathBuf,
+    log_directory: PathBuf,
+    runtime_directory: PathBuf,
+    node: String,
+    processes: Vec<AgentProcess>,
+}
+
+impl LocalPlatform {
+    /// A platform that will run `program` as planned, with logs in `log_directory`.
+    pub fn new(plan: LocalPlan, program: PathBuf, log_directory: PathBuf) -> Self {
+        let runtime_directory = log_directory.join(format!("{UNFINISHED}runtime"));
+        Self { plan, program, log_directory, runtime_directory, node: node_name(), processes: Vec::new() }
+    }
+
+    fn remove_runtime_directory(&self) {
+        match std::fs::remove_dir_all(&self.runtime_directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %self.runtime_directory.display(), %error, "left behind");
+            }
+            _ => {}
+        }
+    }
+
+    async fn start_agent(
+        &self,
+        launch: &AgentLaunch,
+    ) -> Result<(AgentProcess, AgentEndpoint), PlatformError> {
+        let token = Token::random()?;
+        let log = self.log_directory.join(format!("{}.log", launch.name));
+        let command = Invocation {
+            program: &self.program,
+            arguments: &launch.arguments,
+            token: &token,
+            runtime_directory: &self.runtime_directory,
+        };
+        let (process, address) = AgentProcess::start(&launch.name, command, &log).await?;
+        let endpoint = AgentEndpoint {
+            name: launch.name.clone(),
+            node: self.node.clone(),
+            address,
+            token,
+            command_line: std::iter::once(self.program.display().to_string())
+                .chain(launch.arguments.iter().cloned())
+                .collect(),
+            exit: process.exit(),
+        };
+        Ok((process, endpoint))
+    }
+
+    /// The receiver first: it is the memif server.
+    async fn start_pair(
+        &self,
+        pair: &PairLaunch,
+    ) -> Result<([AgentProcess; 2], PairEndpoints), PlatformError> {
+        let (rx_process, rx) = self.start_agent(&pair.rx).await?;
+        let (tx_process, tx) = self.start_agent(&pair.tx).await?;
+        Ok(([rx_process, tx_process], PairEndpoints { tx, rx }))
+    }
+}
+
+impl Platform for LocalPlatform {
+    async fn start(&mut self) -> Result<Vec<PairEndpoints>, PlatformError> {
+        std::fs::create_dir(&self.runtime_directory)
+            .map_err(|reason| PlatformError::Log { path: self.runtime_directory.clone(), reason })?;
+        let started = join_all(self.plan.pairs.iter().map(|pair| self.start_pair(pair))).await;
+        let mut pairs = Vec::new();
+        let mut failure = None;
+        for pair in started {
+            match pair {
+                Ok((processes, endpoints)) => {
+                    self.processes.extend(processes);
+                    pairs.push(endpoints);
+                }
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        failure.map_or(Ok(pairs), Err)
+    }
+
+    async fn stop(&mut self, asked: bool) {
+        join_all(self.processes.iter_mut().map(|process| process.stop(asked))).await;
+        self.processes.clear();
+        self.remove_runtime_directory();
+    }
+}
+
+impl Drop for LocalPlatform {
+    fn drop(&mut self) {
+        self.remove_runtime_directory();
+    }
+}
+
+/// This machine's name.
+pub fn node_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
+}

@@ -1,0 +1,169 @@
+//! The summary as it grows: after every change the file says what is known so far.
+
+use std::time::{Instant, SystemTime};
+
+use linerate_protocol::message::PROTOCOL_VERSION;
+
+use super::agent::Pair;
+use crate::experiment::Experiment;
+use crate::platform::local::node_name;
+use crate::store::record::TrialRecord;
+use crate::store::{DOCUMENT_FILE, Store, StoreError};
+use crate::summary::{
+    ExperimentInfo, Overhead, SchemaName, Status, Summary, TrialFailure, TrialSummary, Versions, WarmUp,
+};
+
+/// The summary as it grows. Dropped while the run goes on, it says that the run was interrupted.
+#[derive(Debug)]
+pub(super) struct Ledger<'s> {
+    store: &'s Store,
+    summary: Summary,
+    begun: Instant,
+    sending_s: f64,
+}
+
+impl<'s> Ledger<'s> {
+    /// Files the document in force and a summary that says the experiment runs.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(super) fn open(
+        store: &'s Store,
+        experiment: &Experiment,
+        planned_trials: usize,
+    ) -> Result<Self, StoreError> {
+        let yaml = experiment.to_yaml().map_err(|error| StoreError {
+            action: "write",
+            path: store.directory().join(DOCUMENT_FILE),
+            reason: std::io::Error::other(error.to_string()),
+        })?;
+        store.write_text(DOCUMENT_FILE, &yaml)?;
+        // A kernel that does not tell its command line is no reason not to measure.
+        if let Ok(command_line) = std::fs::read_to_string("/proc/cmdline") {
+            store.write_text(&format!("{}_cmdline.txt", node_name()), &command_line)?;
+        }
+        let summary = Summary {
+            schema: SchemaName::V1Alpha1,
+            experiment: ExperimentInfo {
+                id: store.id().to_owned(),
+                name: experiment.name().to_owned(),
+                started_at: now(),
+                ended_at: None,
+                platform: experiment.platform().name().to_owned(),
+                pairs: experiment.pairs(),
+                planned_trials,
+                document: DOCUMENT_FILE.to_owned(),
+                versions: Versions {
+                    linerate: env!("CARGO_PKG_VERSION").to_owned(),
+                    protocol: PROTOCOL_VERSION,
+                    ..Versions::default()
+                },
+                agents: Vec::new(),
+            },
+            status: Status::Running,
+            reason: None,
+            warm_up: Vec::new(),
+            trials: Vec::new(),
+            failures: Vec::new(),
+            overhead: Overhead::default(),
+        };
+        store.write_summary(&summary)?;
+        Ok(Self { store, summary, begun: Instant::now(), sending_s: 0.0 })
+    }
+
+    /// Time since the experiment began, in seconds.
+    pub(super) fn elapsed_s(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64()
+    }
+
+    /// Notes the connected agents.
+    pub(super) fn connected(&mut self, pairs: &[Pair]) {
+        let experiment = &mut self.summary.experiment;
+        experiment.agents = pairs.iter().flat_map(Pair::info).collect();
+        if let Some(pair) = pairs.first() {
+            let welcome = pair.tx.session.welcome();
+            experiment.versions.agent = Some(welcome.agent.clone());
+            experiment.versions.dpdk = Some(welcome.dpdk.clone());
+        }
+        self.summary.overhead.start_up_s = self.elapsed_s();
+    }
+
+    /// Notes the warm-up.
+    ///
+    /// # Errors
+    /// When the summary cannot be written.
+    pub(super) fn warmed_up(&mut self, warm_ups: Vec<WarmUp>) -> Result<(), StoreError> {
+        self.summary.warm_up = warm_ups;
+        self.summary.overhead.warm_up_s = self.elapsed_s() - self.summary.overhead.start_up_s;
+        self.store.write_summary(&self.summary)
+    }
+
+    /// Files a trial's record; returns its path relative to the summary.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn file(&self, place: &str, record: &TrialRecord) -> Result<String, StoreError> {
+        self.store.add_trial(place, record)
+    }
+
+    /// Notes what came of a trial on all pairs; `began_s` is when it began.
+    ///
+    /// # Errors
+    /// When the summary cannot be written.
+    pub(super) fn round(
+        &mut self,
+        trials: Vec<TrialSummary>,
+        failures: Vec<TrialFailure>,
+        began_s: f64,
+    ) -> Result<(), StoreError> {
+        let took_s = self.elapsed_s() - began_s;
+        let sending_s = trials.iter().map(|trial| trial.duration_s).fold(0.0, f64::max);
+        self.sending_s += sending_s;
+        self.summary.overhead.trials_s += took_s - sending_s;
+        self.summary.trials.extend(trials);
+        self.summary.failures.extend(failures);
+        self.store.write_summary(&self.summary)
+    }
+
+    /// Trials that could not be finished.
+    pub(super) fn failures(&self) -> &[TrialFailure] {
+        &self.summary.failures
+    }
+
+    /// Says how the experiment ended; `tear_down_s` is what ending the agents took.
+    ///
+    /// # Errors
+    /// When the summary cannot be written.
+    pub(super) fn close(
+        mut self,
+        status: Status,
+        reason: Option<String>,
+        tear_down_s: f64,
+    ) -> Result<Summary, StoreError> {
+        self.summary.overhead.tear_down_s = tear_down_s;
+        self.end(status, reason)?;
+        Ok(self.summary.clone())
+    }
+
+    fn end(&mut self, status: Status, reason: Option<String>) -> Result<(), StoreError> {
+        self.summary.status = status;
+        self.summary.reason = reason;
+        self.summary.experiment.ended_at = Some(now());
+        self.summary.overhead.total_s = self.elapsed_s() - self.sending_s;
+        self.store.write_summary(&self.summary)
+    }
+}
+
+impl Drop for Ledger<'_> {
+    fn drop(&mut self) {
+        if self.summary.status == Status::Running
+            && let Err(error) = self.end(Status::Interrupted, Some("left at once".to_owned()))
+        {
+            tracing::error!(%error, "the summary still says that the experiment runs");
+        }
+    }
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}

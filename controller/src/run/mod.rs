@@ -1,0 +1,171 @@
+//! From a plan to results: agents start, warm up, run every trial, and end, whatever happens in between.
+
+mod agent;
+mod ledger;
+pub mod observer;
+mod round;
+mod trial;
+mod warm_up;
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use self::agent::Pair;
+use self::ledger::Ledger;
+use self::observer::Observer;
+use self::trial::Stopped;
+use self::warm_up::{Cold, warm_up};
+use crate::experiment::Experiment;
+use crate::plan::Plan;
+use crate::platform::{Platform, PlatformError, random_bytes};
+use crate::store::{Store, StoreError};
+use crate::summary::{Status, Summary};
+
+/// The longest time between two signs of life to an agent.
+const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// An agent hears from us this many times within its orphan time.
+const SIGNS_OF_LIFE: u32 = 4;
+
+/// What to run, and on what.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// The experiment.
+    pub experiment: &'a Experiment,
+    /// Its trials.
+    pub plan: &'a Plan,
+    /// Where the results go.
+    pub store: &'a Store,
+    /// Becomes true when the user wants it to end.
+    pub interrupted: watch::Receiver<bool>,
+}
+
+/// Why a run ended before its time.
+#[derive(Debug, thiserror::Error)]
+enum Ending {
+    #[error("interrupted")]
+    Interrupted,
+    #[error("{0}")]
+    Failed(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<Stopped> for Ending {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Interrupted => Ending::Interrupted,
+            other => Ending::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<Cold> for Ending {
+    fn from(cold: Cold) -> Self {
+        match cold {
+            Cold::Stopped(stopped) => stopped.into(),
+            other => Ending::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<PlatformError> for Ending {
+    fn from(error: PlatformError) -> Self {
+        Ending::Failed(error.to_string())
+    }
+}
+
+/// Names of trials and tags of their probes: each used once, from a random beginning, so that another run's packets are told apart.
+#[derive(Debug)]
+struct Numbers {
+    last: Cell<u32>,
+    first_tag: u16,
+}
+
+impl Numbers {
+    fn random() -> Result<Self, PlatformError> {
+        let bytes = random_bytes(2)?;
+        Ok(Self { last: Cell::new(0), first_tag: u16::from_be_bytes([bytes[0], bytes[1]]) })
+    }
+
+    fn next(&self) -> (u32, u16) {
+        let id = self.last.get() + 1;
+        self.last.set(id);
+        (id, self.first_tag.wrapping_add(id as u16))
+    }
+}
+
+/// Runs a job and ends every agent. The summary says how it went; failures of trials and agents are in there.
+///
+/// # Errors
+/// When results cannot be stored.
+pub async fn run(
+    job: Job<'_>,
+    platform: &mut impl Platform,
+    observer: &dyn Observer,
+) -> Result<Summary, StoreError> {
+    let mut ledger = Ledger::open(job.store, job.experiment, job.plan.trials.len())?;
+    let mut pairs = Vec::new();
+    let ending = drive(&job, platform, &mut pairs, &mut ledger, observer).await;
+    observer.phase("ending the agents");
+    let tear_down = Instant::now();
+    join_all(pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]).map(|agent| agent.session.shut_down())).await;
+    platform.stop(!pairs.is_empty()).await;
+    observer.end();
+    let (status, reason) = match ending {
+        Ok(()) if ledger.failures().is_empty() => (Status::Complete, None),
+        Ok(()) => (Status::Failed, Some(format!("{} trials could not be finished", ledger.failures().len()))),
+        Err(Ending::Interrupted) => (Status::Interrupted, Some("interrupted by a signal".to_owned())),
+        Err(ending @ Ending::Failed(_)) => (Status::Failed, Some(ending.to_string())),
+        Err(Ending::Store(error)) => {
+            // The summary most likely cannot be written either; the error that came first is the one to tell.
+            let _ = ledger.close(Status::Failed, Some(error.to_string()), tear_down.elapsed().as_secs_f64());
+            return Err(error);
+        }
+    };
+    ledger.close(status, reason, tear_down.elapsed().as_secs_f64())
+}
+
+async fn drive(
+    job: &Job<'_>,
+    platform: &mut impl Platform,
+    pairs: &mut Vec<Pair>,
+    ledger: &mut Ledger<'_>,
+    observer: &dyn Observer,
+) -> Result<(), Ending> {
+    let numbers = Numbers::random()?;
+    let mut interrupted = job.interrupted.clone();
+    let agents = 2 * job.experiment.pairs();
+    observer.phase(&format!("starting {agents} agents"));
+    *pairs = tokio::select! {
+        pairs = connect(job.experiment, platform) => pairs?,
+        Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
+    };
+    ledger.connected(pairs);
+
+    observer.phase("warming up in both directions");
+    let warming = pairs.iter_mut().map(|pair| warm_up(pair, job.experiment, &numbers, &job.interrupted));
+    let mut warm_ups = Vec::new();
+    for warm in join_all(warming).await {
+        warm_ups.extend(warm?);
+    }
+    ledger.warmed_up(warm_ups)?;
+
+    for (index, trial) in job.plan.trials.iter().enumerate() {
+        if *interrupted.borrow() {
+            return Err(Ending::Interrupted);
+        }
+        observer.trial_began(index + 1, job.plan.trials.len(), trial);
+        round::run(job, trial, pairs, numbers.next(), ledger, observer).await?;
+    }
+    Ok(())
+}
+
+async fn connect(experiment: &Experiment, platform: &mut impl Platform) -> Result<Vec<Pair>, Ending> {
+    let keep_alive = LONGEST_KEEP_ALIVE.min(experiment.trial().orphan.get() / SIGNS_OF_LIFE);
+    let endpoints = platform.start().await?;
+    let connecting = endpoints.into_iter().map(|pair| Pair::connect(pair, keep_alive));
+    join_all(connecting).await.into_iter().collect::<Result<_, _>>().map_err(Ending::Failed)
+}

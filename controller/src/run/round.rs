@@ -1,0 +1,155 @@
+//! One trial on all pairs at the same time. They go in step; when one fails, the trial is over for all, for the load was
+//! no longer what was asked.
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use super::agent::Pair;
+use super::ledger::Ledger;
+use super::observer::Observer;
+use super::trial::{Assignment, Stopped};
+use super::{Ending, Job};
+use crate::figures::{Subject, figures};
+use crate::plan::Trial;
+use crate::store::StoreError;
+use crate::store::record::{Observations, TRIAL_SCHEMA, TrialRecord};
+use crate::summary::{TrialFailure, TrialSummary};
+
+/// A pair's part in the trial.
+struct Lane<'p> {
+    pair: &'p mut Pair,
+    seen: Observations,
+    stopped: Option<Stopped>,
+}
+
+/// Runs `trial` on all pairs, files what came of it, and lets the agents go on to the next.
+pub(super) async fn run(
+    job: &Job<'_>,
+    trial: &Trial,
+    pairs: &mut [Pair],
+    (id, tag): (u32, u16),
+    ledger: &mut Ledger<'_>,
+    observer: &dyn Observer,
+) -> Result<(), Ending> {
+    let began_s = ledger.elapsed_s();
+    let assignment = Assignment {
+        id,
+        tag,
+        profile: trial.profile.clone(),
+        limit: job.experiment.limit(),
+        settings: job.experiment.trial().clone(),
+    };
+    let mut lanes: Vec<Lane<'_>> =
+        pairs.iter_mut().map(|pair| Lane { pair, seen: Observations::default(), stopped: None }).collect();
+    let halt = watch::Sender::new(false);
+    in_step(&mut lanes, &halt, async |lane| assignment.set_up(&lane.pair.tx, &lane.pair.rx).await).await;
+    in_step(&mut lanes, &halt, async |lane| assignment.start(&lane.pair.tx, &lane.pair.rx).await).await;
+    in_step(&mut lanes, &halt, async |lane| {
+        let Lane { pair, seen, .. } = lane;
+        let (tx, rx) = (&mut pair.tx, &mut pair.rx);
+        assignment.follow(tx, rx, seen, observer, job.interrupted.clone(), halt.subscribe()).await?;
+        assignment.wind_up(tx, rx, seen, observer).await
+    })
+    .await;
+    if lanes.iter().any(|lane| lane.stopped.is_some()) {
+        join_all(lanes.iter_mut().map(|lane| {
+            lane.stopped.get_or_insert(Stopped::Elsewhere);
+            assignment.abandon(&mut lane.pair.tx, &mut lane.pair.rx, &mut lane.seen, observer)
+        }))
+        .await;
+    }
+    let (mut trials, mut failures) = (Vec::new(), Vec::new());
+    for lane in &mut lanes {
+        match settle(lane, trial, tag, ledger, began_s)? {
+            Ok(result) => trials.push(result),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    ledger.round(trials.clone(), failures.clone(), began_s)?;
+    trials.iter().for_each(|result| observer.trial_ended(result));
+    failures.iter().for_each(|failure| observer.trial_failed(failure));
+
+    // Both reports are safe now, also those that make no result.
+    for lane in lanes.iter().filter(|lane| matches!(lane.stopped, None | Some(Stopped::NoResult(_)))) {
+        assignment.acknowledge(&lane.pair.tx, &lane.pair.rx).await?;
+    }
+    let worst = lanes.into_iter().filter_map(|lane| lane.stopped).find(Stopped::ends_run);
+    worst.map_or(Ok(()), |stopped| Err(stopped.into()))
+}
+
+/// Takes every pair that has not failed one step further; none goes on when one fails.
+async fn in_step(
+    lanes: &mut [Lane<'_>],
+    halt: &watch::Sender<bool>,
+    step: impl AsyncFn(&mut Lane<'_>) -> Result<(), Stopped>,
+) {
+    if *halt.borrow() {
+        return;
+    }
+    let step = &step;
+    join_all(lanes.iter_mut().map(|lane| async move {
+        if let Err(stopped) = step(lane).await {
+            lane.stopped = Some(stopped);
+            halt.send_replace(true);
+        }
+    }))
+    .await;
+}
+
+/// Files one pair's part: as a result, or as a failure with what is known of it.
+fn settle(
+    lane: &mut Lane<'_>,
+    trial: &Trial,
+    tag: u16,
+    ledger: &Ledger<'_>,
+    began_s: f64,
+) -> Result<Result<TrialSummary, TrialFailure>, StoreError> {
+    let (pair, seen) = (&*lane.pair, &lane.seen);
+    let place = trial.directory();
+    let subject =
+        Subject { trial, pair: &pair.name, tx: pair.tx.name(), rx: pair.rx.name(), clock: &pair.clock };
+    let result = match (&lane.stopped, &seen.tx_report, &seen.rx_report) {
+        (None, Some(tx), Some(rx)) => figures(subject, tx, rx).map_err(Stopped::from),
+        (stopped, ..) => Err(stopped.clone().unwrap_or(Stopped::Elsewhere)),
+    };
+    let started_ns = seen.tx_samples.first().map_or(0, |sample| sample.at_ns);
+    let (time_axis, samples) = seen.on_one_axis(&pair.clock, started_ns);
+    let mut record = TrialRecord {
+        schema: TRIAL_SCHEMA.to_owned(),
+        profile: trial.profile.name(),
+        pair: pair.name.clone(),
+        repeat: trial.repeat,
+        tag,
+        reason: None,
+        result: None,
+        time_axis,
+        tx: seen.tx_report.clone(),
+        rx: seen.rx_report.clone(),
+        samples,
+    };
+    match result {
+        Ok(mut result) => {
+            result.overhead_s = ledger.elapsed_s() - began_s - result.duration_s;
+            result.trial = format!("{}/{place}/trial.json", pair.name);
+            record.result = Some(result.clone());
+            ledger.file(&place, &record)?;
+            Ok(Ok(result))
+        }
+        Err(stopped) => {
+            let reason = stopped.to_string();
+            record.reason = Some(reason.clone());
+            let filed = if seen.any() { Some(ledger.file(&place, &record)?) } else { None };
+            let failure = TrialFailure {
+                profile: record.profile,
+                pair: record.pair,
+                repeat: trial.repeat,
+                reason,
+                transmit: seen.last_transmit(),
+                receive: seen.last_receive(),
+                trial: filed,
+            };
+            lane.stopped = Some(stopped);
+            Ok(Err(failure))
+        }
+    }
+}

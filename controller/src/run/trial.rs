@@ -1,0 +1,275 @@
+//! One trial on one pair, step by step. The two agents may stand in either role.
+
+use std::time::Duration;
+
+use linerate_protocol::message::{Acknowledge, Command, Event, Stop};
+use linerate_protocol::profile::Profile;
+use linerate_protocol::span::Span;
+use linerate_protocol::state::AgentState;
+use linerate_protocol::trial::{Drain, Limit, ReceiveSpec, Role, RoleSpec, TransmitSpec, TrialSpec};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::agent::Agent;
+use super::observer::Observer;
+use crate::experiment::document::TrialSection;
+use crate::session::{ANSWER_TIME, SessionError, WORK_TIME};
+use crate::store::record::Observations;
+
+/// A transmitter may take this long beyond its expected end.
+const GRACE: Duration = Duration::from_secs(10);
+/// The least rate that "as fast as the port takes it" is taken for when its end is awaited.
+const SLOWEST_MAX_PPS: f64 = 1000.0;
+
+/// What both agents are told of a trial.
+#[derive(Debug, Clone)]
+pub(super) struct Assignment {
+    pub(super) id: u32,
+    pub(super) tag: u16,
+    pub(super) profile: Profile,
+    pub(super) limit: Limit,
+    pub(super) settings: TrialSection,
+}
+
+/// Why a trial was not finished.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Stopped {
+    #[error("interrupted")]
+    Interrupted,
+    #[error("stopped, because the trial failed on another pair")]
+    Elsewhere,
+    /// With the cause, where the agent's process has ended.
+    #[error("{cause}")]
+    Agent { cause: String, refusal: bool },
+    #[error("{0} gave the trial up; see its log")]
+    GivenUp(String),
+    #[error("{0} ended before the transmitter did")]
+    ReceiverEnded(String),
+    #[error("{agent} has not ended the trial after {}", Span(*.after))]
+    NoEnd { agent: String, after: Duration },
+    #[error(transparent)]
+    NoResult(#[from] crate::figures::NoResult),
+}
+
+impl Stopped {
+    /// True when no further trial can be run.
+    pub(super) fn ends_run(&self) -> bool {
+        matches!(self, Stopped::Interrupted | Stopped::Agent { refusal: false, .. })
+    }
+
+    pub(super) async fn by(agent: &Agent, error: SessionError) -> Self {
+        Stopped::Agent { cause: agent.cause(&error).await, refusal: error.fault.is_refusal() }
+    }
+}
+
+async fn step(agent: &Agent, command: Command, limit: Duration) -> Result<AgentState, Stopped> {
+    match agent.session.step(command, limit).await {
+        Ok(state) => Ok(state),
+        Err(error) => Err(Stopped::by(agent, error).await),
+    }
+}
+
+impl Assignment {
+    fn spec(&self, role: RoleSpec) -> Command {
+        Command::Prepare(Box::new(TrialSpec {
+            trial: self.id,
+            tag: self.tag,
+            role,
+            sample_interval_ms: self.settings.sample_interval.millis_u32(),
+            orphan_ms: self.settings.orphan.millis_u32(),
+        }))
+    }
+
+    /// Has both agents ready: the receiver counts, the transmitter waits for the word.
+    pub(super) async fn set_up(&self, tx: &Agent, rx: &Agent) -> Result<(), Stopped> {
+        let receive = RoleSpec::Receive(ReceiveSpec { flows: self.profile.flows() });
+        let transmit = RoleSpec::Transmit(TransmitSpec {
+            profile: self.profile.clone(),
+            peer_mac: rx.mac(),
+            limit: self.limit,
+        });
+        step(rx, self.spec(receive), WORK_TIME).await?;
+        step(tx, self.spec(transmit), WORK_TIME).await?;
+        step(rx, Command::Arm, WORK_TIME).await?;
+        step(tx, Command::Arm, WORK_TIME).await?;
+        Ok(())
+    }
+
+    pub(super) async fn start(&self, tx: &Agent, rx: &Agent) -> Result<(), Stopped> {
+        step(rx, Command::Start, ANSWER_TIME).await?;
+        step(tx, Command::Start, ANSWER_TIME).await?;
+        Ok(())
+    }
+
+    /// Gathers samples until the transmitter ends by itself. `interrupted` and `halted` end it early.
+    pub(super) async fn follow(
+        &self,
+        tx: &mut Agent,
+        rx: &mut Agent,
+        seen: &mut Observations,
+        observer: &dyn Observer,
+        mut interrupted: watch::Receiver<bool>,
+        mut halted: watch::Receiver<bool>,
+    ) -> Result<(), Stopped> {
+        let (mut tx_pongs, mut rx_pongs) = (tx.session.pongs(), rx.session.pongs());
+        let limit = deadline(self.limit, self.intended_pps(tx));
+        let overdue = sleep(limit.unwrap_or(Duration::MAX));
+        tokio::pin!(overdue);
+        loop {
+            tokio::select! {
+                event = tx.session.next_event() => match event {
+                    Ok(Event::Finished(Acknowledge { trial })) if trial == self.id => return Ok(()),
+                    Ok(event) => self.note(event, Role::Tx, tx.name(), seen, observer),
+                    Err(error) => return Err(Stopped::by(tx, error).await),
+                },
+                event = rx.session.next_event() => match event {
+                    Ok(Event::Finished(Acknowledge { trial })) if trial == self.id => {
+                        return Err(Stopped::ReceiverEnded(rx.name().to_owned()));
+                    }
+                    Ok(event) => self.note(event, Role::Rx, rx.name(), seen, observer),
+                    Err(error) => return Err(Stopped::by(rx, error).await),
+                },
+                Ok(()) = tx_pongs.changed() => still_busy(tx).await?,
+                Ok(()) = rx_pongs.changed() => still_busy(rx).await?,
+                Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Stopped::Interrupted),
+                Ok(_) = halted.wait_for(|flag| *flag) => return Err(Stopped::Elsewhere),
+                () = &mut overdue => {
+                    return Err(Stopped::NoEnd { agent: tx.name().to_owned(), after: limit.unwrap_or_default() });
+                }
+            }
+        }
+    }
+
+    fn intended_pps(&self, tx: &Agent) -> Option<f64> {
+        let link_bps = tx.session.welcome().port.link_bps;
+        self.profile.rate().packets_per_second(self.profile.frame_size(), link_bps).ok().flatten()
+    }
+
+    fn note(&self, event: Event, role: Role, agent: &str, seen: &mut Observations, observer: &dyn Observer) {
+        if let Event::Sample(sample) = event
+            && sample.trial == self.id
+        {
+            observer.sample(agent, role, &sample);
+            match role {
+                Role::Tx => seen.tx_samples.push(*sample),
+                Role::Rx => seen.rx_samples.push(*sample),
+            }
+        }
+    }
+
+    /// After the transmitter's end: lets the receiver drain, and takes both reports.
+    pub(super) async fn wind_up(
+        &self,
+        tx: &mut Agent,
+        rx: &mut Agent,
+        seen: &mut Observations,
+        observer: &dyn Observer,
+    ) -> Result<(), Stopped> {
+        let sent = self.take_report(tx, Role::Tx, seen).await?;
+        let (settle, limit) = (&self.settings.drain.settle, &self.settings.drain.limit);
+        let drain =
+            Drain { expected_packets: sent, settle_ms: settle.millis_u32(), limit_ms: limit.millis_u32() };
+        step(rx, Command::Stop(Stop { drain: Some(drain) }), limit.get() + WORK_TIME).await?;
+        self.take_report(rx, Role::Rx, seen).await?;
+        self.collect(tx, rx, seen, observer);
+        Ok(())
+    }
+
+    /// Files an agent's report, and says how many packets it sent.
+    async fn take_report(&self, agent: &Agent, role: Role, seen: &mut Observations) -> Result<u64, Stopped> {
+        let report = match agent.session.report().await {
+            Ok(report) => report,
+            Err(error) => return Err(Stopped::by(agent, error).await),
+        };
+        let sent = report.transmit.map_or(0, |transmit| transmit.counters.packets);
+        match role {
+            Role::Tx => seen.tx_report = Some(report),
+            Role::Rx => seen.rx_report = Some(report),
+        }
+        Ok(sent)
+    }
+
+    /// Takes the samples that have come and were not yet looked at.
+    fn collect(&self, tx: &mut Agent, rx: &mut Agent, seen: &mut Observations, observer: &dyn Observer) {
+        for (agent, role) in [(tx, Role::Tx), (rx, Role::Rx)] {
+            while let Some(event) = agent.session.waiting_event() {
+                self.note(event, role, agent.session.agent(), seen, observer);
+            }
+        }
+    }
+
+    /// The reports are safe.
+    pub(super) async fn acknowledge(&self, tx: &Agent, rx: &Agent) -> Result<(), Stopped> {
+        for agent in [tx, rx] {
+            step(agent, Command::Acknowledge(Acknowledge { trial: self.id }), ANSWER_TIME).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the trial wherever it stands, and takes what reports there are. An agent that cannot answer is passed over.
+    pub(super) async fn abandon(
+        &self,
+        tx: &mut Agent,
+        rx: &mut Agent,
+        seen: &mut Observations,
+        observer: &dyn Observer,
+    ) {
+        for (agent, role) in [(&*tx, Role::Tx), (&*rx, Role::Rx)] {
+            if let Err(error) = self.abandon_one(agent, role, seen).await {
+                tracing::debug!(agent = agent.name(), %error, "abandoned without a report");
+            }
+        }
+        self.collect(tx, rx, seen, observer);
+    }
+
+    async fn abandon_one(&self, agent: &Agent, role: Role, seen: &mut Observations) -> Result<(), Stopped> {
+        if step(agent, Command::Stop(Stop::default()), ANSWER_TIME).await? == AgentState::Finished {
+            self.take_report(agent, role, seen).await?;
+            step(agent, Command::Acknowledge(Acknowledge { trial: self.id }), ANSWER_TIME).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A trial that failed inside an agent sends no event: its state tells. The pong that brought us here may be old, so ask again.
+async fn still_busy(agent: &Agent) -> Result<(), Stopped> {
+    match agent.session.ping().await {
+        Ok(pong) if pong.state == AgentState::Idle => Err(Stopped::GivenUp(agent.name().to_owned())),
+        Ok(_) => Ok(()),
+        Err(error) => Err(Stopped::by(agent, error).await),
+    }
+}
+
+/// How long a transmitter may take to end by itself. `None` when nothing bounds it.
+fn deadline(limit: Limit, intended_pps: Option<f64>) -> Option<Duration> {
+    let by_time = limit.duration_ms.map(Duration::from_millis);
+    let by_packets = limit.packets.and_then(|packets| {
+        // Twice the time that it should take; a port that is slow is no fault of the agent.
+        Duration::try_from_secs_f64(2.0 * packets as f64 / intended_pps.unwrap_or(SLOWEST_MAX_PPS)).ok()
+    });
+    let expected = match (by_time, by_packets) {
+        (Some(time), Some(packets)) => Some(time.min(packets)),
+        (one, other) => one.or(other),
+    };
+    expected.and_then(|expected| expected.checked_add(GRACE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_follow_from_the_limit() {
+        for (duration_ms, packets, pps, seconds) in [
+            (Some(3000), None, Some(1e6), Some(13)),
+            (None, Some(5000), Some(1000.0), Some(20)),
+            (Some(60_000), Some(5000), Some(1000.0), Some(20)),
+            (Some(1000), Some(5000), Some(1000.0), Some(11)),
+            (None, Some(5000), None, Some(20)),
+            (None, None, None, None),
+        ] {
+            let deadline = deadline(Limit { duration_ms, packets }, pps);
+            assert_eq!(deadline, seconds.map(Duration::from_secs), "{duration_ms:?} {packets:?} {pps:?}");
+        }
+    }
+}

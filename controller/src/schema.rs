@@ -1,0 +1,53 @@
+//! JSON Schemas of what Linerate reads and writes.
+
+use linerate_protocol::profile::Profile;
+use schemars::Schema;
+use schemars::generate::SchemaSettings;
+
+use crate::experiment::document::Document;
+use crate::summary::Summary;
+
+/// What there is a schema of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SchemaOf {
+    /// `summary.json`, the result of an experiment
+    Summary,
+    /// The experiment document
+    Experiment,
+    /// A profile
+    Profile,
+}
+
+impl SchemaOf {
+    /// Every schema.
+    pub const ALL: [SchemaOf; 3] = [SchemaOf::Summary, SchemaOf::Experiment, SchemaOf::Profile];
+
+    /// File name of the schema.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            SchemaOf::Summary => "summary.schema.json",
+            SchemaOf::Experiment => "experiment.schema.json",
+            SchemaOf::Profile => "profile.schema.json",
+        }
+    }
+
+    /// The schema.
+    pub fn schema(self) -> Schema {
+        match self {
+            // As written, not as read: every field is there, if only as null.
+            SchemaOf::Summary => {
+                SchemaSettings::default().for_serialize().into_generator().into_root_schema_for::<Summary>()
+            }
+            SchemaOf::Experiment => schemars::schema_for!(Document),
+            SchemaOf::Profile => schemars::schema_for!(Profile),
+        }
+    }
+
+    /// The schema as text, as it is filed.
+    ///
+    /// # Errors
+    /// When the writer of JSON fails, which it has no reason to.
+    pub fn text(self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(&self.schema()).map(|text| text + "\n")
+    }
+}

@@ -1,0 +1,78 @@
+//! What can go wrong between the controller and an agent.
+
+use std::net::SocketAddr;
+
+use linerate_protocol::message::{MAX_LINE_BYTES, WireError};
+use linerate_protocol::span::Span;
+
+/// Something went wrong with an agent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{agent}: {fault}")]
+pub struct SessionError {
+    /// The agent's name, such as `tx0`.
+    pub agent: String,
+    /// What went wrong.
+    pub fault: Fault,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// No connection.
+    #[error("cannot connect to {address}: {reason}")]
+    Connect {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        reason: String,
+    },
+    /// The agent speaks another version.
+    #[error(
+        "the agent speaks another version of the protocol ({0}); use linerate and linerate-dataplane of one version"
+    )]
+    Version(String),
+    /// The agent said no; the session goes on.
+    #[error("{method} was refused: {error}")]
+    Refused {
+        /// The request.
+        method: &'static str,
+        /// Its reason.
+        error: WireError,
+    },
+    /// A line that is no message.
+    #[error("the agent sent a line that is no message ({0})")]
+    Malformed(String),
+    /// A line without end.
+    #[error("the agent sent a line of more than {MAX_LINE_BYTES} bytes")]
+    TooLong,
+    /// An answer of another kind.
+    #[error("the agent answered {method} with something else")]
+    Unexpected {
+        /// The request.
+        method: &'static str,
+    },
+    /// More events than anyone can want.
+    #[error("the agent sends events faster than they are read")]
+    Flood,
+    /// No answer in time.
+    #[error("no answer to {method} within {limit}")]
+    Silent {
+        /// The request.
+        method: &'static str,
+        /// How long was waited.
+        limit: Span,
+    },
+    /// The connection is closed.
+    #[error("the agent closed the connection")]
+    Closed,
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Io(String),
+}
+
+impl Fault {
+    /// True when the session is still good: the agent only refused one request.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Fault::Refused { .. })
+    }
+}

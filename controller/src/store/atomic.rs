@@ -1,0 +1,78 @@
+//! Files and directories that are there completely or not at all.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// Names that begin with this are unfinished; readers pass over them.
+pub const UNFINISHED: &str = ".part-";
+
+/// A result cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {reason}{}", path.display(), remedy(reason.kind()))]
+pub struct StoreError {
+    /// What was to be done.
+    pub action: &'static str,
+    /// To what.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub reason: std::io::Error,
+}
+
+fn remedy(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "; free some space, or choose another place with --results"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "; choose a directory that you may write to with --results"
+        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "; choose another place with --results",
+        _ => "",
+    }
+}
+
+/// Gives an I/O error its place.
+pub(super) fn at<'p>(action: &'static str, path: &'p Path) -> impl FnOnce(std::io::Error) -> StoreError + 'p {
+    move |reason| StoreError { action, path: path.to_owned(), reason }
+}
+
+/// Writes a file anew and has it on the disk.
+pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(at("write", path))
+}
+
+/// Has the names in a directory on the disk.
+pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(at("sync", path))
+}
+
+/// Puts a file in the place of the one of that name: readers see the old one or the new one.
+pub(super) fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let unfinished = directory.join(format!("{UNFINISHED}{name}"));
+    let finished = directory.join(name);
+    write_synced(&unfinished, bytes)?;
+    fs::rename(&unfinished, &finished).map_err(at("rename", &unfinished))?;
+    sync_directory(directory)
+}
+
+/// Makes the directory `root/path` with one file in it: readers see both or neither.
+pub(super) fn add_directory(root: &Path, path: &str, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let unfinished = root.join(format!("{UNFINISHED}{}", path.replace('/', "-")));
+    fs::create_dir(&unfinished).map_err(at("create", &unfinished))?;
+    write_synced(&unfinished.join(name), bytes)?;
+    sync_directory(&unfinished)?;
+    let finished = root.join(path);
+    let parents: Vec<&Path> =
+        finished.ancestors().skip(1).take_while(|parent| parent.starts_with(root)).collect();
+    if let Some(parent) = parents.first() {
+        fs::create_dir_all(parent).map_err(at("create", parent))?;
+    }
+    fs::rename(&unfinished, &finished).map_err(at("rename", &unfinished))?;
+    parents.into_iter().try_for_each(sync_directory)
+}

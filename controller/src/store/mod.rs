@@ -1,0 +1,151 @@
+//! Where results are kept: one directory per experiment, in which nothing is ever half written.
+//!
+//! ```text
+//! results/<id>/summary.json            rewritten whole after every trial
+//!              experiment.yaml         the document in force
+//!              <node>_cmdline.txt      the kernel's command line
+//!              tx0.log rx0.log         what the agents logged
+//!              tx0-rx0/<profile>/trial.json         reports, samples, histogram
+//!              tx0-rx0/<profile>/incomplete.json    in its place, when the trial could not be finished
+//! ```
+
+mod atomic;
+pub mod record;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use self::atomic::{StoreError, UNFINISHED};
+use self::atomic::{add_directory, at, replace_file, sync_directory};
+use self::record::TrialRecord;
+use crate::summary::Summary;
+
+/// File with the result of an experiment.
+pub const SUMMARY_FILE: &str = "summary.json";
+/// File with the document in force.
+pub const DOCUMENT_FILE: &str = "experiment.yaml";
+/// Attempts to find an unused id; each fails once in thousands of millions.
+const ID_ATTEMPTS: usize = 16;
+
+/// One experiment's directory.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    id: String,
+}
+
+impl Store {
+    /// Makes a directory of a new id below `results`, which is made when it is not there.
+    ///
+    /// # Errors
+    /// When the place cannot be written to.
+    pub fn create(results: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(results).map_err(at("create", results))?;
+        let mut attempts = 0;
+        loop {
+            let mut bytes = [0; 4];
+            getrandom::fill(&mut bytes).map_err(|error| {
+                at("name a directory in", results)(std::io::Error::other(error.to_string()))
+            })?;
+            let id = format!("{:08x}", u32::from_be_bytes(bytes));
+            let directory = results.join(&id);
+            attempts += 1;
+            match fs::create_dir(&directory) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && attempts < ID_ATTEMPTS => {}
+                Err(error) => return Err(at("create", &directory)(error)),
+                Ok(()) => {
+                    sync_directory(results)?;
+                    return Ok(Self { directory, id });
+                }
+            }
+        }
+    }
+
+    /// 8 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The experiment's directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The file that holds the result.
+    pub fn summary_path(&self) -> PathBuf {
+        self.directory.join(SUMMARY_FILE)
+    }
+
+    /// Writes a text file of the experiment.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_text(&self, name: &str, text: &str) -> Result<(), StoreError> {
+        replace_file(&self.directory, name, text.as_bytes())
+    }
+
+    /// Writes the result anew.
+    ///
+    /// # Errors
+    /// When it cannot be written; the one before is then still there.
+    pub fn write_summary(&self, summary: &Summary) -> Result<(), StoreError> {
+        replace_file(&self.directory, SUMMARY_FILE, &json(summary, &self.directory)?)
+    }
+
+    /// Files a trial under its pair and `place`, as `trial.json` when it has a result. Returns the file's path relative to the summary.
+    ///
+    /// # Errors
+    /// When it cannot be written; no trace of it is then visible.
+    pub fn add_trial(&self, place: &str, record: &TrialRecord) -> Result<String, StoreError> {
+        let name = if record.result.is_some() { "trial.json" } else { "incomplete.json" };
+        let path = format!("{}/{place}", record.pair);
+        add_directory(&self.directory, &path, name, &json(record, &self.directory)?)?;
+        Ok(format!("{path}/{name}"))
+    }
+}
+
+fn json(value: &impl Serialize, directory: &Path) -> Result<Vec<u8>, StoreError> {
+    let mut bytes =
+        serde_json::to_vec_pretty(value).map_err(|error| at("write to", directory)(error.into()))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Reads the result of the experiment `id` below `results`.
+///
+/// # Errors
+/// When it is not there or is not a summary.
+pub fn load(results: &Path, id: &str) -> Result<Summary, StoreError> {
+    let path = results.join(id).join(SUMMARY_FILE);
+    let bytes = fs::read(&path).map_err(at("read", &path))?;
+    serde_json::from_slice(&bytes).map_err(|error| at("read", &path)(error.into()))
+}
+
+/// An experiment in a results directory: its id, and its result if that can be read.
+pub type Listed = (String, Result<Summary, StoreError>);
+
+/// The experiments below `results`, by id.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn list(results: &Path) -> Result<Vec<Listed>, StoreError> {
+    let mut listed = Vec::new();
+    for entry in fs::read_dir(results).map_err(at("read", results))? {
+        let name = entry.map_err(at("read", results))?.file_name();
+        if let Some(id) = name.to_str().filter(|name| is_id(name)) {
+            listed.push((id.to_owned(), load(results, id)));
+        }
+    }
+    listed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(listed)
+}
+
+/// True for 8 hexadecimal digits in lower case.
+pub fn is_id(name: &str) -> bool {
+    name.len() == 8 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}

@@ -1,0 +1,201 @@
+//! Runs the real controller with real agents, in a place of its own.
+
+#![allow(dead_code, unreachable_pub, reason = "every test program takes what it needs")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use linerate::summary::Summary;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// A directory with a document, a results directory, and a name for the data plane that no other test uses.
+pub struct Bench {
+    dir: TempDir,
+}
+
+impl Bench {
+    /// A bench with a document of this `spec`. Packet memory is never in hugepages, of which other tests may count every one.
+    pub fn new(spec: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let head = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nmetadata: {name: test}\n";
+        let text = format!("{head}spec:\n  local: {{hugepages: never}}\n{spec}");
+        fs::write(dir.path().join("experiment.yaml"), text).unwrap();
+        std::os::unix::fs::symlink(dataplane(), dir.path().join("linerate-dataplane")).unwrap();
+        Self { dir }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// `linerate run` on the bench's document, with more options.
+    pub fn command(&self, options: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_linerate"));
+        command
+            .arg("run")
+            .arg(self.path("experiment.yaml"))
+            .arg("--results")
+            .arg(self.path("results"))
+            .arg("--dataplane")
+            .arg(self.path("linerate-dataplane"))
+            .args(options)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, options: &[&str]) -> Output {
+        self.command(options).output().unwrap()
+    }
+
+    /// Starts a run.
+    pub fn start(&self) -> Running {
+        let child = self.command(&["--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Running { child }
+    }
+
+    /// Starts a run and waits until its first trial is filed and the second has begun.
+    pub fn start_and_wait_for_second_trial(&self) -> Running {
+        let running = self.start();
+        until("the first trial is filed", || {
+            self.summary().is_some_and(|summary| !summary.trials.is_empty())
+        });
+        std::thread::sleep(Duration::from_millis(700));
+        running
+    }
+
+    /// The summary of the bench's latest experiment, if there is one already.
+    pub fn summary(&self) -> Option<Summary> {
+        let directory = self.experiment()?;
+        let text = fs::read_to_string(directory.join("summary.json")).ok()?;
+        Some(serde_json::from_str(&text).unwrap())
+    }
+
+    /// The directory of the bench's latest experiment.
+    pub fn experiment(&self) -> Option<PathBuf> {
+        let entries = fs::read_dir(self.path("results")).ok()?;
+        entries
+            .map(|entry| entry.unwrap())
+            .max_by_key(|e| e.metadata().unwrap().created().unwrap())
+            .map(|e| e.path())
+    }
+
+    /// Processes that have this bench's directory on their command line: its controllers and agents.
+    pub fn processes(&self) -> Vec<(Pid, String)> {
+        let bench = self.dir.path().to_str().unwrap();
+        fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| {
+                let entry = entry.unwrap();
+                let pid = entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
+                let line = fs::read(entry.path().join("cmdline")).ok()?;
+                let line = String::from_utf8_lossy(&line).replace('\0', " ");
+                line.contains(bench).then_some((pid, line))
+            })
+            .collect()
+    }
+
+    /// The process of the agent `tx0` or `rx0`.
+    pub fn agent(&self, name: &str) -> Pid {
+        let wanted = format!("-{name} ");
+        let found = self.processes().into_iter().find(|(_, line)| line.contains(&wanted));
+        found.unwrap_or_else(|| panic!("no process of {name}")).0
+    }
+
+    /// Within `limit` the agents have ended and their sockets are closed; no directory of EAL's is left.
+    pub fn assert_nothing_left(&self, limit: Duration) {
+        let begun = Instant::now();
+        let prefixes = self.file_prefixes();
+        loop {
+            let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+            // Everything of one run has the same secret in its name.
+            let open = prefixes.iter().any(|prefix| sockets.contains(prefix.rsplit_once('-').unwrap().0));
+            let processes = self.processes();
+            if processes.is_empty() && !open {
+                break;
+            }
+            assert!(begun.elapsed() < limit, "left: memif sockets {open}, processes {processes:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for prefix in prefixes {
+            assert!(!Path::new("/var/run/dpdk").join(&prefix).exists(), "{prefix}");
+        }
+    }
+
+    fn file_prefixes(&self) -> Vec<String> {
+        let agents = self.summary().map(|summary| summary.experiment.agents).unwrap_or_default();
+        let after = |line: &[String]| line.iter().skip_while(|word| *word != "--file-prefix").nth(1).cloned();
+        agents.iter().filter_map(|agent| after(&agent.command_line)).collect()
+    }
+
+    /// Every file of the bench's results.
+    pub fn files(&self) -> Vec<PathBuf> {
+        fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(directory).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { walk(&path, files) } else { files.push(path) }
+            }
+        }
+        let mut files = Vec::new();
+        walk(&self.path("results"), &mut files);
+        files
+    }
+}
+
+/// A controller that runs; killed when a test fails.
+pub struct Running {
+    child: Child,
+}
+
+impl Running {
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end; an error if it does not come within `limit`.
+    pub fn end_within(mut self, limit: Duration) -> Output {
+        let begun = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < limit, "the controller still runs after {limit:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let mut output = Output { status: self.child.wait().unwrap(), stdout: vec![], stderr: vec![] };
+        std::io::Read::read_to_end(&mut self.child.stdout.take().unwrap(), &mut output.stdout).unwrap();
+        std::io::Read::read_to_end(&mut self.child.stderr.take().unwrap(), &mut output.stderr).unwrap();
+        output
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The data plane built beside the controller, unless another is named.
+pub fn dataplane() -> PathBuf {
+    let beside = Path::new(env!("CARGO_BIN_EXE_linerate")).with_file_name("linerate-dataplane");
+    let path = std::env::var_os("LINERATE_DATAPLANE").map_or(beside, PathBuf::from);
+    assert!(path.is_file(), "{} is not there; run first: cargo build -p linerate-dataplane", path.display());
+    path
+}
+
+/// Waits for something that comes soon.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
