@@ -5,6 +5,6 @@ cd "$(dirname "$0")/.."
 # shellcheck source=scripts/setup.sh
 . scripts/setup.sh
 
-need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" coreutils
+need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${PEER_PACKAGES[@]}"
 need_rust
 exec cargo bench --quiet -p linerate-dataplane --bench transmit "$@"

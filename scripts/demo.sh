@@ -10,5 +10,5 @@ need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}"
 need_rust
 say "building"
 cargo build --release --quiet -p linerate -p linerate-dataplane
-say "running the embedded experiment; its results go to ./results"
-exec "${CARGO_TARGET_DIR:-target}/release/linerate" run "$@"
+say "running the embedded experiment; its results go to $PWD/results"
+exec cargo run --release --quiet -p linerate -- run "$@"

@@ -2,7 +2,10 @@
 # shellcheck shell=bash disable=SC2034
 
 BUILD_PACKAGES=(gcc libc6-dev pkg-config libdpdk-dev libclang-dev)
+# The poll mode drivers come with libdpdk-dev; dpdk brings the tools to bind devices.
 RUN_PACKAGES=(dpdk)
+# testpmd is in dpdk-dev.
+PEER_PACKAGES=(dpdk-dev coreutils)
 TEST_PACKAGES=(tshark util-linux coreutils procps mount shellcheck)
 OLDEST_RUST="1.89"
 
@@ -32,12 +35,14 @@ need_packages() {
 # need_rust: a toolchain that is new enough.
 need_rust() {
     local have
-    if ! command -v cargo >/dev/null && [ -f "$HOME/.cargo/env" ]; then
+    if ! command -v cargo >/dev/null && [ -f "${HOME:-/root}/.cargo/env" ]; then
         # shellcheck disable=SC1091
-        . "$HOME/.cargo/env"
+        . "${HOME:-/root}/.cargo/env"
     fi
     if ! command -v cargo >/dev/null; then
-        # Debian 13 and later have rustup; on Debian 12 it comes from its own site.
+        # Debian 13 and later have rustup; on Debian 12 it comes from its own site. The package lists are fresh only if something was
+        # installed just now.
+        apt-cache show rustup >/dev/null 2>&1 || apt-get update -qq 2>/dev/null || true
         apt-cache show rustup >/dev/null 2>&1 \
             || die "no Rust toolchain: install Rust $OLDEST_RUST or later from https://rustup.rs and run this again"
         need_packages rustup

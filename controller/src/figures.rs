@@ -33,13 +33,21 @@ pub enum NoResult {
         /// What it should be.
         role: &'static str,
     },
-    /// The transmitter ended before its time.
+    /// Loss cannot be told while packets are still on their way.
+    #[error(
+        "packets still arrived at {agent} when the drain's time was over; give it more with trial.drain.limit"
+    )]
+    StillArriving {
+        /// The receiver.
+        agent: String,
+    },
+    /// An agent ended before its time.
     #[error("{agent} ended before its time: {}", match ended {
         Ended::Orphaned => "it had heard nothing from the controller for longer than the orphan time",
         _ => "it was stopped",
     })]
     EndedEarly {
-        /// The transmitter.
+        /// Which agent.
         agent: String,
         /// How it ended.
         ended: Ended,
@@ -71,6 +79,11 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
     if !matches!(tx.ended, Ended::Duration | Ended::Packets) {
         return Err(NoResult::EndedEarly { agent: of.tx.to_owned(), ended: tx.ended });
     }
+    match rx.ended {
+        Ended::Packets | Ended::Settled => {}
+        Ended::Expired => return Err(NoResult::StillArriving { agent: of.rx.to_owned() }),
+        ended => return Err(NoResult::EndedEarly { agent: of.rx.to_owned(), ended }),
+    }
     let (sent, received) = (transmit.counters.packets, receive.counters.packets);
     let lost = sent.checked_sub(received).ok_or_else(|| NoResult::MoreThanSent {
         tx: of.tx.to_owned(),
@@ -83,18 +96,29 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         offered_pps: transmit.offered_pps,
         sent,
         lost,
-        queue_full: transmit.counters.queue_full,
-        tx_no_mbuf: transmit.counters.no_mbuf,
+        blocked_s: transmit.blocked_s,
+        beyond_window: receive.beyond_window,
         forgone: transmit.forgone_packets,
         duration_s: transmit.duration_s,
         rx_missed: rx.port.map(|port| port.rx_missed),
         rx_nombuf: rx.port.map(|port| port.rx_nombuf),
     });
-    let disagreements = [(of.tx, tx), (of.rx, rx)]
+    let mut disagreements: Vec<String> = [(of.tx, tx), (of.rx, rx)]
         .into_iter()
         .flat_map(|(agent, report)| report.disagreements.iter().map(move |text| format!("{agent}: {text}")))
         .collect();
-    let latency = receive.latency.as_ref().filter(|_| of.clock.one_way_valid);
+    if receive.sequence_gaps > lost {
+        let gaps = receive.sequence_gaps;
+        disagreements
+            .push(format!("{}: {gaps} sequence numbers are missing, but only {lost} packets", of.rx));
+    }
+    let mut clock = of.clock.clone();
+    if let Some(negative @ 1..) = receive.latency.as_ref().map(|latency| latency.negative) {
+        clock.one_way_valid = false;
+        clock.reason =
+            format!("{negative} packets arrived before they were sent: the CPUs' counters are not in step");
+    }
+    let latency = receive.latency.as_ref().filter(|_| clock.one_way_valid);
     let profile = &of.trial.profile;
     Ok(TrialSummary {
         profile: profile.name(),
@@ -115,12 +139,14 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         forgone_packets: transmit.forgone_packets,
         unsent_packets: transmit.unsent_packets,
         queue_full: transmit.counters.queue_full,
+        blocked_s: transmit.blocked_s,
+        beyond_window_packets: receive.beyond_window,
         tx_port: tx.port,
         rx_port: rx.port,
         disagreements,
         duration_s: transmit.duration_s,
         latency_ns: latency.map(|latency| latency.summary),
-        clock: of.clock.clone(),
+        clock,
         verdict,
         overhead_s: 0.0,
         trial: String::new(),
@@ -160,6 +186,7 @@ mod tests {
             offered_pps: packets as f64 / 2.0,
             duration_s: 2.0,
             forgone_packets: 0,
+            blocked_s: 0.0,
             unsent_packets: 0,
         };
         TrialReport { transmit: Some(transmit), ..report(Role::Tx) }
@@ -174,7 +201,7 @@ mod tests {
             latency: Some(latency),
             packets_per_lcore: vec![packets],
         };
-        TrialReport { receive: Some(receive), ..report(Role::Rx) }
+        TrialReport { ended: Ended::Packets, receive: Some(receive), ..report(Role::Rx) }
     }
 
     fn with_clock(valid: bool, tx: &TrialReport, rx: &TrialReport) -> Result<TrialSummary, NoResult> {
@@ -200,9 +227,26 @@ mod tests {
     }
 
     #[test]
+    fn clocks_out_of_step_and_wrong_counts_are_told() {
+        let mut report = rx(10);
+        let receive = report.receive.as_mut().unwrap();
+        receive.sequence_gaps = 3;
+        receive.latency.as_mut().unwrap().negative = 2;
+        let result = with_clock(true, &tx(10), &report).unwrap();
+        assert!(
+            result.latency_ns.is_none() && result.clock.reason.contains("2 packets"),
+            "{:?}",
+            result.clock
+        );
+        assert!(result.disagreements.iter().any(|text| text.contains("3 sequence numbers")));
+    }
+
+    #[test]
     fn contradictions_are_no_result() {
         let message = with_clock(true, &tx(10), &rx(11)).unwrap_err().to_string();
         assert!(message.contains("rx0 counted 11") && message.contains("the 10 that tx0 sent"), "{message}");
+        let expired = TrialReport { ended: Ended::Expired, ..rx(9) };
+        assert!(with_clock(true, &tx(10), &expired).unwrap_err().to_string().contains("drain.limit"));
         let orphaned = TrialReport { ended: Ended::Orphaned, ..tx(10) };
         assert!(with_clock(true, &orphaned, &rx(10)).unwrap_err().to_string().contains("orphan time"));
         assert!(matches!(with_clock(true, &rx(10), &rx(10)), Err(NoResult::WrongRole { .. })));

@@ -9,9 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::clock::ClockVerdict;
 use crate::verdict::Verdict;
 
-/// Name of this form.
-pub const SUMMARY_SCHEMA: &str = "linerate.dev/summary/v1alpha1";
-
 /// The result of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
@@ -87,6 +84,8 @@ pub struct ExperimentInfo {
     pub document: String,
     /// Programs.
     pub versions: Versions,
+    /// Text that selected the trials; null when all of the document's were to be run.
+    pub filter: Option<String>,
     /// The agents, once they are connected.
     pub agents: Vec<AgentInfo>,
 }
@@ -111,7 +110,7 @@ pub struct AgentInfo {
     pub name: String,
     /// Host it ran on.
     pub node: String,
-    /// How it was started; secrets are not on command lines.
+    /// How it was started; the token is not on the command line.
     pub command_line: Vec<String>,
     /// Device of its port.
     pub device: String,
@@ -183,12 +182,16 @@ pub struct TrialSummary {
     pub stale_packets: u64,
     /// Frames that are not Linerate's.
     pub foreign_packets: u64,
-    /// Packets that the pacer gave up after stalls.
+    /// Packets that the intended load called for and that were never built.
     pub forgone_packets: u64,
     /// Packets built and never accepted by the port.
     pub unsent_packets: u64,
-    /// Times the transmitting port's queue was full.
+    /// Bursts that the transmitting port did not accept whole at the first offer.
     pub queue_full: u64,
+    /// Seconds during which packets waited for the transmitting port, on average over its lcores.
+    pub blocked_s: f64,
+    /// Packets so late that first copies cannot be told from duplicates; they count as received.
+    pub beyond_window_packets: u64,
     /// The transmitting port's own counters; null when it was reset during the trial.
     pub tx_port: Option<PortCounters>,
     /// The receiving port's own counters; null when it was reset during the trial.

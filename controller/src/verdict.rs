@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 /// Offered load may differ from intended load by this share.
 pub const LOAD_TOLERANCE: f64 = 0.001;
-/// Packets that a full queue holds back at most, each time: a burst.
-const BURST_PACKETS: f64 = 64.0;
-/// Without an intended load, a port limits a trial when it held back at least this share of the packets.
-const HELD_BACK_SHARE: f64 = 0.01;
+/// The port explains missing load when it held packets back for at least this share of what is missing: after a stall the
+/// generator makes good only part of it.
+const EXPLAINING_SHARE: f64 = 0.5;
+/// Without an intended load, this share of the time counts as missing.
+const HELD_BACK_SHARE: f64 = 0.02;
 
 /// What limited a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -60,10 +61,10 @@ pub struct Observed {
     pub sent: u64,
     /// Of those, packets that did not arrive.
     pub lost: u64,
-    /// Times the transmitting port's queue was full.
-    pub queue_full: u64,
-    /// Times the transmitter had no free buffer: all of them waited in the port.
-    pub tx_no_mbuf: u64,
+    /// Seconds during which the transmitting port did not take what it was offered.
+    pub blocked_s: f64,
+    /// Frames so late that a first copy could not be told from a further one.
+    pub beyond_window: u64,
     /// Packets that the pacer gave up after stalls.
     pub forgone: u64,
     /// Seconds of sending.
@@ -76,7 +77,17 @@ pub struct Observed {
 
 /// Judges a trial: loss first, then load.
 pub fn judge(observed: &Observed) -> Verdict {
-    let (kind, evidence) = if observed.lost > 0 { judge_loss(observed) } else { judge_load(observed) };
+    let (kind, evidence) = if observed.lost > 0 {
+        judge_loss(observed)
+    } else if observed.beyond_window > 0 {
+        let late = observed.beyond_window;
+        let evidence = format!(
+            "{late} packets came so late that copies cannot be told from first arrivals; loss may hide behind them"
+        );
+        (VerdictKind::PathLimited, evidence)
+    } else {
+        judge_load(observed)
+    };
     Verdict { kind, evidence }
 }
 
@@ -100,16 +111,18 @@ fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
 }
 
 fn judge_load(observed: &Observed) -> (VerdictKind, String) {
-    let Observed { intended_pps, offered_pps, sent, queue_full, tx_no_mbuf, forgone, duration_s, .. } =
-        *observed;
-    let (load, shortfall) = match intended_pps {
+    let Observed { intended_pps, offered_pps, sent, blocked_s, forgone, duration_s, .. } = *observed;
+    let blocked_share = if duration_s > 0.0 { blocked_s / duration_s } else { 0.0 };
+    let (load, missing_share) = match intended_pps {
         Some(intended) => {
             let deviation = (offered_pps - intended) / intended;
             let load = format!(
                 "offered {offered_pps:.0} of {intended:.0} pps intended ({:+.3} %)",
                 100.0 * deviation
             );
-            if deviation.abs() <= LOAD_TOLERANCE {
+            // A trial holds whole packets only.
+            let packets_off = (deviation * intended * duration_s).abs();
+            if deviation.abs() <= LOAD_TOLERANCE || packets_off <= 1.0 {
                 return (VerdictKind::Clean, format!("{load}, all {sent} packets received"));
             }
             if deviation > 0.0 {
@@ -118,19 +131,18 @@ fn judge_load(observed: &Observed) -> (VerdictKind, String) {
                     format!("{load}: the generator did not hold its rate"),
                 );
             }
-            (load, (intended - offered_pps) * duration_s)
+            (load, -deviation)
         }
-        None => (format!("offered {offered_pps:.0} pps, as fast as possible"), HELD_BACK_SHARE * sent as f64),
+        None => (format!("offered {offered_pps:.0} pps, as fast as possible"), HELD_BACK_SHARE),
     };
-    let full = format!(
-        "{load}, without loss; the port's queue was full {queue_full} times and held all buffers {tx_no_mbuf} times"
+    let held_back = format!(
+        "{load}, without loss; the port held packets back {:.1} % of the time",
+        100.0 * blocked_share
     );
-    let times = queue_full.saturating_add(tx_no_mbuf);
-    if times > 0 && times as f64 * BURST_PACKETS >= shortfall {
-        (VerdictKind::PortLimited, full)
+    if blocked_share > 0.0 && blocked_share >= missing_share * EXPLAINING_SHARE {
+        (VerdictKind::PortLimited, held_back)
     } else {
-        let evidence =
-            format!("{full}, too seldom to explain it; the pacer gave up {forgone} packets after stalls");
+        let evidence = format!("{held_back}, too little to explain it; {forgone} packets were never built");
         (VerdictKind::GeneratorLimited, evidence)
     }
 }
@@ -155,21 +167,27 @@ mod tests {
         for (name, observed, kind, part) in [
             ("exact", clean, Clean, "(+0.000 %), all 10000 packets received"),
             ("at the tolerance", at(Some(1e6), 999_000.0), Clean, "-0.100 %"),
-            ("queue full, yet offered", Observed { queue_full: 7, ..clean }, Clean, "1000000"),
-            ("slow generator", at(Some(1e6), 998_000.0), GeneratorLimited, "full 0 times"),
+            ("held back, yet offered", Observed { blocked_s: 0.005, ..clean }, Clean, "1000000"),
+            ("slow generator", at(Some(1e6), 998_000.0), GeneratorLimited, "0.0 % of the time"),
             (
                 "stalled generator",
-                Observed { queue_full: 9, forgone: 4800, ..at(Some(1e6), 5e5) },
+                Observed { blocked_s: 0.001, forgone: 4800, ..at(Some(1e6), 5e5) },
                 GeneratorLimited,
-                "full 9 times and held all buffers 0 times, too seldom to explain it; the pacer gave up 4800",
+                "10.0 % of the time, too little to explain it; 4800 packets were never built",
             ),
+            ("one packet of two", Observed { sent: 1, ..at(Some(150.0), 100.0) }, Clean, "all 1 packets"),
             ("hasty generator", at(Some(1e6), 1_002_000.0), GeneratorLimited, "did not hold"),
-            ("full port", Observed { queue_full: 90, ..at(Some(1e6), 5e5) }, PortLimited, "full 90 times"),
             (
-                "starved by the port",
-                Observed { tx_no_mbuf: 300, ..at(Some(1e6), 5e5) },
+                "full port",
+                Observed { blocked_s: 0.004, ..at(Some(1e6), 5e5) },
                 PortLimited,
-                "buffers 300 times",
+                "40.0 % of the time",
+            ),
+            (
+                "doubtful copies",
+                Observed { beyond_window: 3, ..clean },
+                PathLimited,
+                "3 packets came so late",
             ),
             (
                 "loss elsewhere",
@@ -193,24 +211,24 @@ mod tests {
             ("port silent", Observed { lost: 10, rx_missed: None, ..clean }, PathLimited, "not known"),
             (
                 "loss before load",
-                Observed { lost: 1, queue_full: 5, ..at(Some(1e6), 5e5) },
+                Observed { lost: 1, blocked_s: 0.005, ..at(Some(1e6), 5e5) },
                 PathLimited,
                 "1 of",
             ),
             (
                 "max, port full",
-                Observed { queue_full: 5, ..at(None, 5e6) },
+                Observed { blocked_s: 0.005, ..at(None, 5e6) },
                 PortLimited,
                 "as fast as possible",
             ),
-            ("max, generator slow", at(None, 5e6), GeneratorLimited, "full 0 times"),
+            ("max, generator slow", at(None, 5e6), GeneratorLimited, "0.0 % of the time"),
             (
                 "max, port hardly full",
-                Observed { queue_full: 1, ..at(None, 5e6) },
+                Observed { blocked_s: 0.00005, ..at(None, 5e6) },
                 GeneratorLimited,
-                "too seldom",
+                "too little",
             ),
-            ("max with loss", Observed { lost: 5, queue_full: 5, ..at(None, 5e6) }, PathLimited, "5 of"),
+            ("max with loss", Observed { lost: 5, blocked_s: 0.005, ..at(None, 5e6) }, PathLimited, "5 of"),
         ] {
             let verdict = judge(&observed);
             assert_eq!(verdict.kind, kind, "{name}: {}", verdict.evidence);

@@ -42,7 +42,7 @@ fn main() {
     let mut bench = Bench::open(&eal, config).expect("the port opens");
     let testpmd = which("dpdk-testpmd");
     if testpmd.is_none() {
-        println!("testpmd is not installed (Debian: dpdk); it is left out");
+        println!("testpmd is not installed (Debian: dpdk-dev); it is left out");
     }
 
     let mut bare = Vec::new();

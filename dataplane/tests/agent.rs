@@ -210,6 +210,7 @@ fn a_transmitter_whose_controller_vanishes_stops_and_keeps_its_report() {
 #[test]
 fn a_lonely_agent_ends_when_told_so() {
     let mut agent = Agent::start(0, "net_null0", "--exit-when-orphaned 1s");
+    drop(agent.greet());
     assert!(agent.process.ends_within(Duration::from_secs(10)).unwrap().success());
 }
 

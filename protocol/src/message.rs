@@ -210,8 +210,19 @@ pub struct Pong {
 pub enum Event {
     /// Counters at an instant, while a trial runs.
     Sample(Box<Sample>),
-    /// The trial with this name came to its end.
+    /// The trial with this name came to its end; its report waits.
     Finished(Acknowledge),
+    /// The trial with this name failed inside the agent; there is no report, and the agent is idle.
+    Failed(TrialFailed),
+}
+
+/// Why a trial failed inside an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialFailed {
+    /// The trial.
+    pub trial: u32,
+    /// For people: the thing and the reason.
+    pub message: String,
 }
 
 /// Why a request failed.

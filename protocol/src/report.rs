@@ -64,6 +64,9 @@ pub struct TransmitReport {
     pub duration_s: f64,
     /// Packets that the intended load called for and that were never built: intended = sent + unsent + forgone. 0 for `max`.
     pub forgone_packets: u64,
+    /// Seconds during which packets waited for the port or no buffer was free, on average over the TX lcores.
+    #[serde(default)]
+    pub blocked_s: f64,
     /// Packets built but never accepted by the port when the trial ended; not part of the sent ones.
     pub unsent_packets: u64,
 }

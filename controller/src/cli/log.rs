@@ -48,6 +48,8 @@ pub(super) fn start(options: &LogOptions) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(options.log_level.to_string()))
         .with_writer(std::io::stderr)
+        // Telling of a standard error that cannot be written to would go there too, and panic.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     match options.log_format {
         LogFormat::Text => builder.init(),

@@ -41,7 +41,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
         local.notes.iter().for_each(|note| say(&format!("note: {note}")));
     }
     let observer = progress::observer(args.quiet);
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // Files are written and synced on this thread; sessions must go on meanwhile, or the agents take us for gone.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
@@ -49,7 +51,13 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
         let (flag, interrupted) = watch::channel(false);
         let signals = Signals::listen().context("cannot listen for signals")?;
         let mut platform = LocalPlatform::new(local, program, store.directory().to_owned());
-        let job = Job { experiment: &experiment, plan: &plan, store: &store, interrupted };
+        let job = Job {
+            experiment: &experiment,
+            plan: &plan,
+            filter: args.filter.as_deref(),
+            store: &store,
+            interrupted,
+        };
         tokio::select! {
             summary = run::run(job, &mut platform, observer.as_ref()) => Ok(Some(summary?)),
             // Dropping the run marks its summary, dropping the platform kills its agents.

@@ -58,7 +58,9 @@ impl Places {
     pub fn find(&self) -> Result<PathBuf, NotFound> {
         for (said, place) in [("--dataplane", &self.option), (VARIABLE, &self.variable)] {
             if let Some(path) = place {
-                let there = path.is_file().then(|| path.clone());
+                // A bare name would be looked up in PATH when it is executed.
+                let there =
+                    path.is_file().then(|| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
                 return there.ok_or_else(|| NotFound::There { said, path: path.clone() });
             }
         }

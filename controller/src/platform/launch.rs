@@ -12,8 +12,8 @@ const EXIT_WHEN_ORPHANED: &str = "10s";
 /// What tells one run's agents from another's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunNames {
-    /// Cannot be guessed: who knows it can connect to the memif sockets.
-    pub secret: String,
+    /// Unique, not secret: it keeps runs apart. Whoever reads it on this machine can open the memif sockets before the peer does.
+    pub nonce: String,
     /// Middle of the Ethernet addresses.
     pub mac: [u8; 3],
 }
@@ -61,11 +61,11 @@ pub fn launches(
                 arguments.extend(memory.eal_options());
                 arguments.extend([
                     "--file-prefix".to_owned(),
-                    format!("linerate-{}-{name}", names.secret),
+                    format!("linerate-{}-{name}", names.nonce),
                     "--vdev".to_owned(),
                     format!(
                         "net_memif0,role={memif_role},id=0,socket=linerate-{}-{pair},mac={mac},rsize={ring_log2}",
-                        names.secret
+                        names.nonce
                     ),
                     "--".to_owned(),
                     "agent".to_owned(),
@@ -94,7 +94,7 @@ mod tests {
     fn lines(spec: &str, pairs: usize, cpus: usize) -> Vec<String> {
         let text = format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec:\n{spec}");
         let experiment = Experiment::parse(&text, "e.yaml", Overrides::default()).unwrap();
-        let names = RunNames { secret: "5ec7e7".into(), mac: [1, 2, 3] };
+        let names = RunNames { nonce: "1f3c09".into(), mac: [1, 2, 3] };
         let memory = Memory { megabytes: 256, hugepages: false };
         launches(&experiment, &place(&(0..cpus).collect(), pairs, 1, 1), memory, &names)
             .into_iter()
@@ -108,11 +108,11 @@ mod tests {
         assert_eq!(
             lines("  pairs: 1\n", 1, 2),
             [
-                "tx0: --lcores 0@0,1@0 --no-pci --no-huge -m 256 --file-prefix linerate-5ec7e7-tx0 --vdev \
-                 net_memif0,role=client,id=0,socket=linerate-5ec7e7-0,mac=02:01:02:03:00:01,rsize=10 -- agent --listen 127.0.0.1:0 \
+                "tx0: --lcores 0@0,1@0 --no-pci --no-huge -m 256 --file-prefix linerate-1f3c09-tx0 --vdev \
+                 net_memif0,role=client,id=0,socket=linerate-1f3c09-0,mac=02:01:02:03:00:01,rsize=10 -- agent --listen 127.0.0.1:0 \
                  --exit-when-orphaned 10s --txd 1024 --rxd 1024",
-                "rx0: --lcores 0@1,1@1 --no-pci --no-huge -m 256 --file-prefix linerate-5ec7e7-rx0 --vdev \
-                 net_memif0,role=server,id=0,socket=linerate-5ec7e7-0,mac=02:01:02:03:00:02,rsize=10 -- agent --listen 127.0.0.1:0 \
+                "rx0: --lcores 0@1,1@1 --no-pci --no-huge -m 256 --file-prefix linerate-1f3c09-rx0 --vdev \
+                 net_memif0,role=server,id=0,socket=linerate-1f3c09-0,mac=02:01:02:03:00:02,rsize=10 -- agent --listen 127.0.0.1:0 \
                  --exit-when-orphaned 10s --txd 1024 --rxd 1024",
             ]
         );
@@ -127,7 +127,7 @@ mod tests {
             lines[0]
         );
         assert!(
-            lines[3].contains("role=server,id=0,socket=linerate-5ec7e7-1,mac=02:01:02:03:01:02"),
+            lines[3].contains("role=server,id=0,socket=linerate-1f3c09-1,mac=02:01:02:03:01:02"),
             "{}",
             lines[3]
         );

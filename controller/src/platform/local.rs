@@ -1,5 +1,6 @@
 //! Agents as processes of this machine, each pair joined by a memif.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
@@ -43,7 +44,7 @@ impl LocalPlan {
         let agents = 2 * experiment.pairs() as u64;
         let memory = decide(local.hugepages, agents, local.memory_mb.get(), free_hugepages())?;
         let mac = random_bytes(3)?;
-        let names = RunNames { secret: random_hex(16)?, mac: [mac[0], mac[1], mac[2]] };
+        let names = RunNames { nonce: random_hex(16)?, mac: [mac[0], mac[1], mac[2]] };
         let mut notes = Vec::new();
         if placement.workers_share {
             notes.push(format!(
@@ -67,14 +68,22 @@ pub struct LocalPlatform {
     log_directory: PathBuf,
     runtime_directory: PathBuf,
     node: String,
-    processes: Vec<AgentProcess>,
+    /// Known from the moment they listen, so that `stop` ends them however far the start came.
+    processes: RefCell<Vec<AgentProcess>>,
 }
 
 impl LocalPlatform {
     /// A platform that will run `program` as planned, with logs in `log_directory`.
     pub fn new(plan: LocalPlan, program: PathBuf, log_directory: PathBuf) -> Self {
         let runtime_directory = log_directory.join(format!("{UNFINISHED}runtime"));
-        Self { plan, program, log_directory, runtime_directory, node: node_name(), processes: Vec::new() }
+        Self {
+            plan,
+            program,
+            log_directory,
+            runtime_directory,
+            node: node_name(),
+            processes: RefCell::default(),
+        }
     }
 
     fn remove_runtime_directory(&self) {
@@ -86,10 +95,7 @@ impl LocalPlatform {
         }
     }
 
-    async fn start_agent(
-        &self,
-        launch: &AgentLaunch,
-    ) -> Result<(AgentProcess, AgentEndpoint), PlatformError> {
+    async fn start_agent(&self, launch: &AgentLaunch) -> Result<AgentEndpoint, PlatformError> {
         let token = Token::random()?;
         let log = self.log_directory.join(format!("{}.log", launch.name));
         let command = Invocation {
@@ -109,17 +115,15 @@ impl LocalPlatform {
                 .collect(),
             exit: process.exit(),
         };
-        Ok((process, endpoint))
+        self.processes.borrow_mut().push(process);
+        Ok(endpoint)
     }
 
     /// The receiver first: it is the memif server.
-    async fn start_pair(
-        &self,
-        pair: &PairLaunch,
-    ) -> Result<([AgentProcess; 2], PairEndpoints), PlatformError> {
-        let (rx_process, rx) = self.start_agent(&pair.rx).await?;
-        let (tx_process, tx) = self.start_agent(&pair.tx).await?;
-        Ok(([rx_process, tx_process], PairEndpoints { tx, rx }))
+    async fn start_pair(&self, pair: &PairLaunch) -> Result<PairEndpoints, PlatformError> {
+        let rx = self.start_agent(&pair.rx).await?;
+        let tx = self.start_agent(&pair.tx).await?;
+        Ok(PairEndpoints { tx, rx })
     }
 }
 
@@ -132,10 +136,7 @@ impl Platform for LocalPlatform {
         let mut failure = None;
         for pair in started {
             match pair {
-                Ok((processes, endpoints)) => {
-                    self.processes.extend(processes);
-                    pairs.push(endpoints);
-                }
+                Ok(endpoints) => pairs.push(endpoints),
                 Err(error) => {
                     failure.get_or_insert(error);
                 }
@@ -145,8 +146,8 @@ impl Platform for LocalPlatform {
     }
 
     async fn stop(&mut self, asked: bool) {
-        join_all(self.processes.iter_mut().map(|process| process.stop(asked))).await;
-        self.processes.clear();
+        let mut processes = self.processes.take();
+        join_all(processes.iter_mut().map(|process| process.stop(asked))).await;
         self.remove_runtime_directory();
     }
 }

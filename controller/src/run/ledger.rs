@@ -31,6 +31,7 @@ impl<'s> Ledger<'s> {
         store: &'s Store,
         experiment: &Experiment,
         planned_trials: usize,
+        filter: Option<&str>,
     ) -> Result<Self, StoreError> {
         let yaml = experiment.to_yaml().map_err(|error| StoreError {
             action: "write",
@@ -58,6 +59,7 @@ impl<'s> Ledger<'s> {
                     protocol: PROTOCOL_VERSION,
                     ..Versions::default()
                 },
+                filter: filter.map(str::to_owned),
                 agents: Vec::new(),
             },
             status: Status::Running,
@@ -157,7 +159,7 @@ impl<'s> Ledger<'s> {
 impl Drop for Ledger<'_> {
     fn drop(&mut self) {
         if self.summary.status == Status::Running
-            && let Err(error) = self.end(Status::Interrupted, Some("left at once".to_owned()))
+            && let Err(error) = self.end(Status::Interrupted, Some("left before the end".to_owned()))
         {
             tracing::error!(%error, "the summary still says that the experiment runs");
         }

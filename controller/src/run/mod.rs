@@ -36,6 +36,8 @@ pub struct Job<'a> {
     pub experiment: &'a Experiment,
     /// Its trials.
     pub plan: &'a Plan,
+    /// What selected them.
+    pub filter: Option<&'a str>,
     /// Where the results go.
     pub store: &'a Store,
     /// Becomes true when the user wants it to end.
@@ -106,7 +108,7 @@ pub async fn run(
     platform: &mut impl Platform,
     observer: &dyn Observer,
 ) -> Result<Summary, StoreError> {
-    let mut ledger = Ledger::open(job.store, job.experiment, job.plan.trials.len())?;
+    let mut ledger = Ledger::open(job.store, job.experiment, job.plan.trials.len(), job.filter)?;
     let mut pairs = Vec::new();
     let ending = drive(&job, platform, &mut pairs, &mut ledger, observer).await;
     observer.phase("ending the agents");

@@ -48,7 +48,7 @@ pub(super) async fn run(
         let Lane { pair, seen, .. } = lane;
         let (tx, rx) = (&mut pair.tx, &mut pair.rx);
         assignment.follow(tx, rx, seen, observer, job.interrupted.clone(), halt.subscribe()).await?;
-        assignment.wind_up(tx, rx, seen, observer).await
+        assignment.wind_up(tx, rx, seen, observer, job.interrupted.clone()).await
     })
     .await;
     if lanes.iter().any(|lane| lane.stopped.is_some()) {
@@ -58,20 +58,30 @@ pub(super) async fn run(
         }))
         .await;
     }
+    let took_s = ledger.elapsed_s() - began_s;
     let (mut trials, mut failures) = (Vec::new(), Vec::new());
+    let mut unfiled = None;
     for lane in &mut lanes {
-        match settle(lane, trial, tag, ledger, began_s)? {
-            Ok(result) => trials.push(result),
-            Err(failure) => failures.push(failure),
+        match settle(lane, trial, tag, ledger, took_s) {
+            Ok(Ok(result)) => trials.push(result),
+            Ok(Err(failure)) => failures.push(failure),
+            // What the other pairs have is filed all the same.
+            Err(error) => unfiled = unfiled.or(Some(error)),
         }
     }
     ledger.round(trials.clone(), failures.clone(), began_s)?;
+    if let Some(error) = unfiled {
+        return Err(error.into());
+    }
     trials.iter().for_each(|result| observer.trial_ended(result));
     failures.iter().for_each(|failure| observer.trial_failed(failure));
 
-    // Both reports are safe now, also those that make no result.
-    for lane in lanes.iter().filter(|lane| matches!(lane.stopped, None | Some(Stopped::NoResult(_)))) {
-        assignment.acknowledge(&lane.pair.tx, &lane.pair.rx).await?;
+    // The reports are safe now, also those that make no result.
+    for lane in &lanes {
+        let acknowledged = assignment.acknowledge(&lane.pair.tx, &lane.pair.rx, &lane.seen).await;
+        if lane.stopped.is_none() {
+            acknowledged?;
+        }
     }
     let worst = lanes.into_iter().filter_map(|lane| lane.stopped).find(Stopped::ends_run);
     worst.map_or(Ok(()), |stopped| Err(stopped.into()))
@@ -102,7 +112,7 @@ fn settle(
     trial: &Trial,
     tag: u16,
     ledger: &Ledger<'_>,
-    began_s: f64,
+    took_s: f64,
 ) -> Result<Result<TrialSummary, TrialFailure>, StoreError> {
     let (pair, seen) = (&*lane.pair, &lane.seen);
     let place = trial.directory();
@@ -129,7 +139,7 @@ fn settle(
     };
     match result {
         Ok(mut result) => {
-            result.overhead_s = ledger.elapsed_s() - began_s - result.duration_s;
+            result.overhead_s = took_s - result.duration_s;
             result.trial = format!("{}/{place}/trial.json", pair.name);
             record.result = Some(result.clone());
             ledger.file(&place, &record)?;

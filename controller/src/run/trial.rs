@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use linerate_protocol::message::{Acknowledge, Command, Event, Stop};
+use linerate_protocol::message::{Acknowledge, Command, Event, Stop, TrialFailed};
 use linerate_protocol::profile::Profile;
 use linerate_protocol::span::Span;
 use linerate_protocol::state::AgentState;
 use linerate_protocol::trial::{Drain, Limit, ReceiveSpec, Role, RoleSpec, TransmitSpec, TrialSpec};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::agent::Agent;
 use super::observer::Observer;
@@ -16,10 +16,8 @@ use crate::experiment::document::TrialSection;
 use crate::session::{ANSWER_TIME, SessionError, WORK_TIME};
 use crate::store::record::Observations;
 
-/// A transmitter may take this long beyond its expected end.
+/// A transmitter may take this long beyond its expected end, or without sending anything.
 const GRACE: Duration = Duration::from_secs(10);
-/// The least rate that "as fast as the port takes it" is taken for when its end is awaited.
-const SLOWEST_MAX_PPS: f64 = 1000.0;
 
 /// What both agents are told of a trial.
 #[derive(Debug, Clone)]
@@ -41,11 +39,11 @@ pub(super) enum Stopped {
     /// With the cause, where the agent's process has ended.
     #[error("{cause}")]
     Agent { cause: String, refusal: bool },
-    #[error("{0} gave the trial up; see its log")]
-    GivenUp(String),
+    #[error("{agent} gave the trial up: {message}")]
+    GivenUp { agent: String, message: String },
     #[error("{0} ended before the transmitter did")]
     ReceiverEnded(String),
-    #[error("{agent} has not ended the trial after {}", Span(*.after))]
+    #[error("{agent} has neither ended the trial nor got on with it for {}", Span(*.after))]
     NoEnd { agent: String, after: Duration },
     #[error(transparent)]
     NoResult(#[from] crate::figures::NoResult),
@@ -111,38 +109,43 @@ impl Assignment {
         mut interrupted: watch::Receiver<bool>,
         mut halted: watch::Receiver<bool>,
     ) -> Result<(), Stopped> {
-        let (mut tx_pongs, mut rx_pongs) = (tx.session.pongs(), rx.session.pongs());
-        let limit = deadline(self.limit, self.intended_pps(tx));
-        let overdue = sleep(limit.unwrap_or(Duration::MAX));
+        let limit = patience(&self.limit, self.settings.sample_interval.get());
+        let overdue = sleep(limit);
         tokio::pin!(overdue);
         loop {
             tokio::select! {
                 event = tx.session.next_event() => match event {
                     Ok(Event::Finished(Acknowledge { trial })) if trial == self.id => return Ok(()),
-                    Ok(event) => self.note(event, Role::Tx, tx.name(), seen, observer),
+                    Ok(Event::Failed(TrialFailed { trial, message })) if trial == self.id => {
+                        return Err(Stopped::GivenUp { agent: tx.name().to_owned(), message });
+                    }
+                    Ok(event) => {
+                        let before = seen.last_transmit().map_or(0, |counters| counters.packets);
+                        self.note(event, Role::Tx, tx.name(), seen, observer);
+                        let sends = seen.last_transmit().is_some_and(|counters| counters.packets > before);
+                        if sends && self.limit.duration_ms.is_none() {
+                            overdue.as_mut().reset(Instant::now() + limit);
+                        }
+                    }
                     Err(error) => return Err(Stopped::by(tx, error).await),
                 },
                 event = rx.session.next_event() => match event {
                     Ok(Event::Finished(Acknowledge { trial })) if trial == self.id => {
                         return Err(Stopped::ReceiverEnded(rx.name().to_owned()));
                     }
+                    Ok(Event::Failed(TrialFailed { trial, message })) if trial == self.id => {
+                        return Err(Stopped::GivenUp { agent: rx.name().to_owned(), message });
+                    }
                     Ok(event) => self.note(event, Role::Rx, rx.name(), seen, observer),
                     Err(error) => return Err(Stopped::by(rx, error).await),
                 },
-                Ok(()) = tx_pongs.changed() => still_busy(tx).await?,
-                Ok(()) = rx_pongs.changed() => still_busy(rx).await?,
                 Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Stopped::Interrupted),
                 Ok(_) = halted.wait_for(|flag| *flag) => return Err(Stopped::Elsewhere),
                 () = &mut overdue => {
-                    return Err(Stopped::NoEnd { agent: tx.name().to_owned(), after: limit.unwrap_or_default() });
+                    return Err(Stopped::NoEnd { agent: tx.name().to_owned(), after: limit });
                 }
             }
         }
-    }
-
-    fn intended_pps(&self, tx: &Agent) -> Option<f64> {
-        let link_bps = tx.session.welcome().port.link_bps;
-        self.profile.rate().packets_per_second(self.profile.frame_size(), link_bps).ok().flatten()
     }
 
     fn note(&self, event: Event, role: Role, agent: &str, seen: &mut Observations, observer: &dyn Observer) {
@@ -164,12 +167,16 @@ impl Assignment {
         rx: &mut Agent,
         seen: &mut Observations,
         observer: &dyn Observer,
+        mut interrupted: watch::Receiver<bool>,
     ) -> Result<(), Stopped> {
         let sent = self.take_report(tx, Role::Tx, seen).await?;
         let (settle, limit) = (&self.settings.drain.settle, &self.settings.drain.limit);
         let drain =
             Drain { expected_packets: sent, settle_ms: settle.millis_u32(), limit_ms: limit.millis_u32() };
-        step(rx, Command::Stop(Stop { drain: Some(drain) }), limit.get() + WORK_TIME).await?;
+        tokio::select! {
+            drained = step(rx, Command::Stop(Stop { drain: Some(drain) }), limit.get() + WORK_TIME) => drained?,
+            Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Stopped::Interrupted),
+        };
         self.take_report(rx, Role::Rx, seen).await?;
         self.collect(tx, rx, seen, observer);
         Ok(())
@@ -198,10 +205,17 @@ impl Assignment {
         }
     }
 
-    /// The reports are safe.
-    pub(super) async fn acknowledge(&self, tx: &Agent, rx: &Agent) -> Result<(), Stopped> {
-        for agent in [tx, rx] {
-            step(agent, Command::Acknowledge(Acknowledge { trial: self.id }), ANSWER_TIME).await?;
+    /// The reports that were taken are safe.
+    pub(super) async fn acknowledge(
+        &self,
+        tx: &Agent,
+        rx: &Agent,
+        seen: &Observations,
+    ) -> Result<(), Stopped> {
+        for (agent, report) in [(tx, &seen.tx_report), (rx, &seen.rx_report)] {
+            if report.is_some() {
+                step(agent, Command::Acknowledge(Acknowledge { trial: self.id }), ANSWER_TIME).await?;
+            }
         }
         Ok(())
     }
@@ -225,33 +239,15 @@ impl Assignment {
     async fn abandon_one(&self, agent: &Agent, role: Role, seen: &mut Observations) -> Result<(), Stopped> {
         if step(agent, Command::Stop(Stop::default()), ANSWER_TIME).await? == AgentState::Finished {
             self.take_report(agent, role, seen).await?;
-            step(agent, Command::Acknowledge(Acknowledge { trial: self.id }), ANSWER_TIME).await?;
         }
         Ok(())
     }
 }
 
-/// A trial that failed inside an agent sends no event: its state tells. The pong that brought us here may be old, so ask again.
-async fn still_busy(agent: &Agent) -> Result<(), Stopped> {
-    match agent.session.ping().await {
-        Ok(pong) if pong.state == AgentState::Idle => Err(Stopped::GivenUp(agent.name().to_owned())),
-        Ok(_) => Ok(()),
-        Err(error) => Err(Stopped::by(agent, error).await),
-    }
-}
-
-/// How long a transmitter may take to end by itself. `None` when nothing bounds it.
-fn deadline(limit: Limit, intended_pps: Option<f64>) -> Option<Duration> {
-    let by_time = limit.duration_ms.map(Duration::from_millis);
-    let by_packets = limit.packets.and_then(|packets| {
-        // Twice the time that it should take; a port that is slow is no fault of the agent.
-        Duration::try_from_secs_f64(2.0 * packets as f64 / intended_pps.unwrap_or(SLOWEST_MAX_PPS)).ok()
-    });
-    let expected = match (by_time, by_packets) {
-        (Some(time), Some(packets)) => Some(time.min(packets)),
-        (one, other) => one.or(other),
-    };
-    expected.and_then(|expected| expected.checked_add(GRACE))
+/// How long to wait for a transmitter: to its end when it has a duration, else from one sign of progress to the next.
+fn patience(limit: &Limit, sample_interval: Duration) -> Duration {
+    let expected = limit.duration_ms.map_or(2 * sample_interval, Duration::from_millis);
+    expected.saturating_add(GRACE)
 }
 
 #[cfg(test)]
@@ -259,17 +255,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deadlines_follow_from_the_limit() {
-        for (duration_ms, packets, pps, seconds) in [
-            (Some(3000), None, Some(1e6), Some(13)),
-            (None, Some(5000), Some(1000.0), Some(20)),
-            (Some(60_000), Some(5000), Some(1000.0), Some(20)),
-            (Some(1000), Some(5000), Some(1000.0), Some(11)),
-            (None, Some(5000), None, Some(20)),
-            (None, None, None, None),
-        ] {
-            let deadline = deadline(Limit { duration_ms, packets }, pps);
-            assert_eq!(deadline, seconds.map(Duration::from_secs), "{duration_ms:?} {packets:?} {pps:?}");
+    fn patience_follows_from_the_limit() {
+        for (duration_ms, packets, seconds) in
+            [(Some(3000), None, 13), (Some(60_000), Some(5000), 70), (None, Some(5000), 12), (None, None, 12)]
+        {
+            let limit = Limit { duration_ms, packets };
+            assert_eq!(patience(&limit, Duration::from_secs(1)), Duration::from_secs(seconds), "{limit:?}");
         }
     }
 }

@@ -135,7 +135,7 @@ async fn attempt(
     assignment.set_up(from, to).await?;
     assignment.start(from, to).await?;
     assignment.follow(from, to, &mut seen, &Nobody, interrupted.clone(), halted).await?;
-    assignment.wind_up(from, to, &mut seen, &Nobody).await?;
-    assignment.acknowledge(from, to).await?;
+    assignment.wind_up(from, to, &mut seen, &Nobody, interrupted.clone()).await?;
+    assignment.acknowledge(from, to, &seen).await?;
     Ok(seen)
 }

@@ -62,6 +62,11 @@ pub enum Fault {
         /// How long was waited.
         limit: Span,
     },
+    /// The agent took this controller for gone.
+    #[error(
+        "the agent had heard nothing from the controller for longer than the orphan time and let it go (was linerate suspended? trial.orphan sets the time)"
+    )]
+    LetGo,
     /// The connection is closed.
     #[error("the agent closed the connection")]
     Closed,

@@ -22,7 +22,7 @@ use linerate_protocol::state::AgentState;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -46,7 +46,6 @@ pub struct Session {
     shared: Arc<Shared>,
     welcome: Welcome,
     events: mpsc::Receiver<Event>,
-    pongs: watch::Receiver<Option<Pong>>,
     /// Reader, writer and keeper; aborted when dropped.
     _tasks: JoinSet<()>,
 }
@@ -89,7 +88,6 @@ impl Session {
         let (read, write) = stream.into_split();
         let (outbox, outgoing) = mpsc::unbounded_channel();
         let (event_in, events) = mpsc::channel(EVENTS_LIMIT);
-        let (pong_in, pongs) = watch::channel(None);
         let shared = Arc::new(Shared {
             agent: agent.to_owned(),
             outbox,
@@ -114,8 +112,8 @@ impl Session {
             }
             Err(error) => return Err(error),
         };
-        tasks.spawn(keep_alive_by_ping(shared.clone(), keep_alive, pong_in));
-        Ok(Self { shared, welcome, events, pongs, _tasks: tasks })
+        tasks.spawn(keep_alive_by_ping(shared.clone(), keep_alive));
+        Ok(Self { shared, welcome, events, _tasks: tasks })
     }
 
     /// The agent's name.
@@ -170,13 +168,6 @@ impl Session {
     /// An event that has already come.
     pub fn waiting_event(&mut self) -> Option<Event> {
         self.events.try_recv().ok()
-    }
-
-    /// The answers to keep-alive pings from now on.
-    pub fn pongs(&self) -> watch::Receiver<Option<Pong>> {
-        let mut pongs = self.pongs.clone();
-        pongs.mark_unchanged();
-        pongs
     }
 
     /// Asks the agent to end, and does not mind if it cannot answer any more.
@@ -265,6 +256,9 @@ impl Shared {
                 }
                 Ok(())
             }
+            FromAgent::Reply(Reply { error: Some(error), .. }) if error.code == ErrorCode::TooSlow => {
+                Err(Fault::LetGo)
+            }
             FromAgent::Reply(Reply { error: Some(error), .. }) => {
                 Err(Fault::Malformed(format!("it could not read a request: {error}")))
             }
@@ -302,19 +296,12 @@ async fn read_lines(read: OwnedReadHalf, events: mpsc::Sender<Event>, shared: Ar
     shared.end(fault);
 }
 
-async fn keep_alive_by_ping(shared: Arc<Shared>, every: Duration, pongs: watch::Sender<Option<Pong>>) {
+async fn keep_alive_by_ping(shared: Arc<Shared>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        match shared.ping().await {
-            Ok(pong) => {
-                pongs.send_replace(Some(pong));
-            }
-            Err(error) => {
-                // An agent that refuses to say how it is cannot be worked with.
-                let refusal = error.fault.is_refusal();
-                shared.end(if refusal { Fault::Unexpected { method: "ping" } } else { error.fault });
-                return;
-            }
+        if let Err(error) = shared.ping().await {
+            shared.end(error.fault);
+            return;
         }
     }
 }

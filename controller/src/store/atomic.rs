@@ -56,8 +56,13 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
 pub(super) fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let unfinished = directory.join(format!("{UNFINISHED}{name}"));
     let finished = directory.join(name);
-    write_synced(&unfinished, bytes)?;
-    fs::rename(&unfinished, &finished).map_err(at("rename", &unfinished))?;
+    let placed = write_synced(&unfinished, bytes)
+        .and_then(|()| fs::rename(&unfinished, &finished).map_err(at("rename", &unfinished)));
+    if placed.is_err() {
+        // On a full disk, what could not be finished would keep it full.
+        let _ = fs::remove_file(&unfinished);
+    }
+    placed?;
     sync_directory(directory)
 }
 
@@ -65,14 +70,28 @@ pub(super) fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> Result
 pub(super) fn add_directory(root: &Path, path: &str, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let unfinished = root.join(format!("{UNFINISHED}{}", path.replace('/', "-")));
     fs::create_dir(&unfinished).map_err(at("create", &unfinished))?;
+    let placed = place_directory(root, &unfinished, path, name, bytes);
+    if placed.is_err() {
+        let _ = fs::remove_dir_all(&unfinished);
+    }
+    placed
+}
+
+fn place_directory(
+    root: &Path,
+    unfinished: &Path,
+    path: &str,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
     write_synced(&unfinished.join(name), bytes)?;
-    sync_directory(&unfinished)?;
+    sync_directory(unfinished)?;
     let finished = root.join(path);
     let parents: Vec<&Path> =
         finished.ancestors().skip(1).take_while(|parent| parent.starts_with(root)).collect();
     if let Some(parent) = parents.first() {
         fs::create_dir_all(parent).map_err(at("create", parent))?;
     }
-    fs::rename(&unfinished, &finished).map_err(at("rename", &unfinished))?;
+    fs::rename(unfinished, &finished).map_err(at("rename", unfinished))?;
     parents.into_iter().try_for_each(sync_directory)
 }

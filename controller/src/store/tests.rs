@@ -19,6 +19,7 @@ fn summary(status: Status) -> Summary {
             planned_trials: 1,
             document: DOCUMENT_FILE.into(),
             versions: Versions::default(),
+            filter: None,
             agents: vec![],
         },
         status,

@@ -1,7 +1,8 @@
 //! What an agent's messages mean: the trial it holds, and where that stands.
 
 use linerate_protocol::message::{
-    Acknowledge, ClockInfo, Command, ErrorCode, Event, Outcome, PROTOCOL_VERSION, Pong, Welcome, WireError,
+    Acknowledge, ClockInfo, Command, ErrorCode, Event, Outcome, PROTOCOL_VERSION, Pong, TrialFailed, Welcome,
+    WireError,
 };
 use linerate_protocol::profile::MAX_FLOWS;
 use linerate_protocol::report::{Ended, TrialReport};
@@ -281,7 +282,7 @@ impl<'e> Desk<'e> {
             }
             Err(error) => {
                 tracing::error!(trial, %error, "the trial failed");
-                vec![last]
+                vec![last, Event::Failed(TrialFailed { trial, message: error.to_string() })]
             }
         }
     }

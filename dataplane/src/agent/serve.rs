@@ -20,6 +20,8 @@ use super::wire::{Controller, authenticate, failure};
 const LOOK_RUNNING: Duration = Duration::from_millis(2);
 /// How often anything else is.
 const LOOK_IDLE: Duration = Duration::from_millis(100);
+/// Least time an agent waits for its first controller.
+const FIRST_CONTROLLER: Duration = Duration::from_secs(60);
 /// Strangers that may be at the door at once.
 const AT_THE_DOOR: usize = 8;
 
@@ -62,8 +64,14 @@ pub async fn serve(
 
     let door = Arc::new(Semaphore::new(AT_THE_DOOR));
     let (admit, mut admitted) = mpsc::channel::<Controller>(AT_THE_DOOR);
-    let mut server =
-        Server { desk, controller: None, last_heard: Instant::now(), stop_ids: Vec::new(), ending: false };
+    let mut server = Server {
+        desk,
+        controller: None,
+        was_found: false,
+        last_heard: Instant::now(),
+        stop_ids: Vec::new(),
+        ending: false,
+    };
     loop {
         let look = if server.desk.is_active() { LOOK_RUNNING } else { LOOK_IDLE };
         tokio::select! {
@@ -97,10 +105,7 @@ pub async fn serve(
             _ = terminate.recv() => break,
         }
         server.look();
-        let alone = server.last_heard.elapsed();
-        if server.ending
-            || config.exit_when_orphaned.is_some_and(|limit| server.controller.is_none() && alone > limit)
-        {
+        if server.ending || config.exit_when_orphaned.is_some_and(|limit| server.is_lonely(limit)) {
             break;
         }
     }
@@ -121,6 +126,8 @@ async fn next_request(controller: &mut Option<Controller>) -> Option<super::wire
 struct Server<'d, 'e> {
     desk: &'d mut Desk<'e>,
     controller: Option<Controller>,
+    /// A controller has been there.
+    was_found: bool,
     last_heard: Instant,
     /// Stop requests that are answered when the trial has ended.
     stop_ids: Vec<u64>,
@@ -128,6 +135,12 @@ struct Server<'d, 'e> {
 }
 
 impl Server<'_, '_> {
+    /// True when no controller has been there for that long. The first one gets more time: it may still be starting other agents.
+    fn is_lonely(&self, limit: Duration) -> bool {
+        let limit = if self.was_found { limit } else { limit.max(FIRST_CONTROLLER) };
+        self.controller.is_none() && self.last_heard.elapsed() > limit
+    }
+
     fn admit(&mut self, newcomer: Controller) {
         let id = Some(newcomer.hello_id);
         if self.controller.is_some() {
@@ -142,6 +155,7 @@ impl Server<'_, '_> {
         newcomer.send(&reply);
         if admitted {
             self.controller = Some(newcomer);
+            self.was_found = true;
             self.last_heard = Instant::now();
         }
     }

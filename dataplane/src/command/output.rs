@@ -83,6 +83,7 @@ pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Val
             "duration_s": tx.duration_s,
             "queue_full": tx.counters.queue_full,
             "no_mbuf": tx.counters.no_mbuf,
+            "blocked_s": tx.blocked_s,
             "unsent_packets": tx.unsent_packets,
             "forgone_packets": tx.forgone_packets,
         }),

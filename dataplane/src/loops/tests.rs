@@ -145,6 +145,8 @@ fn a_load_the_port_does_not_carry_is_accounted_for() {
     let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
     assert_eq!(sent.counters.packets + sent.unsent + sent.forgone, 10_000, "{sent:?}");
     assert_eq!(sent.counters.packets, 1_000);
+    // Full after 1 ms of 10.
+    assert!((8_900_000..9_000_100).contains(&sent.blocked), "{sent:?}");
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub struct TransmitOutcome {
     pub forgone: u64,
     /// Packets built but never accepted.
     pub unsent: u64,
+    /// Ticks during which packets waited for the port, or no buffer was free because the port held them all.
+    pub blocked: u64,
     /// The limit that ended it; `None`: the signal did.
     pub limit: Option<Ended>,
 }
@@ -65,6 +67,7 @@ pub fn transmit<Q: TransmitQueue>(
     let mut built = 0;
     let stamp_age = (clock.tick_hz() as f64 * STAMP_AGE_S) as u64;
     let mut stamped = began;
+    let mut blocked = Blocked::default();
     let mut totals = TransmitCounters::default();
     let mut burst = Q::Burst::default();
 
@@ -89,6 +92,7 @@ pub fn transmit<Q: TransmitQueue>(
             let count = queue.allocate(&mut burst, due.min(wanted - built) as usize) as u64;
             if count == 0 {
                 totals.no_mbuf += 1;
+                blocked.since(now);
                 published.publish(&totals);
                 spin_loop();
                 continue;
@@ -102,7 +106,12 @@ pub fn transmit<Q: TransmitQueue>(
             }
             stamped = now;
             send(queue, &mut burst, &mut totals);
-            totals.queue_full += u64::from(!burst.is_empty());
+            if burst.is_empty() {
+                blocked.until(now);
+            } else {
+                blocked.since(now);
+                totals.queue_full += 1;
+            }
         } else {
             if now.saturating_sub(stamped) > stamp_age {
                 burst.heads().for_each(|head| restamp(head, now));
@@ -112,12 +121,44 @@ pub fn transmit<Q: TransmitQueue>(
                 spin_loop();
                 continue;
             }
+            if burst.is_empty() {
+                blocked.until(now);
+            }
         }
         published.publish(&totals);
     };
     published.publish(&totals);
+    blocked.until(ended);
     let forgone = pacer.map_or(0, |pacer| pacer.scheduled_before(ended).min(wanted).saturating_sub(built));
-    TransmitOutcome { counters: totals, began, ended, forgone, unsent: burst.len() as u64, limit }
+    TransmitOutcome {
+        counters: totals,
+        began,
+        ended,
+        forgone,
+        unsent: burst.len() as u64,
+        blocked: blocked.ticks,
+        limit,
+    }
+}
+
+/// How long the port did not take what it was offered.
+#[derive(Debug, Default)]
+struct Blocked {
+    ticks: u64,
+    since: Option<u64>,
+}
+
+impl Blocked {
+    fn since(&mut self, now: u64) {
+        self.since.get_or_insert(now);
+    }
+
+    #[inline(always)]
+    fn until(&mut self, now: u64) {
+        if let Some(since) = self.since.take() {
+            self.ticks += now.saturating_sub(since);
+        }
+    }
 }
 
 /// Offers the burst to the port and counts what it accepts.

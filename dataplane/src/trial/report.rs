@@ -21,6 +21,8 @@ pub(super) fn transmit_report(
         offered_pps: if duration_s > 0.0 { counters.packets as f64 / duration_s } else { 0.0 },
         duration_s,
         forgone_packets: outcomes.iter().map(|outcome| outcome.forgone).sum(),
+        blocked_s: outcomes.iter().map(|outcome| outcome.blocked).sum::<u64>() as f64
+            / (tick_hz.max(1) as f64 * outcomes.len().max(1) as f64),
         unsent_packets: outcomes.iter().map(|outcome| outcome.unsent).sum(),
     }
 }
