@@ -2,7 +2,6 @@
 
 mod dry_run;
 mod interrupt;
-mod log;
 mod output;
 mod progress;
 mod rates;
@@ -15,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use linerate_logging::{LogLevel, LogOptions};
 use linerate_protocol::span::Span;
 
 use self::output::{print, report_error};
@@ -45,7 +45,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    log: log::LogOptions,
+    log: LogOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -162,7 +162,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    log::start(&cli.log);
+    cli.log.start(LogLevel::Warn);
     match dispatch(cli.command) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Failed) => ExitCode::from(1),

@@ -1,10 +1,10 @@
 //! Our half of the command line, as written: [`super::ready`] checks it.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use linerate_logging::LogOptions;
 use linerate_protocol::frame::FrameSize;
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::profile::FlowMode;
@@ -47,46 +47,6 @@ pub(super) struct Cli {
 /// Ours, and DPDK's as it is at run time; made once per process.
 fn version() -> &'static str {
     format!("{} ({})", env!("CARGO_PKG_VERSION"), crate::dpdk::eal::version()).leak()
-}
-
-/// What goes to the log on standard error.
-#[derive(Debug, Clone, Args)]
-pub(super) struct LogOptions {
-    /// Least severe level that is logged
-    #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
-    pub(super) log_level: LogLevel,
-    /// Form of the log
-    #[arg(long, global = true, default_value = "text", value_name = "FORMAT")]
-    pub(super) log_format: LogFormat,
-}
-
-/// Severity.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
-impl fmt::Display for LogLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            LogLevel::Error => "error",
-            LogLevel::Warn => "warn",
-            LogLevel::Info => "info",
-            LogLevel::Debug => "debug",
-            LogLevel::Trace => "trace",
-        })
-    }
-}
-
-/// Form of the log.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum LogFormat {
-    Text,
-    Json,
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -15,8 +15,9 @@ mod tx;
 use std::process::ExitCode;
 
 use clap::Parser;
+use linerate_logging::LogLevel;
 
-use self::args::{Cli, LogFormat, LogOptions};
+use self::args::Cli;
 use self::output::{Failure, report_failure};
 use self::ready::Ready;
 use crate::core::eal_args::{Divided, EalPlan, divide};
@@ -44,7 +45,7 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    start_log(&cli.log);
+    cli.log.start(LogLevel::Info);
     match run(&cli, &eal) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Interrupted) => ExitCode::from(130),
@@ -66,19 +67,5 @@ fn run(cli: &Cli, eal_options: &[String]) -> Result<Ending, Failure> {
         Ready::Rx(args) => rx::run(&eal, &args),
         Ready::Pair(args) => pair::run(&eal, &args),
         Ready::Agent(args) => agent::run(&eal, &plan, &args),
-    }
-}
-
-fn start_log(options: &LogOptions) {
-    let filter = tracing_subscriber::EnvFilter::new(options.log_level.to_string());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // Telling of a standard error that cannot be written to would go there too, and panic.
-        .log_internal_errors(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    match options.log_format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
     }
 }
