@@ -13,11 +13,6 @@ use serde::{Deserialize, Serialize};
 pub struct MacAddr(pub [u8; 6]);
 
 impl MacAddr {
-    /// True for group addresses: broadcast and multicast.
-    pub fn is_multicast(self) -> bool {
-        self.0[0] & 1 == 1
-    }
-
     /// True for `00:00:00:00:00:00`.
     pub fn is_zero(self) -> bool {
         self.0 == [0; 6]

@@ -4,7 +4,6 @@ pub mod document;
 pub mod ranged;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use linerate_protocol::profile::{Profile, ProfileError, RawProfile};
 use linerate_protocol::span::Span;
@@ -151,11 +150,6 @@ impl Experiment {
             duration_ms: trial.duration.map(TrialDuration::millis),
             packets: trial.packets.map(ranged::Ranged::get),
         }
-    }
-
-    /// How long each trial sends, when that is set.
-    pub fn duration(&self) -> Option<Duration> {
-        self.trial().duration.map(TrialDuration::get)
     }
 
     /// The document in force, as YAML.
