@@ -124,7 +124,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         profile: profile.name(),
         pair: of.pair.to_owned(),
         repeat: of.trial.repeat,
-        frame_size: profile.frame_size().bytes(),
+        frame_size: profile.frame_sizes().clone(),
         flows: profile.flows(),
         intended_pps: transmit.intended_pps,
         offered_pps: transmit.offered_pps,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use linerate_protocol::profile::Profile;
+use linerate_protocol::profile::{FrameSizes, Profile};
 use linerate_protocol::rate::Rate;
 use serde::Serialize;
 
@@ -63,7 +63,7 @@ pub struct TrialView {
     /// Name of the profile.
     pub profile: String,
     /// Bytes of a frame, frame check sequence included.
-    pub frame_size: u32,
+    pub frame_size: FrameSizes,
     /// Number of flows.
     pub flows: u32,
     /// Intended load, as written.
@@ -116,7 +116,7 @@ pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, Nothi
 fn expected_duration(experiment: &Experiment, profile: &Profile) -> Option<Duration> {
     let limit = experiment.limit();
     let by_time = limit.duration_ms.map(Duration::from_millis);
-    let pps = profile.rate().packets_per_second(profile.frame_size(), None).ok().flatten();
+    let pps = profile.rate().packets_per_second(profile.frame_sizes(), None).ok().flatten();
     let by_packets = limit
         .packets
         .zip(pps)
@@ -147,7 +147,7 @@ impl Plan {
                 .iter()
                 .map(|trial| TrialView {
                     profile: trial.profile.name(),
-                    frame_size: trial.profile.frame_size().bytes(),
+                    frame_size: trial.profile.frame_sizes().clone(),
                     flows: trial.profile.flows(),
                     rate: trial.profile.rate(),
                     repeat: trial.repeat,

@@ -2,6 +2,7 @@
 
 use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use linerate_protocol::mac::MacAddr;
+use linerate_protocol::profile::FrameSizes;
 use linerate_protocol::report::LatencySummary;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -159,7 +160,7 @@ pub struct TrialSummary {
     /// Which time the profile was run.
     pub repeat: u32,
     /// Bytes of a frame, frame check sequence included.
-    pub frame_size: u32,
+    pub frame_size: FrameSizes,
     /// Number of flows.
     pub flows: u32,
     /// Intended load in packets per second; null for as fast as possible.

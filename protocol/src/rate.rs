@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::frame::FrameSize;
+use crate::profile::FrameSizes;
 
 /// Nothing faster is meant in earnest, be it in packets or bits per second: a thousand links of 1 Tbit/s.
 const FASTEST: f64 = 1e15;
@@ -30,22 +30,22 @@ pub enum Rate {
 }
 
 impl Rate {
-    /// The load in frames per second for frames of `size` on a link of `link_bps` bit/s; `None` for [`Rate::Max`].
+    /// The load in frames per second for frames of these sizes on a link of `link_bps` bit/s; `None` for [`Rate::Max`].
     ///
     /// # Errors
     /// [`RateError::UnknownLinkSpeed`] when a percentage meets a link that reports no speed.
     pub fn packets_per_second(
         self,
-        size: FrameSize,
+        sizes: &FrameSizes,
         link_bps: Option<u64>,
     ) -> Result<Option<f64>, RateError> {
         match self {
             Rate::Percent(percent) => {
                 let link_bps = link_bps.filter(|bps| *bps > 0).ok_or(RateError::UnknownLinkSpeed(self))?;
-                Ok(Some(size.line_rate_pps(link_bps) * percent / 100.0))
+                Ok(Some(sizes.line_rate_pps(link_bps) * percent / 100.0))
             }
             Rate::Pps(pps) => Ok(Some(pps)),
-            Rate::Bps(bps) => Ok(Some(bps / f64::from(size.bytes() * 8))),
+            Rate::Bps(bps) => Ok(Some(bps / (sizes.mean_bytes() * 8.0))),
             Rate::Max => Ok(None),
         }
     }
@@ -172,8 +172,8 @@ mod tests {
 
     #[test]
     fn loads_in_packets_per_second() {
-        let size = FrameSize::new(64).unwrap();
-        let at = |text: &str, link| text.parse::<Rate>().unwrap().packets_per_second(size, link);
+        let sizes = FrameSizes::default();
+        let at = |text: &str, link| text.parse::<Rate>().unwrap().packets_per_second(&sizes, link);
         assert_eq!(at("100%", Some(10_000_000_000)).unwrap().map(|r| r as u64), Some(14_880_952));
         assert_eq!(at("512kbps", None).unwrap(), Some(1000.0));
         assert_eq!(at("max", None).unwrap(), None);

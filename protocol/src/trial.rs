@@ -26,7 +26,7 @@ pub struct TrialSpec {
 #[serde(rename_all = "lowercase")]
 pub enum RoleSpec {
     /// Send.
-    Transmit(TransmitSpec),
+    Transmit(Box<TransmitSpec>),
     /// Count.
     Receive(ReceiveSpec),
 }

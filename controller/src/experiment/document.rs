@@ -1,7 +1,10 @@
 //! The experiment document as it is written down. Whatever is left out has a default that works.
 
-use linerate_protocol::frame::FrameSize;
-use linerate_protocol::profile::{Endpoint, FlowMode, Profile, RawProfile};
+use std::collections::BTreeMap;
+
+use linerate_protocol::profile::{
+    Endpoint, Field, FlowMode, FrameSizes, Payload, Profile, Protocol, RawProfile, Variation, Vlan,
+};
 use linerate_protocol::rate::Rate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -160,33 +163,82 @@ impl Default for Pairs {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Traffic {
-    /// Bytes of a frame, frame check sequence included.
-    #[schemars(with = "Vec<FrameSize>", length(min = 1))]
-    pub frame_sizes: Spanned<Vec<FrameSize>>,
+    /// Bytes of a frame, frame check sequence included: sizes and mixes.
+    #[schemars(with = "Vec<FrameSizes>", length(min = 1))]
+    pub frame_sizes: Spanned<Vec<FrameSizes>>,
     /// Numbers of flows.
     #[schemars(with = "Vec<Flows>", length(min = 1))]
     pub flows: Spanned<Vec<Spanned<Flows>>>,
-    /// Which fields differ between the flows of a profile.
-    pub flow_mode: FlowMode,
+    /// Which fields differ between the flows of a profile, by a short name; `s` when neither this nor `vary` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_mode: Option<FlowMode>,
+    /// Which fields differ between flows, and how.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub vary: BTreeMap<Field, Variation>,
     /// Intended loads.
     #[schemars(with = "Vec<Rate>", length(min = 1))]
     pub rates: Spanned<Vec<Rate>>,
+    /// Packets that leave together.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub burst: u32,
+    /// What IP carries.
+    pub protocol: Protocol,
     /// Sender of the first flow.
     pub source: Endpoint,
     /// Receiver of the first flow.
     pub destination: Endpoint,
+    /// VLAN tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Vlan>,
+    /// Differentiated services code point: 0…63.
+    #[schemars(range(max = 63))]
+    pub dscp: u8,
+    /// Time to live or hop limit: 1…255.
+    #[schemars(range(min = 1))]
+    pub ttl: u8,
+    /// What fills the frame behind the probe.
+    pub payload: Payload,
+}
+
+impl Traffic {
+    /// The profile of one place in the matrix.
+    pub(super) fn profile(&self, frame_size: &FrameSizes, flows: u32, rate: Rate) -> RawProfile {
+        RawProfile {
+            frame_size: Some(frame_size.clone()),
+            flows,
+            flow_mode: self.flow_mode,
+            vary: self.vary.clone(),
+            rate: Some(rate),
+            stages: Vec::new(),
+            burst: self.burst,
+            protocol: self.protocol,
+            source: self.source,
+            destination: self.destination,
+            vlan: self.vlan,
+            dscp: self.dscp,
+            ttl: self.ttl,
+            payload: self.payload.clone(),
+        }
+    }
 }
 
 impl Default for Traffic {
     fn default() -> Self {
         let profile = RawProfile::default();
         Self {
-            frame_sizes: unplaced(vec![profile.frame_size]),
+            frame_sizes: unplaced(vec![FrameSizes::default()]),
             flows: unplaced(vec![unplaced(Ranged::of::<1>())]),
             flow_mode: profile.flow_mode,
-            rates: unplaced(vec![profile.rate]),
+            vary: profile.vary,
+            rates: unplaced(vec![Rate::Percent(10.0)]),
+            burst: profile.burst,
+            protocol: profile.protocol,
             source: profile.source,
             destination: profile.destination,
+            vlan: profile.vlan,
+            dscp: profile.dscp,
+            ttl: profile.ttl,
+            payload: profile.payload,
         }
     }
 }

@@ -5,7 +5,7 @@ pub mod ranged;
 
 use std::path::{Path, PathBuf};
 
-use linerate_protocol::profile::{Profile, ProfileError, RawProfile};
+use linerate_protocol::profile::{Profile, ProfileError};
 use linerate_protocol::span::Span;
 use linerate_protocol::trial::Limit;
 use serde_saphyr::{Location, Spanned};
@@ -222,18 +222,10 @@ fn matrix(traffic: &Traffic) -> Result<Vec<(Location, Profile)>, Wrong> {
     let flow_counts = not_empty("spec.traffic.flows", &traffic.flows)?;
     let rates = not_empty("spec.traffic.rates", &traffic.rates)?;
     let mut profiles = Vec::with_capacity(frame_sizes.len() * flow_counts.len() * rates.len());
-    for &frame_size in frame_sizes {
+    for frame_size in frame_sizes {
         for flows in flow_counts {
             for &rate in rates {
-                let raw = RawProfile {
-                    frame_size,
-                    flows: flows.value.get_u32(),
-                    flow_mode: traffic.flow_mode,
-                    rate,
-                    source: traffic.source,
-                    destination: traffic.destination,
-                };
-                let profile = Profile::try_from(raw)
+                let profile = Profile::try_from(traffic.profile(frame_size, flows.value.get_u32(), rate))
                     .map_err(|error: ProfileError| (flows.referenced, format!("spec.traffic.{error}")))?;
                 profiles.push((flows.referenced, profile));
             }

@@ -32,7 +32,8 @@ impl LocalPlan {
     /// # Errors
     /// When a frame is too large for memif, hugepages are demanded and lacking, or the machine does not tell what it has.
     pub fn new(experiment: &Experiment, plan: &Plan) -> Result<Self, PlatformError> {
-        let largest = plan.trials.iter().map(|trial| trial.profile.frame_size().bytes()).max().unwrap_or(0);
+        let largest =
+            plan.trials.iter().map(|trial| trial.profile.frame_sizes().largest().bytes()).max().unwrap_or(0);
         if largest > LARGEST_FRAME_BYTES {
             return Err(PlatformError::FrameTooLarge { size: largest, most: LARGEST_FRAME_BYTES });
         }

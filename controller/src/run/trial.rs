@@ -81,11 +81,11 @@ impl Assignment {
     /// Has both agents ready: the receiver counts, the transmitter waits for the word.
     pub(super) async fn set_up(&self, tx: &Agent, rx: &Agent) -> Result<(), Stopped> {
         let receive = RoleSpec::Receive(ReceiveSpec { flows: self.profile.flows() });
-        let transmit = RoleSpec::Transmit(TransmitSpec {
+        let transmit = RoleSpec::Transmit(Box::new(TransmitSpec {
             profile: self.profile.clone(),
             peer_mac: rx.mac(),
             limit: self.limit,
-        });
+        }));
         step(rx, self.spec(receive), WORK_TIME).await?;
         step(tx, self.spec(transmit), WORK_TIME).await?;
         step(rx, Command::Arm, WORK_TIME).await?;

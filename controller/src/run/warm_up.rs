@@ -86,7 +86,8 @@ async fn direction(
     interrupted: &watch::Receiver<bool>,
 ) -> Result<WarmUp, Cold> {
     let section = &experiment.trial().warm_up;
-    let profile = Profile::try_from(RawProfile { rate: Rate::Pps(WARM_UP_PPS), ..RawProfile::default() })?;
+    let profile =
+        Profile::try_from(RawProfile { rate: Some(Rate::Pps(WARM_UP_PPS)), ..RawProfile::default() })?;
     let limit = Limit { packets: Some(section.packets.get()), duration_ms: None };
     let begun = Instant::now();
     let mut warm_up = WarmUp {

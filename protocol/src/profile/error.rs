@@ -1,0 +1,122 @@
+//! Why a profile cannot be sent.
+
+use std::net::IpAddr;
+
+use super::field::Field;
+use super::{MAX_FLOWS, stage::MAX_STAGES};
+
+/// A profile that cannot be sent: names the field, the value and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProfileError {
+    /// Flow count out of range.
+    #[error("flows: {0} is outside 1…{MAX_FLOWS}")]
+    FlowCount(u32),
+    /// No such flow mode.
+    #[error("flow mode '{0}' is not one of s, d, sd, sp, dp, spd, sdpp, sdpd")]
+    UnknownFlowMode(String),
+    /// A mode and a list of fields.
+    #[error(
+        "flowMode and vary exclude each other: a mode is a short name for a list of fields; leave one out"
+    )]
+    ModeAndVary,
+    /// The values of a field run past its end.
+    #[error(
+        "{field}: {values} values from {start} by {step} run past {last}; take a lower start or step, or fewer values (flows, vary.{field}.count){hint}"
+    )]
+    Range {
+        /// The field.
+        field: Field,
+        /// How many values.
+        values: u32,
+        /// The first, as people write it.
+        start: String,
+        /// Distance between them.
+        step: u128,
+        /// The largest value the field can have.
+        last: String,
+        /// What else may help.
+        hint: &'static str,
+    },
+    /// A start that does not fit.
+    #[error("{field}: {value} is outside 0…{last}")]
+    Value {
+        /// The field.
+        field: Field,
+        /// The value.
+        value: u128,
+        /// The largest one.
+        last: String,
+    },
+    /// A field that never changes.
+    #[error("vary.{0}.step: 0 leaves the field as it is; give a step of 1 or more, or leave the field out")]
+    ZeroStep(Field),
+    /// No value at all.
+    #[error("vary.{0}.count: 0 values leave nothing to send; give 1 or more")]
+    ZeroCount(Field),
+    /// The fields repeat before all flows have been named.
+    #[error(
+        "flows: {flows} flows need as many different headers, and the varied fields repeat after {distinct}; raise a count or lower flows"
+    )]
+    Repeats {
+        /// Flows asked for.
+        flows: u32,
+        /// Different headers there are.
+        distinct: u128,
+    },
+    /// A field that this version of IP lacks.
+    #[error("vary.{field}: {version} has no such field")]
+    NoSuchField {
+        /// The field.
+        field: Field,
+        /// `IPv4` or `IPv6`.
+        version: &'static str,
+    },
+    /// Addresses of two versions.
+    #[error(
+        "source.ip {from} and destination.ip {to} are of different versions; give two IPv4 or two IPv6 addresses"
+    )]
+    MixedVersions {
+        /// Source.
+        from: IpAddr,
+        /// Destination.
+        to: IpAddr,
+    },
+    /// The frame does not hold its headers and the probe.
+    #[error(
+        "frameSize: {asked} bytes do not hold {headers} and the 16 bytes of the probe; the smallest size is {smallest}"
+    )]
+    TooSmall {
+        /// Size asked for.
+        asked: u32,
+        /// The headers, by name.
+        headers: String,
+        /// Smallest size.
+        smallest: u32,
+    },
+    /// A value out of range.
+    #[error("{field}: {value} is outside {first}…{last}")]
+    OutOfRange {
+        /// The field.
+        field: &'static str,
+        /// The value.
+        value: u64,
+        /// Smallest value.
+        first: u64,
+        /// Largest value.
+        last: u64,
+    },
+    /// Two loads.
+    #[error("rate and stages exclude each other: a stage has a rate of its own; leave one out")]
+    RateAndStages,
+    /// A stage cannot be without limit.
+    #[error(
+        "stages[{0}]: 'max' is no rate that can change over time; give a percentage, packets or bits per second"
+    )]
+    StageMax(usize),
+    /// A stage without length.
+    #[error("stages[{0}].duration: 0 is no stage; give a time such as 10s")]
+    StageLength(usize),
+    /// Too many stages.
+    #[error("stages: {0} are more than {MAX_STAGES}")]
+    StageCount(usize),
+}

@@ -1,0 +1,288 @@
+//! What traffic looks like: the headers of a frame, how many flows, which fields tell them apart, and how much of it.
+
+mod check;
+pub mod error;
+pub mod field;
+pub mod mode;
+pub mod payload;
+pub mod shape;
+pub mod sizes;
+pub mod stage;
+#[cfg(test)]
+mod tests;
+pub mod vary;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use error::ProfileError;
+pub use field::Field;
+pub use mode::FlowMode;
+pub use payload::Payload;
+pub use shape::{IpVersion, Protocol, Shape};
+pub use sizes::FrameSizes;
+pub use stage::{Stage, StageRates};
+pub use vary::{Sweep, Variation};
+
+use crate::frame::FrameSize;
+use crate::mac::MacAddr;
+use crate::rate::{Rate, RateError};
+
+/// Flows a profile may have at most.
+pub const MAX_FLOWS: u32 = 1 << 22;
+/// Packets of a burst at most.
+pub const MAX_BURST_PACKETS: u32 = 1 << 16;
+
+/// One end of the flows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// IPv4 or IPv6 address.
+    pub ip: IpAddr,
+    /// UDP or TCP port.
+    pub port: u16,
+    /// Ethernet address, in place of the port's own (source) or the peer's (destination).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+}
+
+/// An IEEE 802.1Q tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Vlan {
+    /// Identifier: 1…4094.
+    #[schemars(range(min = 1, max = 4094))]
+    pub id: u16,
+    /// Priority: 0…7.
+    #[serde(default)]
+    #[schemars(range(max = 7))]
+    pub priority: u8,
+}
+
+/// A profile as it is written down: anything left out has its default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(rename = "Profile")]
+pub struct RawProfile {
+    /// Bytes of a frame, frame check sequence included: one size or a mix. Left out: the smallest that holds the headers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame_size: Option<FrameSizes>,
+    /// Number of flows: 1…4194304.
+    #[schemars(range(min = 1, max = 4_194_304))]
+    pub flows: u32,
+    /// Which fields differ between flows, by a short name; `s` when neither this nor `vary` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_mode: Option<FlowMode>,
+    /// Which fields differ between flows, and how. They advance together, by one per flow; they do not multiply.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub vary: BTreeMap<Field, Variation>,
+    /// Intended load; `10%` when neither this nor `stages` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Intended load over time; after the last stage its load stays.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<Stage>,
+    /// Packets that leave together; the load stays what it is on average. 1…65536.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub burst: u32,
+    /// What IP carries.
+    pub protocol: Protocol,
+    /// Sender of the first flow.
+    pub source: Endpoint,
+    /// Receiver of the first flow.
+    pub destination: Endpoint,
+    /// VLAN tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Vlan>,
+    /// Differentiated services code point: 0…63.
+    #[schemars(range(max = 63))]
+    pub dscp: u8,
+    /// Time to live or hop limit: 1…255.
+    #[schemars(range(min = 1))]
+    pub ttl: u8,
+    /// What fills the frame behind the probe.
+    pub payload: Payload,
+}
+
+impl Default for RawProfile {
+    fn default() -> Self {
+        let end = |subnet| Endpoint { ip: Ipv4Addr::new(192, 168, subnet, 1).into(), port: 1024, mac: None };
+        Self {
+            frame_size: None,
+            flows: 1,
+            flow_mode: None,
+            vary: BTreeMap::new(),
+            rate: None,
+            stages: Vec::new(),
+            burst: 1,
+            protocol: Protocol::Udp,
+            source: end(1),
+            destination: end(2),
+            vlan: None,
+            dscp: 0,
+            ttl: 64,
+            payload: Payload::Zeros,
+        }
+    }
+}
+
+/// What traffic looks like, and how much of it is intended. Always valid: reading one checks it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "RawProfile", into = "RawProfile")]
+#[schemars(with = "RawProfile")]
+pub struct Profile {
+    raw: RawProfile,
+    frame_sizes: FrameSizes,
+    shape: Shape,
+    sweeps: Vec<Sweep>,
+}
+
+impl From<Profile> for RawProfile {
+    fn from(profile: Profile) -> RawProfile {
+        profile.raw
+    }
+}
+
+impl TryFrom<RawProfile> for Profile {
+    type Error = ProfileError;
+
+    fn try_from(mut raw: RawProfile) -> Result<Self, ProfileError> {
+        if raw.flow_mode.is_none() && raw.vary.is_empty() {
+            raw.flow_mode = Some(FlowMode::default());
+        }
+        if raw.rate.is_none() && raw.stages.is_empty() {
+            raw.rate = Some(Rate::Percent(10.0));
+        }
+        check::check_numbers(&raw)?;
+        check::check_load(&raw)?;
+        let shape = check::shape_of(&raw)?;
+        let smallest = shape.smallest_frame_bytes();
+        let sweeps = check::sweeps(&raw, shape)?;
+        let frame_sizes = match raw.frame_size.clone() {
+            Some(sizes) => sizes,
+            None => FrameSize::new(smallest).unwrap_or(FrameSize::MIN_FRAME).into(),
+        };
+        let asked = frame_sizes.smallest().bytes();
+        if asked < smallest {
+            return Err(ProfileError::TooSmall { asked, headers: check::headers(shape), smallest });
+        }
+        raw.frame_size = Some(frame_sizes.clone());
+        Ok(Self { raw, frame_sizes, shape, sweeps })
+    }
+}
+
+impl Profile {
+    /// Sizes of successive frames.
+    pub fn frame_sizes(&self) -> &FrameSizes {
+        &self.frame_sizes
+    }
+
+    /// Number of flows.
+    pub fn flows(&self) -> u32 {
+        self.raw.flows
+    }
+
+    /// Which fields differ between flows, and how.
+    pub fn sweeps(&self) -> &[Sweep] {
+        &self.sweeps
+    }
+
+    /// Which headers the frames have.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Packets that leave together.
+    pub fn burst(&self) -> u32 {
+        self.raw.burst
+    }
+
+    /// What was written down, defaults filled in.
+    pub fn raw(&self) -> &RawProfile {
+        &self.raw
+    }
+
+    /// Intended load: the rate, or that of the first stage.
+    pub fn rate(&self) -> Rate {
+        self.raw.rate.or_else(|| self.raw.stages.first().map(|stage| stage.rate)).unwrap_or(Rate::Max)
+    }
+
+    /// The same traffic at another, steady load.
+    pub fn with_rate(mut self, rate: Rate) -> Self {
+        self.raw.rate = Some(rate);
+        self.raw.stages.clear();
+        self
+    }
+
+    /// The load over time in packets per second, on a link of `link_bps` bit/s; `None` for [`Rate::Max`]. A steady load is one stage
+    /// without end.
+    ///
+    /// # Errors
+    /// When a percentage meets a link that reports no speed.
+    pub fn load(&self, link_bps: Option<u64>) -> Result<Option<Vec<StageRates>>, RateError> {
+        let pps = |rate: Rate| rate.packets_per_second(&self.frame_sizes, link_bps);
+        if self.raw.stages.is_empty() {
+            let steady = |pps| vec![StageRates { from_pps: pps, to_pps: pps, seconds: f64::INFINITY }];
+            return Ok(pps(self.rate())?.map(steady));
+        }
+        let mut stages = Vec::with_capacity(self.raw.stages.len());
+        for Stage { rate, to, duration } in &self.raw.stages {
+            let (Some(from_pps), Some(to_pps)) = (pps(*rate)?, pps(to.unwrap_or(*rate))?) else {
+                return Ok(None);
+            };
+            stages.push(StageRates { from_pps, to_pps, seconds: duration.0.as_secs_f64() });
+        }
+        Ok(Some(stages))
+    }
+
+    /// The value that every flow has of a field which is not varied; `None`: the Ethernet address that only the port knows.
+    pub fn constant(&self, field: Field) -> Option<u128> {
+        field.base(&self.raw)
+    }
+
+    /// The first and the last address that frames are sent to.
+    pub fn destinations(&self) -> (IpAddr, IpAddr) {
+        let version = self.shape.version;
+        let sweep = self.sweeps.iter().find(|sweep| sweep.field == Field::DestinationIp);
+        let start = sweep.and_then(|sweep| sweep.start).or(self.constant(Field::DestinationIp)).unwrap_or(0);
+        let reach = sweep.and_then(|sweep| sweep.reach(self.raw.flows)).unwrap_or(0);
+        (version.address(start), version.address(start.saturating_add(reach)))
+    }
+
+    /// The name that results are filed under, such as `profile_10000_flows_pkt_size_64B_100_rate_sd`. A percentage stands as
+    /// its bare number, as it always has; other rates with their unit. What the name has no word for adds a number made from it, so
+    /// that different profiles have different names.
+    pub fn name(&self) -> String {
+        let raw = &self.raw;
+        let rate = match raw.rate {
+            Some(Rate::Percent(percent)) => percent.to_string(),
+            Some(other) => other.to_string(),
+            None => "staged".to_owned(),
+        };
+        let mode = match raw.flow_mode {
+            Some(mode) => mode.to_string(),
+            None => raw.vary.keys().map(|field| field.name()).collect::<Vec<_>>().join("-"),
+        };
+        let size = self.frame_sizes.label();
+        let name = format!("profile_{}_flows_pkt_size_{size}B_{rate}_rate_{mode}", raw.flows);
+        let plain = RawProfile {
+            frame_size: raw.frame_size.clone(),
+            flows: raw.flows,
+            flow_mode: raw.flow_mode,
+            rate: raw.rate,
+            ..RawProfile::default()
+        };
+        if *raw == plain { name } else { format!("{name}_{:08x}", self.fingerprint()) }
+    }
+
+    /// A number that differs between different profiles (FNV-1a over the document).
+    fn fingerprint(&self) -> u32 {
+        let document = serde_json::to_vec(&self.raw).unwrap_or_default();
+        document
+            .iter()
+            .fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    }
+}

@@ -1,0 +1,137 @@
+//! Which headers a frame has, and where they stand.
+//!
+//! Ethernet (14 bytes), an optional IEEE 802.1Q tag (4), IPv4 (20) or IPv6 (40), UDP (8) or TCP (20), then the probe.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::field::Layer;
+use crate::frame::{FCS_BYTES, FrameSize};
+use crate::probe::PROBE_BYTES;
+
+/// Bytes of the Ethernet header.
+pub const ETHERNET_BYTES: usize = 14;
+/// Bytes of a VLAN tag.
+pub const VLAN_TAG_BYTES: usize = 4;
+
+/// Version of the Internet Protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IpVersion {
+    /// RFC 791.
+    V4,
+    /// RFC 8200.
+    V6,
+}
+
+impl IpVersion {
+    /// The version of an address.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// The address of a number.
+    pub fn address(self, bits: u128) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::from_bits(bits as u32).into(),
+            Self::V6 => Ipv6Addr::from_bits(bits).into(),
+        }
+    }
+
+    /// Bytes of the header, without options or extensions.
+    pub fn header_bytes(self) -> usize {
+        match self {
+            Self::V4 => 20,
+            Self::V6 => 40,
+        }
+    }
+}
+
+/// What IP carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// RFC 768.
+    #[default]
+    Udp,
+    /// RFC 9293: segments of no connection, with the ACK flag.
+    Tcp,
+}
+
+impl Protocol {
+    /// Bytes of the header, without options.
+    pub fn header_bytes(self) -> usize {
+        match self {
+            Self::Udp => 8,
+            Self::Tcp => 20,
+        }
+    }
+
+    /// IP's number for it.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Udp => 17,
+            Self::Tcp => 6,
+        }
+    }
+
+    /// Where its checksum stands in its header.
+    pub fn checksum_at(self) -> usize {
+        match self {
+            Self::Udp => 6,
+            Self::Tcp => 16,
+        }
+    }
+}
+
+/// Which headers a frame has. All positions are in bytes from the frame's beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Whether there is a VLAN tag.
+    pub vlan: bool,
+    /// Version of IP.
+    pub version: IpVersion,
+    /// What IP carries.
+    pub protocol: Protocol,
+}
+
+impl Shape {
+    /// Ethernet, IPv4, UDP.
+    pub const PLAIN: Shape = Shape { vlan: false, version: IpVersion::V4, protocol: Protocol::Udp };
+
+    /// Where the IP header begins.
+    pub fn ip_at(self) -> usize {
+        ETHERNET_BYTES + if self.vlan { VLAN_TAG_BYTES } else { 0 }
+    }
+
+    /// Where the UDP or TCP header begins.
+    pub fn transport_at(self) -> usize {
+        self.ip_at() + self.version.header_bytes()
+    }
+
+    /// Where the UDP or TCP checksum stands.
+    pub fn checksum_at(self) -> usize {
+        self.transport_at() + self.protocol.checksum_at()
+    }
+
+    /// Where the probe begins: the first byte of the payload.
+    pub fn probe_at(self) -> usize {
+        self.transport_at() + self.protocol.header_bytes()
+    }
+
+    /// Where a header begins. The VLAN header is its tag, EtherType 0x8100 first.
+    pub fn layer_at(self, layer: Layer) -> usize {
+        match layer {
+            Layer::Ethernet => 0,
+            Layer::Vlan => ETHERNET_BYTES - 2,
+            Layer::Ip => self.ip_at(),
+            Layer::Transport => self.transport_at(),
+        }
+    }
+
+    /// The smallest frame that holds the headers and the probe: bytes with frame check sequence.
+    pub fn smallest_frame_bytes(self) -> u32 {
+        ((self.probe_at() + PROBE_BYTES) as u32 + FCS_BYTES).max(FrameSize::MIN)
+    }
+}

@@ -1,0 +1,34 @@
+//! Load that changes over time.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rate::Rate;
+use crate::span::Span;
+
+/// Stages of a profile at most.
+pub const MAX_STAGES: usize = 1000;
+
+/// A stretch of time with a steady load, or with one that changes steadily.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Stage {
+    /// Load at its beginning.
+    pub rate: Rate,
+    /// Load at its end, reached in a straight line; left out: the load stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Rate>,
+    /// How long it lasts.
+    pub duration: Span,
+}
+
+/// A stage in numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StageRates {
+    /// Packets per second at its beginning.
+    pub from_pps: f64,
+    /// Packets per second at its end.
+    pub to_pps: f64,
+    /// How long it lasts, in seconds.
+    pub seconds: f64,
+}
