@@ -157,7 +157,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
 mod tests {
     use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
     use linerate_protocol::profile::RawProfile;
-    use linerate_protocol::report::{Latency, LatencySummary, ReceiveReport, TransmitReport};
+    use linerate_protocol::report::{Latency, ReceiveReport, TransmitReport};
     use linerate_protocol::trial::Role;
 
     use super::*;
@@ -174,6 +174,7 @@ mod tests {
             receive: None,
             port: Some(PortCounters::default()),
             disagreements: vec!["packets differ".into()],
+            notes: Vec::new(),
             lcores: vec![1],
         }
     }
@@ -185,21 +186,17 @@ mod tests {
             intended_pps: Some(500.0),
             offered_pps: packets as f64 / 2.0,
             duration_s: 2.0,
-            forgone_packets: 0,
-            blocked_s: 0.0,
-            unsent_packets: 0,
+            ..TransmitReport::default()
         };
         TrialReport { transmit: Some(transmit), ..report(Role::Tx) }
     }
 
     fn rx(packets: u64) -> TrialReport {
-        let latency = Latency { summary: LatencySummary::default(), negative: 0, histogram: vec![] };
         let receive = ReceiveReport {
             counters: ReceiveCounters { packets, ..ReceiveCounters::default() },
-            sequence_gaps: 0,
-            beyond_window: 0,
-            latency: Some(latency),
+            latency: Some(Latency::default()),
             packets_per_lcore: vec![packets],
+            ..ReceiveReport::default()
         };
         TrialReport { ended: Ended::Packets, receive: Some(receive), ..report(Role::Rx) }
     }

@@ -76,12 +76,14 @@ fn main() {
 }
 
 fn our_rate(bench: &mut Bench<'_>, flows: u32) -> f64 {
-    let raw = RawProfile { flows, flow_mode: FlowMode::Sd, rate: Rate::Max, ..RawProfile::default() };
+    let raw =
+        RawProfile { flows, flow_mode: Some(FlowMode::Sd), rate: Some(Rate::Max), ..RawProfile::default() };
     let limit = Limit { duration_ms: Some(TURN.as_millis() as u64), packets: None };
     let spec =
         TransmitSpec { profile: raw.try_into().unwrap(), peer_mac: MacAddr([2, 0, 0, 0, 0, 2]), limit };
-    let prepared =
-        bench.prepare(Order { trial: 0, tag: 1, work: Work::Transmit(spec) }).expect("the trial is possible");
+    let prepared = bench
+        .prepare(Order { trial: 0, tag: 1, work: Work::Transmit(Box::new(spec)) })
+        .expect("the trial is possible");
     let mut active = bench.arm(prepared).expect("the lcore is free");
     active.start();
     while !active.is_finished() {

@@ -140,7 +140,7 @@ int lr_port_get_info(uint16_t port, struct lr_port_info *out)
 	return 0;
 }
 
-int lr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu)
+int lr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu, struct lr_port_setup *setup)
 {
 	struct rte_eth_dev_info info;
 	struct rte_eth_conf conf;
@@ -148,13 +148,22 @@ int lr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uin
 	if (rc != 0)
 		return rc;
 	memset(&conf, 0, sizeof(conf));
+	memset(setup, 0, sizeof(*setup));
 	if (mtu != 0)
 		conf.rxmode.mtu = mtu;
 	if (rx_queues > 1) {
-		uint64_t wanted = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP;
-		conf.rx_adv_conf.rss_conf.rss_hf = wanted & info.flow_type_rss_offloads;
-		if (conf.rx_adv_conf.rss_conf.rss_hf != 0)
+		uint64_t wanted = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP;
+		uint64_t used = wanted & info.flow_type_rss_offloads;
+		conf.rx_adv_conf.rss_conf.rss_hf = used;
+		if (used != 0)
 			conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+		setup->rss_ip = (used & RTE_ETH_RSS_IP) != 0;
+		setup->rss_udp = (used & RTE_ETH_RSS_UDP) != 0;
+		setup->rss_tcp = (used & RTE_ETH_RSS_TCP) != 0;
+	}
+	if ((info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_CHECKSUM) == RTE_ETH_RX_OFFLOAD_CHECKSUM) {
+		conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_CHECKSUM;
+		setup->rx_checksums = 1;
 	}
 	/* Every buffer of a transmit queue comes from one pool and is never shared: the port may free them in bulk. */
 	if (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE)

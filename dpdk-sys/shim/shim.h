@@ -29,6 +29,15 @@ enum lr_mbuf_layout {
 	LR_MBUF_PORT_INVALID = RTE_MBUF_PORT_INVALID,
 };
 
+/* What a port says of a received frame's checksums, in the offload flags: one of good and bad, both ("not there, but known to be right"), or
+ * none of them. */
+enum lr_rx_checksum {
+	LR_RX_IP_BAD = RTE_MBUF_F_RX_IP_CKSUM_BAD,
+	LR_RX_IP_GOOD = RTE_MBUF_F_RX_IP_CKSUM_GOOD,
+	LR_RX_L4_BAD = RTE_MBUF_F_RX_L4_CKSUM_BAD,
+	LR_RX_L4_GOOD = RTE_MBUF_F_RX_L4_CKSUM_GOOD,
+};
+
 enum lr_limit {
 	LR_NAME_BYTES = 64,
 	LR_XSTAT_NAME_BYTES = 64,
@@ -47,6 +56,11 @@ struct lr_port_info {
 	uint16_t mtu;
 	uint16_t rx_desc_min, rx_desc_max;
 	uint16_t tx_desc_min, tx_desc_max;
+};
+
+struct lr_port_setup {
+	uint8_t rss_ip, rss_udp, rss_tcp;
+	uint8_t rx_checksums;
 };
 
 struct lr_port_stats {
@@ -87,8 +101,9 @@ uint64_t lr_tick_hz(void);
 /* The first port from `from` on, or UINT16_MAX. */
 uint16_t lr_port_next(uint16_t from);
 int lr_port_get_info(uint16_t port, struct lr_port_info *info);
-/* One RX and TX queue each at least. MTU 0 leaves the port's default. RSS over addresses and ports is set up for several RX queues. */
-int lr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu);
+/* One RX and TX queue each at least. MTU 0 leaves the port's default. RSS over addresses and ports is set up for several RX queues, and
+ * checksums are checked by the port, both as far as it can; `setup` says what came of it. */
+int lr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu, struct lr_port_setup *setup);
 /* The port may round the numbers of descriptors; what it chose is written back. */
 int lr_port_adjust_descriptors(uint16_t port, uint16_t *rx, uint16_t *tx);
 int lr_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool);

@@ -72,8 +72,14 @@ pub struct ReceiveCounters {
     pub out_of_order: u64,
     /// Linerate's frames of another trial.
     pub stale: u64,
+    /// Frames of this trial with a flow id that it does not have.
+    pub bad_probes: u64,
+    /// Linerate's frames whose IPv4, UDP or TCP checksum is wrong; not among the received packets.
+    pub bad_checksums: u64,
     /// Frames that are not Linerate's.
     pub foreign: u64,
+    /// Delays of the received packets added up, in nanoseconds.
+    pub delay_sum_ns: u64,
 }
 
 /// Counters of one agent at an instant. Cumulative since the trial was armed.
@@ -105,14 +111,28 @@ impl AddAssign for TransmitCounters {
 
 impl AddAssign for ReceiveCounters {
     fn add_assign(&mut self, other: Self) {
-        let Self { frames, bytes, packets, duplicates, out_of_order, stale, foreign } = other;
+        let Self {
+            frames,
+            bytes,
+            packets,
+            duplicates,
+            out_of_order,
+            stale,
+            bad_probes,
+            bad_checksums,
+            foreign,
+            delay_sum_ns,
+        } = other;
         self.frames += frames;
         self.bytes += bytes;
         self.packets += packets;
         self.duplicates += duplicates;
         self.out_of_order += out_of_order;
         self.stale += stale;
+        self.bad_probes += bad_probes;
+        self.bad_checksums += bad_checksums;
         self.foreign += foreign;
+        self.delay_sum_ns += delay_sum_ns;
     }
 }
 

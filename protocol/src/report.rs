@@ -29,6 +29,9 @@ pub struct TrialReport {
     pub port: Option<PortCounters>,
     /// Counters of Linerate and of the port that should agree and do not, each in one sentence.
     pub disagreements: Vec<String>,
+    /// What else should be known of how the port was used, each in one sentence.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The lcores that worked.
     pub lcores: Vec<u32>,
 }
@@ -52,7 +55,7 @@ pub enum Ended {
 }
 
 /// The transmitting side of a trial.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TransmitReport {
     /// Totals over all lcores.
     pub counters: TransmitCounters,
@@ -69,10 +72,19 @@ pub struct TransmitReport {
     pub blocked_s: f64,
     /// Packets built but never accepted by the port when the trial ended; not part of the sent ones.
     pub unsent_packets: u64,
+    /// Packets sent per TX lcore, in the order of [`TrialReport::lcores`].
+    #[serde(default)]
+    pub packets_per_lcore: Vec<u64>,
+    /// Share of the time in which each TX lcore had nothing to do, 0…1; 0 for `max`.
+    #[serde(default)]
+    pub headroom: Vec<f64>,
+    /// Time from one packet to the next as each lcore handed them to its queue, in nanoseconds.
+    #[serde(default)]
+    pub inter_departure: Option<Distribution>,
 }
 
 /// The receiving side of a trial.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ReceiveReport {
     /// Totals over all lcores.
     pub counters: ReceiveCounters,
@@ -85,22 +97,111 @@ pub struct ReceiveReport {
     pub latency: Option<Latency>,
     /// Received probes per RX lcore, in the order of [`TrialReport::lcores`].
     pub packets_per_lcore: Vec<u64>,
+    /// Frames per receive queue.
+    #[serde(default)]
+    pub frames_per_queue: Vec<u64>,
+    /// Share of the time in which each RX lcore found nothing to receive, 0…1.
+    #[serde(default)]
+    pub headroom: Vec<f64>,
+    /// Frames that are not Linerate's, by kind.
+    #[serde(default)]
+    pub foreign: ForeignFrames,
+    /// Reordering; absent when nothing was reordered.
+    #[serde(default)]
+    pub reordering: Option<Reordering>,
+    /// Flows of which nothing arrived; 0 on a receiver that was not told how many there are.
+    #[serde(default)]
+    pub silent_flows: u32,
+    /// The flows that fared worst, worst first.
+    #[serde(default)]
+    pub worst_flows: Vec<FlowReport>,
+}
+
+/// Frames that are not Linerate's, by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ForeignFrames {
+    /// Address resolution (ARP).
+    pub arp: u64,
+    /// ICMP over IPv4.
+    pub icmp: u64,
+    /// IPv6, ICMPv6 included.
+    pub ipv6: u64,
+    /// With a VLAN tag.
+    pub vlan: u64,
+    /// Anything else.
+    pub other: u64,
+}
+
+/// Reordering as RFC 4737 has it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reordering {
+    /// Reordered packets: their number was below the next one expected (section 3.3).
+    pub packets: u64,
+    /// Of those, packets whose extent is known.
+    pub extents: u64,
+    /// Mean extent in packets: how many arrived since the first one with a higher number (section 4.2).
+    pub extent_mean: f64,
+    /// Largest extent in packets.
+    pub extent_max: u32,
+}
+
+/// One flow as its receiver saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FlowReport {
+    /// Index of the flow in its profile.
+    pub flow: u32,
+    /// First copies received.
+    pub received: u64,
+    /// Packets missing before the last one received.
+    pub lost: u64,
+    /// Further copies received.
+    pub duplicates: u64,
+    /// Reordered packets (RFC 4737).
+    pub reordered: u64,
+    /// Largest extent of a reordered packet.
+    pub largest_extent: u32,
+    /// One-way delay; absent when nothing was received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ns: Option<FlowDelay>,
+}
+
+/// One-way delay of a flow, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FlowDelay {
+    /// Smallest.
+    pub min: u64,
+    /// Arithmetic mean.
+    pub mean: u64,
+    /// Largest.
+    pub max: u64,
 }
 
 /// Distribution of one-way delays, in nanoseconds.
 ///
 /// Valid when sender and receiver read the same clock, which the controller decides.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Latency {
     /// The figures.
     pub summary: LatencySummary,
+    /// Packet delay variation (RFC 5481, section 4.2): each delay less the smallest one.
+    #[serde(default)]
+    pub variation: LatencySummary,
     /// Packets whose receive time lay before their send time; they count as zero delay.
     pub negative: u64,
     /// Histogram: upper bound of a bucket in nanoseconds, and packets in it. Empty buckets are left out.
     pub histogram: Vec<(u64, u64)>,
 }
 
-/// Figures of a delay distribution, in nanoseconds. Percentiles are upper bounds of histogram buckets, at most 1 % wide.
+/// A distribution of times, in nanoseconds.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Distribution {
+    /// The figures.
+    pub summary: LatencySummary,
+    /// Histogram: upper bound of a bucket in nanoseconds, and times in it. Empty buckets are left out.
+    pub histogram: Vec<(u64, u64)>,
+}
+
+/// Figures of a distribution of times, in nanoseconds. Percentiles are upper bounds of histogram buckets, at most 1 % wide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct LatencySummary {
     /// Smallest.

@@ -102,12 +102,7 @@ fn mistakes_are_told_with_file_line_field_value_and_range() {
         ("  traffic:\n    framesizes: [64]\n", &["line 5", "unknown field `framesizes`", "frameSizes"]),
         (
             "  traffic:\n    flows: [1, 70000]\n    flowMode: sdpd\n",
-            &[
-                "e.yaml: line 5 column 16",
-                "spec.traffic.source.port",
-                "70000 flows from port 1024",
-                "fewer flows",
-            ],
+            &["e.yaml: line 5 column 16", "spec.traffic.sourcePort", "70000 values from 1024", "fewer flows"],
         ),
         ("  traffic:\n    flows: [1, 1]\n", &["line 5 column 16", "two profiles have the name", "repeats"]),
         ("  profiles:\n  - flows: 1\n  - flows: 0\n", &["line 6", "flows: 0 is outside 1…4194304"]),

@@ -188,7 +188,7 @@ impl Assignment {
             Ok(report) => report,
             Err(error) => return Err(Stopped::by(agent, error).await),
         };
-        let sent = report.transmit.map_or(0, |transmit| transmit.counters.packets);
+        let sent = report.transmit.as_ref().map_or(0, |transmit| transmit.counters.packets);
         match role {
             Role::Tx => seen.tx_report = Some(report),
             Role::Rx => seen.rx_report = Some(report),

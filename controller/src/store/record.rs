@@ -77,8 +77,11 @@ pub struct Observations {
 impl Observations {
     /// Last counters known of the transmitter.
     pub fn last_transmit(&self) -> Option<TransmitCounters> {
-        let reported =
-            self.tx_report.as_ref().and_then(|report| report.transmit).map(|transmit| transmit.counters);
+        let reported = self
+            .tx_report
+            .as_ref()
+            .and_then(|report| report.transmit.as_ref())
+            .map(|transmit| transmit.counters);
         reported.or_else(|| self.tx_samples.last().and_then(|sample| sample.transmit))
     }
 

@@ -1,13 +1,12 @@
 //! Our half of the command line, as written: [`super::ready`] checks it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use linerate_logging::LogOptions;
-use linerate_protocol::frame::FrameSize;
 use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::FlowMode;
+use linerate_protocol::profile::{FlowMode, FrameSizes, Payload, Protocol};
 use linerate_protocol::rate::Rate;
 use linerate_protocol::span::Span;
 
@@ -74,11 +73,12 @@ pub(super) struct PortsArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct ProfileArgs {
     /// Profile document (YAML) instead of the options below
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["size", "flows", "flow_mode", "rate", "src_ip", "dst_ip", "src_port", "dst_port"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["size", "flows", "flow_mode", "rate", "src_ip", "dst_ip", "src_port", "dst_port", "protocol", "vlan", "dscp", "ttl", "payload", "burst"])]
     pub(super) profile: Option<PathBuf>,
-    /// Frame size in bytes, check sequence included [default: 64]
-    #[arg(long, value_name = "BYTES")]
-    pub(super) size: Option<FrameSize>,
+    /// Frame size in bytes, check sequence included: 64, 64,512,1518 (in turn), 64:7,594:4,1518:1 (weights), imix, genome:aaafg
+    /// [default: the smallest that holds the headers]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) size: Option<FrameSizes>,
     /// Number of flows [default: 1]
     #[arg(long, value_name = "N")]
     pub(super) flows: Option<u32>,
@@ -90,16 +90,34 @@ pub(super) struct ProfileArgs {
     pub(super) rate: Option<Rate>,
     /// First source address [default: 192.168.1.1]
     #[arg(long, value_name = "ADDRESS")]
-    pub(super) src_ip: Option<Ipv4Addr>,
+    pub(super) src_ip: Option<IpAddr>,
     /// First destination address [default: 192.168.2.1]
     #[arg(long, value_name = "ADDRESS")]
-    pub(super) dst_ip: Option<Ipv4Addr>,
-    /// First UDP source port [default: 1024]
+    pub(super) dst_ip: Option<IpAddr>,
+    /// First source port [default: 1024]
     #[arg(long, value_name = "PORT")]
     pub(super) src_port: Option<u16>,
-    /// First UDP destination port [default: 1024]
+    /// First destination port [default: 1024]
     #[arg(long, value_name = "PORT")]
     pub(super) dst_port: Option<u16>,
+    /// udp or tcp [default: udp]
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(super) protocol: Option<Protocol>,
+    /// VLAN identifier
+    #[arg(long, value_name = "ID")]
+    pub(super) vlan: Option<u16>,
+    /// Differentiated services code point [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(super) dscp: Option<u8>,
+    /// Time to live or hop limit [default: 64]
+    #[arg(long, value_name = "N")]
+    pub(super) ttl: Option<u8>,
+    /// What fills frames behind the probe: zeros, increment, hex:DIGITS or random:SEED [default: zeros]
+    #[arg(long, value_name = "FILL")]
+    pub(super) payload: Option<Payload>,
+    /// Packets that leave together [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(super) burst: Option<u32>,
 }
 
 /// When to end.

@@ -50,7 +50,7 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
         let spec = TransmitSpec { profile: args.profile.clone(), peer_mac, limit: args.limit };
         let mut rx = begin(&mut rx_bench, Order { trial: 0, tag, work: Work::Receive(expect) })?;
         rx.start();
-        let mut tx = begin(&mut tx_bench, Order { trial: 0, tag, work: Work::Transmit(spec) })?;
+        let mut tx = begin(&mut tx_bench, Order { trial: 0, tag, work: Work::Transmit(Box::new(spec)) })?;
         tx.start();
 
         let mut progress = Progress::new(args.show);
@@ -60,7 +60,7 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
             progress.show(&mut [(&mut tx, &tx_bench), (&mut rx, &rx_bench)]);
         }
         let sent = tx.finish(&mut tx_bench, Ended::Stopped)?;
-        let expected_packets = sent.transmit.map_or(0, |transmit| transmit.counters.packets);
+        let expected_packets = sent.transmit.as_ref().map_or(0, |transmit| transmit.counters.packets);
         let drain = Drain { expected_packets, settle_ms: SETTLE_MS, limit_ms: DRAIN_LIMIT_MS };
         let mut drainer = Drainer::new(drain, monotonic_ns());
         let ended = loop {

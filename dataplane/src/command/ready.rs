@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::message::TOKEN_VARIABLE;
-use linerate_protocol::profile::{Profile, RawProfile};
+use linerate_protocol::profile::{Profile, RawProfile, Vlan};
 use linerate_protocol::rate::Rate;
 use linerate_protocol::trial::Limit;
 
@@ -141,12 +141,18 @@ impl ProfileArgs {
         if let Some(path) = &self.profile {
             return profile_file::read(path);
         }
-        let mut raw = RawProfile { rate: Rate::Percent(100.0), ..RawProfile::default() };
-        let Self { size, flows, flow_mode, rate, src_ip, dst_ip, src_port, dst_port, .. } = self;
-        raw.frame_size = size.unwrap_or(raw.frame_size);
+        let mut raw = RawProfile::default();
+        let Self { flows, src_ip, dst_ip, src_port, dst_port, .. } = self;
+        raw.frame_size = self.size.clone();
         raw.flows = flows.unwrap_or(raw.flows);
-        raw.flow_mode = flow_mode.unwrap_or(raw.flow_mode);
-        raw.rate = rate.unwrap_or(raw.rate);
+        raw.flow_mode = self.flow_mode;
+        raw.rate = Some(self.rate.unwrap_or(Rate::Percent(100.0)));
+        raw.protocol = self.protocol.unwrap_or(raw.protocol);
+        raw.vlan = self.vlan.map(|id| Vlan { id, priority: 0 });
+        raw.dscp = self.dscp.unwrap_or(raw.dscp);
+        raw.ttl = self.ttl.unwrap_or(raw.ttl);
+        raw.payload = self.payload.clone().unwrap_or(raw.payload);
+        raw.burst = self.burst.unwrap_or(raw.burst);
         raw.source.ip = src_ip.unwrap_or(raw.source.ip);
         raw.destination.ip = dst_ip.unwrap_or(raw.destination.ip);
         raw.source.port = src_port.unwrap_or(raw.source.port);

@@ -19,7 +19,7 @@ pub(super) fn run(eal: &Eal, args: &Tx) -> Result<Ending, Failure> {
             return Ok(Ending::Interrupted);
         }
         let spec = TransmitSpec { profile: args.profile.clone(), peer_mac: args.peer_mac, limit: args.limit };
-        let order = Order { trial: 0, tag: random_tag()?, work: Work::Transmit(spec) };
+        let order = Order { trial: 0, tag: random_tag()?, work: Work::Transmit(Box::new(spec)) };
         let prepared = bench.prepare(order)?;
         let mut active = bench.arm(prepared)?;
         active.start();

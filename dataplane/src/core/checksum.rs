@@ -19,11 +19,24 @@ pub fn fold(sum: u64) -> u16 {
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
+/// A number's share of a sum, as it stands in the frame.
+#[inline(always)]
+pub fn word(number: u16) -> u64 {
+    u16::from_le_bytes(number.to_be_bytes()).into()
+}
+
 /// Sum over bytes; an odd last byte is padded with zero.
+#[inline]
 pub fn sum(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<2>();
-    let words = words.iter().fold(0, |total, word| add(total, u64::from(u16::from_le_bytes(*word))));
-    rest.first().map_or(words, |byte| add(words, u64::from(*byte)))
+    // Halves of 64-bit words: no carry can be lost in frames of any size, and the additions do not wait for each other.
+    let (words, rest) = bytes.as_chunks::<8>();
+    let (low, high) = words.iter().fold((0u64, 0u64), |(low, high), word| {
+        let word = u64::from_le_bytes(*word);
+        (low + (word & 0xffff_ffff), high + (word >> 32))
+    });
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    add(low + high, u64::from_le_bytes(last))
 }
 
 /// The checksum field for a sum: its complement.
@@ -32,9 +45,10 @@ pub fn finish(sum: u64) -> [u8; 2] {
     (!fold(sum)).to_le_bytes()
 }
 
-/// The UDP checksum field for a sum: zero would mean "none", and is sent as its other representation (RFC 768).
+/// The UDP or TCP checksum field for a sum. Zero would mean "none" in UDP and is sent as its other representation (RFC 768), which is as
+/// good in TCP.
 #[inline(always)]
-pub fn finish_udp(sum: u64) -> [u8; 2] {
+pub fn finish_transport(sum: u64) -> [u8; 2] {
     match !fold(sum) {
         0 => [0xff, 0xff],
         checksum => checksum.to_le_bytes(),

@@ -2,79 +2,227 @@
 //!
 //! Flow *i* of a profile belongs to worker *i* modulo the number of workers, so workers share nothing. A worker goes round
 //! its flows; the sequence number of a frame within its flow is therefore the number of rounds made, and needs no memory
-//! per flow.
+//! per flow. What differs between flows is a run of 16-byte blocks, as few as cover the varied fields.
 
 use linerate_protocol::probe::{PROBE_BYTES, Probe};
-use linerate_protocol::profile::Profile;
+use linerate_protocol::profile::field::Layer;
+use linerate_protocol::profile::{IpVersion, Profile, Shape};
 
 use super::checksum;
-use super::frame::{FLOW_RUN_AT, FLOW_RUN_BYTES, FrameHead, PROBE_AT, PROBE_END, UDP_CHECKSUM_AT, flow_run};
+use super::frame::{FrameHead, Frames, HEAD_BYTES, SizeTerms, set_sizes};
+
+/// Bytes of a block: one store.
+const BLOCK_BYTES: usize = 16;
+/// Largest number of blocks: the ports of IPv6 with a VLAN tag end at byte 62.
+const MOST_BLOCKS: usize = 4;
+/// Runs begin below this, so that no bounds check is needed.
+const RUN_AT_LIMIT: usize = 32;
+/// Probe and checksum stand below this.
+const PROBE_AT_LIMIT: usize = 128;
+const _: () = assert!(RUN_AT_LIMIT + MOST_BLOCKS * BLOCK_BYTES <= HEAD_BYTES);
+const _: () = assert!(PROBE_AT_LIMIT + PROBE_BYTES <= HEAD_BYTES);
 
 /// What changes with the flow, ready to be stored.
 #[derive(Debug, Clone, Copy)]
-struct Flow {
-    run: [u8; FLOW_RUN_BYTES],
-    udp_sum: u32,
+struct Flow<const BLOCKS: usize> {
+    run: [[u8; BLOCK_BYTES]; BLOCKS],
     id: u32,
+    transport_sum: u16,
+    ip_sum: u16,
+}
+
+/// The flows of a worker, by the length of their runs.
+#[derive(Debug)]
+enum Flows {
+    One(Box<[Flow<1>]>),
+    Two(Box<[Flow<2>]>),
+    Three(Box<[Flow<3>]>),
+    Four(Box<[Flow<4>]>),
+}
+
+/// Where things stand in the frame, and which frame comes next.
+#[derive(Debug)]
+struct Cursor {
+    run_at: usize,
+    probe_at: usize,
+    checksum_at: usize,
+    tag: u16,
+    next: usize,
+    round: u32,
+    shape: Shape,
+    /// Bytes of every frame, when all are of one size.
+    frame_bytes: u16,
+    /// Sizes of successive frames, when they differ.
+    sizes: Box<[SizeTerms]>,
+    next_size: usize,
+}
+
+/// Where frames go.
+pub trait Slots {
+    /// Has each slot written in turn, and returns how many there were. A slot's bytes are those of the template, or of an earlier frame that
+    /// was made from it; `write` returns the frame's length in bytes, without frame check sequence.
+    fn each(self, write: impl FnMut(&mut [u8]) -> u16) -> usize;
 }
 
 /// Writes the frames of one worker's flows, round after round.
 #[derive(Debug)]
 pub struct FrameWriter {
-    flows: Box<[Flow]>,
-    tag: u16,
-    next: usize,
-    round: u32,
+    flows: Flows,
+    cursor: Cursor,
 }
 
 impl FrameWriter {
     /// The flows of `worker` (below `workers`). `None` when there are fewer flows than workers and this one has none.
-    pub fn new(profile: &Profile, tag: u16, worker: u32, workers: u32) -> Option<Self> {
-        let flows: Box<[Flow]> = (worker..profile.flows())
-            .step_by(workers.max(1) as usize)
-            .map(|id| {
-                let (run, udp_sum) = flow_run(profile.frame_size(), &profile.flow(id));
-                Flow { run, udp_sum: u32::from(checksum::fold(udp_sum)), id }
-            })
-            .collect();
-        (!flows.is_empty()).then_some(Self { flows, tag, next: 0, round: 0 })
+    pub fn new(profile: &Profile, frames: &Frames<'_>, tag: u16, worker: u32, workers: u32) -> Option<Self> {
+        let shape = frames.shape();
+        let sizes: Box<[SizeTerms]> =
+            profile.frame_sizes().sequence().iter().map(|size| frames.size(*size)).collect();
+        let single = profile.frame_sizes().single().map(|size| frames.size(size));
+        let (run_at, run_end) = run(profile);
+        let ids = (worker..profile.flows()).step_by(workers.max(1) as usize);
+        let flows = match (run_end - run_at).div_ceil(BLOCK_BYTES) {
+            0 | 1 => Flows::One(ids.map(|id| flow(frames, single, run_at, id)).collect()),
+            2 => Flows::Two(ids.map(|id| flow(frames, single, run_at, id)).collect()),
+            3 => Flows::Three(ids.map(|id| flow(frames, single, run_at, id)).collect()),
+            _ => Flows::Four(ids.map(|id| flow(frames, single, run_at, id)).collect()),
+        };
+        let cursor = Cursor {
+            run_at,
+            probe_at: shape.probe_at(),
+            checksum_at: shape.checksum_at(),
+            tag,
+            next: 0,
+            round: 0,
+            shape,
+            frame_bytes: single.map_or(0, |terms| terms.frame_bytes),
+            sizes: if single.is_some() { Box::default() } else { sizes },
+            next_size: 0,
+        };
+        let writer = Self { flows, cursor };
+        (writer.flow_count() > 0).then_some(writer)
     }
 
     /// Number of this worker's flows.
     pub fn flow_count(&self) -> u32 {
-        self.flows.len() as u32
+        let count = match &self.flows {
+            Flows::One(flows) => flows.len(),
+            Flows::Two(flows) => flows.len(),
+            Flows::Three(flows) => flows.len(),
+            Flows::Four(flows) => flows.len(),
+        };
+        count as u32
     }
 
-    /// Writes the next frame: what its flow varies, the probe, the UDP checksum. The rest is the template's.
+    /// Writes the next frames, one into each slot: what their flows vary, the probe, the checksum. Returns how many.
     #[inline(always)]
-    pub fn write(&mut self, head: &mut FrameHead, ticks: u64) {
-        let flow = &self.flows[self.next];
+    pub fn write(&mut self, slots: impl Slots, ticks: u64) -> usize {
+        let cursor = &mut self.cursor;
+        match (&self.flows, cursor.sizes.is_empty()) {
+            (Flows::One(flows), true) => slots.each(|room| cursor.write(flows, room, ticks)),
+            (Flows::Two(flows), true) => slots.each(|room| cursor.write(flows, room, ticks)),
+            (Flows::Three(flows), true) => slots.each(|room| cursor.write(flows, room, ticks)),
+            (Flows::Four(flows), true) => slots.each(|room| cursor.write(flows, room, ticks)),
+            (Flows::One(flows), false) => slots.each(|room| cursor.write_mixed(flows, room, ticks)),
+            (Flows::Two(flows), false) => slots.each(|room| cursor.write_mixed(flows, room, ticks)),
+            (Flows::Three(flows), false) => slots.each(|room| cursor.write_mixed(flows, room, ticks)),
+            (Flows::Four(flows), false) => slots.each(|room| cursor.write_mixed(flows, room, ticks)),
+        }
+    }
+
+    /// Replaces the send time of a frame that had to wait, so that waiting for the port does not count as delay.
+    #[inline(always)]
+    pub fn restamp(&self, head: &mut FrameHead, ticks: u64) {
+        let (at, checksum_at) =
+            (self.cursor.probe_at % PROBE_AT_LIMIT, self.cursor.checksum_at % PROBE_AT_LIMIT);
+        let Some(old) = head[at..].first_chunk::<PROBE_BYTES>().copied() else { return };
+        let Some(probe) = Probe::from_bytes(&old) else { return };
+        let new = Probe { ticks, ..probe }.to_bytes();
+        // RFC 1624, equation 3: the complement of the new checksum is that of the old one, less the old words, plus the new ones.
+        let checksum = u16::from_le_bytes([head[checksum_at], head[checksum_at + 1]]);
+        let sum = checksum::add(u64::from(!checksum), u64::from(!checksum::fold(probe_sum(&old))));
+        let sum = checksum::add(sum, probe_sum(&new));
+        head[checksum_at..checksum_at + 2].copy_from_slice(&checksum::finish_transport(sum));
+        head[at..at + PROBE_BYTES].copy_from_slice(&new);
+    }
+}
+
+impl Cursor {
+    #[inline(always)]
+    fn write<const N: usize>(&mut self, flows: &[Flow<N>], room: &mut [u8], ticks: u64) -> u16 {
+        let Some(head) = room.first_chunk_mut() else { return 0 };
+        self.write_head(flows, head, ticks, 0);
+        self.frame_bytes
+    }
+
+    #[inline(always)]
+    fn write_mixed<const N: usize>(&mut self, flows: &[Flow<N>], room: &mut [u8], ticks: u64) -> u16 {
+        let (Some(head), Some(terms)) = (room.first_chunk_mut(), self.sizes.get(self.next_size).copied())
+        else {
+            return 0;
+        };
+        self.next_size = if self.next_size + 1 == self.sizes.len() { 0 } else { self.next_size + 1 };
+        let ip_sum = flows[self.next].ip_sum;
+        self.write_head(flows, head, ticks, terms.transport_sum);
+        set_sizes(self.shape, head, ip_sum, &terms);
+        terms.frame_bytes
+    }
+
+    #[inline(always)]
+    fn write_head<const N: usize>(
+        &mut self,
+        flows: &[Flow<N>],
+        head: &mut FrameHead,
+        ticks: u64,
+        size_sum: u16,
+    ) {
+        let flow = &flows[self.next];
         let probe = Probe { tag: self.tag, flow: flow.id, sequence: self.round, ticks }.to_bytes();
-        head[FLOW_RUN_AT..FLOW_RUN_AT + FLOW_RUN_BYTES].copy_from_slice(&flow.run);
-        head[PROBE_AT..PROBE_END].copy_from_slice(&probe);
-        let udp_sum = checksum::add(u64::from(flow.udp_sum), probe_sum(&probe));
-        head[UDP_CHECKSUM_AT..PROBE_AT].copy_from_slice(&checksum::finish_udp(udp_sum));
+        // The remainders change nothing; they tell the compiler what the limits are.
+        let (run_at, probe_at) = (self.run_at % RUN_AT_LIMIT, self.probe_at % PROBE_AT_LIMIT);
+        let checksum_at = self.checksum_at % PROBE_AT_LIMIT;
+        head[run_at..run_at + N * BLOCK_BYTES].copy_from_slice(flow.run.as_flattened());
+        head[probe_at..probe_at + PROBE_BYTES].copy_from_slice(&probe);
+        let sum = u64::from(flow.transport_sum) + u64::from(size_sum);
+        let sum = checksum::add(sum, probe_sum(&probe));
+        head[checksum_at..checksum_at + 2].copy_from_slice(&checksum::finish_transport(sum));
 
         self.next += 1;
-        if self.next == self.flows.len() {
+        if self.next == flows.len() {
             self.next = 0;
             self.round = self.round.wrapping_add(1);
         }
     }
 }
 
-/// Replaces the send time of a frame that had to wait, so that waiting for the port does not count as delay.
-#[inline(always)]
-pub fn restamp(head: &mut FrameHead, ticks: u64) {
-    let Some(old) = head[PROBE_AT..].first_chunk::<PROBE_BYTES>().copied() else { return };
-    let Some(probe) = Probe::from_bytes(&old) else { return };
-    let new = Probe { ticks, ..probe }.to_bytes();
-    // RFC 1624, equation 3: the complement of the new checksum is that of the old one, less the old words, plus the new ones.
-    let checksum = u16::from_le_bytes([head[UDP_CHECKSUM_AT], head[UDP_CHECKSUM_AT + 1]]);
-    let sum = checksum::add(u64::from(!checksum), u64::from(!checksum::fold(probe_sum(&old))));
-    head[UDP_CHECKSUM_AT..PROBE_AT]
-        .copy_from_slice(&checksum::finish_udp(checksum::add(sum, probe_sum(&new))));
-    head[PROBE_AT..PROBE_END].copy_from_slice(&new);
+/// A flow's run and sums. With one frame size, they hold what depends on it; in a mix, that is added per packet.
+fn flow<const N: usize>(frames: &Frames<'_>, single: Option<SizeTerms>, run_at: usize, id: u32) -> Flow<N> {
+    let flow = frames.flow(id);
+    let mut head = flow.bytes;
+    let mut transport_sum = u64::from(flow.transport_sum);
+    if let Some(terms) = single {
+        frames.set_sizes(&mut head, &flow, &terms);
+        transport_sum += u64::from(terms.transport_sum);
+    }
+    let mut run = [[0; BLOCK_BYTES]; N];
+    run.as_flattened_mut().copy_from_slice(&head[run_at..run_at + N * BLOCK_BYTES]);
+    Flow { run, id, transport_sum: checksum::fold(transport_sum), ip_sum: flow.ip_sum }
+}
+
+/// The bytes that differ between flows, first and end: the varied fields, and the IPv4 checksum when it follows from them.
+fn run(profile: &Profile) -> (usize, usize) {
+    let shape = profile.shape();
+    let mut bytes: Vec<(usize, usize)> = Vec::new();
+    for sweep in profile.sweeps() {
+        let Some(place) = sweep.field.place(shape.version) else { continue };
+        let first = shape.layer_at(place.layer) * 8 + place.bit as usize;
+        bytes.push((first / 8, (first + place.bits as usize).div_ceil(8)));
+        if place.layer == Layer::Ip && shape.version == IpVersion::V4 {
+            let checksum = shape.ip_at() + 10;
+            bytes.push((checksum, checksum + 2));
+        }
+    }
+    let first = bytes.iter().map(|(first, _)| *first).min().unwrap_or(0).min(RUN_AT_LIMIT - 1);
+    (first, bytes.iter().map(|(_, end)| *end).max().unwrap_or(first))
 }
 
 #[inline(always)]
@@ -84,66 +232,4 @@ fn probe_sum(probe: &[u8; PROBE_BYTES]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use linerate_protocol::mac::MacAddr;
-    use linerate_protocol::profile::{FlowMode, RawProfile};
-
-    use super::super::frame::template;
-    use super::*;
-
-    fn profile(flows: u32) -> Profile {
-        RawProfile { flows, flow_mode: FlowMode::Sdpd, ..RawProfile::default() }.try_into().unwrap()
-    }
-
-    fn head() -> FrameHead {
-        let frame = template(profile(1).frame_size(), MacAddr([2; 6]), MacAddr([4; 6]));
-        frame.try_into().unwrap()
-    }
-
-    fn probe(head: &FrameHead) -> Probe {
-        Probe::from_bytes(head[PROBE_AT..PROBE_END].first_chunk().unwrap()).unwrap()
-    }
-
-    /// The receiver's test of a UDP checksum: pseudo header and datagram sum to all ones.
-    fn udp_checksum_is_right(head: &FrameHead) -> bool {
-        let udp_length = [head[38], head[39]];
-        let pseudo = [checksum::sum(&head[26..34]), checksum::sum(&[0, 17]), checksum::sum(&udp_length)];
-        checksum::fold(pseudo.into_iter().fold(checksum::sum(&head[34..]), checksum::add)) == 0xffff
-    }
-
-    #[test]
-    fn workers_divide_the_flows_and_number_each_from_zero() {
-        let profile = profile(10);
-        let mut seen = vec![Vec::new(); 10];
-        for worker in 0..3 {
-            let mut writer = FrameWriter::new(&profile, 9, worker, 3).unwrap();
-            for _ in 0..writer.flow_count() * 4 {
-                let mut head = head();
-                writer.write(&mut head, 0);
-                let probe = probe(&head);
-                assert_eq!((probe.flow % 3, probe.tag), (worker, 9));
-                seen[probe.flow as usize].push(probe.sequence);
-            }
-        }
-        assert!(seen.iter().all(|sequences| *sequences == [0, 1, 2, 3]), "{seen:?}");
-        assert!(FrameWriter::new(&profile, 0, 10, 11).is_none());
-    }
-
-    #[test]
-    fn udp_checksums_are_right_for_any_time_sequence_and_restamp() {
-        let profile = profile(5000);
-        let mut writer = FrameWriter::new(&profile, 0xffff, 0, 1).unwrap();
-        let mut ticks = 1u64;
-        for _ in 0..20_000 {
-            let mut head = head();
-            ticks = ticks.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            writer.write(&mut head, ticks);
-            assert!(udp_checksum_is_right(&head));
-            let before = probe(&head);
-            restamp(&mut head, ticks >> 7);
-            assert!(udp_checksum_is_right(&head), "restamped");
-            assert_eq!(probe(&head), Probe { ticks: (ticks >> 7) & ((1 << 40) - 1), ..before });
-            assert_ne!(head[UDP_CHECKSUM_AT..PROBE_AT], [0, 0]);
-        }
-    }
-}
+pub(super) mod tests;

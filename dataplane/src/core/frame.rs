@@ -1,120 +1,231 @@
-//! The shape of a test frame: Ethernet, IPv4, UDP, probe, zeros.
+//! The bytes of test frames: headers, probe, fill.
 //!
-//! | bytes | content | changes |
-//! |---|---|---|
-//! | 0…14 | Ethernet header | never |
-//! | 14…24 | IPv4: version to protocol; DF set, TTL 64 | never |
-//! | 24…40 | IPv4 checksum, addresses, UDP ports and length | with the flow: one 16-byte store |
-//! | 40…42 | UDP checksum | with every frame |
-//! | 42…58 | probe | with every frame: one 16-byte store |
-//! | 58… | zeros | never |
+//! A frame is rendered once per flow, before the trial; what the loop writes per packet is cut out of that (see [`super::flows`]).
+//!
+//! | part | changes |
+//! |---|---|
+//! | Ethernet, optional VLAN tag, IPv4 or IPv6, UDP or TCP | with the flow, as far as the profile varies fields |
+//! | lengths and IPv4 checksum | with the frame's size, when the profile mixes sizes |
+//! | UDP or TCP checksum, probe | with every frame |
+//! | fill | never |
 
 use linerate_protocol::frame::FrameSize;
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::probe::PROBE_BYTES;
-use linerate_protocol::profile::FlowKey;
+use linerate_protocol::profile::field::{Field, Layer, Place, mac_bits, mac_of};
+use linerate_protocol::profile::{IpVersion, Profile, Protocol, Shape};
 
 use super::checksum;
 
-/// The bytes of the smallest frame without check sequence: every frame has at least these, and all that varies lies in them.
-pub const HEAD_BYTES: usize = FrameSize::MIN_FRAME_PORT_BYTES;
-/// The part of a frame that varies.
+/// Bytes of a buffer that may be written per packet. All headers and the probe lie in them, with room for the widest store; a
+/// frame may be shorter, a buffer never is.
+pub const HEAD_BYTES: usize = 160;
+/// The part of a buffer that varies.
 pub type FrameHead = [u8; HEAD_BYTES];
 
-/// Where the run that changes with the flow begins: the IPv4 checksum.
-pub const FLOW_RUN_AT: usize = 24;
-/// Bytes of that run.
-pub const FLOW_RUN_BYTES: usize = 16;
-/// Where the UDP checksum stands.
-pub const UDP_CHECKSUM_AT: usize = 40;
-/// Where the probe begins.
-pub const PROBE_AT: usize = 42;
-/// Where the probe ends.
-pub const PROBE_END: usize = PROBE_AT + PROBE_BYTES;
-
-const ETHERNET_BYTES: u32 = 14;
-const IPV4_BYTES: u32 = 20;
-const TTL: u8 = 64;
-/// Don't Fragment.
-const IPV4_FLAGS: [u8; 2] = [0x40, 0x00];
 /// EtherType of IPv4.
 pub const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
+/// EtherType of IPv6.
+pub const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
+/// EtherType of an IEEE 802.1Q tag.
+pub const ETHERTYPE_VLAN: [u8; 2] = [0x81, 0x00];
 /// Version 4, header of five words.
 pub const IPV4_VERSION_IHL: u8 = 0x45;
-/// IP protocol number of UDP.
-pub const PROTOCOL_UDP: u8 = 17;
+/// Don't Fragment.
+const IPV4_FLAGS: [u8; 2] = [0x40, 0x00];
+const TCP_DATA_OFFSET: u8 = 5 << 4;
+const TCP_FLAG_ACK: u8 = 0x10;
+const TCP_WINDOW: [u8; 2] = [0xff, 0xff];
 
-/// The constant part of every frame of `size`; what varies is left zero. Length: the frame without its check sequence.
-pub fn template(size: FrameSize, source: MacAddr, destination: MacAddr) -> Vec<u8> {
-    let mut frame = vec![0; size.port_bytes() as usize];
-    frame[0..6].copy_from_slice(&destination.0);
-    frame[6..12].copy_from_slice(&source.0);
-    frame[12..14].copy_from_slice(&ETHERTYPE_IPV4);
-    frame[14] = IPV4_VERSION_IHL;
-    frame[16..18].copy_from_slice(&ip_length(size).to_be_bytes());
-    frame[20..22].copy_from_slice(&IPV4_FLAGS);
-    frame[22] = TTL;
-    frame[23] = PROTOCOL_UDP;
-    frame
+/// Renders a profile's frames between two Ethernet addresses.
+#[derive(Debug)]
+pub struct Frames<'p> {
+    profile: &'p Profile,
+    shape: Shape,
+    base: FrameHead,
+    macs: (MacAddr, MacAddr),
 }
 
-/// The 16 bytes that change with the flow, and the flow's share of the UDP checksum.
-pub fn flow_run(size: FrameSize, key: &FlowKey) -> ([u8; FLOW_RUN_BYTES], u64) {
-    let mut run = [0; FLOW_RUN_BYTES];
-    run[2..6].copy_from_slice(&key.source.ip.octets());
-    run[6..10].copy_from_slice(&key.destination.ip.octets());
-    run[10..12].copy_from_slice(&key.source.port.to_be_bytes());
-    run[12..14].copy_from_slice(&key.destination.port.to_be_bytes());
-    let udp_length = udp_length(size).to_be_bytes();
-    run[14..16].copy_from_slice(&udp_length);
-
-    let [length_high, length_low] = ip_length(size).to_be_bytes();
-    let [flags, offset] = IPV4_FLAGS;
-    let fixed = [IPV4_VERSION_IHL, 0, length_high, length_low, 0, 0, flags, offset, TTL, PROTOCOL_UDP];
-    let addresses = checksum::sum(&run[2..10]);
-    run[0..2].copy_from_slice(&checksum::finish(checksum::add(checksum::sum(&fixed), addresses)));
-
-    // Pseudo header (addresses, protocol, length) and UDP header (ports, length): RFC 768.
-    let udp_sum = [
-        addresses,
-        checksum::sum(&[0, PROTOCOL_UDP]),
-        checksum::sum(&udp_length),
-        checksum::sum(&run[10..16]),
-    ]
-    .into_iter()
-    .fold(0, checksum::add);
-    (run, udp_sum)
+/// The headers of one flow, without what depends on the frame's size, and their shares of the checksums.
+#[derive(Debug, Clone, Copy)]
+pub struct FlowHead {
+    /// Headers; lengths and checksums are zero.
+    pub bytes: FrameHead,
+    /// Sum over the IP header; zero for IPv6, which has no checksum.
+    pub ip_sum: u16,
+    /// Sum over pseudo header and transport header.
+    pub transport_sum: u16,
 }
 
-fn ip_length(size: FrameSize) -> u16 {
-    (size.port_bytes() - ETHERNET_BYTES) as u16
+/// What depends on the frame's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SizeTerms {
+    /// Bytes handed to the port.
+    pub frame_bytes: u16,
+    /// IPv4 total length or IPv6 payload length.
+    pub ip_length: u16,
+    /// Bytes of transport header and payload.
+    pub transport_length: u16,
+    /// Share of the transport checksum: lengths and fill.
+    pub transport_sum: u16,
 }
 
-fn udp_length(size: FrameSize) -> u16 {
-    (size.port_bytes() - ETHERNET_BYTES - IPV4_BYTES) as u16
-}
+impl<'p> Frames<'p> {
+    /// Frames of `profile` from the port's address to the peer's, unless the profile has addresses of its own.
+    pub fn new(profile: &'p Profile, port_mac: MacAddr, peer_mac: MacAddr) -> Self {
+        let own = |field, other| profile.constant(field).map_or(other, mac_of);
+        let macs = (own(Field::SourceMac, port_mac), own(Field::DestinationMac, peer_mac));
+        let mut frames = Self { profile, shape: profile.shape(), base: [0; HEAD_BYTES], macs };
+        frames.base = frames.constants();
+        frames
+    }
 
-#[cfg(test)]
-mod tests {
-    use linerate_protocol::profile::{Profile, RawProfile};
+    /// Which headers the frames have.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
 
-    use super::*;
-
-    #[test]
-    fn headers_sum_to_zero_with_their_checksums() {
-        for bytes in [64, 65, 512, 1518, 9000] {
-            let size = FrameSize::new(bytes).unwrap();
-            let profile: Profile =
-                RawProfile { frame_size: size, flows: 300, ..RawProfile::default() }.try_into().unwrap();
-            let mut frame = template(size, MacAddr([2; 6]), MacAddr([4; 6]));
-            assert_eq!(frame.len(), bytes as usize - 4);
-            for flow in [0, 1, 299] {
-                let (run, _) = flow_run(size, &profile.flow(flow));
-                frame[FLOW_RUN_AT..FLOW_RUN_AT + FLOW_RUN_BYTES].copy_from_slice(&run);
-                assert_eq!(checksum::fold(checksum::sum(&frame[14..34])), 0xffff, "{bytes} B, flow {flow}");
-                assert_eq!(u16::from_be_bytes([frame[16], frame[17]]), bytes as u16 - 18);
-                assert_eq!(u16::from_be_bytes([frame[38], frame[39]]), bytes as u16 - 38);
+    fn constants(&self) -> FrameHead {
+        let shape = self.shape;
+        let mut head = [0; HEAD_BYTES];
+        let (ip, transport) = (shape.ip_at(), shape.transport_at());
+        if shape.vlan {
+            head[12..14].copy_from_slice(&ETHERTYPE_VLAN);
+        }
+        match shape.version {
+            IpVersion::V4 => {
+                head[ip - 2..ip].copy_from_slice(&ETHERTYPE_IPV4);
+                head[ip] = IPV4_VERSION_IHL;
+                head[ip + 6..ip + 8].copy_from_slice(&IPV4_FLAGS);
+                head[ip + 9] = shape.protocol.number();
+            }
+            IpVersion::V6 => {
+                head[ip - 2..ip].copy_from_slice(&ETHERTYPE_IPV6);
+                head[ip] = 6 << 4;
+                head[ip + 6] = shape.protocol.number();
             }
         }
+        if shape.protocol == Protocol::Tcp {
+            head[transport + 12] = TCP_DATA_OFFSET;
+            head[transport + 13] = TCP_FLAG_ACK;
+            head[transport + 14..transport + 16].copy_from_slice(&TCP_WINDOW);
+        }
+        for field in Field::ALL {
+            self.set(&mut head, field, self.start(field));
+        }
+        head
+    }
+
+    /// The field's value in the first flow.
+    fn start(&self, field: Field) -> u128 {
+        let sweep = self.profile.sweeps().iter().find(|sweep| sweep.field == field);
+        sweep.and_then(|sweep| sweep.start).unwrap_or(match field {
+            Field::SourceMac => mac_bits(self.macs.0),
+            Field::DestinationMac => mac_bits(self.macs.1),
+            _ => self.profile.constant(field).unwrap_or(0),
+        })
+    }
+
+    fn set(&self, head: &mut FrameHead, field: Field, value: u128) {
+        let Some(Place { layer, bit, bits }) = field.place(self.shape.version) else { return };
+        if layer == Layer::Vlan && !self.shape.vlan {
+            return;
+        }
+        set_bits(head, self.shape.layer_at(layer) * 8 + bit as usize, bits as usize, value);
+    }
+
+    /// The headers of flow `index`.
+    pub fn flow(&self, index: u32) -> FlowHead {
+        let mut bytes = self.base;
+        for sweep in self.profile.sweeps() {
+            self.set(&mut bytes, sweep.field, self.start(sweep.field).wrapping_add(sweep.offset(index)));
+        }
+        let (ip, transport) = (self.shape.ip_at(), self.shape.transport_at());
+        let (ip_sum, addresses) = match self.shape.version {
+            IpVersion::V4 => (checksum::sum(&bytes[ip..transport]), ip + 12),
+            IpVersion::V6 => (0, ip + 8),
+        };
+        let pseudo = [
+            checksum::sum(&bytes[addresses..transport]),
+            checksum::sum(&[0, self.shape.protocol.number()]),
+            checksum::sum(&bytes[transport..self.shape.probe_at()]),
+        ];
+        FlowHead {
+            bytes,
+            ip_sum: checksum::fold(ip_sum),
+            transport_sum: checksum::fold(pseudo.into_iter().fold(0, checksum::add)),
+        }
+    }
+
+    /// What depends on a frame's size.
+    pub fn size(&self, size: FrameSize) -> SizeTerms {
+        let frame_bytes = size.port_bytes() as u16;
+        let transport_length = frame_bytes - self.shape.transport_at() as u16;
+        let ip_length = match self.shape.version {
+            IpVersion::V4 => frame_bytes - self.shape.ip_at() as u16,
+            IpVersion::V6 => transport_length,
+        };
+        let length = checksum::sum(&transport_length.to_be_bytes());
+        let header_length = if self.shape.protocol == Protocol::Udp { length } else { 0 };
+        let sums = [length, header_length, checksum::sum(&self.fill(size))];
+        SizeTerms {
+            frame_bytes,
+            ip_length,
+            transport_length,
+            transport_sum: checksum::fold(sums.into_iter().fold(0, checksum::add)),
+        }
+    }
+
+    /// The bytes behind the probe.
+    fn fill(&self, size: FrameSize) -> Vec<u8> {
+        let mut fill = vec![0; size.port_bytes() as usize - self.shape.probe_at() - PROBE_BYTES];
+        self.profile.raw().payload.fill(&mut fill);
+        fill
+    }
+
+    /// What every buffer holds before it is used: the largest frame of the first flow, at least [`HEAD_BYTES`] long.
+    pub fn template(&self) -> Vec<u8> {
+        let largest = self.profile.frame_sizes().largest();
+        let terms = self.size(largest);
+        let flow = self.flow(0);
+        let mut head = flow.bytes;
+        self.set_sizes(&mut head, &flow, &terms);
+        let mut frame = head.to_vec();
+        frame.truncate(self.shape.probe_at() + PROBE_BYTES);
+        frame.extend(self.fill(largest));
+        frame.resize(frame.len().max(HEAD_BYTES), 0);
+        frame
+    }
+
+    /// Writes lengths and IPv4 checksum.
+    pub fn set_sizes(&self, head: &mut FrameHead, flow: &FlowHead, terms: &SizeTerms) {
+        set_sizes(self.shape, head, flow.ip_sum, terms);
+    }
+}
+
+/// Writes the lengths of a frame and its IPv4 checksum.
+#[inline(always)]
+pub fn set_sizes(shape: Shape, head: &mut FrameHead, ip_sum: u16, terms: &SizeTerms) {
+    let (ip, transport) = (shape.ip_at(), shape.transport_at());
+    let ip_length = terms.ip_length.to_be_bytes();
+    match shape.version {
+        IpVersion::V4 => {
+            head[ip + 2..ip + 4].copy_from_slice(&ip_length);
+            let sum = u64::from(ip_sum) + checksum::word(terms.ip_length);
+            head[ip + 10..ip + 12].copy_from_slice(&checksum::finish(sum));
+        }
+        IpVersion::V6 => head[ip + 4..ip + 6].copy_from_slice(&ip_length),
+    }
+    if shape.protocol == Protocol::Udp {
+        head[transport + 4..transport + 6].copy_from_slice(&terms.transport_length.to_be_bytes());
+    }
+}
+
+/// Writes the low `bits` of `value` at bit `at`, in network order.
+fn set_bits(head: &mut FrameHead, at: usize, bits: usize, value: u128) {
+    for i in 0..bits {
+        let bit = (value >> (bits - 1 - i)) as u8 & 1;
+        let (byte, shift) = ((at + i) / 8, 7 - (at + i) % 8);
+        head[byte] = head[byte] & !(1 << shift) | bit << shift;
     }
 }

@@ -3,7 +3,7 @@
 //! Log-linear buckets: 128 to each power of two, so a bucket is at most 0.8 % wide. Values are ticks; they become nanoseconds when read.
 //! (A general HDR histogram checks and resizes on each record; here the range is fixed to that of a probe's time.)
 
-use linerate_protocol::report::{Latency, LatencySummary};
+use linerate_protocol::report::{Distribution, Latency, LatencySummary};
 
 const LINEAR_BITS: u32 = 7;
 const LINEAR: u64 = 1 << LINEAR_BITS;
@@ -29,9 +29,9 @@ fn upper_bound(bucket: usize) -> u64 {
     (((bucket & (LINEAR - 1)) + LINEAR + 1) << shift) - 1
 }
 
-/// Delays of one RX lcore, in ticks.
+/// Times that one lcore measured, in ticks: delays of packets, or intervals between them.
 #[derive(Debug, Clone)]
-pub struct DelayHistogram {
+pub struct TickHistogram {
     counts: Box<[u64; BUCKETS]>,
     total: u64,
     negative: u64,
@@ -40,27 +40,38 @@ pub struct DelayHistogram {
     sum: u128,
 }
 
-impl Default for DelayHistogram {
+impl Default for TickHistogram {
     fn default() -> Self {
         Self { counts: Box::new([0; BUCKETS]), total: 0, negative: 0, min: u64::MAX, max: 0, sum: 0 }
     }
 }
 
-impl DelayHistogram {
+impl TickHistogram {
     /// Records one delay. A negative one (clocks that disagree) counts as zero and is counted apart.
     #[inline(always)]
     pub fn record(&mut self, ticks: i64) {
         self.negative += u64::from(ticks < 0);
-        let ticks = (ticks.max(0) as u64).min(LARGEST);
-        self.counts[bucket_of(ticks)] += 1;
-        self.total += 1;
-        self.sum += u128::from(ticks);
+        self.record_times(ticks.max(0) as u64, 1);
+    }
+
+    /// Records the same time `count` times.
+    #[inline(always)]
+    pub fn record_times(&mut self, ticks: u64, count: u64) {
+        let ticks = ticks.min(LARGEST);
+        self.counts[bucket_of(ticks)] += count;
+        self.total += count;
+        self.sum += u128::from(ticks) * u128::from(count);
         self.min = self.min.min(ticks);
         self.max = self.max.max(ticks);
     }
 
+    /// All times added up, in ticks.
+    pub fn sum(&self) -> u128 {
+        self.sum
+    }
+
     /// Adds another lcore's delays.
-    pub fn merge(&mut self, other: &DelayHistogram) {
+    pub fn merge(&mut self, other: &TickHistogram) {
         self.counts.iter_mut().zip(other.counts.iter()).for_each(|(mine, theirs)| *mine += theirs);
         self.total += other.total;
         self.negative += other.negative;
@@ -69,8 +80,24 @@ impl DelayHistogram {
         self.max = self.max.max(other.max);
     }
 
+    /// The delays in nanoseconds, given the clock's frequency in Hz; `None` when there are none.
+    pub fn read_delays(&self, tick_hz: u64) -> Option<Latency> {
+        let Distribution { summary, histogram } = self.read(tick_hz)?;
+        let less_min = |figure: u64| figure.saturating_sub(summary.min);
+        let variation = LatencySummary {
+            min: 0,
+            p50: less_min(summary.p50),
+            p90: less_min(summary.p90),
+            p99: less_min(summary.p99),
+            p999: less_min(summary.p999),
+            max: less_min(summary.max),
+            mean: less_min(summary.mean),
+        };
+        Some(Latency { summary, variation, negative: self.negative, histogram })
+    }
+
     /// The distribution in nanoseconds, given the clock's frequency in Hz; `None` when empty.
-    pub fn read(&self, tick_hz: u64) -> Option<Latency> {
+    pub fn read(&self, tick_hz: u64) -> Option<Distribution> {
         if self.total == 0 {
             return None;
         }
@@ -84,7 +111,7 @@ impl DelayHistogram {
             });
             ns(bucket.map_or(self.max, upper_bound).clamp(self.min, self.max))
         };
-        Some(Latency {
+        Some(Distribution {
             summary: LatencySummary {
                 min: ns(self.min),
                 p50: percentile(0.5),
@@ -94,7 +121,6 @@ impl DelayHistogram {
                 max: ns(self.max),
                 mean: ns((self.sum / u128::from(self.total)) as u64),
             },
-            negative: self.negative,
             histogram: (0..BUCKETS)
                 .filter(|bucket| self.counts[*bucket] > 0)
                 .map(|bucket| (ns(upper_bound(bucket)), self.counts[bucket]))
@@ -121,31 +147,32 @@ mod tests {
 
     #[test]
     fn figures_are_within_a_bucket_of_the_truth() {
-        let mut histogram = DelayHistogram::default();
-        let mut other = DelayHistogram::default();
+        let mut histogram = TickHistogram::default();
+        let mut other = TickHistogram::default();
         for delay in 1..=10_000i64 {
             if delay % 2 == 0 { &mut histogram } else { &mut other }.record(delay * 1000);
         }
         histogram.merge(&other);
-        let latency = histogram.read(1_000_000_000).unwrap();
+        let latency = histogram.read_delays(1_000_000_000).unwrap();
         let LatencySummary { min, p50, p90, p99, p999, max, mean } = latency.summary;
         assert_eq!((min, max, mean), (1000, 10_000_000, 5_000_500));
+        assert_eq!((latency.variation.max, latency.variation.p50), (max - min, p50 - min));
         for (figure, truth) in
             [(p50, 5_000_000.0), (p90, 9_000_000.0), (p99, 9_900_000.0), (p999, 9_990_000.0)]
         {
             assert!(figure as f64 >= truth && figure as f64 <= truth * 1.01, "{figure} for {truth}");
         }
         assert_eq!(latency.histogram.iter().map(|(_, count)| count).sum::<u64>(), 10_000);
-        assert_eq!(DelayHistogram::default().read(1), None);
+        assert_eq!(TickHistogram::default().read(1), None);
     }
 
     #[test]
     fn extremes_stay_in_range() {
-        let mut histogram = DelayHistogram::default();
+        let mut histogram = TickHistogram::default();
         for ticks in [i64::MIN, -1, 0, i64::MAX] {
             histogram.record(ticks);
         }
-        let latency = histogram.read(2_000_000_000).unwrap();
+        let latency = histogram.read_delays(2_000_000_000).unwrap();
         assert_eq!((latency.negative, latency.summary.min, latency.summary.max), (2, 0, LARGEST / 2));
     }
 }

@@ -8,4 +8,6 @@ pub mod eal_refusal;
 pub mod flows;
 pub mod frame;
 pub mod histogram;
+pub mod order;
 pub mod pacer;
+pub mod recognise;

@@ -4,58 +4,159 @@
 //! time. The *spacing* is a token bucket a little faster than the rate and a few packets deep; it keeps a worker that was held up
 //! from sending its debt at once: the debt is paid back at 10 % above the rate. A debt of more than a tenth of a second is forgiven, and counted.
 
+use linerate_protocol::profile::StageRates;
+
 /// How much faster than the rate a debt is paid back.
 const CATCH_UP: f64 = 1.1;
 /// Longest stall that is made good, in seconds.
 const LONGEST_DEBT_S: f64 = 0.1;
 /// How much of the traffic may leave back to back, in seconds: a burst that a polling loop needs at high rates.
 const BURST_S: f64 = 10e-6;
-/// Bounds of what may leave back to back, in packets.
-const BURST_PACKETS: (f64, f64) = (1.0, 64.0);
+/// Bounds of what may leave back to back, in packets. With fewer than two, a loop that looks late could never make up for it.
+const BURST_PACKETS: (f64, f64) = (2.0, 64.0);
+
+/// One worker's load.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Load {
+    /// Rates over time; the last one stays.
+    pub stages: Vec<StageRates>,
+    /// Packets that leave together.
+    pub burst: u32,
+}
+
+impl Load {
+    /// A steady load of single packets.
+    pub fn steady(pps: f64) -> Self {
+        Self { stages: vec![StageRates { from_pps: pps, to_pps: pps, seconds: f64::INFINITY }], burst: 1 }
+    }
+
+    /// This share of the load.
+    pub fn share(&self, share: f64) -> Self {
+        let stages = self
+            .stages
+            .iter()
+            .map(|stage| StageRates {
+                from_pps: stage.from_pps * share,
+                to_pps: stage.to_pps * share,
+                ..*stage
+            })
+            .collect();
+        Self { stages, burst: self.burst }
+    }
+
+    /// Mean packets per second over the first `seconds`, or of the first stage when there is no end.
+    pub fn mean_pps(&self, seconds: Option<f64>) -> f64 {
+        let Some(seconds) = seconds.filter(|seconds| *seconds > 0.0) else {
+            return self.stages.first().map_or(0.0, |stage| stage.from_pps);
+        };
+        const HZ: u64 = 1_000_000_000;
+        let pacer = Pacer::new(&Self { burst: 1, ..self.clone() }, HZ, 0);
+        pacer.packets(seconds * HZ as f64) / seconds
+    }
+}
+
+/// A stretch of the schedule, in ticks from the start.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    begins: f64,
+    /// Packets scheduled before it.
+    before: f64,
+    packets_per_tick: f64,
+    /// How much that grows per tick.
+    growth: f64,
+}
+
+impl Stretch {
+    fn packets(&self, elapsed: f64) -> f64 {
+        let ticks = elapsed - self.begins;
+        self.before + ticks * (self.packets_per_tick + 0.5 * self.growth * ticks)
+    }
+
+    fn rate(&self, elapsed: f64) -> f64 {
+        self.packets_per_tick + self.growth * (elapsed - self.begins)
+    }
+}
 
 /// Says how many packets are due. Works on any clock of ticks.
 #[derive(Debug)]
 pub struct Pacer {
-    packets_per_tick: f64,
+    stretches: Box<[Stretch]>,
+    at: usize,
+    tick_hz: f64,
+    /// Packets that leave together.
+    burst: u64,
     start: u64,
     /// Packets of the schedule that are sent or forgiven.
     accounted: u64,
-    longest_debt: u64,
-    depth: f64,
     tokens: f64,
     refilled: u64,
 }
 
 impl Pacer {
-    /// A pacer for `pps` packets per second on a clock of `tick_hz`, beginning at `now`: the first packet is due at once.
-    pub fn new(pps: f64, tick_hz: u64, now: u64) -> Self {
-        let depth = (pps * BURST_S).clamp(BURST_PACKETS.0, BURST_PACKETS.1);
-        Self {
-            packets_per_tick: pps / tick_hz as f64,
+    /// A pacer for a load over time on a clock of `tick_hz`, beginning at `now`: the first packets are due at once.
+    pub fn new(load: &Load, tick_hz: u64, now: u64) -> Self {
+        let Load { stages, burst } = load;
+        let hz = tick_hz as f64;
+        let (mut begins, mut before) = (0.0, 0.0);
+        let mut stretches = Vec::with_capacity(stages.len() + 1);
+        for stage in stages {
+            let ticks = stage.seconds * hz;
+            let growth = (stage.to_pps - stage.from_pps) / hz / ticks;
+            let stretch = Stretch { begins, before, packets_per_tick: stage.from_pps / hz, growth };
+            stretches.push(stretch);
+            begins += ticks;
+            before = stretch.packets(begins);
+        }
+        // What follows the last stage goes on as it ended.
+        if let (Some(stage), true) = (stages.last(), begins.is_finite()) {
+            stretches.push(Stretch { begins, before, packets_per_tick: stage.to_pps / hz, growth: 0.0 });
+        }
+        let mut pacer = Self {
+            stretches: stretches.into_boxed_slice(),
+            at: 0,
+            tick_hz: hz,
+            burst: u64::from((*burst).max(1)),
             start: now,
             accounted: 0,
-            longest_debt: (pps * LONGEST_DEBT_S).max(depth) as u64,
-            depth,
-            tokens: depth,
+            tokens: 0.0,
             refilled: now,
-        }
+        };
+        pacer.tokens = pacer.depth(0.0);
+        pacer
+    }
+
+    /// Packets that may leave back to back when the load is that of `elapsed` ticks.
+    fn depth(&self, elapsed: f64) -> f64 {
+        let pps = self.stretches.get(self.at).map_or(0.0, |stretch| stretch.rate(elapsed)) * self.tick_hz;
+        (pps * BURST_S).clamp(BURST_PACKETS.0, BURST_PACKETS.1).max(self.burst as f64)
+    }
+
+    /// Packets of whole bursts whose time has come.
+    fn whole_bursts(&self, packets: f64) -> u64 {
+        if self.burst == 1 { packets as u64 } else { (packets / self.burst as f64) as u64 * self.burst }
     }
 
     /// Packets that may leave now.
     #[inline]
     pub fn due(&mut self, now: u64) -> u64 {
-        let scheduled =
-            ((now.saturating_sub(self.start) as f64 * self.packets_per_tick) as u64).saturating_add(1);
+        let elapsed = now.saturating_sub(self.start) as f64;
+        while self.stretches.get(self.at + 1).is_some_and(|next| next.begins <= elapsed) {
+            self.at += 1;
+        }
+        let Some(stretch) = self.stretches.get(self.at).copied() else { return 0 };
+        let scheduled = self.whole_bursts(stretch.packets(elapsed)).saturating_add(self.burst);
         let mut debt = scheduled.saturating_sub(self.accounted);
         if debt == 0 {
             return 0;
         }
-        if debt > self.longest_debt {
-            self.accounted = scheduled - self.longest_debt;
-            debt = self.longest_debt;
+        let (rate, depth) = (stretch.rate(elapsed), self.depth(elapsed));
+        let longest_debt = (rate * self.tick_hz * LONGEST_DEBT_S).max(depth) as u64;
+        if debt > longest_debt {
+            self.accounted = scheduled - longest_debt;
+            debt = longest_debt;
         }
-        let refill = now.saturating_sub(self.refilled) as f64 * self.packets_per_tick * CATCH_UP;
-        self.tokens = (self.tokens + refill).min(self.depth);
+        let refill = now.saturating_sub(self.refilled) as f64 * rate * CATCH_UP;
+        self.tokens = (self.tokens + refill).min(depth);
         self.refilled = now;
         debt.min(self.tokens as u64)
     }
@@ -71,7 +172,14 @@ impl Pacer {
     pub fn scheduled_before(&self, end: u64) -> u64 {
         // A packet due exactly at the end is not among them, whichever way the product rounds.
         const ROUNDING: f64 = 1e-3;
-        (end.saturating_sub(self.start) as f64 * self.packets_per_tick - ROUNDING).ceil() as u64
+        let packets = self.packets(end.saturating_sub(self.start) as f64) - ROUNDING;
+        (packets / self.burst as f64).ceil() as u64 * self.burst
+    }
+
+    /// Packets that the schedule has in its first `elapsed` ticks.
+    fn packets(&self, elapsed: f64) -> f64 {
+        let last = self.stretches.iter().rev().find(|stretch| stretch.begins <= elapsed);
+        last.map_or(0.0, |stretch| stretch.packets(elapsed))
     }
 }
 
@@ -80,6 +188,10 @@ mod tests {
     use super::*;
 
     const HZ: u64 = 1_000_000_000;
+
+    fn steady(pps: f64, now: u64) -> Pacer {
+        Pacer::new(&Load::steady(pps), HZ, now)
+    }
 
     /// Sends whatever is due every `step` ticks until `end`; returns the packets and the largest number due at once.
     fn run(pacer: &mut Pacer, from: u64, end: u64, step: u64) -> (u64, u64) {
@@ -98,7 +210,7 @@ mod tests {
         for (pps, step) in
             [(1.0, 1_000_000), (3.0, 999_983), (1000.0, 10_000), (1.234_567e6, 700), (20e6, 1000)]
         {
-            let mut pacer = Pacer::new(pps, HZ, 5);
+            let mut pacer = steady(pps, 5);
             let (sent, _) = run(&mut pacer, 5, 5 + 2 * HZ, step);
             assert!((sent as f64 - 2.0 * pps).abs() <= 1.0 + pps * step as f64 / HZ as f64, "{pps}: {sent}");
             assert_eq!(pacer.scheduled_before(5 + 2 * HZ), (2.0 * pps) as u64);
@@ -107,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_first_packet_is_due_at_once_and_the_second_one_interval_later() {
-        let mut pacer = Pacer::new(10.0, HZ, 1000);
+        let mut pacer = steady(10.0, 1000);
         assert_eq!(pacer.due(1000), 1);
         pacer.took(1);
         assert_eq!(pacer.due(1000 + HZ / 10 - 1), 0);
@@ -116,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_stall_is_paid_back_slowly_and_completely() {
-        let mut pacer = Pacer::new(1e6, HZ, 0);
+        let mut pacer = steady(1e6, 0);
         run(&mut pacer, 0, HZ / 10, 1000);
         // 5 ms held up: 5,000 packets of debt, at most ten at a time, paid back at 10 % within 50 ms.
         let (sent, largest) = run(&mut pacer, HZ / 10 + 5_000_000, HZ / 5, 1000);
@@ -126,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_long_stall_is_forgiven() {
-        let mut pacer = Pacer::new(1e6, HZ, 0);
+        let mut pacer = steady(1e6, 0);
         let (before, _) = run(&mut pacer, 0, HZ / 10, 1000);
         let (after, largest) = run(&mut pacer, HZ / 10 + 3 * HZ, 5 * HZ, 1000);
         assert!(largest <= 10, "{largest}");
@@ -138,9 +250,40 @@ mod tests {
 
     #[test]
     fn an_absurd_rate_is_only_fast() {
-        let mut pacer = Pacer::new(1e300, HZ, 0);
+        let mut pacer = steady(1e300, 0);
         for now in [0, HZ, u64::MAX] {
             assert!(pacer.due(now) <= 64);
         }
+    }
+
+    #[test]
+    fn load_follows_its_stages_and_then_stays() {
+        let stage = |from_pps, to_pps, seconds| StageRates { from_pps, to_pps, seconds };
+        let stages = vec![stage(1e4, 1e4, 1.0), stage(1e4, 3e4, 2.0), stage(5e3, 5e3, 0.5)];
+        let load = Load { stages, burst: 1 };
+        assert_eq!((load.mean_pps(Some(2.0)), load.share(0.5).mean_pps(None)), (12_500.0, 5_000.0));
+        let mut pacer = Pacer::new(&load, HZ, 0);
+        let mut sent = Vec::new();
+        for second in 0..5u64 {
+            sent.push(run(&mut pacer, second * HZ, (second + 1) * HZ, 10_000).0 as i64);
+        }
+        for (sent, expected) in sent.iter().zip([10_000i64, 15_000, 25_000, 5_000, 5_000]) {
+            assert!((sent - expected).abs() <= 2, "{sent} for {expected}");
+        }
+        assert_eq!(pacer.scheduled_before(3 * HZ), 50_000);
+    }
+
+    #[test]
+    fn bursts_leave_whole_and_the_average_stays() {
+        let mut pacer = Pacer::new(&Load { burst: 32, ..Load::steady(1000.0) }, HZ, 0);
+        let (mut sent, mut sizes) = (0, std::collections::BTreeSet::new());
+        for now in (0..HZ).step_by(50_000) {
+            let due = pacer.due(now);
+            pacer.took(due);
+            sent += due;
+            sizes.insert(due);
+        }
+        assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [0, 32]);
+        assert_eq!((sent, pacer.scheduled_before(HZ)), (1024, 1024));
     }
 }

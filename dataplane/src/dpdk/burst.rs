@@ -8,10 +8,15 @@ use sys::rte_mbuf;
 
 use super::pool::Pool;
 use crate::core::frame::FrameHead;
+use crate::core::recognise::PortVerdict;
 use crate::loops::queue::{FrameBurst, Received, ReceivedBurst};
 
 /// Frames a burst holds at most.
 pub const MAX_BURST: usize = 64;
+const IP_BAD: u64 = sys::LR_RX_IP_BAD as u64;
+const IP_GOOD: u64 = sys::LR_RX_IP_GOOD as u64;
+const L4_BAD: u64 = sys::LR_RX_L4_BAD as u64;
+const L4_GOOD: u64 = sys::LR_RX_L4_GOOD as u64;
 /// How many frames ahead their first bytes are fetched into the cache.
 const PREFETCH_AHEAD: usize = 4;
 
@@ -81,21 +86,40 @@ unsafe fn data(buffer: *mut rte_mbuf) -> *mut u8 {
     unsafe { (*buffer).buf_addr.cast::<u8>().add(usize::from((*buffer).data_off)) }
 }
 
-/// Frames to send, all made by a [`super::queue::TxQueue`]: single-segment, at least as long as the smallest frame.
+/// Frames to send, all made by a [`super::queue::TxQueue`]: single-segment, in buffers of which at least
+/// [`FrameHead`]'s bytes were initialised.
 #[derive(Debug, Default)]
-pub struct TxBurst(pub(super) Buffers);
+pub struct TxBurst {
+    pub(super) buffers: Buffers,
+    /// Bytes of all frames.
+    pub(super) bytes: u64,
+}
+
+impl TxBurst {
+    /// Counts the bytes anew, after some frames were given away.
+    pub(super) fn recount(&mut self) {
+        let buffers = &self.buffers.pointers[..self.buffers.len];
+        // SAFETY: the first `len` pointers are buffers owned by this burst.
+        self.bytes = buffers.iter().map(|buffer| u64::from(unsafe { (**buffer).pkt_len })).sum();
+    }
+}
 
 impl FrameBurst for TxBurst {
     #[inline(always)]
     fn len(&self) -> usize {
-        self.0.len
+        self.buffers.len
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     #[inline(always)]
     fn heads(&mut self) -> impl Iterator<Item = &mut FrameHead> {
-        self.0.pointers[..self.0.len].iter().map(|buffer| {
+        self.buffers.pointers[..self.buffers.len].iter().map(|buffer| {
             // SAFETY: the buffer is owned by this burst, which is borrowed mutably; buffers in a burst are distinct, so the heads do
-            // not overlap; a TxQueue only makes frames of at least HEAD_BYTES, whose bytes the template initialised.
+            // not overlap; the template that initialised the buffer is at least as long as a head.
             unsafe { &mut *data(*buffer).cast::<FrameHead>() }
         })
     }
@@ -119,9 +143,26 @@ impl ReceivedBurst for RxBurst {
                 Received {
                     bytes: slice::from_raw_parts(data(*buffer), usize::from((**buffer).data_len)),
                     length: (**buffer).pkt_len,
+                    verdict: verdict((**buffer).ol_flags),
                 }
             }
         })
+    }
+}
+
+/// What the port's flags say. "Good" and "bad" together mean that the checksum is not in the frame and the data are known to be right.
+#[inline(always)]
+fn verdict(flags: u64) -> PortVerdict {
+    const IP: u64 = IP_BAD | IP_GOOD;
+    const L4: u64 = L4_BAD | L4_GOOD;
+    if flags & (IP | L4) == 0 {
+        PortVerdict::Unknown
+    } else if flags & IP == IP_BAD || flags & L4 == L4_BAD {
+        PortVerdict::Bad
+    } else if flags & IP_GOOD != 0 && flags & L4_GOOD != 0 {
+        PortVerdict::Good
+    } else {
+        PortVerdict::Unknown
     }
 }
 

@@ -10,7 +10,7 @@ use super::error::{DpdkError, Errno};
 
 /// Buffers an lcore keeps at hand without touching the shared pool.
 pub(super) const CACHE_BUFFERS: u32 = 256;
-/// Data room that holds any frame up to MTU 1500, as drivers expect it.
+/// Data room that holds any head and any frame up to MTU 1500, as drivers expect it.
 const DEFAULT_DATA_BYTES: u32 = 2048;
 /// What an Ethernet header with two VLAN tags and a check sequence adds to the MTU.
 const L2_OVERHEAD_BYTES: u32 = 26;
@@ -73,7 +73,7 @@ impl Pool {
     /// does this between trials.
     pub(super) fn stamp(&self, bytes: &[u8]) {
         debug_assert!(bytes.len() <= usize::from(u16::MAX));
-        // SAFETY: a stamp is a frame that the port's MTU admits, and the data room was sized for that MTU.
+        // SAFETY: a stamp is a frame that the port's MTU admits or a head, and the data room was sized for that MTU and holds any head.
         unsafe { sys::lr_pool_stamp(self.as_ptr(), bytes.as_ptr().cast(), bytes.len() as u32) };
     }
 }

@@ -116,6 +116,18 @@ impl Drop for Started {
 #[derive(Debug, Clone)]
 pub struct Port {
     started: Arc<Started>,
+    spread: Spread,
+}
+
+/// By which fields the port spreads frames over its receive queues (RSS).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spread {
+    /// Addresses.
+    pub ip: bool,
+    /// Addresses and UDP ports.
+    pub udp: bool,
+    /// Addresses and TCP ports.
+    pub tcp: bool,
 }
 
 /// A started port and the only handles of its queues.
@@ -141,11 +153,17 @@ impl Port {
         let port = id.0;
         // A standard MTU is every port's default; asking for it makes some refuse.
         let asked_mtu = if mtu == DEFAULT_MTU { 0 } else { mtu };
-        // SAFETY: EAL is up and the port exists; the shim checks the rest and returns an error.
-        let code = unsafe { sys::lr_port_configure(port, rx_queues, tx_queues, asked_mtu) };
+        let mut setup = MaybeUninit::uninit();
+        // SAFETY: EAL is up and the port exists; the shim checks the rest, and returns an error or has filled the structure.
+        let code =
+            unsafe { sys::lr_port_configure(port, rx_queues, tx_queues, asked_mtu, setup.as_mut_ptr()) };
         check(code, || {
             failed(&format!("cannot have {rx_queues} RX and {tx_queues} TX queues at MTU {mtu}"))
         })?;
+        // SAFETY: the shim succeeded.
+        let setup: sys::lr_port_setup = unsafe { setup.assume_init() };
+        let spread = Spread { ip: setup.rss_ip != 0, udp: setup.rss_udp != 0, tcp: setup.rss_tcp != 0 };
+        tracing::debug!(port, ?spread, rx_checksums = setup.rx_checksums != 0, "configured");
         let (mut rx_descriptors, mut tx_descriptors) = (config.rx_descriptors, config.tx_descriptors);
         // SAFETY: both pointers are to integers of this frame.
         let code = unsafe { sys::lr_port_adjust_descriptors(port, &mut rx_descriptors, &mut tx_descriptors) };
@@ -183,8 +201,13 @@ impl Port {
         Ok(OpenPort {
             rx: (0..).zip(rx_pools).map(|(queue, pool)| RxQueue::new(started.clone(), queue, pool)).collect(),
             tx: (0..).zip(tx_pools).map(|(queue, pool)| TxQueue::new(started.clone(), queue, pool)).collect(),
-            port: Port { started },
+            port: Port { started, spread },
         })
+    }
+
+    /// By which fields frames are spread over the receive queues; nothing for a single one, or for a port that cannot.
+    pub fn spread(&self) -> Spread {
+        self.spread
     }
 
     /// The pools of its buffers; they may outlive the port.

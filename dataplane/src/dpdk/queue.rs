@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::slice;
 use std::sync::Arc;
 
 use linerate_dpdk_sys as sys;
@@ -19,26 +20,31 @@ pub struct TxQueue {
     port: Arc<Started>,
     queue: u16,
     pool: Arc<Pool>,
-    frame_bytes: u16,
+    /// Bytes of each buffer that were initialised.
+    room: u16,
+    /// The longest frame, in bytes.
+    largest: u16,
     /// Send, not Sync: DPDK queues take one caller at a time.
     _not_sync: PhantomData<Cell<()>>,
 }
 
 impl TxQueue {
     pub(super) fn new(port: Arc<Started>, queue: u16, pool: Arc<Pool>) -> Self {
-        Self { port, queue, pool, frame_bytes: 0, _not_sync: PhantomData }
+        Self { port, queue, pool, room: 0, largest: 0, _not_sync: PhantomData }
     }
 
-    /// Gives every buffer of this queue the template's bytes; from now on frames are of that length.
+    /// Gives every buffer of this queue the template's bytes, for frames of at most `frame_bytes` from now on. A template is at least as long as a head, [`HEAD_BYTES`], and as the frames.
     ///
     /// # Errors
-    /// The largest frame in bytes, when the template exceeds what the port's MTU admits or is shorter than the smallest frame.
-    pub fn stamp(&mut self, template: &[u8]) -> Result<(), u16> {
+    /// The largest frame in bytes, when the frames exceed what the port's MTU admits or the template is too short.
+    pub fn stamp(&mut self, template: &[u8], frame_bytes: u32) -> Result<(), u16> {
         let largest = self.port.largest_frame_bytes();
-        match u16::try_from(template.len()) {
-            Ok(bytes) if bytes <= largest && template.len() >= HEAD_BYTES => {
+        let long_enough = template.len() >= HEAD_BYTES.max(frame_bytes as usize);
+        let fits = template.len() <= HEAD_BYTES.max(usize::from(largest));
+        match u16::try_from(frame_bytes) {
+            Ok(bytes) if bytes <= largest && long_enough && fits => {
                 self.pool.stamp(template);
-                self.frame_bytes = bytes;
+                (self.room, self.largest) = (template.len() as u16, bytes);
                 Ok(())
             }
             _ => Err(largest),
@@ -68,15 +74,12 @@ impl TxQueue {
 impl TransmitQueue for TxQueue {
     type Burst = TxBurst;
 
-    fn frame_bytes(&self) -> u32 {
-        u32::from(self.frame_bytes)
-    }
-
     #[inline(always)]
-    fn allocate(&mut self, burst: &mut TxBurst, count: usize) -> usize {
-        let buffers = &mut burst.0;
+    fn build(&mut self, burst: &mut TxBurst, count: usize, mut write: impl FnMut(&mut [u8]) -> u16) -> usize {
+        let buffers = &mut burst.buffers;
         let count = count.min(MAX_BURST - buffers.len);
-        if self.frame_bytes == 0 || !buffers.belongs_to(&self.pool) {
+        let room = usize::from(self.room);
+        if room == 0 || !buffers.belongs_to(&self.pool) {
             return 0;
         }
         let free = &mut buffers.pointers[buffers.len..buffers.len + count];
@@ -84,26 +87,35 @@ impl TransmitQueue for TxQueue {
         if unsafe { sys::lr_buffers_take(self.pool.as_ptr(), free.as_mut_ptr(), count as u32) } != 0 {
             return 0;
         }
+        let mut bytes = 0;
         for buffer in free {
             // SAFETY: the buffer was just taken and is ours alone; a buffer at rest in its pool has one owner, one segment and no
-            // successor, as rte_mempool's users must leave it. The data room holds frame_bytes behind the headroom (see stamp).
+            // successor, as rte_mempool's users must leave it.
             let head: &mut rte_mbuf = unsafe { &mut **buffer };
+            // SAFETY: behind the headroom, `room` bytes were initialised by the stamp, which the data room holds.
+            let frame = unsafe {
+                let data = head.buf_addr.cast::<u8>().add(sys::LR_MBUF_HEADROOM as usize);
+                slice::from_raw_parts_mut(data, room)
+            };
+            let length = write(frame).min(self.largest);
             head.data_off = sys::LR_MBUF_HEADROOM as u16;
             head.refcnt = 1;
             head.nb_segs = 1;
             head.port = sys::LR_MBUF_PORT_INVALID as u16;
             head.ol_flags = 0;
             head.packet_type = 0;
-            head.pkt_len = u32::from(self.frame_bytes);
-            head.data_len = self.frame_bytes;
+            head.pkt_len = u32::from(length);
+            head.data_len = length;
+            bytes += u64::from(length);
         }
         buffers.len += count;
+        burst.bytes += bytes;
         count
     }
 
     #[inline(always)]
     fn transmit(&mut self, burst: &mut TxBurst) -> usize {
-        let buffers = &mut burst.0;
+        let buffers = &mut burst.buffers;
         // A port that frees in bulk must only see one pool per queue; and some ports look at the first buffer unasked.
         if buffers.len == 0 || !buffers.belongs_to(&self.pool) {
             return 0;
@@ -114,6 +126,11 @@ impl TransmitQueue for TxQueue {
         };
         let accepted = usize::from(accepted);
         buffers.give_away(accepted);
+        if buffers.len == 0 {
+            burst.bytes = 0;
+        } else {
+            burst.recount();
+        }
         accepted
     }
 }
@@ -130,6 +147,11 @@ pub struct RxQueue {
 impl RxQueue {
     pub(super) fn new(port: Arc<Started>, queue: u16, pool: Arc<Pool>) -> Self {
         Self { port, queue, pool, _not_sync: PhantomData }
+    }
+
+    /// Its number on the port.
+    pub fn index(&self) -> u16 {
+        self.queue
     }
 }
 

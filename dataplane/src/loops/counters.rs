@@ -52,20 +52,64 @@ impl TransmitBlock {
 
 /// What one receiving lcore has published.
 #[derive(Debug, Default)]
-pub struct ReceiveBlock(Block<7>);
+pub struct ReceiveBlock(Block<10>);
 
 impl ReceiveBlock {
     /// Makes totals visible.
     #[inline(always)]
     pub fn publish(&self, totals: &ReceiveCounters) {
-        let ReceiveCounters { frames, bytes, packets, duplicates, out_of_order, stale, foreign } = *totals;
-        self.0.publish([frames, bytes, packets, duplicates, out_of_order, stale, foreign]);
+        let ReceiveCounters {
+            frames,
+            bytes,
+            packets,
+            duplicates,
+            out_of_order,
+            stale,
+            bad_probes,
+            bad_checksums,
+            foreign,
+            delay_sum_ns,
+        } = *totals;
+        self.0.publish([
+            frames,
+            bytes,
+            packets,
+            duplicates,
+            out_of_order,
+            stale,
+            bad_probes,
+            bad_checksums,
+            foreign,
+            delay_sum_ns,
+        ]);
     }
 
     /// The totals last published.
     pub fn read(&self) -> ReceiveCounters {
-        let [frames, bytes, packets, duplicates, out_of_order, stale, foreign] = self.0.read();
-        ReceiveCounters { frames, bytes, packets, duplicates, out_of_order, stale, foreign }
+        let [
+            frames,
+            bytes,
+            packets,
+            duplicates,
+            out_of_order,
+            stale,
+            bad_probes,
+            bad_checksums,
+            foreign,
+            delay_sum_ns,
+        ] = self.0.read();
+        ReceiveCounters {
+            frames,
+            bytes,
+            packets,
+            duplicates,
+            out_of_order,
+            stale,
+            bad_probes,
+            bad_checksums,
+            foreign,
+            delay_sum_ns,
+        }
     }
 }
 
@@ -88,7 +132,10 @@ mod tests {
             duplicates: 4,
             out_of_order: 5,
             stale: 6,
-            foreign: 7,
+            bad_probes: 7,
+            bad_checksums: 8,
+            foreign: 9,
+            delay_sum_ns: 10,
         };
         let block = ReceiveBlock::default();
         block.publish(&totals);

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::queue::{Clock, FrameBurst, ReceiveQueue, Received, ReceivedBurst, TransmitQueue};
 use crate::core::frame::FrameHead;
+use crate::core::recognise::PortVerdict;
 
 /// What happens to the n-th frame on the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,44 +46,60 @@ impl Clock for SteppingClock {
     }
 }
 
+/// A buffer: room for the largest frame, and how much of it is used.
+#[derive(Clone)]
+pub(super) struct Buffer {
+    room: Vec<u8>,
+    length: usize,
+}
+
 #[derive(Default)]
-pub(super) struct Frames(Vec<FrameHead>);
+pub(super) struct Frames(Vec<Buffer>);
 
 impl FrameBurst for Frames {
     fn len(&self) -> usize {
         self.0.len()
     }
 
+    fn bytes(&self) -> u64 {
+        self.0.iter().map(|buffer| buffer.length as u64).sum()
+    }
+
     fn heads(&mut self) -> impl Iterator<Item = &mut FrameHead> {
-        self.0.iter_mut()
+        self.0.iter_mut().filter_map(|buffer| buffer.room.first_chunk_mut())
     }
 }
 
 impl ReceivedBurst for Frames {
     fn frames(&self) -> impl Iterator<Item = Received<'_>> {
-        self.0.iter().map(|head| Received { bytes: head, length: head.len() as u32 })
+        self.0.iter().map(|buffer| Received {
+            bytes: &buffer.room[..buffer.length],
+            length: buffer.length as u32,
+            verdict: PortVerdict::Unknown,
+        })
     }
 }
 
-type Wire = Rc<RefCell<VecDeque<FrameHead>>>;
+type Wire = Rc<RefCell<VecDeque<Buffer>>>;
 
 pub(super) struct Sender<F> {
     wire: Wire,
-    template: FrameHead,
+    template: Vec<u8>,
     /// Frames the port accepts per attempt.
     pub(super) accepts: usize,
     /// Frames of the wire at once; more are not accepted.
     pub(super) capacity: usize,
     fate: F,
     count: u64,
-    waiting: Vec<(usize, FrameHead)>,
+    waiting: Vec<(usize, Buffer)>,
 }
 
 pub(super) struct Receiver {
     wire: Wire,
 }
 
-pub(super) fn link<F: FnMut(u64) -> Fate>(template: FrameHead, fate: F) -> (Sender<F>, Receiver) {
+/// A link, and the template of its buffers.
+pub(super) fn link<F: FnMut(u64) -> Fate>(template: Vec<u8>, fate: F) -> (Sender<F>, Receiver) {
     let wire = Wire::default();
     let receiver = Receiver { wire: wire.clone() };
     let sender = Sender {
@@ -98,7 +115,7 @@ pub(super) fn link<F: FnMut(u64) -> Fate>(template: FrameHead, fate: F) -> (Send
 }
 
 impl<F: FnMut(u64) -> Fate> Sender<F> {
-    fn put(&mut self, head: FrameHead) {
+    fn put(&mut self, head: Buffer) {
         let fate = (self.fate)(self.count);
         self.count += 1;
         let mut wire = self.wire.borrow_mut();
@@ -108,12 +125,12 @@ impl<F: FnMut(u64) -> Fate> Sender<F> {
         match fate {
             Fate::Deliver => wire.push_back(head),
             Fate::Lose => {}
-            Fate::Duplicate => wire.extend([head, head]),
+            Fate::Duplicate => wire.extend([head.clone(), head]),
             Fate::Overtaken(by) => self.waiting.push((by, head)),
         }
         self.waiting.retain(|(ahead, head)| {
             if *ahead == 0 {
-                wire.push_back(*head);
+                wire.push_back(head.clone());
             }
             *ahead > 0
         });
@@ -123,12 +140,12 @@ impl<F: FnMut(u64) -> Fate> Sender<F> {
 impl<F: FnMut(u64) -> Fate> TransmitQueue for Sender<F> {
     type Burst = Frames;
 
-    fn frame_bytes(&self) -> u32 {
-        self.template.len() as u32
-    }
-
-    fn allocate(&mut self, burst: &mut Frames, count: usize) -> usize {
-        burst.0.extend(std::iter::repeat_n(self.template, count));
+    fn build(&mut self, burst: &mut Frames, count: usize, mut write: impl FnMut(&mut [u8]) -> u16) -> usize {
+        for _ in 0..count {
+            let mut room = self.template.clone();
+            let length = usize::from(write(&mut room));
+            burst.0.push(Buffer { room, length });
+        }
         count
     }
 

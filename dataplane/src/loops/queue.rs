@@ -1,6 +1,7 @@
 //! What a loop needs of a queue. The DPDK queues implement these, and so does the in-memory link of the tests.
 
 use crate::core::frame::FrameHead;
+use crate::core::recognise::PortVerdict;
 
 /// A clock that counts ticks.
 pub trait Clock {
@@ -18,6 +19,8 @@ pub trait FrameBurst {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    /// Their bytes, without frame check sequence.
+    fn bytes(&self) -> u64;
     /// The part of each frame that may be written.
     fn heads(&mut self) -> impl Iterator<Item = &mut FrameHead>;
 }
@@ -26,10 +29,9 @@ pub trait FrameBurst {
 pub trait TransmitQueue {
     /// What it sends.
     type Burst: FrameBurst + Default;
-    /// Bytes of every frame, without frame check sequence.
-    fn frame_bytes(&self) -> u32;
-    /// Adds `count` frames that carry the template to the burst, or none when buffers are short. Returns how many.
-    fn allocate(&mut self, burst: &mut Self::Burst, count: usize) -> usize;
+    /// Adds `count` frames to the burst, or none when buffers are short. Returns how many. Each is written into a buffer that holds the
+    /// template, or an earlier frame made from it; `write` returns its length in bytes.
+    fn build(&mut self, burst: &mut Self::Burst, count: usize, write: impl FnMut(&mut [u8]) -> u16) -> usize;
     /// Hands the burst to the port and returns how many frames it accepted; the others stay in the burst.
     fn transmit(&mut self, burst: &mut Self::Burst) -> usize;
 }
@@ -41,6 +43,8 @@ pub struct Received<'a> {
     pub bytes: &'a [u8],
     /// Length of the whole frame in bytes, without frame check sequence.
     pub length: u32,
+    /// What the port says of its checksums.
+    pub verdict: PortVerdict,
 }
 
 /// Frames that were received. Owns their buffers: dropping it gives them back.
@@ -61,18 +65,19 @@ pub trait ReceiveQueue {
 #[derive(Debug)]
 pub struct RoundRobin<Q> {
     queues: Vec<Q>,
+    frames: Vec<u64>,
     next: usize,
 }
 
 impl<Q> RoundRobin<Q> {
     /// Serves these queues.
     pub fn new(queues: Vec<Q>) -> Self {
-        Self { queues, next: 0 }
+        Self { frames: vec![0; queues.len()], queues, next: 0 }
     }
 
-    /// Gives the queues back.
-    pub fn into_queues(self) -> Vec<Q> {
-        self.queues
+    /// Gives the queues back, and the number of frames received from each.
+    pub fn into_parts(self) -> (Vec<Q>, Vec<u64>) {
+        (self.queues, self.frames)
     }
 }
 
@@ -86,6 +91,7 @@ impl<Q: ReceiveQueue> ReceiveQueue for RoundRobin<Q> {
             self.next = if at + 1 == self.queues.len() { 0 } else { at + 1 };
             let count = self.queues[at].receive(burst);
             if count > 0 {
+                self.frames[at] += count as u64;
                 return count;
             }
         }

@@ -5,29 +5,35 @@ use std::hint::spin_loop;
 use super::counters::ReceiveBlock;
 use super::queue::{Clock, ReceiveQueue, ReceivedBurst};
 use super::stop::Signal;
+use super::transmit::Stopwatch;
 use crate::core::analysis::Analysis;
 
 /// Bursts still taken after the word to stop, so that traffic that never ends cannot hold the loop.
 const LAST_BURSTS: u32 = 4096;
 
-/// Takes and examines frames until the signal ends it. What has arrived by then is still taken.
+/// Takes and examines frames until the signal ends it. What has arrived by then is still taken. Returns the share of the time, 0…1, in
+/// which there was nothing to take.
 pub fn receive<Q: ReceiveQueue>(
     queue: &mut Q,
     clock: &impl Clock,
     analysis: &mut Analysis,
     signal: &Signal,
     published: &ReceiveBlock,
-) {
+) -> f64 {
     let mut burst = Q::Burst::default();
     let mut last_bursts = LAST_BURSTS;
+    let ns_per_tick = 1e9 / clock.tick_hz() as f64;
+    let began = clock.ticks();
+    let mut idle = Stopwatch::default();
     loop {
         let stopped = signal.stopped();
         if queue.receive(&mut burst) > 0 {
             let now = clock.ticks();
+            idle.stop(now);
             for frame in burst.frames() {
-                analysis.observe(frame.bytes, frame.length, now);
+                analysis.observe(frame.bytes, frame.length, frame.verdict, now);
             }
-            published.publish(analysis.counters());
+            published.publish(&analysis.counters(ns_per_tick));
             last_bursts -= u32::from(stopped);
             if last_bursts == 0 {
                 break;
@@ -35,7 +41,11 @@ pub fn receive<Q: ReceiveQueue>(
         } else if stopped {
             break;
         } else {
+            idle.start(clock.ticks());
             spin_loop();
         }
     }
+    let ended = clock.ticks();
+    idle.stop(ended);
+    idle.ticks as f64 / (ended - began).max(1) as f64
 }

@@ -1,31 +1,54 @@
 //! Both loops over the in-memory link: what the report says is what the link did, to the packet.
 
 use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::{FlowMode, Profile, RawProfile};
+use linerate_protocol::profile::{Profile, StageRates};
 use linerate_protocol::report::Ended;
 
 use super::counters::{ReceiveBlock, TransmitBlock};
 use super::memory_link::{Fate, SteppingClock, link};
 use super::receive::receive;
+use super::source::Source;
 use super::stop::Signal;
 use super::transmit::{TransmitOutcome, TransmitPlan, transmit};
 use crate::core::analysis::{Analysis, Expect};
 use crate::core::flows::FrameWriter;
-use crate::core::frame::{FrameHead, template};
+use crate::core::frame::Frames;
+use crate::core::pacer::Load;
 
 const TAG: u16 = 0x1234;
 
-fn profile(flows: u32) -> Profile {
-    RawProfile { flows, flow_mode: FlowMode::Sd, ..RawProfile::default() }.try_into().unwrap()
+fn profile(document: &str) -> Profile {
+    serde_json::from_str(document).unwrap()
 }
 
-fn head() -> FrameHead {
-    template(profile(1).frame_size(), MacAddr([2; 6]), MacAddr([4; 6])).try_into().unwrap()
+fn flows(flows: u32) -> Profile {
+    profile(&format!(r#"{{"flows": {flows}, "flowMode": "sd"}}"#))
 }
 
-fn plan(flows: u32, pps: Option<f64>, packets: Option<u64>, duration_ticks: Option<u64>) -> TransmitPlan {
-    let writer = FrameWriter::new(&profile(flows), TAG, 0, 1).unwrap();
-    TransmitPlan { writer, pps, duration_ticks, packets, burst: 32 }
+fn template(profile: &Profile) -> Vec<u8> {
+    Frames::new(profile, MacAddr([2; 6]), MacAddr([4; 6])).template()
+}
+
+/// A link for 64-byte frames.
+fn plain_link<F: FnMut(u64) -> Fate>(
+    fate: F,
+) -> (super::memory_link::Sender<F>, super::memory_link::Receiver) {
+    link(template(&flows(1)), fate)
+}
+
+fn plan_of(
+    profile: &Profile,
+    load: Option<Load>,
+    packets: Option<u64>,
+    duration_ticks: Option<u64>,
+) -> TransmitPlan {
+    let frames = Frames::new(profile, MacAddr([2; 6]), MacAddr([4; 6]));
+    let writer = FrameWriter::new(profile, &frames, TAG, 0, 1).unwrap();
+    TransmitPlan { source: Source::Flows(writer), load, duration_ticks, packets, burst: 32 }
+}
+
+fn plan(count: u32, pps: Option<f64>, packets: Option<u64>, duration_ticks: Option<u64>) -> TransmitPlan {
+    plan_of(&flows(count), pps.map(Load::steady), packets, duration_ticks)
 }
 
 fn go() -> Signal {
@@ -34,25 +57,29 @@ fn go() -> Signal {
     signal
 }
 
-/// Sends `packets` over `flows` through a link with the given fates, then receives what arrived `delay` ticks later.
-fn run(flows: u32, packets: u64, delay: u64, fate: impl FnMut(u64) -> Fate) -> (TransmitOutcome, Analysis) {
-    let (mut sender, mut receiver) = link(head(), fate);
+/// Sends `packets` of a profile through a link with the given fates, then receives what arrived `delay` ticks later.
+fn run_profile(
+    profile: &Profile,
+    packets: u64,
+    delay: u64,
+    fate: impl FnMut(u64) -> Fate,
+) -> (TransmitOutcome, Analysis) {
+    let (mut sender, mut receiver) = link(template(profile), fate);
     let clock = SteppingClock::new(10);
     let signal = go();
-    let sent = transmit(
-        &mut sender,
-        &clock,
-        plan(flows, None, Some(packets), None),
-        &signal,
-        &TransmitBlock::default(),
-    );
+    let plan = plan_of(profile, None, Some(packets), None);
+    let sent = transmit(&mut sender, &clock, plan, &signal, &TransmitBlock::default());
     clock.advance(delay);
     signal.stop();
-    let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows });
+    let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows: profile.flows() });
     let published = ReceiveBlock::default();
     receive(&mut receiver, &clock, &mut analysis, &signal, &published);
-    assert_eq!(published.read(), *analysis.counters(), "what is published is what was counted");
+    assert_eq!(published.read(), analysis.counters(1.0), "what is published is what was counted");
     (sent, analysis)
+}
+
+fn run(count: u32, packets: u64, delay: u64, fate: impl FnMut(u64) -> Fate) -> (TransmitOutcome, Analysis) {
+    run_profile(&flows(count), packets, delay, fate)
 }
 
 #[test]
@@ -60,15 +87,15 @@ fn a_perfect_link_delivers_everything() {
     let (sent, received) = run(100, 10_000, 0, |_| Fate::Deliver);
     assert_eq!((sent.counters.packets, sent.counters.bytes, sent.unsent), (10_000, 600_000, 0));
     assert_eq!(sent.limit, Some(Ended::Packets));
-    assert_eq!((received.counters().packets, received.sequence_gaps()), (10_000, 0));
+    assert_eq!((received.counters(1.0).packets, received.sequence_gaps()), (10_000, 0));
 }
 
 #[test]
 fn losses_are_counted_to_the_packet() {
     let lost = (0..10_000u64).filter(|n| n % 7 == 3).count() as u64;
     let (sent, received) = run(10, 10_000, 0, |n| if n % 7 == 3 { Fate::Lose } else { Fate::Deliver });
-    assert_eq!(sent.counters.packets, received.counters().packets + lost);
-    assert_eq!(received.counters().out_of_order + received.counters().duplicates, 0);
+    assert_eq!(sent.counters.packets, received.counters(1.0).packets + lost);
+    assert_eq!(received.counters(1.0).out_of_order + received.counters(1.0).duplicates, 0);
 }
 
 #[test]
@@ -79,7 +106,7 @@ fn duplicates_and_late_frames_are_counted_apart() {
         77 => Fate::Lose,
         _ => Fate::Deliver,
     });
-    let counters = received.counters();
+    let counters = received.counters(1.0);
     assert_eq!(sent.counters.packets, 8_000);
     assert_eq!(counters.duplicates, 80);
     assert_eq!(counters.out_of_order, 80);
@@ -91,13 +118,13 @@ fn duplicates_and_late_frames_are_counted_apart() {
 #[test]
 fn delay_is_measured_from_the_send_time() {
     let (_, received) = run(1, 1, 5_000, |_| Fate::Deliver);
-    let latency = received.delays().read(1_000_000_000).unwrap();
+    let latency = received.delays().read_delays(1_000_000_000).unwrap();
     assert!((5_000..5_100).contains(&latency.summary.min), "{:?}", latency.summary);
 }
 
 #[test]
 fn a_full_queue_neither_loses_nor_renumbers() {
-    let (mut sender, mut receiver) = link(head(), |_| Fate::Deliver);
+    let (mut sender, mut receiver) = plain_link(|_| Fate::Deliver);
     sender.accepts = 5;
     let clock = SteppingClock::new(10);
     let signal = go();
@@ -108,13 +135,13 @@ fn a_full_queue_neither_loses_nor_renumbers() {
     signal.stop();
     let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows: 3 });
     receive(&mut receiver, &clock, &mut analysis, &signal, &ReceiveBlock::default());
-    assert_eq!((analysis.counters().packets, analysis.sequence_gaps()), (1_000, 0));
-    assert_eq!(analysis.counters().out_of_order, 0);
+    assert_eq!((analysis.counters(1.0).packets, analysis.sequence_gaps()), (1_000, 0));
+    assert_eq!(analysis.counters(1.0).out_of_order, 0);
 }
 
 #[test]
 fn a_stuck_port_cannot_hold_the_loop() {
-    let (mut sender, mut receiver) = link(head(), |_| Fate::Deliver);
+    let (mut sender, mut receiver) = plain_link(|_| Fate::Deliver);
     sender.capacity = 100;
     let clock = SteppingClock::new(1_000);
     let signal = go();
@@ -130,7 +157,7 @@ fn a_stuck_port_cannot_hold_the_loop() {
     let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows: 1 });
     receive(&mut receiver, &clock, &mut analysis, &signal, &ReceiveBlock::default());
     assert_eq!(
-        (analysis.counters().packets, analysis.sequence_gaps()),
+        (analysis.counters(1.0).packets, analysis.sequence_gaps()),
         (100, 0),
         "unsent frames leave no gap"
     );
@@ -138,7 +165,7 @@ fn a_stuck_port_cannot_hold_the_loop() {
 
 #[test]
 fn a_load_the_port_does_not_carry_is_accounted_for() {
-    let (mut sender, _receiver) = link(head(), |_| Fate::Deliver);
+    let (mut sender, _receiver) = plain_link(|_| Fate::Deliver);
     sender.capacity = 1_000;
     let clock = SteppingClock::new(100);
     let plan = plan(1, Some(1e6), None, Some(10_000_000));
@@ -152,7 +179,7 @@ fn a_load_the_port_does_not_carry_is_accounted_for() {
 #[test]
 fn paced_trials_last_as_long_as_they_should() {
     for (pps, packets) in [(1e6, 5_000), (1e3, 10), (1.0, 2)] {
-        let (mut sender, _receiver) = link(head(), |_| Fate::Lose);
+        let (mut sender, _receiver) = plain_link(|_| Fate::Lose);
         let clock = SteppingClock::new(100);
         let sent = transmit(
             &mut sender,
@@ -174,8 +201,71 @@ fn paced_trials_last_as_long_as_they_should() {
 fn the_signal_ends_a_loop_before_its_limits() {
     let signal = go();
     signal.stop();
-    let (mut sender, _receiver) = link(head(), |_| Fate::Deliver);
+    let (mut sender, _receiver) = plain_link(|_| Fate::Deliver);
     let clock = SteppingClock::new(10);
     let sent = transmit(&mut sender, &clock, plan(1, None, None, None), &signal, &TransmitBlock::default());
     assert_eq!((sent.counters.packets, sent.limit), (0, None));
+}
+
+#[test]
+fn mixes_keep_their_shares_and_their_bytes() {
+    let imix = profile(r#"{"flows": 5, "frameSize": "imix", "payload": "random:9"}"#);
+    let (sent, received) = run_profile(&imix, 1200, 0, |_| Fate::Deliver);
+    let expected = 100 * (7 * 60 + 4 * 590 + 1514);
+    assert_eq!((sent.counters.bytes, received.counters(1.0).bytes), (expected, expected));
+    assert_eq!((received.counters(1.0).packets, received.counters(1.0).bad_checksums), (1200, 0));
+}
+
+#[test]
+fn a_mix_through_a_full_queue_counts_the_bytes_it_sent() {
+    let imix = profile(r#"{"frameSize": "64:1,1518:1"}"#);
+    let (mut sender, mut receiver) = link(template(&imix), |_| Fate::Deliver);
+    (sender.accepts, sender.capacity) = (3, 101);
+    let clock = SteppingClock::new(1_000);
+    let signal = go();
+    let plan = plan_of(&imix, None, None, Some(1_000_000));
+    let sent = transmit(&mut sender, &clock, plan, &signal, &TransmitBlock::default());
+    assert_eq!((sent.counters.packets, sent.counters.bytes), (101, 51 * 60 + 50 * 1514));
+    signal.stop();
+    let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows: 1 });
+    receive(&mut receiver, &clock, &mut analysis, &signal, &ReceiveBlock::default());
+    assert_eq!(analysis.counters(1.0).bytes, sent.counters.bytes);
+}
+
+#[test]
+fn reordering_is_reported_with_its_extent() {
+    let (_, received) = run(1, 10_000, 0, |n| if n % 100 == 50 { Fate::Overtaken(9) } else { Fate::Deliver });
+    let reordering = received.reordering().unwrap();
+    assert_eq!((reordering.packets, reordering.extents), (100, 100));
+    assert_eq!((reordering.extent_mean, reordering.extent_max), (9.0, 9));
+}
+
+#[test]
+fn idle_time_and_departures_are_told() {
+    let (mut sender, _receiver) = plain_link(|_| Fate::Lose);
+    let clock = SteppingClock::new(100);
+    let sent = transmit(
+        &mut sender,
+        &clock,
+        plan(1, Some(1e5), Some(1_000), None),
+        &go(),
+        &TransmitBlock::default(),
+    );
+    // A packet every 10 µs, each sent at a look of 100 ns.
+    let idle = sent.idle as f64 / (sent.ended - sent.began) as f64;
+    assert!((0.95..1.0).contains(&idle), "{idle}");
+    let intervals = sent.departures.read(1_000_000_000).unwrap().summary;
+    assert!(intervals.min >= 9_900 && intervals.max <= 10_100, "{intervals:?}");
+}
+
+#[test]
+fn stages_are_followed_and_accounted_for() {
+    let (mut sender, _receiver) = plain_link(|_| Fate::Lose);
+    let clock = SteppingClock::new(100);
+    let stage = |from_pps, to_pps| StageRates { from_pps, to_pps, seconds: 0.01 };
+    let load = Load { stages: vec![stage(1e5, 3e5), stage(1e5, 1e5)], burst: 1 };
+    let plan = plan_of(&flows(1), Some(load), None, Some(20_000_000));
+    let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
+    assert_eq!(sent.counters.packets + sent.forgone, 3_000);
+    assert!(sent.forgone <= 1, "{sent:?}");
 }

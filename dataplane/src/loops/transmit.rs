@@ -7,17 +7,18 @@ use linerate_protocol::report::Ended;
 
 use super::counters::TransmitBlock;
 use super::queue::{Clock, FrameBurst, TransmitQueue};
+use super::source::Source;
 use super::stop::Signal;
-use crate::core::flows::{FrameWriter, restamp};
-use crate::core::pacer::Pacer;
+use crate::core::histogram::TickHistogram;
+use crate::core::pacer::{Load, Pacer};
 
 /// One transmitting lcore's part of a trial.
 #[derive(Debug)]
 pub struct TransmitPlan {
-    /// Its flows.
-    pub writer: FrameWriter,
-    /// Its load in packets per second; `None`: as fast as the port takes it.
-    pub pps: Option<f64>,
+    /// Its frames.
+    pub source: Source,
+    /// Its load; `None`: as fast as the port takes it.
+    pub load: Option<Load>,
     /// Sending ends after this long, in ticks; `None`: no limit.
     pub duration_ticks: Option<u64>,
     /// Sending ends after this many packets; `None`: no limit.
@@ -27,7 +28,7 @@ pub struct TransmitPlan {
 }
 
 /// What a transmitting loop leaves behind.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct TransmitOutcome {
     /// Totals.
     pub counters: TransmitCounters,
@@ -41,6 +42,10 @@ pub struct TransmitOutcome {
     pub unsent: u64,
     /// Ticks during which packets waited for the port, or no buffer was free because the port held them all.
     pub blocked: u64,
+    /// Ticks during which nothing was due.
+    pub idle: u64,
+    /// Ticks from one packet to the next, as they were handed to the queue.
+    pub departures: TickHistogram,
     /// The limit that ended it; `None`: the signal did.
     pub limit: Option<Ended>,
 }
@@ -62,12 +67,13 @@ pub fn transmit<Q: TransmitQueue>(
     }
     let began = clock.ticks();
     let deadline = plan.duration_ticks.map_or(u64::MAX, |ticks| began.saturating_add(ticks));
-    let mut pacer = plan.pps.map(|pps| Pacer::new(pps, clock.tick_hz(), began));
+    let mut pacer = plan.load.as_ref().map(|load| Pacer::new(load, clock.tick_hz(), began));
     let wanted = plan.packets.unwrap_or(u64::MAX);
     let mut built = 0;
     let stamp_age = (clock.tick_hz() as f64 * STAMP_AGE_S) as u64;
     let mut stamped = began;
-    let mut blocked = Blocked::default();
+    let (mut blocked, mut idle) = (Stopwatch::default(), Stopwatch::default());
+    let mut departures = Departures::default();
     let mut totals = TransmitCounters::default();
     let mut burst = Q::Burst::default();
 
@@ -82,53 +88,56 @@ pub fn transmit<Q: TransmitQueue>(
         if burst.is_empty() {
             let due = pacer.as_mut().map_or(plan.burst as u64, |pacer| pacer.due(now)).min(plan.burst as u64);
             if due == 0 {
+                idle.start(now);
                 spin_loop();
                 continue;
             }
+            idle.stop(now);
             // The last packet's interval is waited out, so that N packets at R per second take N/R seconds.
             if built == wanted {
                 break (now, Some(Ended::Packets));
             }
-            let count = queue.allocate(&mut burst, due.min(wanted - built) as usize) as u64;
+            let count = due.min(wanted - built) as usize;
+            let count = plan.source.build(queue, &mut burst, count, now) as u64;
             if count == 0 {
                 totals.no_mbuf += 1;
-                blocked.since(now);
+                blocked.start(now);
                 published.publish(&totals);
                 spin_loop();
                 continue;
-            }
-            for head in burst.heads() {
-                plan.writer.write(head, now);
             }
             built += count;
             if let Some(pacer) = &mut pacer {
                 pacer.took(count);
             }
             stamped = now;
-            send(queue, &mut burst, &mut totals);
+            departures.at(now, send(queue, &mut burst, &mut totals));
             if burst.is_empty() {
-                blocked.until(now);
+                blocked.stop(now);
             } else {
-                blocked.since(now);
+                blocked.start(now);
                 totals.queue_full += 1;
             }
         } else {
             if now.saturating_sub(stamped) > stamp_age {
-                burst.heads().for_each(|head| restamp(head, now));
+                plan.source.restamp(&mut burst, now);
                 stamped = now;
             }
-            if send(queue, &mut burst, &mut totals) == 0 {
+            let accepted = send(queue, &mut burst, &mut totals);
+            if accepted == 0 {
                 spin_loop();
                 continue;
             }
+            departures.at(now, accepted);
             if burst.is_empty() {
-                blocked.until(now);
+                blocked.stop(now);
             }
         }
         published.publish(&totals);
     };
     published.publish(&totals);
-    blocked.until(ended);
+    blocked.stop(ended);
+    idle.stop(ended);
     let forgone = pacer.map_or(0, |pacer| pacer.scheduled_before(ended).min(wanted).saturating_sub(built));
     TransmitOutcome {
         counters: totals,
@@ -137,26 +146,51 @@ pub fn transmit<Q: TransmitQueue>(
         forgone,
         unsent: burst.len() as u64,
         blocked: blocked.ticks,
+        idle: idle.ticks,
+        departures: departures.intervals,
         limit,
     }
 }
 
-/// How long the port did not take what it was offered.
+/// Adds up stretches of time.
 #[derive(Debug, Default)]
-struct Blocked {
-    ticks: u64,
+pub(super) struct Stopwatch {
+    pub(super) ticks: u64,
     since: Option<u64>,
 }
 
-impl Blocked {
-    fn since(&mut self, now: u64) {
+impl Stopwatch {
+    #[inline(always)]
+    pub(super) fn start(&mut self, now: u64) {
         self.since.get_or_insert(now);
     }
 
     #[inline(always)]
-    fn until(&mut self, now: u64) {
+    pub(super) fn stop(&mut self, now: u64) {
         if let Some(since) = self.since.take() {
             self.ticks += now.saturating_sub(since);
+        }
+    }
+}
+
+/// Intervals between packets, as they were handed to the queue.
+#[derive(Debug, Default)]
+struct Departures {
+    intervals: TickHistogram,
+    last: Option<u64>,
+}
+
+impl Departures {
+    #[inline(always)]
+    fn at(&mut self, now: u64, packets: u64) {
+        if packets == 0 {
+            return;
+        }
+        if let Some(last) = self.last.replace(now) {
+            self.intervals.record_times(now.saturating_sub(last), 1);
+        }
+        if packets > 1 {
+            self.intervals.record_times(0, packets - 1);
         }
     }
 }
@@ -164,8 +198,9 @@ impl Blocked {
 /// Offers the burst to the port and counts what it accepts.
 #[inline(always)]
 fn send<Q: TransmitQueue>(queue: &mut Q, burst: &mut Q::Burst, totals: &mut TransmitCounters) -> u64 {
+    let offered_bytes = burst.bytes();
     let accepted = queue.transmit(burst) as u64;
     totals.packets += accepted;
-    totals.bytes += accepted * u64::from(queue.frame_bytes());
+    totals.bytes += offered_bytes - burst.bytes();
     accepted
 }

@@ -10,7 +10,7 @@ use linerate_protocol::trial::Role;
 
 use super::bench::{Bench, Order, TrialError};
 use super::port_watch::PortWatch;
-use super::report::{disagreements, receive_report, transmit_report};
+use super::report::{disagreements, receive_report, spread_note, transmit_report};
 use crate::core::analysis::Analysis;
 use crate::dpdk::lcore::Job;
 use crate::dpdk::queue::{RxQueue, TxQueue};
@@ -26,7 +26,18 @@ const STATISTICS_POLL: Duration = Duration::from_millis(5);
 /// A transmitting job gives back its queue; its counters can be read meanwhile.
 pub(super) type TransmitJob = (Job<(TxQueue, TransmitOutcome)>, Arc<TransmitBlock>);
 /// A receiving job likewise.
-pub(super) type ReceiveJob = (Job<(Vec<RxQueue>, Analysis)>, Arc<ReceiveBlock>);
+pub(super) type ReceiveJob = (Job<ReceiveOutcome>, Arc<ReceiveBlock>);
+
+/// What a receiving loop leaves behind.
+#[derive(Debug)]
+pub(super) struct ReceiveOutcome {
+    pub(super) queues: Vec<RxQueue>,
+    /// Frames from each of them, by the queue's number.
+    pub(super) frames: Vec<(u16, u64)>,
+    pub(super) analysis: Analysis,
+    /// Share of the time, 0…1, in which there was nothing to receive.
+    pub(super) headroom: f64,
+}
 
 #[derive(Debug)]
 pub(super) struct Transmitting {
@@ -135,6 +146,7 @@ impl Active {
             receive: None,
             port: None,
             disagreements: Vec::new(),
+            notes: Vec::new(),
             lcores: Vec::new(),
         };
         match self.jobs.take() {
@@ -152,14 +164,16 @@ impl Active {
             }
             Some(Jobs::Receive(jobs)) => {
                 report.role = Role::Rx;
-                let mut analyses = Vec::new();
+                let mut outcomes = Vec::new();
                 for (job, _) in jobs {
                     report.lcores.push(job.lcore().0);
-                    let (queues, analysis) = job.join()?;
-                    bench.rx.extend(queues);
-                    analyses.push(analysis);
+                    let mut outcome = job.join()?;
+                    bench.rx.append(&mut outcome.queues);
+                    outcomes.push(outcome);
                 }
-                report.receive = receive_report(analyses, bench.tick_hz());
+                bench.rx.sort_by_key(RxQueue::index);
+                report.notes.extend(spread_note(bench.rx.len(), bench.port.spread()));
+                report.receive = receive_report(outcomes, bench.tick_hz());
             }
             None => {}
         }

@@ -7,11 +7,12 @@ use linerate_protocol::message::PortInfo;
 use linerate_protocol::rate::RateError;
 use linerate_protocol::trial::{RoleSpec, TransmitSpec, TrialSpec};
 
-use super::active::{Active, Jobs, Transmitting};
+use super::active::{Active, Jobs, ReceiveOutcome, Transmitting};
 use super::port_watch::PortWatch;
 use crate::core::analysis::{Analysis, Expect};
 use crate::core::flows::FrameWriter;
-use crate::core::frame::template;
+use crate::core::frame::Frames;
+use crate::core::pacer::Load;
 use crate::dpdk::clock::TickClock;
 use crate::dpdk::eal::Eal;
 use crate::dpdk::error::DpdkError;
@@ -21,6 +22,7 @@ use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::loops::counters::{ReceiveBlock, TransmitBlock};
 use crate::loops::queue::{Clock, ReceiveQueue, RoundRobin};
 use crate::loops::receive::receive;
+use crate::loops::source::Source;
 use crate::loops::stop::Signal;
 use crate::loops::transmit::{TransmitPlan, transmit};
 
@@ -92,7 +94,7 @@ pub struct Order {
 #[derive(Debug, Clone)]
 pub enum Work {
     /// Send.
-    Transmit(TransmitSpec),
+    Transmit(Box<TransmitSpec>),
     /// Count.
     Receive(Expect),
 }
@@ -118,7 +120,7 @@ pub struct Prepared {
 
 #[derive(Debug)]
 enum Plans {
-    Transmit { plans: Vec<TransmitPlan>, pps: Option<f64> },
+    Transmit { plans: Vec<TransmitPlan>, intended_pps: Option<f64> },
     Receive(Vec<Analysis>),
 }
 
@@ -249,35 +251,38 @@ impl<'e> Bench<'e> {
     fn plan_transmit(&mut self, tag: u16, spec: &TransmitSpec) -> Result<Plans, TrialError> {
         let info = self.port_info()?;
         let TransmitSpec { profile, peer_mac, limit } = spec;
-        let size = profile.frame_size();
-        let pps = profile.rate().packets_per_second(size, info.link_bps)?;
-        let template = template(size, info.mac, *peer_mac);
+        let stages = profile.load(info.link_bps)?;
+        let load = stages.map(|stages| Load { stages, burst: profile.burst() });
+        let frames = Frames::new(profile, info.mac, *peer_mac);
+        let template = frames.template();
+        let largest = profile.frame_sizes().largest();
         let flows = profile.flows();
         let workers = (self.tx.len().min(self.lcores().len()) as u32).min(flows);
         let mut before = 0;
         let mut plans = Vec::new();
         for (worker, queue) in (0..workers).zip(&mut self.tx) {
-            queue.stamp(&template).map_err(|largest| TrialError::FrameTooLarge {
-                asked: size.bytes(),
-                largest: u32::from(largest) + 4,
-                mtu: size.bytes() - 18,
+            queue.stamp(&template, largest.port_bytes()).map_err(|most| TrialError::FrameTooLarge {
+                asked: largest.bytes(),
+                largest: u32::from(most) + 4,
+                mtu: largest.bytes() - 18,
             })?;
-            let Some(writer) = FrameWriter::new(profile, tag, worker, workers) else { continue };
+            let Some(writer) = FrameWriter::new(profile, &frames, tag, worker, workers) else { continue };
             let mine = writer.flow_count();
             // Packets are shared out in proportion to flows, without rounding any away.
             let share = |packets: u64, flows_before: u32| {
                 (u128::from(packets) * u128::from(flows_before) / u128::from(flows)) as u64
             };
             plans.push(TransmitPlan {
-                pps: pps.map(|pps| pps * f64::from(mine) / f64::from(flows)),
+                source: Source::Flows(writer),
+                load: load.as_ref().map(|load| load.share(f64::from(mine) / f64::from(flows))),
                 duration_ticks: limit.duration_ms.map(|ms| self.clock.ticks_in_ms(ms)),
                 packets: limit.packets.map(|packets| share(packets, before + mine) - share(packets, before)),
                 burst: BURST,
-                writer,
             });
             before += mine;
         }
-        Ok(Plans::Transmit { plans, pps })
+        let seconds = limit.duration_ms.map(|ms| ms as f64 / 1e3);
+        Ok(Plans::Transmit { plans, intended_pps: load.map(|load| load.mean_pps(seconds)) })
     }
 
     /// Launches the loops: a receiver counts from now on, a transmitter waits for the start.
@@ -298,7 +303,7 @@ impl<'e> Bench<'e> {
         let signal_to_all = signal.clone();
         let lcores = self.config.lcores.clone();
         let jobs = match prepared.plans {
-            Plans::Transmit { plans, pps } => {
+            Plans::Transmit { plans, intended_pps } => {
                 let mut jobs = Vec::new();
                 for (plan, lcore) in plans.into_iter().zip(lcores) {
                     let mut queue = self.tx.remove(0);
@@ -310,7 +315,7 @@ impl<'e> Bench<'e> {
                     });
                     jobs.push((or_stop(job, &signal_to_all)?, block));
                 }
-                Jobs::Transmit(Transmitting { jobs, intended_pps: pps })
+                Jobs::Transmit(Transmitting { jobs, intended_pps })
             }
             Plans::Receive(analyses) => {
                 // Every queue is served, also when there are more of them than lcores.
@@ -325,8 +330,10 @@ impl<'e> Bench<'e> {
                     let (clock, signal, published) = (self.clock, signal.clone(), block.clone());
                     let mut queues = RoundRobin::new(share);
                     let job = self.eal.launch(lcore, move || {
-                        receive(&mut queues, &clock, &mut analysis, &signal, &published);
-                        (queues.into_queues(), analysis)
+                        let headroom = receive(&mut queues, &clock, &mut analysis, &signal, &published);
+                        let (queues, frames) = queues.into_parts();
+                        let frames = queues.iter().map(RxQueue::index).zip(frames).collect();
+                        ReceiveOutcome { queues, frames, analysis, headroom }
                     });
                     jobs.push((or_stop(job, &signal_to_all)?, block));
                 }

@@ -1,10 +1,17 @@
 //! From what the loops leave behind to a report. Pure.
 
-use linerate_protocol::counters::TransmitCounters;
-use linerate_protocol::report::{ReceiveReport, TransmitReport, TrialReport};
+use std::cmp::Reverse;
 
-use crate::core::analysis::Analysis;
+use linerate_protocol::counters::TransmitCounters;
+use linerate_protocol::report::{FlowReport, ReceiveReport, TransmitReport, TrialReport};
+
+use super::active::ReceiveOutcome;
+use crate::core::histogram::TickHistogram;
+use crate::dpdk::port::Spread;
 use crate::loops::transmit::TransmitOutcome;
+
+/// Flows that a report names.
+const WORST_FLOWS: usize = 10;
 
 pub(super) fn transmit_report(
     outcomes: &[TransmitOutcome],
@@ -14,7 +21,10 @@ pub(super) fn transmit_report(
     let counters: TransmitCounters = outcomes.iter().map(|outcome| outcome.counters).sum();
     let began = outcomes.iter().map(|outcome| outcome.began).min().unwrap_or(0);
     let ended = outcomes.iter().map(|outcome| outcome.ended).max().unwrap_or(0);
-    let duration_s = ended.saturating_sub(began) as f64 / tick_hz.max(1) as f64;
+    let hz = tick_hz.max(1) as f64;
+    let duration_s = ended.saturating_sub(began) as f64 / hz;
+    let mut departures = TickHistogram::default();
+    outcomes.iter().for_each(|outcome| departures.merge(&outcome.departures));
     TransmitReport {
         counters,
         intended_pps,
@@ -22,24 +32,76 @@ pub(super) fn transmit_report(
         duration_s,
         forgone_packets: outcomes.iter().map(|outcome| outcome.forgone).sum(),
         blocked_s: outcomes.iter().map(|outcome| outcome.blocked).sum::<u64>() as f64
-            / (tick_hz.max(1) as f64 * outcomes.len().max(1) as f64),
+            / (hz * outcomes.len().max(1) as f64),
         unsent_packets: outcomes.iter().map(|outcome| outcome.unsent).sum(),
+        packets_per_lcore: outcomes.iter().map(|outcome| outcome.counters.packets).collect(),
+        headroom: outcomes
+            .iter()
+            .map(|outcome| outcome.idle as f64 / outcome.ended.saturating_sub(outcome.began).max(1) as f64)
+            .collect(),
+        inter_departure: departures.read(tick_hz),
     }
 }
 
-pub(super) fn receive_report(analyses: Vec<Analysis>, tick_hz: u64) -> Option<ReceiveReport> {
-    let packets_per_lcore = analyses.iter().map(|analysis| analysis.counters().packets).collect();
-    let merged = analyses.into_iter().reduce(|mut merged, analysis| {
+pub(super) fn receive_report(outcomes: Vec<ReceiveOutcome>, tick_hz: u64) -> Option<ReceiveReport> {
+    let ns_per_tick = 1e9 / tick_hz.max(1) as f64;
+    let packets_per_lcore =
+        outcomes.iter().map(|outcome| outcome.analysis.counters(ns_per_tick).packets).collect();
+    let headroom = outcomes.iter().map(|outcome| outcome.headroom).collect();
+    let mut queues: Vec<(u16, u64)> =
+        outcomes.iter().flat_map(|outcome| outcome.frames.iter().copied()).collect();
+    queues.sort_unstable();
+    let merged = outcomes.into_iter().map(|outcome| outcome.analysis).reduce(|mut merged, analysis| {
         merged.merge(&analysis);
         merged
     })?;
+    let seen = merged.flows(tick_hz).count() as u32;
     Some(ReceiveReport {
-        counters: *merged.counters(),
+        counters: merged.counters(ns_per_tick),
         sequence_gaps: merged.sequence_gaps(),
-        beyond_window: merged.beyond_window(),
-        latency: merged.delays().read(tick_hz),
+        beyond_window: merged.beyond_memory(),
+        latency: merged.delays().read_delays(tick_hz),
         packets_per_lcore,
+        frames_per_queue: queues.into_iter().map(|(_, frames)| frames).collect(),
+        headroom,
+        foreign: merged.foreign(),
+        reordering: merged.reordering(),
+        silent_flows: merged.expected_flows().map_or(0, |flows| flows.saturating_sub(seen)),
+        worst_flows: worst(merged.flows(tick_hz)),
     })
+}
+
+/// The flows with the most losses, then the most reordered or duplicate packets, then the longest delay.
+fn worst(flows: impl Iterator<Item = FlowReport>) -> Vec<FlowReport> {
+    let badness = |flow: &FlowReport| {
+        let delay = flow.delay_ns.map_or(0, |delay| delay.max);
+        Reverse((flow.lost, flow.reordered + flow.duplicates, delay, Reverse(flow.flow)))
+    };
+    let mut worst: Vec<FlowReport> = Vec::with_capacity(WORST_FLOWS + 1);
+    for flow in flows {
+        let at = worst.partition_point(|other| badness(other) <= badness(&flow));
+        if at < WORST_FLOWS {
+            worst.truncate(WORST_FLOWS - 1);
+            worst.insert(at, flow);
+        }
+    }
+    worst
+}
+
+/// How frames were spread over several receive queues, when that is worth saying.
+pub(super) fn spread_note(queues: usize, spread: Spread) -> Option<String> {
+    if queues < 2 {
+        return None;
+    }
+    match spread {
+        Spread { ip: false, udp: false, tcp: false } => Some(format!(
+            "{queues} RX queues, and the port has no RSS: how frames spread over them is up to its driver"
+        )),
+        Spread { udp: false, .. } => Some(format!(
+            "{queues} RX queues, and the port's RSS looks at addresses only: flows that differ in ports alone share a queue"
+        )),
+        _ => None,
+    }
 }
 
 /// Where the port's counters differ from ours, each difference in one sentence.
@@ -85,10 +147,11 @@ mod tests {
             ended: Ended::Duration,
             started_ns: 0,
             ended_ns: 0,
-            transmit: Some(transmit_report(&[outcome, outcome], Some(20.0), 1_000)),
+            transmit: Some(transmit_report(&[outcome.clone(), outcome], Some(20.0), 1_000)),
             receive: None,
             port,
             disagreements: Vec::new(),
+            notes: Vec::new(),
             lcores: Vec::new(),
         }
     }

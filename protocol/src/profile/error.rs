@@ -21,7 +21,7 @@ pub enum ProfileError {
     ModeAndVary,
     /// The values of a field run past its end.
     #[error(
-        "{field}: {values} values from {start} by {step} run past {last}; take a lower start or step, or fewer values (flows, vary.{field}.count){hint}"
+        "{field}: {values} values from {start} by {step} run past {last}; take a lower start, a smaller step or count, or fewer flows{hint}"
     )]
     Range {
         /// The field.

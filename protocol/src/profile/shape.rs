@@ -59,6 +59,17 @@ pub enum Protocol {
     Tcp,
 }
 
+impl std::str::FromStr for Protocol {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "udp" => Ok(Self::Udp),
+            "tcp" => Ok(Self::Tcp),
+            other => Err(format!("'{other}' is neither udp nor tcp")),
+        }
+    }
+}
+
 impl Protocol {
     /// Bytes of the header, without options.
     pub fn header_bytes(self) -> usize {

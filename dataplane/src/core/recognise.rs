@@ -1,0 +1,127 @@
+//! What a received frame is: one of ours, one of ours that was damaged, or somebody else's.
+
+use linerate_protocol::probe::{PROBE_BYTES, Probe};
+use linerate_protocol::profile::{IpVersion, Protocol, Shape};
+
+use super::checksum;
+use super::frame::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, IPV4_VERSION_IHL};
+
+const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+/// Service tag of IEEE 802.1ad.
+const ETHERTYPE_SERVICE_VLAN: [u8; 2] = [0x88, 0xa8];
+const PROTOCOL_ICMP: u8 = 1;
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// Carries a probe of ours, and its checksums are right as far as they were checked.
+    Ours(Probe),
+    /// Carries the mark of a probe, and an IPv4, UDP or TCP checksum is wrong: damaged on the way.
+    Damaged,
+    /// Somebody else's.
+    Foreign(Foreign),
+}
+
+/// Kinds of frames that are not ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// Address resolution.
+    Arp,
+    /// ICMP over IPv4.
+    Icmp,
+    /// IPv6, ICMPv6 included.
+    Ipv6,
+    /// With a VLAN tag, whatever it holds.
+    Vlan,
+    /// Anything else.
+    Other,
+}
+
+/// What the port says of a frame's checksums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PortVerdict {
+    /// Nothing: they are to be computed here.
+    #[default]
+    Unknown,
+    /// They are right.
+    Good,
+    /// One of them is wrong.
+    Bad,
+}
+
+/// Recognises a frame by its first segment; `length` is that of the whole frame. Checksums are computed where the port has no
+/// verdict and the whole frame lies in the segment.
+#[inline(always)]
+pub fn recognise(frame: &[u8], length: u32, verdict: PortVerdict) -> Frame {
+    let Some(shape) = shape_of(frame) else { return Frame::Foreign(foreign(frame)) };
+    let Some(probe) = frame
+        .get(shape.probe_at()..)
+        .and_then(|payload| payload.first_chunk::<PROBE_BYTES>())
+        .and_then(Probe::from_bytes)
+    else {
+        return Frame::Foreign(foreign(frame));
+    };
+    let damaged = match verdict {
+        PortVerdict::Good => false,
+        PortVerdict::Bad => true,
+        PortVerdict::Unknown => frame.len() == length as usize && !checksums_are_right(frame, shape),
+    };
+    if damaged { Frame::Damaged } else { Frame::Ours(probe) }
+}
+
+/// The headers of a frame that may be ours: those that profiles can describe.
+#[inline(always)]
+fn shape_of(frame: &[u8]) -> Option<Shape> {
+    let head = frame.first_chunk::<24>()?;
+    let plain = head[12..14] == ETHERTYPE_IPV4 && head[14] == IPV4_VERSION_IHL;
+    if plain && head[23] == Protocol::Udp.number() {
+        return Some(Shape::PLAIN);
+    }
+    other_shape(frame)
+}
+
+#[inline(never)]
+fn other_shape(frame: &[u8]) -> Option<Shape> {
+    let vlan = frame.get(12..14)? == ETHERTYPE_VLAN;
+    let ip = if vlan { 18 } else { 14 };
+    let (version, protocol) = match frame.get(ip - 2..ip)? {
+        kind if kind == ETHERTYPE_IPV4 && *frame.get(ip)? == IPV4_VERSION_IHL => {
+            (IpVersion::V4, *frame.get(ip + 9)?)
+        }
+        kind if kind == ETHERTYPE_IPV6 => (IpVersion::V6, *frame.get(ip + 6)?),
+        _ => return None,
+    };
+    let protocol = [Protocol::Udp, Protocol::Tcp].into_iter().find(|known| known.number() == protocol)?;
+    Some(Shape { vlan, version, protocol })
+}
+
+/// RFC 1071: with its checksum, a header sums to all ones. Bytes behind the IP packet are padding and not part of it.
+#[inline(always)]
+fn checksums_are_right(frame: &[u8], shape: Shape) -> bool {
+    let (ip, transport) = (shape.ip_at(), shape.transport_at());
+    let Some(header) = frame.get(ip..transport) else { return false };
+    let (end, addresses) = match shape.version {
+        IpVersion::V4 => {
+            if checksum::fold(checksum::sum(header)) != 0xffff {
+                return false;
+            }
+            (ip + usize::from(u16::from_be_bytes([header[2], header[3]])), &header[12..])
+        }
+        IpVersion::V6 => (transport + usize::from(u16::from_be_bytes([header[4], header[5]])), &header[8..]),
+    };
+    let Some(segment) = frame.get(transport..end) else { return false };
+    let pseudo = checksum::word(segment.len() as u16) + checksum::word(u16::from(shape.protocol.number()));
+    let sum = checksum::add(checksum::sum(segment), checksum::add(checksum::sum(addresses), pseudo));
+    checksum::fold(sum) == 0xffff
+}
+
+#[inline(never)]
+fn foreign(frame: &[u8]) -> Foreign {
+    match frame.get(12..14) {
+        Some(kind) if kind == ETHERTYPE_ARP => Foreign::Arp,
+        Some(kind) if kind == ETHERTYPE_IPV6 => Foreign::Ipv6,
+        Some(kind) if kind == ETHERTYPE_VLAN || kind == ETHERTYPE_SERVICE_VLAN => Foreign::Vlan,
+        Some(kind) if kind == ETHERTYPE_IPV4 && frame.get(23) == Some(&PROTOCOL_ICMP) => Foreign::Icmp,
+        _ => Foreign::Other,
+    }
+}
