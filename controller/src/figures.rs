@@ -157,13 +157,13 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
 mod tests {
     use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
     use linerate_protocol::profile::RawProfile;
+    use linerate_protocol::report::Part;
     use linerate_protocol::report::{Latency, ReceiveReport, TransmitReport};
-    use linerate_protocol::trial::Role;
 
     use super::*;
     use crate::verdict::VerdictKind;
 
-    fn report(role: Role) -> TrialReport {
+    fn report(role: Part) -> TrialReport {
         TrialReport {
             trial: 1,
             role,
@@ -188,7 +188,7 @@ mod tests {
             duration_s: 2.0,
             ..TransmitReport::default()
         };
-        TrialReport { transmit: Some(transmit), ..report(Role::Tx) }
+        TrialReport { transmit: Some(transmit), ..report(Part::Tx) }
     }
 
     fn rx(packets: u64) -> TrialReport {
@@ -198,7 +198,7 @@ mod tests {
             packets_per_lcore: vec![packets],
             ..ReceiveReport::default()
         };
-        TrialReport { ended: Ended::Packets, receive: Some(receive), ..report(Role::Rx) }
+        TrialReport { ended: Ended::Packets, receive: Some(receive), ..report(Part::Rx) }
     }
 
     fn with_clock(valid: bool, tx: &TrialReport, rx: &TrialReport) -> Result<TrialSummary, NoResult> {

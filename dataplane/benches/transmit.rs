@@ -37,6 +37,8 @@ fn main() {
         rx_descriptors: 1024,
         tx_descriptors: 1024,
         rx_queues: None,
+        reflects: false,
+        tx_queues: None,
         mtu: DEFAULT_MTU,
     };
     let mut bench = Bench::open(&eal, config).expect("the port opens");

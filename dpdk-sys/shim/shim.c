@@ -140,7 +140,8 @@ int lr_port_get_info(uint16_t port, struct lr_port_info *out)
 	return 0;
 }
 
-int lr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu, struct lr_port_setup *setup)
+int lr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu, _Bool free_in_bulk,
+		      struct lr_port_setup *setup)
 {
 	struct rte_eth_dev_info info;
 	struct rte_eth_conf conf;
@@ -165,8 +166,7 @@ int lr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uin
 		conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_CHECKSUM;
 		setup->rx_checksums = 1;
 	}
-	/* Every buffer of a transmit queue comes from one pool and is never shared: the port may free them in bulk. */
-	if (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE)
+	if (free_in_bulk && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE))
 		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 	return rte_eth_dev_configure(port, rx_queues, tx_queues, &conf);
 }
@@ -181,7 +181,7 @@ int lr_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struc
 	return rte_eth_rx_queue_setup(port, queue, descriptors, rte_eth_dev_socket_id(port), NULL, pool);
 }
 
-int lr_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors)
+int lr_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, _Bool free_in_bulk)
 {
 	struct rte_eth_dev_info info;
 	struct rte_eth_txconf conf;
@@ -189,7 +189,7 @@ int lr_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors)
 	if (rc != 0)
 		return rc;
 	conf = info.default_txconf;
-	if (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE)
+	if (free_in_bulk && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE))
 		conf.offloads |= RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 	return rte_eth_tx_queue_setup(port, queue, descriptors, rte_eth_dev_socket_id(port), &conf);
 }

@@ -102,12 +102,14 @@ uint64_t lr_tick_hz(void);
 uint16_t lr_port_next(uint16_t from);
 int lr_port_get_info(uint16_t port, struct lr_port_info *info);
 /* One RX and TX queue each at least. MTU 0 leaves the port's default. RSS over addresses and ports is set up for several RX queues, and
- * checksums are checked by the port, both as far as it can; `setup` says what came of it. */
-int lr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu, struct lr_port_setup *setup);
+ * checksums are checked by the port, both as far as it can; `setup` says what came of it. `free_in_bulk` promises that every buffer of a transmit
+ * queue comes from one pool and has one owner. */
+int lr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu, _Bool free_in_bulk,
+		      struct lr_port_setup *setup);
 /* The port may round the numbers of descriptors; what it chose is written back. */
 int lr_port_adjust_descriptors(uint16_t port, uint16_t *rx, uint16_t *tx);
 int lr_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool);
-int lr_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors);
+int lr_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, _Bool free_in_bulk);
 int lr_port_start(uint16_t port);
 int lr_port_stop(uint16_t port);
 int lr_port_close(uint16_t port);

@@ -210,10 +210,21 @@ pub struct Pong {
 pub enum Event {
     /// Counters at an instant, while a trial runs.
     Sample(Box<Sample>),
+    /// In an exchange, everything was sent; what is on its way may still arrive.
+    Sent(Sent),
     /// The trial with this name came to its end; its report waits.
     Finished(Acknowledge),
     /// The trial with this name failed inside the agent; there is no report, and the agent is idle.
     Failed(TrialFailed),
+}
+
+/// The sending half of an exchange is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// The trial.
+    pub trial: u32,
+    /// Packets that the port accepted.
+    pub packets: u64,
 }
 
 /// Why a trial failed inside an agent.

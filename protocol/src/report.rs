@@ -4,15 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::counters::{PortCounters, ReceiveCounters, TransmitCounters};
-use crate::trial::Role;
 
 /// One agent's account of a trial. Kept by the agent until acknowledged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialReport {
     /// The controller's name for the trial.
     pub trial: u32,
-    /// Which end this is.
-    pub role: Role,
+    /// What the agent did.
+    pub role: Part,
     /// Why it ended.
     pub ended: Ended,
     /// Start on the agent's monotonic clock, in nanoseconds.
@@ -34,6 +33,20 @@ pub struct TrialReport {
     pub notes: Vec<String>,
     /// The lcores that worked.
     pub lcores: Vec<u32>,
+}
+
+/// An agent's part in a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// It sent.
+    Tx,
+    /// It counted.
+    Rx,
+    /// It sent and counted.
+    Exchange,
+    /// It sent back.
+    Reflect,
 }
 
 /// Why a trial ended.

@@ -29,6 +29,10 @@ pub enum RoleSpec {
     Transmit(Box<TransmitSpec>),
     /// Count.
     Receive(ReceiveSpec),
+    /// Send, and count what comes: the peer's packets, or one's own on their way back.
+    Exchange(Box<TransmitSpec>, ReceiveSpec),
+    /// Send back what comes. The agent must have been started for it.
+    Reflect,
 }
 
 /// Which end of a pair.

@@ -1,13 +1,13 @@
 //! What an agent's messages mean: the trial it holds, and where that stands.
 
 use linerate_protocol::message::{
-    Acknowledge, ClockInfo, Command, ErrorCode, Event, Outcome, PROTOCOL_VERSION, Pong, TrialFailed, Welcome,
-    WireError,
+    Acknowledge, ClockInfo, Command, ErrorCode, Event, Outcome, PROTOCOL_VERSION, Pong, Sent, TrialFailed,
+    Welcome, WireError,
 };
 use linerate_protocol::profile::MAX_FLOWS;
-use linerate_protocol::report::{Ended, TrialReport};
+use linerate_protocol::report::{Ended, Part, TrialReport};
 use linerate_protocol::state::{AgentState, Step};
-use linerate_protocol::trial::{RoleSpec, TrialSpec};
+use linerate_protocol::trial::{RoleSpec, TransmitSpec, TrialSpec};
 
 use crate::core::drain::Drainer;
 use crate::dpdk::eal;
@@ -33,6 +33,8 @@ struct Live {
     started: bool,
     next_sample_ns: u64,
     drainer: Option<Drainer>,
+    /// In an exchange: the controller was told that everything was sent.
+    told_sent: bool,
 }
 
 /// The answer to a request, now or when the trial has ended.
@@ -181,7 +183,8 @@ impl<'e> Desk<'e> {
         self.check(Step::Arm)?;
         if let Holding::Prepared(prepared) = std::mem::replace(&mut self.holding, Holding::Nothing) {
             let active = self.bench.arm(*prepared).map_err(|error| trial_error(&error))?;
-            let live = Live { active, started: false, next_sample_ns: u64::MAX, drainer: None };
+            let live =
+                Live { active, started: false, next_sample_ns: u64::MAX, drainer: None, told_sent: false };
             self.holding = Holding::Active(Box::new(live));
         }
         self.now()
@@ -203,8 +206,8 @@ impl<'e> Desk<'e> {
             Holding::Prepared(_) => self.holding = Holding::Nothing,
             Holding::Active(live) if !live.started => self.abandon()?,
             Holding::Active(live) => {
-                // A transmitter has nothing to drain.
-                live.drainer = drain.filter(|_| live.active.is_receiver());
+                // Who only sends has nothing to drain, and who reflects does not know what to expect.
+                live.drainer = drain.filter(|_| matches!(live.active.part(), Part::Rx | Part::Exchange));
                 if live.drainer.is_none() {
                     live.active.stop();
                 }
@@ -254,6 +257,11 @@ impl<'e> Desk<'e> {
                 return self.finish(ended);
             }
         }
+        if live.active.part() == Part::Exchange && !live.told_sent && live.active.sending_is_over() {
+            live.told_sent = true;
+            let (trial, packets) = (live.active.trial(), live.active.sent().packets);
+            return vec![Event::Sent(Sent { trial, packets })];
+        }
         if now < live.next_sample_ns {
             return Vec::new();
         }
@@ -296,14 +304,22 @@ fn validate(spec: &TrialSpec) -> Result<(), WireError> {
             Err(refused(format!("{field}: {value} is outside {}…{}", range.start(), range.end())))
         }
     };
+    let peer = |transmit: &TransmitSpec| {
+        if transmit.peer_mac.is_zero() {
+            Err(refused("peer_mac: 00:00:00:00:00:00 is nobody's address".into()))
+        } else {
+            Ok(())
+        }
+    };
     range("sample_interval_ms", spec.sample_interval_ms, INTERVAL_RANGE_MS)?;
     range("orphan_ms", spec.orphan_ms, ORPHAN_RANGE_MS)?;
     match &spec.role {
         RoleSpec::Receive(receive) => range("flows", receive.flows, 1..=MAX_FLOWS),
-        RoleSpec::Transmit(transmit) if transmit.peer_mac.is_zero() => {
-            Err(refused("peer_mac: 00:00:00:00:00:00 is nobody's address".into()))
+        RoleSpec::Transmit(transmit) => peer(transmit),
+        RoleSpec::Exchange(transmit, receive) => {
+            peer(transmit).and_then(|()| range("flows", receive.flows, 1..=MAX_FLOWS))
         }
-        RoleSpec::Transmit(_) => Ok(()),
+        RoleSpec::Reflect => Ok(()),
     }
 }
 
@@ -317,7 +333,10 @@ fn failed(error: &impl std::fmt::Display) -> WireError {
 
 fn trial_error(error: &TrialError) -> WireError {
     match error {
-        TrialError::Rate(_) | TrialError::FrameTooLarge { .. } => refused(error.to_string()),
+        TrialError::Rate(_)
+        | TrialError::FrameTooLarge { .. }
+        | TrialError::TooFewLcores
+        | TrialError::NoReflector => refused(error.to_string()),
         TrialError::Dpdk(_) | TrialError::Panicked(_) | TrialError::QueueLost => failed(error),
     }
 }

@@ -58,6 +58,8 @@ pub(super) enum Command {
     Rx(RxArgs),
     /// Send on one port and receive on another, in one process
     Pair(PairArgs),
+    /// Send back what arrives, so that the sender can measure round-trip times
+    Reflect(ReflectArgs),
     /// Wait for the controller's trials
     Agent(AgentArgs),
 }
@@ -153,6 +155,9 @@ pub(super) struct TxArgs {
     /// Ethernet address of the receiver
     #[arg(long, value_name = "MAC")]
     pub(super) peer_mac: MacAddr,
+    /// Count what comes back from a reflector as well: loss and delay of the round trip, by one clock. Takes two worker lcores
+    #[arg(long)]
+    pub(super) round_trip: bool,
     #[command(flatten)]
     pub(super) profile: ProfileArgs,
     #[command(flatten)]
@@ -178,9 +183,12 @@ pub(super) struct RingArgs {
     /// Descriptors per receive queue
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub(super) rxd: u16,
-    /// Receive queues [default: one per worker lcore, as far as the port has them]
+    /// Receive queues [default: one per lcore that receives, as far as the port has them]
     #[arg(long, value_name = "N")]
     pub(super) rxq: Option<u16>,
+    /// Transmit queues [default: one per lcore that sends, as far as the port has them]
+    #[arg(long, value_name = "N")]
+    pub(super) txq: Option<u16>,
     /// Largest payload of a frame in bytes: its size less 18
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MTU)]
     pub(super) mtu: u16,
@@ -200,6 +208,19 @@ pub(super) struct RxArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+pub(super) struct ReflectArgs {
+    /// Port to reflect on
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(super) port: u16,
+    #[command(flatten)]
+    pub(super) limit: LimitArgs,
+    #[command(flatten)]
+    pub(super) ring: RingArgs,
+    #[command(flatten)]
+    pub(super) show: ShowArgs,
+}
+
+#[derive(Debug, Clone, Args)]
 pub(super) struct PairArgs {
     /// Port to send on
     #[arg(long, value_name = "PORT", default_value_t = 0)]
@@ -208,8 +229,11 @@ pub(super) struct PairArgs {
     #[arg(long, value_name = "PORT", default_value_t = 1)]
     pub(super) rx_port: u16,
     /// Worker lcores that send; the others receive [default: half of them]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "bidirectional")]
     pub(super) tx_lcores: Option<usize>,
+    /// Both ports send to each other at the same time. Takes four worker lcores
+    #[arg(long)]
+    pub(super) bidirectional: bool,
     #[command(flatten)]
     pub(super) profile: ProfileArgs,
     #[command(flatten)]
@@ -237,6 +261,9 @@ pub(super) struct AgentArgs {
     /// A transmitter whose controller is gone for longer stops; a trial may bring its own time
     #[arg(long, value_name = "TIME", default_value = "5s")]
     pub(super) orphan: Span,
+    /// Allow trials in which the agent sends back what it receives; costs the port's bulk freeing of buffers
+    #[arg(long)]
+    pub(super) reflector: bool,
     /// End the agent when no controller has been there for this long
     #[arg(long, value_name = "TIME")]
     pub(super) exit_when_orphaned: Option<Span>,

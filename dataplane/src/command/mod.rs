@@ -8,6 +8,7 @@ mod pair;
 mod ports;
 mod profile_file;
 mod ready;
+mod reflect;
 mod rx;
 mod standalone;
 mod tx;
@@ -66,6 +67,7 @@ fn run(cli: &Cli, eal_options: &[String]) -> Result<Ending, Failure> {
         Ready::Tx(args) => tx::run(&eal, &args),
         Ready::Rx(args) => rx::run(&eal, &args),
         Ready::Pair(args) => pair::run(&eal, &args),
+        Ready::Reflect(args) => reflect::run(&eal, &args),
         Ready::Agent(args) => agent::run(&eal, &plan, &args),
     }
 }

@@ -72,10 +72,11 @@ pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Val
         "port": report.port,
         "xstats": xstats.iter().filter(|(_, value)| *value > 0).cloned().collect::<BTreeMap<_, _>>(),
         "disagreements": report.disagreements,
+        "notes": report.notes,
         "lcores": report.lcores,
     });
-    let mut object = match (&report.transmit, &report.receive) {
-        (Some(tx), _) => json!({
+    let sent = report.transmit.as_ref().map(|tx| {
+        json!({
             "sent_packets": tx.counters.packets,
             "sent_bytes": tx.counters.bytes,
             "intended_pps": tx.intended_pps,
@@ -86,32 +87,54 @@ pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Val
             "blocked_s": tx.blocked_s,
             "unsent_packets": tx.unsent_packets,
             "forgone_packets": tx.forgone_packets,
-        }),
-        (None, Some(rx)) => json!({
+            "sent_packets_per_lcore": tx.packets_per_lcore,
+            "tx_headroom": tx.headroom,
+            "inter_departure_ns": tx.inter_departure.as_ref().map(|departures| departures.summary),
+        })
+    });
+    let received = report.receive.as_ref().map(|rx| {
+        json!({
             "received_packets": rx.counters.packets,
             "received_frames": rx.counters.frames,
             "received_bytes": rx.counters.bytes,
             "foreign_packets": rx.counters.foreign,
+            "foreign_by_kind": rx.foreign,
             "stale_packets": rx.counters.stale,
+            "bad_probe_packets": rx.counters.bad_probes,
+            "bad_checksum_packets": rx.counters.bad_checksums,
             "lost_packets": rx.sequence_gaps,
             "out_of_order_packets": rx.counters.out_of_order,
+            "reordering": rx.reordering,
             "duplicate_packets": rx.counters.duplicates,
             "beyond_window_packets": rx.beyond_window,
             "packets_per_lcore": rx.packets_per_lcore,
+            "frames_per_queue": rx.frames_per_queue,
+            "rx_headroom": rx.headroom,
             "latency_ns": rx.latency.as_ref().map(|latency| latency.summary),
-        }),
-        (None, None) => json!({}),
-    };
-    if let (Value::Object(object), Value::Object(common)) = (&mut object, common) {
-        object.extend(common);
+            "delay_variation_ns": rx.latency.as_ref().map(|latency| latency.variation),
+            "silent_flows": rx.silent_flows,
+            "worst_flows": rx.worst_flows,
+        })
+    });
+    let mut object = json!({});
+    for part in [Some(common), sent, received].into_iter().flatten() {
+        if let (Value::Object(object), Value::Object(part)) = (&mut object, part) {
+            object.extend(part);
+        }
     }
     object
 }
 
+/// A report whose loss is known from both ends.
+pub(super) fn with_lost(mut report: Value, lost: u64) -> Value {
+    report["lost_packets"] = lost.into();
+    report
+}
+
 /// The same for people.
 pub(super) fn report_text(report: &TrialReport) -> String {
-    let mut text = match (&report.transmit, &report.receive) {
-        (Some(tx), _) => format!(
+    let sent = report.transmit.as_ref().map(|tx| {
+        format!(
             "sent {} packets, {} bytes in {:.3} s: {:.6} Mpps offered{}; unsent {}, queue full {} times",
             tx.counters.packets,
             tx.counters.bytes,
@@ -120,26 +143,34 @@ pub(super) fn report_text(report: &TrialReport) -> String {
             tx.intended_pps.map_or(String::new(), |pps| format!(" of {:.6} intended", pps / 1e6)),
             tx.unsent_packets,
             tx.counters.queue_full,
-        ),
-        (None, Some(rx)) => format!(
-            "received {} packets; missing {}, out of order {}, duplicate {}, stale {}, foreign {}{}",
+        )
+    });
+    let received = report.receive.as_ref().map(|rx| {
+        let delay = rx.latency.as_ref().map_or(String::new(), |latency| {
+            let s = &latency.summary;
+            format!("; delay min {} p50 {} p99 {} max {} ns", s.min, s.p50, s.p99, s.max)
+        });
+        format!(
+            "received {} packets; missing {}, out of order {}, duplicate {}, stale {}, damaged {}, foreign {}{delay}",
             rx.counters.packets,
             rx.sequence_gaps,
             rx.counters.out_of_order,
             rx.counters.duplicates,
             rx.counters.stale,
+            rx.counters.bad_checksums,
             rx.counters.foreign,
-            rx.latency.as_ref().map_or(String::new(), |latency| {
-                let s = &latency.summary;
-                format!("; delay min {} p50 {} p99 {} max {} ns", s.min, s.p50, s.p99, s.max)
-            }),
-        ),
-        (None, None) => String::new(),
-    };
+        )
+    });
+    let lines: Vec<String> = [sent, received].into_iter().flatten().collect();
+    let mut text = lines.join("\n");
     if let Some(late @ 1..) = report.receive.as_ref().map(|receive| receive.beyond_window) {
         text.push_str(&format!(
             "\nwarning: {late} packets came too late to tell first copies from duplicates"
         ));
+    }
+    for note in &report.notes {
+        text.push_str("\nnote: ");
+        text.push_str(note);
     }
     for disagreement in &report.disagreements {
         text.push_str("\nwarning: ");
@@ -154,7 +185,7 @@ pub(super) fn progress_line(before: &Sample, now: &Sample) -> String {
     let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds / 1e6;
     let sent = |sample: &Sample| sample.transmit.unwrap_or_default();
     let received = |sample: &Sample| sample.receive.unwrap_or_default();
-    if now.transmit.is_some() {
+    let tx = now.transmit.is_some().then(|| {
         let (a, b) = (sent(before), sent(now));
         format!(
             "tx {:.3} Mpps, {} packets, queue full {} times",
@@ -162,14 +193,19 @@ pub(super) fn progress_line(before: &Sample, now: &Sample) -> String {
             b.packets,
             b.queue_full
         )
-    } else {
+    });
+    let rx = now.receive.is_some().then(|| {
         let (a, b) = (received(before), received(now));
+        let mean_delay_us = b.delay_sum_ns.saturating_sub(a.delay_sum_ns) as f64
+            / b.packets.saturating_sub(a.packets).max(1) as f64
+            / 1e3;
         format!(
-            "rx {:.3} Mpps, {} packets, foreign {}, stale {}",
+            "rx {:.3} Mpps, {} packets, mean delay {mean_delay_us:.1} µs, foreign {}, stale {}",
             rate(b.frames, a.frames),
             b.packets,
             b.foreign,
             b.stale
         )
-    }
+    });
+    [tx, rx].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }

@@ -1,22 +1,20 @@
-//! `pair`: sends on one port and receives on another, in one process.
+//! `pair`: sends on one port and receives on another, in one process; or both ways at once.
 
-use linerate_protocol::report::Ended;
-use linerate_protocol::trial::{Drain, TransmitSpec};
+use linerate_protocol::report::{Ended, TrialReport};
+use linerate_protocol::trial::TransmitSpec;
 use serde_json::json;
 
 use super::Ending;
 use super::environment::{port, workers};
-use super::output::{Failure, print_json, print_text, report_json, report_text};
+use super::output::{Failure, print_json, print_text, report_json, report_text, with_lost};
 use super::ready::Pair;
-use super::standalone::{LOOK, Progress, Signals, block_on, close, ending, link_up, open, random_tag};
+use super::standalone::{
+    LOOK, Progress, Signals, begin, block_on, close, drained, ending, link_up, lost, open, random_tag,
+};
 use crate::core::analysis::Expect;
-use crate::core::drain::Drainer;
 use crate::dpdk::eal::Eal;
-use crate::host::monotonic_ns;
-use crate::trial::{Active, Bench, Order, Work};
-
-const SETTLE_MS: u32 = 200;
-const DRAIN_LIMIT_MS: u32 = 5_000;
+use crate::dpdk::lcore::LcoreId;
+use crate::trial::{Bench, Order, Work};
 
 pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
     let lcores = workers(eal)?;
@@ -30,77 +28,136 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
     }
     let (tx_lcores, rx_lcores) = lcores.split_at(senders);
     let (tx_port, rx_port) = (port(eal, args.tx_port)?, port(eal, args.rx_port)?);
-    let (mut tx_bench, mut rx_bench) = if tx_port == rx_port {
-        // A port that loops back, by itself or through a cable.
-        open(eal, tx_port, lcores.clone(), &args.ring)?.divide(tx_lcores.to_vec(), rx_lcores.to_vec())
-    } else {
-        let rx_bench = open(eal, rx_port, rx_lcores.to_vec(), &args.ring)?;
-        (open(eal, tx_port, tx_lcores.to_vec(), &args.ring)?, rx_bench)
-    };
-    let ending = block_on(async {
-        let mut signals = Signals::new()?;
-        for bench in [&rx_bench, &tx_bench] {
-            if !link_up(bench, args.link_wait, &mut signals).await? {
-                return Ok(Ending::Interrupted);
-            }
-        }
-        let tag = random_tag()?;
-        let peer_mac = rx_bench.port_info()?.mac;
-        let expect = Expect::Trial { tag, flows: args.profile.flows() };
-        let spec = TransmitSpec { profile: args.profile.clone(), peer_mac, limit: args.limit };
-        let mut rx = begin(&mut rx_bench, Order { trial: 0, tag, work: Work::Receive(expect) })?;
-        rx.start();
-        let mut tx = begin(&mut tx_bench, Order { trial: 0, tag, work: Work::Transmit(Box::new(spec)) })?;
-        tx.start();
-
-        let mut progress = Progress::new(args.show);
-        let mut interrupted = false;
-        while !tx.is_finished() && !interrupted {
-            interrupted = signals.within(LOOK).await;
-            progress.show(&mut [(&mut tx, &tx_bench), (&mut rx, &rx_bench)]);
-        }
-        let sent = tx.finish(&mut tx_bench, Ended::Stopped)?;
-        let expected_packets = sent.transmit.as_ref().map_or(0, |transmit| transmit.counters.packets);
-        let drain = Drain { expected_packets, settle_ms: SETTLE_MS, limit_ms: DRAIN_LIMIT_MS };
-        let mut drainer = Drainer::new(drain, monotonic_ns());
-        let ended = loop {
-            let received = rx.received();
-            let progress = received.packets + received.duplicates;
-            if let Some(ended) = drainer.look(monotonic_ns(), received.packets, progress) {
-                break ended;
-            }
-            signals.within(LOOK).await;
-        };
-        let received = rx.finish(&mut rx_bench, ended)?;
-        let arrived = received.receive.as_ref().map_or(0, |receive| receive.counters.packets);
-        let lost = expected_packets.checked_sub(arrived).ok_or_else(|| {
-            Failure::failed(format!(
-                "{arrived} packets received of {expected_packets} sent: the path duplicates packets beyond recognition, and loss cannot be told"
-            ))
-        })?;
-        if args.show.json {
-            print_json(&json!({
-                "role": "pair",
-                "tx": report_json(&sent, &tx_bench.extended_counters()),
-                "rx": report_json(&received, &rx_bench.extended_counters()),
-                "lost_packets": lost,
-            }))?;
-        } else {
-            print_text(&format!("{}\n{}\nlost {lost} packets", report_text(&sent), report_text(&received)))?;
-        }
-        Ok(ending(&args.limit, interrupted))
-    });
     if tx_port == rx_port {
-        // Two halves of one port: it closes with the last.
-        drop(tx_bench);
-    } else {
-        close(tx_bench);
+        // A port that loops back, by itself or through a cable: two halves of one port, which closes with the last.
+        let bench = open(eal, tx_port, lcores.clone(), &args.ring, false)?;
+        let (mut tx, mut rx) = bench.divide(tx_lcores.to_vec(), rx_lcores.to_vec());
+        let ending = block_on(one_way(args, &mut tx, &mut rx));
+        drop(tx);
+        close(rx);
+        return ending;
     }
-    close(rx_bench);
+    let open = |port, lcores: &[LcoreId]| {
+        let ring = if args.bidirectional { args.ring.divided(lcores.len()) } else { args.ring };
+        open(eal, port, lcores.to_vec(), &ring, false)
+    };
+    let (mut rx, mut tx) = (open(rx_port, rx_lcores)?, open(tx_port, tx_lcores)?);
+    let ending = if args.bidirectional {
+        block_on(both_ways(args, &mut tx, &mut rx))
+    } else {
+        block_on(one_way(args, &mut tx, &mut rx))
+    };
+    close(tx);
+    close(rx);
     ending
 }
 
-fn begin(bench: &mut Bench<'_>, order: Order) -> Result<Active, Failure> {
-    let prepared = bench.prepare(order)?;
-    Ok(bench.arm(prepared)?)
+/// Waits for both links. `Ok(false)`: interrupted.
+async fn links_up(args: &Pair, benches: [&Bench<'_>; 2], signals: &mut Signals) -> Result<bool, Failure> {
+    for bench in benches {
+        if !link_up(bench, args.link_wait, signals).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+async fn one_way(args: &Pair, tx_bench: &mut Bench<'_>, rx_bench: &mut Bench<'_>) -> Result<Ending, Failure> {
+    let mut signals = Signals::new()?;
+    if !links_up(args, [&*rx_bench, &*tx_bench], &mut signals).await? {
+        return Ok(Ending::Interrupted);
+    }
+    let tag = random_tag()?;
+    let expect = Expect::Trial { tag, flows: args.profile.flows() };
+    let spec = to(rx_bench, args)?;
+    let mut rx = begin(rx_bench, Order { trial: 0, tag, work: Work::Receive(expect) })?;
+    rx.start();
+    let mut tx = begin(tx_bench, Order { trial: 0, tag, work: Work::Transmit(spec) })?;
+    tx.start();
+
+    let mut progress = Progress::new(args.show);
+    let mut interrupted = false;
+    while !tx.is_finished() && !interrupted {
+        interrupted = signals.within(LOOK).await;
+        progress.show(&mut [(&mut tx, &*tx_bench), (&mut rx, &*rx_bench)]);
+    }
+    let sent = tx.finish(tx_bench, Ended::Stopped)?;
+    let ended = drained(&rx, packets_sent(&sent), &mut signals).await;
+    let received = rx.finish(rx_bench, ended)?;
+    let lost = lost(packets_sent(&sent), packets_received(&received))?;
+    if args.show.json {
+        print_json(&json!({
+            "role": "pair",
+            "tx": report_json(&sent, &tx_bench.extended_counters()),
+            "rx": report_json(&received, &rx_bench.extended_counters()),
+            "lost_packets": lost,
+        }))?;
+    } else {
+        print_text(&format!("{}\n{}\nlost {lost} packets", report_text(&sent), report_text(&received)))?;
+    }
+    Ok(ending(&args.limit, interrupted))
+}
+
+/// Each port sends to the other; a direction's loss is what one sent less what the other received.
+async fn both_ways(args: &Pair, a_bench: &mut Bench<'_>, b_bench: &mut Bench<'_>) -> Result<Ending, Failure> {
+    let mut signals = Signals::new()?;
+    if !links_up(args, [&*a_bench, &*b_bench], &mut signals).await? {
+        return Ok(Ending::Interrupted);
+    }
+    let tag = random_tag()?;
+    let expect = Expect::Trial { tag, flows: args.profile.flows() };
+    let (to_b, to_a) = (to(b_bench, args)?, to(a_bench, args)?);
+    let mut a = begin(a_bench, Order { trial: 0, tag, work: Work::Exchange(to_b, expect) })?;
+    let mut b = begin(b_bench, Order { trial: 0, tag, work: Work::Exchange(to_a, expect) })?;
+    a.start();
+    b.start();
+
+    let mut progress = Progress::new(args.show);
+    let mut interrupted = false;
+    while !(interrupted || a.sending_is_over() && b.sending_is_over()) {
+        interrupted = signals.within(LOOK).await;
+        progress.show(&mut [(&mut a, &*a_bench), (&mut b, &*b_bench)]);
+    }
+    if interrupted {
+        a.stop_sending();
+        b.stop_sending();
+        while !(a.sending_is_over() && b.sending_is_over()) {
+            signals.within(LOOK).await;
+        }
+    }
+    let a_ended = drained(&a, b.sent().packets, &mut signals).await;
+    let b_ended = drained(&b, a.sent().packets, &mut signals).await;
+    let (a, b) = (a.finish(a_bench, a_ended)?, b.finish(b_bench, b_ended)?);
+    let a_to_b = lost(packets_sent(&a), packets_received(&b))?;
+    let b_to_a = lost(packets_sent(&b), packets_received(&a))?;
+    if args.show.json {
+        print_json(&json!({
+            "role": "pair",
+            "tx": with_lost(report_json(&a, &a_bench.extended_counters()), b_to_a),
+            "rx": with_lost(report_json(&b, &b_bench.extended_counters()), a_to_b),
+            "lost_packets": a_to_b + b_to_a,
+        }))?;
+    } else {
+        print_text(&format!(
+            "port {}:\n{}\nport {}:\n{}\nlost {a_to_b} packets one way, {b_to_a} the other",
+            args.tx_port,
+            report_text(&a),
+            args.rx_port,
+            report_text(&b)
+        ))?;
+    }
+    Ok(ending(&args.limit, interrupted))
+}
+
+fn to(peer: &Bench<'_>, args: &Pair) -> Result<Box<TransmitSpec>, Failure> {
+    let peer_mac = peer.port_info()?.mac;
+    Ok(Box::new(TransmitSpec { profile: args.profile.clone(), peer_mac, limit: args.limit }))
+}
+
+fn packets_sent(report: &TrialReport) -> u64 {
+    report.transmit.as_ref().map_or(0, |transmit| transmit.counters.packets)
+}
+
+fn packets_received(report: &TrialReport) -> u64 {
+    report.receive.as_ref().map_or(0, |receive| receive.counters.packets)
 }

@@ -21,6 +21,7 @@ pub(super) enum Ready {
     Tx(Tx),
     Rx(Rx),
     Pair(Pair),
+    Reflect(Rx),
     Agent(Agent),
 }
 
@@ -36,6 +37,7 @@ pub(super) struct Show {
 pub(super) struct Tx {
     pub(super) port: u16,
     pub(super) peer_mac: MacAddr,
+    pub(super) round_trip: bool,
     pub(super) profile: Profile,
     pub(super) limit: Limit,
     pub(super) ring: RingArgs,
@@ -57,6 +59,7 @@ pub(super) struct Pair {
     pub(super) tx_port: u16,
     pub(super) rx_port: u16,
     pub(super) tx_lcores: Option<usize>,
+    pub(super) bidirectional: bool,
     pub(super) profile: Profile,
     pub(super) limit: Limit,
     pub(super) ring: RingArgs,
@@ -70,6 +73,7 @@ pub(super) struct Agent {
     pub(super) listen: SocketAddr,
     pub(super) token: Token,
     pub(super) orphan_ms: u32,
+    pub(super) reflector: bool,
     pub(super) exit_when_orphaned: Option<Duration>,
     pub(super) ring: RingArgs,
 }
@@ -82,6 +86,7 @@ impl Command {
             Command::Tx(args) => args.show.json,
             Command::Rx(args) => args.show.json,
             Command::Pair(args) => args.show.json,
+            Command::Reflect(args) => args.show.json,
             Command::Agent(_) => true,
         }
     }
@@ -99,6 +104,7 @@ impl Command {
                 Ready::Tx(Tx {
                     port: args.port,
                     peer_mac: args.peer_mac,
+                    round_trip: args.round_trip,
                     profile: args.profile.resolve()?,
                     limit: args.limit.resolve()?,
                     ring: args.ring.check()?,
@@ -113,10 +119,22 @@ impl Command {
                 ring: args.ring.check()?,
                 show: args.show.resolve(),
             }),
+            Command::Reflect(args) => Ready::Reflect(Rx {
+                port: args.port,
+                limit: args.limit.resolve()?,
+                ring: args.ring.check()?,
+                show: args.show.resolve(),
+            }),
+            Command::Pair(args) if args.bidirectional && args.tx_port == args.rx_port => {
+                return Err(Failure::usage(
+                    "--bidirectional needs two ports; give different numbers to --tx-port and --rx-port",
+                ));
+            }
             Command::Pair(args) => Ready::Pair(Pair {
                 tx_port: args.tx_port,
                 rx_port: args.rx_port,
                 tx_lcores: args.tx_lcores,
+                bidirectional: args.bidirectional,
                 profile: args.profile.resolve()?,
                 limit: args.limit.resolve()?,
                 ring: args.ring.check()?,
@@ -129,6 +147,7 @@ impl Command {
                 token: Token::load(args.token_file.as_deref(), std::env::var(TOKEN_VARIABLE).ok())
                     .map_err(|error| Failure::usage(error.to_string()))?,
                 orphan_ms: u32::try_from(args.orphan.0.as_millis()).unwrap_or(u32::MAX).max(100),
+                reflector: args.reflector,
                 exit_when_orphaned: args.exit_when_orphaned.map(|span| span.0),
                 ring: args.ring.check()?,
             }),
@@ -174,14 +193,26 @@ impl LimitArgs {
 
 impl RingArgs {
     fn check(self) -> Result<Self, Failure> {
-        let Self { txd, rxd, rxq, mtu } = self;
-        if txd == 0 || rxd == 0 || rxq == Some(0) {
-            return Err(Failure::usage("--txd, --rxd and --rxq must be at least 1"));
+        let Self { txd, rxd, rxq, txq, mtu } = self;
+        if txd == 0 || rxd == 0 || rxq == Some(0) || txq == Some(0) {
+            return Err(Failure::usage("--txd, --rxd, --txq and --rxq must be at least 1"));
         }
         if !(68..=9600).contains(&mtu) {
             return Err(Failure::usage(format!("--mtu {mtu} is outside 68…9600")));
         }
         Ok(self)
+    }
+}
+
+impl RingArgs {
+    /// Queues for lcores of which some send and the others receive, unless the user has said how many.
+    pub(super) fn divided(self, lcores: usize) -> Self {
+        let (senders, receivers) = (lcores / 2, lcores - lcores / 2);
+        Self {
+            txq: self.txq.or(Some(senders.max(1) as u16)),
+            rxq: self.rxq.or(Some(receivers.max(1) as u16)),
+            ..self
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use linerate_protocol::counters::Sample;
-use linerate_protocol::trial::Limit;
+use linerate_protocol::report::Ended;
+use linerate_protocol::trial::{Drain, Limit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
@@ -13,10 +14,12 @@ use super::Ending;
 use super::args::RingArgs;
 use super::output::{Failure, progress_line};
 use super::ready::Show;
+use crate::core::drain::Drainer;
 use crate::dpdk::eal::Eal;
 use crate::dpdk::lcore::LcoreId;
 use crate::dpdk::port::PortId;
-use crate::trial::{Active, Bench, BenchConfig};
+use crate::host::monotonic_ns;
+use crate::trial::{Active, Bench, BenchConfig, Order};
 
 /// How often a running trial is looked at.
 pub(super) const LOOK: Duration = Duration::from_millis(2);
@@ -34,6 +37,7 @@ pub(super) fn open<'e>(
     port: PortId,
     lcores: Vec<LcoreId>,
     ring: &RingArgs,
+    reflects: bool,
 ) -> Result<Bench<'e>, Failure> {
     let config = BenchConfig {
         port,
@@ -41,7 +45,9 @@ pub(super) fn open<'e>(
         rx_descriptors: ring.rxd,
         tx_descriptors: ring.txd,
         rx_queues: ring.rxq,
+        tx_queues: ring.txq,
         mtu: ring.mtu,
+        reflects,
     };
     Ok(Bench::open(eal, config)?)
 }
@@ -106,6 +112,38 @@ pub(super) async fn link_up(
             return Ok(false);
         }
     }
+}
+
+const SETTLE_MS: u32 = 200;
+const DRAIN_LIMIT_MS: u32 = 5_000;
+
+/// Prepares a trial and launches its loops.
+pub(super) fn begin(bench: &mut Bench<'_>, order: Order) -> Result<Active, Failure> {
+    let prepared = bench.prepare(order)?;
+    Ok(bench.arm(prepared)?)
+}
+
+/// Waits until what was sent has arrived, or nothing more comes.
+pub(super) async fn drained(receiver: &Active, expected_packets: u64, signals: &mut Signals) -> Ended {
+    let drain = Drain { expected_packets, settle_ms: SETTLE_MS, limit_ms: DRAIN_LIMIT_MS };
+    let mut drainer = Drainer::new(drain, monotonic_ns());
+    loop {
+        let received = receiver.received();
+        let progress = received.packets + received.duplicates;
+        if let Some(ended) = drainer.look(monotonic_ns(), received.packets, progress) {
+            return ended;
+        }
+        signals.within(LOOK).await;
+    }
+}
+
+/// Sent less received.
+pub(super) fn lost(sent: u64, received: u64) -> Result<u64, Failure> {
+    sent.checked_sub(received).ok_or_else(|| {
+        Failure::failed(format!(
+            "{received} packets received of {sent} sent: the path duplicates packets beyond recognition, and loss cannot be told"
+        ))
+    })
 }
 
 /// Shows a line of progress at every interval.

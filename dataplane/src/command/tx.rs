@@ -5,38 +5,60 @@ use linerate_protocol::trial::TransmitSpec;
 
 use super::Ending;
 use super::environment::{port, workers};
-use super::output::{Failure, print_json, print_text, report_json, report_text};
+use super::output::{Failure, print_json, print_text, report_json, report_text, with_lost};
 use super::ready::Tx;
-use super::standalone::{LOOK, Progress, Signals, block_on, close, ending, link_up, open, random_tag};
+use super::standalone::{
+    LOOK, Progress, Signals, begin, block_on, close, drained, ending, link_up, lost, open, random_tag,
+};
+use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;
 use crate::trial::{Order, Work};
 
 pub(super) fn run(eal: &Eal, args: &Tx) -> Result<Ending, Failure> {
-    let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring)?;
+    let lcores = workers(eal)?;
+    let ring = if args.round_trip { args.ring.divided(lcores.len()) } else { args.ring };
+    let mut bench = open(eal, port(eal, args.port)?, lcores, &ring, false)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
         if !link_up(&bench, args.link_wait, &mut signals).await? {
             return Ok(Ending::Interrupted);
         }
+        let tag = random_tag()?;
         let spec = TransmitSpec { profile: args.profile.clone(), peer_mac: args.peer_mac, limit: args.limit };
-        let order = Order { trial: 0, tag: random_tag()?, work: Work::Transmit(Box::new(spec)) };
-        let prepared = bench.prepare(order)?;
-        let mut active = bench.arm(prepared)?;
+        let expect = Expect::Trial { tag, flows: args.profile.flows() };
+        let work = if args.round_trip {
+            Work::Exchange(Box::new(spec), expect)
+        } else {
+            Work::Transmit(Box::new(spec))
+        };
+        let mut active = begin(&mut bench, Order { trial: 0, tag, work })?;
         active.start();
         let mut progress = Progress::new(args.show);
         let mut interrupted = false;
-        while !active.is_finished() && !interrupted {
+        while !active.sending_is_over() && !interrupted {
             interrupted = signals.within(LOOK).await;
             progress.show(&mut [(&mut active, &bench)]);
         }
-        let report = active.finish(&mut bench, Ended::Stopped)?;
+        let mut ended = Ended::Stopped;
+        if args.round_trip && !interrupted {
+            ended = drained(&active, active.sent().packets, &mut signals).await;
+        }
+        let report = active.finish(&mut bench, ended)?;
+        let round_trip_lost = match (&report.transmit, &report.receive) {
+            (Some(sent), Some(back)) => Some(lost(sent.counters.packets, back.counters.packets)?),
+            _ => None,
+        };
         tracing::debug!("sent; the port stays open for {:?}", args.linger);
         // What is queued can leave, also after an interruption; one more signal cuts it short.
         signals.within(args.linger).await;
-        if args.show.json {
-            print_json(&report_json(&report, &bench.extended_counters()))
-        } else {
-            print_text(&report_text(&report))
+        let xstats = bench.extended_counters();
+        match (args.show.json, round_trip_lost) {
+            (true, None) => print_json(&report_json(&report, &xstats)),
+            (true, Some(lost)) => print_json(&with_lost(report_json(&report, &xstats), lost)),
+            (false, None) => print_text(&report_text(&report)),
+            (false, Some(lost)) => {
+                print_text(&format!("{}\nlost {lost} packets on the round trip", report_text(&report)))
+            }
         }?;
         Ok(ending(&args.limit, interrupted))
     });

@@ -11,3 +11,4 @@ pub mod histogram;
 pub mod order;
 pub mod pacer;
 pub mod recognise;
+pub mod reflect;

@@ -53,20 +53,26 @@ pub enum PortVerdict {
 /// verdict and the whole frame lies in the segment.
 #[inline(always)]
 pub fn recognise(frame: &[u8], length: u32, verdict: PortVerdict) -> Frame {
-    let Some(shape) = shape_of(frame) else { return Frame::Foreign(foreign(frame)) };
-    let Some(probe) = frame
-        .get(shape.probe_at()..)
-        .and_then(|payload| payload.first_chunk::<PROBE_BYTES>())
-        .and_then(Probe::from_bytes)
-    else {
-        return Frame::Foreign(foreign(frame));
-    };
+    let Some((shape, probe)) = probe_of(frame) else { return Frame::Foreign(foreign(frame)) };
     let damaged = match verdict {
         PortVerdict::Good => false,
         PortVerdict::Bad => true,
         PortVerdict::Unknown => frame.len() == length as usize && !checksums_are_right(frame, shape),
     };
     if damaged { Frame::Damaged } else { Frame::Ours(probe) }
+}
+
+/// The headers of a frame that carries the mark of a probe.
+#[inline(always)]
+pub fn probe_shape(frame: &[u8]) -> Option<Shape> {
+    probe_of(frame).map(|(shape, _)| shape)
+}
+
+#[inline(always)]
+fn probe_of(frame: &[u8]) -> Option<(Shape, Probe)> {
+    let shape = shape_of(frame)?;
+    let probe = Probe::from_bytes(frame.get(shape.probe_at()..)?.first_chunk::<PROBE_BYTES>()?)?;
+    Some((shape, probe))
 }
 
 /// The headers of a frame that may be ours: those that profiles can describe.

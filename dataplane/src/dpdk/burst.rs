@@ -9,7 +9,7 @@ use sys::rte_mbuf;
 use super::pool::Pool;
 use crate::core::frame::FrameHead;
 use crate::core::recognise::PortVerdict;
-use crate::loops::queue::{FrameBurst, Received, ReceivedBurst};
+use crate::loops::queue::{FrameBurst, Received, ReceivedBurst, TurnableBurst};
 
 /// Frames a burst holds at most.
 pub const MAX_BURST: usize = 64;
@@ -61,6 +61,13 @@ impl Buffers {
         }
     }
 
+    /// Bytes of all frames.
+    pub(super) fn bytes(&self) -> u64 {
+        let buffers = &self.pointers[..self.len];
+        // SAFETY: the first `len` pointers are buffers owned here.
+        buffers.iter().map(|buffer| u64::from(unsafe { (**buffer).pkt_len })).sum()
+    }
+
     /// Forgets the first `count` buffers, which now belong to somebody else.
     #[inline(always)]
     pub(super) fn give_away(&mut self, count: usize) {
@@ -98,9 +105,7 @@ pub struct TxBurst {
 impl TxBurst {
     /// Counts the bytes anew, after some frames were given away.
     pub(super) fn recount(&mut self) {
-        let buffers = &self.buffers.pointers[..self.buffers.len];
-        // SAFETY: the first `len` pointers are buffers owned by this burst.
-        self.bytes = buffers.iter().map(|buffer| u64::from(unsafe { (**buffer).pkt_len })).sum();
+        self.bytes = self.buffers.bytes();
     }
 }
 
@@ -128,6 +133,38 @@ impl FrameBurst for TxBurst {
 /// Frames received.
 #[derive(Debug, Default)]
 pub struct RxBurst(pub(super) Buffers);
+
+impl TurnableBurst for RxBurst {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.0.len
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&mut [u8]) -> bool) {
+        let buffers = &mut self.0;
+        let mut kept = 0;
+        for i in 0..buffers.len {
+            let mut buffer = buffers.pointers[i];
+            // SAFETY: the buffer is owned by this burst, borrowed mutably; the port has written data_len bytes from the frame's
+            // beginning on.
+            let frame = unsafe { slice::from_raw_parts_mut(data(buffer), usize::from((*buffer).data_len)) };
+            if keep(frame) {
+                // SAFETY: as above. What the port said of the frame on receipt is not to be read as a wish on sending.
+                unsafe { (*buffer).ol_flags = 0 };
+                buffers.pointers[kept] = buffer;
+                kept += 1;
+            } else {
+                // SAFETY: one buffer owned here, which leaves the burst with this iteration.
+                unsafe { sys::lr_buffers_free(&raw mut buffer, 1) };
+            }
+        }
+        buffers.len = kept;
+    }
+}
 
 impl ReceivedBurst for RxBurst {
     #[inline(always)]

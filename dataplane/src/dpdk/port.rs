@@ -40,6 +40,8 @@ pub struct PortConfig {
     pub tx_descriptors: u16,
     /// Largest payload of a frame in bytes.
     pub mtu: u16,
+    /// Whether received frames are sent on. Then a transmit queue meets buffers of several pools, and the port must free them one by one.
+    pub forwards: bool,
 }
 
 /// Largest payload of a standard frame, in bytes.
@@ -86,6 +88,7 @@ fn text(chars: &[c_char]) -> String {
 pub(super) struct Started {
     id: PortId,
     mtu: u16,
+    forwards: bool,
     /// Freed after `drop` has closed the port, which may hold buffers of them.
     pools: Vec<Arc<Pool>>,
     _eal: EalHandle,
@@ -94,6 +97,11 @@ pub(super) struct Started {
 impl Started {
     pub(super) fn id(&self) -> u16 {
         self.id.0
+    }
+
+    /// True when the port takes all buffers of a transmit queue for those of one pool.
+    pub(super) fn frees_in_bulk(&self) -> bool {
+        !self.forwards
     }
 
     /// Largest frame in bytes, without check sequence.
@@ -147,7 +155,7 @@ impl Port {
     /// # Errors
     /// Names the step and the port's reason.
     pub fn open(eal: &Eal, id: PortId, config: PortConfig) -> Result<OpenPort, DpdkError> {
-        let PortConfig { rx_queues, tx_queues, mtu, .. } = config;
+        let PortConfig { rx_queues, tx_queues, mtu, forwards, .. } = config;
         let name = describe(eal, id)?.device;
         let failed = |step: &str| format!("port {id} ({name}): {step}");
         let port = id.0;
@@ -155,8 +163,9 @@ impl Port {
         let asked_mtu = if mtu == DEFAULT_MTU { 0 } else { mtu };
         let mut setup = MaybeUninit::uninit();
         // SAFETY: EAL is up and the port exists; the shim checks the rest, and returns an error or has filled the structure.
-        let code =
-            unsafe { sys::lr_port_configure(port, rx_queues, tx_queues, asked_mtu, setup.as_mut_ptr()) };
+        let code = unsafe {
+            sys::lr_port_configure(port, rx_queues, tx_queues, asked_mtu, !forwards, setup.as_mut_ptr())
+        };
         check(code, || {
             failed(&format!("cannot have {rx_queues} RX and {tx_queues} TX queues at MTU {mtu}"))
         })?;
@@ -184,7 +193,7 @@ impl Port {
             .collect::<Result<_, _>>()?;
         let pools = rx_pools.iter().chain(&tx_pools).cloned().collect();
         // From here on, dropping closes the port.
-        let started = Arc::new(Started { id, mtu, pools, _eal: eal.handle() });
+        let started = Arc::new(Started { id, mtu, forwards, pools, _eal: eal.handle() });
 
         for (queue, pool) in (0..).zip(&rx_pools) {
             // SAFETY: the queue is among those configured; the pool is owned by Started and outlives the port.
@@ -193,7 +202,7 @@ impl Port {
         }
         for queue in 0..tx_queues {
             // SAFETY: the queue is among those configured.
-            let code = unsafe { sys::lr_tx_queue_setup(port, queue, tx_descriptors) };
+            let code = unsafe { sys::lr_tx_queue_setup(port, queue, tx_descriptors, !forwards) };
             check(code, || failed(&format!("TX queue {queue} cannot be set up")))?;
         }
         // SAFETY: all queues are set up.

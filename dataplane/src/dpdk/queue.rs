@@ -12,7 +12,7 @@ use super::burst::{MAX_BURST, RxBurst, TxBurst};
 use super::pool::Pool;
 use super::port::Started;
 use crate::core::frame::HEAD_BYTES;
-use crate::loops::queue::{ReceiveQueue, TransmitQueue};
+use crate::loops::queue::{ForwardQueue, ReceiveQueue, TransmitQueue};
 
 /// A transmit queue with its own pool of buffers, each stamped with the trial's template.
 #[derive(Debug)]
@@ -131,6 +131,26 @@ impl TransmitQueue for TxQueue {
         } else {
             burst.recount();
         }
+        accepted
+    }
+}
+
+impl ForwardQueue for TxQueue {
+    type Burst = RxBurst;
+
+    #[inline(always)]
+    fn forward(&mut self, burst: &mut RxBurst) -> usize {
+        let buffers = &mut burst.0;
+        if buffers.len == 0 || self.port.frees_in_bulk() {
+            return 0;
+        }
+        // SAFETY: the port is started and this is the queue's only handle; the first `len` buffers are owned by the burst. The port frees
+        // each buffer to the pool it came from.
+        let accepted = unsafe {
+            sys::lr_tx_burst(self.port.id(), self.queue, buffers.pointers.as_mut_ptr(), buffers.len as u16)
+        };
+        let accepted = usize::from(accepted);
+        buffers.give_away(accepted);
         accepted
     }
 }

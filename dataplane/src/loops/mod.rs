@@ -5,6 +5,7 @@ pub mod counters;
 mod memory_link;
 pub mod queue;
 pub mod receive;
+pub mod reflect;
 pub mod source;
 pub mod stop;
 pub mod transmit;

@@ -53,6 +53,28 @@ pub trait ReceivedBurst {
     fn frames(&self) -> impl Iterator<Item = Received<'_>>;
 }
 
+/// Received frames that may be sent on.
+pub trait TurnableBurst {
+    /// Frames in it.
+    fn len(&self) -> usize;
+    /// True when it holds no frame.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Their bytes, without frame check sequence.
+    fn bytes(&self) -> u64;
+    /// Has each frame's first segment changed as needed, and gives back those for which `keep` is false.
+    fn retain(&mut self, keep: impl FnMut(&mut [u8]) -> bool);
+}
+
+/// Where received frames are sent on.
+pub trait ForwardQueue {
+    /// What it sends.
+    type Burst;
+    /// Hands the burst to the port and returns how many frames it accepted; the others stay in the burst.
+    fn forward(&mut self, burst: &mut Self::Burst) -> usize;
+}
+
 /// Where a receiving loop takes frames from.
 pub trait ReceiveQueue {
     /// What it gives.

@@ -5,17 +5,17 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use linerate_protocol::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
-use linerate_protocol::report::{Ended, TrialReport};
-use linerate_protocol::trial::Role;
+use linerate_protocol::report::{Ended, Part, TrialReport};
 
 use super::bench::{Bench, Order, TrialError};
 use super::port_watch::PortWatch;
-use super::report::{disagreements, receive_report, spread_note, transmit_report};
+use super::report::{disagreements, receive_report, reflect_report, spread_note, transmit_report};
 use crate::core::analysis::Analysis;
 use crate::dpdk::lcore::Job;
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::host::monotonic_ns;
 use crate::loops::counters::{ReceiveBlock, TransmitBlock};
+use crate::loops::reflect::ReflectOutcome;
 use crate::loops::stop::Signal;
 use crate::loops::transmit::TransmitOutcome;
 
@@ -39,42 +39,81 @@ pub(super) struct ReceiveOutcome {
     pub(super) headroom: f64,
 }
 
+/// A reflecting job gives back its queues.
+pub(super) type ReflectJob =
+    (Job<(Vec<RxQueue>, TxQueue, ReflectOutcome)>, (Arc<ReceiveBlock>, Arc<TransmitBlock>));
+
+/// The loops of a trial.
 #[derive(Debug)]
-pub(super) struct Transmitting {
-    pub(super) jobs: Vec<TransmitJob>,
+pub(super) struct Jobs {
+    pub(super) transmit: Vec<TransmitJob>,
     pub(super) intended_pps: Option<f64>,
+    pub(super) receive: Vec<ReceiveJob>,
+    pub(super) reflect: Vec<ReflectJob>,
 }
 
-#[derive(Debug)]
-pub(super) enum Jobs {
-    Transmit(Transmitting),
-    Receive(Vec<ReceiveJob>),
+impl Jobs {
+    pub(super) fn new(intended_pps: Option<f64>) -> Self {
+        Self { transmit: Vec::new(), intended_pps, receive: Vec::new(), reflect: Vec::new() }
+    }
+
+    fn sending_is_over(&self) -> bool {
+        self.transmit.iter().all(|(job, _)| job.is_finished())
+    }
+
+    fn all_are_over(&self) -> bool {
+        self.sending_is_over()
+            && self.receive.iter().all(|(job, _)| job.is_finished())
+            && self.reflect.iter().all(|(job, _)| job.is_finished())
+    }
+
+    fn received(&self) -> Option<ReceiveCounters> {
+        let blocks = self.receive.iter().map(|(_, block)| block);
+        let blocks = blocks.chain(self.reflect.iter().map(|(_, (block, _))| block));
+        (!self.receive.is_empty() || !self.reflect.is_empty()).then(|| blocks.map(|block| block.read()).sum())
+    }
+
+    fn sent(&self) -> Option<TransmitCounters> {
+        let blocks = self.transmit.iter().map(|(_, block)| block);
+        let blocks = blocks.chain(self.reflect.iter().map(|(_, (_, block))| block));
+        (!self.transmit.is_empty() || !self.reflect.is_empty())
+            .then(|| blocks.map(|block| block.read()).sum())
+    }
 }
 
 /// A trial whose loops are launched. Dropping it stops them.
 #[derive(Debug)]
 pub struct Active {
     order: Order,
-    signal: Signal,
+    /// To those that send.
+    sending: Signal,
+    /// To the others.
+    receiving: Signal,
     jobs: Option<Jobs>,
     watch: PortWatch,
     started_ns: u64,
 }
 
 impl Active {
-    pub(super) fn new(order: Order, signal: Signal, jobs: Jobs, watch: PortWatch) -> Self {
-        Self { order, signal, jobs: Some(jobs), watch, started_ns: monotonic_ns() }
+    pub(super) fn new(order: Order, [sending, receiving]: [Signal; 2], jobs: Jobs, watch: PortWatch) -> Self {
+        Self { order, sending, receiving, jobs: Some(jobs), watch, started_ns: monotonic_ns() }
     }
 
     /// Lets a transmitter send.
     pub fn start(&mut self) {
         self.started_ns = monotonic_ns();
-        self.signal.go();
+        self.sending.go();
     }
 
     /// Lets the loops end at their next turn.
     pub fn stop(&self) {
-        self.signal.stop();
+        self.sending.stop();
+        self.receiving.stop();
+    }
+
+    /// Lets the loops that send end at their next turn; the others go on.
+    pub fn stop_sending(&self) {
+        self.sending.stop();
     }
 
     /// The trial's name.
@@ -82,45 +121,38 @@ impl Active {
         self.order.trial
     }
 
-    /// True when all loops have ended: a transmitter's by its limits or the stop, a receiver's by the stop.
+    /// True when all loops have ended: those that send by their limits or the stop, the others by the stop.
     pub fn is_finished(&self) -> bool {
-        match &self.jobs {
-            Some(Jobs::Transmit(transmitting)) => transmitting.jobs.iter().all(|(job, _)| job.is_finished()),
-            Some(Jobs::Receive(jobs)) => jobs.iter().all(|(job, _)| job.is_finished()),
-            None => true,
-        }
+        self.jobs.as_ref().is_none_or(Jobs::all_are_over)
     }
 
-    /// True for a trial that receives.
-    pub fn is_receiver(&self) -> bool {
-        matches!(self.jobs, Some(Jobs::Receive(_)))
+    /// True when nothing more will be sent.
+    pub fn sending_is_over(&self) -> bool {
+        self.jobs.as_ref().is_none_or(Jobs::sending_is_over)
+    }
+
+    /// What the agent does in this trial.
+    pub fn part(&self) -> Part {
+        self.order.work.part()
     }
 
     /// What has been received so far; zeros on a transmitter.
     pub fn received(&self) -> ReceiveCounters {
-        match &self.jobs {
-            Some(Jobs::Receive(jobs)) => jobs.iter().map(|(_, block)| block.read()).sum(),
-            _ => ReceiveCounters::default(),
-        }
+        self.jobs.as_ref().and_then(Jobs::received).unwrap_or_default()
     }
 
-    fn sent(&self) -> Option<TransmitCounters> {
-        match &self.jobs {
-            Some(Jobs::Transmit(transmitting)) => {
-                Some(transmitting.jobs.iter().map(|(_, block)| block.read()).sum())
-            }
-            _ => None,
-        }
+    /// What has been sent so far; zeros on a receiver.
+    pub fn sent(&self) -> TransmitCounters {
+        self.jobs.as_ref().and_then(Jobs::sent).unwrap_or_default()
     }
 
     /// All counters now.
     pub fn sample(&mut self, bench: &Bench<'_>) -> Sample {
-        let transmit = self.sent();
         Sample {
             trial: self.order.trial,
             at_ns: monotonic_ns(),
-            receive: transmit.is_none().then(|| self.received()),
-            transmit,
+            transmit: self.jobs.as_ref().and_then(Jobs::sent),
+            receive: self.jobs.as_ref().and_then(Jobs::received),
             port: self.port_counters(bench),
         }
     }
@@ -135,10 +167,10 @@ impl Active {
     /// # Errors
     /// When a loop panicked.
     pub fn finish(mut self, bench: &mut Bench<'_>, ended: Ended) -> Result<TrialReport, TrialError> {
-        self.signal.stop();
+        self.stop();
         let mut report = TrialReport {
             trial: self.order.trial,
-            role: Role::Tx,
+            role: self.part(),
             ended,
             started_ns: self.started_ns,
             ended_ns: 0,
@@ -149,33 +181,8 @@ impl Active {
             notes: Vec::new(),
             lcores: Vec::new(),
         };
-        match self.jobs.take() {
-            Some(Jobs::Transmit(Transmitting { jobs, intended_pps })) => {
-                let mut outcomes = Vec::new();
-                for (job, _) in jobs {
-                    report.lcores.push(job.lcore().0);
-                    let (queue, outcome) = job.join()?;
-                    bench.tx.insert(outcomes.len(), queue);
-                    outcomes.push(outcome);
-                }
-                let limits: Option<Vec<Ended>> = outcomes.iter().map(|outcome| outcome.limit).collect();
-                report.ended = limits.and_then(|limits| limits.last().copied()).unwrap_or(ended);
-                report.transmit = Some(transmit_report(&outcomes, intended_pps, bench.tick_hz()));
-            }
-            Some(Jobs::Receive(jobs)) => {
-                report.role = Role::Rx;
-                let mut outcomes = Vec::new();
-                for (job, _) in jobs {
-                    report.lcores.push(job.lcore().0);
-                    let mut outcome = job.join()?;
-                    bench.rx.append(&mut outcome.queues);
-                    outcomes.push(outcome);
-                }
-                bench.rx.sort_by_key(RxQueue::index);
-                report.notes.extend(spread_note(bench.rx.len(), bench.port.spread()));
-                report.receive = receive_report(outcomes, bench.tick_hz());
-            }
-            None => {}
+        if let Some(jobs) = self.jobs.take() {
+            collect(jobs, bench, &mut report)?;
         }
         report.ended_ns = monotonic_ns();
         let began = Instant::now();
@@ -194,9 +201,51 @@ impl Active {
     }
 }
 
+/// Waits for the loops, gives their queues back to the bench, and fills the report in.
+fn collect(jobs: Jobs, bench: &mut Bench<'_>, report: &mut TrialReport) -> Result<(), TrialError> {
+    let Jobs { transmit, intended_pps, receive, reflect } = jobs;
+    let tick_hz = bench.tick_hz();
+    let (mut sending, mut receiving, mut reflecting) = (Vec::new(), Vec::new(), Vec::new());
+    for (job, _) in transmit {
+        report.lcores.push(job.lcore().0);
+        let (queue, outcome) = job.join()?;
+        bench.tx.insert(sending.len(), queue);
+        sending.push(outcome);
+    }
+    for (job, _) in receive {
+        report.lcores.push(job.lcore().0);
+        let mut outcome = job.join()?;
+        bench.rx.append(&mut outcome.queues);
+        receiving.push(outcome);
+    }
+    for (job, _) in reflect {
+        report.lcores.push(job.lcore().0);
+        let (mut queues, queue, outcome) = job.join()?;
+        bench.rx.append(&mut queues);
+        bench.tx.insert(reflecting.len(), queue);
+        reflecting.push(outcome);
+    }
+    bench.rx.sort_by_key(RxQueue::index);
+    if !sending.is_empty() {
+        let limits: Option<Vec<Ended>> = sending.iter().map(|outcome| outcome.limit).collect();
+        if receiving.is_empty() {
+            report.ended = limits.and_then(|limits| limits.last().copied()).unwrap_or(report.ended);
+        }
+        report.transmit = Some(transmit_report(&sending, intended_pps, tick_hz));
+    }
+    if !receiving.is_empty() {
+        report.notes.extend(spread_note(bench.rx.len(), bench.port.spread()));
+        report.receive = receive_report(receiving, tick_hz);
+    }
+    if !reflecting.is_empty() {
+        (report.transmit, report.receive) = reflect_report(&reflecting, tick_hz);
+    }
+    Ok(())
+}
+
 impl Drop for Active {
     fn drop(&mut self) {
         // The jobs' own drop waits for them, so they must have been told to end.
-        self.signal.stop();
+        self.stop();
     }
 }

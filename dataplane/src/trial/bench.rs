@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use linerate_protocol::message::PortInfo;
 use linerate_protocol::rate::RateError;
-use linerate_protocol::trial::{RoleSpec, TransmitSpec, TrialSpec};
+use linerate_protocol::report::Part;
+use linerate_protocol::trial::{ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
 
-use super::active::{Active, Jobs, ReceiveOutcome, Transmitting};
+use super::active::{Active, Jobs, ReceiveOutcome};
 use super::port_watch::PortWatch;
 use crate::core::analysis::{Analysis, Expect};
 use crate::core::flows::FrameWriter;
@@ -22,6 +23,7 @@ use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::loops::counters::{ReceiveBlock, TransmitBlock};
 use crate::loops::queue::{Clock, ReceiveQueue, RoundRobin};
 use crate::loops::receive::receive;
+use crate::loops::reflect::reflect;
 use crate::loops::source::Source;
 use crate::loops::stop::Signal;
 use crate::loops::transmit::{TransmitPlan, transmit};
@@ -46,8 +48,12 @@ pub struct BenchConfig {
     pub tx_descriptors: u16,
     /// Receive queues; `None`: one per lcore, as far as the port has them.
     pub rx_queues: Option<u16>,
+    /// Transmit queues; `None`: likewise.
+    pub tx_queues: Option<u16>,
     /// Largest payload of a frame in bytes.
     pub mtu: u16,
+    /// Whether the bench may be asked to send back what it receives. It costs the port's bulk freeing of buffers.
+    pub reflects: bool,
 }
 
 /// A trial cannot be run.
@@ -74,6 +80,14 @@ pub enum TrialError {
         /// MTU that would do.
         mtu: u32,
     },
+    /// Sending and counting at once needs an lcore for each.
+    #[error(
+        "sending and counting at once needs two worker lcores, and there is one; give three lcores, as in -l 0-2 (they may share CPUs: --lcores 0@0,1@0,2@1)"
+    )]
+    TooFewLcores,
+    /// The port was not set up to send back what it receives.
+    #[error("this port was not started to send frames back; start the agent with --reflector")]
+    NoReflector,
     /// A queue was lost with a job that panicked or was not launched.
     #[error("a queue of the port was lost with a job that failed earlier; restart the program")]
     QueueLost,
@@ -97,15 +111,31 @@ pub enum Work {
     Transmit(Box<TransmitSpec>),
     /// Count.
     Receive(Expect),
+    /// Send and count.
+    Exchange(Box<TransmitSpec>, Expect),
+    /// Send back what comes.
+    Reflect,
+}
+
+impl Work {
+    pub(super) fn part(&self) -> Part {
+        match self {
+            Work::Transmit(_) => Part::Tx,
+            Work::Receive(_) => Part::Rx,
+            Work::Exchange(..) => Part::Exchange,
+            Work::Reflect => Part::Reflect,
+        }
+    }
 }
 
 impl From<&TrialSpec> for Order {
     fn from(spec: &TrialSpec) -> Self {
+        let expect = |receive: &ReceiveSpec| Expect::Trial { tag: spec.tag, flows: receive.flows };
         let work = match &spec.role {
-            RoleSpec::Transmit(spec) => Work::Transmit(spec.clone()),
-            RoleSpec::Receive(receive) => {
-                Work::Receive(Expect::Trial { tag: spec.tag, flows: receive.flows })
-            }
+            RoleSpec::Transmit(transmit) => Work::Transmit(transmit.clone()),
+            RoleSpec::Receive(receive) => Work::Receive(expect(receive)),
+            RoleSpec::Exchange(transmit, receive) => Work::Exchange(transmit.clone(), expect(receive)),
+            RoleSpec::Reflect => Work::Reflect,
         };
         Self { trial: spec.trial, tag: spec.tag, work }
     }
@@ -118,10 +148,13 @@ pub struct Prepared {
     plans: Plans,
 }
 
-#[derive(Debug)]
-enum Plans {
-    Transmit { plans: Vec<TransmitPlan>, intended_pps: Option<f64> },
-    Receive(Vec<Analysis>),
+/// What each lcore will do: those that send first.
+#[derive(Debug, Default)]
+struct Plans {
+    transmit: Vec<TransmitPlan>,
+    intended_pps: Option<f64>,
+    receive: Vec<Analysis>,
+    reflectors: usize,
 }
 
 /// A port, its queues and its lcores.
@@ -149,10 +182,11 @@ impl<'e> Bench<'e> {
             config.port,
             PortConfig {
                 rx_queues: config.rx_queues.unwrap_or(per_lcore(info.max_rx_queues)),
-                tx_queues: per_lcore(info.max_tx_queues),
+                tx_queues: config.tx_queues.unwrap_or(per_lcore(info.max_tx_queues)),
                 rx_descriptors: config.rx_descriptors,
                 tx_descriptors: config.tx_descriptors,
                 mtu: config.mtu,
+                forwards: config.reflects,
             },
         )?;
         let queues = (rx.len(), tx.len());
@@ -239,16 +273,35 @@ impl<'e> Bench<'e> {
         if (self.rx.len(), self.tx.len()) != self.queues {
             return Err(TrialError::QueueLost);
         }
-        let plans = match &order.work {
-            Work::Transmit(spec) => self.plan_transmit(order.tag, spec)?,
-            Work::Receive(expect) => Plans::Receive(
-                (0..self.rx.len().min(self.lcores().len())).map(|_| Analysis::new(*expect)).collect(),
-            ),
-        };
+        let lcores = self.lcores().len();
+        let mut plans = Plans::default();
+        match &order.work {
+            Work::Transmit(spec) => self.plan_transmit(order.tag, spec, lcores, &mut plans)?,
+            Work::Receive(expect) => plans.receive = self.plan_receive(*expect, lcores),
+            Work::Exchange(spec, expect) => {
+                if lcores < 2 {
+                    return Err(TrialError::TooFewLcores);
+                }
+                self.plan_transmit(order.tag, spec, lcores / 2, &mut plans)?;
+                plans.receive = self.plan_receive(*expect, lcores - lcores / 2);
+            }
+            Work::Reflect if !self.config.reflects => return Err(TrialError::NoReflector),
+            Work::Reflect => plans.reflectors = self.rx.len().min(self.tx.len()).min(lcores),
+        }
         Ok(Prepared { order, plans })
     }
 
-    fn plan_transmit(&mut self, tag: u16, spec: &TransmitSpec) -> Result<Plans, TrialError> {
+    fn plan_receive(&self, expect: Expect, lcores: usize) -> Vec<Analysis> {
+        (0..self.rx.len().min(lcores)).map(|_| Analysis::new(expect)).collect()
+    }
+
+    fn plan_transmit(
+        &mut self,
+        tag: u16,
+        spec: &TransmitSpec,
+        lcores: usize,
+        plans: &mut Plans,
+    ) -> Result<(), TrialError> {
         let info = self.port_info()?;
         let TransmitSpec { profile, peer_mac, limit } = spec;
         let stages = profile.load(info.link_bps)?;
@@ -257,9 +310,8 @@ impl<'e> Bench<'e> {
         let template = frames.template();
         let largest = profile.frame_sizes().largest();
         let flows = profile.flows();
-        let workers = (self.tx.len().min(self.lcores().len()) as u32).min(flows);
+        let workers = (self.tx.len().min(lcores) as u32).min(flows);
         let mut before = 0;
-        let mut plans = Vec::new();
         for (worker, queue) in (0..workers).zip(&mut self.tx) {
             queue.stamp(&template, largest.port_bytes()).map_err(|most| TrialError::FrameTooLarge {
                 asked: largest.bytes(),
@@ -272,7 +324,7 @@ impl<'e> Bench<'e> {
             let share = |packets: u64, flows_before: u32| {
                 (u128::from(packets) * u128::from(flows_before) / u128::from(flows)) as u64
             };
-            plans.push(TransmitPlan {
+            plans.transmit.push(TransmitPlan {
                 source: Source::Flows(writer),
                 load: load.as_ref().map(|load| load.share(f64::from(mine) / f64::from(flows))),
                 duration_ticks: limit.duration_ms.map(|ms| self.clock.ticks_in_ms(ms)),
@@ -282,7 +334,8 @@ impl<'e> Bench<'e> {
             before += mine;
         }
         let seconds = limit.duration_ms.map(|ms| ms as f64 / 1e3);
-        Ok(Plans::Transmit { plans, intended_pps: load.map(|load| load.mean_pps(seconds)) })
+        plans.intended_pps = load.map(|load| load.mean_pps(seconds));
+        Ok(())
     }
 
     /// Launches the loops: a receiver counts from now on, a transmitter waits for the start.
@@ -299,52 +352,69 @@ impl<'e> Bench<'e> {
             }
         }
         let watch = PortWatch::new(self.port.counters().ok());
-        let signal = Signal::default();
-        let signal_to_all = signal.clone();
-        let lcores = self.config.lcores.clone();
-        let jobs = match prepared.plans {
-            Plans::Transmit { plans, intended_pps } => {
-                let mut jobs = Vec::new();
-                for (plan, lcore) in plans.into_iter().zip(lcores) {
-                    let mut queue = self.tx.remove(0);
-                    let block = Arc::<TransmitBlock>::default();
-                    let (clock, signal, published) = (self.clock, signal.clone(), block.clone());
-                    let job = self.eal.launch(lcore, move || {
-                        let outcome = transmit(&mut queue, &clock, plan, &signal, &published);
-                        (queue, outcome)
-                    });
-                    jobs.push((or_stop(job, &signal_to_all)?, block));
-                }
-                Jobs::Transmit(Transmitting { jobs, intended_pps })
-            }
-            Plans::Receive(analyses) => {
-                // Every queue is served, also when there are more of them than lcores.
-                let mut shares: Vec<Vec<RxQueue>> = analyses.iter().map(|_| Vec::new()).collect();
-                let loops = shares.len();
-                for (i, queue) in self.rx.drain(..).enumerate() {
-                    shares[i % loops].push(queue);
-                }
-                let mut jobs = Vec::new();
-                for ((mut analysis, share), lcore) in analyses.into_iter().zip(shares).zip(lcores) {
-                    let block = Arc::<ReceiveBlock>::default();
-                    let (clock, signal, published) = (self.clock, signal.clone(), block.clone());
-                    let mut queues = RoundRobin::new(share);
-                    let job = self.eal.launch(lcore, move || {
-                        let headroom = receive(&mut queues, &clock, &mut analysis, &signal, &published);
-                        let (queues, frames) = queues.into_parts();
-                        let frames = queues.iter().map(RxQueue::index).zip(frames).collect();
-                        ReceiveOutcome { queues, frames, analysis, headroom }
-                    });
-                    jobs.push((or_stop(job, &signal_to_all)?, block));
-                }
-                Jobs::Receive(jobs)
-            }
-        };
-        Ok(Active::new(prepared.order, signal, jobs, watch))
+        let Prepared { order, plans } = prepared;
+        let mut jobs = Jobs::new(plans.intended_pps);
+        let signals = [Signal::default(), Signal::default()];
+        let mut lcores = self.config.lcores.clone().into_iter();
+        if let Err(error) = self.launch(plans, &signals, &mut lcores, &mut jobs) {
+            // The loops already launched must be told to end before their jobs are dropped, which waits for them.
+            signals.iter().for_each(Signal::stop);
+            return Err(error.into());
+        }
+        Ok(Active::new(order, signals, jobs, watch))
     }
-}
 
-/// When a launch fails, the loops already launched must be told to end before their jobs are dropped, which waits for them.
-fn or_stop<T>(launched: Result<T, DpdkError>, signal: &Signal) -> Result<T, DpdkError> {
-    launched.inspect_err(|_| signal.stop())
+    fn launch(
+        &mut self,
+        plans: Plans,
+        [sending, receiving]: &[Signal; 2],
+        lcores: &mut impl Iterator<Item = LcoreId>,
+        jobs: &mut Jobs,
+    ) -> Result<(), DpdkError> {
+        for (plan, lcore) in plans.transmit.into_iter().zip(&mut *lcores) {
+            let mut queue = self.tx.remove(0);
+            let block = Arc::<TransmitBlock>::default();
+            let (clock, signal, published) = (self.clock, sending.clone(), block.clone());
+            let job = self.eal.launch(lcore, move || {
+                let outcome = transmit(&mut queue, &clock, plan, &signal, &published);
+                (queue, outcome)
+            })?;
+            jobs.transmit.push((job, block));
+        }
+        // Every queue is served, also when there are more of them than lcores.
+        let loops = plans.receive.len();
+        let mut shares: Vec<Vec<RxQueue>> = plans.receive.iter().map(|_| Vec::new()).collect();
+        if loops > 0 {
+            self.rx.drain(..).enumerate().for_each(|(i, queue)| shares[i % loops].push(queue));
+        }
+        for ((mut analysis, share), lcore) in plans.receive.into_iter().zip(shares).zip(&mut *lcores) {
+            let block = Arc::<ReceiveBlock>::default();
+            let (clock, signal, published) = (self.clock, receiving.clone(), block.clone());
+            let mut queues = RoundRobin::new(share);
+            let job = self.eal.launch(lcore, move || {
+                let headroom = receive(&mut queues, &clock, &mut analysis, &signal, &published);
+                let (queues, frames) = queues.into_parts();
+                let frames = queues.iter().map(RxQueue::index).zip(frames).collect();
+                ReceiveOutcome { queues, frames, analysis, headroom }
+            })?;
+            jobs.receive.push((job, block));
+        }
+        let loops = plans.reflectors;
+        let mut shares: Vec<Vec<RxQueue>> = (0..loops).map(|_| Vec::new()).collect();
+        if loops > 0 {
+            self.rx.drain(..).enumerate().for_each(|(i, queue)| shares[i % loops].push(queue));
+        }
+        for (share, lcore) in shares.into_iter().zip(lcores) {
+            let mut tx = self.tx.remove(0);
+            let mut queues = RoundRobin::new(share);
+            let blocks = (Arc::<ReceiveBlock>::default(), Arc::<TransmitBlock>::default());
+            let (clock, signal, published) = (self.clock, receiving.clone(), blocks.clone());
+            let job = self.eal.launch(lcore, move || {
+                let outcome = reflect(&mut queues, &mut tx, &clock, &signal, (&published.0, &published.1));
+                (queues.into_parts().0, tx, outcome)
+            })?;
+            jobs.reflect.push((job, blocks));
+        }
+        Ok(())
+    }
 }

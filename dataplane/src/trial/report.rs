@@ -8,6 +8,7 @@ use linerate_protocol::report::{FlowReport, ReceiveReport, TransmitReport, Trial
 use super::active::ReceiveOutcome;
 use crate::core::histogram::TickHistogram;
 use crate::dpdk::port::Spread;
+use crate::loops::reflect::ReflectOutcome;
 use crate::loops::transmit::TransmitOutcome;
 
 /// Flows that a report names.
@@ -71,6 +72,31 @@ pub(super) fn receive_report(outcomes: Vec<ReceiveOutcome>, tick_hz: u64) -> Opt
     })
 }
 
+/// A reflector's account: what arrived, and what went back. Frames that the port did not take back are `unsent`.
+pub(super) fn reflect_report(
+    outcomes: &[ReflectOutcome],
+    tick_hz: u64,
+) -> (Option<TransmitReport>, Option<ReceiveReport>) {
+    let began = outcomes.iter().map(|outcome| outcome.began).min().unwrap_or(0);
+    let ended = outcomes.iter().map(|outcome| outcome.ended).max().unwrap_or(0);
+    let duration_s = ended.saturating_sub(began) as f64 / tick_hz.max(1) as f64;
+    let sent: TransmitCounters = outcomes.iter().map(|outcome| outcome.sent).sum();
+    let transmit = TransmitReport {
+        counters: sent,
+        offered_pps: if duration_s > 0.0 { sent.packets as f64 / duration_s } else { 0.0 },
+        duration_s,
+        unsent_packets: outcomes.iter().map(|outcome| outcome.dropped).sum(),
+        packets_per_lcore: outcomes.iter().map(|outcome| outcome.sent.packets).collect(),
+        ..TransmitReport::default()
+    };
+    let receive = ReceiveReport {
+        counters: outcomes.iter().map(|outcome| outcome.received).sum(),
+        packets_per_lcore: outcomes.iter().map(|outcome| outcome.received.packets).collect(),
+        ..ReceiveReport::default()
+    };
+    (Some(transmit), Some(receive))
+}
+
 /// The flows with the most losses, then the most reordered or duplicate packets, then the longest delay.
 fn worst(flows: impl Iterator<Item = FlowReport>) -> Vec<FlowReport> {
     let badness = |flow: &FlowReport| {
@@ -107,26 +133,25 @@ pub(super) fn spread_note(queues: usize, spread: Spread) -> Option<String> {
 /// Where the port's counters differ from ours, each difference in one sentence.
 pub(super) fn disagreements(report: &TrialReport) -> Vec<String> {
     let Some(port) = &report.port else { return Vec::new() };
-    let (what, pairs) = match (&report.transmit, &report.receive) {
-        (Some(transmit), _) => {
-            let ours = &transmit.counters;
-            ("sent", [("packets", ours.packets, port.tx_packets), ("bytes", ours.bytes, port.tx_bytes)])
-        }
-        (None, Some(receive)) => {
-            let ours = &receive.counters;
-            ("received", [("packets", ours.frames, port.rx_packets), ("bytes", ours.bytes, port.rx_bytes)])
-        }
-        (None, None) => return Vec::new(),
-    };
-    let [(_, packets, _), _] = pairs;
-    pairs
+    let sent = report.transmit.as_ref().map(|transmit| {
+        let ours = &transmit.counters;
+        [("packets sent", ours.packets, port.tx_packets), ("bytes sent", ours.bytes, port.tx_bytes)]
+    });
+    let received = report.receive.as_ref().map(|receive| {
+        let ours = &receive.counters;
+        [("packets received", ours.frames, port.rx_packets), ("bytes received", ours.bytes, port.rx_bytes)]
+    });
+    sent.into_iter().chain(received).flat_map(differences).collect()
+}
+
+fn differences([packets, bytes]: [(&str, u64, u64); 2]) -> Vec<String> {
+    let (_, ours, theirs) = bytes;
+    // Some ports count the check sequence, some do not, and some count no bytes at all; none of them is wrong.
+    let bytes_differ_by_habit = theirs == ours + 4 * packets.1 || theirs == 0;
+    [(packets, false), (bytes, bytes_differ_by_habit)]
         .into_iter()
-        .filter(|(unit, ours, theirs)| {
-            // Some ports count the check sequence, some do not, and some count no bytes at all; none of them is wrong.
-            let bytes_differ_by_habit = *unit == "bytes" && (*theirs == ours + 4 * packets || *theirs == 0);
-            ours != theirs && !bytes_differ_by_habit
-        })
-        .map(|(unit, ours, theirs)| format!("{unit} {what}: counted {ours}, the port says {theirs}"))
+        .filter(|((_, ours, theirs), by_habit)| ours != theirs && !by_habit)
+        .map(|((what, ours, theirs), _)| format!("{what}: counted {ours}, the port says {theirs}"))
         .collect()
 }
 
@@ -134,7 +159,7 @@ pub(super) fn disagreements(report: &TrialReport) -> Vec<String> {
 mod tests {
     use linerate_protocol::counters::PortCounters;
     use linerate_protocol::report::Ended;
-    use linerate_protocol::trial::Role;
+    use linerate_protocol::report::Part;
 
     use super::*;
 
@@ -143,7 +168,7 @@ mod tests {
         let outcome = TransmitOutcome { counters, began: 1_000, ended: 3_000, ..TransmitOutcome::default() };
         TrialReport {
             trial: 1,
-            role: Role::Tx,
+            role: Part::Tx,
             ended: Ended::Duration,
             started_ns: 0,
             ended_ns: 0,

@@ -1,0 +1,45 @@
+//! `reflect`: sends back what arrives.
+
+use std::time::{Duration, Instant};
+
+use linerate_protocol::report::Ended;
+
+use super::Ending;
+use super::environment::{port, workers};
+use super::output::{Failure, print_json, print_text, report_json, report_text};
+use super::ready::Rx;
+use super::standalone::{LOOK, Progress, Signals, begin, block_on, close, ending, open};
+use crate::dpdk::eal::Eal;
+use crate::trial::{Order, Work};
+
+pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
+    let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, true)?;
+    let ending = block_on(async {
+        let mut signals = Signals::new()?;
+        let mut active = begin(&mut bench, Order { trial: 0, tag: 0, work: Work::Reflect })?;
+        active.start();
+        let began = Instant::now();
+        let mut progress = Progress::new(args.show);
+        let ended = loop {
+            if args.limit.duration_ms.is_some_and(|ms| began.elapsed() >= Duration::from_millis(ms)) {
+                break Ended::Duration;
+            }
+            if args.limit.packets.is_some_and(|packets| active.sent().packets >= packets) {
+                break Ended::Packets;
+            }
+            if signals.within(LOOK).await {
+                break Ended::Stopped;
+            }
+            progress.show(&mut [(&mut active, &bench)]);
+        };
+        let report = active.finish(&mut bench, ended)?;
+        if args.show.json {
+            print_json(&report_json(&report, &bench.extended_counters()))
+        } else {
+            print_text(&report_text(&report))
+        }?;
+        Ok(ending(&args.limit, ended == Ended::Stopped))
+    });
+    close(bench);
+    ending
+}

@@ -1,0 +1,86 @@
+//! The reflecting loop: what arrives goes back.
+
+use std::hint::spin_loop;
+
+use linerate_protocol::counters::{ReceiveCounters, TransmitCounters};
+
+use super::counters::{ReceiveBlock, TransmitBlock};
+use super::queue::{Clock, ForwardQueue, ReceiveQueue, TurnableBurst};
+use super::stop::Signal;
+use crate::core::reflect::turn_round;
+
+/// Frames that the port does not take for this long are dropped, in seconds: a reflector that holds on to frames would measure itself.
+const PATIENCE_S: f64 = 1e-3;
+
+/// What a reflecting loop leaves behind.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReflectOutcome {
+    /// What arrived; `packets` are frames of ours.
+    pub received: ReceiveCounters,
+    /// What went back.
+    pub sent: TransmitCounters,
+    /// Frames of ours that the port did not take back.
+    pub dropped: u64,
+    /// Ticks when it began and ended.
+    pub began: u64,
+    /// Ticks when it ended.
+    pub ended: u64,
+}
+
+/// Sends frames of ours back until the signal ends it; others are counted and dropped.
+pub fn reflect<R, T>(
+    rx: &mut R,
+    tx: &mut T,
+    clock: &impl Clock,
+    signal: &Signal,
+    published: (&ReceiveBlock, &TransmitBlock),
+) -> ReflectOutcome
+where
+    R: ReceiveQueue,
+    R::Burst: TurnableBurst,
+    T: ForwardQueue<Burst = R::Burst>,
+{
+    let patience = (clock.tick_hz() as f64 * PATIENCE_S) as u64;
+    let mut outcome = ReflectOutcome { began: clock.ticks(), ..ReflectOutcome::default() };
+    let ReflectOutcome { received, sent, dropped, .. } = &mut outcome;
+    let mut burst = R::Burst::default();
+    loop {
+        let stopped = signal.stopped();
+        let arrived = rx.receive(&mut burst) as u64;
+        if arrived == 0 {
+            if stopped {
+                break;
+            }
+            spin_loop();
+            continue;
+        }
+        received.frames += arrived;
+        received.bytes += burst.bytes();
+        burst.retain(turn_round);
+        let mut waiting = burst.len() as u64;
+        received.packets += waiting;
+        received.foreign += arrived - waiting;
+        let deadline = clock.ticks() + patience;
+        loop {
+            let offered_bytes = burst.bytes();
+            let accepted = tx.forward(&mut burst) as u64;
+            sent.packets += accepted;
+            sent.bytes += offered_bytes - burst.bytes();
+            waiting -= accepted;
+            if waiting == 0 {
+                break;
+            }
+            sent.queue_full += 1;
+            if stopped || clock.ticks() > deadline {
+                *dropped += waiting;
+                break;
+            }
+        }
+        published.0.publish(received);
+        published.1.publish(sent);
+    }
+    published.0.publish(received);
+    published.1.publish(sent);
+    outcome.ended = clock.ticks();
+    outcome
+}
