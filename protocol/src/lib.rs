@@ -15,6 +15,7 @@ pub mod probe;
 pub mod profile;
 pub mod rate;
 pub mod report;
+pub mod safety;
 pub mod span;
 pub mod state;
 pub mod trial;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 use linerate_logging::LogOptions;
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::profile::{FlowMode, FrameSizes, Payload, Protocol};
@@ -164,6 +165,8 @@ pub(super) struct TxArgs {
     pub(super) limit: LimitArgs,
     #[command(flatten)]
     pub(super) ring: RingArgs,
+    #[command(flatten)]
+    pub(super) safety: SafetyArgs,
     /// How long to wait for the link to come up
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub(super) link_wait: Span,
@@ -172,6 +175,20 @@ pub(super) struct TxArgs {
     pub(super) linger: Span,
     #[command(flatten)]
     pub(super) show: ShowArgs,
+}
+
+/// What may not be exceeded, whoever asks.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct SafetyArgs {
+    /// Refuse trials with a higher load
+    #[arg(long, value_name = "RATE", env = "LINERATE_MAX_RATE")]
+    pub(super) max_rate: Option<Rate>,
+    /// Refuse longer trials, and those without a duration
+    #[arg(long, value_name = "TIME", env = "LINERATE_MAX_DURATION")]
+    pub(super) max_duration: Option<Span>,
+    /// Refuse trials to destinations outside these networks; may be repeated [default: any]
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',', env = "LINERATE_ALLOW")]
+    pub(super) allow: Vec<IpNet>,
 }
 
 /// Queues of a port.
@@ -240,6 +257,8 @@ pub(super) struct PairArgs {
     pub(super) limit: LimitArgs,
     #[command(flatten)]
     pub(super) ring: RingArgs,
+    #[command(flatten)]
+    pub(super) safety: SafetyArgs,
     /// How long to wait for the links to come up
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub(super) link_wait: Span,
@@ -269,4 +288,6 @@ pub(super) struct AgentArgs {
     pub(super) exit_when_orphaned: Option<Span>,
     #[command(flatten)]
     pub(super) ring: RingArgs,
+    #[command(flatten)]
+    pub(super) safety: SafetyArgs,
 }

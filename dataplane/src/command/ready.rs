@@ -7,9 +7,10 @@ use linerate_protocol::mac::MacAddr;
 use linerate_protocol::message::TOKEN_VARIABLE;
 use linerate_protocol::profile::{Profile, RawProfile, Vlan};
 use linerate_protocol::rate::Rate;
+use linerate_protocol::safety::Safety;
 use linerate_protocol::trial::Limit;
 
-use super::args::{Command, LimitArgs, PortsArgs, ProfileArgs, RingArgs, ShowArgs};
+use super::args::{Command, LimitArgs, PortsArgs, ProfileArgs, RingArgs, SafetyArgs, ShowArgs};
 use super::output::Failure;
 use super::profile_file;
 use crate::agent::token::Token;
@@ -41,6 +42,7 @@ pub(super) struct Tx {
     pub(super) profile: Profile,
     pub(super) limit: Limit,
     pub(super) ring: RingArgs,
+    pub(super) safety: Safety,
     pub(super) link_wait: Duration,
     pub(super) linger: Duration,
     pub(super) show: Show,
@@ -63,6 +65,7 @@ pub(super) struct Pair {
     pub(super) profile: Profile,
     pub(super) limit: Limit,
     pub(super) ring: RingArgs,
+    pub(super) safety: Safety,
     pub(super) link_wait: Duration,
     pub(super) show: Show,
 }
@@ -76,6 +79,7 @@ pub(super) struct Agent {
     pub(super) reflector: bool,
     pub(super) exit_when_orphaned: Option<Duration>,
     pub(super) ring: RingArgs,
+    pub(super) safety: Safety,
 }
 
 impl Command {
@@ -107,6 +111,7 @@ impl Command {
                     round_trip: args.round_trip,
                     profile: args.profile.resolve()?,
                     limit: args.limit.resolve()?,
+                    safety: args.safety.resolve(),
                     ring: args.ring.check()?,
                     link_wait: args.link_wait.0,
                     linger: args.linger.0,
@@ -137,6 +142,7 @@ impl Command {
                 bidirectional: args.bidirectional,
                 profile: args.profile.resolve()?,
                 limit: args.limit.resolve()?,
+                safety: args.safety.resolve(),
                 ring: args.ring.check()?,
                 link_wait: args.link_wait.0,
                 show: args.show.resolve(),
@@ -149,6 +155,7 @@ impl Command {
                 orphan_ms: u32::try_from(args.orphan.0.as_millis()).unwrap_or(u32::MAX).max(100),
                 reflector: args.reflector,
                 exit_when_orphaned: args.exit_when_orphaned.map(|span| span.0),
+                safety: args.safety.resolve(),
                 ring: args.ring.check()?,
             }),
         })
@@ -188,6 +195,12 @@ impl LimitArgs {
         let duration_ms =
             self.duration.map(|span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX).max(1));
         Ok(Limit { duration_ms, packets: self.packets })
+    }
+}
+
+impl SafetyArgs {
+    fn resolve(&self) -> Safety {
+        Safety { max_rate: self.max_rate, max_duration: self.max_duration, allowed: self.allow.clone() }
     }
 }
 

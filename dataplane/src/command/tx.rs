@@ -17,7 +17,7 @@ use crate::trial::{Order, Work};
 pub(super) fn run(eal: &Eal, args: &Tx) -> Result<Ending, Failure> {
     let lcores = workers(eal)?;
     let ring = if args.round_trip { args.ring.divided(lcores.len()) } else { args.ring };
-    let mut bench = open(eal, port(eal, args.port)?, lcores, &ring, false)?;
+    let mut bench = open(eal, port(eal, args.port)?, lcores, &ring, &args.safety, false)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
         if !link_up(&bench, args.link_wait, &mut signals).await? {

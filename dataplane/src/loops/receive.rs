@@ -1,7 +1,5 @@
 //! The receiving loop.
 
-use std::hint::spin_loop;
-
 use super::counters::ReceiveBlock;
 use super::queue::{Clock, ReceiveQueue, ReceivedBurst};
 use super::stop::Signal;
@@ -42,7 +40,7 @@ pub fn receive<Q: ReceiveQueue>(
             break;
         } else {
             idle.start(clock.ticks());
-            spin_loop();
+            clock.relax();
         }
     }
     let ended = clock.ticks();

@@ -1,7 +1,5 @@
 //! The transmitting loop.
 
-use std::hint::spin_loop;
-
 use linerate_protocol::counters::TransmitCounters;
 use linerate_protocol::report::Ended;
 
@@ -63,7 +61,7 @@ pub fn transmit<Q: TransmitQueue>(
     published: &TransmitBlock,
 ) -> TransmitOutcome {
     while signal.waiting() {
-        spin_loop();
+        clock.relax();
     }
     let began = clock.ticks();
     let deadline = plan.duration_ticks.map_or(u64::MAX, |ticks| began.saturating_add(ticks));
@@ -89,7 +87,7 @@ pub fn transmit<Q: TransmitQueue>(
             let due = pacer.as_mut().map_or(plan.burst as u64, |pacer| pacer.due(now)).min(plan.burst as u64);
             if due == 0 {
                 idle.start(now);
-                spin_loop();
+                clock.relax();
                 continue;
             }
             idle.stop(now);
@@ -103,7 +101,7 @@ pub fn transmit<Q: TransmitQueue>(
                 totals.no_mbuf += 1;
                 blocked.start(now);
                 published.publish(&totals);
-                spin_loop();
+                clock.relax();
                 continue;
             }
             built += count;
@@ -125,7 +123,7 @@ pub fn transmit<Q: TransmitQueue>(
             }
             let accepted = send(queue, &mut burst, &mut totals);
             if accepted == 0 {
-                spin_loop();
+                clock.relax();
                 continue;
             }
             departures.at(now, accepted);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use linerate_protocol::message::PortInfo;
 use linerate_protocol::rate::RateError;
 use linerate_protocol::report::Part;
+use linerate_protocol::safety::{Safety, Unsafe};
 use linerate_protocol::trial::{ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
 
 use super::active::{Active, Jobs, ReceiveOutcome};
@@ -52,6 +53,8 @@ pub struct BenchConfig {
     pub tx_queues: Option<u16>,
     /// Largest payload of a frame in bytes.
     pub mtu: u16,
+    /// What trials may not exceed.
+    pub safety: Safety,
     /// Whether the bench may be asked to send back what it receives. It costs the port's bulk freeing of buffers.
     pub reflects: bool,
 }
@@ -68,6 +71,9 @@ pub enum TrialError {
     /// The load cannot be applied.
     #[error(transparent)]
     Rate(#[from] RateError),
+    /// A ceiling forbids it.
+    #[error(transparent)]
+    Unsafe(#[from] Unsafe),
     /// The frame is too large for the port as it is set up.
     #[error(
         "frames of {asked} bytes exceed the port's {largest} (check sequence included); start with --mtu {mtu}"
@@ -304,6 +310,7 @@ impl<'e> Bench<'e> {
     ) -> Result<(), TrialError> {
         let info = self.port_info()?;
         let TransmitSpec { profile, peer_mac, limit } = spec;
+        self.config.safety.check(profile, limit, info.link_bps)?;
         let stages = profile.load(info.link_bps)?;
         let load = stages.map(|stages| Load { stages, burst: profile.burst() });
         let frames = Frames::new(profile, info.mac, *peer_mac);
