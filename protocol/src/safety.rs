@@ -58,6 +58,11 @@ pub enum Unsafe {
         /// The list.
         allowed: String,
     },
+    /// Recorded frames and a list of networks.
+    #[error(
+        "there is a list of allowed networks (--allow), and where recorded frames go is not checked; send a profile instead"
+    )]
+    RecordedDestinations,
     /// The load cannot be told.
     #[error(transparent)]
     UnknownRate(#[from] RateError),
@@ -70,12 +75,7 @@ impl Safety {
     /// The ceiling that forbids it.
     pub fn check(&self, profile: &Profile, limit: &Limit, link_bps: Option<u64>) -> Result<(), Unsafe> {
         self.check_rate(profile, link_bps)?;
-        if let Some(most) = self.max_duration {
-            let asked = limit.duration_ms.map(Span::from_millis);
-            if asked.is_none_or(|asked| asked > most) {
-                return Err(Unsafe::Duration { asked, most });
-            }
-        }
+        self.check_duration(limit)?;
         let (first, last) = profile.destinations();
         let within = |network: &IpNet| network.contains(&first) && network.contains(&last);
         if !self.allowed.is_empty() && !self.allowed.iter().any(within) {
@@ -83,6 +83,33 @@ impl Safety {
             return Err(Unsafe::Destination { first, last, allowed: allowed.join(", ") });
         }
         Ok(())
+    }
+
+    /// Checks the sending of recorded frames of a mean size in bytes at a mean rate; `None`: as fast as the port takes them.
+    ///
+    /// # Errors
+    /// The ceiling that forbids it. Recorded frames go wherever they went, so a list of networks forbids them all.
+    pub fn check_recording(
+        &self,
+        pps: Option<f64>,
+        mean_bytes: f64,
+        limit: &Limit,
+        link_bps: Option<u64>,
+    ) -> Result<(), Unsafe> {
+        if !self.allowed.is_empty() {
+            return Err(Unsafe::RecordedDestinations);
+        }
+        self.check_duration(limit)?;
+        let Some(ceiling) = self.max_rate else { return Ok(()) };
+        let Some(most) = ceiling.packets_per_second_of(mean_bytes, link_bps)? else { return Ok(()) };
+        let asked = pps.ok_or(Unsafe::Unbounded(ceiling))?;
+        if asked > most { Err(Unsafe::Rate { asked, most, ceiling }) } else { Ok(()) }
+    }
+
+    fn check_duration(&self, limit: &Limit) -> Result<(), Unsafe> {
+        let Some(most) = self.max_duration else { return Ok(()) };
+        let asked = limit.duration_ms.map(Span::from_millis);
+        if asked.is_none_or(|asked| asked > most) { Err(Unsafe::Duration { asked, most }) } else { Ok(()) }
     }
 
     fn check_rate(&self, profile: &Profile, link_bps: Option<u64>) -> Result<(), Unsafe> {

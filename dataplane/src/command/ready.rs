@@ -10,10 +10,13 @@ use linerate_protocol::rate::Rate;
 use linerate_protocol::safety::Safety;
 use linerate_protocol::trial::Limit;
 
-use super::args::{Command, LimitArgs, PortsArgs, ProfileArgs, RingArgs, SafetyArgs, ShowArgs};
+use super::args::{
+    Command, LimitArgs, PortsArgs, ProfileArgs, RecordingArgs, RingArgs, SafetyArgs, ShowArgs,
+};
 use super::output::Failure;
-use super::profile_file;
+use super::{capture_file, profile_file};
 use crate::agent::token::Token;
+use crate::core::recording::Recording;
 
 /// A validated command.
 #[derive(Debug)]
@@ -40,12 +43,22 @@ pub(super) struct Tx {
     pub(super) peer_mac: MacAddr,
     pub(super) round_trip: bool,
     pub(super) profile: Profile,
+    /// In place of the profile.
+    pub(super) recording: Option<Replay>,
     pub(super) limit: Limit,
     pub(super) ring: RingArgs,
     pub(super) safety: Safety,
     pub(super) link_wait: Duration,
     pub(super) linger: Duration,
     pub(super) show: Show,
+}
+
+/// A recording to be sent again.
+#[derive(Debug)]
+pub(super) struct Replay {
+    pub(super) recording: Recording,
+    pub(super) keep_macs: bool,
+    pub(super) rate: Option<Rate>,
 }
 
 #[derive(Debug)]
@@ -105,12 +118,15 @@ impl Command {
                         "--peer-mac 00:00:00:00:00:00 is nobody's address; see `ports` on the receiver",
                     ));
                 }
+                let mut limit = args.limit.resolve()?;
+                let recording = args.recording.resolve(args.profile.rate, &mut limit)?;
                 Ready::Tx(Tx {
                     port: args.port,
                     peer_mac: args.peer_mac,
                     round_trip: args.round_trip,
                     profile: args.profile.resolve()?,
-                    limit: args.limit.resolve()?,
+                    recording,
+                    limit,
                     safety: args.safety.resolve(),
                     ring: args.ring.check()?,
                     link_wait: args.link_wait.0,
@@ -184,6 +200,19 @@ impl ProfileArgs {
         raw.source.port = src_port.unwrap_or(raw.source.port);
         raw.destination.port = dst_port.unwrap_or(raw.destination.port);
         raw.try_into().map_err(|error| Failure::usage(format!("profile: {error}")))
+    }
+}
+
+impl RecordingArgs {
+    fn resolve(&self, rate: Option<Rate>, limit: &mut Limit) -> Result<Option<Replay>, Failure> {
+        let Some(path) = &self.pcap else { return Ok(None) };
+        let recording = capture_file::read(path)?;
+        let once = if *limit == Limit::default() { 1 } else { 0 };
+        let packets = self.loops.unwrap_or(once).saturating_mul(recording.count() as u64);
+        if packets > 0 {
+            limit.packets = Some(limit.packets.map_or(packets, |most| most.min(packets)));
+        }
+        Ok(Some(Replay { recording, keep_macs: self.keep_macs, rate }))
     }
 }
 

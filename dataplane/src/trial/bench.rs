@@ -3,18 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use linerate_protocol::frame::FCS_BYTES;
 use linerate_protocol::message::PortInfo;
-use linerate_protocol::rate::RateError;
+use linerate_protocol::rate::{Rate, RateError};
 use linerate_protocol::report::Part;
 use linerate_protocol::safety::{Safety, Unsafe};
-use linerate_protocol::trial::{ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
+use linerate_protocol::trial::{Limit, ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
 
 use super::active::{Active, Jobs, ReceiveOutcome};
 use super::port_watch::PortWatch;
 use crate::core::analysis::{Analysis, Expect};
 use crate::core::flows::FrameWriter;
-use crate::core::frame::Frames;
+use crate::core::frame::{Frames, HEAD_BYTES};
 use crate::core::pacer::Load;
+use crate::core::recording::Recording;
 use crate::dpdk::clock::TickClock;
 use crate::dpdk::eal::Eal;
 use crate::dpdk::error::DpdkError;
@@ -25,7 +27,7 @@ use crate::loops::counters::{ReceiveBlock, TransmitBlock};
 use crate::loops::queue::{Clock, ReceiveQueue, RoundRobin};
 use crate::loops::receive::receive;
 use crate::loops::reflect::reflect;
-use crate::loops::source::Source;
+use crate::loops::source::{Replay, Source};
 use crate::loops::stop::Signal;
 use crate::loops::transmit::{TransmitPlan, transmit};
 
@@ -119,14 +121,27 @@ pub enum Work {
     Receive(Expect),
     /// Send and count.
     Exchange(Box<TransmitSpec>, Expect),
+    /// Send a recording again.
+    Replay(Box<Replayed>),
     /// Send back what comes.
     Reflect,
+}
+
+/// A recording to be sent again, by one lcore, so that its order stays.
+#[derive(Debug, Clone)]
+pub struct Replayed {
+    /// The frames.
+    pub recording: Recording,
+    /// Rate; `None`: as recorded.
+    pub rate: Option<Rate>,
+    /// When to end.
+    pub limit: Limit,
 }
 
 impl Work {
     pub(super) fn part(&self) -> Part {
         match self {
-            Work::Transmit(_) => Part::Tx,
+            Work::Transmit(_) | Work::Replay(_) => Part::Tx,
             Work::Receive(_) => Part::Rx,
             Work::Exchange(..) => Part::Exchange,
             Work::Reflect => Part::Reflect,
@@ -291,10 +306,41 @@ impl<'e> Bench<'e> {
                 self.plan_transmit(order.tag, spec, lcores / 2, &mut plans)?;
                 plans.receive = self.plan_receive(*expect, lcores - lcores / 2);
             }
+            Work::Replay(replayed) => self.plan_replay(replayed, &mut plans)?,
             Work::Reflect if !self.config.reflects => return Err(TrialError::NoReflector),
             Work::Reflect => plans.reflectors = self.rx.len().min(self.tx.len()).min(lcores),
         }
         Ok(Prepared { order, plans })
+    }
+
+    fn plan_replay(&mut self, replayed: &Replayed, plans: &mut Plans) -> Result<(), TrialError> {
+        let Replayed { recording, rate, limit } = replayed;
+        let link_bps = self.port_info()?.link_bps;
+        let mean_bytes = recording.mean_bytes() + f64::from(FCS_BYTES);
+        let load = match rate {
+            None => Some(Load::Recorded(recording.departures_s())),
+            Some(rate) => rate.packets_per_second_of(mean_bytes, link_bps)?.map(Load::steady),
+        };
+        let longest = recording.longest_bytes();
+        let queue = self.tx.first_mut().ok_or(TrialError::QueueLost)?;
+        let room = vec![0; HEAD_BYTES.max(longest as usize)];
+        queue.stamp(&room, longest).map_err(|most| TrialError::FrameTooLarge {
+            asked: longest + FCS_BYTES,
+            largest: u32::from(most) + FCS_BYTES,
+            mtu: longest + FCS_BYTES - 18,
+        })?;
+        let source = Replay::new(recording.clone().into_frames()).map(Source::Replay);
+        let seconds = limit.duration_ms.map(|ms| ms as f64 / 1e3);
+        plans.intended_pps = load.as_ref().map(|load| load.mean_pps(seconds));
+        self.config.safety.check_recording(plans.intended_pps, mean_bytes, limit, link_bps)?;
+        plans.transmit.extend(source.map(|source| TransmitPlan {
+            source,
+            load,
+            duration_ticks: limit.duration_ms.map(|ms| self.clock.ticks_in_ms(ms)),
+            packets: limit.packets,
+            burst: BURST,
+        }));
+        Ok(())
     }
 
     fn plan_receive(&self, expect: Expect, lcores: usize) -> Vec<Analysis> {
@@ -312,7 +358,7 @@ impl<'e> Bench<'e> {
         let TransmitSpec { profile, peer_mac, limit } = spec;
         self.config.safety.check(profile, limit, info.link_bps)?;
         let stages = profile.load(info.link_bps)?;
-        let load = stages.map(|stages| Load { stages, burst: profile.burst() });
+        let load = stages.map(|stages| Load::Stages { stages, burst: profile.burst() });
         let frames = Frames::new(profile, info.mac, *peer_mac);
         let template = frames.template();
         let largest = profile.frame_sizes().largest();
@@ -333,7 +379,7 @@ impl<'e> Bench<'e> {
             };
             plans.transmit.push(TransmitPlan {
                 source: Source::Flows(writer),
-                load: load.as_ref().map(|load| load.share(f64::from(mine) / f64::from(flows))),
+                load: load.clone().map(|load| load.share(f64::from(mine) / f64::from(flows))),
                 duration_ticks: limit.duration_ms.map(|ms| self.clock.ticks_in_ms(ms)),
                 packets: limit.packets.map(|packets| share(packets, before + mine) - share(packets, before)),
                 burst: BURST,
