@@ -8,7 +8,7 @@ use crate::hugepages::{PageSize, Survey};
 use crate::root::{Access, ReadError, Root, excerpt};
 
 /// A node with many containers has megabytes of mounts, an overlay alone can take 4 kB.
-const LIMIT: u64 = 16 << 20;
+pub(crate) const LIMIT: u64 = 16 << 20;
 
 const TOPIC: Topic = Topic {
     id: "hugetlbfs.mount",
@@ -216,7 +216,7 @@ fn parse_size(text: &str) -> Option<PageSize> {
 }
 
 /// Undoes the kernel's octal escapes of space, tab, newline and backslash.
-fn unescape(path: &str) -> Result<String, String> {
+pub(crate) fn unescape(path: &str) -> Result<String, String> {
     let mut pieces = path.split('\\');
     let mut plain = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {

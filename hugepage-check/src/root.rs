@@ -79,6 +79,28 @@ pub enum Access {
     Missing,
 }
 
+/// What became of opening a device file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    /// It could be opened.
+    Yes,
+    /// Somebody else has it.
+    Busy,
+    /// This process may not.
+    Refused,
+}
+
+impl Opened {
+    /// In words, for the evidence.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "could be opened",
+            Self::Busy => "device or resource busy",
+            Self::Refused => "may not be opened",
+        }
+    }
+}
+
 /// A file as [`Root::files`] sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
@@ -165,6 +187,29 @@ impl Root {
             return Err(fail(Reason::TooLarge(limit)));
         }
         String::from_utf8(bytes).map_err(|_| fail(Reason::NotUtf8))
+    }
+
+    /// As [`Root::read`], but `None` when nothing is there.
+    ///
+    /// # Errors
+    /// Every [`Reason`] that concerns files, besides [`Reason::Missing`].
+    pub fn read_if_there(&self, path: &str) -> Result<Option<String>, ReadError> {
+        match self.read(path) {
+            Ok(text) => Ok(Some(text)),
+            Err(ReadError { reason: Reason::Missing, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a file holds, read by `T`'s own parser. Blanks around it are dropped.
+    ///
+    /// # Errors
+    /// As [`Root::read`], and [`Reason::Malformed`] with the parser's words.
+    pub fn parse<T>(&self, path: &str) -> Result<T, ReadError>
+    where
+        T: std::str::FromStr<Err: fmt::Display>,
+    {
+        self.read(path)?.trim().parse().map_err(|error: T::Err| self.malformed(path, error.to_string()))
     }
 
     /// The non-negative number that is a file's only content.
@@ -273,6 +318,31 @@ impl Root {
             Ok(()) => Ok(Access::Granted),
             Err(Errno::NOENT) => Ok(Access::Missing),
             Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Ok(Access::Denied),
+            Err(errno) => Err(ReadError { path, reason: reason_of(&errno.into()) }),
+        }
+    }
+
+    /// Whether `path` is a symbolic link to exactly `target`. What cannot be read is no link.
+    pub fn links_to(&self, path: &str, target: &str) -> bool {
+        fs::read_link(self.resolve(path)).is_ok_and(|found| found == Path::new(target))
+    }
+
+    /// Opens a device file for reading and writing and closes it at once. Only for this machine's own `/`, and
+    /// only where opening sets nothing off.
+    ///
+    /// # Errors
+    /// What the kernel answers besides yes, busy and no; [`Reason::NotAFile`] below another root.
+    pub fn try_open(&self, path: &str) -> Result<Opened, ReadError> {
+        use rustix::io::Errno;
+        let path = self.resolve(path);
+        if !self.is_host() {
+            return Err(ReadError { path, reason: Reason::NotAFile });
+        }
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        match rustix::fs::open(&path, flags, rustix::fs::Mode::empty()) {
+            Ok(_) => Ok(Opened::Yes),
+            Err(Errno::BUSY) => Ok(Opened::Busy),
+            Err(Errno::ACCESS | Errno::PERM) => Ok(Opened::Refused),
             Err(errno) => Err(ReadError { path, reason: reason_of(&errno.into()) }),
         }
     }

@@ -9,7 +9,25 @@ use crate::check::{Check, Evidence, Topic, Verdict};
 use crate::finding::{DeviceFinding, DeviceState, GroupMember};
 use crate::iommu;
 use crate::root::{Access, ReadError, Root};
+use crate::scene::CheckFn;
 use crate::vfio;
+
+pub mod function;
+mod pcie;
+mod plugin;
+mod rdma;
+mod vf;
+
+/// The checks of this group.
+pub(crate) const CHECKS: &[CheckFn] = &[
+    function::check,
+    |scene| scene.devices.iter().map(|facts| check(facts, true)).collect(),
+    |scene| scene.assigned.iter().map(|facts| check(facts, false)).collect(),
+    vf::check,
+    rdma::check,
+    pcie::check,
+    plugin::check,
+];
 
 const DEVICES: &str = "/sys/bus/pci/devices";
 
@@ -76,6 +94,24 @@ struct Group {
 }
 
 impl DeviceFacts {
+    /// The device's address.
+    pub fn address(&self) -> &PciAddress {
+        &self.address
+    }
+
+    /// The file of the device's VFIO group, when the device is on vfio-pci, and whether this user may open it.
+    pub(crate) fn group_file(&self) -> Option<(&str, Access)> {
+        let is_bound = matches!(&self.driver, Ok(Some(driver)) if driver == VFIO_PCI);
+        let group = self.group.as_ref().ok()?.as_ref().filter(|_| is_bound)?;
+        Some((&group.file, group.access))
+    }
+
+    /// Whether the device is there and its driver shares it with DPDK.
+    pub(crate) fn is_shared(&self) -> bool {
+        let driver = self.driver.as_ref().ok().and_then(Option::as_deref);
+        self.present == Ok(true) && way(driver) == Way::Sharing
+    }
+
     /// Whether the device has to be taken through VFIO, as far as is known.
     pub fn needs_vfio(&self) -> bool {
         let driver = self.driver.as_ref().ok().and_then(Option::as_deref);
@@ -138,17 +174,16 @@ pub fn gather(root: &Root, address: &PciAddress) -> DeviceFacts {
 }
 
 /// The check `device.binding`.
-pub fn check(facts: &DeviceFacts) -> Check {
+pub fn check(facts: &DeviceFacts, required: bool) -> Check {
     let finding = finding(facts);
     let cause = finding.cause();
     let verdict = match (&finding.state, finding.remedy()) {
         (DeviceState::Unknown(error), _) => Verdict::unknown(error),
         (DeviceState::Uio { .. }, Some(remedy)) => Verdict::warn(cause, remedy),
-        (_, Some(remedy)) => Verdict::fail(cause, remedy),
+        (_, Some(remedy)) => Verdict::fault(required, cause, remedy),
         (_, None) => Verdict::pass(cause),
     };
-    let check = verdict.on(&TOPIC, true, facts.evidence.clone());
-    Check { subject: Some(finding.address), ..check }
+    verdict.on(&TOPIC, required, facts.evidence.clone()).about(finding.address)
 }
 
 fn finding(facts: &DeviceFacts) -> DeviceFinding {
@@ -257,12 +292,7 @@ fn describe(root: &Root, dir: &str, facts: &DeviceFacts) -> Vec<Evidence> {
                 &format!("{dir}/iommu_group"),
                 format!("devices with a driver: {}{fake}", members.join(", ")),
             );
-            let access = match group.access {
-                Access::Granted => "readable and writable by this user",
-                Access::Denied => "not readable and writable by this user",
-                Access::Missing => "not there",
-            };
-            add(&group.file, access.to_owned());
+            add(&group.file, vfio::access_words(group.access).to_owned());
         }
     }
     if !facts.interfaces.is_empty() {

@@ -9,9 +9,21 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::check::{Check, Evidence, Remedy, Topic, Verdict};
-use crate::kernel;
 use crate::requirements::MEGABYTE;
 use crate::root::{ReadError, Reason, Root, excerpt};
+use crate::scene::CheckFn;
+use crate::{kernel, leftover, mounts, socket_mem};
+
+mod limit;
+
+/// The checks of this group.
+pub(crate) const CHECKS: &[CheckFn] = &[
+    |scene| vec![check(scene.root, &scene.survey)],
+    |scene| vec![leftover::check(scene.root, &scene.mounts)],
+    |scene| vec![mounts::check(scene.root, &scene.mounts, &scene.survey)],
+    limit::check,
+    socket_mem::check,
+];
 
 const MACHINE: &str = "/sys/kernel/mm/hugepages";
 const NODES: &str = "/sys/devices/system/node";
