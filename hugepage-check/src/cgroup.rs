@@ -34,6 +34,10 @@ pub struct Cgroup {
 /// # Errors
 /// What stood in the way of reading the two files, or the line that is neither.
 pub fn find(root: &Root, controller: &str) -> Result<Option<Cgroup>, ReadError> {
+    // A kernel without control groups has no such file, and no limits of theirs.
+    if !root.contains("/proc/self", "cgroup")? {
+        return Ok(None);
+    }
     let groups = root.read(GROUPS)?;
     let memberships = parse_groups(&groups).map_err(|what| root.malformed(GROUPS, what))?;
     let own = |version| {

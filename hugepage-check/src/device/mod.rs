@@ -106,10 +106,10 @@ impl DeviceFacts {
         Some((&group.file, group.access))
     }
 
-    /// Whether the device is there and its driver shares it with DPDK.
+    /// Whether the device's driver shares it with DPDK; its RDMA half is loaded.
     pub(crate) fn is_shared(&self) -> bool {
         let driver = self.driver.as_ref().ok().and_then(Option::as_deref);
-        self.present == Ok(true) && way(driver) == Way::Sharing
+        self.has_verbs == Ok(true) && way(driver) == Way::Sharing
     }
 
     /// Whether the device has to be taken through VFIO, as far as is known.

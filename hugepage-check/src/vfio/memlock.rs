@@ -44,7 +44,9 @@ fn judge(scene: &Scene<'_>) -> Outcome {
     ];
     // The limit is per process, so the number of processes does not matter.
     let wanted = scene.wanted.socket_mem.as_ref().map(|memory| memory.total().saturating_mul(MEGABYTE));
-    let limit = limit.filter(|_| !may_exceed);
+    if may_exceed {
+        return Ok((Verdict::pass("none for this process: it has CAP_IPC_LOCK"), evidence));
+    }
     Ok((decide(limit, wanted.unwrap_or(LEAST), scene.needs_iommu()), evidence))
 }
 
@@ -76,7 +78,7 @@ fn read_capability(root: &Root) -> Result<bool, ReadError> {
 
 fn decide(limit: Option<u64>, wanted: u64, required: bool) -> Verdict {
     match limit {
-        None => Verdict::pass("none for this process"),
+        None => Verdict::pass("none"),
         Some(limit) if limit >= wanted => {
             Verdict::pass(format!("{}, {} needed", megabytes(limit), megabytes(wanted)))
         }
