@@ -168,7 +168,7 @@ fn decide(groups: Groups, required: bool) -> Verdict {
             if required {
                 "no IOMMU group: vfio-pci can take no device"
             } else {
-                "no IOMMU group: PCI devices cannot be used, software ports can"
+                "no IOMMU group: vfio-pci can take no device, but not every port needs it"
             },
             turn_on(),
         ),

@@ -206,3 +206,28 @@ fn an_unreadable_file_is_unknown() {
         assert!(check["remedy"]["note"].as_str().unwrap().contains("root"), "{check}");
     }
 }
+
+#[test]
+fn a_closed_tree_is_unknown_to_an_unprivileged_user() {
+    let host = host();
+    let closed = [
+        ("proc/self/status", "cpu.allowed"),
+        ("proc/self/limits", "vfio.memlock"),
+        ("proc/self/cgroup", "hugepages.cgroup"),
+        ("sys/class/net", "network.link"),
+        ("sys/bus/pci/devices", "device.function"),
+        ("proc/sys/net/ipv4/tcp_rmem", "network.buffers"),
+        ("proc/stat", "cpu.steal"),
+    ];
+    for (path, _) in closed {
+        fs::set_permissions(host.path(path), Permissions::from_mode(0o000)).unwrap();
+    }
+    let report = check_unprivileged(&host, "socket-mem=64");
+    for (path, id) in closed {
+        // The temporary directory is removed by whoever runs the tests.
+        fs::set_permissions(host.path(path), Permissions::from_mode(0o755)).unwrap();
+        let check = find(&report, id);
+        assert_eq!(check["status"], "unknown", "{check}");
+        assert!(check["summary"].as_str().unwrap().contains("permission denied"), "{check}");
+    }
+}

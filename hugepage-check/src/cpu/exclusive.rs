@@ -5,7 +5,7 @@
 //! sight; the cpuset and the quota are then all there is to go by, and the answer is a likelihood.
 
 use super::quota::{self, Quota};
-use super::{STATUS, read_online};
+use super::{CPUS, STATUS, read_list, read_online};
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
 use crate::cpu_set::CpuSet;
 use crate::root::{ReadError, Root};
@@ -40,7 +40,12 @@ fn judge(scene: &Scene<'_>) -> Outcome {
         });
     }
     let state = state.and_then(Result::ok);
-    let guess = guess(allowed, &online, quota, state.as_ref());
+    let isolated = read_list(scene.root, "isolated")?.unwrap_or_default();
+    evidence.push(Evidence::new(scene.root, &format!("{CPUS}/isolated"), isolated.to_string()));
+    let guess = match &scene.wanted.lcores {
+        Some(lcores) if lcores.without(&isolated).is_empty() => Guess::Isolated,
+        _ => guess(allowed, &online, quota, state.as_ref()),
+    };
     Ok((decide(guess, allowed, scene.wanted.lcores.is_some()), evidence))
 }
 
@@ -68,6 +73,8 @@ fn read_state(root: &Root) -> Option<Result<State, ReadError>> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guess {
+    /// The scheduler puts nothing on the lcores' CPUs by itself.
+    Isolated,
     /// The kubelet's notes say so.
     Exclusive,
     /// As many CPUs as the quota pays for: the static CPU manager's mark.
@@ -92,6 +99,7 @@ fn guess(allowed: &CpuSet, online: &CpuSet, quota: Option<Quota>, state: Option<
 
 fn decide(guess: Guess, allowed: &CpuSet, has_lcores: bool) -> Verdict {
     let summary = match guess {
+        Guess::Isolated => return Verdict::pass("the kernel puts no other task on the lcores' CPUs"),
         Guess::Exclusive => return Verdict::pass(format!("{allowed}: assigned by the static CPU manager")),
         Guess::Likely => {
             return Verdict::pass(format!("{allowed}: likely, there are as many as the quota pays for"));

@@ -89,12 +89,12 @@ fn decide(
         return Verdict::pass(format!("all on node {node}"));
     }
     let zeros = "0,".repeat(node.min(64) as usize);
+    let memory = memory.map(|memory| format!(", and memory by --socket-mem {zeros}{}", memory.total()));
     Verdict::warn(
         format!("the device is on node {node}, but {}", faults.join(", and ")),
         Remedy::default().note(format!(
-            "Take lcores among CPU {near}, and memory by --socket-mem {zeros}{}. On Kubernetes: topology manager \
-             policy single-numa-node.",
-            memory.map_or(1024, SocketMem::total)
+            "Take lcores among CPU {near}{}. On Kubernetes: topology manager policy single-numa-node.",
+            memory.unwrap_or_default()
         )),
     )
 }

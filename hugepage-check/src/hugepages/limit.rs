@@ -71,7 +71,8 @@ struct Limit {
 
 impl Limit {
     fn left(&self) -> Option<u64> {
-        self.limit.map(|limit| limit.saturating_sub(self.used))
+        // Only whole pages are handed out.
+        self.limit.map(|limit| limit.saturating_sub(self.used)).map(|left| left - left % self.page.bytes())
     }
 
     fn shown(&self) -> String {
@@ -142,12 +143,12 @@ fn decide(wanted: Option<u64>, limits: &[Limit], survey: &Survey, version: Versi
         }
         Some(wanted) => Verdict::fail(
             format!("{wanted} MB wanted, but only {} usable = {parts}", megabytes(sum)),
-            raise(wanted, survey, version, dir),
+            raise(wanted, limits, survey, version, dir),
         ),
     }
 }
 
-fn raise(wanted: u64, survey: &Survey, version: Version, dir: &str) -> Remedy {
+fn raise(wanted: u64, limits: &[Limit], survey: &Survey, version: Version, dir: &str) -> Remedy {
     // The size with most free memory is the one worth a higher limit.
     let page = survey.machine.iter().max_by_key(|pool| pool.available_bytes()).map(|pool| pool.page);
     let Some(page) = page else { return Remedy::default().note("The kernel offers no hugepages.") };
@@ -156,7 +157,9 @@ fn raise(wanted: u64, survey: &Survey, version: Version, dir: &str) -> Remedy {
         Version::V1 => format!("hugetlb.{size}.limit_in_bytes"),
         Version::V2 => format!("hugetlb.{size}.max"),
     };
-    let bytes = wanted.saturating_mul(MEGABYTE).next_multiple_of(page.bytes());
+    let used = limits.iter().filter(|limit| limit.page == page).map(|limit| limit.used).max().unwrap_or(0);
+    let bytes = wanted.saturating_mul(MEGABYTE).saturating_add(used);
+    let bytes = bytes.div_ceil(page.bytes()).saturating_mul(page.bytes());
     let resource = size.replace("KB", "Ki").replace("MB", "Mi").replace("GB", "Gi");
     Remedy::type_in([format!("echo {bytes} > {}", crate::check::shell_word(&format!("{dir}/{file}")))]).note(
         format!(
@@ -207,6 +210,8 @@ mod tests {
             (Some(401), small.clone(), Status::Fail, "only 400 MB usable"),
             (None, small, Status::Pass, "1 GB pages: 0 MB left"),
             (Some(3072), vec![limit(2048, 9999, 0)], Status::Pass, "1 GB pages: no limit, 2048 MB free"),
+            (Some(1025), vec![limit(2048, 3, 0), limit(1_048_576, 2047, 0)], Status::Pass, "usable"),
+            (Some(1027), vec![limit(2048, 3, 0), limit(1_048_576, 2047, 0)], Status::Fail, "only 1026 MB"),
             (Some(3073), vec![limit(2048, 9999, 0)], Status::Fail, "only 3072 MB usable"),
         ] {
             let verdict = decide(wanted, &limits, &survey(), Version::V2, "/sys/fs/cgroup");
@@ -217,11 +222,12 @@ mod tests {
 
     #[test]
     fn the_remedy_names_file_and_resource() {
-        let remedy = raise(4097, &survey(), Version::V1, "/sys/fs/cgroup/hugetlb/a");
+        let remedy =
+            raise(4097, &[limit(1_048_576, 0, 1024)], &survey(), Version::V1, "/sys/fs/cgroup/hugetlb/a");
         assert_eq!(
             remedy.commands,
-            ["echo 5368709120 > /sys/fs/cgroup/hugetlb/a/hugetlb.1GB.limit_in_bytes"]
+            ["echo 6442450944 > /sys/fs/cgroup/hugetlb/a/hugetlb.1GB.limit_in_bytes"]
         );
-        assert!(remedy.note.unwrap().contains("hugepages-1Gi of 5120Mi"));
+        assert!(remedy.note.unwrap().contains("hugepages-1Gi of 6144Mi"));
     }
 }

@@ -145,7 +145,7 @@ fn decide_container(access: Access, required: bool) -> Verdict {
 }
 
 fn needless(required: bool) -> &'static str {
-    if required { "" } else { "; only PCI devices need it" }
+    if required { "" } else { "; only devices on vfio-pci need it" }
 }
 
 #[cfg(test)]

@@ -89,6 +89,9 @@ fn amd_pod() -> Host {
         .environment("PCIDEVICE_AMD_COM_VF_INFO", r#"{"0000:03:02.0":{"vfio":{"dev-mount":"/dev/vfio/6"}}}"#);
     fs::remove_dir(host.path("sys/class/iommu/dmar0")).unwrap();
     fs::create_dir(host.path("sys/class/iommu/ivhd0")).unwrap();
+    for group in [6, 7] {
+        host.put(&format!("sys/kernel/iommu_groups/{group}/type"), "identity\n");
+    }
     host.put("proc/cmdline", "root=/dev/nvme0n1p2 amd_iommu=on iommu=pt\n");
     host.allow("2-3");
     host.cgroup_v2(

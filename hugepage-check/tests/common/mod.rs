@@ -86,7 +86,9 @@ impl Host {
             "root=/dev/vda secret=42 intel_iommu=on iommu=pt hugepagesz=1G hugepages=4\n",
         );
         fs::create_dir_all(host.path("sys/class/iommu/dmar0")).unwrap();
-        fs::create_dir_all(host.path("sys/module/vfio_iommu_type1")).unwrap();
+        for module in ["vfio", "vfio_pci", "vfio_iommu_type1"] {
+            fs::create_dir_all(host.path(&format!("sys/module/{module}"))).unwrap();
+        }
         for driver in ["vfio-pci", "igb", "igbvf", "pcieport"] {
             fs::create_dir_all(host.path(&format!("sys/bus/pci/drivers/{driver}"))).unwrap();
         }
