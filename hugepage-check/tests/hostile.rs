@@ -20,8 +20,11 @@ use hugepage_check::report::render;
 const REQUIREMENTS: &[&str] =
     &["socket-mem=512", "processes=2", "lcores=0-3", "device=0000:03:02.0", "interface=ens1"];
 
+/// Puts something wrong where nothing is.
+type Fault = fn(&Path);
+
 /// Ways in which a path can go wrong.
-const FAULTS: &[(&str, fn(&Path))] = &[
+const FAULTS: &[(&str, Fault)] = &[
     ("missing", |_| {}),
     ("empty", |path| fs::write(path, "").unwrap()),
     ("not UTF-8", |path| fs::write(path, b"\xff\xfe\x00\n").unwrap()),

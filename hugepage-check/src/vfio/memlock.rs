@@ -84,7 +84,11 @@ fn decide(limit: Option<u64>, wanted: u64, required: bool) -> Verdict {
         }
         Some(limit) => Verdict::fault(
             required,
-            format!("{} for this process, but VFIO will pin {}", megabytes(limit), megabytes(wanted)),
+            if required {
+                format!("{} for this process, but VFIO will pin {}", megabytes(limit), megabytes(wanted))
+            } else {
+                format!("{} for this process; a device on vfio-pci needs at least {}", megabytes(limit), megabytes(wanted))
+            },
             Remedy::type_in(["ulimit -l unlimited"]).note(
                 "In the shell that starts the data plane. Also: LimitMEMLOCK=infinity in a systemd unit, docker \
                  --ulimit memlock=-1. On Kubernetes the container runtime's own unit sets it, or the container \
