@@ -1,7 +1,7 @@
 //! `hugepage-check`: will DPDK work here, and if not, what has to be typed?
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -101,6 +101,9 @@ fn understand(arguments: &Arguments) -> Result<Requirements, clap::Error> {
     };
     if !arguments.root.is_dir() {
         return Err(usage(format!("--root {}: not a directory", arguments.root.display())));
+    }
+    if arguments.open_groups && arguments.root != Path::new("/") {
+        return Err(usage("--open-groups opens files of this machine: not together with --root".to_owned()));
     }
     let mut wanted = Requirements { may_open_groups: arguments.open_groups, ..Requirements::default() };
     for requirement in &arguments.require {

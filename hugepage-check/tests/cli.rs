@@ -6,9 +6,11 @@
 mod common;
 
 use std::fs::{self, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use common::Host;
 use serde_json::Value;
@@ -55,6 +57,7 @@ fn exit_codes_keep_their_meaning() {
         (&["--require", "device=eth0"], 2),
         (&["--require", "coffee=1"], 2),
         (&["--require", "socket-mem=1", "--require", "socket-mem=2"], 2),
+        (&["--root", root, "--open-groups"], 2),
         (&["--processes", "2"], 2),
         (&["--socket-mem", "1", "--require", "socket-mem=2"], 2),
         (&["--lcores", "all"], 2),
@@ -150,6 +153,19 @@ fn a_report_that_cannot_be_written_is_a_failure() {
     assert!(text(&output.stderr).contains("cannot write"));
 }
 
+/// A child that another test forks holds the copied program open for writing until it executes its own.
+fn output_of(command: &mut Command) -> Output {
+    for _ in 0..100 {
+        match command.output() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            other => return other.unwrap(),
+        }
+    }
+    command.output().unwrap()
+}
+
 /// Runs the check as a user to whom permission bits apply: as nobody when the tests run as root.
 fn check_unprivileged(host: &Host, requirement: &str) -> Value {
     let program = host.path("hugepage-check");
@@ -161,7 +177,7 @@ fn check_unprivileged(host: &Host, requirement: &str) -> Value {
     if rustix::process::geteuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);
     }
-    let output = command.output().unwrap();
+    let output = output_of(&mut command);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }

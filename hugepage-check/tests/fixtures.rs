@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use common::{DEVICE, Host};
+use common::{DEVICE, Host, PF};
 use hugepage_check::check::{Check, Report, Status};
 use hugepage_check::device::explain;
 use hugepage_check::finding::DeviceState;
@@ -300,6 +300,61 @@ fn groups_made_up_by_no_iommu_mode_are_no_iommu() {
     assert_eq!(find(&report, "iommu.groups").status, Status::Warn);
     assert_eq!(find(&report, "vfio.iommu-type1").status, Status::Warn);
     assert_eq!(host.state(), DeviceState::Ready { driver: "vfio-pci".to_owned() });
+}
+
+#[test]
+fn a_vf_shows_what_its_pf_allows() {
+    let host = Host::good();
+    host.virtual_function(PF, 0, DEVICE);
+    host.interface(PF, "ens1", "10000");
+    for (file, text) in [("mac", "02:00:00:00:00:09"), ("spoofcheck", "OFF"), ("trust", "ON")] {
+        host.device_file(PF, &format!("sriov/0/{file}"), text);
+    }
+    let report = host.report(&[&require_device()]);
+    let check = find(&report, "device.vf");
+    assert_eq!(
+        check.summary,
+        "VF 0 of 0000:03:00.0 (ens1), which is up; mac 02:00:00:00:00:09, spoofcheck OFF, trust ON"
+    );
+    host.device_file(PF, "net/ens1/operstate", "down");
+    assert_eq!(find(&host.report(&[&require_device()]), "device.vf").status, Status::Warn);
+    host.device_file(PF, "net/ens1/flags", "0x1002");
+    assert_eq!(find(&host.report(&[&require_device()]), "device.vf").status, Status::Fail);
+}
+
+#[test]
+fn a_limit_above_the_own_group_counts() {
+    let host = Host::good();
+    let (own, parent) = ("pods/pod1", "pods");
+    let file = |group: &str, file: &str| format!("{group}/hugetlb.2MB.{file}");
+    let files = [
+        (file(own, "max"), "max"),
+        (file(own, "rsvd.max"), "1073741824"),
+        (file(own, "rsvd.current"), "0"),
+        (file(parent, "max"), "536870912"),
+        (file(parent, "current"), "268435456"),
+        (format!("{own}/hugetlb.1GB.max"), "0"),
+        (format!("{own}/hugetlb.1GB.current"), "0"),
+    ];
+    let files: Vec<_> = files.iter().map(|(file, text)| (file.as_str(), *text)).collect();
+    host.cgroup_v2("/pods/pod1", &files);
+    for (wanted, status) in [("socket-mem=256", Status::Pass), ("socket-mem=257", Status::Fail)] {
+        let report = host.report(&[wanted]);
+        let check = find(&report, "hugepages.cgroup");
+        assert_eq!(check.status, status, "{}", check.summary);
+        assert!(check.summary.contains("256 MB left below the limit"), "{}", check.summary);
+        assert_observed(check, "pods/hugetlb.2MB.max", "512 MB, 256 MB used");
+    }
+}
+
+#[test]
+fn nothing_fails_that_nobody_asked_for() {
+    for case in common::hosts::all() {
+        let report = case.host.report(&[]);
+        assert_well_formed(&report);
+        assert!(report.is_satisfied(), "{}: {:?}", case.name, statuses(&report));
+        assert!(report.status() < Status::Fail, "{}: {:?}", case.name, statuses(&report));
+    }
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn judge(root: &Root, address: &PciAddress) -> Result<Option<(Verdict, Vec<Evide
     let number = number(root, &pf_dir, &address.to_string());
     let mut known = Vec::new();
     for name in interfaces(root, &pf_dir) {
-        let path = format!("/sys/class/net/{name}/flags");
+        let path = format!("{pf_dir}/net/{name}/flags");
         let flags = root.read(&path)?;
         let bits = flags.trim().strip_prefix("0x").and_then(|hex| u64::from_str_radix(hex, 16).ok());
         let bits = bits.ok_or_else(|| root.malformed(&path, "expected a hexadecimal number"))?;

@@ -103,3 +103,33 @@ fn excerpts_are_short_and_escaped() {
     assert_eq!(excerpt("a\u{1b}[31m"), r#""a\u{1b}[31m""#);
     assert_eq!(excerpt(&"é".repeat(50)), format!("{:?}…", "é".repeat(40)));
 }
+
+#[test]
+fn device_files_are_opened_on_this_machine_only() {
+    assert_eq!(Root::host().try_open("/dev/null"), Ok(Opened::Yes));
+    assert_eq!(Root::host().try_open("/dev/no-such-file").unwrap_err().reason, Reason::Missing);
+    let (dir, root) = fixture();
+    fs::write(dir.path().join("null"), "").unwrap();
+    assert_eq!(root.try_open("/null").unwrap_err().reason, Reason::NotAFile);
+}
+
+#[test]
+fn a_link_is_compared_word_by_word() {
+    let (dir, root) = fixture();
+    std::os::unix::fs::symlink("/dev/vfio/6", dir.path().join("20")).unwrap();
+    for (path, target, expected) in
+        [("/20", "/dev/vfio/6", true), ("/20", "/dev/vfio/66", false), ("/absent", "/dev/vfio/6", false)]
+    {
+        assert_eq!(root.links_to(path, target), expected, "{path} {target}");
+    }
+}
+
+#[test]
+fn absence_is_no_error_where_it_is_expected() {
+    let (dir, root) = fixture();
+    assert_eq!(root.read_if_there("/max"), Ok(None));
+    fs::write(dir.path().join("max"), "max\n").unwrap();
+    assert_eq!(root.read_if_there("/max"), Ok(Some("max\n".to_owned())));
+    fs::create_dir(dir.path().join("dir")).unwrap();
+    assert_eq!(root.read_if_there("/dir").unwrap_err().reason, Reason::NotAFile);
+}
