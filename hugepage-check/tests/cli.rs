@@ -189,7 +189,12 @@ fn find<'a>(report: &'a Value, id: &str) -> &'a Value {
 #[test]
 fn an_unprivileged_user_is_told_which_file_is_closed() {
     let host = host();
-    for (path, mode) in [("dev/vfio/vfio", 0o666), ("dev/vfio/6", 0o400), ("dev/hugepages", 0o555)] {
+    for (path, mode) in [
+        ("dev/vfio/vfio", 0o666),
+        ("dev/vfio/6", 0o400),
+        ("dev/hugepages", 0o555),
+        ("dev/hugepages-1G", 0o555),
+    ] {
         fs::set_permissions(host.path(path), Permissions::from_mode(mode)).unwrap();
     }
     let report = check_unprivileged(&host, "device=03:02.0");
