@@ -33,7 +33,7 @@ impl Opened {
     }
 }
 
-/// A file as [`Root::files`] sees it.
+/// A file as [`super::Root::files`] sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// Name without directory.
