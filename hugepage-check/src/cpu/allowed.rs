@@ -1,0 +1,88 @@
+//! May this process run on the CPUs that the lcores need?
+
+use super::{CPUS, STATUS, read_online};
+use crate::cgroup::{self, Version};
+use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
+use crate::cpu_set::CpuSet;
+use crate::root::Root;
+use crate::scene::Scene;
+
+const TOPIC: Topic = Topic {
+    id: "cpu.allowed",
+    title: "CPUs for lcores",
+    why: "EAL pins each lcore to a CPU and ends when the CPU is off or outside of the process's set.",
+};
+
+pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+    vec![TOPIC.judge(scene.wanted.lcores.is_some(), judge(scene))]
+}
+
+fn judge(scene: &Scene<'_>) -> Outcome {
+    let allowed = scene.allowed.as_ref().map_err(Clone::clone)?;
+    let online = read_online(scene.root)?;
+    let mut evidence = vec![
+        Evidence::new(scene.root, STATUS, format!("Cpus_allowed_list {allowed}")),
+        Evidence::new(scene.root, &format!("{CPUS}/online"), online.to_string()),
+    ];
+    evidence.extend(cpuset(scene.root));
+    Ok((decide(scene.wanted.lcores.as_ref(), allowed, &online), evidence))
+}
+
+/// The cpuset that limits the process, nearest group that says so.
+fn cpuset(root: &Root) -> Option<Evidence> {
+    let group = match cgroup::find(root, "cpuset") {
+        Ok(group) => group?,
+        Err(error) => return Some(Evidence::from(&error)),
+    };
+    let file = match group.version {
+        Version::V1 => "cpuset.cpus",
+        Version::V2 => "cpuset.cpus.effective",
+    };
+    group.dirs.iter().find_map(|dir| match cgroup::read(root, dir, file) {
+        Ok(cpus) => Some(Evidence::new(root, &format!("{dir}/{file}"), cpus?.trim())),
+        Err(error) => Some(Evidence::from(&error)),
+    })
+}
+
+fn decide(lcores: Option<&CpuSet>, allowed: &CpuSet, online: &CpuSet) -> Verdict {
+    let Some(lcores) = lcores else {
+        return Verdict::pass(format!("{allowed}, of {online} that are on"));
+    };
+    let (off, outside) = (lcores.without(online), lcores.and(online).without(allowed));
+    let sets = format!("allowed are {allowed}, on are {online}");
+    match (off.is_empty(), outside.is_empty()) {
+        (true, true) => Verdict::pass(format!("{lcores}, within {allowed}")),
+        (false, _) => Verdict::fail(
+            format!("CPU {off} is absent or switched off, so no lcore runs there; {sets}"),
+            Remedy::type_in(["lscpu --extended"]).note("Choose lcores among the CPUs that are on."),
+        ),
+        (true, false) => Verdict::fail(
+            format!("CPU {outside} is outside of this process's set, so no lcore runs there; {sets}"),
+            Remedy::type_in([format!("taskset -pc {lcores} $$")]).note(format!(
+                "Works only as far as the cpuset reaches. In a container choose lcores among {allowed}, or ask \
+                 for other CPUs: docker --cpuset-cpus; on Kubernetes the kubelet chooses."
+            )),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Status;
+
+    #[test]
+    fn every_lcore_needs_an_allowed_cpu_that_is_on() {
+        let set = |text: &str| text.parse::<CpuSet>().unwrap();
+        for (lcores, status, words) in [
+            (None, Status::Pass, "2-5, of 0-7"),
+            (Some("2-4"), Status::Pass, "2-4, within 2-5"),
+            (Some("1-6"), Status::Fail, "CPU 1,6 is outside"),
+            (Some("5,8"), Status::Fail, "CPU 8 is absent or switched off"),
+        ] {
+            let verdict = decide(lcores.map(set).as_ref(), &set("2-5"), &set("0-7"));
+            assert_eq!(verdict.status, status, "{}", verdict.summary);
+            assert!(verdict.summary.contains(words), "{}", verdict.summary);
+        }
+    }
+}
