@@ -104,9 +104,9 @@ fn mistakes_are_told_with_file_line_field_value_and_range() {
             "  traffic:\n    flows: [1, 70000]\n    flowMode: sdpd\n",
             &[
                 "e.yaml: line 5 column 16",
-                "spec.traffic.source.port",
-                "70000 flows from port 1024",
-                "fewer flows",
+                "spec.traffic.sourcePort",
+                "70000 values from 1024",
+                "fewer values",
             ],
         ),
         ("  traffic:\n    flows: [1, 1]\n", &["line 5 column 16", "two profiles have the name", "repeats"]),
