@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::profile::field::mac_of;
-use linerate_protocol::profile::vary::Number;
+use linerate_protocol::profile::vary::{self, Number, gcd};
 use linerate_protocol::profile::{
     Endpoint, Field, FlowMode, FrameSizes, MAX_FLOWS, Profile, Protocol, RawProfile, Variation,
 };
@@ -41,7 +41,7 @@ pub(super) fn profile(settings: &Settings, port: &str) -> Result<(Profile, Vec<S
             let values = range.values(ranged, number).map_err(wrong)?;
             match (ranged.field(), values) {
                 (None, values) => {
-                    raw.frame_size = sizes(values, &mut notes).map_err(wrong)?.or(raw.frame_size)
+                    raw.frame_size = sizes(values, &mut notes).map_err(wrong)?.or(raw.frame_size);
                 }
                 (Some(_), Values::Constant(None)) => {}
                 (Some(field), Values::Constant(Some(value))) => put(&mut raw, field, value),
@@ -56,7 +56,7 @@ pub(super) fn profile(settings: &Settings, port: &str) -> Result<(Profile, Vec<S
     let whole_port = |problem: String| ImportError::new(None, format!("port {port}: {problem}"));
     together(&stepping, &mut notes).map_err(whole_port)?;
     raw.flows = distinct(&stepping).map_err(whole_port)?;
-    vary(&mut raw, &stepping);
+    say_which(&mut raw, &stepping);
     aside(settings, &mut notes);
     let profile = Profile::try_from(raw).map_err(|error| {
         let hint = match settings.protocol {
@@ -186,10 +186,7 @@ fn together(stepping: &[Stepping], notes: &mut Vec<String>) -> Result<(), String
 
 /// Different headers there are: the fields step together and come round after as many.
 fn distinct(stepping: &[Stepping]) -> Result<u32, String> {
-    let flows = stepping.iter().fold(1u128, |flows, field| {
-        let count = u128::from(field.count);
-        flows / gcd(flows, count) * count
-    });
+    let flows = vary::distinct(stepping.iter().map(|field| field.count));
     u32::try_from(flows).ok().filter(|flows| *flows <= MAX_FLOWS).ok_or_else(|| {
         let fields = stepping.iter().map(|field| format!("{} {}", field.ranged.name(), field.count));
         format!(
@@ -200,7 +197,7 @@ fn distinct(stepping: &[Stepping]) -> Result<u32, String> {
 }
 
 /// Says which fields step: by the short name of a mode where there is one.
-fn vary(raw: &mut RawProfile, stepping: &[Stepping]) {
+fn say_which(raw: &mut RawProfile, stepping: &[Stepping]) {
     let flows = raw.flows;
     let plain = stepping.iter().all(|field| field.step == 1 && field.count == flows);
     let mut fields: Vec<Field> = stepping.iter().map(|field| field.field).collect();
@@ -237,8 +234,4 @@ fn aside(settings: &Settings, notes: &mut Vec<String>) {
     if settings.latency {
         notes.push("latency: always measured, nothing to set".to_owned());
     }
-}
-
-fn gcd(a: u128, b: u128) -> u128 {
-    if b == 0 { a.max(1) } else { gcd(b, a % b) }
 }

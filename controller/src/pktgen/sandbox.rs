@@ -112,7 +112,7 @@ fn furnish(lua: &Lua, recorder: &Rc<RefCell<Recorder>>) -> mlua::Result<()> {
     keep(&string, &STRING)?;
     string.set("rep", lua.create_function(repeat)?)?;
     keep(&globals.get("table")?, &TABLE)?;
-    globals.set("require", lua.create_function(require)?)?;
+    globals.set("require", lua.create_function(|lua, name: Value| require(lua, &name))?)?;
     // Scripts begin by extending these two; nothing reads them.
     globals.set("package", lua.create_table_from([("path", ""), ("cpath", "")])?)?;
     for quiet in ["print", "printf", "sleep"] {
@@ -172,8 +172,8 @@ fn nothing_else(lua: &Lua, table: &'static str, names: &[&str]) -> mlua::Result<
     lua.create_table_from([("__index", missing)])
 }
 
-fn require(lua: &Lua, name: Value) -> mlua::Result<bool> {
-    match argument(&name) {
+fn require(lua: &Lua, name: &Value) -> mlua::Result<bool> {
+    match argument(name) {
         Argument::Text(name) if name == "Pktgen" => Ok(true),
         other => Err(Error::external(ImportError::new(
             line(lua),

@@ -42,7 +42,7 @@ pub enum MatrixError {
         /// Varied fields.
         mode: FlowMode,
         /// Why not.
-        reason: ProfileError,
+        reason: Box<ProfileError>,
     },
     /// The same twice.
     #[error(
@@ -95,7 +95,7 @@ impl Matrix {
             flows,
             rate: rate.to_string(),
             mode,
-            reason,
+            reason: Box::new(reason),
         })
     }
 }

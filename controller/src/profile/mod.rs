@@ -57,7 +57,7 @@ pub enum ProfileFileError {
         /// Where; unknown when nothing in the file says it.
         location: Location,
         /// Field, value, reason and remedy.
-        problem: ProfileError,
+        problem: Box<ProfileError>,
     },
 }
 
@@ -108,7 +108,7 @@ pub fn parse(text: &str, origin: &str) -> Result<Loaded, ProfileFileError> {
     let profile = document.profile().map_err(|problem| {
         let paths = problem.places().into_iter().map(|place| format!("spec.{place}"));
         let location = yaml::place(text, paths.chain(["spec".to_owned()]));
-        ProfileFileError::Content { origin: origin.to_owned(), location, problem }
+        ProfileFileError::Content { origin: origin.to_owned(), location, problem: Box::new(problem) }
     })?;
     Ok(Loaded { document, profile })
 }

@@ -21,11 +21,16 @@ pub struct StoreError {
 
 fn remedy(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space, or choose another place",
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            "; choose a directory that you may write to"
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "; free some space, or choose another place with --results or --out"
         }
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "; choose another place",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "; choose a directory that you may write to with --results or --out"
+        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "; choose another place with --results or --out"
+        }
+        ErrorKind::NotFound => "; give the path of one that is there",
         _ => "",
     }
 }

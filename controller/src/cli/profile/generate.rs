@@ -1,5 +1,7 @@
 //! `profile generate`: a matrix of profiles, written to the directories of pairs.
 
+use std::collections::BTreeSet;
+
 use linerate_protocol::profile::{Endpoint, Profile, RawProfile};
 use serde_json::json;
 
@@ -20,7 +22,8 @@ pub(super) fn generate(args: GenerateArgs) -> anyhow::Result<Ending> {
     };
     let profiles = matrix.profiles()?;
     let mut pairs = args.pair;
-    pairs.dedup();
+    let mut known = BTreeSet::new();
+    pairs.retain(|pair| known.insert(pair.clone()));
     let files: Vec<_> = pairs
         .iter()
         .flat_map(|pair| {

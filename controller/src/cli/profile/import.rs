@@ -108,15 +108,18 @@ fn tell(script: &Path, outcome: &anyhow::Result<Vec<(Imported, Option<PathBuf>)>
         }
     };
     for (one, file) in all {
-        match file {
-            Some(file) => {
-                print(&format!("{} port {}: wrote {}", script.display(), one.port, file.display()))?
-            }
+        let said = match file {
+            Some(file) => format!("{} port {}: wrote {}", script.display(), one.port, file.display()),
             None => {
-                let yaml = to_yaml(&one.profile)?;
-                print(&format!("---\n# {} port {}\n{}", script.display(), one.port, yaml.trim_end()))?;
+                format!(
+                    "---\n# {} port {}\n{}",
+                    script.display(),
+                    one.port,
+                    to_yaml(&one.profile)?.trim_end()
+                )
             }
-        }
+        };
+        print(&said)?;
         for note in &one.notes {
             say(&format!("note: {} port {}: {note}", script.display(), one.port));
         }
