@@ -1,6 +1,6 @@
 //! JSON Schemas of what Linerate reads and writes.
 
-use linerate_protocol::profile::Profile;
+use linerate_protocol::profile::ProfileDocument;
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 
@@ -14,7 +14,7 @@ pub enum SchemaOf {
     Summary,
     /// The experiment document
     Experiment,
-    /// A profile
+    /// The profile document
     Profile,
 }
 
@@ -39,7 +39,7 @@ impl SchemaOf {
                 SchemaSettings::default().for_serialize().into_generator().into_root_schema_for::<Summary>()
             }
             SchemaOf::Experiment => schemars::schema_for!(Document),
-            SchemaOf::Profile => schemars::schema_for!(Profile),
+            SchemaOf::Profile => schemars::schema_for!(ProfileDocument),
         }
     }
 

@@ -8,6 +8,7 @@
 //! the 4-byte frame check sequence; a [`frame::FrameSize`] includes it.
 
 pub mod counters;
+pub mod document;
 pub mod frame;
 pub mod mac;
 pub mod message;
