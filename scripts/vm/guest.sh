@@ -5,9 +5,11 @@ set -euo pipefail
 . /run/share/settings
 # Set by the settings:
 : "${SETTINGS_SCRIPTS:?}" "${SETTINGS_BIN:?}" "${SETTINGS_KERNEL:?}" "${SETTINGS_HUGEPAGES:?}" "${SETTINGS_DRIVER:?}" "${SETTINGS_WIRE:?}"
-exec </dev/null >/dev/ttyS1 2>&1
 stty -F /dev/ttyS1 raw -echo
-export PATH="$SETTINGS_BIN:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" HOME=/root LC_ALL=C.UTF-8 TERM=dumb
+# A pipe, because programs behave differently on a terminal.
+exec </dev/null > >(exec cat >/dev/ttyS1) 2>&1
+output=$!
+export PATH="/run/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" HOME=/root LC_ALL=C.UTF-8
 export VM_SCRIPTS=$SETTINGS_SCRIPTS VM_WIRE=$SETTINGS_WIRE VM_RESULTS=/run/share/results
 # shellcheck source=scripts/vm/vfs.sh
 . "$VM_SCRIPTS/vfs.sh"
@@ -17,6 +19,9 @@ phase() { echo "$*" >/run/share/phase; }
 system() {
     local release module
     release=$(uname -r)
+    # Users other than root may not be let through the directories above it.
+    mkdir /run/bin
+    mount --bind "$SETTINGS_BIN" /run/bin
     mkdir -p /dev/pts /dev/shm /dev/hugepages /lib/modules /etc/modprobe.d
     mount -t devpts pts /dev/pts
     mount -t tmpfs shm /dev/shm
@@ -46,4 +51,7 @@ if make_vfs "$SETTINGS_DRIVER"; then
 else
     status=125
 fi
+# What is still on its way is waited for, but not for a process that the command left behind.
+exec >/dev/null 2>&1
+timeout 5 tail --pid="$output" -s 0.05 -f /dev/null || true
 echo "$status" >/run/share/status

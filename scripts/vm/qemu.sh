@@ -7,6 +7,7 @@ BIN_DEFAULT="${CARGO_TARGET_DIR:-target}/debug"
 GUEST_CPUS=2
 # From the time limit to a kill that cannot be refused.
 GRACE_S=5
+scratch='' guest_pid=''
 
 usage_error() {
     printf '%s\n' "error: $*; see: scripts/vm.sh --help" >&2
@@ -53,7 +54,6 @@ run() {
     # Without an IOMMU vfio-pci takes no device.
     $iommu || [ "$driver" != vfio-pci ] || driver=none
 
-    local scratch
     scratch=$(mktemp -d)
     trap 'end_guest' EXIT
     trap 'exit 130' INT
@@ -137,7 +137,7 @@ keep_results() {
 
 # end_guest: on every way out.
 end_guest() {
-    if [ -n "${guest_pid:-}" ]; then
+    if [ -n "$guest_pid" ]; then
         kill -TERM "$guest_pid" 2>/dev/null || true
         wait "$guest_pid" 2>/dev/null || true
     fi
