@@ -12,6 +12,8 @@ cd "$(dirname "$0")/.."
 . scripts/vm/qemu.sh
 # shellcheck source=scripts/vm/suite.sh
 . scripts/vm/suite.sh
+# shellcheck source=scripts/vm/machine.sh
+. scripts/vm/machine.sh
 
 usage() {
     cat <<'END'

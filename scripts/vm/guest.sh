@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck disable=SC1091
 . /run/share/settings
 # Set by the settings:
-: "${SETTINGS_SCRIPTS:?}" "${SETTINGS_BIN:?}" "${SETTINGS_KERNEL:?}" "${SETTINGS_HUGEPAGES:?}" "${SETTINGS_DRIVER:?}" "${SETTINGS_WIRE:?}"
+: "${SETTINGS_SCRIPTS:?}" "${SETTINGS_BIN?}" "${SETTINGS_KERNEL:?}" "${SETTINGS_HUGEPAGES:?}" "${SETTINGS_DRIVER:?}" "${SETTINGS_WIRE:?}" "${SETTINGS_DIR:?}"
 stty -F /dev/ttyS1 raw -echo
 # A pipe, because programs behave differently on a terminal.
 exec </dev/null > >(exec cat >/dev/ttyS1) 2>&1
@@ -21,7 +21,7 @@ system() {
     release=$(uname -r)
     # Users other than root may not be let through the directories above it.
     mkdir /run/bin
-    mount --bind "$SETTINGS_BIN" /run/bin
+    [ -z "$SETTINGS_BIN" ] || mount --bind "$SETTINGS_BIN" /run/bin
     mkdir -p /dev/pts /dev/shm /dev/hugepages /lib/modules /etc/modprobe.d
     mount -t devpts pts /dev/pts
     mount -t tmpfs shm /dev/shm

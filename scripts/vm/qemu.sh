@@ -74,7 +74,7 @@ from_caller() {
 # write_settings SCRIPT [ARGUMENTS]: what guest.sh needs to know, for bash to read.
 write_settings() {
     local bin=${LINERATE_BIN:-$BIN_DEFAULT}
-    bin=$(realpath -m "$bin")
+    bin=$(realpath -e "$bin" 2>/dev/null) || bin=''
     printf '%s=%q\n' SETTINGS_SCRIPTS "$PWD/scripts/vm" SETTINGS_BIN "$bin" SETTINGS_KERNEL "$VM_CACHE/kernel" \
         SETTINGS_HUGEPAGES "$hugepages" SETTINGS_DRIVER "$driver" SETTINGS_WIRE "$wire" SETTINGS_DIR "$called_from"
     printf 'SETTINGS_WITHOUT=(%s)\n' "${without[*]@Q}"

@@ -1,7 +1,7 @@
 # Sourced by vm.sh: runs the scenarios and counts their checks.
 # shellcheck shell=bash
 
-SCENARIOS=(pair)
+SCENARIOS=(machine pair netem faults no-iommu)
 passed=0 failed=0 skipped=0 work='' child=''
 
 # run_suite [SCENARIO…]
@@ -20,7 +20,12 @@ run_suite() {
     trap 'exit 143' TERM HUP
     for scenario in "${wanted[@]}"; do
         say "virtual machine: $scenario"
-        "scenario_$scenario"
+        case $scenario in
+            machine) scenario_machine ;;
+            pair) scenario_pair ;;
+            no-iommu) boot_scenario no-iommu --no-iommu ;;
+            *) boot_scenario "$scenario" ;;
+        esac
     done
     echo "$passed passed, $failed failed, $skipped not run in $((SECONDS - begun)) s"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
