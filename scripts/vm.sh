@@ -31,7 +31,7 @@ Options of run:
   --wire loopback|hub   loopback: one NIC, two VFs, joined inside the NIC (default); hub: two NICs, one VF each, joined by a hub
   --capture FILE        pcap of what passes the hub
   --results DIR         where /run/share/results goes, with the kernel's log (default: nowhere)
-  --time-limit SECONDS  the guest is ended after that (default: 180)
+  --time-limit SECONDS  the guest is ended after that (default: 300)
   --memory SIZE         the guest's memory (default: 1G)
   --hugepages N         2 MB pages to reserve (default: 128)
   --driver NAME         what the VFs are left on: vfio-pci (default), igbvf or none

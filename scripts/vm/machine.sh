@@ -11,6 +11,7 @@ GONE_S=10
 scenario_machine() {
     local tmp="$work/tmp"
     mkdir "$tmp"
+    # shellcheck disable=SC2016 # for the guest
     echo 'echo "the guest says: $*"; echo "lost" >"$1/changed"; exit 7' >"$work/seven.sh"
     echo 'exec sleep 600' >"$work/forever.sh"
     gives_the_exit_code

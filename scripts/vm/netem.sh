@@ -6,14 +6,17 @@ set -euo pipefail
 . "$VM_SCRIPTS/checks.sh"
 
 MEMORY_MB=64
-# qdisc_bypass=0: or the packets would pass netem by.
-EAL=(--no-pci --lcores "0@0,1@0,2@1" -m "$MEMORY_MB" --vdev "net_af_packet0,iface=near,qdisc_bypass=0" --vdev "net_af_packet1,iface=far")
+# qdisc_bypass=0: or the packets would pass netem by. framecnt: the receiver may be kept from its CPU for 400 ms.
+EAL=(--no-pci --lcores "0@0,1@0,2@1" -m "$MEMORY_MB" --vdev "net_af_packet0,iface=near,qdisc_bypass=0"
+    --vdev "net_af_packet1,iface=far,framecnt=4096")
 # More than what a delay of 10 ms holds at these rates: netem must lose what it is told to, and no more.
 QUEUE=10000
 # The receiver remembers so many sequence numbers of a flow; what is later than that it cannot tell from a duplicate.
 WINDOW=64
 
 modprobe -a veth sch_netem
+# What netem releases at once must find room on its way to the far end.
+echo "$QUEUE" >/proc/sys/net/core/netdev_max_backlog
 ip link add near type veth peer name far
 ip link set near up
 ip link set far up

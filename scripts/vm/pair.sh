@@ -14,6 +14,8 @@ MEMORY_MB=64
 # Two CPUs: each process polls on its own; the other's main lcore sleeps there.
 TX_EAL=(--lcores "0@1,1@0" -m "$MEMORY_MB" -a "$tx_vf")
 RX_EAL=(--lcores "0@0,1@1" -m "$MEMORY_MB" -a "$rx_vf")
+# The receiver may be kept from its CPU for so long: 4096 packets are 400 ms.
+DESCRIPTORS=4096
 work=$(mktemp -d)
 
 show_logs() { for log in "$work"/*.err; do sed "s|^|     $(basename "$log"): |" "$log"; done; }
@@ -26,7 +28,7 @@ trial() {
     local name="$1-byte frames, $2 flows" receiver start status=0 rx_status=0
     local tx="$VM_RESULTS/tx-$1.json" rx="$VM_RESULTS/rx-$1.json"
     start=$(uptime_s)
-    linerate-dataplane "${RX_EAL[@]}" -- rx --interval 100ms --json >"$rx" 2>"$work/rx.err" &
+    linerate-dataplane "${RX_EAL[@]}" -- rx --rxd "$DESCRIPTORS" --interval 100ms --json >"$rx" 2>"$work/rx.err" &
     receiver=$!
     until_true "the receiver receives" receiving || status=1
     note "$name: receiver ready after $(since "$start") s"

@@ -16,7 +16,7 @@ usage_error() {
 
 # run [OPTIONS] -- SCRIPT [ARGUMENTS]: sets the variables below from the options, then boots.
 run() {
-    local wire=loopback capture='' results='' time_limit=180 memory=1G hugepages=128 driver=vfio-pci without=() iommu=true script
+    local wire=loopback capture='' results='' time_limit=300 memory=1G hugepages=128 driver=vfio-pci without=() iommu=true script
     while [ $# -gt 0 ] && [ "$1" != -- ]; do
         case $1 in
             --no-iommu)

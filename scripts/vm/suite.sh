@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 SCENARIOS=(machine pair netem faults no-iommu)
-passed=0 failed=0 skipped=0 work='' child=''
+passed=0 failed=0 skipped=0 work='' child='' reason=''
 
 # run_suite [SCENARIO…]
 run_suite() {
@@ -12,8 +12,11 @@ run_suite() {
     for scenario in "${wanted[@]}"; do
         [[ " ${SCENARIOS[*]} " == *" $scenario "* ]] || usage_error "there is no scenario '$scenario', only: ${SCENARIOS[*]}"
     done
+    if ! can_run; then
+        for scenario in "${wanted[@]}"; do check_line "NOT RUN $scenario: $reason"; done
+        return 0
+    fi
     need_programs
-    prepare
     work=$(mktemp -d)
     trap 'end_suite' EXIT
     trap 'exit 130' INT
@@ -29,6 +32,20 @@ run_suite() {
     done
     echo "$passed passed, $failed failed, $skipped not run in $((SECONDS - begun)) s"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+# can_run: prepares the machine; where that is impossible for good reason, `reason` says so. What else goes wrong is an error.
+can_run() {
+    reason=''
+    if [ "$(uname -m)" != x86_64 ]; then
+        reason="the guest runs this machine's programs and is x86-64; this is $(uname -m)"
+    elif [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+        # Works without root where all packages are there.
+        (prepare) || reason="scripts/vm.sh prepare needs root here"
+    else
+        prepare
+    fi
+    [ -z "$reason" ]
 }
 
 need_programs() {
