@@ -3,6 +3,8 @@
 # Needs neither KVM nor, once prepared, root. Nothing on this machine is changed by a guest.
 set -euo pipefail
 called_from=$PWD
+# Other users than root do not have modprobe and depmod in their PATH.
+PATH="$PATH:/usr/sbin:/sbin"
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/setup.sh
 . scripts/setup.sh

@@ -3,7 +3,6 @@
 
 # From vm.sh:
 : "${called_from:?}"
-BIN_DEFAULT="${CARGO_TARGET_DIR:-target}/debug"
 GUEST_CPUS=2
 # From the time limit to a kill that cannot be refused.
 GRACE_S=5
@@ -71,10 +70,16 @@ from_caller() {
     esac
 }
 
+# programs: the directory of the programs under test.
+programs() {
+    if [ -n "${LINERATE_BIN:-}" ]; then from_caller "$LINERATE_BIN"; else echo "${CARGO_TARGET_DIR:-target}/debug"; fi
+}
+
 # write_settings SCRIPT [ARGUMENTS]: what guest.sh needs to know, for bash to read.
 write_settings() {
-    local bin=${LINERATE_BIN:-$BIN_DEFAULT}
-    bin=$(realpath -e "$bin" 2>/dev/null) || bin=''
+    local bin
+    # A script of the user's may need none.
+    bin=$(realpath -e "$(programs)" 2>/dev/null) || bin=''
     printf '%s=%q\n' SETTINGS_SCRIPTS "$PWD/scripts/vm" SETTINGS_BIN "$bin" SETTINGS_KERNEL "$VM_CACHE/kernel" \
         SETTINGS_HUGEPAGES "$hugepages" SETTINGS_DRIVER "$driver" SETTINGS_WIRE "$wire" SETTINGS_DIR "$called_from"
     printf 'SETTINGS_WITHOUT=(%s)\n' "${without[*]@Q}"

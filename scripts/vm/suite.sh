@@ -49,7 +49,8 @@ can_run() {
 }
 
 need_programs() {
-    local bin=${LINERATE_BIN:-$BIN_DEFAULT} program
+    local bin program
+    bin=$(programs)
     for program in linerate-dataplane hugepage-check; do
         [ -x "$bin/$program" ] || die "$bin/$program is not there: run cargo build --workspace --bins, or say where it is: LINERATE_BIN"
     done
