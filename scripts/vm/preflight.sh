@@ -46,8 +46,9 @@ names() {
 
 # refuses FAULT WORDS: examines FAULT.start: an error with WORDS (a pattern) and a remedy. WORDS that begin with ? may be missing.
 refuses() {
-    local answer="$VM_RESULTS/$1.start" name="$1: linerate-dataplane refuses and names it"
+    local answer="$VM_RESULTS/$1.start" name="$1: linerate-dataplane refuses and names it" said
     local filter="$status == 1 and (.error.message | test(\"${2#\?}\") and test(\"remedy\"))"
-    if [ "${2#\?}" = "$2" ]; then json "$name" "$answer" "$filter"; else json_pending "$name" "$answer" "$filter"; fi
-    note "$1: $(tail -n 1 "$answer" | jq -r '.error.message // "no error"' 2>/dev/null | head -1) (exit code $status)"
+    said="$(tail -n 1 "$answer" | jq -r '.error.message // "no error"' 2>/dev/null | head -1) (exit code $status)"
+    if [ "${2#\?}" != "$2" ] && ! holds "$answer" "$filter"; then pending "$name" "it says: $said"; else json "$name" "$answer" "$filter"; fi
+    note "$1: $said"
 }
