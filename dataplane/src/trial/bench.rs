@@ -1,5 +1,6 @@
 //! A port, its queues and the lcores that serve it, kept over many trials.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -188,6 +189,8 @@ pub struct Bench<'e> {
     pub(super) rx: Vec<RxQueue>,
     pub(super) tx: Vec<TxQueue>,
     queues: (usize, usize),
+    /// Extended statistics when the last trial was armed.
+    before: Vec<(String, u64)>,
 }
 
 impl<'e> Bench<'e> {
@@ -211,7 +214,7 @@ impl<'e> Bench<'e> {
             },
         )?;
         let queues = (rx.len(), tx.len());
-        Ok(Self { eal, config, clock: TickClock::new(eal), port, rx, tx, queues })
+        Ok(Self { eal, config, clock: TickClock::new(eal), port, rx, tx, queues, before: Vec::new() })
     }
 
     /// Divides a bench into one that sends and one that receives, on the same port, with these lcores.
@@ -223,6 +226,7 @@ impl<'e> Bench<'e> {
             clock: self.clock,
             port: self.port.clone(),
             queues: (rx.len(), tx.len()),
+            before: Vec::new(),
             rx,
             tx,
         };
@@ -274,9 +278,16 @@ impl<'e> Bench<'e> {
         Ok(pps)
     }
 
-    /// The port's extended statistics, by the driver's names.
+    /// The port's extended statistics since the last trial was armed, by the driver's names.
     pub fn extended_counters(&self) -> Vec<(String, u64)> {
-        self.port.extended_counters()
+        let before: HashMap<&str, u64> =
+            self.before.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let mut now = self.port.extended_counters();
+        for (name, value) in &mut now {
+            // One that went backwards was reset, and counts from there.
+            *value = value.checked_sub(before.get(name.as_str()).copied().unwrap_or(0)).unwrap_or(*value);
+        }
+        now
     }
 
     /// Closes the port and says how many buffers did not come back: none, unless something leaks.
@@ -405,6 +416,7 @@ impl<'e> Bench<'e> {
             }
         }
         let watch = PortWatch::new(self.port.counters().ok());
+        self.before = self.port.extended_counters();
         let Prepared { order, plans } = prepared;
         let mut jobs = Jobs::new(plans.intended_pps);
         let signals = [Signal::default(), Signal::default()];

@@ -24,27 +24,34 @@ fn judge(scene: &Scene<'_>) -> Outcome {
         Evidence::new(scene.root, STATUS, format!("Cpus_allowed_list {allowed}")),
         Evidence::new(scene.root, &format!("{CPUS}/online"), online.to_string()),
     ];
-    evidence.extend(cpuset(scene.root));
-    Ok((decide(scene.wanted.lcores.as_ref(), allowed, &online), evidence))
+    let cpuset = cpuset(scene.root);
+    // EAL widens an affinity mask by itself; only the cpuset binds it.
+    let within_reach = cpuset.as_ref().and_then(|(cpus, _)| cpus.clone());
+    evidence.extend(cpuset.map(|(_, evidence)| evidence));
+    Ok((decide(scene.wanted.lcores.as_ref(), allowed, within_reach.as_ref(), &online), evidence))
 }
 
-/// The cpuset that limits the process, nearest group that says so.
-fn cpuset(root: &Root) -> Option<Evidence> {
+/// The cpuset that limits the process, nearest group that says so; without the set when it cannot be read.
+fn cpuset(root: &Root) -> Option<(Option<CpuSet>, Evidence)> {
     let group = match cgroup::find(root, "cpuset") {
         Ok(group) => group?,
-        Err(error) => return Some(Evidence::from(&error)),
+        Err(error) => return Some((None, Evidence::from(&error))),
     };
     let file = match group.version {
         Version::V1 => "cpuset.cpus",
         Version::V2 => "cpuset.cpus.effective",
     };
     group.dirs.iter().find_map(|dir| match cgroup::read(root, dir, file) {
-        Ok(cpus) => Some(Evidence::new(root, &format!("{dir}/{file}"), cpus?.trim())),
-        Err(error) => Some(Evidence::from(&error)),
+        Ok(cpus) => {
+            let cpus = cpus?;
+            let evidence = Evidence::new(root, &format!("{dir}/{file}"), cpus.trim());
+            Some((cpus.trim().parse().ok(), evidence))
+        }
+        Err(error) => Some((None, Evidence::from(&error))),
     })
 }
 
-fn decide(lcores: Option<&CpuSet>, allowed: &CpuSet, online: &CpuSet) -> Verdict {
+fn decide(lcores: Option<&CpuSet>, allowed: &CpuSet, cpuset: Option<&CpuSet>, online: &CpuSet) -> Verdict {
     let Some(lcores) = lcores else {
         return Verdict::pass(format!("{allowed}, of {online} that are on"));
     };
@@ -55,6 +62,11 @@ fn decide(lcores: Option<&CpuSet>, allowed: &CpuSet, online: &CpuSet) -> Verdict
         (false, _) => Verdict::fail(
             format!("CPU {off} is absent or switched off, so no lcore runs there; {sets}"),
             Remedy::type_in(["lscpu --extended"]).note("Choose lcores among the CPUs that are on."),
+        ),
+        (true, false) if cpuset.is_some_and(|cpuset| outside.without(cpuset).is_empty()) => Verdict::warn(
+            format!("CPU {outside} is outside of this process's affinity mask, and within its cpuset; {sets}"),
+            Remedy::type_in([format!("taskset -pc {lcores} $$")])
+                .note("EAL widens the mask by itself; whoever set it may have meant to keep other CPUs free."),
         ),
         (true, false) => Verdict::fail(
             format!("CPU {outside} is outside of this process's set, so no lcore runs there; {sets}"),
@@ -74,13 +86,16 @@ mod tests {
     #[test]
     fn every_lcore_needs_an_allowed_cpu_that_is_on() {
         let set = |text: &str| text.parse::<CpuSet>().unwrap();
-        for (lcores, status, words) in [
-            (None, Status::Pass, "2-5, of 0-7"),
-            (Some("2-4"), Status::Pass, "2-4, within 2-5"),
-            (Some("1-6"), Status::Fail, "CPU 1,6 is outside"),
-            (Some("5,8"), Status::Fail, "CPU 8 is absent or switched off"),
+        for (lcores, cpuset, status, words) in [
+            (None, None, Status::Pass, "2-5, of 0-7"),
+            (Some("2-4"), None, Status::Pass, "2-4, within 2-5"),
+            (Some("1-6"), None, Status::Fail, "CPU 1,6 is outside of this process's set"),
+            (Some("1-6"), Some("2-5"), Status::Fail, "CPU 1,6 is outside of this process's set"),
+            (Some("1-6"), Some("0-7"), Status::Warn, "CPU 1,6 is outside of this process's affinity mask"),
+            (Some("5,8"), None, Status::Fail, "CPU 8 is absent or switched off"),
         ] {
-            let verdict = decide(lcores.map(set).as_ref(), &set("2-5"), &set("0-7"));
+            let cpuset = cpuset.map(set);
+            let verdict = decide(lcores.map(set).as_ref(), &set("2-5"), cpuset.as_ref(), &set("0-7"));
             assert_eq!(verdict.status, status, "{}", verdict.summary);
             assert!(verdict.summary.contains(words), "{}", verdict.summary);
         }
