@@ -14,8 +14,6 @@ fail() {
 }
 # not_run NAME REASON
 not_run() { echo "NOT RUN $SCENARIO: $1: $2"; }
-# pending NAME REASON: what the programs cannot do yet; passes by itself once they can.
-pending() { not_run "$1" "pending: $2"; }
 note() { echo "     $*"; }
 end_scenario() { exit "$FAILED"; }
 
@@ -24,7 +22,6 @@ equal() { if [ "$2" = "$3" ]; then pass "$1"; else fail "$1" "expected $2, is $3
 
 # json NAME FILE FILTER: passes when the jq filter is true of the last line of FILE.
 json() { if holds "$2" "$3"; then pass "$1"; else fail "$1" "not true: $3, in $(tail -n 1 "$2" | head -c 1000)"; fi; }
-json_pending() { if holds "$2" "$3"; then pass "$1"; else pending "$1" "not true: $3"; fi; }
 # jq -e is content with no input at all.
 holds() { [ -s "$1" ] && tail -n 1 "$1" | jq -e "$2" >/dev/null 2>&1; }
 
