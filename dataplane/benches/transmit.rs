@@ -3,7 +3,7 @@
 //! On `net_null`, 64-byte frames, one lcore, all in one run and in turns, so that a noisy machine disturbs all alike:
 //! - *bare*: allocate 64 buffers, send them, nothing written: the limit;
 //! - *ours*: flow, sequence, time and checksums written into every frame, for 1, 10,000 and 1,000,000 flows;
-//! - *testpmd*: `txonly` of the distribution, one fixed packet.
+//! - *testpmd*: the distribution's `txonly` (one fixed packet) and `flowgen` (varied destination addresses).
 //!
 //! Printed as ratios; absolute rates stand beside them to show what the machine was like.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used, clippy::unwrap_used, missing_docs)]
@@ -50,7 +50,7 @@ fn main() {
 
     let mut bare = Vec::new();
     let mut ours = FLOWS.map(|_| Vec::new());
-    let mut peer = Vec::new();
+    let (mut peer, mut flowgen) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS}");
         bare.push(bench.bare_transmit_pps(64, TURN).expect("the bare loop runs"));
@@ -58,7 +58,8 @@ fn main() {
             rates.push(our_rate(&mut bench, flows));
         }
         if testpmd.is_some() {
-            peer.extend(testpmd_rate(&user));
+            peer.extend(testpmd_rate(&user, "txonly"));
+            flowgen.extend(testpmd_rate(&user, "flowgen"));
         }
     }
     let memory = if plan.no_huge { "--no-huge" } else { "hugepages" };
@@ -75,6 +76,7 @@ fn main() {
     }
     if peer > 0.0 {
         row("testpmd txonly (one fixed packet)", peer);
+        row("testpmd flowgen (varied addresses)", median(flowgen));
     }
 }
 
@@ -97,13 +99,13 @@ fn our_rate(bench: &mut Bench<'_>, flows: u32) -> f64 {
 }
 
 /// testpmd's own rate over its last second.
-fn testpmd_rate(eal: &[String]) -> Option<f64> {
+fn testpmd_rate(eal: &[String], mode: &str) -> Option<f64> {
     let mut child = Command::new("stdbuf")
         .args(["-o0", "dpdk-testpmd"])
         .args(eal)
         .args(["--file-prefix=bench-peer", "--no-telemetry", "--"])
         .args([
-            "--forward-mode=txonly",
+            &format!("--forward-mode={mode}"),
             "--auto-start",
             "--stats-period=1",
             "--burst=64",

@@ -14,9 +14,15 @@ pub fn add(a: u64, b: u64) -> u64 {
 #[inline(always)]
 pub fn fold(sum: u64) -> u16 {
     let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    fold_small(sum as u32)
+}
+
+/// Folds a sum of a few words to 16 bits.
+#[inline(always)]
+fn fold_small(sum: u32) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
-    ((sum & 0xffff) + (sum >> 16)) as u16
+    (sum + (sum >> 16)) as u16
 }
 
 /// A number's share of a sum, as it stands in the frame.
@@ -45,11 +51,11 @@ pub fn finish(sum: u64) -> [u8; 2] {
     (!fold(sum)).to_le_bytes()
 }
 
-/// The UDP or TCP checksum field for a sum. Zero would mean "none" in UDP and is sent as its other representation (RFC 768), which is as
-/// good in TCP.
+/// The UDP or TCP checksum field for a sum of a few words. Zero would mean "none" in UDP and is sent as its other representation
+/// (RFC 768), which is as good in TCP.
 #[inline(always)]
-pub fn finish_transport(sum: u64) -> [u8; 2] {
-    match !fold(sum) {
+pub fn finish_transport(sum: u32) -> [u8; 2] {
+    match !fold_small(sum) {
         0 => [0xff, 0xff],
         checksum => checksum.to_le_bytes(),
     }

@@ -49,6 +49,12 @@ struct Cursor {
     tag: u16,
     next: usize,
     round: u32,
+    /// Send time of the frames being written.
+    ticks: u64,
+    /// The probe's share of the checksum, without flow and sequence number.
+    moment_sum: u32,
+    /// The same with the sequence number.
+    round_sum: u32,
     shape: Shape,
     /// Bytes of every frame, when all are of one size.
     frame_bytes: u16,
@@ -93,6 +99,9 @@ impl FrameWriter {
             tag,
             next: 0,
             round: 0,
+            ticks: 0,
+            moment_sum: 0,
+            round_sum: 0,
             shape,
             frame_bytes: single.map_or(0, |terms| terms.frame_bytes),
             sizes: if single.is_some() { Box::default() } else { sizes },
@@ -117,15 +126,16 @@ impl FrameWriter {
     #[inline(always)]
     pub fn write(&mut self, slots: impl Slots, ticks: u64) -> usize {
         let cursor = &mut self.cursor;
+        cursor.begin(ticks);
         match (&self.flows, cursor.sizes.is_empty()) {
-            (Flows::One(flows), true) => slots.each(|room| cursor.write(flows, room, ticks)),
-            (Flows::Two(flows), true) => slots.each(|room| cursor.write(flows, room, ticks)),
-            (Flows::Three(flows), true) => slots.each(|room| cursor.write(flows, room, ticks)),
-            (Flows::Four(flows), true) => slots.each(|room| cursor.write(flows, room, ticks)),
-            (Flows::One(flows), false) => slots.each(|room| cursor.write_mixed(flows, room, ticks)),
-            (Flows::Two(flows), false) => slots.each(|room| cursor.write_mixed(flows, room, ticks)),
-            (Flows::Three(flows), false) => slots.each(|room| cursor.write_mixed(flows, room, ticks)),
-            (Flows::Four(flows), false) => slots.each(|room| cursor.write_mixed(flows, room, ticks)),
+            (Flows::One(flows), true) => slots.each(|room| cursor.write(flows, room)),
+            (Flows::Two(flows), true) => slots.each(|room| cursor.write(flows, room)),
+            (Flows::Three(flows), true) => slots.each(|room| cursor.write(flows, room)),
+            (Flows::Four(flows), true) => slots.each(|room| cursor.write(flows, room)),
+            (Flows::One(flows), false) => slots.each(|room| cursor.write_mixed(flows, room)),
+            (Flows::Two(flows), false) => slots.each(|room| cursor.write_mixed(flows, room)),
+            (Flows::Three(flows), false) => slots.each(|room| cursor.write_mixed(flows, room)),
+            (Flows::Four(flows), false) => slots.each(|room| cursor.write_mixed(flows, room)),
         }
     }
 
@@ -141,56 +151,69 @@ impl FrameWriter {
         let checksum = u16::from_le_bytes([head[checksum_at], head[checksum_at + 1]]);
         let sum = checksum::add(u64::from(!checksum), u64::from(!checksum::fold(probe_sum(&old))));
         let sum = checksum::add(sum, probe_sum(&new));
-        head[checksum_at..checksum_at + 2].copy_from_slice(&checksum::finish_transport(sum));
+        head[checksum_at..checksum_at + 2]
+            .copy_from_slice(&checksum::finish_transport(checksum::fold(sum).into()));
         head[at..at + PROBE_BYTES].copy_from_slice(&new);
     }
 }
 
 impl Cursor {
     #[inline(always)]
-    fn write<const N: usize>(&mut self, flows: &[Flow<N>], room: &mut [u8], ticks: u64) -> u16 {
+    fn write<const N: usize>(&mut self, flows: &[Flow<N>], room: &mut [u8]) -> u16 {
         let Some(head) = room.first_chunk_mut() else { return 0 };
-        self.write_head(flows, head, ticks, 0);
+        self.write_head(flows, head, 0);
         self.frame_bytes
     }
 
     #[inline(always)]
-    fn write_mixed<const N: usize>(&mut self, flows: &[Flow<N>], room: &mut [u8], ticks: u64) -> u16 {
+    fn write_mixed<const N: usize>(&mut self, flows: &[Flow<N>], room: &mut [u8]) -> u16 {
         let (Some(head), Some(terms)) = (room.first_chunk_mut(), self.sizes.get(self.next_size).copied())
         else {
             return 0;
         };
         self.next_size = if self.next_size + 1 == self.sizes.len() { 0 } else { self.next_size + 1 };
         let ip_sum = flows[self.next].ip_sum;
-        self.write_head(flows, head, ticks, terms.transport_sum);
+        self.write_head(flows, head, terms.transport_sum);
         set_sizes(self.shape, head, ip_sum, &terms);
         terms.frame_bytes
     }
 
     #[inline(always)]
-    fn write_head<const N: usize>(
-        &mut self,
-        flows: &[Flow<N>],
-        head: &mut FrameHead,
-        ticks: u64,
-        size_sum: u16,
-    ) {
+    fn write_head<const N: usize>(&mut self, flows: &[Flow<N>], head: &mut FrameHead, size_sum: u16) {
         let flow = &flows[self.next];
-        let probe = Probe { tag: self.tag, flow: flow.id, sequence: self.round, ticks }.to_bytes();
+        let probe = self.probe(flow.id, self.round).to_bytes();
         // The remainders change nothing; they tell the compiler what the limits are.
         let (run_at, probe_at) = (self.run_at % RUN_AT_LIMIT, self.probe_at % PROBE_AT_LIMIT);
         let checksum_at = self.checksum_at % PROBE_AT_LIMIT;
         head[run_at..run_at + N * BLOCK_BYTES].copy_from_slice(flow.run.as_flattened());
         head[probe_at..probe_at + PROBE_BYTES].copy_from_slice(&probe);
-        let sum = u64::from(flow.transport_sum) + u64::from(size_sum);
-        let sum = checksum::add(sum, probe_sum(&probe));
+        let sum = u32::from(flow.transport_sum) + u32::from(size_sum) + self.round_sum;
         head[checksum_at..checksum_at + 2].copy_from_slice(&checksum::finish_transport(sum));
 
         self.next += 1;
         if self.next == flows.len() {
             self.next = 0;
             self.round = self.round.wrapping_add(1);
+            self.begin_round();
         }
+    }
+
+    fn probe(&self, flow: u32, sequence: u32) -> Probe {
+        Probe { tag: self.tag, flow, sequence, ticks: self.ticks }
+    }
+
+    /// Sums up what the next frames have in common, so that each of them adds its flow's share only.
+    #[inline(always)]
+    fn begin(&mut self, ticks: u64) {
+        self.ticks = ticks;
+        self.moment_sum = checksum::fold(probe_sum(&self.probe(0, 0).to_bytes())).into();
+        self.begin_round();
+    }
+
+    #[inline(always)]
+    fn begin_round(&mut self) {
+        // The sequence number stands at an even place in the probe: two words of the sum.
+        self.round_sum = self.moment_sum + (self.round & 0xffff) + (self.round >> 16);
     }
 }
 
@@ -198,10 +221,14 @@ impl Cursor {
 fn flow<const N: usize>(frames: &Frames<'_>, single: Option<SizeTerms>, run_at: usize, id: u32) -> Flow<N> {
     let flow = frames.flow(id);
     let mut head = flow.bytes;
-    let mut transport_sum = u64::from(flow.transport_sum);
+    let number = Probe { tag: 0, flow: id, sequence: 0, ticks: 0 }.to_bytes();
+    let magic = Probe { tag: 0, flow: 0, sequence: 0, ticks: 0 }.to_bytes();
+    // The flow's number is its share of the probe; the magic is not.
+    let mut transport_sum = checksum::add(u64::from(flow.transport_sum), probe_sum(&number));
+    transport_sum = checksum::add(transport_sum, u64::from(!checksum::fold(probe_sum(&magic))));
     if let Some(terms) = single {
         frames.set_sizes(&mut head, &flow, &terms);
-        transport_sum += u64::from(terms.transport_sum);
+        transport_sum = checksum::add(transport_sum, u64::from(terms.transport_sum));
     }
     let mut run = [[0; BLOCK_BYTES]; N];
     run.as_flattened_mut().copy_from_slice(&head[run_at..run_at + N * BLOCK_BYTES]);
