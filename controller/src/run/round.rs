@@ -116,8 +116,14 @@ fn settle(
 ) -> Result<Result<TrialSummary, TrialFailure>, StoreError> {
     let (pair, seen) = (&*lane.pair, &lane.seen);
     let place = trial.directory();
-    let subject =
-        Subject { trial, pair: &pair.name, tx: pair.tx.name(), rx: pair.rx.name(), clock: &pair.clock };
+    let subject = Subject {
+        trial,
+        pair: &pair.name,
+        tx: pair.tx.name(),
+        rx: pair.rx.name(),
+        macs: (pair.tx.mac(), pair.rx.mac()),
+        clock: &pair.clock,
+    };
     let result = match (&lane.stopped, &seen.tx_report, &seen.rx_report) {
         (None, Some(tx), Some(rx)) => figures(subject, tx, rx).map_err(Stopped::from),
         (stopped, ..) => Err(stopped.clone().unwrap_or(Stopped::Elsewhere)),
