@@ -210,4 +210,4 @@ fn reordering(receive: &ReceiveReport) -> ReorderingSummary {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -25,7 +25,7 @@ fn report(role: Part) -> TrialReport {
     }
 }
 
-fn tx(packets: u64) -> TrialReport {
+pub(crate) fn tx(packets: u64) -> TrialReport {
     let counters = TransmitCounters { packets, ..TransmitCounters::default() };
     let transmit = TransmitReport {
         counters,
@@ -37,7 +37,7 @@ fn tx(packets: u64) -> TrialReport {
     TrialReport { transmit: Some(transmit), ..report(Part::Tx) }
 }
 
-fn rx(packets: u64) -> TrialReport {
+pub(crate) fn rx(packets: u64) -> TrialReport {
     let receive = ReceiveReport {
         counters: ReceiveCounters { packets, ..ReceiveCounters::default() },
         latency: Some(Latency::default()),
@@ -59,7 +59,7 @@ fn flow() -> FlowReport {
     }
 }
 
-fn with_clock(valid: bool, tx: &TrialReport, rx: &TrialReport) -> Result<TrialSummary, NoResult> {
+pub(crate) fn with_clock(valid: bool, tx: &TrialReport, rx: &TrialReport) -> Result<TrialSummary, NoResult> {
     let profile = RawProfile::default().try_into().unwrap();
     let trial = Trial { profile, repeat: 1, repeats: 1, expected_duration: None };
     let clock = ClockVerdict { one_way_valid: valid, reason: String::new(), source: "tsc".into() };
