@@ -45,9 +45,10 @@ pub struct Reading {
     pub sending: bool,
     /// Intended load at this moment in packets per second; null for as fast as possible.
     pub intended_pps: Option<f64>,
-    /// Packets that the transmitting port accepted, per second between the transmitter's last two samples; null when there are no new two.
+    /// Packets that the transmitting port accepted, per second between the transmitter's last two samples; null before there are two, and once
+    /// sending has ended, somewhere between two.
     pub offered_pps: Option<f64>,
-    /// Packets received, per second between the receiver's last two samples; null when there are no new two.
+    /// Packets received, per second between the receiver's last two samples; null likewise.
     pub received_pps: Option<f64>,
     /// Packets that the transmitting port accepted.
     pub sent_packets: u64,

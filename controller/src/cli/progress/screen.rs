@@ -13,6 +13,8 @@ use crate::summary::{TrialFailure, TrialSummary};
 
 /// Time between changes of the view.
 const REFRESH: Duration = Duration::from_secs(1);
+/// A pair's line may change this long after its last change: samples a second apart, more or less, are all shown.
+const LEAST_AGE: Duration = Duration::from_millis(900);
 /// Pairs with a line of their own at most: the view must not fill the terminal.
 const MOST_PAIRS: usize = 16;
 /// Steps of the bar per trial.
@@ -91,7 +93,7 @@ impl View for Screen {
             self.bar.set_position(self.position + (share * STEPS as f64) as u64);
         }
         let Some(line) = self.pairs.get_mut(&reading.pair) else { return };
-        if line.changed.is_none_or(|changed| changed.elapsed() >= REFRESH) {
+        if line.changed.is_none_or(|changed| changed.elapsed() >= LEAST_AGE) {
             line.changed = Some(Instant::now());
             line.bar.set_message(phrase(reading));
         }
