@@ -1,6 +1,6 @@
 //! JSON Schemas of what Linerate reads and writes.
 
-use linerate_protocol::profile::Profile;
+use linerate_protocol::profile::ProfileDocument;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
@@ -17,7 +17,7 @@ pub enum SchemaOf {
     Event,
     /// The experiment document
     Experiment,
-    /// A profile
+    /// The profile document
     Profile,
 }
 
@@ -42,7 +42,7 @@ impl SchemaOf {
             SchemaOf::Summary => as_written::<Summary>(),
             SchemaOf::Event => as_written::<Event>(),
             SchemaOf::Experiment => schemars::schema_for!(Document),
-            SchemaOf::Profile => schemars::schema_for!(Profile),
+            SchemaOf::Profile => schemars::schema_for!(ProfileDocument),
         }
     }
 

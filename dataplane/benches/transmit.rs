@@ -38,6 +38,7 @@ fn main() {
         tx_descriptors: 1024,
         rx_queues: None,
         reflects: false,
+        safety: Default::default(),
         tx_queues: None,
         mtu: DEFAULT_MTU,
     };

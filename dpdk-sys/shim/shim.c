@@ -93,6 +93,15 @@ int lr_launch(int (*function)(void *), void *argument, unsigned int lcore)
 }
 
 int lr_wait(unsigned int lcore) { return rte_eal_wait_lcore(lcore); }
+int lr_lcore_cpu(unsigned int lcore)
+{
+	rte_cpuset_t cpus = rte_lcore_cpuset(lcore);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &cpus))
+			return cpu;
+	return -1;
+}
+
 int lr_lcore_idle(unsigned int lcore) { return rte_eal_get_lcore_state(lcore) == WAIT; }
 
 /* ---- clock ---- */

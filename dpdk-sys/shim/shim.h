@@ -92,6 +92,8 @@ unsigned int lr_next_worker(unsigned int lcore);
 int lr_launch(int (*function)(void *), void *argument, unsigned int lcore);
 int lr_wait(unsigned int lcore);
 int lr_lcore_idle(unsigned int lcore);
+/* The CPU an lcore runs on; the first of several. */
+int lr_lcore_cpu(unsigned int lcore);
 
 /* clock */
 uint64_t lr_ticks(void);

@@ -120,6 +120,18 @@ pub struct Topic {
     pub why: &'static str,
 }
 
+/// What a check found out: its decision and the evidence, or what could not be read.
+pub type Outcome = Result<(Verdict, Vec<Evidence>), ReadError>;
+
+impl Topic {
+    /// The check that `outcome` makes; what could not be read is unknown.
+    pub fn judge(&self, required: bool, outcome: Outcome) -> Check {
+        let (verdict, evidence) =
+            outcome.unwrap_or_else(|error| (Verdict::unknown(&error), vec![Evidence::from(&error)]));
+        verdict.on(self, required, evidence)
+    }
+}
+
 /// A decision, before it is joined with its topic and evidence. Only a pass has no remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -174,7 +186,7 @@ impl Verdict {
 pub struct Check {
     /// Stable identifier for scripts, such as `hugepages.free`.
     pub id: &'static str,
-    /// What it is about when the same check runs several times: a PCI address.
+    /// What it is about when the same check runs several times: a PCI address, an interface, a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// A few words for people.
@@ -192,6 +204,13 @@ pub struct Check {
     /// What to do; absent only for a pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<Remedy>,
+}
+
+impl Check {
+    /// The same check, about one of several things.
+    pub fn about(self, subject: impl Into<String>) -> Self {
+        Self { subject: Some(subject.into()), ..self }
+    }
 }
 
 /// All checks of one run, in a fixed order. Serializes as `{"status", "satisfied", "root", "checks"}`.

@@ -4,9 +4,15 @@
 //! has an entry only when an IOMMU translates. The command line and the boot log announce one just as well
 //! when there is none, and some kernels use one unasked, so neither decides.
 
-use crate::check::{Check, Evidence, Remedy, Topic, Verdict};
+use std::collections::BTreeMap;
+
+use crate::check::{Check, Evidence, Remedy, Status, Topic, Verdict};
 use crate::kernel;
 use crate::root::{ReadError, Reason, Root};
+use crate::scene::CheckFn;
+
+/// The checks of this group.
+pub(crate) const CHECKS: &[CheckFn] = &[|scene| vec![check(scene.root, scene.needs_iommu())]];
 
 const GROUPS: &str = "/sys/kernel/iommu_groups";
 const UNITS: &str = "/sys/class/iommu";
@@ -35,6 +41,7 @@ impl Groups {
 /// The check `iommu.groups`.
 pub fn check(root: &Root, required: bool) -> Check {
     let mut evidence = Vec::new();
+    let mut kinds = Vec::new();
     let verdict = match count(root) {
         Ok(groups) => {
             let fake =
@@ -45,6 +52,10 @@ pub fn check(root: &Root, required: bool) -> Check {
                 format!("{} groups{fake}", groups.real)
             };
             evidence.push(Evidence::new(root, GROUPS, seen));
+            if groups.real > 0 {
+                kinds = modes(root);
+                evidence.push(Evidence::new(root, &format!("{GROUPS}/*/type"), kinds.join(", ")));
+            }
             decide(groups, required)
         }
         Err(error) => {
@@ -52,13 +63,52 @@ pub fn check(root: &Root, required: bool) -> Check {
             Verdict::unknown(&error)
         }
     };
-    evidence.push(match root.names(UNITS) {
+    let units = root.names(UNITS);
+    let maker = units.as_ref().ok().and_then(|units| units.iter().find_map(|unit| maker(unit)));
+    evidence.push(match units {
         Ok(units) if units.is_empty() => Evidence::new(root, UNITS, "empty"),
         Ok(units) => Evidence::new(root, UNITS, units.join(" ")),
         Err(error) => Evidence::from(&error),
     });
     evidence.push(kernel::options(root, kernel::IOMMU_OPTIONS));
-    verdict.on(&TOPIC, required, evidence)
+    let known: Vec<_> = maker.map(str::to_owned).into_iter().chain(kinds).collect();
+    let mut check = verdict.on(&TOPIC, required, evidence);
+    if check.status == Status::Pass && !known.is_empty() {
+        check.summary = format!("{}; {}", check.summary, known.join(", "));
+    }
+    check
+}
+
+/// Whose IOMMU a unit is, by the name that its driver gives it.
+fn maker(unit: &str) -> Option<&'static str> {
+    let makers = [
+        ("dmar", "Intel VT-d"),
+        ("ivhd", "AMD-Vi"),
+        ("smmu3", "Arm SMMUv3"),
+        ("arm-smmu-v3", "Arm SMMUv3"),
+        ("smmu", "Arm SMMU"),
+        ("arm-smmu", "Arm SMMU"),
+        ("riscv-iommu", "RISC-V IOMMU"),
+    ];
+    makers.into_iter().find(|(prefix, _)| unit.starts_with(prefix)).map(|(_, maker)| maker)
+}
+
+/// How many groups the kernel's own drivers use in which way (`type`, kernel
+/// `Documentation/ABI/testing/sysfs-kernel-iommu_groups`). DPDK works with each; passthrough costs the
+/// kernel's drivers least. A group without the file, or one that cannot be read, is left out.
+fn modes(root: &Root) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for group in root.names(GROUPS).unwrap_or_default() {
+        let kind = root.read(&format!("{GROUPS}/{group}/type")).unwrap_or_default();
+        let mode = match kind.trim() {
+            "identity" => "in passthrough",
+            "DMA" | "DMA-FQ" => "translated",
+            "blocked" => "blocked",
+            _ => continue,
+        };
+        *counts.entry(mode).or_default() += 1;
+    }
+    counts.into_iter().map(|(mode, count)| format!("{count} {mode}")).collect()
 }
 
 fn count(root: &Root) -> Result<Groups, ReadError> {
@@ -118,7 +168,7 @@ fn decide(groups: Groups, required: bool) -> Verdict {
             if required {
                 "no IOMMU group: vfio-pci can take no device"
             } else {
-                "no IOMMU group: PCI devices cannot be used, software ports can"
+                "no IOMMU group: vfio-pci can take no device, but not every port needs it"
             },
             turn_on(),
         ),
@@ -151,7 +201,20 @@ pub(crate) fn turn_on() -> Remedy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Status;
+
+    #[test]
+    fn units_are_named_after_their_maker() {
+        for (unit, name) in [
+            ("dmar0", Some("Intel VT-d")),
+            ("ivhd1", Some("AMD-Vi")),
+            ("smmu3.0x0000000009050000", Some("Arm SMMUv3")),
+            ("arm-smmu-v3.0.auto", Some("Arm SMMUv3")),
+            ("smmu.0x1", Some("Arm SMMU")),
+            ("other", None),
+        ] {
+            assert_eq!(maker(unit), name, "{unit}");
+        }
+    }
 
     #[test]
     fn groups_decide_and_the_requirement_weighs() {

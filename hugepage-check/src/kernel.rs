@@ -16,6 +16,9 @@ pub const HUGEPAGE_OPTIONS: &[&str] = &["default_hugepagesz", "hugepagesz", "hug
 pub const IOMMU_OPTIONS: &[&str] =
     &["intel_iommu", "amd_iommu", "iommu", "arm-smmu", "vfio", "vfio-pci", "vfio_pci", "vfio_iommu_type1"];
 
+/// Command line options that keep tasks and interrupts off some CPUs.
+pub const CPU_OPTIONS: &[&str] = &["isolcpus", "nohz_full", "nohz", "rcu_nocbs", "irqaffinity"];
+
 /// Those options of the running kernel whose name, or module name before a dot, is in `wanted`. The rest is
 /// not shown: a command line can hold what is nobody's business.
 pub fn options(root: &Root, wanted: &[&str]) -> Evidence {

@@ -1,7 +1,7 @@
 //! Preflight: will DPDK work here, and if not, what has to be typed?
 //!
-//! The library reads what the kernel says about hugepages, hugetlbfs, the IOMMU, VFIO and single PCI devices,
-//! and turns it into [`check::Check`]s: a status, the evidence it rests on, why it matters, and a remedy.
+//! The library reads what the kernel says about hugepages, hugetlbfs, the IOMMU, VFIO, PCI devices, CPUs and the
+//! Linux network stack, and turns it into [`check::Check`]s: a status, the evidence it rests on, why it matters, and a remedy.
 //!
 //! ```no_run
 //! use hugepage_check::{requirements::Requirements, root::Root, run};
@@ -23,49 +23,55 @@
 //! and then decides by a function that reads nothing. What cannot be read becomes [`check::Status::Unknown`]
 //! and names the path; nothing panics, nothing is guessed.
 //!
-//! Limits: nothing is opened for use, so a VFIO group held by another process looks ready; cgroup limits on
-//! hugepages and the locked-memory limit of the later DPDK process are not looked at.
+//! Each group (hugepages, IOMMU, VFIO, devices, CPUs, Linux network stack) lists its checks in a `CHECKS`; a
+//! new check is one function in that list.
+//!
+//! Limits: control groups above a container's own namespace cannot be seen. VFIO groups are opened only when
+//! that is allowed; otherwise a holder in another PID namespace stays unseen. Limits of this process stand for
+//! those of a data plane that is started the same way.
 
 pub mod address;
+pub mod cgroup;
 pub mod check;
+mod cpu;
+pub mod cpu_set;
 pub mod device;
+pub mod environment;
 pub mod finding;
 pub mod hugepages;
 pub mod iommu;
 pub mod kernel;
 pub mod leftover;
 pub mod mounts;
+mod network;
 pub mod report;
 pub mod requirements;
 pub mod root;
+pub mod scene;
 pub mod socket_mem;
 pub mod vfio;
 
 use check::Report;
+use environment::Environment;
 use requirements::Requirements;
 use root::Root;
+use scene::{CheckFn, Scene};
 
-/// Runs every check below `root` and judges it by `wanted`.
+/// All groups of checks, in the order of the report.
+const GROUPS: &[&[CheckFn]] =
+    &[hugepages::CHECKS, iommu::CHECKS, vfio::CHECKS, device::CHECKS, cpu::CHECKS, network::CHECKS];
+
+/// Runs every check below `root` and judges it by `wanted`, with the variables of this process.
 ///
 /// What `wanted` does not name can only warn: memif, af_packet and null ports need neither IOMMU nor VFIO,
 /// and EAL starts without hugepages when told `--no-huge`. The order of the checks is fixed.
 pub fn run(root: &Root, wanted: &Requirements) -> Report {
-    let survey = hugepages::survey(root);
-    let mounts = mounts::read(root);
-    let devices: Vec<_> = wanted.devices.iter().map(|address| device::gather(root, address)).collect();
-    let vfio_required = devices.iter().any(device::DeviceFacts::needs_vfio);
-    let iommu_required = devices.iter().any(device::DeviceFacts::needs_iommu);
+    run_with(root, wanted, &Environment::of_this_process())
+}
 
-    let mut checks = vec![
-        hugepages::check(root, &survey),
-        leftover::check(root, &mounts),
-        mounts::check(root, &mounts, &survey),
-    ];
-    if let Some(socket_mem) = &wanted.socket_mem {
-        checks.push(socket_mem::check(socket_mem, &survey));
-    }
-    checks.push(iommu::check(root, iommu_required));
-    checks.extend(vfio::checks(root, vfio_required, iommu_required));
-    checks.extend(devices.iter().map(device::check));
+/// As [`run`], with the given variables.
+pub fn run_with(root: &Root, wanted: &Requirements, environment: &Environment) -> Report {
+    let scene = Scene::read(root, wanted, environment);
+    let checks = GROUPS.iter().copied().flatten().flat_map(|check| check(&scene)).collect();
     Report { root: root.base().display().to_string(), checks }
 }

@@ -1,7 +1,7 @@
 //! `hugepage-check`: will DPDK work here, and if not, what has to be typed?
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -24,9 +24,34 @@ struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 
-    /// Fail unless this works: socket-mem=MB[,MB…] or device=ADDRESS (repeatable)
+    /// Fail unless so many megabytes of hugepages are free: in all, or for each NUMA node
+    #[arg(long, value_name = "MB[,MB…]")]
+    socket_mem: Option<String>,
+
+    /// As many processes run side by side, each with its own --socket-mem
+    #[arg(long, value_name = "N")]
+    processes: Option<String>,
+
+    /// Fail unless lcores can run on these CPUs, written as for EAL
+    #[arg(long, value_name = "LIST")]
+    lcores: Option<String>,
+
+    /// Fail unless DPDK can take this PCI device (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    device: Vec<String>,
+
+    /// Fail unless this interface of the Linux stack is up (repeatable)
+    #[arg(long, value_name = "NAME")]
+    interface: Vec<String>,
+
+    /// The same as text: socket-mem=MB, processes=N, lcores=LIST, device=ADDRESS or interface=NAME (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     require: Vec<Requirement>,
+
+    /// Open the VFIO groups of required devices for a moment: proves that they are free, but is in the way of
+    /// a process that starts just then
+    #[arg(long)]
+    open_groups: bool,
 
     /// Print the report as one line of JSON
     #[arg(long)]
@@ -40,9 +65,10 @@ struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   hugepage-check
-  hugepage-check --require socket-mem=1024             1024 MB in all
-  hugepage-check --require socket-mem=1024,1024        1024 MB on NUMA node 0 and on node 1
-  hugepage-check --require device=0000:03:02.0 --require device=0000:03:02.1
+  hugepage-check --socket-mem 1024                     1024 MB in all
+  hugepage-check --socket-mem 1024,1024 --processes 2  twice 1024 MB on NUMA node 0 and on node 1
+  hugepage-check --socket-mem 4096 --lcores 1-3 --device 0000:03:02.0 --device 0000:03:02.1
+  hugepage-check --interface eth0                      for a trial over the Linux stack
   hugepage-check --root /host --json                   in a container, with the host's / at /host
 
 Exit codes:
@@ -76,9 +102,29 @@ fn understand(arguments: &Arguments) -> Result<Requirements, clap::Error> {
     if !arguments.root.is_dir() {
         return Err(usage(format!("--root {}: not a directory", arguments.root.display())));
     }
-    let mut wanted = Requirements::default();
+    if arguments.open_groups && arguments.root != Path::new("/") {
+        return Err(usage("--open-groups opens files of this machine: not together with --root".to_owned()));
+    }
+    let mut wanted = Requirements { may_open_groups: arguments.open_groups, ..Requirements::default() };
     for requirement in &arguments.require {
         wanted.add(requirement.clone()).map_err(|error| usage(error.to_string()))?;
+    }
+    let options = [
+        ("socket-mem", arguments.socket_mem.as_slice()),
+        ("processes", arguments.processes.as_slice()),
+        ("lcores", arguments.lcores.as_slice()),
+        ("device", &arguments.device),
+        ("interface", &arguments.interface),
+    ];
+    for (key, values) in options {
+        for value in values {
+            let requirement = format!("{key}={value}").parse::<Requirement>();
+            let added = requirement.and_then(|requirement| wanted.add(requirement));
+            added.map_err(|error| usage(format!("--{key}: {error}")))?;
+        }
+    }
+    if wanted.processes.is_some() && wanted.socket_mem.is_none() {
+        return Err(usage("--processes says how often --socket-mem is needed: give that, too".to_owned()));
     }
     Ok(wanted)
 }

@@ -8,7 +8,7 @@ use crate::hugepages::{PageSize, Survey};
 use crate::root::{Access, ReadError, Root, excerpt};
 
 /// A node with many containers has megabytes of mounts, an overlay alone can take 4 kB.
-const LIMIT: u64 = 16 << 20;
+pub(crate) const LIMIT: u64 = 16 << 20;
 
 const TOPIC: Topic = Topic {
     id: "hugetlbfs.mount",
@@ -142,7 +142,12 @@ fn decide(mounts: &[Mount], survey: &Survey) -> Verdict {
                 "{} pages of {} have no usable mount: EAL sees them only with --in-memory",
                 pool.total, pool.page
             ),
-            mount_remedy(Some(pool.page), &format!("{}-{}", first.path, pool.page.mount_option())),
+            match mounts.iter().find(|mount| mount.page == Some(pool.page)) {
+                Some(closed) => unlock(closed),
+                None => {
+                    mount_remedy(Some(pool.page), &format!("{}-{}", first.path, pool.page.mount_option()))
+                }
+            },
         ),
         None => Verdict::pass(paths(usable.into_iter())),
     }
@@ -216,7 +221,7 @@ fn parse_size(text: &str) -> Option<PageSize> {
 }
 
 /// Undoes the kernel's octal escapes of space, tab, newline and backslash.
-fn unescape(path: &str) -> Result<String, String> {
+pub(crate) fn unescape(path: &str) -> Result<String, String> {
     let mut pieces = path.split('\\');
     let mut plain = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
@@ -321,6 +326,14 @@ mod tests {
             verdict.remedy.unwrap().commands[1],
             "mount -t hugetlbfs -o pagesize=2M nodev /dev/hugepages"
         );
+    }
+
+    #[test]
+    fn a_closed_mount_of_the_size_is_opened_first() {
+        let large = Mount { path: "/dev/hugepages-1G".to_owned(), ..mount(1_048_576, "ro", Access::Granted) };
+        let mounts = [mount(2048, "rw", Access::Granted), large];
+        let remedy = decide(&mounts, &survey(&[2048, 1_048_576])).remedy.unwrap();
+        assert_eq!(remedy.commands, ["mount -o remount,rw /dev/hugepages-1G"]);
     }
 
     #[test]

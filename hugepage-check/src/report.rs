@@ -1,4 +1,5 @@
-//! The report for people: a table of all checks, then what to know about those that did not pass.
+//! The report for people: a table of all checks, then what to know about those that did not pass, worst
+//! first.
 
 use std::fmt::Write as _;
 
@@ -20,7 +21,10 @@ pub struct Style {
 pub fn render(report: &Report, style: Style) -> String {
     let mut text = String::new();
     table(&mut text, report, style);
-    for check in report.checks.iter().filter(|check| style.verbose || check.status != Status::Pass) {
+    let told = |check: &&Check| style.verbose || check.status != Status::Pass;
+    let mut worst_first: Vec<_> = report.checks.iter().filter(told).collect();
+    worst_first.sort_by_key(|check| std::cmp::Reverse(check.status));
+    for check in worst_first {
         details(&mut text, check, style);
     }
     let _ = writeln!(text, "\n{}", conclusion(report));

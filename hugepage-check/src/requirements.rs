@@ -1,9 +1,11 @@
 //! What the caller needs, parsed once into types.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use crate::address::{AddressError, PciAddress};
+use crate::cpu_set::{CpuSet, CpuSetError};
 
 /// Bytes in one of EAL's megabytes.
 pub const MEGABYTE: u64 = 1 << 20;
@@ -11,31 +13,59 @@ pub const MEGABYTE: u64 = 1 << 20;
 /// What must work; the default requires nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Requirements {
-    /// Hugepage memory that must be free.
+    /// Hugepage memory that must be free for each process.
     pub socket_mem: Option<SocketMem>,
+    /// How many processes run side by side under the same limits; `None` means one.
+    pub processes: Option<NonZeroU32>,
+    /// CPUs that the lcores run on.
+    pub lcores: Option<CpuSet>,
     /// PCI devices that a DPDK process must be able to take.
     pub devices: Vec<PciAddress>,
+    /// Network interfaces of the Linux stack that must be up.
+    pub interfaces: Vec<String>,
+    /// Whether VFIO groups may be opened for a moment, which alone proves that nobody else has them. A process
+    /// that wants the group in that moment is refused.
+    pub may_open_groups: bool,
 }
 
 impl Requirements {
     /// Adds one requirement.
     ///
     /// # Errors
-    /// [`RequirementError::Twice`] for a second `socket-mem`. A device named twice counts once.
+    /// [`RequirementError::Twice`] for a second value where there can be only one. A device or an interface
+    /// named twice counts once.
     pub fn add(&mut self, requirement: Requirement) -> Result<(), RequirementError> {
         match requirement {
-            Requirement::SocketMem(_) if self.socket_mem.is_some() => Err(RequirementError::Twice),
-            Requirement::SocketMem(memory) => {
-                self.socket_mem = Some(memory);
+            Requirement::SocketMem(memory) => once(&mut self.socket_mem, memory, "socket-mem"),
+            Requirement::Processes(count) => once(&mut self.processes, count, "processes"),
+            Requirement::Lcores(cpus) => once(&mut self.lcores, cpus, "lcores"),
+            Requirement::Device(address) => {
+                each_once(&mut self.devices, address);
                 Ok(())
             }
-            Requirement::Device(address) => {
-                if !self.devices.contains(&address) {
-                    self.devices.push(address);
-                }
+            Requirement::Interface(name) => {
+                each_once(&mut self.interfaces, name);
                 Ok(())
             }
         }
+    }
+
+    /// How many processes run side by side.
+    pub fn process_count(&self) -> u32 {
+        self.processes.map_or(1, NonZeroU32::get)
+    }
+}
+
+fn once<T>(place: &mut Option<T>, value: T, key: &'static str) -> Result<(), RequirementError> {
+    match place.replace(value) {
+        Some(_) => Err(RequirementError::Twice(key)),
+        None => Ok(()),
+    }
+}
+
+fn each_once<T: PartialEq>(list: &mut Vec<T>, value: T) {
+    if !list.contains(&value) {
+        list.push(value);
     }
 }
 
@@ -44,25 +74,40 @@ impl Requirements {
 pub enum Requirement {
     /// `socket-mem=1024` or `socket-mem=1024,1024`.
     SocketMem(SocketMem),
+    /// `processes=4`.
+    Processes(NonZeroU32),
+    /// `lcores=1-3` or `lcores=0@4,1@5`.
+    Lcores(CpuSet),
     /// `device=0000:03:02.0`.
     Device(PciAddress),
+    /// `interface=eth0`.
+    Interface(String),
 }
 
 /// Why a requirement was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequirementError {
     /// Not `KEY=VALUE` with a known key.
-    #[error("expected socket-mem=MB or device=ADDRESS")]
+    #[error("expected socket-mem=MB, processes=N, lcores=LIST, device=ADDRESS or interface=NAME")]
     Unknown,
     /// The value of `socket-mem`.
     #[error(transparent)]
     SocketMem(#[from] SocketMemError),
+    /// The value of `processes`.
+    #[error("{0:?} is not a number of processes, 1 or more")]
+    Processes(String),
+    /// The value of `lcores`.
+    #[error("{text:?} is not a list of lcores such as 1-3 or 0@4,1@5", text = .0.text)]
+    Lcores(#[from] CpuSetError),
     /// The value of `device`.
     #[error(transparent)]
     Device(#[from] AddressError),
-    /// `socket-mem` was given more than once.
-    #[error("socket-mem is required twice; give one list, such as socket-mem=1024,1024")]
-    Twice,
+    /// The value of `interface`.
+    #[error("{0:?} is not the name of a network interface")]
+    Interface(String),
+    /// A key that takes one value was given more than once.
+    #[error("{0} is required twice; give it once, with all that is needed")]
+    Twice(&'static str),
 }
 
 impl FromStr for Requirement {
@@ -71,9 +116,24 @@ impl FromStr for Requirement {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('=') {
             Some(("socket-mem", value)) => Ok(Self::SocketMem(value.parse()?)),
+            Some(("processes", value)) => Ok(Self::Processes(
+                value.parse().map_err(|_| RequirementError::Processes(value.chars().take(40).collect()))?,
+            )),
+            Some(("lcores", value)) => Ok(Self::Lcores(CpuSet::from_lcores(value)?)),
             Some(("device", value)) => Ok(Self::Device(value.parse()?)),
+            Some(("interface", value)) => interface(value).map(Self::Interface),
             _ => Err(RequirementError::Unknown),
         }
+    }
+}
+
+/// The kernel's own rule (`dev_valid_name`): 1 to 15 bytes, no slash, colon or blank, neither `.` nor `..`.
+fn interface(name: &str) -> Result<String, RequirementError> {
+    let odd = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+    if (1..=15).contains(&name.len()) && name != "." && name != ".." && !name.contains(odd) {
+        Ok(name.to_owned())
+    } else {
+        Err(RequirementError::Interface(name.chars().take(40).collect()))
     }
 }
 
@@ -115,6 +175,25 @@ impl FromStr for SocketMem {
     }
 }
 
+impl SocketMem {
+    /// As much for each of `processes`.
+    pub fn times(&self, processes: u32) -> Self {
+        let times = |megabytes: &u64| megabytes.saturating_mul(u64::from(processes));
+        match self {
+            Self::Total(total) => Self::Total(times(total)),
+            Self::PerNode(nodes) => Self::PerNode(nodes.iter().map(times).collect()),
+        }
+    }
+
+    /// All nodes together, in megabytes.
+    pub fn total(&self) -> u64 {
+        match self {
+            Self::Total(total) => *total,
+            Self::PerNode(nodes) => nodes.iter().fold(0, |sum, &node| sum.saturating_add(node)),
+        }
+    }
+}
+
 impl fmt::Display for SocketMem {
     /// As EAL's `--socket-mem` takes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,10 +231,33 @@ mod tests {
 
     #[test]
     fn requirements_are_keys_and_values() {
-        for text in ["socket-mem=64", "socket-mem=64,0", "device=03:02.0"] {
+        for text in [
+            "socket-mem=64",
+            "socket-mem=64,0",
+            "device=03:02.0",
+            "lcores=1-3",
+            "lcores=0@4",
+            "processes=2",
+            "interface=eth0",
+        ] {
             assert!(text.parse::<Requirement>().is_ok(), "{text}");
         }
-        for text in ["", "socket-mem", "device=", "device=eth0", "hugepages=4", "socket-mem=four"] {
+        for text in [
+            "",
+            "socket-mem",
+            "device=",
+            "device=eth0",
+            "hugepages=4",
+            "socket-mem=four",
+            "lcores=",
+            "lcores=all",
+            "processes=0",
+            "processes=-1",
+            "interface=",
+            "interface=..",
+            "interface=a/b",
+            "interface=sixteen-letters-",
+        ] {
             assert!(text.parse::<Requirement>().is_err(), "{text}");
         }
     }
@@ -168,6 +270,6 @@ mod tests {
         }
         assert_eq!(wanted.devices.len(), 1);
         wanted.add("socket-mem=1".parse().unwrap()).unwrap();
-        assert_eq!(wanted.add("socket-mem=2".parse().unwrap()), Err(RequirementError::Twice));
+        assert_eq!(wanted.add("socket-mem=2".parse().unwrap()), Err(RequirementError::Twice("socket-mem")));
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! EAL fills a request from several page sizes if it must, so the bytes of all sizes count together.
 
-use crate::check::{Check, Remedy, Topic, Verdict};
+use crate::check::{Check, Remedy, Status, Topic, Verdict};
 use crate::hugepages::{Pool, Survey, control_file, megabytes, products, sum};
 use crate::requirements::{MEGABYTE, SocketMem};
+use crate::scene::Scene;
 
 const TOPIC: Topic = Topic {
     id: "hugepages.socket-mem",
@@ -13,9 +14,26 @@ const TOPIC: Topic = Topic {
           when a page is missing.",
 };
 
-/// The check `hugepages.socket-mem`.
-pub fn check(wanted: &SocketMem, survey: &Survey) -> Check {
-    decide(wanted, survey).on(&TOPIC, true, survey.evidence.clone())
+/// The check `hugepages.socket-mem`, when memory is required.
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
+    let check = |wanted| {
+        let verdict = decide_for(wanted, scene.wanted.process_count(), &scene.survey);
+        verdict.on(&TOPIC, true, scene.survey.evidence.clone())
+    };
+    scene.wanted.socket_mem.iter().map(check).collect()
+}
+
+/// The budget of all processes together.
+fn decide_for(wanted: &SocketMem, processes: u32, survey: &Survey) -> Verdict {
+    let mut verdict = decide(&wanted.times(processes), survey);
+    if processes > 1 && verdict.status != Status::Unknown {
+        verdict.summary = format!("{processes} processes × {wanted} MB: {}", verdict.summary);
+        if verdict.status == Status::Warn {
+            let spread = "Divide the processes over the nodes: start some with --socket-mem 0,MB.";
+            verdict.remedy = Some(Remedy::default().note(spread));
+        }
+    }
+    verdict
 }
 
 fn decide(wanted: &SocketMem, survey: &Survey) -> Verdict {
@@ -140,7 +158,6 @@ fn remedy_is_possible(survey: &Survey, short: &[(Option<u32>, u64)]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Status;
     use crate::hugepages::{Node, PageSize};
     use crate::root::{ReadError, Reason};
 
@@ -192,6 +209,21 @@ mod tests {
             let verdict = decide(&wanted.parse().unwrap(), &survey);
             assert_eq!(verdict.status, status, "{wanted}: {}", verdict.summary);
             assert!(verdict.summary.contains(words), "{wanted}: {}", verdict.summary);
+        }
+    }
+
+    #[test]
+    fn the_budget_is_for_all_processes() {
+        for (wanted, processes, status, words) in [
+            ("512", 1, Status::Pass, "512 MB wanted"),
+            ("512", 2, Status::Pass, "2 processes × 512 MB: 1024 MB wanted, 1536 MB free"),
+            ("512", 3, Status::Warn, "3 processes × 512 MB: 1536 MB wanted"),
+            ("512", 4, Status::Fail, "short of 512 MB"),
+            ("256,256", 2, Status::Pass, "2 processes × 256,256 MB: node 0: 512 MB wanted"),
+        ] {
+            let verdict = decide_for(&wanted.parse().unwrap(), processes, &two_nodes());
+            assert_eq!(verdict.status, status, "{}", verdict.summary);
+            assert!(verdict.summary.contains(words), "{}", verdict.summary);
         }
     }
 

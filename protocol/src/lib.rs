@@ -8,6 +8,7 @@
 //! the 4-byte frame check sequence; a [`frame::FrameSize`] includes it.
 
 pub mod counters;
+pub mod document;
 pub mod frame;
 pub mod mac;
 pub mod message;
@@ -15,6 +16,7 @@ pub mod probe;
 pub mod profile;
 pub mod rate;
 pub mod report;
+pub mod safety;
 pub mod span;
 pub mod state;
 pub mod trial;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::frame::WIRE_OVERHEAD_BYTES;
 use crate::profile::FrameSizes;
 
 /// Nothing faster is meant in earnest, be it in packets or bits per second: a thousand links of 1 Tbit/s.
@@ -39,13 +40,26 @@ impl Rate {
         sizes: &FrameSizes,
         link_bps: Option<u64>,
     ) -> Result<Option<f64>, RateError> {
+        self.packets_per_second_of(sizes.mean_bytes(), link_bps)
+    }
+
+    /// The same for frames of a mean size in bytes, frame check sequence included.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn packets_per_second_of(
+        self,
+        mean_bytes: f64,
+        link_bps: Option<u64>,
+    ) -> Result<Option<f64>, RateError> {
         match self {
             Rate::Percent(percent) => {
                 let link_bps = link_bps.filter(|bps| *bps > 0).ok_or(RateError::UnknownLinkSpeed(self))?;
-                Ok(Some(sizes.line_rate_pps(link_bps) * percent / 100.0))
+                let wire_bits = (mean_bytes + f64::from(WIRE_OVERHEAD_BYTES)) * 8.0;
+                Ok(Some(link_bps as f64 / wire_bits * percent / 100.0))
             }
             Rate::Pps(pps) => Ok(Some(pps)),
-            Rate::Bps(bps) => Ok(Some(bps / (sizes.mean_bytes() * 8.0))),
+            Rate::Bps(bps) => Ok(Some(bps / (mean_bytes * 8.0))),
             Rate::Max => Ok(None),
         }
     }

@@ -3,6 +3,7 @@
 mod dry_run;
 mod interrupt;
 mod output;
+mod profile;
 mod progress;
 mod results;
 mod run;
@@ -22,6 +23,7 @@ use crate::experiment::ExperimentError;
 use crate::experiment::document::PlatformKind;
 use crate::plan::NothingSelected;
 use crate::platform::PlatformError;
+use crate::profile::matrix::MatrixError;
 use crate::schema::SchemaOf;
 
 /// Where results are kept unless said otherwise.
@@ -33,6 +35,8 @@ Examples:
     linerate run
   See what an experiment would do, without doing it:
     linerate run experiment.yaml --dry-run
+  Traffic of your own: profiles of three frame sizes and two numbers of flows
+    linerate profile generate --size 64,512,1500 --flows 1,10000 --rate 50
   What was measured so far?
     linerate results list
 
@@ -52,6 +56,9 @@ struct Cli {
 enum Command {
     /// Run an experiment
     Run(RunArgs),
+    /// Make, show, check and import profiles: what traffic looks like
+    #[command(subcommand)]
+    Profile(profile::ProfileCommand),
     /// Look at the results of earlier runs
     #[command(subcommand)]
     Results(ResultsCommand),
@@ -178,6 +185,7 @@ fn dispatch(command: Command) -> anyhow::Result<Ending> {
     match command {
         Command::Run(args) if args.dry_run => dry_run::dry_run(&args)?,
         Command::Run(args) => return run::run(&args),
+        Command::Profile(command) => return profile::dispatch(command),
         Command::Results(ResultsCommand::List { place }) => results::list(&place.results, place.json)?,
         Command::Results(ResultsCommand::Show { id, place }) => {
             results::show(&place.results, &id, place.json)?;
@@ -195,6 +203,7 @@ fn dispatch(command: Command) -> anyhow::Result<Ending> {
 fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<ExperimentError>()
         || error.is::<NothingSelected>()
+        || error.is::<MatrixError>()
         || matches!(error.downcast_ref(), Some(PlatformError::NotBuilt | PlatformError::FrameTooLarge { .. }))
 }
 

@@ -1,9 +1,13 @@
 //! Results and plans as tables.
 
+use std::path::Path;
+
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
 use super::words::{microseconds, missed_load, mpps};
 use crate::plan::PlanView;
+use crate::profile::headers::HeaderRow;
+use crate::profile::library::Entry;
 use crate::store::Listed;
 use crate::summary::{Summary, TrialSummary};
 
@@ -147,6 +151,46 @@ pub(super) fn experiments(listed: &[Listed]) -> String {
             }
         };
         table.add_row(row);
+    }
+    table.trim_fmt()
+}
+
+/// The profiles of a directory.
+pub(super) fn profiles(directory: &Path, entries: &[Entry]) -> String {
+    let mut table = table(&["name", "size", "flows", "varied", "rate", "file"], 1..3);
+    for (file, loaded) in entries {
+        let file = file.strip_prefix(directory).unwrap_or(file).display().to_string();
+        table.add_row(match loaded {
+            Ok(loaded) => {
+                let profile = &loaded.profile;
+                let varied: Vec<&str> = profile.sweeps().iter().map(|sweep| sweep.field.name()).collect();
+                [
+                    profile.name(),
+                    profile.frame_sizes().label(),
+                    profile.flows().to_string(),
+                    varied.join(" "),
+                    profile.raw().rate.map_or("staged".to_owned(), |rate| rate.to_string()),
+                    file,
+                ]
+            }
+            Err(error) => {
+                let mut row = [const { String::new() }; 6];
+                row[0] = error.to_string().lines().next().unwrap_or_default().to_owned();
+                row[5] = file;
+                row
+            }
+        });
+    }
+    table.trim_fmt()
+}
+
+/// The headers of a profile's flows.
+pub(super) fn headers(rows: &[HeaderRow], flows: u32) -> String {
+    let last = format!("flow {}", flows - 1);
+    let mut table = table(&["field", "flow 0", &last, "varies"], 0..0);
+    for row in rows {
+        let varies = row.varies.clone().unwrap_or_default();
+        table.add_row([row.field.clone(), row.first.clone(), row.last.clone(), varies]);
     }
     table.trim_fmt()
 }

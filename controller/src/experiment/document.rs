@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use linerate_protocol::document::ApiVersion;
 use linerate_protocol::profile::{
     Endpoint, Field, FlowMode, FrameSizes, Payload, Profile, Protocol, RawProfile, Variation, Vlan,
 };
@@ -41,14 +42,6 @@ pub struct Document {
     /// What to do.
     #[serde(default)]
     pub spec: Spec,
-}
-
-/// Version of the document's form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ApiVersion {
-    /// The first.
-    #[serde(rename = "linerate.dev/v1alpha1")]
-    V1Alpha1,
 }
 
 /// Kind of object.

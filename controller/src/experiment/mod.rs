@@ -10,6 +10,7 @@ use linerate_protocol::span::Span;
 use linerate_protocol::trial::Limit;
 use serde_saphyr::{Location, Spanned};
 
+use crate::yaml::{excerpt, line};
 use document::{Document, LocalSection, PlatformKind, Traffic, TrialDuration, TrialSection};
 
 /// The experiment that runs when no document is given.
@@ -70,20 +71,6 @@ pub enum ExperimentError {
         /// Field, value, reason and remedy.
         problem: String,
     },
-}
-
-/// What the reader of YAML says, with its excerpt of the document under the document's own name.
-fn excerpt(origin: &str, problem: &serde_saphyr::Error) -> String {
-    let text = problem.to_string();
-    text.strip_prefix("error: ").unwrap_or(&text).replace("<input>", origin)
-}
-
-fn line(location: Location) -> String {
-    if location == Location::UNKNOWN {
-        String::new()
-    } else {
-        format!(": line {} column {}", location.line(), location.column())
-    }
 }
 
 impl Experiment {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::profile::field::mac_bits;
-use linerate_protocol::profile::{Field, Profile, Sweep};
+use linerate_protocol::profile::{Field, Profile};
 use linerate_protocol::report::FlowReport;
 
 use crate::summary::FlowSummary;
@@ -34,34 +34,32 @@ pub(super) fn summary(
 /// What the packets of flow `index` have in their headers: addresses, ports, and every other field that differs between
 /// flows. `macs` are the addresses of the transmitting and the receiving port.
 fn header(profile: &Profile, macs: (MacAddr, MacAddr), index: u32) -> BTreeMap<Field, String> {
-    let sweep_of = |field| profile.sweeps().iter().find(|sweep| sweep.field == field);
+    let version = profile.shape().version;
     let varied = profile.sweeps().iter().map(|sweep| sweep.field);
     varied
         .chain(ALWAYS)
         .filter_map(|field| {
-            let value = value(profile, macs, field, sweep_of(field), index)?;
-            Some((field, field.show(value, profile.shape().version)))
+            let value =
+                profile.value(field, index).or_else(|| counted_from_port(profile, macs, field, index))?;
+            Some((field, field.show(value, version)))
         })
         .collect()
 }
 
-/// The field's value in flow `index`; `None` when the headers have no such field.
-fn value(
+/// The address of flow `index`, where it begins at a port's own.
+fn counted_from_port(
     profile: &Profile,
     (source, destination): (MacAddr, MacAddr),
     field: Field,
-    sweep: Option<&Sweep>,
     index: u32,
 ) -> Option<u128> {
-    let bits = field.place(profile.shape().version)?.bits;
-    let start = sweep.and_then(|sweep| sweep.start).or(profile.constant(field)).or(match field {
-        Field::SourceMac => Some(mac_bits(source)),
-        Field::DestinationMac => Some(mac_bits(destination)),
-        _ => None,
-    })?;
-    let offset = sweep.map_or(0, |sweep| sweep.offset(index));
-    // A field holds its low bits only.
-    Some(start.wrapping_add(offset) & (u128::MAX >> (u128::BITS - bits)))
+    let start = match field {
+        Field::SourceMac => mac_bits(source),
+        Field::DestinationMac => mac_bits(destination),
+        _ => return None,
+    };
+    let sweep = profile.sweeps().iter().find(|sweep| sweep.field == field)?;
+    Some(start.wrapping_add(sweep.offset(index)))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Names that begin with this are unfinished; readers pass over them.
 pub const UNFINISHED: &str = ".part-";
 
-/// A result cannot be written or read.
+/// A file or directory cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {reason}{}", path.display(), remedy(reason.kind()))]
 pub struct StoreError {
@@ -22,23 +22,26 @@ pub struct StoreError {
 fn remedy(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "; free some space, or choose another place with --results"
+            "; free some space, or choose another place with --results or --out"
         }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            "; choose a directory that you may write to with --results"
+            "; choose a directory that you may write to with --results or --out"
         }
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "; choose another place with --results",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "; choose another place with --results or --out"
+        }
+        ErrorKind::NotFound => "; give the path of one that is there",
         _ => "",
     }
 }
 
 /// Gives an I/O error its place.
-pub(super) fn at<'p>(action: &'static str, path: &'p Path) -> impl FnOnce(std::io::Error) -> StoreError + 'p {
+pub(crate) fn at<'p>(action: &'static str, path: &'p Path) -> impl FnOnce(std::io::Error) -> StoreError + 'p {
     move |reason| StoreError { action, path: path.to_owned(), reason }
 }
 
 /// Writes a file anew and has it on the disk.
-pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let write = || {
         let mut file = File::create(path)?;
         file.write_all(bytes)?;
@@ -48,12 +51,12 @@ pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> 
 }
 
 /// Has the names in a directory on the disk.
-pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn sync_directory(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(at("sync", path))
 }
 
 /// Puts a file in the place of the one of that name: readers see the old one or the new one.
-pub(super) fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let unfinished = directory.join(format!("{UNFINISHED}{name}"));
     let finished = directory.join(name);
     let placed = write_synced(&unfinished, bytes)
@@ -67,7 +70,7 @@ pub(super) fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> Result
 }
 
 /// Makes the directory `root/path` with one file in it: readers see both or neither.
-pub(super) fn add_directory(root: &Path, path: &str, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn add_directory(root: &Path, path: &str, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let unfinished = root.join(format!("{UNFINISHED}{}", path.replace('/', "-")));
     fs::create_dir(&unfinished).map_err(at("create", &unfinished))?;
     let placed = place_directory(root, &unfinished, path, name, bytes);

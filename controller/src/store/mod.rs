@@ -9,7 +9,7 @@
 //!              tx0-rx0/<profile>/incomplete.json    in its place, when the trial could not be finished
 //! ```
 
-mod atomic;
+pub(crate) mod atomic;
 pub mod record;
 #[cfg(test)]
 pub(crate) mod tests;

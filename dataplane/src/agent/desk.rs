@@ -334,6 +334,7 @@ fn failed(error: &impl std::fmt::Display) -> WireError {
 fn trial_error(error: &TrialError) -> WireError {
     match error {
         TrialError::Rate(_)
+        | TrialError::Unsafe(_)
         | TrialError::FrameTooLarge { .. }
         | TrialError::TooFewLcores
         | TrialError::NoReflector => refused(error.to_string()),

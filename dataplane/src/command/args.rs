@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 use linerate_logging::LogOptions;
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::profile::{FlowMode, FrameSizes, Payload, Protocol};
@@ -20,6 +21,8 @@ Examples:
     linerate-dataplane -l 0-1 -a 0000:03:02.0 -- ports --json
   64-byte frames at 1 million packets per second over 10,000 flows, for 10 seconds:
     linerate-dataplane -l 0-1 -a 0000:03:02.0 -- tx --peer-mac 02:00:00:00:00:02 --flows 10000 --flow-mode sd --rate 1mpps --duration 10s
+  A recording, three times over, at its own pace:
+    linerate-dataplane -l 0-1 -a 0000:03:02.0 -- tx --peer-mac 02:00:00:00:00:02 --pcap traffic.pcap --loops 3
   Count what arrives, on three lcores, until interrupted:
     linerate-dataplane -l 0-3 -a 0000:03:02.1 -- rx
   Without hugepages or a NIC: a virtual port that loops back, on two CPUs
@@ -122,6 +125,20 @@ pub(super) struct ProfileArgs {
     pub(super) burst: Option<u32>,
 }
 
+/// Recorded frames in place of a profile.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RecordingArgs {
+    /// Send the frames of this pcap or pcapng file, at --rate or at their own times. They carry no probes: a receiver counts them as foreign
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["profile", "size", "flows", "flow_mode", "src_ip", "dst_ip", "src_port", "dst_port", "protocol", "vlan", "dscp", "ttl", "payload", "burst", "round_trip"])]
+    pub(super) pcap: Option<PathBuf>,
+    /// Leave the frames' Ethernet addresses as they were recorded
+    #[arg(long, requires = "pcap")]
+    pub(super) keep_macs: bool,
+    /// How many times the file is sent; 0: until --duration, --packets or a signal [default: 1, or 0 with --duration or --packets]
+    #[arg(long, value_name = "N", requires = "pcap")]
+    pub(super) loops: Option<u64>,
+}
+
 /// When to end.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct LimitArgs {
@@ -161,9 +178,13 @@ pub(super) struct TxArgs {
     #[command(flatten)]
     pub(super) profile: ProfileArgs,
     #[command(flatten)]
+    pub(super) recording: RecordingArgs,
+    #[command(flatten)]
     pub(super) limit: LimitArgs,
     #[command(flatten)]
     pub(super) ring: RingArgs,
+    #[command(flatten)]
+    pub(super) safety: SafetyArgs,
     /// How long to wait for the link to come up
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub(super) link_wait: Span,
@@ -172,6 +193,20 @@ pub(super) struct TxArgs {
     pub(super) linger: Span,
     #[command(flatten)]
     pub(super) show: ShowArgs,
+}
+
+/// What may not be exceeded, whoever asks.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct SafetyArgs {
+    /// Refuse trials with a higher load
+    #[arg(long, value_name = "RATE", env = "LINERATE_MAX_RATE")]
+    pub(super) max_rate: Option<Rate>,
+    /// Refuse longer trials, and those without a duration
+    #[arg(long, value_name = "TIME", env = "LINERATE_MAX_DURATION")]
+    pub(super) max_duration: Option<Span>,
+    /// Refuse trials to destinations outside these networks; may be repeated [default: any]
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',', env = "LINERATE_ALLOW")]
+    pub(super) allow: Vec<IpNet>,
 }
 
 /// Queues of a port.
@@ -240,6 +275,8 @@ pub(super) struct PairArgs {
     pub(super) limit: LimitArgs,
     #[command(flatten)]
     pub(super) ring: RingArgs,
+    #[command(flatten)]
+    pub(super) safety: SafetyArgs,
     /// How long to wait for the links to come up
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub(super) link_wait: Span,
@@ -269,4 +306,6 @@ pub(super) struct AgentArgs {
     pub(super) exit_when_orphaned: Option<Span>,
     #[command(flatten)]
     pub(super) ring: RingArgs,
+    #[command(flatten)]
+    pub(super) safety: SafetyArgs,
 }

@@ -9,10 +9,13 @@ use crate::dpdk::eal::{self, Eal};
 use crate::dpdk::lcore::LcoreId;
 use crate::dpdk::port::{PortId, describe};
 use hugepage_check::device;
+use hugepage_check::requirements::Requirement;
 use hugepage_check::root::Root;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Starts EAL and makes sure of what it silently leaves out: the devices asked for.
 pub(super) fn start(plan: &EalPlan) -> Result<Eal, Failure> {
+    lcores_have_cpus(plan)?;
     let eal = Eal::start(&plan.arguments).map_err(|refused| {
         let log = eal::early_log();
         let errno = refused.errno.to_string();
@@ -37,6 +40,34 @@ pub(super) fn start(plan: &EalPlan) -> Result<Eal, Failure> {
         }
     }
     Ok(eal)
+}
+
+/// EAL ends the process when an lcore's CPU lies outside of the cpuset; here it is an error like others. The kernel decides: an affinity mask
+/// can be widened, a cpuset cannot.
+fn lcores_have_cpus(plan: &EalPlan) -> Result<(), Failure> {
+    let wanted = plan.lcores().map(|list| format!("lcores={list}"));
+    // What cannot be read is for EAL to explain.
+    let Some(Ok(Requirement::Lcores(cpus))) = wanted.map(|text| text.parse::<Requirement>()) else {
+        return Ok(());
+    };
+    let Ok(before) = sched_getaffinity(None) else { return Ok(()) };
+    let forbidden = cpus.iter().find(|cpu| {
+        let mut one = CpuSet::new();
+        let cpu = *cpu as usize;
+        cpu < CpuSet::MAX_CPU && {
+            one.set(cpu);
+            sched_setaffinity(None, &one).is_err()
+        }
+    });
+    let _ = sched_setaffinity(None, &before);
+    match forbidden {
+        None => Ok(()),
+        Some(cpu) => Err(Failure::failed(format!(
+            "an lcore is to run on CPU {cpu}, which this process may not use (allowed are {})\n  remedy: choose lcores among the allowed \
+             CPUs, or map them with --lcores, as in --lcores 0@0,1@0; in a pod, ask for more CPUs",
+            allowed_cpus()
+        ))),
+    }
 }
 
 /// Why EAL did not bring up a device that it was told to: EAL goes on without it, often in silence.

@@ -2,6 +2,7 @@
 
 mod agent;
 mod args;
+mod capture_file;
 mod environment;
 mod output;
 mod pair;

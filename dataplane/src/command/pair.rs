@@ -30,7 +30,7 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
     let (tx_port, rx_port) = (port(eal, args.tx_port)?, port(eal, args.rx_port)?);
     if tx_port == rx_port {
         // A port that loops back, by itself or through a cable: two halves of one port, which closes with the last.
-        let bench = open(eal, tx_port, lcores.clone(), &args.ring, false)?;
+        let bench = open(eal, tx_port, lcores.clone(), &args.ring, &args.safety, false)?;
         let (mut tx, mut rx) = bench.divide(tx_lcores.to_vec(), rx_lcores.to_vec());
         let ending = block_on(one_way(args, &mut tx, &mut rx));
         drop(tx);
@@ -39,7 +39,7 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
     }
     let open = |port, lcores: &[LcoreId]| {
         let ring = if args.bidirectional { args.ring.divided(lcores.len()) } else { args.ring };
-        open(eal, port, lcores.to_vec(), &ring, false)
+        open(eal, port, lcores.to_vec(), &ring, &args.safety, false)
     };
     let (mut rx, mut tx) = (open(rx_port, rx_lcores)?, open(tx_port, tx_lcores)?);
     let ending = if args.bidirectional {

@@ -2,49 +2,26 @@
 
 use std::path::Path;
 
-use linerate_protocol::profile::Profile;
-use serde::Deserialize;
+use linerate_protocol::profile::document::LARGEST_DOCUMENT_BYTES;
+use linerate_protocol::profile::{Profile, ProfileDocument};
 
 use super::output::Failure;
-
-/// Largest profile document that is read, in bytes.
-const LARGEST_BYTES: u64 = 1 << 20;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Document {
-    api_version: ApiVersion,
-    kind: Kind,
-    #[serde(default, rename = "metadata")]
-    _metadata: serde_json::Value,
-    spec: Profile,
-}
-
-#[derive(Deserialize)]
-enum ApiVersion {
-    #[serde(rename = "linerate.dev/v1alpha1")]
-    V1Alpha1,
-}
-
-#[derive(Deserialize)]
-enum Kind {
-    Profile,
-}
 
 pub(super) fn read(path: &Path) -> Result<Profile, Failure> {
     let named = |reason: String| Failure::usage(format!("profile {}: {reason}", path.display()));
     let length = std::fs::metadata(path).map_err(|error| named(error.to_string()))?.len();
-    if length > LARGEST_BYTES {
-        return Err(named(format!("{length} bytes is too large for a profile (at most {LARGEST_BYTES})")));
+    if length > LARGEST_DOCUMENT_BYTES {
+        return Err(named(format!(
+            "{length} bytes is too large for a profile (at most {LARGEST_DOCUMENT_BYTES})"
+        )));
     }
     let text = std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
     parse(&text).map_err(named)
 }
 
 fn parse(text: &str) -> Result<Profile, String> {
-    let document: Document = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-    let Document { api_version: ApiVersion::V1Alpha1, kind: Kind::Profile, spec, .. } = document;
-    Ok(spec)
+    let document: ProfileDocument = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    document.profile().map_err(|error| format!("spec.{error}"))
 }
 
 #[cfg(test)]

@@ -7,12 +7,16 @@ use linerate_protocol::mac::MacAddr;
 use linerate_protocol::message::TOKEN_VARIABLE;
 use linerate_protocol::profile::{Profile, RawProfile, Vlan};
 use linerate_protocol::rate::Rate;
+use linerate_protocol::safety::Safety;
 use linerate_protocol::trial::Limit;
 
-use super::args::{Command, LimitArgs, PortsArgs, ProfileArgs, RingArgs, ShowArgs};
+use super::args::{
+    Command, LimitArgs, PortsArgs, ProfileArgs, RecordingArgs, RingArgs, SafetyArgs, ShowArgs,
+};
 use super::output::Failure;
-use super::profile_file;
+use super::{capture_file, profile_file};
 use crate::agent::token::Token;
+use crate::core::recording::Recording;
 
 /// A validated command.
 #[derive(Debug)]
@@ -39,11 +43,22 @@ pub(super) struct Tx {
     pub(super) peer_mac: MacAddr,
     pub(super) round_trip: bool,
     pub(super) profile: Profile,
+    /// In place of the profile.
+    pub(super) recording: Option<Replay>,
     pub(super) limit: Limit,
     pub(super) ring: RingArgs,
+    pub(super) safety: Safety,
     pub(super) link_wait: Duration,
     pub(super) linger: Duration,
     pub(super) show: Show,
+}
+
+/// A recording to be sent again.
+#[derive(Debug)]
+pub(super) struct Replay {
+    pub(super) recording: Recording,
+    pub(super) keep_macs: bool,
+    pub(super) rate: Option<Rate>,
 }
 
 #[derive(Debug)]
@@ -63,6 +78,7 @@ pub(super) struct Pair {
     pub(super) profile: Profile,
     pub(super) limit: Limit,
     pub(super) ring: RingArgs,
+    pub(super) safety: Safety,
     pub(super) link_wait: Duration,
     pub(super) show: Show,
 }
@@ -76,6 +92,7 @@ pub(super) struct Agent {
     pub(super) reflector: bool,
     pub(super) exit_when_orphaned: Option<Duration>,
     pub(super) ring: RingArgs,
+    pub(super) safety: Safety,
 }
 
 impl Command {
@@ -101,12 +118,16 @@ impl Command {
                         "--peer-mac 00:00:00:00:00:00 is nobody's address; see `ports` on the receiver",
                     ));
                 }
+                let mut limit = args.limit.resolve()?;
+                let recording = args.recording.resolve(args.profile.rate, &mut limit)?;
                 Ready::Tx(Tx {
                     port: args.port,
                     peer_mac: args.peer_mac,
                     round_trip: args.round_trip,
                     profile: args.profile.resolve()?,
-                    limit: args.limit.resolve()?,
+                    recording,
+                    limit,
+                    safety: args.safety.resolve(),
                     ring: args.ring.check()?,
                     link_wait: args.link_wait.0,
                     linger: args.linger.0,
@@ -137,6 +158,7 @@ impl Command {
                 bidirectional: args.bidirectional,
                 profile: args.profile.resolve()?,
                 limit: args.limit.resolve()?,
+                safety: args.safety.resolve(),
                 ring: args.ring.check()?,
                 link_wait: args.link_wait.0,
                 show: args.show.resolve(),
@@ -149,6 +171,7 @@ impl Command {
                 orphan_ms: u32::try_from(args.orphan.0.as_millis()).unwrap_or(u32::MAX).max(100),
                 reflector: args.reflector,
                 exit_when_orphaned: args.exit_when_orphaned.map(|span| span.0),
+                safety: args.safety.resolve(),
                 ring: args.ring.check()?,
             }),
         })
@@ -180,6 +203,19 @@ impl ProfileArgs {
     }
 }
 
+impl RecordingArgs {
+    fn resolve(&self, rate: Option<Rate>, limit: &mut Limit) -> Result<Option<Replay>, Failure> {
+        let Some(path) = &self.pcap else { return Ok(None) };
+        let recording = capture_file::read(path)?;
+        let once = if *limit == Limit::default() { 1 } else { 0 };
+        let packets = self.loops.unwrap_or(once).saturating_mul(recording.count() as u64);
+        if packets > 0 {
+            limit.packets = Some(limit.packets.map_or(packets, |most| most.min(packets)));
+        }
+        Ok(Some(Replay { recording, keep_macs: self.keep_macs, rate }))
+    }
+}
+
 impl LimitArgs {
     fn resolve(self) -> Result<Limit, Failure> {
         if self.duration.is_some_and(|span| span.0.is_zero()) || self.packets == Some(0) {
@@ -188,6 +224,12 @@ impl LimitArgs {
         let duration_ms =
             self.duration.map(|span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX).max(1));
         Ok(Limit { duration_ms, packets: self.packets })
+    }
+}
+
+impl SafetyArgs {
+    fn resolve(&self) -> Safety {
+        Safety { max_rate: self.max_rate, max_duration: self.max_duration, allowed: self.allow.clone() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use linerate_protocol::report::Ended;
+use linerate_protocol::safety::Safety;
 
 use super::Ending;
 use super::environment::{port, workers};
@@ -14,7 +15,7 @@ use crate::dpdk::eal::Eal;
 use crate::trial::{Order, Work};
 
 pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
-    let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, false)?;
+    let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Safety::default(), false)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
         let prepared = bench.prepare(Order { trial: 0, tag: 0, work: Work::Receive(Expect::Anything) })?;

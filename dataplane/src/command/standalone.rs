@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use linerate_protocol::counters::Sample;
 use linerate_protocol::report::Ended;
+use linerate_protocol::safety::Safety;
 use linerate_protocol::trial::{Drain, Limit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
@@ -37,6 +38,7 @@ pub(super) fn open<'e>(
     port: PortId,
     lcores: Vec<LcoreId>,
     ring: &RingArgs,
+    safety: &Safety,
     reflects: bool,
 ) -> Result<Bench<'e>, Failure> {
     let config = BenchConfig {
@@ -47,6 +49,7 @@ pub(super) fn open<'e>(
         rx_queues: ring.rxq,
         tx_queues: ring.txq,
         mtu: ring.mtu,
+        safety: safety.clone(),
         reflects,
     };
     Ok(Bench::open(eal, config)?)

@@ -1,23 +1,24 @@
 //! `tx`: sends a profile's traffic.
 
+use linerate_protocol::mac::MacAddr;
 use linerate_protocol::report::Ended;
 use linerate_protocol::trial::TransmitSpec;
 
 use super::Ending;
 use super::environment::{port, workers};
 use super::output::{Failure, print_json, print_text, report_json, report_text, with_lost};
-use super::ready::Tx;
+use super::ready::{Replay, Tx};
 use super::standalone::{
     LOOK, Progress, Signals, begin, block_on, close, drained, ending, link_up, lost, open, random_tag,
 };
 use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;
-use crate::trial::{Order, Work};
+use crate::trial::{Order, Replayed, Work};
 
 pub(super) fn run(eal: &Eal, args: &Tx) -> Result<Ending, Failure> {
     let lcores = workers(eal)?;
     let ring = if args.round_trip { args.ring.divided(lcores.len()) } else { args.ring };
-    let mut bench = open(eal, port(eal, args.port)?, lcores, &ring, false)?;
+    let mut bench = open(eal, port(eal, args.port)?, lcores, &ring, &args.safety, false)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
         if !link_up(&bench, args.link_wait, &mut signals).await? {
@@ -26,7 +27,9 @@ pub(super) fn run(eal: &Eal, args: &Tx) -> Result<Ending, Failure> {
         let tag = random_tag()?;
         let spec = TransmitSpec { profile: args.profile.clone(), peer_mac: args.peer_mac, limit: args.limit };
         let expect = Expect::Trial { tag, flows: args.profile.flows() };
-        let work = if args.round_trip {
+        let work = if let Some(replay) = &args.recording {
+            Work::Replay(Box::new(replayed(replay, args, bench.port_info()?.mac)))
+        } else if args.round_trip {
             Work::Exchange(Box::new(spec), expect)
         } else {
             Work::Transmit(Box::new(spec))
@@ -64,4 +67,12 @@ pub(super) fn run(eal: &Eal, args: &Tx) -> Result<Ending, Failure> {
     });
     close(bench);
     ending
+}
+
+fn replayed(replay: &Replay, args: &Tx, port_mac: MacAddr) -> Replayed {
+    let mut recording = replay.recording.clone();
+    if !replay.keep_macs {
+        recording.readdress(port_mac, args.peer_mac);
+    }
+    Replayed { recording, rate: replay.rate, limit: args.limit }
 }

@@ -61,6 +61,25 @@ pub struct EalPlan {
 }
 
 impl EalPlan {
+    /// The lcores as the user wrote them, `-l` or `--lcores`; `None` when EAL chooses, or by a mask.
+    pub fn lcores(&self) -> Option<&str> {
+        let mut arguments = self.arguments.iter().map(String::as_str);
+        while let Some(argument) = arguments.next() {
+            match argument {
+                "-l" | "--lcores" => return arguments.next(),
+                _ => {
+                    let joined = argument.strip_prefix("--lcores=").or_else(|| argument.strip_prefix("-l"));
+                    if let Some(list) =
+                        joined.filter(|list| list.starts_with(|c: char| c.is_ascii_digit() || c == '('))
+                    {
+                        return Some(list);
+                    }
+                }
+            }
+        }
+        None
+    }
+
     /// Takes the user's options and adds those that keep EAL from leaving anything behind, unless the user has chosen otherwise:
     ///
     /// - `--in-memory`: hugepages without files, gone with the process however it ends. With `--no-huge`, which
@@ -183,5 +202,19 @@ mod tests {
             ["0000:03:02.0", "0000:03:02.1", "0001:af:00.0", "0000:04:00.0", "net_null0", "net_ring1"]
         );
         assert!(matches!(devices[4], Device::Virtual(_)));
+    }
+
+    #[test]
+    fn the_list_of_lcores_is_found_in_any_form() {
+        for (options, lcores) in [
+            (&["-l", "0-3"][..], Some("0-3")),
+            (&["-l0,2"], Some("0,2")),
+            (&["-m", "64", "--lcores", "0@0,1@1"], Some("0@0,1@1")),
+            (&["--lcores=(0-1)@1"], Some("(0-1)@1")),
+            (&["--log-level", "lib.eal:8", "-c", "3"], None),
+        ] {
+            let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+            assert_eq!(EalPlan::new("p", &options).lcores(), lcores);
+        }
     }
 }

@@ -106,6 +106,12 @@ const KNOWN: &[Known] = &[
         remedy: "reserve more (echo N > /proc/sys/vm/nr_hugepages), ask for less with --socket-mem or -m, or use --no-huge",
     },
     Known {
+        parts: &["SIGBUS", "hugepages"],
+        cause: "hugepages are free on the node, and this process may not have them: {line}",
+        remedy: "raise the control group's limit (hugetlb.2MB.max; in a pod, the hugepages-2Mi or hugepages-1Gi limit), ask for less with \
+                 --socket-mem or -m, or use --no-huge",
+    },
+    Known {
         parts: &["Cannot get hugepage information"],
         cause: "no free hugepages",
         remedy: "reserve some (echo 512 > /proc/sys/vm/nr_hugepages, as root), or run without them: --no-huge",
@@ -150,6 +156,11 @@ const KNOWN: &[Known] = &[
         parts: &["error allocating"],
         cause: "not enough memory: {first}",
         remedy: "ask for less with -m or --socket-mem",
+    },
+    Known {
+        parts: &["Cannot init memory"],
+        cause: "packet memory cannot be had, and EAL does not say why",
+        remedy: "run hugepage-check --require socket-mem=MB: free pages and the control group's limit (hugetlb.*.max) decide",
     },
 ];
 

@@ -11,4 +11,5 @@ pub mod histogram;
 pub mod order;
 pub mod pacer;
 pub mod recognise;
+pub mod recording;
 pub mod reflect;

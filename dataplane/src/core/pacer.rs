@@ -17,42 +17,63 @@ const BURST_PACKETS: (f64, f64) = (2.0, 64.0);
 
 /// One worker's load.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Load {
-    /// Rates over time; the last one stays.
-    pub stages: Vec<StageRates>,
-    /// Packets that leave together.
-    pub burst: u32,
+pub enum Load {
+    /// Rates over time; the last one stays. Packets become due `burst` at a time.
+    Stages {
+        /// The rates.
+        stages: Vec<StageRates>,
+        /// Packets that leave together: at least 1.
+        burst: u32,
+    },
+    /// Packets at these times, in seconds from the first one, over and over. Between two rounds passes the mean time between packets.
+    Recorded(Vec<f64>),
 }
 
 impl Load {
     /// A steady load of single packets.
     pub fn steady(pps: f64) -> Self {
-        Self { stages: vec![StageRates { from_pps: pps, to_pps: pps, seconds: f64::INFINITY }], burst: 1 }
+        let stages = vec![StageRates { from_pps: pps, to_pps: pps, seconds: f64::INFINITY }];
+        Self::Stages { stages, burst: 1 }
     }
 
-    /// This share of the load.
-    pub fn share(&self, share: f64) -> Self {
-        let stages = self
-            .stages
-            .iter()
-            .map(|stage| StageRates {
-                from_pps: stage.from_pps * share,
-                to_pps: stage.to_pps * share,
-                ..*stage
-            })
-            .collect();
-        Self { stages, burst: self.burst }
+    /// This share of the load; recorded times cannot be shared out.
+    pub fn share(self, share: f64) -> Self {
+        match self {
+            Self::Stages { mut stages, burst } => {
+                for stage in &mut stages {
+                    stage.from_pps *= share;
+                    stage.to_pps *= share;
+                }
+                Self::Stages { stages, burst }
+            }
+            recorded @ Self::Recorded(_) => recorded,
+        }
     }
 
-    /// Mean packets per second over the first `seconds`, or of the first stage when there is no end.
+    /// Mean packets per second over the first `seconds`; without an end, of the first stage or of a whole round.
     pub fn mean_pps(&self, seconds: Option<f64>) -> f64 {
-        let Some(seconds) = seconds.filter(|seconds| *seconds > 0.0) else {
-            return self.stages.first().map_or(0.0, |stage| stage.from_pps);
-        };
         const HZ: u64 = 1_000_000_000;
-        let pacer = Pacer::new(&Self { burst: 1, ..self.clone() }, HZ, 0);
-        pacer.packets(seconds * HZ as f64) / seconds
+        let pacer = Pacer::new(&self.clone().unburst(), HZ, 0);
+        let round_s = pacer.round.map(|round| round.ticks / HZ as f64);
+        match (seconds.filter(|seconds| *seconds > 0.0), round_s) {
+            (Some(seconds), _) | (None, Some(seconds)) => pacer.packets(seconds * HZ as f64) / seconds,
+            (None, None) => pacer.rate(0.0) * HZ as f64,
+        }
     }
+
+    fn unburst(self) -> Self {
+        match self {
+            Self::Stages { stages, .. } => Self::Stages { stages, burst: 1 },
+            recorded @ Self::Recorded(_) => recorded,
+        }
+    }
+}
+
+/// A schedule that begins anew.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    ticks: f64,
+    packets: u64,
 }
 
 /// A stretch of the schedule, in ticks from the start.
@@ -82,6 +103,8 @@ impl Stretch {
 pub struct Pacer {
     stretches: Box<[Stretch]>,
     at: usize,
+    /// A recorded schedule repeats, and its packets leave when they are due, however close to each other.
+    round: Option<Round>,
     tick_hz: f64,
     /// Packets that leave together.
     burst: u64,
@@ -95,40 +118,36 @@ pub struct Pacer {
 impl Pacer {
     /// A pacer for a load over time on a clock of `tick_hz`, beginning at `now`: the first packets are due at once.
     pub fn new(load: &Load, tick_hz: u64, now: u64) -> Self {
-        let Load { stages, burst } = load;
         let hz = tick_hz as f64;
-        let (mut begins, mut before) = (0.0, 0.0);
-        let mut stretches = Vec::with_capacity(stages.len() + 1);
-        for stage in stages {
-            let ticks = stage.seconds * hz;
-            let growth = (stage.to_pps - stage.from_pps) / hz / ticks;
-            let stretch = Stretch { begins, before, packets_per_tick: stage.from_pps / hz, growth };
-            stretches.push(stretch);
-            begins += ticks;
-            before = stretch.packets(begins);
-        }
-        // What follows the last stage goes on as it ended.
-        if let (Some(stage), true) = (stages.last(), begins.is_finite()) {
-            stretches.push(Stretch { begins, before, packets_per_tick: stage.to_pps / hz, growth: 0.0 });
-        }
+        let (stretches, round, burst) = match load {
+            Load::Stages { stages, burst } => (stages_to_stretches(stages, hz), None, (*burst).max(1)),
+            Load::Recorded(departures_s) => {
+                let (stretches, round) = departures_to_stretches(departures_s, hz);
+                (stretches, Some(round), 1)
+            }
+        };
         let mut pacer = Self {
             stretches: stretches.into_boxed_slice(),
             at: 0,
+            round,
             tick_hz: hz,
-            burst: u64::from((*burst).max(1)),
+            burst: u64::from(burst),
             start: now,
             accounted: 0,
             tokens: 0.0,
             refilled: now,
         };
-        pacer.tokens = pacer.depth(0.0);
+        pacer.tokens = pacer.depth(pacer.rate(0.0));
         pacer
     }
 
-    /// Packets that may leave back to back when the load is that of `elapsed` ticks.
-    fn depth(&self, elapsed: f64) -> f64 {
-        let pps = self.stretches.get(self.at).map_or(0.0, |stretch| stretch.rate(elapsed)) * self.tick_hz;
-        (pps * BURST_S).clamp(BURST_PACKETS.0, BURST_PACKETS.1).max(self.burst as f64)
+    /// Packets that may leave back to back at so many packets per tick.
+    fn depth(&self, rate: f64) -> f64 {
+        (rate * self.tick_hz * BURST_S).clamp(BURST_PACKETS.0, BURST_PACKETS.1).max(self.burst as f64)
+    }
+
+    fn rate(&self, elapsed: f64) -> f64 {
+        self.stretches.get(self.at).map_or(0.0, |stretch| stretch.rate(elapsed))
     }
 
     /// Packets of whole bursts whose time has come.
@@ -140,6 +159,9 @@ impl Pacer {
     #[inline]
     pub fn due(&mut self, now: u64) -> u64 {
         let elapsed = now.saturating_sub(self.start) as f64;
+        if self.round.is_some() {
+            return self.due_of_recording(elapsed);
+        }
         while self.stretches.get(self.at + 1).is_some_and(|next| next.begins <= elapsed) {
             self.at += 1;
         }
@@ -149,7 +171,8 @@ impl Pacer {
         if debt == 0 {
             return 0;
         }
-        let (rate, depth) = (stretch.rate(elapsed), self.depth(elapsed));
+        let rate = stretch.rate(elapsed);
+        let depth = self.depth(rate);
         let longest_debt = (rate * self.tick_hz * LONGEST_DEBT_S).max(depth) as u64;
         if debt > longest_debt {
             self.accounted = scheduled - longest_debt;
@@ -159,6 +182,10 @@ impl Pacer {
         self.tokens = (self.tokens + refill).min(depth);
         self.refilled = now;
         debt.min(self.tokens as u64)
+    }
+
+    fn due_of_recording(&mut self, elapsed: f64) -> u64 {
+        (self.packets(elapsed) as u64).saturating_add(1).saturating_sub(self.accounted)
     }
 
     /// Accounts for `packets` that were built for sending.
@@ -178,9 +205,55 @@ impl Pacer {
 
     /// Packets that the schedule has in its first `elapsed` ticks.
     fn packets(&self, elapsed: f64) -> f64 {
-        let last = self.stretches.iter().rev().find(|stretch| stretch.begins <= elapsed);
-        last.map_or(0.0, |stretch| stretch.packets(elapsed))
+        let (before, elapsed) = match self.round {
+            Some(round) => {
+                let rounds = (elapsed / round.ticks).floor();
+                (rounds * round.packets as f64, elapsed - rounds * round.ticks)
+            }
+            None => (0.0, elapsed),
+        };
+        let next = self.stretches.partition_point(|stretch| stretch.begins <= elapsed);
+        let stretch = next.checked_sub(1).and_then(|at| self.stretches.get(at));
+        before + stretch.map_or(0.0, |stretch| stretch.packets(elapsed))
     }
+}
+
+fn stages_to_stretches(stages: &[StageRates], hz: f64) -> Vec<Stretch> {
+    let (mut begins, mut before) = (0.0, 0.0);
+    let mut stretches = Vec::with_capacity(stages.len() + 1);
+    for stage in stages {
+        let ticks = stage.seconds * hz;
+        let growth = (stage.to_pps - stage.from_pps) / hz / ticks;
+        let stretch = Stretch { begins, before, packets_per_tick: stage.from_pps / hz, growth };
+        stretches.push(stretch);
+        begins += ticks;
+        before = stretch.packets(begins);
+    }
+    // What follows the last stage goes on as it ended.
+    if let (Some(stage), true) = (stages.last(), begins.is_finite()) {
+        stretches.push(Stretch { begins, before, packets_per_tick: stage.to_pps / hz, growth: 0.0 });
+    }
+    stretches
+}
+
+/// A stretch from each packet to the next, in which one packet becomes due at its end.
+fn departures_to_stretches(departures_s: &[f64], hz: f64) -> (Vec<Stretch>, Round) {
+    // Two packets of one time are a tick apart, so that every stretch has a length.
+    let last = departures_s.last().copied().unwrap_or(0.0);
+    let mean = if departures_s.len() > 1 { last / (departures_s.len() - 1) as f64 } else { 1e-3 };
+    let ends = departures_s.iter().skip(1).copied().chain([last + mean]);
+    let (mut begins, mut stretches) = (0.0f64, Vec::with_capacity(departures_s.len()));
+    for (packet, end) in ends.enumerate() {
+        let end = (end * hz).max(begins + 1.0);
+        stretches.push(Stretch {
+            begins,
+            before: packet as f64,
+            packets_per_tick: 1.0 / (end - begins),
+            growth: 0.0,
+        });
+        begins = end;
+    }
+    (stretches, Round { ticks: begins.max(1.0), packets: departures_s.len() as u64 })
 }
 
 #[cfg(test)]
@@ -260,8 +333,9 @@ mod tests {
     fn load_follows_its_stages_and_then_stays() {
         let stage = |from_pps, to_pps, seconds| StageRates { from_pps, to_pps, seconds };
         let stages = vec![stage(1e4, 1e4, 1.0), stage(1e4, 3e4, 2.0), stage(5e3, 5e3, 0.5)];
-        let load = Load { stages, burst: 1 };
-        assert_eq!((load.mean_pps(Some(2.0)), load.share(0.5).mean_pps(None)), (12_500.0, 5_000.0));
+        let load = Load::Stages { stages, burst: 1 };
+        let half = load.clone().share(0.5);
+        assert_eq!((load.mean_pps(Some(2.0)), half.mean_pps(None)), (12_500.0, 5_000.0));
         let mut pacer = Pacer::new(&load, HZ, 0);
         let mut sent = Vec::new();
         for second in 0..5u64 {
@@ -275,7 +349,8 @@ mod tests {
 
     #[test]
     fn bursts_leave_whole_and_the_average_stays() {
-        let mut pacer = Pacer::new(&Load { burst: 32, ..Load::steady(1000.0) }, HZ, 0);
+        let stages = vec![StageRates { from_pps: 1000.0, to_pps: 1000.0, seconds: f64::INFINITY }];
+        let mut pacer = Pacer::new(&Load::Stages { stages, burst: 32 }, HZ, 0);
         let (mut sent, mut sizes) = (0, std::collections::BTreeSet::new());
         for now in (0..HZ).step_by(50_000) {
             let due = pacer.due(now);
@@ -285,5 +360,28 @@ mod tests {
         }
         assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [0, 32]);
         assert_eq!((sent, pacer.scheduled_before(HZ)), (1024, 1024));
+    }
+
+    #[test]
+    fn recorded_packets_leave_at_their_times_and_again() {
+        // 0, 1 and 1 ms, 5 ms; then, after the mean of 5/3 ms, again.
+        let load = Load::Recorded(vec![0.0, 0.001, 0.001, 0.005]);
+        let mut pacer = Pacer::new(&load, HZ, 0);
+        let mut departures = Vec::new();
+        for now in (0..20_000_000u64).step_by(10_000) {
+            let due = pacer.due(now);
+            pacer.took(due);
+            departures.extend(std::iter::repeat_n(now / 10_000, due as usize));
+        }
+        // A packet leaves at the first look after its time: that of the second one of two is a tick later.
+        let first: Vec<u64> = vec![0, 100, 101, 500];
+        assert_eq!(departures[..4], first);
+        let round = 667;
+        assert!(
+            departures[4..8].iter().zip(&first).all(|(now, then)| now.abs_diff(then + round) <= 1),
+            "{departures:?}"
+        );
+        assert!((load.mean_pps(None) - 600.0).abs() < 0.1, "{}", load.mean_pps(None));
+        assert_eq!(pacer.scheduled_before(6_666_000), 4);
     }
 }

@@ -1,5 +1,7 @@
 //! The time stamp counter.
 
+use std::collections::BTreeSet;
+
 use linerate_dpdk_sys as sys;
 
 use super::eal::Eal;
@@ -9,13 +11,19 @@ use crate::loops::queue::Clock;
 #[derive(Debug, Clone, Copy)]
 pub struct TickClock {
     tick_hz: u64,
+    /// Some lcores share a CPU.
+    crowded: bool,
 }
 
 impl TickClock {
     /// The counter, with the frequency that EAL found.
-    pub fn new(_eal: &Eal) -> Self {
-        // SAFETY: reads a number that rte_eal_init has set; an Eal exists.
-        Self { tick_hz: unsafe { sys::lr_tick_hz() } }
+    pub fn new(eal: &Eal) -> Self {
+        let workers = eal.workers();
+        // SAFETY: reads what rte_eal_init has set; an Eal exists, and these are its lcores.
+        let cpus: BTreeSet<i32> = workers.iter().map(|lcore| unsafe { sys::lr_lcore_cpu(lcore.0) }).collect();
+        // SAFETY: as above.
+        let tick_hz = unsafe { sys::lr_tick_hz() };
+        Self { tick_hz, crowded: cpus.len() < workers.len() }
     }
 }
 
@@ -33,6 +41,15 @@ impl Clock for TickClock {
 
     fn tick_hz(&self) -> u64 {
         self.tick_hz
+    }
+
+    #[inline(always)]
+    fn relax(&self) {
+        if self.crowded {
+            std::thread::yield_now();
+        } else {
+            std::hint::spin_loop();
+        }
     }
 }
 

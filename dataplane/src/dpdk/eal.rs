@@ -35,8 +35,17 @@ struct Running;
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // SAFETY: the last handle is gone, so no port, pool or lcore job is left; the process never starts EAL again.
-        unsafe { sys::lr_eal_cleanup() };
+        // Ports that nobody opened: drivers of real devices complain when they are still there at the end.
+        // SAFETY: the last handle is gone, so no port, pool or lcore job of ours is left; ports that were open are closed and not found
+        // any more. The process never starts EAL again.
+        unsafe {
+            let mut port = sys::lr_port_next(0);
+            while port != u16::MAX {
+                sys::lr_port_close(port);
+                port = sys::lr_port_next(port + 1);
+            }
+            sys::lr_eal_cleanup();
+        }
     }
 }
 

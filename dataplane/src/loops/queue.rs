@@ -9,6 +9,11 @@ pub trait Clock {
     fn ticks(&self) -> u64;
     /// Ticks per second.
     fn tick_hz(&self) -> u64;
+    /// Lets a moment pass in a loop that has nothing to do. Loops that share a CPU give it to each other: one that spins through its time
+    /// slice would keep the others waiting for milliseconds.
+    fn relax(&self) {
+        std::hint::spin_loop();
+    }
 }
 
 /// Frames about to be sent. Owns their buffers: dropping it gives them back.

@@ -1,11 +1,9 @@
 //! The receiving loop.
 
-use std::hint::spin_loop;
-
 use super::counters::ReceiveBlock;
 use super::queue::{Clock, ReceiveQueue, ReceivedBurst};
 use super::stop::Signal;
-use super::transmit::Stopwatch;
+use super::transmit::IdleTime;
 use crate::core::analysis::Analysis;
 
 /// Bursts still taken after the word to stop, so that traffic that never ends cannot hold the loop.
@@ -24,12 +22,12 @@ pub fn receive<Q: ReceiveQueue>(
     let mut last_bursts = LAST_BURSTS;
     let ns_per_tick = 1e9 / clock.tick_hz() as f64;
     let began = clock.ticks();
-    let mut idle = Stopwatch::default();
+    let mut idle = IdleTime::new(clock);
     loop {
         let stopped = signal.stopped();
         if queue.receive(&mut burst) > 0 {
             let now = clock.ticks();
-            idle.stop(now);
+            idle.end(now);
             for frame in burst.frames() {
                 analysis.observe(frame.bytes, frame.length, frame.verdict, now);
             }
@@ -41,11 +39,11 @@ pub fn receive<Q: ReceiveQueue>(
         } else if stopped {
             break;
         } else {
-            idle.start(clock.ticks());
-            spin_loop();
+            idle.look(clock.ticks());
+            clock.relax();
         }
     }
     let ended = clock.ticks();
-    idle.stop(ended);
+    idle.end(ended);
     idle.ticks as f64 / (ended - began).max(1) as f64
 }

@@ -1,7 +1,5 @@
 //! The reflecting loop: what arrives goes back.
 
-use std::hint::spin_loop;
-
 use linerate_protocol::counters::{ReceiveCounters, TransmitCounters};
 
 use super::counters::{ReceiveBlock, TransmitBlock};
@@ -51,7 +49,7 @@ where
             if stopped {
                 break;
             }
-            spin_loop();
+            clock.relax();
             continue;
         }
         received.frames += arrived;

@@ -58,20 +58,19 @@ impl Source {
 pub struct Replay {
     frames: Arc<[Box<[u8]>]>,
     next: usize,
-    step: usize,
 }
 
 impl Replay {
-    /// Every `step`-th frame from `first` on; `None` when there is none.
-    pub fn new(frames: Arc<[Box<[u8]>]>, first: usize, step: usize) -> Option<Self> {
-        (first < frames.len()).then_some(Self { frames, next: first, step: step.max(1) })
+    /// These frames in their order; `None` when there is none.
+    pub fn new(frames: Arc<[Box<[u8]>]>) -> Option<Self> {
+        (!frames.is_empty()).then_some(Self { frames, next: 0 })
     }
 
     fn write(&mut self, room: &mut [u8]) -> u16 {
         let frame = &self.frames[self.next];
         let length = frame.len().min(room.len());
         room[..length].copy_from_slice(&frame[..length]);
-        self.next = (self.next + self.step) % self.frames.len();
+        self.next = if self.next + 1 == self.frames.len() { 0 } else { self.next + 1 };
         length as u16
     }
 }

@@ -263,7 +263,7 @@ fn stages_are_followed_and_accounted_for() {
     let (mut sender, _receiver) = plain_link(|_| Fate::Lose);
     let clock = SteppingClock::new(100);
     let stage = |from_pps, to_pps| StageRates { from_pps, to_pps, seconds: 0.01 };
-    let load = Load { stages: vec![stage(1e5, 3e5), stage(1e5, 1e5)], burst: 1 };
+    let load = Load::Stages { stages: vec![stage(1e5, 3e5), stage(1e5, 1e5)], burst: 1 };
     let plan = plan_of(&flows(1), Some(load), None, Some(20_000_000));
     let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
     assert_eq!(sent.counters.packets + sent.forgone, 3_000);

@@ -1,7 +1,5 @@
 //! The transmitting loop.
 
-use std::hint::spin_loop;
-
 use linerate_protocol::counters::TransmitCounters;
 use linerate_protocol::report::Ended;
 
@@ -63,7 +61,7 @@ pub fn transmit<Q: TransmitQueue>(
     published: &TransmitBlock,
 ) -> TransmitOutcome {
     while signal.waiting() {
-        spin_loop();
+        clock.relax();
     }
     let began = clock.ticks();
     let deadline = plan.duration_ticks.map_or(u64::MAX, |ticks| began.saturating_add(ticks));
@@ -72,7 +70,8 @@ pub fn transmit<Q: TransmitQueue>(
     let mut built = 0;
     let stamp_age = (clock.tick_hz() as f64 * STAMP_AGE_S) as u64;
     let mut stamped = began;
-    let (mut blocked, mut idle) = (Stopwatch::default(), Stopwatch::default());
+    let mut blocked = Stopwatch::default();
+    let mut idle = IdleTime::new(clock);
     let mut departures = Departures::default();
     let mut totals = TransmitCounters::default();
     let mut burst = Q::Burst::default();
@@ -88,11 +87,11 @@ pub fn transmit<Q: TransmitQueue>(
         if burst.is_empty() {
             let due = pacer.as_mut().map_or(plan.burst as u64, |pacer| pacer.due(now)).min(plan.burst as u64);
             if due == 0 {
-                idle.start(now);
-                spin_loop();
+                idle.look(now);
+                clock.relax();
                 continue;
             }
-            idle.stop(now);
+            idle.end(now);
             // The last packet's interval is waited out, so that N packets at R per second take N/R seconds.
             if built == wanted {
                 break (now, Some(Ended::Packets));
@@ -103,7 +102,7 @@ pub fn transmit<Q: TransmitQueue>(
                 totals.no_mbuf += 1;
                 blocked.start(now);
                 published.publish(&totals);
-                spin_loop();
+                clock.relax();
                 continue;
             }
             built += count;
@@ -125,7 +124,7 @@ pub fn transmit<Q: TransmitQueue>(
             }
             let accepted = send(queue, &mut burst, &mut totals);
             if accepted == 0 {
-                spin_loop();
+                clock.relax();
                 continue;
             }
             departures.at(now, accepted);
@@ -137,7 +136,7 @@ pub fn transmit<Q: TransmitQueue>(
     };
     published.publish(&totals);
     blocked.stop(ended);
-    idle.stop(ended);
+    idle.end(ended);
     let forgone = pacer.map_or(0, |pacer| pacer.scheduled_before(ended).min(wanted).saturating_sub(built));
     TransmitOutcome {
         counters: totals,
@@ -154,21 +153,54 @@ pub fn transmit<Q: TransmitQueue>(
 
 /// Adds up stretches of time.
 #[derive(Debug, Default)]
-pub(super) struct Stopwatch {
-    pub(super) ticks: u64,
+struct Stopwatch {
+    ticks: u64,
     since: Option<u64>,
 }
 
 impl Stopwatch {
     #[inline(always)]
-    pub(super) fn start(&mut self, now: u64) {
+    fn start(&mut self, now: u64) {
         self.since.get_or_insert(now);
     }
 
     #[inline(always)]
-    pub(super) fn stop(&mut self, now: u64) {
+    fn stop(&mut self, now: u64) {
         if let Some(since) = self.since.take() {
             self.ticks += now.saturating_sub(since);
+        }
+    }
+}
+
+/// Longest time between two looks of a loop that has nothing to do, in seconds: what is longer was spent elsewhere, by another
+/// thread on the same CPU.
+const LONGEST_LOOK_S: f64 = 2e-6;
+
+/// Time during which a loop had nothing to do and could have done something.
+#[derive(Debug)]
+pub(super) struct IdleTime {
+    pub(super) ticks: u64,
+    last: Option<u64>,
+    longest_look: u64,
+}
+
+impl IdleTime {
+    pub(super) fn new(clock: &impl Clock) -> Self {
+        Self { ticks: 0, last: None, longest_look: (clock.tick_hz() as f64 * LONGEST_LOOK_S) as u64 }
+    }
+
+    /// There is nothing to do.
+    #[inline(always)]
+    pub(super) fn look(&mut self, now: u64) {
+        self.end(now);
+        self.last = Some(now);
+    }
+
+    /// There is something to do.
+    #[inline(always)]
+    pub(super) fn end(&mut self, now: u64) {
+        if let Some(last) = self.last.take() {
+            self.ticks += now.saturating_sub(last).min(self.longest_look);
         }
     }
 }

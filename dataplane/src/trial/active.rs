@@ -9,7 +9,9 @@ use linerate_protocol::report::{Ended, Part, TrialReport};
 
 use super::bench::{Bench, Order, TrialError};
 use super::port_watch::PortWatch;
-use super::report::{disagreements, receive_report, reflect_report, spread_note, transmit_report};
+use super::report::{
+    disagreements, missed_load, receive_report, reflect_report, spread_note, transmit_report,
+};
 use crate::core::analysis::Analysis;
 use crate::dpdk::lcore::Job;
 use crate::dpdk::queue::{RxQueue, TxQueue};
@@ -231,7 +233,9 @@ fn collect(jobs: Jobs, bench: &mut Bench<'_>, report: &mut TrialReport) -> Resul
         if receiving.is_empty() {
             report.ended = limits.and_then(|limits| limits.last().copied()).unwrap_or(report.ended);
         }
-        report.transmit = Some(transmit_report(&sending, intended_pps, tick_hz));
+        let transmit = transmit_report(&sending, intended_pps, tick_hz);
+        report.notes.extend(missed_load(&transmit));
+        report.transmit = Some(transmit);
     }
     if !receiving.is_empty() {
         report.notes.extend(spread_note(bench.rx.len(), bench.port.spread()));

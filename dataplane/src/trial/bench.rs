@@ -1,19 +1,23 @@
 //! A port, its queues and the lcores that serve it, kept over many trials.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use linerate_protocol::frame::FCS_BYTES;
 use linerate_protocol::message::PortInfo;
-use linerate_protocol::rate::RateError;
+use linerate_protocol::rate::{Rate, RateError};
 use linerate_protocol::report::Part;
-use linerate_protocol::trial::{ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
+use linerate_protocol::safety::{Safety, Unsafe};
+use linerate_protocol::trial::{Limit, ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
 
 use super::active::{Active, Jobs, ReceiveOutcome};
 use super::port_watch::PortWatch;
 use crate::core::analysis::{Analysis, Expect};
 use crate::core::flows::FrameWriter;
-use crate::core::frame::Frames;
+use crate::core::frame::{Frames, HEAD_BYTES};
 use crate::core::pacer::Load;
+use crate::core::recording::Recording;
 use crate::dpdk::clock::TickClock;
 use crate::dpdk::eal::Eal;
 use crate::dpdk::error::DpdkError;
@@ -24,7 +28,7 @@ use crate::loops::counters::{ReceiveBlock, TransmitBlock};
 use crate::loops::queue::{Clock, ReceiveQueue, RoundRobin};
 use crate::loops::receive::receive;
 use crate::loops::reflect::reflect;
-use crate::loops::source::Source;
+use crate::loops::source::{Replay, Source};
 use crate::loops::stop::Signal;
 use crate::loops::transmit::{TransmitPlan, transmit};
 
@@ -52,6 +56,8 @@ pub struct BenchConfig {
     pub tx_queues: Option<u16>,
     /// Largest payload of a frame in bytes.
     pub mtu: u16,
+    /// What trials may not exceed.
+    pub safety: Safety,
     /// Whether the bench may be asked to send back what it receives. It costs the port's bulk freeing of buffers.
     pub reflects: bool,
 }
@@ -68,6 +74,9 @@ pub enum TrialError {
     /// The load cannot be applied.
     #[error(transparent)]
     Rate(#[from] RateError),
+    /// A ceiling forbids it.
+    #[error(transparent)]
+    Unsafe(#[from] Unsafe),
     /// The frame is too large for the port as it is set up.
     #[error(
         "frames of {asked} bytes exceed the port's {largest} (check sequence included); start with --mtu {mtu}"
@@ -113,14 +122,27 @@ pub enum Work {
     Receive(Expect),
     /// Send and count.
     Exchange(Box<TransmitSpec>, Expect),
+    /// Send a recording again.
+    Replay(Box<Replayed>),
     /// Send back what comes.
     Reflect,
+}
+
+/// A recording to be sent again, by one lcore, so that its order stays.
+#[derive(Debug, Clone)]
+pub struct Replayed {
+    /// The frames.
+    pub recording: Recording,
+    /// Rate; `None`: as recorded.
+    pub rate: Option<Rate>,
+    /// When to end.
+    pub limit: Limit,
 }
 
 impl Work {
     pub(super) fn part(&self) -> Part {
         match self {
-            Work::Transmit(_) => Part::Tx,
+            Work::Transmit(_) | Work::Replay(_) => Part::Tx,
             Work::Receive(_) => Part::Rx,
             Work::Exchange(..) => Part::Exchange,
             Work::Reflect => Part::Reflect,
@@ -167,6 +189,8 @@ pub struct Bench<'e> {
     pub(super) rx: Vec<RxQueue>,
     pub(super) tx: Vec<TxQueue>,
     queues: (usize, usize),
+    /// Extended statistics when the last trial was armed.
+    before: Vec<(String, u64)>,
 }
 
 impl<'e> Bench<'e> {
@@ -190,7 +214,7 @@ impl<'e> Bench<'e> {
             },
         )?;
         let queues = (rx.len(), tx.len());
-        Ok(Self { eal, config, clock: TickClock::new(eal), port, rx, tx, queues })
+        Ok(Self { eal, config, clock: TickClock::new(eal), port, rx, tx, queues, before: Vec::new() })
     }
 
     /// Divides a bench into one that sends and one that receives, on the same port, with these lcores.
@@ -202,6 +226,7 @@ impl<'e> Bench<'e> {
             clock: self.clock,
             port: self.port.clone(),
             queues: (rx.len(), tx.len()),
+            before: Vec::new(),
             rx,
             tx,
         };
@@ -253,9 +278,16 @@ impl<'e> Bench<'e> {
         Ok(pps)
     }
 
-    /// The port's extended statistics, by the driver's names.
+    /// The port's extended statistics since the last trial was armed, by the driver's names.
     pub fn extended_counters(&self) -> Vec<(String, u64)> {
-        self.port.extended_counters()
+        let before: HashMap<&str, u64> =
+            self.before.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let mut now = self.port.extended_counters();
+        for (name, value) in &mut now {
+            // One that went backwards was reset, and counts from there.
+            *value = value.checked_sub(before.get(name.as_str()).copied().unwrap_or(0)).unwrap_or(*value);
+        }
+        now
     }
 
     /// Closes the port and says how many buffers did not come back: none, unless something leaks.
@@ -285,10 +317,41 @@ impl<'e> Bench<'e> {
                 self.plan_transmit(order.tag, spec, lcores / 2, &mut plans)?;
                 plans.receive = self.plan_receive(*expect, lcores - lcores / 2);
             }
+            Work::Replay(replayed) => self.plan_replay(replayed, &mut plans)?,
             Work::Reflect if !self.config.reflects => return Err(TrialError::NoReflector),
             Work::Reflect => plans.reflectors = self.rx.len().min(self.tx.len()).min(lcores),
         }
         Ok(Prepared { order, plans })
+    }
+
+    fn plan_replay(&mut self, replayed: &Replayed, plans: &mut Plans) -> Result<(), TrialError> {
+        let Replayed { recording, rate, limit } = replayed;
+        let link_bps = self.port_info()?.link_bps;
+        let mean_bytes = recording.mean_bytes() + f64::from(FCS_BYTES);
+        let load = match rate {
+            None => Some(Load::Recorded(recording.departures_s())),
+            Some(rate) => rate.packets_per_second_of(mean_bytes, link_bps)?.map(Load::steady),
+        };
+        let longest = recording.longest_bytes();
+        let queue = self.tx.first_mut().ok_or(TrialError::QueueLost)?;
+        let room = vec![0; HEAD_BYTES.max(longest as usize)];
+        queue.stamp(&room, longest).map_err(|most| TrialError::FrameTooLarge {
+            asked: longest + FCS_BYTES,
+            largest: u32::from(most) + FCS_BYTES,
+            mtu: longest + FCS_BYTES - 18,
+        })?;
+        let source = Replay::new(recording.clone().into_frames()).map(Source::Replay);
+        let seconds = limit.duration_ms.map(|ms| ms as f64 / 1e3);
+        plans.intended_pps = load.as_ref().map(|load| load.mean_pps(seconds));
+        self.config.safety.check_recording(plans.intended_pps, mean_bytes, limit, link_bps)?;
+        plans.transmit.extend(source.map(|source| TransmitPlan {
+            source,
+            load,
+            duration_ticks: limit.duration_ms.map(|ms| self.clock.ticks_in_ms(ms)),
+            packets: limit.packets,
+            burst: BURST,
+        }));
+        Ok(())
     }
 
     fn plan_receive(&self, expect: Expect, lcores: usize) -> Vec<Analysis> {
@@ -304,8 +367,9 @@ impl<'e> Bench<'e> {
     ) -> Result<(), TrialError> {
         let info = self.port_info()?;
         let TransmitSpec { profile, peer_mac, limit } = spec;
+        self.config.safety.check(profile, limit, info.link_bps)?;
         let stages = profile.load(info.link_bps)?;
-        let load = stages.map(|stages| Load { stages, burst: profile.burst() });
+        let load = stages.map(|stages| Load::Stages { stages, burst: profile.burst() });
         let frames = Frames::new(profile, info.mac, *peer_mac);
         let template = frames.template();
         let largest = profile.frame_sizes().largest();
@@ -326,7 +390,7 @@ impl<'e> Bench<'e> {
             };
             plans.transmit.push(TransmitPlan {
                 source: Source::Flows(writer),
-                load: load.as_ref().map(|load| load.share(f64::from(mine) / f64::from(flows))),
+                load: load.clone().map(|load| load.share(f64::from(mine) / f64::from(flows))),
                 duration_ticks: limit.duration_ms.map(|ms| self.clock.ticks_in_ms(ms)),
                 packets: limit.packets.map(|packets| share(packets, before + mine) - share(packets, before)),
                 burst: BURST,
@@ -352,6 +416,7 @@ impl<'e> Bench<'e> {
             }
         }
         let watch = PortWatch::new(self.port.counters().ok());
+        self.before = self.port.extended_counters();
         let Prepared { order, plans } = prepared;
         let mut jobs = Jobs::new(plans.intended_pps);
         let signals = [Signal::default(), Signal::default()];

@@ -6,4 +6,4 @@ mod port_watch;
 mod report;
 
 pub use active::Active;
-pub use bench::{Bench, BenchConfig, Order, Prepared, TrialError, Work};
+pub use bench::{Bench, BenchConfig, Order, Prepared, Replayed, TrialError, Work};

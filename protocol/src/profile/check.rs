@@ -2,6 +2,7 @@
 
 use super::error::ProfileError;
 use super::field::Field;
+use super::vary::distinct;
 use super::{FlowMode, IpVersion, Protocol, RawProfile, Shape, Sweep, Variation, Vlan, stage};
 use super::{MAX_BURST_PACKETS, MAX_FLOWS};
 use crate::rate::Rate;
@@ -74,10 +75,7 @@ pub(super) fn sweeps(raw: &RawProfile, shape: Shape) -> Result<Vec<Sweep>, Profi
     for (field, variation) in fields.chain(raw.vary.iter().map(|(field, variation)| (*field, *variation))) {
         sweeps.push(sweep(raw, shape, field, variation)?);
     }
-    let distinct = sweeps.iter().fold(1u128, |distinct, sweep| {
-        let count = u128::from(sweep.count);
-        distinct / gcd(distinct, count) * count
-    });
+    let distinct = distinct(sweeps.iter().map(|sweep| sweep.count));
     if distinct < u128::from(raw.flows) {
         return Err(ProfileError::Repeats { flows: raw.flows, distinct });
     }
@@ -123,8 +121,4 @@ fn sweep(raw: &RawProfile, shape: Shape, field: Field, variation: Variation) -> 
             },
         }),
     }
-}
-
-fn gcd(a: u128, b: u128) -> u128 {
-    if b == 0 { a.max(1) } else { gcd(b, a % b) }
 }

@@ -120,3 +120,58 @@ pub enum ProfileError {
     #[error("stages: {0} are more than {MAX_STAGES}")]
     StageCount(usize),
 }
+
+impl ProfileError {
+    /// Where the mistake may stand in a profile, the likeliest place first: `vlan.priority`, `vary.ttl.step`, `stages[0].duration`.
+    pub fn places(&self) -> Vec<String> {
+        let places: &[&str] = match self {
+            Self::FlowCount(_) => &["flows"],
+            Self::UnknownFlowMode(_) => &["flowMode"],
+            Self::ModeAndVary => &["vary", "flowMode"],
+            Self::Range { field, .. } => {
+                let vary = |part| format!("vary.{field}{part}");
+                return [
+                    vary(".start"),
+                    vary(".count"),
+                    vary(""),
+                    "flows".to_owned(),
+                    base(*field).to_owned(),
+                ]
+                .into();
+            }
+            Self::Value { field, .. } => {
+                return [format!("vary.{field}.start"), format!("vary.{field}"), base(*field).to_owned()]
+                    .into();
+            }
+            Self::ZeroStep(field) => return vec![format!("vary.{field}.step")],
+            Self::ZeroCount(field) => return vec![format!("vary.{field}.count")],
+            Self::Repeats { .. } => &["flows", "vary"],
+            Self::NoSuchField { field, .. } => return vec![format!("vary.{field}")],
+            Self::MixedVersions { .. } => &["destination.ip", "source.ip", "destination", "source"],
+            Self::TooSmall { .. } => &["frameSize"],
+            Self::OutOfRange { field, .. } => &[*field],
+            Self::RateAndStages => &["stages", "rate"],
+            Self::StageMax(i) => return vec![format!("stages[{i}].to"), format!("stages[{i}].rate")],
+            Self::StageLength(i) => return vec![format!("stages[{i}].duration")],
+            Self::StageCount(_) => &["stages"],
+        };
+        places.iter().map(|place| (*place).to_owned()).collect()
+    }
+}
+
+/// Where the first flow's value of a field stands.
+fn base(field: Field) -> &'static str {
+    match field {
+        Field::SourceMac => "source.mac",
+        Field::DestinationMac => "destination.mac",
+        Field::VlanId => "vlan.id",
+        Field::VlanPriority => "vlan.priority",
+        Field::SourceIp => "source.ip",
+        Field::DestinationIp => "destination.ip",
+        Field::Dscp => "dscp",
+        Field::Ttl => "ttl",
+        Field::FlowLabel => "vary.flowLabel",
+        Field::SourcePort => "source.port",
+        Field::DestinationPort => "destination.port",
+    }
+}

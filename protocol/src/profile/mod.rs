@@ -1,6 +1,7 @@
 //! What traffic looks like: the headers of a frame, how many flows, which fields tell them apart, and how much of it.
 
 mod check;
+pub mod document;
 pub mod error;
 pub mod field;
 pub mod mode;
@@ -18,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use document::ProfileDocument;
 pub use error::ProfileError;
 pub use field::Field;
 pub use mode::FlowMode;
@@ -243,6 +245,15 @@ impl Profile {
         field.base(&self.raw)
     }
 
+    /// The value of a field in the headers of flow `flow`; `None`: the Ethernet address that only the port knows, or what counts from it.
+    pub fn value(&self, field: Field, flow: u32) -> Option<u128> {
+        let bits = field.place(self.shape.version)?.bits;
+        let Some(sweep) = self.sweeps.iter().find(|sweep| sweep.field == field) else {
+            return self.constant(field);
+        };
+        Some(sweep.start?.wrapping_add(sweep.offset(flow)) & (u128::MAX >> (128 - bits)))
+    }
+
     /// The first and the last address that frames are sent to.
     pub fn destinations(&self) -> (IpAddr, IpAddr) {
         let version = self.shape.version;
@@ -275,14 +286,15 @@ impl Profile {
             rate: raw.rate,
             ..RawProfile::default()
         };
-        if *raw == plain { name } else { format!("{name}_{:08x}", self.fingerprint()) }
+        if *raw == plain {
+            return name;
+        }
+        let document = serde_json::to_vec(raw).unwrap_or_default();
+        format!("{name}_{:08x}", fingerprint(&document))
     }
+}
 
-    /// A number that differs between different profiles (FNV-1a over the document).
-    fn fingerprint(&self) -> u32 {
-        let document = serde_json::to_vec(&self.raw).unwrap_or_default();
-        document
-            .iter()
-            .fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
-    }
+/// A number that differs between different documents (FNV-1a).
+fn fingerprint(document: &[u8]) -> u32 {
+    document.iter().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

@@ -11,6 +11,8 @@ use crate::frame::{FrameSize, WIRE_OVERHEAD_BYTES};
 
 /// Frames of a sequence at most.
 pub const LONGEST_SEQUENCE: usize = 4096;
+/// Characters of a label at most: the name of a profile, with all it says besides, stays a name of a file.
+const LONGEST_LABEL: usize = 64;
 /// The mix that is called `imix`: seven small, four medium, one large frame; IP packets of 40, 576 and 1500 bytes as Ethernet frames.
 pub const IMIX: &str = "64:7,594:4,1518:1";
 const FORMS: &str = "a size (64), a list (64,512,1518), sizes with weights (64:7,594:4,1518:1), 'imix', or a genome of RFC 6985 (genome:aaafg)";
@@ -62,9 +64,15 @@ impl FrameSizes {
         link_bps as f64 / self.mean_wire_bits()
     }
 
-    /// The sizes in a form that names of files may hold: `64`, `imix`, `64-512-1518`.
+    /// The sizes in a form that names of files may hold: `64`, `imix`, `64-512-1518`. What is longer than names of files may be
+    /// becomes the range and a number made from the sizes: `64-to-9000-1f3c09aa`.
     pub fn label(&self) -> String {
-        self.text.replace("genome:", "").replace([',', ':'], "-")
+        let label = self.text.replace("genome:", "").replace([',', ':'], "-");
+        if label.len() <= LONGEST_LABEL {
+            return label;
+        }
+        let number = super::fingerprint(self.text.as_bytes());
+        format!("{}-to-{}-{number:08x}", self.smallest(), self.largest())
     }
 
     fn in_turn(sizes: Vec<FrameSize>) -> Result<Self, FrameSizesError> {
@@ -286,6 +294,16 @@ mod tests {
             let written = serde_json::to_string(&sizes).unwrap();
             assert_eq!(serde_json::from_str::<FrameSizes>(&written).unwrap(), sizes);
         }
+    }
+
+    #[test]
+    fn labels_of_long_sequences_are_short_and_their_own() {
+        let sizes = |from: u32| (from..from + 200).map(|size| size.to_string()).collect::<Vec<_>>().join(",");
+        let label = |from| sizes(from).parse::<FrameSizes>().unwrap().label();
+        assert!(label(64).starts_with("64-to-263-") && label(64).len() <= LONGEST_LABEL, "{}", label(64));
+        let weighted =
+            |last| format!("{}{last}:1", "64:1,9000:1,".repeat(20)).parse::<FrameSizes>().unwrap().label();
+        assert_ne!(weighted(100), weighted(101));
     }
 
     #[test]

@@ -151,3 +151,30 @@ fn destinations_are_the_whole_range_sent_to() {
         "10.0.0.0 10.0.255.0"
     );
 }
+
+#[test]
+fn every_flow_has_its_values() {
+    let profile = read(
+        r#"{"flows": 300, "vary": {"sourceIp": {"step": 2}, "destinationPort": {"start": 7, "count": 3}, "sourceMac": {}}}"#,
+    )
+    .unwrap();
+    let shown = |field: Field, flow| profile.value(field, flow).map(|value| field.show(value, IpVersion::V4));
+    assert_eq!(shown(Field::SourceIp, 299).as_deref(), Some("192.168.3.87"));
+    assert_eq!(shown(Field::DestinationPort, 299).as_deref(), Some("9"));
+    assert_eq!(shown(Field::Ttl, 299).as_deref(), Some("64"));
+    assert_eq!((shown(Field::SourceMac, 1), shown(Field::FlowLabel, 0)), (None, None));
+}
+
+#[test]
+fn mistakes_say_where_they_may_stand() {
+    for (text, place) in [
+        (r#"{"flows": 0}"#, "flows"),
+        (r#"{"vlan": {"id": 0}}"#, "vlan.id"),
+        (r#"{"flows": 2, "vary": {"ttl": {"step": 0}}}"#, "vary.ttl.step"),
+        (r#"{"stages": [{"rate": "1pps", "duration": "0s"}]}"#, "stages[0].duration"),
+        (r#"{"protocol": "tcp", "frameSize": 64}"#, "frameSize"),
+    ] {
+        let raw: RawProfile = serde_json::from_str(text).unwrap();
+        assert_eq!(Profile::try_from(raw).unwrap_err().places()[0], place, "{text}");
+    }
+}

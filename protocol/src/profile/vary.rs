@@ -123,6 +123,19 @@ impl Sweep {
     }
 }
 
+/// How many different combinations fields with so many values each go through, stepping together, before the first comes again.
+pub fn distinct(counts: impl IntoIterator<Item = u32>) -> u128 {
+    counts
+        .into_iter()
+        .map(u128::from)
+        .fold(1, |distinct, count| (distinct / gcd(distinct, count)).saturating_mul(count))
+}
+
+/// The greatest common divisor.
+pub fn gcd(a: u128, b: u128) -> u128 {
+    if b == 0 { a.max(1) } else { gcd(b, a % b) }
+}
+
 /// Where `position` stands in an order of `count` positions drawn from `seed`. Every position comes once.
 ///
 /// An invertible mixing of the next power of two; results beyond the range are mixed again until they fall into it
@@ -173,6 +186,14 @@ mod tests {
         assert_ne!(order(1), order(2));
         let rising = order(1).windows(2).filter(|pair| pair[1] > pair[0]).count();
         assert!((400..600).contains(&rising), "{rising} of 999 steps rise");
+    }
+
+    #[test]
+    fn fields_that_step_together_come_round_after_the_least_common_multiple() {
+        assert_eq!(distinct([]), 1);
+        assert_eq!(distinct([4, 6]), 12);
+        assert_eq!(distinct([100, 100, 50]), 100);
+        assert_eq!(distinct([u32::MAX, u32::MAX - 1, u32::MAX - 2, u32::MAX - 4, u32::MAX - 6]), u128::MAX);
     }
 
     #[test]

@@ -3,13 +3,19 @@
 //! Every path is relative to a root directory, so that a directory of plain files can play the part of a
 //! host. The root is a point of view, not a jail: symbolic links are followed wherever they lead.
 
+mod error;
+mod kinds;
+
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Access as Wanted, AtFlags, CWD, OFlags};
-use serde::Serialize;
+
+use error::reason_of;
+pub use error::{ReadError, Reason, excerpt};
+pub use kinds::{Access, File, FileId, Opened};
 
 /// No more than this is read of one file, in bytes, unless the caller knows that the file grows with the
 /// machine.
@@ -17,89 +23,6 @@ pub const READ_LIMIT: u64 = 1 << 20;
 
 /// No more than this many names are read of one directory.
 pub const NAMES_LIMIT: usize = 1 << 16;
-
-/// Why something could not be read, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("{path}: {reason}", path = path.display())]
-pub struct ReadError {
-    /// The path as it was opened, root included.
-    #[serde(serialize_with = "lossy")]
-    pub path: PathBuf,
-    /// What was wrong with it.
-    pub reason: Reason,
-}
-
-/// What was wrong with a path. Texts complete the sentence "PATH: …".
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Reason {
-    /// Nothing is there.
-    #[error("not there")]
-    Missing,
-    /// Permission bits or a security module refuse it.
-    #[error("permission denied")]
-    Denied,
-    /// A directory, socket, pipe or device where a plain file was expected.
-    #[error("not a plain file")]
-    NotAFile,
-    /// Something else where a directory was expected.
-    #[error("not a directory")]
-    NotADirectory,
-    /// The file is larger than the limit, in bytes.
-    #[error("larger than {0} bytes")]
-    TooLarge(u64),
-    /// The directory has more names than the limit.
-    #[error("more than {0} entries")]
-    TooMany(usize),
-    /// The text, or a name in the directory, is not UTF-8.
-    #[error("not UTF-8")]
-    NotUtf8,
-    /// The content is not what the kernel documents; says what was expected and what was found.
-    #[error("{0}")]
-    Malformed(String),
-    /// Anything else the kernel answers.
-    #[error("{0}")]
-    Io(String),
-}
-
-// serde refuses a PathBuf that is not UTF-8, and a report must not fail over a name.
-fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
-}
-
-/// May this process, with its effective ids, read and write a path?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Yes.
-    Granted,
-    /// It is there, or a directory on the way hides it; this process may not.
-    Denied,
-    /// It is not there.
-    Missing,
-}
-
-/// A file as [`Root::files`] sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
-    /// Name without directory.
-    pub name: String,
-    /// Bytes that are really allocated for it (`stat`'s blocks), not its length.
-    pub held_bytes: u64,
-    /// Device and inode, the key under which `/proc/locks` lists it.
-    pub id: FileId,
-}
-
-/// Device and inode number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FileId {
-    /// Major number of the device.
-    pub major: u32,
-    /// Minor number of the device.
-    pub minor: u32,
-    /// Inode number.
-    pub inode: u64,
-}
 
 /// Where the host's `/` is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +88,29 @@ impl Root {
             return Err(fail(Reason::TooLarge(limit)));
         }
         String::from_utf8(bytes).map_err(|_| fail(Reason::NotUtf8))
+    }
+
+    /// As [`Root::read`], but `None` when nothing is there.
+    ///
+    /// # Errors
+    /// Every [`Reason`] that concerns files, besides [`Reason::Missing`].
+    pub fn read_if_there(&self, path: &str) -> Result<Option<String>, ReadError> {
+        match self.read(path) {
+            Ok(text) => Ok(Some(text)),
+            Err(ReadError { reason: Reason::Missing, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a file holds, read by `T`'s own parser. Blanks around it are dropped.
+    ///
+    /// # Errors
+    /// As [`Root::read`], and [`Reason::Malformed`] with the parser's words.
+    pub fn parse<T>(&self, path: &str) -> Result<T, ReadError>
+    where
+        T: std::str::FromStr<Err: fmt::Display>,
+    {
+        self.read(path)?.trim().parse().map_err(|error: T::Err| self.malformed(path, error.to_string()))
     }
 
     /// The non-negative number that is a file's only content.
@@ -277,6 +223,31 @@ impl Root {
         }
     }
 
+    /// Whether `path` is a symbolic link to exactly `target`. What cannot be read is no link.
+    pub fn links_to(&self, path: &str, target: &str) -> bool {
+        fs::read_link(self.resolve(path)).is_ok_and(|found| found == Path::new(target))
+    }
+
+    /// Opens a device file for reading and writing and closes it at once. Only for this machine's own `/`, and
+    /// only where opening sets nothing off.
+    ///
+    /// # Errors
+    /// What the kernel answers besides yes, busy and no; [`Reason::NotAFile`] below another root.
+    pub fn try_open(&self, path: &str) -> Result<Opened, ReadError> {
+        use rustix::io::Errno;
+        let path = self.resolve(path);
+        if !self.is_host() {
+            return Err(ReadError { path, reason: Reason::NotAFile });
+        }
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        match rustix::fs::open(&path, flags, rustix::fs::Mode::empty()) {
+            Ok(_) => Ok(Opened::Yes),
+            Err(Errno::BUSY) => Ok(Opened::Busy),
+            Err(Errno::ACCESS | Errno::PERM) => Ok(Opened::Refused),
+            Err(errno) => Err(ReadError { path, reason: reason_of(&errno.into()) }),
+        }
+    }
+
     /// A [`Reason::Malformed`] for `path`.
     pub fn malformed(&self, path: &str, what: impl Into<String>) -> ReadError {
         ReadError { path: self.resolve(path), reason: Reason::Malformed(what.into()) }
@@ -292,13 +263,6 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// At most 40 characters of a text, quoted and escaped: enough to recognise it, too little to flood a
-/// terminal.
-pub fn excerpt(text: &str) -> String {
-    let short: String = text.chars().take(40).collect();
-    if short.len() < text.len() { format!("{short:?}…") } else { format!("{short:?}") }
-}
-
 fn describe(name: String, metadata: &Metadata) -> File {
     use std::os::linux::fs::MetadataExt;
     let device = metadata.st_dev();
@@ -310,119 +274,5 @@ fn describe(name: String, metadata: &Metadata) -> File {
     File { name, held_bytes: metadata.st_blocks() * 512, id }
 }
 
-fn reason_of(error: &io::Error) -> Reason {
-    match error.kind() {
-        io::ErrorKind::NotFound => Reason::Missing,
-        io::ErrorKind::PermissionDenied => Reason::Denied,
-        io::ErrorKind::NotADirectory => Reason::NotADirectory,
-        io::ErrorKind::IsADirectory => Reason::NotAFile,
-        _ => Reason::Io(error.to_string()),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::os::unix::ffi::OsStrExt;
-
-    use super::*;
-
-    fn fixture() -> (tempfile::TempDir, Root) {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Root::at(dir.path());
-        (dir, root)
-    }
-
-    #[test]
-    fn every_kind_of_bad_file_has_its_reason() {
-        let (dir, root) = fixture();
-        let put = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
-        put("number", b"512\n");
-        put("limit", &vec![b'1'; READ_LIMIT as usize]);
-        put("huge", &vec![b'1'; READ_LIMIT as usize + 1]);
-        put("binary", b"\xff\xfe");
-        fs::create_dir(dir.path().join("dir")).unwrap();
-        rustix::fs::mknodat(
-            CWD,
-            dir.path().join("pipe"),
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::from_raw_mode(0o600),
-            0,
-        )
-        .unwrap();
-
-        assert_eq!(root.read_number("/number"), Ok(512));
-        assert_eq!(root.read("/limit").map(|text| text.len() as u64), Ok(READ_LIMIT));
-        for (name, reason) in [
-            ("/nothing", Reason::Missing),
-            ("/number/below", Reason::NotADirectory),
-            ("/huge", Reason::TooLarge(READ_LIMIT)),
-            ("/binary", Reason::NotUtf8),
-            ("/dir", Reason::NotAFile),
-            ("/pipe", Reason::NotAFile),
-        ] {
-            let error = root.read(name).unwrap_err();
-            assert_eq!((error.path, error.reason), (root.resolve(name), reason), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_number_is_nothing_but_a_number() {
-        let (dir, root) = fixture();
-        for text in ["", "-1", "0x10", "12 34", "1e3", "18446744073709551616", "512 kB"] {
-            fs::write(dir.path().join("n"), text).unwrap();
-            let error = root.read_number("/n").unwrap_err();
-            assert!(matches!(error.reason, Reason::Malformed(_)), "{text:?} gave {error}");
-            assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
-        }
-    }
-
-    #[test]
-    fn names_are_sorted_counted_and_refuse_what_is_not_utf8() {
-        let (dir, root) = fixture();
-        for name in ["b", "a"] {
-            fs::write(dir.path().join(name), "").unwrap();
-        }
-        assert_eq!(root.names("/"), Ok(vec!["a".to_owned(), "b".to_owned()]));
-        assert_eq!(root.names_up_to("/", 2).map(|names| names.len()), Ok(2));
-        assert_eq!(root.names_up_to("/", 1).unwrap_err().reason, Reason::TooMany(1));
-        assert_eq!(root.names("/a").unwrap_err().reason, Reason::NotADirectory);
-        fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
-        assert_eq!(root.names("/").unwrap_err().reason, Reason::NotUtf8);
-    }
-
-    #[test]
-    fn absence_is_only_known_inside_a_directory_that_is_there() {
-        let (dir, root) = fixture();
-        fs::create_dir(dir.path().join("sys")).unwrap();
-        assert_eq!(root.contains("/sys", "module"), Ok(false));
-        assert_eq!(root.contains("/", "sys"), Ok(true));
-        assert_eq!(root.contains("/proc", "cmdline").unwrap_err().reason, Reason::Missing);
-    }
-
-    #[test]
-    fn links_are_read_but_not_followed() {
-        let (dir, root) = fixture();
-        std::os::unix::fs::symlink("../../nowhere/vfio-pci", dir.path().join("driver")).unwrap();
-        std::os::unix::fs::symlink("/", dir.path().join("slash")).unwrap();
-        fs::write(dir.path().join("file"), "").unwrap();
-        assert_eq!(root.link_name("/driver"), Ok(Some("vfio-pci".to_owned())));
-        assert_eq!(root.link_name("/absent"), Ok(None));
-        assert!(matches!(root.link_name("/slash").unwrap_err().reason, Reason::Malformed(_)));
-        assert!(matches!(root.link_name("/file").unwrap_err().reason, Reason::Malformed(_)));
-    }
-
-    #[test]
-    fn no_text_leads_out_of_the_root() {
-        let root = Root::at("/fixture");
-        for path in ["/../etc/passwd", "../../etc/passwd", "/etc/./passwd", "etc//passwd"] {
-            assert_eq!(root.resolve(path), Path::new("/fixture/etc/passwd"), "{path}");
-        }
-        assert_eq!(Root::host().resolve("/proc/cmdline"), Path::new("/proc/cmdline"));
-    }
-
-    #[test]
-    fn excerpts_are_short_and_escaped() {
-        assert_eq!(excerpt("a\u{1b}[31m"), r#""a\u{1b}[31m""#);
-        assert_eq!(excerpt(&"é".repeat(50)), format!("{:?}…", "é".repeat(40)));
-    }
-}
+mod tests;

@@ -1,17 +1,10 @@
-//! One PCI device: can DPDK take it, and if not, why not?
-//!
-//! EAL says the same about a wrong address, a device without a driver and one on a kernel driver: nothing.
-//! This module reads what tells them apart. Source: `/sys/bus/pci/devices/<address>` (kernel
-//! `Documentation/ABI/testing/sysfs-bus-pci`), `/sys/kernel/iommu_groups` and `/dev/vfio`.
+//! Can DPDK take a device from the driver that has it?
 
-use crate::address::PciAddress;
-use crate::check::{Check, Evidence, Topic, Verdict};
-use crate::finding::{DeviceFinding, DeviceState, GroupMember};
-use crate::iommu;
-use crate::root::{Access, ReadError, Root};
+use super::{DeviceFacts, VFIO_PCI, Way, way};
+use crate::check::{Check, Topic, Verdict};
+use crate::finding::{DeviceFinding, DeviceState};
+use crate::root::{Access, ReadError};
 use crate::vfio;
-
-const DEVICES: &str = "/sys/bus/pci/devices";
 
 const TOPIC: Topic = Topic {
     id: "device.binding",
@@ -20,138 +13,24 @@ const TOPIC: Topic = Topic {
           end.",
 };
 
-/// The driver DPDK works with, behind an IOMMU.
-pub(crate) const VFIO_PCI: &str = "vfio-pci";
-
-/// Drivers that DPDK works with beside VFIO, without an IOMMU.
-const UIO_DRIVERS: &[&str] = &["igb_uio", "uio_pci_generic"];
-
-/// Drivers that keep the device while DPDK uses its queues through rdma-core.
-const SHARING_DRIVERS: &[&str] = &["mlx4_core", "mlx5_core", "mana"];
-
 /// Drivers beside VFIO's that leave the memory of a group alone, so that the group stays viable.
 const HARMLESS_DRIVERS: &[&str] = &["pci-stub", "pcieport", "xen-pciback"];
 
-/// How DPDK reaches a device on a given driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Vfio,
-    Uio,
-    Sharing,
-    None,
-}
-
-fn way(driver: Option<&str>) -> Way {
-    match driver {
-        Some(VFIO_PCI) => Way::Vfio,
-        Some(driver) if UIO_DRIVERS.contains(&driver) => Way::Uio,
-        Some(driver) if SHARING_DRIVERS.contains(&driver) => Way::Sharing,
-        _ => Way::None,
-    }
-}
-
-/// What was read about one device; each fact may be unreadable by itself.
-#[derive(Debug, Clone)]
-pub struct DeviceFacts {
-    address: PciAddress,
-    present: Result<bool, ReadError>,
-    driver: Result<Option<String>, ReadError>,
-    interfaces: Vec<String>,
-    has_verbs: Result<bool, ReadError>,
-    group: Result<Option<Group>, ReadError>,
-    has_fake_mode: Result<bool, ReadError>,
-    has_vfio_driver: Result<bool, ReadError>,
-    has_type1: Result<bool, ReadError>,
-    container: Result<Access, ReadError>,
-    user: u32,
-    evidence: Vec<Evidence>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Group {
-    is_fake: bool,
-    members: Vec<GroupMember>,
-    file: String,
-    access: Access,
-}
-
-impl DeviceFacts {
-    /// Whether the device has to be taken through VFIO, as far as is known.
-    pub fn needs_vfio(&self) -> bool {
-        let driver = self.driver.as_ref().ok().and_then(Option::as_deref);
-        !matches!(way(driver), Way::Uio | Way::Sharing)
-    }
-
-    /// Whether the device also needs an IOMMU: not in VFIO's no-IOMMU mode.
-    pub fn needs_iommu(&self) -> bool {
-        let is_fake = match &self.group {
-            Ok(Some(group)) => group.is_fake,
-            Ok(None) => self.has_fake_mode == Ok(true),
-            Err(_) => false,
-        };
-        self.needs_vfio() && !is_fake
-    }
-}
-
-/// Why DPDK can or cannot take the device at `address` (`0000:03:02.0` or `03:02.0`). Never fails: a bad
-/// address and an unreadable file are findings, too.
-pub fn explain(root: &Root, address: &str) -> DeviceFinding {
-    match address.parse() {
-        Ok(address) => finding(&gather(root, &address)),
-        Err(error) => DeviceFinding { address: error.text.clone(), state: DeviceState::Invalid(error) },
-    }
-}
-
-/// Reads everything about a device.
-pub fn gather(root: &Root, address: &PciAddress) -> DeviceFacts {
-    let dir = format!("{DEVICES}/{address}");
-    let present = root.contains(DEVICES, &address.to_string());
-    let mut evidence = vec![Evidence::new(
-        root,
-        &dir,
-        match &present {
-            Ok(true) => "present".to_owned(),
-            Ok(false) => "not there".to_owned(),
-            Err(error) => error.to_string(),
-        },
-    )];
-    let driver = root.link_name(&format!("{dir}/driver"));
-    let group = read_group(root, &dir);
-    let facts = DeviceFacts {
-        address: *address,
-        driver,
-        interfaces: interfaces(root, &dir),
-        has_verbs: if present == Ok(true) { root.contains(&dir, "infiniband") } else { Ok(false) },
-        group,
-        has_fake_mode: iommu::has_fake_mode(root),
-        has_vfio_driver: vfio::has_driver(root),
-        has_type1: vfio::has_type1(root),
-        container: vfio::container_access(root),
-        user: rustix::process::geteuid().as_raw(),
-        evidence: Vec::new(),
-        present,
-    };
-    if facts.present == Ok(true) {
-        evidence.extend(describe(root, &dir, &facts));
-    }
-    DeviceFacts { evidence, ..facts }
-}
-
 /// The check `device.binding`.
-pub fn check(facts: &DeviceFacts) -> Check {
+pub(super) fn check(facts: &DeviceFacts, required: bool) -> Check {
     let finding = finding(facts);
     let cause = finding.cause();
     let verdict = match (&finding.state, finding.remedy()) {
         (DeviceState::Unknown(error), _) => Verdict::unknown(error),
         (DeviceState::Uio { .. }, Some(remedy)) => Verdict::warn(cause, remedy),
-        (_, Some(remedy)) => Verdict::fail(cause, remedy),
+        (_, Some(remedy)) => Verdict::fault(required, cause, remedy),
         (_, None) => Verdict::pass(cause),
     };
-    let check = verdict.on(&TOPIC, true, facts.evidence.clone());
-    Check { subject: Some(finding.address), ..check }
+    verdict.on(&TOPIC, required, facts.evidence.clone()).about(finding.address)
 }
 
-fn finding(facts: &DeviceFacts) -> DeviceFinding {
+/// The device and its state.
+pub(super) fn finding(facts: &DeviceFacts) -> DeviceFinding {
     let state = decide(facts).unwrap_or_else(DeviceState::Unknown);
     DeviceFinding { address: facts.address.to_string(), state }
 }
@@ -210,76 +89,11 @@ fn is_harmless(driver: &str) -> bool {
     HARMLESS_DRIVERS.contains(&driver) || driver.replace('_', "-").ends_with(VFIO_PCI)
 }
 
-fn read_group(root: &Root, dir: &str) -> Result<Option<Group>, ReadError> {
-    let link = format!("{dir}/iommu_group");
-    let Some(number) = root.link_name(&link)? else { return Ok(None) };
-    if !number.bytes().all(|digit| digit.is_ascii_digit()) {
-        return Err(root.malformed(&link, "expected a link to a numbered group"));
-    }
-    let is_fake = iommu::is_fake(root, &number)?;
-    let members = iommu::members(root, &number)?
-        .into_iter()
-        .filter_map(|(address, driver)| Some(GroupMember { address, driver: driver? }))
-        .collect();
-    let file = format!("/dev/vfio/{}{number}", if is_fake { "noiommu-" } else { "" });
-    let access = root.access(&file)?;
-    Ok(Some(Group { is_fake, members, file, access }))
-}
-
-/// Network interfaces that the kernel has made of the device; a virtio device keeps them one level down.
-fn interfaces(root: &Root, dir: &str) -> Vec<String> {
-    let mut found = root.names(&format!("{dir}/net")).unwrap_or_default();
-    let below = root.names(dir).unwrap_or_default();
-    for name in below.iter().filter(|name| name.starts_with("virtio")) {
-        found.extend(root.names(&format!("{dir}/{name}/net")).unwrap_or_default());
-    }
-    found
-}
-
-fn describe(root: &Root, dir: &str, facts: &DeviceFacts) -> Vec<Evidence> {
-    let mut evidence = Vec::new();
-    let mut add = |path: &str, seen: String| evidence.push(Evidence::new(root, path, seen));
-    add(
-        &format!("{dir}/driver"),
-        match &facts.driver {
-            Ok(Some(driver)) => format!("→ {driver}"),
-            Ok(None) => "not there: no driver".to_owned(),
-            Err(error) => error.to_string(),
-        },
-    );
-    match &facts.group {
-        Ok(None) => add(&format!("{dir}/iommu_group"), "not there".to_owned()),
-        Err(error) => add(&format!("{dir}/iommu_group"), error.to_string()),
-        Ok(Some(group)) => {
-            let members: Vec<_> = group.members.iter().map(ToString::to_string).collect();
-            let fake = if group.is_fake { ", made up by no-IOMMU mode" } else { "" };
-            add(
-                &format!("{dir}/iommu_group"),
-                format!("devices with a driver: {}{fake}", members.join(", ")),
-            );
-            let access = match group.access {
-                Access::Granted => "readable and writable by this user",
-                Access::Denied => "not readable and writable by this user",
-                Access::Missing => "not there",
-            };
-            add(&group.file, access.to_owned());
-        }
-    }
-    if !facts.interfaces.is_empty() {
-        add(&format!("{dir}/net"), facts.interfaces.join(" "));
-    }
-    for file in ["class", "numa_node"] {
-        let path = format!("{dir}/{file}");
-        if let Ok(text) = root.read(&path) {
-            add(&path, text.trim().chars().take(40).collect());
-        }
-    }
-    evidence
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Group;
     use super::*;
+    use crate::finding::GroupMember;
     use crate::root::Reason;
 
     fn unreadable() -> ReadError {

@@ -3,8 +3,21 @@
 //! Source: `/sys/bus/pci/drivers`, `/sys/module` and `/dev/vfio`, described in the kernel's
 //! `Documentation/driver-api/vfio.rst`.
 
+mod busy;
+mod memlock;
+mod no_iommu;
+
 use crate::check::{Check, Evidence, Remedy, Topic, Verdict};
 use crate::root::{Access, ReadError, Root};
+use crate::scene::CheckFn;
+
+/// The checks of this group.
+pub(crate) const CHECKS: &[CheckFn] = &[
+    |scene| checks(scene.root, scene.needs_vfio(), scene.needs_iommu()).to_vec(),
+    no_iommu::check,
+    memlock::check,
+    busy::check,
+];
 
 /// The file through which every VFIO group is opened.
 pub(crate) const CONTAINER: &str = "/dev/vfio/vfio";
@@ -58,6 +71,15 @@ pub(crate) fn container_access(root: &Root) -> Result<Access, ReadError> {
     if root.contains("/dev", "vfio")? { root.access(CONTAINER) } else { Ok(Access::Missing) }
 }
 
+/// Access to a device file, in words for the evidence.
+pub(crate) fn access_words(access: Access) -> &'static str {
+    match access {
+        Access::Granted => "readable and writable by this user",
+        Access::Denied => "not readable and writable by this user",
+        Access::Missing => "not there",
+    }
+}
+
 /// How the driver and the IOMMU module are loaded.
 pub(crate) fn load(module: &str) -> Remedy {
     let now = format!("modprobe {module}");
@@ -95,12 +117,7 @@ fn container(root: &Root, required: bool) -> Check {
     let access = container_access(root);
     let (verdict, evidence) = match &access {
         Ok(access) => {
-            let seen = match access {
-                Access::Granted => "readable and writable by this user",
-                Access::Denied => "not readable and writable by this user",
-                Access::Missing => "not there",
-            };
-            (decide_container(*access, required), Evidence::new(root, CONTAINER, seen))
+            (decide_container(*access, required), Evidence::new(root, CONTAINER, access_words(*access)))
         }
         Err(error) => (Verdict::unknown(error), Evidence::from(error)),
     };
@@ -128,7 +145,7 @@ fn decide_container(access: Access, required: bool) -> Verdict {
 }
 
 fn needless(required: bool) -> &'static str {
-    if required { "" } else { "; only PCI devices need it" }
+    if required { "" } else { "; only devices on vfio-pci need it" }
 }
 
 #[cfg(test)]

@@ -1,0 +1,253 @@
+//! Runs a script with nothing but the calls it may make.
+//!
+//! What holds it: only the listed functions exist (no files, no processes, no loading of code, no way to catch an error); a limit
+//! on memory; a limit on instructions; and, for library functions that count no instructions, a limit on time. Nothing of the
+//! interpreter outlives a script that keeps within them. One that does not keep within the time is left behind on its thread, and
+//! ends with the process.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use mlua::chunk::ChunkMode;
+use mlua::{Error, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value, VmState};
+
+use super::ImportError;
+use super::argument::Argument;
+use super::range::Ranged;
+use super::recorder::{CALLS, Recorder};
+
+/// What a script is called in Lua's messages.
+const CHUNK: &str = "script";
+/// Instructions between two looks at the limit.
+const GRAIN: u32 = 10_000;
+/// Bytes that `string.rep` makes at most.
+const LONGEST_STRING: usize = 1 << 20;
+/// Bytes of an argument that are looked at.
+const LONGEST_ARGUMENT: usize = 256;
+/// Calls on the stack that are searched for a line of the script.
+const DEPTH: usize = 100;
+
+const GLOBALS: [&str; 18] = [
+    "_G", "_VERSION", "assert", "error", "ipairs", "math", "next", "pairs", "rawequal", "rawget", "rawlen",
+    "rawset", "select", "string", "table", "tonumber", "tostring", "type",
+];
+const STRING: [&str; 12] =
+    ["byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "reverse", "sub", "upper"];
+const TABLE: [&str; 6] = ["concat", "insert", "pack", "remove", "sort", "unpack"];
+
+/// How much of this machine a script may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: usize,
+    /// Instructions of Lua.
+    pub instructions: u64,
+    /// Time.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory: 64 << 20, instructions: 20_000_000, time: Duration::from_secs(10) }
+    }
+}
+
+/// Runs a script to its end and gives back what it has called.
+pub(super) fn run(script: Vec<u8>, limits: Limits) -> Result<Recorder, ImportError> {
+    let (sender, receiver) = mpsc::channel();
+    let thread = thread::Builder::new().name("script".to_owned());
+    thread
+        .spawn(move || {
+            let _ = sender.send(run_here(&script, limits));
+        })
+        .map_err(|error| ImportError::new(None, format!("cannot start a thread for the script: {error}")))?;
+    receiver.recv_timeout(limits.time).unwrap_or_else(|error| {
+        let problem = match error {
+            mpsc::RecvTimeoutError::Timeout => format!(
+                "the script has not ended after {} s; a profile is a few dozen calls: take loops and long patterns out",
+                limits.time.as_secs_f64()
+            ),
+            mpsc::RecvTimeoutError::Disconnected => "the Lua interpreter has failed on this script".to_owned(),
+        };
+        Err(ImportError::new(None, problem))
+    })
+}
+
+fn run_here(script: &[u8], limits: Limits) -> Result<Recorder, ImportError> {
+    let recorder = Rc::new(RefCell::new(Recorder::default()));
+    let outcome = Lua::new_with(StdLib::STRING | StdLib::TABLE | StdLib::MATH, LuaOptions::default())
+        .and_then(|lua| {
+            furnish(&lua, &recorder)?;
+            lua.set_memory_limit(limits.memory)?;
+            limit_instructions(&lua, limits.instructions)?;
+            lua.load(script).set_name(format!("={CHUNK}")).set_mode(ChunkMode::Text).exec()
+        });
+    outcome.map_err(|error| explain(&error, limits))?;
+    let recorder = recorder.borrow().clone();
+    Ok(recorder)
+}
+
+fn limit_instructions(lua: &Lua, instructions: u64) -> mlua::Result<()> {
+    let left = std::cell::Cell::new(instructions / u64::from(GRAIN));
+    lua.set_hook(HookTriggers::new().every_nth_instruction(GRAIN), move |_, debug| {
+        if left.get() == 0 {
+            return Err(Error::external(ImportError::new(
+                debug.current_line(),
+                format!("the script goes on for more than {instructions} instructions; a profile is a few dozen calls: take loops out"),
+            )));
+        }
+        left.set(left.get() - 1);
+        Ok(VmState::Continue)
+    })
+}
+
+/// Leaves of the libraries what is listed, and adds what Pktgen has.
+fn furnish(lua: &Lua, recorder: &Rc<RefCell<Recorder>>) -> mlua::Result<()> {
+    let globals = lua.globals();
+    keep(&globals, &GLOBALS)?;
+    let string: Table = globals.get("string")?;
+    keep(&string, &STRING)?;
+    string.set("rep", lua.create_function(repeat)?)?;
+    keep(&globals.get("table")?, &TABLE)?;
+    globals.set("require", lua.create_function(|lua, name: Value| require(lua, &name))?)?;
+    // Scripts begin by extending these two; nothing reads them.
+    globals.set("package", lua.create_table_from([("path", ""), ("cpath", "")])?)?;
+    for quiet in ["print", "printf", "sleep"] {
+        globals.set(quiet, lua.create_function(|_, _: MultiValue| Ok(()))?)?;
+    }
+    globals.set("pktgen", pktgen(lua, recorder)?)
+}
+
+fn keep(table: &Table, names: &[&str]) -> mlua::Result<()> {
+    let keys: Vec<String> =
+        table.pairs::<String, Value>().map(|pair| pair.map(|(key, _)| key)).collect::<mlua::Result<_>>()?;
+    keys.iter()
+        .filter(|key| !names.contains(&key.as_str()))
+        .try_for_each(|key| table.raw_remove(key.as_str()))
+}
+
+fn pktgen(lua: &Lua, recorder: &Rc<RefCell<Recorder>>) -> mlua::Result<Table> {
+    let range = lua.create_table()?;
+    for ranged in Ranged::ALL {
+        range.set(ranged.name(), recorded(lua, recorder, format!("range.{}", ranged.name()))?)?;
+    }
+    let names = Ranged::ALL.map(Ranged::name);
+    range.set_metatable(Some(nothing_else(lua, "pktgen.range", &names)?))?;
+    let table = lua.create_table()?;
+    for name in CALLS {
+        table.set(name, recorded(lua, recorder, name.to_owned())?)?;
+    }
+    table.set("range", range)?;
+    table.set_metatable(Some(nothing_else(lua, "pktgen", &CALLS)?))?;
+    Ok(table)
+}
+
+fn recorded(lua: &Lua, recorder: &Rc<RefCell<Recorder>>, name: String) -> mlua::Result<mlua::Function> {
+    let recorder = Rc::clone(recorder);
+    lua.create_function(move |lua, arguments: MultiValue| {
+        let arguments: Vec<Argument> = arguments.iter().map(argument).collect();
+        recorder.borrow_mut().call(&name, &arguments, line(lua)).map_err(Error::external)
+    })
+}
+
+/// A metatable that tells which call is missing.
+fn nothing_else(lua: &Lua, table: &'static str, names: &[&str]) -> mlua::Result<Table> {
+    let names = names.join(", ");
+    let missing = lua.create_function(move |lua, (_, key): (Value, Value)| {
+        let name = match argument(&key) {
+            Argument::Text(name) => name,
+            other => other.to_string(),
+        };
+        Err::<(), _>(Error::external(ImportError::new(
+            line(lua),
+            format!(
+                "{table}.{name} is not among the calls that can be imported ({names}); take it out, or write the profile \
+                 by hand (linerate profile generate makes one to begin with)"
+            ),
+        )))
+    })?;
+    lua.create_table_from([("__index", missing)])
+}
+
+fn require(lua: &Lua, name: &Value) -> mlua::Result<bool> {
+    match argument(name) {
+        Argument::Text(name) if name == "Pktgen" => Ok(true),
+        other => Err(Error::external(ImportError::new(
+            line(lua),
+            format!(
+                "require {other}: only \"Pktgen\" can be required; put what is needed into the script itself"
+            ),
+        ))),
+    }
+}
+
+/// In place of Lua's own, which has no bound on the time it takes.
+fn repeat(lua: &Lua, (text, times, between): (LuaString, i64, Option<LuaString>)) -> mlua::Result<LuaString> {
+    let (text, between) = (text.as_bytes(), between.as_ref().map(LuaString::as_bytes));
+    let between: &[u8] = between.as_deref().unwrap_or_default();
+    let times = usize::try_from(times).unwrap_or(0);
+    let bytes = (text.len() + between.len()).checked_mul(times).filter(|bytes| *bytes <= LONGEST_STRING);
+    match bytes {
+        None => Err(Error::external(ImportError::new(
+            line(lua),
+            format!("string.rep: more than {LONGEST_STRING} bytes; no value of a profile is that long"),
+        ))),
+        Some(0) => lua.create_string(""),
+        Some(_) => lua.create_string(vec![&*text; times].join(between)),
+    }
+}
+
+/// The line of the script that is being carried out.
+fn line(lua: &Lua) -> Option<usize> {
+    (1..DEPTH).map_while(|level| lua.inspect_stack(level, |debug| debug.current_line())).flatten().next()
+}
+
+fn argument(value: &Value) -> Argument {
+    match value {
+        Value::Integer(number) => Argument::Number(*number as f64),
+        Value::Number(number) => Argument::Number(*number),
+        Value::String(text) => {
+            let bytes = text.as_bytes();
+            Argument::Text(String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_ARGUMENT)]).into_owned())
+        }
+        other => Argument::Other(other.type_name()),
+    }
+}
+
+/// A failure in words: ours as they are, Lua's without its traceback.
+fn explain(error: &Error, limits: Limits) -> ImportError {
+    if let Some(ours) = error.downcast_ref::<ImportError>() {
+        return ours.clone();
+    }
+    if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Error::MemoryError(_))))
+        || matches!(error, Error::MemoryError(_))
+    {
+        let megabytes = limits.memory >> 20;
+        return ImportError::new(
+            None,
+            format!("the script needs more than {megabytes} MiB of memory; a profile is a few dozen calls"),
+        );
+    }
+    let text = match error {
+        Error::SyntaxError { message, .. } => message.clone(),
+        Error::RuntimeError(message) => message.clone(),
+        other => other.to_string(),
+    };
+    let text = text.split("\nstack traceback:").next().unwrap_or_default().trim();
+    let (line, message) = text
+        .strip_prefix(CHUNK)
+        .and_then(|rest| rest.strip_prefix(':')?.split_once(':'))
+        .and_then(|(line, message)| Some((Some(line.parse().ok()?), message.trim())))
+        .unwrap_or((None, text));
+    let hint = if message.contains("a nil value (global") || message.contains("a nil value (field") {
+        "; a script has the calls of pktgen, string, table and math, and nothing of the system"
+    } else {
+        ""
+    };
+    let shown: String = message.chars().take(LONGEST_ARGUMENT).collect();
+    let shown = if shown.is_empty() { "an error without words" } else { &shown };
+    ImportError::new(line, format!("{shown}{hint}"))
+}

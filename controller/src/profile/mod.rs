@@ -1,0 +1,173 @@
+//! Profiles in files: read, written, made in numbers, looked up.
+
+pub mod headers;
+pub mod library;
+pub mod matrix;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use linerate_protocol::profile::document::LARGEST_DOCUMENT_BYTES;
+use linerate_protocol::profile::{Profile, ProfileDocument, ProfileError};
+use serde_saphyr::Location;
+
+use crate::store::atomic::{self, StoreError};
+use crate::yaml;
+
+/// Where profiles are kept unless said otherwise.
+pub const FLOWS: &str = "flows";
+/// What the names of profile files end in.
+pub const EXTENSION: &str = "yaml";
+
+/// A file that holds no profile. The message names file, place, field, value, what is allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileFileError {
+    /// The file cannot be read.
+    #[error("{}: {reason}; give the path of a profile document", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: std::io::Error,
+    },
+    /// Too large to be a profile.
+    #[error("{}: {bytes} bytes are too many for a profile, which has {LARGEST_DOCUMENT_BYTES} at most", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The text is not a document of the right form.
+    #[error(
+        "{origin}: {}\nrun `linerate schema profile` for all fields and their ranges",
+        yaml::excerpt(origin, problem)
+    )]
+    Form {
+        /// The file.
+        origin: String,
+        /// Line, column, reason and excerpt.
+        problem: Box<serde_saphyr::Error>,
+    },
+    /// The values do not go together.
+    #[error("{origin}{}: spec.{problem}", yaml::line(*location))]
+    Content {
+        /// The file.
+        origin: String,
+        /// Where; unknown when nothing in the file says it.
+        location: Location,
+        /// Field, value, reason and remedy.
+        problem: Box<ProfileError>,
+    },
+}
+
+impl ProfileFileError {
+    /// Line and column of the mistake.
+    pub fn place(&self) -> Option<(u64, u64)> {
+        let location = match self {
+            Self::Unreadable { .. } | Self::TooLarge { .. } => None,
+            Self::Form { problem, .. } => problem.location(),
+            Self::Content { location, .. } => Some(*location),
+        };
+        let known = location.filter(|location| *location != Location::UNKNOWN);
+        known.map(|location| (location.line(), location.column()))
+    }
+}
+
+/// A profile and the document it stands in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// As it was written down.
+    pub document: ProfileDocument,
+    /// What it describes.
+    pub profile: Profile,
+}
+
+/// Reads a profile document from a file.
+///
+/// # Errors
+/// When the file cannot be read or holds no valid profile.
+pub fn load(path: &Path) -> Result<Loaded, ProfileFileError> {
+    let unreadable = |reason| ProfileFileError::Unreadable { path: path.to_owned(), reason };
+    let bytes = fs::metadata(path).map_err(unreadable)?.len();
+    if bytes > LARGEST_DOCUMENT_BYTES {
+        return Err(ProfileFileError::TooLarge { path: path.to_owned(), bytes });
+    }
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    parse(&text, &path.display().to_string())
+}
+
+/// Reads a profile document. `origin` names it in messages.
+///
+/// # Errors
+/// When the text is no valid profile.
+pub fn parse(text: &str, origin: &str) -> Result<Loaded, ProfileFileError> {
+    let document: ProfileDocument = serde_saphyr::from_str(text).map_err(|problem| {
+        ProfileFileError::Form { origin: origin.to_owned(), problem: Box::new(problem) }
+    })?;
+    let profile = document.profile().map_err(|problem| {
+        let paths = problem.places().into_iter().map(|place| format!("spec.{place}"));
+        let location = yaml::place(text, paths.chain(["spec".to_owned()]));
+        ProfileFileError::Content { origin: origin.to_owned(), location, problem: Box::new(problem) }
+    })?;
+    Ok(Loaded { document, profile })
+}
+
+/// The document of a profile, every default filled in, as YAML.
+///
+/// # Errors
+/// When the writer of YAML fails, which it has no reason to.
+pub fn to_yaml(profile: &Profile) -> Result<String, serde_saphyr::ser::Error> {
+    serde_saphyr::to_string(&ProfileDocument::from(profile))
+}
+
+/// Files that profiles cannot be written to.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Files of earlier runs.
+    #[error("{}; nothing was written; choose another directory with --out, or replace them with --force", exist(.0))]
+    Exists(Vec<PathBuf>),
+    /// The disk refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The document cannot be put in words.
+    #[error("cannot write YAML: {0}")]
+    Yaml(#[from] serde_saphyr::ser::Error),
+}
+
+fn exist(paths: &[PathBuf]) -> String {
+    match paths {
+        [path] => format!("{} exists", path.display()),
+        [path, rest @ ..] => format!("{} and {} more files exist", path.display(), rest.len()),
+        [] => String::new(),
+    }
+}
+
+/// The file of a profile in a directory.
+pub fn file_in(directory: &Path, profile: &Profile) -> PathBuf {
+    directory.join(format!("{}.{EXTENSION}", profile.name()))
+}
+
+/// Writes each profile to its file, completely or not at all. Without `force`, a file that exists means that none is written.
+///
+/// # Errors
+/// When files exist, or the disk refuses.
+pub fn write(files: &[(PathBuf, &Profile)], force: bool) -> Result<(), WriteError> {
+    let exists = |(path, _): &&(PathBuf, &Profile)| path.symlink_metadata().is_ok();
+    let existing: Vec<PathBuf> =
+        if force { Vec::new() } else { files.iter().filter(exists).map(|(path, _)| path.clone()).collect() };
+    if !existing.is_empty() {
+        return Err(WriteError::Exists(existing));
+    }
+    for (path, profile) in files {
+        let directory =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(directory).map_err(atomic::at("create", directory))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        atomic::replace_file(directory, &name, to_yaml(profile)?.as_bytes())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! The CPUs that a data plane may use, and how much of them it really gets.
+//!
+//! Source: `/proc/self/status`, `/proc/stat`, `/sys/devices/system/cpu` (kernel
+//! `Documentation/ABI/testing/sysfs-devices-system-cpu`) and the cgroup controllers cpuset and cpu. All is
+//! about this process: what is started from the same shell or in the same container inherits it.
+
+mod allowed;
+mod exclusive;
+mod frequency;
+mod isolation;
+mod locality;
+mod quota;
+mod siblings;
+mod steal;
+
+use crate::cpu_set::CpuSet;
+use crate::root::{ReadError, Root};
+use crate::scene::CheckFn;
+
+const CPUS: &str = "/sys/devices/system/cpu";
+const STATUS: &str = "/proc/self/status";
+
+/// The checks of this group.
+pub(crate) const CHECKS: &[CheckFn] = &[
+    allowed::check,
+    exclusive::check,
+    quota::check,
+    isolation::check,
+    siblings::check,
+    locality::check,
+    frequency::check,
+    steal::check,
+];
+
+/// The CPUs on which the scheduler lets this process run: its affinity within its cpuset.
+///
+/// # Errors
+/// `/proc/self/status` cannot be read or has no such line.
+pub(crate) fn read_allowed(root: &Root) -> Result<CpuSet, ReadError> {
+    let text = root.read(STATUS)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let line = line.ok_or_else(|| root.malformed(STATUS, "no line Cpus_allowed_list"))?;
+    line.parse().map_err(|error: crate::cpu_set::CpuSetError| root.malformed(STATUS, error.to_string()))
+}
+
+/// The CPUs that are switched on.
+fn read_online(root: &Root) -> Result<CpuSet, ReadError> {
+    root.parse(&format!("{CPUS}/online"))
+}
+
+/// A list of CPUs that only some kernels have; none when it is not there. `(null)` is how some kernels write
+/// the empty list of `nohz_full`.
+fn read_list(root: &Root, name: &str) -> Result<Option<CpuSet>, ReadError> {
+    let path = format!("{CPUS}/{name}");
+    match root.read_if_there(&path)?.as_deref().map(str::trim) {
+        None => Ok(None),
+        Some("(null)") => Ok(Some(CpuSet::default())),
+        Some(_) => root.parse(&path).map(Some),
+    }
+}

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Two af_packet ports at the ends of a veth pair, and the kernel's netem in between: it loses, duplicates, delays and reorders as
+# told, and its own counters say to the packet what the report has to say. The reports stay in the results: netem-NAME.json.
+set -euo pipefail
+# shellcheck source=scripts/vm/checks.sh
+. "$VM_SCRIPTS/checks.sh"
+
+MEMORY_MB=64
+# qdisc_bypass=0: or the packets would pass netem by. framecnt: the receiver may be kept from its CPU for 400 ms.
+EAL=(--no-pci --lcores "0@0,1@0,2@1" -m "$MEMORY_MB" --vdev "net_af_packet0,iface=near,qdisc_bypass=0"
+    --vdev "net_af_packet1,iface=far,framecnt=4096")
+# More than what a delay of 10 ms holds at these rates: netem must lose what it is told to, and no more.
+QUEUE=10000
+# The receiver remembers so many sequence numbers of a flow; what is later than that it cannot tell from a duplicate.
+WINDOW=64
+
+modprobe -a veth sch_netem
+# What netem releases at once must find room on its way to the far end.
+echo "$QUEUE" >/proc/sys/net/core/netdev_max_backlog
+ip link add near type veth peer name far
+ip link set near up
+ip link set far up
+
+counter() { cat "/sys/class/net/far/statistics/rx_packets"; }
+# dropped_by_netem: the qdisc's own count.
+dropped_by_netem() { tc -s -j qdisc show dev near | jq '[.[] | select(.kind == "netem").drops] | add // 0'; }
+
+# trial NAME RATE PACKETS [NETEM SETTINGS]: sets `report`, `sent`, `dropped` and `arrived` (frames that reached the far end); fails
+# when there is no report.
+trial() {
+    local name=$1 rate=$2 packets=$3 before status=0 start
+    shift 3
+    report="$VM_RESULTS/netem-$name.json"
+    tc qdisc del dev near root 2>/dev/null || true
+    [ $# -eq 0 ] || tc qdisc add dev near root netem limit "$QUEUE" "$@"
+    before=$(counter)
+    start=$(uptime_s)
+    # Lcores poll without end: at a lower priority the kernel's own work for the packets comes first.
+    nice -n 19 linerate-dataplane "${EAL[@]}" -- pair --rx-port 1 --rate "$rate" --packets "$packets" --json \
+        >"$report" 2>"$VM_RESULTS/netem-$name.err" || status=$?
+    arrived=$(($(counter) - before))
+    dropped=$(dropped_by_netem)
+    equal "$name: ends well" 0 "$status"
+    if [ "$status" -ne 0 ]; then
+        sed 's/^/     /' "$VM_RESULTS/netem-$name.err"
+        return 1
+    fi
+    sent=$(value "$report" .tx.sent_packets)
+    note "$name: netem ${*:-none}, $rate: $(since "$start") s; netem dropped $dropped, $arrived frames reached the far end"
+    note "$name: $(tail -n 1 "$report")"
+    equal "$name: all are sent" "$packets" "$sent"
+    json "$name: sent = received + lost" "$report" ".tx.sent_packets == .rx.received_packets + .lost_packets"
+    json "$name: lost is what netem dropped" "$report" ".lost_packets == $dropped"
+    json "$name: duplicates are what netem added" "$report" ".rx.duplicate_packets == $arrived + $dropped - $sent"
+}
+
+# ratio NAME COUNT PERCENT: netem draws at random; five standard deviations are missed once in a million.
+ratio() {
+    if awk -v n="$sent" -v k="$2" -v p="$3" 'BEGIN { p /= 100; d = k - n * p; exit !(d * d <= 25 * n * p * (1 - p)) }'; then
+        pass "$1: $3 % within chance"
+    else
+        fail "$1: $3 % within chance" "$2 of $sent"
+    fi
+}
+in_order() { json "$1: in order" "$report" ".rx.out_of_order_packets == 0 and .rx.beyond_window_packets == 0"; }
+
+! trial none 10kpps 5000 || in_order none
+if trial loss 10kpps 10000 loss 1%; then
+    in_order loss
+    ratio loss "$dropped" 1
+fi
+! trial duplicate 10kpps 10000 duplicate 1% || ratio duplicate "$((arrived - sent))" 1
+if trial delay 10kpps 5000 delay 5ms; then
+    in_order delay
+    # Only the fastest: in an emulated machine the others wait for more than netem.
+    json "delay: the fastest takes 5 ms" "$report" ".rx.latency_ns.min | . >= 5000000 and . < 7000000"
+fi
+# 10 ms at 2 kpps are 20 packets: within the window.
+if trial reorder 2kpps 4000 delay 10ms reorder 25%; then
+    json "reorder: no packet is later than the window of $WINDOW" "$report" ".rx.beyond_window_packets == 0"
+    # A quarter goes at once, and overtakes nearly all others: 1 - 0.75^20. Where the sender pauses, nothing is overtaken.
+    json "reorder: three quarters are overtaken, or not many fewer" "$report" ".rx.out_of_order_packets / .rx.received_packets | . > 0.5 and . < 0.8"
+fi
+end_scenario

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Two processes, each with a VF on vfio-pci: one sends, the other receives. Every packet is accounted for by both and by the NICs.
+set -euo pipefail
+# shellcheck source=scripts/vm/checks.sh
+. "$VM_SCRIPTS/checks.sh"
+# shellcheck source=scripts/vm/vfs.sh
+. "$VM_SCRIPTS/vfs.sh"
+
+read -r tx_vf rx_vf <<<"$VM_VFS"
+read -r tx_mac rx_mac <<<"$VM_MACS"
+PACKETS=10000
+RATE=10kpps
+MEMORY_MB=64
+# Two CPUs: each process polls on its own; the other's main lcore sleeps there.
+TX_EAL=(--lcores "0@1,1@0" -m "$MEMORY_MB" -a "$tx_vf")
+RX_EAL=(--lcores "0@0,1@1" -m "$MEMORY_MB" -a "$rx_vf")
+# The receiver may be kept from its CPU for so long: 4096 packets are 400 ms.
+DESCRIPTORS=4096
+work=$(mktemp -d)
+
+show_logs() { for log in "$work"/*.err; do sed "s|^|     $(basename "$log"): |" "$log"; done; }
+
+# shellcheck disable=SC2317 # called by until_true
+receiving() { grep -q '^rx ' "$work/rx.err"; }
+
+# trial SIZE FLOWS
+trial() {
+    local name="$1-byte frames, $2 flows" receiver start status=0 rx_status=0
+    local tx="$VM_RESULTS/tx-$1.json" rx="$VM_RESULTS/rx-$1.json"
+    start=$(uptime_s)
+    linerate-dataplane "${RX_EAL[@]}" -- rx --rxd "$DESCRIPTORS" --interval 100ms --json >"$rx" 2>"$work/rx.err" &
+    receiver=$!
+    until_true "the receiver receives" receiving || status=1
+    note "$name: receiver ready after $(since "$start") s"
+    start=$(uptime_s)
+    linerate-dataplane "${TX_EAL[@]}" -- tx --peer-mac "$rx_mac" --size "$1" --flows "$2" --flow-mode sd --rate "$RATE" \
+        --packets "$PACKETS" --json >"$tx" 2>"$work/tx.err" || status=$?
+    note "$name: sender ended after $(since "$start") s"
+    sleep 0.5
+    kill -INT "$receiver"
+    wait "$receiver" || rx_status=$?
+    equal "$name: sender and receiver end well" "0 0" "$status $rx_status"
+    [ "$status$rx_status" = 00 ] || show_logs
+    [ -s "$tx" ] && [ -s "$rx" ] || return 0
+    examine "$name" "$tx" "$rx"
+    # For whoever holds the capture of the wire.
+    echo "$(($1 - 4)) $(value "$tx" .sent_packets) $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
+}
+
+# examine NAME TX-REPORT RX-REPORT
+examine() {
+    local sent received lost
+    sent=$(value "$2" .sent_packets)
+    received=$(value "$3" .received_packets)
+    lost=$(value "$3" .lost_packets)
+    note "$1: sent $sent, received $received, lost $lost, offered $(value "$2" '.offered_pps | round') pps, delay $(value "$3" '.latency_ns | "p50 \(.p50), p99 \(.p99)"') ns"
+    equal "$1: all are sent" "$PACKETS" "$sent"
+    equal "$1: sent = received + lost" "$sent" "$((received + lost))"
+    equal "$1: none is lost at $RATE" 0 "$lost"
+    json "$1: the sender's VF counted as many" "$2" ".port.tx_packets == $sent"
+    json "$1: the receiver's VF counted as many" "$3" ".port.rx_packets == $received"
+    json "$1: the sender's extended statistics are of this trial" "$2" ".xstats.tx_good_packets == $sent"
+    json "$1: the receiver's extended statistics are of this trial" "$3" ".xstats.rx_good_packets == $received"
+    json "$1: no counter disagrees" "$2" '.disagreements == []'
+    json "$1: nothing foreign, late or twice" "$3" \
+        '[.disagreements, .foreign_packets, .stale_packets, .duplicate_packets, .out_of_order_packets] == [[], 0, 0, 0, 0]'
+}
+
+linerate-dataplane "${TX_EAL[@]}" -a "$rx_vf" -- ports --json >"$VM_RESULTS/ports.json" 2>"$work/ports.err" || show_logs
+json "the ports have the VFs' MACs" "$VM_RESULTS/ports.json" \
+    "map({(.device): .mac}) | add == {\"$tx_vf\": \"$tx_mac\", \"$rx_vf\": \"$rx_mac\"}"
+json "the ports are VFs on vfio-pci" "$VM_RESULTS/ports.json" 'all(.driver == "net_e1000_igb_vf" and .kernel_driver == "vfio-pci")'
+trial 64 1
+trial 1518 100
+nothing_held "afterwards"
+equal "no access was refused by the IOMMU" 0 "$(dmesg | grep -c 'DMAR: \[DMA' || true)"
+end_scenario

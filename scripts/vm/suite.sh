@@ -1,0 +1,113 @@
+# Sourced by vm.sh: runs the scenarios and counts their checks.
+# shellcheck shell=bash
+
+SCENARIOS=(machine pair netem faults no-iommu)
+passed=0 failed=0 skipped=0 work='' child='' reason=''
+
+# run_suite [SCENARIO…]
+run_suite() {
+    local scenario begun=$SECONDS
+    local wanted=("$@")
+    [ $# -gt 0 ] || wanted=("${SCENARIOS[@]}")
+    for scenario in "${wanted[@]}"; do
+        [[ " ${SCENARIOS[*]} " == *" $scenario "* ]] || usage_error "there is no scenario '$scenario', only: ${SCENARIOS[*]}"
+    done
+    if ! can_run; then
+        for scenario in "${wanted[@]}"; do check_line "NOT RUN $scenario: $reason"; done
+        return 0
+    fi
+    need_programs
+    work=$(mktemp -d)
+    trap 'end_suite' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    for scenario in "${wanted[@]}"; do
+        say "virtual machine: $scenario"
+        case $scenario in
+            machine) scenario_machine ;;
+            pair) scenario_pair ;;
+            no-iommu) boot_scenario no-iommu --no-iommu ;;
+            *) boot_scenario "$scenario" ;;
+        esac
+    done
+    echo "$passed passed, $failed failed, $skipped not run in $((SECONDS - begun)) s"
+    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+# can_run: prepares the machine; where that is impossible for good reason, `reason` says so. What else goes wrong is an error.
+can_run() {
+    reason=''
+    if [ "$(uname -m)" != x86_64 ]; then
+        reason="the guest runs this machine's programs and is x86-64; this is $(uname -m)"
+    elif [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+        # Works without root where all packages are there.
+        (prepare) || reason="scripts/vm.sh prepare needs root here"
+    else
+        prepare
+    fi
+    [ -z "$reason" ]
+}
+
+need_programs() {
+    local bin program
+    bin=$(programs)
+    for program in linerate-dataplane hugepage-check; do
+        [ -x "$bin/$program" ] || die "$bin/$program is not there: run cargo build --workspace --bins, or say where it is: LINERATE_BIN"
+    done
+}
+
+end_suite() {
+    [ -z "$child" ] || { kill -TERM "$child" 2>/dev/null && wait "$child"; } || true
+    rm -rf "$work"
+}
+
+scenario_pair() {
+    boot_scenario pair --wire hub --capture "$work/wire.pcap"
+    capture_agrees
+}
+
+# boot_scenario NAME [OPTIONS of run]: the guest's checks are counted; that it fails without saying so is one check, too.
+boot_scenario() {
+    local name=$1 status=0 before=$failed begun=$SECONDS line
+    shift
+    mkdir -p "$work/$name"
+    mkfifo "$work/$name.out"
+    # In the background and read through a pipe, so that a signal to this script is heard at once.
+    (run --results "$work/$name" "$@" -- "$PWD/scripts/vm/$name.sh") >"$work/$name.out" 2>&1 &
+    child=$!
+    while IFS= read -r line; do check_line "$line"; done <"$work/$name.out"
+    wait "$child" || status=$?
+    child=''
+    [ "$status" -eq 0 ] || [ "$failed" -gt "$before" ] || check_line "FAIL $name: the guest: ended with $status"
+    echo "     $name: $((SECONDS - begun)) s in all"
+}
+
+# check_line LINE: shows it, and counts it if it is a check's.
+check_line() {
+    case $1 in
+        "PASS "*) passed=$((passed + 1)) ;;
+        "FAIL "*) failed=$((failed + 1)) ;;
+        "NOT RUN "*)
+            skipped=$((skipped + 1))
+            [ -z "${LINERATE_NOT_RUN:-}" ] || printf '%s\n' "$1" >>"$LINERATE_NOT_RUN"
+            ;;
+    esac
+    printf '%s\n' "$1"
+}
+
+# capture_agrees: what QEMU saw on the wire is what the sender says it sent, and nothing else of the VFs.
+capture_agrees() {
+    local length sent from to total=0
+    [ -s "$work/pair/wire" ] || return 0
+    while read -r length sent from to; do
+        check_equal "pair: frames of $length bytes on the wire" "$sent" \
+            "$(frames "eth.src == $from && eth.dst == $to && udp && frame.len == $length")"
+        total=$((total + sent))
+    done <"$work/pair/wire"
+    check_equal "pair: nothing else of a VF on the wire" "$total" "$(frames 'eth.addr[0:5] == 02:00:00:00:0a')"
+}
+
+frames() { tshark -r "$work/wire.pcap" -Y "$1" -T fields -e frame.number 2>/dev/null | wc -l; }
+
+# check_equal NAME EXPECTED ACTUAL
+check_equal() { if [ "$2" = "$3" ]; then check_line "PASS $1"; else check_line "FAIL $1: expected $2, is $3"; fi; }
