@@ -1,9 +1,10 @@
 //! JSON Schemas of what Linerate reads and writes.
 
 use linerate_protocol::profile::ProfileDocument;
-use schemars::Schema;
 use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 
+use crate::events::Event;
 use crate::experiment::document::Document;
 use crate::summary::Summary;
 
@@ -12,6 +13,8 @@ use crate::summary::Summary;
 pub enum SchemaOf {
     /// `summary.json`, the result of an experiment
     Summary,
+    /// A line that `run --json` prints before the summary
+    Event,
     /// The experiment document
     Experiment,
     /// The profile document
@@ -20,12 +23,14 @@ pub enum SchemaOf {
 
 impl SchemaOf {
     /// Every schema.
-    pub const ALL: [SchemaOf; 3] = [SchemaOf::Summary, SchemaOf::Experiment, SchemaOf::Profile];
+    pub const ALL: [SchemaOf; 4] =
+        [SchemaOf::Summary, SchemaOf::Event, SchemaOf::Experiment, SchemaOf::Profile];
 
     /// File name of the schema.
     pub fn file_name(self) -> &'static str {
         match self {
             SchemaOf::Summary => "summary.schema.json",
+            SchemaOf::Event => "event.schema.json",
             SchemaOf::Experiment => "experiment.schema.json",
             SchemaOf::Profile => "profile.schema.json",
         }
@@ -34,10 +39,8 @@ impl SchemaOf {
     /// The schema.
     pub fn schema(self) -> Schema {
         match self {
-            // As written, not as read: every field is there, if only as null.
-            SchemaOf::Summary => {
-                SchemaSettings::default().for_serialize().into_generator().into_root_schema_for::<Summary>()
-            }
+            SchemaOf::Summary => as_written::<Summary>(),
+            SchemaOf::Event => as_written::<Event>(),
             SchemaOf::Experiment => schemars::schema_for!(Document),
             SchemaOf::Profile => schemars::schema_for!(ProfileDocument),
         }
@@ -50,4 +53,9 @@ impl SchemaOf {
     pub fn text(self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(&self.schema()).map(|text| text + "\n")
     }
+}
+
+/// As written, not as read: every field is there, if only as null.
+fn as_written<T: JsonSchema>() -> Schema {
+    SchemaSettings::default().for_serialize().into_generator().into_root_schema_for::<T>()
 }

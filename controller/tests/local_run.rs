@@ -7,9 +7,12 @@ mod support;
 use std::fs;
 use std::time::Duration;
 
+use linerate::events::{Event, Reading};
 use linerate::schema::SchemaOf;
 use linerate::store::record::TrialRecord;
-use linerate::summary::{Status, Summary};
+use linerate::summary::{Status, Summary, TrialSummary};
+use linerate_protocol::profile::Field;
+use linerate_protocol::report::ForeignFrames;
 use support::{Bench, stderr, stdout};
 
 const MOMENT: Duration = Duration::from_secs(2);
@@ -26,6 +29,76 @@ fn assert_honest(summary: &Summary) {
     }
 }
 
+/// The parts of a result make a whole, and both ends' figures are there.
+fn assert_whole(trial: &TrialSummary) {
+    let TrialSummary { received_packets, sent_packets, .. } = *trial;
+    let counted = received_packets
+        + trial.duplicate_packets
+        + trial.stale_packets
+        + trial.bad_probe_packets
+        + trial.bad_checksum_packets
+        + trial.foreign_packets;
+    assert_eq!(trial.rx_queue_frames.iter().sum::<u64>(), counted, "{trial:?}");
+    let ForeignFrames { arp, icmp, ipv6, vlan, other } = trial.foreign;
+    assert_eq!(arp + icmp + ipv6 + vlan + other, trial.foreign_packets);
+    for (lcores, packets) in [(&trial.tx_lcores, sent_packets), (&trial.rx_lcores, received_packets)] {
+        assert_eq!(lcores.iter().map(|one| one.packets).sum::<u64>(), packets);
+        assert!(lcores.iter().all(|one| (0.0..=1.0).contains(&one.headroom.unwrap())), "{lcores:?}");
+    }
+    let reordered = trial.reordering.packets as f64 / received_packets as f64;
+    assert_eq!(trial.reordering.ratio, reordered);
+    let departures = trial.inter_departure_ns.unwrap();
+    assert!(departures.min <= departures.p50 && departures.p50 <= departures.max && departures.mean > 0);
+    if let (Some(delay), Some(variation)) = (trial.latency_ns, trial.latency_variation_ns) {
+        assert!(variation.min <= variation.p50 && variation.max <= delay.max, "{delay:?} {variation:?}");
+    }
+    assert_eq!(trial.latency_ns.is_some(), trial.latency_variation_ns.is_some());
+    assert_eq!(trial.silent_flows, 0);
+    assert!(!trial.worst_flows.is_empty());
+    for flow in &trial.worst_flows {
+        let last = flow.flow + 1;
+        assert_eq!(flow.header[&Field::SourceIp], format!("192.168.1.{last}"));
+        assert_eq!(flow.header[&Field::DestinationIp], format!("192.168.2.{last}"));
+        assert_eq!(flow.header[&Field::DestinationPort], "1024");
+    }
+}
+
+fn assert_valid(of: SchemaOf, value: &serde_json::Value) {
+    let schema = serde_json::to_value(of.schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<_> = validator.iter_errors(value).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?} in {value}");
+}
+
+/// Every event is as its schema says; the trials are those of the summary, each after its samples.
+fn assert_events(lines: &str, summary: &Summary) {
+    let mut trials = Vec::new();
+    let mut samples: Vec<Reading> = Vec::new();
+    for line in lines.lines() {
+        assert_valid(SchemaOf::Event, &serde_json::from_str(line).unwrap());
+        match serde_json::from_str(line).unwrap() {
+            Event::Phase(_) => {}
+            Event::Sample(reading) => samples.push(*reading),
+            Event::Trial(trial) => {
+                let theirs = std::mem::take(&mut samples);
+                assert!(theirs.len() >= 3, "{theirs:?}");
+                assert!(theirs.iter().all(|reading| reading.profile == trial.profile));
+                assert!(theirs.is_sorted_by_key(|reading| reading.sent_packets));
+                assert!(theirs.iter().all(|reading| reading.intended_pps == trial.intended_pps));
+                assert!(theirs.iter().any(|reading| reading.offered_pps.is_some_and(|pps| pps > 0.0)));
+                let last = theirs.last().unwrap();
+                assert_eq!(
+                    (last.sent_packets, last.received_packets, last.lost_packets),
+                    (trial.sent_packets, trial.received_packets, trial.lost_packets)
+                );
+                trials.push(*trial);
+            }
+            Event::Failure(failure) => panic!("{failure:?}"),
+        }
+    }
+    assert_eq!(trials, summary.trials);
+}
+
 #[test]
 fn two_trials_make_a_complete_result() {
     let bench = Bench::new(TWO_TRIALS);
@@ -33,21 +106,17 @@ fn two_trials_make_a_complete_result() {
     assert!(output.status.success(), "{}", stderr(&output));
     bench.assert_nothing_left(MOMENT);
 
-    let value: serde_json::Value =
-        serde_json::from_slice(&output.stdout).expect("one JSON object and nothing else");
-    let schema = serde_json::to_value(SchemaOf::Summary.schema()).unwrap();
-    let errors: Vec<_> = jsonschema::validator_for(&schema)
-        .unwrap()
-        .iter_errors(&value)
-        .map(|error| error.to_string())
-        .collect();
-    assert!(errors.is_empty(), "{errors:?}");
-
+    let text = stdout(&output);
+    let (events, last) = text.trim_end().rsplit_once('\n').expect("events, then the summary");
+    let value: serde_json::Value = serde_json::from_str(last).expect("one JSON object in the last line");
+    assert_valid(SchemaOf::Summary, &value);
     let summary: Summary = serde_json::from_value(value).unwrap();
+    assert_events(events, &summary);
     assert_eq!(bench.summary(), Some(summary.clone()), "what is printed is what is filed");
     assert_eq!((summary.status, summary.trials.len(), summary.warm_up.len()), (Status::Complete, 2, 2));
     assert!(summary.warm_up.iter().all(|warm_up| warm_up.received_packets > 0));
     assert_honest(&summary);
+    summary.trials.iter().for_each(assert_whole);
 
     let directory = bench.experiment().unwrap();
     let mut names: Vec<_> =
@@ -93,8 +162,15 @@ fn pairs_run_at_the_same_time() {
     let bench = Bench::new(
         "  pairs: 2\n  traffic: {rates: [10kpps]}\n  trial: {duration: 300ms, sampleInterval: 100ms, repeats: 2}\n",
     );
-    let output = bench.run(&["--quiet"]);
+    let output = bench.run(&[]);
     assert!(output.status.success(), "{}", stderr(&output));
+    let progress = stderr(&output);
+    for pair in ["tx0-rx0", "tx1-rx1"] {
+        let of_pair =
+            |line: &&str| line.contains(&format!(" {pair} ")) && line.contains("intended 0.010000 offered");
+        assert!(progress.lines().filter(of_pair).count() >= 4, "{progress}");
+    }
+    assert!(!progress.contains('\u{1b}'), "no colours where there is no terminal");
     let summary = bench.summary().unwrap();
     let done: Vec<_> = summary.trials.iter().map(|trial| (trial.repeat, trial.pair.as_str())).collect();
     assert_eq!(done, [(1, "tx0-rx0"), (1, "tx1-rx1"), (2, "tx0-rx0"), (2, "tx1-rx1")]);
@@ -116,7 +192,7 @@ fn packet_counts_end_trials_too() {
 fn two_runs_at_once_do_not_meet() {
     let bench = Bench::new(TWO_TRIALS);
     let others = std::thread::scope(|scope| {
-        let runs = [(); 2].map(|()| scope.spawn(|| bench.run(&["--json", "--filter", "512B"])));
+        let runs = [(); 2].map(|()| scope.spawn(|| bench.run(&["--json", "--quiet", "--filter", "512B"])));
         runs.map(|run| run.join().unwrap())
     });
     let ids = others.map(|output| {

@@ -5,10 +5,10 @@ mod interrupt;
 mod output;
 mod profile;
 mod progress;
-mod rates;
 mod results;
 mod run;
 mod table;
+mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -114,10 +114,10 @@ struct RunArgs {
     /// The data-plane program [default: LINERATE_DATAPLANE, or linerate-dataplane beside linerate or in PATH]
     #[arg(long, value_name = "PATH")]
     dataplane: Option<PathBuf>,
-    /// Print the summary (or the plan) as one JSON object
+    /// Print JSON: events, one a line, then the summary in the last line; or the plan. With --quiet no events
     #[arg(long)]
     json: bool,
-    /// No progress
+    /// No progress and no events
     #[arg(long, short)]
     quiet: bool,
 }

@@ -40,7 +40,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
     if !args.quiet {
         local.notes.iter().for_each(|note| say(&format!("note: {note}")));
     }
-    let observer = progress::observer(args.quiet);
+    let observer = progress::observer(args.quiet, args.json);
     // Files are written and synced on this thread; sessions must go on meanwhile, or the agents take us for gone.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

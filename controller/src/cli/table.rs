@@ -4,11 +4,15 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
+use super::words::{microseconds, missed_load, mpps};
 use crate::plan::PlanView;
 use crate::profile::headers::HeaderRow;
 use crate::profile::library::Entry;
 use crate::store::Listed;
-use crate::summary::Summary;
+use crate::summary::{Summary, TrialSummary};
+
+/// Stands before an offered load that missed the intended one.
+const MISSED: &str = "! ";
 
 /// A table whose columns are aligned right where they hold `numbers`.
 fn table(columns: &[&str], numbers: std::ops::Range<usize>) -> Table {
@@ -26,14 +30,6 @@ fn table(columns: &[&str], numbers: std::ops::Range<usize>) -> Table {
 /// A number of things, in words.
 fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
-}
-
-fn mpps(pps: f64) -> String {
-    format!("{:.6}", pps / 1e6)
-}
-
-fn microseconds(ns: u64) -> String {
-    format!("{:.1}", ns as f64 / 1e3)
 }
 
 /// Trials and failures of an experiment.
@@ -54,7 +50,7 @@ pub(super) fn trials(summary: &Summary) -> String {
     let mut table = table(&columns, 2..10);
     for trial in &summary.trials {
         let latency = |figure: fn(&linerate_protocol::report::LatencySummary) -> u64| {
-            trial.latency_ns.as_ref().map_or("-".to_owned(), |latency| microseconds(figure(latency)))
+            trial.latency_ns.as_ref().map_or("-".to_owned(), |latency| microseconds(figure(latency) as f64))
         };
         table.add_row([
             trial.profile.clone(),
@@ -62,7 +58,7 @@ pub(super) fn trials(summary: &Summary) -> String {
             trial.frame_size.to_string(),
             trial.flows.to_string(),
             trial.intended_pps.map_or("max".to_owned(), mpps),
-            mpps(trial.offered_pps),
+            format!("{}{}", if trial.offered_missed_intended { MISSED } else { "" }, mpps(trial.offered_pps)),
             mpps(trial.received_pps),
             trial.lost_packets.to_string(),
             latency(|latency| latency.p50),
@@ -71,11 +67,25 @@ pub(super) fn trials(summary: &Summary) -> String {
         ]);
     }
     let mut text = if summary.trials.is_empty() { String::new() } else { format!("{}\n", table.trim_fmt()) };
+    for trial in &summary.trials {
+        if let Some(missed) = missed_load(trial) {
+            text.push_str(&format!("{MISSED}{} {}: {missed}\n", name(summary, trial), trial.pair));
+        }
+    }
     for failure in &summary.failures {
         text.push_str(&format!("not finished: {} {}: {}\n", failure.profile, failure.pair, failure.reason));
     }
     text.push_str(&closing_line(summary));
     text
+}
+
+/// The trial's name: its profile, and the repeat where there is more than one.
+fn name(summary: &Summary, trial: &TrialSummary) -> String {
+    if summary.trials.iter().any(|other| other.repeat > 1) {
+        format!("{} repeat {}", trial.profile, trial.repeat)
+    } else {
+        trial.profile.clone()
+    }
 }
 
 fn closing_line(summary: &Summary) -> String {
@@ -183,4 +193,31 @@ pub(super) fn headers(rows: &[HeaderRow], flows: u32) -> String {
         table.add_row([row.field.clone(), row.first.clone(), row.last.clone(), varies]);
     }
     table.trim_fmt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::tests::{rx, tx, with_clock};
+    use crate::store::tests::summary;
+    use crate::summary::Status;
+
+    #[test]
+    fn a_load_that_missed_the_intended_one_is_marked_and_explained() {
+        let trial = |sent, repeat| {
+            let result = with_clock(true, &tx(sent), &rx(sent)).unwrap();
+            TrialSummary { repeat, profile: "p".into(), ..result }
+        };
+        let shown = |trials| super::trials(&Summary { trials, ..summary(Status::Complete) });
+
+        let text = shown(vec![trial(1000, 1), trial(900, 1)]);
+        assert_eq!(text.matches("! ").count(), 2, "{text}");
+        assert!(text.contains("  ! 0.000450 ") && text.contains(" 0.000500 "), "{text}");
+        let line = "\n! p tx0-rx0: offered 0.000450 of 0.000500 Mpps intended (-10.000 %)\n";
+        assert!(text.contains(line), "{text}");
+
+        let text = shown(vec![trial(1000, 1), trial(900, 2)]);
+        assert!(text.contains("\n! p repeat 2 tx0-rx0: offered"), "{text}");
+        assert!(!shown(vec![trial(1000, 1)]).contains('!'));
+    }
 }

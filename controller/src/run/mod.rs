@@ -15,11 +15,11 @@ use tokio::sync::watch;
 
 use self::agent::Pair;
 use self::ledger::Ledger;
-use self::observer::Observer;
+use self::observer::{Observer, WatchedPair};
 use self::trial::Stopped;
 use self::warm_up::{Cold, warm_up};
 use crate::experiment::Experiment;
-use crate::plan::Plan;
+use crate::plan::{Plan, Trial};
 use crate::platform::{Platform, PlatformError, random_bytes};
 use crate::store::{Store, StoreError};
 use crate::summary::{Status, Summary};
@@ -159,10 +159,21 @@ async fn drive(
         if *interrupted.borrow() {
             return Err(Ending::Interrupted);
         }
-        observer.trial_began(index + 1, job.plan.trials.len(), trial);
+        let watched: Vec<_> = pairs.iter().map(|pair| watched(pair, trial)).collect();
+        observer.trial_began(index + 1, job.plan.trials.len(), trial, &watched);
         round::run(job, trial, pairs, numbers.next(), ledger, observer).await?;
     }
     Ok(())
+}
+
+fn watched(pair: &Pair, trial: &Trial) -> WatchedPair {
+    let link_bps = pair.tx.session.welcome().port.link_bps;
+    WatchedPair {
+        name: pair.name.clone(),
+        // A load that cannot be told makes the transmitter refuse the trial, with the reason.
+        load: trial.profile.load(link_bps).ok().flatten(),
+        delays_valid: pair.clock.one_way_valid,
+    }
 }
 
 async fn connect(experiment: &Experiment, platform: &mut impl Platform) -> Result<Vec<Pair>, Ending> {

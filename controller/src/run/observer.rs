@@ -1,21 +1,39 @@
-//! Who watches a run: the terminal, or nobody.
+//! Who watches a run: the terminal, a program that reads events, or nobody.
 
 use linerate_protocol::counters::Sample;
+use linerate_protocol::profile::StageRates;
 use linerate_protocol::trial::Role;
 
 use crate::plan::Trial;
 use crate::summary::{TrialFailure, TrialSummary};
+
+/// A pair, as a watcher needs to know it before a trial.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WatchedPair {
+    /// Its name, such as `tx0-rx0`.
+    pub name: String,
+    /// Intended load over time; `None`: as fast as possible.
+    pub load: Option<Vec<StageRates>>,
+    /// True when one-way delays are valid.
+    pub delays_valid: bool,
+}
 
 /// Is told what happens, as it happens.
 pub trait Observer {
     /// Something begins that is no trial.
     fn phase(&self, _text: &str) {}
 
-    /// The trial `number` of `of` begins to send.
-    fn trial_began(&self, _number: usize, _of: usize, _trial: &Trial) {}
+    /// The trial `number` of `of` begins on `pairs`, with getting ready.
+    fn trial_began(&self, _number: usize, _of: usize, _trial: &Trial, _pairs: &[WatchedPair]) {}
 
-    /// An agent's counters.
-    fn sample(&self, _agent: &str, _role: Role, _sample: &Sample) {}
+    /// Its transmitters have begun to send.
+    fn sending_began(&self) {}
+
+    /// The counters of a pair's agent.
+    fn sample(&self, _pair: &str, _role: Role, _sample: &Sample) {}
+
+    /// A pair's transmitter has sent all it will; packets may still be on their way.
+    fn sending_ended(&self, _pair: &str) {}
 
     /// The trial has ended on one pair with a result.
     fn trial_ended(&self, _result: &TrialSummary) {}
@@ -32,3 +50,25 @@ pub trait Observer {
 pub struct Nobody;
 
 impl Observer for Nobody {}
+
+/// What happens on one pair, for whoever watches.
+#[derive(Clone, Copy)]
+pub(super) struct PairObserver<'a> {
+    /// Who watches.
+    pub(super) observer: &'a dyn Observer,
+    /// Name of the pair.
+    pub(super) pair: &'a str,
+}
+
+impl PairObserver<'_> {
+    /// Nobody watches.
+    pub(super) const NOBODY: PairObserver<'static> = PairObserver { observer: &Nobody, pair: "" };
+
+    pub(super) fn sample(self, role: Role, sample: &Sample) {
+        self.observer.sample(self.pair, role, sample);
+    }
+
+    pub(super) fn sending_ended(self) {
+        self.observer.sending_ended(self.pair);
+    }
+}

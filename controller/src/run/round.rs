@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::agent::Pair;
 use super::ledger::Ledger;
-use super::observer::Observer;
+use super::observer::{Observer, PairObserver};
 use super::trial::{Assignment, Stopped};
 use super::{Ending, Job};
 use crate::figures::{Subject, figures};
@@ -44,17 +44,20 @@ pub(super) async fn run(
     let halt = watch::Sender::new(false);
     in_step(&mut lanes, &halt, async |lane| assignment.set_up(&lane.pair.tx, &lane.pair.rx).await).await;
     in_step(&mut lanes, &halt, async |lane| assignment.start(&lane.pair.tx, &lane.pair.rx).await).await;
+    observer.sending_began();
     in_step(&mut lanes, &halt, async |lane| {
         let Lane { pair, seen, .. } = lane;
+        let watch = PairObserver { observer, pair: &pair.name };
         let (tx, rx) = (&mut pair.tx, &mut pair.rx);
-        assignment.follow(tx, rx, seen, observer, job.interrupted.clone(), halt.subscribe()).await?;
-        assignment.wind_up(tx, rx, seen, observer, job.interrupted.clone()).await
+        assignment.follow(tx, rx, seen, watch, job.interrupted.clone(), halt.subscribe()).await?;
+        assignment.wind_up(tx, rx, seen, watch, job.interrupted.clone()).await
     })
     .await;
     if lanes.iter().any(|lane| lane.stopped.is_some()) {
         join_all(lanes.iter_mut().map(|lane| {
             lane.stopped.get_or_insert(Stopped::Elsewhere);
-            assignment.abandon(&mut lane.pair.tx, &mut lane.pair.rx, &mut lane.seen, observer)
+            let watch = PairObserver { observer, pair: &lane.pair.name };
+            assignment.abandon(&mut lane.pair.tx, &mut lane.pair.rx, &mut lane.seen, watch)
         }))
         .await;
     }
@@ -116,8 +119,14 @@ fn settle(
 ) -> Result<Result<TrialSummary, TrialFailure>, StoreError> {
     let (pair, seen) = (&*lane.pair, &lane.seen);
     let place = trial.directory();
-    let subject =
-        Subject { trial, pair: &pair.name, tx: pair.tx.name(), rx: pair.rx.name(), clock: &pair.clock };
+    let subject = Subject {
+        trial,
+        pair: &pair.name,
+        tx: pair.tx.name(),
+        rx: pair.rx.name(),
+        macs: (pair.tx.mac(), pair.rx.mac()),
+        clock: &pair.clock,
+    };
     let result = match (&lane.stopped, &seen.tx_report, &seen.rx_report) {
         (None, Some(tx), Some(rx)) => figures(subject, tx, rx).map_err(Stopped::from),
         (stopped, ..) => Err(stopped.clone().unwrap_or(Stopped::Elsewhere)),

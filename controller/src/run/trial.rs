@@ -7,11 +7,11 @@ use linerate_protocol::profile::Profile;
 use linerate_protocol::span::Span;
 use linerate_protocol::state::AgentState;
 use linerate_protocol::trial::{Drain, Limit, ReceiveSpec, Role, RoleSpec, TransmitSpec, TrialSpec};
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep};
 
 use super::agent::Agent;
-use super::observer::Observer;
+use super::observer::PairObserver;
 use crate::experiment::document::TrialSection;
 use crate::session::{ANSWER_TIME, SessionError, WORK_TIME};
 use crate::store::record::Observations;
@@ -105,9 +105,9 @@ impl Assignment {
         tx: &mut Agent,
         rx: &mut Agent,
         seen: &mut Observations,
-        observer: &dyn Observer,
-        mut interrupted: watch::Receiver<bool>,
-        mut halted: watch::Receiver<bool>,
+        watch: PairObserver<'_>,
+        mut interrupted: Receiver<bool>,
+        mut halted: Receiver<bool>,
     ) -> Result<(), Stopped> {
         let limit = patience(&self.limit, self.settings.sample_interval.get());
         let overdue = sleep(limit);
@@ -121,7 +121,7 @@ impl Assignment {
                     }
                     Ok(event) => {
                         let before = seen.last_transmit().map_or(0, |counters| counters.packets);
-                        self.note(event, Role::Tx, tx.name(), seen, observer);
+                        self.note(event, Role::Tx, seen, watch);
                         let sends = seen.last_transmit().is_some_and(|counters| counters.packets > before);
                         if sends && self.limit.duration_ms.is_none() {
                             overdue.as_mut().reset(Instant::now() + limit);
@@ -136,7 +136,7 @@ impl Assignment {
                     Ok(Event::Failed(TrialFailed { trial, message })) if trial == self.id => {
                         return Err(Stopped::GivenUp { agent: rx.name().to_owned(), message });
                     }
-                    Ok(event) => self.note(event, Role::Rx, rx.name(), seen, observer),
+                    Ok(event) => self.note(event, Role::Rx, seen, watch),
                     Err(error) => return Err(Stopped::by(rx, error).await),
                 },
                 Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Stopped::Interrupted),
@@ -148,11 +148,11 @@ impl Assignment {
         }
     }
 
-    fn note(&self, event: Event, role: Role, agent: &str, seen: &mut Observations, observer: &dyn Observer) {
+    fn note(&self, event: Event, role: Role, seen: &mut Observations, watch: PairObserver<'_>) {
         if let Event::Sample(sample) = event
             && sample.trial == self.id
         {
-            observer.sample(agent, role, &sample);
+            watch.sample(role, &sample);
             match role {
                 Role::Tx => seen.tx_samples.push(*sample),
                 Role::Rx => seen.rx_samples.push(*sample),
@@ -166,9 +166,10 @@ impl Assignment {
         tx: &mut Agent,
         rx: &mut Agent,
         seen: &mut Observations,
-        observer: &dyn Observer,
-        mut interrupted: watch::Receiver<bool>,
+        watch: PairObserver<'_>,
+        mut interrupted: Receiver<bool>,
     ) -> Result<(), Stopped> {
+        watch.sending_ended();
         let sent = self.take_report(tx, Role::Tx, seen).await?;
         let (settle, limit) = (&self.settings.drain.settle, &self.settings.drain.limit);
         let drain =
@@ -178,7 +179,7 @@ impl Assignment {
             Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Stopped::Interrupted),
         };
         self.take_report(rx, Role::Rx, seen).await?;
-        self.collect(tx, rx, seen, observer);
+        self.collect(tx, rx, seen, watch);
         Ok(())
     }
 
@@ -197,10 +198,10 @@ impl Assignment {
     }
 
     /// Takes the samples that have come and were not yet looked at.
-    fn collect(&self, tx: &mut Agent, rx: &mut Agent, seen: &mut Observations, observer: &dyn Observer) {
+    fn collect(&self, tx: &mut Agent, rx: &mut Agent, seen: &mut Observations, watch: PairObserver<'_>) {
         for (agent, role) in [(tx, Role::Tx), (rx, Role::Rx)] {
             while let Some(event) = agent.session.waiting_event() {
-                self.note(event, role, agent.session.agent(), seen, observer);
+                self.note(event, role, seen, watch);
             }
         }
     }
@@ -226,14 +227,14 @@ impl Assignment {
         tx: &mut Agent,
         rx: &mut Agent,
         seen: &mut Observations,
-        observer: &dyn Observer,
+        watch: PairObserver<'_>,
     ) {
         for (agent, role) in [(&*tx, Role::Tx), (&*rx, Role::Rx)] {
             if let Err(error) = self.abandon_one(agent, role, seen).await {
                 tracing::debug!(agent = agent.name(), %error, "abandoned without a report");
             }
         }
-        self.collect(tx, rx, seen, observer);
+        self.collect(tx, rx, seen, watch);
     }
 
     async fn abandon_one(&self, agent: &Agent, role: Role, seen: &mut Observations) -> Result<(), Stopped> {

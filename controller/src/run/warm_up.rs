@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::Numbers;
 use super::agent::{Agent, Pair};
-use super::observer::Nobody;
+use super::observer::PairObserver;
 use super::trial::{Assignment, Stopped};
 use crate::experiment::Experiment;
 use crate::store::record::Observations;
@@ -135,8 +135,8 @@ async fn attempt(
     let (_never, halted) = watch::channel(false);
     assignment.set_up(from, to).await?;
     assignment.start(from, to).await?;
-    assignment.follow(from, to, &mut seen, &Nobody, interrupted.clone(), halted).await?;
-    assignment.wind_up(from, to, &mut seen, &Nobody, interrupted.clone()).await?;
+    assignment.follow(from, to, &mut seen, PairObserver::NOBODY, interrupted.clone(), halted).await?;
+    assignment.wind_up(from, to, &mut seen, PairObserver::NOBODY, interrupted.clone()).await?;
     assignment.acknowledge(from, to, &seen).await?;
     Ok(seen)
 }

@@ -12,7 +12,7 @@
 pub(crate) mod atomic;
 pub mod record;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fs;
 use std::io::ErrorKind;

@@ -6,7 +6,7 @@ use crate::experiment::DEFAULT_DOCUMENT;
 use crate::schema::SchemaOf;
 use crate::summary::{ExperimentInfo, Overhead, SchemaName, Status, TrialFailure, Versions, WarmUp};
 
-fn summary(status: Status) -> Summary {
+pub(crate) fn summary(status: Status) -> Summary {
     Summary {
         schema: SchemaName::V1Alpha1,
         experiment: ExperimentInfo {

@@ -50,9 +50,14 @@ impl Bench {
         self.command(options).output().unwrap()
     }
 
-    /// Starts a run.
+    /// Starts a run. It prints so little that its output fits into a pipe that no one reads yet.
     pub fn start(&self) -> Running {
-        let child = self.command(&["--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = self
+            .command(&["--json", "--quiet"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         Running { child }
     }
 

@@ -1,14 +1,12 @@
 //! The result of an experiment as programs read it: `summary.json`.
 
-use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+mod trial;
+
 use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::FrameSizes;
-use linerate_protocol::report::LatencySummary;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::ClockVerdict;
-use crate::verdict::Verdict;
+pub use trial::{FlowSummary, LcoreSummary, ReorderingSummary, TrialFailure, TrialSummary};
 
 /// The result of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -148,88 +146,6 @@ pub struct WarmUp {
     pub attempts: u32,
     /// Seconds from the first attempt to the confirmation.
     pub duration_s: f64,
-}
-
-/// A finished trial on one pair. `sent_packets = received_packets + lost_packets`, always.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct TrialSummary {
-    /// Name of the profile.
-    pub profile: String,
-    /// Which pair.
-    pub pair: String,
-    /// Which time the profile was run.
-    pub repeat: u32,
-    /// Bytes of a frame, frame check sequence included.
-    pub frame_size: FrameSizes,
-    /// Number of flows.
-    pub flows: u32,
-    /// Intended load in packets per second; null for as fast as possible.
-    pub intended_pps: Option<f64>,
-    /// Offered load: packets that the transmitting port accepted, per second of sending.
-    pub offered_pps: f64,
-    /// Packets received, per second of sending.
-    pub received_pps: f64,
-    /// Packets that the transmitting port accepted.
-    pub sent_packets: u64,
-    /// Of those, packets that arrived; further copies are not counted.
-    pub received_packets: u64,
-    /// Packets that did not arrive.
-    pub lost_packets: u64,
-    /// Packets that arrived after a later one of their flow.
-    pub out_of_order_packets: u64,
-    /// Further copies of packets that had already arrived.
-    pub duplicate_packets: u64,
-    /// Packets of another trial.
-    pub stale_packets: u64,
-    /// Frames that are not Linerate's.
-    pub foreign_packets: u64,
-    /// Packets that the intended load called for and that were never built.
-    pub forgone_packets: u64,
-    /// Packets built and never accepted by the port.
-    pub unsent_packets: u64,
-    /// Bursts that the transmitting port did not accept whole at the first offer.
-    pub queue_full: u64,
-    /// Seconds during which packets waited for the transmitting port, on average over its lcores.
-    pub blocked_s: f64,
-    /// Packets so late that first copies cannot be told from duplicates; they count as received.
-    pub beyond_window_packets: u64,
-    /// The transmitting port's own counters; null when it was reset during the trial.
-    pub tx_port: Option<PortCounters>,
-    /// The receiving port's own counters; null when it was reset during the trial.
-    pub rx_port: Option<PortCounters>,
-    /// Counters of software and port that should agree and do not.
-    pub disagreements: Vec<String>,
-    /// Seconds of sending.
-    pub duration_s: f64,
-    /// One-way delay in nanoseconds; null when nothing arrived or the clocks cannot be compared.
-    pub latency_ns: Option<LatencySummary>,
-    /// Why the one-way delay is valid, or why not.
-    pub clock: ClockVerdict,
-    /// What limited the trial.
-    pub verdict: Verdict,
-    /// Seconds from the first request to the last report, less the seconds of sending.
-    pub overhead_s: f64,
-    /// File with reports, samples and histogram, relative to the summary.
-    pub trial: String,
-}
-
-/// A trial that could not be finished on one pair.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct TrialFailure {
-    /// Name of the profile.
-    pub profile: String,
-    /// Which pair.
-    pub pair: String,
-    /// Which time the profile was run.
-    pub repeat: u32,
-    /// Why.
-    pub reason: String,
-    /// Last counters known of the transmitter.
-    pub transmit: Option<TransmitCounters>,
-    /// Last counters known of the receiver.
-    pub receive: Option<ReceiveCounters>,
-    /// File with the samples, relative to the summary; null when there are none.
-    pub trial: Option<String>,
 }
 
 /// Time beyond the trials' own duration, in seconds.

@@ -1,11 +1,14 @@
 //! From two agents' reports to the figures of a trial. Pure.
 
-use linerate_protocol::report::{Ended, TrialReport};
+mod flow;
+
+use linerate_protocol::mac::MacAddr;
+use linerate_protocol::report::{Ended, ReceiveReport, TrialReport};
 
 use crate::clock::ClockVerdict;
 use crate::plan::Trial;
-use crate::summary::TrialSummary;
-use crate::verdict::{Observed, judge};
+use crate::summary::{LcoreSummary, ReorderingSummary, TrialSummary};
+use crate::verdict::{Busiest, Observed, judge};
 
 /// Which trial on which pair the figures are of.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +21,8 @@ pub struct Subject<'a> {
     pub tx: &'a str,
     /// The receiver's name.
     pub rx: &'a str,
+    /// Ethernet addresses of their ports, the transmitter's first.
+    pub macs: (MacAddr, MacAddr),
     /// Whether their times can be compared.
     pub clock: &'a ClockVerdict,
 }
@@ -91,22 +96,28 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         sent,
         received,
     })?;
-    let verdict = judge(&Observed {
+    let headroom = transmit.intended_pps.map_or(&[][..], |_| &transmit.headroom);
+    let tx_lcores = lcores(&tx.lcores, &transmit.packets_per_lcore, headroom);
+    let rx_lcores = lcores(&rx.lcores, &receive.packets_per_lcore, &receive.headroom);
+    let observed = Observed {
         intended_pps: transmit.intended_pps,
         offered_pps: transmit.offered_pps,
         sent,
         lost,
+        damaged: receive.counters.bad_checksums,
         blocked_s: transmit.blocked_s,
         beyond_window: receive.beyond_window,
         forgone: transmit.forgone_packets,
         duration_s: transmit.duration_s,
         rx_missed: rx.port.map(|port| port.rx_missed),
         rx_nombuf: rx.port.map(|port| port.rx_nombuf),
-    });
-    let mut disagreements: Vec<String> = [(of.tx, tx), (of.rx, rx)]
-        .into_iter()
-        .flat_map(|(agent, report)| report.disagreements.iter().map(move |text| format!("{agent}: {text}")))
-        .collect();
+        tx_busiest: busiest(&tx_lcores),
+        rx_busiest: busiest(&rx_lcores),
+    };
+    let said = |agent: &str, texts: &[String]| -> Vec<String> {
+        texts.iter().map(|text| format!("{agent}: {text}")).collect()
+    };
+    let mut disagreements = [said(of.tx, &tx.disagreements), said(of.rx, &rx.disagreements)].concat();
     if receive.sequence_gaps > lost {
         let gaps = receive.sequence_gaps;
         disagreements
@@ -128,125 +139,75 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         flows: profile.flows(),
         intended_pps: transmit.intended_pps,
         offered_pps: transmit.offered_pps,
+        offered_missed_intended: observed.missed_intended(),
         received_pps: if transmit.duration_s > 0.0 { received as f64 / transmit.duration_s } else { 0.0 },
         sent_packets: sent,
         received_packets: received,
         lost_packets: lost,
-        out_of_order_packets: receive.counters.out_of_order,
         duplicate_packets: receive.counters.duplicates,
         stale_packets: receive.counters.stale,
+        bad_probe_packets: receive.counters.bad_probes,
+        bad_checksum_packets: receive.counters.bad_checksums,
         foreign_packets: receive.counters.foreign,
+        foreign: receive.foreign,
+        reordering: reordering(receive),
         forgone_packets: transmit.forgone_packets,
         unsent_packets: transmit.unsent_packets,
         queue_full: transmit.counters.queue_full,
         blocked_s: transmit.blocked_s,
         beyond_window_packets: receive.beyond_window,
+        tx_lcores,
+        rx_lcores,
+        rx_queue_frames: receive.frames_per_queue.clone(),
         tx_port: tx.port,
         rx_port: rx.port,
         disagreements,
+        notes: [said(of.tx, &tx.notes), said(of.rx, &rx.notes)].concat(),
         duration_s: transmit.duration_s,
+        inter_departure_ns: transmit.inter_departure.as_ref().map(|departures| departures.summary),
         latency_ns: latency.map(|latency| latency.summary),
+        latency_variation_ns: latency.map(|latency| latency.variation),
+        silent_flows: receive.silent_flows,
+        worst_flows: receive
+            .worst_flows
+            .iter()
+            .map(|flow| flow::summary(profile, of.macs, flow, clock.one_way_valid))
+            .collect(),
         clock,
-        verdict,
+        verdict: judge(&observed),
         overhead_s: 0.0,
         trial: String::new(),
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
-    use linerate_protocol::profile::RawProfile;
-    use linerate_protocol::report::Part;
-    use linerate_protocol::report::{Latency, ReceiveReport, TransmitReport};
+/// What each lcore did; `headroom` may be empty.
+fn lcores(names: &[u32], packets: &[u64], headroom: &[f64]) -> Vec<LcoreSummary> {
+    let one = |(index, (lcore, packets)): (usize, (&u32, &u64))| LcoreSummary {
+        lcore: *lcore,
+        packets: *packets,
+        headroom: headroom.get(index).copied(),
+    };
+    names.iter().zip(packets).enumerate().map(one).collect()
+}
 
-    use super::*;
-    use crate::verdict::VerdictKind;
+fn busiest(lcores: &[LcoreSummary]) -> Option<Busiest> {
+    lcores
+        .iter()
+        .filter_map(|one| Some(Busiest { lcore: one.lcore, headroom: one.headroom? }))
+        .min_by(|a, b| a.headroom.total_cmp(&b.headroom))
+}
 
-    fn report(role: Part) -> TrialReport {
-        TrialReport {
-            trial: 1,
-            role,
-            ended: Ended::Duration,
-            started_ns: 0,
-            ended_ns: 1,
-            transmit: None,
-            receive: None,
-            port: Some(PortCounters::default()),
-            disagreements: vec!["packets differ".into()],
-            notes: Vec::new(),
-            lcores: vec![1],
-        }
-    }
-
-    fn tx(packets: u64) -> TrialReport {
-        let counters = TransmitCounters { packets, ..TransmitCounters::default() };
-        let transmit = TransmitReport {
-            counters,
-            intended_pps: Some(500.0),
-            offered_pps: packets as f64 / 2.0,
-            duration_s: 2.0,
-            ..TransmitReport::default()
-        };
-        TrialReport { transmit: Some(transmit), ..report(Part::Tx) }
-    }
-
-    fn rx(packets: u64) -> TrialReport {
-        let receive = ReceiveReport {
-            counters: ReceiveCounters { packets, ..ReceiveCounters::default() },
-            latency: Some(Latency::default()),
-            packets_per_lcore: vec![packets],
-            ..ReceiveReport::default()
-        };
-        TrialReport { ended: Ended::Packets, receive: Some(receive), ..report(Part::Rx) }
-    }
-
-    fn with_clock(valid: bool, tx: &TrialReport, rx: &TrialReport) -> Result<TrialSummary, NoResult> {
-        let profile = RawProfile::default().try_into().unwrap();
-        let trial = Trial { profile, repeat: 1, repeats: 1, expected_duration: None };
-        let clock = ClockVerdict { one_way_valid: valid, reason: String::new(), source: "tsc".into() };
-        figures(Subject { trial: &trial, pair: "tx0-rx0", tx: "tx0", rx: "rx0", clock: &clock }, tx, rx)
-    }
-
-    #[test]
-    fn what_is_sent_is_received_or_lost() {
-        let result = with_clock(true, &tx(1000), &rx(990)).unwrap();
-        assert_eq!((result.sent_packets, result.received_packets, result.lost_packets), (1000, 990, 10));
-        assert_eq!((result.offered_pps, result.received_pps), (500.0, 495.0));
-        assert_eq!(result.verdict.kind, VerdictKind::PathLimited);
-        assert_eq!(result.disagreements, ["tx0: packets differ", "rx0: packets differ"]);
-    }
-
-    #[test]
-    fn a_delay_needs_a_common_clock() {
-        assert!(with_clock(true, &tx(10), &rx(10)).unwrap().latency_ns.is_some());
-        assert!(with_clock(false, &tx(10), &rx(10)).unwrap().latency_ns.is_none());
-    }
-
-    #[test]
-    fn clocks_out_of_step_and_wrong_counts_are_told() {
-        let mut report = rx(10);
-        let receive = report.receive.as_mut().unwrap();
-        receive.sequence_gaps = 3;
-        receive.latency.as_mut().unwrap().negative = 2;
-        let result = with_clock(true, &tx(10), &report).unwrap();
-        assert!(
-            result.latency_ns.is_none() && result.clock.reason.contains("2 packets"),
-            "{:?}",
-            result.clock
-        );
-        assert!(result.disagreements.iter().any(|text| text.contains("3 sequence numbers")));
-    }
-
-    #[test]
-    fn contradictions_are_no_result() {
-        let message = with_clock(true, &tx(10), &rx(11)).unwrap_err().to_string();
-        assert!(message.contains("rx0 counted 11") && message.contains("the 10 that tx0 sent"), "{message}");
-        let expired = TrialReport { ended: Ended::Expired, ..rx(9) };
-        assert!(with_clock(true, &tx(10), &expired).unwrap_err().to_string().contains("drain.limit"));
-        let orphaned = TrialReport { ended: Ended::Orphaned, ..tx(10) };
-        assert!(with_clock(true, &orphaned, &rx(10)).unwrap_err().to_string().contains("orphan time"));
-        assert!(matches!(with_clock(true, &rx(10), &rx(10)), Err(NoResult::WrongRole { .. })));
-        assert!(matches!(with_clock(true, &tx(10), &tx(10)), Err(NoResult::WrongRole { .. })));
+fn reordering(receive: &ReceiveReport) -> ReorderingSummary {
+    let (packets, received) = (receive.counters.out_of_order, receive.counters.packets);
+    let known = receive.reordering.filter(|reordering| reordering.extents > 0);
+    ReorderingSummary {
+        packets,
+        ratio: if received > 0 { packets as f64 / received as f64 } else { 0.0 },
+        extents: known.map_or(0, |known| known.extents),
+        extent_mean: known.map(|known| known.extent_mean),
+        extent_max: known.map(|known| known.extent_max),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,64 @@
+//! Progress as lines: plain ones on standard error, events in JSON on standard output.
+
+use super::{View, failure_line, phrase, result_line};
+use crate::cli::output::{print, say};
+use crate::events::{Event, Phase, Reading};
+use crate::plan::Trial;
+use crate::run::observer::WatchedPair;
+use crate::summary::{TrialFailure, TrialSummary};
+
+/// Plain lines.
+pub(super) struct Lines;
+
+impl View for Lines {
+    fn phase(&mut self, text: &str) {
+        say(text);
+    }
+
+    fn trial_began(&mut self, _: &str, _: usize, _: usize, _: &Trial, _: &[WatchedPair]) {}
+
+    fn reading(&mut self, title: &str, reading: &Reading) {
+        say(&format!("{title} {} {:.1} s: {}", reading.pair, reading.at_s, phrase(reading)));
+    }
+
+    fn trial_ended(&mut self, title: &str, result: &TrialSummary) {
+        say(&result_line(title, result));
+    }
+
+    fn trial_failed(&mut self, title: &str, failure: &TrialFailure) {
+        say(&failure_line(title, failure));
+    }
+}
+
+/// Events.
+pub(super) struct JsonLines;
+
+impl JsonLines {
+    fn tell(event: &Event) {
+        let told = serde_json::to_string(event).map_err(Into::into).and_then(|line| print(&line));
+        if let Err(error) = told {
+            // The run goes on: its summary is in a file as well.
+            tracing::warn!(%error, "an event could not be printed");
+        }
+    }
+}
+
+impl View for JsonLines {
+    fn phase(&mut self, text: &str) {
+        Self::tell(&Event::Phase(Phase { text: text.to_owned() }));
+    }
+
+    fn trial_began(&mut self, _: &str, _: usize, _: usize, _: &Trial, _: &[WatchedPair]) {}
+
+    fn reading(&mut self, _: &str, reading: &Reading) {
+        Self::tell(&Event::Sample(Box::new(reading.clone())));
+    }
+
+    fn trial_ended(&mut self, _: &str, result: &TrialSummary) {
+        Self::tell(&Event::Trial(Box::new(result.clone())));
+    }
+
+    fn trial_failed(&mut self, _: &str, failure: &TrialFailure) {
+        Self::tell(&Event::Failure(Box::new(failure.clone())));
+    }
+}

@@ -1,0 +1,215 @@
+//! How a run goes, while it goes: a live view on a terminal, plain lines elsewhere, events for programs.
+
+mod lines;
+mod readings;
+mod screen;
+
+use std::cell::RefCell;
+use std::io::{IsTerminal, stderr, stdout};
+use std::time::Instant;
+
+use linerate_protocol::counters::Sample;
+use linerate_protocol::trial::Role;
+
+use self::lines::{JsonLines, Lines};
+use self::readings::Readings;
+use self::screen::Screen;
+use super::words::{microseconds, missed_load, mpps};
+use crate::events::Reading;
+use crate::plan::Trial;
+use crate::run::observer::{Nobody, Observer, WatchedPair};
+use crate::summary::{TrialFailure, TrialSummary};
+
+/// Shows what happens. `title` names the trial: `[2/6] profile_…`.
+trait View {
+    fn phase(&mut self, text: &str);
+    fn trial_began(&mut self, title: &str, number: usize, of: usize, trial: &Trial, pairs: &[WatchedPair]);
+    fn reading(&mut self, title: &str, reading: &Reading);
+    fn trial_ended(&mut self, title: &str, result: &TrialSummary);
+    fn trial_failed(&mut self, title: &str, failure: &TrialFailure);
+    fn end(&mut self) {}
+}
+
+/// What suits standard output and standard error.
+pub(super) fn observer(quiet: bool, as_json: bool) -> Box<dyn Observer> {
+    if quiet {
+        return Box::new(Nobody);
+    }
+    let mut views: Vec<Box<dyn View>> = Vec::new();
+    // Events and a live view on one terminal would only spoil each other.
+    if stderr().is_terminal() && !(as_json && stdout().is_terminal()) {
+        views.push(Box::new(Screen::new()));
+    } else if !as_json {
+        views.push(Box::new(Lines));
+    }
+    if as_json {
+        views.push(Box::new(JsonLines));
+    }
+    Box::new(Progress(RefCell::new(State {
+        views,
+        title: String::new(),
+        sending_since: Instant::now(),
+        readings: Readings::default(),
+    })))
+}
+
+/// Makes readings of samples, and has them shown.
+struct Progress(RefCell<State>);
+
+struct State {
+    views: Vec<Box<dyn View>>,
+    title: String,
+    sending_since: Instant,
+    readings: Readings,
+}
+
+impl State {
+    fn show(&mut self, mut show: impl FnMut(&mut dyn View, &str)) {
+        for view in &mut self.views {
+            show(view.as_mut(), &self.title);
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn phase(&self, text: &str) {
+        self.0.borrow_mut().show(|view, _| view.phase(text));
+    }
+
+    fn trial_began(&self, number: usize, of: usize, trial: &Trial, pairs: &[WatchedPair]) {
+        let mut state = self.0.borrow_mut();
+        state.title = format!("[{number}/{of}] {}", trial.directory());
+        state.sending_since = Instant::now();
+        state.readings = Readings::new(number, of, trial, pairs);
+        state.show(|view, title| view.trial_began(title, number, of, trial, pairs));
+    }
+
+    fn sending_began(&self) {
+        self.0.borrow_mut().sending_since = Instant::now();
+    }
+
+    fn sample(&self, pair: &str, role: Role, sample: &Sample) {
+        let mut state = self.0.borrow_mut();
+        let at_s = state.sending_since.elapsed().as_secs_f64();
+        if let Some(reading) = state.readings.sample(pair, role, sample, at_s) {
+            state.show(|view, title| view.reading(title, &reading));
+        }
+    }
+
+    fn sending_ended(&self, pair: &str) {
+        self.0.borrow_mut().readings.sending_ended(pair);
+    }
+
+    fn trial_ended(&self, result: &TrialSummary) {
+        self.0.borrow_mut().show(|view, title| view.trial_ended(title, result));
+    }
+
+    fn trial_failed(&self, failure: &TrialFailure) {
+        self.0.borrow_mut().show(|view, title| view.trial_failed(title, failure));
+    }
+
+    fn end(&self) {
+        self.0.borrow_mut().show(|view, _| view.end());
+    }
+}
+
+/// A reading in one phrase.
+fn phrase(reading: &Reading) -> String {
+    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let number = |value: Option<u64>| or_dash(value.map(|number| number.to_string()));
+    format!(
+        "intended {} offered {} received {} Mpps, {} {}, delay {} µs, queue full {}, missed {}, no buffer {}",
+        reading.intended_pps.map_or("max".to_owned(), mpps),
+        or_dash(reading.offered_pps.map(mpps)),
+        or_dash(reading.received_pps.map(mpps)),
+        if reading.sending { "in flight or lost" } else { "lost so far" },
+        reading.lost_packets,
+        or_dash(reading.delay_mean_ns.map(microseconds)),
+        reading.queue_full,
+        number(reading.rx_missed),
+        number(reading.rx_nombuf),
+    )
+}
+
+fn result_line(title: &str, result: &TrialSummary) -> String {
+    let TrialSummary { pair, sent_packets, received_packets, lost_packets, verdict, .. } = result;
+    let line = format!(
+        "{title} {pair}: sent {sent_packets} received {received_packets} lost {lost_packets}, {}",
+        verdict.kind
+    );
+    missed_load(result).map_or(line.clone(), |missed| format!("{line}; {missed}"))
+}
+
+fn failure_line(title: &str, failure: &TrialFailure) -> String {
+    format!("{title} {}: not finished: {}", failure.pair, failure.reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::tests::{rx, tx, with_clock};
+
+    fn reading() -> Reading {
+        Reading {
+            number: 1,
+            planned_trials: 2,
+            profile: "p".into(),
+            repeat: 1,
+            pair: "tx0-rx0".into(),
+            at_s: 1.0,
+            sending: true,
+            intended_pps: Some(5e4),
+            offered_pps: Some(49_999.0),
+            received_pps: Some(5e4),
+            sent_packets: 50_000,
+            received_packets: 49_990,
+            lost_packets: 10,
+            delay_mean_ns: Some(1234.5),
+            queue_full: 3,
+            tx_no_mbuf: 0,
+            rx_missed: Some(4),
+            rx_nombuf: Some(0),
+        }
+    }
+
+    #[test]
+    fn readings_have_their_words() {
+        let unknown = Reading {
+            sending: false,
+            intended_pps: None,
+            offered_pps: None,
+            received_pps: None,
+            delay_mean_ns: None,
+            rx_missed: None,
+            rx_nombuf: None,
+            ..reading()
+        };
+        for (reading, expected) in [
+            (
+                reading(),
+                "intended 0.050000 offered 0.049999 received 0.050000 Mpps, in flight or lost 10, delay 1.2 µs, \
+                 queue full 3, missed 4, no buffer 0",
+            ),
+            (
+                unknown,
+                "intended max offered - received - Mpps, lost so far 10, delay - µs, queue full 3, missed -, no buffer -",
+            ),
+        ] {
+            assert_eq!(phrase(&reading), expected);
+        }
+    }
+
+    #[test]
+    fn a_result_tells_of_a_missed_load() {
+        for (sent, line) in [
+            (1000, "[1/2] p tx0-rx0: sent 1000 received 900 lost 100, path-limited"),
+            (
+                950,
+                "[1/2] p tx0-rx0: sent 950 received 900 lost 50, path-limited; offered 0.000475 of 0.000500 Mpps intended (-5.000 %)",
+            ),
+        ] {
+            let result = with_clock(true, &tx(sent), &rx(900)).unwrap();
+            assert_eq!(result_line("[1/2] p", &result), line);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! From the samples of two agents to a reading of their pair. Pure, but for the moment it is asked at.
+
+use std::collections::BTreeMap;
+
+use linerate_protocol::counters::{ReceiveCounters, Sample, TransmitCounters};
+use linerate_protocol::profile::StageRates;
+use linerate_protocol::trial::Role;
+
+use crate::events::Reading;
+use crate::plan::Trial;
+use crate::run::observer::WatchedPair;
+
+/// A trial as it goes on all pairs.
+#[derive(Debug, Default)]
+pub(super) struct Readings {
+    number: usize,
+    of: usize,
+    profile: String,
+    repeat: u32,
+    pairs: BTreeMap<String, Lane>,
+}
+
+/// One pair of the trial.
+#[derive(Debug)]
+struct Lane {
+    pair: WatchedPair,
+    sending: bool,
+    tx: Side,
+    rx: Side,
+}
+
+/// One agent's last two samples.
+#[derive(Debug, Default)]
+struct Side {
+    before: Option<Sample>,
+    last: Option<Sample>,
+    /// The last one is in no reading yet.
+    fresh: bool,
+}
+
+impl Readings {
+    /// Before the first sample of a trial.
+    pub(super) fn new(number: usize, of: usize, trial: &Trial, pairs: &[WatchedPair]) -> Self {
+        let lane = |pair: &WatchedPair| Lane {
+            pair: pair.clone(),
+            sending: true,
+            tx: Side::default(),
+            rx: Side::default(),
+        };
+        Self {
+            number,
+            of,
+            profile: trial.profile.name(),
+            repeat: trial.repeat,
+            pairs: pairs.iter().map(|pair| (pair.name.clone(), lane(pair))).collect(),
+        }
+    }
+
+    /// The pair's transmitter has sent all it will.
+    pub(super) fn sending_ended(&mut self, pair: &str) {
+        if let Some(lane) = self.pairs.get_mut(pair) {
+            lane.sending = false;
+        }
+    }
+
+    /// Takes a sample in, `at_s` seconds after sending began. A reading follows when both ends have given one; when one end is
+    /// silent, as a transmitter is that has ended, the other's do.
+    pub(super) fn sample(&mut self, pair: &str, role: Role, sample: &Sample, at_s: f64) -> Option<Reading> {
+        let lane = self.pairs.get_mut(pair)?;
+        let (side, other) = match role {
+            Role::Tx => (&mut lane.tx, &lane.rx),
+            Role::Rx => (&mut lane.rx, &lane.tx),
+        };
+        let again = side.fresh;
+        side.add(sample);
+        let drained = role == Role::Rx && !lane.sending;
+        if !(again || other.fresh || drained) {
+            return None;
+        }
+        let (tx, rx) = (lane.tx.transmitted(), lane.rx.received());
+        let (sent_packets, received_packets) = (tx.packets, rx.packets);
+        let port = lane.rx.last.as_ref().and_then(|sample| sample.port);
+        let reading = Reading {
+            number: self.number,
+            planned_trials: self.of,
+            profile: self.profile.clone(),
+            repeat: self.repeat,
+            pair: pair.to_owned(),
+            at_s,
+            sending: lane.sending,
+            intended_pps: lane.pair.load.as_ref().map(|stages| load_at(stages, at_s)),
+            offered_pps: lane.tx.pps().filter(|_| lane.sending),
+            received_pps: lane.rx.pps().filter(|_| lane.sending),
+            sent_packets,
+            received_packets,
+            lost_packets: sent_packets.saturating_sub(received_packets),
+            delay_mean_ns: lane.rx.mean_delay_ns().filter(|_| lane.pair.delays_valid),
+            queue_full: tx.queue_full,
+            tx_no_mbuf: tx.no_mbuf,
+            rx_missed: port.map(|port| port.rx_missed),
+            rx_nombuf: port.map(|port| port.rx_nombuf),
+        };
+        (lane.tx.fresh, lane.rx.fresh) = (false, false);
+        Some(reading)
+    }
+}
+
+impl Side {
+    fn add(&mut self, sample: &Sample) {
+        self.before = self.last.replace(sample.clone());
+        self.fresh = true;
+    }
+
+    fn transmitted(&self) -> TransmitCounters {
+        self.last.as_ref().and_then(|sample| sample.transmit).unwrap_or_default()
+    }
+
+    fn received(&self) -> ReceiveCounters {
+        self.last.as_ref().and_then(|sample| sample.receive).unwrap_or_default()
+    }
+
+    /// The last two samples, if the last one is new.
+    fn interval(&self) -> Option<(&Sample, &Sample)> {
+        Some((self.before.as_ref()?, self.last.as_ref().filter(|_| self.fresh)?))
+    }
+
+    fn pps(&self) -> Option<f64> {
+        let (before, last) = self.interval()?;
+        let seconds = last.at_ns.checked_sub(before.at_ns).filter(|ns| *ns > 0)? as f64 / 1e9;
+        Some(packets(last).checked_sub(packets(before))? as f64 / seconds)
+    }
+
+    fn mean_delay_ns(&self) -> Option<f64> {
+        let (before, last) = self.interval()?;
+        let (before, last) = (before.receive?, last.receive?);
+        let packets = last.packets.checked_sub(before.packets).filter(|packets| *packets > 0)?;
+        Some(last.delay_sum_ns.checked_sub(before.delay_sum_ns)? as f64 / packets as f64)
+    }
+}
+
+fn packets(sample: &Sample) -> u64 {
+    sample.transmit.map(|tx| tx.packets).or(sample.receive.map(|rx| rx.packets)).unwrap_or(0)
+}
+
+/// Intended packets per second `at_s` seconds after the start; after the last stage its load stays.
+fn load_at(stages: &[StageRates], at_s: f64) -> f64 {
+    let mut left = at_s.max(0.0);
+    for stage in stages {
+        if left < stage.seconds {
+            return stage.from_pps + (stage.to_pps - stage.from_pps) * left / stage.seconds;
+        }
+        left -= stage.seconds;
+    }
+    stages.last().map_or(0.0, |stage| stage.to_pps)
+}
+
+#[cfg(test)]
+mod tests {
+    use linerate_protocol::counters::PortCounters;
+    use linerate_protocol::profile::RawProfile;
+
+    use super::*;
+
+    fn stage(from_pps: f64, to_pps: f64, seconds: f64) -> StageRates {
+        StageRates { from_pps, to_pps, seconds }
+    }
+
+    fn readings(delays_valid: bool) -> Readings {
+        let profile = RawProfile::default().try_into().unwrap();
+        let trial = Trial { profile, repeat: 2, repeats: 2, expected_duration: None };
+        let load = Some(vec![stage(4000.0, 4000.0, f64::INFINITY)]);
+        Readings::new(3, 4, &trial, &[WatchedPair { name: "tx0-rx0".into(), load, delays_valid }])
+    }
+
+    fn tx(at_ms: u64, packets: u64) -> Sample {
+        let transmit = Some(TransmitCounters { packets, queue_full: 5, ..TransmitCounters::default() });
+        Sample { trial: 1, at_ns: at_ms * 1_000_000, transmit, receive: None, port: None }
+    }
+
+    fn rx(at_ms: u64, packets: u64, delay_sum_ns: u64) -> Sample {
+        let receive = Some(ReceiveCounters { packets, delay_sum_ns, ..ReceiveCounters::default() });
+        let port = Some(PortCounters { rx_missed: 7, rx_nombuf: 8, ..PortCounters::default() });
+        Sample { trial: 1, at_ns: at_ms * 1_000_000, transmit: None, receive, port }
+    }
+
+    #[test]
+    fn a_reading_needs_both_ends_and_its_rates_two_samples_of_each() {
+        let mut readings = readings(true);
+        assert_eq!(readings.sample("tx0-rx0", Role::Tx, &tx(500, 1000), 0.5), None);
+        let first = readings.sample("tx0-rx0", Role::Rx, &rx(510, 990, 990), 0.51).unwrap();
+        assert_eq!((first.number, first.planned_trials, first.repeat), (3, 4, 2));
+        assert_eq!((first.sent_packets, first.received_packets, first.lost_packets), (1000, 990, 10));
+        assert_eq!((first.offered_pps, first.received_pps, first.delay_mean_ns), (None, None, None));
+        assert_eq!((first.queue_full, first.rx_missed, first.rx_nombuf), (5, Some(7), Some(8)));
+        assert_eq!(readings.sample("tx0-rx0", Role::Rx, &rx(1010, 2990, 100_990), 1.0), None);
+        let second = readings.sample("tx0-rx0", Role::Tx, &tx(1000, 3000), 1.01).unwrap();
+        assert_eq!((second.offered_pps, second.received_pps), (Some(4000.0), Some(4000.0)));
+        assert_eq!((second.intended_pps, second.delay_mean_ns), (Some(4000.0), Some(50.0)));
+        assert!(second.sending);
+        assert_eq!(readings.sample("tx9-rx9", Role::Tx, &tx(1000, 3000), 1.0), None);
+    }
+
+    #[test]
+    fn delays_need_a_common_clock() {
+        let mut readings = readings(false);
+        for (at_ms, packets) in [(10, 10), (20, 20)] {
+            readings.sample("tx0-rx0", Role::Tx, &tx(at_ms, packets), 0.0);
+            let reading = readings.sample("tx0-rx0", Role::Rx, &rx(at_ms, packets, packets), 0.0).unwrap();
+            assert_eq!(reading.delay_mean_ns, None);
+        }
+    }
+
+    #[test]
+    fn one_end_alone_is_read_when_the_other_is_silent() {
+        let mut readings = readings(true);
+        assert_eq!(readings.sample("tx0-rx0", Role::Tx, &tx(100, 100), 0.1), None);
+        let silent = readings.sample("tx0-rx0", Role::Tx, &tx(200, 200), 0.2).unwrap();
+        assert_eq!((silent.sent_packets, silent.received_packets), (200, 0));
+        assert_eq!((silent.offered_pps, silent.received_pps), (Some(1000.0), None));
+        readings.sending_ended("tx0-rx0");
+        for (at_ms, packets) in [(210, 150), (310, 200)] {
+            let drained = readings.sample("tx0-rx0", Role::Rx, &rx(at_ms, packets, 0), 0.3).unwrap();
+            assert!(!drained.sending);
+            assert_eq!(
+                (drained.offered_pps, drained.received_pps),
+                (None, None),
+                "it ended somewhere in between"
+            );
+            assert_eq!(drained.lost_packets, 200 - packets);
+        }
+    }
+
+    #[test]
+    fn the_load_follows_its_stages() {
+        let stages = [stage(100.0, 200.0, 2.0), stage(50.0, 50.0, 1.0)];
+        for (at_s, pps) in [(-1.0, 100.0), (0.0, 100.0), (1.0, 150.0), (2.0, 50.0), (9.0, 50.0)] {
+            assert_eq!(load_at(&stages, at_s), pps, "{at_s}");
+        }
+        assert_eq!(load_at(&[stage(7.0, 7.0, f64::INFINITY)], 3.0), 7.0);
+    }
+}

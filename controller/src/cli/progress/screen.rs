@@ -1,0 +1,114 @@
+//! The live view on a terminal: a bar over the experiment, and below it a line per pair.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{View, failure_line, phrase, result_line};
+use crate::events::Reading;
+use crate::plan::Trial;
+use crate::run::observer::WatchedPair;
+use crate::summary::{TrialFailure, TrialSummary};
+
+/// Time between changes of the view.
+const REFRESH: Duration = Duration::from_secs(1);
+/// A pair's line may change this long after its last change: samples a second apart, more or less, are all shown.
+const LEAST_AGE: Duration = Duration::from_millis(900);
+/// Pairs with a line of their own at most: the view must not fill the terminal.
+const MOST_PAIRS: usize = 16;
+/// Steps of the bar per trial.
+const STEPS: u64 = 1000;
+const BAR: &str = "{prefix} {bar:24.cyan} {elapsed} {msg}";
+const PAIR: &str = "  {prefix:.bold} {msg}";
+
+/// The live view.
+pub(super) struct Screen {
+    all: MultiProgress,
+    bar: ProgressBar,
+    pairs: BTreeMap<String, PairLine>,
+    /// Position of the bar where the trial begins.
+    position: u64,
+    expected: Option<Duration>,
+}
+
+struct PairLine {
+    bar: ProgressBar,
+    changed: Option<Instant>,
+}
+
+fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+impl Screen {
+    pub(super) fn new() -> Self {
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let bar = all.add(styled(ProgressBar::new(STEPS), BAR));
+        bar.enable_steady_tick(REFRESH);
+        Self { all, bar, pairs: BTreeMap::new(), position: 0, expected: None }
+    }
+
+    fn say(&self, line: &str) {
+        // Where the terminal does not take it, there is no other place to say so.
+        let _ = self.all.println(line);
+    }
+
+    fn clear_pairs(&mut self) {
+        for (_, line) in std::mem::take(&mut self.pairs) {
+            line.bar.finish_and_clear();
+            self.all.remove(&line.bar);
+        }
+    }
+}
+
+impl View for Screen {
+    fn phase(&mut self, text: &str) {
+        self.clear_pairs();
+        self.bar.set_message(text.to_owned());
+    }
+
+    fn trial_began(&mut self, title: &str, number: usize, of: usize, trial: &Trial, pairs: &[WatchedPair]) {
+        self.position = (number as u64 - 1) * STEPS;
+        self.expected = trial.expected_duration;
+        self.bar.set_length(of as u64 * STEPS);
+        self.bar.set_position(self.position);
+        self.bar.set_prefix(title.to_owned());
+        let hidden = pairs.len().saturating_sub(MOST_PAIRS);
+        self.bar.set_message(if hidden > 0 { format!("and {hidden} more pairs") } else { String::new() });
+        self.clear_pairs();
+        for pair in pairs.iter().take(MOST_PAIRS) {
+            let bar = self.all.add(styled(ProgressBar::new(1), PAIR).with_prefix(pair.name.clone()));
+            bar.tick();
+            self.pairs.insert(pair.name.clone(), PairLine { bar, changed: None });
+        }
+    }
+
+    fn reading(&mut self, _: &str, reading: &Reading) {
+        if let Some(expected) = self.expected.filter(|expected| !expected.is_zero()) {
+            let share = (reading.at_s / expected.as_secs_f64()).clamp(0.0, 1.0);
+            self.bar.set_position(self.position + (share * STEPS as f64) as u64);
+        }
+        let Some(line) = self.pairs.get_mut(&reading.pair) else { return };
+        if line.changed.is_none_or(|changed| changed.elapsed() >= LEAST_AGE) {
+            line.changed = Some(Instant::now());
+            line.bar.set_message(phrase(reading));
+        }
+    }
+
+    fn trial_ended(&mut self, title: &str, result: &TrialSummary) {
+        self.say(&result_line(title, result));
+    }
+
+    fn trial_failed(&mut self, title: &str, failure: &TrialFailure) {
+        self.say(&failure_line(title, failure));
+    }
+
+    fn end(&mut self) {
+        self.clear_pairs();
+        self.bar.finish_and_clear();
+    }
+}

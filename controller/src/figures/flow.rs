@@ -1,0 +1,107 @@
+//! A flow of the result: what its receiver counted, and what its packets have in their headers.
+
+use std::collections::BTreeMap;
+
+use linerate_protocol::mac::MacAddr;
+use linerate_protocol::profile::field::mac_bits;
+use linerate_protocol::profile::{Field, Profile};
+use linerate_protocol::report::FlowReport;
+
+use crate::summary::FlowSummary;
+
+/// Fields that are told of every flow, also when all flows have the same value.
+const ALWAYS: [Field; 4] = [Field::SourceIp, Field::DestinationIp, Field::SourcePort, Field::DestinationPort];
+
+/// A flow's figures, its delay only where that is valid.
+pub(super) fn summary(
+    profile: &Profile,
+    macs: (MacAddr, MacAddr),
+    flow: &FlowReport,
+    delay_valid: bool,
+) -> FlowSummary {
+    FlowSummary {
+        flow: flow.flow,
+        header: header(profile, macs, flow.flow),
+        received_packets: flow.received,
+        lost_packets: flow.lost,
+        duplicate_packets: flow.duplicates,
+        reordered_packets: flow.reordered,
+        extent_max: flow.largest_extent,
+        delay_ns: flow.delay_ns.filter(|_| delay_valid),
+    }
+}
+
+/// What the packets of flow `index` have in their headers: addresses, ports, and every other field that differs between
+/// flows. `macs` are the addresses of the transmitting and the receiving port.
+fn header(profile: &Profile, macs: (MacAddr, MacAddr), index: u32) -> BTreeMap<Field, String> {
+    let version = profile.shape().version;
+    let varied = profile.sweeps().iter().map(|sweep| sweep.field);
+    varied
+        .chain(ALWAYS)
+        .filter_map(|field| {
+            let value =
+                profile.value(field, index).or_else(|| counted_from_port(profile, macs, field, index))?;
+            Some((field, field.show(value, version)))
+        })
+        .collect()
+}
+
+/// The address of flow `index`, where it begins at a port's own.
+fn counted_from_port(
+    profile: &Profile,
+    (source, destination): (MacAddr, MacAddr),
+    field: Field,
+    index: u32,
+) -> Option<u128> {
+    let start = match field {
+        Field::SourceMac => mac_bits(source),
+        Field::DestinationMac => mac_bits(destination),
+        _ => return None,
+    };
+    let sweep = profile.sweeps().iter().find(|sweep| sweep.field == field)?;
+    Some(start.wrapping_add(sweep.offset(index)))
+}
+
+#[cfg(test)]
+mod tests {
+    use linerate_protocol::profile::RawProfile;
+
+    use super::*;
+
+    fn shown(document: &str, index: u32) -> String {
+        let raw: RawProfile = serde_json::from_str(document).unwrap();
+        let macs = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 0xff]));
+        let header = header(&raw.try_into().unwrap(), macs, index);
+        header.iter().map(|(field, value)| format!("{field}={value}")).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_flow_is_named_by_its_headers() {
+        for (document, index, expected) in [
+            (
+                r#"{"flows": 300, "flowMode": "s"}"#,
+                258,
+                "sourceIp=192.168.2.3 destinationIp=192.168.2.1 sourcePort=1024 destinationPort=1024",
+            ),
+            (
+                r#"{"flows": 300, "flowMode": "dp"}"#,
+                7,
+                "sourceIp=192.168.1.8 destinationIp=192.168.2.1 sourcePort=1024 destinationPort=1031",
+            ),
+            (
+                r#"{"flows": 10, "vary": {"vlanId": {"start": 100, "step": 10, "count": 3}, "destinationMac": {}}}"#,
+                4,
+                "destinationMac=02:00:00:00:01:03 vlanId=110 sourceIp=192.168.1.1 destinationIp=192.168.2.1 \
+                 sourcePort=1024 destinationPort=1024",
+            ),
+            (
+                r#"{"flows": 9, "source": {"ip": "2001:db8::1", "port": 9}, "destination": {"ip": "2001:db8::2", "port": 10},
+                    "vary": {"flowLabel": {}, "sourceIp": {"step": "::1:0"}}}"#,
+                2,
+                "sourceIp=2001:db8::2:1 destinationIp=2001:db8::2 flowLabel=2 sourcePort=9 destinationPort=10",
+            ),
+        ] {
+            assert_eq!(shown(document, index), expected, "{document}");
+        }
+    }
+}

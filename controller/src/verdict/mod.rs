@@ -1,0 +1,226 @@
+//! What limited a trial. Pure.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Offered load may differ from intended load by this share.
+pub const LOAD_TOLERANCE: f64 = 0.001;
+/// The port explains missing load when it held packets back for at least this share of what is missing: after a stall the
+/// generator makes good only part of it.
+const EXPLAINING_SHARE: f64 = 0.5;
+/// Without an intended load, this share of the time counts as missing.
+const HELD_BACK_SHARE: f64 = 0.02;
+/// An lcore with less headroom than this had no time left.
+pub const NO_HEADROOM: f64 = 0.02;
+
+/// What limited a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerdictKind {
+    /// Nothing: the intended load was offered and all of it arrived.
+    Clean,
+    /// The receiver's port dropped what it could not take, or its lcores had no time left.
+    ReceiverLimited,
+    /// Packets were lost between the ports.
+    PathLimited,
+    /// The transmitter's port did not take the intended load.
+    PortLimited,
+    /// The generator itself did not offer the intended load.
+    GeneratorLimited,
+}
+
+impl fmt::Display for VerdictKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            VerdictKind::Clean => "clean",
+            VerdictKind::ReceiverLimited => "receiver-limited",
+            VerdictKind::PathLimited => "path-limited",
+            VerdictKind::PortLimited => "port-limited",
+            VerdictKind::GeneratorLimited => "generator-limited",
+        })
+    }
+}
+
+/// What limited a trial, and the numbers that say so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// What limited it.
+    pub kind: VerdictKind,
+    /// One sentence with the numbers.
+    pub evidence: String,
+}
+
+/// The lcore of a side that had the least time left.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Busiest {
+    /// DPDK's number of it.
+    pub lcore: u32,
+    /// Share of the time in which it had nothing to do, 0…1.
+    pub headroom: f64,
+}
+
+impl Busiest {
+    fn is_at_its_limit(&self) -> bool {
+        self.headroom < NO_HEADROOM
+    }
+}
+
+impl fmt::Display for Busiest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "lcore {} had {:.2} % headroom", self.lcore, 100.0 * self.headroom)
+    }
+}
+
+/// What a verdict is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Observed {
+    /// Intended load; `None`: as fast as the port takes it.
+    pub intended_pps: Option<f64>,
+    /// Packets the port accepted, per second.
+    pub offered_pps: f64,
+    /// Packets the port accepted.
+    pub sent: u64,
+    /// Of those, packets that did not arrive.
+    pub lost: u64,
+    /// Frames that arrived with a wrong checksum; they count as lost.
+    pub damaged: u64,
+    /// Seconds during which the transmitting port did not take what it was offered.
+    pub blocked_s: f64,
+    /// Frames so late that a first copy could not be told from a further one.
+    pub beyond_window: u64,
+    /// Packets that the pacer gave up after stalls.
+    pub forgone: u64,
+    /// Seconds of sending.
+    pub duration_s: f64,
+    /// Packets the receiving port dropped because its queue was full; `None` when it did not say.
+    pub rx_missed: Option<u64>,
+    /// Packets the receiving port dropped for want of a buffer; `None` when it did not say.
+    pub rx_nombuf: Option<u64>,
+    /// Busiest transmitting lcore; `None` when there is no intended load to have headroom at.
+    pub tx_busiest: Option<Busiest>,
+    /// Busiest receiving lcore.
+    pub rx_busiest: Option<Busiest>,
+}
+
+impl Observed {
+    /// How far the offered load is off the intended one, as a share of it; `None` without an intended load.
+    fn deviation(&self) -> Option<f64> {
+        self.intended_pps.map(|intended| (self.offered_pps - intended) / intended)
+    }
+
+    /// True when the offered load is off the intended one by more than [`LOAD_TOLERANCE`].
+    pub fn missed_intended(&self) -> bool {
+        let (Some(intended), Some(deviation)) = (self.intended_pps, self.deviation()) else { return false };
+        // A trial holds whole packets only.
+        let packets_off = (deviation * intended * self.duration_s).abs();
+        deviation.abs() > LOAD_TOLERANCE && packets_off > 1.0
+    }
+
+    /// Offered and intended load in words.
+    fn load(&self) -> String {
+        let offered = self.offered_pps;
+        match (self.intended_pps, self.deviation()) {
+            (Some(intended), Some(deviation)) => {
+                format!("offered {offered:.0} of {intended:.0} pps intended ({:+.3} %)", 100.0 * deviation)
+            }
+            _ => format!("offered {offered:.0} pps, as fast as possible"),
+        }
+    }
+}
+
+/// Judges a trial: loss first, then load.
+pub fn judge(observed: &Observed) -> Verdict {
+    let loss = if observed.lost > 0 {
+        Some(judge_loss(observed))
+    } else if observed.beyond_window > 0 {
+        let late = observed.beyond_window;
+        let evidence = format!(
+            "{late} packets came so late that copies cannot be told from first arrivals; loss may hide behind them"
+        );
+        Some((VerdictKind::PathLimited, evidence))
+    } else {
+        None
+    };
+    let (kind, evidence) = match loss {
+        Some((kind, evidence)) if observed.missed_intended() => {
+            (kind, format!("{evidence}; besides, {}", observed.load()))
+        }
+        Some(loss) => loss,
+        None => judge_load(observed),
+    };
+    Verdict { kind, evidence }
+}
+
+/// The larger part of the loss decides: what the receiving port dropped, what was damaged; then a receiver without time left.
+fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
+    let Observed { sent, lost, damaged, .. } = *observed;
+    let share = 100.0 * lost as f64 / sent.max(1) as f64;
+    let mut evidence = format!("{lost} of {sent} packets lost ({share:.4} %)");
+    let mut add = |text: &str| {
+        evidence.push_str("; ");
+        evidence.push_str(text);
+    };
+    let dropped = observed.rx_missed.zip(observed.rx_nombuf);
+    match dropped {
+        Some((missed, no_mbuf)) => {
+            add(&format!("the receiving port counts {missed} missed and {no_mbuf} without buffer"));
+        }
+        None => add("the receiving port's own drop counters are not known"),
+    }
+    if damaged > 0 {
+        add(&format!("damaged frames (wrong checksum): {damaged}"));
+    }
+    let at_limit = observed.rx_busiest.filter(Busiest::is_at_its_limit);
+    if let Some(busiest) = at_limit {
+        add(&format!("receiving {busiest}"));
+    }
+    let most = lost.div_ceil(2);
+    let dropped = dropped.map_or(0, |(missed, no_mbuf)| missed.saturating_add(no_mbuf));
+    let kind = if dropped >= most {
+        VerdictKind::ReceiverLimited
+    } else if damaged >= most {
+        VerdictKind::PathLimited
+    } else if at_limit.is_some() {
+        VerdictKind::ReceiverLimited
+    } else {
+        if observed.rx_missed.is_some() {
+            add("the receiver does not explain it");
+        }
+        VerdictKind::PathLimited
+    };
+    (kind, evidence)
+}
+
+fn judge_load(observed: &Observed) -> (VerdictKind, String) {
+    let Observed { sent, blocked_s, forgone, duration_s, .. } = *observed;
+    let load = observed.load();
+    let missing_share = match observed.deviation() {
+        Some(_) if !observed.missed_intended() => {
+            return (VerdictKind::Clean, format!("{load}, all {sent} packets received"));
+        }
+        Some(deviation) if deviation > 0.0 => {
+            let evidence = format!("{load}: the generator did not hold its rate");
+            return (VerdictKind::GeneratorLimited, evidence);
+        }
+        Some(deviation) => -deviation,
+        None => HELD_BACK_SHARE,
+    };
+    let blocked_share = if duration_s > 0.0 { blocked_s / duration_s } else { 0.0 };
+    let held_back = format!(
+        "{load}, without loss; the port held packets back {:.1} % of the time",
+        100.0 * blocked_share
+    );
+    if blocked_share > 0.0 && blocked_share >= missing_share * EXPLAINING_SHARE {
+        return (VerdictKind::PortLimited, held_back);
+    }
+    let mut evidence = format!("{held_back}, too little to explain it; {forgone} packets were never built");
+    if let Some(busiest) = observed.tx_busiest {
+        evidence.push_str(&format!("; sending {busiest}"));
+    }
+    (VerdictKind::GeneratorLimited, evidence)
+}
+
+#[cfg(test)]
+mod tests;

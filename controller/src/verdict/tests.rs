@@ -1,0 +1,140 @@
+use super::VerdictKind::{Clean, GeneratorLimited, PathLimited, PortLimited, ReceiverLimited};
+use super::*;
+
+#[test]
+fn every_kind_has_its_numbers() {
+    let base = Observed {
+        sent: 10_000,
+        duration_s: 0.01,
+        rx_missed: Some(0),
+        rx_nombuf: Some(0),
+        ..Observed::default()
+    };
+    let at = |intended: Option<f64>, offered_pps| Observed { intended_pps: intended, offered_pps, ..base };
+    let busiest = |headroom| Some(Busiest { lcore: 3, headroom });
+    let clean = at(Some(1e6), 1e6);
+    for (name, observed, kind, part) in [
+        ("exact", clean, Clean, "(+0.000 %), all 10000 packets received"),
+        ("at the tolerance", at(Some(1e6), 999_000.0), Clean, "-0.100 %"),
+        ("held back, yet offered", Observed { blocked_s: 0.005, ..clean }, Clean, "1000000"),
+        ("slow generator", at(Some(1e6), 998_000.0), GeneratorLimited, "0.0 % of the time"),
+        (
+            "stalled generator",
+            Observed { blocked_s: 0.001, forgone: 4800, ..at(Some(1e6), 5e5) },
+            GeneratorLimited,
+            "10.0 % of the time, too little to explain it; 4800 packets were never built",
+        ),
+        ("one packet of two", Observed { sent: 1, ..at(Some(150.0), 100.0) }, Clean, "all 1 packets"),
+        ("hasty generator", at(Some(1e6), 1_002_000.0), GeneratorLimited, "did not hold"),
+        ("full port", Observed { blocked_s: 0.004, ..at(Some(1e6), 5e5) }, PortLimited, "40.0 % of the time"),
+        ("doubtful copies", Observed { beyond_window: 3, ..clean }, PathLimited, "3 packets came so late"),
+        (
+            "loss elsewhere",
+            Observed { lost: 10, ..clean },
+            PathLimited,
+            "10 of 10000 packets lost (0.1000 %)",
+        ),
+        ("missed", Observed { lost: 10, rx_missed: Some(10), ..clean }, ReceiverLimited, "10 missed"),
+        (
+            "no buffer",
+            Observed { lost: 10, rx_nombuf: Some(6), ..clean },
+            ReceiverLimited,
+            "6 without buffer",
+        ),
+        (
+            "mostly elsewhere",
+            Observed { lost: 10, rx_missed: Some(4), ..clean },
+            PathLimited,
+            "the receiver does not explain it",
+        ),
+        (
+            "receiver without headroom",
+            Observed { lost: 10, rx_busiest: busiest(0.0123), ..clean },
+            ReceiverLimited,
+            "0 missed and 0 without buffer; receiving lcore 3 had 1.23 % headroom",
+        ),
+        (
+            "receiver without headroom, port silent",
+            Observed { lost: 10, rx_missed: None, rx_busiest: busiest(0.0), ..clean },
+            ReceiverLimited,
+            "not known; receiving lcore 3 had 0.00 % headroom",
+        ),
+        (
+            "receiver with some headroom",
+            Observed { lost: 10, rx_busiest: busiest(0.02), ..clean },
+            PathLimited,
+            "without buffer; the receiver does not explain it",
+        ),
+        ("no headroom and no loss", Observed { rx_busiest: busiest(0.0), ..clean }, Clean, "all 10000"),
+        (
+            "damaged",
+            Observed { lost: 10, damaged: 6, rx_busiest: busiest(0.0), ..clean },
+            PathLimited,
+            "damaged frames (wrong checksum): 6; receiving lcore 3",
+        ),
+        (
+            "a few damaged",
+            Observed { lost: 10, damaged: 1, ..clean },
+            PathLimited,
+            "damaged frames (wrong checksum): 1; the receiver does not explain it",
+        ),
+        (
+            "generator without headroom",
+            Observed { tx_busiest: busiest(0.001), ..at(Some(1e6), 5e5) },
+            GeneratorLimited,
+            "never built; sending lcore 3 had 0.10 % headroom",
+        ),
+        (
+            "loss, and too little offered",
+            Observed { lost: 10, rx_missed: Some(10), ..at(Some(1e6), 5e5) },
+            ReceiverLimited,
+            "10 missed and 0 without buffer; besides, offered 500000 of 1000000 pps intended (-50.000 %)",
+        ),
+        (
+            "doubtful copies, and too little offered",
+            Observed { beyond_window: 3, ..at(Some(1e6), 5e5) },
+            PathLimited,
+            "behind them; besides, offered 500000 of 1000000",
+        ),
+        ("port silent", Observed { lost: 10, rx_missed: None, ..clean }, PathLimited, "not known"),
+        (
+            "loss before load",
+            Observed { lost: 1, blocked_s: 0.005, ..at(Some(1e6), 5e5) },
+            PathLimited,
+            "1 of",
+        ),
+        (
+            "max, port full",
+            Observed { blocked_s: 0.005, ..at(None, 5e6) },
+            PortLimited,
+            "as fast as possible",
+        ),
+        ("max, generator slow", at(None, 5e6), GeneratorLimited, "0.0 % of the time"),
+        (
+            "max, port hardly full",
+            Observed { blocked_s: 0.00005, ..at(None, 5e6) },
+            GeneratorLimited,
+            "too little",
+        ),
+        ("max with loss", Observed { lost: 5, blocked_s: 0.005, ..at(None, 5e6) }, PathLimited, "5 of"),
+    ] {
+        let verdict = judge(&observed);
+        assert_eq!(verdict.kind, kind, "{name}: {}", verdict.evidence);
+        assert!(verdict.evidence.contains(part), "{name}: {}", verdict.evidence);
+    }
+}
+
+#[test]
+fn a_missed_load_is_off_by_more_than_the_tolerance_and_a_packet() {
+    for (intended_pps, offered_pps, duration_s, missed) in [
+        (Some(1e6), 1e6, 1.0, false),
+        (Some(1e6), 999_001.0, 1.0, false),
+        (Some(1e6), 998_900.0, 1.0, true),
+        (Some(1e6), 1_001_100.0, 1.0, true),
+        (Some(150.0), 100.0, 0.01, false),
+        (None, 1.0, 1.0, false),
+    ] {
+        let observed = Observed { intended_pps, offered_pps, duration_s, ..Observed::default() };
+        assert_eq!(observed.missed_intended(), missed, "{offered_pps} of {intended_pps:?}");
+    }
+}
