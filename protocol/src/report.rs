@@ -49,6 +49,18 @@ pub enum Part {
     Reflect,
 }
 
+/// Offered load may differ from intended load by this share.
+pub const LOAD_TOLERANCE: f64 = 0.001;
+
+/// True when the offered load is off the intended one by more than [`LOAD_TOLERANCE`], and by more than a packet: a trial holds whole
+/// packets only. Loads in packets per second; never true without an intended load.
+pub fn missed_intended(intended_pps: Option<f64>, offered_pps: f64, duration_s: f64) -> bool {
+    intended_pps.is_some_and(|intended| {
+        let off = (offered_pps - intended).abs();
+        off > LOAD_TOLERANCE * intended && off * duration_s > 1.0
+    })
+}
+
 /// Why a trial ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

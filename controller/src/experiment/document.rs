@@ -323,6 +323,57 @@ pub struct LocalSection {
     pub hugepages: Hugepages,
     /// Packet memory per agent, in megabytes.
     pub memory_mb: Ranged<64, 1_048_576>,
+    /// Devices of the pairs, one entry each, in place of memif: ports of this machine that are joined by a cable, a switch or a bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<DevicePair>>", length(min = 1))]
+    pub devices: Option<Spanned<Vec<DevicePair>>>,
+    /// Largest payload of a frame in bytes, on ports that can have more than 1500.
+    pub mtu: Ranged<68, 9600>,
+}
+
+/// The devices of a pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DevicePair {
+    /// Of the transmitter.
+    pub tx: Device,
+    /// Of the receiver.
+    pub rx: Device,
+}
+
+/// A device as EAL names it: a PCI address (`0000:03:02.0`), bound to vfio-pci, or a virtual device (`net_af_packet0,iface=eth1`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub enum Device {
+    /// PCI address.
+    Pci(String),
+    /// Virtual device with its arguments.
+    Virtual(String),
+}
+
+impl TryFrom<String> for Device {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.starts_with("net_") {
+            return Ok(Self::Virtual(text));
+        }
+        text.parse::<hugepage_check::address::PciAddress>()
+            .map(|address| Self::Pci(address.to_string()))
+            .map_err(|_| {
+                format!(
+                    "'{text}' is neither a PCI address such as 0000:03:02.0 nor a virtual device such as net_af_packet0,iface=eth1"
+                )
+            })
+    }
+}
+
+impl From<Device> for String {
+    fn from(device: Device) -> String {
+        match device {
+            Device::Pci(text) | Device::Virtual(text) => text,
+        }
+    }
 }
 
 impl Default for LocalSection {
@@ -333,6 +384,8 @@ impl Default for LocalSection {
             rxd: Ranged::of::<1024>(),
             hugepages: Hugepages::Auto,
             memory_mb: Ranged::of::<256>(),
+            devices: None,
+            mtu: Ranged::of::<1500>(),
         }
     }
 }

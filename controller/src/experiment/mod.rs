@@ -99,6 +99,16 @@ impl Experiment {
             |location, problem| ExperimentError::Content { origin: origin.to_owned(), location, problem };
         apply(&mut document, overrides)?;
         let profiles = profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
+        if let Some(devices) = &document.spec.local.devices {
+            let pairs = document.spec.pairs.0.get_u32() as usize;
+            if devices.value.len() != pairs {
+                let problem = format!(
+                    "spec.local.devices: {} entries for {pairs} pairs; give one for each pair, or set spec.pairs",
+                    devices.value.len()
+                );
+                return Err(wrong(devices.referenced, problem));
+            }
+        }
         if document.spec.trial.duration.is_none() && document.spec.trial.packets.is_none() {
             document.spec.trial.duration = Some(TrialDuration::of_millis::<10_000>());
         }

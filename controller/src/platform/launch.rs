@@ -5,6 +5,7 @@ use linerate_protocol::mac::MacAddr;
 use super::cpus::{AgentCpus, Placement};
 use super::memory::Memory;
 use crate::experiment::Experiment;
+use crate::experiment::document::Device;
 
 /// An agent whose controller is gone ends after this time.
 const EXIT_WHEN_ORPHANED: &str = "10s";
@@ -57,16 +58,26 @@ pub fn launches(
                 let [a, b, c] = names.mac;
                 // Locally administered, and no group address.
                 let mac = MacAddr([0x02, a, b, c, pair as u8, octet]);
-                let mut arguments = vec!["--lcores".to_owned(), cpus.lcores(), "--no-pci".to_owned()];
-                arguments.extend(memory.eal_options());
-                arguments.extend([
-                    "--file-prefix".to_owned(),
-                    format!("linerate-{}-{name}", names.nonce),
-                    "--vdev".to_owned(),
-                    format!(
+                let memif = || {
+                    Device::Virtual(format!(
                         "net_memif0,role={memif_role},id=0,socket=linerate-{}-{pair},mac={mac},rsize={ring_log2}",
                         names.nonce
-                    ),
+                    ))
+                };
+                let devices = local.devices.as_ref().and_then(|devices| devices.value.get(pair));
+                let device = devices.map_or_else(memif, |devices| {
+                    if role == "tx" { devices.tx.clone() } else { devices.rx.clone() }
+                });
+                let mut arguments = vec!["--lcores".to_owned(), cpus.lcores()];
+                arguments.extend(memory.eal_options());
+                arguments.extend(["--file-prefix".to_owned(), format!("linerate-{}-{name}", names.nonce)]);
+                arguments.extend(match device {
+                    Device::Pci(address) => vec!["-a".to_owned(), address],
+                    Device::Virtual(device) => {
+                        vec!["--no-pci".to_owned(), "--vdev".to_owned(), device]
+                    }
+                });
+                arguments.extend([
                     "--".to_owned(),
                     "agent".to_owned(),
                     "--listen".to_owned(),
@@ -77,6 +88,8 @@ pub fn launches(
                     txd.to_string(),
                     "--rxd".to_owned(),
                     rxd.to_string(),
+                    "--mtu".to_owned(),
+                    local.mtu.get_u32().to_string(),
                 ]);
                 AgentLaunch { name, arguments }
             };
@@ -108,12 +121,12 @@ mod tests {
         assert_eq!(
             lines("  pairs: 1\n", 1, 2),
             [
-                "tx0: --lcores 0@0,1@0 --no-pci --no-huge -m 256 --file-prefix linerate-1f3c09-tx0 --vdev \
+                "tx0: --lcores 0@0,1@0 --no-huge -m 256 --file-prefix linerate-1f3c09-tx0 --no-pci --vdev \
                  net_memif0,role=client,id=0,socket=linerate-1f3c09-0,mac=02:01:02:03:00:01,rsize=10 -- agent --listen 127.0.0.1:0 \
-                 --exit-when-orphaned 10s --txd 1024 --rxd 1024",
-                "rx0: --lcores 0@1,1@1 --no-pci --no-huge -m 256 --file-prefix linerate-1f3c09-rx0 --vdev \
+                 --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500",
+                "rx0: --lcores 0@1,1@1 --no-huge -m 256 --file-prefix linerate-1f3c09-rx0 --no-pci --vdev \
                  net_memif0,role=server,id=0,socket=linerate-1f3c09-0,mac=02:01:02:03:00:02,rsize=10 -- agent --listen 127.0.0.1:0 \
-                 --exit-when-orphaned 10s --txd 1024 --rxd 1024",
+                 --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500",
             ]
         );
     }
@@ -122,7 +135,7 @@ mod tests {
     fn rings_are_powers_of_two_and_pairs_have_their_own_socket() {
         let lines = lines("  local: {txd: 1500, rxd: 512}\n", 2, 8);
         assert!(
-            lines[0].contains(",rsize=11 ") && lines[0].ends_with("--txd 1500 --rxd 512"),
+            lines[0].contains(",rsize=11 ") && lines[0].ends_with("--txd 1500 --rxd 512 --mtu 1500"),
             "{}",
             lines[0]
         );
@@ -130,6 +143,21 @@ mod tests {
             lines[3].contains("role=server,id=0,socket=linerate-1f3c09-1,mac=02:01:02:03:01:02"),
             "{}",
             lines[3]
+        );
+    }
+
+    #[test]
+    fn devices_take_the_place_of_memif() {
+        let lines = lines(
+            "  local: {mtu: 9000, devices: [{tx: '0000:03:02.0', rx: 'net_af_packet0,iface=eth1'}]}\n",
+            1,
+            2,
+        );
+        assert!(lines[0].contains(" -a 0000:03:02.0 -- agent"), "{}", lines[0]);
+        assert!(lines[1].contains(" --no-pci --vdev net_af_packet0,iface=eth1 -- agent"), "{}", lines[1]);
+        assert!(
+            lines.iter().all(|line| !line.contains("memif") && line.ends_with("--mtu 9000")),
+            "{lines:?}"
         );
     }
 }

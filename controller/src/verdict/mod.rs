@@ -2,11 +2,10 @@
 
 use std::fmt;
 
+use linerate_protocol::report::missed_intended;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Offered load may differ from intended load by this share.
-pub const LOAD_TOLERANCE: f64 = 0.001;
 /// The port explains missing load when it held packets back for at least this share of what is missing: after a stall the
 /// generator makes good only part of it.
 const EXPLAINING_SHARE: f64 = 0.5;
@@ -110,12 +109,9 @@ impl Observed {
         self.intended_pps.map(|intended| (self.offered_pps - intended) / intended)
     }
 
-    /// True when the offered load is off the intended one by more than [`LOAD_TOLERANCE`].
+    /// True when the offered load is off the intended one by more than the tolerance.
     pub fn missed_intended(&self) -> bool {
-        let (Some(intended), Some(deviation)) = (self.intended_pps, self.deviation()) else { return false };
-        // A trial holds whole packets only.
-        let packets_off = (deviation * intended * self.duration_s).abs();
-        deviation.abs() > LOAD_TOLERANCE && packets_off > 1.0
+        missed_intended(self.intended_pps, self.offered_pps, self.duration_s)
     }
 
     /// Offered and intended load in words.

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use linerate_protocol::counters::TransmitCounters;
-use linerate_protocol::report::{FlowReport, ReceiveReport, TransmitReport, TrialReport};
+use linerate_protocol::report::{FlowReport, ReceiveReport, TransmitReport, TrialReport, missed_intended};
 
 use super::active::ReceiveOutcome;
 use crate::core::histogram::TickHistogram;
@@ -72,16 +72,11 @@ pub(super) fn receive_report(outcomes: Vec<ReceiveOutcome>, tick_hz: u64) -> Opt
     })
 }
 
-/// Offered load that differs from the intended one by more than this share is worth a word.
-const LOAD_TOLERANCE: f64 = 0.001;
-
 /// A load that was not offered as intended, in one sentence.
 pub(super) fn missed_load(transmit: &TransmitReport) -> Option<String> {
     let (intended, offered) = (transmit.intended_pps?, transmit.offered_pps);
-    let packets_off = (offered - intended).abs() * transmit.duration_s;
     let off = offered / intended - 1.0;
-    // A trial holds whole packets only.
-    (off.abs() > LOAD_TOLERANCE && packets_off > 1.0).then(|| {
+    missed_intended(Some(intended), offered, transmit.duration_s).then(|| {
         format!("the offered load missed the intended one: {offered:.0} of {intended:.0} packets per second ({:+.2} %)", 100.0 * off)
     })
 }
