@@ -1,7 +1,7 @@
 # Sourced by vm.sh: runs the scenarios and counts their checks.
 # shellcheck shell=bash
 
-SCENARIOS=(machine pair netem faults no-iommu)
+SCENARIOS=(machine pair experiment netem faults no-iommu)
 passed=0 failed=0 skipped=0 work='' child='' reason=''
 
 # run_suite [SCENARIO…]
@@ -25,7 +25,7 @@ run_suite() {
         say "virtual machine: $scenario"
         case $scenario in
             machine) scenario_machine ;;
-            pair) scenario_pair ;;
+            pair | experiment) scenario_wire "$scenario" ;;
             no-iommu) boot_scenario no-iommu --no-iommu ;;
             *) boot_scenario "$scenario" ;;
         esac
@@ -51,7 +51,7 @@ can_run() {
 need_programs() {
     local bin program
     bin=$(programs)
-    for program in linerate-dataplane hugepage-check; do
+    for program in linerate linerate-dataplane hugepage-check; do
         [ -x "$bin/$program" ] || die "$bin/$program is not there: run cargo build --workspace --bins, or say where it is: LINERATE_BIN"
     done
 }
@@ -61,9 +61,10 @@ end_suite() {
     rm -rf "$work"
 }
 
-scenario_pair() {
-    boot_scenario pair --wire hub --capture "$work/wire.pcap"
-    capture_agrees
+# scenario_wire NAME: with a capture of the wire, to compare with.
+scenario_wire() {
+    boot_scenario "$1" --wire hub --capture "$work/$1.pcap"
+    capture_agrees "$1"
 }
 
 # boot_scenario NAME [OPTIONS of run]: the guest's checks are counted; that it fails without saying so is one check, too.
@@ -98,16 +99,18 @@ check_line() {
 # capture_agrees: what QEMU saw on the wire is what the sender says it sent, and nothing else of the VFs.
 capture_agrees() {
     local length sent from to total=0
-    [ -s "$work/pair/wire" ] || return 0
+    [ -s "$work/$1/wire" ] || return 0
     while read -r length sent from to; do
-        check_equal "pair: frames of $length bytes on the wire" "$sent" \
-            "$(frames "eth.src == $from && eth.dst == $to && udp && frame.len == $length")"
+        check_equal "$1: frames of $length bytes on the wire" "$sent" \
+            "$(frames "$1" "eth.src == $from && eth.dst == $to && udp && frame.len == $length")"
         total=$((total + sent))
-    done <"$work/pair/wire"
-    check_equal "pair: nothing else of a VF on the wire" "$total" "$(frames 'eth.addr[0:5] == 02:00:00:00:0a')"
+    done <"$work/$1/wire"
+    # An experiment warms up as well.
+    [ "$1" = experiment ] || check_equal "$1: nothing else of a VF on the wire" "$total" "$(frames "$1" 'eth.addr[0:5] == 02:00:00:00:0a')"
 }
 
-frames() { tshark -r "$work/wire.pcap" -Y "$1" -T fields -e frame.number 2>/dev/null | wc -l; }
+# frames SCENARIO FILTER
+frames() { tshark -r "$work/$1.pcap" -Y "$2" -T fields -e frame.number 2>/dev/null | wc -l; }
 
 # check_equal NAME EXPECTED ACTUAL
 check_equal() { if [ "$2" = "$3" ]; then check_line "PASS $1"; else check_line "FAIL $1: expected $2, is $3"; fi; }
