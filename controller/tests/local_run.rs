@@ -123,7 +123,18 @@ fn two_trials_make_a_complete_result() {
         fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.retain(|name| !name.ends_with("_cmdline.txt"));
     names.sort();
-    assert_eq!(names, ["experiment.yaml", "rx0.log", "summary.json", "tx0-rx0", "tx0.log"]);
+    assert_eq!(
+        names,
+        [
+            "experiment.yaml",
+            "rx0.log",
+            "rx0_preflight.json",
+            "summary.json",
+            "tx0-rx0",
+            "tx0.log",
+            "tx0_preflight.json"
+        ]
+    );
 
     let first = &summary.trials[0];
     let text = fs::read_to_string(directory.join(&first.trial)).unwrap();

@@ -37,6 +37,8 @@ pub enum Command {
     Hello(Hello),
     /// Keeps the agent from taking the controller for gone, and tells the agent's clock.
     Ping,
+    /// Tell what hugepage-check finds where the agent runs.
+    Preflight,
     /// Accept a trial: idle → prepared.
     Prepare(Box<TrialSpec>),
     /// Launch the lcores: prepared → armed.
@@ -118,6 +120,8 @@ pub enum Outcome {
     Welcome(Box<Welcome>),
     /// Answer to `ping`.
     Pong(Pong),
+    /// Answer to `preflight`: hugepage-check's report, in its JSON form.
+    Preflight(serde_json::Value),
     /// Answer to everything that moves the agent: where it stands now.
     State(AgentState),
     /// Answer to `report`.

@@ -70,6 +70,11 @@ linerate-dataplane "${TX_EAL[@]}" -a "$rx_vf" -- ports --json >"$VM_RESULTS/port
 json "the ports have the VFs' MACs" "$VM_RESULTS/ports.json" \
     "map({(.device): .mac}) | add == {\"$tx_vf\": \"$tx_mac\", \"$rx_vf\": \"$rx_mac\"}"
 json "the ports are VFs on vfio-pci" "$VM_RESULTS/ports.json" 'all(.driver == "net_e1000_igb_vf" and .kernel_driver == "vfio-pci")'
+hugepage-check --device "$tx_vf" --device "$rx_vf" --json >"$VM_RESULTS/devices.json"
+for vf in "$tx_vf" "$rx_vf"; do
+    json "hugepage-check and ports agree on $vf" "$VM_RESULTS/devices.json" \
+        ".satisfied and any(.checks[]; .id == \"device.function\" and .subject == \"$vf\" and (.summary | startswith(\"vfio-pci\")))"
+done
 trial 64 1
 trial 1518 100
 nothing_held "afterwards"

@@ -90,6 +90,14 @@ impl<'s> Ledger<'s> {
         self.summary.overhead.start_up_s = self.elapsed_s();
     }
 
+    /// Files what hugepage-check found where an agent runs.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn preflight(&self, agent: &str, report: &serde_json::Value) -> Result<(), StoreError> {
+        self.store.write_text(&format!("{agent}_preflight.json"), &format!("{report:#}\n"))
+    }
+
     /// Notes the warm-up.
     ///
     /// # Errors

@@ -146,6 +146,15 @@ async fn drive(
         Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
     };
     ledger.connected(pairs);
+    for pair in pairs.iter() {
+        for agent in [&pair.tx, &pair.rx] {
+            match agent.session.preflight().await {
+                Ok(report) => ledger.preflight(agent.name(), &report)?,
+                // A report that is missing is no reason to end what works.
+                Err(error) => tracing::warn!(agent = agent.name(), %error, "no preflight report"),
+            }
+        }
+    }
 
     observer.phase("warming up in both directions");
     let warming = pairs.iter_mut().map(|pair| warm_up(pair, job.experiment, &numbers, &job.interrupted));

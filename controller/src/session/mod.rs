@@ -157,6 +157,17 @@ impl Session {
         }
     }
 
+    /// Asks what hugepage-check finds where the agent runs: its report, in its JSON form.
+    ///
+    /// # Errors
+    /// The agent's refusal, or the fault that ended the session.
+    pub async fn preflight(&self) -> Result<serde_json::Value, SessionError> {
+        match self.shared.request(Command::Preflight, WORK_TIME).await? {
+            Outcome::Preflight(report) => Ok(report),
+            _ => Err(self.failed(Fault::Unexpected { method: "preflight" })),
+        }
+    }
+
     /// The next event, or the fault that ended the session.
     ///
     /// # Errors
@@ -310,6 +321,7 @@ fn method(command: &Command) -> &'static str {
     match command {
         Command::Hello(_) => "hello",
         Command::Ping => "ping",
+        Command::Preflight => "preflight",
         Command::Prepare(_) => "prepare",
         Command::Arm => "arm",
         Command::Start => "start",

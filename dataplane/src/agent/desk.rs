@@ -1,5 +1,7 @@
 //! What an agent's messages mean: the trial it holds, and where that stands.
 
+use hugepage_check::requirements::Requirements;
+use hugepage_check::root::Root;
 use linerate_protocol::message::{
     Acknowledge, ClockInfo, Command, ErrorCode, Event, Outcome, PROTOCOL_VERSION, Pong, Sent, TrialFailed,
     Welcome, WireError,
@@ -54,11 +56,13 @@ pub struct Desk<'e> {
     orphan_ms: u32,
     own_orphan_ms: u32,
     no_huge: bool,
+    /// What the agent's own EAL options need of the machine.
+    requirements: Requirements,
 }
 
 impl<'e> Desk<'e> {
     /// A desk with nothing on it. `orphan_ms` holds until a trial brings its own.
-    pub fn new(bench: Bench<'e>, orphan_ms: u32, no_huge: bool) -> Self {
+    pub fn new(bench: Bench<'e>, orphan_ms: u32, no_huge: bool, requirements: Requirements) -> Self {
         Self {
             bench,
             holding: Holding::Nothing,
@@ -66,6 +70,7 @@ impl<'e> Desk<'e> {
             orphan_ms,
             own_orphan_ms: orphan_ms,
             no_huge,
+            requirements,
         }
     }
 
@@ -126,6 +131,12 @@ impl<'e> Desk<'e> {
             Command::Ping => {
                 let link_up = self.bench.port_info().map_err(|error| failed(&error))?.link_up;
                 Ok(Answer::Now(Outcome::Pong(Pong { now_ns: monotonic_ns(), state: self.state(), link_up })))
+            }
+            Command::Preflight => {
+                let report = hugepage_check::run(&Root::host(), &self.requirements);
+                serde_json::to_value(report)
+                    .map(|report| Answer::Now(Outcome::Preflight(report)))
+                    .map_err(|error| failed(&error))
             }
             Command::Prepare(spec) => self.prepare(&spec),
             Command::Arm => self.arm(),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Ending;
-use super::environment::{port, workers};
+use super::environment::{port, requirements, workers};
 use super::output::{Failure, print_json};
 use super::ready::Agent;
 use super::standalone::{block_on, close, open};
@@ -14,7 +14,7 @@ use crate::dpdk::eal::Eal;
 
 pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &Agent) -> Result<Ending, Failure> {
     let bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &args.safety, args.reflector)?;
-    let mut desk = Desk::new(bench, args.orphan_ms, plan.no_huge);
+    let mut desk = Desk::new(bench, args.orphan_ms, plan.no_huge, requirements(plan));
     let config = AgentConfig {
         listen: args.listen,
         token: args.token.clone(),

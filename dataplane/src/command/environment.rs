@@ -9,7 +9,7 @@ use crate::dpdk::eal::{self, Eal};
 use crate::dpdk::lcore::LcoreId;
 use crate::dpdk::port::{PortId, describe};
 use hugepage_check::device;
-use hugepage_check::requirements::Requirement;
+use hugepage_check::requirements::Requirements;
 use hugepage_check::root::Root;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -42,14 +42,26 @@ pub(super) fn start(plan: &EalPlan) -> Result<Eal, Failure> {
     Ok(eal)
 }
 
+/// What these EAL options need of the machine: CPUs and devices. The memory is already taken when somebody asks.
+pub(super) fn requirements(plan: &EalPlan) -> Requirements {
+    let lcores = plan.lcores().map(|list| format!("lcores={list}"));
+    let devices = plan.devices.iter().filter_map(|device| match device {
+        Device::Pci(address) => Some(format!("device={address}")),
+        Device::Virtual(_) => None,
+    });
+    let mut wanted = Requirements::default();
+    for requirement in lcores.into_iter().chain(devices).filter_map(|text| text.parse().ok()) {
+        // A second list of lcores is EAL's to refuse.
+        let _ = wanted.add(requirement);
+    }
+    wanted
+}
+
 /// EAL ends the process when an lcore's CPU lies outside of the cpuset; here it is an error like others. The kernel decides: an affinity mask
 /// can be widened, a cpuset cannot.
 fn lcores_have_cpus(plan: &EalPlan) -> Result<(), Failure> {
-    let wanted = plan.lcores().map(|list| format!("lcores={list}"));
     // What cannot be read is for EAL to explain.
-    let Some(Ok(Requirement::Lcores(cpus))) = wanted.map(|text| text.parse::<Requirement>()) else {
-        return Ok(());
-    };
+    let Some(cpus) = requirements(plan).lcores else { return Ok(()) };
     let Ok(before) = sched_getaffinity(None) else { return Ok(()) };
     let forbidden = cpus.iter().find(|cpu| {
         let mut one = CpuSet::new();
