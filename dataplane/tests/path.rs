@@ -57,10 +57,6 @@ fn what_one_process_sends_another_receives() {
     ] {
         assert_eq!((ours, port), (kernel, kernel), "{sent}\n{received}");
     }
-    eprintln!(
-        "{} sent, {} received; kernel {near:?} {far:?}",
-        sent["sent_packets"], received["received_packets"]
-    );
 }
 
 #[test]
@@ -86,7 +82,6 @@ fn what_the_path_drops_is_lost() {
         assert_eq!((number(flow, "lost"), number(flow, "received")), (100, 900), "{flow}");
         assert_eq!((number(flow, "duplicates"), number(flow, "reordered")), (0, 0), "{flow}");
     }
-    eprintln!("nft dropped {dropped}, lost {}", report["lost_packets"]);
 }
 
 #[test]
@@ -133,7 +128,6 @@ fn a_queue_that_is_too_small_drops_and_delays() {
         number(&report["rx"], "received_packets"),
         lab.qdisc_drops("far1"),
     );
-    eprintln!("sent {sent}, received {received}, dropped {dropped}; {}", report["rx"]["latency_ns"]);
     assert_eq!(sent, received + dropped, "{report}");
     assert_eq!(number(&report, "lost_packets"), dropped);
     assert!(sent == 4000 && dropped > 100, "{report}");
@@ -201,7 +195,6 @@ fn everything_comes_back_from_a_reflector() {
     let delay = &report["latency_ns"];
     assert!(number(delay, "min") > 1_000 && number(delay, "p50") >= number(delay, "min"), "{delay}");
     assert!(number(delay, "p50") < 1_000_000_000, "{delay}");
-    eprintln!("round trip {delay}");
 }
 
 #[test]
@@ -272,7 +265,7 @@ fn a_path_that_is_cut_in_the_middle_of_a_trial_loses_the_rest() {
     let Some(lab) = Lab::new("a_path_that_is_cut_in_the_middle_of_a_trial_loses_the_rest") else { return };
     let command = "pair --rate 2kpps --duration 3s --flows 7 --json --interval 100ms";
     let mut running = Running::start(&mut lab.dataplane(PAIR.0, PAIR.1, command));
-    running.wait_for_stderr("rx 0.002 Mpps");
+    running.wait_for_stderr("rx 0.00");
     std::thread::sleep(Duration::from_millis(500));
     lab.set("ip link set far1 nomaster");
     let output = running.output();
@@ -281,8 +274,27 @@ fn a_path_that_is_cut_in_the_middle_of_a_trial_loses_the_rest() {
     let (sent, arrived) = (number(&report["tx"], "sent_packets"), lab.counters("far").rx_packets);
     assert_eq!(number(&report["rx"], "received_packets"), arrived, "{report}");
     assert_eq!(number(&report, "lost_packets"), sent - arrived, "{report}");
-    assert!(arrived > 500 && sent - arrived > 500, "sent {sent}, arrived {arrived}");
+    assert!(arrived > 100 && sent - arrived > 100, "sent {sent}, arrived {arrived}");
     assert_eq!(number(&report["rx"], "lost_packets"), 0, "no gap before the cut: {report}");
+}
+
+#[test]
+fn a_path_that_heals_has_lost_what_was_sent_meanwhile() {
+    let Some(lab) = Lab::new("a_path_that_heals_has_lost_what_was_sent_meanwhile") else { return };
+    let command = "pair --rate 2kpps --packets 5000 --flows 7 --json --interval 100ms";
+    let mut running = Running::start(&mut lab.dataplane(PAIR.0, PAIR.1, command));
+    running.wait_for_stderr("rx 0.00");
+    lab.rule_at("near1", "counter name hits drop");
+    std::thread::sleep(Duration::from_millis(500));
+    lab.set("nft flush chain netdev near1 c");
+    let output = running.output();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let (report, dropped) = (json(&output), lab.counted("near1"));
+    assert!((100..4000).contains(&dropped), "{dropped}");
+    assert_eq!(number(&report, "lost_packets"), dropped, "{report}");
+    assert_eq!(number(&report["rx"], "lost_packets"), dropped, "{report}");
+    let flows = report["rx"]["worst_flows"].as_array().unwrap();
+    assert_eq!(flows.iter().map(|flow| number(flow, "lost")).sum::<u64>(), dropped, "{report}");
 }
 
 #[test]
