@@ -157,7 +157,7 @@ impl Lab {
     /// The JSON report of a command that has to end well; see [`Lab::dataplane`].
     pub fn report(&self, on: &str, interfaces: &[&str], own: &str) -> Value {
         let output = run(&mut self.dataplane(on, interfaces, own));
-        assert!(output.status.success(), "{own}: {}", stderr(&output));
+        assert!(output.status.success(), "{own}: {}: {}", output.status, stderr(&output));
         json(&output)
     }
 
@@ -189,7 +189,7 @@ pub struct Counters {
 pub fn report_of(running: Running) -> Value {
     running.signal("INT");
     let output = running.output();
-    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(output.status.success(), "{}: {}", output.status, stderr(&output));
     json(&output)
 }
 
