@@ -300,7 +300,7 @@ fn frames_of_every_shape_show_their_damage() {
 }
 
 #[test]
-#[ignore = "a receiver on its own names the worst flows of its first lcore only"]
+
 fn a_receiver_on_its_own_knows_the_flows_of_all_its_lcores() {
     let Some(lab) = Lab::new("a_receiver_on_its_own_knows_the_flows_of_all_its_lcores") else { return };
     lab.rule_at("side1", "numgen inc mod 10 == 9 counter name hits drop");
@@ -320,7 +320,7 @@ fn a_receiver_on_its_own_knows_the_flows_of_all_its_lcores() {
 }
 
 #[test]
-#[ignore = "a receiver on its own takes further copies for first ones that came late, in flows without a gap"]
+
 fn a_receiver_on_its_own_tells_duplicates() {
     let Some(lab) = Lab::new("a_receiver_on_its_own_tells_duplicates") else { return };
     let frames = recorded("--flows 3 --packets 30 --rate 100kpps");
@@ -433,7 +433,7 @@ fn a_reflector_sends_back_what_is_ours_and_counts_the_rest() {
 }
 
 #[test]
-#[ignore = "a reflector names neither the kinds of foreign frames nor its queues' shares"]
+
 fn a_reflectors_report_adds_up() {
     let Some(lab) = Lab::new("a_reflectors_report_adds_up") else { return };
     let mut arp = frame(&[0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);

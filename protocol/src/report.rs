@@ -157,6 +157,16 @@ pub struct ForeignFrames {
     pub other: u64,
 }
 
+impl std::ops::AddAssign for ForeignFrames {
+    fn add_assign(&mut self, Self { arp, icmp, ipv6, vlan, other }: Self) {
+        self.arp += arp;
+        self.icmp += icmp;
+        self.ipv6 += ipv6;
+        self.vlan += vlan;
+        self.other += other;
+    }
+}
+
 /// Reordering as RFC 4737 has it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reordering {

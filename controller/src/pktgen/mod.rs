@@ -1,7 +1,7 @@
 //! Profiles from Pktgen Lua scripts.
 //!
-//! A script is a program, so it is run: in a [`sandbox`] that has nothing but a `pktgen` table which keeps the calls
-//! ([`recorder`]). What they leave on each port becomes a profile ([`convert`]), or an error that names what cannot.
+//! A script is a program, so it is run: in a `sandbox` that has nothing but a `pktgen` table which keeps the calls
+//! (`recorder`). What they leave on each port becomes a profile (`convert`), or an error that names what cannot.
 
 mod argument;
 mod convert;

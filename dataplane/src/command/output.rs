@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use linerate_protocol::counters::Sample;
-use linerate_protocol::report::TrialReport;
+use linerate_protocol::report::{Part, TrialReport};
 
 /// A command failed.
 #[derive(Debug)]
@@ -92,7 +92,19 @@ pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Val
             "inter_departure_ns": tx.inter_departure.as_ref().map(|departures| departures.summary),
         })
     });
-    let received = report.receive.as_ref().map(|rx| {
+    // A reflector does not examine what it sends back.
+    let reflected = report.receive.as_ref().filter(|_| report.role == Part::Reflect).map(|rx| {
+        json!({
+            "received_packets": rx.counters.packets,
+            "received_frames": rx.counters.frames,
+            "received_bytes": rx.counters.bytes,
+            "foreign_packets": rx.counters.foreign,
+            "foreign_by_kind": rx.foreign,
+            "packets_per_lcore": rx.packets_per_lcore,
+            "frames_per_queue": rx.frames_per_queue,
+        })
+    });
+    let received = report.receive.as_ref().filter(|_| report.role != Part::Reflect).map(|rx| {
         json!({
             "received_packets": rx.counters.packets,
             "received_frames": rx.counters.frames,
@@ -117,7 +129,7 @@ pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Val
         })
     });
     let mut object = json!({});
-    for part in [Some(common), sent, received].into_iter().flatten() {
+    for part in [Some(common), sent, reflected, received].into_iter().flatten() {
         if let (Value::Object(object), Value::Object(part)) = (&mut object, part) {
             object.extend(part);
         }

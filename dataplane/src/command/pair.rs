@@ -5,6 +5,7 @@ use linerate_protocol::trial::TransmitSpec;
 use serde_json::json;
 
 use super::Ending;
+use super::args::RingArgs;
 use super::environment::{port, workers};
 use super::output::{Failure, print_json, print_text, report_json, report_text, with_lost};
 use super::ready::Pair;
@@ -37,11 +38,15 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
         close(rx);
         return ending;
     }
-    let open = |port, lcores: &[LcoreId]| {
-        let ring = if args.bidirectional { args.ring.divided(lcores.len()) } else { args.ring };
+    let both = args.bidirectional;
+    let open = |port, lcores: &[LcoreId], ring: RingArgs| {
+        let ring = if both { ring.divided(lcores.len()) } else { ring };
         open(eal, port, lcores.to_vec(), &ring, &args.safety, false)
     };
-    let (mut rx, mut tx) = (open(rx_port, rx_lcores)?, open(tx_port, tx_lcores)?);
+    // One way, --rxq is for the port that receives and --txq for the one that sends.
+    let rx_ring = RingArgs { txq: args.ring.txq.filter(|_| both), ..args.ring };
+    let tx_ring = RingArgs { rxq: args.ring.rxq.filter(|_| both), ..args.ring };
+    let (mut rx, mut tx) = (open(rx_port, rx_lcores, rx_ring)?, open(tx_port, tx_lcores, tx_ring)?);
     let ending = if args.bidirectional {
         block_on(both_ways(args, &mut tx, &mut rx))
     } else {

@@ -90,13 +90,7 @@ impl Analysis {
     #[cold]
     fn observe_foreign(&mut self, kind: Foreign) {
         self.counters.foreign += 1;
-        *match kind {
-            Foreign::Arp => &mut self.foreign.arp,
-            Foreign::Icmp => &mut self.foreign.icmp,
-            Foreign::Ipv6 => &mut self.foreign.ipv6,
-            Foreign::Vlan => &mut self.foreign.vlan,
-            Foreign::Other => &mut self.foreign.other,
-        } += 1;
+        kind.count(&mut self.foreign);
     }
 
     #[inline(always)]
@@ -111,7 +105,7 @@ impl Analysis {
         }
         let flow = &mut self.flows[probe.flow as usize];
         if self.learning && flow.is_new() {
-            flow.join(probe.sequence);
+            flow.join(probe.sequence, probe.flow, &mut self.log);
             self.joined[probe.flow as usize] = probe.sequence;
         }
         match flow.arrive(probe.sequence, probe.flow, &mut self.log) {
@@ -172,24 +166,35 @@ impl Analysis {
 
     /// Adds the account of another RX lcore.
     pub fn merge(&mut self, other: &Analysis) {
-        if self.learning {
-            // Lcores that learned by themselves joined each flow at its own place; a flow stays with one lcore.
+        if self.learning && self.tag != other.tag {
+            // They learned of different senders, and only one of them can be told of flow by flow.
             self.closed_gaps += other.sequence_gaps();
         } else {
-            self.flows.iter_mut().zip(&other.flows).for_each(|(mine, theirs)| mine.merge(theirs));
+            self.closed_gaps += other.closed_gaps;
+            self.merge_flows(other);
         }
         self.counters += other.counters;
-        let ForeignFrames { arp, icmp, ipv6, vlan, other: rest } = other.foreign;
-        self.foreign.arp += arp;
-        self.foreign.icmp += icmp;
-        self.foreign.ipv6 += ipv6;
-        self.foreign.vlan += vlan;
-        self.foreign.other += rest;
+        self.foreign += other.foreign;
         self.beyond_memory += other.beyond_memory;
         self.extents.known += other.extents.known;
         self.extents.sum += other.extents.sum;
         self.extents.max = self.extents.max.max(other.extents.max);
         self.delays.merge(&other.delays);
+    }
+
+    fn merge_flows(&mut self, other: &Analysis) {
+        if self.flows.len() < other.flows.len() {
+            self.flows.resize(other.flows.len(), FlowState::default());
+        }
+        if self.joined.len() < other.joined.len() {
+            self.joined.resize(other.joined.len(), 0);
+        }
+        for (flow, joined) in other.joined.iter().enumerate().filter(|(flow, _)| !other.flows[*flow].is_new())
+        {
+            let earlier = if self.flows[flow].is_new() { *joined } else { self.joined[flow].min(*joined) };
+            self.joined[flow] = earlier;
+        }
+        self.flows.iter_mut().zip(&other.flows).for_each(|(mine, theirs)| mine.merge(theirs));
     }
 
     /// Packets missing before the last one received of each flow.

@@ -71,9 +71,9 @@ pub enum Arrival {
 
 impl FlowState {
     /// Takes the first frame seen as the flow's beginning.
-    pub fn join(&mut self, sequence: u32) {
+    pub fn join(&mut self, sequence: u32, flow: u32, log: &mut GapLog) {
         self.next = u64::from(sequence);
-        self.last_gap = FORGOTTEN;
+        self.last_gap = log.begin(flow, sequence);
     }
 
     /// True until the first frame has arrived.
@@ -205,6 +205,17 @@ impl Default for GapLog {
 }
 
 impl GapLog {
+    /// Remembers where a flow was joined: what came before that is unknown, and what comes from there on is not.
+    fn begin(&mut self, flow: u32, start: u32) -> u32 {
+        self.append(Gap { missing: 0, start, flow, previous: FORGOTTEN, arrived: 0 })
+    }
+
+    fn append(&mut self, gap: Gap) -> u32 {
+        self.newest = if self.newest < FORGOTTEN - 1 { self.newest + 1 } else { 1 };
+        self.gaps[(self.newest % LOG_GAPS) as usize] = gap;
+        self.newest
+    }
+
     /// Remembers a gap and returns its newest entry.
     fn open(&mut self, gap: Opened, mut previous: u32) -> u32 {
         let Opened { flow, start, length, arrived } = gap;
@@ -215,11 +226,8 @@ impl GapLog {
         }
         while at < end {
             let numbers = (end - at).min(GAP_NUMBERS);
-            self.newest = if self.newest < FORGOTTEN - 1 { self.newest + 1 } else { 1 };
             let missing = u64::MAX >> (GAP_NUMBERS - numbers);
-            self.gaps[(self.newest % LOG_GAPS) as usize] =
-                Gap { missing, start: at as u32, flow, previous, arrived };
-            previous = self.newest;
+            previous = self.append(Gap { missing, start: at as u32, flow, previous, arrived });
             at += numbers;
         }
         previous
@@ -316,11 +324,22 @@ mod tests {
     #[test]
     fn numbers_wrap_after_32_bits() {
         let (mut flow, mut log) = (FlowState::default(), GapLog::default());
-        flow.join(u32::MAX - 1);
+        flow.join(u32::MAX - 1, 0, &mut log);
         for number in [u32::MAX - 1, 0, u32::MAX, 1, 5, 3] {
             flow.arrive(number, 0, &mut log);
         }
         assert_eq!((flow.received(), flow.reordered(), flow.next()), (6, 2, (1 << 32) + 6));
+    }
+
+    #[test]
+    fn a_flow_that_was_joined_knows_what_came_since() {
+        let (mut flow, mut log) = (FlowState::default(), GapLog::default());
+        flow.join(100, 3, &mut log);
+        let told: Vec<Arrival> =
+            [100, 101, 100, 101, 99, 103, 102, 103].map(|number| flow.arrive(number, 3, &mut log)).to_vec();
+        use Arrival::{BeyondMemory, Duplicate, InOrder};
+        let late = Arrival::Reordered { extent: 1 };
+        assert_eq!(told, [InOrder, InOrder, Duplicate, Duplicate, BeyondMemory, InOrder, late, Duplicate]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use linerate_protocol::probe::{PROBE_BYTES, Probe};
 use linerate_protocol::profile::{IpVersion, Protocol, Shape};
+use linerate_protocol::report::ForeignFrames;
 
 use super::checksum;
 use super::frame::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, IPV4_VERSION_IHL};
@@ -37,6 +38,31 @@ pub enum Foreign {
     Other,
 }
 
+impl Foreign {
+    /// What a frame that is not ours is.
+    #[inline(never)]
+    pub fn of(frame: &[u8]) -> Self {
+        match frame.get(12..14) {
+            Some(kind) if kind == ETHERTYPE_ARP => Self::Arp,
+            Some(kind) if kind == ETHERTYPE_IPV6 => Self::Ipv6,
+            Some(kind) if kind == ETHERTYPE_VLAN || kind == ETHERTYPE_SERVICE_VLAN => Self::Vlan,
+            Some(kind) if kind == ETHERTYPE_IPV4 && frame.get(23) == Some(&PROTOCOL_ICMP) => Self::Icmp,
+            _ => Self::Other,
+        }
+    }
+
+    /// Counts one of this kind.
+    pub fn count(self, frames: &mut ForeignFrames) {
+        *match self {
+            Self::Arp => &mut frames.arp,
+            Self::Icmp => &mut frames.icmp,
+            Self::Ipv6 => &mut frames.ipv6,
+            Self::Vlan => &mut frames.vlan,
+            Self::Other => &mut frames.other,
+        } += 1;
+    }
+}
+
 /// What the port says of a frame's checksums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PortVerdict {
@@ -53,7 +79,7 @@ pub enum PortVerdict {
 /// verdict and the whole frame lies in the segment.
 #[inline(always)]
 pub fn recognise(frame: &[u8], length: u32, verdict: PortVerdict) -> Frame {
-    let Some((shape, probe)) = probe_of(frame) else { return Frame::Foreign(foreign(frame)) };
+    let Some((shape, probe)) = probe_of(frame) else { return Frame::Foreign(Foreign::of(frame)) };
     let damaged = match verdict {
         PortVerdict::Good => false,
         PortVerdict::Bad => true,
@@ -119,15 +145,4 @@ fn checksums_are_right(frame: &[u8], shape: Shape) -> bool {
     let pseudo = checksum::word(segment.len() as u16) + checksum::word(u16::from(shape.protocol.number()));
     let sum = checksum::add(checksum::sum(segment), checksum::add(checksum::sum(addresses), pseudo));
     checksum::fold(sum) == 0xffff
-}
-
-#[inline(never)]
-fn foreign(frame: &[u8]) -> Foreign {
-    match frame.get(12..14) {
-        Some(kind) if kind == ETHERTYPE_ARP => Foreign::Arp,
-        Some(kind) if kind == ETHERTYPE_IPV6 => Foreign::Ipv6,
-        Some(kind) if kind == ETHERTYPE_VLAN || kind == ETHERTYPE_SERVICE_VLAN => Foreign::Vlan,
-        Some(kind) if kind == ETHERTYPE_IPV4 && frame.get(23) == Some(&PROTOCOL_ICMP) => Foreign::Icmp,
-        _ => Foreign::Other,
-    }
 }

@@ -1,10 +1,12 @@
 //! The reflecting loop: what arrives goes back.
 
 use linerate_protocol::counters::{ReceiveCounters, TransmitCounters};
+use linerate_protocol::report::ForeignFrames;
 
 use super::counters::{ReceiveBlock, TransmitBlock};
 use super::queue::{Clock, ForwardQueue, ReceiveQueue, TurnableBurst};
 use super::stop::Signal;
+use crate::core::recognise::Foreign;
 use crate::core::reflect::turn_round;
 
 /// Frames that the port does not take for this long are dropped, in seconds: a reflector that holds on to frames would measure itself.
@@ -19,7 +21,9 @@ pub struct ReflectOutcome {
     pub sent: TransmitCounters,
     /// Frames of ours that the port did not take back.
     pub dropped: u64,
-    /// Ticks when it began and ended.
+    /// Frames that are not ours, by kind.
+    pub foreign: ForeignFrames,
+    /// Ticks when it began.
     pub began: u64,
     /// Ticks when it ended.
     pub ended: u64,
@@ -40,7 +44,7 @@ where
 {
     let patience = (clock.tick_hz() as f64 * PATIENCE_S) as u64;
     let mut outcome = ReflectOutcome { began: clock.ticks(), ..ReflectOutcome::default() };
-    let ReflectOutcome { received, sent, dropped, .. } = &mut outcome;
+    let ReflectOutcome { received, sent, dropped, foreign, .. } = &mut outcome;
     let mut burst = R::Burst::default();
     loop {
         let stopped = signal.stopped();
@@ -54,7 +58,13 @@ where
         }
         received.frames += arrived;
         received.bytes += burst.bytes();
-        burst.retain(turn_round);
+        burst.retain(|frame| {
+            let ours = turn_round(frame);
+            if !ours {
+                Foreign::of(frame).count(foreign);
+            }
+            ours
+        });
         let mut waiting = burst.len() as u64;
         received.packets += waiting;
         received.foreign += arrived - waiting;

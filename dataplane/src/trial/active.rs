@@ -42,8 +42,17 @@ pub(super) struct ReceiveOutcome {
 }
 
 /// A reflecting job gives back its queues.
-pub(super) type ReflectJob =
-    (Job<(Vec<RxQueue>, TxQueue, ReflectOutcome)>, (Arc<ReceiveBlock>, Arc<TransmitBlock>));
+pub(super) type ReflectJob = (Job<Reflected>, (Arc<ReceiveBlock>, Arc<TransmitBlock>));
+
+/// What a reflecting loop leaves behind.
+#[derive(Debug)]
+pub(super) struct Reflected {
+    pub(super) queues: Vec<RxQueue>,
+    /// Frames from each of them, by the queue's number.
+    pub(super) frames: Vec<(u16, u64)>,
+    pub(super) tx: TxQueue,
+    pub(super) outcome: ReflectOutcome,
+}
 
 /// The loops of a trial.
 #[derive(Debug)]
@@ -222,10 +231,10 @@ fn collect(jobs: Jobs, bench: &mut Bench<'_>, report: &mut TrialReport) -> Resul
     }
     for (job, _) in reflect {
         report.lcores.push(job.lcore().0);
-        let (mut queues, queue, outcome) = job.join()?;
-        bench.rx.append(&mut queues);
-        bench.tx.insert(reflecting.len(), queue);
-        reflecting.push(outcome);
+        let mut reflected = job.join()?;
+        bench.rx.append(&mut reflected.queues);
+        bench.tx.insert(reflecting.len(), reflected.tx);
+        reflecting.push((reflected.outcome, reflected.frames));
     }
     bench.rx.sort_by_key(RxQueue::index);
     if !sending.is_empty() {

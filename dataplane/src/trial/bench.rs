@@ -11,7 +11,7 @@ use linerate_protocol::report::Part;
 use linerate_protocol::safety::{Safety, Unsafe};
 use linerate_protocol::trial::{Limit, ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
 
-use super::active::{Active, Jobs, ReceiveOutcome};
+use super::active::{Active, Jobs, ReceiveOutcome, Reflected};
 use super::port_watch::PortWatch;
 use crate::core::analysis::{Analysis, Expect};
 use crate::core::flows::FrameWriter;
@@ -476,7 +476,9 @@ impl<'e> Bench<'e> {
             let (clock, signal, published) = (self.clock, receiving.clone(), blocks.clone());
             let job = self.eal.launch(lcore, move || {
                 let outcome = reflect(&mut queues, &mut tx, &clock, &signal, (&published.0, &published.1));
-                (queues.into_parts().0, tx, outcome)
+                let (queues, frames) = queues.into_parts();
+                let frames = queues.iter().map(RxQueue::index).zip(frames).collect();
+                Reflected { queues, frames, tx, outcome }
             })?;
             jobs.reflect.push((job, blocks));
         }

@@ -3,7 +3,9 @@
 use std::cmp::Reverse;
 
 use linerate_protocol::counters::TransmitCounters;
-use linerate_protocol::report::{FlowReport, ReceiveReport, TransmitReport, TrialReport, missed_intended};
+use linerate_protocol::report::{
+    FlowReport, ForeignFrames, ReceiveReport, TransmitReport, TrialReport, missed_intended,
+};
 
 use super::active::ReceiveOutcome;
 use crate::core::histogram::TickHistogram;
@@ -49,9 +51,7 @@ pub(super) fn receive_report(outcomes: Vec<ReceiveOutcome>, tick_hz: u64) -> Opt
     let packets_per_lcore =
         outcomes.iter().map(|outcome| outcome.analysis.counters(ns_per_tick).packets).collect();
     let headroom = outcomes.iter().map(|outcome| outcome.headroom).collect();
-    let mut queues: Vec<(u16, u64)> =
-        outcomes.iter().flat_map(|outcome| outcome.frames.iter().copied()).collect();
-    queues.sort_unstable();
+    let frames_per_queue = by_queue(outcomes.iter().flat_map(|outcome| outcome.frames.iter().copied()));
     let merged = outcomes.into_iter().map(|outcome| outcome.analysis).reduce(|mut merged, analysis| {
         merged.merge(&analysis);
         merged
@@ -63,7 +63,7 @@ pub(super) fn receive_report(outcomes: Vec<ReceiveOutcome>, tick_hz: u64) -> Opt
         beyond_window: merged.beyond_memory(),
         latency: merged.delays().read_delays(tick_hz),
         packets_per_lcore,
-        frames_per_queue: queues.into_iter().map(|(_, frames)| frames).collect(),
+        frames_per_queue,
         headroom,
         foreign: merged.foreign(),
         reordering: merged.reordering(),
@@ -83,27 +83,39 @@ pub(super) fn missed_load(transmit: &TransmitReport) -> Option<String> {
 
 /// A reflector's account: what arrived, and what went back. Frames that the port did not take back are `unsent`.
 pub(super) fn reflect_report(
-    outcomes: &[ReflectOutcome],
+    reflected: &[(ReflectOutcome, Vec<(u16, u64)>)],
     tick_hz: u64,
 ) -> (Option<TransmitReport>, Option<ReceiveReport>) {
-    let began = outcomes.iter().map(|outcome| outcome.began).min().unwrap_or(0);
-    let ended = outcomes.iter().map(|outcome| outcome.ended).max().unwrap_or(0);
+    let outcomes = || reflected.iter().map(|(outcome, _)| outcome);
+    let began = outcomes().map(|outcome| outcome.began).min().unwrap_or(0);
+    let ended = outcomes().map(|outcome| outcome.ended).max().unwrap_or(0);
     let duration_s = ended.saturating_sub(began) as f64 / tick_hz.max(1) as f64;
-    let sent: TransmitCounters = outcomes.iter().map(|outcome| outcome.sent).sum();
+    let sent: TransmitCounters = outcomes().map(|outcome| outcome.sent).sum();
     let transmit = TransmitReport {
         counters: sent,
         offered_pps: if duration_s > 0.0 { sent.packets as f64 / duration_s } else { 0.0 },
         duration_s,
-        unsent_packets: outcomes.iter().map(|outcome| outcome.dropped).sum(),
-        packets_per_lcore: outcomes.iter().map(|outcome| outcome.sent.packets).collect(),
+        unsent_packets: outcomes().map(|outcome| outcome.dropped).sum(),
+        packets_per_lcore: outcomes().map(|outcome| outcome.sent.packets).collect(),
         ..TransmitReport::default()
     };
+    let mut foreign = ForeignFrames::default();
+    outcomes().for_each(|outcome| foreign += outcome.foreign);
     let receive = ReceiveReport {
-        counters: outcomes.iter().map(|outcome| outcome.received).sum(),
-        packets_per_lcore: outcomes.iter().map(|outcome| outcome.received.packets).collect(),
+        counters: outcomes().map(|outcome| outcome.received).sum(),
+        packets_per_lcore: outcomes().map(|outcome| outcome.received.packets).collect(),
+        frames_per_queue: by_queue(reflected.iter().flat_map(|(_, frames)| frames.iter().copied())),
+        foreign,
         ..ReceiveReport::default()
     };
     (Some(transmit), Some(receive))
+}
+
+/// Frames per queue, in the queues' order.
+fn by_queue(frames: impl Iterator<Item = (u16, u64)>) -> Vec<u64> {
+    let mut queues: Vec<(u16, u64)> = frames.collect();
+    queues.sort_unstable();
+    queues.into_iter().map(|(_, frames)| frames).collect()
 }
 
 /// The flows with the most losses, then the most reordered or duplicate packets, then the longest delay.
