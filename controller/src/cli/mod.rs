@@ -61,7 +61,7 @@ enum Command {
     Profile(profile::ProfileCommand),
     /// Look at the results of earlier runs
     #[command(subcommand)]
-    Results(ResultsCommand),
+    Results(results::ResultsCommand),
     /// Print the JSON Schema of a document
     #[command(after_help = "Example:\n  linerate schema experiment > experiment.schema.json")]
     Schema {
@@ -122,34 +122,6 @@ struct RunArgs {
     quiet: bool,
 }
 
-#[derive(Debug, Subcommand)]
-enum ResultsCommand {
-    /// List the experiments
-    #[command(after_help = "Example:\n  linerate results list --results /data/results")]
-    List {
-        #[command(flatten)]
-        place: PlaceArgs,
-    },
-    /// Show the result of one experiment
-    #[command(after_help = "Example:\n  linerate results show 1f3c09aa --json")]
-    Show {
-        /// The experiment's 8 hexadecimal digits
-        id: String,
-        #[command(flatten)]
-        place: PlaceArgs,
-    },
-}
-
-#[derive(Debug, Args)]
-struct PlaceArgs {
-    /// Directory of the results
-    #[arg(long, value_name = "DIR", default_value = RESULTS)]
-    results: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
 /// How a command ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
@@ -186,10 +158,7 @@ fn dispatch(command: Command) -> anyhow::Result<Ending> {
         Command::Run(args) if args.dry_run => dry_run::dry_run(&args)?,
         Command::Run(args) => return run::run(&args),
         Command::Profile(command) => return profile::dispatch(command),
-        Command::Results(ResultsCommand::List { place }) => results::list(&place.results, place.json)?,
-        Command::Results(ResultsCommand::Show { id, place }) => {
-            results::show(&place.results, &id, place.json)?;
-        }
+        Command::Results(command) => return results::dispatch(command),
         Command::Schema { of } => print(of.text()?.trim_end())?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

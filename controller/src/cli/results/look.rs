@@ -1,15 +1,15 @@
-//! `results`: what earlier runs left.
+//! `results list` and `show`.
 
 use std::path::Path;
 
 use anyhow::bail;
 use serde_json::json;
 
-use super::output::print;
-use super::table;
+use super::super::output::print;
+use super::super::table;
 use crate::store::{self, is_id};
 
-pub(super) fn list(results: &Path, as_json: bool) -> anyhow::Result<()> {
+pub(in crate::cli) fn list(results: &Path, as_json: bool) -> anyhow::Result<()> {
     let listed = store::list(results)?;
     if as_json {
         let values: Vec<_> = listed
@@ -30,7 +30,7 @@ pub(super) fn list(results: &Path, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn show(results: &Path, id: &str, as_json: bool) -> anyhow::Result<()> {
+pub(in crate::cli) fn show(results: &Path, id: &str, as_json: bool) -> anyhow::Result<()> {
     if !is_id(id) {
         bail!(
             "'{id}' is not the id of an experiment, which is 8 hexadecimal digits; see `linerate results list`"

@@ -1,0 +1,45 @@
+//! `results`: what earlier runs left.
+
+mod look;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{Ending, RESULTS};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ResultsCommand {
+    /// List the experiments
+    #[command(after_help = "Example:\n  linerate results list --results /data/results")]
+    List {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Show the result of one experiment
+    #[command(after_help = "Example:\n  linerate results show 1f3c09aa --json")]
+    Show {
+        /// The experiment's 8 hexadecimal digits
+        id: String,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// Directory of the results
+    #[arg(long, value_name = "DIR", default_value = RESULTS)]
+    results: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn dispatch(command: ResultsCommand) -> anyhow::Result<Ending> {
+    match command {
+        ResultsCommand::List { place } => look::list(&place.results, place.json)?,
+        ResultsCommand::Show { id, place } => look::show(&place.results, &id, place.json)?,
+    }
+    Ok(Ending::Done)
+}
