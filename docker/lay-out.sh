@@ -29,8 +29,9 @@ copy() {
 }
 
 for program in "$@"; do install -m 755 "$program" "$root/usr/local/bin/"; done
-# EAL loads plugins by their whole ABI version. rdma-core finds a NIC's library by the files in libibverbs.d.
-for file in "$multiarch"/dpdk/pmds-*/librte_*.so.*.* "$multiarch"/libibverbs/libmlx[45]-rdmav*.so /etc/libibverbs.d/mlx[45].driver; do
+# EAL loads plugins by their whole ABI version. rdma-core finds a NIC's library by the files in libibverbs.d, libxdp its programs in bpf.
+for file in "$multiarch"/dpdk/pmds-*/librte_*.so.*.* "$multiarch"/libibverbs/libmlx[45]-rdmav*.so /etc/libibverbs.d/mlx[45].driver \
+    "$multiarch"/bpf/xdp-dispatcher.o "$multiarch"/bpf/xsk_def_xdp_prog*.o; do
     [ ! -e "$file" ] || copy "$file"
 done
 : >>"$root/files"

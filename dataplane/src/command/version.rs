@@ -15,10 +15,16 @@ fn describe(drivers: Option<&Drivers>) -> String {
     };
     let folder = drivers.folder.display();
     if drivers.network.is_empty() {
-        return format!("network drivers in {folder}: none; DPDK's packages have one each, such as librte-net-memif23\n");
+        return format!(
+            "network drivers in {folder}: none; DPDK's packages have one each, such as librte-net-memif23\n"
+        );
     }
-    let loaded: Vec<&str> =
-        drivers.network.iter().filter(|driver| driver.fault.is_none()).map(|driver| driver.name.as_str()).collect();
+    let loaded: Vec<&str> = drivers
+        .network
+        .iter()
+        .filter(|driver| driver.fault.is_none())
+        .map(|driver| driver.name.as_str())
+        .collect();
     let mut text = format!("network drivers in {folder}: {}\n", loaded.join(" "));
     for driver in &drivers.network {
         if let Some(fault) = &driver.fault {
@@ -38,11 +44,15 @@ mod tests {
 
     #[test]
     fn drivers_that_do_not_load_are_named_with_the_reason() {
-        let driver = |name: &str, fault: Option<&str>| Driver { name: name.into(), fault: fault.map(Into::into) };
+        let driver =
+            |name: &str, fault: Option<&str>| Driver { name: name.into(), fault: fault.map(Into::into) };
         let drivers = |network| Drivers { folder: PathBuf::from("/lib/dpdk/pmds-23.0"), network };
         let fault = "libmlx5.so.1: cannot open shared object file";
-        let found =
-            drivers(vec![driver("net_memif", None), driver("net_mlx5", Some(fault)), driver("net_ring", None)]);
+        let found = drivers(vec![
+            driver("net_memif", None),
+            driver("net_mlx5", Some(fault)),
+            driver("net_ring", None),
+        ]);
         let cases = [
             (
                 Some(&found),

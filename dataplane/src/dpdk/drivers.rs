@@ -87,7 +87,10 @@ mod tests {
                     7f41-7f42 r--p 00000000 fe:00 34   /usr/lib/aarch64-linux-gnu/librte_eal.so.23.0\n\
                     7ffd-7ffe rw-p 00000000 00:00 0    [stack]\n";
         assert_eq!(plugin_folder(maps).unwrap(), Path::new("/usr/lib/aarch64-linux-gnu/dpdk/pmds-23.0"));
-        assert_eq!(plugin_folder("5581-5582 r--p 00000000 fe:00 12   /usr/local/bin/linerate-dataplane\n"), None);
+        assert_eq!(
+            plugin_folder("5581-5582 r--p 00000000 fe:00 12   /usr/local/bin/linerate-dataplane\n"),
+            None
+        );
     }
 
     #[test]
