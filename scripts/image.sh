@@ -80,8 +80,9 @@ trap 'rm -rf "$work"' EXIT
 options=("${fresh[@]}" --target "$target" -t "$tag" -f docker/Dockerfile)
 options+=(--build-arg "VERSION=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)")
 options+=(--build-arg "REVISION=$(git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null || echo unknown)")
-context=.
+context=. source=compiled
 if [ -n "$binaries" ]; then
+    source=given
     context=$work/context
     mkdir -p "$context/programs"
     cp -r docker LICENSE "$context/"
@@ -93,8 +94,9 @@ if [ -n "$binaries" ]; then
     # cargo-cyclonedx is cargo's own subcommand once it is installed.
     cargo cyclonedx --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-cyclonedx
     docker/crates.sh "$context/programs"
-    options+=(--build-arg PROGRAMS=given)
 fi
+# The default, too: older releases of buildah do not see which stages it names.
+options+=(--build-arg "PROGRAMS=$source")
 if [ -n "$suite" ]; then
     base=$(base_name "$suite")
     need_base "$suite"

@@ -125,7 +125,7 @@ const KNOWN: &[Known] = &[
     Known {
         parts: &["open AF_PACKET socket"],
         cause: "af_packet may not open a packet socket: {line}",
-        remedy: "run as root or with the capability NET_RAW (docker and podman: --cap-add NET_RAW; in a pod: capabilities add NET_RAW and \
+        remedy: "run as root, or with the capabilities NET_RAW and NET_ADMIN (docker and podman: --cap-add; in a pod: capabilities add, and \
                  runAsUser 0, for other users' processes start without capabilities there)",
     },
     Known {

@@ -1,0 +1,36 @@
+# Sourced by containers.sh: the example manifests, as a user without a cluster plays them.
+# shellcheck shell=bash disable=SC2154
+
+scenario_pods() {
+    if [ "$engine" != podman ]; then
+        check_line "NOT RUN containers: pods: podman plays them, and this is $engine"
+        return 0
+    fi
+    # kube play has no options for what containers need here; the options of `run` become settings.
+    {
+        echo '[containers]'
+        [[ "${run_options[*]}" != *ulimit* ]] || echo 'default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]'
+        echo '[engine]'
+        [[ "${run_options[*]}" != *runc* ]] || echo 'runtime = "runc"'
+    } >"$work/containers.conf"
+    play memif --network=none
+    play af_packet
+}
+
+# play NAME [OPTIONS of kube play]: plays examples/pods/NAME.yaml with the image under test and names of its own.
+play() {
+    local name=$1 manifest="$work/$1.yaml" status=0
+    shift
+    sed -e "s|localhost/linerate:dev|$IMAGE|" -e "s|\blinerate-\(rx\|tx\|memif\)\b|linerate-test-\1|" "examples/pods/$name.yaml" >"$manifest"
+    if CONTAINERS_CONF="$work/containers.conf" podman kube play "$@" "$manifest" >"$work/play" 2>&1; then
+        timeout 90 podman wait linerate-test-rx-rx linerate-test-tx-tx >/dev/null 2>&1 || status=$?
+        podman logs linerate-test-rx-rx >"$work/rx.json" 2>"$work/rx.err"
+        podman logs linerate-test-tx-tx >"$work/tx.json" 2>"$work/tx.err"
+        check_equal "pods: $name: both end by themselves" 0 "$status"
+        PACKETS=$(sed -n '/--packets/{n;s/.*"\(.*\)"/\1/p;q}' "$manifest") check_trial "pods: $name"
+    else
+        check_line "NOT RUN containers: pods: $name: podman kube play: $(tail -1 "$work/play")"
+    fi
+    CONTAINERS_CONF="$work/containers.conf" podman kube play --down "$manifest" >/dev/null 2>&1 || true
+    podman volume rm -f linerate-test-memif >/dev/null 2>&1 || true
+}
