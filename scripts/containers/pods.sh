@@ -14,6 +14,8 @@ scenario_pods() {
         [[ "${run_options[*]}" != *runc* ]] || echo 'runtime = "runc"'
     } >"$work/containers.conf"
     play memif --network=none
+    # The one that needs more of this machine than `podman run` has already shown to work.
+    podman network inspect podman >/dev/null 2>&1 || { check_line "NOT RUN containers: pods: af_packet: podman has no bridge network here" && return 0; }
     play af_packet
 }
 
@@ -21,16 +23,21 @@ scenario_pods() {
 play() {
     local name=$1 manifest="$work/$1.yaml" status=0
     shift
-    sed -e "s|localhost/linerate:dev|$IMAGE|" -e "s|\blinerate-\(rx\|tx\|memif\)\b|linerate-test-\1|" "examples/pods/$name.yaml" >"$manifest"
+    sed -e "s|localhost/linerate:dev|$IMAGE|" -e 's/\blinerate-\(rx\|tx\|memif\)\b/linerate-test-\1/' "examples/pods/$name.yaml" >"$manifest"
     if CONTAINERS_CONF="$work/containers.conf" podman kube play "$@" "$manifest" >"$work/play" 2>&1; then
         timeout 90 podman wait linerate-test-rx-rx linerate-test-tx-tx >/dev/null 2>&1 || status=$?
-        podman logs linerate-test-rx-rx >"$work/rx.json" 2>"$work/rx.err"
-        podman logs linerate-test-tx-tx >"$work/tx.json" 2>"$work/tx.err"
+        podman logs linerate-test-rx-rx >"$work/rx.json" 2>"$work/rx.err" || true
+        podman logs linerate-test-tx-tx >"$work/tx.json" 2>"$work/tx.err" || true
         check_equal "pods: $name: both end by themselves" 0 "$status"
         PACKETS=$(sed -n '/--packets/{n;s/.*"\(.*\)"/\1/p;q}' "$manifest") check_trial "pods: $name"
     else
-        check_line "NOT RUN containers: pods: $name: podman kube play: $(tail -1 "$work/play")"
+        check_line "FAIL pods: $name: podman kube play: $(tail -1 "$work/play")"
     fi
-    CONTAINERS_CONF="$work/containers.conf" podman kube play --down "$manifest" >/dev/null 2>&1 || true
+    end_pods
+}
+
+end_pods() {
+    [ "$engine" = podman ] || return 0
+    podman pod rm -f linerate-test-rx linerate-test-tx >/dev/null 2>&1 || true
     podman volume rm -f linerate-test-memif >/dev/null 2>&1 || true
 }

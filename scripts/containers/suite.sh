@@ -100,6 +100,7 @@ USER_ID=$((RANDOM + 100000))
 end_suite() {
     local container
     for container in linerate-test-rx linerate-test-tx; do "$engine" rm -f "$container" >/dev/null 2>&1 || true; done
+    end_pods
     end_namespaces
     rm -rf "$work"
 }
