@@ -25,7 +25,7 @@ Builds an image with linerate, linerate-dataplane, hugepage-check and DPDK's net
   --binaries DIR       take the programs from there, built on the same release of Debian, instead of compiling them in the image
   --engine NAME        docker, podman or buildah (default: the first that works)
   --ca FILE            certificate authorities for cargo, where a proxy shows a certificate of its own (with --binaries not needed)
-  --fresh              do not use kept layers: newest packages
+  --fresh              with the newest packages: use no layers of earlier builds, and with podman and buildah leave none for later ones
 
 Bases pinned by digest: --base docker.io/library/debian@sha256:… --rust docker.io/library/rust@sha256:…
 
@@ -42,13 +42,13 @@ END_OF_USAGE
 }
 usage_error() { printf '%s\n' "error: $*; see scripts/image.sh --help" >&2; exit 2; }
 
-tag='' target=linerate archive='' base='' rust='' suite='' binaries='' ca='' fresh=()
+tag='' target=linerate archive='' base='' rust='' suite='' binaries='' ca='' fresh=''
 # absolute FILE: as seen from where the script was called.
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$called_from/$1" ;; esac; }
 while [ $# -gt 0 ]; do
     case $1 in
         -h | --help) usage && exit 0 ;;
-        --fresh) fresh=(--no-cache) && shift && continue ;;
+        --fresh) fresh=true && shift && continue ;;
         --tag | --target | --archive | --base | --rust | --debootstrap | --binaries | --engine | --ca) [ $# -gt 1 ] || usage_error "$1 needs a value" ;;
         *) usage_error "there is no option '$1'" ;;
     esac
@@ -77,9 +77,10 @@ choose_engine
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-options=("${fresh[@]}" --target "$target" -t "$tag" -f docker/Dockerfile)
+options=(--target "$target" -t "$tag" -f docker/Dockerfile)
 options+=(--build-arg "VERSION=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)")
 options+=(--build-arg "REVISION=$(git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null || echo unknown)")
+[ -z "$fresh" ] || options+=(--no-cache)
 context=. source=compiled
 if [ -n "$binaries" ]; then
     source=given

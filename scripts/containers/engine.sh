@@ -23,14 +23,16 @@ choose_engine() {
 # Not only installed: docker is a client, too.
 engine_works() { command -v "$1" >/dev/null && "$1" info >/dev/null 2>&1; }
 
-# build_image OPTIONS… CONTEXT
+# build_image OPTIONS… CONTEXT; `fresh` is not empty when no layers are to be kept.
 build_image() {
     # Needs no privileges beyond those of the other steps, and works in a container.
     export BUILDAH_ISOLATION="${BUILDAH_ISOLATION:-chroot}"
+    local layers=--layers=true
+    [ -z "${fresh:-}" ] || layers=--layers=false
     case $engine in
         docker) docker build "$@" ;;
-        podman) podman build "$@" ;;
-        buildah) buildah bud --layers "$@" ;;
+        podman) podman build "$layers" "$@" ;;
+        buildah) buildah bud "$layers" "$@" ;;
     esac
 }
 

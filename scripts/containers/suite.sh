@@ -60,7 +60,7 @@ can_run() {
 
 # built NAME OPTIONS of image.sh…
 built() {
-    scripts/image.sh --engine "$engine" --tag "$@" >"$work/built" 2>"$work/build.log" || {
+    scripts/image.sh --engine "$engine" --fresh --tag "$@" >"$work/built" 2>"$work/build.log" || {
         tail -20 "$work/build.log" >&2
         die "scripts/image.sh failed; see above"
     }
@@ -102,6 +102,7 @@ end_suite() {
     for container in linerate-test-rx linerate-test-tx; do "$engine" rm -f "$container" >/dev/null 2>&1 || true; done
     end_pods
     end_namespaces
+    "$engine" rmi -f "$IMAGE" "$CONTROLLER_IMAGE" >/dev/null 2>&1 || true
     rm -rf "$work"
 }
 
