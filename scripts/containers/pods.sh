@@ -19,22 +19,26 @@ scenario_pods() {
     play af_packet
 }
 
-# play NAME [OPTIONS of kube play]: plays examples/pods/NAME.yaml with the image under test and names of its own.
+# play NAME [OPTIONS of kube play]: plays examples/pods/NAME.yaml with the image under test and names of its own, the sender when the receiver is ready.
 play() {
-    local name=$1 manifest="$work/$1.yaml" status=0
+    local name=$1 sender="$work/$1.tx.yaml" others="$work/$1.rx.yaml" status=0
     shift
-    sed -e "s|localhost/linerate:dev|$IMAGE|" -e 's/\blinerate-\(rx\|tx\|memif\)\b/linerate-test-\1/' "examples/pods/$name.yaml" >"$manifest"
-    if CONTAINERS_CONF="$work/containers.conf" podman kube play "$@" "$manifest" >"$work/play" 2>&1; then
+    sed -e "s|localhost/linerate:dev|$IMAGE|" -e 's/\blinerate-\(rx\|tx\|memif\)\b/linerate-test-\1/' "examples/pods/$name.yaml" >"$work/$name.yaml"
+    # The sender is the last document.
+    awk -v RS='---\n' -v others="$others" -v sender="$sender" 'NR > 1 { print last "---" > others } { last = $0 } END { print last > sender }' "$work/$name.yaml"
+    if kube_play "$@" "$others" && ready linerate-test-rx-rx && kube_play "$@" "$sender"; then
         timeout 90 podman wait linerate-test-rx-rx linerate-test-tx-tx >/dev/null 2>&1 || status=$?
         podman logs linerate-test-rx-rx >"$work/rx.json" 2>"$work/rx.err" || true
         podman logs linerate-test-tx-tx >"$work/tx.json" 2>"$work/tx.err" || true
         check_equal "pods: $name: both end by themselves" 0 "$status"
-        PACKETS=$(sed -n '/--packets/{n;s/.*"\(.*\)"/\1/p;q}' "$manifest") check_trial "pods: $name"
+        PACKETS=$(sed -n '/--packets/{n;s/.*"\(.*\)"/\1/p;q}' "$work/$name.yaml") check_trial "pods: $name"
     else
         check_line "FAIL pods: $name: podman kube play: $(tail -1 "$work/play")"
     fi
     end_pods
 }
+
+kube_play() { CONTAINERS_CONF="$work/containers.conf" podman kube play "$@" >"$work/play" 2>&1; }
 
 end_pods() {
     [ "$engine" = podman ] || return 0

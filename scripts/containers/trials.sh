@@ -15,7 +15,7 @@ scenario_memif() {
     chown "$USER_ID:$USER_ID" "$volume"
     # shellcheck disable=SC2046
     contained -d --name linerate-test-rx --network=none -v "$volume:/run/linerate" "$IMAGE" \
-        $(eal "net_memif0,role=server,$socket") -- rx --packets $PACKETS --duration 60s --quiet --json >/dev/null
+        $(eal "net_memif0,role=server,$socket") -- rx --packets $PACKETS --duration 60s --json >/dev/null
     ready linerate-test-rx
     check_equal "memif: the kernel lets the receiver have no capability" 0000000000000000 "$(capabilities linerate-test-rx)"
     # shellcheck disable=SC2046
@@ -39,7 +39,7 @@ scenario_af_packet() {
     mac=$(ip -n linerate-test-rx -json link show dev veth0 | jq -r '.[0].address')
     # shellcheck disable=SC2046
     contained -d --name linerate-test-rx "${raw[@]}" --network ns:/run/netns/linerate-test-rx "$IMAGE" \
-        $(eal net_af_packet0,iface=veth0,framecnt=2048) -- rx --packets $PACKETS --duration 20s --quiet --json >/dev/null
+        $(eal net_af_packet0,iface=veth0,framecnt=2048) -- rx --packets $PACKETS --duration 20s --json >/dev/null
     ready linerate-test-rx
     # Bits 12 and 13.
     check_equal "af_packet: the kernel lets the receiver have NET_ADMIN and NET_RAW alone" 0000000000003000 "$(capabilities linerate-test-rx)"
@@ -100,13 +100,13 @@ check_trial() {
 # report WHO FILTER: of the report, which is the last line; nothing when there is none.
 report() { tail -1 "$work/$1.json" | jq -r "$2" 2>/dev/null || tail -2 "$work/$1.err" >&2; }
 
-# ready CONTAINER: until EAL has started; it says its IOVA mode just before it makes ports.
+# ready CONTAINER: until the receiver shows progress. What is sent before is nothing to it.
 ready() {
-    for _ in $(seq 100); do
-        ! "$engine" logs "$1" 2>&1 | grep -q 'Selected IOVA mode' || break
+    for _ in $(seq 300); do
+        ! "$engine" logs "$1" 2>&1 | grep -q '^rx .* Mpps' || return 0
         sleep 0.1
     done
-    sleep 1
+    "$engine" logs "$1" >&2 || true
 }
 
 begin_namespaces() {
