@@ -80,7 +80,7 @@ impl Assignment {
 
     /// Has both agents ready: the receiver counts, the transmitter waits for the word.
     pub(super) async fn set_up(&self, tx: &Agent, rx: &Agent) -> Result<(), Stopped> {
-        let receive = RoleSpec::Receive(ReceiveSpec { flows: self.profile.flows() });
+        let receive = RoleSpec::Receive(ReceiveSpec { flows: self.profile.flows(), all_flows: false });
         let transmit = RoleSpec::Transmit(Box::new(TransmitSpec {
             profile: self.profile.clone(),
             peer_mac: rx.mac(),

@@ -327,6 +327,7 @@ fn method(command: &Command) -> &'static str {
         Command::Start => "start",
         Command::Stop(_) => "stop",
         Command::Report => "report",
+        Command::Flows(_) => "flows",
         Command::Acknowledge(_) => "acknowledge",
         Command::Shutdown => "shutdown",
     }

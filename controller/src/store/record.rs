@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn sample(at_ns: u64) -> Sample {
-        Sample { trial: 1, at_ns, transmit: None, receive: None, port: None }
+        Sample { trial: 1, at_ns, transmit: None, receive: None, queue_frames: vec![], port: None }
     }
 
     #[test]

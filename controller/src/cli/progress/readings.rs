@@ -174,13 +174,20 @@ mod tests {
 
     fn tx(at_ms: u64, packets: u64) -> Sample {
         let transmit = Some(TransmitCounters { packets, queue_full: 5, ..TransmitCounters::default() });
-        Sample { trial: 1, at_ns: at_ms * 1_000_000, transmit, receive: None, port: None }
+        Sample {
+            trial: 1,
+            at_ns: at_ms * 1_000_000,
+            transmit,
+            receive: None,
+            queue_frames: vec![],
+            port: None,
+        }
     }
 
     fn rx(at_ms: u64, packets: u64, delay_sum_ns: u64) -> Sample {
         let receive = Some(ReceiveCounters { packets, delay_sum_ns, ..ReceiveCounters::default() });
         let port = Some(PortCounters { rx_missed: 7, rx_nombuf: 8, ..PortCounters::default() });
-        Sample { trial: 1, at_ns: at_ms * 1_000_000, transmit: None, receive, port }
+        Sample { trial: 1, at_ns: at_ms * 1_000_000, transmit: None, receive, queue_frames: vec![], port }
     }
 
     #[test]
