@@ -159,7 +159,7 @@ fn a_place_that_cannot_be_written_to_is_refused_before_anything_starts() {
         assert!(!message.contains("EAL:"), "EAL was started: {message}");
     };
     refused(&within("missing/flows.csv"), 1, "No such file or directory");
-    refused("/proc/flows.csv", 1, "choose a place that you may write to");
+    refused("/proc/flows.csv", 1, "--flows-file");
     refused(dir.path().to_str().unwrap(), 1, "something else in its place");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 

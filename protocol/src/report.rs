@@ -239,7 +239,7 @@ impl FlowReport {
     }
 }
 
-/// One-way delay of a flow, in nanoseconds.
+/// Delay of a flow, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct FlowDelay {
     /// Smallest.

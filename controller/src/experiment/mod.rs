@@ -1,5 +1,6 @@
 //! What is to be done: the document, read and checked once. Below [`Experiment`] nothing is checked again.
 
+pub mod direction;
 pub mod document;
 pub mod ranged;
 
@@ -11,6 +12,7 @@ use linerate_protocol::trial::Limit;
 use serde_saphyr::{Location, Spanned};
 
 use crate::yaml::{excerpt, line};
+use direction::Direction;
 use document::{Document, LocalSection, PlatformKind, Traffic, TrialDuration, TrialSection};
 
 /// The experiment that runs when no document is given.
@@ -133,6 +135,11 @@ impl Experiment {
     /// How each trial runs.
     pub fn trial(&self) -> &TrialSection {
         &self.document.spec.trial
+    }
+
+    /// Which ways packets go in each trial.
+    pub fn direction(&self) -> Direction {
+        self.trial().direction
     }
 
     /// Settings of the local platform.

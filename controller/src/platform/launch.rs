@@ -1,6 +1,7 @@
 //! Command lines of the local platform's agents. Pure.
 
 use linerate_protocol::mac::MacAddr;
+use linerate_protocol::trial::Role;
 
 use super::cpus::{AgentCpus, Placement};
 use super::memory::Memory;
@@ -53,8 +54,8 @@ pub fn launches(
         .iter()
         .enumerate()
         .map(|(pair, cpus)| {
-            let agent = |role: &str, memif_role: &str, octet: u8, cpus: &AgentCpus| {
-                let name = format!("{role}{pair}");
+            let agent = |end: Role, memif_role: &str, octet: u8, cpus: &AgentCpus| {
+                let name = format!("{end}{pair}");
                 let [a, b, c] = names.mac;
                 // Locally administered, and no group address.
                 let mac = MacAddr([0x02, a, b, c, pair as u8, octet]);
@@ -66,7 +67,10 @@ pub fn launches(
                 };
                 let devices = local.devices.as_ref().and_then(|devices| devices.value.get(pair));
                 let device = devices.map_or_else(memif, |devices| {
-                    if role == "tx" { devices.tx.clone() } else { devices.rx.clone() }
+                    match end {
+                        Role::Tx => devices.tx.clone(),
+                        Role::Rx => devices.rx.clone(),
+                    }
                 });
                 let mut arguments = vec!["--lcores".to_owned(), cpus.lcores()];
                 arguments.extend(memory.eal_options());
@@ -91,9 +95,11 @@ pub fn launches(
                     "--mtu".to_owned(),
                     local.mtu.get_u32().to_string(),
                 ]);
+                let (tx, rx) = (local.workers.tx.get_u32(), local.workers.rx.get_u32());
+                arguments.extend(experiment.direction().agent_options(end, tx, rx));
                 AgentLaunch { name, arguments }
             };
-            PairLaunch { tx: agent("tx", "client", 1, &cpus.tx), rx: agent("rx", "server", 2, &cpus.rx) }
+            PairLaunch { tx: agent(Role::Tx, "client", 1, &cpus.tx), rx: agent(Role::Rx, "server", 2, &cpus.rx) }
         })
         .collect()
 }
@@ -144,6 +150,18 @@ mod tests {
             "{}",
             lines[3]
         );
+    }
+
+    #[test]
+    fn ends_that_send_and_receive_have_queues_for_both() {
+        let of = |direction| {
+            lines(&format!("  trial: {{direction: {direction}}}\n  local: {{workers: {{tx: 2}}}}\n"), 1, 2)
+        };
+        let queues = "--mtu 1500 --txq 2 --rxq 1";
+        assert!(of("bidirectional").iter().all(|line| line.ends_with(queues)));
+        let round_trip = of("round-trip");
+        assert!(round_trip[0].ends_with(queues) && round_trip[1].ends_with("--mtu 1500 --reflector"));
+        assert!(of("one-way").iter().all(|line| line.ends_with("--mtu 1500")));
     }
 
     #[test]

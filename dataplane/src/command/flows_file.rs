@@ -111,7 +111,7 @@ fn nowhere(profile: &Profile) -> (&Profile, (MacAddr, MacAddr)) {
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
     let remedy = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space, or choose another place",
-        ErrorKind::NotFound => "make the directory first",
+        ErrorKind::NotFound => "choose a directory that is there",
         _ => "choose a place that you may write to",
     };
     refused(path, &error.to_string(), remedy)
