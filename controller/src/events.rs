@@ -62,6 +62,8 @@ pub struct Reading {
     /// Mean one-way delay in nanoseconds of the packets received between the receiver's last two samples; null when there were none, the
     /// clocks cannot be compared, or the trial is a round trip.
     pub delay_mean_ns: Option<f64>,
+    /// True when the trial is a round trip.
+    pub round_trip: bool,
     /// Mean time of the way there and back in nanoseconds, likewise; null in trials that are no round trip.
     pub round_trip_mean_ns: Option<f64>,
     /// Bursts that the transmitting port did not accept whole at the first offer.

@@ -96,7 +96,7 @@ pub fn launches(
                     local.mtu.get_u32().to_string(),
                 ]);
                 let (tx, rx) = (local.workers.tx.get_u32(), local.workers.rx.get_u32());
-                arguments.extend(experiment.direction().agent_options(end, tx, rx));
+                arguments.extend(experiment.direction().agent_options(end, tx, rx, devices.is_none()));
                 AgentLaunch { name, arguments }
             };
             PairLaunch { tx: agent(Role::Tx, "client", 1, &cpus.tx), rx: agent(Role::Rx, "server", 2, &cpus.rx) }
@@ -129,10 +129,10 @@ mod tests {
             [
                 "tx0: --lcores 0@0,1@0 --no-huge -m 256 --file-prefix linerate-1f3c09-tx0 --no-pci --vdev \
                  net_memif0,role=client,id=0,socket=linerate-1f3c09-0,mac=02:01:02:03:00:01,rsize=10 -- agent --listen 127.0.0.1:0 \
-                 --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500",
+                 --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500 --txq 1 --rxq 1",
                 "rx0: --lcores 0@1,1@1 --no-huge -m 256 --file-prefix linerate-1f3c09-rx0 --no-pci --vdev \
                  net_memif0,role=server,id=0,socket=linerate-1f3c09-0,mac=02:01:02:03:00:02,rsize=10 -- agent --listen 127.0.0.1:0 \
-                 --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500",
+                 --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500 --txq 1 --rxq 1",
             ]
         );
     }
@@ -141,7 +141,7 @@ mod tests {
     fn rings_are_powers_of_two_and_pairs_have_their_own_socket() {
         let lines = lines("  local: {txd: 1500, rxd: 512}\n", 2, 8);
         assert!(
-            lines[0].contains(",rsize=11 ") && lines[0].ends_with("--txd 1500 --rxd 512 --mtu 1500"),
+            lines[0].contains(",rsize=11 ") && lines[0].contains("--txd 1500 --rxd 512 --mtu 1500 "),
             "{}",
             lines[0]
         );
@@ -153,15 +153,23 @@ mod tests {
     }
 
     #[test]
-    fn ends_that_send_and_receive_have_queues_for_both() {
-        let of = |direction| {
-            lines(&format!("  trial: {{direction: {direction}}}\n  local: {{workers: {{tx: 2}}}}\n"), 1, 2)
-        };
-        let queues = "--mtu 1500 --txq 2 --rxq 1";
-        assert!(of("bidirectional").iter().all(|line| line.ends_with(queues)));
-        let round_trip = of("round-trip");
-        assert!(round_trip[0].ends_with(queues) && round_trip[1].ends_with("--mtu 1500 --reflector"));
-        assert!(of("one-way").iter().all(|line| line.ends_with("--mtu 1500")));
+    fn every_queue_of_a_memif_has_one_at_the_other_end() {
+        let devices = "devices: [{tx: '0000:03:02.0', rx: '0000:03:02.1'}]";
+        // (direction, settings, options of the transmitter, of the receiver)
+        for (direction, more, tx, rx) in [
+            ("one-way", "", "--txq 2 --rxq 1", "--txq 1 --rxq 2"),
+            ("bidirectional", "", "--txq 2 --rxq 2", "--txq 2 --rxq 2"),
+            ("round-trip", "", "--txq 2 --rxq 1", "--txq 1 --rxq 2 --reflector"),
+            // Cables carry any number of queues to any other.
+            ("one-way", devices, "--mtu 1500", "--mtu 1500"),
+            ("bidirectional", devices, "--txq 2 --rxq 1", "--txq 2 --rxq 1"),
+            ("round-trip", devices, "--txq 2 --rxq 1", "--mtu 1500 --reflector"),
+        ] {
+            let spec =
+                format!("  trial: {{direction: {direction}}}\n  local: {{workers: {{tx: 2}}, {more}}}\n");
+            let lines = lines(&spec, 1, 2);
+            assert!(lines[0].ends_with(tx) && lines[1].ends_with(rx), "{direction} {more}: {lines:?}");
+        }
     }
 
     #[test]

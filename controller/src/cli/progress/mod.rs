@@ -117,10 +117,11 @@ impl Observer for Progress {
 fn phrase(reading: &Reading) -> String {
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let number = |value: Option<u64>| or_dash(value.map(|number| number.to_string()));
-    let delay = match reading.round_trip_mean_ns {
-        Some(mean) => format!("round trip {}", microseconds(mean)),
-        None => format!("delay {}", or_dash(reading.delay_mean_ns.map(microseconds))),
+    let (name, mean) = match reading.round_trip {
+        true => ("round trip", reading.round_trip_mean_ns),
+        false => ("delay", reading.delay_mean_ns),
     };
+    let delay = format!("{name} {}", or_dash(mean.map(microseconds)));
     // One queue has what was received.
     let queues = match &reading.rx_queue_pps[..] {
         [] | [_] => String::new(),
@@ -177,6 +178,7 @@ mod tests {
             lost_packets: 10,
             rx_queue_pps: vec![5e4],
             delay_mean_ns: Some(1234.5),
+            round_trip: false,
             round_trip_mean_ns: None,
             queue_full: 3,
             tx_no_mbuf: 0,
@@ -199,6 +201,7 @@ mod tests {
         };
         let round_trip = Reading {
             delay_mean_ns: None,
+            round_trip: true,
             round_trip_mean_ns: Some(2345.6),
             rx_queue_pps: vec![2e4, 3e4],
             ..reading()

@@ -103,6 +103,7 @@ impl Readings {
             lost_packets: sent_packets.saturating_sub(received_packets),
             rx_queue_pps: if lane.sending { lane.rx.queue_pps() } else { Vec::new() },
             delay_mean_ns: delay.filter(|_| !lane.pair.round_trip),
+            round_trip: lane.pair.round_trip,
             round_trip_mean_ns: delay.filter(|_| lane.pair.round_trip),
             queue_full: tx.queue_full,
             tx_no_mbuf: tx.no_mbuf,
