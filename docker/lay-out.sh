@@ -64,8 +64,8 @@ echo 'nogroup:x:65534:' >"$root/etc/group"
 echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
 
 # One list of components: Debian's packages and the crates.
-# shellcheck disable=SC2016,SC2046
+# shellcheck disable=SC1091,SC2016,SC2046
 dpkg-query --show --showformat '${Package}\t${Version}\t${Architecture}\t${source:Package}\t${source:Version}\n' $(cat "$root/packages") \
-    | jq -R -s --slurpfile crates crates.cdx.json --arg programs "$*" --arg version "$version" --arg release "$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)" \
+    | jq -R -s --slurpfile crates crates.cdx.json --arg programs "$*" --arg version "$version" --arg release "$(. /etc/os-release && echo "$ID-${VERSION_ID:-sid}")" \
         -f "$here/sbom.jq" >"$root/usr/share/linerate/sbom.cdx.json"
 rm "$root/files" "$root/libraries" "$root/packages"
