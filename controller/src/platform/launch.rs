@@ -17,7 +17,7 @@ pub struct RunNames {
     /// Unique, not secret: it keeps runs apart. Whoever reads it on this machine can open the memif sockets before the peer does.
     pub nonce: String,
     /// Middle of the Ethernet addresses.
-    pub mac: [u8; 3],
+    pub mac: [u8; 2],
 }
 
 /// How to start one agent.
@@ -38,6 +38,12 @@ pub struct PairLaunch {
     pub rx: AgentLaunch,
 }
 
+/// The Ethernet address of a memif port: locally administered, and no group address.
+pub(super) fn memif_mac([a, b]: [u8; 2], pair: usize, end: u8) -> MacAddr {
+    let [high, low] = (pair as u16).to_be_bytes();
+    MacAddr([0x02, a, b, high, low, end])
+}
+
 /// The command lines of all agents.
 pub fn launches(
     experiment: &Experiment,
@@ -46,7 +52,8 @@ pub fn launches(
     names: &RunNames,
 ) -> Vec<PairLaunch> {
     let local = experiment.local();
-    let (txd, rxd) = (local.txd.get_u32(), local.rxd.get_u32());
+    let settings = experiment.agents();
+    let (txd, rxd) = (settings.txd.get_u32(), settings.rxd.get_u32());
     // Both ends of a memif share rings of one size, a power of two.
     let ring_log2 = txd.max(rxd).next_power_of_two().ilog2();
     placement
@@ -56,9 +63,7 @@ pub fn launches(
         .map(|(pair, cpus)| {
             let agent = |end: Role, memif_role: &str, octet: u8, cpus: &AgentCpus| {
                 let name = format!("{end}{pair}");
-                let [a, b, c] = names.mac;
-                // Locally administered, and no group address.
-                let mac = MacAddr([0x02, a, b, c, pair as u8, octet]);
+                let mac = memif_mac(names.mac, pair, octet);
                 let memif = || {
                     Device::Virtual(format!(
                         "net_memif0,role={memif_role},id=0,socket=linerate-{}-{pair},mac={mac},rsize={ring_log2}",
@@ -93,9 +98,9 @@ pub fn launches(
                     "--rxd".to_owned(),
                     rxd.to_string(),
                     "--mtu".to_owned(),
-                    local.mtu.get_u32().to_string(),
+                    settings.mtu.get_u32().to_string(),
                 ]);
-                let (tx, rx) = (local.workers.tx.get_u32(), local.workers.rx.get_u32());
+                let (tx, rx) = (settings.workers.tx.get_u32(), settings.workers.rx.get_u32());
                 arguments.extend(experiment.direction().agent_options(end, tx, rx, devices.is_none()));
                 AgentLaunch { name, arguments }
             };
@@ -112,8 +117,8 @@ mod tests {
 
     fn lines(spec: &str, pairs: usize, cpus: usize) -> Vec<String> {
         let text = format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec:\n{spec}");
-        let experiment = Experiment::parse(&text, "e.yaml", Overrides::default()).unwrap();
-        let names = RunNames { nonce: "1f3c09".into(), mac: [1, 2, 3] };
+        let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
+        let names = RunNames { nonce: "1f3c09".into(), mac: [1, 2] };
         let memory = Memory { megabytes: 256, hugepages: false };
         launches(&experiment, &place(&(0..cpus).collect(), pairs, 1, 1), memory, &names)
             .into_iter()
@@ -128,10 +133,10 @@ mod tests {
             lines("  pairs: 1\n", 1, 2),
             [
                 "tx0: --lcores 0@0,1@0 --no-huge -m 256 --file-prefix linerate-1f3c09-tx0 --no-pci --vdev \
-                 net_memif0,role=client,id=0,socket=linerate-1f3c09-0,mac=02:01:02:03:00:01,rsize=10 -- agent --listen 127.0.0.1:0 \
+                 net_memif0,role=client,id=0,socket=linerate-1f3c09-0,mac=02:01:02:00:00:01,rsize=10 -- agent --listen 127.0.0.1:0 \
                  --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500 --txq 1 --rxq 1",
                 "rx0: --lcores 0@1,1@1 --no-huge -m 256 --file-prefix linerate-1f3c09-rx0 --no-pci --vdev \
-                 net_memif0,role=server,id=0,socket=linerate-1f3c09-0,mac=02:01:02:03:00:02,rsize=10 -- agent --listen 127.0.0.1:0 \
+                 net_memif0,role=server,id=0,socket=linerate-1f3c09-0,mac=02:01:02:00:00:02,rsize=10 -- agent --listen 127.0.0.1:0 \
                  --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500 --txq 1 --rxq 1",
             ]
         );
@@ -139,14 +144,14 @@ mod tests {
 
     #[test]
     fn rings_are_powers_of_two_and_pairs_have_their_own_socket() {
-        let lines = lines("  local: {txd: 1500, rxd: 512}\n", 2, 8);
+        let lines = lines("  agents: {txd: 1500, rxd: 512}\n", 2, 8);
         assert!(
             lines[0].contains(",rsize=11 ") && lines[0].contains("--txd 1500 --rxd 512 --mtu 1500 "),
             "{}",
             lines[0]
         );
         assert!(
-            lines[3].contains("role=server,id=0,socket=linerate-1f3c09-1,mac=02:01:02:03:01:02"),
+            lines[3].contains("role=server,id=0,socket=linerate-1f3c09-1,mac=02:01:02:00:01:02"),
             "{}",
             lines[3]
         );
@@ -165,8 +170,9 @@ mod tests {
             ("bidirectional", devices, "--txq 2 --rxq 1", "--txq 2 --rxq 1"),
             ("round-trip", devices, "--txq 2 --rxq 1", "--mtu 1500 --reflector"),
         ] {
-            let spec =
-                format!("  trial: {{direction: {direction}}}\n  local: {{workers: {{tx: 2}}, {more}}}\n");
+            let spec = format!(
+                "  trial: {{direction: {direction}}}\n  agents: {{workers: {{tx: 2}}}}\n  local: {{{more}}}\n"
+            );
             let lines = lines(&spec, 1, 2);
             assert!(lines[0].ends_with(tx) && lines[1].ends_with(rx), "{direction} {more}: {lines:?}");
         }
@@ -175,7 +181,7 @@ mod tests {
     #[test]
     fn devices_take_the_place_of_memif() {
         let lines = lines(
-            "  local: {mtu: 9000, devices: [{tx: '0000:03:02.0', rx: 'net_af_packet0,iface=eth1'}]}\n",
+            "  agents: {mtu: 9000}\n  local: {devices: [{tx: '0000:03:02.0', rx: 'net_af_packet0,iface=eth1'}]}\n",
             1,
             2,
         );

@@ -7,6 +7,7 @@ mod environment;
 mod flows_file;
 mod output;
 mod pair;
+mod placement;
 mod ports;
 mod profile_file;
 mod ready;
@@ -62,7 +63,7 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
 fn run(cli: &Cli, eal_options: &[String]) -> Result<Ending, Failure> {
     // What can be refused without EAL is refused before it starts.
     let ready = cli.command.validate()?;
-    let plan = EalPlan::new(PROGRAM, eal_options);
+    let plan = EalPlan::new(PROGRAM, &placement::complete(eal_options, &cli.command)?);
     let eal = environment::start(&plan)?;
     match ready {
         Ready::Ports(args) => ports::run(&eal, &args),

@@ -9,6 +9,7 @@ pub mod flow_table;
 pub mod flows;
 pub mod frame;
 pub mod histogram;
+pub mod lcore_layout;
 pub mod order;
 pub mod pacer;
 pub mod recognise;
