@@ -4,8 +4,8 @@ use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use linerate::experiment::{Experiment, Overrides};
-use linerate::platform::kubernetes::names::End;
 use linerate::platform::kubernetes::pods::{PodPlan, Run};
+use linerate_protocol::trial::Role;
 
 const ID: &str = "1f3c09aa";
 
@@ -14,20 +14,20 @@ const CASES: [(&str, &str, &[&str], bool); 4] = [
     (
         "device",
         "kubernetes: {cpu: 4, memory: 8Gi, networks: [lab/sriov-a], resources: {intel.com/dpdk: 2}}\n  agents: {workers: {tx: 3}}",
-        &["IPC_LOCK"],
+        &["IPC_LOCK", "SYS_NICE"],
         false,
     ),
     ("memif", "kubernetes: {cpu: 1, hugepages: {count: 0}, link: {kind: memif}}", &[], true),
     (
         "af-packet",
         "kubernetes: {cpu: 1, hugepages: {pageSize: 2Mi, count: 256}, link: {kind: afPacket}, placement: differentNodes}",
-        &["IPC_LOCK", "NET_RAW"],
+        &["IPC_LOCK", "NET_ADMIN", "NET_RAW", "SYS_NICE"],
         false,
     ),
     (
         "claim",
         "kubernetes: {output: {persistentVolumeClaim: {class: fast, size: 20Gi}}, capabilities: [SYS_RAWIO]}",
-        &["IPC_LOCK", "SYS_RAWIO"],
+        &["IPC_LOCK", "SYS_NICE", "SYS_RAWIO"],
         false,
     ),
 ];
@@ -41,9 +41,9 @@ fn experiment(spec: &str) -> Experiment {
 
 fn pods(experiment: &Experiment) -> [Pod; 2] {
     let run = Run { experiment, id: ID, owner: None };
-    [End::Tx, End::Rx].map(|end| {
+    [Role::Tx, Role::Rx].map(|end| {
         let node =
-            (end == End::Tx && experiment.kubernetes().networks.is_empty()).then(|| "node1".to_owned());
+            (end == Role::Tx && experiment.kubernetes().networks.is_empty()).then(|| "node1".to_owned());
         run.pod(&PodPlan { pair: 0, end, node })
     })
 }

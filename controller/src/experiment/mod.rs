@@ -141,11 +141,6 @@ impl Experiment {
         &self.document.spec.trial
     }
 
-    /// Which ways packets go in each trial.
-    pub fn direction(&self) -> Direction {
-        self.trial().direction
-    }
-
     /// Settings of every agent.
     pub fn agents(&self) -> &AgentsSection {
         &self.document.spec.agents
@@ -154,6 +149,11 @@ impl Experiment {
     /// Settings of the Kubernetes platform.
     pub fn kubernetes(&self) -> &KubernetesSection {
         &self.document.spec.kubernetes
+    }
+
+    /// Which ways packets go in each trial.
+    pub fn direction(&self) -> Direction {
+        self.trial().direction
     }
 
     /// Settings of the local platform.

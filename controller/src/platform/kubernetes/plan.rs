@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
+use linerate_protocol::trial::Role;
 
 use super::error::ClusterError;
 use super::lease::{self, LeaseState};
 use super::placement::{Placed, place};
 use super::pods::{PodPlan, wanted};
-use super::{access, names, observe};
+use super::{access, manifests, names, observe};
 use crate::experiment::Experiment;
 use crate::experiment::kubernetes::{LinkKind, PlacementRule};
-use names::End;
 
 /// A run as planned on a cluster that has room for it.
 #[derive(Clone)]
@@ -90,9 +90,11 @@ impl KubernetesPlan {
             if settings.link.kind == LinkKind::Memif { PlacementRule::SameNode } else { settings.placement };
         let named = settings.nodes.as_ref().map(|nodes| nodes.value.clone()).unwrap_or_default();
         let placed = match &nodes {
-            Some(nodes) => {
-                place(experiment.pairs(), rule, &named, &wanted, nodes)?.into_iter().map(Some).collect()
-            }
+            Some(nodes) => place(experiment.pairs(), rule, &named, &wanted, nodes)
+                .map_err(ClusterError::NoRoom)?
+                .into_iter()
+                .map(Some)
+                .collect(),
             None => vec![None; experiment.pairs()],
         };
         if !leftovers.is_empty() {
@@ -104,9 +106,18 @@ impl KubernetesPlan {
         let pods = placed.into_iter().enumerate().flat_map(|(pair, placed): (usize, Option<Placed>)| {
             let named = named.get(pair).cloned().unwrap_or_default();
             let (tx, rx) = placed.map_or((named.tx, named.rx), |placed| (Some(placed.tx), Some(placed.rx)));
-            [PodPlan { pair, end: End::Tx, node: tx }, PodPlan { pair, end: End::Rx, node: rx }]
+            [PodPlan { pair, end: Role::Tx, node: tx }, PodPlan { pair, end: Role::Rx, node: rx }]
         });
         Ok(Self { client, server, namespace, pods: pods.collect(), leftovers, notes })
+    }
+
+    /// Has the API server check the objects of the first `pods` pods without storing them: names, admission, policies.
+    ///
+    /// # Errors
+    /// What the server does not accept.
+    pub async fn validate(&self, experiment: &Experiment, pods: usize) -> Result<(), ClusterError> {
+        let first = Self { pods: self.pods.iter().take(pods).cloned().collect(), ..self.clone() };
+        manifests::validate(self, &manifests::of(&first, experiment)).await
     }
 }
 
@@ -119,7 +130,7 @@ async fn names_are_free(
     gone: &BTreeSet<String>,
 ) -> Result<(), ClusterError> {
     let wanted: BTreeSet<String> =
-        (0..pairs).flat_map(|pair| [names::pod(End::Tx, pair), names::pod(End::Rx, pair)]).collect();
+        (0..pairs).flat_map(|pair| [names::pod(Role::Tx, pair), names::pod(Role::Rx, pair)]).collect();
     for pod in observe::pods_named(client, namespace, &wanted).await? {
         let labels = pod.labels();
         let ours = labels.get(names::MANAGED_BY).is_some_and(|value| value == names::LINERATE);

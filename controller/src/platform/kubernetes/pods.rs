@@ -4,7 +4,9 @@
 //! - user 0, because a capability that is added is in force only for it (and because a device file or a node's directory is root's);
 //!   it has none of root's capabilities
 //! - `IPC_LOCK` with hugepages or a device: packet memory stays in place while a device or a peer reads it
-//! - `NET_RAW` with `afPacket`: a packet socket is a raw socket
+//! - `SYS_NICE` with hugepages: EAL places them on NUMA nodes (`set_mempolicy`), which the runtime's default seccomp profile allows
+//!   with this capability only
+//! - `NET_RAW` and `NET_ADMIN` with `afPacket`: a packet socket is a raw socket, and ethdev sets the interface's flags when it starts the port
 //! - a `hostPath` with `memif`: the two pods need a place to meet
 
 use std::collections::BTreeMap;
@@ -18,9 +20,10 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+
 use linerate_protocol::trial::Role;
 
-use super::names::{self, End};
+use super::names;
 use crate::experiment::Experiment;
 use crate::experiment::kubernetes::{KubernetesSection, LinkKind, OutputVolume, PlacementRule};
 use crate::platform::Token;
@@ -51,7 +54,7 @@ pub struct PodPlan {
     /// Its pair.
     pub pair: usize,
     /// Which end.
-    pub end: End,
+    pub end: Role,
     /// Its node, when that is decided; else the scheduler decides, by the placement rule.
     pub node: Option<String>,
 }
@@ -125,7 +128,7 @@ impl Run<'_> {
         let settings = self.settings();
         let mut metadata = self.metadata(plan.name());
         metadata.labels.get_or_insert_default().extend([
-            (names::ROLE.to_owned(), plan.end.name().to_owned()),
+            (names::ROLE.to_owned(), plan.end.to_string()),
             (names::PAIR.to_owned(), plan.pair.to_string()),
         ]);
         if !settings.networks.is_empty() {
@@ -184,10 +187,6 @@ impl Run<'_> {
     fn agent(&self, plan: &PodPlan) -> Vec<String> {
         let (settings, agents) = (self.settings(), self.experiment.agents());
         let (txd, rxd) = (agents.txd.get_u32(), agents.rxd.get_u32());
-        let role = match plan.end {
-            End::Tx => Role::Tx,
-            End::Rx => Role::Rx,
-        };
         let (tx, rx) = (agents.workers.tx.get_u32(), agents.workers.rx.get_u32());
         let direction = self.experiment.direction();
         let mut command = vec![format!("{PROGRAMS}/linerate-dataplane")];
@@ -198,20 +197,20 @@ impl Run<'_> {
         let device = match settings.link.kind {
             LinkKind::Device => None,
             LinkKind::Memif => {
-                let (memif_role, end) = match plan.end {
-                    End::Tx => ("client", 1),
-                    End::Rx => ("server", 2),
+                let (role, end) = match plan.end {
+                    Role::Tx => ("client", 1),
+                    Role::Rx => ("server", 2),
                 };
                 let mac = memif_mac(experiment_bytes(self.id), plan.pair, end);
                 // Both ends of a memif share rings of one size, a power of two.
                 let ring_log2 = txd.max(rxd).next_power_of_two().ilog2();
                 Some(format!(
-                    "net_memif0,role={memif_role},id=0,socket={MEMIF}/{}-{}.sock,socket-abstract=no,mac={mac},rsize={ring_log2}",
+                    "net_memif0,role={role},id=0,socket={MEMIF}/{}-{}.sock,socket-abstract=no,mac={mac},rsize={ring_log2}",
                     self.id, plan.pair
                 ))
             }
             LinkKind::AfPacket => {
-                let queues = tx.max(rx);
+                let queues = agents.workers.tx.get_u32().max(agents.workers.rx.get_u32());
                 Some(format!("net_af_packet0,iface={},qpairs={queues}", settings.link.interface))
             }
         };
@@ -221,7 +220,7 @@ impl Run<'_> {
         command.extend(["--", "agent", "--listen"].map(str::to_owned));
         command.push(format!("127.0.0.1:{AGENT_PORT}"));
         command.extend(["--token-file".to_owned(), format!("{SECRETS}/token")]);
-        command.extend(["--workers".to_owned(), direction.workers(role, tx, rx).to_string()]);
+        command.extend(["--workers".to_owned(), direction.workers(plan.end, tx, rx).to_string()]);
         command.extend(["--granted-cpus".to_owned(), settings.cpu.get().to_string()]);
         if settings.link.kind == LinkKind::Device {
             command.push("--assigned-devices".to_owned());
@@ -229,7 +228,7 @@ impl Run<'_> {
         command.extend(["--exit-when-orphaned".to_owned(), EXIT_WHEN_ORPHANED.to_owned()]);
         command.extend(["--txd".to_owned(), txd.to_string(), "--rxd".to_owned(), rxd.to_string()]);
         command.extend(["--mtu".to_owned(), agents.mtu.get_u32().to_string()]);
-        command.extend(direction.agent_options(role, tx, rx, settings.link.kind == LinkKind::Memif));
+        command.extend(direction.agent_options(plan.end, tx, rx, settings.link.kind == LinkKind::Memif));
         command
     }
 
@@ -378,11 +377,15 @@ pub fn wanted(settings: &KubernetesSection) -> BTreeMap<String, Amount> {
 
 fn container_security(settings: &KubernetesSection) -> SecurityContext {
     let mut added = settings.capabilities.clone();
-    if settings.hugepages.count.get() > 0 || settings.link.kind == LinkKind::Device {
+    let hugepages = settings.hugepages.count.get() > 0;
+    if hugepages || settings.link.kind == LinkKind::Device {
         added.push("IPC_LOCK".to_owned());
     }
+    if hugepages {
+        added.push("SYS_NICE".to_owned());
+    }
     if settings.link.kind == LinkKind::AfPacket {
-        added.push("NET_RAW".to_owned());
+        added.extend(["NET_RAW".to_owned(), "NET_ADMIN".to_owned()]);
     }
     added.sort();
     added.dedup();

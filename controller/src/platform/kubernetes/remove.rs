@@ -17,6 +17,8 @@ use super::retry::steadily;
 const AT_ONCE: usize = 16;
 /// Time for pods to be gone, their grace period included.
 const GONE_WITHIN: Duration = Duration::from_secs(60);
+/// Time for a pod to be gone before it is deleted without waiting for its node.
+const STRUCK_OFF_AFTER: Duration = Duration::from_secs(20);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -27,6 +29,7 @@ const LOOK: Duration = Duration::from_millis(200);
 pub async fn remove(client: &Client, namespace: &str, id: &str) -> Result<(), ClusterError> {
     let selector = names::of_experiment(id);
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    delete_unstarted(&pods, &selector).await?;
     delete_selected(&pods, &selector, "pods").await?;
     wait_until_gone(&pods, &selector).await?;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
@@ -41,12 +44,43 @@ pub async fn remove(client: &Client, namespace: &str, id: &str) -> Result<(), Cl
     delete(&leases, &names::object(id)).await
 }
 
+/// Removes pods by name and returns when they are gone. A pod of a node that is gone itself is struck off the list.
+///
+/// # Errors
+/// When the server refuses.
+pub async fn pods(pods: &Api<Pod>, names: &[String]) -> Result<(), ClusterError> {
+    for name in names {
+        delete(pods, name).await?;
+    }
+    let begun = Instant::now();
+    for name in names {
+        loop {
+            match steadily(|| pods.get_metadata_opt(name)).await {
+                Ok(None) => break,
+                Ok(Some(_)) if begun.elapsed() > STRUCK_OFF_AFTER => {
+                    delete_with(pods, name, &DeleteParams::default().grace_period(0)).await?;
+                }
+                Ok(Some(_)) => {}
+                Err(error) => return Err(ClusterError::while_(format!("look at pod {name}"))(error)),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    Ok(())
+}
+
 async fn delete<K>(api: &Api<K>, name: &str) -> Result<(), ClusterError>
 where
     K: Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let params = DeleteParams::default();
-    match steadily(|| api.delete(name, &params)).await {
+    delete_with(api, name, &DeleteParams::default()).await
+}
+
+async fn delete_with<K>(api: &Api<K>, name: &str, params: &DeleteParams) -> Result<(), ClusterError>
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+{
+    match steadily(|| api.delete(name, params)).await {
         Ok(_) => Ok(()),
         Err(error) if is_not_found(&error) => Ok(()),
         Err(error) => Err(ClusterError::while_(format!("delete {name}"))(error)),
@@ -65,6 +99,16 @@ where
         .collect()
         .await;
     deleted.into_iter().collect()
+}
+
+/// Deletes pods of which nothing runs, at once: a kubelet that tries in vain to start one takes its time to let it go.
+async fn delete_unstarted(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterError> {
+    let params = ListParams::default().labels(selector).fields("status.phase=Pending");
+    let found = steadily(|| pods.list(&params)).await.map_err(ClusterError::while_("list the pods"))?;
+    for pod in found.items {
+        delete_with(pods, &pod.name_any(), &DeleteParams::default().grace_period(0)).await?;
+    }
+    Ok(())
 }
 
 async fn wait_until_gone(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterError> {
