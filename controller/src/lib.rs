@@ -7,6 +7,7 @@ pub mod experiment;
 
 pub mod cli;
 pub mod clock;
+pub mod compare;
 pub mod events;
 pub mod figures;
 pub mod pktgen;

@@ -1,5 +1,6 @@
 //! The command line: what is asked, and the exit code. Results go to standard output, everything else to standard error.
 
+mod comparison_table;
 mod dry_run;
 mod interrupt;
 mod output;

@@ -15,7 +15,7 @@ use crate::summary::{Summary, TrialSummary};
 const MISSED: &str = "! ";
 
 /// A table whose columns are aligned right where they hold `numbers`.
-fn table(columns: &[&str], numbers: std::ops::Range<usize>) -> Table {
+pub(super) fn table(columns: &[&str], numbers: std::ops::Range<usize>) -> Table {
     let mut table = Table::new();
     let rule = LineStyle::none().fill('─').junction('─');
     table.load_style(TableStyle::new().header_separator(rule)).set_header(columns.iter().copied());
@@ -28,7 +28,7 @@ fn table(columns: &[&str], numbers: std::ops::Range<usize>) -> Table {
 }
 
 /// A number of things, in words.
-fn count(number: usize, thing: &str) -> String {
+pub(super) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 

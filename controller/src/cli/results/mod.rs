@@ -1,5 +1,6 @@
 //! `results`: what earlier runs left.
 
+mod compare;
 mod look;
 
 use std::path::PathBuf;
@@ -24,6 +25,9 @@ pub(super) enum ResultsCommand {
         #[command(flatten)]
         place: PlaceArgs,
     },
+    /// Judge an experiment by another: better, worse, the same, or more repeats are needed
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(compare::CompareArgs),
 }
 
 #[derive(Debug, Args)]
@@ -38,6 +42,7 @@ pub(super) struct PlaceArgs {
 
 pub(super) fn dispatch(command: ResultsCommand) -> anyhow::Result<Ending> {
     match command {
+        ResultsCommand::Compare(args) => return compare::run(&args),
         ResultsCommand::List { place } => look::list(&place.results, place.json)?,
         ResultsCommand::Show { id, place } => look::show(&place.results, &id, place.json)?,
     }
