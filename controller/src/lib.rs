@@ -10,6 +10,7 @@ pub mod clock;
 pub mod compare;
 pub mod events;
 pub mod figures;
+pub mod metrics;
 pub mod pktgen;
 pub mod plan;
 pub mod platform;

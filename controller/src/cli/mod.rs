@@ -3,6 +3,7 @@
 mod comparison_table;
 mod dry_run;
 mod interrupt;
+mod metrics;
 mod output;
 mod profile;
 mod progress;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use linerate_logging::{LogLevel, LogOptions};
+use linerate_metrics::MetricsError;
 use linerate_protocol::span::Span;
 
 use self::output::{print, report_error};
@@ -86,6 +88,8 @@ Examples:
     linerate run
   Only the 64-byte trials, a minute each, for programs to read:
     linerate run experiment.yaml --filter size_64B --duration 60s --json
+  Metrics for Prometheus while it runs, and for 30 s more, at http://127.0.0.1:9464/metrics:
+    linerate run --metrics 127.0.0.1:9464 --metrics-linger 30s
   The plan and the agents' command lines, without running anything:
     linerate run experiment.yaml --dry-run
 
@@ -121,6 +125,8 @@ struct RunArgs {
     /// No progress and no events
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    metrics: metrics::MetricsArgs,
 }
 
 /// How a command ended well.
@@ -174,6 +180,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<ExperimentError>()
         || error.is::<NothingSelected>()
         || error.is::<MatrixError>()
+        || matches!(error.downcast_ref(), Some(MetricsError::NotLoopback(..)))
         || matches!(error.downcast_ref(), Some(PlatformError::NotBuilt | PlatformError::FrameTooLarge { .. }))
 }
 

@@ -5,16 +5,19 @@ use tokio::sync::watch;
 
 use super::interrupt::Signals;
 use super::output::{print, say};
-use super::{Ending, RunArgs, progress, table};
+use super::{Ending, RunArgs, metrics, progress, table};
 use crate::experiment::document::PlatformKind;
 use crate::experiment::{Experiment, Overrides};
 use crate::plan::{Plan, plan};
 use crate::platform::PlatformError;
 use crate::platform::binary::Places;
 use crate::platform::local::{LocalPlan, LocalPlatform};
+use crate::run::observer::Watchers;
 use crate::run::{self, Job};
 use crate::store::Store;
 use crate::summary::{Status, Summary};
+
+const NO_SIGNALS: &str = "cannot listen for signals";
 
 /// The experiment and its trials: the same for a run and a dry run.
 pub(super) fn planned(args: &RunArgs) -> anyhow::Result<(Experiment, Plan)> {
@@ -36,20 +39,23 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
     let (experiment, plan) = planned(args)?;
     let local = local_plan(&experiment, &plan)?;
     let program = Places::of_process(args.dataplane.clone()).find().map_err(PlatformError::from)?;
-    let store = Store::create(&args.results)?;
-    if !args.quiet {
-        local.notes.iter().for_each(|note| say(&format!("note: {note}")));
-    }
-    let observer = progress::observer(args.quiet, args.json);
     // Files are written and synced on this thread; sessions must go on meanwhile, or the agents take us for gone.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
+    let listener = runtime.block_on(args.metrics.listen())?;
+    let store = Store::create(&args.results)?;
+    if !args.quiet {
+        local.notes.iter().for_each(|note| say(&format!("note: {note}")));
+    }
+    let served = listener.is_some();
+    let mut watchers = Watchers(vec![progress::observer(args.quiet, args.json)]);
     let summary = runtime.block_on(async {
         let (flag, interrupted) = watch::channel(false);
-        let signals = Signals::listen().context("cannot listen for signals")?;
+        let signals = Signals::listen().context(NO_SIGNALS)?;
+        watchers.0.extend(listener.map(|listener| metrics::serve(listener, store.id(), experiment.name())));
         let mut platform = LocalPlatform::new(local, program, store.directory().to_owned());
         let job = Job {
             experiment: &experiment,
@@ -59,7 +65,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
             interrupted,
         };
         tokio::select! {
-            summary = run::run(job, &mut platform, observer.as_ref()) => Ok(Some(summary?)),
+            summary = run::run(job, &mut platform, &watchers) => Ok(Some(summary?)),
             // Dropping the run marks its summary, dropping the platform kills its agents.
             () = signals.twice(flag) => anyhow::Ok(None),
         }
@@ -69,6 +75,13 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
         return Ok(Ending::Interrupted);
     };
     show(&summary, &store, args.json)?;
+    if served && summary.status != Status::Interrupted {
+        runtime.block_on(async {
+            let signals = Signals::listen().context(NO_SIGNALS)?;
+            args.metrics.linger(signals).await;
+            anyhow::Ok(())
+        })?;
+    }
     Ok(match summary.status {
         Status::Complete => Ending::Done,
         Status::Interrupted => Ending::Interrupted,

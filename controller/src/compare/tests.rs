@@ -189,7 +189,7 @@ fn simulated(id: &str, scatter: Scatter, repeats: u32, random: &mut SmallRng) ->
 /// Comparisons of an experiment with itself: how often is anything said to be better or worse? The threshold is zero, which is the hardest.
 #[test]
 fn false_alarms_are_no_more_frequent_than_stated() {
-    const COMPARISONS: usize = 2_000;
+    const COMPARISONS: usize = 1_000;
     let mut random = SmallRng::seed_from_u64(20_301);
     let thresholds = vec![(Metric::LostRatio, 0.0)];
     for scatter in [Scatter::Normal, Scatter::Skewed, Scatter::Rare, Scatter::Stepped] {

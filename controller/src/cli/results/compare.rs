@@ -25,7 +25,7 @@ Exit codes: 0 nothing is known to be worse, 1 something is worse (with --strict 
 To have repeats to compare, set trial.repeats in the experiment document: docs/compare.md.";
 
 #[derive(Debug, Args)]
-pub(super) struct CompareArgs {
+pub(in crate::cli) struct CompareArgs {
     /// What to compare with: an experiment's 8 hexadecimal digits, or its directory
     a: String,
     /// What is judged, likewise
