@@ -8,6 +8,7 @@ pub mod experiment;
 pub mod cli;
 pub mod clock;
 pub mod events;
+pub mod export;
 pub mod figures;
 pub mod pktgen;
 pub mod plan;

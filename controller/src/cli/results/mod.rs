@@ -1,5 +1,6 @@
 //! `results`: what earlier runs left.
 
+mod export;
 mod look;
 
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ pub(super) enum ResultsCommand {
         #[command(flatten)]
         place: PlaceArgs,
     },
+    /// Write results in the forms that notebooks and spreadsheets read
+    Export(export::ExportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -38,6 +41,7 @@ pub(super) struct PlaceArgs {
 
 pub(super) fn dispatch(command: ResultsCommand) -> anyhow::Result<Ending> {
     match command {
+        ResultsCommand::Export(args) => return export::run(&args),
         ResultsCommand::List { place } => look::list(&place.results, place.json)?,
         ResultsCommand::Show { id, place } => look::show(&place.results, &id, place.json)?,
     }
