@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod compare;
 pub mod events;
+pub mod export;
 pub mod figures;
 pub mod metrics;
 pub mod pktgen;

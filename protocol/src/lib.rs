@@ -10,6 +10,7 @@
 pub mod counters;
 pub mod document;
 pub mod frame;
+pub mod host;
 pub mod mac;
 pub mod message;
 pub mod probe;

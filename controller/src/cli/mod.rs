@@ -24,6 +24,7 @@ use linerate_protocol::span::Span;
 use self::output::{print, report_error};
 use crate::experiment::ExperimentError;
 use crate::experiment::document::PlatformKind;
+use crate::export::Format;
 use crate::plan::NothingSelected;
 use crate::platform::PlatformError;
 use crate::profile::matrix::MatrixError;
@@ -116,6 +117,9 @@ struct RunArgs {
     /// Directory of the results
     #[arg(long, value_name = "DIR", default_value = RESULTS)]
     results: PathBuf,
+    /// Also write the results in these forms, as `linerate results export` does
+    #[arg(long, value_enum, value_delimiter = ',')]
+    format: Vec<Format>,
     /// The data-plane program [default: LINERATE_DATAPLANE, or linerate-dataplane beside linerate or in PATH]
     #[arg(long, value_name = "PATH")]
     dataplane: Option<PathBuf>,

@@ -8,6 +8,7 @@ use super::output::{print, say};
 use super::{Ending, RunArgs, metrics, progress, table};
 use crate::experiment::document::PlatformKind;
 use crate::experiment::{Experiment, Overrides};
+use crate::export::export;
 use crate::plan::{Plan, plan};
 use crate::platform::PlatformError;
 use crate::platform::binary::Places;
@@ -75,6 +76,13 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
         return Ok(Ending::Interrupted);
     };
     show(&summary, &store, args.json)?;
+    if !args.format.is_empty() {
+        let written = export(&args.results, &[store.id().to_owned()], &args.format, None)
+            .context("the results are recorded, but not exported")?;
+        if !args.quiet {
+            say(&format!("exported {} files", written.len()));
+        }
+    }
     if served && summary.status != Status::Interrupted {
         runtime.block_on(async {
             let signals = Signals::listen().context(NO_SIGNALS)?;

@@ -8,6 +8,7 @@ use linerate_protocol::message::Welcome;
 use crate::clock::{ClockVerdict, compare};
 use crate::platform::{AgentEndpoint, ExitWatch, PairEndpoints};
 use crate::session::{Session, SessionError};
+use crate::store::environment::AgentEnvironment;
 use crate::summary::AgentInfo;
 
 /// Time for a process whose connection has gone to be known as ended.
@@ -49,6 +50,11 @@ impl Agent {
     /// Tells the end of its process, where `error` is of this agent and comes from that.
     pub(super) async fn cause(&self, error: &SessionError) -> String {
         cause(error, self.exit.clone()).await
+    }
+
+    /// What is recorded of it and its place.
+    pub(super) fn environment(&self) -> AgentEnvironment {
+        AgentEnvironment::new(self.name(), &self.node, &self.command_line, self.session.welcome())
     }
 
     fn info(&self) -> AgentInfo {

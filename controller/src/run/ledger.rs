@@ -7,6 +7,8 @@ use linerate_protocol::message::PROTOCOL_VERSION;
 use super::agent::Pair;
 use crate::experiment::Experiment;
 use crate::platform::local::node_name;
+use crate::store::environment::{Environment, without_secrets};
+use crate::store::manifest::Manifest;
 use crate::store::record::TrialRecord;
 use crate::store::{DOCUMENT_FILE, Store, StoreError};
 use crate::summary::{
@@ -18,6 +20,8 @@ use crate::summary::{
 pub(super) struct Ledger<'s> {
     store: &'s Store,
     summary: Summary,
+    manifest: Manifest,
+    options: serde_json::Value,
     begun: Instant,
     sending_s: f64,
 }
@@ -41,7 +45,7 @@ impl<'s> Ledger<'s> {
         store.write_text(DOCUMENT_FILE, &yaml)?;
         // A kernel that does not tell its command line is no reason not to measure.
         if let Ok(command_line) = std::fs::read_to_string("/proc/cmdline") {
-            store.write_text(&format!("{}_cmdline.txt", node_name()), &command_line)?;
+            store.write_text(&format!("{}_cmdline.txt", node_name()), &without_secrets(&command_line))?;
         }
         let summary = Summary {
             schema: SchemaName::V1Alpha1,
@@ -70,7 +74,10 @@ impl<'s> Ledger<'s> {
             overhead: Overhead::default(),
         };
         store.write_summary(&summary)?;
-        Ok(Self { store, summary, begun: Instant::now(), sending_s: 0.0 })
+        let manifest = Manifest::new(store.id());
+        // The text is our own; should it not be read back, the document's file still has every option.
+        let options = serde_saphyr::from_str(&yaml).unwrap_or_default();
+        Ok(Self { store, summary, manifest, options, begun: Instant::now(), sending_s: 0.0 })
     }
 
     /// Time since the experiment began, in seconds.
@@ -78,8 +85,11 @@ impl<'s> Ledger<'s> {
         self.begun.elapsed().as_secs_f64()
     }
 
-    /// Notes the connected agents.
-    pub(super) fn connected(&mut self, pairs: &[Pair]) {
+    /// Notes the connected agents and files where they run.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(super) fn connected(&mut self, pairs: &[Pair]) -> Result<(), StoreError> {
         let experiment = &mut self.summary.experiment;
         experiment.agents = pairs.iter().flat_map(Pair::info).collect();
         if let Some(pair) = pairs.first() {
@@ -88,6 +98,18 @@ impl<'s> Ledger<'s> {
             experiment.versions.dpdk = Some(welcome.dpdk.clone());
         }
         self.summary.overhead.start_up_s = self.elapsed_s();
+        let experiment = &self.summary.experiment;
+        let mut environment =
+            Environment::new(&experiment.id, experiment.versions.clone(), std::mem::take(&mut self.options));
+        for agent in pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]) {
+            environment.add(agent.environment(), agent.session.welcome().host.as_ref());
+        }
+        for node in &environment.nodes {
+            if let Some(line) = node.host.as_ref().and_then(|host| host.kernel_command_line.as_ref()) {
+                self.store.write_text(&format!("{}_cmdline.txt", node.node), &format!("{line}\n"))?;
+            }
+        }
+        self.store.write_environment(&environment)
     }
 
     /// Files what hugepage-check found where an agent runs.
@@ -132,7 +154,8 @@ impl<'s> Ledger<'s> {
         self.summary.overhead.trials_s += took_s - sending_s;
         self.summary.trials.extend(trials);
         self.summary.failures.extend(failures);
-        self.store.write_summary(&self.summary)
+        self.store.write_summary(&self.summary)?;
+        self.manifest.seal(self.store.directory(), false)
     }
 
     /// Trials that could not be finished.
@@ -152,6 +175,8 @@ impl<'s> Ledger<'s> {
     ) -> Result<Summary, StoreError> {
         self.summary.overhead.tear_down_s = tear_down_s;
         self.end(status, reason)?;
+        // The agents have ended: nothing changes any more.
+        self.manifest.seal(self.store.directory(), true)?;
         Ok(self.summary.clone())
     }
 

@@ -1,6 +1,8 @@
 //! One trial on all pairs at the same time. They go in step; when one fails, the trial is over for all, for the load was
 //! no longer what was asked.
 
+use std::time::SystemTime;
+
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
@@ -19,6 +21,8 @@ use crate::summary::{TrialFailure, TrialSummary};
 struct Lane<'p> {
     pair: &'p mut Pair,
     seen: Observations,
+    /// When its transmitter was told to begin.
+    started: Option<SystemTime>,
     stopped: Option<Stopped>,
 }
 
@@ -39,11 +43,18 @@ pub(super) async fn run(
         limit: job.experiment.limit(),
         settings: job.experiment.trial().clone(),
     };
-    let mut lanes: Vec<Lane<'_>> =
-        pairs.iter_mut().map(|pair| Lane { pair, seen: Observations::default(), stopped: None }).collect();
+    let mut lanes: Vec<Lane<'_>> = pairs
+        .iter_mut()
+        .map(|pair| Lane { pair, seen: Observations::default(), started: None, stopped: None })
+        .collect();
     let halt = watch::Sender::new(false);
     in_step(&mut lanes, &halt, async |lane| assignment.set_up(&lane.pair.tx, &lane.pair.rx).await).await;
-    in_step(&mut lanes, &halt, async |lane| assignment.start(&lane.pair.tx, &lane.pair.rx).await).await;
+    in_step(&mut lanes, &halt, async |lane| {
+        assignment.start(&lane.pair.tx, &lane.pair.rx).await?;
+        lane.started = Some(SystemTime::now());
+        Ok(())
+    })
+    .await;
     observer.sending_began();
     in_step(&mut lanes, &halt, async |lane| {
         let Lane { pair, seen, .. } = lane;
@@ -141,6 +152,7 @@ fn settle(
         tag,
         reason: None,
         result: None,
+        started_at: lane.started.map(|at| humantime::format_rfc3339_millis(at).to_string()),
         time_axis,
         tx: seen.tx_report.clone(),
         rx: seen.rx_report.clone(),

@@ -11,6 +11,7 @@ use linerate_protocol::report::{Ended, Part, TrialReport};
 use linerate_protocol::state::{AgentState, Step};
 use linerate_protocol::trial::{RoleSpec, TransmitSpec, TrialSpec};
 
+use super::machine::machine;
 use crate::core::drain::Drainer;
 use crate::dpdk::eal;
 use crate::host::{boot_id, invariant_counter, monotonic_ns};
@@ -121,6 +122,7 @@ impl<'e> Desk<'e> {
             },
             lcores: self.bench.lcores().iter().map(|lcore| lcore.0).collect(),
             no_huge: self.no_huge,
+            host: Some(machine()),
         })
     }
 

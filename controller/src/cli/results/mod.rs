@@ -1,6 +1,7 @@
 //! `results`: what earlier runs left.
 
 mod compare;
+mod export;
 mod look;
 
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ pub(super) enum ResultsCommand {
     /// Judge an experiment by another: better, worse, the same, or more repeats are needed
     #[command(after_help = compare::EXAMPLES)]
     Compare(compare::CompareArgs),
+    /// Write results in the forms that notebooks and spreadsheets read
+    Export(export::ExportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -43,6 +46,7 @@ pub(super) struct PlaceArgs {
 pub(super) fn dispatch(command: ResultsCommand) -> anyhow::Result<Ending> {
     match command {
         ResultsCommand::Compare(args) => return compare::run(&args),
+        ResultsCommand::Export(args) => return export::run(&args),
         ResultsCommand::List { place } => look::list(&place.results, place.json)?,
         ResultsCommand::Show { id, place } => look::show(&place.results, &id, place.json)?,
     }
