@@ -21,5 +21,6 @@ pub mod schema;
 pub mod session;
 pub mod store;
 pub mod summary;
+pub mod upload;
 pub mod verdict;
 mod yaml;

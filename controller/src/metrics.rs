@@ -125,10 +125,9 @@ impl Metrics {
             "Packets received per second of sending, of the last trial with a result",
             metrics.received_pps.clone(),
         );
-        registry.register_with_unit(
-            "trial_lost",
+        registry.register(
+            "trial_lost_ratio",
             "Share of the packets sent that did not arrive, of the last trial with a result",
-            Unit::Ratios,
             metrics.lost_ratio.clone(),
         );
         registry.register_with_unit(

@@ -204,3 +204,43 @@ pub fn stderr(output: &Output) -> String {
 pub fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+/// Says on standard error that a test could not run here, in the form that `scripts/test.sh` counts.
+pub fn not_run(test: &str, reason: &str) {
+    let line = format!("NOT RUN {test}: {reason}\n");
+    if let Some(path) = std::env::var_os("LINERATE_NOT_RUN") {
+        let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
+        std::io::Write::write_all(&mut file, line.as_bytes()).unwrap();
+    }
+    eprint!("{line}");
+}
+
+/// A program that `scripts/setup.sh` keeps in its cache, or the one that `variable` names.
+fn cached(variable: &str, path: &str) -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let cached = || Some(cache?.join("linerate").join(path));
+    std::env::var_os(variable).map(PathBuf::from).or_else(cached).filter(|path| path.is_file())
+}
+
+/// A Python that has `package`; without one the test says that it did not run.
+pub fn python(test: &str, package: &str) -> Option<PathBuf> {
+    let python = cached("LINERATE_PYTHON", "python/bin/python").filter(|python| {
+        let import = format!("import {package}");
+        Command::new(python).args(["-c", &import]).output().is_ok_and(|output| output.status.success())
+    });
+    if python.is_none() {
+        not_run(test, &format!("there is no Python with {package}; scripts/test.sh installs one"));
+    }
+    python
+}
+
+/// Prometheus's checker; without it the test says that it did not run.
+pub fn promtool(test: &str) -> Option<PathBuf> {
+    let tool = cached("LINERATE_PROMTOOL", "promtool");
+    if tool.is_none() {
+        not_run(test, "there is no promtool; scripts/test.sh fetches it");
+    }
+    tool
+}

@@ -4,6 +4,7 @@
 
 pub mod desk;
 mod machine;
+mod metrics;
 mod serve;
 pub mod token;
 mod wire;

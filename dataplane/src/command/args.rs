@@ -301,6 +301,9 @@ pub(super) struct AgentArgs {
     /// Allow trials in which the agent sends back what it receives; costs the port's bulk freeing of buffers
     #[arg(long)]
     pub(super) reflector: bool,
+    /// Serve metrics for Prometheus at http://ADDRESS/metrics; a loopback address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) metrics: Option<SocketAddr>,
     /// End the agent when no controller has been there for this long
     #[arg(long, value_name = "TIME")]
     pub(super) exit_when_orphaned: Option<Span>,

@@ -3,6 +3,7 @@
 mod compare;
 mod export;
 mod look;
+mod upload;
 
 use std::path::PathBuf;
 
@@ -31,6 +32,9 @@ pub(super) enum ResultsCommand {
     Compare(compare::CompareArgs),
     /// Write results in the forms that notebooks and spreadsheets read
     Export(export::ExportArgs),
+    /// Hand an experiment to Weights & Biases
+    #[command(after_help = upload::EXAMPLES)]
+    Upload(upload::UploadArgs),
 }
 
 #[derive(Debug, Args)]
@@ -47,6 +51,7 @@ pub(super) fn dispatch(command: ResultsCommand) -> anyhow::Result<Ending> {
     match command {
         ResultsCommand::Compare(args) => return compare::run(&args),
         ResultsCommand::Export(args) => return export::run(&args),
+        ResultsCommand::Upload(args) => return upload::run(&args),
         ResultsCommand::List { place } => look::list(&place.results, place.json)?,
         ResultsCommand::Show { id, place } => look::show(&place.results, &id, place.json)?,
     }
