@@ -22,6 +22,8 @@ pub(super) fn payload(recorded: &Recorded, project: &str, more: &[PathBuf]) -> R
         rows.extend(of_end(&record, "tx", &transmitter(&record)));
         rows.extend(of_end(&record, "rx", &receiver(&record)));
     }
+    let mut report = reports(recorded);
+    report.extend_from_slice(more);
     Ok(json!({
         "id": experiment.id,
         "project": project,
@@ -30,7 +32,7 @@ pub(super) fn payload(recorded: &Recorded, project: &str, more: &[PathBuf]) -> R
         "config": config(recorded)?,
         "rows": rows,
         "summary": summary(&recorded.summary),
-        "report": [&reports(recorded), more].concat(),
+        "report": report,
     }))
 }
 
