@@ -6,7 +6,9 @@ BUILD_PACKAGES=(gcc libc6-dev pkg-config libdpdk-dev libclang-dev)
 RUN_PACKAGES=(dpdk)
 # testpmd is in dpdk-dev.
 PEER_PACKAGES=(dpdk-dev coreutils)
-TEST_PACKAGES=(tshark util-linux coreutils procps mount shellcheck iproute2 nftables python3-minimal)
+TEST_PACKAGES=(tshark util-linux coreutils procps mount shellcheck iproute2 nftables python3-minimal python3-venv)
+# What reads exported results, from PyPI.
+PYTHON_PACKAGES=(numpy openpyxl pyarrow)
 OLDEST_RUST="1.89"
 
 say() { printf '%s\n' "==> $*" >&2; }
@@ -30,6 +32,17 @@ need_packages() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 \
         || die "apt-get could not install ${missing[*]}"
+}
+
+# need_python NAME…: a Python of our own below the target directory that has these packages; LINERATE_PYTHON names it.
+need_python() {
+    local place="${CARGO_TARGET_DIR:-target}/python"
+    [ -x "$place/bin/python" ] || python3 -m venv "$place" || die "python3 could not make $place; install python3-venv"
+    place=$(cd "$place" && pwd)
+    say "Python packages: $*"
+    "$place/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >&2 \
+        || die "pip could not install $*; is PyPI reachable?"
+    export LINERATE_PYTHON="$place/bin/python"
 }
 
 # need_rust: a toolchain that is new enough.
