@@ -6,9 +6,9 @@ BUILD_PACKAGES=(gcc libc6-dev pkg-config libdpdk-dev libclang-dev)
 RUN_PACKAGES=(dpdk)
 # testpmd is in dpdk-dev.
 PEER_PACKAGES=(dpdk-dev coreutils)
-TEST_PACKAGES=(tshark util-linux coreutils procps mount shellcheck iproute2 nftables python3-minimal)
+TEST_PACKAGES=(tshark util-linux coreutils procps mount shellcheck iproute2 nftables python3-minimal python3-venv)
 # From PyPI, for tests that read results as their users do.
-PYTHON_PACKAGES=(wandb)
+PYTHON_PACKAGES=(numpy openpyxl pyarrow wandb)
 OLDEST_RUST="1.89"
 
 # What the tests need and Debian does not install: kept between runs, out of the repository.

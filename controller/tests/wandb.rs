@@ -69,7 +69,11 @@ impl Upload {
         fn walk(directory: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
             for entry in fs::read_dir(directory).unwrap() {
                 let path = entry.unwrap().path();
-                if path.is_dir() { walk(&path, files) } else { files.push((path.clone(), fs::read(path).unwrap())) }
+                if path.is_dir() {
+                    walk(&path, files)
+                } else {
+                    files.push((path.clone(), fs::read(path).unwrap()))
+                }
             }
         }
         let mut files = Vec::new();
@@ -90,7 +94,10 @@ fn read_back(python: &Path, directory: &Path) -> Value {
 
 fn assert_rows(rows: &[Value], columns: &[Column], role: &str, repeat: u32) {
     for (step, row) in rows.iter().enumerate() {
-        assert_eq!((&row["step"], &row["role"], &row["repeat"]), (&step.into(), &role.into(), &repeat.into()));
+        assert_eq!(
+            (&row["step"], &row["role"], &row["repeat"]),
+            (&step.into(), &role.into(), &repeat.into())
+        );
         for column in columns {
             assert_eq!(row[column.name], column.values[step], "{} of step {step}", column.name);
         }
@@ -124,9 +131,15 @@ fn every_sample_is_a_row_of_the_offline_run() {
     assert_eq!(run["summary"]["sent_packets"], summary.trials.iter().map(|t| t.sent_packets).sum::<u64>());
     let first = &summary.trials[0];
     let figures = &run["summary"]["trials"][format!("{}/{}/1", first.profile, first.pair)];
-    assert_eq!((&figures["lost_packets"], figures["received_pps"].as_f64()), (&first.lost_packets.into(), Some(first.received_pps)));
+    assert_eq!(
+        (&figures["lost_packets"], figures["received_pps"].as_f64()),
+        (&first.lost_packets.into(), Some(first.received_pps))
+    );
     let artifact = &run["artifacts"][0];
-    assert_eq!((&artifact["type"], artifact["name"].as_str()), (&"report".into(), Some(&*format!("report-{}", upload.id))));
+    assert_eq!(
+        (&artifact["type"], artifact["name"].as_str()),
+        (&"report".into(), Some(&*format!("report-{}", upload.id)))
+    );
     let files = artifact["files"].to_string();
     assert!(files.contains(".html") && files.contains("aside.md"), "{artifact}");
 
@@ -134,10 +147,9 @@ fn every_sample_is_a_row_of_the_offline_run() {
     let mut rows = &history[..];
     for record in recorded.trials() {
         let record = record.unwrap();
-        for (role, columns, keys) in [
-            ("tx", transmitter(&record), &RATE_KEYS[..]),
-            ("rx", receiver(&record), &RECEIVE_KEYS[..]),
-        ] {
+        for (role, columns, keys) in
+            [("tx", transmitter(&record), &RATE_KEYS[..]), ("rx", receiver(&record), &RECEIVE_KEYS[..])]
+        {
             assert!(keys.iter().all(|key| columns.iter().any(|column| column.name == *key)));
             let samples = if role == "tx" { record.samples.tx.len() } else { record.samples.rx.len() };
             assert!(samples >= 5);
@@ -158,7 +170,8 @@ fn assert_refused(output: &Output, parts: &[&str]) {
     let message = stderr(output);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(output.stdout.is_empty(), "{}", stdout(output));
-    let error = message.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{message}"));
+    let error =
+        message.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{message}"));
     for part in parts {
         assert!(error.contains(part), "{part} in {message}");
     }

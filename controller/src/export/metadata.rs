@@ -29,10 +29,10 @@ pub(super) fn metadata(recorded: &Recorded, record: &TrialRecord) -> Result<Stri
     for (role, name) in ends {
         lines.add(&format!("{role}_pod"), &pod(name));
     }
-    let of_agent: [(&str, &dyn Fn(&AgentInfo) -> String); 3] = [
-        ("node", &|agent| agent.node.clone()),
-        ("mac", &|agent| agent.mac.to_string()),
-        ("numa", &|agent| agent.numa_node.map_or_else(|| "-1".to_owned(), |numa| numa.to_string())),
+    let of_agent: [(&str, fn(&AgentInfo) -> String); 3] = [
+        ("node", |agent| agent.node.clone()),
+        ("mac", |agent| agent.mac.to_string()),
+        ("numa", |agent| agent.numa_node.map_or_else(|| "-1".to_owned(), |numa| numa.to_string())),
     ];
     for (key, value) in of_agent {
         for (role, name) in ends {
@@ -54,8 +54,7 @@ pub(super) fn metadata(recorded: &Recorded, record: &TrialRecord) -> Result<Stri
     lines.flatten("versions", &to_value(&experiment.versions));
     for (role, name) in ends {
         let known = environment.as_ref().and_then(|environment| environment.agent(name));
-        lines
-            .flatten(&format!("{role}_environment"), &known.map(|agent| to_value(agent)).unwrap_or_default());
+        lines.flatten(&format!("{role}_environment"), &known.map(to_value).unwrap_or_default());
     }
     let document = recorded.text(DOCUMENT_FILE)?.unwrap_or_default();
     lines.flatten("option", &serde_saphyr::from_str(&document).unwrap_or_default());

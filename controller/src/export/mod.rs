@@ -12,7 +12,7 @@ mod place;
 pub mod series;
 mod summary_csv;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod xlsx;
 
 use std::fs;

@@ -51,7 +51,8 @@ fn at(times_ns: [i64; 3], samples: [TimedSample; 3]) -> Vec<TimedSample> {
 pub(crate) fn record() -> TrialRecord {
     let started = |report: TrialReport| TrialReport { started_ns: 5_000, ..report };
     let (tx, rx) = (started(tx(14_881_962)), started(rx(14_881_950)));
-    let result = with_clock(true, &tx, &rx).unwrap();
+    let mut result = with_clock(true, &tx, &rx).unwrap();
+    result.trial = format!("tx0-rx0/{}/trial.json", result.profile);
     TrialRecord {
         profile: result.profile.clone(),
         pair: "tx0-rx0".into(),
@@ -76,11 +77,11 @@ pub(crate) fn recorded() -> (tempfile::TempDir, String) {
     let results = tempfile::tempdir().unwrap();
     let store = Store::create(results.path()).unwrap();
     let record = record();
-    let path = store.add_trial(&record.profile, &record).unwrap();
+    store.add_trial(&record.profile, &record).unwrap();
     let mut summary = summary(Status::Complete);
     summary.experiment.id = store.id().to_owned();
     summary.failures.clear();
-    summary.trials = vec![crate::summary::TrialSummary { trial: path, ..record.result.unwrap() }];
+    summary.trials = vec![record.result.unwrap()];
     store.write_summary(&summary).unwrap();
     store.write_text("experiment.yaml", "spec:\n  trial: {duration: 2s}\n  pairs: 1\n").unwrap();
     Manifest::new(store.id()).seal(store.directory(), true).unwrap();

@@ -13,13 +13,14 @@
 
 pub(crate) mod atomic;
 pub mod environment;
+pub(crate) mod lock;
 pub mod manifest;
 pub mod record;
 mod recorded;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,8 @@ const ID_ATTEMPTS: usize = 16;
 pub struct Store {
     directory: PathBuf,
     id: String,
+    /// While it is held, the experiment is known to be in use.
+    _lock: File,
 }
 
 impl Store {
@@ -67,7 +70,8 @@ impl Store {
                 Err(error) => return Err(at("create", &directory)(error)),
                 Ok(()) => {
                     sync_directory(results)?;
-                    return Ok(Self { directory, id });
+                    let lock = lock::hold(&directory)?;
+                    return Ok(Self { directory, id, _lock: lock });
                 }
             }
         }

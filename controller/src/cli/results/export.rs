@@ -19,7 +19,7 @@ What is in the files: docs/results.md";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct ExportArgs {
+pub(in crate::cli) struct ExportArgs {
     /// The experiments' 8 hexadecimal digits
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
