@@ -77,7 +77,7 @@ fn advice(one: &Compared) -> String {
             format!("one repeat does not show the spread; run at least {repeats} of each")
         }
         Some(repeats) => format!("about {repeats} repeats of each would tell"),
-        None => "not even 10000 repeats would tell; the difference is as large as the threshold".to_owned(),
+        None => "not even 10000 repeats would tell; the difference lies too near the threshold".to_owned(),
     }
 }
 
