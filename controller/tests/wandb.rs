@@ -152,7 +152,7 @@ fn every_sample_is_a_row_of_the_offline_run() {
         {
             assert!(keys.iter().all(|key| columns.iter().any(|column| column.name == *key)));
             let samples = if role == "tx" { record.samples.tx.len() } else { record.samples.rx.len() };
-            assert!(samples >= 5);
+            assert!(samples >= 2, "{samples} samples of {role}");
             let theirs;
             (theirs, rows) = rows.split_at(samples);
             assert_rows(theirs, &columns, role, record.repeat);

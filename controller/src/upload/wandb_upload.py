@@ -78,7 +78,9 @@ def main():
         try:
             answer = upload(wandb, experiment)
         except Exception as error:
-            answer = {"error": {"kind": kind_of(error), "message": str(error) or type(error).__name__}}
+            # What follows the first line is advice on the SDK's own calls.
+            message = (str(error).strip() or type(error).__name__).splitlines()[0]
+            answer = {"error": {"kind": kind_of(error), "message": message}}
     answers.write(json.dumps(answer) + "\n")
     answers.flush()
     return 1 if "error" in answer else 0
