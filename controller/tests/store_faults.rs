@@ -34,7 +34,8 @@ fn trials(directory: &Path) -> usize {
     let found = files(directory);
     let trials: Vec<_> = found.iter().filter(|(path, _)| path.ends_with("trial.json")).collect();
     for (path, bytes) in &trials {
-        serde_json::from_slice::<TrialRecord>(bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_json::from_slice::<TrialRecord>(bytes)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
     trials.len()
 }
@@ -60,10 +61,15 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn a_disk_that_fills_up_ends_the_run_and_tears_nothing() {
     let bench = Bench::new(ENDLESS);
     let Some(disk) = Mount::tmpfs(bench.path("results"), "size=8m") else {
-        return not_run("a_disk_that_fills_up_ends_the_run_and_tears_nothing", "this user may not mount a tmpfs");
+        return not_run(
+            "a_disk_that_fills_up_ends_the_run_and_tears_nothing",
+            "this user may not mount a tmpfs",
+        );
     };
     let run = bench.start();
-    until("a trial is filed", || bench.summary_in_results().is_some_and(|summary| !summary.trials.is_empty()));
+    until("a trial is filed", || {
+        bench.summary_in_results().is_some_and(|summary| !summary.trials.is_empty())
+    });
     disk.fill();
     let output = run.end_within(Duration::from_secs(30));
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
@@ -80,7 +86,8 @@ fn a_disk_that_fills_up_ends_the_run_and_tears_nothing() {
     assert_eq!(exported.status.code(), Some(1), "{}", stdout(&exported));
     assert!(stderr(&exported).contains("free some space"), "{}", stderr(&exported));
     assert_eq!(files(&directory), before);
-    let archive = linerate(&["results", "backup", id, "--results", results, "--to", &format!("{results}/a.tar.gz")]);
+    let archive =
+        linerate(&["results", "backup", id, "--results", results, "--to", &format!("{results}/a.tar.gz")]);
     assert_eq!(archive.status.code(), Some(1), "{}", stdout(&archive));
     assert!(!disk.path.join("a.tar.gz").exists());
 }

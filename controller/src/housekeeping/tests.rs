@@ -49,7 +49,8 @@ fn a_purge_removes_an_experiment_and_nothing_else() {
     fs::create_dir(results.path().join(".part-purge-other")).unwrap();
     purge(results.path(), &id).unwrap();
     finish_earlier(results.path()).unwrap();
-    let left: Vec<_> = fs::read_dir(results.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(results.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, [".part-purge-other"]);
     assert!(outside.path().join("kept").exists(), "what a link points to stays");
 }

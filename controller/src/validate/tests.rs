@@ -49,7 +49,8 @@ fn every_damage_has_its_reason() {
         }),
         (Reason::WrongChecksum, |directory, trial| {
             let text = fs::read_to_string(directory.join(trial)).unwrap();
-            fs::write(directory.join(trial), text.replacen("\"duplicates\": 2", "\"duplicates\": 3", 1)).unwrap();
+            fs::write(directory.join(trial), text.replacen("\"duplicates\": 2", "\"duplicates\": 3", 1))
+                .unwrap();
         }),
         (Reason::MissingFile, |directory, trial| fs::remove_file(directory.join(trial)).unwrap()),
         (Reason::Unreadable, |directory, _| {
@@ -98,8 +99,14 @@ fn kit(without: &str, values: &[i64], shape: &[u64]) -> tempfile::TempDir {
     use npyz::WriterBuilder;
     let directory = tempfile::tempdir().unwrap();
     for (name, keys) in [
-        ("3b9d11f0_tx0_tx_txcores_1-2_rxcores_1,2_spec_p_20300102_030405.npz", ["pkts_tx", "obytes", "opackets", "port_obytes"]),
-        ("3b9d11f0_rx0_rx_txcores_1-2_rxcores_1,2_spec_p_20300102_030405.npz", ["rx_pps", "tx_pps", "rx_bytes", "rx_packets"]),
+        (
+            "3b9d11f0_tx0_tx_txcores_1-2_rxcores_1,2_spec_p_20300102_030405.npz",
+            ["pkts_tx", "obytes", "opackets", "port_obytes"],
+        ),
+        (
+            "3b9d11f0_rx0_rx_txcores_1-2_rxcores_1,2_spec_p_20300102_030405.npz",
+            ["rx_pps", "tx_pps", "rx_bytes", "rx_packets"],
+        ),
     ] {
         let file = fs::File::create(directory.path().join(name)).unwrap();
         let mut archive = zip::ZipWriter::new(file);

@@ -90,14 +90,16 @@ impl Bench {
     /// The directory of the bench's one experiment; other things may lie beside it.
     pub fn experiment_with_summary(&self) -> PathBuf {
         let entries = fs::read_dir(self.path("results")).unwrap();
-        let found = entries.map(|entry| entry.unwrap().path()).find(|path| path.join("summary.json").exists());
+        let found =
+            entries.map(|entry| entry.unwrap().path()).find(|path| path.join("summary.json").exists());
         found.unwrap_or_else(|| panic!("no experiment in {}", self.path("results").display()))
     }
 
     /// The summary of the bench's one experiment, if there is one already, whatever lies beside it.
     pub fn summary_in_results(&self) -> Option<Summary> {
         let entries = fs::read_dir(self.path("results")).ok()?;
-        let text = entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("summary.json")).ok());
+        let text =
+            entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("summary.json")).ok());
         text.last().map(|text| serde_json::from_str(&text).unwrap())
     }
 
