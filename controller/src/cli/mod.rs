@@ -81,7 +81,7 @@ enum Command {
         #[arg(long)]
         cluster: bool,
     },
-    /// Look at the results of earlier runs
+    /// Look at the results of earlier runs, check, export, keep and remove them
     #[command(subcommand)]
     Results(results::ResultsCommand),
     /// Print the JSON Schema of a document

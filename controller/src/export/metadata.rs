@@ -8,6 +8,9 @@ use crate::store::record::TrialRecord;
 use crate::store::{DOCUMENT_FILE, Recorded, StoreError};
 use crate::summary::AgentInfo;
 
+/// What is told of an agent under a key.
+type Field = fn(&AgentInfo) -> String;
+
 /// The lines of `metadata.txt`: the older kits' keys first, then the data plane's command lines, the environment, and every option in force.
 ///
 /// # Errors
@@ -29,7 +32,7 @@ pub(super) fn metadata(recorded: &Recorded, record: &TrialRecord) -> Result<Stri
     for (role, name) in ends {
         lines.add(&format!("{role}_pod"), &pod(name));
     }
-    let of_agent: [(&str, fn(&AgentInfo) -> String); 3] = [
+    let of_agent: [(&str, Field); 3] = [
         ("node", |agent| agent.node.clone()),
         ("mac", |agent| agent.mac.to_string()),
         ("numa", |agent| agent.numa_node.map_or_else(|| "-1".to_owned(), |numa| numa.to_string())),

@@ -85,7 +85,7 @@ fn what_runs_is_not_removed() {
     assert!(matches!(purge(results.path(), &id), Err(PurgeError::Runs { .. })));
     assert_eq!(incomplete(results.path()).unwrap(), [""; 0]);
     drop(store);
-    assert_eq!(incomplete(results.path()).unwrap(), [id.clone()]);
+    assert_eq!(incomplete(results.path()).unwrap(), std::slice::from_ref(&id));
     purge(results.path(), &id).unwrap();
 }
 
