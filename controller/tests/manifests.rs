@@ -14,20 +14,20 @@ const CASES: [(&str, &str, &[&str], bool); 4] = [
     (
         "device",
         "kubernetes: {cpu: 4, memory: 8Gi, networks: [lab/sriov-a], resources: {intel.com/dpdk: 2}}\n  agents: {workers: {tx: 3}}",
-        &["IPC_LOCK"],
+        &["IPC_LOCK", "SYS_NICE"],
         false,
     ),
     ("memif", "kubernetes: {cpu: 1, hugepages: {count: 0}, link: {kind: memif}}", &[], true),
     (
         "af-packet",
         "kubernetes: {cpu: 1, hugepages: {pageSize: 2Mi, count: 256}, link: {kind: afPacket}, placement: differentNodes}",
-        &["IPC_LOCK", "NET_RAW"],
+        &["IPC_LOCK", "NET_ADMIN", "NET_RAW", "SYS_NICE"],
         false,
     ),
     (
         "claim",
         "kubernetes: {output: {persistentVolumeClaim: {class: fast, size: 20Gi}}, capabilities: [SYS_RAWIO]}",
-        &["IPC_LOCK", "SYS_RAWIO"],
+        &["IPC_LOCK", "SYS_NICE", "SYS_RAWIO"],
         false,
     ),
 ];

@@ -55,7 +55,7 @@ fn local(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result
 async fn kubernetes(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result<()> {
     let cluster = KubernetesPlan::new(experiment).await.map_err(PlatformError::from)?;
     let objects = manifests::of(&cluster, experiment);
-    manifests::validate(&cluster, &objects).await.map_err(PlatformError::from)?;
+    cluster.validate(experiment, cluster.pods.len()).await.map_err(PlatformError::from)?;
     let view = plan.view(experiment);
     if args.json {
         let plan = json!({ "plan": view, "namespace": cluster.namespace, "server": cluster.server, "manifests": objects, "notes": cluster.notes });

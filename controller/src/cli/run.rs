@@ -54,6 +54,8 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
             }
             PlatformKind::Kubernetes => {
                 let cluster = KubernetesPlan::new(&experiment).await.map_err(PlatformError::from)?;
+                // All pods are alike: when those of one pair are accepted, all are.
+                cluster.validate(&experiment, 2).await.map_err(PlatformError::from)?;
                 tell(&cluster.notes);
                 let store = Store::create(&args.results)?;
                 let platform =

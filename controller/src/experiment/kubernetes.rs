@@ -44,7 +44,7 @@ pub struct KubernetesSection {
     pub networks: Vec<String>,
     /// What joins the pods of a pair.
     pub link: Link,
-    /// Capabilities beyond IPC_LOCK (and NET_RAW, which `afPacket` needs), such as SYS_RAWIO for VFIO without an IOMMU.
+    /// Capabilities beyond those that hugepages, devices and `afPacket` need anyway, such as SYS_RAWIO for VFIO without an IOMMU.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<String>,
     /// Volume for what a pod leaves, mounted at /output.

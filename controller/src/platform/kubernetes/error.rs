@@ -37,7 +37,7 @@ pub enum ClusterError {
     #[error(
         "{0}\n  remedy: lower what pods ask for (--cpu, --memory, --hugepages-2Mi, --resource), use fewer pairs, or free the nodes"
     )]
-    NoRoom(#[from] NoRoom),
+    NoRoom(NoRoom),
     /// A quota does not allow the pods.
     #[error(
         "quota {quota} of namespace {namespace} leaves too little: {resource}: wanted {wanted}, available {available}"

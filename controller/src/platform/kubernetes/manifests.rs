@@ -7,7 +7,7 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
-use super::error::ClusterError;
+use super::error::{ClusterError, is_not_found};
 use super::plan::KubernetesPlan;
 use super::pods::Run;
 use super::retry::steadily;
@@ -56,6 +56,11 @@ where
         .map_err(|error| ClusterError::while_(what())(kube::Error::SerdeError(error)))?;
     let api: Api<K> = Api::namespaced(plan.client.clone(), &plan.namespace);
     let params = PostParams { dry_run: true, ..PostParams::default() };
-    steadily(|| api.create(&params, &typed)).await.map_err(ClusterError::while_(what()))?;
-    Ok(())
+    match steadily(|| api.create(&params, &typed)).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_not_found(&error) => Err(ClusterError::NoNamespace(plan.namespace.clone())),
+        // What a run that is gone has left is removed before.
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(error) => Err(ClusterError::while_(what())(error)),
+    }
 }

@@ -9,7 +9,7 @@ use super::error::ClusterError;
 use super::lease::{self, LeaseState};
 use super::placement::{Placed, place};
 use super::pods::{PodPlan, wanted};
-use super::{access, names, observe};
+use super::{access, manifests, names, observe};
 use crate::experiment::Experiment;
 use crate::experiment::kubernetes::{LinkKind, PlacementRule};
 use names::End;
@@ -90,9 +90,11 @@ impl KubernetesPlan {
             if settings.link.kind == LinkKind::Memif { PlacementRule::SameNode } else { settings.placement };
         let named = settings.nodes.as_ref().map(|nodes| nodes.value.clone()).unwrap_or_default();
         let placed = match &nodes {
-            Some(nodes) => {
-                place(experiment.pairs(), rule, &named, &wanted, nodes)?.into_iter().map(Some).collect()
-            }
+            Some(nodes) => place(experiment.pairs(), rule, &named, &wanted, nodes)
+                .map_err(ClusterError::NoRoom)?
+                .into_iter()
+                .map(Some)
+                .collect(),
             None => vec![None; experiment.pairs()],
         };
         if !leftovers.is_empty() {
@@ -107,6 +109,15 @@ impl KubernetesPlan {
             [PodPlan { pair, end: End::Tx, node: tx }, PodPlan { pair, end: End::Rx, node: rx }]
         });
         Ok(Self { client, server, namespace, pods: pods.collect(), leftovers, notes })
+    }
+
+    /// Has the API server check the objects of the first `pods` pods without storing them: names, admission, policies.
+    ///
+    /// # Errors
+    /// What the server does not accept.
+    pub async fn validate(&self, experiment: &Experiment, pods: usize) -> Result<(), ClusterError> {
+        let first = Self { pods: self.pods.iter().take(pods).cloned().collect(), ..self.clone() };
+        manifests::validate(self, &manifests::of(&first, experiment)).await
     }
 }
 

@@ -4,7 +4,9 @@
 //! - user 0, because a capability that is added is in force only for it (and because a device file or a node's directory is root's);
 //!   it has none of root's capabilities
 //! - `IPC_LOCK` with hugepages or a device: packet memory stays in place while a device or a peer reads it
-//! - `NET_RAW` with `afPacket`: a packet socket is a raw socket
+//! - `SYS_NICE` with hugepages: EAL places them on NUMA nodes (`set_mempolicy`), which the runtime's default seccomp profile allows
+//!   with this capability only
+//! - `NET_RAW` and `NET_ADMIN` with `afPacket`: a packet socket is a raw socket, and ethdev sets the interface's flags when it starts the port
 //! - a `hostPath` with `memif`: the two pods need a place to meet
 
 use std::collections::BTreeMap;
@@ -374,11 +376,15 @@ pub fn wanted(settings: &KubernetesSection) -> BTreeMap<String, Amount> {
 
 fn container_security(settings: &KubernetesSection) -> SecurityContext {
     let mut added = settings.capabilities.clone();
-    if settings.hugepages.count.get() > 0 || settings.link.kind == LinkKind::Device {
+    let hugepages = settings.hugepages.count.get() > 0;
+    if hugepages || settings.link.kind == LinkKind::Device {
         added.push("IPC_LOCK".to_owned());
     }
+    if hugepages {
+        added.push("SYS_NICE".to_owned());
+    }
     if settings.link.kind == LinkKind::AfPacket {
-        added.push("NET_RAW".to_owned());
+        added.extend(["NET_RAW".to_owned(), "NET_ADMIN".to_owned()]);
     }
     added.sort();
     added.dedup();

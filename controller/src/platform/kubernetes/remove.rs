@@ -27,6 +27,7 @@ const LOOK: Duration = Duration::from_millis(200);
 pub async fn remove(client: &Client, namespace: &str, id: &str) -> Result<(), ClusterError> {
     let selector = names::of_experiment(id);
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    delete_unstarted(&pods, &selector).await?;
     delete_selected(&pods, &selector, "pods").await?;
     wait_until_gone(&pods, &selector).await?;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
@@ -45,8 +46,14 @@ async fn delete<K>(api: &Api<K>, name: &str) -> Result<(), ClusterError>
 where
     K: Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let params = DeleteParams::default();
-    match steadily(|| api.delete(name, &params)).await {
+    delete_with(api, name, &DeleteParams::default()).await
+}
+
+async fn delete_with<K>(api: &Api<K>, name: &str, params: &DeleteParams) -> Result<(), ClusterError>
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+{
+    match steadily(|| api.delete(name, params)).await {
         Ok(_) => Ok(()),
         Err(error) if is_not_found(&error) => Ok(()),
         Err(error) => Err(ClusterError::while_(format!("delete {name}"))(error)),
@@ -65,6 +72,16 @@ where
         .collect()
         .await;
     deleted.into_iter().collect()
+}
+
+/// Deletes pods of which nothing runs, at once: a kubelet that tries in vain to start one takes its time to let it go.
+async fn delete_unstarted(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterError> {
+    let params = ListParams::default().labels(selector).fields("status.phase=Pending");
+    let found = steadily(|| pods.list(&params)).await.map_err(ClusterError::while_("list the pods"))?;
+    for pod in found.items {
+        delete_with(pods, &pod.name_any(), &DeleteParams::default().grace_period(0)).await?;
+    }
+    Ok(())
 }
 
 async fn wait_until_gone(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterError> {

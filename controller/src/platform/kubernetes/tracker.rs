@@ -34,6 +34,8 @@ pub(super) struct Tracker {
 struct Seen {
     standings: watch::Sender<BTreeMap<String, Standing>>,
     exits: Mutex<BTreeMap<String, watch::Sender<Option<Exit>>>>,
+    /// Events outlive pods, and pods of other runs had the same names.
+    uids: Mutex<BTreeSet<String>>,
 }
 
 impl Seen {
@@ -41,7 +43,9 @@ impl Seen {
         self.exits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, pod: String, standing: Standing) {
+    fn note(&self, pod: &Pod, standing: Standing) {
+        self.uids.lock().unwrap_or_else(PoisonError::into_inner).extend(pod.uid());
+        let pod = pod.name_any();
         if let Standing::Failed(reason) = &standing {
             let exit = Exit { how: format!("ended: {reason}"), error: None };
             self.exits().entry(pod.clone()).or_insert_with(|| watch::Sender::new(None)).send_if_modified(
@@ -64,16 +68,20 @@ impl Tracker {
     /// Watches the pods of the run `id`.
     pub(super) fn start(client: &Client, namespace: &str, id: &str) -> Self {
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-        let seen = Arc::new(Seen { standings: watch::Sender::new(BTreeMap::new()), exits: Mutex::default() });
+        let seen = Arc::new(Seen {
+            standings: watch::Sender::new(BTreeMap::new()),
+            exits: Mutex::default(),
+            uids: Mutex::default(),
+        });
         let config = watcher::Config::default().labels(&names::of_experiment(id));
         let noting = seen.clone();
         let task = tokio::spawn(async move {
             let mut events = watcher(pods, config).boxed();
             while let Some(event) = events.next().await {
                 match event {
-                    Ok(Event::Apply(pod) | Event::InitApply(pod)) => noting.note(pod.name_any(), judge(&pod)),
+                    Ok(Event::Apply(pod) | Event::InitApply(pod)) => noting.note(&pod, judge(&pod)),
                     Ok(Event::Delete(pod)) => {
-                        noting.note(pod.name_any(), Standing::Failed("the pod was deleted".to_owned()));
+                        noting.note(&pod, Standing::Failed("the pod was deleted".to_owned()));
                     }
                     Ok(Event::Init | Event::InitDone) => {}
                     // The watch is taken up again by itself, with growing delays.
@@ -153,9 +161,16 @@ impl Tracker {
     pub(super) async fn warnings(&self, pods: &[String]) -> Vec<String> {
         let params = ListParams::default().fields("type=Warning");
         let Ok(list) = self.events.list(&params).await else { return Vec::new() };
+        let uids = self.seen.uids.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours =
+            |event: &&ApiEvent| event.involved_object.uid.as_ref().is_some_and(|uid| uids.contains(uid));
         let mut lines: Vec<String> = Vec::new();
         for pod in pods {
-            let of_pod = list.items.iter().filter(|event| event.involved_object.name.as_deref() == Some(pod));
+            let of_pod = list
+                .items
+                .iter()
+                .filter(ours)
+                .filter(|event| event.involved_object.name.as_deref() == Some(pod));
             let told: Vec<_> = of_pod
                 .filter_map(|event| Some(format!("event of {pod}: {}", event.message.as_deref()?.trim())))
                 .collect();
