@@ -166,7 +166,7 @@ mod tests {
 
     fn experiment(spec: &str) -> Experiment {
         let text = format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec:\n{spec}");
-        Experiment::parse(&text, "e.yaml", Overrides::default()).unwrap()
+        Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap()
     }
 
     #[test]

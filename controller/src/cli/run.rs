@@ -1,18 +1,20 @@
 //! `run`: an experiment from its document to its table.
 
 use anyhow::Context;
+use linerate_metrics::Listener;
 use tokio::sync::watch;
 
 use super::interrupt::Signals;
 use super::output::{print, say};
 use super::{Ending, RunArgs, metrics, progress, table};
+use crate::experiment::Experiment;
 use crate::experiment::document::PlatformKind;
-use crate::experiment::{Experiment, Overrides};
 use crate::export::export;
 use crate::plan::{Plan, plan};
-use crate::platform::PlatformError;
 use crate::platform::binary::Places;
+use crate::platform::kubernetes::{KubernetesPlan, KubernetesPlatform};
 use crate::platform::local::{LocalPlan, LocalPlatform};
+use crate::platform::{Platform, PlatformError};
 use crate::run::observer::Watchers;
 use crate::run::{self, Job};
 use crate::store::Store;
@@ -22,60 +24,76 @@ const NO_SIGNALS: &str = "cannot listen for signals";
 
 /// The experiment and its trials: the same for a run and a dry run.
 pub(super) fn planned(args: &RunArgs) -> anyhow::Result<(Experiment, Plan)> {
-    let overrides = Overrides { platform: args.platform, duration: args.duration };
-    let experiment = Experiment::load(args.file.as_deref(), overrides)?;
+    let experiment = Experiment::load(args.file.as_deref(), &args.spec.overrides())?;
     let plan = plan(&experiment, args.filter.as_deref())?;
     Ok((experiment, plan))
 }
 
-/// What would be started.
-pub(super) fn local_plan(experiment: &Experiment, plan: &Plan) -> Result<LocalPlan, PlatformError> {
-    match experiment.platform() {
-        PlatformKind::Local => LocalPlan::new(experiment, plan),
-        PlatformKind::Kubernetes => Err(PlatformError::NotBuilt),
-    }
+/// Where things are awaited. Files are written and synced on the calling thread; sessions must go on meanwhile, or the agents take us for gone.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")
 }
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
     let (experiment, plan) = planned(args)?;
-    let local = local_plan(&experiment, &plan)?;
-    let program = Places::of_process(args.dataplane.clone()).find().map_err(PlatformError::from)?;
-    // Files are written and synced on this thread; sessions must go on meanwhile, or the agents take us for gone.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .context("cannot start the async runtime")?;
-    let listener = runtime.block_on(args.metrics.listen())?;
-    let store = Store::create(&args.results)?;
-    if !args.quiet {
-        local.notes.iter().for_each(|note| say(&format!("note: {note}")));
-    }
-    let served = listener.is_some();
-    let mut watchers = Watchers(vec![progress::observer(args.quiet, args.json)]);
-    let summary = runtime.block_on(async {
-        let (flag, interrupted) = watch::channel(false);
-        let signals = Signals::listen().context(NO_SIGNALS)?;
-        watchers.0.extend(listener.map(|listener| metrics::serve(listener, store.id(), experiment.name())));
-        let mut platform = LocalPlatform::new(local, program, store.directory().to_owned());
-        let job = Job {
-            experiment: &experiment,
-            plan: &plan,
-            filter: args.filter.as_deref(),
-            store: &store,
-            interrupted,
-        };
-        tokio::select! {
-            summary = run::run(job, &mut platform, &watchers) => Ok(Some(summary?)),
-            // Dropping the run marks its summary, dropping the platform kills its agents.
-            () = signals.twice(flag) => anyhow::Ok(None),
+    let tell = |notes: &[String]| {
+        if !args.quiet {
+            notes.iter().for_each(|note| say(&format!("note: {note}")));
         }
-    })?;
-    let Some(summary) = summary else {
-        say(&format!("left at once; what is complete is in {}", store.summary_path().display()));
-        return Ok(Ending::Interrupted);
     };
-    show(&summary, &store, args.json)?;
+    runtime()?.block_on(async {
+        let listener = args.metrics.listen().await?;
+        match experiment.platform() {
+            PlatformKind::Local => {
+                let local = LocalPlan::new(&experiment, &plan)?;
+                let program =
+                    Places::of_process(args.dataplane.clone()).find().map_err(PlatformError::from)?;
+                tell(&local.notes);
+                let store = Store::create(&args.results)?;
+                let platform = LocalPlatform::new(local, program, store.directory().to_owned());
+                measure(args, &experiment, &plan, &store, platform, listener).await
+            }
+            PlatformKind::Kubernetes => {
+                let cluster = KubernetesPlan::new(&experiment).await.map_err(PlatformError::from)?;
+                // All pods are alike: when those of one pair are accepted, all are.
+                cluster.validate(&experiment, 2).await.map_err(PlatformError::from)?;
+                tell(&cluster.notes);
+                let store = Store::create(&args.results)?;
+                let platform =
+                    KubernetesPlatform::new(cluster, experiment.clone(), store.id(), store.directory());
+                measure(args, &experiment, &plan, &store, platform, listener).await
+            }
+        }
+    })
+}
+
+async fn measure(
+    args: &RunArgs,
+    experiment: &Experiment,
+    plan: &Plan,
+    store: &Store,
+    mut platform: impl Platform,
+    listener: Option<Listener>,
+) -> anyhow::Result<Ending> {
+    let served = listener.is_some();
+    let metrics = listener.map(|listener| metrics::serve(listener, store.id(), experiment.name()));
+    let watchers = Watchers(metrics.into_iter().chain([progress::observer(args.quiet, args.json)]).collect());
+    let (flag, interrupted) = watch::channel(false);
+    let signals = Signals::listen().context(NO_SIGNALS)?;
+    let job = Job { experiment, plan, filter: args.filter.as_deref(), store, interrupted };
+    let summary = tokio::select! {
+        summary = run::run(job, &mut platform, &watchers) => summary?,
+        // Dropping the run marks its summary, dropping the platform kills its agents.
+        () = signals.twice(flag) => {
+            say(&format!("left at once; what is complete is in {}", store.summary_path().display()));
+            return Ok(Ending::Interrupted);
+        }
+    };
+    show(&summary, store, args.json)?;
     if !args.format.is_empty() {
         let written = export(&args.results, &[store.id().to_owned()], &args.format, None)
             .context("the results are recorded, but not exported")?;
@@ -84,11 +102,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
         }
     }
     if served && summary.status != Status::Interrupted {
-        runtime.block_on(async {
-            let signals = Signals::listen().context(NO_SIGNALS)?;
-            args.metrics.linger(signals).await;
-            anyhow::Ok(())
-        })?;
+        args.metrics.linger(Signals::listen().context(NO_SIGNALS)?).await;
     }
     Ok(match summary.status {
         Status::Complete => Ending::Done,

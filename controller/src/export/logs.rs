@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::place::instant;
 use super::series::{Column, RECEIVE_KEYS, TIME_KEY, values};
-use crate::summary::Summary;
+use crate::summary::{Summary, WarmUp};
 
 /// The receiver's samples, one line each.
 pub(super) fn stats(columns: &[Column], start: SystemTime) -> String {
@@ -19,10 +19,11 @@ pub(super) fn stats(columns: &[Column], start: SystemTime) -> String {
     text
 }
 
-/// What `agent` sent before the first trial, and what of it arrived.
+/// What `agent` sent and received before the first trial.
 pub(super) fn warm_up(summary: &Summary, pair: &str, agent: &str) -> String {
     let mut text = String::new();
-    for warm_up in summary.warm_up.iter().filter(|warm_up| warm_up.pair == pair && warm_up.from == agent) {
+    let of_agent = |warm_up: &&WarmUp| warm_up.pair == pair && (warm_up.from == agent || warm_up.to == agent);
+    for warm_up in summary.warm_up.iter().filter(of_agent) {
         text.push_str(&format!(
             "{} -> {}: sent {} received {} attempts {} duration_s {:.6}\n",
             warm_up.from,

@@ -8,6 +8,9 @@ use crate::store::record::TrialRecord;
 use crate::store::{DOCUMENT_FILE, Recorded, StoreError};
 use crate::summary::AgentInfo;
 
+/// What is told of an agent under a key.
+type Field = fn(&AgentInfo) -> String;
+
 /// The lines of `metadata.txt`: the older kits' keys first, then the data plane's command lines, the environment, and every option in force.
 ///
 /// # Errors
@@ -29,7 +32,7 @@ pub(super) fn metadata(recorded: &Recorded, record: &TrialRecord) -> Result<Stri
     for (role, name) in ends {
         lines.add(&format!("{role}_pod"), &pod(name));
     }
-    let of_agent: [(&str, fn(&AgentInfo) -> String); 3] = [
+    let of_agent: [(&str, Field); 3] = [
         ("node", |agent| agent.node.clone()),
         ("mac", |agent| agent.mac.to_string()),
         ("numa", |agent| agent.numa_node.map_or_else(|| "-1".to_owned(), |numa| numa.to_string())),
@@ -53,8 +56,19 @@ pub(super) fn metadata(recorded: &Recorded, record: &TrialRecord) -> Result<Stri
     lines.add("time_axis", &record.time_axis);
     lines.flatten("versions", &to_value(&experiment.versions));
     for (role, name) in ends {
-        let known = environment.as_ref().and_then(|environment| environment.agent(name));
-        lines.flatten(&format!("{role}_environment"), &known.map(to_value).unwrap_or_default());
+        let Some((known, environment)) =
+            environment.as_ref().and_then(|environment| Some((environment.agent(name)?, environment)))
+        else {
+            continue;
+        };
+        let mut fields = to_value(known);
+        if let Some(fields) = fields.as_object_mut() {
+            // It stands above, in one line.
+            fields.remove("command_line");
+        }
+        let host = environment.nodes.iter().find(|node| node.node == known.node);
+        lines.flatten(&format!("{role}_host"), &host.map(|node| to_value(&node.host)).unwrap_or_default());
+        lines.flatten(&format!("{role}_environment"), &fields);
     }
     let document = recorded.text(DOCUMENT_FILE)?.unwrap_or_default();
     lines.flatten("option", &serde_saphyr::from_str(&document).unwrap_or_default());

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use self::place::{ends, npz_name, started_at};
 use self::series::{receiver, transmitter};
 use crate::store::atomic::{at, replace_file};
+use crate::store::lock::alone;
 use crate::store::manifest::Manifest;
 use crate::store::record::TrialRecord;
 use crate::store::{self, Recorded, StoreError};
@@ -109,12 +110,14 @@ pub fn export(
             }
         }
         if to.is_none() {
+            let _alone = alone(results)?;
             Manifest::note(&recorded.directory, &written[before..])?;
         }
         exported.push(recorded);
     }
     if wanted(Format::Summary) {
-        // Beside the experiments stands the table of all of them.
+        // Beside the experiments stands the table of all of them; who ends last has read what the others recorded.
+        let _alone = to.is_none().then(|| alone(results)).transpose()?;
         if to.is_none() {
             exported = store::list(results)?
                 .into_iter()

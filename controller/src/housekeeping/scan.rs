@@ -80,7 +80,7 @@ pub enum ScanError {
 /// When its summary or its document cannot be read.
 pub fn scan(results: &Path, id: &str) -> Result<Scan, ScanError> {
     let recorded = Recorded::open(results, id)?;
-    let experiment = Experiment::load(Some(&recorded.directory.join(DOCUMENT_FILE)), Overrides::default())?;
+    let experiment = Experiment::load(Some(&recorded.directory.join(DOCUMENT_FILE)), &Overrides::default())?;
     let plan = plan(&experiment, recorded.summary.experiment.filter.as_deref())?;
     let mut trials = Vec::new();
     for trial in &plan.trials {

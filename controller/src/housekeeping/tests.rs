@@ -20,7 +20,7 @@ fn a_scan_tells_what_is_complete_and_what_is_not() {
     store.write_text(DOCUMENT_FILE, DEFAULT_DOCUMENT).unwrap();
     store.write_summary(&summary(Status::Interrupted)).unwrap();
     let experiment =
-        crate::experiment::Experiment::parse(DEFAULT_DOCUMENT, "e.yaml", Default::default()).unwrap();
+        crate::experiment::Experiment::parse(DEFAULT_DOCUMENT, "e.yaml", &Default::default()).unwrap();
     let trials = plan(&experiment, None).unwrap().trials;
     let mut record = crate::export::tests::record();
     store.add_trial(&trials[0].directory(), &record).unwrap();
@@ -85,7 +85,7 @@ fn what_runs_is_not_removed() {
     assert!(matches!(purge(results.path(), &id), Err(PurgeError::Runs { .. })));
     assert_eq!(incomplete(results.path()).unwrap(), [""; 0]);
     drop(store);
-    assert_eq!(incomplete(results.path()).unwrap(), [id.clone()]);
+    assert_eq!(incomplete(results.path()).unwrap(), std::slice::from_ref(&id));
     purge(results.path(), &id).unwrap();
 }
 

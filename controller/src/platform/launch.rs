@@ -16,7 +16,7 @@ pub struct RunNames {
     /// Unique, not secret: it keeps runs apart. Whoever reads it on this machine can open the memif sockets before the peer does.
     pub nonce: String,
     /// Middle of the Ethernet addresses.
-    pub mac: [u8; 3],
+    pub mac: [u8; 2],
 }
 
 /// How to start one agent.
@@ -37,6 +37,12 @@ pub struct PairLaunch {
     pub rx: AgentLaunch,
 }
 
+/// The Ethernet address of a memif port: locally administered, and no group address.
+pub(super) fn memif_mac([a, b]: [u8; 2], pair: usize, end: u8) -> MacAddr {
+    let [high, low] = (pair as u16).to_be_bytes();
+    MacAddr([0x02, a, b, high, low, end])
+}
+
 /// The command lines of all agents.
 pub fn launches(
     experiment: &Experiment,
@@ -45,7 +51,8 @@ pub fn launches(
     names: &RunNames,
 ) -> Vec<PairLaunch> {
     let local = experiment.local();
-    let (txd, rxd) = (local.txd.get_u32(), local.rxd.get_u32());
+    let settings = experiment.agents();
+    let (txd, rxd) = (settings.txd.get_u32(), settings.rxd.get_u32());
     // Both ends of a memif share rings of one size, a power of two.
     let ring_log2 = txd.max(rxd).next_power_of_two().ilog2();
     placement
@@ -55,9 +62,7 @@ pub fn launches(
         .map(|(pair, cpus)| {
             let agent = |role: &str, memif_role: &str, octet: u8, cpus: &AgentCpus| {
                 let name = format!("{role}{pair}");
-                let [a, b, c] = names.mac;
-                // Locally administered, and no group address.
-                let mac = MacAddr([0x02, a, b, c, pair as u8, octet]);
+                let mac = memif_mac(names.mac, pair, octet);
                 let memif = || {
                     Device::Virtual(format!(
                         "net_memif0,role={memif_role},id=0,socket=linerate-{}-{pair},mac={mac},rsize={ring_log2}",
@@ -89,7 +94,7 @@ pub fn launches(
                     "--rxd".to_owned(),
                     rxd.to_string(),
                     "--mtu".to_owned(),
-                    local.mtu.get_u32().to_string(),
+                    settings.mtu.get_u32().to_string(),
                 ]);
                 AgentLaunch { name, arguments }
             };
@@ -106,8 +111,8 @@ mod tests {
 
     fn lines(spec: &str, pairs: usize, cpus: usize) -> Vec<String> {
         let text = format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec:\n{spec}");
-        let experiment = Experiment::parse(&text, "e.yaml", Overrides::default()).unwrap();
-        let names = RunNames { nonce: "1f3c09".into(), mac: [1, 2, 3] };
+        let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
+        let names = RunNames { nonce: "1f3c09".into(), mac: [1, 2] };
         let memory = Memory { megabytes: 256, hugepages: false };
         launches(&experiment, &place(&(0..cpus).collect(), pairs, 1, 1), memory, &names)
             .into_iter()
@@ -122,10 +127,10 @@ mod tests {
             lines("  pairs: 1\n", 1, 2),
             [
                 "tx0: --lcores 0@0,1@0 --no-huge -m 256 --file-prefix linerate-1f3c09-tx0 --no-pci --vdev \
-                 net_memif0,role=client,id=0,socket=linerate-1f3c09-0,mac=02:01:02:03:00:01,rsize=10 -- agent --listen 127.0.0.1:0 \
+                 net_memif0,role=client,id=0,socket=linerate-1f3c09-0,mac=02:01:02:00:00:01,rsize=10 -- agent --listen 127.0.0.1:0 \
                  --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500",
                 "rx0: --lcores 0@1,1@1 --no-huge -m 256 --file-prefix linerate-1f3c09-rx0 --no-pci --vdev \
-                 net_memif0,role=server,id=0,socket=linerate-1f3c09-0,mac=02:01:02:03:00:02,rsize=10 -- agent --listen 127.0.0.1:0 \
+                 net_memif0,role=server,id=0,socket=linerate-1f3c09-0,mac=02:01:02:00:00:02,rsize=10 -- agent --listen 127.0.0.1:0 \
                  --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500",
             ]
         );
@@ -133,14 +138,14 @@ mod tests {
 
     #[test]
     fn rings_are_powers_of_two_and_pairs_have_their_own_socket() {
-        let lines = lines("  local: {txd: 1500, rxd: 512}\n", 2, 8);
+        let lines = lines("  agents: {txd: 1500, rxd: 512}\n", 2, 8);
         assert!(
             lines[0].contains(",rsize=11 ") && lines[0].ends_with("--txd 1500 --rxd 512 --mtu 1500"),
             "{}",
             lines[0]
         );
         assert!(
-            lines[3].contains("role=server,id=0,socket=linerate-1f3c09-1,mac=02:01:02:03:01:02"),
+            lines[3].contains("role=server,id=0,socket=linerate-1f3c09-1,mac=02:01:02:00:01:02"),
             "{}",
             lines[3]
         );
@@ -149,7 +154,7 @@ mod tests {
     #[test]
     fn devices_take_the_place_of_memif() {
         let lines = lines(
-            "  local: {mtu: 9000, devices: [{tx: '0000:03:02.0', rx: 'net_af_packet0,iface=eth1'}]}\n",
+            "  agents: {mtu: 9000}\n  local: {devices: [{tx: '0000:03:02.0', rx: 'net_af_packet0,iface=eth1'}]}\n",
             1,
             2,
         );

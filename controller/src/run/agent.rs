@@ -6,7 +6,7 @@ use linerate_protocol::mac::MacAddr;
 use linerate_protocol::message::Welcome;
 
 use crate::clock::{ClockVerdict, compare};
-use crate::platform::{AgentEndpoint, ExitWatch, PairEndpoints};
+use crate::platform::{AgentEndpoint, ExitWatch, PairEndpoints, PodPlace};
 use crate::session::{Session, SessionError};
 use crate::store::environment::AgentEnvironment;
 use crate::summary::AgentInfo;
@@ -20,6 +20,7 @@ pub(super) struct Agent {
     /// The connection.
     pub(super) session: Session,
     node: String,
+    pod: Option<PodPlace>,
     command_line: Vec<String>,
     exit: ExitWatch,
 }
@@ -30,9 +31,9 @@ impl Agent {
     /// # Errors
     /// Why not, in words that name the agent.
     pub(super) async fn connect(endpoint: AgentEndpoint, keep_alive: Duration) -> Result<Self, String> {
-        let AgentEndpoint { name, node, address, token, command_line, exit } = endpoint;
-        match Session::connect(&name, address, token.reveal(), keep_alive).await {
-            Ok(session) => Ok(Self { session, node, command_line, exit }),
+        let AgentEndpoint { name, node, pod, dialer, token, command_line, exit } = endpoint;
+        match Session::connect(&name, &dialer, token.reveal(), keep_alive).await {
+            Ok(session) => Ok(Self { session, node, pod, command_line, exit }),
             Err(error) => Err(cause(&error, exit).await),
         }
     }
@@ -54,7 +55,8 @@ impl Agent {
 
     /// What is recorded of it and its place.
     pub(super) fn environment(&self) -> AgentEnvironment {
-        AgentEnvironment::new(self.name(), &self.node, &self.command_line, self.session.welcome())
+        let pod = self.pod.as_ref();
+        AgentEnvironment::new(self.name(), &self.node, pod, &self.command_line, self.session.welcome())
     }
 
     fn info(&self) -> AgentInfo {

@@ -21,7 +21,7 @@ pub(super) struct Ledger<'s> {
     store: &'s Store,
     summary: Summary,
     manifest: Manifest,
-    options: serde_json::Value,
+    environment: Environment,
     begun: Instant,
     sending_s: f64,
 }
@@ -77,7 +77,9 @@ impl<'s> Ledger<'s> {
         let manifest = Manifest::new(store.id());
         // The text is our own; should it not be read back, the document's file still has every option.
         let options = serde_saphyr::from_str(&yaml).unwrap_or_default();
-        Ok(Self { store, summary, manifest, options, begun: Instant::now(), sending_s: 0.0 })
+        let versions = summary.experiment.versions.clone();
+        let environment = Environment::new(store.id(), versions, options);
+        Ok(Self { store, summary, manifest, environment, begun: Instant::now(), sending_s: 0.0 })
     }
 
     /// Time since the experiment began, in seconds.
@@ -98,9 +100,8 @@ impl<'s> Ledger<'s> {
             experiment.versions.dpdk = Some(welcome.dpdk.clone());
         }
         self.summary.overhead.start_up_s = self.elapsed_s();
-        let experiment = &self.summary.experiment;
-        let mut environment =
-            Environment::new(&experiment.id, experiment.versions.clone(), std::mem::take(&mut self.options));
+        let environment = &mut self.environment;
+        environment.versions = self.summary.experiment.versions.clone();
         for agent in pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]) {
             environment.add(agent.environment(), agent.session.welcome().host.as_ref());
         }
@@ -109,7 +110,7 @@ impl<'s> Ledger<'s> {
                 self.store.write_text(&format!("{}_cmdline.txt", node.node), &format!("{line}\n"))?;
             }
         }
-        self.store.write_environment(&environment)
+        self.store.write_environment(environment)
     }
 
     /// Files what hugepage-check found where an agent runs.
@@ -127,6 +128,9 @@ impl<'s> Ledger<'s> {
     pub(super) fn warmed_up(&mut self, warm_ups: Vec<WarmUp>) -> Result<(), StoreError> {
         self.summary.warm_up = warm_ups;
         self.summary.overhead.warm_up_s = self.elapsed_s() - self.summary.overhead.start_up_s;
+        // Packets went both ways: links that came up after an agent's greeting are up now.
+        self.environment.agents.iter_mut().for_each(|agent| agent.port.link_up = true);
+        self.store.write_environment(&self.environment)?;
         self.store.write_summary(&self.summary)
     }
 

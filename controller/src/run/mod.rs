@@ -113,7 +113,10 @@ pub async fn run(
     let ending = drive(&job, platform, &mut pairs, &mut ledger, observer).await;
     observer.phase("ending the agents");
     let tear_down = Instant::now();
-    join_all(pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]).map(|agent| agent.session.shut_down())).await;
+    if !platform.keeps() {
+        let agents = pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]);
+        join_all(agents.map(|agent| agent.session.shut_down())).await;
+    }
     platform.stop(!pairs.is_empty()).await;
     observer.end();
     let (status, reason) = match ending {
@@ -142,7 +145,7 @@ async fn drive(
     let agents = 2 * job.experiment.pairs();
     observer.phase(&format!("starting {agents} agents"));
     *pairs = tokio::select! {
-        pairs = connect(job.experiment, platform) => pairs?,
+        pairs = connect(job.experiment, platform, observer) => pairs?,
         Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
     };
     ledger.connected(pairs)?;
@@ -185,9 +188,13 @@ fn watched(pair: &Pair, trial: &Trial) -> WatchedPair {
     }
 }
 
-async fn connect(experiment: &Experiment, platform: &mut impl Platform) -> Result<Vec<Pair>, Ending> {
+async fn connect(
+    experiment: &Experiment,
+    platform: &mut impl Platform,
+    observer: &dyn Observer,
+) -> Result<Vec<Pair>, Ending> {
     let keep_alive = LONGEST_KEEP_ALIVE.min(experiment.trial().orphan.get() / SIGNS_OF_LIFE);
-    let endpoints = platform.start().await?;
+    let endpoints = platform.start(&|text| observer.phase(text)).await?;
     let connecting = endpoints.into_iter().map(|pair| Pair::connect(pair, keep_alive));
     join_all(connecting).await.into_iter().collect::<Result<_, _>>().map_err(Ending::Failed)
 }

@@ -2,13 +2,13 @@
 //!
 //! A fault that is not a refusal ends the session: everything that waits, and everything asked later, gets that fault.
 
+mod dial;
 mod error;
 mod lines;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,13 +19,12 @@ use linerate_protocol::message::{
 use linerate_protocol::report::TrialReport;
 use linerate_protocol::span::Span;
 use linerate_protocol::state::AgentState;
-use tokio::io::{AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub use dial::{Dialer, Stream};
 pub use error::{Fault, SessionError};
 pub(crate) use lines::next_line;
 
@@ -74,18 +73,17 @@ impl Session {
     /// Names the agent: no connection, wrong token, another version, no answer.
     pub async fn connect(
         agent: &str,
-        address: SocketAddr,
+        dialer: &Dialer,
         token: &str,
         keep_alive: Duration,
     ) -> Result<Self, SessionError> {
         let failed = |fault| SessionError { agent: agent.to_owned(), fault };
-        let refused = |reason: String| failed(Fault::Connect { address, reason });
-        let stream = timeout(HELLO_TIME, TcpStream::connect(address))
+        let refused = |reason: String| failed(Fault::Connect { address: dialer.to_string(), reason });
+        let stream = timeout(HELLO_TIME, dialer.dial())
             .await
             .map_err(|_| refused(format!("no connection within {} s", HELLO_TIME.as_secs())))?
-            .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-            .map_err(|error| refused(error.to_string()))?;
-        let (read, write) = stream.into_split();
+            .map_err(refused)?;
+        let (read, write) = tokio::io::split(stream);
         let (outbox, outgoing) = mpsc::unbounded_channel();
         let (event_in, events) = mpsc::channel(EVENTS_LIMIT);
         let shared = Arc::new(Shared {
@@ -279,7 +277,7 @@ impl Shared {
 }
 
 async fn write_lines(
-    mut write: OwnedWriteHalf,
+    mut write: WriteHalf<Box<dyn Stream>>,
     mut outgoing: mpsc::UnboundedReceiver<String>,
     shared: Arc<Shared>,
 ) {
@@ -293,7 +291,7 @@ async fn write_lines(
 }
 
 /// Ends with the session: dropping `events` tells those who wait for one.
-async fn read_lines(read: OwnedReadHalf, events: mpsc::Sender<Event>, shared: Arc<Shared>) {
+async fn read_lines(read: ReadHalf<Box<dyn Stream>>, events: mpsc::Sender<Event>, shared: Arc<Shared>) {
     let mut reader = BufReader::new(read);
     let fault = loop {
         let line = tokio::select! {

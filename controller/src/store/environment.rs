@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::StoreError;
 use super::atomic::at;
+use crate::platform::PodPlace;
 use crate::summary::Versions;
 
 /// The file, in the experiment's directory.
@@ -81,14 +82,20 @@ pub struct AgentEnvironment {
 
 impl AgentEnvironment {
     /// What an agent says of itself; `command_line` loses its secrets.
-    pub fn new(name: &str, node: &str, command_line: &[String], welcome: &Welcome) -> Self {
+    pub fn new(
+        name: &str,
+        node: &str,
+        pod: Option<&PodPlace>,
+        command_line: &[String],
+        welcome: &Welcome,
+    ) -> Self {
         let Welcome { agent, dpdk, port, clock, lcores, no_huge, .. } = welcome;
         Self {
             name: name.to_owned(),
             node: node.to_owned(),
-            pod: None,
-            image: None,
-            image_digest: None,
+            pod: pod.map(|pod| pod.name.clone()),
+            image: pod.and_then(|pod| pod.image.clone()),
+            image_digest: pod.and_then(|pod| pod.image_digest.clone()),
             version: agent.clone(),
             dpdk: dpdk.clone(),
             command_line: words_without_secrets(command_line.iter().map(String::as_str)),

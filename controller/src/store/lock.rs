@@ -17,6 +17,15 @@ pub(super) fn hold(directory: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// Waits until no one else changes what the experiments of a results directory have in common, and has it alone until the file is dropped.
+pub(crate) fn alone(results: &Path) -> Result<File, StoreError> {
+    let file = File::open(results).map_err(at("lock", results))?;
+    match file.lock() {
+        Err(error) if error.kind() != std::io::ErrorKind::Unsupported => Err(at("lock", results)(error)),
+        _ => Ok(file),
+    }
+}
+
 /// True while a run uses the experiment's directory.
 pub(crate) fn is_in_use(directory: &Path) -> Result<bool, StoreError> {
     let file = File::open(directory).map_err(at("read", directory))?;

@@ -109,7 +109,7 @@ impl Checker<'_> {
             let detail = "it says that the experiment runs: it does, or it was killed";
             self.add(SUMMARY_FILE, Reason::Unfinished, detail);
         }
-        let interval_s = Experiment::load(Some(&self.directory.join(DOCUMENT_FILE)), Overrides::default())
+        let interval_s = Experiment::load(Some(&self.directory.join(DOCUMENT_FILE)), &Overrides::default())
             .ok()
             .map(|experiment| experiment.trial().sample_interval.get().as_secs_f64());
         for trial in &summary.trials {

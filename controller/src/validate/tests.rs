@@ -39,10 +39,13 @@ fn what_was_recorded_and_exported_is_valid() {
     assert_eq!(validate_all(results.path(), None).unwrap().len(), 1);
 }
 
+/// What happens to an experiment's directory and the trial at this path.
+type Damage = fn(&Path, &str);
+
 #[test]
 fn every_damage_has_its_reason() {
     let trial = "tx0-rx0/profile_1_flows_pkt_size_64B_1mpps_rate_s/trial.json";
-    let damages: [(Reason, fn(&Path, &str)); 7] = [
+    let damages: [(Reason, Damage); 7] = [
         (Reason::Torn, |directory, trial| {
             let bytes = fs::read(directory.join(trial)).unwrap();
             fs::write(directory.join(trial), &bytes[..bytes.len() / 2]).unwrap();

@@ -1,6 +1,6 @@
 //! Runs the real controller with real agents, in a place of its own.
 
-#![allow(dead_code, unreachable_pub, reason = "every test program takes what it needs")]
+#![allow(dead_code, unreachable_pub, clippy::print_stderr, reason = "every test program takes what it needs")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

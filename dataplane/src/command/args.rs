@@ -304,6 +304,15 @@ pub(super) struct AgentArgs {
     /// Serve metrics for Prometheus at http://ADDRESS/metrics; a loopback address
     #[arg(long, value_name = "ADDRESS")]
     pub(super) metrics: Option<SocketAddr>,
+    /// Take a main lcore and this many workers among the CPUs that this process may use, in place of EAL's -l or --lcores
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=126))]
+    pub(super) workers: Option<u16>,
+    /// With --workers: how many CPUs a pod was granted. When it may use exactly so many, each lcore gets its own [default: all]
+    #[arg(long, value_name = "N", requires = "workers")]
+    pub(super) granted_cpus: Option<u16>,
+    /// Use the devices that a device plugin assigned (variables PCIDEVICE_*), in place of EAL's -a
+    #[arg(long)]
+    pub(super) assigned_devices: bool,
     /// End the agent when no controller has been there for this long
     #[arg(long, value_name = "TIME")]
     pub(super) exit_when_orphaned: Option<Span>,

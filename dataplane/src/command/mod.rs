@@ -6,6 +6,7 @@ mod capture_file;
 mod environment;
 mod output;
 mod pair;
+mod placement;
 mod ports;
 mod profile_file;
 mod ready;
@@ -61,7 +62,7 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
 fn run(cli: &Cli, eal_options: &[String]) -> Result<Ending, Failure> {
     // What can be refused without EAL is refused before it starts.
     let ready = cli.command.validate()?;
-    let plan = EalPlan::new(PROGRAM, eal_options);
+    let plan = EalPlan::new(PROGRAM, &placement::complete(eal_options, &cli.command)?);
     let eal = environment::start(&plan)?;
     match ready {
         Ready::Ports(args) => ports::run(&eal, &args),

@@ -8,6 +8,7 @@ pub mod eal_refusal;
 pub mod flows;
 pub mod frame;
 pub mod histogram;
+pub mod lcore_layout;
 pub mod order;
 pub mod pacer;
 pub mod recognise;
