@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use linerate_metrics::Traffic;
-use linerate_protocol::counters::Sample;
+use linerate_protocol::counters::{PortCounters, Sample};
 use linerate_protocol::trial::Role;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -170,6 +170,22 @@ impl RunMetrics {
     }
 }
 
+/// What a sample tells of sending, or of receiving: an agent may do both at once, on different ways.
+fn one_way(role: Role, sample: &Sample) -> Sample {
+    let port = sample.port.map(|port| match role {
+        Role::Tx => PortCounters {
+            tx_packets: port.tx_packets,
+            tx_bytes: port.tx_bytes,
+            tx_errors: port.tx_errors,
+            ..PortCounters::default()
+        },
+        Role::Rx => PortCounters { tx_packets: 0, tx_bytes: 0, tx_errors: 0, ..port },
+    });
+    let transmit = sample.transmit.filter(|_| role == Role::Tx);
+    let receive = sample.receive.filter(|_| role == Role::Rx);
+    Sample { transmit, receive, port, ..sample.clone() }
+}
+
 impl Now {
     fn labels(&self, pair: &str) -> PairLabels {
         PairLabels { pair: pair.to_owned(), profile: self.profile.clone() }
@@ -198,6 +214,7 @@ impl Observer for RunMetrics {
     }
 
     fn sample(&self, pair: &str, role: Role, sample: &Sample) {
+        let sample = &one_way(role, sample);
         let mut now = self.now.borrow_mut();
         let labels = now.labels(pair);
         let before = now.last.insert((pair.to_owned(), role), sample.clone());

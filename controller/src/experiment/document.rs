@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
 
 use super::agents::AgentsSection;
+use super::direction::Direction;
 use super::kubernetes::KubernetesSection;
 use super::ranged::{Ranged, SpanIn};
 
@@ -259,6 +260,10 @@ pub struct TrialSection {
     pub packets: Option<Ranged<1, { u64::MAX }>>,
     /// How many times each profile is run.
     pub repeats: Ranged<1, 1000>,
+    /// Which ways packets go.
+    pub direction: Direction,
+    /// Whether what became of every flow is kept, in a file of each trial.
+    pub all_flows: bool,
     /// Time between samples of the counters.
     pub sample_interval: Interval,
     /// Traffic in both directions before the first trial, so that the path is up and learnt.
@@ -275,6 +280,8 @@ impl Default for TrialSection {
             duration: None,
             packets: None,
             repeats: Ranged::of::<1>(),
+            direction: Direction::default(),
+            all_flows: false,
             sample_interval: SpanIn::of_millis::<1000>(),
             warm_up: WarmUpSection::default(),
             drain: DrainSection::default(),

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
+use linerate_protocol::trial::Role;
 
 use super::cpus::{self, place};
 use super::launch::{AgentLaunch, PairLaunch, RunNames, launches};
@@ -41,7 +42,11 @@ impl LocalPlan {
         }
         let workers = &experiment.agents().workers;
         let allowed = cpus::allowed()?;
-        let (tx, rx) = (workers.tx.get_u32() as usize, workers.rx.get_u32() as usize);
+        let lcores = |end| {
+            let (tx, rx) = (workers.tx.get_u32(), workers.rx.get_u32());
+            experiment.direction().workers(end, tx, rx) as usize
+        };
+        let (tx, rx) = (lcores(Role::Tx), lcores(Role::Rx));
         let placement = place(&allowed, experiment.pairs(), tx, rx);
         let agents = 2 * experiment.pairs() as u64;
         let memory = decide(local.hugepages, agents, experiment.agents().memory_mb.get(), free_hugepages())?;

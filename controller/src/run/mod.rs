@@ -1,11 +1,13 @@
 //! From a plan to results: agents start, warm up, run every trial, and end, whatever happens in between.
 
 mod agent;
+mod flows;
 mod ledger;
 pub mod observer;
 mod round;
 mod trial;
 mod warm_up;
+mod way;
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -15,11 +17,12 @@ use tokio::sync::watch;
 
 use self::agent::Pair;
 use self::ledger::Ledger;
-use self::observer::{Observer, WatchedPair};
+use self::observer::Observer;
 use self::trial::Stopped;
 use self::warm_up::{Cold, warm_up};
+use self::way::ways;
 use crate::experiment::Experiment;
-use crate::plan::{Plan, Trial};
+use crate::plan::Plan;
 use crate::platform::{Platform, PlatformError, random_bytes};
 use crate::store::{Store, StoreError};
 use crate::summary::{Status, Summary};
@@ -140,6 +143,10 @@ async fn drive(
     ledger: &mut Ledger<'_>,
     observer: &dyn Observer,
 ) -> Result<(), Ending> {
+    if job.experiment.trial().all_flows {
+        let pairs = (job.experiment.pairs() * job.experiment.direction().ways()) as u64;
+        job.store.has_room(pairs * job.plan.flow_bytes())?;
+    }
     let numbers = Numbers::random()?;
     let mut interrupted = job.interrupted.clone();
     let agents = 2 * job.experiment.pairs();
@@ -171,21 +178,15 @@ async fn drive(
         if *interrupted.borrow() {
             return Err(Ending::Interrupted);
         }
-        let watched: Vec<_> = pairs.iter().map(|pair| watched(pair, trial)).collect();
+        let watched: Vec<_> = pairs
+            .iter()
+            .flat_map(|pair| ways(job.experiment.direction(), pair).into_iter().map(move |way| (way, pair)))
+            .map(|(way, pair)| way.watched(pair, trial))
+            .collect();
         observer.trial_began(index + 1, job.plan.trials.len(), trial, &watched);
         round::run(job, trial, pairs, numbers.next(), ledger, observer).await?;
     }
     Ok(())
-}
-
-fn watched(pair: &Pair, trial: &Trial) -> WatchedPair {
-    let link_bps = pair.tx.session.welcome().port.link_bps;
-    WatchedPair {
-        name: pair.name.clone(),
-        // A load that cannot be told makes the transmitter refuse the trial, with the reason.
-        load: trial.profile.load(link_bps).ok().flatten(),
-        delays_valid: pair.clock.one_way_valid,
-    }
 }
 
 async fn connect(

@@ -5,6 +5,7 @@
 pub mod desk;
 mod machine;
 mod metrics;
+mod refusal;
 mod serve;
 pub mod token;
 mod wire;

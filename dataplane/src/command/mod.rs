@@ -4,6 +4,7 @@ mod agent;
 mod args;
 mod capture_file;
 mod environment;
+mod flows_file;
 mod output;
 mod pair;
 mod placement;
@@ -66,9 +67,9 @@ fn run(cli: &Cli, eal_options: &[String]) -> Result<Ending, Failure> {
     let eal = environment::start(&plan)?;
     match ready {
         Ready::Ports(args) => ports::run(&eal, &args),
-        Ready::Tx(args) => tx::run(&eal, &args),
-        Ready::Rx(args) => rx::run(&eal, &args),
-        Ready::Pair(args) => pair::run(&eal, &args),
+        Ready::Tx(args) => tx::run(&eal, args),
+        Ready::Rx(args) => rx::run(&eal, args),
+        Ready::Pair(args) => pair::run(&eal, args),
         Ready::Reflect(args) => reflect::run(&eal, &args),
         Ready::Agent(args) => agent::run(&eal, &plan, &args),
     }
