@@ -1,7 +1,7 @@
 //! A run as Prometheus sees it, while it goes.
 //!
 //! Counters grow over the whole run, by what the agents' samples say; warm-up is not counted. When a trial has ended they have grown by
-//! exactly what its result says.
+//! exactly what its result says, unless an agent was lost in it and it was repeated: then all attempts count.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -198,12 +198,13 @@ impl Observer for RunMetrics {
         let mut now = self.now.borrow_mut();
         now.profile = trial.profile.name();
         now.pairs = pairs.to_vec();
-        now.last.clear();
     }
 
     fn sending_began(&self) {
         let mut now = self.now.borrow_mut();
         now.sending_since = Instant::now();
+        // Agents count every trial from zero, and every further attempt at one.
+        now.last.clear();
         for pair in &now.pairs {
             let labels = now.labels(&pair.name);
             self.metrics.sending.get_or_create(&labels).set(1);
