@@ -152,6 +152,7 @@ struct RunArgs {
     quiet: bool,
     #[command(flatten)]
     metrics: metrics::MetricsArgs,
+    #[command(flatten)]
     spec: spec_args::SpecArgs,
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn summary(status: Status) -> Summary {
             receive: None,
             trial: None,
         }],
+        recoveries: vec![],
         overhead: Overhead::default(),
     }
 }
