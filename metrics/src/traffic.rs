@@ -122,7 +122,7 @@ mod tests {
     fn sample(packets: u64, tx_bytes: u64) -> Sample {
         let transmit = Some(TransmitCounters { packets, ..TransmitCounters::default() });
         let port = Some(PortCounters { tx_bytes, ..PortCounters::default() });
-        Sample { trial: 1, at_ns: 0, transmit, receive: None, port }
+        Sample { trial: 1, at_ns: 0, transmit, receive: None, port, queue_frames: Vec::new() }
     }
 
     #[test]
