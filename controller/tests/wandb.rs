@@ -70,7 +70,7 @@ impl Upload {
             for entry in fs::read_dir(directory).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
-                    walk(&path, files)
+                    walk(&path, files);
                 } else {
                     files.push((path.clone(), fs::read(path).unwrap()))
                 }
