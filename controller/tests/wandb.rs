@@ -72,7 +72,7 @@ impl Upload {
                 if path.is_dir() {
                     walk(&path, files);
                 } else {
-                    files.push((path.clone(), fs::read(path).unwrap()))
+                    files.push((path.clone(), fs::read(path).unwrap()));
                 }
             }
         }
