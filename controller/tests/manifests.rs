@@ -4,8 +4,8 @@ use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use linerate::experiment::{Experiment, Overrides};
-use linerate::platform::kubernetes::names::End;
 use linerate::platform::kubernetes::pods::{PodPlan, Run};
+use linerate_protocol::trial::Role;
 
 const ID: &str = "1f3c09aa";
 
@@ -41,9 +41,9 @@ fn experiment(spec: &str) -> Experiment {
 
 fn pods(experiment: &Experiment) -> [Pod; 2] {
     let run = Run { experiment, id: ID, owner: None };
-    [End::Tx, End::Rx].map(|end| {
+    [Role::Tx, Role::Rx].map(|end| {
         let node =
-            (end == End::Tx && experiment.kubernetes().networks.is_empty()).then(|| "node1".to_owned());
+            (end == Role::Tx && experiment.kubernetes().networks.is_empty()).then(|| "node1".to_owned());
         run.pod(&PodPlan { pair: 0, end, node })
     })
 }

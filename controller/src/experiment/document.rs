@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
 
 use super::agents::AgentsSection;
+use super::direction::Direction;
 use super::kubernetes::KubernetesSection;
 use super::ranged::{Ranged, SpanIn};
 
@@ -259,12 +260,18 @@ pub struct TrialSection {
     pub packets: Option<Ranged<1, { u64::MAX }>>,
     /// How many times each profile is run.
     pub repeats: Ranged<1, 1000>,
+    /// Which ways packets go.
+    pub direction: Direction,
+    /// Whether what became of every flow is kept, in a file of each trial.
+    pub all_flows: bool,
     /// Time between samples of the counters.
     pub sample_interval: Interval,
     /// Traffic in both directions before the first trial, so that the path is up and learnt.
     pub warm_up: WarmUpSection,
     /// When a receiver has received what will come.
     pub drain: DrainSection,
+    /// How often a trial is repeated in which an agent was lost; with 0 the run ends there.
+    pub retries: Ranged<0, 100>,
     /// A transmitter whose controller has been silent for this long stops.
     pub orphan: SpanIn<100, HOUR_MS>,
 }
@@ -275,9 +282,12 @@ impl Default for TrialSection {
             duration: None,
             packets: None,
             repeats: Ranged::of::<1>(),
+            direction: Direction::default(),
+            all_flows: false,
             sample_interval: SpanIn::of_millis::<1000>(),
             warm_up: WarmUpSection::default(),
             drain: DrainSection::default(),
+            retries: Ranged::of::<2>(),
             orphan: SpanIn::of_millis::<5000>(),
         }
     }

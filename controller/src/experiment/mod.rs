@@ -1,6 +1,7 @@
 //! What is to be done: the document, read and checked once. Below [`Experiment`] nothing is checked again.
 
 pub mod agents;
+pub mod direction;
 pub mod document;
 pub mod kubernetes;
 mod overrides;
@@ -15,6 +16,7 @@ use serde_saphyr::{Location, Spanned};
 
 use crate::yaml::{excerpt, line};
 use agents::AgentsSection;
+use direction::Direction;
 use document::{Document, LocalSection, PlatformKind, Traffic, TrialDuration, TrialSection};
 use kubernetes::{KubernetesSection, LinkKind, PlacementRule, ResourceName};
 pub use overrides::{Overrides, Setting};
@@ -147,6 +149,11 @@ impl Experiment {
     /// Settings of the Kubernetes platform.
     pub fn kubernetes(&self) -> &KubernetesSection {
         &self.document.spec.kubernetes
+    }
+
+    /// Which ways packets go in each trial.
+    pub fn direction(&self) -> Direction {
+        self.trial().direction
     }
 
     /// Settings of the local platform.

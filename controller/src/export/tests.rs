@@ -77,7 +77,7 @@ pub(crate) fn recorded() -> (tempfile::TempDir, String) {
     let results = tempfile::tempdir().unwrap();
     let store = Store::create(results.path()).unwrap();
     let record = record();
-    store.add_trial(&record.profile, &record).unwrap();
+    store.add_trial(&record.profile, &record, None).unwrap();
     let mut summary = summary(Status::Complete);
     summary.experiment.id = store.id().to_owned();
     summary.failures.clear();

@@ -23,9 +23,9 @@ fn a_scan_tells_what_is_complete_and_what_is_not() {
         crate::experiment::Experiment::parse(DEFAULT_DOCUMENT, "e.yaml", &Default::default()).unwrap();
     let trials = plan(&experiment, None).unwrap().trials;
     let mut record = crate::export::tests::record();
-    store.add_trial(&trials[0].directory(), &record).unwrap();
+    store.add_trial(&trials[0].directory(), &record, None).unwrap();
     record.result = None::<TrialSummary>;
-    store.add_trial(&trials[1].directory(), &record).unwrap();
+    store.add_trial(&trials[1].directory(), &record, None).unwrap();
 
     let scan = scan(results.path(), store.id()).unwrap();
     assert_eq!(scan.trials.len(), trials.len() * experiment.pairs());

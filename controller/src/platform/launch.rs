@@ -1,6 +1,7 @@
 //! Command lines of the local platform's agents. Pure.
 
 use linerate_protocol::mac::MacAddr;
+use linerate_protocol::trial::Role;
 
 use super::cpus::{AgentCpus, Placement};
 use super::memory::Memory;
@@ -60,8 +61,8 @@ pub fn launches(
         .iter()
         .enumerate()
         .map(|(pair, cpus)| {
-            let agent = |role: &str, memif_role: &str, octet: u8, cpus: &AgentCpus| {
-                let name = format!("{role}{pair}");
+            let agent = |end: Role, memif_role: &str, octet: u8, cpus: &AgentCpus| {
+                let name = format!("{end}{pair}");
                 let mac = memif_mac(names.mac, pair, octet);
                 let memif = || {
                     Device::Virtual(format!(
@@ -71,7 +72,10 @@ pub fn launches(
                 };
                 let devices = local.devices.as_ref().and_then(|devices| devices.value.get(pair));
                 let device = devices.map_or_else(memif, |devices| {
-                    if role == "tx" { devices.tx.clone() } else { devices.rx.clone() }
+                    match end {
+                        Role::Tx => devices.tx.clone(),
+                        Role::Rx => devices.rx.clone(),
+                    }
                 });
                 let mut arguments = vec!["--lcores".to_owned(), cpus.lcores()];
                 arguments.extend(memory.eal_options());
@@ -96,9 +100,11 @@ pub fn launches(
                     "--mtu".to_owned(),
                     settings.mtu.get_u32().to_string(),
                 ]);
+                let (tx, rx) = (settings.workers.tx.get_u32(), settings.workers.rx.get_u32());
+                arguments.extend(experiment.direction().agent_options(end, tx, rx, devices.is_none()));
                 AgentLaunch { name, arguments }
             };
-            PairLaunch { tx: agent("tx", "client", 1, &cpus.tx), rx: agent("rx", "server", 2, &cpus.rx) }
+            PairLaunch { tx: agent(Role::Tx, "client", 1, &cpus.tx), rx: agent(Role::Rx, "server", 2, &cpus.rx) }
         })
         .collect()
 }
@@ -128,10 +134,10 @@ mod tests {
             [
                 "tx0: --lcores 0@0,1@0 --no-huge -m 256 --file-prefix linerate-1f3c09-tx0 --no-pci --vdev \
                  net_memif0,role=client,id=0,socket=linerate-1f3c09-0,mac=02:01:02:00:00:01,rsize=10 -- agent --listen 127.0.0.1:0 \
-                 --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500",
+                 --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500 --txq 1 --rxq 1",
                 "rx0: --lcores 0@1,1@1 --no-huge -m 256 --file-prefix linerate-1f3c09-rx0 --no-pci --vdev \
                  net_memif0,role=server,id=0,socket=linerate-1f3c09-0,mac=02:01:02:00:00:02,rsize=10 -- agent --listen 127.0.0.1:0 \
-                 --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500",
+                 --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500 --txq 1 --rxq 1",
             ]
         );
     }
@@ -140,7 +146,7 @@ mod tests {
     fn rings_are_powers_of_two_and_pairs_have_their_own_socket() {
         let lines = lines("  agents: {txd: 1500, rxd: 512}\n", 2, 8);
         assert!(
-            lines[0].contains(",rsize=11 ") && lines[0].ends_with("--txd 1500 --rxd 512 --mtu 1500"),
+            lines[0].contains(",rsize=11 ") && lines[0].contains("--txd 1500 --rxd 512 --mtu 1500 "),
             "{}",
             lines[0]
         );
@@ -149,6 +155,26 @@ mod tests {
             "{}",
             lines[3]
         );
+    }
+
+    #[test]
+    fn every_queue_of_a_memif_has_one_at_the_other_end() {
+        let devices = "devices: [{tx: '0000:03:02.0', rx: '0000:03:02.1'}]";
+        // (direction, settings, options of the transmitter, of the receiver)
+        for (direction, more, tx, rx) in [
+            ("one-way", "", "--txq 2 --rxq 1", "--txq 1 --rxq 2"),
+            ("bidirectional", "", "--txq 2 --rxq 2", "--txq 2 --rxq 2"),
+            ("round-trip", "", "--txq 2 --rxq 1", "--txq 1 --rxq 2 --reflector"),
+            // Cables carry any number of queues to any other.
+            ("one-way", devices, "--mtu 1500", "--mtu 1500"),
+            ("bidirectional", devices, "--txq 2 --rxq 1", "--txq 2 --rxq 1"),
+            ("round-trip", devices, "--txq 2 --rxq 1", "--mtu 1500 --reflector"),
+        ] {
+            let spec =
+                format!("  trial: {{direction: {direction}}}\n  local: {{workers: {{tx: 2}}, {more}}}\n");
+            let lines = lines(&spec, 1, 2);
+            assert!(lines[0].ends_with(tx) && lines[1].ends_with(rx), "{direction} {more}: {lines:?}");
+        }
     }
 
     #[test]

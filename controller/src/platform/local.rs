@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
+use linerate_protocol::trial::Role;
 
 use super::cpus::{self, place};
 use super::launch::{AgentLaunch, PairLaunch, RunNames, launches};
@@ -41,7 +42,11 @@ impl LocalPlan {
         }
         let workers = &experiment.agents().workers;
         let allowed = cpus::allowed()?;
-        let (tx, rx) = (workers.tx.get_u32() as usize, workers.rx.get_u32() as usize);
+        let lcores = |end| {
+            let (tx, rx) = (workers.tx.get_u32(), workers.rx.get_u32());
+            experiment.direction().workers(end, tx, rx) as usize
+        };
+        let (tx, rx) = (lcores(Role::Tx), lcores(Role::Rx));
         let placement = place(&allowed, experiment.pairs(), tx, rx);
         let agents = 2 * experiment.pairs() as u64;
         let memory = decide(local.hugepages, agents, experiment.agents().memory_mb.get(), free_hugepages())?;
@@ -71,7 +76,7 @@ pub struct LocalPlatform {
     runtime_directory: PathBuf,
     node: String,
     /// Known from the moment they listen, so that `stop` ends them however far the start came.
-    processes: RefCell<Vec<AgentProcess>>,
+    processes: RefCell<Vec<(String, AgentProcess)>>,
 }
 
 impl LocalPlatform {
@@ -118,7 +123,7 @@ impl LocalPlatform {
                 .collect(),
             exit: process.exit(),
         };
-        self.processes.borrow_mut().push(process);
+        self.processes.borrow_mut().push((launch.name.clone(), process));
         Ok(endpoint)
     }
 
@@ -148,9 +153,23 @@ impl Platform for LocalPlatform {
         failure.map_or(Ok(pairs), Err)
     }
 
+    async fn restart(&mut self, number: usize, _say: &dyn Fn(&str)) -> Result<PairEndpoints, PlatformError> {
+        let pair = self.plan.pairs[number].clone();
+        let (ended, others) = self
+            .processes
+            .take()
+            .into_iter()
+            .partition::<Vec<_>, _>(|(name, _)| [&pair.tx.name, &pair.rx.name].contains(&name));
+        self.processes.replace(others);
+        for (_, mut process) in ended {
+            process.stop(false).await;
+        }
+        self.start_pair(&pair).await
+    }
+
     async fn stop(&mut self, asked: bool) {
         let mut processes = self.processes.take();
-        join_all(processes.iter_mut().map(|process| process.stop(asked))).await;
+        join_all(processes.iter_mut().map(|(_, process)| process.stop(asked))).await;
         self.remove_runtime_directory();
     }
 }

@@ -3,9 +3,11 @@
 use std::time::{Instant, SystemTime};
 
 use linerate_protocol::message::PROTOCOL_VERSION;
+use tempfile::NamedTempFile;
 
 use super::agent::Pair;
 use crate::experiment::Experiment;
+use crate::plan::Trial;
 use crate::platform::local::node_name;
 use crate::store::environment::{Environment, without_secrets};
 use crate::store::manifest::Manifest;
@@ -71,6 +73,7 @@ impl<'s> Ledger<'s> {
             warm_up: Vec::new(),
             trials: Vec::new(),
             failures: Vec::new(),
+            recoveries: Vec::new(),
             overhead: Overhead::default(),
         };
         store.write_summary(&summary)?;
@@ -134,12 +137,17 @@ impl<'s> Ledger<'s> {
         self.store.write_summary(&self.summary)
     }
 
-    /// Files a trial's record; returns its path relative to the summary.
+    /// Files a trial's record, and the file of its flows; returns its path relative to the summary.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn file(&self, place: &str, record: &TrialRecord) -> Result<String, StoreError> {
-        self.store.add_trial(place, record)
+    pub(super) fn file(
+        &self,
+        place: &str,
+        record: &TrialRecord,
+        flows: Option<NamedTempFile>,
+    ) -> Result<String, StoreError> {
+        self.store.add_trial(place, record, flows)
     }
 
     /// Notes what came of a trial on all pairs; `began_s` is when it began.
@@ -160,6 +168,32 @@ impl<'s> Ledger<'s> {
         self.summary.failures.extend(failures);
         self.store.write_summary(&self.summary)?;
         self.manifest.seal(self.store.directory(), false)
+    }
+
+    /// Notes that a pair was lost and is back.
+    ///
+    /// # Errors
+    /// When the summary cannot be written.
+    pub(super) fn recovered(&mut self, what: String) -> Result<(), StoreError> {
+        self.summary.recoveries.push(what);
+        self.store.write_summary(&self.summary)
+    }
+
+    /// Notes that a pair takes no part in the trials `left`.
+    ///
+    /// # Errors
+    /// When the summary cannot be written.
+    pub(super) fn given_up(&mut self, pair: &str, why: &str, left: &[Trial]) -> Result<(), StoreError> {
+        self.summary.failures.extend(left.iter().map(|trial| TrialFailure {
+            profile: trial.profile.name(),
+            pair: pair.to_owned(),
+            repeat: trial.repeat,
+            reason: why.to_owned(),
+            transmit: None,
+            receive: None,
+            trial: None,
+        }));
+        self.store.write_summary(&self.summary)
     }
 
     /// Trials that could not be finished.

@@ -1,11 +1,14 @@
 //! From a plan to results: agents start, warm up, run every trial, and end, whatever happens in between.
 
 mod agent;
+mod flows;
 mod ledger;
 pub mod observer;
+mod recover;
 mod round;
 mod trial;
 mod warm_up;
+mod way;
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -15,11 +18,13 @@ use tokio::sync::watch;
 
 use self::agent::Pair;
 use self::ledger::Ledger;
-use self::observer::{Observer, WatchedPair};
+use self::observer::Observer;
+use self::recover::recover;
 use self::trial::Stopped;
 use self::warm_up::{Cold, warm_up};
+use self::way::ways;
 use crate::experiment::Experiment;
-use crate::plan::{Plan, Trial};
+use crate::plan::Plan;
 use crate::platform::{Platform, PlatformError, random_bytes};
 use crate::store::{Store, StoreError};
 use crate::summary::{Status, Summary};
@@ -140,6 +145,10 @@ async fn drive(
     ledger: &mut Ledger<'_>,
     observer: &dyn Observer,
 ) -> Result<(), Ending> {
+    if job.experiment.trial().all_flows {
+        let pairs = (job.experiment.pairs() * job.experiment.direction().ways()) as u64;
+        job.store.has_room(pairs * job.plan.flow_bytes())?;
+    }
     let numbers = Numbers::random()?;
     let mut interrupted = job.interrupted.clone();
     let agents = 2 * job.experiment.pairs();
@@ -167,25 +176,29 @@ async fn drive(
     }
     ledger.warmed_up(warm_ups)?;
 
+    let retries = job.experiment.trial().retries.get_u32();
     for (index, trial) in job.plan.trials.iter().enumerate() {
         if *interrupted.borrow() {
             return Err(Ending::Interrupted);
         }
-        let watched: Vec<_> = pairs.iter().map(|pair| watched(pair, trial)).collect();
+        let watched: Vec<_> = pairs
+            .iter()
+            .flat_map(|pair| ways(job.experiment.direction(), pair).into_iter().map(move |way| (way, pair)))
+            .map(|(way, pair)| way.watched(pair, trial))
+            .collect();
         observer.trial_began(index + 1, job.plan.trials.len(), trial, &watched);
-        round::run(job, trial, pairs, numbers.next(), ledger, observer).await?;
+        for attempt in 0..=retries {
+            let repeatable = attempt < retries;
+            let lost = round::run(job, trial, pairs, numbers.next(), repeatable, ledger, observer).await?;
+            let Some(first) = lost.first() else { break };
+            if retries == 0 {
+                return Err(Ending::Failed(first.reason.clone()));
+            }
+            let left = &job.plan.trials[if repeatable { index } else { index + 1 }..];
+            recover(job, platform, pairs, lost, &numbers, left, ledger, observer).await?;
+        }
     }
     Ok(())
-}
-
-fn watched(pair: &Pair, trial: &Trial) -> WatchedPair {
-    let link_bps = pair.tx.session.welcome().port.link_bps;
-    WatchedPair {
-        name: pair.name.clone(),
-        // A load that cannot be told makes the transmitter refuse the trial, with the reason.
-        load: trial.profile.load(link_bps).ok().flatten(),
-        delays_valid: pair.clock.one_way_valid,
-    }
 }
 
 async fn connect(
@@ -195,6 +208,7 @@ async fn connect(
 ) -> Result<Vec<Pair>, Ending> {
     let keep_alive = LONGEST_KEEP_ALIVE.min(experiment.trial().orphan.get() / SIGNS_OF_LIFE);
     let endpoints = platform.start(&|text| observer.phase(text)).await?;
-    let connecting = endpoints.into_iter().map(|pair| Pair::connect(pair, keep_alive));
+    let connecting =
+        endpoints.into_iter().enumerate().map(|(number, pair)| Pair::connect(number, pair, keep_alive));
     join_all(connecting).await.into_iter().collect::<Result<_, _>>().map_err(Ending::Failed)
 }

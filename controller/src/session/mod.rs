@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use linerate_protocol::message::{
-    Command, ErrorCode, Event, FromAgent, Hello, Outcome, PROTOCOL_VERSION, Pong, Reply, Request, Welcome,
-    WireError,
+    Command, ErrorCode, Event, FlowRows, FlowsFrom, FromAgent, Hello, Outcome, PROTOCOL_VERSION, Pong, Reply,
+    Request, Welcome, WireError,
 };
 use linerate_protocol::report::TrialReport;
 use linerate_protocol::span::Span;
@@ -152,6 +152,17 @@ impl Session {
         match self.shared.request(Command::Report, WORK_TIME).await? {
             Outcome::Report(report) => Ok(*report),
             _ => Err(self.failed(Fault::Unexpected { method: "report" })),
+        }
+    }
+
+    /// Asks for flows of the finished trial, from `first` on: as many as fit a reply, and none when there are no more.
+    ///
+    /// # Errors
+    /// The agent's refusal, or the fault that ended the session.
+    pub async fn flows(&self, first: u32) -> Result<FlowRows, SessionError> {
+        match self.shared.request(Command::Flows(FlowsFrom { first }), WORK_TIME).await? {
+            Outcome::Flows(rows) if rows.first == first => Ok(rows),
+            _ => Err(self.failed(Fault::Unexpected { method: "flows" })),
         }
     }
 
@@ -325,6 +336,7 @@ fn method(command: &Command) -> &'static str {
         Command::Start => "start",
         Command::Stop(_) => "stop",
         Command::Report => "report",
+        Command::Flows(_) => "flows",
         Command::Acknowledge(_) => "acknowledge",
         Command::Shutdown => "shutdown",
     }

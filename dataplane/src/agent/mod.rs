@@ -4,6 +4,7 @@
 
 pub mod desk;
 mod machine;
+mod refusal;
 mod serve;
 pub mod token;
 mod wire;

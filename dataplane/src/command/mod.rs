@@ -4,6 +4,7 @@ mod agent;
 mod args;
 mod capture_file;
 mod environment;
+mod flows_file;
 mod output;
 mod pair;
 mod placement;
@@ -14,10 +15,13 @@ mod reflect;
 mod rx;
 mod standalone;
 mod tx;
+mod version;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use linerate_logging::LogLevel;
 
 use self::args::Cli;
@@ -45,6 +49,9 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
         Err(error) => {
             // A closed standard output is no reason to fail differently.
             let _ = error.print();
+            if error.kind() == ErrorKind::DisplayVersion {
+                let _ = write!(io::stdout(), "{}", version::drivers());
+            }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
@@ -66,9 +73,9 @@ fn run(cli: &Cli, eal_options: &[String]) -> Result<Ending, Failure> {
     let eal = environment::start(&plan)?;
     match ready {
         Ready::Ports(args) => ports::run(&eal, &args),
-        Ready::Tx(args) => tx::run(&eal, &args),
-        Ready::Rx(args) => rx::run(&eal, &args),
-        Ready::Pair(args) => pair::run(&eal, &args),
+        Ready::Tx(args) => tx::run(&eal, args),
+        Ready::Rx(args) => rx::run(&eal, args),
+        Ready::Pair(args) => pair::run(&eal, args),
         Ready::Reflect(args) => reflect::run(&eal, &args),
         Ready::Agent(args) => agent::run(&eal, &plan, &args),
     }

@@ -5,6 +5,7 @@ pub mod checksum;
 pub mod drain;
 pub mod eal_args;
 pub mod eal_refusal;
+pub mod flow_table;
 pub mod flows;
 pub mod frame;
 pub mod histogram;

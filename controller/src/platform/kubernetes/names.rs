@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use linerate_protocol::trial::Role;
+
 /// Says whose object it is; the value is [`LINERATE`].
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY`].
@@ -15,28 +17,9 @@ pub const ROLE: &str = "role";
 /// On a lease: the pods are meant to stay after the run.
 pub const KEPT: &str = "linerate.dev/kept";
 
-/// Which end of a pair a pod is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum End {
-    /// Transmits in trials.
-    Tx,
-    /// Receives in trials.
-    Rx,
-}
-
-impl End {
-    /// `tx` or `rx`.
-    pub fn name(self) -> &'static str {
-        match self {
-            End::Tx => "tx",
-            End::Rx => "rx",
-        }
-    }
-}
-
 /// Name of a pod, such as `tx0`.
-pub fn pod(end: End, pair: usize) -> String {
-    format!("{}{pair}", end.name())
+pub fn pod(end: Role, pair: usize) -> String {
+    format!("{end}{pair}")
 }
 
 /// Name of the experiment's lease and of its secret.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
+use linerate_protocol::trial::Role;
 
 use super::error::ClusterError;
 use super::lease::{self, LeaseState};
@@ -12,7 +13,6 @@ use super::pods::{PodPlan, wanted};
 use super::{access, manifests, names, observe};
 use crate::experiment::Experiment;
 use crate::experiment::kubernetes::{LinkKind, PlacementRule};
-use names::End;
 
 /// A run as planned on a cluster that has room for it.
 #[derive(Clone)]
@@ -106,7 +106,7 @@ impl KubernetesPlan {
         let pods = placed.into_iter().enumerate().flat_map(|(pair, placed): (usize, Option<Placed>)| {
             let named = named.get(pair).cloned().unwrap_or_default();
             let (tx, rx) = placed.map_or((named.tx, named.rx), |placed| (Some(placed.tx), Some(placed.rx)));
-            [PodPlan { pair, end: End::Tx, node: tx }, PodPlan { pair, end: End::Rx, node: rx }]
+            [PodPlan { pair, end: Role::Tx, node: tx }, PodPlan { pair, end: Role::Rx, node: rx }]
         });
         Ok(Self { client, server, namespace, pods: pods.collect(), leftovers, notes })
     }
@@ -130,7 +130,7 @@ async fn names_are_free(
     gone: &BTreeSet<String>,
 ) -> Result<(), ClusterError> {
     let wanted: BTreeSet<String> =
-        (0..pairs).flat_map(|pair| [names::pod(End::Tx, pair), names::pod(End::Rx, pair)]).collect();
+        (0..pairs).flat_map(|pair| [names::pod(Role::Tx, pair), names::pod(Role::Rx, pair)]).collect();
     for pod in observe::pods_named(client, namespace, &wanted).await? {
         let labels = pod.labels();
         let ours = labels.get(names::MANAGED_BY).is_some_and(|value| value == names::LINERATE);

@@ -21,7 +21,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 
-use super::names::{self, End};
+use linerate_protocol::trial::Role;
+
+use super::names;
 use crate::experiment::Experiment;
 use crate::experiment::kubernetes::{KubernetesSection, LinkKind, OutputVolume, PlacementRule};
 use crate::platform::Token;
@@ -52,7 +54,7 @@ pub struct PodPlan {
     /// Its pair.
     pub pair: usize,
     /// Which end.
-    pub end: End,
+    pub end: Role,
     /// Its node, when that is decided; else the scheduler decides, by the placement rule.
     pub node: Option<String>,
 }
@@ -126,7 +128,7 @@ impl Run<'_> {
         let settings = self.settings();
         let mut metadata = self.metadata(plan.name());
         metadata.labels.get_or_insert_default().extend([
-            (names::ROLE.to_owned(), plan.end.name().to_owned()),
+            (names::ROLE.to_owned(), plan.end.to_string()),
             (names::PAIR.to_owned(), plan.pair.to_string()),
         ]);
         if !settings.networks.is_empty() {
@@ -185,10 +187,8 @@ impl Run<'_> {
     fn agent(&self, plan: &PodPlan) -> Vec<String> {
         let (settings, agents) = (self.settings(), self.experiment.agents());
         let (txd, rxd) = (agents.txd.get_u32(), agents.rxd.get_u32());
-        let workers = match plan.end {
-            End::Tx => agents.workers.tx,
-            End::Rx => agents.workers.rx,
-        };
+        let (tx, rx) = (agents.workers.tx.get_u32(), agents.workers.rx.get_u32());
+        let direction = self.experiment.direction();
         let mut command = vec![format!("{PROGRAMS}/linerate-dataplane")];
         if settings.hugepages.count.get() == 0 {
             command.push("--no-huge".to_owned());
@@ -198,8 +198,8 @@ impl Run<'_> {
             LinkKind::Device => None,
             LinkKind::Memif => {
                 let (role, end) = match plan.end {
-                    End::Tx => ("client", 1),
-                    End::Rx => ("server", 2),
+                    Role::Tx => ("client", 1),
+                    Role::Rx => ("server", 2),
                 };
                 let mac = memif_mac(experiment_bytes(self.id), plan.pair, end);
                 // Both ends of a memif share rings of one size, a power of two.
@@ -220,7 +220,7 @@ impl Run<'_> {
         command.extend(["--", "agent", "--listen"].map(str::to_owned));
         command.push(format!("127.0.0.1:{AGENT_PORT}"));
         command.extend(["--token-file".to_owned(), format!("{SECRETS}/token")]);
-        command.extend(["--workers".to_owned(), workers.get_u32().to_string()]);
+        command.extend(["--workers".to_owned(), direction.workers(plan.end, tx, rx).to_string()]);
         command.extend(["--granted-cpus".to_owned(), settings.cpu.get().to_string()]);
         if settings.link.kind == LinkKind::Device {
             command.push("--assigned-devices".to_owned());
@@ -228,6 +228,7 @@ impl Run<'_> {
         command.extend(["--exit-when-orphaned".to_owned(), EXIT_WHEN_ORPHANED.to_owned()]);
         command.extend(["--txd".to_owned(), txd.to_string(), "--rxd".to_owned(), rxd.to_string()]);
         command.extend(["--mtu".to_owned(), agents.mtu.get_u32().to_string()]);
+        command.extend(direction.agent_options(plan.end, tx, rx, settings.link.kind == LinkKind::Memif));
         command
     }
 
