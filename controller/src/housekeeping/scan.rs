@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::experiment::direction::Direction;
 use crate::experiment::{Experiment, ExperimentError, Overrides};
 use crate::plan::{NothingSelected, plan};
 use crate::store::record::TrialRecord;
@@ -84,12 +85,21 @@ pub fn scan(results: &Path, id: &str) -> Result<Scan, ScanError> {
     let plan = plan(&experiment, recorded.summary.experiment.filter.as_deref())?;
     let mut trials = Vec::new();
     for trial in &plan.trials {
-        for pair in (0..experiment.pairs()).map(|number| format!("tx{number}-rx{number}")) {
+        for pair in (0..experiment.pairs()).flat_map(|number| ways(experiment.direction(), number)) {
             let state = state(&recorded, &format!("{pair}/{}", trial.directory()));
             trials.push(Planned { profile: trial.profile.name(), pair, repeat: trial.repeat, state });
         }
     }
     Ok(Scan { id: id.to_owned(), trials })
+}
+
+/// The names of a pair's ways, each of which has results of its own.
+fn ways(direction: Direction, number: usize) -> Vec<String> {
+    let there = format!("tx{number}-rx{number}");
+    match direction {
+        Direction::OneWay | Direction::RoundTrip => vec![there],
+        Direction::Bidirectional => vec![there, format!("rx{number}-tx{number}")],
+    }
 }
 
 fn state(recorded: &Recorded, place: &str) -> State {

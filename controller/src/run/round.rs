@@ -63,8 +63,14 @@ pub(super) async fn run(
     let mut lanes = Vec::with_capacity(pairs.len());
     for pair in pairs {
         let ways = ways(job.experiment.direction(), pair);
-        let seen = Observations::default();
-        lanes.push(Lane { pair, ways, seen, started: None, flows: Vec::new(), stopped: None });
+        lanes.push(Lane {
+            pair,
+            ways,
+            seen: Observations::default(),
+            started: None,
+            flows: Vec::new(),
+            stopped: None,
+        });
     }
     let halt = watch::Sender::new(false);
     in_step(&mut lanes, &halt, async |lane| assignment.set_up(&lane.pair.tx, &lane.pair.rx).await).await;

@@ -100,7 +100,10 @@ impl Manifest {
     /// # Errors
     /// When a file cannot be read, or the manifest cannot be written.
     pub(crate) fn seal(&mut self, directory: &Path, ended: bool) -> Result<(), StoreError> {
-        for (path, place) in files(directory)? {
+        let found = files(directory)?;
+        // While it runs, a trial that is repeated takes the place of what was kept of it.
+        self.files.retain(|known, _| found.iter().any(|(path, _)| path == known));
+        for (path, place) in found {
             if !self.files.contains_key(&path) && (ended || !changes(&path)) {
                 self.files.insert(path, FileSum::of(&place)?);
             }
