@@ -44,7 +44,6 @@ pub(crate) fn summary(status: Status) -> Summary {
             receive: None,
             trial: None,
         }],
-        recoveries: vec![],
         overhead: Overhead::default(),
     }
 }
