@@ -6,8 +6,13 @@ BUILD_PACKAGES=(gcc libc6-dev pkg-config libdpdk-dev libclang-dev)
 RUN_PACKAGES=(dpdk)
 # testpmd is in dpdk-dev.
 PEER_PACKAGES=(dpdk-dev coreutils)
-TEST_PACKAGES=(tshark util-linux coreutils procps mount shellcheck iproute2 nftables python3-minimal)
+TEST_PACKAGES=(tshark util-linux coreutils procps mount shellcheck iproute2 nftables python3-minimal python3-venv)
+# From PyPI, for tests that read results as their users do.
+PYTHON_PACKAGES=(numpy openpyxl pyarrow wandb)
 OLDEST_RUST="1.89"
+
+# What the tests need and Debian does not install: kept between runs, out of the repository.
+CACHE_DIR="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/linerate"
 
 say() { printf '%s\n' "==> $*" >&2; }
 die() { printf '%s\n' "error: $*" >&2; exit 1; }
@@ -51,4 +56,40 @@ need_rust() {
     have=$(cargo --version | cut -d' ' -f2)
     [ "$(printf '%s\n' "$OLDEST_RUST" "$have" | sort -V | head -1)" = "$OLDEST_RUST" ] \
         || die "Rust $have is too old: $OLDEST_RUST or later is needed (rustup update stable)"
+}
+
+# need_python PACKAGE…: a virtual environment with these packages from PyPI. Tests find its interpreter in LINERATE_PYTHON; without it
+# they say that they did not run.
+need_python() {
+    local venv="$CACHE_DIR/python" missing=() package
+    if [ ! -x "$venv/bin/python" ]; then
+        python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv
+        python3 -m venv "$venv" || { say "no virtual environment in $venv; tests that need Python packages cannot run"; return 0; }
+    fi
+    for package in "$@"; do
+        "$venv/bin/python" -c 'import sys; from importlib.metadata import version; version(sys.argv[1])' "$package" 2>/dev/null \
+            || missing+=("$package")
+    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        say "installing from PyPI: ${missing[*]}"
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${missing[@]}" >&2 \
+            || say "pip could not install ${missing[*]}; tests that need them cannot run"
+    fi
+    export LINERATE_PYTHON="$venv/bin/python"
+}
+
+# need_promtool: the checker of metrics from Debian's package of Prometheus. That package starts a server when it is installed, so only the
+# tool is taken from it.
+need_promtool() {
+    local tool="$CACHE_DIR/promtool" scratch
+    if [ ! -x "$tool" ]; then
+        scratch=$(mktemp -d)
+        say "fetching promtool"
+        if ! (cd "$scratch" && apt-get download -qq prometheus >&2 && dpkg-deb --extract prometheus_*.deb tree) \
+            || ! install -D -m 755 "$scratch/tree/usr/bin/promtool" "$tool"; then
+            say "promtool cannot be had; tests that need it cannot run"
+        fi
+        rm -rf "$scratch"
+    fi
+    export LINERATE_PROMTOOL="$tool"
 }

@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 
 need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${PEER_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 need_rust
+need_python "${PYTHON_PACKAGES[@]}"
+need_promtool
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

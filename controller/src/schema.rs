@@ -4,6 +4,7 @@ use linerate_protocol::profile::ProfileDocument;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
+use crate::compare::Comparison;
 use crate::events::Event;
 use crate::experiment::document::Document;
 use crate::summary::Summary;
@@ -15,6 +16,8 @@ pub enum SchemaOf {
     Summary,
     /// A line that `run --json` prints before the summary
     Event,
+    /// What `results compare --json` prints
+    Comparison,
     /// The experiment document
     Experiment,
     /// The profile document
@@ -23,14 +26,15 @@ pub enum SchemaOf {
 
 impl SchemaOf {
     /// Every schema.
-    pub const ALL: [SchemaOf; 4] =
-        [SchemaOf::Summary, SchemaOf::Event, SchemaOf::Experiment, SchemaOf::Profile];
+    pub const ALL: [SchemaOf; 5] =
+        [SchemaOf::Summary, SchemaOf::Event, SchemaOf::Comparison, SchemaOf::Experiment, SchemaOf::Profile];
 
     /// File name of the schema.
     pub fn file_name(self) -> &'static str {
         match self {
             SchemaOf::Summary => "summary.schema.json",
             SchemaOf::Event => "event.schema.json",
+            SchemaOf::Comparison => "comparison.schema.json",
             SchemaOf::Experiment => "experiment.schema.json",
             SchemaOf::Profile => "profile.schema.json",
         }
@@ -41,6 +45,7 @@ impl SchemaOf {
         match self {
             SchemaOf::Summary => as_written::<Summary>(),
             SchemaOf::Event => as_written::<Event>(),
+            SchemaOf::Comparison => as_written::<Comparison>(),
             SchemaOf::Experiment => schemars::schema_for!(Document),
             SchemaOf::Profile => schemars::schema_for!(ProfileDocument),
         }

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use common::{Running, Wire, dataplane, eal, json, run, stderr, unique};
@@ -224,4 +225,46 @@ fn an_agent_without_secret_or_on_a_network_does_not_start() {
     assert_eq!(output.status.code(), Some(1));
     let message = json(&output)["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("not a loopback address"), "{message}");
+}
+
+/// What the agent's metrics are at this moment.
+fn scrape(address: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
+}
+
+#[test]
+fn metrics_count_what_reports_say_over_all_trials() {
+    let mut agent = Agent::start(0, "net_null0", "--metrics 127.0.0.1:0");
+    let log = agent.process.wait_for_stderr("/metrics");
+    let address = log.split("http://").nth(1).unwrap().split('/').next().unwrap();
+    assert!(!scrape(address).contains("tx_packets_total{"), "nothing was sent yet");
+    let (mut wire, _) = agent.greet();
+    let mut sent = 0;
+    for _ in 0..2 {
+        let mut events = Vec::new();
+        for method in [prepare_tx(200), r#""method":"arm""#.into(), r#""method":"start""#.into()] {
+            state(&wire.ask(2, &method, &mut events));
+        }
+        wait_finished(&mut wire, &mut events);
+        let report = wire.ask(3, r#""method":"report""#, &mut events)["result"]["report"].clone();
+        sent += report["transmit"]["counters"]["packets"].as_u64().unwrap();
+        wire.ask(4, r#""method":"acknowledge","params":{"trial":7}"#, &mut events);
+        let metrics = scrape(address);
+        let line = format!("\nlinerate_agent_tx_packets_total{{role=\"tx\"}} {sent}\n");
+        assert!(sent > 10_000 && metrics.contains(&line), "{line}{metrics}");
+    }
+}
+
+#[test]
+fn metrics_of_an_agent_are_for_its_own_machine() {
+    let mut command = dataplane(&eal(0, &["net_null0"]), "agent --metrics 0.0.0.0:0");
+    let output = run(command.env("LINERATE_TOKEN", TOKEN));
+    assert_eq!(output.status.code(), Some(2));
+    let message = json(&output)["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("--metrics 0.0.0.0:0 is not a loopback address"), "{message}");
 }

@@ -128,6 +128,8 @@ int lr_port_get_info(uint16_t port, struct lr_port_info *out)
 	memset(out, 0, sizeof(*out));
 	snprintf(out->device, sizeof(out->device), "%s", rte_dev_name(info.device));
 	snprintf(out->driver, sizeof(out->driver), "%s", info.driver_name);
+	if (rte_eth_dev_fw_version_get(port, out->firmware, sizeof(out->firmware)) != 0)
+		out->firmware[0] = 0;
 	rc = rte_eth_macaddr_get(port, &mac);
 	if (rc != 0)
 		return rc;

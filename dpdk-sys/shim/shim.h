@@ -47,6 +47,7 @@ enum lr_limit {
 struct lr_port_info {
 	char device[LR_NAME_BYTES];
 	char driver[LR_NAME_BYTES];
+	char firmware[LR_NAME_BYTES]; /* empty when unknown */
 	uint8_t mac[6];
 	uint8_t link_up;
 	int32_t numa_node;

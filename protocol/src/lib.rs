@@ -11,6 +11,7 @@ pub mod counters;
 pub mod document;
 pub mod flow_lines;
 pub mod frame;
+pub mod host;
 pub mod mac;
 pub mod message;
 pub mod probe;

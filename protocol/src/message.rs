@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::counters::Sample;
+use crate::host::HostInfo;
 use crate::mac::MacAddr;
 use crate::report::{FlowRow, TrialReport};
 use crate::state::AgentState;
@@ -172,6 +173,9 @@ pub struct Welcome {
     pub lcores: Vec<u32>,
     /// True when packet memory is not in hugepages.
     pub no_huge: bool,
+    /// The machine it runs on; absent in agents that do not tell.
+    #[serde(default)]
+    pub host: Option<HostInfo>,
 }
 
 /// A port, as ethdev and sysfs describe it.
@@ -203,6 +207,9 @@ pub struct PortInfo {
     pub tx_descriptors: (u16, u16),
     /// Kernel driver that the PCI device is bound to; absent for virtual devices.
     pub kernel_driver: Option<String>,
+    /// Version of the device's firmware; absent where the driver tells none.
+    #[serde(default)]
+    pub firmware: Option<String>,
 }
 
 /// An agent's clock, as far as others need it to compare times.

@@ -21,7 +21,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    /// Returns at the next signal.
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

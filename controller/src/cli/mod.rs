@@ -1,8 +1,10 @@
 //! The command line: what is asked, and the exit code. Results go to standard output, everything else to standard error.
 
+mod comparison_table;
 mod config;
 mod dry_run;
 mod interrupt;
+mod metrics;
 mod output;
 mod pods;
 mod profile;
@@ -19,9 +21,11 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use linerate_logging::{LogLevel, LogOptions};
+use linerate_metrics::MetricsError;
 
 use self::output::{print, report_error};
 use crate::experiment::ExperimentError;
+use crate::export::Format;
 use crate::plan::NothingSelected;
 use crate::platform::PlatformError;
 use crate::platform::kubernetes::access;
@@ -80,7 +84,7 @@ enum Command {
         #[arg(long)]
         cluster: bool,
     },
-    /// Look at the results of earlier runs
+    /// Look at the results of earlier runs, check, export, keep and remove them
     #[command(subcommand)]
     Results(results::ResultsCommand),
     /// Print the JSON Schema of a document
@@ -110,6 +114,8 @@ Examples:
     linerate run
   Only the 64-byte trials, a minute each, for programs to read:
     linerate run experiment.yaml --filter size_64B --duration 60s --json
+  Metrics for Prometheus while it runs, and for 30 s more, at http://127.0.0.1:9464/metrics:
+    linerate run --metrics 127.0.0.1:9464 --metrics-linger 30s
   The plan and the agents' command lines, without running anything:
     linerate run experiment.yaml --dry-run
   Two pairs of pods with a VF each, without a document:
@@ -132,6 +138,9 @@ struct RunArgs {
     /// Directory of the results
     #[arg(long, value_name = "DIR", default_value = RESULTS)]
     results: PathBuf,
+    /// Also write the results in these forms, as `linerate results export` does
+    #[arg(long, value_enum, value_delimiter = ',')]
+    format: Vec<Format>,
     /// The data-plane program [default: LINERATE_DATAPLANE, or linerate-dataplane beside linerate or in PATH]
     #[arg(long, value_name = "PATH")]
     dataplane: Option<PathBuf>,
@@ -141,6 +150,8 @@ struct RunArgs {
     /// No progress and no events
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    metrics: metrics::MetricsArgs,
     #[command(flatten)]
     spec: spec_args::SpecArgs,
 }
@@ -201,6 +212,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<ExperimentError>()
         || error.is::<NothingSelected>()
         || error.is::<MatrixError>()
+        || matches!(error.downcast_ref(), Some(MetricsError::NotLoopback(..)))
         || matches!(error.downcast_ref(), Some(PlatformError::FrameTooLarge { .. }))
 }
 

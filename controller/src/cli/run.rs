@@ -1,21 +1,26 @@
 //! `run`: an experiment from its document to its table.
 
 use anyhow::Context;
+use linerate_metrics::Listener;
 use tokio::sync::watch;
 
 use super::interrupt::Signals;
 use super::output::{print, say};
-use super::{Ending, RunArgs, progress, table};
+use super::{Ending, RunArgs, metrics, progress, table};
 use crate::experiment::Experiment;
 use crate::experiment::document::PlatformKind;
+use crate::export::export;
 use crate::plan::{Plan, plan};
 use crate::platform::binary::Places;
 use crate::platform::kubernetes::{KubernetesPlan, KubernetesPlatform};
 use crate::platform::local::{LocalPlan, LocalPlatform};
 use crate::platform::{Platform, PlatformError};
+use crate::run::observer::Watchers;
 use crate::run::{self, Job};
 use crate::store::Store;
 use crate::summary::{Status, Summary};
+
+const NO_SIGNALS: &str = "cannot listen for signals";
 
 /// The experiment and its trials: the same for a run and a dry run.
 pub(super) fn planned(args: &RunArgs) -> anyhow::Result<(Experiment, Plan)> {
@@ -41,6 +46,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
         }
     };
     runtime()?.block_on(async {
+        let listener = args.metrics.listen().await?;
         match experiment.platform() {
             PlatformKind::Local => {
                 let local = LocalPlan::new(&experiment, &plan)?;
@@ -49,7 +55,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
                 tell(&local.notes);
                 let store = Store::create(&args.results)?;
                 let platform = LocalPlatform::new(local, program, store.directory().to_owned());
-                measure(args, &experiment, &plan, &store, platform).await
+                measure(args, &experiment, &plan, &store, platform, listener).await
             }
             PlatformKind::Kubernetes => {
                 let cluster = KubernetesPlan::new(&experiment).await.map_err(PlatformError::from)?;
@@ -59,7 +65,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
                 let store = Store::create(&args.results)?;
                 let platform =
                     KubernetesPlatform::new(cluster, experiment.clone(), store.id(), store.directory());
-                measure(args, &experiment, &plan, &store, platform).await
+                measure(args, &experiment, &plan, &store, platform, listener).await
             }
         }
     })
@@ -71,13 +77,16 @@ async fn measure(
     plan: &Plan,
     store: &Store,
     mut platform: impl Platform,
+    listener: Option<Listener>,
 ) -> anyhow::Result<Ending> {
-    let observer = progress::observer(args.quiet, args.json);
+    let served = listener.is_some();
+    let metrics = listener.map(|listener| metrics::serve(listener, store.id(), experiment.name()));
+    let watchers = Watchers(metrics.into_iter().chain([progress::observer(args.quiet, args.json)]).collect());
     let (flag, interrupted) = watch::channel(false);
-    let signals = Signals::listen().context("cannot listen for signals")?;
+    let signals = Signals::listen().context(NO_SIGNALS)?;
     let job = Job { experiment, plan, filter: args.filter.as_deref(), store, interrupted };
     let summary = tokio::select! {
-        summary = run::run(job, &mut platform, observer.as_ref()) => summary?,
+        summary = run::run(job, &mut platform, &watchers) => summary?,
         // Dropping the run marks its summary, dropping the platform kills its agents.
         () = signals.twice(flag) => {
             say(&format!("left at once; what is complete is in {}", store.summary_path().display()));
@@ -85,6 +94,16 @@ async fn measure(
         }
     };
     show(&summary, store, args.json)?;
+    if !args.format.is_empty() {
+        let written = export(&args.results, &[store.id().to_owned()], &args.format, None)
+            .context("the results are recorded, but not exported")?;
+        if !args.quiet {
+            say(&format!("exported {} files", written.len()));
+        }
+    }
+    if served && summary.status != Status::Interrupted {
+        args.metrics.linger(Signals::listen().context(NO_SIGNALS)?).await;
+    }
     Ok(match summary.status {
         Status::Complete => Ending::Done,
         Status::Interrupted => Ending::Interrupted,

@@ -16,7 +16,7 @@ use crate::summary::{Summary, TrialSummary};
 const MISSED: &str = "! ";
 
 /// A table whose columns are aligned right where they hold `numbers`.
-fn table(columns: &[&str], numbers: std::ops::Range<usize>) -> Table {
+pub(super) fn table(columns: &[&str], numbers: std::ops::Range<usize>) -> Table {
     let mut table = Table::new();
     let rule = LineStyle::none().fill('─').junction('─');
     table.load_style(TableStyle::new().header_separator(rule)).set_header(columns.iter().copied());
@@ -29,7 +29,7 @@ fn table(columns: &[&str], numbers: std::ops::Range<usize>) -> Table {
 }
 
 /// A number of things, in words.
-fn count(number: usize, thing: &str) -> String {
+pub(super) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
@@ -110,6 +110,13 @@ fn closing_line(summary: &Summary) -> String {
     )
 }
 
+/// Series of a trial, one a row.
+pub(super) fn series(rows: Vec<[String; 7]>) -> String {
+    let mut table = table(&["end", "series", "samples", "least", "mean", "most", "course"], 2..6);
+    table.add_rows(rows);
+    table.trim_fmt()
+}
+
 /// The trials of a plan.
 pub(super) fn plan(view: &PlanView) -> String {
     let mut table = table(&["#", "profile", "size", "flows", "rate", "repeat", "seconds"], 2..7);
@@ -142,28 +149,44 @@ pub(super) fn plan(view: &PlanView) -> String {
 
 /// The experiments of a results directory.
 pub(super) fn experiments(listed: &[Listed]) -> String {
-    let mut table = table(&["id", "started", "name", "platform", "results", "trials", "status"], 4..6);
+    let columns = ["id", "started", "name", "platform", "results", "trials", "lost", "verdicts", "status"];
+    let mut table = table(&columns, 4..7);
     for (id, loaded) in listed {
         let row = match loaded {
-            Ok(Summary { experiment, status, trials, .. }) => [
+            Ok(summary @ Summary { experiment, status, trials, .. }) => [
                 id.clone(),
                 experiment.started_at.clone(),
                 experiment.name.clone(),
                 experiment.platform.clone(),
                 trials.len().to_string(),
-                experiment.planned_trials.to_string(),
+                (experiment.planned_trials * experiment.pairs).to_string(),
+                trials.iter().map(|trial| trial.lost_packets).sum::<u64>().to_string(),
+                verdicts(summary),
                 status.to_string(),
             ],
             Err(error) => {
-                let mut row = [const { String::new() }; 7];
+                let mut row = [const { String::new() }; 9];
                 row[0].clone_from(id);
-                row[6] = error.to_string();
+                row[8] = error.to_string();
                 row
             }
         };
         table.add_row(row);
     }
     table.trim_fmt()
+}
+
+/// How many trials have each verdict, the most frequent first.
+fn verdicts(summary: &Summary) -> String {
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for kind in summary.trials.iter().map(|trial| trial.verdict.kind.to_string()) {
+        match counts.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((kind, 1)),
+        }
+    }
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The profiles of a directory.

@@ -115,6 +115,7 @@ impl LocalPlatform {
         let endpoint = AgentEndpoint {
             name: launch.name.clone(),
             node: self.node.clone(),
+            pod: None,
             dialer: Dialer::Tcp(address),
             token,
             command_line: std::iter::once(self.program.display().to_string())

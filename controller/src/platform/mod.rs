@@ -15,6 +15,17 @@ pub use process::{Exit, ExitWatch};
 
 use crate::session::Dialer;
 
+/// A pod that an agent runs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodPlace {
+    /// Its name.
+    pub name: String,
+    /// Image of its container, as asked for.
+    pub image: Option<String>,
+    /// Digest of the image, as the container runtime tells it.
+    pub image_digest: Option<String>,
+}
+
 /// Starts agents, and ends them.
 pub trait Platform {
     /// Starts every agent of every pair and waits until they run. `say` is told what keeps them from it.
@@ -61,6 +72,8 @@ pub struct AgentEndpoint {
     pub name: String,
     /// The host it runs on.
     pub node: String,
+    /// The pod it runs in; none outside of a cluster.
+    pub pod: Option<PodPlace>,
     /// How it is reached.
     pub dialer: Dialer,
     /// What it wants to be shown.

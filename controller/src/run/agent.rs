@@ -7,8 +7,9 @@ use linerate_protocol::message::{Acknowledge, Command, Stop, Welcome};
 use linerate_protocol::state::AgentState;
 
 use crate::clock::{ClockVerdict, compare};
-use crate::platform::{AgentEndpoint, ExitWatch, PairEndpoints, Token};
+use crate::platform::{AgentEndpoint, ExitWatch, PairEndpoints, PodPlace, Token};
 use crate::session::{ANSWER_TIME, Dialer, Session, SessionError, WORK_TIME};
+use crate::store::environment::AgentEnvironment;
 use crate::summary::AgentInfo;
 
 /// Time for a process whose connection has gone to be known as ended.
@@ -22,6 +23,7 @@ pub(super) struct Agent {
     /// The connection.
     pub(super) session: Session,
     node: String,
+    pod: Option<PodPlace>,
     dialer: Dialer,
     token: Token,
     command_line: Vec<String>,
@@ -34,11 +36,11 @@ impl Agent {
     /// # Errors
     /// Why not, in words that name the agent.
     pub(super) async fn connect(endpoint: AgentEndpoint, keep_alive: Duration) -> Result<Self, String> {
-        let AgentEndpoint { name, node, dialer, token, command_line, mut exit } = endpoint;
+        let AgentEndpoint { name, node, pod, dialer, token, command_line, mut exit } = endpoint;
         let begun = Instant::now();
         loop {
             let error = match Session::connect(&name, &dialer, token.reveal(), keep_alive).await {
-                Ok(session) => return Ok(Self { session, node, dialer, token, command_line, exit }),
+                Ok(session) => return Ok(Self { session, node, pod, dialer, token, command_line, exit }),
                 Err(error) => error,
             };
             // A pod runs before its agent listens.
@@ -98,6 +100,12 @@ impl Agent {
     /// Tells the end of its process, where `error` is of this agent and comes from that.
     pub(super) async fn cause(&self, error: &SessionError) -> String {
         cause(error, self.exit.clone()).await
+    }
+
+    /// What is recorded of it and its place.
+    pub(super) fn environment(&self) -> AgentEnvironment {
+        let pod = self.pod.as_ref();
+        AgentEnvironment::new(self.name(), &self.node, pod, &self.command_line, self.session.welcome())
     }
 
     fn info(&self) -> AgentInfo {

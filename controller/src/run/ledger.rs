@@ -9,6 +9,8 @@ use super::agent::Pair;
 use crate::experiment::Experiment;
 use crate::plan::Trial;
 use crate::platform::local::node_name;
+use crate::store::environment::{Environment, without_secrets};
+use crate::store::manifest::Manifest;
 use crate::store::record::TrialRecord;
 use crate::store::{DOCUMENT_FILE, Store, StoreError};
 use crate::summary::{
@@ -20,6 +22,8 @@ use crate::summary::{
 pub(super) struct Ledger<'s> {
     store: &'s Store,
     summary: Summary,
+    manifest: Manifest,
+    environment: Environment,
     begun: Instant,
     sending_s: f64,
 }
@@ -43,7 +47,7 @@ impl<'s> Ledger<'s> {
         store.write_text(DOCUMENT_FILE, &yaml)?;
         // A kernel that does not tell its command line is no reason not to measure.
         if let Ok(command_line) = std::fs::read_to_string("/proc/cmdline") {
-            store.write_text(&format!("{}_cmdline.txt", node_name()), &command_line)?;
+            store.write_text(&format!("{}_cmdline.txt", node_name()), &without_secrets(&command_line))?;
         }
         let summary = Summary {
             schema: SchemaName::V1Alpha1,
@@ -73,7 +77,12 @@ impl<'s> Ledger<'s> {
             overhead: Overhead::default(),
         };
         store.write_summary(&summary)?;
-        Ok(Self { store, summary, begun: Instant::now(), sending_s: 0.0 })
+        let manifest = Manifest::new(store.id());
+        // The text is our own; should it not be read back, the document's file still has every option.
+        let options = serde_saphyr::from_str(&yaml).unwrap_or_default();
+        let versions = summary.experiment.versions.clone();
+        let environment = Environment::new(store.id(), versions, options);
+        Ok(Self { store, summary, manifest, environment, begun: Instant::now(), sending_s: 0.0 })
     }
 
     /// Time since the experiment began, in seconds.
@@ -81,8 +90,11 @@ impl<'s> Ledger<'s> {
         self.begun.elapsed().as_secs_f64()
     }
 
-    /// Notes the connected agents.
-    pub(super) fn connected(&mut self, pairs: &[Pair]) {
+    /// Notes the connected agents and files where they run.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(super) fn connected(&mut self, pairs: &[Pair]) -> Result<(), StoreError> {
         let experiment = &mut self.summary.experiment;
         experiment.agents = pairs.iter().flat_map(Pair::info).collect();
         if let Some(pair) = pairs.first() {
@@ -91,6 +103,17 @@ impl<'s> Ledger<'s> {
             experiment.versions.dpdk = Some(welcome.dpdk.clone());
         }
         self.summary.overhead.start_up_s = self.elapsed_s();
+        let environment = &mut self.environment;
+        environment.versions = self.summary.experiment.versions.clone();
+        for agent in pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]) {
+            environment.add(agent.environment(), agent.session.welcome().host.as_ref());
+        }
+        for node in &environment.nodes {
+            if let Some(line) = node.host.as_ref().and_then(|host| host.kernel_command_line.as_ref()) {
+                self.store.write_text(&format!("{}_cmdline.txt", node.node), &format!("{line}\n"))?;
+            }
+        }
+        self.store.write_environment(environment)
     }
 
     /// Files what hugepage-check found where an agent runs.
@@ -108,6 +131,9 @@ impl<'s> Ledger<'s> {
     pub(super) fn warmed_up(&mut self, warm_ups: Vec<WarmUp>) -> Result<(), StoreError> {
         self.summary.warm_up = warm_ups;
         self.summary.overhead.warm_up_s = self.elapsed_s() - self.summary.overhead.start_up_s;
+        // Packets went both ways: links that came up after an agent's greeting are up now.
+        self.environment.agents.iter_mut().for_each(|agent| agent.port.link_up = true);
+        self.store.write_environment(&self.environment)?;
         self.store.write_summary(&self.summary)
     }
 
@@ -140,7 +166,8 @@ impl<'s> Ledger<'s> {
         self.summary.overhead.trials_s += took_s - sending_s;
         self.summary.trials.extend(trials);
         self.summary.failures.extend(failures);
-        self.store.write_summary(&self.summary)
+        self.store.write_summary(&self.summary)?;
+        self.manifest.seal(self.store.directory(), false)
     }
 
     /// Notes that a pair was lost and is back.
@@ -186,6 +213,8 @@ impl<'s> Ledger<'s> {
     ) -> Result<Summary, StoreError> {
         self.summary.overhead.tear_down_s = tear_down_s;
         self.end(status, reason)?;
+        // The agents have ended: nothing changes any more.
+        self.manifest.seal(self.store.directory(), true)?;
         Ok(self.summary.clone())
     }
 

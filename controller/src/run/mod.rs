@@ -157,7 +157,7 @@ async fn drive(
         pairs = connect(job.experiment, platform, observer) => pairs?,
         Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
     };
-    ledger.connected(pairs);
+    ledger.connected(pairs)?;
     for pair in pairs.iter() {
         for agent in [&pair.tx, &pair.rx] {
             match agent.session.preflight().await {

@@ -21,6 +21,21 @@ pub struct WatchedPair {
     pub round_trip: bool,
 }
 
+impl WatchedPair {
+    /// Intended packets per second `at_s` seconds after sending began; after the last stage its load stays. `None`: as fast as possible.
+    pub fn load_at(&self, at_s: f64) -> Option<f64> {
+        let stages = self.load.as_ref()?;
+        let mut left = at_s.max(0.0);
+        for stage in stages {
+            if left < stage.seconds {
+                return Some(stage.from_pps + (stage.to_pps - stage.from_pps) * left / stage.seconds);
+            }
+            left -= stage.seconds;
+        }
+        stages.last().map(|stage| stage.to_pps)
+    }
+}
+
 /// Is told what happens, as it happens.
 pub trait Observer {
     /// Something begins that is no trial.
@@ -54,6 +69,43 @@ pub struct Nobody;
 
 impl Observer for Nobody {}
 
+/// Several watch.
+pub struct Watchers(pub Vec<Box<dyn Observer>>);
+
+impl Observer for Watchers {
+    fn phase(&self, text: &str) {
+        self.0.iter().for_each(|one| one.phase(text));
+    }
+
+    fn trial_began(&self, number: usize, of: usize, trial: &Trial, pairs: &[WatchedPair]) {
+        self.0.iter().for_each(|one| one.trial_began(number, of, trial, pairs));
+    }
+
+    fn sending_began(&self) {
+        self.0.iter().for_each(|one| one.sending_began());
+    }
+
+    fn sample(&self, pair: &str, role: Role, sample: &Sample) {
+        self.0.iter().for_each(|one| one.sample(pair, role, sample));
+    }
+
+    fn sending_ended(&self, pair: &str) {
+        self.0.iter().for_each(|one| one.sending_ended(pair));
+    }
+
+    fn trial_ended(&self, result: &TrialSummary) {
+        self.0.iter().for_each(|one| one.trial_ended(result));
+    }
+
+    fn trial_failed(&self, failure: &TrialFailure) {
+        self.0.iter().for_each(|one| one.trial_failed(failure));
+    }
+
+    fn end(&self) {
+        self.0.iter().for_each(|one| one.end());
+    }
+}
+
 /// What happens on one pair, for whoever watches.
 #[derive(Clone, Copy)]
 pub(super) struct PairObserver<'a> {
@@ -82,5 +134,22 @@ impl PairObserver<'_> {
     /// The agent at that end has sent all it will.
     pub(super) fn sending_ended(self, end: Role) {
         self.ways.iter().filter(|way| way.from == end).for_each(|way| self.observer.sending_ended(&way.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_load_follows_its_stages() {
+        let stage = |from_pps, to_pps, seconds| StageRates { from_pps, to_pps, seconds };
+        let pair = |load| WatchedPair { name: "tx0-rx0".into(), load, delays_valid: true, round_trip: false };
+        let staged = pair(Some(vec![stage(100.0, 200.0, 2.0), stage(50.0, 50.0, 1.0)]));
+        for (at_s, pps) in [(-1.0, 100.0), (0.0, 100.0), (1.0, 150.0), (2.0, 50.0), (9.0, 50.0)] {
+            assert_eq!(staged.load_at(at_s), Some(pps), "{at_s}");
+        }
+        assert_eq!(pair(Some(vec![stage(7.0, 7.0, f64::INFINITY)])).load_at(3.0), Some(7.0));
+        assert_eq!(pair(None).load_at(3.0), None);
     }
 }

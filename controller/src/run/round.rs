@@ -1,6 +1,8 @@
 //! One trial on all pairs at the same time. They go in step; when one fails, the trial is over for all, for the load was
 //! no longer what was asked.
 
+use std::time::SystemTime;
+
 use futures_util::future::join_all;
 use tempfile::NamedTempFile;
 use tokio::sync::watch;
@@ -23,6 +25,8 @@ struct Lane<'p> {
     pair: &'p mut Pair,
     ways: Vec<Way>,
     seen: Observations,
+    /// When its transmitter was told to begin.
+    started: Option<SystemTime>,
     /// Every flow of each way, where they were asked for.
     flows: Vec<NamedTempFile>,
     stopped: Option<Stopped>,
@@ -59,11 +63,23 @@ pub(super) async fn run(
     let mut lanes = Vec::with_capacity(pairs.len());
     for pair in pairs {
         let ways = ways(job.experiment.direction(), pair);
-        lanes.push(Lane { pair, ways, seen: Observations::default(), flows: Vec::new(), stopped: None });
+        lanes.push(Lane {
+            pair,
+            ways,
+            seen: Observations::default(),
+            started: None,
+            flows: Vec::new(),
+            stopped: None,
+        });
     }
     let halt = watch::Sender::new(false);
     in_step(&mut lanes, &halt, async |lane| assignment.set_up(&lane.pair.tx, &lane.pair.rx).await).await;
-    in_step(&mut lanes, &halt, async |lane| assignment.start(&lane.pair.tx, &lane.pair.rx).await).await;
+    in_step(&mut lanes, &halt, async |lane| {
+        assignment.start(&lane.pair.tx, &lane.pair.rx).await?;
+        lane.started = Some(SystemTime::now());
+        Ok(())
+    })
+    .await;
     observer.sending_began();
     in_step(&mut lanes, &halt, async |lane| {
         let Lane { pair, seen, ways, flows, .. } = lane;
@@ -180,6 +196,7 @@ fn settle(
         tag,
         reason: None,
         result: None,
+        started_at: lane.started.map(|at| humantime::format_rfc3339_millis(at).to_string()),
         time_axis,
         tx: own.tx_report,
         rx: own.rx_report,

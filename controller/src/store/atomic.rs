@@ -59,7 +59,8 @@ pub(crate) fn sync_directory(path: &Path) -> Result<(), StoreError> {
 
 /// Puts a file in the place of the one of that name: readers see the old one or the new one.
 pub(crate) fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-    let unfinished = directory.join(format!("{UNFINISHED}{name}"));
+    // Of another process that writes the same file now, each has its own; the last to be finished stays.
+    let unfinished = directory.join(format!("{UNFINISHED}{}-{name}", std::process::id()));
     let finished = directory.join(name);
     let placed = write_synced(&unfinished, bytes)
         .and_then(|()| fs::rename(&unfinished, &finished).map_err(at("rename", &unfinished)));

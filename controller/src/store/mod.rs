@@ -3,6 +3,8 @@
 //! ```text
 //! results/<id>/summary.json            rewritten whole after every trial
 //!              experiment.yaml         the document in force
+//!              environment.json        where and with what it was run
+//!              manifest.json           a checksum of every file that no longer changes
 //!              <node>_cmdline.txt      the kernel's command line
 //!              tx0.log rx0.log         what the agents logged
 //!              tx0-rx0/<profile>/trial.json         reports, samples, histogram
@@ -11,11 +13,15 @@
 //! ```
 
 pub(crate) mod atomic;
+pub mod environment;
+pub(crate) mod lock;
+pub mod manifest;
 pub mod record;
+mod recorded;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +30,9 @@ use tempfile::NamedTempFile;
 
 pub use self::atomic::{StoreError, UNFINISHED};
 use self::atomic::{add_directory, at, replace_file, sync_directory};
+use self::environment::{ENVIRONMENT_FILE, Environment};
 use self::record::TrialRecord;
+pub use self::recorded::Recorded;
 use crate::summary::Summary;
 
 /// File with the result of an experiment.
@@ -41,6 +49,8 @@ const ID_ATTEMPTS: usize = 16;
 pub struct Store {
     directory: PathBuf,
     id: String,
+    /// While it is held, the experiment is known to be in use.
+    _lock: File,
 }
 
 impl Store {
@@ -64,7 +74,8 @@ impl Store {
                 Err(error) => return Err(at("create", &directory)(error)),
                 Ok(()) => {
                     sync_directory(results)?;
-                    return Ok(Self { directory, id });
+                    let lock = lock::hold(&directory)?;
+                    return Ok(Self { directory, id, _lock: lock });
                 }
             }
         }
@@ -114,6 +125,14 @@ impl Store {
     /// When it cannot be written; the one before is then still there.
     pub fn write_summary(&self, summary: &Summary) -> Result<(), StoreError> {
         replace_file(&self.directory, SUMMARY_FILE, &json(summary, &self.directory)?)
+    }
+
+    /// Writes where and with what the experiment is run.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_environment(&self, environment: &Environment) -> Result<(), StoreError> {
+        replace_file(&self.directory, ENVIRONMENT_FILE, &json(environment, &self.directory)?)
     }
 
     /// Files a trial under its pair and `place`, as `trial.json` when it has a result, with a file of all its flows beside it where there is one.

@@ -12,7 +12,7 @@ use crate::summary::TrialSummary;
 pub const TRIAL_SCHEMA: &str = "linerate.dev/trial/v1alpha1";
 
 /// All that is known of one trial on one pair.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TrialRecord {
     /// [`TRIAL_SCHEMA`].
     pub schema: String,
@@ -28,6 +28,9 @@ pub struct TrialRecord {
     pub reason: Option<String>,
     /// The figures; null when the trial could not be finished.
     pub result: Option<TrialSummary>,
+    /// When sending began, in UTC (RFC 3339); null when it never did, absent in older records.
+    #[serde(default)]
+    pub started_at: Option<String>,
     /// What the zero of the samples' times is.
     pub time_axis: String,
     /// The transmitter's account.

@@ -57,6 +57,7 @@ fn record() -> TrialRecord {
         tag: 7,
         reason: Some("interrupted".into()),
         result: None,
+        started_at: None,
         time_axis: String::new(),
         tx: None,
         rx: None,

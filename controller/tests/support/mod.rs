@@ -1,6 +1,6 @@
 //! Runs the real controller with real agents, in a place of its own.
 
-#![allow(dead_code, unreachable_pub, reason = "every test program takes what it needs")]
+#![allow(dead_code, unreachable_pub, clippy::print_stderr, reason = "every test program takes what it needs")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,6 +85,22 @@ impl Bench {
             .map(|entry| entry.unwrap())
             .max_by_key(|e| e.metadata().unwrap().created().unwrap())
             .map(|e| e.path())
+    }
+
+    /// The directory of the bench's one experiment; other things may lie beside it.
+    pub fn experiment_with_summary(&self) -> PathBuf {
+        let entries = fs::read_dir(self.path("results")).unwrap();
+        let found =
+            entries.map(|entry| entry.unwrap().path()).find(|path| path.join("summary.json").exists());
+        found.unwrap_or_else(|| panic!("no experiment in {}", self.path("results").display()))
+    }
+
+    /// The summary of the bench's one experiment, if there is one already, whatever lies beside it.
+    pub fn summary_in_results(&self) -> Option<Summary> {
+        let entries = fs::read_dir(self.path("results")).ok()?;
+        let text =
+            entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("summary.json")).ok());
+        text.last().map(|text| serde_json::from_str(&text).unwrap())
     }
 
     /// Processes that have this bench's directory on their command line: its controllers and agents.
@@ -188,6 +204,49 @@ pub fn dataplane() -> PathBuf {
     path
 }
 
+/// Says on standard error that a test could not run here, in the form that `scripts/test.sh` counts.
+pub fn not_run(test: &str, reason: &str) {
+    let line = format!("NOT RUN {test}: {reason}\n");
+    if let Some(path) = std::env::var_os("LINERATE_NOT_RUN") {
+        let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
+        std::io::Write::write_all(&mut file, line.as_bytes()).unwrap();
+    }
+    eprint!("{line}");
+}
+
+/// `linerate` with these arguments.
+pub fn linerate(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_linerate")).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// A tmpfs, unmounted when dropped. `None` where this user may not mount one.
+pub struct Mount {
+    pub path: PathBuf,
+}
+
+impl Mount {
+    pub fn tmpfs(path: PathBuf, options: &str) -> Option<Self> {
+        fs::create_dir_all(&path).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "linerate-test"]).arg(&path);
+        let mounted = mount.output().is_ok_and(|output| output.status.success());
+        mounted.then_some(Self { path })
+    }
+
+    /// Writes until nothing more fits.
+    pub fn fill(&self) {
+        let mut file = fs::File::create(self.path.join("ballast")).unwrap();
+        while std::io::Write::write_all(&mut file, &[1; 1024]).is_ok() {}
+        while std::io::Write::write_all(&mut file, &[1]).is_ok() {}
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.path).output();
+    }
+}
+
 /// Waits for something that comes soon.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
@@ -203,4 +262,34 @@ pub fn stderr(output: &Output) -> String {
 
 pub fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A program that `scripts/setup.sh` keeps in its cache, or the one that `variable` names.
+fn cached(variable: &str, path: &str) -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let cached = || Some(cache?.join("linerate").join(path));
+    std::env::var_os(variable).map(PathBuf::from).or_else(cached).filter(|path| path.is_file())
+}
+
+/// A Python that has `package`; without one the test says that it did not run.
+pub fn python(test: &str, package: &str) -> Option<PathBuf> {
+    let python = cached("LINERATE_PYTHON", "python/bin/python").filter(|python| {
+        let import = format!("import {package}");
+        Command::new(python).args(["-c", &import]).output().is_ok_and(|output| output.status.success())
+    });
+    if python.is_none() {
+        not_run(test, &format!("there is no Python with {package}; scripts/test.sh installs one"));
+    }
+    python
+}
+
+/// Prometheus's checker; without it the test says that it did not run.
+pub fn promtool(test: &str) -> Option<PathBuf> {
+    let tool = cached("LINERATE_PROMTOOL", "promtool");
+    if tool.is_none() {
+        not_run(test, "there is no promtool; scripts/test.sh fetches it");
+    }
+    tool
 }

@@ -10,6 +10,7 @@ use linerate_protocol::report::{Ended, FlowRow, Part};
 use linerate_protocol::state::{AgentState, Step};
 use linerate_protocol::trial::{RoleSpec, TrialSpec};
 
+use super::machine::machine;
 use super::refusal::{failed, refused, trial_error, validate};
 use crate::core::drain::Drainer;
 use crate::dpdk::eal;
@@ -122,6 +123,7 @@ impl<'e> Desk<'e> {
             },
             lcores: self.bench.lcores().iter().map(|lcore| lcore.0).collect(),
             no_huge: self.no_huge,
+            host: Some(machine()),
         })
     }
 

@@ -3,6 +3,8 @@
 //! [`serve()`] moves messages; [`desk::Desk`] knows what they mean; `wire` bounds and authenticates connections.
 
 pub mod desk;
+mod machine;
+mod metrics;
 mod refusal;
 mod serve;
 pub mod token;

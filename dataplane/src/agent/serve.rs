@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep;
 
 use super::desk::{Answer, Desk};
+use super::metrics::AgentMetrics;
 use super::token::Token;
 use super::wire::{Controller, authenticate, failure};
 
@@ -34,13 +35,15 @@ pub struct AgentConfig {
     pub token: Token,
     /// Ends the agent when no controller has been connected for this long.
     pub exit_when_orphaned: Option<Duration>,
+    /// Loopback address to serve metrics at.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Serves controllers until a signal, a shutdown request or loneliness ends it. `announce` gets the address really
 /// listened on.
 ///
 /// # Errors
-/// When the address cannot be listened on.
+/// When an address cannot be listened on.
 pub async fn serve(
     desk: &mut Desk<'_>,
     config: AgentConfig,
@@ -58,6 +61,10 @@ pub async fn serve(
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         io::Error::new(error.kind(), format!("cannot listen on {}: {error}", config.listen))
     })?;
+    let metrics = match config.metrics {
+        Some(address) => Some(AgentMetrics::serve(address).await.map_err(io::Error::other)?),
+        None => None,
+    };
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     announce(listener.local_addr()?);
@@ -66,6 +73,7 @@ pub async fn serve(
     let (admit, mut admitted) = mpsc::channel::<Controller>(AT_THE_DOOR);
     let mut server = Server {
         desk,
+        metrics,
         controller: None,
         was_found: false,
         last_heard: Instant::now(),
@@ -125,6 +133,7 @@ async fn next_request(controller: &mut Option<Controller>) -> Option<super::wire
 
 struct Server<'d, 'e> {
     desk: &'d mut Desk<'e>,
+    metrics: Option<AgentMetrics>,
     controller: Option<Controller>,
     /// A controller has been there.
     was_found: bool,
@@ -188,6 +197,9 @@ impl Server<'_, '_> {
             self.desk.look()
         };
         for event in events {
+            if let Some(metrics) = &mut self.metrics {
+                metrics.note(&event);
+            }
             self.send(&event);
         }
         if !self.desk.is_active() {

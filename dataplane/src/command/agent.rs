@@ -19,6 +19,7 @@ pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &Agent) -> Result<Ending, Fai
         listen: args.listen,
         token: args.token.clone(),
         exit_when_orphaned: args.exit_when_orphaned,
+        metrics: args.metrics,
     };
     let served = block_on(async {
         serve(&mut desk, config, |address| {

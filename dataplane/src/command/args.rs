@@ -312,6 +312,9 @@ pub(super) struct AgentArgs {
     /// Allow trials in which the agent sends back what it receives; costs the port's bulk freeing of buffers
     #[arg(long)]
     pub(super) reflector: bool,
+    /// Serve metrics for Prometheus at http://ADDRESS/metrics; a loopback address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) metrics: Option<SocketAddr>,
     /// Take a main lcore and this many workers among the CPUs that this process may use, in place of EAL's -l or --lcores
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=126))]
     pub(super) workers: Option<u16>,

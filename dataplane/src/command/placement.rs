@@ -70,7 +70,7 @@ mod tests {
         for (variables, part) in
             [(&[][..], "no device was assigned"), (&[("PCIDEVICE_X", "eth0")], "PCIDEVICE_X=eth0")]
         {
-            let message = assigned_devices(&environment(variables)).unwrap_err().to_string();
+            let message = format!("{:?}", assigned_devices(&environment(variables)).unwrap_err());
             assert!(message.contains(part), "{message}");
         }
     }

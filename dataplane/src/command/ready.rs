@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use linerate_metrics::{Exposure, Listener};
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::message::TOKEN_VARIABLE;
 use linerate_protocol::profile::{Profile, RawProfile, Vlan};
@@ -96,6 +97,7 @@ pub(super) struct Agent {
     pub(super) orphan_ms: u32,
     pub(super) reflector: bool,
     pub(super) exit_when_orphaned: Option<Duration>,
+    pub(super) metrics: Option<SocketAddr>,
     pub(super) ring: RingArgs,
     pub(super) safety: Safety,
 }
@@ -185,11 +187,20 @@ impl Command {
                 orphan_ms: u32::try_from(args.orphan.0.as_millis()).unwrap_or(u32::MAX).max(100),
                 reflector: args.reflector,
                 exit_when_orphaned: args.exit_when_orphaned.map(|span| span.0),
+                metrics: loopback(args.metrics)?,
                 safety: args.safety.resolve(),
                 ring: args.ring.check()?,
             }),
         })
     }
+}
+
+fn loopback(address: Option<SocketAddr>) -> Result<Option<SocketAddr>, Failure> {
+    if let Some(address) = address {
+        Listener::check(address, Exposure::Loopback, ", and an agent serves none but this machine")
+            .map_err(|error| Failure::usage(error.to_string()))?;
+    }
+    Ok(address)
 }
 
 fn flows_file(

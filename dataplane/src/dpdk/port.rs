@@ -74,6 +74,7 @@ pub fn describe(_eal: &Eal, port: PortId) -> Result<PortInfo, DpdkError> {
         mtu: info.mtu,
         rx_descriptors: (info.rx_desc_min, info.rx_desc_max),
         tx_descriptors: (info.tx_desc_min, info.tx_desc_max),
+        firmware: Some(text(&info.firmware)).filter(|version| !version.is_empty()),
     })
 }
 

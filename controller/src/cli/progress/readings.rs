@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use linerate_protocol::counters::{ReceiveCounters, Sample, TransmitCounters};
-use linerate_protocol::profile::StageRates;
 use linerate_protocol::trial::Role;
 
 use crate::events::Reading;
@@ -89,7 +88,7 @@ impl Readings {
             pair: pair.to_owned(),
             at_s,
             sending: lane.sending,
-            intended_pps: lane.pair.load.as_ref().map(|stages| load_at(stages, at_s)),
+            intended_pps: lane.pair.load_at(at_s),
             offered_pps: lane
                 .tx
                 .pps(|sample| sample.transmit.map_or(0, |tx| tx.packets))
@@ -156,33 +155,17 @@ impl Side {
     }
 }
 
-/// Intended packets per second `at_s` seconds after the start; after the last stage its load stays.
-fn load_at(stages: &[StageRates], at_s: f64) -> f64 {
-    let mut left = at_s.max(0.0);
-    for stage in stages {
-        if left < stage.seconds {
-            return stage.from_pps + (stage.to_pps - stage.from_pps) * left / stage.seconds;
-        }
-        left -= stage.seconds;
-    }
-    stages.last().map_or(0.0, |stage| stage.to_pps)
-}
-
 #[cfg(test)]
 mod tests {
     use linerate_protocol::counters::PortCounters;
-    use linerate_protocol::profile::RawProfile;
+    use linerate_protocol::profile::{RawProfile, StageRates};
 
     use super::*;
-
-    fn stage(from_pps: f64, to_pps: f64, seconds: f64) -> StageRates {
-        StageRates { from_pps, to_pps, seconds }
-    }
 
     fn readings(delays_valid: bool) -> Readings {
         let profile = RawProfile::default().try_into().unwrap();
         let trial = Trial { profile, repeat: 2, repeats: 2, expected_duration: None };
-        let load = Some(vec![stage(4000.0, 4000.0, f64::INFINITY)]);
+        let load = Some(vec![StageRates { from_pps: 4000.0, to_pps: 4000.0, seconds: f64::INFINITY }]);
         Readings::new(
             3,
             4,
@@ -262,14 +245,5 @@ mod tests {
             );
             assert_eq!(drained.lost_packets, 200 - packets);
         }
-    }
-
-    #[test]
-    fn the_load_follows_its_stages() {
-        let stages = [stage(100.0, 200.0, 2.0), stage(50.0, 50.0, 1.0)];
-        for (at_s, pps) in [(-1.0, 100.0), (0.0, 100.0), (1.0, 150.0), (2.0, 50.0), (9.0, 50.0)] {
-            assert_eq!(load_at(&stages, at_s), pps, "{at_s}");
-        }
-        assert_eq!(load_at(&[stage(7.0, 7.0, f64::INFINITY)], 3.0), 7.0);
     }
 }

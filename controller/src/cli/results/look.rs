@@ -5,12 +5,16 @@ use std::path::Path;
 use anyhow::bail;
 use serde_json::json;
 
-use super::super::output::print;
+use super::super::output::{print, say};
 use super::super::table;
-use crate::store::{self, is_id};
+use super::plots::{self, Wanted};
+use crate::store::{self, Recorded};
 
 pub(in crate::cli) fn list(results: &Path, as_json: bool) -> anyhow::Result<()> {
-    let listed = store::list(results)?;
+    let mut listed = store::list(results)?;
+    // The latest last, what cannot be read first.
+    listed
+        .sort_by_key(|(_, loaded)| loaded.as_ref().ok().map(|summary| summary.experiment.started_at.clone()));
     if as_json {
         let values: Vec<_> = listed
             .iter()
@@ -30,20 +34,27 @@ pub(in crate::cli) fn list(results: &Path, as_json: bool) -> anyhow::Result<()> 
     Ok(())
 }
 
-pub(in crate::cli) fn show(results: &Path, id: &str, as_json: bool) -> anyhow::Result<()> {
-    if !is_id(id) {
-        bail!(
-            "'{id}' is not the id of an experiment, which is 8 hexadecimal digits; see `linerate results list`"
-        );
+pub(in crate::cli) fn show(results: &Path, id: &str, series: &[String], as_json: bool) -> anyhow::Result<()> {
+    if let Some(unknown) = series.iter().find(|key| !plots::is_known(key)) {
+        bail!("no series is called '{unknown}'; `--series all` shows every one");
     }
-    let summary = store::load(results, id)?;
+    let recorded = Recorded::open(results, id)?;
+    let summary = &recorded.summary;
     if as_json {
-        print(&serde_json::to_string(&summary)?)?;
-    } else {
-        print(&format!("{} {} {}", id, summary.experiment.started_at, summary.experiment.name))?;
-        print(&table::trials(&summary))?;
-        if let Some(reason) = &summary.reason {
-            print(&format!("reason: {reason}"))?;
+        print(&serde_json::to_string(summary)?)?;
+        return Ok(());
+    }
+    print(&format!("{} {} {}", id, summary.experiment.started_at, summary.experiment.name))?;
+    print(&table::trials(summary))?;
+    if let Some(reason) = &summary.reason {
+        print(&format!("reason: {reason}"))?;
+    }
+    let wanted = Wanted::of(series);
+    for (trial, record) in summary.trials.iter().zip(recorded.trials()) {
+        print(&format!("\n{} {} repeat {}", trial.profile, trial.pair, trial.repeat))?;
+        match record {
+            Ok(record) => print(&plots::series(&record, &wanted))?,
+            Err(error) => say(&format!("error: {error}")),
         }
     }
     Ok(())

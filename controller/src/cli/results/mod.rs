@@ -1,6 +1,12 @@
 //! `results`: what earlier runs left.
 
+mod care;
+mod compare;
+mod export;
 mod look;
+mod plots;
+mod upload;
+mod validate;
 
 use std::path::PathBuf;
 
@@ -17,13 +23,34 @@ pub(super) enum ResultsCommand {
         place: PlaceArgs,
     },
     /// Show the result of one experiment
-    #[command(after_help = "Example:\n  linerate results show 1f3c09aa --json")]
+    #[command(
+        after_help = "Examples:\n  linerate results show 1f3c09aa --json\n  linerate results show 1f3c09aa --series rx_pps,rx_missed"
+    )]
     Show {
         /// The experiment's 8 hexadecimal digits
         id: String,
+        /// Samples to draw, by their key in exported files, or `all` [default: rates of both ends]
+        #[arg(long, value_name = "KEY", value_delimiter = ',')]
+        series: Vec<String>,
         #[command(flatten)]
         place: PlaceArgs,
     },
+    /// Judge an experiment by another: better, worse, the same, or more repeats are needed
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(compare::CompareArgs),
+    /// Write results in the forms that notebooks and spreadsheets read
+    Export(export::ExportArgs),
+    /// Hand an experiment to Weights & Biases
+    #[command(after_help = upload::EXAMPLES)]
+    Upload(upload::UploadArgs),
+    /// Check that results are what was recorded
+    Validate(validate::ValidateArgs),
+    /// Tell which trials are complete, and which are still to be run
+    Scan(care::ScanArgs),
+    /// Remove experiments
+    Purge(care::PurgeArgs),
+    /// Write experiments into an archive
+    Backup(care::BackupArgs),
 }
 
 #[derive(Debug, Args)]
@@ -38,8 +65,15 @@ pub(super) struct PlaceArgs {
 
 pub(super) fn dispatch(command: ResultsCommand) -> anyhow::Result<Ending> {
     match command {
+        ResultsCommand::Compare(args) => return compare::run(&args),
+        ResultsCommand::Export(args) => return export::run(&args),
+        ResultsCommand::Upload(args) => return upload::run(&args),
+        ResultsCommand::Validate(args) => return validate::run(&args),
+        ResultsCommand::Scan(args) => return care::scan(&args),
+        ResultsCommand::Purge(args) => return care::purge(&args),
+        ResultsCommand::Backup(args) => return care::backup(&args),
         ResultsCommand::List { place } => look::list(&place.results, place.json)?,
-        ResultsCommand::Show { id, place } => look::show(&place.results, &id, place.json)?,
+        ResultsCommand::Show { id, series, place } => look::show(&place.results, &id, &series, place.json)?,
     }
     Ok(Ending::Done)
 }

@@ -30,7 +30,7 @@ pub use self::plan::KubernetesPlan;
 use self::pods::{AGENT, AGENT_PORT, PodPlan, Run};
 use self::retry::steadily;
 use self::tracker::Tracker;
-use super::{AgentEndpoint, PairEndpoints, Platform, PlatformError, Token};
+use super::{AgentEndpoint, PairEndpoints, Platform, PlatformError, PodPlace, Token};
 use crate::experiment::Experiment;
 use crate::experiment::kubernetes::PlacementRule;
 use crate::session::Dialer;
@@ -184,8 +184,11 @@ impl KubernetesPlatform {
         let run = Run { experiment: &self.experiment, id: &self.id, owner: None };
         let container = run.pod(plan).spec.and_then(|spec| spec.containers.into_iter().next());
         let gone = || ClusterError::NotReady(format!("pod {name} is gone"));
+        let (node, image_digest) = tracker.place(&name).ok_or_else(gone)?;
+        let image = container.as_ref().and_then(|container| container.image.clone());
         Ok(AgentEndpoint {
-            node: tracker.node(&name).ok_or_else(gone)?,
+            node,
+            pod: Some(PodPlace { name: name.clone(), image, image_digest }),
             dialer: Dialer::PortForward { pods: self.pods(), pod: name.clone(), port: AGENT_PORT },
             token: self.tokens.get(&name).ok_or_else(gone)?.clone(),
             command_line: container.and_then(|container| container.command).unwrap_or_default(),

@@ -190,10 +190,10 @@ impl Tracker {
         self.seen.standings.send_modify(|standings| standings.retain(|pod, _| !pods.contains(pod)));
     }
 
-    /// The node of a pod that runs.
-    pub(super) fn node(&self, pod: &str) -> Option<String> {
+    /// The node of a pod that runs, and the digest of its image.
+    pub(super) fn place(&self, pod: &str) -> Option<(String, Option<String>)> {
         match self.seen.standings.borrow().get(pod) {
-            Some(Standing::Running { node }) => Some(node.clone()),
+            Some(Standing::Running { node, image_digest }) => Some((node.clone(), image_digest.clone())),
             _ => None,
         }
     }

@@ -12,6 +12,8 @@ pub enum Standing {
     Running {
         /// The node.
         node: String,
+        /// Digest of the agent's image, as the container runtime tells it.
+        image_digest: Option<String>,
     },
     /// Not yet, for this reason.
     Waiting(String),
@@ -56,7 +58,8 @@ pub fn judge(pod: &Pod) -> Standing {
         agent.and_then(|agent| agent.state.as_ref()).is_some_and(|state| state.running.is_some());
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
     if let (true, Some(node)) = (is_running, &node) {
-        return Standing::Running { node: node.clone() };
+        let image = agent.map(|agent| agent.image_id.clone()).filter(|image| !image.is_empty());
+        return Standing::Running { node: node.clone(), image_digest: image };
     }
     let scheduling = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled");
     if let Some(condition) = scheduling.filter(|condition| condition.status == "False") {
@@ -144,7 +147,7 @@ mod tests {
             |state: Value| json!({"phase": "Pending", "containerStatuses": [container("agent", &state)]});
         let check = |state: Value| json!({"phase": "Pending", "initContainerStatuses": [container("preflight", &state)]});
         for (status, expected) in [
-            (agent(json!({"running": {}})), Standing::Running { node: "node1".into() }),
+            (agent(json!({"running": {}})), Standing::Running { node: "node1".into(), image_digest: None }),
             (json!({"phase": "Pending"}), Standing::Waiting("starting on node1".into())),
             (
                 agent(json!({"waiting": {"reason": "ContainerCreating"}})),

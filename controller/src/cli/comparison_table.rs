@@ -1,0 +1,101 @@
+//! A comparison as a table.
+
+use super::table::{count, table};
+use super::words::{microseconds, mpps};
+use crate::compare::{Compared, Comparison, Group, Metric, Outcome, Overall, Unit};
+
+/// Every metric compared, then what it comes to.
+pub(super) fn comparison(comparison: &Comparison) -> String {
+    let (a, b) = (&comparison.a.id, &comparison.b.id);
+    let interval = format!("change ({} %)", 100.0 * comparison.confidence);
+    let columns = ["profile", "pair", "metric", "repeats", a, b, &interval, "verdict"];
+    let mut table = table(&columns, 3..7);
+    for one in &comparison.compared {
+        table.add_row([
+            one.profile.clone(),
+            one.pair.clone(),
+            format!("{} {}", one.metric, unit(one.metric)),
+            format!("{}, {}", one.a.repeats, one.b.repeats),
+            group(one.metric, &one.a),
+            group(one.metric, &one.b),
+            change(one),
+            one.verdict.to_string(),
+        ]);
+    }
+    let mut text = format!("{}\n", table.trim_fmt());
+    for one in &comparison.compared {
+        if one.verdict == Outcome::CannotTell {
+            let name = format!("{} {} {}", one.profile, one.pair, one.metric);
+            text.push_str(&format!("cannot tell: {name}: {}\n", advice(one)));
+        }
+    }
+    for one in &comparison.unmatched {
+        let metric = one.metric.map_or(String::new(), |metric| format!(" {metric}"));
+        text.push_str(&format!("only in {}: {} {}{metric}\n", one.only_in, one.profile, one.pair));
+    }
+    text.push_str(&closing_line(comparison));
+    text
+}
+
+fn unit(metric: Metric) -> &'static str {
+    match metric.unit() {
+        Unit::PacketsPerSecond => "Mpps",
+        Unit::Share => "%",
+        Unit::Nanoseconds => "µs",
+    }
+}
+
+fn value(metric: Metric, value: f64) -> String {
+    match metric.unit() {
+        Unit::PacketsPerSecond => mpps(value),
+        Unit::Share => format!("{:.4}", 100.0 * value),
+        Unit::Nanoseconds => microseconds(value),
+    }
+}
+
+fn group(metric: Metric, group: &Group) -> String {
+    let spread = group.standard_deviation.map_or(String::new(), |one| format!(" ± {}", value(metric, one)));
+    format!("{}{spread}", value(metric, group.mean))
+}
+
+/// Relative to A; of shares the difference itself, in percentage points.
+fn change(one: &Compared) -> String {
+    let Some(difference) = one.difference else { return "-".to_owned() };
+    let (scale, unit, digits) = match one.metric.unit() {
+        Unit::Share => (100.0, "pp", 4),
+        Unit::PacketsPerSecond | Unit::Nanoseconds if one.a.mean > 0.0 => (100.0 / one.a.mean, "%", 2),
+        Unit::PacketsPerSecond | Unit::Nanoseconds => return value(one.metric, difference.estimate),
+    };
+    let [estimate, lower, upper] = [difference.estimate, difference.lower, difference.upper]
+        .map(|value| format!("{:+.digits$}", scale * value));
+    format!("{estimate} {unit} ({lower}…{upper})")
+}
+
+fn advice(one: &Compared) -> String {
+    match one.repeats_needed {
+        Some(repeats) if one.difference.is_none() => {
+            format!("one repeat does not show the spread; run at least {repeats} of each")
+        }
+        Some(repeats) => format!("about {repeats} repeats of each would tell"),
+        None => "not even 10000 repeats would tell; the difference lies too near the threshold".to_owned(),
+    }
+}
+
+fn closing_line(comparison: &Comparison) -> String {
+    let of = |outcome| comparison.compared.iter().filter(|one| one.verdict == outcome).count();
+    let verdict = match comparison.verdict {
+        Overall::Regression => "worse",
+        Overall::CannotTell => "cannot tell",
+        Overall::NoRegression => "no regression",
+    };
+    format!(
+        "{verdict}: {} compared: {} worse, {} better, {} same, {} cannot be told; any false alarm has a probability of at most {} %",
+        count(comparison.compared.len(), "metric"),
+        of(Outcome::Worse),
+        of(Outcome::Better),
+        of(Outcome::Same),
+        of(Outcome::CannotTell),
+        // Rounded: 1 − 0.95 is not quite 0.05.
+        (1e6 * (1.0 - comparison.confidence)).round() / 1e4,
+    )
+}

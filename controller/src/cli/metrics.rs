@@ -1,0 +1,56 @@
+//! `run --metrics`: who is served, where, and for how long.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use linerate_metrics::{Exposure, Listener, MetricsError};
+use linerate_protocol::span::Span;
+use tokio::time::sleep;
+
+use super::interrupt::Signals;
+use super::output::say;
+use crate::metrics::RunMetrics;
+use crate::run::observer::Observer;
+
+#[derive(Debug, Args)]
+pub(super) struct MetricsArgs {
+    /// Serve metrics for Prometheus at http://ADDRESS/metrics while the run goes on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
+    /// Allow an address for the metrics that can be reached from a network
+    #[arg(long, requires = "metrics")]
+    metrics_public: bool,
+    /// Go on serving metrics for so long after the run, so that the last scrape has its totals; Ctrl-C ends it
+    #[arg(long, value_name = "TIME", requires = "metrics")]
+    metrics_linger: Option<Span>,
+}
+
+impl MetricsArgs {
+    /// Listens, if metrics were asked for.
+    pub(super) async fn listen(&self) -> Result<Option<Listener>, MetricsError> {
+        let Some(address) = self.metrics else { return Ok(None) };
+        let exposure = if self.metrics_public { Exposure::Anyone } else { Exposure::Loopback };
+        Listener::check(address, exposure, "; to allow that, add --metrics-public")?;
+        let listener = Listener::bind(address).await?;
+        say(&format!("metrics: http://{}/metrics", listener.address().unwrap_or(address)));
+        Ok(Some(listener))
+    }
+
+    /// Goes on serving for as long as was asked, or until a signal.
+    pub(super) async fn linger(&self, mut signals: Signals) {
+        if let Some(time) = self.metrics_linger {
+            say(&format!("metrics are served for {time} more; Ctrl-C ends that"));
+            tokio::select! {
+                () = sleep(time.0) => {}
+                () = signals.next() => {}
+            }
+        }
+    }
+}
+
+/// Serves metrics in the background; returns what feeds them.
+pub(super) fn serve(listener: Listener, id: &str, name: &str) -> Box<dyn Observer> {
+    let (metrics, registry) = RunMetrics::new(id, name);
+    tokio::spawn(listener.serve(registry));
+    Box::new(metrics)
+}

@@ -1,0 +1,195 @@
+//! `results scan`, `purge` and `backup`.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::bail;
+use clap::Args;
+use serde_json::json;
+
+use super::super::output::{print, say};
+use super::super::{Ending, RESULTS, table};
+use crate::housekeeping::scan::State;
+use crate::housekeeping::{backup, purge, scan};
+use crate::store;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  What is still to be run, of everything:
+    linerate results scan
+  Every trial of one experiment, for a program to read:
+    linerate results scan 1f3c09aa --json")]
+pub(in crate::cli) struct ScanArgs {
+    /// Ids of experiments [default: every experiment]
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// Directory of the results
+    #[arg(long, value_name = "DIR", default_value = RESULTS)]
+    results: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  One experiment, after a question:
+    linerate results purge 1f3c09aa
+  Everything that did not come to its end, without one:
+    linerate results purge --incomplete --yes
+
+What still runs, and what is not an experiment, is never removed.")]
+pub(in crate::cli) struct PurgeArgs {
+    /// Ids of experiments
+    #[arg(value_name = "ID", required_unless_present = "incomplete")]
+    ids: Vec<String>,
+    /// Every experiment that is not complete and does not run
+    #[arg(long, conflicts_with = "ids")]
+    incomplete: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Directory of the results
+    #[arg(long, value_name = "DIR", default_value = RESULTS)]
+    results: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  Everything, into an archive named by the time:
+    linerate results backup --to /backup
+  One experiment:
+    linerate results backup 1f3c09aa --to 1f3c09aa.tar.gz")]
+pub(in crate::cli) struct BackupArgs {
+    /// Ids of experiments [default: every experiment that does not run]
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// The archive, or the directory that it goes to
+    #[arg(long, value_name = "FILE|DIR", default_value = ".")]
+    to: PathBuf,
+    /// Directory of the results
+    #[arg(long, value_name = "DIR", default_value = RESULTS)]
+    results: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn all(results: &Path) -> anyhow::Result<Vec<String>> {
+    Ok(store::list(results)?.into_iter().map(|(id, _)| id).collect())
+}
+
+pub(super) fn scan(args: &ScanArgs) -> anyhow::Result<Ending> {
+    let every = args.ids.is_empty();
+    let ids = if every { all(&args.results)? } else { args.ids.clone() };
+    let mut scans = Vec::new();
+    for id in &ids {
+        match scan::scan(&args.results, id) {
+            Ok(scan) => scans.push(scan),
+            Err(error) if every => say(&format!("{id}: {error}")),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if args.json {
+        print(&serde_json::to_string(&scans)?)?;
+        return Ok(Ending::Done);
+    }
+    for scan in &scans {
+        print(&format!(
+            "{}: {} complete, {} incomplete, {} missing of {} trials",
+            scan.id,
+            scan.count(State::Complete),
+            scan.count(State::Incomplete),
+            scan.count(State::Missing),
+            scan.trials.len()
+        ))?;
+        for trial in scan.trials.iter().filter(|trial| trial.state != State::Complete) {
+            print(&format!("  {} {} {} repeat {}", trial.state, trial.pair, trial.profile, trial.repeat))?;
+        }
+    }
+    Ok(Ending::Done)
+}
+
+pub(super) fn purge(args: &PurgeArgs) -> anyhow::Result<Ending> {
+    let ids = if args.incomplete { purge::incomplete(&args.results)? } else { args.ids.clone() };
+    // All of them are looked at before the first one goes.
+    for id in &ids {
+        purge::may_be_removed(&args.results, id)?;
+    }
+    if !ids.is_empty() && !args.yes && !agreed(&ids, &args.results)? {
+        say("nothing was removed");
+        return Ok(Ending::Failed);
+    }
+    purge::finish_earlier(&args.results)?;
+    for id in &ids {
+        purge::purge(&args.results, id)?;
+        if !args.json {
+            print(&format!("removed {id}"))?;
+        }
+    }
+    if args.json {
+        print(&json!({ "removed": ids }).to_string())?;
+    } else if ids.is_empty() {
+        print("nothing to remove")?;
+    }
+    Ok(Ending::Done)
+}
+
+fn agreed(ids: &[String], results: &Path) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        bail!("no one is there to be asked whether {} may be removed; say --yes", ids.join(", "));
+    }
+    say(&format!(
+        "remove {} of {} ({})? They cannot be restored. [y/N]",
+        table::count(ids.len(), "experiment"),
+        results.display(),
+        ids.join(", ")
+    ));
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+pub(super) fn backup(args: &BackupArgs) -> anyhow::Result<Ending> {
+    let mut ids = if args.ids.is_empty() { all(&args.results)? } else { args.ids.clone() };
+    for id in &ids {
+        // Also where it is not to be removed: what runs changes while it is read.
+        if let Err(
+            error @ (purge::PurgeError::NoId(_)
+            | purge::PurgeError::Foreign { .. }
+            | purge::PurgeError::Store(_)),
+        ) = purge::may_be_removed(&args.results, id)
+        {
+            bail!("cannot back up {id}: {error}");
+        }
+    }
+    let runs =
+        |id: &String| matches!(purge::may_be_removed(&args.results, id), Err(purge::PurgeError::Runs { .. }));
+    for id in ids.extract_if(.., |id| runs(id)) {
+        say(&format!("{id} still runs and is left out"));
+    }
+    if ids.is_empty() {
+        bail!("there is no experiment to back up in {}", args.results.display());
+    }
+    let archive = if args.to.is_dir() {
+        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        args.to.join(format!("linerate-results-{}.tar.gz", now.replace([':', '-'], "")))
+    } else {
+        args.to.clone()
+    };
+    let files = backup::backup(&args.results, &ids, &archive)?;
+    if args.json {
+        print(&json!({ "archive": archive, "experiments": ids, "files": files }).to_string())?;
+    } else {
+        print(&archive.display().to_string())?;
+        say(&format!("{} in {files} files", table::count(ids.len(), "experiment")));
+    }
+    Ok(Ending::Done)
+}

@@ -1,0 +1,141 @@
+//! `results compare`: a verdict on two experiments that a pipeline can act on.
+
+use std::path::Path;
+
+use anyhow::bail;
+use clap::Args;
+
+use super::super::output::{print, say};
+use super::super::{Ending, comparison_table};
+use super::PlaceArgs;
+use crate::compare::{Comparison, Metric, Overall, Settings, compare};
+use crate::store::{self, is_id};
+use crate::summary::Summary;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  Has anything become worse since the release? Exit code 1 if so:
+    linerate results compare 1f3c09aa 7b21e0d4
+  Against a baseline kept elsewhere, by delay only, for programs to read:
+    linerate results compare baseline/1f3c09aa 7b21e0d4 --metric latency_p50,latency_p99 --json
+  Differences of 5 % are of no interest, nor is one lost packet in a thousand; what cannot be told fails too:
+    linerate results compare 1f3c09aa 7b21e0d4 --threshold 5%,lost_ratio=0.1% --strict
+
+Exit codes: 0 nothing is known to be worse, 1 something is worse (with --strict also: something cannot be told), 2 wrong usage.
+To have repeats to compare, set trial.repeats in the experiment document: docs/compare.md.";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CompareArgs {
+    /// What to compare with: an experiment's 8 hexadecimal digits, or its directory
+    a: String,
+    /// What is judged, likewise
+    b: String,
+    /// Metrics to compare
+    #[arg(long, value_name = "METRIC", value_enum, value_delimiter = ',', default_values_t = Metric::DEFAULT)]
+    metric: Vec<Metric>,
+    /// How sure all verdicts together have to be: 1 less the probability of any false alarm
+    #[arg(long, value_name = "SHARE", value_parser = confidence, default_value = "95%")]
+    confidence: f64,
+    /// Differences that are of no interest, for rates and delays as a share of A; METRIC=SHARE for one metric. For lost_ratio and
+    /// reordered_ratio a share of packets, 0.01% unless said otherwise
+    #[arg(long, value_name = "SHARE", value_parser = threshold, value_delimiter = ',', default_value = "2%")]
+    threshold: Vec<(Option<Metric>, f64)>,
+    /// Fail as well when something cannot be told
+    #[arg(long)]
+    strict: bool,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// `95%` or `0.95`.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, unit) = match text.strip_suffix('%') {
+        Some(percent) => (percent, 100.0),
+        None => (text, 1.0),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&(value / unit)) => Ok(value / unit),
+        _ => Err(format!("'{text}' is not a share from 0% to 100%, such as 2% or 0.02")),
+    }
+}
+
+fn confidence(text: &str) -> Result<f64, String> {
+    share(text)
+        .ok()
+        .filter(|share| (0.5..1.0).contains(share))
+        .ok_or_else(|| format!("'{text}' is not a confidence from 50% to below 100%, such as 95% or 0.95"))
+}
+
+fn threshold(text: &str) -> Result<(Option<Metric>, f64), String> {
+    let Some((name, value)) = text.split_once('=') else { return Ok((None, share(text)?)) };
+    let metric = <Metric as clap::ValueEnum>::from_str(name, false)
+        .map_err(|_| format!("'{name}' is not a metric; --metric lists them in --help"))?;
+    Ok((Some(metric), share(value)?))
+}
+
+/// An experiment by its id below `results`, or by its directory.
+fn load(results: &Path, text: &str) -> anyhow::Result<Summary> {
+    if is_id(text) {
+        return Ok(store::load(results, text)?);
+    }
+    let path = Path::new(text);
+    match (path.parent(), path.file_name().and_then(|name| name.to_str())) {
+        (Some(parent), Some(name)) if path.is_dir() => Ok(store::load(parent, name)?),
+        _ => bail!(
+            "'{text}' is neither the id of an experiment, which is 8 hexadecimal digits, nor the directory of one; see `linerate results list`"
+        ),
+    }
+}
+
+pub(super) fn run(args: &CompareArgs) -> anyhow::Result<Ending> {
+    let mut settings =
+        Settings { metrics: args.metric.clone(), confidence: args.confidence, ..Settings::default() };
+    settings.metrics.sort();
+    settings.metrics.dedup();
+    for (metric, value) in &args.threshold {
+        match metric {
+            Some(metric) => settings.thresholds.push((*metric, *value)),
+            None => settings.threshold = *value,
+        }
+    }
+    let a = load(&args.place.results, &args.a)?;
+    let b = load(&args.place.results, &args.b)?;
+    let comparison = compare(&a, &b, &settings)?;
+    show(&comparison, args.place.json)?;
+    Ok(match comparison.verdict {
+        Overall::Regression => Ending::Failed,
+        Overall::CannotTell if args.strict => Ending::Failed,
+        Overall::CannotTell | Overall::NoRegression => Ending::Done,
+    })
+}
+
+fn show(comparison: &Comparison, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        print(&serde_json::to_string(comparison)?)?;
+    } else {
+        print(&comparison_table::comparison(comparison))?;
+    }
+    for note in &comparison.notes {
+        say(&format!("note: {note}"));
+    }
+    if comparison.verdict == Overall::CannotTell {
+        say("warning: not everything could be told; --strict makes this a failure");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_written_in_two_ways() {
+        assert_eq!((share("2%"), share("0.02"), share("0")), (Ok(0.02), Ok(0.02), Ok(0.0)));
+        assert!(share("2").is_err() && share("-1%").is_err() && share("x").is_err() && share("nan").is_err());
+        assert_eq!(confidence("99%"), Ok(0.99));
+        assert!(confidence("100%").is_err() && confidence("10%").is_err());
+        assert_eq!(threshold("lost_ratio=0.1%"), Ok((Some(Metric::LostRatio), 0.001)));
+        assert_eq!(threshold("5%"), Ok((None, 0.05)));
+        assert!(threshold("loss=1%").is_err());
+    }
+}

@@ -1,0 +1,50 @@
+//! `results export`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::super::output::print;
+use super::super::{Ending, RESULTS};
+use crate::export::{Format, export};
+
+const EXAMPLES: &str = "\
+Examples:
+  Every form, beside the trials:
+    linerate results export 1f3c09aa
+  For a notebook on another machine:
+    linerate results export 1f3c09aa --format npz,parquet --to /tmp/notebook
+What is in the files: docs/results.md";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct ExportArgs {
+    /// The experiments' 8 hexadecimal digits
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
+    /// Which forms
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
+    format: Vec<Format>,
+    /// Write below DIR/ID, and not beside the trials
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Directory of the results
+    #[arg(long, value_name = "DIR", default_value = RESULTS)]
+    results: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &ExportArgs) -> anyhow::Result<Ending> {
+    let written = export(&args.results, &args.ids, &args.format, args.to.as_deref())?;
+    if args.json {
+        print(&json!({ "written": written }).to_string())?;
+    } else {
+        for path in written {
+            print(&path.display().to_string())?;
+        }
+    }
+    Ok(Ending::Done)
+}

@@ -1,0 +1,86 @@
+//! Names and dates of exported files.
+
+use std::time::{Duration, SystemTime};
+
+use crate::store::record::TrialRecord;
+use crate::summary::Summary;
+
+/// When a trial began to send, in UTC; of trials that were recorded without it, when the experiment began.
+pub(super) fn started_at(summary: &Summary, record: &TrialRecord) -> SystemTime {
+    let text = record.started_at.as_deref().unwrap_or(&summary.experiment.started_at);
+    humantime::parse_rfc3339(text).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// `YYYY-MM-DDTHH:MM:SS`, at `at_ns` from `start`.
+pub(super) fn instant(start: SystemTime, at_ns: i64) -> String {
+    let distance = Duration::from_nanos(at_ns.unsigned_abs());
+    let at = if at_ns < 0 { start.checked_sub(distance) } else { start.checked_add(distance) };
+    let text = humantime::format_rfc3339_seconds(at.unwrap_or(start)).to_string();
+    text.trim_end_matches('Z').to_owned()
+}
+
+/// `YYYYmmdd_HHMMSS`.
+fn stamp(at: SystemTime) -> String {
+    instant(at, 0).replace(['-', ':'], "").replace('T', "_")
+}
+
+/// Both agents' names of a pair such as `tx0-rx0`.
+pub(super) fn ends(pair: &str) -> (&str, &str) {
+    pair.split_once('-').unwrap_or((pair, pair))
+}
+
+/// The name of an end's npz file. `role` is `tx` or `rx`.
+pub(super) fn npz_name(summary: &Summary, record: &TrialRecord, agent: &str, role: &str) -> String {
+    let lcores = |report: &Option<linerate_protocol::report::TrialReport>| {
+        report.as_ref().map(|report| report.lcores.clone()).unwrap_or_default()
+    };
+    format!(
+        "{}_{agent}_{role}_txcores_{}_rxcores_{}_spec_{}_{}.npz",
+        summary.experiment.id,
+        ranges(&lcores(&record.tx)),
+        list(&lcores(&record.rx)),
+        record.profile,
+        stamp(started_at(summary, record)),
+    )
+}
+
+fn list(lcores: &[u32]) -> String {
+    lcores.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Neighbouring lcores as a range: `1-2`, `1-2,5`.
+fn ranges(lcores: &[u32]) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for &lcore in lcores {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == lcore => *last = lcore,
+            _ => runs.push((lcore, lcore)),
+        }
+    }
+    let run = |(first, last): &(u32, u32)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    runs.iter().map(run).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lcores_are_written_as_the_older_kits_wrote_them() {
+        assert_eq!((ranges(&[1, 2]), list(&[1, 2])), ("1-2".to_owned(), "1,2".to_owned()));
+        assert_eq!(
+            (ranges(&[3]), ranges(&[1, 2, 5]), ranges(&[])),
+            ("3".into(), "1-2,5".into(), String::new())
+        );
+    }
+
+    #[test]
+    fn instants_are_in_utc() {
+        let start = humantime::parse_rfc3339("2030-01-02T03:04:05.600Z").unwrap();
+        assert_eq!(instant(start, 10_500_000_000), "2030-01-02T03:04:16");
+        assert_eq!(instant(start, -1_000_000_000), "2030-01-02T03:04:04");
+        assert_eq!(stamp(start), "20300102_030405");
+    }
+}

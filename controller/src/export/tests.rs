@@ -1,0 +1,244 @@
+use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use linerate_protocol::report::TrialReport;
+
+use super::series::{Column, PORT_KEYS, RATE_KEYS, RECEIVE_KEYS, TIME_KEY, values};
+use super::*;
+use crate::figures::tests::{rx, tx, with_clock};
+use crate::store::record::{Samples, TimedSample};
+use crate::store::tests::summary;
+use crate::store::{SUMMARY_FILE, Store};
+use crate::summary::{Status, Summary};
+
+/// One second into the trial, and then 500 ms and 10 ms later; the receiver a tenth later each time.
+const TIMES_MS: [i64; 3] = [1000, 1500, 1510];
+
+fn transmitted(packets: u64) -> TimedSample {
+    let bytes = 60 * packets;
+    TimedSample {
+        at_ns: 0,
+        transmit: Some(TransmitCounters { packets, bytes, queue_full: 7, no_mbuf: 1 }),
+        receive: None,
+        port: Some(PortCounters { tx_packets: packets, tx_bytes: bytes, ..PortCounters::default() }),
+    }
+}
+
+fn received(packets: u64) -> TimedSample {
+    let (frames, bytes) = (packets + 2, 60 * (packets + 2));
+    TimedSample {
+        at_ns: 0,
+        transmit: None,
+        receive: Some(ReceiveCounters {
+            frames,
+            bytes,
+            packets,
+            duplicates: 2,
+            ..ReceiveCounters::default()
+        }),
+        port: Some(PortCounters {
+            rx_packets: frames,
+            rx_bytes: bytes,
+            rx_missed: 3,
+            ..PortCounters::default()
+        }),
+    }
+}
+
+fn at(times_ns: [i64; 3], samples: [TimedSample; 3]) -> Vec<TimedSample> {
+    times_ns.into_iter().zip(samples).map(|(at_ns, sample)| TimedSample { at_ns, ..sample }).collect()
+}
+
+/// 14,880,952 packets in the first second: line rate of 64-byte frames at 10 Gbit/s.
+pub(crate) fn record() -> TrialRecord {
+    let started = |report: TrialReport| TrialReport { started_ns: 5_000, ..report };
+    let (tx, rx) = (started(tx(14_881_962)), started(rx(14_881_950)));
+    let mut result = with_clock(true, &tx, &rx).unwrap();
+    result.trial = format!("tx0-rx0/{}/trial.json", result.profile);
+    TrialRecord {
+        profile: result.profile.clone(),
+        pair: "tx0-rx0".into(),
+        repeat: 1,
+        started_at: Some("2030-01-02T03:04:06.000Z".into()),
+        result: Some(result),
+        tx: Some(tx),
+        rx: Some(rx),
+        samples: Samples {
+            tx: at(TIMES_MS.map(|ms| ms * 1_000_000), [14_880_952, 14_881_952, 14_881_962].map(transmitted)),
+            rx: at(
+                TIMES_MS.map(|ms| ms * 1_000_000 + 100),
+                [14_880_000, 14_881_900, 14_881_950].map(received),
+            ),
+        },
+        ..TrialRecord::default()
+    }
+}
+
+/// A results directory with one experiment of one trial.
+pub(crate) fn recorded() -> (tempfile::TempDir, String) {
+    let results = tempfile::tempdir().unwrap();
+    let store = Store::create(results.path()).unwrap();
+    let record = record();
+    store.add_trial(&record.profile, &record, None).unwrap();
+    let mut summary = summary(Status::Complete);
+    summary.experiment.id = store.id().to_owned();
+    summary.failures.clear();
+    summary.trials = vec![record.result.unwrap()];
+    store.write_summary(&summary).unwrap();
+    store.write_text("experiment.yaml", "spec:\n  trial: {duration: 2s}\n  pairs: 1\n").unwrap();
+    Manifest::new(store.id()).seal(store.directory(), true).unwrap();
+    let id = store.id().to_owned();
+    (results, id)
+}
+
+fn names(columns: &[Column]) -> Vec<&str> {
+    columns.iter().map(|column| column.name).collect()
+}
+
+#[test]
+fn rates_are_of_the_true_time_between_samples() {
+    let columns = transmitter(&record());
+    assert_eq!(values(&columns, "pkts_tx"), [14_880_952, 2_000, 1_000]);
+    assert_eq!(values(&columns, "opackets"), values(&columns, "pkts_tx"));
+    assert_eq!(values(&columns, "obytes"), [60 * 14_880_952, 120_000, 60_000]);
+    // 64 bytes of layer 2 a frame; 84 on the wire are the link's 10 Gbit/s.
+    assert_eq!(values(&columns, "mbits_tx"), [7_619, 1, 1]);
+    assert_eq!(values(&columns, "tx_l1_bps")[0], 14_880_952 * 84 * 8);
+    let columns = receiver(&record());
+    assert_eq!(values(&columns, "rx_pps")[1], 3_800);
+    assert_eq!(values(&columns, TIME_KEY)[0], 1_000_000_100);
+}
+
+#[test]
+fn the_older_kits_keys_are_all_there_and_the_loss_is_their_difference() {
+    let (tx, rx) = (transmitter(&record()), receiver(&record()));
+    for key in RATE_KEYS.iter().chain(&PORT_KEYS) {
+        assert!(names(&tx).contains(key), "{key}");
+    }
+    for key in RECEIVE_KEYS {
+        assert!(names(&rx).contains(&key), "{key}");
+    }
+    for columns in [&tx, &rx] {
+        let unique: std::collections::BTreeSet<_> = names(columns).into_iter().collect();
+        assert_eq!(unique.len(), columns.len());
+        assert!(columns.iter().all(|column| column.values.len() == 3));
+    }
+    let most = |columns, key| values(columns, key).iter().max().unwrap().to_owned();
+    let lost = most(&tx, "port_opackets") - most(&rx, "rx_packets");
+    assert_eq!(lost as u64, record().result.unwrap().lost_packets);
+}
+
+#[test]
+fn a_port_that_was_reset_has_our_counters() {
+    let mut record = record();
+    record.samples.tx[1].port = None;
+    assert_eq!(values(&transmitter(&record), "port_opackets"), [14_880_952, 14_881_952, 14_881_962]);
+}
+
+#[test]
+fn csv_has_the_older_form_and_one_with_a_header() {
+    let (columns, record) = (transmitter(&record()), record());
+    let start = started_at(&summary(Status::Complete), &record);
+    let text = csv::port_stats(&columns, start);
+    let line = "2030-01-02T03:04:07,ipackets=0,opackets=14880952,ibytes=0,obytes=892857120,ierrors=0,oerrors=0,rx_nombuf=0,imissed=0";
+    assert_eq!(text.lines().next().unwrap(), line);
+    let text = csv::rate_stats(&columns, start);
+    let line = "2030-01-02T03:04:07,mbits_tx=7619,pkts_tx=14880952,obytes=892857120,opackets=14880952,imissed=0,oerrors=0,rx_nombuf=0,\
+                pkts_rx=0,mbits_rx=0,ipackets=0,ibytes=0,ierrors=0";
+    assert_eq!(text.lines().next().unwrap(), line);
+    let table = String::from_utf8(csv::table(&columns).unwrap()).unwrap();
+    assert!(table.starts_with("time_ns,mbits_tx,") && table.contains("\n1000000000,7619,"), "{table}");
+}
+
+#[test]
+fn every_form_is_written_whole_and_listed_in_the_manifest() {
+    let (results, id) = recorded();
+    let written = export(results.path(), std::slice::from_ref(&id), &[Format::All], None).unwrap();
+    let directory = results.path().join(&id);
+    let manifest = Manifest::read(&directory).unwrap().unwrap();
+    for path in &written {
+        assert!(
+            fs::metadata(path).unwrap().len() > 0 || path.ends_with("rx0_warmup.log"),
+            "{}",
+            path.display()
+        );
+        if let Ok(below) = path.strip_prefix(&directory) {
+            assert!(manifest.files.contains_key(below.to_str().unwrap()), "{}", below.display());
+        }
+    }
+    let first: Vec<_> = written.iter().map(|path| fs::read(path).unwrap()).collect();
+    let again = export(results.path(), std::slice::from_ref(&id), &[Format::All], None).unwrap();
+    assert!(
+        again == written && again.iter().zip(&first).all(|(path, bytes)| &fs::read(path).unwrap() == bytes)
+    );
+    let name = written.iter().find(|path| path.extension().is_some_and(|end| end == "npz")).unwrap();
+    let profile = &record().profile;
+    let wanted = format!("{id}_tx0_tx_txcores_1_rxcores_1_spec_{profile}_20300102_030406.npz");
+    assert_eq!(name.file_name().unwrap().to_str(), Some(&wanted[..]));
+    assert_eq!(name.parent().unwrap(), directory.join("tx0-rx0").join(profile));
+
+    let elsewhere = results.path().join("elsewhere");
+    let written =
+        export(results.path(), std::slice::from_ref(&id), &[Format::Npz], Some(&elsewhere)).unwrap();
+    assert!(written.len() == 2 && written.iter().all(|path| path.starts_with(elsewhere.join(&id))));
+}
+
+#[test]
+fn the_summary_table_and_the_metadata_have_the_older_names() {
+    let (results, id) = recorded();
+    let written =
+        export(results.path(), std::slice::from_ref(&id), &[Format::Summary, Format::Metadata], None)
+            .unwrap();
+    let text =
+        |name: &str| fs::read_to_string(written.iter().find(|path| path.ends_with(name)).unwrap()).unwrap();
+    let table = text("summary_all_experiments.csv");
+    let (header, row) = table.split_once('\n').unwrap();
+    assert_eq!(
+        header,
+        "exp_id,pod_pair,pkt_size,percent_rate,num_flows,tx_mpps,rx_mpps,max_tx_mpps,max_rx_mpps,tx_packets,rx_packets,tx_bytes,rx_bytes"
+    );
+    assert_eq!(
+        row.trim_end(),
+        format!(
+            "{id},tx0-rx0,64,,1,7.440981,7.440975,14.880952,14.879999,14881962,14881950,892917720,892917120"
+        )
+    );
+    let metadata = text("metadata.txt");
+    let keys: Vec<&str> = metadata.lines().map(|line| line.split_once('=').unwrap().0).collect();
+    let old = "expid timestamp profile tx_pod rx_pod tx_node rx_node tx_mac rx_mac tx_numa rx_numa tx_cmdline rx_cmdline";
+    assert_eq!(keys[..13], old.split(' ').collect::<Vec<_>>()[..]);
+    assert!(metadata.contains("\noption.spec.trial.duration=2s\n"), "{metadata}");
+}
+
+#[test]
+fn percentages_are_of_the_links_line_rate() {
+    let mut summary: Summary = summary(Status::Complete);
+    let mut trial = record().result.unwrap();
+    trial.intended_pps = Some(7_440_476.190_476);
+    assert_eq!(summary_csv::percent_of_line_rate(&summary, &trial), None);
+    summary.experiment.agents = vec![crate::summary::AgentInfo {
+        name: "tx0".into(),
+        node: "n".into(),
+        command_line: vec![],
+        device: String::new(),
+        driver: String::new(),
+        mac: linerate_protocol::mac::MacAddr([0; 6]),
+        numa_node: None,
+        link_bps: Some(10_000_000_000),
+        lcores: vec![1],
+        hugepages: false,
+        tick_hz: 1,
+    }];
+    assert_eq!(summary_csv::percent_of_line_rate(&summary, &trial), Some(50.0));
+    assert!((summary_csv::line_rate_pps(&summary, &trial).unwrap() - 14_880_952.38).abs() < 0.01);
+    trial.intended_pps = None;
+    assert_eq!(summary_csv::percent_of_line_rate(&summary, &trial), Some(100.0));
+}
+
+#[test]
+fn an_experiment_that_is_not_there_is_named() {
+    let results = tempfile::tempdir().unwrap();
+    for (id, word) in [("../../etc", "8 hexadecimal digits"), ("0badf00d", "0badf00d/summary.json")] {
+        let error = export(results.path(), &[id.to_owned()], &[Format::All], None).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+        assert!(!results.path().join(SUMMARY_FILE).exists());
+    }
+}

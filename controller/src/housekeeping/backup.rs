@@ -1,0 +1,67 @@
+//! Experiments as one compressed archive, which is there whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tar::{Builder, HeaderMode};
+
+use crate::store::atomic::{StoreError, UNFINISHED, at, sync_directory};
+use crate::store::manifest::{MANIFEST_FILE, files};
+
+/// Writes the experiments `ids` of `results` to the archive `archive` (tar, gzip), each below its id. Returns the number of files in it.
+///
+/// # Errors
+/// When there is such a file already, or one cannot be read or written; no archive is left then.
+pub fn backup(results: &Path, ids: &[String], archive: &Path) -> Result<usize, StoreError> {
+    if archive.symlink_metadata().is_ok() {
+        return Err(at("write", archive)(ErrorKind::AlreadyExists.into()));
+    }
+    let name = archive.file_name().ok_or_else(|| at("write", archive)(ErrorKind::InvalidFilename.into()))?;
+    let directory = match archive.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let process = std::process::id();
+    let unfinished = directory.join(format!("{UNFINISHED}{process}-{}", name.to_string_lossy()));
+    let placed = write(results, ids, &unfinished).and_then(|count| {
+        fs::rename(&unfinished, archive).map_err(at("rename", &unfinished))?;
+        sync_directory(directory)?;
+        Ok(count)
+    });
+    if placed.is_err() {
+        // On a full disk, what could not be finished would keep it full.
+        let _ = fs::remove_file(&unfinished);
+    }
+    placed
+}
+
+fn write(results: &Path, ids: &[String], place: &Path) -> Result<usize, StoreError> {
+    let mut found = Vec::new();
+    for id in ids {
+        let directory = results.join(id);
+        found.extend(files(&directory)?.into_iter().map(|(path, source)| (format!("{id}/{path}"), source)));
+        let manifest = directory.join(MANIFEST_FILE);
+        if manifest.is_file() {
+            found.push((format!("{id}/{MANIFEST_FILE}"), manifest));
+        }
+    }
+    let file = File::create_new(place).map_err(at("write", place))?;
+    let mut archive = Builder::new(GzEncoder::new(BufWriter::new(file), Compression::default()));
+    archive.mode(HeaderMode::Deterministic);
+    for (name, source) in &found {
+        append(&mut archive, name, source, place)?;
+    }
+    let finish = || archive.into_inner()?.finish()?.into_inner().map_err(io::Error::from)?.sync_all();
+    finish().map_err(at("write", place))?;
+    Ok(found.len())
+}
+
+type Archive = Builder<GzEncoder<BufWriter<File>>>;
+
+fn append(archive: &mut Archive, name: &str, source: &PathBuf, place: &Path) -> Result<(), StoreError> {
+    let mut file = File::open(source).map_err(at("read", source))?;
+    archive.append_file(name, &mut file).map_err(at("write", place))
+}

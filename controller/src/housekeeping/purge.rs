@@ -1,0 +1,114 @@
+//! Removes experiments, and nothing else: only directories of ours, directly below the results directory, that no run is using.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::store::atomic::{at, sync_directory};
+use crate::store::lock::is_in_use;
+use crate::store::{self, DOCUMENT_FILE, SUMMARY_FILE, StoreError, UNFINISHED, is_id};
+use crate::summary::Status;
+
+/// An experiment is not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum PurgeError {
+    /// It cannot be read or removed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The name is not an experiment's.
+    #[error(
+        "'{0}' is not the id of an experiment, which is 8 hexadecimal digits; see `linerate results list`"
+    )]
+    NoId(String),
+    /// Something else has the place.
+    #[error("{} is {what}; it is not removed, for only directories that linerate made are", path.display())]
+    Foreign {
+        /// The place.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
+    },
+    /// A run is using it.
+    #[error("{id} still runs; it is not removed; end the run first")]
+    Runs {
+        /// Which experiment.
+        id: String,
+    },
+}
+
+/// The ids of experiments that have not come to a complete end and that no run is using.
+///
+/// # Errors
+/// When the results directory cannot be read.
+pub fn incomplete(results: &Path) -> Result<Vec<String>, StoreError> {
+    let unfinished = store::list(results)?.into_iter().filter(|(id, loaded)| {
+        !matches!(loaded, Ok(summary) if summary.status == Status::Complete)
+            && may_be_removed(results, id).is_ok()
+    });
+    Ok(unfinished.map(|(id, _)| id).collect())
+}
+
+/// Checks that the experiment `id` of `results` is one, and that it may be removed. Returns its directory.
+///
+/// # Errors
+/// Why not.
+pub fn may_be_removed(results: &Path, id: &str) -> Result<PathBuf, PurgeError> {
+    if !is_id(id) {
+        return Err(PurgeError::NoId(id.to_owned()));
+    }
+    let path = results.join(id);
+    let kind = fs::symlink_metadata(&path).map_err(at("remove", &path))?.file_type();
+    let foreign = |what| Err(PurgeError::Foreign { path: path.clone(), what });
+    if kind.is_symlink() {
+        return foreign("a symbolic link");
+    }
+    if !kind.is_dir() {
+        return foreign("not a directory");
+    }
+    let is_ours = [SUMMARY_FILE, DOCUMENT_FILE].iter().any(|name| path.join(name).is_file());
+    if !is_ours && fs::read_dir(&path).map_err(at("read", &path))?.next().is_some() {
+        return foreign("not an experiment: it has neither summary.json nor experiment.yaml");
+    }
+    if is_in_use(&path)? {
+        return Err(PurgeError::Runs { id: id.to_owned() });
+    }
+    Ok(path)
+}
+
+/// Removes the experiment `id` of `results`. It is gone from the results at once, and then from the disk.
+///
+/// # Errors
+/// When it is no experiment, is in use, or cannot be removed.
+pub fn purge(results: &Path, id: &str) -> Result<(), PurgeError> {
+    let path = may_be_removed(results, id)?;
+    let leaving = results.join(format!("{UNFINISHED}purge-{id}"));
+    remove(&leaving)?;
+    fs::rename(&path, &leaving).map_err(at("rename", &path))?;
+    sync_directory(results)?;
+    remove(&leaving)?;
+    Ok(())
+}
+
+/// Removes a directory, if it is there. A symbolic link below it goes, and what it points to stays.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(at("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what purges that were killed left of `results`.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn finish_earlier(results: &Path) -> Result<(), StoreError> {
+    let prefix = format!("{UNFINISHED}purge-");
+    for entry in fs::read_dir(results).map_err(at("read", results))? {
+        let entry = entry.map_err(at("read", results))?;
+        let name = entry.file_name();
+        if name.to_str().and_then(|name| name.strip_prefix(&prefix)).is_some_and(is_id) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! A run as Prometheus sees it, while it goes.
+//!
+//! Counters grow over the whole run, by what the agents' samples say; warm-up is not counted. When a trial has ended they have grown by
+//! exactly what its result says, unless an agent was lost in it and it was repeated: then all attempts count.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use linerate_metrics::Traffic;
+use linerate_protocol::counters::{PortCounters, Sample};
+use linerate_protocol::trial::Role;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::plan::Trial;
+use crate::run::observer::{Observer, WatchedPair};
+use crate::summary::{TrialFailure, TrialSummary};
+
+/// An end of a pair in trials of a profile.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    pair: String,
+    profile: String,
+    role: String,
+}
+
+/// A pair in trials of a profile.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PairLabels {
+    pair: String,
+    profile: String,
+}
+
+/// Likewise, and which delay of a trial: `50`, `99`, `99.9` or `100`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DelayLabels {
+    pair: String,
+    profile: String,
+    percentile: &'static str,
+}
+
+/// How a trial ended on a pair: `complete` or `failed`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndedLabels {
+    pair: String,
+    outcome: &'static str,
+}
+
+type PairGauge = Family<PairLabels, Gauge<f64, AtomicU64>>;
+
+/// What is registered.
+#[derive(Debug, Clone)]
+struct Metrics {
+    traffic: Traffic<EndLabels>,
+    delays: Family<PairLabels, Counter<f64, AtomicU64>>,
+    lost: Family<PairLabels, Counter>,
+    trials: Family<EndedLabels, Counter>,
+    planned: Gauge,
+    sending: Family<PairLabels, Gauge>,
+    intended: PairGauge,
+    received_pps: PairGauge,
+    lost_ratio: PairGauge,
+    trial_delay: Family<DelayLabels, Gauge<f64, AtomicU64>>,
+}
+
+/// Counts what happens.
+#[derive(Debug)]
+pub struct RunMetrics {
+    metrics: Metrics,
+    now: RefCell<Now>,
+}
+
+/// The trial that runs.
+#[derive(Debug)]
+struct Now {
+    profile: String,
+    pairs: Vec<WatchedPair>,
+    sending_since: Instant,
+    /// The last sample of each end.
+    last: HashMap<(String, Role), Sample>,
+}
+
+impl Metrics {
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            traffic: Traffic::register(registry),
+            delays: Family::default(),
+            lost: Family::default(),
+            trials: Family::default(),
+            planned: Gauge::default(),
+            sending: Family::default(),
+            intended: Family::default(),
+            received_pps: Family::default(),
+            lost_ratio: Family::default(),
+            trial_delay: Family::default(),
+        };
+        registry.register_with_unit(
+            "rx_delay",
+            "One-way delays of the packets received, added up; only where the clocks can be compared",
+            Unit::Seconds,
+            metrics.delays.clone(),
+        );
+        registry.register(
+            "lost_packets",
+            "Packets sent that did not arrive, of trials that have a result",
+            metrics.lost.clone(),
+        );
+        registry.register("trials", "Trials that have ended on a pair", metrics.trials.clone());
+        registry.register("planned_trials", "Trials of the plan", metrics.planned.clone());
+        registry.register("sending", "1 while a trial sends on the pair", metrics.sending.clone());
+        registry.register(
+            "intended_packets_per_second",
+            "Intended load at this moment; absent for as fast as possible",
+            metrics.intended.clone(),
+        );
+        registry.register(
+            "trial_received_packets_per_second",
+            "Packets received per second of sending, of the last trial with a result",
+            metrics.received_pps.clone(),
+        );
+        registry.register(
+            "trial_lost_ratio",
+            "Share of the packets sent that did not arrive, of the last trial with a result",
+            metrics.lost_ratio.clone(),
+        );
+        registry.register_with_unit(
+            "trial_delay",
+            "Percentile of the one-way delay, of the last trial with a result; only where the clocks can be compared",
+            Unit::Seconds,
+            metrics.trial_delay.clone(),
+        );
+        metrics
+    }
+}
+
+impl RunMetrics {
+    /// The metrics of an experiment, and the registry to serve.
+    pub fn new(id: &str, name: &str) -> (Self, Arc<Registry>) {
+        let mut registry = Registry::with_prefix("linerate");
+        let version = env!("CARGO_PKG_VERSION");
+        registry.register("build", "The program", Info::new([("version", version)]));
+        let experiment = Info::new([("id", id.to_owned()), ("name", name.to_owned())]);
+        registry.register("experiment", "The experiment that runs", experiment);
+        let metrics = Metrics::register(&mut registry);
+        let now = Now {
+            profile: String::new(),
+            pairs: Vec::new(),
+            sending_since: Instant::now(),
+            last: HashMap::new(),
+        };
+        (Self { metrics, now: RefCell::new(now) }, Arc::new(registry))
+    }
+
+    fn ended(&self, pair: &str, profile: &str, outcome: &'static str) {
+        self.metrics.trials.get_or_create(&EndedLabels { pair: pair.to_owned(), outcome }).inc();
+        self.rest(&PairLabels { pair: pair.to_owned(), profile: profile.to_owned() });
+    }
+
+    /// Nothing is sent any more.
+    fn rest(&self, labels: &PairLabels) {
+        self.metrics.sending.get_or_create(labels).set(0);
+        self.metrics.intended.remove(labels);
+    }
+}
+
+/// What a sample tells of sending, or of receiving: an agent may do both at once, on different ways.
+fn one_way(role: Role, sample: &Sample) -> Sample {
+    let port = sample.port.map(|port| match role {
+        Role::Tx => PortCounters {
+            tx_packets: port.tx_packets,
+            tx_bytes: port.tx_bytes,
+            tx_errors: port.tx_errors,
+            ..PortCounters::default()
+        },
+        Role::Rx => PortCounters { tx_packets: 0, tx_bytes: 0, tx_errors: 0, ..port },
+    });
+    let transmit = sample.transmit.filter(|_| role == Role::Tx);
+    let receive = sample.receive.filter(|_| role == Role::Rx);
+    Sample { transmit, receive, port, ..sample.clone() }
+}
+
+impl Now {
+    fn labels(&self, pair: &str) -> PairLabels {
+        PairLabels { pair: pair.to_owned(), profile: self.profile.clone() }
+    }
+}
+
+impl Observer for RunMetrics {
+    fn trial_began(&self, _number: usize, of: usize, trial: &Trial, pairs: &[WatchedPair]) {
+        self.metrics.planned.set(i64::try_from(of).unwrap_or(i64::MAX));
+        let mut now = self.now.borrow_mut();
+        now.profile = trial.profile.name();
+        now.pairs = pairs.to_vec();
+    }
+
+    fn sending_began(&self) {
+        let mut now = self.now.borrow_mut();
+        now.sending_since = Instant::now();
+        // Agents count every trial from zero, and every further attempt at one.
+        now.last.clear();
+        for pair in &now.pairs {
+            let labels = now.labels(&pair.name);
+            self.metrics.sending.get_or_create(&labels).set(1);
+            if let Some(pps) = pair.load_at(0.0) {
+                self.metrics.intended.get_or_create(&labels).set(pps);
+            }
+        }
+    }
+
+    fn sample(&self, pair: &str, role: Role, sample: &Sample) {
+        let sample = &one_way(role, sample);
+        let mut now = self.now.borrow_mut();
+        let labels = now.labels(pair);
+        let before = now.last.insert((pair.to_owned(), role), sample.clone());
+        let PairLabels { pair: name, profile } = labels.clone();
+        let end = EndLabels { pair: name, profile, role: role.to_string() };
+        self.metrics.traffic.add(&end, before.as_ref(), sample);
+        let Some(watched) = now.pairs.iter().find(|watched| watched.name == pair) else { return };
+        if let Some(received) = sample.receive.filter(|_| watched.delays_valid) {
+            let before_ns = before.and_then(|before| before.receive).map_or(0, |before| before.delay_sum_ns);
+            let delay_s = received.delay_sum_ns.saturating_sub(before_ns) as f64 / 1e9;
+            self.metrics.delays.get_or_create(&labels).inc_by(delay_s);
+        }
+        let sends = self.metrics.sending.get_or_create(&labels).get() == 1;
+        if let Some(pps) = watched.load_at(now.sending_since.elapsed().as_secs_f64()).filter(|_| sends) {
+            self.metrics.intended.get_or_create(&labels).set(pps);
+        }
+    }
+
+    fn sending_ended(&self, pair: &str) {
+        self.rest(&self.now.borrow().labels(pair));
+    }
+
+    fn trial_ended(&self, result: &TrialSummary) {
+        let (pair, profile) = (result.pair.clone(), result.profile.clone());
+        self.ended(&pair, &profile, "complete");
+        let labels = PairLabels { pair: pair.clone(), profile: profile.clone() };
+        self.metrics.lost.get_or_create(&labels).inc_by(result.lost_packets);
+        self.metrics.received_pps.get_or_create(&labels).set(result.received_pps);
+        if result.sent_packets > 0 {
+            let ratio = result.lost_packets as f64 / result.sent_packets as f64;
+            self.metrics.lost_ratio.get_or_create(&labels).set(ratio);
+        }
+        if let Some(latency) = &result.latency_ns {
+            for (percentile, ns) in
+                [("50", latency.p50), ("99", latency.p99), ("99.9", latency.p999), ("100", latency.max)]
+            {
+                let labels = DelayLabels { pair: pair.clone(), profile: profile.clone(), percentile };
+                self.metrics.trial_delay.get_or_create(&labels).set(ns as f64 / 1e9);
+            }
+        }
+    }
+
+    fn trial_failed(&self, failure: &TrialFailure) {
+        self.ended(&failure.pair, &failure.profile, "failed");
+    }
+}

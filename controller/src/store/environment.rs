@@ -1,0 +1,219 @@
+//! Where and with what an experiment was run: `environment.json`, with the fields that RFC 8204 (section 3.3) and the BMWG's considerations on
+//! containerized infrastructure ask for. It holds no secrets.
+
+use std::path::Path;
+
+use linerate_protocol::host::HostInfo;
+use linerate_protocol::message::{PortInfo, Welcome};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::StoreError;
+use super::atomic::at;
+use crate::platform::PodPlace;
+use crate::summary::Versions;
+
+/// The file, in the experiment's directory.
+pub const ENVIRONMENT_FILE: &str = "environment.json";
+/// Name of this form.
+pub const ENVIRONMENT_SCHEMA: &str = "linerate.dev/environment/v1alpha1";
+
+const REMOVED: &str = "[removed]";
+/// What has one of these in its name is not written.
+const SECRET: [&str; 8] =
+    ["token", "secret", "password", "passwd", "passphrase", "credential", "apikey", "api_key"];
+
+/// Where and with what an experiment was run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// [`ENVIRONMENT_SCHEMA`].
+    pub schema: String,
+    /// The experiment's id.
+    pub experiment: String,
+    /// Programs.
+    pub versions: Versions,
+    /// Every machine that an agent ran on, once.
+    pub nodes: Vec<NodeEnvironment>,
+    /// The agents, in the order of the pairs, transmitter first.
+    pub agents: Vec<AgentEnvironment>,
+    /// The experiment document in force: every option.
+    pub options: Value,
+}
+
+/// A machine that agents ran on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeEnvironment {
+    /// Its name.
+    pub node: String,
+    /// Processor, kernel, hugepages; null where the agents do not tell.
+    pub host: Option<HostInfo>,
+}
+
+/// An agent, its port and its place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentEnvironment {
+    /// Name, such as `tx0`.
+    pub name: String,
+    /// The machine it ran on.
+    pub node: String,
+    /// The pod it ran in; null outside of Kubernetes.
+    pub pod: Option<String>,
+    /// Image of its container; null without one.
+    pub image: Option<String>,
+    /// Digest of the image, as the container runtime tells it; null without one.
+    pub image_digest: Option<String>,
+    /// Its program and version.
+    pub version: String,
+    /// The DPDK it runs on.
+    pub dpdk: String,
+    /// How it was started.
+    pub command_line: Vec<String>,
+    /// Worker lcores: the cores used.
+    pub lcores: Vec<u32>,
+    /// True when packet memory is in hugepages.
+    pub hugepages: bool,
+    /// Counter that the probes carry.
+    pub clock_source: String,
+    /// Its frequency in Hz.
+    pub tick_hz: u64,
+    /// Device, driver, firmware, link and MTU.
+    pub port: PortInfo,
+}
+
+impl AgentEnvironment {
+    /// What an agent says of itself; `command_line` loses its secrets.
+    pub fn new(
+        name: &str,
+        node: &str,
+        pod: Option<&PodPlace>,
+        command_line: &[String],
+        welcome: &Welcome,
+    ) -> Self {
+        let Welcome { agent, dpdk, port, clock, lcores, no_huge, .. } = welcome;
+        Self {
+            name: name.to_owned(),
+            node: node.to_owned(),
+            pod: pod.map(|pod| pod.name.clone()),
+            image: pod.and_then(|pod| pod.image.clone()),
+            image_digest: pod.and_then(|pod| pod.image_digest.clone()),
+            version: agent.clone(),
+            dpdk: dpdk.clone(),
+            command_line: words_without_secrets(command_line.iter().map(String::as_str)),
+            lcores: lcores.clone(),
+            hugepages: !no_huge,
+            clock_source: clock.source.clone(),
+            tick_hz: clock.tick_hz,
+            port: port.clone(),
+        }
+    }
+}
+
+impl Environment {
+    /// An experiment's environment without agents yet.
+    pub fn new(experiment: &str, versions: Versions, options: Value) -> Self {
+        Self {
+            schema: ENVIRONMENT_SCHEMA.to_owned(),
+            experiment: experiment.to_owned(),
+            versions,
+            nodes: Vec::new(),
+            agents: Vec::new(),
+            options: value_without_secrets(options),
+        }
+    }
+
+    /// Adds an agent, and the machine it ran on if that is new.
+    pub fn add(&mut self, agent: AgentEnvironment, host: Option<&HostInfo>) {
+        if self.nodes.iter().all(|known| known.node != agent.node) {
+            let host = host.map(|host| HostInfo {
+                kernel_command_line: host.kernel_command_line.as_deref().map(without_secrets),
+                ..host.clone()
+            });
+            self.nodes.push(NodeEnvironment { node: agent.node.clone(), host });
+        }
+        self.agents.push(agent);
+    }
+
+    /// The agent of this name.
+    pub fn agent(&self, name: &str) -> Option<&AgentEnvironment> {
+        self.agents.iter().find(|agent| agent.name == name)
+    }
+
+    /// Reads the environment of the experiment in `directory`; `None` when none was recorded.
+    ///
+    /// # Errors
+    /// When it is there and unreadable.
+    pub fn read(directory: &Path) -> Result<Option<Self>, StoreError> {
+        let path = directory.join(ENVIRONMENT_FILE);
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map(Some).map_err(|error| at("read", &path)(error.into()))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at("read", &path)(error)),
+        }
+    }
+}
+
+/// A command line with the values of what is called a token, secret or password removed.
+pub fn without_secrets(line: &str) -> String {
+    words_without_secrets(line.split(' ')).join(" ")
+}
+
+fn words_without_secrets<'w>(words: impl Iterator<Item = &'w str>) -> Vec<String> {
+    let mut next_is_secret = false;
+    words
+        .map(|word| match word.split_once('=') {
+            _ if std::mem::take(&mut next_is_secret) => REMOVED.to_owned(),
+            Some((name, _)) if is_secret(name) => format!("{name}={REMOVED}"),
+            Some(_) => word.to_owned(),
+            None => {
+                next_is_secret = word.starts_with('-') && is_secret(word);
+                word.to_owned()
+            }
+        })
+        .collect()
+}
+
+/// A file that holds a secret is not one.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    !name.ends_with("file") && SECRET.iter().any(|secret| name.contains(secret))
+}
+
+fn value_without_secrets(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(name, value)| {
+                    let kept = if is_secret(&name) { REMOVED.into() } else { value_without_secrets(value) };
+                    (name, kept)
+                })
+                .collect(),
+        ),
+        Value::Array(items) => Value::Array(items.into_iter().map(value_without_secrets).collect()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_left_out() {
+        for (line, kept) in [
+            ("quiet hugepages=8 luks.password=abc", "quiet hugepages=8 luks.password=[removed]"),
+            ("agent --token abc --txd 8", "agent --token [removed] --txd 8"),
+            ("agent --token-file /run/token", "agent --token-file /run/token"),
+            ("API_KEY=1", "API_KEY=[removed]"),
+        ] {
+            assert_eq!(without_secrets(line), kept);
+        }
+        let value = serde_json::json!({ "spec": { "pairs": 1, "adminPassword": "x" } });
+        assert_eq!(
+            value_without_secrets(value),
+            serde_json::json!({ "spec": { "pairs": 1, "adminPassword": "[removed]" } })
+        );
+    }
+}

@@ -1,0 +1,73 @@
+//! An experiment as it lies on the disk: what exports, checks and reports read.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use super::atomic::at;
+use super::record::TrialRecord;
+use super::{StoreError, is_id, load};
+use crate::summary::Summary;
+
+/// An experiment as it lies on the disk.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Its result.
+    pub summary: Summary,
+}
+
+impl Recorded {
+    /// Reads the result of the experiment `id` below `results`.
+    ///
+    /// # Errors
+    /// When `id` is no id, or the result is not there or unreadable.
+    pub fn open(results: &Path, id: &str) -> Result<Self, StoreError> {
+        if !is_id(id) {
+            let reason = "an id is 8 hexadecimal digits; see `linerate results list`";
+            return Err(StoreError {
+                action: "read",
+                path: results.join(id),
+                reason: std::io::Error::other(reason),
+            });
+        }
+        Ok(Self { directory: results.join(id), summary: load(results, id)? })
+    }
+
+    /// Reads the trials that have a result, in the order they ran.
+    pub fn trials(&self) -> impl Iterator<Item = Result<TrialRecord, StoreError>> {
+        self.summary.trials.iter().map(|trial| self.trial(&trial.trial))
+    }
+
+    /// Reads a trial's file, given by its path relative to the summary.
+    ///
+    /// # Errors
+    /// When it is not there, is unreadable, or lies outside of the experiment's directory.
+    pub fn trial(&self, path: &str) -> Result<TrialRecord, StoreError> {
+        let place = self.directory.join(path);
+        if !is_below(Path::new(path)) {
+            let reason = std::io::Error::other("it lies outside of the experiment's directory");
+            return Err(StoreError { action: "read", path: place, reason });
+        }
+        let bytes = fs::read(&place).map_err(at("read", &place))?;
+        serde_json::from_slice(&bytes).map_err(|error| at("read", &place)(error.into()))
+    }
+
+    /// Reads a text file of the experiment; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it is there and unreadable.
+    pub fn text(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let path = self.directory.join(name);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at("read", &path)(error)),
+        }
+    }
+}
+
+/// True for a relative path that never leaves the directory it starts from.
+fn is_below(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, Component::Normal(_))) && path.components().next().is_some()
+}

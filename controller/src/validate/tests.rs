@@ -1,0 +1,162 @@
+use std::fs;
+use std::io::Write;
+
+use super::*;
+use crate::export::tests::{record, recorded};
+use crate::export::{Format, export};
+use crate::store::manifest::{MANIFEST_FILE, Manifest};
+use crate::store::record::TrialRecord;
+use crate::store::{Recorded, SUMMARY_FILE};
+
+fn reasons(verdict: &Verdict) -> Vec<Reason> {
+    verdict.problems.iter().map(|problem| problem.reason).collect()
+}
+
+/// A recorded experiment whose trial was changed by `change`, and whose checksums are those of what is there.
+fn changed(change: impl FnOnce(&mut TrialRecord)) -> Verdict {
+    let (results, id) = recorded();
+    let directory = results.path().join(&id);
+    let mut summary = Recorded::open(results.path(), &id).unwrap().summary;
+    let path = directory.join(&summary.trials[0].trial);
+    let mut record: TrialRecord = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut record);
+    if let Some(result) = &record.result {
+        summary.trials[0] = result.clone();
+    }
+    fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
+    fs::write(directory.join(SUMMARY_FILE), serde_json::to_vec(&summary).unwrap()).unwrap();
+    Manifest::new(&id).seal(&directory, true).unwrap();
+    validate(results.path(), &id, None).unwrap()
+}
+
+#[test]
+fn what_was_recorded_and_exported_is_valid() {
+    let (results, id) = recorded();
+    assert_eq!(reasons(&validate(results.path(), &id, None).unwrap()), []);
+    export(results.path(), std::slice::from_ref(&id), &[Format::All], None).unwrap();
+    let verdict = validate(results.path(), &id, None).unwrap();
+    assert!(verdict.valid && verdict.files > 10, "{verdict:?}");
+    assert_eq!(validate_all(results.path(), None).unwrap().len(), 1);
+}
+
+/// What happens to an experiment's directory and the trial at this path.
+type Damage = fn(&Path, &str);
+
+#[test]
+fn every_damage_has_its_reason() {
+    let trial = "tx0-rx0/profile_1_flows_pkt_size_64B_1mpps_rate_s/trial.json";
+    let damages: [(Reason, Damage); 7] = [
+        (Reason::Torn, |directory, trial| {
+            let bytes = fs::read(directory.join(trial)).unwrap();
+            fs::write(directory.join(trial), &bytes[..bytes.len() / 2]).unwrap();
+        }),
+        (Reason::WrongChecksum, |directory, trial| {
+            let text = fs::read_to_string(directory.join(trial)).unwrap();
+            fs::write(directory.join(trial), text.replacen("\"duplicates\": 2", "\"duplicates\": 3", 1))
+                .unwrap();
+        }),
+        (Reason::MissingFile, |directory, trial| fs::remove_file(directory.join(trial)).unwrap()),
+        (Reason::Unreadable, |directory, _| {
+            fs::write(directory.join(MANIFEST_FILE), "{\"schema\": 1}").unwrap();
+        }),
+        (Reason::NoManifest, |directory, _| fs::remove_file(directory.join(MANIFEST_FILE)).unwrap()),
+        (Reason::Unlisted, |directory, trial| {
+            fs::create_dir(directory.join("tx0-rx0/other")).unwrap();
+            fs::copy(directory.join(trial), directory.join("tx0-rx0/other/trial.json")).unwrap();
+        }),
+        (Reason::Unfinished, |directory, _| {
+            let text = fs::read_to_string(directory.join(MANIFEST_FILE)).unwrap();
+            let text = text.replace("\"complete\": true", "\"complete\": false");
+            fs::write(directory.join(MANIFEST_FILE), text).unwrap();
+        }),
+    ];
+    for (reason, damage) in damages {
+        let (results, id) = recorded();
+        let trial = trial.replace("profile_1_flows_pkt_size_64B_1mpps_rate_s", &record().profile);
+        damage(&results.path().join(&id), &trial);
+        let verdict = validate(results.path(), &id, None).unwrap();
+        assert!(!verdict.valid && reasons(&verdict).contains(&reason), "{reason}: {verdict:?}");
+        assert!(verdict.problems.iter().all(|problem| !problem.detail.is_empty()));
+    }
+}
+
+#[test]
+fn trials_are_held_to_their_own_arithmetic() {
+    assert_eq!(reasons(&changed(|_| {})), []);
+    let verdict = changed(|record| record.result.as_mut().unwrap().lost_packets += 1);
+    assert_eq!(reasons(&verdict), [Reason::Miscounted]);
+    let verdict = changed(|record| record.samples.rx[1].at_ns = record.samples.rx[0].at_ns);
+    assert_eq!(reasons(&verdict), [Reason::NonMonotonicTime]);
+    let verdict = changed(|record| record.samples.tx[2].transmit.as_mut().unwrap().packets = 1);
+    assert_eq!(reasons(&verdict), [Reason::CounterWentBack]);
+    let verdict = changed(|record| record.samples.rx.clear());
+    assert_eq!(reasons(&verdict), [Reason::TooFewSamples]);
+    let verdict = changed(|record| record.result = None);
+    assert_eq!(reasons(&verdict), [Reason::Contradiction]);
+    let verdict = changed(|record| record.tx = None);
+    assert_eq!(reasons(&verdict), [Reason::Contradiction]);
+}
+
+/// A kit's directory with both ends' files; what `keys` leaves out is missing.
+fn kit(without: &str, values: &[i64], shape: &[u64]) -> tempfile::TempDir {
+    use npyz::WriterBuilder;
+    let directory = tempfile::tempdir().unwrap();
+    for (name, keys) in [
+        (
+            "3b9d11f0_tx0_tx_txcores_1-2_rxcores_1,2_spec_p_20300102_030405.npz",
+            ["pkts_tx", "obytes", "opackets", "port_obytes"],
+        ),
+        (
+            "3b9d11f0_rx0_rx_txcores_1-2_rxcores_1,2_spec_p_20300102_030405.npz",
+            ["rx_pps", "tx_pps", "rx_bytes", "rx_packets"],
+        ),
+    ] {
+        let file = fs::File::create(directory.path().join(name)).unwrap();
+        let mut archive = zip::ZipWriter::new(file);
+        for key in keys.into_iter().filter(|key| *key != without) {
+            archive.start_file(format!("{key}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
+            let mut bytes = Vec::new();
+            let mut writer =
+                npyz::WriteOptions::new().default_dtype().shape(shape).writer(&mut bytes).begin_nd().unwrap();
+            writer.extend(values.iter().copied()).unwrap();
+            writer.finish().unwrap();
+            archive.write_all(&bytes).unwrap();
+        }
+        archive.finish().unwrap();
+    }
+    directory
+}
+
+#[test]
+fn directories_of_older_kits_are_judged_by_what_their_readers_need() {
+    let check = |directory: &tempfile::TempDir, samples| {
+        validate(Path::new("results"), directory.path().to_str().unwrap(), Some(samples)).unwrap()
+    };
+    assert_eq!(reasons(&check(&kit("", &[1, 2], &[2]), 2)), []);
+    assert_eq!(reasons(&check(&kit("", &[1, 2], &[2]), 3)), [Reason::TooFewSamples; 8]);
+    assert_eq!(reasons(&check(&kit("rx_packets", &[1], &[1]), 1)), [Reason::MissingKey]);
+    assert_eq!(reasons(&check(&kit("", &[1, 2], &[2, 1]), 1)), [Reason::WrongForm; 8]);
+    let directory = kit("", &[1, 2], &[2]);
+    for entry in fs::read_dir(directory.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 30]).unwrap();
+    }
+    assert_eq!(reasons(&check(&directory, 1)), [Reason::Torn; 2]);
+    assert_eq!(reasons(&check(&tempfile::tempdir().unwrap(), 1)), [Reason::MissingFile]);
+}
+
+#[test]
+fn our_own_npz_files_are_valid_for_the_older_kits_readers() {
+    let (results, id) = recorded();
+    let to = results.path().join("npz");
+    export(results.path(), std::slice::from_ref(&id), &[Format::Npz], Some(&to)).unwrap();
+    let verdict = validate(results.path(), to.to_str().unwrap(), Some(3)).unwrap();
+    assert!(verdict.valid && verdict.files == 2, "{verdict:?}");
+}
+
+#[test]
+fn a_place_that_is_not_there_is_named() {
+    let error = validate(Path::new("results"), "no/such/place", None).unwrap_err().to_string();
+    assert!(error.contains("no/such/place"), "{error}");
+}

@@ -1,0 +1,62 @@
+//! What an agent counts, for a scraper on the same machine. Names begin with `linerate_agent`, so that they never add up with the
+//! controller's metrics of the same packets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use linerate_metrics::{Listener, MetricsError, Traffic};
+use linerate_protocol::counters::Sample;
+use linerate_protocol::message::Event;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RoleLabels {
+    role: &'static str,
+}
+
+/// An agent's counters over all its trials.
+#[derive(Debug)]
+pub(super) struct AgentMetrics {
+    traffic: Traffic<RoleLabels>,
+    /// The last sample of the trial that runs.
+    last: Option<Sample>,
+}
+
+impl AgentMetrics {
+    /// Serves metrics at `address` in the background.
+    ///
+    /// # Errors
+    /// When it cannot be listened on.
+    pub(super) async fn serve(address: SocketAddr) -> Result<Self, MetricsError> {
+        let listener = Listener::bind(address).await?;
+        let address = listener.address().unwrap_or(address);
+        tracing::info!("metrics: http://{address}/metrics");
+        let mut registry = Registry::with_prefix("linerate_agent");
+        registry.register("build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let traffic = Traffic::register(&mut registry);
+        tokio::spawn(listener.serve(Arc::new(registry)));
+        Ok(Self { traffic, last: None })
+    }
+
+    /// Counts what an event tells.
+    pub(super) fn note(&mut self, event: &Event) {
+        let sample = match event {
+            Event::Sample(sample) => sample,
+            // The next trial counts from zero again.
+            Event::Finished(_) | Event::Failed(_) => {
+                self.last = None;
+                return;
+            }
+            Event::Sent(_) => return,
+        };
+        let role = match (&sample.transmit, &sample.receive) {
+            (Some(_), Some(_)) => "exchange",
+            (Some(_), None) => "tx",
+            (None, _) => "rx",
+        };
+        self.traffic.add(&RoleLabels { role }, self.last.as_ref(), sample);
+        self.last = Some((**sample).clone());
+    }
+}
