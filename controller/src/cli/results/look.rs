@@ -30,12 +30,18 @@ pub(in crate::cli) fn list(results: &Path, as_json: bool) -> anyhow::Result<()> 
     Ok(())
 }
 
-pub(in crate::cli) fn show(results: &Path, id: &str, as_json: bool) -> anyhow::Result<()> {
+/// Refuses what cannot be the id of an experiment.
+pub(in crate::cli) fn check_id(id: &str) -> anyhow::Result<()> {
     if !is_id(id) {
         bail!(
             "'{id}' is not the id of an experiment, which is 8 hexadecimal digits; see `linerate results list`"
         );
     }
+    Ok(())
+}
+
+pub(in crate::cli) fn show(results: &Path, id: &str, as_json: bool) -> anyhow::Result<()> {
+    check_id(id)?;
     let summary = store::load(results, id)?;
     if as_json {
         print(&serde_json::to_string(&summary)?)?;

@@ -1,12 +1,20 @@
 //! `results`: what earlier runs left.
 
 mod look;
+mod report;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::{Ending, RESULTS};
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  A page to open in a browser: linerate-1f3c09aa.html
+    linerate results report 1f3c09aa
+  The page, Markdown, and an article for pdflatex, in a directory of their own
+    linerate results report 1f3c09aa --format html,md,latex --to reports";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ResultsCommand {
@@ -24,6 +32,9 @@ pub(super) enum ResultsCommand {
         #[command(flatten)]
         place: PlaceArgs,
     },
+    /// Write a report of one experiment: verdicts, topology, tables and charts
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(report::ReportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -40,6 +51,7 @@ pub(super) fn dispatch(command: ResultsCommand) -> anyhow::Result<Ending> {
     match command {
         ResultsCommand::List { place } => look::list(&place.results, place.json)?,
         ResultsCommand::Show { id, place } => look::show(&place.results, &id, place.json)?,
+        ResultsCommand::Report(args) => report::write(&args)?,
     }
     Ok(Ending::Done)
 }
