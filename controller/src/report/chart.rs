@@ -4,6 +4,8 @@ use super::number::short;
 
 /// Ticks of a linear axis at most.
 const MOST_TICKS: f64 = 6.0;
+/// Nines that have room for each a name.
+const MOST_NINES: usize = 6;
 
 /// A chart.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +62,8 @@ pub enum Mark {
     Line,
     /// A line with its points.
     Dotted,
+    /// Points alone.
+    Points,
     /// What theory says: a dashed line in the colour of the text.
     Theory,
     /// A bar from the axis to each point.
@@ -129,21 +133,14 @@ impl Axis {
         Self { label: label.into(), scale: Scale::Linear, from: -0.5, to: to.max(0.5), ticks }
     }
 
-    /// Percentiles as distances from the last packet: `x` = 1 / (1 − p), to `decades` nines.
-    pub fn of_percentiles(decades: i32) -> Self {
-        let decades = decades.clamp(1, 12);
-        let ticks = (0..=decades)
-            .map(|nines| {
-                let label = match nines {
-                    0 => "0 %".to_owned(),
-                    1 => "90 %".to_owned(),
-                    2 => "99 %".to_owned(),
-                    _ => format!("99.{} %", "9".repeat(nines as usize - 2)),
-                };
-                Tick { at: 10f64.powi(nines), label }
-            })
-            .collect();
-        Self { label: "percentile".to_owned(), scale: Scale::Log, from: 1.0, to: 10f64.powi(decades), ticks }
+    /// Percentiles by their distance from the last packet: 1 / (1 − p), from the median's side up to `furthest`.
+    pub fn of_percentiles(furthest: f64) -> Self {
+        let to = furthest.max(10.0) * 1.2;
+        let decades = to.log10().floor() as usize;
+        let stride = if decades > MOST_NINES { 2 } else { 1 };
+        let tick = |nines: usize| Tick { at: 10f64.powi(nines as i32), label: nines_label(nines) };
+        let ticks = (0..=decades).step_by(stride).map(tick).collect();
+        Self { label: "percentile, %".to_owned(), scale: Scale::Log, from: 1.0, to, ticks }
     }
 
     /// Where a value lies between the ends: 0 at the first, 1 at the last.
@@ -153,6 +150,16 @@ impl Axis {
             Scale::Log => (value / self.from).ln() / (self.to / self.from).ln(),
         };
         if place.is_finite() { place.clamp(0.0, 1.0) } else { 0.0 }
+    }
+}
+
+/// 0, 90, 99, 99.9 and so on: as many nines as told.
+fn nines_label(nines: usize) -> String {
+    match nines {
+        0 => "0".to_owned(),
+        1 => "90".to_owned(),
+        2 => "99".to_owned(),
+        _ => format!("99.{}", "9".repeat(nines - 2)),
     }
 }
 
@@ -210,8 +217,9 @@ mod tests {
 
     #[test]
     fn percentiles_are_a_decade_per_nine() {
-        let axis = Axis::of_percentiles(4);
-        assert_eq!(ticks(&axis), ["0 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
-        assert_eq!(axis.place(100.0), 0.5);
+        let axis = Axis::of_percentiles(8_000.0);
+        assert_eq!(ticks(&axis), ["0", "90", "99", "99.9"]);
+        assert_eq!(ticks(&Axis::of_percentiles(2e8)), ["0", "99", "99.99", "99.9999", "99.999999"]);
+        assert_eq!(Axis::of_percentiles(1.0).ticks.len(), 2);
     }
 }

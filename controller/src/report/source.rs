@@ -11,7 +11,7 @@ use super::model::Tone;
 use crate::verdict::VerdictKind;
 
 /// Trials that a report shows closely at most; those with losses come first.
-pub const CLOSE_TRIALS: usize = 60;
+pub const CLOSE_TRIALS: usize = 40;
 
 /// An experiment's summary and the records of its trials.
 #[derive(Debug, Clone)]

@@ -21,7 +21,7 @@ pub(super) fn section(source: &Source) -> Option<Section> {
         blocks.push(Block::Text(format!("Records that could not be read: {}.", source.unread.join("; "))));
     }
     for trial in source.trials().filter(|trial| trial.record.is_some()) {
-        let parts: Vec<Block> = PARTS.iter().flat_map(|part| part(source, &trial)).collect();
+        let parts = side_by_side(PARTS.iter().flat_map(|part| part(source, &trial)));
         let tone = tone(trial.figures.verdict.kind);
         blocks.push(Block::Group(Group {
             title: format!("{}: {}", trial.number, source.name(trial.figures)),
@@ -32,4 +32,16 @@ pub(super) fn section(source: &Source) -> Option<Section> {
         }));
     }
     (!blocks.is_empty()).then_some(Section { id: "closely", title: "Trials closely", blocks })
+}
+
+/// Charts that follow one another become one block, so that they have a line together where there is room.
+fn side_by_side(parts: impl Iterator<Item = Block>) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    for part in parts {
+        match (blocks.last_mut(), part) {
+            (Some(Block::Charts(before)), Block::Charts(charts)) => before.extend(charts),
+            (_, part) => blocks.push(part),
+        }
+    }
+    blocks
 }

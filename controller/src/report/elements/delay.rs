@@ -1,5 +1,7 @@
 //! One-way delay by percentile: every nine has the same width, so the tail can be seen.
 
+use linerate_protocol::report::LatencySummary;
+
 use super::super::chart::{Axis, Chart, Mark, Series, range};
 use super::super::model::{Block, Section};
 use super::super::source::{Source, Trial};
@@ -8,37 +10,64 @@ use super::super::source::{Source, Trial};
 const TOGETHER: usize = 6;
 /// Points of a curve at most.
 const MOST_POINTS: usize = 160;
+/// Trials that are named on an axis at most.
+const MOST_NAMES: usize = 16;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
     let curves: Vec<(usize, Series)> =
         source.trials().filter_map(|trial| Some((trial.number, curve(source, &trial)?))).collect();
-    let charts: Vec<Chart> = curves.chunks(TOGETHER).filter_map(chart).collect();
+    let mut charts: Vec<Chart> = by_trial(source).into_iter().collect();
+    charts.extend(curves.chunks(TOGETHER).filter_map(|curves| {
+        let (first, last) = (curves.first()?.0, curves.last()?.0);
+        let title =
+            if first == last { format!("trial {first}") } else { format!("trials {first} to {last}") };
+        chart(format!("One-way delay of {title}"), curves.iter().map(|(_, series)| series.clone()).collect())
+    }));
     if charts.is_empty() {
         return None;
     }
     let note = "Percentiles are upper bounds of histogram buckets of at most 1 % width. Each curve ends at the delay of the slowest packet.";
-    Some(Section {
-        id: "delay",
-        title: "Delay",
-        blocks: vec![Block::Charts(charts), Block::Text(note.to_owned())],
-    })
+    let blocks = vec![Block::Charts(charts), Block::Text(note.to_owned())];
+    Some(Section { id: "delay", title: "Delay", blocks })
 }
 
-fn chart(curves: &[(usize, Series)]) -> Option<Chart> {
-    let points = || curves.iter().flat_map(|(_, series)| series.points.iter().copied());
+/// The delay of one trial.
+pub(super) fn blocks(source: &Source, trial: &Trial<'_>) -> Vec<Block> {
+    let chart =
+        curve(source, trial).and_then(|curve| chart("One-way delay by percentile".to_owned(), vec![curve]));
+    chart.map(|chart| Block::Charts(vec![chart])).into_iter().collect()
+}
+
+fn chart(title: String, series: Vec<Series>) -> Option<Chart> {
+    let points = || series.iter().flat_map(|series| series.points.iter());
     let (_, furthest) = range(points().map(|point| point.0))?;
     let (low, high) = range(points().map(|point| point.1))?;
-    let (first, last) = (curves.first()?.0, curves.last()?.0);
-    let title = if first == last {
-        format!("One-way delay of trial {first}")
-    } else {
-        format!("One-way delay of trials {first} to {last}")
-    };
+    let (x, y) = (Axis::of_percentiles(furthest), Axis::log("one-way delay, µs", low, high));
+    Some(Chart { title, x, y, series, note: None })
+}
+
+/// Percentiles of all trials, from the summary.
+fn by_trial(source: &Source) -> Option<Chart> {
+    type Figure = fn(&LatencySummary) -> u64;
+    let figures: [(&str, Figure); 4] =
+        [("median", |d| d.p50), ("99 %", |d| d.p99), ("99.9 %", |d| d.p999), ("largest", |d| d.max)];
+    let series: Vec<Series> = figures
+        .into_iter()
+        .map(|(name, figure)| {
+            let points = source.trials().filter_map(|trial| {
+                let delay = trial.figures.latency_ns.as_ref()?;
+                Some((trial.number as f64 - 1.0, micros(figure(delay))))
+            });
+            Series::new(name, Mark::Points, points.collect())
+        })
+        .collect();
+    let (low, high) = range(series.iter().flat_map(|series| series.points.iter().map(|point| point.1)))?;
+    let numbers: Vec<String> = source.trials().map(|trial| trial.number.to_string()).collect();
     Some(Chart {
-        title,
-        x: Axis::of_percentiles(furthest.log10().ceil() as i32),
+        title: "One-way delay by trial".to_owned(),
+        x: Axis::of_things("trial", &numbers, MOST_NAMES),
         y: Axis::log("one-way delay, µs", low, high),
-        series: curves.iter().map(|(_, series)| series.clone()).collect(),
+        series,
         note: None,
     })
 }

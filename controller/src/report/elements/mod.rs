@@ -36,7 +36,7 @@ const ELEMENTS: &[Element] = &[
 ];
 
 /// What is said of one trial, in this order.
-const PARTS: &[Part] = &[remarks::blocks, rates::blocks, queues::blocks, flows::blocks];
+const PARTS: &[Part] = &[remarks::blocks, rates::blocks, delay::blocks, queues::blocks, flows::blocks];
 
 /// Makes the report of an experiment.
 pub(super) fn report(source: &Source) -> Report {
@@ -49,7 +49,7 @@ pub(super) fn report(source: &Source) -> Report {
         Fact::new("platform", &experiment.platform),
         Fact::new("linerate", &experiment.versions.linerate),
     ];
-    facts.extend(experiment.versions.dpdk.iter().map(|dpdk| Fact::new("DPDK", dpdk)));
+    facts.extend(experiment.versions.dpdk.iter().map(|dpdk| Fact::new("data plane", dpdk)));
     facts.extend(experiment.filter.iter().map(|filter| Fact::new("only profiles with", filter)));
     Report {
         title: experiment.name.clone(),

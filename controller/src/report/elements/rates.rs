@@ -7,6 +7,8 @@ use crate::store::record::TimedSample;
 
 /// Intervals that are drawn at most; of more, neighbours are taken together.
 const MOST_INTERVALS: usize = 150;
+/// Two samples at nearly one instant say nothing of a rate.
+const LEAST_INTERVAL_S: f64 = 0.01;
 
 pub(super) fn blocks(_: &Source, trial: &Trial<'_>) -> Vec<Block> {
     chart(trial).map(|chart| Block::Charts(vec![chart])).into_iter().collect()
@@ -14,10 +16,11 @@ pub(super) fn blocks(_: &Source, trial: &Trial<'_>) -> Vec<Block> {
 
 fn chart(trial: &Trial<'_>) -> Option<Chart> {
     let samples = &trial.record?.samples;
-    // Past the end of sending the transmitter's rate is zero and the receiver drains.
-    let end_ns = (trial.figures.duration_s * 1.02 * 1e9) as i64;
-    let sent = counted(&samples.tx, end_ns, |sample| sample.transmit.map(|counters| counters.packets));
-    let received = counted(&samples.rx, end_ns, |sample| sample.receive.map(|counters| counters.packets));
+    let end_s = trial.figures.duration_s;
+    let mut sent = counted(&samples.tx, end_s, |sample| sample.transmit.map(|counters| counters.packets));
+    // Nothing is sent past the end, whenever the last sample was taken.
+    sent.iter_mut().for_each(|count| count.0 = count.0.min(end_s));
+    let received = counted(&samples.rx, end_s, |sample| sample.receive.map(|counters| counters.packets));
     let series: Vec<Series> = [("TX", sent), ("RX", received)]
         .into_iter()
         .map(|(name, counts)| Series::new(name, Mark::Line, steps(&counts)))
@@ -26,24 +29,23 @@ fn chart(trial: &Trial<'_>) -> Option<Chart> {
     let (_, highest) = range(series.iter().flat_map(|series| series.points.iter().map(|point| point.1)))?;
     Some(Chart {
         title: "TX and RX rate over time".to_owned(),
-        x: Axis::from_zero("time since the start of sending, s", trial.figures.duration_s),
+        x: Axis::from_zero("time since the start of sending, s", end_s),
         y: Axis::from_zero("Mpps", highest * 1.02),
         series,
         note: None,
     })
 }
 
-/// Time in seconds and packets up to then, from the start of sending.
-fn counted(
-    samples: &[TimedSample],
-    end_ns: i64,
-    packets: fn(&TimedSample) -> Option<u64>,
-) -> Vec<(f64, u64)> {
-    let during = samples.iter().filter(|sample| sample.at_ns > 0 && sample.at_ns <= end_ns);
+/// Time in seconds and packets up to then, from the start of sending to the first sample at its end. A sample that comes much later
+/// is left out: the rate up to the end is then not known.
+fn counted(samples: &[TimedSample], end_s: f64, packets: fn(&TimedSample) -> Option<u64>) -> Vec<(f64, u64)> {
     let mut counts = vec![(0.0, 0)];
-    for (at_s, packets) in during.filter_map(|sample| Some((sample.at_ns as f64 / 1e9, packets(sample)?))) {
-        // Two samples at nearly one instant say nothing of a rate.
-        if counts.last().is_none_or(|before: &(f64, u64)| at_s - before.0 > 0.01) {
+    for (at_s, packets) in
+        samples.iter().filter_map(|sample| Some((sample.at_ns as f64 / 1e9, packets(sample)?)))
+    {
+        let before = counts.last().map_or(0.0, |count| count.0);
+        let is_past = before >= end_s - LEAST_INTERVAL_S || at_s > end_s * 1.02 + LEAST_INTERVAL_S;
+        if at_s - before >= LEAST_INTERVAL_S && !is_past {
             counts.push((at_s, packets));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::chart::{Axis, Chart, Mark, Series, range};
+use super::super::chart::{Axis, Chart, Mark, Scale, Series, Tick, range};
 use super::super::model::{Block, Section};
 use super::super::number::{bit_rate, short, things};
 use super::super::source::Source;
@@ -12,47 +12,77 @@ const WIDE: f64 = 20.0;
 /// Series that are drawn at most beside the theoretical one.
 const MOST_SERIES: usize = 6;
 
+/// Received load of frames of a size: in Mpps, and in Gbit/s on the wire.
+type Load = (f64, f64);
+
 pub(super) fn section(source: &Source) -> Option<Section> {
-    let mut flows: BTreeMap<u32, BTreeMap<u64, f64>> = BTreeMap::new();
-    let mut sizes = BTreeSet::new();
+    let best = best_loads(source);
+    let sizes: BTreeSet<u64> = best.values().flat_map(|loads| loads.keys().copied()).collect();
+    let x = size_axis(&sizes)?;
+    let speed = source.summary.trials.iter().filter_map(|trial| source.link_bps(&trial.pair)).min();
+    let mut charts = Vec::new();
+    charts
+        .extend(chart(&best, &x, speed, "Throughput over frame size", "received load, Mpps", |load| load.0));
+    charts.extend(chart(
+        &best,
+        &x,
+        speed,
+        "Use of the wire over frame size",
+        "received load on the wire, Gbit/s",
+        |load| load.1,
+    ));
+    let mut note = "The highest received load of each frame size, of any pair, rate and repeat.".to_owned();
+    if speed.is_some() {
+        note.push_str(" Line rate is link speed over (frame size + 20 B) × 8: frame sizes include the check sequence, and the 20 B are preamble, start delimiter and gap.");
+    }
+    if best.len() > MOST_SERIES {
+        note.push_str(&format!(" The first {MOST_SERIES} numbers of flows are drawn."));
+    }
+    Some(Section {
+        id: "throughput",
+        title: "Throughput",
+        blocks: vec![Block::Charts(charts), Block::Text(note)],
+    })
+}
+
+/// The highest load of each number of flows and each frame size.
+fn best_loads(source: &Source) -> BTreeMap<u32, BTreeMap<u64, Load>> {
+    let mut best: BTreeMap<u32, BTreeMap<u64, Load>> = BTreeMap::new();
     for trial in &source.summary.trials {
         let size = in_tenths(trial.frame_size.mean_bytes());
-        sizes.insert(size);
-        let best = flows.entry(trial.flows).or_default().entry(size).or_insert(0.0);
-        *best = best.max(trial.received_pps);
+        let load = best.entry(trial.flows).or_default().entry(size).or_default();
+        if trial.received_pps / 1e6 >= load.0 {
+            *load = (trial.received_pps / 1e6, trial.received_pps * trial.frame_size.mean_wire_bits() / 1e9);
+        }
     }
-    let (first, last) = (*sizes.first()?, *sizes.last()?);
-    let place = |size: u64| size as f64 / 10.0;
-    let drawn = flows.iter().take(MOST_SERIES);
+    best
+}
+
+fn chart(
+    best: &BTreeMap<u32, BTreeMap<u64, Load>>,
+    x: &Axis,
+    speed: Option<u64>,
+    title: &str,
+    label: &str,
+    figure: fn(Load) -> f64,
+) -> Option<Chart> {
+    let drawn = best.iter().take(MOST_SERIES);
     let mut series: Vec<Series> = drawn
-        .map(|(flows, best)| {
-            let points = best.iter().map(|(size, pps)| (place(*size), pps / 1e6)).collect();
+        .map(|(flows, loads)| {
+            let points = loads.iter().map(|(size, load)| (*size as f64 / 10.0, figure(*load))).collect();
             Series::new(things(*flows as usize, "flow"), Mark::Dotted, points)
         })
         .collect();
-    let speed = source.summary.trials.iter().filter_map(|trial| source.link_bps(&trial.pair)).min();
-    let x = size_axis(&sizes, first, last);
     if let Some(speed) = speed {
         // The curve is bent: more points than the sizes that were measured.
         let points = (0..=40).map(|step| x.from * (x.to / x.from).powf(f64::from(step) / 40.0));
-        let points = points.map(|bytes| (bytes, line_rate_mpps(speed, bytes))).collect();
-        series.push(Series::new(format!("line rate at {}", bit_rate(speed)), Mark::Theory, points));
+        let points = points.map(|bytes| (bytes, figure((line_rate_mpps(speed, bytes), speed as f64 / 1e9))));
+        series.push(Series::new(format!("line rate at {}", bit_rate(speed)), Mark::Theory, points.collect()));
     }
-    let (low, high) =
-        range(series.iter().flat_map(|s| s.points.iter().map(|point| point.1)).filter(|y| *y > 0.0))?;
-    let label = "received load, Mpps";
+    let loads = series.iter().flat_map(|series| series.points.iter().map(|point| point.1));
+    let (low, high) = range(loads.filter(|load| *load > 0.0))?;
     let y = if high / low > WIDE { Axis::log(label, low, high) } else { Axis::from_zero(label, high) };
-    let mut note = "The highest received load of each frame size, of any pair, rate and repeat.".to_owned();
-    if speed.is_some() {
-        note.push_str(
-            " Line rate: link speed over (frame size + 20 B) × 8; frame sizes include the check sequence.",
-        );
-    }
-    if flows.len() > MOST_SERIES {
-        note.push_str(&format!(" The first {MOST_SERIES} numbers of flows."));
-    }
-    let chart = Chart { title: "Throughput over frame size".to_owned(), x, y, series, note: Some(note) };
-    Some(Section { id: "throughput", title: "Throughput", blocks: vec![Block::Charts(vec![chart])] })
+    Some(Chart { title: title.to_owned(), x: x.clone(), y, series, note: None })
 }
 
 /// Millions of frames per second that fill a link. Preamble, start delimiter and gap are added once; the size has the check sequence.
@@ -66,20 +96,19 @@ fn in_tenths(bytes: f64) -> u64 {
     (bytes * 10.0).round() as u64
 }
 
-fn size_axis(sizes: &BTreeSet<u64>, first: u64, last: u64) -> Axis {
-    let (from, to) = (first as f64 / 10.0, last as f64 / 10.0);
-    let mut axis = Axis::log("frame size, B", from, to);
-    (axis.from, axis.to) = (from * 0.9, to * 1.1);
-    axis.ticks.clear();
-    // Sizes that lie too close together to be named both.
+/// The measured sizes are its ticks, where they do not lie too close together.
+fn size_axis(sizes: &BTreeSet<u64>) -> Option<Axis> {
+    let (first, last) = (*sizes.first()? as f64 / 10.0, *sizes.last()? as f64 / 10.0);
+    let (from, to) = (first * 0.85, last * 1.15);
+    let mut axis = Axis { label: "frame size, B".to_owned(), scale: Scale::Log, from, to, ticks: Vec::new() };
     let mut before = f64::NEG_INFINITY;
     for size in sizes.iter().map(|size| *size as f64 / 10.0) {
         if axis.place(size) - before > 0.08 {
             before = axis.place(size);
-            axis.ticks.push(super::super::chart::Tick { at: size, label: short(size) });
+            axis.ticks.push(Tick { at: size, label: short(size) });
         }
     }
-    axis
+    Some(axis)
 }
 
 #[cfg(test)]

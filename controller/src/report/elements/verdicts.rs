@@ -8,7 +8,7 @@ use super::super::source::{Source, tone};
 use crate::summary::Status;
 
 /// Findings that are shown at most; the table of trials has all.
-const MOST_FINDINGS: usize = 40;
+const MOST_FINDINGS: usize = 24;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
     let mut findings = ending(source);

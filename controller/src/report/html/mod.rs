@@ -41,6 +41,11 @@ pub(super) fn render(report: &Report) -> String {
     page.into_string()
 }
 
+/// Text whose lines may break after underscores, as names of profiles have them.
+fn soft(text: &str) -> Markup {
+    html! { @for (index, part) in text.split_inclusive('_').enumerate() { @if index > 0 { wbr; } (part) } }
+}
+
 fn section(section: &Section) -> Markup {
     html! {
         section id=(section.id) {
@@ -80,8 +85,8 @@ fn finding(finding: &Finding) -> Markup {
         li class=(tone(finding.tone)) {
             (badge(&finding.badge, finding.tone))
             div {
-                strong { (finding.subject) }
-                " " span { (finding.evidence) }
+                strong { (soft(&finding.subject)) }
+                " " span { (soft(&finding.evidence)) }
             }
         }
     }
@@ -89,7 +94,7 @@ fn finding(finding: &Finding) -> Markup {
 
 fn facts(facts: &[Fact]) -> Markup {
     html! {
-        dl.facts { @for fact in facts { div { dt { (fact.name) } dd { (fact.value) } } } }
+        dl.facts { @for fact in facts { div { dt { (fact.name) } dd { (soft(&fact.value)) } } } }
     }
 }
 
@@ -122,7 +127,7 @@ fn table(table: &Table) -> Markup {
         div.scroll tabindex="0" role="region" aria-label=(table.caption) {
             table {
                 caption { (table.caption) }
-                thead { tr { @for column in &table.columns { th scope="col" class=(side(column)) { (column.title) } } } }
+                thead { tr { @for column in &table.columns { th scope="col" class=(side(column)) { (soft(&column.title)) } } } }
                 tbody {
                     @for row in &table.rows {
                         tr data-key=(row.key) {
@@ -145,7 +150,7 @@ fn cell(column: &Column, cell: &Cell) -> Markup {
         (None, Tone::Neutral) => side(column).to_owned(),
         (None, judged) => format!("{} {}", side(column), tone(judged)),
     };
-    html! { td class=(class) data-field=(column.key) { (cell.text) } }
+    html! { td class=(class) data-field=(column.key) { (soft(&cell.text)) } }
 }
 
 /// One of six steps; only what is whole has the last.
@@ -164,7 +169,7 @@ fn figure(chart: &Chart) -> Markup {
             @if chart.series.len() > 1 {
                 ul.legend {
                     @for (index, series) in chart.series.iter().enumerate() {
-                        li class=(svg::class(chart, index)) { (series.name) }
+                        li class=(svg::class(chart, index)) { (soft(&series.name)) }
                     }
                 }
             }
@@ -177,7 +182,7 @@ fn figure(chart: &Chart) -> Markup {
 fn group(group: &Group) -> Markup {
     html! {
         details class=(tone(group.tone)) open[group.open] {
-            summary { (badge(&group.badge, group.tone)) " " span { (group.title) } }
+            summary { (badge(&group.badge, group.tone)) " " span { (soft(&group.title)) } }
             @for part in &group.blocks { (block(part)) }
         }
     }

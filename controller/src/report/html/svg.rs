@@ -57,7 +57,7 @@ fn draw(root: &Area<'_>, chart: &Chart) -> Result<(), DrawingError> {
     let widest = chart.y.ticks.iter().map(|tick| tick.label.len()).max().unwrap_or(1);
     let mut context = ChartBuilder::on(root)
         .margin_top(14)
-        .margin_right(34)
+        .margin_right(46)
         .margin_bottom(4)
         .x_label_area_size(84)
         .y_label_area_size(64 + 13 * widest as u32)
@@ -88,6 +88,10 @@ fn draw(root: &Area<'_>, chart: &Chart) -> Result<(), DrawingError> {
                 context.draw_series(LineSeries::new(points, colour.stroke_width(4)).point_size(7))?;
                 context
                     .draw_series(series.points.iter().map(|point| Circle::new(*point, 7, colour.filled())))?;
+            }
+            Mark::Points => {
+                context
+                    .draw_series(series.points.iter().map(|point| Circle::new(*point, 8, colour.filled())))?;
             }
             Mark::Theory => {
                 context.draw_series(DashedLineSeries::new(points, 12, 8, TEXT.stroke_width(3)))?;

@@ -47,7 +47,7 @@ fn convert(text: &str, joint: &str) -> String {
                 let _ = write!(out, "{{[}}U+{:04X}{{]}}", u32::from(other));
             }
         }
-        if matches!(character, '_' | '-' | '/' | ':' | ',' | '=' | '.' | '@') {
+        if matches!(character, '_' | '-' | '/' | ':' | ',' | '=' | '@') {
             out.push_str(joint);
         }
     }

@@ -102,10 +102,10 @@ fn table(out: &mut String, table: &Table) {
     let caption = breakable(&table.caption);
     let _ = write!(
         out,
-        "{{\\{size}\\setlength{{\\tabcolsep}}{{3pt}}\n\\begin{{longtable}}{{@{{}}{columns}@{{}}}}\n\
+        "{{{size}\\setlength{{\\tabcolsep}}{{3pt}}\n\\begin{{longtable}}{{@{{}}{columns}@{{}}}}\n\
          \\multicolumn{{{last}}}{{@{{}}l@{{}}}}{{\\normalsize {caption}}}\\\\[2pt]\n\\toprule\n{head} \\\\\n\\midrule\n\\endhead\n\
          \\bottomrule\n\\endfoot\n",
-        size = if last > 10 { "tiny" } else { "footnotesize" },
+        size = if last > 10 { "\\fontsize{6}{7.5}\\selectfont" } else { "\\footnotesize" },
         head = head.join(" & "),
     );
     // What is longest of a column of words decides whether it needs lines.

@@ -19,7 +19,7 @@ pub(super) fn chart(out: &mut String, chart: &Chart) {
     }
     let _ = writeln!(
         out,
-        "\\begin{{minipage}}[t]{{12cm}}\n\\begin{{tikzpicture}}\n\\begin{{axis}}[{}]",
+        "\\begin{{minipage}}[t]{{12cm}}\n\\begin{{tikzpicture}}[baseline=(current bounding box.north)]\n\\begin{{axis}}[{}]",
         options.join(", ")
     );
     let mut colours = (1..=6).cycle();
@@ -28,6 +28,9 @@ pub(super) fn chart(out: &mut String, chart: &Chart) {
             Mark::Theory => "theory, dashed, thick".to_owned(),
             Mark::Line => format!("series{}, thick", colours.next().unwrap_or(1)),
             Mark::Dotted => format!("series{}, thick, mark=*, mark size=1.5pt", colours.next().unwrap_or(1)),
+            Mark::Points => {
+                format!("series{}, only marks, mark=*, mark size=2pt", colours.next().unwrap_or(1))
+            }
             Mark::Bars => {
                 let width = 8.5 * 0.7 / (chart.x.to - chart.x.from).max(1.0);
                 format!(
