@@ -115,7 +115,7 @@ impl Axis {
             .collect();
         let slack = 1.0 + 1e-9;
         let first = all.iter().rev().find(|at| **at <= from * slack).copied().unwrap_or(from);
-        let last = all.iter().find(|at| **at * slack >= to).copied().unwrap_or(to);
+        let last = all.iter().find(|at| **at * slack >= to).copied().unwrap_or(10f64.powi(high));
         let ticks = all.into_iter().filter(|at| (first..=last).contains(at)).map(Tick::at).collect();
         Self { label: label.into(), scale: Scale::Log, from: first, to: last, ticks }
     }
@@ -210,6 +210,7 @@ mod tests {
             ["0.1", "1", "10", "100", "1,000", "10,000", "100,000"]
         );
         assert_eq!(ticks(&Axis::log("", 3.0, 30.0)), ["2", "5", "10", "20", "50"]);
+        assert_eq!(ticks(&Axis::log("", 2e-7, 4.5)), ["0.0000001", "0.00001", "0.001", "0.1", "10"]);
         let same = Axis::log("", 10.0, 10.0);
         assert!(same.from < same.to, "{same:?}");
         assert_eq!(Axis::log("", 1.0, 100.0).place(10.0), 0.5);

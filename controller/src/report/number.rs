@@ -37,9 +37,13 @@ pub(crate) fn bit_rate(bps: u64) -> String {
     format!("{} {unit}", short(bps as f64 / size))
 }
 
-/// A number as short as it can be said, for ticks: at most four decimals, none that are zero.
+/// A number as short as it can be said, for ticks: as many decimals as it needs, to ten.
 pub(crate) fn short(number: f64) -> String {
-    let decimals = if number.abs() < 0.01 { 6 } else { 4 };
+    let decimals = match number.abs() {
+        ..0.000_1 => 10,
+        ..0.01 => 6,
+        _ => 4,
+    };
     let text = format!("{number:.decimals$}");
     grouped(text.trim_end_matches('0').trim_end_matches('.'))
 }

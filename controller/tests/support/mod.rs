@@ -2,7 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test program takes what it needs")]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -203,4 +204,14 @@ pub fn stderr(output: &Output) -> String {
 
 pub fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Says on standard error that a test could not run here, in the form that `scripts/test.sh` counts.
+pub fn not_run(test: &str, reason: &str) {
+    let line = format!("NOT RUN {test}: {reason}\n");
+    if let Some(path) = std::env::var_os("LINERATE_NOT_RUN") {
+        let mut file = File::options().append(true).create(true).open(Path::new(&path)).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+    }
+    eprint!("{line}");
 }

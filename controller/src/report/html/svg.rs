@@ -80,9 +80,12 @@ fn draw(root: &Area<'_>, chart: &Chart) -> Result<(), DrawingError> {
     for (index, series) in chart.series.iter().enumerate() {
         let colour = number(&chart.series, index).map_or(TEXT, |number| RGBColor(0, 0, number));
         let points = series.points.iter().copied();
+        // What is drawn later is finer: where series lie on one another, the ones below still show.
+        let later = (chart.series.len() - 1 - index) as u32;
+        let width = (3 + 2 * later).min(9);
         match series.mark {
             Mark::Line => {
-                context.draw_series(LineSeries::new(points, colour.stroke_width(4)))?;
+                context.draw_series(LineSeries::new(points, colour.stroke_width(width)))?;
             }
             Mark::Dotted => {
                 context.draw_series(LineSeries::new(points, colour.stroke_width(4)).point_size(7))?;
@@ -90,8 +93,9 @@ fn draw(root: &Area<'_>, chart: &Chart) -> Result<(), DrawingError> {
                     .draw_series(series.points.iter().map(|point| Circle::new(*point, 7, colour.filled())))?;
             }
             Mark::Points => {
-                context
-                    .draw_series(series.points.iter().map(|point| Circle::new(*point, 8, colour.filled())))?;
+                context.draw_series(
+                    series.points.iter().map(|point| Circle::new(*point, width + 3, colour.filled())),
+                )?;
             }
             Mark::Theory => {
                 context.draw_series(DashedLineSeries::new(points, 12, 8, TEXT.stroke_width(3)))?;
