@@ -9,16 +9,36 @@ use serde::{Deserialize, Serialize};
 pub struct ClockVerdict {
     /// True when delays are valid and samples of both ends are on one time axis.
     pub one_way_valid: bool,
+    /// True when delays are those of the way there and back, read from one counter.
+    #[serde(default)]
+    pub round_trip_valid: bool,
     /// One sentence.
     pub reason: String,
     /// The counter that probes carry.
     pub source: String,
 }
 
+/// What a clock is good for that both begins and ends a round trip.
+pub fn alone(agent: &str, clock: &ClockInfo) -> ClockVerdict {
+    let source = &clock.source;
+    let reason = if clock.invariant {
+        format!(
+            "{agent} reads its own invariant {source} at both ends of a round trip: no clocks have to agree, and one-way delays are not known"
+        )
+    } else {
+        format!("the {source} of {agent} may run at different rates on different CPUs")
+    };
+    ClockVerdict { one_way_valid: false, round_trip_valid: clock.invariant, reason, source: source.clone() }
+}
+
 /// Compares two agents' clocks.
 pub fn compare(tx: &ClockInfo, rx: &ClockInfo) -> ClockVerdict {
-    let verdict =
-        |one_way_valid, reason: String| ClockVerdict { one_way_valid, reason, source: tx.source.clone() };
+    let verdict = |one_way_valid, reason: String| ClockVerdict {
+        one_way_valid,
+        round_trip_valid: false,
+        reason,
+        source: tx.source.clone(),
+    };
     if tx.boot_id.is_empty() || tx.boot_id != rx.boot_id {
         return verdict(
             false,
@@ -63,6 +83,10 @@ mod tests {
             let verdict = compare(&here, &other);
             assert_eq!(verdict.one_way_valid, valid);
             assert!(verdict.reason.contains(part), "{}", verdict.reason);
+        }
+        for invariant in [true, false] {
+            let verdict = alone("tx0", &clock("", "tsc", invariant));
+            assert_eq!((verdict.one_way_valid, verdict.round_trip_valid), (false, invariant), "{verdict:?}");
         }
         let unknown = clock("", "tsc", true);
         assert!(!compare(&unknown, &unknown).one_way_valid);

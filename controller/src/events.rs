@@ -57,9 +57,15 @@ pub struct Reading {
     /// Packets sent and not received. The two ends are not asked at the same instant, and what is on its way counts as well: only the
     /// trial's result says what was lost.
     pub lost_packets: u64,
-    /// Mean one-way delay in nanoseconds of the packets received between the receiver's last two samples; null when there were none, or the
-    /// clocks cannot be compared.
+    /// Frames per second of each receive queue between the receiver's last two samples, queue 0 first; empty when the rates are not known.
+    pub rx_queue_pps: Vec<f64>,
+    /// Mean one-way delay in nanoseconds of the packets received between the receiver's last two samples; null when there were none, the
+    /// clocks cannot be compared, or the trial is a round trip.
     pub delay_mean_ns: Option<f64>,
+    /// True when the trial is a round trip.
+    pub round_trip: bool,
+    /// Mean time of the way there and back in nanoseconds, likewise; null in trials that are no round trip.
+    pub round_trip_mean_ns: Option<f64>,
     /// Bursts that the transmitting port did not accept whole at the first offer.
     pub queue_full: u64,
     /// Times the transmitter found no buffer free.

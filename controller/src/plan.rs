@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use linerate_protocol::flow_lines::FlowLines;
+use linerate_protocol::mac::MacAddr;
 use linerate_protocol::profile::{FrameSizes, Profile};
 use linerate_protocol::rate::Rate;
 use serde::Serialize;
 
 use crate::experiment::Experiment;
+use crate::experiment::direction::Direction;
 
 /// Time that a trial takes beyond its own duration, for the estimate: preparing, settling, storing.
 const TRIAL_OVERHEAD: Duration = Duration::from_millis(150);
@@ -51,6 +54,8 @@ pub struct PlanView {
     pub experiment: String,
     /// Pairs that each trial loads at the same time.
     pub pairs: usize,
+    /// Which ways packets go.
+    pub direction: Direction,
     /// The trials, in order.
     pub trials: Vec<TrialView>,
     /// Estimated total time in seconds; absent when a trial's duration is not known before.
@@ -137,11 +142,22 @@ impl Plan {
         })
     }
 
+    /// Bytes that a file of every flow takes for each trial, all trials together, by a low estimate.
+    pub fn flow_bytes(&self) -> u64 {
+        let nowhere = (MacAddr([0; 6]), MacAddr([0; 6]));
+        let bytes = |trial: &Trial| {
+            FlowLines { traffic: Some((&trial.profile, nowhere)), sent: None, delays_valid: true }
+                .least_bytes()
+        };
+        self.trials.iter().map(bytes).sum()
+    }
+
     /// The plan as shown by a dry run.
     pub fn view(&self, experiment: &Experiment) -> PlanView {
         PlanView {
             experiment: experiment.name().to_owned(),
             pairs: experiment.pairs(),
+            direction: experiment.direction(),
             trials: self
                 .trials
                 .iter()
@@ -166,7 +182,7 @@ mod tests {
 
     fn experiment(spec: &str) -> Experiment {
         let text = format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec:\n{spec}");
-        Experiment::parse(&text, "e.yaml", Overrides::default()).unwrap()
+        Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap()
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use linerate::events::{Event, Reading};
@@ -186,6 +187,30 @@ fn pairs_run_at_the_same_time() {
     let done: Vec<_> = summary.trials.iter().map(|trial| (trial.repeat, trial.pair.as_str())).collect();
     assert_eq!(done, [(1, "tx0-rx0"), (1, "tx1-rx1"), (2, "tx0-rx0"), (2, "tx1-rx1")]);
     assert_honest(&summary);
+    bench.assert_nothing_left(MOMENT);
+}
+
+#[test]
+fn a_terminal_has_a_live_view_with_loads_drops_delays_and_queues() {
+    let bench = Bench::new(
+        "  local: {hugepages: never, workers: {tx: 2, rx: 2}}
+  traffic: {flows: [100], rates: [20kpps]}
+  trial: {duration: 3500ms}\n",
+    );
+    let run = bench.command(&[]);
+    let words: Vec<_> = std::iter::once(run.get_program()).chain(run.get_args()).collect();
+    let line: Vec<&str> = words.into_iter().map(|word| word.to_str().unwrap()).collect();
+    // A terminal of its own, and narrower than what is shown.
+    let on_terminal = format!("stty cols 100 rows 30; exec {}", line.join(" "));
+    let output = Command::new("script").args(["-qec", &on_terminal, "/dev/null"]).output().unwrap();
+    let shown = stdout(&output);
+    assert!(output.status.success() && shown.contains("\u{1b}["), "{shown}");
+    let second = shown.match_indices("intended 0.020000 offered 0.").count();
+    assert!(second >= 2, "a line a second: {shown}");
+    for part in ["in flight or lost ", "delay ", "queue full ", "missed ", "no buffer ", ", queues 0."] {
+        assert!(shown.contains(part), "no '{part}': {shown}");
+    }
+    assert_honest(&bench.summary().unwrap());
     bench.assert_nothing_left(MOMENT);
 }
 

@@ -94,7 +94,7 @@ fn our_rate(bench: &mut Bench<'_>, flows: u32) -> f64 {
     while !active.is_finished() {
         std::thread::sleep(Duration::from_millis(10));
     }
-    let report = active.finish(bench, Ended::Stopped).expect("the trial ends");
+    let report = active.finish(bench, Ended::Stopped).expect("the trial ends").report;
     report.transmit.map_or(0.0, |transmit| transmit.offered_pps)
 }
 

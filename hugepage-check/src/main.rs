@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use hugepage_check::check::Report;
+use hugepage_check::environment::Environment;
 use hugepage_check::report::{Style, render};
 use hugepage_check::requirements::{Requirement, Requirements};
 use hugepage_check::root::Root;
@@ -39,6 +40,11 @@ struct Arguments {
     /// Fail unless DPDK can take this PCI device (repeatable)
     #[arg(long, value_name = "ADDRESS")]
     device: Vec<String>,
+
+    /// Fail unless a device plugin assigned devices (variables PCIDEVICE_*) and DPDK can take them: for a container that
+    /// prepares a pod
+    #[arg(long)]
+    assigned_devices: bool,
 
     /// Fail unless this interface of the Linux stack is up (repeatable)
     #[arg(long, value_name = "NAME")]
@@ -106,6 +112,10 @@ fn understand(arguments: &Arguments) -> Result<Requirements, clap::Error> {
         return Err(usage("--open-groups opens files of this machine: not together with --root".to_owned()));
     }
     let mut wanted = Requirements { may_open_groups: arguments.open_groups, ..Requirements::default() };
+    wanted.assigned_devices = arguments.assigned_devices;
+    if arguments.assigned_devices {
+        wanted.devices.extend(Environment::of_this_process().devices());
+    }
     for requirement in &arguments.require {
         wanted.add(requirement.clone()).map_err(|error| usage(error.to_string()))?;
     }

@@ -21,6 +21,8 @@ pub struct Requirements {
     pub lcores: Option<CpuSet>,
     /// PCI devices that a DPDK process must be able to take.
     pub devices: Vec<PciAddress>,
+    /// Whether a device plugin must have assigned at least one device.
+    pub assigned_devices: bool,
     /// Network interfaces of the Linux stack that must be up.
     pub interfaces: Vec<String>,
     /// Whether VFIO groups may be opened for a moment, which alone proves that nobody else has them. A process

@@ -95,6 +95,9 @@ pub struct Sample {
     /// Receiving side; absent on a transmitter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receive: Option<ReceiveCounters>,
+    /// Frames per receive queue, queue 0 first; empty on a transmitter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queue_frames: Vec<u64>,
     /// The port's own counters; absent when the port has none or was reset during the trial.
     pub port: Option<PortCounters>,
 }

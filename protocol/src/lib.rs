@@ -9,6 +9,7 @@
 
 pub mod counters;
 pub mod document;
+pub mod flow_lines;
 pub mod frame;
 pub mod mac;
 pub mod message;

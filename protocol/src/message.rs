@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::counters::Sample;
 use crate::mac::MacAddr;
-use crate::report::TrialReport;
+use crate::report::{FlowRow, TrialReport};
 use crate::state::AgentState;
 use crate::trial::{Drain, TrialSpec};
 
@@ -16,6 +16,8 @@ use crate::trial::{Drain, TrialSpec};
 pub const PROTOCOL_VERSION: u32 = 1;
 /// Longest line either side accepts, in bytes, newline included.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
+/// Flows that one reply holds at most: they fit a line, whatever their figures.
+pub const MAX_FLOW_ROWS: u32 = 4096;
 /// Environment variable that holds the token when no token file is given.
 pub const TOKEN_VARIABLE: &str = "LINERATE_TOKEN";
 
@@ -49,6 +51,8 @@ pub enum Command {
     Stop(Stop),
     /// Hand out the report of a finished trial.
     Report,
+    /// Hand out what is known of the flows of a finished trial, [`MAX_FLOW_ROWS`] at most.
+    Flows(FlowsFrom),
     /// The report is safe: finished → idle.
     Acknowledge(Acknowledge),
     /// End the agent program, once idle or with whatever it holds given up.
@@ -79,6 +83,14 @@ pub struct Stop {
     /// Go on counting until the counters settle.
     #[serde(default)]
     pub drain: Option<Drain>,
+}
+
+/// Parameters of `flows`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowsFrom {
+    /// The first flow asked for.
+    pub first: u32,
 }
 
 /// Parameters of `acknowledge`.
@@ -126,6 +138,17 @@ pub enum Outcome {
     State(AgentState),
     /// Answer to `report`.
     Report(Box<TrialReport>),
+    /// Answer to `flows`.
+    Flows(FlowRows),
+}
+
+/// Some flows of a finished trial, as their receiver saw them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowRows {
+    /// The flow of the first row; the others follow it.
+    pub first: u32,
+    /// A row per flow. No rows: there are no further flows.
+    pub rows: Vec<FlowRow>,
 }
 
 /// What an agent says of itself.
@@ -312,6 +335,13 @@ mod tests {
             serde_json::from_str(error).unwrap(),
             FromAgent::Reply(Reply { id: None, error: Some(_), .. })
         ));
+    }
+
+    #[test]
+    fn the_most_rows_fit_a_line_whatever_they_hold() {
+        let rows = FlowRows { first: u32::MAX, rows: vec![[u64::MAX; 8]; MAX_FLOW_ROWS as usize] };
+        let reply = Reply { id: Some(u64::MAX), result: Some(Outcome::Flows(rows)), error: None };
+        assert!(serde_json::to_string(&reply).unwrap().len() < MAX_LINE_BYTES);
     }
 
     #[test]

@@ -108,6 +108,18 @@ pub struct TransmitReport {
     pub inter_departure: Option<Distribution>,
 }
 
+impl TransmitReport {
+    /// Packets sent of flow `flow` of `flows`; `None` when it is not known which lcore sent what.
+    ///
+    /// Flow *i* is sent by lcore *i* modulo their number, and each lcore goes round its flows in order.
+    pub fn sent_of_flow(&self, flow: u32, flows: u32) -> Option<u64> {
+        let lcores = u32::try_from(self.packets_per_lcore.len()).ok().filter(|lcores| *lcores > 0)?;
+        let packets = *self.packets_per_lcore.get((flow % lcores) as usize)?;
+        let of_lcore = u64::from(flows.saturating_sub(flow % lcores).div_ceil(lcores)).max(1);
+        Some(packets / of_lcore + u64::from(packets % of_lcore > u64::from(flow / lcores)))
+    }
+}
+
 /// The receiving side of a trial.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ReceiveReport {
@@ -181,7 +193,7 @@ pub struct Reordering {
 }
 
 /// One flow as its receiver saw it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct FlowReport {
     /// Index of the flow in its profile.
     pub flow: u32,
@@ -200,8 +212,35 @@ pub struct FlowReport {
     pub delay_ns: Option<FlowDelay>,
 }
 
-/// One-way delay of a flow, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// A flow in few bytes: received, lost, duplicates, reordered, largest extent, and least, mean and largest delay in nanoseconds.
+pub type FlowRow = [u64; 8];
+
+impl From<&FlowReport> for FlowRow {
+    fn from(flow: &FlowReport) -> Self {
+        let FlowDelay { min, mean, max } = flow.delay_ns.unwrap_or_default();
+        let FlowReport { received, lost, duplicates, reordered, largest_extent, .. } = *flow;
+        [received, lost, duplicates, reordered, largest_extent.into(), min, mean, max]
+    }
+}
+
+impl FlowReport {
+    /// The flow of a row.
+    pub fn from_row(flow: u32, row: &FlowRow) -> Self {
+        let [received, lost, duplicates, reordered, extent, min, mean, max] = *row;
+        Self {
+            flow,
+            received,
+            lost,
+            duplicates,
+            reordered,
+            largest_extent: u32::try_from(extent).unwrap_or(u32::MAX),
+            delay_ns: (received > 0).then_some(FlowDelay { min, mean, max }),
+        }
+    }
+}
+
+/// Delay of a flow, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct FlowDelay {
     /// Smallest.
     pub min: u64,

@@ -82,6 +82,9 @@ pub struct Limit {
 pub struct ReceiveSpec {
     /// Flow ids are below this; the flow table is allocated for them.
     pub flows: u32,
+    /// Whether the report of every flow will be asked for, not only of those that fared worst.
+    #[serde(default)]
+    pub all_flows: bool,
 }
 
 /// How a receiver ends: it goes on counting until what was sent has arrived or nothing more comes.

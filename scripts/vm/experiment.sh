@@ -16,12 +16,10 @@ metadata: {name: two-vfs}
 spec:
   traffic: {frameSizes: [128, 1518], flows: [1, 100], rates: [5kpps], flowMode: sd}
   trial: {packets: 5000, warmUp: {timeout: 30s}, drain: {settle: 1s}}
+  agents: {memoryMb: 64, txd: 4096, rxd: 4096}
   local:
     devices: [{tx: "$tx_vf", rx: "$rx_vf"}]
-    memoryMb: 64
     hugepages: always
-    txd: 4096
-    rxd: 4096
 EOF
 start=$(uptime_s)
 status=0

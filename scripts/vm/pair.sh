@@ -73,7 +73,7 @@ json "the ports are VFs on vfio-pci" "$VM_RESULTS/ports.json" 'all(.driver == "n
 hugepage-check --device "$tx_vf" --device "$rx_vf" --json >"$VM_RESULTS/devices.json"
 for vf in "$tx_vf" "$rx_vf"; do
     json "hugepage-check and ports agree on $vf" "$VM_RESULTS/devices.json" \
-        ".satisfied and any(.checks[]; .id == \"device.function\" and .subject == \"$vf\" and (.summary | test(\"vfio-pci\")))"
+        ".satisfied and any(.checks[]; .id == \"device.binding\" and .subject == \"$vf\" and .summary == \"ready on vfio-pci\")"
 done
 trial 64 1
 trial 1518 100

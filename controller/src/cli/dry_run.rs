@@ -4,11 +4,24 @@ use serde_json::json;
 
 use super::output::{print, say};
 use super::{RunArgs, run, table};
+use crate::experiment::Experiment;
+use crate::experiment::document::PlatformKind;
+use crate::plan::Plan;
+use crate::platform::PlatformError;
 use crate::platform::binary::{PROGRAM, Places};
+use crate::platform::kubernetes::{KubernetesPlan, manifests};
+use crate::platform::local::LocalPlan;
 
 pub(super) fn dry_run(args: &RunArgs) -> anyhow::Result<()> {
     let (experiment, plan) = run::planned(args)?;
-    let local = run::local_plan(&experiment, &plan)?;
+    match experiment.platform() {
+        PlatformKind::Local => local(args, &experiment, &plan),
+        PlatformKind::Kubernetes => run::runtime()?.block_on(kubernetes(args, &experiment, &plan)),
+    }
+}
+
+fn local(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result<()> {
+    let local = LocalPlan::new(experiment, plan)?;
     let program = match Places::of_process(args.dataplane.clone()).find() {
         Ok(path) => path.display().to_string(),
         Err(problem) => {
@@ -17,7 +30,7 @@ pub(super) fn dry_run(args: &RunArgs) -> anyhow::Result<()> {
         }
     };
     let agents = local.pairs.iter().flat_map(|pair| [&pair.rx, &pair.tx]);
-    let view = plan.view(&experiment);
+    let view = plan.view(experiment);
     if args.json {
         let agents: Vec<_> = agents
             .map(|agent| {
@@ -34,6 +47,35 @@ pub(super) fn dry_run(args: &RunArgs) -> anyhow::Result<()> {
     }
     for note in &local.notes {
         print(&format!("note: {note}"))?;
+    }
+    Ok(())
+}
+
+/// Plan and manifests, the latter validated by the API server, which is asked not to store them.
+async fn kubernetes(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result<()> {
+    let cluster = KubernetesPlan::new(experiment).await.map_err(PlatformError::from)?;
+    let objects = manifests::of(&cluster, experiment);
+    cluster.validate(experiment, cluster.pods.len()).await.map_err(PlatformError::from)?;
+    let view = plan.view(experiment);
+    if args.json {
+        let plan = json!({ "plan": view, "namespace": cluster.namespace, "server": cluster.server, "manifests": objects, "notes": cluster.notes });
+        print(&serde_json::to_string(&plan)?)?;
+        return Ok(());
+    }
+    // Comments, so that the whole goes to `kubectl apply` as it is.
+    for line in table::plan(&view).lines() {
+        print(format!("# {line}").trim_end())?;
+    }
+    print(&format!("# namespace {} of {}", cluster.namespace, cluster.server))?;
+    for pod in &cluster.pods {
+        let node = pod.node.as_deref().unwrap_or("a node of the scheduler's choice");
+        print(&format!("# {}: {node}", pod.name()))?;
+    }
+    for note in &cluster.notes {
+        print(&format!("# note: {note}"))?;
+    }
+    for object in &objects {
+        print(&format!("---\n{}", serde_saphyr::to_string(object)?.trim_end()))?;
     }
     Ok(())
 }

@@ -1,12 +1,15 @@
 //! The command line: what is asked, and the exit code. Results go to standard output, everything else to standard error.
 
+mod config;
 mod dry_run;
 mod interrupt;
 mod output;
+mod pods;
 mod profile;
 mod progress;
 mod results;
 mod run;
+mod spec_args;
 mod table;
 mod words;
 
@@ -16,13 +19,12 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use linerate_logging::{LogLevel, LogOptions};
-use linerate_protocol::span::Span;
 
 use self::output::{print, report_error};
 use crate::experiment::ExperimentError;
-use crate::experiment::document::PlatformKind;
 use crate::plan::NothingSelected;
 use crate::platform::PlatformError;
+use crate::platform::kubernetes::access;
 use crate::profile::matrix::MatrixError;
 use crate::schema::SchemaOf;
 
@@ -55,10 +57,29 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run an experiment
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Make, show, check and import profiles: what traffic looks like
     #[command(subcommand)]
     Profile(profile::ProfileCommand),
+    /// Show or save the experiment document in force
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Start, show and delete pods that stay
+    #[command(subcommand)]
+    Pods(pods::PodsCommand),
+    /// Print the Role that suffices to run experiments in a namespace
+    #[command(after_help = RBAC_EXAMPLES)]
+    Rbac {
+        /// The namespace
+        #[arg(long, value_name = "NAME", default_value = "default")]
+        namespace: String,
+        /// The service account that gets the Role
+        #[arg(long, value_name = "NAME", default_value = "linerate")]
+        service_account: String,
+        /// Also a ClusterRole to see the nodes' room, so that shortages are told before anything is created
+        #[arg(long)]
+        cluster: bool,
+    },
     /// Look at the results of earlier runs
     #[command(subcommand)]
     Results(results::ResultsCommand),
@@ -79,6 +100,10 @@ enum Command {
     },
 }
 
+const RBAC_EXAMPLES: &str = "\
+Example:
+  linerate rbac --namespace lab --cluster | kubectl apply -f -";
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   The built-in experiment: two processes, three frame sizes, one flow and ten thousand:
@@ -87,6 +112,8 @@ Examples:
     linerate run experiment.yaml --filter size_64B --duration 60s --json
   The plan and the agents' command lines, without running anything:
     linerate run experiment.yaml --dry-run
+  Two pairs of pods with a VF each, without a document:
+    linerate run -n 2 --platform kubernetes --cpu 4 --memory 8Gi --hugepages-1Gi 2 --resource intel.com/dpdk=1 --different-nodes
 
 Ctrl-C ends the run and keeps what is complete; a second Ctrl-C leaves at once.
 Fields of the document: linerate schema experiment, and docs/experiment.md.";
@@ -96,18 +123,12 @@ Fields of the document: linerate schema experiment, and docs/experiment.md.";
 struct RunArgs {
     /// Experiment document (YAML) [default: the built-in first-light.yaml]
     file: Option<PathBuf>,
-    /// Where the agents run, in place of the document's spec.platform
-    #[arg(long, value_enum)]
-    platform: Option<PlatformKind>,
-    /// Print the plan and the agents' command lines; run nothing, create nothing
+    /// Print the plan and what would be started; run nothing, create nothing
     #[arg(long)]
     dry_run: bool,
     /// Run only the profiles that have this in their name
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// How long each trial sends, in place of the document's duration and packets: 10s, 2m
-    #[arg(long, value_name = "TIME")]
-    duration: Option<Span>,
     /// Directory of the results
     #[arg(long, value_name = "DIR", default_value = RESULTS)]
     results: PathBuf,
@@ -120,6 +141,8 @@ struct RunArgs {
     /// No progress and no events
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    spec: spec_args::SpecArgs,
 }
 
 /// How a command ended well.
@@ -158,6 +181,11 @@ fn dispatch(command: Command) -> anyhow::Result<Ending> {
         Command::Run(args) if args.dry_run => dry_run::dry_run(&args)?,
         Command::Run(args) => return run::run(&args),
         Command::Profile(command) => return profile::dispatch(command),
+        Command::Config(command) => config::dispatch(&command)?,
+        Command::Pods(command) => pods::dispatch(command)?,
+        Command::Rbac { namespace, service_account, cluster } => {
+            print(access::role(&namespace, &service_account, cluster).trim_end())?;
+        }
         Command::Results(command) => return results::dispatch(command),
         Command::Schema { of } => print(of.text()?.trim_end())?,
         Command::Completions { shell } => {
@@ -173,7 +201,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<ExperimentError>()
         || error.is::<NothingSelected>()
         || error.is::<MatrixError>()
-        || matches!(error.downcast_ref(), Some(PlatformError::NotBuilt | PlatformError::FrameTooLarge { .. }))
+        || matches!(error.downcast_ref(), Some(PlatformError::FrameTooLarge { .. }))
 }
 
 #[cfg(test)]

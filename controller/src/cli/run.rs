@@ -6,69 +6,85 @@ use tokio::sync::watch;
 use super::interrupt::Signals;
 use super::output::{print, say};
 use super::{Ending, RunArgs, progress, table};
+use crate::experiment::Experiment;
 use crate::experiment::document::PlatformKind;
-use crate::experiment::{Experiment, Overrides};
 use crate::plan::{Plan, plan};
-use crate::platform::PlatformError;
 use crate::platform::binary::Places;
+use crate::platform::kubernetes::{KubernetesPlan, KubernetesPlatform};
 use crate::platform::local::{LocalPlan, LocalPlatform};
+use crate::platform::{Platform, PlatformError};
 use crate::run::{self, Job};
 use crate::store::Store;
 use crate::summary::{Status, Summary};
 
 /// The experiment and its trials: the same for a run and a dry run.
 pub(super) fn planned(args: &RunArgs) -> anyhow::Result<(Experiment, Plan)> {
-    let overrides = Overrides { platform: args.platform, duration: args.duration };
-    let experiment = Experiment::load(args.file.as_deref(), overrides)?;
+    let experiment = Experiment::load(args.file.as_deref(), &args.spec.overrides())?;
     let plan = plan(&experiment, args.filter.as_deref())?;
     Ok((experiment, plan))
 }
 
-/// What would be started.
-pub(super) fn local_plan(experiment: &Experiment, plan: &Plan) -> Result<LocalPlan, PlatformError> {
-    match experiment.platform() {
-        PlatformKind::Local => LocalPlan::new(experiment, plan),
-        PlatformKind::Kubernetes => Err(PlatformError::NotBuilt),
-    }
+/// Where things are awaited. Files are written and synced on the calling thread; sessions must go on meanwhile, or the agents take us for gone.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")
 }
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
     let (experiment, plan) = planned(args)?;
-    let local = local_plan(&experiment, &plan)?;
-    let program = Places::of_process(args.dataplane.clone()).find().map_err(PlatformError::from)?;
-    let store = Store::create(&args.results)?;
-    if !args.quiet {
-        local.notes.iter().for_each(|note| say(&format!("note: {note}")));
-    }
-    let observer = progress::observer(args.quiet, args.json);
-    // Files are written and synced on this thread; sessions must go on meanwhile, or the agents take us for gone.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .context("cannot start the async runtime")?;
-    let summary = runtime.block_on(async {
-        let (flag, interrupted) = watch::channel(false);
-        let signals = Signals::listen().context("cannot listen for signals")?;
-        let mut platform = LocalPlatform::new(local, program, store.directory().to_owned());
-        let job = Job {
-            experiment: &experiment,
-            plan: &plan,
-            filter: args.filter.as_deref(),
-            store: &store,
-            interrupted,
-        };
-        tokio::select! {
-            summary = run::run(job, &mut platform, observer.as_ref()) => Ok(Some(summary?)),
-            // Dropping the run marks its summary, dropping the platform kills its agents.
-            () = signals.twice(flag) => anyhow::Ok(None),
+    let tell = |notes: &[String]| {
+        if !args.quiet {
+            notes.iter().for_each(|note| say(&format!("note: {note}")));
         }
-    })?;
-    let Some(summary) = summary else {
-        say(&format!("left at once; what is complete is in {}", store.summary_path().display()));
-        return Ok(Ending::Interrupted);
     };
-    show(&summary, &store, args.json)?;
+    runtime()?.block_on(async {
+        match experiment.platform() {
+            PlatformKind::Local => {
+                let local = LocalPlan::new(&experiment, &plan)?;
+                let program =
+                    Places::of_process(args.dataplane.clone()).find().map_err(PlatformError::from)?;
+                tell(&local.notes);
+                let store = Store::create(&args.results)?;
+                let platform = LocalPlatform::new(local, program, store.directory().to_owned());
+                measure(args, &experiment, &plan, &store, platform).await
+            }
+            PlatformKind::Kubernetes => {
+                let cluster = KubernetesPlan::new(&experiment).await.map_err(PlatformError::from)?;
+                // All pods are alike: when those of one pair are accepted, all are.
+                cluster.validate(&experiment, 2).await.map_err(PlatformError::from)?;
+                tell(&cluster.notes);
+                let store = Store::create(&args.results)?;
+                let platform =
+                    KubernetesPlatform::new(cluster, experiment.clone(), store.id(), store.directory());
+                measure(args, &experiment, &plan, &store, platform).await
+            }
+        }
+    })
+}
+
+async fn measure(
+    args: &RunArgs,
+    experiment: &Experiment,
+    plan: &Plan,
+    store: &Store,
+    mut platform: impl Platform,
+) -> anyhow::Result<Ending> {
+    let observer = progress::observer(args.quiet, args.json);
+    let (flag, interrupted) = watch::channel(false);
+    let signals = Signals::listen().context("cannot listen for signals")?;
+    let job = Job { experiment, plan, filter: args.filter.as_deref(), store, interrupted };
+    let summary = tokio::select! {
+        summary = run::run(job, &mut platform, observer.as_ref()) => summary?,
+        // Dropping the run marks its summary, dropping the platform kills its agents.
+        () = signals.twice(flag) => {
+            say(&format!("left at once; what is complete is in {}", store.summary_path().display()));
+            return Ok(Ending::Interrupted);
+        }
+    };
+    show(&summary, store, args.json)?;
     Ok(match summary.status {
         Status::Complete => Ending::Done,
         Status::Interrupted => Ending::Interrupted,

@@ -5,6 +5,7 @@ use std::path::Path;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
 use super::words::{microseconds, missed_load, mpps};
+use crate::experiment::direction::Direction;
 use crate::plan::PlanView;
 use crate::profile::headers::HeaderRow;
 use crate::profile::library::Entry;
@@ -34,6 +35,10 @@ fn count(number: usize, thing: &str) -> String {
 
 /// Trials and failures of an experiment.
 pub(super) fn trials(summary: &Summary) -> String {
+    // The trials of an experiment all go the same ways.
+    let round_trips = summary.trials.iter().any(|trial| trial.direction.is_round_trip());
+    let [p50, p99] =
+        if round_trips { ["round trip p50 µs", "round trip p99 µs"] } else { ["p50 µs", "p99 µs"] };
     let columns = [
         "profile",
         "pair",
@@ -43,14 +48,15 @@ pub(super) fn trials(summary: &Summary) -> String {
         "offered",
         "received Mpps",
         "lost",
-        "p50 µs",
-        "p99 µs",
+        p50,
+        p99,
         "verdict",
     ];
     let mut table = table(&columns, 2..10);
     for trial in &summary.trials {
         let latency = |figure: fn(&linerate_protocol::report::LatencySummary) -> u64| {
-            trial.latency_ns.as_ref().map_or("-".to_owned(), |latency| microseconds(figure(latency) as f64))
+            let times = trial.latency_ns.as_ref().or(trial.round_trip_ns.as_ref());
+            times.map_or("-".to_owned(), |latency| microseconds(figure(latency) as f64))
         };
         table.add_row([
             trial.profile.clone(),
@@ -120,8 +126,13 @@ pub(super) fn plan(view: &PlanView) -> String {
     }
     let estimate =
         view.estimated_s.map_or("not known before".to_owned(), |seconds| format!("about {seconds:.0} s"));
+    let ways = match view.direction {
+        Direction::OneWay => "",
+        Direction::Bidirectional => ", in both directions at once",
+        Direction::RoundTrip => ", there and back",
+    };
     format!(
-        "{}\n{}: {} on {}; total time {estimate}",
+        "{}\n{}: {} on {}{ways}; total time {estimate}",
         table.trim_fmt(),
         view.experiment,
         count(view.trials.len(), "trial"),

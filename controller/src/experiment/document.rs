@@ -11,6 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
 
+use super::agents::AgentsSection;
+use super::direction::Direction;
+use super::kubernetes::KubernetesSection;
 use super::ranged::{Ranged, SpanIn};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -116,8 +119,12 @@ pub struct Spec {
     pub profiles: Option<Spanned<Vec<Spanned<Profile>>>>,
     /// How each trial runs.
     pub trial: TrialSection,
+    /// Settings of every agent, wherever it runs.
+    pub agents: AgentsSection,
     /// Settings of the local platform.
     pub local: LocalSection,
+    /// Settings of the Kubernetes platform.
+    pub kubernetes: KubernetesSection,
 }
 
 /// Where the agents run.
@@ -144,7 +151,7 @@ impl PlatformKind {
 /// Number of pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Pairs(pub Ranged<1, 64>);
+pub struct Pairs(pub Ranged<1, 1000>);
 
 impl Default for Pairs {
     fn default() -> Self {
@@ -253,6 +260,10 @@ pub struct TrialSection {
     pub packets: Option<Ranged<1, { u64::MAX }>>,
     /// How many times each profile is run.
     pub repeats: Ranged<1, 1000>,
+    /// Which ways packets go.
+    pub direction: Direction,
+    /// Whether what became of every flow is kept, in a file of each trial.
+    pub all_flows: bool,
     /// Time between samples of the counters.
     pub sample_interval: Interval,
     /// Traffic in both directions before the first trial, so that the path is up and learnt.
@@ -269,6 +280,8 @@ impl Default for TrialSection {
             duration: None,
             packets: None,
             repeats: Ranged::of::<1>(),
+            direction: Direction::default(),
+            all_flows: false,
             sample_interval: SpanIn::of_millis::<1000>(),
             warm_up: WarmUpSection::default(),
             drain: DrainSection::default(),
@@ -310,25 +323,15 @@ impl Default for DrainSection {
 }
 
 /// Settings of the local platform.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LocalSection {
-    /// Worker lcores per agent.
-    pub workers: WorkersSection,
-    /// Descriptors per transmit queue.
-    pub txd: Descriptors,
-    /// Descriptors per receive queue.
-    pub rxd: Descriptors,
     /// Whether packet memory is in hugepages.
     pub hugepages: Hugepages,
-    /// Packet memory per agent, in megabytes.
-    pub memory_mb: Ranged<64, 1_048_576>,
     /// Devices of the pairs, one entry each, in place of memif: ports of this machine that are joined by a cable, a switch or a bridge.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<DevicePair>>", length(min = 1))]
     pub devices: Option<Spanned<Vec<DevicePair>>>,
-    /// Largest payload of a frame in bytes, on ports that can have more than 1500.
-    pub mtu: Ranged<68, 9600>,
 }
 
 /// The devices of a pair.
@@ -373,36 +376,6 @@ impl From<Device> for String {
         match device {
             Device::Pci(text) | Device::Virtual(text) => text,
         }
-    }
-}
-
-impl Default for LocalSection {
-    fn default() -> Self {
-        Self {
-            workers: WorkersSection::default(),
-            txd: Ranged::of::<1024>(),
-            rxd: Ranged::of::<1024>(),
-            hugepages: Hugepages::Auto,
-            memory_mb: Ranged::of::<256>(),
-            devices: None,
-            mtu: Ranged::of::<1500>(),
-        }
-    }
-}
-
-/// Worker lcores per agent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct WorkersSection {
-    /// Of a transmitter.
-    pub tx: Workers,
-    /// Of a receiver.
-    pub rx: Workers,
-}
-
-impl Default for WorkersSection {
-    fn default() -> Self {
-        Self { tx: Ranged::of::<1>(), rx: Ranged::of::<1>() }
     }
 }
 

@@ -1,17 +1,25 @@
 //! What is to be done: the document, read and checked once. Below [`Experiment`] nothing is checked again.
 
+pub mod agents;
+pub mod direction;
 pub mod document;
+pub mod kubernetes;
+mod overrides;
+pub mod quantity;
 pub mod ranged;
 
 use std::path::{Path, PathBuf};
 
 use linerate_protocol::profile::{Profile, ProfileError};
-use linerate_protocol::span::Span;
 use linerate_protocol::trial::Limit;
 use serde_saphyr::{Location, Spanned};
 
 use crate::yaml::{excerpt, line};
+use agents::AgentsSection;
+use direction::Direction;
 use document::{Document, LocalSection, PlatformKind, Traffic, TrialDuration, TrialSection};
+use kubernetes::{KubernetesSection, LinkKind, PlacementRule, ResourceName};
+pub use overrides::{Overrides, Setting};
 
 /// The experiment that runs when no document is given.
 pub const DEFAULT_DOCUMENT: &str = include_str!("../../../examples/first-light.yaml");
@@ -25,15 +33,6 @@ pub struct Experiment {
     pub document: Document,
     /// What is sent, in order; at least one, no two of one name.
     pub profiles: Vec<Profile>,
-}
-
-/// What the command line puts in place of the document's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Overrides {
-    /// Where the agents run.
-    pub platform: Option<PlatformKind>,
-    /// How long each trial sends, in place of the document's duration and packets.
-    pub duration: Option<Span>,
 }
 
 /// A document that is no experiment. The message names place, value, what is allowed, and what to do.
@@ -58,9 +57,14 @@ pub enum ExperimentError {
         /// Line, column, reason and excerpt.
         problem: Box<serde_saphyr::Error>,
     },
-    /// The command line's duration is out of range.
-    #[error("--duration: {0}")]
-    Duration(String),
+    /// The command line sets a field to what it cannot be.
+    #[error("{option}: {problem}")]
+    Setting {
+        /// What the user wrote.
+        option: String,
+        /// Value, reason, what is allowed.
+        problem: String,
+    },
     /// The values do not go together.
     #[error("{origin}{}: {problem}", line(*.location))]
     Content {
@@ -78,7 +82,7 @@ impl Experiment {
     ///
     /// # Errors
     /// When the file cannot be read or is not a valid experiment.
-    pub fn load(path: Option<&Path>, overrides: Overrides) -> Result<Self, ExperimentError> {
+    pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Self, ExperimentError> {
         let Some(path) = path else {
             return Self::parse(DEFAULT_DOCUMENT, DEFAULT_ORIGIN, overrides);
         };
@@ -91,13 +95,14 @@ impl Experiment {
     ///
     /// # Errors
     /// When the text is not a valid experiment.
-    pub fn parse(text: &str, origin: &str, overrides: Overrides) -> Result<Self, ExperimentError> {
-        let mut document: Document = serde_saphyr::from_str(text).map_err(|problem| {
-            ExperimentError::Form { origin: origin.to_owned(), problem: Box::new(problem) }
+    pub fn parse(text: &str, origin: &str, overrides: &Overrides) -> Result<Self, ExperimentError> {
+        let document: Document = serde_saphyr::from_str(text).map_err(|problem| ExperimentError::Form {
+            origin: origin.to_owned(),
+            problem: Box::new(problem),
         })?;
+        let mut document = overrides.apply(document)?;
         let wrong =
             |location, problem| ExperimentError::Content { origin: origin.to_owned(), location, problem };
-        apply(&mut document, overrides)?;
         let profiles = profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
         if let Some(devices) = &document.spec.local.devices {
             let pairs = document.spec.pairs.0.get_u32() as usize;
@@ -109,6 +114,7 @@ impl Experiment {
                 return Err(wrong(devices.referenced, problem));
             }
         }
+        complete_kubernetes(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
         if document.spec.trial.duration.is_none() && document.spec.trial.packets.is_none() {
             document.spec.trial.duration = Some(TrialDuration::of_millis::<10_000>());
         }
@@ -135,6 +141,21 @@ impl Experiment {
         &self.document.spec.trial
     }
 
+    /// Settings of every agent.
+    pub fn agents(&self) -> &AgentsSection {
+        &self.document.spec.agents
+    }
+
+    /// Settings of the Kubernetes platform.
+    pub fn kubernetes(&self) -> &KubernetesSection {
+        &self.document.spec.kubernetes
+    }
+
+    /// Which ways packets go in each trial.
+    pub fn direction(&self) -> Direction {
+        self.trial().direction
+    }
+
     /// Settings of the local platform.
     pub fn local(&self) -> &LocalSection {
         &self.document.spec.local
@@ -158,18 +179,28 @@ impl Experiment {
     }
 }
 
-fn apply(document: &mut Document, overrides: Overrides) -> Result<(), ExperimentError> {
-    if let Some(platform) = overrides.platform {
-        document.spec.platform = platform;
+type Wrong = (Location, String);
+
+/// A device is asked for where the pods are joined by devices, and what contradicts itself is refused.
+fn complete_kubernetes(document: &mut Document) -> Result<(), Wrong> {
+    let pairs = document.spec.pairs.0.get_u32() as usize;
+    let settings = &mut document.spec.kubernetes;
+    if let Some(nodes) = settings.nodes.as_ref().filter(|nodes| nodes.value.len() > pairs) {
+        let problem = format!("spec.kubernetes.nodes: {} entries for {pairs} pairs", nodes.value.len());
+        return Err((nodes.referenced, problem));
     }
-    if let Some(duration) = overrides.duration {
-        document.spec.trial.duration = Some(TrialDuration::new(duration).map_err(ExperimentError::Duration)?);
-        document.spec.trial.packets = None;
+    if settings.link.kind == LinkKind::Device && settings.resources.is_empty() {
+        let name = ResourceName::try_from("intel.com/dpdk".to_owned())
+            .map_err(|problem| (Location::UNKNOWN, problem))?;
+        settings.resources.insert(name, ranged::Ranged::of::<1>());
+    }
+    if settings.link.kind == LinkKind::Memif && settings.placement == PlacementRule::DifferentNodes {
+        let problem = "spec.kubernetes.placement: differentNodes, but the pods of a memif meet in a directory of one node; use sameNode, or \
+                       another spec.kubernetes.link.kind";
+        return Err((Location::UNKNOWN, problem.to_owned()));
     }
     Ok(())
 }
-
-type Wrong = (Location, String);
 
 /// The profiles of the list, or of the matrix in the order frame size, flows, rate. Fills the matrix in when neither is given.
 fn profiles(document: &mut Document) -> Result<Vec<Profile>, Wrong> {

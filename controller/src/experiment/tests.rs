@@ -1,10 +1,12 @@
+use linerate_protocol::span::Span;
+
 use super::*;
 
 const HEAD: &str = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\n";
 
 fn parse(spec: &str) -> Result<Experiment, String> {
     let text = if spec.is_empty() { HEAD.to_owned() } else { format!("{HEAD}spec:\n{spec}") };
-    Experiment::parse(&text, "e.yaml", Overrides::default()).map_err(|error| error.to_string())
+    Experiment::parse(&text, "e.yaml", &Overrides::default()).map_err(|error| error.to_string())
 }
 
 fn names(experiment: &Experiment) -> Vec<String> {
@@ -21,7 +23,7 @@ fn a_bare_head_is_an_experiment() {
 
 #[test]
 fn the_built_in_document_is_valid() {
-    let experiment = Experiment::load(None, Overrides::default()).unwrap();
+    let experiment = Experiment::load(None, &Overrides::default()).unwrap();
     assert_eq!(experiment.name(), "first-light");
     assert_eq!(experiment.profiles.len(), 6);
 }
@@ -32,7 +34,7 @@ fn every_example_is_valid() {
     let paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(paths.len() >= 2);
     for path in paths {
-        Experiment::load(Some(&path), Overrides::default()).unwrap();
+        Experiment::load(Some(&path), &Overrides::default()).unwrap();
     }
 }
 
@@ -66,7 +68,7 @@ fn the_document_in_force_reads_as_the_same_experiment() {
     for spec in ["", "  profiles:\n  - frameSize: 512\n", "  trial:\n    packets: 5000\n  pairs: 3\n"] {
         let experiment = parse(spec).unwrap();
         let yaml = experiment.to_yaml().unwrap();
-        let again = Experiment::parse(&yaml, "in force", Overrides::default()).unwrap();
+        let again = Experiment::parse(&yaml, "in force", &Overrides::default()).unwrap();
         assert_eq!(again.to_yaml().unwrap(), yaml);
         assert_eq!(
             (again.profiles.clone(), again.limit()),
@@ -78,14 +80,16 @@ fn the_document_in_force_reads_as_the_same_experiment() {
 
 #[test]
 fn the_command_line_overrides_the_document() {
-    let overrides =
-        Overrides { platform: Some(PlatformKind::Kubernetes), duration: Some(Span::from_secs(60)) };
+    let mut overrides = Overrides::default();
+    overrides.platform(PlatformKind::Kubernetes);
+    overrides.duration(Span::from_secs(60));
     let text = format!("{HEAD}spec:\n  trial:\n    packets: 10\n");
-    let experiment = Experiment::parse(&text, "e.yaml", overrides).unwrap();
+    let experiment = Experiment::parse(&text, "e.yaml", &overrides).unwrap();
     assert_eq!(experiment.limit(), Limit { duration_ms: Some(60_000), packets: None });
     assert_eq!(experiment.platform(), PlatformKind::Kubernetes);
-    let overrides = Overrides { duration: Some(Span::from_millis(1)), ..Overrides::default() };
-    let message = Experiment::parse(&text, "e.yaml", overrides).unwrap_err().to_string();
+    let mut overrides = Overrides::default();
+    overrides.duration(Span::from_millis(1));
+    let message = Experiment::parse(&text, "e.yaml", &overrides).unwrap_err().to_string();
     assert!(message.contains("--duration: '1ms' is outside 10ms to 30days"), "{message}");
 }
 
@@ -93,8 +97,8 @@ fn the_command_line_overrides_the_document() {
 fn mistakes_are_told_with_file_line_field_value_and_range() {
     // (spec, parts that the message must have)
     for (spec, parts) in [
-        ("  pairs: 0\n", &["e.yaml", "line 4 column 10", "pairs", "'0'", "1 to 64"][..]),
-        ("  pairs: two\n", &["line 4", "'two' is not a whole number from 1 to 64"]),
+        ("  pairs: 0\n", &["e.yaml", "line 4 column 10", "pairs", "'0'", "1 to 1000"][..]),
+        ("  pairs: two\n", &["line 4", "'two' is not a whole number from 1 to 1000"]),
         ("  traffic:\n    frameSizes: [64, 63]\n", &["line 5 column 22", "frameSizes", "'63'", "64 to 9000"]),
         ("  traffic:\n    rates: [100]\n", &["line 5", "'100' is not a rate such as 50%"]),
         ("  traffic:\n    rates: []\n", &["line 5", "spec.traffic.rates: the list is empty"]),
@@ -133,9 +137,9 @@ fn other_heads_are_refused() {
             "'First Light' is not a name",
         ),
     ] {
-        let message = Experiment::parse(text, "e.yaml", Overrides::default()).unwrap_err().to_string();
+        let message = Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap_err().to_string();
         assert!(message.contains(part) && message.starts_with("e.yaml"), "{text}\n{message}");
     }
-    let missing = Experiment::load(Some(Path::new("/nowhere/e.yaml")), Overrides::default());
+    let missing = Experiment::load(Some(Path::new("/nowhere/e.yaml")), &Overrides::default());
     assert!(missing.unwrap_err().to_string().starts_with("/nowhere/e.yaml: No such file"));
 }

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 
 use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::field::mac_bits;
 use linerate_protocol::profile::{Field, Profile};
 use linerate_protocol::report::FlowReport;
 
+use crate::clock::ClockVerdict;
 use crate::summary::FlowSummary;
 
 /// Fields that are told of every flow, also when all flows have the same value.
 const ALWAYS: [Field; 4] = [Field::SourceIp, Field::DestinationIp, Field::SourcePort, Field::DestinationPort];
 
-/// A flow's figures, its delay only where that is valid.
+/// A flow's figures, its delay only where `clock` has it valid, and as what it is.
 pub(super) fn summary(
     profile: &Profile,
     macs: (MacAddr, MacAddr),
     flow: &FlowReport,
-    delay_valid: bool,
+    clock: &ClockVerdict,
 ) -> FlowSummary {
     FlowSummary {
         flow: flow.flow,
@@ -27,7 +27,8 @@ pub(super) fn summary(
         duplicate_packets: flow.duplicates,
         reordered_packets: flow.reordered,
         extent_max: flow.largest_extent,
-        delay_ns: flow.delay_ns.filter(|_| delay_valid),
+        delay_ns: flow.delay_ns.filter(|_| clock.one_way_valid),
+        round_trip_ns: flow.delay_ns.filter(|_| clock.round_trip_valid),
     }
 }
 
@@ -39,27 +40,10 @@ fn header(profile: &Profile, macs: (MacAddr, MacAddr), index: u32) -> BTreeMap<F
     varied
         .chain(ALWAYS)
         .filter_map(|field| {
-            let value =
-                profile.value(field, index).or_else(|| counted_from_port(profile, macs, field, index))?;
+            let value = profile.value_between(field, index, macs)?;
             Some((field, field.show(value, version)))
         })
         .collect()
-}
-
-/// The address of flow `index`, where it begins at a port's own.
-fn counted_from_port(
-    profile: &Profile,
-    (source, destination): (MacAddr, MacAddr),
-    field: Field,
-    index: u32,
-) -> Option<u128> {
-    let start = match field {
-        Field::SourceMac => mac_bits(source),
-        Field::DestinationMac => mac_bits(destination),
-        _ => return None,
-    };
-    let sweep = profile.sweeps().iter().find(|sweep| sweep.field == field)?;
-    Some(start.wrapping_add(sweep.offset(index)))
 }
 
 #[cfg(test)]

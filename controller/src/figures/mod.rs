@@ -3,12 +3,13 @@
 mod flow;
 
 use linerate_protocol::mac::MacAddr;
-use linerate_protocol::report::{Ended, ReceiveReport, TrialReport};
+use linerate_protocol::report::{Ended, Part, ReceiveReport, TrialReport};
 
 use crate::clock::ClockVerdict;
+use crate::experiment::direction::Direction;
 use crate::plan::Trial;
-use crate::summary::{LcoreSummary, ReorderingSummary, TrialSummary};
-use crate::verdict::{Busiest, Observed, judge};
+use crate::summary::{LcoreSummary, ReflectorSummary, ReorderingSummary, TrialSummary};
+use crate::verdict::{Busiest, Observed, Reflected, judge};
 
 /// Which trial on which pair the figures are of.
 #[derive(Debug, Clone, Copy)]
@@ -19,12 +20,16 @@ pub struct Subject<'a> {
     pub pair: &'a str,
     /// The transmitter's name.
     pub tx: &'a str,
-    /// The receiver's name.
+    /// The receiver's name; of a round trip, the transmitter's once more.
     pub rx: &'a str,
-    /// Ethernet addresses of their ports, the transmitter's first.
+    /// Ethernet addresses of the ports at both ends of the way, the transmitter's first.
     pub macs: (MacAddr, MacAddr),
     /// Whether their times can be compared.
     pub clock: &'a ClockVerdict,
+    /// Which ways packets went.
+    pub direction: Direction,
+    /// Of a round trip: the far end's name and report.
+    pub reflector: Option<(&'a str, &'a TrialReport)>,
 }
 
 /// Reports that make no result.
@@ -81,7 +86,8 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
     let wrong = |agent: &str, role| NoResult::WrongRole { agent: agent.to_owned(), role };
     let transmit = tx.transmit.as_ref().ok_or_else(|| wrong(of.tx, "transmitter"))?;
     let receive = rx.receive.as_ref().ok_or_else(|| wrong(of.rx, "receiver"))?;
-    if !matches!(tx.ended, Ended::Duration | Ended::Packets) {
+    // Of one that also receives, `ended` says how that came to its end.
+    if tx.role != Part::Exchange && !matches!(tx.ended, Ended::Duration | Ended::Packets) {
         return Err(NoResult::EndedEarly { agent: of.tx.to_owned(), ended: tx.ended });
     }
     match rx.ended {
@@ -98,7 +104,10 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
     })?;
     let headroom = transmit.intended_pps.map_or(&[][..], |_| &transmit.headroom);
     let tx_lcores = lcores(&tx.lcores, &transmit.packets_per_lcore, headroom);
-    let rx_lcores = lcores(&rx.lcores, &receive.packets_per_lcore, &receive.headroom);
+    // Of one that does both, those that send come first.
+    let senders = rx.transmit.as_ref().map_or(0, |transmit| transmit.packets_per_lcore.len());
+    let rx_lcores =
+        lcores(rx.lcores.get(senders..).unwrap_or_default(), &receive.packets_per_lcore, &receive.headroom);
     let observed = Observed {
         intended_pps: transmit.intended_pps,
         offered_pps: transmit.offered_pps,
@@ -113,11 +122,14 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         rx_nombuf: rx.port.map(|port| port.rx_nombuf),
         tx_busiest: busiest(&tx_lcores),
         rx_busiest: busiest(&rx_lcores),
+        reflected: of.reflector.and_then(|(_, report)| reflected(report, received)),
     };
     let said = |agent: &str, texts: &[String]| -> Vec<String> {
         texts.iter().map(|text| format!("{agent}: {text}")).collect()
     };
-    let mut disagreements = [said(of.tx, &tx.disagreements), said(of.rx, &rx.disagreements)].concat();
+    // Of a round trip, the transmitter's report is the receiver's as well; the other end's is the reflector's.
+    let (far, far_report) = of.reflector.unwrap_or((of.rx, rx));
+    let mut disagreements = [said(of.tx, &tx.disagreements), said(far, &far_report.disagreements)].concat();
     if receive.sequence_gaps > lost {
         let gaps = receive.sequence_gaps;
         disagreements
@@ -125,15 +137,17 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
     }
     let mut clock = of.clock.clone();
     if let Some(negative @ 1..) = receive.latency.as_ref().map(|latency| latency.negative) {
-        clock.one_way_valid = false;
+        (clock.one_way_valid, clock.round_trip_valid) = (false, false);
         clock.reason =
             format!("{negative} packets arrived before they were sent: the CPUs' counters are not in step");
     }
-    let latency = receive.latency.as_ref().filter(|_| clock.one_way_valid);
+    let one_way = receive.latency.as_ref().filter(|_| clock.one_way_valid);
+    let round_trip = receive.latency.as_ref().filter(|_| clock.round_trip_valid);
     let profile = &of.trial.profile;
     Ok(TrialSummary {
         profile: profile.name(),
         pair: of.pair.to_owned(),
+        direction: of.direction,
         repeat: of.trial.repeat,
         frame_size: profile.frame_sizes().clone(),
         flows: profile.flows(),
@@ -162,21 +176,47 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         tx_port: tx.port,
         rx_port: rx.port,
         disagreements,
-        notes: [said(of.tx, &tx.notes), said(of.rx, &rx.notes)].concat(),
+        notes: [said(of.tx, &tx.notes), said(far, &far_report.notes)].concat(),
         duration_s: transmit.duration_s,
         inter_departure_ns: transmit.inter_departure.as_ref().map(|departures| departures.summary),
-        latency_ns: latency.map(|latency| latency.summary),
-        latency_variation_ns: latency.map(|latency| latency.variation),
+        latency_ns: one_way.map(|latency| latency.summary),
+        latency_variation_ns: one_way.map(|latency| latency.variation),
+        round_trip_ns: round_trip.map(|latency| latency.summary),
+        round_trip_variation_ns: round_trip.map(|latency| latency.variation),
+        reflector: of.reflector.and_then(|(_, report)| reflector(report)),
         silent_flows: receive.silent_flows,
         worst_flows: receive
             .worst_flows
             .iter()
-            .map(|flow| flow::summary(profile, of.macs, flow, clock.one_way_valid))
+            .map(|flow| flow::summary(profile, of.macs, flow, &clock))
             .collect(),
         clock,
         verdict: judge(&observed),
         overhead_s: 0.0,
         trial: String::new(),
+        flows_file: None,
+    })
+}
+
+fn reflector(report: &TrialReport) -> Option<ReflectorSummary> {
+    let (receive, transmit) = (report.receive.as_ref()?, report.transmit.as_ref()?);
+    Some(ReflectorSummary {
+        received_packets: receive.counters.packets,
+        sent_packets: transmit.counters.packets,
+        dropped_packets: transmit.unsent_packets,
+        port: report.port,
+    })
+}
+
+/// What the verdict is told of a reflector, of whose packets `back` came back.
+fn reflected(report: &TrialReport, back: u64) -> Option<Reflected> {
+    let ReflectorSummary { received_packets, sent_packets, dropped_packets, port } = reflector(report)?;
+    Some(Reflected {
+        received: received_packets,
+        dropped: dropped_packets,
+        lost_back: sent_packets.saturating_sub(back),
+        rx_missed: port.map(|port| port.rx_missed),
+        rx_nombuf: port.map(|port| port.rx_nombuf),
     })
 }
 

@@ -62,9 +62,74 @@ fn flow() -> FlowReport {
 pub(crate) fn with_clock(valid: bool, tx: &TrialReport, rx: &TrialReport) -> Result<TrialSummary, NoResult> {
     let profile = RawProfile::default().try_into().unwrap();
     let trial = Trial { profile, repeat: 1, repeats: 1, expected_duration: None };
-    let clock = ClockVerdict { one_way_valid: valid, reason: String::new(), source: "tsc".into() };
+    let clock = ClockVerdict {
+        one_way_valid: valid,
+        round_trip_valid: false,
+        reason: String::new(),
+        source: "tsc".into(),
+    };
     let macs = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
-    figures(Subject { trial: &trial, pair: "tx0-rx0", tx: "tx0", rx: "rx0", macs, clock: &clock }, tx, rx)
+    let subject = Subject {
+        trial: &trial,
+        pair: "tx0-rx0",
+        tx: "tx0",
+        rx: "rx0",
+        macs,
+        clock: &clock,
+        direction: Direction::OneWay,
+        reflector: None,
+    };
+    figures(subject, tx, rx)
+}
+
+/// An agent that sent and received, on lcores 1 and 2.
+fn exchange(sent: u64, received: u64) -> TrialReport {
+    let mut report = TrialReport {
+        transmit: tx(sent).transmit,
+        receive: rx(received).receive,
+        ended: Ended::Settled,
+        lcores: vec![1, 2],
+        ..report(Part::Exchange)
+    };
+    report.transmit.as_mut().unwrap().packets_per_lcore = vec![sent];
+    report
+}
+
+#[test]
+fn of_a_round_trip_the_transmitter_tells_times_and_the_reflector_where_packets_ended() {
+    let profile = RawProfile::default().try_into().unwrap();
+    let trial = Trial { profile, repeat: 1, repeats: 1, expected_duration: None };
+    let mut reflector = TrialReport { ended: Ended::Stopped, ..exchange(970, 990) };
+    reflector.transmit.as_mut().unwrap().unsent_packets = 20;
+    let clock = ClockVerdict {
+        one_way_valid: false,
+        round_trip_valid: true,
+        reason: String::new(),
+        source: "tsc".into(),
+    };
+    let subject = Subject {
+        trial: &trial,
+        pair: "tx0-rx0",
+        tx: "tx0",
+        rx: "tx0",
+        macs: (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2])),
+        clock: &clock,
+        direction: Direction::RoundTrip,
+        reflector: Some(("rx0", &reflector)),
+    };
+    let both = exchange(1000, 960);
+    let result = figures(subject, &both, &both).unwrap();
+    assert_eq!((result.sent_packets, result.received_packets, result.lost_packets), (1000, 960, 40));
+    assert!(result.latency_ns.is_none() && result.latency_variation_ns.is_none());
+    assert!(result.round_trip_ns.is_some() && result.round_trip_variation_ns.is_some());
+    assert_eq!((result.tx_lcores[0].lcore, result.rx_lcores[0].lcore), (1, 2));
+    assert_eq!(result.disagreements, ["tx0: packets differ", "rx0: packets differ"]);
+    let reflector = result.reflector.unwrap();
+    assert_eq!((reflector.received_packets, reflector.dropped_packets), (990, 20));
+    // Half of what was lost never left the reflector.
+    assert_eq!(result.verdict.kind, VerdictKind::ReceiverLimited);
+    let said = "10 did not reach the reflector, which dropped 20 more; 10 did not come back";
+    assert!(result.verdict.evidence.contains(said), "{}", result.verdict.evidence);
 }
 
 #[test]

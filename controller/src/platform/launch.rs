@@ -1,6 +1,7 @@
 //! Command lines of the local platform's agents. Pure.
 
 use linerate_protocol::mac::MacAddr;
+use linerate_protocol::trial::Role;
 
 use super::cpus::{AgentCpus, Placement};
 use super::memory::Memory;
@@ -16,7 +17,7 @@ pub struct RunNames {
     /// Unique, not secret: it keeps runs apart. Whoever reads it on this machine can open the memif sockets before the peer does.
     pub nonce: String,
     /// Middle of the Ethernet addresses.
-    pub mac: [u8; 3],
+    pub mac: [u8; 2],
 }
 
 /// How to start one agent.
@@ -37,6 +38,12 @@ pub struct PairLaunch {
     pub rx: AgentLaunch,
 }
 
+/// The Ethernet address of a memif port: locally administered, and no group address.
+pub(super) fn memif_mac([a, b]: [u8; 2], pair: usize, end: u8) -> MacAddr {
+    let [high, low] = (pair as u16).to_be_bytes();
+    MacAddr([0x02, a, b, high, low, end])
+}
+
 /// The command lines of all agents.
 pub fn launches(
     experiment: &Experiment,
@@ -45,7 +52,8 @@ pub fn launches(
     names: &RunNames,
 ) -> Vec<PairLaunch> {
     let local = experiment.local();
-    let (txd, rxd) = (local.txd.get_u32(), local.rxd.get_u32());
+    let settings = experiment.agents();
+    let (txd, rxd) = (settings.txd.get_u32(), settings.rxd.get_u32());
     // Both ends of a memif share rings of one size, a power of two.
     let ring_log2 = txd.max(rxd).next_power_of_two().ilog2();
     placement
@@ -53,11 +61,9 @@ pub fn launches(
         .iter()
         .enumerate()
         .map(|(pair, cpus)| {
-            let agent = |role: &str, memif_role: &str, octet: u8, cpus: &AgentCpus| {
-                let name = format!("{role}{pair}");
-                let [a, b, c] = names.mac;
-                // Locally administered, and no group address.
-                let mac = MacAddr([0x02, a, b, c, pair as u8, octet]);
+            let agent = |end: Role, memif_role: &str, octet: u8, cpus: &AgentCpus| {
+                let name = format!("{end}{pair}");
+                let mac = memif_mac(names.mac, pair, octet);
                 let memif = || {
                     Device::Virtual(format!(
                         "net_memif0,role={memif_role},id=0,socket=linerate-{}-{pair},mac={mac},rsize={ring_log2}",
@@ -66,7 +72,10 @@ pub fn launches(
                 };
                 let devices = local.devices.as_ref().and_then(|devices| devices.value.get(pair));
                 let device = devices.map_or_else(memif, |devices| {
-                    if role == "tx" { devices.tx.clone() } else { devices.rx.clone() }
+                    match end {
+                        Role::Tx => devices.tx.clone(),
+                        Role::Rx => devices.rx.clone(),
+                    }
                 });
                 let mut arguments = vec!["--lcores".to_owned(), cpus.lcores()];
                 arguments.extend(memory.eal_options());
@@ -89,11 +98,13 @@ pub fn launches(
                     "--rxd".to_owned(),
                     rxd.to_string(),
                     "--mtu".to_owned(),
-                    local.mtu.get_u32().to_string(),
+                    settings.mtu.get_u32().to_string(),
                 ]);
+                let (tx, rx) = (settings.workers.tx.get_u32(), settings.workers.rx.get_u32());
+                arguments.extend(experiment.direction().agent_options(end, tx, rx, devices.is_none()));
                 AgentLaunch { name, arguments }
             };
-            PairLaunch { tx: agent("tx", "client", 1, &cpus.tx), rx: agent("rx", "server", 2, &cpus.rx) }
+            PairLaunch { tx: agent(Role::Tx, "client", 1, &cpus.tx), rx: agent(Role::Rx, "server", 2, &cpus.rx) }
         })
         .collect()
 }
@@ -106,8 +117,8 @@ mod tests {
 
     fn lines(spec: &str, pairs: usize, cpus: usize) -> Vec<String> {
         let text = format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec:\n{spec}");
-        let experiment = Experiment::parse(&text, "e.yaml", Overrides::default()).unwrap();
-        let names = RunNames { nonce: "1f3c09".into(), mac: [1, 2, 3] };
+        let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
+        let names = RunNames { nonce: "1f3c09".into(), mac: [1, 2] };
         let memory = Memory { megabytes: 256, hugepages: false };
         launches(&experiment, &place(&(0..cpus).collect(), pairs, 1, 1), memory, &names)
             .into_iter()
@@ -122,34 +133,54 @@ mod tests {
             lines("  pairs: 1\n", 1, 2),
             [
                 "tx0: --lcores 0@0,1@0 --no-huge -m 256 --file-prefix linerate-1f3c09-tx0 --no-pci --vdev \
-                 net_memif0,role=client,id=0,socket=linerate-1f3c09-0,mac=02:01:02:03:00:01,rsize=10 -- agent --listen 127.0.0.1:0 \
-                 --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500",
+                 net_memif0,role=client,id=0,socket=linerate-1f3c09-0,mac=02:01:02:00:00:01,rsize=10 -- agent --listen 127.0.0.1:0 \
+                 --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500 --txq 1 --rxq 1",
                 "rx0: --lcores 0@1,1@1 --no-huge -m 256 --file-prefix linerate-1f3c09-rx0 --no-pci --vdev \
-                 net_memif0,role=server,id=0,socket=linerate-1f3c09-0,mac=02:01:02:03:00:02,rsize=10 -- agent --listen 127.0.0.1:0 \
-                 --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500",
+                 net_memif0,role=server,id=0,socket=linerate-1f3c09-0,mac=02:01:02:00:00:02,rsize=10 -- agent --listen 127.0.0.1:0 \
+                 --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500 --txq 1 --rxq 1",
             ]
         );
     }
 
     #[test]
     fn rings_are_powers_of_two_and_pairs_have_their_own_socket() {
-        let lines = lines("  local: {txd: 1500, rxd: 512}\n", 2, 8);
+        let lines = lines("  agents: {txd: 1500, rxd: 512}\n", 2, 8);
         assert!(
-            lines[0].contains(",rsize=11 ") && lines[0].ends_with("--txd 1500 --rxd 512 --mtu 1500"),
+            lines[0].contains(",rsize=11 ") && lines[0].contains("--txd 1500 --rxd 512 --mtu 1500 "),
             "{}",
             lines[0]
         );
         assert!(
-            lines[3].contains("role=server,id=0,socket=linerate-1f3c09-1,mac=02:01:02:03:01:02"),
+            lines[3].contains("role=server,id=0,socket=linerate-1f3c09-1,mac=02:01:02:00:01:02"),
             "{}",
             lines[3]
         );
     }
 
     #[test]
+    fn every_queue_of_a_memif_has_one_at_the_other_end() {
+        let devices = "devices: [{tx: '0000:03:02.0', rx: '0000:03:02.1'}]";
+        // (direction, settings, options of the transmitter, of the receiver)
+        for (direction, more, tx, rx) in [
+            ("one-way", "", "--txq 2 --rxq 1", "--txq 1 --rxq 2"),
+            ("bidirectional", "", "--txq 2 --rxq 2", "--txq 2 --rxq 2"),
+            ("round-trip", "", "--txq 2 --rxq 1", "--txq 1 --rxq 2 --reflector"),
+            // Cables carry any number of queues to any other.
+            ("one-way", devices, "--mtu 1500", "--mtu 1500"),
+            ("bidirectional", devices, "--txq 2 --rxq 1", "--txq 2 --rxq 1"),
+            ("round-trip", devices, "--txq 2 --rxq 1", "--mtu 1500 --reflector"),
+        ] {
+            let spec =
+                format!("  trial: {{direction: {direction}}}\n  local: {{workers: {{tx: 2}}, {more}}}\n");
+            let lines = lines(&spec, 1, 2);
+            assert!(lines[0].ends_with(tx) && lines[1].ends_with(rx), "{direction} {more}: {lines:?}");
+        }
+    }
+
+    #[test]
     fn devices_take_the_place_of_memif() {
         let lines = lines(
-            "  local: {mtu: 9000, devices: [{tx: '0000:03:02.0', rx: 'net_af_packet0,iface=eth1'}]}\n",
+            "  agents: {mtu: 9000}\n  local: {devices: [{tx: '0000:03:02.0', rx: 'net_af_packet0,iface=eth1'}]}\n",
             1,
             2,
         );

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
+use linerate_protocol::trial::Role;
 
 use super::cpus::{self, place};
 use super::launch::{AgentLaunch, PairLaunch, RunNames, launches};
@@ -12,6 +13,7 @@ use super::process::{AgentProcess, Invocation};
 use super::{AgentEndpoint, PairEndpoints, Platform, PlatformError, Token, random_bytes, random_hex};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
+use crate::session::Dialer;
 use crate::store::UNFINISHED;
 
 /// DPDK's memif gives this as its largest frame, check sequence included, and ethdev refuses more.
@@ -38,14 +40,18 @@ impl LocalPlan {
         if largest > LARGEST_FRAME_BYTES && local.devices.is_none() {
             return Err(PlatformError::FrameTooLarge { size: largest, most: LARGEST_FRAME_BYTES });
         }
-        let workers = &local.workers;
+        let workers = &experiment.agents().workers;
         let allowed = cpus::allowed()?;
-        let (tx, rx) = (workers.tx.get_u32() as usize, workers.rx.get_u32() as usize);
+        let lcores = |end| {
+            let (tx, rx) = (workers.tx.get_u32(), workers.rx.get_u32());
+            experiment.direction().workers(end, tx, rx) as usize
+        };
+        let (tx, rx) = (lcores(Role::Tx), lcores(Role::Rx));
         let placement = place(&allowed, experiment.pairs(), tx, rx);
         let agents = 2 * experiment.pairs() as u64;
-        let memory = decide(local.hugepages, agents, local.memory_mb.get(), free_hugepages())?;
-        let mac = random_bytes(3)?;
-        let names = RunNames { nonce: random_hex(16)?, mac: [mac[0], mac[1], mac[2]] };
+        let memory = decide(local.hugepages, agents, experiment.agents().memory_mb.get(), free_hugepages())?;
+        let mac = random_bytes(2)?;
+        let names = RunNames { nonce: random_hex(16)?, mac: [mac[0], mac[1]] };
         let mut notes = Vec::new();
         if placement.workers_share {
             notes.push(format!(
@@ -109,7 +115,7 @@ impl LocalPlatform {
         let endpoint = AgentEndpoint {
             name: launch.name.clone(),
             node: self.node.clone(),
-            address,
+            dialer: Dialer::Tcp(address),
             token,
             command_line: std::iter::once(self.program.display().to_string())
                 .chain(launch.arguments.iter().cloned())
@@ -129,7 +135,7 @@ impl LocalPlatform {
 }
 
 impl Platform for LocalPlatform {
-    async fn start(&mut self) -> Result<Vec<PairEndpoints>, PlatformError> {
+    async fn start(&mut self, _say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, PlatformError> {
         std::fs::create_dir(&self.runtime_directory)
             .map_err(|reason| PlatformError::Log { path: self.runtime_directory.clone(), reason })?;
         let started = join_all(self.plan.pairs.iter().map(|pair| self.start_pair(pair))).await;

@@ -36,7 +36,7 @@ pub struct FreePages {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "spec.local.hugepages is always, and the free hugepages suffice for {fit} of {agents} agents of {megabytes} MB: {found}\n  \
-     remedy: run `hugepage-check` to see how to reserve more, lower spec.local.memoryMb, or set spec.local.hugepages to auto"
+     remedy: run `hugepage-check` to see how to reserve more, lower spec.agents.memoryMb, or set spec.local.hugepages to auto"
 )]
 pub struct TooLittle {
     /// Agents to be started.

@@ -2,24 +2,34 @@
 
 pub mod binary;
 pub mod cpus;
+pub mod kubernetes;
 pub mod launch;
 pub mod local;
 pub mod memory;
 pub mod process;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use process::{Exit, ExitWatch};
 
+use crate::session::Dialer;
+
 /// Starts agents, and ends them.
 pub trait Platform {
-    /// Starts every agent of every pair and waits until they listen.
+    /// Starts every agent of every pair and waits until they run. `say` is told what keeps them from it.
     ///
     /// # Errors
     /// The first agent that did not start, with its own reason. Those that did are then ended by [`Platform::stop`].
-    fn start(&mut self) -> impl Future<Output = Result<Vec<PairEndpoints>, PlatformError>>;
+    fn start(
+        &mut self,
+        say: &dyn Fn(&str),
+    ) -> impl Future<Output = Result<Vec<PairEndpoints>, PlatformError>>;
+
+    /// True when the agents are meant to stay after the run.
+    fn keeps(&self) -> bool {
+        false
+    }
 
     /// Ends every agent in bounded time, whatever its state. Agents that were `asked` to shut down get a moment to do so.
     fn stop(&mut self, asked: bool) -> impl Future<Output = ()>;
@@ -41,8 +51,8 @@ pub struct AgentEndpoint {
     pub name: String,
     /// The host it runs on.
     pub node: String,
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// How it is reached.
+    pub dialer: Dialer,
     /// What it wants to be shown.
     pub token: Token,
     /// How it was started.
@@ -62,6 +72,11 @@ impl Token {
     /// When the system gives no random bytes.
     pub fn random() -> Result<Self, PlatformError> {
         random_hex(32).map(Self)
+    }
+
+    /// A token that is none, for manifests that are only shown.
+    pub fn none() -> Self {
+        Self(String::new())
     }
 
     /// The secret itself.
@@ -103,11 +118,9 @@ pub enum PlatformError {
     /// Not enough hugepages.
     #[error(transparent)]
     Memory(#[from] memory::TooLittle),
-    /// The platform is not part of this build.
-    #[error(
-        "platform kubernetes is not in this build of linerate; set spec.platform (or --platform) to local"
-    )]
-    NotBuilt,
+    /// The cluster does not allow it.
+    #[error(transparent)]
+    Cluster(#[from] kubernetes::error::ClusterError),
     /// A frame does not fit the platform's ports.
     #[error(
         "frames of {size} bytes are too large for platform local, whose memif ports carry {most} at most; leave them out with --filter or in the document"

@@ -60,6 +60,11 @@ impl std::fmt::Display for Exit {
 pub struct ExitWatch(watch::Receiver<Option<Exit>>);
 
 impl ExitWatch {
+    /// Tells what `exit` will say.
+    pub(super) fn new(exit: watch::Receiver<Option<Exit>>) -> Self {
+        Self(exit)
+    }
+
     /// Waits for the end, for `limit` at most.
     pub async fn within(&mut self, limit: Duration) -> Option<Exit> {
         let ended = timeout(limit, self.0.wait_for(Option::is_some)).await.ok()?.ok()?;

@@ -7,6 +7,8 @@ use crate::store::record::TrialRecord;
 use crate::store::{self, StoreError};
 use crate::summary::{AgentInfo, Summary, TrialSummary};
 
+use linerate_protocol::report::{LatencySummary, TrialReport};
+
 use super::model::Tone;
 use crate::verdict::VerdictKind;
 
@@ -81,6 +83,12 @@ impl Source {
         name
     }
 
+    /// What delays of the experiment are: all its trials go the same ways.
+    pub fn delay_name(&self) -> &'static str {
+        let is_round_trip = self.summary.trials.iter().any(|trial| trial.direction.is_round_trip());
+        if is_round_trip { "round-trip time" } else { "one-way delay" }
+    }
+
     /// Names of the pairs, in the order of their first mention.
     pub fn pairs(&self) -> Vec<&str> {
         let Summary { warm_up, trials, failures, .. } = &self.summary;
@@ -108,6 +116,19 @@ impl Source {
     /// Speed of a pair's link: the slower end's. `None` when no end knows.
     pub fn link_bps(&self, pair: &str) -> Option<u64> {
         self.ends(pair).into_iter().flatten().filter_map(|agent| agent.link_bps).min()
+    }
+}
+
+impl Trial<'_> {
+    /// Its delays: one-way, or of the way there and back.
+    pub fn delay(&self) -> Option<&LatencySummary> {
+        self.figures.latency_ns.as_ref().or(self.figures.round_trip_ns.as_ref())
+    }
+
+    /// The account of the end that received what was sent: in a round trip the transmitter itself.
+    pub fn received(&self) -> Option<&TrialReport> {
+        let record = self.record?;
+        if self.figures.direction.is_round_trip() { record.tx.as_ref() } else { record.rx.as_ref() }
     }
 }
 

@@ -29,8 +29,8 @@ impl Agent {
     /// # Errors
     /// Why not, in words that name the agent.
     pub(super) async fn connect(endpoint: AgentEndpoint, keep_alive: Duration) -> Result<Self, String> {
-        let AgentEndpoint { name, node, address, token, command_line, exit } = endpoint;
-        match Session::connect(&name, address, token.reveal(), keep_alive).await {
+        let AgentEndpoint { name, node, dialer, token, command_line, exit } = endpoint;
+        match Session::connect(&name, &dialer, token.reveal(), keep_alive).await {
             Ok(session) => Ok(Self { session, node, command_line, exit }),
             Err(error) => Err(cause(&error, exit).await),
         }

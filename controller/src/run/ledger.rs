@@ -3,6 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use linerate_protocol::message::PROTOCOL_VERSION;
+use tempfile::NamedTempFile;
 
 use super::agent::Pair;
 use crate::experiment::Experiment;
@@ -108,12 +109,17 @@ impl<'s> Ledger<'s> {
         self.store.write_summary(&self.summary)
     }
 
-    /// Files a trial's record; returns its path relative to the summary.
+    /// Files a trial's record, and the file of its flows; returns its path relative to the summary.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn file(&self, place: &str, record: &TrialRecord) -> Result<String, StoreError> {
-        self.store.add_trial(place, record)
+    pub(super) fn file(
+        &self,
+        place: &str,
+        record: &TrialRecord,
+        flows: Option<NamedTempFile>,
+    ) -> Result<String, StoreError> {
+        self.store.add_trial(place, record, flows)
     }
 
     /// Notes what came of a trial on all pairs; `began_s` is when it began.

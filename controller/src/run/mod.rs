@@ -1,11 +1,13 @@
 //! From a plan to results: agents start, warm up, run every trial, and end, whatever happens in between.
 
 mod agent;
+mod flows;
 mod ledger;
 pub mod observer;
 mod round;
 mod trial;
 mod warm_up;
+mod way;
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -15,11 +17,12 @@ use tokio::sync::watch;
 
 use self::agent::Pair;
 use self::ledger::Ledger;
-use self::observer::{Observer, WatchedPair};
+use self::observer::Observer;
 use self::trial::Stopped;
 use self::warm_up::{Cold, warm_up};
+use self::way::ways;
 use crate::experiment::Experiment;
-use crate::plan::{Plan, Trial};
+use crate::plan::Plan;
 use crate::platform::{Platform, PlatformError, random_bytes};
 use crate::store::{Store, StoreError};
 use crate::summary::{Status, Summary};
@@ -113,7 +116,10 @@ pub async fn run(
     let ending = drive(&job, platform, &mut pairs, &mut ledger, observer).await;
     observer.phase("ending the agents");
     let tear_down = Instant::now();
-    join_all(pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]).map(|agent| agent.session.shut_down())).await;
+    if !platform.keeps() {
+        let agents = pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]);
+        join_all(agents.map(|agent| agent.session.shut_down())).await;
+    }
     platform.stop(!pairs.is_empty()).await;
     observer.end();
     let (status, reason) = match ending {
@@ -137,12 +143,16 @@ async fn drive(
     ledger: &mut Ledger<'_>,
     observer: &dyn Observer,
 ) -> Result<(), Ending> {
+    if job.experiment.trial().all_flows {
+        let pairs = (job.experiment.pairs() * job.experiment.direction().ways()) as u64;
+        job.store.has_room(pairs * job.plan.flow_bytes())?;
+    }
     let numbers = Numbers::random()?;
     let mut interrupted = job.interrupted.clone();
     let agents = 2 * job.experiment.pairs();
     observer.phase(&format!("starting {agents} agents"));
     *pairs = tokio::select! {
-        pairs = connect(job.experiment, platform) => pairs?,
+        pairs = connect(job.experiment, platform, observer) => pairs?,
         Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
     };
     ledger.connected(pairs);
@@ -168,26 +178,24 @@ async fn drive(
         if *interrupted.borrow() {
             return Err(Ending::Interrupted);
         }
-        let watched: Vec<_> = pairs.iter().map(|pair| watched(pair, trial)).collect();
+        let watched: Vec<_> = pairs
+            .iter()
+            .flat_map(|pair| ways(job.experiment.direction(), pair).into_iter().map(move |way| (way, pair)))
+            .map(|(way, pair)| way.watched(pair, trial))
+            .collect();
         observer.trial_began(index + 1, job.plan.trials.len(), trial, &watched);
         round::run(job, trial, pairs, numbers.next(), ledger, observer).await?;
     }
     Ok(())
 }
 
-fn watched(pair: &Pair, trial: &Trial) -> WatchedPair {
-    let link_bps = pair.tx.session.welcome().port.link_bps;
-    WatchedPair {
-        name: pair.name.clone(),
-        // A load that cannot be told makes the transmitter refuse the trial, with the reason.
-        load: trial.profile.load(link_bps).ok().flatten(),
-        delays_valid: pair.clock.one_way_valid,
-    }
-}
-
-async fn connect(experiment: &Experiment, platform: &mut impl Platform) -> Result<Vec<Pair>, Ending> {
+async fn connect(
+    experiment: &Experiment,
+    platform: &mut impl Platform,
+    observer: &dyn Observer,
+) -> Result<Vec<Pair>, Ending> {
     let keep_alive = LONGEST_KEEP_ALIVE.min(experiment.trial().orphan.get() / SIGNS_OF_LIFE);
-    let endpoints = platform.start().await?;
+    let endpoints = platform.start(&|text| observer.phase(text)).await?;
     let connecting = endpoints.into_iter().map(|pair| Pair::connect(pair, keep_alive));
     join_all(connecting).await.into_iter().collect::<Result<_, _>>().map_err(Ending::Failed)
 }

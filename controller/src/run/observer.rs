@@ -4,18 +4,21 @@ use linerate_protocol::counters::Sample;
 use linerate_protocol::profile::StageRates;
 use linerate_protocol::trial::Role;
 
+use super::way::Way;
 use crate::plan::Trial;
 use crate::summary::{TrialFailure, TrialSummary};
 
-/// A pair, as a watcher needs to know it before a trial.
+/// A pair on one way, as a watcher needs to know it before a trial.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WatchedPair {
     /// Its name, such as `tx0-rx0`.
     pub name: String,
     /// Intended load over time; `None`: as fast as possible.
     pub load: Option<Vec<StageRates>>,
-    /// True when one-way delays are valid.
+    /// True when its delays are valid.
     pub delays_valid: bool,
+    /// True when its delays are those of the way there and back.
+    pub round_trip: bool,
 }
 
 /// Is told what happens, as it happens.
@@ -56,19 +59,28 @@ impl Observer for Nobody {}
 pub(super) struct PairObserver<'a> {
     /// Who watches.
     pub(super) observer: &'a dyn Observer,
-    /// Name of the pair.
-    pub(super) pair: &'a str,
+    /// The pair's ways.
+    pub(super) ways: &'a [Way],
 }
 
 impl PairObserver<'_> {
     /// Nobody watches.
-    pub(super) const NOBODY: PairObserver<'static> = PairObserver { observer: &Nobody, pair: "" };
+    pub(super) const NOBODY: PairObserver<'static> = PairObserver { observer: &Nobody, ways: &[] };
 
-    pub(super) fn sample(self, role: Role, sample: &Sample) {
-        self.observer.sample(self.pair, role, sample);
+    /// The counters of the agent at that end: of what it sends on one way, and of what it receives on one, which may be the same.
+    pub(super) fn sample(self, end: Role, sample: &Sample) {
+        for way in self.ways {
+            if way.from == end {
+                self.observer.sample(&way.name, Role::Tx, sample);
+            }
+            if way.to == end {
+                self.observer.sample(&way.name, Role::Rx, sample);
+            }
+        }
     }
 
-    pub(super) fn sending_ended(self) {
-        self.observer.sending_ended(self.pair);
+    /// The agent at that end has sent all it will.
+    pub(super) fn sending_ended(self, end: Role) {
+        self.ways.iter().filter(|way| way.from == end).for_each(|way| self.observer.sending_ended(&way.name));
     }
 }

@@ -2,23 +2,29 @@
 //! no longer what was asked.
 
 use futures_util::future::join_all;
+use tempfile::NamedTempFile;
 use tokio::sync::watch;
 
 use super::agent::Pair;
+use super::flows::fetch;
 use super::ledger::Ledger;
 use super::observer::{Observer, PairObserver};
 use super::trial::{Assignment, Stopped};
+use super::way::{Way, ways};
 use super::{Ending, Job};
-use crate::figures::{Subject, figures};
+use crate::figures::figures;
 use crate::plan::Trial;
-use crate::store::StoreError;
 use crate::store::record::{Observations, TRIAL_SCHEMA, TrialRecord};
+use crate::store::{FLOWS_FILE, StoreError};
 use crate::summary::{TrialFailure, TrialSummary};
 
 /// A pair's part in the trial.
 struct Lane<'p> {
     pair: &'p mut Pair,
+    ways: Vec<Way>,
     seen: Observations,
+    /// Every flow of each way, where they were asked for.
+    flows: Vec<NamedTempFile>,
     stopped: Option<Stopped>,
 }
 
@@ -39,24 +45,32 @@ pub(super) async fn run(
         limit: job.experiment.limit(),
         settings: job.experiment.trial().clone(),
     };
-    let mut lanes: Vec<Lane<'_>> =
-        pairs.iter_mut().map(|pair| Lane { pair, seen: Observations::default(), stopped: None }).collect();
+    let mut lanes = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        let ways = ways(job.experiment.direction(), pair);
+        lanes.push(Lane { pair, ways, seen: Observations::default(), flows: Vec::new(), stopped: None });
+    }
     let halt = watch::Sender::new(false);
     in_step(&mut lanes, &halt, async |lane| assignment.set_up(&lane.pair.tx, &lane.pair.rx).await).await;
     in_step(&mut lanes, &halt, async |lane| assignment.start(&lane.pair.tx, &lane.pair.rx).await).await;
     observer.sending_began();
     in_step(&mut lanes, &halt, async |lane| {
-        let Lane { pair, seen, .. } = lane;
-        let watch = PairObserver { observer, pair: &pair.name };
+        let Lane { pair, seen, ways, flows, .. } = lane;
+        let watch = PairObserver { observer, ways };
         let (tx, rx) = (&mut pair.tx, &mut pair.rx);
-        assignment.follow(tx, rx, seen, watch, job.interrupted.clone(), halt.subscribe()).await?;
-        assignment.wind_up(tx, rx, seen, watch, job.interrupted.clone()).await
+        let sent = assignment.follow(tx, rx, seen, watch, job.interrupted.clone(), halt.subscribe()).await?;
+        assignment.wind_up(tx, rx, sent, seen, watch, job.interrupted.clone()).await?;
+        for way in ways.iter().filter(|_| assignment.settings.all_flows) {
+            let lines = way.flow_lines(&trial.profile, pair, seen);
+            flows.push(fetch(pair.agent(way.to), lines, job.store.directory()).await?);
+        }
+        Ok(())
     })
     .await;
     if lanes.iter().any(|lane| lane.stopped.is_some()) {
         join_all(lanes.iter_mut().map(|lane| {
             lane.stopped.get_or_insert(Stopped::Elsewhere);
-            let watch = PairObserver { observer, pair: &lane.pair.name };
+            let watch = PairObserver { observer, ways: &lane.ways };
             assignment.abandon(&mut lane.pair.tx, &mut lane.pair.rx, &mut lane.seen, watch)
         }))
         .await;
@@ -65,11 +79,14 @@ pub(super) async fn run(
     let (mut trials, mut failures) = (Vec::new(), Vec::new());
     let mut unfiled = None;
     for lane in &mut lanes {
-        match settle(lane, trial, tag, ledger, took_s) {
-            Ok(Ok(result)) => trials.push(result),
-            Ok(Err(failure)) => failures.push(failure),
-            // What the other pairs have is filed all the same.
-            Err(error) => unfiled = unfiled.or(Some(error)),
+        let mut flows = std::mem::take(&mut lane.flows).into_iter();
+        for way in &lane.ways {
+            match settle(lane, way, flows.next(), trial, tag, ledger, took_s) {
+                Ok(Ok(result)) => trials.push(result),
+                Ok(Err(failure)) => failures.push(failure),
+                // What the others have is filed all the same.
+                Err(error) => unfiled = unfiled.or(Some(error)),
+            }
         }
     }
     ledger.round(trials.clone(), failures.clone(), began_s)?;
@@ -109,9 +126,11 @@ async fn in_step(
     .await;
 }
 
-/// Files one pair's part: as a result, or as a failure with what is known of it.
+/// Files one way of a pair: as a result, or as a failure with what is known of it.
 fn settle(
-    lane: &mut Lane<'_>,
+    lane: &Lane<'_>,
+    way: &Way,
+    flows: Option<NamedTempFile>,
     trial: &Trial,
     tag: u16,
     ledger: &Ledger<'_>,
@@ -119,55 +138,48 @@ fn settle(
 ) -> Result<Result<TrialSummary, TrialFailure>, StoreError> {
     let (pair, seen) = (&*lane.pair, &lane.seen);
     let place = trial.directory();
-    let subject = Subject {
-        trial,
-        pair: &pair.name,
-        tx: pair.tx.name(),
-        rx: pair.rx.name(),
-        macs: (pair.tx.mac(), pair.rx.mac()),
-        clock: &pair.clock,
-    };
-    let result = match (&lane.stopped, &seen.tx_report, &seen.rx_report) {
-        (None, Some(tx), Some(rx)) => figures(subject, tx, rx).map_err(Stopped::from),
+    let result = match (&lane.stopped, seen.report(way.from), seen.report(way.to)) {
+        (None, Some(tx), Some(rx)) => figures(way.subject(trial, pair, seen), tx, rx).map_err(Stopped::from),
         (stopped, ..) => Err(stopped.clone().unwrap_or(Stopped::Elsewhere)),
     };
-    let started_ns = seen.tx_samples.first().map_or(0, |sample| sample.at_ns);
-    let (time_axis, samples) = seen.on_one_axis(&pair.clock, started_ns);
+    let own = seen.from_end(way.from);
+    let started_ns = own.tx_samples.first().map_or(0, |sample| sample.at_ns);
+    let (time_axis, samples) = own.on_one_axis(&pair.clock, started_ns);
     let mut record = TrialRecord {
         schema: TRIAL_SCHEMA.to_owned(),
         profile: trial.profile.name(),
-        pair: pair.name.clone(),
+        pair: way.name.clone(),
         repeat: trial.repeat,
         tag,
         reason: None,
         result: None,
         time_axis,
-        tx: seen.tx_report.clone(),
-        rx: seen.rx_report.clone(),
+        tx: own.tx_report,
+        rx: own.rx_report,
         samples,
     };
     match result {
         Ok(mut result) => {
             result.overhead_s = took_s - result.duration_s;
-            result.trial = format!("{}/{place}/trial.json", pair.name);
+            result.trial = format!("{}/{place}/trial.json", way.name);
+            result.flows_file = flows.as_ref().map(|_| format!("{}/{place}/{FLOWS_FILE}", way.name));
             record.result = Some(result.clone());
-            ledger.file(&place, &record)?;
+            ledger.file(&place, &record, flows)?;
             Ok(Ok(result))
         }
         Err(stopped) => {
             let reason = stopped.to_string();
             record.reason = Some(reason.clone());
-            let filed = if seen.any() { Some(ledger.file(&place, &record)?) } else { None };
+            let filed = if seen.any() { Some(ledger.file(&place, &record, None)?) } else { None };
             let failure = TrialFailure {
                 profile: record.profile,
                 pair: record.pair,
                 repeat: trial.repeat,
                 reason,
-                transmit: seen.last_transmit(),
-                receive: seen.last_receive(),
+                transmit: seen.last_transmit(way.from),
+                receive: seen.last_receive(way.to),
                 trial: filed,
             };
-            lane.stopped = Some(stopped);
             Ok(Err(failure))
         }
     }

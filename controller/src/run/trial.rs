@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join;
 use linerate_protocol::message::{Acknowledge, Command, Event, Stop, TrialFailed};
 use linerate_protocol::profile::Profile;
+use linerate_protocol::report::Part;
 use linerate_protocol::span::Span;
 use linerate_protocol::state::AgentState;
 use linerate_protocol::trial::{Drain, Limit, ReceiveSpec, Role, RoleSpec, TransmitSpec, TrialSpec};
@@ -12,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::agent::Agent;
 use super::observer::PairObserver;
+use crate::experiment::direction::Direction;
 use crate::experiment::document::TrialSection;
 use crate::session::{ANSWER_TIME, SessionError, WORK_TIME};
 use crate::store::record::Observations;
@@ -27,6 +30,22 @@ pub(super) struct Assignment {
     pub(super) profile: Profile,
     pub(super) limit: Limit,
     pub(super) settings: TrialSection,
+}
+
+/// Packets sent by agents that send and receive.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sent {
+    tx: u64,
+    rx: u64,
+}
+
+impl Sent {
+    fn by(&mut self, end: Role) -> &mut u64 {
+        match end {
+            Role::Tx => &mut self.tx,
+            Role::Rx => &mut self.rx,
+        }
+    }
 }
 
 /// Why a trial was not finished.
@@ -45,6 +64,8 @@ pub(super) enum Stopped {
     ReceiverEnded(String),
     #[error("{agent} has neither ended the trial nor got on with it for {}", Span(*.after))]
     NoEnd { agent: String, after: Duration },
+    #[error("{0}")]
+    Unfiled(String),
     #[error(transparent)]
     NoResult(#[from] crate::figures::NoResult),
 }
@@ -52,7 +73,7 @@ pub(super) enum Stopped {
 impl Stopped {
     /// True when no further trial can be run.
     pub(super) fn ends_run(&self) -> bool {
-        matches!(self, Stopped::Interrupted | Stopped::Agent { refusal: false, .. })
+        matches!(self, Stopped::Interrupted | Stopped::Unfiled(_) | Stopped::Agent { refusal: false, .. })
     }
 
     pub(super) async fn by(agent: &Agent, error: SessionError) -> Self {
@@ -78,16 +99,28 @@ impl Assignment {
         }))
     }
 
-    /// Has both agents ready: the receiver counts, the transmitter waits for the word.
+    /// What the agent at that end does, with `peer` at the other one.
+    fn role(&self, end: Role, peer: &Agent) -> RoleSpec {
+        let receive = ReceiveSpec { flows: self.profile.flows(), all_flows: self.settings.all_flows };
+        let transmit = || {
+            Box::new(TransmitSpec { profile: self.profile.clone(), peer_mac: peer.mac(), limit: self.limit })
+        };
+        match self.part(end) {
+            Part::Tx => RoleSpec::Transmit(transmit()),
+            Part::Rx => RoleSpec::Receive(receive),
+            Part::Exchange => RoleSpec::Exchange(transmit(), receive),
+            Part::Reflect => RoleSpec::Reflect,
+        }
+    }
+
+    fn part(&self, end: Role) -> Part {
+        self.settings.direction.part(end)
+    }
+
+    /// Has both agents ready: those that count do, those that send wait for the word.
     pub(super) async fn set_up(&self, tx: &Agent, rx: &Agent) -> Result<(), Stopped> {
-        let receive = RoleSpec::Receive(ReceiveSpec { flows: self.profile.flows() });
-        let transmit = RoleSpec::Transmit(Box::new(TransmitSpec {
-            profile: self.profile.clone(),
-            peer_mac: rx.mac(),
-            limit: self.limit,
-        }));
-        step(rx, self.spec(receive), WORK_TIME).await?;
-        step(tx, self.spec(transmit), WORK_TIME).await?;
+        step(rx, self.spec(self.role(Role::Rx, tx)), WORK_TIME).await?;
+        step(tx, self.spec(self.role(Role::Tx, rx)), WORK_TIME).await?;
         step(rx, Command::Arm, WORK_TIME).await?;
         step(tx, Command::Arm, WORK_TIME).await?;
         Ok(())
@@ -99,7 +132,8 @@ impl Assignment {
         Ok(())
     }
 
-    /// Gathers samples until the transmitter ends by itself. `interrupted` and `halted` end it early.
+    /// Gathers samples until everything is sent, and says how much was, of agents that go on to receive. `interrupted` and `halted` end it
+    /// early.
     pub(super) async fn follow(
         &self,
         tx: &mut Agent,
@@ -108,44 +142,57 @@ impl Assignment {
         watch: PairObserver<'_>,
         mut interrupted: Receiver<bool>,
         mut halted: Receiver<bool>,
-    ) -> Result<(), Stopped> {
+    ) -> Result<Sent, Stopped> {
         let limit = patience(&self.limit, self.settings.sample_interval.get());
         let overdue = sleep(limit);
         tokio::pin!(overdue);
-        loop {
-            tokio::select! {
-                event = tx.session.next_event() => match event {
-                    Ok(Event::Finished(Acknowledge { trial })) if trial == self.id => return Ok(()),
-                    Ok(Event::Failed(TrialFailed { trial, message })) if trial == self.id => {
-                        return Err(Stopped::GivenUp { agent: tx.name().to_owned(), message });
-                    }
-                    Ok(event) => {
-                        let before = seen.last_transmit().map_or(0, |counters| counters.packets);
-                        self.note(event, Role::Tx, seen, watch);
-                        let sends = seen.last_transmit().is_some_and(|counters| counters.packets > before);
-                        if sends && self.limit.duration_ms.is_none() {
-                            overdue.as_mut().reset(Instant::now() + limit);
-                        }
-                    }
-                    Err(error) => return Err(Stopped::by(tx, error).await),
-                },
-                event = rx.session.next_event() => match event {
-                    Ok(Event::Finished(Acknowledge { trial })) if trial == self.id => {
-                        return Err(Stopped::ReceiverEnded(rx.name().to_owned()));
-                    }
-                    Ok(Event::Failed(TrialFailed { trial, message })) if trial == self.id => {
-                        return Err(Stopped::GivenUp { agent: rx.name().to_owned(), message });
-                    }
-                    Ok(event) => self.note(event, Role::Rx, seen, watch),
-                    Err(error) => return Err(Stopped::by(rx, error).await),
-                },
+        let mut sent = Sent::default();
+        let mut sending: Vec<Role> = [Role::Tx, Role::Rx]
+            .into_iter()
+            .filter(|end| matches!(self.part(*end), Part::Tx | Part::Exchange))
+            .collect();
+        while let Some(waited_for) = sending.first() {
+            let (end, agent, event) = tokio::select! {
+                event = tx.session.next_event() => (Role::Tx, &*tx, event),
+                event = rx.session.next_event() => (Role::Rx, &*rx, event),
                 Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Stopped::Interrupted),
                 Ok(_) = halted.wait_for(|flag| *flag) => return Err(Stopped::Elsewhere),
                 () = &mut overdue => {
-                    return Err(Stopped::NoEnd { agent: tx.name().to_owned(), after: limit });
+                    let agent = if *waited_for == Role::Tx { tx } else { rx };
+                    return Err(Stopped::NoEnd { agent: agent.name().to_owned(), after: limit });
+                }
+            };
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => return Err(Stopped::by(agent, error).await),
+            };
+            match event {
+                Event::Finished(Acknowledge { trial }) if trial == self.id => {
+                    if self.part(end) != Part::Tx {
+                        return Err(Stopped::ReceiverEnded(agent.name().to_owned()));
+                    }
+                    sending.retain(|still| *still != end);
+                }
+                Event::Sent(all) if all.trial == self.id => {
+                    *sent.by(end) = all.packets;
+                    watch.sending_ended(end);
+                    sending.retain(|still| *still != end);
+                }
+                Event::Failed(TrialFailed { trial, message }) if trial == self.id => {
+                    return Err(Stopped::GivenUp { agent: agent.name().to_owned(), message });
+                }
+                event => {
+                    let packets =
+                        |seen: &Observations| seen.last_transmit(end).map_or(0, |counters| counters.packets);
+                    let before = packets(seen);
+                    self.note(event, end, seen, watch);
+                    if packets(seen) > before && self.limit.duration_ms.is_none() {
+                        overdue.as_mut().reset(Instant::now() + limit);
+                    }
                 }
             }
         }
+        Ok(sent)
     }
 
     fn note(&self, event: Event, role: Role, seen: &mut Observations, watch: PairObserver<'_>) {
@@ -160,26 +207,51 @@ impl Assignment {
         }
     }
 
-    /// After the transmitter's end: lets the receiver drain, and takes both reports.
+    /// After everything was sent: lets those who receive drain, and takes both reports.
     pub(super) async fn wind_up(
         &self,
         tx: &mut Agent,
         rx: &mut Agent,
+        sent: Sent,
         seen: &mut Observations,
         watch: PairObserver<'_>,
         mut interrupted: Receiver<bool>,
     ) -> Result<(), Stopped> {
-        watch.sending_ended();
-        let sent = self.take_report(tx, Role::Tx, seen).await?;
-        let (settle, limit) = (&self.settings.drain.settle, &self.settings.drain.limit);
-        let drain =
-            Drain { expected_packets: sent, settle_ms: settle.millis_u32(), limit_ms: limit.millis_u32() };
+        watch.sending_ended(Role::Tx);
         tokio::select! {
-            drained = step(rx, Command::Stop(Stop { drain: Some(drain) }), limit.get() + WORK_TIME) => drained?,
+            ended = self.end(tx, rx, sent, seen) => ended?,
             Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Stopped::Interrupted),
         };
-        self.take_report(rx, Role::Rx, seen).await?;
         self.collect(tx, rx, seen, watch);
+        Ok(())
+    }
+
+    async fn end(&self, tx: &Agent, rx: &Agent, sent: Sent, seen: &mut Observations) -> Result<(), Stopped> {
+        match self.settings.direction {
+            Direction::OneWay => {
+                let sent = self.take_report(tx, Role::Tx, seen).await?;
+                self.drain(rx, sent).await?;
+            }
+            Direction::Bidirectional => {
+                try_join(self.drain(tx, sent.rx), self.drain(rx, sent.tx)).await?;
+                self.take_report(tx, Role::Tx, seen).await?;
+            }
+            Direction::RoundTrip => {
+                self.drain(tx, sent.tx).await?;
+                self.take_report(tx, Role::Tx, seen).await?;
+                // Nothing is on its way any more that the transmitter would still count.
+                step(rx, Command::Stop(Stop::default()), WORK_TIME).await?;
+            }
+        }
+        self.take_report(rx, Role::Rx, seen).await?;
+        Ok(())
+    }
+
+    /// Has an agent count until so many packets have arrived, or nothing more comes.
+    async fn drain(&self, agent: &Agent, expected_packets: u64) -> Result<(), Stopped> {
+        let (settle, limit) = (&self.settings.drain.settle, &self.settings.drain.limit);
+        let drain = Drain { expected_packets, settle_ms: settle.millis_u32(), limit_ms: limit.millis_u32() };
+        step(agent, Command::Stop(Stop { drain: Some(drain) }), limit.get() + WORK_TIME).await?;
         Ok(())
     }
 

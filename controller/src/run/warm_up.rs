@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use linerate_protocol::profile::{Profile, ProfileError, RawProfile};
 use linerate_protocol::rate::Rate;
 use linerate_protocol::span::Span;
-use linerate_protocol::trial::Limit;
+use linerate_protocol::trial::{Limit, Role};
 use tokio::sync::watch;
 
 use super::Numbers;
@@ -13,6 +13,8 @@ use super::agent::{Agent, Pair};
 use super::observer::PairObserver;
 use super::trial::{Assignment, Stopped};
 use crate::experiment::Experiment;
+use crate::experiment::direction::Direction;
+use crate::experiment::document::TrialSection;
 use crate::store::record::Observations;
 use crate::summary::WarmUp;
 
@@ -101,12 +103,14 @@ async fn direction(
     };
     loop {
         let (id, tag) = numbers.next();
-        let settings = experiment.trial().clone();
+        // Each way on its own, whatever the trials do.
+        let settings =
+            TrialSection { direction: Direction::OneWay, all_flows: false, ..experiment.trial().clone() };
         let assignment = Assignment { id, tag, profile: profile.clone(), limit, settings };
         let seen = attempt(&assignment, from, to, interrupted).await?;
         warm_up.attempts += 1;
-        warm_up.sent_packets = seen.last_transmit().map_or(0, |counters| counters.packets);
-        warm_up.received_packets = seen.last_receive().map_or(0, |counters| counters.packets);
+        warm_up.sent_packets = seen.last_transmit(Role::Tx).map_or(0, |counters| counters.packets);
+        warm_up.received_packets = seen.last_receive(Role::Rx).map_or(0, |counters| counters.packets);
         warm_up.duration_s = begun.elapsed().as_secs_f64();
         if warm_up.received_packets > 0 {
             return Ok(warm_up);
@@ -135,8 +139,9 @@ async fn attempt(
     let (_never, halted) = watch::channel(false);
     assignment.set_up(from, to).await?;
     assignment.start(from, to).await?;
-    assignment.follow(from, to, &mut seen, PairObserver::NOBODY, interrupted.clone(), halted).await?;
-    assignment.wind_up(from, to, &mut seen, PairObserver::NOBODY, interrupted.clone()).await?;
+    let nobody = PairObserver::NOBODY;
+    let sent = assignment.follow(from, to, &mut seen, nobody, interrupted.clone(), halted).await?;
+    assignment.wind_up(from, to, sent, &mut seen, nobody, interrupted.clone()).await?;
     assignment.acknowledge(from, to, &seen).await?;
     Ok(seen)
 }

@@ -1,7 +1,5 @@
 //! What can go wrong between the controller and an agent.
 
-use std::net::SocketAddr;
-
 use linerate_protocol::message::{MAX_LINE_BYTES, WireError};
 use linerate_protocol::span::Span;
 
@@ -22,7 +20,7 @@ pub enum Fault {
     #[error("cannot connect to {address}: {reason}")]
     Connect {
         /// Where.
-        address: SocketAddr,
+        address: String,
         /// Why.
         reason: String,
     },

@@ -2,30 +2,29 @@
 //!
 //! A fault that is not a refusal ends the session: everything that waits, and everything asked later, gets that fault.
 
+mod dial;
 mod error;
 mod lines;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use linerate_protocol::message::{
-    Command, ErrorCode, Event, FromAgent, Hello, Outcome, PROTOCOL_VERSION, Pong, Reply, Request, Welcome,
-    WireError,
+    Command, ErrorCode, Event, FlowRows, FlowsFrom, FromAgent, Hello, Outcome, PROTOCOL_VERSION, Pong, Reply,
+    Request, Welcome, WireError,
 };
 use linerate_protocol::report::TrialReport;
 use linerate_protocol::span::Span;
 use linerate_protocol::state::AgentState;
-use tokio::io::{AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub use dial::{Dialer, Stream};
 pub use error::{Fault, SessionError};
 pub(crate) use lines::next_line;
 
@@ -74,18 +73,17 @@ impl Session {
     /// Names the agent: no connection, wrong token, another version, no answer.
     pub async fn connect(
         agent: &str,
-        address: SocketAddr,
+        dialer: &Dialer,
         token: &str,
         keep_alive: Duration,
     ) -> Result<Self, SessionError> {
         let failed = |fault| SessionError { agent: agent.to_owned(), fault };
-        let refused = |reason: String| failed(Fault::Connect { address, reason });
-        let stream = timeout(HELLO_TIME, TcpStream::connect(address))
+        let refused = |reason: String| failed(Fault::Connect { address: dialer.to_string(), reason });
+        let stream = timeout(HELLO_TIME, dialer.dial())
             .await
             .map_err(|_| refused(format!("no connection within {} s", HELLO_TIME.as_secs())))?
-            .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-            .map_err(|error| refused(error.to_string()))?;
-        let (read, write) = stream.into_split();
+            .map_err(refused)?;
+        let (read, write) = tokio::io::split(stream);
         let (outbox, outgoing) = mpsc::unbounded_channel();
         let (event_in, events) = mpsc::channel(EVENTS_LIMIT);
         let shared = Arc::new(Shared {
@@ -154,6 +152,17 @@ impl Session {
         match self.shared.request(Command::Report, WORK_TIME).await? {
             Outcome::Report(report) => Ok(*report),
             _ => Err(self.failed(Fault::Unexpected { method: "report" })),
+        }
+    }
+
+    /// Asks for flows of the finished trial, from `first` on: as many as fit a reply, and none when there are no more.
+    ///
+    /// # Errors
+    /// The agent's refusal, or the fault that ended the session.
+    pub async fn flows(&self, first: u32) -> Result<FlowRows, SessionError> {
+        match self.shared.request(Command::Flows(FlowsFrom { first }), WORK_TIME).await? {
+            Outcome::Flows(rows) if rows.first == first => Ok(rows),
+            _ => Err(self.failed(Fault::Unexpected { method: "flows" })),
         }
     }
 
@@ -279,7 +288,7 @@ impl Shared {
 }
 
 async fn write_lines(
-    mut write: OwnedWriteHalf,
+    mut write: WriteHalf<Box<dyn Stream>>,
     mut outgoing: mpsc::UnboundedReceiver<String>,
     shared: Arc<Shared>,
 ) {
@@ -293,7 +302,7 @@ async fn write_lines(
 }
 
 /// Ends with the session: dropping `events` tells those who wait for one.
-async fn read_lines(read: OwnedReadHalf, events: mpsc::Sender<Event>, shared: Arc<Shared>) {
+async fn read_lines(read: ReadHalf<Box<dyn Stream>>, events: mpsc::Sender<Event>, shared: Arc<Shared>) {
     let mut reader = BufReader::new(read);
     let fault = loop {
         let line = tokio::select! {
@@ -327,6 +336,7 @@ fn method(command: &Command) -> &'static str {
         Command::Start => "start",
         Command::Stop(_) => "stop",
         Command::Report => "report",
+        Command::Flows(_) => "flows",
         Command::Acknowledge(_) => "acknowledge",
         Command::Shutdown => "shutdown",
     }

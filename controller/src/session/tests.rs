@@ -1,5 +1,7 @@
 //! Against a peer that plays an agent line by line.
 
+use std::net::SocketAddr;
+
 use linerate_protocol::message::MAX_LINE_BYTES;
 use linerate_protocol::report::Ended;
 use tokio::io::AsyncBufReadExt;
@@ -50,7 +52,7 @@ async fn connect(script: Vec<Then>, keep_alive: Duration) -> Result<Session, Ses
         }
         std::future::pending::<()>().await;
     });
-    Session::connect("tx0", address, TOKEN, keep_alive).await
+    Session::connect("tx0", &Dialer::Tcp(address), TOKEN, keep_alive).await
 }
 
 async fn after_welcome(then: Vec<Then>) -> Session {
@@ -74,7 +76,7 @@ async fn a_hello_that_fails_says_how() {
     assert_eq!(unauthorized.to_string(), "hello was refused: no such thing");
     assert_eq!(fault_of_hello(Close).await, Fault::Closed);
     let nobody: SocketAddr = "127.0.0.1:1".parse().unwrap();
-    let error = Session::connect("rx1", nobody, TOKEN, NEVER).await.unwrap_err().to_string();
+    let error = Session::connect("rx1", &Dialer::Tcp(nobody), TOKEN, NEVER).await.unwrap_err().to_string();
     assert!(error.starts_with("rx1: cannot connect to 127.0.0.1:1: "), "{error}");
 }
 

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 /// Names that begin with this are unfinished; readers pass over them.
 pub const UNFINISHED: &str = ".part-";
 
@@ -69,11 +71,21 @@ pub(crate) fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> Result
     sync_directory(directory)
 }
 
-/// Makes the directory `root/path` with one file in it: readers see both or neither.
-pub(crate) fn add_directory(root: &Path, path: &str, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+/// Makes the directory `root/path` with a file in it, and beside that `other` under its name: readers see all or nothing.
+pub(crate) fn add_directory(
+    root: &Path,
+    path: &str,
+    name: &str,
+    bytes: &[u8],
+    other: Option<(&str, NamedTempFile)>,
+) -> Result<(), StoreError> {
     let unfinished = root.join(format!("{UNFINISHED}{}", path.replace('/', "-")));
     fs::create_dir(&unfinished).map_err(at("create", &unfinished))?;
-    let placed = place_directory(root, &unfinished, path, name, bytes);
+    let beside = other.map_or(Ok(()), |(name, file)| {
+        let place = unfinished.join(name);
+        file.persist(&place).map(drop).map_err(|error| at("rename to", &place)(error.error))
+    });
+    let placed = beside.and_then(|()| place_directory(root, &unfinished, path, name, bytes));
     if placed.is_err() {
         let _ = fs::remove_dir_all(&unfinished);
     }

@@ -6,6 +6,7 @@
 //!              <node>_cmdline.txt      the kernel's command line
 //!              tx0.log rx0.log         what the agents logged
 //!              tx0-rx0/<profile>/trial.json         reports, samples, histogram
+//!              tx0-rx0/<profile>/flows.csv          every flow, where the experiment asks for it
 //!              tx0-rx0/<profile>/incomplete.json    in its place, when the trial could not be finished
 //! ```
 
@@ -19,6 +20,7 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
 pub use self::atomic::{StoreError, UNFINISHED};
 use self::atomic::{add_directory, at, replace_file, sync_directory};
@@ -29,6 +31,8 @@ use crate::summary::Summary;
 pub const SUMMARY_FILE: &str = "summary.json";
 /// File with the document in force.
 pub const DOCUMENT_FILE: &str = "experiment.yaml";
+/// File with every flow of a trial.
+pub const FLOWS_FILE: &str = "flows.csv";
 /// Attempts to find an unused id; each fails once in thousands of millions.
 const ID_ATTEMPTS: usize = 16;
 
@@ -89,6 +93,21 @@ impl Store {
         replace_file(&self.directory, name, text.as_bytes())
     }
 
+    /// Makes sure that there is room for so many bytes.
+    ///
+    /// # Errors
+    /// When there is less than that. A file system that does not tell is taken for large enough.
+    pub fn has_room(&self, bytes: u64) -> Result<(), StoreError> {
+        let Ok(space) = rustix::fs::statvfs(&self.directory) else { return Ok(()) };
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        if free >= bytes {
+            return Ok(());
+        }
+        let reason = format!("the flows of all trials take {bytes} bytes, and {free} are free");
+        let reason = std::io::Error::new(ErrorKind::StorageFull, reason);
+        Err(at("write every flow to", &self.directory)(reason))
+    }
+
     /// Writes the result anew.
     ///
     /// # Errors
@@ -97,14 +116,21 @@ impl Store {
         replace_file(&self.directory, SUMMARY_FILE, &json(summary, &self.directory)?)
     }
 
-    /// Files a trial under its pair and `place`, as `trial.json` when it has a result. Returns the file's path relative to the summary.
+    /// Files a trial under its pair and `place`, as `trial.json` when it has a result, with a file of all its flows beside it where there is one.
+    /// Returns the first file's path relative to the summary.
     ///
     /// # Errors
     /// When it cannot be written; no trace of it is then visible.
-    pub fn add_trial(&self, place: &str, record: &TrialRecord) -> Result<String, StoreError> {
+    pub fn add_trial(
+        &self,
+        place: &str,
+        record: &TrialRecord,
+        flows: Option<NamedTempFile>,
+    ) -> Result<String, StoreError> {
         let name = if record.result.is_some() { "trial.json" } else { "incomplete.json" };
         let path = format!("{}/{place}", record.pair);
-        add_directory(&self.directory, &path, name, &json(record, &self.directory)?)?;
+        let flows = flows.map(|file| (FLOWS_FILE, file));
+        add_directory(&self.directory, &path, name, &json(record, &self.directory)?, flows)?;
         Ok(format!("{path}/{name}"))
     }
 }

@@ -2,6 +2,7 @@
 
 use linerate_protocol::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
 use linerate_protocol::report::TrialReport;
+use linerate_protocol::trial::Role;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockVerdict;
@@ -31,7 +32,7 @@ pub struct TrialRecord {
     pub time_axis: String,
     /// The transmitter's account.
     pub tx: Option<TrialReport>,
-    /// The receiver's account, with the latency histogram.
+    /// The receiver's account, with the latency histogram; of a round trip, the reflector's, and the histogram is in the transmitter's.
     pub rx: Option<TrialReport>,
     /// Counters over time.
     pub samples: Samples,
@@ -75,24 +76,47 @@ pub struct Observations {
 }
 
 impl Observations {
-    /// Last counters known of the transmitter.
-    pub fn last_transmit(&self) -> Option<TransmitCounters> {
-        let reported = self
-            .tx_report
-            .as_ref()
-            .and_then(|report| report.transmit.as_ref())
-            .map(|transmit| transmit.counters);
-        reported.or_else(|| self.tx_samples.last().and_then(|sample| sample.transmit))
+    /// Report of the agent at that end.
+    pub fn report(&self, end: Role) -> Option<&TrialReport> {
+        match end {
+            Role::Tx => self.tx_report.as_ref(),
+            Role::Rx => self.rx_report.as_ref(),
+        }
     }
 
-    /// Last counters known of the receiver.
-    pub fn last_receive(&self) -> Option<ReceiveCounters> {
-        let reported = self
-            .rx_report
-            .as_ref()
-            .and_then(|report| report.receive.as_ref())
-            .map(|receive| receive.counters);
-        reported.or_else(|| self.rx_samples.last().and_then(|sample| sample.receive))
+    fn last_sample(&self, end: Role) -> Option<&Sample> {
+        match end {
+            Role::Tx => self.tx_samples.last(),
+            Role::Rx => self.rx_samples.last(),
+        }
+    }
+
+    /// Last counters known of what the agent at that end sent.
+    pub fn last_transmit(&self, end: Role) -> Option<TransmitCounters> {
+        let reported = self.report(end).and_then(|report| report.transmit.as_ref());
+        let sampled = || self.last_sample(end).and_then(|sample| sample.transmit);
+        reported.map(|transmit| transmit.counters).or_else(sampled)
+    }
+
+    /// Last counters known of what the agent at that end received.
+    pub fn last_receive(&self, end: Role) -> Option<ReceiveCounters> {
+        let reported = self.report(end).and_then(|report| report.receive.as_ref());
+        let sampled = || self.last_sample(end).and_then(|sample| sample.receive);
+        reported.map(|receive| receive.counters).or_else(sampled)
+    }
+
+    /// The same with the agent at `end` as the transmitter.
+    pub fn from_end(&self, end: Role) -> Self {
+        let Self { tx_samples, rx_samples, tx_report, rx_report } = self.clone();
+        match end {
+            Role::Tx => Self { tx_samples, rx_samples, tx_report, rx_report },
+            Role::Rx => Self {
+                tx_samples: rx_samples,
+                rx_samples: tx_samples,
+                tx_report: rx_report,
+                rx_report: tx_report,
+            },
+        }
     }
 
     /// True when there is anything worth keeping.
@@ -138,7 +162,7 @@ mod tests {
     use super::*;
 
     fn sample(at_ns: u64) -> Sample {
-        Sample { trial: 1, at_ns, transmit: None, receive: None, port: None }
+        Sample { trial: 1, at_ns, transmit: None, receive: None, queue_frames: vec![], port: None }
     }
 
     #[test]
@@ -148,8 +172,12 @@ mod tests {
             rx_samples: vec![sample(900), sample(2_100)],
             ..Observations::default()
         };
-        let clock =
-            |one_way_valid| ClockVerdict { one_way_valid, reason: String::new(), source: String::new() };
+        let clock = |one_way_valid| ClockVerdict {
+            one_way_valid,
+            round_trip_valid: false,
+            reason: String::new(),
+            source: String::new(),
+        };
         let times = |samples: &[TimedSample]| samples.iter().map(|sample| sample.at_ns).collect::<Vec<_>>();
         let (_, samples) = seen.on_one_axis(&clock(true), 1_000);
         assert_eq!((times(&samples.tx), times(&samples.rx)), (vec![500, 1_000], vec![-100, 1_100]));

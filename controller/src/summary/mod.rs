@@ -6,7 +6,7 @@ use linerate_protocol::mac::MacAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use trial::{FlowSummary, LcoreSummary, ReorderingSummary, TrialFailure, TrialSummary};
+pub use trial::{FlowSummary, LcoreSummary, ReflectorSummary, ReorderingSummary, TrialFailure, TrialSummary};
 
 /// The result of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

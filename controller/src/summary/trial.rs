@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockVerdict;
+use crate::experiment::direction::Direction;
 use crate::verdict::Verdict;
 
 /// A finished trial on one pair. `sent_packets = received_packets + lost_packets`, always.
@@ -18,6 +19,9 @@ pub struct TrialSummary {
     pub profile: String,
     /// Which pair.
     pub pair: String,
+    /// Which ways packets went. Of a trial in both directions, each way has an entry of its own.
+    #[serde(default)]
+    pub direction: Direction,
     /// Which time the profile was run.
     pub repeat: u32,
     /// Bytes of a frame, frame check sequence included.
@@ -81,10 +85,19 @@ pub struct TrialSummary {
     pub duration_s: f64,
     /// Time from one packet to the next as each lcore handed them to its queue, in nanoseconds; null when fewer than two were sent.
     pub inter_departure_ns: Option<LatencySummary>,
-    /// One-way delay in nanoseconds; null when nothing arrived or the clocks cannot be compared.
+    /// One-way delay in nanoseconds; null when nothing arrived, the clocks cannot be compared, or the trial was a round trip.
     pub latency_ns: Option<LatencySummary>,
     /// Packet delay variation (RFC 5481, section 4.2) in nanoseconds: each delay less the smallest one; null when `latency_ns` is.
     pub latency_variation_ns: Option<LatencySummary>,
+    /// Time of the way there and back in nanoseconds, by the transmitter's clock alone; null in other trials, and when nothing came back.
+    #[serde(default)]
+    pub round_trip_ns: Option<LatencySummary>,
+    /// Each round-trip time less the smallest one, in nanoseconds; null when `round_trip_ns` is.
+    #[serde(default)]
+    pub round_trip_variation_ns: Option<LatencySummary>,
+    /// What the far end of a round trip counted; null in other trials.
+    #[serde(default)]
+    pub reflector: Option<ReflectorSummary>,
     /// Flows of which nothing arrived.
     pub silent_flows: u32,
     /// The flows that fared worst, worst first: those with most losses, then most reordered and duplicate packets, then the longest delay.
@@ -97,6 +110,23 @@ pub struct TrialSummary {
     pub overhead_s: f64,
     /// File with reports, samples and histograms, relative to the summary.
     pub trial: String,
+    /// File with every flow, relative to the summary; null when it was not asked for.
+    #[serde(default)]
+    pub flows_file: Option<String>,
+}
+
+/// The far end of a round trip. Packets lost on the way there are those sent less `received_packets`; those lost on the way back are `sent_packets`
+/// less the ones that the transmitter received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReflectorSummary {
+    /// Linerate's packets that arrived, further copies among them.
+    pub received_packets: u64,
+    /// Packets sent back.
+    pub sent_packets: u64,
+    /// Packets that its port did not take back.
+    pub dropped_packets: u64,
+    /// Its port's own counters; null when it was reset during the trial.
+    pub port: Option<PortCounters>,
 }
 
 /// An lcore's part in a trial.
@@ -142,8 +172,11 @@ pub struct FlowSummary {
     pub reordered_packets: u64,
     /// Largest extent of a reordered packet, in packets.
     pub extent_max: u32,
-    /// One-way delay in nanoseconds; null when the clocks cannot be compared.
+    /// One-way delay in nanoseconds; null when the clocks cannot be compared, and in a round trip.
     pub delay_ns: Option<FlowDelay>,
+    /// Time of the way there and back in nanoseconds; null in other trials.
+    #[serde(default)]
+    pub round_trip_ns: Option<FlowDelay>,
 }
 
 /// A trial that could not be finished on one pair.

@@ -101,6 +101,40 @@ pub struct Observed {
     pub tx_busiest: Option<Busiest>,
     /// Busiest receiving lcore.
     pub rx_busiest: Option<Busiest>,
+    /// The far end of a round trip.
+    pub reflected: Option<Reflected>,
+}
+
+/// What became of the packets at the far end of a round trip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reflected {
+    /// Packets that arrived there.
+    pub received: u64,
+    /// Of those, packets that its port did not take back.
+    pub dropped: u64,
+    /// Packets sent back that did not arrive.
+    pub lost_back: u64,
+    /// Packets its port dropped because its queue was full; `None` when it did not say.
+    pub rx_missed: Option<u64>,
+    /// Packets its port dropped for want of a buffer; `None` when it did not say.
+    pub rx_nombuf: Option<u64>,
+}
+
+impl Reflected {
+    /// Packets that ended at the reflector.
+    fn kept(&self) -> u64 {
+        self.dropped + self.rx_missed.unwrap_or(0) + self.rx_nombuf.unwrap_or(0)
+    }
+
+    /// Where packets ended, of so many sent.
+    fn evidence(&self, sent: u64) -> String {
+        format!(
+            "{} did not reach the reflector, which dropped {} more; {} did not come back",
+            sent.saturating_sub(self.received),
+            self.dropped,
+            self.lost_back
+        )
+    }
 }
 
 impl Observed {
@@ -168,12 +202,19 @@ fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
     if damaged > 0 {
         add(&format!("damaged frames (wrong checksum): {damaged}"));
     }
+    if let Some(reflected) = observed.reflected {
+        add(&reflected.evidence(sent));
+        if let (Some(missed), Some(no_mbuf)) = (reflected.rx_missed, reflected.rx_nombuf) {
+            add(&format!("the reflector's port counts {missed} missed and {no_mbuf} without buffer"));
+        }
+    }
     let at_limit = observed.rx_busiest.filter(Busiest::is_at_its_limit);
     if let Some(busiest) = at_limit {
         add(&format!("receiving {busiest}"));
     }
     let most = lost.div_ceil(2);
-    let dropped = dropped.map_or(0, |(missed, no_mbuf)| missed.saturating_add(no_mbuf));
+    let dropped = dropped.map_or(0, |(missed, no_mbuf)| missed.saturating_add(no_mbuf))
+        + observed.reflected.map_or(0, |reflected| reflected.kept());
     let kind = if dropped >= most {
         VerdictKind::ReceiverLimited
     } else if damaged >= most {

@@ -3,21 +3,18 @@
 use hugepage_check::requirements::Requirements;
 use hugepage_check::root::Root;
 use linerate_protocol::message::{
-    Acknowledge, ClockInfo, Command, ErrorCode, Event, Outcome, PROTOCOL_VERSION, Pong, Sent, TrialFailed,
-    Welcome, WireError,
+    Acknowledge, ClockInfo, Command, ErrorCode, Event, FlowRows, FlowsFrom, MAX_FLOW_ROWS, Outcome,
+    PROTOCOL_VERSION, Pong, Sent, TrialFailed, Welcome, WireError,
 };
-use linerate_protocol::profile::MAX_FLOWS;
-use linerate_protocol::report::{Ended, Part, TrialReport};
+use linerate_protocol::report::{Ended, FlowRow, Part};
 use linerate_protocol::state::{AgentState, Step};
-use linerate_protocol::trial::{RoleSpec, TransmitSpec, TrialSpec};
+use linerate_protocol::trial::{RoleSpec, TrialSpec};
 
+use super::refusal::{failed, refused, trial_error, validate};
 use crate::core::drain::Drainer;
 use crate::dpdk::eal;
 use crate::host::{boot_id, invariant_counter, monotonic_ns};
-use crate::trial::{Active, Bench, Order, Prepared, TrialError};
-
-const INTERVAL_RANGE_MS: std::ops::RangeInclusive<u32> = 10..=3_600_000;
-const ORPHAN_RANGE_MS: std::ops::RangeInclusive<u32> = 100..=3_600_000;
+use crate::trial::{Active, Bench, Finished, Order, Prepared};
 
 /// A trial, as far as it has come.
 #[derive(Debug)]
@@ -25,7 +22,8 @@ enum Holding {
     Nothing,
     Prepared(Box<Prepared>),
     Active(Box<Live>),
-    Finished(Box<TrialReport>),
+    /// With every flow where those were asked for.
+    Finished(Box<Finished>),
 }
 
 /// A trial whose loops are launched: armed, or running when `started`.
@@ -52,6 +50,8 @@ pub struct Desk<'e> {
     bench: Bench<'e>,
     holding: Holding,
     sample_interval_ns: u64,
+    /// Whether the trial's flows will be asked for.
+    all_flows: bool,
     /// The orphan time in force: the trial's, or without one the agent's own.
     orphan_ms: u32,
     own_orphan_ms: u32,
@@ -67,6 +67,7 @@ impl<'e> Desk<'e> {
             bench,
             holding: Holding::Nothing,
             sample_interval_ns: 1_000_000_000,
+            all_flows: false,
             orphan_ms,
             own_orphan_ms: orphan_ms,
             no_huge,
@@ -108,7 +109,7 @@ impl<'e> Desk<'e> {
             dpdk: eal::version(),
             state: self.state(),
             waiting: match &self.holding {
-                Holding::Finished(report) => Some(report.trial),
+                Holding::Finished(finished) => Some(finished.report.trial),
                 _ => None,
             },
             port: self.bench.port_info().map_err(|error| failed(&error))?,
@@ -148,16 +149,19 @@ impl<'e> Desk<'e> {
             Command::Report => {
                 self.check(Step::Report)?;
                 match &self.holding {
-                    Holding::Finished(report) => Ok(Answer::Now(Outcome::Report(report.clone()))),
+                    Holding::Finished(finished) => {
+                        Ok(Answer::Now(Outcome::Report(Box::new(finished.report.clone()))))
+                    }
                     _ => self.now(),
                 }
             }
+            Command::Flows(from) => self.flows(from),
             Command::Acknowledge(Acknowledge { trial }) => {
                 self.check(Step::Acknowledge)?;
                 match &self.holding {
-                    Holding::Finished(report) if report.trial != trial => Err(refused(format!(
+                    Holding::Finished(finished) if finished.report.trial != trial => Err(refused(format!(
                         "the report that waits is of trial {}, not {trial}",
-                        report.trial
+                        finished.report.trial
                     ))),
                     _ => {
                         self.holding = Holding::Nothing;
@@ -168,6 +172,21 @@ impl<'e> Desk<'e> {
             // Whoever serves ends after the answer; what the desk holds goes with it.
             Command::Shutdown => self.now(),
         }
+    }
+
+    /// Rows of the finished trial's flows.
+    fn flows(&self, FlowsFrom { first }: FlowsFrom) -> Result<Answer, WireError> {
+        self.check(Step::Report)?;
+        let flows = match &self.holding {
+            Holding::Finished(finished) => finished.flows.as_ref(),
+            _ => None,
+        };
+        let flows = flows.ok_or_else(|| {
+            refused("the trial's flows were not kept: its receiver was not prepared with all_flows".into())
+        })?;
+        let asked = first..first.saturating_add(MAX_FLOW_ROWS);
+        let rows = asked.map_while(|flow| flows.report(flow)).map(|flow| FlowRow::from(&flow)).collect();
+        Ok(Answer::Now(Outcome::Flows(FlowRows { first, rows })))
     }
 
     fn now(&self) -> Result<Answer, WireError> {
@@ -186,6 +205,10 @@ impl<'e> Desk<'e> {
         let prepared = self.bench.prepare(Order::from(spec)).map_err(|error| trial_error(&error))?;
         self.sample_interval_ns = u64::from(spec.sample_interval_ms) * 1_000_000;
         self.orphan_ms = spec.orphan_ms;
+        self.all_flows = match &spec.role {
+            RoleSpec::Receive(receive) | RoleSpec::Exchange(_, receive) => receive.all_flows,
+            RoleSpec::Transmit(_) | RoleSpec::Reflect => false,
+        };
         self.holding = Holding::Prepared(Box::new(prepared));
         self.now()
     }
@@ -295,8 +318,9 @@ impl<'e> Desk<'e> {
         let trial = active.trial();
         let last = Event::Sample(Box::new(active.sample(&self.bench)));
         match active.finish(&mut self.bench, ended) {
-            Ok(report) => {
-                self.holding = Holding::Finished(Box::new(report));
+            Ok(Finished { report, flows }) => {
+                let flows = flows.filter(|_| self.all_flows);
+                self.holding = Holding::Finished(Box::new(Finished { report, flows }));
                 vec![last, Event::Finished(Acknowledge { trial })]
             }
             Err(error) => {
@@ -304,51 +328,5 @@ impl<'e> Desk<'e> {
                 vec![last, Event::Failed(TrialFailed { trial, message: error.to_string() })]
             }
         }
-    }
-}
-
-fn validate(spec: &TrialSpec) -> Result<(), WireError> {
-    let range = |field: &str, value: u32, range: std::ops::RangeInclusive<u32>| {
-        if range.contains(&value) {
-            Ok(())
-        } else {
-            Err(refused(format!("{field}: {value} is outside {}…{}", range.start(), range.end())))
-        }
-    };
-    let peer = |transmit: &TransmitSpec| {
-        if transmit.peer_mac.is_zero() {
-            Err(refused("peer_mac: 00:00:00:00:00:00 is nobody's address".into()))
-        } else {
-            Ok(())
-        }
-    };
-    range("sample_interval_ms", spec.sample_interval_ms, INTERVAL_RANGE_MS)?;
-    range("orphan_ms", spec.orphan_ms, ORPHAN_RANGE_MS)?;
-    match &spec.role {
-        RoleSpec::Receive(receive) => range("flows", receive.flows, 1..=MAX_FLOWS),
-        RoleSpec::Transmit(transmit) => peer(transmit),
-        RoleSpec::Exchange(transmit, receive) => {
-            peer(transmit).and_then(|()| range("flows", receive.flows, 1..=MAX_FLOWS))
-        }
-        RoleSpec::Reflect => Ok(()),
-    }
-}
-
-fn refused(message: String) -> WireError {
-    WireError { code: ErrorCode::Refused, message }
-}
-
-fn failed(error: &impl std::fmt::Display) -> WireError {
-    WireError { code: ErrorCode::Failed, message: error.to_string() }
-}
-
-fn trial_error(error: &TrialError) -> WireError {
-    match error {
-        TrialError::Rate(_)
-        | TrialError::Unsafe(_)
-        | TrialError::FrameTooLarge { .. }
-        | TrialError::TooFewLcores
-        | TrialError::NoReflector => refused(error.to_string()),
-        TrialError::Dpdk(_) | TrialError::Panicked(_) | TrialError::QueueLost => failed(error),
     }
 }

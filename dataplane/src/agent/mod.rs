@@ -3,6 +3,7 @@
 //! [`serve()`] moves messages; [`desk::Desk`] knows what they mean; `wire` bounds and authenticates connections.
 
 pub mod desk;
+mod refusal;
 mod serve;
 pub mod token;
 mod wire;

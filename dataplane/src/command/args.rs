@@ -25,6 +25,8 @@ Examples:
     linerate-dataplane -l 0-1 -a 0000:03:02.0 -- tx --peer-mac 02:00:00:00:00:02 --pcap traffic.pcap --loops 3
   Count what arrives, on three lcores, until interrupted:
     linerate-dataplane -l 0-3 -a 0000:03:02.1 -- rx
+  A million flows between two ports, and what became of each of them:
+    linerate-dataplane -l 0-2 -a 0000:03:02.0 -a 0000:03:02.1 -- pair --flows 1000000 --duration 10s --flows-file flows.csv
   Without hugepages or a NIC: a virtual port that loops back, on two CPUs
     linerate-dataplane --no-huge --no-pci --lcores 0@0,1@0,2@1 --vdev net_ring0 -- pair --rx-port 0 --duration 2s
 
@@ -175,6 +177,9 @@ pub(super) struct TxArgs {
     /// Count what comes back from a reflector as well: loss and delay of the round trip, by one clock. Takes two worker lcores
     #[arg(long)]
     pub(super) round_trip: bool,
+    /// Write every flow that came back to this file, in lines of comma-separated values
+    #[arg(long, value_name = "FILE", requires = "round_trip")]
+    pub(super) flows_file: Option<PathBuf>,
     #[command(flatten)]
     pub(super) profile: ProfileArgs,
     #[command(flatten)]
@@ -234,6 +239,9 @@ pub(super) struct RxArgs {
     /// Port to receive on
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub(super) port: u16,
+    /// Write every flow, by its number, to this file, in lines of comma-separated values; of several trials, those of the latest
+    #[arg(long, value_name = "FILE")]
+    pub(super) flows_file: Option<PathBuf>,
     #[command(flatten)]
     pub(super) limit: LimitArgs,
     #[command(flatten)]
@@ -269,6 +277,9 @@ pub(super) struct PairArgs {
     /// Both ports send to each other at the same time. Takes four worker lcores
     #[arg(long)]
     pub(super) bidirectional: bool,
+    /// Write every flow to this file, in lines of comma-separated values
+    #[arg(long, value_name = "FILE")]
+    pub(super) flows_file: Option<PathBuf>,
     #[command(flatten)]
     pub(super) profile: ProfileArgs,
     #[command(flatten)]
@@ -301,6 +312,15 @@ pub(super) struct AgentArgs {
     /// Allow trials in which the agent sends back what it receives; costs the port's bulk freeing of buffers
     #[arg(long)]
     pub(super) reflector: bool,
+    /// Take a main lcore and this many workers among the CPUs that this process may use, in place of EAL's -l or --lcores
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=126))]
+    pub(super) workers: Option<u16>,
+    /// With --workers: how many CPUs a pod was granted. When it may use exactly so many, each lcore gets its own [default: all]
+    #[arg(long, value_name = "N", requires = "workers")]
+    pub(super) granted_cpus: Option<u16>,
+    /// Use the devices that a device plugin assigned (variables PCIDEVICE_*), in place of EAL's -a
+    #[arg(long)]
+    pub(super) assigned_devices: bool,
     /// End the agent when no controller has been there for this long
     #[arg(long, value_name = "TIME")]
     pub(super) exit_when_orphaned: Option<Span>,

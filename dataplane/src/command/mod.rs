@@ -4,8 +4,10 @@ mod agent;
 mod args;
 mod capture_file;
 mod environment;
+mod flows_file;
 mod output;
 mod pair;
+mod placement;
 mod ports;
 mod profile_file;
 mod ready;
@@ -61,13 +63,13 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
 fn run(cli: &Cli, eal_options: &[String]) -> Result<Ending, Failure> {
     // What can be refused without EAL is refused before it starts.
     let ready = cli.command.validate()?;
-    let plan = EalPlan::new(PROGRAM, eal_options);
+    let plan = EalPlan::new(PROGRAM, &placement::complete(eal_options, &cli.command)?);
     let eal = environment::start(&plan)?;
     match ready {
         Ready::Ports(args) => ports::run(&eal, &args),
-        Ready::Tx(args) => tx::run(&eal, &args),
-        Ready::Rx(args) => rx::run(&eal, &args),
-        Ready::Pair(args) => pair::run(&eal, &args),
+        Ready::Tx(args) => tx::run(&eal, args),
+        Ready::Rx(args) => rx::run(&eal, args),
+        Ready::Pair(args) => pair::run(&eal, args),
         Ready::Reflect(args) => reflect::run(&eal, &args),
         Ready::Agent(args) => agent::run(&eal, &plan, &args),
     }

@@ -191,6 +191,22 @@ pub(super) fn report_text(report: &TrialReport) -> String {
     text
 }
 
+/// What the receiving port dropped, if it says so.
+fn drops(now: &Sample) -> String {
+    now.port
+        .map_or_else(String::new, |port| format!(", missed {}, no buffer {}", port.rx_missed, port.rx_nombuf))
+}
+
+/// How the load is spread over the receive queues, when there are several.
+fn queue_spread(before: &Sample, now: &Sample, rate: impl Fn(u64, u64) -> f64) -> String {
+    if now.queue_frames.len() < 2 || before.queue_frames.len() != now.queue_frames.len() {
+        return String::new();
+    }
+    let rates = now.queue_frames.iter().zip(&before.queue_frames);
+    let rates: Vec<String> = rates.map(|(now, before)| format!("{:.3}", rate(*now, *before))).collect();
+    format!(", queues {} Mpps", rates.join(" "))
+}
+
 /// Rates between two samples, as one line.
 pub(super) fn progress_line(before: &Sample, now: &Sample) -> String {
     let seconds = now.at_ns.saturating_sub(before.at_ns).max(1) as f64 / 1e9;
@@ -212,11 +228,13 @@ pub(super) fn progress_line(before: &Sample, now: &Sample) -> String {
             / b.packets.saturating_sub(a.packets).max(1) as f64
             / 1e3;
         format!(
-            "rx {:.3} Mpps, {} packets, mean delay {mean_delay_us:.1} µs, foreign {}, stale {}",
+            "rx {:.3} Mpps, {} packets, mean delay {mean_delay_us:.1} µs, foreign {}, stale {}{}{}",
             rate(b.frames, a.frames),
             b.packets,
             b.foreign,
-            b.stale
+            b.stale,
+            drops(now),
+            queue_spread(before, now, rate),
         )
     });
     [tx, rx].into_iter().flatten().collect::<Vec<_>>().join("; ")

@@ -1,5 +1,6 @@
 //! `pair`: sends on one port and receives on another, in one process; or both ways at once.
 
+use linerate_protocol::flow_lines::FlowLines;
 use linerate_protocol::report::{Ended, TrialReport};
 use linerate_protocol::trial::TransmitSpec;
 use serde_json::json;
@@ -7,6 +8,7 @@ use serde_json::json;
 use super::Ending;
 use super::args::RingArgs;
 use super::environment::{port, workers};
+use super::flows_file::Received;
 use super::output::{Failure, print_json, print_text, report_json, report_text, with_lost};
 use super::ready::Pair;
 use super::standalone::{
@@ -15,9 +17,9 @@ use super::standalone::{
 use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;
 use crate::dpdk::lcore::LcoreId;
-use crate::trial::{Bench, Order, Work};
+use crate::trial::{Bench, Finished, Order, Work};
 
-pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
+pub(super) fn run(eal: &Eal, mut args: Pair) -> Result<Ending, Failure> {
     let lcores = workers(eal)?;
     let senders = args.tx_lcores.unwrap_or(lcores.len() / 2);
     if senders == 0 || senders >= lcores.len() {
@@ -33,7 +35,7 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
         // A port that loops back, by itself or through a cable: two halves of one port, which closes with the last.
         let bench = open(eal, tx_port, lcores.clone(), &args.ring, &args.safety, false)?;
         let (mut tx, mut rx) = bench.divide(tx_lcores.to_vec(), rx_lcores.to_vec());
-        let ending = block_on(one_way(args, &mut tx, &mut rx));
+        let ending = block_on(one_way(&mut args, &mut tx, &mut rx));
         drop(tx);
         close(rx);
         return ending;
@@ -48,9 +50,9 @@ pub(super) fn run(eal: &Eal, args: &Pair) -> Result<Ending, Failure> {
     let tx_ring = RingArgs { rxq: args.ring.rxq.filter(|_| both), ..args.ring };
     let (mut rx, mut tx) = (open(rx_port, rx_lcores, rx_ring)?, open(tx_port, tx_lcores, tx_ring)?);
     let ending = if args.bidirectional {
-        block_on(both_ways(args, &mut tx, &mut rx))
+        block_on(both_ways(&mut args, &mut tx, &mut rx))
     } else {
-        block_on(one_way(args, &mut tx, &mut rx))
+        block_on(one_way(&mut args, &mut tx, &mut rx))
     };
     close(tx);
     close(rx);
@@ -67,7 +69,11 @@ async fn links_up(args: &Pair, benches: [&Bench<'_>; 2], signals: &mut Signals) 
     Ok(true)
 }
 
-async fn one_way(args: &Pair, tx_bench: &mut Bench<'_>, rx_bench: &mut Bench<'_>) -> Result<Ending, Failure> {
+async fn one_way(
+    args: &mut Pair,
+    tx_bench: &mut Bench<'_>,
+    rx_bench: &mut Bench<'_>,
+) -> Result<Ending, Failure> {
     let mut signals = Signals::new()?;
     if !links_up(args, [&*rx_bench, &*tx_bench], &mut signals).await? {
         return Ok(Ending::Interrupted);
@@ -86,9 +92,13 @@ async fn one_way(args: &Pair, tx_bench: &mut Bench<'_>, rx_bench: &mut Bench<'_>
         interrupted = signals.within(LOOK).await;
         progress.show(&mut [(&mut tx, &*tx_bench), (&mut rx, &*rx_bench)]);
     }
-    let sent = tx.finish(tx_bench, Ended::Stopped)?;
+    let sent = tx.finish(tx_bench, Ended::Stopped)?.report;
     let ended = drained(&rx, packets_sent(&sent), &mut signals).await;
-    let received = rx.finish(rx_bench, ended)?;
+    let Finished { report: received, flows } = rx.finish(rx_bench, ended)?;
+    if let (Some(file), Some(flows)) = (args.flows_file.take(), &flows) {
+        let way = way(args, [&*tx_bench, &*rx_bench], &sent)?;
+        file.write(&[Received { port: args.rx_port, lines: way, flows }])?;
+    }
     let lost = lost(packets_sent(&sent), packets_received(&received))?;
     if args.show.json {
         print_json(&json!({
@@ -104,7 +114,11 @@ async fn one_way(args: &Pair, tx_bench: &mut Bench<'_>, rx_bench: &mut Bench<'_>
 }
 
 /// Each port sends to the other; a direction's loss is what one sent less what the other received.
-async fn both_ways(args: &Pair, a_bench: &mut Bench<'_>, b_bench: &mut Bench<'_>) -> Result<Ending, Failure> {
+async fn both_ways(
+    args: &mut Pair,
+    a_bench: &mut Bench<'_>,
+    b_bench: &mut Bench<'_>,
+) -> Result<Ending, Failure> {
     let mut signals = Signals::new()?;
     if !links_up(args, [&*a_bench, &*b_bench], &mut signals).await? {
         return Ok(Ending::Interrupted);
@@ -132,7 +146,16 @@ async fn both_ways(args: &Pair, a_bench: &mut Bench<'_>, b_bench: &mut Bench<'_>
     }
     let a_ended = drained(&a, b.sent().packets, &mut signals).await;
     let b_ended = drained(&b, a.sent().packets, &mut signals).await;
-    let (a, b) = (a.finish(a_bench, a_ended)?, b.finish(b_bench, b_ended)?);
+    let Finished { report: a, flows: a_flows } = a.finish(a_bench, a_ended)?;
+    let Finished { report: b, flows: b_flows } = b.finish(b_bench, b_ended)?;
+    if let (Some(file), Some(a_flows), Some(b_flows)) = (args.flows_file.take(), &a_flows, &b_flows) {
+        let to_b = way(args, [&*a_bench, &*b_bench], &a)?;
+        let to_a = way(args, [&*b_bench, &*a_bench], &b)?;
+        file.write(&[
+            Received { port: args.rx_port, lines: to_b, flows: b_flows },
+            Received { port: args.tx_port, lines: to_a, flows: a_flows },
+        ])?;
+    }
     let a_to_b = lost(packets_sent(&a), packets_received(&b))?;
     let b_to_a = lost(packets_sent(&b), packets_received(&a))?;
     if args.show.json {
@@ -157,6 +180,16 @@ async fn both_ways(args: &Pair, a_bench: &mut Bench<'_>, b_bench: &mut Bench<'_>
 fn to(peer: &Bench<'_>, args: &Pair) -> Result<Box<TransmitSpec>, Failure> {
     let peer_mac = peer.port_info()?.mac;
     Ok(Box::new(TransmitSpec { profile: args.profile.clone(), peer_mac, limit: args.limit }))
+}
+
+/// What is said of flows from one port to another, in one process and by one clock.
+fn way<'a>(
+    args: &'a Pair,
+    [from, to]: [&Bench<'_>; 2],
+    sent: &'a TrialReport,
+) -> Result<FlowLines<'a>, Failure> {
+    let traffic = Some((&args.profile, (from.port_info()?.mac, to.port_info()?.mac)));
+    Ok(FlowLines { traffic, sent: sent.transmit.as_ref(), delays_valid: true })
 }
 
 fn packets_sent(report: &TrialReport) -> u64 {

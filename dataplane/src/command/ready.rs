@@ -1,6 +1,7 @@
 //! Validated commands: what [`super::args`] read, checked once. Nothing below checks again.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use linerate_protocol::mac::MacAddr;
@@ -13,6 +14,7 @@ use linerate_protocol::trial::Limit;
 use super::args::{
     Command, LimitArgs, PortsArgs, ProfileArgs, RecordingArgs, RingArgs, SafetyArgs, ShowArgs,
 };
+use super::flows_file::FlowsFile;
 use super::output::Failure;
 use super::{capture_file, profile_file};
 use crate::agent::token::Token;
@@ -42,6 +44,7 @@ pub(super) struct Tx {
     pub(super) port: u16,
     pub(super) peer_mac: MacAddr,
     pub(super) round_trip: bool,
+    pub(super) flows_file: Option<FlowsFile>,
     pub(super) profile: Profile,
     /// In place of the profile.
     pub(super) recording: Option<Replay>,
@@ -64,6 +67,7 @@ pub(super) struct Replay {
 #[derive(Debug)]
 pub(super) struct Rx {
     pub(super) port: u16,
+    pub(super) flows_file: Option<FlowsFile>,
     pub(super) limit: Limit,
     pub(super) ring: RingArgs,
     pub(super) show: Show,
@@ -75,6 +79,7 @@ pub(super) struct Pair {
     pub(super) rx_port: u16,
     pub(super) tx_lcores: Option<usize>,
     pub(super) bidirectional: bool,
+    pub(super) flows_file: Option<FlowsFile>,
     pub(super) profile: Profile,
     pub(super) limit: Limit,
     pub(super) ring: RingArgs,
@@ -120,11 +125,13 @@ impl Command {
                 }
                 let mut limit = args.limit.resolve()?;
                 let recording = args.recording.resolve(args.profile.rate, &mut limit)?;
+                let profile = args.profile.resolve()?;
                 Ready::Tx(Tx {
                     port: args.port,
                     peer_mac: args.peer_mac,
                     round_trip: args.round_trip,
-                    profile: args.profile.resolve()?,
+                    flows_file: flows_file(args.flows_file.as_deref(), Some(&profile), 1)?,
+                    profile,
                     recording,
                     limit,
                     safety: args.safety.resolve(),
@@ -136,12 +143,14 @@ impl Command {
             }
             Command::Rx(args) => Ready::Rx(Rx {
                 port: args.port,
+                flows_file: flows_file(args.flows_file.as_deref(), None, 1)?,
                 limit: args.limit.resolve()?,
                 ring: args.ring.check()?,
                 show: args.show.resolve(),
             }),
             Command::Reflect(args) => Ready::Reflect(Rx {
                 port: args.port,
+                flows_file: None,
                 limit: args.limit.resolve()?,
                 ring: args.ring.check()?,
                 show: args.show.resolve(),
@@ -151,18 +160,23 @@ impl Command {
                     "--bidirectional needs two ports; give different numbers to --tx-port and --rx-port",
                 ));
             }
-            Command::Pair(args) => Ready::Pair(Pair {
-                tx_port: args.tx_port,
-                rx_port: args.rx_port,
-                tx_lcores: args.tx_lcores,
-                bidirectional: args.bidirectional,
-                profile: args.profile.resolve()?,
-                limit: args.limit.resolve()?,
-                safety: args.safety.resolve(),
-                ring: args.ring.check()?,
-                link_wait: args.link_wait.0,
-                show: args.show.resolve(),
-            }),
+            Command::Pair(args) => {
+                let profile = args.profile.resolve()?;
+                let receivers = if args.bidirectional { 2 } else { 1 };
+                Ready::Pair(Pair {
+                    tx_port: args.tx_port,
+                    rx_port: args.rx_port,
+                    tx_lcores: args.tx_lcores,
+                    bidirectional: args.bidirectional,
+                    flows_file: flows_file(args.flows_file.as_deref(), Some(&profile), receivers)?,
+                    profile,
+                    limit: args.limit.resolve()?,
+                    safety: args.safety.resolve(),
+                    ring: args.ring.check()?,
+                    link_wait: args.link_wait.0,
+                    show: args.show.resolve(),
+                })
+            }
             Command::Agent(args) => Ready::Agent(Agent {
                 port: args.port,
                 listen: args.listen,
@@ -176,6 +190,14 @@ impl Command {
             }),
         })
     }
+}
+
+fn flows_file(
+    path: Option<&Path>,
+    profile: Option<&Profile>,
+    receivers: u64,
+) -> Result<Option<FlowsFile>, Failure> {
+    path.map(|path| FlowsFile::create(path, profile, receivers)).transpose()
 }
 
 impl ProfileArgs {

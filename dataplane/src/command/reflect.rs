@@ -33,7 +33,7 @@ pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
             }
             progress.show(&mut [(&mut active, &bench)]);
         };
-        let report = active.finish(&mut bench, ended)?;
+        let report = active.finish(&mut bench, ended)?.report;
         if args.show.json {
             print_json(&report_json(&report, &bench.extended_counters()))
         } else {

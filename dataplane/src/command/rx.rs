@@ -2,19 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use linerate_protocol::flow_lines::FlowLines;
 use linerate_protocol::report::Ended;
 use linerate_protocol::safety::Safety;
 
 use super::Ending;
 use super::environment::{port, workers};
+use super::flows_file::Received;
 use super::output::{Failure, print_json, print_text, report_json, report_text};
 use super::ready::Rx;
 use super::standalone::{LOOK, Progress, Signals, block_on, close, ending, open};
 use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;
-use crate::trial::{Order, Work};
+use crate::trial::{Finished, Order, Work};
 
-pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
+pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
     let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Safety::default(), false)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
@@ -35,7 +37,11 @@ pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
             }
             progress.show(&mut [(&mut active, &bench)]);
         };
-        let report = active.finish(&mut bench, ended)?;
+        let Finished { report, flows } = active.finish(&mut bench, ended)?;
+        if let (Some(file), Some(flows)) = (args.flows_file.take(), &flows) {
+            let lines = FlowLines { traffic: None, sent: None, delays_valid: true };
+            file.write(&[Received { port: args.port, lines, flows }])?;
+        }
         if args.show.json {
             print_json(&report_json(&report, &bench.extended_counters()))
         } else {

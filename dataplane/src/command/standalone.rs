@@ -190,6 +190,7 @@ fn blank(sample: &Sample, interval: Duration) -> Sample {
         at_ns: sample.at_ns.saturating_sub(interval.as_nanos() as u64),
         transmit: sample.transmit.map(|_| Default::default()),
         receive: sample.receive.map(|_| Default::default()),
+        queue_frames: vec![0; sample.queue_frames.len()],
         port: None,
     }
 }

@@ -1,11 +1,13 @@
 //! `tx`: sends a profile's traffic.
 
+use linerate_protocol::flow_lines::FlowLines;
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::report::Ended;
 use linerate_protocol::trial::TransmitSpec;
 
 use super::Ending;
 use super::environment::{port, workers};
+use super::flows_file::Received;
 use super::output::{Failure, print_json, print_text, report_json, report_text, with_lost};
 use super::ready::{Replay, Tx};
 use super::standalone::{
@@ -13,9 +15,9 @@ use super::standalone::{
 };
 use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;
-use crate::trial::{Order, Replayed, Work};
+use crate::trial::{Finished, Order, Replayed, Work};
 
-pub(super) fn run(eal: &Eal, args: &Tx) -> Result<Ending, Failure> {
+pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
     let lcores = workers(eal)?;
     let ring = if args.round_trip { args.ring.divided(lcores.len()) } else { args.ring };
     let mut bench = open(eal, port(eal, args.port)?, lcores, &ring, &args.safety, false)?;
@@ -28,7 +30,7 @@ pub(super) fn run(eal: &Eal, args: &Tx) -> Result<Ending, Failure> {
         let spec = TransmitSpec { profile: args.profile.clone(), peer_mac: args.peer_mac, limit: args.limit };
         let expect = Expect::Trial { tag, flows: args.profile.flows() };
         let work = if let Some(replay) = &args.recording {
-            Work::Replay(Box::new(replayed(replay, args, bench.port_info()?.mac)))
+            Work::Replay(Box::new(replayed(replay, &args, bench.port_info()?.mac)))
         } else if args.round_trip {
             Work::Exchange(Box::new(spec), expect)
         } else {
@@ -46,7 +48,12 @@ pub(super) fn run(eal: &Eal, args: &Tx) -> Result<Ending, Failure> {
         if args.round_trip && !interrupted {
             ended = drained(&active, active.sent().packets, &mut signals).await;
         }
-        let report = active.finish(&mut bench, ended)?;
+        let Finished { report, flows } = active.finish(&mut bench, ended)?;
+        if let (Some(file), Some(flows)) = (args.flows_file.take(), &flows) {
+            let traffic = Some((&args.profile, (bench.port_info()?.mac, args.peer_mac)));
+            let lines = FlowLines { traffic, sent: report.transmit.as_ref(), delays_valid: true };
+            file.write(&[Received { port: args.port, lines, flows }])?;
+        }
         let round_trip_lost = match (&report.transmit, &report.receive) {
             (Some(sent), Some(back)) => Some(lost(sent.counters.packets, back.counters.packets)?),
             _ => None,

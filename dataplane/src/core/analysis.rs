@@ -3,8 +3,9 @@
 use linerate_protocol::counters::ReceiveCounters;
 use linerate_protocol::probe::{MAX_FLOW_IDS, Probe};
 use linerate_protocol::profile::MAX_FLOWS;
-use linerate_protocol::report::{FlowDelay, FlowReport, ForeignFrames, Reordering};
+use linerate_protocol::report::{FlowReport, ForeignFrames, Reordering};
 
+use super::flow_table::{FlowTable, flow_report, lost};
 use super::histogram::TickHistogram;
 use super::order::{Arrival, FlowState, GapLog};
 use super::recognise::{Foreign, Frame, PortVerdict, recognise};
@@ -199,13 +200,12 @@ impl Analysis {
 
     /// Packets missing before the last one received of each flow.
     pub fn sequence_gaps(&self) -> u64 {
-        self.closed_gaps + (0..self.flows.len()).map(|flow| self.lost(flow)).sum::<u64>()
+        self.closed_gaps + self.missing()
     }
 
-    fn lost(&self, flow: usize) -> u64 {
-        let state = &self.flows[flow];
-        let first = self.joined.get(flow).copied().unwrap_or(0);
-        if state.is_new() { 0 } else { (state.next() - u64::from(first)).saturating_sub(state.received()) }
+    fn missing(&self) -> u64 {
+        let flows = self.flows.iter().enumerate();
+        flows.map(|(flow, state)| lost(state, self.joined.get(flow).copied())).sum()
     }
 
     /// Frames too late to tell a first copy from a further one.
@@ -241,22 +241,15 @@ impl Analysis {
 
     /// Every flow of which a frame arrived, in order; `tick_hz` is the clock's frequency in Hz.
     pub fn flows(&self, tick_hz: u64) -> impl Iterator<Item = FlowReport> {
-        let ns = move |ticks: u64| (u128::from(ticks) * 1_000_000_000 / u128::from(tick_hz.max(1))) as u64;
         self.flows.iter().enumerate().filter(|(_, state)| !state.is_new()).map(move |(flow, state)| {
-            FlowReport {
-                flow: flow as u32,
-                received: state.received(),
-                lost: self.lost(flow),
-                duplicates: state.duplicates(),
-                reordered: state.reordered(),
-                largest_extent: state.largest_extent(),
-                delay_ns: state.delays().map(|(min, mean, max)| FlowDelay {
-                    min: ns(min),
-                    mean: ns(mean),
-                    max: ns(max),
-                }),
-            }
+            flow_report(state, self.joined.get(flow).copied(), flow as u32, tick_hz)
         })
+    }
+
+    /// What is left of the account when all but its flows has been told.
+    pub fn into_flows(self, tick_hz: u64) -> FlowTable {
+        let Self { flows, joined, learning, .. } = self;
+        FlowTable { flows, joined, expected: !learning, tick_hz }
     }
 }
 

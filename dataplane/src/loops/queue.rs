@@ -1,5 +1,10 @@
 //! What a loop needs of a queue. The DPDK queues implement these, and so does the in-memory link of the tests.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+
 use crate::core::frame::FrameHead;
 use crate::core::recognise::PortVerdict;
 
@@ -88,23 +93,31 @@ pub trait ReceiveQueue {
     fn receive(&mut self, burst: &mut Self::Burst) -> usize;
 }
 
+/// Frames taken from each queue of an lcore. The lcore writes them once a burst, anybody may read them.
+pub type QueueFrames = Arc<[CachePadded<AtomicU64>]>;
+
 /// Several receive queues served by one lcore, in turns.
 #[derive(Debug)]
 pub struct RoundRobin<Q> {
     queues: Vec<Q>,
-    frames: Vec<u64>,
+    frames: QueueFrames,
     next: usize,
 }
 
 impl<Q> RoundRobin<Q> {
     /// Serves these queues.
     pub fn new(queues: Vec<Q>) -> Self {
-        Self { frames: vec![0; queues.len()], queues, next: 0 }
+        Self { frames: queues.iter().map(|_| CachePadded::default()).collect(), queues, next: 0 }
     }
 
-    /// Gives the queues back, and the number of frames received from each.
-    pub fn into_parts(self) -> (Vec<Q>, Vec<u64>) {
-        (self.queues, self.frames)
+    /// The number of frames received from each, as it grows.
+    pub fn frames(&self) -> QueueFrames {
+        self.frames.clone()
+    }
+
+    /// Gives the queues back.
+    pub fn into_queues(self) -> Vec<Q> {
+        self.queues
     }
 }
 
@@ -118,7 +131,8 @@ impl<Q: ReceiveQueue> ReceiveQueue for RoundRobin<Q> {
             self.next = if at + 1 == self.queues.len() { 0 } else { at + 1 };
             let count = self.queues[at].receive(burst);
             if count > 0 {
-                self.frames[at] += count as u64;
+                let frames = &self.frames[at];
+                frames.store(frames.load(Ordering::Relaxed) + count as u64, Ordering::Relaxed);
                 return count;
             }
         }

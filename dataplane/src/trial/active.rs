@@ -1,6 +1,7 @@
 //! A trial whose loops run.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,12 @@ use super::report::{
     disagreements, missed_load, receive_report, reflect_report, spread_note, transmit_report,
 };
 use crate::core::analysis::Analysis;
+use crate::core::flow_table::FlowTable;
 use crate::dpdk::lcore::Job;
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::host::monotonic_ns;
 use crate::loops::counters::{ReceiveBlock, TransmitBlock};
+use crate::loops::queue::QueueFrames;
 use crate::loops::reflect::ReflectOutcome;
 use crate::loops::stop::Signal;
 use crate::loops::transmit::TransmitOutcome;
@@ -34,8 +37,6 @@ pub(super) type ReceiveJob = (Job<ReceiveOutcome>, Arc<ReceiveBlock>);
 #[derive(Debug)]
 pub(super) struct ReceiveOutcome {
     pub(super) queues: Vec<RxQueue>,
-    /// Frames from each of them, by the queue's number.
-    pub(super) frames: Vec<(u16, u64)>,
     pub(super) analysis: Analysis,
     /// Share of the time, 0…1, in which there was nothing to receive.
     pub(super) headroom: f64,
@@ -48,8 +49,6 @@ pub(super) type ReflectJob = (Job<Reflected>, (Arc<ReceiveBlock>, Arc<TransmitBl
 #[derive(Debug)]
 pub(super) struct Reflected {
     pub(super) queues: Vec<RxQueue>,
-    /// Frames from each of them, by the queue's number.
-    pub(super) frames: Vec<(u16, u64)>,
     pub(super) tx: TxQueue,
     pub(super) outcome: ReflectOutcome,
 }
@@ -61,11 +60,28 @@ pub(super) struct Jobs {
     pub(super) intended_pps: Option<f64>,
     pub(super) receive: Vec<ReceiveJob>,
     pub(super) reflect: Vec<ReflectJob>,
+    /// Frames per receive queue, by the queues' numbers, for each lcore that has some.
+    pub(super) queues: Vec<(Vec<u16>, QueueFrames)>,
+}
+
+/// What a trial leaves behind.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its account.
+    pub report: TrialReport,
+    /// Every flow; `None` on one that did not examine what it received.
+    pub flows: Option<FlowTable>,
 }
 
 impl Jobs {
     pub(super) fn new(intended_pps: Option<f64>) -> Self {
-        Self { transmit: Vec::new(), intended_pps, receive: Vec::new(), reflect: Vec::new() }
+        Self {
+            transmit: Vec::new(),
+            intended_pps,
+            receive: Vec::new(),
+            reflect: Vec::new(),
+            queues: Vec::new(),
+        }
     }
 
     fn sending_is_over(&self) -> bool {
@@ -82,6 +98,17 @@ impl Jobs {
         let blocks = self.receive.iter().map(|(_, block)| block);
         let blocks = blocks.chain(self.reflect.iter().map(|(_, (block, _))| block));
         (!self.receive.is_empty() || !self.reflect.is_empty()).then(|| blocks.map(|block| block.read()).sum())
+    }
+
+    /// Frames per receive queue, queue 0 first.
+    fn queue_frames(&self) -> Vec<u64> {
+        let lcores = self.queues.iter();
+        let mut queues: Vec<(u16, u64)> = lcores
+            .flat_map(|(indexes, frames)| indexes.iter().copied().zip(frames.iter()))
+            .map(|(index, frames)| (index, frames.load(Ordering::Relaxed)))
+            .collect();
+        queues.sort_unstable();
+        queues.into_iter().map(|(_, frames)| frames).collect()
     }
 
     fn sent(&self) -> Option<TransmitCounters> {
@@ -164,6 +191,7 @@ impl Active {
             at_ns: monotonic_ns(),
             transmit: self.jobs.as_ref().and_then(Jobs::sent),
             receive: self.jobs.as_ref().and_then(Jobs::received),
+            queue_frames: self.jobs.as_ref().map(Jobs::queue_frames).unwrap_or_default(),
             port: self.port_counters(bench),
         }
     }
@@ -177,7 +205,7 @@ impl Active {
     ///
     /// # Errors
     /// When a loop panicked.
-    pub fn finish(mut self, bench: &mut Bench<'_>, ended: Ended) -> Result<TrialReport, TrialError> {
+    pub fn finish(mut self, bench: &mut Bench<'_>, ended: Ended) -> Result<Finished, TrialError> {
         self.stop();
         let mut report = TrialReport {
             trial: self.order.trial,
@@ -192,8 +220,9 @@ impl Active {
             notes: Vec::new(),
             lcores: Vec::new(),
         };
+        let mut flows = None;
         if let Some(jobs) = self.jobs.take() {
-            collect(jobs, bench, &mut report)?;
+            flows = collect(jobs, bench, &mut report)?;
         }
         report.ended_ns = monotonic_ns();
         let began = Instant::now();
@@ -201,20 +230,25 @@ impl Active {
             report.port = self.port_counters(bench);
             if let Some(trouble) = self.watch.trouble() {
                 report.disagreements = vec![trouble];
-                return Ok(report);
+                return Ok(Finished { report, flows });
             }
             report.disagreements = disagreements(&report);
             if report.disagreements.is_empty() || began.elapsed() >= STATISTICS_SETTLE {
-                return Ok(report);
+                return Ok(Finished { report, flows });
             }
             sleep(STATISTICS_POLL);
         }
     }
 }
 
-/// Waits for the loops, gives their queues back to the bench, and fills the report in.
-fn collect(jobs: Jobs, bench: &mut Bench<'_>, report: &mut TrialReport) -> Result<(), TrialError> {
-    let Jobs { transmit, intended_pps, receive, reflect } = jobs;
+/// Waits for the loops, gives their queues back to the bench, and fills the report in. What is left is every flow.
+fn collect(
+    mut jobs: Jobs,
+    bench: &mut Bench<'_>,
+    report: &mut TrialReport,
+) -> Result<Option<FlowTable>, TrialError> {
+    let (transmit, receive) = (std::mem::take(&mut jobs.transmit), std::mem::take(&mut jobs.receive));
+    let (reflect, intended_pps) = (std::mem::take(&mut jobs.reflect), jobs.intended_pps);
     let tick_hz = bench.tick_hz();
     let (mut sending, mut receiving, mut reflecting) = (Vec::new(), Vec::new(), Vec::new());
     for (job, _) in transmit {
@@ -234,8 +268,10 @@ fn collect(jobs: Jobs, bench: &mut Bench<'_>, report: &mut TrialReport) -> Resul
         let mut reflected = job.join()?;
         bench.rx.append(&mut reflected.queues);
         bench.tx.insert(reflecting.len(), reflected.tx);
-        reflecting.push((reflected.outcome, reflected.frames));
+        reflecting.push(reflected.outcome);
     }
+    let queue_frames = jobs.queue_frames();
+    let mut flows = None;
     bench.rx.sort_by_key(RxQueue::index);
     if !sending.is_empty() {
         let limits: Option<Vec<Ended>> = sending.iter().map(|outcome| outcome.limit).collect();
@@ -248,12 +284,12 @@ fn collect(jobs: Jobs, bench: &mut Bench<'_>, report: &mut TrialReport) -> Resul
     }
     if !receiving.is_empty() {
         report.notes.extend(spread_note(bench.rx.len(), bench.port.spread()));
-        report.receive = receive_report(receiving, tick_hz);
+        (report.receive, flows) = receive_report(receiving, queue_frames, tick_hz).unzip();
+    } else if !reflecting.is_empty() {
+        let (transmit, receive) = reflect_report(&reflecting, queue_frames, tick_hz);
+        (report.transmit, report.receive) = (Some(transmit), Some(receive));
     }
-    if !reflecting.is_empty() {
-        (report.transmit, report.receive) = reflect_report(&reflecting, tick_hz);
-    }
-    Ok(())
+    Ok(flows)
 }
 
 impl Drop for Active {

@@ -314,8 +314,10 @@ impl<'e> Bench<'e> {
                 if lcores < 2 {
                     return Err(TrialError::TooFewLcores);
                 }
-                self.plan_transmit(order.tag, spec, lcores / 2, &mut plans)?;
-                plans.receive = self.plan_receive(*expect, lcores - lcores / 2);
+                // A port with fewer TX queues than lcores was set up for so many senders.
+                let senders = if self.tx.len() < lcores { self.tx.len() } else { lcores / 2 };
+                self.plan_transmit(order.tag, spec, senders, &mut plans)?;
+                plans.receive = self.plan_receive(*expect, lcores - senders);
             }
             Work::Replay(replayed) => self.plan_replay(replayed, &mut plans)?,
             Work::Reflect if !self.config.reflects => return Err(TrialError::NoReflector),
@@ -455,12 +457,10 @@ impl<'e> Bench<'e> {
         for ((mut analysis, share), lcore) in plans.receive.into_iter().zip(shares).zip(&mut *lcores) {
             let block = Arc::<ReceiveBlock>::default();
             let (clock, signal, published) = (self.clock, receiving.clone(), block.clone());
-            let mut queues = RoundRobin::new(share);
+            let mut queues = served(share, jobs);
             let job = self.eal.launch(lcore, move || {
                 let headroom = receive(&mut queues, &clock, &mut analysis, &signal, &published);
-                let (queues, frames) = queues.into_parts();
-                let frames = queues.iter().map(RxQueue::index).zip(frames).collect();
-                ReceiveOutcome { queues, frames, analysis, headroom }
+                ReceiveOutcome { queues: queues.into_queues(), analysis, headroom }
             })?;
             jobs.receive.push((job, block));
         }
@@ -471,17 +471,23 @@ impl<'e> Bench<'e> {
         }
         for (share, lcore) in shares.into_iter().zip(lcores) {
             let mut tx = self.tx.remove(0);
-            let mut queues = RoundRobin::new(share);
+            let mut queues = served(share, jobs);
             let blocks = (Arc::<ReceiveBlock>::default(), Arc::<TransmitBlock>::default());
             let (clock, signal, published) = (self.clock, receiving.clone(), blocks.clone());
             let job = self.eal.launch(lcore, move || {
                 let outcome = reflect(&mut queues, &mut tx, &clock, &signal, (&published.0, &published.1));
-                let (queues, frames) = queues.into_parts();
-                let frames = queues.iter().map(RxQueue::index).zip(frames).collect();
-                Reflected { queues, frames, tx, outcome }
+                Reflected { queues: queues.into_queues(), tx, outcome }
             })?;
             jobs.reflect.push((job, blocks));
         }
         Ok(())
     }
+}
+
+/// Queues of one lcore, whose frames are told of while the trial runs.
+fn served(queues: Vec<RxQueue>, jobs: &mut Jobs) -> RoundRobin<RxQueue> {
+    let indexes = queues.iter().map(RxQueue::index).collect();
+    let queues = RoundRobin::new(queues);
+    jobs.queues.push((indexes, queues.frames()));
+    queues
 }

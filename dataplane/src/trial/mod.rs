@@ -5,5 +5,5 @@ mod bench;
 mod port_watch;
 mod report;
 
-pub use active::Active;
+pub use active::{Active, Finished};
 pub use bench::{Bench, BenchConfig, Order, Prepared, Replayed, TrialError, Work};

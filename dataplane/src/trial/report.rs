@@ -8,6 +8,7 @@ use linerate_protocol::report::{
 };
 
 use super::active::ReceiveOutcome;
+use crate::core::flow_table::FlowTable;
 use crate::core::histogram::TickHistogram;
 use crate::dpdk::port::Spread;
 use crate::loops::reflect::ReflectOutcome;
@@ -46,18 +47,22 @@ pub(super) fn transmit_report(
     }
 }
 
-pub(super) fn receive_report(outcomes: Vec<ReceiveOutcome>, tick_hz: u64) -> Option<ReceiveReport> {
+/// A receiver's account, and what became of every flow. `None` without receivers.
+pub(super) fn receive_report(
+    outcomes: Vec<ReceiveOutcome>,
+    frames_per_queue: Vec<u64>,
+    tick_hz: u64,
+) -> Option<(ReceiveReport, FlowTable)> {
     let ns_per_tick = 1e9 / tick_hz.max(1) as f64;
     let packets_per_lcore =
         outcomes.iter().map(|outcome| outcome.analysis.counters(ns_per_tick).packets).collect();
     let headroom = outcomes.iter().map(|outcome| outcome.headroom).collect();
-    let frames_per_queue = by_queue(outcomes.iter().flat_map(|outcome| outcome.frames.iter().copied()));
     let merged = outcomes.into_iter().map(|outcome| outcome.analysis).reduce(|mut merged, analysis| {
         merged.merge(&analysis);
         merged
     })?;
     let seen = merged.flows(tick_hz).count() as u32;
-    Some(ReceiveReport {
+    let report = ReceiveReport {
         counters: merged.counters(ns_per_tick),
         sequence_gaps: merged.sequence_gaps(),
         beyond_window: merged.beyond_memory(),
@@ -69,7 +74,8 @@ pub(super) fn receive_report(outcomes: Vec<ReceiveOutcome>, tick_hz: u64) -> Opt
         reordering: merged.reordering(),
         silent_flows: merged.expected_flows().map_or(0, |flows| flows.saturating_sub(seen)),
         worst_flows: worst(merged.flows(tick_hz)),
-    })
+    };
+    Some((report, merged.into_flows(tick_hz)))
 }
 
 /// A load that was not offered as intended, in one sentence.
@@ -83,10 +89,11 @@ pub(super) fn missed_load(transmit: &TransmitReport) -> Option<String> {
 
 /// A reflector's account: what arrived, and what went back. Frames that the port did not take back are `unsent`.
 pub(super) fn reflect_report(
-    reflected: &[(ReflectOutcome, Vec<(u16, u64)>)],
+    reflected: &[ReflectOutcome],
+    frames_per_queue: Vec<u64>,
     tick_hz: u64,
-) -> (Option<TransmitReport>, Option<ReceiveReport>) {
-    let outcomes = || reflected.iter().map(|(outcome, _)| outcome);
+) -> (TransmitReport, ReceiveReport) {
+    let outcomes = || reflected.iter();
     let began = outcomes().map(|outcome| outcome.began).min().unwrap_or(0);
     let ended = outcomes().map(|outcome| outcome.ended).max().unwrap_or(0);
     let duration_s = ended.saturating_sub(began) as f64 / tick_hz.max(1) as f64;
@@ -104,18 +111,11 @@ pub(super) fn reflect_report(
     let receive = ReceiveReport {
         counters: outcomes().map(|outcome| outcome.received).sum(),
         packets_per_lcore: outcomes().map(|outcome| outcome.received.packets).collect(),
-        frames_per_queue: by_queue(reflected.iter().flat_map(|(_, frames)| frames.iter().copied())),
+        frames_per_queue,
         foreign,
         ..ReceiveReport::default()
     };
-    (Some(transmit), Some(receive))
-}
-
-/// Frames per queue, in the queues' order.
-fn by_queue(frames: impl Iterator<Item = (u16, u64)>) -> Vec<u64> {
-    let mut queues: Vec<(u16, u64)> = frames.collect();
-    queues.sort_unstable();
-    queues.into_iter().map(|(_, frames)| frames).collect()
+    (transmit, receive)
 }
 
 /// The flows with the most losses, then the most reordered or duplicate packets, then the longest delay.

@@ -22,6 +22,9 @@ pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
     };
     let mut checks: Vec<_> = assignments.iter().map(one).collect();
     let assigned = scene.environment.devices();
+    if scene.wanted.assigned_devices && assigned.is_empty() {
+        checks.push(nothing_assigned(&assignments));
+    }
     let strangers: Vec<_> =
         scene.wanted.devices.iter().filter(|address| !assigned.contains(address)).collect();
     if !assignments.is_empty() && !strangers.is_empty() {
@@ -92,6 +95,16 @@ fn decide(addresses: &[String], absent: &[String], closed: &[String]) -> Verdict
                 .note("Was the number of VFs changed after the pod was started? Then start the pod again."),
         ),
     }
+}
+
+fn nothing_assigned(assignments: &[Assignment]) -> Check {
+    let verdict = Verdict::fail(
+        "no device is assigned to this container, and one is required",
+        Remedy::type_in(["env | grep ^PCIDEVICE_"]).note(
+            "The device plugin must announce the resource that the pod asks for, and set PCIDEVICE_* to its addresses.",
+        ),
+    );
+    verdict.on(&TOPIC, true, assignments.iter().map(variable).collect())
 }
 
 fn not_assigned(strangers: &[&PciAddress], assignments: &[Assignment]) -> Check {

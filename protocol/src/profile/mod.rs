@@ -1,5 +1,6 @@
 //! What traffic looks like: the headers of a frame, how many flows, which fields tell them apart, and how much of it.
 
+mod between;
 mod check;
 pub mod document;
 pub mod error;

@@ -117,14 +117,26 @@ impl Observer for Progress {
 fn phrase(reading: &Reading) -> String {
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let number = |value: Option<u64>| or_dash(value.map(|number| number.to_string()));
+    let (name, mean) = match reading.round_trip {
+        true => ("round trip", reading.round_trip_mean_ns),
+        false => ("delay", reading.delay_mean_ns),
+    };
+    let delay = format!("{name} {}", or_dash(mean.map(microseconds)));
+    // One queue has what was received.
+    let queues = match &reading.rx_queue_pps[..] {
+        [] | [_] => String::new(),
+        queues => {
+            let loads: Vec<String> = queues.iter().map(|pps| mpps(*pps)).collect();
+            format!(", queues {} Mpps", loads.join(" "))
+        }
+    };
     format!(
-        "intended {} offered {} received {} Mpps, {} {}, delay {} µs, queue full {}, missed {}, no buffer {}",
+        "intended {} offered {} received {} Mpps, {} {}, {delay} µs, queue full {}, missed {}, no buffer {}{queues}",
         reading.intended_pps.map_or("max".to_owned(), mpps),
         or_dash(reading.offered_pps.map(mpps)),
         or_dash(reading.received_pps.map(mpps)),
         if reading.sending { "in flight or lost" } else { "lost so far" },
         reading.lost_packets,
-        or_dash(reading.delay_mean_ns.map(microseconds)),
         reading.queue_full,
         number(reading.rx_missed),
         number(reading.rx_nombuf),
@@ -164,7 +176,10 @@ mod tests {
             sent_packets: 50_000,
             received_packets: 49_990,
             lost_packets: 10,
+            rx_queue_pps: vec![5e4],
             delay_mean_ns: Some(1234.5),
+            round_trip: false,
+            round_trip_mean_ns: None,
             queue_full: 3,
             tx_no_mbuf: 0,
             rx_missed: Some(4),
@@ -184,7 +199,19 @@ mod tests {
             rx_nombuf: None,
             ..reading()
         };
+        let round_trip = Reading {
+            delay_mean_ns: None,
+            round_trip: true,
+            round_trip_mean_ns: Some(2345.6),
+            rx_queue_pps: vec![2e4, 3e4],
+            ..reading()
+        };
         for (reading, expected) in [
+            (
+                round_trip,
+                "intended 0.050000 offered 0.049999 received 0.050000 Mpps, in flight or lost 10, round trip 2.3 µs, \
+                 queue full 3, missed 4, no buffer 0, queues 0.020000 0.030000 Mpps",
+            ),
             (
                 reading(),
                 "intended 0.050000 offered 0.049999 received 0.050000 Mpps, in flight or lost 10, delay 1.2 µs, \

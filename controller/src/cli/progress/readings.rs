@@ -80,6 +80,7 @@ impl Readings {
         let (tx, rx) = (lane.tx.transmitted(), lane.rx.received());
         let (sent_packets, received_packets) = (tx.packets, rx.packets);
         let port = lane.rx.last.as_ref().and_then(|sample| sample.port);
+        let delay = lane.rx.mean_delay_ns().filter(|_| lane.pair.delays_valid);
         let reading = Reading {
             number: self.number,
             planned_trials: self.of,
@@ -89,12 +90,21 @@ impl Readings {
             at_s,
             sending: lane.sending,
             intended_pps: lane.pair.load.as_ref().map(|stages| load_at(stages, at_s)),
-            offered_pps: lane.tx.pps().filter(|_| lane.sending),
-            received_pps: lane.rx.pps().filter(|_| lane.sending),
+            offered_pps: lane
+                .tx
+                .pps(|sample| sample.transmit.map_or(0, |tx| tx.packets))
+                .filter(|_| lane.sending),
+            received_pps: lane
+                .rx
+                .pps(|sample| sample.receive.map_or(0, |rx| rx.packets))
+                .filter(|_| lane.sending),
             sent_packets,
             received_packets,
             lost_packets: sent_packets.saturating_sub(received_packets),
-            delay_mean_ns: lane.rx.mean_delay_ns().filter(|_| lane.pair.delays_valid),
+            rx_queue_pps: if lane.sending { lane.rx.queue_pps() } else { Vec::new() },
+            delay_mean_ns: delay.filter(|_| !lane.pair.round_trip),
+            round_trip: lane.pair.round_trip,
+            round_trip_mean_ns: delay.filter(|_| lane.pair.round_trip),
             queue_full: tx.queue_full,
             tx_no_mbuf: tx.no_mbuf,
             rx_missed: port.map(|port| port.rx_missed),
@@ -124,10 +134,18 @@ impl Side {
         Some((self.before.as_ref()?, self.last.as_ref().filter(|_| self.fresh)?))
     }
 
-    fn pps(&self) -> Option<f64> {
+    fn pps(&self, packets: impl Fn(&Sample) -> u64) -> Option<f64> {
         let (before, last) = self.interval()?;
         let seconds = last.at_ns.checked_sub(before.at_ns).filter(|ns| *ns > 0)? as f64 / 1e9;
         Some(packets(last).checked_sub(packets(before))? as f64 / seconds)
+    }
+
+    /// Frames per second of each receive queue; empty when they are not known.
+    fn queue_pps(&self) -> Vec<f64> {
+        let queues = self.last.as_ref().map_or(0, |sample| sample.queue_frames.len());
+        let frames =
+            |queue: usize| move |sample: &Sample| sample.queue_frames.get(queue).copied().unwrap_or(0);
+        (0..queues).map_while(|queue| self.pps(frames(queue))).collect()
     }
 
     fn mean_delay_ns(&self) -> Option<f64> {
@@ -136,10 +154,6 @@ impl Side {
         let packets = last.packets.checked_sub(before.packets).filter(|packets| *packets > 0)?;
         Some(last.delay_sum_ns.checked_sub(before.delay_sum_ns)? as f64 / packets as f64)
     }
-}
-
-fn packets(sample: &Sample) -> u64 {
-    sample.transmit.map(|tx| tx.packets).or(sample.receive.map(|rx| rx.packets)).unwrap_or(0)
 }
 
 /// Intended packets per second `at_s` seconds after the start; after the last stage its load stays.
@@ -169,18 +183,37 @@ mod tests {
         let profile = RawProfile::default().try_into().unwrap();
         let trial = Trial { profile, repeat: 2, repeats: 2, expected_duration: None };
         let load = Some(vec![stage(4000.0, 4000.0, f64::INFINITY)]);
-        Readings::new(3, 4, &trial, &[WatchedPair { name: "tx0-rx0".into(), load, delays_valid }])
+        Readings::new(
+            3,
+            4,
+            &trial,
+            &[WatchedPair { name: "tx0-rx0".into(), load, delays_valid, round_trip: false }],
+        )
     }
 
     fn tx(at_ms: u64, packets: u64) -> Sample {
         let transmit = Some(TransmitCounters { packets, queue_full: 5, ..TransmitCounters::default() });
-        Sample { trial: 1, at_ns: at_ms * 1_000_000, transmit, receive: None, port: None }
+        Sample {
+            trial: 1,
+            at_ns: at_ms * 1_000_000,
+            transmit,
+            receive: None,
+            queue_frames: vec![],
+            port: None,
+        }
     }
 
     fn rx(at_ms: u64, packets: u64, delay_sum_ns: u64) -> Sample {
         let receive = Some(ReceiveCounters { packets, delay_sum_ns, ..ReceiveCounters::default() });
         let port = Some(PortCounters { rx_missed: 7, rx_nombuf: 8, ..PortCounters::default() });
-        Sample { trial: 1, at_ns: at_ms * 1_000_000, transmit: None, receive, port }
+        Sample {
+            trial: 1,
+            at_ns: at_ms * 1_000_000,
+            transmit: None,
+            receive,
+            queue_frames: vec![packets, 2 * packets],
+            port,
+        }
     }
 
     #[test]
@@ -196,7 +229,8 @@ mod tests {
         let second = readings.sample("tx0-rx0", Role::Tx, &tx(1000, 3000), 1.01).unwrap();
         assert_eq!((second.offered_pps, second.received_pps), (Some(4000.0), Some(4000.0)));
         assert_eq!((second.intended_pps, second.delay_mean_ns), (Some(4000.0), Some(50.0)));
-        assert!(second.sending);
+        assert_eq!(second.rx_queue_pps, [4000.0, 8000.0]);
+        assert!(second.sending && second.round_trip_mean_ns.is_none());
         assert_eq!(readings.sample("tx9-rx9", Role::Tx, &tx(1000, 3000), 1.0), None);
     }
 

@@ -1,4 +1,4 @@
-//! One-way delay by percentile: every nine has the same width, so the tail can be seen.
+//! Delay by percentile: every nine has the same width, so the tail can be seen.
 
 use linerate_protocol::report::LatencySummary;
 
@@ -21,7 +21,7 @@ pub(super) fn section(source: &Source) -> Option<Section> {
         let (first, last) = (curves.first()?.0, curves.last()?.0);
         let title =
             if first == last { format!("trial {first}") } else { format!("trials {first} to {last}") };
-        chart(format!("One-way delay of {title}"), curves.iter().map(|(_, series)| series.clone()).collect())
+        chart(source, format!("Delay of {title}"), curves.iter().map(|(_, series)| series.clone()).collect())
     }));
     if charts.is_empty() {
         return None;
@@ -34,16 +34,20 @@ pub(super) fn section(source: &Source) -> Option<Section> {
 /// The delay of one trial.
 pub(super) fn blocks(source: &Source, trial: &Trial<'_>) -> Vec<Block> {
     let chart =
-        curve(source, trial).and_then(|curve| chart("One-way delay by percentile".to_owned(), vec![curve]));
+        curve(source, trial).and_then(|curve| chart(source, "Delay by percentile".to_owned(), vec![curve]));
     chart.map(|chart| Block::Charts(vec![chart])).into_iter().collect()
 }
 
-fn chart(title: String, series: Vec<Series>) -> Option<Chart> {
+fn chart(source: &Source, title: String, series: Vec<Series>) -> Option<Chart> {
     let points = || series.iter().flat_map(|series| series.points.iter());
     let (_, furthest) = range(points().map(|point| point.0))?;
     let (low, high) = range(points().map(|point| point.1))?;
-    let (x, y) = (Axis::of_percentiles(furthest), Axis::log("one-way delay, µs", low, high));
+    let (x, y) = (Axis::of_percentiles(furthest), Axis::log(label(source), low, high));
     Some(Chart { title, x, y, series, note: None })
+}
+
+fn label(source: &Source) -> String {
+    format!("{}, µs", source.delay_name())
 }
 
 /// Percentiles of all trials, from the summary.
@@ -55,7 +59,7 @@ fn by_trial(source: &Source) -> Option<Chart> {
         .into_iter()
         .map(|(name, figure)| {
             let points = source.trials().filter_map(|trial| {
-                let delay = trial.figures.latency_ns.as_ref()?;
+                let delay = trial.delay()?;
                 Some((trial.number as f64 - 1.0, micros(figure(delay))))
             });
             Series::new(name, Mark::Points, points.collect())
@@ -64,9 +68,9 @@ fn by_trial(source: &Source) -> Option<Chart> {
     let (low, high) = range(series.iter().flat_map(|series| series.points.iter().map(|point| point.1)))?;
     let numbers: Vec<String> = source.trials().map(|trial| trial.number.to_string()).collect();
     Some(Chart {
-        title: "One-way delay by trial".to_owned(),
+        title: "Delay by trial".to_owned(),
         x: Axis::of_things("trial", &numbers, MOST_NAMES),
-        y: Axis::log("one-way delay, µs", low, high),
+        y: Axis::log(label(source), low, high),
         series,
         note: None,
     })
@@ -74,8 +78,8 @@ fn by_trial(source: &Source) -> Option<Chart> {
 
 /// A point per bucket: 1 / (1 − p) of the packets up to it, and its bound in µs. The last bucket stands at the last packet.
 fn curve(source: &Source, trial: &Trial<'_>) -> Option<Series> {
-    trial.figures.latency_ns.as_ref()?;
-    let latency = trial.record?.rx.as_ref()?.receive.as_ref()?.latency.as_ref()?;
+    trial.delay()?;
+    let latency = trial.received()?.receive.as_ref()?.latency.as_ref()?;
     let total: u64 = latency.histogram.iter().map(|bucket| bucket.1).sum();
     let mut points: Vec<(f64, f64)> = Vec::new();
     let mut below = 0;

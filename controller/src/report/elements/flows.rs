@@ -8,7 +8,7 @@ use crate::summary::FlowSummary;
 /// Flows that are shown at most.
 const MOST_FLOWS: usize = 8;
 
-pub(super) fn blocks(_: &Source, trial: &Trial<'_>) -> Vec<Block> {
+pub(super) fn blocks(source: &Source, trial: &Trial<'_>) -> Vec<Block> {
     let flows = &trial.figures.worst_flows;
     if flows.is_empty() || trial.figures.flows < 2 {
         return Vec::new();
@@ -20,7 +20,7 @@ pub(super) fn blocks(_: &Source, trial: &Trial<'_>) -> Vec<Block> {
         Column::numbers("lost_packets", "lost"),
         Column::numbers("duplicate_packets", "duplicate"),
         Column::numbers("reordered_packets", "reordered"),
-        Column::numbers("mean", "delay mean µs"),
+        Column::numbers("mean", format!("{} mean µs", source.delay_name())),
         Column::numbers("max", "max µs"),
     ];
     let rows = flows.iter().take(MOST_FLOWS).map(row).collect();
@@ -31,7 +31,11 @@ fn row(flow: &FlowSummary) -> Row {
     let header: Vec<String> =
         flow.header.iter().map(|(field, value)| format!("{} {value}", field.name())).collect();
     let delay = |figure: fn(&linerate_protocol::report::FlowDelay) -> u64| -> Cell {
-        flow.delay_ns.as_ref().map_or("-".to_owned(), |delay| microseconds(figure(delay))).into()
+        flow.delay_ns
+            .as_ref()
+            .or(flow.round_trip_ns.as_ref())
+            .map_or("-".to_owned(), |delay| microseconds(figure(delay)))
+            .into()
     };
     let lost = if flow.lost_packets > 0 { Tone::Bad } else { Tone::Neutral };
     Row {

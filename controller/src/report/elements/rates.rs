@@ -20,7 +20,9 @@ fn chart(trial: &Trial<'_>) -> Option<Chart> {
     let mut sent = counted(&samples.tx, end_s, |sample| sample.transmit.map(|counters| counters.packets));
     // Nothing is sent past the end, whenever the last sample was taken.
     sent.iter_mut().for_each(|count| count.0 = count.0.min(end_s));
-    let received = counted(&samples.rx, end_s, |sample| sample.receive.map(|counters| counters.packets));
+    // Of a round trip, what came back counts.
+    let back = if trial.figures.direction.is_round_trip() { &samples.tx } else { &samples.rx };
+    let received = counted(back, end_s, |sample| sample.receive.map(|counters| counters.packets));
     let series: Vec<Series> = [("TX", sent), ("RX", received)]
         .into_iter()
         .map(|(name, counts)| Series::new(name, Mark::Line, steps(&counts)))

@@ -10,7 +10,11 @@ pub(super) fn blocks(_: &Source, trial: &Trial<'_>) -> Vec<Block> {
     facts.extend(figures.disagreements.iter().map(|text| Fact::new("counters disagree", text)));
     facts.extend(figures.notes.iter().map(|text| Fact::new("note", text)));
     facts.push(Fact::new(
-        if figures.clock.one_way_valid { "delay is valid" } else { "delay is not valid" },
+        if figures.clock.one_way_valid || figures.clock.round_trip_valid {
+            "delay is valid"
+        } else {
+            "delay is not valid"
+        },
         &figures.clock.reason,
     ));
     let counters = [

@@ -17,9 +17,9 @@ pub(super) fn section(source: &Source) -> Option<Section> {
                 .to_owned(),
         ));
     }
-    if source.summary.trials.iter().any(|trial| trial.latency_ns.is_none()) {
+    if source.summary.trials.iter().any(|trial| trial.latency_ns.is_none() && trial.round_trip_ns.is_none()) {
         blocks.push(Block::Text(
-            "Without a one-way delay: nothing arrived, or the clocks of both ends cannot be compared."
+            "Trials without a delay: nothing arrived, or the clocks of both ends cannot be compared."
                 .to_owned(),
         ));
     }
@@ -47,7 +47,7 @@ fn table(source: &Source) -> Table {
         Column::numbers("sent_packets", "sent"),
         Column::numbers("lost_packets", "lost"),
         Column::numbers("loss", "loss %"),
-        Column::numbers("p50", "delay p50 µs"),
+        Column::numbers("p50", format!("{} p50 µs", source.delay_name())),
         Column::numbers("p99", "p99 µs"),
         Column::numbers("p999", "p99.9 µs"),
         Column::numbers("max", "max µs"),
@@ -72,7 +72,7 @@ fn row(source: &Source, trial: &Trial<'_>, has_repeats: bool, has_pairs: bool) -
         percent(figures.received_pps / figures.frame_size.line_rate_pps(link))
     });
     let delay = |figure: fn(&LatencySummary) -> u64| -> Cell {
-        figures.latency_ns.as_ref().map_or("-".to_owned(), |delay| microseconds(figure(delay))).into()
+        trial.delay().map_or("-".to_owned(), |delay| microseconds(figure(delay))).into()
     };
     cells.extend([
         Cell::toned(figures.verdict.kind.to_string(), tone(figures.verdict.kind)),

@@ -1,0 +1,145 @@
+//! `pods`: sets of pods that outlive a run.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::output::{print, say};
+use super::run::runtime;
+use super::spec_args::SpecArgs;
+use crate::experiment::Experiment;
+use crate::platform::kubernetes::{KubernetesPlan, KubernetesPlatform, lease, plan, remove, survey};
+use crate::platform::{Platform, PlatformError, random_hex};
+
+const EXAMPLES: &str = "\
+Examples:
+  linerate pods create -n 2 --same-node --cpu 4
+  linerate pods status
+  linerate pods delete 1f3c09aa
+  linerate pods delete --all";
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub(super) enum PodsCommand {
+    /// Start pods that stay until they are deleted
+    Create {
+        /// Experiment document (YAML) [default: the built-in first-light.yaml]
+        #[arg(value_name = "FILE")]
+        file: Option<std::path::PathBuf>,
+        #[command(flatten)]
+        spec: Box<SpecArgs>,
+    },
+    /// Show Linerate's pods, and the runs that they belong to
+    Status {
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        spec: Box<SpecArgs>,
+    },
+    /// Delete the pods of a run, and whatever else belongs to it
+    Delete {
+        /// The run's 8 hexadecimal digits
+        #[arg(value_name = "ID", required_unless_present = "all")]
+        ids: Vec<String>,
+        /// Every run that has ended or was kept; not one that goes on
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+        #[command(flatten)]
+        spec: Box<SpecArgs>,
+    },
+}
+
+pub(super) fn dispatch(command: PodsCommand) -> anyhow::Result<()> {
+    let runtime = runtime()?;
+    match command {
+        PodsCommand::Create { file, spec } => {
+            let mut overrides = spec.overrides();
+            overrides.platform(crate::experiment::document::PlatformKind::Kubernetes);
+            overrides.set("pods create", ["spec", "kubernetes", "keep"], true);
+            let experiment = Experiment::load(file.as_deref(), &overrides)?;
+            runtime.block_on(create(experiment))
+        }
+        PodsCommand::Status { json, spec } => {
+            let experiment = Experiment::load(None, &spec.overrides())?;
+            runtime.block_on(status(&experiment, json))
+        }
+        PodsCommand::Delete { ids, all, spec } => {
+            let experiment = Experiment::load(None, &spec.overrides())?;
+            runtime.block_on(delete(&experiment, ids, all))
+        }
+    }
+}
+
+async fn create(experiment: Experiment) -> anyhow::Result<()> {
+    let plan = KubernetesPlan::new(&experiment).await.map_err(PlatformError::from)?;
+    plan.notes.iter().for_each(|note| say(&format!("note: {note}")));
+    let id = random_hex(4)?;
+    let mut platform = KubernetesPlatform::new(plan, experiment, &id, std::path::Path::new("."));
+    match platform.start(&say).await {
+        Ok(pairs) => {
+            for pair in pairs {
+                print(&format!(
+                    "{} on {}, {} on {}",
+                    pair.tx.name, pair.tx.node, pair.rx.name, pair.rx.node
+                ))?;
+            }
+            Ok(print(&id)?)
+        }
+        Err(error) => {
+            platform.give_up().await;
+            Err(error.into())
+        }
+    }
+}
+
+async fn status(experiment: &Experiment, as_json: bool) -> anyhow::Result<()> {
+    let (client, namespace, _) = plan::connect(experiment).await.map_err(PlatformError::from)?;
+    let found = survey::pods(&client, &namespace).await.map_err(PlatformError::from)?;
+    if as_json {
+        return Ok(print(&serde_json::to_string(&found)?)?);
+    }
+    if found.is_empty() {
+        return Ok(print(&format!("no pods of Linerate in namespace {namespace}"))?);
+    }
+    for pod in found {
+        print(&format!(
+            "{} {:<6} {:<10} {}",
+            pod.run,
+            pod.name,
+            pod.node.as_deref().unwrap_or("-"),
+            pod.standing
+        ))?;
+    }
+    Ok(())
+}
+
+async fn delete(experiment: &Experiment, mut ids: Vec<String>, all: bool) -> anyhow::Result<()> {
+    let (client, namespace, _) = plan::connect(experiment).await.map_err(PlatformError::from)?;
+    let leases = lease::list(&client, &namespace).await.map_err(PlatformError::from)?;
+    if all {
+        ids = leases
+            .iter()
+            .filter(|found| found.state != lease::LeaseState::Alive)
+            .map(|found| found.id.clone())
+            .collect();
+    }
+    for id in &ids {
+        if !crate::store::is_id(id) {
+            anyhow::bail!(
+                "'{id}' is not the id of a run, which is 8 hexadecimal digits; see `linerate pods status`"
+            );
+        }
+        if let Some(found) =
+            leases.iter().find(|found| found.id == *id && found.state == lease::LeaseState::Alive)
+        {
+            anyhow::bail!("run {id} goes on ({}); end it first, with Ctrl-C", found.holder);
+        }
+        remove::remove(&client, &namespace, id).await.map_err(PlatformError::from)?;
+        say(&format!("deleted what belonged to run {id}"));
+    }
+    if ids.is_empty() {
+        say(&format!("nothing to delete in namespace {namespace}"));
+    }
+    tracing::debug!(ids = %json!(ids), "deleted");
+    Ok(())
+}

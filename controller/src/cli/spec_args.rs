@@ -1,0 +1,235 @@
+//! Options that set fields of the experiment document, short enough to need no file.
+
+use clap::Args;
+use linerate_protocol::profile::{FlowMode, FrameSizes};
+use linerate_protocol::rate::Rate;
+use linerate_protocol::span::Span;
+use serde_json::{Value, json};
+
+use crate::experiment::document::PlatformKind;
+use crate::experiment::kubernetes::{LinkKind, PullPolicy};
+use crate::experiment::{Overrides, Setting};
+
+const TRAFFIC: &str = "Traffic";
+const KUBERNETES: &str = "Kubernetes";
+
+/// Fields of the document, in place of what it says.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct SpecArgs {
+    /// Where the agents run (spec.platform)
+    #[arg(long, value_enum)]
+    platform: Option<PlatformKind>,
+    /// Pairs that are loaded at the same time (spec.pairs)
+    #[arg(long, short = 'n', value_name = "N")]
+    pairs: Option<u64>,
+    /// How long each trial sends, in place of the document's duration and packets: 10s, 2m
+    #[arg(long, value_name = "TIME")]
+    duration: Option<Span>,
+    /// Any other field, by its path, as in spec.trial.repeats=3 (repeatable)
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<Setting>,
+
+    /// Frame sizes: 64,512,1500 or imix (spec.traffic.frameSizes)
+    #[arg(long, value_name = "SIZES", help_heading = TRAFFIC)]
+    size: Option<String>,
+    /// Numbers of flows: 1,10000 (spec.traffic.flows)
+    #[arg(long, value_name = "N,…", value_delimiter = ',', help_heading = TRAFFIC)]
+    flows: Vec<u64>,
+    /// Intended loads: 50%, 1.5mpps, 2gbps, max (spec.traffic.rates)
+    #[arg(long, value_name = "RATE,…", value_delimiter = ',', help_heading = TRAFFIC)]
+    rate: Vec<Rate>,
+    /// Which fields differ between flows (spec.traffic.flowMode)
+    #[arg(long, value_name = "MODE", help_heading = TRAFFIC)]
+    flow_mode: Option<FlowMode>,
+    /// Packets per trial (spec.trial.packets)
+    #[arg(long, value_name = "N", help_heading = TRAFFIC)]
+    packets: Option<u64>,
+    /// How often each profile is run (spec.trial.repeats)
+    #[arg(long, value_name = "N", help_heading = TRAFFIC)]
+    repeats: Option<u64>,
+
+    /// Namespace of the pods [default: the kubeconfig context's]
+    #[arg(long, value_name = "NAME", help_heading = KUBERNETES)]
+    namespace: Option<String>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME", help_heading = KUBERNETES)]
+    context: Option<String>,
+    /// Container image of the pods
+    #[arg(long, short = 'i', value_name = "IMAGE", help_heading = KUBERNETES)]
+    image: Option<String>,
+    /// When the nodes pull the image
+    #[arg(long, value_enum, ignore_case = true, value_name = "POLICY", help_heading = KUBERNETES)]
+    image_pull_policy: Option<PullPolicy>,
+    /// Whole CPUs per pod
+    #[arg(long, short = 'c', value_name = "N", help_heading = KUBERNETES)]
+    cpu: Option<u64>,
+    /// Memory per pod, such as 8Gi; a bare number is in GiB
+    #[arg(long, short = 'm', value_name = "SIZE", help_heading = KUBERNETES)]
+    memory: Option<String>,
+    /// 1 GiB hugepages per pod; 0 for packet memory without hugepages
+    #[arg(long = "hugepages-1Gi", short = 'g', value_name = "N", help_heading = KUBERNETES, conflicts_with = "hugepages_2mi")]
+    hugepages_1gi: Option<u64>,
+    /// 2 MiB hugepages per pod
+    #[arg(long = "hugepages-2Mi", value_name = "N", help_heading = KUBERNETES)]
+    hugepages_2mi: Option<u64>,
+    /// Device plugin resource per pod: intel.com/dpdk=1 (repeatable)
+    #[arg(long, value_name = "NAME=N", value_parser = resource, help_heading = KUBERNETES)]
+    resource: Vec<(String, u64)>,
+    /// The same as --resource intel.com/dpdk=N
+    #[arg(short = 'd', value_name = "N", help_heading = KUBERNETES)]
+    dpdk_devices: Option<u64>,
+    /// The same as --resource intel.com/sriov=N
+    #[arg(short = 'v', value_name = "N", help_heading = KUBERNETES)]
+    sriov_devices: Option<u64>,
+    /// Network to attach: name or namespace/name (repeatable)
+    #[arg(long, value_name = "NETWORK", help_heading = KUBERNETES)]
+    network: Vec<String>,
+    /// Both pods of a pair on one node
+    #[arg(long, short = 's', help_heading = KUBERNETES)]
+    same_node: bool,
+    /// The pods of a pair on two nodes
+    #[arg(long, alias = "no-same-node", conflicts_with = "same_node", help_heading = KUBERNETES)]
+    different_nodes: bool,
+    /// Nodes of a pair, transmitter and receiver: node1,node2 (once for each pair, in order)
+    #[arg(long, value_name = "TX,RX", value_parser = nodes, help_heading = KUBERNETES)]
+    node: Vec<(String, String)>,
+    /// What joins the pods of a pair
+    #[arg(long, value_enum, value_name = "KIND", help_heading = KUBERNETES)]
+    link: Option<LinkKind>,
+    /// With --link af-packet: the pod's interface [default: eth0]
+    #[arg(long, value_name = "NAME", help_heading = KUBERNETES)]
+    interface: Option<String>,
+    /// Leave the pods running afterwards
+    #[arg(long, help_heading = KUBERNETES)]
+    keep: bool,
+}
+
+fn resource(text: &str) -> Result<(String, u64), String> {
+    let wrong = || format!("'{text}' is not NAME=N, such as intel.com/dpdk=1");
+    let (name, count) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((name.to_owned(), count.parse().map_err(|_| wrong())?))
+}
+
+fn nodes(text: &str) -> Result<(String, String), String> {
+    let (tx, rx) =
+        text.split_once(',').ok_or_else(|| format!("'{text}' is not TX,RX, such as node1,node2"))?;
+    Ok((tx.to_owned(), rx.to_owned()))
+}
+
+/// The sizes of `--size`: numbers, or one mix as documents write it.
+fn sizes(text: &str) -> Value {
+    let numbers: Result<Vec<u64>, _> = text.split(',').map(|size| size.trim().parse::<u64>()).collect();
+    match numbers {
+        Ok(numbers) => json!(numbers),
+        Err(_) => match text.parse::<FrameSizes>() {
+            Ok(mix) => json!([mix]),
+            Err(_) => json!([text]),
+        },
+    }
+}
+
+impl SpecArgs {
+    /// The settings, in the order of precedence: what is named most directly comes last.
+    pub(super) fn overrides(&self) -> Overrides {
+        let mut all = Overrides::default();
+        let set = &self.set;
+        if let Some(platform) = self.platform {
+            all.platform(platform);
+        }
+        if let Some(pairs) = self.pairs {
+            all.set("--pairs", ["spec", "pairs"], pairs);
+        }
+        if let Some(size) = &self.size {
+            all.set("--size", ["spec", "traffic", "frameSizes"], sizes(size));
+        }
+        if !self.flows.is_empty() {
+            all.set("--flows", ["spec", "traffic", "flows"], json!(self.flows));
+        }
+        if !self.rate.is_empty() {
+            all.set("--rate", ["spec", "traffic", "rates"], json!(self.rate));
+        }
+        if let Some(mode) = self.flow_mode {
+            all.set("--flow-mode", ["spec", "traffic", "flowMode"], json!(mode));
+        }
+        if let Some(repeats) = self.repeats {
+            all.set("--repeats", ["spec", "trial", "repeats"], repeats);
+        }
+        if let Some(packets) = self.packets {
+            all.clear("--packets", ["spec", "trial", "duration"]);
+            all.set("--packets", ["spec", "trial", "packets"], packets);
+        }
+        if let Some(duration) = self.duration {
+            all.duration(duration);
+            if let Some(packets) = self.packets {
+                all.set("--packets", ["spec", "trial", "packets"], packets);
+            }
+        }
+        self.kubernetes(&mut all);
+        set.iter().for_each(|setting| all.push(setting.clone()));
+        all
+    }
+
+    fn kubernetes(&self, all: &mut Overrides) {
+        let mut set = |option: &str, path: &[&str], value: Value| {
+            all.set(option, ["spec", "kubernetes"].iter().chain(path).copied(), value);
+        };
+        let texts = [
+            ("--namespace", "namespace", &self.namespace),
+            ("--context", "context", &self.context),
+            ("--image", "image", &self.image),
+        ];
+        for (option, field, value) in texts {
+            if let Some(value) = value {
+                set(option, &[field], json!(value));
+            }
+        }
+        if let Some(policy) = self.image_pull_policy {
+            set("--image-pull-policy", &["imagePullPolicy"], json!(policy));
+        }
+        if let Some(cpu) = self.cpu {
+            set("--cpu", &["cpu"], json!(cpu));
+        }
+        if let Some(memory) = &self.memory {
+            let bare = memory.bytes().all(|byte| byte.is_ascii_digit());
+            set("--memory", &["memory"], json!(if bare { format!("{memory}Gi") } else { memory.clone() }));
+        }
+        if let Some(count) = self.hugepages_1gi {
+            set("--hugepages-1Gi", &["hugepages"], json!({ "pageSize": "1Gi", "count": count }));
+        }
+        if let Some(count) = self.hugepages_2mi {
+            set("--hugepages-2Mi", &["hugepages"], json!({ "pageSize": "2Mi", "count": count }));
+        }
+        for (name, count) in &self.resource {
+            set("--resource", &["resources", name], json!(count));
+        }
+        for (option, name, count) in
+            [("-d", "intel.com/dpdk", self.dpdk_devices), ("-v", "intel.com/sriov", self.sriov_devices)]
+        {
+            if let Some(count) = count {
+                set(option, &["resources", name], json!(count));
+            }
+        }
+        if !self.network.is_empty() {
+            set("--network", &["networks"], json!(self.network));
+        }
+        if self.same_node {
+            set("--same-node", &["placement"], json!("sameNode"));
+        }
+        if self.different_nodes {
+            set("--different-nodes", &["placement"], json!("differentNodes"));
+        }
+        if !self.node.is_empty() {
+            let pairs: Vec<_> = self.node.iter().map(|(tx, rx)| json!({ "tx": tx, "rx": rx })).collect();
+            set("--node", &["nodes"], json!(pairs));
+        }
+        if let Some(kind) = self.link {
+            set("--link", &["link", "kind"], json!(kind));
+        }
+        if let Some(interface) = &self.interface {
+            set("--interface", &["link", "interface"], json!(interface));
+        }
+        if self.keep {
+            set("--keep", &["keep"], json!(true));
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Which ways packets go in a trial.
+
+use linerate_protocol::report::Part;
+use linerate_protocol::trial::Role;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Which ways packets go in a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// From the transmitter to the receiver.
+    #[default]
+    OneWay,
+    /// Both ways at once: each end of a pair sends the profile to the other. Each way has a result of its own.
+    Bidirectional,
+    /// From the transmitter to the receiver and back: times of the whole way, read from one clock.
+    RoundTrip,
+}
+
+impl Direction {
+    /// What the agent at that end of a pair does.
+    pub fn part(self, end: Role) -> Part {
+        match (self, end) {
+            (Direction::OneWay, Role::Tx) => Part::Tx,
+            (Direction::OneWay, Role::Rx) => Part::Rx,
+            (Direction::Bidirectional, _) | (Direction::RoundTrip, Role::Tx) => Part::Exchange,
+            (Direction::RoundTrip, Role::Rx) => Part::Reflect,
+        }
+    }
+
+    /// True when delays are those of the way there and back.
+    pub fn is_round_trip(self) -> bool {
+        self == Direction::RoundTrip
+    }
+
+    /// Results that a trial has for each pair.
+    pub fn ways(self) -> usize {
+        if self == Direction::Bidirectional { 2 } else { 1 }
+    }
+
+    /// Worker lcores of the agent at that end, where `tx` send and `rx` receive.
+    pub fn workers(self, end: Role, tx: u32, rx: u32) -> u32 {
+        match self.part(end) {
+            Part::Tx => tx,
+            Part::Rx | Part::Reflect => rx,
+            Part::Exchange => tx + rx,
+        }
+    }
+
+    /// What the agent at that end has to be told when it starts, behind `agent`: the queues of its port, where they do not follow from its lcores,
+    /// and that it will send back what it receives.
+    ///
+    /// Where ports are joined by `rings`, as memif's are, each transmit queue is a receive queue at the other end. A port with more of those reads
+    /// frames twice: memif takes a ring that is not there for the first one.
+    pub fn agent_options(self, end: Role, tx: u32, rx: u32, rings: bool) -> Vec<String> {
+        let queues = match (self, end) {
+            (Direction::Bidirectional, _) if rings => Some((tx, tx)),
+            (_, Role::Tx) if rings => Some((tx, rx)),
+            (_, Role::Rx) if rings => Some((rx, tx)),
+            _ => (self.part(end) == Part::Exchange).then_some((tx, rx)),
+        };
+        let mut options = Vec::new();
+        if let Some((txq, rxq)) = queues {
+            options.extend(["--txq".to_owned(), txq.to_string(), "--rxq".to_owned(), rxq.to_string()]);
+        }
+        if self.part(end) == Part::Reflect {
+            options.push("--reflector".to_owned());
+        }
+        options
+    }
+}

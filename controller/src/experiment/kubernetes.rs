@@ -1,0 +1,282 @@
+//! Settings of the Kubernetes platform: what pods ask for, where they go, and what joins a pair.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_saphyr::Spanned;
+
+use super::document::Name;
+use super::quantity::Bytes;
+use super::ranged::{Ranged, SpanIn};
+
+/// Settings of the Kubernetes platform.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct KubernetesSection {
+    /// Namespace of the pods; the kubeconfig context's when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Name>,
+    /// Context of the kubeconfig; its current one when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// Container image with `linerate-dataplane` and `hugepage-check`.
+    pub image: String,
+    /// When the node pulls the image.
+    pub image_pull_policy: PullPolicy,
+    /// Where the two pods of a pair go.
+    pub placement: PlacementRule,
+    /// Nodes by name, one entry for each pair; what is left out is chosen by `placement`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<NodePair>>", length(min = 1))]
+    pub nodes: Option<Spanned<Vec<NodePair>>>,
+    /// Whole CPUs per pod: requests and limits alike, so that a static CPU manager gives the pod its own.
+    pub cpu: Ranged<1, 1024>,
+    /// Memory per pod besides hugepages.
+    pub memory: Bytes,
+    /// Hugepages per pod.
+    pub hugepages: PodHugepages,
+    /// Device plugin resources per pod, such as `intel.com/dpdk: 1`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<ResourceName, Ranged<1, 1024>>,
+    /// Networks to attach (Multus): `name` or `namespace/name` of a NetworkAttachmentDefinition.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+    /// What joins the pods of a pair.
+    pub link: Link,
+    /// Capabilities beyond those that hugepages, devices and `afPacket` need anyway, such as SYS_RAWIO for VFIO without an IOMMU.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
+    /// Volume for what a pod leaves, mounted at /output.
+    pub output: OutputVolume,
+    /// Time for all pods to become ready.
+    pub ready_timeout: SpanIn<1000, 3_600_000>,
+    /// Pods stay after the run; `linerate pods delete` removes them.
+    pub keep: bool,
+}
+
+impl Default for KubernetesSection {
+    fn default() -> Self {
+        Self {
+            namespace: None,
+            context: None,
+            image: format!("localhost/linerate:{}", env!("CARGO_PKG_VERSION")),
+            image_pull_policy: PullPolicy::IfNotPresent,
+            placement: PlacementRule::Any,
+            nodes: None,
+            cpu: Ranged::of::<2>(),
+            memory: Bytes(2 << 30),
+            hugepages: PodHugepages::default(),
+            resources: BTreeMap::new(),
+            networks: Vec::new(),
+            link: Link::default(),
+            capabilities: Vec::new(),
+            output: OutputVolume::None,
+            ready_timeout: SpanIn::of_millis::<120_000>(),
+            keep: false,
+        }
+    }
+}
+
+/// When the node pulls the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+pub enum PullPolicy {
+    /// Each time.
+    Always,
+    /// When the node does not have it.
+    #[default]
+    IfNotPresent,
+    /// Never.
+    Never,
+}
+
+impl PullPolicy {
+    /// The name that Kubernetes has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            PullPolicy::Always => "Always",
+            PullPolicy::IfNotPresent => "IfNotPresent",
+            PullPolicy::Never => "Never",
+        }
+    }
+}
+
+/// Where the two pods of a pair go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum PlacementRule {
+    /// Wherever there is room.
+    #[default]
+    Any,
+    /// Both on one node.
+    SameNode,
+    /// On two nodes.
+    DifferentNodes,
+}
+
+/// The nodes of a pair.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NodePair {
+    /// Of the transmitter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tx: Option<String>,
+    /// Of the receiver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rx: Option<String>,
+}
+
+/// Hugepages per pod.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PodHugepages {
+    /// Size of a page.
+    pub page_size: PageSize,
+    /// How many; with 0 packet memory is ordinary memory.
+    pub count: Ranged<0, 65_536>,
+}
+
+impl Default for PodHugepages {
+    fn default() -> Self {
+        Self { page_size: PageSize::OneGi, count: Ranged::of::<2>() }
+    }
+}
+
+impl PodHugepages {
+    /// All of them, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.page_size.bytes() * self.count.get()
+    }
+}
+
+/// Size of a hugepage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PageSize {
+    /// 2 MiB.
+    #[serde(rename = "2Mi")]
+    TwoMi,
+    /// 1 GiB.
+    #[serde(rename = "1Gi")]
+    OneGi,
+}
+
+impl PageSize {
+    /// In bytes.
+    pub fn bytes(self) -> u64 {
+        match self {
+            PageSize::TwoMi => 2 << 20,
+            PageSize::OneGi => 1 << 30,
+        }
+    }
+
+    /// The resource that stands for it.
+    pub fn resource(self) -> &'static str {
+        match self {
+            PageSize::TwoMi => "hugepages-2Mi",
+            PageSize::OneGi => "hugepages-1Gi",
+        }
+    }
+
+    /// The medium of a volume of it.
+    pub fn medium(self) -> &'static str {
+        match self {
+            PageSize::TwoMi => "HugePages-2Mi",
+            PageSize::OneGi => "HugePages-1Gi",
+        }
+    }
+}
+
+/// What joins the pods of a pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Link {
+    /// Its kind.
+    pub kind: LinkKind,
+    /// Of `afPacket`: the interface of the pod.
+    pub interface: String,
+    /// Of `memif`: a directory of the node where both pods meet; made when it is not there.
+    pub host_directory: String,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self {
+            kind: LinkKind::Device,
+            interface: "eth0".to_owned(),
+            host_directory: "/var/lib/linerate".to_owned(),
+        }
+    }
+}
+
+/// What joins the pods of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum LinkKind {
+    /// The device that a device plugin gives each pod, such as an SR-IOV VF bound to vfio-pci.
+    #[default]
+    Device,
+    /// Shared memory, over a directory of the node; both pods are on one node. Needs no device.
+    Memif,
+    /// The kernel's packet socket on an interface of the pod. Needs no device; slower.
+    AfPacket,
+}
+
+/// Volume for what a pod leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum OutputVolume {
+    /// None.
+    #[default]
+    None,
+    /// Gone with the pod.
+    EmptyDir {
+        /// Most that it may hold.
+        size: Bytes,
+    },
+    /// A claim of its own for each pod, deleted with the experiment's objects.
+    PersistentVolumeClaim {
+        /// Storage class; the cluster's default when not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        class: Option<String>,
+        /// Size.
+        size: Bytes,
+    },
+}
+
+/// Name of an extended resource: `domain/name`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(!try_from, !into)]
+pub struct ResourceName(#[schemars(regex(pattern = r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$"))] String);
+
+impl ResourceName {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ResourceName {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let domain = |part: &str| {
+            !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
+        };
+        let name = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+        };
+        match text.split_once('/') {
+            Some((left, right)) if domain(left) && name(right) => Ok(Self(text)),
+            _ => {
+                Err(format!("'{text}' is not the name of a device plugin's resource, such as intel.com/dpdk"))
+            }
+        }
+    }
+}
+
+impl From<ResourceName> for String {
+    fn from(name: ResourceName) -> String {
+        name.0
+    }
+}

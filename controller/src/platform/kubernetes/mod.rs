@@ -1,0 +1,265 @@
+//! Agents as pods of a Kubernetes cluster, reached through the API server alone.
+
+pub mod access;
+pub mod error;
+pub mod lease;
+pub mod manifests;
+pub mod names;
+pub mod observe;
+pub mod placement;
+pub mod plan;
+pub mod pods;
+pub mod remove;
+mod retry;
+pub mod survey;
+mod tracker;
+pub mod watch;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{LogParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use tokio::task::JoinHandle;
+
+use self::error::ClusterError;
+pub use self::plan::KubernetesPlan;
+use self::pods::{AGENT, AGENT_PORT, PodPlan, Run};
+use self::retry::steadily;
+use self::tracker::Tracker;
+use super::{AgentEndpoint, PairEndpoints, Platform, PlatformError, Token};
+use crate::experiment::Experiment;
+use crate::experiment::kubernetes::PlacementRule;
+use crate::session::Dialer;
+
+/// Requests at the same time.
+const AT_ONCE: usize = 16;
+
+/// Agents as pods. Dropping it leaves them to their own orphan time, and their objects to the next run.
+#[derive(Debug)]
+pub struct KubernetesPlatform {
+    plan: KubernetesPlan,
+    experiment: Experiment,
+    id: String,
+    log_directory: PathBuf,
+    owner: Option<OwnerReference>,
+    tokens: BTreeMap<String, Token>,
+    tracker: Option<Tracker>,
+    renewal: Option<JoinHandle<()>>,
+}
+
+impl KubernetesPlatform {
+    /// A platform that will run the agents of run `id` as planned, with their logs in `log_directory` at the end.
+    pub fn new(plan: KubernetesPlan, experiment: Experiment, id: &str, log_directory: &Path) -> Self {
+        Self {
+            plan,
+            experiment,
+            id: id.to_owned(),
+            log_directory: log_directory.to_owned(),
+            owner: None,
+            tokens: BTreeMap::new(),
+            tracker: None,
+            renewal: None,
+        }
+    }
+
+    fn client(&self) -> &Client {
+        &self.plan.client
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client().clone(), &self.plan.namespace)
+    }
+
+    async fn launch(&mut self, say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, ClusterError> {
+        for id in &self.plan.leftovers {
+            say(&format!("removing what run {id} left"));
+            remove::remove(self.client(), &self.plan.namespace, id).await?;
+        }
+        let keep = self.experiment.kubernetes().keep;
+        let namespace = &self.plan.namespace;
+        let owner = lease::create(self.client(), namespace, &self.id, keep).await?;
+        self.owner = Some(owner);
+        let renewal = lease::renew(self.client().clone(), namespace.clone(), self.id.clone());
+        self.renewal = Some(tokio::spawn(renewal));
+        self.tracker = Some(Tracker::start(self.client(), namespace, &self.id));
+        for plan in &self.plan.pods {
+            let token = Token::random().map_err(|error| ClusterError::NotReady(error.to_string()))?;
+            self.tokens.insert(plan.name(), token);
+        }
+        self.create_all().await?;
+        self.wait_until_running(say).await?;
+        self.endpoints()
+    }
+
+    async fn create_all(&self) -> Result<(), ClusterError> {
+        let run = Run { experiment: &self.experiment, id: &self.id, owner: self.owner.as_ref() };
+        let secrets: Api<Secret> = Api::namespaced(self.client().clone(), &self.plan.namespace);
+        create(&secrets, &run.secret(&self.tokens)).await?;
+        let (claims, pods) = (
+            Api::<PersistentVolumeClaim>::namespaced(self.client().clone(), &self.plan.namespace),
+            self.pods(),
+        );
+        let (claims, pods) = (&claims, &pods);
+        stream::iter(&self.plan.pods)
+            .map(Ok)
+            .try_for_each_concurrent(AT_ONCE, |plan| async move {
+                if let Some(claim) = run.claim(plan) {
+                    create(claims, &claim).await?;
+                }
+                create(pods, &run.pod(plan)).await
+            })
+            .await
+    }
+
+    async fn wait_until_running(&self, say: &dyn Fn(&str)) -> Result<(), ClusterError> {
+        let Some(tracker) = &self.tracker else { return Ok(()) };
+        let names: Vec<String> = self.plan.pods.iter().map(PodPlan::name).collect();
+        let limit = self.experiment.kubernetes().ready_timeout.get();
+        match tracker.until_running(&names, limit, say).await {
+            Ok(()) => Ok(()),
+            Err(reason) => {
+                // What a pod itself says is in the reason; events tell of what came before it.
+                let events = tracker.warnings(&names).await;
+                let news =
+                    events.iter().filter(|event| !reason.contains(event.split(": ").nth(1).unwrap_or(event)));
+                let lines: String = news.map(|event| format!("\n  {event}")).collect();
+                Err(ClusterError::NotReady(format!("{reason}{lines}")))
+            }
+        }
+    }
+
+    /// The endpoints, after a look at whether the pods are where they were to be.
+    fn endpoints(&self) -> Result<Vec<PairEndpoints>, ClusterError> {
+        let Some(tracker) = &self.tracker else { return Ok(Vec::new()) };
+        let endpoints = self.plan.pods.chunks(2).map(|ends| {
+            let [tx, rx] = ends else { return Err(ClusterError::NotReady("a pair has two pods".to_owned())) };
+            let (tx, rx) = (self.endpoint(tracker, tx)?, self.endpoint(tracker, rx)?);
+            let together = tx.node == rx.node;
+            let wrong = match self.experiment.kubernetes().placement {
+                PlacementRule::SameNode => !together,
+                PlacementRule::DifferentNodes => together,
+                PlacementRule::Any => false,
+            };
+            // Nodes that were named for both are as asked, whatever the rule.
+            let named = self.experiment.kubernetes().nodes.is_some();
+            if wrong && !named {
+                return Err(ClusterError::NotReady(format!(
+                    "{} is on {} and {} on {}, which is not what spec.kubernetes.placement asks for",
+                    tx.name, tx.node, rx.name, rx.node
+                )));
+            }
+            Ok(PairEndpoints { tx, rx })
+        });
+        endpoints.collect()
+    }
+
+    fn endpoint(&self, tracker: &Tracker, plan: &PodPlan) -> Result<AgentEndpoint, ClusterError> {
+        let name = plan.name();
+        let run = Run { experiment: &self.experiment, id: &self.id, owner: None };
+        let container = run.pod(plan).spec.and_then(|spec| spec.containers.into_iter().next());
+        let gone = || ClusterError::NotReady(format!("pod {name} is gone"));
+        Ok(AgentEndpoint {
+            node: tracker.node(&name).ok_or_else(gone)?,
+            dialer: Dialer::PortForward { pods: self.pods(), pod: name.clone(), port: AGENT_PORT },
+            token: self.tokens.get(&name).ok_or_else(gone)?.clone(),
+            command_line: container.and_then(|container| container.command).unwrap_or_default(),
+            exit: tracker.exit(&name),
+            name,
+        })
+    }
+
+    /// Keeps what the agents logged with the results. What cannot be had is no reason to fail.
+    async fn save_logs(&self) {
+        let params = LogParams { container: Some(AGENT.to_owned()), ..LogParams::default() };
+        let (pods, params) = (&self.pods(), &params);
+        stream::iter(&self.plan.pods)
+            .for_each_concurrent(AT_ONCE, |plan| async move {
+                let name = plan.name();
+                let path = self.log_directory.join(format!("{name}.log"));
+                match pods.logs(&name, params).await {
+                    Ok(log) => {
+                        if let Err(error) = std::fs::write(&path, log) {
+                            tracing::warn!(path = %path.display(), %error, "the log of a pod is not kept");
+                        }
+                    }
+                    Err(error) => tracing::debug!(pod = name, %error, "no log"),
+                }
+            })
+            .await;
+    }
+}
+
+/// Creates an object; one that an earlier attempt of the same request made is as good.
+async fn create<K>(api: &Api<K>, object: &K) -> Result<(), ClusterError>
+where
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::Serialize
+        + serde::de::DeserializeOwned,
+{
+    let name = object.name_any();
+    let mut attempts = 0;
+    let created = steadily(|| {
+        attempts += 1;
+        async move { api.create(&PostParams::default(), object).await }
+    })
+    .await;
+    match created {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 && attempts > 1 => Ok(()),
+        Err(error) => Err(ClusterError::while_(format!("create {} {name}", K::kind(&())))(error)),
+    }
+}
+
+impl Platform for KubernetesPlatform {
+    async fn start(&mut self, say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, PlatformError> {
+        Ok(self.launch(say).await?)
+    }
+
+    fn keeps(&self) -> bool {
+        self.experiment.kubernetes().keep
+    }
+
+    async fn stop(&mut self, _asked: bool) {
+        if self.owner.is_none() {
+            return;
+        }
+        self.save_logs().await;
+        if let Some(renewal) = self.renewal.take() {
+            renewal.abort();
+        }
+        self.tracker = None;
+        if !self.keeps() {
+            self.remove_all().await;
+        }
+    }
+}
+
+impl KubernetesPlatform {
+    /// Removes what a start that failed has made, whatever was to be kept.
+    pub async fn give_up(&mut self) {
+        if self.owner.is_some() {
+            self.tracker = None;
+            self.remove_all().await;
+        }
+    }
+
+    async fn remove_all(&self) {
+        if let Err(error) = remove::remove(self.client(), &self.plan.namespace, &self.id).await {
+            tracing::error!(%error, run = self.id, "objects are left in the cluster; `linerate pods delete` removes them");
+        }
+    }
+}
+
+impl Drop for KubernetesPlatform {
+    fn drop(&mut self) {
+        if let Some(renewal) = &self.renewal {
+            renewal.abort();
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Removing what belongs to a run: found by its labels, deleted by name, the lease last, so that what is left over stays recognisable.
+
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, StreamExt};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+use super::error::{ClusterError, is_forbidden, is_not_found};
+use super::names;
+use super::retry::steadily;
+
+/// Requests at the same time.
+const AT_ONCE: usize = 16;
+/// Time for pods to be gone, their grace period included.
+const GONE_WITHIN: Duration = Duration::from_secs(60);
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Removes every object of the run `id`, and returns when its pods are gone.
+///
+/// # Errors
+/// When the server refuses, or pods do not go.
+pub async fn remove(client: &Client, namespace: &str, id: &str) -> Result<(), ClusterError> {
+    let selector = names::of_experiment(id);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    delete_unstarted(&pods, &selector).await?;
+    delete_selected(&pods, &selector, "pods").await?;
+    wait_until_gone(&pods, &selector).await?;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    delete(&secrets, &names::object(id)).await?;
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    match delete_selected(&claims, &selector, "volume claims").await {
+        // A role without claims has made none.
+        Err(ClusterError::Request { reason, .. }) if is_forbidden(&reason) => {}
+        other => other?,
+    }
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    delete(&leases, &names::object(id)).await
+}
+
+async fn delete<K>(api: &Api<K>, name: &str) -> Result<(), ClusterError>
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+{
+    delete_with(api, name, &DeleteParams::default()).await
+}
+
+async fn delete_with<K>(api: &Api<K>, name: &str, params: &DeleteParams) -> Result<(), ClusterError>
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+{
+    match steadily(|| api.delete(name, params)).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_not_found(&error) => Ok(()),
+        Err(error) => Err(ClusterError::while_(format!("delete {name}"))(error)),
+    }
+}
+
+async fn delete_selected<K>(api: &Api<K>, selector: &str, what: &str) -> Result<(), ClusterError>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let params = ListParams::default().labels(selector);
+    let found = steadily(|| api.list(&params)).await.map_err(ClusterError::while_(format!("list {what}")))?;
+    let deleted: Vec<_> = stream::iter(found.items.iter().map(ResourceExt::name_any))
+        .map(|name| async move { delete(api, &name).await })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    deleted.into_iter().collect()
+}
+
+/// Deletes pods of which nothing runs, at once: a kubelet that tries in vain to start one takes its time to let it go.
+async fn delete_unstarted(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterError> {
+    let params = ListParams::default().labels(selector).fields("status.phase=Pending");
+    let found = steadily(|| pods.list(&params)).await.map_err(ClusterError::while_("list the pods"))?;
+    for pod in found.items {
+        delete_with(pods, &pod.name_any(), &DeleteParams::default().grace_period(0)).await?;
+    }
+    Ok(())
+}
+
+async fn wait_until_gone(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterError> {
+    let begun = Instant::now();
+    let params = ListParams::default().labels(selector);
+    loop {
+        let left =
+            steadily(|| pods.list_metadata(&params)).await.map_err(ClusterError::while_("list the pods"))?;
+        if left.items.is_empty() {
+            return Ok(());
+        }
+        if begun.elapsed() > GONE_WITHIN {
+            let names: Vec<_> = left.items.iter().map(ResourceExt::name_any).collect();
+            return Err(ClusterError::NotReady(format!(
+                "pods {} were deleted and are still there after {} s; is their node gone?",
+                names.join(", "),
+                GONE_WITHIN.as_secs()
+            )));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}

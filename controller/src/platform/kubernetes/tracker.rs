@@ -1,0 +1,202 @@
+//! One watch over all pods of a run: how each stands, and when one that ran has ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::{Event as ApiEvent, Pod};
+use kube::api::ListParams;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::names;
+use super::watch::{Standing, judge};
+use crate::platform::process::{Exit, ExitWatch};
+
+/// Events that are told of each pod.
+const EVENTS_TOLD: usize = 3;
+/// Time without any change after which events are looked at.
+const EVENTS_EVERY: Duration = Duration::from_secs(3);
+
+/// How the pods of a run stand.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    events: Api<ApiEvent>,
+    seen: Arc<Seen>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    standings: watch::Sender<BTreeMap<String, Standing>>,
+    exits: Mutex<BTreeMap<String, watch::Sender<Option<Exit>>>>,
+    /// Events outlive pods, and pods of other runs had the same names.
+    uids: Mutex<BTreeSet<String>>,
+}
+
+impl Seen {
+    fn exits(&self) -> MutexGuard<'_, BTreeMap<String, watch::Sender<Option<Exit>>>> {
+        self.exits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, pod: &Pod, standing: Standing) {
+        self.uids.lock().unwrap_or_else(PoisonError::into_inner).extend(pod.uid());
+        let pod = pod.name_any();
+        if let Standing::Failed(reason) = &standing {
+            let exit = Exit { how: format!("ended: {reason}"), error: None };
+            self.exits().entry(pod.clone()).or_insert_with(|| watch::Sender::new(None)).send_if_modified(
+                |known| {
+                    let first = known.is_none();
+                    if first {
+                        *known = Some(exit);
+                    }
+                    first
+                },
+            );
+        }
+        self.standings.send_modify(|standings| {
+            standings.insert(pod, standing);
+        });
+    }
+}
+
+impl Tracker {
+    /// Watches the pods of the run `id`.
+    pub(super) fn start(client: &Client, namespace: &str, id: &str) -> Self {
+        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        let seen = Arc::new(Seen {
+            standings: watch::Sender::new(BTreeMap::new()),
+            exits: Mutex::default(),
+            uids: Mutex::default(),
+        });
+        let config = watcher::Config::default().labels(&names::of_experiment(id));
+        let noting = seen.clone();
+        let task = tokio::spawn(async move {
+            let mut events = watcher(pods, config).boxed();
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(Event::Apply(pod) | Event::InitApply(pod)) => noting.note(&pod, judge(&pod)),
+                    Ok(Event::Delete(pod)) => {
+                        noting.note(&pod, Standing::Failed("the pod was deleted".to_owned()));
+                    }
+                    Ok(Event::Init | Event::InitDone) => {}
+                    // The watch is taken up again by itself, with growing delays.
+                    Err(error) => tracing::debug!(%error, "the watch over the pods was interrupted"),
+                }
+            }
+        });
+        Self { events: Api::namespaced(client.clone(), namespace), seen, task }
+    }
+
+    /// Waits until all of `names` run, and tells what they wait for as it changes.
+    ///
+    /// # Errors
+    /// The pods that failed, or did not run in time, each with its reason.
+    pub(super) async fn until_running(
+        &self,
+        names: &[String],
+        limit: Duration,
+        say: &dyn Fn(&str),
+    ) -> Result<(), String> {
+        let mut standings = self.seen.standings.subscribe();
+        let deadline = Instant::now() + limit;
+        let mut told: BTreeMap<String, String> = BTreeMap::new();
+        let mut told_events = BTreeSet::new();
+        loop {
+            let now = standings.borrow_and_update().clone();
+            let waits = |name: &String| match now.get(name) {
+                Some(Standing::Running { .. }) => None,
+                Some(Standing::Waiting(reason) | Standing::Failed(reason)) => {
+                    Some((name.clone(), reason.clone()))
+                }
+                None => Some((name.clone(), "not seen yet".to_owned())),
+            };
+            let waiting: Vec<(String, String)> = names.iter().filter_map(waits).collect();
+            let failed: Vec<_> =
+                names.iter().filter(|name| matches!(now.get(*name), Some(Standing::Failed(_)))).collect();
+            if !failed.is_empty() {
+                let lines = waiting.iter().filter(|(name, _)| failed.contains(&name));
+                return Err(lines
+                    .map(|(name, reason)| format!("{name} did not start: {reason}"))
+                    .collect::<Vec<_>>()
+                    .join("\n"));
+            }
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            for (name, reason) in &waiting {
+                if reason.starts_with("not scheduled") && told.get(name) != Some(reason) {
+                    say(&format!("{name}: {reason}"));
+                    told.insert(name.clone(), reason.clone());
+                }
+            }
+            let look = deadline.min(Instant::now() + EVENTS_EVERY);
+            if timeout_at(look, standings.changed()).await.is_ok() {
+                continue;
+            }
+            for event in self.warnings(names).await {
+                if told_events.insert(event.clone()) {
+                    say(&event);
+                }
+            }
+            if Instant::now() >= deadline {
+                let lines: Vec<_> =
+                    waiting.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
+                return Err(format!(
+                    "{} of {} pods did not start within {} s (spec.kubernetes.readyTimeout):\n  {}",
+                    waiting.len(),
+                    names.len(),
+                    limit.as_secs(),
+                    lines.join("\n  ")
+                ));
+            }
+        }
+    }
+
+    /// The last warnings about `pods`; none when they may not be read.
+    pub(super) async fn warnings(&self, pods: &[String]) -> Vec<String> {
+        let params = ListParams::default().fields("type=Warning");
+        let Ok(list) = self.events.list(&params).await else { return Vec::new() };
+        let uids = self.seen.uids.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours =
+            |event: &&ApiEvent| event.involved_object.uid.as_ref().is_some_and(|uid| uids.contains(uid));
+        let mut lines: Vec<String> = Vec::new();
+        for pod in pods {
+            let of_pod = list
+                .items
+                .iter()
+                .filter(ours)
+                .filter(|event| event.involved_object.name.as_deref() == Some(pod));
+            let told: Vec<_> = of_pod
+                .filter_map(|event| Some(format!("event of {pod}: {}", event.message.as_deref()?.trim())))
+                .collect();
+            lines.extend(told.into_iter().rev().take(EVENTS_TOLD));
+        }
+        lines.dedup();
+        lines
+    }
+
+    /// The node of a pod that runs.
+    pub(super) fn node(&self, pod: &str) -> Option<String> {
+        match self.seen.standings.borrow().get(pod) {
+            Some(Standing::Running { node }) => Some(node.clone()),
+            _ => None,
+        }
+    }
+
+    /// Tells when the pod has ended.
+    pub(super) fn exit(&self, pod: &str) -> ExitWatch {
+        let mut exits = self.seen.exits();
+        ExitWatch::new(exits.entry(pod.to_owned()).or_insert_with(|| watch::Sender::new(None)).subscribe())
+    }
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,189 @@
+//! What becomes of pods: ready, on their way, or failed for a reason that is told as it stands. The judgement is pure.
+
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use serde::Deserialize;
+
+use super::pods::{AGENT, PREFLIGHT};
+
+/// How a pod stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Its agent runs, on this node.
+    Running {
+        /// The node.
+        node: String,
+    },
+    /// Not yet, for this reason.
+    Waiting(String),
+    /// It will not run, or does no longer.
+    Failed(String),
+}
+
+/// Reasons of a waiting container that do not go away by themselves.
+const HOPELESS: [&str; 8] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "CrashLoopBackOff",
+];
+
+/// Judges a pod.
+pub fn judge(pod: &Pod) -> Standing {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Standing::Failed("the pod is being deleted by somebody else".to_owned());
+    }
+    let status = pod.status.clone().unwrap_or_default();
+    let phase = status.phase.as_deref().unwrap_or("Pending");
+    let containers: Vec<_> = status
+        .init_container_statuses
+        .iter()
+        .flatten()
+        .chain(status.container_statuses.iter().flatten())
+        .collect();
+    if let Some(reason) = containers.iter().find_map(|container| failure(container)) {
+        return Standing::Failed(reason);
+    }
+    if phase == "Failed" || phase == "Succeeded" {
+        let told = [status.reason, status.message].into_iter().flatten().collect::<Vec<_>>().join(": ");
+        return Standing::Failed(if told.is_empty() { "the pod has ended".to_owned() } else { told });
+    }
+    let agent = status.container_statuses.iter().flatten().find(|container| container.name == AGENT);
+    let is_running =
+        agent.and_then(|agent| agent.state.as_ref()).is_some_and(|state| state.running.is_some());
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+    if let (true, Some(node)) = (is_running, &node) {
+        return Standing::Running { node: node.clone() };
+    }
+    let scheduling = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled");
+    if let Some(condition) = scheduling.filter(|condition| condition.status == "False") {
+        let message = condition.message.clone().unwrap_or_default();
+        return Standing::Waiting(format!("not scheduled: {message}"));
+    }
+    let doing = containers.iter().find_map(|container| {
+        let waiting = container.state.as_ref()?.waiting.as_ref()?;
+        let reason = waiting.reason.clone()?;
+        (reason != "PodInitializing").then_some(reason)
+    });
+    Standing::Waiting(match (doing, node) {
+        (Some(reason), _) => reason,
+        (None, Some(node)) => format!("starting on {node}"),
+        (None, None) => "waiting for the scheduler".to_owned(),
+    })
+}
+
+/// Why a container keeps its pod from running.
+fn failure(container: &ContainerStatus) -> Option<String> {
+    let ContainerState { waiting, terminated, .. } = container.state.clone()?;
+    if let Some(waiting) = waiting {
+        let reason = waiting.reason.unwrap_or_default();
+        return HOPELESS
+            .contains(&reason.as_str())
+            .then(|| format!("{reason}: {}", waiting.message.unwrap_or_else(|| "no message".to_owned())));
+    }
+    let terminated = terminated?;
+    if container.name == PREFLIGHT && terminated.exit_code == 0 {
+        return None;
+    }
+    let said = terminated.message.as_deref().map(last_words).unwrap_or_default();
+    let how = match (terminated.signal, terminated.exit_code, terminated.reason.as_deref()) {
+        (_, _, Some("OOMKilled")) => {
+            "was killed: it used more memory than spec.kubernetes.memory allows".to_owned()
+        }
+        (Some(signal), _, _) => format!("was killed by signal {signal}"),
+        (None, code @ 129.., _) => format!("was killed by signal {}", code - 128),
+        (None, code, _) => format!("ended with exit status {code}"),
+    };
+    let what = if container.name == PREFLIGHT { "the preflight check" } else { "the agent" };
+    Some(if said.is_empty() { format!("{what} {how}") } else { format!("{what} {how}: {said}") })
+}
+
+/// An agent's last line on standard output when it fails.
+#[derive(Deserialize)]
+struct Failure {
+    error: Message,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    message: String,
+}
+
+/// What matters of the end of a container's log: an agent's error message, or what hugepage-check says has failed.
+pub fn last_words(log: &str) -> String {
+    if let Some(failure) =
+        log.lines().rev().find_map(|line| serde_json::from_str::<Failure>(line.trim()).ok())
+    {
+        return failure.error.message;
+    }
+    let failed = log.find("FAIL ").map_or(log, |at| &log[at..]);
+    failed.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(status: Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "tx0"}, "spec": {"nodeName": "node1", "containers": []}, "status": status}))
+            .unwrap()
+    }
+
+    fn container(name: &str, state: &Value) -> Value {
+        json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state})
+    }
+
+    #[test]
+    fn pods_are_judged_by_what_they_say() {
+        let agent =
+            |state: Value| json!({"phase": "Pending", "containerStatuses": [container("agent", &state)]});
+        let check = |state: Value| json!({"phase": "Pending", "initContainerStatuses": [container("preflight", &state)]});
+        for (status, expected) in [
+            (agent(json!({"running": {}})), Standing::Running { node: "node1".into() }),
+            (json!({"phase": "Pending"}), Standing::Waiting("starting on node1".into())),
+            (
+                agent(json!({"waiting": {"reason": "ContainerCreating"}})),
+                Standing::Waiting("ContainerCreating".into()),
+            ),
+            (
+                agent(json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}})),
+                Standing::Failed("ErrImagePull: no such image".into()),
+            ),
+            (
+                json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/2 nodes"}]}),
+                Standing::Waiting("not scheduled: 0/2 nodes".into()),
+            ),
+            (
+                check(
+                    json!({"terminated": {"exitCode": 1, "message": "PASS x\nFAIL Free hugepages  none\n  remedy"}}),
+                ),
+                Standing::Failed(
+                    "the preflight check ended with exit status 1: FAIL Free hugepages  none\n  remedy"
+                        .into(),
+                ),
+            ),
+            (check(json!({"terminated": {"exitCode": 0}})), Standing::Waiting("starting on node1".into())),
+            (
+                agent(
+                    json!({"terminated": {"exitCode": 1, "message": "noise\n{\"error\":{\"message\":\"no port\"}}\n"}}),
+                ),
+                Standing::Failed("the agent ended with exit status 1: no port".into()),
+            ),
+            (
+                agent(json!({"terminated": {"exitCode": 137}})),
+                Standing::Failed("the agent was killed by signal 9".into()),
+            ),
+            (
+                json!({"phase": "Failed", "reason": "Evicted", "message": "disk pressure"}),
+                Standing::Failed("Evicted: disk pressure".into()),
+            ),
+        ] {
+            assert_eq!(judge(&pod(status.clone())), expected, "{status}");
+        }
+    }
+}

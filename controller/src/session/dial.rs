@@ -1,0 +1,70 @@
+//! Ways to an agent that listens on a loopback address: this machine's, or a pod's through the API server.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// A connection to an agent.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// How an agent is reached, again if need be.
+#[derive(Clone)]
+pub enum Dialer {
+    /// It listens on this machine.
+    Tcp(SocketAddr),
+    /// It listens in a pod; the API server forwards the port.
+    PortForward {
+        /// The pods of its namespace.
+        pods: Api<Pod>,
+        /// Its pod.
+        pod: String,
+        /// Its port on the pod's loopback address.
+        port: u16,
+    },
+}
+
+impl Dialer {
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn dial(&self) -> Result<Box<dyn Stream>, String> {
+        match self {
+            Dialer::Tcp(address) => {
+                let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+                stream.set_nodelay(true).map_err(|error| error.to_string())?;
+                Ok(Box::new(stream))
+            }
+            Dialer::PortForward { pods, pod, port } => {
+                let mut forwarder =
+                    pods.portforward(pod, &[*port]).await.map_err(|error| error.to_string())?;
+                let stream = forwarder.take_stream(*port).ok_or("the API server forwards no such port")?;
+                // The forwarder's task lives as long as its stream.
+                Ok(Box::new(stream))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Dialer::Tcp(address) => address.fmt(f),
+            Dialer::PortForward { pod, port, .. } => {
+                write!(f, "pod {pod}, port {port}, through the API server")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dialer({self})")
+    }
+}

@@ -1,0 +1,60 @@
+//! What an agent says no to, and in which words.
+
+use linerate_protocol::message::{ErrorCode, WireError};
+use linerate_protocol::profile::MAX_FLOWS;
+use linerate_protocol::trial::{RoleSpec, TransmitSpec, TrialSpec};
+
+use crate::trial::TrialError;
+
+const INTERVAL_RANGE_MS: std::ops::RangeInclusive<u32> = 10..=3_600_000;
+const ORPHAN_RANGE_MS: std::ops::RangeInclusive<u32> = 100..=3_600_000;
+
+/// Checks what an agent can check of a trial without its port.
+pub(super) fn validate(spec: &TrialSpec) -> Result<(), WireError> {
+    let range = |field: &str, value: u32, range: std::ops::RangeInclusive<u32>| {
+        if range.contains(&value) {
+            Ok(())
+        } else {
+            Err(refused(format!("{field}: {value} is outside {}…{}", range.start(), range.end())))
+        }
+    };
+    let peer = |transmit: &TransmitSpec| {
+        if transmit.peer_mac.is_zero() {
+            Err(refused("peer_mac: 00:00:00:00:00:00 is nobody's address".into()))
+        } else {
+            Ok(())
+        }
+    };
+    range("sample_interval_ms", spec.sample_interval_ms, INTERVAL_RANGE_MS)?;
+    range("orphan_ms", spec.orphan_ms, ORPHAN_RANGE_MS)?;
+    match &spec.role {
+        RoleSpec::Receive(receive) => range("flows", receive.flows, 1..=MAX_FLOWS),
+        RoleSpec::Transmit(transmit) => peer(transmit),
+        RoleSpec::Exchange(transmit, receive) => {
+            peer(transmit).and_then(|()| range("flows", receive.flows, 1..=MAX_FLOWS))
+        }
+        RoleSpec::Reflect => Ok(()),
+    }
+}
+
+/// The trial or the request cannot be as asked.
+pub(super) fn refused(message: String) -> WireError {
+    WireError { code: ErrorCode::Refused, message }
+}
+
+/// The port or an lcore failed.
+pub(super) fn failed(error: &impl std::fmt::Display) -> WireError {
+    WireError { code: ErrorCode::Failed, message: error.to_string() }
+}
+
+/// Why a trial cannot be run.
+pub(super) fn trial_error(error: &TrialError) -> WireError {
+    match error {
+        TrialError::Rate(_)
+        | TrialError::Unsafe(_)
+        | TrialError::FrameTooLarge { .. }
+        | TrialError::TooFewLcores
+        | TrialError::NoReflector => refused(error.to_string()),
+        TrialError::Dpdk(_) | TrialError::Panicked(_) | TrialError::QueueLost => failed(error),
+    }
+}
