@@ -127,14 +127,19 @@ fn what_cannot_be_reported_is_said() {
 /// Runs in the page: what is wider than the window, and in which scheme it is shown.
 const MEASURE: &str = "<script>addEventListener('load', () => {
   const wide = [...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll') && e.getBoundingClientRect().right > innerWidth + 0.5);
-  const out = document.createElement('pre');
-  out.id = 'measured';
-  out.textContent = JSON.stringify({ window: innerWidth, page: document.documentElement.scrollWidth, title: document.title,
+  parent.postMessage(JSON.stringify({ window: innerWidth, page: document.documentElement.scrollWidth, title: document.title,
     wide: wide.map(e => e.tagName + '.' + e.className).slice(0, 5), scheme: matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light',
-    back: getComputedStyle(document.body).backgroundColor, axis: getComputedStyle(document.querySelector('figure svg text')).fill,
-    boxes: [...document.querySelectorAll('.scroll')].length });
-  document.head.append(out);
-})</script>";
+    back: getComputedStyle(document.body).backgroundColor, axis: getComputedStyle(document.querySelector('figure svg text')).fill }), '*');
+})</script></head>";
+
+/// A page around the measured one: windows have a least width, frames have none.
+fn frame(width: u32) -> String {
+    format!(
+        "<!DOCTYPE html><meta name='color-scheme' content='light dark'><pre id='measured'></pre>
+         <script>onmessage = e => document.getElementById('measured').textContent = e.data</script>
+         <iframe src='measured.html' style='border:0;width:{width}px;height:3000px'></iframe>"
+    )
+}
 
 /// Headless Chromium on a page, with options that differ.
 fn chromium(bench: &Bench, page: &Path, name: &str, options: &[String]) -> Output {
@@ -175,11 +180,7 @@ fn browsers_show_it_on_phones_and_desks_in_light_and_dark() {
     let rule = "http-equiv=\"Content-Security-Policy\"";
     assert!(text.contains(rule));
     let measured = bench.path("measured.html");
-    fs::write(
-        &measured,
-        text.replacen(rule, "name=\"no-rule\"", 1).replacen("</head>", &format!("{MEASURE}</head>"), 1),
-    )
-    .unwrap();
+    fs::write(&measured, text.replacen(rule, "name=\"no-rule\"", 1).replacen("</head>", MEASURE, 1)).unwrap();
     // Were console errors not seen, their absence would say nothing.
     let broken = bench.path("broken.html");
     fs::write(&broken, "<!DOCTYPE html><script>nothing.here()</script>").unwrap();
@@ -187,7 +188,7 @@ fn browsers_show_it_on_phones_and_desks_in_light_and_dark() {
     assert!(stderr(&output).contains("CONSOLE"), "{}", stderr(&output));
 
     for (width, scheme, setting) in
-        [(400, "light", 1), (400, "dark", 0), (1400, "light", 1), (1400, "dark", 0)]
+        [(400_u32, "light", 1), (400, "dark", 0), (1400, "light", 1), (1400, "dark", 0)]
     {
         let look = format!("{width}-{scheme}");
         let picture = bench.path(&format!("{look}.png"));
@@ -201,7 +202,11 @@ fn browsers_show_it_on_phones_and_desks_in_light_and_dark() {
         assert!(!stderr(&output).contains("CONSOLE"), "{look}: {}", stderr(&output));
         assert!(fs::metadata(&picture).unwrap().len() > 20_000, "{look}: an empty picture");
 
-        let output = chromium(&bench, &measured, &look, &with("--dump-dom".to_owned()));
+        let around = bench.path(&format!("{look}.html"));
+        fs::write(&around, frame(width)).unwrap();
+        let dump = ["--virtual-time-budget=5000", "--dump-dom"].map(str::to_owned);
+        let options: Vec<String> = options.iter().cloned().chain(dump).collect();
+        let output = chromium(&bench, &around, &look, &options);
         let dom = stdout(&output);
         let found = dom.split("<pre id=\"measured\">").nth(1).and_then(|rest| rest.split("</pre>").next());
         let found =
@@ -210,7 +215,7 @@ fn browsers_show_it_on_phones_and_desks_in_light_and_dark() {
             serde_json::from_str(&found.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
                 .unwrap();
         assert_eq!(found["window"], width, "{look}: {found}");
-        assert!(found["page"].as_u64().unwrap() <= width, "{look} overflows: {found}");
+        assert!(found["page"].as_u64().unwrap() <= u64::from(width), "{look} overflows: {found}");
         assert_eq!(found["wide"], serde_json::json!([]), "{look}: {found}");
         assert_eq!(found["scheme"], scheme, "{look}: {found}");
         let [back, axis] = if scheme == "dark" {
