@@ -171,7 +171,7 @@ fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
             character if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') => {
-                out.push(' ')
+                out.push(' ');
             }
             character => out.push(character),
         }
