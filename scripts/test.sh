@@ -15,7 +15,7 @@ export LINERATE_NOT_RUN="$scratch/not-run"
 
 say "form: cargo fmt, shellcheck"
 cargo fmt --all --check
-shellcheck -x scripts/*.sh scripts/vm/*.sh scripts/vm/init .ci/run
+shellcheck -x scripts/*.sh scripts/vm/*.sh scripts/vm/init docker/*.sh .ci/run
 
 say "lints: clippy, warnings denied"
 cargo clippy --workspace --all-targets --quiet -- -D warnings
@@ -35,11 +35,20 @@ skipped=$(wc -l <"$LINERATE_NOT_RUN")
 # A test that could not run returns early and counts as passed for cargo; it does not here.
 passed=$((passed - skipped))
 
+# stage NAME COMMAND…: of those that print PASS, FAIL and NOT RUN lines.
+stage() {
+    local log="$scratch/$1"
+    shift
+    "$@" 2>&1 | tee "$log" || status=$?
+    passed=$((passed + $(grep -c '^PASS ' "$log" || true)))
+    failed=$((failed + $(grep -c '^FAIL ' "$log" || true)))
+    skipped=$((skipped + $(grep -c '^NOT RUN ' "$log" || true)))
+}
+
 say "virtual machine: SR-IOV VFs behind an IOMMU, netem"
-scripts/vm.sh test 2>&1 | tee "$scratch/vm" || status=$?
-passed=$((passed + $(grep -c '^PASS ' "$scratch/vm" || true)))
-failed=$((failed + $(grep -c '^FAIL ' "$scratch/vm" || true)))
-skipped=$((skipped + $(grep -c '^NOT RUN ' "$scratch/vm" || true)))
+stage vm scripts/vm.sh test
+say "containers: the images, unprivileged containers, pods"
+stage containers scripts/containers.sh test
 
 if [ -s "$LINERATE_NOT_RUN" ]; then
     echo

@@ -14,7 +14,7 @@ use support::{Bench, stderr, until};
 
 /// The second trial is long enough to be in its middle when something happens.
 const LONG: &str = "  traffic: {frameSizes: [64, 512], rates: [20kpps]}
-  trial: {duration: 2s, sampleInterval: 50ms, orphan: 1s}
+  trial: {duration: 2s, sampleInterval: 50ms, orphan: 1s, retries: 0}
 ";
 
 /// One trial is complete, the other is kept as far as it came.
@@ -54,6 +54,28 @@ fn an_agent_is_killed() {
         assert!(summary.failures[0].reason.contains(&reason));
         bench.assert_nothing_left(Duration::ZERO);
         assert_next_run_works(&bench);
+    }
+}
+
+#[test]
+fn a_lost_agent_is_replaced_and_the_trial_repeated() {
+    for (name, signal) in [("tx0", Signal::KILL), ("rx0", Signal::KILL), ("tx0", Signal::STOP)] {
+        let bench = Bench::new(&LONG.replace("retries: 0", "retries: 1"));
+        let run = bench.start_and_wait_for_second_trial();
+        kill_process(bench.agent(name), signal).unwrap();
+        let output = run.end_within(Duration::from_secs(40));
+        assert!(output.status.success(), "{}", stderr(&output));
+        let summary = bench.summary().unwrap();
+        assert_eq!(
+            (summary.trials.len(), summary.failures.len(), summary.recoveries.len()),
+            (2, 0, 1),
+            "{summary:?}"
+        );
+        assert!(summary.recoveries[0].contains("started anew"), "{:?}", summary.recoveries);
+        for trial in &summary.trials {
+            assert_eq!(trial.sent_packets, trial.received_packets + trial.lost_packets);
+        }
+        bench.assert_nothing_left(Duration::from_secs(2));
     }
 }
 

@@ -270,6 +270,8 @@ pub struct TrialSection {
     pub warm_up: WarmUpSection,
     /// When a receiver has received what will come.
     pub drain: DrainSection,
+    /// How often a trial is repeated in which an agent was lost; with 0 the run ends there.
+    pub retries: Ranged<0, 100>,
     /// A transmitter whose controller has been silent for this long stops.
     pub orphan: SpanIn<100, HOUR_MS>,
 }
@@ -285,6 +287,7 @@ impl Default for TrialSection {
             sample_interval: SpanIn::of_millis::<1000>(),
             warm_up: WarmUpSection::default(),
             drain: DrainSection::default(),
+            retries: Ranged::of::<2>(),
             orphan: SpanIn::of_millis::<5000>(),
         }
     }

@@ -76,7 +76,7 @@ pub struct LocalPlatform {
     runtime_directory: PathBuf,
     node: String,
     /// Known from the moment they listen, so that `stop` ends them however far the start came.
-    processes: RefCell<Vec<AgentProcess>>,
+    processes: RefCell<Vec<(String, AgentProcess)>>,
 }
 
 impl LocalPlatform {
@@ -122,7 +122,7 @@ impl LocalPlatform {
                 .collect(),
             exit: process.exit(),
         };
-        self.processes.borrow_mut().push(process);
+        self.processes.borrow_mut().push((launch.name.clone(), process));
         Ok(endpoint)
     }
 
@@ -152,9 +152,23 @@ impl Platform for LocalPlatform {
         failure.map_or(Ok(pairs), Err)
     }
 
+    async fn restart(&mut self, number: usize, _say: &dyn Fn(&str)) -> Result<PairEndpoints, PlatformError> {
+        let pair = self.plan.pairs[number].clone();
+        let (ended, others) = self
+            .processes
+            .take()
+            .into_iter()
+            .partition::<Vec<_>, _>(|(name, _)| [&pair.tx.name, &pair.rx.name].contains(&name));
+        self.processes.replace(others);
+        for (_, mut process) in ended {
+            process.stop(false).await;
+        }
+        self.start_pair(&pair).await
+    }
+
     async fn stop(&mut self, asked: bool) {
         let mut processes = self.processes.take();
-        join_all(processes.iter_mut().map(|process| process.stop(asked))).await;
+        join_all(processes.iter_mut().map(|(_, process)| process.stop(asked))).await;
         self.remove_runtime_directory();
     }
 }

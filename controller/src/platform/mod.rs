@@ -26,6 +26,16 @@ pub trait Platform {
         say: &dyn Fn(&str),
     ) -> impl Future<Output = Result<Vec<PairEndpoints>, PlatformError>>;
 
+    /// Starts both agents of the pair `number` anew, whatever became of them.
+    ///
+    /// # Errors
+    /// Why they did not start.
+    fn restart(
+        &mut self,
+        number: usize,
+        say: &dyn Fn(&str),
+    ) -> impl Future<Output = Result<PairEndpoints, PlatformError>>;
+
     /// True when the agents are meant to stay after the run.
     fn keeps(&self) -> bool {
         false

@@ -1,6 +1,6 @@
 //! An agent's process: started in a group of its own, minded until it is gone.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -98,8 +98,11 @@ impl AgentProcess {
         log: &Path,
     ) -> Result<(Self, SocketAddr), PlatformError> {
         let Invocation { program, arguments, token, runtime_directory } = command;
-        let log_file =
-            File::create(log).map_err(|reason| PlatformError::Log { path: log.to_owned(), reason })?;
+        let log_file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .map_err(|reason| PlatformError::Log { path: log.to_owned(), reason })?;
         let mut child = Command::new(program)
             .args(arguments)
             .env(TOKEN_VARIABLE, token.reveal())

@@ -1,17 +1,20 @@
 //! Agents and pairs as a run holds them: endpoint and session together.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use linerate_protocol::mac::MacAddr;
-use linerate_protocol::message::Welcome;
+use linerate_protocol::message::{Acknowledge, Command, Stop, Welcome};
+use linerate_protocol::state::AgentState;
 
 use crate::clock::{ClockVerdict, compare};
-use crate::platform::{AgentEndpoint, ExitWatch, PairEndpoints};
-use crate::session::{Session, SessionError};
+use crate::platform::{AgentEndpoint, ExitWatch, PairEndpoints, Token};
+use crate::session::{ANSWER_TIME, Dialer, Session, SessionError, WORK_TIME};
 use crate::summary::AgentInfo;
 
 /// Time for a process whose connection has gone to be known as ended.
-const EXIT_TIME: Duration = Duration::from_secs(1);
+const EXIT_TIME: Duration = Duration::from_secs(2);
+/// Time between attempts to connect.
+const DIAL_PAUSE: Duration = Duration::from_millis(250);
 
 /// A connected agent.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(super) struct Agent {
     /// The connection.
     pub(super) session: Session,
     node: String,
+    dialer: Dialer,
+    token: Token,
     command_line: Vec<String>,
     exit: ExitWatch,
 }
@@ -29,11 +34,55 @@ impl Agent {
     /// # Errors
     /// Why not, in words that name the agent.
     pub(super) async fn connect(endpoint: AgentEndpoint, keep_alive: Duration) -> Result<Self, String> {
-        let AgentEndpoint { name, node, dialer, token, command_line, exit } = endpoint;
-        match Session::connect(&name, &dialer, token.reveal(), keep_alive).await {
-            Ok(session) => Ok(Self { session, node, command_line, exit }),
-            Err(error) => Err(cause(&error, exit).await),
+        let AgentEndpoint { name, node, dialer, token, command_line, mut exit } = endpoint;
+        let begun = Instant::now();
+        loop {
+            let error = match Session::connect(&name, &dialer, token.reveal(), keep_alive).await {
+                Ok(session) => return Ok(Self { session, node, dialer, token, command_line, exit }),
+                Err(error) => error,
+            };
+            // A pod runs before its agent listens.
+            let may_come = dialer.patience() > begun.elapsed() && error.fault.is_broken_connection();
+            if !may_come || exit.within(DIAL_PAUSE).await.is_some() {
+                return Err(cause(&error, exit).await);
+            }
         }
+    }
+
+    /// Connects again to an agent that lives, and takes it back to idle.
+    ///
+    /// # Errors
+    /// When the agent has ended, or does not let anybody in within `patience`.
+    async fn reconnect(&mut self, keep_alive: Duration, patience: Duration) -> Result<(), String> {
+        let name = self.name().to_owned();
+        let begun = Instant::now();
+        loop {
+            if let Some(exit) = self.exit.within(DIAL_PAUSE).await {
+                return Err(format!("{name} {exit}"));
+            }
+            match Session::connect(&name, &self.dialer, self.token.reveal(), keep_alive).await {
+                Ok(session) => {
+                    self.session = session;
+                    return self.back_to_idle().await.map_err(|error| error.to_string());
+                }
+                Err(error) if begun.elapsed() > patience => return Err(error.to_string()),
+                Err(error) => tracing::debug!(%error, "not yet connected again"),
+            }
+        }
+    }
+
+    /// Gives up what the agent was doing when its controller was lost.
+    async fn back_to_idle(&self) -> Result<(), SessionError> {
+        let Welcome { state, waiting, .. } = self.session.welcome();
+        let mut waiting = *waiting;
+        if !matches!(state, AgentState::Idle | AgentState::Finished) {
+            self.session.step(Command::Stop(Stop::default()), WORK_TIME).await?;
+            waiting = self.session.report().await.ok().map(|report| report.trial);
+        }
+        if let Some(trial) = waiting {
+            self.session.step(Command::Acknowledge(Acknowledge { trial }), ANSWER_TIME).await?;
+        }
+        Ok(())
     }
 
     /// Its name.
@@ -90,6 +139,10 @@ pub(super) struct Pair {
     pub(super) rx: Agent,
     /// Whether their times can be compared.
     pub(super) clock: ClockVerdict,
+    /// Its number in the experiment, from 0.
+    pub(super) number: usize,
+    /// Time between two signs of life to an agent.
+    pub(super) keep_alive: Duration,
 }
 
 impl Pair {
@@ -97,11 +150,26 @@ impl Pair {
     ///
     /// # Errors
     /// Why not, in words that name the agent.
-    pub(super) async fn connect(endpoints: PairEndpoints, keep_alive: Duration) -> Result<Self, String> {
+    pub(super) async fn connect(
+        number: usize,
+        endpoints: PairEndpoints,
+        keep_alive: Duration,
+    ) -> Result<Self, String> {
         let tx = Agent::connect(endpoints.tx, keep_alive).await?;
         let rx = Agent::connect(endpoints.rx, keep_alive).await?;
         let clock = compare(&tx.session.welcome().clock, &rx.session.welcome().clock);
-        Ok(Self { name: format!("{}-{}", tx.name(), rx.name()), tx, rx, clock })
+        Ok(Self { name: format!("{}-{}", tx.name(), rx.name()), tx, rx, clock, number, keep_alive })
+    }
+
+    /// Connects again to both ends, which live.
+    ///
+    /// # Errors
+    /// Why one of them cannot be reached.
+    pub(super) async fn reconnect(&mut self, patience: Duration) -> Result<(), String> {
+        for agent in [&mut self.tx, &mut self.rx] {
+            agent.reconnect(self.keep_alive, patience).await?;
+        }
+        Ok(())
     }
 
     /// Both ends, for the summary.

@@ -7,6 +7,7 @@ use tempfile::NamedTempFile;
 
 use super::agent::Pair;
 use crate::experiment::Experiment;
+use crate::plan::Trial;
 use crate::platform::local::node_name;
 use crate::store::record::TrialRecord;
 use crate::store::{DOCUMENT_FILE, Store, StoreError};
@@ -68,6 +69,7 @@ impl<'s> Ledger<'s> {
             warm_up: Vec::new(),
             trials: Vec::new(),
             failures: Vec::new(),
+            recoveries: Vec::new(),
             overhead: Overhead::default(),
         };
         store.write_summary(&summary)?;
@@ -138,6 +140,32 @@ impl<'s> Ledger<'s> {
         self.summary.overhead.trials_s += took_s - sending_s;
         self.summary.trials.extend(trials);
         self.summary.failures.extend(failures);
+        self.store.write_summary(&self.summary)
+    }
+
+    /// Notes that a pair was lost and is back.
+    ///
+    /// # Errors
+    /// When the summary cannot be written.
+    pub(super) fn recovered(&mut self, what: String) -> Result<(), StoreError> {
+        self.summary.recoveries.push(what);
+        self.store.write_summary(&self.summary)
+    }
+
+    /// Notes that a pair takes no part in the trials `left`.
+    ///
+    /// # Errors
+    /// When the summary cannot be written.
+    pub(super) fn given_up(&mut self, pair: &str, why: &str, left: &[Trial]) -> Result<(), StoreError> {
+        self.summary.failures.extend(left.iter().map(|trial| TrialFailure {
+            profile: trial.profile.name(),
+            pair: pair.to_owned(),
+            repeat: trial.repeat,
+            reason: why.to_owned(),
+            transmit: None,
+            receive: None,
+            trial: None,
+        }));
         self.store.write_summary(&self.summary)
     }
 

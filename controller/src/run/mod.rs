@@ -4,6 +4,7 @@ mod agent;
 mod flows;
 mod ledger;
 pub mod observer;
+mod recover;
 mod round;
 mod trial;
 mod warm_up;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use self::agent::Pair;
 use self::ledger::Ledger;
 use self::observer::Observer;
+use self::recover::recover;
 use self::trial::Stopped;
 use self::warm_up::{Cold, warm_up};
 use self::way::ways;
@@ -174,6 +176,7 @@ async fn drive(
     }
     ledger.warmed_up(warm_ups)?;
 
+    let retries = job.experiment.trial().retries.get_u32();
     for (index, trial) in job.plan.trials.iter().enumerate() {
         if *interrupted.borrow() {
             return Err(Ending::Interrupted);
@@ -184,7 +187,16 @@ async fn drive(
             .map(|(way, pair)| way.watched(pair, trial))
             .collect();
         observer.trial_began(index + 1, job.plan.trials.len(), trial, &watched);
-        round::run(job, trial, pairs, numbers.next(), ledger, observer).await?;
+        for attempt in 0..=retries {
+            let repeatable = attempt < retries;
+            let lost = round::run(job, trial, pairs, numbers.next(), repeatable, ledger, observer).await?;
+            let Some(first) = lost.first() else { break };
+            if retries == 0 {
+                return Err(Ending::Failed(first.reason.clone()));
+            }
+            let left = &job.plan.trials[if repeatable { index } else { index + 1 }..];
+            recover(job, platform, pairs, lost, &numbers, left, ledger, observer).await?;
+        }
     }
     Ok(())
 }
@@ -196,6 +208,7 @@ async fn connect(
 ) -> Result<Vec<Pair>, Ending> {
     let keep_alive = LONGEST_KEEP_ALIVE.min(experiment.trial().orphan.get() / SIGNS_OF_LIFE);
     let endpoints = platform.start(&|text| observer.phase(text)).await?;
-    let connecting = endpoints.into_iter().map(|pair| Pair::connect(pair, keep_alive));
+    let connecting =
+        endpoints.into_iter().enumerate().map(|(number, pair)| Pair::connect(number, pair, keep_alive));
     join_all(connecting).await.into_iter().collect::<Result<_, _>>().map_err(Ending::Failed)
 }

@@ -28,15 +28,26 @@ struct Lane<'p> {
     stopped: Option<Stopped>,
 }
 
-/// Runs `trial` on all pairs, files what came of it, and lets the agents go on to the next.
+/// A pair of which an agent is lost.
+#[derive(Debug)]
+pub(super) struct Lost {
+    /// Where the pair is among all.
+    pub(super) position: usize,
+    /// Why.
+    pub(super) reason: String,
+}
+
+/// Runs `trial` on all pairs, files what came of it, and lets the agents go on to the next. Says which pairs were lost in it; when the trial is
+/// `repeatable`, nothing is filed then.
 pub(super) async fn run(
     job: &Job<'_>,
     trial: &Trial,
     pairs: &mut [Pair],
     (id, tag): (u32, u16),
+    repeatable: bool,
     ledger: &mut Ledger<'_>,
     observer: &dyn Observer,
-) -> Result<(), Ending> {
+) -> Result<Vec<Lost>, Ending> {
     let began_s = ledger.elapsed_s();
     let assignment = Assignment {
         id,
@@ -75,6 +86,14 @@ pub(super) async fn run(
         }))
         .await;
     }
+    let lost = lost(&lanes);
+    if repeatable && !lost.is_empty() && !*job.interrupted.borrow() {
+        for lane in &lanes {
+            // An agent that is lost cannot answer; the others go back to idle.
+            let _ = assignment.acknowledge(&lane.pair.tx, &lane.pair.rx, &lane.seen).await;
+        }
+        return Ok(lost);
+    }
     let took_s = ledger.elapsed_s() - began_s;
     let (mut trials, mut failures) = (Vec::new(), Vec::new());
     let mut unfiled = None;
@@ -104,7 +123,15 @@ pub(super) async fn run(
         }
     }
     let worst = lanes.into_iter().filter_map(|lane| lane.stopped).find(Stopped::ends_run);
-    worst.map_or(Ok(()), |stopped| Err(stopped.into()))
+    worst.map_or(Ok(lost), |stopped| Err(stopped.into()))
+}
+
+fn lost(lanes: &[Lane<'_>]) -> Vec<Lost> {
+    let of = |(position, lane): (usize, &Lane<'_>)| {
+        let stopped = lane.stopped.as_ref().filter(|stopped| stopped.loses_agent())?;
+        Some(Lost { position, reason: stopped.to_string() })
+    };
+    lanes.iter().enumerate().filter_map(of).collect()
 }
 
 /// Takes every pair that has not failed one step further; none goes on when one fails.

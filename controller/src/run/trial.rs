@@ -73,7 +73,12 @@ pub(super) enum Stopped {
 impl Stopped {
     /// True when no further trial can be run.
     pub(super) fn ends_run(&self) -> bool {
-        matches!(self, Stopped::Interrupted | Stopped::Unfiled(_) | Stopped::Agent { refusal: false, .. })
+        matches!(self, Stopped::Interrupted | Stopped::Unfiled(_))
+    }
+
+    /// True when an agent can be asked nothing more.
+    pub(super) fn loses_agent(&self) -> bool {
+        matches!(self, Stopped::Agent { refusal: false, .. })
     }
 
     pub(super) async fn by(agent: &Agent, error: SessionError) -> Self {

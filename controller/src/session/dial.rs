@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -30,6 +31,14 @@ pub enum Dialer {
 }
 
 impl Dialer {
+    /// For how long a first connection may be refused: an agent of this machine has said that it listens, a pod only that it runs.
+    pub fn patience(&self) -> Duration {
+        match self {
+            Dialer::Tcp(_) => Duration::ZERO,
+            Dialer::PortForward { .. } => Duration::from_secs(60),
+        }
+    }
+
     /// Opens a connection.
     ///
     /// # Errors

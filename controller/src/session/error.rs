@@ -74,6 +74,11 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// True when there is no connection, or no longer: another one may do.
+    pub fn is_broken_connection(&self) -> bool {
+        matches!(self, Fault::Connect { .. } | Fault::Closed | Fault::Io(_) | Fault::Silent { .. })
+    }
+
     /// True when the session is still good: the agent only refused one request.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Fault::Refused { .. })

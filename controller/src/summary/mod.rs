@@ -25,6 +25,9 @@ pub struct Summary {
     pub trials: Vec<TrialSummary>,
     /// Trials that could not be finished.
     pub failures: Vec<TrialFailure>,
+    /// Pairs that were lost in a trial and brought back, with the reasons; the trial was then repeated.
+    #[serde(default)]
+    pub recoveries: Vec<String>,
     /// Time beyond the trials' own duration.
     pub overhead: Overhead,
 }

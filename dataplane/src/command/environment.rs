@@ -85,7 +85,7 @@ fn lcores_have_cpus(plan: &EalPlan) -> Result<(), Failure> {
 /// Why EAL did not bring up a device that it was told to: EAL goes on without it, often in silence.
 fn missing(device: &Device) -> String {
     let name = device.name();
-    if let Some(refusal) = explain_missing_device(&eal::early_log(), &eal::first_logged_error()) {
+    if let Some(refusal) = explain_missing_device(&eal::early_log()) {
         return format!("device {name}: {refusal}");
     }
     match device {

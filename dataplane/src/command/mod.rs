@@ -15,10 +15,13 @@ mod reflect;
 mod rx;
 mod standalone;
 mod tx;
+mod version;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use linerate_logging::LogLevel;
 
 use self::args::Cli;
@@ -46,6 +49,9 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
         Err(error) => {
             // A closed standard output is no reason to fail differently.
             let _ = error.print();
+            if error.kind() == ErrorKind::DisplayVersion {
+                let _ = write!(io::stdout(), "{}", version::drivers());
+            }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };

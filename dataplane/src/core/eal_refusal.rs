@@ -35,8 +35,8 @@ pub struct Evidence<'a> {
     pub allowed_cpus: &'a str,
 }
 
-/// A line in EAL's log, known by its parts, and what it means. `{line}` stands for the line, `{first}` for EAL's first error, `{cpus}` for the
-/// CPUs allowed.
+/// A line in EAL's log, known by its parts, and what it means. `{line}` stands for the line, `{before}` for the one before it, `{first}` for EAL's
+/// first error, `{cpus}` for the CPUs allowed.
 struct Known {
     parts: &'static [&'static str],
     cause: &'static str,
@@ -123,8 +123,19 @@ const KNOWN: &[Known] = &[
                  driver's library is installed (Debian: librte-net-…, in package dpdk)",
     },
     Known {
+        parts: &["open AF_PACKET socket"],
+        cause: "af_packet may not open a packet socket: {line}",
+        remedy: "run as root, or with the capabilities NET_RAW and NET_ADMIN (docker and podman: --cap-add; in a pod: capabilities add, and \
+                 runAsUser 0, for other users' processes start without capabilities there)",
+    },
+    Known {
+        parts: &["Invalid socket directory"],
+        cause: "memif's socket cannot be made: {line}",
+        remedy: "name a socket in a folder that exists and that this user may write to (in a container: a volume that both ends share)",
+    },
+    Known {
         parts: &["failed to initialize"],
-        cause: "a virtual device cannot be made: {first}",
+        cause: "a virtual device cannot be made: {before}",
         remedy: "check its arguments in --vdev; DPDK's guide to the driver lists them",
     },
     Known {
@@ -176,6 +187,7 @@ pub fn explain(plan: &EalPlan, evidence: &Evidence<'_>) -> Refusal {
     }
     let fill = |text: &str, line: &str| {
         text.replace("{line}", line)
+            .replace("{before}", before(evidence.log, line))
             .replace(
                 "{first}",
                 if evidence.first_error.is_empty() { line } else { evidence.first_error.trim() },
@@ -193,14 +205,28 @@ pub fn explain(plan: &EalPlan, evidence: &Evidence<'_>) -> Refusal {
 }
 
 /// Explains why a device is missing although EAL started, when its log names a cause that concerns devices.
-pub fn explain_missing_device(log: &str, first_error: &str) -> Option<Refusal> {
-    let about_devices = ["vfio", "VFIO", "DMA remapping", "IOMMU", "initialize"];
+pub fn explain_missing_device(log: &str) -> Option<Refusal> {
+    let about_devices =
+        ["vfio", "VFIO", "DMA remapping", "IOMMU", "AF_PACKET", "socket directory", "initialize"];
     KNOWN.iter().filter(|known| about_devices.iter().any(|word| known.parts[0].contains(word))).find_map(
         |known| {
-            let cause = known.cause.replace("{line}", known.line_in(log)?).replace("{first}", first_error);
+            let line = known.line_in(log)?;
+            let cause = known.cause.replace("{line}", line).replace("{before}", before(log, line));
             Some(Refusal { cause, remedy: known.remedy.to_owned() })
         },
     )
+}
+
+/// The line before the given one, or itself when it is the first: drivers say why before the bus says that they failed.
+fn before<'a>(log: &'a str, line: &'a str) -> &'a str {
+    let mut last = line;
+    for candidate in log.lines().map(str::trim) {
+        if candidate == line {
+            break;
+        }
+        last = candidate;
+    }
+    last
 }
 
 impl Known {
@@ -210,6 +236,7 @@ impl Known {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -292,6 +319,33 @@ mod tests {
             assert!(refusal.cause.contains(cause), "{options}: {refusal}");
             assert!(refusal.remedy.contains(remedy), "{options}: {refusal}");
         }
+    }
+
+    #[test]
+    fn a_device_that_is_missing_is_explained_by_its_driver() {
+        let harmless = "EAL: Error creating '/tmp/dpdk/rte': Permission denied\n";
+        for (log, cause, remedy) in [
+            (
+                "open_packet_iface(): Could not open AF_PACKET socket\nvdev_probe(): failed to initialize net_af_packet0 device",
+                "may not open a packet socket",
+                "NET_RAW",
+            ),
+            (
+                "memif_check_socket_filename(): Invalid socket directory.\nvdev_probe(): failed to initialize net_memif0 device",
+                "memif's socket",
+                "may write to",
+            ),
+            (
+                "rte_pmd_init_internals(): ioctl failed (SIOCGIFINDEX):No such device\nvdev_probe(): failed to initialize net_af_packet0 device",
+                "cannot be made: rte_pmd_init_internals(): ioctl failed",
+                "--vdev",
+            ),
+        ] {
+            let refusal = explain_missing_device(&format!("{harmless}{log}")).unwrap();
+            assert!(refusal.cause.contains(cause), "{refusal}");
+            assert!(refusal.remedy.contains(remedy), "{refusal}");
+        }
+        assert_eq!(explain_missing_device(harmless), None);
     }
 
     #[test]

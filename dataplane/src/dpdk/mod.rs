@@ -8,6 +8,7 @@
 
 pub mod burst;
 pub mod clock;
+pub mod drivers;
 pub mod eal;
 pub mod error;
 pub mod lcore;

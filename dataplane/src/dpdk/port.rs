@@ -206,7 +206,15 @@ impl Port {
             check(code, || failed(&format!("TX queue {queue} cannot be set up")))?;
         }
         // SAFETY: all queues are set up.
-        check(unsafe { sys::lr_port_start(port) }, || failed("cannot be started"))?;
+        let code = unsafe { sys::lr_port_start(port) };
+        check(code, || {
+            // DPDK sets promiscuous mode on or off at every start, and gives up where it may not.
+            failed(if code == -libc::EPERM {
+                "cannot be started without the capability NET_ADMIN, with which its driver sets the interface's flags"
+            } else {
+                "cannot be started"
+            })
+        })?;
         Ok(OpenPort {
             rx: (0..).zip(rx_pools).map(|(queue, pool)| RxQueue::new(started.clone(), queue, pool)).collect(),
             tx: (0..).zip(tx_pools).map(|(queue, pool)| TxQueue::new(started.clone(), queue, pool)).collect(),

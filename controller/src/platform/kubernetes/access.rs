@@ -44,7 +44,7 @@ const RULES: &[Rule] = &[
     Rule {
         group: "",
         resource: "pods",
-        verbs: &["create", "delete", "list", "watch"],
+        verbs: &["create", "delete", "get", "list", "watch"],
         why: "the agents; only those with Linerate's labels are deleted",
     },
     // An API server of before 1.31 asks for get, a later one for create.

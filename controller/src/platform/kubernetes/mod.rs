@@ -91,8 +91,30 @@ impl KubernetesPlatform {
             self.tokens.insert(plan.name(), token);
         }
         self.create_all().await?;
-        self.wait_until_running(say).await?;
+        let names: Vec<String> = self.plan.pods.iter().map(PodPlan::name).collect();
+        self.wait_until_running(&names, say).await?;
         self.endpoints()
+    }
+
+    /// Both pods of a pair anew, under their names and with their tokens.
+    async fn relaunch(&mut self, number: usize, say: &dyn Fn(&str)) -> Result<PairEndpoints, ClusterError> {
+        let plans: Vec<PodPlan> = self.plan.pods.iter().filter(|plan| plan.pair == number).cloned().collect();
+        let pods = self.pods();
+        remove::pods(&pods, &plans.iter().map(PodPlan::name).collect::<Vec<_>>()).await?;
+        let names: Vec<String> = plans.iter().map(PodPlan::name).collect();
+        if let Some(tracker) = &self.tracker {
+            tracker.forget(&names);
+        }
+        let run = Run { experiment: &self.experiment, id: &self.id, owner: self.owner.as_ref() };
+        for plan in &plans {
+            create(&pods, &run.pod(plan)).await?;
+        }
+        self.wait_until_running(&names, say).await?;
+        let tracker = self
+            .tracker
+            .as_ref()
+            .ok_or_else(|| ClusterError::NotReady("nobody watches the pods".to_owned()))?;
+        self.pair(tracker, &plans)
     }
 
     async fn create_all(&self) -> Result<(), ClusterError> {
@@ -115,15 +137,14 @@ impl KubernetesPlatform {
             .await
     }
 
-    async fn wait_until_running(&self, say: &dyn Fn(&str)) -> Result<(), ClusterError> {
+    async fn wait_until_running(&self, names: &[String], say: &dyn Fn(&str)) -> Result<(), ClusterError> {
         let Some(tracker) = &self.tracker else { return Ok(()) };
-        let names: Vec<String> = self.plan.pods.iter().map(PodPlan::name).collect();
         let limit = self.experiment.kubernetes().ready_timeout.get();
-        match tracker.until_running(&names, limit, say).await {
+        match tracker.until_running(names, limit, say).await {
             Ok(()) => Ok(()),
             Err(reason) => {
                 // What a pod itself says is in the reason; events tell of what came before it.
-                let events = tracker.warnings(&names).await;
+                let events = tracker.warnings(names).await;
                 let news =
                     events.iter().filter(|event| !reason.contains(event.split(": ").nth(1).unwrap_or(event)));
                 let lines: String = news.map(|event| format!("\n  {event}")).collect();
@@ -135,26 +156,27 @@ impl KubernetesPlatform {
     /// The endpoints, after a look at whether the pods are where they were to be.
     fn endpoints(&self) -> Result<Vec<PairEndpoints>, ClusterError> {
         let Some(tracker) = &self.tracker else { return Ok(Vec::new()) };
-        let endpoints = self.plan.pods.chunks(2).map(|ends| {
-            let [tx, rx] = ends else { return Err(ClusterError::NotReady("a pair has two pods".to_owned())) };
-            let (tx, rx) = (self.endpoint(tracker, tx)?, self.endpoint(tracker, rx)?);
-            let together = tx.node == rx.node;
-            let wrong = match self.experiment.kubernetes().placement {
-                PlacementRule::SameNode => !together,
-                PlacementRule::DifferentNodes => together,
-                PlacementRule::Any => false,
-            };
-            // Nodes that were named for both are as asked, whatever the rule.
-            let named = self.experiment.kubernetes().nodes.is_some();
-            if wrong && !named {
-                return Err(ClusterError::NotReady(format!(
-                    "{} is on {} and {} on {}, which is not what spec.kubernetes.placement asks for",
-                    tx.name, tx.node, rx.name, rx.node
-                )));
-            }
-            Ok(PairEndpoints { tx, rx })
-        });
-        endpoints.collect()
+        self.plan.pods.chunks(2).map(|ends| self.pair(tracker, ends)).collect()
+    }
+
+    fn pair(&self, tracker: &Tracker, ends: &[PodPlan]) -> Result<PairEndpoints, ClusterError> {
+        let [tx, rx] = ends else { return Err(ClusterError::NotReady("a pair has two pods".to_owned())) };
+        let (tx, rx) = (self.endpoint(tracker, tx)?, self.endpoint(tracker, rx)?);
+        let together = tx.node == rx.node;
+        let wrong = match self.experiment.kubernetes().placement {
+            PlacementRule::SameNode => !together,
+            PlacementRule::DifferentNodes => together,
+            PlacementRule::Any => false,
+        };
+        // Nodes that were named for both are as asked, whatever the rule.
+        let named = self.experiment.kubernetes().nodes.is_some();
+        if wrong && !named {
+            return Err(ClusterError::NotReady(format!(
+                "{} is on {} and {} on {}, which is not what spec.kubernetes.placement asks for",
+                tx.name, tx.node, rx.name, rx.node
+            )));
+        }
+        Ok(PairEndpoints { tx, rx })
     }
 
     fn endpoint(&self, tracker: &Tracker, plan: &PodPlan) -> Result<AgentEndpoint, ClusterError> {
@@ -219,6 +241,10 @@ where
 impl Platform for KubernetesPlatform {
     async fn start(&mut self, say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, PlatformError> {
         Ok(self.launch(say).await?)
+    }
+
+    async fn restart(&mut self, number: usize, say: &dyn Fn(&str)) -> Result<PairEndpoints, PlatformError> {
+        Ok(self.relaunch(number, say).await?)
     }
 
     fn keeps(&self) -> bool {

@@ -17,6 +17,8 @@ use super::retry::steadily;
 const AT_ONCE: usize = 16;
 /// Time for pods to be gone, their grace period included.
 const GONE_WITHIN: Duration = Duration::from_secs(60);
+/// Time for a pod to be gone before it is deleted without waiting for its node.
+const STRUCK_OFF_AFTER: Duration = Duration::from_secs(20);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -40,6 +42,31 @@ pub async fn remove(client: &Client, namespace: &str, id: &str) -> Result<(), Cl
     }
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     delete(&leases, &names::object(id)).await
+}
+
+/// Removes pods by name and returns when they are gone. A pod of a node that is gone itself is struck off the list.
+///
+/// # Errors
+/// When the server refuses.
+pub async fn pods(pods: &Api<Pod>, names: &[String]) -> Result<(), ClusterError> {
+    for name in names {
+        delete(pods, name).await?;
+    }
+    let begun = Instant::now();
+    for name in names {
+        loop {
+            match steadily(|| pods.get_metadata_opt(name)).await {
+                Ok(None) => break,
+                Ok(Some(_)) if begun.elapsed() > STRUCK_OFF_AFTER => {
+                    delete_with(pods, name, &DeleteParams::default().grace_period(0)).await?;
+                }
+                Ok(Some(_)) => {}
+                Err(error) => return Err(ClusterError::while_(format!("look at pod {name}"))(error)),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    Ok(())
 }
 
 async fn delete<K>(api: &Api<K>, name: &str) -> Result<(), ClusterError>

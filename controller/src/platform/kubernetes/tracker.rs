@@ -180,6 +180,16 @@ impl Tracker {
         lines
     }
 
+    /// Forgets pods that were deleted, so that others may come under their names.
+    pub(super) fn forget(&self, pods: &[String]) {
+        let mut exits = self.seen.exits();
+        pods.iter().for_each(|pod| {
+            exits.remove(pod);
+        });
+        drop(exits);
+        self.seen.standings.send_modify(|standings| standings.retain(|pod, _| !pods.contains(pod)));
+    }
+
     /// The node of a pod that runs.
     pub(super) fn node(&self, pod: &str) -> Option<String> {
         match self.seen.standings.borrow().get(pod) {

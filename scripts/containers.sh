@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Builds the images and runs them as unprivileged containers and pods: what docs/containers.md says, shown.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/setup.sh
+. scripts/setup.sh
+# shellcheck source=scripts/containers/engine.sh
+. scripts/containers/engine.sh
+# shellcheck source=scripts/containers/suite.sh
+. scripts/containers/suite.sh
+# shellcheck source=scripts/containers/contents.sh
+. scripts/containers/contents.sh
+# shellcheck source=scripts/containers/trials.sh
+. scripts/containers/trials.sh
+# shellcheck source=scripts/containers/pods.sh
+. scripts/containers/pods.sh
+
+usage() {
+    cat <<'END_OF_USAGE'
+Usage: scripts/containers.sh test [SCENARIO…]
+
+test   builds the images from a base of this machine's own (debootstrap; kept in ~/.cache/linerate) and the programs in target/debug, runs the
+       scenarios (default: all of them) and prints PASS, FAIL or NOT RUN for every check
+
+Scenarios: contents    what is in the images, and what is not
+           memif       two containers without any capability or network, joined by memif on a volume: sent = received + lost
+           af_packet   two containers with NET_RAW and NET_ADMIN, joined by a veth: sent = received + lost; and what is said without them
+           experiment  the controller's built-in experiment within one container
+           pods        examples/pods under `podman kube play`
+
+Example:
+  scripts/containers.sh test memif pods
+
+Environment: LINERATE_BIN   directory of linerate, linerate-dataplane and hugepage-check (default: target/debug)
+             DEBIAN_MIRROR  (default: http://deb.debian.org/debian)
+
+Exit codes: 0 all passed or could not run, 1 a check failed, 2 wrong usage, 130 interrupted.
+END_OF_USAGE
+}
+usage_error() { printf '%s\n' "error: $*; see scripts/containers.sh --help" >&2; exit 2; }
+
+case ${1:-} in
+    test) shift && run_suite "$@" ;;
+    -h | --help | help) usage ;;
+    '') usage >&2 && exit 2 ;;
+    *) usage_error "there is no command '$1'" ;;
+esac
