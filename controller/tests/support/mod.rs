@@ -1,6 +1,6 @@
 //! Runs the real controller with real agents, in a place of its own.
 
-#![allow(dead_code, unreachable_pub, reason = "every test program takes what it needs")]
+#![allow(clippy::print_stderr, dead_code, unreachable_pub, reason = "every test program takes what it needs")]
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -34,7 +34,7 @@ pub(super) enum ResultsCommand {
     },
     /// Write a report of one experiment: verdicts, topology, tables and charts
     #[command(after_help = REPORT_EXAMPLES)]
-    Report(report::ReportArgs),
+    Report(Box<report::ReportArgs>),
 }
 
 #[derive(Debug, Args)]
