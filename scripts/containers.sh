@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/setup.sh
 . scripts/setup.sh
+# shellcheck source=scripts/checks.sh
+. scripts/checks.sh
 # shellcheck source=scripts/containers/engine.sh
 . scripts/containers/engine.sh
 # shellcheck source=scripts/containers/suite.sh

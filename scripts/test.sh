@@ -49,6 +49,8 @@ say "virtual machine: SR-IOV VFs behind an IOMMU, netem"
 stage vm scripts/vm.sh test
 say "containers: the images, unprivileged containers, pods"
 stage containers scripts/containers.sh test
+say "cluster: pods on a real Kubernetes cluster"
+stage cluster scripts/cluster.sh test
 
 if [ -s "$LINERATE_NOT_RUN" ]; then
     echo

@@ -193,7 +193,7 @@ fn pairs_run_at_the_same_time() {
 #[test]
 fn a_terminal_has_a_live_view_with_loads_drops_delays_and_queues() {
     let bench = Bench::new(
-        "  local: {hugepages: never, workers: {tx: 2, rx: 2}}
+        "  agents: {workers: {tx: 2, rx: 2}}
   traffic: {flows: [100], rates: [20kpps]}
   trial: {duration: 3500ms}\n",
     );

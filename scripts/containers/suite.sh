@@ -4,7 +4,7 @@
 SCENARIOS=(contents memif af_packet experiment pods)
 IMAGE=localhost/linerate:test
 CONTROLLER_IMAGE=localhost/linerate-controller:test
-passed=0 failed=0 skipped=0 work='' reason='' run_options=()
+work='' reason='' run_options=()
 
 # run_suite [SCENARIO…]
 run_suite() {
@@ -28,8 +28,7 @@ run_suite() {
         say "containers: $scenario"
         "scenario_$scenario"
     done
-    echo "$passed passed, $failed failed, $skipped not run in $((SECONDS - begun)) s"
-    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+    end_checks "$begun"
 }
 
 # can_run: builds the images and finds out how containers run here; where that is impossible for good reason, `reason` says so.
@@ -104,25 +103,4 @@ end_suite() {
     end_namespaces
     "$engine" rmi -f "$IMAGE" "$CONTROLLER_IMAGE" >/dev/null 2>&1 || true
     rm -rf "$work"
-}
-
-# check_line LINE: shows it, and counts it if it is a check's.
-check_line() {
-    case $1 in
-        "PASS "*) passed=$((passed + 1)) ;;
-        "FAIL "*) failed=$((failed + 1)) ;;
-        "NOT RUN "*)
-            skipped=$((skipped + 1))
-            [ -z "${LINERATE_NOT_RUN:-}" ] || printf '%s\n' "$1" >>"$LINERATE_NOT_RUN"
-            ;;
-    esac
-    printf '%s\n' "$1"
-}
-
-# check_equal NAME EXPECTED ACTUAL
-check_equal() { if [ "$2" = "$3" ]; then check_line "PASS $1"; else check_line "FAIL $1: expected $2, is $3"; fi; }
-
-# check_contains NAME TEXT FILE
-check_contains() {
-    if grep -qF -- "$2" "$3"; then check_line "PASS $1"; else check_line "FAIL $1: no '$2' in: $(tail -3 "$3" | tr '\n' ' ')"; fi
 }

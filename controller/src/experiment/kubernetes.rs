@@ -82,11 +82,14 @@ impl Default for KubernetesSection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 pub enum PullPolicy {
     /// Each time.
+    #[value(name = "Always")]
     Always,
     /// When the node does not have it.
     #[default]
+    #[value(name = "IfNotPresent")]
     IfNotPresent,
     /// Never.
+    #[value(name = "Never")]
     Never,
 }
 

@@ -170,8 +170,9 @@ mod tests {
             ("bidirectional", devices, "--txq 2 --rxq 1", "--txq 2 --rxq 1"),
             ("round-trip", devices, "--txq 2 --rxq 1", "--mtu 1500 --reflector"),
         ] {
-            let spec =
-                format!("  trial: {{direction: {direction}}}\n  local: {{workers: {{tx: 2}}, {more}}}\n");
+            let spec = format!(
+                "  trial: {{direction: {direction}}}\n  agents: {{workers: {{tx: 2}}}}\n  local: {{{more}}}\n"
+            );
             let lines = lines(&spec, 1, 2);
             assert!(lines[0].ends_with(tx) && lines[1].ends_with(rx), "{direction} {more}: {lines:?}");
         }

@@ -34,6 +34,7 @@ pub(crate) fn summary(status: Status) -> Summary {
             duration_s: 0.1,
         }],
         trials: vec![],
+        recoveries: vec![],
         failures: vec![TrialFailure {
             profile: "p".into(),
             pair: "tx0-rx0".into(),

@@ -18,13 +18,11 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// A bench with a document of this `spec`. Packet memory is never in hugepages, of which other tests may count every one;
-    /// a `spec` with settings of the local platform has to say so itself.
+    /// A bench with a document of this `spec`. Packet memory is never in hugepages, of which other tests may count every one.
     pub fn new(spec: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let head = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nmetadata: {name: test}\n";
-        let local = if spec.contains("  local:") { "" } else { "  local: {hugepages: never}\n" };
-        let text = format!("{head}spec:\n{local}{spec}");
+        let text = format!("{head}spec:\n  local: {{hugepages: never}}\n{spec}");
         fs::write(dir.path().join("experiment.yaml"), text).unwrap();
         std::os::unix::fs::symlink(dataplane(), dir.path().join("linerate-dataplane")).unwrap();
         Self { dir }

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Runs experiments on a real Kubernetes cluster, and does to it what clusters do: docs/kubernetes.md, shown.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/setup.sh
+. scripts/setup.sh
+# shellcheck source=scripts/checks.sh
+. scripts/checks.sh
+# shellcheck source=scripts/cluster/lab.sh
+. scripts/cluster/lab.sh
+# shellcheck source=scripts/cluster/suite.sh
+. scripts/cluster/suite.sh
+# shellcheck source=scripts/cluster/experiments.sh
+. scripts/cluster/experiments.sh
+# shellcheck source=scripts/cluster/refusals.sh
+. scripts/cluster/refusals.sh
+# shellcheck source=scripts/cluster/faults.sh
+. scripts/cluster/faults.sh
+
+usage() {
+    cat <<'END_OF_USAGE'
+Usage: scripts/cluster.sh test [SCENARIO…]
+
+test   runs the scenarios (default: all of them), each in a namespace of its own, and prints PASS, FAIL or NOT RUN for every check
+
+Scenarios: memif      a pair on one node, joined by shared memory in a directory of the node
+           two_nodes  two pairs over the pod network, one on a node, one across nodes, with hugepages
+           role       a service account with nothing but the printed Role
+           refusals   what is refused before anything is created, each with its reason
+           others     pods of other people under our names are left alone
+           faults     pods that die, a controller that is killed: nothing lost, nothing left
+
+The cluster is the one of KUBECONFIG when LINERATE_E2E=1 is set; its nodes must have the image LINERATE_E2E_IMAGE. Else it is the one that the kit
+in the directory LINERATE_CLUSTER_LAB brings up: build.sh, and cluster.sh with up, env, load and down. Needs kubectl and jq.
+
+Environment: LINERATE_BIN  directory of linerate, linerate-dataplane and hugepage-check (default: target/debug)
+
+Exit codes: 0 all passed or could not run, 1 a check failed, 2 wrong usage, 130 interrupted.
+END_OF_USAGE
+}
+usage_error() { printf '%s\n' "error: $*; see scripts/cluster.sh --help" >&2; exit 2; }
+
+case ${1:-} in
+    test) shift && run_suite "$@" ;;
+    -h | --help | help) usage ;;
+    '') usage >&2 && exit 2 ;;
+    *) usage_error "there is no command '$1'" ;;
+esac

@@ -1,0 +1,66 @@
+# Sourced by cluster.sh: experiments that succeed.
+# shellcheck shell=bash disable=SC2154
+
+scenario_memif() {
+    run memif -n 1 --link memif "${SMALL[@]}" "${NO_HUGE[@]}" --size 64,1500 --flows 100 --rate 10kpps --packets 5000 \
+        --set "spec.kubernetes.link.hostDirectory=/var/lib/$PREFIX"
+    complete memif 2
+    check_json "cluster: memif: both agents were on one node" "$work/memif.json" '[.experiment.agents[].node] | unique | length == 1'
+    check_json "cluster: memif: no packet was lost" "$work/memif.json" '[.trials[].lost_packets] | add == 0'
+    note_times memif
+}
+
+scenario_two_nodes() {
+    if [ "${#nodes[@]}" -lt 2 ]; then
+        check_line "NOT RUN cluster: two_nodes: the cluster has ${#nodes[@]} node"
+        return
+    fi
+    # Room for two pods on each node of a small machine: the pairs one after the other.
+    run across -n 1 --link af-packet --different-nodes "${SMALL[@]}" --hugepages-2Mi 64 --size 64,512 --flows 100 --flow-mode sd --rate 1kpps --packets 1000
+    complete across 2
+    check_json "cluster: two_nodes: the agents were on two nodes, in hugepages" "$work/across.json" \
+        '[.experiment.agents[].node] | unique | length == 2'
+    check_json "cluster: two_nodes: packet memory was in hugepages" "$work/across.json" '.experiment.agents | all(.hugepages)'
+    run pairs --link af-packet --node "${nodes[0]},${nodes[0]}" --node "${nodes[1]},${nodes[1]}" -n 2 "${SMALL[@]}" --hugepages-2Mi 64 --size 64 \
+        --flows 10 --rate 1kpps --packets 1000
+    complete pairs 2
+    note_times pairs
+}
+
+# The account has a token of its own kind: that of a service account, in a kubeconfig of its own.
+scenario_role() {
+    local account=measurer secret token server
+    linerate rbac --namespace "$namespace" --service-account "$account" >"$work/role.yaml"
+    kubectl -n "$namespace" create serviceaccount "$account" >/dev/null
+    kubectl apply -f "$work/role.yaml" >/dev/null
+    if ! token=$(kubectl -n "$namespace" create token "$account" 2>/dev/null); then
+        # Before Kubernetes 1.24 the account has a secret.
+        secret=$(kubectl -n "$namespace" get serviceaccount "$account" -o 'jsonpath={.secrets[0].name}')
+        token=$(kubectl -n "$namespace" get secret "$secret" -o 'jsonpath={.data.token}' | base64 -d)
+    fi
+    server=$(kubectl config view --minify -o 'jsonpath={.clusters[0].cluster.server}')
+    kubectl config view --minify --flatten --raw -o 'jsonpath={.clusters[0].cluster.certificate-authority-data}' | base64 -d >"$work/ca.crt"
+    kubectl --kubeconfig "$work/role.kubeconfig" config set-cluster c --server "$server" --certificate-authority "$work/ca.crt" --embed-certs=true >/dev/null
+    kubectl --kubeconfig "$work/role.kubeconfig" config set-credentials u --token "$token" >/dev/null
+    kubectl --kubeconfig "$work/role.kubeconfig" config set-context x --cluster c --user u --namespace "$namespace" >/dev/null
+    kubectl --kubeconfig "$work/role.kubeconfig" config use-context x >/dev/null
+    KUBECONFIG=$work/role.kubeconfig run role -n 1 --link memif --same-node "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --flows 1 --rate 1kpps --packets 1000 \
+        --set "spec.kubernetes.link.hostDirectory=/var/lib/$PREFIX"
+    complete role 1
+    # Each verb that is taken away is named before anything is created.
+    kubectl -n "$namespace" get role linerate -o json |
+        jq '(.rules[] | select(.resources == ["pods"])).verbs -= ["delete"] | (.rules[] | select(.resources == ["secrets"])).verbs -= ["create"]' |
+        kubectl apply -f - >/dev/null 2>&1
+    KUBECONFIG=$work/role.kubeconfig run lesser -n 1 --link memif --same-node "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --packets 10
+    check_equal "cluster: role: with less the run is refused" 1 "$status"
+    check_contains "cluster: role: what is missing is named" "delete pods, create secrets" "$work/lesser.err"
+    check_equal "cluster: role: nothing was created" 0 "$(objects)"
+    KUBECONFIG=$work/role.kubeconfig kubectl config set-credentials u --token expired >/dev/null
+    KUBECONFIG=$work/role.kubeconfig run expired -n 1 --link memif "${SMALL[@]}" "${NO_HUGE[@]}"
+    check_contains "cluster: role: a token that is no longer good is named" "does not accept the credentials" "$work/expired.err"
+}
+
+# note_times NAME: for the reader.
+note_times() {
+    jq -r '.overhead | "     start-up \(.start_up_s) s, warm-up \(.warm_up_s) s, between trials \(.trials_s) s, tear-down \(.tear_down_s) s"' "$work/$1.json" || true
+}

@@ -1,0 +1,52 @@
+# Sourced by cluster.sh: a cluster to work with, and the image in it.
+# shellcheck shell=bash disable=SC2154
+
+IMAGE=${LINERATE_E2E_IMAGE:-localhost/linerate:e2e}
+LAB=${LINERATE_CLUSTER_LAB:-}
+HUGEPAGES=600
+lab_is_ours='' hugepages_before=''
+
+# find_cluster: KUBECONFIG is set afterwards; where that is impossible for good reason, `reason` says so.
+find_cluster() {
+    if [ "${LINERATE_E2E:-}" = 1 ] && [ -n "${KUBECONFIG:-}" ]; then
+        return 0
+    fi
+    if [ -z "$LAB" ] || [ ! -x "$LAB/cluster.sh" ]; then
+        reason="no cluster: neither LINERATE_E2E=1 with KUBECONFIG nor LINERATE_CLUSTER_LAB is set"
+        return 1
+    fi
+    if [ "$(id -u)" -ne 0 ]; then
+        reason="bringing up a cluster of this machine's own needs root"
+        return 1
+    fi
+    need_packages socat iproute2 openssl curl util-linux dpkg-dev jq binutils debootstrap buildah
+    say "cluster: building its parts, once"
+    if ! "$LAB/build.sh" >"$work/build.log" 2>&1; then
+        reason="its parts cannot be built: $(tail -1 "$work/build.log")"
+        return 1
+    fi
+    "$LAB/cluster.sh" down >/dev/null 2>&1 || true
+    hugepages_before=$(cat /proc/sys/vm/nr_hugepages)
+    echo "$HUGEPAGES" >/proc/sys/vm/nr_hugepages
+    say "cluster: two nodes"
+    if ! "$LAB/cluster.sh" up 2 >"$work/up.log" 2>&1; then
+        reason="it does not come up: $(tail -1 "$work/up.log")"
+        return 1
+    fi
+    lab_is_ours=true
+    eval "$("$LAB/cluster.sh" env)"
+    say "cluster: the image"
+    # shellcheck disable=SC1091
+    scripts/image.sh --engine buildah --debootstrap "$(. /etc/os-release && echo "${VERSION_CODENAME:-sid}")" --binaries "${LINERATE_BIN:-target/debug}" \
+        --tag "$IMAGE" --archive "$work/image.tar" >"$work/image.log" 2>&1 || {
+        tail -5 "$work/image.log" >&2
+        die "scripts/image.sh failed; see above"
+    }
+    "$LAB/cluster.sh" load "$work/image.tar" >/dev/null
+    rm -f "$work/image.tar"
+}
+
+end_cluster() {
+    [ -z "$lab_is_ours" ] || "$LAB/cluster.sh" down >/dev/null 2>&1 || true
+    [ -z "$hugepages_before" ] || echo "$hugepages_before" >/proc/sys/vm/nr_hugepages
+}
