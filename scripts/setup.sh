@@ -6,7 +6,8 @@ BUILD_PACKAGES=(gcc libc6-dev pkg-config libdpdk-dev libclang-dev)
 RUN_PACKAGES=(dpdk)
 # testpmd is in dpdk-dev.
 PEER_PACKAGES=(dpdk-dev coreutils)
-TEST_PACKAGES=(tshark util-linux coreutils procps mount shellcheck iproute2 nftables python3-minimal python3-venv)
+TEST_PACKAGES=(tshark util-linux coreutils procps mount shellcheck iproute2 nftables python3-minimal python3-venv
+    chromium fonts-dejavu-core texlive-latex-recommended texlive-pictures lmodern)
 # From PyPI, for tests that read results as their users do.
 PYTHON_PACKAGES=(numpy openpyxl pyarrow wandb)
 OLDEST_RUST="1.89"

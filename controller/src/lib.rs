@@ -17,6 +17,7 @@ pub mod pktgen;
 pub mod plan;
 pub mod platform;
 pub mod profile;
+pub mod report;
 pub mod run;
 pub mod schema;
 pub mod session;

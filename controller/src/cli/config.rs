@@ -45,7 +45,7 @@ pub(super) struct Source {
     #[arg(long = "from", value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
-    spec: SpecArgs,
+    spec: Box<SpecArgs>,
 }
 
 impl Source {

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use self::agent::Pair;
 use self::ledger::Ledger;
 use self::observer::Observer;
-use self::recover::recover;
+use self::recover::Rescue;
 use self::trial::Stopped;
 use self::warm_up::{Cold, warm_up};
 use self::way::ways;
@@ -195,7 +195,8 @@ async fn drive(
                 return Err(Ending::Failed(first.reason.clone()));
             }
             let left = &job.plan.trials[if repeatable { index } else { index + 1 }..];
-            recover(job, platform, pairs, lost, &numbers, left, ledger, observer).await?;
+            let rescue = Rescue { job, numbers: &numbers, left, observer };
+            rescue.bring_back(lost, pairs, platform, ledger).await?;
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ pub enum Dialer {
     /// It listens in a pod; the API server forwards the port.
     PortForward {
         /// The pods of its namespace.
-        pods: Api<Pod>,
+        pods: Box<Api<Pod>>,
         /// Its pod.
         pod: String,
         /// Its port on the pod's loopback address.

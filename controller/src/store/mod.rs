@@ -23,7 +23,7 @@ pub(crate) mod tests;
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 use tempfile::NamedTempFile;
@@ -169,6 +169,30 @@ pub fn load(results: &Path, id: &str) -> Result<Summary, StoreError> {
     let path = results.join(id).join(SUMMARY_FILE);
     let bytes = fs::read(&path).map_err(at("read", &path))?;
     serde_json::from_slice(&bytes).map_err(|error| at("read", &path)(error.into()))
+}
+
+/// Reads the record of a trial of the experiment `id`; `trial` is its path relative to the summary, as the summary has it.
+///
+/// # Errors
+/// When it is not there, is not a record, or would lie outside the experiment's directory.
+pub fn load_trial(results: &Path, id: &str, trial: &str) -> Result<TrialRecord, StoreError> {
+    let path = results.join(id).join(trial);
+    if !Path::new(trial).components().all(|part| matches!(part, Component::Normal(_))) {
+        let reason = "it lies outside the experiment's directory";
+        return Err(at("read", &path)(std::io::Error::new(ErrorKind::InvalidInput, reason)));
+    }
+    let bytes = fs::read(&path).map_err(at("read", &path))?;
+    serde_json::from_slice(&bytes).map_err(|error| at("read", &path)(error.into()))
+}
+
+/// Writes a report into `directory`, which is made when it is not there, in the place of one of that name. Returns its path.
+///
+/// # Errors
+/// When it cannot be written; one that was there before is then still there.
+pub fn write_report(directory: &Path, name: &str, text: &str) -> Result<PathBuf, StoreError> {
+    fs::create_dir_all(directory).map_err(at("create", directory))?;
+    replace_file(directory, name, text.as_bytes())?;
+    Ok(directory.join(name))
 }
 
 /// An experiment in a results directory: its id, and its result if that can be read.

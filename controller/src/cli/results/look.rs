@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::output::{print, say};
 use super::super::table;
 use super::plots::{self, Wanted};
-use crate::store::{self, Recorded};
+use crate::store::{self, Recorded, is_id};
 
 pub(in crate::cli) fn list(results: &Path, as_json: bool) -> anyhow::Result<()> {
     let mut listed = store::list(results)?;
@@ -30,6 +30,16 @@ pub(in crate::cli) fn list(results: &Path, as_json: bool) -> anyhow::Result<()> 
         print(&format!("no experiments in {}", results.display()))?;
     } else {
         print(&table::experiments(&listed))?;
+    }
+    Ok(())
+}
+
+/// Refuses what cannot be the id of an experiment.
+pub(in crate::cli) fn check_id(id: &str) -> anyhow::Result<()> {
+    if !is_id(id) {
+        bail!(
+            "'{id}' is not the id of an experiment, which is 8 hexadecimal digits; see `linerate results list`"
+        );
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ mod compare;
 mod export;
 mod look;
 mod plots;
+mod report;
 mod upload;
 mod validate;
 
@@ -13,6 +14,13 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{Ending, RESULTS};
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  A page to open in a browser: linerate-1f3c09aa.html
+    linerate results report 1f3c09aa
+  The page, Markdown, and an article for pdflatex, in a directory of their own
+    linerate results report 1f3c09aa --format html,md,latex --to reports";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ResultsCommand {
@@ -51,6 +59,9 @@ pub(super) enum ResultsCommand {
     Purge(care::PurgeArgs),
     /// Write experiments into an archive
     Backup(care::BackupArgs),
+    /// Write a report of one experiment: verdicts, topology, tables and charts
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(Box<report::ReportArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +85,7 @@ pub(super) fn dispatch(command: ResultsCommand) -> anyhow::Result<Ending> {
         ResultsCommand::Backup(args) => return care::backup(&args),
         ResultsCommand::List { place } => look::list(&place.results, place.json)?,
         ResultsCommand::Show { id, series, place } => look::show(&place.results, &id, &series, place.json)?,
+        ResultsCommand::Report(args) => report::write(&args)?,
     }
     Ok(Ending::Done)
 }

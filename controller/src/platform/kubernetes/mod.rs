@@ -189,7 +189,7 @@ impl KubernetesPlatform {
         Ok(AgentEndpoint {
             node,
             pod: Some(PodPlace { name: name.clone(), image, image_digest }),
-            dialer: Dialer::PortForward { pods: self.pods(), pod: name.clone(), port: AGENT_PORT },
+            dialer: Dialer::PortForward { pods: Box::new(self.pods()), pod: name.clone(), port: AGENT_PORT },
             token: self.tokens.get(&name).ok_or_else(gone)?.clone(),
             command_line: container.and_then(|container| container.command).unwrap_or_default(),
             exit: tracker.exit(&name),

@@ -230,7 +230,7 @@ mod tests {
 
     use super::*;
 
-    fn node(name: &str, spec: Value, ready: &str) -> ApiNode {
+    fn node(name: &str, spec: &Value, ready: &str) -> ApiNode {
         serde_json::from_value(json!({
             "metadata": {"name": name},
             "spec": spec,
@@ -242,7 +242,7 @@ mod tests {
         .unwrap()
     }
 
-    fn pod(node: &str, experiment: Option<&str>, containers: Value, init: Value) -> Pod {
+    fn pod(node: &str, experiment: Option<&str>, containers: &Value, init: &Value) -> Pod {
         let labels = experiment.map(|id| json!({names::MANAGED_BY: "linerate", names::EXPERIMENT: id}));
         serde_json::from_value(json!({
             "metadata": {"name": "p", "labels": labels},
@@ -253,12 +253,12 @@ mod tests {
 
     #[test]
     fn room_is_allocatable_less_requested() {
-        let nodes = [node("a", json!({}), "True"), node("b", json!({}), "True")];
+        let nodes = [node("a", &json!({}), "True"), node("b", &json!({}), "True")];
         let some = |cpu: &str| json!([{"name": "c", "resources": {"requests": {"cpu": cpu}, "limits": {"intel.com/dpdk": "1"}}}]);
         let pods = [
-            pod("a", None, some("500m"), json!([{"name": "i", "resources": {"requests": {"cpu": "2"}}}])),
-            pod("a", Some("dead"), some("1"), json!([])),
-            pod("a", Some("live"), some("1"), json!([])),
+            pod("a", None, &some("500m"), &json!([{"name": "i", "resources": {"requests": {"cpu": "2"}}}])),
+            pod("a", Some("dead"), &some("1"), &json!([])),
+            pod("a", Some("live"), &some("1"), &json!([])),
         ];
         let room = room(&nodes, &pods, &BTreeSet::from(["dead".to_owned()]));
         assert_eq!(room[0].free["cpu"], 1000, "4 - max(0.5, 2) - 1");
@@ -279,7 +279,7 @@ mod tests {
                 "it has the taint node-role.kubernetes.io/master:NoSchedule",
             ),
         ] {
-            assert_eq!(closed(&node("a", spec, ready)).as_deref(), Some(reason));
+            assert_eq!(closed(&node("a", &spec, ready)).as_deref(), Some(reason));
         }
     }
 }

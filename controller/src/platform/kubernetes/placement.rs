@@ -78,7 +78,7 @@ pub fn shown(resource: &str, milli: u128) -> String {
         Ok(0) if milli == 0 => "0".to_owned(),
         // Exact gibibytes are rare in what a node has left; mebibytes are close enough to compare.
         Ok(whole) if bytes && whole >= 1 << 20 => Bytes(whole >> 20 << 20).to_string(),
-        Ok(whole) if milli % 1000 == 0 => whole.to_string(),
+        Ok(whole) if milli.is_multiple_of(1000) => whole.to_string(),
         _ => format!("{milli}m"),
     }
 }

@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(status: Value) -> Pod {
+    fn pod(status: &Value) -> Pod {
         serde_json::from_value(json!({"metadata": {"name": "tx0"}, "spec": {"nodeName": "node1", "containers": []}, "status": status}))
             .unwrap()
     }
@@ -186,7 +186,7 @@ mod tests {
                 Standing::Failed("Evicted: disk pressure".into()),
             ),
         ] {
-            assert_eq!(judge(&pod(status.clone())), expected, "{status}");
+            assert_eq!(judge(&pod(&status)), expected, "{status}");
         }
     }
 }

@@ -1,0 +1,57 @@
+//! `results report`: an experiment for people to read.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::super::output::{print, say};
+use super::PlaceArgs;
+use super::look::check_id;
+use crate::report::source::Source;
+use crate::report::{Format, report};
+use crate::store;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ReportArgs {
+    /// The experiment's 8 hexadecimal digits
+    id: String,
+    /// Formats, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "html")]
+    format: Vec<Format>,
+    /// Directory of the files, made when it is not there
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    to: PathBuf,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Writes the report in every format asked for; prints the files' paths.
+pub(in crate::cli) fn write(args: &ReportArgs) -> anyhow::Result<()> {
+    check_id(&args.id)?;
+    let source = Source::load(&args.place.results, &args.id)?;
+    for reason in &source.unread {
+        say(&format!("warning: the report lacks a trial's details: {reason}"));
+    }
+    let report = report(&source);
+    let mut formats = args.format.clone();
+    formats.sort_unstable();
+    formats.dedup();
+    let mut files = Vec::new();
+    for format in formats {
+        let path = store::write_report(&args.to, &format.file_name(&args.id), &format.render(&report))?;
+        files.push((format, path));
+    }
+    if args.place.json {
+        let files: Vec<_> =
+            files.iter().map(|(format, path)| json!({ "format": format.name(), "path": path })).collect();
+        print(&serde_json::to_string(&json!({ "id": args.id, "files": files }))?)?;
+    } else {
+        files.iter().try_for_each(|(_, path)| print(&shown(path)))?;
+    }
+    Ok(())
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

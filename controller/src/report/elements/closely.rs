@@ -1,0 +1,47 @@
+//! Each trial closely: rates over time, queues, the flows that fared worst.
+
+use super::super::model::{Block, Group, Section, Tone};
+use super::super::number::things;
+use super::super::source::{CLOSE_TRIALS, Source, tone};
+use super::PARTS;
+
+/// Trials whose details are seen at once; of more, only those with losses.
+const OPEN: usize = 12;
+
+pub(super) fn section(source: &Source) -> Option<Section> {
+    let total = source.summary.trials.len();
+    let mut blocks = Vec::new();
+    if total > CLOSE_TRIALS {
+        blocks.push(Block::Text(format!(
+            "{CLOSE_TRIALS} of {} are shown closely, those with losses before the others.",
+            things(total, "trial")
+        )));
+    }
+    if !source.unread.is_empty() {
+        blocks.push(Block::Text(format!("Records that could not be read: {}.", source.unread.join("; "))));
+    }
+    for trial in source.trials().filter(|trial| trial.record.is_some()) {
+        let parts = side_by_side(PARTS.iter().flat_map(|part| part(source, &trial)));
+        let tone = tone(trial.figures.verdict.kind);
+        blocks.push(Block::Group(Group {
+            title: format!("{}: {}", trial.number, source.name(trial.figures)),
+            badge: trial.figures.verdict.kind.to_string(),
+            tone,
+            open: total <= OPEN || tone == Tone::Bad,
+            blocks: parts,
+        }));
+    }
+    (!blocks.is_empty()).then_some(Section { id: "closely", title: "Trials closely", blocks })
+}
+
+/// Charts that follow one another become one block, so that they have a line together where there is room.
+fn side_by_side(parts: impl Iterator<Item = Block>) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    for part in parts {
+        match (blocks.last_mut(), part) {
+            (Some(Block::Charts(before)), Block::Charts(charts)) => before.extend(charts),
+            (_, part) => blocks.push(part),
+        }
+    }
+    blocks
+}

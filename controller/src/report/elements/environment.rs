@@ -1,0 +1,96 @@
+//! Where it ran, by which programs, and how long that took.
+
+use super::super::model::{Block, Column, Fact, Row, Section, Table};
+use super::super::number::{bit_rate, count};
+use super::super::source::Source;
+use super::topology::lcores;
+
+pub(super) fn section(source: &Source) -> Option<Section> {
+    let experiment = &source.summary.experiment;
+    let overhead = source.summary.overhead;
+    let versions = &experiment.versions;
+    let facts = vec![
+        Fact::new("agent", versions.agent.as_deref().unwrap_or("-")),
+        Fact::new("control protocol", versions.protocol.to_string()),
+        Fact::new("document", &experiment.document),
+        Fact::new(
+            "overhead",
+            format!(
+                "{:.2} s: start-up {:.2}, warm-up {:.2}, trials {:.2}, tear-down {:.2}",
+                overhead.total_s,
+                overhead.start_up_s,
+                overhead.warm_up_s,
+                overhead.trials_s,
+                overhead.tear_down_s
+            ),
+        ),
+    ];
+    let mut blocks = vec![Block::Facts(facts)];
+    if !experiment.agents.is_empty() {
+        blocks.push(Block::Table(agents(source)));
+        let commands = experiment.agents.iter();
+        blocks.push(Block::Facts(
+            commands.map(|agent| Fact::new(&agent.name, agent.command_line.join(" "))).collect(),
+        ));
+    }
+    if !source.summary.warm_up.is_empty() {
+        blocks.push(Block::Table(warm_up(source)));
+    }
+    Some(Section { id: "environment", title: "Environment", blocks })
+}
+
+fn agents(source: &Source) -> Table {
+    let columns = vec![
+        Column::words("name", "agent"),
+        Column::words("node", "node"),
+        Column::words("device", "device"),
+        Column::words("driver", "driver"),
+        Column::words("mac", "MAC"),
+        Column::numbers("numa_node", "NUMA node"),
+        Column::words("link_bps", "link"),
+        Column::words("lcores", "lcores"),
+        Column::words("hugepages", "hugepages"),
+        Column::numbers("tick_hz", "counter Hz"),
+    ];
+    let rows = source.summary.experiment.agents.iter().map(|agent| Row {
+        key: agent.name.clone(),
+        cells: vec![
+            agent.name.clone().into(),
+            agent.node.clone().into(),
+            agent.device.clone().into(),
+            agent.driver.clone().into(),
+            agent.mac.to_string().into(),
+            agent.numa_node.map_or("-".to_owned(), |node| node.to_string()).into(),
+            agent.link_bps.map_or("-".to_owned(), bit_rate).into(),
+            lcores(agent).into(),
+            if agent.hugepages { "yes" } else { "no" }.into(),
+            count(agent.tick_hz).into(),
+        ],
+    });
+    Table { caption: "Agents and their ports".to_owned(), columns, rows: rows.collect() }
+}
+
+fn warm_up(source: &Source) -> Table {
+    let columns = vec![
+        Column::words("pair", "pair"),
+        Column::words("from", "from"),
+        Column::words("to", "to"),
+        Column::numbers("sent_packets", "sent"),
+        Column::numbers("received_packets", "received"),
+        Column::numbers("attempts", "attempts"),
+        Column::numbers("duration_s", "s"),
+    ];
+    let rows = source.summary.warm_up.iter().map(|entry| Row {
+        key: format!("{} {}", entry.pair, entry.from),
+        cells: vec![
+            entry.pair.clone().into(),
+            entry.from.clone().into(),
+            entry.to.clone().into(),
+            count(entry.sent_packets).into(),
+            count(entry.received_packets).into(),
+            entry.attempts.to_string().into(),
+            format!("{:.3}", entry.duration_s).into(),
+        ],
+    });
+    Table { caption: "Traffic before the first trial".to_owned(), columns, rows: rows.collect() }
+}

@@ -1,0 +1,59 @@
+//! The elements of a report, each in a file: what the store has becomes a section.
+
+mod closely;
+mod delay;
+mod environment;
+mod flows;
+mod loss;
+mod matrix;
+mod queues;
+mod rates;
+mod remarks;
+mod throughput;
+mod topology;
+mod trials;
+mod verdicts;
+
+use super::model::{Block, Fact, Report, Section};
+use super::source::{Source, Trial};
+
+/// An element of the report; nothing where the experiment has nothing to say of it.
+type Element = fn(&Source) -> Option<Section>;
+/// An element of what is said of one trial.
+type Part = fn(&Source, &Trial<'_>) -> Vec<Block>;
+
+/// The elements, in the order of the report.
+const ELEMENTS: &[Element] = &[
+    verdicts::section,
+    topology::section,
+    trials::section,
+    matrix::section,
+    throughput::section,
+    loss::section,
+    delay::section,
+    closely::section,
+    environment::section,
+];
+
+/// What is said of one trial, in this order.
+const PARTS: &[Part] = &[remarks::blocks, rates::blocks, delay::blocks, queues::blocks, flows::blocks];
+
+/// Makes the report of an experiment.
+pub(super) fn report(source: &Source) -> Report {
+    let experiment = &source.summary.experiment;
+    let mut facts = vec![
+        Fact::new("experiment", &experiment.id),
+        Fact::new("started", &experiment.started_at),
+        Fact::new("ended", experiment.ended_at.as_deref().unwrap_or("-")),
+        Fact::new("status", source.summary.status.to_string()),
+        Fact::new("platform", &experiment.platform),
+        Fact::new("linerate", &experiment.versions.linerate),
+    ];
+    facts.extend(experiment.versions.dpdk.iter().map(|dpdk| Fact::new("data plane", dpdk)));
+    facts.extend(experiment.filter.iter().map(|filter| Fact::new("only profiles with", filter)));
+    Report {
+        title: experiment.name.clone(),
+        facts,
+        sections: ELEMENTS.iter().filter_map(|element| element(source)).collect(),
+    }
+}

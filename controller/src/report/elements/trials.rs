@@ -1,0 +1,97 @@
+//! The table of trials: every result of the experiment.
+
+use linerate_protocol::report::LatencySummary;
+
+use super::super::model::{Block, Cell, Column, Row, Section, Table, Tone};
+use super::super::number::{count, microseconds, mpps, percent, things};
+use super::super::source::{Source, Trial, tone};
+
+pub(super) fn section(source: &Source) -> Option<Section> {
+    if source.summary.trials.is_empty() {
+        return None;
+    }
+    let mut blocks = vec![Block::Table(table(source))];
+    if source.summary.trials.iter().any(|trial| trial.offered_missed_intended) {
+        blocks.push(Block::Text(
+            "! marks an offered load that missed the intended one by more than 0.1 %: such a trial did not measure what was asked."
+                .to_owned(),
+        ));
+    }
+    if source.summary.trials.iter().any(|trial| trial.latency_ns.is_none() && trial.round_trip_ns.is_none()) {
+        blocks.push(Block::Text(
+            "Trials without a delay: nothing arrived, or the clocks of both ends cannot be compared."
+                .to_owned(),
+        ));
+    }
+    Some(Section { id: "trials", title: "Trials", blocks })
+}
+
+fn table(source: &Source) -> Table {
+    let mut columns = vec![Column::numbers("number", "#"), Column::words("profile", "profile")];
+    let has_repeats = source.has_repeats();
+    let has_pairs = source.pairs().len() > 1;
+    if has_repeats {
+        columns.push(Column::numbers("repeat", "repeat"));
+    }
+    if has_pairs {
+        columns.push(Column::words("pair", "pair"));
+    }
+    columns.extend([
+        Column::words("verdict", "verdict"),
+        Column::numbers("frame_size", "frame B"),
+        Column::numbers("flows", "flows"),
+        Column::numbers("intended_pps", "intended Mpps"),
+        Column::numbers("offered_pps", "offered Mpps"),
+        Column::numbers("received_pps", "received Mpps"),
+        Column::numbers("line_rate_share", "of line rate %"),
+        Column::numbers("sent_packets", "sent"),
+        Column::numbers("lost_packets", "lost"),
+        Column::numbers("loss", "loss %"),
+        Column::numbers("p50", format!("{} p50 µs", source.delay_name())),
+        Column::numbers("p99", "p99 µs"),
+        Column::numbers("p999", "p99.9 µs"),
+        Column::numbers("max", "max µs"),
+    ]);
+    let rows = source.trials().map(|trial| row(source, &trial, has_repeats, has_pairs)).collect();
+    Table { caption: things(source.summary.trials.len(), "trial"), columns, rows }
+}
+
+fn row(source: &Source, trial: &Trial<'_>, has_repeats: bool, has_pairs: bool) -> Row {
+    let figures = trial.figures;
+    let mut cells: Vec<Cell> = vec![trial.number.to_string().into(), figures.profile.clone().into()];
+    if has_repeats {
+        cells.push(figures.repeat.to_string().into());
+    }
+    if has_pairs {
+        cells.push(figures.pair.clone().into());
+    }
+    let missed = figures.offered_missed_intended;
+    let loss = figures.lost_packets as f64 / figures.sent_packets.max(1) as f64;
+    let lost = if figures.lost_packets > 0 { Tone::Bad } else { Tone::Neutral };
+    let share = source.link_bps(&figures.pair).map_or("-".to_owned(), |link| {
+        percent(figures.received_pps / figures.frame_size.line_rate_pps(link))
+    });
+    let delay = |figure: fn(&LatencySummary) -> u64| -> Cell {
+        trial.delay().map_or("-".to_owned(), |delay| microseconds(figure(delay))).into()
+    };
+    cells.extend([
+        Cell::toned(figures.verdict.kind.to_string(), tone(figures.verdict.kind)),
+        figures.frame_size.to_string().into(),
+        count(figures.flows.into()).into(),
+        figures.intended_pps.map_or("max".to_owned(), mpps).into(),
+        Cell::toned(
+            format!("{}{}", if missed { "! " } else { "" }, mpps(figures.offered_pps)),
+            if missed { Tone::Warning } else { Tone::Neutral },
+        ),
+        mpps(figures.received_pps).into(),
+        share.into(),
+        count(figures.sent_packets).into(),
+        Cell::toned(count(figures.lost_packets), lost),
+        Cell::toned(percent(loss), lost),
+        delay(|delay| delay.p50),
+        delay(|delay| delay.p99),
+        delay(|delay| delay.p999),
+        delay(|delay| delay.max),
+    ]);
+    Row { key: figures.trial.clone(), cells }
+}

@@ -1,0 +1,76 @@
+//! Text that LaTeX prints as it is.
+
+use std::fmt::Write;
+
+/// Text without anything that LaTeX would obey. What its fonts do not have is named by its code point.
+pub(super) fn escape(text: &str) -> String {
+    convert(text, "")
+}
+
+/// As [`escape`], and lines may break after the signs that join the parts of long names.
+pub(super) fn breakable(text: &str) -> String {
+    convert(text, "\\allowbreak{}")
+}
+
+fn convert(text: &str, joint: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match character {
+            '\\' => out.push_str("\\textbackslash{}"),
+            '{' | '}' | '$' | '&' | '#' | '%' => {
+                out.push('\\');
+                out.push(character);
+            }
+            '_' => out.push_str("\\_"),
+            '~' => out.push_str("\\textasciitilde{}"),
+            '^' => out.push_str("\\textasciicircum{}"),
+            '<' => out.push_str("\\textless{}"),
+            '>' => out.push_str("\\textgreater{}"),
+            '|' => out.push_str("\\textbar{}"),
+            '"' => out.push_str("\\textquotedbl{}"),
+            '\'' => out.push_str("\\textquotesingle{}"),
+            '`' => out.push_str("\\textasciigrave{}"),
+            // In braces, lest ligatures or optional arguments be made of them.
+            '-' | ',' | '[' | ']' | '*' | '?' | '!' => {
+                let _ = write!(out, "{{{character}}}");
+            }
+            'µ' | 'μ' => out.push_str("\\textmu{}"),
+            '×' => out.push_str("\\texttimes{}"),
+            '±' => out.push_str("\\textpm{}"),
+            '−' => out.push_str("\\textminus{}"),
+            '–' => out.push_str("\\textendash{}"),
+            '…' => out.push_str("\\textellipsis{}"),
+            'À'..='Ö' | 'Ø'..='ö' | 'ø'..='ÿ' => out.push(character),
+            ' '..='~' => out.push(character),
+            '\t' | '\n' | '\r' => out.push(' '),
+            other => {
+                let _ = write!(out, "{{[}}U+{:04X}{{]}}", u32::from(other));
+            }
+        }
+        if matches!(character, '_' | '-' | '/' | ':' | ',' | '=' | '@') {
+            out.push_str(joint);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_that_latex_obeys() {
+        assert_eq!(escape(r"\input{/etc/passwd}"), r"\textbackslash{}input\{/etc/passwd\}");
+        assert_eq!(
+            escape("50% of $x_1^2 & #3~"),
+            r"50\% of \$x\_1\textasciicircum{}2 \& \#3\textasciitilde{}"
+        );
+        assert_eq!(escape("a\nb\u{0}c"), "a b{[}U+0000{]}c");
+        assert_eq!(escape("µs × ü 🦀"), r"\textmu{}s \texttimes{} ü {[}U+1F980{]}");
+    }
+
+    #[test]
+    fn long_names_may_break_at_their_joints() {
+        assert_eq!(breakable("a_b"), r"a\_\allowbreak{}b");
+    }
+}
