@@ -1,5 +1,7 @@
 //! The pods' manifests, as filed in `tests/golden/`, and what they may not have. `UPDATE_GOLDEN=1` files them anew.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
