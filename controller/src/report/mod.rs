@@ -1,6 +1,6 @@
 //! Reports of experiments for people: one model, several formats.
 //!
-//! [`elements`] make sections of blocks ([`model`]) from what the store has ([`source`]); a renderer per format turns blocks into text.
+//! `elements` make sections of blocks ([`model`]) from what the store has ([`source`]); a renderer per format turns blocks into text.
 //! An element knows no format and a renderer knows no element, so a new one of either is one file.
 
 pub mod chart;
