@@ -66,6 +66,10 @@ struct Arguments {
     /// Show why and what was read for checks that passed, too
     #[arg(short, long)]
     verbose: bool,
+
+    /// Show only what failed, and what to do about it
+    #[arg(long, conflicts_with = "verbose")]
+    brief: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -158,7 +162,7 @@ fn write(arguments: &Arguments, report: &Report) -> io::Result<()> {
         serde_json::to_writer(&mut out, report)?;
         writeln!(out)?;
     } else {
-        let style = Style { colour: colour_wanted(), verbose: arguments.verbose };
+        let style = Style { colour: colour_wanted(), verbose: arguments.verbose, brief: arguments.brief };
         out.write_all(render(report, style).as_bytes())?;
     }
     out.flush()

@@ -15,13 +15,20 @@ pub struct Style {
     pub colour: bool,
     /// Show the evidence of checks that passed, too.
     pub verbose: bool,
+    /// Show nothing but what failed, for readers who see only the end of a text.
+    pub brief: bool,
 }
 
 /// The report as text, ending with a newline.
 pub fn render(report: &Report, style: Style) -> String {
     let mut text = String::new();
-    table(&mut text, report, style);
-    let told = |check: &&Check| style.verbose || check.status != Status::Pass;
+    if !style.brief {
+        table(&mut text, report, style);
+    }
+    let told = |check: &&Check| match style.brief {
+        true => check.status == Status::Fail || (check.required && check.status == Status::Unknown),
+        false => style.verbose || check.status != Status::Pass,
+    };
     let mut worst_first: Vec<_> = report.checks.iter().filter(told).collect();
     worst_first.sort_by_key(|check| std::cmp::Reverse(check.status));
     for check in worst_first {
@@ -170,14 +177,14 @@ DPDK will not work here as required. (1 pass, 1 fail) Commands are for root, on 
 
     #[test]
     fn verbose_shows_the_evidence_of_a_pass() {
-        let text = render(&report(), Style { verbose: true, colour: false });
+        let text = render(&report(), Style { verbose: true, ..Style::default() });
         assert!(text.contains("read  /sys/x: total 512"), "{text}");
     }
 
     #[test]
     fn colour_is_only_there_when_asked_for() {
         assert!(!render(&report(), Style::default()).contains('\u{1b}'));
-        assert!(render(&report(), Style { colour: true, verbose: false }).contains("\u{1b}[31mFAIL"));
+        assert!(render(&report(), Style { colour: true, ..Style::default() }).contains("\u{1b}[31mFAIL"));
     }
 
     #[test]

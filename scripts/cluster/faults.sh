@@ -21,17 +21,18 @@ wait_for() {
 
 scenario_faults() {
     begin pod
-    wait_for pod trial_ended || true
-    kubectl -n "$namespace" delete pod rx0 --wait=false >/dev/null
+    wait_for pod '"event":"trial"' || true
+    kubectl -n "$namespace" delete pod rx0 --wait=false >/dev/null || true
     status=0
     wait "$run_pid" || status=$?
     check_equal "cluster: faults: a pod is deleted: the run still ends well" 0 "$status"
+    [ "$status" = 0 ] || sed 's/^/     /' "$work/pod.err"
     check_json "cluster: faults: a pod is deleted: the pair was brought back, and no trial is missing or doubled" "$work/pod.json" \
         '(.recoveries | length >= 1) and ([.trials[].profile] | length == 3 and (unique | length) == 3) and (.trials | all(.sent_packets == .received_packets + .lost_packets))'
     check_equal "cluster: faults: a pod is deleted: nothing is left" 0 "$(objects)"
 
     begin killed
-    wait_for killed trial_ended || true
+    wait_for killed '"event":"trial"' || true
     kill -9 "$run_pid"
     wait "$run_pid" 2>/dev/null || true
     tr -d '\n' <"$(echo "$work"/killed.results/*/summary.json)" >"$work/killed.summary"

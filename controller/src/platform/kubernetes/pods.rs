@@ -174,7 +174,7 @@ impl Run<'_> {
     }
 
     fn preflight(&self) -> Vec<String> {
-        let mut command = vec![format!("{PROGRAMS}/hugepage-check")];
+        let mut command = vec![format!("{PROGRAMS}/hugepage-check"), "--brief".to_owned()];
         if self.settings().hugepages.count.get() > 0 {
             command.extend(["--socket-mem".to_owned(), self.experiment.agents().memory_mb.get().to_string()]);
         }
@@ -205,8 +205,8 @@ impl Run<'_> {
                 // Both ends of a memif share rings of one size, a power of two.
                 let ring_log2 = txd.max(rxd).next_power_of_two().ilog2();
                 Some(format!(
-                    "net_memif0,role={role},id=0,socket={MEMIF}/{}-{}.sock,socket-abstract=no,mac={mac},rsize={ring_log2}",
-                    self.id, plan.pair
+                    "net_memif0,role={role},id=0,socket={},socket-abstract=no,mac={mac},rsize={ring_log2}",
+                    self.memif_socket(plan.pair)
                 ))
             }
             LinkKind::AfPacket => {
@@ -228,8 +228,15 @@ impl Run<'_> {
         command.extend(["--exit-when-orphaned".to_owned(), EXIT_WHEN_ORPHANED.to_owned()]);
         command.extend(["--txd".to_owned(), txd.to_string(), "--rxd".to_owned(), rxd.to_string()]);
         command.extend(["--mtu".to_owned(), agents.mtu.get_u32().to_string()]);
+        if settings.link.kind == LinkKind::Memif && plan.end == Role::Tx {
+            command.extend(["--await-file".to_owned(), self.memif_socket(plan.pair)]);
+        }
         command.extend(direction.agent_options(plan.end, tx, rx, settings.link.kind == LinkKind::Memif));
         command
+    }
+
+    fn memif_socket(&self, pair: usize) -> String {
+        format!("{MEMIF}/{}-{pair}.sock", self.id)
     }
 
     /// Rules for the scheduler: both pods of a pair by one name or by two.
