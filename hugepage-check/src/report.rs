@@ -53,6 +53,9 @@ fn table(text: &mut String, report: &Report, style: Style) {
 
 fn details(text: &mut String, check: &Check, style: Style) {
     let _ = writeln!(text, "\n{}  {} [{}]", status(check.status, style), title(check), check.id);
+    if style.brief {
+        let _ = writeln!(text, "{}", printable(&check.summary));
+    }
     field(text, "why", &[check.why.to_owned()]);
     let evidence: Vec<_> =
         check.evidence.iter().map(|seen| format!("{}: {}", seen.source, seen.observed)).collect();
