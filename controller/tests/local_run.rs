@@ -127,7 +127,9 @@ fn two_trials_make_a_complete_result() {
     assert_eq!(
         names,
         [
+            "environment.json",
             "experiment.yaml",
+            "manifest.json",
             "rx0.log",
             "rx0_preflight.json",
             "summary.json",
@@ -265,10 +267,10 @@ fn mistakes_have_their_exit_code() {
     let bad = Bench::new("  pairs: 0\n");
     let large = Bench::new("  traffic: {frameSizes: [9000]}\n");
     for (bench, options, code, part) in [
-        (&bad, &[][..], 2, "'0' is not a whole number from 1 to 64"),
+        (&bad, &[][..], 2, "'0' is not a whole number from 1 to 1000"),
         (&large, &[], 2, "carry 1518 at most"),
         (&bench, &["--filter", "9000B"], 2, "no profile"),
-        (&bench, &["--platform", "kubernetes"], 2, "not in this build"),
+        (&bench, &["--platform", "kubernetes"], 1, "no cluster to work with"),
         (&bench, &["--no-such-option"], 2, "--no-such-option"),
         (&bench, &["--duration", "1ms"], 2, "--duration: '1ms' is outside"),
     ] {

@@ -3,16 +3,15 @@
 
 mod common;
 
-use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use common::netns::{FAR, Lab, report_of};
+use common::recording::{Capture, write_pcap};
 use common::{Running, dataplane, eal, json, number, run, stderr, tool, unique};
-use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
+use pcap_file::DataLink;
 use serde_json::Value;
 
 /// The numbers in a list of a report.
@@ -180,26 +179,7 @@ fn frames_of_other_kinds_do_not_disturb_a_trial() {
 
 /// Frames of ours, as DPDK's pcap port wrote them.
 fn recorded(options: &str) -> Vec<Vec<u8>> {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("tx.pcap");
-    let vdev = format!("net_pcap0,tx_pcap={}", file.display());
-    let output =
-        run(&mut dataplane(&eal(0, &[&vdev]), &format!("tx --peer-mac {FAR} --json --quiet {options}")));
-    assert!(output.status.success(), "{}", stderr(&output));
-    let mut reader = PcapReader::new(File::open(&file).unwrap()).unwrap();
-    let mut frames = Vec::new();
-    while let Some(packet) = reader.next_packet() {
-        frames.push(packet.unwrap().data.into_owned());
-    }
-    frames
-}
-
-fn write_pcap(path: &Path, frames: &[Vec<u8>]) {
-    let mut writer = PcapWriter::new(File::create(path).unwrap()).unwrap();
-    for (i, frame) in frames.iter().enumerate() {
-        let at = Duration::from_micros(200 * i as u64);
-        writer.write_packet(&PcapPacket::new(at, frame.len() as u32, frame)).unwrap();
-    }
+    Capture::of(&format!("--peer-mac {FAR} {options}")).frames()
 }
 
 #[test]
@@ -230,7 +210,9 @@ fn a_recording_of_damaged_frames_is_sent_as_it_is() {
     }
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("damaged.pcap");
-    write_pcap(&file, &frames);
+    let spaced =
+        |(i, frame): (u64, &Vec<u8>)| (Duration::from_micros(200 * i), frame.len() as u32, frame.clone());
+    write_pcap(&file, DataLink::ETHERNET, &(0..).zip(&frames).map(spaced).collect::<Vec<_>>());
     let receiver = lab.start("0@1,1@1", &["far"], "rx");
     let command = format!("tx --peer-mac {FAR} --pcap {} --keep-macs --rate 5kpps --json", file.display());
     let sent = lab.report("0@0,1@0", &["near"], &command);

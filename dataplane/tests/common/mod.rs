@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod lab;
+pub mod recording;
 pub mod tshark;
 
 use std::fs::{self, File};

@@ -1,0 +1,161 @@
+//! Recorded frames are sent again: the same bytes, at their own pace.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use common::recording::{Capture, tx, write_pcap};
+use common::{stderr, tool};
+use pcap_file::DataLink;
+
+/// 90 frames of three sizes between addresses of their own, 4 ms apart.
+fn recorded() -> Capture {
+    Capture::of_profile(
+        "{rate: 250pps, frameSize: [64, 512, 1518], flows: 7, flowMode: sdpd, payload: 'random:3', \
+         source: {ip: 10.0.0.1, port: 5000, mac: '02:aa:00:00:00:01'}, destination: {ip: 10.0.1.1, port: 5000, mac: '02:aa:00:00:00:02'}}",
+        "--packets 90",
+    )
+}
+
+fn replayed(file: &Path, options: &str) -> Capture {
+    Capture::of(&format!("--pcap {} {options}", file.display()))
+}
+
+fn span(capture: &Capture) -> Duration {
+    *capture.departures().last().unwrap()
+}
+
+#[test]
+fn frames_leave_as_they_were_recorded() {
+    let recording = recorded();
+    let again = replayed(&recording.file(), "--keep-macs --rate 10kpps");
+    assert_eq!(again.frames(), recording.frames());
+}
+
+#[test]
+fn ethernet_addresses_become_the_ports_and_the_peers() {
+    let recording = recorded();
+    let again = replayed(&recording.file(), "--rate 10kpps").frames();
+    let source = again[0][6..12].to_vec();
+    assert_ne!(source, [2, 0xaa, 0, 0, 0, 1]);
+    assert_ne!(source, [0; 6]);
+    for (before, after) in recording.frames().iter().zip(&again) {
+        assert_eq!(before[..12], [2, 0xaa, 0, 0, 0, 2, 2, 0xaa, 0, 0, 0, 1]);
+        assert_eq!(after[..6], [2, 0, 0, 0, 0, 2]);
+        assert_eq!(after[6..12], source);
+        assert_eq!(after[12..], before[12..]);
+    }
+    assert_eq!(again.len(), 90);
+}
+
+#[test]
+fn loops_repeat_the_whole_recording() {
+    let recording = recorded();
+    let again = replayed(&recording.file(), "--keep-macs --loops 3 --rate 10kpps");
+    assert_eq!(again.frames(), vec![recording.frames(); 3].concat());
+    let cut = replayed(&recording.file(), "--keep-macs --packets 100 --rate 10kpps");
+    assert_eq!(
+        cut.frames(),
+        vec![recording.frames(); 2].concat()[..100],
+        "as many rounds as the packets need"
+    );
+}
+
+#[test]
+fn the_pace_is_the_recordings_own_unless_a_rate_is_given() {
+    let frame = |i: u64| (Duration::from_millis(1_000_000 + 100 * i), 64, vec![i as u8; 64]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("slow.pcap");
+    write_pcap(&file, DataLink::ETHERNET, &(0..8).map(frame).collect::<Vec<_>>());
+    let own = span(&replayed(&file, ""));
+    // 700 ms as recorded.
+    assert!((Duration::from_millis(500)..Duration::from_secs(5)).contains(&own), "{own:?}");
+    let fast = span(&replayed(&file, "--rate 10kpps"));
+    assert!(fast < own / 2, "{fast:?}, and {own:?} at its own pace");
+}
+
+#[test]
+fn frames_leave_in_the_order_of_their_times_and_short_ones_are_padded() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mixed.pcap");
+    let frame = |ms, bytes: usize| (Duration::from_millis(ms), bytes as u32, vec![ms as u8; bytes]);
+    write_pcap(&file, DataLink::ETHERNET, &[frame(3, 100), frame(1, 14), frame(2, 61)]);
+    let padded = [vec![1; 14], vec![0; 46]].concat();
+    assert_eq!(replayed(&file, "--keep-macs").frames(), [padded, vec![2; 61], vec![3; 100]]);
+}
+
+#[test]
+fn pcapng_and_nanosecond_pcap_are_read_as_well() {
+    let recording = recorded();
+    for format in ["pcapng", "nsecpcap", "pcap"] {
+        let file = recording.beside(format);
+        let mut editcap = Command::new(tool("editcap"));
+        editcap.args(["-F", format]).args([recording.file(), file.clone()]);
+        let output = editcap.output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let again = replayed(&file, "--keep-macs");
+        assert_eq!(again.frames(), recording.frames(), "{format}");
+        // 356 ms: time stamps are read in the file's unit.
+        let span = span(&again);
+        assert!((Duration::from_millis(200)..Duration::from_secs(5)).contains(&span), "{format}: {span:?}");
+    }
+}
+
+/// Fails with a message that names the file and the reason.
+fn unreadable(file: &Path, reason: &str) {
+    let output = tx(&file.with_extension("out"), &format!("--pcap {}", file.display()));
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains(&file.display().to_string()), "{message}");
+    assert!(message.contains(reason), "no '{reason}' in: {message}");
+    assert!(!message.contains("panicked"), "{message}");
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    unreadable(&at("absent.pcap"), "No such file");
+    let bytes: Vec<u8> = (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 | 1).collect();
+    for (name, content, reason) in [
+        ("random.pcap", &bytes[..], "not a readable pcap"),
+        ("empty.pcap", b"", "too short"),
+        ("short.pcap", b"\xd4\xc3", "too short"),
+    ] {
+        fs::write(at(name), content).unwrap();
+        unreadable(&at(name), reason);
+    }
+    let frame = (Duration::from_secs(1), 64, vec![7; 64]);
+    write_pcap(&at("none.pcap"), DataLink::ETHERNET, &[]);
+    unreadable(&at("none.pcap"), "no frame");
+    write_pcap(&at("wifi.pcap"), DataLink::IEEE802_11, std::slice::from_ref(&frame));
+    unreadable(&at("wifi.pcap"), "not Ethernet");
+    let cut = (Duration::from_secs(1), 1514, vec![7; 96]);
+    write_pcap(&at("cut.pcap"), DataLink::ETHERNET, &[frame.clone(), cut]);
+    unreadable(&at("cut.pcap"), "frame 2 was cut to 96 of 1514 bytes");
+    let runt = (Duration::from_secs(1), 13, vec![7; 13]);
+    write_pcap(&at("runt.pcap"), DataLink::ETHERNET, &[frame.clone(), runt]);
+    unreadable(&at("runt.pcap"), "frame 2 has 13 bytes");
+    write_pcap(&at("large.pcap"), DataLink::ETHERNET, &[(Duration::from_secs(1), 4000, vec![7; 4000])]);
+    let output = tx(&at("out"), &format!("--pcap {}", at("large.pcap").display()));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--mtu"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_recording_that_ends_early_is_refused_wherever_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole.pcap");
+    let frame = (Duration::from_secs(1), 64, vec![7; 64]);
+    write_pcap(&whole, DataLink::ETHERNET, &[frame.clone(), frame]);
+    let bytes = fs::read(&whole).unwrap();
+    let cut = dir.path().join("cut.pcap");
+    for length in [20, 23, 25, 39, 41, 103, 105, 119, 121, bytes.len() - 1] {
+        fs::write(&cut, &bytes[..length]).unwrap();
+        unreadable(&cut, "not a readable pcap");
+    }
+}
