@@ -189,6 +189,21 @@ fn pairs_run_at_the_same_time() {
     let done: Vec<_> = summary.trials.iter().map(|trial| (trial.repeat, trial.pair.as_str())).collect();
     assert_eq!(done, [(1, "tx0-rx0"), (1, "tx1-rx1"), (2, "tx0-rx0"), (2, "tx1-rx1")]);
     assert_honest(&summary);
+    assert_eq!(summary.aggregates.len(), 2);
+    for (all, trials) in summary.aggregates.iter().zip(summary.trials.chunks(2)) {
+        assert_eq!((all.results, all.repeat), (2, trials[0].repeat));
+        assert_eq!(all.sent_packets, trials.iter().map(|trial| trial.sent_packets).sum::<u64>());
+        assert_eq!(all.sent_packets, all.received_packets + all.lost_packets);
+        assert!((all.intended_pps.unwrap() - 20_000.0).abs() < 1e-6);
+        // Both read this machine's clock; what is left is how long a loaded machine keeps an lcore from running.
+        let start = all.start.expect("both told when they began");
+        assert!(start.uncertainty_s == 0.0 && start.spread_s < 0.5, "{start:?}");
+    }
+    assert!(
+        stdout(&output).contains("together: ") && stdout(&output).contains("; began within "),
+        "{}",
+        stdout(&output)
+    );
     bench.assert_nothing_left(MOMENT);
 }
 

@@ -19,6 +19,8 @@ pub const PROTOCOL_VERSION: u32 = 1;
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 /// Flows that one reply holds at most: they fit a line, whatever their figures.
 pub const MAX_FLOW_ROWS: u32 = 4096;
+/// An agreed start lies at most this far ahead, in milliseconds.
+pub const MAX_START_AHEAD_MS: u64 = 10_000;
 /// Environment variable that holds the token when no token file is given.
 pub const TOKEN_VARIABLE: &str = "LINERATE_TOKEN";
 
@@ -47,7 +49,7 @@ pub enum Command {
     /// Launch the lcores: prepared → armed.
     Arm,
     /// Begin: armed → running.
-    Start,
+    Start(Start),
     /// End: running → finished, after the drain if one is given; prepared, armed → idle.
     Stop(Stop),
     /// Hand out the report of a finished trial.
@@ -75,6 +77,16 @@ impl std::fmt::Debug for Hello {
         // Never into a log.
         f.debug_struct("Hello").field("protocol", &self.protocol).finish_non_exhaustive()
     }
+}
+
+/// Parameters of `start`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// Those that send begin at this instant of the agent's monotonic clock, in nanoseconds, at most [`MAX_START_AHEAD_MS`] from now; absent, or
+    /// an instant that has passed: at once.
+    #[serde(default)]
+    pub at_ns: Option<u64>,
 }
 
 /// Parameters of `stop`.
@@ -318,6 +330,8 @@ mod tests {
 
         for (line, command) in [
             (r#"{"id":2,"method":"ping"}"#, Command::Ping),
+            (r#"{"id":3,"method":"start","params":{}}"#, Command::Start(Start::default())),
+            (r#"{"id":3,"method":"start","params":{"at_ns":7}}"#, Command::Start(Start { at_ns: Some(7) })),
             (r#"{"id":3,"method":"stop","params":{}}"#, Command::Stop(Stop::default())),
             (
                 r#"{"id":4,"method":"acknowledge","params":{"trial":7}}"#,

@@ -10,7 +10,7 @@ use crate::plan::PlanView;
 use crate::profile::headers::HeaderRow;
 use crate::profile::library::Entry;
 use crate::store::Listed;
-use crate::summary::{Summary, TrialSummary};
+use crate::summary::{Aggregate, Summary, TrialSummary};
 
 /// Stands before an offered load that missed the intended one.
 const MISSED: &str = "! ";
@@ -78,11 +78,35 @@ pub(super) fn trials(summary: &Summary) -> String {
             text.push_str(&format!("{MISSED}{} {}: {missed}\n", name(summary, trial), trial.pair));
         }
     }
+    for all in &summary.aggregates {
+        text.push_str(&together(all));
+    }
     for failure in &summary.failures {
         text.push_str(&format!("not finished: {} {}: {}\n", failure.profile, failure.pair, failure.reason));
     }
     text.push_str(&closing_line(summary));
     text
+}
+
+/// All pairs of a trial, in one line.
+fn together(all: &Aggregate) -> String {
+    let began = all.start.map_or(String::new(), |start| {
+        let off = if start.uncertainty_s > 0.0 {
+            format!(" ± {} µs", microseconds(start.uncertainty_s * 1e9))
+        } else {
+            String::new()
+        };
+        format!("; began within {} µs{off}", microseconds(start.spread_s * 1e9))
+    });
+    let repeat = if all.repeat > 1 { format!(" repeat {}", all.repeat) } else { String::new() };
+    format!(
+        "together: {}{repeat}: offered {} Mpps, received {} Mpps, {} of {} packets lost{began}\n",
+        all.profile,
+        mpps(all.offered_pps),
+        mpps(all.received_pps),
+        all.lost_packets,
+        all.sent_packets,
+    )
 }
 
 /// The trial's name: its profile, and the repeat where there is more than one.

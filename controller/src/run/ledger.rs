@@ -14,7 +14,8 @@ use crate::store::manifest::Manifest;
 use crate::store::record::TrialRecord;
 use crate::store::{DOCUMENT_FILE, Store, StoreError};
 use crate::summary::{
-    ExperimentInfo, Overhead, SchemaName, Status, Summary, TrialFailure, TrialSummary, Versions, WarmUp,
+    Aggregate, ExperimentInfo, Overhead, SchemaName, Status, Summary, TrialFailure, TrialSummary, Versions,
+    WarmUp,
 };
 
 /// The summary as it grows. Dropped while the run goes on, it says that the run was interrupted.
@@ -72,6 +73,7 @@ impl<'s> Ledger<'s> {
             reason: None,
             warm_up: Vec::new(),
             trials: Vec::new(),
+            aggregates: Vec::new(),
             failures: Vec::new(),
             recoveries: Vec::new(),
             overhead: Overhead::default(),
@@ -158,6 +160,7 @@ impl<'s> Ledger<'s> {
         &mut self,
         trials: Vec<TrialSummary>,
         failures: Vec<TrialFailure>,
+        aggregate: Option<Aggregate>,
         began_s: f64,
     ) -> Result<(), StoreError> {
         let took_s = self.elapsed_s() - began_s;
@@ -166,6 +169,7 @@ impl<'s> Ledger<'s> {
         self.summary.overhead.trials_s += took_s - sending_s;
         self.summary.trials.extend(trials);
         self.summary.failures.extend(failures);
+        self.summary.aggregates.extend(aggregate);
         self.store.write_summary(&self.summary)?;
         self.manifest.seal(self.store.directory(), false)
     }

@@ -6,6 +6,7 @@ mod ledger;
 pub mod observer;
 mod recover;
 mod round;
+mod start;
 mod trial;
 mod warm_up;
 mod way;

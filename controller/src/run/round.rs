@@ -11,6 +11,7 @@ use super::agent::Pair;
 use super::flows::fetch;
 use super::ledger::Ledger;
 use super::observer::{Observer, PairObserver};
+use super::start::Clocks;
 use super::trial::{Assignment, Stopped};
 use super::way::{Way, ways};
 use super::{Ending, Job};
@@ -18,13 +19,15 @@ use crate::figures::figures;
 use crate::plan::Trial;
 use crate::store::record::{Observations, TRIAL_SCHEMA, TrialRecord};
 use crate::store::{FLOWS_FILE, StoreError};
-use crate::summary::{TrialFailure, TrialSummary};
+use crate::summary::{Aggregate, StartSpread, TrialFailure, TrialSummary};
 
 /// A pair's part in the trial.
 struct Lane<'p> {
     pair: &'p mut Pair,
     ways: Vec<Way>,
     seen: Observations,
+    /// When those that send are to begin, each on its own clock; empty: at once.
+    begins_ns: Vec<u64>,
     /// When its transmitter was told to begin.
     started: Option<SystemTime>,
     /// Every flow of each way, where they were asked for.
@@ -67,6 +70,7 @@ pub(super) async fn run(
             pair,
             ways,
             seen: Observations::default(),
+            begins_ns: Vec::new(),
             started: None,
             flows: Vec::new(),
             stopped: None,
@@ -74,8 +78,9 @@ pub(super) async fn run(
     }
     let halt = watch::Sender::new(false);
     in_step(&mut lanes, &halt, async |lane| assignment.set_up(&lane.pair.tx, &lane.pair.rx).await).await;
+    let clocks = agree(&assignment, &mut lanes, &halt).await;
     in_step(&mut lanes, &halt, async |lane| {
-        assignment.start(&lane.pair.tx, &lane.pair.rx).await?;
+        assignment.start(&lane.pair.tx, &lane.pair.rx, &lane.begins_ns).await?;
         lane.started = Some(SystemTime::now());
         Ok(())
     })
@@ -124,7 +129,9 @@ pub(super) async fn run(
             }
         }
     }
-    ledger.round(trials.clone(), failures.clone(), began_s)?;
+    let aggregate =
+        failures.is_empty().then(|| Aggregate::of(&trials, spread(&assignment, &lanes, clocks.as_ref())));
+    ledger.round(trials.clone(), failures.clone(), aggregate.flatten(), began_s)?;
     if let Some(error) = unfiled {
         return Err(error.into());
     }
@@ -140,6 +147,43 @@ pub(super) async fn run(
     }
     let worst = lanes.into_iter().filter_map(|lane| lane.stopped).find(Stopped::ends_run);
     worst.map_or(Ok(lost), |stopped| Err(stopped.into()))
+}
+
+/// Finds an instant for all lanes to begin at, where there are several.
+async fn agree(
+    assignment: &Assignment,
+    lanes: &mut [Lane<'_>],
+    halt: &watch::Sender<bool>,
+) -> Option<Clocks> {
+    if lanes.len() < 2 || *halt.borrow() {
+        return None;
+    }
+    let senders = || assignment.senders();
+    let agents: Vec<_> = lanes.iter().flat_map(|lane| senders().map(|end| lane.pair.agent(end))).collect();
+    match Clocks::compare(&agents).await {
+        Ok(clocks) => {
+            let each = senders().count();
+            for (lane, begins_ns) in lanes.iter_mut().zip(clocks.soon().chunks(each)) {
+                lane.begins_ns = begins_ns.to_vec();
+            }
+            Some(clocks)
+        }
+        Err((agent, stopped)) => {
+            if let Some(lane) = lanes.get_mut(agent / senders().count()) {
+                lane.stopped = Some(stopped);
+            }
+            halt.send_replace(true);
+            None
+        }
+    }
+}
+
+/// How far apart the lanes really began.
+fn spread(assignment: &Assignment, lanes: &[Lane<'_>], clocks: Option<&Clocks>) -> Option<StartSpread> {
+    let started = lanes.iter().flat_map(|lane| {
+        assignment.senders().map(|end| lane.seen.report(end).map(|report| report.started_ns))
+    });
+    clocks?.spread(&started.collect::<Option<Vec<_>>>()?)
 }
 
 fn lost(lanes: &[Lane<'_>]) -> Vec<Lost> {

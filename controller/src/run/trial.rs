@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::try_join;
-use linerate_protocol::message::{Acknowledge, Command, Event, Stop, TrialFailed};
+use linerate_protocol::message::{Acknowledge, Command, Event, Start, Stop, TrialFailed};
 use linerate_protocol::profile::Profile;
 use linerate_protocol::report::Part;
 use linerate_protocol::span::Span;
@@ -131,9 +131,18 @@ impl Assignment {
         Ok(())
     }
 
-    pub(super) async fn start(&self, tx: &Agent, rx: &Agent) -> Result<(), Stopped> {
-        step(rx, Command::Start, ANSWER_TIME).await?;
-        step(tx, Command::Start, ANSWER_TIME).await?;
+    /// The ends that send of themselves.
+    pub(super) fn senders(&self) -> impl Iterator<Item = Role> {
+        let sends = |end: &Role| matches!(self.part(*end), Part::Tx | Part::Exchange);
+        [Role::Tx, Role::Rx].into_iter().filter(sends)
+    }
+
+    /// Lets both ends begin: those that send at an instant of their own clock, where one is given for them in the order of [`Self::senders`].
+    pub(super) async fn start(&self, tx: &Agent, rx: &Agent, at_ns: &[u64]) -> Result<(), Stopped> {
+        let at = |end| self.senders().position(|sender| sender == end).and_then(|index| at_ns.get(index));
+        let begin = |end| Command::Start(Start { at_ns: at(end).copied() });
+        step(rx, begin(Role::Rx), ANSWER_TIME).await?;
+        step(tx, begin(Role::Tx), ANSWER_TIME).await?;
         Ok(())
     }
 
@@ -152,10 +161,7 @@ impl Assignment {
         let overdue = sleep(limit);
         tokio::pin!(overdue);
         let mut sent = Sent::default();
-        let mut sending: Vec<Role> = [Role::Tx, Role::Rx]
-            .into_iter()
-            .filter(|end| matches!(self.part(*end), Part::Tx | Part::Exchange))
-            .collect();
+        let mut sending: Vec<Role> = self.senders().collect();
         while let Some(waited_for) = sending.first() {
             let (end, agent, event) = tokio::select! {
                 event = tx.session.next_event() => (Role::Tx, &*tx, event),

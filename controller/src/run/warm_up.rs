@@ -138,7 +138,7 @@ async fn attempt(
     let mut seen = Observations::default();
     let (_never, halted) = watch::channel(false);
     assignment.set_up(from, to).await?;
-    assignment.start(from, to).await?;
+    assignment.start(from, to, &[]).await?;
     let nobody = PairObserver::NOBODY;
     let sent = assignment.follow(from, to, &mut seen, nobody, interrupted.clone(), halted).await?;
     assignment.wind_up(from, to, sent, &mut seen, nobody, interrupted.clone()).await?;

@@ -333,7 +333,7 @@ fn method(command: &Command) -> &'static str {
         Command::Preflight => "preflight",
         Command::Prepare(_) => "prepare",
         Command::Arm => "arm",
-        Command::Start => "start",
+        Command::Start(_) => "start",
         Command::Stop(_) => "stop",
         Command::Report => "report",
         Command::Flows(_) => "flows",

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use linerate_protocol::message::MAX_LINE_BYTES;
+use linerate_protocol::message::{MAX_LINE_BYTES, Start};
 use linerate_protocol::report::Ended;
 use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpListener;
@@ -167,7 +167,7 @@ async fn events_come_before_the_reply_that_follows_them() {
 async fn a_peer_that_leaves_is_noticed_at_once() {
     let mut session = after_welcome(vec![Close]).await;
     let started = std::time::Instant::now();
-    let error = session.step(Command::Start, WORK_TIME).await.unwrap_err();
+    let error = session.step(Command::Start(Start::default()), WORK_TIME).await.unwrap_err();
     assert_eq!(error.to_string(), "tx0: the agent closed the connection");
     assert_eq!(session.next_event().await.unwrap_err(), error);
     assert!(started.elapsed() < Duration::from_secs(2));

@@ -35,6 +35,7 @@ pub(crate) fn summary(status: Status) -> Summary {
         }],
         trials: vec![],
         recoveries: vec![],
+        aggregates: Vec::new(),
         failures: vec![TrialFailure {
             profile: "p".into(),
             pair: "tx0-rx0".into(),

@@ -1,11 +1,13 @@
 //! The result of an experiment as programs read it: `summary.json`.
 
+mod aggregate;
 mod trial;
 
 use linerate_protocol::mac::MacAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use aggregate::{Aggregate, StartSpread};
 pub use trial::{FlowSummary, LcoreSummary, ReflectorSummary, ReorderingSummary, TrialFailure, TrialSummary};
 
 /// The result of an experiment.
@@ -23,6 +25,9 @@ pub struct Summary {
     pub warm_up: Vec<WarmUp>,
     /// Finished trials, in the order they ran, one entry per pair.
     pub trials: Vec<TrialSummary>,
+    /// All pairs of each trial together; empty in an experiment of one pair and one way.
+    #[serde(default)]
+    pub aggregates: Vec<Aggregate>,
     /// Trials that could not be finished.
     pub failures: Vec<TrialFailure>,
     /// Pairs that were lost in a trial and brought back, with the reasons; the trial was then repeated.

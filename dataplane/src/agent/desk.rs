@@ -3,8 +3,8 @@
 use hugepage_check::requirements::Requirements;
 use hugepage_check::root::Root;
 use linerate_protocol::message::{
-    Acknowledge, ClockInfo, Command, ErrorCode, Event, FlowRows, FlowsFrom, MAX_FLOW_ROWS, Outcome,
-    PROTOCOL_VERSION, Pong, Sent, TrialFailed, Welcome, WireError,
+    Acknowledge, ClockInfo, Command, ErrorCode, Event, FlowRows, FlowsFrom, MAX_FLOW_ROWS,
+    MAX_START_AHEAD_MS, Outcome, PROTOCOL_VERSION, Pong, Sent, Start, TrialFailed, Welcome, WireError,
 };
 use linerate_protocol::report::{Ended, FlowRow, Part};
 use linerate_protocol::state::{AgentState, Step};
@@ -143,7 +143,7 @@ impl<'e> Desk<'e> {
             }
             Command::Prepare(spec) => self.prepare(&spec),
             Command::Arm => self.arm(),
-            Command::Start => self.start(),
+            Command::Start(start) => self.start(start),
             Command::Stop(stop) => {
                 let drainer = stop.drain.map(|drain| Drainer::new(drain, monotonic_ns()));
                 self.stop(drainer)
@@ -226,12 +226,23 @@ impl<'e> Desk<'e> {
         self.now()
     }
 
-    fn start(&mut self) -> Result<Answer, WireError> {
+    fn start(&mut self, Start { at_ns }: Start) -> Result<Answer, WireError> {
         self.check(Step::Start)?;
+        let now_ns = monotonic_ns();
+        let begin_ns = at_ns.unwrap_or(now_ns).max(now_ns);
+        if begin_ns - now_ns > MAX_START_AHEAD_MS * 1_000_000 {
+            let ahead_ms = (begin_ns - now_ns) / 1_000_000;
+            return Err(refused(format!(
+                "at_ns: {begin_ns} is {ahead_ms} ms ahead of this agent's clock; at most {MAX_START_AHEAD_MS} are accepted"
+            )));
+        }
         if let Holding::Active(live) = &mut self.holding {
-            live.active.start();
+            match at_ns {
+                Some(at_ns) => live.active.start_at(at_ns),
+                None => live.active.start(),
+            }
             live.started = true;
-            live.next_sample_ns = monotonic_ns() + self.sample_interval_ns;
+            live.next_sample_ns = begin_ns + self.sample_interval_ns;
         }
         self.now()
     }

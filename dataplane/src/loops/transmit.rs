@@ -60,7 +60,7 @@ pub fn transmit<Q: TransmitQueue>(
     signal: &Signal,
     published: &TransmitBlock,
 ) -> TransmitOutcome {
-    while signal.waiting() {
+    while signal.waiting(clock.ticks()) {
         clock.relax();
     }
     let began = clock.ticks();

@@ -15,11 +15,12 @@ use super::report::{
 };
 use crate::core::analysis::Analysis;
 use crate::core::flow_table::FlowTable;
+use crate::dpdk::clock::TickClock;
 use crate::dpdk::lcore::Job;
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::host::monotonic_ns;
 use crate::loops::counters::{ReceiveBlock, TransmitBlock};
-use crate::loops::queue::QueueFrames;
+use crate::loops::queue::{Clock, QueueFrames};
 use crate::loops::reflect::ReflectOutcome;
 use crate::loops::stop::Signal;
 use crate::loops::transmit::TransmitOutcome;
@@ -129,18 +130,58 @@ pub struct Active {
     receiving: Signal,
     jobs: Option<Jobs>,
     watch: PortWatch,
-    started_ns: u64,
+    clock: TickClock,
+    started: Instants,
+}
+
+/// One instant on two clocks.
+#[derive(Debug, Clone, Copy)]
+struct Instants {
+    ticks: u64,
+    monotonic_ns: u64,
+}
+
+impl Instants {
+    fn now(clock: TickClock) -> Self {
+        Self { ticks: clock.ticks(), monotonic_ns: monotonic_ns() }
+    }
+
+    /// When the counter will show, or showed, `ticks`, on the monotonic clock.
+    fn monotonic_ns_at(&self, ticks: u64, tick_hz: u64) -> u64 {
+        let later = i128::from(ticks) - i128::from(self.ticks);
+        let later_ns = later * 1_000_000_000 / i128::from(tick_hz.max(1));
+        u64::try_from(i128::from(self.monotonic_ns) + later_ns).unwrap_or(0)
+    }
+
+    /// What the counter will show at an instant of the monotonic clock; now when that has passed.
+    fn ticks_at(&self, monotonic_ns: u64, tick_hz: u64) -> u64 {
+        let later_ns = u128::from(monotonic_ns.saturating_sub(self.monotonic_ns));
+        let ticks = later_ns * u128::from(tick_hz) / 1_000_000_000;
+        self.ticks.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX))
+    }
 }
 
 impl Active {
-    pub(super) fn new(order: Order, [sending, receiving]: [Signal; 2], jobs: Jobs, watch: PortWatch) -> Self {
-        Self { order, sending, receiving, jobs: Some(jobs), watch, started_ns: monotonic_ns() }
+    pub(super) fn new(
+        order: Order,
+        [sending, receiving]: [Signal; 2],
+        jobs: Jobs,
+        watch: PortWatch,
+        clock: TickClock,
+    ) -> Self {
+        Self { order, sending, receiving, jobs: Some(jobs), watch, clock, started: Instants::now(clock) }
     }
 
     /// Lets a transmitter send.
     pub fn start(&mut self) {
-        self.started_ns = monotonic_ns();
+        self.started = Instants::now(self.clock);
         self.sending.go();
+    }
+
+    /// Lets a transmitter send from that instant of the monotonic clock on.
+    pub fn start_at(&mut self, monotonic_ns: u64) {
+        self.started = Instants::now(self.clock);
+        self.sending.go_at(self.started.ticks_at(monotonic_ns, self.clock.tick_hz()));
     }
 
     /// Lets the loops end at their next turn.
@@ -211,7 +252,7 @@ impl Active {
             trial: self.order.trial,
             role: self.part(),
             ended,
-            started_ns: self.started_ns,
+            started_ns: self.started.monotonic_ns,
             ended_ns: 0,
             transmit: None,
             receive: None,
@@ -222,7 +263,11 @@ impl Active {
         };
         let mut flows = None;
         if let Some(jobs) = self.jobs.take() {
-            flows = collect(jobs, bench, &mut report)?;
+            let began;
+            (began, flows) = collect(jobs, bench, &mut report)?;
+            if let Some(ticks) = began {
+                report.started_ns = self.started.monotonic_ns_at(ticks, self.clock.tick_hz());
+            }
         }
         report.ended_ns = monotonic_ns();
         let began = Instant::now();
@@ -241,12 +286,13 @@ impl Active {
     }
 }
 
-/// Waits for the loops, gives their queues back to the bench, and fills the report in. What is left is every flow.
+/// Waits for the loops, gives their queues back to the bench, and fills the report in. What is left is the tick at which sending began, and every
+/// flow.
 fn collect(
     mut jobs: Jobs,
     bench: &mut Bench<'_>,
     report: &mut TrialReport,
-) -> Result<Option<FlowTable>, TrialError> {
+) -> Result<(Option<u64>, Option<FlowTable>), TrialError> {
     let (transmit, receive) = (std::mem::take(&mut jobs.transmit), std::mem::take(&mut jobs.receive));
     let (reflect, intended_pps) = (std::mem::take(&mut jobs.reflect), jobs.intended_pps);
     let tick_hz = bench.tick_hz();
@@ -271,6 +317,7 @@ fn collect(
         reflecting.push(reflected.outcome);
     }
     let queue_frames = jobs.queue_frames();
+    let began = sending.iter().map(|outcome: &TransmitOutcome| outcome.began).min();
     let mut flows = None;
     bench.rx.sort_by_key(RxQueue::index);
     if !sending.is_empty() {
@@ -289,7 +336,7 @@ fn collect(
         let (transmit, receive) = reflect_report(&reflecting, queue_frames, tick_hz);
         (report.transmit, report.receive) = (Some(transmit), Some(receive));
     }
-    Ok(flows)
+    Ok((began, flows))
 }
 
 impl Drop for Active {

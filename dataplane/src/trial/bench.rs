@@ -428,7 +428,7 @@ impl<'e> Bench<'e> {
             signals.iter().for_each(Signal::stop);
             return Err(error.into());
         }
-        Ok(Active::new(order, signals, jobs, watch))
+        Ok(Active::new(order, signals, jobs, watch, self.clock))
     }
 
     fn launch(
