@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::experiment::Experiment;
 use crate::experiment::direction::Direction;
+use crate::summary::TrialSummary;
 
 /// Time that a trial takes beyond its own duration, for the estimate: preparing, settling, storing.
 const TRIAL_OVERHEAD: Duration = Duration::from_millis(150);
@@ -37,6 +38,16 @@ impl Trial {
         } else {
             self.profile.name()
         }
+    }
+
+    /// True when `result` is one of this trial.
+    pub fn is_of(&self, result: &TrialSummary) -> bool {
+        result.repeat == self.repeat && result.profile == self.profile.name()
+    }
+
+    /// True when there is a result of this trial.
+    pub fn is_among(&self, results: &[TrialSummary]) -> bool {
+        results.iter().any(|result| self.is_of(result))
     }
 }
 

@@ -53,7 +53,7 @@ fn local(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result
 
 /// Plan and manifests, the latter validated by the API server, which is asked not to store them.
 async fn kubernetes(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result<()> {
-    let cluster = KubernetesPlan::new(experiment).await.map_err(PlatformError::from)?;
+    let cluster = KubernetesPlan::new(experiment, None).await.map_err(PlatformError::from)?;
     let objects = manifests::of(&cluster, experiment);
     cluster.validate(experiment, cluster.pods.len()).await.map_err(PlatformError::from)?;
     let view = plan.view(experiment);

@@ -132,6 +132,9 @@ struct RunArgs {
     /// Print the plan and what would be started; run nothing, create nothing
     #[arg(long)]
     dry_run: bool,
+    /// Take the latest run of this very experiment up where it was left: trials that are complete are not run again
+    #[arg(long, conflicts_with = "dry_run")]
+    resume: bool,
     /// Run only the profiles that have this in their name
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,

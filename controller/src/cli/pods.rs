@@ -71,7 +71,7 @@ pub(super) fn dispatch(command: PodsCommand) -> anyhow::Result<()> {
 }
 
 async fn create(experiment: Experiment) -> anyhow::Result<()> {
-    let plan = KubernetesPlan::new(&experiment).await.map_err(PlatformError::from)?;
+    let plan = KubernetesPlan::new(&experiment, None).await.map_err(PlatformError::from)?;
     plan.notes.iter().for_each(|note| say(&format!("note: {note}")));
     let id = random_hex(4)?;
     let mut platform = KubernetesPlatform::new(plan, experiment, &id, std::path::Path::new("."));

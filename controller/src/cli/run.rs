@@ -17,7 +17,7 @@ use crate::platform::local::{LocalPlan, LocalPlatform};
 use crate::platform::{Platform, PlatformError};
 use crate::run::observer::Watchers;
 use crate::run::{self, Job};
-use crate::store::Store;
+use crate::store::{Earlier, Store};
 use crate::summary::{Status, Summary};
 
 const NO_SIGNALS: &str = "cannot listen for signals";
@@ -47,44 +47,112 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
     };
     runtime()?.block_on(async {
         let listener = args.metrics.listen().await?;
+        let earlier = match earlier(args, &experiment, &plan)? {
+            Begun::Complete => return Ok(Ending::Done),
+            Begun::Partly(earlier) => Some(*earlier),
+            Begun::Not => None,
+        };
         match experiment.platform() {
             PlatformKind::Local => {
                 let local = LocalPlan::new(&experiment, &plan)?;
                 let program =
                     Places::of_process(args.dataplane.clone()).find().map_err(PlatformError::from)?;
                 tell(&local.notes);
-                let store = Store::create(&args.results)?;
-                let platform = LocalPlatform::new(local, program, store.directory().to_owned());
-                measure(args, &experiment, &plan, &store, platform, listener).await
+                let place = Place::of(earlier, args)?;
+                let platform = LocalPlatform::new(local, program, place.store.directory().to_owned());
+                measure(args, &experiment, &plan, &place, platform, listener).await
             }
             PlatformKind::Kubernetes => {
-                let cluster = KubernetesPlan::new(&experiment).await.map_err(PlatformError::from)?;
+                let id = earlier.as_ref().map(|earlier| earlier.store.id());
+                let cluster = KubernetesPlan::new(&experiment, id).await.map_err(PlatformError::from)?;
                 // All pods are alike: when those of one pair are accepted, all are.
                 cluster.validate(&experiment, 2).await.map_err(PlatformError::from)?;
                 tell(&cluster.notes);
-                let store = Store::create(&args.results)?;
-                let platform =
-                    KubernetesPlatform::new(cluster, experiment.clone(), store.id(), store.directory());
-                measure(args, &experiment, &plan, &store, platform, listener).await
+                let place = Place::of(earlier, args)?;
+                let (id, directory) = (place.store.id(), place.store.directory());
+                let platform = KubernetesPlatform::new(cluster, experiment.clone(), id, directory);
+                measure(args, &experiment, &plan, &place, platform, listener).await
             }
         }
     })
+}
+
+/// How far the experiment came before.
+enum Begun {
+    Not,
+    Partly(Box<Earlier>),
+    Complete,
+}
+
+/// The run that is to be resumed. When it has nothing left to do, it is shown.
+fn earlier(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result<Begun> {
+    if !args.resume {
+        return Ok(Begun::Not);
+    }
+    let note = |text: String| {
+        if !args.quiet {
+            say(&format!("note: {text}"));
+        }
+    };
+    let determinants = experiment.determinants(args.filter.as_deref())?;
+    let results = experiment.pairs() * experiment.direction().ways();
+    let Some(earlier) = Earlier::find(&args.results, &determinants, &plan.trials, results)? else {
+        note(
+            "no earlier run here has this document, these trials and this version; a new one begins"
+                .to_owned(),
+        );
+        return Ok(Begun::Not);
+    };
+    let Earlier { store, summary } = &earlier;
+    if earlier.is_complete(&plan.trials) {
+        note(format!("{} is complete; nothing is left to run", store.id()));
+        show(summary, store, args.json)?;
+        return Ok(Begun::Complete);
+    }
+    let kept = plan.trials.iter().filter(|trial| trial.is_among(&summary.trials)).count();
+    note(format!("resuming {}: {kept} of {} trials are complete", store.id(), plan.trials.len()));
+    Ok(Begun::Partly(Box::new(earlier)))
+}
+
+/// Where results go.
+struct Place {
+    store: Store,
+    /// What is there already.
+    recorded: Option<Summary>,
+}
+
+impl Place {
+    /// The place of the run that is resumed, or a new one.
+    fn of(earlier: Option<Earlier>, args: &RunArgs) -> anyhow::Result<Self> {
+        Ok(match earlier {
+            Some(Earlier { store, summary }) => Self { store, recorded: Some(summary) },
+            None => Self { store: Store::create(&args.results)?, recorded: None },
+        })
+    }
 }
 
 async fn measure(
     args: &RunArgs,
     experiment: &Experiment,
     plan: &Plan,
-    store: &Store,
+    place: &Place,
     mut platform: impl Platform,
     listener: Option<Listener>,
 ) -> anyhow::Result<Ending> {
+    let Place { store, recorded } = place;
     let served = listener.is_some();
     let metrics = listener.map(|listener| metrics::serve(listener, store.id(), experiment.name()));
     let watchers = Watchers(metrics.into_iter().chain([progress::observer(args.quiet, args.json)]).collect());
     let (flag, interrupted) = watch::channel(false);
     let signals = Signals::listen().context(NO_SIGNALS)?;
-    let job = Job { experiment, plan, filter: args.filter.as_deref(), store, interrupted };
+    let job = Job {
+        experiment,
+        plan,
+        filter: args.filter.as_deref(),
+        earlier: recorded.as_ref(),
+        store,
+        interrupted,
+    };
     let summary = tokio::select! {
         summary = run::run(job, &mut platform, &watchers) => summary?,
         // Dropping the run marks its summary, dropping the platform kills its agents.

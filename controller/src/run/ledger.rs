@@ -2,12 +2,12 @@
 
 use std::time::{Instant, SystemTime};
 
-use linerate_protocol::message::PROTOCOL_VERSION;
+use linerate_protocol::message::{PROTOCOL_VERSION, Welcome};
 use tempfile::NamedTempFile;
 
 use super::agent::Pair;
 use crate::experiment::Experiment;
-use crate::plan::Trial;
+use crate::plan::{Plan, Trial};
 use crate::platform::local::node_name;
 use crate::store::environment::{Environment, without_secrets};
 use crate::store::manifest::Manifest;
@@ -27,6 +27,10 @@ pub(super) struct Ledger<'s> {
     environment: Environment,
     begun: Instant,
     sending_s: f64,
+    /// Time that was spent before the experiment was resumed.
+    before: Overhead,
+    /// The order of the trials.
+    order: Vec<(String, u32)>,
 }
 
 impl<'s> Ledger<'s> {
@@ -37,8 +41,9 @@ impl<'s> Ledger<'s> {
     pub(super) fn open(
         store: &'s Store,
         experiment: &Experiment,
-        planned_trials: usize,
+        plan: &Plan,
         filter: Option<&str>,
+        earlier: Option<&Summary>,
     ) -> Result<Self, StoreError> {
         let yaml = experiment.to_yaml().map_err(|error| StoreError {
             action: "write",
@@ -50,7 +55,7 @@ impl<'s> Ledger<'s> {
         if let Ok(command_line) = std::fs::read_to_string("/proc/cmdline") {
             store.write_text(&format!("{}_cmdline.txt", node_name()), &without_secrets(&command_line))?;
         }
-        let summary = Summary {
+        let fresh = Summary {
             schema: SchemaName::V1Alpha1,
             experiment: ExperimentInfo {
                 id: store.id().to_owned(),
@@ -59,13 +64,16 @@ impl<'s> Ledger<'s> {
                 ended_at: None,
                 platform: experiment.platform().name().to_owned(),
                 pairs: experiment.pairs(),
-                planned_trials,
+                planned_trials: plan.trials.len(),
                 document: DOCUMENT_FILE.to_owned(),
                 versions: Versions {
                     linerate: env!("CARGO_PKG_VERSION").to_owned(),
                     protocol: PROTOCOL_VERSION,
                     ..Versions::default()
                 },
+                // It is never missing: what was parsed from a document can be written again.
+                determinants: experiment.determinants(filter).ok(),
+                resumed_at: Vec::new(),
                 filter: filter.map(str::to_owned),
                 agents: Vec::new(),
             },
@@ -78,13 +86,16 @@ impl<'s> Ledger<'s> {
             recoveries: Vec::new(),
             overhead: Overhead::default(),
         };
+        let summary = earlier.map_or(fresh.clone(), |earlier| resumed(earlier, fresh));
         store.write_summary(&summary)?;
         let manifest = Manifest::new(store.id());
         // The text is our own; should it not be read back, the document's file still has every option.
         let options = serde_saphyr::from_str(&yaml).unwrap_or_default();
         let versions = summary.experiment.versions.clone();
         let environment = Environment::new(store.id(), versions, options);
-        Ok(Self { store, summary, manifest, environment, begun: Instant::now(), sending_s: 0.0 })
+        let order = plan.trials.iter().map(|trial| (trial.profile.name(), trial.repeat)).collect();
+        let (begun, before) = (Instant::now(), summary.overhead);
+        Ok(Self { store, summary, manifest, environment, begun, sending_s: 0.0, before, order })
     }
 
     /// Time since the experiment began, in seconds.
@@ -104,7 +115,7 @@ impl<'s> Ledger<'s> {
             experiment.versions.agent = Some(welcome.agent.clone());
             experiment.versions.dpdk = Some(welcome.dpdk.clone());
         }
-        self.summary.overhead.start_up_s = self.elapsed_s();
+        self.summary.overhead.start_up_s = self.before.start_up_s + self.elapsed_s();
         let environment = &mut self.environment;
         environment.versions = self.summary.experiment.versions.clone();
         for agent in pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]) {
@@ -132,7 +143,8 @@ impl<'s> Ledger<'s> {
     /// When the summary cannot be written.
     pub(super) fn warmed_up(&mut self, warm_ups: Vec<WarmUp>) -> Result<(), StoreError> {
         self.summary.warm_up = warm_ups;
-        self.summary.overhead.warm_up_s = self.elapsed_s() - self.summary.overhead.start_up_s;
+        let started_s = self.summary.overhead.start_up_s - self.before.start_up_s;
+        self.summary.overhead.warm_up_s = self.before.warm_up_s + self.elapsed_s() - started_s;
         // Packets went both ways: links that came up after an agent's greeting are up now.
         self.environment.agents.iter_mut().for_each(|agent| agent.port.link_up = true);
         self.store.write_environment(&self.environment)?;
@@ -167,9 +179,19 @@ impl<'s> Ledger<'s> {
         let sending_s = trials.iter().map(|trial| trial.duration_s).fold(0.0, f64::max);
         self.sending_s += sending_s;
         self.summary.overhead.trials_s += took_s - sending_s;
+        let files = trials.iter().map(|trial| &trial.trial);
+        for file in files.chain(failures.iter().filter_map(|failure| failure.trial.as_ref())) {
+            self.manifest.forget(file.rsplit_once('/').map_or("", |(directory, _)| directory));
+        }
         self.summary.trials.extend(trials);
+        // Those of an experiment that was resumed come back into the order of the plan.
+        let place = |profile: &str, repeat| {
+            self.order.iter().position(|(name, time)| name == profile && *time == repeat)
+        };
+        self.summary.trials.sort_by_key(|trial| place(&trial.profile, trial.repeat));
         self.summary.failures.extend(failures);
         self.summary.aggregates.extend(aggregate);
+        self.summary.aggregates.sort_by_key(|all| place(&all.profile, all.repeat));
         self.store.write_summary(&self.summary)?;
         self.manifest.seal(self.store.directory(), false)
     }
@@ -188,7 +210,8 @@ impl<'s> Ledger<'s> {
     /// # Errors
     /// When the summary cannot be written.
     pub(super) fn given_up(&mut self, pair: &str, why: &str, left: &[Trial]) -> Result<(), StoreError> {
-        self.summary.failures.extend(left.iter().map(|trial| TrialFailure {
+        let left = left.iter().filter(|trial| !trial.is_among(&self.summary.trials));
+        self.summary.failures.extend(left.map(|trial| TrialFailure {
             profile: trial.profile.name(),
             pair: pair.to_owned(),
             repeat: trial.repeat,
@@ -198,6 +221,30 @@ impl<'s> Ledger<'s> {
             trial: None,
         }));
         self.store.write_summary(&self.summary)
+    }
+
+    /// True when the trial was run before the experiment was resumed.
+    pub(super) fn is_recorded(&self, trial: &Trial) -> bool {
+        trial.is_among(&self.summary.trials)
+    }
+
+    /// Programs that differ from those of the trials recorded earlier; `None` when they are the same, or nothing is recorded.
+    pub(super) fn other_programs(&self, pairs: &[Pair]) -> Option<String> {
+        let Welcome { agent, dpdk, .. } = pairs.first()?.tx.session.welcome();
+        let Versions { agent: before_agent, dpdk: before_dpdk, .. } = &self.summary.experiment.versions;
+        let differs = |name: &str, before: &Option<String>, now: &str| {
+            let before = before.as_deref().filter(|before| *before != now)?;
+            Some(format!("{name} is {now} and was {before}"))
+        };
+        let first = self.summary.trials.first()?;
+        differs("the agents' program", before_agent, agent)
+            .or_else(|| differs("DPDK", before_dpdk, dpdk))
+            .map(|what| {
+                format!(
+                    "{what} when {} was run: results would not compare; run without --resume",
+                    first.profile
+                )
+            })
     }
 
     /// Trials that could not be finished.
@@ -215,7 +262,7 @@ impl<'s> Ledger<'s> {
         reason: Option<String>,
         tear_down_s: f64,
     ) -> Result<Summary, StoreError> {
-        self.summary.overhead.tear_down_s = tear_down_s;
+        self.summary.overhead.tear_down_s = self.before.tear_down_s + tear_down_s;
         self.end(status, reason)?;
         // The agents have ended: nothing changes any more.
         self.manifest.seal(self.store.directory(), true)?;
@@ -226,7 +273,7 @@ impl<'s> Ledger<'s> {
         self.summary.status = status;
         self.summary.reason = reason;
         self.summary.experiment.ended_at = Some(now());
-        self.summary.overhead.total_s = self.elapsed_s() - self.sending_s;
+        self.summary.overhead.total_s = self.before.total_s + self.elapsed_s() - self.sending_s;
         self.store.write_summary(&self.summary)
     }
 }
@@ -238,6 +285,25 @@ impl Drop for Ledger<'_> {
         {
             tracing::error!(%error, "the summary still says that the experiment runs");
         }
+    }
+}
+
+/// What `earlier` recorded, as it stands when the experiment is taken up again.
+fn resumed(earlier: &Summary, fresh: Summary) -> Summary {
+    let mut experiment = ExperimentInfo {
+        started_at: earlier.experiment.started_at.clone(),
+        resumed_at: earlier.experiment.resumed_at.clone(),
+        versions: earlier.experiment.versions.clone(),
+        ..fresh.experiment
+    };
+    experiment.resumed_at.push(now());
+    Summary {
+        experiment,
+        trials: earlier.trials.clone(),
+        aggregates: earlier.aggregates.clone(),
+        recoveries: earlier.recoveries.clone(),
+        overhead: earlier.overhead,
+        ..fresh
     }
 }
 

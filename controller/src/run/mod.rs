@@ -44,6 +44,8 @@ pub struct Job<'a> {
     pub plan: &'a Plan,
     /// What selected them.
     pub filter: Option<&'a str>,
+    /// What is recorded of the experiment, when it was begun earlier.
+    pub earlier: Option<&'a Summary>,
     /// Where the results go.
     pub store: &'a Store,
     /// Becomes true when the user wants it to end.
@@ -114,7 +116,7 @@ pub async fn run(
     platform: &mut impl Platform,
     observer: &dyn Observer,
 ) -> Result<Summary, StoreError> {
-    let mut ledger = Ledger::open(job.store, job.experiment, job.plan.trials.len(), job.filter)?;
+    let mut ledger = Ledger::open(job.store, job.experiment, job.plan, job.filter, job.earlier)?;
     let mut pairs = Vec::new();
     let ending = drive(&job, platform, &mut pairs, &mut ledger, observer).await;
     observer.phase("ending the agents");
@@ -158,6 +160,9 @@ async fn drive(
         pairs = connect(job.experiment, platform, observer) => pairs?,
         Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
     };
+    if let Some(other) = ledger.other_programs(pairs) {
+        return Err(Ending::Failed(other));
+    }
     ledger.connected(pairs)?;
     for pair in pairs.iter() {
         for agent in [&pair.tx, &pair.rx] {
@@ -181,6 +186,9 @@ async fn drive(
     for (index, trial) in job.plan.trials.iter().enumerate() {
         if *interrupted.borrow() {
             return Err(Ending::Interrupted);
+        }
+        if ledger.is_recorded(trial) {
+            continue;
         }
         let watched: Vec<_> = pairs
             .iter()

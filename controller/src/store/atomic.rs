@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 /// Names that begin with this are unfinished; readers pass over them.
@@ -93,6 +95,20 @@ pub(crate) fn add_directory(
     placed
 }
 
+/// Puts each of two directories in the other's place.
+fn exchange(a: &Path, b: &Path) -> std::io::Result<()> {
+    match renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE) {
+        // The file system cannot do it at once.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            let aside = a.with_extension("aside");
+            fs::rename(b, &aside)?;
+            fs::rename(a, b)?;
+            fs::rename(&aside, a)
+        }
+        exchanged => Ok(exchanged?),
+    }
+}
+
 fn place_directory(
     root: &Path,
     unfinished: &Path,
@@ -108,6 +124,13 @@ fn place_directory(
     if let Some(parent) = parents.first() {
         fs::create_dir_all(parent).map_err(at("create", parent))?;
     }
-    fs::rename(unfinished, &finished).map_err(at("rename", unfinished))?;
+    match fs::rename(unfinished, &finished) {
+        // An earlier attempt stands there; it is kept until this one stands in its place.
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
+            exchange(unfinished, &finished).map_err(at("exchange", unfinished))?;
+            fs::remove_dir_all(unfinished).map_err(at("remove", unfinished))?;
+        }
+        renamed => renamed.map_err(at("rename", unfinished))?,
+    }
     parents.into_iter().try_for_each(sync_directory)
 }

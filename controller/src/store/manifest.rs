@@ -112,6 +112,11 @@ impl Manifest {
         self.write(directory)
     }
 
+    /// Forgets what is below a directory, whose files are written anew.
+    pub(crate) fn forget(&mut self, directory: &str) {
+        self.files.retain(|path, _| !path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/')));
+    }
+
     /// Notes files that were added to an experiment after its end. An experiment without a whole manifest keeps what it has.
     ///
     /// # Errors

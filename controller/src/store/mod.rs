@@ -18,6 +18,7 @@ pub(crate) mod lock;
 pub mod manifest;
 pub mod record;
 mod recorded;
+mod resume;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -33,6 +34,7 @@ use self::atomic::{add_directory, at, replace_file, sync_directory};
 use self::environment::{ENVIRONMENT_FILE, Environment};
 use self::record::TrialRecord;
 pub use self::recorded::Recorded;
+pub use self::resume::Earlier;
 use crate::summary::Summary;
 
 /// File with the result of an experiment.

@@ -19,6 +19,8 @@ pub(crate) fn summary(status: Status) -> Summary {
             planned_trials: 1,
             document: DOCUMENT_FILE.into(),
             versions: Versions::default(),
+            determinants: None,
+            resumed_at: vec![],
             filter: None,
             agents: vec![],
         },

@@ -91,6 +91,13 @@ pub struct ExperimentInfo {
     pub document: String,
     /// Programs.
     pub versions: Versions,
+    /// SHA-256 of everything that determines the results: the document in force without what does not matter to them, the selection of trials, and
+    /// the version of this program. Null in older records.
+    #[serde(default)]
+    pub determinants: Option<String>,
+    /// When it was taken up again after it had been left, in UTC (RFC 3339).
+    #[serde(default)]
+    pub resumed_at: Vec<String>,
     /// Text that selected the trials; null when all of the document's were to be run.
     pub filter: Option<String>,
     /// The agents, once they are connected.

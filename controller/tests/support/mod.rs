@@ -52,12 +52,12 @@ impl Bench {
 
     /// Starts a run. It prints so little that its output fits into a pipe that no one reads yet.
     pub fn start(&self) -> Running {
-        let child = self
-            .command(&["--json", "--quiet"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        self.start_with(&["--json", "--quiet"])
+    }
+
+    /// The same with options that print little.
+    pub fn start_with(&self, options: &[&str]) -> Running {
+        let child = self.command(options).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         Running { child }
     }
 

@@ -10,4 +10,4 @@ mod serve;
 pub mod token;
 mod wire;
 
-pub use serve::{AgentConfig, serve};
+pub use serve::{AgentConfig, Solitude, serve};

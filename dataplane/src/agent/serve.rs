@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use linerate_protocol::message::{Command, ErrorCode, Outcome, Reply, Request};
 use linerate_protocol::state::AgentState;
+use rustix::process::{Pid, getppid};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
@@ -26,6 +27,21 @@ const FIRST_CONTROLLER: Duration = Duration::from_secs(60);
 /// Strangers that may be at the door at once.
 const AT_THE_DOOR: usize = 8;
 
+/// When an agent ends that nobody controls.
+#[derive(Debug, Clone, Copy)]
+pub struct Solitude {
+    after: Duration,
+    /// Who started it.
+    parent: Option<Pid>,
+}
+
+impl Solitude {
+    /// Ends it after so long without a controller.
+    pub fn after(after: Duration) -> Self {
+        Self { after, parent: getppid() }
+    }
+}
+
 /// How an agent serves.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
@@ -34,7 +50,7 @@ pub struct AgentConfig {
     /// What a controller must know.
     pub token: Token,
     /// Ends the agent when no controller has been connected for this long.
-    pub exit_when_orphaned: Option<Duration>,
+    pub exit_when_orphaned: Option<Solitude>,
     /// Loopback address to serve metrics at.
     pub metrics: Option<SocketAddr>,
 }
@@ -144,9 +160,10 @@ struct Server<'d, 'e> {
 }
 
 impl Server<'_, '_> {
-    /// True when no controller has been there for that long. The first one gets more time: it may still be starting other agents.
-    fn is_lonely(&self, limit: Duration) -> bool {
-        let limit = if self.was_found { limit } else { limit.max(FIRST_CONTROLLER) };
+    /// True when no controller has been there for too long. The first one gets more time, unless it has ended: it may still be starting other agents.
+    fn is_lonely(&self, Solitude { after, parent }: Solitude) -> bool {
+        let may_come = !self.was_found && parent == getppid();
+        let limit = if may_come { after.max(FIRST_CONTROLLER) } else { after };
         self.controller.is_none() && self.last_heard.elapsed() > limit
     }
 

@@ -18,6 +18,7 @@ use super::args::{
 use super::flows_file::FlowsFile;
 use super::output::Failure;
 use super::{capture_file, profile_file};
+use crate::agent::Solitude;
 use crate::agent::token::Token;
 use crate::core::recording::Recording;
 
@@ -96,7 +97,7 @@ pub(super) struct Agent {
     pub(super) token: Token,
     pub(super) orphan_ms: u32,
     pub(super) reflector: bool,
-    pub(super) exit_when_orphaned: Option<Duration>,
+    pub(super) exit_when_orphaned: Option<Solitude>,
     pub(super) metrics: Option<SocketAddr>,
     pub(super) ring: RingArgs,
     pub(super) safety: Safety,
@@ -186,7 +187,7 @@ impl Command {
                     .map_err(|error| Failure::usage(error.to_string()))?,
                 orphan_ms: u32::try_from(args.orphan.0.as_millis()).unwrap_or(u32::MAX).max(100),
                 reflector: args.reflector,
-                exit_when_orphaned: args.exit_when_orphaned.map(|span| span.0),
+                exit_when_orphaned: args.exit_when_orphaned.map(|span| Solitude::after(span.0)),
                 metrics: loopback(args.metrics)?,
                 safety: args.safety.resolve(),
                 ring: args.ring.check()?,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use linerate_protocol::counters::ReceiveCounters;
 use linerate_protocol::flow_lines::FlowLines;
 use linerate_protocol::report::Ended;
 use linerate_protocol::safety::Safety;
@@ -16,6 +17,11 @@ use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;
 use crate::trial::{Finished, Order, Work};
 
+/// What the limit is about: Linerate's packets, among which a network's own chatter does not count; frames of any kind where there are none of ours.
+fn arrived(received: &ReceiveCounters) -> u64 {
+    if received.packets > 0 { received.packets } else { received.frames }
+}
+
 pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
     let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Safety::default(), false)?;
     let ending = block_on(async {
@@ -29,7 +35,7 @@ pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
             if args.limit.duration_ms.is_some_and(|ms| began.elapsed() >= Duration::from_millis(ms)) {
                 break Ended::Duration;
             }
-            if args.limit.packets.is_some_and(|packets| active.received().frames >= packets) {
+            if args.limit.packets.is_some_and(|packets| arrived(&active.received()) >= packets) {
                 break Ended::Packets;
             }
             if signals.within(LOOK).await {

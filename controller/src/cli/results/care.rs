@@ -12,7 +12,7 @@ use super::super::output::{print, say};
 use super::super::{Ending, RESULTS, table};
 use crate::housekeeping::scan::State;
 use crate::housekeeping::{backup, purge, scan};
-use crate::store;
+use crate::store::{self, DOCUMENT_FILE};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -112,6 +112,10 @@ pub(super) fn scan(args: &ScanArgs) -> anyhow::Result<Ending> {
         ))?;
         for trial in scan.trials.iter().filter(|trial| trial.state != State::Complete) {
             print(&format!("  {} {} {} repeat {}", trial.state, trial.pair, trial.profile, trial.repeat))?;
+        }
+        if scan.count(State::Complete) < scan.trials.len() {
+            let document = args.results.join(&scan.id).join(DOCUMENT_FILE);
+            print(&format!("  the rest is run by: linerate run {} --resume", document.display()))?;
         }
     }
     Ok(Ending::Done)

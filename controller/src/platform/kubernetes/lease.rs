@@ -89,6 +89,13 @@ pub struct Found {
     pub state: LeaseState,
 }
 
+impl Found {
+    /// True when its controller ran where this one runs.
+    pub fn is_of_this_host(&self) -> bool {
+        self.holder.rsplit_once('/').is_some_and(|(host, _)| host == crate::platform::local::node_name())
+    }
+}
+
 /// How a lease stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseState {

@@ -16,6 +16,7 @@ mod tracker;
 pub mod watch;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -207,7 +208,7 @@ impl KubernetesPlatform {
                 let path = self.log_directory.join(format!("{name}.log"));
                 match pods.logs(&name, params).await {
                     Ok(log) => {
-                        if let Err(error) = std::fs::write(&path, log) {
+                        if let Err(error) = append(&path, &log) {
                             tracing::warn!(path = %path.display(), %error, "the log of a pod is not kept");
                         }
                     }
@@ -216,6 +217,11 @@ impl KubernetesPlatform {
             })
             .await;
     }
+}
+
+/// An experiment that is resumed has logs of its earlier pods already.
+fn append(path: &Path, log: &str) -> std::io::Result<()> {
+    std::fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(log.as_bytes())
 }
 
 /// Creates an object; one that an earlier attempt of the same request made is as good.

@@ -64,11 +64,12 @@ pub async fn connect(experiment: &Experiment) -> Result<(Client, String, String)
 }
 
 impl KubernetesPlan {
-    /// Looks at the cluster and decides. Sends no request that writes.
+    /// Looks at the cluster and decides. Sends no request that writes. `resumed` is the run that is taken up again, whose controller is known to be
+    /// gone where it ran on this host: what is left of it goes first.
     ///
     /// # Errors
     /// Whatever would keep the run from succeeding: no access, no room, names that are taken.
-    pub async fn new(experiment: &Experiment) -> Result<Self, ClusterError> {
+    pub async fn new(experiment: &Experiment, resumed: Option<&str>) -> Result<Self, ClusterError> {
         let settings = experiment.kubernetes();
         let (client, namespace, server) = connect(experiment).await?;
         let missing = access::missing(&client, &namespace, settings).await?;
@@ -76,9 +77,12 @@ impl KubernetesPlan {
             return Err(ClusterError::Forbidden { namespace, missing });
         }
         let leases = lease::list(&client, &namespace).await?;
-        let of =
-            |state| leases.iter().filter(move |found| found.state == state).map(|found| found.id.clone());
-        let leftovers: Vec<String> = of(LeaseState::Dead).collect();
+        let is_over = |found: &&lease::Found| match found.state {
+            LeaseState::Dead => true,
+            LeaseState::Alive => resumed == Some(found.id.as_str()) && found.is_of_this_host(),
+            LeaseState::Kept => false,
+        };
+        let leftovers: Vec<String> = leases.iter().filter(is_over).map(|found| found.id.clone()).collect();
         let gone: BTreeSet<String> = leftovers.iter().cloned().collect();
         names_are_free(&client, &namespace, experiment.pairs(), &leases, &gone).await?;
         observe::networks(&client, &namespace, &settings.networks).await?;

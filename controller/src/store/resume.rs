@@ -1,0 +1,108 @@
+//! An experiment that was begun earlier, taken up where it was left.
+
+use std::fs;
+use std::path::Path;
+
+use super::atomic::at;
+use super::manifest::{FileSum, Manifest};
+use super::{Recorded, Store, StoreError, UNFINISHED, list, lock};
+use crate::plan::Trial;
+use crate::summary::{Status, Summary, TrialSummary};
+
+/// An experiment that was begun earlier.
+#[derive(Debug)]
+pub struct Earlier {
+    /// Its directory, locked.
+    pub store: Store,
+    /// What is recorded of it: of trials, only those that are complete on every pair and readable.
+    pub summary: Summary,
+}
+
+impl Earlier {
+    /// The latest experiment below `results` with these determinants; `None` when there is none. `ways` is how many results each trial of `trials` has.
+    ///
+    /// # Errors
+    /// When a run uses it right now, or it cannot be read.
+    pub fn find(
+        results: &Path,
+        determinants: &str,
+        trials: &[Trial],
+        ways: usize,
+    ) -> Result<Option<Self>, StoreError> {
+        if !results.exists() {
+            return Ok(None);
+        }
+        let same = list(results)?.into_iter().filter_map(|(id, summary)| Some((id, summary.ok()?)));
+        let same =
+            same.filter(|(_, summary)| summary.experiment.determinants.as_deref() == Some(determinants));
+        let Some((id, mut summary)) =
+            same.max_by(|(_, a), (_, b)| a.experiment.started_at.cmp(&b.experiment.started_at))
+        else {
+            return Ok(None);
+        };
+        let directory = results.join(&id);
+        let lock = lock::hold(&directory).map_err(|error| match error.reason.kind() {
+            std::io::ErrorKind::WouldBlock => StoreError {
+                reason: std::io::Error::other(
+                    "a run is at it right now; wait for its end, or leave --resume out",
+                ),
+                action: "resume",
+                ..error
+            },
+            _ => error,
+        })?;
+        clear_unfinished(&directory)?;
+        let recorded = Recorded { directory: directory.clone(), summary: summary.clone() };
+        let manifest = Manifest::read(&directory)?;
+        let whole = |result: &TrialSummary| is_whole(&recorded, manifest.as_ref(), result);
+        let kept: Vec<TrialSummary> = trials
+            .iter()
+            .filter_map(|trial| complete(&summary.trials, trial, ways, &whole))
+            .flatten()
+            .collect();
+        summary
+            .aggregates
+            .retain(|all| kept.iter().any(|kept| (&kept.profile, kept.repeat) == (&all.profile, all.repeat)));
+        summary.trials = kept;
+        Ok(Some(Self { store: Store { directory, id, _lock: lock }, summary }))
+    }
+
+    /// True when nothing is left to run.
+    pub fn is_complete(&self, trials: &[Trial]) -> bool {
+        self.summary.status == Status::Complete
+            && trials.iter().all(|trial| trial.is_among(&self.summary.trials))
+    }
+}
+
+/// A trial's results, when it has all of them and each is `whole`.
+fn complete(
+    recorded: &[TrialSummary],
+    trial: &Trial,
+    ways: usize,
+    whole: &impl Fn(&TrialSummary) -> bool,
+) -> Option<Vec<TrialSummary>> {
+    let results: Vec<_> = recorded.iter().filter(|result| trial.is_of(result)).cloned().collect();
+    (results.len() == ways && results.iter().all(whole)).then_some(results)
+}
+
+/// True when the trial's file has what the summary says, and is what was written.
+fn is_whole(recorded: &Recorded, manifest: Option<&Manifest>, result: &TrialSummary) -> bool {
+    let same = recorded.trial(&result.trial).is_ok_and(|record| record.result.as_ref() == Some(result));
+    let sum = manifest.and_then(|manifest| manifest.files.get(&result.trial));
+    let unharmed =
+        |sum: &FileSum| FileSum::of(&recorded.directory.join(&result.trial)).is_ok_and(|found| found == *sum);
+    same && sum.is_none_or(unharmed)
+}
+
+/// Removes what a run that was killed had not finished writing.
+fn clear_unfinished(directory: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(directory).map_err(at("read", directory))? {
+        let entry = entry.map_err(at("read", directory))?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            let path = entry.path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(at("remove", &path))?;
+        }
+    }
+    Ok(())
+}
