@@ -28,6 +28,7 @@ Scenarios: memif      a pair on one node, joined by shared memory in a directory
            role       a service account with nothing but the printed Role
            refusals   what is refused before anything is created, each with its reason
            others     pods of other people under our names are left alone
+           resume     a run whose controller is killed in every phase, and that is resumed each time
            faults     pods that die, a controller that is killed: nothing lost, nothing left
 
 The cluster is the one of KUBECONFIG when LINERATE_E2E=1 is set; its nodes must have the image LINERATE_E2E_IMAGE. Else it is the one that the kit

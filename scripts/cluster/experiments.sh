@@ -62,5 +62,6 @@ scenario_role() {
 
 # note_times NAME: for the reader.
 note_times() {
-    jq -r '.overhead | "     start-up \(.start_up_s) s, warm-up \(.warm_up_s) s, between trials \(.trials_s) s, tear-down \(.tear_down_s) s"' "$work/$1.json" || true
+    tail -n 1 "$work/$1.json" | jq -r '.overhead | "     start-up \(.start_up_s) s, from running pods to the first packet \(.ready_to_first_packet_s) s, warm-up \(.warm_up_s) s,"
+        + " from the last packet to results on disk \(.last_packet_to_results_s) s, tear-down \(.tear_down_s) s"' || true
 }

@@ -3,10 +3,11 @@
 
 LONG=(-n 1 --link memif --size "64,512,1500" --flows 10 --rate 1kpps --duration 4s)
 
-# begin NAME: a longer run in the background; its process is in $run_pid.
+# begin NAME [OPTION]: a longer run in the background; its process is in $run_pid.
 begin() {
+    : >"$work/$1.json"
     "${LINERATE_BIN:-target/debug}/linerate" run "${LONG[@]}" "${SMALL[@]}" "${NO_HUGE[@]}" --set "spec.kubernetes.link.hostDirectory=/var/lib/$PREFIX" \
-        --platform kubernetes --namespace "$namespace" --image "$IMAGE" --results "$work/$1.results" --json >"$work/$1.json" 2>"$work/$1.err" &
+        --platform kubernetes --namespace "$namespace" --image "$IMAGE" --results "$work/$1.results" --json ${2:+"$2"} >"$work/$1.json" 2>"$work/$1.err" &
     run_pid=$!
 }
 
@@ -39,9 +40,48 @@ scenario_faults() {
     check_json "cluster: faults: the controller is killed: the finished trial is on disk" "$work/killed.summary" '.trials | length >= 1'
     run early -n 1 --link memif "${SMALL[@]}" "${NO_HUGE[@]}"
     check_contains "cluster: faults: the controller is killed: its lease still counts" "uses the pods" "$work/early.err"
-    say "cluster: waiting for the lease of the killed run to end"
-    sleep 32
-    run after -n 1 --link memif "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --flows 1 --rate 1kpps --packets 1000 \
-        --set "spec.kubernetes.link.hostDirectory=/var/lib/$PREFIX"
-    complete after 1
+    # The very run may go on at once: its directory is locked, so that nobody else can be at it.
+    begin killed --resume
+    status=0
+    wait "$run_pid" || status=$?
+    check_equal "cluster: faults: the controller is killed: the run is resumed at once, and ends well" 0 "$status"
+    whole_and_gone killed
+}
+
+# whole_and_gone NAME: every trial is there once, in one experiment that is valid, and the cluster has nothing of it.
+whole_and_gone() {
+    check_json "cluster: $1: no trial is lost and none doubled" "$work/$1.json" \
+        '[.trials[].profile] | length == 3 and (unique | length) == 3'
+    check_equal "cluster: $1: all of it is one experiment" 1 "$(find "$work/$1.results" -name summary.json | wc -l)"
+    linerate results validate --results "$work/$1.results" >"$work/$1.valid" 2>&1 || true
+    check_contains "cluster: $1: its results are valid" ": valid" "$work/$1.valid"
+    check_equal "cluster: $1: nothing is left" 0 "$(objects)"
+}
+
+# Each time a little further: before anything is there, while pods come, in the warm-up, in a trial, and when the pods go.
+scenario_resume() {
+    local phase delay
+    while IFS='|' read -r phase delay; do
+        begin resume --resume
+        wait_for resume "$phase" || true
+        sleep "$delay"
+        kill -9 "$run_pid" 2>/dev/null || true
+        wait "$run_pid" 2>/dev/null || true
+        echo "     killed $delay s after: $phase"
+    done <<'END_OF_PHASES'
+starting 2 agents|0
+starting 2 agents|1.5
+warming up|0
+"event":"sample"|0.5
+"event":"trial"|0
+"event":"trial"|2
+ending the agents|0
+END_OF_PHASES
+    begin resume --resume
+    status=0
+    wait "$run_pid" || status=$?
+    check_equal "cluster: resume: killed in every phase: the last run ends well" 0 "$status"
+    [ "$status" = 0 ] || sed 's/^/     /' "$work/resume.err"
+    whole_and_gone resume
+    note_times resume
 }

@@ -29,6 +29,8 @@ pub(super) struct Ledger<'s> {
     sending_s: f64,
     /// Time that was spent before the experiment was resumed.
     before: Overhead,
+    /// When all agents ran.
+    ready: Option<Instant>,
     /// The order of the trials.
     order: Vec<(String, u32)>,
 }
@@ -95,12 +97,22 @@ impl<'s> Ledger<'s> {
         let environment = Environment::new(store.id(), versions, options);
         let order = plan.trials.iter().map(|trial| (trial.profile.name(), trial.repeat)).collect();
         let (begun, before) = (Instant::now(), summary.overhead);
-        Ok(Self { store, summary, manifest, environment, begun, sending_s: 0.0, before, order })
+        Ok(Self { store, summary, manifest, environment, begun, sending_s: 0.0, before, ready: None, order })
     }
 
     /// Time since the experiment began, in seconds.
     pub(super) fn elapsed_s(&self) -> f64 {
         self.begun.elapsed().as_secs_f64()
+    }
+
+    /// Notes that all agents run.
+    pub(super) fn agents_run(&mut self) {
+        self.ready = Some(Instant::now());
+    }
+
+    /// Notes that the first packets are about to be sent.
+    pub(super) fn traffic_begins(&mut self) {
+        self.summary.overhead.ready_to_first_packet_s = self.ready.map(|ready| ready.elapsed().as_secs_f64());
     }
 
     /// Notes the connected agents and files where they run.
@@ -174,6 +186,7 @@ impl<'s> Ledger<'s> {
         failures: Vec<TrialFailure>,
         aggregate: Option<Aggregate>,
         began_s: f64,
+        last_packet: Option<Instant>,
     ) -> Result<(), StoreError> {
         let took_s = self.elapsed_s() - began_s;
         let sending_s = trials.iter().map(|trial| trial.duration_s).fold(0.0, f64::max);
@@ -193,7 +206,10 @@ impl<'s> Ledger<'s> {
         self.summary.aggregates.extend(aggregate);
         self.summary.aggregates.sort_by_key(|all| place(&all.profile, all.repeat));
         self.store.write_summary(&self.summary)?;
-        self.manifest.seal(self.store.directory(), false)
+        self.manifest.seal(self.store.directory(), false)?;
+        // Known only when it is too late for the file; the next writing has it.
+        self.summary.overhead.last_packet_to_results_s = last_packet.map(|at| at.elapsed().as_secs_f64());
+        Ok(())
     }
 
     /// Notes that a pair was lost and is back.

@@ -157,24 +157,25 @@ async fn drive(
     let agents = 2 * job.experiment.pairs();
     observer.phase(&format!("starting {agents} agents"));
     *pairs = tokio::select! {
-        pairs = connect(job.experiment, platform, observer) => pairs?,
+        pairs = connect(job.experiment, platform, ledger, observer) => pairs?,
         Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
     };
     if let Some(other) = ledger.other_programs(pairs) {
         return Err(Ending::Failed(other));
     }
     ledger.connected(pairs)?;
-    for pair in pairs.iter() {
-        for agent in [&pair.tx, &pair.rx] {
-            match agent.session.preflight().await {
-                Ok(report) => ledger.preflight(agent.name(), &report)?,
-                // A report that is missing is no reason to end what works.
-                Err(error) => tracing::warn!(agent = agent.name(), %error, "no preflight report"),
-            }
+    let agents = pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]);
+    let reports = join_all(agents.map(async |agent| (agent.name(), agent.session.preflight().await))).await;
+    for (agent, report) in reports {
+        match report {
+            Ok(report) => ledger.preflight(agent, &report)?,
+            // A report that is missing is no reason to end what works.
+            Err(error) => tracing::warn!(agent, %error, "no preflight report"),
         }
     }
 
     observer.phase("warming up in both directions");
+    ledger.traffic_begins();
     let warming = pairs.iter_mut().map(|pair| warm_up(pair, job.experiment, &numbers, &job.interrupted));
     let mut warm_ups = Vec::new();
     for warm in join_all(warming).await {
@@ -214,10 +215,12 @@ async fn drive(
 async fn connect(
     experiment: &Experiment,
     platform: &mut impl Platform,
+    ledger: &mut Ledger<'_>,
     observer: &dyn Observer,
 ) -> Result<Vec<Pair>, Ending> {
     let keep_alive = LONGEST_KEEP_ALIVE.min(experiment.trial().orphan.get() / SIGNS_OF_LIFE);
     let endpoints = platform.start(&|text| observer.phase(text)).await?;
+    ledger.agents_run();
     let connecting =
         endpoints.into_iter().enumerate().map(|(number, pair)| Pair::connect(number, pair, keep_alive));
     join_all(connecting).await.into_iter().collect::<Result<_, _>>().map_err(Ending::Failed)

@@ -1,7 +1,7 @@
 //! One trial on all pairs at the same time. They go in step; when one fails, the trial is over for all, for the load was
 //! no longer what was asked.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use futures_util::future::join_all;
 use tempfile::NamedTempFile;
@@ -30,6 +30,8 @@ struct Lane<'p> {
     begins_ns: Vec<u64>,
     /// When its transmitter was told to begin.
     started: Option<SystemTime>,
+    /// When it had sent everything.
+    sent: Option<Instant>,
     /// Every flow of each way, where they were asked for.
     flows: Vec<NamedTempFile>,
     stopped: Option<Stopped>,
@@ -72,6 +74,7 @@ pub(super) async fn run(
             seen: Observations::default(),
             begins_ns: Vec::new(),
             started: None,
+            sent: None,
             flows: Vec::new(),
             stopped: None,
         });
@@ -87,10 +90,11 @@ pub(super) async fn run(
     .await;
     observer.sending_began();
     in_step(&mut lanes, &halt, async |lane| {
-        let Lane { pair, seen, ways, flows, .. } = lane;
+        let Lane { pair, seen, ways, flows, sent: sent_at, .. } = lane;
         let watch = PairObserver { observer, ways };
         let (tx, rx) = (&mut pair.tx, &mut pair.rx);
         let sent = assignment.follow(tx, rx, seen, watch, job.interrupted.clone(), halt.subscribe()).await?;
+        *sent_at = Some(Instant::now());
         assignment.wind_up(tx, rx, sent, seen, watch, job.interrupted.clone()).await?;
         for way in ways.iter().filter(|_| assignment.settings.all_flows) {
             let lines = way.flow_lines(&trial.profile, pair, seen);
@@ -129,9 +133,10 @@ pub(super) async fn run(
             }
         }
     }
+    let last_packet = lanes.iter().filter_map(|lane| lane.sent).max();
     let aggregate =
         failures.is_empty().then(|| Aggregate::of(&trials, spread(&assignment, &lanes, clocks.as_ref())));
-    ledger.round(trials.clone(), failures.clone(), aggregate.flatten(), began_s)?;
+    ledger.round(trials.clone(), failures.clone(), aggregate.flatten(), began_s, last_packet)?;
     if let Some(error) = unfiled {
         return Err(error.into());
     }

@@ -174,6 +174,12 @@ pub struct Overhead {
     pub trials_s: f64,
     /// Ending the agents.
     pub tear_down_s: f64,
+    /// From all agents running to the first packets of the warm-up; null until then, and in older records.
+    #[serde(default)]
+    pub ready_to_first_packet_s: Option<f64>,
+    /// From the last packet of the last trial to its results on disk; null until then, and in older records.
+    #[serde(default)]
+    pub last_packet_to_results_s: Option<f64>,
     /// All of it: the experiment's time less its trials' sending.
     pub total_s: f64,
 }
