@@ -14,6 +14,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
 use self::agent::Pair;
@@ -33,6 +34,8 @@ use crate::summary::{Status, Summary};
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// An agent hears from us this many times within its orphan time.
 const SIGNS_OF_LIFE: u32 = 4;
+/// Pairs that are connected to at the same time.
+const CONNECTING_AT_ONCE: usize = 32;
 
 /// What to run, and on what.
 #[derive(Debug)]
@@ -211,5 +214,6 @@ async fn connect(
     let endpoints = platform.start(&|text| observer.phase(text)).await?;
     let connecting =
         endpoints.into_iter().enumerate().map(|(number, pair)| Pair::connect(number, pair, keep_alive));
-    join_all(connecting).await.into_iter().collect::<Result<_, _>>().map_err(Ending::Failed)
+    // All at once, hundreds of handshakes would outlast each one's time.
+    stream::iter(connecting).buffered(CONNECTING_AT_ONCE).try_collect().await.map_err(Ending::Failed)
 }

@@ -1,6 +1,7 @@
 //! What the stub answers to which request.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
@@ -22,11 +23,14 @@ pub async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Answ
     let (mut parts, body) = request.into_parts();
     let accept = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let query = parts.uri.query().unwrap_or_default();
-    let Some(asked) = Asked::parse(parts.method.as_str(), parts.uri.path(), query, accept) else {
+    let Some(mut asked) = Asked::parse(parts.method.as_str(), parts.uri.path(), query, accept) else {
         return Ok(answer::error(404, "NotFound", "the server could not find the requested resource"));
     };
     let body = http_body_util::BodyExt::collect(body).await.map_err(std::io::Error::other)?.to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if asked.resource == "pods/portforward" && state.is_old.load(Ordering::Relaxed) {
+        asked.verb = "get";
+    }
     let name = asked.name.clone().or_else(|| body["metadata"]["name"].as_str().map(str::to_owned));
     state.requests.lock().unwrap().push(asked.clone());
     if !state.role.allows(&asked) {

@@ -107,8 +107,11 @@ impl Cluster {
     pub fn run(&self, spec: &str, options: &[&str]) -> Running {
         let head = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nmetadata: {name: test}\nspec:\n  platform: kubernetes\n";
         std::fs::write(self.path("experiment.yaml"), format!("{head}{spec}")).unwrap();
-        let mut arguments = vec!["run", "experiment.yaml", "--results", "results", "--log-level", "debug"];
+        let mut arguments = vec!["run", "experiment.yaml", "--results", "results"];
         arguments.extend(options);
+        if !options.contains(&"--log-level") {
+            arguments.extend(["--log-level", "debug"]);
+        }
         Running { child: self.command(&arguments).spawn().unwrap() }
     }
 

@@ -21,4 +21,12 @@ mod support;
 mod watching;
 mod wire;
 
-mod requests_that_fail;
+mod busy_servers;
+mod lost_agents;
+mod others;
+mod pods_that_fail;
+mod refusals;
+mod rights;
+mod scale;
+mod torn_watches;
+mod whole;

@@ -1,6 +1,7 @@
 //! Everything that the parts of the stub share.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct State {
     pub wire: Arc<Wire>,
     /// From the pod's creation until its agent listens.
     pub ready_after: Mutex<Duration>,
+    /// A server of before 1.31, to which a port-forward is something to get.
+    pub is_old: AtomicBool,
 }
 
 impl State {
@@ -55,6 +58,7 @@ impl State {
             streams: Mutex::default(),
             wire: Arc::default(),
             ready_after: Mutex::new(Duration::from_millis(30)),
+            is_old: AtomicBool::new(false),
         })
     }
 

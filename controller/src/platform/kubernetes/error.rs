@@ -77,6 +77,11 @@ impl ClusterError {
         let action = action.into();
         move |reason| ClusterError::Request { action, reason: Box::new(reason) }
     }
+
+    /// True when a request failed that may have been carried out.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, ClusterError::Request { reason, .. } if is_transient(reason))
+    }
 }
 
 /// True when the server says no to this user.
@@ -87,6 +92,11 @@ pub fn is_forbidden(error: &Error) -> bool {
 /// True when the server knows no such thing.
 pub fn is_not_found(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 404)
+}
+
+/// True when the server has that version of its objects no longer.
+pub fn is_expired(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 410)
 }
 
 /// True when another attempt may succeed: the server is busy or restarting, or the way to it broke.
@@ -104,6 +114,13 @@ pub fn explain(error: &Error) -> String {
         Error::Api(status) if status.code == 401 => {
             "the API server does not accept the credentials of the kubeconfig; have they expired? (`kubectl get pods` tells)".to_owned()
         }
+        Error::Api(status) if status.code == 429 => match &status.details {
+            Some(details) if details.retry_after_seconds > 0 => {
+                let seconds = details.retry_after_seconds;
+                format!("the API server is busy and wants to be asked again in {seconds} s: {}", status.message)
+            }
+            _ => format!("the API server is busy: {}", status.message),
+        },
         Error::Api(status) => status.message.clone(),
         Error::HyperError(_) | Error::Service(_) => {
             let mut text = "the API server cannot be reached".to_owned();

@@ -6,6 +6,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
 use linerate_protocol::trial::Role;
 
+use super::client::client;
 use super::error::ClusterError;
 use super::lease::{self, LeaseState};
 use super::placement::{Placed, place};
@@ -59,7 +60,7 @@ pub async fn connect(experiment: &Experiment) -> Result<(Client, String, String)
         .namespace
         .as_ref()
         .map_or_else(|| config.default_namespace.clone(), |name| name.as_str().to_owned());
-    let client = Client::try_from(config).map_err(|error| ClusterError::Config(error.to_string()))?;
+    let client = client(config).map_err(|error| ClusterError::Config(error.to_string()))?;
     Ok((client, namespace, server))
 }
 

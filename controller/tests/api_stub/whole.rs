@@ -1,4 +1,4 @@
-//! Requests that fail for a while, or for good.
+//! What a run is that lacks nothing.
 
 use super::cluster::{Cluster, POD, TWO_TRIALS};
 
