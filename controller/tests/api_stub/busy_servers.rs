@@ -139,7 +139,10 @@ async fn a_server_may_restart_in_a_trial() {
 async fn a_server_that_stays_away_ends_the_run() {
     let mut cluster = Cluster::start().await;
     let running = cluster.run(&format!("{POD}{TWO_TRIALS}"), &[]);
-    let (said, ()) = tokio::join!(running.ends_with(1), cluster.server.restart(Duration::from_secs(100)));
+    let said = tokio::select! {
+        said = running.ends_with(1) => said,
+        () = cluster.server.restart(Duration::from_secs(600)) => panic!("the run goes on without a server"),
+    };
     assert!(said.contains("the API server cannot be reached"), "{said}");
     assert!(said.contains("onnection refused"), "{said}");
 }
