@@ -34,7 +34,7 @@ use crate::summary::{Status, Summary};
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// An agent hears from us this many times within its orphan time.
 const SIGNS_OF_LIFE: u32 = 4;
-/// Pairs that are connected to at the same time.
+/// Pairs that are connected to, or agents that are asked for their preflight report, at the same time.
 const CONNECTING_AT_ONCE: usize = 32;
 
 /// What to run, and on what.
@@ -161,13 +161,13 @@ async fn drive(
         Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
     };
     ledger.connected(pairs)?;
-    for pair in pairs.iter() {
-        for agent in [&pair.tx, &pair.rx] {
-            match agent.session.preflight().await {
-                Ok(report) => ledger.preflight(agent.name(), &report)?,
-                // A report that is missing is no reason to end what works.
-                Err(error) => tracing::warn!(agent = agent.name(), %error, "no preflight report"),
-            }
+    let agents: Vec<_> = pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]).collect();
+    let asked = agents.iter().map(|agent| async { (agent.name(), agent.session.preflight().await) });
+    for (agent, report) in stream::iter(asked).buffered(CONNECTING_AT_ONCE).collect::<Vec<_>>().await {
+        match report {
+            Ok(report) => ledger.preflight(agent, &report)?,
+            // A report that is missing is no reason to end what works.
+            Err(error) => tracing::warn!(agent, %error, "no preflight report"),
         }
     }
 

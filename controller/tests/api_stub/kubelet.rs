@@ -1,7 +1,7 @@
 //! What becomes of pods: a scheduler and a kubelet in one.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -74,6 +74,7 @@ async fn run(state: &Arc<State>, name: &str, fate: Fate) {
     };
     let agent = Agent::start(name, &node, token(state, &pod, name), state.wire.clone());
     state.agents.lock().unwrap().insert(pod["metadata"]["uid"].as_str().unwrap().to_owned(), agent);
+    *state.last_ready.lock().unwrap() = Some(Instant::now());
     set(
         state,
         name,

@@ -1,20 +1,20 @@
 //! Many pods: one connection each, memory that is flat per pod, and no more requests of a kind than there are pods.
 
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 
-use super::cluster::{Cluster, POD, Running};
+use super::cluster::{Cluster, POD};
 use super::whole::assert_whole;
 
 /// Pods of the largest run; `CONTRIBUTING.md` tells of the variable.
 const VARIABLE: &str = "LINERATE_STUB_PODS";
 const USUAL_PODS: usize = 200;
 /// Bound of what a further pod may cost the controller.
-const MEMORY_PER_POD_KIB: u64 = 256;
+const MEMORY_PER_POD_KIB: u64 = 400;
 const SPEC: &str = "  traffic: {frameSizes: [64], flows: [10], rates: [10kpps]}\n  trial: {duration: 2s, sampleInterval: 1s}\n";
 
 /// Peak memory of a process that lives.
-fn peak_kib(running: &Running) -> u64 {
-    let id = running.child.id().unwrap();
+fn peak_kib(id: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().unwrap())
@@ -32,13 +32,13 @@ async fn run(pods: usize) -> Cost {
     let begun = Instant::now();
     let spec = format!("  pairs: {}\n{POD}{SPEC}", pods / 2);
     let running = cluster.run(&spec, &["--quiet", "--log-level", "warn"]);
-    let mut running = running;
+    let id = running.child.id().unwrap();
     let mut peak = 0;
-    while running.child.try_wait().unwrap().is_none() {
-        peak = peak.max(peak_kib(&running));
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let ending = running.ends_with(0);
+    tokio::pin!(ending);
+    while tokio::time::timeout(Duration::from_millis(20), &mut ending).await.is_err() {
+        peak = peak.max(peak_kib(id));
     }
-    running.ends_with(0).await;
     let took = begun.elapsed();
     assert_whole(&cluster, pods / 2, 1);
     assert_eq!(cluster.count("create", "pods/portforward"), pods, "exactly one connection for each pod");
@@ -65,7 +65,27 @@ async fn run(pods: usize) -> Cost {
         overhead.trials_s,
         overhead.tear_down_s,
     );
+    let (first, last) = cluster.state.wire.first_and_last(Duration::from_secs(2));
+    let ready = cluster.state.last_ready.lock().unwrap().unwrap();
+    println!(
+        "{pods} pods: first packet of the trial {:.2} s after the last pod was ready, results written {:.2} s after the last packet",
+        (first - ready).as_secs_f64(),
+        written(&cluster.path("results"))
+            .elapsed()
+            .map_or(0.0, |ago| last.elapsed().as_secs_f64() - ago.as_secs_f64()),
+    );
     cost
+}
+
+/// When the last file of a trial was written.
+fn written(directory: &Path) -> SystemTime {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    let times = entries.filter_map(|entry| match entry.path() {
+        path if path.is_dir() => Some(written(&path)),
+        path if path.ends_with("trial.json") => Some(entry.metadata().unwrap().modified().unwrap()),
+        _ => None,
+    });
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::watch;
@@ -39,6 +39,8 @@ pub struct State {
     pub wire: Arc<Wire>,
     /// From the pod's creation until its agent listens.
     pub ready_after: Mutex<Duration>,
+    /// When the last pod became ready.
+    pub last_ready: Mutex<Option<Instant>>,
     /// A server of before 1.31, to which a port-forward is something to get.
     pub is_old: AtomicBool,
 }
@@ -58,6 +60,7 @@ impl State {
             streams: Mutex::default(),
             wire: Arc::default(),
             ready_after: Mutex::new(Duration::from_millis(30)),
+            last_ready: Mutex::default(),
             is_old: AtomicBool::new(false),
         })
     }

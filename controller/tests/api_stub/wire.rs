@@ -45,6 +45,13 @@ impl Wire {
         self.under_way.lock().unwrap().insert((to, tag), transmission);
     }
 
+    /// When the first packet left of all trials that last this long, and the last one.
+    pub fn first_and_last(&self, lasts: Duration) -> (Instant, Instant) {
+        let all = self.under_way.lock().unwrap();
+        let begun = || all.values().filter(|one| one.lasts == lasts).map(|one| one.begun);
+        (begun().min().unwrap(), begun().max().unwrap() + lasts)
+    }
+
     /// Packets that have arrived there, and packets that were lost.
     pub fn arrived(&self, at: MacAddr, tag: u16) -> (u64, u64) {
         let sent = self.under_way.lock().unwrap().get(&(at, tag)).map_or(0, Transmission::sent);
