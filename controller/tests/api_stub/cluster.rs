@@ -9,6 +9,7 @@ use linerate::summary::Summary;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::faults::Fault;
 use super::kubelet::Fate;
@@ -25,10 +26,17 @@ const LONGEST: Duration = Duration::from_secs(120);
 pub const POD: &str = "  kubernetes: {cpu: 1, memory: 64Mi, hugepages: {count: 0}, link: {kind: memif}}\n";
 pub const TWO_TRIALS: &str = "  traffic: {frameSizes: [64, 512], flows: [10], rates: [50kpps]}\n  trial: {duration: 400ms, sampleInterval: 100ms, orphan: 1s}\n";
 
+/// Starts a program with as many open files as most systems allow at first.
+const USUAL_LIMIT: &str = r#"ulimit -Sn 1024 && exec "$0" "$@""#;
+
+/// Tests run side by side, but for one that wants the machine for itself.
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
 pub struct Cluster {
     pub state: Arc<State>,
     pub server: Server,
     dir: TempDir,
+    _place: Option<RwLockReadGuard<'static, ()>>,
 }
 
 impl Cluster {
@@ -36,11 +44,21 @@ impl Cluster {
         Self::with_role(Role::printed()).await
     }
 
-    /// A cluster of two nodes whose Role grants this.
+    /// A cluster whose Role grants this.
     pub async fn with_role(role: Role) -> Self {
+        let place = MACHINE.read().await;
+        Self { _place: Some(place), ..Self::of_two_nodes(role).await }
+    }
+
+    /// The machine for one test.
+    pub async fn machine_alone() -> RwLockWriteGuard<'static, ()> {
+        MACHINE.write().await
+    }
+
+    pub async fn of_two_nodes(role: Role) -> Self {
         let state = State::new(role);
         let server = Server::start(state.clone()).await;
-        let cluster = Self { state, server, dir: tempfile::tempdir().unwrap() };
+        let cluster = Self { state, server, dir: tempfile::tempdir().unwrap(), _place: None };
         for node in ["node1", "node2"] {
             let allocatable = json!({"cpu": "1000", "memory": "900Gi", "hugepages-1Gi": "900Gi", "intel.com/dpdk": "900", "pods": "2000"});
             let conditions = json!([{"type": "Ready", "status": "True"}]);
@@ -90,8 +108,9 @@ impl Cluster {
 
     /// `linerate` with these arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_linerate"));
+        let mut command = Command::new("sh");
         command
+            .args(["-c", USUAL_LIMIT, env!("CARGO_BIN_EXE_linerate")])
             .args(arguments)
             .env("KUBECONFIG", self.path("kubeconfig"))
             .env("HOME", self.dir.path())

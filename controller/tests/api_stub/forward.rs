@@ -69,9 +69,7 @@ pub fn open(state: &Arc<State>, pod: &str, parts: &mut Parts) -> Answer {
             while let Some(Ok(message)) = stream.next().await {
                 match message {
                     Message::Binary(bytes) if bytes.first() == Some(&DATA) => {
-                        if to_agent.write_all(&bytes[1..]).await.is_err() {
-                            return;
-                        }
+                        let Ok(()) = to_agent.write_all(&bytes[1..]).await else { return };
                     }
                     Message::Close(_) => return,
                     _ => {}

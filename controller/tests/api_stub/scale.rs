@@ -1,14 +1,17 @@
 //! Many pods: one connection each, memory that is flat per pod, and no more requests of a kind than there are pods.
 
+#![allow(clippy::print_stdout, reason = "figures to read")]
+
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::cluster::{Cluster, POD};
+use super::role::Role;
 use super::whole::assert_whole;
 
 /// Pods of the largest run; `CONTRIBUTING.md` tells of the variable.
 const VARIABLE: &str = "LINERATE_STUB_PODS";
-const USUAL_PODS: usize = 200;
+const USUAL_PODS: usize = 1000;
 /// Bound of what a further pod may cost the controller.
 const MEMORY_PER_POD_KIB: u64 = 400;
 const SPEC: &str = "  traffic: {frameSizes: [64], flows: [10], rates: [10kpps]}\n  trial: {duration: 2s, sampleInterval: 1s}\n";
@@ -28,7 +31,7 @@ struct Cost {
 }
 
 async fn run(pods: usize) -> Cost {
-    let cluster = Cluster::start().await;
+    let cluster = Cluster::of_two_nodes(Role::printed()).await;
     let begun = Instant::now();
     let spec = format!("  pairs: {}\n{POD}{SPEC}", pods / 2);
     let running = cluster.run(&spec, &["--quiet", "--log-level", "warn"]);
@@ -91,6 +94,7 @@ fn written(directory: &Path) -> SystemTime {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_further_pod_costs_a_connection_and_little_memory() {
     let most = std::env::var(VARIABLE).map_or(USUAL_PODS, |text| text.parse().unwrap());
+    let _alone = Cluster::machine_alone().await;
     let few = run(10).await;
     for pods in [100, most] {
         let many = run(pods).await;

@@ -38,6 +38,18 @@ pub enum ClusterError {
         "{0}\n  remedy: lower what pods ask for (--cpu, --memory, --hugepages-2Mi, --resource), use fewer pairs, or free the nodes"
     )]
     NoRoom(NoRoom),
+    /// The controller may not have a connection to each pod.
+    #[error(
+        "{pods} pods need about {wanted} open files, one for each connection, and this user may have {most}\n  remedy: raise the limit (`ulimit -Hn`), or use fewer pairs"
+    )]
+    TooFewFiles {
+        /// Pods planned.
+        pods: usize,
+        /// Open files needed.
+        wanted: u64,
+        /// Open files allowed.
+        most: u64,
+    },
     /// A quota does not allow the pods.
     #[error(
         "quota {quota} of namespace {namespace} leaves too little: {resource}: wanted {wanted}, available {available}"

@@ -2,6 +2,7 @@
 
 pub mod access;
 mod client;
+mod descriptors;
 pub mod error;
 pub mod lease;
 pub mod manifests;

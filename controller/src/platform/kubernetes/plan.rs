@@ -11,7 +11,7 @@ use super::error::ClusterError;
 use super::lease::{self, LeaseState};
 use super::placement::{Placed, place};
 use super::pods::{PodPlan, wanted};
-use super::{access, manifests, names, observe};
+use super::{access, descriptors, manifests, names, observe};
 use crate::experiment::Experiment;
 use crate::experiment::kubernetes::{LinkKind, PlacementRule};
 
@@ -71,6 +71,7 @@ impl KubernetesPlan {
     /// Whatever would keep the run from succeeding: no access, no room, names that are taken.
     pub async fn new(experiment: &Experiment) -> Result<Self, ClusterError> {
         let settings = experiment.kubernetes();
+        descriptors::allow(2 * experiment.pairs())?;
         let (client, namespace, server) = connect(experiment).await?;
         let missing = access::missing(&client, &namespace, settings).await?;
         if !missing.is_empty() {
