@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::cluster::{Cluster, POD, TWO_TRIALS};
-use super::faults::{Effect, Fault};
 use super::whole::assert_whole;
+use crate::cluster::{Cluster, POD, TWO_TRIALS};
+use crate::faults::{Effect, Fault};
 
 const CLAIM: &str = "  kubernetes: {cpu: 1, memory: 64Mi, hugepages: {count: 0}, link: {kind: memif}, output: {persistentVolumeClaim: {size: 1Gi}}}\n";
 /// Everything that a run asks, but for what it asks only when pods do not come.

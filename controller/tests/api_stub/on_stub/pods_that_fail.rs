@@ -1,7 +1,7 @@
 //! Pods that do not start: the run ends, says of which pod why, and leaves nothing.
 
-use super::cluster::{Cluster, POD, TWO_TRIALS};
-use super::kubelet::Fate;
+use crate::cluster::{Cluster, POD, TWO_TRIALS};
+use crate::kubelet::Fate;
 
 async fn refused(fate: Fate, spec: &str, parts: &[&str]) {
     let cluster = Cluster::start().await;

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::api::bid_farewell;
-use super::cluster::{Cluster, POD, TWO_TRIALS};
-use super::faults::{Effect, Fault};
-use super::state::pod_key;
 use super::whole::assert_whole;
+use crate::api::bid_farewell;
+use crate::cluster::{Cluster, POD, TWO_TRIALS};
+use crate::faults::{Effect, Fault};
+use crate::state::pod_key;
 
 async fn whole_with(effects: impl IntoIterator<Item = Effect>) -> (Cluster, String) {
     let cluster = Cluster::start().await;

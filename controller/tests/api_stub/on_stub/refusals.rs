@@ -1,8 +1,8 @@
 //! What the API server refuses for good: no second attempt, the thing and the reason named, nothing left.
 
-use super::cluster::{Cluster, POD, TWO_TRIALS};
-use super::faults::{Effect, Fault};
-use super::role::Role;
+use crate::cluster::{Cluster, POD, TWO_TRIALS};
+use crate::faults::{Effect, Fault};
+use crate::role::Role;
 
 async fn refused(fault: Fault, parts: &[&str]) -> Cluster {
     let cluster = Cluster::start().await;

@@ -5,9 +5,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::cluster::{Cluster, POD};
-use super::role::Role;
 use super::whole::assert_whole;
+use crate::cluster::{Cluster, POD};
+use crate::role::Role;
 
 /// Pods of the largest run; `CONTRIBUTING.md` tells of the variable.
 const VARIABLE: &str = "LINERATE_STUB_PODS";

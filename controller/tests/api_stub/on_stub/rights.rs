@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::api::bid_farewell;
-use super::cluster::{Cluster, TWO_TRIALS};
-use super::kubelet::Fate;
-use super::role::{Right, Role, right};
-use super::state::pod_key;
+use crate::api::bid_farewell;
+use crate::cluster::{Cluster, TWO_TRIALS};
+use crate::kubelet::Fate;
+use crate::role::{Right, Role, right};
+use crate::state::pod_key;
 
 /// Settings that make use of everything.
 const EVERYTHING: &str = "  kubernetes: {cpu: 1, memory: 64Mi, hugepages: {count: 0}, resources: {intel.com/dpdk: 1}, networks: [sriov-a], readyTimeout: 4s, \
@@ -33,7 +33,7 @@ async fn the_role_is_exactly_what_is_used() {
         cluster.put("network-attachment-definitions", "lab", "sriov-a", json!({}));
         // A pod that comes late, a pod that goes, and a lease that is renewed.
         cluster.fate("rx0", [Fate::NeverScheduled("0/2 nodes are available")]);
-        let spec = format!("{EVERYTHING}{}", TWO_TRIALS.replace("400ms", "6s"));
+        let spec = format!("{EVERYTHING}{}", TWO_TRIALS.replace("400ms", if is_old { "1s" } else { "6s" }));
         cluster.run(&spec, &[]).ends_with(1).await;
         std::fs::remove_dir_all(cluster.path("results")).unwrap();
         let running = cluster.run(&spec, &[]);

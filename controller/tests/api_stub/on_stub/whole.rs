@@ -1,6 +1,6 @@
 //! What a run is that lacks nothing.
 
-use super::cluster::{Cluster, POD, TWO_TRIALS};
+use crate::cluster::{Cluster, POD, TWO_TRIALS};
 
 /// What every run that is complete has: each trial once on each pair, every packet accounted for, nothing left behind.
 pub fn assert_whole(cluster: &Cluster, pairs: usize, trials: usize) {

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::cluster::{Cluster, POD, TWO_TRIALS};
-use super::support::stdout;
+use crate::cluster::{Cluster, POD, TWO_TRIALS};
+use crate::support::stdout;
 
 /// Pods that have our names and are not ours, and labels that look a little like ours.
 fn fill(cluster: &Cluster, names: &[&str]) {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::api::bid_farewell;
-use super::cluster::{Cluster, POD, TWO_TRIALS};
-use super::kubelet::{Fate, lose_node};
-use super::state::pod_key;
 use super::whole::assert_whole;
+use crate::api::bid_farewell;
+use crate::cluster::{Cluster, POD, TWO_TRIALS};
+use crate::kubelet::{Fate, lose_node};
+use crate::state::pod_key;
 
 fn spec(pairs: usize) -> String {
     format!("  pairs: {pairs}\n{POD}{}", TWO_TRIALS.replace("400ms", "1s"))
