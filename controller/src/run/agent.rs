@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::message::{Acknowledge, Command, Stop, Welcome};
 use linerate_protocol::state::AgentState;
@@ -14,8 +15,14 @@ use crate::summary::AgentInfo;
 
 /// Time for a process whose connection has gone to be known as ended.
 const EXIT_TIME: Duration = Duration::from_secs(2);
-/// Time between attempts to connect.
-const DIAL_PAUSE: Duration = Duration::from_millis(250);
+/// Time between attempts to connect: it grows from one to the other, and is not the same for all agents.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+fn pauses() -> impl Iterator<Item = Duration> {
+    let pauses = ExponentialBuilder::default().with_min_delay(SHORTEST_PAUSE).with_max_delay(LONGEST_PAUSE);
+    pauses.without_max_times().with_jitter().build()
+}
 
 /// A connected agent.
 #[derive(Debug)]
@@ -38,6 +45,7 @@ impl Agent {
     pub(super) async fn connect(endpoint: AgentEndpoint, keep_alive: Duration) -> Result<Self, String> {
         let AgentEndpoint { name, node, pod, dialer, token, command_line, mut exit } = endpoint;
         let begun = Instant::now();
+        let mut pauses = pauses();
         loop {
             let error = match Session::connect(&name, &dialer, token.reveal(), keep_alive).await {
                 Ok(session) => return Ok(Self { session, node, pod, dialer, token, command_line, exit }),
@@ -45,43 +53,48 @@ impl Agent {
             };
             // A pod runs before its agent listens.
             let may_come = dialer.patience() > begun.elapsed() && error.fault.is_broken_connection();
-            if !may_come || exit.within(DIAL_PAUSE).await.is_some() {
+            if !may_come || exit.within(pauses.next().unwrap_or(SHORTEST_PAUSE)).await.is_some() {
                 return Err(cause(&error, exit).await);
             }
+            tracing::debug!(%error, "not yet connected; once more");
         }
     }
 
-    /// Connects again to an agent that lives, and takes it back to idle.
+    /// Connects again to an agent that lives, where the connection is lost, and takes it back to idle.
     ///
     /// # Errors
     /// When the agent has ended, or does not let anybody in within `patience`.
     async fn reconnect(&mut self, keep_alive: Duration, patience: Duration) -> Result<(), String> {
+        // An agent has one controller at a time: the other end of the pair is still ours.
+        if let Ok(pong) = self.session.ping().await {
+            return self.back_to_idle(pong.state).await.map_err(|error| error.to_string());
+        }
         let name = self.name().to_owned();
         let begun = Instant::now();
+        let mut pauses = pauses();
         loop {
-            if let Some(exit) = self.exit.within(DIAL_PAUSE).await {
+            if let Some(exit) = self.exit.within(pauses.next().unwrap_or(SHORTEST_PAUSE)).await {
                 return Err(format!("{name} {exit}"));
             }
             match Session::connect(&name, &self.dialer, self.token.reveal(), keep_alive).await {
                 Ok(session) => {
                     self.session = session;
-                    return self.back_to_idle().await.map_err(|error| error.to_string());
+                    let state = self.session.welcome().state;
+                    return self.back_to_idle(state).await.map_err(|error| error.to_string());
                 }
                 Err(error) if begun.elapsed() > patience => return Err(error.to_string()),
-                Err(error) => tracing::debug!(%error, "not yet connected again"),
+                Err(error) => tracing::debug!(%error, "not yet connected again; once more"),
             }
         }
     }
 
-    /// Gives up what the agent was doing when its controller was lost.
-    async fn back_to_idle(&self) -> Result<(), SessionError> {
-        let Welcome { state, waiting, .. } = self.session.welcome();
-        let mut waiting = *waiting;
+    /// Gives up what the agent was doing.
+    async fn back_to_idle(&self, mut state: AgentState) -> Result<(), SessionError> {
         if !matches!(state, AgentState::Idle | AgentState::Finished) {
-            self.session.step(Command::Stop(Stop::default()), WORK_TIME).await?;
-            waiting = self.session.report().await.ok().map(|report| report.trial);
+            state = self.session.step(Command::Stop(Stop::default()), WORK_TIME).await?;
         }
-        if let Some(trial) = waiting {
+        if state == AgentState::Finished {
+            let trial = self.session.report().await?.trial;
             self.session.step(Command::Acknowledge(Acknowledge { trial }), ANSWER_TIME).await?;
         }
         Ok(())

@@ -15,6 +15,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
 use self::agent::Pair;
@@ -34,6 +35,8 @@ use crate::summary::{Status, Summary};
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// An agent hears from us this many times within its orphan time.
 const SIGNS_OF_LIFE: u32 = 4;
+/// Pairs that are connected to, or agents that are asked for their preflight report, at the same time.
+const CONNECTING_AT_ONCE: usize = 32;
 
 /// What to run, and on what.
 #[derive(Debug)]
@@ -164,9 +167,9 @@ async fn drive(
         return Err(Ending::Failed(other));
     }
     ledger.connected(pairs)?;
-    let agents = pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]);
-    let reports = join_all(agents.map(async |agent| (agent.name(), agent.session.preflight().await))).await;
-    for (agent, report) in reports {
+    let agents: Vec<_> = pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]).collect();
+    let asked = agents.iter().map(|agent| async { (agent.name(), agent.session.preflight().await) });
+    for (agent, report) in stream::iter(asked).buffered(CONNECTING_AT_ONCE).collect::<Vec<_>>().await {
         match report {
             Ok(report) => ledger.preflight(agent, &report)?,
             // A report that is missing is no reason to end what works.
@@ -223,5 +226,6 @@ async fn connect(
     ledger.agents_run();
     let connecting =
         endpoints.into_iter().enumerate().map(|(number, pair)| Pair::connect(number, pair, keep_alive));
-    join_all(connecting).await.into_iter().collect::<Result<_, _>>().map_err(Ending::Failed)
+    // All at once, hundreds of handshakes would outlast each one's time.
+    stream::iter(connecting).buffered(CONNECTING_AT_ONCE).try_collect().await.map_err(Ending::Failed)
 }

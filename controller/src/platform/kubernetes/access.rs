@@ -10,6 +10,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 use super::error::ClusterError;
+use super::retry::steadily;
 use crate::experiment::kubernetes::{KubernetesSection, OutputVolume};
 
 /// Reviews that are asked at the same time.
@@ -163,8 +164,8 @@ async fn allowed(
         },
         ..SelfSubjectAccessReview::default()
     };
-    let answer = reviews
-        .create(&PostParams::default(), &review)
+    let params = PostParams::default();
+    let answer = steadily(|| reviews.create(&params, &review))
         .await
         .map_err(ClusterError::while_("ask what is allowed"))?;
     Ok(answer.status.is_some_and(|status| status.allowed))

@@ -38,6 +38,18 @@ pub enum ClusterError {
         "{0}\n  remedy: lower what pods ask for (--cpu, --memory, --hugepages-2Mi, --resource), use fewer pairs, or free the nodes"
     )]
     NoRoom(NoRoom),
+    /// The controller may not have a connection to each pod.
+    #[error(
+        "{pods} pods need about {wanted} open files, one for each connection, and this user may have {most}\n  remedy: raise the limit (`ulimit -Hn`), or use fewer pairs"
+    )]
+    TooFewFiles {
+        /// Pods planned.
+        pods: usize,
+        /// Open files needed.
+        wanted: u64,
+        /// Open files allowed.
+        most: u64,
+    },
     /// A quota does not allow the pods.
     #[error(
         "quota {quota} of namespace {namespace} leaves too little: {resource}: wanted {wanted}, available {available}"
@@ -77,6 +89,11 @@ impl ClusterError {
         let action = action.into();
         move |reason| ClusterError::Request { action, reason: Box::new(reason) }
     }
+
+    /// True when a request failed that may have been carried out.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, ClusterError::Request { reason, .. } if is_transient(reason))
+    }
 }
 
 /// True when the server says no to this user.
@@ -87,6 +104,11 @@ pub fn is_forbidden(error: &Error) -> bool {
 /// True when the server knows no such thing.
 pub fn is_not_found(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 404)
+}
+
+/// True when the server has that version of its objects no longer.
+pub fn is_expired(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 410)
 }
 
 /// True when another attempt may succeed: the server is busy or restarting, or the way to it broke.
@@ -104,6 +126,13 @@ pub fn explain(error: &Error) -> String {
         Error::Api(status) if status.code == 401 => {
             "the API server does not accept the credentials of the kubeconfig; have they expired? (`kubectl get pods` tells)".to_owned()
         }
+        Error::Api(status) if status.code == 429 => match &status.details {
+            Some(details) if details.retry_after_seconds > 0 => {
+                let seconds = details.retry_after_seconds;
+                format!("the API server is busy and wants to be asked again in {seconds} s: {}", status.message)
+            }
+            _ => format!("the API server is busy: {}", status.message),
+        },
         Error::Api(status) => status.message.clone(),
         Error::HyperError(_) | Error::Service(_) => {
             let mut text = "the API server cannot be reached".to_owned();

@@ -13,11 +13,14 @@ use serde_json::json;
 
 use super::error::ClusterError;
 use super::names;
+use super::retry::steadily;
 
 /// A lease that was not renewed for so long belongs to a dead controller.
 const DURATION_S: i32 = 30;
 /// Time between renewals.
 const RENEWAL: Duration = Duration::from_secs(10);
+/// Time until the next renewal when one has failed.
+const RENEWAL_AGAIN: Duration = Duration::from_secs(2);
 
 /// Makes the lease of the run `id`.
 ///
@@ -46,10 +49,19 @@ pub async fn create(
             ..LeaseSpec::default()
         }),
     };
-    let made = leases
-        .create(&PostParams::default(), &lease)
-        .await
-        .map_err(ClusterError::while_(format!("create the lease {name}")))?;
+    let params = PostParams::default();
+    let mut attempts = 0;
+    let created = steadily(|| {
+        attempts += 1;
+        leases.create(&params, &lease)
+    })
+    .await;
+    let made = match created {
+        // An earlier attempt has made it after all.
+        Err(kube::Error::Api(status)) if status.code == 409 && attempts > 1 => own(&leases, id).await,
+        other => other,
+    }
+    .map_err(ClusterError::while_(format!("create the lease {name}")))?;
     Ok(OwnerReference {
         api_version: "coordination.k8s.io/v1".to_owned(),
         kind: "Lease".to_owned(),
@@ -59,22 +71,41 @@ pub async fn create(
     })
 }
 
+/// The lease of the run `id`, which is there.
+async fn own(leases: &Api<Lease>, id: &str) -> kube::Result<Lease> {
+    let params = ListParams::default().labels(&names::of_experiment(id));
+    let found = steadily(|| leases.list(&params)).await?;
+    let missing = || kube::Error::Service(format!("there is no lease of run {id}").into());
+    found.items.into_iter().next().ok_or_else(missing)
+}
+
 /// Who holds a lease, for people: host and process.
 fn holder() -> String {
     format!("{}/{}", crate::platform::local::node_name(), std::process::id())
 }
 
-/// Renews the lease until dropped. A renewal that fails is tried again at the next time.
+/// Renews the lease until dropped. A renewal that fails is tried again soon, for others take a lease that is old for one of the dead.
 pub async fn renew(client: Client, namespace: String, id: String) {
     let leases: Api<Lease> = Api::namespaced(client, &namespace);
     let name = names::object(&id);
+    let params = PatchParams::default();
+    let mut next = RENEWAL;
     loop {
-        tokio::time::sleep(RENEWAL).await;
-        let now = MicroTime(Timestamp::now());
-        let patch = Patch::Merge(json!({ "spec": { "renewTime": now } }));
-        if let Err(error) = leases.patch(&name, &PatchParams::default(), &patch).await {
-            tracing::warn!(%error, "the run's lease could not be renewed");
-        }
+        tokio::time::sleep(next).await;
+        let renewed = steadily(|| {
+            let now = MicroTime(Timestamp::now());
+            let patch = Patch::Merge(json!({ "spec": { "renewTime": now } }));
+            let (leases, name, params) = (&leases, &name, &params);
+            async move { leases.patch(name, params, &patch).await }
+        })
+        .await;
+        next = match renewed {
+            Ok(_) => RENEWAL,
+            Err(error) => {
+                tracing::warn!(%error, "the run's lease could not be renewed");
+                RENEWAL_AGAIN
+            }
+        };
     }
 }
 
@@ -114,7 +145,9 @@ pub enum LeaseState {
 pub async fn list(client: &Client, namespace: &str) -> Result<Vec<Found>, ClusterError> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let params = ListParams::default().labels(&names::all());
-    let leases = leases.list(&params).await.map_err(ClusterError::while_("list the leases of other runs"))?;
+    let leases = steadily(|| leases.list(&params))
+        .await
+        .map_err(ClusterError::while_("list the leases of other runs"))?;
     Ok(leases.items.iter().filter_map(|lease| judge(lease, Timestamp::now())).collect())
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use kube::Api;
 use kube::api::PostParams;
@@ -16,6 +17,8 @@ use crate::platform::Token;
 
 /// Stands for the run's id, which a run makes anew.
 const NO_ID: &str = "00000000";
+/// Requests at the same time.
+const AT_ONCE: usize = 16;
 
 /// The manifests, in the order of creation. The secret's tokens are made for each run; here they are not.
 pub fn of(plan: &KubernetesPlan, experiment: &Experiment) -> Vec<Value> {
@@ -32,14 +35,16 @@ pub fn of(plan: &KubernetesPlan, experiment: &Experiment) -> Vec<Value> {
 /// # Errors
 /// What the server does not accept.
 pub async fn validate(plan: &KubernetesPlan, objects: &[Value]) -> Result<(), ClusterError> {
-    for object in objects {
-        match object["kind"].as_str() {
-            Some("Pod") => check::<Pod>(plan, object).await?,
-            Some("Secret") => check::<Secret>(plan, object).await?,
-            _ => check::<PersistentVolumeClaim>(plan, object).await?,
-        }
-    }
-    Ok(())
+    stream::iter(objects)
+        .map(Ok)
+        .try_for_each_concurrent(AT_ONCE, |object| async move {
+            match object["kind"].as_str() {
+                Some("Pod") => check::<Pod>(plan, object).await,
+                Some("Secret") => check::<Secret>(plan, object).await,
+                _ => check::<PersistentVolumeClaim>(plan, object).await,
+            }
+        })
+        .await
 }
 
 async fn check<K>(plan: &KubernetesPlan, object: &Value) -> Result<(), ClusterError>

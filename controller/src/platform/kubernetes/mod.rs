@@ -1,6 +1,8 @@
 //! Agents as pods of a Kubernetes cluster, reached through the API server alone.
 
 pub mod access;
+mod client;
+mod descriptors;
 pub mod error;
 pub mod lease;
 pub mod manifests;
@@ -18,6 +20,7 @@ pub mod watch;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
@@ -25,6 +28,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{LogParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use self::error::ClusterError;
 pub use self::plan::KubernetesPlan;
@@ -38,6 +42,8 @@ use crate::session::Dialer;
 
 /// Requests at the same time.
 const AT_ONCE: usize = 16;
+/// Time for all logs together, so that a server that is gone does not keep the run from its end.
+const LOGS_TIME: Duration = Duration::from_secs(60);
 
 /// Agents as pods. Dropping it leaves them to their own orphan time, and their objects to the next run.
 #[derive(Debug)]
@@ -46,6 +52,8 @@ pub struct KubernetesPlatform {
     experiment: Experiment,
     id: String,
     log_directory: PathBuf,
+    /// The lease is there, or may be, for all that the server said.
+    has_begun: bool,
     owner: Option<OwnerReference>,
     tokens: BTreeMap<String, Token>,
     tracker: Option<Tracker>,
@@ -60,6 +68,7 @@ impl KubernetesPlatform {
             experiment,
             id: id.to_owned(),
             log_directory: log_directory.to_owned(),
+            has_begun: false,
             owner: None,
             tokens: BTreeMap::new(),
             tracker: None,
@@ -82,8 +91,9 @@ impl KubernetesPlatform {
         }
         let keep = self.experiment.kubernetes().keep;
         let namespace = &self.plan.namespace;
-        let owner = lease::create(self.client(), namespace, &self.id, keep).await?;
-        self.owner = Some(owner);
+        let lease = lease::create(self.client(), namespace, &self.id, keep).await;
+        self.has_begun = lease.as_ref().map_or_else(ClusterError::is_transient, |_| true);
+        self.owner = Some(lease?);
         let renewal = lease::renew(self.client().clone(), namespace.clone(), self.id.clone());
         self.renewal = Some(tokio::spawn(renewal));
         self.tracker = Some(Tracker::start(self.client(), namespace, &self.id));
@@ -200,13 +210,19 @@ impl KubernetesPlatform {
 
     /// Keeps what the agents logged with the results. What cannot be had is no reason to fail.
     async fn save_logs(&self) {
+        if timeout(LOGS_TIME, self.fetch_logs()).await.is_err() {
+            tracing::warn!(seconds = LOGS_TIME.as_secs(), "not all logs of the pods could be had in time");
+        }
+    }
+
+    async fn fetch_logs(&self) {
         let params = LogParams { container: Some(AGENT.to_owned()), ..LogParams::default() };
         let (pods, params) = (&self.pods(), &params);
         stream::iter(&self.plan.pods)
             .for_each_concurrent(AT_ONCE, |plan| async move {
                 let name = plan.name();
                 let path = self.log_directory.join(format!("{name}.log"));
-                match pods.logs(&name, params).await {
+                match steadily(|| pods.logs(&name, params)).await {
                     Ok(log) => {
                         if let Err(error) = append(&path, &log) {
                             tracing::warn!(path = %path.display(), %error, "the log of a pod is not kept");
@@ -261,10 +277,12 @@ impl Platform for KubernetesPlatform {
     }
 
     async fn stop(&mut self, _asked: bool) {
-        if self.owner.is_none() {
+        if !self.has_begun {
             return;
         }
-        self.save_logs().await;
+        if self.owner.is_some() {
+            self.save_logs().await;
+        }
         if let Some(renewal) = self.renewal.take() {
             renewal.abort();
         }
@@ -278,7 +296,7 @@ impl Platform for KubernetesPlatform {
 impl KubernetesPlatform {
     /// Removes what a start that failed has made, whatever was to be kept.
     pub async fn give_up(&mut self) {
-        if self.owner.is_some() {
+        if self.has_begun {
             self.tracker = None;
             self.remove_all().await;
         }

@@ -8,14 +8,17 @@ use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, ResourceExt};
 
-use super::error::{ClusterError, is_forbidden, is_not_found};
+use super::error::{ClusterError, is_expired, is_forbidden, is_not_found};
 use super::names;
 use super::placement::{Node, shown};
 use super::pods::Amount;
+use super::retry::steadily;
 use crate::experiment::quantity::milli;
 
 /// Objects per answer of the API server, so that a large cluster does not come in one piece.
 const PAGE: u32 = 500;
+/// How often a list may begin anew.
+const BEGINNINGS: u32 = 3;
 /// Pods that have ended hold nothing.
 const RUNNING: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
@@ -61,8 +64,19 @@ where
 {
     params = params.limit(PAGE);
     let mut all = Vec::new();
+    let mut beginnings = 0;
     loop {
-        let page = api.list(&params).await?;
+        let page = match steadily(|| api.list(&params)).await {
+            // The pages took longer than the server keeps what they are of.
+            Err(error) if is_expired(&error) && beginnings < BEGINNINGS => {
+                tracing::debug!(%error, "the list begins anew");
+                beginnings += 1;
+                params.continue_token = None;
+                all.clear();
+                continue;
+            }
+            page => page?,
+        };
         all.extend(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params.continue_token = Some(token),
@@ -199,7 +213,7 @@ pub async fn networks(client: &Client, namespace: &str, networks: &[String]) -> 
         // `name@interface` says what the pod calls it.
         let name = name.split('@').next().unwrap_or(name);
         let api = Api::<DynamicObject>::namespaced_with(client.clone(), of, &resource);
-        match api.get(name).await {
+        match steadily(|| api.get(name)).await {
             Ok(_) => {}
             Err(error) if is_not_found(&error) => {
                 return Err(ClusterError::NoNetwork(format!("{of}/{name}")));

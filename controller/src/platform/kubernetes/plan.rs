@@ -6,11 +6,12 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
 use linerate_protocol::trial::Role;
 
+use super::client::client;
 use super::error::ClusterError;
 use super::lease::{self, LeaseState};
 use super::placement::{Placed, place};
 use super::pods::{PodPlan, wanted};
-use super::{access, manifests, names, observe};
+use super::{access, descriptors, manifests, names, observe};
 use crate::experiment::Experiment;
 use crate::experiment::kubernetes::{LinkKind, PlacementRule};
 
@@ -59,7 +60,7 @@ pub async fn connect(experiment: &Experiment) -> Result<(Client, String, String)
         .namespace
         .as_ref()
         .map_or_else(|| config.default_namespace.clone(), |name| name.as_str().to_owned());
-    let client = Client::try_from(config).map_err(|error| ClusterError::Config(error.to_string()))?;
+    let client = client(config).map_err(|error| ClusterError::Config(error.to_string()))?;
     Ok((client, namespace, server))
 }
 
@@ -71,6 +72,7 @@ impl KubernetesPlan {
     /// Whatever would keep the run from succeeding: no access, no room, names that are taken.
     pub async fn new(experiment: &Experiment, resumed: Option<&str>) -> Result<Self, ClusterError> {
         let settings = experiment.kubernetes();
+        descriptors::allow(2 * experiment.pairs())?;
         let (client, namespace, server) = connect(experiment).await?;
         let missing = access::missing(&client, &namespace, settings).await?;
         if !missing.is_empty() {

@@ -19,8 +19,9 @@ const AT_ONCE: usize = 16;
 const GONE_WITHIN: Duration = Duration::from_secs(60);
 /// Time for a pod to be gone before it is deleted without waiting for its node.
 const STRUCK_OFF_AFTER: Duration = Duration::from_secs(20);
-/// Time between two looks.
+/// Time between two looks, which grows from one to the other: a list of many pods is work for the server.
 const LOOK: Duration = Duration::from_millis(200);
+const LATER_LOOK: Duration = Duration::from_secs(2);
 
 /// Removes every object of the run `id`, and returns when its pods are gone.
 ///
@@ -93,27 +94,40 @@ where
 {
     let params = ListParams::default().labels(selector);
     let found = steadily(|| api.list(&params)).await.map_err(ClusterError::while_(format!("list {what}")))?;
-    let deleted: Vec<_> = stream::iter(found.items.iter().map(ResourceExt::name_any))
-        .map(|name| async move { delete(api, &name).await })
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
-    deleted.into_iter().collect()
+    delete_all(api, &found.items, &DeleteParams::default()).await
+}
+
+/// Deletes what can be deleted, and tells the first failure. When the server is gone, the rest is not asked for.
+async fn delete_all<K>(api: &Api<K>, found: &[K], params: &DeleteParams) -> Result<(), ClusterError>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let mut deletions = stream::iter(found.iter().map(ResourceExt::name_any))
+        .map(|name| async move { delete_with(api, &name, params).await })
+        .buffer_unordered(AT_ONCE);
+    let mut first = Ok(());
+    while let Some(deleted) = deletions.next().await {
+        let Err(error) = deleted else { continue };
+        let is_gone = error.is_transient();
+        first = first.and(Err(error));
+        if is_gone {
+            break;
+        }
+    }
+    first
 }
 
 /// Deletes pods of which nothing runs, at once: a kubelet that tries in vain to start one takes its time to let it go.
 async fn delete_unstarted(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterError> {
     let params = ListParams::default().labels(selector).fields("status.phase=Pending");
     let found = steadily(|| pods.list(&params)).await.map_err(ClusterError::while_("list the pods"))?;
-    for pod in found.items {
-        delete_with(pods, &pod.name_any(), &DeleteParams::default().grace_period(0)).await?;
-    }
-    Ok(())
+    delete_all(pods, &found.items, &DeleteParams::default().grace_period(0)).await
 }
 
 async fn wait_until_gone(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterError> {
     let begun = Instant::now();
     let params = ListParams::default().labels(selector);
+    let mut look = LOOK;
     loop {
         let left =
             steadily(|| pods.list_metadata(&params)).await.map_err(ClusterError::while_("list the pods"))?;
@@ -128,6 +142,7 @@ async fn wait_until_gone(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterE
                 GONE_WITHIN.as_secs()
             )));
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(look).await;
+        look = (look * 3 / 2).min(LATER_LOOK);
     }
 }

@@ -1,33 +1,88 @@
 //! Requests to an API server that may be busy or restarting.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder, Retryable};
+use kube::Error;
+use tokio::time::timeout;
 
 use super::error::is_transient;
 
-/// Attempts after the first one; with these delays they go on for about half a minute.
-const RETRIES: usize = 7;
+/// How long a request is repeated, all attempts and delays together: an API server that restarts is back by then.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Time for one whole answer.
+const WHOLE_ANSWER_TIME: Duration = Duration::from_secs(45);
 const SHORTEST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(8);
 
-/// Repeats a request that fails for a reason that may pass, with growing delays of random length.
+fn growing() -> ExponentialBuilder {
+    let delays = ExponentialBuilder::default().with_min_delay(SHORTEST).with_max_delay(LONGEST);
+    delays.without_max_times().with_jitter()
+}
+
+/// Growing delays of random length, without end.
+pub(super) fn delays() -> ExponentialBackoff {
+    growing().build()
+}
+
+/// Repeats a request that fails for a reason that may pass, with growing delays of random length, or after the time that the server names.
 ///
 /// # Errors
 /// The last failure, or the first that will not pass.
 pub(super) async fn steadily<T, F: Future<Output = kube::Result<T>>>(
-    request: impl FnMut() -> F,
+    mut request: impl FnMut() -> F,
 ) -> kube::Result<T> {
-    let delays = ExponentialBuilder::default()
-        .with_min_delay(SHORTEST)
-        .with_max_delay(LONGEST)
-        .with_max_times(RETRIES)
-        .with_jitter();
-    request
-        .retry(delays)
+    let begun = Instant::now();
+    let attempt = || {
+        let answer = timeout(WHOLE_ANSWER_TIME, request());
+        async move { answer.await.unwrap_or_else(|_| Err(too_late())) }
+    };
+    attempt
+        .retry(growing())
         .when(is_transient)
+        .adjust(|error, delay| within_patience(begun.elapsed(), named_by(error), delay?))
         .notify(|error, delay| {
             tracing::warn!(%error, delay_ms = delay.as_millis(), "the API server did not do it; once more");
         })
         .await
+}
+
+fn too_late() -> Error {
+    Error::Service(format!("no whole answer within {} s", WHOLE_ANSWER_TIME.as_secs()).into())
+}
+
+/// The time after which a busy server wants to be asked again.
+fn named_by(error: &Error) -> Duration {
+    match error {
+        Error::Api(status) => {
+            let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+            Duration::from_secs(seconds.into())
+        }
+        _ => Duration::ZERO,
+    }
+}
+
+/// How long to wait, if that is worth it.
+fn within_patience(waited: Duration, named: Duration, delay: Duration) -> Option<Duration> {
+    let delay = delay.max(named);
+    (waited + delay < PATIENCE).then_some(delay)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_asked_again_when_it_says_but_not_for_ever() {
+        for (waited, named, delay, expected) in
+            [(0, 0, 1, Some(1)), (0, 7, 1, Some(7)), (9, 2, 8, Some(8)), (55, 0, 8, None), (0, 3600, 1, None)]
+        {
+            let [waited, named, delay] = [waited, named, delay].map(Duration::from_secs);
+            assert_eq!(
+                within_patience(waited, named, delay),
+                expected.map(Duration::from_secs),
+                "{waited:?} {named:?}"
+            );
+        }
+    }
 }

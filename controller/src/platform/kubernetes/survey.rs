@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::error::ClusterError;
 use super::names;
+use super::retry::steadily;
 use super::watch::{Standing, judge};
 
 /// A pod of a run.
@@ -29,7 +30,7 @@ pub struct FoundPod {
 pub async fn pods(client: &Client, namespace: &str) -> Result<Vec<FoundPod>, ClusterError> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let params = ListParams::default().labels(&names::all());
-    let listed = pods.list(&params).await.map_err(ClusterError::while_("list the pods"))?;
+    let listed = steadily(|| pods.list(&params)).await.map_err(ClusterError::while_("list the pods"))?;
     let mut found: Vec<_> = listed
         .items
         .iter()

@@ -13,7 +13,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use super::error::is_expired;
 use super::names;
+use super::retry;
 use super::watch::{Standing, judge};
 use crate::platform::process::{Exit, ExitWatch};
 
@@ -34,8 +36,16 @@ pub(super) struct Tracker {
 struct Seen {
     standings: watch::Sender<BTreeMap<String, Standing>>,
     exits: Mutex<BTreeMap<String, watch::Sender<Option<Exit>>>>,
-    /// Events outlive pods, and pods of other runs had the same names.
-    uids: Mutex<BTreeSet<String>>,
+    /// Pods by uid: events outlive pods, and pods of other runs had the same names.
+    uids: Mutex<BTreeMap<String, Uid>>,
+}
+
+/// What is known of a uid.
+#[derive(Debug)]
+struct Uid {
+    pod: String,
+    /// Another pod has the name, or will have: what a watch tells late of this one is not of interest.
+    is_forgotten: bool,
 }
 
 impl Seen {
@@ -43,9 +53,30 @@ impl Seen {
         self.exits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn uids(&self) -> MutexGuard<'_, BTreeMap<String, Uid>> {
+        self.uids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn note(&self, pod: &Pod, standing: Standing) {
-        self.uids.lock().unwrap_or_else(PoisonError::into_inner).extend(pod.uid());
-        let pod = pod.name_any();
+        let name = pod.name_any();
+        let is_forgotten = pod.uid().is_some_and(|uid| {
+            let known = Uid { pod: name.clone(), is_forgotten: false };
+            self.uids().entry(uid).or_insert(known).is_forgotten
+        });
+        if !is_forgotten {
+            self.note_by_name(name, standing);
+        }
+    }
+
+    /// Notes that every pod is gone that a new list lacks.
+    fn note_missing(&self, listed: &BTreeSet<String>) {
+        let known: Vec<String> = self.standings.borrow().keys().cloned().collect();
+        for pod in known.into_iter().filter(|pod| !listed.contains(pod)) {
+            self.note_by_name(pod, deleted());
+        }
+    }
+
+    fn note_by_name(&self, pod: String, standing: Standing) {
         if let Standing::Failed(reason) = &standing {
             let exit = Exit { how: format!("ended: {reason}"), error: None };
             self.exits().entry(pod.clone()).or_insert_with(|| watch::Sender::new(None)).send_if_modified(
@@ -64,6 +95,41 @@ impl Seen {
     }
 }
 
+fn deleted() -> Standing {
+    Standing::Failed("the pod was deleted".to_owned())
+}
+
+/// Follows the pods for ever. The library takes an interrupted watch up again, but without any delay, and for ever at a version that has expired.
+async fn follow(pods: Api<Pod>, config: watcher::Config, seen: Arc<Seen>) {
+    let mut events = watcher(pods.clone(), config.clone()).boxed();
+    let mut delays = retry::delays();
+    let mut listed = BTreeSet::new();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(pod)) => {
+                listed.insert(pod.name_any());
+                seen.note(&pod, judge(&pod));
+            }
+            Ok(Event::InitDone) => seen.note_missing(&listed),
+            Ok(Event::Apply(pod)) => {
+                delays = retry::delays();
+                seen.note(&pod, judge(&pod));
+            }
+            Ok(Event::Delete(pod)) => seen.note(&pod, deleted()),
+            Err(error) => {
+                let delay = delays.next().unwrap_or_default();
+                let delay_ms = delay.as_millis();
+                tracing::warn!(%error, delay_ms, "the watch over the pods was interrupted; once more");
+                tokio::time::sleep(delay).await;
+                if matches!(&error, watcher::Error::WatchStartFailed(reason) if is_expired(reason)) {
+                    events = watcher(pods.clone(), config.clone()).boxed();
+                }
+            }
+        }
+    }
+}
+
 impl Tracker {
     /// Watches the pods of the run `id`.
     pub(super) fn start(client: &Client, namespace: &str, id: &str) -> Self {
@@ -74,21 +140,7 @@ impl Tracker {
             uids: Mutex::default(),
         });
         let config = watcher::Config::default().labels(&names::of_experiment(id));
-        let noting = seen.clone();
-        let task = tokio::spawn(async move {
-            let mut events = watcher(pods, config).boxed();
-            while let Some(event) = events.next().await {
-                match event {
-                    Ok(Event::Apply(pod) | Event::InitApply(pod)) => noting.note(&pod, judge(&pod)),
-                    Ok(Event::Delete(pod)) => {
-                        noting.note(&pod, Standing::Failed("the pod was deleted".to_owned()));
-                    }
-                    Ok(Event::Init | Event::InitDone) => {}
-                    // The watch is taken up again by itself, with growing delays.
-                    Err(error) => tracing::debug!(%error, "the watch over the pods was interrupted"),
-                }
-            }
-        });
+        let task = tokio::spawn(follow(pods, config, seen.clone()));
         Self { events: Api::namespaced(client.clone(), namespace), seen, task }
     }
 
@@ -161,9 +213,9 @@ impl Tracker {
     pub(super) async fn warnings(&self, pods: &[String]) -> Vec<String> {
         let params = ListParams::default().fields("type=Warning");
         let Ok(list) = self.events.list(&params).await else { return Vec::new() };
-        let uids = self.seen.uids.lock().unwrap_or_else(PoisonError::into_inner);
+        let uids = self.seen.uids();
         let ours =
-            |event: &&ApiEvent| event.involved_object.uid.as_ref().is_some_and(|uid| uids.contains(uid));
+            |event: &&ApiEvent| event.involved_object.uid.as_ref().is_some_and(|uid| uids.contains_key(uid));
         let mut lines: Vec<String> = Vec::new();
         for pod in pods {
             let of_pod = list
@@ -182,11 +234,12 @@ impl Tracker {
 
     /// Forgets pods that were deleted, so that others may come under their names.
     pub(super) fn forget(&self, pods: &[String]) {
-        let mut exits = self.seen.exits();
-        pods.iter().for_each(|pod| {
-            exits.remove(pod);
-        });
-        drop(exits);
+        self.seen
+            .uids()
+            .values_mut()
+            .filter(|uid| pods.contains(&uid.pod))
+            .for_each(|uid| uid.is_forgotten = true);
+        self.seen.exits().retain(|pod, _| !pods.contains(pod));
         self.seen.standings.send_modify(|standings| standings.retain(|pod, _| !pods.contains(pod)));
     }
 

@@ -1,0 +1,74 @@
+//! The way to the API server: every answer has a time limit, and a time that a busy server names is kept for whoever asks again.
+
+use std::time::Duration;
+
+use http::{Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use kube::client::{ClientBuilder, DynBody};
+use kube::core::Status;
+use kube::core::response::StatusDetails;
+use kube::{Client, Config};
+use tokio::time::timeout;
+use tower::BoxError;
+use tower::util::MapFutureLayer;
+
+/// Time for an answer to begin. A watch answers at once, and then goes on for as long as it likes.
+const ANSWER_TIME: Duration = Duration::from_secs(15);
+/// Most of an error's text that is read.
+const MOST_TEXT_BYTES: usize = 4096;
+
+/// A client of this configuration.
+///
+/// # Errors
+/// When the configuration's certificates or credentials are of no use.
+pub(super) fn client(mut config: Config) -> kube::Result<Client> {
+    // The library's own retries are in no log, and wait for as long as the server says; `retry` has ours.
+    config.default_retry = false;
+    let layer = MapFutureLayer::new(in_time);
+    Ok(ClientBuilder::try_from(config)?.with_layer(&layer).build())
+}
+
+type Answer = Response<Box<DynBody>>;
+
+async fn in_time<F>(answer: F) -> Result<Answer, BoxError>
+where
+    F: Future<Output = Result<Answer, BoxError>>,
+{
+    let answer = timeout(ANSWER_TIME, answer)
+        .await
+        .map_err(|_| format!("no answer within {} s", ANSWER_TIME.as_secs()))??;
+    match seconds(&answer) {
+        Some(seconds) => with_time(answer, seconds).await,
+        None => Ok(answer),
+    }
+}
+
+/// After how many seconds a server that is busy wants to be asked again.
+fn seconds(answer: &Answer) -> Option<u32> {
+    let is_busy = matches!(answer.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    answer.headers().get(header::RETRY_AFTER).filter(|_| is_busy)?.to_str().ok()?.parse().ok()
+}
+
+/// Writes the time of the header into the body, which is all of an error that a caller gets to see.
+async fn with_time(answer: Answer, seconds: u32) -> Result<Answer, BoxError> {
+    let (mut parts, body) = answer.into_parts();
+    let bytes = timeout(ANSWER_TIME, body.collect()).await??.to_bytes();
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_TEXT_BYTES)]);
+    let mut status = serde_json::from_slice(&bytes).unwrap_or_else(|_| Status {
+        message: text.trim().to_owned(),
+        code: parts.status.as_u16(),
+        ..Status::default()
+    });
+    let details = StatusDetails {
+        name: String::new(),
+        group: String::new(),
+        kind: String::new(),
+        uid: String::new(),
+        causes: Vec::new(),
+        retry_after_seconds: 0,
+    };
+    status.details.get_or_insert(details).retry_after_seconds = seconds;
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let body = Full::from(serde_json::to_vec(&status)?).map_err(|never| match never {});
+    Ok(Response::from_parts(parts, Box::new(body)))
+}

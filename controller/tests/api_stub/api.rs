@@ -1,0 +1,219 @@
+//! What the stub answers to which request.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper::body::{Bytes, Incoming};
+use hyper::{Request, header};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::answer::{self, Answer};
+use super::faults::{Effect, strike};
+use super::objects::{Key, has_fields, has_labels};
+use super::request::Asked;
+use super::state::{NAMESPACE, State};
+use super::{forward, kubelet, watching};
+
+/// Time from a deletion until the pod is gone.
+const FAREWELL: Duration = Duration::from_millis(30);
+
+pub async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Answer, std::io::Error> {
+    let (mut parts, body) = request.into_parts();
+    let accept = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let query = parts.uri.query().unwrap_or_default();
+    let Some(mut asked) = Asked::parse(parts.method.as_str(), parts.uri.path(), query, accept) else {
+        return Ok(answer::error(404, "NotFound", "the server could not find the requested resource"));
+    };
+    let body = http_body_util::BodyExt::collect(body).await.map_err(std::io::Error::other)?.to_bytes();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if asked.resource == "pods/portforward" && state.is_old.load(Ordering::Relaxed) {
+        asked.verb = "get";
+    }
+    let name = asked.name.clone().or_else(|| body["metadata"]["name"].as_str().map(str::to_owned));
+    state.requests.lock().unwrap().push(asked.clone());
+    if !state.role.allows(&asked) {
+        let refused = format!("{} {}", asked.verb, asked.resource);
+        let message = format!("{refused} is forbidden: the Role does not have it");
+        state.refused.lock().unwrap().insert(refused);
+        return Ok(answer::error(403, "Forbidden", &message));
+    }
+    let effect = strike(&mut state.faults.lock().unwrap(), &asked, name.as_deref());
+    match &effect {
+        Some(Effect::Answer { code, reason, message }) => return Ok(answer::error(*code, reason, message)),
+        Some(Effect::Busy { seconds }) => return Ok(answer::busy(*seconds)),
+        Some(Effect::Late(time)) => tokio::time::sleep(*time).await,
+        _ => {}
+    }
+    if asked.resource == "pods/portforward" {
+        return Ok(forward::open(&state, asked.name.as_deref().unwrap_or_default(), &mut parts));
+    }
+    if asked.verb == "watch" {
+        return Ok(watching::watch(state, asked, effect));
+    }
+    let answer = act(&state, &asked, body);
+    match effect {
+        Some(Effect::DoneAndDenied { code }) => {
+            Ok(answer::error(code, "InternalError", "etcdserver: request timed out"))
+        }
+        Some(Effect::Torn) => Ok(torn(answer).await),
+        _ => Ok(answer),
+    }
+}
+
+/// The first half of an answer, and then nothing more.
+async fn torn(whole: Answer) -> Answer {
+    let bytes = http_body_util::BodyExt::collect(whole.into_body()).await.unwrap().to_bytes();
+    let (pieces, from) = mpsc::channel(2);
+    let half: Bytes = bytes.slice(..bytes.len() / 2);
+    pieces.send(Ok(half)).await.unwrap();
+    pieces.send(Err(answer::cut())).await.unwrap();
+    answer::pieces(from)
+}
+
+fn act(state: &Arc<State>, asked: &Asked, body: Value) -> Answer {
+    let key: Key = (
+        asked.resource.clone(),
+        asked.namespace.clone().unwrap_or_default(),
+        asked.name.clone().unwrap_or_default(),
+    );
+    match (asked.verb, asked.resource.as_str()) {
+        ("create", "selfsubjectaccessreviews") => review(state, body),
+        ("get", "pods/log") => log(state, &key.2),
+        ("get", _) => match state.objects().get(&key) {
+            Some(object) => answer::object(200, &shown(asked, &object)),
+            None => not_found(asked),
+        },
+        ("list", _) => list(state, asked),
+        ("create", _) => create(state, asked, body),
+        ("patch", _) => match state.alter(|objects| objects.change(&key, |object| merge(object, &body))) {
+            Some(object) => answer::object(200, &object),
+            None => not_found(asked),
+        },
+        ("delete", _) => delete(state, asked, &key, &body),
+        _ => answer::error(405, "MethodNotAllowed", "the stub does not do that"),
+    }
+}
+
+fn not_found(asked: &Asked) -> Answer {
+    let name = asked.name.as_deref().unwrap_or_default();
+    answer::error(404, "NotFound", &format!("{} \"{name}\" not found", asked.resource))
+}
+
+fn review(state: &State, mut body: Value) -> Answer {
+    let wanted = &body["spec"]["resourceAttributes"];
+    let text = |key: &str| wanted[key].as_str().unwrap_or_default().to_owned();
+    let sub = wanted["subresource"].as_str().map(|sub| format!("/{sub}")).unwrap_or_default();
+    let right = (text("verb"), text("group"), format!("{}{sub}", text("resource")));
+    body["status"] = json!({"allowed": state.role.namespaced.contains(&right)});
+    answer::object(201, &body)
+}
+
+fn shown(asked: &Asked, object: &Value) -> Value {
+    if asked.is_partial {
+        let metadata = &object["metadata"];
+        return json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+    }
+    object.clone()
+}
+
+fn list(state: &State, asked: &Asked) -> Answer {
+    let wanted = |key: &Key, object: &Value| {
+        key.0 == asked.resource
+            && asked.namespace.as_ref().is_none_or(|namespace| *namespace == key.1)
+            && has_labels(object, asked.parameter("labelSelector"))
+            && has_fields(object, asked.parameter("fieldSelector"))
+    };
+    let objects = state.objects();
+    let found = objects.find(wanted);
+    let first: usize = asked.parameter("continue").parse().unwrap_or(0);
+    let limit: usize = asked.parameter("limit").parse().unwrap_or(usize::MAX);
+    let page: Vec<Value> =
+        found.iter().skip(first).take(limit).map(|(_, object)| shown(asked, object)).collect();
+    let next = first + page.len();
+    let metadata = json!({
+        "resourceVersion": objects.version.to_string(),
+        "continue": if next < found.len() { next.to_string() } else { String::new() },
+    });
+    answer::object(200, &json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": page}))
+}
+
+fn create(state: &Arc<State>, asked: &Asked, mut body: Value) -> Answer {
+    let namespace = asked.namespace.clone().unwrap_or_default();
+    if namespace != NAMESPACE {
+        return answer::error(404, "NotFound", &format!("namespaces \"{namespace}\" not found"));
+    }
+    let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let key: Key = (asked.resource.clone(), namespace, name.clone());
+    if state.objects().get(&key).is_some() {
+        let message = format!("{} \"{name}\" already exists", asked.resource);
+        return answer::error(409, "AlreadyExists", &message);
+    }
+    if asked.is_dry_run() {
+        return answer::object(201, &body);
+    }
+    if asked.resource == "pods" {
+        body["status"] = json!({"phase": "Pending"});
+    }
+    let made = state.alter(|objects| objects.put(&key, body));
+    if asked.resource == "pods" {
+        kubelet::take(state.clone(), name);
+    }
+    answer::object(201, &made)
+}
+
+fn merge(object: &mut Value, patch: &Value) {
+    match patch {
+        Value::Object(fields) => {
+            if !object.is_object() {
+                *object = json!({});
+            }
+            for (name, value) in fields {
+                merge(&mut object[name], value);
+            }
+        }
+        other => *object = other.clone(),
+    }
+}
+
+fn delete(state: &Arc<State>, asked: &Asked, key: &Key, options: &Value) -> Answer {
+    let Some(object) = state.objects().get(key) else { return not_found(asked) };
+    if asked.resource != "pods" || options["gracePeriodSeconds"] == 0 {
+        state.alter(|objects| objects.remove(key));
+        if asked.resource == "pods" {
+            state.end_agent(&object);
+        }
+        return answer::object(200, &object);
+    }
+    answer::object(200, &bid_farewell(state, key).unwrap_or(object))
+}
+
+/// Deletes a pod as the API server and a kubelet do; the pods of a lost node stay.
+pub fn bid_farewell(state: &Arc<State>, key: &Key) -> Option<Arc<Value>> {
+    let going = state.alter(|objects| {
+        objects.change(key, |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:01Z"))
+    })?;
+    let (state, key) = (state.clone(), key.clone());
+    let node = going["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
+    if !state.lost_nodes.lock().unwrap().contains(&node) {
+        tokio::spawn(async move {
+            tokio::time::sleep(FAREWELL).await;
+            let gone = state.alter(|objects| objects.remove(&key));
+            gone.iter().for_each(|pod| state.end_agent(pod));
+        });
+    }
+    Some(going)
+}
+
+fn log(state: &State, pod: &str) -> Answer {
+    match state.pod(pod) {
+        Some(pod) if pod["status"]["phase"] == "Pending" => answer::error(
+            400,
+            "BadRequest",
+            "container \"agent\" in pod is waiting to start: PodInitializing",
+        ),
+        Some(_) => answer::text(200, "text/plain", format!("the log of {pod}\n")),
+        None => answer::error(404, "NotFound", &format!("pods \"{pod}\" not found")),
+    }
+}

@@ -1,0 +1,95 @@
+//! Agents that are lost in a trial: it is repeated, and its first attempt leaves no trace.
+
+use std::time::Duration;
+
+use super::whole::assert_whole;
+use crate::api::bid_farewell;
+use crate::cluster::{Cluster, POD, TWO_TRIALS};
+use crate::kubelet::{Fate, lose_node};
+use crate::state::pod_key;
+
+fn spec(pairs: usize) -> String {
+    format!("  pairs: {pairs}\n{POD}{}", TWO_TRIALS.replace("400ms", "1s"))
+}
+
+async fn recovers(fault: impl AsyncFnOnce(&Cluster), how: &str) -> Cluster {
+    let cluster = Cluster::start().await;
+    cluster.state.wire.loses_one_in.store(1000, std::sync::atomic::Ordering::Relaxed);
+    let running = cluster.run(&spec(3), &[]);
+    cluster.until_trial().await;
+    fault(&cluster).await;
+    running.ends_with(0).await;
+    assert_whole(&cluster, 3, 2);
+    let summary = cluster.summary().unwrap();
+    let recoveries = &summary.recoveries;
+    assert!(
+        recoveries.len() == 1 && recoveries[0].starts_with(&format!("tx1-rx1 {how}: ")),
+        "{recoveries:?}"
+    );
+    assert!(summary.trials.iter().all(|trial| trial.lost_packets == 50 && trial.sent_packets == 50_000));
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_is_deleted_in_a_trial() {
+    let delete = async |cluster: &Cluster| drop(bid_farewell(&cluster.state, &pod_key("tx1")));
+    let cluster = recovers(delete, "was started anew").await;
+    assert!(cluster.summary().unwrap().recoveries[0].contains("tx1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_forward_is_cut_in_a_trial() {
+    let cluster =
+        recovers(async |cluster: &Cluster| cluster.state.cut(|pod| pod == "rx1"), "was connected again")
+            .await;
+    assert_eq!(cluster.count("create", "pods/portforward"), 6 + 1, "its peer is still connected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_lost_in_a_trial() {
+    let cluster = Cluster::start().await;
+    let nodes = "nodes: [{tx: node1, rx: node1}, {tx: node1, rx: node2}]";
+    // The pair of which a pod was on the lost node cannot have it again.
+    let pod =
+        POD.replace("link: {kind: memif}", &format!("link: {{kind: afPacket}}, readyTimeout: 3s, {nodes}"));
+    let long = TWO_TRIALS.replace("400ms", "1s");
+    let running = cluster.run(&format!("  pairs: 2\n{pod}{long}"), &[]);
+    cluster.until_trial().await;
+    cluster.fate("rx1", [Fate::NeverScheduled("0/2 nodes are available: 1 node(s) had untolerated taint")]);
+    lose_node(&cluster.state, "node2", Duration::from_secs(4));
+    let said = running.ends_with(1).await;
+    let summary = cluster.summary().unwrap();
+    let pairs: Vec<_> = summary.trials.iter().map(|trial| trial.pair.as_str()).collect();
+    assert_eq!(pairs, ["tx0-rx0", "tx0-rx0"], "the others go on: {said}");
+    assert_eq!(summary.failures.len(), 2, "{:?}", summary.failures);
+    for failure in &summary.failures {
+        assert_eq!(failure.pair, "tx1-rx1");
+        assert!(
+            failure.reason.contains("rx1") && failure.reason.contains("not scheduled"),
+            "{}",
+            failure.reason
+        );
+    }
+    cluster.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pairs_do_not_shift_when_one_does_not_come_back() {
+    let cluster = Cluster::start().await;
+    let running = cluster.run(&spec(3), &[]);
+    cluster.until_trial().await;
+    cluster.fate("rx0", [Fate::ImageError("no such image")]);
+    bid_farewell(&cluster.state, &pod_key("rx0"));
+    running.ends_with(1).await;
+    let summary = cluster.summary().unwrap();
+    let mut pairs: Vec<_> = summary.trials.iter().map(|trial| trial.pair.as_str()).collect();
+    pairs.sort_unstable();
+    assert_eq!(pairs, ["tx1-rx1", "tx1-rx1", "tx2-rx2", "tx2-rx2"]);
+    let failed: Vec<_> = summary.failures.iter().map(|failure| failure.pair.as_str()).collect();
+    assert_eq!(failed, ["tx0-rx0", "tx0-rx0"]);
+    assert!(summary.failures.iter().all(|failure| failure.reason.contains("ErrImagePull: no such image")));
+    for trial in &summary.trials {
+        assert_eq!(trial.sent_packets, trial.received_packets + trial.lost_packets);
+    }
+    cluster.assert_clean();
+}

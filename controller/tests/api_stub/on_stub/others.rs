@@ -1,0 +1,95 @@
+//! Objects of other people: seen, never touched.
+
+use serde_json::json;
+
+use crate::cluster::{Cluster, POD, TWO_TRIALS};
+use crate::support::stdout;
+
+/// Pods that have our names and are not ours, and labels that look a little like ours.
+fn fill(cluster: &Cluster, names: &[&str]) {
+    for name in names {
+        for namespace in ["lab", "elsewhere"] {
+            let metadata = json!({"labels": {"role": &name[..2], "app.kubernetes.io/managed-by": "helm"}});
+            let container = json!({"name": "c", "resources": {"requests": {"cpu": "1"}}});
+            let spec = json!({"nodeName": "node1", "containers": [container]});
+            cluster.put(
+                "pods",
+                namespace,
+                name,
+                json!({"metadata": metadata, "spec": spec, "status": {"phase": "Running"}}),
+            );
+        }
+        cluster.put("secrets", "lab", name, json!({"data": {}}));
+    }
+}
+
+/// Every object as it is now.
+fn picture(cluster: &Cluster) -> Vec<String> {
+    let all = cluster.state.objects().find(|_, _| true);
+    all.iter().map(|(key, object)| format!("{key:?} {object}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_writes_nothing() {
+    let spec = format!("  pairs: 3\n{POD}{TWO_TRIALS}");
+    for (names, code) in [(&["tx0", "rx0", "tx1", "rx1"][..], 1), (&["tx3", "rx3", "tx"], 0)] {
+        let cluster = Cluster::start().await;
+        fill(&cluster, names);
+        let before = picture(&cluster);
+        let said = cluster.run(&spec, &["--dry-run"]).ends_with(code).await;
+        assert_eq!(code == 1, said.contains("pod rx0 in namespace lab is not Linerate's"), "{said}");
+        let writes: Vec<_> = cluster.requests().into_iter().filter(|asked| asked.writes()).collect();
+        assert!(writes.iter().all(|asked| asked.verb == "create" && asked.is_dry_run()), "{writes:?}");
+        // A secret and six pods.
+        assert_eq!(writes.len(), if code == 0 { 7 } else { 0 });
+        assert_eq!(picture(&cluster), before);
+        cluster.assert_clean();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_among_others_leaves_them_alone() {
+    let cluster = Cluster::start().await;
+    fill(&cluster, &["tx3", "rx3", "tx", "linerate-00000000"]);
+    let before = picture(&cluster);
+    cluster.run(&format!("  pairs: 3\n{POD}{TWO_TRIALS}"), &[]).ends_with(0).await;
+    let is_event = |line: &String| line.starts_with("(\"events\"");
+    let after: Vec<_> = picture(&cluster).into_iter().filter(|line| !is_event(line)).collect();
+    assert_eq!(after, before);
+    cluster.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_does_not_take_names_that_are_taken() {
+    let cluster = Cluster::start().await;
+    fill(&cluster, &["tx0", "rx0", "tx1"]);
+    let before = picture(&cluster);
+    let said = cluster.run(&format!("{POD}{TWO_TRIALS}"), &[]).ends_with(1).await;
+    assert!(said.contains("is not Linerate's and has a name that this run needs"), "{said}");
+    assert!(cluster.requests().iter().all(|asked| !asked.writes()), "nothing was written");
+    assert_eq!(picture(&cluster), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletion_leaves_others_alone() {
+    let cluster = Cluster::start().await;
+    fill(&cluster, &["tx5", "rx5", "tx6"]);
+    let before = picture(&cluster);
+    std::fs::write(
+        cluster.path("pods.yaml"),
+        format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec:\n  pairs: 2\n  platform: kubernetes\n{POD}"),
+    )
+    .unwrap();
+    let made = cluster.command(&["pods", "create", "pods.yaml"]).output().await.unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let id = stdout(&made).trim().lines().last().unwrap().to_owned();
+    assert_eq!(cluster.ours().len(), 1 + 1 + 4, "a lease, a secret and pods");
+    let status = cluster.command(&["pods", "status"]).output().await.unwrap();
+    assert_eq!(stdout(&status).matches(&id).count(), 4, "{status:?}");
+    for what in ["--all", &id] {
+        let deleted = cluster.command(&["pods", "delete", what]).output().await.unwrap();
+        assert!(deleted.status.success(), "{deleted:?}");
+        assert_eq!(picture(&cluster), before);
+        cluster.assert_clean();
+    }
+}

@@ -1,0 +1,33 @@
+//! What a run is that lacks nothing.
+
+use crate::cluster::{Cluster, POD, TWO_TRIALS};
+
+/// What every run that is complete has: each trial once on each pair, every packet accounted for, nothing left behind.
+pub fn assert_whole(cluster: &Cluster, pairs: usize, trials: usize) {
+    let summary = cluster.summary().unwrap();
+    let mut found: Vec<_> =
+        summary.trials.iter().map(|trial| (trial.profile.clone(), trial.pair.clone())).collect();
+    assert_eq!(found.len(), pairs * trials, "{found:?}");
+    found.sort();
+    found.dedup();
+    assert_eq!(found.len(), pairs * trials, "a trial was doubled");
+    for trial in &summary.trials {
+        assert_eq!(trial.sent_packets, trial.received_packets + trial.lost_packets, "{trial:?}");
+        assert!(trial.sent_packets > 0 && trial.disagreements.is_empty(), "{trial:?}");
+        let number = trial.pair.strip_prefix("tx").unwrap().split_once("-rx").unwrap();
+        assert_eq!(number.0, number.1, "pairs do not shift");
+    }
+    assert!(summary.failures.is_empty(), "{:?}", summary.failures);
+    cluster.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_without_faults_is_whole() {
+    let cluster = Cluster::start().await;
+    cluster.state.wire.loses_one_in.store(1000, std::sync::atomic::Ordering::Relaxed);
+    cluster.run(&format!("  pairs: 3\n{POD}{TWO_TRIALS}"), &[]).ends_with(0).await;
+    assert_whole(&cluster, 3, 2);
+    let summary = cluster.summary().unwrap();
+    assert!(summary.trials.iter().all(|trial| trial.lost_packets == 20 && trial.sent_packets == 20_000));
+    assert_eq!(cluster.count("create", "pods/portforward"), 6, "one connection for each pod");
+}
