@@ -18,6 +18,7 @@ fn transmitted(packets: u64) -> TimedSample {
         at_ns: 0,
         transmit: Some(TransmitCounters { packets, bytes, queue_full: 7, no_mbuf: 1 }),
         receive: None,
+        queue_frames: vec![],
         port: Some(PortCounters { tx_packets: packets, tx_bytes: bytes, ..PortCounters::default() }),
     }
 }
@@ -34,6 +35,7 @@ fn received(packets: u64) -> TimedSample {
             duplicates: 2,
             ..ReceiveCounters::default()
         }),
+        queue_frames: vec![frames],
         port: Some(PortCounters {
             rx_packets: frames,
             rx_bytes: bytes,
