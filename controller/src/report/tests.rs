@@ -24,7 +24,7 @@ fn trial(profile: &str, pair: &str, sent: u64, received: u64) -> TrialSummary {
 
 fn source(trials: Vec<TrialSummary>) -> Source {
     let summary = Summary { trials, ..summary(Status::Complete) };
-    Source { summary, records: BTreeMap::new(), unread: vec![] }
+    Source { summary, records: BTreeMap::new(), environment: None, unread: vec![] }
 }
 
 fn hostile() -> Source {
@@ -262,14 +262,20 @@ fn several_pairs_have_a_heat_map() {
     let trials = (0..20).map(|i| trial("p", &format!("tx{i}-rx{i}"), 1000, if i == 3 { 500 } else { 1000 }));
     let report = report(&source(trials.collect()));
     let section = report.sections.iter().find(|section| section.id == "matrix").unwrap();
-    let cells: Vec<(String, f64)> = section
-        .blocks
-        .iter()
-        .filter_map(|block| if let model::Block::Table(table) = block { Some(table) } else { None })
+    let tables = |what: &'static str| {
+        section.blocks.iter().filter_map(move |block| match block {
+            model::Block::Table(table) if table.caption.starts_with(what) => Some(table),
+            _ => None,
+        })
+    };
+    let cells: Vec<(String, f64)> = tables("Received load")
         .flat_map(|table| &table.rows[0].cells)
         .filter_map(|cell| Some((cell.text.clone(), cell.heat?)))
         .collect();
     assert_eq!(cells.len(), 20);
     assert_eq!(cells.iter().filter(|(text, _)| text == "100.00").count(), 19, "{cells:?}");
     assert!(cells.contains(&("50.00".to_owned(), 0.5)), "{cells:?}");
+    let losses = tables("Loss").flat_map(|table| &table.rows[0].cells).filter(|cell| cell.heat.is_some());
+    let lossy: Vec<&str> = losses.map(|cell| cell.text.as_str()).filter(|text| *text != "0").collect();
+    assert_eq!(lossy, ["50.0000"]);
 }

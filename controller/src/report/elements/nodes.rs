@@ -51,7 +51,8 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     let most = paths.values().map(Path::received_pps).fold(0.0, f64::max).max(1.0);
     let text = "From the node of the row to the node of the column: loss of all trials, and the highest received load that a trial had, all pairs \
                 between the two together. A round trip counts for the way there.";
-    let loss = |path: &Path| Cell { text: percent(path.loss()), heat: Some(1.0 - path.loss()), ..Cell::default() };
+    let loss =
+        |path: &Path| Cell { text: percent(path.loss()), heat: Some(1.0 - path.loss()), ..Cell::default() };
     let load = |path: &Path| Cell {
         text: mpps(path.received_pps()),
         heat: Some(path.received_pps() / most),

@@ -11,7 +11,11 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     }
     let text = format!(
         "{} lost an agent in a trial and came back. Nothing of such an attempt is in the results: the trial was repeated.",
-        if recoveries.len() == 1 { "Once a pair".to_owned() } else { format!("In {} a pair", things(recoveries.len(), "case")) }
+        if recoveries.len() == 1 {
+            "Once a pair".to_owned()
+        } else {
+            format!("In {} a pair", things(recoveries.len(), "case"))
+        }
     );
     let findings = recoveries.iter().map(|recovery| {
         let (pair, how) = recovery.split_once(' ').unwrap_or((recovery, ""));

@@ -1,7 +1,7 @@
 //! Repeats of the same profile on the same pair: mean, standard deviation, confidence interval.
 
 use super::super::model::{Block, Cell, Column, Row, Section, Table};
-use super::super::number::{mpps, nanoseconds, percent, things};
+use super::super::number::{mean_microseconds, mpps, percent, things};
 use super::super::source::Source;
 use crate::compare::{Metric, Unit, group};
 use crate::summary::TrialSummary;
@@ -17,7 +17,8 @@ const METRICS: [(Metric, &str); 4] = [
 pub(super) fn section(source: &Source) -> Option<Section> {
     let mut repeated: Vec<Vec<&TrialSummary>> = Vec::new();
     for trial in &source.summary.trials {
-        let same = |one: &&mut Vec<&TrialSummary>| (&one[0].profile, &one[0].pair) == (&trial.profile, &trial.pair);
+        let same =
+            |one: &&mut Vec<&TrialSummary>| (&one[0].profile, &one[0].pair) == (&trial.profile, &trial.pair);
         match repeated.iter_mut().find(same) {
             Some(trials) => trials.push(trial),
             None => repeated.push(vec![trial]),
@@ -39,8 +40,8 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     ];
     let rows: Vec<Row> = repeated.iter().flat_map(|trials| rows(trials)).collect();
     let text = "Mean, standard deviation (n − 1) and Student's 95 % confidence interval of the mean. The interval allows for what rounding \
-                hides; to judge one experiment by another, see `linerate results compare`."
-        .replace('`', "");
+                hides; to judge one experiment by another, see linerate results compare."
+        .to_owned();
     let table = Table { caption: things(repeated.len(), "repeated profile"), columns, rows };
     Some(Section { id: "repeats", title: "Repeats", blocks: vec![Block::Table(table), Block::Text(text)] })
 }
@@ -50,7 +51,9 @@ fn rows(trials: &[&TrialSummary]) -> Vec<Row> {
     let row = |(metric, title): (Metric, &str)| {
         let group = group(trials, metric)?;
         let interval = group.interval(CONFIDENCE);
-        let show = |value: Option<f64>| -> Cell { value.map_or("-".to_owned(), |value| shown(metric, value)).into() };
+        let show = |value: Option<f64>| -> Cell {
+            value.map_or("-".to_owned(), |value| shown(metric, value)).into()
+        };
         // What cannot be below zero has no such bound.
         let lower = interval.map(|interval| interval.lower.max(0.0));
         Some(Row {
@@ -74,6 +77,6 @@ fn shown(metric: Metric, value: f64) -> String {
     match metric.unit() {
         Unit::PacketsPerSecond => mpps(value),
         Unit::Share => percent(value),
-        Unit::Nanoseconds => nanoseconds(value),
+        Unit::Nanoseconds => mean_microseconds(value),
     }
 }
