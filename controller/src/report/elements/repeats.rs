@@ -7,12 +7,6 @@ use crate::compare::{Metric, Unit, group};
 use crate::summary::TrialSummary;
 
 const CONFIDENCE: f64 = 0.95;
-const METRICS: [(Metric, &str); 4] = [
-    (Metric::OfferedPps, "offered Mpps"),
-    (Metric::ReceivedPps, "received Mpps"),
-    (Metric::LostRatio, "loss %"),
-    (Metric::LatencyP99, "delay p99 µs"),
-];
 
 pub(super) fn section(source: &Source) -> Option<Section> {
     let mut repeated: Vec<Vec<&TrialSummary>> = Vec::new();
@@ -38,7 +32,13 @@ pub(super) fn section(source: &Source) -> Option<Section> {
         Column::numbers("lower", "95 % from"),
         Column::numbers("upper", "to"),
     ];
-    let rows: Vec<Row> = repeated.iter().flat_map(|trials| rows(trials)).collect();
+    let metrics = [
+        (Metric::OfferedPps, "offered Mpps".to_owned()),
+        (Metric::ReceivedPps, "received Mpps".to_owned()),
+        (Metric::LostRatio, "loss %".to_owned()),
+        (Metric::LatencyP99, format!("{} p99 µs", source.delay_name())),
+    ];
+    let rows: Vec<Row> = repeated.iter().flat_map(|trials| rows(trials, &metrics)).collect();
     let text = "Mean, standard deviation (n − 1) and Student's 95 % confidence interval of the mean. The interval allows for what rounding \
                 hides; to judge one experiment by another, see linerate results compare."
         .to_owned();
@@ -46,31 +46,34 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     Some(Section { id: "repeats", title: "Repeats", blocks: vec![Block::Table(table), Block::Text(text)] })
 }
 
-fn rows(trials: &[&TrialSummary]) -> Vec<Row> {
+fn rows(trials: &[&TrialSummary], metrics: &[(Metric, String)]) -> Vec<Row> {
     let TrialSummary { profile, pair, .. } = trials[0];
-    let row = |(metric, title): (Metric, &str)| {
+    let row = |(metric, title): &(Metric, String)| {
+        let metric = *metric;
         let group = group(trials, metric)?;
         let interval = group.interval(CONFIDENCE);
         let show = |value: Option<f64>| -> Cell {
             value.map_or("-".to_owned(), |value| shown(metric, value)).into()
         };
-        // What cannot be below zero has no such bound.
+        // What cannot be below zero has no such bound, nor has a share one above all.
+        let most = if metric.unit() == Unit::Share { 1.0 } else { f64::INFINITY };
         let lower = interval.map(|interval| interval.lower.max(0.0));
+        let upper = interval.map(|interval| interval.upper.min(most));
         Some(Row {
             key: format!("{pair}/{profile}/{metric}"),
             cells: vec![
                 profile.clone().into(),
                 pair.clone().into(),
-                title.into(),
+                title.clone().into(),
                 group.repeats.to_string().into(),
                 show(Some(group.mean)),
                 show(group.standard_deviation),
                 show(lower),
-                show(interval.map(|interval| interval.upper)),
+                show(upper),
             ],
         })
     };
-    METRICS.into_iter().filter_map(row).collect()
+    metrics.iter().filter_map(row).collect()
 }
 
 fn shown(metric: Metric, value: f64) -> String {
