@@ -61,7 +61,7 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     let mut blocks = vec![Block::Text(text.to_owned())];
     blocks.extend(tables("Loss in %", &nodes, &paths, loss));
     blocks.extend(tables("Received load in Mpps", &nodes, &paths, load));
-    Some(Section { id: "nodes", title: "Nodes and nodes", blocks })
+    Some(Section { id: "nodes", title: "From node to node", blocks })
 }
 
 fn tables(
