@@ -24,7 +24,7 @@ pub(super) fn table(out: &mut String, table: &Table) {
     let caption = breakable(&table.caption);
     let is_dense = last > DENSE;
     let size = if is_dense { "\\fontsize{6}{7.5}\\selectfont" } else { "\\footnotesize" };
-    let layout = Layout::of(table, if is_dense { 1.35 } else { 1.8 });
+    let layout = Layout::of(table, if is_dense { 1.2 } else { 1.65 });
     let _ = writeln!(out, "{{{size}\\setlength{{\\tabcolsep}}{{3pt}}");
     let title = format!(
         "\\multicolumn{{{last}}}{{@{{}}l@{{}}}}{{\\normalsize {caption}}}\\\\[2pt]\n\\toprule\n{head} \\\\\n\\midrule"
