@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use self::place::{ends, npz_name, started_at};
 use self::series::{receiver, transmitter};
+pub use self::xlsx::{WorkbookError, workbook};
 use crate::report::report;
 use crate::report::source::Source;
 use crate::store::atomic::{at, replace_file};

@@ -1,7 +1,7 @@
 use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use linerate_protocol::report::TrialReport;
 
-use super::series::{Column, PORT_KEYS, RATE_KEYS, RECEIVE_KEYS, TIME_KEY, values};
+use super::series::{Column, PORT_KEYS, RATE_KEYS, RECEIVE_KEYS, TIME_KEY, counting, values};
 use super::*;
 use crate::figures::tests::{rx, tx, with_clock};
 use crate::store::record::{Samples, TimedSample};
@@ -243,4 +243,25 @@ fn an_experiment_that_is_not_there_is_named() {
         assert!(error.contains(word), "{error}");
         assert!(!results.path().join(SUMMARY_FILE).exists());
     }
+}
+
+#[test]
+fn of_a_round_trip_the_transmitters_file_has_what_came_back() {
+    let mut record = record();
+    assert!(values(&transmitter(&record), "rx_packets").is_empty());
+    assert_eq!(counting(&record), receiver(&record));
+    record.result.as_mut().unwrap().direction = crate::experiment::direction::Direction::RoundTrip;
+    for (sample, packets) in record.samples.tx.iter_mut().zip([14_000_000, 14_001_000, 14_001_962]) {
+        sample.receive = Some(ReceiveCounters { packets, ..ReceiveCounters::default() });
+    }
+    let columns = transmitter(&record);
+    let most = |key: &str| values(&columns, key).iter().copied().max().unwrap();
+    assert_eq!(most("port_opackets") - most("rx_packets"), 880_000, "lost on the way there and back");
+    assert_eq!(values(&columns, "rx_pps")[1], 2_000);
+    let mut names = names(&columns);
+    names.sort_unstable();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(names.len(), all, "no key twice");
+    assert_eq!(counting(&record), columns);
 }

@@ -11,6 +11,11 @@ use super::summary_csv::{line_rate_pps, percent_of_line_rate};
 use crate::report::model::Report;
 use crate::summary::{Summary, TrialSummary};
 
+/// The workbook cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the trials do not go into a workbook: {0}")]
+pub struct WorkbookError(#[from] XlsxError);
+
 const REPORT_COLUMNS: [(&str, f64); 7] = [
     ("Test Description", 48.0),
     ("Observed Statistics", 60.0),
@@ -25,7 +30,7 @@ const REPORT_COLUMNS: [(&str, f64); 7] = [
 ///
 /// # Errors
 /// When a text is longer than a cell takes, or the workbook cannot be written, which in memory it can.
-pub(super) fn workbook(summary: &Summary, sections: &Report) -> Result<Vec<u8>, XlsxError> {
+pub fn workbook(summary: &Summary, sections: &Report) -> Result<Vec<u8>, WorkbookError> {
     let mut workbook = Workbook::new();
     // The date is the experiment's: what is exported twice is the same file.
     let began = humantime::parse_rfc3339(&summary.experiment.started_at)
@@ -39,7 +44,7 @@ pub(super) fn workbook(summary: &Summary, sections: &Report) -> Result<Vec<u8>, 
     report(workbook.add_worksheet(), summary)?;
     trials(workbook.add_worksheet(), summary)?;
     sections::add(&mut workbook, sections)?;
-    workbook.save_to_buffer()
+    Ok(workbook.save_to_buffer()?)
 }
 
 fn report(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {

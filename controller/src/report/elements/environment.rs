@@ -33,7 +33,9 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     }
     if !experiment.agents.is_empty() {
         blocks.push(Block::Table(agents(source)));
-        blocks.extend(source.environment.iter().flat_map(machines::agents));
+    }
+    blocks.extend(source.environment.iter().flat_map(machines::agents));
+    if !experiment.agents.is_empty() {
         let commands = experiment.agents.iter();
         blocks.push(Block::Facts(
             commands.map(|agent| Fact::new(&agent.name, agent.command_line.join(" "))).collect(),
