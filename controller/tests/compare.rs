@@ -116,7 +116,7 @@ fn what_cannot_be_compared_is_said() {
     let bench = Bench::new("");
     let nowhere = bench.path("nowhere");
     for (options, code, part) in [
-        (&["1f3c09aa", "7b21e0d4"][..], 1, "1f3c09aa/summary.json"),
+        (&["1f3c09aa", "7b21e0d4"][..], 1, "1f3c09aa: there is no such experiment"),
         (&[nowhere.to_str().unwrap(), "7b21e0d4"], 1, "neither the id of an experiment"),
         (&["1f3c09aa"], 2, "<B>"),
         (&["1f3c09aa", "7b21e0d4", "--metric", "speed"], 2, "received_pps"),
