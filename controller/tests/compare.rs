@@ -64,16 +64,17 @@ fn verdict(output: &Output) -> (Option<i32>, Overall, Outcome) {
 #[test]
 fn recorded_runs_get_the_verdict_they_deserve() {
     let bench = Bench::new("");
-    let runs = [("20kpps", 5), ("20kpps", 5), ("16kpps", 5), ("20kpps", 1)];
+    // A load that any machine sends evenly: what is asked here is what comparisons say, not what machines do.
+    let runs = [("2kpps", 5), ("2kpps", 5), ("1kpps", 5), ("2kpps", 1)];
     let runs: Option<Vec<_>> = runs.iter().map(|(rate, repeats)| recorded(&bench, rate, *repeats)).collect();
     let Some([first, second, slower, once]) = runs.and_then(|runs| <[PathBuf; 4]>::try_from(runs).ok())
     else {
         return not_run(
             "recorded_runs_get_the_verdict_they_deserve",
-            "this machine is too busy to send 20 kpps evenly",
+            "this machine is too busy to send 2 kpps evenly",
         );
     };
-    under_the_name_of(&slower, "16kpps", "20kpps");
+    under_the_name_of(&slower, "1kpps", "2kpps");
     let rate = ["--json", "--metric", "received_pps"];
 
     let (worse, better) = (compare(&first, &slower, &rate), compare(&slower, &first, &rate));
@@ -115,7 +116,7 @@ fn what_cannot_be_compared_is_said() {
     let bench = Bench::new("");
     let nowhere = bench.path("nowhere");
     for (options, code, part) in [
-        (&["1f3c09aa", "7b21e0d4"][..], 1, "1f3c09aa/summary.json"),
+        (&["1f3c09aa", "7b21e0d4"][..], 1, "1f3c09aa: there is no such experiment"),
         (&[nowhere.to_str().unwrap(), "7b21e0d4"], 1, "neither the id of an experiment"),
         (&["1f3c09aa"], 2, "<B>"),
         (&["1f3c09aa", "7b21e0d4", "--metric", "speed"], 2, "received_pps"),

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use linerate::store::environment::Environment;
 use serde_json::Value;
-use support::{Bench, linerate, not_run, stderr, stdout};
+use support::{Bench, linerate, not_run, python, stderr, stdout};
 
 const REPEATED: &str = "  traffic: {frameSizes: [64, 512], flows: [100], flowMode: sd, rates: [20kpps]}
   trial: {duration: 400ms, sampleInterval: 100ms, repeats: 2}
@@ -85,4 +85,42 @@ fn a_run_is_recorded_with_its_environment_and_cared_for() {
     assert!(!refused.status.success() && directory.exists(), "{}", stdout(&refused));
     let purged = linerate(&["results", "purge", &id, "--yes", "--results", results]);
     assert!(purged.status.success() && !directory.exists(), "{}", stderr(&purged));
+}
+
+/// The validator's word on what numpy itself wrote as the older kits do.
+#[test]
+fn directories_that_numpy_wrote_are_judged_file_by_file() {
+    let Some(python) = python("directories_that_numpy_wrote_are_judged_file_by_file", "numpy") else {
+        return;
+    };
+    let place = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/write_kit.py");
+    let written = Command::new(python).arg(script).arg(place.path()).output().unwrap();
+    assert!(written.status.success(), "{}", stderr(&written));
+    let expected: Value = serde_json::from_slice(&written.stdout).unwrap();
+    for (name, problems) in expected.as_object().unwrap() {
+        let directory = place.path().join(name);
+        let output =
+            linerate(&["results", "validate", directory.to_str().unwrap(), "--samples", "6", "--json"]);
+        let answer: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+        let found = answer["targets"][0]["problems"].as_array().unwrap();
+        let wanted = problems.as_array().unwrap();
+        assert_eq!(found.len(), wanted.len(), "{name}: {found:?}");
+        for problem in wanted {
+            let end = problem[0].as_str().unwrap();
+            let part = if end.is_empty() { String::new() } else { format!("_{end}_txcores_") };
+            let is_it = |found: &&Value| {
+                found["reason"] == problem[1] && found["path"].as_str().unwrap().contains(&part)
+            };
+            assert_eq!(found.iter().filter(is_it).count(), 1, "{name}: {found:?}");
+        }
+        let valid = wanted.is_empty();
+        assert_eq!(
+            (answer["valid"].as_bool(), output.status.code()),
+            (Some(valid), Some(i32::from(!valid))),
+            "{name}"
+        );
+    }
+    assert!(expected.as_object().unwrap().len() > 20);
 }

@@ -143,6 +143,15 @@ def main():
         for key in ("sent_packets", "received_packets", "lost_packets", "offered_pps", "duration_s"):
             assert row[key] == trial[key], key
 
+    assert {"Topology", "Environment"} <= set(workbook.sheetnames), workbook.sheetnames
+    if any(trial["repeat"] > 1 for trial in summary["trials"]):
+        means = {(row[0], row[1], row[2]): row for row in workbook["Repeats"].values}
+        for profile, pair in {(trial["profile"], trial["pair"]) for trial in summary["trials"]}:
+            loads = [trial["received_pps"] / 1e6 for trial in summary["trials"] if (trial["profile"], trial["pair"]) == (profile, pair)]
+            row = means[profile, pair, "received Mpps"]
+            assert row[3] == len(loads) and abs(row[4] - numpy.mean(loads)) < 1e-6, row
+            assert abs(row[5] - numpy.std(loads, ddof=1)) < 1e-6, row
+
     with open(directory.parent / "summary_all_experiments.csv", newline="") as file:
         lines = [row for row in csv.DictReader(file) if row["exp_id"] == name]
     for row, trial in zip(lines, summary["trials"], strict=True):

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use pulldown_cmark::{Event, Options, Parser, Tag};
 use serde_json::Value;
-use support::{Bench, not_run, stderr, stdout};
+use support::{Bench, linerate, not_run, stderr, stdout};
 
 const SPEC: &str = "  traffic: {frameSizes: [64, 512], flows: [100], flowMode: sd, rates: [50kpps]}
   trial: {duration: 500ms, sampleInterval: 100ms}
@@ -54,6 +54,37 @@ fn all_formats(bench: &Bench, id: &str) -> PathBuf {
     let paths: Vec<String> = names.iter().map(|name| directory.join(name).display().to_string()).collect();
     assert_eq!(stdout(&output).lines().collect::<Vec<_>>(), paths);
     directory
+}
+
+#[test]
+fn a_real_round_trip_is_valid_and_says_where_packets_went() {
+    let spec = "  traffic: {frameSizes: [64], flows: [10], rates: [1kpps]}
+  trial: {duration: 300ms, sampleInterval: 100ms, direction: round-trip, repeats: 2}
+  agents: {workers: {tx: 1, rx: 2}}
+";
+    let bench = Bench::new(spec);
+    let run = bench.run(&["--quiet"]);
+    assert!(run.status.success(), "{}", stderr(&run));
+    let directory = bench.experiment().unwrap();
+    let id = directory.file_name().unwrap().to_str().unwrap().to_owned();
+    let checked = linerate(&["results", "validate", directory.to_str().unwrap()]);
+    assert!(checked.status.success(), "{}", stdout(&checked));
+    let to = bench.path("out");
+    let output = report(&bench, &id, &["--format", "html,md,latex,xlsx", "--to", to.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let page = fs::read_to_string(to.join(format!("linerate-{id}.html"))).unwrap();
+    for part in ["id=\"round-trips\"", "id=\"repeats\"", "there and back", "SMT"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(fs::read(to.join(format!("linerate-{id}.xlsx"))).unwrap().starts_with(b"PK"));
+    for trial in bench.summary().unwrap().trials {
+        let text = fs::read_to_string(directory.join(&trial.trial)).unwrap();
+        let record: Value = serde_json::from_str(&text).unwrap();
+        let samples = record["samples"]["tx"].as_array().unwrap();
+        let queues = samples.last().unwrap()["queue_frames"].as_array().unwrap();
+        let frames: u64 = queues.iter().map(|queue| queue.as_u64().unwrap()).sum();
+        assert_eq!(frames, trial.rx_queue_frames.iter().sum::<u64>(), "{queues:?}");
+    }
 }
 
 fn has(program: &str) -> bool {

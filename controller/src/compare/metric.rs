@@ -25,17 +25,17 @@ pub enum Metric {
     LostRatio,
     /// Share of the packets received that arrived after a later one of their flow (RFC 4737).
     ReorderedRatio,
-    /// Mean one-way delay, in nanoseconds.
+    /// Mean one-way delay, or round-trip time in a round trip, in nanoseconds.
     LatencyMean,
-    /// Median one-way delay, in nanoseconds.
+    /// Median of the same.
     LatencyP50,
-    /// 90th percentile of the one-way delay, in nanoseconds.
+    /// 90th percentile of the same.
     LatencyP90,
-    /// 99th percentile of the one-way delay, in nanoseconds.
+    /// 99th percentile of the same.
     LatencyP99,
-    /// 99.9th percentile of the one-way delay, in nanoseconds.
+    /// 99.9th percentile of the same.
     LatencyP999,
-    /// Largest one-way delay, in nanoseconds.
+    /// Largest of the same.
     LatencyMax,
 }
 
@@ -89,7 +89,8 @@ impl Metric {
                 .then(|| Measured { value: part as f64 / whole as f64, resolution: 1.0 / whole as f64 })
         };
         let delay = |figure: fn(&LatencySummary) -> u64, width: f64| {
-            let value = figure(trial.latency_ns.as_ref()?) as f64;
+            let measured = trial.latency_ns.as_ref().or(trial.round_trip_ns.as_ref())?;
+            let value = figure(measured) as f64;
             Some(Measured { value, resolution: (width * value).max(1.0) })
         };
         let measured = match self {

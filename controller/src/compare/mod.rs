@@ -20,7 +20,7 @@ pub use self::metric::{Metric, Unit};
 use self::pairing::{Pairing, pair_up};
 use self::statistics::difference;
 pub use self::statistics::{Group, Interval, Threshold};
-use crate::summary::Summary;
+use crate::summary::{Summary, TrialSummary};
 
 /// How to compare.
 #[derive(Debug, Clone, PartialEq)]
@@ -207,6 +207,12 @@ pub fn compare(a: &Summary, b: &Summary, settings: &Settings) -> Result<Comparis
         unmatched,
         notes,
     })
+}
+
+/// A metric of one profile's repeats on one pair; none when no repeat has it.
+pub(crate) fn group(repeats: &[&TrialSummary], metric: Metric) -> Option<Group> {
+    let measured: Vec<_> = repeats.iter().filter_map(|trial| metric.of(trial)).collect();
+    Group::of(&measured)
 }
 
 fn side(summary: &Summary) -> Side {

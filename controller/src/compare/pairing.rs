@@ -1,8 +1,8 @@
 //! Which repeats of one experiment stand against which of the other.
 
-use super::Unmatched;
-use super::metric::{Measured, Metric};
+use super::metric::Metric;
 use super::statistics::Group;
+use super::{Unmatched, group};
 use crate::summary::{Status, Summary, TrialSummary};
 
 /// Intended loads that differ by more than this were not meant to be the same.
@@ -35,12 +35,16 @@ struct Repeats<'s> {
 
 impl Repeats<'_> {
     fn group(&self, metric: Metric) -> Option<Group> {
-        let measured: Vec<Measured> = self.trials.iter().filter_map(|trial| metric.of(trial)).collect();
-        Group::of(&measured)
+        group(&self.trials, metric)
     }
 
     fn is_of(&self, other: &Repeats<'_>) -> bool {
-        (self.profile, self.pair) == (other.profile, other.pair)
+        // Times and losses of the way there and back say nothing of those of one way.
+        (self.profile, self.pair, self.is_round_trip()) == (other.profile, other.pair, other.is_round_trip())
+    }
+
+    fn is_round_trip(&self) -> bool {
+        self.trials.iter().any(|trial| trial.direction.is_round_trip())
     }
 }
 
@@ -104,6 +108,7 @@ fn not_alike(a: &Repeats<'_>, b: &Repeats<'_>) -> Option<String> {
         (first.frame_size != second.frame_size, "frame sizes"),
         (first.flows != second.flows, "flows"),
         (loads, "intended loads"),
+        (first.direction != second.direction, "directions"),
     ]
     .into_iter()
     .filter_map(|(differs, what)| differs.then_some(what))

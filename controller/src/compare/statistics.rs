@@ -81,6 +81,13 @@ impl Group {
         Some(self.standard_deviation?.powi(2) + self.resolution.powi(2) / 12.0)
     }
 
+    /// The mean, with the interval that holds the true one at `confidence`; none when the spread is not known.
+    pub(crate) fn interval(&self, confidence: f64) -> Option<Interval> {
+        let error = (self.variance()? / self.repeats as f64).sqrt();
+        let half = quantile(f64::midpoint(1.0, confidence), (self.repeats - 1) as f64) * error;
+        Some(Interval { estimate: self.mean, lower: self.mean - half, upper: self.mean + half })
+    }
+
     /// The same spread, measured so many times.
     pub(super) fn with_repeats(self, repeats: usize) -> Self {
         Self { repeats, ..self }
@@ -192,6 +199,15 @@ mod tests {
         let measured: Vec<_> =
             values.iter().map(|value| Measured { value: *value, resolution: 0.0 }).collect();
         Group::of(&measured).unwrap()
+    }
+
+    #[test]
+    fn a_mean_has_students_interval() {
+        // scipy.stats.t.interval(0.95, 4, 3.0, sqrt(2.5 / 5))
+        let interval = group(&[1.0, 2.0, 3.0, 4.0, 5.0]).interval(0.95).unwrap();
+        assert_close(interval.lower, 1.036_756_838_522_439);
+        assert_close(interval.upper, 4.963_243_161_477_561);
+        assert!(group(&[1.0]).interval(0.95).is_none());
     }
 
     fn assert_close(found: f64, expected: f64) {

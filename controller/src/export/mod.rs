@@ -20,6 +20,9 @@ use std::path::{Path, PathBuf};
 
 use self::place::{ends, npz_name, started_at};
 use self::series::{receiver, transmitter};
+pub use self::xlsx::{WorkbookError, workbook};
+use crate::report::report;
+use crate::report::source::Source;
 use crate::store::atomic::{at, replace_file};
 use crate::store::lock::alone;
 use crate::store::manifest::Manifest;
@@ -151,7 +154,9 @@ fn files(recorded: &Recorded, format: Format) -> Result<Vec<File>, ExportError> 
     };
     Ok(match format {
         Format::Xlsx => {
-            let bytes = xlsx::workbook(&recorded.summary).map_err(|error| form("the workbook", &error))?;
+            let report = report(&Source::without_records(recorded)?);
+            let bytes =
+                xlsx::workbook(&recorded.summary, &report).map_err(|error| form("the workbook", &error))?;
             vec![(format!("{id}.xlsx"), bytes)]
         }
         Format::Parquet => vec![(parquet::FILE.to_owned(), parquet::parquet(recorded)?)],

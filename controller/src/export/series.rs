@@ -65,7 +65,8 @@ pub const RECEIVE_KEYS: [&str; 9] = [
     "rx_nombuf",
 ];
 
-/// The transmitter's samples: [`TIME_KEY`], [`RATE_KEYS`], [`PORT_KEYS`] and Linerate's own counters.
+/// The transmitter's samples: [`TIME_KEY`], [`RATE_KEYS`], [`PORT_KEYS`] and Linerate's own counters; of a round trip, also what came back,
+/// under the names that a receiver's counters have.
 pub fn transmitter(record: &TrialRecord) -> Vec<Column> {
     let end = End::new(&record.samples.tx, 0);
     let mut columns = vec![end.time()];
@@ -79,12 +80,16 @@ pub fn transmitter(record: &TrialRecord) -> Vec<Column> {
         end.total("tx_queue_full", |point| point.tx.queue_full),
         end.total("tx_no_mbuf", |point| point.tx.no_mbuf),
     ]);
+    if is_round_trip(record) {
+        columns.extend(end.received());
+    }
     columns
 }
 
 /// The receiver's samples: [`TIME_KEY`], [`RECEIVE_KEYS`], [`PORT_KEYS`] and Linerate's own counters.
 ///
-/// `rx_packets` are first copies of the trial's packets, so that the largest `port_opackets` less the largest `rx_packets` is the loss.
+/// `rx_packets` are first copies of the trial's packets, so that the largest `port_opackets` less the largest `rx_packets` is the loss. Of a
+/// round trip, this end is the far one: what is lost on the way back is lost to [`transmitter`].
 pub fn receiver(record: &TrialRecord) -> Vec<Column> {
     let end = End::new(&record.samples.rx, receiver_start_ns(record));
     let mut columns = vec![
@@ -114,6 +119,15 @@ pub fn receiver(record: &TrialRecord) -> Vec<Column> {
         end.total("rx_delay_sum_ns", |point| point.rx.delay_sum_ns),
     ]);
     columns
+}
+
+/// The samples of the end that counts what arrives: in a round trip, that is the transmitter.
+pub fn counting(record: &TrialRecord) -> Vec<Column> {
+    if is_round_trip(record) { transmitter(record) } else { receiver(record) }
+}
+
+fn is_round_trip(record: &TrialRecord) -> bool {
+    record.result.as_ref().is_some_and(|result| result.direction.is_round_trip())
 }
 
 /// When the receiver began to count, on the axis of the samples.
@@ -187,6 +201,19 @@ impl End {
             i64::try_from((counted * NS_PER_S + elapsed_ns / 2) / elapsed_ns).unwrap_or(i64::MAX)
         };
         self.points.iter().map(rate).collect()
+    }
+
+    /// What came back of a round trip.
+    fn received(&self) -> [Column; 7] {
+        [
+            Column { name: "rx_pps", values: self.per_second(|point| point.rx.packets) },
+            self.total("rx_packets", |point| point.rx.packets),
+            self.total("rx_bytes", |point| point.rx.bytes),
+            self.total("rx_frames", |point| point.rx.frames),
+            self.total("rx_duplicates", |point| point.rx.duplicates),
+            self.total("rx_out_of_order", |point| point.rx.out_of_order),
+            self.total("rx_delay_sum_ns", |point| point.rx.delay_sum_ns),
+        ]
     }
 
     fn port(&self) -> [Column; 8] {

@@ -1,7 +1,7 @@
 //! All experiments' trials in one table, as the older kits have it.
 
 use super::place::ends;
-use super::series::{Column, TIME_KEY, receiver, transmitter, values};
+use super::series::{Column, TIME_KEY, counting, transmitter, values};
 use crate::store::record::TrialRecord;
 use crate::store::{Recorded, StoreError};
 use crate::summary::{Summary, TrialSummary};
@@ -52,7 +52,7 @@ pub(super) fn summary_csv(experiments: &[Recorded]) -> Result<Vec<u8>, SummaryCs
 }
 
 fn row(summary: &Summary, trial: &TrialSummary, record: &TrialRecord) -> [String; 13] {
-    let (tx, rx) = (transmitter(record), receiver(record));
+    let (tx, rx) = (transmitter(record), counting(record));
     let most = |columns: &[Column], key: &str| values(columns, key).iter().copied().max().unwrap_or(0);
     let mpps = |pps: f64| format!("{:.6}", pps / 1e6);
     [

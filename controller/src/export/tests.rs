@@ -1,7 +1,7 @@
 use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use linerate_protocol::report::TrialReport;
 
-use super::series::{Column, PORT_KEYS, RATE_KEYS, RECEIVE_KEYS, TIME_KEY, values};
+use super::series::{Column, PORT_KEYS, RATE_KEYS, RECEIVE_KEYS, TIME_KEY, counting, values};
 use super::*;
 use crate::figures::tests::{rx, tx, with_clock};
 use crate::store::record::{Samples, TimedSample};
@@ -18,6 +18,7 @@ fn transmitted(packets: u64) -> TimedSample {
         at_ns: 0,
         transmit: Some(TransmitCounters { packets, bytes, queue_full: 7, no_mbuf: 1 }),
         receive: None,
+        queue_frames: vec![],
         port: Some(PortCounters { tx_packets: packets, tx_bytes: bytes, ..PortCounters::default() }),
     }
 }
@@ -34,6 +35,7 @@ fn received(packets: u64) -> TimedSample {
             duplicates: 2,
             ..ReceiveCounters::default()
         }),
+        queue_frames: vec![frames],
         port: Some(PortCounters {
             rx_packets: frames,
             rx_bytes: bytes,
@@ -236,9 +238,30 @@ fn percentages_are_of_the_links_line_rate() {
 #[test]
 fn an_experiment_that_is_not_there_is_named() {
     let results = tempfile::tempdir().unwrap();
-    for (id, word) in [("../../etc", "8 hexadecimal digits"), ("0badf00d", "0badf00d/summary.json")] {
+    for (id, word) in [("../../etc", "8 hexadecimal digits"), ("0badf00d", "0badf00d: there is no such experiment")] {
         let error = export(results.path(), &[id.to_owned()], &[Format::All], None).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
         assert!(!results.path().join(SUMMARY_FILE).exists());
     }
+}
+
+#[test]
+fn of_a_round_trip_the_transmitters_file_has_what_came_back() {
+    let mut record = record();
+    assert!(values(&transmitter(&record), "rx_packets").is_empty());
+    assert_eq!(counting(&record), receiver(&record));
+    record.result.as_mut().unwrap().direction = crate::experiment::direction::Direction::RoundTrip;
+    for (sample, packets) in record.samples.tx.iter_mut().zip([14_000_000, 14_001_000, 14_001_962]) {
+        sample.receive = Some(ReceiveCounters { packets, ..ReceiveCounters::default() });
+    }
+    let columns = transmitter(&record);
+    let most = |key: &str| values(&columns, key).iter().copied().max().unwrap();
+    assert_eq!(most("port_opackets") - most("rx_packets"), 880_000, "lost on the way there and back");
+    assert_eq!(values(&columns, "rx_pps")[1], 2_000);
+    let mut names = names(&columns);
+    names.sort_unstable();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(names.len(), all, "no key twice");
+    assert_eq!(counting(&record), columns);
 }

@@ -57,7 +57,11 @@ pub fn may_be_removed(results: &Path, id: &str) -> Result<PathBuf, PurgeError> {
         return Err(PurgeError::NoId(id.to_owned()));
     }
     let path = results.join(id);
-    let kind = fs::symlink_metadata(&path).map_err(at("remove", &path))?.file_type();
+    let kind = fs::symlink_metadata(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => store::missing(results, id),
+        _ => at("read", &path)(error),
+    })?;
+    let kind = kind.file_type();
     let foreign = |what| Err(PurgeError::Foreign { path: path.clone(), what });
     if kind.is_symlink() {
         return foreign("a symbolic link");

@@ -5,6 +5,8 @@
 
 pub mod chart;
 mod elements;
+#[cfg(test)]
+mod elements_tests;
 mod html;
 mod latex;
 mod markdown;
@@ -14,6 +16,8 @@ pub mod source;
 #[cfg(test)]
 mod tests;
 
+use crate::export::{WorkbookError, workbook};
+use crate::summary::Summary;
 use model::Report;
 use source::Source;
 
@@ -28,6 +32,8 @@ pub enum Format {
     /// An article for pdflatex
     #[value(alias = "tex")]
     Latex,
+    /// A workbook: the trials, and the report's tables
+    Xlsx,
 }
 
 impl Format {
@@ -37,6 +43,7 @@ impl Format {
             Format::Html => "html",
             Format::Md => "md",
             Format::Latex => "latex",
+            Format::Xlsx => "xlsx",
         }
     }
 
@@ -46,17 +53,22 @@ impl Format {
             Format::Html => "html",
             Format::Md => "md",
             Format::Latex => "tex",
+            Format::Xlsx => "xlsx",
         };
         format!("linerate-{id}.{ending}")
     }
 
-    /// The report in this format.
-    pub fn render(self, report: &Report) -> String {
-        match self {
-            Format::Html => html::render(report),
-            Format::Md => markdown::render(report),
-            Format::Latex => latex::render(report),
-        }
+    /// The report in this format; `summary` is what it is of.
+    ///
+    /// # Errors
+    /// When a text is longer than a workbook's cell takes.
+    pub fn render(self, report: &Report, summary: &Summary) -> Result<Vec<u8>, WorkbookError> {
+        Ok(match self {
+            Format::Html => html::render(report).into_bytes(),
+            Format::Md => markdown::render(report).into_bytes(),
+            Format::Latex => latex::render(report).into_bytes(),
+            Format::Xlsx => workbook(summary, report)?,
+        })
     }
 }
 

@@ -15,6 +15,11 @@ pub(crate) fn microseconds(ns: u64) -> String {
     grouped(&format!("{}.{:03}", ns / 1000, ns % 1000))
 }
 
+/// A mean time in microseconds, to the nanosecond.
+pub(crate) fn mean_microseconds(ns: f64) -> String {
+    grouped(&format!("{:.3}", ns / 1e3))
+}
+
 /// A share in percent: four decimals, and three digits where that would leave less of it.
 pub(crate) fn percent(share: f64) -> String {
     let percent = 100.0 * share;

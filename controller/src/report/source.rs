@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::store::environment::Environment;
 use crate::store::record::TrialRecord;
-use crate::store::{self, StoreError};
+use crate::store::{self, Recorded, StoreError};
 use crate::summary::{AgentInfo, Summary, TrialSummary};
 
 use linerate_protocol::report::{LatencySummary, TrialReport};
@@ -22,7 +23,9 @@ pub struct Source {
     pub summary: Summary,
     /// Records of the trials that are shown closely, by index in the summary's `trials`.
     pub records: BTreeMap<usize, TrialRecord>,
-    /// Records that could not be read: why.
+    /// Where and with what it was run; `None` when that was not recorded or could not be read.
+    pub environment: Option<Environment>,
+    /// Records and files that could not be read: why.
     pub unread: Vec<String>,
 }
 
@@ -54,7 +57,24 @@ impl Source {
                 Err(error) => unread.push(error.to_string()),
             }
         }
-        Ok(Self { summary, records, unread })
+        let environment = Environment::read(&results.join(id)).unwrap_or_else(|error| {
+            unread.push(error.to_string());
+            None
+        });
+        Ok(Self { summary, records, environment, unread })
+    }
+
+    /// What a recorded experiment tells without the records of its trials.
+    ///
+    /// # Errors
+    /// When its environment is there and cannot be read.
+    pub fn without_records(recorded: &Recorded) -> Result<Self, StoreError> {
+        Ok(Self {
+            summary: recorded.summary.clone(),
+            records: BTreeMap::new(),
+            environment: Environment::read(&recorded.directory)?,
+            unread: Vec::new(),
+        })
     }
 
     /// The trials, in the order they ran.

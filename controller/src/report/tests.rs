@@ -24,7 +24,11 @@ fn trial(profile: &str, pair: &str, sent: u64, received: u64) -> TrialSummary {
 
 fn source(trials: Vec<TrialSummary>) -> Source {
     let summary = Summary { trials, ..summary(Status::Complete) };
-    Source { summary, records: BTreeMap::new(), unread: vec![] }
+    Source { summary, records: BTreeMap::new(), environment: None, unread: vec![] }
+}
+
+fn rendered(format: Format, report: &model::Report) -> String {
+    String::from_utf8(format.render(report, &summary(Status::Complete)).unwrap()).unwrap()
 }
 
 fn hostile() -> Source {
@@ -38,7 +42,9 @@ fn hostile() -> Source {
     source.summary.reason = Some(HOSTILE.into());
     source.summary.experiment.name = HOSTILE.into();
     source.summary.failures[0].reason = HOSTILE.into();
+    source.summary.recoveries = vec![HOSTILE.into()];
     source.unread = vec![HOSTILE.into()];
+    source.environment = Some(elements_tests::environment(HOSTILE, HOSTILE));
     source
 }
 
@@ -58,7 +64,7 @@ fn verdicts_come_first_in_every_report() {
 
 #[test]
 fn no_text_becomes_html() {
-    let page = Format::Html.render(&report(&hostile()));
+    let page = rendered(Format::Html, &report(&hostile()));
     let known = [
         "<!DOCTYPE",
         "<html",
@@ -121,7 +127,7 @@ fn no_text_becomes_html() {
 
 #[test]
 fn no_text_becomes_markdown() {
-    let text = Format::Md.render(&report(&hostile()));
+    let text = rendered(Format::Md, &report(&hostile()));
     let mut texts = String::new();
     let (mut headings, mut rows) = (0, 0);
     for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
@@ -147,7 +153,7 @@ fn no_text_becomes_markdown() {
 
 #[test]
 fn a_page_needs_no_network_and_no_script() {
-    let page = Format::Html.render(&report(&source(vec![trial("p", "tx0-rx0", 1000, 990)])));
+    let page = rendered(Format::Html, &report(&source(vec![trial("p", "tx0-rx0", 1000, 990)])));
     for word in ["<script", "<link", "src=", "@import", "url(", "https:"] {
         assert!(!page.contains(word), "{word}");
     }
@@ -202,7 +208,7 @@ fn awkward() -> Source {
 fn numbers_equal_the_summary_to_the_digit_shown() {
     let source = awkward();
     let summary = serde_json::to_value(&source.summary).unwrap();
-    let page = Format::Html.render(&report(&source));
+    let page = rendered(Format::Html, &report(&source));
     for trial in summary["trials"].as_array().unwrap() {
         let row =
             page.split(&format!("<tr data-key=\"{}\">", trial["trial"].as_str().unwrap())).nth(1).unwrap();
@@ -219,7 +225,7 @@ fn numbers_equal_the_summary_to_the_digit_shown() {
 #[test]
 fn markdown_has_the_same_cells_as_html() {
     let report = report(&awkward());
-    let text = Format::Md.render(&report);
+    let text = rendered(Format::Md, &report);
     let mut cells = Vec::new();
     let mut cell = None;
     for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
@@ -253,7 +259,7 @@ fn many_trials_leave_the_worst_in_sight() {
     assert!(findings.iter().any(|finding| finding.subject.contains("lossy")), "{findings:?}");
     assert!(findings.len() < 100);
     for format in [Format::Html, Format::Md, Format::Latex] {
-        assert!(format.render(&report).contains("p99"), "the table of trials has all");
+        assert!(rendered(format, &report).contains("p99"), "the table of trials has all");
     }
 }
 
@@ -262,14 +268,20 @@ fn several_pairs_have_a_heat_map() {
     let trials = (0..20).map(|i| trial("p", &format!("tx{i}-rx{i}"), 1000, if i == 3 { 500 } else { 1000 }));
     let report = report(&source(trials.collect()));
     let section = report.sections.iter().find(|section| section.id == "matrix").unwrap();
-    let cells: Vec<(String, f64)> = section
-        .blocks
-        .iter()
-        .filter_map(|block| if let model::Block::Table(table) = block { Some(table) } else { None })
+    let tables = |what: &'static str| {
+        section.blocks.iter().filter_map(move |block| match block {
+            model::Block::Table(table) if table.caption.starts_with(what) => Some(table),
+            _ => None,
+        })
+    };
+    let cells: Vec<(String, f64)> = tables("Received load")
         .flat_map(|table| &table.rows[0].cells)
         .filter_map(|cell| Some((cell.text.clone(), cell.heat?)))
         .collect();
     assert_eq!(cells.len(), 20);
     assert_eq!(cells.iter().filter(|(text, _)| text == "100.00").count(), 19, "{cells:?}");
     assert!(cells.contains(&("50.00".to_owned(), 0.5)), "{cells:?}");
+    let losses = tables("Loss").flat_map(|table| &table.rows[0].cells).filter(|cell| cell.heat.is_some());
+    let lossy: Vec<&str> = losses.map(|cell| cell.text.as_str()).filter(|text| *text != "0").collect();
+    assert_eq!(lossy, ["50.0000"]);
 }

@@ -13,7 +13,7 @@ pub const UNFINISHED: &str = ".part-";
 
 /// A file or directory cannot be written or read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}: {reason}{}", path.display(), remedy(reason.kind()))]
+#[error("cannot {action} {}: {reason}{}", path.display(), remedy(action, reason.kind()))]
 pub struct StoreError {
     /// What was to be done.
     pub action: &'static str,
@@ -23,11 +23,12 @@ pub struct StoreError {
     pub reason: std::io::Error,
 }
 
-fn remedy(kind: ErrorKind) -> &'static str {
+fn remedy(action: &str, kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "; free some space, or choose another place with --results or --out"
         }
+        ErrorKind::PermissionDenied if action == "read" => "; read it as a user who may",
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "; choose a directory that you may write to with --results or --out"
         }

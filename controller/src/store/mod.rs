@@ -169,8 +169,22 @@ fn json(value: &impl Serialize, directory: &Path) -> Result<Vec<u8>, StoreError>
 /// When it is not there or is not a summary.
 pub fn load(results: &Path, id: &str) -> Result<Summary, StoreError> {
     let path = results.join(id).join(SUMMARY_FILE);
-    let bytes = fs::read(&path).map_err(at("read", &path))?;
+    let bytes = fs::read(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => missing(results, id),
+        _ => at("read", &path)(error),
+    })?;
     serde_json::from_slice(&bytes).map_err(|error| at("read", &path)(error.into()))
+}
+
+/// There is no experiment of that id, or it has no result.
+pub(crate) fn missing(results: &Path, id: &str) -> StoreError {
+    let directory = results.join(id);
+    let reason = if directory.is_dir() {
+        "it has no summary.json: the run was killed before its first trial, or this is no experiment"
+    } else {
+        "there is no such experiment; `linerate results list` names those that are there, --results another place"
+    };
+    at("read", &directory)(std::io::Error::other(reason))
 }
 
 /// Reads the record of a trial of the experiment `id`; `trial` is its path relative to the summary, as the summary has it.
@@ -191,9 +205,9 @@ pub fn load_trial(results: &Path, id: &str, trial: &str) -> Result<TrialRecord, 
 ///
 /// # Errors
 /// When it cannot be written; one that was there before is then still there.
-pub fn write_report(directory: &Path, name: &str, text: &str) -> Result<PathBuf, StoreError> {
+pub fn write_report(directory: &Path, name: &str, content: &[u8]) -> Result<PathBuf, StoreError> {
     fs::create_dir_all(directory).map_err(at("create", directory))?;
-    replace_file(directory, name, text.as_bytes())?;
+    replace_file(directory, name, content)?;
     Ok(directory.join(name))
 }
 
@@ -206,7 +220,14 @@ pub type Listed = (String, Result<Summary, StoreError>);
 /// When the directory cannot be read.
 pub fn list(results: &Path) -> Result<Vec<Listed>, StoreError> {
     let mut listed = Vec::new();
-    for entry in fs::read_dir(results).map_err(at("read", results))? {
+    let entries = fs::read_dir(results).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => {
+            let reason = "it is not there; `linerate run` makes it, and --results names another one";
+            at("read", results)(std::io::Error::other(reason))
+        }
+        _ => at("read", results)(error),
+    })?;
+    for entry in entries {
         let name = entry.map_err(at("read", results))?.file_name();
         if let Some(id) = name.to_str().filter(|name| is_id(name)) {
             listed.push((id.to_owned(), load(results, id)));

@@ -61,6 +61,9 @@ pub struct TimedSample {
     /// Receiving side; absent on a transmitter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receive: Option<ReceiveCounters>,
+    /// Frames of any kind per receive queue, queue 0 first; absent on a transmitter, and in older records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queue_frames: Vec<u64>,
     /// The port's own counters; null when it was reset during the trial.
     pub port: Option<PortCounters>,
 }
@@ -155,6 +158,7 @@ fn timed(samples: &[Sample], origin_ns: u64) -> Vec<TimedSample> {
             at_ns: sample.at_ns.wrapping_sub(origin_ns) as i64,
             transmit: sample.transmit,
             receive: sample.receive,
+            queue_frames: sample.queue_frames.clone(),
             port: sample.port,
         })
         .collect()
@@ -163,6 +167,15 @@ fn timed(samples: &[Sample], origin_ns: u64) -> Vec<TimedSample> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn records_without_queues_over_time_are_read() {
+        let older: TimedSample = serde_json::from_str(r#"{"at_ns": 7, "port": null}"#).unwrap();
+        assert_eq!((older.at_ns, older.queue_frames.len()), (7, 0));
+        let with_queues = TimedSample { queue_frames: vec![3, 4], ..older };
+        let text = serde_json::to_string(&with_queues).unwrap();
+        assert_eq!(serde_json::from_str::<TimedSample>(&text).unwrap(), with_queues);
+    }
 
     fn sample(at_ns: u64) -> Sample {
         Sample { trial: 1, at_ns, transmit: None, receive: None, queue_frames: vec![], port: None }

@@ -144,10 +144,11 @@ impl Checker<'_> {
         }
     }
 
-    /// Both agents' totals are those of the result.
+    /// The agents' totals are those of the result. Of a round trip, the transmitter counts what comes back.
     fn reports(&mut self, path: &str, trial: &TrialSummary, record: &TrialRecord) {
         let sent = record.tx.as_ref().and_then(|report| Some(report.transmit.as_ref()?.counters.packets));
-        let received = record.rx.as_ref().and_then(|report| Some(report.receive.as_ref()?.counters.packets));
+        let counts = if trial.direction.is_round_trip() { &record.tx } else { &record.rx };
+        let received = counts.as_ref().and_then(|report| Some(report.receive.as_ref()?.counters.packets));
         for (end, reported, stated) in
             [("transmitter", sent, trial.sent_packets), ("receiver", received, trial.received_packets)]
         {

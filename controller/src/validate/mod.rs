@@ -115,6 +115,9 @@ impl Verdict {
 /// When there is nothing of that name to check.
 pub fn validate(results: &Path, target: &str, samples: Option<u64>) -> Result<Verdict, StoreError> {
     let below = results.join(target);
+    if is_id(target) && !below.exists() && !Path::new(target).exists() {
+        return Err(store::missing(results, target));
+    }
     let directory = if is_id(target) && below.is_dir() { below } else { PathBuf::from(target) };
     let of_experiment = directory.file_name().and_then(|name| name.to_str()).is_some_and(is_id);
     let has_npz = || kit::npz_files(&directory).map(|files| !files.is_empty());

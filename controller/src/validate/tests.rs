@@ -97,6 +97,22 @@ fn trials_are_held_to_their_own_arithmetic() {
     assert_eq!(reasons(&verdict), [Reason::Contradiction]);
 }
 
+#[test]
+fn of_a_round_trip_the_transmitter_counts_what_comes_back() {
+    let back = |packets_more: u64| {
+        changed(|record| {
+            record.result.as_mut().unwrap().direction = crate::experiment::direction::Direction::RoundTrip;
+            let (tx, rx) = (record.tx.as_mut().unwrap(), record.rx.as_mut().unwrap());
+            tx.receive = rx.receive.clone();
+            tx.receive.as_mut().unwrap().counters.packets += packets_more;
+            // The reflector received more than came back.
+            rx.receive.as_mut().unwrap().counters.packets += 7;
+        })
+    };
+    assert_eq!(reasons(&back(0)), []);
+    assert_eq!(reasons(&back(1)), [Reason::Contradiction]);
+}
+
 /// A kit's directory with both ends' files; what `keys` leaves out is missing.
 fn kit(without: &str, values: &[i64], shape: &[u64]) -> tempfile::TempDir {
     use npyz::WriterBuilder;

@@ -101,6 +101,9 @@ pub(super) fn scan(args: &ScanArgs) -> anyhow::Result<Ending> {
         print(&serde_json::to_string(&scans)?)?;
         return Ok(Ending::Done);
     }
+    if ids.is_empty() {
+        print(&format!("no experiments in {}", args.results.display()))?;
+    }
     for scan in &scans {
         print(&format!(
             "{}: {} complete, {} incomplete, {} missing of {} trials",
@@ -193,7 +196,7 @@ pub(super) fn backup(args: &BackupArgs) -> anyhow::Result<Ending> {
         print(&json!({ "archive": archive, "experiments": ids, "files": files }).to_string())?;
     } else {
         print(&archive.display().to_string())?;
-        say(&format!("{} in {files} files", table::count(ids.len(), "experiment")));
+        say(&format!("{} in {}", table::count(ids.len(), "experiment"), table::count(files, "file")));
     }
     Ok(Ending::Done)
 }

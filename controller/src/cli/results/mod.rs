@@ -20,7 +20,9 @@ Examples:
   A page to open in a browser: linerate-1f3c09aa.html
     linerate results report 1f3c09aa
   The page, Markdown, and an article for pdflatex, in a directory of their own
-    linerate results report 1f3c09aa --format html,md,latex --to reports";
+    linerate results report 1f3c09aa --format html,md,latex --to reports
+  A workbook for a spreadsheet program
+    linerate results report 1f3c09aa --format xlsx";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ResultsCommand {

@@ -8,8 +8,9 @@ use crate::store::record::TrialRecord;
 const WIDTH: usize = 48;
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// What is shown unless asked otherwise.
-const USUAL: [(&str, &str); 4] =
-    [("tx", "pkts_tx"), ("tx", "mbits_tx"), ("rx", "rx_pps"), ("rx", "rx_missed")];
+/// In a round trip, the transmitter receives too.
+const USUAL: [(&str, &str); 5] =
+    [("tx", "pkts_tx"), ("tx", "mbits_tx"), ("tx", "rx_pps"), ("rx", "rx_pps"), ("rx", "rx_missed")];
 
 /// Which series to show.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -39,7 +39,11 @@ pub(in crate::cli) fn write(args: &ReportArgs) -> anyhow::Result<()> {
     formats.dedup();
     let mut files = Vec::new();
     for format in formats {
-        let path = store::write_report(&args.to, &format.file_name(&args.id), &format.render(&report))?;
+        let path = store::write_report(
+            &args.to,
+            &format.file_name(&args.id),
+            &format.render(&report, &source.summary)?,
+        )?;
         files.push((format, path));
     }
     if args.place.json {

@@ -3,6 +3,7 @@
 use super::super::model::{Block, Column, Fact, Row, Section, Table};
 use super::super::number::{bit_rate, count};
 use super::super::source::Source;
+use super::machines;
 use super::topology::lcores;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
@@ -26,8 +27,15 @@ pub(super) fn section(source: &Source) -> Option<Section> {
         ),
     ];
     let mut blocks = vec![Block::Facts(facts)];
+    match &source.environment {
+        Some(environment) => blocks.extend(machines::nodes(environment)),
+        None => blocks.push(Block::Text("The machines were not recorded.".to_owned())),
+    }
     if !experiment.agents.is_empty() {
         blocks.push(Block::Table(agents(source)));
+    }
+    blocks.extend(source.environment.iter().flat_map(machines::agents));
+    if !experiment.agents.is_empty() {
         let commands = experiment.agents.iter();
         blocks.push(Block::Facts(
             commands.map(|agent| Fact::new(&agent.name, agent.command_line.join(" "))).collect(),

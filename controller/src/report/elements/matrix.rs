@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::model::{Block, Cell, Column, Row, Section, Table};
-use super::super::number::things;
+use super::super::number::{percent, things};
 use super::super::source::Source;
 use crate::summary::TrialSummary;
 
@@ -16,29 +16,33 @@ pub(super) fn section(source: &Source) -> Option<Section> {
         return None;
     }
     let mut profiles: Vec<String> = Vec::new();
-    let mut found: BTreeMap<(usize, &str), f64> = BTreeMap::new();
+    let mut found: BTreeMap<(usize, &str), &TrialSummary> = BTreeMap::new();
     for trial in &source.summary.trials {
         let name = profile(source, trial);
         let index = profiles.iter().position(|known| *known == name).unwrap_or_else(|| {
             profiles.push(name);
             profiles.len() - 1
         });
-        found.insert((index, trial.pair.as_str()), delivered(trial));
+        found.insert((index, trial.pair.as_str()), trial);
     }
-    let mut blocks = vec![Block::Text(
-        "Received load in percent of the intended one; of the offered one in trials as fast as possible."
-            .to_owned(),
-    )];
-    blocks.extend(pairs.chunks(MOST_COLUMNS).map(|pairs| {
+    let table = |pairs: &[&str], what: &str, cell: fn(&TrialSummary) -> Cell| {
         let mut columns = vec![Column::words("profile", "profile")];
         columns.extend(pairs.iter().map(|pair| Column::numbers(*pair, *pair)));
         let rows = profiles.iter().enumerate().map(|(index, name)| {
             let cells =
-                pairs.iter().map(|pair| found.get(&(index, *pair)).map_or("-".into(), |share| cell(*share)));
+                pairs.iter().map(|pair| found.get(&(index, *pair)).map_or("-".into(), |trial| cell(trial)));
             Row { key: name.clone(), cells: std::iter::once(name.clone().into()).chain(cells).collect() }
         });
-        Block::Table(Table { caption: things(pairs.len(), "pair"), columns, rows: rows.collect() })
-    }));
+        let caption = format!("{what}, {}", things(pairs.len(), "pair"));
+        Block::Table(Table { caption, columns, rows: rows.collect() })
+    };
+    let mut blocks = vec![Block::Text(
+        "Received load in percent of the intended one, of the offered one in trials as fast as possible; and loss in percent of the packets sent."
+            .to_owned(),
+    )];
+    let parts = || pairs.chunks(MOST_COLUMNS);
+    blocks.extend(parts().map(|pairs| table(pairs, "Received load in %", load)));
+    blocks.extend(parts().map(|pairs| table(pairs, "Loss in %", loss)));
     Some(Section { id: "matrix", title: "Profiles and pairs", blocks })
 }
 
@@ -56,8 +60,14 @@ fn delivered(trial: &TrialSummary) -> f64 {
     }
 }
 
+fn loss(trial: &TrialSummary) -> Cell {
+    let share = trial.lost_packets as f64 / trial.sent_packets.max(1) as f64;
+    Cell { text: percent(share), heat: Some(1.0 - share), ..Cell::default() }
+}
+
 /// Rounded down: what is not whole must not look it.
-fn cell(share: f64) -> Cell {
+fn load(trial: &TrialSummary) -> Cell {
+    let share = delivered(trial);
     let percent = (share * 10_000.0 + 1e-6).floor() / 100.0;
     Cell { text: format!("{percent:.2}"), heat: Some(share.clamp(0.0, 1.0)), ..Cell::default() }
 }

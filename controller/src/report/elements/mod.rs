@@ -5,10 +5,16 @@ mod delay;
 mod environment;
 mod flows;
 mod loss;
+mod machines;
 mod matrix;
+mod nodes;
 mod queues;
+mod queues_over_time;
 mod rates;
+mod recoveries;
 mod remarks;
+mod repeats;
+mod round_trips;
 mod throughput;
 mod topology;
 mod trials;
@@ -25,9 +31,13 @@ type Part = fn(&Source, &Trial<'_>) -> Vec<Block>;
 /// The elements, in the order of the report.
 const ELEMENTS: &[Element] = &[
     verdicts::section,
+    recoveries::section,
     topology::section,
     trials::section,
+    repeats::section,
+    round_trips::section,
     matrix::section,
+    nodes::section,
     throughput::section,
     loss::section,
     delay::section,
@@ -36,7 +46,8 @@ const ELEMENTS: &[Element] = &[
 ];
 
 /// What is said of one trial, in this order.
-const PARTS: &[Part] = &[remarks::blocks, rates::blocks, delay::blocks, queues::blocks, flows::blocks];
+const PARTS: &[Part] =
+    &[remarks::blocks, rates::blocks, delay::blocks, queues_over_time::blocks, queues::blocks, flows::blocks];
 
 /// Makes the report of an experiment.
 pub(super) fn report(source: &Source) -> Report {

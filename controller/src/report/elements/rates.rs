@@ -40,7 +40,11 @@ fn chart(trial: &Trial<'_>) -> Option<Chart> {
 
 /// Time in seconds and packets up to then, from the start of sending to the first sample at its end. A sample that comes much later
 /// is left out: the rate up to the end is then not known.
-fn counted(samples: &[TimedSample], end_s: f64, packets: fn(&TimedSample) -> Option<u64>) -> Vec<(f64, u64)> {
+pub(super) fn counted(
+    samples: &[TimedSample],
+    end_s: f64,
+    packets: impl Fn(&TimedSample) -> Option<u64>,
+) -> Vec<(f64, u64)> {
     let mut counts = vec![(0.0, 0)];
     for (at_s, packets) in
         samples.iter().filter_map(|sample| Some((sample.at_ns as f64 / 1e9, packets(sample)?)))
@@ -55,7 +59,7 @@ fn counted(samples: &[TimedSample], end_s: f64, packets: fn(&TimedSample) -> Opt
 }
 
 /// The mean rate of each interval in Mpps, level from its begin to its end.
-fn steps(counts: &[(f64, u64)]) -> Vec<(f64, f64)> {
+pub(super) fn steps(counts: &[(f64, u64)]) -> Vec<(f64, f64)> {
     let stride = counts.len().div_ceil(MOST_INTERVALS).max(1);
     let mut kept: Vec<(f64, u64)> = counts.iter().copied().step_by(stride).collect();
     if let Some(last) = counts.last().filter(|last| kept.last() != Some(last)) {

@@ -20,11 +20,15 @@ pub(super) fn section(source: &Source) -> Option<Section> {
 fn link(source: &Source, pair: &str) -> Link {
     let (from, to) = pair.split_once('-').unwrap_or((pair, "?"));
     let [sender, receiver] = source.ends(pair);
+    let speed = source.link_bps(pair).map_or("speed unknown".to_owned(), bit_rate);
+    let is_round_trip =
+        source.summary.trials.iter().any(|trial| trial.pair == pair && trial.direction.is_round_trip());
+    let ways = if is_round_trip { ", there and back" } else { "" };
     Link {
         pair: pair.to_owned(),
         from: end(from, sender),
         to: end(to, receiver),
-        speed: source.link_bps(pair).map_or("speed unknown".to_owned(), bit_rate),
+        speed: format!("{speed}{ways}"),
     }
 }
 

@@ -2,18 +2,22 @@
 
 use std::fmt::Write;
 
+/// Characters after which a line may break where there is no joint, as in digests.
+const LONGEST: usize = 24;
+
 /// Text without anything that LaTeX would obey. What its fonts do not have is named by its code point.
 pub(super) fn escape(text: &str) -> String {
     convert(text, "")
 }
 
-/// As [`escape`], and lines may break after the signs that join the parts of long names.
+/// As [`escape`], and lines may break after the signs that join the parts of long names, and within what is very long.
 pub(super) fn breakable(text: &str) -> String {
     convert(text, "\\allowbreak{}")
 }
 
 fn convert(text: &str, joint: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
+    let mut unbroken = 0;
     for character in text.chars() {
         match character {
             '\\' => out.push_str("\\textbackslash{}"),
@@ -47,8 +51,11 @@ fn convert(text: &str, joint: &str) -> String {
                 let _ = write!(out, "{{[}}U+{:04X}{{]}}", u32::from(other));
             }
         }
-        if matches!(character, '_' | '-' | '/' | ':' | ',' | '=' | '@') {
+        let is_joint = matches!(character, '_' | '-' | '/' | ':' | ',' | '=' | '@');
+        unbroken = if is_joint || character == ' ' { 0 } else { unbroken + 1 };
+        if is_joint || unbroken == LONGEST {
             out.push_str(joint);
+            unbroken = 0;
         }
     }
     out
@@ -72,5 +79,6 @@ mod tests {
     #[test]
     fn long_names_may_break_at_their_joints() {
         assert_eq!(breakable("a_b"), r"a\_\allowbreak{}b");
+        assert_eq!(breakable(&"f".repeat(64)).matches("allowbreak").count(), 2);
     }
 }

@@ -2,11 +2,12 @@
 
 mod escape;
 mod plot;
+mod table;
 
 use std::fmt::Write;
 
 use self::escape::{breakable, escape};
-use super::model::{Block, Fact, Finding, Group, Link, Report, Table, Tone};
+use super::model::{Block, Fact, Finding, Group, Link, Report, Tone};
 
 const PREAMBLE: &str = include_str!("preamble.tex");
 
@@ -33,7 +34,7 @@ fn blocks(out: &mut String, parts: &[Block]) {
             Block::Findings(all) => findings(out, all),
             Block::Facts(all) => facts(out, all),
             Block::Links(all) => links(out, all),
-            Block::Table(one) => table(out, one),
+            Block::Table(one) => table::table(out, one),
             Block::Charts(all) => {
                 out.push_str("\\begin{flushleft}\n");
                 all.iter().for_each(|chart| plot::chart(out, chart));
@@ -93,46 +94,4 @@ fn links(out: &mut String, links: &[Link]) {
         let (pair, speed) = (escape(&link.pair), escape(&link.speed));
         let _ = writeln!(out, "\\link{{{from}}}{{{pair}}}{{{speed}}}{{{to}}}\\par\\smallskip");
     }
-}
-
-fn table(out: &mut String, table: &Table) {
-    let columns: String = table.columns.iter().map(|column| if column.numeric { 'r' } else { 'l' }).collect();
-    let last = table.columns.len().max(1);
-    let head: Vec<String> = table.columns.iter().map(|column| heading(&column.title)).collect();
-    let caption = breakable(&table.caption);
-    let _ = write!(
-        out,
-        "{{{size}\\setlength{{\\tabcolsep}}{{3pt}}\n\\begin{{longtable}}{{@{{}}{columns}@{{}}}}\n\
-         \\multicolumn{{{last}}}{{@{{}}l@{{}}}}{{\\normalsize {caption}}}\\\\[2pt]\n\\toprule\n{head} \\\\\n\\midrule\n\\endhead\n\
-         \\bottomrule\n\\endfoot\n",
-        size = if last > 10 { "\\fontsize{6}{7.5}\\selectfont" } else { "\\footnotesize" },
-        head = head.join(" & "),
-    );
-    // What is longest of a column of words decides whether it needs lines.
-    let width =
-        |index: usize| table.rows.iter().map(|row| row.cells[index].text.chars().count()).max().unwrap_or(0);
-    let wide: Vec<bool> = (0..table.columns.len()).map(|index| width(index) > 28).collect();
-    for row in &table.rows {
-        let cells: Vec<String> = row
-            .cells
-            .iter()
-            .zip(&wide)
-            .map(|(cell, is_wide)| match (cell.heat, is_wide) {
-                (Some(heat), _) => {
-                    let step = super::html::heat_step(heat);
-                    format!("\\cellcolor{{heat{step}}}{}", escape(&cell.text))
-                }
-                (None, true) => format!("\\wide{{{}}}", breakable(&cell.text)),
-                (None, false) => toned(&cell.text, cell.tone),
-            })
-            .collect();
-        let _ = writeln!(out, "{} \\\\", cells.join(" & "));
-    }
-    out.push_str("\\end{longtable}}\n");
-}
-
-/// A heading in as many lines as it has words, so that narrow columns stay narrow.
-fn heading(title: &str) -> String {
-    let lines: Vec<String> = title.split(' ').map(breakable).collect();
-    format!("\\shortstack{{{}}}", lines.join("\\\\"))
 }

@@ -1,11 +1,20 @@
-//! Trials as a workbook: the columns that the older kits' reports have, and all figures on a second sheet.
+//! Trials as a workbook: the columns that the older kits' reports have, all figures on a second sheet, and the report's tables on sheets of
+//! their own.
+
+mod sections;
 
 use std::time::SystemTime;
 
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 
 use super::summary_csv::{line_rate_pps, percent_of_line_rate};
+use crate::report::model::Report;
 use crate::summary::{Summary, TrialSummary};
+
+/// The workbook cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the trials do not go into a workbook: {0}")]
+pub struct WorkbookError(#[from] XlsxError);
 
 const REPORT_COLUMNS: [(&str, f64); 7] = [
     ("Test Description", 48.0),
@@ -17,11 +26,11 @@ const REPORT_COLUMNS: [(&str, f64); 7] = [
     ("Conclusion", 60.0),
 ];
 
-/// The workbook of an experiment.
+/// The workbook of an experiment; `sections` is its report.
 ///
 /// # Errors
 /// When a text is longer than a cell takes, or the workbook cannot be written, which in memory it can.
-pub(super) fn workbook(summary: &Summary) -> Result<Vec<u8>, XlsxError> {
+pub fn workbook(summary: &Summary, sections: &Report) -> Result<Vec<u8>, WorkbookError> {
     let mut workbook = Workbook::new();
     // The date is the experiment's: what is exported twice is the same file.
     let began = humantime::parse_rfc3339(&summary.experiment.started_at)
@@ -34,7 +43,8 @@ pub(super) fn workbook(summary: &Summary) -> Result<Vec<u8>, XlsxError> {
     workbook.set_properties(&properties);
     report(workbook.add_worksheet(), summary)?;
     trials(workbook.add_worksheet(), summary)?;
-    workbook.save_to_buffer()
+    sections::add(&mut workbook, sections)?;
+    Ok(workbook.save_to_buffer()?)
 }
 
 fn report(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
@@ -85,6 +95,9 @@ fn observed(trial: &TrialSummary) -> String {
     if let Some(latency) = &trial.latency_ns {
         text.push_str(&format!(", delay p50 {} ns, p99 {} ns", latency.p50, latency.p99));
     }
+    if let Some(times) = &trial.round_trip_ns {
+        text.push_str(&format!(", round trip p50 {} ns, p99 {} ns", times.p50, times.p99));
+    }
     text
 }
 
@@ -102,7 +115,7 @@ fn reference(summary: &Summary, trial: &TrialSummary) -> String {
 type Figure = fn(&TrialSummary) -> Option<f64>;
 
 fn trials(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
-    let figures: [(&str, Figure); 17] = [
+    let figures: [(&str, Figure); 26] = [
         ("repeat", |trial| Some(f64::from(trial.repeat))),
         ("flows", |trial| Some(f64::from(trial.flows))),
         ("intended_pps", |trial| trial.intended_pps),
@@ -120,6 +133,15 @@ fn trials(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
         ("latency_p99_ns", |trial| Some(trial.latency_ns?.p99 as f64)),
         ("latency_p999_ns", |trial| Some(trial.latency_ns?.p999 as f64)),
         ("latency_max_ns", |trial| Some(trial.latency_ns?.max as f64)),
+        ("round_trip_min_ns", |trial| Some(trial.round_trip_ns?.min as f64)),
+        ("round_trip_p50_ns", |trial| Some(trial.round_trip_ns?.p50 as f64)),
+        ("round_trip_p90_ns", |trial| Some(trial.round_trip_ns?.p90 as f64)),
+        ("round_trip_p99_ns", |trial| Some(trial.round_trip_ns?.p99 as f64)),
+        ("round_trip_p999_ns", |trial| Some(trial.round_trip_ns?.p999 as f64)),
+        ("round_trip_max_ns", |trial| Some(trial.round_trip_ns?.max as f64)),
+        ("reflector_received_packets", |trial| Some(trial.reflector?.received_packets as f64)),
+        ("reflector_sent_packets", |trial| Some(trial.reflector?.sent_packets as f64)),
+        ("reflector_dropped_packets", |trial| Some(trial.reflector?.dropped_packets as f64)),
     ];
     let bold = Format::new().set_bold();
     sheet.set_name("Trials")?.set_freeze_panes(1, 0)?;
