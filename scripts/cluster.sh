@@ -25,6 +25,7 @@ test   runs the scenarios (default: all of them), each in a namespace of its own
 
 Scenarios: memif      a pair on one node, joined by shared memory in a directory of the node
            two_nodes  two pairs over the pod network, one on a node, one across nodes, with hugepages
+           kept       pods that are made once and used by several runs
            role       a service account with nothing but the printed Role
            refusals   what is refused before anything is created, each with its reason
            others     pods of other people under our names are left alone

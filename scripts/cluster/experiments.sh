@@ -27,6 +27,25 @@ scenario_two_nodes() {
     note_times pairs
 }
 
+# Pods that are made once, and used by several runs.
+scenario_kept() {
+    local id document=("${NO_HUGE[@]}" -n 1 --link memif "${SMALL[@]}" --set "spec.kubernetes.link.hostDirectory=/var/lib/$PREFIX")
+    linerate pods create "${document[@]}" --namespace "$namespace" --image "$IMAGE" >"$work/create" 2>"$work/create.err" || true
+    id=$(tail -n 1 "$work/create")
+    check_equal "cluster: kept: the pods are there" 2 "$(kubectl -n "$namespace" get pods -l "linerate.dev/experiment=$id" -o name | wc -l)"
+    for name in first second; do
+        run "$name" "${document[@]}" --pods "$id" --size 64 --flows 10 --rate 1kpps --packets 1000
+        check_json "cluster: kept: a $name run on them: sent = received + lost" "$work/$name.json" \
+            '.status == "complete" and (.trials | length == 1 and all(.sent_packets == 1000 and .sent_packets == .received_packets + .lost_packets))'
+    done
+    run other "${document[@]}" --pods "$id" --set spec.agents.txd=2048
+    check_contains "cluster: kept: an experiment that needs other agents is refused" "was made for another experiment" "$work/other.err"
+    run none "${document[@]}" --pods 00000000
+    check_contains "cluster: kept: pods that are not there are named" "has no kept pods of run 00000000" "$work/none.err"
+    linerate pods delete "$id" --namespace "$namespace" >"$work/delete" 2>&1 || true
+    check_equal "cluster: kept: deleted, nothing is left" 0 "$(objects)"
+}
+
 # The account has a token of its own kind: that of a service account, in a kubeconfig of its own.
 scenario_role() {
     local account=measurer secret token server

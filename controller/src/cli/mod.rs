@@ -116,6 +116,9 @@ Examples:
     linerate run experiment.yaml --filter size_64B --duration 60s --json
   Metrics for Prometheus while it runs, and for 30 s more, at http://127.0.0.1:9464/metrics:
     linerate run --metrics 127.0.0.1:9464 --metrics-linger 30s
+  On pods that are there already:
+    linerate pods create -n 2 --same-node --cpu 4
+    linerate run -n 2 --same-node --cpu 4 --pods 1f3c09aa
   The plan and the agents' command lines, without running anything:
     linerate run experiment.yaml --dry-run
   Two pairs of pods with a VF each, without a document:
@@ -135,6 +138,9 @@ struct RunArgs {
     /// Take the latest run of this very experiment up where it was left: trials that are complete are not run again
     #[arg(long, conflicts_with = "dry_run")]
     resume: bool,
+    /// Run on pods that `linerate pods create` made with the same document and options; they stay
+    #[arg(long, value_name = "ID")]
+    pods: Option<String>,
     /// Run only the profiles that have this in their name
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,

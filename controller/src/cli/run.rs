@@ -24,7 +24,12 @@ const NO_SIGNALS: &str = "cannot listen for signals";
 
 /// The experiment and its trials: the same for a run and a dry run.
 pub(super) fn planned(args: &RunArgs) -> anyhow::Result<(Experiment, Plan)> {
-    let experiment = Experiment::load(args.file.as_deref(), &args.spec.overrides())?;
+    let mut overrides = args.spec.overrides();
+    if args.pods.is_some() {
+        overrides.platform(PlatformKind::Kubernetes);
+        overrides.set("--pods", ["spec", "kubernetes", "keep"], true);
+    }
+    let experiment = Experiment::load(args.file.as_deref(), &overrides)?;
     let plan = plan(&experiment, args.filter.as_deref())?;
     Ok((experiment, plan))
 }
@@ -52,8 +57,8 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
             Begun::Partly(earlier) => Some(*earlier),
             Begun::Not => None,
         };
-        match experiment.platform() {
-            PlatformKind::Local => {
+        match (experiment.platform(), &args.pods) {
+            (PlatformKind::Local, _) => {
                 let local = LocalPlan::new(&experiment, &plan)?;
                 let program =
                     Places::of_process(args.dataplane.clone()).find().map_err(PlatformError::from)?;
@@ -62,7 +67,15 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
                 let platform = LocalPlatform::new(local, program, place.store.directory().to_owned());
                 measure(args, &experiment, &plan, &place, platform, listener).await
             }
-            PlatformKind::Kubernetes => {
+            (PlatformKind::Kubernetes, Some(set)) => {
+                let cluster = KubernetesPlan::of_kept(&experiment, set).await.map_err(PlatformError::from)?;
+                tell(&cluster.notes);
+                let place = Place::of(earlier, args)?;
+                let directory = place.store.directory();
+                let platform = KubernetesPlatform::on_kept(cluster, experiment.clone(), set, directory);
+                measure(args, &experiment, &plan, &place, platform, listener).await
+            }
+            (PlatformKind::Kubernetes, None) => {
                 let id = earlier.as_ref().map(|earlier| earlier.store.id());
                 let cluster = KubernetesPlan::new(&experiment, id).await.map_err(PlatformError::from)?;
                 // All pods are alike: when those of one pair are accepted, all are.

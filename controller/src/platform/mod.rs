@@ -102,6 +102,11 @@ impl Token {
         Self(String::new())
     }
 
+    /// A token that was made before.
+    pub fn known(token: String) -> Self {
+        Self(token)
+    }
+
     /// The secret itself.
     pub fn reveal(&self) -> &str {
         &self.0

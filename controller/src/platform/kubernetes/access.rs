@@ -67,6 +67,14 @@ const RULES: &[Rule] = &[
     },
 ];
 
+/// Asked for by nothing but runs on pods that are there already.
+const KEPT: Rule = Rule {
+    group: "",
+    resource: "secrets",
+    verbs: &["get"],
+    why: "the tokens of kept pods, for runs on them (--pods)",
+};
+
 const CLAIMS: Rule = Rule {
     group: "",
     resource: "persistentvolumeclaims",
@@ -91,6 +99,9 @@ fn rules(settings: Option<&KubernetesSection>) -> Vec<&'static Rule> {
     let mut rules: Vec<&Rule> = RULES.iter().collect();
     let claims =
         |settings: &KubernetesSection| matches!(settings.output, OutputVolume::PersistentVolumeClaim { .. });
+    if settings.is_none() {
+        rules.push(&KEPT);
+    }
     if settings.is_none_or(claims) {
         rules.push(&CLAIMS);
     }

@@ -1,6 +1,7 @@
 //! Agents as pods of a Kubernetes cluster, reached through the API server alone.
 
 pub mod access;
+mod adopt;
 mod client;
 mod descriptors;
 pub mod error;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
@@ -58,6 +60,8 @@ pub struct KubernetesPlatform {
     tokens: BTreeMap<String, Token>,
     tracker: Option<Tracker>,
     renewal: Option<JoinHandle<()>>,
+    /// Since when pods are used that others made; they stay as they are.
+    adopted: Option<Instant>,
 }
 
 impl KubernetesPlatform {
@@ -73,7 +77,15 @@ impl KubernetesPlatform {
             tokens: BTreeMap::new(),
             tracker: None,
             renewal: None,
+            adopted: None,
         }
+    }
+
+    /// A platform on the kept pods of run `id`, as [`KubernetesPlan::of_kept`] found them.
+    pub fn on_kept(plan: KubernetesPlan, experiment: Experiment, id: &str, log_directory: &Path) -> Self {
+        let mut platform = Self::new(plan, experiment, id, log_directory);
+        platform.adopted = Some(Instant::now());
+        platform
     }
 
     fn client(&self) -> &Client {
@@ -85,6 +97,11 @@ impl KubernetesPlatform {
     }
 
     async fn launch(&mut self, say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, ClusterError> {
+        if self.adopted.is_some() {
+            self.tokens = adopt::tokens(self.client(), &self.plan.namespace, &self.id).await?;
+            self.tracker = Some(Tracker::start(self.client(), &self.plan.namespace, &self.id));
+            return self.await_all(say).await;
+        }
         for id in &self.plan.leftovers {
             say(&format!("removing what run {id} left"));
             remove::remove(self.client(), &self.plan.namespace, id).await?;
@@ -102,6 +119,10 @@ impl KubernetesPlatform {
             self.tokens.insert(plan.name(), token);
         }
         self.create_all().await?;
+        self.await_all(say).await
+    }
+
+    async fn await_all(&self, say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, ClusterError> {
         let names: Vec<String> = self.plan.pods.iter().map(PodPlan::name).collect();
         self.wait_until_running(&names, say).await?;
         self.endpoints()
@@ -109,6 +130,12 @@ impl KubernetesPlatform {
 
     /// Both pods of a pair anew, under their names and with their tokens.
     async fn relaunch(&mut self, number: usize, say: &dyn Fn(&str)) -> Result<PairEndpoints, ClusterError> {
+        if self.adopted.is_some() {
+            return Err(ClusterError::NotReady(format!(
+                "the pods of run {} are not this run's to start anew",
+                self.id
+            )));
+        }
         let plans: Vec<PodPlan> = self.plan.pods.iter().filter(|plan| plan.pair == number).cloned().collect();
         let pods = self.pods();
         remove::pods(&pods, &plans.iter().map(PodPlan::name).collect::<Vec<_>>()).await?;
@@ -216,7 +243,9 @@ impl KubernetesPlatform {
     }
 
     async fn fetch_logs(&self) {
-        let params = LogParams { container: Some(AGENT.to_owned()), ..LogParams::default() };
+        // Of pods that were there before, what they logged meanwhile.
+        let since_seconds = self.adopted.map(|since| since.elapsed().as_secs() as i64 + 1);
+        let params = LogParams { container: Some(AGENT.to_owned()), since_seconds, ..LogParams::default() };
         let (pods, params) = (&self.pods(), &params);
         stream::iter(&self.plan.pods)
             .for_each_concurrent(AT_ONCE, |plan| async move {
@@ -277,11 +306,11 @@ impl Platform for KubernetesPlatform {
     }
 
     async fn stop(&mut self, _asked: bool) {
+        if self.owner.is_some() || self.adopted.is_some() {
+            self.save_logs().await;
+        }
         if !self.has_begun {
             return;
-        }
-        if self.owner.is_some() {
-            self.save_logs().await;
         }
         if let Some(renewal) = self.renewal.take() {
             renewal.abort();
