@@ -122,11 +122,16 @@ impl Cluster {
         command
     }
 
-    /// `linerate run` on a document of this spec, with more options.
-    pub fn run(&self, spec: &str, options: &[&str]) -> Running {
+    /// Writes a document of this spec, and says how it is called.
+    pub fn write(&self, spec: &str) -> &'static str {
         let head = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nmetadata: {name: test}\nspec:\n  platform: kubernetes\n";
         std::fs::write(self.path("experiment.yaml"), format!("{head}{spec}")).unwrap();
-        let mut arguments = vec!["run", "experiment.yaml", "--results", "results"];
+        "experiment.yaml"
+    }
+
+    /// `linerate run` on a document of this spec, with more options.
+    pub fn run(&self, spec: &str, options: &[&str]) -> Running {
+        let mut arguments = vec!["run", self.write(spec), "--results", "results"];
         arguments.extend(options);
         if !options.contains(&"--log-level") {
             arguments.extend(["--log-level", "debug"]);

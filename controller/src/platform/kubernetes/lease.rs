@@ -168,21 +168,6 @@ fn judge(lease: &Lease, now: Timestamp) -> Option<Found> {
     Some(Found { id, holder, state })
 }
 
-/// Says that the pods are meant to stay after this controller.
-///
-/// # Errors
-/// When the server refuses.
-pub async fn keep(client: &Client, namespace: &str, id: &str) -> Result<(), ClusterError> {
-    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
-    let patch = Patch::Merge(json!({ "metadata": { "annotations": { names::KEPT: "true" } } }));
-    let name = names::object(id);
-    leases
-        .patch(&name, &PatchParams::default(), &patch)
-        .await
-        .map_err(ClusterError::while_(format!("mark the lease {name} as kept")))?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

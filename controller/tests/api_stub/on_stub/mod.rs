@@ -1,6 +1,7 @@
 //! The tests. `scripts/test.sh` runs them side by side, for mostly they wait.
 
 mod busy_servers;
+mod kept;
 mod lost_agents;
 mod others;
 mod pods_that_fail;

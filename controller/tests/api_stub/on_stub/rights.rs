@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::kept;
 use crate::api::bid_farewell;
 use crate::cluster::{Cluster, TWO_TRIALS};
 use crate::kubelet::Fate;
@@ -41,6 +42,7 @@ async fn the_role_is_exactly_what_is_used() {
         bid_farewell(&cluster.state, &pod_key("tx0"));
         tokio::time::sleep(Duration::from_millis(10)).await;
         running.ends_with(0).await;
+        kept::run_on_kept_pods(&cluster, TWO_TRIALS).await;
         cluster.assert_clean();
         let (namespaced, cluster_wide) = used(&cluster);
         inside.extend(namespaced);
