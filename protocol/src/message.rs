@@ -23,6 +23,8 @@ pub const MAX_FLOW_ROWS: u32 = 4096;
 pub const MAX_START_AHEAD_MS: u64 = 10_000;
 /// Environment variable that holds the token when no token file is given.
 pub const TOKEN_VARIABLE: &str = "LINERATE_TOKEN";
+/// Environment variable with the process id of a controller that starts an agent itself: once that has ended, nobody will come.
+pub const CONTROLLER_VARIABLE: &str = "LINERATE_CONTROLLER_PID";
 
 /// A request of the controller.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

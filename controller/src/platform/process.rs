@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use linerate_protocol::message::TOKEN_VARIABLE;
+use linerate_protocol::message::{CONTROLLER_VARIABLE, TOKEN_VARIABLE};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use tokio::io::BufReader;
@@ -106,6 +106,7 @@ impl AgentProcess {
         let mut child = Command::new(program)
             .args(arguments)
             .env(TOKEN_VARIABLE, token.reveal())
+            .env(CONTROLLER_VARIABLE, std::process::id().to_string())
             .env(RUNTIME_VARIABLE, runtime_directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

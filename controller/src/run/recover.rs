@@ -1,14 +1,17 @@
 //! Pairs of which an agent was lost in a trial: connected again where the agent still lives, started anew where it does not. What cannot be
 //! brought back leaves the run, and the other pairs go on.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
 
 use super::agent::Pair;
 use super::ledger::Ledger;
 use super::observer::Observer;
 use super::round::Lost;
 use super::warm_up::{Cold, warm_up};
-use super::{Ending, Job, Numbers};
+use super::{CONNECTING_AT_ONCE, Ending, Job, Numbers};
 use crate::plan::Trial;
 use crate::platform::Platform;
 
@@ -36,6 +39,10 @@ impl Rescue<'_, '_> {
         platform: &mut impl Platform,
         ledger: &mut Ledger<'_>,
     ) -> Result<(), Ending> {
+        for Lost { position, reason } in &lost {
+            self.observer.phase(&format!("{}: {reason}; bringing the pair back", pairs[*position].name));
+        }
+        let connected = self.reconnect(&lost, pairs).await?;
         // From the back, so that positions stay what they are.
         for Lost { position, reason } in lost.into_iter().rev() {
             if *self.job.interrupted.borrow() {
@@ -43,8 +50,7 @@ impl Rescue<'_, '_> {
             }
             let pair = &mut pairs[position];
             let name = pair.name.clone();
-            self.observer.phase(&format!("{name}: {reason}; bringing the pair back"));
-            match self.one(pair, platform).await {
+            match self.one(pair, connected.contains(&position), platform).await {
                 Ok(how) => ledger.recovered(format!("{name} {how}: {reason}"))?,
                 Err(Ending::Failed(why)) => {
                     pairs.remove(position);
@@ -61,11 +67,31 @@ impl Rescue<'_, '_> {
         Ok(())
     }
 
+    /// Connects again to all that live, side by side: what breaks one connection may well break all. Says which those are.
+    async fn reconnect(&self, lost: &[Lost], pairs: &mut [Pair]) -> Result<BTreeSet<usize>, Ending> {
+        let patience = self.job.experiment.trial().orphan.get() + RECONNECT_MARGIN;
+        let is_lost = |position: &usize| lost.iter().any(|lost| lost.position == *position);
+        let attempts = pairs.iter_mut().enumerate().filter(|(position, _)| is_lost(position));
+        let attempts = attempts.map(|(position, pair)| async move {
+            pair.reconnect(patience).await.is_ok().then_some(position)
+        });
+        let connected = stream::iter(attempts).buffer_unordered(CONNECTING_AT_ONCE).collect::<Vec<_>>();
+        let mut interrupted = self.job.interrupted.clone();
+        tokio::select! {
+            connected = connected => Ok(connected.into_iter().flatten().collect()),
+            Ok(_) = interrupted.wait_for(|flag| *flag) => Err(Ending::Interrupted),
+        }
+    }
+
     /// Says in words how it was done.
-    async fn one(&self, pair: &mut Pair, platform: &mut impl Platform) -> Result<&'static str, Ending> {
+    async fn one(
+        &self,
+        pair: &mut Pair,
+        is_connected: bool,
+        platform: &mut impl Platform,
+    ) -> Result<&'static str, Ending> {
         let Self { job, numbers, observer, .. } = self;
-        let patience = job.experiment.trial().orphan.get() + RECONNECT_MARGIN;
-        let how = if pair.reconnect(patience).await.is_ok() {
+        let how = if is_connected {
             "was connected again"
         } else {
             let endpoints = platform.restart(pair.number, &|text| observer.phase(text)).await?;

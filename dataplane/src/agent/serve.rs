@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use linerate_protocol::message::{Command, ErrorCode, Outcome, Reply, Request};
+use linerate_protocol::message::{CONTROLLER_VARIABLE, Command, ErrorCode, Outcome, Reply, Request};
 use linerate_protocol::state::AgentState;
 use rustix::process::{Pid, getppid};
 use tokio::net::TcpListener;
@@ -31,14 +31,15 @@ const AT_THE_DOOR: usize = 8;
 #[derive(Debug, Clone, Copy)]
 pub struct Solitude {
     after: Duration,
-    /// Who started it.
+    /// The controller that started it.
     parent: Option<Pid>,
 }
 
 impl Solitude {
-    /// Ends it after so long without a controller.
+    /// Ends it after so long without a controller. A controller that starts agents itself tells its process id.
     pub fn after(after: Duration) -> Self {
-        Self { after, parent: getppid() }
+        let told = std::env::var(CONTROLLER_VARIABLE).ok().and_then(|text| text.parse().ok());
+        Self { after, parent: told.and_then(Pid::from_raw) }
     }
 }
 
@@ -162,7 +163,7 @@ struct Server<'d, 'e> {
 impl Server<'_, '_> {
     /// True when no controller has been there for too long. The first one gets more time, unless it has ended: it may still be starting other agents.
     fn is_lonely(&self, Solitude { after, parent }: Solitude) -> bool {
-        let may_come = !self.was_found && parent == getppid();
+        let may_come = !self.was_found && (parent.is_none() || parent == getppid());
         let limit = if may_come { after.max(FIRST_CONTROLLER) } else { after };
         self.controller.is_none() && self.last_heard.elapsed() > limit
     }
