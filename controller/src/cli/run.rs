@@ -84,6 +84,8 @@ async fn measure(
     let watchers = Watchers(metrics.into_iter().chain([progress::observer(args.quiet, args.json)]).collect());
     let (flag, interrupted) = watch::channel(false);
     let signals = Signals::listen().context(NO_SIGNALS)?;
+    // From now on: a signal that comes when the run has just ended must not be lost.
+    let later_signals = Signals::listen().context(NO_SIGNALS)?;
     let job = Job { experiment, plan, filter: args.filter.as_deref(), store, interrupted };
     let summary = tokio::select! {
         summary = run::run(job, &mut platform, &watchers) => summary?,
@@ -102,7 +104,7 @@ async fn measure(
         }
     }
     if served && summary.status != Status::Interrupted {
-        args.metrics.linger(Signals::listen().context(NO_SIGNALS)?).await;
+        args.metrics.linger(later_signals).await;
     }
     Ok(match summary.status {
         Status::Complete => Ending::Done,

@@ -238,7 +238,9 @@ fn percentages_are_of_the_links_line_rate() {
 #[test]
 fn an_experiment_that_is_not_there_is_named() {
     let results = tempfile::tempdir().unwrap();
-    for (id, word) in [("../../etc", "8 hexadecimal digits"), ("0badf00d", "0badf00d: there is no such experiment")] {
+    for (id, word) in
+        [("../../etc", "8 hexadecimal digits"), ("0badf00d", "0badf00d: there is no such experiment")]
+    {
         let error = export(results.path(), &[id.to_owned()], &[Format::All], None).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
         assert!(!results.path().join(SUMMARY_FILE).exists());
