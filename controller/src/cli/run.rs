@@ -158,6 +158,8 @@ async fn measure(
     let watchers = Watchers(metrics.into_iter().chain([progress::observer(args.quiet, args.json)]).collect());
     let (flag, interrupted) = watch::channel(false);
     let signals = Signals::listen().context(NO_SIGNALS)?;
+    // From now on: a signal that comes when the run has just ended must not be lost.
+    let later_signals = Signals::listen().context(NO_SIGNALS)?;
     let job = Job {
         experiment,
         plan,
@@ -183,7 +185,7 @@ async fn measure(
         }
     }
     if served && summary.status != Status::Interrupted {
-        args.metrics.linger(Signals::listen().context(NO_SIGNALS)?).await;
+        args.metrics.linger(later_signals).await;
     }
     Ok(match summary.status {
         Status::Complete => Ending::Done,

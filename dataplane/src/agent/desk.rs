@@ -2,6 +2,7 @@
 
 use hugepage_check::requirements::Requirements;
 use hugepage_check::root::Root;
+use linerate_protocol::host::HostInfo;
 use linerate_protocol::message::{
     Acknowledge, ClockInfo, Command, ErrorCode, Event, FlowRows, FlowsFrom, MAX_FLOW_ROWS,
     MAX_START_AHEAD_MS, Outcome, PROTOCOL_VERSION, Pong, Sent, Start, TrialFailed, Welcome, WireError,
@@ -10,7 +11,6 @@ use linerate_protocol::report::{Ended, FlowRow, Part};
 use linerate_protocol::state::{AgentState, Step};
 use linerate_protocol::trial::{RoleSpec, TrialSpec};
 
-use super::machine::machine;
 use super::refusal::{failed, refused, trial_error, validate};
 use crate::core::drain::Drainer;
 use crate::dpdk::eal;
@@ -59,11 +59,19 @@ pub struct Desk<'e> {
     no_huge: bool,
     /// What the agent's own EAL options need of the machine.
     requirements: Requirements,
+    /// The machine as it was before EAL started.
+    host: HostInfo,
 }
 
 impl<'e> Desk<'e> {
     /// A desk with nothing on it. `orphan_ms` holds until a trial brings its own.
-    pub fn new(bench: Bench<'e>, orphan_ms: u32, no_huge: bool, requirements: Requirements) -> Self {
+    pub fn new(
+        bench: Bench<'e>,
+        orphan_ms: u32,
+        no_huge: bool,
+        requirements: Requirements,
+        host: HostInfo,
+    ) -> Self {
         Self {
             bench,
             holding: Holding::Nothing,
@@ -73,6 +81,7 @@ impl<'e> Desk<'e> {
             own_orphan_ms: orphan_ms,
             no_huge,
             requirements,
+            host,
         }
     }
 
@@ -123,7 +132,7 @@ impl<'e> Desk<'e> {
             },
             lcores: self.bench.lcores().iter().map(|lcore| lcore.0).collect(),
             no_huge: self.no_huge,
-            host: Some(machine()),
+            host: Some(self.host.clone()),
         })
     }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use linerate_protocol::host::{HostInfo, HugepagePool};
 
-/// What the kernel says of the machine now.
-pub(super) fn machine() -> HostInfo {
+/// What the kernel says of the machine now. EAL changes that: it pins this thread and takes hugepages.
+pub fn machine() -> HostInfo {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();

@@ -3,7 +3,7 @@
 //! [`serve()`] moves messages; [`desk::Desk`] knows what they mean; `wire` bounds and authenticates connections.
 
 pub mod desk;
-mod machine;
+pub mod machine;
 mod metrics;
 mod refusal;
 mod serve;

@@ -14,7 +14,7 @@ use crate::dpdk::eal::Eal;
 
 pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &Agent) -> Result<Ending, Failure> {
     let bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &args.safety, args.reflector)?;
-    let mut desk = Desk::new(bench, args.orphan_ms, plan.no_huge, requirements(plan));
+    let mut desk = Desk::new(bench, args.orphan_ms, plan.no_huge, requirements(plan), args.host.clone());
     let config = AgentConfig {
         listen: args.listen,
         token: args.token.clone(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use linerate_metrics::{Exposure, Listener};
+use linerate_protocol::host::HostInfo;
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::message::TOKEN_VARIABLE;
 use linerate_protocol::profile::{Profile, RawProfile, Vlan};
@@ -19,6 +20,7 @@ use super::flows_file::FlowsFile;
 use super::output::Failure;
 use super::{capture_file, profile_file};
 use crate::agent::Solitude;
+use crate::agent::machine::machine;
 use crate::agent::token::Token;
 use crate::core::recording::Recording;
 
@@ -101,6 +103,7 @@ pub(super) struct Agent {
     pub(super) metrics: Option<SocketAddr>,
     pub(super) ring: RingArgs,
     pub(super) safety: Safety,
+    pub(super) host: HostInfo,
 }
 
 impl Command {
@@ -191,6 +194,7 @@ impl Command {
                 metrics: loopback(args.metrics)?,
                 safety: args.safety.resolve(),
                 ring: args.ring.check()?,
+                host: machine(),
             }),
         })
     }
