@@ -14,6 +14,8 @@ cd "$(dirname "$0")/.."
 . scripts/cluster/experiments.sh
 # shellcheck source=scripts/cluster/refusals.sh
 . scripts/cluster/refusals.sh
+# shellcheck source=scripts/cluster/examples.sh
+. scripts/cluster/examples.sh
 # shellcheck source=scripts/cluster/faults.sh
 . scripts/cluster/faults.sh
 
@@ -25,6 +27,7 @@ test   runs the scenarios (default: all of them), each in a namespace of its own
 
 Scenarios: memif      a pair on one node, joined by shared memory in a directory of the node
            two_nodes  two pairs over the pod network, one on a node, one across nodes, with hugepages
+           examples   examples/pods, applied as a user does
            kept       pods that are made once and used by several runs
            role       a service account with nothing but the printed Role
            refusals   what is refused before anything is created, each with its reason

@@ -32,7 +32,7 @@ cargo build --workspace --bins --quiet
 status=0
 cargo test --workspace --no-fail-fast -- --test-threads=1 --skip on_stub:: 2>&1 | tee "$scratch/log" || status=$?
 say "tests on a stub of the Kubernetes API, side by side: mostly they wait"
-cargo test -p linerate --test api_stub -- --test-threads=8 2>&1 | tee -a "$scratch/log" || status=$?
+cargo test --workspace --test api_stub -- --test-threads=8 2>&1 | tee -a "$scratch/log" || status=$?
 
 sum() { awk -v word="$1" '/^test result:/ { for (i = 1; i < NF; i++) if ($(i + 1) == word";") total += $i } END { print total + 0 }' "$scratch/log"; }
 passed=$(sum passed)

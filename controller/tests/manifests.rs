@@ -89,21 +89,48 @@ fn pods_are_restricted_but_for_named_exceptions() {
             assert_eq!(from_node, usize::from(host_path), "{name}");
             for container in spec.init_containers.unwrap().iter().chain(&spec.containers) {
                 restricted(name, container, added);
+                let resources = container.resources.clone().unwrap();
+                assert_eq!(resources.requests, resources.limits, "{name}: Guaranteed");
             }
         }
+    }
+}
+
+/// The pods that users play without a controller are held to the same.
+#[test]
+fn example_pods_are_as_restricted() {
+    for (name, added) in [("memif", &[][..]), ("af_packet", &["NET_RAW", "NET_ADMIN"])] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../examples/pods/{name}.yaml"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut roles = Vec::new();
+        for document in text.split("\n---\n").filter(|document| document.contains("\nkind: Pod\n")) {
+            let pod: Pod = serde_saphyr::from_str(document).unwrap();
+            let spec = pod.spec.unwrap();
+            assert_eq!(spec.automount_service_account_token, Some(false), "{name}");
+            assert_eq!(
+                spec.security_context.unwrap().seccomp_profile.unwrap().type_,
+                "RuntimeDefault",
+                "{name}"
+            );
+            assert!(
+                spec.volumes.unwrap_or_default().iter().all(|volume| volume.host_path.is_none()),
+                "{name}"
+            );
+            spec.containers.iter().for_each(|container| restricted(name, container, added));
+            roles.push(pod.metadata.labels.unwrap()["role"].clone());
+        }
+        assert_eq!(roles, ["rx", "tx"], "{name}");
     }
 }
 
 fn restricted(name: &str, container: &Container, added: &[&str]) {
     let security = container.security_context.clone().unwrap();
     assert_eq!(security.allow_privilege_escalation, Some(false), "{name}");
-    assert_eq!(security.privileged, Some(false), "{name}");
+    assert_ne!(security.privileged, Some(true), "{name}");
     assert_eq!(security.read_only_root_filesystem, Some(true), "{name}");
     let capabilities = security.capabilities.unwrap();
     assert_eq!(capabilities.drop.unwrap(), ["ALL"], "{name}");
     assert_eq!(capabilities.add.unwrap_or_default(), added, "{name}");
-    let resources = container.resources.clone().unwrap();
-    assert_eq!(resources.requests, resources.limits, "{name}: Guaranteed");
     let words = container.command.iter().flatten();
     assert!(words.clone().all(|word| !word.contains("token=")), "{name}: no secret in arguments");
 }

@@ -75,10 +75,10 @@ fn a_trial_between_two_agents() {
         let receive = r#""method":"prepare","params":{"trial":7,"tag":9,"sample_interval_ms":50,"orphan_ms":5000,"role":{"receive":{"flows":10}}}"#;
         assert_eq!(state(&rx_wire.ask(3, receive, &mut rx_events)), "prepared");
         assert_eq!(state(&rx_wire.ask(4, r#""method":"arm""#, &mut rx_events)), "armed");
-        assert_eq!(state(&rx_wire.ask(5, r#""method":"start""#, &mut rx_events)), "running");
+        assert_eq!(state(&rx_wire.ask(5, r#""method":"start","params":{}"#, &mut rx_events)), "running");
         assert_eq!(state(&tx_wire.ask(3, &prepare_tx(500), &mut tx_events)), "prepared");
         assert_eq!(state(&tx_wire.ask(4, r#""method":"arm""#, &mut tx_events)), "armed");
-        assert_eq!(state(&tx_wire.ask(5, r#""method":"start""#, &mut tx_events)), "running");
+        assert_eq!(state(&tx_wire.ask(5, r#""method":"start","params":{}"#, &mut tx_events)), "running");
         wait_finished(&mut tx_wire, &mut tx_events);
         let sent = tx_wire.ask(6, r#""method":"report""#, &mut tx_events)["result"]["report"].clone();
         let packets = sent["transmit"]["counters"]["packets"].as_u64().unwrap();
@@ -149,7 +149,7 @@ fn malformed_and_illegal_messages_are_answered_and_survived() {
         (r#"{"id":2,"method":"explode"}"#, "malformed"),
         (r#"{"id":2,"method":"prepare","params":{"trial":-1}}"#, "malformed"),
         (long.as_str(), "too-long"),
-        (r#"{"id":2,"method":"start"}"#, "illegal-step"),
+        (r#"{"id":2,"method":"start","params":{}}"#, "illegal-step"),
         (r#"{"id":2,"method":"arm"}"#, "illegal-step"),
         (r#"{"id":2,"method":"report"}"#, "illegal-step"),
         (r#"{"id":2,"method":"acknowledge","params":{"trial":1}}"#, "illegal-step"),
@@ -177,7 +177,7 @@ fn malformed_and_illegal_messages_are_answered_and_survived() {
     );
     assert_eq!(state(&wire.ask(8, &prepare_tx(60_000), &mut events)), "prepared", "the lcore is free again");
     wire.ask(9, r#""method":"arm""#, &mut events);
-    wire.ask(10, r#""method":"start""#, &mut events);
+    wire.ask(10, r#""method":"start","params":{}"#, &mut events);
     assert_eq!(state(&wire.ask(11, r#""method":"stop","params":{}"#, &mut events)), "finished");
     let report = wire.ask(12, r#""method":"report""#, &mut events);
     assert_eq!(report["result"]["report"]["ended"], "stopped");
@@ -192,7 +192,7 @@ fn a_transmitter_whose_controller_vanishes_stops_and_keeps_its_report() {
     let mut events = Vec::new();
     wire.ask(2, &prepare_tx(60_000).replace("5000", "500"), &mut events);
     wire.ask(3, r#""method":"arm""#, &mut events);
-    assert_eq!(state(&wire.ask(4, r#""method":"start""#, &mut events)), "running");
+    assert_eq!(state(&wire.ask(4, r#""method":"start","params":{}"#, &mut events)), "running");
     drop(wire);
     std::thread::sleep(Duration::from_millis(1500));
     let (mut wire, welcome) = agent.greet();
@@ -247,7 +247,8 @@ fn metrics_count_what_reports_say_over_all_trials() {
     let mut sent = 0;
     for _ in 0..2 {
         let mut events = Vec::new();
-        for method in [prepare_tx(200), r#""method":"arm""#.into(), r#""method":"start""#.into()] {
+        for method in [prepare_tx(200), r#""method":"arm""#.into(), r#""method":"start","params":{}"#.into()]
+        {
             state(&wire.ask(2, &method, &mut events));
         }
         wait_finished(&mut wire, &mut events);

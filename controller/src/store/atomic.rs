@@ -75,13 +75,15 @@ pub(crate) fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> Result
     sync_directory(directory)
 }
 
-/// Makes the directory `root/path` with a file in it, and beside that `other` under its name: readers see all or nothing.
+/// Makes the directory `root/path` with a file in it, and beside that `other` under its name: readers see all or nothing. One that is there already
+/// stays, or makes place when it is to be replaced.
 pub(crate) fn add_directory(
     root: &Path,
     path: &str,
     name: &str,
     bytes: &[u8],
     other: Option<(&str, NamedTempFile)>,
+    replace: bool,
 ) -> Result<(), StoreError> {
     let unfinished = root.join(format!("{UNFINISHED}{}", path.replace('/', "-")));
     fs::create_dir(&unfinished).map_err(at("create", &unfinished))?;
@@ -89,7 +91,7 @@ pub(crate) fn add_directory(
         let place = unfinished.join(name);
         file.persist(&place).map(drop).map_err(|error| at("rename to", &place)(error.error))
     });
-    let placed = beside.and_then(|()| place_directory(root, &unfinished, path, name, bytes));
+    let placed = beside.and_then(|()| place_directory(root, &unfinished, path, name, bytes, replace));
     if placed.is_err() {
         let _ = fs::remove_dir_all(&unfinished);
     }
@@ -116,6 +118,7 @@ fn place_directory(
     path: &str,
     name: &str,
     bytes: &[u8],
+    replace: bool,
 ) -> Result<(), StoreError> {
     write_synced(&unfinished.join(name), bytes)?;
     sync_directory(unfinished)?;
@@ -127,7 +130,7 @@ fn place_directory(
     }
     match fs::rename(unfinished, &finished) {
         // An earlier attempt stands there; it is kept until this one stands in its place.
-        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
+        Err(error) if replace && error.kind() == ErrorKind::DirectoryNotEmpty => {
             exchange(unfinished, &finished).map_err(at("exchange", unfinished))?;
             fs::remove_dir_all(unfinished).map_err(at("remove", unfinished))?;
         }

@@ -51,6 +51,8 @@ const ID_ATTEMPTS: usize = 16;
 pub struct Store {
     directory: PathBuf,
     id: String,
+    /// True when a trial may take the place of one that an earlier run did not finish.
+    resumed: bool,
     /// While it is held, the experiment is known to be in use.
     _lock: File,
 }
@@ -77,7 +79,7 @@ impl Store {
                 Ok(()) => {
                     sync_directory(results)?;
                     let lock = lock::hold(&directory)?;
-                    return Ok(Self { directory, id, _lock: lock });
+                    return Ok(Self { directory, id, resumed: false, _lock: lock });
                 }
             }
         }
@@ -151,7 +153,7 @@ impl Store {
         let name = if record.result.is_some() { "trial.json" } else { "incomplete.json" };
         let path = format!("{}/{place}", record.pair);
         let flows = flows.map(|file| (FLOWS_FILE, file));
-        add_directory(&self.directory, &path, name, &json(record, &self.directory)?, flows)?;
+        add_directory(&self.directory, &path, name, &json(record, &self.directory)?, flows, self.resumed)?;
         Ok(format!("{path}/{name}"))
     }
 }

@@ -64,7 +64,7 @@ impl Earlier {
             .aggregates
             .retain(|all| kept.iter().any(|kept| (&kept.profile, kept.repeat) == (&all.profile, all.repeat)));
         summary.trials = kept;
-        Ok(Some(Self { store: Store { directory, id, _lock: lock }, summary }))
+        Ok(Some(Self { store: Store { directory, id, resumed: true, _lock: lock }, summary }))
     }
 
     /// True when nothing is left to run.

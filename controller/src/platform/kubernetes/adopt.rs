@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn only_pods_that_run_and_were_made_alike_are_used() {
         let pod = |image: &str, phase: &str| -> Pod {
-            let spec = json!({"containers": [{"name": AGENT, "image": image, "command": ["linerate-dataplane", "-l", "0,1"]}]});
+            let spec = json!({"nodeName": "node1", "containers": [{"name": AGENT, "image": image, "command": ["linerate-dataplane", "-l", "0,1"]}]});
             let ready = phase == "Running";
             serde_json::from_value(json!({
                 "metadata": {"name": "tx0"}, "spec": spec,

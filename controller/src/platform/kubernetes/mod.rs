@@ -4,8 +4,10 @@ pub mod access;
 mod adopt;
 mod client;
 mod descriptors;
+mod endpoints;
 pub mod error;
 pub mod lease;
+mod logs;
 pub mod manifests;
 pub mod names;
 pub mod observe;
@@ -19,33 +21,26 @@ mod tracker;
 pub mod watch;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{LogParams, PostParams};
+use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use self::error::ClusterError;
 pub use self::plan::KubernetesPlan;
-use self::pods::{AGENT, AGENT_PORT, PodPlan, Run};
+use self::pods::{PodPlan, Run};
 use self::retry::steadily;
 use self::tracker::Tracker;
-use super::{AgentEndpoint, PairEndpoints, Platform, PlatformError, PodPlace, Token};
+use super::{PairEndpoints, Platform, PlatformError, Token};
 use crate::experiment::Experiment;
-use crate::experiment::kubernetes::PlacementRule;
-use crate::session::Dialer;
 
 /// Requests at the same time.
 const AT_ONCE: usize = 16;
-/// Time for all logs together, so that a server that is gone does not keep the run from its end.
-const LOGS_TIME: Duration = Duration::from_secs(60);
 
 /// Agents as pods. Dropping it leaves them to their own orphan time, and their objects to the next run.
 #[derive(Debug)]
@@ -190,83 +185,6 @@ impl KubernetesPlatform {
             }
         }
     }
-
-    /// The endpoints, after a look at whether the pods are where they were to be.
-    fn endpoints(&self) -> Result<Vec<PairEndpoints>, ClusterError> {
-        let Some(tracker) = &self.tracker else { return Ok(Vec::new()) };
-        self.plan.pods.chunks(2).map(|ends| self.pair(tracker, ends)).collect()
-    }
-
-    fn pair(&self, tracker: &Tracker, ends: &[PodPlan]) -> Result<PairEndpoints, ClusterError> {
-        let [tx, rx] = ends else { return Err(ClusterError::NotReady("a pair has two pods".to_owned())) };
-        let (tx, rx) = (self.endpoint(tracker, tx)?, self.endpoint(tracker, rx)?);
-        let together = tx.node == rx.node;
-        let wrong = match self.experiment.kubernetes().placement {
-            PlacementRule::SameNode => !together,
-            PlacementRule::DifferentNodes => together,
-            PlacementRule::Any => false,
-        };
-        // Nodes that were named for both are as asked, whatever the rule.
-        let named = self.experiment.kubernetes().nodes.is_some();
-        if wrong && !named {
-            return Err(ClusterError::NotReady(format!(
-                "{} is on {} and {} on {}, which is not what spec.kubernetes.placement asks for",
-                tx.name, tx.node, rx.name, rx.node
-            )));
-        }
-        Ok(PairEndpoints { tx, rx })
-    }
-
-    fn endpoint(&self, tracker: &Tracker, plan: &PodPlan) -> Result<AgentEndpoint, ClusterError> {
-        let name = plan.name();
-        let run = Run { experiment: &self.experiment, id: &self.id, owner: None };
-        let container = run.pod(plan).spec.and_then(|spec| spec.containers.into_iter().next());
-        let gone = || ClusterError::NotReady(format!("pod {name} is gone"));
-        let (node, image_digest) = tracker.place(&name).ok_or_else(gone)?;
-        let image = container.as_ref().and_then(|container| container.image.clone());
-        Ok(AgentEndpoint {
-            node,
-            pod: Some(PodPlace { name: name.clone(), image, image_digest }),
-            dialer: Dialer::PortForward { pods: Box::new(self.pods()), pod: name.clone(), port: AGENT_PORT },
-            token: self.tokens.get(&name).ok_or_else(gone)?.clone(),
-            command_line: container.and_then(|container| container.command).unwrap_or_default(),
-            exit: tracker.exit(&name),
-            name,
-        })
-    }
-
-    /// Keeps what the agents logged with the results. What cannot be had is no reason to fail.
-    async fn save_logs(&self) {
-        if timeout(LOGS_TIME, self.fetch_logs()).await.is_err() {
-            tracing::warn!(seconds = LOGS_TIME.as_secs(), "not all logs of the pods could be had in time");
-        }
-    }
-
-    async fn fetch_logs(&self) {
-        // Of pods that were there before, what they logged meanwhile.
-        let since_seconds = self.adopted.map(|since| since.elapsed().as_secs() as i64 + 1);
-        let params = LogParams { container: Some(AGENT.to_owned()), since_seconds, ..LogParams::default() };
-        let (pods, params) = (&self.pods(), &params);
-        stream::iter(&self.plan.pods)
-            .for_each_concurrent(AT_ONCE, |plan| async move {
-                let name = plan.name();
-                let path = self.log_directory.join(format!("{name}.log"));
-                match steadily(|| pods.logs(&name, params)).await {
-                    Ok(log) => {
-                        if let Err(error) = append(&path, &log) {
-                            tracing::warn!(path = %path.display(), %error, "the log of a pod is not kept");
-                        }
-                    }
-                    Err(error) => tracing::debug!(pod = name, %error, "no log"),
-                }
-            })
-            .await;
-    }
-}
-
-/// An experiment that is resumed has logs of its earlier pods already.
-fn append(path: &Path, log: &str) -> std::io::Result<()> {
-    std::fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(log.as_bytes())
 }
 
 /// Creates an object; one that an earlier attempt of the same request made is as good.
@@ -307,7 +225,8 @@ impl Platform for KubernetesPlatform {
 
     async fn stop(&mut self, _asked: bool) {
         if self.owner.is_some() || self.adopted.is_some() {
-            self.save_logs().await;
+            let names: Vec<String> = self.plan.pods.iter().map(PodPlan::name).collect();
+            logs::keep(&self.pods(), &names, &self.log_directory, self.adopted).await;
         }
         if !self.has_begun {
             return;
