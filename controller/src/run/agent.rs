@@ -15,6 +15,8 @@ use crate::summary::AgentInfo;
 
 /// Time for a process whose connection has gone to be known as ended.
 const EXIT_TIME: Duration = Duration::from_secs(2);
+/// Time for an agent to let its last controller go.
+const BUSY_TIME: Duration = Duration::from_secs(15);
 /// Time between attempts to connect: it grows from one to the other, and is not the same for all agents.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -48,16 +50,30 @@ impl Agent {
         let mut pauses = pauses();
         loop {
             let error = match Session::connect(&name, &dialer, token.reveal(), keep_alive).await {
-                Ok(session) => return Ok(Self { session, node, pod, dialer, token, command_line, exit }),
+                Ok(session) => {
+                    let agent = Self { session, node, pod, dialer, token, command_line, exit };
+                    return agent.idle().await;
+                }
                 Err(error) => error,
             };
-            // A pod runs before its agent listens.
-            let may_come = dialer.patience() > begun.elapsed() && error.fault.is_broken_connection();
+            // A pod runs before its agent listens, and an agent may not have noticed yet that its last controller has gone.
+            let patience = if error.fault.is_busy() { BUSY_TIME } else { dialer.patience() };
+            let passes = error.fault.is_broken_connection() || error.fault.is_busy();
+            let may_come = patience.min(dialer.patience()) > begun.elapsed() && passes;
             if !may_come || exit.within(pauses.next().unwrap_or(SHORTEST_PAUSE)).await.is_some() {
                 return Err(cause(&error, exit).await);
             }
             tracing::debug!(%error, "not yet connected; once more");
         }
+    }
+
+    /// The agent, idle: one that was there before may hold a trial of a controller that was lost.
+    async fn idle(self) -> Result<Self, String> {
+        let state = self.session.welcome().state;
+        if state != AgentState::Idle {
+            self.back_to_idle(state).await.map_err(|error| error.to_string())?;
+        }
+        Ok(self)
     }
 
     /// Connects again to an agent that lives, where the connection is lost, and takes it back to idle.

@@ -1,6 +1,6 @@
 //! What can go wrong between the controller and an agent.
 
-use linerate_protocol::message::{MAX_LINE_BYTES, WireError};
+use linerate_protocol::message::{ErrorCode, MAX_LINE_BYTES, WireError};
 use linerate_protocol::span::Span;
 
 /// Something went wrong with an agent.
@@ -77,6 +77,11 @@ impl Fault {
     /// True when there is no connection, or no longer: another one may do.
     pub fn is_broken_connection(&self) -> bool {
         matches!(self, Fault::Connect { .. } | Fault::Closed | Fault::Io(_) | Fault::Silent { .. })
+    }
+
+    /// True when the agent has another controller.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Fault::Refused { error, .. } if error.code == ErrorCode::Busy)
     }
 
     /// True when the session is still good: the agent only refused one request.
