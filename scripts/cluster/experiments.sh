@@ -15,15 +15,17 @@ scenario_two_nodes() {
         check_line "NOT RUN cluster: two_nodes: the cluster has ${#nodes[@]} node"
         return
     fi
-    # Room for two pods on each node of a small machine: the pairs one after the other.
-    run across -n 1 --link af-packet --different-nodes "${SMALL[@]}" --hugepages-2Mi 64 --size 64,512 --flows 100 --flow-mode sd --rate 1kpps --packets 1000
-    complete across 2
+    run across -n 2 --link af-packet --different-nodes "${SMALL[@]}" --hugepages-2Mi 64 --size 64,512 --flows 100 --flow-mode sd --rate 1kpps --packets 1000
+    complete across 4
     check_json "cluster: two_nodes: the agents were on two nodes, in hugepages" "$work/across.json" \
         '[.experiment.agents[].node] | unique | length == 2'
     check_json "cluster: two_nodes: packet memory was in hugepages" "$work/across.json" '.experiment.agents | all(.hugepages)'
     run pairs --link af-packet --node "${nodes[0]},${nodes[0]}" --node "${nodes[1]},${nodes[1]}" -n 2 "${SMALL[@]}" --hugepages-2Mi 64 --size 64 \
         --flows 10 --rate 1kpps --packets 1000
     complete pairs 2
+    check_json "cluster: two_nodes: the pairs are also told together, with how far apart they began" "$work/pairs.json" \
+        '.aggregates | length == 1 and all(.results == 2 and .sent_packets == .received_packets + .lost_packets and .start.spread_s >= 0)'
+    jq -r '.aggregates[]? | "     the pairs began within \(.start.spread_s) s, give or take \(.start.uncertainty_s) s"' < <(tail -n 1 "$work/pairs.json") || true
     note_times pairs
 }
 
