@@ -2,6 +2,11 @@
 # shellcheck shell=bash disable=SC2154
 
 scenario_memif() {
+    local manifest
+    for manifest in controller/tests/golden/*.yaml; do
+        kubectl -n "$namespace" apply --dry-run=client -f "$manifest" >"$work/read" 2>&1 || true
+        check_equal "cluster: memif: kubectl reads the manifests of ${manifest##*/}" 2 "$(grep -c 'created (dry run)' "$work/read" || true)"
+    done
     run memif -n 1 --link memif "${SMALL[@]}" "${NO_HUGE[@]}" --size 64,1500 --flows 100 --rate 10kpps --packets 5000 \
         --set "spec.kubernetes.link.hostDirectory=/var/lib/$PREFIX"
     complete memif 2
