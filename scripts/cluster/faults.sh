@@ -32,6 +32,8 @@ scenario_faults() {
         '(.recoveries | length >= 1) and ([.trials[].profile] | length == 3 and (unique | length) == 3) and (.trials | all(.sent_packets == .received_packets + .lost_packets))'
     check_equal "cluster: faults: a pod is deleted: nothing is left" 0 "$(objects)"
 
+    receiver_killed
+
     begin killed
     wait_for killed '"event":"trial"' || true
     kill -9 "$run_pid"
@@ -46,6 +48,25 @@ scenario_faults() {
     wait "$run_pid" || status=$?
     check_equal "cluster: faults: the controller is killed: the run is resumed at once, and ends well" 0 "$status"
     whole_and_gone killed
+}
+
+# A receiver that is killed leaves its memif's socket behind; the next one listens there.
+receiver_killed() {
+    local name="cluster: faults: the receiver is killed" id
+    if [ -z "$lab_is_ours" ]; then
+        check_line "NOT RUN $name: its process is not on this machine"
+        return 0
+    fi
+    begin receiver
+    wait_for receiver '"event":"trial"' || true
+    id=$(basename "$(dirname "$(echo "$work"/receiver.results/*/summary.json)")")
+    pkill -9 -f "role=server.*socket=/run/memif/${id##*-}" || true
+    status=0
+    wait "$run_pid" || status=$?
+    check_equal "$name: the run still ends well" 0 "$status"
+    [ "$status" = 0 ] || sed 's/^/     /' "$work/receiver.err"
+    check_json "$name: the pair was brought back, and no trial is missing or doubled" "$work/receiver.json" \
+        '(.recoveries | length >= 1) and ([.trials[].profile] | length == 3 and (unique | length) == 3)'
 }
 
 # whole_and_gone NAME: every trial is there once, in one experiment that is valid, and the cluster has nothing of it.

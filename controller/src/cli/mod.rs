@@ -139,7 +139,7 @@ struct RunArgs {
     #[arg(long, conflicts_with = "dry_run")]
     resume: bool,
     /// Run on pods that `linerate pods create` made with the same document and options; they stay
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "dry_run")]
     pods: Option<String>,
     /// Run only the profiles that have this in their name
     #[arg(long, value_name = "TEXT")]

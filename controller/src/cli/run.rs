@@ -45,11 +45,7 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
     let (experiment, plan) = planned(args)?;
-    let tell = |notes: &[String]| {
-        if !args.quiet {
-            notes.iter().for_each(|note| say(&format!("note: {note}")));
-        }
-    };
+    let tell = |notes: &[String]| notes.iter().for_each(|note| args.note(note));
     runtime()?.block_on(async {
         let listener = args.metrics.listen().await?;
         let earlier = match earlier(args, &experiment, &plan)? {
@@ -90,6 +86,15 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
     })
 }
 
+impl RunArgs {
+    /// Tells what the user should know, unless he wants it quiet.
+    fn note(&self, text: &str) {
+        if !self.quiet {
+            say(&format!("note: {text}"));
+        }
+    }
+}
+
 /// How far the experiment came before.
 enum Begun {
     Not,
@@ -102,28 +107,20 @@ fn earlier(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Resu
     if !args.resume {
         return Ok(Begun::Not);
     }
-    let note = |text: String| {
-        if !args.quiet {
-            say(&format!("note: {text}"));
-        }
-    };
     let determinants = experiment.determinants(args.filter.as_deref())?;
     let results = experiment.pairs() * experiment.direction().ways();
     let Some(earlier) = Earlier::find(&args.results, &determinants, &plan.trials, results)? else {
-        note(
-            "no earlier run here has this document, these trials and this version; a new one begins"
-                .to_owned(),
-        );
+        args.note("no earlier run here has this document, these trials and this version; a new one begins");
         return Ok(Begun::Not);
     };
     let Earlier { store, summary } = &earlier;
     if earlier.is_complete(&plan.trials) {
-        note(format!("{} is complete; nothing is left to run", store.id()));
+        args.note(&format!("{} is complete; nothing is left to run", store.id()));
         show(summary, store, args.json)?;
         return Ok(Begun::Complete);
     }
     let kept = plan.trials.iter().filter(|trial| trial.is_among(&summary.trials)).count();
-    note(format!("resuming {}: {kept} of {} trials are complete", store.id(), plan.trials.len()));
+    args.note(&format!("resuming {}: {kept} of {} trials are complete", store.id(), plan.trials.len()));
     Ok(Begun::Partly(Box::new(earlier)))
 }
 

@@ -57,9 +57,12 @@ impl Agent {
                 Err(error) => error,
             };
             // A pod runs before its agent listens, and an agent may not have noticed yet that its last controller has gone.
-            let patience = if error.fault.is_busy() { BUSY_TIME } else { dialer.patience() };
-            let passes = error.fault.is_broken_connection() || error.fault.is_busy();
-            let may_come = patience.min(dialer.patience()) > begun.elapsed() && passes;
+            let patience = match &error.fault {
+                fault if fault.is_broken_connection() => dialer.patience(),
+                fault if fault.is_busy() => dialer.patience().min(BUSY_TIME),
+                _ => Duration::ZERO,
+            };
+            let may_come = patience > begun.elapsed();
             if !may_come || exit.within(pauses.next().unwrap_or(SHORTEST_PAUSE)).await.is_some() {
                 return Err(cause(&error, exit).await);
             }

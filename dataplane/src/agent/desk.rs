@@ -246,10 +246,7 @@ impl<'e> Desk<'e> {
             )));
         }
         if let Holding::Active(live) = &mut self.holding {
-            match at_ns {
-                Some(at_ns) => live.active.start_at(at_ns),
-                None => live.active.start(),
-            }
+            live.active.start_at(begin_ns);
             live.started = true;
             live.next_sample_ns = begin_ns + self.sample_interval_ns;
         }

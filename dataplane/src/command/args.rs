@@ -324,9 +324,9 @@ pub(super) struct AgentArgs {
     /// Use the devices that a device plugin assigned (variables PCIDEVICE_*), in place of EAL's -a
     #[arg(long)]
     pub(super) assigned_devices: bool,
-    /// Begin only when this file is there, within a minute: the socket of a memif server that another container makes
-    #[arg(long, value_name = "FILE")]
-    pub(super) await_file: Option<PathBuf>,
+    /// Begin only when the memif server of another container listens on this socket, within a minute
+    #[arg(long, value_name = "SOCKET")]
+    pub(super) await_server: Option<PathBuf>,
     /// End the agent when no controller has been there for this long
     #[arg(long, value_name = "TIME")]
     pub(super) exit_when_orphaned: Option<Span>,

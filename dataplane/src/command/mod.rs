@@ -5,6 +5,7 @@ mod args;
 mod capture_file;
 mod environment;
 mod flows_file;
+mod memif_socket;
 mod output;
 mod pair;
 mod placement;
@@ -70,6 +71,7 @@ fn run(cli: &Cli, eal_options: &[String]) -> Result<Ending, Failure> {
     // What can be refused without EAL is refused before it starts.
     let ready = cli.command.validate()?;
     let plan = EalPlan::new(PROGRAM, &placement::complete(eal_options, &cli.command)?);
+    memif_socket::prepare(&plan, &cli.command)?;
     let eal = environment::start(&plan)?;
     match ready {
         Ready::Ports(args) => ports::run(&eal, &args),

@@ -1,8 +1,5 @@
 //! EAL options that follow from where the agent was put: the CPUs it may use, the devices that were assigned to it.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
-
 use hugepage_check::environment::Environment;
 use rustix::thread::{CpuSet, sched_getaffinity};
 
@@ -11,16 +8,10 @@ use super::output::Failure;
 use crate::core::eal_args::EalPlan;
 use crate::core::lcore_layout::lcores;
 
-/// Time for a file to come.
-const AWAITED: Duration = Duration::from_secs(60);
-/// Time between two looks for it.
-const LOOK: Duration = Duration::from_millis(100);
-
 /// The user's EAL options, and those that an agent asked to be found for it.
 pub(super) fn complete(eal: &[String], command: &Command) -> Result<Vec<String>, Failure> {
     let mut options = eal.to_vec();
     let Command::Agent(agent) = command else { return Ok(options) };
-    agent.await_file.as_deref().map_or(Ok(()), await_file)?;
     if let Some(workers) = agent.workers {
         if EalPlan::new("", eal).lcores().is_some() {
             return Err(Failure::usage(
@@ -36,23 +27,6 @@ pub(super) fn complete(eal: &[String], command: &Command) -> Result<Vec<String>,
         options.extend(devices.into_iter().flat_map(|address| ["-a".to_owned(), address]));
     }
     Ok(options)
-}
-
-/// A memif client that starts before its server does not come up later.
-fn await_file(path: &Path) -> Result<(), Failure> {
-    let begun = Instant::now();
-    while !path.exists() {
-        if begun.elapsed() > AWAITED {
-            let (path, seconds) = (path.display(), AWAITED.as_secs());
-            return Err(Failure::failed(format!(
-                "{path} is not there after {seconds} s\n  remedy: start the peer that makes it, and share the directory with it"
-            )));
-        }
-        std::thread::sleep(LOOK);
-    }
-    // A socket is there a moment before anybody listens on it.
-    std::thread::sleep(LOOK);
-    Ok(())
 }
 
 fn allowed_cpus() -> Result<Vec<usize>, Failure> {

@@ -1,5 +1,7 @@
 //! The EAL half of the command line: what the user gave, and what Linerate adds to it.
 
+use std::path::PathBuf;
+
 /// The command line, divided at `--` as in every DPDK program: EAL's options, then ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Divided {
@@ -54,6 +56,8 @@ pub struct EalPlan {
     pub arguments: Vec<String>,
     /// Devices that must become ports: PCI addresses asked for with `-a` and virtual network devices of `--vdev`, without their arguments.
     pub devices: Vec<Device>,
+    /// Socket files at which its memif servers will listen.
+    pub memif_servers: Vec<PathBuf>,
     /// Packet memory is not in hugepages.
     pub no_huge: bool,
     /// No file is shared with other processes, so a mounted hugetlbfs is not needed.
@@ -105,14 +109,20 @@ impl EalPlan {
         if !has(&["--telemetry", "--no-telemetry"]) {
             arguments.push("--no-telemetry".into());
         }
-        Self { arguments, devices: named_devices(user), no_huge, in_memory }
+        let (devices, memif_servers) = (named_devices(user), memif_servers(user));
+        Self { arguments, devices, memif_servers, no_huge, in_memory }
     }
 }
 
-/// Network devices in `-a ADDR`, `-aADDR`, `--allow ADDR`, `--allow=ADDR`, `--vdev NAME`, `--vdev=NAME`; other buses and kinds are left
-/// out.
-fn named_devices(user: &[String]) -> Vec<Device> {
-    let mut devices = Vec::new();
+/// The value of an option that names a device.
+enum Naming<'a> {
+    Allow(&'a str),
+    Virtual(&'a str),
+}
+
+/// What follows `-a ADDR`, `-aADDR`, `--allow ADDR`, `--allow=ADDR`, `--vdev NAME` and `--vdev=NAME`, arguments included.
+fn namings(user: &[String]) -> Vec<Naming<'_>> {
+    let mut namings = Vec::new();
     let mut options = user.iter();
     while let Some(option) = options.next() {
         let mut value_of = |names: [&str; 2]| {
@@ -124,14 +134,39 @@ fn named_devices(user: &[String]) -> Vec<Device> {
                 option.strip_prefix(short).filter(|_| !short.is_empty() && !option.starts_with("--"));
             option.strip_prefix(long).and_then(|rest| rest.strip_prefix('=')).or(attached)
         };
-        let bare = |value: &str| value.split(',').next().unwrap_or_default().to_owned();
         if let Some(value) = value_of(["-a", "--allow"]) {
-            devices.extend(pci_address(bare(value).trim_start_matches("pci:")).map(Device::Pci));
+            namings.push(Naming::Allow(value));
         } else if let Some(value) = value_of(["", "--vdev"]) {
-            devices.extend(Some(bare(value)).filter(|name| name.starts_with("net_")).map(Device::Virtual));
+            namings.push(Naming::Virtual(value));
         }
     }
-    devices
+    namings
+}
+
+/// Network devices among them; other buses and kinds are left out.
+fn named_devices(user: &[String]) -> Vec<Device> {
+    let bare = |value: &str| value.split(',').next().unwrap_or_default().to_owned();
+    let device = |naming| match naming {
+        Naming::Allow(value) => pci_address(bare(value).trim_start_matches("pci:")).map(Device::Pci),
+        Naming::Virtual(value) => {
+            Some(bare(value)).filter(|name| name.starts_with("net_")).map(Device::Virtual)
+        }
+    };
+    namings(user).into_iter().filter_map(device).collect()
+}
+
+/// Sockets of memif servers that are files; by default they are abstract.
+fn memif_servers(user: &[String]) -> Vec<PathBuf> {
+    let socket = |naming| {
+        let Naming::Virtual(value) = naming else { return None };
+        let arguments: Vec<&str> = value.split(',').collect();
+        let is_server = arguments.contains(&"role=server") || arguments.contains(&"role=master");
+        if !value.starts_with("net_memif") || !is_server || !arguments.contains(&"socket-abstract=no") {
+            return None;
+        }
+        arguments.iter().find_map(|argument| argument.strip_prefix("socket=")).map(PathBuf::from)
+    };
+    namings(user).into_iter().filter_map(socket).collect()
 }
 
 /// The full form `0000:03:02.0` of a PCI address that may lack its domain.
@@ -202,6 +237,19 @@ mod tests {
             ["0000:03:02.0", "0000:03:02.1", "0001:af:00.0", "0000:04:00.0", "net_null0", "net_ring1"]
         );
         assert!(matches!(devices[4], Device::Virtual(_)));
+    }
+
+    #[test]
+    fn only_memif_servers_on_files_have_a_socket_to_take_over() {
+        let user = words(
+            "--vdev net_memif0,role=server,socket=/run/a.sock,socket-abstract=no --vdev=net_memif1,socket-abstract=no,socket=/run/b.sock,role=master \
+             --vdev net_memif2,role=server,socket=abstract --vdev net_memif3,role=client,socket=/run/c.sock,socket-abstract=no \
+             --vdev net_null0,role=server,socket=/run/d.sock,socket-abstract=no",
+        );
+        assert_eq!(
+            EalPlan::new("lp", &user).memif_servers,
+            ["/run/a.sock", "/run/b.sock"].map(PathBuf::from)
+        );
     }
 
     #[test]

@@ -121,6 +121,23 @@ impl Drop for Started {
     }
 }
 
+/// What it means that a port of this driver does not start, and the error that says so.
+fn start_problem(driver: &str, code: i32) -> (&'static str, i32) {
+    match (driver, -code) {
+        // Its one error, whatever the reason.
+        ("net_memif", libc::EPERM) => (
+            "cannot be started: no memif server listens on its socket; start the peer first",
+            -libc::ECONNREFUSED,
+        ),
+        // DPDK sets promiscuous mode on or off at every start, and gives up where it may not.
+        (_, libc::EPERM) => (
+            "cannot be started without the capability NET_ADMIN, with which its driver sets the interface's flags",
+            code,
+        ),
+        _ => ("cannot be started", code),
+    }
+}
+
 /// A started port, for statistics; the queues go their own ways.
 #[derive(Debug, Clone)]
 pub struct Port {
@@ -157,7 +174,7 @@ impl Port {
     /// Names the step and the port's reason.
     pub fn open(eal: &Eal, id: PortId, config: PortConfig) -> Result<OpenPort, DpdkError> {
         let PortConfig { rx_queues, tx_queues, mtu, forwards, .. } = config;
-        let name = describe(eal, id)?.device;
+        let PortInfo { device: name, driver, .. } = describe(eal, id)?;
         let failed = |step: &str| format!("port {id} ({name}): {step}");
         let port = id.0;
         // A standard MTU is every port's default; asking for it makes some refuse.
@@ -208,14 +225,8 @@ impl Port {
         }
         // SAFETY: all queues are set up.
         let code = unsafe { sys::lr_port_start(port) };
-        check(code, || {
-            // DPDK sets promiscuous mode on or off at every start, and gives up where it may not.
-            failed(if code == -libc::EPERM {
-                "cannot be started without the capability NET_ADMIN, with which its driver sets the interface's flags"
-            } else {
-                "cannot be started"
-            })
-        })?;
+        let (problem, code) = start_problem(&driver, code);
+        check(code, || failed(problem))?;
         Ok(OpenPort {
             rx: (0..).zip(rx_pools).map(|(queue, pool)| RxQueue::new(started.clone(), queue, pool)).collect(),
             tx: (0..).zip(tx_pools).map(|(queue, pool)| TxQueue::new(started.clone(), queue, pool)).collect(),

@@ -174,11 +174,10 @@ impl Active {
 
     /// Lets a transmitter send.
     pub fn start(&mut self) {
-        self.started = Instants::now(self.clock);
-        self.sending.go();
+        self.start_at(0);
     }
 
-    /// Lets a transmitter send from that instant of the monotonic clock on.
+    /// Lets a transmitter send from that instant of the monotonic clock on; at once when it has passed.
     pub fn start_at(&mut self, monotonic_ns: u64) {
         self.started = Instants::now(self.clock);
         self.sending.go_at(self.started.ticks_at(monotonic_ns, self.clock.tick_hz()));

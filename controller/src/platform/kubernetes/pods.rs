@@ -229,7 +229,7 @@ impl Run<'_> {
         command.extend(["--txd".to_owned(), txd.to_string(), "--rxd".to_owned(), rxd.to_string()]);
         command.extend(["--mtu".to_owned(), agents.mtu.get_u32().to_string()]);
         if settings.link.kind == LinkKind::Memif && plan.end == Role::Tx {
-            command.extend(["--await-file".to_owned(), self.memif_socket(plan.pair)]);
+            command.extend(["--await-server".to_owned(), self.memif_socket(plan.pair)]);
         }
         command.extend(direction.agent_options(plan.end, tx, rx, settings.link.kind == LinkKind::Memif));
         command

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{ContainerState, PersistentVolumeClaim, Pod, Secret};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -117,11 +117,32 @@ where
     first
 }
 
-/// Deletes pods of which nothing runs, at once: a kubelet that tries in vain to start one takes its time to let it go.
+/// Deletes pods of which nothing can run, at once: a kubelet that tries in vain to start one takes its time to let it go. Any other pod is
+/// there until its kubelet has ended it, so that the next one of this name does not meet its processes.
 async fn delete_unstarted(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterError> {
     let params = ListParams::default().labels(selector).fields("status.phase=Pending");
-    let found = steadily(|| pods.list(&params)).await.map_err(ClusterError::while_("list the pods"))?;
+    let mut found = steadily(|| pods.list(&params)).await.map_err(ClusterError::while_("list the pods"))?;
+    found.items.retain(cannot_run);
     delete_all(pods, &found.items, &DeleteParams::default().grace_period(0)).await
+}
+
+/// True of a pod that has no node, or whose kubelet is held up before the first container.
+fn cannot_run(pod: &Pod) -> bool {
+    if pod.spec.as_ref().is_none_or(|spec| spec.node_name.is_none()) {
+        return true;
+    }
+    let Some(status) = &pod.status else { return false };
+    let mut states = [&status.init_container_statuses, &status.container_statuses]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|container| container.state.as_ref());
+    let is_held_up = |state: &ContainerState| {
+        let reason = state.waiting.as_ref().and_then(|waiting| waiting.reason.as_deref());
+        reason.is_some_and(|reason| !["ContainerCreating", "PodInitializing"].contains(&reason))
+    };
+    let has_begun = |state: &ContainerState| state.running.is_some() || state.terminated.is_some();
+    states.clone().flatten().any(is_held_up) && !states.any(|state| state.is_some_and(has_begun))
 }
 
 async fn wait_until_gone(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterError> {
@@ -144,5 +165,51 @@ async fn wait_until_gone(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterE
         }
         tokio::time::sleep(look).await;
         look = (look * 3 / 2).min(LATER_LOOK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::slice::from_ref;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn only_a_pod_that_cannot_run_is_deleted_without_its_kubelet() {
+        let waiting = |reason: &str| json!({"state": {"waiting": {"reason": reason}}});
+        let running = json!({"state": {"running": {}}});
+        let ended = json!({"state": {"terminated": {"exitCode": 0}}});
+        let pod = |node: Option<&str>, init: &[Value], agent: &[Value]| {
+            let pod = json!({
+                "spec": {"nodeName": node, "containers": []},
+                "status": {"initContainerStatuses": named(init), "containerStatuses": named(agent)},
+            });
+            serde_json::from_value::<Pod>(pod).unwrap()
+        };
+        let later = [waiting("PodInitializing")];
+        for (expected, pod) in [
+            (true, pod(None, &[], &[])),
+            (true, pod(Some("n1"), &[waiting("ImagePullBackOff")], &later)),
+            (true, pod(Some("n1"), &[waiting("CreateContainerConfigError")], &later)),
+            (false, pod(Some("n1"), &[], &[])),
+            (false, pod(Some("n1"), &[waiting("ContainerCreating")], &later)),
+            (false, pod(Some("n1"), from_ref(&running), &later)),
+            (false, pod(Some("n1"), from_ref(&ended), &[waiting("ErrImagePull")])),
+            (false, pod(Some("n1"), &[ended], &[running])),
+        ] {
+            assert_eq!(cannot_run(&pod), expected, "{pod:?}");
+        }
+    }
+
+    fn named(states: &[Value]) -> Value {
+        let status = |state: &Value| {
+            let mut status =
+                json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0});
+            status["state"] = state["state"].clone();
+            status
+        };
+        states.iter().map(status).collect()
     }
 }
