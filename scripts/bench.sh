@@ -5,9 +5,23 @@ cd "$(dirname "$0")/.."
 # shellcheck source=scripts/setup.sh
 . scripts/setup.sh
 
-need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${PEER_PACKAGES[@]}"
+usage() {
+    cat <<'END'
+Usage: scripts/bench.sh
+
+Prints, each as a ratio of one run on this machine: transmitting and receiving beside a bare loop and testpmd, one lcore beside several, ordinary
+memory beside hugepages (where 128 of 2 MiB are free), and the instructions per packet. Takes some minutes; the machine should do nothing else.
+END
+}
+case ${1:-} in
+    '') ;;
+    -h | --help | help) usage && exit 0 ;;
+    *) printf '%s\n' "error: there are no options; see scripts/bench.sh --help" >&2 && exit 2 ;;
+esac
+
+need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${PEER_PACKAGES[@]}" valgrind
 need_rust
-cargo bench --quiet -p linerate-dataplane --bench transmit "$@"
+cargo bench --quiet -p linerate-dataplane --bench transmit
 echo
 cargo bench --quiet -p linerate-dataplane --bench receive
 

@@ -6,9 +6,24 @@ cd "$(dirname "$0")/.."
 # shellcheck source=scripts/setup.sh
 . scripts/setup.sh
 
+case ${1:-} in
+    -h | --help | help)
+        cat <<'END'
+Usage: scripts/demo.sh [OPTIONS OF linerate run]
+
+Installs what is missing, builds, and runs the embedded experiment, or another: two processes on this machine, joined by memif.
+
+scripts/demo.sh                                 the embedded experiment: 6 trials of 3 s
+scripts/demo.sh --size 64 --flows 1000000       other traffic
+scripts/demo.sh experiment.yaml                 an experiment of your own
+END
+        exit 0
+        ;;
+esac
+
 need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}"
 need_rust
 say "building"
-cargo build --release --quiet -p linerate -p linerate-dataplane
+cargo build --release -p linerate -p linerate-dataplane
 say "running the embedded experiment; its results go to $PWD/results"
-exec cargo run --release --quiet -p linerate -- run "$@"
+exec "${CARGO_TARGET_DIR:-target}/release/linerate" run "$@"

@@ -6,6 +6,13 @@ cd "$(dirname "$0")/.."
 # shellcheck source=scripts/setup.sh
 . scripts/setup.sh
 
+case ${1:-} in
+    -h | --help | help)
+        echo "Usage: scripts/fuzz.sh [SECONDS_PER_TARGET]    (default: 60); findings are kept below fuzz/artifacts"
+        exit 0
+        ;;
+    *[!0-9]*) printf '%s\n' "error: '$1' is no number of seconds; see scripts/fuzz.sh --help" >&2 && exit 2 ;;
+esac
 seconds=${1:-60}
 need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" clang g++
 need_rust

@@ -5,6 +5,24 @@ cd "$(dirname "$0")/.."
 # shellcheck source=scripts/setup.sh
 . scripts/setup.sh
 
+case ${1:-} in
+    '') ;;
+    -h | --help | help)
+        cat <<'END'
+Usage: scripts/test.sh
+
+Sets up what is missing, then checks form, lints and runs every test: those of the programs, and three stages that bring up a virtual machine,
+containers and a Kubernetes cluster (scripts/vm.sh, containers.sh, cluster.sh). Needs root for most of them; what cannot run is named at the end.
+
+One part alone: cargo test -p linerate --test local_run; scripts/vm.sh test; scripts/cluster.sh test memif
+
+Exit codes: 0 all passed or could not run, 1 a test failed, 2 wrong usage.
+END
+        exit 0
+        ;;
+    *) printf '%s\n' "error: there are no options; see scripts/test.sh --help" >&2 && exit 2 ;;
+esac
+
 need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${PEER_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 need_rust
 need_python "${PYTHON_PACKAGES[@]}"
