@@ -37,9 +37,27 @@ impl Probe {
     /// The bytes on the wire.
     #[inline(always)]
     pub fn to_bytes(self) -> [u8; PROBE_BYTES] {
-        let low = u64::from(MAGIC) | u64::from(self.tag) << 16 | u64::from(self.sequence) << 32;
-        let high = u64::from(self.flow) << TIME_BITS | (self.ticks & TIME_MASK);
-        (u128::from(low) | u128::from(high) << 64).to_le_bytes()
+        let [first, second] = self.to_words();
+        (u128::from(first) | u128::from(second) << 64).to_le_bytes()
+    }
+
+    /// The two words that stand on the wire in little-endian order.
+    #[inline(always)]
+    pub fn to_words(self) -> [u64; 2] {
+        let first = u64::from(MAGIC) | u64::from(self.tag) << 16;
+        [Self::with_sequence(first, self.sequence), Self::with_flow(self.ticks & TIME_MASK, self.flow)]
+    }
+
+    /// The first word with another sequence number.
+    #[inline(always)]
+    pub fn with_sequence(first: u64, sequence: u32) -> u64 {
+        u64::from(first as u32) | u64::from(sequence) << 32
+    }
+
+    /// The second word of flow 0 with that of another flow.
+    #[inline(always)]
+    pub fn with_flow(second: u64, flow: u32) -> u64 {
+        second | u64::from(flow) << TIME_BITS
     }
 
     /// Reads a probe; `None` when the magic is missing.

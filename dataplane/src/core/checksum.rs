@@ -18,11 +18,10 @@ pub fn fold(sum: u64) -> u16 {
     fold_small(sum as u32)
 }
 
-/// Folds a sum of a few words to 16 bits.
+/// Folds a sum of 32 bits to 16: the upper half, after both halves were added to each other and the carry of the lower has come in.
 #[inline(always)]
 fn fold_small(sum: u32) -> u16 {
-    let sum = (sum & 0xffff) + (sum >> 16);
-    (sum + (sum >> 16)) as u16
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// A number's share of a sum, as it stands in the frame.
@@ -51,14 +50,14 @@ pub fn finish(sum: u64) -> [u8; 2] {
     (!fold(sum)).to_le_bytes()
 }
 
-/// The UDP or TCP checksum field for a sum of a few words. Zero would mean "none" in UDP and is sent as its other representation
-/// (RFC 768), which is as good in TCP.
+/// The UDP or TCP checksum field for a sum of a few words, to which one was added. It is never zero: that would mean "none" in UDP,
+/// and is sent as its other representation (RFC 768), which is as good in TCP.
+///
+/// The complement of the sum `s` is `-(s + 1)`. A sum that is zero may stand as 0 or as 0xffff; one more, and folded, it is 1
+/// either way, and the field 0xffff.
 #[inline(always)]
-pub fn finish_transport(sum: u32) -> [u8; 2] {
-    match !fold_small(sum) {
-        0 => [0xff, 0xff],
-        checksum => checksum.to_le_bytes(),
-    }
+pub fn finish_transport(sum_and_one: u32) -> [u8; 2] {
+    fold_small(sum_and_one).wrapping_neg().to_le_bytes()
 }
 
 #[cfg(test)]

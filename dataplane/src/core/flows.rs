@@ -40,22 +40,23 @@ enum Flows {
     Four(Box<[Flow<4>]>),
 }
 
-/// Where things stand in the frame, and which frame comes next.
-#[derive(Debug)]
-struct Cursor {
+/// Where things stand in the frame.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
     run_at: usize,
     probe_at: usize,
     checksum_at: usize,
+    shape: Shape,
+}
+
+/// Which frame comes next.
+#[derive(Debug)]
+struct Cursor {
+    layout: Layout,
     tag: u16,
+    /// Flows of this round that have had their turn.
     next: usize,
     round: u32,
-    /// Send time of the frames being written.
-    ticks: u64,
-    /// The probe's share of the checksum, without flow and sequence number.
-    moment_sum: u32,
-    /// The same with the sequence number.
-    round_sum: u32,
-    shape: Shape,
     /// Bytes of every frame, when all are of one size.
     frame_bytes: u16,
     /// Sizes of successive frames, when they differ.
@@ -92,17 +93,12 @@ impl FrameWriter {
             3 => Flows::Three(ids.map(|id| flow(frames, single, run_at, id)).collect()),
             _ => Flows::Four(ids.map(|id| flow(frames, single, run_at, id)).collect()),
         };
+        let layout = Layout { run_at, probe_at: shape.probe_at(), checksum_at: shape.checksum_at(), shape };
         let cursor = Cursor {
-            run_at,
-            probe_at: shape.probe_at(),
-            checksum_at: shape.checksum_at(),
+            layout,
             tag,
             next: 0,
             round: 0,
-            ticks: 0,
-            moment_sum: 0,
-            round_sum: 0,
-            shape,
             frame_bytes: single.map_or(0, |terms| terms.frame_bytes),
             sizes: if single.is_some() { Box::default() } else { sizes },
             next_size: 0,
@@ -126,24 +122,23 @@ impl FrameWriter {
     #[inline(always)]
     pub fn write(&mut self, slots: impl Slots, ticks: u64) -> usize {
         let cursor = &mut self.cursor;
-        cursor.begin(ticks);
         match (&self.flows, cursor.sizes.is_empty()) {
-            (Flows::One(flows), true) => slots.each(|room| cursor.write(flows, room)),
-            (Flows::Two(flows), true) => slots.each(|room| cursor.write(flows, room)),
-            (Flows::Three(flows), true) => slots.each(|room| cursor.write(flows, room)),
-            (Flows::Four(flows), true) => slots.each(|room| cursor.write(flows, room)),
-            (Flows::One(flows), false) => slots.each(|room| cursor.write_mixed(flows, room)),
-            (Flows::Two(flows), false) => slots.each(|room| cursor.write_mixed(flows, room)),
-            (Flows::Three(flows), false) => slots.each(|room| cursor.write_mixed(flows, room)),
-            (Flows::Four(flows), false) => slots.each(|room| cursor.write_mixed(flows, room)),
+            (Flows::One(flows), true) => cursor.write(flows, slots, ticks),
+            (Flows::Two(flows), true) => cursor.write(flows, slots, ticks),
+            (Flows::Three(flows), true) => cursor.write(flows, slots, ticks),
+            (Flows::Four(flows), true) => cursor.write(flows, slots, ticks),
+            (Flows::One(flows), false) => cursor.write_mixed(flows, slots, ticks),
+            (Flows::Two(flows), false) => cursor.write_mixed(flows, slots, ticks),
+            (Flows::Three(flows), false) => cursor.write_mixed(flows, slots, ticks),
+            (Flows::Four(flows), false) => cursor.write_mixed(flows, slots, ticks),
         }
     }
 
     /// Replaces the send time of a frame that had to wait, so that waiting for the port does not count as delay.
     #[inline(always)]
     pub fn restamp(&self, head: &mut FrameHead, ticks: u64) {
-        let (at, checksum_at) =
-            (self.cursor.probe_at % PROBE_AT_LIMIT, self.cursor.checksum_at % PROBE_AT_LIMIT);
+        let Layout { probe_at, checksum_at, .. } = self.cursor.layout;
+        let (at, checksum_at) = (probe_at % PROBE_AT_LIMIT, checksum_at % PROBE_AT_LIMIT);
         let Some(old) = head[at..].first_chunk::<PROBE_BYTES>().copied() else { return };
         let Some(probe) = Probe::from_bytes(&old) else { return };
         let new = Probe { ticks, ..probe }.to_bytes();
@@ -152,68 +147,115 @@ impl FrameWriter {
         let sum = checksum::add(u64::from(!checksum), u64::from(!checksum::fold(probe_sum(&old))));
         let sum = checksum::add(sum, probe_sum(&new));
         head[checksum_at..checksum_at + 2]
-            .copy_from_slice(&checksum::finish_transport(checksum::fold(sum).into()));
+            .copy_from_slice(&checksum::finish_transport(u32::from(checksum::fold(sum)) + 1));
         head[at..at + PROBE_BYTES].copy_from_slice(&new);
     }
 }
 
 impl Cursor {
+    /// Works on copies of what it needs: a frame that is written might alter anything else for all the compiler knows, and it
+    /// would read each field again for each frame.
     #[inline(always)]
-    fn write<const N: usize>(&mut self, flows: &[Flow<N>], room: &mut [u8]) -> u16 {
-        let Some(head) = room.first_chunk_mut() else { return 0 };
-        self.write_head(flows, head, 0);
-        self.frame_bytes
+    fn write<const N: usize>(&mut self, flows: &[Flow<N>], slots: impl Slots, ticks: u64) -> usize {
+        let (layout, frame_bytes) = (self.layout, self.frame_bytes);
+        let mut moment = Moment::new(self.tag, self.round, ticks);
+        let mut rest = flows[self.next..].iter();
+        let count = slots.each(|room| {
+            let Some(head) = room.first_chunk_mut() else { return 0 };
+            let flow = next(&mut rest, flows, || moment.begin_round());
+            layout.write_head(head, flow, &moment, 0);
+            frame_bytes
+        });
+        self.next = flows.len() - rest.len();
+        self.round = moment.round;
+        count
     }
 
     #[inline(always)]
-    fn write_mixed<const N: usize>(&mut self, flows: &[Flow<N>], room: &mut [u8]) -> u16 {
-        let (Some(head), Some(terms)) = (room.first_chunk_mut(), self.sizes.get(self.next_size).copied())
-        else {
-            return 0;
-        };
-        self.next_size = if self.next_size + 1 == self.sizes.len() { 0 } else { self.next_size + 1 };
-        let ip_sum = flows[self.next].ip_sum;
-        self.write_head(flows, head, terms.transport_sum);
-        set_sizes(self.shape, head, ip_sum, &terms);
-        terms.frame_bytes
+    fn write_mixed<const N: usize>(&mut self, flows: &[Flow<N>], slots: impl Slots, ticks: u64) -> usize {
+        let (layout, sizes) = (self.layout, &self.sizes[..]);
+        let mut moment = Moment::new(self.tag, self.round, ticks);
+        let (mut rest, mut rest_sizes) = (flows[self.next..].iter(), sizes[self.next_size..].iter());
+        let count = slots.each(|room| {
+            let Some(head) = room.first_chunk_mut() else { return 0 };
+            let flow = next(&mut rest, flows, || moment.begin_round());
+            let terms = next(&mut rest_sizes, sizes, || ());
+            layout.write_head(head, flow, &moment, terms.transport_sum);
+            set_sizes(layout.shape, head, flow.ip_sum, terms);
+            terms.frame_bytes
+        });
+        (self.next, self.next_size) = (flows.len() - rest.len(), sizes.len() - rest_sizes.len());
+        self.round = moment.round;
+        count
     }
+}
 
-    #[inline(always)]
-    fn write_head<const N: usize>(&mut self, flows: &[Flow<N>], head: &mut FrameHead, size_sum: u16) {
-        let flow = &flows[self.next];
-        let probe = self.probe(flow.id, self.round).to_bytes();
-        // The remainders change nothing; they tell the compiler what the limits are.
-        let (run_at, probe_at) = (self.run_at % RUN_AT_LIMIT, self.probe_at % PROBE_AT_LIMIT);
-        let checksum_at = self.checksum_at % PROBE_AT_LIMIT;
-        head[run_at..run_at + N * BLOCK_BYTES].copy_from_slice(flow.run.as_flattened());
-        head[probe_at..probe_at + PROBE_BYTES].copy_from_slice(&probe);
-        let sum = u32::from(flow.transport_sum) + u32::from(size_sum) + self.round_sum;
-        head[checksum_at..checksum_at + 2].copy_from_slice(&checksum::finish_transport(sum));
-
-        self.next += 1;
-        if self.next == flows.len() {
-            self.next = 0;
-            self.round = self.round.wrapping_add(1);
-            self.begin_round();
+/// The next of `all`, which are never none, beginning anew after the last.
+#[inline(always)]
+fn next<'a, T>(rest: &mut std::slice::Iter<'a, T>, all: &'a [T], begin: impl FnOnce()) -> &'a T {
+    match rest.next() {
+        Some(item) => item,
+        None => {
+            begin();
+            *rest = all[1..].iter();
+            &all[0]
         }
     }
+}
 
-    fn probe(&self, flow: u32, sequence: u32) -> Probe {
-        Probe { tag: self.tag, flow, sequence, ticks: self.ticks }
-    }
+/// What successive frames have in common, until the next round or the next burst.
+struct Moment {
+    /// The probe with flow 0.
+    probe: [u64; 2],
+    round: u32,
+    /// The probe's share of the checksum without the flow's, and without the sequence number.
+    moment_sum: u32,
+    /// The same with the sequence number, and the one that [`checksum::finish_transport`] wants.
+    sum: u32,
+}
 
-    /// Sums up what the next frames have in common, so that each of them adds its flow's share only.
+impl Moment {
     #[inline(always)]
-    fn begin(&mut self, ticks: u64) {
-        self.ticks = ticks;
-        self.moment_sum = checksum::fold(probe_sum(&self.probe(0, 0).to_bytes())).into();
-        self.begin_round();
+    fn new(tag: u16, round: u32, ticks: u64) -> Self {
+        let probe = Probe { tag, flow: 0, sequence: 0, ticks }.to_words();
+        let moment_sum = checksum::fold(checksum::add(probe[0], probe[1])).into();
+        let mut moment = Self { probe, round, moment_sum, sum: 0 };
+        moment.number();
+        moment
     }
 
     #[inline(always)]
     fn begin_round(&mut self) {
-        // The sequence number stands at an even place in the probe: two words of the sum.
-        self.round_sum = self.moment_sum + (self.round & 0xffff) + (self.round >> 16);
+        self.round = self.round.wrapping_add(1);
+        self.number();
+    }
+
+    /// The sequence number stands at an even place in the probe: two words of the sum.
+    #[inline(always)]
+    fn number(&mut self) {
+        self.probe[0] = Probe::with_sequence(self.probe[0], self.round);
+        self.sum = self.moment_sum + (self.round & 0xffff) + (self.round >> 16) + 1;
+    }
+}
+
+impl Layout {
+    #[inline(always)]
+    fn write_head<const N: usize>(
+        self,
+        head: &mut FrameHead,
+        flow: &Flow<N>,
+        moment: &Moment,
+        size_sum: u16,
+    ) {
+        // The remainders change nothing; they tell the compiler what the limits are.
+        let (run_at, probe_at) = (self.run_at % RUN_AT_LIMIT, self.probe_at % PROBE_AT_LIMIT);
+        let checksum_at = self.checksum_at % PROBE_AT_LIMIT;
+        head[run_at..run_at + N * BLOCK_BYTES].copy_from_slice(flow.run.as_flattened());
+        let [first, second] = moment.probe;
+        let probe = [first, Probe::with_flow(second, flow.id)].map(u64::to_le_bytes);
+        head[probe_at..probe_at + PROBE_BYTES].copy_from_slice(probe.as_flattened());
+        let sum = u32::from(flow.transport_sum) + u32::from(size_sum) + moment.sum;
+        head[checksum_at..checksum_at + 2].copy_from_slice(&checksum::finish_transport(sum));
     }
 }
 

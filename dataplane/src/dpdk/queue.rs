@@ -78,7 +78,7 @@ impl TransmitQueue for TxQueue {
     fn build(&mut self, burst: &mut TxBurst, count: usize, mut write: impl FnMut(&mut [u8]) -> u16) -> usize {
         let buffers = &mut burst.buffers;
         let count = count.min(MAX_BURST - buffers.len);
-        let room = usize::from(self.room);
+        let (room, largest) = (usize::from(self.room), self.largest);
         if room == 0 || !buffers.belongs_to(&self.pool) {
             return 0;
         }
@@ -97,7 +97,7 @@ impl TransmitQueue for TxQueue {
                 let data = head.buf_addr.cast::<u8>().add(sys::LR_MBUF_HEADROOM as usize);
                 slice::from_raw_parts_mut(data, room)
             };
-            let length = write(frame).min(self.largest);
+            let length = write(frame).min(largest);
             head.data_off = sys::LR_MBUF_HEADROOM as u16;
             head.refcnt = 1;
             head.nb_segs = 1;
