@@ -12,6 +12,8 @@ cd "$(dirname "$0")/.."
 . scripts/containers/suite.sh
 # shellcheck source=scripts/containers/contents.sh
 . scripts/containers/contents.sh
+# shellcheck source=scripts/containers/security.sh
+. scripts/containers/security.sh
 # shellcheck source=scripts/containers/trials.sh
 . scripts/containers/trials.sh
 # shellcheck source=scripts/containers/pods.sh

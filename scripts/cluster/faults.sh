@@ -20,14 +20,19 @@ wait_for() {
     done
 }
 
+# ends_well NAME CHECK: the run of that name does.
+ends_well() {
+    local status=0
+    wait "$run_pid" || status=$?
+    check_equal "$2" 0 "$status"
+    [ "$status" = 0 ] || sed 's/^/     /' "$work/$1.err"
+}
+
 scenario_faults() {
     begin pod
     wait_for pod '"event":"trial"' || true
     kubectl -n "$namespace" delete pod rx0 --wait=false >/dev/null || true
-    status=0
-    wait "$run_pid" || status=$?
-    check_equal "cluster: faults: a pod is deleted: the run still ends well" 0 "$status"
-    [ "$status" = 0 ] || sed 's/^/     /' "$work/pod.err"
+    ends_well pod "cluster: faults: a pod is deleted: the run still ends well"
     check_json "cluster: faults: a pod is deleted: the pair was brought back, and no trial is missing or doubled" "$work/pod.json" \
         '(.recoveries | length >= 1) and ([.trials[].profile] | length == 3 and (unique | length) == 3) and (.trials | all(.sent_packets == .received_packets + .lost_packets))'
     check_equal "cluster: faults: a pod is deleted: nothing is left" 0 "$(objects)"
@@ -44,9 +49,7 @@ scenario_faults() {
     check_contains "cluster: faults: the controller is killed: its lease still counts" "uses the pods" "$work/early.err"
     # The very run may go on at once: its directory is locked, so that nobody else can be at it.
     begin killed --resume
-    status=0
-    wait "$run_pid" || status=$?
-    check_equal "cluster: faults: the controller is killed: the run is resumed at once, and ends well" 0 "$status"
+    ends_well killed "cluster: faults: the controller is killed: the run is resumed at once, and ends well"
     whole_and_gone killed
 }
 
@@ -61,10 +64,7 @@ receiver_killed() {
     wait_for receiver '"event":"trial"' || true
     id=$(basename "$(dirname "$(echo "$work"/receiver.results/*/summary.json)")")
     pkill -9 -f "role=server.*socket=/run/memif/${id##*-}" || true
-    status=0
-    wait "$run_pid" || status=$?
-    check_equal "$name: the run still ends well" 0 "$status"
-    [ "$status" = 0 ] || sed 's/^/     /' "$work/receiver.err"
+    ends_well receiver "$name: the run still ends well"
     check_json "$name: the pair was brought back, and no trial is missing or doubled" "$work/receiver.json" \
         '(.recoveries | length >= 1) and ([.trials[].profile] | length == 3 and (unique | length) == 3)'
 }
@@ -99,10 +99,7 @@ warming up|0
 ending the agents|0
 END_OF_PHASES
     begin resume --resume
-    status=0
-    wait "$run_pid" || status=$?
-    check_equal "cluster: resume: killed in every phase: the last run ends well" 0 "$status"
-    [ "$status" = 0 ] || sed 's/^/     /' "$work/resume.err"
+    ends_well resume "cluster: resume: killed in every phase: the last run ends well"
     whole_and_gone resume
     note_times resume
 }

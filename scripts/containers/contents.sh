@@ -16,6 +16,7 @@ scenario_contents() {
     check_nothing_else "$work/image"
     check_configuration "$IMAGE"
     check_bill_of_materials "$work/image"
+    check_security "$work/image" "$(codename)"
     check_version
     contained --rm --network=none "$CONTROLLER_IMAGE" --version >"$work/out" 2>&1 || true
     check_contains "contents: the controller runs" "linerate " "$work/out"
