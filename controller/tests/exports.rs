@@ -63,6 +63,14 @@ fn a_run_is_recorded_with_its_environment_and_cared_for() {
     let complete = format!("{id}: 2 complete, 0 incomplete, 0 missing of 2 trials\n");
     assert_eq!(stdout(&scanned), complete, "{}", stderr(&scanned));
 
+    let broken = bench.path("results").join("0badf00d");
+    fs::create_dir(&broken).unwrap();
+    fs::write(broken.join("summary.json"), "{").unwrap();
+    let scanned = linerate(&["results", "scan", "--results", results]);
+    assert_eq!((stdout(&scanned), scanned.status.code()), (complete, Some(1)), "the others are still scanned");
+    assert!(stderr(&scanned).contains("0badf00d"), "{}", stderr(&scanned));
+    fs::remove_dir_all(&broken).unwrap();
+
     let archive = bench.path("backup.tar.gz");
     let kept = linerate(&["results", "backup", "--results", results, "--to", archive.to_str().unwrap()]);
     assert!(kept.status.success() && archive.exists(), "{}", stderr(&kept));

@@ -101,6 +101,27 @@ fn a_run_that_was_killed_again_and_again_is_completed() {
 }
 
 #[test]
+fn a_run_that_was_killed_at_its_very_end_needs_no_agents() {
+    let bench = Bench::new(MANY);
+    resume(&bench);
+    // As it is between the last trial and the end.
+    let path = bench.experiment().unwrap().join("summary.json");
+    let complete = fs::read_to_string(&path).unwrap();
+    let running = complete.replace(r#""status": "complete""#, r#""status": "running""#);
+    assert_ne!(running, complete);
+    fs::write(&path, running).unwrap();
+    let (before, earlier) = (results(&bench), bench.summary().unwrap());
+
+    let output = bench.run(&["--resume"]);
+    let log = stderr(&output);
+    assert!(output.status.success() && !log.contains("starting"), "{log}");
+    let summary = bench.summary().unwrap();
+    assert_eq!(results(&bench), before);
+    assert_eq!(summary.overhead.start_up_s, earlier.overhead.start_up_s);
+    assert_whole(&bench, &summary);
+}
+
+#[test]
 fn a_trial_that_is_damaged_is_run_again() {
     let bench = Bench::new(MANY);
     let run = bench.start();

@@ -155,6 +155,10 @@ async fn drive(
         let pairs = (job.experiment.pairs() * job.experiment.direction().ways()) as u64;
         job.store.has_room(pairs * job.plan.flow_bytes())?;
     }
+    if job.plan.trials.iter().all(|trial| ledger.is_recorded(trial)) {
+        // An earlier run was killed between its last trial and its end.
+        return Ok(platform.clear(&|text| observer.phase(text)).await?);
+    }
     let numbers = Numbers::random()?;
     let mut interrupted = job.interrupted.clone();
     let agents = 2 * job.experiment.pairs();

@@ -90,16 +90,20 @@ pub(super) fn scan(args: &ScanArgs) -> anyhow::Result<Ending> {
     let every = args.ids.is_empty();
     let ids = if every { all(&args.results)? } else { args.ids.clone() };
     let mut scans = Vec::new();
+    let mut ending = Ending::Done;
     for id in &ids {
         match scan::scan(&args.results, id) {
             Ok(scan) => scans.push(scan),
-            Err(error) if every => say(&format!("{id}: {error}")),
+            Err(error) if every => {
+                say(&format!("{id}: {error}"));
+                ending = Ending::Failed;
+            }
             Err(error) => return Err(error.into()),
         }
     }
     if args.json {
         print(&serde_json::to_string(&scans)?)?;
-        return Ok(Ending::Done);
+        return Ok(ending);
     }
     if ids.is_empty() {
         print(&format!("no experiments in {}", args.results.display()))?;
@@ -121,7 +125,7 @@ pub(super) fn scan(args: &ScanArgs) -> anyhow::Result<Ending> {
             print(&format!("  the rest is run by: linerate run {} --resume", document.display()))?;
         }
     }
-    Ok(Ending::Done)
+    Ok(ending)
 }
 
 pub(super) fn purge(args: &PurgeArgs) -> anyhow::Result<Ending> {
