@@ -67,7 +67,11 @@ fn a_run_is_recorded_with_its_environment_and_cared_for() {
     fs::create_dir(&broken).unwrap();
     fs::write(broken.join("summary.json"), "{").unwrap();
     let scanned = linerate(&["results", "scan", "--results", results]);
-    assert_eq!((stdout(&scanned), scanned.status.code()), (complete, Some(1)), "the others are still scanned");
+    assert_eq!(
+        (stdout(&scanned), scanned.status.code()),
+        (complete, Some(1)),
+        "the others are still scanned"
+    );
     assert!(stderr(&scanned).contains("0badf00d"), "{}", stderr(&scanned));
     fs::remove_dir_all(&broken).unwrap();
 

@@ -2,6 +2,7 @@
 
 mod busy_servers;
 mod kept;
+mod killed;
 mod lost_agents;
 mod others;
 mod pods_that_fail;
