@@ -18,7 +18,7 @@ const REPEATED: &str = "  traffic: {frameSizes: [64, 512], flows: [100], flowMod
 
 #[test]
 fn one_recorded_run_is_read_by_numpy_openpyxl_and_pyarrow() {
-    let bench = Bench::new(REPEATED);
+    let bench = Bench::new(&format!("{REPEATED}  agents: {{workers: {{tx: 2, rx: 2}}}}\n"));
     let output = bench.run(&["--quiet", "--format", "all"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let directory = bench.experiment_with_summary();

@@ -84,6 +84,9 @@ def check_receiver(path, record):
     check_port(arrays, samples)
     for key, field in (("rx_packets", "packets"), ("rx_bytes", "bytes"), ("rx_duplicates", "duplicates")):
         assert arrays[key].tolist() == [sample["receive"][field] for sample in samples], key
+    assert record["result"]["rx_queue_frames"] == [arrays[f"rx_queue_{queue}_frames"].max() for queue in (0, 1)]
+    for queue in (0, 1):
+        assert arrays[f"rx_queue_{queue}_frames"].tolist() == [sample["queue_frames"][queue] for sample in samples]
     start = record["rx"]["started_ns"] - record["tx"]["started_ns"] if record["result"]["clock"]["one_way_valid"] else 0
     counts = [sample["receive"]["packets"] for sample in samples]
     assert arrays["rx_pps"].tolist() == rates([sample["at_ns"] for sample in samples], counts, (start, 0))

@@ -99,7 +99,7 @@ fn assert_rows(rows: &[Value], columns: &[Column], role: &str, repeat: u32) {
             (&step.into(), &role.into(), &repeat.into())
         );
         for column in columns {
-            assert_eq!(row[column.name], column.values[step], "{} of step {step}", column.name);
+            assert_eq!(row[column.name.as_ref()], column.values[step], "{} of step {step}", column.name);
         }
     }
 }

@@ -34,7 +34,7 @@ fn lines(columns: &[Column], start: SystemTime, keys: &[&str]) -> String {
 /// When the table cannot be written, which in memory it can.
 pub(super) fn table(columns: &[Column]) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(columns.iter().map(|column| column.name))?;
+    writer.write_record(columns.iter().map(|column| column.name.as_ref()))?;
     for sample in 0..columns.first().map_or(0, |column| column.values.len()) {
         writer.write_record(columns.iter().map(|column| column.values[sample].to_string()))?;
     }

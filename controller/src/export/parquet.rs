@@ -9,9 +9,10 @@ use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
 
-use super::series::{Column, receiver, transmitter};
+use super::series::{Column, queue_key, receiver, transmitter};
 use crate::store::record::TrialRecord;
 use crate::store::{Recorded, StoreError};
+use crate::summary::Summary;
 
 /// The file, in the experiment's directory.
 pub(super) const FILE: &str = "samples.parquet";
@@ -35,7 +36,7 @@ pub enum TableError {
 /// # Errors
 /// When a trial cannot be read.
 pub(super) fn parquet(recorded: &Recorded) -> Result<Vec<u8>, TableError> {
-    let keys = keys();
+    let keys = keys(&recorded.summary);
     let mut writer = SerializedFileWriter::new(Vec::new(), schema(&keys)?, Arc::default())?;
     for record in recorded.trials() {
         let mut group = writer.next_row_group()?;
@@ -45,19 +46,22 @@ pub(super) fn parquet(recorded: &Recorded) -> Result<Vec<u8>, TableError> {
     Ok(writer.into_inner()?)
 }
 
-/// Every key of either end, once; those of an empty trial are those of all.
-fn keys() -> Vec<&'static str> {
+/// Every key of either end, once; but for queues, those of an empty trial are those of all.
+fn keys(summary: &Summary) -> Vec<String> {
     let empty = TrialRecord::default();
-    let mut keys: Vec<&'static str> = Vec::new();
+    let mut keys = Vec::new();
     for column in transmitter(&empty).into_iter().chain(receiver(&empty)) {
-        if !keys.contains(&column.name) {
-            keys.push(column.name);
+        let key = column.name.into_owned();
+        if !keys.contains(&key) {
+            keys.push(key);
         }
     }
+    let queues = summary.trials.iter().map(|trial| trial.rx_queue_frames.len()).max().unwrap_or(0);
+    keys.extend((0..queues).filter(|_| queues > 1).map(queue_key));
     keys
 }
 
-fn schema(keys: &[&str]) -> Result<Arc<Type>, ParquetError> {
+fn schema(keys: &[String]) -> Result<Arc<Type>, ParquetError> {
     let text = |name: &&str| {
         Type::primitive_type_builder(name, Physical::BYTE_ARRAY)
             .with_repetition(Repetition::REQUIRED)
@@ -80,7 +84,7 @@ fn schema(keys: &[&str]) -> Result<Arc<Type>, ParquetError> {
 fn trial(
     group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
     record: &TrialRecord,
-    keys: &[&'static str],
+    keys: &[String],
 ) -> Result<(), ParquetError> {
     let ends = [(transmitter(record), record.samples.tx.len()), (receiver(record), record.samples.rx.len())];
     let rows = ends[0].1 + ends[1].1;

@@ -3,6 +3,8 @@
 //! The one place where rates are computed: a counter's difference divided by the true time between two samples. Whatever shows samples to
 //! others takes its columns from here, so that all files say the same.
 
+use std::borrow::Cow;
+
 use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use linerate_protocol::frame::{FCS_BYTES, WIRE_OVERHEAD_BYTES};
 
@@ -16,7 +18,7 @@ const NS_PER_S: i128 = 1_000_000_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     /// The key in npz, CSV and Parquet files.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// One value per sample, in the samples' order.
     pub values: Vec<i64>,
 }
@@ -70,11 +72,11 @@ pub const RECEIVE_KEYS: [&str; 9] = [
 pub fn transmitter(record: &TrialRecord) -> Vec<Column> {
     let end = End::new(&record.samples.tx, 0);
     let mut columns = vec![end.time()];
-    columns.extend(RATE_KEYS.map(|name| Column { name, values: end.rate(name) }));
+    columns.extend(RATE_KEYS.map(|name| Column { name: name.into(), values: end.rate(name) }));
     columns.extend(end.port());
     let wire_bits = |point: &Point| 8 * (frame_bytes(point.port.tx_bytes, point.port.tx_packets, GAP_BYTES));
     columns.extend([
-        Column { name: "tx_l1_bps", values: end.per_second(wire_bits) },
+        Column { name: "tx_l1_bps".into(), values: end.per_second(wire_bits) },
         end.total("tx_packets", |point| point.tx.packets),
         end.total("tx_bytes", |point| point.tx.bytes),
         end.total("tx_queue_full", |point| point.tx.queue_full),
@@ -82,6 +84,7 @@ pub fn transmitter(record: &TrialRecord) -> Vec<Column> {
     ]);
     if is_round_trip(record) {
         columns.extend(end.received());
+        columns.extend(queues(&record.samples.tx));
     }
     columns
 }
@@ -94,8 +97,8 @@ pub fn receiver(record: &TrialRecord) -> Vec<Column> {
     let end = End::new(&record.samples.rx, receiver_start_ns(record));
     let mut columns = vec![
         end.time(),
-        Column { name: "rx_pps", values: end.per_second(|point| point.rx.packets) },
-        Column { name: "tx_pps", values: end.per_second(|point| point.port.tx_packets) },
+        Column { name: "rx_pps".into(), values: end.per_second(|point| point.rx.packets) },
+        Column { name: "tx_pps".into(), values: end.per_second(|point| point.port.tx_packets) },
         end.total("rx_bytes", |point| point.rx.bytes),
         end.total("tx_bytes", |point| point.port.tx_bytes),
         end.total("rx_packets", |point| point.rx.packets),
@@ -107,8 +110,8 @@ pub fn receiver(record: &TrialRecord) -> Vec<Column> {
     columns.extend(end.port());
     let bits = |gap| move |point: &Point| 8 * frame_bytes(point.rx.bytes, point.rx.frames, gap);
     columns.extend([
-        Column { name: "rx_l2_bps", values: end.per_second(bits(0)) },
-        Column { name: "rx_l1_bps", values: end.per_second(bits(GAP_BYTES)) },
+        Column { name: "rx_l2_bps".into(), values: end.per_second(bits(0)) },
+        Column { name: "rx_l1_bps".into(), values: end.per_second(bits(GAP_BYTES)) },
         end.total("rx_frames", |point| point.rx.frames),
         end.total("rx_duplicates", |point| point.rx.duplicates),
         end.total("rx_out_of_order", |point| point.rx.out_of_order),
@@ -118,7 +121,31 @@ pub fn receiver(record: &TrialRecord) -> Vec<Column> {
         end.total("rx_foreign", |point| point.rx.foreign),
         end.total("rx_delay_sum_ns", |point| point.rx.delay_sum_ns),
     ]);
+    columns.extend(queues(&record.samples.rx));
     columns
+}
+
+/// The key of a receive queue's frames.
+pub fn queue_key(queue: usize) -> String {
+    format!("rx_queue_{queue}_frames")
+}
+
+/// True of what [`queue_key`] makes.
+pub fn is_queue_key(key: &str) -> bool {
+    let number = key.strip_prefix("rx_queue_").and_then(|rest| rest.strip_suffix("_frames"));
+    number.is_some_and(|number| number.parse::<u16>().is_ok())
+}
+
+/// Frames of each receive queue, where there are several.
+fn queues(samples: &[TimedSample]) -> impl Iterator<Item = Column> {
+    let count = samples.iter().map(|sample| sample.queue_frames.len()).max().unwrap_or(0);
+    (0..count).filter(move |_| count > 1).map(|queue| {
+        let frames = |sample: &TimedSample| {
+            let frames = sample.queue_frames.get(queue).copied().unwrap_or(0);
+            i64::try_from(frames).unwrap_or(i64::MAX)
+        };
+        Column { name: queue_key(queue).into(), values: samples.iter().map(frames).collect() }
+    })
 }
 
 /// The samples of the end that counts what arrives: in a round trip, that is the transmitter.
@@ -180,12 +207,12 @@ impl End {
     }
 
     fn time(&self) -> Column {
-        Column { name: TIME_KEY, values: self.points.iter().map(|point| point.at_ns).collect() }
+        Column { name: TIME_KEY.into(), values: self.points.iter().map(|point| point.at_ns).collect() }
     }
 
     fn total(&self, name: &'static str, counter: impl Fn(&Point) -> u64) -> Column {
         let whole = |point: &Point| i64::try_from(counter(point)).unwrap_or(i64::MAX);
-        Column { name, values: self.points.iter().map(whole).collect() }
+        Column { name: name.into(), values: self.points.iter().map(whole).collect() }
     }
 
     /// Rounded to the nearest whole number; 0 where no time has passed or the counter went back.
@@ -206,7 +233,7 @@ impl End {
     /// What came back of a round trip.
     fn received(&self) -> [Column; 7] {
         [
-            Column { name: "rx_pps", values: self.per_second(|point| point.rx.packets) },
+            Column { name: "rx_pps".into(), values: self.per_second(|point| point.rx.packets) },
             self.total("rx_packets", |point| point.rx.packets),
             self.total("rx_bytes", |point| point.rx.bytes),
             self.total("rx_frames", |point| point.rx.frames),

@@ -92,7 +92,7 @@ pub(crate) fn recorded() -> (tempfile::TempDir, String) {
 }
 
 fn names(columns: &[Column]) -> Vec<&str> {
-    columns.iter().map(|column| column.name).collect()
+    columns.iter().map(|column| column.name.as_ref()).collect()
 }
 
 #[test]
@@ -245,6 +245,18 @@ fn an_experiment_that_is_not_there_is_named() {
         assert!(error.contains(word), "{error}");
         assert!(!results.path().join(SUMMARY_FILE).exists());
     }
+}
+
+#[test]
+fn several_queues_have_a_column_each() {
+    let mut record = record();
+    assert!(!names(&receiver(&record)).iter().any(|name| name.starts_with("rx_queue")), "one is the whole");
+    for (sample, frames) in record.samples.rx.iter_mut().zip([[1, 2], [3, 5], [8, 9]]) {
+        sample.queue_frames = frames.to_vec();
+    }
+    let columns = receiver(&record);
+    assert_eq!(values(&columns, "rx_queue_0_frames"), [1, 3, 8]);
+    assert_eq!(values(&columns, "rx_queue_1_frames"), [2, 5, 9]);
 }
 
 #[test]

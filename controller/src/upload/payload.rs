@@ -48,7 +48,7 @@ fn of_end(record: &TrialRecord, role: &str, columns: &[Column]) -> Vec<Value> {
             row.insert("repeat".into(), json!(record.repeat));
             row.insert("role".into(), json!(role));
             for column in columns {
-                row.insert(column.name.into(), json!(column.values.get(step)));
+                row.insert(column.name.to_string(), json!(column.values.get(step)));
             }
             Value::Object(row)
         })

@@ -1,7 +1,7 @@
 //! Series in a line of text.
 
 use super::super::table;
-use crate::export::series::{Column, TIME_KEY, receiver, transmitter};
+use crate::export::series::{Column, TIME_KEY, is_queue_key, receiver, transmitter};
 use crate::store::record::TrialRecord;
 
 /// The most characters of a plot; longer series show the mean of what falls on each.
@@ -42,12 +42,12 @@ impl Wanted {
 pub(super) fn series(record: &TrialRecord, wanted: &Wanted) -> String {
     let mut rows = Vec::new();
     for (end, columns) in [("tx", transmitter(record)), ("rx", receiver(record))] {
-        for Column { name, values } in columns.iter().filter(|column| wanted.has(end, column.name)) {
+        for Column { name, values } in columns.iter().filter(|column| wanted.has(end, &column.name)) {
             let (Some(least), Some(most)) = (values.iter().min(), values.iter().max()) else { continue };
             let mean = values.iter().map(|value| *value as f64).sum::<f64>() / values.len() as f64;
             rows.push([
                 end.to_owned(),
-                (*name).to_owned(),
+                name.to_string(),
                 values.len().to_string(),
                 least.to_string(),
                 format!("{mean:.0}"),
@@ -78,7 +78,7 @@ fn plot(values: &[i64]) -> String {
 pub(super) fn is_known(key: &str) -> bool {
     let empty = TrialRecord::default();
     let named = |columns: &[Column]| columns.iter().any(|column| column.name == key);
-    key == "all" || named(&transmitter(&empty)) || named(&receiver(&empty))
+    key == "all" || is_queue_key(key) || named(&transmitter(&empty)) || named(&receiver(&empty))
 }
 
 #[cfg(test)]
