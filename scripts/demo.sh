@@ -26,4 +26,5 @@ need_rust
 say "building"
 cargo build --release -p linerate -p linerate-dataplane
 say "running the embedded experiment; its results go to $PWD/results"
-exec "${CARGO_TARGET_DIR:-target}/release/linerate" run "$@"
+target=$(cargo metadata --format-version 1 --no-deps | grep -o '"target_directory":"[^"]*"' | cut -d'"' -f4)
+exec "$target/release/linerate" run "$@"

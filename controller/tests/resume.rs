@@ -118,6 +118,10 @@ fn a_run_that_was_killed_at_its_very_end_needs_no_agents() {
     let summary = bench.summary().unwrap();
     assert_eq!(results(&bench), before);
     assert_eq!(summary.overhead.start_up_s, earlier.overhead.start_up_s);
+    assert_eq!(summary.warm_up, earlier.warm_up);
+    assert!(!earlier.warm_up.is_empty());
+    assert_eq!(summary.experiment.agents, earlier.experiment.agents);
+    assert_eq!(summary.experiment.agents.len(), 4);
     assert_whole(&bench, &summary);
 }
 

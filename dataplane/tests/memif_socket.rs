@@ -34,7 +34,7 @@ fn a_server_takes_the_place_of_one_that_was_killed() {
         run(&mut dataplane(&client, "tx --peer-mac 02:00:00:00:00:02 --packets 1000 --rate 10kpps --json"));
     let message = stderr(&alone);
     assert_eq!(alone.status.code(), Some(1), "{message}");
-    assert!(message.contains("no memif server listens on its socket"), "{message}");
+    assert!(message.contains("no memif server listens on its socket, or not for this user"), "{message}");
 
     let agent = format!("agent --listen 127.0.0.1:0 --await-server {}", socket.display());
     let mut waiting =

@@ -63,7 +63,8 @@ receiver_killed() {
     begin receiver
     wait_for receiver '"event":"trial"' || true
     id=$(basename "$(dirname "$(echo "$work"/receiver.results/*/summary.json)")")
-    pkill -9 -f "role=server.*socket=/run/memif/${id##*-}" || true
+    check_equal "$name: there is one" 1 "$(pgrep -c -f "role=server.*socket=/run/memif/$id-0[.]sock")"
+    pkill -9 -f "role=server.*socket=/run/memif/$id-0[.]sock" || true
     ends_well receiver "$name: the run still ends well"
     check_json "$name: the pair was brought back, and no trial is missing or doubled" "$work/receiver.json" \
         '(.recoveries | length >= 1) and ([.trials[].profile] | length == 3 and (unique | length) == 3)'

@@ -3,7 +3,7 @@
 
 # check_security ROOT SUITE: no package is older than Debian's security archive has it, and none is of those that are no longer supported.
 check_security() {
-    local root=$1 suite=$2 mirror="${DEBIAN_MIRROR:-http://deb.debian.org/debian}" arch
+    local root=$1 suite=$2 mirror="${DEBIAN_MIRROR:-http://deb.debian.org/debian}" arch ended
     arch=$(dpkg --print-architecture)
     need_packages curl xz-utils
     if [[ $suite == sid ]] || ! curl -fsS "${mirror%/debian}/debian-security/dists/$suite-security/main/binary-$arch/Packages.xz" 2>"$work/curl" \
@@ -12,14 +12,17 @@ check_security() {
         return 0
     fi
     installed "$root" >"$work/installed"
+    if [ ! -s "$work/installed" ] || ! grep -q '^Package:' "$work/security"; then
+        die "there is nothing to compare: $work/installed, $work/security"
+    fi
     check_equal "contents: security: every package is as new as Debian's security archive has it" "" "$(outdated | paste -sd ';')"
-    if ! fetch_support_lists; then
-        check_line "NOT RUN containers: contents: unsupported packages: debian-security-support cannot be had"
+    # shellcheck disable=SC1091
+    ended="$work/support/security-support-ended.deb$(. /etc/os-release && echo "${VERSION_ID:-}")"
+    if ! fetch_support_lists || [ ! -e "$ended" ]; then
+        check_line "NOT RUN containers: contents: unsupported packages: debian-security-support has no list for Debian $suite"
         return 0
     fi
-    # shellcheck disable=SC1091
-    check_equal "contents: security: no package's support has ended" "" \
-        "$(listed "$work/support/security-support-ended.deb$(. /etc/os-release && echo "$VERSION_ID")" | paste -sd ';')"
+    check_equal "contents: security: no package's support has ended" "" "$(listed "$ended" | paste -sd ';')"
     listed "$work/support/security-support-limited" | sed 's/^/     finding: limited support: /'
     echo "     security: $(wc -l <"$work/installed") packages compared with $(grep -c '^Package:' "$work/security") of $suite-security"
 }

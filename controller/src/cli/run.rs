@@ -12,7 +12,7 @@ use crate::experiment::document::PlatformKind;
 use crate::export::export;
 use crate::plan::{Plan, plan};
 use crate::platform::binary::Places;
-use crate::platform::kubernetes::{KubernetesPlan, KubernetesPlatform};
+use crate::platform::kubernetes::{KubernetesPlan, KubernetesPlatform, remove_rest};
 use crate::platform::local::{LocalPlan, LocalPlatform};
 use crate::platform::{Platform, PlatformError};
 use crate::run::observer::Watchers;
@@ -50,6 +50,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
         let listener = args.metrics.listen().await?;
         let earlier = match earlier(args, &experiment, &plan)? {
             Begun::Complete => return Ok(Ending::Done),
+            Begun::Measured(earlier) => return end(args, &experiment, &plan, &earlier).await,
             Begun::Partly(earlier) => Some(*earlier),
             Begun::Not => None,
         };
@@ -99,6 +100,8 @@ impl RunArgs {
 enum Begun {
     Not,
     Partly(Box<Earlier>),
+    /// It was killed between its last trial and its end.
+    Measured(Box<Earlier>),
     Complete,
 }
 
@@ -121,7 +124,26 @@ fn earlier(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Resu
     }
     let kept = plan.trials.iter().filter(|trial| trial.is_among(&summary.trials)).count();
     args.note(&format!("resuming {}: {kept} of {} trials are complete", store.id(), plan.trials.len()));
-    Ok(Begun::Partly(Box::new(earlier)))
+    Ok(if earlier.is_measured(&plan.trials) {
+        Begun::Measured(Box::new(earlier))
+    } else {
+        Begun::Partly(Box::new(earlier))
+    })
+}
+
+/// Ends a run of which nothing is left to measure; on kept pods, it had none of its own.
+async fn end(
+    args: &RunArgs,
+    experiment: &Experiment,
+    plan: &Plan,
+    earlier: &Earlier,
+) -> anyhow::Result<Ending> {
+    if experiment.platform() == PlatformKind::Kubernetes && args.pods.is_none() {
+        args.note(&format!("removes first what is left of {}", earlier.store.id()));
+        remove_rest(experiment, earlier.store.id()).await.map_err(PlatformError::from)?;
+    }
+    let summary = run::end(experiment, plan, args.filter.as_deref(), earlier)?;
+    hand_over(args, &summary, &earlier.store)
 }
 
 /// Where results go.
@@ -173,16 +195,22 @@ async fn measure(
             return Ok(Ending::Interrupted);
         }
     };
-    show(&summary, store, args.json)?;
+    let ending = hand_over(args, &summary, store)?;
+    if served && summary.status != Status::Interrupted {
+        args.metrics.linger(later_signals).await;
+    }
+    Ok(ending)
+}
+
+/// Shows what a run has recorded, and exports it.
+fn hand_over(args: &RunArgs, summary: &Summary, store: &Store) -> anyhow::Result<Ending> {
+    show(summary, store, args.json)?;
     if !args.format.is_empty() {
         let written = export(&args.results, &[store.id().to_owned()], &args.format, None)
             .context("the results are recorded, but not exported")?;
         if !args.quiet {
             say(&format!("exported {} files", written.len()));
         }
-    }
-    if served && summary.status != Status::Interrupted {
-        args.metrics.linger(later_signals).await;
     }
     Ok(match summary.status {
         Status::Complete => Ending::Done,

@@ -10,9 +10,8 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
 
 use super::series::{Column, queue_key, receiver, transmitter};
-use crate::store::record::TrialRecord;
+use crate::store::record::{Samples, TrialRecord};
 use crate::store::{Recorded, StoreError};
-use crate::summary::Summary;
 
 /// The file, in the experiment's directory.
 pub(super) const FILE: &str = "samples.parquet";
@@ -36,7 +35,7 @@ pub enum TableError {
 /// # Errors
 /// When a trial cannot be read.
 pub(super) fn parquet(recorded: &Recorded) -> Result<Vec<u8>, TableError> {
-    let keys = keys(&recorded.summary);
+    let keys = keys(recorded)?;
     let mut writer = SerializedFileWriter::new(Vec::new(), schema(&keys)?, Arc::default())?;
     for record in recorded.trials() {
         let mut group = writer.next_row_group()?;
@@ -47,7 +46,7 @@ pub(super) fn parquet(recorded: &Recorded) -> Result<Vec<u8>, TableError> {
 }
 
 /// Every key of either end, once; but for queues, those of an empty trial are those of all.
-fn keys(summary: &Summary) -> Vec<String> {
+fn keys(recorded: &Recorded) -> Result<Vec<String>, StoreError> {
     let empty = TrialRecord::default();
     let mut keys = Vec::new();
     for column in transmitter(&empty).into_iter().chain(receiver(&empty)) {
@@ -56,9 +55,13 @@ fn keys(summary: &Summary) -> Vec<String> {
             keys.push(key);
         }
     }
-    let queues = summary.trials.iter().map(|trial| trial.rx_queue_frames.len()).max().unwrap_or(0);
+    let mut queues = 0;
+    for record in recorded.trials() {
+        let Samples { tx, rx } = record?.samples;
+        queues = tx.iter().chain(&rx).map(|sample| sample.queue_frames.len()).fold(queues, usize::max);
+    }
     keys.extend((0..queues).filter(|_| queues > 1).map(queue_key));
-    keys
+    Ok(keys)
 }
 
 fn schema(keys: &[String]) -> Result<Arc<Type>, ParquetError> {

@@ -47,14 +47,6 @@ pub trait Platform {
         say: &dyn Fn(&str),
     ) -> impl Future<Output = Result<PairEndpoints, PlatformError>>;
 
-    /// Removes what earlier runs left, when there is nothing to start any more. [`Platform::start`] does so too.
-    ///
-    /// # Errors
-    /// What could not be removed.
-    fn clear(&mut self, _say: &dyn Fn(&str)) -> impl Future<Output = Result<(), PlatformError>> {
-        std::future::ready(Ok(()))
-    }
-
     /// True when the agents are meant to stay after the run.
     fn keeps(&self) -> bool {
         false

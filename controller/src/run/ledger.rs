@@ -310,11 +310,13 @@ fn resumed(earlier: &Summary, fresh: Summary) -> Summary {
         started_at: earlier.experiment.started_at.clone(),
         resumed_at: earlier.experiment.resumed_at.clone(),
         versions: earlier.experiment.versions.clone(),
+        agents: earlier.experiment.agents.clone(),
         ..fresh.experiment
     };
     experiment.resumed_at.push(now());
     Summary {
         experiment,
+        warm_up: earlier.warm_up.clone(),
         trials: earlier.trials.clone(),
         aggregates: earlier.aggregates.clone(),
         recoveries: earlier.recoveries.clone(),

@@ -28,7 +28,7 @@ use self::way::ways;
 use crate::experiment::Experiment;
 use crate::plan::Plan;
 use crate::platform::{Platform, PlatformError, random_bytes};
-use crate::store::{Store, StoreError};
+use crate::store::{Earlier, Store, StoreError};
 use crate::summary::{Status, Summary};
 
 /// The longest time between two signs of life to an agent.
@@ -144,6 +144,20 @@ pub async fn run(
     ledger.close(status, reason, tear_down.elapsed().as_secs_f64())
 }
 
+/// Ends a run that was killed between its last trial and its end: nothing is left to measure.
+///
+/// # Errors
+/// When the summary cannot be stored.
+pub fn end(
+    experiment: &Experiment,
+    plan: &Plan,
+    filter: Option<&str>,
+    earlier: &Earlier,
+) -> Result<Summary, StoreError> {
+    let ledger = Ledger::open(&earlier.store, experiment, plan, filter, Some(&earlier.summary))?;
+    ledger.close(Status::Complete, None, 0.0)
+}
+
 async fn drive(
     job: &Job<'_>,
     platform: &mut impl Platform,
@@ -154,10 +168,6 @@ async fn drive(
     if job.experiment.trial().all_flows {
         let pairs = (job.experiment.pairs() * job.experiment.direction().ways()) as u64;
         job.store.has_room(pairs * job.plan.flow_bytes())?;
-    }
-    if job.plan.trials.iter().all(|trial| ledger.is_recorded(trial)) {
-        // An earlier run was killed between its last trial and its end.
-        return Ok(platform.clear(&|text| observer.phase(text)).await?);
     }
     let numbers = Numbers::random()?;
     let mut interrupted = job.interrupted.clone();

@@ -68,9 +68,13 @@ impl Earlier {
     }
 
     /// True when nothing is left to run.
+    pub fn is_measured(&self, trials: &[Trial]) -> bool {
+        trials.iter().all(|trial| trial.is_among(&self.summary.trials))
+    }
+
+    /// True when it came to its end, and nothing is left to run.
     pub fn is_complete(&self, trials: &[Trial]) -> bool {
-        self.summary.status == Status::Complete
-            && trials.iter().all(|trial| trial.is_among(&self.summary.trials))
+        self.summary.status == Status::Complete && self.is_measured(trials)
     }
 }
 

@@ -1,12 +1,13 @@
 //! The socket files at which the two ends of a memif meet.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with,
 };
@@ -20,7 +21,7 @@ const AWAITED: Duration = Duration::from_secs(60);
 /// Time between two looks for it.
 const LOOK: Duration = Duration::from_millis(100);
 /// Time for a server to say hello.
-const HELLO: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+const HELLO: Duration = Duration::from_secs(1);
 /// Bytes of a message of memif's control channel, at most.
 const MESSAGE_BYTES: usize = 256;
 
@@ -35,8 +36,12 @@ pub(super) fn prepare(plan: &EalPlan, command: &Command) -> Result<(), Failure> 
 
 /// A server that was killed leaves its socket behind, and the next one may not listen there until it is removed.
 fn reclaim(path: &Path) -> Result<(), Failure> {
-    if state(path) != State::Deserted {
-        return Ok(());
+    // Between binding its socket and listening, a server looks as if it had ended: hence two looks.
+    for pause in [LOOK, Duration::ZERO] {
+        if !is_deserted(path) {
+            return Ok(());
+        }
+        std::thread::sleep(pause);
     }
     tracing::info!(socket = %path.display(), "removed: a memif server that has ended left it");
     match std::fs::remove_file(path) {
@@ -48,70 +53,64 @@ fn reclaim(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// A memif client that starts before its server does not come up later.
+/// A memif client that starts before its server does not come up later. A server greets before its port is started; the rest of that start is
+/// short beside the client's own.
 fn await_server(path: &Path) -> Result<(), Failure> {
     let begun = Instant::now();
     loop {
-        let state = state(path);
-        if state == State::Served {
-            return Ok(());
-        }
-        if begun.elapsed() > AWAITED {
-            let (path, seconds, state) = (path.display(), AWAITED.as_secs(), state.problem());
+        let left = AWAITED.saturating_sub(begun.elapsed());
+        let problem = match connected(path).and_then(|server| is_greeted(server, left)) {
+            Ok(true) => return Ok(()),
+            Ok(false) => "nobody answers as a memif server".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if begun.elapsed() >= AWAITED {
+            let (path, seconds) = (path.display(), AWAITED.as_secs());
             return Err(Failure::failed(format!(
-                "{path}: {state} after {seconds} s\n  remedy: start the peer, whose memif has role=server, and share the socket's directory with it"
+                "{path}: no memif server after {seconds} s: {problem}\n  remedy: start the peer, whose memif has role=server, as the same user, \
+                 and share the socket's directory with it"
             )));
         }
         std::thread::sleep(LOOK);
     }
 }
 
-/// What is at a socket's path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Absent,
-    /// A socket at which nobody listens.
-    Deserted,
-    /// A memif server said hello.
-    Served,
-    /// Something else, or a server that does not answer.
-    Silent,
-}
-
-impl State {
-    fn problem(self) -> &'static str {
-        match self {
-            State::Absent => "no such socket",
-            State::Deserted => "nobody listens on this socket",
-            State::Silent | State::Served => "nobody answers as a memif server",
+/// True of a socket at which nobody listens.
+fn is_deserted(path: &Path) -> bool {
+    if !std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
+        return false;
+    }
+    match connected(path) {
+        Err(error) => error == Errno::CONNREFUSED,
+        Ok(server) => {
+            // Whoever accepts the connection is there, even if it says nothing.
+            let _ = is_greeted(server, HELLO);
+            false
         }
     }
 }
 
-fn state(path: &Path) -> State {
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return State::Absent,
-        Ok(file) if file.file_type().is_socket() => {}
-        _ => return State::Silent,
-    }
-    match greeting(path) {
-        Ok(true) => State::Served,
-        Err(Errno::CONNREFUSED) => State::Deserted,
-        Ok(false) | Err(_) => State::Silent,
-    }
-}
-
-/// True when a memif server greets whoever connects. The greeting is taken before the connection is closed: DPDK's server would stumble over one
-/// that it cannot deliver.
-fn greeting(path: &Path) -> rustix::io::Result<bool> {
+fn connected(path: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     connect(&socket, &SocketAddrUnix::new(path)?)?;
-    if poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&HELLO))? == 0 {
+    Ok(socket)
+}
+
+/// True when a memif server greets within `patience`.
+fn is_greeted(server: OwnedFd, patience: Duration) -> rustix::io::Result<bool> {
+    let patience = Timespec {
+        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: patience.subsec_nanos().into(),
+    };
+    let ready = retry_on_intr(|| poll(&mut [PollFd::new(&server, PollFlags::IN)], Some(&patience)))?;
+    if ready == 0 {
+        // DPDK's server aborts over a greeting that it cannot deliver: the connection stays as long as this process does.
+        std::mem::forget(server);
         return Ok(false);
     }
     let mut message = [0; MESSAGE_BYTES];
-    let (received_bytes, _) = recv(&socket, &mut message, RecvFlags::empty())?;
+    let (received_bytes, _) = recv(&server, &mut message, RecvFlags::empty())?;
     Ok(received_bytes > 0)
 }
 
@@ -121,27 +120,37 @@ mod tests {
 
     use super::*;
 
+    const SOON: Duration = Duration::from_millis(200);
+
+    fn answer(path: &Path) -> rustix::io::Result<bool> {
+        connected(path).and_then(|server| is_greeted(server, SOON))
+    }
+
     #[test]
-    fn a_socket_is_absent_deserted_silent_or_served() {
+    fn only_a_deserted_socket_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("memif.sock");
-        assert_eq!(state(&path), State::Absent);
+        assert_eq!((answer(&path), is_deserted(&path)), (Err(Errno::NOENT), false));
         let flags = SocketFlags::CLOEXEC;
         let server = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
         bind(&server, &SocketAddrUnix::new(&path).unwrap()).unwrap();
-        assert_eq!(state(&path), State::Deserted, "bound, but nobody listens yet");
-        listen(&server, 1).unwrap();
-        assert_eq!(state(&path), State::Silent);
-        accept(&server).unwrap();
-        let greeter = std::thread::spawn(move || {
-            let client = accept(&server).unwrap();
-            send(&client, b"hello", SendFlags::NOSIGNAL).unwrap();
-        });
-        assert_eq!(state(&path), State::Served);
-        greeter.join().unwrap();
-        assert_eq!(state(&path), State::Deserted);
+        assert!(is_deserted(&path), "bound, but nobody listens yet");
+        listen(&server, 8).unwrap();
+        assert_eq!((answer(&path), is_deserted(&path)), (Ok(false), false), "silent");
         reclaim(&path).unwrap();
-        assert_eq!(state(&path), State::Absent);
+        assert!(path.exists());
+        let greeter = std::thread::spawn(move || {
+            // The three before, and the one that is to see the greeting.
+            for _ in 0..4 {
+                let client = accept(&server).unwrap();
+                let _ = send(&client, b"hello", SendFlags::NOSIGNAL);
+            }
+        });
+        assert_eq!(answer(&path), Ok(true));
+        greeter.join().unwrap();
+        assert_eq!((answer(&path), is_deserted(&path)), (Err(Errno::CONNREFUSED), true));
+        reclaim(&path).unwrap();
+        assert!(!path.exists());
         reclaim(&path).unwrap();
     }
 

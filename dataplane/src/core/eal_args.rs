@@ -155,6 +155,9 @@ fn named_devices(user: &[String]) -> Vec<Device> {
     namings(user).into_iter().filter_map(device).collect()
 }
 
+/// Where memif's ends meet when nothing is said.
+const MEMIF_SOCKET: &str = "/run/memif.sock";
+
 /// Sockets of memif servers that are files; by default they are abstract.
 fn memif_servers(user: &[String]) -> Vec<PathBuf> {
     let socket = |naming| {
@@ -164,7 +167,8 @@ fn memif_servers(user: &[String]) -> Vec<PathBuf> {
         if !value.starts_with("net_memif") || !is_server || !arguments.contains(&"socket-abstract=no") {
             return None;
         }
-        arguments.iter().find_map(|argument| argument.strip_prefix("socket=")).map(PathBuf::from)
+        let socket = arguments.iter().find_map(|argument| argument.strip_prefix("socket="));
+        Some(PathBuf::from(socket.unwrap_or(MEMIF_SOCKET)))
     };
     namings(user).into_iter().filter_map(socket).collect()
 }
@@ -243,12 +247,12 @@ mod tests {
     fn only_memif_servers_on_files_have_a_socket_to_take_over() {
         let user = words(
             "--vdev net_memif0,role=server,socket=/run/a.sock,socket-abstract=no --vdev=net_memif1,socket-abstract=no,socket=/run/b.sock,role=master \
-             --vdev net_memif2,role=server,socket=abstract --vdev net_memif3,role=client,socket=/run/c.sock,socket-abstract=no \
+             --vdev net_memif4,role=server,socket-abstract=no --vdev net_memif2,role=server,socket=abstract --vdev net_memif3,role=client,socket=/run/c.sock,socket-abstract=no \
              --vdev net_null0,role=server,socket=/run/d.sock,socket-abstract=no",
         );
         assert_eq!(
             EalPlan::new("lp", &user).memif_servers,
-            ["/run/a.sock", "/run/b.sock"].map(PathBuf::from)
+            ["/run/a.sock", "/run/b.sock", MEMIF_SOCKET].map(PathBuf::from)
         );
     }
 

@@ -121,13 +121,13 @@ impl Drop for Started {
     }
 }
 
-/// What it means that a port of this driver does not start, and the error that says so.
+/// What it means that a port of this driver does not start, and the error that fits.
 fn start_problem(driver: &str, code: i32) -> (&'static str, i32) {
     match (driver, -code) {
-        // Its one error, whatever the reason.
+        // Its one error, whatever the reason; a client's, for a server's start cannot fail.
         ("net_memif", libc::EPERM) => (
-            "cannot be started: no memif server listens on its socket; start the peer first",
-            -libc::ECONNREFUSED,
+            "cannot be started: no memif server listens on its socket, or not for this user; start the peer first, as the same user",
+            -libc::ENOTCONN,
         ),
         // DPDK sets promiscuous mode on or off at every start, and gives up where it may not.
         (_, libc::EPERM) => (

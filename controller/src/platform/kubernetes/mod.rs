@@ -32,7 +32,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio::task::JoinHandle;
 
 use self::error::ClusterError;
-pub use self::plan::KubernetesPlan;
+pub use self::plan::{KubernetesPlan, remove_rest};
 use self::pods::{PodPlan, Run};
 use self::retry::steadily;
 use self::tracker::Tracker;
@@ -97,7 +97,10 @@ impl KubernetesPlatform {
             self.tracker = Some(Tracker::start(self.client(), &self.plan.namespace, &self.id));
             return self.await_all(say).await;
         }
-        self.remove_leftovers(say).await?;
+        for id in &self.plan.leftovers {
+            say(&format!("removing what run {id} left"));
+            remove::remove(self.client(), &self.plan.namespace, id).await?;
+        }
         let keep = self.experiment.kubernetes().keep;
         let namespace = &self.plan.namespace;
         let lease = lease::create(self.client(), namespace, &self.id, keep).await;
@@ -112,14 +115,6 @@ impl KubernetesPlatform {
         }
         self.create_all().await?;
         self.await_all(say).await
-    }
-
-    async fn remove_leftovers(&self, say: &dyn Fn(&str)) -> Result<(), ClusterError> {
-        for id in &self.plan.leftovers {
-            say(&format!("removing what run {id} left"));
-            remove::remove(self.client(), &self.plan.namespace, id).await?;
-        }
-        Ok(())
     }
 
     async fn await_all(&self, say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, ClusterError> {
@@ -222,10 +217,6 @@ impl Platform for KubernetesPlatform {
 
     async fn restart(&mut self, number: usize, say: &dyn Fn(&str)) -> Result<PairEndpoints, PlatformError> {
         Ok(self.relaunch(number, say).await?)
-    }
-
-    async fn clear(&mut self, say: &dyn Fn(&str)) -> Result<(), PlatformError> {
-        Ok(self.remove_leftovers(say).await?)
     }
 
     fn keeps(&self) -> bool {

@@ -11,6 +11,7 @@ use super::error::ClusterError;
 use super::lease::{self, LeaseState};
 use super::placement::{Placed, place};
 use super::pods::{PodPlan, wanted};
+use super::remove::remove;
 use super::{access, descriptors, manifests, names, observe};
 use crate::experiment::Experiment;
 use crate::experiment::kubernetes::{LinkKind, PlacementRule};
@@ -64,6 +65,28 @@ pub async fn connect(experiment: &Experiment) -> Result<(Client, String, String)
     Ok((client, namespace, server))
 }
 
+/// True of a run whose controller is gone: its lease has run out, or it is the one that is `resumed`, which holds its directory's lock.
+fn is_over(found: &lease::Found, resumed: Option<&str>) -> bool {
+    match found.state {
+        LeaseState::Dead => true,
+        LeaseState::Alive => resumed == Some(found.id.as_str()) && found.is_of_this_host(),
+        LeaseState::Kept => false,
+    }
+}
+
+/// Removes what is left of the run `id` of `experiment`, whose controller is known to be gone where it ran on this host. What it was to keep stays.
+///
+/// # Errors
+/// When the server refuses, or pods do not go.
+pub async fn remove_rest(experiment: &Experiment, id: &str) -> Result<(), ClusterError> {
+    let (client, namespace, _) = connect(experiment).await?;
+    let leases = lease::list(&client, &namespace).await?;
+    match leases.iter().find(|found| found.id == id) {
+        Some(found) if is_over(found, Some(id)) => remove(&client, &namespace, id).await,
+        _ => Ok(()),
+    }
+}
+
 impl KubernetesPlan {
     /// Looks at the cluster and decides. Sends no request that writes. `resumed` is the run that is taken up again, whose controller is known to be
     /// gone where it ran on this host: what is left of it goes first.
@@ -79,12 +102,8 @@ impl KubernetesPlan {
             return Err(ClusterError::Forbidden { namespace, missing });
         }
         let leases = lease::list(&client, &namespace).await?;
-        let is_over = |found: &&lease::Found| match found.state {
-            LeaseState::Dead => true,
-            LeaseState::Alive => resumed == Some(found.id.as_str()) && found.is_of_this_host(),
-            LeaseState::Kept => false,
-        };
-        let leftovers: Vec<String> = leases.iter().filter(is_over).map(|found| found.id.clone()).collect();
+        let over = leases.iter().filter(|found| is_over(found, resumed));
+        let leftovers: Vec<String> = over.map(|found| found.id.clone()).collect();
         let gone: BTreeSet<String> = leftovers.iter().cloned().collect();
         names_are_free(&client, &namespace, experiment.pairs(), &leases, &gone).await?;
         observe::networks(&client, &namespace, &settings.networks).await?;

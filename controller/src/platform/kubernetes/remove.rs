@@ -98,9 +98,13 @@ where
 }
 
 /// Deletes what can be deleted, and tells the first failure. When the server is gone, the rest is not asked for.
-async fn delete_all<K>(api: &Api<K>, found: &[K], params: &DeleteParams) -> Result<(), ClusterError>
+async fn delete_all<K>(
+    api: &Api<K>,
+    found: &[impl ResourceExt],
+    params: &DeleteParams,
+) -> Result<(), ClusterError>
 where
-    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Clone + std::fmt::Debug + DeserializeOwned,
 {
     let mut deletions = stream::iter(found.iter().map(ResourceExt::name_any))
         .map(|name| async move { delete_with(api, &name, params).await })
@@ -154,6 +158,9 @@ async fn wait_until_gone(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterE
             steadily(|| pods.list_metadata(&params)).await.map_err(ClusterError::while_("list the pods"))?;
         if left.items.is_empty() {
             return Ok(());
+        }
+        if begun.elapsed() > STRUCK_OFF_AFTER {
+            delete_all(pods, &left.items, &DeleteParams::default().grace_period(0)).await?;
         }
         if begun.elapsed() > GONE_WITHIN {
             let names: Vec<_> = left.items.iter().map(ResourceExt::name_any).collect();
