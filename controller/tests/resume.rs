@@ -90,7 +90,8 @@ fn a_run_that_was_killed_again_and_again_is_completed() {
         "what was measured before stays"
     );
 
-    let again = bench.run(&["--resume"]);
+    let again = bench.run(&["--resume", "--format", "csv"]);
+    assert!(stderr(&again).contains("exported"), "{}", stderr(&again));
     assert!(
         again.status.success() && stderr(&again).contains("nothing is left to run"),
         "{}",

@@ -119,7 +119,7 @@ fn earlier(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Resu
     let Earlier { store, summary } = &earlier;
     if earlier.is_complete(&plan.trials) {
         args.note(&format!("{} is complete; nothing is left to run", store.id()));
-        show(summary, store, args.json)?;
+        hand_over(args, summary, store)?;
         return Ok(Begun::Complete);
     }
     let kept = plan.trials.iter().filter(|trial| trial.is_among(&summary.trials)).count();
