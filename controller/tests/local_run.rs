@@ -182,7 +182,7 @@ fn pairs_run_at_the_same_time() {
     for pair in ["tx0-rx0", "tx1-rx1"] {
         let of_pair =
             |line: &&str| line.contains(&format!(" {pair} ")) && line.contains("intended 0.010000 offered");
-        assert!(progress.lines().filter(of_pair).count() >= 4, "{progress}");
+        assert!(progress.lines().filter(of_pair).count() >= 2, "one in each trial, at least: {progress}");
     }
     assert!(!progress.contains('\u{1b}'), "no colours where there is no terminal");
     let summary = bench.summary().unwrap();

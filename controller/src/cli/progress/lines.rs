@@ -1,23 +1,40 @@
 //! Progress as lines: plain ones on standard error, events in JSON on standard output.
 
-use super::{View, failure_line, phrase, result_line};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::pace::Pace;
+use super::{MOST_PAIRS, View, failure_line, hidden, phrase, result_line};
 use crate::cli::output::{print, say};
 use crate::events::{Event, Phase, Reading};
 use crate::plan::Trial;
 use crate::run::observer::WatchedPair;
 use crate::summary::{TrialFailure, TrialSummary};
 
-/// Plain lines.
-pub(super) struct Lines;
+/// Plain lines, each pair's about once a second.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    paces: BTreeMap<String, Pace>,
+}
 
 impl View for Lines {
     fn phase(&mut self, text: &str) {
         say(text);
     }
 
-    fn trial_began(&mut self, _: &str, _: usize, _: usize, _: &Trial, _: &[WatchedPair]) {}
+    fn trial_began(&mut self, title: &str, _: usize, _: usize, _: &Trial, pairs: &[WatchedPair]) {
+        let shown = pairs.iter().take(MOST_PAIRS);
+        self.paces = shown.map(|pair| (pair.name.clone(), Pace::default())).collect();
+        if let Some(others) = hidden(pairs) {
+            say(&format!("{title}: lines of {MOST_PAIRS} pairs follow, {others}"));
+        }
+    }
 
     fn reading(&mut self, title: &str, reading: &Reading) {
+        let pace = self.paces.get_mut(&reading.pair);
+        if !pace.is_some_and(|pace| pace.is_due(Instant::now())) {
+            return;
+        }
         say(&format!("{title} {} {:.1} s: {}", reading.pair, reading.at_s, phrase(reading)));
     }
 

@@ -1,6 +1,7 @@
 //! How a run goes, while it goes: a live view on a terminal, plain lines elsewhere, events for programs.
 
 mod lines;
+mod pace;
 mod readings;
 mod screen;
 
@@ -19,6 +20,15 @@ use crate::events::Reading;
 use crate::plan::Trial;
 use crate::run::observer::{Nobody, Observer, WatchedPair};
 use crate::summary::{TrialFailure, TrialSummary};
+
+/// Pairs with a line of their own at most: the view must not fill a terminal or a log.
+const MOST_PAIRS: usize = 16;
+
+/// How many pairs have none; `None` when all have one.
+fn hidden(pairs: &[WatchedPair]) -> Option<String> {
+    let hidden = pairs.len().saturating_sub(MOST_PAIRS);
+    (hidden > 0).then(|| format!("and {hidden} more pairs"))
+}
 
 /// Shows what happens. `title` names the trial: `[2/6] profile_…`.
 trait View {
@@ -40,7 +50,7 @@ pub(super) fn observer(quiet: bool, as_json: bool) -> Box<dyn Observer> {
     if stderr().is_terminal() && !(as_json && stdout().is_terminal()) {
         views.push(Box::new(Screen::new()));
     } else if !as_json {
-        views.push(Box::new(Lines));
+        views.push(Box::new(Lines::default()));
     }
     if as_json {
         views.push(Box::new(JsonLines));

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{View, failure_line, phrase, result_line};
+use super::pace::Pace;
+use super::{MOST_PAIRS, View, failure_line, hidden, phrase, result_line};
 use crate::events::Reading;
 use crate::plan::Trial;
 use crate::run::observer::WatchedPair;
@@ -13,10 +14,6 @@ use crate::summary::{TrialFailure, TrialSummary};
 
 /// Time between changes of the view.
 const REFRESH: Duration = Duration::from_secs(1);
-/// A pair's line may change this long after its last change: samples a second apart, more or less, are all shown.
-const LEAST_AGE: Duration = Duration::from_millis(900);
-/// Pairs with a line of their own at most: the view must not fill the terminal.
-const MOST_PAIRS: usize = 16;
 /// Steps of the bar per trial.
 const STEPS: u64 = 1000;
 const BAR: &str = "{prefix} {bar:24.cyan} {elapsed} {msg}";
@@ -34,7 +31,7 @@ pub(super) struct Screen {
 
 struct PairLine {
     bar: ProgressBar,
-    changed: Option<Instant>,
+    pace: Pace,
 }
 
 fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
@@ -77,13 +74,12 @@ impl View for Screen {
         self.bar.set_length(of as u64 * STEPS);
         self.bar.set_position(self.position);
         self.bar.set_prefix(title.to_owned());
-        let hidden = pairs.len().saturating_sub(MOST_PAIRS);
-        self.bar.set_message(if hidden > 0 { format!("and {hidden} more pairs") } else { String::new() });
+        self.bar.set_message(hidden(pairs).unwrap_or_default());
         self.clear_pairs();
         for pair in pairs.iter().take(MOST_PAIRS) {
             let bar = self.all.add(styled(ProgressBar::new(1), PAIR).with_prefix(pair.name.clone()));
             bar.tick();
-            self.pairs.insert(pair.name.clone(), PairLine { bar, changed: None });
+            self.pairs.insert(pair.name.clone(), PairLine { bar, pace: Pace::default() });
         }
     }
 
@@ -93,8 +89,7 @@ impl View for Screen {
             self.bar.set_position(self.position + (share * STEPS as f64) as u64);
         }
         let Some(line) = self.pairs.get_mut(&reading.pair) else { return };
-        if line.changed.is_none_or(|changed| changed.elapsed() >= LEAST_AGE) {
-            line.changed = Some(Instant::now());
+        if line.pace.is_due(Instant::now()) {
             line.bar.set_message(phrase(reading));
         }
     }
