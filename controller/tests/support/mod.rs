@@ -61,14 +61,17 @@ impl Bench {
         Running { child }
     }
 
-    /// Starts a run and waits until its first trial is filed and the second has begun.
+    /// Starts a run and waits until its first trial is filed and the second has been sampled at least [`SAMPLES`] times on both ends. What it
+    /// prints is not in its output.
     pub fn start_and_wait_for_second_trial(&self) -> Running {
-        let running = self.start();
-        until("the first trial is filed", || {
-            self.summary().is_some_and(|summary| !summary.trials.is_empty())
+        let events = self.path("events");
+        let file = fs::File::create(&events).unwrap();
+        let child = self.command(&["--json"]).stdout(file).stderr(Stdio::piped()).spawn().unwrap();
+        until("the second trial has been sampled often", || {
+            let text = fs::read_to_string(&events).unwrap();
+            text.lines().filter(|line| is_of_second_trial(line)).count() >= SAMPLES
         });
-        std::thread::sleep(Duration::from_millis(700));
-        running
+        Running { child }
     }
 
     /// The summary of the bench's latest experiment, if there is one already.
@@ -166,6 +169,14 @@ impl Bench {
 }
 
 /// A controller that runs; killed when a test fails.
+/// Samples of the second trial that a test waits for.
+const SAMPLES: usize = 8;
+
+fn is_of_second_trial(line: &str) -> bool {
+    let event: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+    event["event"] == "sample" && event["number"] == 2
+}
+
 pub struct Running {
     child: Child,
 }
@@ -183,7 +194,9 @@ impl Running {
             std::thread::sleep(Duration::from_millis(10));
         }
         let mut output = Output { status: self.child.wait().unwrap(), stdout: vec![], stderr: vec![] };
-        std::io::Read::read_to_end(&mut self.child.stdout.take().unwrap(), &mut output.stdout).unwrap();
+        if let Some(mut stdout) = self.child.stdout.take() {
+            std::io::Read::read_to_end(&mut stdout, &mut output.stdout).unwrap();
+        }
         std::io::Read::read_to_end(&mut self.child.stderr.take().unwrap(), &mut output.stderr).unwrap();
         output
     }
