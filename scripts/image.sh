@@ -112,7 +112,10 @@ fi
 [ -z "$ca" ] || options+=(--secret "id=ca,src=$ca")
 
 say "building $tag with $engine"
+replaced=$(image_id "$tag")
 build_image "${options[@]}" "$context" >&2 || die "$engine could not build $tag; its messages are above"
+# Without its name it would only take up room.
+[ -z "$replaced" ] || [ "$replaced" = "$(image_id "$tag")" ] || remove_image "$replaced"
 echo "$tag $(image_size "$tag")"
 if [ -n "$archive" ]; then
     save_image "$tag" "$archive" || die "$engine could not write $archive"

@@ -37,7 +37,7 @@ find_cluster() {
     eval "$("$LAB/cluster.sh" env)"
     say "cluster: the image"
     # shellcheck disable=SC1091
-    scripts/image.sh --engine buildah --debootstrap "$(. /etc/os-release && echo "${VERSION_CODENAME:-sid}")" --binaries "${LINERATE_BIN:-target/debug}" \
+    scripts/image.sh --engine buildah --fresh --debootstrap "$(. /etc/os-release && echo "${VERSION_CODENAME:-sid}")" --binaries "${LINERATE_BIN:-target/debug}" \
         --tag "$IMAGE" --archive "$work/image.tar" >"$work/image.log" 2>&1 || {
         tail -5 "$work/image.log" >&2
         die "scripts/image.sh failed; see above"

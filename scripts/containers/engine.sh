@@ -56,6 +56,22 @@ has_image() {
     esac
 }
 
+# image_id NAME: nothing when there is none.
+image_id() {
+    case $engine in
+        docker | podman) "$engine" image inspect --format '{{.Id}}' "$1" 2>/dev/null ;;
+        buildah) buildah inspect --type image --format '{{.FromImageID}}' "$1" 2>/dev/null ;;
+    esac || true
+}
+
+# remove_image ID: unless something uses it.
+remove_image() {
+    case $engine in
+        docker | podman) "$engine" image rm "$1" >/dev/null 2>&1 ;;
+        buildah) buildah rmi "$1" >/dev/null 2>&1 ;;
+    esac || true
+}
+
 # image_size NAME: for people; buildah says it in `buildah images`.
 image_size() {
     case $engine in
