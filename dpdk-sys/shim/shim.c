@@ -2,9 +2,12 @@
 #include "shim.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <rte_cycles.h>
@@ -117,6 +120,39 @@ uint16_t lr_port_next(uint16_t from)
 	return port < RTE_MAX_ETHPORTS ? (uint16_t)port : UINT16_MAX;
 }
 
+/* The largest MTU that a driver accepts: as ethdev computes it from the longest frame, whose overhead over the MTU drivers count differently.
+ * 0 when the driver names no limit. */
+static uint16_t max_mtu(const struct rte_eth_dev_info *info)
+{
+	uint32_t overhead = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
+	uint32_t most = info->max_mtu;
+	if (most != UINT16_MAX && info->max_rx_pktlen > most)
+		overhead = info->max_rx_pktlen - most;
+	if (info->max_rx_pktlen > overhead && info->max_rx_pktlen - overhead < most)
+		most = info->max_rx_pktlen - overhead;
+	return most < UINT16_MAX ? (uint16_t)most : 0;
+}
+
+/* The kernel's interface behind a port, if there is one. Asked of a socket: sysfs may show another network namespace. */
+static void get_interface(unsigned int index, struct lr_port_info *out)
+{
+	struct ifreq request;
+	int fd;
+	if (index == 0)
+		return;
+	memset(&request, 0, sizeof(request));
+	if (if_indextoname(index, request.ifr_name) == NULL)
+		return;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (ioctl(fd, SIOCGIFMTU, &request) == 0 && request.ifr_mtu > 0) {
+		snprintf(out->interface, sizeof(out->interface), "%s", request.ifr_name);
+		out->interface_mtu = (uint32_t)request.ifr_mtu;
+	}
+	close(fd);
+}
+
 int lr_port_get_info(uint16_t port, struct lr_port_info *out)
 {
 	struct rte_eth_dev_info info;
@@ -148,6 +184,8 @@ int lr_port_get_info(uint16_t port, struct lr_port_info *out)
 	out->rx_desc_max = info.rx_desc_lim.nb_max;
 	out->tx_desc_min = info.tx_desc_lim.nb_min;
 	out->tx_desc_max = info.tx_desc_lim.nb_max;
+	out->max_mtu = max_mtu(&info);
+	get_interface(info.if_index, out);
 	return 0;
 }
 

@@ -41,6 +41,7 @@ enum lr_rx_checksum {
 enum lr_limit {
 	LR_NAME_BYTES = 64,
 	LR_XSTAT_NAME_BYTES = 64,
+	LR_INTERFACE_BYTES = 16,
 };
 
 /* What a port is and can do. Speeds in bit/s, 0 when unknown; sizes in bytes. */
@@ -57,6 +58,9 @@ struct lr_port_info {
 	uint16_t mtu;
 	uint16_t rx_desc_min, rx_desc_max;
 	uint16_t tx_desc_min, tx_desc_max;
+	uint16_t max_mtu; /* largest that the driver accepts; 0 when it names no limit */
+	char interface[LR_INTERFACE_BYTES]; /* the kernel's interface behind it */
+	uint32_t interface_mtu; /* 0 when there is none */
 };
 
 struct lr_port_setup {

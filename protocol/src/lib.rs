@@ -14,6 +14,7 @@ pub mod frame;
 pub mod host;
 pub mod mac;
 pub mod message;
+pub mod port;
 pub mod probe;
 pub mod profile;
 pub mod rate;

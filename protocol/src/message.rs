@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::counters::Sample;
 use crate::host::HostInfo;
-use crate::mac::MacAddr;
+use crate::port::PortInfo;
 use crate::report::{FlowRow, TrialReport};
 use crate::state::AgentState;
 use crate::trial::{Drain, TrialSpec};
@@ -190,40 +190,6 @@ pub struct Welcome {
     /// The machine it runs on; absent in agents that do not tell.
     #[serde(default)]
     pub host: Option<HostInfo>,
-}
-
-/// A port, as ethdev and sysfs describe it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PortInfo {
-    /// ethdev's number.
-    pub port: u16,
-    /// Device name: a PCI address or a virtual device's name.
-    pub device: String,
-    /// Poll mode driver.
-    pub driver: String,
-    /// Ethernet address.
-    pub mac: MacAddr,
-    /// NUMA node; absent for devices without one.
-    pub numa_node: Option<u32>,
-    /// Link speed in bit/s; absent when the port reports none.
-    pub link_bps: Option<u64>,
-    /// True when the link is up.
-    pub link_up: bool,
-    /// Most receive queues.
-    pub max_rx_queues: u16,
-    /// Most transmit queues.
-    pub max_tx_queues: u16,
-    /// Maximum transmission unit now in force, in bytes: frame without Ethernet header and check sequence.
-    pub mtu: u16,
-    /// Descriptors per receive queue: smallest and largest allowed.
-    pub rx_descriptors: (u16, u16),
-    /// Descriptors per transmit queue: smallest and largest allowed.
-    pub tx_descriptors: (u16, u16),
-    /// Kernel driver that the PCI device is bound to; absent for virtual devices.
-    pub kernel_driver: Option<String>,
-    /// Version of the device's firmware; absent where the driver tells none.
-    #[serde(default)]
-    pub firmware: Option<String>,
 }
 
 /// An agent's clock, as far as others need it to compare times.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use linerate_protocol::host::{HostInfo, HugepagePool};
-use linerate_protocol::message::PortInfo;
+use linerate_protocol::port::PortInfo;
 
 use super::model::{Block, Section, Table};
 use super::source::Source;

@@ -124,6 +124,14 @@ impl Assignment {
 
     /// Has both agents ready: those that count do, those that send wait for the word.
     pub(super) async fn set_up(&self, tx: &Agent, rx: &Agent) -> Result<(), Stopped> {
+        let largest = self.profile.frame_sizes().largest().bytes();
+        // A receiver is not told sizes. What its port cannot carry would look like a loss of the path's.
+        for agent in [rx, tx] {
+            agent.session.welcome().port.carries(largest).map_err(|error| Stopped::Agent {
+                cause: format!("{}: {error}", agent.name()),
+                refusal: true,
+            })?;
+        }
         step(rx, self.spec(self.role(Role::Rx, tx)), WORK_TIME).await?;
         step(tx, self.spec(self.role(Role::Tx, rx)), WORK_TIME).await?;
         step(rx, Command::Arm, WORK_TIME).await?;

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use linerate_protocol::host::HostInfo;
-use linerate_protocol::message::{PortInfo, Welcome};
+use linerate_protocol::message::Welcome;
+use linerate_protocol::port::PortInfo;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -52,7 +52,7 @@ pub(super) fn trial_error(error: &TrialError) -> WireError {
     match error {
         TrialError::Rate(_)
         | TrialError::Unsafe(_)
-        | TrialError::FrameTooLarge { .. }
+        | TrialError::FrameTooLarge(_)
         | TrialError::TooFewLcores
         | TrialError::NoReflector => refused(error.to_string()),
         TrialError::Dpdk(_) | TrialError::Panicked(_) | TrialError::QueueLost => failed(error),

@@ -178,7 +178,10 @@ async fn both_ways(
 }
 
 fn to(peer: &Bench<'_>, args: &Pair) -> Result<Box<TransmitSpec>, Failure> {
-    let peer_mac = peer.port_info()?.mac;
+    let port = peer.port_info()?;
+    // The sender's own port is looked at when the trial is prepared.
+    port.carries(args.profile.frame_sizes().largest().bytes()).map_err(Failure::failed)?;
+    let peer_mac = port.mac;
     Ok(Box::new(TransmitSpec { profile: args.profile.clone(), peer_mac, limit: args.limit }))
 }
 

@@ -1,6 +1,6 @@
 //! `ports`: the inventory.
 
-use linerate_protocol::message::PortInfo;
+use linerate_protocol::port::PortInfo;
 
 use super::Ending;
 use super::args::PortsArgs;

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use linerate_dpdk_sys as sys;
 use linerate_protocol::counters::PortCounters;
 use linerate_protocol::mac::MacAddr;
-use linerate_protocol::message::PortInfo;
+pub use linerate_protocol::port::DEFAULT_MTU;
+use linerate_protocol::port::{FRAME_OVER_MTU_BYTES, KernelInterface, PortInfo};
 
 use super::burst::MAX_BURST;
 use super::eal::{Eal, EalHandle};
-use super::error::{DpdkError, check};
+use super::error::{DpdkError, Errno, check};
 use super::pool::{CACHE_BUFFERS, Pool};
 use super::queue::{RxQueue, TxQueue};
 use crate::host::kernel_driver;
@@ -44,8 +45,6 @@ pub struct PortConfig {
     pub forwards: bool,
 }
 
-/// Largest payload of a standard frame, in bytes.
-pub const DEFAULT_MTU: u16 = 1500;
 const ETHERNET_HEADER_BYTES: u16 = 14;
 
 /// What ethdev says of a port, without touching it.
@@ -60,6 +59,8 @@ pub fn describe(_eal: &Eal, port: PortId) -> Result<PortInfo, DpdkError> {
     // SAFETY: the shim succeeded, so it has filled the structure.
     let info: sys::lr_port_info = unsafe { info.assume_init() };
     let device = text(&info.device);
+    let interface = (info.interface_mtu > 0)
+        .then(|| KernelInterface { name: text(&info.interface), mtu: info.interface_mtu });
     Ok(PortInfo {
         port: port.0,
         kernel_driver: kernel_driver(&device),
@@ -71,11 +72,19 @@ pub fn describe(_eal: &Eal, port: PortId) -> Result<PortInfo, DpdkError> {
         link_up: info.link_up != 0,
         max_rx_queues: info.max_rx_queues,
         max_tx_queues: info.max_tx_queues,
-        mtu: info.mtu,
+        mtu: in_force(info.mtu, interface.as_ref()),
         rx_descriptors: (info.rx_desc_min, info.rx_desc_max),
         tx_descriptors: (info.tx_desc_min, info.tx_desc_max),
         firmware: Some(text(&info.firmware)).filter(|version| !version.is_empty()),
+        max_mtu: (info.max_mtu > 0).then_some(info.max_mtu),
+        interface,
     })
+}
+
+/// The MTU that frames have to obey: drivers that send through a kernel interface do not ask for its MTU, and the kernel drops what exceeds it.
+fn in_force(port_mtu: u16, interface: Option<&KernelInterface>) -> u16 {
+    let interface_mtu = interface.and_then(|interface| u16::try_from(interface.mtu).ok());
+    interface_mtu.map_or(port_mtu, |mtu| mtu.min(port_mtu))
 }
 
 fn text(chars: &[c_char]) -> String {
@@ -119,6 +128,15 @@ impl Drop for Started {
             sys::lr_port_close(self.id.0);
         }
     }
+}
+
+/// What it means that an MTU exceeds the driver's largest.
+fn mtu_problem(driver: &str, mtu: u16, most: u16) -> String {
+    format!(
+        "an MTU of {mtu} bytes is too large for {driver}, whose largest frame has {} bytes, check sequence included (MTU {most}); start with \
+         --mtu {most} at most (spec.agents.mtu)",
+        u32::from(most) + FRAME_OVER_MTU_BYTES
+    )
 }
 
 /// What it means that a port of this driver does not start, and the error that fits.
@@ -174,8 +192,14 @@ impl Port {
     /// Names the step and the port's reason.
     pub fn open(eal: &Eal, id: PortId, config: PortConfig) -> Result<OpenPort, DpdkError> {
         let PortConfig { rx_queues, tx_queues, mtu, forwards, .. } = config;
-        let PortInfo { device: name, driver, .. } = describe(eal, id)?;
+        let PortInfo { device: name, driver, max_mtu, .. } = describe(eal, id)?;
         let failed = |step: &str| format!("port {id} ({name}): {step}");
+        if let Some(most) = max_mtu.filter(|most| *most < mtu) {
+            return Err(DpdkError {
+                what: failed(&mtu_problem(&driver, mtu, most)),
+                errno: Errno(libc::EINVAL),
+            });
+        }
         let port = id.0;
         // A standard MTU is every port's default; asking for it makes some refuse.
         let asked_mtu = if mtu == DEFAULT_MTU { 0 } else { mtu };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use linerate_protocol::frame::FCS_BYTES;
-use linerate_protocol::message::PortInfo;
+use linerate_protocol::port::{FrameTooLarge, PortInfo};
 use linerate_protocol::rate::{Rate, RateError};
 use linerate_protocol::report::Part;
 use linerate_protocol::safety::{Safety, Unsafe};
@@ -78,17 +78,8 @@ pub enum TrialError {
     #[error(transparent)]
     Unsafe(#[from] Unsafe),
     /// The frame is too large for the port as it is set up.
-    #[error(
-        "frames of {asked} bytes exceed the port's {largest} (check sequence included); start with --mtu {mtu}"
-    )]
-    FrameTooLarge {
-        /// Size asked for.
-        asked: u32,
-        /// Largest size possible.
-        largest: u32,
-        /// MTU that would do.
-        mtu: u32,
-    },
+    #[error(transparent)]
+    FrameTooLarge(#[from] FrameTooLarge),
     /// Sending and counting at once needs an lcore for each.
     #[error(
         "sending and counting at once needs two worker lcores, and there is one; give three lcores, as in -l 0-2 (they may share CPUs: --lcores 0@0,1@0,2@1)"
@@ -328,20 +319,18 @@ impl<'e> Bench<'e> {
 
     fn plan_replay(&mut self, replayed: &Replayed, plans: &mut Plans) -> Result<(), TrialError> {
         let Replayed { recording, rate, limit } = replayed;
-        let link_bps = self.port_info()?.link_bps;
+        let info = self.port_info()?;
+        let link_bps = info.link_bps;
         let mean_bytes = recording.mean_bytes() + f64::from(FCS_BYTES);
         let load = match rate {
             None => Some(Load::Recorded(recording.departures_s())),
             Some(rate) => rate.packets_per_second_of(mean_bytes, link_bps)?.map(Load::steady),
         };
         let longest = recording.longest_bytes();
+        info.carries(longest + FCS_BYTES)?;
         let queue = self.tx.first_mut().ok_or(TrialError::QueueLost)?;
         let room = vec![0; HEAD_BYTES.max(longest as usize)];
-        queue.stamp(&room, longest).map_err(|most| TrialError::FrameTooLarge {
-            asked: longest + FCS_BYTES,
-            largest: u32::from(most) + FCS_BYTES,
-            mtu: longest + FCS_BYTES - 18,
-        })?;
+        queue.stamp(&room, longest).map_err(|_| too_large(info, longest + FCS_BYTES))?;
         let source = Replay::new(recording.clone().into_frames()).map(Source::Replay);
         let seconds = limit.duration_ms.map(|ms| ms as f64 / 1e3);
         plans.intended_pps = load.as_ref().map(|load| load.mean_pps(seconds));
@@ -375,15 +364,14 @@ impl<'e> Bench<'e> {
         let frames = Frames::new(profile, info.mac, *peer_mac);
         let template = frames.template();
         let largest = profile.frame_sizes().largest();
+        info.carries(largest.bytes())?;
         let flows = profile.flows();
         let workers = (self.tx.len().min(lcores) as u32).min(flows);
         let mut before = 0;
         for (worker, queue) in (0..workers).zip(&mut self.tx) {
-            queue.stamp(&template, largest.port_bytes()).map_err(|most| TrialError::FrameTooLarge {
-                asked: largest.bytes(),
-                largest: u32::from(most) + 4,
-                mtu: largest.bytes() - 18,
-            })?;
+            queue
+                .stamp(&template, largest.port_bytes())
+                .map_err(|_| too_large(info.clone(), largest.bytes()))?;
             let Some(writer) = FrameWriter::new(profile, &frames, tag, worker, workers) else { continue };
             let mine = writer.flow_count();
             // Packets are shared out in proportion to flows, without rounding any away.
@@ -482,6 +470,11 @@ impl<'e> Bench<'e> {
         }
         Ok(())
     }
+}
+
+/// What the buffers were not made for; a port's MTU in force does not exceed what they were made for.
+fn too_large(port: PortInfo, asked: u32) -> FrameTooLarge {
+    FrameTooLarge { asked, port: Box::new(port) }
 }
 
 /// Queues of one lcore, whose frames are told of while the trial runs.

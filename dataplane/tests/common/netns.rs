@@ -140,12 +140,21 @@ impl Lab {
     /// `linerate-dataplane` inside, with lcores as given (see [`lcores`]) and an af_packet port on each of the interfaces; options of a
     /// port may follow its interface.
     pub fn dataplane(&self, on: &str, interfaces: &[&str], own: &str) -> Command {
+        let vdevs: Vec<String> = interfaces
+            .iter()
+            .enumerate()
+            .map(|(i, interface)| format!("net_af_packet{i},iface={interface},framecnt={RING}"))
+            .collect();
+        self.dataplane_on(on, &vdevs, own)
+    }
+
+    /// The same with virtual devices as EAL's `--vdev` takes them.
+    pub fn dataplane_on(&self, on: &str, vdevs: &[String], own: &str) -> Command {
         let mut eal: Vec<String> =
             ["--no-huge", "-m", "128", "--no-pci", "--lcores"].map(String::from).into();
         eal.push(lcores(on));
-        for (i, interface) in interfaces.iter().enumerate() {
-            let vdev = format!("net_af_packet{i},iface={interface},framecnt={RING}");
-            eal.extend(["--vdev".to_owned(), vdev]);
+        for vdev in vdevs {
+            eal.extend(["--vdev".to_owned(), vdev.clone()]);
         }
         let bare = dataplane(&eal, own);
         let mut command = Command::new(tool("ip"));
