@@ -243,6 +243,7 @@ int lr_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, _Bool
 	return rte_eth_tx_queue_setup(port, queue, descriptors, rte_eth_dev_socket_id(port), &conf);
 }
 
+int lr_tx_done_cleanup(uint16_t port, uint16_t queue) { return rte_eth_tx_done_cleanup(port, queue, 0); }
 int lr_port_start(uint16_t port) { return rte_eth_dev_start(port); }
 int lr_port_stop(uint16_t port) { return rte_eth_dev_stop(port); }
 int lr_port_close(uint16_t port) { return rte_eth_dev_close(port); }

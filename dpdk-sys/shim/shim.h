@@ -117,6 +117,8 @@ int lr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uin
 int lr_port_adjust_descriptors(uint16_t port, uint16_t *rx, uint16_t *tx);
 int lr_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool);
 int lr_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, _Bool free_in_bulk);
+/* Frees buffers that were sent and that the port still keeps; -ENOTSUP where the driver cannot. */
+int lr_tx_done_cleanup(uint16_t port, uint16_t queue);
 int lr_port_start(uint16_t port);
 int lr_port_stop(uint16_t port);
 int lr_port_close(uint16_t port);

@@ -7,6 +7,7 @@
 //! All packet counts are frames. All byte counts are the bytes handed to or taken from a port, that is, without
 //! the 4-byte frame check sequence; a [`frame::FrameSize`] includes it.
 
+pub mod buffers;
 pub mod counters;
 pub mod document;
 pub mod flow_lines;

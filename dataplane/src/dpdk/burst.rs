@@ -12,7 +12,7 @@ use crate::core::recognise::PortVerdict;
 use crate::loops::queue::{FrameBurst, Received, ReceivedBurst, TurnableBurst};
 
 /// Frames a burst holds at most.
-pub const MAX_BURST: usize = 64;
+pub const MAX_BURST: usize = linerate_protocol::buffers::MAX_BURST as usize;
 const IP_BAD: u64 = sys::LR_RX_IP_BAD as u64;
 const IP_GOOD: u64 = sys::LR_RX_IP_GOOD as u64;
 const L4_BAD: u64 = sys::LR_RX_L4_BAD as u64;
@@ -45,6 +45,12 @@ impl Buffers {
         Arc::ptr_eq(self.pool.get_or_insert_with(|| pool.clone()), pool)
     }
 
+    /// Where the burst's buffers come from.
+    #[inline(always)]
+    pub(super) fn pool(&self) -> Option<&Arc<Pool>> {
+        self.pool.as_ref()
+    }
+
     /// Makes the pool outlive what an empty burst is about to hold.
     #[inline(always)]
     pub(super) fn keep_alive(&mut self, pool: &Arc<Pool>) {
@@ -54,11 +60,19 @@ impl Buffers {
     }
 
     pub(super) fn free(&mut self) {
-        if self.len > 0 {
-            // SAFETY: the first `len` pointers are buffers owned here; the length is zeroed, so each is freed once.
-            unsafe { sys::lr_buffers_free(self.pointers.as_mut_ptr(), self.len as u32) };
-            self.len = 0;
+        self.free_from(0);
+    }
+
+    /// Gives all but the first `kept` buffers back.
+    #[inline(always)]
+    fn free_from(&mut self, kept: usize) {
+        let rest = &mut self.pointers[kept.min(self.len)..self.len];
+        if rest.is_empty() {
+            return;
         }
+        // SAFETY: the first `len` pointers are buffers owned here; the length is shortened, so each is freed once.
+        unsafe { sys::lr_buffers_free(rest.as_mut_ptr(), rest.len() as u32) };
+        self.len = kept;
     }
 
     /// Bytes of all frames.
@@ -145,24 +159,23 @@ impl TurnableBurst for RxBurst {
     }
 
     fn retain(&mut self, mut keep: impl FnMut(&mut [u8]) -> bool) {
+        // `keep` may panic: every buffer stays in the burst, and so has one owner, until `keep` has seen them all. Those to be given back are moved behind
+        // the others.
         let buffers = &mut self.0;
         let mut kept = 0;
         for i in 0..buffers.len {
-            let mut buffer = buffers.pointers[i];
+            let buffer = buffers.pointers[i];
             // SAFETY: the buffer is owned by this burst, borrowed mutably; the port has written data_len bytes from the frame's
             // beginning on.
             let frame = unsafe { slice::from_raw_parts_mut(data(buffer), usize::from((*buffer).data_len)) };
             if keep(frame) {
                 // SAFETY: as above. What the port said of the frame on receipt is not to be read as a wish on sending.
                 unsafe { (*buffer).ol_flags = 0 };
-                buffers.pointers[kept] = buffer;
+                buffers.pointers.swap(kept, i);
                 kept += 1;
-            } else {
-                // SAFETY: one buffer owned here, which leaves the burst with this iteration.
-                unsafe { sys::lr_buffers_free(&raw mut buffer, 1) };
             }
         }
-        buffers.len = kept;
+        buffers.free_from(kept);
     }
 }
 

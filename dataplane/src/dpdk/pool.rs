@@ -4,16 +4,10 @@ use std::ffi::CString;
 use std::ptr::NonNull;
 
 use linerate_dpdk_sys as sys;
+use linerate_protocol::buffers::CACHE_BUFFERS;
 
 use super::eal::{Eal, EalHandle};
 use super::error::{DpdkError, Errno};
-
-/// Buffers an lcore keeps at hand without touching the shared pool.
-pub(super) const CACHE_BUFFERS: u32 = 256;
-/// Data room that holds any head and any frame up to MTU 1500, as drivers expect it.
-const DEFAULT_DATA_BYTES: u32 = 2048;
-/// What an Ethernet header with two VLAN tags and a check sequence adds to the MTU.
-const L2_OVERHEAD_BYTES: u32 = 26;
 
 /// A pool of buffers, freed when dropped.
 #[derive(Debug)]
@@ -28,14 +22,17 @@ unsafe impl Send for Pool {}
 unsafe impl Sync for Pool {}
 
 impl Pool {
-    /// A pool of at least `buffers` buffers that each hold a frame of `mtu`, on the given NUMA node (negative: any).
+    /// A pool of `buffers` buffers with room for `data_bytes` each, on the given NUMA node (negative: any).
     ///
     /// # Errors
-    /// When memory does not suffice; the message says how much was wanted and how to give more.
-    pub fn new(eal: &Eal, name: &str, buffers: u32, mtu: u16, numa_node: i32) -> Result<Self, DpdkError> {
-        // One less than a power of two uses the pool's ring fully.
-        let buffers = (buffers + 1).next_power_of_two() - 1;
-        let data_bytes = (u32::from(mtu) + L2_OVERHEAD_BYTES).max(DEFAULT_DATA_BYTES);
+    /// When memory or file descriptors do not suffice; the message says how much was wanted and how to give more.
+    pub fn new(
+        eal: &Eal,
+        name: &str,
+        buffers: u32,
+        data_bytes: u32,
+        numa_node: i32,
+    ) -> Result<Self, DpdkError> {
         let room = data_bytes + sys::LR_MBUF_HEADROOM;
         let failed = |errno| DpdkError {
             what: format!(

@@ -6,15 +6,15 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use linerate_dpdk_sys as sys;
+use linerate_protocol::buffers::{BufferUse, PoolDemand};
 use linerate_protocol::counters::PortCounters;
 use linerate_protocol::mac::MacAddr;
 pub use linerate_protocol::port::DEFAULT_MTU;
 use linerate_protocol::port::{FRAME_OVER_MTU_BYTES, KernelInterface, PortInfo};
 
-use super::burst::MAX_BURST;
 use super::eal::{Eal, EalHandle};
 use super::error::{DpdkError, Errno, check};
-use super::pool::{CACHE_BUFFERS, Pool};
+use super::pool::Pool;
 use super::queue::{RxQueue, TxQueue};
 use crate::host::kernel_driver;
 
@@ -35,6 +35,8 @@ pub struct PortConfig {
     pub rx_queues: u16,
     /// Transmit queues: at least 1.
     pub tx_queues: u16,
+    /// Worker lcores that will serve the queues.
+    pub workers: u32,
     /// Descriptors per receive queue; the port may round.
     pub rx_descriptors: u16,
     /// Descriptors per transmit queue; the port may round.
@@ -99,6 +101,7 @@ pub(super) struct Started {
     id: PortId,
     mtu: u16,
     forwards: bool,
+    buffer_use: BufferUse,
     /// Freed after `drop` has closed the port, which may hold buffers of them.
     pools: Vec<Arc<Pool>>,
     _eal: EalHandle,
@@ -112,6 +115,12 @@ impl Started {
     /// True when the port takes all buffers of a transmit queue for those of one pool.
     pub(super) fn frees_in_bulk(&self) -> bool {
         !self.forwards
+    }
+
+    /// True when this is a pool of the port's own, which is freed after the port is closed.
+    #[inline(always)]
+    pub(super) fn owns(&self, pool: &Arc<Pool>) -> bool {
+        self.pools.iter().any(|own| Arc::ptr_eq(own, pool))
     }
 
     /// Largest frame in bytes, without check sequence.
@@ -191,8 +200,14 @@ impl Port {
     /// # Errors
     /// Names the step and the port's reason.
     pub fn open(eal: &Eal, id: PortId, config: PortConfig) -> Result<OpenPort, DpdkError> {
-        let PortConfig { rx_queues, tx_queues, mtu, forwards, .. } = config;
+        let PortConfig { mut rx_queues, mut tx_queues, mtu, forwards, .. } = config;
         let PortInfo { device: name, driver, max_mtu, .. } = describe(eal, id)?;
+        let buffer_use = BufferUse::of_driver(&driver);
+        if buffer_use == BufferUse::FillsRings {
+            // Its queues come in pairs; one that nobody serves does no harm.
+            rx_queues = rx_queues.max(tx_queues);
+            tx_queues = rx_queues;
+        }
         let failed = |step: &str| format!("port {id} ({name}): {step}");
         if let Some(most) = max_mtu.filter(|most| *most < mtu) {
             return Err(DpdkError {
@@ -223,19 +238,29 @@ impl Port {
         })?;
 
         let numa_node = describe(eal, id)?.numa_node.map_or(-1, |node| node as i32);
-        let spare = 2 * CACHE_BUFFERS + 2 * MAX_BURST as u32;
-        let pool = |name: String, descriptors| {
-            Pool::new(eal, &name, descriptors + spare, mtu, numa_node).map(Arc::new)
+        let demand = PoolDemand {
+            buffer_use,
+            rx_queues: u32::from(rx_queues),
+            tx_queues: u32::from(tx_queues),
+            rx_descriptors: u32::from(rx_descriptors),
+            tx_descriptors: u32::from(tx_descriptors),
+            workers: config.workers,
+            forwards,
+            mtu: u32::from(mtu),
+        };
+        tracing::debug!(port, ?demand, megabytes = demand.bytes() >> 20, "packet buffers");
+        let pool = |name: String, buffers| {
+            Pool::new(eal, &name, buffers, demand.data_bytes(), numa_node).map(Arc::new)
         };
         let rx_pools: Vec<_> = (0..rx_queues)
-            .map(|queue| pool(format!("rx_{port}_{queue}"), u32::from(rx_descriptors)))
+            .map(|queue| pool(format!("rx_{port}_{queue}"), demand.rx_buffers()))
             .collect::<Result<_, _>>()?;
         let tx_pools: Vec<_> = (0..tx_queues)
-            .map(|queue| pool(format!("tx_{port}_{queue}"), u32::from(tx_descriptors)))
+            .map(|queue| pool(format!("tx_{port}_{queue}"), demand.tx_buffers()))
             .collect::<Result<_, _>>()?;
         let pools = rx_pools.iter().chain(&tx_pools).cloned().collect();
         // From here on, dropping closes the port.
-        let started = Arc::new(Started { id, mtu, forwards, pools, _eal: eal.handle() });
+        let started = Arc::new(Started { id, mtu, forwards, buffer_use, pools, _eal: eal.handle() });
 
         for (queue, pool) in (0..).zip(&rx_pools) {
             // SAFETY: the queue is among those configured; the pool is owned by Started and outlives the port.
@@ -266,6 +291,11 @@ impl Port {
     /// The pools of its buffers; they may outlive the port.
     pub fn pools(&self) -> Vec<Arc<Pool>> {
         self.started.pools.clone()
+    }
+
+    /// False when the driver leaves buffers in the kernel's rings when it closes.
+    pub fn returns_buffers(&self) -> bool {
+        self.started.buffer_use != BufferUse::FillsRings
     }
 
     /// ethdev's basic statistics.

@@ -141,7 +141,9 @@ impl ForwardQueue for TxQueue {
     #[inline(always)]
     fn forward(&mut self, burst: &mut RxBurst) -> usize {
         let buffers = &mut burst.0;
-        if buffers.len == 0 || self.port.frees_in_bulk() {
+        // The port's pools outlive what it holds; another port's may not.
+        let own = buffers.pool().is_some_and(|pool| self.port.owns(pool));
+        if buffers.len == 0 || self.port.frees_in_bulk() || !own {
             return 0;
         }
         // SAFETY: the port is started and this is the queue's only handle; the first `len` buffers are owned by the burst. The port frees
@@ -152,6 +154,11 @@ impl ForwardQueue for TxQueue {
         let accepted = usize::from(accepted);
         buffers.give_away(accepted);
         accepted
+    }
+
+    fn reclaim(&mut self) {
+        // SAFETY: the port is started and this is the queue's only handle. A driver that cannot do it says so, and nothing happens.
+        unsafe { sys::lr_tx_done_cleanup(self.port.id(), self.queue) };
     }
 }
 

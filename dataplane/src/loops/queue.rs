@@ -83,6 +83,8 @@ pub trait ForwardQueue {
     type Burst;
     /// Hands the burst to the port and returns how many frames it accepted; the others stay in the burst.
     fn forward(&mut self, burst: &mut Self::Burst) -> usize;
+    /// Has the port give back the buffers of frames that have left, where its driver keeps them until their slots are used again.
+    fn reclaim(&mut self);
 }
 
 /// Where a receiving loop takes frames from.

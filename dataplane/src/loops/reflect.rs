@@ -46,6 +46,9 @@ where
     let mut outcome = ReflectOutcome { began: clock.ticks(), ..ReflectOutcome::default() };
     let ReflectOutcome { received, sent, dropped, foreign, .. } = &mut outcome;
     let mut burst = R::Burst::default();
+    // When receiving came to rest, and whether the port was asked for sent buffers since.
+    let mut rest_since = None;
+    let mut reclaimed = true;
     loop {
         let stopped = signal.stopped();
         let arrived = rx.receive(&mut burst) as u64;
@@ -53,9 +56,18 @@ where
             if stopped {
                 break;
             }
+            if !reclaimed {
+                let now = clock.ticks();
+                if now.saturating_sub(*rest_since.get_or_insert(now)) > patience {
+                    // Nothing may arrive because no buffer is free.
+                    tx.reclaim();
+                    reclaimed = true;
+                }
+            }
             clock.relax();
             continue;
         }
+        (rest_since, reclaimed) = (None, false);
         received.frames += arrived;
         received.bytes += burst.bytes();
         burst.retain(|frame| {

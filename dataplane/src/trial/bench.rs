@@ -198,6 +198,7 @@ impl<'e> Bench<'e> {
             PortConfig {
                 rx_queues: config.rx_queues.unwrap_or(per_lcore(info.max_rx_queues)),
                 tx_queues: config.tx_queues.unwrap_or(per_lcore(info.max_tx_queues)),
+                workers: config.lcores.len() as u32,
                 rx_descriptors: config.rx_descriptors,
                 tx_descriptors: config.tx_descriptors,
                 mtu: config.mtu,
@@ -281,9 +282,10 @@ impl<'e> Bench<'e> {
         now
     }
 
-    /// Closes the port and says how many buffers did not come back: none, unless something leaks.
+    /// Closes the port and says how many buffers did not come back: none, unless something leaks. A driver that leaves buffers in the kernel's rings is
+    /// not asked.
     pub fn close(self) -> u32 {
-        let pools = self.port.pools();
+        let pools = if self.port.returns_buffers() { self.port.pools() } else { Vec::new() };
         drop(self);
         pools.iter().map(|pool| pool.size().saturating_sub(pool.available())).sum()
     }

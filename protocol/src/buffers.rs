@@ -1,0 +1,181 @@
+//! How many packet buffers a port needs, so that receiving never starves. Pure arithmetic, for both programs: the data plane makes its pools
+//! by it, the controller checks that the packet memory of an agent suffices.
+//!
+//! A buffer that is not in its pool is in one of four places: in a ring of the port, in a burst, in the cache of an lcore that freed it, or in
+//! the ring of a port that sends it on. The pool is larger than all these places together, so at least one buffer is always free. What the
+//! places hold depends on the driver ([`BufferUse`]).
+
+/// Buffers that an lcore takes from the pool and keeps for itself, so that it seldom meets other lcores there.
+pub const CACHE_BUFFERS: u32 = 256;
+/// Most buffers in an lcore's cache: DPDK gives some back only when it exceeds its size by half.
+const FULL_CACHE_BUFFERS: u32 = CACHE_BUFFERS + CACHE_BUFFERS / 2;
+/// Lcores that a queue's buffers are freed on, at most: the main lcore, which empties queues before a trial, and the worker that serves the queue in
+/// trials that send, receive, do both, or send back.
+const LCORES_PER_QUEUE: u32 = 5;
+/// Frames that are received or sent at once.
+pub const MAX_BURST: u32 = 64;
+/// Bursts under way per queue: one in the hands of the loop, one in those of the driver, which takes new buffers before it gives filled ones away.
+const BURSTS_PER_QUEUE: u32 = 2;
+/// af_xdp puts so many buffers of the RX pool into its fill ring when it starts, whatever the number of descriptors.
+const AF_XDP_FILL_BUFFERS: u32 = 2048;
+/// Sent buffers that wait in af_xdp's completion ring, at most.
+const AF_XDP_COMPLETION_BUFFERS: u32 = 2048;
+
+/// Data room of a buffer that holds any frame up to MTU 1500, in bytes, as drivers expect it.
+const DEFAULT_DATA_BYTES: u32 = 2048;
+/// What an Ethernet header with two VLAN tags and a check sequence adds to the MTU, in bytes.
+const L2_OVERHEAD_BYTES: u32 = 26;
+/// Bytes of a buffer before its data: the pool's object header, DPDK's `rte_mbuf` and the headroom.
+const BUFFER_HEAD_BYTES: u32 = 64 + 128 + 128;
+
+/// What a driver does with the buffers that it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BufferUse {
+    /// It copies a frame to be sent, and frees the buffer at once.
+    Copies,
+    /// It keeps a sent buffer in the TX ring until the slot is used again: NICs, virtio.
+    KeepsSent,
+    /// af_xdp: a fill ring of its own takes buffers from the RX pool; frames to be sent are copied into buffers of that pool; queues come in pairs of RX
+    /// and TX; what is in the kernel's rings when the port closes does not come back.
+    FillsRings,
+}
+
+impl BufferUse {
+    /// By the driver's name, as ethdev has it. A driver that is not known is taken for one that keeps sent buffers: that needs the most buffers of those
+    /// that do not fill rings of their own.
+    pub fn of_driver(driver: &str) -> Self {
+        match driver {
+            "net_memif" | "net_null" | "net_pcap" | "net_af_packet" | "net_tap" | "net_vhost" => Self::Copies,
+            "net_af_xdp" => Self::FillsRings,
+            _ => Self::KeepsSent,
+        }
+    }
+}
+
+/// What decides on the pools of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolDemand {
+    /// What the driver does with buffers.
+    pub buffer_use: BufferUse,
+    /// Receive queues; each has a pool.
+    pub rx_queues: u32,
+    /// Transmit queues; each has a pool.
+    pub tx_queues: u32,
+    /// Descriptors per receive queue.
+    pub rx_descriptors: u32,
+    /// Descriptors per transmit queue.
+    pub tx_descriptors: u32,
+    /// Worker lcores that serve the port.
+    pub workers: u32,
+    /// True when received buffers are sent on. A worker sends what it receives on one TX queue, always the same.
+    pub forwards: bool,
+    /// Largest payload of a frame, in bytes.
+    pub mtu: u32,
+}
+
+impl PoolDemand {
+    /// Buffers of each RX queue's pool.
+    pub fn rx_buffers(&self) -> u32 {
+        let received = match self.buffer_use {
+            BufferUse::Copies | BufferUse::KeepsSent => self.rx_descriptors,
+            BufferUse::FillsRings => self.rx_descriptors.max(AF_XDP_FILL_BUFFERS),
+        };
+        let sent = match self.buffer_use {
+            BufferUse::KeepsSent if self.forwards => self.tx_descriptors,
+            BufferUse::Copies | BufferUse::KeepsSent => 0,
+            // Its TX ring is as long as its RX ring.
+            BufferUse::FillsRings => self.rx_descriptors.max(self.tx_descriptors) + AF_XDP_COMPLETION_BUFFERS,
+        };
+        received + sent + self.under_way()
+    }
+
+    /// Buffers of each TX queue's pool.
+    pub fn tx_buffers(&self) -> u32 {
+        self.tx_descriptors + self.under_way()
+    }
+
+    /// Buffers in caches and bursts.
+    fn under_way(&self) -> u32 {
+        let lcores = (self.workers + 1).min(LCORES_PER_QUEUE);
+        lcores * FULL_CACHE_BUFFERS + BURSTS_PER_QUEUE * MAX_BURST
+    }
+
+    /// Room for data in each buffer, in bytes, without headroom.
+    pub fn data_bytes(&self) -> u32 {
+        (self.mtu + L2_OVERHEAD_BYTES).max(DEFAULT_DATA_BYTES)
+    }
+
+    /// Bytes of all pools: what DPDK's own structures need comes on top.
+    pub fn bytes(&self) -> u64 {
+        let buffers = u64::from(self.rx_queues) * u64::from(self.rx_buffers())
+            + u64::from(self.tx_queues) * u64::from(self.tx_buffers());
+        buffers * u64::from(BUFFER_HEAD_BYTES + self.data_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demand(driver: &str, rings: (u32, u32), workers: u32, forwards: bool) -> PoolDemand {
+        PoolDemand {
+            buffer_use: BufferUse::of_driver(driver),
+            rx_queues: workers,
+            tx_queues: workers,
+            rx_descriptors: rings.0,
+            tx_descriptors: rings.1,
+            workers,
+            forwards,
+            mtu: 1500,
+        }
+    }
+
+    #[test]
+    fn pools_by_table() {
+        // (driver, RX and TX descriptors, workers, sends on?, RX pool, TX pool)
+        for (driver, rings, workers, forwards, rx, tx) in [
+            ("net_memif", (1024, 1024), 1, false, 1920, 1920),
+            ("net_memif", (1024, 1024), 1, true, 1920, 1920),
+            ("net_af_packet", (1024, 512), 1, true, 1920, 1408),
+            ("net_e1000_igb_vf", (1024, 1024), 1, false, 1920, 1920),
+            ("net_e1000_igb_vf", (1024, 1024), 1, true, 2944, 1920),
+            ("net_e1000_igb_vf", (512, 4096), 1, true, 5504, 4992),
+            ("net_e1000_igb_vf", (4096, 512), 1, true, 5504, 1408),
+            ("net_ixgbe", (4096, 4096), 8, true, 10_240, 6144),
+            ("mlx5_pci", (1024, 1024), 2, true, 3328, 2304),
+            ("net_unheard_of", (1024, 1024), 1, true, 2944, 1920),
+            ("net_af_xdp", (1024, 1024), 1, false, 6016, 1920),
+            ("net_af_xdp", (4096, 1024), 1, true, 11_136, 1920),
+        ] {
+            let demand = demand(driver, rings, workers, forwards);
+            let found = (demand.rx_buffers(), demand.tx_buffers());
+            assert_eq!(found, (rx, tx), "{driver} {rings:?} {workers} {forwards}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_is_free_when_every_other_place_is_full() {
+        let sizes = [64, 512, 1024, 4096];
+        for driver in ["net_memif", "net_e1000_igb", "net_af_xdp"] {
+            for (rx, tx) in sizes.iter().flat_map(|rx| sizes.map(|tx| (*rx, tx))) {
+                for workers in [1, 2, 16] {
+                    let demand = demand(driver, (rx, tx), workers, true);
+                    // A ring of n descriptors holds n - 1 buffers at most, and while a burst is being handed over, caches are not full.
+                    let keeps = if demand.buffer_use == BufferUse::Copies { 0 } else { tx - 1 };
+                    let caches = (workers + 1).min(5) * 384;
+                    let elsewhere = rx + keeps + caches + 64;
+                    assert!(demand.rx_buffers() >= elsewhere + 64, "{driver} {rx} {tx} {workers}");
+                    assert!(demand.tx_buffers() >= tx + caches + 64, "{driver} {rx} {tx} {workers}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn memory_grows_with_queues_and_frames() {
+        let one = demand("net_memif", (1024, 1024), 1, false);
+        assert_eq!(one.bytes(), 2 * 1920 * 2368);
+        assert_eq!(PoolDemand { rx_queues: 3, ..one }.bytes(), 2 * one.bytes());
+        assert_eq!(PoolDemand { mtu: 9000, ..one }.bytes(), 2 * 1920 * (320 + 9026));
+    }
+}
