@@ -1,5 +1,6 @@
 //! What the kernel says of this host: its clock, its counter, its drivers.
 
+use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds of CLOCK_MONOTONIC: the same for all processes of a host, never set back.
@@ -28,4 +29,9 @@ pub fn invariant_counter() -> bool {
 pub fn kernel_driver(device: &str) -> Option<String> {
     let link = std::fs::read_link(format!("/sys/bus/pci/devices/{device}/driver")).ok()?;
     Some(link.file_name()?.to_string_lossy().into_owned())
+}
+
+/// Files this process may have open at once; `None` without limit.
+pub fn open_files_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
 }

@@ -29,6 +29,7 @@
 
 int lr_eal_init(int argc, char **argv) { return rte_eal_init(argc, argv); }
 int lr_eal_cleanup(void) { return rte_eal_cleanup(); }
+const char *lr_runtime_dir(void) { return rte_eal_get_runtime_dir(); }
 const char *lr_version(void) { return rte_version(); }
 int lr_errno(void) { return rte_errno; }
 const char *lr_strerror(int error) { return rte_strerror(error); }
@@ -133,24 +134,36 @@ static uint16_t max_mtu(const struct rte_eth_dev_info *info)
 	return most < UINT16_MAX ? (uint16_t)most : 0;
 }
 
-/* The kernel's interface behind a port, if there is one. Asked of a socket: sysfs may show another network namespace. */
-static void get_interface(unsigned int index, struct lr_port_info *out)
+/* Asks the kernel about the interface behind a port. Asked of a socket: sysfs may show another network namespace. False when there is no
+ * interface, or no answer. */
+static _Bool ask_interface(unsigned int index, unsigned long what, struct ifreq *request)
 {
-	struct ifreq request;
-	int fd;
-	if (index == 0)
-		return;
-	memset(&request, 0, sizeof(request));
-	if (if_indextoname(index, request.ifr_name) == NULL)
-		return;
+	int fd, rc;
+	memset(request, 0, sizeof(*request));
+	if (index == 0 || if_indextoname(index, request->ifr_name) == NULL)
+		return 0;
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return;
-	if (ioctl(fd, SIOCGIFMTU, &request) == 0 && request.ifr_mtu > 0) {
-		snprintf(out->interface, sizeof(out->interface), "%s", request.ifr_name);
-		out->interface_mtu = (uint32_t)request.ifr_mtu;
-	}
+		return 0;
+	rc = ioctl(fd, what, request);
 	close(fd);
+	return rc == 0;
+}
+
+/* Drivers that send through a kernel's interface say "up" whatever becomes of it. */
+static _Bool link_is_up(uint16_t port, unsigned int index)
+{
+	struct rte_eth_link link;
+	struct ifreq request;
+	if (rte_eth_link_get_nowait(port, &link) != 0 || link.link_status == RTE_ETH_LINK_DOWN)
+		return 0;
+	return !ask_interface(index, SIOCGIFFLAGS, &request) || (request.ifr_flags & IFF_RUNNING) != 0;
+}
+
+int lr_port_link_up(uint16_t port)
+{
+	struct rte_eth_dev_info info;
+	return rte_eth_dev_info_get(port, &info) == 0 && link_is_up(port, info.if_index);
 }
 
 int lr_port_get_info(uint16_t port, struct lr_port_info *out)
@@ -158,6 +171,7 @@ int lr_port_get_info(uint16_t port, struct lr_port_info *out)
 	struct rte_eth_dev_info info;
 	struct rte_ether_addr mac;
 	struct rte_eth_link link;
+	struct ifreq request;
 	int rc = rte_eth_dev_info_get(port, &info);
 	if (rc != 0)
 		return rc;
@@ -171,7 +185,6 @@ int lr_port_get_info(uint16_t port, struct lr_port_info *out)
 		return rc;
 	memcpy(out->mac, mac.addr_bytes, sizeof(out->mac));
 	if (rte_eth_link_get_nowait(port, &link) == 0) {
-		out->link_up = link.link_status;
 		/* Mbit/s; UINT32_MAX is "unknown". */
 		if (link.link_speed != 0 && link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN)
 			out->link_bps = (uint64_t)link.link_speed * 1000000;
@@ -185,7 +198,11 @@ int lr_port_get_info(uint16_t port, struct lr_port_info *out)
 	out->tx_desc_min = info.tx_desc_lim.nb_min;
 	out->tx_desc_max = info.tx_desc_lim.nb_max;
 	out->max_mtu = max_mtu(&info);
-	get_interface(info.if_index, out);
+	out->link_up = link_is_up(port, info.if_index);
+	if (ask_interface(info.if_index, SIOCGIFMTU, &request) && request.ifr_mtu > 0) {
+		snprintf(out->interface, sizeof(out->interface), "%s", request.ifr_name);
+		out->interface_mtu = (uint32_t)request.ifr_mtu;
+	}
 	return 0;
 }
 

@@ -81,6 +81,8 @@ struct lr_xstat {
 /* EAL and logging */
 int lr_eal_init(int argc, char **argv);
 int lr_eal_cleanup(void);
+/* Where EAL keeps what it shares with other processes; valid while EAL is up. */
+const char *lr_runtime_dir(void);
 const char *lr_version(void);
 int lr_errno(void);
 const char *lr_strerror(int error);
@@ -107,6 +109,8 @@ uint64_t lr_tick_hz(void);
 /* ports; functions that return int give 0 or a negative errno */
 /* The first port from `from` on, or UINT16_MAX. */
 uint16_t lr_port_next(uint16_t from);
+/* 1 when the link is up, and the kernel's interface behind the port, if there is one, runs; else 0. */
+int lr_port_link_up(uint16_t port);
 int lr_port_get_info(uint16_t port, struct lr_port_info *info);
 /* One RX and TX queue each at least. MTU 0 leaves the port's default. RSS over addresses and ports is set up for several RX queues, and
  * checksums are checked by the port, both as far as it can; `setup` says what came of it. `free_in_bulk` promises that every buffer of a transmit

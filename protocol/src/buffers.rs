@@ -28,8 +28,8 @@ const L2_OVERHEAD_BYTES: u32 = 26;
 /// Bytes of a buffer before its data: the pool's object header, DPDK's `rte_mbuf` and the headroom.
 const BUFFER_HEAD_BYTES: u32 = 64 + 128 + 128;
 
-/// What a driver does with the buffers that it is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a driver does with the buffers that it is given; the later ones need more of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BufferUse {
     /// It copies a frame to be sent, and frees the buffer at once.
     Copies,

@@ -1,7 +1,7 @@
 # Sourced by vm.sh: runs the scenarios and counts their checks.
 # shellcheck shell=bash
 
-SCENARIOS=(machine pair experiment netem faults no-iommu)
+SCENARIOS=(machine pair reflect experiment netem faults no-iommu)
 passed=0 failed=0 skipped=0 work='' child='' reason=''
 
 # run_suite [SCENARIO…]
@@ -26,6 +26,8 @@ run_suite() {
         case $scenario in
             machine) scenario_machine ;;
             pair | experiment) scenario_wire "$scenario" ;;
+            # Three trials of 50,000 packets there and back.
+            reflect) boot_scenario reflect --time-limit 600 ;;
             no-iommu) boot_scenario no-iommu --no-iommu ;;
             *) boot_scenario "$scenario" ;;
         esac

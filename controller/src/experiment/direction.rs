@@ -48,20 +48,24 @@ impl Direction {
         }
     }
 
+    /// TX and RX queues of the port at that end, where they do not follow from its lcores; see [`Self::agent_options`].
+    pub fn queues(self, end: Role, tx: u32, rx: u32, rings: bool) -> Option<(u32, u32)> {
+        match (self, end) {
+            (Direction::Bidirectional, _) if rings => Some((tx, tx)),
+            (_, Role::Tx) if rings => Some((tx, rx)),
+            (_, Role::Rx) if rings => Some((rx, tx)),
+            _ => (self.part(end) == Part::Exchange).then_some((tx, rx)),
+        }
+    }
+
     /// What the agent at that end has to be told when it starts, behind `agent`: the queues of its port, where they do not follow from its lcores,
     /// and that it will send back what it receives.
     ///
     /// Where ports are joined by `rings`, as memif's are, each transmit queue is a receive queue at the other end. A port with more of those reads
     /// frames twice: memif takes a ring that is not there for the first one.
     pub fn agent_options(self, end: Role, tx: u32, rx: u32, rings: bool) -> Vec<String> {
-        let queues = match (self, end) {
-            (Direction::Bidirectional, _) if rings => Some((tx, tx)),
-            (_, Role::Tx) if rings => Some((tx, rx)),
-            (_, Role::Rx) if rings => Some((rx, tx)),
-            _ => (self.part(end) == Part::Exchange).then_some((tx, rx)),
-        };
         let mut options = Vec::new();
-        if let Some((txq, rxq)) = queues {
+        if let Some((txq, rxq)) = self.queues(end, tx, rx, rings) {
             options.extend(["--txq".to_owned(), txq.to_string(), "--rxq".to_owned(), rxq.to_string()]);
         }
         if self.part(end) == Part::Reflect {

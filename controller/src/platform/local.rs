@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use futures_util::future::join_all;
 use linerate_protocol::trial::Role;
 
+use super::buffers;
 use super::cpus::{self, place};
 use super::launch::{AgentLaunch, PairLaunch, RunNames, launches};
 use super::memory::{decide, free_hugepages};
@@ -40,6 +41,7 @@ impl LocalPlan {
         if largest > LARGEST_FRAME_BYTES && local.devices.is_none() {
             return Err(PlatformError::FrameTooLarge { size: largest, most: LARGEST_FRAME_BYTES });
         }
+        buffers::fit(experiment)?;
         let workers = &experiment.agents().workers;
         let allowed = cpus::allowed()?;
         let lcores = |end| {

@@ -1,6 +1,7 @@
 //! Where agents run. A platform starts them, says where they listen, and sees to it that none is left.
 
 pub mod binary;
+pub mod buffers;
 pub mod cpus;
 pub mod kubernetes;
 pub mod launch;
@@ -146,6 +147,9 @@ pub enum PlatformError {
     /// Not enough hugepages.
     #[error(transparent)]
     Memory(#[from] memory::TooLittle),
+    /// Too little packet memory for the buffers.
+    #[error(transparent)]
+    Buffers(#[from] buffers::TooFewMegabytes),
     /// The cluster does not allow it.
     #[error(transparent)]
     Cluster(#[from] kubernetes::error::ClusterError),

@@ -301,6 +301,7 @@ impl<'e> Desk<'e> {
             return Vec::new();
         }
         let now = monotonic_ns();
+        live.active.look_at_link(&self.bench);
         if live.active.is_finished() {
             return self.finish(Ended::Stopped);
         }

@@ -8,6 +8,7 @@ use crate::core::eal_refusal::{Evidence, explain, explain_missing_device};
 use crate::dpdk::eal::{self, Eal};
 use crate::dpdk::lcore::LcoreId;
 use crate::dpdk::port::{PortId, describe};
+use crate::host;
 use hugepage_check::device;
 use hugepage_check::requirements::Requirements;
 use hugepage_check::root::Root;
@@ -25,6 +26,7 @@ pub(super) fn start(plan: &EalPlan) -> Result<Eal, Failure> {
             first_error: &refused.first_error,
             errno: &errno,
             allowed_cpus: &allowed_cpus,
+            open_files: host::open_files_limit(),
         };
         Failure::failed(explain(plan, &evidence))
     })?;

@@ -162,6 +162,7 @@ impl Progress {
     }
 
     pub(super) fn show(&mut self, trials: &mut [(&mut Active, &Bench<'_>)]) {
+        trials.iter_mut().for_each(|(active, bench)| active.look_at_link(bench));
         if self.shown.elapsed() < self.show.interval {
             return;
         }

@@ -91,6 +91,7 @@ impl EalPlan {
     ///   `--huge-unlink`, `--legacy-mem`) or runs several processes on one memory (`--proc-type`).
     /// - `--no-telemetry`: no socket of DPDK's in the file system, unless `--telemetry` asks for it.
     pub fn new(program: &str, user: &[String]) -> Self {
+        let user = &present_names(user);
         let has = |names: &[&str]| {
             user.iter().any(|option| names.contains(&option.split('=').next().unwrap_or(option)))
         };
@@ -112,6 +113,26 @@ impl EalPlan {
         let (devices, memif_servers) = (named_devices(user), memif_servers(user));
         Self { arguments, devices, memif_servers, no_huge, in_memory }
     }
+}
+
+/// EAL's options with the names they have had since DPDK 20.11: scripts of older kits use `-w` and its relatives, and EAL no longer knows them.
+fn present_names(user: &[String]) -> Vec<String> {
+    let renamed = |option: &String| {
+        let (name, value) = match option.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name, Some(value)),
+            _ => (option.as_str(), None),
+        };
+        let present = match name {
+            "-w" => "-a",
+            "--pci-whitelist" => "--allow",
+            "--pci-blacklist" => "--block",
+            "--master-lcore" => "--main-lcore",
+            _ if name.starts_with("-w") => return format!("-a{}", &name[2..]),
+            _ => return option.clone(),
+        };
+        value.map_or_else(|| present.to_owned(), |value| format!("{present}={value}"))
+    };
+    user.iter().map(renamed).collect()
 }
 
 /// The value of an option that names a device.
@@ -241,6 +262,22 @@ mod tests {
             ["0000:03:02.0", "0000:03:02.1", "0001:af:00.0", "0000:04:00.0", "net_null0", "net_ring1"]
         );
         assert!(matches!(devices[4], Device::Virtual(_)));
+    }
+
+    #[test]
+    fn options_of_older_releases_are_translated() {
+        let user = words(
+            "-w 03:02.0 -w03:02.1,mprq_en=1 --pci-whitelist 04:00.0 --pci-whitelist=05:00.0 --pci-blacklist=06:00.0 --master-lcore 2 \
+             --file-prefix=-w -a 07:00.0",
+        );
+        let plan = EalPlan::new("lp", &user);
+        let expected = words(
+            "lp -a 03:02.0 -a03:02.1,mprq_en=1 --allow 04:00.0 --allow=05:00.0 --block=06:00.0 --main-lcore 2 --file-prefix=-w -a 07:00.0 \
+             --in-memory --no-telemetry",
+        );
+        assert_eq!(plan.arguments, expected);
+        let names: Vec<_> = plan.devices.iter().map(Device::name).collect();
+        assert_eq!(names, ["0000:03:02.0", "0000:03:02.1", "0000:04:00.0", "0000:05:00.0", "0000:07:00.0"]);
     }
 
     #[test]

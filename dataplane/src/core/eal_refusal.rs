@@ -33,6 +33,19 @@ pub struct Evidence<'a> {
     pub errno: &'a str,
     /// CPUs this process may run on, as a list such as `0-1`.
     pub allowed_cpus: &'a str,
+    /// Files this process may have open at once; `None` without limit.
+    pub open_files: Option<u64>,
+}
+
+/// Why a pool of packet buffers may be refused although there is memory, when EAL's log says so.
+pub fn explain_missing_memory(log: &str, open_files: Option<u64>) -> Option<Refusal> {
+    let known = KNOWN.iter().find(|known| known.cause == NO_DESCRIPTOR && known.line_in(log).is_some())?;
+    let cause = known.cause.replace("{line}", known.line_in(log)?).replace("{files}", &files(open_files));
+    Some(Refusal { cause, remedy: known.remedy.to_owned() })
+}
+
+fn files(limit: Option<u64>) -> String {
+    limit.map_or_else(|| "any number of".to_owned(), |limit| limit.to_string())
 }
 
 /// A line in EAL's log, known by its parts, and what it means. `{line}` stands for the line, `{before}` for the one before it, `{first}` for EAL's
@@ -43,7 +56,15 @@ struct Known {
     remedy: &'static str,
 }
 
+/// EAL opens a file per hugepage, also with `--in-memory`, and then says that memory is lacking.
+const NO_DESCRIPTOR: &str =
+    "too few file descriptors: this process may open {files} files, and every hugepage takes one: {line}";
+const DESCRIPTOR_REMEDY: &str = "raise the limit (ulimit -n 65536; docker and podman: --ulimit nofile=65536:65536), use larger pages, or keep many pages in \
+     one file: --single-file-segments";
+
 const KNOWN: &[Known] = &[
+    Known { parts: &["Couldn't get fd on hugepage file"], cause: NO_DESCRIPTOR, remedy: DESCRIPTOR_REMEDY },
+    Known { parts: &["Too many open files"], cause: NO_DESCRIPTOR, remedy: DESCRIPTOR_REMEDY },
     Known {
         parts: &["Too many lcores"],
         cause: "an lcore number is out of range: {line}",
@@ -193,6 +214,7 @@ pub fn explain(plan: &EalPlan, evidence: &Evidence<'_>) -> Refusal {
                 if evidence.first_error.is_empty() { line } else { evidence.first_error.trim() },
             )
             .replace("{cpus}", evidence.allowed_cpus)
+            .replace("{files}", &files(evidence.open_files))
     };
     if let Some((known, line)) = KNOWN.iter().find_map(|known| Some((known, known.line_in(evidence.log)?))) {
         return Refusal { cause: fill(known.cause, line), remedy: fill(known.remedy, line) };
@@ -242,8 +264,13 @@ mod tests {
 
     fn explained(options: &str, log: &str, first_error: &str) -> Refusal {
         let user: Vec<String> = options.split_whitespace().map(str::to_owned).collect();
-        let evidence =
-            Evidence { log, first_error, errno: "Invalid argument (errno 22)", allowed_cpus: "0-1" };
+        let evidence = Evidence {
+            log,
+            first_error,
+            errno: "Invalid argument (errno 22)",
+            allowed_cpus: "0-1",
+            open_files: Some(64),
+        };
         explain(&EalPlan::new("lp", &user), &evidence)
     }
 
@@ -285,6 +312,12 @@ mod tests {
                 "EAL: get_seg_fd(): open '/x/rtemap_0' failed: Permission denied",
                 "no permission for hugepage files",
                 "--in-memory",
+            ),
+            (
+                "--socket-mem 64",
+                "EAL: alloc_seg(): Couldn't get fd on hugepage file\nEAL: Not enough memory available on socket 0! Requested: 64MB, available: 0MB",
+                "may open 64 files",
+                "ulimit -n",
             ),
             ("--vdev nonsense", "EAL: failed to parse device \"nonsense\"", "\"nonsense\"", "net_memif0"),
             (

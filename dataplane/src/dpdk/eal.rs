@@ -44,7 +44,11 @@ impl Drop for Running {
                 sys::lr_port_close(port);
                 port = sys::lr_port_next(port + 1);
             }
+            // EAL makes it also when nothing is shared, and leaves it.
+            let folder = CStr::from_ptr(sys::lr_runtime_dir()).to_owned();
             sys::lr_eal_cleanup();
+            // Only an empty one goes: that of a process with the same prefix that shares something is not.
+            libc::rmdir(folder.as_ptr());
         }
     }
 }

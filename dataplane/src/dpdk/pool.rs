@@ -6,8 +6,10 @@ use std::ptr::NonNull;
 use linerate_dpdk_sys as sys;
 use linerate_protocol::buffers::CACHE_BUFFERS;
 
-use super::eal::{Eal, EalHandle};
+use super::eal::{Eal, EalHandle, early_log};
 use super::error::{DpdkError, Errno};
+use crate::core::eal_refusal::explain_missing_memory;
+use crate::host::open_files_limit;
 
 /// A pool of buffers, freed when dropped.
 #[derive(Debug)]
@@ -34,13 +36,22 @@ impl Pool {
         numa_node: i32,
     ) -> Result<Self, DpdkError> {
         let room = data_bytes + sys::LR_MBUF_HEADROOM;
-        let failed = |errno| DpdkError {
-            what: format!(
-                "no memory for pool '{name}' of {buffers} buffers ({} MiB); give more with --socket-mem or -m, or ask for \
+        let failed = |errno| match explain_missing_memory(&early_log(), open_files_limit()) {
+            Some(refusal) => DpdkError {
+                what: format!(
+                    "pool '{name}' of {buffers} buffers cannot be made: {}; {}",
+                    refusal.cause, refusal.remedy
+                ),
+                errno,
+            },
+            None => DpdkError {
+                what: format!(
+                    "no memory for pool '{name}' of {buffers} buffers ({} MiB); give more with --socket-mem or -m, or ask for \
                  fewer descriptors",
-                (u64::from(buffers) * u64::from(room + sys::LR_MBUF_SIZE)).div_ceil(1 << 20)
-            ),
-            errno,
+                    (u64::from(buffers) * u64::from(room + sys::LR_MBUF_SIZE)).div_ceil(1 << 20)
+                ),
+                errno,
+            },
         };
         let c_name = CString::new(name).map_err(|_| failed(Errno(libc::EINVAL)))?;
         let room = u16::try_from(room).map_err(|_| failed(Errno(libc::EINVAL)))?;

@@ -102,6 +102,7 @@ pub(super) struct Started {
     mtu: u16,
     forwards: bool,
     buffer_use: BufferUse,
+    reads_file: bool,
     /// Freed after `drop` has closed the port, which may hold buffers of them.
     pools: Vec<Arc<Pool>>,
     _eal: EalHandle,
@@ -201,7 +202,8 @@ impl Port {
     /// Names the step and the port's reason.
     pub fn open(eal: &Eal, id: PortId, config: PortConfig) -> Result<OpenPort, DpdkError> {
         let PortConfig { mut rx_queues, mut tx_queues, mtu, forwards, .. } = config;
-        let PortInfo { device: name, driver, max_mtu, .. } = describe(eal, id)?;
+        let PortInfo { device: name, driver, max_mtu, interface, .. } = describe(eal, id)?;
+        let reads_file = driver == "net_pcap" && interface.is_none();
         let buffer_use = BufferUse::of_driver(&driver);
         if buffer_use == BufferUse::FillsRings {
             // Its queues come in pairs; one that nobody serves does no harm.
@@ -260,7 +262,8 @@ impl Port {
             .collect::<Result<_, _>>()?;
         let pools = rx_pools.iter().chain(&tx_pools).cloned().collect();
         // From here on, dropping closes the port.
-        let started = Arc::new(Started { id, mtu, forwards, buffer_use, pools, _eal: eal.handle() });
+        let started =
+            Arc::new(Started { id, mtu, forwards, buffer_use, reads_file, pools, _eal: eal.handle() });
 
         for (queue, pool) in (0..).zip(&rx_pools) {
             // SAFETY: the queue is among those configured; the pool is owned by Started and outlives the port.
@@ -296,6 +299,17 @@ impl Port {
     /// False when the driver leaves buffers in the kernel's rings when it closes.
     pub fn returns_buffers(&self) -> bool {
         self.started.buffer_use != BufferUse::FillsRings
+    }
+
+    /// True when the link is up now, as far as driver and kernel know.
+    pub fn link_up(&self) -> bool {
+        // SAFETY: the port is open; the shim only reads.
+        unsafe { sys::lr_port_link_up(self.started.id.0) == 1 }
+    }
+
+    /// True when the port's frames come from a file, all of them present from the start: none of them is an earlier trial's.
+    pub fn reads_file(&self) -> bool {
+        self.started.reads_file
     }
 
     /// ethdev's basic statistics.

@@ -9,6 +9,7 @@ use linerate_protocol::counters::{PortCounters, ReceiveCounters, Sample, Transmi
 use linerate_protocol::report::{Ended, Part, TrialReport};
 
 use super::bench::{Bench, Order, TrialError};
+use super::link_watch::LinkWatch;
 use super::port_watch::PortWatch;
 use super::report::{
     disagreements, missed_load, receive_report, reflect_report, spread_note, transmit_report,
@@ -130,6 +131,7 @@ pub struct Active {
     receiving: Signal,
     jobs: Option<Jobs>,
     watch: PortWatch,
+    link: LinkWatch,
     clock: TickClock,
     started: Instants,
 }
@@ -169,7 +171,16 @@ impl Active {
         watch: PortWatch,
         clock: TickClock,
     ) -> Self {
-        Self { order, sending, receiving, jobs: Some(jobs), watch, clock, started: Instants::now(clock) }
+        Self {
+            order,
+            sending,
+            receiving,
+            jobs: Some(jobs),
+            watch,
+            link: LinkWatch::default(),
+            clock,
+            started: Instants::now(clock),
+        }
     }
 
     /// Lets a transmitter send.
@@ -224,6 +235,14 @@ impl Active {
         self.jobs.as_ref().and_then(Jobs::sent).unwrap_or_default()
     }
 
+    /// Looks at the link, when it is time to; called more often than that while the trial runs.
+    pub fn look_at_link(&mut self, bench: &Bench<'_>) {
+        let now_ns = monotonic_ns();
+        if self.link.is_due(now_ns) {
+            self.link.look(now_ns, bench.port.link_up());
+        }
+    }
+
     /// All counters now.
     pub fn sample(&mut self, bench: &Bench<'_>) -> Sample {
         Sample {
@@ -269,6 +288,7 @@ impl Active {
             }
         }
         report.ended_ns = monotonic_ns();
+        report.notes.extend(self.link.note(report.ended_ns));
         let began = Instant::now();
         loop {
             report.port = self.port_counters(bench);

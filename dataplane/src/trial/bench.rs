@@ -399,7 +399,7 @@ impl<'e> Bench<'e> {
     /// # Errors
     /// When statistics cannot be read or an lcore is busy.
     pub fn arm(&mut self, prepared: Prepared) -> Result<Active, TrialError> {
-        for queue in &mut self.rx {
+        for queue in self.rx.iter_mut().filter(|_| !self.port.reads_file()) {
             let mut burst = Default::default();
             for _ in 0..FLUSH_BURSTS {
                 if queue.receive(&mut burst) == 0 {

@@ -2,6 +2,7 @@
 
 mod active;
 mod bench;
+mod link_watch;
 mod port_watch;
 mod report;
 

@@ -33,6 +33,9 @@ pub enum ClusterError {
     /// The namespace is not there.
     #[error("there is no namespace {0}\n  remedy: create it, or choose another with --namespace")]
     NoNamespace(String),
+    /// Too little packet memory for the buffers of an agent.
+    #[error(transparent)]
+    Buffers(#[from] crate::platform::buffers::TooFewMegabytes),
     /// The pods do not fit.
     #[error(
         "{0}\n  remedy: lower what pods ask for (--cpu, --memory, --hugepages-2Mi, --resource), use fewer pairs, or free the nodes"

@@ -15,6 +15,7 @@ use super::remove::remove;
 use super::{access, descriptors, manifests, names, observe};
 use crate::experiment::Experiment;
 use crate::experiment::kubernetes::{LinkKind, PlacementRule};
+use crate::platform::buffers;
 
 /// A run as planned on a cluster that has room for it.
 #[derive(Clone)]
@@ -95,6 +96,7 @@ impl KubernetesPlan {
     /// Whatever would keep the run from succeeding: no access, no room, names that are taken.
     pub async fn new(experiment: &Experiment, resumed: Option<&str>) -> Result<Self, ClusterError> {
         let settings = experiment.kubernetes();
+        buffers::fit(experiment)?;
         descriptors::allow(2 * experiment.pairs())?;
         let (client, namespace, server) = connect(experiment).await?;
         let missing = access::missing(&client, &namespace, settings).await?;
