@@ -104,6 +104,14 @@ attempt taskset -c 0 "${START[@]}" >"$VM_RESULTS/affinity.start" 2>/dev/null
 json "affinity to CPU 0: linerate-dataplane starts" "$VM_RESULTS/affinity.start" "$status == 0"
 attempt taskset -c 0 "${CHECK[@]}" >"$VM_RESULTS/affinity.json"
 json "affinity to CPU 0: hugepage-check finds nothing that fails" "$VM_RESULTS/affinity.json" "$status == 0"
+# EAL opens a file for every hugepage, and says that memory is lacking when it may open no more: at its start, or when a pool is made.
+attempt prlimit --nofile=24:24 "${START[@]}" >"$VM_RESULTS/few_files.start" 2>"$VM_RESULTS/few_files.err"
+refuses few_files "file descriptors"
+attempt prlimit --nofile=24:24 linerate-dataplane --lcores "$LCORES" -m 2 -a "$vf" -- rx --rxd 4096 --duration 1s --quiet --json \
+    >"$VM_RESULTS/few_files_later.start" 2>"$VM_RESULTS/few_files_later.err"
+json "few_files: so does a pool that is made later" "$VM_RESULTS/few_files_later.start" \
+    '.error.message | test("too few file descriptors") and test("ulimit -n")'
+note "few_files: $(value "$VM_RESULTS/few_files_later.start" '.error.message')"
 all_is_well repaired
 nothing_held afterwards
 end_scenario
