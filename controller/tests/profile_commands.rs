@@ -88,7 +88,7 @@ fn scripts_are_imported_and_bad_ones_leave_the_others_alone() {
     let imported = linerate(directory.path(), &["import", "good.lua", "bad.lua", "--out", "made", "--json"]);
     assert_eq!(imported.status.code(), Some(1));
     let (good, bad) = (&json(&imported)[0], &json(&imported)[1]);
-    assert!(bad["error"].as_str().unwrap().starts_with("bad.lua: line 2: pktgen.seq "), "{bad}");
+    assert!(bad["error"].as_str().unwrap().starts_with("bad.lua: line 2: pktgen.seq(0): "), "{bad}");
     let profiles = good["profiles"].as_array().unwrap();
     assert_eq!(profiles.len(), 2);
     for profile in profiles {

@@ -2,14 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use linerate::pktgen::{Limits, import};
+use linerate::pktgen::{Limits, Options, import};
 use linerate_protocol::profile::Profile;
 
 fuzz_target!(|script: &[u8]| {
     let limits = Limits { instructions: 100_000, ..Limits::default() };
-    match import(script, limits) {
+    match import(script, limits, Options { grow: true }) {
         Ok(imported) => {
-            for one in imported {
+            for one in imported.profiles {
                 let written = serde_json::to_string(&one.profile).expect("a profile can be written");
                 assert!(serde_json::from_str::<Profile>(&written).is_ok());
             }

@@ -1,7 +1,8 @@
 //! What scripts pass to calls, read as numbers, addresses and ports.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use linerate_protocol::mac::MacAddr;
 
@@ -15,6 +16,8 @@ const PORTS: u16 = 256;
 pub(super) enum Argument {
     Number(f64),
     Text(String),
+    /// A table's fields that have a name.
+    Table(BTreeMap<String, Argument>),
     /// A value of another type, by its name.
     Other(&'static str),
 }
@@ -24,6 +27,7 @@ impl fmt::Display for Argument {
         match self {
             Argument::Number(number) => write!(f, "{number}"),
             Argument::Other(kind) => f.write_str(kind),
+            Argument::Table(_) => f.write_str("table"),
             Argument::Text(text) if text.chars().count() > SHOWN => {
                 write!(f, "\"{}…\"", text.chars().take(SHOWN).collect::<String>())
             }
@@ -40,7 +44,8 @@ pub(super) enum Ports {
 }
 
 impl Argument {
-    fn text(&self) -> Option<&str> {
+    /// The text, without blanks around it.
+    pub(super) fn text(&self) -> Option<&str> {
         match self {
             Argument::Text(text) => Some(text.trim()),
             _ => None,
@@ -66,7 +71,7 @@ impl Argument {
                 }
                 if ports.is_empty() { Err(wrong()) } else { Ok(Ports::Listed(ports)) }
             }
-            Argument::Other(_) => Err(wrong()),
+            Argument::Other(_) | Argument::Table(_) => Err(wrong()),
         }
     }
 
@@ -75,7 +80,7 @@ impl Argument {
         let number = match self {
             Argument::Number(number) => Some(*number),
             Argument::Text(text) => text.trim().parse().ok(),
-            Argument::Other(_) => None,
+            Argument::Other(_) | Argument::Table(_) => None,
         };
         number.filter(|number| number.is_finite()).ok_or_else(|| format!("{what} {self} is no number"))
     }
@@ -90,16 +95,27 @@ impl Argument {
         }
     }
 
-    /// An IPv4 address, also one with the length of its network.
-    pub(super) fn ipv4(&self, what: &str) -> Result<Ipv4Addr, String> {
+    /// An IPv4 or IPv6 address, also one with the length of its network.
+    pub(super) fn ip(&self, what: &str) -> Result<IpAddr, String> {
         let address = self.text().and_then(|text| match text.split_once('/') {
             None => text.parse().ok(),
             Some((address, length)) => {
-                length.parse::<u8>().ok().filter(|length| *length <= 32)?;
-                address.parse().ok()
+                let address: IpAddr = address.parse().ok()?;
+                let longest = if address.is_ipv4() { 32 } else { 128 };
+                length.parse::<u8>().ok().filter(|length| *length <= longest).map(|_| address)
             }
         });
-        address.ok_or_else(|| format!("{what} {self} is no IPv4 address such as \"192.168.1.1\""))
+        address.ok_or_else(|| format!("{what} {self} is no IP address such as \"192.168.1.1\""))
+    }
+
+    /// An IPv4 address, also one with the length of its network.
+    pub(super) fn ipv4(&self, what: &str) -> Result<Ipv4Addr, String> {
+        match self.ip(what)? {
+            IpAddr::V4(address) => Ok(address),
+            IpAddr::V6(_) => Err(format!(
+                "{what} {self}: ranges of IPv6 addresses cannot be imported; write the profile by hand, with vary"
+            )),
+        }
     }
 
     /// An Ethernet address: `02:00:00:00:00:01`, or Pktgen's other form, `0200:0000:0001`.

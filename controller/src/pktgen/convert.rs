@@ -1,149 +1,378 @@
-//! From what a script leaves on a port to a profile.
+//! From what a script sets on a port to a profile.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
-use linerate_protocol::mac::MacAddr;
 use linerate_protocol::profile::field::mac_of;
 use linerate_protocol::profile::vary::{self, Number, gcd};
 use linerate_protocol::profile::{
-    Endpoint, Field, FlowMode, FrameSizes, MAX_FLOWS, Profile, Protocol, RawProfile, Variation,
+    Endpoint, Field, FlowMode, MAX_FLOWS, Payload, Profile, ProfileError, Protocol, RawProfile, Stage,
+    Variation, Vlan,
 };
 use linerate_protocol::rate::Rate;
+use linerate_protocol::span::Span;
 
-use super::ImportError;
+use super::port::Sent;
 use super::range::{Ranged, Values};
-use super::settings::{DST_PORT, RATE, SIZE, SRC_PORT, Settings, addresses};
+use super::sequence::{COLUMNS, Entry, GTPU_PORT, Steps, steps};
+use super::settings::{At, DST_PORT, Mode, RATE, SIZE, SRC_PORT, Settings, VLAN_ID, addresses};
+use super::{ImportError, Options};
 
 /// A header field that steps.
 struct Stepping {
-    ranged: Ranged,
+    /// Its name in the script.
+    name: String,
     field: Field,
-    step: u64,
+    step: u128,
     count: u32,
     offset: u32,
 }
 
+/// A profile in the making.
+struct Draft {
+    raw: RawProfile,
+    /// Frame sizes in turn.
+    sizes: Vec<u64>,
+    /// Line that gave them.
+    sizes_at: At,
+    stepping: Vec<Stepping>,
+    notes: Vec<String>,
+}
+
 /// The profile, and what is to be said about it.
-pub(super) fn profile(settings: &Settings, port: &str) -> Result<(Profile, Vec<String>), ImportError> {
+pub(super) fn profile(
+    sent: &Sent,
+    port: &str,
+    options: Options,
+) -> Result<(Profile, Vec<String>), ImportError> {
     // `all` stands for whatever ports there are; their addresses by default are those of port 0.
     let number = port.parse().unwrap_or(0);
-    let mut notes = Vec::new();
-    let mut raw = single(settings, number);
-    let mut stepping = Vec::new();
-    if in_range_mode(settings, &mut notes) {
-        for (&ranged, range) in &settings.ranges {
-            let wrong = |problem: String| {
-                ImportError::new(
-                    range.line,
-                    format!("pktgen.range.{} of port {port}: {problem}", ranged.name()),
-                )
-            };
-            let values = range.values(ranged, number).map_err(wrong)?;
-            match (ranged.field(), values) {
-                (None, values) => {
-                    raw.frame_size = sizes(values, &mut notes).map_err(wrong)?.or(raw.frame_size);
-                }
-                (Some(_), Values::Constant(None)) => {}
-                (Some(field), Values::Constant(Some(value))) => put(&mut raw, field, value),
-                (Some(field), Values::Cycle { first, step, count, offset }) => {
-                    put(&mut raw, field, first);
-                    stepping.push(Stepping { ranged, field, step, count, offset });
-                }
-            }
-        }
-        still(settings, &mut notes);
+    let settings = &sent.settings;
+    let line = settings.changed.0.or(sent.at.0);
+    let whole_port = |problem: String| ImportError::new(line, format!("port {port}: {problem}"));
+    let mut draft = single(settings, number).map_err(whole_port)?;
+    match mode(settings, &mut draft.notes) {
+        Mode::Single => {}
+        Mode::Range => ranges(settings, port, number, &mut draft)?,
+        Mode::Sequence => sequence(settings, port, &mut draft)?,
     }
-    let whole_port = |problem: String| ImportError::new(None, format!("port {port}: {problem}"));
+    plain_headers(settings, &mut draft);
+    let Draft { mut raw, sizes, sizes_at, stepping, mut notes } = draft;
     together(&stepping, &mut notes).map_err(whole_port)?;
-    raw.flows = distinct(&stepping).map_err(whole_port)?;
+    raw.flows = distinct(&stepping, &mut notes);
     say_which(&mut raw, &stepping);
+    load(sent, &mut raw);
     aside(settings, &mut notes);
-    let profile = Profile::try_from(raw).map_err(|error| {
-        let hint = match settings.protocol {
-            None => "; the script does not say set_proto, and TCP is Pktgen's default: set_proto(port, \"udp\") makes it UDP",
-            Some(_) => "",
-        };
-        whole_port(format!("{error}{hint}"))
-    })?;
-    Ok((profile, notes))
+    if settings.tcp_flags.is_some() && raw.protocol == Protocol::Tcp {
+        let line = settings.tcp_flags.and_then(|at| at.0);
+        let problem = format!("port {port}: a profile's TCP segments have ACK alone; take the flags out");
+        return Err(ImportError::new(line, problem));
+    }
+    finish(raw, &sizes, options, &mut notes).map(|profile| (profile, notes)).map_err(|error| {
+        let line = sizes_at.0.or(line);
+        ImportError::new(line, format!("port {port}: {}", explained(&error, settings)))
+    })
 }
 
-/// What Pktgen sends without range mode: one flow.
-fn single(settings: &Settings, port: u8) -> RawProfile {
-    let (src, dst) = addresses(port);
-    let end = |ip: Option<Ipv4Addr>, default: Ipv4Addr, port, mac: Option<MacAddr>| Endpoint {
-        ip: ip.unwrap_or(default).into(),
-        port,
-        mac,
+/// Puts the frame sizes in, grown where that is wanted, and checks the whole.
+fn finish(
+    mut raw: RawProfile,
+    sizes: &[u64],
+    options: Options,
+    notes: &mut Vec<String>,
+) -> Result<Profile, ProfileError> {
+    let list = |smallest: u64| {
+        let sizes: Vec<String> = sizes.iter().map(|size| (*size).max(smallest).to_string()).collect();
+        sizes.join(",").parse().ok()
     };
-    RawProfile {
-        frame_size: size(settings.size.unwrap_or(SIZE).into()),
-        rate: Some(Rate::Percent(settings.rate.unwrap_or(RATE))),
+    raw.frame_size = list(0);
+    match Profile::try_from(raw.clone()) {
+        Err(ProfileError::TooSmall { asked, smallest, .. }) if options.grow => {
+            notes.push(format!(
+                "frames of {asked} bytes do not hold headers and probe; the shortest are {smallest} bytes now"
+            ));
+            raw.frame_size = list(smallest.into());
+            Profile::try_from(raw)
+        }
+        outcome => outcome,
+    }
+}
+
+fn explained(error: &ProfileError, settings: &Settings) -> String {
+    match error {
+        ProfileError::TooSmall { smallest, .. } => {
+            let protocol = match settings.protocol {
+                None => {
+                    "; the script does not say set_proto, and TCP is Pktgen's default: set_proto(port, \"udp\") makes it UDP"
+                }
+                Some(_) => "",
+            };
+            format!(
+                "{error}{protocol}; or give that size (pktgen.set(port, \"size\", {smallest})), or import with --grow"
+            )
+        }
+        other => other.to_string(),
+    }
+}
+
+/// What Pktgen sends without ranges and sequences: one flow.
+fn single(settings: &Settings, port: u8) -> Result<Draft, String> {
+    let (src, dst) = addresses(port);
+    let (src, dst) = (settings.src_ip.unwrap_or(src.into()), settings.dst_ip.unwrap_or(dst.into()));
+    let asked = settings.ipv6.unwrap_or(src.is_ipv6());
+    if settings.mode != Some(Mode::Sequence) && (src.is_ipv6() != asked || dst.is_ipv6() != asked) {
+        let version = if asked { "IPv6" } else { "IPv4" };
+        return Err(format!(
+            "frames are {version} and go from {src} to {dst}; give both {version} addresses with set_ipaddr"
+        ));
+    }
+    let raw = RawProfile {
         protocol: settings.protocol.unwrap_or(Protocol::Tcp),
-        source: end(settings.src_ip, src, settings.src_port.unwrap_or(SRC_PORT), settings.src_mac),
-        destination: end(settings.dst_ip, dst, settings.dst_port.unwrap_or(DST_PORT), settings.dst_mac),
+        source: Endpoint { ip: src, port: settings.src_port.unwrap_or(SRC_PORT), mac: settings.src_mac },
+        destination: Endpoint { ip: dst, port: settings.dst_port.unwrap_or(DST_PORT), mac: settings.dst_mac },
+        vlan: (settings.vlan == Some(true))
+            .then(|| Vlan { id: settings.vlan_id.unwrap_or(VLAN_ID), priority: settings.cos.unwrap_or(0) }),
+        dscp: settings.dscp.unwrap_or(0),
+        ttl: settings.ttl.unwrap_or(64),
+        payload: settings.payload.clone().unwrap_or(Payload::Zeros),
         ..RawProfile::default()
-    }
+    };
+    let sizes = vec![settings.size.unwrap_or(SIZE).into()];
+    Ok(Draft { raw, sizes, sizes_at: settings.size_at, stepping: Vec::new(), notes: Vec::new() })
 }
 
-fn in_range_mode(settings: &Settings, notes: &mut Vec<String>) -> bool {
-    let given = !settings.ranges.is_empty();
-    match settings.range_mode {
-        Some(true) => true,
-        Some(false) => {
-            if given {
-                notes.push("the script turns range mode off: its ranges are left out".to_owned());
-            }
-            false
+/// What the port sends. What is given and never turned on or off is taken as meant.
+fn mode(settings: &Settings, notes: &mut Vec<String>) -> Mode {
+    let (ranges, sequence) = (!settings.ranges.is_empty(), !settings.sequence.is_empty());
+    let mode = match settings.mode {
+        Some(Mode::Sequence) if !sequence => {
+            notes.push("seq_cnt is given and no packet of a sequence: the packet of set is sent".to_owned());
+            Mode::Single
         }
-        None => {
-            if given {
-                notes.push(
-                    "the script gives ranges and never turns range mode on (set_range); they are taken as meant"
-                        .to_owned(),
-                );
-            }
-            given
-        }
-    }
-}
-
-fn size(bytes: u64) -> Option<FrameSizes> {
-    bytes.to_string().parse().ok()
-}
-
-fn sizes(values: Values, notes: &mut Vec<String>) -> Result<Option<FrameSizes>, String> {
-    match values {
-        Values::Constant(bytes) => Ok(bytes.and_then(size)),
-        Values::Cycle { first, step, count, offset } => {
+        Some(mode) => mode,
+        None if ranges => {
             notes.push(
-                "frame sizes take turns by themselves; in Pktgen they step together with the headers"
+                "the script gives ranges and never turns range mode on (set_range); they are taken as meant"
                     .to_owned(),
             );
-            let list: Vec<String> =
-                (0..count).map(|i| (first + step * u64::from((i + offset) % count)).to_string()).collect();
-            list.join(",").parse().map(Some).map_err(|error| format!("{error}"))
+            Mode::Range
         }
+        None if sequence => {
+            notes.push(
+                "the script gives packets of a sequence and never their number (seq_cnt); all are taken as meant"
+                    .to_owned(),
+            );
+            Mode::Sequence
+        }
+        None => Mode::Single,
+    };
+    let last = match settings.mode {
+        Some(Mode::Single) => "the script turns range mode and sequences off",
+        Some(Mode::Range) => "the script turns range mode on last",
+        Some(Mode::Sequence) => "the script turns the sequence on last (seq_cnt)",
+        None => "the script turns nothing on, and gives ranges",
+    };
+    if ranges && mode != Mode::Range {
+        notes.push(format!("{last}: its ranges are left out"));
+    }
+    if sequence && mode != Mode::Sequence {
+        notes.push(format!("{last}: its sequence is left out"));
+    }
+    mode
+}
+
+fn ranges(settings: &Settings, port: &str, number: u8, draft: &mut Draft) -> Result<(), ImportError> {
+    draft.raw.protocol = settings.range_protocol.unwrap_or(draft.raw.protocol);
+    let tagged = settings.vlan == Some(true);
+    for (&ranged, range) in &settings.ranges {
+        if matches!(ranged, Ranged::VlanId | Ranged::Cos) && !tagged {
+            continue;
+        }
+        let wrong = |problem: String| {
+            ImportError::new(
+                range.line.0,
+                format!("pktgen.range.{} of port {port}: {problem}", ranged.name()),
+            )
+        };
+        if draft.raw.source.ip.is_ipv6() && matches!(ranged, Ranged::SrcIp | Ranged::DstIp) {
+            return Err(wrong(
+                "this IPv4 range is of a port with IPv6 addresses; give set_ipaddr IPv4 addresses".to_owned(),
+            ));
+        }
+        let (values, note) = range.values(ranged, number).map_err(wrong)?;
+        draft.notes.extend(note);
+        if ranged == Ranged::PktSize {
+            draft.sizes_at = range.line;
+        }
+        match (ranged.field(), values) {
+            (_, Values::Constant(None)) => {}
+            (None, Values::Constant(Some(bytes))) => draft.sizes = vec![bytes],
+            (None, Values::Cycle { first, step, count, offset }) => {
+                draft.notes.push(TAKE_TURNS.to_owned());
+                draft.sizes = (0..count).map(|i| first + step * u64::from((i + offset) % count)).collect();
+            }
+            (Some(field), Values::Constant(Some(value))) => put(&mut draft.raw, field, value.into()),
+            (Some(field), Values::Cycle { first, step, count, offset }) => {
+                put(&mut draft.raw, field, first.into());
+                let name = format!("range.{}", ranged.name());
+                draft.stepping.push(Stepping { name, field, step: step.into(), count, offset });
+            }
+        }
+    }
+    still(settings, &mut draft.notes);
+    Ok(())
+}
+
+const TAKE_TURNS: &str =
+    "frame sizes take turns by themselves; in Pktgen they step together with the headers";
+
+/// The packets of a sequence, whose fields have to step evenly.
+fn sequence(settings: &Settings, port: &str, draft: &mut Draft) -> Result<(), ImportError> {
+    let all = settings.sequence.keys().next_back().map_or(0, |last| last + 1);
+    let number = settings.sequence_count.unwrap_or(all);
+    let entries: Vec<&Entry> =
+        settings.sequence.iter().filter(|(index, _)| **index < number).map(|(_, entry)| entry).collect();
+    let Some(first) = entries.first() else {
+        let problem = format!("port {port}: none of the first {number} packets of the sequence is given");
+        return Err(ImportError::new(None, problem));
+    };
+    if settings.sequence_count.is_some() && (entries.len() as u64) < number {
+        draft.notes.push(format!(
+            "seq_cnt is {number}, and the script gives {} of these packets; the others, which Pktgen would send with its own \
+             addresses, are left out",
+            entries.len()
+        ));
+    }
+    let line = entries.last().and_then(|entry| entry.line.0);
+    let wrong = |problem: String| ImportError::new(line, format!("the sequence of port {port}: {problem}"));
+    if entries.iter().any(|entry| entry.protocol != first.protocol) {
+        return Err(wrong("it mixes UDP and TCP, and a profile has one; make a script of each".to_owned()));
+    }
+    if entries.iter().any(|entry| entry.tcp_flags) && first.protocol == Protocol::Tcp {
+        return Err(wrong("a profile's TCP segments have ACK alone; take tcp_flags out".to_owned()));
+    }
+    let versions = |entry: &&Entry| {
+        entry.src_ip.is_ipv6() != first.src_ip.is_ipv6() || entry.dst_ip.is_ipv6() != first.src_ip.is_ipv6()
+    };
+    if entries.iter().any(versions) {
+        return Err(wrong("it mixes IPv4 and IPv6, and a profile has one; make a script of each".to_owned()));
+    }
+    let raw = &mut draft.raw;
+    raw.protocol = first.protocol;
+    (raw.source.ip, raw.destination.ip) = (first.src_ip, first.dst_ip);
+    (raw.source.mac, raw.destination.mac) = (first.src_mac, first.dst_mac);
+    let tagged = settings.vlan == Some(true);
+    for (name, value) in COLUMNS {
+        let values: Vec<u128> = entries.iter().filter_map(|entry| value(entry)).collect();
+        let field = column(name);
+        if values.is_empty() || (matches!(field, Field::VlanId | Field::VlanPriority) && !tagged) {
+            continue;
+        }
+        if values.len() < entries.len() {
+            return Err(wrong(format!("some of its packets have {name} and others none; give it to all")));
+        }
+        let Some(Steps { first, step, count }) = steps(&values) else {
+            return Err(wrong(format!(
+                "{name} does not step evenly upwards from packet to packet; make a script of each packet, or write profiles \
+                 by hand and send them side by side"
+            )));
+        };
+        put(raw, field, first);
+        if count > 1 {
+            draft.stepping.push(Stepping { name: name.to_owned(), field, step, count, offset: 0 });
+        }
+    }
+    draft.sizes_at = At(line);
+    draft.sizes = entries.iter().map(|entry| entry.size).collect();
+    if draft.sizes.iter().all(|size| *size == first.size) {
+        draft.sizes.truncate(1);
+    } else {
+        draft.notes.push(TAKE_TURNS.to_owned());
+    }
+    Ok(())
+}
+
+fn column(name: &str) -> Field {
+    match name {
+        "eth_dst_addr" => Field::DestinationMac,
+        "eth_src_addr" => Field::SourceMac,
+        "vlanid" => Field::VlanId,
+        "cos" => Field::VlanPriority,
+        "tos" => Field::Dscp,
+        "ip_src_addr" => Field::SourceIp,
+        "ip_dst_addr" => Field::DestinationIp,
+        "sport" => Field::SourcePort,
+        _ => Field::DestinationPort,
     }
 }
 
-fn put(raw: &mut RawProfile, field: Field, value: u64) {
-    let ip = || IpAddr::from(Ipv4Addr::from_bits(value as u32));
+/// Headers that the script names and the frames lack.
+fn plain_headers(settings: &Settings, draft: &mut Draft) {
+    let asked = settings.vlan_id.is_some()
+        || settings.cos.is_some()
+        || settings.ranges.contains_key(&Ranged::VlanId)
+        || settings.ranges.contains_key(&Ranged::Cos)
+        || settings.sequence.values().any(|entry| entry.vlan_id.is_some() || entry.cos.is_some());
+    if asked && settings.vlan != Some(true) {
+        draft.notes.push(
+            "the script gives a VLAN id or priority and never turns the tag on (pktgen.vlan(port, \"on\")): \
+             frames are untagged, as Pktgen's are"
+                .to_owned(),
+        );
+    }
+    if draft.raw.destination.port == GTPU_PORT {
+        draft.notes.push(format!(
+            "Pktgen adds a GTP-U header to frames for port {GTPU_PORT}; the profile sends plain UDP or TCP"
+        ));
+    }
+}
+
+/// The rate, or its stages.
+fn load(sent: &Sent, raw: &mut RawProfile) {
+    if sent.stages.is_empty() {
+        raw.rate = Some(Rate::Percent(sent.settings.rate.unwrap_or(RATE)));
+        return;
+    }
+    let stage = |&(rate, seconds): &(f64, f64)| Stage {
+        rate: Rate::Percent(rate),
+        to: None,
+        duration: Span(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)),
+    };
+    raw.stages = sent.stages.iter().map(stage).collect();
+}
+
+fn put(raw: &mut RawProfile, field: Field, value: u128) {
+    let ip = |before: IpAddr| match before {
+        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::from_bits(value as u32)),
+        IpAddr::V6(_) => IpAddr::from(std::net::Ipv6Addr::from_bits(value)),
+    };
+    let mut vlan = raw.vlan.unwrap_or(Vlan { id: VLAN_ID, priority: 0 });
     match field {
-        Field::SourceIp => raw.source.ip = ip(),
-        Field::DestinationIp => raw.destination.ip = ip(),
+        Field::SourceIp => raw.source.ip = ip(raw.source.ip),
+        Field::DestinationIp => raw.destination.ip = ip(raw.destination.ip),
         Field::SourcePort => raw.source.port = value as u16,
         Field::DestinationPort => raw.destination.port = value as u16,
-        Field::SourceMac => raw.source.mac = Some(mac_of(value.into())),
-        Field::DestinationMac => raw.destination.mac = Some(mac_of(value.into())),
-        // No range of Pktgen's that is imported leads here.
-        Field::VlanId | Field::VlanPriority | Field::Dscp | Field::Ttl | Field::FlowLabel => {}
+        Field::SourceMac => raw.source.mac = Some(mac_of(value)),
+        Field::DestinationMac => raw.destination.mac = Some(mac_of(value)),
+        Field::VlanId => {
+            vlan.id = value as u16;
+            raw.vlan = Some(vlan);
+        }
+        Field::VlanPriority => {
+            vlan.priority = value as u8;
+            raw.vlan = Some(vlan);
+        }
+        Field::Dscp => raw.dscp = value as u8,
+        Field::Ttl => raw.ttl = value as u8,
+        // No call of Pktgen's leads here.
+        Field::FlowLabel => {}
     }
 }
 
 /// Fields that Pktgen would step although the script does not ask for it.
 fn still(settings: &Settings, notes: &mut Vec<String>) {
-    let silent = |ranged: &Ranged| settings.ranges.get(ranged).is_none_or(|range| range.inc.is_none());
+    let silent =
+        |ranged: &Ranged| settings.ranges.get(ranged).is_none_or(|range| range.step(*ranged).is_none());
     let names: Vec<&str> = Ranged::ALL
         .into_iter()
         .filter(|ranged| ranged.steps_by_itself())
@@ -167,11 +396,8 @@ fn together(stepping: &[Stepping], notes: &mut Vec<String>) -> Result<(), String
         for b in &stepping[i + 1..] {
             if !a.offset.abs_diff(b.offset).is_multiple_of(gcd(a.count.into(), b.count.into()) as u32) {
                 return Err(format!(
-                    "range.{} starts {} values after its min and range.{} {}; a profile's fields begin together: set each start to its min",
-                    a.ranged.name(),
-                    a.offset,
-                    b.ranged.name(),
-                    b.offset
+                    "{} starts {} values after its min and {} {}; a profile's fields begin together: set each start to its min",
+                    a.name, a.offset, b.name, b.offset
                 ));
             }
         }
@@ -184,16 +410,23 @@ fn together(stepping: &[Stepping], notes: &mut Vec<String>) -> Result<(), String
     Ok(())
 }
 
-/// Different headers there are: the fields step together and come round after as many.
-fn distinct(stepping: &[Stepping]) -> Result<u32, String> {
+/// Different headers there are: the fields step together and come round after as many. Of more than a profile may have, the first are
+/// taken: they have every value of every field.
+fn distinct(stepping: &[Stepping], notes: &mut Vec<String>) -> u32 {
     let flows = vary::distinct(stepping.iter().map(|field| field.count));
-    u32::try_from(flows).ok().filter(|flows| *flows <= MAX_FLOWS).ok_or_else(|| {
-        let fields = stepping.iter().map(|field| format!("{} {}", field.ranged.name(), field.count));
-        format!(
-            "ranges of {} values make {flows} different headers, and a profile has at most {MAX_FLOWS} flows; give the ranges one length",
-            fields.collect::<Vec<_>>().join(", ")
-        )
-    })
+    if let Ok(flows) = u32::try_from(flows)
+        && flows <= MAX_FLOWS
+    {
+        return flows;
+    }
+    let fields: Vec<String> =
+        stepping.iter().map(|field| format!("{} {}", field.name, field.count)).collect();
+    notes.push(format!(
+        "fields of {} values make {flows} different headers; the profile has the first {MAX_FLOWS} of them, over and over (all \
+         values of each field). Ranges of one length make fewer flows",
+        fields.join(", ")
+    ));
+    MAX_FLOWS
 }
 
 /// Says which fields step: by the short name of a mode where there is one.
@@ -211,7 +444,7 @@ fn say_which(raw: &mut RawProfile, stepping: &[Stepping]) {
     raw.flow_mode = FlowMode::ALL.into_iter().rev().find(|mode| plain && same(mode));
     if raw.flow_mode.is_none() {
         let variation = |field: &Stepping| Variation {
-            step: (field.step != 1).then_some(Number(field.step.into())),
+            step: (field.step != 1).then_some(Number(field.step)),
             count: (field.count != flows).then_some(field.count),
             ..Variation::default()
         };

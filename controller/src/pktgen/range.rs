@@ -6,6 +6,7 @@ use linerate_protocol::profile::field::{mac_bits, mac_of};
 use linerate_protocol::profile::{Field, MAX_FLOWS};
 
 use super::argument::Argument;
+use super::settings::At;
 
 /// What range mode can step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +18,10 @@ pub(super) enum Ranged {
     DstPort,
     SrcPort,
     PktSize,
+    Ttl,
+    VlanId,
+    Cos,
+    Tos,
 }
 
 /// A part of a range.
@@ -43,7 +48,7 @@ impl Part {
 
 impl Ranged {
     /// Everything, in the order of the frame.
-    pub(super) const ALL: [Ranged; 7] = [
+    pub(super) const ALL: [Ranged; 11] = [
         Ranged::DstMac,
         Ranged::SrcMac,
         Ranged::DstIp,
@@ -51,7 +56,20 @@ impl Ranged {
         Ranged::DstPort,
         Ranged::SrcPort,
         Ranged::PktSize,
+        Ranged::Ttl,
+        Ranged::VlanId,
+        Ranged::Cos,
+        Ranged::Tos,
     ];
+
+    /// The range of a call's name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "hop_limits" => Some(Ranged::Ttl),
+            "traffic_class" => Some(Ranged::Tos),
+            _ => Ranged::ALL.into_iter().find(|ranged| ranged.name() == name),
+        }
+    }
 
     /// The call's name.
     pub(super) fn name(self) -> &'static str {
@@ -63,6 +81,10 @@ impl Ranged {
             Ranged::DstPort => "dst_port",
             Ranged::SrcPort => "src_port",
             Ranged::PktSize => "pkt_size",
+            Ranged::Ttl => "ttl",
+            Ranged::VlanId => "vlan_id",
+            Ranged::Cos => "cos",
+            Ranged::Tos => "tos",
         }
     }
 
@@ -76,6 +98,10 @@ impl Ranged {
             Ranged::DstPort => Some(Field::DestinationPort),
             Ranged::SrcPort => Some(Field::SourcePort),
             Ranged::PktSize => None,
+            Ranged::Ttl => Some(Field::Ttl),
+            Ranged::VlanId => Some(Field::VlanId),
+            Ranged::Cos => Some(Field::VlanPriority),
+            Ranged::Tos => Some(Field::Dscp),
         }
     }
 
@@ -93,10 +119,14 @@ impl Ranged {
             Ranged::SrcIp => (subnet(port, 1), subnet(port, 254)),
             Ranged::DstPort | Ranged::SrcPort => (0, 65_535),
             Ranged::PktSize => (64, 1518),
+            Ranged::Ttl => (1, 255),
+            Ranged::VlanId => (1, 4094),
+            Ranged::Cos => (0, 7),
+            Ranged::Tos => (0, 63),
         }
     }
 
-    /// Reads a value. Steps of addresses may be plain numbers.
+    /// Reads a value. Steps of addresses may be plain numbers; the value of `tos` is that of its DSCP.
     pub(super) fn read(self, part: Part, argument: &Argument) -> Result<u64, String> {
         let step = part == Part::Inc;
         let plain = step && argument.number("").is_ok();
@@ -108,6 +138,11 @@ impl Ranged {
             Ranged::DstPort | Ranged::SrcPort => argument.whole("port", 0, 65_535),
             Ranged::PktSize if step => argument.whole("inc", 0, 9000),
             Ranged::PktSize => argument.whole("size", 64, 9000),
+            Ranged::Ttl => argument.whole("ttl", 0, 255),
+            Ranged::VlanId if step => argument.whole("inc", 0, 4095),
+            Ranged::VlanId => argument.whole("VLAN id", 1, 4095),
+            Ranged::Cos => argument.whole("cos", 0, 7),
+            Ranged::Tos => dscp(argument).map(u64::from),
         }
     }
 
@@ -121,14 +156,14 @@ impl Ranged {
 }
 
 /// A range as a script gives it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Range {
     start: Option<u64>,
     pub(super) inc: Option<u64>,
     min: Option<u64>,
     max: Option<u64>,
     /// Line of the last call about it.
-    pub(super) line: Option<usize>,
+    pub(super) line: At,
 }
 
 /// What a range comes to.
@@ -138,6 +173,20 @@ pub(super) enum Values {
     Constant(Option<u64>),
     /// `count` values from `first` by `step`, over and over; the script begins with value number `offset`.
     Cycle { first: u64, step: u64, count: u32, offset: u32 },
+}
+
+/// The differentiated services code point in a byte of type of service.
+pub(super) fn dscp(tos: &Argument) -> Result<u8, String> {
+    let byte = tos.whole("tos", 0, 255)?;
+    if byte % 4 == 0 {
+        Ok((byte / 4) as u8)
+    } else {
+        Err(format!(
+            "tos {byte} sets ECN bits, which a profile leaves 0; give {} (DSCP {})",
+            byte & !3,
+            byte / 4
+        ))
+    }
 }
 
 impl Range {
@@ -150,34 +199,40 @@ impl Range {
             Part::Max => &mut self.max,
         };
         *place = Some(value);
-        self.line = line;
+        self.line = At(line);
     }
 
-    /// What it comes to on a port.
-    pub(super) fn values(&self, of: Ranged, port: u8) -> Result<Values, String> {
-        let step = self.inc.unwrap_or(0);
-        if step == 0 {
-            return Ok(Values::Constant(self.start));
-        }
+    /// The distance between values; `None` where the script gives neither it nor both bounds of a field that Pktgen steps by itself.
+    pub(super) fn step(&self, of: Ranged) -> Option<u64> {
+        self.inc.or((of.steps_by_itself() && self.min.is_some() && self.max.is_some()).then_some(1))
+    }
+
+    /// What it comes to on a port, and what is to be said about it.
+    pub(super) fn values(&self, of: Ranged, port: u8) -> Result<(Values, Option<String>), String> {
         let (least, most) = of.bounds(port);
         let (min, max) = (self.min.unwrap_or(least), self.max.unwrap_or(most));
+        let step = self.step(of).unwrap_or(0);
+        if step == 0 {
+            return Ok(self.constant(of, max));
+        }
         let from = |given: Option<u64>, value| {
             format!("{}{}", of.show(value), if given.is_none() { " (Pktgen's default)" } else { "" })
         };
         let (shown_min, shown_max) = (from(self.min, min), from(self.max, max));
         if max < min {
-            return Err(format!("max {shown_max} is below min {shown_min}"));
+            return Err(format!("max {shown_max} is below min {shown_min}; give both"));
         }
         let start = self.start.unwrap_or(min);
-        if !(min..=max).contains(&start) || !(start - min).is_multiple_of(step) {
-            return Err(format!(
-                "start {} is none of the values from min {shown_min} by {step} to max {shown_max}, so it would be sent once \
-                 and never again; set start to min",
+        let once = || {
+            format!(
+                "range.{}: start {} is none of the values from min {shown_min} by {step} to max {shown_max}; Pktgen passes it \
+                 once, and the profile begins with min",
+                of.name(),
                 of.show(start)
-            ));
-        }
+            )
+        };
         if max == min {
-            return Ok(Values::Constant(Some(min)));
+            return Ok((Values::Constant(Some(min)), (start != min).then(once)));
         }
         if step > max - min {
             return Err(format!(
@@ -189,6 +244,40 @@ impl Range {
         let count = u32::try_from(count).ok().filter(|count| *count <= MAX_FLOWS).ok_or_else(|| {
             format!("{count} values from min {shown_min} to max {shown_max} are more than {MAX_FLOWS} flows; lower max")
         })?;
-        Ok(Values::Cycle { first: min, step, count, offset: ((start - min) / step) as u32 })
+        let among = (min..=max).contains(&start) && (start - min).is_multiple_of(step);
+        let cycle = u64::from(count);
+        let offset = (cycle - packets_before_min(start, min, max, step) % cycle) % cycle;
+        let values = Values::Cycle { first: min, step, count, offset: offset as u32 };
+        Ok((values, (!among).then(once)))
+    }
+
+    /// A range that does not step.
+    fn constant(&self, of: Ranged, max: u64) -> (Values, Option<String>) {
+        let value = self.start.or(self.min);
+        let note = match (self.start, self.min) {
+            (None, Some(min)) if max > min => Some(format!(
+                "range.{}: the script gives min and neither start nor a step (inc), so the profile keeps {}",
+                of.name(),
+                of.show(min)
+            )),
+            _ => None,
+        };
+        (Values::Constant(value), note)
+    }
+}
+
+/// Packets that Pktgen sends from `start` on before it comes to `min`: it adds the step, and goes to `min` from beyond `max`, to `max` from
+/// below `min`.
+fn packets_before_min(start: u64, min: u64, max: u64, step: u64) -> u64 {
+    if start > max {
+        1
+    } else if start >= min {
+        (max - start) / step + 1
+    } else if start + step < min {
+        2
+    } else if start + step > max {
+        1
+    } else {
+        1 + if start + step == min { 0 } else { (max - start - step) / step + 1 }
     }
 }

@@ -1,11 +1,13 @@
 //! Runs a script with nothing but the calls it may make.
 //!
-//! What holds it: only the listed functions exist (no files, no processes, no loading of code, no way to catch an error); a limit
+//! What holds it: only the listed functions exist, and stand-ins of `io` and `os` that reach nothing (`prelude.lua`): no files, no
+//! processes, no loading of code, no way to catch an error; a limit
 //! on memory; a limit on instructions; and, for library functions that count no instructions, a limit on time. Nothing of the
 //! interpreter outlives a script that keeps within them. One that does not keep within the time is left behind on its thread, and
 //! ends with the process.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
@@ -16,11 +18,16 @@ use mlua::{Error, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, StdLib, 
 
 use super::ImportError;
 use super::argument::Argument;
+use super::calls::{LEFT_OUT, RANGE_OTHERS, SHAPING};
 use super::range::Ranged;
-use super::recorder::{CALLS, Recorder};
+use super::recorder::Recorder;
 
 /// What a script is called in Lua's messages.
 const CHUNK: &str = "script";
+/// What scripts find besides Lua's own functions.
+const PRELUDE: &str = include_str!("prelude.lua");
+/// Fields of a table that are looked at.
+const FIELDS: usize = 64;
 /// Instructions between two looks at the limit.
 const GRAIN: u32 = 10_000;
 /// Bytes that `string.rep` makes at most.
@@ -30,12 +37,54 @@ const LONGEST_ARGUMENT: usize = 256;
 /// Calls on the stack that are searched for a line of the script.
 const DEPTH: usize = 100;
 
-const GLOBALS: [&str; 18] = [
-    "_G", "_VERSION", "assert", "error", "ipairs", "math", "next", "pairs", "rawequal", "rawget", "rawlen",
-    "rawset", "select", "string", "table", "tonumber", "tostring", "type",
+const GLOBALS: [&str; 41] = [
+    "_G",
+    "_VERSION",
+    "assert",
+    "error",
+    "ipairs",
+    "math",
+    "next",
+    "pairs",
+    "rawequal",
+    "rawget",
+    "rawlen",
+    "rawset",
+    "select",
+    "string",
+    "table",
+    "tonumber",
+    "tostring",
+    "type",
+    // Of the prelude.
+    "cPrintf",
+    "comment",
+    "errmsg",
+    "gmatch",
+    "gsub",
+    "io",
+    "msg",
+    "os",
+    "print",
+    "printf",
+    "prints",
+    "serialize",
+    "sleep",
+    "strfind",
+    "strfmt",
+    "strlen",
+    "strmatch",
+    "strrep",
+    "strsub",
+    "tconcat",
+    "tinsert",
+    "tolower",
+    "trim",
 ];
-const STRING: [&str; 12] =
-    ["byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "reverse", "sub", "upper"];
+const STRING: [&str; 13] = [
+    "byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "rep", "reverse", "sub",
+    "upper",
+];
 const TABLE: [&str; 6] = ["concat", "insert", "pack", "remove", "sort", "unpack"];
 
 /// How much of this machine a script may use.
@@ -53,6 +102,16 @@ impl Default for Limits {
     fn default() -> Self {
         Self { memory: 64 << 20, instructions: 20_000_000, time: Duration::from_secs(10) }
     }
+}
+
+/// The script itself: without a byte order mark, and with its first line empty when that names an interpreter.
+pub(super) fn text(script: &[u8]) -> Vec<u8> {
+    let script = script.strip_prefix(b"\xef\xbb\xbf").unwrap_or(script);
+    if !script.starts_with(b"#") {
+        return script.to_vec();
+    }
+    let end = script.iter().position(|byte| *byte == b'\n').unwrap_or(script.len());
+    script[end..].to_vec()
 }
 
 /// Runs a script to its end and gives back what it has called.
@@ -85,17 +144,32 @@ fn run_here(script: &[u8], limits: Limits) -> Result<Recorder, ImportError> {
             limit_instructions(&lua, limits.instructions)?;
             lua.load(script).set_name(format!("={CHUNK}")).set_mode(ChunkMode::Text).exec()
         });
-    outcome.map_err(|error| explain(&error, limits))?;
     let recorder = recorder.borrow().clone();
-    Ok(recorder)
+    match outcome {
+        Err(error) if error.downcast_ref::<Exit>().is_none() => {
+            let mut error = explain(&error, limits);
+            if let Some(at) = recorder.measured() {
+                let line = at.0.map_or(String::new(), |line| format!(" in line {line}"));
+                error.problem +=
+                    &format!("; the script reads counters or port states{line}, which are 0 here");
+            }
+            Err(error)
+        }
+        _ => Ok(recorder),
+    }
 }
+
+/// The script ends itself.
+#[derive(Debug, thiserror::Error)]
+#[error("the script ends")]
+struct Exit;
 
 fn limit_instructions(lua: &Lua, instructions: u64) -> mlua::Result<()> {
     let left = std::cell::Cell::new(instructions / u64::from(GRAIN));
-    lua.set_hook(HookTriggers::new().every_nth_instruction(GRAIN), move |_, debug| {
+    lua.set_hook(HookTriggers::new().every_nth_instruction(GRAIN), move |lua, _| {
         if left.get() == 0 {
             return Err(Error::external(ImportError::new(
-                debug.current_line(),
+                line(lua).or_else(|| lua.inspect_stack(0, |debug| debug.current_line()).flatten()),
                 format!("the script goes on for more than {instructions} instructions; a profile is a few dozen calls: take loops out"),
             )));
         }
@@ -107,18 +181,40 @@ fn limit_instructions(lua: &Lua, instructions: u64) -> mlua::Result<()> {
 /// Leaves of the libraries what is listed, and adds what Pktgen has.
 fn furnish(lua: &Lua, recorder: &Rc<RefCell<Recorder>>) -> mlua::Result<()> {
     let globals = lua.globals();
-    keep(&globals, &GLOBALS)?;
+    let calls = pktgen(lua, recorder)?;
     let string: Table = globals.get("string")?;
-    keep(&string, &STRING)?;
     string.set("rep", lua.create_function(repeat)?)?;
+    lua.load(PRELUDE).set_name("=prelude").call::<()>((
+        &calls,
+        clock(lua, recorder)?,
+        refuse(lua)?,
+        exit(lua)?,
+    ))?;
+    keep(&globals, &GLOBALS)?;
+    keep(&string, &STRING)?;
     keep(&globals.get("table")?, &TABLE)?;
     globals.set("require", lua.create_function(|lua, name: Value| require(lua, &name))?)?;
     // Scripts begin by extending these two; nothing reads them.
     globals.set("package", lua.create_table_from([("path", ""), ("cpath", "")])?)?;
-    for quiet in ["print", "printf", "sleep"] {
-        globals.set(quiet, lua.create_function(|_, _: MultiValue| Ok(()))?)?;
-    }
-    globals.set("pktgen", pktgen(lua, recorder)?)
+    calls.set_metatable(Some(nothing_else(lua, "pktgen", &SHAPING)?))?;
+    globals.set("pktgen", calls)
+}
+
+/// Seconds that the script has slept.
+fn clock(lua: &Lua, recorder: &Rc<RefCell<Recorder>>) -> mlua::Result<mlua::Function> {
+    let recorder = Rc::clone(recorder);
+    lua.create_function(move |_, _: MultiValue| Ok(recorder.borrow().now()))
+}
+
+/// Ends the script with an error of this one's words.
+fn refuse(lua: &Lua) -> mlua::Result<mlua::Function> {
+    lua.create_function(|lua, (name, problem): (String, String)| {
+        Err::<(), _>(Error::external(ImportError::new(line(lua), format!("{name} {problem}"))))
+    })
+}
+
+fn exit(lua: &Lua) -> mlua::Result<mlua::Function> {
+    lua.create_function(|_, _: MultiValue| Err::<(), _>(Error::external(Exit)))
 }
 
 fn keep(table: &Table, names: &[&str]) -> mlua::Result<()> {
@@ -131,17 +227,16 @@ fn keep(table: &Table, names: &[&str]) -> mlua::Result<()> {
 
 fn pktgen(lua: &Lua, recorder: &Rc<RefCell<Recorder>>) -> mlua::Result<Table> {
     let range = lua.create_table()?;
-    for ranged in Ranged::ALL {
-        range.set(ranged.name(), recorded(lua, recorder, format!("range.{}", ranged.name()))?)?;
-    }
     let names = Ranged::ALL.map(Ranged::name);
+    for name in names.into_iter().chain(["hop_limits", "traffic_class"]).chain(RANGE_OTHERS) {
+        range.set(name, recorded(lua, recorder, format!("range.{name}"))?)?;
+    }
     range.set_metatable(Some(nothing_else(lua, "pktgen.range", &names)?))?;
     let table = lua.create_table()?;
-    for name in CALLS {
+    for name in SHAPING.into_iter().chain(LEFT_OUT) {
         table.set(name, recorded(lua, recorder, name.to_owned())?)?;
     }
     table.set("range", range)?;
-    table.set_metatable(Some(nothing_else(lua, "pktgen", &CALLS)?))?;
     Ok(table)
 }
 
@@ -202,7 +297,12 @@ fn repeat(lua: &Lua, (text, times, between): (LuaString, i64, Option<LuaString>)
 
 /// The line of the script that is being carried out.
 fn line(lua: &Lua) -> Option<usize> {
-    (1..DEPTH).map_while(|level| lua.inspect_stack(level, |debug| debug.current_line())).flatten().next()
+    let of_script = |level| {
+        lua.inspect_stack(level, |debug| {
+            debug.current_line().filter(|_| debug.source().short_src.is_some_and(|source| source == CHUNK))
+        })
+    };
+    (0..DEPTH).map_while(of_script).flatten().next()
 }
 
 fn argument(value: &Value) -> Argument {
@@ -213,8 +313,21 @@ fn argument(value: &Value) -> Argument {
             let bytes = text.as_bytes();
             Argument::Text(String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_ARGUMENT)]).into_owned())
         }
+        Value::Boolean(on) => Argument::Text(if *on { "on" } else { "off" }.to_owned()),
+        Value::Table(table) => Argument::Table(fields(table)),
         other => Argument::Other(other.type_name()),
     }
+}
+
+/// A table's fields that have a name, without the tables among them.
+fn fields(table: &Table) -> BTreeMap<String, Argument> {
+    let named = |pair: mlua::Result<(Value, Value)>| match pair.ok()? {
+        (Value::String(name), value) if !matches!(value, Value::Table(_)) => {
+            Some((name.to_string_lossy(), argument(&value)))
+        }
+        _ => None,
+    };
+    table.pairs::<Value, Value>().take(FIELDS).filter_map(named).collect()
 }
 
 /// A failure in words: ours as they are, Lua's without its traceback.
@@ -243,7 +356,7 @@ fn explain(error: &Error, limits: Limits) -> ImportError {
         .and_then(|(line, message)| Some((Some(line.parse().ok()?), message.trim())))
         .unwrap_or((None, text));
     let hint = if message.contains("a nil value (global") || message.contains("a nil value (field") {
-        "; a script has the calls of pktgen, string, table and math, and nothing of the system"
+        "; a script has the calls of pktgen, string, table and math, and nothing that reaches the system"
     } else {
         ""
     };

@@ -12,17 +12,26 @@ use serde_json::{Value, json};
 use super::ImportArgs;
 use crate::cli::Ending;
 use crate::cli::output::{print, report_error, say};
-use crate::pktgen::{self, Imported, LARGEST_SCRIPT_BYTES, Limits};
+use crate::pktgen::{self, Imported, LARGEST_SCRIPT_BYTES, Limits, Options, Script};
 use crate::profile::{file_in, to_yaml, write};
 
 /// What became of a script.
-type Outcome = (PathBuf, anyhow::Result<Vec<(Imported, Option<PathBuf>)>>);
+type Outcome = (PathBuf, anyhow::Result<Placed>);
+
+/// Profiles with their files, and calls that shape no traffic.
+struct Placed {
+    profiles: Vec<(Imported, Option<PathBuf>)>,
+    left_out: Vec<String>,
+}
 
 pub(super) fn import(args: &ImportArgs) -> anyhow::Result<Ending> {
     let outcomes: Vec<Outcome> = args
         .files
         .iter()
-        .map(|file| (file.clone(), read(file).map(|all| placed(all, args.out.as_deref()))))
+        .map(|file| {
+            let script = read(file, Options { grow: args.grow });
+            (file.clone(), script.map(|script| placed(script, args.out.as_deref())))
+        })
         .collect();
     write_all(&outcomes, args.force)?;
     if args.json {
@@ -37,7 +46,7 @@ pub(super) fn import(args: &ImportArgs) -> anyhow::Result<Ending> {
     Ok(if all_right { Ending::Done } else { Ending::Failed })
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<Imported>> {
+fn read(path: &Path, options: Options) -> anyhow::Result<Script> {
     let named = || path.display().to_string();
     let mut script = Vec::new();
     File::open(path)
@@ -48,31 +57,35 @@ fn read(path: &Path) -> anyhow::Result<Vec<Imported>> {
         "{}: more than {LARGEST_SCRIPT_BYTES} bytes are too many for a script of profiles",
         named()
     );
-    pktgen::import(&script, Limits::default()).with_context(named)
+    pktgen::import(&script, Limits::default(), options).with_context(named)
 }
 
 /// Where each profile goes: the ports of one script apart, because they may send the same.
-fn placed(imported: Vec<Imported>, out: Option<&Path>) -> Vec<(Imported, Option<PathBuf>)> {
-    let several = imported.len() > 1;
+fn placed(script: Script, out: Option<&Path>) -> Placed {
+    let several = script.profiles.iter().any(|one| one.port != script.profiles[0].port);
     let file = |one: &Imported| {
         let directory = out?;
         let directory =
             if several { directory.join(format!("port{}", one.port)) } else { directory.to_owned() };
         Some(file_in(&directory, &one.profile))
     };
-    imported
+    let profiles = script
+        .profiles
         .into_iter()
         .map(|one| {
             let file = file(&one);
             (one, file)
         })
-        .collect()
+        .collect();
+    Placed { profiles, left_out: script.left_out }
 }
 
 /// Scripts of one meaning share a file.
 fn write_all(outcomes: &[Outcome], force: bool) -> anyhow::Result<()> {
     let mut files: BTreeMap<PathBuf, &Profile> = BTreeMap::new();
-    for (one, file) in outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).flatten() {
+    for (one, file) in
+        outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).flat_map(|placed| &placed.profiles)
+    {
         if let Some(file) = file {
             files.insert(file.clone(), &one.profile);
         }
@@ -81,10 +94,11 @@ fn write_all(outcomes: &[Outcome], force: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn object(script: &Path, outcome: &anyhow::Result<Vec<(Imported, Option<PathBuf>)>>) -> Value {
+fn object(script: &Path, outcome: &anyhow::Result<Placed>) -> Value {
     match outcome {
-        Ok(all) => {
-            let profiles: Vec<Value> = all
+        Ok(placed) => {
+            let profiles: Vec<Value> = placed
+                .profiles
                 .iter()
                 .map(|(one, file)| {
                     json!({
@@ -93,21 +107,21 @@ fn object(script: &Path, outcome: &anyhow::Result<Vec<(Imported, Option<PathBuf>
                     })
                 })
                 .collect();
-            json!({ "script": script, "profiles": profiles })
+            json!({ "script": script, "profiles": profiles, "left_out": placed.left_out })
         }
         Err(error) => json!({ "script": script, "error": format!("{error:#}") }),
     }
 }
 
-fn tell(script: &Path, outcome: &anyhow::Result<Vec<(Imported, Option<PathBuf>)>>) -> anyhow::Result<()> {
-    let all = match outcome {
-        Ok(all) => all,
+fn tell(script: &Path, outcome: &anyhow::Result<Placed>) -> anyhow::Result<()> {
+    let placed = match outcome {
+        Ok(placed) => placed,
         Err(error) => {
             report_error(error);
             return Ok(());
         }
     };
-    for (one, file) in all {
+    for (one, file) in &placed.profiles {
         let said = match file {
             Some(file) => format!("{} port {}: wrote {}", script.display(), one.port, file.display()),
             None => {
@@ -123,6 +137,10 @@ fn tell(script: &Path, outcome: &anyhow::Result<Vec<(Imported, Option<PathBuf>)>
         for note in &one.notes {
             say(&format!("note: {} port {}: {note}", script.display(), one.port));
         }
+    }
+    if !placed.left_out.is_empty() {
+        let names = placed.left_out.join(", ");
+        say(&format!("note: {}: calls that shape no traffic are left out: {names}", script.display()));
     }
     Ok(())
 }

@@ -87,7 +87,8 @@ Examples:
     linerate profile import flows/tx0-rx0/*.lua --out flows/tx0-rx0
 
 A script runs without access to files, processes or the network, and with limits on memory and time.
-What a profile has no place for is told in notes; what it cannot say is an error that names call and line.";
+Calls that shape no traffic are left out and listed; what a profile has no place for is told in notes; what it
+cannot say is an error that names call and line.";
 
 #[derive(Debug, Args)]
 pub(super) struct GenerateArgs {
@@ -166,6 +167,9 @@ pub(super) struct ImportArgs {
     /// Replace files that exist
     #[arg(long)]
     force: bool,
+    /// Give frames that are too short for headers and probe the shortest size that holds them
+    #[arg(long)]
+    grow: bool,
     /// Print a JSON array
     #[arg(long)]
     json: bool,
