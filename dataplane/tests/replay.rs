@@ -122,7 +122,7 @@ fn files_that_cannot_be_read_are_named_with_the_reason() {
     unreadable(&at("absent.pcap"), "No such file");
     let bytes: Vec<u8> = (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 | 1).collect();
     for (name, content, reason) in [
-        ("random.pcap", &bytes[..], "not a readable pcap"),
+        ("random.pcap", &bytes[..], "neither pcap nor pcapng"),
         ("empty.pcap", b"", "too short"),
         ("short.pcap", b"\xd4\xc3", "too short"),
     ] {
@@ -134,9 +134,6 @@ fn files_that_cannot_be_read_are_named_with_the_reason() {
     unreadable(&at("none.pcap"), "no frame");
     write_pcap(&at("wifi.pcap"), DataLink::IEEE802_11, std::slice::from_ref(&frame));
     unreadable(&at("wifi.pcap"), "not Ethernet");
-    let cut = (Duration::from_secs(1), 1514, vec![7; 96]);
-    write_pcap(&at("cut.pcap"), DataLink::ETHERNET, &[frame.clone(), cut]);
-    unreadable(&at("cut.pcap"), "frame 2 was cut to 96 of 1514 bytes");
     let runt = (Duration::from_secs(1), 13, vec![7; 13]);
     write_pcap(&at("runt.pcap"), DataLink::ETHERNET, &[frame.clone(), runt]);
     unreadable(&at("runt.pcap"), "frame 2 has 13 bytes");
@@ -146,16 +143,100 @@ fn files_that_cannot_be_read_are_named_with_the_reason() {
     assert!(stderr(&output).contains("--mtu"), "{}", stderr(&output));
 }
 
+/// A tool's work on files, which must succeed.
+fn made(tool_name: &str, arguments: &[&str], files: &[&Path]) {
+    let output = Command::new(tool(tool_name)).args(arguments).args(files).output().unwrap();
+    assert!(output.status.success(), "{tool_name}: {}", stderr(&output));
+}
+
 #[test]
-fn a_recording_that_ends_early_is_refused_wherever_it_ends() {
+fn a_recording_that_ends_early_is_sent_as_far_as_it_goes() {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole.pcap");
-    let frame = (Duration::from_secs(1), 64, vec![7; 64]);
-    write_pcap(&whole, DataLink::ETHERNET, &[frame.clone(), frame]);
+    let frame = |s| (Duration::from_secs(s), 64, vec![7; 64]);
+    write_pcap(&whole, DataLink::ETHERNET, &[frame(1), frame(2)]);
     let bytes = fs::read(&whole).unwrap();
     let cut = dir.path().join("cut.pcap");
-    for length in [20, 23, 25, 39, 41, 103, 105, 119, 121, bytes.len() - 1] {
+    for length in [25, 39, 41, 103] {
         fs::write(&cut, &bytes[..length]).unwrap();
-        unreadable(&cut, "not a readable pcap");
+        unreadable(&cut, "before its first whole frame");
     }
+    fs::write(&cut, &bytes[..23]).unwrap();
+    unreadable(&cut, "too short");
+    for length in [105, 119, 121, bytes.len() - 1] {
+        fs::write(&cut, &bytes[..length]).unwrap();
+        let out = cut.with_extension("out");
+        let output = tx(&out, &format!("--pcap {} --keep-macs", cut.display()));
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("within a record: 1 frame before it is sent"),
+            "{}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn what_wiresharks_tools_write_is_sent_again() {
+    let recording = recorded();
+    let frames = recording.frames();
+    let (file, beside) = (recording.file(), |name| recording.beside(name));
+    // Cut to 60 bytes: whole lengths, with zeros.
+    made("editcap", &["-s", "60", "-F", "pcap"], &[&file, &beside("snapped")]);
+    let snapped = replayed(&beside("snapped"), "--keep-macs --rate 10kpps").frames();
+    for (whole, cut) in frames.iter().zip(&snapped) {
+        assert_eq!((&whole[..60], whole.len()), (&cut[..60], cut.len()));
+        assert!(cut[60..].iter().all(|byte| *byte == 0));
+    }
+    // A comment on a frame, two interfaces, and compression.
+    made("editcap", &["-a", "3:noted", "-F", "pcapng"], &[&file, &beside("commented")]);
+    assert_eq!(replayed(&beside("commented"), "--keep-macs").frames(), frames);
+    made("mergecap", &["-a", "-w"], &[&beside("merged"), &beside("commented"), &file]);
+    // By times, so each frame comes twice.
+    let twice: Vec<_> = frames.iter().flat_map(|frame| [frame.clone(), frame.clone()]).collect();
+    assert!(replayed(&beside("merged"), "--keep-macs --rate 10kpps").frames() == twice);
+    for (packer, ending) in [("gzip", "gz"), ("zstd", "zst")] {
+        let packed = file.with_extension(format!("pcap.{ending}"));
+        let output = Command::new(tool(packer)).arg("-c").arg(&file).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        fs::write(&packed, &output.stdout).unwrap();
+        assert_eq!(replayed(&packed, "--keep-macs").frames(), frames, "{packer}");
+        fs::write(&packed, &output.stdout[..output.stdout.len() / 2]).unwrap();
+        let half = tx(&beside("half"), &format!("--pcap {} --rate 10kpps", packed.display()));
+        assert!(matches!(half.status.code(), Some(0 | 1)), "{packer}: {}", stderr(&half));
+        assert!(!stderr(&half).contains("panicked"), "{packer}: {}", stderr(&half));
+    }
+    let mut packed = vec![0xfd];
+    packed.extend(b"7zXZ\0");
+    fs::write(beside("xz"), packed).unwrap();
+    unreadable(&beside("xz"), "unpack it with `xz -d`");
+}
+
+#[test]
+fn a_pace_is_asked_for_where_the_recording_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let frame = |seconds: u64| (Duration::from_secs(seconds), 64, vec![7; 64]);
+    let asked =
+        |name: &str, options: &str| tx(&at("out"), &format!("--pcap {} {options}", at(name).display()));
+    write_pcap(&at("same.pcap"), DataLink::ETHERNET, &[frame(9), frame(9), frame(9)]);
+    let output = asked("same.pcap", "");
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("3 frames without different times"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--rate"), "{}", stderr(&output));
+    assert!(asked("same.pcap", "--rate 1kpps").status.success());
+    write_pcap(&at("one.pcap"), DataLink::ETHERNET, &[frame(9)]);
+    assert!(asked("one.pcap", "").status.success());
+    assert_eq!(asked("one.pcap", "--loops 5").status.code(), Some(2));
+    write_pcap(
+        &at("stray.pcap"),
+        DataLink::ETHERNET,
+        &[frame(0), frame(1_700_000_000), frame(1_700_000_001)],
+    );
+    let output = asked("stray.pcap", "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("frame 2 comes 1700000000s after"), "{}", stderr(&output));
+    let capped = asked("stray.pcap", "--max-gap 100ms");
+    assert!(capped.status.success(), "{}", stderr(&capped));
+    assert!(stderr(&capped).contains("3 frames in 200.000ms, 10.0 a second"), "{}", stderr(&capped));
 }

@@ -77,12 +77,14 @@ impl CpuSet {
         Ok(Self(cpus))
     }
 
-    /// The CPUs that EAL's `--lcores` uses: `1-3,5`, or with lcores mapped to CPUs, `0@4,(1-2)@(5,7)`.
+    /// The CPUs that EAL's `--lcores` uses, and the highest number of an lcore: `1-3,5`, or with lcores mapped to
+    /// CPUs, `0@4,(1-2)@(5,7)`.
     ///
     /// # Errors
     /// Not in that form, or no CPU at all.
-    pub fn from_lcores(text: &str) -> Result<Self, CpuSetError> {
+    pub fn from_lcores(text: &str) -> Result<(Self, u32), CpuSetError> {
         let mut cpus = BTreeSet::new();
+        let mut highest = 0;
         for item in split_outside_parentheses(text).ok_or_else(|| CpuSetError::new(text))? {
             let (lcores, place) = item.split_once('@').map_or((item, None), |(a, b)| (a, Some(b)));
             for part in [Some(lcores), place].into_iter().flatten() {
@@ -91,13 +93,16 @@ impl CpuSet {
                 if set.is_empty() {
                     return Err(CpuSetError::new(text));
                 }
+                if part == lcores {
+                    highest = highest.max(set.0.last().copied().unwrap_or(0));
+                }
                 // What stands before the @ numbers lcores, not CPUs.
                 if place.is_none() || Some(part) == place {
                     cpus.extend(set.0);
                 }
             }
         }
-        Ok(Self(cpus))
+        Ok((Self(cpus), highest))
     }
 }
 
@@ -232,8 +237,11 @@ mod tests {
             ("1)", None),
             ("eth0", None),
         ] {
-            let cpus = CpuSet::from_lcores(text).ok().map(|set| set.to_string());
+            let cpus = CpuSet::from_lcores(text).ok().map(|(set, _)| set.to_string());
             assert_eq!(cpus.as_deref(), shown, "{text:?}");
+        }
+        for (text, highest) in [("1-3", 3), ("0@4", 0), ("(0-3)@(4,6),7", 7), ("130@0,1", 130)] {
+            assert_eq!(CpuSet::from_lcores(text).unwrap().1, highest, "{text}");
         }
     }
 

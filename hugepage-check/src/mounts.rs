@@ -246,8 +246,14 @@ mod tests {
     }
 
     fn survey(sizes: &[u64]) -> Survey {
-        let pool =
-            |&kilobytes: &u64| Pool { page: page(kilobytes), total: 4, free: 4, reserved: 0, surplus: 0 };
+        let pool = |&kilobytes: &u64| Pool {
+            page: page(kilobytes),
+            total: 4,
+            free: 4,
+            reserved: 0,
+            surplus: 0,
+            over_commit: 0,
+        };
         Survey {
             machine: sizes.iter().map(pool).collect(),
             nodes: Vec::new(),

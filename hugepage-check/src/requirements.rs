@@ -19,6 +19,8 @@ pub struct Requirements {
     pub processes: Option<NonZeroU32>,
     /// CPUs that the lcores run on.
     pub lcores: Option<CpuSet>,
+    /// Highest number of an lcore; EAL's builds have an upper end of these numbers.
+    pub highest_lcore: Option<u32>,
     /// PCI devices that a DPDK process must be able to take.
     pub devices: Vec<PciAddress>,
     /// Whether a device plugin must have assigned at least one device.
@@ -40,7 +42,11 @@ impl Requirements {
         match requirement {
             Requirement::SocketMem(memory) => once(&mut self.socket_mem, memory, "socket-mem"),
             Requirement::Processes(count) => once(&mut self.processes, count, "processes"),
-            Requirement::Lcores(cpus) => once(&mut self.lcores, cpus, "lcores"),
+            Requirement::Lcores { cpus, highest } => {
+                once(&mut self.lcores, cpus, "lcores")?;
+                self.highest_lcore = Some(highest);
+                Ok(())
+            }
             Requirement::Device(address) => {
                 each_once(&mut self.devices, address);
                 Ok(())
@@ -79,7 +85,12 @@ pub enum Requirement {
     /// `processes=4`.
     Processes(NonZeroU32),
     /// `lcores=1-3` or `lcores=0@4,1@5`.
-    Lcores(CpuSet),
+    Lcores {
+        /// CPUs that they run on.
+        cpus: CpuSet,
+        /// Highest number of an lcore.
+        highest: u32,
+    },
     /// `device=0000:03:02.0`.
     Device(PciAddress),
     /// `interface=eth0`.
@@ -121,7 +132,10 @@ impl FromStr for Requirement {
             Some(("processes", value)) => Ok(Self::Processes(
                 value.parse().map_err(|_| RequirementError::Processes(value.chars().take(40).collect()))?,
             )),
-            Some(("lcores", value)) => Ok(Self::Lcores(CpuSet::from_lcores(value)?)),
+            Some(("lcores", value)) => {
+                let (cpus, highest) = CpuSet::from_lcores(value)?;
+                Ok(Self::Lcores { cpus, highest })
+            }
             Some(("device", value)) => Ok(Self::Device(value.parse()?)),
             Some(("interface", value)) => interface(value).map(Self::Interface),
             _ => Err(RequirementError::Unknown),

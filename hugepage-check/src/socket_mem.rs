@@ -1,9 +1,10 @@
 //! Is there enough hugepage memory for what EAL will ask? The arithmetic is part of the answer.
 //!
-//! EAL fills a request from several page sizes if it must, so the bytes of all sizes count together.
+//! EAL fills a request from several page sizes if it must, with whole pages for each process: `hugepages::eal` starts them one after
+//! the other. The bytes of all sizes together explain the outcome.
 
 use crate::check::{Check, Remedy, Status, Topic, Verdict};
-use crate::hugepages::{Pool, Survey, control_file, megabytes, products, sum};
+use crate::hugepages::{Pool, Survey, control_file, eal, megabytes, products, sum};
 use crate::requirements::{MEGABYTE, SocketMem};
 use crate::scene::Scene;
 
@@ -25,7 +26,7 @@ pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
 
 /// The budget of all processes together.
 fn decide_for(wanted: &SocketMem, processes: u32, survey: &Survey) -> Verdict {
-    let mut verdict = decide(&wanted.times(processes), survey);
+    let mut verdict = decide(wanted, processes, survey);
     if processes > 1 && verdict.status != Status::Unknown {
         verdict.summary = format!("{processes} processes × {wanted} MB: {}", verdict.summary);
         if verdict.status == Status::Warn {
@@ -36,10 +37,10 @@ fn decide_for(wanted: &SocketMem, processes: u32, survey: &Survey) -> Verdict {
     verdict
 }
 
-fn decide(wanted: &SocketMem, survey: &Survey) -> Verdict {
+fn decide(wanted: &SocketMem, processes: u32, survey: &Survey) -> Verdict {
     let verdict = match wanted {
-        SocketMem::Total(total) => decide_total(*total, survey),
-        SocketMem::PerNode(nodes) => decide_per_node(nodes, survey),
+        SocketMem::Total(total) => decide_total(*total, processes, survey),
+        SocketMem::PerNode(nodes) => decide_per_node(nodes, processes, survey),
     };
     match (verdict.remedy.is_some(), survey.problems.first()) {
         // What was not read might have been enough.
@@ -48,30 +49,43 @@ fn decide(wanted: &SocketMem, survey: &Survey) -> Verdict {
     }
 }
 
-fn decide_total(wanted: u64, survey: &Survey) -> Verdict {
-    let sum_up = arithmetic(wanted, &survey.machine);
-    if let Some(short) = shortage(wanted, &survey.machine) {
+fn decide_total(wanted: u64, processes: u32, survey: &Survey) -> Verdict {
+    let all = wanted.saturating_mul(processes.into());
+    let sum_up = arithmetic(all, &survey.machine);
+    let refusal = match eal::start(&[wanted], processes, survey) {
+        Ok(taken) => return Verdict::pass(sum_up + &by_over_commit(&taken)),
+        Err(refusal) => refusal,
+    };
+    if let Some(short) = shortage(all, &survey.machine) {
         return Verdict::fail(sum_up, more_pages(survey, &[(None, short)]));
     }
-    match survey.node(0) {
-        Some(pools) if shortage(wanted, pools).is_some() => {
-            let split = split(wanted, survey);
-            let remedy = Remedy::default().note(format!("Start EAL with --socket-mem {split}."));
-            let there = megabytes(sum(pools));
-            Verdict::warn(
-                format!("{sum_up}; but EAL takes a single number from node 0, which has {there}"),
-                remedy,
-            )
-        }
-        _ => Verdict::pass(sum_up),
+    let split = split(all, survey);
+    let elsewhere = survey.node(0).is_some_and(|pools| shortage(all, pools).is_some());
+    if elsewhere && !refusal.promised {
+        let remedy = Remedy::default().note(format!("Start EAL with --socket-mem {split}."));
+        let there = megabytes(survey.node(0).map_or(0, sum));
+        return Verdict::warn(
+            format!("{sum_up}; but EAL takes a single number from node 0, which has {there}"),
+            remedy,
+        );
     }
+    Verdict::fail(
+        format!("{sum_up}; {}", whole_pages(&refusal, wanted, processes)),
+        more_pages(survey, &[(None, refusal.missing.iter().sum())]),
+    )
 }
 
-fn decide_per_node(wanted: &[u64], survey: &Survey) -> Verdict {
+fn decide_per_node(wanted: &[u64], processes: u32, survey: &Survey) -> Verdict {
+    let each: Vec<u64> = wanted.iter().map(|megabytes| megabytes.saturating_mul(processes.into())).collect();
+    let outcome = eal::start(wanted, processes, survey);
     let mut lines = Vec::new();
     let mut short = Vec::new();
-    for (node, &megabytes) in (0_u32..).zip(wanted).filter(|&(_, &megabytes)| megabytes > 0) {
-        let pools = survey.node(node);
+    for (node, &megabytes) in (0_u32..).zip(&each).filter(|&(_, &megabytes)| megabytes > 0) {
+        // Of a size that no node has free EAL sees the machine's pages on node 0.
+        let pools = match survey.node(node) {
+            Some(pools) if node == 0 && outcome.is_ok() && sum(pools) == 0 => Some(survey.machine.as_slice()),
+            pools => pools,
+        };
         let sum_up = arithmetic(megabytes, pools.unwrap_or_default());
         let absent = if pools.is_none() { ", there is no such node" } else { "" };
         lines.push(format!("node {node}: {sum_up}{absent}"));
@@ -80,18 +94,52 @@ fn decide_per_node(wanted: &[u64], survey: &Survey) -> Verdict {
         }
     }
     let sum_up = lines.join("; ");
+    let refusal = match outcome {
+        Ok(taken) => return Verdict::pass(sum_up + &by_over_commit(&taken)),
+        Err(refusal) => refusal,
+    };
     if !short.is_empty() {
         return Verdict::fail(sum_up, more_pages(survey, &short));
     }
     // The kernel does not say on which node the pages lie that it has promised elsewhere.
-    let total = wanted.iter().sum();
-    match shortage(total, &survey.machine) {
-        Some(bytes) => Verdict::fail(
+    let total = each.iter().fold(0_u64, |sum, node| sum.saturating_add(*node));
+    if let (true, Some(bytes)) = (refusal.promised, shortage(total, &survey.machine)) {
+        return Verdict::fail(
             format!("{sum_up}; in all: {}, the rest is reserved", arithmetic(total, &survey.machine)),
             more_pages(survey, &[(None, bytes)]),
-        ),
-        None => Verdict::pass(sum_up),
+        );
     }
+    let missing: Vec<_> =
+        (0_u32..).map(Some).zip(refusal.missing.iter().copied()).filter(|(_, bytes)| *bytes > 0).collect();
+    let asked = wanted.get(refusal.node as usize).copied().unwrap_or(0);
+    Verdict::fail(
+        format!("{sum_up}; {}", whole_pages(&refusal, asked, processes)),
+        more_pages(survey, &missing),
+    )
+}
+
+/// What the kernel has to add for it, if anything.
+fn by_over_commit(taken: &eal::Taken) -> String {
+    match taken.over_commit {
+        0 => String::new(),
+        bytes => format!(
+            "; {} of it by over-commit, which the kernel refuses when its memory is full or fragmented",
+            megabytes(bytes)
+        ),
+    }
+}
+
+/// Why memory that suffices in bytes does not suffice.
+fn whole_pages(refusal: &eal::Refusal, wanted: u64, processes: u32) -> String {
+    if refusal.promised {
+        return "of that, pages are promised to others".to_owned();
+    }
+    format!(
+        "but EAL gives each process whole pages: process {} of {processes} finds {} of its {wanted} MB on node {}",
+        refusal.process,
+        megabytes(refusal.found),
+        refusal.node
+    )
 }
 
 /// `2048 MB wanted, 1024 MB free = 512 × 2 MB, short of 1024 MB`.
@@ -163,7 +211,7 @@ mod tests {
 
     fn pool(kilobytes: u64, free: u64, reserved: u64) -> Pool {
         let page = PageSize::from_kilobytes(kilobytes).unwrap();
-        Pool { page, total: free, free, reserved, surplus: 0 }
+        Pool { page, total: free, free, reserved, surplus: 0, over_commit: 0 }
     }
 
     fn survey(machine: Vec<Pool>, nodes: &[Vec<Pool>]) -> Survey {
@@ -206,7 +254,7 @@ mod tests {
             ),
             ("64", survey(vec![], &[]), Status::Fail, "0 MB free"),
         ] {
-            let verdict = decide(&wanted.parse().unwrap(), &survey);
+            let verdict = decide(&wanted.parse().unwrap(), 1, &survey);
             assert_eq!(verdict.status, status, "{wanted}: {}", verdict.summary);
             assert!(verdict.summary.contains(words), "{wanted}: {}", verdict.summary);
         }
@@ -228,10 +276,54 @@ mod tests {
     }
 
     #[test]
+    fn each_process_gets_whole_pages() {
+        let gigabytes = |pages| survey(vec![pool(1_048_576, pages, 0)], &[vec![pool(1_048_576, pages, 0)]]);
+        let both = || survey(vec![pool(2048, 512, 0), pool(1_048_576, 2, 0)], &[]);
+        for (wanted, processes, survey, status, words) in [
+            ("512", 4, gigabytes(2), Status::Fail, "process 3 of 4 finds 0 MB of its 512 MB on node 0"),
+            ("512,0", 4, gigabytes(2), Status::Fail, "process 3 of 4 finds 0 MB"),
+            ("512", 2, gigabytes(2), Status::Pass, "1024 MB wanted, 2048 MB free"),
+            ("1025", 1, gigabytes(2), Status::Pass, "1025 MB wanted"),
+            ("1025", 2, gigabytes(3), Status::Fail, "process 2 of 2 finds 1024 MB of its 1025 MB"),
+            // Two processes take the small pages, two take a large one each.
+            ("512", 4, both(), Status::Pass, "2048 MB wanted, 3072 MB free"),
+            ("512", 5, both(), Status::Fail, "process 5 of 5 finds 0 MB"),
+            ("3", 256, survey(vec![pool(2048, 512, 0)], &[]), Status::Pass, "768 MB wanted"),
+            ("3", 257, survey(vec![pool(2048, 512, 0)], &[]), Status::Fail, "process 257 of 257"),
+        ] {
+            let verdict = decide_for(&wanted.parse().unwrap(), processes, &survey);
+            assert_eq!(verdict.status, status, "{wanted} × {processes}: {}", verdict.summary);
+            assert!(verdict.summary.contains(words), "{wanted} × {processes}: {}", verdict.summary);
+        }
+        let remedy = decide_for(&"512".parse().unwrap(), 4, &gigabytes(2)).remedy.unwrap();
+        assert_eq!(remedy.commands[0], "echo 4 > /sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages");
+    }
+
+    #[test]
+    fn pages_by_over_commit_count_where_no_page_is_free() {
+        let over = |free: u64, surplus| Pool { surplus, over_commit: 100, ..pool(2048, free, 0) };
+        let node = |free: u64| vec![vec![pool(2048, free, 0)]];
+        for (wanted, machine, nodes, status, words) in [
+            ("64", over(0, 0), vec![], Status::Pass, "64 MB of it by over-commit"),
+            ("64", over(0, 0), node(0), Status::Pass, "64 MB of it by over-commit"),
+            ("64,0", over(0, 0), node(0), Status::Pass, "64 MB of it by over-commit"),
+            ("200", over(0, 0), node(0), Status::Pass, "200 MB of it"),
+            ("201", over(0, 0), node(0), Status::Fail, "short of 1 MB"),
+            ("64", over(0, 80), node(0), Status::Fail, "40 MB free"),
+            // A node with a free page hides them from EAL.
+            ("64", over(1, 0), node(1), Status::Fail, "2 MB free = 1 × 2 MB"),
+        ] {
+            let verdict = decide(&wanted.parse().unwrap(), 1, &survey(vec![machine], &nodes));
+            assert_eq!(verdict.status, status, "{wanted}: {}", verdict.summary);
+            assert!(verdict.summary.contains(words), "{wanted}: {}", verdict.summary);
+        }
+    }
+
+    #[test]
     fn promised_pages_count_although_nodes_do_not_show_them() {
         let mut survey = two_nodes();
         survey.machine[0].reserved = 100;
-        let verdict = decide(&SocketMem::PerNode(vec![1024, 512]), &survey);
+        let verdict = decide(&SocketMem::PerNode(vec![1024, 512]), 1, &survey);
         assert_eq!(verdict.status, Status::Fail);
         assert!(verdict.summary.ends_with("short of 200 MB, the rest is reserved"), "{}", verdict.summary);
     }
@@ -239,7 +331,7 @@ mod tests {
     #[test]
     fn the_remedy_adds_what_is_missing_where_it_is_missing() {
         let command = |wanted: &str, survey: &Survey| {
-            let remedy = decide(&wanted.parse().unwrap(), survey).remedy.unwrap();
+            let remedy = decide(&wanted.parse().unwrap(), 1, survey).remedy.unwrap();
             remedy.commands.first().cloned().unwrap_or_else(|| remedy.note.unwrap())
         };
         assert_eq!(
@@ -261,7 +353,7 @@ mod tests {
     fn what_was_not_read_might_have_been_enough() {
         let mut survey = two_nodes();
         survey.problems.push(ReadError { path: "/sys/x".into(), reason: Reason::NotUtf8 });
-        assert_eq!(decide(&SocketMem::Total(1024), &survey).status, Status::Pass);
-        assert_eq!(decide(&SocketMem::Total(4096), &survey).status, Status::Unknown);
+        assert_eq!(decide(&SocketMem::Total(1024), 1, &survey).status, Status::Pass);
+        assert_eq!(decide(&SocketMem::Total(4096), 1, &survey).status, Status::Unknown);
     }
 }

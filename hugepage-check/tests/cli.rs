@@ -252,3 +252,38 @@ fn a_closed_tree_is_unknown_to_an_unprivileged_user() {
         assert!(check["summary"].as_str().unwrap().contains("permission denied"), "{check}");
     }
 }
+
+#[test]
+fn memory_and_lcores_are_judged_as_eal_judges_them() {
+    let pages = |kilobytes: u64, pages: u64| {
+        let host = Host::good();
+        for node in [None, Some(0), Some(1)] {
+            for size in [2048, 1_048_576] {
+                let there = size == kilobytes && node != Some(1);
+                host.pool(node, size, if there { pages } else { 0 }, if there { pages } else { 0 });
+            }
+        }
+        host
+    };
+    let code = |host: &Host, arguments: &[&str]| {
+        let root = host.dir().to_str().unwrap().to_owned();
+        let all: Vec<&str> = ["--root", &root].iter().chain(arguments).copied().collect();
+        check(&all).status.code()
+    };
+    let two = pages(1_048_576, 2);
+    assert_eq!(code(&two, &["--socket-mem", "512", "--processes", "2"]), Some(0));
+    assert_eq!(code(&two, &["--socket-mem", "512", "--processes", "4"]), Some(1), "a page for each");
+    let small = pages(2048, 59);
+    assert_eq!(code(&small, &["--socket-mem", "39", "--processes", "2"]), Some(0));
+    assert_eq!(code(&small, &["--socket-mem", "39", "--processes", "3"]), Some(1), "20 pages for each");
+    let over = pages(2048, 0);
+    assert_eq!(code(&over, &["--socket-mem", "64"]), Some(1));
+    over.put("sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages", "100\n");
+    assert_eq!(code(&over, &["--socket-mem", "64"]), Some(0));
+    assert_eq!(code(&over, &["--socket-mem", "201"]), Some(1));
+    over.put("sys/kernel/mm/hugepages/hugepages-2048kB/surplus_hugepages", "80\n");
+    assert_eq!(code(&over, &["--socket-mem", "64"]), Some(1), "80 of them are in use");
+    for (lcores, wanted) in [("127@1", 0), ("128@1", 1), ("0@1,(200-201)@2", 1)] {
+        assert_eq!(code(&two, &["--lcores", lcores]), Some(wanted), "{lcores}");
+    }
+}

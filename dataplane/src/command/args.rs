@@ -130,9 +130,12 @@ pub(super) struct ProfileArgs {
 /// Recorded frames in place of a profile.
 #[derive(Debug, Clone, Args)]
 pub(super) struct RecordingArgs {
-    /// Send the frames of this pcap or pcapng file, at --rate or at their own times. They carry no probes: a receiver counts them as foreign
+    /// Send the frames of this pcap or pcapng file (also compressed by gzip or zstd), at --rate or at their own times. They carry no probes: a receiver counts them as foreign
     #[arg(long, value_name = "FILE", conflicts_with_all = ["profile", "size", "flows", "flow_mode", "src_ip", "dst_ip", "src_port", "dst_port", "protocol", "vlan", "dscp", "ttl", "payload", "burst", "round_trip"])]
     pub(super) pcap: Option<PathBuf>,
+    /// Shorten longer gaps between recorded frames to this: 1s, 10ms [default: gaps are kept, and one of more than an hour is an error]
+    #[arg(long, value_name = "TIME", requires = "pcap", conflicts_with = "rate")]
+    pub(super) max_gap: Option<Span>,
     /// Leave the frames' Ethernet addresses as they were recorded
     #[arg(long, requires = "pcap")]
     pub(super) keep_macs: bool,

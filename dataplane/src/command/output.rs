@@ -47,6 +47,11 @@ pub(super) fn report_failure(failure: &Failure, as_json: bool) {
     }
 }
 
+/// A line on standard error.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// One line of JSON on standard output.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value)?;

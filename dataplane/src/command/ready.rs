@@ -22,6 +22,7 @@ use super::{capture_file, profile_file};
 use crate::agent::Solitude;
 use crate::agent::machine::machine;
 use crate::agent::token::Token;
+use crate::core::capture::Capture;
 use crate::core::recording::Recording;
 
 /// A validated command.
@@ -66,6 +67,8 @@ pub(super) struct Replay {
     pub(super) recording: Recording,
     pub(super) keep_macs: bool,
     pub(super) rate: Option<Rate>,
+    /// What is to be said about it before it is sent.
+    pub(super) notes: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -244,13 +247,28 @@ impl ProfileArgs {
 impl RecordingArgs {
     fn resolve(&self, rate: Option<Rate>, limit: &mut Limit) -> Result<Option<Replay>, Failure> {
         let Some(path) = &self.pcap else { return Ok(None) };
-        let recording = capture_file::read(path)?;
+        let Capture { mut recording, mut notes } = capture_file::read(path)?;
         let once = if *limit == Limit::default() { 1 } else { 0 };
         let packets = self.loops.unwrap_or(once).saturating_mul(recording.count() as u64);
         if packets > 0 {
             limit.packets = Some(limit.packets.map_or(packets, |most| most.min(packets)));
         }
-        Ok(Some(Replay { recording, keep_macs: self.keep_macs, rate }))
+        // One frame that leaves once needs no pace.
+        let paced = rate.is_none() && (recording.count() > 1 || limit.packets != Some(1));
+        if paced {
+            let pace = recording
+                .keep_pace(self.max_gap.map(|span| span.0))
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+            notes.push(format!(
+                "{} frames in {:.3?}, {:.1} a second on average, at most {:.3?} apart",
+                recording.count(),
+                pace.length,
+                pace.mean_pps,
+                pace.longest_gap
+            ));
+        }
+        let notes = notes.into_iter().map(|note| format!("{}: {note}", path.display())).collect();
+        Ok(Some(Replay { recording, keep_macs: self.keep_macs, rate, notes }))
     }
 }
 

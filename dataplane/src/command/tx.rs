@@ -8,7 +8,7 @@ use linerate_protocol::trial::TransmitSpec;
 use super::Ending;
 use super::environment::{port, workers};
 use super::flows_file::Received;
-use super::output::{Failure, print_json, print_text, report_json, report_text, with_lost};
+use super::output::{Failure, print_json, print_text, report_json, report_text, say, with_lost};
 use super::ready::{Replay, Tx};
 use super::standalone::{
     LOOK, Progress, Signals, begin, block_on, close, drained, ending, link_up, lost, open, random_tag,
@@ -18,6 +18,9 @@ use crate::dpdk::eal::Eal;
 use crate::trial::{Finished, Order, Replayed, Work};
 
 pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
+    for note in args.recording.iter().flat_map(|replay| &replay.notes) {
+        say(&format!("note: {note}"));
+    }
     let lcores = workers(eal)?;
     let ring = if args.round_trip { args.ring.divided(lcores.len()) } else { args.ring };
     let mut bench = open(eal, port(eal, args.port)?, lcores, &ring, &args.safety, false)?;

@@ -1,6 +1,7 @@
 //! The pure core: no DPDK, no clock, no I/O. What goes into frames, when they go, and what comes of them.
 
 pub mod analysis;
+pub mod capture;
 pub mod checksum;
 pub mod drain;
 pub mod eal_args;

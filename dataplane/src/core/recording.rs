@@ -8,7 +8,9 @@ use linerate_protocol::mac::MacAddr;
 /// Smallest frame, without check sequence; shorter ones are padded with zeros, as a port would.
 const SHORTEST_BYTES: usize = 60;
 /// Largest frame, without check sequence.
-const LONGEST_BYTES: usize = 9600;
+pub const LONGEST_BYTES: usize = 9600;
+/// Longest gap between two frames that is taken as it is.
+pub const LONGEST_GAP: Duration = Duration::from_secs(3600);
 
 /// A frame and when it was recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,13 +34,47 @@ pub enum RecordingError {
     #[error("no frame in it")]
     Empty,
     /// A frame of an impossible length.
-    #[error("frame {number} has {bytes} bytes, outside 14…{LONGEST_BYTES}")]
+    #[error(
+        "frame {number} has {bytes} bytes, outside 14…{LONGEST_BYTES}; leave such frames out with \
+         `tshark -r IN -Y 'frame.len >= 14 && frame.len <= 1514' -w OUT`, or record without segmentation offload \
+         (ethtool -K IFACE gro off gso off tso off)"
+    )]
     Length {
         /// Which, from 1.
         number: usize,
         /// Its length.
         bytes: usize,
     },
+    /// The frames have no times to be sent at.
+    #[error(
+        "{frames} frames without different times, so the recording has no pace of its own; give one with --rate"
+    )]
+    NoTimes {
+        /// Number of frames.
+        frames: usize,
+    },
+    /// A gap that looks like a stray time stamp.
+    #[error(
+        "frame {number} comes {gap:?} after the one before it, more than {LONGEST_GAP:?}: a stray time stamp? Give a pace with --rate, or \
+         shorten such gaps with --max-gap (--max-gap 1s); a --max-gap above the gap takes it as it is"
+    )]
+    Gap {
+        /// The frame behind the gap, from 1, in the order of times.
+        number: usize,
+        /// The gap.
+        gap: Duration,
+    },
+}
+
+/// The pace of a recording at its own times.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// Time from the first frame to the last.
+    pub length: Duration,
+    /// Mean packets per second in that time.
+    pub mean_pps: f64,
+    /// Longest time between two frames.
+    pub longest_gap: Duration,
 }
 
 impl Recording {
@@ -81,6 +117,30 @@ impl Recording {
         total as f64 / self.frames.len().max(1) as f64
     }
 
+    /// The recording's own pace, with gaps of at most `longest_gap`: longer ones are shortened to it. Without it, gaps of more than
+    /// [`LONGEST_GAP`] are an error.
+    ///
+    /// # Errors
+    /// When there are no different times, or a gap is too long.
+    pub fn keep_pace(&mut self, longest_gap: Option<Duration>) -> Result<Pace, RecordingError> {
+        let (mut before, mut now, mut longest) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        for (i, frame) in self.frames.iter_mut().enumerate() {
+            let at = frame.at;
+            let gap = if i == 0 { Duration::ZERO } else { at - before };
+            if longest_gap.is_none() && gap > LONGEST_GAP {
+                return Err(RecordingError::Gap { number: i + 1, gap });
+            }
+            let gap = longest_gap.map_or(gap, |most| gap.min(most));
+            (before, now, longest) = (at, now + gap, longest.max(gap));
+            frame.at = now;
+        }
+        if now.is_zero() {
+            return Err(RecordingError::NoTimes { frames: self.frames.len() });
+        }
+        let mean_pps = (self.frames.len() - 1) as f64 / now.as_secs_f64();
+        Ok(Pace { length: now, mean_pps, longest_gap: longest })
+    }
+
     /// When each frame leaves, in seconds from the first one.
     pub fn departures_s(&self) -> Vec<f64> {
         let first = self.frames.first().map_or(Duration::ZERO, |frame| frame.at);
@@ -107,6 +167,33 @@ mod tests {
 
     fn frame(at_ms: u64, bytes: usize) -> Recorded {
         Recorded { at: Duration::from_millis(at_ms), bytes: vec![7; bytes].into() }
+    }
+
+    #[test]
+    fn a_pace_needs_different_times_and_plausible_gaps() {
+        let of = |times: &[u64]| Recording::new(times.iter().map(|at| frame(*at, 64)).collect()).unwrap();
+        let hour = 3_600_000;
+        for times in [&[5][..], &[5, 5, 5]] {
+            let error = of(times).keep_pace(None).unwrap_err();
+            assert_eq!(error, RecordingError::NoTimes { frames: times.len() });
+            assert!(error.to_string().contains("--rate"), "{error}");
+        }
+        let mut steady = of(&[1000, 1500, 2000, 3000]);
+        let pace = steady.keep_pace(None).unwrap();
+        assert_eq!((pace.length, pace.longest_gap), (Duration::from_secs(2), Duration::from_secs(1)));
+        assert!((pace.mean_pps - 1.5).abs() < 1e-9);
+        let years = 20 * 365 * 24 * hour;
+        let error = of(&[0, years, years + 10]).keep_pace(None).unwrap_err();
+        assert!(
+            error.to_string().contains("frame 2 comes") && error.to_string().contains("--max-gap"),
+            "{error}"
+        );
+        let mut stray = of(&[0, years, years + 10]);
+        let pace = stray.keep_pace(Some(Duration::from_secs(1))).unwrap();
+        assert_eq!(pace.length, Duration::from_millis(1010));
+        assert_eq!(stray.departures_s(), [0.0, 1.0, 1.01]);
+        let long = of(&[0, 2 * hour]).keep_pace(Some(Duration::from_secs(3 * 3600))).unwrap();
+        assert_eq!(long.length, Duration::from_secs(7200));
     }
 
     #[test]

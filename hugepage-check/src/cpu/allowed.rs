@@ -2,10 +2,13 @@
 
 use super::{CPUS, STATUS, read_online};
 use crate::cgroup::{self, Version};
-use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
+use crate::check::{Check, Evidence, Outcome, Remedy, Status, Topic, Verdict};
 use crate::cpu_set::CpuSet;
 use crate::root::Root;
 use crate::scene::Scene;
+
+/// Lcores have numbers below this in DPDK's usual builds, Debian's among them (`RTE_MAX_LCORE`).
+const LCORES: u32 = 128;
 
 const TOPIC: Topic = Topic {
     id: "cpu.allowed",
@@ -28,7 +31,20 @@ fn judge(scene: &Scene<'_>) -> Outcome {
     // EAL widens an affinity mask by itself; only the cpuset binds it.
     let within_reach = cpuset.as_ref().and_then(|(cpus, _)| cpus.clone());
     evidence.extend(cpuset.map(|(_, evidence)| evidence));
-    Ok((decide(scene.wanted.lcores.as_ref(), allowed, within_reach.as_ref(), &online), evidence))
+    let verdict = decide(scene.wanted.lcores.as_ref(), allowed, within_reach.as_ref(), &online);
+    let beyond = scene.wanted.highest_lcore.filter(|highest| *highest >= LCORES);
+    Ok((beyond.filter(|_| verdict.status <= Status::Warn).map_or(verdict, number_too_high), evidence))
+}
+
+/// EAL numbers lcores as the CPUs they run on unless told otherwise.
+fn number_too_high(lcore: u32) -> Verdict {
+    Verdict::fail(
+        format!("lcore {lcore} is beyond EAL's last one, {} (RTE_MAX_LCORE {LCORES})", LCORES - 1),
+        Remedy::default().note(format!(
+            "Number lcores from 0 and map them to CPUs, in place of -l: --lcores 0@{lcore}. Builds of DPDK with \
+             -Dmax_lcores=N have more."
+        )),
+    )
 }
 
 /// The cpuset that limits the process, nearest group that says so; without the set when it cannot be read.

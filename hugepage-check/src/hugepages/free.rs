@@ -34,6 +34,16 @@ fn decide(survey: &Survey) -> Verdict {
         .machine
         .iter()
         .fold(0_u64, |bytes, pool| bytes.saturating_add(pool.total.saturating_mul(pool.page.bytes())));
+    if free > 0 && survey.machine.iter().all(|pool| pool.free == 0) {
+        let remedy = set_aside(page, 512, "512 is an example.");
+        let summary = format!(
+            "none set aside is free; {} = {} by over-commit, which the kernel refuses when its memory is full or \
+             fragmented",
+            megabytes(free),
+            products(&survey.machine)
+        );
+        return Verdict::warn(summary, remedy);
+    }
     if total == 0 {
         let remedy = set_aside(page, 512, "512 is an example.");
         return Verdict::warn("none set aside: EAL starts only with --no-huge, at a lower rate", remedy);
@@ -83,7 +93,7 @@ mod tests {
     }
 
     fn pool(kilobytes: u64, total: u64, free: u64, reserved: u64) -> Pool {
-        Pool { page: page(kilobytes), total, free, reserved, surplus: 0 }
+        Pool { page: page(kilobytes), total, free, reserved, surplus: 0, over_commit: 0 }
     }
 
     fn survey(machine: Vec<Pool>) -> Survey {
@@ -98,6 +108,11 @@ mod tests {
             (vec![pool(2048, 0, 0, 0)], Status::Warn, "none set aside"),
             (vec![pool(2048, 512, 0, 0)], Status::Warn, "all 512 pages"),
             (vec![pool(2048, 512, 100, 100)], Status::Warn, "all 512 pages"),
+            (
+                vec![Pool { over_commit: 64, ..pool(2048, 0, 0, 0) }],
+                Status::Warn,
+                "128 MB = 64 × 2 MB by over-commit",
+            ),
             (vec![pool(2048, 512, 1, 0)], Status::Pass, "2 MB free of 1024 MB = 1 × 2 MB"),
         ] {
             let verdict = decide(&survey(pools));

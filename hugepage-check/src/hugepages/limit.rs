@@ -6,8 +6,9 @@
 
 use crate::cgroup::{self, Cgroup, Version};
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
+use crate::hugepages::eal::{self, Taken};
 use crate::hugepages::{PageSize, Pool, Survey, megabytes};
-use crate::requirements::MEGABYTE;
+use crate::requirements::{MEGABYTE, SocketMem};
 use crate::root::{ReadError, Root, excerpt};
 use crate::scene::Scene;
 
@@ -52,7 +53,14 @@ fn judge(scene: &Scene<'_>) -> Outcome {
     }
     let processes = scene.wanted.process_count();
     let wanted = scene.wanted.socket_mem.as_ref().map(|memory| memory.times(processes).total());
-    let verdict = decide(wanted, &limits, &scene.survey, group.version, &group.dirs[0]);
+    let taken = scene.wanted.socket_mem.as_ref().and_then(|memory| {
+        let nodes = match memory {
+            SocketMem::Total(total) => &[*total][..],
+            SocketMem::PerNode(nodes) => nodes,
+        };
+        eal::start(nodes, processes, &scene.survey).ok()
+    });
+    let verdict = decide(wanted, taken.as_ref(), &limits, &scene.survey, group.version, &group.dirs[0]);
     match (verdict.remedy.is_some(), scene.survey.problems.first()) {
         // A size that was not read may be the one that is enough.
         (true, Some(problem)) => Err(problem.clone()),
@@ -113,7 +121,14 @@ fn left(limits: &[Limit], page: PageSize) -> Option<u64> {
     limits.iter().filter(|limit| limit.page == page).filter_map(Limit::left).min()
 }
 
-fn decide(wanted: Option<u64>, limits: &[Limit], survey: &Survey, version: Version, dir: &str) -> Verdict {
+fn decide(
+    wanted: Option<u64>,
+    taken: Option<&Taken>,
+    limits: &[Limit],
+    survey: &Survey,
+    version: Version,
+    dir: &str,
+) -> Verdict {
     if limits.iter().all(|limit| limit.limit.is_none()) {
         return Verdict::pass("none");
     }
@@ -136,12 +151,24 @@ fn decide(wanted: Option<u64>, limits: &[Limit], survey: &Survey, version: Versi
         })
         .collect();
     let parts = parts.join("; ");
-    match wanted {
-        None => Verdict::pass(parts),
-        Some(wanted) if wanted.saturating_mul(MEGABYTE) <= sum => {
+    // EAL chooses pages by what is free, without a look at limits.
+    let beyond = taken.into_iter().flat_map(|taken| &taken.pages).find_map(|&(page, pages)| {
+        let left = left(limits, page)?;
+        (pages.saturating_mul(page.bytes()) > left).then_some((page, pages, left))
+    });
+    match (wanted, beyond) {
+        (None, _) => Verdict::pass(parts),
+        (Some(wanted), Some((page, pages, left))) if wanted.saturating_mul(MEGABYTE) <= sum => Verdict::fail(
+            format!(
+                "{wanted} MB wanted: EAL takes {pages} × {page} for it, and {} are left below the limit; {parts}",
+                megabytes(left)
+            ),
+            raise(pages.saturating_mul(page.bytes()) / MEGABYTE, limits, survey, version, dir),
+        ),
+        (Some(wanted), _) if wanted.saturating_mul(MEGABYTE) <= sum => {
             Verdict::pass(format!("{wanted} MB wanted, {} usable = {parts}", megabytes(sum)))
         }
-        Some(wanted) => Verdict::fail(
+        (Some(wanted), _) => Verdict::fail(
             format!("{wanted} MB wanted, but only {} usable = {parts}", megabytes(sum)),
             raise(wanted, limits, survey, version, dir),
         ),
@@ -180,8 +207,14 @@ mod tests {
     }
 
     fn survey() -> Survey {
-        let pool =
-            |kilobytes, free| Pool { page: page(kilobytes), total: free, free, reserved: 0, surplus: 0 };
+        let pool = |kilobytes, free| Pool {
+            page: page(kilobytes),
+            total: free,
+            free,
+            reserved: 0,
+            surplus: 0,
+            over_commit: 0,
+        };
         Survey {
             machine: vec![pool(2048, 512), pool(1_048_576, 2)],
             nodes: Vec::new(),
@@ -214,10 +247,24 @@ mod tests {
             (Some(1027), vec![limit(2048, 3, 0), limit(1_048_576, 2047, 0)], Status::Fail, "only 1026 MB"),
             (Some(3073), vec![limit(2048, 9999, 0)], Status::Fail, "only 3072 MB usable"),
         ] {
-            let verdict = decide(wanted, &limits, &survey(), Version::V2, "/sys/fs/cgroup");
+            let taken = wanted.and_then(|wanted| eal::start(&[wanted], 1, &survey()).ok());
+            let verdict = decide(wanted, taken.as_ref(), &limits, &survey(), Version::V2, "/sys/fs/cgroup");
             assert_eq!(verdict.status, status, "{}", verdict.summary);
             assert!(verdict.summary.contains(words), "{}", verdict.summary);
         }
+    }
+
+    #[test]
+    fn eal_takes_large_pages_although_the_limit_forbids_them() {
+        let limits = [limit(2048, 2048, 0), limit(1_048_576, 0, 0)];
+        let taken = eal::start(&[1024], 1, &survey()).unwrap();
+        let verdict = decide(Some(1024), Some(&taken), &limits, &survey(), Version::V2, "/sys/fs/cgroup");
+        assert_eq!(verdict.status, Status::Fail);
+        assert!(
+            verdict.summary.contains("EAL takes 1 × 1 GB for it, and 0 MB are left"),
+            "{}",
+            verdict.summary
+        );
     }
 
     #[test]

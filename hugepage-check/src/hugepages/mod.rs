@@ -14,6 +14,7 @@ use crate::root::{ReadError, Root};
 use crate::scene::CheckFn;
 use crate::{leftover, mounts, socket_mem};
 
+pub(crate) mod eal;
 mod free;
 mod limit;
 mod page_size;
@@ -46,12 +47,21 @@ pub struct Pool {
     pub reserved: u64,
     /// Pages beyond `nr_hugepages` (`surplus_hugepages`).
     pub surplus: u64,
+    /// Pages beyond `nr_hugepages` that the kernel may add when they are asked for
+    /// (`nr_overcommit_hugepages`). The kernel counts them for the machine only; zero for a node.
+    pub over_commit: u64,
 }
 
 impl Pool {
-    /// Pages a new process can have: free and not promised, which is what EAL counts too.
+    /// Pages a new process can have: free and not promised. Where none is free, those that the kernel adds when
+    /// they are asked for; EAL does not look at them as long as a node has a free page of the size.
     pub fn available(&self) -> u64 {
-        self.free.saturating_sub(self.reserved)
+        if self.free > 0 { self.free.saturating_sub(self.reserved) } else { self.over_commit_left() }
+    }
+
+    /// Pages that the kernel may still add when they are asked for.
+    pub fn over_commit_left(&self) -> u64 {
+        self.over_commit.saturating_sub(self.surplus)
     }
 
     /// [`Pool::available`] in bytes.
@@ -175,13 +185,16 @@ mod tests {
 
     fn pool(kilobytes: u64, total: u64, free: u64, reserved: u64) -> Pool {
         let page = PageSize::from_kilobytes(kilobytes).unwrap();
-        Pool { page, total, free, reserved, surplus: 0 }
+        Pool { page, total, free, reserved, surplus: 0, over_commit: 0 }
     }
 
     #[test]
     fn promised_pages_are_not_available() {
         assert_eq!(pool(2048, 512, 100, 30).available(), 70);
         assert_eq!(pool(2048, 512, 10, 30).available(), 0);
+        // Over-commit: seen by EAL only where no page is free, less what is in use of it.
+        let over = |free, surplus| Pool { surplus, over_commit: 100, ..pool(2048, 512, free, 0) };
+        assert_eq!((over(0, 0).available(), over(0, 30).available(), over(5, 0).available()), (100, 70, 5));
         assert_eq!(sum(&[pool(2048, 512, 100, 30), pool(1_048_576, 2, 1, 0)]), 70 * (2 << 20) + (1 << 30));
     }
 

@@ -11,6 +11,9 @@ pub(super) enum Scope {
     Node,
 }
 
+/// Pages that the kernel may add; very old kernels lack the file.
+const OVER_COMMIT: &str = "nr_overcommit_hugepages";
+
 /// Pools being read; what cannot be is collected.
 pub(super) struct Reading<'a> {
     root: &'a Root,
@@ -66,6 +69,9 @@ impl<'a> Reading<'a> {
             match read_pool(self.root, dir, name, scope) {
                 Ok(pool) => {
                     let promised = match scope {
+                        Scope::Machine if pool.over_commit > 0 => {
+                            format!(", reserved {}, over-commit {}", pool.reserved, pool.over_commit)
+                        }
                         Scope::Machine => format!(", reserved {}", pool.reserved),
                         Scope::Node => String::new(),
                     };
@@ -102,6 +108,13 @@ fn read_pool(root: &Root, dir: &str, name: &str, scope: Scope) -> Result<Pool, R
         free: count("free_hugepages")?,
         reserved: if scope == Scope::Machine { count("resv_hugepages")? } else { 0 },
         surplus: count("surplus_hugepages")?,
+        over_commit: if scope == Scope::Machine
+            && root.read_if_there(&format!("{path}/{OVER_COMMIT}"))?.is_some()
+        {
+            count(OVER_COMMIT)?
+        } else {
+            0
+        },
     })
 }
 
