@@ -60,7 +60,8 @@ pub(super) fn read<R: Read>(input: &mut Input<R>, gathered: &mut Gathered) -> Re
         }
         let length = order.u32(length);
         // Type, length, and the length again; Wireshark takes lengths for multiples of 4, too.
-        let rest = length.next_multiple_of(4).checked_sub(taken + 4).ok_or_else(|| {
+        let whole = length.checked_next_multiple_of(4).unwrap_or(u32::MAX);
+        let rest = whole.checked_sub(taken + 4).ok_or_else(|| {
             damaged(at, format!("a block of {length} bytes is shorter than its own header"))
         })?;
         let kind_number = order.u32(kind);

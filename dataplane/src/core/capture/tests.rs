@@ -185,6 +185,7 @@ fn what_cannot_be_sent_is_refused_with_a_remedy() {
         (b"snoop\0\0\0".to_vec(), &["mark of snoop", "editcap -F pcapng"]),
         (b"<html>".to_vec(), &["the text \"<htm\""]),
         (b"\x7fELF\x01".to_vec(), &["neither pcap nor pcapng", "7f 45"]),
+        ([section(), vec![0xff; 40]].concat(), &["before its first whole frame"]),
         ([one(1), vec![0xff; 40]].concat(), &["damaged at byte 104: frame 2 claims 4294967295 bytes"]),
     ] {
         let message = refused(&file);
