@@ -14,6 +14,8 @@ cd "$(dirname "$0")/.."
 . scripts/cluster/experiments.sh
 # shellcheck source=scripts/cluster/refusals.sh
 . scripts/cluster/refusals.sh
+# shellcheck source=scripts/cluster/clocks.sh
+. scripts/cluster/clocks.sh
 # shellcheck source=scripts/cluster/examples.sh
 . scripts/cluster/examples.sh
 # shellcheck source=scripts/cluster/faults.sh
@@ -30,8 +32,10 @@ Scenarios: memif      a pair on one node, joined by shared memory in a directory
            examples   examples/pods, applied as a user does
            kept       pods that are made once and used by several runs
            role       a service account with nothing but the printed Role
+           quotas     quotas with scopes: those about other pods are not in the way
            refusals   what is refused before anything is created, each with its reason
            others     pods of other people under our names are left alone
+           clocks     controllers whose clocks differ by ten minutes leave each other alone; a dead one's objects are removed
            resume     a run whose controller is killed in every phase, and that is resumed each time
            faults     pods that die, a controller that is killed: nothing lost, nothing left
 

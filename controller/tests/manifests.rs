@@ -23,7 +23,7 @@ const CASES: [(&str, &str, &[&str], bool); 4] = [
     (
         "af-packet",
         "kubernetes: {cpu: 1, hugepages: {pageSize: 2Mi, count: 256}, link: {kind: afPacket}, placement: differentNodes}",
-        &["IPC_LOCK", "NET_ADMIN", "NET_RAW", "SYS_NICE"],
+        &["NET_ADMIN", "NET_RAW", "SYS_NICE"],
         false,
     ),
     (

@@ -4,7 +4,8 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use common::{Running, Wire, dataplane, eal, json, run, stderr, unique};
 use serde_json::{Value, json as value};
@@ -135,6 +136,38 @@ fn strangers_are_turned_away() {
     assert_eq!(code(&refusal), "busy");
     assert_eq!(second.line(), None);
     assert!(first.ask(2, r#""method":"ping""#, &mut Vec::new())["result"]["pong"].is_object());
+}
+
+/// Connections that say nothing used to take all places for 5 s each.
+#[test]
+fn silent_connections_do_not_lock_the_controller_out() {
+    let agent = Agent::start(0, "net_null0", "");
+    let (mut first, _) = agent.greet();
+    let mut silent: Vec<_> = (0..100).map(|_| TcpStream::connect(&agent.address).unwrap()).collect();
+    // The controller that is connected already is none of them.
+    assert!(first.ask(2, r#""method":"ping""#, &mut Vec::new())["result"]["pong"].is_object());
+    drop(first);
+    let begun = Instant::now();
+    let (mut controller, welcome) = loop {
+        // The agent may not have noticed yet that its controller has gone.
+        let (wire, reply) = agent.greet();
+        if reply["error"]["code"] != "busy" {
+            break (wire, reply);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(4), "{reply}");
+    };
+    assert!(welcome["result"]["welcome"].is_object(), "{welcome}");
+    let waited = begun.elapsed();
+    assert!(
+        waited < Duration::from_secs(4),
+        "without waiting for the strangers' time to run out: {waited:?}"
+    );
+    silent[0].set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let mut byte = [0];
+    assert!(matches!(silent[0].read(&mut byte), Ok(0)), "the oldest is closed without a word");
+    // Strangers that keep coming do not disturb it either.
+    silent.extend((0..100).map(|_| TcpStream::connect(&agent.address).unwrap()));
+    assert!(controller.ask(2, r#""method":"ping""#, &mut Vec::new())["result"]["pong"].is_object());
 }
 
 #[test]

@@ -3,7 +3,12 @@
 use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Beginning of the names of Linerate's own crates, as log targets.
+const OWN: [&str; 2] = ["linerate", "hugepage_check"];
 
 /// What goes to the log.
 #[derive(Debug, Clone, Args)]
@@ -17,7 +22,7 @@ pub struct LogOptions {
 }
 
 /// Severity of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum LogLevel {
     /// What failed.
     Error,
@@ -52,16 +57,42 @@ impl From<LogLevel> for LevelFilter {
 
 impl LogOptions {
     /// Starts the log, once per process; without `--log-level` it has the program's `usual` level.
+    /// Libraries are logged from the level `debug` on: what they meet is told in Linerate's words.
     pub fn start(&self, usual: LogLevel) {
-        let builder = tracing_subscriber::fmt()
-            .with_max_level(self.log_level.unwrap_or(usual))
+        let layer = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             // Telling of a standard error that cannot be written to would go there too, and panic.
             .log_internal_errors(false)
             .with_ansi(std::io::stderr().is_terminal());
+        let registry = tracing_subscriber::registry().with(targets(self.log_level.unwrap_or(usual)));
         match self.log_format {
-            LogFormat::Text => builder.init(),
-            LogFormat::Json => builder.json().init(),
+            LogFormat::Text => registry.with(layer).init(),
+            LogFormat::Json => registry.with(layer.json()).init(),
+        }
+    }
+}
+
+fn targets(level: LogLevel) -> Targets {
+    let libraries = if level >= LogLevel::Debug { level.into() } else { LevelFilter::OFF };
+    Targets::new().with_default(libraries).with_targets(OWN.map(|own| (own, LevelFilter::from(level))))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_heard_only_when_debugging() {
+        for (level, own, libraries) in
+            [(LogLevel::Warn, true, false), (LogLevel::Info, true, false), (LogLevel::Debug, true, true)]
+        {
+            let targets = targets(level);
+            let hears = |target, of: LevelFilter| targets.would_enable(target, &of.into_level().unwrap());
+            assert_eq!(hears("linerate::run", LevelFilter::WARN), own, "{level:?}");
+            assert_eq!(hears("linerate_dataplane::agent", LevelFilter::WARN), own, "{level:?}");
+            assert_eq!(hears("kube_client::client", LevelFilter::ERROR), libraries, "{level:?}");
+            assert_eq!(hears("linerate::run", LevelFilter::DEBUG), level >= LogLevel::Debug, "{level:?}");
         }
     }
 }

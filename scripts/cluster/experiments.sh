@@ -73,6 +73,13 @@ scenario_role() {
     KUBECONFIG=$work/role.kubeconfig run role -n 1 --link memif --same-node "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --flows 1 --rate 1kpps --packets 1000 \
         --set "spec.kubernetes.link.hostDirectory=/var/lib/$PREFIX"
     complete role 1
+    # No other secret may be read.
+    kubectl -n "$namespace" create secret generic theirs --from-literal=a=b >/dev/null
+    check_equal "cluster: role: secrets of others cannot be read" no \
+        "$(kubectl --kubeconfig "$work/role.kubeconfig" auth can-i get secret/theirs 2>/dev/null || true)"
+    half_a_port_forward get create
+    half_a_port_forward create get
+    kubectl apply -f "$work/role.yaml" >/dev/null
     # Each verb that is taken away is named before anything is created.
     kubectl -n "$namespace" get role linerate -o json |
         jq '(.rules[] | select(.resources == ["pods"])).verbs -= ["delete"] | (.rules[] | select(.resources == ["secrets"])).verbs -= ["create"]' |
@@ -84,6 +91,17 @@ scenario_role() {
     KUBECONFIG=$work/role.kubeconfig kubectl config set-credentials u --token expired >/dev/null
     KUBECONFIG=$work/role.kubeconfig run expired -n 1 --link memif "${SMALL[@]}" "${NO_HUGE[@]}"
     check_contains "cluster: role: a token that is no longer good is named" "does not accept the credentials" "$work/expired.err"
+}
+
+# half_a_port_forward VERB OTHER: a Role that has only VERB on pods/portforward is refused for want of the OTHER, before anything is created.
+half_a_port_forward() {
+    local verb=$1 other=$2
+    kubectl -n "$namespace" get role linerate -o json |
+        jq --arg verb "$verb" '(.rules[] | select(.resources == ["pods/portforward"])).verbs = [$verb]' | kubectl apply -f - >/dev/null 2>&1
+    KUBECONFIG=$work/role.kubeconfig run "half-$verb" -n 1 --link memif --same-node "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --packets 10
+    check_equal "cluster: role: only $verb on pods/portforward: the run is refused" 1 "$status"
+    check_contains "cluster: role: only $verb on pods/portforward: what is missing is named" ": $other pods/portforward" "$work/half-$verb.err"
+    check_equal "cluster: role: only $verb on pods/portforward: nothing was created" 0 "$(objects)"
 }
 
 # note_times NAME: for the reader.

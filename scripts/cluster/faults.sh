@@ -45,8 +45,6 @@ scenario_faults() {
     wait "$run_pid" 2>/dev/null || true
     tr -d '\n' <"$(echo "$work"/killed.results/*/summary.json)" >"$work/killed.summary"
     check_json "cluster: faults: the controller is killed: the finished trial is on disk" "$work/killed.summary" '.trials | length >= 1'
-    run early -n 1 --link memif "${SMALL[@]}" "${NO_HUGE[@]}"
-    check_contains "cluster: faults: the controller is killed: its lease still counts" "uses the pods" "$work/early.err"
     # The very run may go on at once: its directory is locked, so that nobody else can be at it.
     begin killed --resume
     ends_well killed "cluster: faults: the controller is killed: the run is resumed at once, and ends well"

@@ -38,6 +38,28 @@ scenario_refusals() {
     check_contains "cluster: refusals: unreachable: the reason" "cannot be reached" "$work/unreachable.err"
 }
 
+# scoped NAME SCOPE: a quota of no pods at all that is about pods of SCOPE only.
+scoped() { kubectl -n "$namespace" create quota "$1" --hard=pods=0 --scopes="$2" >/dev/null; }
+
+scenario_quotas() {
+    local small=(-n 1 --link memif "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --flows 1 --rate 1kpps --packets 1000
+        --set "spec.kubernetes.link.hostDirectory=/var/lib/$PREFIX")
+    scoped best-effort BestEffort
+    scoped terminating Terminating
+    jq -n '{apiVersion: "v1", kind: "ResourceQuota", metadata: {name: "high"}, spec: {hard: {pods: "0"}, scopeSelector:
+        {matchExpressions: [{scopeName: "PriorityClass", operator: "In", values: ["high"]}]}}}' | kubectl -n "$namespace" apply -f - >/dev/null
+    sleep 1
+    run scoped "${small[@]}"
+    complete scoped 1
+    scoped ours NotBestEffort
+    sleep 1
+    refused ours "quota ours" "${small[@]}"
+    kubectl -n "$namespace" delete quota ours >/dev/null
+    kubectl -n "$namespace" create quota leases --hard=count/leases.coordination.k8s.io=0 >/dev/null
+    sleep 1
+    refused leases "quota" "${small[@]}"
+}
+
 # Pods of other people that happen to have our names.
 scenario_others() {
     local before after

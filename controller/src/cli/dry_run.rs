@@ -53,9 +53,9 @@ fn local(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result
 
 /// Plan and manifests, the latter validated by the API server, which is asked not to store them.
 async fn kubernetes(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result<()> {
-    let cluster = KubernetesPlan::new(experiment, None).await.map_err(PlatformError::from)?;
+    let mut cluster = KubernetesPlan::new(experiment, None, &say).await.map_err(PlatformError::from)?;
     let objects = manifests::of(&cluster, experiment);
-    cluster.validate(experiment, cluster.pods.len()).await.map_err(PlatformError::from)?;
+    cluster.validate(experiment).await.map_err(PlatformError::from)?;
     let view = plan.view(experiment);
     if args.json {
         let plan = json!({ "plan": view, "namespace": cluster.namespace, "server": cluster.server, "manifests": objects, "notes": cluster.notes });

@@ -71,7 +71,9 @@ pub(super) fn dispatch(command: PodsCommand) -> anyhow::Result<()> {
 }
 
 async fn create(experiment: Experiment) -> anyhow::Result<()> {
-    let plan = KubernetesPlan::new(&experiment, None).await.map_err(PlatformError::from)?;
+    let mut plan = KubernetesPlan::new(&experiment, None, &say).await.map_err(PlatformError::from)?;
+    plan.remove_leftovers(&say).await.map_err(PlatformError::from)?;
+    plan.validate(&experiment).await.map_err(PlatformError::from)?;
     plan.notes.iter().for_each(|note| say(&format!("note: {note}")));
     let id = random_hex(4)?;
     let mut platform = KubernetesPlatform::new(plan, experiment, &id, std::path::Path::new("."));
@@ -115,7 +117,8 @@ async fn status(experiment: &Experiment, as_json: bool) -> anyhow::Result<()> {
 
 async fn delete(experiment: &Experiment, mut ids: Vec<String>, all: bool) -> anyhow::Result<()> {
     let (client, namespace, _) = plan::connect(experiment).await.map_err(PlatformError::from)?;
-    let leases = lease::list(&client, &namespace).await.map_err(PlatformError::from)?;
+    let settled = lease::settled(&client, &namespace, |_| false, &say).await;
+    let leases = settled.map_err(PlatformError::from)?;
     if all {
         ids = leases
             .iter()
@@ -129,10 +132,12 @@ async fn delete(experiment: &Experiment, mut ids: Vec<String>, all: bool) -> any
                 "'{id}' is not the id of a run, which is 8 hexadecimal digits; see `linerate pods status`"
             );
         }
-        if let Some(found) =
-            leases.iter().find(|found| found.id == *id && found.state == lease::LeaseState::Alive)
-        {
-            anyhow::bail!("run {id} goes on ({}); end it first, with Ctrl-C", found.holder);
+        match leases.iter().find(|found| found.id == *id) {
+            Some(found) if found.state == lease::LeaseState::Alive => {
+                anyhow::bail!("run {id} goes on ({}); end it first, with Ctrl-C", found.holder);
+            }
+            Some(found) => lease::claim(&client, &namespace, found).await.map_err(PlatformError::from)?,
+            None => {}
         }
         remove::remove(&client, &namespace, id).await.map_err(PlatformError::from)?;
         say(&format!("deleted what belonged to run {id}"));

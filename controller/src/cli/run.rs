@@ -74,9 +74,11 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
             }
             (PlatformKind::Kubernetes, None) => {
                 let id = earlier.as_ref().map(|earlier| earlier.store.id());
-                let cluster = KubernetesPlan::new(&experiment, id).await.map_err(PlatformError::from)?;
-                // All pods are alike: when those of one pair are accepted, all are.
-                cluster.validate(&experiment, 2).await.map_err(PlatformError::from)?;
+                let say = |text: &str| args.note(text);
+                let mut cluster =
+                    KubernetesPlan::new(&experiment, id, &say).await.map_err(PlatformError::from)?;
+                cluster.remove_leftovers(&say).await.map_err(PlatformError::from)?;
+                cluster.validate(&experiment).await.map_err(PlatformError::from)?;
                 tell(&cluster.notes);
                 let place = Place::of(earlier, args)?;
                 let (id, directory) = (place.store.id(), place.store.directory());
@@ -140,7 +142,8 @@ async fn end(
 ) -> anyhow::Result<Ending> {
     if experiment.platform() == PlatformKind::Kubernetes && args.pods.is_none() {
         args.note(&format!("removes first what is left of {}", earlier.store.id()));
-        remove_rest(experiment, earlier.store.id()).await.map_err(PlatformError::from)?;
+        let say = |text: &str| args.note(text);
+        remove_rest(experiment, earlier.store.id(), &say).await.map_err(PlatformError::from)?;
     }
     let summary = run::end(experiment, plan, args.filter.as_deref(), earlier)?;
     hand_over(args, &summary, &earlier.store)

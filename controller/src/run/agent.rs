@@ -7,6 +7,7 @@ use linerate_protocol::mac::MacAddr;
 use linerate_protocol::message::{Acknowledge, Command, Stop, Welcome};
 use linerate_protocol::state::AgentState;
 
+use super::Ending;
 use crate::clock::{ClockVerdict, compare};
 use crate::platform::{AgentEndpoint, ExitWatch, PairEndpoints, PodPlace, Token};
 use crate::session::{ANSWER_TIME, Dialer, Session, SessionError, WORK_TIME};
@@ -22,8 +23,37 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 fn pauses() -> impl Iterator<Item = Duration> {
-    let pauses = ExponentialBuilder::default().with_min_delay(SHORTEST_PAUSE).with_max_delay(LONGEST_PAUSE);
+    // The jitter adds up to as much again.
+    let pauses =
+        ExponentialBuilder::default().with_min_delay(SHORTEST_PAUSE / 2).with_max_delay(LONGEST_PAUSE / 2);
     pauses.without_max_times().with_jitter().build()
+}
+
+/// Why an agent cannot be reached.
+#[derive(Debug)]
+pub(super) enum Unreachable {
+    /// This agent; others may do.
+    Failed(String),
+    /// The API server refuses port-forwards, in its own words.
+    Forbidden(String),
+}
+
+impl Unreachable {
+    fn by(error: &SessionError) -> Self {
+        match error.fault.is_forbidden() {
+            true => Self::Forbidden(error.to_string()),
+            false => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<Unreachable> for Ending {
+    fn from(unreachable: Unreachable) -> Self {
+        match unreachable {
+            Unreachable::Failed(reason) => Ending::Failed(reason),
+            Unreachable::Forbidden(reason) => Ending::Refused(reason),
+        }
+    }
 }
 
 /// A connected agent.
@@ -44,7 +74,7 @@ impl Agent {
     ///
     /// # Errors
     /// Why not, in words that name the agent.
-    pub(super) async fn connect(endpoint: AgentEndpoint, keep_alive: Duration) -> Result<Self, String> {
+    pub(super) async fn connect(endpoint: AgentEndpoint, keep_alive: Duration) -> Result<Self, Unreachable> {
         let AgentEndpoint { name, node, pod, dialer, token, command_line, mut exit } = endpoint;
         let begun = Instant::now();
         let mut pauses = pauses();
@@ -54,6 +84,7 @@ impl Agent {
                     let agent = Self { session, node, pod, dialer, token, command_line, exit };
                     return agent.idle().await;
                 }
+                Err(error) if error.fault.is_forbidden() => return Err(Unreachable::by(&error)),
                 Err(error) => error,
             };
             // A pod runs before its agent listens, and an agent may not have noticed yet that its last controller has gone.
@@ -64,17 +95,17 @@ impl Agent {
             };
             let may_come = patience > begun.elapsed();
             if !may_come || exit.within(pauses.next().unwrap_or(SHORTEST_PAUSE)).await.is_some() {
-                return Err(cause(&error, exit).await);
+                return Err(Unreachable::Failed(cause(&error, exit).await));
             }
             tracing::debug!(%error, "not yet connected; once more");
         }
     }
 
     /// The agent, idle: one that was there before may hold a trial of a controller that was lost.
-    async fn idle(self) -> Result<Self, String> {
+    async fn idle(self) -> Result<Self, Unreachable> {
         let state = self.session.welcome().state;
         if state != AgentState::Idle {
-            self.back_to_idle(state).await.map_err(|error| error.to_string())?;
+            self.back_to_idle(state).await.map_err(|error| Unreachable::by(&error))?;
         }
         Ok(self)
     }
@@ -83,25 +114,27 @@ impl Agent {
     ///
     /// # Errors
     /// When the agent has ended, or does not let anybody in within `patience`.
-    async fn reconnect(&mut self, keep_alive: Duration, patience: Duration) -> Result<(), String> {
+    async fn reconnect(&mut self, keep_alive: Duration, patience: Duration) -> Result<(), Unreachable> {
         // An agent has one controller at a time: the other end of the pair is still ours.
         if let Ok(pong) = self.session.ping().await {
-            return self.back_to_idle(pong.state).await.map_err(|error| error.to_string());
+            return self.back_to_idle(pong.state).await.map_err(|error| Unreachable::by(&error));
         }
         let name = self.name().to_owned();
         let begun = Instant::now();
         let mut pauses = pauses();
         loop {
             if let Some(exit) = self.exit.within(pauses.next().unwrap_or(SHORTEST_PAUSE)).await {
-                return Err(format!("{name} {exit}"));
+                return Err(Unreachable::Failed(format!("{name} {exit}")));
             }
             match Session::connect(&name, &self.dialer, self.token.reveal(), keep_alive).await {
                 Ok(session) => {
                     self.session = session;
                     let state = self.session.welcome().state;
-                    return self.back_to_idle(state).await.map_err(|error| error.to_string());
+                    return self.back_to_idle(state).await.map_err(|error| Unreachable::by(&error));
                 }
-                Err(error) if begun.elapsed() > patience => return Err(error.to_string()),
+                Err(error) if error.fault.is_forbidden() || begun.elapsed() > patience => {
+                    return Err(Unreachable::by(&error));
+                }
                 Err(error) => tracing::debug!(%error, "not yet connected again; once more"),
             }
         }
@@ -194,7 +227,7 @@ impl Pair {
         number: usize,
         endpoints: PairEndpoints,
         keep_alive: Duration,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Unreachable> {
         let tx = Agent::connect(endpoints.tx, keep_alive).await?;
         let rx = Agent::connect(endpoints.rx, keep_alive).await?;
         let clock = compare(&tx.session.welcome().clock, &rx.session.welcome().clock);
@@ -205,7 +238,7 @@ impl Pair {
     ///
     /// # Errors
     /// Why one of them cannot be reached.
-    pub(super) async fn reconnect(&mut self, patience: Duration) -> Result<(), String> {
+    pub(super) async fn reconnect(&mut self, patience: Duration) -> Result<(), Unreachable> {
         for agent in [&mut self.tx, &mut self.rx] {
             agent.reconnect(self.keep_alive, patience).await?;
         }

@@ -22,6 +22,7 @@ use self::agent::Pair;
 use self::ledger::Ledger;
 use self::observer::Observer;
 use self::recover::Rescue;
+use self::round::Round;
 use self::trial::Stopped;
 use self::warm_up::{Cold, warm_up};
 use self::way::ways;
@@ -62,6 +63,9 @@ enum Ending {
     Interrupted,
     #[error("{0}")]
     Failed(String),
+    /// Something that the run cannot do without is refused for good; no pair can be brought back.
+    #[error("{0}")]
+    Refused(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -134,7 +138,7 @@ pub async fn run(
         Ok(()) if ledger.failures().is_empty() => (Status::Complete, None),
         Ok(()) => (Status::Failed, Some(format!("{} trials could not be finished", ledger.failures().len()))),
         Err(Ending::Interrupted) => (Status::Interrupted, Some("interrupted by a signal".to_owned())),
-        Err(ending @ Ending::Failed(_)) => (Status::Failed, Some(ending.to_string())),
+        Err(ending @ (Ending::Failed(_) | Ending::Refused(_))) => (Status::Failed, Some(ending.to_string())),
         Err(Ending::Store(error)) => {
             // The summary most likely cannot be written either; the error that came first is the one to tell.
             let _ = ledger.close(Status::Failed, Some(error.to_string()), tear_down.elapsed().as_secs_f64());
@@ -216,14 +220,26 @@ async fn drive(
         observer.trial_began(index + 1, job.plan.trials.len(), trial, &watched);
         for attempt in 0..=retries {
             let repeatable = attempt < retries;
-            let lost = round::run(job, trial, pairs, numbers.next(), repeatable, ledger, observer).await?;
+            let Round { lost, is_filed } =
+                round::run(job, trial, pairs, numbers.next(), repeatable, ledger, observer).await?;
             let Some(first) = lost.first() else { break };
-            if retries == 0 {
+            // What is filed needs no repetition, only the pair for the trials that are left.
+            if retries == 0 && !ledger.is_recorded(trial) {
                 return Err(Ending::Failed(first.reason.clone()));
             }
-            let left = &job.plan.trials[if repeatable { index } else { index + 1 }..];
+            let left = &job.plan.trials[if is_filed { index + 1 } else { index }..];
+            if left.iter().all(|trial| ledger.is_recorded(trial)) {
+                for lost in &lost {
+                    ledger
+                        .recovered(format!("{} was lost after its last trial: {}", lost.pair, lost.reason))?;
+                }
+                break;
+            }
             let rescue = Rescue { job, numbers: &numbers, left, observer };
             rescue.bring_back(lost, pairs, platform, ledger).await?;
+            if is_filed {
+                break;
+            }
         }
     }
     Ok(())
@@ -241,5 +257,5 @@ async fn connect(
     let connecting =
         endpoints.into_iter().enumerate().map(|(number, pair)| Pair::connect(number, pair, keep_alive));
     // All at once, hundreds of handshakes would outlast each one's time.
-    stream::iter(connecting).buffered(CONNECTING_AT_ONCE).try_collect().await.map_err(Ending::Failed)
+    stream::iter(connecting).buffered(CONNECTING_AT_ONCE).try_collect().await.map_err(Ending::from)
 }

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::agent::Pair;
+use super::agent::{Pair, Unreachable};
 use super::ledger::Ledger;
 use super::observer::Observer;
 use super::round::Lost;
@@ -39,12 +39,12 @@ impl Rescue<'_, '_> {
         platform: &mut impl Platform,
         ledger: &mut Ledger<'_>,
     ) -> Result<(), Ending> {
-        for Lost { position, reason } in &lost {
+        for Lost { position, reason, .. } in &lost {
             self.observer.phase(&format!("{}: {reason}; bringing the pair back", pairs[*position].name));
         }
         let connected = self.reconnect(&lost, pairs).await?;
         // From the back, so that positions stay what they are.
-        for Lost { position, reason } in lost.into_iter().rev() {
+        for Lost { position, reason, .. } in lost.into_iter().rev() {
             if *self.job.interrupted.borrow() {
                 return Err(Ending::Interrupted);
             }
@@ -73,12 +73,28 @@ impl Rescue<'_, '_> {
         let is_lost = |position: &usize| lost.iter().any(|lost| lost.position == *position);
         let attempts = pairs.iter_mut().enumerate().filter(|(position, _)| is_lost(position));
         let attempts = attempts.map(|(position, pair)| async move {
-            pair.reconnect(patience).await.is_ok().then_some(position)
+            match pair.reconnect(patience).await {
+                Ok(()) => Ok(Some(position)),
+                Err(forbidden @ Unreachable::Forbidden(_)) => Err(Ending::from(forbidden)),
+                Err(Unreachable::Failed(reason)) => {
+                    tracing::debug!(pair = pair.name, reason, "not connected again");
+                    Ok(None)
+                }
+            }
         });
-        let connected = stream::iter(attempts).buffer_unordered(CONNECTING_AT_ONCE).collect::<Vec<_>>();
+        let connected = stream::iter(attempts).buffer_unordered(CONNECTING_AT_ONCE).try_collect::<Vec<_>>();
+        let connected = self.unless_interrupted(connected).await?;
+        Ok(connected.into_iter().flatten().collect())
+    }
+
+    /// The work's own end, or that of the run when the user interrupts it.
+    async fn unless_interrupted<T>(
+        &self,
+        work: impl Future<Output = Result<T, Ending>>,
+    ) -> Result<T, Ending> {
         let mut interrupted = self.job.interrupted.clone();
         tokio::select! {
-            connected = connected => Ok(connected.into_iter().flatten().collect()),
+            done = work => done,
             Ok(_) = interrupted.wait_for(|flag| *flag) => Err(Ending::Interrupted),
         }
     }
@@ -94,8 +110,12 @@ impl Rescue<'_, '_> {
         let how = if is_connected {
             "was connected again"
         } else {
-            let endpoints = platform.restart(pair.number, &|text| observer.phase(text)).await?;
-            *pair = Pair::connect(pair.number, endpoints, pair.keep_alive).await.map_err(Ending::Failed)?;
+            let (number, keep_alive) = (pair.number, pair.keep_alive);
+            let anew = async {
+                let endpoints = platform.restart(number, &|text| observer.phase(text)).await?;
+                Ok(Pair::connect(number, endpoints, keep_alive).await?)
+            };
+            *pair = self.unless_interrupted(anew).await?;
             "was started anew"
         };
         match warm_up(pair, job.experiment, numbers, &job.interrupted).await {

@@ -42,12 +42,23 @@ struct Lane<'p> {
 pub(super) struct Lost {
     /// Where the pair is among all.
     pub(super) position: usize,
+    /// Its name.
+    pub(super) pair: String,
     /// Why.
     pub(super) reason: String,
 }
 
-/// Runs `trial` on all pairs, files what came of it, and lets the agents go on to the next. Says which pairs were lost in it; when the trial is
-/// `repeatable`, nothing is filed then.
+/// What came of a trial on all pairs.
+#[derive(Debug)]
+pub(super) struct Round {
+    /// Pairs that were lost, in the order of the pairs.
+    pub(super) lost: Vec<Lost>,
+    /// True when results or failures of the trial are on disk; false when it has to be repeated.
+    pub(super) is_filed: bool,
+}
+
+/// Runs `trial` on all pairs, files what came of it, and lets the agents go on to the next. When a pair is lost and the trial is `repeatable`,
+/// nothing is filed. A pair that is lost when the results are on disk keeps them.
 pub(super) async fn run(
     job: &Job<'_>,
     trial: &Trial,
@@ -56,7 +67,7 @@ pub(super) async fn run(
     repeatable: bool,
     ledger: &mut Ledger<'_>,
     observer: &dyn Observer,
-) -> Result<Vec<Lost>, Ending> {
+) -> Result<Round, Ending> {
     let began_s = ledger.elapsed_s();
     let assignment = Assignment {
         id,
@@ -111,13 +122,11 @@ pub(super) async fn run(
         }))
         .await;
     }
-    let lost = lost(&lanes);
-    if repeatable && !lost.is_empty() && !*job.interrupted.borrow() {
-        for lane in &lanes {
-            // An agent that is lost cannot answer; the others go back to idle.
-            let _ = assignment.acknowledge(&lane.pair.tx, &lane.pair.rx, &lane.seen).await;
-        }
-        return Ok(lost);
+    let lost_in_trial = lost(&lanes);
+    if repeatable && !lost_in_trial.is_empty() && !*job.interrupted.borrow() {
+        // The others go back to idle.
+        acknowledge(&assignment, &mut lanes).await;
+        return Ok(Round { lost: lost(&lanes), is_filed: false });
     }
     let took_s = ledger.elapsed_s() - began_s;
     let (mut trials, mut failures) = (Vec::new(), Vec::new());
@@ -143,15 +152,28 @@ pub(super) async fn run(
     trials.iter().for_each(|result| observer.trial_ended(result));
     failures.iter().for_each(|failure| observer.trial_failed(failure));
 
-    // The reports are safe now, also those that make no result.
-    for lane in &lanes {
-        let acknowledged = assignment.acknowledge(&lane.pair.tx, &lane.pair.rx, &lane.seen).await;
-        if lane.stopped.is_none() {
-            acknowledged?;
-        }
+    if let Some(stopped) = lanes.iter().find_map(|lane| lane.stopped.clone().filter(Stopped::ends_run)) {
+        // Whether the agents hear of it makes no difference any more.
+        acknowledge(&assignment, &mut lanes).await;
+        return Err(stopped.into());
     }
-    let worst = lanes.into_iter().filter_map(|lane| lane.stopped).find(Stopped::ends_run);
-    worst.map_or(Ok(lost), |stopped| Err(stopped.into()))
+    // The reports are safe now, also those that make no result.
+    acknowledge(&assignment, &mut lanes).await;
+    Ok(Round { lost: lost(&lanes), is_filed: true })
+}
+
+/// Lets the agents forget their reports. A lane of which an agent does not answer is lost, whatever its trial came to.
+async fn acknowledge(assignment: &Assignment, lanes: &mut [Lane<'_>]) {
+    join_all(lanes.iter_mut().map(|lane| async move {
+        // An agent that is lost already cannot answer.
+        if let Err(stopped) = assignment.acknowledge(&lane.pair.tx, &lane.pair.rx, &lane.seen).await
+            && !lane.stopped.as_ref().is_some_and(Stopped::loses_agent)
+        {
+            tracing::warn!(pair = lane.pair.name, %stopped, "lost when its report was acknowledged");
+            lane.stopped = Some(Stopped::Agent { cause: stopped.to_string(), refusal: false });
+        }
+    }))
+    .await;
 }
 
 /// Finds an instant for all lanes to begin at, where there are several.
@@ -194,7 +216,7 @@ fn spread(assignment: &Assignment, lanes: &[Lane<'_>], clocks: Option<&Clocks>) 
 fn lost(lanes: &[Lane<'_>]) -> Vec<Lost> {
     let of = |(position, lane): (usize, &Lane<'_>)| {
         let stopped = lane.stopped.as_ref().filter(|stopped| stopped.loses_agent())?;
-        Some(Lost { position, reason: stopped.to_string() })
+        Some(Lost { position, pair: lane.pair.name.clone(), reason: stopped.to_string() })
     };
     lanes.iter().enumerate().filter_map(of).collect()
 }

@@ -9,10 +9,28 @@ use kube::Api;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::platform::kubernetes::error::{explain, is_refusal};
+
 /// A connection to an agent.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoConnection {
+    /// Another attempt may succeed.
+    Failed(String),
+    /// The API server refuses the port-forward, in its own words: another attempt is refused, too.
+    Refused(String),
+}
+
+impl NoConnection {
+    fn by(error: &kube::Error) -> Self {
+        let reason = explain(error);
+        if is_refusal(error) { Self::Refused(reason) } else { Self::Failed(reason) }
+    }
+}
 
 /// How an agent is reached, again if need be.
 #[derive(Clone)]
@@ -43,17 +61,19 @@ impl Dialer {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn dial(&self) -> Result<Box<dyn Stream>, String> {
+    pub async fn dial(&self) -> Result<Box<dyn Stream>, NoConnection> {
         match self {
             Dialer::Tcp(address) => {
-                let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-                stream.set_nodelay(true).map_err(|error| error.to_string())?;
+                let failed = |error: std::io::Error| NoConnection::Failed(error.to_string());
+                let stream = TcpStream::connect(address).await.map_err(failed)?;
+                stream.set_nodelay(true).map_err(failed)?;
                 Ok(Box::new(stream))
             }
             Dialer::PortForward { pods, pod, port } => {
-                let mut forwarder =
-                    pods.portforward(pod, &[*port]).await.map_err(|error| error.to_string())?;
-                let stream = forwarder.take_stream(*port).ok_or("the API server forwards no such port")?;
+                let forwarder = pods.portforward(pod, &[*port]).await;
+                let mut forwarder = forwarder.map_err(|error| NoConnection::by(&error))?;
+                let no_port = || NoConnection::Failed("the API server forwards no such port".to_owned());
+                let stream = forwarder.take_stream(*port).ok_or_else(no_port)?;
                 // The forwarder's task lives as long as its stream.
                 Ok(Box::new(stream))
             }

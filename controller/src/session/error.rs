@@ -24,6 +24,18 @@ pub enum Fault {
         /// Why.
         reason: String,
     },
+    /// The API server refuses the port-forward.
+    #[error(
+        "the API server refuses the port-forward to {address}: {}\n  remedy: the Role needs the verbs get and create on pods/portforward \
+         (`linerate rbac` prints it); where it has them, a policy of the cluster refuses",
+        reason.trim_end_matches([' ', ':'])
+    )]
+    Forbidden {
+        /// To where.
+        address: String,
+        /// The server's words.
+        reason: String,
+    },
     /// The agent speaks another version.
     #[error(
         "the agent speaks another version of the protocol ({0}); use linerate and linerate-dataplane of one version"
@@ -77,6 +89,11 @@ impl Fault {
     /// True when there is no connection, or no longer: another one may do.
     pub fn is_broken_connection(&self) -> bool {
         matches!(self, Fault::Connect { .. } | Fault::Closed | Fault::Io(_) | Fault::Silent { .. })
+    }
+
+    /// True when the way to the agent is refused, which no other attempt changes.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Fault::Forbidden { .. })
     }
 
     /// True when the agent has another controller.

@@ -22,9 +22,9 @@ use linerate_protocol::state::AgentState;
 use tokio::io::{AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-pub use dial::{Dialer, Stream};
+pub use dial::{Dialer, NoConnection, Stream};
 pub use error::{Fault, SessionError};
 pub(crate) use lines::next_line;
 
@@ -63,6 +63,8 @@ struct Waiting {
     last_id: u64,
     replies: HashMap<u64, oneshot::Sender<Result<Outcome, WireError>>>,
     fault: Option<Fault>,
+    /// When the agent was last heard.
+    heard: Option<Instant>,
 }
 
 impl Session {
@@ -78,11 +80,16 @@ impl Session {
         keep_alive: Duration,
     ) -> Result<Self, SessionError> {
         let failed = |fault| SessionError { agent: agent.to_owned(), fault };
-        let refused = |reason: String| failed(Fault::Connect { address: dialer.to_string(), reason });
-        let stream = timeout(HELLO_TIME, dialer.dial())
-            .await
-            .map_err(|_| refused(format!("no connection within {} s", HELLO_TIME.as_secs())))?
-            .map_err(refused)?;
+        let no_connection = |reason| {
+            let address = dialer.to_string();
+            failed(match reason {
+                NoConnection::Failed(reason) => Fault::Connect { address, reason },
+                NoConnection::Refused(reason) => Fault::Forbidden { address, reason },
+            })
+        };
+        let late = || NoConnection::Failed(format!("no connection within {} s", HELLO_TIME.as_secs()));
+        let dialled = timeout(HELLO_TIME, dialer.dial()).await.unwrap_or_else(|_| Err(late()));
+        let stream = dialled.map_err(no_connection)?;
         let (read, write) = tokio::io::split(stream);
         let (outbox, outgoing) = mpsc::unbounded_channel();
         let (event_in, events) = mpsc::channel(EVENTS_LIMIT);
@@ -259,9 +266,35 @@ impl Shared {
         }
     }
 
+    /// Sends a ping and waits for its answer. An agent that is at work on another request answers the ping after that one, so then the
+    /// time limit is the work's.
+    async fn keep_alive(&self) -> Result<(), SessionError> {
+        let sent = Instant::now();
+        let pong = self.request(Command::Ping, Duration::MAX);
+        tokio::pin!(pong);
+        loop {
+            match timeout(ANSWER_TIME, &mut pong).await {
+                Ok(answer) => return answer.map(drop),
+                Err(_) => {
+                    let (others, heard) = {
+                        let waiting = self.waiting();
+                        (waiting.replies.len() > 1, waiting.heard)
+                    };
+                    let silence = heard.map_or(sent, |heard| heard.max(sent)).elapsed();
+                    let limit = if others { WORK_TIME } else { ANSWER_TIME };
+                    if silence >= limit {
+                        return Err(self.failed(Fault::Silent { method: "ping", limit: Span(limit) }));
+                    }
+                }
+            }
+        }
+    }
+
     /// Hands a line to whoever waits for it.
     fn dispatch(&self, line: &[u8], events: &mpsc::Sender<Event>) -> Result<(), Fault> {
-        match serde_json::from_slice(line).map_err(|error| Fault::Malformed(error.to_string()))? {
+        let message = serde_json::from_slice(line).map_err(|error| Fault::Malformed(error.to_string()))?;
+        self.waiting().heard = Some(Instant::now());
+        match message {
             FromAgent::Event(event) => events.try_send(event).map_err(|_| Fault::Flood),
             FromAgent::Reply(Reply { id: Some(id), result, error }) => {
                 let answer = match (result, error) {
@@ -319,7 +352,7 @@ async fn read_lines(read: ReadHalf<Box<dyn Stream>>, events: mpsc::Sender<Event>
 async fn keep_alive_by_ping(shared: Arc<Shared>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        if let Err(error) = shared.ping().await {
+        if let Err(error) = shared.keep_alive().await {
             shared.end(error.fault);
             return;
         }

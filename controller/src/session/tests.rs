@@ -26,10 +26,12 @@ fn welcome(protocol: u32) -> String {
 /// What the peer does after having read a request.
 enum Then {
     Say(String),
+    /// Works for so long, then sends the text; what came meanwhile is read later.
+    Work(Duration, String),
     Close,
     BeSilent,
 }
-use Then::{BeSilent, Close, Say};
+use Then::{BeSilent, Close, Say, Work};
 
 fn say(line: &str) -> Then {
     Say(format!("{line}\n"))
@@ -46,6 +48,10 @@ async fn connect(script: Vec<Then>, keep_alive: Duration) -> Result<Session, Ses
             requests.next_line().await.unwrap();
             match then {
                 Say(text) => write.write_all(text.as_bytes()).await.unwrap(),
+                Work(time, text) => {
+                    tokio::time::sleep(time).await;
+                    write.write_all(text.as_bytes()).await.unwrap();
+                }
                 Close => return,
                 BeSilent => std::future::pending().await,
             }
@@ -111,6 +117,24 @@ async fn pings_notice_a_peer_that_has_fallen_silent() {
     let mut session = connect(script, Duration::from_secs(1)).await.unwrap();
     leap().await;
     assert_eq!(session.next_event().await.unwrap_err().fault, silent("ping"));
+}
+
+/// A ping waits behind the report, which may take six times as long as a ping's answer.
+#[tokio::test(flavor = "current_thread")]
+async fn a_ping_does_not_end_a_heavy_request() {
+    let report = r#"{"id":2,"result":{"report":{"trial":4,"role":"tx","ended":"duration","started_ns":1,"ended_ns":2,"port":null,"disagreements":[],"lcores":[1]}}}"#;
+    let script = vec![
+        say(&welcome(PROTOCOL_VERSION)),
+        Work(Duration::from_secs(20), format!("{report}\n")),
+        say(r#"{"id":3,"result":{"pong":{"now_ns":5,"state":"idle","link_up":true}}}"#),
+        BeSilent,
+    ];
+    let mut session = connect(script, Duration::from_secs(1)).await.unwrap();
+    tokio::time::pause();
+    assert_eq!(session.report().await.unwrap().trial, 4);
+    let begun = Instant::now();
+    assert_eq!(session.next_event().await.unwrap_err().fault, silent("ping"), "its later silence is noticed");
+    assert!(begun.elapsed() < Duration::from_secs(15), "as soon as ever: {:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -121,6 +121,13 @@ impl Agent {
                         presence = Some(Presence(self));
                         self.take_controller();
                     }
+                    if request["method"] == "acknowledge" {
+                        let mut lost = self.wire.lost_at_acknowledgement.lock().unwrap();
+                        if lost.as_ref() == Some(&self.name) {
+                            *lost = None;
+                            return;
+                        }
+                    }
                     let settle = request["params"]["drain"]["settle_ms"].as_u64().unwrap_or(0);
                     tokio::time::sleep(Duration::from_millis(settle)).await;
                     let (answer, ends) = self.answer(&request, presence.is_some());

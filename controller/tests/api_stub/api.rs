@@ -14,7 +14,7 @@ use super::faults::{Effect, strike};
 use super::objects::{Key, has_fields, has_labels};
 use super::request::Asked;
 use super::state::{NAMESPACE, State};
-use super::{forward, kubelet, watching};
+use super::{forward, kubelet, security, watching};
 
 /// Time from a deletion until the pod is gone.
 const FAREWELL: Duration = Duration::from_millis(30);
@@ -23,21 +23,25 @@ pub async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Answ
     let (mut parts, body) = request.into_parts();
     let accept = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let query = parts.uri.query().unwrap_or_default();
-    let Some(mut asked) = Asked::parse(parts.method.as_str(), parts.uri.path(), query, accept) else {
+    let Some(asked) = Asked::parse(parts.method.as_str(), parts.uri.path(), query, accept) else {
         return Ok(answer::error(404, "NotFound", "the server could not find the requested resource"));
     };
     let body = http_body_util::BodyExt::collect(body).await.map_err(std::io::Error::other)?.to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if asked.resource == "pods/portforward" && state.is_old.load(Ordering::Relaxed) {
-        asked.verb = "get";
-    }
     let name = asked.name.clone().or_else(|| body["metadata"]["name"].as_str().map(str::to_owned));
     state.requests.lock().unwrap().push(asked.clone());
     if !state.role.allows(&asked) {
-        let refused = format!("{} {}", asked.verb, asked.resource);
-        let message = format!("{refused} is forbidden: the Role does not have it");
-        state.refused.lock().unwrap().insert(refused);
-        return Ok(answer::error(403, "Forbidden", &message));
+        return Ok(refuse(&state, &asked));
+    }
+    if asked.resource == "pods/portforward" && !state.is_old.load(Ordering::Relaxed) {
+        // The upgrade is a GET; from 1.35 on it has to be allowed as a creation, too.
+        let created = Asked { verb: "create", ..asked.clone() };
+        state.requests.lock().unwrap().push(created.clone());
+        if !state.role.allows(&created) {
+            refuse(&state, &created);
+            let message = format!("pods \"{}\" is forbidden: ", name.unwrap_or_default());
+            return Ok(answer::error(403, "Forbidden", &message));
+        }
     }
     let effect = strike(&mut state.faults.lock().unwrap(), &asked, name.as_deref());
     match &effect {
@@ -60,6 +64,22 @@ pub async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Answ
         Some(Effect::Torn) => Ok(torn(answer).await),
         _ => Ok(answer),
     }
+}
+
+fn refuse(state: &State, asked: &Asked) -> Answer {
+    let (verb, resource) = (asked.verb, &asked.resource);
+    state.refused.lock().unwrap().insert(format!("{verb} {resource}"));
+    let (kind, name) = (resource.split('/').next().unwrap_or_default(), asked.name.as_deref());
+    let object = name.map(|name| format!(" \"{name}\"")).unwrap_or_default();
+    let place = asked
+        .namespace
+        .as_ref()
+        .map_or("at the cluster scope".to_owned(), |n| format!("in the namespace \"{n}\""));
+    let group = &asked.group;
+    let message = format!(
+        "{kind}{object} is forbidden: User \"tester\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {place}"
+    );
+    answer::error(403, "Forbidden", &message)
 }
 
 /// The first half of an answer, and then nothing more.
@@ -87,10 +107,7 @@ fn act(state: &Arc<State>, asked: &Asked, body: Value) -> Answer {
         },
         ("list", _) => list(state, asked),
         ("create", _) => create(state, asked, body),
-        ("patch", _) => match state.alter(|objects| objects.change(&key, |object| merge(object, &body))) {
-            Some(object) => answer::object(200, &object),
-            None => not_found(asked),
-        },
+        ("patch", _) => patch(state, asked, &key, body),
         ("delete", _) => delete(state, asked, &key, &body),
         _ => answer::error(405, "MethodNotAllowed", "the stub does not do that"),
     }
@@ -105,8 +122,9 @@ fn review(state: &State, mut body: Value) -> Answer {
     let wanted = &body["spec"]["resourceAttributes"];
     let text = |key: &str| wanted[key].as_str().unwrap_or_default().to_owned();
     let sub = wanted["subresource"].as_str().map(|sub| format!("/{sub}")).unwrap_or_default();
-    let right = (text("verb"), text("group"), format!("{}{sub}", text("resource")));
-    body["status"] = json!({"allowed": state.role.namespaced.contains(&right)});
+    let resource = format!("{}{sub}", text("resource"));
+    let allowed = state.role.has(&text("verb"), &text("group"), &resource, &text("name"));
+    body["status"] = json!({"allowed": allowed});
     answer::object(201, &body)
 }
 
@@ -150,17 +168,80 @@ fn create(state: &Arc<State>, asked: &Asked, mut body: Value) -> Answer {
         let message = format!("{} \"{name}\" already exists", asked.resource);
         return answer::error(409, "AlreadyExists", &message);
     }
+    let mut warning = None;
+    if asked.resource == "pods" {
+        if let Some(violated) = security::violation(*state.enforced.lock().unwrap(), &body) {
+            let message = format!("pods \"{name}\" is forbidden: violates PodSecurity {violated}");
+            return answer::error(403, "Forbidden", &message);
+        }
+        warning = security::violation(*state.warned.lock().unwrap(), &body);
+    }
+    let told = |mut answer: Answer| {
+        if let Some(violated) = &warning {
+            let text = format!("would violate PodSecurity {violated}").replace('"', "\\\"");
+            answer.headers_mut().insert(header::WARNING, format!("299 - \"{text}\"").parse().unwrap());
+        }
+        answer
+    };
     if asked.is_dry_run() {
-        return answer::object(201, &body);
+        return told(answer::object(201, &body));
     }
     if asked.resource == "pods" {
         body["status"] = json!({"phase": "Pending"});
+    }
+    if asked.resource == "leases" {
+        shift_clock(state, &mut body);
     }
     let made = state.alter(|objects| objects.put(&key, body));
     if asked.resource == "pods" {
         kubelet::take(state.clone(), name);
     }
-    answer::object(201, &made)
+    told(answer::object(201, &made))
+}
+
+/// What a controller writes of the time, as if its clock were another.
+fn shift_clock(state: &State, lease: &mut Value) {
+    let seconds = state.clocks_are_ahead_s.load(Ordering::Relaxed);
+    for field in ["renewTime", "acquireTime"] {
+        if let Some(time) = lease["spec"][field].as_str() {
+            let time: k8s_openapi::jiff::Timestamp = time.parse().unwrap();
+            lease["spec"][field] =
+                json!((time + k8s_openapi::jiff::SignedDuration::from_secs(seconds)).to_string());
+        }
+    }
+}
+
+fn conflict(asked: &Asked, name: &str, what: &str, asked_for: &str, there: &str) -> Answer {
+    let more = if what == "UID" { "deleted and then recreated" } else { "modified" };
+    let message = format!(
+        "Operation cannot be fulfilled on {} \"{name}\": the {what} in the precondition ({asked_for}) does not match the {what} in record \
+         ({there}). The object might have been {more}",
+        asked.resource
+    );
+    answer::error(409, "Conflict", &message)
+}
+
+/// The answer to a request whose preconditions, or metadata in a patch, do not fit.
+fn unfit(asked: &Asked, object: &Value, wanted: &Value) -> Option<Answer> {
+    [("UID", "uid"), ("ResourceVersion", "resourceVersion")].into_iter().find_map(|(what, field)| {
+        let there = object["metadata"][field].as_str().unwrap_or_default();
+        let asked_for = wanted[field].as_str().filter(|asked_for| *asked_for != there)?;
+        Some(conflict(asked, asked.name.as_deref().unwrap_or_default(), what, asked_for, there))
+    })
+}
+
+fn patch(state: &State, asked: &Asked, key: &Key, mut body: Value) -> Answer {
+    let Some(object) = state.objects().get(key) else { return not_found(asked) };
+    if let Some(answer) = unfit(asked, &object, &body["metadata"]) {
+        return answer;
+    }
+    if asked.resource == "leases" {
+        shift_clock(state, &mut body);
+    }
+    match state.alter(|objects| objects.change(key, |object| merge(object, &body))) {
+        Some(object) => answer::object(200, &object),
+        None => not_found(asked),
+    }
 }
 
 fn merge(object: &mut Value, patch: &Value) {
@@ -179,6 +260,12 @@ fn merge(object: &mut Value, patch: &Value) {
 
 fn delete(state: &Arc<State>, asked: &Asked, key: &Key, options: &Value) -> Answer {
     let Some(object) = state.objects().get(key) else { return not_found(asked) };
+    if let Some(answer) = unfit(asked, &object, &options["preconditions"]) {
+        return answer;
+    }
+    if state.stuck.lock().unwrap().contains(&key.2) {
+        return answer::object(200, &object);
+    }
     if asked.resource != "pods" || options["gracePeriodSeconds"] == 0 {
         state.alter(|objects| objects.remove(key));
         if asked.resource == "pods" {

@@ -15,6 +15,7 @@ mod on_stub;
 mod report;
 mod request;
 mod role;
+mod security;
 mod server;
 mod state;
 #[path = "../support/mod.rs"]

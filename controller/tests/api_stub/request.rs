@@ -44,8 +44,6 @@ impl Asked {
         let resource = rest.next().map_or(resource.clone(), |sub| format!("{resource}/{sub}"));
         let watches = matches!(query.get("watch").map(String::as_str), Some("true" | "1"));
         let verb = match (method, &name) {
-            // A stream is made by an upgrade; servers since 1.31 ask whether it may be created.
-            ("GET" | "POST", Some(_)) if resource == "pods/portforward" => "create",
             ("GET", Some(_)) => "get",
             ("GET", None) if watches => "watch",
             ("GET", None) => "list",

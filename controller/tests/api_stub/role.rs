@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::request::Asked;
 
-/// A verb on a resource of a group.
+/// A verb, a group, and a resource of it; with a name after a space, where it is for that object only.
 pub type Right = (String, String, String);
 
 #[derive(Debug, Clone, Default)]
@@ -22,26 +22,21 @@ impl Role {
         let text = super::support::stdout(&text);
         let mut role = Self::default();
         for document in text.split("---\n") {
-            let line = |key: &str| -> Vec<Vec<String>> {
-                let found = document.lines().filter_map(|line| line.split_once(&format!("{key}: [")));
-                let words = |list: &str| {
-                    list.trim_end_matches(']')
-                        .split(", ")
-                        .map(|word| word.trim_matches('"').to_owned())
-                        .collect()
-                };
-                found.map(|(_, list)| words(list)).collect()
-            };
             let into = if document.contains("kind: Role\n") && document.contains("rules:") {
                 &mut role.namespaced
             } else {
                 &mut role.cluster
             };
-            for ((groups, resources), verbs) in
-                line("apiGroups").iter().zip(line("resources")).zip(line("verbs"))
-            {
-                for verb in verbs {
-                    into.insert((verb, groups[0].clone(), resources[0].clone()));
+            for rule in document.split("- apiGroups").skip(1) {
+                let list = |key: &str| -> Vec<String> {
+                    let found = rule.lines().find_map(|line| line.split_once(&format!("{key}: [")));
+                    let words = found.map(|(_, list)| list.trim_end_matches(']').split(", "));
+                    words.into_iter().flatten().map(|word| word.trim_matches('"').to_owned()).collect()
+                };
+                let group = rule.split('"').nth(1).unwrap_or_default().to_owned();
+                let name = list("resourceNames").first().map(|name| format!(" {name}")).unwrap_or_default();
+                for verb in list("verbs") {
+                    into.insert((verb, group.clone(), format!("{}{name}", list("resources")[0])));
                 }
             }
         }
@@ -58,11 +53,23 @@ impl Role {
 
     pub fn allows(&self, asked: &Asked) -> bool {
         // Everyone may ask what he may do.
-        let rights = if asked.namespace.is_some() { &self.namespaced } else { &self.cluster };
-        asked.resource == "selfsubjectaccessreviews" || rights.contains(&right(asked))
+        if asked.namespace.is_none() {
+            return asked.resource == "selfsubjectaccessreviews" || self.cluster.contains(&right(asked));
+        }
+        self.has(asked.verb, &asked.group, &asked.resource, asked.name.as_deref().unwrap_or_default())
+    }
+
+    /// Whether this may be done in the namespace, to all objects or to the one of this name.
+    pub fn has(&self, verb: &str, group: &str, resource: &str, name: &str) -> bool {
+        [resource.to_owned(), format!("{resource} {name}")]
+            .into_iter()
+            .any(|resource| self.namespaced.contains(&(verb.to_owned(), group.to_owned(), resource)))
     }
 }
 
+/// The right that a request makes use of; those on secrets that exist are by name.
 pub fn right(asked: &Asked) -> Right {
-    (asked.verb.to_owned(), asked.group.clone(), asked.resource.clone())
+    let is_named = asked.resource == "secrets" && asked.verb != "create";
+    let name = asked.name.as_deref().filter(|_| is_named).map(|name| format!(" {name}")).unwrap_or_default();
+    (asked.verb.to_owned(), asked.group.clone(), format!("{}{name}", asked.resource))
 }

@@ -1,7 +1,7 @@
 //! Everything that the parts of the stub share.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use super::kubelet::Fate;
 use super::objects::{Key, Objects};
 use super::request::Asked;
 use super::role::Role;
+use super::security::Level;
 use super::wire::Wire;
 
 /// The namespace of all tests.
@@ -41,8 +42,15 @@ pub struct State {
     pub ready_after: Mutex<Duration>,
     /// When the last pod became ready.
     pub last_ready: Mutex<Option<Instant>>,
-    /// A server of before 1.31, to which a port-forward is something to get.
+    /// A server of before 1.35, to which a port-forward is only something to get.
     pub is_old: AtomicBool,
+    /// Pod Security levels of the namespace that are enforced, and that are warned of.
+    pub enforced: Mutex<Option<Level>>,
+    pub warned: Mutex<Option<Level>>,
+    /// How far the clocks of controllers are ahead that write leases.
+    pub clocks_are_ahead_s: AtomicI64,
+    /// Objects that stay, however often they are deleted.
+    pub stuck: Mutex<BTreeSet<String>>,
 }
 
 impl State {
@@ -62,6 +70,10 @@ impl State {
             ready_after: Mutex::new(Duration::from_millis(30)),
             last_ready: Mutex::default(),
             is_old: AtomicBool::new(false),
+            enforced: Mutex::default(),
+            warned: Mutex::default(),
+            clocks_are_ahead_s: AtomicI64::new(0),
+            stuck: Mutex::default(),
         })
     }
 

@@ -36,6 +36,8 @@ impl Transmission {
 pub struct Wire {
     /// By destination and tag.
     under_way: Mutex<BTreeMap<(MacAddr, u16), Transmission>>,
+    /// The agent of this name ends its connection at the next acknowledgement, once.
+    pub lost_at_acknowledgement: Mutex<Option<String>>,
     /// One packet in so many is lost; none with 0.
     pub loses_one_in: AtomicU64,
 }

@@ -1,16 +1,17 @@
 //! The agent's one loop: connections, requests, the running trial, the end.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use linerate_protocol::message::{CONTROLLER_VARIABLE, Command, ErrorCode, Outcome, Reply, Request};
 use linerate_protocol::state::AgentState;
 use rustix::process::{Pid, getppid};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::sleep;
 
 use super::desk::{Answer, Desk};
@@ -24,8 +25,10 @@ const LOOK_RUNNING: Duration = Duration::from_millis(2);
 const LOOK_IDLE: Duration = Duration::from_millis(100);
 /// Least time an agent waits for its first controller.
 const FIRST_CONTROLLER: Duration = Duration::from_secs(60);
-/// Strangers that may be at the door at once.
-const AT_THE_DOOR: usize = 8;
+/// Connections that may wait without having shown the token. One more closes the oldest of them.
+const MAX_UNAUTHENTICATED: usize = 64;
+/// Authenticated connections that may wait for the agent's loop.
+const ADMISSION_QUEUE: usize = 8;
 
 /// When an agent ends that nobody controls.
 #[derive(Debug, Clone, Copy)]
@@ -86,8 +89,8 @@ pub async fn serve(
     let mut terminate = signal(SignalKind::terminate())?;
     announce(listener.local_addr()?);
 
-    let door = Arc::new(Semaphore::new(AT_THE_DOOR));
-    let (admit, mut admitted) = mpsc::channel::<Controller>(AT_THE_DOOR);
+    let (admit, mut admitted) = mpsc::channel::<Controller>(ADMISSION_QUEUE);
+    let mut strangers = Strangers { token: config.token.clone(), admit, waiting: VecDeque::new() };
     let mut server = Server {
         desk,
         metrics,
@@ -101,18 +104,13 @@ pub async fn serve(
         let look = if server.desk.is_active() { LOOK_RUNNING } else { LOOK_IDLE };
         tokio::select! {
             connection = listener.accept() => {
-                match (connection, door.clone().try_acquire_owned()) {
-                    (Ok((stream, _)), Ok(place)) => {
-                        let (token, admit) = (config.token.clone(), admit.clone());
-                        tokio::spawn(async move {
-                            if let Some(controller) = authenticate(stream, token).await {
-                                let _ = admit.send(controller).await;
-                            }
-                            drop(place);
-                        });
+                match connection {
+                    Ok((stream, _)) => {
+                        strangers.take(stream);
+                        // A hello that has come already is read before the next connection is taken.
+                        yield_now().await;
                     }
-                    (Ok(_), Err(_)) => {}
-                    (Err(error), _) => {
+                    Err(error) => {
                         // Out of descriptors, most likely, and still so if asked at once.
                         tracing::warn!(%error, "a connection could not be accepted");
                         sleep(LOOK_IDLE).await;
@@ -139,6 +137,37 @@ pub async fn serve(
     drop(server);
     sleep(Duration::from_millis(20)).await;
     Ok(())
+}
+
+/// Connections that have not shown the token yet.
+struct Strangers {
+    token: Token,
+    admit: mpsc::Sender<Controller>,
+    /// The oldest first.
+    waiting: VecDeque<AbortHandle>,
+}
+
+impl Strangers {
+    /// Waits for the hello of a new connection. When too many wait, the oldest is closed: peers that stay silent cannot keep a
+    /// controller out, which says hello at once.
+    fn take(&mut self, stream: TcpStream) {
+        self.waiting.retain(|stranger| !stranger.is_finished());
+        if self.waiting.len() >= MAX_UNAUTHENTICATED
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            oldest.abort();
+            tracing::debug!(
+                "the oldest connection without a hello was closed: {MAX_UNAUTHENTICATED} others wait"
+            );
+        }
+        let (token, admit) = (self.token.clone(), self.admit.clone());
+        let stranger = tokio::spawn(async move {
+            if let Some(controller) = authenticate(stream, token).await {
+                let _ = admit.send(controller).await;
+            }
+        });
+        self.waiting.push_back(stranger.abort_handle());
+    }
 }
 
 async fn next_request(controller: &mut Option<Controller>) -> Option<super::wire::Incoming> {

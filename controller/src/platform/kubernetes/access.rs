@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
@@ -10,6 +10,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 use super::error::ClusterError;
+use super::names;
 use super::retry::steadily;
 use crate::experiment::kubernetes::{KubernetesSection, OutputVolume};
 
@@ -25,11 +26,14 @@ pub struct Need {
     pub group: &'static str,
     /// The resource, with its subresource after a slash.
     pub resource: &'static str,
+    /// The one object that it is done to; `None`: any.
+    pub name: Option<&'static str>,
 }
 
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.verb, self.resource)
+        write!(f, "{} {}", self.verb, self.resource)?;
+        self.name.iter().try_for_each(|name| write!(f, " {name}"))
     }
 }
 
@@ -37,6 +41,8 @@ impl fmt::Display for Need {
 struct Rule {
     group: &'static str,
     resource: &'static str,
+    /// The one object that the rule is about; `None`: any.
+    name: Option<&'static str>,
     verbs: &'static [&'static str],
     why: &'static str,
 }
@@ -45,39 +51,55 @@ const RULES: &[Rule] = &[
     Rule {
         group: "",
         resource: "pods",
+        name: None,
         verbs: &["create", "delete", "get", "list", "watch"],
         why: "the agents; only those with Linerate's labels are deleted",
     },
-    // An API server of before 1.31 asks for get, a later one for create.
-    Rule { group: "", resource: "pods/portforward", verbs: &["create", "get"], why: "the way to an agent" },
+    // The stream is opened by a GET: get. From Kubernetes 1.35 on the server asks for create as well.
+    Rule {
+        group: "",
+        resource: "pods/portforward",
+        name: None,
+        verbs: &["create", "get"],
+        why: "the way to an agent",
+    },
     Rule {
         group: "",
         resource: "pods/log",
+        name: None,
         verbs: &["get"],
         why: "what an agent logged is kept with the results",
     },
-    Rule { group: "", resource: "secrets", verbs: &["create", "delete"], why: "the agents' tokens" },
-    Rule { group: "", resource: "events", verbs: &["list"], why: "why a pod does not start" },
-    Rule { group: "", resource: "resourcequotas", verbs: &["list"], why: "what the namespace may use" },
+    // What is to be created has no name yet for RBAC.
+    Rule { group: "", resource: "secrets", name: None, verbs: &["create"], why: "the agents' tokens" },
+    Rule {
+        group: "",
+        resource: "secrets",
+        name: Some(names::SECRET),
+        verbs: &["delete", "get"],
+        why: "no other secret is read or deleted",
+    },
+    Rule { group: "", resource: "events", name: None, verbs: &["list"], why: "why a pod does not start" },
+    Rule {
+        group: "",
+        resource: "resourcequotas",
+        name: None,
+        verbs: &["list"],
+        why: "what the namespace may use",
+    },
     Rule {
         group: "coordination.k8s.io",
         resource: "leases",
+        name: None,
         verbs: &["create", "delete", "list", "patch"],
         why: "owns a run's objects, and tells that the run is alive",
     },
 ];
 
-/// Asked for by nothing but runs on pods that are there already.
-const KEPT: Rule = Rule {
-    group: "",
-    resource: "secrets",
-    verbs: &["get"],
-    why: "the tokens of kept pods, for runs on them (--pods)",
-};
-
 const CLAIMS: Rule = Rule {
     group: "",
     resource: "persistentvolumeclaims",
+    name: None,
     verbs: &["create", "delete", "list"],
     why: "volumes of spec.kubernetes.output",
 };
@@ -85,23 +107,27 @@ const CLAIMS: Rule = Rule {
 const NETWORKS: Rule = Rule {
     group: "k8s.cni.cncf.io",
     resource: "network-attachment-definitions",
+    name: None,
     verbs: &["get"],
     why: "the networks of spec.kubernetes.networks",
 };
 
 /// Seen for all namespaces: without them the plan leaves room on nodes to the scheduler.
 const CLUSTER_RULES: &[Rule] = &[
-    Rule { group: "", resource: "nodes", verbs: &["list"], why: "what nodes have" },
-    Rule { group: "", resource: "pods", verbs: &["list"], why: "what other pods ask of the nodes" },
+    Rule { group: "", resource: "nodes", name: None, verbs: &["list"], why: "what nodes have" },
+    Rule {
+        group: "",
+        resource: "pods",
+        name: None,
+        verbs: &["list"],
+        why: "what other pods ask of the nodes",
+    },
 ];
 
 fn rules(settings: Option<&KubernetesSection>) -> Vec<&'static Rule> {
     let mut rules: Vec<&Rule> = RULES.iter().collect();
     let claims =
         |settings: &KubernetesSection| matches!(settings.output, OutputVolume::PersistentVolumeClaim { .. });
-    if settings.is_none() {
-        rules.push(&KEPT);
-    }
     if settings.is_none_or(claims) {
         rules.push(&CLAIMS);
     }
@@ -114,7 +140,8 @@ fn rules(settings: Option<&KubernetesSection>) -> Vec<&'static Rule> {
 /// Everything that an experiment of these settings does in its namespace; `None`: any experiment.
 pub fn needs(settings: Option<&KubernetesSection>) -> Vec<Need> {
     let of = |rule: &'static Rule| {
-        rule.verbs.iter().map(|verb| Need { verb, group: rule.group, resource: rule.resource })
+        let Rule { group, resource, name, .. } = *rule;
+        rule.verbs.iter().map(move |verb| Need { verb, group, resource, name })
     };
     rules(settings).into_iter().flat_map(of).collect()
 }
@@ -129,26 +156,16 @@ pub async fn missing(
     settings: &KubernetesSection,
 ) -> Result<Vec<Need>, ClusterError> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let answers: Vec<_> = stream::iter(needs(Some(settings)))
+    // The first failure ends it: a server that is away is not waited for once for each review.
+    let answers: Vec<(Need, bool)> = stream::iter(needs(Some(settings)))
         .map(|need| {
             let reviews = reviews.clone();
-            async move { Ok((need, allowed(&reviews, namespace, need).await?)) }
+            async move { Ok::<_, ClusterError>((need, allowed(&reviews, namespace, need).await?)) }
         })
         .buffered(AT_ONCE)
-        .collect::<Vec<Result<_, ClusterError>>>()
-        .await;
-    let mut missing = Vec::new();
-    for answer in answers {
-        let (need, allowed) = answer?;
-        if !allowed {
-            missing.push(need);
-        }
-    }
-    // Either of the two is what this server asks for.
-    let forward = |need: &Need| need.resource == "pods/portforward";
-    if missing.iter().filter(|need| forward(need)).count() == 1 {
-        missing.retain(|need| !forward(need));
-    }
+        .try_collect()
+        .await?;
+    let missing = answers.into_iter().filter(|(_, allowed)| !allowed).map(|(need, _)| need).collect();
     Ok(missing)
 }
 
@@ -169,6 +186,7 @@ async fn allowed(
                 group: Some(need.group.to_owned()),
                 resource: Some(resource.to_owned()),
                 subresource,
+                name: need.name.map(str::to_owned),
                 ..ResourceAttributes::default()
             }),
             ..SelfSubjectAccessReviewSpec::default()
@@ -213,8 +231,9 @@ fn head(kind: &str, name: &str, namespace: Option<&str>) -> String {
 }
 
 fn line(rule: &Rule) -> String {
+    let names = rule.name.map(|name| format!("  resourceNames: [{name}]\n")).unwrap_or_default();
     format!(
-        "# {}\n- apiGroups: [\"{}\"]\n  resources: [{}]\n  verbs: [{}]\n",
+        "# {}\n- apiGroups: [\"{}\"]\n  resources: [{}]\n{names}  verbs: [{}]\n",
         rule.why,
         rule.group,
         rule.resource,

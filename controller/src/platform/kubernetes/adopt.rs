@@ -97,7 +97,7 @@ pub(super) async fn tokens(
     id: &str,
 ) -> Result<BTreeMap<String, Token>, ClusterError> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let name = names::object(id);
+    let name = secret_name(client, namespace, id).await?;
     let secret = steadily(|| secrets.get(&name))
         .await
         .map_err(ClusterError::while_(format!("read the tokens of run {id} (secret {name})")))?;
@@ -106,6 +106,17 @@ pub(super) async fn tokens(
         Some((pod, Token::known(text)))
     };
     Ok(secret.data.unwrap_or_default().into_iter().filter_map(token).collect())
+}
+
+/// The secret that the pods of run `id` mount: pods of earlier releases have one of another name.
+async fn secret_name(client: &Client, namespace: &str, id: &str) -> Result<String, ClusterError> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let params = ListParams::default().labels(&names::of_experiment(id)).limit(1);
+    let listed = steadily(|| pods.list(&params)).await.map_err(ClusterError::while_("list the kept pods"))?;
+    let mut volumes =
+        listed.items.into_iter().flat_map(|pod| pod.spec).flat_map(|spec| spec.volumes).flatten();
+    let mounted = volumes.find_map(|volume| volume.secret?.secret_name);
+    Ok(mounted.unwrap_or_else(|| names::SECRET.to_owned()))
 }
 
 #[cfg(test)]

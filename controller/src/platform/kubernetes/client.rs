@@ -1,5 +1,7 @@
 //! The way to the API server: every answer has a time limit, and a time that a busy server names is kept for whoever asks again.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Response, StatusCode, header};
@@ -14,6 +16,8 @@ use tower::util::MapFutureLayer;
 
 /// Time for an answer to begin. A watch answers at once, and then goes on for as long as it likes.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
+/// Most warnings that are told in the life of a process.
+const MOST_WARNINGS: usize = 100;
 /// Most of an error's text that is read.
 const MOST_TEXT_BYTES: usize = 4096;
 
@@ -37,10 +41,29 @@ where
     let answer = timeout(ANSWER_TIME, answer)
         .await
         .map_err(|_| format!("no answer within {} s", ANSWER_TIME.as_secs()))??;
+    warnings(&answer).filter(|warning| is_news(warning)).for_each(|warning| {
+        tracing::warn!("the API server warns: {warning}");
+    });
     match seconds(&answer) {
         Some(seconds) => with_time(answer, seconds).await,
         None => Ok(answer),
     }
+}
+
+/// What the server warns of: the texts of the headers `Warning: 299 - "text"`.
+fn warnings(answer: &Answer) -> impl Iterator<Item = String> {
+    answer.headers().get_all(header::WARNING).iter().filter_map(|value| {
+        let (_, quoted) = value.to_str().ok()?.split_once('"')?;
+        let text = quoted.rsplit_once('"').map_or(quoted, |(text, _)| text);
+        Some(text.replace("\\\"", "\"").replace("\\\\", "\\"))
+    })
+}
+
+/// True when nobody was told of this warning yet: the server repeats it for each pod.
+fn is_news(warning: &str) -> bool {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    told.len() < MOST_WARNINGS && told.insert(warning.to_owned())
 }
 
 /// After how many seconds a server that is busy wants to be asked again.

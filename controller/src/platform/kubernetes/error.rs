@@ -4,6 +4,7 @@ use kube::Error;
 
 use super::access::Need;
 use super::placement::NoRoom;
+use super::security::Level;
 
 /// Something of Kubernetes stands in the way.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,23 @@ pub enum ClusterError {
         /// What is left.
         available: String,
     },
+    /// The namespace's Pod Security level does not admit the pods.
+    #[error(
+        "{server}\n  these pods need the level {level}: {}\n  remedy: `kubectl label --overwrite namespace {namespace} \
+         pod-security.kubernetes.io/enforce={level}`, or another namespace with this label (docs/kubernetes.md says which level each link \
+         needs)",
+        because.join(", ")
+    )]
+    PodSecurity {
+        /// The server's words.
+        server: String,
+        /// The namespace.
+        namespace: String,
+        /// The strictest level that admits the pods.
+        level: Level,
+        /// What in the pods asks for it.
+        because: Vec<String>,
+    },
     /// The network is not there.
     #[error(
         "there is no NetworkAttachmentDefinition {0}\n  remedy: create it, or correct spec.kubernetes.networks"
@@ -102,6 +120,13 @@ impl ClusterError {
 /// True when the server says no to this user.
 pub fn is_forbidden(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 403)
+}
+
+/// True when the server says no to the request as it is, and will say so again: not allowed (401, 403), not valid (422) and the like. What
+/// may change by itself is none of these: an object that is not there yet or is there already, a conflict, a busy server.
+pub fn is_refusal(error: &Error) -> bool {
+    let may_change = |code| matches!(code, 404 | 408 | 409 | 410 | 425 | 429);
+    matches!(error, Error::Api(status) if (400..500).contains(&status.code) && !may_change(status.code))
 }
 
 /// True when the server knows no such thing.

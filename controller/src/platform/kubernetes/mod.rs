@@ -14,8 +14,11 @@ pub mod observe;
 pub mod placement;
 pub mod plan;
 pub mod pods;
+mod quota;
 pub mod remove;
+mod requests;
 mod retry;
+pub mod security;
 pub mod survey;
 mod tracker;
 pub mod watch;
@@ -55,6 +58,7 @@ pub struct KubernetesPlatform {
     tokens: BTreeMap<String, Token>,
     tracker: Option<Tracker>,
     renewal: Option<JoinHandle<()>>,
+    lease_loss: lease::Loss,
     /// Since when pods are used that others made; they stay as they are.
     adopted: Option<Instant>,
 }
@@ -72,6 +76,7 @@ impl KubernetesPlatform {
             tokens: BTreeMap::new(),
             tracker: None,
             renewal: None,
+            lease_loss: lease::Loss::default(),
             adopted: None,
         }
     }
@@ -97,16 +102,15 @@ impl KubernetesPlatform {
             self.tracker = Some(Tracker::start(self.client(), &self.plan.namespace, &self.id));
             return self.await_all(say).await;
         }
-        for id in &self.plan.leftovers {
-            say(&format!("removing what run {id} left"));
-            remove::remove(self.client(), &self.plan.namespace, id).await?;
-        }
+        self.plan.remove_leftovers(say).await?;
         let keep = self.experiment.kubernetes().keep;
         let namespace = &self.plan.namespace;
         let lease = lease::create(self.client(), namespace, &self.id, keep).await;
         self.has_begun = lease.as_ref().map_or_else(ClusterError::is_transient, |_| true);
-        self.owner = Some(lease?);
-        let renewal = lease::renew(self.client().clone(), namespace.clone(), self.id.clone());
+        let owner = lease?;
+        let (id, uid, loss) = (self.id.clone(), owner.uid.clone(), self.lease_loss.clone());
+        self.owner = Some(owner);
+        let renewal = lease::renew(self.client().clone(), namespace.clone(), id, uid, loss);
         self.renewal = Some(tokio::spawn(renewal));
         self.tracker = Some(Tracker::start(self.client(), namespace, &self.id));
         for plan in &self.plan.pods {
@@ -131,16 +135,19 @@ impl KubernetesPlatform {
                 self.id
             )));
         }
+        if let Some(reason) = self.lease_loss.get() {
+            return Err(ClusterError::NotReady(format!("run {} starts no pods any more: {reason}", self.id)));
+        }
         let plans: Vec<PodPlan> = self.plan.pods.iter().filter(|plan| plan.pair == number).cloned().collect();
         let pods = self.pods();
-        remove::pods(&pods, &plans.iter().map(PodPlan::name).collect::<Vec<_>>()).await?;
         let names: Vec<String> = plans.iter().map(PodPlan::name).collect();
+        remove::pods(&pods, &self.id, &names).await?;
         if let Some(tracker) = &self.tracker {
             tracker.forget(&names);
         }
         let run = Run { experiment: &self.experiment, id: &self.id, owner: self.owner.as_ref() };
         for plan in &plans {
-            create(&pods, &run.pod(plan)).await?;
+            create(&pods, &run.pod(plan), &self.id).await?;
         }
         self.wait_until_running(&names, say).await?;
         let tracker = self
@@ -153,7 +160,7 @@ impl KubernetesPlatform {
     async fn create_all(&self) -> Result<(), ClusterError> {
         let run = Run { experiment: &self.experiment, id: &self.id, owner: self.owner.as_ref() };
         let secrets: Api<Secret> = Api::namespaced(self.client().clone(), &self.plan.namespace);
-        create(&secrets, &run.secret(&self.tokens)).await?;
+        create(&secrets, &run.secret(&self.tokens), &self.id).await?;
         let (claims, pods) = (
             Api::<PersistentVolumeClaim>::namespaced(self.client().clone(), &self.plan.namespace),
             self.pods(),
@@ -163,9 +170,9 @@ impl KubernetesPlatform {
             .map(Ok)
             .try_for_each_concurrent(AT_ONCE, |plan| async move {
                 if let Some(claim) = run.claim(plan) {
-                    create(claims, &claim).await?;
+                    create(claims, &claim, &self.id).await?;
                 }
-                create(pods, &run.pod(plan)).await
+                create(pods, &run.pod(plan), &self.id).await
             })
             .await
     }
@@ -187,8 +194,8 @@ impl KubernetesPlatform {
     }
 }
 
-/// Creates an object; one that an earlier attempt of the same request made is as good.
-async fn create<K>(api: &Api<K>, object: &K) -> Result<(), ClusterError>
+/// Creates an object of the run `id`; one that an earlier attempt of the same request made is as good.
+async fn create<K>(api: &Api<K>, object: &K, id: &str) -> Result<(), ClusterError>
 where
     K: kube::Resource<DynamicType = ()>
         + Clone
@@ -205,9 +212,25 @@ where
     .await;
     match created {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 && attempts > 1 => Ok(()),
+        Err(kube::Error::Api(status))
+            if status.code == 409 && attempts > 1 && is_ours(api, &name, id).await =>
+        {
+            Ok(())
+        }
         Err(error) => Err(ClusterError::while_(format!("create {} {name}", K::kind(&())))(error)),
     }
+}
+
+/// True when the object of this name is the run's: its name says so, or its labels.
+async fn is_ours<K>(api: &Api<K>, name: &str, id: &str) -> bool
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let has_labels = async || match steadily(|| api.get_metadata_opt(name)).await {
+        Ok(found) => found.is_some_and(|found| names::is_of(&found, id)),
+        Err(_) => false,
+    };
+    name.contains(id) || has_labels().await
 }
 
 impl Platform for KubernetesPlatform {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kube::ResourceExt;
 use linerate_protocol::trial::Role;
 
 /// Says whose object it is; the value is [`LINERATE`].
@@ -17,12 +18,15 @@ pub const ROLE: &str = "role";
 /// On a lease: the pods are meant to stay after the run.
 pub const KEPT: &str = "linerate.dev/kept";
 
+/// Name of the secret with the tokens: one for each namespace, as pods are `tx0` and `rx0` in each, so that a Role can name it.
+pub const SECRET: &str = "linerate-tokens";
+
 /// Name of a pod, such as `tx0`.
 pub fn pod(end: Role, pair: usize) -> String {
     format!("{end}{pair}")
 }
 
-/// Name of the experiment's lease and of its secret.
+/// Name of the experiment's lease.
 pub fn object(experiment: &str) -> String {
     format!("linerate-{experiment}")
 }
@@ -38,6 +42,11 @@ pub fn labels(experiment: &str) -> BTreeMap<String, String> {
         (MANAGED_BY.to_owned(), LINERATE.to_owned()),
         (EXPERIMENT.to_owned(), experiment.to_owned()),
     ])
+}
+
+/// True when an object carries the labels of an experiment.
+pub fn is_of(object: &impl ResourceExt, experiment: &str) -> bool {
+    labels(experiment).iter().all(|(name, value)| object.labels().get(name) == Some(value))
 }
 
 /// Selects everything of Linerate's.

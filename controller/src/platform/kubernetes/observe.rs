@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Container, Node as ApiNode, Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::{Node as ApiNode, Pod, ResourceQuota, Secret};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::{ApiResource, DynamicObject, ListParams};
-use kube::core::GroupVersionKind;
+use kube::core::{GroupVersionKind, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt};
 
 use super::error::{ClusterError, is_expired, is_forbidden, is_not_found};
 use super::names;
-use super::placement::{Node, shown};
-use super::pods::Amount;
+use super::placement::Node;
+use super::requests::{AnyPod, requested};
 use super::retry::steadily;
 use crate::experiment::quantity::milli;
 
@@ -44,13 +44,14 @@ pub async fn nodes(
         Err(error) => return Err(ClusterError::while_("list the nodes")(error)),
     };
     let params = || ListParams::default().fields(RUNNING);
-    let pods = match list_all(&Api::<Pod>::all(client.clone()), params()).await {
+    let kind = ApiResource::erase::<Pod>(&());
+    let pods = match list_all(&Api::<AnyPod>::all_with(client.clone(), &kind), params()).await {
         Ok(pods) => pods,
         Err(error) if is_forbidden(&error) => {
             notes.push(format!(
                 "this account sees only the pods of namespace {namespace}; what others ask of the nodes is not known"
             ));
-            let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+            let pods = Api::<AnyPod>::namespaced_with(client.clone(), namespace, &kind);
             list_all(&pods, params()).await.map_err(ClusterError::while_("list the pods"))?
         }
         Err(error) => return Err(ClusterError::while_("list the pods")(error)),
@@ -86,18 +87,18 @@ where
 }
 
 /// Allocatable less requested, node by node.
-fn room(nodes: &[ApiNode], pods: &[Pod], gone: &BTreeSet<String>) -> Vec<Node> {
+fn room(nodes: &[ApiNode], pods: &[AnyPod], gone: &BTreeSet<String>) -> Vec<Node> {
     let mut taken: BTreeMap<&str, BTreeMap<String, u128>> = BTreeMap::new();
-    let is_gone = |pod: &Pod| {
+    let is_gone = |pod: &AnyPod| {
         let labels = pod.labels();
         labels.get(names::MANAGED_BY).is_some_and(|value| value == names::LINERATE)
             && labels.get(names::EXPERIMENT).is_some_and(|id| gone.contains(id))
     };
     for pod in pods.iter().filter(|pod| !is_gone(pod)) {
-        let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) else { continue };
+        let Some(node) = pod.spec.node_name.as_deref() else { continue };
         let taken = taken.entry(node).or_default();
         *taken.entry("pods".to_owned()).or_default() += 1000;
-        for (resource, amount) in requests(pod) {
+        for (resource, amount) in requested(pod) {
             *taken.entry(resource).or_default() += amount;
         }
     }
@@ -120,30 +121,6 @@ fn amounts(quantities: Option<&BTreeMap<String, Quantity>>) -> impl Iterator<Ite
     quantities.into_iter().flatten().filter_map(|(name, amount)| Some((name.clone(), milli(&amount.0)?)))
 }
 
-/// What a pod holds: the sum of its containers, or the largest init container where that is more.
-fn requests(pod: &Pod) -> BTreeMap<String, u128> {
-    let Some(spec) = &pod.spec else { return BTreeMap::new() };
-    let of = |container: &Container| -> BTreeMap<String, u128> {
-        let resources = container.resources.as_ref();
-        // A limit without a request is the request.
-        let mut all: BTreeMap<_, _> = amounts(resources.and_then(|r| r.limits.as_ref())).collect();
-        all.extend(amounts(resources.and_then(|r| r.requests.as_ref())));
-        all
-    };
-    let mut total: BTreeMap<String, u128> = BTreeMap::new();
-    for (name, amount) in spec.containers.iter().flat_map(of) {
-        *total.entry(name).or_default() += amount;
-    }
-    for (name, amount) in spec.init_containers.iter().flatten().flat_map(of) {
-        let held = total.entry(name).or_default();
-        *held = amount.max(*held);
-    }
-    for (name, amount) in amounts(spec.overhead.as_ref()) {
-        *total.entry(name).or_default() += amount;
-    }
-    total
-}
-
 /// Why the node takes none of our pods, which tolerate nothing.
 fn closed(node: &ApiNode) -> Option<String> {
     let spec = node.spec.as_ref();
@@ -161,44 +138,27 @@ fn closed(node: &ApiNode) -> Option<String> {
     forbidding.next().map(|taint| format!("it has the taint {}:{}", taint.key, taint.effect))
 }
 
-/// Makes sure that the namespace's quotas allow `pods` pods.
+/// The quotas of the namespace.
 ///
 /// # Errors
-/// The first quota that does not.
-pub async fn quotas(
+/// When the server does not answer.
+pub async fn quotas(client: &Client, namespace: &str) -> Result<Vec<ResourceQuota>, ClusterError> {
+    let quotas = Api::<ResourceQuota>::namespaced(client.clone(), namespace);
+    let quotas = list_all(&quotas, ListParams::default()).await;
+    quotas.map_err(ClusterError::while_("list the resource quotas"))
+}
+
+/// The metadata of the secret of the namespace that has Linerate's name.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn secret(
     client: &Client,
     namespace: &str,
-    wanted: &BTreeMap<String, Amount>,
-    pods: usize,
-) -> Result<(), ClusterError> {
-    let quotas = Api::<ResourceQuota>::namespaced(client.clone(), namespace);
-    let quotas = list_all(&quotas, ListParams::default())
-        .await
-        .map_err(ClusterError::while_("list the resource quotas"))?;
-    for quota in &quotas {
-        let Some(status) = &quota.status else { continue };
-        let used: BTreeMap<_, _> = amounts(status.used.as_ref()).collect();
-        for (key, hard) in amounts(status.hard.as_ref()) {
-            let resource = key.trim_start_matches("requests.").trim_start_matches("limits.");
-            let each = if resource == "pods" || resource == "count/pods" {
-                1000
-            } else {
-                wanted.get(resource).map_or(0, |w| w.milli)
-            };
-            let needed = each * pods as u128;
-            let left = hard.saturating_sub(used.get(&key).copied().unwrap_or(0));
-            if needed > left {
-                return Err(ClusterError::Quota {
-                    quota: quota.name_any(),
-                    namespace: namespace.to_owned(),
-                    wanted: shown(resource, needed),
-                    available: shown(resource, left),
-                    resource: key,
-                });
-            }
-        }
-    }
-    Ok(())
+) -> Result<Option<PartialObjectMeta<Secret>>, ClusterError> {
+    let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
+    let secret = steadily(|| secrets.get_metadata_opt(names::SECRET)).await;
+    secret.map_err(ClusterError::while_(format!("look at secret {}", names::SECRET)))
 }
 
 /// Makes sure that the networks to attach are defined.
@@ -256,10 +216,10 @@ mod tests {
         .unwrap()
     }
 
-    fn pod(node: &str, experiment: Option<&str>, containers: &Value, init: &Value) -> Pod {
+    fn pod(node: &str, experiment: Option<&str>, containers: &Value, init: &Value) -> AnyPod {
         let labels = experiment.map(|id| json!({names::MANAGED_BY: "linerate", names::EXPERIMENT: id}));
         serde_json::from_value(json!({
-            "metadata": {"name": "p", "labels": labels},
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": labels},
             "spec": {"nodeName": node, "containers": containers, "initContainers": init}
         }))
         .unwrap()

@@ -11,10 +11,11 @@ use super::error::ClusterError;
 use super::lease::{self, LeaseState};
 use super::placement::{Placed, place};
 use super::pods::{PodPlan, wanted};
+use super::quota::{self, Demand};
 use super::remove::remove;
 use super::{access, descriptors, manifests, names, observe};
 use crate::experiment::Experiment;
-use crate::experiment::kubernetes::{LinkKind, PlacementRule};
+use crate::experiment::kubernetes::{LinkKind, OutputVolume, PlacementRule};
 use crate::platform::buffers;
 
 /// A run as planned on a cluster that has room for it.
@@ -29,7 +30,7 @@ pub struct KubernetesPlan {
     /// All pods: transmitter and receiver of pair 0, of pair 1, …
     pub pods: Vec<PodPlan>,
     /// Runs whose controller is gone; their objects are removed first.
-    pub leftovers: Vec<String>,
+    pub leftovers: Vec<lease::Found>,
     /// What the user should know.
     pub notes: Vec<String>,
 }
@@ -66,35 +67,39 @@ pub async fn connect(experiment: &Experiment) -> Result<(Client, String, String)
     Ok((client, namespace, server))
 }
 
-/// True of a run whose controller is gone: its lease has run out, or it is the one that is `resumed`, which holds its directory's lock.
+/// True of the run that is `resumed` and had its controller on this host: this controller holds the lock of its directory, so that one is gone.
 fn is_over(found: &lease::Found, resumed: Option<&str>) -> bool {
-    match found.state {
-        LeaseState::Dead => true,
-        LeaseState::Alive => resumed == Some(found.id.as_str()) && found.is_of_this_host(),
-        LeaseState::Kept => false,
-    }
+    resumed == Some(found.id.as_str()) && found.is_of_this_host()
 }
 
 /// Removes what is left of the run `id` of `experiment`, whose controller is known to be gone where it ran on this host. What it was to keep stays.
 ///
 /// # Errors
 /// When the server refuses, or pods do not go.
-pub async fn remove_rest(experiment: &Experiment, id: &str) -> Result<(), ClusterError> {
+pub async fn remove_rest(experiment: &Experiment, id: &str, say: &dyn Fn(&str)) -> Result<(), ClusterError> {
     let (client, namespace, _) = connect(experiment).await?;
-    let leases = lease::list(&client, &namespace).await?;
-    match leases.iter().find(|found| found.id == id) {
-        Some(found) if is_over(found, Some(id)) => remove(&client, &namespace, id).await,
-        _ => Ok(()),
+    let leases = lease::settled(&client, &namespace, |found| is_over(found, Some(id)), say).await?;
+    match leases.iter().find(|found| found.id == id && found.state == LeaseState::Dead) {
+        Some(found) => {
+            lease::claim(&client, &namespace, found).await?;
+            remove(&client, &namespace, id).await
+        }
+        None => Ok(()),
     }
 }
 
 impl KubernetesPlan {
-    /// Looks at the cluster and decides. Sends no request that writes. `resumed` is the run that is taken up again, whose controller is known to be
+    /// Looks at the cluster and decides. Sends no request that writes. `say` is told what it waits for: the leases of other runs are watched until
+    /// it is known whether their controllers live. `resumed` is the run that is taken up again, whose controller is known to be
     /// gone where it ran on this host: what is left of it goes first.
     ///
     /// # Errors
     /// Whatever would keep the run from succeeding: no access, no room, names that are taken.
-    pub async fn new(experiment: &Experiment, resumed: Option<&str>) -> Result<Self, ClusterError> {
+    pub async fn new(
+        experiment: &Experiment,
+        resumed: Option<&str>,
+        say: &dyn Fn(&str),
+    ) -> Result<Self, ClusterError> {
         let settings = experiment.kubernetes();
         buffers::fit(experiment)?;
         descriptors::allow(2 * experiment.pairs())?;
@@ -103,14 +108,13 @@ impl KubernetesPlan {
         if !missing.is_empty() {
             return Err(ClusterError::Forbidden { namespace, missing });
         }
-        let leases = lease::list(&client, &namespace).await?;
-        let over = leases.iter().filter(|found| is_over(found, resumed));
-        let leftovers: Vec<String> = over.map(|found| found.id.clone()).collect();
-        let gone: BTreeSet<String> = leftovers.iter().cloned().collect();
+        let leases = lease::settled(&client, &namespace, |found| is_over(found, resumed), say).await?;
+        let over = leases.iter().filter(|found| found.state == LeaseState::Dead);
+        let leftovers: Vec<lease::Found> = over.cloned().collect();
+        let gone: BTreeSet<String> = leftovers.iter().map(|found| found.id.clone()).collect();
         names_are_free(&client, &namespace, experiment.pairs(), &leases, &gone).await?;
         observe::networks(&client, &namespace, &settings.networks).await?;
         let wanted = wanted(settings);
-        observe::quotas(&client, &namespace, &wanted, 2 * experiment.pairs()).await?;
         let (nodes, mut notes) = observe::nodes(&client, &namespace, &gone).await?;
         // Pods that meet in a node's directory are on that node.
         let rule =
@@ -127,7 +131,7 @@ impl KubernetesPlan {
         if !leftovers.is_empty() {
             notes.push(format!(
                 "removes first what runs left whose controller is gone: {}",
-                leftovers.join(", ")
+                gone.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
             ));
         }
         let pods = placed.into_iter().enumerate().flat_map(|(pair, placed): (usize, Option<Placed>)| {
@@ -138,17 +142,45 @@ impl KubernetesPlan {
         Ok(Self { client, server, namespace, pods: pods.collect(), leftovers, notes })
     }
 
-    /// Has the API server check the objects of the first `pods` pods without storing them: names, admission, policies.
+    /// Removes what runs left whose controller is gone, so that neither their names nor their part of a quota are in the way.
     ///
     /// # Errors
-    /// What the server does not accept.
-    pub async fn validate(&self, experiment: &Experiment, pods: usize) -> Result<(), ClusterError> {
-        let first = Self { pods: self.pods.iter().take(pods).cloned().collect(), ..self.clone() };
-        manifests::validate(self, &manifests::of(&first, experiment)).await
+    /// When one of them lives after all, the server refuses, or pods do not go.
+    pub async fn remove_leftovers(&mut self, say: &dyn Fn(&str)) -> Result<(), ClusterError> {
+        for found in std::mem::take(&mut self.leftovers) {
+            say(&format!("removing what run {} left", found.id));
+            lease::claim(&self.client, &self.namespace, &found).await?;
+            remove(&self.client, &self.namespace, &found.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Has the API server check every object of the run without storing it (names, admission, policies), and adds up what the namespace's quotas
+    /// leave for all of them together.
+    ///
+    /// # Errors
+    /// What the server does not accept, or the quota that leaves too little.
+    pub async fn validate(&mut self, experiment: &Experiment) -> Result<(), ClusterError> {
+        let objects = manifests::of(self, experiment);
+        let admitted = manifests::validate(self, &objects).await?;
+        if !self.leftovers.is_empty() {
+            self.notes.push("quotas are not added up: what is to be removed first counts in them".to_owned());
+            return Ok(());
+        }
+        let Some(pod) = admitted else { return Ok(()) };
+        let (claims, claim) = match &experiment.kubernetes().output {
+            OutputVolume::PersistentVolumeClaim { class, size } => {
+                (self.pods.len(), Some((u128::from(size.0) * 1000, class.as_deref())))
+            }
+            OutputVolume::None | OutputVolume::EmptyDir { .. } => (0, None),
+        };
+        let quotas = observe::quotas(&self.client, &self.namespace).await?;
+        let demand = Demand { pod: &pod, pods: self.pods.len(), claims, claim };
+        quota::check(&quotas, &self.namespace, &demand)
     }
 }
 
-/// Makes sure that no pod of others, or of a run that lives, has one of our names.
+/// Makes sure that no pod or secret of others, or of a run that lives, has one of our names.
 async fn names_are_free(
     client: &Client,
     namespace: &str,
@@ -181,6 +213,15 @@ async fn names_are_free(
                 pod.name_any()
             ),
         }));
+    }
+    if let Some(secret) = observe::secret(client, namespace).await?
+        && !gone.iter().any(|id| names::is_of(&secret, id))
+    {
+        return Err(ClusterError::Conflict(format!(
+            "secret {} in namespace {namespace} is another's, and this run needs the name\n  remedy: use a namespace of its own \
+             (--namespace); nothing was touched",
+            names::SECRET
+        )));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! Pods keep to the `restricted` Pod Security Standard but for these exceptions, each only where its reason holds:
 //! - user 0, because a capability that is added is in force only for it (and because a device file or a node's directory is root's);
 //!   it has none of root's capabilities
-//! - `IPC_LOCK` with hugepages or a device: packet memory stays in place while a device or a peer reads it
+//! - `IPC_LOCK` with a device: VFIO locks packet memory while the device reads it; hugepages stay in place anyway
 //! - `SYS_NICE` with hugepages: EAL places them on NUMA nodes (`set_mempolicy`), which the runtime's default seccomp profile allows
 //!   with this capability only
 //! - `NET_RAW` and `NET_ADMIN` with `afPacket`: a packet socket is a raw socket, and ethdev sets the interface's flags when it starts the port
@@ -95,7 +95,7 @@ impl Run<'_> {
     pub fn secret(&self, tokens: &BTreeMap<String, Token>) -> Secret {
         let data = tokens.iter().map(|(pod, token)| (pod.clone(), ByteString(token.reveal().into())));
         Secret {
-            metadata: self.metadata(names::object(self.id)),
+            metadata: self.metadata(names::SECRET.to_owned()),
             type_: Some("Opaque".to_owned()),
             data: Some(data.collect()),
             ..Secret::default()
@@ -302,7 +302,7 @@ impl Run<'_> {
         let mut volumes = vec![
             Volume {
                 secret: Some(SecretVolumeSource {
-                    secret_name: Some(names::object(self.id)),
+                    secret_name: Some(names::SECRET.to_owned()),
                     items: Some(vec![token]),
                     ..SecretVolumeSource::default()
                 }),
@@ -385,7 +385,7 @@ pub fn wanted(settings: &KubernetesSection) -> BTreeMap<String, Amount> {
 fn container_security(settings: &KubernetesSection) -> SecurityContext {
     let mut added = settings.capabilities.clone();
     let hugepages = settings.hugepages.count.get() > 0;
-    if hugepages || settings.link.kind == LinkKind::Device {
+    if settings.link.kind == LinkKind::Device {
         added.push("IPC_LOCK".to_owned());
     }
     if hugepages {

@@ -1,11 +1,12 @@
-//! Removing what belongs to a run: found by its labels, deleted by name, the lease last, so that what is left over stays recognisable.
+//! Removing what belongs to a run: found by its labels, the lease last, so that what is left over stays recognisable. Every deletion names the
+//! uid of the object that was found: another object that has the name by then is left alone.
 
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ContainerState, PersistentVolumeClaim, Pod, Secret};
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
@@ -34,7 +35,12 @@ pub async fn remove(client: &Client, namespace: &str, id: &str) -> Result<(), Cl
     delete_selected(&pods, &selector, "pods").await?;
     wait_until_gone(&pods, &selector).await?;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    delete(&secrets, &names::object(id)).await?;
+    let secret = steadily(|| secrets.get_metadata_opt(names::SECRET))
+        .await
+        .map_err(ClusterError::while_(format!("look at secret {}", names::SECRET)))?;
+    if let Some(secret) = secret.filter(|secret| names::is_of(secret, id)) {
+        delete(&secrets, &secret, DeleteParams::default()).await?;
+    }
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
     match delete_selected(&claims, &selector, "volume claims").await {
         // A role without claims has made none.
@@ -42,48 +48,74 @@ pub async fn remove(client: &Client, namespace: &str, id: &str) -> Result<(), Cl
         other => other?,
     }
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
-    delete(&leases, &names::object(id)).await
+    delete_selected(&leases, &selector, "leases").await
 }
 
-/// Removes pods by name and returns when they are gone. A pod of a node that is gone itself is struck off the list.
+/// Removes pods of the run `id` by name and returns when they are gone. A pod of a node that is gone itself is struck off the list.
 ///
 /// # Errors
-/// When the server refuses.
-pub async fn pods(pods: &Api<Pod>, names: &[String]) -> Result<(), ClusterError> {
+/// When the server refuses, a pod is another's by now, or one does not go.
+pub async fn pods(pods: &Api<Pod>, id: &str, names: &[String]) -> Result<(), ClusterError> {
+    let look = async |name: &String| {
+        let found = steadily(|| pods.get_metadata_opt(name)).await;
+        found.map_err(ClusterError::while_(format!("look at pod {name}")))
+    };
+    let mut going = Vec::new();
     for name in names {
-        delete(pods, name).await?;
+        match look(name).await? {
+            None => {}
+            Some(pod) if names::is_of(&pod, id) => {
+                delete(pods, &pod, DeleteParams::default()).await?;
+                going.push((name, pod.uid()));
+            }
+            Some(_) => {
+                return Err(ClusterError::Conflict(format!(
+                    "pod {name} belongs to somebody else by now\n  remedy: use a namespace of its own (--namespace); it was not touched"
+                )));
+            }
+        }
     }
     let begun = Instant::now();
-    for name in names {
-        loop {
-            match steadily(|| pods.get_metadata_opt(name)).await {
-                Ok(None) => break,
-                Ok(Some(_)) if begun.elapsed() > STRUCK_OFF_AFTER => {
-                    delete_with(pods, name, &DeleteParams::default().grace_period(0)).await?;
-                }
-                Ok(Some(_)) => {}
-                Err(error) => return Err(ClusterError::while_(format!("look at pod {name}"))(error)),
+    for (name, uid) in going {
+        let mut pause = LOOK;
+        while let Some(pod) = look(name).await?.filter(|pod| pod.uid() == uid) {
+            if begun.elapsed() > GONE_WITHIN {
+                return Err(still_there(std::slice::from_ref(name)));
             }
-            tokio::time::sleep(LOOK).await;
+            if begun.elapsed() > STRUCK_OFF_AFTER {
+                delete(pods, &pod, DeleteParams::default().grace_period(0)).await?;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(LATER_LOOK);
         }
     }
     Ok(())
 }
 
-async fn delete<K>(api: &Api<K>, name: &str) -> Result<(), ClusterError>
-where
-    K: Clone + std::fmt::Debug + DeserializeOwned,
-{
-    delete_with(api, name, &DeleteParams::default()).await
+fn still_there(pods: &[String]) -> ClusterError {
+    ClusterError::NotReady(format!(
+        "pods {} were deleted and are still there after {} s; is their node gone, or has something put a finalizer on them?",
+        pods.join(", "),
+        GONE_WITHIN.as_secs()
+    ))
 }
 
-async fn delete_with<K>(api: &Api<K>, name: &str, params: &DeleteParams) -> Result<(), ClusterError>
+/// Deletes the very object that was `found`. One that has its name by now, or that has changed where `params` ask for its version, is left alone.
+async fn delete<K>(api: &Api<K>, found: &impl ResourceExt, params: DeleteParams) -> Result<(), ClusterError>
 where
     K: Clone + std::fmt::Debug + DeserializeOwned,
 {
-    match steadily(|| api.delete(name, params)).await {
+    let name = found.name_any();
+    let preconditions =
+        Preconditions { uid: found.uid(), ..params.preconditions.clone().unwrap_or_default() };
+    let params = params.preconditions(preconditions);
+    match steadily(|| api.delete(&name, &params)).await {
         Ok(_) => Ok(()),
         Err(error) if is_not_found(&error) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            tracing::debug!(name, message = status.message, "not deleted: it is not what was found");
+            Ok(())
+        }
         Err(error) => Err(ClusterError::while_(format!("delete {name}"))(error)),
     }
 }
@@ -106,8 +138,8 @@ async fn delete_all<K>(
 where
     K: Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let mut deletions = stream::iter(found.iter().map(ResourceExt::name_any))
-        .map(|name| async move { delete_with(api, &name, params).await })
+    let mut deletions = stream::iter(found)
+        .map(|object| async move { delete(api, object, params.clone()).await })
         .buffer_unordered(AT_ONCE);
     let mut first = Ok(());
     while let Some(deleted) = deletions.next().await {
@@ -127,7 +159,18 @@ async fn delete_unstarted(pods: &Api<Pod>, selector: &str) -> Result<(), Cluster
     let params = ListParams::default().labels(selector).fields("status.phase=Pending");
     let mut found = steadily(|| pods.list(&params)).await.map_err(ClusterError::while_("list the pods"))?;
     found.items.retain(cannot_run);
-    delete_all(pods, &found.items, &DeleteParams::default().grace_period(0)).await
+    let mut deletions = stream::iter(&found.items)
+        .map(|pod| async move {
+            // One that has begun meanwhile has another version, and is left to its kubelet.
+            let version = Preconditions { resource_version: pod.resource_version(), uid: None };
+            let at_once = DeleteParams::default().grace_period(0).preconditions(version);
+            delete(pods, pod, at_once).await
+        })
+        .buffer_unordered(AT_ONCE);
+    while let Some(deleted) = deletions.next().await {
+        deleted?;
+    }
+    Ok(())
 }
 
 /// True of a pod that has no node, or whose kubelet is held up before the first container.
@@ -163,12 +206,7 @@ async fn wait_until_gone(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterE
             delete_all(pods, &left.items, &DeleteParams::default().grace_period(0)).await?;
         }
         if begun.elapsed() > GONE_WITHIN {
-            let names: Vec<_> = left.items.iter().map(ResourceExt::name_any).collect();
-            return Err(ClusterError::NotReady(format!(
-                "pods {} were deleted and are still there after {} s; is their node gone?",
-                names.join(", "),
-                GONE_WITHIN.as_secs()
-            )));
+            return Err(still_there(&left.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>()));
         }
         tokio::time::sleep(look).await;
         look = (look * 3 / 2).min(LATER_LOOK);

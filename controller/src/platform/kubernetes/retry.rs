@@ -12,11 +12,14 @@ use super::error::is_transient;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Time for one whole answer.
 const WHOLE_ANSWER_TIME: Duration = Duration::from_secs(45);
-const SHORTEST: Duration = Duration::from_millis(250);
+/// No delay is longer, unless the server asks for it.
 const LONGEST: Duration = Duration::from_secs(8);
+/// The first delay is at most this.
+const FIRST: Duration = Duration::from_millis(500);
 
 fn growing() -> ExponentialBuilder {
-    let delays = ExponentialBuilder::default().with_min_delay(SHORTEST).with_max_delay(LONGEST);
+    // The jitter adds up to as much again.
+    let delays = ExponentialBuilder::default().with_min_delay(FIRST / 2).with_max_delay(LONGEST / 2);
     delays.without_max_times().with_jitter()
 }
 
@@ -71,6 +74,16 @@ fn within_patience(waited: Duration, named: Duration, delay: Duration) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn delays_grow_to_eight_seconds_and_no_further() {
+        for _ in 0..100 {
+            let delays: Vec<_> = delays().take(12).collect();
+            assert!(delays[0] >= Duration::from_millis(250) && delays[0] <= FIRST, "{delays:?}");
+            assert!(delays.iter().all(|delay| *delay <= LONGEST), "{delays:?}");
+            assert!(delays[11] >= LONGEST / 2, "{delays:?}");
+        }
+    }
 
     #[test]
     fn a_server_is_asked_again_when_it_says_but_not_for_ever() {

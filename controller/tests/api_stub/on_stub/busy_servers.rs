@@ -8,7 +8,7 @@ use crate::faults::{Effect, Fault};
 
 const CLAIM: &str = "  kubernetes: {cpu: 1, memory: 64Mi, hugepages: {count: 0}, link: {kind: memif}, output: {persistentVolumeClaim: {size: 1Gi}}}\n";
 /// Everything that a run asks, but for what it asks only when pods do not come.
-const REQUESTS: [(&str, &str); 18] = [
+const REQUESTS: [(&str, &str); 19] = [
     ("create", "selfsubjectaccessreviews"),
     ("list", "leases"),
     ("list", "nodes"),
@@ -19,9 +19,10 @@ const REQUESTS: [(&str, &str); 18] = [
     ("create", "persistentvolumeclaims"),
     ("create", "pods"),
     ("watch", "pods"),
-    ("create", "pods/portforward"),
+    ("get", "pods/portforward"),
     ("get", "pods/log"),
     ("delete", "pods"),
+    ("get", "secrets"),
     ("delete", "secrets"),
     ("list", "persistentvolumeclaims"),
     ("delete", "persistentvolumeclaims"),
@@ -84,10 +85,10 @@ async fn a_busy_server_is_not_waited_for_for_ever() {
 async fn what_was_done_and_denied_is_not_done_twice() {
     let cluster = Cluster::start().await;
     for resource in ["leases", "secrets", "persistentvolumeclaims", "pods"] {
-        // The first pods are dry runs.
-        let first = if resource == "leases" || resource == "persistentvolumeclaims" { 0 } else { 1 };
+        // Dry runs come first: of a lease, a secret, two claims and two pods.
+        let first = if resource == "leases" || resource == "secrets" { 1 } else { 2 };
         let fault = Fault::of("create", resource, Effect::DoneAndDenied { code: 500 });
-        cluster.fault(fault.after(2 * first));
+        cluster.fault(fault.after(first));
     }
     for resource in ["leases", "secrets", "persistentvolumeclaims", "pods"] {
         cluster.fault(Fault::of("delete", resource, Effect::DoneAndDenied { code: 500 }));

@@ -1,6 +1,6 @@
 //! Agents that are lost in a trial: it is repeated, and its first attempt leaves no trace.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::whole::assert_whole;
 use crate::api::bid_farewell;
@@ -91,5 +91,45 @@ async fn pairs_do_not_shift_when_one_does_not_come_back() {
     for trial in &summary.trials {
         assert_eq!(trial.sent_packets, trial.received_packets + trial.lost_packets);
     }
+    cluster.assert_clean();
+}
+
+/// Its results are on disk: the trial is not repeated, and the pair comes back for the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_lost_when_its_report_is_acknowledged() {
+    for retries in [0, 1] {
+        let cluster = Cluster::start().await;
+        let trials = TWO_TRIALS.replace("orphan: 1s", &format!("orphan: 1s, retries: {retries}"));
+        let running = cluster.run(&format!("  pairs: 3\n{POD}{}", trials.replace("400ms", "1s")), &[]);
+        cluster.until_trial().await;
+        *cluster.state.wire.lost_at_acknowledgement.lock().unwrap() = Some("tx1".to_owned());
+        running.ends_with(0).await;
+        assert_whole(&cluster, 3, 2);
+        let recoveries = cluster.summary().unwrap().recoveries;
+        assert!(
+            recoveries.len() == 1 && recoveries[0].starts_with("tx1-rx1 was connected again: "),
+            "{recoveries:?}"
+        );
+    }
+}
+
+/// A pod that does not go, because of a finalizer or a node that is gone, does not hold the user.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_can_be_interrupted() {
+    let cluster = Cluster::start().await;
+    let running = cluster.run(&spec(1), &[]);
+    cluster.until_trial().await;
+    cluster.state.stuck.lock().unwrap().insert("rx0".to_owned());
+    let deletions = cluster.count("delete", "pods");
+    bid_farewell(&cluster.state, &pod_key("tx0"));
+    cluster.until("the pods are to go", || cluster.count("delete", "pods") > deletions).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let begun = Instant::now();
+    let process = rustix::process::Pid::from_raw(running.child.id().unwrap() as i32).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    cluster.until("the run ends", || cluster.count("get", "pods/log") > 0).await;
+    cluster.state.stuck.lock().unwrap().clear();
+    running.ends_with(130).await;
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     cluster.assert_clean();
 }

@@ -1,13 +1,17 @@
 //! The tests. `scripts/test.sh` runs them side by side, for mostly they wait.
 
 mod busy_servers;
+mod forwards;
 mod kept;
 mod killed;
+mod leases;
 mod lost_agents;
 mod others;
+mod placement;
 mod pods_that_fail;
 mod refusals;
 mod rights;
 mod scale;
+mod security;
 mod torn_watches;
 mod whole;

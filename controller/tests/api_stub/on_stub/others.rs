@@ -40,8 +40,8 @@ async fn a_dry_run_writes_nothing() {
         assert_eq!(code == 1, said.contains("pod rx0 in namespace lab is not Linerate's"), "{said}");
         let writes: Vec<_> = cluster.requests().into_iter().filter(|asked| asked.writes()).collect();
         assert!(writes.iter().all(|asked| asked.verb == "create" && asked.is_dry_run()), "{writes:?}");
-        // A secret and six pods.
-        assert_eq!(writes.len(), if code == 0 { 7 } else { 0 });
+        // A lease, a secret and six pods.
+        assert_eq!(writes.len(), if code == 0 { 8 } else { 0 });
         assert_eq!(picture(&cluster), before);
         cluster.assert_clean();
     }

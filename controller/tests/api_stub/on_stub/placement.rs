@@ -1,0 +1,63 @@
+//! Room as the scheduler counts it, and quotas that are about other pods.
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, POD, TWO_TRIALS};
+
+/// Another's pod that leaves `node` half a CPU, which a newer Kubernetes than the API types of this program tells of.
+async fn avoids_node1(name: &str, spec: Value) {
+    let cluster = Cluster::start().await;
+    let mut pod = json!({"spec": spec, "status": {"phase": "Running"}});
+    pod["spec"]["nodeName"] = json!("node1");
+    cluster.put("pods", "elsewhere", name, pod);
+    let said = cluster.run(&format!("  pairs: 2\n{POD}{TWO_TRIALS}"), &["--dry-run"]).ends_with(0).await;
+    for pod in ["tx0", "rx0", "tx1", "rx1"] {
+        assert!(said.contains(&format!("# {pod}: node2")), "{name}: {said}");
+    }
+}
+
+fn cpu(name: &str, amount: &str) -> Value {
+    json!({"name": name, "resources": {"requests": {"cpu": amount}}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sidecars_and_resources_of_whole_pods_count() {
+    let mut sidecar = cpu("mesh", "999500m");
+    sidecar["restartPolicy"] = json!("Always");
+    avoids_node1("sidecar", json!({"containers": [cpu("c", "1m")], "initContainers": [sidecar]})).await;
+    let resources = json!({"requests": {"cpu": "999500m"}});
+    avoids_node1("whole", json!({"containers": [cpu("c", "1m")], "resources": resources})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas_about_other_pods_are_not_in_the_way() {
+    let priority = json!({"scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]}});
+    for (spec, code) in [
+        (json!({"scopes": ["BestEffort"]}), 0),
+        (json!({"scopes": ["Terminating"]}), 0),
+        (priority, 0),
+        (json!({"scopes": ["NotBestEffort"]}), 1),
+        (json!({}), 1),
+    ] {
+        let cluster = Cluster::start().await;
+        let status = json!({"hard": {"pods": "3"}, "used": {"pods": "0"}});
+        cluster.put("resourcequotas", "lab", "team", json!({"spec": spec, "status": status}));
+        let said = cluster.run(&format!("  pairs: 2\n{POD}{TWO_TRIALS}"), &[]).ends_with(code).await;
+        assert_eq!(
+            said.contains("quota team of namespace lab leaves too little: pods: wanted 4, available 3"),
+            code == 1,
+            "{said}"
+        );
+        cluster.assert_clean();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_of_leases_is_met_before_anything_is_made() {
+    let cluster = Cluster::start().await;
+    let one = json!({"count/leases.coordination.k8s.io": "1"});
+    cluster.put("resourcequotas", "lab", "team", json!({"spec": {}, "status": {"hard": one, "used": one}}));
+    let said = cluster.run(&format!("{POD}{TWO_TRIALS}"), &[]).ends_with(1).await;
+    assert!(said.contains("count/leases.coordination.k8s.io: wanted 1, available 0"), "{said}");
+    assert!(cluster.requests().iter().all(|asked| !asked.writes() || asked.is_dry_run()), "nothing was made");
+}
