@@ -46,6 +46,16 @@ impl FileSum {
         Self { bytes: bytes.len() as u64, sha256: hexadecimal(&Sha256::digest(bytes)) }
     }
 
+    /// Reads a file through that is to have `bytes` bytes. Of one with another length, the checksum is left empty: it is another file anyhow,
+    /// and may be of any length.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_length(path: &Path, bytes: u64) -> Result<Self, StoreError> {
+        let found = fs::metadata(path).map_err(at("read", path))?.len();
+        if found == bytes { Self::of(path) } else { Ok(Self { bytes: found, sha256: String::new() }) }
+    }
+
     /// Reads a file through.
     ///
     /// # Errors

@@ -222,6 +222,19 @@ pub(crate) fn read_json<T: DeserializeOwned>(directory: &Path, path: &str) -> Re
     json::parse(&bytes).map(Some).map_err(|error| at("read", &enclosed.place(&path))(error.into()))
 }
 
+/// Reads a text file of the experiment in `directory`; `None` when it is not there.
+///
+/// # Errors
+/// When it is there and unreadable.
+pub(crate) fn read_text(directory: &Path, name: &str) -> Result<Option<String>, StoreError> {
+    let path = inner(directory, name)?;
+    let enclosed = Enclosed::open(directory)?;
+    let Some(bytes) = enclosed.read(&path, MOST_TEXT_BYTES)? else { return Ok(None) };
+    String::from_utf8(bytes)
+        .map(Some)
+        .map_err(|error| at("read", &enclosed.place(&path))(std::io::Error::other(error.utf8_error())))
+}
+
 /// Reads the result of the experiment `id` below `results`. As long as it runs, and when the run was killed, the result is derived from the
 /// log of the trials.
 ///

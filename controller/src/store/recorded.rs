@@ -4,9 +4,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::atomic::at;
-use super::enclosed::Enclosed;
 use super::record::TrialRecord;
-use super::{MOST_TEXT_BYTES, StoreError, inner, is_id, load, read_json};
+use super::{StoreError, is_id, load, read_json, read_text};
 use crate::summary::Summary;
 
 /// An experiment as it lies on the disk.
@@ -54,11 +53,6 @@ impl Recorded {
     /// # Errors
     /// When it is there and unreadable.
     pub fn text(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let path = inner(&self.directory, name)?;
-        let enclosed = Enclosed::open(&self.directory)?;
-        let Some(bytes) = enclosed.read(&path, MOST_TEXT_BYTES)? else { return Ok(None) };
-        String::from_utf8(bytes)
-            .map(Some)
-            .map_err(|error| at("read", &enclosed.place(&path))(std::io::Error::other(error.utf8_error())))
+        read_text(&self.directory, name)
     }
 }

@@ -94,8 +94,10 @@ impl Earlier {
 fn is_whole(recorded: &Recorded, manifest: Option<&Manifest>, result: &TrialSummary) -> bool {
     let same = recorded.trial(&result.trial).is_ok_and(|record| record.result.as_ref() == Some(result));
     let sum = manifest.and_then(|manifest| manifest.files.get(&result.trial));
-    let unharmed =
-        |sum: &FileSum| FileSum::of(&recorded.directory.join(&result.trial)).is_ok_and(|found| found == *sum);
+    let unharmed = |sum: &FileSum| {
+        FileSum::of_length(&recorded.directory.join(&result.trial), sum.bytes)
+            .is_ok_and(|found| found == *sum)
+    };
     same && sum.is_none_or(unharmed)
 }
 

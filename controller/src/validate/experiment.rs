@@ -13,7 +13,7 @@ use crate::store::atomic::at;
 use crate::store::manifest::{FileSum, MANIFEST_FILE, Manifest, files};
 use crate::store::record::{TimedSample, TrialRecord};
 use crate::store::trial_log::{TRIAL_LOG_FILE, derive};
-use crate::store::{DOCUMENT_FILE, SUMMARY_FILE, StoreError, read_json};
+use crate::store::{DOCUMENT_FILE, SUMMARY_FILE, StoreError, read_json, read_text};
 use crate::summary::{Status, Summary, TrialSummary};
 
 pub(super) fn check(directory: &Path, samples: Option<u64>) -> Result<Verdict, StoreError> {
@@ -110,7 +110,7 @@ impl Checker<'_> {
         if !self.there.contains(path) {
             return self.add(path, Reason::MissingFile, "the manifest lists it");
         }
-        match FileSum::of(&self.directory.join(path)) {
+        match FileSum::of_length(&self.directory.join(path), recorded.bytes) {
             Ok(found) if found == *recorded => {}
             Ok(found) if found.bytes < recorded.bytes => {
                 self.add(
@@ -118,6 +118,10 @@ impl Checker<'_> {
                     Reason::Torn,
                     format!("{} of {} bytes are there", found.bytes, recorded.bytes),
                 );
+            }
+            Ok(found) if found.bytes > recorded.bytes => {
+                let detail = format!("it has {} bytes, recorded were {}", found.bytes, recorded.bytes);
+                self.add(path, Reason::WrongChecksum, detail);
             }
             Ok(found) => {
                 let detail = format!("SHA-256 is {}, recorded was {}", found.sha256, recorded.sha256);
@@ -138,9 +142,8 @@ impl Checker<'_> {
             let detail = format!("the overhead's total is {} s, its parts are {parts}", overhead.total_s);
             self.add(SUMMARY_FILE, Reason::Contradiction, detail);
         }
-        let interval_s = Experiment::load(Some(&self.directory.join(DOCUMENT_FILE)), &Overrides::default())
-            .ok()
-            .map(|experiment| experiment.trial().sample_interval.get().as_secs_f64());
+        let interval_s =
+            self.document().map(|experiment| experiment.trial().sample_interval.get().as_secs_f64());
         for trial in &summary.trials {
             let path = trial.trial.as_str();
             if !self.there.contains(path) {
@@ -150,6 +153,12 @@ impl Checker<'_> {
                 self.trial(path, trial, &record, samples.or(due).unwrap_or(1));
             }
         }
+    }
+
+    /// The document in force, where it can be read.
+    fn document(&self) -> Option<Experiment> {
+        let text = read_text(self.directory, DOCUMENT_FILE).ok()??;
+        Experiment::parse(&text, DOCUMENT_FILE, &Overrides::default()).ok()
     }
 
     fn trial(&mut self, path: &str, trial: &TrialSummary, record: &TrialRecord, samples: u64) {
