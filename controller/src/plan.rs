@@ -1,5 +1,6 @@
 //! Which trials an experiment makes, and how long they take. Pure; what is printed is what is run.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use linerate_protocol::flow_lines::FlowLines;
@@ -40,14 +41,35 @@ impl Trial {
         }
     }
 
-    /// True when `result` is one of this trial.
-    pub fn is_of(&self, result: &TrialSummary) -> bool {
-        result.repeat == self.repeat && result.profile == self.profile.name()
+    /// What tells it from the other trials of its plan: the profile's name and the repeat.
+    pub fn name(&self) -> (String, u32) {
+        (self.profile.name(), self.repeat)
+    }
+}
+
+/// Trials by their names.
+#[derive(Debug, Clone, Default)]
+pub struct TrialSet(HashSet<(String, u32)>);
+
+impl TrialSet {
+    /// The trials that have one of `results`.
+    pub fn of(results: &[TrialSummary]) -> Self {
+        Self(results.iter().map(|result| (result.profile.clone(), result.repeat)).collect())
     }
 
-    /// True when there is a result of this trial.
-    pub fn is_among(&self, results: &[TrialSummary]) -> bool {
-        results.iter().any(|result| self.is_of(result))
+    /// Adds the trial of this profile and repeat.
+    pub fn add(&mut self, profile: &str, repeat: u32) {
+        self.0.insert((profile.to_owned(), repeat));
+    }
+
+    /// True when the trial of this profile and repeat is one of them.
+    pub fn has(&self, profile: &str, repeat: u32) -> bool {
+        self.0.contains(&(profile.to_owned(), repeat))
+    }
+
+    /// True when `trial` is one of them.
+    pub fn contains(&self, trial: &Trial) -> bool {
+        self.0.contains(&trial.name())
     }
 }
 

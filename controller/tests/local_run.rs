@@ -133,6 +133,7 @@ fn two_trials_make_a_complete_result() {
             "rx0.log",
             "rx0_preflight.json",
             "summary.json",
+            "trials.jsonl",
             "tx0-rx0",
             "tx0.log",
             "tx0_preflight.json"

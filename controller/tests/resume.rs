@@ -105,12 +105,17 @@ fn a_run_that_was_killed_again_and_again_is_completed() {
 fn a_run_that_was_killed_at_its_very_end_needs_no_agents() {
     let bench = Bench::new(MANY);
     resume(&bench);
-    // As it is between the last trial and the end.
-    let path = bench.experiment().unwrap().join("summary.json");
+    // As it is between the last trial and the end: the log lacks its last line.
+    let directory = bench.experiment().unwrap();
+    let (path, log) = (directory.join("summary.json"), directory.join("trials.jsonl"));
     let complete = fs::read_to_string(&path).unwrap();
     let running = complete.replace(r#""status": "complete""#, r#""status": "running""#);
     assert_ne!(running, complete);
     fs::write(&path, running).unwrap();
+    let lines = fs::read_to_string(&log).unwrap();
+    let (lines, last) = lines.trim_end().rsplit_once('\n').unwrap();
+    assert!(last.contains(r#""status":"complete""#), "{last}");
+    fs::write(&log, format!("{lines}\n")).unwrap();
     let (before, earlier) = (results(&bench), bench.summary().unwrap());
 
     let output = bench.run(&["--resume"]);
@@ -170,11 +175,12 @@ fn results_of_other_programs_are_not_mixed() {
     until("a trial is filed", || bench.summary().is_some_and(|summary| !summary.trials.is_empty()));
     run.signal(Signal::KILL);
     run.end_within(Duration::from_secs(5));
-    let path = bench.experiment().unwrap().join("summary.json");
-    let mut summary = bench.summary().unwrap();
+    let path = bench.experiment().unwrap().join("trials.jsonl");
+    let summary = bench.summary().unwrap();
     let recorded = summary.trials.len();
-    summary.experiment.versions.dpdk = Some("DPDK 1.2.3".to_owned());
-    fs::write(&path, serde_json::to_vec(&summary).unwrap()).unwrap();
+    let dpdk = format!(r#""dpdk":"{}""#, summary.experiment.versions.dpdk.unwrap());
+    let log = fs::read_to_string(&path).unwrap();
+    fs::write(&path, log.replace(&dpdk, r#""dpdk":"DPDK 1.2.3""#)).unwrap();
     let output = bench.run(&["--quiet", "--resume"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("and was DPDK 1.2.3"), "{}", stderr(&output));

@@ -150,3 +150,91 @@ fn a_second_signal_leaves_at_once() {
     bench.assert_nothing_left(Duration::from_secs(2));
     assert_next_run_works(&bench);
 }
+
+/// Short trials, many of them.
+const MANY: &str = "  traffic: {frameSizes: [64], rates: [10kpps]}
+  trial: {duration: 10ms, sampleInterval: 10ms, repeats: 20000}
+";
+
+/// Trials of which the run has said that they are recorded.
+fn acknowledged(bench: &Bench) -> Vec<u64> {
+    let text = fs::read_to_string(bench.path("events")).unwrap_or_default();
+    let of = |line: &str| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        (event["event"] == "trial").then(|| event["repeat"].as_u64())?
+    };
+    text.lines().filter_map(of).collect()
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_loses_nothing_that_it_has_told() {
+    let bench = Bench::new(MANY);
+    let mut told = Vec::new();
+    let mut moment = 0x9e37_79b9_u64;
+    for _ in 0..8 {
+        // Some moment of a trial, another each time.
+        moment = moment.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let so_far = told.len();
+        let file = fs::File::create(bench.path("events")).unwrap();
+        let mut command = bench.command(&["--json", "--resume"]);
+        let mut run = command.stdout(file).stderr(std::process::Stdio::null()).spawn().unwrap();
+        until("some trials are told", || acknowledged(&bench).len() >= 5);
+        std::thread::sleep(Duration::from_micros(moment % 120_000));
+        run.kill().unwrap();
+        run.wait().unwrap();
+        told.extend(acknowledged(&bench));
+        let summary = bench.summary().unwrap();
+        let recorded: Vec<u64> = summary.trials.iter().map(|trial| u64::from(trial.repeat)).collect();
+        assert!(told.iter().all(|repeat| recorded.contains(repeat)), "told {told:?}, recorded {recorded:?}");
+        assert!(recorded.is_sorted_by(|a, b| a < b), "none is there twice: {recorded:?}");
+        for trial in &summary.trials {
+            let path = bench.experiment().unwrap().join(&trial.trial);
+            let record: TrialRecord = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+            assert_eq!(record.result.as_ref(), Some(trial));
+            assert_eq!(trial.sent_packets, trial.received_packets + trial.lost_packets);
+        }
+        assert!(told.len() >= so_far + 5, "each run goes on where the last one was");
+    }
+    assert_eq!(fs::read_dir(bench.path("results")).unwrap().count(), 1, "all of it is one experiment");
+    bench.assert_nothing_left(Duration::from_secs(20));
+}
+
+/// Bytes that a process has written so far, to whatever files.
+fn written_bytes(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap();
+    line.parse().unwrap()
+}
+
+#[test]
+fn a_trial_costs_the_same_bytes_however_many_there_were_before() {
+    /// Trials of each part of the run that is looked at.
+    const PART: u64 = 100;
+    /// The log's line and the trial's file have some 12,000 bytes. Rewriting the summary of 400 trials after each would be 3,000,000.
+    const MOST_BYTES_PER_TRIAL: u64 = 60_000;
+    let bench = Bench::new(MANY);
+    let mut run = bench.command(&["--quiet"]);
+    let mut run =
+        run.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let lines = || {
+        let log =
+            bench.experiment().and_then(|directory| fs::read_to_string(directory.join("trials.jsonl")).ok());
+        log.map_or(0, |log| log.lines().filter(|line| line.starts_with("{\"result\"")).count() as u64)
+    };
+    let mut before = None;
+    for part in 1..=4 {
+        let begun = Instant::now();
+        while lines() < part * PART {
+            assert!(begun.elapsed() < Duration::from_secs(120), "in vain: {} trials", part * PART);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let now = (lines(), written_bytes(run.id()));
+        if let Some((trials, bytes)) = before.replace(now) {
+            let each = (now.1 - bytes) / (now.0 - trials);
+            assert!(each < MOST_BYTES_PER_TRIAL, "{each} bytes a trial after {trials} trials");
+        }
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    bench.assert_nothing_left(Duration::from_secs(20));
+}

@@ -10,13 +10,13 @@ use super::{Ending, RunArgs, metrics, progress, table};
 use crate::experiment::Experiment;
 use crate::experiment::document::PlatformKind;
 use crate::export::export;
-use crate::plan::{Plan, plan};
+use crate::plan::{Plan, TrialSet, plan};
 use crate::platform::binary::Places;
 use crate::platform::kubernetes::{KubernetesPlan, KubernetesPlatform, remove_rest};
 use crate::platform::local::{LocalPlan, LocalPlatform};
 use crate::platform::{Platform, PlatformError};
 use crate::run::observer::Watchers;
-use crate::run::{self, Job};
+use crate::run::{self, EarlierRun, Job};
 use crate::store::{Earlier, Store};
 use crate::summary::{Status, Summary};
 
@@ -118,13 +118,14 @@ fn earlier(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Resu
         args.note("no earlier run here has this document, these trials and this version; a new one begins");
         return Ok(Begun::Not);
     };
-    let Earlier { store, summary } = &earlier;
+    let Earlier { store, summary, .. } = &earlier;
     if earlier.is_complete(&plan.trials) {
         args.note(&format!("{} is complete; nothing is left to run", store.id()));
         hand_over(args, summary, store)?;
         return Ok(Begun::Complete);
     }
-    let kept = plan.trials.iter().filter(|trial| trial.is_among(&summary.trials)).count();
+    let recorded = TrialSet::of(&summary.trials);
+    let kept = plan.trials.iter().filter(|trial| recorded.contains(trial)).count();
     args.note(&format!("resuming {}: {kept} of {} trials are complete", store.id(), plan.trials.len()));
     Ok(if earlier.is_measured(&plan.trials) {
         Begun::Measured(Box::new(earlier))
@@ -153,14 +154,16 @@ async fn end(
 struct Place {
     store: Store,
     /// What is there already.
-    recorded: Option<Summary>,
+    recorded: Option<EarlierRun>,
 }
 
 impl Place {
     /// The place of the run that is resumed, or a new one.
     fn of(earlier: Option<Earlier>, args: &RunArgs) -> anyhow::Result<Self> {
         Ok(match earlier {
-            Some(Earlier { store, summary }) => Self { store, recorded: Some(summary) },
+            Some(Earlier { store, summary, sums }) => {
+                Self { store, recorded: Some(EarlierRun { summary, sums }) }
+            }
             None => Self { store: Store::create(&args.results)?, recorded: None },
         })
     }

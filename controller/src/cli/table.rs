@@ -120,17 +120,15 @@ fn name(summary: &Summary, trial: &TrialSummary) -> String {
 
 fn closing_line(summary: &Summary) -> String {
     let overhead = &summary.overhead;
+    let parts = overhead.parts().map(|(part, seconds)| format!("{part} {seconds:.2}"));
     format!(
-        "{}: {} of {} on {}; overhead {:.2} s (start-up {:.2}, warm-up {:.2}, trials {:.2}, tear-down {:.2})",
+        "{}: {} of {} on {}; overhead {:.2} s ({})",
         summary.status,
         count(summary.trials.len(), "result"),
         count(summary.experiment.planned_trials, "planned trial"),
         count(summary.experiment.pairs, "pair"),
         overhead.total_s,
-        overhead.start_up_s,
-        overhead.warm_up_s,
-        overhead.trials_s,
-        overhead.tear_down_s,
+        parts.join(", "),
     )
 }
 
@@ -184,7 +182,7 @@ pub(super) fn experiments(listed: &[Listed]) -> String {
                 experiment.platform.clone(),
                 trials.len().to_string(),
                 (experiment.planned_trials * experiment.pairs).to_string(),
-                trials.iter().map(|trial| trial.lost_packets).sum::<u64>().to_string(),
+                trials.iter().map(|trial| trial.lost_packets).fold(0, u64::saturating_add).to_string(),
                 verdicts(summary),
                 status.to_string(),
             ],

@@ -1,7 +1,7 @@
 //! What is to be done: the document, read and checked once. Below [`Experiment`] nothing is checked again.
 
 pub mod agents;
-mod determinants;
+pub mod determinants;
 pub mod direction;
 pub mod document;
 pub mod kubernetes;

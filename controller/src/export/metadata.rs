@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::place::{ends, instant, started_at};
 use crate::store::environment::{Environment, without_secrets};
+use crate::store::inner_path::bounded_name;
 use crate::store::record::TrialRecord;
 use crate::store::{DOCUMENT_FILE, Recorded, StoreError};
 use crate::summary::AgentInfo;
@@ -44,7 +45,7 @@ pub(super) fn metadata(recorded: &Recorded, record: &TrialRecord) -> Result<Stri
     }
     for (role, name) in ends {
         let node = agent(name).map(|agent| agent.node.clone()).unwrap_or_default();
-        let kernel = recorded.text(&format!("{node}_cmdline.txt"))?.unwrap_or_default();
+        let kernel = recorded.text(&bounded_name(&node, "_cmdline.txt"))?.unwrap_or_default();
         lines.add(&format!("{role}_cmdline"), &without_secrets(kernel.trim()));
     }
     for (role, name) in ends {

@@ -24,6 +24,8 @@ pub use self::xlsx::{WorkbookError, workbook};
 use crate::report::report;
 use crate::report::source::Source;
 use crate::store::atomic::{at, replace_file};
+use crate::store::enclosed::Enclosed;
+use crate::store::inner_path::InnerPath;
 use crate::store::lock::alone;
 use crate::store::manifest::Manifest;
 use crate::store::record::TrialRecord;
@@ -74,6 +76,9 @@ pub enum ExportError {
     /// The trials do not become a summary table.
     #[error(transparent)]
     Summary(#[from] summary_csv::SummaryCsvError),
+    /// A file would lie outside of the experiment's directory.
+    #[error("cannot export to {0}; the results name a file that no run of linerate makes")]
+    Place(String),
     /// A file cannot be put into its form.
     #[error("cannot export {what} of {id}: {reason}")]
     Form {
@@ -105,12 +110,22 @@ pub fn export(
     let mut exported = Vec::new();
     for id in ids {
         let recorded = Recorded::open(results, id)?;
-        let base = to.map_or_else(|| recorded.directory.clone(), |to| to.join(id));
+        let base = match to {
+            None => Enclosed::experiment(results, id)?,
+            Some(to) => {
+                let base = to.join(id);
+                fs::create_dir_all(&base).map_err(at("create", &base))?;
+                Enclosed::open(&base)?
+            }
+        };
         let before = written.len();
         for format in Format::EVERY.into_iter().filter(|format| wanted(*format)) {
-            for (path, bytes) in files(&recorded, format)? {
-                written.push(write(&base.join(path), &bytes)?);
-            }
+            each_file(&recorded, format, &mut |path, bytes| {
+                let path = InnerPath::parse(path).map_err(|error| ExportError::Place(error.to_string()))?;
+                base.replace(&path, bytes)?;
+                written.push(base.place(&path));
+                Ok(())
+            })?;
         }
         if to.is_none() {
             let _alone = alone(results)?;
@@ -130,38 +145,35 @@ pub fn export(
                 .collect();
         }
         let table = summary_csv::summary_csv(&exported)?;
-        written.push(write(&to.unwrap_or(results).join(summary_csv::FILE), &table)?);
+        let directory = to.unwrap_or(results);
+        fs::create_dir_all(directory).map_err(at("create", directory))?;
+        replace_file(directory, summary_csv::FILE, &table)?;
+        written.push(directory.join(summary_csv::FILE));
     }
     Ok(written)
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<PathBuf, StoreError> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
-    else {
-        return Err(at("write", path)(std::io::ErrorKind::InvalidFilename.into()));
-    };
-    fs::create_dir_all(directory).map_err(at("create", directory))?;
-    replace_file(directory, name, bytes)?;
-    Ok(path.to_owned())
-}
-
-fn files(recorded: &Recorded, format: Format) -> Result<Vec<File>, ExportError> {
+/// Hands every file of a form to `write`, by its path below the experiment's directory. One trial's files are in memory at a time.
+fn each_file(
+    recorded: &Recorded,
+    format: Format,
+    write: &mut impl FnMut(&str, &[u8]) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
     let id = &recorded.summary.experiment.id;
     let form = |what: &'static str, reason: &dyn std::fmt::Display| ExportError::Form {
         what,
         id: id.clone(),
         reason: reason.to_string(),
     };
-    Ok(match format {
+    match format {
         Format::Xlsx => {
             let report = report(&Source::without_records(recorded)?);
             let bytes =
                 xlsx::workbook(&recorded.summary, &report).map_err(|error| form("the workbook", &error))?;
-            vec![(format!("{id}.xlsx"), bytes)]
+            write(&format!("{id}.xlsx"), &bytes)
         }
-        Format::Parquet => vec![(parquet::FILE.to_owned(), parquet::parquet(recorded)?)],
+        Format::Parquet => write(parquet::FILE, &parquet::parquet(recorded)?),
         Format::Npz | Format::Csv | Format::Metadata | Format::Logs => {
-            let mut files = Vec::new();
             for (trial, record) in recorded.summary.trials.iter().zip(recorded.trials()) {
                 let directory = trial.trial.rsplit_once('/').map_or("", |(directory, _)| directory);
                 let record = record?;
@@ -173,13 +185,14 @@ fn files(recorded: &Recorded, format: Format) -> Result<Vec<File>, ExportError> 
                         vec![("metadata.txt".to_owned(), metadata::metadata(recorded, &record)?.into_bytes())]
                     }
                 };
-                files
-                    .extend(of_trial.into_iter().map(|(name, bytes)| (format!("{directory}/{name}"), bytes)));
+                for (name, bytes) in of_trial {
+                    write(&format!("{directory}/{name}"), &bytes)?;
+                }
             }
-            files
+            Ok(())
         }
-        Format::Summary | Format::All => Vec::new(),
-    })
+        Format::Summary | Format::All => Ok(()),
+    }
 }
 
 fn npz_files(recorded: &Recorded, record: &TrialRecord) -> std::io::Result<Vec<File>> {

@@ -2,8 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::store::inner_path::bounded_name;
 use crate::store::record::TrialRecord;
 use crate::summary::Summary;
+
+/// Characters of a list of cores in a name at most.
+const LONGEST_CORES: usize = 40;
 
 /// When a trial began to send, in UTC; of trials that were recorded without it, when the experiment began.
 pub(super) fn started_at(summary: &Summary, record: &TrialRecord) -> SystemTime {
@@ -34,14 +38,25 @@ pub(super) fn npz_name(summary: &Summary, record: &TrialRecord, agent: &str, rol
     let lcores = |report: &Option<linerate_protocol::report::TrialReport>| {
         report.as_ref().map(|report| report.lcores.clone()).unwrap_or_default()
     };
-    format!(
-        "{}_{agent}_{role}_txcores_{}_rxcores_{}_spec_{}_{}.npz",
+    let stem = format!(
+        "{}_{agent}_{role}_txcores_{}_rxcores_{}_spec_{}_{}",
         summary.experiment.id,
-        ranges(&lcores(&record.tx)),
-        list(&lcores(&record.rx)),
+        bounded_cores(ranges(&lcores(&record.tx))),
+        bounded_cores(list(&lcores(&record.rx))),
         record.profile,
         stamp(started_at(summary, record)),
-    )
+    );
+    bounded_name(&stem, ".npz")
+}
+
+/// Cores as they stand in a name: where there are many, the first ones, and how many entries of the list are left out.
+fn bounded_cores(cores: String) -> String {
+    if cores.len() <= LONGEST_CORES {
+        return cores;
+    }
+    let cut = cores[..LONGEST_CORES].rfind(',').unwrap_or(LONGEST_CORES);
+    let left = cores[cut..].bytes().filter(|byte| *byte == b',').count();
+    format!("{},and_{left}_more", &cores[..cut])
 }
 
 fn list(lcores: &[u32]) -> String {
@@ -74,6 +89,25 @@ mod tests {
             (ranges(&[3]), ranges(&[1, 2, 5]), ranges(&[])),
             ("3".into(), "1-2,5".into(), String::new())
         );
+    }
+
+    #[test]
+    fn a_name_is_one_however_many_lcores_there_are() {
+        let mut record = crate::export::tests::record();
+        for lcores in [50_u32, 1000] {
+            record.rx.as_mut().unwrap().lcores = (1..=lcores).collect();
+            record.tx.as_mut().unwrap().lcores = (1..=lcores).map(|lcore| 2 * lcore).collect();
+            record.profile = "p".repeat(200);
+            let summary = crate::store::tests::summary(crate::summary::Status::Complete);
+            let name = npz_name(&summary, &record, "rx0", "rx");
+            assert!(
+                name.len() <= 255 && name.ends_with(".npz") && name.contains("_rx_txcores_2,4,6,"),
+                "{name}"
+            );
+            record.profile = "p".into();
+            let name = npz_name(&summary, &record, "rx0", "rx");
+            assert!(name.contains(",and_") && name.contains("_spec_p_20300102_030406.npz"), "{name}");
+        }
     }
 
     #[test]

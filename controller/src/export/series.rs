@@ -74,7 +74,8 @@ pub fn transmitter(record: &TrialRecord) -> Vec<Column> {
     let mut columns = vec![end.time()];
     columns.extend(RATE_KEYS.map(|name| Column { name: name.into(), values: end.rate(name) }));
     columns.extend(end.port());
-    let wire_bits = |point: &Point| 8 * (frame_bytes(point.port.tx_bytes, point.port.tx_packets, GAP_BYTES));
+    let wire_bits =
+        |point: &Point| frame_bytes(point.port.tx_bytes, point.port.tx_packets, GAP_BYTES).saturating_mul(8);
     columns.extend([
         Column { name: "tx_l1_bps".into(), values: end.per_second(wire_bits) },
         end.total("tx_packets", |point| point.tx.packets),
@@ -108,7 +109,7 @@ pub fn receiver(record: &TrialRecord) -> Vec<Column> {
         end.total("rx_nombuf", |point| point.port.rx_nombuf),
     ];
     columns.extend(end.port());
-    let bits = |gap| move |point: &Point| 8 * frame_bytes(point.rx.bytes, point.rx.frames, gap);
+    let bits = |gap| move |point: &Point| frame_bytes(point.rx.bytes, point.rx.frames, gap).saturating_mul(8);
     columns.extend([
         Column { name: "rx_l2_bps".into(), values: end.per_second(bits(0)) },
         Column { name: "rx_l1_bps".into(), values: end.per_second(bits(GAP_BYTES)) },
@@ -248,14 +249,15 @@ impl End {
     }
 
     fn rate(&self, name: &str) -> Vec<i64> {
-        let megabits = |bits: Vec<i64>| bits.into_iter().map(|bps| (bps + 500_000) / 1_000_000).collect();
+        let megabits =
+            |bits: Vec<i64>| bits.into_iter().map(|bps| bps.saturating_add(500_000) / 1_000_000).collect();
         match name {
-            "mbits_tx" => megabits(
-                self.per_second(|point| 8 * frame_bytes(point.port.tx_bytes, point.port.tx_packets, 0)),
-            ),
-            "mbits_rx" => megabits(
-                self.per_second(|point| 8 * frame_bytes(point.port.rx_bytes, point.port.rx_packets, 0)),
-            ),
+            "mbits_tx" => megabits(self.per_second(|point| {
+                frame_bytes(point.port.tx_bytes, point.port.tx_packets, 0).saturating_mul(8)
+            })),
+            "mbits_rx" => megabits(self.per_second(|point| {
+                frame_bytes(point.port.rx_bytes, point.port.rx_packets, 0).saturating_mul(8)
+            })),
             "pkts_tx" => self.per_second(|point| point.port.tx_packets),
             "pkts_rx" => self.per_second(|point| point.port.rx_packets),
             other => self.per_second(|point| counter(&point.port, other)),

@@ -86,7 +86,7 @@ pub(crate) fn recorded() -> (tempfile::TempDir, String) {
     summary.trials = vec![record.result.unwrap()];
     store.write_summary(&summary).unwrap();
     store.write_text("experiment.yaml", "spec:\n  trial: {duration: 2s}\n  pairs: 1\n").unwrap();
-    Manifest::new(store.id()).seal(store.directory(), true).unwrap();
+    Manifest::seal(store.id(), store.directory(), Default::default()).unwrap();
     let id = store.id().to_owned();
     (results, id)
 }

@@ -1,5 +1,6 @@
 //! Which trials of an experiment are complete, and which are still to be run.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::Serialize;
@@ -81,7 +82,13 @@ pub enum ScanError {
 /// When its summary or its document cannot be read.
 pub fn scan(results: &Path, id: &str) -> Result<Scan, ScanError> {
     let recorded = Recorded::open(results, id)?;
-    let experiment = Experiment::load(Some(&recorded.directory.join(DOCUMENT_FILE)), &Overrides::default())?;
+    let path = recorded.directory.join(DOCUMENT_FILE);
+    let document = recorded.text(DOCUMENT_FILE)?;
+    let document = document.ok_or_else(|| ExperimentError::Unreadable {
+        path: path.clone(),
+        reason: ErrorKind::NotFound.into(),
+    })?;
+    let experiment = Experiment::parse(&document, &path.display().to_string(), &Overrides::default())?;
     let plan = plan(&experiment, recorded.summary.experiment.filter.as_deref())?;
     let mut trials = Vec::new();
     for trial in &plan.trials {

@@ -7,12 +7,14 @@ pub mod observer;
 mod recover;
 mod round;
 mod start;
+mod stopwatch;
 mod trial;
 mod warm_up;
 mod way;
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -29,6 +31,7 @@ use self::way::ways;
 use crate::experiment::Experiment;
 use crate::plan::Plan;
 use crate::platform::{Platform, PlatformError, random_bytes};
+use crate::store::manifest::FileSum;
 use crate::store::{Earlier, Store, StoreError};
 use crate::summary::{Status, Summary};
 
@@ -49,11 +52,20 @@ pub struct Job<'a> {
     /// What selected them.
     pub filter: Option<&'a str>,
     /// What is recorded of the experiment, when it was begun earlier.
-    pub earlier: Option<&'a Summary>,
+    pub earlier: Option<&'a EarlierRun>,
     /// Where the results go.
     pub store: &'a Store,
     /// Becomes true when the user wants it to end.
     pub interrupted: watch::Receiver<bool>,
+}
+
+/// What is recorded of an experiment that was begun earlier.
+#[derive(Debug)]
+pub struct EarlierRun {
+    /// Its result so far: of trials, only those that stay.
+    pub summary: Summary,
+    /// Checksums of its files, by path relative to the summary.
+    pub sums: BTreeMap<String, FileSum>,
 }
 
 /// Why a run ended before its time.
@@ -124,10 +136,11 @@ pub async fn run(
     observer: &dyn Observer,
 ) -> Result<Summary, StoreError> {
     let mut ledger = Ledger::open(job.store, job.experiment, job.plan, job.filter, job.earlier)?;
+    ledger.start_up_begins();
     let mut pairs = Vec::new();
     let ending = drive(&job, platform, &mut pairs, &mut ledger, observer).await;
     observer.phase("ending the agents");
-    let tear_down = Instant::now();
+    ledger.tear_down_begins();
     if !platform.keeps() {
         let agents = pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]);
         join_all(agents.map(|agent| agent.session.shut_down())).await;
@@ -135,17 +148,17 @@ pub async fn run(
     platform.stop(!pairs.is_empty()).await;
     observer.end();
     let (status, reason) = match ending {
-        Ok(()) if ledger.failures().is_empty() => (Status::Complete, None),
-        Ok(()) => (Status::Failed, Some(format!("{} trials could not be finished", ledger.failures().len()))),
+        Ok(()) if ledger.failures() == 0 => (Status::Complete, None),
+        Ok(()) => (Status::Failed, Some(format!("{} trials could not be finished", ledger.failures()))),
         Err(Ending::Interrupted) => (Status::Interrupted, Some("interrupted by a signal".to_owned())),
         Err(ending @ (Ending::Failed(_) | Ending::Refused(_))) => (Status::Failed, Some(ending.to_string())),
         Err(Ending::Store(error)) => {
             // The summary most likely cannot be written either; the error that came first is the one to tell.
-            let _ = ledger.close(Status::Failed, Some(error.to_string()), tear_down.elapsed().as_secs_f64());
+            let _ = ledger.close(Status::Failed, Some(error.to_string()));
             return Err(error);
         }
     };
-    ledger.close(status, reason, tear_down.elapsed().as_secs_f64())
+    ledger.close(status, reason)
 }
 
 /// Ends a run that was killed between its last trial and its end: nothing is left to measure.
@@ -158,8 +171,9 @@ pub fn end(
     filter: Option<&str>,
     earlier: &Earlier,
 ) -> Result<Summary, StoreError> {
-    let ledger = Ledger::open(&earlier.store, experiment, plan, filter, Some(&earlier.summary))?;
-    ledger.close(Status::Complete, None, 0.0)
+    let before = EarlierRun { summary: earlier.summary.clone(), sums: earlier.sums.clone() };
+    let ledger = Ledger::open(&earlier.store, experiment, plan, filter, Some(&before))?;
+    ledger.close(Status::Complete, None)
 }
 
 async fn drive(

@@ -39,6 +39,7 @@ impl Rescue<'_, '_> {
         platform: &mut impl Platform,
         ledger: &mut Ledger<'_>,
     ) -> Result<(), Ending> {
+        ledger.recovery_begins();
         for Lost { position, reason, .. } in &lost {
             self.observer.phase(&format!("{}: {reason}; bringing the pair back", pairs[*position].name));
         }
@@ -64,6 +65,7 @@ impl Rescue<'_, '_> {
                 Err(other) => return Err(other),
             }
         }
+        ledger.recovery_ended();
         Ok(())
     }
 

@@ -145,7 +145,7 @@ pub(super) async fn run(
     let last_packet = lanes.iter().filter_map(|lane| lane.sent).max();
     let aggregate =
         failures.is_empty().then(|| Aggregate::of(&trials, spread(&assignment, &lanes, clocks.as_ref())));
-    ledger.round(trials.clone(), failures.clone(), aggregate.flatten(), began_s, last_packet)?;
+    ledger.round(trial, &trials, &failures, aggregate.flatten(), last_packet)?;
     if let Some(error) = unfiled {
         return Err(error.into());
     }
@@ -247,7 +247,7 @@ fn settle(
     flows: Option<NamedTempFile>,
     trial: &Trial,
     tag: u16,
-    ledger: &Ledger<'_>,
+    ledger: &mut Ledger<'_>,
     took_s: f64,
 ) -> Result<Result<TrialSummary, TrialFailure>, StoreError> {
     let (pair, seen) = (&*lane.pair, &lane.seen);

@@ -9,8 +9,7 @@ use linerate_protocol::port::PortInfo;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::StoreError;
-use super::atomic::at;
+use super::{StoreError, inner_path, read_json};
 use crate::platform::PodPlace;
 use crate::summary::Versions;
 
@@ -45,6 +44,7 @@ pub struct Environment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeEnvironment {
     /// Its name.
+    #[serde(deserialize_with = "inner_path::name")]
     pub node: String,
     /// Processor, kernel, hugepages; null where the agents do not tell.
     pub host: Option<HostInfo>,
@@ -54,8 +54,10 @@ pub struct NodeEnvironment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentEnvironment {
     /// Name, such as `tx0`.
+    #[serde(deserialize_with = "inner_path::name")]
     pub name: String,
     /// The machine it ran on.
+    #[serde(deserialize_with = "inner_path::name")]
     pub node: String,
     /// The pod it ran in; null outside of Kubernetes.
     pub pod: Option<String>,
@@ -144,14 +146,7 @@ impl Environment {
     /// # Errors
     /// When it is there and unreadable.
     pub fn read(directory: &Path) -> Result<Option<Self>, StoreError> {
-        let path = directory.join(ENVIRONMENT_FILE);
-        match std::fs::read(&path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map(Some).map_err(|error| at("read", &path)(error.into()))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at("read", &path)(error)),
-        }
+        read_json(directory, ENVIRONMENT_FILE)
     }
 }
 

@@ -1,4 +1,5 @@
-//! A checksum of every file of an experiment: `manifest.json`. While a run goes on it lists what no longer changes; at the end, everything.
+//! A checksum of every file of an experiment: `manifest.json`, written at the end. Until then the log of the trials has the checksums of what
+//! was stored, and [`Manifest::read`] takes them from there.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -9,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::atomic::{StoreError, UNFINISHED, at, replace_file};
-use super::{SUMMARY_FILE, json};
+use super::trial_log::derive;
+use super::{json, read_json};
 
 /// The file, in the experiment's directory.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -39,6 +41,21 @@ pub struct FileSum {
 }
 
 impl FileSum {
+    /// The checksum of what is to be written.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len() as u64, sha256: hexadecimal(&Sha256::digest(bytes)) }
+    }
+
+    /// Reads a file through that is to have `bytes` bytes. Of one with another length, the checksum is left empty: it is another file anyhow,
+    /// and may be of any length.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_length(path: &Path, bytes: u64) -> Result<Self, StoreError> {
+        let found = fs::metadata(path).map_err(at("read", path))?.len();
+        if found == bytes { Self::of(path) } else { Ok(Self { bytes: found, sha256: String::new() }) }
+    }
+
     /// Reads a file through.
     ///
     /// # Errors
@@ -46,9 +63,12 @@ impl FileSum {
     pub fn of(path: &Path) -> Result<Self, StoreError> {
         let mut sum = Summing { sha256: Sha256::new(), bytes: 0 };
         File::open(path).and_then(|mut file| io::copy(&mut file, &mut sum)).map_err(at("read", path))?;
-        let digits = sum.sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { bytes: sum.bytes, sha256: digits })
+        Ok(Self { bytes: sum.bytes, sha256: hexadecimal(&sum.sha256.finalize()) })
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct Summing {
@@ -79,42 +99,43 @@ impl Manifest {
         }
     }
 
-    /// Reads the manifest of the experiment in `directory`; `None` when there is none.
+    /// Reads the manifest of the experiment in `directory`; `None` when nothing has its checksums. Until the experiment has ended, they are those of
+    /// the trials' log.
     ///
     /// # Errors
     /// When it is there and unreadable.
     pub fn read(directory: &Path) -> Result<Option<Self>, StoreError> {
-        let path = directory.join(MANIFEST_FILE);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map(Some).map_err(|error| at("read", &path)(error.into()))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at("read", &path)(error)),
+        let written = Self::written(directory)?;
+        if written.as_ref().is_some_and(|manifest| manifest.complete) {
+            return Ok(written);
         }
+        let Some(derived) = derive(directory)? else { return Ok(written) };
+        let mut manifest = written.unwrap_or_else(|| Self::new(&derived.summary.experiment.id));
+        manifest.files.extend(derived.sums);
+        Ok(Some(manifest))
     }
 
-    /// Adds the files that are new in `directory` and writes the manifest. While the experiment runs (`ended` is false), files that still
-    /// change are left out.
+    /// Reads `manifest.json` alone.
+    fn written(directory: &Path) -> Result<Option<Self>, StoreError> {
+        read_json(directory, MANIFEST_FILE)
+    }
+
+    /// Lists every file in `directory` and writes the manifest. Checksums that are `known` since the files were stored are taken as they are, so
+    /// that what was altered since is found.
     ///
     /// # Errors
     /// When a file cannot be read, or the manifest cannot be written.
-    pub(crate) fn seal(&mut self, directory: &Path, ended: bool) -> Result<(), StoreError> {
-        let found = files(directory)?;
-        // While it runs, a trial that is repeated takes the place of what was kept of it.
-        self.files.retain(|known, _| found.iter().any(|(path, _)| path == known));
-        for (path, place) in found {
-            if !self.files.contains_key(&path) && (ended || !changes(&path)) {
-                self.files.insert(path, FileSum::of(&place)?);
-            }
+    pub(crate) fn seal(
+        experiment: &str,
+        directory: &Path,
+        mut known: BTreeMap<String, FileSum>,
+    ) -> Result<(), StoreError> {
+        let mut manifest = Self { complete: true, ..Self::new(experiment) };
+        for (path, place) in files(directory)? {
+            let sum = known.remove(&path).map_or_else(|| FileSum::of(&place), Ok)?;
+            manifest.files.insert(path, sum);
         }
-        self.complete = ended;
-        self.write(directory)
-    }
-
-    /// Forgets what is below a directory, whose files are written anew.
-    pub(crate) fn forget(&mut self, directory: &str) {
-        self.files.retain(|path, _| !path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/')));
+        manifest.write(directory)
     }
 
     /// Notes files that were added to an experiment after its end. An experiment without a whole manifest keeps what it has.
@@ -122,7 +143,7 @@ impl Manifest {
     /// # Errors
     /// When a file cannot be read, or the manifest cannot be written.
     pub(crate) fn note(directory: &Path, added: &[PathBuf]) -> Result<(), StoreError> {
-        let Some(mut manifest) = Self::read(directory)?.filter(|manifest| manifest.complete) else {
+        let Some(mut manifest) = Self::written(directory)?.filter(|manifest| manifest.complete) else {
             return Ok(());
         };
         for place in added {
@@ -133,14 +154,13 @@ impl Manifest {
         manifest.write(directory)
     }
 
-    fn write(&self, directory: &Path) -> Result<(), StoreError> {
+    /// Writes the manifest.
+    ///
+    /// # Errors
+    /// When it cannot be written; the one before is then still there.
+    pub(crate) fn write(&self, directory: &Path) -> Result<(), StoreError> {
         replace_file(directory, MANIFEST_FILE, &json(self, directory)?)
     }
-}
-
-/// True for files that are written anew or appended to as long as the experiment runs.
-fn changes(path: &str) -> bool {
-    path == SUMMARY_FILE || (path.ends_with(".log") && !path.contains('/'))
 }
 
 /// Every finished file below an experiment's directory except its manifest: the path below the directory, and the place. Symbolic links are
@@ -173,26 +193,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_still_changes_is_listed_at_the_end() {
+    fn every_finished_file_is_listed_and_what_was_known_before_is_not_read_again() {
         let place = tempfile::tempdir().unwrap();
         let directory = place.path();
         fs::create_dir(directory.join("tx0-rx0")).unwrap();
-        for (name, text) in
-            [(SUMMARY_FILE, "{}"), ("tx0.log", ""), ("tx0-rx0/trial.json", "abc"), (".part-x", "torn")]
-        {
+        for (name, text) in [
+            ("summary.json", "{}"),
+            ("tx0.log", ""),
+            ("tx0-rx0/trial.json", "abc"),
+            ("tx0-rx0/flows.csv", "altered"),
+            (".part-x", "torn"),
+        ] {
             fs::write(directory.join(name), text).unwrap();
         }
-        let mut manifest = Manifest::new("0123abcd");
-        manifest.seal(directory, false).unwrap();
-        assert_eq!(manifest.files.keys().collect::<Vec<_>>(), ["tx0-rx0/trial.json"]);
+        let known = FileSum::of_bytes(b"as stored");
+        let gone = ("tx0-rx0/gone.json".to_owned(), known.clone());
+        Manifest::seal(
+            "0123abcd",
+            directory,
+            BTreeMap::from([("tx0-rx0/flows.csv".to_owned(), known.clone()), gone]),
+        )
+        .unwrap();
+        let manifest = Manifest::read(directory).unwrap().unwrap();
+        assert_eq!(
+            manifest.files.keys().collect::<Vec<_>>(),
+            ["summary.json", "tx0-rx0/flows.csv", "tx0-rx0/trial.json", "tx0.log"]
+        );
         // FIPS 180-2, appendix B.1.
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(manifest.files["tx0-rx0/trial.json"], FileSum { bytes: 3, sha256: abc.into() });
-        manifest.seal(directory, true).unwrap();
-        assert_eq!(Manifest::read(directory).unwrap(), Some(manifest.clone()));
-        assert_eq!(
-            manifest.files.keys().collect::<Vec<_>>(),
-            [SUMMARY_FILE, "tx0-rx0/trial.json", "tx0.log"]
-        );
+        assert_eq!(manifest.files["tx0-rx0/flows.csv"], known);
     }
 }

@@ -1,10 +1,11 @@
 //! Where results are kept: one directory per experiment, in which nothing is ever half written.
 //!
 //! ```text
-//! results/<id>/summary.json            rewritten whole after every trial
+//! results/<id>/trials.jsonl            the log of the trials: a line is appended when one has ended
+//!              summary.json            the result, derived from the log: at the end, and now and then before
 //!              experiment.yaml         the document in force
 //!              environment.json        where and with what it was run
-//!              manifest.json           a checksum of every file that no longer changes
+//!              manifest.json           a checksum of every file, at the end
 //!              <node>_cmdline.txt      the kernel's command line
 //!              tx0.log rx0.log         what the agents logged
 //!              tx0-rx0/<profile>/trial.json         reports, samples, histogram
@@ -13,7 +14,10 @@
 //! ```
 
 pub(crate) mod atomic;
+pub(crate) mod enclosed;
 pub mod environment;
+pub(crate) mod inner_path;
+pub(crate) mod json;
 pub(crate) mod lock;
 pub mod manifest;
 pub mod record;
@@ -21,21 +25,28 @@ mod recorded;
 mod resume;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod trial_log;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
 pub use self::atomic::{StoreError, UNFINISHED};
-use self::atomic::{add_directory, at, replace_file, sync_directory};
+use self::atomic::{at, replace_file, sync_directory};
+use self::enclosed::Enclosed;
 use self::environment::{ENVIRONMENT_FILE, Environment};
+use self::inner_path::InnerPath;
+use self::manifest::FileSum;
 use self::record::TrialRecord;
 pub use self::recorded::Recorded;
 pub use self::resume::Earlier;
-use crate::summary::Summary;
+use self::trial_log::{LogRecord, TrialLog, derive};
+use crate::summary::{Status, Summary};
 
 /// File with the result of an experiment.
 pub const SUMMARY_FILE: &str = "summary.json";
@@ -43,6 +54,10 @@ pub const SUMMARY_FILE: &str = "summary.json";
 pub const DOCUMENT_FILE: &str = "experiment.yaml";
 /// File with every flow of a trial.
 pub const FLOWS_FILE: &str = "flows.csv";
+/// Bytes of a file of JSON at most: a summary of a million results has about 8 GB, any other file far less.
+pub(crate) const MOST_JSON_BYTES: u64 = 16 << 30;
+/// Bytes of a file of text at most.
+pub(crate) const MOST_TEXT_BYTES: u64 = 64 << 20;
 /// Attempts to find an unused id; each fails once in thousands of millions.
 const ID_ATTEMPTS: usize = 16;
 
@@ -131,6 +146,14 @@ impl Store {
         replace_file(&self.directory, SUMMARY_FILE, &json(summary, &self.directory)?)
     }
 
+    /// Begins the log of the trials with `records`, in the place of one that is there.
+    ///
+    /// # Errors
+    /// When it cannot be written; one that was there is then still there.
+    pub(crate) fn begin_log(&self, records: &[LogRecord]) -> Result<TrialLog, StoreError> {
+        TrialLog::begin(&self.directory, records)
+    }
+
     /// Writes where and with what the experiment is run.
     ///
     /// # Errors
@@ -140,7 +163,6 @@ impl Store {
     }
 
     /// Files a trial under its pair and `place`, as `trial.json` when it has a result, with a file of all its flows beside it where there is one.
-    /// Returns the first file's path relative to the summary.
     ///
     /// # Errors
     /// When it cannot be written; no trace of it is then visible.
@@ -149,33 +171,86 @@ impl Store {
         place: &str,
         record: &TrialRecord,
         flows: Option<NamedTempFile>,
-    ) -> Result<String, StoreError> {
+    ) -> Result<Filed, StoreError> {
         let name = if record.result.is_some() { "trial.json" } else { "incomplete.json" };
-        let path = format!("{}/{place}", record.pair);
+        let directory = format!("{}/{place}", record.pair);
+        let bytes = json(record, &self.directory)?;
+        let path = format!("{directory}/{name}");
+        let mut files = BTreeMap::from([(path.clone(), FileSum::of_bytes(&bytes))]);
+        if let Some(flows) = &flows {
+            files.insert(format!("{directory}/{FLOWS_FILE}"), FileSum::of(flows.path())?);
+        }
         let flows = flows.map(|file| (FLOWS_FILE, file));
-        add_directory(&self.directory, &path, name, &json(record, &self.directory)?, flows, self.resumed)?;
-        Ok(format!("{path}/{name}"))
+        let place = inner(&self.directory, &directory)?;
+        Enclosed::open(&self.directory)?.add_directory(&place, (name, &bytes), flows, self.resumed)?;
+        Ok(Filed { path, files })
     }
 }
 
-fn json(value: &impl Serialize, directory: &Path) -> Result<Vec<u8>, StoreError> {
-    let mut bytes =
-        serde_json::to_vec_pretty(value).map_err(|error| at("write to", directory)(error.into()))?;
-    bytes.push(b'\n');
-    Ok(bytes)
+/// A trial that was filed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filed {
+    /// Its file, relative to the summary.
+    pub path: String,
+    /// Checksums of its files, by their path relative to the summary.
+    pub files: BTreeMap<String, FileSum>,
 }
 
-/// Reads the result of the experiment `id` below `results`.
+fn json(value: &impl Serialize, directory: &Path) -> Result<Vec<u8>, StoreError> {
+    json::pretty(value).map_err(|error| at("write to", directory)(error.into()))
+}
+
+/// A path below `directory`.
+fn inner(directory: &Path, path: &str) -> Result<InnerPath, StoreError> {
+    InnerPath::parse(path).map_err(|error| {
+        // The path is in the reason, with its control characters shown.
+        at("use", directory)(std::io::Error::new(ErrorKind::InvalidInput, error))
+    })
+}
+
+/// Reads a JSON file of the experiment in `directory`; `None` when it is not there.
+///
+/// # Errors
+/// When it is there and is not ours: which field, and why.
+pub(crate) fn read_json<T: DeserializeOwned>(directory: &Path, path: &str) -> Result<Option<T>, StoreError> {
+    let path = inner(directory, path)?;
+    let enclosed = match Enclosed::open(directory) {
+        Err(error) if error.reason.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let Some(bytes) = enclosed.read(&path, MOST_JSON_BYTES)? else { return Ok(None) };
+    json::parse(&bytes).map(Some).map_err(|error| at("read", &enclosed.place(&path))(error.into()))
+}
+
+/// Reads a text file of the experiment in `directory`; `None` when it is not there.
+///
+/// # Errors
+/// When it is there and unreadable.
+pub(crate) fn read_text(directory: &Path, name: &str) -> Result<Option<String>, StoreError> {
+    let path = inner(directory, name)?;
+    let enclosed = Enclosed::open(directory)?;
+    let Some(bytes) = enclosed.read(&path, MOST_TEXT_BYTES)? else { return Ok(None) };
+    String::from_utf8(bytes)
+        .map(Some)
+        .map_err(|error| at("read", &enclosed.place(&path))(std::io::Error::other(error.utf8_error())))
+}
+
+/// Reads the result of the experiment `id` below `results`. As long as it runs, and when the run was killed, the result is derived from the
+/// log of the trials.
 ///
 /// # Errors
 /// When it is not there or is not a summary.
 pub fn load(results: &Path, id: &str) -> Result<Summary, StoreError> {
-    let path = results.join(id).join(SUMMARY_FILE);
-    let bytes = fs::read(&path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => missing(results, id),
-        _ => at("read", &path)(error),
-    })?;
-    serde_json::from_slice(&bytes).map_err(|error| at("read", &path)(error.into()))
+    let directory = results.join(id);
+    let written: Option<Summary> = read_json(&directory, SUMMARY_FILE)?;
+    match written {
+        Some(ended) if ended.status != Status::Running => Ok(ended),
+        running => match derive(&directory)? {
+            Some(derived) => Ok(derived.summary),
+            // Experiments of before there was a log.
+            None => running.ok_or_else(|| missing(results, id)),
+        },
+    }
 }
 
 /// There is no experiment of that id, or it has no result.
@@ -189,18 +264,20 @@ pub(crate) fn missing(results: &Path, id: &str) -> StoreError {
     at("read", &directory)(std::io::Error::other(reason))
 }
 
+/// The log of a run is not there, though the run has begun it.
+pub(crate) fn missing_log(directory: &Path) -> StoreError {
+    let path = directory.join(trial_log::TRIAL_LOG_FILE);
+    at("read", &path)(std::io::Error::other("it is not there any more, or its first line is not"))
+}
+
 /// Reads the record of a trial of the experiment `id`; `trial` is its path relative to the summary, as the summary has it.
 ///
 /// # Errors
 /// When it is not there, is not a record, or would lie outside the experiment's directory.
 pub fn load_trial(results: &Path, id: &str, trial: &str) -> Result<TrialRecord, StoreError> {
-    let path = results.join(id).join(trial);
-    if !Path::new(trial).components().all(|part| matches!(part, Component::Normal(_))) {
-        let reason = "it lies outside the experiment's directory";
-        return Err(at("read", &path)(std::io::Error::new(ErrorKind::InvalidInput, reason)));
-    }
-    let bytes = fs::read(&path).map_err(at("read", &path))?;
-    serde_json::from_slice(&bytes).map_err(|error| at("read", &path)(error.into()))
+    let directory = results.join(id);
+    read_json(&directory, trial)?
+        .ok_or_else(|| at("read", &directory.join(trial))(ErrorKind::NotFound.into()))
 }
 
 /// Writes a report into `directory`, which is made when it is not there, in the place of one of that name. Returns its path.

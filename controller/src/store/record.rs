@@ -5,6 +5,7 @@ use linerate_protocol::report::TrialReport;
 use linerate_protocol::trial::Role;
 use serde::{Deserialize, Serialize};
 
+use super::inner_path;
 use crate::clock::ClockVerdict;
 use crate::summary::TrialSummary;
 
@@ -17,8 +18,10 @@ pub struct TrialRecord {
     /// [`TRIAL_SCHEMA`].
     pub schema: String,
     /// Name of the profile.
+    #[serde(deserialize_with = "inner_path::name")]
     pub profile: String,
     /// Which pair.
+    #[serde(deserialize_with = "inner_path::name")]
     pub pair: String,
     /// Which time the profile was run.
     pub repeat: u32,

@@ -1,11 +1,11 @@
 //! An experiment as it lies on the disk: what exports, checks and reports read.
 
-use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use super::atomic::at;
 use super::record::TrialRecord;
-use super::{StoreError, is_id, load};
+use super::{StoreError, is_id, load, read_json, read_text};
 use crate::summary::Summary;
 
 /// An experiment as it lies on the disk.
@@ -44,13 +44,8 @@ impl Recorded {
     /// # Errors
     /// When it is not there, is unreadable, or lies outside of the experiment's directory.
     pub fn trial(&self, path: &str) -> Result<TrialRecord, StoreError> {
-        let place = self.directory.join(path);
-        if !is_below(Path::new(path)) {
-            let reason = std::io::Error::other("it lies outside of the experiment's directory");
-            return Err(StoreError { action: "read", path: place, reason });
-        }
-        let bytes = fs::read(&place).map_err(at("read", &place))?;
-        serde_json::from_slice(&bytes).map_err(|error| at("read", &place)(error.into()))
+        read_json(&self.directory, path)?
+            .ok_or_else(|| at("read", &self.directory.join(path))(ErrorKind::NotFound.into()))
     }
 
     /// Reads a text file of the experiment; `None` when there is none.
@@ -58,16 +53,6 @@ impl Recorded {
     /// # Errors
     /// When it is there and unreadable.
     pub fn text(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let path = self.directory.join(name);
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at("read", &path)(error)),
-        }
+        read_text(&self.directory, name)
     }
-}
-
-/// True for a relative path that never leaves the directory it starts from.
-fn is_below(path: &Path) -> bool {
-    path.components().all(|part| matches!(part, Component::Normal(_))) && path.components().next().is_some()
 }

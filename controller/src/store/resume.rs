@@ -1,12 +1,14 @@
 //! An experiment that was begun earlier, taken up where it was left.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
 use super::atomic::at;
+use super::enclosed::Enclosed;
 use super::manifest::{FileSum, Manifest};
 use super::{Recorded, Store, StoreError, UNFINISHED, list, lock};
-use crate::plan::Trial;
+use crate::plan::{Trial, TrialSet};
 use crate::summary::{Status, Summary, TrialSummary};
 
 /// An experiment that was begun earlier.
@@ -16,6 +18,8 @@ pub struct Earlier {
     pub store: Store,
     /// What is recorded of it: of trials, only those that are complete on every pair and readable.
     pub summary: Summary,
+    /// Checksums of what is recorded, by path relative to the summary.
+    pub sums: BTreeMap<String, FileSum>,
 }
 
 impl Earlier {
@@ -41,6 +45,8 @@ impl Earlier {
             return Ok(None);
         };
         let directory = results.join(&id);
+        // A link that stands in for it may lead anywhere.
+        Enclosed::experiment(results, &id)?;
         let lock = lock::hold(&directory).map_err(|error| match error.reason.kind() {
             std::io::ErrorKind::WouldBlock => StoreError {
                 reason: std::io::Error::other(
@@ -52,24 +58,30 @@ impl Earlier {
             _ => error,
         })?;
         clear_unfinished(&directory)?;
-        let recorded = Recorded { directory: directory.clone(), summary: summary.clone() };
+        let place = Recorded { directory: directory.clone(), summary: summary.clone() };
         let manifest = Manifest::read(&directory)?;
-        let whole = |result: &TrialSummary| is_whole(&recorded, manifest.as_ref(), result);
-        let kept: Vec<TrialSummary> = trials
-            .iter()
-            .filter_map(|trial| complete(&summary.trials, trial, ways, &whole))
-            .flatten()
-            .collect();
-        summary
-            .aggregates
-            .retain(|all| kept.iter().any(|kept| (&kept.profile, kept.repeat) == (&all.profile, all.repeat)));
-        summary.trials = kept;
-        Ok(Some(Self { store: Store { directory, id, resumed: true, _lock: lock }, summary }))
+        let whole = |result: &TrialSummary| is_whole(&place, manifest.as_ref(), result);
+        let mut recorded: HashMap<(String, u32), Vec<TrialSummary>> = HashMap::new();
+        for result in std::mem::take(&mut summary.trials) {
+            recorded.entry((result.profile.clone(), result.repeat)).or_default().push(result);
+        }
+        for trial in trials {
+            // A trial's results count when it has all of them and each is whole.
+            let results = recorded.remove(&trial.name()).unwrap_or_default();
+            if results.len() == ways && results.iter().all(&whole) {
+                summary.trials.extend(results);
+            }
+        }
+        let kept = TrialSet::of(&summary.trials);
+        summary.aggregates.retain(|all| kept.has(&all.profile, all.repeat));
+        let sums = manifest.map(|manifest| manifest.files).unwrap_or_default();
+        Ok(Some(Self { store: Store { directory, id, resumed: true, _lock: lock }, summary, sums }))
     }
 
     /// True when nothing is left to run.
     pub fn is_measured(&self, trials: &[Trial]) -> bool {
-        trials.iter().all(|trial| trial.is_among(&self.summary.trials))
+        let recorded = TrialSet::of(&self.summary.trials);
+        trials.iter().all(|trial| recorded.contains(trial))
     }
 
     /// True when it came to its end, and nothing is left to run.
@@ -78,23 +90,14 @@ impl Earlier {
     }
 }
 
-/// A trial's results, when it has all of them and each is `whole`.
-fn complete(
-    recorded: &[TrialSummary],
-    trial: &Trial,
-    ways: usize,
-    whole: &impl Fn(&TrialSummary) -> bool,
-) -> Option<Vec<TrialSummary>> {
-    let results: Vec<_> = recorded.iter().filter(|result| trial.is_of(result)).cloned().collect();
-    (results.len() == ways && results.iter().all(whole)).then_some(results)
-}
-
 /// True when the trial's file has what the summary says, and is what was written.
 fn is_whole(recorded: &Recorded, manifest: Option<&Manifest>, result: &TrialSummary) -> bool {
     let same = recorded.trial(&result.trial).is_ok_and(|record| record.result.as_ref() == Some(result));
     let sum = manifest.and_then(|manifest| manifest.files.get(&result.trial));
-    let unharmed =
-        |sum: &FileSum| FileSum::of(&recorded.directory.join(&result.trial)).is_ok_and(|found| found == *sum);
+    let unharmed = |sum: &FileSum| {
+        FileSum::of_length(&recorded.directory.join(&result.trial), sum.bytes)
+            .is_ok_and(|found| found == *sum)
+    };
     same && sum.is_none_or(unharmed)
 }
 

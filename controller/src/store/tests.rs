@@ -84,12 +84,13 @@ fn a_summary_is_replaced_whole_and_read_back() {
 fn a_trial_appears_whole_under_its_pair() {
     let results = tempfile::tempdir().unwrap();
     let store = Store::create(results.path()).unwrap();
-    let path = store.add_trial("profile/repeat-2", &record(), None).unwrap();
+    let Filed { path, files } = store.add_trial("profile/repeat-2", &record(), None).unwrap();
     assert_eq!(path, "tx0-rx0/profile/repeat-2/incomplete.json");
-    let text = fs::read_to_string(store.directory().join(path)).unwrap();
+    let text = fs::read_to_string(store.directory().join(&path)).unwrap();
+    assert_eq!(files, BTreeMap::from([(path, FileSum::of_bytes(text.as_bytes()))]));
     assert_eq!(serde_json::from_str::<TrialRecord>(&text).unwrap(), record());
     let again = store.add_trial("profile/repeat-2", &record(), None).unwrap_err();
-    assert_eq!(again.action, "rename", "a result is never written over: {again}");
+    assert_eq!(again.reason.kind(), ErrorKind::DirectoryNotEmpty, "a result is never written over: {again}");
 }
 
 #[test]

@@ -4,11 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::TrialSummary;
+use crate::store::inner_path;
 
 /// All pairs of a trial together, in an experiment of several. `sent_packets = received_packets + lost_packets`, always.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Aggregate {
     /// Name of the profile.
+    #[serde(deserialize_with = "inner_path::name")]
     pub profile: String,
     /// Which time the profile was run.
     pub repeat: u32,

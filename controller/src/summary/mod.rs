@@ -1,13 +1,17 @@
 //! The result of an experiment as programs read it: `summary.json`.
 
 mod aggregate;
+mod overhead;
 mod trial;
 
 use linerate_protocol::mac::MacAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::store::inner_path;
+
 pub use aggregate::{Aggregate, StartSpread};
+pub use overhead::{Overhead, OverheadPart};
 pub use trial::{FlowSummary, LcoreSummary, ReflectorSummary, ReorderingSummary, TrialFailure, TrialSummary};
 
 /// The result of an experiment.
@@ -74,6 +78,7 @@ impl std::fmt::Display for Status {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExperimentInfo {
     /// 8 hexadecimal digits, unique in the results directory.
+    #[serde(deserialize_with = "inner_path::id")]
     pub id: String,
     /// Name given in the document.
     pub name: String,
@@ -121,8 +126,10 @@ pub struct Versions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentInfo {
     /// Name, such as `tx0`.
+    #[serde(deserialize_with = "inner_path::name")]
     pub name: String,
     /// Host it ran on.
+    #[serde(deserialize_with = "inner_path::name")]
     pub node: String,
     /// How it was started; the token is not on the command line.
     pub command_line: Vec<String>,
@@ -148,10 +155,13 @@ pub struct AgentInfo {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WarmUp {
     /// Which pair.
+    #[serde(deserialize_with = "inner_path::name")]
     pub pair: String,
     /// Sending agent.
+    #[serde(deserialize_with = "inner_path::name")]
     pub from: String,
     /// Receiving agent.
+    #[serde(deserialize_with = "inner_path::name")]
     pub to: String,
     /// Packets sent in the last attempt.
     pub sent_packets: u64,
@@ -161,25 +171,4 @@ pub struct WarmUp {
     pub attempts: u32,
     /// Seconds from the first attempt to the confirmation.
     pub duration_s: f64,
-}
-
-/// Time beyond the trials' own duration, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-pub struct Overhead {
-    /// From the start to all agents connected.
-    pub start_up_s: f64,
-    /// Warm-up of all pairs.
-    pub warm_up_s: f64,
-    /// Trials, with storing their results and without their sending.
-    pub trials_s: f64,
-    /// Ending the agents.
-    pub tear_down_s: f64,
-    /// From all agents running to the first packets of the warm-up; null until then, and in older records.
-    #[serde(default)]
-    pub ready_to_first_packet_s: Option<f64>,
-    /// From the last packet of the last trial to its results on disk; null until then, and in older records.
-    #[serde(default)]
-    pub last_packet_to_results_s: Option<f64>,
-    /// All of it: the experiment's time less its trials' sending.
-    pub total_s: f64,
 }

@@ -10,14 +10,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockVerdict;
 use crate::experiment::direction::Direction;
+use crate::store::inner_path;
 use crate::verdict::Verdict;
 
 /// A finished trial on one pair. `sent_packets = received_packets + lost_packets`, always.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrialSummary {
     /// Name of the profile.
+    #[serde(deserialize_with = "inner_path::name")]
     pub profile: String,
     /// Which pair.
+    #[serde(deserialize_with = "inner_path::name")]
     pub pair: String,
     /// Which ways packets went. Of a trial in both directions, each way has an entry of its own.
     #[serde(default)]
@@ -109,9 +112,10 @@ pub struct TrialSummary {
     /// Seconds from the first request to the last report, less the seconds of sending.
     pub overhead_s: f64,
     /// File with reports, samples and histograms, relative to the summary.
+    #[serde(deserialize_with = "inner_path::path")]
     pub trial: String,
     /// File with every flow, relative to the summary; null when it was not asked for.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "inner_path::optional_path")]
     pub flows_file: Option<String>,
 }
 
@@ -183,8 +187,10 @@ pub struct FlowSummary {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrialFailure {
     /// Name of the profile.
+    #[serde(deserialize_with = "inner_path::name")]
     pub profile: String,
     /// Which pair.
+    #[serde(deserialize_with = "inner_path::name")]
     pub pair: String,
     /// Which time the profile was run.
     pub repeat: u32,
@@ -195,5 +201,6 @@ pub struct TrialFailure {
     /// Last counters known of the receiver.
     pub receive: Option<ReceiveCounters>,
     /// File with the samples, relative to the summary; null when there are none.
+    #[serde(default, deserialize_with = "inner_path::optional_path")]
     pub trial: Option<String>,
 }

@@ -63,7 +63,7 @@ fn config(recorded: &Recorded) -> Result<Value, StoreError> {
 
 /// Totals, and the figures of each trial under its profile, pair and repeat.
 fn summary(summary: &Summary) -> Value {
-    let total = |of: fn(&TrialSummary) -> u64| summary.trials.iter().map(of).sum::<u64>();
+    let total = |of: fn(&TrialSummary) -> u64| summary.trials.iter().map(of).fold(0, u64::saturating_add);
     let most = |of: fn(&TrialSummary) -> f64| summary.trials.iter().map(of).fold(0.0, f64::max);
     let mut trials = Map::new();
     for trial in &summary.trials {

@@ -12,7 +12,8 @@ use crate::experiment::{Experiment, Overrides};
 use crate::store::atomic::at;
 use crate::store::manifest::{FileSum, MANIFEST_FILE, Manifest, files};
 use crate::store::record::{TimedSample, TrialRecord};
-use crate::store::{DOCUMENT_FILE, SUMMARY_FILE, StoreError};
+use crate::store::trial_log::{TRIAL_LOG_FILE, derive};
+use crate::store::{DOCUMENT_FILE, SUMMARY_FILE, StoreError, read_json, read_text};
 use crate::summary::{Status, Summary, TrialSummary};
 
 pub(super) fn check(directory: &Path, samples: Option<u64>) -> Result<Verdict, StoreError> {
@@ -23,7 +24,17 @@ pub(super) fn check(directory: &Path, samples: Option<u64>) -> Result<Verdict, S
         problems: vec![],
     };
     checker.manifest();
-    if let Some(summary) = checker.read::<Summary>(SUMMARY_FILE) {
+    let written = checker.read::<Summary>(SUMMARY_FILE);
+    let derived = checker.log();
+    let ended = written.as_ref().is_some_and(|summary| summary.status != Status::Running);
+    if let (true, Some(written), Some(derived)) = (ended, &written, &derived)
+        && written != derived
+    {
+        checker.add(SUMMARY_FILE, Reason::Contradiction, format!("it is not what {TRIAL_LOG_FILE} says"));
+    }
+    // As long as a run has not ended, its log is ahead of its summary.
+    let summary = if ended { written } else { derived.or(written) };
+    if let Some(summary) = summary {
         checker.summary(&summary, samples);
     }
     Ok(Verdict::new(directory, checker.there.len(), checker.problems))
@@ -41,25 +52,37 @@ impl Checker<'_> {
     }
 
     fn read<T: serde::de::DeserializeOwned>(&mut self, path: &str) -> Option<T> {
-        match fs::read(self.directory.join(path)) {
-            Ok(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(value) => return Some(value),
-                Err(error) if error.is_eof() => self.add(path, Reason::Torn, error.to_string()),
-                Err(error) => self.add(path, Reason::Unreadable, error.to_string()),
-            },
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.add(path, Reason::MissingFile, "it is not there");
+        match read_json(self.directory, path) {
+            Ok(Some(value)) => return Some(value),
+            Ok(None) => self.add(path, Reason::MissingFile, "it is not there"),
+            Err(error) if error.reason.kind() == ErrorKind::UnexpectedEof => {
+                self.add(path, Reason::Torn, error.reason.to_string());
             }
-            Err(error) => self.add(path, Reason::Unreadable, error.to_string()),
+            Err(error) => self.add(path, Reason::Unreadable, error.reason.to_string()),
         }
         None
+    }
+
+    /// What the log of the trials says; experiments of before there was one have none.
+    fn log(&mut self) -> Option<Summary> {
+        match derive(self.directory) {
+            Ok(derived) => derived.map(|derived| derived.summary),
+            Err(error) => {
+                self.add(TRIAL_LOG_FILE, Reason::Unreadable, error.reason.to_string());
+                None
+            }
+        }
     }
 
     fn manifest(&mut self) {
         if !self.directory.join(MANIFEST_FILE).exists() {
             return self.add(MANIFEST_FILE, Reason::NoManifest, "nothing tells what the files have to be");
         }
-        let Some(manifest) = self.read::<Manifest>(MANIFEST_FILE) else { return };
+        if self.read::<Manifest>(MANIFEST_FILE).is_none() {
+            return;
+        }
+        // What is wrong with the log is told of the log.
+        let Ok(Some(manifest)) = Manifest::read(self.directory) else { return };
         if !manifest.complete {
             self.add(
                 MANIFEST_FILE,
@@ -87,7 +110,7 @@ impl Checker<'_> {
         if !self.there.contains(path) {
             return self.add(path, Reason::MissingFile, "the manifest lists it");
         }
-        match FileSum::of(&self.directory.join(path)) {
+        match FileSum::of_length(&self.directory.join(path), recorded.bytes) {
             Ok(found) if found == *recorded => {}
             Ok(found) if found.bytes < recorded.bytes => {
                 self.add(
@@ -95,6 +118,10 @@ impl Checker<'_> {
                     Reason::Torn,
                     format!("{} of {} bytes are there", found.bytes, recorded.bytes),
                 );
+            }
+            Ok(found) if found.bytes > recorded.bytes => {
+                let detail = format!("it has {} bytes, recorded were {}", found.bytes, recorded.bytes);
+                self.add(path, Reason::WrongChecksum, detail);
             }
             Ok(found) => {
                 let detail = format!("SHA-256 is {}, recorded was {}", found.sha256, recorded.sha256);
@@ -109,9 +136,14 @@ impl Checker<'_> {
             let detail = "it says that the experiment runs: it does, or it was killed";
             self.add(SUMMARY_FILE, Reason::Unfinished, detail);
         }
-        let interval_s = Experiment::load(Some(&self.directory.join(DOCUMENT_FILE)), &Overrides::default())
-            .ok()
-            .map(|experiment| experiment.trial().sample_interval.get().as_secs_f64());
+        if !summary.overhead.adds_up() {
+            let overhead = &summary.overhead;
+            let parts = overhead.parts().map(|(part, seconds)| format!("{part} {seconds} s")).join(", ");
+            let detail = format!("the overhead's total is {} s, its parts are {parts}", overhead.total_s);
+            self.add(SUMMARY_FILE, Reason::Contradiction, detail);
+        }
+        let interval_s =
+            self.document().map(|experiment| experiment.trial().sample_interval.get().as_secs_f64());
         for trial in &summary.trials {
             let path = trial.trial.as_str();
             if !self.there.contains(path) {
@@ -123,9 +155,15 @@ impl Checker<'_> {
         }
     }
 
+    /// The document in force, where it can be read.
+    fn document(&self) -> Option<Experiment> {
+        let text = read_text(self.directory, DOCUMENT_FILE).ok()??;
+        Experiment::parse(&text, DOCUMENT_FILE, &Overrides::default()).ok()
+    }
+
     fn trial(&mut self, path: &str, trial: &TrialSummary, record: &TrialRecord, samples: u64) {
         let TrialSummary { sent_packets, received_packets, lost_packets, .. } = *trial;
-        if sent_packets != received_packets + lost_packets {
+        if received_packets.checked_add(lost_packets) != Some(sent_packets) {
             let detail = format!("{sent_packets} ≠ {received_packets} + {lost_packets}");
             self.add(path, Reason::Miscounted, detail);
         }

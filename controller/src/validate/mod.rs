@@ -48,6 +48,10 @@ pub enum Reason {
     MissingKey,
     /// An array is not one-dimensional, or holds no numbers.
     WrongForm,
+    /// A value is NaN or infinite.
+    NotANumber,
+    /// Arrays of one file do not have the same number of values.
+    UnequalLengths,
 }
 
 impl fmt::Display for Reason {
@@ -67,6 +71,8 @@ impl fmt::Display for Reason {
             Reason::Contradiction => "contradiction",
             Reason::MissingKey => "missing key",
             Reason::WrongForm => "wrong form",
+            Reason::NotANumber => "not a number",
+            Reason::UnequalLengths => "unequal lengths",
         })
     }
 }

@@ -6,7 +6,9 @@ use crate::export::tests::{record, recorded};
 use crate::export::{Format, export};
 use crate::store::manifest::{MANIFEST_FILE, Manifest};
 use crate::store::record::TrialRecord;
+use crate::store::trial_log::{Head, LogRecord, ResultRecord, TRIAL_LOG_FILE};
 use crate::store::{Recorded, SUMMARY_FILE};
+use crate::summary::Summary;
 
 fn reasons(verdict: &Verdict) -> Vec<Reason> {
     verdict.problems.iter().map(|problem| problem.reason).collect()
@@ -25,7 +27,7 @@ fn changed(change: impl FnOnce(&mut TrialRecord)) -> Verdict {
     }
     fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
     fs::write(directory.join(SUMMARY_FILE), serde_json::to_vec(&summary).unwrap()).unwrap();
-    Manifest::new(&id).seal(&directory, true).unwrap();
+    Manifest::seal(&id, &directory, Default::default()).unwrap();
     validate(results.path(), &id, None).unwrap()
 }
 
@@ -37,6 +39,37 @@ fn what_was_recorded_and_exported_is_valid() {
     let verdict = validate(results.path(), &id, None).unwrap();
     assert!(verdict.valid && verdict.files > 10, "{verdict:?}");
     assert_eq!(validate_all(results.path(), None).unwrap().len(), 1);
+}
+
+#[test]
+fn overhead_adds_up_and_the_summary_is_what_the_log_says() {
+    let (results, id) = recorded();
+    let directory = results.path().join(&id);
+    let check = |change: fn(&mut Summary)| {
+        let mut summary = Recorded::open(results.path(), &id).unwrap().summary;
+        change(&mut summary);
+        fs::write(directory.join(SUMMARY_FILE), serde_json::to_vec(&summary).unwrap()).unwrap();
+        Manifest::seal(&id, &directory, Default::default()).unwrap();
+        reasons(&validate(results.path(), &id, None).unwrap())
+    };
+    assert_eq!(check(|summary| summary.overhead.total_s += 1.0), [Reason::Contradiction]);
+    assert_eq!(check(|summary| summary.overhead.total_s -= 1.0), []);
+    // With a log.
+    let summary = Recorded::open(results.path(), &id).unwrap().summary;
+    let lines = [
+        LogRecord::Head(Box::new(Head::of(&summary))),
+        LogRecord::Result(Box::new(ResultRecord {
+            number: 1,
+            key: None,
+            files: Default::default(),
+            result: summary.trials[0].clone(),
+        })),
+    ];
+    let text: String =
+        lines.iter().map(|line| format!("{}\n", serde_json::to_string(line).unwrap())).collect();
+    fs::write(directory.join(TRIAL_LOG_FILE), text).unwrap();
+    assert_eq!(check(|_| {}), []);
+    assert_eq!(check(|summary| summary.trials.clear()), [Reason::Contradiction]);
 }
 
 /// What happens to an experiment's directory and the trial at this path.
@@ -160,6 +193,47 @@ fn directories_of_older_kits_are_judged_by_what_their_readers_need() {
     }
     assert_eq!(reasons(&check(&directory, 1)), [Reason::Torn; 2]);
     assert_eq!(reasons(&check(&tempfile::tempdir().unwrap(), 1)), [Reason::MissingFile]);
+}
+
+/// The archive `name` in a directory of its own, with these arrays.
+fn npz(name: &str, arrays: &[(&str, Vec<f64>)]) -> tempfile::TempDir {
+    use npyz::WriterBuilder;
+    let directory = tempfile::tempdir().unwrap();
+    let mut archive = zip::ZipWriter::new(fs::File::create(directory.path().join(name)).unwrap());
+    for (key, values) in arrays {
+        archive.start_file(format!("{key}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
+        let mut bytes = Vec::new();
+        let shape = [values.len() as u64];
+        let options = npyz::WriteOptions::new().default_dtype().shape(&shape);
+        let mut writer = options.writer(&mut bytes).begin_nd().unwrap();
+        writer.extend(values.iter().copied()).unwrap();
+        writer.finish().unwrap();
+        archive.write_all(&bytes).unwrap();
+    }
+    archive.finish().unwrap();
+    directory
+}
+
+#[test]
+fn values_that_no_measurement_gives_are_not_valid() {
+    let check = |changed: &str, values: &[f64]| {
+        let keys = ["rx_pps", "tx_pps", "rx_bytes", "rx_packets", "port_ibytes"];
+        let arrays =
+            keys.map(|key| (key, if key == changed { values.to_vec() } else { vec![1.0, 2.0, 3.0] }));
+        let directory = npz("3b9d11f0_rx0_rx_txcores_1-2_rxcores_1,2_spec_p_20300102_030405.npz", &arrays);
+        reasons(&validate(Path::new("results"), directory.path().to_str().unwrap(), Some(2)).unwrap())
+    };
+    assert_eq!(check("rx_pps", &[3.0, 2.0, 4.0]), [], "a rate may fall");
+    assert_eq!(check("rx_pps", &[3.0, f64::NAN, 4.0]), [Reason::NotANumber]);
+    assert_eq!(check("port_ibytes", &[3.0, 4.0, f64::INFINITY]), [Reason::NotANumber], "of any key");
+    assert_eq!(
+        check("rx_pps", &[3.0, -4_294_967_292.0, 4.0]),
+        [Reason::CounterWentBack],
+        "a rollover in a rate"
+    );
+    assert_eq!(check("rx_bytes", &[4_294_967_000.0, 200.0, 900.0]), [Reason::CounterWentBack], "a rollover");
+    assert_eq!(check("port_ibytes", &[3.0, 2.0, 4.0]), [Reason::CounterWentBack]);
+    assert_eq!(check("rx_packets", &[1.0, 2.0]), [Reason::UnequalLengths]);
 }
 
 #[test]

@@ -76,9 +76,7 @@ impl Bench {
 
     /// The summary of the bench's latest experiment, if there is one already.
     pub fn summary(&self) -> Option<Summary> {
-        let directory = self.experiment()?;
-        let text = fs::read_to_string(directory.join("summary.json")).ok()?;
-        Some(serde_json::from_str(&text).unwrap())
+        recorded(&self.experiment()?)
     }
 
     /// The directory of the bench's latest experiment.
@@ -101,9 +99,7 @@ impl Bench {
     /// The summary of the bench's one experiment, if there is one already, whatever lies beside it.
     pub fn summary_in_results(&self) -> Option<Summary> {
         let entries = fs::read_dir(self.path("results")).ok()?;
-        let text =
-            entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("summary.json")).ok());
-        text.last().map(|text| serde_json::from_str(&text).unwrap())
+        entries.filter_map(|entry| recorded(&entry.ok()?.path())).last()
     }
 
     /// Processes that have this bench's directory on their command line: its controllers and agents.
@@ -168,7 +164,16 @@ impl Bench {
     }
 }
 
-/// A controller that runs; killed when a test fails.
+/// What is recorded of the experiment in a directory, if its run has begun: of one that runs or was killed, by its log. Time beyond the sending
+/// always adds up.
+pub fn recorded(directory: &Path) -> Option<Summary> {
+    directory.join("summary.json").exists().then_some(())?;
+    let id = directory.file_name().unwrap().to_str().unwrap();
+    let summary = linerate::store::load(directory.parent().unwrap(), id).unwrap();
+    assert!(summary.overhead.adds_up(), "{:?}", summary.overhead);
+    Some(summary)
+}
+
 /// Samples of the second trial that a test waits for.
 const SAMPLES: usize = 8;
 
@@ -177,6 +182,7 @@ fn is_of_second_trial(line: &str) -> bool {
     event["event"] == "sample" && event["number"] == 2
 }
 
+/// A controller that runs; killed when a test fails.
 pub struct Running {
     child: Child,
 }

@@ -80,7 +80,7 @@ fn by_trial(source: &Source) -> Option<Chart> {
 fn curve(source: &Source, trial: &Trial<'_>) -> Option<Series> {
     trial.delay()?;
     let latency = trial.received()?.receive.as_ref()?.latency.as_ref()?;
-    let total: u64 = latency.histogram.iter().map(|bucket| bucket.1).sum();
+    let total: u64 = latency.histogram.iter().map(|bucket| bucket.1).fold(0, u64::saturating_add);
     let mut points: Vec<(f64, f64)> = Vec::new();
     let mut below = 0;
     let first = latency.histogram.first()?;

@@ -9,22 +9,13 @@ use super::topology::lcores;
 pub(super) fn section(source: &Source) -> Option<Section> {
     let experiment = &source.summary.experiment;
     let overhead = source.summary.overhead;
+    let parts = overhead.parts().map(|(part, seconds)| format!("{part} {seconds:.2}"));
     let versions = &experiment.versions;
     let facts = vec![
         Fact::new("agent", versions.agent.as_deref().unwrap_or("-")),
         Fact::new("control protocol", versions.protocol.to_string()),
         Fact::new("document", &experiment.document),
-        Fact::new(
-            "overhead",
-            format!(
-                "{:.2} s: start-up {:.2}, warm-up {:.2}, trials {:.2}, tear-down {:.2}",
-                overhead.total_s,
-                overhead.start_up_s,
-                overhead.warm_up_s,
-                overhead.trials_s,
-                overhead.tear_down_s
-            ),
-        ),
+        Fact::new("overhead", format!("{:.2} s: {}", overhead.total_s, parts.join(", "))),
     ];
     let mut blocks = vec![Block::Facts(facts)];
     match &source.environment {

@@ -15,8 +15,8 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     if trials.is_empty() {
         return None;
     }
-    let sent: u64 = trials.iter().map(|trial| trial.sent_packets).sum();
-    let lost: u64 = trials.iter().map(|trial| trial.lost_packets).sum();
+    let sent: u64 = trials.iter().map(|trial| trial.sent_packets).fold(0, u64::saturating_add);
+    let lost: u64 = trials.iter().map(|trial| trial.lost_packets).fold(0, u64::saturating_add);
     let lossy = trials.iter().filter(|trial| trial.lost_packets > 0).count();
     let text = if lost == 0 {
         format!("None of {} packets sent was lost.", count(sent))

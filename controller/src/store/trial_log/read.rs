@@ -1,0 +1,129 @@
+//! The summary and the checksums, derived from the log.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Error, ErrorKind, Read};
+use std::path::Path;
+
+use super::{FailureRecord, Head, LogRecord, ResultRecord, TRIAL_LOG_FILE, TrialEnd};
+use crate::store::atomic::at;
+use crate::store::enclosed::Enclosed;
+use crate::store::manifest::FileSum;
+use crate::store::{StoreError, inner, json};
+use crate::summary::{Aggregate, SchemaName, Summary, TrialFailure, TrialSummary};
+
+/// A longer line is not one of ours: that of a trial on one pair has a few thousand bytes.
+const LONGEST_LINE: u64 = 64 << 20;
+
+/// What the log says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Derived {
+    /// The result so far.
+    pub summary: Summary,
+    /// Checksums of the trials' files, by their path relative to the log.
+    pub sums: BTreeMap<String, FileSum>,
+    /// True when a sudden end cut the last line short; what it would have said was not acknowledged to anybody.
+    pub torn: bool,
+}
+
+/// Reads the log of the experiment in `directory`; `None` when there is none, or it was cut short before its first line was whole.
+///
+/// # Errors
+/// When it cannot be read, or a line before the last cannot be understood: which, and why.
+pub fn derive(directory: &Path) -> Result<Option<Derived>, StoreError> {
+    let path = directory.join(TRIAL_LOG_FILE);
+    let enclosed = match Enclosed::open(directory) {
+        Err(error) if error.reason.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let Some(file) = enclosed.open_file(&inner(directory, TRIAL_LOG_FILE)?, u64::MAX)? else {
+        return Ok(None);
+    };
+    let mut derivation = Derivation::default();
+    let mut reader = BufReader::new(file);
+    let mut line = Vec::new();
+    let mut unreadable: Option<String> = None;
+    for number in 1_u64.. {
+        line.clear();
+        let read =
+            (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(at("read", &path))?;
+        if read == 0 {
+            break;
+        }
+        let record = if line.ends_with(b"\n") {
+            json::parse::<LogRecord>(&line).map_err(|error| error.to_string())
+        } else if read as u64 == LONGEST_LINE {
+            Err(format!("it is longer than {LONGEST_LINE} bytes"))
+        } else {
+            Err("it ends too early".to_owned())
+        };
+        match (record, &unreadable) {
+            // Something whole follows: this was no end that came too early.
+            (Ok(_), Some(why)) => {
+                return Err(at("read", &path)(Error::new(ErrorKind::InvalidData, why.clone())));
+            }
+            (Ok(record), None) => derivation.add(record),
+            (Err(why), None) => unreadable = Some(format!("line {number}: {why}")),
+            (Err(_), Some(_)) => {}
+        }
+    }
+    Ok(derivation.finish(unreadable.is_some()))
+}
+
+#[derive(Default)]
+struct Derivation {
+    head: Option<Head>,
+    results: Vec<(u32, TrialSummary)>,
+    failures: Vec<(u32, TrialFailure)>,
+    aggregates: Vec<(u32, Aggregate)>,
+    recoveries: Vec<String>,
+    sums: BTreeMap<String, FileSum>,
+}
+
+impl Derivation {
+    fn add(&mut self, record: LogRecord) {
+        match record {
+            LogRecord::Head(head) => self.head = Some(*head),
+            LogRecord::Result(record) => {
+                let ResultRecord { number, files, result, .. } = *record;
+                self.results.push((number, result));
+                self.sums.extend(files);
+            }
+            LogRecord::Failure(record) => {
+                let FailureRecord { number, files, failure, .. } = *record;
+                self.failures.push((number, failure));
+                self.sums.extend(files);
+            }
+            LogRecord::TrialEnd(end) => {
+                let TrialEnd { number, aggregate, overhead } = *end;
+                self.aggregates.extend(aggregate.map(|aggregate| (number, aggregate)));
+                if let Some(head) = &mut self.head {
+                    head.overhead = overhead;
+                }
+            }
+            LogRecord::Recovery(what) => self.recoveries.push(what),
+        }
+    }
+
+    fn finish(self, torn: bool) -> Option<Derived> {
+        let Head { experiment, status, reason, warm_up, overhead, .. } = self.head?;
+        let summary = Summary {
+            schema: SchemaName::V1Alpha1,
+            experiment,
+            status,
+            reason,
+            warm_up,
+            trials: in_order(self.results),
+            aggregates: in_order(self.aggregates),
+            failures: self.failures.into_iter().map(|(_, failure)| failure).collect(),
+            recoveries: self.recoveries,
+            overhead,
+        };
+        Some(Derived { summary, sums: self.sums, torn })
+    }
+}
+
+/// In the order of the plan; what belongs to one trial stays in the order of its recording.
+fn in_order<T>(mut numbered: Vec<(u32, T)>) -> Vec<T> {
+    numbered.sort_by_key(|(number, _)| *number);
+    numbered.into_iter().map(|(_, value)| value).collect()
+}
