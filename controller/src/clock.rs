@@ -70,6 +70,7 @@ mod tests {
             boot_id: boot.into(),
             source: source.into(),
             tick_hz: 1,
+            rate: None,
             invariant,
             now_ns: 0,
         };

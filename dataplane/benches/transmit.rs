@@ -41,6 +41,7 @@ fn main() {
         safety: Default::default(),
         tx_queues: None,
         mtu: DEFAULT_MTU,
+        idle: None,
     };
     let mut bench = Bench::open(&eal, config).expect("the port opens");
     let testpmd = which("dpdk-testpmd");

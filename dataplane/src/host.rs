@@ -3,12 +3,21 @@
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds of CLOCK_MONOTONIC: the same for all processes of a host, never set back.
+/// Nanoseconds of CLOCK_MONOTONIC_RAW, the time base of everything that is measured: the same for all processes of a host, never set back,
+/// never slewed by a time service.
 pub fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    nanoseconds(ClockId::MonotonicRaw)
 }
 
+/// Nanoseconds for which this thread has had a CPU.
+pub fn thread_cpu_ns() -> u64 {
+    nanoseconds(ClockId::ThreadCPUTime)
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
 /// The kernel's boot id: equal for all processes under one kernel. Empty when the kernel tells none.
 pub fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()

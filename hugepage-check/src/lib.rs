@@ -34,6 +34,7 @@ pub mod address;
 pub mod cgroup;
 pub mod check;
 mod cpu;
+pub mod cpu_limit;
 pub mod cpu_set;
 pub mod device;
 pub mod environment;

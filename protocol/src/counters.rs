@@ -87,7 +87,7 @@ pub struct ReceiveCounters {
 pub struct Sample {
     /// Trial the sample belongs to.
     pub trial: u32,
-    /// Instant on the agent's monotonic clock, in nanoseconds.
+    /// Instant on the agent's raw monotonic clock, in nanoseconds.
     pub at_ns: u64,
     /// Transmitting side; absent on a receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]

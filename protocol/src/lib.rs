@@ -23,4 +23,5 @@ pub mod report;
 pub mod safety;
 pub mod span;
 pub mod state;
+pub mod time;
 pub mod trial;

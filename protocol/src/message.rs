@@ -11,6 +11,7 @@ use crate::host::HostInfo;
 use crate::port::PortInfo;
 use crate::report::{FlowRow, TrialReport};
 use crate::state::AgentState;
+use crate::time::TickRate;
 use crate::trial::{Drain, TrialSpec};
 
 /// Version of these messages; both sides must have the same.
@@ -85,7 +86,7 @@ impl std::fmt::Debug for Hello {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Start {
-    /// Those that send begin at this instant of the agent's monotonic clock, in nanoseconds, at most [`MAX_START_AHEAD_MS`] from now; absent, or
+    /// Those that send begin at this instant of the agent's raw monotonic clock, in nanoseconds, at most [`MAX_START_AHEAD_MS`] from now; absent, or
     /// an instant that has passed: at once.
     #[serde(default)]
     pub at_ns: Option<u64>,
@@ -199,18 +200,21 @@ pub struct ClockInfo {
     pub boot_id: String,
     /// Counter that probes carry, such as `tsc`.
     pub source: String,
-    /// Its frequency in Hz.
+    /// Its frequency in Hz, measured.
     pub tick_hz: u64,
+    /// Frequency told and measured; absent in agents that did not measure, which take `tick_hz` from DPDK.
+    #[serde(default)]
+    pub rate: Option<TickRate>,
     /// True when the counter runs at one rate on all CPUs, whatever their power state.
     pub invariant: bool,
-    /// The agent's monotonic clock while answering, in nanoseconds.
+    /// The agent's raw monotonic clock (`CLOCK_MONOTONIC_RAW`) while answering, in nanoseconds.
     pub now_ns: u64,
 }
 
 /// Answer to `ping`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
-    /// The agent's monotonic clock while answering, in nanoseconds.
+    /// The agent's raw monotonic clock (`CLOCK_MONOTONIC_RAW`) while answering, in nanoseconds.
     pub now_ns: u64,
     /// Where it stands.
     pub state: AgentState,

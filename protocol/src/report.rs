@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use crate::time::{Throttling, TrialClock, WorkerTime};
 
 /// One agent's account of a trial. Kept by the agent until acknowledged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,7 +15,7 @@ pub struct TrialReport {
     pub role: Part,
     /// Why it ended.
     pub ended: Ended,
-    /// Start on the agent's monotonic clock, in nanoseconds.
+    /// Start on the agent's raw monotonic clock, in nanoseconds.
     pub started_ns: u64,
     /// End on the same clock.
     pub ended_ns: u64,
@@ -33,6 +34,15 @@ pub struct TrialReport {
     pub notes: Vec<String>,
     /// The lcores that worked.
     pub lcores: Vec<u32>,
+    /// How the agent kept time; absent in older reports.
+    #[serde(default)]
+    pub clock: Option<TrialClock>,
+    /// How much of the trial each of those lcores had a CPU; empty in older reports.
+    #[serde(default)]
+    pub workers: Vec<WorkerTime>,
+    /// How a CPU quota stopped the agent; absent when none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttling: Option<Throttling>,
 }
 
 /// An agent's part in a trial.
@@ -52,12 +62,19 @@ pub enum Part {
 /// Offered load may differ from intended load by this share.
 pub const LOAD_TOLERANCE: f64 = 0.001;
 
-/// True when the offered load is off the intended one by more than [`LOAD_TOLERANCE`], and by more than a packet: a trial holds whole
-/// packets only. Loads in packets per second; never true without an intended load.
-pub fn missed_intended(intended_pps: Option<f64>, offered_pps: f64, duration_s: f64) -> bool {
+/// True when the offered load is off the intended one by more than [`LOAD_TOLERANCE`], and by more than `slack_packets`: a trial holds whole
+/// packets only, of each worker. Loads in packets per second; never true without an intended load.
+pub fn missed_intended(
+    intended_pps: Option<f64>,
+    offered_pps: f64,
+    duration_s: f64,
+    slack_packets: u64,
+) -> bool {
+    // A difference of exactly the slack must not be missed by rounding.
+    const ROUNDING: f64 = 1e-6;
     intended_pps.is_some_and(|intended| {
         let off = (offered_pps - intended).abs();
-        off > LOAD_TOLERANCE * intended && off * duration_s > 1.0
+        off > LOAD_TOLERANCE * intended && off * duration_s > slack_packets.max(1) as f64 + ROUNDING
     })
 }
 
@@ -106,9 +123,22 @@ pub struct TransmitReport {
     /// Time from one packet to the next as each lcore handed them to its queue, in nanoseconds.
     #[serde(default)]
     pub inter_departure: Option<Distribution>,
+    /// Packets that left together, as the profile asks; 0 in older reports, which stands for 1.
+    #[serde(default)]
+    pub burst: u32,
 }
 
 impl TransmitReport {
+    /// Packets by which a trial may differ from its intended load without having missed it: each worker sends whole bursts.
+    pub fn slack_packets(&self) -> u64 {
+        (self.packets_per_lcore.len().max(1) as u64).saturating_mul(u64::from(self.burst.max(1)))
+    }
+
+    /// True when the offered load missed the intended one.
+    pub fn missed_intended(&self) -> bool {
+        missed_intended(self.intended_pps, self.offered_pps, self.duration_s, self.slack_packets())
+    }
+
     /// Packets sent of flow `flow` of `flows`; `None` when it is not known which lcore sent what.
     ///
     /// Flow *i* is sent by lcore *i* modulo their number, and each lcore goes round its flows in order.

@@ -228,6 +228,7 @@ fn percentages_are_of_the_links_line_rate() {
         lcores: vec![1],
         hugepages: false,
         tick_hz: 1,
+        tick_rate: None,
     }];
     assert_eq!(summary_csv::percent_of_line_rate(&summary, &trial), Some(50.0));
     assert!((summary_csv::line_rate_pps(&summary, &trial).unwrap() - 14_880_952.38).abs() < 0.01);

@@ -2,8 +2,11 @@
 
 mod flow;
 
+use std::collections::BTreeMap;
+
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::report::{Ended, Part, ReceiveReport, TrialReport};
+use linerate_protocol::time::WorkerTime;
 
 use crate::clock::ClockVerdict;
 use crate::experiment::direction::Direction;
@@ -103,11 +106,15 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         received,
     })?;
     let headroom = transmit.intended_pps.map_or(&[][..], |_| &transmit.headroom);
-    let tx_lcores = lcores(&tx.lcores, &transmit.packets_per_lcore, headroom);
+    let tx_lcores = lcores(&tx.lcores, &transmit.packets_per_lcore, headroom, &tx.workers);
     // Of one that does both, those that send come first.
     let senders = rx.transmit.as_ref().map_or(0, |transmit| transmit.packets_per_lcore.len());
-    let rx_lcores =
-        lcores(rx.lcores.get(senders..).unwrap_or_default(), &receive.packets_per_lcore, &receive.headroom);
+    let rx_lcores = lcores(
+        rx.lcores.get(senders..).unwrap_or_default(),
+        &receive.packets_per_lcore,
+        &receive.headroom,
+        rx.workers.get(senders..).unwrap_or_default(),
+    );
     let observed = Observed {
         intended_pps: transmit.intended_pps,
         offered_pps: transmit.offered_pps,
@@ -118,6 +125,11 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         beyond_window: receive.beyond_window,
         forgone: transmit.forgone_packets,
         duration_s: transmit.duration_s,
+        slack_packets: transmit.slack_packets(),
+        tx_waiting: waited_longest(&tx_lcores),
+        rx_waiting: waited_longest(&rx_lcores),
+        tx_throttling: tx.throttling,
+        rx_throttling: rx.throttling,
         rx_missed: rx.port.map(|port| port.rx_missed),
         rx_nombuf: rx.port.map(|port| port.rx_nombuf),
         tx_busiest: busiest(&tx_lcores),
@@ -135,6 +147,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         disagreements
             .push(format!("{}: {gaps} sequence numbers are missing, but only {lost} packets", of.rx));
     }
+    let rate = |report: &TrialReport| report.clock.map(|clock| clock.rate);
     let mut clock = of.clock.clone();
     if let Some(negative @ 1..) = receive.latency.as_ref().map(|latency| latency.negative) {
         (clock.one_way_valid, clock.round_trip_valid) = (false, false);
@@ -172,6 +185,8 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         beyond_window_packets: receive.beyond_window,
         tx_lcores,
         rx_lcores,
+        tick_rates: by_agent([(of.tx, rate(tx)), (far, rate(far_report))]),
+        throttling: by_agent([(of.tx, tx.throttling), (far, far_report.throttling)]),
         rx_queue_frames: receive.frames_per_queue.clone(),
         tx_port: tx.port,
         rx_port: rx.port,
@@ -220,12 +235,13 @@ fn reflected(report: &TrialReport, back: u64) -> Option<Reflected> {
     })
 }
 
-/// What each lcore did; `headroom` may be empty.
-fn lcores(names: &[u32], packets: &[u64], headroom: &[f64]) -> Vec<LcoreSummary> {
+/// What each lcore did; `headroom` and `times` may be empty.
+fn lcores(names: &[u32], packets: &[u64], headroom: &[f64], times: &[WorkerTime]) -> Vec<LcoreSummary> {
     let one = |(index, (lcore, packets)): (usize, (&u32, &u64))| LcoreSummary {
         lcore: *lcore,
         packets: *packets,
         headroom: headroom.get(index).copied(),
+        cpu_time: times.get(index).copied(),
     };
     names.iter().zip(packets).enumerate().map(one).collect()
 }
@@ -235,6 +251,16 @@ fn busiest(lcores: &[LcoreSummary]) -> Option<Busiest> {
         .iter()
         .filter_map(|one| Some(Busiest { lcore: one.lcore, headroom: one.headroom? }))
         .min_by(|a, b| a.headroom.total_cmp(&b.headroom))
+}
+
+fn waited_longest(lcores: &[LcoreSummary]) -> Option<WorkerTime> {
+    let times = lcores.iter().filter_map(|one| one.cpu_time);
+    times.max_by(|a, b| a.waiting_share().total_cmp(&b.waiting_share()))
+}
+
+/// What each of the two agents tells, by its name; the agent of a round trip's both ends tells it once.
+fn by_agent<T>(told: [(&str, Option<T>); 2]) -> BTreeMap<String, T> {
+    told.into_iter().filter_map(|(agent, value)| Some((agent.to_owned(), value?))).collect()
 }
 
 fn reordering(receive: &ReceiveReport) -> ReorderingSummary {

@@ -6,6 +6,8 @@ use linerate_protocol::report::{
     TransmitReport,
 };
 
+use linerate_protocol::time::{ClockReading, Throttling, TickRate, TrialClock};
+
 use super::*;
 use crate::verdict::VerdictKind;
 
@@ -22,6 +24,9 @@ fn report(role: Part) -> TrialReport {
         disagreements: vec!["packets differ".into()],
         notes: Vec::new(),
         lcores: vec![1],
+        clock: None,
+        workers: Vec::new(),
+        throttling: None,
     }
 }
 
@@ -202,7 +207,8 @@ fn what_both_ends_report_is_in_the_figures() {
     receive.worst_flows = vec![flow()];
 
     let result = with_clock(true, &sender, &receiver).unwrap();
-    let lcore = |lcore, packets, headroom| LcoreSummary { lcore, packets, headroom: Some(headroom) };
+    let lcore =
+        |lcore, packets, headroom| LcoreSummary { lcore, packets, headroom: Some(headroom), cpu_time: None };
     assert_eq!(result.tx_lcores, [lcore(4, 600, 0.25), lcore(6, 400, 0.5)]);
     assert_eq!(result.rx_lcores, [lcore(1, 800, 0.01)]);
     assert_eq!(result.rx_queue_frames, [500, 315]);
@@ -239,4 +245,33 @@ fn without_an_intended_load_there_is_no_headroom_to_tell() {
     let transmit = sender.transmit.as_mut().unwrap();
     (transmit.intended_pps, transmit.packets_per_lcore, transmit.headroom) = (None, vec![10], vec![0.0]);
     assert_eq!(with_clock(true, &sender, &rx(10)).unwrap().tx_lcores[0].headroom, None);
+}
+
+#[test]
+fn time_without_a_cpu_and_the_clocks_of_both_agents_are_told() {
+    let worker = |lcore, waited_s| WorkerTime {
+        lcore,
+        cpu: Some(0),
+        elapsed_s: 2.0,
+        waited_s: Some(waited_s),
+        ..WorkerTime::default()
+    };
+    let rate = TickRate::new(2_100_000_000, 2_095_000_000, 0.5);
+    let reading = ClockReading::default();
+    let mut sender = tx(900);
+    sender.clock = Some(TrialClock { start: reading, end: reading, rate });
+    sender.workers = vec![worker(1, 0.9)];
+    sender.throttling = Some(Throttling { quota_cpus: Some(0.5), periods: 3, stopped_s: 0.8 });
+    sender.transmit.as_mut().unwrap().packets_per_lcore = vec![900];
+    let mut receiver = rx(900);
+    receiver.workers = vec![worker(1, 0.0)];
+    let result = with_clock(true, &sender, &receiver).unwrap();
+    assert_eq!(result.tx_lcores[0].cpu_time, Some(worker(1, 0.9)));
+    assert_eq!(result.rx_lcores[0].cpu_time, Some(worker(1, 0.0)));
+    assert_eq!(result.tick_rates.values().collect::<Vec<_>>(), [&rate], "the receiver did not tell");
+    assert_eq!(result.throttling.len(), 1);
+    assert_eq!(result.verdict.kind, VerdictKind::GeneratorLimited);
+    for part in ["lcore 1 waited for CPU 0 45.0 %", "stopped it for 0.800 s in 3 periods"] {
+        assert!(result.verdict.evidence.contains(part), "{}", result.verdict.evidence);
+    }
 }

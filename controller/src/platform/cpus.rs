@@ -40,6 +40,22 @@ pub struct Placement {
     pub workers_share: bool,
 }
 
+impl Placement {
+    /// What the data plane's `--idle` is to be, under a quota in CPUs for all agents together; `None`: the agents' own choice will do, for each has
+    /// CPUs of its own. An agent sees neither the others' workers nor their share of the quota.
+    pub fn idle(&self, quota_cpus: Option<f64>) -> Option<&'static str> {
+        let workers: usize =
+            self.pairs.iter().map(|pair| pair.tx.workers.len() + pair.rx.workers.len()).sum();
+        if quota_cpus.is_some_and(|quota| quota < workers as f64) {
+            Some("sleep")
+        } else if self.workers_share {
+            Some("yield")
+        } else {
+            None
+        }
+    }
+}
+
 /// Places the agents of `pairs` pairs with `tx` and `rx` workers each on the `allowed` CPUs.
 ///
 /// Where every worker can have a CPU of its own and one is left, all main lcores share the first. Otherwise the workers take

@@ -49,6 +49,7 @@ pub fn launches(
     experiment: &Experiment,
     placement: &Placement,
     memory: Memory,
+    idle: Option<&str>,
     names: &RunNames,
 ) -> Vec<PairLaunch> {
     let local = experiment.local();
@@ -101,6 +102,7 @@ pub fn launches(
                     settings.mtu.get_u32().to_string(),
                 ]);
                 let (tx, rx) = (settings.workers.tx.get_u32(), settings.workers.rx.get_u32());
+                arguments.extend(idle.iter().flat_map(|idle| ["--idle".to_owned(), (*idle).to_owned()]));
                 arguments.extend(experiment.direction().agent_options(end, tx, rx, devices.is_none()));
                 AgentLaunch { name, arguments }
             };
@@ -120,7 +122,8 @@ mod tests {
         let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
         let names = RunNames { nonce: "1f3c09".into(), mac: [1, 2] };
         let memory = Memory { megabytes: 256, hugepages: false };
-        launches(&experiment, &place(&(0..cpus).collect(), pairs, 1, 1), memory, &names)
+        let placement = place(&(0..cpus).collect(), pairs, 1, 1);
+        launches(&experiment, &placement, memory, placement.idle(None), &names)
             .into_iter()
             .flat_map(|pair| [pair.tx, pair.rx])
             .map(|agent| format!("{}: {}", agent.name, agent.arguments.join(" ")))
@@ -140,6 +143,22 @@ mod tests {
                  --exit-when-orphaned 10s --txd 1024 --rxd 1024 --mtu 1500 --txq 1 --rxq 1",
             ]
         );
+    }
+
+    #[test]
+    fn workers_that_share_cpus_or_a_quota_give_them_away() {
+        assert!(lines("  pairs: 2\n", 2, 4).iter().all(|line| !line.contains("--idle")));
+        assert!(lines("  pairs: 2\n", 2, 2).iter().all(|line| line.contains("--idle yield")));
+        let placement = |cpus| place(&(0..cpus).collect(), 1, 1, 1);
+        for (cpus, quota, idle) in [
+            (2, None, None),
+            (2, Some(2.0), None),
+            (2, Some(1.5), Some("sleep")),
+            (1, Some(0.5), Some("sleep")),
+            (1, None, Some("yield")),
+        ] {
+            assert_eq!(placement(cpus).idle(quota), idle, "{cpus} {quota:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
+use hugepage_check::cpu_limit::CpuLimit;
+use hugepage_check::root::Root;
 use linerate_protocol::trial::Role;
 
 use super::buffers;
@@ -65,7 +67,12 @@ impl LocalPlan {
         if !memory.hugepages {
             notes.push("packet memory is not in hugepages".to_owned());
         }
-        Ok(Self { pairs: launches(experiment, &placement, memory, &names), notes })
+        // A quota that cannot be read is one that is not known of.
+        let quota = CpuLimit::find(&Root::host()).ok().flatten().and_then(|limit| limit.quota_cpus);
+        if let Some(quota) = quota.filter(|_| placement.idle(quota) == Some("sleep")) {
+            notes.push(format!("a CPU quota of {quota} CPUs holds for all workers: they sleep while there is nothing to do, and delays are longer by up to 0.2 ms"));
+        }
+        Ok(Self { pairs: launches(experiment, &placement, memory, placement.idle(quota), &names), notes })
     }
 }
 

@@ -47,6 +47,7 @@ pub(super) fn environment(text: &str, line: &str) -> Environment {
         hugepages: true,
         clock_source: "tsc".into(),
         tick_hz: 1,
+        tick_rate: None,
         port,
     };
     let mut environment = Environment::new("0123abcd", Versions::default(), serde_json::Value::Null);

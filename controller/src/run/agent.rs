@@ -187,6 +187,7 @@ impl Agent {
             lcores: lcores.clone(),
             hugepages: !no_huge,
             tick_hz: clock.tick_hz,
+            tick_rate: clock.rate,
         }
     }
 }

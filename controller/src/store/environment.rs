@@ -6,6 +6,7 @@ use std::path::Path;
 use linerate_protocol::host::HostInfo;
 use linerate_protocol::message::Welcome;
 use linerate_protocol::port::PortInfo;
+use linerate_protocol::time::TickRate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -77,8 +78,11 @@ pub struct AgentEnvironment {
     pub hugepages: bool,
     /// Counter that the probes carry.
     pub clock_source: String,
-    /// Its frequency in Hz.
+    /// Its frequency in Hz, measured.
     pub tick_hz: u64,
+    /// Its frequency, told and measured; null in older records.
+    #[serde(default)]
+    pub tick_rate: Option<TickRate>,
     /// Device, driver, firmware, link and MTU.
     pub port: PortInfo,
 }
@@ -106,6 +110,7 @@ impl AgentEnvironment {
             hugepages: !no_huge,
             clock_source: clock.source.clone(),
             tick_hz: clock.tick_hz,
+            tick_rate: clock.rate,
             port: port.clone(),
         }
     }

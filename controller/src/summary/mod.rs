@@ -5,6 +5,7 @@ mod overhead;
 mod trial;
 
 use linerate_protocol::mac::MacAddr;
+use linerate_protocol::time::TickRate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -147,8 +148,11 @@ pub struct AgentInfo {
     pub lcores: Vec<u32>,
     /// True when packet memory is in hugepages.
     pub hugepages: bool,
-    /// Frequency of the counter that probes carry, in Hz.
+    /// Frequency of the counter that probes carry, in Hz, as measured when the agent was connected.
     pub tick_hz: u64,
+    /// That frequency, told and measured; null in older records, whose `tick_hz` is what DPDK tells.
+    #[serde(default)]
+    pub tick_rate: Option<TickRate>,
 }
 
 /// Traffic in one direction before the first trial.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use linerate_protocol::profile::{Field, FrameSizes};
 use linerate_protocol::report::{FlowDelay, ForeignFrames, LatencySummary};
+use linerate_protocol::time::{Throttling, TickRate, WorkerTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +36,8 @@ pub struct TrialSummary {
     pub intended_pps: Option<f64>,
     /// Offered load: packets that the transmitting port accepted, per second of sending.
     pub offered_pps: f64,
-    /// True when the offered load is off the intended one by more than 0.1 %, and by more than one packet: the trial did not measure what
-    /// was asked.
+    /// True when the offered load is off the intended one by more than 0.1 %, and by more than one burst of each transmitting lcore (a burst
+    /// is one packet unless the profile says otherwise): the trial did not measure what was asked.
     pub offered_missed_intended: bool,
     /// Packets received, per second of sending.
     pub received_pps: f64,
@@ -74,6 +75,12 @@ pub struct TrialSummary {
     pub tx_lcores: Vec<LcoreSummary>,
     /// The receiving lcores.
     pub rx_lcores: Vec<LcoreSummary>,
+    /// Frequency of each agent's counter, told and measured, by the agent's name; empty in older records.
+    #[serde(default)]
+    pub tick_rates: BTreeMap<String, TickRate>,
+    /// How a CPU quota stopped agents, by the agent's name; empty when none did.
+    #[serde(default)]
+    pub throttling: BTreeMap<String, Throttling>,
     /// Frames of any kind per receive queue, queue 0 first.
     pub rx_queue_frames: Vec<u64>,
     /// The transmitting port's own counters; null when it was reset during the trial.
@@ -142,6 +149,9 @@ pub struct LcoreSummary {
     pub packets: u64,
     /// Share of the time in which it had nothing to do, 0…1; null for a transmitter that sends as fast as possible.
     pub headroom: Option<f64>,
+    /// How much of the trial it had a CPU; null in older records.
+    #[serde(default)]
+    pub cpu_time: Option<WorkerTime>,
 }
 
 /// Reordering as RFC 4737 has it.

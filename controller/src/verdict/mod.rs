@@ -3,6 +3,7 @@
 use std::fmt;
 
 use linerate_protocol::report::missed_intended;
+use linerate_protocol::time::{Throttling, WorkerTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,8 @@ const EXPLAINING_SHARE: f64 = 0.5;
 const HELD_BACK_SHARE: f64 = 0.02;
 /// An lcore with less headroom than this had no time left.
 pub const NO_HEADROOM: f64 = 0.02;
+/// A worker that waited for its CPU for a smaller share of the time, 0…1, had it.
+pub const WAITING_SHARE: f64 = 0.001;
 
 /// What limited a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -93,6 +96,16 @@ pub struct Observed {
     pub forgone: u64,
     /// Seconds of sending.
     pub duration_s: f64,
+    /// Packets by which a trial may differ from its intended load without having missed it; 0 stands for 1.
+    pub slack_packets: u64,
+    /// The transmitting lcore that waited longest for a CPU; `None` when the agent does not tell.
+    pub tx_waiting: Option<WorkerTime>,
+    /// The receiving lcore that waited longest for a CPU.
+    pub rx_waiting: Option<WorkerTime>,
+    /// How a CPU quota stopped the transmitter.
+    pub tx_throttling: Option<Throttling>,
+    /// How a CPU quota stopped the receiver.
+    pub rx_throttling: Option<Throttling>,
     /// Packets the receiving port dropped because its queue was full; `None` when it did not say.
     pub rx_missed: Option<u64>,
     /// Packets the receiving port dropped for want of a buffer; `None` when it did not say.
@@ -145,7 +158,12 @@ impl Observed {
 
     /// True when the offered load is off the intended one by more than the tolerance.
     pub fn missed_intended(&self) -> bool {
-        missed_intended(self.intended_pps, self.offered_pps, self.duration_s)
+        missed_intended(self.intended_pps, self.offered_pps, self.duration_s, self.slack_packets)
+    }
+
+    /// What the transmitter lacked of its CPUs, in words; `None` when it had them.
+    fn missing_cpu(&self) -> Option<String> {
+        cpu_words("sending", self.tx_waiting, self.tx_throttling)
     }
 
     /// Offered and intended load in words.
@@ -158,6 +176,13 @@ impl Observed {
             _ => format!("offered {offered:.0} pps, as fast as possible"),
         }
     }
+}
+
+fn cpu_words(side: &str, worker: Option<WorkerTime>, throttling: Option<Throttling>) -> Option<String> {
+    let worker = worker.filter(|worker| worker.waiting_share() >= WAITING_SHARE);
+    let worker = worker.map(|worker| format!("{side} {worker}"));
+    let parts: Vec<String> = worker.into_iter().chain(throttling.map(|quota| quota.to_string())).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// Judges a trial: loss first, then load.
@@ -175,7 +200,8 @@ pub fn judge(observed: &Observed) -> Verdict {
     };
     let (kind, evidence) = match loss {
         Some((kind, evidence)) if observed.missed_intended() => {
-            (kind, format!("{evidence}; besides, {}", observed.load()))
+            let cpu = observed.missing_cpu().map_or_else(String::new, |words| format!("; {words}"));
+            (kind, format!("{evidence}; besides, {}{cpu}", observed.load()))
         }
         Some(loss) => loss,
         None => judge_load(observed),
@@ -211,6 +237,9 @@ fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
     let at_limit = observed.rx_busiest.filter(Busiest::is_at_its_limit);
     if let Some(busiest) = at_limit {
         add(&format!("receiving {busiest}"));
+    }
+    if let Some(words) = cpu_words("receiving", observed.rx_waiting, observed.rx_throttling) {
+        add(&words);
     }
     let most = lost.div_ceil(2);
     let dropped = dropped.map_or(0, |(missed, no_mbuf)| missed.saturating_add(no_mbuf))
@@ -250,10 +279,18 @@ fn judge_load(observed: &Observed) -> (VerdictKind, String) {
         100.0 * blocked_share
     );
     if blocked_share > 0.0 && blocked_share >= missing_share * EXPLAINING_SHARE {
-        return (VerdictKind::PortLimited, held_back);
+        // A memif is full when its other end has no CPU.
+        let receiver = cpu_words("receiving", observed.rx_waiting, observed.rx_throttling);
+        let words: Vec<String> =
+            [Some(held_back), observed.missing_cpu(), receiver].into_iter().flatten().collect();
+        return (VerdictKind::PortLimited, words.join("; "));
     }
-    let mut evidence = format!("{held_back}, too little to explain it; {forgone} packets were never built");
-    if let Some(busiest) = observed.tx_busiest {
+    let mut evidence =
+        format!("{held_back}, which does not explain the shortfall; the pacer skipped {forgone} packets");
+    // An lcore without its CPU has headroom on paper only.
+    if let Some(words) = observed.missing_cpu() {
+        evidence.push_str(&format!("; {words}"));
+    } else if let Some(busiest) = observed.tx_busiest {
         evidence.push_str(&format!("; sending {busiest}"));
     }
     (VerdictKind::GeneratorLimited, evidence)

@@ -13,6 +13,15 @@ fn every_kind_has_its_numbers() {
     let at = |intended: Option<f64>, offered_pps| Observed { intended_pps: intended, offered_pps, ..base };
     let busiest = |headroom| Some(Busiest { lcore: 3, headroom });
     let clean = at(Some(1e6), 1e6);
+    let waiting = WorkerTime {
+        lcore: 3,
+        cpu: Some(1),
+        elapsed_s: 1.0,
+        off_cpu_s: 0.5,
+        waited_s: Some(0.46),
+        preemptions: Some(230),
+        longest_gap_s: 0.0081,
+    };
     for (name, observed, kind, part) in [
         ("exact", clean, Clean, "(+0.000 %), all 10000 packets received"),
         ("at the tolerance", at(Some(1e6), 999_000.0), Clean, "-0.100 %"),
@@ -22,7 +31,7 @@ fn every_kind_has_its_numbers() {
             "stalled generator",
             Observed { blocked_s: 0.001, forgone: 4800, ..at(Some(1e6), 5e5) },
             GeneratorLimited,
-            "10.0 % of the time, too little to explain it; 4800 packets were never built",
+            "10.0 % of the time, which does not explain the shortfall; the pacer skipped 4800 packets",
         ),
         ("one packet of two", Observed { sent: 1, ..at(Some(150.0), 100.0) }, Clean, "all 1 packets"),
         ("hasty generator", at(Some(1e6), 1_002_000.0), GeneratorLimited, "did not hold"),
@@ -82,7 +91,7 @@ fn every_kind_has_its_numbers() {
             "generator without headroom",
             Observed { tx_busiest: busiest(0.001), ..at(Some(1e6), 5e5) },
             GeneratorLimited,
-            "never built; sending lcore 3 had 0.10 % headroom",
+            "skipped 0 packets; sending lcore 3 had 0.10 % headroom",
         ),
         (
             "loss, and too little offered",
@@ -95,6 +104,52 @@ fn every_kind_has_its_numbers() {
             Observed { beyond_window: 3, ..at(Some(1e6), 5e5) },
             PathLimited,
             "behind them; besides, offered 500000 of 1000000",
+        ),
+        (
+            "generator without its CPU",
+            Observed {
+                tx_busiest: busiest(0.47),
+                tx_waiting: Some(waiting),
+                tx_throttling: Some(Throttling { quota_cpus: Some(0.5), periods: 9, stopped_s: 0.4 }),
+                ..at(Some(1e6), 5e5)
+            },
+            GeneratorLimited,
+            "skipped 0 packets; sending lcore 3 waited for CPU 1 46.0 % of the time (0.460 of 1.000 s, 230 preemptions, 8.100 ms at \
+             the longest); the control group's CPU quota of 0.50 CPUs stopped it for 0.400 s in 9 periods",
+        ),
+        (
+            "generator that hardly waited",
+            Observed {
+                tx_busiest: busiest(0.47),
+                tx_waiting: Some(WorkerTime { waited_s: Some(0.0005), ..waiting }),
+                ..at(Some(1e6), 5e5)
+            },
+            GeneratorLimited,
+            "sending lcore 3 had 47.00 % headroom",
+        ),
+        (
+            "full port whose receiver is without its CPU",
+            Observed { blocked_s: 0.004, rx_waiting: Some(waiting), ..at(Some(1e6), 5e5) },
+            PortLimited,
+            "40.0 % of the time; receiving lcore 3 waited for CPU 1 46.0 %",
+        ),
+        (
+            "receiver without its CPU",
+            Observed { lost: 10, rx_missed: Some(10), rx_waiting: Some(waiting), ..clean },
+            ReceiverLimited,
+            "without buffer; receiving lcore 3 waited for CPU 1 46.0 %",
+        ),
+        (
+            "loss, and a generator without its CPU",
+            Observed { lost: 10, tx_waiting: Some(waiting), ..at(Some(1e6), 5e5) },
+            PathLimited,
+            "(-50.000 %); sending lcore 3 waited for CPU 1",
+        ),
+        (
+            "a burst of each worker more",
+            Observed { slack_packets: 128, ..at(Some(1e6), 1_012_000.0) },
+            Clean,
+            "+1.200 %",
         ),
         ("port silent", Observed { lost: 10, rx_missed: None, ..clean }, PathLimited, "not known"),
         (
@@ -114,7 +169,7 @@ fn every_kind_has_its_numbers() {
             "max, port hardly full",
             Observed { blocked_s: 0.00005, ..at(None, 5e6) },
             GeneratorLimited,
-            "too little",
+            "does not explain",
         ),
         ("max with loss", Observed { lost: 5, blocked_s: 0.005, ..at(None, 5e6) }, PathLimited, "5 of"),
     ] {

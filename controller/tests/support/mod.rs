@@ -2,6 +2,11 @@
 
 #![allow(dead_code, unreachable_pub, clippy::print_stderr, reason = "every test program takes what it needs")]
 
+#[path = "../../../dataplane/tests/common/cpu_quota.rs"]
+pub mod cpu_quota;
+#[path = "../../../dataplane/tests/common/lying_clock.rs"]
+pub mod lying_clock;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

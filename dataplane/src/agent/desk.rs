@@ -13,6 +13,7 @@ use linerate_protocol::trial::{RoleSpec, TrialSpec};
 
 use super::refusal::{failed, refused, trial_error, validate};
 use crate::core::drain::Drainer;
+use crate::dpdk::clock::SOURCE;
 use crate::dpdk::eal;
 use crate::host::{boot_id, invariant_counter, monotonic_ns};
 use crate::trial::{Active, Bench, Finished, Order, Prepared};
@@ -125,8 +126,9 @@ impl<'e> Desk<'e> {
             port: self.bench.port_info().map_err(|error| failed(&error))?,
             clock: ClockInfo {
                 boot_id: boot_id(),
-                source: if cfg!(target_arch = "x86_64") { "tsc" } else { "cntvct" }.into(),
-                tick_hz: self.bench.tick_hz(),
+                source: SOURCE.into(),
+                tick_hz: self.bench.tick_rate().measured_hz,
+                rate: Some(self.bench.tick_rate()),
                 invariant: invariant_counter(),
                 now_ns: monotonic_ns(),
             },

@@ -11,6 +11,7 @@ use linerate_protocol::profile::{FlowMode, FrameSizes, Payload, Protocol};
 use linerate_protocol::rate::Rate;
 use linerate_protocol::span::Span;
 
+use crate::core::idle::Idle;
 use crate::dpdk::port::DEFAULT_MTU;
 
 const EXAMPLES: &str = "\
@@ -235,6 +236,10 @@ pub(super) struct RingArgs {
     /// Largest payload of a frame in bytes: its size less 18
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MTU)]
     pub(super) mtu: u16,
+    /// What lcores do while there is nothing to do: spin on CPUs of their own, yield on CPUs that they share, sleep under a CPU quota
+    /// [default: what fits the lcores, their CPUs and the quota]
+    #[arg(long, value_name = "WHAT")]
+    pub(super) idle: Option<Idle>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -79,6 +79,9 @@ pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Val
         "disagreements": report.disagreements,
         "notes": report.notes,
         "lcores": report.lcores,
+        "clock": report.clock,
+        "workers": report.workers,
+        "throttling": report.throttling,
     });
     let sent = report.transmit.as_ref().map(|tx| {
         json!({

@@ -291,7 +291,7 @@ impl SafetyArgs {
 
 impl RingArgs {
     fn check(self) -> Result<Self, Failure> {
-        let Self { txd, rxd, rxq, txq, mtu } = self;
+        let Self { txd, rxd, rxq, txq, mtu, idle: _ } = self;
         if txd == 0 || rxd == 0 || rxq == Some(0) || txq == Some(0) {
             return Err(Failure::usage("--txd, --rxd, --txq and --rxq must be at least 1"));
         }

@@ -51,6 +51,7 @@ pub(super) fn open<'e>(
         mtu: ring.mtu,
         safety: safety.clone(),
         reflects,
+        idle: ring.idle,
     };
     Ok(Bench::open(eal, config)?)
 }

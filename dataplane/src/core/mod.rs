@@ -1,6 +1,7 @@
 //! The pure core: no DPDK, no clock, no I/O. What goes into frames, when they go, and what comes of them.
 
 pub mod analysis;
+pub mod calibration;
 pub mod capture;
 pub mod checksum;
 pub mod drain;
@@ -10,6 +11,7 @@ pub mod flow_table;
 pub mod flows;
 pub mod frame;
 pub mod histogram;
+pub mod idle;
 pub mod lcore_layout;
 pub mod order;
 pub mod pacer;

@@ -1,61 +1,117 @@
-//! The time stamp counter.
+//! The time stamp counter, and what a loop does with a CPU while there is nothing to do.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use linerate_dpdk_sys as sys;
+use linerate_protocol::time::ClockReading;
 
 use super::eal::Eal;
+use crate::core::calibration::tightest;
+use crate::core::idle::Idle;
+use crate::host::monotonic_ns;
 use crate::loops::queue::Clock;
 
-/// The counter that probes carry and the pacer runs on. It exists only after EAL has found its frequency.
+/// The counter's name.
+pub const SOURCE: &str = if cfg!(target_arch = "x86_64") { "tsc" } else { "cntvct" };
+/// Tries to read both clocks close together.
+const TRIES: u32 = 32;
+/// How long a sleeping loop sleeps; the kernel adds about as much again.
+const NAP: Duration = Duration::from_micros(50);
+/// Longest time between two looks that still counts as having had nothing to do, in seconds: what is longer was spent elsewhere, by another
+/// thread on the same CPU.
+const LONGEST_LOOK_S: f64 = 2e-6;
+/// The same for a loop that sleeps between its looks.
+const LONGEST_NAP_S: f64 = 200e-6;
+
+/// The counter that probes carry and the pacer runs on, with the frequency that was measured when this was made.
 #[derive(Debug, Clone, Copy)]
 pub struct TickClock {
     tick_hz: u64,
-    /// Some lcores share a CPU.
-    crowded: bool,
+    idle: Idle,
 }
 
 impl TickClock {
-    /// The counter, with the frequency that EAL found.
-    pub fn new(eal: &Eal) -> Self {
-        let workers = eal.workers();
-        // SAFETY: reads what rte_eal_init has set; an Eal exists, and these are its lcores.
-        let cpus: BTreeSet<i32> = workers.iter().map(|lcore| unsafe { sys::lr_lcore_cpu(lcore.0) }).collect();
-        // SAFETY: as above.
-        let tick_hz = unsafe { sys::lr_tick_hz() };
-        Self { tick_hz, crowded: cpus.len() < workers.len() }
+    /// The counter, with the frequency that is known by now.
+    pub fn new(eal: &Eal, idle: Idle) -> Self {
+        Self { tick_hz: eal.tick_rate().measured_hz, idle }
     }
+
+    /// Both clocks, as close together as the machine allows.
+    pub fn reading(self) -> ClockReading {
+        read_clocks()
+    }
+
+    /// Seconds in so many ticks.
+    pub fn seconds(self, ticks: u64) -> f64 {
+        ticks as f64 / self.tick_hz.max(1) as f64
+    }
+
+    /// Ticks in that many milliseconds.
+    pub fn ticks_in_ms(&self, ms: u64) -> u64 {
+        u64::try_from(u128::from(self.tick_hz) * u128::from(ms) / 1000).unwrap_or(u64::MAX)
+    }
+
+    /// What loops do while there is nothing to do.
+    pub fn idle(&self) -> Idle {
+        self.idle
+    }
+}
+
+#[inline(always)]
+fn ticks() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: reads a register; every x86-64 has it.
+    let ticks = unsafe { core::arch::x86_64::_rdtsc() };
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: reads the architecture's counter through DPDK, which needs no start for it.
+    let ticks = unsafe { sys::lr_ticks() };
+    ticks
+}
+
+/// Counter and raw monotonic clock; also before EAL starts.
+pub(super) fn read_clocks() -> ClockReading {
+    tightest(TRIES, || {
+        let before_ns = monotonic_ns();
+        let ticks = ticks();
+        (before_ns, ticks, monotonic_ns())
+    })
+}
+
+/// What DPDK says of the counter's frequency, in Hz. EAL must have started.
+pub(super) fn told_hz() -> u64 {
+    // SAFETY: reads what rte_eal_init has set.
+    unsafe { sys::lr_tick_hz() }
+}
+
+/// True when worker lcores share a CPU.
+pub fn workers_share(eal: &Eal) -> bool {
+    let workers = eal.workers();
+    // SAFETY: reads what rte_eal_init has set; an Eal exists, and these are its lcores.
+    let cpus: BTreeSet<i32> = workers.iter().map(|lcore| unsafe { sys::lr_lcore_cpu(lcore.0) }).collect();
+    cpus.len() < workers.len()
 }
 
 impl Clock for TickClock {
     #[inline(always)]
     fn ticks(&self) -> u64 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: reads a register; every x86-64 has it.
-        let ticks = unsafe { core::arch::x86_64::_rdtsc() };
-        #[cfg(not(target_arch = "x86_64"))]
-        // SAFETY: reads the architecture's counter through DPDK.
-        let ticks = unsafe { sys::lr_ticks() };
-        ticks
+        ticks()
     }
 
     fn tick_hz(&self) -> u64 {
         self.tick_hz
     }
 
+    fn longest_look_s(&self) -> f64 {
+        if self.idle == Idle::Sleep { LONGEST_NAP_S } else { LONGEST_LOOK_S }
+    }
+
     #[inline(always)]
     fn relax(&self) {
-        if self.crowded {
-            std::thread::yield_now();
-        } else {
-            std::hint::spin_loop();
+        match self.idle {
+            Idle::Spin => std::hint::spin_loop(),
+            Idle::Yield => std::thread::yield_now(),
+            Idle::Sleep => std::thread::sleep(NAP),
         }
-    }
-}
-
-impl TickClock {
-    /// Ticks in that many milliseconds.
-    pub fn ticks_in_ms(&self, ms: u64) -> u64 {
-        u64::try_from(u128::from(self.tick_hz) * u128::from(ms) / 1000).unwrap_or(u64::MAX)
     }
 }

@@ -1,20 +1,32 @@
 //! The Environment Abstraction Layer: started once, cleaned up last.
 
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::io::Write;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 use linerate_dpdk_sys as sys;
+use linerate_protocol::time::TickRate;
 
+use super::clock::{SOURCE, read_clocks, told_hz};
 use super::error::Errno;
 use super::lcore::LcoreId;
 use super::port::PortId;
+use crate::core::calibration::Calibration;
 
 static STARTED: AtomicBool = AtomicBool::new(false);
 /// True while EAL starts: DPDK 25.11 ends the process by itself when it does not know an option.
 static STARTING: AtomicBool = AtomicBool::new(false);
+
+/// The counter's frequency is measured to this bound before anything is sent, in parts per million: a twentieth of what is noted.
+const CALIBRATED_PPM: f64 = 2.5;
+/// A machine that reads its clocks too slowly for that has to do with what this many further looks give.
+const CALIBRATION_LOOKS: u32 = 60;
+const CALIBRATION_PAUSE: Duration = Duration::from_millis(5);
 
 /// EAL refused to start.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -57,6 +69,7 @@ impl Drop for Running {
 #[derive(Debug)]
 pub struct Eal {
     handle: EalHandle,
+    calibration: RefCell<Calibration>,
     /// EAL's control functions are for the main lcore only.
     _not_send: PhantomData<*const ()>,
 }
@@ -83,6 +96,8 @@ impl Eal {
         // EAL keeps pointers into its arguments for good, so they are never freed.
         let argv = argv.leak();
 
+        // EAL's start takes a while: time in which the counter is measured for nothing.
+        let first = read_clocks();
         let _redirected = StdoutToStderr::begin();
         // SAFETY: the log stream is set before EAL starts and stays for the process's life.
         unsafe { sys::lr_log_capture() };
@@ -96,7 +111,30 @@ impl Eal {
             let errno = Errno::last();
             return Err(refused(&first_logged_error(), errno));
         }
-        Ok(Self { handle: EalHandle(Arc::new(Running)), _not_send: PhantomData })
+        let mut calibration = Calibration::new(told_hz(), first, read_clocks());
+        for _ in 0..CALIBRATION_LOOKS {
+            if calibration.rate().uncertainty_ppm <= CALIBRATED_PPM {
+                break;
+            }
+            sleep(CALIBRATION_PAUSE);
+            calibration.refine(read_clocks());
+        }
+        tracing::info!(
+            "clock: counter {SOURCE}, {} against the kernel's raw monotonic clock",
+            calibration.rate()
+        );
+        let calibration = RefCell::new(calibration);
+        Ok(Self { handle: EalHandle(Arc::new(Running)), calibration, _not_send: PhantomData })
+    }
+
+    /// The counter's frequency as it is known now.
+    pub fn tick_rate(&self) -> TickRate {
+        self.calibration.borrow().rate()
+    }
+
+    /// Measures the counter's frequency up to now. Returns the earlier frequency when the counter has changed it since the last time.
+    pub fn recalibrate(&self) -> Option<TickRate> {
+        self.calibration.borrow_mut().refine(read_clocks())
     }
 
     pub(super) fn handle(&self) -> EalHandle {

@@ -14,10 +14,15 @@ pub trait Clock {
     fn ticks(&self) -> u64;
     /// Ticks per second.
     fn tick_hz(&self) -> u64;
-    /// Lets a moment pass in a loop that has nothing to do. Loops that share a CPU give it to each other: one that spins through its time
-    /// slice would keep the others waiting for milliseconds.
+    /// Lets a moment pass in a loop that has nothing to do. What fits depends on who else wants the CPU
+    /// ([`Idle`](crate::core::idle::Idle)).
     fn relax(&self) {
         std::hint::spin_loop();
+    }
+    /// Longest time between two looks of a loop that has nothing to do, in seconds: what is longer was spent elsewhere, by another thread on
+    /// the same CPU.
+    fn longest_look_s(&self) -> f64 {
+        2e-6
     }
 }
 

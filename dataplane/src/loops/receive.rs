@@ -9,15 +9,23 @@ use crate::core::analysis::Analysis;
 /// Bursts still taken after the word to stop, so that traffic that never ends cannot hold the loop.
 const LAST_BURSTS: u32 = 4096;
 
-/// Takes and examines frames until the signal ends it. What has arrived by then is still taken. Returns the share of the time, 0…1, in
-/// which there was nothing to take.
+/// How busy a receiving loop was.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Busy {
+    /// Share of the time, 0…1, in which there was nothing to take.
+    pub headroom: f64,
+    /// Longest time between two looks while there was nothing to take, in ticks.
+    pub longest_gap: u64,
+}
+
+/// Takes and examines frames until the signal ends it. What has arrived by then is still taken.
 pub fn receive<Q: ReceiveQueue>(
     queue: &mut Q,
     clock: &impl Clock,
     analysis: &mut Analysis,
     signal: &Signal,
     published: &ReceiveBlock,
-) -> f64 {
+) -> Busy {
     let mut burst = Q::Burst::default();
     let mut last_bursts = LAST_BURSTS;
     let ns_per_tick = 1e9 / clock.tick_hz() as f64;
@@ -45,5 +53,5 @@ pub fn receive<Q: ReceiveQueue>(
     }
     let ended = clock.ticks();
     idle.end(ended);
-    idle.ticks as f64 / (ended - began).max(1) as f64
+    Busy { headroom: idle.ticks as f64 / (ended - began).max(1) as f64, longest_gap: idle.longest }
 }

@@ -6,6 +6,7 @@ use linerate_protocol::report::ForeignFrames;
 use super::counters::{ReceiveBlock, TransmitBlock};
 use super::queue::{Clock, ForwardQueue, ReceiveQueue, TurnableBurst};
 use super::stop::Signal;
+use super::transmit::IdleTime;
 use crate::core::recognise::Foreign;
 use crate::core::reflect::turn_round;
 
@@ -27,6 +28,8 @@ pub struct ReflectOutcome {
     pub began: u64,
     /// Ticks when it ended.
     pub ended: u64,
+    /// Longest time between two looks while there was nothing to take, in ticks.
+    pub longest_gap: u64,
 }
 
 /// Sends frames of ours back until the signal ends it; others are counted and dropped.
@@ -49,6 +52,7 @@ where
     // When receiving came to rest, and whether the port was asked for sent buffers since.
     let mut rest_since = None;
     let mut reclaimed = true;
+    let mut idle = IdleTime::new(clock);
     loop {
         let stopped = signal.stopped();
         let arrived = rx.receive(&mut burst) as u64;
@@ -56,18 +60,19 @@ where
             if stopped {
                 break;
             }
-            if !reclaimed {
-                let now = clock.ticks();
-                if now.saturating_sub(*rest_since.get_or_insert(now)) > patience {
-                    // Nothing may arrive because no buffer is free.
-                    tx.reclaim();
-                    reclaimed = true;
-                }
+            let now = clock.ticks();
+            idle.look(now);
+            if !reclaimed && now.saturating_sub(*rest_since.get_or_insert(now)) > patience {
+                // Nothing may arrive because no buffer is free.
+                tx.reclaim();
+                reclaimed = true;
             }
             clock.relax();
             continue;
         }
         (rest_since, reclaimed) = (None, false);
+        let arrived_at = clock.ticks();
+        idle.end(arrived_at);
         received.frames += arrived;
         received.bytes += burst.bytes();
         burst.retain(|frame| {
@@ -80,7 +85,7 @@ where
         let mut waiting = burst.len() as u64;
         received.packets += waiting;
         received.foreign += arrived - waiting;
-        let deadline = clock.ticks() + patience;
+        let deadline = arrived_at + patience;
         loop {
             let offered_bytes = burst.bytes();
             let accepted = tx.forward(&mut burst) as u64;
@@ -102,5 +107,6 @@ where
     published.0.publish(received);
     published.1.publish(sent);
     outcome.ended = clock.ticks();
+    outcome.longest_gap = idle.longest;
     outcome
 }

@@ -41,6 +41,11 @@ impl Signal {
         self.0.state.load(Ordering::Relaxed) == STOP
     }
 
+    /// True while nobody has said anything.
+    pub fn is_silent(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) == WAIT
+    }
+
     /// True while the time to begin has not come, with the clock at `ticks`.
     #[inline(always)]
     pub fn waiting(&self, ticks: u64) -> bool {

@@ -42,6 +42,8 @@ pub struct TransmitOutcome {
     pub blocked: u64,
     /// Ticks during which nothing was due.
     pub idle: u64,
+    /// Longest time between two looks while nothing was due, in ticks.
+    pub longest_gap: u64,
     /// Ticks from one packet to the next, as they were handed to the queue.
     pub departures: TickHistogram,
     /// The limit that ended it; `None`: the signal did.
@@ -146,6 +148,7 @@ pub fn transmit<Q: TransmitQueue>(
         unsent: burst.len() as u64,
         blocked: blocked.ticks,
         idle: idle.ticks,
+        longest_gap: idle.longest,
         departures: departures.intervals,
         limit,
     }
@@ -172,21 +175,20 @@ impl Stopwatch {
     }
 }
 
-/// Longest time between two looks of a loop that has nothing to do, in seconds: what is longer was spent elsewhere, by another
-/// thread on the same CPU.
-const LONGEST_LOOK_S: f64 = 2e-6;
-
 /// Time during which a loop had nothing to do and could have done something.
 #[derive(Debug)]
 pub(super) struct IdleTime {
     pub(super) ticks: u64,
+    /// Longest time between two looks, the second of which may have found something to do.
+    pub(super) longest: u64,
     last: Option<u64>,
     longest_look: u64,
 }
 
 impl IdleTime {
     pub(super) fn new(clock: &impl Clock) -> Self {
-        Self { ticks: 0, last: None, longest_look: (clock.tick_hz() as f64 * LONGEST_LOOK_S) as u64 }
+        let longest_look = (clock.tick_hz() as f64 * clock.longest_look_s()) as u64;
+        Self { ticks: 0, longest: 0, last: None, longest_look }
     }
 
     /// There is nothing to do.
@@ -200,7 +202,9 @@ impl IdleTime {
     #[inline(always)]
     pub(super) fn end(&mut self, now: u64) {
         if let Some(last) = self.last.take() {
-            self.ticks += now.saturating_sub(last).min(self.longest_look);
+            let gap = now.saturating_sub(last);
+            self.longest = self.longest.max(gap);
+            self.ticks += gap.min(self.longest_look);
         }
     }
 }

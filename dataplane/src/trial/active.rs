@@ -5,14 +5,16 @@ use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use hugepage_check::cpu_limit::Throttled;
 use linerate_protocol::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
 use linerate_protocol::report::{Ended, Part, TrialReport};
+use linerate_protocol::time::{ClockReading, TrialClock, WorkerTime};
 
 use super::bench::{Bench, Order, TrialError};
 use super::link_watch::LinkWatch;
 use super::port_watch::PortWatch;
 use super::report::{
-    disagreements, missed_load, receive_report, reflect_report, spread_note, transmit_report,
+    Planned, disagreements, missed_load, receive_report, reflect_report, spread_note, transmit_report,
 };
 use crate::core::analysis::Analysis;
 use crate::core::flow_table::FlowTable;
@@ -31,7 +33,7 @@ const STATISTICS_SETTLE: Duration = Duration::from_millis(200);
 const STATISTICS_POLL: Duration = Duration::from_millis(5);
 
 /// A transmitting job gives back its queue; its counters can be read meanwhile.
-pub(super) type TransmitJob = (Job<(TxQueue, TransmitOutcome)>, Arc<TransmitBlock>);
+pub(super) type TransmitJob = (Job<(TxQueue, TransmitOutcome, WorkerTime)>, Arc<TransmitBlock>);
 /// A receiving job likewise.
 pub(super) type ReceiveJob = (Job<ReceiveOutcome>, Arc<ReceiveBlock>);
 
@@ -42,6 +44,7 @@ pub(super) struct ReceiveOutcome {
     pub(super) analysis: Analysis,
     /// Share of the time, 0…1, in which there was nothing to receive.
     pub(super) headroom: f64,
+    pub(super) time: WorkerTime,
 }
 
 /// A reflecting job gives back its queues.
@@ -53,6 +56,7 @@ pub(super) struct Reflected {
     pub(super) queues: Vec<RxQueue>,
     pub(super) tx: TxQueue,
     pub(super) outcome: ReflectOutcome,
+    pub(super) time: WorkerTime,
 }
 
 /// The loops of a trial.
@@ -60,6 +64,7 @@ pub(super) struct Reflected {
 pub(super) struct Jobs {
     pub(super) transmit: Vec<TransmitJob>,
     pub(super) intended_pps: Option<f64>,
+    pub(super) planned: Planned,
     pub(super) receive: Vec<ReceiveJob>,
     pub(super) reflect: Vec<ReflectJob>,
     /// Frames per receive queue, by the queues' numbers, for each lcore that has some.
@@ -80,6 +85,7 @@ impl Jobs {
         Self {
             transmit: Vec::new(),
             intended_pps,
+            planned: Planned::default(),
             receive: Vec::new(),
             reflect: Vec::new(),
             queues: Vec::new(),
@@ -133,34 +139,23 @@ pub struct Active {
     watch: PortWatch,
     link: LinkWatch,
     clock: TickClock,
-    started: Instants,
+    started: ClockReading,
+    /// What the CPU quota had done before.
+    throttled: Vec<Throttled>,
 }
 
-/// One instant on two clocks.
-#[derive(Debug, Clone, Copy)]
-struct Instants {
-    ticks: u64,
-    monotonic_ns: u64,
+/// When the counter will show, or showed, `ticks`, on the raw monotonic clock.
+fn monotonic_ns_at(reading: ClockReading, ticks: u64, tick_hz: u64) -> u64 {
+    let later = i128::from(ticks) - i128::from(reading.ticks);
+    let later_ns = later * 1_000_000_000 / i128::from(tick_hz.max(1));
+    u64::try_from(i128::from(reading.raw_ns) + later_ns).unwrap_or(0)
 }
 
-impl Instants {
-    fn now(clock: TickClock) -> Self {
-        Self { ticks: clock.ticks(), monotonic_ns: monotonic_ns() }
-    }
-
-    /// When the counter will show, or showed, `ticks`, on the monotonic clock.
-    fn monotonic_ns_at(&self, ticks: u64, tick_hz: u64) -> u64 {
-        let later = i128::from(ticks) - i128::from(self.ticks);
-        let later_ns = later * 1_000_000_000 / i128::from(tick_hz.max(1));
-        u64::try_from(i128::from(self.monotonic_ns) + later_ns).unwrap_or(0)
-    }
-
-    /// What the counter will show at an instant of the monotonic clock; now when that has passed.
-    fn ticks_at(&self, monotonic_ns: u64, tick_hz: u64) -> u64 {
-        let later_ns = u128::from(monotonic_ns.saturating_sub(self.monotonic_ns));
-        let ticks = later_ns * u128::from(tick_hz) / 1_000_000_000;
-        self.ticks.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX))
-    }
+/// What the counter will show at an instant of the raw monotonic clock; now when that has passed.
+fn ticks_at(reading: ClockReading, monotonic_ns: u64, tick_hz: u64) -> u64 {
+    let later_ns = u128::from(monotonic_ns.saturating_sub(reading.raw_ns));
+    let ticks = later_ns * u128::from(tick_hz) / 1_000_000_000;
+    reading.ticks.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX))
 }
 
 impl Active {
@@ -169,8 +164,9 @@ impl Active {
         [sending, receiving]: [Signal; 2],
         jobs: Jobs,
         watch: PortWatch,
-        clock: TickClock,
+        (clock, throttled): (TickClock, Vec<Throttled>),
     ) -> Self {
+        let started = clock.reading();
         Self {
             order,
             sending,
@@ -179,7 +175,8 @@ impl Active {
             watch,
             link: LinkWatch::default(),
             clock,
-            started: Instants::now(clock),
+            started,
+            throttled,
         }
     }
 
@@ -188,10 +185,10 @@ impl Active {
         self.start_at(0);
     }
 
-    /// Lets a transmitter send from that instant of the monotonic clock on; at once when it has passed.
+    /// Lets a transmitter send from that instant of the raw monotonic clock on; at once when it has passed.
     pub fn start_at(&mut self, monotonic_ns: u64) {
-        self.started = Instants::now(self.clock);
-        self.sending.go_at(self.started.ticks_at(monotonic_ns, self.clock.tick_hz()));
+        self.started = self.clock.reading();
+        self.sending.go_at(ticks_at(self.started, monotonic_ns, self.clock.tick_hz()));
     }
 
     /// Lets the loops end at their next turn.
@@ -270,7 +267,7 @@ impl Active {
             trial: self.order.trial,
             role: self.part(),
             ended,
-            started_ns: self.started.monotonic_ns,
+            started_ns: self.started.raw_ns,
             ended_ns: 0,
             transmit: None,
             receive: None,
@@ -278,15 +275,22 @@ impl Active {
             disagreements: Vec::new(),
             notes: Vec::new(),
             lcores: Vec::new(),
+            clock: None,
+            workers: Vec::new(),
+            throttling: None,
         };
         let mut flows = None;
         if let Some(jobs) = self.jobs.take() {
             let began;
             (began, flows) = collect(jobs, bench, &mut report)?;
             if let Some(ticks) = began {
-                report.started_ns = self.started.monotonic_ns_at(ticks, self.clock.tick_hz());
+                report.started_ns = monotonic_ns_at(self.started, ticks, bench.tick_hz());
             }
         }
+        let (start, end) = (self.started, self.clock.reading());
+        report.clock = Some(TrialClock { start, end, rate: bench.tick_rate() });
+        report.throttling = bench.quota.since(&self.throttled);
+        report.notes.extend(missed_load(&report));
         report.ended_ns = monotonic_ns();
         report.notes.extend(self.link.note(report.ended_ns));
         let began = Instant::now();
@@ -314,18 +318,19 @@ fn collect(
 ) -> Result<(Option<u64>, Option<FlowTable>), TrialError> {
     let (transmit, receive) = (std::mem::take(&mut jobs.transmit), std::mem::take(&mut jobs.receive));
     let (reflect, intended_pps) = (std::mem::take(&mut jobs.reflect), jobs.intended_pps);
-    let tick_hz = bench.tick_hz();
     let (mut sending, mut receiving, mut reflecting) = (Vec::new(), Vec::new(), Vec::new());
     for (job, _) in transmit {
         report.lcores.push(job.lcore().0);
-        let (queue, outcome) = job.join()?;
+        let (queue, outcome, time) = job.join()?;
         bench.tx.insert(sending.len(), queue);
+        report.workers.push(time);
         sending.push(outcome);
     }
     for (job, _) in receive {
         report.lcores.push(job.lcore().0);
         let mut outcome = job.join()?;
         bench.rx.append(&mut outcome.queues);
+        report.workers.push(outcome.time);
         receiving.push(outcome);
     }
     for (job, _) in reflect {
@@ -333,9 +338,13 @@ fn collect(
         let mut reflected = job.join()?;
         bench.rx.append(&mut reflected.queues);
         bench.tx.insert(reflecting.len(), reflected.tx);
+        report.workers.push(reflected.time);
         reflecting.push(reflected.outcome);
     }
     let queue_frames = jobs.queue_frames();
+    // The loops have ended: what they counted in ticks becomes time by the frequency measured up to now.
+    report.notes.extend(bench.recalibrate());
+    let tick_hz = bench.tick_hz();
     let began = sending.iter().map(|outcome: &TransmitOutcome| outcome.began).min();
     let mut flows = None;
     bench.rx.sort_by_key(RxQueue::index);
@@ -344,8 +353,8 @@ fn collect(
         if receiving.is_empty() {
             report.ended = limits.and_then(|limits| limits.last().copied()).unwrap_or(report.ended);
         }
-        let transmit = transmit_report(&sending, intended_pps, tick_hz);
-        report.notes.extend(missed_load(&transmit));
+        let transmit = transmit_report(&sending, intended_pps, &jobs.planned, tick_hz);
+        report.notes.extend(jobs.planned.notes(&transmit));
         report.transmit = Some(transmit);
     }
     if !receiving.is_empty() {

@@ -1,7 +1,6 @@
 //! A port, its queues and the lcores that serve it, kept over many trials.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use linerate_protocol::frame::FCS_BYTES;
@@ -9,35 +8,31 @@ use linerate_protocol::port::{FrameTooLarge, PortInfo};
 use linerate_protocol::rate::{Rate, RateError};
 use linerate_protocol::report::Part;
 use linerate_protocol::safety::{Safety, Unsafe};
+use linerate_protocol::time::TickRate;
 use linerate_protocol::trial::{Limit, ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
 
-use super::active::{Active, Jobs, ReceiveOutcome, Reflected};
-use super::port_watch::PortWatch;
+use super::cpu_time::Quota;
+use super::report::Planned;
 use crate::core::analysis::{Analysis, Expect};
 use crate::core::flows::FrameWriter;
 use crate::core::frame::{Frames, HEAD_BYTES};
+use crate::core::idle::Idle;
 use crate::core::pacer::Load;
 use crate::core::recording::Recording;
-use crate::dpdk::clock::TickClock;
+use crate::dpdk::clock::{TickClock, workers_share};
 use crate::dpdk::eal::Eal;
 use crate::dpdk::error::DpdkError;
 use crate::dpdk::lcore::{JobPanicked, LcoreId};
 use crate::dpdk::port::{OpenPort, Port, PortConfig, PortId, describe};
 use crate::dpdk::queue::{RxQueue, TxQueue};
-use crate::loops::counters::{ReceiveBlock, TransmitBlock};
-use crate::loops::queue::{Clock, ReceiveQueue, RoundRobin};
-use crate::loops::receive::receive;
-use crate::loops::reflect::reflect;
+use crate::loops::queue::Clock;
 use crate::loops::source::{Replay, Source};
-use crate::loops::stop::Signal;
-use crate::loops::transmit::{TransmitPlan, transmit};
+use crate::loops::transmit::TransmitPlan;
 
 /// Packets handed to the port at once.
 const BURST: usize = 64;
 /// The same in the bare loop.
 const BARE_BURST: u16 = 64;
-/// Bursts thrown away before a trial, at most: what waited in the receive queues belongs to nobody.
-const FLUSH_BURSTS: usize = 4096;
 
 /// How a bench is set up.
 #[derive(Debug, Clone)]
@@ -60,6 +55,8 @@ pub struct BenchConfig {
     pub safety: Safety,
     /// Whether the bench may be asked to send back what it receives. It costs the port's bulk freeing of buffers.
     pub reflects: bool,
+    /// What loops do while there is nothing to do; `None`: what fits lcores, CPUs and quota.
+    pub idle: Option<Idle>,
 }
 
 /// A trial cannot be run.
@@ -158,30 +155,33 @@ impl From<&TrialSpec> for Order {
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) order: Order,
-    plans: Plans,
+    pub(super) plans: Plans,
 }
 
 /// What each lcore will do: those that send first.
 #[derive(Debug, Default)]
-struct Plans {
-    transmit: Vec<TransmitPlan>,
-    intended_pps: Option<f64>,
-    receive: Vec<Analysis>,
-    reflectors: usize,
+pub(super) struct Plans {
+    pub(super) transmit: Vec<TransmitPlan>,
+    pub(super) intended_pps: Option<f64>,
+    /// What senders were to do, for their report.
+    pub(super) planned: Planned,
+    pub(super) receive: Vec<Analysis>,
+    pub(super) reflectors: usize,
 }
 
 /// A port, its queues and its lcores.
 #[derive(Debug)]
 pub struct Bench<'e> {
-    eal: &'e Eal,
-    config: BenchConfig,
+    pub(super) eal: &'e Eal,
+    pub(super) config: BenchConfig,
     pub(super) clock: TickClock,
+    pub(super) quota: Quota,
     pub(super) port: Port,
     pub(super) rx: Vec<RxQueue>,
     pub(super) tx: Vec<TxQueue>,
     queues: (usize, usize),
     /// Extended statistics when the last trial was armed.
-    before: Vec<(String, u64)>,
+    pub(super) before: Vec<(String, u64)>,
 }
 
 impl<'e> Bench<'e> {
@@ -206,7 +206,18 @@ impl<'e> Bench<'e> {
             },
         )?;
         let queues = (rx.len(), tx.len());
-        Ok(Self { eal, config, clock: TickClock::new(eal), port, rx, tx, queues, before: Vec::new() })
+        let quota = Quota::find();
+        let fitting = || Idle::fitting(eal.workers().len(), workers_share(eal), quota.cpus());
+        let clock = TickClock::new(eal, config.idle.unwrap_or_else(fitting));
+        tracing::info!(
+            "with nothing to do, lcores {}{}",
+            clock.idle(),
+            match quota.cpus() {
+                Some(cpus) => format!("; a quota allows {cpus} CPUs"),
+                None => String::new(),
+            }
+        );
+        Ok(Self { eal, config, clock, quota, port, rx, tx, queues, before: Vec::new() })
     }
 
     /// Divides a bench into one that sends and one that receives, on the same port, with these lcores.
@@ -216,6 +227,7 @@ impl<'e> Bench<'e> {
             eal: self.eal,
             config: BenchConfig { lcores, ..self.config.clone() },
             clock: self.clock,
+            quota: self.quota.clone(),
             port: self.port.clone(),
             queues: (rx.len(), tx.len()),
             before: Vec::new(),
@@ -234,9 +246,14 @@ impl<'e> Bench<'e> {
         describe(self.eal, self.config.port)
     }
 
-    /// Ticks per second of the clock that probes carry.
+    /// Ticks per second of the clock that probes carry, as measured last.
     pub fn tick_hz(&self) -> u64 {
         self.clock.tick_hz()
+    }
+
+    /// Frequency of that clock, told and measured.
+    pub fn tick_rate(&self) -> TickRate {
+        self.eal.tick_rate()
     }
 
     /// The worker lcores.
@@ -298,6 +315,8 @@ impl<'e> Bench<'e> {
         if (self.rx.len(), self.tx.len()) != self.queues {
             return Err(TrialError::QueueLost);
         }
+        // Loads and durations of the trial rest on the best that is known. What is to be noted is noted at its end.
+        self.recalibrate();
         let lcores = self.lcores().len();
         let mut plans = Plans::default();
         match &order.work {
@@ -388,101 +407,11 @@ impl<'e> Bench<'e> {
                 burst: BURST,
             });
             before += mine;
+            plans.planned.flows_per_lcore.push(mine);
         }
+        plans.planned.burst = if load.is_some() { profile.burst() } else { 1 };
         let seconds = limit.duration_ms.map(|ms| ms as f64 / 1e3);
         plans.intended_pps = load.map(|load| load.mean_pps(seconds));
         Ok(())
     }
-
-    /// Launches the loops: a receiver counts from now on, a transmitter waits for the start.
-    ///
-    /// # Errors
-    /// When statistics cannot be read or an lcore is busy.
-    pub fn arm(&mut self, prepared: Prepared) -> Result<Active, TrialError> {
-        for queue in self.rx.iter_mut().filter(|_| !self.port.reads_file()) {
-            let mut burst = Default::default();
-            for _ in 0..FLUSH_BURSTS {
-                if queue.receive(&mut burst) == 0 {
-                    break;
-                }
-            }
-        }
-        let watch = PortWatch::new(self.port.counters().ok());
-        self.before = self.port.extended_counters();
-        let Prepared { order, plans } = prepared;
-        let mut jobs = Jobs::new(plans.intended_pps);
-        let signals = [Signal::default(), Signal::default()];
-        let mut lcores = self.config.lcores.clone().into_iter();
-        if let Err(error) = self.launch(plans, &signals, &mut lcores, &mut jobs) {
-            // The loops already launched must be told to end before their jobs are dropped, which waits for them.
-            signals.iter().for_each(Signal::stop);
-            return Err(error.into());
-        }
-        Ok(Active::new(order, signals, jobs, watch, self.clock))
-    }
-
-    fn launch(
-        &mut self,
-        plans: Plans,
-        [sending, receiving]: &[Signal; 2],
-        lcores: &mut impl Iterator<Item = LcoreId>,
-        jobs: &mut Jobs,
-    ) -> Result<(), DpdkError> {
-        for (plan, lcore) in plans.transmit.into_iter().zip(&mut *lcores) {
-            let mut queue = self.tx.remove(0);
-            let block = Arc::<TransmitBlock>::default();
-            let (clock, signal, published) = (self.clock, sending.clone(), block.clone());
-            let job = self.eal.launch(lcore, move || {
-                let outcome = transmit(&mut queue, &clock, plan, &signal, &published);
-                (queue, outcome)
-            })?;
-            jobs.transmit.push((job, block));
-        }
-        // Every queue is served, also when there are more of them than lcores.
-        let loops = plans.receive.len();
-        let mut shares: Vec<Vec<RxQueue>> = plans.receive.iter().map(|_| Vec::new()).collect();
-        if loops > 0 {
-            self.rx.drain(..).enumerate().for_each(|(i, queue)| shares[i % loops].push(queue));
-        }
-        for ((mut analysis, share), lcore) in plans.receive.into_iter().zip(shares).zip(&mut *lcores) {
-            let block = Arc::<ReceiveBlock>::default();
-            let (clock, signal, published) = (self.clock, receiving.clone(), block.clone());
-            let mut queues = served(share, jobs);
-            let job = self.eal.launch(lcore, move || {
-                let headroom = receive(&mut queues, &clock, &mut analysis, &signal, &published);
-                ReceiveOutcome { queues: queues.into_queues(), analysis, headroom }
-            })?;
-            jobs.receive.push((job, block));
-        }
-        let loops = plans.reflectors;
-        let mut shares: Vec<Vec<RxQueue>> = (0..loops).map(|_| Vec::new()).collect();
-        if loops > 0 {
-            self.rx.drain(..).enumerate().for_each(|(i, queue)| shares[i % loops].push(queue));
-        }
-        for (share, lcore) in shares.into_iter().zip(lcores) {
-            let mut tx = self.tx.remove(0);
-            let mut queues = served(share, jobs);
-            let blocks = (Arc::<ReceiveBlock>::default(), Arc::<TransmitBlock>::default());
-            let (clock, signal, published) = (self.clock, receiving.clone(), blocks.clone());
-            let job = self.eal.launch(lcore, move || {
-                let outcome = reflect(&mut queues, &mut tx, &clock, &signal, (&published.0, &published.1));
-                Reflected { queues: queues.into_queues(), tx, outcome }
-            })?;
-            jobs.reflect.push((job, blocks));
-        }
-        Ok(())
-    }
-}
-
-/// What the buffers were not made for; a port's MTU in force does not exceed what they were made for.
-fn too_large(port: PortInfo, asked: u32) -> FrameTooLarge {
-    FrameTooLarge { asked, port: Box::new(port) }
-}
-
-/// Queues of one lcore, whose frames are told of while the trial runs.
-fn served(queues: Vec<RxQueue>, jobs: &mut Jobs) -> RoundRobin<RxQueue> {
-    let indexes = queues.iter().map(RxQueue::index).collect();
-    let queues = RoundRobin::new(queues);
-    jobs.queues.push((indexes, queues.frames()));
-    queues
 }

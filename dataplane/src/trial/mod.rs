@@ -2,6 +2,8 @@
 
 mod active;
 mod bench;
+mod cpu_time;
+mod launch;
 mod link_watch;
 mod port_watch;
 mod report;

@@ -3,9 +3,7 @@
 use std::cmp::Reverse;
 
 use linerate_protocol::counters::TransmitCounters;
-use linerate_protocol::report::{
-    FlowReport, ForeignFrames, ReceiveReport, TransmitReport, TrialReport, missed_intended,
-};
+use linerate_protocol::report::{FlowReport, ForeignFrames, ReceiveReport, TransmitReport, TrialReport};
 
 use super::active::ReceiveOutcome;
 use crate::core::flow_table::FlowTable;
@@ -17,9 +15,47 @@ use crate::loops::transmit::TransmitOutcome;
 /// Flows that a report names.
 const WORST_FLOWS: usize = 10;
 
+/// What senders were to do, as far as their report needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Planned {
+    /// Packets that leave together; 0 stands for 1.
+    pub(super) burst: u32,
+    /// Flows of each TX lcore; empty without flows, as of a recording.
+    pub(super) flows_per_lcore: Vec<u32>,
+}
+
+impl Planned {
+    /// What a trial was too short for, each in one sentence.
+    pub(super) fn notes(&self, transmit: &TransmitReport) -> Vec<String> {
+        let TransmitReport { counters, packets_per_lcore, intended_pps, duration_s, .. } = transmit;
+        let mut notes = Vec::new();
+        let lcores = packets_per_lcore.len().max(1);
+        let per_lcore = intended_pps.map(|pps| pps * duration_s / lcores as f64);
+        if let Some(per_lcore) =
+            per_lcore.filter(|packets| self.burst > 1 && *packets < f64::from(self.burst))
+        {
+            notes.push(format!(
+                "the trial is shorter than a burst: {per_lcore:.1} packets per TX lcore were intended, and {} leave together",
+                self.burst
+            ));
+        }
+        let flows = self.flows_per_lcore.iter().zip(packets_per_lcore);
+        let without: u64 = flows.map(|(flows, packets)| u64::from(*flows).saturating_sub(*packets)).sum();
+        if without > 0 {
+            let flows: u64 = self.flows_per_lcore.iter().copied().map(u64::from).sum();
+            notes.push(format!(
+                "{without} of {flows} flows had no packet: only {} packets were sent",
+                counters.packets
+            ));
+        }
+        notes
+    }
+}
+
 pub(super) fn transmit_report(
     outcomes: &[TransmitOutcome],
     intended_pps: Option<f64>,
+    planned: &Planned,
     tick_hz: u64,
 ) -> TransmitReport {
     let counters: TransmitCounters = outcomes.iter().map(|outcome| outcome.counters).sum();
@@ -44,6 +80,7 @@ pub(super) fn transmit_report(
             .map(|outcome| outcome.idle as f64 / outcome.ended.saturating_sub(outcome.began).max(1) as f64)
             .collect(),
         inter_departure: departures.read(tick_hz),
+        burst: planned.burst.max(1),
     }
 }
 
@@ -78,13 +115,26 @@ pub(super) fn receive_report(
     Some((report, merged.into_flows(tick_hz)))
 }
 
-/// A load that was not offered as intended, in one sentence.
-pub(super) fn missed_load(transmit: &TransmitReport) -> Option<String> {
+/// A worker that waited for its CPU for less than this share of the time had it.
+const WAITING_SHARE: f64 = 0.001;
+
+/// A load that was not offered as intended, in one sentence, with what the sending lcores lacked.
+pub(super) fn missed_load(report: &TrialReport) -> Option<String> {
+    let transmit = report.transmit.as_ref().filter(|transmit| transmit.missed_intended())?;
     let (intended, offered) = (transmit.intended_pps?, transmit.offered_pps);
-    let off = offered / intended - 1.0;
-    missed_intended(Some(intended), offered, transmit.duration_s).then(|| {
-        format!("the offered load missed the intended one: {offered:.0} of {intended:.0} packets per second ({:+.2} %)", 100.0 * off)
-    })
+    let off = 100.0 * (offered / intended - 1.0);
+    let mut note = format!(
+        "the offered load missed the intended one: {offered:.0} of {intended:.0} packets per second ({off:+.2} %)"
+    );
+    let senders = report.workers.iter().take(transmit.packets_per_lcore.len());
+    let worst = senders.max_by(|a, b| a.waiting_share().total_cmp(&b.waiting_share()));
+    if let Some(worst) = worst.filter(|worst| worst.waiting_share() >= WAITING_SHARE) {
+        note.push_str(&format!("; {worst}"));
+    }
+    if let Some(throttling) = report.throttling {
+        note.push_str(&format!("; {throttling}"));
+    }
+    Some(note)
 }
 
 /// A reflector's account: what arrived, and what went back. Frames that the port did not take back are `unsent`.
@@ -181,6 +231,7 @@ mod tests {
     use linerate_protocol::counters::PortCounters;
     use linerate_protocol::report::Ended;
     use linerate_protocol::report::Part;
+    use linerate_protocol::time::{Throttling, WorkerTime};
 
     use super::*;
 
@@ -193,12 +244,103 @@ mod tests {
             ended: Ended::Duration,
             started_ns: 0,
             ended_ns: 0,
-            transmit: Some(transmit_report(&[outcome.clone(), outcome], Some(20.0), 1_000)),
+            transmit: Some(transmit_report(
+                &[outcome.clone(), outcome],
+                Some(20.0),
+                &Planned::default(),
+                1_000,
+            )),
             receive: None,
             port,
             disagreements: Vec::new(),
             notes: Vec::new(),
             lcores: Vec::new(),
+            clock: None,
+            workers: Vec::new(),
+            throttling: None,
+        }
+    }
+
+    #[test]
+    fn a_trial_too_short_for_its_bursts_or_flows_is_noted() {
+        // (burst, flows of each lcore, intended packets per second, packets of each lcore in 0.01 s, what is noted)
+        let rows: &[(u32, &[u32], Option<f64>, &[u64], &[&str])] = &[
+            (1, &[50, 50], Some(1e4), &[50, 50], &[]),
+            (1, &[500, 500], Some(1e4), &[50, 50], &["900 of 1000 flows had no packet: only 100 packets"]),
+            (64, &[1], Some(1e3), &[64], &["10.0 packets per TX lcore were intended, and 64 leave together"]),
+            (64, &[1], None, &[640], &[]),
+            (32, &[4, 4], Some(1e4), &[64, 64], &[]),
+            (1, &[], Some(1e3), &[10], &[]),
+        ];
+        for (burst, flows, intended_pps, packets, expected) in rows {
+            let planned = Planned { burst: *burst, flows_per_lcore: flows.to_vec() };
+            let counters = TransmitCounters { packets: packets.iter().sum(), ..TransmitCounters::default() };
+            let transmit = TransmitReport {
+                counters,
+                intended_pps: *intended_pps,
+                duration_s: 0.01,
+                packets_per_lcore: packets.to_vec(),
+                ..TransmitReport::default()
+            };
+            let notes = planned.notes(&transmit);
+            assert_eq!(notes.len(), expected.len(), "{notes:?}");
+            for (note, part) in notes.iter().zip(*expected) {
+                assert!(note.contains(part), "{note}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_load_is_missed_by_more_than_each_workers_burst() {
+        // (burst, packets of each lcore, intended packets per second in 0.1 s, missed)
+        let rows: &[(u32, &[u64], f64, bool)] = &[
+            (1, &[6, 6, 6, 6], 200.0, false),
+            (1, &[7, 6, 6, 6], 200.0, true),
+            (32, &[32, 32, 32, 32], 1_000.0, false),
+            (1, &[128], 1_000.0, true),
+            (64, &[64], 10.0, false),
+        ];
+        for (burst, packets, intended_pps, missed) in rows {
+            let sent: u64 = packets.iter().sum();
+            let transmit = TransmitReport {
+                intended_pps: Some(*intended_pps),
+                offered_pps: sent as f64 / 0.1,
+                duration_s: 0.1,
+                packets_per_lcore: packets.to_vec(),
+                burst: *burst,
+                ..TransmitReport::default()
+            };
+            assert_eq!(transmit.missed_intended(), *missed, "{burst} {packets:?} {intended_pps}");
+            let mut report = report(None);
+            report.transmit = Some(transmit);
+            assert_eq!(missed_load(&report).is_some(), *missed);
+        }
+    }
+
+    #[test]
+    fn a_missed_load_names_the_cpu_that_was_lacking() {
+        let mut report = report(None);
+        report.transmit = Some(TransmitReport {
+            intended_pps: Some(1000.0),
+            offered_pps: 500.0,
+            duration_s: 1.0,
+            packets_per_lcore: vec![250, 250],
+            ..TransmitReport::default()
+        });
+        let worker = |lcore, waited_s| WorkerTime {
+            lcore,
+            cpu: Some(7),
+            elapsed_s: 1.0,
+            waited_s: Some(waited_s),
+            ..WorkerTime::default()
+        };
+        report.workers = vec![worker(1, 0.1), worker(2, 0.4), worker(3, 0.9)];
+        report.throttling = Some(Throttling { quota_cpus: Some(0.5), periods: 4, stopped_s: 0.2 });
+        let note = missed_load(&report).unwrap();
+        for part in
+            ["500 of 1000", "lcore 2 waited for CPU 7 40.0 %", "quota of 0.50 CPUs stopped it for 0.200 s"]
+        {
+            assert!(note.contains(part), "{note}");
         }
     }
 

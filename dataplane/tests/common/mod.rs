@@ -2,7 +2,9 @@
 #![allow(dead_code, unreachable_pub, missing_docs)]
 #![allow(clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod cpu_quota;
 pub mod lab;
+pub mod lying_clock;
 pub mod recording;
 pub mod tshark;
 

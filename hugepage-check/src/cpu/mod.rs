@@ -17,6 +17,11 @@ use crate::cpu_set::CpuSet;
 use crate::root::{ReadError, Root};
 use crate::scene::CheckFn;
 
+/// The smallest CPU quota of this process's control groups, in CPUs; `None` when there is none.
+pub(crate) fn smallest_quota(root: &Root) -> Result<Option<f64>, ReadError> {
+    Ok(quota::read(root)?.0.map(|quota| quota.0 as f64 / 1000.0))
+}
+
 const CPUS: &str = "/sys/devices/system/cpu";
 const STATUS: &str = "/proc/self/status";
 

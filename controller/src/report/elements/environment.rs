@@ -50,6 +50,8 @@ fn agents(source: &Source) -> Table {
         Column::words("lcores", "lcores"),
         Column::words("hugepages", "hugepages"),
         Column::numbers("tick_hz", "counter Hz"),
+        Column::numbers("told_hz", "told Hz"),
+        Column::numbers("difference_ppm", "told less measured, ppm"),
     ];
     let rows = source.summary.experiment.agents.iter().map(|agent| Row {
         key: agent.name.clone(),
@@ -64,6 +66,8 @@ fn agents(source: &Source) -> Table {
             lcores(agent).into(),
             if agent.hugepages { "yes" } else { "no" }.into(),
             count(agent.tick_hz).into(),
+            agent.tick_rate.map_or("-".to_owned(), |rate| count(rate.told_hz)).into(),
+            agent.tick_rate.map_or("-".to_owned(), |rate| format!("{:+.2}", rate.difference_ppm)).into(),
         ],
     });
     Table { caption: "Agents and their ports".to_owned(), columns, rows: rows.collect() }

@@ -48,5 +48,16 @@ pub(super) fn blocks(_: &Source, trial: &Trial<'_>) -> Vec<Block> {
     if !least.is_empty() {
         facts.push(Fact::new("least headroom of an lcore", least.join(", ")));
     }
+    for (side, lcores) in [("TX", &figures.tx_lcores), ("RX", &figures.rx_lcores)] {
+        let times = lcores.iter().filter_map(|lcore| lcore.cpu_time);
+        let worst = times.max_by(|a, b| a.waiting_share().total_cmp(&b.waiting_share()));
+        if let Some(worst) = worst {
+            facts.push(Fact::new(format!("{side} lcore that waited longest for a CPU"), worst.to_string()));
+        }
+    }
+    let throttled = figures.throttling.iter();
+    facts.extend(throttled.map(|(agent, quota)| Fact::new(format!("{agent}: CPU quota"), quota.to_string())));
+    let rates = figures.tick_rates.iter();
+    facts.extend(rates.map(|(agent, rate)| Fact::new(format!("{agent}: counter"), rate.to_string())));
     vec![Block::Facts(facts)]
 }

@@ -1,0 +1,137 @@
+//! From a bench at rest to a trial whose loops run.
+
+use std::sync::Arc;
+
+use super::active::{Active, Jobs, ReceiveOutcome, Reflected};
+use super::bench::{Bench, Plans, Prepared, TrialError};
+use super::cpu_time::ThreadTime;
+use super::port_watch::PortWatch;
+use crate::dpdk::clock::{SOURCE, TickClock};
+use crate::dpdk::error::DpdkError;
+use crate::dpdk::lcore::LcoreId;
+use crate::dpdk::queue::RxQueue;
+use crate::loops::counters::{ReceiveBlock, TransmitBlock};
+use crate::loops::queue::{Clock, ReceiveQueue, RoundRobin};
+use crate::loops::receive::receive;
+use crate::loops::reflect::reflect;
+use crate::loops::stop::Signal;
+use crate::loops::transmit::transmit;
+
+/// Bursts thrown away before a trial, at most: what waited in the receive queues belongs to nobody.
+const FLUSH_BURSTS: usize = 4096;
+
+impl Bench<'_> {
+    /// Measures the clock up to now. Returns in words what should be noted: a counter that has changed, or of which DPDK tells a wrong frequency.
+    pub(super) fn recalibrate(&mut self) -> Vec<String> {
+        let changed = self.eal.recalibrate();
+        let rate = self.tick_rate();
+        self.clock = TickClock::new(self.eal, self.clock.idle());
+        let changed = changed.map(|before| {
+            format!(
+                "the counter {SOURCE} ran at {} Hz before and now runs at {} Hz: times of this trial are not exact",
+                before.measured_hz, rate.measured_hz
+            )
+        });
+        let told_wrong = rate.is_told_wrong().then(|| {
+            format!("DPDK tells a wrong frequency of the counter {SOURCE}, which is not used: {rate}")
+        });
+        changed.into_iter().chain(told_wrong).collect()
+    }
+
+    /// Launches the loops: a receiver counts from now on, a transmitter waits for the start.
+    ///
+    /// # Errors
+    /// When statistics cannot be read or an lcore is busy.
+    pub fn arm(&mut self, prepared: Prepared) -> Result<Active, TrialError> {
+        for queue in self.rx.iter_mut().filter(|_| !self.port.reads_file()) {
+            let mut burst = Default::default();
+            for _ in 0..FLUSH_BURSTS {
+                if queue.receive(&mut burst) == 0 {
+                    break;
+                }
+            }
+        }
+        let watch = PortWatch::new(self.port.counters().ok());
+        self.before = self.port.extended_counters();
+        let Prepared { order, plans } = prepared;
+        let mut jobs = Jobs::new(plans.intended_pps);
+        let signals = [Signal::default(), Signal::default()];
+        let mut lcores = self.config.lcores.clone().into_iter();
+        if let Err(error) = self.launch(plans, &signals, &mut lcores, &mut jobs) {
+            // The loops already launched must be told to end before their jobs are dropped, which waits for them.
+            signals.iter().for_each(Signal::stop);
+            return Err(error.into());
+        }
+        Ok(Active::new(order, signals, jobs, watch, (self.clock, self.quota.throttled())))
+    }
+
+    fn launch(
+        &mut self,
+        plans: Plans,
+        [sending, receiving]: &[Signal; 2],
+        lcores: &mut impl Iterator<Item = LcoreId>,
+        jobs: &mut Jobs,
+    ) -> Result<(), DpdkError> {
+        jobs.planned = plans.planned;
+        for (plan, lcore) in plans.transmit.into_iter().zip(&mut *lcores) {
+            let mut queue = self.tx.remove(0);
+            let block = Arc::<TransmitBlock>::default();
+            let (clock, signal, published) = (self.clock, sending.clone(), block.clone());
+            let job = self.eal.launch(lcore, move || {
+                while signal.is_silent() {
+                    clock.relax();
+                }
+                let time = ThreadTime::now();
+                let outcome = transmit(&mut queue, &clock, plan, &signal, &published);
+                let time = time.until_now(lcore.0, clock.seconds(outcome.longest_gap));
+                (queue, outcome, time)
+            })?;
+            jobs.transmit.push((job, block));
+        }
+        // Every queue is served, also when there are more of them than lcores.
+        let loops = plans.receive.len();
+        let mut shares: Vec<Vec<RxQueue>> = plans.receive.iter().map(|_| Vec::new()).collect();
+        if loops > 0 {
+            self.rx.drain(..).enumerate().for_each(|(i, queue)| shares[i % loops].push(queue));
+        }
+        for ((mut analysis, share), lcore) in plans.receive.into_iter().zip(shares).zip(&mut *lcores) {
+            let block = Arc::<ReceiveBlock>::default();
+            let (clock, signal, published) = (self.clock, receiving.clone(), block.clone());
+            let mut queues = served(share, jobs);
+            let job = self.eal.launch(lcore, move || {
+                let time = ThreadTime::now();
+                let busy = receive(&mut queues, &clock, &mut analysis, &signal, &published);
+                let time = time.until_now(lcore.0, clock.seconds(busy.longest_gap));
+                ReceiveOutcome { queues: queues.into_queues(), analysis, headroom: busy.headroom, time }
+            })?;
+            jobs.receive.push((job, block));
+        }
+        let loops = plans.reflectors;
+        let mut shares: Vec<Vec<RxQueue>> = (0..loops).map(|_| Vec::new()).collect();
+        if loops > 0 {
+            self.rx.drain(..).enumerate().for_each(|(i, queue)| shares[i % loops].push(queue));
+        }
+        for (share, lcore) in shares.into_iter().zip(lcores) {
+            let mut tx = self.tx.remove(0);
+            let mut queues = served(share, jobs);
+            let blocks = (Arc::<ReceiveBlock>::default(), Arc::<TransmitBlock>::default());
+            let (clock, signal, published) = (self.clock, receiving.clone(), blocks.clone());
+            let job = self.eal.launch(lcore, move || {
+                let time = ThreadTime::now();
+                let outcome = reflect(&mut queues, &mut tx, &clock, &signal, (&published.0, &published.1));
+                let time = time.until_now(lcore.0, clock.seconds(outcome.longest_gap));
+                Reflected { queues: queues.into_queues(), tx, outcome, time }
+            })?;
+            jobs.reflect.push((job, blocks));
+        }
+        Ok(())
+    }
+}
+
+/// Queues of one lcore, whose frames are told of while the trial runs.
+fn served(queues: Vec<RxQueue>, jobs: &mut Jobs) -> RoundRobin<RxQueue> {
+    let indexes = queues.iter().map(RxQueue::index).collect();
+    let queues = RoundRobin::new(queues);
+    jobs.queues.push((indexes, queues.frames()));
+    queues
+}

@@ -1,0 +1,180 @@
+//! How time was kept in a trial, and how much of it the workers had a CPU.
+//!
+//! One time base: probes carry a counter's ticks, and ticks become nanoseconds by the frequency that was measured against the kernel's raw
+//! monotonic clock (`CLOCK_MONOTONIC_RAW`), which no time service slews. Samples, starts and ends are read from that clock itself.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A frequency that is told wrong by more than this is worth a note, in parts per million.
+pub const TOLD_TOLERANCE_PPM: f64 = 50.0;
+
+/// Frequency of a counter: what DPDK tells, and what was measured. All rates, durations and delays rest on the measured one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TickRate {
+    /// Frequency that DPDK tells, in Hz: nominal, or rounded to 10 MHz, on many machines.
+    pub told_hz: u64,
+    /// Frequency measured against the kernel's raw monotonic clock, in Hz.
+    pub measured_hz: u64,
+    /// Told less measured frequency, in parts per million of the measured one.
+    pub difference_ppm: f64,
+    /// How far the measured frequency may be off at most, in parts per million: no pair of readings is taken at one instant.
+    pub uncertainty_ppm: f64,
+}
+
+impl TickRate {
+    /// The two frequencies and their difference.
+    pub fn new(told_hz: u64, measured_hz: u64, uncertainty_ppm: f64) -> Self {
+        let difference_ppm = (told_hz as f64 / measured_hz.max(1) as f64 - 1.0) * 1e6;
+        Self { told_hz, measured_hz, difference_ppm, uncertainty_ppm }
+    }
+
+    /// True when DPDK's frequency is off by more than [`TOLD_TOLERANCE_PPM`], beyond the uncertainty.
+    pub fn is_told_wrong(&self) -> bool {
+        self.difference_ppm.abs() > TOLD_TOLERANCE_PPM + self.uncertainty_ppm
+    }
+}
+
+impl fmt::Display for TickRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { told_hz, measured_hz, difference_ppm, uncertainty_ppm } = self;
+        write!(
+            f,
+            "{told_hz} Hz told by DPDK, {measured_hz} Hz measured ({difference_ppm:+.2} ppm, ±{uncertainty_ppm:.2} ppm)"
+        )
+    }
+}
+
+/// A counter and the kernel's raw monotonic clock, read together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ClockReading {
+    /// Ticks of the counter.
+    pub ticks: u64,
+    /// Nanoseconds of `CLOCK_MONOTONIC_RAW` at that tick.
+    pub raw_ns: u64,
+    /// How far those nanoseconds may be off, either way.
+    pub uncertainty_ns: u64,
+}
+
+/// How an agent kept time in a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TrialClock {
+    /// Both clocks when the agent was told to start.
+    pub start: ClockReading,
+    /// Both clocks when the trial had ended.
+    pub end: ClockReading,
+    /// The counter's frequency as it was known at the end.
+    pub rate: TickRate,
+}
+
+/// How much of a trial a worker had a CPU, as the kernel counts it, from the word to start (a receiver: from its first look) to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerTime {
+    /// DPDK's number of the lcore.
+    pub lcore: u32,
+    /// The CPU it was on at the end; null where the kernel does not tell.
+    pub cpu: Option<u32>,
+    /// Seconds that it worked.
+    pub elapsed_s: f64,
+    /// Of those, seconds in which it was not on a CPU: it waited, slept, or a quota stopped it.
+    pub off_cpu_s: f64,
+    /// Of those, seconds in which it was ready to run and others had the CPU; null where the kernel does not tell.
+    pub waited_s: Option<f64>,
+    /// Times that the kernel took the CPU from it; null where the kernel does not tell.
+    pub preemptions: Option<u64>,
+    /// Longest time between two of its looks while it had nothing to do, in seconds.
+    pub longest_gap_s: f64,
+}
+
+impl WorkerTime {
+    /// Share of the time, 0…1, in which the worker wanted a CPU and had none. Without the kernel's word for it: in which it had none.
+    pub fn waiting_share(&self) -> f64 {
+        let waited_s = self.waited_s.unwrap_or(self.off_cpu_s);
+        if self.elapsed_s > 0.0 { (waited_s / self.elapsed_s).clamp(0.0, 1.0) } else { 0.0 }
+    }
+}
+
+impl fmt::Display for WorkerTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "lcore {}", self.lcore)?;
+        match self.cpu {
+            Some(cpu) => write!(f, " waited for CPU {cpu}")?,
+            None => f.write_str(" waited for a CPU")?,
+        }
+        let waited_s = self.waited_s.unwrap_or(self.off_cpu_s);
+        let share = 100.0 * self.waiting_share();
+        write!(f, " {share:.1} % of the time ({waited_s:.3} of {:.3} s", self.elapsed_s)?;
+        if let Some(preemptions) = self.preemptions {
+            write!(f, ", {preemptions} preemptions")?;
+        }
+        write!(f, ", {:.3} ms at the longest)", 1e3 * self.longest_gap_s)
+    }
+}
+
+/// How a CPU quota of the agent's control group stopped the agent during a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Throttling {
+    /// The quota in CPUs; null when it is not known.
+    pub quota_cpus: Option<f64>,
+    /// Periods in which the quota was used up.
+    pub periods: u64,
+    /// Seconds for which the group was stopped, summed over its CPUs.
+    pub stopped_s: f64,
+}
+
+impl fmt::Display for Throttling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the control group's CPU quota")?;
+        if let Some(quota) = self.quota_cpus {
+            write!(f, " of {quota:.2} CPUs")?;
+        }
+        write!(f, " stopped it for {:.3} s in {} periods", self.stopped_s, self.periods)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frequency_told_wrong_is_seen_beyond_the_uncertainty() {
+        for (told, measured, uncertainty, difference, wrong) in [
+            (2_100_000_000, 2_095_000_000, 1.0, 2386.6, true),
+            (2_300_000_000, 2_299_998_000, 1.0, 0.87, false),
+            (1_000_060_000, 1_000_000_000, 5.0, 60.0, true),
+            (1_000_060_000, 1_000_000_000, 20.0, 60.0, false),
+            (999_900_000, 1_000_000_000, 1.0, -100.0, true),
+        ] {
+            let rate = TickRate::new(told, measured, uncertainty);
+            assert!((rate.difference_ppm - difference).abs() < 0.1, "{rate}");
+            assert_eq!(rate.is_told_wrong(), wrong, "{rate}");
+        }
+    }
+
+    #[test]
+    fn time_without_a_cpu_is_told_in_words() {
+        let worker = WorkerTime {
+            lcore: 1,
+            cpu: Some(0),
+            elapsed_s: 2.0,
+            off_cpu_s: 1.2,
+            waited_s: Some(1.0),
+            preemptions: Some(240),
+            longest_gap_s: 0.0081,
+        };
+        let text = "lcore 1 waited for CPU 0 50.0 % of the time (1.000 of 2.000 s, 240 preemptions, 8.100 ms at the longest)";
+        assert_eq!(worker.to_string(), text);
+        let untold = WorkerTime { cpu: None, waited_s: None, preemptions: None, ..worker };
+        assert_eq!(
+            untold.to_string(),
+            "lcore 1 waited for a CPU 60.0 % of the time (1.200 of 2.000 s, 8.100 ms at the longest)"
+        );
+        let throttling = Throttling { quota_cpus: Some(0.5), periods: 9, stopped_s: 0.41 };
+        assert_eq!(
+            throttling.to_string(),
+            "the control group's CPU quota of 0.50 CPUs stopped it for 0.410 s in 9 periods"
+        );
+    }
+}
