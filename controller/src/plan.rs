@@ -7,6 +7,7 @@ use linerate_protocol::flow_lines::FlowLines;
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::profile::{FrameSizes, Profile};
 use linerate_protocol::rate::Rate;
+use linerate_protocol::safety::Unsafe;
 use serde::Serialize;
 
 use crate::experiment::Experiment;
@@ -112,21 +113,32 @@ pub struct TrialView {
     pub duration_s: Option<f64>,
 }
 
-/// No trial is left.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no profile of the experiment has '{filter}' in its name; there are: {}", names.join(", "))]
-pub struct NothingSelected {
-    /// What was looked for.
-    pub filter: String,
-    /// What there is.
-    pub names: Vec<String>,
+/// An experiment without a plan.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// No trial is left.
+    #[error("no profile of the experiment has '{filter}' in its name; there are: {}", names.join(", "))]
+    NothingSelected {
+        /// What was looked for.
+        filter: String,
+        /// What there is.
+        names: Vec<String>,
+    },
+    /// A ceiling forbids a trial.
+    #[error("{profile}: {problem}")]
+    Unsafe {
+        /// Name of the trial's profile.
+        profile: String,
+        /// The ceiling, and by how much it is exceeded.
+        problem: Unsafe,
+    },
 }
 
 /// The trials of `experiment` whose profile has `filter` in its name: every profile in order, all its repeats in a row.
 ///
 /// # Errors
-/// When no profile is left.
-pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, NothingSelected> {
+/// When no profile is left, or a ceiling forbids one. Ceilings and loads that depend on the link's speed are checked by [`Plan::check`], when it is known.
+pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanError> {
     let repeats = experiment.trial().repeats.get_u32();
     let trials: Vec<Trial> = experiment
         .profiles
@@ -143,12 +155,15 @@ pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, Nothi
         })
         .collect();
     if trials.is_empty() {
-        return Err(NothingSelected {
+        return Err(PlanError::NothingSelected {
             filter: filter.unwrap_or_default().to_owned(),
             names: experiment.profiles.iter().map(Profile::name).collect(),
         });
     }
-    Ok(Plan { trials })
+    let (ceilings, limit) = (experiment.ceilings(), experiment.limit());
+    let plan = Plan { trials };
+    plan.each(|profile| ceilings.check_ahead(profile, &limit))?;
+    Ok(plan)
 }
 
 fn expected_duration(experiment: &Experiment, profile: &Profile) -> Option<Duration> {
@@ -166,6 +181,21 @@ fn expected_duration(experiment: &Experiment, profile: &Profile) -> Option<Durat
 }
 
 impl Plan {
+    /// Checks every trial against the ceilings, on a link of `link_bps` bit/s.
+    ///
+    /// # Errors
+    /// The first trial that a ceiling forbids.
+    pub fn check(&self, experiment: &Experiment, link_bps: Option<u64>) -> Result<(), PlanError> {
+        let (ceilings, limit) = (experiment.ceilings(), experiment.limit());
+        self.each(|profile| ceilings.check(profile, &limit, link_bps))
+    }
+
+    fn each(&self, check: impl Fn(&Profile) -> Result<(), Unsafe>) -> Result<(), PlanError> {
+        self.trials.iter().try_for_each(|Trial { profile, .. }| {
+            check(profile).map_err(|problem| PlanError::Unsafe { profile: profile.name(), problem })
+        })
+    }
+
     /// Estimated total time; `None` when a trial's duration is not known before.
     pub fn estimate(&self) -> Option<Duration> {
         self.trials.iter().try_fold(START_AND_END, |total, trial| {

@@ -325,3 +325,19 @@ fn a_cable_that_is_unplugged_at_the_other_end_holds_nobody_up() {
     assert_eq!(number(&report["rx"], "silent_flows"), 7, "{report}");
     assert_eq!((lab.counters("near").tx_packets, lab.counters("far").rx_packets), (0, 0));
 }
+
+#[test]
+fn packets_whose_udp_checksum_is_removed_on_the_path_are_received() {
+    let Some(lab) = Lab::new("packets_whose_udp_checksum_is_removed_on_the_path_are_received") else {
+        return;
+    };
+    // Without a checksum (RFC 768): what tunnels and some switches make of it.
+    lab.rule_at("near1", "udp checksum set 0 counter name hits");
+    let report = pair(&lab, "--rate 5kpps --packets 2000 --flows 7");
+    assert_eq!(lab.counted("near1"), 2000);
+    assert_eq!((number(&report["rx"], "received_packets"), number(&report, "lost_packets")), (2000, 0));
+    assert_eq!(number(&report["rx"], "without_checksum_packets"), 2000, "{report}");
+    assert_eq!(number(&report["rx"], "bad_checksum_packets"), 0, "{report}");
+    let notes = report["rx"]["notes"].to_string();
+    assert!(notes.contains("2000 packets came with UDP checksum 0"), "{notes}");
+}

@@ -76,6 +76,9 @@ pub struct ReceiveCounters {
     pub bad_probes: u64,
     /// Linerate's frames whose IPv4, UDP or TCP checksum is wrong; not among the received packets.
     pub bad_checksums: u64,
+    /// Of the received packets, those whose UDP checksum over IPv4 is 0: none was computed (RFC 768), so damage cannot be told.
+    #[serde(default)]
+    pub without_checksum: u64,
     /// Frames that are not Linerate's.
     pub foreign: u64,
     /// Delays of the received packets added up, in nanoseconds.
@@ -123,6 +126,7 @@ impl AddAssign for ReceiveCounters {
             stale,
             bad_probes,
             bad_checksums,
+            without_checksum,
             foreign,
             delay_sum_ns,
         } = other;
@@ -134,6 +138,7 @@ impl AddAssign for ReceiveCounters {
         self.stale += stale;
         self.bad_probes += bad_probes;
         self.bad_checksums += bad_checksums;
+        self.without_checksum += without_checksum;
         self.foreign += foreign;
         self.delay_sum_ns += delay_sum_ns;
     }

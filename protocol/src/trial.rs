@@ -87,14 +87,89 @@ pub struct ReceiveSpec {
     pub all_flows: bool,
 }
 
-/// How a receiver ends: it goes on counting until what was sent has arrived or nothing more comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How a receiver ends: it counts until everything that was sent has arrived, or until nothing more arrives.
+///
+/// The times that the user sets are lower bounds. They grow with the delay of the path and with the time between packets, so that packets
+/// in flight do not count as lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {
-    /// Frames that the transmitter sent; once that many have arrived, the drain is over.
+    /// Packets that the transmitter sent.
     pub expected_packets: u64,
-    /// The drain is over when no frame has arrived for this long, in milliseconds.
+    /// Shortest rest after the last arrival that ends an incomplete drain, in milliseconds.
     pub settle_ms: u32,
-    /// The drain is over after this long in any case, in milliseconds.
+    /// Shortest time limit of the drain, in milliseconds.
     pub limit_ms: u32,
+    /// Largest delay of the path as far as it is known, in nanoseconds; 0 when unknown.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub path_delay_ns: u64,
+    /// Largest delay less smallest delay of the path, in nanoseconds; 0 when unknown.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub path_variation_ns: u64,
+    /// Mean time between packets, or between bursts, as they were sent, in nanoseconds; 0 when unknown.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gap_ns: u64,
+}
+
+/// Shortest wait for duplicates after the last expected packet, in nanoseconds.
+const SHORTEST_TAIL_NS: u64 = 5_000_000;
+
+impl Drain {
+    /// The rest after the last arrival that ends an incomplete drain, in nanoseconds: `settle_ms`, or twice the path's largest delay, or three
+    /// times the time between packets, whichever is longest.
+    pub fn settle_ns(&self) -> u64 {
+        nanoseconds(self.settle_ms)
+            .max(self.path_delay_ns.saturating_mul(2))
+            .max(self.gap_ns.saturating_mul(3))
+    }
+
+    /// Time limit of the whole drain in nanoseconds: `limit_ms`, or twice [`Self::settle_ns`] where that is longer.
+    pub fn limit_ns(&self) -> u64 {
+        nanoseconds(self.limit_ms).max(self.settle_ns().saturating_mul(2))
+    }
+
+    /// The rest after the last expected packet, in nanoseconds, so that its duplicates are counted: twice the variation of the path's delay,
+    /// 5 ms at least, and no longer than [`Self::settle_ns`].
+    pub fn tail_ns(&self) -> u64 {
+        self.path_variation_ns.saturating_mul(2).max(SHORTEST_TAIL_NS).min(self.settle_ns())
+    }
+}
+
+fn nanoseconds(ms: u32) -> u64 {
+    u64::from(ms) * 1_000_000
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_follows_the_path_and_the_rate() {
+        const MS: u64 = 1_000_000;
+        let plain = Drain { expected_packets: 1, settle_ms: 100, limit_ms: 5_000, ..Drain::default() };
+        for (drain, settle, limit, tail) in [
+            (plain, 100, 5_000, 5),
+            (Drain { path_delay_ns: 40 * MS, path_variation_ns: MS, ..plain }, 100, 5_000, 5),
+            (Drain { path_delay_ns: 600 * MS, path_variation_ns: 30 * MS, ..plain }, 1_200, 5_000, 60),
+            (Drain { path_delay_ns: 4_000 * MS, ..plain }, 8_000, 16_000, 5),
+            (Drain { gap_ns: 1_000 * MS, ..plain }, 3_000, 6_000, 5),
+            (Drain { settle_ms: 2, ..plain }, 2, 5_000, 2),
+        ] {
+            let times = [drain.settle_ns() / MS, drain.limit_ns() / MS, drain.tail_ns() / MS];
+            assert_eq!(times, [settle, limit, tail], "{drain:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_not_sent() {
+        let drain = Drain { expected_packets: 1, settle_ms: 2, limit_ms: 3, ..Drain::default() };
+        let text = r#"{"expected_packets":1,"settle_ms":2,"limit_ms":3}"#;
+        assert_eq!(serde_json::to_string(&drain).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Drain>(text).unwrap(), drain);
+    }
 }

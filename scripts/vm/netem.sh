@@ -54,6 +54,56 @@ trial() {
     json "$name: duplicates are what netem added" "$report" ".rx.duplicate_packets == $arrived + $dropped - $sent"
 }
 
+# experiment NAME DELAY_MS [NETEM SETTINGS]: the controller with an agent at each end, and trials that are shorter than the path. The
+# delay is there from the beginning, one way; what else netem does begins after the warm-up, so that what it drops is of the trials.
+experiment() {
+    local name=$1 delay_ms=$2 status=0 start dropped
+    shift 2
+    tc qdisc del dev near root 2>/dev/null || true
+    tc qdisc add dev near root netem limit "$QUEUE" delay "${delay_ms}ms"
+    local work=$VM_RESULTS/experiment-$name
+    mkdir -p "$work"
+    summary=$work/summary.json
+    cat >"$work/experiment.yaml" <<EOF
+apiVersion: linerate.dev/v1alpha1
+kind: Experiment
+metadata: {name: netem-$name}
+spec:
+  traffic: {frameSizes: [128], flows: [8], flowMode: sd, rates: [200pps, 2kpps]}
+  trial: {duration: 300ms, repeats: 3, warmUp: {timeout: 30s}}
+  agents: {memoryMb: 64}
+  local:
+    hugepages: never
+    devices: [{tx: "net_af_packet0,iface=near,qdisc_bypass=0", rx: "net_af_packet0,iface=far,framecnt=4096"}]
+EOF
+    start=$(uptime_s)
+    if [ $# -gt 0 ]; then
+        (
+            until jq -e '.warm_up | length > 0' "$work"/results/*/summary.json; do sleep 0.05; done
+            tc qdisc change dev near root netem limit "$QUEUE" delay "${delay_ms}ms" "$@"
+        ) >/dev/null 2>&1 &
+    fi
+    linerate run "$work/experiment.yaml" --results "$work/results" --json --quiet >"$summary" 2>"$work/run.err" || status=$?
+    dropped=$(dropped_by_netem)
+    note "experiment $name: netem delay ${delay_ms}ms $*: $(since "$start") s; netem dropped $dropped"
+    equal "experiment $name: ends well" 0 "$status"
+    if [ "$status" -ne 0 ]; then
+        sed 's/^/     /' "$work/run.err"
+        return 1
+    fi
+    note "experiment $name: $(value "$summary" '[.warm_up[] | {to, received_packets, sent_packets, attempts, delay_ns, delay_basis}] | tostring')"
+    note "experiment $name: $(value "$summary" '[.trials[] | {sent_packets, received_packets, lost_packets, min: .latency_ns.min, overhead_s}] | tostring')"
+    local least_ns=$((delay_ms * 1000000))
+    json "experiment $name: every trial has a result" "$summary" '(.trials | length) == 6 and .failures == []'
+    json "experiment $name: sent = received + lost" "$summary" 'all(.trials[]; .sent_packets == .received_packets + .lost_packets)'
+    json "experiment $name: lost is what netem dropped" "$summary" "([.trials[].lost_packets] | add) == $dropped"
+    json "experiment $name: no packet arrives after its trial" "$summary" 'all(.trials[]; .stale_packets == 0)'
+    # An emulated machine's counter is not invariant: then an experiment has no delays, and the path is learnt from the receipt.
+    json "experiment $name: the delay is right, where there is one" "$summary" \
+        "all(.trials[].latency_ns; . == null or (.min >= $least_ns and .min < $least_ns + 20000000))"
+    json "experiment $name: the warm-up has learnt that the path is long" "$summary" ".warm_up[0].delay_ns >= $least_ns"
+}
+
 # ratio NAME COUNT PERCENT: netem draws at random; five standard deviations are missed once in a million.
 ratio() {
     if awk -v n="$sent" -v k="$2" -v p="$3" 'BEGIN { p /= 100; d = k - n * p; exit !(d * d <= 25 * n * p * (1 - p)) }'; then
@@ -80,5 +130,21 @@ if trial reorder 2kpps 4000 delay 10ms reorder 25%; then
     json "reorder: no packet is later than the window of $WINDOW" "$report" ".rx.beyond_window_packets == 0"
     # A quarter goes at once, and overtakes nearly all others: 1 - 0.75^20. Where the sender pauses, nothing is overtaken.
     json "reorder: three quarters are overtaken, or not many fewer" "$report" ".rx.out_of_order_packets / .rx.received_packets | . > 0.5 and . < 0.8"
+fi
+# Longer than the receiver's settling time of 200 ms, and than the whole sending.
+for ms in 150 600; do
+    if trial "delay-$ms" 10kpps 3000 delay "${ms}ms"; then
+        json "delay-$ms: nothing is lost" "$report" ".lost_packets == 0"
+        json "delay-$ms: the fastest takes $ms ms" "$report" ".rx.latency_ns.min | . >= ${ms}000000 and . < $((ms + 20))000000"
+    fi
+    ! trial "delay-$ms-loss" 5kpps 3000 delay "${ms}ms" loss 2% || in_order "delay-$ms-loss"
+    # Slow, and the last packets are among the lost ones: the gaps between packets are no end.
+    ! trial "delay-$ms-slow" 20pps 20 delay "${ms}ms" loss 20% || true
+    ! experiment "delay-$ms" "$ms" || true
+    ! experiment "delay-$ms-loss" "$ms" loss 2% || true
+done
+# The last packet's duplicate comes after it.
+if trial all-twice 1kpps 200 duplicate 100%; then
+    json "all-twice: every packet has its duplicate" "$report" ".rx.duplicate_packets == 200"
 fi
 end_scenario

@@ -26,7 +26,7 @@ use linerate_metrics::MetricsError;
 use self::output::{print, report_error};
 use crate::experiment::ExperimentError;
 use crate::export::Format;
-use crate::plan::NothingSelected;
+use crate::plan::PlanError;
 use crate::platform::PlatformError;
 use crate::platform::kubernetes::access;
 use crate::profile::matrix::MatrixError;
@@ -219,7 +219,7 @@ fn dispatch(command: Command) -> anyhow::Result<Ending> {
 
 fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<ExperimentError>()
-        || error.is::<NothingSelected>()
+        || error.is::<PlanError>()
         || error.is::<MatrixError>()
         || matches!(error.downcast_ref(), Some(MetricsError::NotLoopback(..)))
         || matches!(error.downcast_ref(), Some(PlatformError::FrameTooLarge { .. }))

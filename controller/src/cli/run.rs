@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use linerate_metrics::Listener;
+use linerate_protocol::safety::Safety;
 use tokio::sync::watch;
 
 use super::interrupt::Signals;
@@ -25,6 +26,8 @@ const NO_SIGNALS: &str = "cannot listen for signals";
 /// The experiment and its trials: the same for a run and a dry run.
 pub(super) fn planned(args: &RunArgs) -> anyhow::Result<(Experiment, Plan)> {
     let mut overrides = args.spec.overrides();
+    overrides.environment =
+        Safety::from_environment(|name| std::env::var(name).ok()).map_err(anyhow::Error::msg)?;
     if args.pods.is_some() {
         overrides.platform(PlatformKind::Kubernetes);
         overrides.set("--pods", ["spec", "kubernetes", "keep"], true);

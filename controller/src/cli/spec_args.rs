@@ -3,6 +3,7 @@
 use clap::Args;
 use linerate_protocol::profile::{FlowMode, FrameSizes};
 use linerate_protocol::rate::Rate;
+use linerate_protocol::safety::Network;
 use linerate_protocol::span::Span;
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ use crate::experiment::{Overrides, Setting};
 
 const TRAFFIC: &str = "Traffic";
 const KUBERNETES: &str = "Kubernetes";
+const SAFETY: &str = "Ceilings";
 
 /// Fields of the document, in place of what it says.
 #[derive(Debug, Clone, Default, Args)]
@@ -47,6 +49,16 @@ pub(super) struct SpecArgs {
     /// How often each profile is run (spec.trial.repeats)
     #[arg(long, value_name = "N", help_heading = TRAFFIC)]
     repeats: Option<u64>,
+
+    /// Refuse trials with a higher load; the environment variable LINERATE_MAX_RATE holds as well (spec.safety.maxRate)
+    #[arg(long, value_name = "RATE", help_heading = SAFETY)]
+    max_rate: Option<Rate>,
+    /// Refuse longer trials, and those without a duration; LINERATE_MAX_DURATION holds as well (spec.safety.maxDuration)
+    #[arg(long, value_name = "TIME", help_heading = SAFETY)]
+    max_duration: Option<Span>,
+    /// Refuse trials to destinations outside these networks; LINERATE_ALLOW holds as well (spec.safety.allow)
+    #[arg(long, value_name = "NETWORK,…", value_delimiter = ',', help_heading = SAFETY)]
+    allow: Vec<Network>,
 
     /// Namespace of the pods [default: the kubeconfig context's]
     #[arg(long, value_name = "NAME", help_heading = KUBERNETES)]
@@ -163,6 +175,15 @@ impl SpecArgs {
             if let Some(packets) = self.packets {
                 all.set("--packets", ["spec", "trial", "packets"], packets);
             }
+        }
+        if let Some(rate) = self.max_rate {
+            all.set("--max-rate", ["spec", "safety", "maxRate"], json!(rate));
+        }
+        if let Some(duration) = self.max_duration {
+            all.set("--max-duration", ["spec", "safety", "maxDuration"], json!(duration));
+        }
+        if !self.allow.is_empty() {
+            all.set("--allow", ["spec", "safety", "allow"], json!(self.allow));
         }
         self.kubernetes(&mut all);
         set.iter().for_each(|setting| all.push(setting.clone()));

@@ -1,5 +1,6 @@
 //! What determines an experiment's results, as one number: two experiments with the same one measure the same thing in the same way.
 
+use linerate_protocol::safety::Safety;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -14,7 +15,7 @@ const KEY_DIGITS: usize = 32;
 
 impl Experiment {
     /// SHA-256, in hexadecimal digits, of everything that determines the results: the document in force, what selects its trials, and the version
-    /// of this program. The experiment's name, how often a trial is tried, and how long pods may take and how long they stay are not part of it.
+    /// of this program. The experiment's name, how often a trial is tried, what no trial may exceed, and how long pods may take and how long they stay are not part of it.
     ///
     /// # Errors
     /// When the document cannot be written as JSON, which it has no reason to.
@@ -44,6 +45,7 @@ impl Experiment {
         let mut document = self.document.clone();
         document.metadata = Metadata::default();
         document.spec.trial.retries = TrialSection::default().retries;
+        document.spec.safety = Safety::default();
         let (pods, usual) = (&mut document.spec.kubernetes, KubernetesSection::default());
         (pods.ready_timeout, pods.keep) = (usual.ready_timeout, usual.keep);
         document
@@ -90,6 +92,7 @@ mod tests {
         for (metadata, spec) in [
             ("name: other", ""),
             ("", "trial: {retries: 7}"),
+            ("", "safety: {maxRate: 100gbps, maxDuration: 1h, allow: [192.168.2.0/24]}"),
             ("", "kubernetes: {keep: true, readyTimeout: 3s}"),
             ("", "pairs: 1, traffic: {frameSizes: [64]}"),
         ] {

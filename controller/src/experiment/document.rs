@@ -7,6 +7,7 @@ use linerate_protocol::profile::{
     Endpoint, Field, FlowMode, FrameSizes, Payload, Profile, Protocol, RawProfile, Variation, Vlan,
 };
 use linerate_protocol::rate::Rate;
+use linerate_protocol::safety::Safety;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
@@ -119,6 +120,8 @@ pub struct Spec {
     pub profiles: Option<Spanned<Vec<Spanned<Profile>>>>,
     /// How each trial runs.
     pub trial: TrialSection,
+    /// Ceilings: what no trial may exceed.
+    pub safety: Safety,
     /// Settings of every agent, wherever it runs.
     pub agents: AgentsSection,
     /// Settings of the local platform.
@@ -266,7 +269,7 @@ pub struct TrialSection {
     pub all_flows: bool,
     /// Time between samples of the counters.
     pub sample_interval: Interval,
-    /// Traffic in both directions before the first trial, so that the path is up and learnt.
+    /// Traffic of the first trial before it, so that the path is up and its delay is known.
     pub warm_up: WarmUpSection,
     /// When a receiver has received what will come.
     pub drain: DrainSection,
@@ -297,9 +300,9 @@ impl Default for TrialSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct WarmUpSection {
-    /// Packets per direction and attempt.
+    /// Packets per direction and attempt, at most; at a low rate an attempt ends after a second.
     pub packets: Ranged<1, 1_000_000>,
-    /// Attempts go on until packets arrive, for this long at most.
+    /// Attempts go on until packets arrive, for this long at most. A path may take half of it.
     pub timeout: SpanIn<10, HOUR_MS>,
 }
 
@@ -313,9 +316,10 @@ impl Default for WarmUpSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DrainSection {
-    /// The counters have not moved for this long.
+    /// An incomplete drain ends when nothing has arrived for this long since the last arrival: at least, for it grows to twice the largest delay of the path
+    /// and to three times the mean time between packets.
     pub settle: SpanIn<1, HOUR_MS>,
-    /// The end in any case.
+    /// The end in any case; it grows to twice the settling time in force.
     pub limit: SpanIn<1, HOUR_MS>,
 }
 

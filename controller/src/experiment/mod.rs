@@ -12,6 +12,7 @@ pub mod ranged;
 use std::path::{Path, PathBuf};
 
 use linerate_protocol::profile::{Profile, ProfileError};
+use linerate_protocol::safety::{Ceilings, Origin, Safety};
 use linerate_protocol::trial::Limit;
 use serde_saphyr::{Location, Spanned};
 
@@ -34,6 +35,8 @@ pub struct Experiment {
     pub document: Document,
     /// What is sent, in order; at least one, no two of one name.
     pub profiles: Vec<Profile>,
+    /// Ceilings of this program's environment, which hold beside the document's.
+    pub environment: Safety,
 }
 
 /// A document that is no experiment. The message names place, value, what is allowed, and what to do.
@@ -119,7 +122,7 @@ impl Experiment {
         if document.spec.trial.duration.is_none() && document.spec.trial.packets.is_none() {
             document.spec.trial.duration = Some(TrialDuration::of_millis::<10_000>());
         }
-        Ok(Self { document, profiles })
+        Ok(Self { document, profiles, environment: overrides.environment.clone() })
     }
 
     /// The experiment's name.
@@ -140,6 +143,18 @@ impl Experiment {
     /// How each trial runs.
     pub fn trial(&self) -> &TrialSection {
         &self.document.spec.trial
+    }
+
+    /// What no trial may exceed.
+    pub fn ceilings(&self) -> Ceilings {
+        Ceilings::default()
+            .with(Origin::Document, self.safety().clone())
+            .with(Origin::Environment, self.environment.clone())
+    }
+
+    /// The document's ceilings.
+    pub fn safety(&self) -> &Safety {
+        &self.document.spec.safety
     }
 
     /// Settings of every agent.

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use linerate_protocol::safety::Safety;
 use linerate_protocol::span::Span;
 use serde_json::{Map, Value};
 
@@ -12,6 +13,8 @@ use super::document::{Document, PlatformKind};
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Overrides {
     settings: Vec<Setting>,
+    /// Ceilings of the environment. They replace nothing: they hold beside the document's.
+    pub environment: Safety,
 }
 
 /// One field with its new value.

@@ -175,6 +175,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         stale_packets: receive.counters.stale,
         bad_probe_packets: receive.counters.bad_probes,
         bad_checksum_packets: receive.counters.bad_checksums,
+        without_checksum_packets: receive.counters.without_checksum,
         foreign_packets: receive.counters.foreign,
         foreign: receive.foreign,
         reordering: reordering(receive),

@@ -18,6 +18,7 @@ fn report(role: Part) -> TrialReport {
         ended: Ended::Duration,
         started_ns: 0,
         ended_ns: 1,
+        last_arrival_ns: None,
         transmit: None,
         receive: None,
         port: Some(PortCounters::default()),

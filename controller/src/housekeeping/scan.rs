@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::experiment::direction::Direction;
 use crate::experiment::{Experiment, ExperimentError, Overrides};
-use crate::plan::{NothingSelected, plan};
+use crate::plan::{PlanError, plan};
 use crate::store::record::TrialRecord;
 use crate::store::{DOCUMENT_FILE, Recorded, StoreError};
 
@@ -73,7 +73,7 @@ pub enum ScanError {
     Document(#[from] ExperimentError),
     /// Its filter selects nothing of its document.
     #[error(transparent)]
-    Plan(#[from] NothingSelected),
+    Plan(#[from] PlanError),
 }
 
 /// Compares the experiment `id` of `results` with its document.

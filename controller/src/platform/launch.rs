@@ -101,6 +101,8 @@ pub fn launches(
                     "--mtu".to_owned(),
                     settings.mtu.get_u32().to_string(),
                 ]);
+                // What the environment sets reaches the agent through it.
+                arguments.extend(experiment.safety().options());
                 let (tx, rx) = (settings.workers.tx.get_u32(), settings.workers.rx.get_u32());
                 arguments.extend(idle.iter().flat_map(|idle| ["--idle".to_owned(), (*idle).to_owned()]));
                 arguments.extend(experiment.direction().agent_options(end, tx, rx, devices.is_none()));
@@ -195,6 +197,17 @@ mod tests {
             let lines = lines(&spec, 1, 2);
             assert!(lines[0].ends_with(tx) && lines[1].ends_with(rx), "{direction} {more}: {lines:?}");
         }
+    }
+
+    #[test]
+    fn agents_are_told_the_ceilings() {
+        let lines = lines(
+            "  safety: {maxRate: 20kpps, maxDuration: 90s, allow: [10.0.0.0/8, '192.168.2.1']}\n",
+            1,
+            2,
+        );
+        let ceilings = " --max-rate 20kpps --max-duration 1m30s --allow 10.0.0.0/8,192.168.2.1/32 ";
+        assert!(lines.iter().all(|line| line.contains(ceilings)), "{lines:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use linerate_protocol::message::{Acknowledge, Command, Stop, Welcome};
 use linerate_protocol::state::AgentState;
 
 use super::Ending;
+use super::path::PathTimes;
 use crate::clock::{ClockVerdict, compare};
 use crate::platform::{AgentEndpoint, ExitWatch, PairEndpoints, PodPlace, Token};
 use crate::session::{ANSWER_TIME, Dialer, Session, SessionError, WORK_TIME};
@@ -67,6 +68,8 @@ pub(super) struct Agent {
     token: Token,
     command_line: Vec<String>,
     exit: ExitWatch,
+    /// What warm-up has learnt of the path to this agent.
+    pub(super) path: PathTimes,
 }
 
 impl Agent {
@@ -81,7 +84,8 @@ impl Agent {
         loop {
             let error = match Session::connect(&name, &dialer, token.reveal(), keep_alive).await {
                 Ok(session) => {
-                    let agent = Self { session, node, pod, dialer, token, command_line, exit };
+                    let path = PathTimes::default();
+                    let agent = Self { session, node, pod, dialer, token, command_line, exit, path };
                     return agent.idle().await;
                 }
                 Err(error) if error.fault.is_forbidden() => return Err(Unreachable::by(&error)),

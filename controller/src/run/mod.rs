@@ -1,9 +1,11 @@
 //! From a plan to results: agents start, warm up, run every trial, and end, whatever happens in between.
 
 mod agent;
+mod arrivals;
 mod flows;
 mod ledger;
 pub mod observer;
+mod path;
 mod recover;
 mod round;
 mod start;
@@ -26,7 +28,7 @@ use self::observer::Observer;
 use self::recover::Rescue;
 use self::round::Round;
 use self::trial::Stopped;
-use self::warm_up::{Cold, warm_up};
+use self::warm_up::{WarmUpError, warm_up};
 use self::way::ways;
 use crate::experiment::Experiment;
 use crate::plan::Plan;
@@ -91,10 +93,10 @@ impl From<Stopped> for Ending {
     }
 }
 
-impl From<Cold> for Ending {
-    fn from(cold: Cold) -> Self {
-        match cold {
-            Cold::Stopped(stopped) => stopped.into(),
+impl From<WarmUpError> for Ending {
+    fn from(error: WarmUpError) -> Self {
+        match error {
+            WarmUpError::Stopped(stopped) => stopped.into(),
             other => Ending::Failed(other.to_string()),
         }
     }
@@ -209,9 +211,19 @@ async fn drive(
         }
     }
 
-    observer.phase("warming up in both directions");
+    for pair in &*pairs {
+        for agent in [&pair.tx, &pair.rx] {
+            let link_bps = agent.session.welcome().port.link_bps;
+            job.plan.check(job.experiment, link_bps).map_err(|error| Ending::Failed(error.to_string()))?;
+        }
+    }
+    observer.phase("warming up");
     ledger.traffic_begins();
-    let warming = pairs.iter_mut().map(|pair| warm_up(pair, job.experiment, &numbers, &job.interrupted));
+    let left = job.plan.trials.iter().find(|trial| !ledger.is_recorded(trial)).or(job.plan.trials.first());
+    let Some(first) = left else { return Ok(()) };
+    let warming = pairs
+        .iter_mut()
+        .map(|pair| warm_up(pair, job.experiment, &first.profile, &numbers, &job.interrupted));
     let mut warm_ups = Vec::new();
     for warm in join_all(warming).await {
         warm_ups.extend(warm?);

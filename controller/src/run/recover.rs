@@ -10,7 +10,7 @@ use super::agent::{Pair, Unreachable};
 use super::ledger::Ledger;
 use super::observer::Observer;
 use super::round::Lost;
-use super::warm_up::{Cold, warm_up};
+use super::warm_up::{WarmUpError, warm_up};
 use super::{CONNECTING_AT_ONCE, Ending, Job, Numbers};
 use crate::plan::Trial;
 use crate::platform::Platform;
@@ -120,10 +120,12 @@ impl Rescue<'_, '_> {
             *pair = self.unless_interrupted(anew).await?;
             "was started anew"
         };
-        match warm_up(pair, job.experiment, numbers, &job.interrupted).await {
+        // With no trial left, the pair is not needed any more.
+        let Some(first) = self.left.first() else { return Ok(how) };
+        match warm_up(pair, job.experiment, &first.profile, numbers, &job.interrupted).await {
             Ok(_) => Ok(how),
-            Err(cold @ Cold::Stopped(_)) => Err(cold.into()),
-            Err(cold) => Err(Ending::Failed(cold.to_string())),
+            Err(error @ WarmUpError::Stopped(_)) => Err(error.into()),
+            Err(error) => Err(Ending::Failed(error.to_string())),
         }
     }
 }

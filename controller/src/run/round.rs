@@ -12,7 +12,7 @@ use super::flows::fetch;
 use super::ledger::Ledger;
 use super::observer::{Observer, PairObserver};
 use super::start::Clocks;
-use super::trial::{Assignment, Stopped};
+use super::trial::{Assignment, DrainTimes, Stopped};
 use super::way::{Way, ways};
 use super::{Ending, Job};
 use crate::figures::figures;
@@ -75,6 +75,7 @@ pub(super) async fn run(
         profile: trial.profile.clone(),
         limit: job.experiment.limit(),
         settings: job.experiment.trial().clone(),
+        drain: DrainTimes::of(&job.experiment.trial().drain),
     };
     let mut lanes = Vec::with_capacity(pairs.len());
     for pair in pairs {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::agent::Agent;
 use super::observer::PairObserver;
 use crate::experiment::direction::Direction;
-use crate::experiment::document::TrialSection;
+use crate::experiment::document::{DrainSection, TrialSection};
 use crate::session::{ANSWER_TIME, SessionError, WORK_TIME};
 use crate::store::record::Observations;
 
@@ -30,13 +30,31 @@ pub(super) struct Assignment {
     pub(super) profile: Profile,
     pub(super) limit: Limit,
     pub(super) settings: TrialSection,
+    pub(super) drain: DrainTimes,
 }
 
-/// Packets sent by agents that send and receive.
+/// Lower bounds of a drain's times.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DrainTimes {
+    pub(super) settle: Duration,
+    pub(super) limit: Duration,
+    /// Whether the times grow with the time between packets.
+    pub(super) follows_rate: bool,
+}
+
+impl DrainTimes {
+    /// What the document says.
+    pub(super) fn of(section: &DrainSection) -> Self {
+        Self { settle: section.settle.get(), limit: section.limit.get(), follows_rate: true }
+    }
+}
+
+/// Packets sent by agents that send and receive, and how long sending took.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sent {
     tx: u64,
     rx: u64,
+    time: Duration,
 }
 
 impl Sent {
@@ -166,6 +184,7 @@ impl Assignment {
         mut halted: Receiver<bool>,
     ) -> Result<Sent, Stopped> {
         let limit = patience(&self.limit, self.settings.sample_interval.get());
+        let begun = Instant::now();
         let overdue = sleep(limit);
         tokio::pin!(overdue);
         let mut sent = Sent::default();
@@ -211,6 +230,7 @@ impl Assignment {
                 }
             }
         }
+        sent.time = begun.elapsed();
         Ok(sent)
     }
 
@@ -248,15 +268,15 @@ impl Assignment {
     async fn end(&self, tx: &Agent, rx: &Agent, sent: Sent, seen: &mut Observations) -> Result<(), Stopped> {
         match self.settings.direction {
             Direction::OneWay => {
-                let sent = self.take_report(tx, Role::Tx, seen).await?;
-                self.drain(rx, sent).await?;
+                let packets = self.take_report(tx, Role::Tx, seen).await?;
+                self.drain(rx, packets, sent.time).await?;
             }
             Direction::Bidirectional => {
-                try_join(self.drain(tx, sent.rx), self.drain(rx, sent.tx)).await?;
+                try_join(self.drain(tx, sent.rx, sent.time), self.drain(rx, sent.tx, sent.time)).await?;
                 self.take_report(tx, Role::Tx, seen).await?;
             }
             Direction::RoundTrip => {
-                self.drain(tx, sent.tx).await?;
+                self.drain(tx, sent.tx, sent.time).await?;
                 self.take_report(tx, Role::Tx, seen).await?;
                 // Nothing is on its way any more that the transmitter would still count.
                 step(rx, Command::Stop(Stop::default()), WORK_TIME).await?;
@@ -266,11 +286,22 @@ impl Assignment {
         Ok(())
     }
 
-    /// Has an agent count until so many packets have arrived, or nothing more comes.
-    async fn drain(&self, agent: &Agent, expected_packets: u64) -> Result<(), Stopped> {
-        let (settle, limit) = (&self.settings.drain.settle, &self.settings.drain.limit);
-        let drain = Drain { expected_packets, settle_ms: settle.millis_u32(), limit_ms: limit.millis_u32() };
-        step(agent, Command::Stop(Stop { drain: Some(drain) }), limit.get() + WORK_TIME).await?;
+    /// Has an agent count until so many packets, sent within `sending`, have arrived, or nothing more comes.
+    async fn drain(&self, agent: &Agent, expected_packets: u64, sending: Duration) -> Result<(), Stopped> {
+        let drain = Drain {
+            expected_packets,
+            settle_ms: millis(self.drain.settle),
+            limit_ms: millis(self.drain.limit),
+            path_delay_ns: agent.path.delay_ns,
+            path_variation_ns: agent.path.variation_ns,
+            gap_ns: if self.drain.follows_rate {
+                gap_ns(sending, expected_packets, self.profile.burst())
+            } else {
+                0
+            },
+        };
+        let limit = Duration::from_nanos(drain.limit_ns()).saturating_add(WORK_TIME);
+        step(agent, Command::Stop(Stop { drain: Some(drain) }), limit).await?;
         Ok(())
     }
 
@@ -336,6 +367,16 @@ impl Assignment {
     }
 }
 
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// Mean time between bursts of `burst` packets, in nanoseconds, where `packets` were sent within `time`. It is not longer than that time.
+fn gap_ns(time: Duration, packets: u64, burst: u32) -> u64 {
+    let gap = time.as_nanos() * u128::from(burst) / u128::from(packets.max(1));
+    u64::try_from(gap.min(time.as_nanos())).unwrap_or(u64::MAX)
+}
+
 /// How long to wait for a transmitter: to its end when it has a duration, else from one sign of progress to the next.
 fn patience(limit: &Limit, sample_interval: Duration) -> Duration {
     let expected = limit.duration_ms.map_or(2 * sample_interval, Duration::from_millis);
@@ -345,6 +386,16 @@ fn patience(limit: &Limit, sample_interval: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gaps_are_between_bursts() {
+        let second = Duration::from_secs(1);
+        for (packets, burst, millis) in
+            [(1000, 1, 1), (1000, 100, 100), (1, 1, 1000), (1, 64, 1000), (0, 1, 1000)]
+        {
+            assert_eq!(gap_ns(second, packets, burst), millis * 1_000_000, "{packets} {burst}");
+        }
+    }
 
     #[test]
     fn patience_follows_from_the_limit() {

@@ -34,6 +34,7 @@ pub(crate) fn summary(status: Status) -> Summary {
             received_packets: 64,
             attempts: 1,
             duration_s: 0.1,
+            ..WarmUp::default()
         }],
         trials: vec![],
         recoveries: vec![],

@@ -5,6 +5,7 @@ mod overhead;
 mod trial;
 
 use linerate_protocol::mac::MacAddr;
+use linerate_protocol::report::ForeignFrames;
 use linerate_protocol::time::TickRate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -155,8 +156,8 @@ pub struct AgentInfo {
     pub tick_rate: Option<TickRate>,
 }
 
-/// Traffic in one direction before the first trial.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Traffic in one direction before the first trial. On a round trip there are two, one for each half of the way.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct WarmUp {
     /// Which pair.
     #[serde(deserialize_with = "inner_path::name")]
@@ -175,4 +176,39 @@ pub struct WarmUp {
     pub attempts: u32,
     /// Seconds from the first attempt to the confirmation.
     pub duration_s: f64,
+    /// Largest delay of the path in nanoseconds, or a bound above it; the drains of the trials follow it. Null when nothing arrived, on the first half of a
+    /// round trip, whose time stands in the second, and in older records.
+    #[serde(default)]
+    pub delay_ns: Option<u64>,
+    /// What the delay is based on; null when there is none.
+    #[serde(default)]
+    pub delay_basis: Option<DelayBasis>,
+    /// Further copies of packets that had already arrived, in the last attempt as all that follows.
+    #[serde(default)]
+    pub duplicate_packets: u64,
+    /// Packets of another trial or of an earlier attempt.
+    #[serde(default)]
+    pub stale_packets: u64,
+    /// Packets with a flow id that the traffic does not have.
+    #[serde(default)]
+    pub bad_probe_packets: u64,
+    /// Packets whose IPv4, UDP or TCP checksum is wrong.
+    #[serde(default)]
+    pub bad_checksum_packets: u64,
+    /// Received packets without a UDP checksum.
+    #[serde(default)]
+    pub without_checksum_packets: u64,
+    /// Frames that are not Linerate's, by kind.
+    #[serde(default)]
+    pub foreign: ForeignFrames,
+}
+
+/// What the delay of a path is based on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DelayBasis {
+    /// Clocks that compare, or one clock at both ends of a round trip.
+    Clock,
+    /// When packets had arrived, as the controller saw it. It includes the time of control messages: a bound above the delay.
+    Receipt,
 }

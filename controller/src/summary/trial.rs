@@ -55,6 +55,9 @@ pub struct TrialSummary {
     pub bad_probe_packets: u64,
     /// Packets whose IPv4, UDP or TCP checksum is wrong: damaged on their way.
     pub bad_checksum_packets: u64,
+    /// Received packets whose UDP checksum over IPv4 is 0: none was computed (RFC 768), so damage cannot be told.
+    #[serde(default)]
+    pub without_checksum_packets: u64,
     /// Frames that are not Linerate's.
     pub foreign_packets: u64,
     /// Those frames by kind.

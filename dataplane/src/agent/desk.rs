@@ -309,7 +309,7 @@ impl<'e> Desk<'e> {
         }
         if let Some(drainer) = &mut live.drainer {
             let received = live.active.received();
-            if let Some(ended) = drainer.look(now, received.packets, received.packets + received.duplicates) {
+            if let Some(ended) = drainer.look(now, &received) {
                 return self.finish(ended);
             }
         }
@@ -332,7 +332,7 @@ impl<'e> Desk<'e> {
         let Holding::Active(live) = std::mem::replace(&mut self.holding, Holding::Nothing) else {
             return Vec::new();
         };
-        let Live { mut active, .. } = *live;
+        let Live { mut active, drainer, .. } = *live;
         active.stop();
         while !active.is_finished() {
             std::thread::yield_now();
@@ -340,7 +340,8 @@ impl<'e> Desk<'e> {
         let trial = active.trial();
         let last = Event::Sample(Box::new(active.sample(&self.bench)));
         match active.finish(&mut self.bench, ended) {
-            Ok(Finished { report, flows }) => {
+            Ok(Finished { mut report, flows }) => {
+                report.last_arrival_ns = drainer.map(|drainer| drainer.last_arrival_ns());
                 let flows = flows.filter(|_| self.all_flows);
                 self.holding = Holding::Finished(Box::new(Finished { report, flows }));
                 vec![last, Event::Finished(Acknowledge { trial })]

@@ -4,11 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use ipnet::IpNet;
 use linerate_logging::LogOptions;
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::profile::{FlowMode, FrameSizes, Payload, Protocol};
 use linerate_protocol::rate::Rate;
+use linerate_protocol::safety::Network;
 use linerate_protocol::span::Span;
 
 use crate::core::idle::Idle;
@@ -204,18 +204,19 @@ pub(super) struct TxArgs {
     pub(super) show: ShowArgs,
 }
 
-/// What may not be exceeded, whoever asks.
+/// What may not be exceeded, whoever asks. The environment may set ceilings of its own; the tighter one holds.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct SafetyArgs {
-    /// Refuse trials with a higher load
-    #[arg(long, value_name = "RATE", env = "LINERATE_MAX_RATE")]
+    /// Refuse trials with a higher load. Within any 10 ms no more packets may leave than this admits, and one more: bursts count. The environment
+    /// variable LINERATE_MAX_RATE holds as well
+    #[arg(long, value_name = "RATE")]
     pub(super) max_rate: Option<Rate>,
-    /// Refuse longer trials, and those without a duration
-    #[arg(long, value_name = "TIME", env = "LINERATE_MAX_DURATION")]
+    /// Refuse longer trials, and those without a duration. LINERATE_MAX_DURATION holds as well
+    #[arg(long, value_name = "TIME")]
     pub(super) max_duration: Option<Span>,
-    /// Refuse trials to destinations outside these networks; may be repeated [default: any]
-    #[arg(long, value_name = "NETWORK", value_delimiter = ',', env = "LINERATE_ALLOW")]
-    pub(super) allow: Vec<IpNet>,
+    /// Refuse trials to destinations outside these networks; may be repeated. LINERATE_ALLOW holds as well [default: any]
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
+    pub(super) allow: Vec<Network>,
 }
 
 /// Queues of a port.

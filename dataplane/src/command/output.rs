@@ -122,6 +122,7 @@ pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Val
             "stale_packets": rx.counters.stale,
             "bad_probe_packets": rx.counters.bad_probes,
             "bad_checksum_packets": rx.counters.bad_checksums,
+            "without_checksum_packets": rx.counters.without_checksum,
             "lost_packets": rx.sequence_gaps,
             "out_of_order_packets": rx.counters.out_of_order,
             "reordering": rx.reordering,

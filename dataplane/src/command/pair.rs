@@ -1,5 +1,7 @@
 //! `pair`: sends on one port and receives on another, in one process; or both ways at once.
 
+use std::time::Instant;
+
 use linerate_protocol::flow_lines::FlowLines;
 use linerate_protocol::report::{Ended, TrialReport};
 use linerate_protocol::trial::TransmitSpec;
@@ -12,7 +14,7 @@ use super::flows_file::Received;
 use super::output::{Failure, print_json, print_text, report_json, report_text, with_lost};
 use super::ready::Pair;
 use super::standalone::{
-    LOOK, Progress, Signals, begin, block_on, close, drained, ending, link_up, lost, open, random_tag,
+    LOOK, Progress, Signals, begin, block_on, close, drained, ending, gap_ns, link_up, lost, open, random_tag,
 };
 use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;
@@ -85,6 +87,7 @@ async fn one_way(
     rx.start();
     let mut tx = begin(tx_bench, Order { trial: 0, tag, work: Work::Transmit(spec) })?;
     tx.start();
+    let began = Instant::now();
 
     let mut progress = Progress::new(args.show);
     let mut interrupted = false;
@@ -93,7 +96,9 @@ async fn one_way(
         progress.show(&mut [(&mut tx, &*tx_bench), (&mut rx, &*rx_bench)]);
     }
     let sent = tx.finish(tx_bench, Ended::Stopped)?.report;
-    let ended = drained(&rx, packets_sent(&sent), &mut signals).await;
+    let gap_ns = gap_ns(began.elapsed(), packets_sent(&sent), args.profile.burst());
+    let ended = drained(&rx, packets_sent(&sent), gap_ns, &mut signals).await;
+    interrupted |= ended == Ended::Stopped;
     let Finished { report: received, flows } = rx.finish(rx_bench, ended)?;
     if let (Some(file), Some(flows)) = (args.flows_file.take(), &flows) {
         let way = way(args, [&*tx_bench, &*rx_bench], &sent)?;
@@ -130,6 +135,7 @@ async fn both_ways(
     let mut b = begin(b_bench, Order { trial: 0, tag, work: Work::Exchange(to_a, expect) })?;
     a.start();
     b.start();
+    let began = Instant::now();
 
     let mut progress = Progress::new(args.show);
     let mut interrupted = false;
@@ -144,8 +150,10 @@ async fn both_ways(
             signals.within(LOOK).await;
         }
     }
-    let a_ended = drained(&a, b.sent().packets, &mut signals).await;
-    let b_ended = drained(&b, a.sent().packets, &mut signals).await;
+    let gap_ns = gap_ns(began.elapsed(), a.sent().packets.min(b.sent().packets), args.profile.burst());
+    let a_ended = drained(&a, b.sent().packets, gap_ns, &mut signals).await;
+    let b_ended = drained(&b, a.sent().packets, gap_ns, &mut signals).await;
+    interrupted |= a_ended == Ended::Stopped || b_ended == Ended::Stopped;
     let Finished { report: a, flows: a_flows } = a.finish(a_bench, a_ended)?;
     let Finished { report: b, flows: b_flows } = b.finish(b_bench, b_ended)?;
     if let (Some(file), Some(a_flows), Some(b_flows)) = (args.flows_file.take(), &a_flows, &b_flows) {

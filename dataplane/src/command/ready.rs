@@ -10,7 +10,7 @@ use linerate_protocol::mac::MacAddr;
 use linerate_protocol::message::TOKEN_VARIABLE;
 use linerate_protocol::profile::{Profile, RawProfile, Vlan};
 use linerate_protocol::rate::Rate;
-use linerate_protocol::safety::Safety;
+use linerate_protocol::safety::{Ceilings, Origin, Safety};
 use linerate_protocol::trial::Limit;
 
 use super::args::{
@@ -55,7 +55,7 @@ pub(super) struct Tx {
     pub(super) recording: Option<Replay>,
     pub(super) limit: Limit,
     pub(super) ring: RingArgs,
-    pub(super) safety: Safety,
+    pub(super) safety: Ceilings,
     pub(super) link_wait: Duration,
     pub(super) linger: Duration,
     pub(super) show: Show,
@@ -90,7 +90,7 @@ pub(super) struct Pair {
     pub(super) profile: Profile,
     pub(super) limit: Limit,
     pub(super) ring: RingArgs,
-    pub(super) safety: Safety,
+    pub(super) safety: Ceilings,
     pub(super) link_wait: Duration,
     pub(super) show: Show,
 }
@@ -105,7 +105,7 @@ pub(super) struct Agent {
     pub(super) exit_when_orphaned: Option<Solitude>,
     pub(super) metrics: Option<SocketAddr>,
     pub(super) ring: RingArgs,
-    pub(super) safety: Safety,
+    pub(super) safety: Ceilings,
     pub(super) host: HostInfo,
 }
 
@@ -143,7 +143,7 @@ impl Command {
                     profile,
                     recording,
                     limit,
-                    safety: args.safety.resolve(),
+                    safety: args.safety.resolve()?,
                     ring: args.ring.check()?,
                     link_wait: args.link_wait.0,
                     linger: args.linger.0,
@@ -180,7 +180,7 @@ impl Command {
                     flows_file: flows_file(args.flows_file.as_deref(), Some(&profile), receivers)?,
                     profile,
                     limit: args.limit.resolve()?,
-                    safety: args.safety.resolve(),
+                    safety: args.safety.resolve()?,
                     ring: args.ring.check()?,
                     link_wait: args.link_wait.0,
                     show: args.show.resolve(),
@@ -195,7 +195,7 @@ impl Command {
                 reflector: args.reflector,
                 exit_when_orphaned: args.exit_when_orphaned.map(|span| Solitude::after(span.0)),
                 metrics: loopback(args.metrics)?,
-                safety: args.safety.resolve(),
+                safety: args.safety.resolve()?,
                 ring: args.ring.check()?,
                 host: machine(),
             }),
@@ -284,8 +284,13 @@ impl LimitArgs {
 }
 
 impl SafetyArgs {
-    fn resolve(&self) -> Safety {
-        Safety { max_rate: self.max_rate, max_duration: self.max_duration, allowed: self.allow.clone() }
+    fn resolve(&self) -> Result<Ceilings, Failure> {
+        let Self { max_rate, max_duration, allow } = self.clone();
+        let environment =
+            Safety::from_environment(|name| std::env::var(name).ok()).map_err(Failure::usage)?;
+        Ok(Ceilings::default()
+            .with(Origin::Options, Safety { max_rate, max_duration, allow })
+            .with(Origin::Environment, environment))
     }
 }
 

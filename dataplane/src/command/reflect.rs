@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use linerate_protocol::report::Ended;
-use linerate_protocol::safety::Safety;
+use linerate_protocol::safety::Ceilings;
 
 use super::Ending;
 use super::environment::{port, workers};
@@ -14,7 +14,7 @@ use crate::dpdk::eal::Eal;
 use crate::trial::{Order, Work};
 
 pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
-    let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Safety::default(), true)?;
+    let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Ceilings::default(), true)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
         let mut active = begin(&mut bench, Order { trial: 0, tag: 0, work: Work::Reflect })?;

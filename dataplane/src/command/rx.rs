@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use linerate_protocol::counters::ReceiveCounters;
 use linerate_protocol::flow_lines::FlowLines;
 use linerate_protocol::report::Ended;
-use linerate_protocol::safety::Safety;
+use linerate_protocol::safety::Ceilings;
 
 use super::Ending;
 use super::environment::{port, workers};
@@ -15,15 +15,33 @@ use super::ready::Rx;
 use super::standalone::{LOOK, Progress, Signals, block_on, close, ending, open};
 use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;
-use crate::trial::{Finished, Order, Work};
+use crate::trial::{Active, Finished, Order, Work};
 
 /// What the limit is about: Linerate's packets, among which a network's own chatter does not count; frames of any kind where there are none of ours.
 fn arrived(received: &ReceiveCounters) -> u64 {
     if received.packets > 0 { received.packets } else { received.frames }
 }
 
+/// How long frames must stay away after the last one that was asked for, so that its duplicates are counted.
+const REST: Duration = Duration::from_millis(5);
+/// How long that is waited for, at most: traffic that never ends must not hold the program.
+const LONGEST_WAIT: Duration = Duration::from_millis(20);
+
+/// Waits until no frame has come for a while.
+async fn rest(active: &Active, signals: &mut Signals) {
+    let began = Instant::now();
+    let mut moved = began;
+    let mut frames = active.received().frames;
+    while moved.elapsed() < REST && began.elapsed() < LONGEST_WAIT && !signals.within(LOOK).await {
+        let now = active.received().frames;
+        if std::mem::replace(&mut frames, now) != now {
+            moved = Instant::now();
+        }
+    }
+}
+
 pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
-    let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Safety::default(), false)?;
+    let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Ceilings::default(), false)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
         let prepared = bench.prepare(Order { trial: 0, tag: 0, work: Work::Receive(Expect::Anything) })?;
@@ -36,6 +54,7 @@ pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
                 break Ended::Duration;
             }
             if args.limit.packets.is_some_and(|packets| arrived(&active.received()) >= packets) {
+                rest(&active, &mut signals).await;
                 break Ended::Packets;
             }
             if signals.within(LOOK).await {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use linerate_protocol::counters::Sample;
 use linerate_protocol::report::Ended;
-use linerate_protocol::safety::Safety;
+use linerate_protocol::safety::Ceilings;
 use linerate_protocol::trial::{Drain, Limit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
@@ -38,7 +38,7 @@ pub(super) fn open<'e>(
     port: PortId,
     lcores: Vec<LcoreId>,
     ring: &RingArgs,
-    safety: &Safety,
+    safety: &Ceilings,
     reflects: bool,
 ) -> Result<Bench<'e>, Failure> {
     let config = BenchConfig {
@@ -127,18 +127,36 @@ pub(super) fn begin(bench: &mut Bench<'_>, order: Order) -> Result<Active, Failu
     Ok(bench.arm(prepared)?)
 }
 
-/// Waits until what was sent has arrived, or nothing more comes.
-pub(super) async fn drained(receiver: &Active, expected_packets: u64, signals: &mut Signals) -> Ended {
-    let drain = Drain { expected_packets, settle_ms: SETTLE_MS, limit_ms: DRAIN_LIMIT_MS };
+/// Waits until what was sent has arrived, or nothing more comes. `gap_ns` is the mean time between packets, or between bursts, as they were sent.
+pub(super) async fn drained(
+    receiver: &Active,
+    expected_packets: u64,
+    gap_ns: u64,
+    signals: &mut Signals,
+) -> Ended {
+    let drain = Drain {
+        expected_packets,
+        settle_ms: SETTLE_MS,
+        limit_ms: DRAIN_LIMIT_MS,
+        gap_ns,
+        ..Drain::default()
+    };
     let mut drainer = Drainer::new(drain, monotonic_ns());
     loop {
-        let received = receiver.received();
-        let progress = received.packets + received.duplicates;
-        if let Some(ended) = drainer.look(monotonic_ns(), received.packets, progress) {
+        if let Some(ended) = drainer.look(monotonic_ns(), &receiver.received()) {
             return ended;
         }
-        signals.within(LOOK).await;
+        if signals.within(LOOK).await {
+            return Ended::Stopped;
+        }
     }
+}
+
+/// Mean time between bursts of `burst` packets, in nanoseconds, where `packets` were sent within `time`.
+pub(super) fn gap_ns(time: Duration, packets: u64, burst: u32) -> u64 {
+    let gap = time.as_nanos() * u128::from(burst) / u128::from(packets.max(1));
+    // A gap cannot be longer than the time that holds it.
+    u64::try_from(gap.min(time.as_nanos())).unwrap_or(u64::MAX)
 }
 
 /// Sent less received.

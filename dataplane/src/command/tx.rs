@@ -1,5 +1,7 @@
 //! `tx`: sends a profile's traffic.
 
+use std::time::Instant;
+
 use linerate_protocol::flow_lines::FlowLines;
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::report::Ended;
@@ -11,7 +13,7 @@ use super::flows_file::Received;
 use super::output::{Failure, print_json, print_text, report_json, report_text, say, with_lost};
 use super::ready::{Replay, Tx};
 use super::standalone::{
-    LOOK, Progress, Signals, begin, block_on, close, drained, ending, link_up, lost, open, random_tag,
+    LOOK, Progress, Signals, begin, block_on, close, drained, ending, gap_ns, link_up, lost, open, random_tag,
 };
 use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;
@@ -41,6 +43,7 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
         };
         let mut active = begin(&mut bench, Order { trial: 0, tag, work })?;
         active.start();
+        let began = Instant::now();
         let mut progress = Progress::new(args.show);
         let mut interrupted = false;
         while !active.sending_is_over() && !interrupted {
@@ -49,7 +52,10 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
         }
         let mut ended = Ended::Stopped;
         if args.round_trip && !interrupted {
-            ended = drained(&active, active.sent().packets, &mut signals).await;
+            let sent = active.sent().packets;
+            let gap_ns = gap_ns(began.elapsed(), sent, args.profile.burst());
+            ended = drained(&active, sent, gap_ns, &mut signals).await;
+            interrupted = ended == Ended::Stopped;
         }
         let Finished { report, flows } = active.finish(&mut bench, ended)?;
         if let (Some(file), Some(flows)) = (args.flows_file.take(), &flows) {

@@ -8,7 +8,7 @@ use linerate_protocol::report::{FlowReport, ForeignFrames, Reordering};
 use super::flow_table::{FlowTable, flow_report, lost};
 use super::histogram::TickHistogram;
 use super::order::{Arrival, FlowState, GapLog};
-use super::recognise::{Foreign, Frame, PortVerdict, recognise};
+use super::recognise::{Foreign, Frame, PortVerdict, UdpChecksum, recognise};
 
 /// Which trial's frames count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Analysis {
         self.counters.frames += 1;
         self.counters.bytes += u64::from(length);
         match recognise(frame, length, verdict) {
-            Frame::Ours(probe) => self.observe_probe(probe, ticks),
+            Frame::Ours(probe, udp) => self.observe_probe(probe, udp, ticks),
             Frame::Damaged => self.counters.bad_checksums += 1,
             Frame::Foreign(kind) => self.observe_foreign(kind),
         }
@@ -95,7 +95,7 @@ impl Analysis {
     }
 
     #[inline(always)]
-    fn observe_probe(&mut self, probe: Probe, ticks: u64) {
+    fn observe_probe(&mut self, probe: Probe, udp: UdpChecksum, ticks: u64) {
         if self.tag != Some(probe.tag) && !self.adopt(probe.tag) {
             self.counters.stale += 1;
             return;
@@ -120,6 +120,7 @@ impl Analysis {
         let delay = probe.ticks_until(ticks);
         self.flows[probe.flow as usize].record_delay(delay.max(0) as u64);
         self.counters.packets += 1;
+        self.counters.without_checksum += u64::from(udp == UdpChecksum::Absent);
         self.delays.record(delay);
     }
 

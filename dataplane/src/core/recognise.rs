@@ -16,11 +16,20 @@ const PROTOCOL_ICMP: u8 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame {
     /// Carries a probe of ours, and its checksums are right as far as they were checked.
-    Ours(Probe),
+    Ours(Probe, UdpChecksum),
     /// Carries the mark of a probe, and an IPv4, UDP or TCP checksum is wrong: damaged on the way.
     Damaged,
     /// Somebody else's.
     Foreign(Foreign),
+}
+
+/// Whether a frame's UDP checksum was computed by whoever sent it last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UdpChecksum {
+    /// It was, or the frame has another protocol.
+    Present,
+    /// The field is 0 over IPv4: none was computed (RFC 768). Over IPv6 that is an error (RFC 8200, section 8.1).
+    Absent,
 }
 
 /// Kinds of frames that are not ours.
@@ -80,12 +89,31 @@ pub enum PortVerdict {
 #[inline(always)]
 pub fn recognise(frame: &[u8], length: u32, verdict: PortVerdict) -> Frame {
     let Some((shape, probe)) = probe_of(frame) else { return Frame::Foreign(Foreign::of(frame)) };
+    let udp = udp_checksum(frame, shape);
     let damaged = match verdict {
         PortVerdict::Good => false,
-        PortVerdict::Bad => true,
-        PortVerdict::Unknown => frame.len() == length as usize && !checksums_are_right(frame, shape),
+        // Some ports take a missing UDP checksum for a wrong one; the IPv4 header is then checked here.
+        PortVerdict::Bad => udp == UdpChecksum::Present || !ipv4_header_is_right(frame, shape),
+        PortVerdict::Unknown => frame.len() == length as usize && !checksums_are_right(frame, shape, udp),
     };
-    if damaged { Frame::Damaged } else { Frame::Ours(probe) }
+    if damaged { Frame::Damaged } else { Frame::Ours(probe, udp) }
+}
+
+#[inline(always)]
+fn udp_checksum(frame: &[u8], shape: Shape) -> UdpChecksum {
+    let field = shape.transport_at() + 6;
+    let may_be_absent = shape.version == IpVersion::V4 && shape.protocol == Protocol::Udp;
+    if may_be_absent && frame.get(field..field + 2) == Some(&[0, 0]) {
+        UdpChecksum::Absent
+    } else {
+        UdpChecksum::Present
+    }
+}
+
+#[inline(always)]
+fn ipv4_header_is_right(frame: &[u8], shape: Shape) -> bool {
+    let header = frame.get(shape.ip_at()..shape.transport_at());
+    header.is_some_and(|header| checksum::fold(checksum::sum(header)) == 0xffff)
 }
 
 /// The headers of a frame that carries the mark of a probe.
@@ -129,13 +157,16 @@ fn other_shape(frame: &[u8]) -> Option<Shape> {
 
 /// RFC 1071: with its checksum, a header sums to all ones. Bytes behind the IP packet are padding and not part of it.
 #[inline(always)]
-fn checksums_are_right(frame: &[u8], shape: Shape) -> bool {
+fn checksums_are_right(frame: &[u8], shape: Shape, udp: UdpChecksum) -> bool {
     let (ip, transport) = (shape.ip_at(), shape.transport_at());
     let Some(header) = frame.get(ip..transport) else { return false };
     let (end, addresses) = match shape.version {
         IpVersion::V4 => {
             if checksum::fold(checksum::sum(header)) != 0xffff {
                 return false;
+            }
+            if udp == UdpChecksum::Absent {
+                return true;
             }
             (ip + usize::from(u16::from_be_bytes([header[2], header[3]])), &header[12..])
         }

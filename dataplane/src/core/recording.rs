@@ -141,6 +141,11 @@ impl Recording {
         Ok(Pace { length: now, mean_pps, longest_gap: longest })
     }
 
+    /// Length of each frame in bytes, without check sequence, in the order of their times.
+    pub fn lengths_bytes(&self) -> impl Iterator<Item = u32> {
+        self.frames.iter().map(|frame| frame.bytes.len() as u32)
+    }
+
     /// When each frame leaves, in seconds from the first one.
     pub fn departures_s(&self) -> Vec<f64> {
         let first = self.frames.first().map_or(Duration::ZERO, |frame| frame.at);

@@ -62,7 +62,7 @@ mod tests {
             assert!(turn_round(&mut there_and_back));
             assert_eq!(there_and_back, frame(back, there, here));
             let length = there_and_back.len() as u32;
-            assert!(matches!(recognise(&there_and_back, length, PortVerdict::Unknown), Frame::Ours(_)));
+            assert!(matches!(recognise(&there_and_back, length, PortVerdict::Unknown), Frame::Ours(..)));
         }
         for mut other in [vec![], vec![0; 20], vec![0xff; 200]] {
             let before = other.clone();

@@ -52,7 +52,7 @@ impl TransmitBlock {
 
 /// What one receiving lcore has published.
 #[derive(Debug, Default)]
-pub struct ReceiveBlock(Block<10>);
+pub struct ReceiveBlock(Block<11>);
 
 impl ReceiveBlock {
     /// Makes totals visible.
@@ -67,6 +67,7 @@ impl ReceiveBlock {
             stale,
             bad_probes,
             bad_checksums,
+            without_checksum,
             foreign,
             delay_sum_ns,
         } = *totals;
@@ -79,6 +80,7 @@ impl ReceiveBlock {
             stale,
             bad_probes,
             bad_checksums,
+            without_checksum,
             foreign,
             delay_sum_ns,
         ]);
@@ -95,6 +97,7 @@ impl ReceiveBlock {
             stale,
             bad_probes,
             bad_checksums,
+            without_checksum,
             foreign,
             delay_sum_ns,
         ] = self.0.read();
@@ -107,6 +110,7 @@ impl ReceiveBlock {
             stale,
             bad_probes,
             bad_checksums,
+            without_checksum,
             foreign,
             delay_sum_ns,
         }
@@ -134,6 +138,7 @@ mod tests {
             stale: 6,
             bad_probes: 7,
             bad_checksums: 8,
+            without_checksum: 11,
             foreign: 9,
             delay_sum_ns: 10,
         };

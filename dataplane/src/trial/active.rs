@@ -15,6 +15,7 @@ use super::link_watch::LinkWatch;
 use super::port_watch::PortWatch;
 use super::report::{
     Planned, disagreements, missed_load, receive_report, reflect_report, spread_note, transmit_report,
+    unchecked_note,
 };
 use crate::core::analysis::Analysis;
 use crate::core::flow_table::FlowTable;
@@ -269,6 +270,7 @@ impl Active {
             ended,
             started_ns: self.started.raw_ns,
             ended_ns: 0,
+            last_arrival_ns: None,
             transmit: None,
             receive: None,
             port: None,
@@ -360,6 +362,7 @@ fn collect(
     if !receiving.is_empty() {
         report.notes.extend(spread_note(bench.rx.len(), bench.port.spread()));
         (report.receive, flows) = receive_report(receiving, queue_frames, tick_hz).unzip();
+        report.notes.extend(report.receive.as_ref().and_then(unchecked_note));
     } else if !reflecting.is_empty() {
         let (transmit, receive) = reflect_report(&reflecting, queue_frames, tick_hz);
         (report.transmit, report.receive) = (Some(transmit), Some(receive));

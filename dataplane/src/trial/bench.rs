@@ -7,7 +7,7 @@ use linerate_protocol::frame::FCS_BYTES;
 use linerate_protocol::port::{FrameTooLarge, PortInfo};
 use linerate_protocol::rate::{Rate, RateError};
 use linerate_protocol::report::Part;
-use linerate_protocol::safety::{Safety, Unsafe};
+use linerate_protocol::safety::{Ceilings, Departure, Unsafe};
 use linerate_protocol::time::TickRate;
 use linerate_protocol::trial::{Limit, ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
 
@@ -52,7 +52,7 @@ pub struct BenchConfig {
     /// Largest payload of a frame in bytes.
     pub mtu: u16,
     /// What trials may not exceed.
-    pub safety: Safety,
+    pub safety: Ceilings,
     /// Whether the bench may be asked to send back what it receives. It costs the port's bulk freeing of buffers.
     pub reflects: bool,
     /// What loops do while there is nothing to do; `None`: what fits lcores, CPUs and quota.
@@ -343,9 +343,19 @@ impl<'e> Bench<'e> {
         let info = self.port_info()?;
         let link_bps = info.link_bps;
         let mean_bytes = recording.mean_bytes() + f64::from(FCS_BYTES);
-        let load = match rate {
-            None => Some(Load::Recorded(recording.departures_s())),
-            Some(rate) => rate.packets_per_second_of(mean_bytes, link_bps)?.map(Load::steady),
+        let pps = rate.map(|rate| rate.packets_per_second_of(mean_bytes, link_bps)).transpose()?;
+        // `None`: as fast as the port takes them.
+        let departures_s = match pps {
+            None => Some(recording.departures_s()),
+            Some(pps) => pps.map(|pps| (0..recording.count()).map(|frame| frame as f64 / pps).collect()),
+        };
+        let frames: Option<Vec<Departure>> = departures_s.as_ref().map(|times: &Vec<f64>| {
+            times.iter().copied().zip(recording.lengths_bytes().map(|bytes| bytes + FCS_BYTES)).collect()
+        });
+        self.config.safety.check_recording(frames.as_deref(), limit, link_bps)?;
+        let load = match pps {
+            None => departures_s.map(Load::Recorded),
+            Some(pps) => pps.map(Load::steady),
         };
         let longest = recording.longest_bytes();
         info.carries(longest + FCS_BYTES)?;
@@ -355,7 +365,6 @@ impl<'e> Bench<'e> {
         let source = Replay::new(recording.clone().into_frames()).map(Source::Replay);
         let seconds = limit.duration_ms.map(|ms| ms as f64 / 1e3);
         plans.intended_pps = load.as_ref().map(|load| load.mean_pps(seconds));
-        self.config.safety.check_recording(plans.intended_pps, mean_bytes, limit, link_bps)?;
         plans.transmit.extend(source.map(|source| TransmitPlan {
             source,
             load,

@@ -137,6 +137,16 @@ pub(super) fn missed_load(report: &TrialReport) -> Option<String> {
     Some(note)
 }
 
+/// Packets that came without a UDP checksum, in one sentence.
+pub(super) fn unchecked_note(receive: &ReceiveReport) -> Option<String> {
+    let packets = receive.counters.without_checksum;
+    (packets > 0).then(|| {
+        format!(
+            "{packets} packets came with UDP checksum 0, which means none (RFC 768); they count as received, and damage to them cannot be told"
+        )
+    })
+}
+
 /// A reflector's account: what arrived, and what went back. Frames that the port did not take back are `unsent`.
 pub(super) fn reflect_report(
     reflected: &[ReflectOutcome],
@@ -244,6 +254,7 @@ mod tests {
             ended: Ended::Duration,
             started_ns: 0,
             ended_ns: 0,
+            last_arrival_ns: None,
             transmit: Some(transmit_report(
                 &[outcome.clone(), outcome],
                 Some(20.0),

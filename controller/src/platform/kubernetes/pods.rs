@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, Container, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath,
+    Affinity, Capabilities, Container, EmptyDirVolumeSource, EnvVar, HostPathVolumeSource, KeyToPath,
     PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, Pod, PodAffinity,
     PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
     Secret, SecretVolumeSource, SecurityContext, Volume, VolumeMount, VolumeResourceRequirements,
@@ -165,7 +165,7 @@ impl Run<'_> {
                     ..PodSecurityContext::default()
                 }),
                 init_containers: Some(vec![container(PREFLIGHT, self.preflight())]),
-                containers: vec![container(AGENT, self.agent(plan))],
+                containers: vec![Container { env: self.environment(), ..container(AGENT, self.agent(plan)) }],
                 volumes: Some(self.volumes(plan)),
                 ..PodSpec::default()
             }),
@@ -228,11 +228,23 @@ impl Run<'_> {
         command.extend(["--exit-when-orphaned".to_owned(), EXIT_WHEN_ORPHANED.to_owned()]);
         command.extend(["--txd".to_owned(), txd.to_string(), "--rxd".to_owned(), rxd.to_string()]);
         command.extend(["--mtu".to_owned(), agents.mtu.get_u32().to_string()]);
+        command.extend(self.experiment.safety().options());
         if settings.link.kind == LinkKind::Memif && plan.end == Role::Tx {
             command.extend(["--await-server".to_owned(), self.memif_socket(plan.pair)]);
         }
         command.extend(direction.agent_options(plan.end, tx, rx, settings.link.kind == LinkKind::Memif));
         command
+    }
+
+    /// The ceilings of the controller's environment, which a pod does not inherit.
+    fn environment(&self) -> Option<Vec<EnvVar>> {
+        let variables = self.experiment.environment.variables().into_iter();
+        let variables = variables.map(|(name, value)| EnvVar {
+            name: name.to_owned(),
+            value: Some(value),
+            ..EnvVar::default()
+        });
+        Some(variables.collect::<Vec<_>>()).filter(|variables| !variables.is_empty())
     }
 
     fn memif_socket(&self, pair: usize) -> String {

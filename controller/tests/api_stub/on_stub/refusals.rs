@@ -71,3 +71,45 @@ async fn without_a_view_of_the_nodes_the_scheduler_decides() {
     assert_eq!(cluster.ours(), []);
     assert_eq!(cluster.summary().unwrap().trials.len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_ceiling_forbids_is_refused_before_anything_is_asked() {
+    let cluster = Cluster::start().await;
+    for (more, options, part) in [
+        (
+            "  safety: {maxRate: 10kpps}\n",
+            &[][..],
+            "exceeds the ceiling of 10000 (spec.safety.maxRate 10kpps)",
+        ),
+        ("  safety: {allow: [10.0.0.0/8]}\n", &[], "192.168.2.1 to 192.168.2.1 do not lie within"),
+        ("", &["--max-duration", "399ms"], "of 400ms exceeds the ceiling of 399ms"),
+    ] {
+        let said = cluster.run(&format!("{POD}{TWO_TRIALS}{more}"), options).ends_with(2).await;
+        assert!(said.contains(part), "'{part}' is not in: {said}");
+    }
+    let mut command = cluster.command(&["run", "experiment.yaml", "--results", "results"]);
+    let output = command.env("LINERATE_MAX_RATE", "20kpps").output().await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("(LINERATE_MAX_RATE 20kpps)"), "{output:?}");
+    assert!(cluster.requests().is_empty(), "{:?}", cluster.requests());
+    assert!(cluster.summary().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ceilings_reach_every_pod() {
+    let cluster = Cluster::start().await;
+    cluster.write(&format!("{POD}{TWO_TRIALS}  safety: {{maxRate: 50kpps, maxDuration: 1s}}\n"));
+    let mut command = cluster.command(&["run", "experiment.yaml", "--dry-run", "--json"]);
+    let output = command.env("LINERATE_ALLOW", "192.168.0.0/16").output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let pods = plan["manifests"].as_array().unwrap().iter().filter(|object| object["kind"] == "Pod");
+    let agents: Vec<_> = pods.map(|pod| &pod["spec"]["containers"][0]).collect();
+    assert_eq!(agents.len(), 2);
+    for agent in agents {
+        let command = agent["command"].to_string();
+        assert!(command.contains(r#""--max-rate","50kpps","--max-duration","1s""#), "{command}");
+        assert_eq!(agent["env"], serde_json::json!([{"name": "LINERATE_ALLOW", "value": "192.168.0.0/16"}]));
+    }
+    cluster.assert_clean();
+}

@@ -69,6 +69,47 @@ fn frames_are_sorted_by_kind() {
 }
 
 #[test]
+fn a_udp_checksum_of_zero_means_none_over_ipv4_only() {
+    let zeroed = |document: &str, field: usize| {
+        let mut frame = frames_of(document, 7, 1).remove(0);
+        assert_ne!(
+            frame[field..field + 2],
+            [0, 0],
+            "{document}: a sender computes a checksum and never sends 0"
+        );
+        frame[field..field + 2].fill(0);
+        frame
+    };
+    let v6 = r#"{"source": {"ip": "::1", "port": 7}, "destination": {"ip": "::2", "port": 9}}"#;
+    // (profile, place of the checksum, what the port says, received)
+    for (document, field, verdict, received) in [
+        ("{}", 40, PortVerdict::Unknown, true),
+        ("{}", 40, PortVerdict::Good, true),
+        ("{}", 40, PortVerdict::Bad, true),
+        (r#"{"vlan": {"id": 5}}"#, 44, PortVerdict::Unknown, true),
+        (r#"{"protocol": "tcp"}"#, 50, PortVerdict::Unknown, false),
+        (v6, 60, PortVerdict::Unknown, false),
+        (v6, 60, PortVerdict::Bad, false),
+    ] {
+        let mut analysis = Analysis::new(Expect::Trial { tag: 7, flows: 1 });
+        let frame = zeroed(document, field);
+        analysis.observe(&frame, frame.len() as u32, verdict, 1000);
+        let counters = analysis.counters(1.0);
+        let expected = if received { (1, 1, 0) } else { (0, 0, 1) };
+        let seen = (counters.packets, counters.without_checksum, counters.bad_checksums);
+        assert_eq!(seen, expected, "{document} {verdict:?}");
+    }
+    // Without a UDP checksum, the IPv4 header still has one.
+    let mut damaged = zeroed("{}", 40);
+    damaged[26] ^= 1;
+    for verdict in [PortVerdict::Unknown, PortVerdict::Bad] {
+        let mut analysis = Analysis::new(Expect::Trial { tag: 7, flows: 1 });
+        analysis.observe(&damaged, damaged.len() as u32, verdict, 1000);
+        assert_eq!(analysis.counters(1.0).bad_checksums, 1, "{verdict:?}");
+    }
+}
+
+#[test]
 fn every_shape_of_frame_is_recognised() {
     let v6 = r#""source": {"ip": "::1", "port": 7}, "destination": {"ip": "::2", "port": 9}"#;
     for document in [
