@@ -1,9 +1,14 @@
 //! The log on standard error that all of Linerate's programs have.
 
-use std::io::IsTerminal;
+pub mod terminal;
+
+use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::debug_fn;
+
+use self::terminal::escaped;
 
 /// What goes to the log.
 #[derive(Debug, Clone, Args)]
@@ -60,8 +65,28 @@ impl LogOptions {
             .log_internal_errors(false)
             .with_ansi(std::io::stderr().is_terminal());
         match self.log_format {
-            LogFormat::Text => builder.init(),
-            LogFormat::Json => builder.json().init(),
+            // Values come from others as well; what the log itself colours stays.
+            LogFormat::Text => builder
+                .fmt_fields(debug_fn(|writer, field, value| match field.name() {
+                    "message" => write!(writer, "{}", escaped(&format!("{value:?}"))),
+                    name => write!(writer, "{name}={}", escaped(&format!("{value:?}"))),
+                }))
+                .init(),
+            LogFormat::Json => builder.json().with_ansi(false).with_writer(|| Escaping).init(),
         }
+    }
+}
+
+/// Standard error, to which nothing goes that a terminal obeys.
+struct Escaping;
+
+impl Write for Escaping {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(escaped(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }

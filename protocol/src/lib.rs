@@ -24,3 +24,4 @@ pub mod safety;
 pub mod span;
 pub mod state;
 pub mod trial;
+pub mod worst_flows;

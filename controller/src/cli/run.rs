@@ -5,7 +5,7 @@ use linerate_metrics::Listener;
 use tokio::sync::watch;
 
 use super::interrupt::Signals;
-use super::output::{print, say};
+use super::output::{print, say, width};
 use super::{Ending, RunArgs, metrics, progress, table};
 use crate::experiment::Experiment;
 use crate::experiment::document::PlatformKind;
@@ -223,7 +223,7 @@ fn show(summary: &Summary, store: &Store, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         print(&serde_json::to_string(summary)?)?;
     } else {
-        print(&table::trials(summary))?;
+        print(&table::trials(summary, width()))?;
         print(&store.summary_path().display().to_string())?;
     }
     if let Some(reason) = &summary.reason {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::try_join;
-use linerate_protocol::message::{Acknowledge, Command, Event, Start, Stop, TrialFailed};
+use linerate_protocol::message::{self, Acknowledge, Command, Event, Start, Stop, TrialFailed};
 use linerate_protocol::profile::Profile;
 use linerate_protocol::report::Part;
 use linerate_protocol::span::Span;
@@ -33,14 +33,14 @@ pub(super) struct Assignment {
 }
 
 /// Packets sent by agents that send and receive.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Sent {
-    tx: u64,
-    rx: u64,
+    tx: message::Sent,
+    rx: message::Sent,
 }
 
 impl Sent {
-    fn by(&mut self, end: Role) -> &mut u64 {
+    fn by(&mut self, end: Role) -> &mut message::Sent {
         match end {
             Role::Tx => &mut self.tx,
             Role::Rx => &mut self.rx,
@@ -193,7 +193,7 @@ impl Assignment {
                     sending.retain(|still| *still != end);
                 }
                 Event::Sent(all) if all.trial == self.id => {
-                    *sent.by(end) = all.packets;
+                    *sent.by(end) = all;
                     watch.sending_ended(end);
                     sending.retain(|still| *still != end);
                 }
@@ -249,14 +249,14 @@ impl Assignment {
         match self.settings.direction {
             Direction::OneWay => {
                 let sent = self.take_report(tx, Role::Tx, seen).await?;
-                self.drain(rx, sent).await?;
+                self.drain(rx, &sent).await?;
             }
             Direction::Bidirectional => {
-                try_join(self.drain(tx, sent.rx), self.drain(rx, sent.tx)).await?;
+                try_join(self.drain(tx, &sent.rx), self.drain(rx, &sent.tx)).await?;
                 self.take_report(tx, Role::Tx, seen).await?;
             }
             Direction::RoundTrip => {
-                self.drain(tx, sent.tx).await?;
+                self.drain(tx, &sent.tx).await?;
                 self.take_report(tx, Role::Tx, seen).await?;
                 // Nothing is on its way any more that the transmitter would still count.
                 step(rx, Command::Stop(Stop::default()), WORK_TIME).await?;
@@ -266,21 +266,35 @@ impl Assignment {
         Ok(())
     }
 
-    /// Has an agent count until so many packets have arrived, or nothing more comes.
-    async fn drain(&self, agent: &Agent, expected_packets: u64) -> Result<(), Stopped> {
+    /// Has an agent count until what was sent has arrived, or nothing more comes.
+    async fn drain(&self, agent: &Agent, sent: &message::Sent) -> Result<(), Stopped> {
         let (settle, limit) = (&self.settings.drain.settle, &self.settings.drain.limit);
-        let drain = Drain { expected_packets, settle_ms: settle.millis_u32(), limit_ms: limit.millis_u32() };
-        step(agent, Command::Stop(Stop { drain: Some(drain) }), limit.get() + WORK_TIME).await?;
+        let drain = Drain {
+            expected_packets: sent.packets,
+            settle_ms: settle.millis_u32(),
+            limit_ms: limit.millis_u32(),
+        };
+        let stop = Stop { drain: Some(drain), sent_per_lcore: sent.packets_per_lcore.clone() };
+        step(agent, Command::Stop(stop), limit.get() + WORK_TIME).await?;
         Ok(())
     }
 
     /// Files an agent's report, and says how many packets it sent.
-    async fn take_report(&self, agent: &Agent, role: Role, seen: &mut Observations) -> Result<u64, Stopped> {
+    async fn take_report(
+        &self,
+        agent: &Agent,
+        role: Role,
+        seen: &mut Observations,
+    ) -> Result<message::Sent, Stopped> {
         let report = match agent.session.report().await {
             Ok(report) => report,
             Err(error) => return Err(Stopped::by(agent, error).await),
         };
-        let sent = report.transmit.as_ref().map_or(0, |transmit| transmit.counters.packets);
+        let sent = report.transmit.as_ref().map_or_else(message::Sent::default, |transmit| message::Sent {
+            trial: report.trial,
+            packets: transmit.counters.packets,
+            packets_per_lcore: transmit.packets_per_lcore.clone(),
+        });
         match role {
             Role::Tx => seen.tx_report = Some(report),
             Role::Rx => seen.rx_report = Some(report),
