@@ -45,8 +45,8 @@ pub struct Reading {
     pub sending: bool,
     /// Intended load at this moment in packets per second; null for as fast as possible.
     pub intended_pps: Option<f64>,
-    /// Packets that the transmitting port accepted, per second between the transmitter's last two samples; null before there are two, and once
-    /// sending has ended, somewhere between two.
+    /// Packets that the transmitting port accepted, per second since the transmitter's sample before; of its first sample, since sending
+    /// began. Null once sending has ended, somewhere between two samples.
     pub offered_pps: Option<f64>,
     /// Packets received, per second between the receiver's last two samples; null likewise.
     pub received_pps: Option<f64>,

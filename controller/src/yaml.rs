@@ -6,10 +6,30 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
+/// Phrases of the YAML library that are for programmers, and what users are told instead.
+const PHRASES: [(&str, &str); 5] = [
+    (", set DuplicateKeyPolicy in Options if acceptable", " is given twice; remove one of the two"),
+    ("duplicate mapping key is given", "a field is given"),
+    ("duplicate mapping key: ", "field "),
+    ("; use Option<String>", ""),
+    ("budget breached", "the document is larger or deeper than any experiment or profile"),
+];
+
 /// What the reader of YAML says, with its excerpt of the document under the document's own name.
 pub(crate) fn excerpt(origin: &str, problem: &serde_saphyr::Error) -> String {
-    let text = problem.to_string();
+    let text = for_users(&problem.to_string());
     text.strip_prefix("error: ").unwrap_or(&text).replace("<input>", origin)
+}
+
+/// A message of the YAML library in words for its users.
+pub(crate) fn for_users(message: &str) -> String {
+    PHRASES.iter().fold(message.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
+}
+
+/// Where the field that a message begins with (`spec.local.devices: …`) stands in a document; unknown when it is not there.
+pub(crate) fn place_of_message(text: &str, message: &str) -> Location {
+    let path = message.split([':', ' ']).next().unwrap_or_default();
+    place(text, [path.to_owned()])
 }
 
 /// `: line 3 column 7`, or nothing for a place that is in no document.
@@ -123,6 +143,24 @@ impl<'de> Deserialize<'de> for Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn users_are_told_nothing_of_the_librarys_options() {
+        let problem =
+            serde_saphyr::from_str::<BTreeMap<String, u32>>("one: 1\ntwo: 2\none: 3\n").unwrap_err();
+        let said = excerpt("e.yaml", &problem);
+        assert!(said.contains("field one is given twice; remove one of the two"), "{said}");
+        assert!(!said.contains("DuplicateKeyPolicy") && !said.contains("Options"), "{said}");
+    }
+
+    #[test]
+    fn a_message_is_placed_by_the_field_that_it_begins_with() {
+        let text = "spec:\n  pairs: 2\n  local:\n    devices: []\n";
+        let found = place_of_message(text, "spec.local.devices: 0 entries for 2 pairs");
+        assert_eq!((found.line(), found.column()), (4, 14));
+        assert_eq!(place_of_message(text, "two profiles have the name p"), Location::UNKNOWN);
+        assert_eq!(place_of_message(text, "spec.kubernetes.nodes: 3 entries"), Location::UNKNOWN);
+    }
 
     #[test]
     fn the_first_path_that_is_there_is_the_place() {

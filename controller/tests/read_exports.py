@@ -48,15 +48,24 @@ def rates(times, counts, start):
     return found
 
 
+def weighed(rates, times, start):
+    """The mean of rates over the time that each is of."""
+    return numpy.average(rates, weights=numpy.diff(times, prepend=start))
+
+
 def load(path, samples):
-    """The arrays of an npz file, which are all 1-D, of 64-bit integers, one value per sample."""
+    """The arrays of an npz file, which are all 1-D, of 64-bit integers, one value per row; and the samples that are its rows."""
     with numpy.load(path, allow_pickle=False) as file:
         arrays = {key: file[key] for key in file.files}
+    rows = len(arrays["time_ns"])
     for key, array in arrays.items():
         assert array.dtype == numpy.int64, (path, key, array.dtype)
-        assert array.shape == (len(samples),), (path, key, array.shape)
-    assert arrays["time_ns"].tolist() == [sample["at_ns"] for sample in samples]
-    return arrays
+        assert array.shape == (rows,), (path, key, array.shape)
+    read = arrays["read_ns"].tolist()
+    kept = [sample for sample in samples if sample["at_ns"] in read]
+    assert [sample["at_ns"] for sample in kept] == read and kept[-1] == samples[-1], (path, read)
+    assert arrays["time_ns"].tolist()[:-1] == read[:-1] and arrays["time_ns"][-1] <= read[-1]
+    return arrays, kept
 
 
 def check_port(arrays, samples):
@@ -65,21 +74,21 @@ def check_port(arrays, samples):
 
 
 def check_transmitter(path, record):
-    samples = record["samples"]["tx"]
-    arrays = load(path, samples)
+    arrays, samples = load(path, record["samples"]["tx"])
     assert set(RATES) | set(PORT) <= set(arrays)
     check_port(arrays, samples)
-    times = [sample["at_ns"] for sample in samples]
+    times = arrays["time_ns"].tolist()
+    assert abs(times[-1] - 1e9 * record["result"]["duration_s"]) <= 1 or times[-1] == samples[-1]["at_ns"], times
     for key, field in (("pkts_tx", "tx_packets"), ("opackets", "tx_packets"), ("obytes", "tx_bytes")):
         assert arrays[key].tolist() == rates(times, [sample["port"][field] for sample in samples], (0, 0)), key
     assert arrays["tx_packets"].tolist() == [sample["transmit"]["packets"] for sample in samples]
+    assert abs(weighed(arrays["pkts_tx"], times, 0) / record["result"]["offered_pps"] - 1) < 0.001
     assert arrays["tx_queue_full"].tolist() == [sample["transmit"]["queue_full"] for sample in samples]
     return arrays
 
 
 def check_receiver(path, record):
-    samples = record["samples"]["rx"]
-    arrays = load(path, samples)
+    arrays, samples = load(path, record["samples"]["rx"])
     assert set(RECEIVER) <= set(arrays)
     check_port(arrays, samples)
     for key, field in (("rx_packets", "packets"), ("rx_bytes", "bytes"), ("rx_duplicates", "duplicates")):
@@ -87,9 +96,14 @@ def check_receiver(path, record):
     assert record["result"]["rx_queue_frames"] == [arrays[f"rx_queue_{queue}_frames"].max() for queue in (0, 1)]
     for queue in (0, 1):
         assert arrays[f"rx_queue_{queue}_frames"].tolist() == [sample["queue_frames"][queue] for sample in samples]
-    start = record["rx"]["started_ns"] - record["tx"]["started_ns"] if record["result"]["clock"]["one_way_valid"] else 0
-    counts = [sample["receive"]["packets"] for sample in samples]
-    assert arrays["rx_pps"].tolist() == rates([sample["at_ns"] for sample in samples], counts, (start, 0))
+    times, counts = arrays["time_ns"].tolist(), [sample["receive"]["packets"] for sample in samples]
+    delay = record["result"]["latency_ns"]
+    if delay is not None:
+        assert arrays["rx_pps"].tolist() == rates(times, counts, (delay["min"], 0))
+        ended = 1e9 * record["result"]["duration_s"] + delay["p50"]
+        assert abs(times[-1] - ended) <= 1 or times[-1] == samples[-1]["at_ns"], (times, ended)
+        mean, received = weighed(arrays["rx_pps"], times, delay["min"]), record["result"]["received_pps"]
+        assert abs(mean / received - 1) < 0.05, (mean, received)
     return arrays
 
 

@@ -100,6 +100,12 @@ fn lost_packets_are_told_of_each_flow() {
     assert_eq!(table.sum("lost"), number(&report, "lost_packets"));
     assert_eq!(table.sum("duplicates"), number(&report["rx"], "duplicate_packets"));
     assert_eq!(table.sum("reordered"), number(&report["rx"], "out_of_order_packets"));
+    let worst = &report["rx"]["worst_flows"][0];
+    assert_eq!(
+        (number(worst, "flow"), number(worst, "sent"), number(worst, "lost")),
+        (0, 500, 500),
+        "{report}"
+    );
     let delays = table.column("delay_mean_ns");
     assert!(delays[0].is_empty() && delays[1..].iter().all(|delay| !delay.is_empty()), "{delays:?}");
     assert_eq!(table.column("destinationPort")[3], "1027");

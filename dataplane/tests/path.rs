@@ -95,7 +95,9 @@ fn a_flow_of_which_nothing_arrives_is_silent_and_lost() {
     assert_eq!((number(received, "received_packets"), dropped), (4500, 500));
     // Frames go round the flows: the first of ten takes every hit.
     assert_eq!(number(received, "silent_flows"), 1, "{received}");
-    assert_eq!(number(received, "lost_packets"), 0, "no gap in any flow that was heard: {received}");
+    assert_eq!(number(received, "sequence_gaps"), 0, "no gap in any flow that was heard: {received}");
+    assert_eq!(number(received, "lost_packets"), 500, "{received}");
+    assert_eq!((number(flow(received, 0), "sent"), number(flow(received, 0), "lost")), (500, 500));
 }
 
 #[test]
@@ -257,7 +259,19 @@ fn a_path_that_is_cut_loses_everything_and_holds_nobody_up() {
     assert_eq!(number(&report, "lost_packets"), 1000, "{report}");
     assert_eq!((number(received, "received_frames"), number(received, "silent_flows")), (0, 7));
     assert!(received["latency_ns"].is_null(), "no delay of no packet: {received}");
-    assert_eq!(received["worst_flows"].as_array().map(Vec::len), Some(0));
+    assert_eq!(
+        (number(received, "lost_packets"), number(received, "sequence_gaps")),
+        (1000, 0),
+        "{received}"
+    );
+    let flows = received["worst_flows"].as_array().unwrap();
+    let lost: Vec<u64> = flows.iter().map(|flow| number(flow, "lost")).collect();
+    assert_eq!(
+        (lost.len(), lost.iter().sum::<u64>()),
+        (7, 1000),
+        "every flow lost all of its packets: {received}"
+    );
+    assert!(flows.iter().all(|flow| flow["sent"] == flow["lost"]), "{received}");
 }
 
 #[test]
@@ -275,7 +289,10 @@ fn a_path_that_is_cut_in_the_middle_of_a_trial_loses_the_rest() {
     assert_eq!(number(&report["rx"], "received_packets"), arrived, "{report}");
     assert_eq!(number(&report, "lost_packets"), sent - arrived, "{report}");
     assert!(arrived > 100 && sent - arrived > 100, "sent {sent}, arrived {arrived}");
-    assert_eq!(number(&report["rx"], "lost_packets"), 0, "no gap before the cut: {report}");
+    assert_eq!(number(&report["rx"], "sequence_gaps"), 0, "no gap before the cut: {report}");
+    assert_eq!(number(&report["rx"], "lost_packets"), sent - arrived, "{report}");
+    let flows = report["rx"]["worst_flows"].as_array().unwrap();
+    assert_eq!(flows.iter().map(|flow| number(flow, "lost")).sum::<u64>(), sent - arrived, "{report}");
 }
 
 #[test]

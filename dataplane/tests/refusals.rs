@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use common::recording::tx;
-use common::stderr;
+use common::{dataplane, json, run, stderr};
 
 /// Refused as wrong usage, with a message that contains all of `parts`.
 fn refused(options: &str, parts: &[&str]) {
@@ -83,4 +83,16 @@ fn a_profile_beside_options_of_its_own_is_refused() {
     refused("--profile x.yaml --rate 1pps", &["--rate", "--profile"]);
     refused("--pcap x.pcap --size 64", &["--pcap", "--size"]);
     refused("--keep-macs", &["--pcap"]);
+}
+
+#[test]
+fn an_agent_that_is_refused_tells_its_starter_why() {
+    for (own, part) in [("agent --no-such-option", "--no-such-option"), ("agent --log-level loud", "loud")] {
+        let output = run(&mut dataplane(&["--no-pci".to_owned()], own));
+        assert_eq!(output.status.code(), Some(2), "{own}: {}", stderr(&output));
+        let told = json(&output);
+        let message = told["error"]["message"].as_str().unwrap();
+        assert!(message.contains(part) && !message.contains("Usage"), "{own}: {message}");
+        assert!(!message.starts_with("error"), "{own}: {message}");
+    }
 }

@@ -1,11 +1,16 @@
 //! The log on standard error that all of Linerate's programs have.
 
-use std::io::IsTerminal;
+pub mod terminal;
+
+use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use self::terminal::escaped;
 
 /// Beginning of the names of Linerate's own crates, as log targets.
 const OWN: [&str; 2] = ["linerate", "hugepage_check"];
@@ -66,9 +71,31 @@ impl LogOptions {
             .with_ansi(std::io::stderr().is_terminal());
         let registry = tracing_subscriber::registry().with(targets(self.log_level.unwrap_or(usual)));
         match self.log_format {
-            LogFormat::Text => registry.with(layer).init(),
-            LogFormat::Json => registry.with(layer.json()).init(),
+            // Values come from others as well; what the log itself colours stays.
+            LogFormat::Text => registry
+                .with(layer.fmt_fields(debug_fn(|writer, field, value| match field.name() {
+                    "message" => write!(writer, "{}", escaped(&format!("{value:?}"))),
+                    name => write!(writer, "{name}={}", escaped(&format!("{value:?}"))),
+                })))
+                .init(),
+            LogFormat::Json => {
+                registry.with(layer.json().with_ansi(false).with_writer(|| Escaping)).init();
+            }
         }
+    }
+}
+
+/// Standard error, to which nothing goes that a terminal obeys.
+struct Escaping;
+
+impl Write for Escaping {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(escaped(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 

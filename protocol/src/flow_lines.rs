@@ -44,10 +44,9 @@ impl FlowLines<'_> {
                 text.push(',');
             }
         }
-        let sent = self.sent_of(flow.flow);
-        let lost = sent.map_or(flow.lost, |sent| sent.saturating_sub(flow.received));
+        let flow = flow.of_sent(self.sent_of(flow.flow));
         let or_empty = |value: Option<u64>| value.map_or_else(String::new, |value| value.to_string());
-        let FlowReport { received, duplicates, reordered, largest_extent, .. } = flow;
+        let FlowReport { sent, received, lost, duplicates, reordered, largest_extent, .. } = flow;
         let sent = or_empty(sent);
         let _ = write!(text, "{sent},{received},{lost},{duplicates},{reordered},{largest_extent},");
         let delay = flow.delay_ns.filter(|_| self.delays_valid);

@@ -25,3 +25,4 @@ pub mod span;
 pub mod state;
 pub mod time;
 pub mod trial;
+pub mod worst_flows;

@@ -93,12 +93,15 @@ pub struct Start {
 }
 
 /// Parameters of `stop`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stop {
     /// Go on counting until the counters settle.
     #[serde(default)]
     pub drain: Option<Drain>,
+    /// Packets that each TX lcore of the sender sent, in the order of its report: what a receiver must know to tell what each flow lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent_per_lcore: Vec<u64>,
 }
 
 /// Parameters of `flows`.
@@ -237,12 +240,15 @@ pub enum Event {
 }
 
 /// The sending half of an exchange is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sent {
     /// The trial.
     pub trial: u32,
     /// Packets that the port accepted.
     pub packets: u64,
+    /// The same per TX lcore, in the order of the report.
+    #[serde(default)]
+    pub packets_per_lcore: Vec<u64>,
 }
 
 /// Why a trial failed inside an agent.

@@ -145,12 +145,20 @@ impl TransmitReport {
     /// Packets sent of flow `flow` of `flows`; `None` when it is not known which lcore sent what.
     ///
     /// Flow *i* is sent by lcore *i* modulo their number, and each lcore goes round its flows in order.
+    /// Packets sent of flow `flow` of `flows`; see [`sent_of_flow`].
     pub fn sent_of_flow(&self, flow: u32, flows: u32) -> Option<u64> {
-        let lcores = u32::try_from(self.packets_per_lcore.len()).ok().filter(|lcores| *lcores > 0)?;
-        let packets = *self.packets_per_lcore.get((flow % lcores) as usize)?;
-        let of_lcore = u64::from(flows.saturating_sub(flow % lcores).div_ceil(lcores)).max(1);
-        Some(packets / of_lcore + u64::from(packets % of_lcore > u64::from(flow / lcores)))
+        sent_of_flow(&self.packets_per_lcore, flow, flows)
     }
+}
+
+/// Packets sent of flow `flow` of `flows` by lcores that sent `packets_per_lcore`; `None` when it is not known which lcore sent what.
+///
+/// Flow *i* is sent by lcore *i* modulo their number, and each lcore goes round its flows in order.
+pub fn sent_of_flow(packets_per_lcore: &[u64], flow: u32, flows: u32) -> Option<u64> {
+    let lcores = u32::try_from(packets_per_lcore.len()).ok().filter(|lcores| *lcores > 0)?;
+    let packets = *packets_per_lcore.get((flow % lcores) as usize)?;
+    let of_lcore = u64::from(flows.saturating_sub(flow % lcores).div_ceil(lcores)).max(1);
+    Some(packets / of_lcore + u64::from(packets % of_lcore > u64::from(flow / lcores)))
 }
 
 /// The receiving side of a trial.
@@ -179,10 +187,11 @@ pub struct ReceiveReport {
     /// Reordering; absent when nothing was reordered.
     #[serde(default)]
     pub reordering: Option<Reordering>,
-    /// Flows of which nothing arrived; 0 on a receiver that was not told how many there are.
+    /// Flows of which packets were sent and none arrived; 0 on a receiver that was not told how many flows there are. On one that was not
+    /// told what was sent, all flows count as sent.
     #[serde(default)]
     pub silent_flows: u32,
-    /// The flows that fared worst, worst first.
+    /// The flows that fared worst, worst first; see [`crate::worst_flows`].
     #[serde(default)]
     pub worst_flows: Vec<FlowReport>,
 }
@@ -230,9 +239,12 @@ pub struct Reordering {
 pub struct FlowReport {
     /// Index of the flow in its profile.
     pub flow: u32,
+    /// Packets sent; absent when the receiver was not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<u64>,
     /// First copies received.
     pub received: u64,
-    /// Packets missing before the last one received.
+    /// Packets sent and not received. Where `sent` is absent: packets missing before the last one received.
     pub lost: u64,
     /// Further copies received.
     pub duplicates: u64,
@@ -257,11 +269,19 @@ impl From<&FlowReport> for FlowRow {
 }
 
 impl FlowReport {
+    /// The same flow, of which `sent` packets were sent; unchanged when that is not known.
+    #[must_use]
+    pub fn of_sent(self, sent: Option<u64>) -> Self {
+        let lost = sent.map_or(self.lost, |sent| sent.saturating_sub(self.received));
+        Self { sent: sent.or(self.sent), lost, ..self }
+    }
+
     /// The flow of a row.
     pub fn from_row(flow: u32, row: &FlowRow) -> Self {
         let [received, lost, duplicates, reordered, extent, min, mean, max] = *row;
         Self {
             flow,
+            sent: None,
             received,
             lost,
             duplicates,

@@ -1,15 +1,16 @@
 //! A comparison as a table.
 
-use super::table::{count, table};
+use super::grid::Grid;
+use super::table::count;
 use super::words::{microseconds, mpps};
 use crate::compare::{Compared, Comparison, Group, Metric, Outcome, Overall, Unit};
 
 /// Every metric compared, then what it comes to.
-pub(super) fn comparison(comparison: &Comparison) -> String {
+pub(super) fn comparison(comparison: &Comparison, width: Option<usize>) -> String {
     let (a, b) = (&comparison.a.id, &comparison.b.id);
     let interval = format!("change ({} %)", 100.0 * comparison.confidence);
     let columns = ["profile", "pair", "metric", "repeats", a, b, &interval, "verdict"];
-    let mut table = table(&columns, 3..7);
+    let mut table = Grid::new(&columns, 3..7).names(&[0]).expendable(&[3, 1]);
     for one in &comparison.compared {
         table.add_row([
             one.profile.clone(),
@@ -22,7 +23,7 @@ pub(super) fn comparison(comparison: &Comparison) -> String {
             one.verdict.to_string(),
         ]);
     }
-    let mut text = format!("{}\n", table.trim_fmt());
+    let mut text = format!("{}\n", table.render(width));
     for one in &comparison.compared {
         if one.verdict == Outcome::CannotTell {
             let name = format!("{} {} {}", one.profile, one.pair, one.metric);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::output::{print, say};
+use super::output::{print, say, width};
 use super::{RunArgs, run, table};
 use crate::experiment::Experiment;
 use crate::experiment::document::PlatformKind;
@@ -41,7 +41,7 @@ fn local(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result
         print(&serde_json::to_string(&json!({ "plan": view, "agents": agents, "notes": local.notes }))?)?;
         return Ok(());
     }
-    print(&table::plan(&view))?;
+    print(&table::plan(&view, width()))?;
     for agent in agents {
         print(&format!("{}: {program} {}", agent.name, agent.arguments.join(" ")))?;
     }
@@ -63,7 +63,7 @@ async fn kubernetes(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> any
         return Ok(());
     }
     // Comments, so that the whole goes to `kubectl apply` as it is.
-    for line in table::plan(&view).lines() {
+    for line in table::plan(&view, None).lines() {
         print(format!("# {line}").trim_end())?;
     }
     print(&format!("# namespace {} of {}", cluster.namespace, cluster.server))?;

@@ -3,6 +3,7 @@
 mod comparison_table;
 mod config;
 mod dry_run;
+mod grid;
 mod interrupt;
 mod metrics;
 mod output;

@@ -6,7 +6,7 @@ use linerate_protocol::safety::Safety;
 use tokio::sync::watch;
 
 use super::interrupt::Signals;
-use super::output::{print, say};
+use super::output::{print, say, width};
 use super::{Ending, RunArgs, metrics, progress, table};
 use crate::experiment::Experiment;
 use crate::experiment::document::PlatformKind;
@@ -232,7 +232,7 @@ fn show(summary: &Summary, store: &Store, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         print(&serde_json::to_string(summary)?)?;
     } else {
-        print(&table::trials(summary))?;
+        print(&table::trials(summary, width()))?;
         print(&store.summary_path().display().to_string())?;
     }
     if let Some(reason) = &summary.reason {

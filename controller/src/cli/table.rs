@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
-
+use super::grid::Grid;
 use super::words::{microseconds, missed_load, mpps};
 use crate::experiment::direction::Direction;
 use crate::plan::PlanView;
@@ -15,26 +14,13 @@ use crate::summary::{Aggregate, Summary, TrialSummary};
 /// Stands before an offered load that missed the intended one.
 const MISSED: &str = "! ";
 
-/// A table whose columns are aligned right where they hold `numbers`.
-pub(super) fn table(columns: &[&str], numbers: std::ops::Range<usize>) -> Table {
-    let mut table = Table::new();
-    let rule = LineStyle::none().fill('─').junction('─');
-    table.load_style(TableStyle::new().header_separator(rule)).set_header(columns.iter().copied());
-    for index in numbers {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
-}
-
 /// A number of things, in words.
 pub(super) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Trials and failures of an experiment.
-pub(super) fn trials(summary: &Summary) -> String {
+/// Trials and failures of an experiment, on a terminal of that `width`.
+pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
     // The trials of an experiment all go the same ways.
     let round_trips = summary.trials.iter().any(|trial| trial.direction.is_round_trip());
     let [p50, p99] =
@@ -52,7 +38,10 @@ pub(super) fn trials(summary: &Summary) -> String {
         p99,
         "verdict",
     ];
-    let mut table = table(&columns, 2..10);
+    let pairs = summary.trials.iter().any(|trial| trial.pair != summary.trials[0].pair);
+    // Of one pair, its name tells nothing.
+    let expendable: &[usize] = if pairs { &[3, 2, 8, 4, 9] } else { &[1, 3, 2, 8, 4, 9] };
+    let mut table = Grid::new(&columns, 2..10).names(&[0]).expendable(expendable);
     for trial in &summary.trials {
         let latency = |figure: fn(&linerate_protocol::report::LatencySummary) -> u64| {
             let times = trial.latency_ns.as_ref().or(trial.round_trip_ns.as_ref());
@@ -72,7 +61,8 @@ pub(super) fn trials(summary: &Summary) -> String {
             trial.verdict.kind.to_string(),
         ]);
     }
-    let mut text = if summary.trials.is_empty() { String::new() } else { format!("{}\n", table.trim_fmt()) };
+    let mut text =
+        if summary.trials.is_empty() { String::new() } else { format!("{}\n", table.render(width)) };
     for trial in &summary.trials {
         if let Some(missed) = missed_load(trial) {
             text.push_str(&format!("{MISSED}{} {}: {missed}\n", name(summary, trial), trial.pair));
@@ -133,15 +123,17 @@ fn closing_line(summary: &Summary) -> String {
 }
 
 /// Series of a trial, one a row.
-pub(super) fn series(rows: Vec<[String; 7]>) -> String {
-    let mut table = table(&["end", "series", "samples", "least", "mean", "most", "course"], 2..6);
-    table.add_rows(rows);
-    table.trim_fmt()
+pub(super) fn series(rows: Vec<[String; 7]>, width: Option<usize>) -> String {
+    let columns = ["end", "series", "samples", "least", "mean", "most", "course"];
+    let mut table = Grid::new(&columns, 2..6).expendable(&[2, 6]);
+    rows.into_iter().for_each(|row| table.add_row(row));
+    table.render(width)
 }
 
 /// The trials of a plan.
-pub(super) fn plan(view: &PlanView) -> String {
-    let mut table = table(&["#", "profile", "size", "flows", "rate", "repeat", "seconds"], 2..7);
+pub(super) fn plan(view: &PlanView, width: Option<usize>) -> String {
+    let columns = ["#", "profile", "size", "flows", "rate", "repeat", "seconds"];
+    let mut table = Grid::new(&columns, 2..7).names(&[1]).expendable(&[3, 2, 4]);
     for (index, trial) in view.trials.iter().enumerate() {
         table.add_row([
             (index + 1).to_string(),
@@ -162,7 +154,7 @@ pub(super) fn plan(view: &PlanView) -> String {
     };
     format!(
         "{}\n{}: {} on {}{ways}; total time {estimate}",
-        table.trim_fmt(),
+        table.render(width),
         view.experiment,
         count(view.trials.len(), "trial"),
         count(view.pairs, "pair")
@@ -170,9 +162,9 @@ pub(super) fn plan(view: &PlanView) -> String {
 }
 
 /// The experiments of a results directory.
-pub(super) fn experiments(listed: &[Listed]) -> String {
+pub(super) fn experiments(listed: &[Listed], width: Option<usize>) -> String {
     let columns = ["id", "started", "name", "platform", "results", "trials", "lost", "verdicts", "status"];
-    let mut table = table(&columns, 4..7);
+    let mut table = Grid::new(&columns, 4..7).names(&[2, 8]).expendable(&[3, 7, 5]);
     for (id, loaded) in listed {
         let row = match loaded {
             Ok(summary @ Summary { experiment, status, trials, .. }) => [
@@ -195,7 +187,7 @@ pub(super) fn experiments(listed: &[Listed]) -> String {
         };
         table.add_row(row);
     }
-    table.trim_fmt()
+    table.render(width)
 }
 
 /// How many trials have each verdict, the most frequent first.
@@ -212,8 +204,9 @@ fn verdicts(summary: &Summary) -> String {
 }
 
 /// The profiles of a directory.
-pub(super) fn profiles(directory: &Path, entries: &[Entry]) -> String {
-    let mut table = table(&["name", "size", "flows", "varied", "rate", "file"], 1..3);
+pub(super) fn profiles(directory: &Path, entries: &[Entry], width: Option<usize>) -> String {
+    let columns = ["name", "size", "flows", "varied", "rate", "file"];
+    let mut table = Grid::new(&columns, 1..3).names(&[0, 5]).expendable(&[3, 4]);
     for (file, loaded) in entries {
         let file = file.strip_prefix(directory).unwrap_or(file).display().to_string();
         table.add_row(match loaded {
@@ -237,18 +230,18 @@ pub(super) fn profiles(directory: &Path, entries: &[Entry]) -> String {
             }
         });
     }
-    table.trim_fmt()
+    table.render(width)
 }
 
 /// The headers of a profile's flows.
-pub(super) fn headers(rows: &[HeaderRow], flows: u32) -> String {
+pub(super) fn headers(rows: &[HeaderRow], flows: u32, width: Option<usize>) -> String {
     let last = format!("flow {}", flows - 1);
-    let mut table = table(&["field", "flow 0", &last, "varies"], 0..0);
+    let mut table = Grid::new(&["field", "flow 0", &last, "varies"], 0..0).expendable(&[3]);
     for row in rows {
         let varies = row.varies.clone().unwrap_or_default();
         table.add_row([row.field.clone(), row.first.clone(), row.last.clone(), varies]);
     }
-    table.trim_fmt()
+    table.render(width)
 }
 
 #[cfg(test)]
@@ -264,7 +257,7 @@ mod tests {
             let result = with_clock(true, &tx(sent), &rx(sent)).unwrap();
             TrialSummary { repeat, profile: "p".into(), ..result }
         };
-        let shown = |trials| super::trials(&Summary { trials, ..summary(Status::Complete) });
+        let shown = |trials| super::trials(&Summary { trials, ..summary(Status::Complete) }, None);
 
         let text = shown(vec![trial(1000, 1), trial(900, 1)]);
         assert_eq!(text.matches("! ").count(), 2, "{text}");

@@ -16,7 +16,7 @@ use linerate_protocol::safety::{Ceilings, Origin, Safety};
 use linerate_protocol::trial::Limit;
 use serde_saphyr::{Location, Spanned};
 
-use crate::yaml::{excerpt, line};
+use crate::yaml::{excerpt, line, place_of_message};
 use agents::AgentsSection;
 use direction::Direction;
 use document::{Document, LocalSection, PlatformKind, Traffic, TrialDuration, TrialSection};
@@ -105,8 +105,11 @@ impl Experiment {
             problem: Box::new(problem),
         })?;
         let mut document = overrides.apply(document)?;
-        let wrong =
-            |location, problem| ExperimentError::Content { origin: origin.to_owned(), location, problem };
+        // With settings of the command line, the document in force is not the text that the user wrote: places are looked up there.
+        let wrong = |location: Location, problem: String| {
+            let location = if overrides.is_empty() { location } else { place_of_message(text, &problem) };
+            ExperimentError::Content { origin: origin.to_owned(), location, problem }
+        };
         let profiles = profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
         if let Some(devices) = &document.spec.local.devices {
             let pairs = document.spec.pairs.0.get_u32() as usize;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::ExperimentError;
 use super::document::{Document, PlatformKind};
+use crate::yaml::for_users;
 
 /// What the command line puts in place of the document's, in order.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -62,6 +63,11 @@ impl Overrides {
         self.set("--duration", ["spec", "trial", "duration"], duration.to_string());
     }
 
+    /// True when the document is in force as it is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.settings.is_empty()
+    }
+
     /// The document with these settings.
     ///
     /// # Errors
@@ -95,7 +101,7 @@ impl Setting {
         // By way of YAML, whose reader the types are made for.
         let yaml = serde_saphyr::to_string(&tree).map_err(|error| wrong(error.to_string()))?;
         serde_saphyr::from_str(&yaml).map_err(|error| {
-            let text = error.without_snippet().to_string();
+            let text = for_users(&error.without_snippet().to_string());
             wrong(text.split(" at line ").next().unwrap_or(&text).to_owned())
         })
     }

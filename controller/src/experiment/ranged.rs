@@ -58,8 +58,13 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Ranged<MIN, MAX> 
                 u64::try_from(value).or_else(|_| Self::refuse(value)).and_then(|value| self.visit_u64(value))
             }
 
+            // 1e3 is a whole number, as JSON Schema has it.
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
-                Self::refuse(value)
+                if value.fract() == 0.0 && (MIN as f64..=MAX as f64).contains(&value) {
+                    self.visit_u64(value as u64)
+                } else {
+                    Self::refuse(value)
+                }
             }
 
             fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
@@ -67,6 +72,11 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Ranged<MIN, MAX> 
             }
 
             fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
+                if value.trim().parse::<f64>().is_ok() {
+                    return Err(E::custom(format_args!(
+                        "'{value}' is a text, for it is in quotes; write a whole number from {MIN} to {MAX} without them"
+                    )));
+                }
                 Self::refuse(value)
             }
         }
@@ -171,6 +181,24 @@ mod tests {
         for bad in ["0", "65", "-1", "1.5", "two", "true", "99999999999999999999999"] {
             let message = read(bad).unwrap_err().to_string();
             assert!(message.contains("is not a whole number from 1 to 64"), "{bad}: {message}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_may_be_written_as_powers_and_not_in_quotes() {
+        let read = |text: &str| serde_saphyr::from_str::<Ranged<1, 4_194_304>>(text);
+        for text in ["1000", "1e3", "1000.0", "1.0E+3"] {
+            assert_eq!(read(text).unwrap().get(), 1000, "{text}");
+        }
+        for text in ["\"1000\"", "'1000'", "'1e3'"] {
+            let message = read(text).unwrap_err().to_string();
+            assert!(
+                message.contains("is a text, for it is in quotes; write a whole number from 1"),
+                "{message}"
+            );
+        }
+        for text in ["1e7", "1000.5", "-1e3", ".nan", ".inf"] {
+            assert!(read(text).is_err(), "{text}");
         }
     }
 

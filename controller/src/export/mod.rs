@@ -13,6 +13,7 @@ pub mod series;
 mod summary_csv;
 #[cfg(test)]
 pub(crate) mod tests;
+mod window;
 mod xlsx;
 
 use std::fs;

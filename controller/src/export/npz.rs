@@ -16,7 +16,7 @@ pub(super) fn npz(columns: &[Column]) -> io::Result<Vec<u8>> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     // Without a date: what is exported twice is the same file.
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
-    for Column { name, values } in columns {
+    for Column { name, values, .. } in columns {
         archive.start_file(format!("{name}.npy"), options)?;
         archive.write_all(&npy(values)?)?;
     }

@@ -89,7 +89,10 @@ fn trial(
     record: &TrialRecord,
     keys: &[String],
 ) -> Result<(), ParquetError> {
-    let ends = [(transmitter(record), record.samples.tx.len()), (receiver(record), record.samples.rx.len())];
+    let ends = [transmitter(record), receiver(record)].map(|columns| {
+        let rows = columns.first().map_or(0, |column| column.values.len());
+        (columns, rows)
+    });
     let rows = ends[0].1 + ends[1].1;
     let pair = vec![record.pair.as_str(); rows];
     let profile = vec![record.profile.as_str(); rows];
@@ -105,10 +108,10 @@ fn trial(
     number(group, &vec![i64::from(record.repeat); rows], None)?;
     for key in keys {
         let (mut values, mut defined) = (Vec::new(), Vec::new());
-        for (columns, samples) in &ends {
+        for (columns, rows) in &ends {
             let known: Option<&Column> = columns.iter().find(|column| column.name == *key);
             values.extend(known.map(|column| &column.values[..]).unwrap_or_default());
-            defined.extend(std::iter::repeat_n(i16::from(known.is_some()), *samples));
+            defined.extend(std::iter::repeat_n(i16::from(known.is_some()), *rows));
         }
         number(group, &values, Some(&defined))?;
     }

@@ -1,7 +1,7 @@
 //! All experiments' trials in one table, as the older kits have it.
 
 use super::place::ends;
-use super::series::{Column, TIME_KEY, counting, transmitter, values};
+use super::series::{Column, counting, transmitter, values};
 use crate::store::record::TrialRecord;
 use crate::store::{Recorded, StoreError};
 use crate::summary::{Summary, TrialSummary};
@@ -63,8 +63,8 @@ fn row(summary: &Summary, trial: &TrialSummary, record: &TrialRecord) -> [String
         trial.flows.to_string(),
         mpps(trial.offered_pps),
         mpps(trial.received_pps),
-        mpps(busiest(&tx, "pkts_tx") as f64),
-        mpps(busiest(&rx, "rx_pps") as f64),
+        mpps(most(&tx, "pkts_tx") as f64),
+        mpps(most(&rx, "rx_pps") as f64),
         trial.sent_packets.to_string(),
         trial.received_packets.to_string(),
         most(&tx, "port_obytes").to_string(),
@@ -72,21 +72,10 @@ fn row(summary: &Summary, trial: &TrialSummary, record: &TrialRecord) -> [String
     ]
 }
 
-/// The highest rate between two samples. The last interval is what is left of the trial; where it is less than half of the longest, it is
-/// too short to tell a rate.
-fn busiest(columns: &[Column], key: &str) -> i64 {
-    let times = values(columns, TIME_KEY);
-    let since = |index: usize| times[index] - if index == 0 { 0 } else { times[index - 1] };
-    let longest = (0..times.len()).map(since).max().unwrap_or(0);
-    let rates = values(columns, key).iter().enumerate();
-    rates.filter(|(index, _)| 2 * since(*index) >= longest).map(|(_, rate)| *rate).max().unwrap_or(0)
-}
-
-/// Intended load in percent of the line rate of the transmitter's link, to six digits; `None` where the link's speed is not known.
-/// As fast as possible is 100 %.
+/// Intended load in percent of the line rate of the transmitter's link, to six digits; `None` where the link's speed is not known, and
+/// where packets were sent as fast as possible: that is no load that was asked for.
 pub(super) fn percent_of_line_rate(summary: &Summary, trial: &TrialSummary) -> Option<f64> {
-    let Some(intended) = trial.intended_pps else { return Some(100.0) };
-    let percent = 100.0 * intended / line_rate_pps(summary, trial)?;
+    let percent = 100.0 * trial.intended_pps? / line_rate_pps(summary, trial)?;
     Some((percent * 1e6).round() / 1e6)
 }
 

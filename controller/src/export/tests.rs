@@ -1,7 +1,7 @@
 use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
-use linerate_protocol::report::TrialReport;
+use linerate_protocol::report::{LatencySummary, TrialReport};
 
-use super::series::{Column, PORT_KEYS, RATE_KEYS, RECEIVE_KEYS, TIME_KEY, counting, values};
+use super::series::{Column, PORT_KEYS, RATE_KEYS, READ_KEY, RECEIVE_KEYS, TIME_KEY, counting, values};
 use super::*;
 use crate::figures::tests::{rx, tx, with_clock};
 use crate::store::record::{Samples, TimedSample};
@@ -98,14 +98,16 @@ fn names(columns: &[Column]) -> Vec<&str> {
 #[test]
 fn rates_are_of_the_true_time_between_samples() {
     let columns = transmitter(&record());
-    assert_eq!(values(&columns, "pkts_tx"), [14_880_952, 2_000, 1_000]);
+    // The last 10 ms are no interval of their own.
+    assert_eq!(values(&columns, "pkts_tx"), [14_880_952, 1_980]);
+    assert_eq!(values(&columns, TIME_KEY), [1_000_000_000, 1_510_000_000]);
     assert_eq!(values(&columns, "opackets"), values(&columns, "pkts_tx"));
-    assert_eq!(values(&columns, "obytes"), [60 * 14_880_952, 120_000, 60_000]);
+    assert_eq!(values(&columns, "obytes"), [60 * 14_880_952, 118_824]);
     // 64 bytes of layer 2 a frame; 84 on the wire are the link's 10 Gbit/s.
-    assert_eq!(values(&columns, "mbits_tx"), [7_619, 1, 1]);
+    assert_eq!(values(&columns, "mbits_tx"), [7_619, 1]);
     assert_eq!(values(&columns, "tx_l1_bps")[0], 14_880_952 * 84 * 8);
     let columns = receiver(&record());
-    assert_eq!(values(&columns, "rx_pps")[1], 3_800);
+    assert_eq!(values(&columns, "rx_pps")[1], 3_824);
     assert_eq!(values(&columns, TIME_KEY)[0], 1_000_000_100);
 }
 
@@ -121,7 +123,7 @@ fn the_older_kits_keys_are_all_there_and_the_loss_is_their_difference() {
     for columns in [&tx, &rx] {
         let unique: std::collections::BTreeSet<_> = names(columns).into_iter().collect();
         assert_eq!(unique.len(), columns.len());
-        assert!(columns.iter().all(|column| column.values.len() == 3));
+        assert!(columns.iter().all(|column| column.values.len() == 2));
     }
     let most = |columns, key| values(columns, key).iter().max().unwrap().to_owned();
     let lost = most(&tx, "port_opackets") - most(&rx, "rx_packets");
@@ -132,7 +134,7 @@ fn the_older_kits_keys_are_all_there_and_the_loss_is_their_difference() {
 fn a_port_that_was_reset_has_our_counters() {
     let mut record = record();
     record.samples.tx[1].port = None;
-    assert_eq!(values(&transmitter(&record), "port_opackets"), [14_880_952, 14_881_952, 14_881_962]);
+    assert_eq!(values(&transmitter(&record), "port_opackets"), [14_880_952, 14_881_962]);
 }
 
 #[test]
@@ -147,7 +149,10 @@ fn csv_has_the_older_form_and_one_with_a_header() {
                 pkts_rx=0,mbits_rx=0,ipackets=0,ibytes=0,ierrors=0";
     assert_eq!(text.lines().next().unwrap(), line);
     let table = String::from_utf8(csv::table(&columns).unwrap()).unwrap();
-    assert!(table.starts_with("time_ns,mbits_tx,") && table.contains("\n1000000000,7619,"), "{table}");
+    assert!(
+        table.starts_with("time_ns,read_ns,mbits_tx,") && table.contains("\n1000000000,1000000000,7619,"),
+        "{table}"
+    );
 }
 
 #[test]
@@ -233,7 +238,51 @@ fn percentages_are_of_the_links_line_rate() {
     assert_eq!(summary_csv::percent_of_line_rate(&summary, &trial), Some(50.0));
     assert!((summary_csv::line_rate_pps(&summary, &trial).unwrap() - 14_880_952.38).abs() < 0.01);
     trial.intended_pps = None;
-    assert_eq!(summary_csv::percent_of_line_rate(&summary, &trial), Some(100.0));
+    assert_eq!(summary_csv::percent_of_line_rate(&summary, &trial), None, "no load was asked for");
+}
+
+/// A lossless trial at 1 Mpps for 2 s, sampled every 200 ms, whose packets take `delay_ms`: the last samples are those of the drain.
+fn lossless(delay_ms: i64, clocks_agree: bool) -> TrialRecord {
+    let mut record = record();
+    let result = record.result.as_mut().unwrap();
+    let delay_ns = delay_ms as u64 * 1_000_000;
+    result.duration_s = 2.0;
+    result.clock.one_way_valid = clocks_agree;
+    let times =
+        LatencySummary { min: delay_ns, p50: delay_ns, max: 2 * delay_ns, ..LatencySummary::default() };
+    result.latency_ns = clocks_agree.then_some(times);
+    let packets = |at_ms: i64| at_ms.clamp(0, 2000) as u64 * 1000;
+    let sent = |at_ms| TimedSample { at_ns: at_ms * 1_000_000, ..transmitted(packets(at_ms)) };
+    let received =
+        |at_ms: i64| TimedSample { at_ns: at_ms * 1_000_000, ..received(packets(at_ms - delay_ms)) };
+    record.samples.tx = (1..10).map(|index| index * 200).chain([2000, 2003]).map(sent).collect();
+    let last = 2000 + delay_ms;
+    let drained = [last + 1, last + 250].into_iter();
+    let grid = (1..).map(|index| index * 200).take_while(|at_ms| *at_ms <= last);
+    record.samples.rx = grid.chain(drained).map(received).collect();
+    record
+}
+
+#[test]
+fn the_mean_of_a_rate_is_that_of_the_trial_whatever_the_drain_takes() {
+    for (delay_ms, clocks_agree) in [(0, true), (0, false), (30, true), (30, false), (300, true), (700, true)]
+    {
+        let record = lossless(delay_ms, clocks_agree);
+        for (columns, key) in [(transmitter(&record), "pkts_tx"), (receiver(&record), "rx_pps")] {
+            let column = columns.iter().find(|column| column.name == key).unwrap();
+            let plain = column.values.iter().sum::<i64>() as f64 / column.values.len() as f64;
+            let what = format!("{key} of {delay_ms} ms, {clocks_agree}: {:?}", column.values);
+            assert!((plain - 1e6).abs() < 1e3, "as a notebook takes it: {plain} {what}");
+            assert!((column.mean().unwrap() - 1e6).abs() < 1e3, "weighed by time: {what}");
+            assert!(column.values.iter().all(|pps| (*pps - 1_000_000).abs() < 10_000), "{what}");
+            assert!((9..=10).contains(&column.values.len()), "{what}");
+        }
+        let rx = receiver(&record);
+        assert_eq!(values(&rx, "rx_packets").last(), Some(&2_000_000), "after the drain");
+        let (time, read) = (values(&rx, TIME_KEY), values(&rx, READ_KEY));
+        assert_eq!(time[..time.len() - 1], read[..read.len() - 1]);
+        assert!(time.last() < read.last());
+    }
 }
 
 #[test]
@@ -256,8 +305,8 @@ fn several_queues_have_a_column_each() {
         sample.queue_frames = frames.to_vec();
     }
     let columns = receiver(&record);
-    assert_eq!(values(&columns, "rx_queue_0_frames"), [1, 3, 8]);
-    assert_eq!(values(&columns, "rx_queue_1_frames"), [2, 5, 9]);
+    assert_eq!(values(&columns, "rx_queue_0_frames"), [1, 8]);
+    assert_eq!(values(&columns, "rx_queue_1_frames"), [2, 9]);
 }
 
 #[test]
@@ -272,7 +321,7 @@ fn of_a_round_trip_the_transmitters_file_has_what_came_back() {
     let columns = transmitter(&record);
     let most = |key: &str| values(&columns, key).iter().copied().max().unwrap();
     assert_eq!(most("port_opackets") - most("rx_packets"), 880_000, "lost on the way there and back");
-    assert_eq!(values(&columns, "rx_pps")[1], 2_000);
+    assert_eq!(values(&columns, "rx_pps")[1], 3_847);
     let mut names = names(&columns);
     names.sort_unstable();
     let all = names.len();

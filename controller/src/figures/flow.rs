@@ -22,6 +22,7 @@ pub(super) fn summary(
     FlowSummary {
         flow: flow.flow,
         header: header(profile, macs, flow.flow),
+        sent_packets: flow.sent,
         received_packets: flow.received,
         lost_packets: flow.lost,
         duplicate_packets: flow.duplicates,

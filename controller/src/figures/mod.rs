@@ -130,8 +130,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         rx_waiting: waited_longest(&rx_lcores),
         tx_throttling: tx.throttling,
         rx_throttling: rx.throttling,
-        rx_missed: rx.port.map(|port| port.rx_missed),
-        rx_nombuf: rx.port.map(|port| port.rx_nombuf),
+        rx_port: rx.port.map(Into::into),
         tx_busiest: busiest(&tx_lcores),
         rx_busiest: busiest(&rx_lcores),
         reflected: of.reflector.and_then(|(_, report)| reflected(report, received)),
@@ -231,8 +230,7 @@ fn reflected(report: &TrialReport, back: u64) -> Option<Reflected> {
         received: received_packets,
         dropped: dropped_packets,
         lost_back: sent_packets.saturating_sub(back),
-        rx_missed: port.map(|port| port.rx_missed),
-        rx_nombuf: port.map(|port| port.rx_nombuf),
+        port: port.map(Into::into),
     })
 }
 

@@ -56,6 +56,7 @@ pub(crate) fn rx(packets: u64) -> TrialReport {
 fn flow() -> FlowReport {
     FlowReport {
         flow: 0,
+        sent: Some(12),
         received: 9,
         lost: 3,
         duplicates: 2,

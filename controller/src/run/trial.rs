@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::try_join;
-use linerate_protocol::message::{Acknowledge, Command, Event, Start, Stop, TrialFailed};
+use linerate_protocol::message::{self, Acknowledge, Command, Event, Start, Stop, TrialFailed};
 use linerate_protocol::profile::Profile;
 use linerate_protocol::report::Part;
 use linerate_protocol::span::Span;
@@ -50,15 +50,15 @@ impl DrainTimes {
 }
 
 /// Packets sent by agents that send and receive, and how long sending took.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Sent {
-    tx: u64,
-    rx: u64,
+    tx: message::Sent,
+    rx: message::Sent,
     time: Duration,
 }
 
 impl Sent {
-    fn by(&mut self, end: Role) -> &mut u64 {
+    fn by(&mut self, end: Role) -> &mut message::Sent {
         match end {
             Role::Tx => &mut self.tx,
             Role::Rx => &mut self.rx,
@@ -212,7 +212,7 @@ impl Assignment {
                     sending.retain(|still| *still != end);
                 }
                 Event::Sent(all) if all.trial == self.id => {
-                    *sent.by(end) = all.packets;
+                    *sent.by(end) = all;
                     watch.sending_ended(end);
                     sending.retain(|still| *still != end);
                 }
@@ -269,14 +269,14 @@ impl Assignment {
         match self.settings.direction {
             Direction::OneWay => {
                 let packets = self.take_report(tx, Role::Tx, seen).await?;
-                self.drain(rx, packets, sent.time).await?;
+                self.drain(rx, &packets, sent.time).await?;
             }
             Direction::Bidirectional => {
-                try_join(self.drain(tx, sent.rx, sent.time), self.drain(rx, sent.tx, sent.time)).await?;
+                try_join(self.drain(tx, &sent.rx, sent.time), self.drain(rx, &sent.tx, sent.time)).await?;
                 self.take_report(tx, Role::Tx, seen).await?;
             }
             Direction::RoundTrip => {
-                self.drain(tx, sent.tx, sent.time).await?;
+                self.drain(tx, &sent.tx, sent.time).await?;
                 self.take_report(tx, Role::Tx, seen).await?;
                 // Nothing is on its way any more that the transmitter would still count.
                 step(rx, Command::Stop(Stop::default()), WORK_TIME).await?;
@@ -286,32 +286,42 @@ impl Assignment {
         Ok(())
     }
 
-    /// Has an agent count until so many packets, sent within `sending`, have arrived, or nothing more comes.
-    async fn drain(&self, agent: &Agent, expected_packets: u64, sending: Duration) -> Result<(), Stopped> {
+    /// Has an agent count until what was sent within `sending` has arrived, or nothing more comes.
+    async fn drain(&self, agent: &Agent, sent: &message::Sent, sending: Duration) -> Result<(), Stopped> {
         let drain = Drain {
-            expected_packets,
+            expected_packets: sent.packets,
             settle_ms: millis(self.drain.settle),
             limit_ms: millis(self.drain.limit),
             path_delay_ns: agent.path.delay_ns,
             path_variation_ns: agent.path.variation_ns,
             gap_ns: if self.drain.follows_rate {
-                gap_ns(sending, expected_packets, self.profile.burst())
+                gap_ns(sending, sent.packets, self.profile.burst())
             } else {
                 0
             },
         };
         let limit = Duration::from_nanos(drain.limit_ns()).saturating_add(WORK_TIME);
-        step(agent, Command::Stop(Stop { drain: Some(drain) }), limit).await?;
+        let stop = Stop { drain: Some(drain), sent_per_lcore: sent.packets_per_lcore.clone() };
+        step(agent, Command::Stop(stop), limit).await?;
         Ok(())
     }
 
     /// Files an agent's report, and says how many packets it sent.
-    async fn take_report(&self, agent: &Agent, role: Role, seen: &mut Observations) -> Result<u64, Stopped> {
+    async fn take_report(
+        &self,
+        agent: &Agent,
+        role: Role,
+        seen: &mut Observations,
+    ) -> Result<message::Sent, Stopped> {
         let report = match agent.session.report().await {
             Ok(report) => report,
             Err(error) => return Err(Stopped::by(agent, error).await),
         };
-        let sent = report.transmit.as_ref().map_or(0, |transmit| transmit.counters.packets);
+        let sent = report.transmit.as_ref().map_or_else(message::Sent::default, |transmit| message::Sent {
+            trial: report.trial,
+            packets: transmit.counters.packets,
+            packets_per_lcore: transmit.packets_per_lcore.clone(),
+        });
         match role {
             Role::Tx => seen.tx_report = Some(report),
             Role::Rx => seen.rx_report = Some(report),

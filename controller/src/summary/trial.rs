@@ -111,7 +111,7 @@ pub struct TrialSummary {
     /// What the far end of a round trip counted; null in other trials.
     #[serde(default)]
     pub reflector: Option<ReflectorSummary>,
-    /// Flows of which nothing arrived.
+    /// Flows of which packets were sent and none arrived.
     pub silent_flows: u32,
     /// The flows that fared worst, worst first: those with most losses, then most reordered and duplicate packets, then the longest delay.
     pub worst_flows: Vec<FlowSummary>,
@@ -179,9 +179,12 @@ pub struct FlowSummary {
     pub flow: u32,
     /// What its packets have in their headers: addresses, ports, and every other field that differs between flows.
     pub header: BTreeMap<Field, String>,
+    /// Packets sent; null in older records.
+    #[serde(default)]
+    pub sent_packets: Option<u64>,
     /// First copies received.
     pub received_packets: u64,
-    /// Packets missing before the last one received. Packets lost at the flow's end do not show here.
+    /// Packets sent and not received. Where `sent_packets` is null: packets missing before the last one received.
     pub lost_packets: u64,
     /// Further copies received.
     pub duplicate_packets: u64,

@@ -78,6 +78,8 @@ fn summary(summary: &Summary) -> Value {
             "latency_p50_ns": latency.map(|latency| latency.p50),
             "latency_p99_ns": latency.map(|latency| latency.p99),
             "verdict": trial.verdict.kind,
+            "silent_flows": trial.silent_flows,
+            "worst_flows": trial.worst_flows,
         });
         trials.insert(format!("{}/{}/{}", trial.profile, trial.pair, trial.repeat), figures);
     }

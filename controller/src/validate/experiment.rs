@@ -7,7 +7,7 @@ use std::path::Path;
 
 use linerate_protocol::counters::PortCounters;
 
-use super::{Problem, Reason, Verdict};
+use super::{Problem, Reason, Verdict, flows};
 use crate::experiment::{Experiment, Overrides};
 use crate::store::atomic::at;
 use crate::store::manifest::{FileSum, MANIFEST_FILE, Manifest, files};
@@ -171,6 +171,7 @@ impl Checker<'_> {
             self.add(path, Reason::Contradiction, "its result is not the one in the summary");
         }
         self.reports(path, trial, record);
+        self.flows(trial);
         for (end, seen) in [("transmitter", &record.samples.tx), ("receiver", &record.samples.rx)] {
             if (seen.len() as u64) < samples {
                 let detail = format!("{} of {samples} at the {end}", seen.len());
@@ -179,6 +180,18 @@ impl Checker<'_> {
             for (index, pair) in seen.windows(2).enumerate() {
                 self.step(path, end, index + 1, &pair[0], &pair[1]);
             }
+        }
+    }
+
+    /// Where every flow was recorded, they add up to the result, and its worst flows are theirs.
+    fn flows(&mut self, trial: &TrialSummary) {
+        let Some(path) = trial.flows_file.as_deref() else { return };
+        if !self.there.contains(path) {
+            return self.add(path, Reason::MissingFile, "the summary names it");
+        }
+        match flows::contradictions(&self.directory.join(path), trial) {
+            Ok(found) => found.into_iter().for_each(|detail| self.add(path, Reason::Contradiction, detail)),
+            Err(error) => self.add(path, Reason::Unreadable, error.to_string()),
         }
     }
 

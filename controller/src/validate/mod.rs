@@ -2,6 +2,7 @@
 //! older kits' npz files by what their readers need.
 
 mod experiment;
+mod flows;
 mod kit;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use linerate_protocol::counters::PortCounters;
 use linerate_protocol::report::missed_intended;
 use linerate_protocol::time::{Throttling, WorkerTime};
 use schemars::JsonSchema;
@@ -106,10 +107,8 @@ pub struct Observed {
     pub tx_throttling: Option<Throttling>,
     /// How a CPU quota stopped the receiver.
     pub rx_throttling: Option<Throttling>,
-    /// Packets the receiving port dropped because its queue was full; `None` when it did not say.
-    pub rx_missed: Option<u64>,
-    /// Packets the receiving port dropped for want of a buffer; `None` when it did not say.
-    pub rx_nombuf: Option<u64>,
+    /// What the receiving port counts of trouble; `None` when it did not say.
+    pub rx_port: Option<PortTrouble>,
     /// Busiest transmitting lcore; `None` when there is no intended load to have headroom at.
     pub tx_busiest: Option<Busiest>,
     /// Busiest receiving lcore.
@@ -127,16 +126,42 @@ pub struct Reflected {
     pub dropped: u64,
     /// Packets sent back that did not arrive.
     pub lost_back: u64,
-    /// Packets its port dropped because its queue was full; `None` when it did not say.
-    pub rx_missed: Option<u64>,
-    /// Packets its port dropped for want of a buffer; `None` when it did not say.
-    pub rx_nombuf: Option<u64>,
+    /// What its port counts of trouble; `None` when it did not say.
+    pub port: Option<PortTrouble>,
+}
+
+/// What a receiving port counts beside the frames that it delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PortTrouble {
+    /// Packets dropped because the receive queue was full.
+    pub missed: u64,
+    /// Packets dropped because they arrived damaged.
+    pub errors: u64,
+    /// Failed allocations of receive buffers. They are no packets: a driver may try again with the same packet, and fail many times.
+    pub failed_allocations: u64,
+}
+
+impl From<PortCounters> for PortTrouble {
+    fn from(port: PortCounters) -> Self {
+        Self { missed: port.rx_missed, errors: port.rx_errors, failed_allocations: port.rx_nombuf }
+    }
+}
+
+impl fmt::Display for PortTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { missed, errors, failed_allocations } = self;
+        write!(f, "{missed} missed and {errors} damaged packets")?;
+        if *failed_allocations > 0 {
+            write!(f, ", and {failed_allocations} times that no receive buffer could be allocated")?;
+        }
+        Ok(())
+    }
 }
 
 impl Reflected {
     /// Packets that ended at the reflector.
     fn kept(&self) -> u64 {
-        self.dropped + self.rx_missed.unwrap_or(0) + self.rx_nombuf.unwrap_or(0)
+        self.dropped.saturating_add(self.port.map_or(0, |port| port.missed))
     }
 
     /// Where packets ended, of so many sent.
@@ -209,29 +234,28 @@ pub fn judge(observed: &Observed) -> Verdict {
     Verdict { kind, evidence }
 }
 
-/// The larger part of the loss decides: what the receiving port dropped, what was damaged; then a receiver without time left.
+/// The larger part of the loss decides: what the receiving port missed, what was damaged; then a receiver without time left. Failed
+/// allocations of buffers are told, and decide nothing.
 fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
-    let Observed { sent, lost, damaged, .. } = *observed;
+    let Observed { sent, lost, damaged, rx_port, .. } = *observed;
     let share = 100.0 * lost as f64 / sent.max(1) as f64;
     let mut evidence = format!("{lost} of {sent} packets lost ({share:.4} %)");
     let mut add = |text: &str| {
         evidence.push_str("; ");
         evidence.push_str(text);
     };
-    let dropped = observed.rx_missed.zip(observed.rx_nombuf);
-    match dropped {
-        Some((missed, no_mbuf)) => {
-            add(&format!("the receiving port counts {missed} missed and {no_mbuf} without buffer"));
-        }
+    match rx_port {
+        Some(port) => add(&format!("the receiving port counts {port}")),
         None => add("the receiving port's own drop counters are not known"),
     }
     if damaged > 0 {
         add(&format!("damaged frames (wrong checksum): {damaged}"));
     }
+    let far_port = observed.reflected.and_then(|reflected| reflected.port);
     if let Some(reflected) = observed.reflected {
         add(&reflected.evidence(sent));
-        if let (Some(missed), Some(no_mbuf)) = (reflected.rx_missed, reflected.rx_nombuf) {
-            add(&format!("the reflector's port counts {missed} missed and {no_mbuf} without buffer"));
+        if let Some(port) = far_port {
+            add(&format!("the reflector's port counts {port}"));
         }
     }
     let at_limit = observed.rx_busiest.filter(Busiest::is_at_its_limit);
@@ -242,8 +266,11 @@ fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
         add(&words);
     }
     let most = lost.div_ceil(2);
-    let dropped = dropped.map_or(0, |(missed, no_mbuf)| missed.saturating_add(no_mbuf))
-        + observed.reflected.map_or(0, |reflected| reflected.kept());
+    let ports = || rx_port.into_iter().chain(far_port);
+    let dropped = rx_port
+        .map_or(0, |port| port.missed)
+        .saturating_add(observed.reflected.map_or(0, |reflected| reflected.kept()));
+    let damaged = ports().fold(damaged, |damaged, port| damaged.saturating_add(port.errors));
     let kind = if dropped >= most {
         VerdictKind::ReceiverLimited
     } else if damaged >= most {
@@ -251,7 +278,9 @@ fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
     } else if at_limit.is_some() {
         VerdictKind::ReceiverLimited
     } else {
-        if observed.rx_missed.is_some() {
+        if ports().any(|port| port.failed_allocations > 0) {
+            add("a receiver without buffers may have its part in it");
+        } else if rx_port.is_some() {
             add("the receiver does not explain it");
         }
         VerdictKind::PathLimited

@@ -6,10 +6,11 @@ fn every_kind_has_its_numbers() {
     let base = Observed {
         sent: 10_000,
         duration_s: 0.01,
-        rx_missed: Some(0),
-        rx_nombuf: Some(0),
+        rx_port: Some(PortTrouble::default()),
         ..Observed::default()
     };
+    let port = |missed, errors, failed_allocations| Some(PortTrouble { missed, errors, failed_allocations });
+    let reflected = |dropped, port| Some(Reflected { received: 10_000, dropped, lost_back: 0, port });
     let at = |intended: Option<f64>, offered_pps| Observed { intended_pps: intended, offered_pps, ..base };
     let busiest = |headroom| Some(Busiest { lcore: 3, headroom });
     let clean = at(Some(1e6), 1e6);
@@ -43,16 +44,53 @@ fn every_kind_has_its_numbers() {
             PathLimited,
             "10 of 10000 packets lost (0.1000 %)",
         ),
-        ("missed", Observed { lost: 10, rx_missed: Some(10), ..clean }, ReceiverLimited, "10 missed"),
+        ("missed", Observed { lost: 10, rx_port: port(10, 0, 0), ..clean }, ReceiverLimited, "10 missed"),
         (
-            "no buffer",
-            Observed { lost: 10, rx_nombuf: Some(6), ..clean },
+            "failed allocations are no packets",
+            Observed { lost: 10, rx_port: port(0, 0, 1_900_000), ..clean },
+            PathLimited,
+            "0 missed and 0 damaged packets, and 1900000 times that no receive buffer could be allocated; a receiver without buffers \
+             may have its part in it",
+        ),
+        (
+            "few missed, many failed allocations",
+            Observed { lost: 10, rx_port: port(4, 0, 6), ..clean },
+            PathLimited,
+            "4 missed and 0 damaged packets, and 6 times",
+        ),
+        (
+            "missed, and failed allocations",
+            Observed { lost: 10, rx_port: port(5, 0, 1000), ..clean },
             ReceiverLimited,
-            "6 without buffer",
+            "5 missed and 0 damaged packets, and 1000 times",
+        ),
+        (
+            "failed allocations without loss",
+            Observed { rx_port: port(0, 0, 99), ..clean },
+            Clean,
+            "all 10000",
+        ),
+        (
+            "damaged at the port",
+            Observed { lost: 10, rx_port: port(0, 6, 0), rx_busiest: busiest(0.0), ..clean },
+            PathLimited,
+            "0 missed and 6 damaged packets; receiving lcore 3",
+        ),
+        (
+            "failed allocations at the reflector",
+            Observed { lost: 10, reflected: reflected(0, port(1, 0, 5000)), ..clean },
+            PathLimited,
+            "the reflector's port counts 1 missed and 0 damaged packets, and 5000 times",
+        ),
+        (
+            "missed and not taken back at the reflector",
+            Observed { lost: 10, reflected: reflected(2, port(3, 0, 0)), ..clean },
+            ReceiverLimited,
+            "which dropped 2 more",
         ),
         (
             "mostly elsewhere",
-            Observed { lost: 10, rx_missed: Some(4), ..clean },
+            Observed { lost: 10, rx_port: port(4, 0, 0), ..clean },
             PathLimited,
             "the receiver does not explain it",
         ),
@@ -60,11 +98,11 @@ fn every_kind_has_its_numbers() {
             "receiver without headroom",
             Observed { lost: 10, rx_busiest: busiest(0.0123), ..clean },
             ReceiverLimited,
-            "0 missed and 0 without buffer; receiving lcore 3 had 1.23 % headroom",
+            "0 missed and 0 damaged packets; receiving lcore 3 had 1.23 % headroom",
         ),
         (
             "receiver without headroom, port silent",
-            Observed { lost: 10, rx_missed: None, rx_busiest: busiest(0.0), ..clean },
+            Observed { lost: 10, rx_port: None, rx_busiest: busiest(0.0), ..clean },
             ReceiverLimited,
             "not known; receiving lcore 3 had 0.00 % headroom",
         ),
@@ -72,7 +110,7 @@ fn every_kind_has_its_numbers() {
             "receiver with some headroom",
             Observed { lost: 10, rx_busiest: busiest(0.02), ..clean },
             PathLimited,
-            "without buffer; the receiver does not explain it",
+            "damaged packets; the receiver does not explain it",
         ),
         ("no headroom and no loss", Observed { rx_busiest: busiest(0.0), ..clean }, Clean, "all 10000"),
         (
@@ -95,9 +133,9 @@ fn every_kind_has_its_numbers() {
         ),
         (
             "loss, and too little offered",
-            Observed { lost: 10, rx_missed: Some(10), ..at(Some(1e6), 5e5) },
+            Observed { lost: 10, rx_port: port(10, 0, 0), ..at(Some(1e6), 5e5) },
             ReceiverLimited,
-            "10 missed and 0 without buffer; besides, offered 500000 of 1000000 pps intended (-50.000 %)",
+            "10 missed and 0 damaged packets; besides, offered 500000 of 1000000 pps intended (-50.000 %)",
         ),
         (
             "doubtful copies, and too little offered",
@@ -135,9 +173,14 @@ fn every_kind_has_its_numbers() {
         ),
         (
             "receiver without its CPU",
-            Observed { lost: 10, rx_missed: Some(10), rx_waiting: Some(waiting), ..clean },
+            Observed {
+                lost: 10,
+                rx_port: Some(PortTrouble { missed: 10, ..PortTrouble::default() }),
+                rx_waiting: Some(waiting),
+                ..clean
+            },
             ReceiverLimited,
-            "without buffer; receiving lcore 3 waited for CPU 1 46.0 %",
+            "damaged packets; receiving lcore 3 waited for CPU 1 46.0 %",
         ),
         (
             "loss, and a generator without its CPU",
@@ -151,7 +194,7 @@ fn every_kind_has_its_numbers() {
             Clean,
             "+1.200 %",
         ),
-        ("port silent", Observed { lost: 10, rx_missed: None, ..clean }, PathLimited, "not known"),
+        ("port silent", Observed { lost: 10, rx_port: None, ..clean }, PathLimited, "not known"),
         (
             "loss before load",
             Observed { lost: 1, blocked_s: 0.005, ..at(Some(1e6), 5e5) },

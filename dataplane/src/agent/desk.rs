@@ -16,7 +16,7 @@ use crate::core::drain::Drainer;
 use crate::dpdk::clock::SOURCE;
 use crate::dpdk::eal;
 use crate::host::{boot_id, invariant_counter, monotonic_ns};
-use crate::trial::{Active, Bench, Finished, Order, Prepared};
+use crate::trial::{Active, Bench, Finished, Order, Prepared, Sender};
 
 /// A trial, as far as it has come.
 #[derive(Debug)]
@@ -157,7 +157,7 @@ impl<'e> Desk<'e> {
             Command::Start(start) => self.start(start),
             Command::Stop(stop) => {
                 let drainer = stop.drain.map(|drain| Drainer::new(drain, monotonic_ns()));
-                self.stop(drainer)
+                self.stop(drainer, stop.sent_per_lcore)
             }
             Command::Report => {
                 self.check(Step::Report)?;
@@ -255,12 +255,15 @@ impl<'e> Desk<'e> {
         self.now()
     }
 
-    fn stop(&mut self, drain: Option<Drainer>) -> Result<Answer, WireError> {
+    fn stop(&mut self, drain: Option<Drainer>, sent_per_lcore: Vec<u64>) -> Result<Answer, WireError> {
         self.check(Step::Stop)?;
         match &mut self.holding {
             Holding::Prepared(_) => self.holding = Holding::Nothing,
             Holding::Active(live) if !live.started => self.abandon()?,
             Holding::Active(live) => {
+                if !sent_per_lcore.is_empty() {
+                    live.active.receives_from(Sender::Peer(sent_per_lcore));
+                }
                 // Who only sends has nothing to drain, and who reflects does not know what to expect.
                 live.drainer = drain.filter(|_| matches!(live.active.part(), Part::Rx | Part::Exchange));
                 if live.drainer.is_none() {
@@ -315,8 +318,11 @@ impl<'e> Desk<'e> {
         }
         if live.active.part() == Part::Exchange && !live.told_sent && live.active.sending_is_over() {
             live.told_sent = true;
-            let (trial, packets) = (live.active.trial(), live.active.sent().packets);
-            return vec![Event::Sent(Sent { trial, packets })];
+            return vec![Event::Sent(Sent {
+                trial: live.active.trial(),
+                packets: live.active.sent().packets,
+                packets_per_lcore: live.active.sent_per_lcore(),
+            })];
         }
         if now < live.next_sample_ns {
             return Vec::new();

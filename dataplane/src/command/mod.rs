@@ -26,12 +26,15 @@ use clap::error::ErrorKind;
 use linerate_logging::LogLevel;
 
 use self::args::Cli;
-use self::output::{Failure, report_failure};
+use self::output::{Failure, report_failure, tell_starter};
 use self::ready::Ready;
 use crate::core::eal_args::{Divided, EalPlan, divide};
 
 /// The program's name, for EAL and for messages.
 pub const PROGRAM: &str = "linerate-dataplane";
+
+/// The command that a controller starts.
+const AGENT: &str = "agent";
 
 /// How a command ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,7 @@ pub(crate) enum Ending {
 /// Runs the program on its arguments, without its name.
 pub fn main(arguments: Vec<String>) -> ExitCode {
     let Divided { eal, own } = divide(arguments);
+    let is_agent = own.iter().any(|word| word == AGENT);
     let cli = match Cli::try_parse_from(std::iter::once(PROGRAM.to_owned()).chain(own)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -52,6 +56,10 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
             let _ = error.print();
             if error.kind() == ErrorKind::DisplayVersion {
                 let _ = write!(io::stdout(), "{}", version::drivers());
+            }
+            if is_agent && error.use_stderr() {
+                // Whoever started the agent reads why it does not run from its standard output.
+                tell_starter(&error.render().to_string());
             }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }

@@ -10,6 +10,11 @@ use serde_json::{Value, json};
 use linerate_protocol::counters::Sample;
 use linerate_protocol::report::{Part, TrialReport};
 
+/// What `lost_packets` is where the receiver does not know what was sent: packets lost after the last one received of a flow are not in it.
+const LOST_IS_GAPS: &str = "sequence gaps";
+/// What `lost_packets` is where both ends are known.
+const LOST_IS_DIFFERENCE: &str = "sent less received";
+
 /// A command failed.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -50,6 +55,12 @@ pub(super) fn report_failure(failure: &Failure, as_json: bool) {
 /// A line on standard error.
 pub(super) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+/// Tells why the command line is refused to a program that reads standard output, without the usage that follows the reason.
+pub(super) fn tell_starter(refusal: &str) {
+    let reason = refusal.split("\n\nUsage").next().unwrap_or_default().trim();
+    let message = reason.strip_prefix("error: ").unwrap_or(reason);
+    // A starter that has gone away needs no answer.
+    let _ = print_json(&json!({ "error": { "message": message } }));
 }
 
 /// One line of JSON on standard output.
@@ -124,6 +135,8 @@ pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Val
             "bad_checksum_packets": rx.counters.bad_checksums,
             "without_checksum_packets": rx.counters.without_checksum,
             "lost_packets": rx.sequence_gaps,
+            "lost_is": LOST_IS_GAPS,
+            "sequence_gaps": rx.sequence_gaps,
             "out_of_order_packets": rx.counters.out_of_order,
             "reordering": rx.reordering,
             "duplicate_packets": rx.counters.duplicates,
@@ -149,6 +162,7 @@ pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Val
 /// A report whose loss is known from both ends.
 pub(super) fn with_lost(mut report: Value, lost: u64) -> Value {
     report["lost_packets"] = lost.into();
+    report["lost_is"] = LOST_IS_DIFFERENCE.into();
     report
 }
 
@@ -172,7 +186,7 @@ pub(super) fn report_text(report: &TrialReport) -> String {
             format!("; delay min {} p50 {} p99 {} max {} ns", s.min, s.p50, s.p99, s.max)
         });
         format!(
-            "received {} packets; missing {}, out of order {}, duplicate {}, stale {}, damaged {}, foreign {}{delay}",
+            "received {} packets; sequence gaps {}, out of order {}, duplicate {}, stale {}, damaged {}, foreign {}{delay}",
             rx.counters.packets,
             rx.sequence_gaps,
             rx.counters.out_of_order,

@@ -19,7 +19,7 @@ use super::standalone::{
 use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;
 use crate::dpdk::lcore::LcoreId;
-use crate::trial::{Bench, Finished, Order, Work};
+use crate::trial::{Bench, Finished, Order, Sender, Work};
 
 pub(super) fn run(eal: &Eal, mut args: Pair) -> Result<Ending, Failure> {
     let lcores = workers(eal)?;
@@ -99,6 +99,7 @@ async fn one_way(
     let gap_ns = gap_ns(began.elapsed(), packets_sent(&sent), args.profile.burst());
     let ended = drained(&rx, packets_sent(&sent), gap_ns, &mut signals).await;
     interrupted |= ended == Ended::Stopped;
+    rx.receives_from(Sender::Peer(packets_per_lcore(&sent)));
     let Finished { report: received, flows } = rx.finish(rx_bench, ended)?;
     if let (Some(file), Some(flows)) = (args.flows_file.take(), &flows) {
         let way = way(args, [&*tx_bench, &*rx_bench], &sent)?;
@@ -109,7 +110,7 @@ async fn one_way(
         print_json(&json!({
             "role": "pair",
             "tx": report_json(&sent, &tx_bench.extended_counters()),
-            "rx": report_json(&received, &rx_bench.extended_counters()),
+            "rx": with_lost(report_json(&received, &rx_bench.extended_counters()), lost),
             "lost_packets": lost,
         }))?;
     } else {
@@ -154,6 +155,9 @@ async fn both_ways(
     let a_ended = drained(&a, b.sent().packets, gap_ns, &mut signals).await;
     let b_ended = drained(&b, a.sent().packets, gap_ns, &mut signals).await;
     interrupted |= a_ended == Ended::Stopped || b_ended == Ended::Stopped;
+    let (sent_by_a, sent_by_b) = (a.sent_per_lcore(), b.sent_per_lcore());
+    a.receives_from(Sender::Peer(sent_by_b));
+    b.receives_from(Sender::Peer(sent_by_a));
     let Finished { report: a, flows: a_flows } = a.finish(a_bench, a_ended)?;
     let Finished { report: b, flows: b_flows } = b.finish(b_bench, b_ended)?;
     if let (Some(file), Some(a_flows), Some(b_flows)) = (args.flows_file.take(), &a_flows, &b_flows) {
@@ -201,6 +205,10 @@ fn way<'a>(
 ) -> Result<FlowLines<'a>, Failure> {
     let traffic = Some((&args.profile, (from.port_info()?.mac, to.port_info()?.mac)));
     Ok(FlowLines { traffic, sent: sent.transmit.as_ref(), delays_valid: true })
+}
+
+fn packets_per_lcore(report: &TrialReport) -> Vec<u64> {
+    report.transmit.as_ref().map(|transmit| transmit.packets_per_lcore.clone()).unwrap_or_default()
 }
 
 fn packets_sent(report: &TrialReport) -> u64 {

@@ -17,7 +17,7 @@ use super::standalone::{
 };
 use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;
-use crate::trial::{Finished, Order, Replayed, Work};
+use crate::trial::{Finished, Order, Replayed, Sender, Work};
 
 pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
     for note in args.recording.iter().flat_map(|replay| &replay.notes) {
@@ -42,6 +42,7 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
             Work::Transmit(Box::new(spec))
         };
         let mut active = begin(&mut bench, Order { trial: 0, tag, work })?;
+        active.receives_from(Sender::Itself);
         active.start();
         let began = Instant::now();
         let mut progress = Progress::new(args.show);

@@ -120,6 +120,11 @@ impl Jobs {
         queues.into_iter().map(|(_, frames)| frames).collect()
     }
 
+    /// Packets sent by each lcore that sends of itself, in the order of the report.
+    fn sent_per_lcore(&self) -> Vec<u64> {
+        self.transmit.iter().map(|(_, block)| block.read().packets).collect()
+    }
+
     fn sent(&self) -> Option<TransmitCounters> {
         let blocks = self.transmit.iter().map(|(_, block)| block);
         let blocks = blocks.chain(self.reflect.iter().map(|(_, (_, block))| block));
@@ -128,10 +133,23 @@ impl Jobs {
     }
 }
 
+/// Whose packets a trial receives, and how many each lcore of the sender sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Sender {
+    /// Somebody who did not tell what was sent.
+    #[default]
+    Unknown,
+    /// The peer; packets per TX lcore, in the order of its report.
+    Peer(Vec<u64>),
+    /// The port itself: its packets come back.
+    Itself,
+}
+
 /// A trial whose loops are launched. Dropping it stops them.
 #[derive(Debug)]
 pub struct Active {
     order: Order,
+    sender: Sender,
     /// To those that send.
     sending: Signal,
     /// To the others.
@@ -170,6 +188,7 @@ impl Active {
         let started = clock.reading();
         Self {
             order,
+            sender: Sender::Unknown,
             sending,
             receiving,
             jobs: Some(jobs),
@@ -241,6 +260,16 @@ impl Active {
         }
     }
 
+    /// What each lcore has sent so far, in the order of the report; empty on a receiver.
+    pub fn sent_per_lcore(&self) -> Vec<u64> {
+        self.jobs.as_ref().map(Jobs::sent_per_lcore).unwrap_or_default()
+    }
+
+    /// Tells whose packets arrive: the report then has what each flow lost of those that were sent.
+    pub fn receives_from(&mut self, sender: Sender) {
+        self.sender = sender;
+    }
+
     /// All counters now.
     pub fn sample(&mut self, bench: &Bench<'_>) -> Sample {
         Sample {
@@ -284,7 +313,7 @@ impl Active {
         let mut flows = None;
         if let Some(jobs) = self.jobs.take() {
             let began;
-            (began, flows) = collect(jobs, bench, &mut report)?;
+            (began, flows) = collect(jobs, &self.sender, bench, &mut report)?;
             if let Some(ticks) = began {
                 report.started_ns = monotonic_ns_at(self.started, ticks, bench.tick_hz());
             }
@@ -315,6 +344,7 @@ impl Active {
 /// flow.
 fn collect(
     mut jobs: Jobs,
+    sender: &Sender,
     bench: &mut Bench<'_>,
     report: &mut TrialReport,
 ) -> Result<(Option<u64>, Option<FlowTable>), TrialError> {
@@ -361,7 +391,14 @@ fn collect(
     }
     if !receiving.is_empty() {
         report.notes.extend(spread_note(bench.rx.len(), bench.port.spread()));
-        (report.receive, flows) = receive_report(receiving, queue_frames, tick_hz).unzip();
+        let sent = match sender {
+            Sender::Unknown => &[][..],
+            Sender::Peer(packets_per_lcore) => packets_per_lcore,
+            Sender::Itself => {
+                report.transmit.as_ref().map_or(&[][..], |transmit| &transmit.packets_per_lcore)
+            }
+        };
+        (report.receive, flows) = receive_report(receiving, queue_frames, tick_hz, sent).unzip();
         report.notes.extend(report.receive.as_ref().and_then(unchecked_note));
     } else if !reflecting.is_empty() {
         let (transmit, receive) = reflect_report(&reflecting, queue_frames, tick_hz);

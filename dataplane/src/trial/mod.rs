@@ -8,5 +8,5 @@ mod link_watch;
 mod port_watch;
 mod report;
 
-pub use active::{Active, Finished};
+pub use active::{Active, Finished, Sender};
 pub use bench::{Bench, BenchConfig, Order, Prepared, Replayed, TrialError, Work};

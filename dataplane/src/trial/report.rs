@@ -1,9 +1,7 @@
 //! From what the loops leave behind to a report. Pure.
 
-use std::cmp::Reverse;
-
 use linerate_protocol::counters::TransmitCounters;
-use linerate_protocol::report::{FlowReport, ForeignFrames, ReceiveReport, TransmitReport, TrialReport};
+use linerate_protocol::report::{ForeignFrames, ReceiveReport, TransmitReport, TrialReport};
 
 use super::active::ReceiveOutcome;
 use crate::core::flow_table::FlowTable;
@@ -11,9 +9,6 @@ use crate::core::histogram::TickHistogram;
 use crate::dpdk::port::Spread;
 use crate::loops::reflect::ReflectOutcome;
 use crate::loops::transmit::TransmitOutcome;
-
-/// Flows that a report names.
-const WORST_FLOWS: usize = 10;
 
 /// What senders were to do, as far as their report needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -84,11 +79,13 @@ pub(super) fn transmit_report(
     }
 }
 
-/// A receiver's account, and what became of every flow. `None` without receivers.
+/// A receiver's account, and what became of every flow. `sent_per_lcore` is what each lcore of the sender sent; empty when that is not known.
+/// `None` without receivers.
 pub(super) fn receive_report(
     outcomes: Vec<ReceiveOutcome>,
     frames_per_queue: Vec<u64>,
     tick_hz: u64,
+    sent_per_lcore: &[u64],
 ) -> Option<(ReceiveReport, FlowTable)> {
     let ns_per_tick = 1e9 / tick_hz.max(1) as f64;
     let packets_per_lcore =
@@ -98,8 +95,7 @@ pub(super) fn receive_report(
         merged.merge(&analysis);
         merged
     })?;
-    let seen = merged.flows(tick_hz).count() as u32;
-    let report = ReceiveReport {
+    let mut report = ReceiveReport {
         counters: merged.counters(ns_per_tick),
         sequence_gaps: merged.sequence_gaps(),
         beyond_window: merged.beyond_memory(),
@@ -109,10 +105,12 @@ pub(super) fn receive_report(
         headroom,
         foreign: merged.foreign(),
         reordering: merged.reordering(),
-        silent_flows: merged.expected_flows().map_or(0, |flows| flows.saturating_sub(seen)),
-        worst_flows: worst(merged.flows(tick_hz)),
+        ..ReceiveReport::default()
     };
-    Some((report, merged.into_flows(tick_hz)))
+    let flows = merged.into_flows(tick_hz);
+    report.silent_flows = flows.silent(sent_per_lcore);
+    report.worst_flows = flows.worst(sent_per_lcore);
+    Some((report, flows))
 }
 
 /// A worker that waited for its CPU for less than this share of the time had it.
@@ -176,23 +174,6 @@ pub(super) fn reflect_report(
         ..ReceiveReport::default()
     };
     (transmit, receive)
-}
-
-/// The flows with the most losses, then the most reordered or duplicate packets, then the longest delay.
-fn worst(flows: impl Iterator<Item = FlowReport>) -> Vec<FlowReport> {
-    let badness = |flow: &FlowReport| {
-        let delay = flow.delay_ns.map_or(0, |delay| delay.max);
-        Reverse((flow.lost, flow.reordered + flow.duplicates, delay, Reverse(flow.flow)))
-    };
-    let mut worst: Vec<FlowReport> = Vec::with_capacity(WORST_FLOWS + 1);
-    for flow in flows {
-        let at = worst.partition_point(|other| badness(other) <= badness(&flow));
-        if at < WORST_FLOWS {
-            worst.truncate(WORST_FLOWS - 1);
-            worst.insert(at, flow);
-        }
-    }
-    worst
 }
 
 /// How frames were spread over several receive queues, when that is worth saying.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::cli::output::print;
+use crate::cli::output::{print, width};
 use crate::cli::{Ending, table};
 use crate::profile::headers::headers;
 use crate::profile::library::{self, Entry};
@@ -18,7 +18,7 @@ pub(super) fn list(directory: &Path, as_json: bool) -> anyhow::Result<Ending> {
     } else if entries.is_empty() {
         print(&format!("no profiles in {}; `linerate profile generate` makes some", directory.display()))?;
     } else {
-        print(&table::profiles(directory, &entries))?;
+        print(&table::profiles(directory, &entries, width()))?;
     }
     Ok(Ending::Done)
 }
@@ -47,7 +47,7 @@ pub(super) fn show(name: &str, directory: &Path, as_json: bool) -> anyhow::Resul
         print(&serde_json::to_string(&shown)?)?;
     } else {
         print(&format!("# {}\n{}", file.display(), to_yaml(profile)?))?;
-        print(&table::headers(&rows, profile.flows()))?;
+        print(&table::headers(&rows, profile.flows(), width()))?;
     }
     Ok(Ending::Done)
 }

@@ -33,6 +33,8 @@ struct Lane {
 struct Side {
     before: Option<Sample>,
     last: Option<Sample>,
+    /// When the last one came, in seconds after sending began.
+    last_at_s: f64,
     /// The last one is in no reading yet.
     fresh: bool,
 }
@@ -71,7 +73,7 @@ impl Readings {
             Role::Rx => (&mut lane.rx, &lane.tx),
         };
         let again = side.fresh;
-        side.add(sample);
+        side.add(sample, at_s);
         let drained = role == Role::Rx && !lane.sending;
         if !(again || other.fresh || drained) {
             return None;
@@ -115,8 +117,9 @@ impl Readings {
 }
 
 impl Side {
-    fn add(&mut self, sample: &Sample) {
+    fn add(&mut self, sample: &Sample, at_s: f64) {
         self.before = self.last.replace(sample.clone());
+        self.last_at_s = at_s;
         self.fresh = true;
     }
 
@@ -128,15 +131,20 @@ impl Side {
         self.last.as_ref().and_then(|sample| sample.receive).unwrap_or_default()
     }
 
-    /// The last two samples, if the last one is new.
-    fn interval(&self) -> Option<(&Sample, &Sample)> {
-        Some((self.before.as_ref()?, self.last.as_ref().filter(|_| self.fresh)?))
+    /// The last sample, if it is new, with the one before.
+    fn interval(&self) -> Option<(Option<&Sample>, &Sample)> {
+        Some((self.before.as_ref(), self.last.as_ref().filter(|_| self.fresh)?))
     }
 
+    /// Since the sample before; of the first one, since sending began.
     fn pps(&self, packets: impl Fn(&Sample) -> u64) -> Option<f64> {
         let (before, last) = self.interval()?;
-        let seconds = last.at_ns.checked_sub(before.at_ns).filter(|ns| *ns > 0)? as f64 / 1e9;
-        Some(packets(last).checked_sub(packets(before))? as f64 / seconds)
+        let seconds = match before {
+            Some(before) => last.at_ns.checked_sub(before.at_ns)? as f64 / 1e9,
+            None => self.last_at_s,
+        };
+        let counted = packets(last).checked_sub(before.map_or(0, &packets))?;
+        (seconds > 0.0).then(|| counted as f64 / seconds)
     }
 
     /// Frames per second of each receive queue; empty when they are not known.
@@ -149,7 +157,8 @@ impl Side {
 
     fn mean_delay_ns(&self) -> Option<f64> {
         let (before, last) = self.interval()?;
-        let (before, last) = (before.receive?, last.receive?);
+        let before = before.and_then(|sample| sample.receive).unwrap_or_default();
+        let last = last.receive?;
         let packets = last.packets.checked_sub(before.packets).filter(|packets| *packets > 0)?;
         Some(last.delay_sum_ns.checked_sub(before.delay_sum_ns)? as f64 / packets as f64)
     }
@@ -200,13 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_needs_both_ends_and_its_rates_two_samples_of_each() {
+    fn a_reading_needs_both_ends_and_has_rates_from_the_first_on() {
         let mut readings = readings(true);
         assert_eq!(readings.sample("tx0-rx0", Role::Tx, &tx(500, 1000), 0.5), None);
         let first = readings.sample("tx0-rx0", Role::Rx, &rx(510, 990, 990), 0.51).unwrap();
         assert_eq!((first.number, first.planned_trials, first.repeat), (3, 4, 2));
         assert_eq!((first.sent_packets, first.received_packets, first.lost_packets), (1000, 990, 10));
-        assert_eq!((first.offered_pps, first.received_pps, first.delay_mean_ns), (None, None, None));
+        let (offered, received) = (first.offered_pps.unwrap(), first.received_pps.unwrap());
+        assert_eq!((offered, received.round(), first.delay_mean_ns), (2000.0, 1941.0, Some(1.0)));
         assert_eq!((first.queue_full, first.rx_missed, first.rx_nombuf), (5, Some(7), Some(8)));
         assert_eq!(readings.sample("tx0-rx0", Role::Rx, &rx(1010, 2990, 100_990), 1.0), None);
         let second = readings.sample("tx0-rx0", Role::Tx, &tx(1000, 3000), 1.01).unwrap();
@@ -233,7 +243,11 @@ mod tests {
         assert_eq!(readings.sample("tx0-rx0", Role::Tx, &tx(100, 100), 0.1), None);
         let silent = readings.sample("tx0-rx0", Role::Tx, &tx(200, 200), 0.2).unwrap();
         assert_eq!((silent.sent_packets, silent.received_packets), (200, 0));
-        assert_eq!((silent.offered_pps, silent.received_pps), (Some(1000.0), None));
+        assert_eq!(
+            (silent.offered_pps, silent.received_pps),
+            (Some(1000.0), None),
+            "the receiver told nothing"
+        );
         readings.sending_ended("tx0-rx0");
         for (at_ms, packets) in [(210, 150), (310, 200)] {
             let drained = readings.sample("tx0-rx0", Role::Rx, &rx(at_ms, packets, 0), 0.3).unwrap();

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use linerate_logging::terminal::{escaped, escaped_line};
+
 use super::pace::Pace;
 use super::{MOST_PAIRS, View, failure_line, hidden, phrase, result_line};
 use crate::events::Reading;
@@ -51,7 +53,7 @@ impl Screen {
 
     fn say(&self, line: &str) {
         // Where the terminal does not take it, there is no other place to say so.
-        let _ = self.all.println(line);
+        let _ = self.all.println(escaped(line));
     }
 
     fn clear_pairs(&mut self) {
@@ -65,7 +67,7 @@ impl Screen {
 impl View for Screen {
     fn phase(&mut self, text: &str) {
         self.clear_pairs();
-        self.bar.set_message(text.to_owned());
+        self.bar.set_message(escaped_line(text));
     }
 
     fn trial_began(&mut self, title: &str, number: usize, of: usize, trial: &Trial, pairs: &[WatchedPair]) {
@@ -73,11 +75,11 @@ impl View for Screen {
         self.expected = trial.expected_duration;
         self.bar.set_length(of as u64 * STEPS);
         self.bar.set_position(self.position);
-        self.bar.set_prefix(title.to_owned());
+        self.bar.set_prefix(escaped_line(title));
         self.bar.set_message(hidden(pairs).unwrap_or_default());
         self.clear_pairs();
         for pair in pairs.iter().take(MOST_PAIRS) {
-            let bar = self.all.add(styled(ProgressBar::new(1), PAIR).with_prefix(pair.name.clone()));
+            let bar = self.all.add(styled(ProgressBar::new(1), PAIR).with_prefix(escaped_line(&pair.name)));
             bar.tick();
             self.pairs.insert(pair.name.clone(), PairLine { bar, pace: Pace::default() });
         }

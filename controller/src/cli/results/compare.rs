@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use clap::Args;
 
-use super::super::output::{print, say};
+use super::super::output::{print, say, width};
 use super::super::{Ending, comparison_table};
 use super::PlaceArgs;
 use crate::compare::{Comparison, Metric, Overall, Settings, compare};
@@ -113,7 +113,7 @@ fn show(comparison: &Comparison, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         print(&serde_json::to_string(comparison)?)?;
     } else {
-        print(&comparison_table::comparison(comparison))?;
+        print(&comparison_table::comparison(comparison, width()))?;
     }
     for note in &comparison.notes {
         say(&format!("note: {note}"));

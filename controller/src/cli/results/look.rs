@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use serde_json::json;
 
-use super::super::output::{print, say};
+use super::super::output::{print, say, width};
 use super::super::table;
 use super::plots::{self, Wanted};
 use crate::store::{self, Recorded, is_id};
@@ -29,7 +29,7 @@ pub(in crate::cli) fn list(results: &Path, as_json: bool) -> anyhow::Result<()> 
     } else if listed.is_empty() {
         print(&format!("no experiments in {}", results.display()))?;
     } else {
-        print(&table::experiments(&listed))?;
+        print(&table::experiments(&listed, width()))?;
     }
     Ok(())
 }
@@ -55,7 +55,7 @@ pub(in crate::cli) fn show(results: &Path, id: &str, series: &[String], as_json:
         return Ok(());
     }
     print(&format!("{} {} {}", id, summary.experiment.started_at, summary.experiment.name))?;
-    print(&table::trials(summary))?;
+    print(&table::trials(summary, width()))?;
     if let Some(reason) = &summary.reason {
         print(&format!("reason: {reason}"))?;
     }

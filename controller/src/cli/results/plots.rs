@@ -1,7 +1,8 @@
 //! Series in a line of text.
 
+use super::super::output::width;
 use super::super::table;
-use crate::export::series::{Column, TIME_KEY, is_queue_key, receiver, transmitter};
+use crate::export::series::{Column, READ_KEY, TIME_KEY, is_queue_key, receiver, transmitter};
 use crate::store::record::TrialRecord;
 
 /// The most characters of a plot; longer series show the mean of what falls on each.
@@ -32,31 +33,31 @@ impl Wanted {
     fn has(&self, end: &str, key: &str) -> bool {
         match self {
             Wanted::Usual => USUAL.contains(&(end, key)),
-            Wanted::All => key != TIME_KEY,
+            Wanted::All => ![TIME_KEY, READ_KEY].contains(&key),
             Wanted::Keys(keys) => keys.iter().any(|wanted| wanted == key),
         }
     }
 }
 
-/// Every wanted series of a trial: its smallest, mean and largest value, and its course.
+/// Every wanted series of a trial: its smallest and largest value, the mean of a rate over the time of sending, and its course.
 pub(super) fn series(record: &TrialRecord, wanted: &Wanted) -> String {
     let mut rows = Vec::new();
     for (end, columns) in [("tx", transmitter(record)), ("rx", receiver(record))] {
-        for Column { name, values } in columns.iter().filter(|column| wanted.has(end, &column.name)) {
+        for column in columns.iter().filter(|column| wanted.has(end, &column.name)) {
+            let Column { name, values, .. } = column;
             let (Some(least), Some(most)) = (values.iter().min(), values.iter().max()) else { continue };
-            let mean = values.iter().map(|value| *value as f64).sum::<f64>() / values.len() as f64;
             rows.push([
                 end.to_owned(),
                 name.to_string(),
                 values.len().to_string(),
                 least.to_string(),
-                format!("{mean:.0}"),
+                column.mean().map_or("-".to_owned(), |mean| format!("{mean:.0}")),
                 most.to_string(),
                 plot(values),
             ]);
         }
     }
-    table::series(rows)
+    table::series(rows, width())
 }
 
 /// The course of a series, from its smallest value to its largest; a flat line when all are the same.

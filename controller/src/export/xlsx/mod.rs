@@ -1,6 +1,7 @@
 //! Trials as a workbook: the columns that the older kits' reports have, all figures on a second sheet, and the report's tables on sheets of
 //! their own.
 
+mod flows;
 mod sections;
 
 use std::time::SystemTime;
@@ -43,6 +44,7 @@ pub fn workbook(summary: &Summary, sections: &Report) -> Result<Vec<u8>, Workboo
     workbook.set_properties(&properties);
     report(workbook.add_worksheet(), summary)?;
     trials(workbook.add_worksheet(), summary)?;
+    flows::add(&mut workbook, summary)?;
     sections::add(&mut workbook, sections)?;
     Ok(workbook.save_to_buffer()?)
 }
@@ -73,6 +75,7 @@ fn report(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
         }
         match percent_of_line_rate(summary, trial) {
             Some(percent) => sheet.write(row, 2, percent)?,
+            None if trial.intended_pps.is_none() => sheet.write_blank(row, 2, &wrapped)?,
             None => sheet.write(row, 2, "link speed unknown")?,
         };
     }

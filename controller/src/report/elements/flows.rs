@@ -5,9 +5,6 @@ use super::super::number::{count, microseconds};
 use super::super::source::{Source, Trial};
 use crate::summary::FlowSummary;
 
-/// Flows that are shown at most.
-const MOST_FLOWS: usize = 8;
-
 pub(super) fn blocks(source: &Source, trial: &Trial<'_>) -> Vec<Block> {
     let flows = &trial.figures.worst_flows;
     if flows.is_empty() || trial.figures.flows < 2 {
@@ -16,6 +13,7 @@ pub(super) fn blocks(source: &Source, trial: &Trial<'_>) -> Vec<Block> {
     let columns = vec![
         Column::numbers("flow", "flow"),
         Column::words("header", "header"),
+        Column::numbers("sent_packets", "sent"),
         Column::numbers("received_packets", "received"),
         Column::numbers("lost_packets", "lost"),
         Column::numbers("duplicate_packets", "duplicate"),
@@ -23,7 +21,7 @@ pub(super) fn blocks(source: &Source, trial: &Trial<'_>) -> Vec<Block> {
         Column::numbers("mean", format!("{} mean µs", source.delay_name())),
         Column::numbers("max", "max µs"),
     ];
-    let rows = flows.iter().take(MOST_FLOWS).map(row).collect();
+    let rows = flows.iter().map(row).collect();
     vec![Block::Table(Table { caption: "The flows that fared worst, worst first".to_owned(), columns, rows })]
 }
 
@@ -43,6 +41,7 @@ fn row(flow: &FlowSummary) -> Row {
         cells: vec![
             flow.flow.to_string().into(),
             header.join(", ").into(),
+            flow.sent_packets.map_or("-".to_owned(), count).into(),
             count(flow.received_packets).into(),
             Cell::toned(count(flow.lost_packets), lost),
             count(flow.duplicate_packets).into(),
