@@ -72,7 +72,7 @@ pub(super) fn profile(settings: &Settings, port: &str) -> Result<(Profile, Vec<S
 fn single(settings: &Settings, port: u8) -> RawProfile {
     let (src, dst) = addresses(port);
     let end = |ip: Option<Ipv4Addr>, default: Ipv4Addr, port, mac: Option<MacAddr>| Endpoint {
-        ip: ip.unwrap_or(default).into(),
+        ip: Some(ip.unwrap_or(default).into()),
         port,
         mac,
     };
@@ -130,8 +130,8 @@ fn sizes(values: Values, notes: &mut Vec<String>) -> Result<Option<FrameSizes>, 
 fn put(raw: &mut RawProfile, field: Field, value: u64) {
     let ip = || IpAddr::from(Ipv4Addr::from_bits(value as u32));
     match field {
-        Field::SourceIp => raw.source.ip = ip(),
-        Field::DestinationIp => raw.destination.ip = ip(),
+        Field::SourceIp => raw.source.ip = Some(ip()),
+        Field::DestinationIp => raw.destination.ip = Some(ip()),
         Field::SourcePort => raw.source.port = value as u16,
         Field::DestinationPort => raw.destination.port = value as u16,
         Field::SourceMac => raw.source.mac = Some(mac_of(value.into())),

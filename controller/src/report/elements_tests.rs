@@ -48,6 +48,8 @@ pub(super) fn environment(text: &str, line: &str) -> Environment {
         clock_source: "tsc".into(),
         tick_hz: 1,
         port,
+        network: None,
+        next_hops: Vec::new(),
     };
     let mut environment = Environment::new("0123abcd", Versions::default(), serde_json::Value::Null);
     environment.agents = vec![agent];

@@ -95,7 +95,9 @@ impl Rescue<'_, '_> {
             "was connected again"
         } else {
             let endpoints = platform.restart(pair.number, &|text| observer.phase(text)).await?;
-            *pair = Pair::connect(pair.number, endpoints, pair.keep_alive).await.map_err(Ending::Failed)?;
+            *pair = Pair::connect(pair.number, endpoints, pair.keep_alive, &job.experiment.profiles)
+                .await
+                .map_err(Ending::Failed)?;
             "was started anew"
         };
         match warm_up(pair, job.experiment, numbers, &job.interrupted).await {

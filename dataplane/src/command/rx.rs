@@ -23,7 +23,8 @@ fn arrived(received: &ReceiveCounters) -> u64 {
 }
 
 pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
-    let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Safety::default(), false)?;
+    let mut bench =
+        open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Safety::default(), &args.given, false)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
         let prepared = bench.prepare(Order { trial: 0, tag: 0, work: Work::Receive(Expect::Anything) })?;
@@ -41,6 +42,7 @@ pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
             if signals.within(LOOK).await {
                 break Ended::Stopped;
             }
+            active.tend(&mut bench);
             progress.show(&mut [(&mut active, &bench)]);
         };
         let Finished { report, flows } = active.finish(&mut bench, ended)?;

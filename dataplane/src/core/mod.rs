@@ -10,6 +10,8 @@ pub mod flows;
 pub mod frame;
 pub mod histogram;
 pub mod lcore_layout;
+pub mod mailbox;
+pub mod neighbour;
 pub mod order;
 pub mod pacer;
 pub mod recognise;

@@ -4,8 +4,10 @@ use linerate_protocol::counters::{ReceiveCounters, TransmitCounters};
 use linerate_protocol::report::ForeignFrames;
 
 use super::counters::{ReceiveBlock, TransmitBlock};
+use super::own_frames::OwnFrames;
 use super::queue::{Clock, ForwardQueue, ReceiveQueue, TurnableBurst};
 use super::stop::Signal;
+use crate::core::mailbox::Mailbox;
 use crate::core::recognise::Foreign;
 use crate::core::reflect::turn_round;
 
@@ -36,11 +38,12 @@ pub fn reflect<R, T>(
     clock: &impl Clock,
     signal: &Signal,
     published: (&ReceiveBlock, &TransmitBlock),
+    mailbox: Option<&Mailbox>,
 ) -> ReflectOutcome
 where
     R: ReceiveQueue,
     R::Burst: TurnableBurst,
-    T: ForwardQueue<Burst = R::Burst>,
+    T: ForwardQueue<Burst = R::Burst> + OwnFrames,
 {
     let patience = (clock.tick_hz() as f64 * PATIENCE_S) as u64;
     let mut outcome = ReflectOutcome { began: clock.ticks(), ..ReflectOutcome::default() };
@@ -51,6 +54,9 @@ where
     let mut reclaimed = true;
     loop {
         let stopped = signal.stopped();
+        if signal.calls() {
+            signal.send_waiting(tx);
+        }
         let arrived = rx.receive(&mut burst) as u64;
         if arrived == 0 {
             if stopped {
@@ -74,6 +80,9 @@ where
             let ours = turn_round(frame);
             if !ours {
                 Foreign::of(frame).count(foreign);
+                if let Some(mailbox) = mailbox {
+                    mailbox.put(frame);
+                }
             }
             ours
         });

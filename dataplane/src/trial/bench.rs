@@ -12,6 +12,7 @@ use linerate_protocol::safety::{Safety, Unsafe};
 use linerate_protocol::trial::{Limit, ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
 
 use super::active::{Active, Jobs, ReceiveOutcome, Reflected};
+use super::answering::Answering;
 use super::port_watch::PortWatch;
 use crate::core::analysis::{Analysis, Expect};
 use crate::core::flows::FrameWriter;
@@ -31,6 +32,7 @@ use crate::loops::reflect::reflect;
 use crate::loops::source::{Replay, Source};
 use crate::loops::stop::Signal;
 use crate::loops::transmit::{TransmitPlan, transmit};
+use crate::network::{GivenAddresses, Network};
 
 /// Packets handed to the port at once.
 const BURST: usize = 64;
@@ -60,6 +62,9 @@ pub struct BenchConfig {
     pub safety: Safety,
     /// Whether the bench may be asked to send back what it receives. It costs the port's bulk freeing of buffers.
     pub reflects: bool,
+    /// Addresses of the port, and its routers. A port with addresses answers ARP, neighbour discovery and ping; that costs it the bulk freeing
+    /// of buffers, too.
+    pub given: GivenAddresses,
 }
 
 /// A trial cannot be run.
@@ -182,6 +187,9 @@ pub struct Bench<'e> {
     queues: (usize, usize),
     /// Extended statistics when the last trial was armed.
     before: Vec<(String, u64)>,
+    pub(super) network: Network,
+    /// Where the port answers for its addresses itself.
+    pub(super) answering: Option<Answering>,
 }
 
 impl<'e> Bench<'e> {
@@ -191,6 +199,9 @@ impl<'e> Bench<'e> {
     /// When the port refuses.
     pub fn open(eal: &'e Eal, config: BenchConfig) -> Result<Self, DpdkError> {
         let info = describe(eal, config.port)?;
+        let interface = info.interface.as_ref().map(|interface| interface.name.as_str());
+        let network = Network::new(&info.driver, interface, config.given.clone());
+        let addresses = if network.answers { network.addresses() } else { Vec::new() };
         let per_lcore = |most: u16| (config.lcores.len() as u16).clamp(1, most.max(1));
         let OpenPort { port, rx, tx, .. } = Port::open(
             eal,
@@ -203,10 +214,24 @@ impl<'e> Bench<'e> {
                 tx_descriptors: config.tx_descriptors,
                 mtu: config.mtu,
                 forwards: config.reflects,
+                answers: network.answers,
+                multicast: addresses.iter().any(|address| address.addr().is_ipv6()),
             },
         )?;
         let queues = (rx.len(), tx.len());
-        Ok(Self { eal, config, clock: TickClock::new(eal), port, rx, tx, queues, before: Vec::new() })
+        let answering = network.answers.then(|| Answering::new(info.mac, addresses));
+        Ok(Self {
+            eal,
+            config,
+            clock: TickClock::new(eal),
+            port,
+            rx,
+            tx,
+            queues,
+            before: Vec::new(),
+            network,
+            answering,
+        })
     }
 
     /// Divides a bench into one that sends and one that receives, on the same port, with these lcores.
@@ -219,6 +244,8 @@ impl<'e> Bench<'e> {
             port: self.port.clone(),
             queues: (rx.len(), tx.len()),
             before: Vec::new(),
+            network: self.network.clone(),
+            answering: None,
             rx,
             tx,
         };
@@ -348,7 +375,14 @@ impl<'e> Bench<'e> {
     }
 
     fn plan_receive(&self, expect: Expect, lcores: usize) -> Vec<Analysis> {
-        (0..self.rx.len().min(lcores)).map(|_| Analysis::new(expect)).collect()
+        let analysis = |_| {
+            let mut analysis = Analysis::new(expect);
+            if let Some(answering) = &self.answering {
+                analysis.forward_foreign(answering.mailbox());
+            }
+            analysis
+        };
+        (0..self.rx.len().min(lcores)).map(analysis).collect()
     }
 
     fn plan_transmit(
@@ -399,6 +433,10 @@ impl<'e> Bench<'e> {
     /// # Errors
     /// When statistics cannot be read or an lcore is busy.
     pub fn arm(&mut self, prepared: Prepared) -> Result<Active, TrialError> {
+        self.tend(None);
+        if let Some(answering) = &mut self.answering {
+            answering.begin();
+        }
         for queue in self.rx.iter_mut().filter(|_| !self.port.reads_file()) {
             let mut burst = Default::default();
             for _ in 0..FLUSH_BURSTS {
@@ -464,8 +502,10 @@ impl<'e> Bench<'e> {
             let mut queues = served(share, jobs);
             let blocks = (Arc::<ReceiveBlock>::default(), Arc::<TransmitBlock>::default());
             let (clock, signal, published) = (self.clock, receiving.clone(), blocks.clone());
+            let mailbox = self.answering.as_ref().map(Answering::mailbox);
             let job = self.eal.launch(lcore, move || {
-                let outcome = reflect(&mut queues, &mut tx, &clock, &signal, (&published.0, &published.1));
+                let blocks = (&*published.0, &*published.1);
+                let outcome = reflect(&mut queues, &mut tx, &clock, &signal, blocks, mailbox.as_ref());
                 Reflected { queues: queues.into_queues(), tx, outcome }
             })?;
             jobs.reflect.push((job, blocks));

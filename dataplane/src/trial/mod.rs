@@ -1,7 +1,9 @@
 //! Trials on a port: prepare, arm, start, sample, stop, report. What the command line and the agent both run.
 
 mod active;
+mod answering;
 mod bench;
+mod hop;
 mod link_watch;
 mod port_watch;
 mod report;
