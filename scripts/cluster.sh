@@ -12,6 +12,8 @@ cd "$(dirname "$0")/.."
 . scripts/cluster/suite.sh
 # shellcheck source=scripts/cluster/experiments.sh
 . scripts/cluster/experiments.sh
+# shellcheck source=scripts/cluster/networks.sh
+. scripts/cluster/networks.sh
 # shellcheck source=scripts/cluster/refusals.sh
 . scripts/cluster/refusals.sh
 # shellcheck source=scripts/cluster/clocks.sh
@@ -29,6 +31,7 @@ test   runs the scenarios (default: all of them), each in a namespace of its own
 
 Scenarios: memif      a pair on one node, joined by shared memory in a directory of the node
            two_nodes  two pairs over the pod network, one on a node, one across nodes, with hugepages
+           addresses  pairs over the pod network with addresses of the pods and of the user
            examples   examples/pods, applied as a user does
            kept       pods that are made once and used by several runs
            role       a service account with nothing but the printed Role
@@ -38,6 +41,7 @@ Scenarios: memif      a pair on one node, joined by shared memory in a directory
            clocks     controllers whose clocks differ by ten minutes leave each other alone; a dead one's objects are removed
            resume     a run whose controller is killed in every phase, and that is resumed each time
            faults     pods that die, a controller that is killed: nothing lost, nothing left
+           routed     pairs over a pod network without a common layer 2, on one node and across nodes; a cluster of the kit's own, brought up for it
 
 The cluster is the one of KUBECONFIG when LINERATE_E2E=1 is set; its nodes must have the image LINERATE_E2E_IMAGE. Else it is the one that the kit
 in the directory LINERATE_CLUSTER_LAB brings up: build.sh, and cluster.sh with up, env, load and down. Needs kubectl and jq.

@@ -9,4 +9,5 @@ pub mod core;
 pub mod dpdk;
 pub mod host;
 pub mod loops;
+pub mod network;
 pub mod trial;

@@ -20,6 +20,8 @@ fn a_buffer_has_one_owner_whatever_happens() {
         rx_descriptors: 256,
         tx_descriptors: 256,
         mtu: DEFAULT_MTU,
+        answers: false,
+        multicast: false,
         forwards: true,
     };
     let open = |port| Port::open(&eal, PortId(port), config).unwrap();

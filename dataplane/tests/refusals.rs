@@ -44,7 +44,7 @@ fn options_out_of_range_are_named_with_value_and_range() {
     refused("--burst 65537", &["burst: 65537", "1…65536"]);
     refused("--flow-mode x", &["--flow-mode", "'x'", "s, d, sd, sp, dp, spd, sdpp, sdpd"]);
     refused("--src-port 65535 --flows 3 --flow-mode sp", &["sourcePort", "65535", "3 values"]);
-    refused("--src-ip ::1", &["source.ip ::1", "destination.ip 192.168.2.1"]);
+    refused("--src-ip ::1 --dst-ip 192.168.2.1", &["source.ip ::1", "destination.ip 192.168.2.1"]);
 }
 
 fn refused_profile(file: &Path, text: &str, parts: &[&str]) {

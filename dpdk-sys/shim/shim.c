@@ -262,6 +262,7 @@ int lr_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, _Bool
 
 int lr_tx_done_cleanup(uint16_t port, uint16_t queue) { return rte_eth_tx_done_cleanup(port, queue, 0); }
 int lr_port_start(uint16_t port) { return rte_eth_dev_start(port); }
+int lr_port_take_multicast(uint16_t port) { return rte_eth_allmulticast_enable(port); }
 int lr_port_stop(uint16_t port) { return rte_eth_dev_stop(port); }
 int lr_port_close(uint16_t port) { return rte_eth_dev_close(port); }
 
@@ -354,6 +355,26 @@ uint16_t lr_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **buffers, u
 uint16_t lr_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **buffers, uint16_t count)
 {
 	return rte_eth_tx_burst(port, queue, buffers, count);
+}
+
+int lr_send_frame(uint16_t port, uint16_t queue, struct rte_mempool *pool, const void *bytes, uint16_t length)
+{
+	struct rte_mbuf *buffer = rte_pktmbuf_alloc(pool);
+	if (buffer == NULL) {
+		/* Some ports keep sent buffers until their place in the ring is used again. */
+		rte_eth_tx_done_cleanup(port, queue, 0);
+		buffer = rte_pktmbuf_alloc(pool);
+	}
+	if (buffer == NULL)
+		return -ENOBUFS;
+	char *data = rte_pktmbuf_append(buffer, length);
+	if (data != NULL)
+		memcpy(data, bytes, length);
+	if (data == NULL || rte_eth_tx_burst(port, queue, &buffer, 1) != 1) {
+		rte_pktmbuf_free(buffer);
+		return data == NULL ? -EMSGSIZE : -EAGAIN;
+	}
+	return 0;
 }
 
 uint64_t lr_bare_tx_loop(uint16_t port, uint16_t queue, struct rte_mempool *pool, uint16_t length, uint16_t burst,

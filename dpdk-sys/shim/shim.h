@@ -124,6 +124,8 @@ int lr_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, _Bool
 /* Frees buffers that were sent and that the port still keeps; -ENOTSUP where the driver cannot. */
 int lr_tx_done_cleanup(uint16_t port, uint16_t queue);
 int lr_port_start(uint16_t port);
+/* Has the port pass every multicast frame, as far as it can: neighbour discovery comes that way. */
+int lr_port_take_multicast(uint16_t port);
 int lr_port_stop(uint16_t port);
 int lr_port_close(uint16_t port);
 int lr_port_get_stats(uint16_t port, struct lr_port_stats *stats);
@@ -145,6 +147,9 @@ void lr_buffers_free(struct rte_mbuf **buffers, unsigned int count);
 /* packets */
 uint16_t lr_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **buffers, uint16_t count);
 uint16_t lr_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **buffers, uint16_t count);
+/* Sends one frame of `length` bytes in a buffer of `pool`, which is not the queue's own; 0, or a negative errno when no buffer is free, the
+ * frame does not fit a buffer, or the port does not take it. */
+int lr_send_frame(uint16_t port, uint16_t queue, struct rte_mempool *pool, const void *bytes, uint16_t length);
 /* Bare transmit loop: allocate, send, free what was not taken, `bursts` times. Returns frames sent. The yardstick of the benchmarks. */
 uint64_t lr_bare_tx_loop(uint16_t port, uint16_t queue, struct rte_mempool *pool, uint16_t length, uint16_t burst,
 			 uint64_t bursts);

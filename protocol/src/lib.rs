@@ -15,6 +15,7 @@ pub mod frame;
 pub mod host;
 pub mod mac;
 pub mod message;
+pub mod network;
 pub mod port;
 pub mod probe;
 pub mod profile;

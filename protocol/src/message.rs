@@ -4,10 +4,13 @@
 //! between, sends [`Event`]s. The first request must be `hello` with the right version and token; until then
 //! nothing else is answered. A line is at most [`MAX_LINE_BYTES`] long. See `docs/protocol.md` for an example.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::counters::Sample;
 use crate::host::HostInfo;
+use crate::network::{NextHop, PortNetwork};
 use crate::port::PortInfo;
 use crate::report::{FlowRow, TrialReport};
 use crate::state::AgentState;
@@ -47,6 +50,9 @@ pub enum Command {
     Ping,
     /// Tell what hugepage-check finds where the agent runs.
     Preflight,
+    /// Tell how frames get from the agent's port to an address, and find the Ethernet address that they go to. Only while idle, and only of
+    /// agents whose [`Welcome::network`] is known.
+    NextHop(NextHopTo),
     /// Accept a trial: idle → prepared.
     Prepare(Box<TrialSpec>),
     /// Launch the lcores: prepared → armed.
@@ -112,6 +118,14 @@ pub struct FlowsFrom {
     pub first: u32,
 }
 
+/// Parameters of `nexthop`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NextHopTo {
+    /// The address to be reached.
+    pub to: IpAddr,
+}
+
 /// Parameters of `acknowledge`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -153,6 +167,8 @@ pub enum Outcome {
     Pong(Pong),
     /// Answer to `preflight`: hugepage-check's report, in its JSON form.
     Preflight(serde_json::Value),
+    /// Answer to `nexthop`.
+    NextHop(NextHop),
     /// Answer to everything that moves the agent: where it stands now.
     State(AgentState),
     /// Answer to `report`.
@@ -194,6 +210,9 @@ pub struct Welcome {
     /// The machine it runs on; absent in agents that do not tell.
     #[serde(default)]
     pub host: Option<HostInfo>,
+    /// The port's addresses, and who answers for them; absent where it has none, and in agents that do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<PortNetwork>,
 }
 
 /// An agent's clock, as far as others need it to compare times.

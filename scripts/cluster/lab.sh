@@ -43,7 +43,19 @@ find_cluster() {
         die "scripts/image.sh failed; see above"
     }
     "$LAB/cluster.sh" load "$work/image.tar" >/dev/null
-    rm -f "$work/image.tar"
+}
+
+# routed_cluster: in place of the kit's cluster that is up, one whose pods have no common layer 2. It stays for the scenarios that follow.
+routed_cluster() {
+    "$LAB/cluster.sh" down >/dev/null 2>&1 || true
+    if ! ROUTED=1 "$LAB/cluster.sh" up 2 >"$work/routed.log" 2>&1; then
+        check_line "FAIL cluster: routed: the cluster does not come up: $(tail -1 "$work/routed.log")"
+        return 1
+    fi
+    eval "$("$LAB/cluster.sh" env)"
+    export KUBECONFIG
+    "$LAB/cluster.sh" load "$work/image.tar" >/dev/null
+    kubectl create namespace "$namespace" >/dev/null
 }
 
 end_cluster() {

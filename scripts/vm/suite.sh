@@ -1,7 +1,7 @@
 # Sourced by vm.sh: runs the scenarios and counts their checks.
 # shellcheck shell=bash
 
-SCENARIOS=(machine pair reflect experiment netem faults no-iommu)
+SCENARIOS=(machine pair reflect experiment routed netem faults no-iommu)
 passed=0 failed=0 skipped=0 work='' child='' reason=''
 
 # run_suite [SCENARIO…]
@@ -28,6 +28,7 @@ run_suite() {
             pair | experiment) scenario_wire "$scenario" ;;
             # Three trials of 50,000 packets there and back.
             reflect) boot_scenario reflect --time-limit 600 ;;
+            routed) boot_scenario routed --wire hub ;;
             no-iommu) boot_scenario no-iommu --no-iommu ;;
             netem) boot_scenario netem --time-limit 600 ;;
             *) boot_scenario "$scenario" ;;

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
 
+use super::addresses::AddressPair;
 use super::agents::AgentsSection;
 use super::direction::Direction;
 use super::kubernetes::KubernetesSection;
@@ -118,6 +119,11 @@ pub struct Spec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<RawProfile>>", length(min = 1))]
     pub profiles: Option<Spanned<Vec<Spanned<Profile>>>>,
+    /// Addresses of the ports, one entry for each pair, where a kernel does not have them: VFs, memif. Left out: ports on the kernel's interfaces
+    /// have those of the kernel, others none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<AddressPair>>", length(min = 1))]
+    pub addresses: Option<Spanned<Vec<AddressPair>>>,
     /// How each trial runs.
     pub trial: TrialSection,
     /// Ceilings: what no trial may exceed.

@@ -1,5 +1,6 @@
 //! What is to be done: the document, read and checked once. Below [`Experiment`] nothing is checked again.
 
+pub mod addresses;
 pub mod agents;
 pub mod determinants;
 pub mod direction;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use linerate_protocol::profile::{Profile, ProfileError};
 use linerate_protocol::safety::{Ceilings, Origin, Safety};
-use linerate_protocol::trial::Limit;
+use linerate_protocol::trial::{Limit, Role};
 use serde_saphyr::{Location, Spanned};
 
 use crate::yaml::{excerpt, line, place_of_message};
@@ -121,6 +122,7 @@ impl Experiment {
                 return Err(wrong(devices.referenced, problem));
             }
         }
+        check_addresses(&document).map_err(|(location, problem)| wrong(location, problem))?;
         complete_kubernetes(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
         if document.spec.trial.duration.is_none() && document.spec.trial.packets.is_none() {
             document.spec.trial.duration = Some(TrialDuration::of_millis::<10_000>());
@@ -165,6 +167,13 @@ impl Experiment {
         &self.document.spec.agents
     }
 
+    /// What the agent at that end of a pair has to be told of its addresses when it starts, behind `agent`.
+    pub fn address_options(&self, pair: usize, end: Role) -> Vec<String> {
+        let addresses = self.document.spec.addresses.as_ref();
+        let of_pair = addresses.and_then(|addresses| addresses.value.get(pair));
+        of_pair.map_or_else(Vec::new, |pair| pair.of(end).agent_options())
+    }
+
     /// Settings of the Kubernetes platform.
     pub fn kubernetes(&self) -> &KubernetesSection {
         &self.document.spec.kubernetes
@@ -199,6 +208,23 @@ impl Experiment {
 }
 
 type Wrong = (Location, String);
+
+fn check_addresses(document: &Document) -> Result<(), Wrong> {
+    let Some(addresses) = &document.spec.addresses else { return Ok(()) };
+    let pairs = document.spec.pairs.0.get_u32() as usize;
+    if addresses.value.len() != pairs {
+        let entries = addresses.value.len();
+        let problem = format!(
+            "spec.addresses: {entries} entries for {pairs} pairs; give one for each pair, or set spec.pairs"
+        );
+        return Err((addresses.referenced, problem));
+    }
+    for (index, pair) in addresses.value.iter().enumerate() {
+        pair.check()
+            .map_err(|problem| (addresses.referenced, format!("spec.addresses[{index}].{problem}")))?;
+    }
+    Ok(())
+}
 
 /// A device is asked for where the pods are joined by devices, and what contradicts itself is refused.
 fn complete_kubernetes(document: &mut Document) -> Result<(), Wrong> {

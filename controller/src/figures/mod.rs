@@ -5,6 +5,7 @@ mod flow;
 use std::collections::BTreeMap;
 
 use linerate_protocol::mac::MacAddr;
+use linerate_protocol::profile::Profile;
 use linerate_protocol::report::{Ended, Part, ReceiveReport, TrialReport};
 use linerate_protocol::time::WorkerTime;
 
@@ -19,6 +20,8 @@ use crate::verdict::{Busiest, Observed, Reflected, judge};
 pub struct Subject<'a> {
     /// The trial.
     pub trial: &'a Trial,
+    /// The trial's profile as it was sent: with the ports' addresses where it names none.
+    pub traffic: &'a Profile,
     /// The pair, such as `tx0-rx0`.
     pub pair: &'a str,
     /// The transmitter's name.
@@ -203,7 +206,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         worst_flows: receive
             .worst_flows
             .iter()
-            .map(|flow| flow::summary(profile, of.macs, flow, &clock))
+            .map(|flow| flow::summary(of.traffic, of.macs, flow, &clock))
             .collect(),
         clock,
         verdict: judge(&observed),

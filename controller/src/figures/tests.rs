@@ -78,6 +78,7 @@ pub(crate) fn with_clock(valid: bool, tx: &TrialReport, rx: &TrialReport) -> Res
     let macs = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
     let subject = Subject {
         trial: &trial,
+        traffic: &trial.profile,
         pair: "tx0-rx0",
         tx: "tx0",
         rx: "rx0",
@@ -116,6 +117,7 @@ fn of_a_round_trip_the_transmitter_tells_times_and_the_reflector_where_packets_e
     };
     let subject = Subject {
         trial: &trial,
+        traffic: &trial.profile,
         pair: "tx0-rx0",
         tx: "tx0",
         rx: "tx0",

@@ -128,8 +128,8 @@ fn single(settings: &Settings, port: u8) -> Result<Draft, String> {
     }
     let raw = RawProfile {
         protocol: settings.protocol.unwrap_or(Protocol::Tcp),
-        source: Endpoint { ip: src, port: settings.src_port.unwrap_or(SRC_PORT), mac: settings.src_mac },
-        destination: Endpoint { ip: dst, port: settings.dst_port.unwrap_or(DST_PORT), mac: settings.dst_mac },
+        source: Endpoint { ip: Some(src), port: settings.src_port.unwrap_or(SRC_PORT), mac: settings.src_mac },
+        destination: Endpoint { ip: Some(dst), port: settings.dst_port.unwrap_or(DST_PORT), mac: settings.dst_mac },
         vlan: (settings.vlan == Some(true))
             .then(|| Vlan { id: settings.vlan_id.unwrap_or(VLAN_ID), priority: settings.cos.unwrap_or(0) }),
         dscp: settings.dscp.unwrap_or(0),
@@ -194,7 +194,7 @@ fn ranges(settings: &Settings, port: &str, number: u8, draft: &mut Draft) -> Res
                 format!("pktgen.range.{} of port {port}: {problem}", ranged.name()),
             )
         };
-        if draft.raw.source.ip.is_ipv6() && matches!(ranged, Ranged::SrcIp | Ranged::DstIp) {
+        if draft.raw.source.ip.is_some_and(|ip| ip.is_ipv6()) && matches!(ranged, Ranged::SrcIp | Ranged::DstIp) {
             return Err(wrong(
                 "this IPv4 range is of a port with IPv6 addresses; give set_ipaddr IPv4 addresses".to_owned(),
             ));
@@ -259,7 +259,7 @@ fn sequence(settings: &Settings, port: &str, draft: &mut Draft) -> Result<(), Im
     }
     let raw = &mut draft.raw;
     raw.protocol = first.protocol;
-    (raw.source.ip, raw.destination.ip) = (first.src_ip, first.dst_ip);
+    (raw.source.ip, raw.destination.ip) = (Some(first.src_ip), Some(first.dst_ip));
     (raw.source.mac, raw.destination.mac) = (first.src_mac, first.dst_mac);
     let tagged = settings.vlan == Some(true);
     for (name, value) in COLUMNS {
@@ -342,9 +342,9 @@ fn load(sent: &Sent, raw: &mut RawProfile) {
 }
 
 fn put(raw: &mut RawProfile, field: Field, value: u128) {
-    let ip = |before: IpAddr| match before {
-        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::from_bits(value as u32)),
-        IpAddr::V6(_) => IpAddr::from(std::net::Ipv6Addr::from_bits(value)),
+    let ip = |before: Option<IpAddr>| match before {
+        Some(IpAddr::V6(_)) => Some(IpAddr::from(std::net::Ipv6Addr::from_bits(value))),
+        _ => Some(IpAddr::from(Ipv4Addr::from_bits(value as u32))),
     };
     let mut vlan = raw.vlan.unwrap_or(Vlan { id: VLAN_ID, priority: 0 });
     match field {

@@ -123,8 +123,8 @@ fn without_ranges_one_flow_has_the_values_of_set() {
          pktgen.latency('0', 'rate', 1000) pktgen.mac_from_arp('on') pktgen.ping4('all') pktgen.delay(1000)",
     ));
     let raw = imported.profile.raw();
-    assert_eq!((raw.source.ip.to_string(), raw.source.port), ("10.1.0.1".to_owned(), 7));
-    assert_eq!((raw.destination.ip.to_string(), raw.destination.port), ("10.2.0.1".to_owned(), 5678));
+    assert_eq!((raw.addresses().0.to_string(), raw.source.port), ("10.1.0.1".to_owned(), 7));
+    assert_eq!((raw.addresses().1.to_string(), raw.destination.port), ("10.2.0.1".to_owned(), 5678));
     assert!(imported.profile.name().starts_with("profile_1_flows_pkt_size_512B_2.5_rate_s"));
     assert_eq!(raw.burst, 1);
     for part in ["count 1000", "packets: 1000", "burst 64", "latency: always"] {
@@ -146,7 +146,7 @@ fn each_port_has_a_profile_of_its_own() {
     let notes = imported(&format!("{text}pktgen.start('0')")).unwrap().remove(0).notes;
     assert!(notes.iter().any(|note| note.contains("port 3 is set up and never started")), "{notes:?}");
     let silent = one("pktgen.set_proto('1', 'udp')").profile;
-    assert_eq!(silent.raw().source.ip.to_string(), "192.168.1.1", "Pktgen's own address of port 1");
+    assert_eq!(silent.raw().addresses().0.to_string(), "192.168.1.1", "Pktgen's own address of port 1");
     assert_eq!(silent.raw().rate, Some(linerate_protocol::rate::Rate::Percent(100.0)));
 }
 

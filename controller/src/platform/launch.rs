@@ -106,6 +106,7 @@ pub fn launches(
                 let (tx, rx) = (settings.workers.tx.get_u32(), settings.workers.rx.get_u32());
                 arguments.extend(idle.iter().flat_map(|idle| ["--idle".to_owned(), (*idle).to_owned()]));
                 arguments.extend(experiment.direction().agent_options(end, tx, rx, devices.is_none()));
+                arguments.extend(experiment.address_options(pair, end));
                 AgentLaunch { name, arguments }
             };
             PairLaunch { tx: agent(Role::Tx, "client", 1, &cpus.tx), rx: agent(Role::Rx, "server", 2, &cpus.rx) }

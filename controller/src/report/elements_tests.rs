@@ -49,6 +49,8 @@ pub(super) fn environment(text: &str, line: &str) -> Environment {
         tick_hz: 1,
         tick_rate: None,
         port,
+        network: None,
+        next_hops: Vec::new(),
     };
     let mut environment = Environment::new("0123abcd", Versions::default(), serde_json::Value::Null);
     environment.agents = vec![agent];

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::message::{Acknowledge, Command, Stop, Welcome};
+use linerate_protocol::profile::Profile;
 use linerate_protocol::state::AgentState;
 
 use super::Ending;
+use super::addressing::Addressing;
 use super::path::PathTimes;
 use crate::clock::{ClockVerdict, compare};
 use crate::platform::{AgentEndpoint, ExitWatch, PairEndpoints, PodPlace, Token};
@@ -70,6 +72,8 @@ pub(super) struct Agent {
     exit: ExitWatch,
     /// What warm-up has learnt of the path to this agent.
     pub(super) path: PathTimes,
+    /// The way to the other agent of the pair.
+    pub(super) addressing: Addressing,
 }
 
 impl Agent {
@@ -84,8 +88,9 @@ impl Agent {
         loop {
             let error = match Session::connect(&name, &dialer, token.reveal(), keep_alive).await {
                 Ok(session) => {
-                    let path = PathTimes::default();
-                    let agent = Self { session, node, pod, dialer, token, command_line, exit, path };
+                    let (path, addressing) = (PathTimes::default(), Addressing::default());
+                    let agent =
+                        Self { session, node, pod, dialer, token, command_line, exit, path, addressing };
                     return agent.idle().await;
                 }
                 Err(error) if error.fault.is_forbidden() => return Err(Unreachable::by(&error)),
@@ -174,7 +179,10 @@ impl Agent {
     /// What is recorded of it and its place.
     pub(super) fn environment(&self) -> AgentEnvironment {
         let pod = self.pod.as_ref();
-        AgentEnvironment::new(self.name(), &self.node, pod, &self.command_line, self.session.welcome())
+        let mut environment =
+            AgentEnvironment::new(self.name(), &self.node, pod, &self.command_line, self.session.welcome());
+        environment.next_hops = self.addressing.next_hops().collect();
+        environment
     }
 
     fn info(&self) -> AgentInfo {
@@ -224,7 +232,7 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Connects to both ends.
+    /// Connects to both ends, and finds the way between them for these profiles.
     ///
     /// # Errors
     /// Why not, in words that name the agent.
@@ -232,9 +240,17 @@ impl Pair {
         number: usize,
         endpoints: PairEndpoints,
         keep_alive: Duration,
+        profiles: &[Profile],
     ) -> Result<Self, Unreachable> {
-        let tx = Agent::connect(endpoints.tx, keep_alive).await?;
-        let rx = Agent::connect(endpoints.rx, keep_alive).await?;
+        let mut tx = Agent::connect(endpoints.tx, keep_alive).await?;
+        let mut rx = Agent::connect(endpoints.rx, keep_alive).await?;
+        tx.addressing = Addressing::find(&tx, &rx, profiles).await.map_err(Unreachable::Failed)?;
+        rx.addressing = Addressing::find(&rx, &tx, profiles).await.map_err(Unreachable::Failed)?;
+        for (from, to) in [(&tx, &rx), (&rx, &tx)] {
+            for way in from.addressing.describe(from.name(), to.name()) {
+                tracing::info!("{way}");
+            }
+        }
         let clock = compare(&tx.session.welcome().clock, &rx.session.welcome().clock);
         Ok(Self { name: format!("{}-{}", tx.name(), rx.name()), tx, rx, clock, number, keep_alive })
     }

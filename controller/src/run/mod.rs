@@ -1,5 +1,6 @@
 //! From a plan to results: agents start, warm up, run every trial, and end, whatever happens in between.
 
+mod addressing;
 mod agent;
 mod arrivals;
 mod flows;
@@ -280,8 +281,10 @@ async fn connect(
     let keep_alive = LONGEST_KEEP_ALIVE.min(experiment.trial().orphan.get() / SIGNS_OF_LIFE);
     let endpoints = platform.start(&|text| observer.phase(text)).await?;
     ledger.agents_run();
-    let connecting =
-        endpoints.into_iter().enumerate().map(|(number, pair)| Pair::connect(number, pair, keep_alive));
+    let connecting = endpoints
+        .into_iter()
+        .enumerate()
+        .map(|(number, pair)| Pair::connect(number, pair, keep_alive, &experiment.profiles));
     // All at once, hundreds of handshakes would outlast each one's time.
     stream::iter(connecting).buffered(CONNECTING_AT_ONCE).try_collect().await.map_err(Ending::from)
 }

@@ -115,7 +115,7 @@ impl Rescue<'_, '_> {
             let (number, keep_alive) = (pair.number, pair.keep_alive);
             let anew = async {
                 let endpoints = platform.restart(number, &|text| observer.phase(text)).await?;
-                Ok(Pair::connect(number, endpoints, keep_alive).await?)
+                Ok(Pair::connect(number, endpoints, keep_alive, &job.experiment.profiles).await?)
             };
             *pair = self.unless_interrupted(anew).await?;
             "was started anew"

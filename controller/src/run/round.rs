@@ -109,7 +109,8 @@ pub(super) async fn run(
         *sent_at = Some(Instant::now());
         assignment.wind_up(tx, rx, sent, seen, watch, job.interrupted.clone()).await?;
         for way in ways.iter().filter(|_| assignment.settings.all_flows) {
-            let lines = way.flow_lines(&trial.profile, pair, seen);
+            let traffic = way.traffic(&trial.profile, pair).profile;
+            let lines = way.flow_lines(&traffic, pair, seen);
             flows.push(fetch(pair.agent(way.to), lines, job.store.directory()).await?);
         }
         Ok(())
@@ -253,8 +254,11 @@ fn settle(
 ) -> Result<Result<TrialSummary, TrialFailure>, StoreError> {
     let (pair, seen) = (&*lane.pair, &lane.seen);
     let place = trial.directory();
+    let traffic = way.traffic(&trial.profile, pair);
     let result = match (&lane.stopped, seen.report(way.from), seen.report(way.to)) {
-        (None, Some(tx), Some(rx)) => figures(way.subject(trial, pair, seen), tx, rx).map_err(Stopped::from),
+        (None, Some(tx), Some(rx)) => {
+            figures(way.subject(trial, &traffic.profile, pair, seen), tx, rx).map_err(Stopped::from)
+        }
         (stopped, ..) => Err(stopped.clone().unwrap_or(Stopped::Elsewhere)),
     };
     let own = seen.from_end(way.from);
@@ -276,6 +280,7 @@ fn settle(
     };
     match result {
         Ok(mut result) => {
+            result.notes.extend(traffic.notes);
             result.overhead_s = took_s - result.duration_s;
             result.trial = format!("{}/{place}/trial.json", way.name);
             result.flows_file = flows.as_ref().map(|_| format!("{}/{place}/{FLOWS_FILE}", way.name));

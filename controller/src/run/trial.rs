@@ -85,6 +85,8 @@ pub(super) enum Stopped {
     #[error("{0}")]
     Unfiled(String),
     #[error(transparent)]
+    Profile(#[from] linerate_protocol::profile::ProfileError),
+    #[error(transparent)]
     NoResult(#[from] crate::figures::NoResult),
 }
 
@@ -122,18 +124,24 @@ impl Assignment {
         }))
     }
 
-    /// What the agent at that end does, with `peer` at the other one.
-    fn role(&self, end: Role, peer: &Agent) -> RoleSpec {
+    /// What `agent`, at that end, does with `peer` at the other one.
+    fn role(&self, end: Role, agent: &Agent, peer: &Agent) -> Result<RoleSpec, Stopped> {
         let receive = ReceiveSpec { flows: self.profile.flows(), all_flows: self.settings.all_flows };
         let transmit = || {
-            Box::new(TransmitSpec { profile: self.profile.clone(), peer_mac: peer.mac(), limit: self.limit })
+            let addressed = agent.addressing.profile(&self.profile)?;
+            let peer_mac = agent.addressing.mac(&self.profile).unwrap_or(peer.mac());
+            Ok::<_, Stopped>(Box::new(TransmitSpec {
+                profile: addressed.profile,
+                peer_mac,
+                limit: self.limit,
+            }))
         };
-        match self.part(end) {
-            Part::Tx => RoleSpec::Transmit(transmit()),
+        Ok(match self.part(end) {
+            Part::Tx => RoleSpec::Transmit(transmit()?),
             Part::Rx => RoleSpec::Receive(receive),
-            Part::Exchange => RoleSpec::Exchange(transmit(), receive),
+            Part::Exchange => RoleSpec::Exchange(transmit()?, receive),
             Part::Reflect => RoleSpec::Reflect,
-        }
+        })
     }
 
     fn part(&self, end: Role) -> Part {
@@ -150,8 +158,8 @@ impl Assignment {
                 refusal: true,
             })?;
         }
-        step(rx, self.spec(self.role(Role::Rx, tx)), WORK_TIME).await?;
-        step(tx, self.spec(self.role(Role::Tx, rx)), WORK_TIME).await?;
+        step(rx, self.spec(self.role(Role::Rx, rx, tx)?), WORK_TIME).await?;
+        step(tx, self.spec(self.role(Role::Tx, tx, rx)?), WORK_TIME).await?;
         step(rx, Command::Arm, WORK_TIME).await?;
         step(tx, Command::Arm, WORK_TIME).await?;
         Ok(())

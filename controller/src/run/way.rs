@@ -2,7 +2,7 @@
 
 use linerate_protocol::flow_lines::FlowLines;
 use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::Profile;
+use linerate_protocol::profile::{Addressed, Profile};
 use linerate_protocol::trial::Role;
 
 use super::agent::{Agent, Pair};
@@ -67,20 +67,28 @@ impl Way {
         }
     }
 
-    /// What its figures are of.
+    /// The profile as it is sent this way, with the ports' addresses where it names none. What cannot be addressed is not sent.
+    pub(super) fn traffic(&self, profile: &Profile, pair: &Pair) -> Addressed {
+        let as_written = |_| Addressed { profile: profile.clone(), notes: Vec::new() };
+        pair.agent(self.from).addressing.profile(profile).unwrap_or_else(as_written)
+    }
+
+    /// What its figures are of; `traffic` is the trial's profile as it is sent.
     pub(super) fn subject<'a>(
         &'a self,
         trial: &'a Trial,
+        traffic: &'a Profile,
         pair: &'a Pair,
         seen: &'a Observations,
     ) -> Subject<'a> {
         let far = other(self.from);
         Subject {
             trial,
+            traffic,
             pair: &self.name,
             tx: pair.agent(self.from).name(),
             rx: pair.agent(self.to).name(),
-            macs: self.macs(pair),
+            macs: self.macs(traffic, pair),
             clock: &self.clock,
             direction: self.direction,
             reflector: seen
@@ -90,7 +98,7 @@ impl Way {
         }
     }
 
-    /// What is said of each of its flows.
+    /// What is said of each of its flows; `profile` is as it is sent.
     pub(super) fn flow_lines<'a>(
         &self,
         profile: &'a Profile,
@@ -101,14 +109,16 @@ impl Way {
         let negative =
             receive.and_then(|receive| receive.latency.as_ref()).map_or(0, |latency| latency.negative);
         FlowLines {
-            traffic: Some((profile, self.macs(pair))),
+            traffic: Some((profile, self.macs(profile, pair))),
             sent: seen.report(self.from).and_then(|report| report.transmit.as_ref()),
             delays_valid: negative == 0 && (self.clock.one_way_valid || self.clock.round_trip_valid),
         }
     }
 
-    fn macs(&self, pair: &Pair) -> (MacAddr, MacAddr) {
-        (pair.agent(self.from).mac(), pair.agent(other(self.from)).mac())
+    /// Ethernet addresses of the frames that are sent this way.
+    fn macs(&self, profile: &Profile, pair: &Pair) -> (MacAddr, MacAddr) {
+        let (from, to) = (pair.agent(self.from), pair.agent(other(self.from)));
+        (from.mac(), from.addressing.mac(profile).unwrap_or(to.mac()))
     }
 }
 

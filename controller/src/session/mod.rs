@@ -9,13 +9,15 @@ mod lines;
 mod tests;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use linerate_protocol::message::{
-    Command, ErrorCode, Event, FlowRows, FlowsFrom, FromAgent, Hello, Outcome, PROTOCOL_VERSION, Pong, Reply,
-    Request, Welcome, WireError,
+    Command, ErrorCode, Event, FlowRows, FlowsFrom, FromAgent, Hello, NextHopTo, Outcome, PROTOCOL_VERSION,
+    Pong, Reply, Request, Welcome, WireError,
 };
+use linerate_protocol::network::NextHop;
 use linerate_protocol::report::TrialReport;
 use linerate_protocol::span::Span;
 use linerate_protocol::state::AgentState;
@@ -181,6 +183,17 @@ impl Session {
         match self.shared.request(Command::Preflight, WORK_TIME).await? {
             Outcome::Preflight(report) => Ok(report),
             _ => Err(self.failed(Fault::Unexpected { method: "preflight" })),
+        }
+    }
+
+    /// Asks for the next hop on the way to an address.
+    ///
+    /// # Errors
+    /// The agent's refusal, or the fault that ended the session.
+    pub async fn next_hop(&self, to: IpAddr) -> Result<NextHop, SessionError> {
+        match self.shared.request(Command::NextHop(NextHopTo { to }), WORK_TIME).await? {
+            Outcome::NextHop(hop) => Ok(hop),
+            _ => Err(self.failed(Fault::Unexpected { method: "nexthop" })),
         }
     }
 
@@ -364,6 +377,7 @@ fn method(command: &Command) -> &'static str {
         Command::Hello(_) => "hello",
         Command::Ping => "ping",
         Command::Preflight => "preflight",
+        Command::NextHop(_) => "nexthop",
         Command::Prepare(_) => "prepare",
         Command::Arm => "arm",
         Command::Start(_) => "start",

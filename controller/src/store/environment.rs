@@ -5,6 +5,7 @@ use std::path::Path;
 
 use linerate_protocol::host::HostInfo;
 use linerate_protocol::message::Welcome;
+use linerate_protocol::network::{NextHop, PortNetwork};
 use linerate_protocol::port::PortInfo;
 use linerate_protocol::time::TickRate;
 use serde::{Deserialize, Serialize};
@@ -85,6 +86,12 @@ pub struct AgentEnvironment {
     pub tick_rate: Option<TickRate>,
     /// Device, driver, firmware, link and MTU.
     pub port: PortInfo,
+    /// The port's addresses, and who answers for them; null where it has none.
+    #[serde(default)]
+    pub network: Option<PortNetwork>,
+    /// Next hops on the way to the other agent of the pair, one for each version of IP; none where frames go to the peer's port as on a cable.
+    #[serde(default)]
+    pub next_hops: Vec<NextHop>,
 }
 
 impl AgentEnvironment {
@@ -96,7 +103,7 @@ impl AgentEnvironment {
         command_line: &[String],
         welcome: &Welcome,
     ) -> Self {
-        let Welcome { agent, dpdk, port, clock, lcores, no_huge, .. } = welcome;
+        let Welcome { agent, dpdk, port, clock, lcores, no_huge, network, .. } = welcome;
         Self {
             name: name.to_owned(),
             node: node.to_owned(),
@@ -112,6 +119,8 @@ impl AgentEnvironment {
             tick_hz: clock.tick_hz,
             tick_rate: clock.rate,
             port: port.clone(),
+            network: network.clone(),
+            next_hops: Vec::new(),
         }
     }
 }

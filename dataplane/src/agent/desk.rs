@@ -5,7 +5,8 @@ use hugepage_check::root::Root;
 use linerate_protocol::host::HostInfo;
 use linerate_protocol::message::{
     Acknowledge, ClockInfo, Command, ErrorCode, Event, FlowRows, FlowsFrom, MAX_FLOW_ROWS,
-    MAX_START_AHEAD_MS, Outcome, PROTOCOL_VERSION, Pong, Sent, Start, TrialFailed, Welcome, WireError,
+    MAX_START_AHEAD_MS, NextHopTo, Outcome, PROTOCOL_VERSION, Pong, Sent, Start, TrialFailed, Welcome,
+    WireError,
 };
 use linerate_protocol::report::{Ended, FlowRow, Part};
 use linerate_protocol::state::{AgentState, Step};
@@ -107,6 +108,11 @@ impl<'e> Desk<'e> {
         if matches!(self.holding, Holding::Nothing) { self.own_orphan_ms } else { self.orphan_ms }
     }
 
+    /// True when the port's addresses want to be tended often, also while nothing runs.
+    pub fn answers(&self) -> bool {
+        self.bench.answers()
+    }
+
     /// True while loops run and the desk wants to be looked at often.
     pub fn is_active(&self) -> bool {
         matches!(self.holding, Holding::Active(_))
@@ -135,6 +141,7 @@ impl<'e> Desk<'e> {
             lcores: self.bench.lcores().iter().map(|lcore| lcore.0).collect(),
             no_huge: self.no_huge,
             host: Some(self.host.clone()),
+            network: self.bench.network(),
         })
     }
 
@@ -151,6 +158,14 @@ impl<'e> Desk<'e> {
                 serde_json::to_value(report)
                     .map(|report| Answer::Now(Outcome::Preflight(report)))
                     .map_err(|error| failed(&error))
+            }
+            Command::NextHop(NextHopTo { to }) if self.state() == AgentState::Idle => {
+                let hop = self.bench.next_hop(to).map_err(|error| refused(error.to_string()))?;
+                Ok(Answer::Now(Outcome::NextHop(hop)))
+            }
+            Command::NextHop(_) => {
+                let message = format!("nexthop: the agent is {}, and not idle", self.state());
+                Err(WireError { code: ErrorCode::IllegalStep, message })
             }
             Command::Prepare(spec) => self.prepare(&spec),
             Command::Arm => self.arm(),
@@ -301,7 +316,11 @@ impl<'e> Desk<'e> {
 
     /// Looks at the running trial: a sample when one is due, the end when it has come.
     pub(super) fn look(&mut self) -> Vec<Event> {
-        let Holding::Active(live) = &mut self.holding else { return Vec::new() };
+        let Holding::Active(live) = &mut self.holding else {
+            self.bench.tend(None);
+            return Vec::new();
+        };
+        live.active.tend(&mut self.bench);
         if !live.started {
             return Vec::new();
         }

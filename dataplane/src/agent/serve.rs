@@ -21,6 +21,8 @@ use super::wire::{Controller, authenticate, failure};
 
 /// How often a running trial is looked at.
 const LOOK_RUNNING: Duration = Duration::from_millis(2);
+/// How often a port is looked at that answers for its addresses.
+const LOOK_ANSWERING: Duration = Duration::from_millis(10);
 /// How often anything else is.
 const LOOK_IDLE: Duration = Duration::from_millis(100);
 /// Least time an agent waits for its first controller.
@@ -101,7 +103,11 @@ pub async fn serve(
         ending: false,
     };
     loop {
-        let look = if server.desk.is_active() { LOOK_RUNNING } else { LOOK_IDLE };
+        let look = match (server.desk.is_active(), server.desk.answers()) {
+            (true, _) => LOOK_RUNNING,
+            (false, true) => LOOK_ANSWERING,
+            (false, false) => LOOK_IDLE,
+        };
         tokio::select! {
             connection = listener.accept() => {
                 match connection {

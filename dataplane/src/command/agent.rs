@@ -13,7 +13,15 @@ use crate::core::eal_args::EalPlan;
 use crate::dpdk::eal::Eal;
 
 pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &Agent) -> Result<Ending, Failure> {
-    let bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &args.safety, args.reflector)?;
+    let bench = open(
+        eal,
+        port(eal, args.port)?,
+        workers(eal)?,
+        &args.ring,
+        &args.safety,
+        &args.given,
+        args.reflector,
+    )?;
     let mut desk = Desk::new(bench, args.orphan_ms, plan.no_huge, requirements(plan), args.host.clone());
     let config = AgentConfig {
         listen: args.listen,

@@ -175,9 +175,9 @@ pub(super) struct TxArgs {
     /// Port to send on
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub(super) port: u16,
-    /// Ethernet address of the receiver
-    #[arg(long, value_name = "MAC")]
-    pub(super) peer_mac: MacAddr,
+    /// Ethernet address of the receiver, or of the router on the way [default: that of the next hop to --dst-ip, which is asked for]
+    #[arg(long, value_name = "MAC", required_unless_present_any = ["dst_ip", "profile"])]
+    pub(super) peer_mac: Option<MacAddr>,
     /// Count what comes back from a reflector as well: loss and delay of the round trip, by one clock. Takes two worker lcores
     #[arg(long)]
     pub(super) round_trip: bool,
@@ -190,6 +190,8 @@ pub(super) struct TxArgs {
     pub(super) recording: RecordingArgs,
     #[command(flatten)]
     pub(super) limit: LimitArgs,
+    #[command(flatten)]
+    pub(super) addresses: AddressArgs,
     #[command(flatten)]
     pub(super) ring: RingArgs,
     #[command(flatten)]
@@ -243,6 +245,18 @@ pub(super) struct RingArgs {
     pub(super) idle: Option<Idle>,
 }
 
+/// Addresses of a port that has no kernel behind it.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct AddressArgs {
+    /// Address of the port, with the length of its network's prefix: 10.0.1.2/24. The port then answers ARP, neighbour discovery and ping for it;
+    /// may be repeated [default: none, or on af_packet and af_xdp those of the kernel's interface]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub(super) address: Vec<IpNet>,
+    /// Router for what is in none of the port's networks; once for each version of IP
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', requires = "address")]
+    pub(super) gateway: Vec<IpAddr>,
+}
+
 #[derive(Debug, Clone, Args)]
 pub(super) struct RxArgs {
     /// Port to receive on
@@ -253,6 +267,8 @@ pub(super) struct RxArgs {
     pub(super) flows_file: Option<PathBuf>,
     #[command(flatten)]
     pub(super) limit: LimitArgs,
+    #[command(flatten)]
+    pub(super) addresses: AddressArgs,
     #[command(flatten)]
     pub(super) ring: RingArgs,
     #[command(flatten)]
@@ -266,6 +282,8 @@ pub(super) struct ReflectArgs {
     pub(super) port: u16,
     #[command(flatten)]
     pub(super) limit: LimitArgs,
+    #[command(flatten)]
+    pub(super) addresses: AddressArgs,
     #[command(flatten)]
     pub(super) ring: RingArgs,
     #[command(flatten)]
@@ -339,6 +357,8 @@ pub(super) struct AgentArgs {
     /// End the agent when no controller has been there for this long
     #[arg(long, value_name = "TIME")]
     pub(super) exit_when_orphaned: Option<Span>,
+    #[command(flatten)]
+    pub(super) addresses: AddressArgs,
     #[command(flatten)]
     pub(super) ring: RingArgs,
     #[command(flatten)]

@@ -19,6 +19,7 @@ use super::standalone::{
 use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;
 use crate::dpdk::lcore::LcoreId;
+use crate::network::GivenAddresses;
 use crate::trial::{Bench, Finished, Order, Sender, Work};
 
 pub(super) fn run(eal: &Eal, mut args: Pair) -> Result<Ending, Failure> {
@@ -35,7 +36,8 @@ pub(super) fn run(eal: &Eal, mut args: Pair) -> Result<Ending, Failure> {
     let (tx_port, rx_port) = (port(eal, args.tx_port)?, port(eal, args.rx_port)?);
     if tx_port == rx_port {
         // A port that loops back, by itself or through a cable: two halves of one port, which closes with the last.
-        let bench = open(eal, tx_port, lcores.clone(), &args.ring, &args.safety, false)?;
+        let bench =
+            open(eal, tx_port, lcores.clone(), &args.ring, &args.safety, &GivenAddresses::default(), false)?;
         let (mut tx, mut rx) = bench.divide(tx_lcores.to_vec(), rx_lcores.to_vec());
         let ending = block_on(one_way(&mut args, &mut tx, &mut rx));
         drop(tx);
@@ -45,7 +47,7 @@ pub(super) fn run(eal: &Eal, mut args: Pair) -> Result<Ending, Failure> {
     let both = args.bidirectional;
     let open = |port, lcores: &[LcoreId], ring: RingArgs| {
         let ring = if both { ring.divided(lcores.len()) } else { ring };
-        open(eal, port, lcores.to_vec(), &ring, &args.safety, false)
+        open(eal, port, lcores.to_vec(), &ring, &args.safety, &GivenAddresses::default(), false)
     };
     // One way, --rxq is for the port that receives and --txq for the one that sends.
     let rx_ring = RingArgs { txq: args.ring.txq.filter(|_| both), ..args.ring };

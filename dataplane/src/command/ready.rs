@@ -14,7 +14,7 @@ use linerate_protocol::safety::{Ceilings, Origin, Safety};
 use linerate_protocol::trial::Limit;
 
 use super::args::{
-    Command, LimitArgs, PortsArgs, ProfileArgs, RecordingArgs, RingArgs, SafetyArgs, ShowArgs,
+    AddressArgs, Command, LimitArgs, PortsArgs, ProfileArgs, RecordingArgs, RingArgs, SafetyArgs, ShowArgs,
 };
 use super::flows_file::FlowsFile;
 use super::output::Failure;
@@ -24,6 +24,7 @@ use crate::agent::machine::machine;
 use crate::agent::token::Token;
 use crate::core::capture::Capture;
 use crate::core::recording::Recording;
+use crate::network::GivenAddresses;
 
 /// A validated command.
 #[derive(Debug)]
@@ -47,13 +48,15 @@ pub(super) struct Show {
 #[derive(Debug)]
 pub(super) struct Tx {
     pub(super) port: u16,
-    pub(super) peer_mac: MacAddr,
+    /// `None`: the next hop's.
+    pub(super) peer_mac: Option<MacAddr>,
     pub(super) round_trip: bool,
     pub(super) flows_file: Option<FlowsFile>,
     pub(super) profile: Profile,
     /// In place of the profile.
     pub(super) recording: Option<Replay>,
     pub(super) limit: Limit,
+    pub(super) given: GivenAddresses,
     pub(super) ring: RingArgs,
     pub(super) safety: Ceilings,
     pub(super) link_wait: Duration,
@@ -76,6 +79,7 @@ pub(super) struct Rx {
     pub(super) port: u16,
     pub(super) flows_file: Option<FlowsFile>,
     pub(super) limit: Limit,
+    pub(super) given: GivenAddresses,
     pub(super) ring: RingArgs,
     pub(super) show: Show,
 }
@@ -104,6 +108,7 @@ pub(super) struct Agent {
     pub(super) reflector: bool,
     pub(super) exit_when_orphaned: Option<Solitude>,
     pub(super) metrics: Option<SocketAddr>,
+    pub(super) given: GivenAddresses,
     pub(super) ring: RingArgs,
     pub(super) safety: Ceilings,
     pub(super) host: HostInfo,
@@ -127,7 +132,7 @@ impl Command {
         Ok(match self.clone() {
             Command::Ports(args) => Ready::Ports(args),
             Command::Tx(args) => {
-                if args.peer_mac.is_zero() {
+                if args.peer_mac.is_some_and(MacAddr::is_zero) {
                     return Err(Failure::usage(
                         "--peer-mac 00:00:00:00:00:00 is nobody's address; see `ports` on the receiver",
                     ));
@@ -135,6 +140,11 @@ impl Command {
                 let mut limit = args.limit.resolve()?;
                 let recording = args.recording.resolve(args.profile.rate, &mut limit)?;
                 let profile = args.profile.resolve()?;
+                if args.peer_mac.is_none() && profile.raw().destination.written_ip().is_none() {
+                    return Err(Failure::usage(
+                        "--peer-mac is missing, and the profile names no destination address whose next hop could be asked for",
+                    ));
+                }
                 Ready::Tx(Tx {
                     port: args.port,
                     peer_mac: args.peer_mac,
@@ -144,6 +154,7 @@ impl Command {
                     recording,
                     limit,
                     safety: args.safety.resolve()?,
+                    given: args.addresses.check()?,
                     ring: args.ring.check()?,
                     link_wait: args.link_wait.0,
                     linger: args.linger.0,
@@ -154,6 +165,7 @@ impl Command {
                 port: args.port,
                 flows_file: flows_file(args.flows_file.as_deref(), None, 1)?,
                 limit: args.limit.resolve()?,
+                given: args.addresses.check()?,
                 ring: args.ring.check()?,
                 show: args.show.resolve(),
             }),
@@ -161,6 +173,7 @@ impl Command {
                 port: args.port,
                 flows_file: None,
                 limit: args.limit.resolve()?,
+                given: args.addresses.check()?,
                 ring: args.ring.check()?,
                 show: args.show.resolve(),
             }),
@@ -196,6 +209,7 @@ impl Command {
                 exit_when_orphaned: args.exit_when_orphaned.map(|span| Solitude::after(span.0)),
                 metrics: loopback(args.metrics)?,
                 safety: args.safety.resolve()?,
+                given: args.addresses.check()?,
                 ring: args.ring.check()?,
                 host: machine(),
             }),
@@ -236,8 +250,8 @@ impl ProfileArgs {
         raw.ttl = self.ttl.unwrap_or(raw.ttl);
         raw.payload = self.payload.clone().unwrap_or(raw.payload);
         raw.burst = self.burst.unwrap_or(raw.burst);
-        raw.source.ip = src_ip.unwrap_or(raw.source.ip);
-        raw.destination.ip = dst_ip.unwrap_or(raw.destination.ip);
+        raw.source.ip = *src_ip;
+        raw.destination.ip = *dst_ip;
         raw.source.port = src_port.unwrap_or(raw.source.port);
         raw.destination.port = dst_port.unwrap_or(raw.destination.port);
         raw.try_into().map_err(|error| Failure::usage(format!("profile: {error}")))
@@ -291,6 +305,24 @@ impl SafetyArgs {
         Ok(Ceilings::default()
             .with(Origin::Options, Safety { max_rate, max_duration, allow })
             .with(Origin::Environment, environment))
+    }
+}
+
+impl AddressArgs {
+    fn check(&self) -> Result<GivenAddresses, Failure> {
+        for gateway in &self.gateway {
+            if self.gateway.iter().filter(|other| other.is_ipv4() == gateway.is_ipv4()).count() > 1 {
+                return Err(Failure::usage(
+                    "--gateway: more than one router for one version of IP; give one",
+                ));
+            }
+            if !self.address.iter().any(|network| network.contains(gateway)) {
+                return Err(Failure::usage(format!(
+                    "--gateway {gateway} is in none of the networks of --address; a router must be on the link"
+                )));
+            }
+        }
+        Ok(GivenAddresses { addresses: self.address.clone(), gateways: self.gateway.clone() })
     }
 }
 

@@ -14,7 +14,8 @@ use crate::dpdk::eal::Eal;
 use crate::trial::{Order, Work};
 
 pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
-    let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Ceilings::default(), true)?;
+    let mut bench =
+        open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Ceilings::default(), &args.given, true)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
         let mut active = begin(&mut bench, Order { trial: 0, tag: 0, work: Work::Reflect })?;
@@ -31,6 +32,7 @@ pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
             if signals.within(LOOK).await {
                 break Ended::Stopped;
             }
+            active.tend(&mut bench);
             progress.show(&mut [(&mut active, &bench)]);
         };
         let report = active.finish(&mut bench, ended)?.report;

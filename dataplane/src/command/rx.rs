@@ -41,7 +41,8 @@ async fn rest(active: &Active, signals: &mut Signals) {
 }
 
 pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
-    let mut bench = open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Ceilings::default(), false)?;
+    let mut bench =
+        open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Ceilings::default(), &args.given, false)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
         let prepared = bench.prepare(Order { trial: 0, tag: 0, work: Work::Receive(Expect::Anything) })?;
@@ -60,6 +61,7 @@ pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
             if signals.within(LOOK).await {
                 break Ended::Stopped;
             }
+            active.tend(&mut bench);
             progress.show(&mut [(&mut active, &bench)]);
         };
         let Finished { report, flows } = active.finish(&mut bench, ended)?;

@@ -20,6 +20,7 @@ use crate::dpdk::eal::Eal;
 use crate::dpdk::lcore::LcoreId;
 use crate::dpdk::port::PortId;
 use crate::host::monotonic_ns;
+use crate::network::GivenAddresses;
 use crate::trial::{Active, Bench, BenchConfig, Order};
 
 /// How often a running trial is looked at.
@@ -39,6 +40,7 @@ pub(super) fn open<'e>(
     lcores: Vec<LcoreId>,
     ring: &RingArgs,
     safety: &Ceilings,
+    given: &GivenAddresses,
     reflects: bool,
 ) -> Result<Bench<'e>, Failure> {
     let config = BenchConfig {
@@ -52,6 +54,7 @@ pub(super) fn open<'e>(
         safety: safety.clone(),
         reflects,
         idle: ring.idle,
+        given: given.clone(),
     };
     Ok(Bench::open(eal, config)?)
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use linerate_protocol::flow_lines::FlowLines;
 use linerate_protocol::mac::MacAddr;
+use linerate_protocol::profile::{Addressed, IpVersion};
 use linerate_protocol::report::Ended;
 use linerate_protocol::trial::TransmitSpec;
 
@@ -17,7 +18,7 @@ use super::standalone::{
 };
 use crate::core::analysis::Expect;
 use crate::dpdk::eal::Eal;
-use crate::trial::{Finished, Order, Replayed, Sender, Work};
+use crate::trial::{Bench, Finished, Order, Replayed, Sender, Work};
 
 pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
     for note in args.recording.iter().flat_map(|replay| &replay.notes) {
@@ -25,17 +26,18 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
     }
     let lcores = workers(eal)?;
     let ring = if args.round_trip { args.ring.divided(lcores.len()) } else { args.ring };
-    let mut bench = open(eal, port(eal, args.port)?, lcores, &ring, &args.safety, false)?;
+    let mut bench = open(eal, port(eal, args.port)?, lcores, &ring, &args.safety, &args.given, false)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
         if !link_up(&bench, args.link_wait, &mut signals).await? {
             return Ok(Ending::Interrupted);
         }
+        let peer_mac = address(&mut args, &mut bench)?;
         let tag = random_tag()?;
-        let spec = TransmitSpec { profile: args.profile.clone(), peer_mac: args.peer_mac, limit: args.limit };
+        let spec = TransmitSpec { profile: args.profile.clone(), peer_mac, limit: args.limit };
         let expect = Expect::Trial { tag, flows: args.profile.flows() };
         let work = if let Some(replay) = &args.recording {
-            Work::Replay(Box::new(replayed(replay, &args, bench.port_info()?.mac)))
+            Work::Replay(Box::new(replayed(replay, &args, (bench.port_info()?.mac, peer_mac))))
         } else if args.round_trip {
             Work::Exchange(Box::new(spec), expect)
         } else {
@@ -49,6 +51,7 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
         let mut interrupted = false;
         while !active.sending_is_over() && !interrupted {
             interrupted = signals.within(LOOK).await;
+            active.tend(&mut bench);
             progress.show(&mut [(&mut active, &bench)]);
         }
         let mut ended = Ended::Stopped;
@@ -60,7 +63,7 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
         }
         let Finished { report, flows } = active.finish(&mut bench, ended)?;
         if let (Some(file), Some(flows)) = (args.flows_file.take(), &flows) {
-            let traffic = Some((&args.profile, (bench.port_info()?.mac, args.peer_mac)));
+            let traffic = Some((&args.profile, (bench.port_info()?.mac, peer_mac)));
             let lines = FlowLines { traffic, sent: report.transmit.as_ref(), delays_valid: true };
             file.write(&[Received { port: args.port, lines, flows }])?;
         }
@@ -86,10 +89,32 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
     ending
 }
 
-fn replayed(replay: &Replay, args: &Tx, port_mac: MacAddr) -> Replayed {
+/// Where frames go. Without an Ethernet address on the command line: to the next hop of the profile's destination, from the port's own address
+/// where the profile names none.
+fn address(args: &mut Tx, bench: &mut Bench<'_>) -> Result<MacAddr, Failure> {
+    if let Some(mac) = args.peer_mac {
+        return Ok(mac);
+    }
+    let (to, _) = args.profile.destinations();
+    let hop = bench.next_hop(to).map_err(|error| Failure::failed(error.to_string()))?;
+    let own = bench.network().and_then(|network| network.address(IpVersion::of(to))).or(hop.source);
+    let Addressed { profile, notes } = args
+        .profile
+        .between_ports((own, None))
+        .map_err(|error| Failure::failed(format!("profile: {error}")))?;
+    notes.iter().for_each(|note| tracing::info!("{note}"));
+    args.profile = profile;
+    hop.mac.ok_or_else(|| {
+        Failure::failed(format!(
+            "{to} is an address of this host: no frame leaves it on the way there; give --peer-mac"
+        ))
+    })
+}
+
+fn replayed(replay: &Replay, args: &Tx, (port_mac, peer_mac): (MacAddr, MacAddr)) -> Replayed {
     let mut recording = replay.recording.clone();
     if !replay.keep_macs {
-        recording.readdress(port_mac, args.peer_mac);
+        recording.readdress(port_mac, peer_mac);
     }
     Replayed { recording, rate: replay.rate, limit: args.limit }
 }

@@ -7,6 +7,7 @@ use linerate_protocol::report::{FlowReport, ForeignFrames, Reordering};
 
 use super::flow_table::{FlowTable, flow_report, lost};
 use super::histogram::TickHistogram;
+use super::mailbox::Mailbox;
 use super::order::{Arrival, FlowState, GapLog};
 use super::recognise::{Foreign, Frame, PortVerdict, UdpChecksum, recognise};
 
@@ -42,6 +43,7 @@ pub struct Analysis {
     /// Gaps of earlier tags and of other lcores, while learning.
     closed_gaps: u64,
     delays: TickHistogram,
+    mailbox: Option<Mailbox>,
 }
 
 /// Extents of reordered frames, added up.
@@ -72,6 +74,7 @@ impl Analysis {
             extents: Extents::default(),
             closed_gaps: 0,
             delays: TickHistogram::default(),
+            mailbox: None,
         }
     }
 
@@ -84,14 +87,22 @@ impl Analysis {
         match recognise(frame, length, verdict) {
             Frame::Ours(probe, udp) => self.observe_probe(probe, udp, ticks),
             Frame::Damaged => self.counters.bad_checksums += 1,
-            Frame::Foreign(kind) => self.observe_foreign(kind),
+            Frame::Foreign(kind) => self.observe_foreign(kind, frame),
         }
     }
 
     #[cold]
-    fn observe_foreign(&mut self, kind: Foreign) {
+    fn observe_foreign(&mut self, kind: Foreign, frame: &[u8]) {
         self.counters.foreign += 1;
         kind.count(&mut self.foreign);
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.put(frame);
+        }
+    }
+
+    /// Hands on every frame that is not ours, for somebody to answer.
+    pub fn forward_foreign(&mut self, mailbox: Mailbox) {
+        self.mailbox = Some(mailbox);
     }
 
     #[inline(always)]

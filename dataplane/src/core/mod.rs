@@ -13,6 +13,8 @@ pub mod frame;
 pub mod histogram;
 pub mod idle;
 pub mod lcore_layout;
+pub mod mailbox;
+pub mod neighbour;
 pub mod order;
 pub mod pacer;
 pub mod recognise;

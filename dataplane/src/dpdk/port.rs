@@ -45,9 +45,15 @@ pub struct PortConfig {
     pub mtu: u16,
     /// Whether received frames are sent on. Then a transmit queue meets buffers of several pools, and the port must free them one by one.
     pub forwards: bool,
+    /// Whether frames of the port's own, such as answers to ARP, are sent beside test traffic. They have a pool of their own, so the port must
+    /// free buffers one by one.
+    pub answers: bool,
+    /// Whether the port is to pass multicast frames, as far as it can: neighbour discovery comes that way.
+    pub multicast: bool,
 }
-
 const ETHERNET_HEADER_BYTES: u16 = 14;
+/// Buffers for frames of the port's own: more than the lcores' caches keep. A port that keeps sent ones is made to give them back.
+const OWN_BUFFERS: u32 = 511;
 
 /// What ethdev says of a port, without touching it.
 ///
@@ -100,9 +106,11 @@ fn text(chars: &[c_char]) -> String {
 pub(super) struct Started {
     id: PortId,
     mtu: u16,
-    forwards: bool,
     buffer_use: BufferUse,
     reads_file: bool,
+    /// Buffers of a transmit queue come from several pools.
+    mixes_pools: bool,
+    own: Option<Arc<Pool>>,
     /// Freed after `drop` has closed the port, which may hold buffers of them.
     pools: Vec<Arc<Pool>>,
     _eal: EalHandle,
@@ -115,7 +123,12 @@ impl Started {
 
     /// True when the port takes all buffers of a transmit queue for those of one pool.
     pub(super) fn frees_in_bulk(&self) -> bool {
-        !self.forwards
+        !self.mixes_pools
+    }
+
+    /// The pool for frames of the port's own.
+    pub(super) fn own_pool(&self) -> Option<&Arc<Pool>> {
+        self.own.as_ref()
     }
 
     /// True when this is a pool of the port's own, which is freed after the port is closed.
@@ -201,7 +214,8 @@ impl Port {
     /// # Errors
     /// Names the step and the port's reason.
     pub fn open(eal: &Eal, id: PortId, config: PortConfig) -> Result<OpenPort, DpdkError> {
-        let PortConfig { mut rx_queues, mut tx_queues, mtu, forwards, .. } = config;
+        let PortConfig { mut rx_queues, mut tx_queues, mtu, forwards, answers, multicast, .. } = config;
+        let mixes_pools = forwards || answers;
         let PortInfo { device: name, driver, max_mtu, interface, .. } = describe(eal, id)?;
         let reads_file = driver == "net_pcap" && interface.is_none();
         let buffer_use = BufferUse::of_driver(&driver);
@@ -223,7 +237,7 @@ impl Port {
         let mut setup = MaybeUninit::uninit();
         // SAFETY: EAL is up and the port exists; the shim checks the rest, and returns an error or has filled the structure.
         let code = unsafe {
-            sys::lr_port_configure(port, rx_queues, tx_queues, asked_mtu, !forwards, setup.as_mut_ptr())
+            sys::lr_port_configure(port, rx_queues, tx_queues, asked_mtu, !mixes_pools, setup.as_mut_ptr())
         };
         check(code, || {
             failed(&format!("cannot have {rx_queues} RX and {tx_queues} TX queues at MTU {mtu}"))
@@ -260,10 +274,19 @@ impl Port {
         let tx_pools: Vec<_> = (0..tx_queues)
             .map(|queue| pool(format!("tx_{port}_{queue}"), demand.tx_buffers()))
             .collect::<Result<_, _>>()?;
-        let pools = rx_pools.iter().chain(&tx_pools).cloned().collect();
+        let own = if answers { Some(pool(format!("own_{port}"), OWN_BUFFERS)?) } else { None };
+        let pools = rx_pools.iter().chain(&tx_pools).chain(&own).cloned().collect();
         // From here on, dropping closes the port.
-        let started =
-            Arc::new(Started { id, mtu, forwards, buffer_use, reads_file, pools, _eal: eal.handle() });
+        let started = Arc::new(Started {
+            id,
+            mtu,
+            buffer_use,
+            reads_file,
+            mixes_pools,
+            own,
+            pools,
+            _eal: eal.handle(),
+        });
 
         for (queue, pool) in (0..).zip(&rx_pools) {
             // SAFETY: the queue is among those configured; the pool is owned by Started and outlives the port.
@@ -272,13 +295,24 @@ impl Port {
         }
         for queue in 0..tx_queues {
             // SAFETY: the queue is among those configured.
-            let code = unsafe { sys::lr_tx_queue_setup(port, queue, tx_descriptors, !forwards) };
+            let code = unsafe { sys::lr_tx_queue_setup(port, queue, tx_descriptors, !mixes_pools) };
             check(code, || failed(&format!("TX queue {queue} cannot be set up")))?;
         }
         // SAFETY: all queues are set up.
         let code = unsafe { sys::lr_port_start(port) };
         let (problem, code) = start_problem(&driver, code);
         check(code, || failed(problem))?;
+        if multicast {
+            // SAFETY: the port is started.
+            let code = unsafe { sys::lr_port_take_multicast(port) };
+            if code != 0 {
+                tracing::warn!(
+                    port,
+                    code,
+                    "the port does not pass all multicast frames: it may not hear neighbour solicitations"
+                );
+            }
+        }
         Ok(OpenPort {
             rx: (0..).zip(rx_pools).map(|(queue, pool)| RxQueue::new(started.clone(), queue, pool)).collect(),
             tx: (0..).zip(tx_pools).map(|(queue, pool)| TxQueue::new(started.clone(), queue, pool)).collect(),

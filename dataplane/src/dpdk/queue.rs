@@ -12,6 +12,7 @@ use super::burst::{MAX_BURST, RxBurst, TxBurst};
 use super::pool::Pool;
 use super::port::Started;
 use crate::core::frame::HEAD_BYTES;
+use crate::loops::own_frames::OwnFrames;
 use crate::loops::queue::{ForwardQueue, ReceiveQueue, TransmitQueue};
 
 /// A transmit queue with its own pool of buffers, each stamped with the trial's template.
@@ -159,6 +160,22 @@ impl ForwardQueue for TxQueue {
     fn reclaim(&mut self) {
         // SAFETY: the port is started and this is the queue's only handle. A driver that cannot do it says so, and nothing happens.
         unsafe { sys::lr_tx_done_cleanup(self.port.id(), self.queue) };
+    }
+}
+
+impl OwnFrames for TxQueue {
+    fn send_own(&mut self, frame: &[u8]) -> bool {
+        let Some(pool) = self.port.own_pool() else { return false };
+        let Ok(length) = u16::try_from(frame.len()) else { return false };
+        if length > self.port.largest_frame_bytes() {
+            return false;
+        }
+        // SAFETY: the port is started and this is the queue's only handle; the pool lives as long as the port, which frees its buffers one by
+        // one; `length` bytes are read.
+        let code = unsafe {
+            sys::lr_send_frame(self.port.id(), self.queue, pool.as_ptr(), frame.as_ptr().cast(), length)
+        };
+        code == 0
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::own_frames::OwnFrames;
 use super::queue::{Clock, FrameBurst, ReceiveQueue, Received, ReceivedBurst, TransmitQueue};
 use crate::core::frame::FrameHead;
 use crate::core::recognise::PortVerdict;
@@ -156,6 +157,13 @@ impl<F: FnMut(u64) -> Fate> TransmitQueue for Sender<F> {
             self.put(head);
         }
         accepted
+    }
+}
+
+impl<F: FnMut(u64) -> Fate> OwnFrames for Sender<F> {
+    fn send_own(&mut self, frame: &[u8]) -> bool {
+        self.wire.borrow_mut().push_back(Buffer { room: frame.to_vec(), length: frame.len() });
+        true
     }
 }
 

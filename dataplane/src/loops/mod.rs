@@ -3,6 +3,7 @@
 pub mod counters;
 #[cfg(test)]
 mod memory_link;
+pub mod own_frames;
 pub mod queue;
 pub mod receive;
 pub mod reflect;

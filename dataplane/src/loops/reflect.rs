@@ -4,9 +4,11 @@ use linerate_protocol::counters::{ReceiveCounters, TransmitCounters};
 use linerate_protocol::report::ForeignFrames;
 
 use super::counters::{ReceiveBlock, TransmitBlock};
+use super::own_frames::OwnFrames;
 use super::queue::{Clock, ForwardQueue, ReceiveQueue, TurnableBurst};
 use super::stop::Signal;
 use super::transmit::IdleTime;
+use crate::core::mailbox::Mailbox;
 use crate::core::recognise::Foreign;
 use crate::core::reflect::turn_round;
 
@@ -39,11 +41,12 @@ pub fn reflect<R, T>(
     clock: &impl Clock,
     signal: &Signal,
     published: (&ReceiveBlock, &TransmitBlock),
+    mailbox: Option<&Mailbox>,
 ) -> ReflectOutcome
 where
     R: ReceiveQueue,
     R::Burst: TurnableBurst,
-    T: ForwardQueue<Burst = R::Burst>,
+    T: ForwardQueue<Burst = R::Burst> + OwnFrames,
 {
     let patience = (clock.tick_hz() as f64 * PATIENCE_S) as u64;
     let mut outcome = ReflectOutcome { began: clock.ticks(), ..ReflectOutcome::default() };
@@ -55,6 +58,9 @@ where
     let mut idle = IdleTime::new(clock);
     loop {
         let stopped = signal.stopped();
+        if signal.calls() {
+            signal.send_waiting(tx);
+        }
         let arrived = rx.receive(&mut burst) as u64;
         if arrived == 0 {
             if stopped {
@@ -79,6 +85,9 @@ where
             let ours = turn_round(frame);
             if !ours {
                 Foreign::of(frame).count(foreign);
+                if let Some(mailbox) = mailbox {
+                    mailbox.put(frame);
+                }
             }
             ours
         });

@@ -4,6 +4,7 @@ use linerate_protocol::counters::TransmitCounters;
 use linerate_protocol::report::Ended;
 
 use super::counters::TransmitBlock;
+use super::own_frames::OwnFrames;
 use super::queue::{Clock, FrameBurst, TransmitQueue};
 use super::source::Source;
 use super::stop::Signal;
@@ -55,7 +56,7 @@ const STAMP_AGE_S: f64 = 1e-6;
 
 /// Sends until a limit or the signal ends it. Packets the port does not accept are offered again, with a new send time, before any new
 /// ones are built; each attempt looks at the signal and the clock, so a full queue cannot hold the loop.
-pub fn transmit<Q: TransmitQueue>(
+pub fn transmit<Q: TransmitQueue + OwnFrames>(
     queue: &mut Q,
     clock: &impl Clock,
     mut plan: TransmitPlan,
@@ -63,6 +64,7 @@ pub fn transmit<Q: TransmitQueue>(
     published: &TransmitBlock,
 ) -> TransmitOutcome {
     while signal.waiting(clock.ticks()) {
+        signal.send_waiting(queue);
         clock.relax();
     }
     let began = clock.ticks();
@@ -83,8 +85,11 @@ pub fn transmit<Q: TransmitQueue>(
         if now >= deadline {
             break (deadline, Some(Ended::Duration));
         }
-        if signal.stopped() {
-            break (now, None);
+        if signal.calls() {
+            if signal.stopped() {
+                break (now, None);
+            }
+            signal.send_waiting(queue);
         }
         if burst.is_empty() {
             let due = pacer.as_mut().map_or(plan.burst as u64, |pacer| pacer.due(now)).min(plan.burst as u64);

@@ -10,6 +10,7 @@ use linerate_protocol::counters::{PortCounters, ReceiveCounters, Sample, Transmi
 use linerate_protocol::report::{Ended, Part, TrialReport};
 use linerate_protocol::time::{ClockReading, TrialClock, WorkerTime};
 
+use super::answering::Answering;
 use super::bench::{Bench, Order, TrialError};
 use super::link_watch::LinkWatch;
 use super::port_watch::PortWatch;
@@ -242,6 +243,12 @@ impl Active {
         self.order.work.part()
     }
 
+    /// Answers what was asked of the port's addresses.
+    pub fn tend(&self, bench: &mut Bench<'_>) {
+        // Whichever loop has the transmit queue sends what it cannot send itself.
+        bench.tend(Some(if self.part() == Part::Reflect { &self.receiving } else { &self.sending }));
+    }
+
     /// What has been received so far; zeros on a transmitter.
     pub fn received(&self) -> ReceiveCounters {
         self.jobs.as_ref().and_then(Jobs::received).unwrap_or_default()
@@ -324,6 +331,9 @@ impl Active {
         report.notes.extend(missed_load(&report));
         report.ended_ns = monotonic_ns();
         report.notes.extend(self.link.note(report.ended_ns));
+        report.notes.extend(bench.answering.as_ref().and_then(Answering::note));
+        let here = bench.answering.as_ref().map_or((0, 0), Answering::sent);
+        let own = own_frames([self.sending.own_frames(), self.receiving.own_frames(), here]);
         let began = Instant::now();
         loop {
             report.port = self.port_counters(bench);
@@ -331,13 +341,18 @@ impl Active {
                 report.disagreements = vec![trouble];
                 return Ok(Finished { report, flows });
             }
-            report.disagreements = disagreements(&report);
+            report.disagreements = disagreements(&report, own);
             if report.disagreements.is_empty() || began.elapsed() >= STATISTICS_SETTLE {
                 return Ok(Finished { report, flows });
             }
             sleep(STATISTICS_POLL);
         }
     }
+}
+
+/// Frames of the port's own and their bytes, together.
+fn own_frames(parts: [(u64, u64); 3]) -> (u64, u64) {
+    parts.into_iter().fold((0, 0), |(frames, bytes), (more, more_bytes)| (frames + more, bytes + more_bytes))
 }
 
 /// Waits for the loops, gives their queues back to the bench, and fills the report in. What is left is the tick at which sending began, and every

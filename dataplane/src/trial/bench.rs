@@ -11,6 +11,7 @@ use linerate_protocol::safety::{Ceilings, Departure, Unsafe};
 use linerate_protocol::time::TickRate;
 use linerate_protocol::trial::{Limit, ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
 
+use super::answering::Answering;
 use super::cpu_time::Quota;
 use super::report::Planned;
 use crate::core::analysis::{Analysis, Expect};
@@ -28,6 +29,7 @@ use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::loops::queue::Clock;
 use crate::loops::source::{Replay, Source};
 use crate::loops::transmit::TransmitPlan;
+use crate::network::{GivenAddresses, Network};
 
 /// Packets handed to the port at once.
 const BURST: usize = 64;
@@ -57,6 +59,9 @@ pub struct BenchConfig {
     pub reflects: bool,
     /// What loops do while there is nothing to do; `None`: what fits lcores, CPUs and quota.
     pub idle: Option<Idle>,
+    /// Addresses of the port, and its routers. A port with addresses answers ARP, neighbour discovery and ping; that costs it the bulk freeing
+    /// of buffers, too.
+    pub given: GivenAddresses,
 }
 
 /// A trial cannot be run.
@@ -182,6 +187,9 @@ pub struct Bench<'e> {
     queues: (usize, usize),
     /// Extended statistics when the last trial was armed.
     pub(super) before: Vec<(String, u64)>,
+    pub(super) network: Network,
+    /// Where the port answers for its addresses itself.
+    pub(super) answering: Option<Answering>,
 }
 
 impl<'e> Bench<'e> {
@@ -191,6 +199,9 @@ impl<'e> Bench<'e> {
     /// When the port refuses.
     pub fn open(eal: &'e Eal, config: BenchConfig) -> Result<Self, DpdkError> {
         let info = describe(eal, config.port)?;
+        let interface = info.interface.as_ref().map(|interface| interface.name.as_str());
+        let network = Network::new(&info.driver, interface, config.given.clone());
+        let addresses = if network.answers { network.addresses() } else { Vec::new() };
         let per_lcore = |most: u16| (config.lcores.len() as u16).clamp(1, most.max(1));
         let OpenPort { port, rx, tx, .. } = Port::open(
             eal,
@@ -203,9 +214,12 @@ impl<'e> Bench<'e> {
                 tx_descriptors: config.tx_descriptors,
                 mtu: config.mtu,
                 forwards: config.reflects,
+                answers: network.answers,
+                multicast: addresses.iter().any(|address| address.addr().is_ipv6()),
             },
         )?;
         let queues = (rx.len(), tx.len());
+        let answering = network.answers.then(|| Answering::new(info.mac, addresses));
         let quota = Quota::find();
         let fitting = || Idle::fitting(eal.workers().len(), workers_share(eal), quota.cpus());
         let clock = TickClock::new(eal, config.idle.unwrap_or_else(fitting));
@@ -217,7 +231,7 @@ impl<'e> Bench<'e> {
                 None => String::new(),
             }
         );
-        Ok(Self { eal, config, clock, quota, port, rx, tx, queues, before: Vec::new() })
+        Ok(Self { eal, config, clock, quota, port, rx, tx, queues, before: Vec::new(), network, answering })
     }
 
     /// Divides a bench into one that sends and one that receives, on the same port, with these lcores.
@@ -231,6 +245,8 @@ impl<'e> Bench<'e> {
             port: self.port.clone(),
             queues: (rx.len(), tx.len()),
             before: Vec::new(),
+            network: self.network.clone(),
+            answering: None,
             rx,
             tx,
         };
@@ -376,7 +392,14 @@ impl<'e> Bench<'e> {
     }
 
     fn plan_receive(&self, expect: Expect, lcores: usize) -> Vec<Analysis> {
-        (0..self.rx.len().min(lcores)).map(|_| Analysis::new(expect)).collect()
+        let analysis = |_| {
+            let mut analysis = Analysis::new(expect);
+            if let Some(answering) = &self.answering {
+                analysis.forward_foreign(answering.mailbox());
+            }
+            analysis
+        };
+        (0..self.rx.len().min(lcores)).map(analysis).collect()
     }
 
     fn plan_transmit(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::active::{Active, Jobs, ReceiveOutcome, Reflected};
+use super::answering::Answering;
 use super::bench::{Bench, Plans, Prepared, TrialError};
 use super::cpu_time::ThreadTime;
 use super::port_watch::PortWatch;
@@ -43,6 +44,10 @@ impl Bench<'_> {
     /// # Errors
     /// When statistics cannot be read or an lcore is busy.
     pub fn arm(&mut self, prepared: Prepared) -> Result<Active, TrialError> {
+        self.tend(None);
+        if let Some(answering) = &mut self.answering {
+            answering.begin();
+        }
         for queue in self.rx.iter_mut().filter(|_| !self.port.reads_file()) {
             let mut burst = Default::default();
             for _ in 0..FLUSH_BURSTS {
@@ -116,9 +121,11 @@ impl Bench<'_> {
             let mut queues = served(share, jobs);
             let blocks = (Arc::<ReceiveBlock>::default(), Arc::<TransmitBlock>::default());
             let (clock, signal, published) = (self.clock, receiving.clone(), blocks.clone());
+            let mailbox = self.answering.as_ref().map(Answering::mailbox);
             let job = self.eal.launch(lcore, move || {
                 let time = ThreadTime::now();
-                let outcome = reflect(&mut queues, &mut tx, &clock, &signal, (&published.0, &published.1));
+                let blocks = (&*published.0, &*published.1);
+                let outcome = reflect(&mut queues, &mut tx, &clock, &signal, blocks, mailbox.as_ref());
                 let time = time.until_now(lcore.0, clock.seconds(outcome.longest_gap));
                 Reflected { queues: queues.into_queues(), tx, outcome, time }
             })?;

@@ -1,8 +1,10 @@
 //! Trials on a port: prepare, arm, start, sample, stop, report. What the command line and the agent both run.
 
 mod active;
+mod answering;
 mod bench;
 mod cpu_time;
+mod hop;
 mod launch;
 mod link_watch;
 mod port_watch;

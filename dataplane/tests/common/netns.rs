@@ -212,19 +212,19 @@ pub fn lcores(on: &str) -> String {
     on.split(',').map(one).collect::<Vec<_>>().join(",")
 }
 
-fn installed(name: &str) -> bool {
+pub(super) fn installed(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])
         .any(|dir| fs::metadata(dir.join(name)).is_ok_and(|file| file.is_file()))
 }
 
-fn attempt(command: &mut Command) -> Result<(), String> {
+pub(super) fn attempt(command: &mut Command) -> Result<(), String> {
     let output = run(command);
     if output.status.success() { Ok(()) } else { Err(stderr(&output).trim().to_owned()) }
 }
 
-fn with_input(command: &mut Command, input: &str) -> Output {
+pub(super) fn with_input(command: &mut Command, input: &str) -> Output {
     command.stdin(Stdio::piped());
     let mut running = Running::start(command);
     running.child().stdin.take().unwrap().write_all(input.as_bytes()).unwrap();

@@ -47,9 +47,10 @@ pub(super) fn check_load(raw: &RawProfile) -> Result<(), ProfileError> {
 }
 
 pub(super) fn shape_of(raw: &RawProfile) -> Result<Shape, ProfileError> {
-    let (from, to) = (raw.source.ip, raw.destination.ip);
-    let version = IpVersion::of(from);
-    if version != IpVersion::of(to) {
+    let version = raw.ip_version();
+    if let (Some(from), Some(to)) = (raw.source.ip, raw.destination.ip)
+        && IpVersion::of(from) != IpVersion::of(to)
+    {
         return Err(ProfileError::MixedVersions { from, to });
     }
     let tagged = |field| raw.vary.contains_key(&field);

@@ -81,6 +81,12 @@ pub enum ProfileError {
         /// Destination.
         to: IpAddr,
     },
+    /// Destinations that count from the receiver's own address.
+    #[error(
+        "vary.destinationIp: it counts from the receiver's own address and would reach other hosts; give vary.destinationIp.start or \
+         destination.ip, or vary destinationPort"
+    )]
+    VariesOwnDestination,
     /// The frame does not hold its headers and the probe.
     #[error(
         "frameSize: {asked} bytes do not hold {headers} and the 16 bytes of the probe; the smallest size is {smallest}"
@@ -148,6 +154,7 @@ impl ProfileError {
             Self::Repeats { .. } => &["flows", "vary"],
             Self::NoSuchField { field, .. } => return vec![format!("vary.{field}")],
             Self::MixedVersions { .. } => &["destination.ip", "source.ip", "destination", "source"],
+            Self::VariesOwnDestination => &["vary.destinationIp"],
             Self::TooSmall { .. } => &["frameSize"],
             Self::OutOfRange { field, .. } => &[*field],
             Self::RateAndStages => &["stages", "rate"],

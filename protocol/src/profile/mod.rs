@@ -1,5 +1,6 @@
 //! What traffic looks like: the headers of a frame, how many flows, which fields tell them apart, and how much of it.
 
+mod addressed;
 mod between;
 mod check;
 pub mod document;
@@ -15,11 +16,12 @@ mod tests;
 pub mod vary;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use addressed::Addressed;
 pub use document::ProfileDocument;
 pub use error::ProfileError;
 pub use field::Field;
@@ -43,13 +45,30 @@ pub const MAX_BURST_PACKETS: u32 = 1 << 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
-    /// IPv4 or IPv6 address.
-    pub ip: IpAddr,
+    /// IPv4 or IPv6 address. Left out, or `0.0.0.0` or `::`: the address of the port at that end where it has one of that version, else
+    /// 192.168.1.1 and 192.168.2.1, or 2001:2:0:1::1 and 2001:2:0:2::1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
     /// UDP or TCP port.
+    #[serde(default = "default_port")]
     pub port: u16,
     /// Ethernet address, in place of the port's own (source) or the peer's (destination).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
+}
+
+impl Endpoint {
+    /// The address that is written down; `None` when the port's own is meant.
+    pub fn written_ip(&self) -> Option<IpAddr> {
+        self.ip.filter(|ip| !ip.is_unspecified())
+    }
+}
+
+/// UDP or TCP port of an end that names none.
+const DEFAULT_PORT: u16 = 1024;
+
+fn default_port() -> u16 {
+    DEFAULT_PORT
 }
 
 /// An IEEE 802.1Q tag.
@@ -112,7 +131,7 @@ pub struct RawProfile {
 
 impl Default for RawProfile {
     fn default() -> Self {
-        let end = |subnet| Endpoint { ip: Ipv4Addr::new(192, 168, subnet, 1).into(), port: 1024, mac: None };
+        let end = Endpoint { ip: None, port: DEFAULT_PORT, mac: None };
         Self {
             frame_size: None,
             flows: 1,
@@ -122,13 +141,39 @@ impl Default for RawProfile {
             stages: Vec::new(),
             burst: 1,
             protocol: Protocol::Udp,
-            source: end(1),
-            destination: end(2),
+            source: end,
+            destination: end,
             vlan: None,
             dscp: 0,
             ttl: 64,
             payload: Payload::Zeros,
         }
+    }
+}
+
+impl RawProfile {
+    /// Version of IP: that of the addresses that are given, else 4.
+    pub fn ip_version(&self) -> IpVersion {
+        self.source.ip.or(self.destination.ip).map_or(IpVersion::V4, IpVersion::of)
+    }
+
+    /// Source and destination address of the first flow, between ports without addresses of their own.
+    pub fn addresses(&self) -> (IpAddr, IpAddr) {
+        let stand_in = |subnet: u16| match self.ip_version() {
+            IpVersion::V4 => IpAddr::from(Ipv4Addr::new(192, 168, subnet as u8, 1)),
+            // RFC 5180: the network for benchmarks.
+            IpVersion::V6 => Ipv6Addr::new(0x2001, 2, 0, subnet, 0, 0, 0, 1).into(),
+        };
+        let (source, destination) = (self.source.written_ip(), self.destination.written_ip());
+        (source.unwrap_or_else(|| stand_in(1)), destination.unwrap_or_else(|| stand_in(2)))
+    }
+
+    /// The same with every address written out.
+    fn written_out(&self) -> Self {
+        let (source, destination) = self.addresses();
+        let mut raw = self.clone();
+        (raw.source.ip, raw.destination.ip) = (Some(source), Some(destination));
+        raw
     }
 }
 
@@ -280,6 +325,8 @@ impl Profile {
         };
         let size = self.frame_sizes.label();
         let name = format!("profile_{}_flows_pkt_size_{size}B_{rate}_rate_{mode}", raw.flows);
+        // Whether the usual addresses are written down or left out makes no other profile.
+        let raw = raw.written_out();
         let plain = RawProfile {
             frame_size: raw.frame_size.clone(),
             flows: raw.flows,
@@ -287,10 +334,10 @@ impl Profile {
             rate: raw.rate,
             ..RawProfile::default()
         };
-        if *raw == plain {
+        if raw == plain.written_out() {
             return name;
         }
-        let document = serde_json::to_vec(raw).unwrap_or_default();
+        let document = serde_json::to_vec(&raw).unwrap_or_default();
         format!("{name}_{:08x}", fingerprint(&document))
     }
 }

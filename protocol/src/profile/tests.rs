@@ -86,7 +86,7 @@ fn what_cannot_be_sent_is_refused_by_field_value_and_range() {
         (r#"{"vary": {"ttl": {"count": 0}}}"#, "vary.ttl.count: 0"),
         (r#"{"vary": {"flowLabel": {}}}"#, "IPv4 has no such field"),
         (r#"{"vary": {"colour": {}}}"#, "unknown variant `colour`"),
-        (r#"{"source": {"ip": "2001:db8::1", "port": 1}}"#, "different versions"),
+        (r#"{"source": {"ip": "2001:db8::1"}, "destination": {"ip": "192.168.2.1"}}"#, "different versions"),
         (
             r#"{"protocol": "tcp", "frameSize": 64}"#,
             "64 bytes do not hold Ethernet, IPv4, TCP and the 16 bytes of the probe; the smallest size is 74",

@@ -54,7 +54,7 @@ fn said(profiles: &[Profile], directory: &str) -> String {
 fn common(args: &GenerateArgs) -> RawProfile {
     let default = RawProfile::default();
     let end = |end: Endpoint, ip: Option<_>, port: Option<_>, mac| Endpoint {
-        ip: ip.unwrap_or(end.ip),
+        ip: ip.or(end.ip),
         port: port.unwrap_or(end.port),
         mac,
     };

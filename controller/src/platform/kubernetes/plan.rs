@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
+use linerate_protocol::profile::Profile;
 use linerate_protocol::trial::Role;
 
 use super::client::client;
@@ -133,6 +134,10 @@ impl KubernetesPlan {
                 "removes first what runs left whose controller is gone: {}",
                 gone.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
             ));
+        }
+        let unnamed = |profile: &Profile| profile.raw().destination.written_ip().is_none();
+        if settings.link.kind == LinkKind::AfPacket && experiment.profiles.iter().any(unnamed) {
+            notes.push("frames of profiles without addresses carry the pods' own".to_owned());
         }
         let pods = placed.into_iter().enumerate().flat_map(|(pair, placed): (usize, Option<Placed>)| {
             let named = named.get(pair).cloned().unwrap_or_default();

@@ -233,6 +233,7 @@ impl Run<'_> {
             command.extend(["--await-server".to_owned(), self.memif_socket(plan.pair)]);
         }
         command.extend(direction.agent_options(plan.end, tx, rx, settings.link.kind == LinkKind::Memif));
+        command.extend(self.experiment.address_options(plan.pair, plan.end));
         command
     }
 

@@ -1,0 +1,114 @@
+//! Two ports talk to each other: what one asks, the other answers, and the first learns. An independent parser reads the frames.
+
+use etherparse::{Icmpv4Type, Icmpv6Type, NetSlice, SlicedPacket, TransportSlice};
+
+use super::*;
+
+const HERE: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const THERE: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+
+fn addresses(list: &[&str]) -> Vec<IpNet> {
+    list.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_question_is_answered_and_learnt_from() {
+    for (source, target, own, kind) in [
+        ("10.0.1.2", "10.0.1.1", "10.0.1.1/24", Question::Arp),
+        ("fd00::2", "fd00::1:2", "fd00::1:2/64", Question::Solicitation),
+    ] {
+        let asked = question(HERE, ip(source), ip(target)).unwrap();
+        let Heard::Question { answer, kind: heard, learnt } = hear(&asked, THERE, &addresses(&[own])) else {
+            panic!("{asked:02x?} is no question");
+        };
+        assert_eq!((heard, learnt), (kind, Some((ip(source), HERE))));
+        assert_eq!((&answer[..6], &answer[6..12]), (&HERE.0[..], &THERE.0[..]));
+        assert_eq!(hear(&answer, HERE, &[]), Heard::Learnt(ip(target), THERE));
+        // Nobody else answers for it, and nothing is answered twice.
+        assert_eq!(hear(&asked, THERE, &addresses(&["10.0.1.9/24", "fd00::9/64"])), Heard::Nothing);
+        for cut in 0..answer.len().min(42) {
+            assert_eq!(hear(&answer[..cut], HERE, &[]), Heard::Nothing);
+        }
+    }
+    assert_eq!(question(HERE, ip("10.0.0.1"), ip("::1")), None);
+}
+
+#[test]
+fn discovery_is_read_by_others() {
+    let asked = question(HERE, ip("fd00::2"), ip("fd00::1:2")).unwrap();
+    let packet = SlicedPacket::from_ethernet(&asked).unwrap();
+    let Some(NetSlice::Ipv6(header)) = &packet.net else { panic!("no IPv6") };
+    assert_eq!(header.header().destination_addr().to_string(), "ff02::1:ff01:2");
+    let Some(TransportSlice::Icmpv6(message)) = &packet.transport else { panic!("no ICMPv6") };
+    let (source, destination) = (header.header().source(), header.header().destination());
+    assert!(message.is_checksum_valid(source, destination));
+}
+
+#[test]
+fn pings_come_back() {
+    let builder = etherparse::PacketBuilder::ethernet2(HERE.0, THERE.0)
+        .ipv4([10, 0, 0, 9], [10, 0, 1, 1], 3)
+        .icmpv4_echo_request(7, 8);
+    let mut asked = Vec::new();
+    builder.write(&mut asked, b"linerate").unwrap();
+    // Padding is not part of the packet.
+    asked.resize(70, 0xaa);
+    let Heard::Question { answer, kind, learnt } = hear(&asked, THERE, &addresses(&["10.0.1.1/24"])) else {
+        panic!("no ping")
+    };
+    assert_eq!((kind, learnt), (Question::Ping, None));
+    let packet = SlicedPacket::from_ethernet(&answer).unwrap();
+    let Some(NetSlice::Ipv4(header)) = &packet.net else { panic!("no IPv4") };
+    let header = header.header();
+    assert_eq!((header.source(), header.destination()), ([10, 0, 1, 1], [10, 0, 0, 9]));
+    assert_eq!(header.to_header().calc_header_checksum(), header.header_checksum());
+    let Some(TransportSlice::Icmpv4(message)) = &packet.transport else { panic!("no ICMP") };
+    assert!(matches!(message.icmp_type(), Icmpv4Type::EchoReply(echo) if (echo.id, echo.seq) == (7, 8)));
+    assert_eq!(message.payload(), b"linerate");
+    assert_eq!(checksum::fold(checksum::sum(message.slice())), 0xffff);
+    // Another's address, another's frame.
+    assert_eq!(hear(&asked, THERE, &addresses(&["10.0.1.2/24"])), Heard::Nothing);
+    assert_eq!(hear(&asked, HERE, &addresses(&["10.0.1.1/24"])), Heard::Nothing);
+}
+
+#[test]
+fn pings_over_ipv6_come_back() {
+    let octets = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets();
+    let builder = etherparse::PacketBuilder::ethernet2(HERE.0, THERE.0)
+        .ipv6(octets("fd00::9"), octets("fd00::1"), 3)
+        .icmpv6_echo_request(7, 8);
+    let mut asked = Vec::new();
+    builder.write(&mut asked, b"odd").unwrap();
+    let Heard::Question { answer, kind, .. } = hear(&asked, THERE, &addresses(&["fd00::1/64"])) else {
+        panic!("no ping")
+    };
+    assert_eq!(kind, Question::Ping);
+    let packet = SlicedPacket::from_ethernet(&answer).unwrap();
+    let Some(NetSlice::Ipv6(header)) = &packet.net else { panic!("no IPv6") };
+    let Some(TransportSlice::Icmpv6(message)) = &packet.transport else { panic!("no ICMPv6") };
+    assert!(matches!(message.icmp_type(), Icmpv6Type::EchoReply(echo) if (echo.id, echo.seq) == (7, 8)));
+    assert!(message.is_checksum_valid(header.header().source(), header.header().destination()));
+}
+
+#[test]
+fn whatever_comes_is_survived() {
+    let asked = [
+        question(HERE, ip("10.0.1.2"), ip("10.0.1.1")).unwrap(),
+        question(HERE, ip("fd00::2"), ip("fd00::1")).unwrap(),
+    ];
+    let own = addresses(&["10.0.1.1/24", "fd00::1/64"]);
+    for frame in asked {
+        for at in 0..frame.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut broken = frame.clone();
+                broken[at] = value;
+                let _ = hear(&broken, THERE, &own);
+                let _ = hear(&broken[..at], THERE, &own);
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The addresses of a port, and the way from it to others: the kernel's, where the port uses one of its interfaces; else the port's own.
+
+pub(crate) mod kernel;
+mod rtnetlink;
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use linerate_protocol::network::{NextHop, PortNetwork, Resolver};
+use linerate_protocol::profile::IpVersion;
+
+use self::kernel::Interface;
+
+/// Time for a next hop to answer: a little more than the kernel's own three attempts take.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(3500);
+/// Time between attempts.
+pub(crate) const RETRY: Duration = Duration::from_millis(500);
+
+/// Drivers on an interface whose frames the kernel sees as well: it answers for its addresses itself.
+const SHARED_WITH_KERNEL: [&str; 2] = ["net_af_packet", "net_pcap"];
+/// Drivers on an interface whose frames the kernel does not get.
+const TAKEN_FROM_KERNEL: [&str; 1] = ["net_af_xdp"];
+
+/// A next hop was not found.
+#[derive(Debug, thiserror::Error)]
+pub enum HopError {
+    /// The port has no address to ask from.
+    #[error(
+        "the port has no {version} address of its own, so it cannot ask for the Ethernet address of {to}; give one with --address, as in --address 10.0.0.2/24"
+    )]
+    NoAddress {
+        /// The address to be reached.
+        to: IpAddr,
+        /// `IPv4` or `IPv6`.
+        version: &'static str,
+    },
+    /// No router was given.
+    #[error(
+        "{to} is in none of the port's networks ({networks}), and no router was given for it; give one with --gateway"
+    )]
+    NoGateway {
+        /// The address to be reached.
+        to: IpAddr,
+        /// The port's networks.
+        networks: String,
+    },
+    /// The kernel knows no way.
+    #[error(
+        "the kernel has no route from {interface} to {to}: {reason}; see `ip route get {to} oif {interface}`"
+    )]
+    NoRoute {
+        /// The address to be reached.
+        to: IpAddr,
+        /// The port's interface.
+        interface: String,
+        /// The kernel's reason.
+        reason: String,
+    },
+    /// The next hop does not answer.
+    #[error(
+        "the next hop {hop} on {interface} does not tell its Ethernet address: {state}, after {after_s} s; is it up, and on this link?"
+    )]
+    Silent {
+        /// Address of the next hop.
+        hop: IpAddr,
+        /// The interface or port that was asked on.
+        interface: String,
+        /// What is known of it.
+        state: String,
+        /// How long was waited, in seconds.
+        after_s: f64,
+    },
+    /// The kernel does not answer.
+    #[error("the kernel's routing tables cannot be read: {0}")]
+    Kernel(#[from] io::Error),
+}
+
+/// Addresses and routers that a port was given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GivenAddresses {
+    /// Addresses with the length of their network's prefix.
+    pub addresses: Vec<IpNet>,
+    /// Routers, at most one for each version of IP.
+    pub gateways: Vec<IpAddr>,
+}
+
+/// The addresses of a port and its way to others.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Network {
+    pub(crate) interface: Option<Interface>,
+    pub(crate) given: GivenAddresses,
+    /// The port answers for its addresses itself.
+    pub(crate) answers: bool,
+}
+
+impl Network {
+    /// The network of a port of this driver, on this interface of the kernel, with what it was given.
+    pub(crate) fn new(driver: &str, interface: Option<&str>, given: GivenAddresses) -> Self {
+        let shared = SHARED_WITH_KERNEL.contains(&driver);
+        let taken = TAKEN_FROM_KERNEL.contains(&driver);
+        let interface = interface.filter(|_| shared || taken).and_then(|name| Interface::named(name).ok());
+        let has_given = !given.addresses.is_empty();
+        let answers = has_given || (taken && interface.is_some());
+        Self { interface, given, answers }
+    }
+
+    /// The addresses now: those given, or else those of the interface.
+    pub(crate) fn addresses(&self) -> Vec<IpNet> {
+        match &self.interface {
+            Some(interface) if self.given.addresses.is_empty() => {
+                interface.addresses().unwrap_or_else(|error| {
+                    tracing::warn!(interface = interface.name, %error, "the addresses are not known");
+                    Vec::new()
+                })
+            }
+            _ => self.given.addresses.clone(),
+        }
+    }
+
+    /// What is told of it; `None` without addresses.
+    pub(crate) fn told(&self) -> Option<PortNetwork> {
+        let addresses = self.addresses();
+        (!addresses.is_empty()).then(|| PortNetwork {
+            interface: self.interface.as_ref().map(|interface| interface.name.clone()),
+            addresses,
+            gateways: self.given.gateways.clone(),
+            resolver: if self.answers { Resolver::Port } else { Resolver::Kernel },
+        })
+    }
+
+    /// Finds the next hop through the kernel; `None` when the port has to find it itself.
+    ///
+    /// # Errors
+    /// When the kernel does not find it.
+    pub(crate) fn by_kernel(&self, to: IpAddr) -> Option<Result<NextHop, HopError>> {
+        self.interface.as_ref().filter(|_| !self.answers).map(|interface| interface.next_hop(to))
+    }
+
+    /// The router on the way to an address (`None`: it is on the link), and the port's own address that asks for it.
+    ///
+    /// # Errors
+    /// When no address or router fits.
+    pub(crate) fn way(&self, to: IpAddr) -> Result<(Option<IpAddr>, IpAddr), HopError> {
+        let version = IpVersion::of(to);
+        let addresses = self.addresses();
+        let own = addresses.iter().find(|network| IpVersion::of(network.addr()) == version);
+        let named = if version == IpVersion::V4 { "IPv4" } else { "IPv6" };
+        let own = own.ok_or(HopError::NoAddress { to, version: named })?.addr();
+        if let Some(network) = addresses.iter().find(|network| network.contains(&to)) {
+            return Ok((None, network.addr()));
+        }
+        if let Some(interface) = self.interface.as_ref().filter(|_| self.given.addresses.is_empty()) {
+            let route = interface.route(to)?;
+            return Ok(route.map_or((None, own), |route| (route.gateway, route.source.unwrap_or(own))));
+        }
+        let gateway = self.given.gateways.iter().find(|gateway| IpVersion::of(**gateway) == version);
+        let networks = || addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        gateway.map_or_else(
+            || Err(HopError::NoGateway { to, networks: networks() }),
+            |gateway| Ok((Some(*gateway), own)),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_on_the_link_goes_to_the_router_of_its_version() {
+        let given = GivenAddresses {
+            addresses: ["10.0.1.2/24", "fd00:1::2/64"].map(|text| text.parse().unwrap()).to_vec(),
+            gateways: vec!["10.0.1.1".parse().unwrap()],
+        };
+        let network = Network::new("net_e1000_igb_vf", None, given);
+        let way = |to: &str| network.way(to.parse().unwrap()).map_err(|error| error.to_string());
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(way("10.0.1.9"), Ok((None, ip("10.0.1.2"))));
+        assert_eq!(way("10.0.2.9"), Ok((Some(ip("10.0.1.1")), ip("10.0.1.2"))));
+        assert_eq!(way("fd00:1::7"), Ok((None, ip("fd00:1::2"))));
+        assert!(way("fd00:2::7").unwrap_err().contains("--gateway"));
+        let none = Network::new("net_memif", None, GivenAddresses::default());
+        assert!(none.told().is_none() && !none.answers);
+        assert!(none.way(ip("10.0.0.1")).unwrap_err().to_string().contains("--address"));
+        assert_eq!(network.told().unwrap().resolver, Resolver::Port);
+    }
+}

@@ -1,0 +1,155 @@
+//! A port that has addresses and no kernel behind it: what it answers, and how it finds its next hop.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::mpsc::Receiver;
+
+use ipnet::IpNet;
+use linerate_protocol::mac::MacAddr;
+
+use crate::core::mailbox::{Caught, Mailbox};
+use crate::core::neighbour::{Heard, Question, hear};
+
+/// Neighbours that are remembered at most: a network's whole chatter must not fill memory.
+const MOST_NEIGHBOURS: usize = 1024;
+
+/// Answers for a port's addresses.
+#[derive(Debug)]
+pub(super) struct Answering {
+    mac: MacAddr,
+    addresses: Vec<IpNet>,
+    mailbox: Mailbox,
+    caught: Receiver<Caught>,
+    neighbours: HashMap<IpAddr, MacAddr>,
+    answered: Answered,
+    /// Frames sent here, not by an lcore, and their bytes.
+    sent: (u64, u64),
+}
+
+/// Questions that were answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Answered {
+    pub(super) arp: u64,
+    pub(super) solicitations: u64,
+    pub(super) pings: u64,
+}
+
+impl Answering {
+    pub(super) fn new(mac: MacAddr, addresses: Vec<IpNet>) -> Self {
+        let (mailbox, caught) = Mailbox::new();
+        let (neighbours, answered) = (HashMap::new(), Answered::default());
+        Self { mac, addresses, mailbox, caught, neighbours, answered, sent: (0, 0) }
+    }
+
+    pub(super) fn mac(&self) -> MacAddr {
+        self.mac
+    }
+
+    /// Where receiving lcores put what is not test traffic.
+    pub(super) fn mailbox(&self) -> Mailbox {
+        self.mailbox.clone()
+    }
+
+    /// Looks at a frame, and returns the answer to it.
+    pub(super) fn hear(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        match hear(frame, self.mac, &self.addresses) {
+            Heard::Nothing => None,
+            Heard::Learnt(ip, mac) => {
+                self.learn(ip, mac);
+                None
+            }
+            Heard::Question { answer, kind, learnt } => {
+                if let Some((ip, mac)) = learnt {
+                    self.learn(ip, mac);
+                }
+                *match kind {
+                    Question::Arp => &mut self.answered.arp,
+                    Question::Solicitation => &mut self.answered.solicitations,
+                    Question::Ping => &mut self.answered.pings,
+                } += 1;
+                Some(answer)
+            }
+        }
+    }
+
+    /// Looks at what the lcores put into the mailbox, and returns the answers.
+    pub(super) fn hear_caught(&mut self) -> Vec<Vec<u8>> {
+        let caught: Vec<Caught> = self.caught.try_iter().collect();
+        caught.iter().filter_map(|frame| self.hear(frame.bytes())).collect()
+    }
+
+    fn learn(&mut self, ip: IpAddr, mac: MacAddr) {
+        if self.neighbours.len() < MOST_NEIGHBOURS || self.neighbours.contains_key(&ip) {
+            self.neighbours.insert(ip, mac);
+        }
+    }
+
+    /// Ethernet address of a neighbour, where it is known.
+    pub(super) fn neighbour(&self, ip: IpAddr) -> Option<MacAddr> {
+        self.neighbours.get(&ip).copied()
+    }
+
+    /// Forgets a neighbour, so that it is asked anew.
+    pub(super) fn forget(&mut self, ip: IpAddr) {
+        self.neighbours.remove(&ip);
+    }
+
+    /// Begins to count anew.
+    pub(super) fn begin(&mut self) {
+        (self.answered, self.sent) = (Answered::default(), (0, 0));
+    }
+
+    /// Counts a frame that was sent here.
+    pub(super) fn count_sent(&mut self, bytes: usize) {
+        self.sent = (self.sent.0 + 1, self.sent.1 + bytes as u64);
+    }
+
+    /// Frames sent here since the count began, and their bytes.
+    pub(super) fn sent(&self) -> (u64, u64) {
+        self.sent
+    }
+
+    /// What was answered since the count began, in one sentence; `None` when nothing was.
+    pub(super) fn note(&self) -> Option<String> {
+        let Answered { arp, solicitations, pings } = self.answered;
+        let parts: Vec<String> =
+            [(arp, "ARP requests"), (solicitations, "neighbour solicitations"), (pings, "pings")]
+                .into_iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, what)| format!("{count} {what}"))
+                .collect();
+        (!parts.is_empty()).then(|| {
+            format!(
+                "the port answered {} for its addresses; the answers are not among the packets sent",
+                parts.join(", ")
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::neighbour::question;
+
+    #[test]
+    fn questions_are_answered_counted_and_learnt_from() {
+        let (here, there) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let mut answering = Answering::new(here, vec!["10.0.0.1/24".parse().unwrap()]);
+        assert_eq!(answering.note(), None);
+        let asked = question(there, ip("10.0.0.2"), ip("10.0.0.1")).unwrap();
+        answering.mailbox().put(&asked);
+        answering.mailbox().put(&[0; 2000]);
+        assert_eq!(answering.hear_caught().len(), 1);
+        assert!(answering.hear_caught().is_empty());
+        assert_eq!(answering.neighbour(ip("10.0.0.2")), Some(there));
+        assert!(answering.note().unwrap().contains("answered 1 ARP requests"));
+        answering.begin();
+        assert_eq!(answering.note(), None);
+        for _ in 0..1000 {
+            answering.mailbox().put(&asked);
+        }
+        assert!(answering.hear_caught().len() < 1000, "what does not fit is dropped, not waited for");
+    }
+}

@@ -1,0 +1,110 @@
+//! A bench's addresses: what it answers for them, and how it finds the way to others.
+
+use std::net::IpAddr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use linerate_protocol::network::{NextHop, PortNetwork};
+
+use super::bench::Bench;
+use crate::core::neighbour::question;
+use crate::dpdk::burst::RxBurst;
+use crate::loops::own_frames::OwnFrames;
+use crate::loops::queue::{ReceiveQueue, ReceivedBurst};
+use crate::loops::stop::Signal;
+use crate::network::{HopError, PATIENCE, RETRY};
+
+/// Bursts looked at before the caller goes on, at most.
+const MOST_BURSTS: usize = 64;
+/// Time between looks while an answer is waited for.
+const LOOK: Duration = Duration::from_millis(1);
+
+impl Bench<'_> {
+    /// The port's addresses, and who answers for them; `None` where it has none.
+    pub fn network(&self) -> Option<PortNetwork> {
+        self.network.told()
+    }
+
+    /// True when the port answers for its addresses itself, and so wants to be tended often.
+    pub fn answers(&self) -> bool {
+        self.answering.is_some()
+    }
+
+    /// Answers what was asked of the port's addresses since the last time. Queues that lcores have are theirs: what those receive comes by the
+    /// mailbox, and what is to be sent goes to them by `signal`.
+    pub fn tend(&mut self, signal: Option<&Signal>) {
+        let Some(answering) = &mut self.answering else { return };
+        let mut answers = answering.hear_caught();
+        let mut burst = RxBurst::default();
+        for queue in &mut self.rx {
+            for _ in 0..MOST_BURSTS {
+                if queue.receive(&mut burst) == 0 {
+                    break;
+                }
+                answers.extend(burst.frames().filter_map(|frame| answering.hear(frame.bytes)));
+            }
+        }
+        for answer in answers {
+            self.send_own(answer, signal);
+        }
+    }
+
+    fn send_own(&mut self, frame: Vec<u8>, signal: Option<&Signal>) {
+        match (self.tx.first_mut(), signal) {
+            (Some(queue), _) => {
+                if !queue.send_own(&frame) {
+                    tracing::debug!("the port did not take a frame of its own");
+                } else if let Some(answering) = &mut self.answering {
+                    answering.count_sent(frame.len());
+                }
+            }
+            (None, Some(signal)) => signal.send(frame),
+            (None, None) => {}
+        }
+    }
+
+    /// Finds the next hop on the way to an address: by the kernel, where the port uses one of its interfaces; else by asking on the port. Takes
+    /// [`PATIENCE`] at most.
+    ///
+    /// # Errors
+    /// When there is no way there, or the next hop does not answer.
+    pub fn next_hop(&mut self, to: IpAddr) -> Result<NextHop, HopError> {
+        if let Some(found) = self.network.by_kernel(to) {
+            return found;
+        }
+        let (gateway, source) = self.network.way(to)?;
+        if self.network.addresses().iter().any(|network| network.addr() == to) {
+            return Ok(NextHop { to, source: Some(source), gateway: None, mac: None });
+        }
+        let hop = gateway.unwrap_or(to);
+        let began = Instant::now();
+        let mut asked: Option<Instant> = None;
+        let mut times = 0;
+        if let Some(answering) = &mut self.answering {
+            answering.forget(hop);
+        }
+        while began.elapsed() < PATIENCE {
+            let mac = self.answering.as_ref().and_then(|answering| answering.neighbour(hop));
+            if mac.is_some() {
+                return Ok(NextHop { to, source: Some(source), gateway, mac });
+            }
+            if asked.is_none_or(|asked| asked.elapsed() >= RETRY) {
+                asked = Some(Instant::now());
+                times += 1;
+                let asks = self.answering.as_ref().and_then(|own| question(own.mac(), source, hop));
+                if let Some(asks) = asks {
+                    self.send_own(asks, None);
+                }
+            }
+            self.tend(None);
+            sleep(LOOK);
+        }
+        let protocol = if hop.is_ipv4() { "ARP requests" } else { "neighbour solicitations" };
+        Err(HopError::Silent {
+            hop,
+            interface: self.port_info().map_or_else(|_| "the port".to_owned(), |info| info.device),
+            state: format!("{times} {protocol} from {source} were not answered"),
+            after_s: PATIENCE.as_secs_f64(),
+        })
+    }
+}

@@ -1,0 +1,72 @@
+# Sourced by cluster.sh: pod networks as they are, with a bridge for all pods and with a router for each.
+# shellcheck shell=bash disable=SC2154
+
+# on_one_node NAME OPTIONS… and across_nodes NAME OPTIONS…: a pair, with the addresses that are in force when nobody names any.
+on_one_node() { pair_on "${nodes[0]},${nodes[0]}" "$@"; }
+across_nodes() { pair_on "${nodes[0]},${nodes[1]}" "$@"; }
+pair_on() {
+    local where=$1 name=$2
+    shift 2
+    run "$name" -n 1 --link af-packet --node "$where" "${SMALL[@]}" "${NO_HUGE[@]}" --rate 1kpps --packets 1000 "$@"
+}
+
+# environment_of NAME: where and with what the run's agents ran, in NAME.environment.
+environment_of() {
+    local id
+    id=$(tail -n 1 "$work/$1.json" | jq -r '.experiment.id // "none"')
+    find "$work/results" -path "*$id*" -name environment.json -exec jq -c . {} + >"$work/$1.environment" 2>/dev/null || true
+    jq -r '.agents[] | .name as $n | .next_hops[] | "     \($n): \(.source) to \(.to) by \(.gateway // "the link") at \(.mac)"' "$work/$1.environment" || true
+}
+
+# On the bridge, pods of both nodes are on one link.
+scenario_addresses() {
+    local name
+    if [ "${#nodes[@]}" -lt 2 ]; then
+        check_line "NOT RUN cluster: addresses: the cluster has ${#nodes[@]} node"
+        return
+    fi
+    on_one_node bridge-one --size 64 --flows 100
+    complete bridge-one 1
+    across_nodes bridge-across --size 64,512 --flows 100 --set spec.trial.direction=bidirectional
+    complete bridge-across 4
+    for name in bridge-one bridge-across; do
+        environment_of "$name"
+        check_json "cluster: addresses: $name: the pods' own addresses are told, and next hops for both directions" "$work/$name.environment" \
+            '.agents | length == 2 and all((.network.addresses | length > 0) and .network.resolver == "kernel" and (.next_hops | length == 1) and .next_hops[0].mac != null)'
+        check_json "cluster: addresses: $name: flows of the default mode differ in ports" "$work/$name.json" \
+            '.trials | all(.notes | any(contains("flows differ in sourcePort")))'
+    done
+    [ -n "$lab_is_ours" ] || return 0
+    # Addresses that nobody has reach the peer's port by its Ethernet address, where that is on the link.
+    across_nodes written --size 64 --set 'spec.traffic.source={ip: 192.168.1.1}' --set 'spec.traffic.destination={ip: 192.168.2.1}'
+    complete written 1
+}
+
+# The cluster of its own comes last: the one that was up is gone.
+scenario_routed() {
+    local name
+    if [ -z "$lab_is_ours" ]; then
+        check_line "NOT RUN cluster: routed: this is another's cluster, and its pod network is what it is"
+        return
+    fi
+    routed_cluster || return 0
+    on_one_node routed-one --size 64,512
+    complete routed-one 2
+    across_nodes routed-across --size 64,512
+    complete routed-across 2
+    for name in routed-one routed-across; do
+        check_json "cluster: routed: $name: no packet was lost" "$work/$name.json" '[.trials[].lost_packets] | add == 0'
+        environment_of "$name"
+        check_json "cluster: routed: $name: the next hop is each pod's router" "$work/$name.environment" \
+            '.agents | length == 2 and all((.next_hops | length == 1) and .next_hops[0].gateway != null and .next_hops[0].mac != null)'
+    done
+    across_nodes there-and-back --size 128 --flows 100 --flow-mode sd --set spec.trial.direction=round-trip
+    complete there-and-back 1
+    # 1518 bytes do not fit the network, whose MTU is 1450.
+    across_nodes large --size 1518
+    check_equal "cluster: routed: frames that the network does not carry are refused" 1 "$status"
+    check_contains "cluster: routed: the refusal names the MTU" 1450 "$work/large.err"
+    across_nodes foreign --size 64 --set 'spec.traffic.destination={ip: 192.168.2.1}' --set spec.trial.warmUp.timeout=2s
+    check_equal "cluster: routed: addresses that the network does not route do not arrive" 1 "$status"
+    check_contains "cluster: routed: they are told before" "192.168.2.1 is not an address of the receiver" "$work/foreign.err"
+}
