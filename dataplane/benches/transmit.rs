@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use linerate_dataplane::core::eal_args::EalPlan;
 use linerate_dataplane::dpdk::eal::Eal;
 use linerate_dataplane::dpdk::port::DEFAULT_MTU;
+use linerate_dataplane::network::GivenAddresses;
 use linerate_dataplane::trial::{Bench, BenchConfig, Order, Work};
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::profile::{FlowMode, RawProfile};
@@ -42,6 +43,7 @@ fn main() {
         tx_queues: None,
         mtu: DEFAULT_MTU,
         idle: None,
+        given: GivenAddresses::default(),
     };
     let mut bench = Bench::open(&eal, config).expect("the port opens");
     let testpmd = which("dpdk-testpmd");

@@ -128,8 +128,16 @@ fn single(settings: &Settings, port: u8) -> Result<Draft, String> {
     }
     let raw = RawProfile {
         protocol: settings.protocol.unwrap_or(Protocol::Tcp),
-        source: Endpoint { ip: Some(src), port: settings.src_port.unwrap_or(SRC_PORT), mac: settings.src_mac },
-        destination: Endpoint { ip: Some(dst), port: settings.dst_port.unwrap_or(DST_PORT), mac: settings.dst_mac },
+        source: Endpoint {
+            ip: Some(src),
+            port: settings.src_port.unwrap_or(SRC_PORT),
+            mac: settings.src_mac,
+        },
+        destination: Endpoint {
+            ip: Some(dst),
+            port: settings.dst_port.unwrap_or(DST_PORT),
+            mac: settings.dst_mac,
+        },
         vlan: (settings.vlan == Some(true))
             .then(|| Vlan { id: settings.vlan_id.unwrap_or(VLAN_ID), priority: settings.cos.unwrap_or(0) }),
         dscp: settings.dscp.unwrap_or(0),
@@ -194,7 +202,9 @@ fn ranges(settings: &Settings, port: &str, number: u8, draft: &mut Draft) -> Res
                 format!("pktgen.range.{} of port {port}: {problem}", ranged.name()),
             )
         };
-        if draft.raw.source.ip.is_some_and(|ip| ip.is_ipv6()) && matches!(ranged, Ranged::SrcIp | Ranged::DstIp) {
+        if draft.raw.source.ip.is_some_and(|ip| ip.is_ipv6())
+            && matches!(ranged, Ranged::SrcIp | Ranged::DstIp)
+        {
             return Err(wrong(
                 "this IPv4 range is of a port with IPv6 addresses; give set_ipaddr IPv4 addresses".to_owned(),
             ));

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 use linerate_logging::LogOptions;
 use linerate_protocol::mac::MacAddr;
 use linerate_protocol::profile::{FlowMode, FrameSizes, Payload, Protocol};

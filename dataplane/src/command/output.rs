@@ -55,6 +55,8 @@ pub(super) fn report_failure(failure: &Failure, as_json: bool) {
 /// A line on standard error.
 pub(super) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Tells why the command line is refused to a program that reads standard output, without the usage that follows the reason.
 pub(super) fn tell_starter(refusal: &str) {
     let reason = refusal.split("\n\nUsage").next().unwrap_or_default().trim();

@@ -41,8 +41,15 @@ async fn rest(active: &Active, signals: &mut Signals) {
 }
 
 pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
-    let mut bench =
-        open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Ceilings::default(), &args.given, false)?;
+    let mut bench = open(
+        eal,
+        port(eal, args.port)?,
+        workers(eal)?,
+        &args.ring,
+        &Ceilings::default(),
+        &args.given,
+        false,
+    )?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
         let prepared = bench.prepare(Order { trial: 0, tag: 0, work: Work::Receive(Expect::Anything) })?;

@@ -447,3 +447,8 @@ impl<'e> Bench<'e> {
         Ok(())
     }
 }
+
+/// What the buffers were not made for; a port's MTU in force does not exceed what they were made for.
+fn too_large(port: PortInfo, asked: u32) -> FrameTooLarge {
+    FrameTooLarge { asked, port: Box::new(port) }
+}
