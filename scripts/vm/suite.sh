@@ -29,7 +29,7 @@ run_suite() {
             # Three trials of 50,000 packets there and back.
             reflect) boot_scenario reflect --time-limit 600 ;;
             no-iommu) boot_scenario no-iommu --no-iommu ;;
-            netem) boot_scenario netem --time-limit 600 ;;
+            netem) boot_scenario netem --time-limit 900 ;;
             *) boot_scenario "$scenario" ;;
         esac
     done
