@@ -59,11 +59,11 @@ fn warm_up_keeps_to_the_ceilings_of_the_document_and_agents_know_them() {
 fn the_tightest_ceiling_refuses_before_anything_starts() {
     let wide = "  safety: {maxRate: 1kpps, maxDuration: 1m}\n";
     // (more of the document, options, environment, what is said)
-    let cases: [(&str, &[&str], &[(&str, &str)], &str); 7] = [
+    for (more, options, environment, expected) in [
         (
             "  safety: {maxRate: 400pps}\n",
-            &[],
-            &[],
+            &[][..],
+            &[][..],
             "exceeds the ceiling of 400 (spec.safety.maxRate 400pps)",
         ),
         (wide, &[], &[("LINERATE_MAX_RATE", "400pps")], "(LINERATE_MAX_RATE 400pps)"),
@@ -82,8 +82,7 @@ fn the_tightest_ceiling_refuses_before_anything_starts() {
             &[],
             "bursts of 50 packets exceed the 11 that the ceiling",
         ),
-    ];
-    for (more, options, environment, expected) in cases {
+    ] {
         let bench = Bench::new(&format!("{SLOW}{more}"));
         let output = bench.command(options).envs(environment.iter().copied()).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));

@@ -6,8 +6,9 @@ set -euo pipefail
 . "$VM_SCRIPTS/checks.sh"
 
 MEMORY_MB=64
-# qdisc_bypass=0: or the packets would pass netem by. framecnt: the receiver may be kept from its CPU for 400 ms.
-EAL=(--no-pci --lcores "0@0,1@0,2@1" -m "$MEMORY_MB" --vdev "net_af_packet0,iface=near,qdisc_bypass=0"
+# qdisc_bypass=0: or the packets would pass netem by. framecnt of the receiver: it may be kept from its CPU for 400 ms. Of the sender: netem
+# holds the frames of its ring, and DPDK 22.11's driver writes over frames that the kernel still holds when it comes round.
+EAL=(--no-pci --lcores "0@0,1@0,2@1" -m "$MEMORY_MB" --vdev "net_af_packet0,iface=near,qdisc_bypass=0,framecnt=4096"
     --vdev "net_af_packet1,iface=far,framecnt=4096")
 # More than what a delay of 10 ms holds at these rates: netem must lose what it is told to, and no more.
 QUEUE=10000
@@ -70,11 +71,11 @@ kind: Experiment
 metadata: {name: netem-$name}
 spec:
   traffic: {frameSizes: [128], flows: [8], flowMode: sd, rates: [200pps, 2kpps]}
-  trial: {duration: 300ms, repeats: 3, warmUp: {timeout: 30s}}
+  trial: {duration: 300ms, repeats: 2, warmUp: {timeout: 30s}}
   agents: {memoryMb: 64}
   local:
     hugepages: never
-    devices: [{tx: "net_af_packet0,iface=near,qdisc_bypass=0", rx: "net_af_packet0,iface=far,framecnt=4096"}]
+    devices: [{tx: "net_af_packet0,iface=near,qdisc_bypass=0,framecnt=4096", rx: "net_af_packet0,iface=far,framecnt=4096"}]
 EOF
     start=$(uptime_s)
     if [ $# -gt 0 ]; then
@@ -83,7 +84,7 @@ EOF
             tc qdisc change dev near root netem limit "$QUEUE" delay "${delay_ms}ms" "$@"
         ) >/dev/null 2>&1 &
     fi
-    linerate run "$work/experiment.yaml" --results "$work/results" --json --quiet >"$summary" 2>"$work/run.err" || status=$?
+    nice -n 19 linerate run "$work/experiment.yaml" --results "$work/results" --json --quiet >"$summary" 2>"$work/run.err" || status=$?
     dropped=$(dropped_by_netem)
     note "experiment $name: netem delay ${delay_ms}ms $*: $(since "$start") s; netem dropped $dropped"
     equal "experiment $name: ends well" 0 "$status"
@@ -94,7 +95,7 @@ EOF
     note "experiment $name: $(value "$summary" '[.warm_up[] | {to, received_packets, sent_packets, attempts, delay_ns, delay_basis}] | tostring')"
     note "experiment $name: $(value "$summary" '[.trials[] | {sent_packets, received_packets, lost_packets, min: .latency_ns.min, overhead_s}] | tostring')"
     local least_ns=$((delay_ms * 1000000))
-    json "experiment $name: every trial has a result" "$summary" '(.trials | length) == 6 and .failures == []'
+    json "experiment $name: every trial has a result" "$summary" '(.trials | length) == 4 and .failures == []'
     json "experiment $name: sent = received + lost" "$summary" 'all(.trials[]; .sent_packets == .received_packets + .lost_packets)'
     json "experiment $name: lost is what netem dropped" "$summary" "([.trials[].lost_packets] | add) == $dropped"
     json "experiment $name: no packet arrives after its trial" "$summary" 'all(.trials[]; .stale_packets == 0)'

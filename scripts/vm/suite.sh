@@ -30,7 +30,7 @@ run_suite() {
             reflect) boot_scenario reflect --time-limit 600 ;;
             routed) boot_scenario routed --wire hub ;;
             no-iommu) boot_scenario no-iommu --no-iommu ;;
-            netem) boot_scenario netem --time-limit 600 ;;
+            netem) boot_scenario netem --time-limit 900 ;;
             *) boot_scenario "$scenario" ;;
         esac
     done
