@@ -4,7 +4,7 @@ use std::fs;
 
 use super::output::Failure;
 use crate::core::eal_args::{Device, EalPlan};
-use crate::core::eal_refusal::{Evidence, explain, explain_missing_device};
+use crate::core::eal_refusal::{Evidence, explain, explain_lack_of_files, explain_missing_device};
 use crate::dpdk::eal::{self, Eal};
 use crate::dpdk::lcore::LcoreId;
 use crate::dpdk::port::{PortId, describe};
@@ -87,7 +87,9 @@ fn lcores_have_cpus(plan: &EalPlan) -> Result<(), Failure> {
 /// Why EAL did not bring up a device that it was told to: EAL goes on without it, often in silence.
 fn missing(device: &Device) -> String {
     let name = device.name();
-    if let Some(refusal) = explain_missing_device(&eal::early_log()) {
+    let log = eal::early_log();
+    let lack = || explain_lack_of_files(&log, host::open_files_limit());
+    if let Some(refusal) = explain_missing_device(&log).or_else(lack) {
         return format!("device {name}: {refusal}");
     }
     match device {

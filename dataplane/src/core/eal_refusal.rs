@@ -37,8 +37,8 @@ pub struct Evidence<'a> {
     pub open_files: Option<u64>,
 }
 
-/// Why a pool of packet buffers may be refused although there is memory, when EAL's log says so.
-pub fn explain_missing_memory(log: &str, open_files: Option<u64>) -> Option<Refusal> {
+/// That file descriptors are what is lacking, when EAL's log says so: pools are then refused although there is memory, and devices although they are ready.
+pub fn explain_lack_of_files(log: &str, open_files: Option<u64>) -> Option<Refusal> {
     let known = KNOWN.iter().find(|known| known.cause == NO_DESCRIPTOR && known.line_in(log).is_some())?;
     let cause = known.cause.replace("{line}", known.line_in(log)?).replace("{files}", &files(open_files));
     Some(Refusal { cause, remedy: known.remedy.to_owned() })
@@ -56,9 +56,8 @@ struct Known {
     remedy: &'static str,
 }
 
-/// EAL opens a file per hugepage, also with `--in-memory`, and then says that memory is lacking.
-const NO_DESCRIPTOR: &str =
-    "too few file descriptors: this process may open {files} files, and every hugepage takes one: {line}";
+/// EAL opens a file per hugepage, also with `--in-memory`, and then says that memory is lacking; vfio-pci opens several per device.
+const NO_DESCRIPTOR: &str = "too few file descriptors: this process may open {files} files, and every hugepage and device takes some: {line}";
 const DESCRIPTOR_REMEDY: &str = "raise the limit (ulimit -n 65536; docker and podman: --ulimit nofile=65536:65536), use larger pages, or keep many pages in \
      one file: --single-file-segments";
 
@@ -379,6 +378,19 @@ mod tests {
             assert!(refusal.remedy.contains(remedy), "{refusal}");
         }
         assert_eq!(explain_missing_device(harmless), None);
+    }
+
+    #[test]
+    fn a_lack_of_file_descriptors_is_told_from_one_of_memory_or_devices() {
+        for log in [
+            "EAL: Cannot set up eventfd, error 24 (Too many open files)\nEAL: Error setting up interrupts!",
+            "EAL: alloc_seg(): Couldn't get fd on hugepage file\nEAL: Failed to allocate memory",
+        ] {
+            let refusal = explain_lack_of_files(log, Some(24)).unwrap();
+            assert!(refusal.cause.contains("may open 24 files"), "{refusal}");
+            assert!(refusal.remedy.contains("ulimit -n"), "{refusal}");
+        }
+        assert_eq!(explain_lack_of_files("EAL: Not enough memory available", Some(24)), None);
     }
 
     #[test]

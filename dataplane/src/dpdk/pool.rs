@@ -8,7 +8,7 @@ use linerate_protocol::buffers::CACHE_BUFFERS;
 
 use super::eal::{Eal, EalHandle, early_log};
 use super::error::{DpdkError, Errno};
-use crate::core::eal_refusal::explain_missing_memory;
+use crate::core::eal_refusal::explain_lack_of_files;
 use crate::host::open_files_limit;
 
 /// A pool of buffers, freed when dropped.
@@ -36,7 +36,7 @@ impl Pool {
         numa_node: i32,
     ) -> Result<Self, DpdkError> {
         let room = data_bytes + sys::LR_MBUF_HEADROOM;
-        let failed = |errno| match explain_missing_memory(&early_log(), open_files_limit()) {
+        let failed = |errno| match explain_lack_of_files(&early_log(), open_files_limit()) {
             Some(refusal) => DpdkError {
                 what: format!(
                     "pool '{name}' of {buffers} buffers cannot be made: {}; {}",
