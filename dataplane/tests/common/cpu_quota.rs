@@ -16,8 +16,8 @@ impl CpuQuota {
     pub fn new(name: &str, per_mille: u64) -> Option<Self> {
         let quota_us = PERIOD_US * per_mille / 1000;
         let name = format!("linerate-test-{}-{name}", std::process::id());
-        let v1 = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"].into_iter().map(Path::new);
-        for parent in v1.filter(|parent| parent.join("cpu.cfs_quota_us").exists()) {
+        let mut v1 = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"].into_iter().map(Path::new);
+        if let Some(parent) = v1.find(|parent| parent.join("cpu.cfs_quota_us").exists()) {
             let group = Self { group: parent.join(&name) };
             fs::create_dir(&group.group).ok()?;
             fs::write(group.group.join("cpu.cfs_period_us"), PERIOD_US.to_string()).ok()?;
