@@ -153,7 +153,7 @@ fn a_second_signal_leaves_at_once() {
 
 /// Short trials, many of them.
 const MANY: &str = "  traffic: {frameSizes: [64], rates: [10kpps]}
-  trial: {duration: 10ms, sampleInterval: 10ms, repeats: 20000}
+  trial: {duration: 10ms, sampleInterval: 10ms, repeats: 1000}
 ";
 
 /// Trials of which the run has said that they are recorded.
