@@ -35,7 +35,7 @@ impl Path2 {
             for end in near far; do
                 ip link add $end arp off type veth peer name ${end}1
                 ip link set ${end}1 arp off master hub; ip link set $end up; ip link set ${end}1 up
-            done; ip link set hub arp off up";
+            done; ip link set hub arp off up; ip link set lo up";
         let made = Command::new("ip").args(["netns", "add", &path.name]).output();
         let reason = match made {
             Ok(output) if output.status.success() => match path.command("sh").args(["-c", lines]).output() {

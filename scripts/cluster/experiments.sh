@@ -79,7 +79,7 @@ scenario_role() {
         "$(kubectl --kubeconfig "$work/role.kubeconfig" auth can-i get secret/theirs 2>/dev/null || true)"
     half_a_port_forward get create
     half_a_port_forward create get
-    kubectl apply -f "$work/role.yaml" >/dev/null
+    kubectl replace -f "$work/role.yaml" >/dev/null
     # Each verb that is taken away is named before anything is created.
     kubectl -n "$namespace" get role linerate -o json |
         jq '(.rules[] | select(.resources == ["pods"])).verbs -= ["delete"] | (.rules[] | select(.resources == ["secrets"])).verbs -= ["create"]' |
@@ -97,7 +97,7 @@ scenario_role() {
 half_a_port_forward() {
     local verb=$1 other=$2
     kubectl -n "$namespace" get role linerate -o json |
-        jq --arg verb "$verb" '(.rules[] | select(.resources == ["pods/portforward"])).verbs = [$verb]' | kubectl apply -f - >/dev/null 2>&1
+        jq --arg verb "$verb" '(.rules[] | select(.resources == ["pods/portforward"])).verbs = [$verb]' | kubectl replace -f - >/dev/null
     KUBECONFIG=$work/role.kubeconfig run "half-$verb" -n 1 --link memif --same-node "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --packets 10
     check_equal "cluster: role: only $verb on pods/portforward: the run is refused" 1 "$status"
     check_contains "cluster: role: only $verb on pods/portforward: what is missing is named" ": $other pods/portforward" "$work/half-$verb.err"

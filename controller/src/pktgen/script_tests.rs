@@ -35,7 +35,7 @@ fn headers_that_profiles_have_are_imported() {
     assert_eq!(raw.payload, Payload::Pattern(b"ab".to_vec()));
     let six = one(&udp("pktgen.set(0, 'size', 128) pktgen.set_type(0, 'ipv6')\n\
          pktgen.set_ipaddr(0, 'src', '2001:db8::1/64') pktgen.set_ipaddr(0, 'dst', '2001:db8::2')"));
-    assert_eq!(six.profile.raw().destination.ip.to_string(), "2001:db8::2");
+    assert_eq!(six.profile.raw().destination.ip.unwrap().to_string(), "2001:db8::2");
     let stepped = one(&udp("pktgen.vlan(0, 'on') pktgen.range.ip_proto(0, 'tcp')\n\
          for f, m in pairs{vlan_id = 109, ttl = 109, cos = 109, tos = 109, pkt_size = 128} do end\n\
          pktgen.range.vlan_id(0, 'start', 100) pktgen.range.vlan_id(0, 'min', 100) pktgen.range.vlan_id(0, 'max', 103) pktgen.range.vlan_id(0, 'inc', 1)\n\
@@ -65,11 +65,14 @@ fn min_and_max_without_start_or_inc_have_the_addresses_of_the_script() {
     // Pktgen steps the destination by 1 by itself, and leaves the source where it is.
     let both = bounds("dst_ip", "'10.0.0.1'", "'10.0.0.9'");
     assert_eq!(
-        (both.profile.flows(), both.profile.raw().destination.ip.to_string().as_str()),
+        (both.profile.flows(), both.profile.raw().destination.ip.unwrap().to_string().as_str()),
         (9, "10.0.0.1")
     );
     let still = bounds("src_ip", "'10.0.0.1'", "'10.0.0.9'");
-    assert_eq!((still.profile.flows(), still.profile.raw().source.ip.to_string().as_str()), (1, "10.0.0.1"));
+    assert_eq!(
+        (still.profile.flows(), still.profile.raw().source.ip.unwrap().to_string().as_str()),
+        (1, "10.0.0.1")
+    );
     assert!(still.notes.iter().any(|note| note.contains("the profile keeps 10.0.0.1")), "{:?}", still.notes);
     assert_eq!(bounds("dst_port", "80", "89").profile.flows(), 10);
 }

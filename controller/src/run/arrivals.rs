@@ -99,6 +99,9 @@ mod tests {
             disagreements: Vec::new(),
             notes: Vec::new(),
             lcores: Vec::new(),
+            clock: None,
+            throttling: None,
+            workers: Vec::new(),
         };
         arrivals.add(Some(&report));
         arrivals.add(Some(&report));

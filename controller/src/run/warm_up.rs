@@ -331,7 +331,10 @@ mod tests {
         .unwrap();
         let raw = own.profile.raw();
         assert_eq!((raw.flows, raw.burst, raw.rate), (64, 1, Some(Rate::Pps(10_000.0))));
-        assert_eq!((raw.vlan.unwrap().id, raw.destination.ip.to_string()), (7, "10.1.0.1".to_owned()));
+        assert_eq!(
+            (raw.vlan.unwrap().id, raw.destination.ip.unwrap().to_string()),
+            (7, "10.1.0.1".to_owned())
+        );
         assert_eq!(own.profile.frame_sizes().mean_bytes(), 512.0);
         assert_eq!(own.limit, Limit { packets: Some(64), duration_ms: Some(12) });
         // (spec, load in packets per second, milliseconds)
