@@ -53,7 +53,7 @@ fn a_round_trip_leads_by_the_router_both_ways() {
 #[test]
 fn a_next_hop_that_is_silent_is_told_with_its_state() {
     let Some(lab) = Routed::new("a_next_hop_that_is_silent_is_told_with_its_state", true) else { return };
-    lab.set("router", "ip link set far0 down");
+    lab.set("router", "ip link set far0 arp off");
     lab.set("far", "ip neighbour flush dev eth0");
     for (space, to, parts) in [
         ("far", "10.91.2.77", &["10.91.2.77", "eth0", "state "][..]),

@@ -207,9 +207,9 @@ fn address_of(body: &[u8]) -> Option<Address> {
 }
 
 fn route_of(body: &[u8]) -> Option<Route> {
-    let kind = match body.get(7)? {
-        &ROUTE_UNICAST => RouteKind::Unicast,
-        &ROUTE_LOCAL => RouteKind::Local,
+    let kind = match *body.get(7)? {
+        ROUTE_UNICAST => RouteKind::Unicast,
+        ROUTE_LOCAL => RouteKind::Local,
         _ => RouteKind::Other,
     };
     let mut route = Route { kind, interface: None, gateway: None, source: None };
