@@ -53,7 +53,7 @@ scenario_quotas() {
     complete scoped 1
     scoped ours NotBestEffort
     sleep 1
-    refused ours "quota ours" "${small[@]}"
+    refused ours "exceeded quota: ours" "${small[@]}"
     kubectl -n "$namespace" delete quota ours >/dev/null
     kubectl -n "$namespace" create quota leases --hard=count/leases.coordination.k8s.io=0 >/dev/null
     sleep 1
