@@ -116,7 +116,7 @@ fn mistakes_are_told_with_file_line_field_value_and_range() {
         ("  trial:\n    sampleInterval: 1ms\n", &["line 5", "'1ms' is outside 10ms to 1h"]),
         ("  local:\n    hugepages: maybe\n", &["line 5", "maybe", "auto, never, always"]),
         ("  platform: vmware\n", &["line 4", "vmware", "local, kubernetes"]),
-        ("  pairs: 1\n  pairs: 2\n", &["line 5", "duplicate", "pairs"]),
+        ("  pairs: 1\n  pairs: 2\n", &["line 5", "given twice", "pairs"]),
     ] {
         let message = parse(spec).expect_err(spec);
         for part in parts {

@@ -10,7 +10,7 @@ fn problem(spec: &str) -> ProfileFileError {
 fn mistakes_are_told_with_file_line_field_value_and_range() {
     for (spec, place, parts) in [
         ("  frameSize: 63\n", (4, 14), &["p.yaml", "frame size '63'", "64 to 9000"][..]),
-        ("  flows: 5\n  flows: 6\n", (5, 3), &["duplicate", "flows"]),
+        ("  flows: 5\n  flows: 6\n", (5, 3), &["given twice", "flows"]),
         ("  flow: 5\n", (4, 3), &["unknown field `flow`", "flows"]),
         ("  rate: 101%\n", (4, 9), &["'101%' is not a rate"]),
         ("  source: {ip: 10.0.0.256, port: 1}\n", (4, 16), &["ip"]),
