@@ -62,13 +62,13 @@ def main():
         for key in keys:
             case(f"without-{key}", [[end, "missing-key"]], lambda of, data: data.pop(key) if of == end else None)
     for end, key in (("tx", "opackets"), ("rx", "rx_packets")):
-        case(f"short-{end}", [[end, "too-few-samples"]], setting(end, key, numpy.arange(SAMPLES - 1)))
-        case(f"empty-{end}", [[end, "too-few-samples"]], setting(end, key, numpy.arange(0)))
+        case(f"short-{end}", [[end, "too-few-samples"], [end, "unequal-lengths"]], setting(end, key, numpy.arange(SAMPLES - 1)))
+        case(f"empty-{end}", [[end, "too-few-samples"], [end, "unequal-lengths"]], setting(end, key, numpy.arange(0)))
         case(f"table-{end}", [[end, "wrong-form"]], setting(end, key, numpy.zeros((SAMPLES, 2), dtype=numpy.int64)))
         case(f"scalar-{end}", [[end, "wrong-form"]], setting(end, key, numpy.int64(7)))
         case(f"text-{end}", [[end, "wrong-form"]], setting(end, key, numpy.array(["7"] * SAMPLES)))
     case("objects", [["rx", "wrong-form"]], setting("rx", "rx_pps", numpy.array([7, None, {}, 1, 2, 3], dtype=object)))
-    case("two-things", [["tx", "missing-key"], ["rx", "too-few-samples"]],
+    case("several-things", [["tx", "missing-key"], ["rx", "too-few-samples"], ["rx", "unequal-lengths"]],
          lambda end, data: data.pop("obytes") if end == "tx" else data.update(tx_pps=numpy.arange(1)))
 
     files = case("torn", [["tx", "torn"]])

@@ -55,7 +55,7 @@ impl Grid {
 
     /// Adds a row with a cell for each column.
     pub(super) fn add_row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.iter().map(|cell| escaped_line(cell)).collect());
+        self.rows.push(cells.into_iter().map(|cell| escaped_line(&cell)).collect());
     }
 
     /// The table for `width` characters; `None` for as many as it takes. What is shortened or left out is said below it.

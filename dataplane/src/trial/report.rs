@@ -260,7 +260,8 @@ mod tests {
     #[test]
     fn a_trial_too_short_for_its_bursts_or_flows_is_noted() {
         // (burst, flows of each lcore, intended packets per second, packets of each lcore in 0.01 s, what is noted)
-        let rows: &[(u32, &[u32], Option<f64>, &[u64], &[&str])] = &[
+        type Row<'a> = (u32, &'a [u32], Option<f64>, &'a [u64], &'a [&'a str]);
+        let rows: &[Row<'_>] = &[
             (1, &[50, 50], Some(1e4), &[50, 50], &[]),
             (1, &[500, 500], Some(1e4), &[50, 50], &["900 of 1000 flows had no packet: only 100 packets"]),
             (64, &[1], Some(1e3), &[64], &["10.0 packets per TX lcore were intended, and 64 leave together"]),
