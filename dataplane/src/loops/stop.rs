@@ -76,9 +76,9 @@ impl Signal {
         self.0.outbox.sent()
     }
 
-    /// True while nobody has said anything.
+    /// True while the loops were told neither to begin nor to stop.
     pub fn is_silent(&self) -> bool {
-        self.0.state.load(Ordering::Acquire) == WAIT
+        self.0.state.load(Ordering::Acquire) & PHASE == WAIT
     }
 
     /// True while the time to begin has not come, with the clock at `ticks`.

@@ -83,7 +83,9 @@ impl Bench<'_> {
             let block = Arc::<TransmitBlock>::default();
             let (clock, signal, published) = (self.clock, sending.clone(), block.clone());
             let job = self.eal.launch(lcore, move || {
+                // The kernel's account of the worker begins with the trial, not with the wait for it.
                 while signal.is_silent() {
+                    signal.send_waiting(&mut queue);
                     clock.relax();
                 }
                 let time = ThreadTime::now();
