@@ -19,7 +19,7 @@ pub struct TrialReport {
     pub started_ns: u64,
     /// End on the same clock.
     pub ended_ns: u64,
-    /// Time from the beginning of the drain to the last arrival, in nanoseconds; absent without a drain.
+    /// Time from the start to the last arrival, or to the beginning of the drain when nothing arrived in it, in nanoseconds; absent without a drain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_arrival_ns: Option<u64>,
     /// Present on a transmitter.

@@ -19,7 +19,7 @@ impl PathTimes {
     /// The times of a path, and what they are based on.
     ///
     /// `latency` is what the receiver measured; it is used where `clocks_compare` and no packet arrived before it was sent. Otherwise the delay is taken from
-    /// `receipt`: the time from the start to the last arrival, less the time of sending, on the controller's clock. That includes the time of the control
+    /// `receipt`: the time from the start to the last arrival, less the time of sending, on the receiver's clock. That includes the time of the control
     /// messages, so it is a bound above the delay.
     pub(super) fn learnt(
         latency: Option<&Latency>,

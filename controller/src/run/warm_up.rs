@@ -176,7 +176,7 @@ async fn await_link(
 /// What an attempt saw.
 struct Attempt {
     seen: Observations,
-    /// From the start to the last arrival, less the time of sending, on the controller's clock.
+    /// From the start to the last arrival, less the time of sending where all packets arrived: not less than the delay.
     receipt: Duration,
 }
 
@@ -292,19 +292,27 @@ impl Run<'_> {
         let (_never, halted) = watch::channel(false);
         let nobody = PairObserver::NOBODY;
         assignment.set_up(from, to).await?;
-        let begun = Instant::now();
         assignment.start(from, to, &[]).await?;
         let interrupted = self.interrupted.clone();
         let sent = assignment.follow(from, to, &mut seen, nobody, interrupted.clone(), halted).await?;
-        let drained = begun.elapsed();
         assignment.wind_up(from, to, sent, &mut seen, nobody, interrupted).await?;
         assignment.acknowledge(from, to, &seen).await?;
         let end = if self.direction.is_round_trip() { Role::Tx } else { Role::Rx };
-        let last_arrival_ns = seen.report(end).and_then(|report| report.last_arrival_ns).unwrap_or(0);
-        let receipt =
-            (drained + Duration::from_nanos(last_arrival_ns)).saturating_sub(self.traffic.sending());
+        let receipt = receipt(&seen, end, self.traffic.limit.packets);
         Ok(Attempt { seen, receipt })
     }
+}
+
+/// A bound above the delay, by the clock of the receiver alone. It starts before the sender does, so that the time of the control messages is in it. The last
+/// packet's time of sending is known where all `packets` were sent and have arrived.
+fn receipt(seen: &Observations, end: Role, packets: Option<u64>) -> Duration {
+    let last_arrival_ns = seen.report(end).and_then(|report| report.last_arrival_ns).unwrap_or(0);
+    let transmit = seen.report(Role::Tx).and_then(|report| report.transmit.as_ref());
+    let received = seen.last_receive(end).map(|counters| counters.packets);
+    let sending_s =
+        transmit.filter(|_| packets.is_some() && received == packets).map_or(0.0, |sent| sent.duration_s);
+    let sending = Duration::try_from_secs_f64(sending_s).unwrap_or_default();
+    Duration::from_nanos(last_arrival_ns).saturating_sub(sending)
 }
 
 fn latency(report: &TrialReport) -> Option<&Latency> {

@@ -209,6 +209,6 @@ pub struct WarmUp {
 pub enum DelayBasis {
     /// Clocks that compare, or one clock at both ends of a round trip.
     Clock,
-    /// When packets had arrived, as the controller saw it. It includes the time of control messages: a bound above the delay.
+    /// When packets had arrived since the start, by the receiver's clock alone. It includes the time of control messages: a bound above the delay.
     Receipt,
 }

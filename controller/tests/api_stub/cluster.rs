@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use linerate::summary::Summary;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::task::JoinHandle;
 
 use super::faults::Fault;
 use super::kubelet::Fate;
@@ -136,7 +138,7 @@ impl Cluster {
         if !options.contains(&"--log-level") {
             arguments.extend(["--log-level", "debug"]);
         }
-        Running { child: self.command(&arguments).spawn().unwrap() }
+        Running::of(self.command(&arguments).spawn().unwrap())
     }
 
     /// The summary of the one run so far.
@@ -182,12 +184,30 @@ impl Cluster {
 /// A controller at work.
 pub struct Running {
     pub child: Child,
+    /// What it prints is read meanwhile: a log that nobody reads would hold it up.
+    said: [JoinHandle<Vec<u8>>; 2],
+}
+
+/// Reads everything.
+fn gather(mut source: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<Vec<u8>> {
+    tokio::spawn(async move {
+        let mut bytes = Vec::new();
+        source.read_to_end(&mut bytes).await.unwrap();
+        bytes
+    })
 }
 
 impl Running {
-    pub async fn end(self) -> Output {
-        let ended = tokio::time::timeout(LONGEST, self.child.wait_with_output()).await;
-        ended.expect("the controller ends").unwrap()
+    fn of(mut child: Child) -> Self {
+        let said = [gather(child.stdout.take().unwrap()), gather(child.stderr.take().unwrap())];
+        Self { child, said }
+    }
+
+    pub async fn end(mut self) -> Output {
+        let ended = tokio::time::timeout(LONGEST, self.child.wait()).await;
+        let status = ended.expect("the controller ends").unwrap();
+        let [stdout, stderr] = self.said;
+        Output { status, stdout: stdout.await.unwrap(), stderr: stderr.await.unwrap() }
     }
 
     /// Its end, which is to have this exit code.

@@ -366,7 +366,8 @@ impl<'e> Desk<'e> {
         let last = Event::Sample(Box::new(active.sample(&self.bench)));
         match active.finish(&mut self.bench, ended) {
             Ok(Finished { mut report, flows }) => {
-                report.last_arrival_ns = drainer.map(|drainer| drainer.last_arrival_ns());
+                report.last_arrival_ns =
+                    drainer.map(|drainer| drainer.last_arrival_ns().saturating_sub(report.started_ns));
                 let flows = flows.filter(|_| self.all_flows);
                 self.holding = Holding::Finished(Box::new(Finished { report, flows }));
                 vec![last, Event::Finished(Acknowledge { trial })]

@@ -30,9 +30,9 @@ impl Drainer {
         Self { drain, began_ns: now_ns, progress: None, moved_ns: now_ns }
     }
 
-    /// Time from the beginning to the last arrival, in nanoseconds; 0 when nothing arrived since.
+    /// When the last packet arrived, on the clock of the looks; the beginning when none arrived since.
     pub fn last_arrival_ns(&self) -> u64 {
-        self.moved_ns - self.began_ns
+        self.moved_ns
     }
 
     /// Looks at the counters. `Some` when the drain is over, with the reason.
@@ -47,7 +47,7 @@ impl Drainer {
             return (rest_ns >= self.drain.tail_ns() || expired).then_some(Ended::Packets);
         }
         let settle_ns = self.drain.settle_ns();
-        if progress > 0 && rest_ns >= settle_ns.max(self.last_arrival_ns().saturating_mul(2)) {
+        if progress > 0 && rest_ns >= settle_ns.max((self.moved_ns - self.began_ns).saturating_mul(2)) {
             return Some(Ended::Settled);
         }
         expired.then_some(if rest_ns >= settle_ns { Ended::Settled } else { Ended::Expired })

@@ -81,7 +81,11 @@ async fn what_a_ceiling_forbids_is_refused_before_anything_is_asked() {
             &[][..],
             "exceeds the ceiling of 10000 (spec.safety.maxRate 10kpps)",
         ),
-        ("  safety: {allow: [10.0.0.0/8]}\n", &[], "192.168.2.1 to 192.168.2.1 do not lie within"),
+        (
+            "  safety: {allow: [10.0.0.0/8]}\n",
+            &["--set", "spec.traffic.destination={ip: 192.168.2.1, port: 9}"],
+            "192.168.2.1 to 192.168.2.1 do not lie within",
+        ),
         ("", &["--max-duration", "399ms"], "of 400ms exceeds the ceiling of 399ms"),
     ] {
         let said = cluster.run(&format!("{POD}{TWO_TRIALS}{more}"), options).ends_with(2).await;
