@@ -186,3 +186,51 @@ fn results_of_other_programs_are_not_mixed() {
     assert!(stderr(&output).contains("and was DPDK 1.2.3"), "{}", stderr(&output));
     assert_eq!(bench.summary().unwrap().trials.len(), recorded, "nothing that was recorded is lost");
 }
+
+/// Changes a field of the first agent, in every period of the recorded environment.
+fn set_agent(bench: &Bench, field: &str, value: &str) {
+    let path = bench.experiment().unwrap().join("environment.json");
+    let mut environment: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    *environment.pointer_mut(&format!("/agents/0{field}")).unwrap() = value.into();
+    for period in environment["periods"].as_array_mut().unwrap() {
+        *period.pointer_mut(&format!("/agents/0{field}")).unwrap() = value.into();
+    }
+    fs::write(&path, environment.to_string()).unwrap();
+}
+
+#[test]
+fn trials_on_other_equipment_are_refused_or_told_apart() {
+    let bench = Bench::new(MANY);
+    let run = bench.start();
+    until("some trials are filed", || bench.summary().is_some_and(|summary| summary.trials.len() >= 4));
+    run.signal(Signal::KILL);
+    run.end_within(Duration::from_secs(5));
+    let driver = {
+        let text = fs::read(bench.experiment().unwrap().join("environment.json")).unwrap();
+        let environment: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        environment["agents"][0]["port"]["driver"].as_str().unwrap().to_owned()
+    };
+
+    // Another kind of port: the results would not compare.
+    set_agent(&bench, "/port/driver", "net_other");
+    let before = results(&bench);
+    let refused = bench.run(&["--quiet", "--resume"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = stderr(&refused);
+    assert!(said.contains("poll mode driver is") && said.contains("and was net_other"), "{said}");
+    assert_eq!(results(&bench), before, "nothing that was recorded is lost");
+
+    // Another port of the same kind: the trials name their period, and the summary says what changed.
+    set_agent(&bench, "/port/driver", &driver);
+    set_agent(&bench, "/port/device", "0000:09:00.1");
+    let summary = resume(&bench);
+    assert_whole(&bench, &summary);
+    let periods: Vec<u32> = summary.trials.iter().map(|trial| trial.environment_period).collect();
+    assert!(periods.is_sorted() && periods[0] == 0 && periods.last() == Some(&1), "{periods:?}");
+    let changes = &summary.experiment.environment_changes;
+    assert!(changes.len() == 1 && changes[0].contains("and was 0000:09:00.1"), "{changes:?}");
+    let text = fs::read(bench.experiment().unwrap().join("environment.json")).unwrap();
+    let environment: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(environment["periods"][0]["agents"][0]["port"]["device"], "0000:09:00.1");
+    assert_ne!(environment["periods"][1]["agents"][0]["port"]["device"], "0000:09:00.1");
+}

@@ -111,8 +111,11 @@ fn name(summary: &Summary, trial: &TrialSummary) -> String {
 fn closing_line(summary: &Summary) -> String {
     let overhead = &summary.overhead;
     let parts = overhead.parts().map(|(part, seconds)| format!("{part} {seconds:.2}"));
+    let changes = &summary.experiment.environment_changes;
+    let changes: String =
+        changes.iter().map(|change| format!("\nnot all trials ran on the same: {change}")).collect();
     format!(
-        "{}: {} of {} on {}; overhead {:.2} s ({})",
+        "{}: {} of {} on {}; overhead {:.2} s ({}){changes}",
         summary.status,
         count(summary.trials.len(), "result"),
         count(summary.experiment.planned_trials, "planned trial"),

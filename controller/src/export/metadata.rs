@@ -18,7 +18,8 @@ type Field = fn(&AgentInfo) -> String;
 /// When the experiment's files cannot be read.
 pub(super) fn metadata(recorded: &Recorded, record: &TrialRecord) -> Result<String, StoreError> {
     let experiment = &recorded.summary.experiment;
-    let environment = Environment::read(&recorded.directory)?;
+    let period = record.result.as_ref().map_or(0, |result| result.environment_period);
+    let environment = Environment::read(&recorded.directory)?.map(|known| known.of_period(period));
     let (tx, rx) = ends(&record.pair);
     let ends = [("tx", tx), ("rx", rx)];
     let agent = |name: &str| experiment.agents.iter().find(|agent| agent.name == name);

@@ -15,7 +15,7 @@ use crate::store::tests::summary;
 use crate::summary::{AgentInfo, ReflectorSummary, Status, Summary, TrialSummary, Versions};
 
 /// An environment of two nodes and an agent on the first, in a pod; `text` is every word, `line` the command lines.
-pub(super) fn environment(text: &str, line: &str) -> Environment {
+pub(crate) fn environment(text: &str, line: &str) -> Environment {
     let host = HostInfo {
         cpu_model: Some(text.into()),
         kernel: Some(text.into()),

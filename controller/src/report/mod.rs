@@ -6,7 +6,7 @@
 pub mod chart;
 mod elements;
 #[cfg(test)]
-mod elements_tests;
+pub(crate) mod elements_tests;
 mod html;
 mod latex;
 mod markdown;

@@ -13,7 +13,7 @@ use super::agent::Pair;
 use super::stopwatch::Stopwatch;
 use crate::experiment::determinants::TrialKeys;
 use crate::plan::{Trial, TrialSet};
-use crate::store::environment::Environment;
+use crate::store::environment::{Changes, Environment};
 use crate::store::inner_path::bounded_name;
 use crate::store::manifest::{FileSum, Manifest};
 use crate::store::record::TrialRecord;
@@ -100,11 +100,11 @@ impl Ledger<'_> {
             experiment.versions.agent = Some(welcome.agent.clone());
             experiment.versions.dpdk = Some(welcome.dpdk.clone());
         }
-        let environment = &mut self.environment;
-        environment.versions = self.head.experiment.versions.clone();
-        for agent in pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]) {
-            environment.add(agent.environment(), agent.session.welcome().host.as_ref());
-        }
+        self.environment.versions = self.head.experiment.versions.clone();
+        self.environment.clear_agents();
+        add(&mut self.environment, pairs);
+        self.begin_period();
+        let environment = &self.environment;
         for node in &environment.nodes {
             if let Some(line) = node.host.as_ref().and_then(|host| host.kernel_command_line.as_ref()) {
                 self.store.write_text(&bounded_name(&node.node, "_cmdline.txt"), &format!("{line}\n"))?;
@@ -132,7 +132,8 @@ impl Ledger<'_> {
         self.watch.turn(OverheadPart::Writing);
         self.head.warm_up = warm_ups;
         // Packets went both ways: links that came up after an agent's greeting are up now.
-        self.environment.agents.iter_mut().for_each(|agent| agent.port.link_up = true);
+        let last = self.environment.periods.last_mut().into_iter().flat_map(|period| &mut period.agents);
+        self.environment.agents.iter_mut().chain(last).for_each(|agent| agent.port.link_up = true);
         self.store.write_environment(&self.environment)?;
         self.log_head()?;
         self.rewrite_summary()?;
@@ -271,6 +272,72 @@ impl Ledger<'_> {
             })
     }
 
+    /// What makes the agents' surroundings another kind than those of the trials recorded earlier; `None` when nothing does, or nothing is
+    /// recorded.
+    pub(super) fn other_equipment(&self, pairs: &[Pair]) -> Option<String> {
+        let first = self.first_recorded.as_ref()?;
+        let mut now = self.environment.clone();
+        now.clear_agents();
+        add(&mut now, pairs);
+        let changes = Changes::between(self.environment.periods.last()?, &now.period(0)).incomparable;
+        (!changes.is_empty()).then(|| {
+            format!(
+                "{} when {first} was run: results would not compare; run without --resume",
+                changes.join(", ")
+            )
+        })
+    }
+
+    /// Notes that a pair was connected again, maybe somewhere else.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(super) fn connected_again(&mut self, pair: &Pair) -> Result<(), StoreError> {
+        let before = self.environment.clone();
+        self.environment.clear_agents();
+        let (tx, rx) = (pair.tx.environment(), pair.rx.environment());
+        for agent in before.agents {
+            let host = before.nodes.iter().find(|node| node.node == agent.node);
+            let host = host.and_then(|node| node.host.clone());
+            match &agent.name {
+                name if *name == tx.name => {
+                    self.environment.add(tx.clone(), pair.tx.session.welcome().host.as_ref());
+                }
+                name if *name == rx.name => {
+                    self.environment.add(rx.clone(), pair.rx.session.welcome().host.as_ref());
+                }
+                _ => self.environment.add(agent, host.as_ref()),
+            }
+        }
+        let last = self.environment.periods.last();
+        let changed =
+            last.is_none_or(|last| Changes::between(last, &self.environment.period(0)) != Changes::default());
+        if changed {
+            self.begin_period();
+            self.store.write_environment(&self.environment)?;
+            self.log_head()?;
+        }
+        Ok(())
+    }
+
+    /// Number of the period that trials are run in now.
+    pub(super) fn environment_period(&self) -> u32 {
+        self.environment.periods.last().map_or(0, |period| period.number)
+    }
+
+    /// Begins a period with the agents as they stand; what is different is said in the summary.
+    fn begin_period(&mut self) {
+        let number = self.environment.periods.last().map_or(0, |last| last.number + 1);
+        let mut period = self.environment.period(number);
+        period.began_at = Some(now());
+        if let Some(last) = self.environment.periods.last() {
+            period.changes = Changes::between(last, &period).all();
+        }
+        let said = period.changes.iter().map(|change| format!("period {number}: {change}"));
+        self.head.experiment.environment_changes.extend(said);
+        self.environment.periods.push(period);
+    }
+
     /// Trials that could not be finished.
     pub(super) fn failures(&self) -> usize {
         self.failures
@@ -337,6 +404,12 @@ impl Drop for Ledger<'_> {
         {
             tracing::error!(%error, "the results still say that the experiment runs");
         }
+    }
+}
+
+fn add(environment: &mut Environment, pairs: &[Pair]) {
+    for agent in pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]) {
+        environment.add(agent.environment(), agent.session.welcome().host.as_ref());
     }
 }
 

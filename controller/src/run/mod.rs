@@ -198,7 +198,7 @@ async fn drive(
         pairs = connect(job.experiment, platform, ledger, observer) => pairs?,
         Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
     };
-    if let Some(other) = ledger.other_programs(pairs) {
+    if let Some(other) = ledger.other_programs(pairs).or_else(|| ledger.other_equipment(pairs)) {
         return Err(Ending::Failed(other));
     }
     ledger.connected(pairs)?;

@@ -52,7 +52,10 @@ impl Rescue<'_, '_> {
             let pair = &mut pairs[position];
             let name = pair.name.clone();
             match self.one(pair, connected.contains(&position), platform).await {
-                Ok(how) => ledger.recovered(format!("{name} {how}: {reason}"))?,
+                Ok(how) => {
+                    ledger.recovered(format!("{name} {how}: {reason}"))?;
+                    ledger.connected_again(&pairs[position])?;
+                }
                 Err(Ending::Failed(why)) => {
                     pairs.remove(position);
                     let why = if why.contains(&reason) { why } else { format!("{reason}; and then: {why}") };

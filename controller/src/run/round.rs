@@ -281,6 +281,7 @@ fn settle(
     match result {
         Ok(mut result) => {
             result.notes.extend(traffic.notes);
+            result.environment_period = ledger.environment_period();
             result.overhead_s = took_s - result.duration_s;
             result.trial = format!("{}/{place}/trial.json", way.name);
             result.flows_file = flows.as_ref().map(|_| format!("{}/{place}/{FLOWS_FILE}", way.name));

@@ -1,6 +1,8 @@
 //! Where and with what an experiment was run: `environment.json`, with the fields that RFC 8204 (section 3.3) and the BMWG's considerations on
 //! containerized infrastructure ask for. It holds no secrets.
 
+mod change;
+
 use std::path::Path;
 
 use linerate_protocol::host::HostInfo;
@@ -10,6 +12,8 @@ use linerate_protocol::port::PortInfo;
 use linerate_protocol::time::TickRate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use self::change::Changes;
 
 use super::{StoreError, inner_path, read_json};
 use crate::platform::PodPlace;
@@ -34,12 +38,38 @@ pub struct Environment {
     pub experiment: String,
     /// Programs.
     pub versions: Versions,
+    /// Every machine that an agent ran on in the last period, once.
+    pub nodes: Vec<NodeEnvironment>,
+    /// The agents of the last period, in the order of the pairs, transmitter first.
+    pub agents: Vec<AgentEnvironment>,
+    /// The periods of the experiment: one each time that it was begun or resumed, and one where a lost agent came back somewhere else. Trials
+    /// name theirs. Empty in older records, which have one.
+    #[serde(default)]
+    pub periods: Vec<EnvironmentPeriod>,
+    /// The experiment document in force: every option.
+    pub options: Value,
+}
+
+/// A part of an experiment in which nothing changed where it ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnvironmentPeriod {
+    /// Its number, from 0.
+    pub number: u32,
+    /// When the agents were connected, in UTC (RFC 3339); null where that is not known.
+    pub began_at: Option<String>,
+    /// What is different from the period before, in words.
+    pub changes: Vec<String>,
     /// Every machine that an agent ran on, once.
     pub nodes: Vec<NodeEnvironment>,
     /// The agents, in the order of the pairs, transmitter first.
     pub agents: Vec<AgentEnvironment>,
-    /// The experiment document in force: every option.
-    pub options: Value,
+}
+
+impl EnvironmentPeriod {
+    /// What is known of a machine.
+    fn host(&self, node: &str) -> Option<&HostInfo> {
+        self.nodes.iter().find(|known| known.node == node)?.host.as_ref()
+    }
 }
 
 /// A machine that agents ran on.
@@ -134,6 +164,7 @@ impl Environment {
             versions,
             nodes: Vec::new(),
             agents: Vec::new(),
+            periods: Vec::new(),
             options: value_without_secrets(options),
         }
     }
@@ -153,6 +184,32 @@ impl Environment {
     /// The agent of this name.
     pub fn agent(&self, name: &str) -> Option<&AgentEnvironment> {
         self.agents.iter().find(|agent| agent.name == name)
+    }
+
+    /// Takes out the agents and machines of the last period, for those of the next.
+    pub fn clear_agents(&mut self) {
+        self.nodes.clear();
+        self.agents.clear();
+    }
+
+    /// The agents and machines as they stand, as the period of this number.
+    pub fn period(&self, number: u32) -> EnvironmentPeriod {
+        EnvironmentPeriod {
+            number,
+            began_at: None,
+            changes: Vec::new(),
+            nodes: self.nodes.clone(),
+            agents: self.agents.clone(),
+        }
+    }
+
+    /// The same with the agents and machines of the period of this number.
+    #[must_use]
+    pub fn of_period(mut self, number: u32) -> Self {
+        if let Some(period) = self.periods.iter().find(|period| period.number == number) {
+            (self.nodes, self.agents) = (period.nodes.clone(), period.agents.clone());
+        }
+        self
     }
 
     /// Reads the environment of the experiment in `directory`; `None` when none was recorded.

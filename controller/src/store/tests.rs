@@ -21,6 +21,7 @@ pub(crate) fn summary(status: Status) -> Summary {
             versions: Versions::default(),
             determinants: None,
             resumed_at: vec![],
+            environment_changes: vec![],
             filter: None,
             agents: vec![],
         },

@@ -105,6 +105,9 @@ pub struct ExperimentInfo {
     /// When it was taken up again after it had been left, in UTC (RFC 3339).
     #[serde(default)]
     pub resumed_at: Vec<String>,
+    /// What changed where the experiment ran, while it was left or when a lost agent came back; `environment.json` has the particulars.
+    #[serde(default)]
+    pub environment_changes: Vec<String>,
     /// Text that selected the trials; null when all of the document's were to be run.
     pub filter: Option<String>,
     /// The agents, once they are connected.

@@ -28,6 +28,9 @@ pub struct TrialSummary {
     pub direction: Direction,
     /// Which time the profile was run.
     pub repeat: u32,
+    /// Number of the period in `environment.json` in which it ran; 0 in older records.
+    #[serde(default)]
+    pub environment_period: u32,
     /// Bytes of a frame, frame check sequence included.
     pub frame_size: FrameSizes,
     /// Number of flows.

@@ -17,6 +17,13 @@ pub(super) fn section(source: &Source) -> Option<Section> {
         Fact::new("document", &experiment.document),
         Fact::new("overhead", format!("{:.2} s: {}", overhead.total_s, parts.join(", "))),
     ];
+    let mut facts = facts;
+    facts.extend(
+        experiment
+            .environment_changes
+            .iter()
+            .map(|change| Fact::new("not all trials ran on the same", change)),
+    );
     let mut blocks = vec![Block::Facts(facts)];
     match &source.environment {
         Some(environment) => blocks.extend(machines::nodes(environment)),

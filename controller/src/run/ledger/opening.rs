@@ -58,7 +58,15 @@ impl<'s> Ledger<'s> {
         Manifest::new(store.id()).write(store.directory())?;
         // The text is our own; should it not be read back, the document's file still has every option.
         let options = serde_saphyr::from_str(&yaml).unwrap_or_default();
-        let environment = Environment::new(store.id(), head.experiment.versions.clone(), options);
+        let mut environment = Environment::new(store.id(), head.experiment.versions.clone(), options);
+        if let Some(before) = earlier.and(Environment::read(store.directory())?) {
+            environment.periods = if before.periods.is_empty() && !before.agents.is_empty() {
+                vec![before.period(0)]
+            } else {
+                before.periods
+            };
+            (environment.nodes, environment.agents) = (before.nodes, before.agents);
+        }
         let results = earlier.map_or(&[][..], |earlier| &earlier.summary.trials);
         let mut ledger = Self {
             store,
@@ -103,6 +111,7 @@ fn head(id: &str, experiment: &Experiment, plan: &Plan, filter: Option<&str>) ->
             // It is never missing: what was parsed from a document can be written again.
             determinants: experiment.determinants(filter).ok(),
             resumed_at: Vec::new(),
+            environment_changes: Vec::new(),
             filter: filter.map(str::to_owned),
             agents: Vec::new(),
         },
@@ -120,6 +129,7 @@ fn resume(head: &mut Head, EarlierRun { summary, .. }: &EarlierRun) {
     experiment.started_at.clone_from(&earlier.started_at);
     experiment.resumed_at.clone_from(&earlier.resumed_at);
     experiment.resumed_at.push(now());
+    experiment.environment_changes.clone_from(&earlier.environment_changes);
     experiment.versions = earlier.versions.clone();
     experiment.agents.clone_from(&earlier.agents);
     head.warm_up.clone_from(&summary.warm_up);
