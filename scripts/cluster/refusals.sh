@@ -42,22 +42,22 @@ scenario_refusals() {
 scoped() { kubectl -n "$namespace" create quota "$1" --hard=pods=0 --scopes="$2" >/dev/null; }
 
 scenario_quotas() {
-    local small=(-n 1 --link memif "${NO_HUGE[@]}" --size 64 --flows 1 --rate 1kpps --packets 1000
+    local tiny=(-n 1 --link memif "${NO_HUGE[@]}" --size 64 --flows 1 --rate 1kpps --packets 1000
         --set "spec.kubernetes.link.hostDirectory=/var/lib/$PREFIX")
     scoped best-effort BestEffort
     scoped terminating Terminating
     jq -n '{apiVersion: "v1", kind: "ResourceQuota", metadata: {name: "high"}, spec: {hard: {pods: "0"}, scopeSelector:
         {matchExpressions: [{scopeName: "PriorityClass", operator: "In", values: ["high"]}]}}}' | kubectl -n "$namespace" apply -f - >/dev/null
     sleep 1
-    run scoped "${SMALL[@]}" "${small[@]}"
+    run scoped "${SMALL[@]}" "${tiny[@]}"
     complete scoped 1
     scoped ours NotBestEffort
     sleep 1
-    refused ours "exceeded quota: ours" "${small[@]}"
+    refused ours "exceeded quota: ours" "${tiny[@]}"
     kubectl -n "$namespace" delete quota ours >/dev/null
     kubectl -n "$namespace" create quota leases --hard=count/leases.coordination.k8s.io=0 >/dev/null
     sleep 1
-    refused leases "quota" "${small[@]}"
+    refused leases "quota" "${tiny[@]}"
 }
 
 # Pods of other people that happen to have our names.

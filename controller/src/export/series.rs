@@ -3,7 +3,7 @@
 //! The one place where rates are computed: a counter's difference divided by the true time between two samples. Whatever shows samples to
 //! others takes its columns from here, so that all files say the same.
 //!
-//! Rows cover the time in which packets were sent, or arrived, and no more: see [`super::window`]. A mean over the values of a rate is then that of
+//! Rows cover the time in which packets were sent, or arrived, and no more (`export/window.rs`). A mean over the values of a rate is then that of
 //! the trial.
 
 use std::borrow::Cow;

@@ -64,7 +64,7 @@ impl Bench<'_> {
     }
 
     /// Finds the next hop on the way to an address: by the kernel, where the port uses one of its interfaces; else by asking on the port. Takes
-    /// [`PATIENCE`] at most.
+    /// `PATIENCE` at most.
     ///
     /// # Errors
     /// When there is no way there, or the next hop does not answer.
