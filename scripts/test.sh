@@ -46,7 +46,8 @@ say "documentation: rustdoc, warnings denied"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 
 say "tests, one at a time: each end-to-end test has the CPUs to itself"
-cargo build --workspace --bins --quiet
+# With the tests: without them cargo would build the libraries once more, with fewer features.
+cargo build --workspace --bins --tests --quiet
 status=0
 cargo test --workspace --no-fail-fast -- --test-threads=1 --skip on_stub:: 2>&1 | tee "$scratch/log" || status=$?
 say "tests on a stub of the Kubernetes API, side by side: mostly they wait"
