@@ -156,8 +156,12 @@ fn shorten(names: &[&str], most: usize) -> Vec<String> {
     };
     let several = long.iter().any(|name| name != first);
     let prefix = if several { shared(&|name, at| name.get(at) == Some(&first[at])) } else { 0 };
+    // A word is not torn: 1_flows and 10000_flows differ in their numbers.
+    let prefix = first[..prefix].iter().rposition(|letter| *letter == '_').map_or(0, |at| at + 1);
     let from_end = |name: &[char], at: usize| name.len().checked_sub(at + 1).map(|index| name[index]);
     let suffix = if several { shared(&|name, at| from_end(name, at) == from_end(first, at)) } else { 0 };
+    let torn = first[first.len() - suffix..].iter().position(|letter| *letter == '_').unwrap_or(suffix);
+    let suffix = suffix - torn;
     letters
         .iter()
         .map(|name| if name.len() > most { cut(name, prefix, suffix, most) } else { name.iter().collect() })
@@ -207,6 +211,12 @@ mod tests {
             assert!(short[0].contains("64") && short[1].contains("512"), "{short:?}");
         }
         assert_eq!(shorten(&names, 60), names);
+        let flows = [
+            "profile_1_flows_pkt_size_64B_20kpps_rate_sd",
+            "profile_10000_flows_pkt_size_1518B_20kpps_rate_sd",
+        ];
+        let short = shorten(&flows, 24);
+        assert!(short[0].contains("1_flows") && short[1].contains("10000_flows"), "{short:?}");
         assert_eq!(shorten(&names[..1], 20), ["profile_10…s_rate_sd"]);
         assert_eq!(shorten(&["short", names[0]], 16)[0], "short");
         let apart = shorten(&["aaaaaaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbbbbbb"], 16);
