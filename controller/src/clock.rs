@@ -1,6 +1,6 @@
 //! Whether two agents' times can be compared. Pure.
 
-use linerate_protocol::message::ClockInfo;
+use linerate_wire::message::ClockInfo;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

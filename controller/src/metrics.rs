@@ -10,8 +10,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use linerate_metrics::Traffic;
-use linerate_protocol::counters::{PortCounters, Sample};
-use linerate_protocol::trial::Role;
+use linerate_wire::counters::{PortCounters, Sample};
+use linerate_wire::trial::Role;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use linerate_protocol::flow_lines::FlowLines;
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::{FrameSizes, Profile};
-use linerate_protocol::rate::Rate;
-use linerate_protocol::safety::Unsafe;
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{FrameSizes, Profile};
+use linerate_traffic::rate::Rate;
+use linerate_traffic::safety::Unsafe;
+use linerate_wire::flow_lines::FlowLines;
 use serde::Serialize;
 
 use crate::experiment::Experiment;

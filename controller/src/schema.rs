@@ -1,6 +1,6 @@
 //! JSON Schemas of what Linerate reads and writes.
 
-use linerate_protocol::profile::ProfileDocument;
+use linerate_traffic::profile::ProfileDocument;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 

@@ -12,8 +12,8 @@ use linerate::events::Event;
 use linerate::experiment::direction::Direction;
 use linerate::store::record::TrialRecord;
 use linerate::summary::{Summary, TrialSummary};
-use linerate_protocol::profile::Field;
-use linerate_protocol::report::Part;
+use linerate_traffic::profile::Field;
+use linerate_wire::report::Part;
 use support::{Bench, stderr, stdout};
 
 const MOMENT: Duration = Duration::from_secs(2);

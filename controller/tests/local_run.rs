@@ -12,8 +12,8 @@ use linerate::events::{Event, Reading};
 use linerate::schema::SchemaOf;
 use linerate::store::record::TrialRecord;
 use linerate::summary::{Status, Summary, TrialSummary};
-use linerate_protocol::profile::Field;
-use linerate_protocol::report::ForeignFrames;
+use linerate_traffic::profile::Field;
+use linerate_wire::report::ForeignFrames;
 use support::{Bench, stderr, stdout};
 
 const MOMENT: Duration = Duration::from_secs(2);

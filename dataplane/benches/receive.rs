@@ -11,12 +11,12 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use linerate_dataplane::core::analysis::{Analysis, Expect};
-use linerate_dataplane::core::flows::{FrameWriter, Slots};
-use linerate_dataplane::core::frame::{Frames, HEAD_BYTES};
-use linerate_dataplane::core::recognise::PortVerdict;
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::{FlowMode, Profile, RawProfile};
+use linerate_measure::analysis::{Analysis, Expect};
+use linerate_measure::flows::{FrameWriter, Slots};
+use linerate_measure::frame::{Frames, HEAD_BYTES};
+use linerate_measure::recognise::PortVerdict;
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{FlowMode, Profile, RawProfile};
 use serde_json::Value;
 
 const ROUNDS: usize = 5;

@@ -11,16 +11,17 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use linerate_dataplane::core::eal_args::EalPlan;
+use linerate_dataplane::eal_args::EalPlan;
 use linerate_dataplane::dpdk::eal::Eal;
 use linerate_dataplane::dpdk::port::DEFAULT_MTU;
 use linerate_dataplane::network::GivenAddresses;
 use linerate_dataplane::trial::{Bench, BenchConfig, Order, Work};
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::{FlowMode, RawProfile};
-use linerate_protocol::rate::Rate;
-use linerate_protocol::report::Ended;
-use linerate_protocol::trial::{Limit, TransmitSpec};
+use linerate_traffic::limit::Limit;
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{FlowMode, RawProfile};
+use linerate_traffic::rate::Rate;
+use linerate_wire::report::Ended;
+use linerate_wire::trial::TransmitSpec;
 
 const ROUNDS: usize = 5;
 const TURN: Duration = Duration::from_millis(700);

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use linerate_dataplane::dpdk::burst::{MAX_BURST, RxBurst};
 use linerate_dataplane::dpdk::eal::Eal;
 use linerate_dataplane::dpdk::port::{DEFAULT_MTU, OpenPort, Port, PortConfig, PortId};
-use linerate_dataplane::loops::queue::{ForwardQueue, ReceiveQueue, TurnableBurst};
+use linerate_measure::loops::queue::{ForwardQueue, ReceiveQueue, TurnableBurst};
 
 #[test]
 fn a_buffer_has_one_owner_whatever_happens() {

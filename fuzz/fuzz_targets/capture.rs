@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use linerate_dataplane::core::capture;
+use linerate_measure::capture;
 
 fuzz_target!(|file: &[u8]| match capture::read(file) {
     Ok(capture) => {

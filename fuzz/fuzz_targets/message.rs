@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use linerate_protocol::message::{FromAgent, Request};
+use linerate_wire::message::{FromAgent, Request};
 
 fuzz_target!(|line: &[u8]| {
     if let Ok(request) = serde_json::from_slice::<Request>(line) {

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use linerate::pktgen::{Limits, Options, import};
-use linerate_protocol::profile::Profile;
+use linerate_traffic::profile::Profile;
 
 fuzz_target!(|script: &[u8]| {
     let limits = Limits { instructions: 100_000, ..Limits::default() };

@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use linerate_dataplane::core::analysis::{Analysis, Expect};
-use linerate_dataplane::core::recognise::PortVerdict;
-use linerate_dataplane::core::reflect::turn_round;
+use linerate_measure::analysis::{Analysis, Expect};
+use linerate_measure::recognise::PortVerdict;
+use linerate_measure::reflect::turn_round;
 
 fuzz_target!(|bytes: &[u8]| {
     let expect = if bytes.first().is_some_and(|byte| byte & 1 == 0) {

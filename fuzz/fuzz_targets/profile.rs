@@ -2,11 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use linerate_dataplane::core::flows::{FrameWriter, Slots};
-use linerate_dataplane::core::frame::Frames;
-use linerate_dataplane::core::recognise::{Frame, PortVerdict, recognise};
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::{Profile, ProfileDocument};
+use linerate_measure::flows::{FrameWriter, Slots};
+use linerate_measure::frame::Frames;
+use linerate_measure::recognise::{Frame, PortVerdict, recognise};
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{Profile, ProfileDocument};
 
 /// One buffer, and the length of the frame in it.
 struct Single<'a>(&'a mut [u8], &'a mut usize);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use linerate_metrics::{Exposure, Listener, MetricsError};
-use linerate_protocol::span::Span;
+use linerate_traffic::span::Span;
 use tokio::time::sleep;
 
 use super::interrupt::Signals;

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use linerate_metrics::Listener;
-use linerate_protocol::safety::Safety;
+use linerate_traffic::safety::Safety;
 use tokio::sync::watch;
 
 use super::interrupt::Signals;

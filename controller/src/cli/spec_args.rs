@@ -1,10 +1,10 @@
 //! Options that set fields of the experiment document, short enough to need no file.
 
 use clap::Args;
-use linerate_protocol::profile::{FlowMode, FrameSizes};
-use linerate_protocol::rate::Rate;
-use linerate_protocol::safety::Network;
-use linerate_protocol::span::Span;
+use linerate_traffic::profile::{FlowMode, FrameSizes};
+use linerate_traffic::rate::Rate;
+use linerate_traffic::safety::Network;
+use linerate_traffic::span::Span;
 use serde_json::{Value, json};
 
 use crate::experiment::document::PlatformKind;

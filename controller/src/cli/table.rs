@@ -43,7 +43,7 @@ pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
     let expendable: &[usize] = if pairs { &[3, 2, 8, 4, 9] } else { &[1, 3, 2, 8, 4, 9] };
     let mut table = Grid::new(&columns, 2..10).names(&[0]).expendable(expendable);
     for trial in &summary.trials {
-        let latency = |figure: fn(&linerate_protocol::report::LatencySummary) -> u64| {
+        let latency = |figure: fn(&linerate_wire::report::LatencySummary) -> u64| {
             let times = trial.latency_ns.as_ref().or(trial.round_trip_ns.as_ref());
             times.map_or("-".to_owned(), |latency| microseconds(figure(latency) as f64))
         };

@@ -1,7 +1,7 @@
 //! What is compared: figures of a trial, which way they are better, and how finely they are measured.
 
 use clap::ValueEnum;
-use linerate_protocol::report::LatencySummary;
+use linerate_wire::report::LatencySummary;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

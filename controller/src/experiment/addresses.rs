@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use linerate_protocol::trial::Role;
+use linerate_wire::trial::Role;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub struct AddressPair {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PortAddresses {
     /// Addresses with the length of their network's prefix, such as `10.0.1.2/24`.
-    #[serde(with = "linerate_protocol::network::networks")]
+    #[serde(with = "linerate_wire::network::networks")]
     #[schemars(with = "Vec<String>")]
     pub addresses: Vec<IpNet>,
     /// Routers for what is in none of these networks: one for each version of IP.

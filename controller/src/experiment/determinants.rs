@@ -1,10 +1,10 @@
 //! What determines an experiment's results, as one number: two experiments with the same one measure the same thing in the same way.
 
-use linerate_protocol::safety::Safety;
+use linerate_traffic::safety::Safety;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use linerate_protocol::profile::Profile;
+use linerate_traffic::profile::Profile;
 
 use super::Experiment;
 use super::document::{Document, Metadata, TrialSection};

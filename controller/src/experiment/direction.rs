@@ -1,7 +1,7 @@
 //! Which ways packets go in a trial.
 
-use linerate_protocol::report::Part;
-use linerate_protocol::trial::Role;
+use linerate_wire::report::Part;
+use linerate_wire::trial::Role;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use linerate_protocol::document::ApiVersion;
-use linerate_protocol::profile::{
+use linerate_traffic::document::ApiVersion;
+use linerate_traffic::profile::{
     Endpoint, Field, FlowMode, FrameSizes, Payload, Profile, Protocol, RawProfile, Variation, Vlan,
 };
-use linerate_protocol::rate::Rate;
-use linerate_protocol::safety::Safety;
+use linerate_traffic::rate::Rate;
+use linerate_traffic::safety::Safety;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};

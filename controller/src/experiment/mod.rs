@@ -12,9 +12,10 @@ pub mod ranged;
 
 use std::path::{Path, PathBuf};
 
-use linerate_protocol::profile::{Profile, ProfileError};
-use linerate_protocol::safety::{Ceilings, Origin, Safety};
-use linerate_protocol::trial::{Limit, Role};
+use linerate_traffic::limit::Limit;
+use linerate_traffic::profile::{Profile, ProfileError};
+use linerate_traffic::safety::{Ceilings, Origin, Safety};
+use linerate_wire::trial::Role;
 use serde_saphyr::{Location, Spanned};
 
 use crate::yaml::{excerpt, line, place_of_message};

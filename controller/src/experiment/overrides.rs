@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use linerate_protocol::safety::Safety;
-use linerate_protocol::span::Span;
+use linerate_traffic::safety::Safety;
+use linerate_traffic::span::Span;
 use serde_json::{Map, Value};
 
 use super::ExperimentError;

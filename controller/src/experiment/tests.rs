@@ -1,4 +1,4 @@
-use linerate_protocol::span::Span;
+use linerate_traffic::span::Span;
 
 use super::*;
 

@@ -8,8 +8,8 @@
 
 use std::borrow::Cow;
 
-use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
-use linerate_protocol::frame::{FCS_BYTES, WIRE_OVERHEAD_BYTES};
+use linerate_traffic::frame::{FCS_BYTES, WIRE_OVERHEAD_BYTES};
+use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 
 use super::window::{Window, rows};
 use crate::store::record::{TimedSample, TrialRecord};

@@ -1,5 +1,5 @@
-use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
-use linerate_protocol::report::{LatencySummary, TrialReport};
+use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use linerate_wire::report::{LatencySummary, TrialReport};
 
 use super::series::{Column, PORT_KEYS, RATE_KEYS, READ_KEY, RECEIVE_KEYS, TIME_KEY, counting, values};
 use super::*;
@@ -227,7 +227,7 @@ fn percentages_are_of_the_links_line_rate() {
         command_line: vec![],
         device: String::new(),
         driver: String::new(),
-        mac: linerate_protocol::mac::MacAddr([0; 6]),
+        mac: linerate_traffic::mac::MacAddr([0; 6]),
         numa_node: None,
         link_bps: Some(10_000_000_000),
         lcores: vec![1],

@@ -5,7 +5,7 @@
 //! mean. So rows cover the window in which packets were sent, or arrived: what lies before it, and what is too near to its ends for an
 //! interval of its own, is taken together with the neighbouring row. The last row ends with the window, and has the counters after the drain.
 
-use linerate_protocol::report::LatencySummary;
+use linerate_wire::report::LatencySummary;
 
 use crate::store::record::{TimedSample, TrialRecord};
 
@@ -76,7 +76,7 @@ pub(super) fn rows(samples: &[TimedSample], window: Window) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use linerate_protocol::counters::ReceiveCounters;
+    use linerate_wire::counters::ReceiveCounters;
 
     use super::*;
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::{Field, Profile};
-use linerate_protocol::report::FlowReport;
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{Field, Profile};
+use linerate_wire::report::FlowReport;
 
 use crate::clock::ClockVerdict;
 use crate::summary::FlowSummary;
@@ -49,7 +49,7 @@ fn header(profile: &Profile, macs: (MacAddr, MacAddr), index: u32) -> BTreeMap<F
 
 #[cfg(test)]
 mod tests {
-    use linerate_protocol::profile::RawProfile;
+    use linerate_traffic::profile::RawProfile;
 
     use super::*;
 

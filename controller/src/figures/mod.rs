@@ -4,10 +4,10 @@ mod flow;
 
 use std::collections::BTreeMap;
 
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::Profile;
-use linerate_protocol::report::{Ended, Part, ReceiveReport, TrialReport};
-use linerate_protocol::time::WorkerTime;
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::Profile;
+use linerate_wire::report::{Ended, Part, ReceiveReport, TrialReport};
+use linerate_wire::time::WorkerTime;
 
 use crate::clock::ClockVerdict;
 use crate::experiment::direction::Direction;

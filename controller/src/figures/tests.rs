@@ -1,12 +1,12 @@
-use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
-use linerate_protocol::profile::{Field, RawProfile};
-use linerate_protocol::report::Part;
-use linerate_protocol::report::{
+use linerate_traffic::profile::{Field, RawProfile};
+use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use linerate_wire::report::Part;
+use linerate_wire::report::{
     Distribution, FlowDelay, FlowReport, ForeignFrames, Latency, LatencySummary, ReceiveReport, Reordering,
     TransmitReport,
 };
 
-use linerate_protocol::time::{ClockReading, Throttling, TickRate, TrialClock};
+use linerate_wire::time::{ClockReading, Throttling, TickRate, TrialClock};
 
 use super::*;
 use crate::verdict::VerdictKind;

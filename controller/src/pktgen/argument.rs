@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use linerate_protocol::mac::MacAddr;
+use linerate_traffic::mac::MacAddr;
 
 /// Characters of a value that a message shows.
 const SHOWN: usize = 40;

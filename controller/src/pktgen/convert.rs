@@ -3,14 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use linerate_protocol::profile::field::mac_of;
-use linerate_protocol::profile::vary::{self, Number, gcd};
-use linerate_protocol::profile::{
+use linerate_traffic::profile::field::mac_of;
+use linerate_traffic::profile::vary::{self, Number, gcd};
+use linerate_traffic::profile::{
     Endpoint, Field, FlowMode, MAX_FLOWS, Payload, Profile, ProfileError, Protocol, RawProfile, Stage,
     Variation, Vlan,
 };
-use linerate_protocol::rate::Rate;
-use linerate_protocol::span::Span;
+use linerate_traffic::rate::Rate;
+use linerate_traffic::span::Span;
 
 use super::port::Sent;
 use super::range::{Ranged, Values};

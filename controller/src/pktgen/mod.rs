@@ -18,7 +18,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use linerate_protocol::profile::Profile;
+use linerate_traffic::profile::Profile;
 
 use recorder::Finished;
 pub use sandbox::Limits;

@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use linerate_protocol::profile::field::{mac_bits, mac_of};
-use linerate_protocol::profile::{Field, MAX_FLOWS};
+use linerate_traffic::profile::field::{mac_bits, mac_of};
+use linerate_traffic::profile::{Field, MAX_FLOWS};
 
 use super::argument::Argument;
 use super::settings::At;

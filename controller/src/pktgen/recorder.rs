@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use linerate_protocol::profile::Payload;
+use linerate_traffic::profile::Payload;
 
 use super::ImportError;
 use super::argument::{Argument, Ports};

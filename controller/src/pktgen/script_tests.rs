@@ -1,7 +1,7 @@
 //! Whole scripts, and every kind of call.
 
-use linerate_protocol::profile::{Field, Payload, Protocol, Vlan};
-use linerate_protocol::rate::Rate;
+use linerate_traffic::profile::{Field, Payload, Protocol, Vlan};
+use linerate_traffic::rate::Rate;
 
 use super::*;
 
@@ -89,7 +89,7 @@ fn what_comes_once_before_the_circle_is_told() {
     );
     let many = one(&udp("for f, n in pairs{src_port = 65521, dst_port = 65519} do\n\
          pktgen.range[f](0, 'min', 0) pktgen.range[f](0, 'max', n - 1) pktgen.range[f](0, 'inc', 1) end"));
-    assert_eq!(many.profile.flows(), linerate_protocol::profile::MAX_FLOWS);
+    assert_eq!(many.profile.flows(), linerate_traffic::profile::MAX_FLOWS);
     assert!(many.notes.iter().any(|note| note.contains("4292870399 different headers")), "{:?}", many.notes);
 }
 
@@ -111,7 +111,7 @@ fn sequences_that_step_evenly_are_flows() {
     let last = |field: Field| {
         profile
             .value(field, 2)
-            .map(|value| field.show(value, linerate_protocol::profile::IpVersion::V4))
+            .map(|value| field.show(value, linerate_traffic::profile::IpVersion::V4))
             .unwrap()
     };
     assert_eq!(last(Field::DestinationIp), "10.0.2.1");

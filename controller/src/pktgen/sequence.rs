@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::Protocol;
-use linerate_protocol::profile::field::mac_bits;
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::Protocol;
+use linerate_traffic::profile::field::mac_bits;
 
 use super::argument::Argument;
 use super::range::dscp;

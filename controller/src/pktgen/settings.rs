@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::{Payload, Protocol};
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{Payload, Protocol};
 
 use super::range::{Range, Ranged};
 use super::sequence::Entry;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use linerate_protocol::profile::{Field, IpVersion};
+use linerate_traffic::profile::{Field, IpVersion};
 
 use super::*;
 
@@ -147,7 +147,7 @@ fn each_port_has_a_profile_of_its_own() {
     assert!(notes.iter().any(|note| note.contains("port 3 is set up and never started")), "{notes:?}");
     let silent = one("pktgen.set_proto('1', 'udp')").profile;
     assert_eq!(silent.raw().addresses().0.to_string(), "192.168.1.1", "Pktgen's own address of port 1");
-    assert_eq!(silent.raw().rate, Some(linerate_protocol::rate::Rate::Percent(100.0)));
+    assert_eq!(silent.raw().rate, Some(linerate_traffic::rate::Rate::Percent(100.0)));
 }
 
 #[test]

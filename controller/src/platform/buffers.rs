@@ -1,8 +1,8 @@
 //! Whether the packet memory of an agent holds the buffers of its port, by the arithmetic that the data plane makes its pools by.
 
-use linerate_protocol::buffers::{BufferUse, PoolDemand};
-use linerate_protocol::report::Part;
-use linerate_protocol::trial::Role;
+use linerate_wire::buffers::{BufferUse, PoolDemand};
+use linerate_wire::report::Part;
+use linerate_wire::trial::Role;
 
 use crate::experiment::Experiment;
 use crate::experiment::document::{Device, PlatformKind};

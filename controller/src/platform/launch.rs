@@ -1,7 +1,7 @@
 //! Command lines of the local platform's agents. Pure.
 
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::trial::Role;
+use linerate_traffic::mac::MacAddr;
+use linerate_wire::trial::Role;
 
 use super::cpus::{AgentCpus, Placement};
 use super::memory::Memory;

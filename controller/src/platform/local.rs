@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use futures_util::future::join_all;
 use hugepage_check::cpu_limit::CpuLimit;
 use hugepage_check::root::Root;
-use linerate_protocol::trial::Role;
+use linerate_wire::trial::Role;
 
 use super::buffers;
 use super::cpus::{self, place};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use linerate_protocol::message::{CONTROLLER_VARIABLE, TOKEN_VARIABLE};
+use linerate_wire::message::{CONTROLLER_VARIABLE, TOKEN_VARIABLE};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use tokio::io::BufReader;

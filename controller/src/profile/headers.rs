@@ -1,6 +1,6 @@
 //! The headers of a profile's flows in words.
 
-use linerate_protocol::profile::{Field, IpVersion, Profile, Protocol};
+use linerate_traffic::profile::{Field, IpVersion, Profile, Protocol};
 use serde::Serialize;
 
 /// A header field, its value in the first and the last flow, and how it changes between them.
@@ -64,7 +64,7 @@ fn counted_from_port(field: Field, offset: u128) -> String {
 
 #[cfg(test)]
 mod tests {
-    use linerate_protocol::profile::RawProfile;
+    use linerate_traffic::profile::RawProfile;
 
     use super::*;
 

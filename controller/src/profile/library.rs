@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use linerate_protocol::profile::Profile;
+use linerate_traffic::profile::Profile;
 
 use super::{EXTENSION, Loaded, ProfileFileError, load};
 use crate::store::atomic::{StoreError, at};

@@ -7,8 +7,8 @@ pub mod matrix;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use linerate_protocol::profile::document::LARGEST_DOCUMENT_BYTES;
-use linerate_protocol::profile::{Profile, ProfileDocument, ProfileError};
+use linerate_traffic::profile::document::LARGEST_DOCUMENT_BYTES;
+use linerate_traffic::profile::{Profile, ProfileDocument, ProfileError};
 use serde_saphyr::Location;
 
 use crate::store::atomic::{self, StoreError};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use linerate_protocol::host::{HostInfo, HugepagePool};
-use linerate_protocol::port::PortInfo;
+use linerate_wire::host::{HostInfo, HugepagePool};
+use linerate_wire::port::PortInfo;
 
 use super::model::{Block, Section, Table};
 use super::source::Source;

@@ -8,7 +8,7 @@ use crate::store::record::TrialRecord;
 use crate::store::{self, Recorded, StoreError};
 use crate::summary::{AgentInfo, Summary, TrialSummary};
 
-use linerate_protocol::report::{LatencySummary, TrialReport};
+use linerate_wire::report::{LatencySummary, TrialReport};
 
 use super::model::Tone;
 use crate::verdict::VerdictKind;

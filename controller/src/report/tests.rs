@@ -192,7 +192,7 @@ fn awkward() -> Source {
     one.offered_pps = 14_880_952.380_952_38;
     one.received_pps = 14_880_951.123_456;
     one.intended_pps = Some(14_880_000.5);
-    one.latency_ns = Some(linerate_protocol::report::LatencySummary {
+    one.latency_ns = Some(linerate_wire::report::LatencySummary {
         min: 1,
         p50: 1_234_567,
         p90: 2,

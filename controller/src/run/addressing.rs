@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::network::{NextHop, PortNetwork};
-use linerate_protocol::profile::{Addressed, IpVersion, Profile, ProfileError};
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{Addressed, IpVersion, Profile, ProfileError};
+use linerate_wire::network::{NextHop, PortNetwork};
 
 use super::agent::Agent;
 use crate::session::Session;

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::message::{Acknowledge, Command, Stop, Welcome};
-use linerate_protocol::profile::Profile;
-use linerate_protocol::state::AgentState;
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::Profile;
+use linerate_wire::message::{Acknowledge, Command, Stop, Welcome};
+use linerate_wire::state::AgentState;
 
 use super::Ending;
 use super::addressing::Addressing;

@@ -1,6 +1,6 @@
 //! What arrived at an agent in warm-up that was not what was expected, in words and in the record.
 
-use linerate_protocol::report::{ForeignFrames, TrialReport};
+use linerate_wire::report::{ForeignFrames, TrialReport};
 
 use crate::summary::WarmUp;
 
@@ -75,8 +75,8 @@ impl WarmUp {
 
 #[cfg(test)]
 mod tests {
-    use linerate_protocol::counters::ReceiveCounters;
-    use linerate_protocol::report::{Ended, Part, ReceiveReport};
+    use linerate_wire::counters::ReceiveCounters;
+    use linerate_wire::report::{Ended, Part, ReceiveReport};
 
     use super::*;
 

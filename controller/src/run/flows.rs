@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use linerate_protocol::flow_lines::FlowLines;
-use linerate_protocol::report::FlowReport;
+use linerate_wire::flow_lines::FlowLines;
+use linerate_wire::report::FlowReport;
 use tempfile::NamedTempFile;
 
 use super::agent::Agent;

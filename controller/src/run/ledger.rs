@@ -6,7 +6,7 @@ mod opening;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant, SystemTime};
 
-use linerate_protocol::message::Welcome;
+use linerate_wire::message::Welcome;
 use tempfile::NamedTempFile;
 
 use super::agent::Pair;

@@ -1,8 +1,8 @@
 //! Who watches a run: the terminal, a program that reads events, or nobody.
 
-use linerate_protocol::counters::Sample;
-use linerate_protocol::profile::StageRates;
-use linerate_protocol::trial::Role;
+use linerate_traffic::profile::StageRates;
+use linerate_wire::counters::Sample;
+use linerate_wire::trial::Role;
 
 use super::way::Way;
 use crate::plan::Trial;

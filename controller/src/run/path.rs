@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use linerate_protocol::report::Latency;
+use linerate_wire::report::Latency;
 
 use crate::summary::DelayBasis;
 
@@ -40,7 +40,7 @@ impl PathTimes {
 
 #[cfg(test)]
 mod tests {
-    use linerate_protocol::report::LatencySummary;
+    use linerate_wire::report::LatencySummary;
 
     use super::*;
 

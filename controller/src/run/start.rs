@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use linerate_protocol::message::{MAX_START_AHEAD_MS, Welcome};
+use linerate_wire::message::{MAX_START_AHEAD_MS, Welcome};
 
 use super::agent::Agent;
 use super::trial::Stopped;

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use futures_util::future::try_join;
-use linerate_protocol::message::{self, Acknowledge, Command, Event, Start, Stop, TrialFailed};
-use linerate_protocol::profile::Profile;
-use linerate_protocol::report::Part;
-use linerate_protocol::span::Span;
-use linerate_protocol::state::AgentState;
-use linerate_protocol::trial::{Drain, Limit, ReceiveSpec, Role, RoleSpec, TransmitSpec, TrialSpec};
+use linerate_traffic::limit::Limit;
+use linerate_traffic::profile::Profile;
+use linerate_traffic::span::Span;
+use linerate_wire::message::{self, Acknowledge, Command, Event, Start, Stop, TrialFailed};
+use linerate_wire::report::Part;
+use linerate_wire::state::AgentState;
+use linerate_wire::trial::{Drain, ReceiveSpec, Role, RoleSpec, TransmitSpec, TrialSpec};
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep};
 
@@ -85,7 +86,7 @@ pub(super) enum Stopped {
     #[error("{0}")]
     Unfiled(String),
     #[error(transparent)]
-    Profile(#[from] linerate_protocol::profile::ProfileError),
+    Profile(#[from] linerate_traffic::profile::ProfileError),
     #[error(transparent)]
     NoResult(#[from] crate::figures::NoResult),
 }

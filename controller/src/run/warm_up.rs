@@ -5,11 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use linerate_protocol::profile::{Profile, RawProfile};
-use linerate_protocol::rate::{Rate, RateError};
-use linerate_protocol::report::{Latency, TrialReport};
-use linerate_protocol::span::Span;
-use linerate_protocol::trial::{Limit, Role};
+use linerate_traffic::limit::Limit;
+use linerate_traffic::profile::{Profile, RawProfile};
+use linerate_traffic::rate::{Rate, RateError};
+use linerate_traffic::span::Span;
+use linerate_wire::report::{Latency, TrialReport};
+use linerate_wire::trial::Role;
 use tokio::sync::watch;
 
 use super::Numbers;

@@ -1,9 +1,9 @@
 //! The ways that packets take between the agents of a pair, each with a result of its own.
 
-use linerate_protocol::flow_lines::FlowLines;
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::{Addressed, Profile};
-use linerate_protocol::trial::Role;
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{Addressed, Profile};
+use linerate_wire::flow_lines::FlowLines;
+use linerate_wire::trial::Role;
 
 use super::agent::{Agent, Pair};
 use super::observer::WatchedPair;

@@ -1,7 +1,7 @@
 //! What can go wrong between the controller and an agent.
 
-use linerate_protocol::message::{ErrorCode, MAX_LINE_BYTES, WireError};
-use linerate_protocol::span::Span;
+use linerate_traffic::span::Span;
+use linerate_wire::message::{ErrorCode, MAX_LINE_BYTES, WireError};
 
 /// Something went wrong with an agent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

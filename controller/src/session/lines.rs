@@ -1,6 +1,6 @@
 //! Lines bounded in length.
 
-use linerate_protocol::message::MAX_LINE_BYTES;
+use linerate_wire::message::MAX_LINE_BYTES;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 use super::error::Fault;

@@ -13,14 +13,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use linerate_protocol::message::{
+use linerate_traffic::span::Span;
+use linerate_wire::message::{
     Command, ErrorCode, Event, FlowRows, FlowsFrom, FromAgent, Hello, NextHopTo, Outcome, PROTOCOL_VERSION,
     Pong, Reply, Request, Welcome, WireError,
 };
-use linerate_protocol::network::NextHop;
-use linerate_protocol::report::TrialReport;
-use linerate_protocol::span::Span;
-use linerate_protocol::state::AgentState;
+use linerate_wire::network::NextHop;
+use linerate_wire::report::TrialReport;
+use linerate_wire::state::AgentState;
 use tokio::io::{AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use linerate_protocol::message::{MAX_LINE_BYTES, Start};
-use linerate_protocol::report::Ended;
+use linerate_wire::message::{MAX_LINE_BYTES, Start};
+use linerate_wire::report::Ended;
 use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpListener;
 

@@ -5,11 +5,11 @@ mod change;
 
 use std::path::Path;
 
-use linerate_protocol::host::HostInfo;
-use linerate_protocol::message::Welcome;
-use linerate_protocol::network::{NextHop, PortNetwork};
-use linerate_protocol::port::PortInfo;
-use linerate_protocol::time::TickRate;
+use linerate_wire::host::HostInfo;
+use linerate_wire::message::Welcome;
+use linerate_wire::network::{NextHop, PortNetwork};
+use linerate_wire::port::PortInfo;
+use linerate_wire::time::TickRate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

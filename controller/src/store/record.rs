@@ -1,8 +1,8 @@
 //! All that is known of one trial on one pair: `trial.json`.
 
-use linerate_protocol::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
-use linerate_protocol::report::TrialReport;
-use linerate_protocol::trial::Role;
+use linerate_wire::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
+use linerate_wire::report::TrialReport;
+use linerate_wire::trial::Role;
 use serde::{Deserialize, Serialize};
 
 use super::inner_path;

@@ -4,9 +4,9 @@ mod aggregate;
 mod overhead;
 mod trial;
 
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::report::ForeignFrames;
-use linerate_protocol::time::TickRate;
+use linerate_traffic::mac::MacAddr;
+use linerate_wire::report::ForeignFrames;
+use linerate_wire::time::TickRate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
-use linerate_protocol::profile::{Field, FrameSizes};
-use linerate_protocol::report::{FlowDelay, ForeignFrames, LatencySummary};
-use linerate_protocol::time::{Throttling, TickRate, WorkerTime};
+use linerate_traffic::profile::{Field, FrameSizes};
+use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use linerate_wire::report::{FlowDelay, ForeignFrames, LatencySummary};
+use linerate_wire::time::{Throttling, TickRate, WorkerTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

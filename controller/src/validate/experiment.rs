@@ -5,7 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use linerate_protocol::counters::PortCounters;
+use linerate_wire::counters::PortCounters;
 
 use super::{Problem, Reason, Verdict, flows};
 use crate::experiment::{Experiment, Overrides};

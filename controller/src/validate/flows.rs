@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use linerate_protocol::report::FlowReport;
-use linerate_protocol::worst_flows::{Badness, WorstFlows};
+use linerate_wire::report::FlowReport;
+use linerate_wire::worst_flows::{Badness, WorstFlows};
 
 use crate::summary::{FlowSummary, TrialSummary};
 

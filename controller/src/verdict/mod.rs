@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use linerate_protocol::counters::PortCounters;
-use linerate_protocol::report::missed_intended;
-use linerate_protocol::time::{Throttling, WorkerTime};
+use linerate_wire::counters::PortCounters;
+use linerate_wire::report::missed_intended;
+use linerate_wire::time::{Throttling, WorkerTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

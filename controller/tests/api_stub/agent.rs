@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::state::{AgentState, Step};
-use linerate_protocol::trial::TrialSpec;
+use linerate_traffic::mac::MacAddr;
+use linerate_wire::state::{AgentState, Step};
+use linerate_wire::trial::TrialSpec;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
@@ -261,7 +261,7 @@ impl Agent {
     fn welcome(&self, core: &Core) -> Value {
         let waiting = core.spec.as_ref().filter(|_| core.state() == AgentState::Finished);
         json!({
-            "protocol": linerate_protocol::message::PROTOCOL_VERSION,
+            "protocol": linerate_wire::message::PROTOCOL_VERSION,
             "agent": "stub", "dpdk": "none", "state": core.state(),
             "waiting": waiting.map(|spec| spec.trial),
             "port": {

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use linerate_protocol::counters::{PortCounters, ReceiveCounters, TransmitCounters};
-use linerate_protocol::trial::{RoleSpec, TransmitSpec, TrialSpec};
+use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use linerate_wire::trial::{RoleSpec, TransmitSpec, TrialSpec};
 use serde_json::{Value, json};
 
 use super::agent::{Agent, Core};

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use linerate_protocol::mac::MacAddr;
+use linerate_traffic::mac::MacAddr;
 
 /// Packets of a trial, from one port to another.
 #[derive(Debug, Clone, Copy)]

@@ -2,18 +2,18 @@
 
 use hugepage_check::requirements::Requirements;
 use hugepage_check::root::Root;
-use linerate_protocol::host::HostInfo;
-use linerate_protocol::message::{
+use linerate_wire::host::HostInfo;
+use linerate_wire::message::{
     Acknowledge, ClockInfo, Command, ErrorCode, Event, FlowRows, FlowsFrom, MAX_FLOW_ROWS,
     MAX_START_AHEAD_MS, NextHopTo, Outcome, PROTOCOL_VERSION, Pong, Sent, Start, TrialFailed, Welcome,
     WireError,
 };
-use linerate_protocol::report::{Ended, FlowRow, Part};
-use linerate_protocol::state::{AgentState, Step};
-use linerate_protocol::trial::{RoleSpec, TrialSpec};
+use linerate_wire::report::{Ended, FlowRow, Part};
+use linerate_wire::state::{AgentState, Step};
+use linerate_wire::trial::{RoleSpec, TrialSpec};
 
 use super::refusal::{failed, refused, trial_error, validate};
-use crate::core::drain::Drainer;
+use linerate_measure::drain::Drainer;
 use crate::dpdk::clock::SOURCE;
 use crate::dpdk::eal;
 use crate::host::{boot_id, invariant_counter, monotonic_ns};

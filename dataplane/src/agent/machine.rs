@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use linerate_protocol::host::{HostInfo, HugepagePool};
+use linerate_wire::host::{HostInfo, HugepagePool};
 
 /// What the kernel says of the machine now. EAL changes that: it pins this thread and takes hugepages.
 pub fn machine() -> HostInfo {

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use linerate_metrics::{Listener, MetricsError, Traffic};
-use linerate_protocol::counters::Sample;
-use linerate_protocol::message::Event;
+use linerate_wire::counters::Sample;
+use linerate_wire::message::Event;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;

@@ -1,8 +1,8 @@
 //! What an agent says no to, and in which words.
 
-use linerate_protocol::message::{ErrorCode, WireError};
-use linerate_protocol::profile::MAX_FLOWS;
-use linerate_protocol::trial::{RoleSpec, TransmitSpec, TrialSpec};
+use linerate_traffic::profile::MAX_FLOWS;
+use linerate_wire::message::{ErrorCode, WireError};
+use linerate_wire::trial::{RoleSpec, TransmitSpec, TrialSpec};
 
 use crate::trial::TrialError;
 

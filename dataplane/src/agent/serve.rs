@@ -5,8 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use linerate_protocol::message::{CONTROLLER_VARIABLE, Command, ErrorCode, Outcome, Reply, Request};
-use linerate_protocol::state::AgentState;
+use linerate_wire::message::{CONTROLLER_VARIABLE, Command, ErrorCode, Outcome, Reply, Request};
+use linerate_wire::state::AgentState;
 use rustix::process::{Pid, getppid};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};

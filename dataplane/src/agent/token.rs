@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use linerate_protocol::message::TOKEN_VARIABLE;
+use linerate_wire::message::TOKEN_VARIABLE;
 use subtle::ConstantTimeEq;
 
 const SHORTEST_BYTES: usize = 16;

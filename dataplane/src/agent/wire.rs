@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use linerate_protocol::message::{
+use linerate_wire::message::{
     Command, ErrorCode, MAX_LINE_BYTES, PROTOCOL_VERSION, Reply, Request, WireError,
 };
 use serde::Deserialize;

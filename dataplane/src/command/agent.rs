@@ -9,7 +9,7 @@ use super::ready::Agent;
 use super::standalone::{block_on, close, open};
 use crate::agent::desk::Desk;
 use crate::agent::{AgentConfig, serve};
-use crate::core::eal_args::EalPlan;
+use crate::eal_args::EalPlan;
 use crate::dpdk::eal::Eal;
 
 pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &Agent) -> Result<Ending, Failure> {

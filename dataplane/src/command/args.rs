@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use linerate_logging::LogOptions;
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::{FlowMode, FrameSizes, Payload, Protocol};
-use linerate_protocol::rate::Rate;
-use linerate_protocol::safety::Network;
-use linerate_protocol::span::Span;
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{FlowMode, FrameSizes, Payload, Protocol};
+use linerate_traffic::rate::Rate;
+use linerate_traffic::safety::Network;
+use linerate_traffic::span::Span;
 
-use crate::core::idle::Idle;
+use linerate_measure::idle::Idle;
 use crate::dpdk::port::DEFAULT_MTU;
 
 const EXAMPLES: &str = "\

@@ -8,7 +8,7 @@ use flate2::read::MultiGzDecoder;
 use ruzstd::decoding::StreamingDecoder;
 
 use super::output::Failure;
-use crate::core::capture::{self, Capture};
+use linerate_measure::capture::{self, Capture};
 
 /// Bytes that a reader takes from the file at once.
 const CHUNK: usize = 1 << 16;

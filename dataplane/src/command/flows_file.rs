@@ -5,13 +5,13 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use linerate_protocol::flow_lines::FlowLines;
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::Profile;
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::Profile;
+use linerate_wire::flow_lines::FlowLines;
 use tempfile::NamedTempFile;
 
 use super::output::Failure;
-use crate::core::flow_table::FlowTable;
+use linerate_measure::flow_table::FlowTable;
 
 /// Unfinished files have names that begin with this.
 const UNFINISHED: &str = ".part-";

@@ -14,7 +14,7 @@ use rustix::net::{
 
 use super::args::Command;
 use super::output::Failure;
-use crate::core::eal_args::EalPlan;
+use crate::eal_args::EalPlan;
 
 /// Time for a server to come.
 const AWAITED: Duration = Duration::from_secs(60);

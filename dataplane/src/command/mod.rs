@@ -28,7 +28,7 @@ use linerate_logging::LogLevel;
 use self::args::Cli;
 use self::output::{Failure, report_failure, tell_starter};
 use self::ready::Ready;
-use crate::core::eal_args::{Divided, EalPlan, divide};
+use crate::eal_args::{Divided, EalPlan, divide};
 
 /// The program's name, for EAL and for messages.
 pub const PROGRAM: &str = "linerate-dataplane";

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use linerate_protocol::counters::Sample;
-use linerate_protocol::report::{Part, TrialReport};
+use linerate_wire::counters::Sample;
+use linerate_wire::report::{Part, TrialReport};
 
 /// What `lost_packets` is where the receiver does not know what was sent: packets lost after the last one received of a flow are not in it.
 const LOST_IS_GAPS: &str = "sequence gaps";

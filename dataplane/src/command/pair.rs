@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use linerate_protocol::flow_lines::FlowLines;
-use linerate_protocol::report::{Ended, TrialReport};
-use linerate_protocol::trial::TransmitSpec;
+use linerate_wire::flow_lines::FlowLines;
+use linerate_wire::report::{Ended, TrialReport};
+use linerate_wire::trial::TransmitSpec;
 use serde_json::json;
 
 use super::Ending;
@@ -16,7 +16,7 @@ use super::ready::Pair;
 use super::standalone::{
     LOOK, Progress, Signals, begin, block_on, close, drained, ending, gap_ns, link_up, lost, open, random_tag,
 };
-use crate::core::analysis::Expect;
+use linerate_measure::analysis::Expect;
 use crate::dpdk::eal::Eal;
 use crate::dpdk::lcore::LcoreId;
 use crate::network::GivenAddresses;

@@ -5,8 +5,8 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 
 use super::args::Command;
 use super::output::Failure;
-use crate::core::eal_args::EalPlan;
-use crate::core::lcore_layout::lcores;
+use crate::eal_args::EalPlan;
+use crate::lcore_layout::lcores;
 
 /// The user's EAL options, and those that an agent asked to be found for it.
 pub(super) fn complete(eal: &[String], command: &Command) -> Result<Vec<String>, Failure> {

@@ -1,6 +1,6 @@
 //! `ports`: the inventory.
 
-use linerate_protocol::port::PortInfo;
+use linerate_wire::port::PortInfo;
 
 use super::Ending;
 use super::args::PortsArgs;

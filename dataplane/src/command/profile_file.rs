@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use linerate_protocol::profile::document::LARGEST_DOCUMENT_BYTES;
-use linerate_protocol::profile::{Profile, ProfileDocument};
+use linerate_traffic::profile::document::LARGEST_DOCUMENT_BYTES;
+use linerate_traffic::profile::{Profile, ProfileDocument};
 
 use super::output::Failure;
 

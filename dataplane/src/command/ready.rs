@@ -5,13 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use linerate_metrics::{Exposure, Listener};
-use linerate_protocol::host::HostInfo;
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::message::TOKEN_VARIABLE;
-use linerate_protocol::profile::{Profile, RawProfile, Vlan};
-use linerate_protocol::rate::Rate;
-use linerate_protocol::safety::{Ceilings, Origin, Safety};
-use linerate_protocol::trial::Limit;
+use linerate_traffic::limit::Limit;
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{Profile, RawProfile, Vlan};
+use linerate_traffic::rate::Rate;
+use linerate_traffic::safety::{Ceilings, Origin, Safety};
+use linerate_wire::host::HostInfo;
+use linerate_wire::message::TOKEN_VARIABLE;
 
 use super::args::{
     AddressArgs, Command, LimitArgs, PortsArgs, ProfileArgs, RecordingArgs, RingArgs, SafetyArgs, ShowArgs,
@@ -22,8 +22,8 @@ use super::{capture_file, profile_file};
 use crate::agent::Solitude;
 use crate::agent::machine::machine;
 use crate::agent::token::Token;
-use crate::core::capture::Capture;
-use crate::core::recording::Recording;
+use linerate_measure::capture::Capture;
+use linerate_measure::recording::Recording;
 use crate::network::GivenAddresses;
 
 /// A validated command.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use linerate_protocol::report::Ended;
-use linerate_protocol::safety::Ceilings;
+use linerate_traffic::safety::Ceilings;
+use linerate_wire::report::Ended;
 
 use super::Ending;
 use super::environment::{port, workers};

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use linerate_protocol::counters::ReceiveCounters;
-use linerate_protocol::flow_lines::FlowLines;
-use linerate_protocol::report::Ended;
-use linerate_protocol::safety::Ceilings;
+use linerate_traffic::safety::Ceilings;
+use linerate_wire::counters::ReceiveCounters;
+use linerate_wire::flow_lines::FlowLines;
+use linerate_wire::report::Ended;
 
 use super::Ending;
 use super::environment::{port, workers};
@@ -13,7 +13,7 @@ use super::flows_file::Received;
 use super::output::{Failure, print_json, print_text, report_json, report_text};
 use super::ready::Rx;
 use super::standalone::{LOOK, Progress, Signals, block_on, close, ending, open};
-use crate::core::analysis::Expect;
+use linerate_measure::analysis::Expect;
 use crate::dpdk::eal::Eal;
 use crate::trial::{Active, Finished, Order, Work};
 

@@ -4,10 +4,11 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use linerate_protocol::counters::Sample;
-use linerate_protocol::report::Ended;
-use linerate_protocol::safety::Ceilings;
-use linerate_protocol::trial::{Drain, Limit};
+use linerate_traffic::limit::Limit;
+use linerate_traffic::safety::Ceilings;
+use linerate_wire::counters::Sample;
+use linerate_wire::report::Ended;
+use linerate_wire::trial::Drain;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
@@ -15,7 +16,7 @@ use super::Ending;
 use super::args::RingArgs;
 use super::output::{Failure, progress_line};
 use super::ready::Show;
-use crate::core::drain::Drainer;
+use linerate_measure::drain::Drainer;
 use crate::dpdk::eal::Eal;
 use crate::dpdk::lcore::LcoreId;
 use crate::dpdk::port::PortId;

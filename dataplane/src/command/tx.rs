@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use linerate_protocol::flow_lines::FlowLines;
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::{Addressed, IpVersion};
-use linerate_protocol::report::Ended;
-use linerate_protocol::trial::TransmitSpec;
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{Addressed, IpVersion};
+use linerate_wire::flow_lines::FlowLines;
+use linerate_wire::report::Ended;
+use linerate_wire::trial::TransmitSpec;
 
 use super::Ending;
 use super::environment::{port, workers};
@@ -16,7 +16,7 @@ use super::ready::{Replay, Tx};
 use super::standalone::{
     LOOK, Progress, Signals, begin, block_on, close, drained, ending, gap_ns, link_up, lost, open, random_tag,
 };
-use crate::core::analysis::Expect;
+use linerate_measure::analysis::Expect;
 use crate::dpdk::eal::Eal;
 use crate::trial::{Bench, Finished, Order, Replayed, Sender, Work};
 

@@ -7,12 +7,12 @@ use linerate_dpdk_sys as sys;
 use sys::rte_mbuf;
 
 use super::pool::Pool;
-use crate::core::frame::FrameHead;
-use crate::core::recognise::PortVerdict;
-use crate::loops::queue::{FrameBurst, Received, ReceivedBurst, TurnableBurst};
+use linerate_measure::frame::FrameHead;
+use linerate_measure::recognise::PortVerdict;
+use linerate_measure::loops::queue::{FrameBurst, Received, ReceivedBurst, TurnableBurst};
 
 /// Frames a burst holds at most.
-pub const MAX_BURST: usize = linerate_protocol::buffers::MAX_BURST as usize;
+pub const MAX_BURST: usize = linerate_wire::buffers::MAX_BURST as usize;
 const IP_BAD: u64 = sys::LR_RX_IP_BAD as u64;
 const IP_GOOD: u64 = sys::LR_RX_IP_GOOD as u64;
 const L4_BAD: u64 = sys::LR_RX_L4_BAD as u64;

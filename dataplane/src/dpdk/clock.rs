@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use linerate_dpdk_sys as sys;
-use linerate_protocol::time::ClockReading;
+use linerate_wire::time::ClockReading;
 
 use super::eal::Eal;
-use crate::core::calibration::tightest;
-use crate::core::idle::Idle;
+use linerate_measure::calibration::tightest;
+use linerate_measure::idle::Idle;
 use crate::host::monotonic_ns;
-use crate::loops::queue::Clock;
+use linerate_measure::loops::queue::Clock;
 
 /// The counter's name.
 pub const SOURCE: &str = if cfg!(target_arch = "x86_64") { "tsc" } else { "cntvct" };

@@ -10,13 +10,13 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use linerate_dpdk_sys as sys;
-use linerate_protocol::time::TickRate;
+use linerate_wire::time::TickRate;
 
 use super::clock::{SOURCE, read_clocks, told_hz};
 use super::error::Errno;
 use super::lcore::LcoreId;
 use super::port::PortId;
-use crate::core::calibration::Calibration;
+use linerate_measure::calibration::Calibration;
 
 static STARTED: AtomicBool = AtomicBool::new(false);
 /// True while EAL starts: DPDK 25.11 ends the process by itself when it does not know an option.

@@ -4,11 +4,11 @@ use std::ffi::CString;
 use std::ptr::NonNull;
 
 use linerate_dpdk_sys as sys;
-use linerate_protocol::buffers::CACHE_BUFFERS;
+use linerate_wire::buffers::CACHE_BUFFERS;
 
 use super::eal::{Eal, EalHandle, early_log};
 use super::error::{DpdkError, Errno};
-use crate::core::eal_refusal::explain_lack_of_files;
+use crate::eal_refusal::explain_lack_of_files;
 use crate::host::open_files_limit;
 
 /// A pool of buffers, freed when dropped.

@@ -6,11 +6,11 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use linerate_dpdk_sys as sys;
-use linerate_protocol::buffers::{BufferUse, PoolDemand};
-use linerate_protocol::counters::PortCounters;
-use linerate_protocol::mac::MacAddr;
-pub use linerate_protocol::port::DEFAULT_MTU;
-use linerate_protocol::port::{FRAME_OVER_MTU_BYTES, KernelInterface, PortInfo};
+use linerate_traffic::mac::MacAddr;
+use linerate_wire::buffers::{BufferUse, PoolDemand};
+use linerate_wire::counters::PortCounters;
+pub use linerate_wire::port::DEFAULT_MTU;
+use linerate_wire::port::{FRAME_OVER_MTU_BYTES, KernelInterface, PortInfo};
 
 use super::eal::{Eal, EalHandle};
 use super::error::{DpdkError, Errno, check};

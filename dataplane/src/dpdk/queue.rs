@@ -11,9 +11,9 @@ use sys::rte_mbuf;
 use super::burst::{MAX_BURST, RxBurst, TxBurst};
 use super::pool::Pool;
 use super::port::Started;
-use crate::core::frame::HEAD_BYTES;
-use crate::loops::own_frames::OwnFrames;
-use crate::loops::queue::{ForwardQueue, ReceiveQueue, TransmitQueue};
+use linerate_measure::frame::HEAD_BYTES;
+use linerate_measure::loops::own_frames::OwnFrames;
+use linerate_measure::loops::queue::{ForwardQueue, ReceiveQueue, TransmitQueue};
 
 /// A transmit queue with its own pool of buffers, each stamped with the trial's template.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::network::NextHop;
+use linerate_traffic::mac::MacAddr;
+use linerate_wire::network::NextHop;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{

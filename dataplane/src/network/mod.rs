@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use linerate_protocol::network::{NextHop, PortNetwork, Resolver};
-use linerate_protocol::profile::IpVersion;
+use linerate_traffic::profile::IpVersion;
+use linerate_wire::network::{NextHop, PortNetwork, Resolver};
 
 use self::kernel::Interface;
 

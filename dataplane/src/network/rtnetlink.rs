@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use linerate_protocol::mac::MacAddr;
+use linerate_traffic::mac::MacAddr;
 
 const HEADER_BYTES: usize = 16;
 const ERROR: u16 = 2;

@@ -6,9 +6,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use hugepage_check::cpu_limit::Throttled;
-use linerate_protocol::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
-use linerate_protocol::report::{Ended, Part, TrialReport};
-use linerate_protocol::time::{ClockReading, TrialClock, WorkerTime};
+use linerate_wire::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
+use linerate_wire::report::{Ended, Part, TrialReport};
+use linerate_wire::time::{ClockReading, TrialClock, WorkerTime};
 
 use super::answering::Answering;
 use super::bench::{Bench, Order, TrialError};
@@ -18,17 +18,17 @@ use super::report::{
     Planned, disagreements, missed_load, receive_report, reflect_report, spread_note, transmit_report,
     unchecked_note,
 };
-use crate::core::analysis::Analysis;
-use crate::core::flow_table::FlowTable;
+use linerate_measure::analysis::Analysis;
+use linerate_measure::flow_table::FlowTable;
 use crate::dpdk::clock::TickClock;
 use crate::dpdk::lcore::Job;
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::host::monotonic_ns;
-use crate::loops::counters::{ReceiveBlock, TransmitBlock};
-use crate::loops::queue::{Clock, QueueFrames};
-use crate::loops::reflect::ReflectOutcome;
-use crate::loops::stop::Signal;
-use crate::loops::transmit::TransmitOutcome;
+use linerate_measure::loops::counters::{ReceiveBlock, TransmitBlock};
+use linerate_measure::loops::queue::{Clock, QueueFrames};
+use linerate_measure::loops::reflect::ReflectOutcome;
+use linerate_measure::loops::stop::Signal;
+use linerate_measure::loops::transmit::TransmitOutcome;
 
 /// Drivers may update their statistics late; they get this long to agree with ours.
 const STATISTICS_SETTLE: Duration = Duration::from_millis(200);

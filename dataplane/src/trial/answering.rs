@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::mpsc::Receiver;
 
 use ipnet::IpNet;
-use linerate_protocol::mac::MacAddr;
+use linerate_traffic::mac::MacAddr;
 
-use crate::core::mailbox::{Caught, Mailbox};
-use crate::core::neighbour::{Heard, Question, hear};
+use linerate_measure::mailbox::{Caught, Mailbox};
+use linerate_measure::neighbour::{Heard, Question, hear};
 
 /// Neighbours that are remembered at most: a network's whole chatter must not fill memory.
 const MOST_NEIGHBOURS: usize = 1024;
@@ -130,7 +130,7 @@ impl Answering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::neighbour::question;
+    use linerate_measure::neighbour::question;
 
     #[test]
     fn questions_are_answered_counted_and_learnt_from() {

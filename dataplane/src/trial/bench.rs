@@ -3,32 +3,33 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use linerate_protocol::frame::FCS_BYTES;
-use linerate_protocol::port::{FrameTooLarge, PortInfo};
-use linerate_protocol::rate::{Rate, RateError};
-use linerate_protocol::report::Part;
-use linerate_protocol::safety::{Ceilings, Departure, Unsafe};
-use linerate_protocol::time::TickRate;
-use linerate_protocol::trial::{Limit, ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
+use linerate_traffic::frame::FCS_BYTES;
+use linerate_traffic::limit::Limit;
+use linerate_traffic::rate::{Rate, RateError};
+use linerate_traffic::safety::{Ceilings, Departure, Unsafe};
+use linerate_wire::port::{FrameTooLarge, PortInfo};
+use linerate_wire::report::Part;
+use linerate_wire::time::TickRate;
+use linerate_wire::trial::{ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
 
 use super::answering::Answering;
 use super::cpu_time::Quota;
 use super::report::Planned;
-use crate::core::analysis::{Analysis, Expect};
-use crate::core::flows::FrameWriter;
-use crate::core::frame::{Frames, HEAD_BYTES};
-use crate::core::idle::Idle;
-use crate::core::pacer::Load;
-use crate::core::recording::Recording;
+use linerate_measure::analysis::{Analysis, Expect};
+use linerate_measure::flows::FrameWriter;
+use linerate_measure::frame::{Frames, HEAD_BYTES};
+use linerate_measure::idle::Idle;
+use linerate_measure::pacer::Load;
+use linerate_measure::recording::Recording;
 use crate::dpdk::clock::{TickClock, workers_share};
 use crate::dpdk::eal::Eal;
 use crate::dpdk::error::DpdkError;
 use crate::dpdk::lcore::{JobPanicked, LcoreId};
 use crate::dpdk::port::{OpenPort, Port, PortConfig, PortId, describe};
 use crate::dpdk::queue::{RxQueue, TxQueue};
-use crate::loops::queue::Clock;
-use crate::loops::source::{Replay, Source};
-use crate::loops::transmit::TransmitPlan;
+use linerate_measure::loops::queue::Clock;
+use linerate_measure::loops::source::{Replay, Source};
+use linerate_measure::loops::transmit::TransmitPlan;
 use crate::network::{GivenAddresses, Network};
 
 /// Packets handed to the port at once.

@@ -2,7 +2,7 @@
 
 use hugepage_check::cpu_limit::{CpuLimit, Throttled};
 use hugepage_check::root::Root;
-use linerate_protocol::time::{Throttling, WorkerTime};
+use linerate_wire::time::{Throttling, WorkerTime};
 
 use crate::host::{monotonic_ns, thread_cpu_ns};
 

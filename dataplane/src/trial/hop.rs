@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use linerate_protocol::network::{NextHop, PortNetwork};
+use linerate_wire::network::{NextHop, PortNetwork};
 
 use super::bench::Bench;
-use crate::core::neighbour::question;
+use linerate_measure::neighbour::question;
 use crate::dpdk::burst::RxBurst;
-use crate::loops::own_frames::OwnFrames;
-use crate::loops::queue::{ReceiveQueue, ReceivedBurst};
-use crate::loops::stop::Signal;
+use linerate_measure::loops::own_frames::OwnFrames;
+use linerate_measure::loops::queue::{ReceiveQueue, ReceivedBurst};
+use linerate_measure::loops::stop::Signal;
 use crate::network::{HopError, PATIENCE, RETRY};
 
 /// Bursts looked at before the caller goes on, at most.

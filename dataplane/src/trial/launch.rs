@@ -11,12 +11,12 @@ use crate::dpdk::clock::{SOURCE, TickClock};
 use crate::dpdk::error::DpdkError;
 use crate::dpdk::lcore::LcoreId;
 use crate::dpdk::queue::RxQueue;
-use crate::loops::counters::{ReceiveBlock, TransmitBlock};
-use crate::loops::queue::{Clock, ReceiveQueue, RoundRobin};
-use crate::loops::receive::receive;
-use crate::loops::reflect::reflect;
-use crate::loops::stop::Signal;
-use crate::loops::transmit::transmit;
+use linerate_measure::loops::counters::{ReceiveBlock, TransmitBlock};
+use linerate_measure::loops::queue::{Clock, ReceiveQueue, RoundRobin};
+use linerate_measure::loops::receive::receive;
+use linerate_measure::loops::reflect::reflect;
+use linerate_measure::loops::stop::Signal;
+use linerate_measure::loops::transmit::transmit;
 
 /// Bursts thrown away before a trial, at most: what waited in the receive queues belongs to nobody.
 const FLUSH_BURSTS: usize = 4096;

@@ -1,6 +1,6 @@
 //! The port's own counters over a trial, and why they may be missing.
 
-use linerate_protocol::counters::PortCounters;
+use linerate_wire::counters::PortCounters;
 
 /// Follows the port's counters from the moment a trial is armed.
 #[derive(Debug)]

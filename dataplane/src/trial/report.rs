@@ -1,14 +1,14 @@
 //! From what the loops leave behind to a report. Pure.
 
-use linerate_protocol::counters::TransmitCounters;
-use linerate_protocol::report::{ForeignFrames, ReceiveReport, TransmitReport, TrialReport};
+use linerate_wire::counters::TransmitCounters;
+use linerate_wire::report::{ForeignFrames, ReceiveReport, TransmitReport, TrialReport};
 
 use super::active::ReceiveOutcome;
-use crate::core::flow_table::FlowTable;
-use crate::core::histogram::TickHistogram;
+use linerate_measure::flow_table::FlowTable;
+use linerate_measure::histogram::TickHistogram;
 use crate::dpdk::port::Spread;
-use crate::loops::reflect::ReflectOutcome;
-use crate::loops::transmit::TransmitOutcome;
+use linerate_measure::loops::reflect::ReflectOutcome;
+use linerate_measure::loops::transmit::TransmitOutcome;
 
 /// What senders were to do, as far as their report needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -223,10 +223,10 @@ fn differences([packets, bytes]: [(&str, u64, u64); 2]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use linerate_protocol::counters::PortCounters;
-    use linerate_protocol::report::Ended;
-    use linerate_protocol::report::Part;
-    use linerate_protocol::time::{Throttling, WorkerTime};
+    use linerate_wire::counters::PortCounters;
+    use linerate_wire::report::Ended;
+    use linerate_wire::report::Part;
+    use linerate_wire::time::{Throttling, WorkerTime};
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use linerate_protocol::profile::{Endpoint, Profile, RawProfile};
+use linerate_traffic::profile::{Endpoint, Profile, RawProfile};
 use serde_json::json;
 
 use super::{GenerateArgs, Several};

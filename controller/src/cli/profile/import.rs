@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use linerate_protocol::profile::{Profile, ProfileDocument};
+use linerate_traffic::profile::{Profile, ProfileDocument};
 use serde_json::{Value, json};
 
 use super::ImportArgs;

@@ -42,7 +42,7 @@ pub(super) fn show(name: &str, directory: &Path, as_json: bool) -> anyhow::Resul
     let profile = &loaded.profile;
     let rows = headers(profile);
     if as_json {
-        let document = linerate_protocol::profile::ProfileDocument::from(profile);
+        let document = linerate_traffic::profile::ProfileDocument::from(profile);
         let shown = json!({ "file": file, "name": profile.name(), "document": document, "headers": rows });
         print(&serde_json::to_string(&shown)?)?;
     } else {

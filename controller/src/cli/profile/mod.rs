@@ -8,11 +8,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use linerate_protocol::mac::MacAddr;
-use linerate_protocol::profile::{
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{
     FlowMode, FrameSizes, MAX_BURST_PACKETS, MAX_FLOWS, Payload, Protocol, Vlan,
 };
-use linerate_protocol::rate::Rate;
+use linerate_traffic::rate::Rate;
 
 use super::Ending;
 use crate::profile::{FLOWS, matrix};

@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::io::{IsTerminal, stderr, stdout};
 use std::time::Instant;
 
-use linerate_protocol::counters::Sample;
-use linerate_protocol::trial::Role;
+use linerate_wire::counters::Sample;
+use linerate_wire::trial::Role;
 
 use self::lines::{JsonLines, Lines};
 use self::readings::Readings;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use linerate_protocol::counters::{ReceiveCounters, Sample, TransmitCounters};
-use linerate_protocol::trial::Role;
+use linerate_wire::counters::{ReceiveCounters, Sample, TransmitCounters};
+use linerate_wire::trial::Role;
 
 use crate::events::Reading;
 use crate::plan::Trial;
@@ -166,8 +166,8 @@ impl Side {
 
 #[cfg(test)]
 mod tests {
-    use linerate_protocol::counters::PortCounters;
-    use linerate_protocol::profile::{RawProfile, StageRates};
+    use linerate_traffic::profile::{RawProfile, StageRates};
+    use linerate_wire::counters::PortCounters;
 
     use super::*;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
-use linerate_protocol::trial::Role;
+use linerate_wire::trial::Role;
 
 use super::error::ClusterError;
 use super::lease::{self, LeaseState};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
-use linerate_protocol::trial::Role;
+use linerate_wire::trial::Role;
 
 /// Says whose object it is; the value is [`LINERATE`].
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
-use linerate_protocol::profile::Profile;
-use linerate_protocol::trial::Role;
+use linerate_traffic::profile::Profile;
+use linerate_wire::trial::Role;
 
 use super::client::client;
 use super::error::ClusterError;

@@ -21,7 +21,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 
-use linerate_protocol::trial::Role;
+use linerate_wire::trial::Role;
 
 use super::names;
 use crate::experiment::Experiment;

@@ -1,6 +1,6 @@
 //! Delay by percentile: every nine has the same width, so the tail can be seen.
 
-use linerate_protocol::report::LatencySummary;
+use linerate_wire::report::LatencySummary;
 
 use super::super::chart::{Axis, Chart, Mark, Series, range};
 use super::super::model::{Block, Section};

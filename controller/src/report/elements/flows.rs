@@ -28,7 +28,7 @@ pub(super) fn blocks(source: &Source, trial: &Trial<'_>) -> Vec<Block> {
 fn row(flow: &FlowSummary) -> Row {
     let header: Vec<String> =
         flow.header.iter().map(|(field, value)| format!("{} {value}", field.name())).collect();
-    let delay = |figure: fn(&linerate_protocol::report::FlowDelay) -> u64| -> Cell {
+    let delay = |figure: fn(&linerate_wire::report::FlowDelay) -> u64| -> Cell {
         flow.delay_ns
             .as_ref()
             .or(flow.round_trip_ns.as_ref())

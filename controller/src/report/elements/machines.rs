@@ -1,6 +1,6 @@
 //! The machines and devices of an experiment, as far as they were recorded.
 
-use linerate_protocol::host::{HostInfo, HugepagePool};
+use linerate_wire::host::{HostInfo, HugepagePool};
 
 use super::super::model::{Block, Column, Fact, Row, Table};
 use super::super::number::{count, short, things};

@@ -87,7 +87,7 @@ fn chart(
 
 /// Millions of frames per second that fill a link. Preamble, start delimiter and gap are added once; the size has the check sequence.
 fn line_rate_mpps(link_bps: u64, frame_bytes: f64) -> f64 {
-    let overhead = f64::from(linerate_protocol::frame::WIRE_OVERHEAD_BYTES);
+    let overhead = f64::from(linerate_traffic::frame::WIRE_OVERHEAD_BYTES);
     link_bps as f64 / ((frame_bytes + overhead) * 8.0) / 1e6
 }
 
@@ -114,7 +114,7 @@ fn size_axis(sizes: &BTreeSet<u64>) -> Option<Axis> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use linerate_protocol::frame::FrameSize;
+    use linerate_traffic::frame::FrameSize;
 
     #[test]
     fn overhead_is_counted_once() {

@@ -1,6 +1,6 @@
 //! The table of trials: every result of the experiment.
 
-use linerate_protocol::report::LatencySummary;
+use linerate_wire::report::LatencySummary;
 
 use super::super::model::{Block, Cell, Column, Row, Section, Table, Tone};
 use super::super::number::{count, microseconds, mpps, percent, things};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use linerate_protocol::message::PROTOCOL_VERSION;
+use linerate_wire::message::PROTOCOL_VERSION;
 
 use super::{Ledger, Rewriting, now};
 use crate::experiment::Experiment;

@@ -1,7 +1,7 @@
 //! What is different where an experiment goes on. Pure: two periods in, the differences out.
 
 use super::{AgentEnvironment, EnvironmentPeriod};
-use linerate_protocol::host::HostInfo;
+use linerate_wire::host::HostInfo;
 
 /// Differences between two periods of an experiment, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,0 +1,269 @@
+//! What becomes of each received frame: counted, told foreign from ours, and put in the order of its flow.
+
+use linerate_traffic::probe::{MAX_FLOW_IDS, Probe};
+use linerate_traffic::profile::MAX_FLOWS;
+use linerate_wire::counters::ReceiveCounters;
+use linerate_wire::report::{FlowReport, ForeignFrames, Reordering};
+
+use super::flow_table::{FlowTable, flow_report, lost};
+use super::histogram::TickHistogram;
+use super::mailbox::Mailbox;
+use super::order::{Arrival, FlowState, GapLog};
+use super::recognise::{Foreign, Frame, PortVerdict, UdpChecksum, recognise};
+
+/// Which trial's frames count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// Exactly this trial, with flow ids below the number given. Memory is allocated at once: 64 bytes per flow and lcore.
+    Trial {
+        /// Tag of the trial's probes.
+        tag: u16,
+        /// Number of flows.
+        flows: u32,
+    },
+    /// Whatever comes: the tag is learned from the first probe, a new tag begins anew, and the flow table grows as needed. For a
+    /// receiver that nobody has told what to expect.
+    Anything,
+}
+
+/// The receiving side's account of one RX lcore.
+#[derive(Debug)]
+pub struct Analysis {
+    tag: Option<u16>,
+    previous_tag: Option<u16>,
+    learning: bool,
+    flows: Vec<FlowState>,
+    /// While learning: where each flow was joined.
+    joined: Vec<u32>,
+    log: GapLog,
+    counters: ReceiveCounters,
+    foreign: ForeignFrames,
+    beyond_memory: u64,
+    extents: Extents,
+    /// Gaps of earlier tags and of other lcores, while learning.
+    closed_gaps: u64,
+    delays: TickHistogram,
+    mailbox: Option<Mailbox>,
+}
+
+/// Extents of reordered frames, added up.
+#[derive(Debug, Clone, Copy, Default)]
+struct Extents {
+    known: u64,
+    sum: u64,
+    max: u32,
+}
+
+impl Analysis {
+    /// An empty account.
+    pub fn new(expect: Expect) -> Self {
+        let (tag, flows) = match expect {
+            Expect::Trial { tag, flows } => (Some(tag), flows.min(MAX_FLOW_IDS)),
+            Expect::Anything => (None, 0),
+        };
+        Self {
+            tag,
+            previous_tag: None,
+            learning: expect == Expect::Anything,
+            flows: vec![FlowState::default(); flows as usize],
+            joined: Vec::new(),
+            log: GapLog::default(),
+            counters: ReceiveCounters::default(),
+            foreign: ForeignFrames::default(),
+            beyond_memory: 0,
+            extents: Extents::default(),
+            closed_gaps: 0,
+            delays: TickHistogram::default(),
+            mailbox: None,
+        }
+    }
+
+    /// Takes account of one frame: its first segment, its whole length in bytes, what the port says of its checksums, and the
+    /// instant it was taken from the port.
+    #[inline(always)]
+    pub fn observe(&mut self, frame: &[u8], length: u32, verdict: PortVerdict, ticks: u64) {
+        self.counters.frames += 1;
+        self.counters.bytes += u64::from(length);
+        match recognise(frame, length, verdict) {
+            Frame::Ours(probe, udp) => self.observe_probe(probe, udp, ticks),
+            Frame::Damaged => self.counters.bad_checksums += 1,
+            Frame::Foreign(kind) => self.observe_foreign(kind, frame),
+        }
+    }
+
+    #[cold]
+    fn observe_foreign(&mut self, kind: Foreign, frame: &[u8]) {
+        self.counters.foreign += 1;
+        kind.count(&mut self.foreign);
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.put(frame);
+        }
+    }
+
+    /// Hands on every frame that is not ours, for somebody to answer.
+    pub fn forward_foreign(&mut self, mailbox: Mailbox) {
+        self.mailbox = Some(mailbox);
+    }
+
+    #[inline(always)]
+    fn observe_probe(&mut self, probe: Probe, udp: UdpChecksum, ticks: u64) {
+        if self.tag != Some(probe.tag) && !self.adopt(probe.tag) {
+            self.counters.stale += 1;
+            return;
+        }
+        if probe.flow as usize >= self.flows.len() && !self.grow(probe.flow) {
+            self.counters.bad_probes += 1;
+            return;
+        }
+        let flow = &mut self.flows[probe.flow as usize];
+        if self.learning && flow.is_new() {
+            flow.join(probe.sequence, probe.flow, &mut self.log);
+            self.joined[probe.flow as usize] = probe.sequence;
+        }
+        match flow.arrive(probe.sequence, probe.flow, &mut self.log) {
+            Arrival::InOrder => {}
+            Arrival::Duplicate => {
+                self.counters.duplicates += 1;
+                return;
+            }
+            late => self.observe_late(late),
+        }
+        let delay = probe.ticks_until(ticks);
+        self.flows[probe.flow as usize].record_delay(delay.max(0) as u64);
+        self.counters.packets += 1;
+        self.counters.without_checksum += u64::from(udp == UdpChecksum::Absent);
+        self.delays.record(delay);
+    }
+
+    #[cold]
+    fn observe_late(&mut self, late: Arrival) {
+        self.counters.out_of_order += 1;
+        if let Arrival::Reordered { extent } = late {
+            self.extents.known += 1;
+            self.extents.sum += u64::from(extent);
+            self.extents.max = self.extents.max.max(extent);
+        } else {
+            self.beyond_memory += 1;
+        }
+    }
+
+    /// While learning: begins anew with another tag. The tag before it stays known, so that its stragglers are stale.
+    #[cold]
+    fn adopt(&mut self, tag: u16) -> bool {
+        if !self.learning || self.previous_tag == Some(tag) {
+            return false;
+        }
+        self.closed_gaps = self.sequence_gaps();
+        self.flows.fill(FlowState::default());
+        self.log = GapLog::default();
+        self.previous_tag = self.tag.replace(tag);
+        true
+    }
+
+    #[cold]
+    fn grow(&mut self, flow: u32) -> bool {
+        let possible = self.learning && flow < MAX_FLOWS;
+        if possible {
+            let flows = (flow + 1).next_power_of_two().max(1024) as usize;
+            self.flows.resize(flows, FlowState::default());
+            self.joined.resize(flows, 0);
+        }
+        possible
+    }
+
+    /// The counters so far, on a clock whose tick takes `ns_per_tick` nanoseconds.
+    #[inline(always)]
+    pub fn counters(&self, ns_per_tick: f64) -> ReceiveCounters {
+        ReceiveCounters { delay_sum_ns: (self.delays.sum() as f64 * ns_per_tick) as u64, ..self.counters }
+    }
+
+    /// Adds the account of another RX lcore.
+    pub fn merge(&mut self, other: &Analysis) {
+        if self.learning && self.tag != other.tag {
+            // They learned of different senders, and only one of them can be told of flow by flow.
+            self.closed_gaps += other.sequence_gaps();
+        } else {
+            self.closed_gaps += other.closed_gaps;
+            self.merge_flows(other);
+        }
+        self.counters += other.counters;
+        self.foreign += other.foreign;
+        self.beyond_memory += other.beyond_memory;
+        self.extents.known += other.extents.known;
+        self.extents.sum += other.extents.sum;
+        self.extents.max = self.extents.max.max(other.extents.max);
+        self.delays.merge(&other.delays);
+    }
+
+    fn merge_flows(&mut self, other: &Analysis) {
+        if self.flows.len() < other.flows.len() {
+            self.flows.resize(other.flows.len(), FlowState::default());
+        }
+        if self.joined.len() < other.joined.len() {
+            self.joined.resize(other.joined.len(), 0);
+        }
+        for (flow, joined) in other.joined.iter().enumerate().filter(|(flow, _)| !other.flows[*flow].is_new())
+        {
+            let earlier = if self.flows[flow].is_new() { *joined } else { self.joined[flow].min(*joined) };
+            self.joined[flow] = earlier;
+        }
+        self.flows.iter_mut().zip(&other.flows).for_each(|(mine, theirs)| mine.merge(theirs));
+    }
+
+    /// Packets missing before the last one received of each flow.
+    pub fn sequence_gaps(&self) -> u64 {
+        self.closed_gaps + self.missing()
+    }
+
+    fn missing(&self) -> u64 {
+        let flows = self.flows.iter().enumerate();
+        flows.map(|(flow, state)| lost(state, self.joined.get(flow).copied())).sum()
+    }
+
+    /// Frames too late to tell a first copy from a further one.
+    pub fn beyond_memory(&self) -> u64 {
+        self.beyond_memory
+    }
+
+    /// How many flows there are; `None` on a receiver that was not told.
+    pub fn expected_flows(&self) -> Option<u32> {
+        (!self.learning).then_some(self.flows.len() as u32)
+    }
+
+    /// Frames that are not ours, by kind.
+    pub fn foreign(&self) -> ForeignFrames {
+        self.foreign
+    }
+
+    /// Reordering over all flows; `None` when there was none.
+    pub fn reordering(&self) -> Option<Reordering> {
+        let Extents { known, sum, max } = self.extents;
+        (self.counters.out_of_order > 0).then(|| Reordering {
+            packets: self.counters.out_of_order,
+            extents: known,
+            extent_mean: sum as f64 / known.max(1) as f64,
+            extent_max: max,
+        })
+    }
+
+    /// The delays.
+    pub fn delays(&self) -> &TickHistogram {
+        &self.delays
+    }
+
+    /// Every flow of which a frame arrived, in order; `tick_hz` is the clock's frequency in Hz.
+    pub fn flows(&self, tick_hz: u64) -> impl Iterator<Item = FlowReport> {
+        self.flows.iter().enumerate().filter(|(_, state)| !state.is_new()).map(move |(flow, state)| {
+            flow_report(state, self.joined.get(flow).copied(), flow as u32, tick_hz)
+        })
+    }
+
+    /// What is left of the account when all but its flows has been told.
+    pub fn into_flows(self, tick_hz: u64) -> FlowTable {
+        let Self { flows, joined, learning, .. } = self;
+        FlowTable { flows, joined, expected: !learning, tick_hz }
+    }
+}
+
+#[cfg(test)]
+mod tests;

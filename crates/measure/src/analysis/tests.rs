@@ -1,0 +1,202 @@
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::Profile;
+
+use crate::flows::FrameWriter;
+use crate::flows::tests::next_frame;
+use crate::frame::Frames;
+use super::*;
+
+fn frames_of(document: &str, tag: u16, count: u32) -> Vec<Vec<u8>> {
+    let profile: Profile = serde_json::from_str(document).unwrap();
+    let frames = Frames::new(&profile, MacAddr([2; 6]), MacAddr([4; 6]));
+    let mut writer = FrameWriter::new(&profile, &frames, tag, 0, 1).unwrap();
+    let template = frames.template();
+    (0..count).map(|i| next_frame(&mut writer, &template, u64::from(i))).collect()
+}
+
+fn frames(flows: u32, tag: u16, count: u32) -> Vec<Vec<u8>> {
+    frames_of(&format!(r#"{{"flows": {flows}}}"#), tag, count)
+}
+
+fn see(analysis: &mut Analysis, frame: &[u8], ticks: u64) {
+    analysis.observe(frame, frame.len() as u32, PortVerdict::Unknown, ticks);
+}
+
+/// Every frame is counted in exactly one way.
+fn adds_up(counters: &ReceiveCounters) -> bool {
+    let ReceiveCounters { frames, packets, duplicates, stale, bad_probes, bad_checksums, foreign, .. } =
+        counters;
+    *frames == packets + duplicates + stale + bad_probes + bad_checksums + foreign
+}
+
+#[test]
+fn frames_are_sorted_by_kind() {
+    let mut analysis = Analysis::new(Expect::Trial { tag: 7, flows: 10 });
+    for frame in frames(10, 7, 30).iter().chain(&frames(20, 7, 20)[10..]).chain(&frames(1, 8, 3)) {
+        see(&mut analysis, frame, 1000);
+    }
+    let ours = &frames(1, 7, 1)[0];
+    let with = |at: usize, bytes: &[u8]| {
+        let mut frame = ours.clone();
+        frame[at..at + bytes.len()].copy_from_slice(bytes);
+        frame
+    };
+    let foreign = [
+        with(12, &[8, 6]),
+        with(12, &[0x86, 0xdd]),
+        with(12, &[0x81, 0]),
+        with(12, &[0x88, 0xa8]),
+        with(23, &[1]),
+        with(42, &[0]),
+        ours[..57].to_vec(),
+        Vec::new(),
+    ];
+    for frame in &foreign {
+        see(&mut analysis, frame, 1000);
+    }
+    for at in [24, 26, 41, 50, 59] {
+        see(&mut analysis, &with(at, &[ours[at] ^ 0x10]), 1000);
+    }
+    analysis.observe(ours, 60, PortVerdict::Bad, 1000);
+    let counters = &analysis.counters(1.0);
+    assert_eq!(
+        (counters.packets, counters.stale, counters.bad_probes, counters.bad_checksums),
+        (30, 3, 10, 6)
+    );
+    assert_eq!(analysis.foreign(), ForeignFrames { arp: 1, ipv6: 1, vlan: 2, icmp: 1, other: 3 });
+    assert_eq!(counters.foreign, 8);
+    assert!(adds_up(counters));
+}
+
+#[test]
+fn a_udp_checksum_of_zero_means_none_over_ipv4_only() {
+    let zeroed = |document: &str, field: usize| {
+        let mut frame = frames_of(document, 7, 1).remove(0);
+        assert_ne!(
+            frame[field..field + 2],
+            [0, 0],
+            "{document}: a sender computes a checksum and never sends 0"
+        );
+        frame[field..field + 2].fill(0);
+        frame
+    };
+    let v6 = r#"{"source": {"ip": "::1", "port": 7}, "destination": {"ip": "::2", "port": 9}}"#;
+    // (profile, place of the checksum, what the port says, received)
+    for (document, field, verdict, received) in [
+        ("{}", 40, PortVerdict::Unknown, true),
+        ("{}", 40, PortVerdict::Good, true),
+        ("{}", 40, PortVerdict::Bad, true),
+        (r#"{"vlan": {"id": 5}}"#, 44, PortVerdict::Unknown, true),
+        (r#"{"protocol": "tcp"}"#, 50, PortVerdict::Unknown, false),
+        (v6, 60, PortVerdict::Unknown, false),
+        (v6, 60, PortVerdict::Bad, false),
+    ] {
+        let mut analysis = Analysis::new(Expect::Trial { tag: 7, flows: 1 });
+        let frame = zeroed(document, field);
+        analysis.observe(&frame, frame.len() as u32, verdict, 1000);
+        let counters = analysis.counters(1.0);
+        let expected = if received { (1, 1, 0) } else { (0, 0, 1) };
+        let seen = (counters.packets, counters.without_checksum, counters.bad_checksums);
+        assert_eq!(seen, expected, "{document} {verdict:?}");
+    }
+    // Without a UDP checksum, the IPv4 header still has one.
+    let mut damaged = zeroed("{}", 40);
+    damaged[26] ^= 1;
+    for verdict in [PortVerdict::Unknown, PortVerdict::Bad] {
+        let mut analysis = Analysis::new(Expect::Trial { tag: 7, flows: 1 });
+        analysis.observe(&damaged, damaged.len() as u32, verdict, 1000);
+        assert_eq!(analysis.counters(1.0).bad_checksums, 1, "{verdict:?}");
+    }
+}
+
+#[test]
+fn every_shape_of_frame_is_recognised() {
+    let v6 = r#""source": {"ip": "::1", "port": 7}, "destination": {"ip": "::2", "port": 9}"#;
+    for document in [
+        "{}".to_owned(),
+        r#"{"protocol": "tcp", "frameSize": 75}"#.to_owned(),
+        r#"{"vlan": {"id": 5}, "frameSize": 999}"#.to_owned(),
+        r#"{"vlan": {"id": 5}, "protocol": "tcp", "payload": "random:1", "frameSize": 9000}"#.to_owned(),
+        format!(r#"{{"frameSize": 83, {v6}}}"#),
+        format!(r#"{{"protocol": "tcp", "vlan": {{"id": 1}}, {v6}, "frameSize": "106:3,1001:2"}}"#),
+    ] {
+        let mut analysis = Analysis::new(Expect::Trial { tag: 1, flows: 1 });
+        for frame in frames_of(&document, 1, 100) {
+            see(&mut analysis, &frame, 1000);
+            let mut damaged = frame.clone();
+            let last = damaged.len() - 1;
+            damaged[last] ^= 1;
+            see(&mut analysis, &damaged, 1000);
+            // A port that checked the frame is believed; a first segment alone cannot be checked.
+            analysis.observe(&damaged, damaged.len() as u32, PortVerdict::Good, 1000);
+            analysis.observe(&damaged[..last], last as u32 + 1, PortVerdict::Unknown, 1000);
+        }
+        let counters = &analysis.counters(1.0);
+        assert_eq!(
+            (counters.packets, counters.bad_checksums, counters.duplicates),
+            (100, 100, 200),
+            "{document}"
+        );
+        assert!(adds_up(counters));
+    }
+}
+
+#[test]
+fn padding_behind_the_packet_is_no_damage() {
+    let mut analysis = Analysis::new(Expect::Trial { tag: 1, flows: 1 });
+    let mut frame = frames(1, 1, 1).remove(0);
+    frame.extend([1, 2, 3]);
+    see(&mut analysis, &frame, 1000);
+    assert_eq!(analysis.counters(1.0).packets, 1);
+}
+
+#[test]
+fn a_receiver_that_learns_follows_a_new_sender() {
+    let mut analysis = Analysis::new(Expect::Anything);
+    let (first, second) = (frames(3000, 1, 6000), frames(2, 2, 100));
+    // It joins late, which is no loss; what is missing after that is.
+    for frame in first[3000..5990].iter().chain(&second[4..50]).chain(&second[54..]).chain(&first[5990..]) {
+        see(&mut analysis, frame, 10_000);
+    }
+    let counters = &analysis.counters(1.0);
+    assert_eq!((counters.packets, counters.stale, counters.foreign), (2990 + 92, 10, 0));
+    assert_eq!((analysis.sequence_gaps(), counters.out_of_order), (4, 0));
+}
+
+#[test]
+fn lcores_merge_to_the_same_account() {
+    let all = frames(8, 1, 800);
+    let expect = Expect::Trial { tag: 1, flows: 8 };
+    let mut parts = [Analysis::new(expect), Analysis::new(expect)];
+    for (i, frame) in all.iter().enumerate().filter(|(i, _)| i % 100 != 5) {
+        see(&mut parts[i % 8 / 4], frame, 5000);
+    }
+    let [mut merged, other] = parts;
+    merged.merge(&other);
+    assert_eq!((merged.counters(1.0).packets, merged.sequence_gaps()), (792, 8));
+    assert_eq!(merged.counters(1.0).out_of_order, 0);
+}
+
+#[test]
+fn every_flow_has_its_own_account() {
+    let all = frames(3, 1, 30);
+    let mut analysis = Analysis::new(Expect::Trial { tag: 1, flows: 4 });
+    // Flow 0 whole; of flow 1 the third is lost and the fourth comes twice; of flow 2 the second comes after the fourth.
+    let order = [0, 1, 2, 3, 4, 6, 8, 9, 10, 10, 11, 5, 12];
+    for (i, at) in order.into_iter().enumerate().filter(|(_, at)| *at != 7) {
+        see(&mut analysis, &all[at], 1000 + 100 * i as u64);
+    }
+    let flows: Vec<FlowReport> = analysis.flows(1_000_000_000).collect();
+    let brief = |flow: &FlowReport| {
+        (flow.flow, flow.received, flow.lost, flow.duplicates, flow.reordered, flow.largest_extent)
+    };
+    assert_eq!(
+        flows.iter().map(brief).collect::<Vec<_>>(),
+        [(0, 5, 0, 0, 0, 0), (1, 3, 1, 1, 0, 0), (2, 4, 0, 0, 1, 2)]
+    );
+    assert_eq!(flows[0].delay_ns.unwrap().min, 1000);
+    assert_eq!(
+        analysis.reordering().unwrap(),
+        Reordering { packets: 1, extents: 1, extent_mean: 2.0, extent_max: 2 }
+    );
+}

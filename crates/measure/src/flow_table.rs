@@ -1,0 +1,85 @@
+//! What became of every flow, after a trial: 68 bytes a flow at most.
+
+use linerate_wire::report::{FlowDelay, FlowReport, sent_of_flow};
+use linerate_wire::worst_flows::{Badness, WorstFlows};
+
+use super::order::FlowState;
+
+/// Every flow of a receiver's account.
+#[derive(Debug)]
+pub struct FlowTable {
+    pub(super) flows: Vec<FlowState>,
+    /// Where each flow was joined; empty when all were there from the beginning.
+    pub(super) joined: Vec<u32>,
+    /// True when the receiver was told how many there are: those of which nothing arrived are then flows as well.
+    pub(super) expected: bool,
+    pub(super) tick_hz: u64,
+}
+
+impl FlowTable {
+    /// What became of flow `flow`; `None` when there is no such flow.
+    pub fn report(&self, flow: u32) -> Option<FlowReport> {
+        let state = self.flows.get(flow as usize).filter(|state| self.expected || !state.is_new())?;
+        Some(flow_report(state, self.joined.get(flow as usize).copied(), flow, self.tick_hz))
+    }
+
+    /// The flows that fared worst, worst first. `sent_per_lcore` is what each lcore of the sender sent; empty when that is not known. A flow of
+    /// which nothing was sent and nothing arrived is not among them.
+    pub fn worst(&self, sent_per_lcore: &[u64]) -> Vec<FlowReport> {
+        let mut worst = WorstFlows::default();
+        for (flow, state) in (0..).zip(&self.flows) {
+            let joined = self.joined.get(flow as usize).copied();
+            let sent = self.sent_of(flow, sent_per_lcore);
+            let lost = sent.map_or_else(|| lost(state, joined), |sent| sent.saturating_sub(state.received()));
+            if state.is_new() && lost == 0 {
+                continue;
+            }
+            let longest = state.delays().map_or(0, |(_, _, longest)| longest);
+            let badness = Badness::new(flow, lost, state.reordered(), state.duplicates(), longest);
+            worst.offer(badness, || flow_report(state, joined, flow, self.tick_hz).of_sent(sent));
+        }
+        worst.into_reports()
+    }
+
+    /// How many flows there are of which packets were sent and none arrived; 0 where the receiver was not told how many flows there are.
+    pub fn silent(&self, sent_per_lcore: &[u64]) -> u32 {
+        let silent = (0..).zip(&self.flows).filter(|(flow, state)| {
+            state.is_new() && self.sent_of(*flow, sent_per_lcore).is_none_or(|sent| sent > 0)
+        });
+        if self.expected { silent.count() as u32 } else { 0 }
+    }
+
+    fn sent_of(&self, flow: u32, sent_per_lcore: &[u64]) -> Option<u64> {
+        sent_of_flow(sent_per_lcore, flow, self.flows.len() as u32).filter(|_| self.expected)
+    }
+
+    /// Every flow, in order.
+    pub fn reports(&self) -> impl Iterator<Item = FlowReport> {
+        (0..self.flows.len() as u32).filter_map(|flow| self.report(flow))
+    }
+}
+
+/// Packets missing before the last one received of a flow that was joined at `joined`, or at its beginning.
+pub(super) fn lost(state: &FlowState, joined: Option<u32>) -> u64 {
+    let first = u64::from(joined.unwrap_or(0));
+    if state.is_new() { 0 } else { (state.next() - first).saturating_sub(state.received()) }
+}
+
+/// One flow, on a clock of `tick_hz`.
+pub(super) fn flow_report(state: &FlowState, joined: Option<u32>, flow: u32, tick_hz: u64) -> FlowReport {
+    let ns = |ticks: u64| (u128::from(ticks) * 1_000_000_000 / u128::from(tick_hz.max(1))) as u64;
+    FlowReport {
+        flow,
+        sent: None,
+        received: state.received(),
+        lost: lost(state, joined),
+        duplicates: state.duplicates(),
+        reordered: state.reordered(),
+        largest_extent: state.largest_extent(),
+        delay_ns: state.delays().map(|(min, mean, max)| FlowDelay {
+            min: ns(min),
+            mean: ns(mean),
+            max: ns(max),
+        }),
+    }
+}

@@ -1,0 +1,57 @@
+//! The receiving loop.
+
+use super::counters::ReceiveBlock;
+use super::queue::{Clock, ReceiveQueue, ReceivedBurst};
+use super::stop::Signal;
+use super::transmit::IdleTime;
+use crate::analysis::Analysis;
+
+/// Bursts still taken after the word to stop, so that traffic that never ends cannot hold the loop.
+const LAST_BURSTS: u32 = 4096;
+
+/// How busy a receiving loop was.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Busy {
+    /// Share of the time, 0…1, in which there was nothing to take.
+    pub headroom: f64,
+    /// Longest time between two looks while there was nothing to take, in ticks.
+    pub longest_gap: u64,
+}
+
+/// Takes and examines frames until the signal ends it. What has arrived by then is still taken.
+pub fn receive<Q: ReceiveQueue>(
+    queue: &mut Q,
+    clock: &impl Clock,
+    analysis: &mut Analysis,
+    signal: &Signal,
+    published: &ReceiveBlock,
+) -> Busy {
+    let mut burst = Q::Burst::default();
+    let mut last_bursts = LAST_BURSTS;
+    let ns_per_tick = 1e9 / clock.tick_hz() as f64;
+    let began = clock.ticks();
+    let mut idle = IdleTime::new(clock);
+    loop {
+        let stopped = signal.stopped();
+        if queue.receive(&mut burst) > 0 {
+            let now = clock.ticks();
+            idle.end(now);
+            for frame in burst.frames() {
+                analysis.observe(frame.bytes, frame.length, frame.verdict, now);
+            }
+            published.publish(&analysis.counters(ns_per_tick));
+            last_bursts -= u32::from(stopped);
+            if last_bursts == 0 {
+                break;
+            }
+        } else if stopped {
+            break;
+        } else {
+            idle.look(clock.ticks());
+            clock.relax();
+        }
+    }
+    let ended = clock.ticks();
+    idle.end(ended);
+    Busy { headroom: idle.ticks as f64 / (ended - began).max(1) as f64, longest_gap: idle.longest }
+}

@@ -1,0 +1,121 @@
+//! The reflecting loop: what arrives goes back.
+
+use linerate_wire::counters::{ReceiveCounters, TransmitCounters};
+use linerate_wire::report::ForeignFrames;
+
+use super::counters::{ReceiveBlock, TransmitBlock};
+use super::own_frames::OwnFrames;
+use super::queue::{Clock, ForwardQueue, ReceiveQueue, TurnableBurst};
+use super::stop::Signal;
+use super::transmit::IdleTime;
+use crate::mailbox::Mailbox;
+use crate::recognise::Foreign;
+use crate::reflect::turn_round;
+
+/// Frames that the port does not take for this long are dropped, in seconds: a reflector that holds on to frames would measure itself.
+const PATIENCE_S: f64 = 1e-3;
+
+/// What a reflecting loop leaves behind.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReflectOutcome {
+    /// What arrived; `packets` are frames of ours.
+    pub received: ReceiveCounters,
+    /// What went back.
+    pub sent: TransmitCounters,
+    /// Frames of ours that the port did not take back.
+    pub dropped: u64,
+    /// Frames that are not ours, by kind.
+    pub foreign: ForeignFrames,
+    /// Ticks when it began.
+    pub began: u64,
+    /// Ticks when it ended.
+    pub ended: u64,
+    /// Longest time between two looks while there was nothing to take, in ticks.
+    pub longest_gap: u64,
+}
+
+/// Sends frames of ours back until the signal ends it; others are counted and dropped.
+pub fn reflect<R, T>(
+    rx: &mut R,
+    tx: &mut T,
+    clock: &impl Clock,
+    signal: &Signal,
+    published: (&ReceiveBlock, &TransmitBlock),
+    mailbox: Option<&Mailbox>,
+) -> ReflectOutcome
+where
+    R: ReceiveQueue,
+    R::Burst: TurnableBurst,
+    T: ForwardQueue<Burst = R::Burst> + OwnFrames,
+{
+    let patience = (clock.tick_hz() as f64 * PATIENCE_S) as u64;
+    let mut outcome = ReflectOutcome { began: clock.ticks(), ..ReflectOutcome::default() };
+    let ReflectOutcome { received, sent, dropped, foreign, .. } = &mut outcome;
+    let mut burst = R::Burst::default();
+    // When receiving came to rest, and whether the port was asked for sent buffers since.
+    let mut rest_since = None;
+    let mut reclaimed = true;
+    let mut idle = IdleTime::new(clock);
+    loop {
+        let stopped = signal.stopped();
+        if signal.calls() {
+            signal.send_waiting(tx);
+        }
+        let arrived = rx.receive(&mut burst) as u64;
+        if arrived == 0 {
+            if stopped {
+                break;
+            }
+            let now = clock.ticks();
+            idle.look(now);
+            if !reclaimed && now.saturating_sub(*rest_since.get_or_insert(now)) > patience {
+                // Nothing may arrive because no buffer is free.
+                tx.reclaim();
+                reclaimed = true;
+            }
+            clock.relax();
+            continue;
+        }
+        (rest_since, reclaimed) = (None, false);
+        let arrived_at = clock.ticks();
+        idle.end(arrived_at);
+        received.frames += arrived;
+        received.bytes += burst.bytes();
+        burst.retain(|frame| {
+            let ours = turn_round(frame);
+            if !ours {
+                Foreign::of(frame).count(foreign);
+                if let Some(mailbox) = mailbox {
+                    mailbox.put(frame);
+                }
+            }
+            ours
+        });
+        let mut waiting = burst.len() as u64;
+        received.packets += waiting;
+        received.foreign += arrived - waiting;
+        let deadline = arrived_at + patience;
+        loop {
+            let offered_bytes = burst.bytes();
+            let accepted = tx.forward(&mut burst) as u64;
+            sent.packets += accepted;
+            sent.bytes += offered_bytes - burst.bytes();
+            waiting -= accepted;
+            if waiting == 0 {
+                break;
+            }
+            sent.queue_full += 1;
+            if stopped || clock.ticks() > deadline {
+                *dropped += waiting;
+                break;
+            }
+        }
+        published.0.publish(received);
+        published.1.publish(sent);
+    }
+    published.0.publish(received);
+    published.1.publish(sent);
+    outcome.ended = clock.ticks();
+    outcome.longest_gap = idle.longest;
+    outcome
+}

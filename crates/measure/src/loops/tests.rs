@@ -1,0 +1,271 @@
+//! Both loops over the in-memory link: what the report says is what the link did, to the packet.
+
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{Profile, StageRates};
+use linerate_wire::report::Ended;
+
+use super::counters::{ReceiveBlock, TransmitBlock};
+use super::memory_link::{Fate, SteppingClock, link};
+use super::receive::receive;
+use super::source::Source;
+use super::stop::Signal;
+use super::transmit::{TransmitOutcome, TransmitPlan, transmit};
+use crate::analysis::{Analysis, Expect};
+use crate::flows::FrameWriter;
+use crate::frame::Frames;
+use crate::pacer::Load;
+
+const TAG: u16 = 0x1234;
+
+fn profile(document: &str) -> Profile {
+    serde_json::from_str(document).unwrap()
+}
+
+fn flows(flows: u32) -> Profile {
+    profile(&format!(r#"{{"flows": {flows}, "flowMode": "sd"}}"#))
+}
+
+fn template(profile: &Profile) -> Vec<u8> {
+    Frames::new(profile, MacAddr([2; 6]), MacAddr([4; 6])).template()
+}
+
+/// A link for 64-byte frames.
+fn plain_link<F: FnMut(u64) -> Fate>(
+    fate: F,
+) -> (super::memory_link::Sender<F>, super::memory_link::Receiver) {
+    link(template(&flows(1)), fate)
+}
+
+fn plan_of(
+    profile: &Profile,
+    load: Option<Load>,
+    packets: Option<u64>,
+    duration_ticks: Option<u64>,
+) -> TransmitPlan {
+    let frames = Frames::new(profile, MacAddr([2; 6]), MacAddr([4; 6]));
+    let writer = FrameWriter::new(profile, &frames, TAG, 0, 1).unwrap();
+    TransmitPlan { source: Source::Flows(writer), load, duration_ticks, packets, burst: 32 }
+}
+
+fn plan(count: u32, pps: Option<f64>, packets: Option<u64>, duration_ticks: Option<u64>) -> TransmitPlan {
+    plan_of(&flows(count), pps.map(Load::steady), packets, duration_ticks)
+}
+
+fn go() -> Signal {
+    let signal = Signal::default();
+    signal.go();
+    signal
+}
+
+/// Sends `packets` of a profile through a link with the given fates, then receives what arrived `delay` ticks later.
+fn run_profile(
+    profile: &Profile,
+    packets: u64,
+    delay: u64,
+    fate: impl FnMut(u64) -> Fate,
+) -> (TransmitOutcome, Analysis) {
+    let (mut sender, mut receiver) = link(template(profile), fate);
+    let clock = SteppingClock::new(10);
+    let signal = go();
+    let plan = plan_of(profile, None, Some(packets), None);
+    let sent = transmit(&mut sender, &clock, plan, &signal, &TransmitBlock::default());
+    clock.advance(delay);
+    signal.stop();
+    let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows: profile.flows() });
+    let published = ReceiveBlock::default();
+    receive(&mut receiver, &clock, &mut analysis, &signal, &published);
+    assert_eq!(published.read(), analysis.counters(1.0), "what is published is what was counted");
+    (sent, analysis)
+}
+
+fn run(count: u32, packets: u64, delay: u64, fate: impl FnMut(u64) -> Fate) -> (TransmitOutcome, Analysis) {
+    run_profile(&flows(count), packets, delay, fate)
+}
+
+#[test]
+fn a_perfect_link_delivers_everything() {
+    let (sent, received) = run(100, 10_000, 0, |_| Fate::Deliver);
+    assert_eq!((sent.counters.packets, sent.counters.bytes, sent.unsent), (10_000, 600_000, 0));
+    assert_eq!(sent.limit, Some(Ended::Packets));
+    assert_eq!((received.counters(1.0).packets, received.sequence_gaps()), (10_000, 0));
+}
+
+#[test]
+fn losses_are_counted_to_the_packet() {
+    let lost = (0..10_000u64).filter(|n| n % 7 == 3).count() as u64;
+    let (sent, received) = run(10, 10_000, 0, |n| if n % 7 == 3 { Fate::Lose } else { Fate::Deliver });
+    assert_eq!(sent.counters.packets, received.counters(1.0).packets + lost);
+    assert_eq!(received.counters(1.0).out_of_order + received.counters(1.0).duplicates, 0);
+}
+
+#[test]
+fn duplicates_and_late_frames_are_counted_apart() {
+    let (sent, received) = run(4, 8_000, 0, |n| match n % 100 {
+        11 => Fate::Duplicate,
+        50 => Fate::Overtaken(9),
+        77 => Fate::Lose,
+        _ => Fate::Deliver,
+    });
+    let counters = received.counters(1.0);
+    assert_eq!(sent.counters.packets, 8_000);
+    assert_eq!(counters.duplicates, 80);
+    assert_eq!(counters.out_of_order, 80);
+    assert_eq!(counters.packets, 8_000 - 80);
+    assert_eq!(counters.frames, 8_000 - 80 + 80);
+    assert_eq!(received.sequence_gaps(), 80);
+}
+
+#[test]
+fn delay_is_measured_from_the_send_time() {
+    let (_, received) = run(1, 1, 5_000, |_| Fate::Deliver);
+    let latency = received.delays().read_delays(1_000_000_000).unwrap();
+    assert!((5_000..5_100).contains(&latency.summary.min), "{:?}", latency.summary);
+}
+
+#[test]
+fn a_full_queue_neither_loses_nor_renumbers() {
+    let (mut sender, mut receiver) = plain_link(|_| Fate::Deliver);
+    sender.accepts = 5;
+    let clock = SteppingClock::new(10);
+    let signal = go();
+    let published = TransmitBlock::default();
+    let sent = transmit(&mut sender, &clock, plan(3, None, Some(1_000), None), &signal, &published);
+    assert_eq!((sent.counters.packets, sent.unsent), (1_000, 0));
+    assert!(sent.counters.queue_full > 0);
+    signal.stop();
+    let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows: 3 });
+    receive(&mut receiver, &clock, &mut analysis, &signal, &ReceiveBlock::default());
+    assert_eq!((analysis.counters(1.0).packets, analysis.sequence_gaps()), (1_000, 0));
+    assert_eq!(analysis.counters(1.0).out_of_order, 0);
+}
+
+#[test]
+fn a_stuck_port_cannot_hold_the_loop() {
+    let (mut sender, mut receiver) = plain_link(|_| Fate::Deliver);
+    sender.capacity = 100;
+    let clock = SteppingClock::new(1_000);
+    let signal = go();
+    let sent = transmit(
+        &mut sender,
+        &clock,
+        plan(1, None, None, Some(1_000_000)),
+        &signal,
+        &TransmitBlock::default(),
+    );
+    assert_eq!((sent.counters.packets, sent.unsent, sent.limit), (100, 28, Some(Ended::Duration)));
+    signal.stop();
+    let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows: 1 });
+    receive(&mut receiver, &clock, &mut analysis, &signal, &ReceiveBlock::default());
+    assert_eq!(
+        (analysis.counters(1.0).packets, analysis.sequence_gaps()),
+        (100, 0),
+        "unsent frames leave no gap"
+    );
+}
+
+#[test]
+fn a_load_the_port_does_not_carry_is_accounted_for() {
+    let (mut sender, _receiver) = plain_link(|_| Fate::Deliver);
+    sender.capacity = 1_000;
+    let clock = SteppingClock::new(100);
+    let plan = plan(1, Some(1e6), None, Some(10_000_000));
+    let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
+    assert_eq!(sent.counters.packets + sent.unsent + sent.forgone, 10_000, "{sent:?}");
+    assert_eq!(sent.counters.packets, 1_000);
+    // Full after 1 ms of 10.
+    assert!((8_900_000..9_000_100).contains(&sent.blocked), "{sent:?}");
+}
+
+#[test]
+fn paced_trials_last_as_long_as_they_should() {
+    for (pps, packets) in [(1e6, 5_000), (1e3, 10), (1.0, 2)] {
+        let (mut sender, _receiver) = plain_link(|_| Fate::Lose);
+        let clock = SteppingClock::new(100);
+        let sent = transmit(
+            &mut sender,
+            &clock,
+            plan(1, Some(pps), Some(packets), None),
+            &go(),
+            &TransmitBlock::default(),
+        );
+        let seconds = (sent.ended - sent.began) as f64 / 1e9;
+        assert_eq!(sent.counters.packets, packets);
+        assert!(
+            (packets as f64 / seconds / pps - 1.0).abs() < 0.001,
+            "{packets} in {seconds} s at {pps} pps"
+        );
+    }
+}
+
+#[test]
+fn the_signal_ends_a_loop_before_its_limits() {
+    let signal = go();
+    signal.stop();
+    let (mut sender, _receiver) = plain_link(|_| Fate::Deliver);
+    let clock = SteppingClock::new(10);
+    let sent = transmit(&mut sender, &clock, plan(1, None, None, None), &signal, &TransmitBlock::default());
+    assert_eq!((sent.counters.packets, sent.limit), (0, None));
+}
+
+#[test]
+fn mixes_keep_their_shares_and_their_bytes() {
+    let imix = profile(r#"{"flows": 5, "frameSize": "imix", "payload": "random:9"}"#);
+    let (sent, received) = run_profile(&imix, 1200, 0, |_| Fate::Deliver);
+    let expected = 100 * (7 * 60 + 4 * 590 + 1514);
+    assert_eq!((sent.counters.bytes, received.counters(1.0).bytes), (expected, expected));
+    assert_eq!((received.counters(1.0).packets, received.counters(1.0).bad_checksums), (1200, 0));
+}
+
+#[test]
+fn a_mix_through_a_full_queue_counts_the_bytes_it_sent() {
+    let imix = profile(r#"{"frameSize": "64:1,1518:1"}"#);
+    let (mut sender, mut receiver) = link(template(&imix), |_| Fate::Deliver);
+    (sender.accepts, sender.capacity) = (3, 101);
+    let clock = SteppingClock::new(1_000);
+    let signal = go();
+    let plan = plan_of(&imix, None, None, Some(1_000_000));
+    let sent = transmit(&mut sender, &clock, plan, &signal, &TransmitBlock::default());
+    assert_eq!((sent.counters.packets, sent.counters.bytes), (101, 51 * 60 + 50 * 1514));
+    signal.stop();
+    let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows: 1 });
+    receive(&mut receiver, &clock, &mut analysis, &signal, &ReceiveBlock::default());
+    assert_eq!(analysis.counters(1.0).bytes, sent.counters.bytes);
+}
+
+#[test]
+fn reordering_is_reported_with_its_extent() {
+    let (_, received) = run(1, 10_000, 0, |n| if n % 100 == 50 { Fate::Overtaken(9) } else { Fate::Deliver });
+    let reordering = received.reordering().unwrap();
+    assert_eq!((reordering.packets, reordering.extents), (100, 100));
+    assert_eq!((reordering.extent_mean, reordering.extent_max), (9.0, 9));
+}
+
+#[test]
+fn idle_time_and_departures_are_told() {
+    let (mut sender, _receiver) = plain_link(|_| Fate::Lose);
+    let clock = SteppingClock::new(100);
+    let sent = transmit(
+        &mut sender,
+        &clock,
+        plan(1, Some(1e5), Some(1_000), None),
+        &go(),
+        &TransmitBlock::default(),
+    );
+    // A packet every 10 µs, each sent at a look of 100 ns.
+    let idle = sent.idle as f64 / (sent.ended - sent.began) as f64;
+    assert!((0.95..1.0).contains(&idle), "{idle}");
+    let intervals = sent.departures.read(1_000_000_000).unwrap().summary;
+    assert!(intervals.min >= 9_900 && intervals.max <= 10_100, "{intervals:?}");
+}
+
+#[test]
+fn stages_are_followed_and_accounted_for() {
+    let (mut sender, _receiver) = plain_link(|_| Fate::Lose);
+    let clock = SteppingClock::new(100);
+    let stage = |from_pps, to_pps| StageRates { from_pps, to_pps, seconds: 0.01 };
+    let load = Load::Stages { stages: vec![stage(1e5, 3e5), stage(1e5, 1e5)], burst: 1 };
+    let plan = plan_of(&flows(1), Some(load), None, Some(20_000_000));
+    let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
+    assert_eq!(sent.counters.packets + sent.forgone, 3_000);
+    assert!(sent.forgone <= 1, "{sent:?}");
+}

@@ -1,0 +1,247 @@
+//! The transmitting loop.
+
+use linerate_wire::counters::TransmitCounters;
+use linerate_wire::report::Ended;
+
+use super::counters::TransmitBlock;
+use super::own_frames::OwnFrames;
+use super::queue::{Clock, FrameBurst, TransmitQueue};
+use super::source::Source;
+use super::stop::Signal;
+use crate::histogram::TickHistogram;
+use crate::pacer::{Load, Pacer};
+
+/// One transmitting lcore's part of a trial.
+#[derive(Debug)]
+pub struct TransmitPlan {
+    /// Its frames.
+    pub source: Source,
+    /// Its load; `None`: as fast as the port takes it.
+    pub load: Option<Load>,
+    /// Sending ends after this long, in ticks; `None`: no limit.
+    pub duration_ticks: Option<u64>,
+    /// Sending ends after this many packets; `None`: no limit.
+    pub packets: Option<u64>,
+    /// Packets handed to the port at once.
+    pub burst: usize,
+}
+
+/// What a transmitting loop leaves behind.
+#[derive(Debug, Clone, Default)]
+pub struct TransmitOutcome {
+    /// Totals.
+    pub counters: TransmitCounters,
+    /// Ticks when sending began.
+    pub began: u64,
+    /// Ticks when sending ended.
+    pub ended: u64,
+    /// Packets that the load called for and that were never built.
+    pub forgone: u64,
+    /// Packets built but never accepted.
+    pub unsent: u64,
+    /// Ticks during which packets waited for the port, or no buffer was free because the port held them all.
+    pub blocked: u64,
+    /// Ticks during which nothing was due.
+    pub idle: u64,
+    /// Longest time between two looks while nothing was due, in ticks.
+    pub longest_gap: u64,
+    /// Ticks from one packet to the next, as they were handed to the queue.
+    pub departures: TickHistogram,
+    /// The limit that ended it; `None`: the signal did.
+    pub limit: Option<Ended>,
+}
+
+/// A frame that waits for the port gets a new send time when its old one is this old, in seconds.
+const STAMP_AGE_S: f64 = 1e-6;
+
+/// Sends until a limit or the signal ends it. Packets the port does not accept are offered again, with a new send time, before any new
+/// ones are built; each attempt looks at the signal and the clock, so a full queue cannot hold the loop.
+pub fn transmit<Q: TransmitQueue + OwnFrames>(
+    queue: &mut Q,
+    clock: &impl Clock,
+    mut plan: TransmitPlan,
+    signal: &Signal,
+    published: &TransmitBlock,
+) -> TransmitOutcome {
+    while signal.waiting(clock.ticks()) {
+        signal.send_waiting(queue);
+        clock.relax();
+    }
+    let began = clock.ticks();
+    let deadline = plan.duration_ticks.map_or(u64::MAX, |ticks| began.saturating_add(ticks));
+    let mut pacer = plan.load.as_ref().map(|load| Pacer::new(load, clock.tick_hz(), began));
+    let wanted = plan.packets.unwrap_or(u64::MAX);
+    let mut built = 0;
+    let stamp_age = (clock.tick_hz() as f64 * STAMP_AGE_S) as u64;
+    let mut stamped = began;
+    let mut blocked = Stopwatch::default();
+    let mut idle = IdleTime::new(clock);
+    let mut departures = Departures::default();
+    let mut totals = TransmitCounters::default();
+    let mut burst = Q::Burst::default();
+
+    let (ended, limit) = loop {
+        let now = clock.ticks();
+        if now >= deadline {
+            break (deadline, Some(Ended::Duration));
+        }
+        if signal.calls() {
+            if signal.stopped() {
+                break (now, None);
+            }
+            signal.send_waiting(queue);
+        }
+        if burst.is_empty() {
+            let due = pacer.as_mut().map_or(plan.burst as u64, |pacer| pacer.due(now)).min(plan.burst as u64);
+            if due == 0 {
+                idle.look(now);
+                clock.relax();
+                continue;
+            }
+            idle.end(now);
+            // The last packet's interval is waited out, so that N packets at R per second take N/R seconds.
+            if built == wanted {
+                break (now, Some(Ended::Packets));
+            }
+            let count = due.min(wanted - built) as usize;
+            let count = plan.source.build(queue, &mut burst, count, now) as u64;
+            if count == 0 {
+                totals.no_mbuf += 1;
+                blocked.start(now);
+                published.publish(&totals);
+                clock.relax();
+                continue;
+            }
+            built += count;
+            if let Some(pacer) = &mut pacer {
+                pacer.took(count);
+            }
+            stamped = now;
+            departures.at(now, send(queue, &mut burst, &mut totals));
+            if burst.is_empty() {
+                blocked.stop(now);
+            } else {
+                blocked.start(now);
+                totals.queue_full += 1;
+            }
+        } else {
+            if now.saturating_sub(stamped) > stamp_age {
+                plan.source.restamp(&mut burst, now);
+                stamped = now;
+            }
+            let accepted = send(queue, &mut burst, &mut totals);
+            if accepted == 0 {
+                clock.relax();
+                continue;
+            }
+            departures.at(now, accepted);
+            if burst.is_empty() {
+                blocked.stop(now);
+            }
+        }
+        published.publish(&totals);
+    };
+    published.publish(&totals);
+    blocked.stop(ended);
+    idle.end(ended);
+    let forgone = pacer.map_or(0, |pacer| pacer.scheduled_before(ended).min(wanted).saturating_sub(built));
+    TransmitOutcome {
+        counters: totals,
+        began,
+        ended,
+        forgone,
+        unsent: burst.len() as u64,
+        blocked: blocked.ticks,
+        idle: idle.ticks,
+        longest_gap: idle.longest,
+        departures: departures.intervals,
+        limit,
+    }
+}
+
+/// Adds up stretches of time.
+#[derive(Debug, Default)]
+struct Stopwatch {
+    ticks: u64,
+    since: Option<u64>,
+}
+
+impl Stopwatch {
+    #[inline(always)]
+    fn start(&mut self, now: u64) {
+        self.since.get_or_insert(now);
+    }
+
+    #[inline(always)]
+    fn stop(&mut self, now: u64) {
+        if let Some(since) = self.since.take() {
+            self.ticks += now.saturating_sub(since);
+        }
+    }
+}
+
+/// Time during which a loop had nothing to do and could have done something.
+#[derive(Debug)]
+pub(super) struct IdleTime {
+    pub(super) ticks: u64,
+    /// Longest time between two looks, the second of which may have found something to do.
+    pub(super) longest: u64,
+    last: Option<u64>,
+    longest_look: u64,
+}
+
+impl IdleTime {
+    pub(super) fn new(clock: &impl Clock) -> Self {
+        let longest_look = (clock.tick_hz() as f64 * clock.longest_look_s()) as u64;
+        Self { ticks: 0, longest: 0, last: None, longest_look }
+    }
+
+    /// There is nothing to do.
+    #[inline(always)]
+    pub(super) fn look(&mut self, now: u64) {
+        self.end(now);
+        self.last = Some(now);
+    }
+
+    /// There is something to do.
+    #[inline(always)]
+    pub(super) fn end(&mut self, now: u64) {
+        if let Some(last) = self.last.take() {
+            let gap = now.saturating_sub(last);
+            self.longest = self.longest.max(gap);
+            self.ticks += gap.min(self.longest_look);
+        }
+    }
+}
+
+/// Intervals between packets, as they were handed to the queue.
+#[derive(Debug, Default)]
+struct Departures {
+    intervals: TickHistogram,
+    last: Option<u64>,
+}
+
+impl Departures {
+    #[inline(always)]
+    fn at(&mut self, now: u64, packets: u64) {
+        if packets == 0 {
+            return;
+        }
+        if let Some(last) = self.last.replace(now) {
+            self.intervals.record_times(now.saturating_sub(last), 1);
+        }
+        if packets > 1 {
+            self.intervals.record_times(0, packets - 1);
+        }
+    }
+}
+
+/// Offers the burst to the port and counts what it accepts.
+#[inline(always)]
+fn send<Q: TransmitQueue>(queue: &mut Q, burst: &mut Q::Burst, totals: &mut TransmitCounters) -> u64 {
+    let offered_bytes = burst.bytes();
+    let accepted = queue.transmit(burst) as u64;
+    totals.packets += accepted;
+    totals.bytes += offered_bytes - burst.bytes();
+    accepted
+}

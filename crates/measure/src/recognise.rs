@@ -1,0 +1,179 @@
+//! What a received frame is: one of ours, one of ours that was damaged, or somebody else's.
+
+use linerate_traffic::probe::{PROBE_BYTES, Probe};
+use linerate_traffic::profile::{IpVersion, Protocol, Shape};
+use linerate_wire::report::ForeignFrames;
+
+use super::checksum;
+use super::frame::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, IPV4_VERSION_IHL};
+
+const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+/// Service tag of IEEE 802.1ad.
+const ETHERTYPE_SERVICE_VLAN: [u8; 2] = [0x88, 0xa8];
+const PROTOCOL_ICMP: u8 = 1;
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// Carries a probe of ours, and its checksums are right as far as they were checked.
+    Ours(Probe, UdpChecksum),
+    /// Carries the mark of a probe, and an IPv4, UDP or TCP checksum is wrong: damaged on the way.
+    Damaged,
+    /// Somebody else's.
+    Foreign(Foreign),
+}
+
+/// Whether a frame's UDP checksum was computed by whoever sent it last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UdpChecksum {
+    /// It was, or the frame has another protocol.
+    Present,
+    /// The field is 0 over IPv4: none was computed (RFC 768). Over IPv6 that is an error (RFC 8200, section 8.1).
+    Absent,
+}
+
+/// Kinds of frames that are not ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// Address resolution.
+    Arp,
+    /// ICMP over IPv4.
+    Icmp,
+    /// IPv6, ICMPv6 included.
+    Ipv6,
+    /// With a VLAN tag, whatever it holds.
+    Vlan,
+    /// Anything else.
+    Other,
+}
+
+impl Foreign {
+    /// What a frame that is not ours is.
+    #[inline(never)]
+    pub fn of(frame: &[u8]) -> Self {
+        match frame.get(12..14) {
+            Some(kind) if kind == ETHERTYPE_ARP => Self::Arp,
+            Some(kind) if kind == ETHERTYPE_IPV6 => Self::Ipv6,
+            Some(kind) if kind == ETHERTYPE_VLAN || kind == ETHERTYPE_SERVICE_VLAN => Self::Vlan,
+            Some(kind) if kind == ETHERTYPE_IPV4 && frame.get(23) == Some(&PROTOCOL_ICMP) => Self::Icmp,
+            _ => Self::Other,
+        }
+    }
+
+    /// Counts one of this kind.
+    pub fn count(self, frames: &mut ForeignFrames) {
+        *match self {
+            Self::Arp => &mut frames.arp,
+            Self::Icmp => &mut frames.icmp,
+            Self::Ipv6 => &mut frames.ipv6,
+            Self::Vlan => &mut frames.vlan,
+            Self::Other => &mut frames.other,
+        } += 1;
+    }
+}
+
+/// What the port says of a frame's checksums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PortVerdict {
+    /// Nothing: they are to be computed here.
+    #[default]
+    Unknown,
+    /// They are right.
+    Good,
+    /// One of them is wrong.
+    Bad,
+}
+
+/// Recognises a frame by its first segment; `length` is that of the whole frame. Checksums are computed where the port has no
+/// verdict and the whole frame lies in the segment.
+#[inline(always)]
+pub fn recognise(frame: &[u8], length: u32, verdict: PortVerdict) -> Frame {
+    let Some((shape, probe)) = probe_of(frame) else { return Frame::Foreign(Foreign::of(frame)) };
+    let udp = udp_checksum(frame, shape);
+    let damaged = match verdict {
+        PortVerdict::Good => false,
+        // Some ports take a missing UDP checksum for a wrong one; the IPv4 header is then checked here.
+        PortVerdict::Bad => udp == UdpChecksum::Present || !ipv4_header_is_right(frame, shape),
+        PortVerdict::Unknown => frame.len() == length as usize && !checksums_are_right(frame, shape, udp),
+    };
+    if damaged { Frame::Damaged } else { Frame::Ours(probe, udp) }
+}
+
+#[inline(always)]
+fn udp_checksum(frame: &[u8], shape: Shape) -> UdpChecksum {
+    let field = shape.transport_at() + 6;
+    let may_be_absent = shape.version == IpVersion::V4 && shape.protocol == Protocol::Udp;
+    if may_be_absent && frame.get(field..field + 2) == Some(&[0, 0]) {
+        UdpChecksum::Absent
+    } else {
+        UdpChecksum::Present
+    }
+}
+
+#[inline(always)]
+fn ipv4_header_is_right(frame: &[u8], shape: Shape) -> bool {
+    let header = frame.get(shape.ip_at()..shape.transport_at());
+    header.is_some_and(|header| checksum::fold(checksum::sum(header)) == 0xffff)
+}
+
+/// The headers of a frame that carries the mark of a probe.
+#[inline(always)]
+pub fn probe_shape(frame: &[u8]) -> Option<Shape> {
+    probe_of(frame).map(|(shape, _)| shape)
+}
+
+#[inline(always)]
+fn probe_of(frame: &[u8]) -> Option<(Shape, Probe)> {
+    let shape = shape_of(frame)?;
+    let probe = Probe::from_bytes(frame.get(shape.probe_at()..)?.first_chunk::<PROBE_BYTES>()?)?;
+    Some((shape, probe))
+}
+
+/// The headers of a frame that may be ours: those that profiles can describe.
+#[inline(always)]
+fn shape_of(frame: &[u8]) -> Option<Shape> {
+    let head = frame.first_chunk::<24>()?;
+    let plain = head[12..14] == ETHERTYPE_IPV4 && head[14] == IPV4_VERSION_IHL;
+    if plain && head[23] == Protocol::Udp.number() {
+        return Some(Shape::PLAIN);
+    }
+    other_shape(frame)
+}
+
+#[inline(never)]
+fn other_shape(frame: &[u8]) -> Option<Shape> {
+    let vlan = frame.get(12..14)? == ETHERTYPE_VLAN;
+    let ip = if vlan { 18 } else { 14 };
+    let (version, protocol) = match frame.get(ip - 2..ip)? {
+        kind if kind == ETHERTYPE_IPV4 && *frame.get(ip)? == IPV4_VERSION_IHL => {
+            (IpVersion::V4, *frame.get(ip + 9)?)
+        }
+        kind if kind == ETHERTYPE_IPV6 => (IpVersion::V6, *frame.get(ip + 6)?),
+        _ => return None,
+    };
+    let protocol = [Protocol::Udp, Protocol::Tcp].into_iter().find(|known| known.number() == protocol)?;
+    Some(Shape { vlan, version, protocol })
+}
+
+/// RFC 1071: with its checksum, a header sums to all ones. Bytes behind the IP packet are padding and not part of it.
+#[inline(always)]
+fn checksums_are_right(frame: &[u8], shape: Shape, udp: UdpChecksum) -> bool {
+    let (ip, transport) = (shape.ip_at(), shape.transport_at());
+    let Some(header) = frame.get(ip..transport) else { return false };
+    let (end, addresses) = match shape.version {
+        IpVersion::V4 => {
+            if checksum::fold(checksum::sum(header)) != 0xffff {
+                return false;
+            }
+            if udp == UdpChecksum::Absent {
+                return true;
+            }
+            (ip + usize::from(u16::from_be_bytes([header[2], header[3]])), &header[12..])
+        }
+        IpVersion::V6 => (transport + usize::from(u16::from_be_bytes([header[4], header[5]])), &header[8..]),
+    };
+    let Some(segment) = frame.get(transport..end) else { return false };
+    let pseudo = checksum::word(segment.len() as u16) + checksum::word(u16::from(shape.protocol.number()));
+    let sum = checksum::add(checksum::sum(segment), checksum::add(checksum::sum(addresses), pseudo));
+    checksum::fold(sum) == 0xffff
+}

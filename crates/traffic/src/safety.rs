@@ -1,0 +1,424 @@
+//! Ceilings: what a sender may not exceed, whoever asks.
+//!
+//! Ceilings come from several places: the experiment document, the agent's options, the environment. Each of them holds by itself, so the tightest
+//! one decides.
+//!
+//! A ceiling on the rate holds for short times as well: within any [`WINDOW_S`] no more packets may leave than the ceiling admits in that time, and
+//! one packet more. This bounds the bursts of a profile and the densest stretch of a recording.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::limit::Limit;
+use crate::profile::{FrameSizes, Profile};
+use crate::rate::{Rate, RateError};
+use crate::span::Span;
+
+/// The time over which a ceiling on the rate is applied to bursts and recordings, in seconds.
+pub const WINDOW_S: f64 = 0.01;
+/// Environment variable with the highest load.
+pub const MAX_RATE_VARIABLE: &str = "LINERATE_MAX_RATE";
+/// Environment variable with the longest trial.
+pub const MAX_DURATION_VARIABLE: &str = "LINERATE_MAX_DURATION";
+/// Environment variable with the networks that may be sent to, separated by commas.
+pub const ALLOW_VARIABLE: &str = "LINERATE_ALLOW";
+
+/// A network that may be sent to, written `192.168.0.0/16`; a single address is a network of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct Network(IpNet);
+
+impl FromStr for Network {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        text.parse::<IpNet>()
+            .ok()
+            .or_else(address)
+            .map(Self)
+            .ok_or_else(|| format!("'{text}' is not a network such as 192.168.0.0/16 or 2001:db8::/32"))
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> String {
+        network.to_string()
+    }
+}
+
+/// What trials may not exceed. A trial that would is refused before anything is sent.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(rename = "SafetySection")]
+pub struct Safety {
+    /// Highest load of a trial and sender, such as 100kpps, 1gbps or 50%. Within any 10 ms no more packets may leave than this admits in that time, and
+    /// one packet more: bursts count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rate: Option<Rate>,
+    /// Longest trial. A trial without a duration is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_duration: Option<Span>,
+    /// Networks that may be sent to, such as 192.168.0.0/16; empty: any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<Network>,
+}
+
+impl Safety {
+    /// Reads the ceilings of an environment, whose variables `variable` looks up.
+    ///
+    /// # Errors
+    /// The variable that has no sense, with the reason.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        fn read<T: FromStr<Err: fmt::Display>>(name: &str, text: &str) -> Result<T, String> {
+            text.parse().map_err(|error| format!("environment variable {name}: {error}"))
+        }
+        let given = |name| variable(name).filter(|text| !text.trim().is_empty());
+        let allow = given(ALLOW_VARIABLE).unwrap_or_default();
+        Ok(Self {
+            max_rate: given(MAX_RATE_VARIABLE).map(|text| read(MAX_RATE_VARIABLE, &text)).transpose()?,
+            max_duration: given(MAX_DURATION_VARIABLE)
+                .map(|text| read(MAX_DURATION_VARIABLE, &text))
+                .transpose()?,
+            allow: allow
+                .split(',')
+                .filter(|text| !text.trim().is_empty())
+                .map(|text| read(ALLOW_VARIABLE, text))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The variables from which [`Self::from_environment`] reads these ceilings.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        self.settings([MAX_RATE_VARIABLE, MAX_DURATION_VARIABLE, ALLOW_VARIABLE])
+    }
+
+    /// Options that give an agent these ceilings.
+    pub fn options(&self) -> Vec<String> {
+        let settings = self.settings(["--max-rate", "--max-duration", "--allow"]);
+        settings.into_iter().flat_map(|(name, value)| [name.to_owned(), value.replace(' ', "")]).collect()
+    }
+
+    fn settings(&self, [rate, duration, allow]: [&'static str; 3]) -> Vec<(&'static str, String)> {
+        let Self { max_rate, max_duration, allow: networks } = self;
+        let networks = Some(networks).filter(|networks| !networks.is_empty()).map(|networks| list(networks));
+        let settings = [
+            (rate, max_rate.map(|rate| rate.to_string())),
+            (duration, max_duration.map(|span| span.to_string())),
+            (allow, networks),
+        ];
+        settings.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+fn list(networks: &[Network]) -> String {
+    networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Where ceilings were set: it names the settings in messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Options of the command line.
+    Options,
+    /// Environment variables.
+    Environment,
+    /// The experiment document.
+    Document,
+}
+
+impl Origin {
+    fn max_rate(self) -> &'static str {
+        match self {
+            Origin::Options => "--max-rate",
+            Origin::Environment => MAX_RATE_VARIABLE,
+            Origin::Document => "spec.safety.maxRate",
+        }
+    }
+
+    fn max_duration(self) -> &'static str {
+        match self {
+            Origin::Options => "--max-duration",
+            Origin::Environment => MAX_DURATION_VARIABLE,
+            Origin::Document => "spec.safety.maxDuration",
+        }
+    }
+
+    fn allow(self) -> &'static str {
+        match self {
+            Origin::Options => "--allow",
+            Origin::Environment => ALLOW_VARIABLE,
+            Origin::Document => "spec.safety.allow",
+        }
+    }
+}
+
+/// A trial that a ceiling forbids.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Unsafe {
+    /// Faster than allowed.
+    #[error(
+        "the load of {asked:.0} packets per second exceeds the ceiling of {most:.0} ({setting} {ceiling}); lower the rate"
+    )]
+    Rate {
+        /// Highest load asked for, in packets per second.
+        asked: f64,
+        /// Highest load allowed.
+        most: f64,
+        /// The ceiling as it was set.
+        ceiling: Rate,
+        /// What set it.
+        setting: &'static str,
+    },
+    /// More packets at once than allowed.
+    #[error(
+        "bursts of {asked} packets exceed the {most} that the ceiling ({setting} {ceiling}) admits within 10 ms; make them smaller"
+    )]
+    Burst {
+        /// Packets of a burst.
+        asked: u32,
+        /// Packets of a burst that are allowed.
+        most: u64,
+        /// The ceiling as it was set.
+        ceiling: Rate,
+        /// What set it.
+        setting: &'static str,
+    },
+    /// A recording that is denser somewhere than allowed.
+    #[error(
+        "{packets} frames of the recording leave within 10 ms, {at_s:.3} s after its beginning, and the ceiling ({setting} {ceiling}) admits fewer; \
+         give a lower steady rate (--rate)"
+    )]
+    Dense {
+        /// Frames within the window.
+        packets: usize,
+        /// When the window begins, in seconds.
+        at_s: f64,
+        /// The ceiling as it was set.
+        ceiling: Rate,
+        /// What set it.
+        setting: &'static str,
+    },
+    /// No rate at all.
+    #[error("rate 'max' has no bound, and there is a ceiling ({setting} {ceiling}); give a rate")]
+    Unbounded {
+        /// The ceiling as it was set.
+        ceiling: Rate,
+        /// What set it.
+        setting: &'static str,
+    },
+    /// Longer than allowed, or without end.
+    #[error("the trial {} exceeds the ceiling of {most} ({setting}); give a shorter duration", asked.map_or("without a duration".to_owned(), |asked| format!("of {asked}")))]
+    Duration {
+        /// Duration asked for.
+        asked: Option<Span>,
+        /// Longest allowed.
+        most: Span,
+        /// What set it.
+        setting: &'static str,
+    },
+    /// To a network that is not on the list.
+    #[error(
+        "destinations {first} to {last} do not lie within one of the allowed networks ({allowed}); change the profile's destination, or {setting}"
+    )]
+    Destination {
+        /// First address.
+        first: IpAddr,
+        /// Last address.
+        last: IpAddr,
+        /// The list.
+        allowed: String,
+        /// What set it.
+        setting: &'static str,
+    },
+    /// Recorded frames and a list of networks.
+    #[error(
+        "there is a list of allowed networks ({0}), and where recorded frames go is not checked; send a profile instead"
+    )]
+    RecordedDestinations(&'static str),
+    /// The load cannot be told.
+    #[error(transparent)]
+    UnknownRate(#[from] RateError),
+}
+
+/// A frame of a recording: when it leaves, in seconds from the first one, and its bytes with check sequence.
+pub type Departure = (f64, u32);
+
+/// All ceilings in force. Empty: none.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Ceilings(Vec<(Origin, Safety)>);
+
+impl Ceilings {
+    /// The same with more ceilings.
+    pub fn with(mut self, origin: Origin, safety: Safety) -> Self {
+        self.0.push((origin, safety));
+        self
+    }
+
+    /// Checks a trial on a link of `link_bps` bit/s.
+    ///
+    /// # Errors
+    /// The ceiling that forbids it.
+    pub fn check(&self, profile: &Profile, limit: &Limit, link_bps: Option<u64>) -> Result<(), Unsafe> {
+        self.0.iter().try_for_each(|(origin, safety)| {
+            safety.check_rate(*origin, profile, link_bps)?;
+            safety.check_duration(*origin, limit)?;
+            safety.check_destinations(*origin, profile)
+        })
+    }
+
+    /// Checks a trial before the link is known: what depends on its speed is left to [`Self::check`].
+    ///
+    /// # Errors
+    /// The ceiling that forbids it.
+    pub fn check_ahead(&self, profile: &Profile, limit: &Limit) -> Result<(), Unsafe> {
+        self.0.iter().try_for_each(|(origin, safety)| {
+            match safety.check_rate(*origin, profile, None) {
+                Err(Unsafe::UnknownRate(RateError::UnknownLinkSpeed(_))) | Ok(()) => {}
+                Err(other) => return Err(other),
+            }
+            safety.check_duration(*origin, limit)?;
+            safety.check_destinations(*origin, profile)
+        })
+    }
+
+    /// Checks the sending of recorded frames, in the order of their times and over and over. `None`: as fast as the port takes them.
+    ///
+    /// # Errors
+    /// The ceiling that forbids it. Recorded frames go wherever they went, so a list of networks forbids them all.
+    pub fn check_recording(
+        &self,
+        frames: Option<&[Departure]>,
+        limit: &Limit,
+        link_bps: Option<u64>,
+    ) -> Result<(), Unsafe> {
+        self.0.iter().try_for_each(|(origin, safety)| {
+            if !safety.allow.is_empty() {
+                return Err(Unsafe::RecordedDestinations(origin.allow()));
+            }
+            safety.check_duration(*origin, limit)?;
+            safety.check_density(*origin, frames, link_bps)
+        })
+    }
+
+    /// The highest load that is allowed for frames of these sizes, in packets per second; `None` without a ceiling.
+    ///
+    /// # Errors
+    /// When a percentage meets a link that reports no speed.
+    pub fn most_pps(&self, sizes: &FrameSizes, link_bps: Option<u64>) -> Result<Option<f64>, RateError> {
+        self.0.iter().filter_map(|(_, safety)| safety.max_rate).try_fold(None, |most: Option<f64>, rate| {
+            let pps = rate.packets_per_second(sizes, link_bps)?;
+            Ok(match (most, pps) {
+                (Some(most), Some(pps)) => Some(most.min(pps)),
+                (one, other) => one.or(other),
+            })
+        })
+    }
+
+    /// The longest trial that is allowed; `None` without a ceiling.
+    pub fn longest(&self) -> Option<Span> {
+        self.0.iter().filter_map(|(_, safety)| safety.max_duration).min()
+    }
+}
+
+impl Safety {
+    fn check_duration(&self, origin: Origin, limit: &Limit) -> Result<(), Unsafe> {
+        let Some(most) = self.max_duration else { return Ok(()) };
+        let asked = limit.duration_ms.map(Span::from_millis);
+        if asked.is_some_and(|asked| asked <= most) {
+            return Ok(());
+        }
+        Err(Unsafe::Duration { asked, most, setting: origin.max_duration() })
+    }
+
+    fn check_destinations(&self, origin: Origin, profile: &Profile) -> Result<(), Unsafe> {
+        let (first, last) = profile.destinations();
+        let within = |Network(network): &Network| network.contains(&first) && network.contains(&last);
+        if self.allow.is_empty() || self.allow.iter().any(within) {
+            return Ok(());
+        }
+        let allowed = list(&self.allow).replace(',', ", ");
+        Err(Unsafe::Destination { first, last, allowed, setting: origin.allow() })
+    }
+
+    fn check_rate(&self, origin: Origin, profile: &Profile, link_bps: Option<u64>) -> Result<(), Unsafe> {
+        let Some(ceiling) = self.max_rate else { return Ok(()) };
+        let setting = origin.max_rate();
+        let load = profile.load(link_bps);
+        if load == Ok(None) && ceiling != Rate::Max {
+            return Err(Unsafe::Unbounded { ceiling, setting });
+        }
+        let Some(most) = ceiling.packets_per_second(profile.frame_sizes(), link_bps)? else { return Ok(()) };
+        let (asked, allowed) = (profile.burst(), (most * WINDOW_S) as u64 + 1);
+        if u64::from(asked) > allowed {
+            return Err(Unsafe::Burst { asked, most: allowed, ceiling, setting });
+        }
+        let stages = load?.unwrap_or_default();
+        let asked = stages.iter().map(|stage| stage.from_pps.max(stage.to_pps)).fold(0.0, f64::max);
+        if asked > most { Err(Unsafe::Rate { asked, most, ceiling, setting }) } else { Ok(()) }
+    }
+
+    /// The time that a frame takes at the ceiling, summed over every window, may exceed the window by one frame.
+    fn check_density(
+        &self,
+        origin: Origin,
+        frames: Option<&[Departure]>,
+        link_bps: Option<u64>,
+    ) -> Result<(), Unsafe> {
+        let Some(ceiling) = self.max_rate.filter(|rate| *rate != Rate::Max) else { return Ok(()) };
+        let setting = origin.max_rate();
+        let Some(frames) = frames else { return Err(Unsafe::Unbounded { ceiling, setting }) };
+        let pps_of =
+            |bytes: f64| ceiling.packets_per_second_of(bytes, link_bps).map(Option::unwrap_or_default);
+        let (Some(&(last_s, _)), false) = (frames.last(), frames.is_empty()) else { return Ok(()) };
+        let count = frames.len() as f64;
+        // Between two rounds passes the mean time between packets.
+        let round_s = if frames.len() > 1 { last_s * count / (count - 1.0) } else { f64::INFINITY };
+        let mean_bytes = frames.iter().map(|(_, bytes)| f64::from(*bytes)).sum::<f64>() / count;
+        let (asked, most) = (count / round_s, pps_of(mean_bytes)?);
+        // A recorded time is no exact number: what differs by less is the same.
+        if asked > most * (1.0 + 1e-6) {
+            return Err(Unsafe::Rate { asked, most, ceiling, setting });
+        }
+        let twice = || frames.iter().copied().chain(frames.iter().map(|(at, bytes)| (at + round_s, *bytes)));
+        let (mut within_s, mut first) = (0.0, twice().enumerate().peekable());
+        for (index, (at_s, bytes)) in twice().enumerate() {
+            let frame_s = 1.0 / pps_of(f64::from(bytes))?;
+            while let Some((_, (first_s, first_bytes))) =
+                first.next_if(|(_, (first_s, _))| at_s - first_s >= WINDOW_S)
+            {
+                debug_assert!(first_s <= at_s);
+                within_s -= 1.0 / pps_of(f64::from(first_bytes))?;
+            }
+            within_s += frame_s;
+            if let Some((begin, (first_s, _))) = first.peek()
+                && within_s > (WINDOW_S + frame_s) * (1.0 + 1e-6)
+            {
+                let packets = index + 1 - begin;
+                return Err(Unsafe::Dense { packets, at_s: *first_s, ceiling, setting });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
