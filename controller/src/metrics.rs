@@ -19,9 +19,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::plan::Trial;
-use crate::run::observer::{Observer, WatchedPair};
-use crate::summary::{TrialFailure, TrialSummary};
+use linerate_experiment::plan::Trial;
+use linerate_results::summary::{TrialFailure, TrialSummary};
+use linerate_runner::run::observer::{Observer, WatchedPair};
 
 /// An end of a pair in trials of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

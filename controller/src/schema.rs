@@ -4,10 +4,10 @@ use linerate_traffic::profile::ProfileDocument;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
-use crate::compare::Comparison;
-use crate::events::Event;
-use crate::experiment::document::Document;
-use crate::summary::Summary;
+use linerate_experiment::document::Document;
+use linerate_report::compare::Comparison;
+use linerate_results::summary::Summary;
+use linerate_runner::events::Event;
 
 /// What there is a schema of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -63,4 +63,43 @@ impl SchemaOf {
 /// As written, not as read: every field is there, if only as null.
 fn as_written<T: JsonSchema>() -> Schema {
     SchemaSettings::default().for_serialize().into_generator().into_root_schema_for::<T>()
+}
+
+#[cfg(test)]
+mod tests {
+    use linerate_experiment::DEFAULT_DOCUMENT;
+    use linerate_results::fixtures::summary;
+    use linerate_results::summary::Status;
+
+    use super::*;
+
+    #[test]
+    fn summaries_match_their_schema() {
+        let schema = serde_json::to_value(SchemaOf::Summary.schema()).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let mut value = serde_json::to_value(summary(Status::Failed)).unwrap();
+        assert!(validator.is_valid(&value));
+        value["failures"][0].as_object_mut().unwrap().remove("transmit");
+        assert!(!validator.is_valid(&value));
+    }
+
+    #[test]
+    fn documents_match_their_schema() {
+        let schema = serde_json::to_value(SchemaOf::Experiment.schema()).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let head = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\n";
+        for (text, valid) in [
+            (DEFAULT_DOCUMENT, true),
+            (head, true),
+            (&format!("{head}spec: {{profiles: [{{frameSize: 512, rate: max}}]}}"), true),
+            (&format!("{head}spec: {{pairs: 0}}"), false),
+            (&format!("{head}spec: {{traffic: {{frameSizes: [63]}}}}"), false),
+            (&format!("{head}spec: {{traffic: {{rates: []}}}}"), false),
+            (&format!("{head}spec: {{speed: 1}}"), false),
+            ("kind: Experiment", false),
+        ] {
+            let value: serde_json::Value = serde_saphyr::from_str(text).unwrap();
+            assert_eq!(validator.is_valid(&value), valid, "{text}");
+        }
+    }
 }

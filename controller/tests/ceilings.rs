@@ -7,7 +7,7 @@ mod support;
 use std::process::Output;
 use std::time::Duration;
 
-use linerate::summary::Status;
+use linerate_results::summary::Status;
 use rustix::process::Signal;
 use support::{Bench, stderr, until};
 

@@ -8,9 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use linerate::compare::{Comparison, Outcome, Overall};
 use linerate::schema::SchemaOf;
-use linerate::summary::{Status, Summary};
+use linerate_report::compare::{Comparison, Outcome, Overall};
+use linerate_results::summary::{Status, Summary};
 use support::{Bench, not_run, stderr, stdout};
 
 const ATTEMPTS: usize = 5;
@@ -22,7 +22,7 @@ const NEAR: f64 = 0.08;
 fn recorded(bench: &Bench, rate: &str, repeats: u32) -> Option<PathBuf> {
     (0..ATTEMPTS).find_map(|_| {
         let (directory, summary) = record(bench, rate, repeats);
-        let is_near = |trial: &linerate::summary::TrialSummary| {
+        let is_near = |trial: &linerate_results::summary::TrialSummary| {
             let intended = trial.intended_pps.unwrap();
             (trial.offered_pps - intended).abs() < NEAR * intended
         };

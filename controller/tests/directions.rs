@@ -8,10 +8,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use linerate::events::Event;
-use linerate::experiment::direction::Direction;
-use linerate::store::record::TrialRecord;
-use linerate::summary::{Summary, TrialSummary};
+use linerate_experiment::direction::Direction;
+use linerate_results::store::record::TrialRecord;
+use linerate_results::summary::{Summary, TrialSummary};
+use linerate_runner::events::Event;
 use linerate_traffic::profile::Field;
 use linerate_wire::report::Part;
 use support::{Bench, stderr, stdout};

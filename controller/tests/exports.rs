@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use linerate::store::environment::Environment;
+use linerate_results::store::environment::Environment;
 use serde_json::Value;
 use support::{Bench, linerate, not_run, python, stderr, stdout};
 

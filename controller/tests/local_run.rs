@@ -8,10 +8,10 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use linerate::events::{Event, Reading};
 use linerate::schema::SchemaOf;
-use linerate::store::record::TrialRecord;
-use linerate::summary::{Status, Summary, TrialSummary};
+use linerate_results::store::record::TrialRecord;
+use linerate_results::summary::{Status, Summary, TrialSummary};
+use linerate_runner::events::{Event, Reading};
 use linerate_traffic::profile::Field;
 use linerate_wire::report::ForeignFrames;
 use support::{Bench, stderr, stdout};

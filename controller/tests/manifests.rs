@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
-use linerate::experiment::{Experiment, Overrides};
-use linerate::platform::kubernetes::pods::{PodPlan, Run};
+use linerate_experiment::{Experiment, Overrides};
+use linerate_kubernetes::pods::{PodPlan, Run};
 use linerate_wire::trial::Role;
 
 const ID: &str = "1f3c09aa";

@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use linerate::summary::{Status, TrialSummary};
+use linerate_results::summary::{Status, TrialSummary};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{Bench, promtool, stderr, until};
 

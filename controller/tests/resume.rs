@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use linerate::summary::{Status, Summary};
+use linerate_results::summary::{Status, Summary};
 use rustix::process::Signal;
 use support::{Bench, linerate, stderr, stdout, until};
 
@@ -22,7 +22,7 @@ const MANY: &str = "  pairs: 2
 fn results(bench: &Bench) -> BTreeMap<(u32, String), Vec<u8>> {
     let summary = bench.summary().unwrap();
     let directory = bench.experiment().unwrap();
-    let of = |trial: &linerate::summary::TrialSummary| {
+    let of = |trial: &linerate_results::summary::TrialSummary| {
         ((trial.repeat, trial.pair.clone()), fs::read(directory.join(&trial.trial)).unwrap())
     };
     summary.trials.iter().map(of).collect()

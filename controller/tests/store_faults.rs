@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use linerate::store::record::TrialRecord;
-use linerate::validate::{Reason, validate};
+use linerate_results::store::record::TrialRecord;
+use linerate_results::validate::{Reason, validate};
 use rustix::process::Signal;
 use support::{Bench, Mount, linerate, not_run, stderr, stdout, until};
 

@@ -7,8 +7,8 @@ mod support;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use linerate::store::record::TrialRecord;
-use linerate::summary::{Status, Summary};
+use linerate_results::store::record::TrialRecord;
+use linerate_results::summary::{Status, Summary};
 use rustix::process::{Signal, kill_process};
 use support::{Bench, stderr, until};
 

@@ -8,9 +8,9 @@ mod support;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use linerate::store::record::TrialRecord;
-use linerate::summary::{Status, TrialSummary};
-use linerate::verdict::VerdictKind;
+use linerate_results::store::record::TrialRecord;
+use linerate_results::summary::{Status, TrialSummary};
+use linerate_results::verdict::VerdictKind;
 use support::cpu_quota::CpuQuota;
 use support::lying_clock::lying_clock;
 use support::{Bench, not_run, stderr};

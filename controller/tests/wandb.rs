@@ -10,9 +10,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use linerate::export::series::{Column, RATE_KEYS, RECEIVE_KEYS, receiver, transmitter};
-use linerate::store::Recorded;
-use linerate::upload::Uploaded;
+use linerate_report::export::series::{Column, RATE_KEYS, RECEIVE_KEYS, receiver, transmitter};
+use linerate_report::upload::Uploaded;
+use linerate_results::store::Recorded;
 use serde_json::Value;
 use support::{Bench, python, stderr, stdout};
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use linerate::summary::{FlowSummary, Summary, TrialSummary};
+use linerate_results::summary::{FlowSummary, Summary, TrialSummary};
 use support::{Bench, not_run, python, stderr, stdout};
 
 /// Packets of each flow of a trial.

@@ -11,9 +11,9 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use linerate_dataplane::eal_args::EalPlan;
 use linerate_dataplane::dpdk::eal::Eal;
 use linerate_dataplane::dpdk::port::DEFAULT_MTU;
+use linerate_dataplane::eal_args::EalPlan;
 use linerate_dataplane::network::GivenAddresses;
 use linerate_dataplane::trial::{Bench, BenchConfig, Order, Work};
 use linerate_traffic::limit::Limit;

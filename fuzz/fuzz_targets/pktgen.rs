@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use linerate::pktgen::{Limits, Options, import};
+use linerate_pktgen::{Limits, Options, import};
 use linerate_traffic::profile::Profile;
 
 fuzz_target!(|script: &[u8]| {

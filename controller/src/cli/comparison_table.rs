@@ -3,7 +3,7 @@
 use super::grid::Grid;
 use super::table::count;
 use super::words::{microseconds, mpps};
-use crate::compare::{Compared, Comparison, Group, Metric, Outcome, Overall, Unit};
+use linerate_report::compare::{Compared, Comparison, Group, Metric, Outcome, Overall, Unit};
 
 /// Every metric compared, then what it comes to.
 pub(super) fn comparison(comparison: &Comparison, width: Option<usize>) -> String {

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 
 use super::output::{print, say};
 use super::spec_args::SpecArgs;
-use crate::experiment::Experiment;
-use crate::store::atomic::replace_file;
+use linerate_experiment::Experiment;
+use linerate_results::store::atomic::replace_file;
 
 const EXAMPLES: &str = "\
 Examples:

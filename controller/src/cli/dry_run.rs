@@ -4,13 +4,13 @@ use serde_json::json;
 
 use super::output::{print, say, width};
 use super::{RunArgs, run, table};
-use crate::experiment::Experiment;
-use crate::experiment::document::PlatformKind;
-use crate::plan::Plan;
-use crate::platform::PlatformError;
-use crate::platform::binary::{PROGRAM, Places};
-use crate::platform::kubernetes::{KubernetesPlan, manifests};
-use crate::platform::local::LocalPlan;
+use linerate_experiment::Experiment;
+use linerate_experiment::document::PlatformKind;
+use linerate_experiment::plan::Plan;
+use linerate_kubernetes::{KubernetesPlan, manifests};
+use linerate_runner::platform::PlatformError;
+use linerate_runner::platform::binary::{PROGRAM, Places};
+use linerate_runner::platform::local::LocalPlan;
 
 pub(super) fn dry_run(args: &RunArgs) -> anyhow::Result<()> {
     let (experiment, plan) = run::planned(args)?;

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::interrupt::Signals;
 use super::output::say;
 use crate::metrics::RunMetrics;
-use crate::run::observer::Observer;
+use linerate_runner::run::observer::Observer;
 
 #[derive(Debug, Args)]
 pub(super) struct MetricsArgs {

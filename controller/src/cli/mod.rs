@@ -25,13 +25,13 @@ use linerate_logging::{LogLevel, LogOptions};
 use linerate_metrics::MetricsError;
 
 use self::output::{print, report_error};
-use crate::experiment::ExperimentError;
-use crate::export::Format;
-use crate::plan::PlanError;
-use crate::platform::PlatformError;
-use crate::platform::kubernetes::access;
 use crate::profile::matrix::MatrixError;
 use crate::schema::SchemaOf;
+use linerate_experiment::ExperimentError;
+use linerate_experiment::plan::PlanError;
+use linerate_kubernetes::access;
+use linerate_report::export::Format;
+use linerate_runner::platform::PlatformError;
 
 /// Where results are kept unless said otherwise.
 const RESULTS: &str = "results";

@@ -6,9 +6,9 @@ use serde_json::json;
 use super::output::{print, say};
 use super::run::runtime;
 use super::spec_args::SpecArgs;
-use crate::experiment::Experiment;
-use crate::platform::kubernetes::{KubernetesPlan, KubernetesPlatform, lease, plan, remove, survey};
-use crate::platform::{Platform, PlatformError, random_hex};
+use linerate_experiment::Experiment;
+use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform, lease, plan, remove, survey};
+use linerate_runner::platform::{Platform, PlatformError, random_hex};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,7 +54,7 @@ pub(super) fn dispatch(command: PodsCommand) -> anyhow::Result<()> {
     match command {
         PodsCommand::Create { file, spec } => {
             let mut overrides = spec.overrides();
-            overrides.platform(crate::experiment::document::PlatformKind::Kubernetes);
+            overrides.platform(linerate_experiment::document::PlatformKind::Kubernetes);
             overrides.set("pods create", ["spec", "kubernetes", "keep"], true);
             let experiment = Experiment::load(file.as_deref(), &overrides)?;
             runtime.block_on(create(experiment))
@@ -127,7 +127,7 @@ async fn delete(experiment: &Experiment, mut ids: Vec<String>, all: bool) -> any
             .collect();
     }
     for id in &ids {
-        if !crate::store::is_id(id) {
+        if !linerate_results::store::is_id(id) {
             anyhow::bail!(
                 "'{id}' is not the id of a run, which is 8 hexadecimal digits; see `linerate pods status`"
             );

@@ -8,18 +8,18 @@ use tokio::sync::watch;
 use super::interrupt::Signals;
 use super::output::{print, say, width};
 use super::{Ending, RunArgs, metrics, progress, table};
-use crate::experiment::Experiment;
-use crate::experiment::document::PlatformKind;
-use crate::export::export;
-use crate::plan::{Plan, TrialSet, plan};
-use crate::platform::binary::Places;
-use crate::platform::kubernetes::{KubernetesPlan, KubernetesPlatform, remove_rest};
-use crate::platform::local::{LocalPlan, LocalPlatform};
-use crate::platform::{Platform, PlatformError};
-use crate::run::observer::Watchers;
-use crate::run::{self, EarlierRun, Job};
-use crate::store::{Earlier, Store};
-use crate::summary::{Status, Summary};
+use linerate_experiment::Experiment;
+use linerate_experiment::document::PlatformKind;
+use linerate_experiment::plan::{Plan, plan};
+use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform, remove_rest};
+use linerate_report::export::export;
+use linerate_results::store::{Earlier, Store};
+use linerate_results::summary::{Status, Summary};
+use linerate_runner::platform::binary::Places;
+use linerate_runner::platform::local::{LocalPlan, LocalPlatform};
+use linerate_runner::platform::{Platform, PlatformError};
+use linerate_runner::run::observer::Watchers;
+use linerate_runner::run::{self, EarlierRun, Job};
 
 const NO_SIGNALS: &str = "cannot listen for signals";
 
@@ -127,7 +127,7 @@ fn earlier(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Resu
         hand_over(args, summary, store)?;
         return Ok(Begun::Complete);
     }
-    let recorded = TrialSet::of(&summary.trials);
+    let recorded = summary.finished();
     let kept = plan.trials.iter().filter(|trial| recorded.contains(trial)).count();
     args.note(&format!("resuming {}: {kept} of {} trials are complete", store.id(), plan.trials.len()));
     Ok(if earlier.is_measured(&plan.trials) {

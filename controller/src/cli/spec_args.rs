@@ -7,9 +7,9 @@ use linerate_traffic::safety::Network;
 use linerate_traffic::span::Span;
 use serde_json::{Value, json};
 
-use crate::experiment::document::PlatformKind;
-use crate::experiment::kubernetes::{LinkKind, PullPolicy};
-use crate::experiment::{Overrides, Setting};
+use linerate_experiment::document::PlatformKind;
+use linerate_experiment::kubernetes::{LinkKind, PullPolicy};
+use linerate_experiment::{Overrides, Setting};
 
 const TRAFFIC: &str = "Traffic";
 const KUBERNETES: &str = "Kubernetes";

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use super::grid::Grid;
 use super::words::{microseconds, missed_load, mpps};
-use crate::experiment::direction::Direction;
-use crate::plan::PlanView;
 use crate::profile::headers::HeaderRow;
 use crate::profile::library::Entry;
-use crate::store::Listed;
-use crate::summary::{Aggregate, Summary, TrialSummary};
+use linerate_experiment::direction::Direction;
+use linerate_experiment::plan::PlanView;
+use linerate_results::store::Listed;
+use linerate_results::summary::{Aggregate, Summary, TrialSummary};
 
 /// Stands before an offered load that missed the intended one.
 const MISSED: &str = "! ";
@@ -250,9 +250,9 @@ pub(super) fn headers(rows: &[HeaderRow], flows: u32, width: Option<usize>) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figures::tests::{rx, tx, with_clock};
-    use crate::store::tests::summary;
-    use crate::summary::Status;
+    use linerate_results::fixtures::summary;
+    use linerate_results::fixtures::{rx, tx, with_clock};
+    use linerate_results::summary::Status;
 
     #[test]
     fn a_load_that_missed_the_intended_one_is_marked_and_explained() {

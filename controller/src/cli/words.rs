@@ -1,6 +1,6 @@
 //! Numbers and findings in words, the same in tables and progress lines.
 
-use crate::summary::TrialSummary;
+use linerate_results::summary::TrialSummary;
 
 /// A load in millions of packets per second.
 pub(super) fn mpps(pps: f64) -> String {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use linerate_traffic::profile::Profile;
 
 use super::{EXTENSION, Loaded, ProfileFileError, load};
-use crate::store::atomic::{StoreError, at};
+use linerate_results::store::atomic::{StoreError, at};
 
 /// Directories below the one that is listed: pairs, and a directory of pairs.
 const DEPTH: usize = 3;

@@ -11,8 +11,8 @@ use linerate_traffic::profile::document::LARGEST_DOCUMENT_BYTES;
 use linerate_traffic::profile::{Profile, ProfileDocument, ProfileError};
 use serde_saphyr::Location;
 
-use crate::store::atomic::{self, StoreError};
-use crate::yaml;
+use linerate_experiment::yaml;
+use linerate_results::store::atomic::{self, StoreError};
 
 /// Where profiles are kept unless said otherwise.
 pub const FLOWS: &str = "flows";

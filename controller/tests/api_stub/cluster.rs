@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use linerate::summary::Summary;
+use linerate_results::summary::Summary;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -146,7 +146,7 @@ impl Cluster {
         let entry = std::fs::read_dir(self.path("results")).ok()?.next()?.ok()?;
         entry.path().join("summary.json").exists().then_some(())?;
         let id = entry.file_name().into_string().unwrap();
-        let summary = linerate::store::load(&self.path("results"), &id).unwrap();
+        let summary = linerate_results::store::load(&self.path("results"), &id).unwrap();
         assert!(summary.overhead.adds_up(), "{:?}", summary.overhead);
         Some(summary)
     }

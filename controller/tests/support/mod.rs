@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use linerate::summary::Summary;
+use linerate_results::summary::Summary;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -174,7 +174,7 @@ impl Bench {
 pub fn recorded(directory: &Path) -> Option<Summary> {
     directory.join("summary.json").exists().then_some(())?;
     let id = directory.file_name().unwrap().to_str().unwrap();
-    let summary = linerate::store::load(directory.parent().unwrap(), id).unwrap();
+    let summary = linerate_results::store::load(directory.parent().unwrap(), id).unwrap();
     assert!(summary.overhead.adds_up(), "{:?}", summary.overhead);
     Some(summary)
 }

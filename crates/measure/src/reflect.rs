@@ -33,11 +33,11 @@ mod tests {
     use linerate_traffic::mac::MacAddr;
     use linerate_traffic::profile::Profile;
 
+    use super::*;
     use crate::flows::FrameWriter;
     use crate::flows::tests::next_frame;
     use crate::frame::Frames;
     use crate::recognise::{Frame, PortVerdict, recognise};
-    use super::*;
 
     #[test]
     fn a_frame_turned_round_is_the_peers_own() {

@@ -13,11 +13,11 @@ use linerate_wire::state::{AgentState, Step};
 use linerate_wire::trial::{RoleSpec, TrialSpec};
 
 use super::refusal::{failed, refused, trial_error, validate};
-use linerate_measure::drain::Drainer;
 use crate::dpdk::clock::SOURCE;
 use crate::dpdk::eal;
 use crate::host::{boot_id, invariant_counter, monotonic_ns};
 use crate::trial::{Active, Bench, Finished, Order, Prepared, Sender};
+use linerate_measure::drain::Drainer;
 
 /// A trial, as far as it has come.
 #[derive(Debug)]

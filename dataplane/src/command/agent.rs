@@ -9,8 +9,8 @@ use super::ready::Agent;
 use super::standalone::{block_on, close, open};
 use crate::agent::desk::Desk;
 use crate::agent::{AgentConfig, serve};
-use crate::eal_args::EalPlan;
 use crate::dpdk::eal::Eal;
+use crate::eal_args::EalPlan;
 
 pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &Agent) -> Result<Ending, Failure> {
     let bench = open(

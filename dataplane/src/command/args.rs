@@ -12,8 +12,8 @@ use linerate_traffic::rate::Rate;
 use linerate_traffic::safety::Network;
 use linerate_traffic::span::Span;
 
-use linerate_measure::idle::Idle;
 use crate::dpdk::port::DEFAULT_MTU;
+use linerate_measure::idle::Idle;
 
 const EXAMPLES: &str = "\
 EAL's options stand before `--`, as in every DPDK program. Unless told otherwise, packet memory leaves no file behind (--in-memory).

@@ -16,11 +16,11 @@ use super::ready::Pair;
 use super::standalone::{
     LOOK, Progress, Signals, begin, block_on, close, drained, ending, gap_ns, link_up, lost, open, random_tag,
 };
-use linerate_measure::analysis::Expect;
 use crate::dpdk::eal::Eal;
 use crate::dpdk::lcore::LcoreId;
 use crate::network::GivenAddresses;
 use crate::trial::{Bench, Finished, Order, Sender, Work};
+use linerate_measure::analysis::Expect;
 
 pub(super) fn run(eal: &Eal, mut args: Pair) -> Result<Ending, Failure> {
     let lcores = workers(eal)?;

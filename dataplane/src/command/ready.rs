@@ -22,9 +22,9 @@ use super::{capture_file, profile_file};
 use crate::agent::Solitude;
 use crate::agent::machine::machine;
 use crate::agent::token::Token;
+use crate::network::GivenAddresses;
 use linerate_measure::capture::Capture;
 use linerate_measure::recording::Recording;
-use crate::network::GivenAddresses;
 
 /// A validated command.
 #[derive(Debug)]

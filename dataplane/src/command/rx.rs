@@ -13,9 +13,9 @@ use super::flows_file::Received;
 use super::output::{Failure, print_json, print_text, report_json, report_text};
 use super::ready::Rx;
 use super::standalone::{LOOK, Progress, Signals, block_on, close, ending, open};
-use linerate_measure::analysis::Expect;
 use crate::dpdk::eal::Eal;
 use crate::trial::{Active, Finished, Order, Work};
+use linerate_measure::analysis::Expect;
 
 /// What the limit is about: Linerate's packets, among which a network's own chatter does not count; frames of any kind where there are none of ours.
 fn arrived(received: &ReceiveCounters) -> u64 {

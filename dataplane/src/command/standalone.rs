@@ -16,13 +16,13 @@ use super::Ending;
 use super::args::RingArgs;
 use super::output::{Failure, progress_line};
 use super::ready::Show;
-use linerate_measure::drain::Drainer;
 use crate::dpdk::eal::Eal;
 use crate::dpdk::lcore::LcoreId;
 use crate::dpdk::port::PortId;
 use crate::host::monotonic_ns;
 use crate::network::GivenAddresses;
 use crate::trial::{Active, Bench, BenchConfig, Order};
+use linerate_measure::drain::Drainer;
 
 /// How often a running trial is looked at.
 pub(super) const LOOK: Duration = Duration::from_millis(2);

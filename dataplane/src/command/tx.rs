@@ -16,9 +16,9 @@ use super::ready::{Replay, Tx};
 use super::standalone::{
     LOOK, Progress, Signals, begin, block_on, close, drained, ending, gap_ns, link_up, lost, open, random_tag,
 };
-use linerate_measure::analysis::Expect;
 use crate::dpdk::eal::Eal;
 use crate::trial::{Bench, Finished, Order, Replayed, Sender, Work};
+use linerate_measure::analysis::Expect;
 
 pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
     for note in args.recording.iter().flat_map(|replay| &replay.notes) {

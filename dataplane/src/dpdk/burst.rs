@@ -8,8 +8,8 @@ use sys::rte_mbuf;
 
 use super::pool::Pool;
 use linerate_measure::frame::FrameHead;
-use linerate_measure::recognise::PortVerdict;
 use linerate_measure::loops::queue::{FrameBurst, Received, ReceivedBurst, TurnableBurst};
+use linerate_measure::recognise::PortVerdict;
 
 /// Frames a burst holds at most.
 pub const MAX_BURST: usize = linerate_wire::buffers::MAX_BURST as usize;

@@ -7,9 +7,9 @@ use linerate_dpdk_sys as sys;
 use linerate_wire::time::ClockReading;
 
 use super::eal::Eal;
+use crate::host::monotonic_ns;
 use linerate_measure::calibration::tightest;
 use linerate_measure::idle::Idle;
-use crate::host::monotonic_ns;
 use linerate_measure::loops::queue::Clock;
 
 /// The counter's name.

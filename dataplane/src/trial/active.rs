@@ -18,12 +18,12 @@ use super::report::{
     Planned, disagreements, missed_load, receive_report, reflect_report, spread_note, transmit_report,
     unchecked_note,
 };
-use linerate_measure::analysis::Analysis;
-use linerate_measure::flow_table::FlowTable;
 use crate::dpdk::clock::TickClock;
 use crate::dpdk::lcore::Job;
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::host::monotonic_ns;
+use linerate_measure::analysis::Analysis;
+use linerate_measure::flow_table::FlowTable;
 use linerate_measure::loops::counters::{ReceiveBlock, TransmitBlock};
 use linerate_measure::loops::queue::{Clock, QueueFrames};
 use linerate_measure::loops::reflect::ReflectOutcome;

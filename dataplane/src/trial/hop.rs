@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use linerate_wire::network::{NextHop, PortNetwork};
 
 use super::bench::Bench;
-use linerate_measure::neighbour::question;
 use crate::dpdk::burst::RxBurst;
+use crate::network::{HopError, PATIENCE, RETRY};
 use linerate_measure::loops::own_frames::OwnFrames;
 use linerate_measure::loops::queue::{ReceiveQueue, ReceivedBurst};
 use linerate_measure::loops::stop::Signal;
-use crate::network::{HopError, PATIENCE, RETRY};
+use linerate_measure::neighbour::question;
 
 /// Bursts looked at before the caller goes on, at most.
 const MOST_BURSTS: usize = 64;

@@ -4,9 +4,9 @@ use linerate_wire::counters::TransmitCounters;
 use linerate_wire::report::{ForeignFrames, ReceiveReport, TransmitReport, TrialReport};
 
 use super::active::ReceiveOutcome;
+use crate::dpdk::port::Spread;
 use linerate_measure::flow_table::FlowTable;
 use linerate_measure::histogram::TickHistogram;
-use crate::dpdk::port::Spread;
 use linerate_measure::loops::reflect::ReflectOutcome;
 use linerate_measure::loops::transmit::TransmitOutcome;
 

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::ImportArgs;
 use crate::cli::Ending;
 use crate::cli::output::{print, report_error, say};
-use crate::pktgen::{self, Imported, LARGEST_SCRIPT_BYTES, Limits, Options, Script};
 use crate::profile::{file_in, to_yaml, write};
+use linerate_pktgen::{Imported, LARGEST_SCRIPT_BYTES, Limits, Options, Script};
 
 /// What became of a script.
 type Outcome = (PathBuf, anyhow::Result<Placed>);
@@ -57,7 +57,7 @@ fn read(path: &Path, options: Options) -> anyhow::Result<Script> {
         "{}: more than {LARGEST_SCRIPT_BYTES} bytes are too many for a script of profiles",
         named()
     );
-    pktgen::import(&script, Limits::default(), options).with_context(named)
+    linerate_pktgen::import(&script, Limits::default(), options).with_context(named)
 }
 
 /// Where each profile goes: the ports of one script apart, because they may send the same.

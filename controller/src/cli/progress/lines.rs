@@ -6,10 +6,10 @@ use std::time::Instant;
 use super::pace::Pace;
 use super::{MOST_PAIRS, View, failure_line, hidden, phrase, result_line};
 use crate::cli::output::{print, say};
-use crate::events::{Event, Phase, Reading};
-use crate::plan::Trial;
-use crate::run::observer::WatchedPair;
-use crate::summary::{TrialFailure, TrialSummary};
+use linerate_experiment::plan::Trial;
+use linerate_results::summary::{TrialFailure, TrialSummary};
+use linerate_runner::events::{Event, Phase, Reading};
+use linerate_runner::run::observer::WatchedPair;
 
 /// Plain lines, each pair's about once a second.
 #[derive(Debug, Default)]

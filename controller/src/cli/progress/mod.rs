@@ -16,10 +16,10 @@ use self::lines::{JsonLines, Lines};
 use self::readings::Readings;
 use self::screen::Screen;
 use super::words::{microseconds, missed_load, mpps};
-use crate::events::Reading;
-use crate::plan::Trial;
-use crate::run::observer::{Nobody, Observer, WatchedPair};
-use crate::summary::{TrialFailure, TrialSummary};
+use linerate_experiment::plan::Trial;
+use linerate_results::summary::{TrialFailure, TrialSummary};
+use linerate_runner::events::Reading;
+use linerate_runner::run::observer::{Nobody, Observer, WatchedPair};
 
 /// Pairs with a line of their own at most: the view must not fill a terminal or a log.
 const MOST_PAIRS: usize = 16;
@@ -169,7 +169,7 @@ fn failure_line(title: &str, failure: &TrialFailure) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figures::tests::{rx, tx, with_clock};
+    use linerate_results::fixtures::{rx, tx, with_clock};
 
     fn reading() -> Reading {
         Reading {

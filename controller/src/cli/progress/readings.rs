@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use linerate_wire::counters::{ReceiveCounters, Sample, TransmitCounters};
 use linerate_wire::trial::Role;
 
-use crate::events::Reading;
-use crate::plan::Trial;
-use crate::run::observer::WatchedPair;
+use linerate_experiment::plan::Trial;
+use linerate_runner::events::Reading;
+use linerate_runner::run::observer::WatchedPair;
 
 /// A trial as it goes on all pairs.
 #[derive(Debug, Default)]

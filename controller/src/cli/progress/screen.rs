@@ -9,10 +9,10 @@ use linerate_logging::terminal::{escaped, escaped_line};
 
 use super::pace::Pace;
 use super::{MOST_PAIRS, View, failure_line, hidden, phrase, result_line};
-use crate::events::Reading;
-use crate::plan::Trial;
-use crate::run::observer::WatchedPair;
-use crate::summary::{TrialFailure, TrialSummary};
+use linerate_experiment::plan::Trial;
+use linerate_results::summary::{TrialFailure, TrialSummary};
+use linerate_runner::events::Reading;
+use linerate_runner::run::observer::WatchedPair;
 
 /// Time between changes of the view.
 const REFRESH: Duration = Duration::from_secs(1);

@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::super::output::{print, say};
 use super::super::{Ending, RESULTS, table};
-use crate::housekeeping::scan::State;
-use crate::housekeeping::{backup, purge, scan};
-use crate::store::{self, DOCUMENT_FILE};
+use linerate_results::housekeeping::scan::State;
+use linerate_results::housekeeping::{backup, purge, scan};
+use linerate_results::store::{self, DOCUMENT_FILE};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

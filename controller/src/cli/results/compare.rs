@@ -8,9 +8,9 @@ use clap::Args;
 use super::super::output::{print, say, width};
 use super::super::{Ending, comparison_table};
 use super::PlaceArgs;
-use crate::compare::{Comparison, Metric, Overall, Settings, compare};
-use crate::store::{self, is_id};
-use crate::summary::Summary;
+use linerate_report::compare::{Comparison, Metric, Overall, Settings, compare};
+use linerate_results::store::{self, is_id};
+use linerate_results::summary::Summary;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

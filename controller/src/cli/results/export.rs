@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::output::print;
 use super::super::{Ending, RESULTS};
-use crate::export::{Format, export};
+use linerate_report::export::{Format, export};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::output::{print, say, width};
 use super::super::table;
 use super::plots::{self, Wanted};
-use crate::store::{self, Recorded, is_id};
+use linerate_results::store::{self, Recorded, is_id};
 
 pub(in crate::cli) fn list(results: &Path, as_json: bool) -> anyhow::Result<()> {
     let mut listed = store::list(results)?;

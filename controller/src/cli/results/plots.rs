@@ -2,8 +2,8 @@
 
 use super::super::output::width;
 use super::super::table;
-use crate::export::series::{Column, READ_KEY, TIME_KEY, is_queue_key, receiver, transmitter};
-use crate::store::record::TrialRecord;
+use linerate_report::export::series::{Column, READ_KEY, TIME_KEY, is_queue_key, receiver, transmitter};
+use linerate_results::store::record::TrialRecord;
 
 /// The most characters of a plot; longer series show the mean of what falls on each.
 const WIDTH: usize = 48;

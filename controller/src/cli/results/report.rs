@@ -8,9 +8,9 @@ use serde_json::json;
 use super::super::output::{print, say};
 use super::PlaceArgs;
 use super::look::check_id;
-use crate::report::source::Source;
-use crate::report::{Format, report};
-use crate::store;
+use linerate_report::pages::source::Source;
+use linerate_report::pages::{Format, report};
+use linerate_results::store;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ReportArgs {

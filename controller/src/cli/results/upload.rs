@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 use super::super::Ending;
 use super::super::output::print;
 use super::PlaceArgs;
-use crate::store::Recorded;
-use crate::upload::{PROJECT, upload};
+use linerate_report::upload::{PROJECT, upload};
+use linerate_results::store::Recorded;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::output::print;
 use super::super::{Ending, RESULTS};
-use crate::validate::{validate, validate_all};
+use linerate_results::validate::{validate, validate_all};
 
 const EXAMPLES: &str = "\
 Examples:

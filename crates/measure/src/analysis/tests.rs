@@ -1,10 +1,10 @@
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::Profile;
 
+use super::*;
 use crate::flows::FrameWriter;
 use crate::flows::tests::next_frame;
 use crate::frame::Frames;
-use super::*;
 
 fn frames_of(document: &str, tag: u16, count: u32) -> Vec<Vec<u8>> {
     let profile: Profile = serde_json::from_str(document).unwrap();

@@ -1,0 +1,121 @@
+//! What determines an experiment's results, as one number: two experiments with the same one measure the same thing in the same way.
+
+use linerate_traffic::safety::Safety;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use linerate_traffic::profile::Profile;
+
+use super::Experiment;
+use super::document::{Document, Metadata, TrialSection};
+use super::kubernetes::KubernetesSection;
+
+/// Digits of a trial's key.
+const KEY_DIGITS: usize = 32;
+
+impl Experiment {
+    /// SHA-256, in hexadecimal digits, of everything that determines the results: the document in force, what selects its trials, and the version
+    /// of this program. The experiment's name, how often a trial is tried, what no trial may exceed, and how long pods may take and how long they stay are not part of it.
+    ///
+    /// # Errors
+    /// When the document cannot be written as JSON, which it has no reason to.
+    pub fn determinants(&self, filter: Option<&str>) -> serde_json::Result<String> {
+        // A JSON value has its fields in the order of their names, whatever order they are declared in.
+        let all = serde_json::to_value(self.determining_document())?;
+        let all = json!({ "document": all, "filter": filter, "version": env!("CARGO_PKG_VERSION") });
+        Ok(hexadecimal(&serde_json::to_vec(&all)?))
+    }
+
+    /// The keys of the experiment's trials.
+    ///
+    /// # Errors
+    /// When the document cannot be written as JSON, which it has no reason to.
+    pub fn trial_keys(&self) -> serde_json::Result<TrialKeys> {
+        let mut document = self.determining_document();
+        document.spec.traffic = None;
+        document.spec.profiles = None;
+        document.spec.trial.repeats = TrialSection::default().repeats;
+        let rest =
+            json!({ "document": serde_json::to_value(&document)?, "version": env!("CARGO_PKG_VERSION") });
+        Ok(TrialKeys { rest: hexadecimal(&serde_json::to_vec(&rest)?) })
+    }
+
+    /// The document without what does not matter to the results.
+    fn determining_document(&self) -> Document {
+        let mut document = self.document.clone();
+        document.metadata = Metadata::default();
+        document.spec.trial.retries = TrialSection::default().retries;
+        document.spec.safety = Safety::default();
+        let (pods, usual) = (&mut document.spec.kubernetes, KubernetesSection::default());
+        (pods.ready_timeout, pods.keep) = (usual.ready_timeout, usual.keep);
+        document
+    }
+}
+
+/// Keys of trials: hashes of what determines them. The same trial has the same key whatever other trials the experiment has.
+#[derive(Debug, Clone)]
+pub struct TrialKeys {
+    /// Hash of what all trials have in common.
+    rest: String,
+}
+
+impl TrialKeys {
+    /// The key of a trial: the first 128 bits of a SHA-256, in hexadecimal digits. `repeat` is which time the profile is run.
+    pub fn of(&self, profile: &Profile, repeat: u32) -> String {
+        let own = json!({ "profile": profile, "repeat": repeat, "rest": self.rest });
+        let mut key = hexadecimal(own.to_string().as_bytes());
+        key.truncate(KEY_DIGITS);
+        key
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Experiment, Overrides};
+
+    fn determinants(metadata: &str, spec: &str) -> String {
+        let text = format!(
+            "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nmetadata: {{{metadata}}}\nspec: {{{spec}}}\n"
+        );
+        let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
+        experiment.determinants(None).unwrap()
+    }
+
+    #[test]
+    fn what_changes_results_changes_the_number() {
+        let plain = determinants("", "");
+        assert_eq!(plain.len(), 64);
+        for (metadata, spec) in [
+            ("name: other", ""),
+            ("", "trial: {retries: 7}"),
+            ("", "safety: {maxRate: 100gbps, maxDuration: 1h, allow: [192.168.2.0/24]}"),
+            ("", "kubernetes: {keep: true, readyTimeout: 3s}"),
+            ("", "pairs: 1, traffic: {frameSizes: [64]}"),
+        ] {
+            assert_eq!(determinants(metadata, spec), plain, "{metadata} {spec}");
+        }
+        for spec in ["pairs: 2", "trial: {repeats: 2}", "traffic: {rates: [11%]}", "agents: {memoryMb: 65}"] {
+            assert_ne!(determinants("", spec), plain, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_trial_has_the_same_key_whatever_others_there_are() {
+        let keys = |spec: &str| {
+            let text = format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec: {{{spec}}}\n");
+            let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
+            let keys = experiment.trial_keys().unwrap();
+            experiment.profiles.iter().map(|profile| keys.of(profile, 1)).collect::<Vec<_>>()
+        };
+        let alone = keys("traffic: {frameSizes: [64]}");
+        assert_eq!(alone[0].len(), super::KEY_DIGITS);
+        let several = keys("traffic: {frameSizes: [128, 64]}, trial: {repeats: 9}");
+        assert_eq!(several[1], alone[0]);
+        assert_ne!(several[0], several[1]);
+        assert_ne!(keys("traffic: {frameSizes: [64]}, trial: {duration: 7s}"), alone);
+    }
+}

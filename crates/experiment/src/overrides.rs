@@ -1,0 +1,213 @@
+//! What the command line puts into a document: every option is a field.
+
+use std::str::FromStr;
+
+use linerate_traffic::safety::Safety;
+use linerate_traffic::span::Span;
+use serde_json::{Map, Value};
+
+use super::ExperimentError;
+use super::document::{Document, PlatformKind};
+use crate::yaml::for_users;
+
+/// What the command line puts in place of the document's, in order.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Overrides {
+    settings: Vec<Setting>,
+    /// Ceilings of the environment. They replace nothing: they hold beside the document's.
+    pub environment: Safety,
+}
+
+/// One field with its new value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// What the user wrote, for messages.
+    option: String,
+    /// The way to the field, from `spec` on.
+    path: Vec<String>,
+    /// `None` takes the field out, so that its default is in force.
+    value: Option<Value>,
+}
+
+impl Overrides {
+    /// Sets the field at `path`; `option` is what the user wrote.
+    pub fn set<P: Into<String>>(
+        &mut self,
+        option: impl Into<String>,
+        path: impl IntoIterator<Item = P>,
+        value: impl Into<Value>,
+    ) {
+        let path = path.into_iter().map(Into::into).collect();
+        self.settings.push(Setting { option: option.into(), path, value: Some(value.into()) });
+    }
+
+    /// Takes the field at `path` out.
+    pub fn clear<P: Into<String>>(&mut self, option: impl Into<String>, path: impl IntoIterator<Item = P>) {
+        let path = path.into_iter().map(Into::into).collect();
+        self.settings.push(Setting { option: option.into(), path, value: None });
+    }
+
+    /// Adds a setting that was written as `path=value`.
+    pub fn push(&mut self, setting: Setting) {
+        self.settings.push(setting);
+    }
+
+    /// Where the agents run.
+    pub fn platform(&mut self, platform: PlatformKind) {
+        self.set("--platform", ["spec", "platform"], platform.name());
+    }
+
+    /// How long each trial sends, in place of the document's duration and packets.
+    pub fn duration(&mut self, duration: Span) {
+        self.clear("--duration", ["spec", "trial", "packets"]);
+        self.set("--duration", ["spec", "trial", "duration"], duration.to_string());
+    }
+
+    /// True when the document is in force as it is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.settings.is_empty()
+    }
+
+    /// The document with these settings.
+    ///
+    /// # Errors
+    /// The first setting that the document does not allow, by its option.
+    pub(super) fn apply(&self, document: Document) -> Result<Document, ExperimentError> {
+        let mut document = document;
+        for setting in &self.settings {
+            document = setting.apply(&document)?;
+        }
+        Ok(document)
+    }
+}
+
+impl Setting {
+    fn apply(&self, document: &Document) -> Result<Document, ExperimentError> {
+        let wrong = |problem: String| ExperimentError::Setting { option: self.option.clone(), problem };
+        let mut tree = serde_json::to_value(document).map_err(|error| wrong(error.to_string()))?;
+        let mut place = &mut tree;
+        let Some((last, way)) = self.path.split_last() else {
+            return Err(wrong("no field is named".to_owned()));
+        };
+        for step in way {
+            place = child(place, step).map_err(wrong)?;
+        }
+        match &self.value {
+            Some(value) => *child(place, last).map_err(wrong)? = value.clone(),
+            None => {
+                place.as_object_mut().and_then(|map| map.remove(last));
+            }
+        }
+        // By way of YAML, whose reader the types are made for.
+        let yaml = serde_saphyr::to_string(&tree).map_err(|error| wrong(error.to_string()))?;
+        serde_saphyr::from_str(&yaml).map_err(|error| {
+            let text = for_users(&error.without_snippet().to_string());
+            wrong(text.split(" at line ").next().unwrap_or(&text).to_owned())
+        })
+    }
+}
+
+/// The field `step` of `place`, made when it is not there.
+fn child<'v>(place: &'v mut Value, step: &str) -> Result<&'v mut Value, String> {
+    if place.is_null() {
+        *place = Value::Object(Map::new());
+    }
+    match place {
+        Value::Object(map) => Ok(map.entry(step).or_insert(Value::Null)),
+        Value::Array(list) => {
+            let length = list.len();
+            step.parse::<usize>()
+                .ok()
+                .and_then(|index| list.get_mut(index))
+                .ok_or_else(|| format!("[{step}]: the list has {length} entries, numbered from 0"))
+        }
+        _ => Err(format!("'{step}': the field that it would be in is a plain value")),
+    }
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    /// Reads `spec.trial.repeats=3` or `spec.kubernetes.resources[intel.com/dpdk]=1`; the value is YAML, and nothing takes the field out.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is not PATH=VALUE, such as spec.trial.repeats=3");
+        let mut path = Vec::new();
+        let mut step = String::new();
+        let mut bracket = false;
+        let mut letters = text.char_indices();
+        let value = loop {
+            match letters.next().ok_or_else(wrong)? {
+                (_, '[') if !bracket => bracket = true,
+                (_, ']') if bracket => bracket = false,
+                (at, '=') if !bracket => break &text[at + 1..],
+                (_, '.') if !bracket => path.push(std::mem::take(&mut step)),
+                (_, letter) => {
+                    step.push(letter);
+                    continue;
+                }
+            }
+            if bracket && !step.is_empty() {
+                path.push(std::mem::take(&mut step));
+            }
+        };
+        path.push(step);
+        path.retain(|step| !step.is_empty());
+        if path.is_empty() {
+            return Err(wrong());
+        }
+        let value = if value.is_empty() {
+            None
+        } else {
+            Some(serde_saphyr::from_str::<Value>(value).map_err(|error| format!("'{value}': {error}"))?)
+        };
+        Ok(Self { option: format!("--set {text}"), path, value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Experiment;
+
+    fn with(settings: &[&str]) -> Result<Experiment, String> {
+        let mut overrides = Overrides::default();
+        for text in settings {
+            overrides.push(text.parse()?);
+        }
+        Experiment::load(None, &overrides).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_field_can_be_set() {
+        let experiment = with(&[
+            "spec.trial.repeats=3",
+            "spec.traffic.frameSizes=[64, imix]",
+            "spec.kubernetes.resources[intel.com/dpdk]=2",
+            "spec.kubernetes.link.kind=afPacket",
+            "metadata.name=other",
+        ])
+        .unwrap();
+        assert_eq!((experiment.name(), experiment.trial().repeats.get()), ("other", 3));
+        let resources = &experiment.kubernetes().resources;
+        assert_eq!(
+            resources.iter().map(|(name, count)| (name.as_str(), count.get())).collect::<Vec<_>>(),
+            [("intel.com/dpdk", 2)]
+        );
+    }
+
+    #[test]
+    fn mistakes_name_the_option_and_what_is_allowed() {
+        for (setting, parts) in [
+            ("spec.trial.repeats=0", &["--set spec.trial.repeats=0", "1 to 1000"][..]),
+            ("spec.trail.repeats=1", &["--set spec.trail", "trail"]),
+            ("spec.pairs=many", &["many", "1 to 1000"]),
+            ("spec.traffic.flows[9]=1", &["[9]", "entries"]),
+            ("spec.trial.repeats", &["not PATH=VALUE"]),
+        ] {
+            let message = with(&[setting]).unwrap_err();
+            for part in parts {
+                assert!(message.contains(part), "{setting}: {message}");
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Which trials an experiment makes, and how long they take. Pure; what is printed is what is run.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{FrameSizes, Profile};
+use linerate_traffic::rate::Rate;
+use linerate_traffic::safety::Unsafe;
+use linerate_wire::flow_lines::FlowLines;
+use serde::Serialize;
+
+use crate::Experiment;
+use crate::direction::Direction;
+
+/// Time that a trial takes beyond its own duration, for the estimate: preparing, settling, storing.
+const TRIAL_OVERHEAD: Duration = Duration::from_millis(150);
+/// Time to start and warm up the agents, and to end them, for the estimate.
+const START_AND_END: Duration = Duration::from_millis(1500);
+
+/// One profile, once, over all pairs at the same time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trial {
+    /// What is sent.
+    pub profile: Profile,
+    /// Which time the profile is run: from 1.
+    pub repeat: u32,
+    /// How many times it is run in all.
+    pub repeats: u32,
+    /// How long it sends, as far as that is known before.
+    pub expected_duration: Option<Duration>,
+}
+
+impl Trial {
+    /// The trial's place below its pair's directory: the profile's name, and the repeat where there is more than one.
+    pub fn directory(&self) -> String {
+        if self.repeats > 1 {
+            format!("{}/repeat-{}", self.profile.name(), self.repeat)
+        } else {
+            self.profile.name()
+        }
+    }
+
+    /// What tells it from the other trials of its plan: the profile's name and the repeat.
+    pub fn name(&self) -> (String, u32) {
+        (self.profile.name(), self.repeat)
+    }
+}
+
+/// Trials by their names.
+#[derive(Debug, Clone, Default)]
+pub struct TrialSet(HashSet<(String, u32)>);
+
+impl TrialSet {
+    /// Adds the trial of this profile and repeat.
+    pub fn add(&mut self, profile: &str, repeat: u32) {
+        self.0.insert((profile.to_owned(), repeat));
+    }
+
+    /// True when the trial of this profile and repeat is one of them.
+    pub fn has(&self, profile: &str, repeat: u32) -> bool {
+        self.0.contains(&(profile.to_owned(), repeat))
+    }
+
+    /// True when `trial` is one of them.
+    pub fn contains(&self, trial: &Trial) -> bool {
+        self.0.contains(&trial.name())
+    }
+}
+
+impl FromIterator<(String, u32)> for TrialSet {
+    fn from_iter<T: IntoIterator<Item = (String, u32)>>(names: T) -> Self {
+        Self(names.into_iter().collect())
+    }
+}
+
+/// The trials of an experiment, in order; at least one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// In the order they run.
+    pub trials: Vec<Trial>,
+}
+
+/// A plan as shown by a dry run.
+#[derive(Debug, Serialize)]
+pub struct PlanView {
+    /// The experiment's name.
+    pub experiment: String,
+    /// Pairs that each trial loads at the same time.
+    pub pairs: usize,
+    /// Which ways packets go.
+    pub direction: Direction,
+    /// The trials, in order.
+    pub trials: Vec<TrialView>,
+    /// Estimated total time in seconds; absent when a trial's duration is not known before.
+    pub estimated_s: Option<f64>,
+}
+
+/// A trial as shown by a dry run.
+#[derive(Debug, Serialize)]
+pub struct TrialView {
+    /// Name of the profile.
+    pub profile: String,
+    /// Bytes of a frame, frame check sequence included.
+    pub frame_size: FrameSizes,
+    /// Number of flows.
+    pub flows: u32,
+    /// Intended load, as written.
+    pub rate: Rate,
+    /// Which time the profile is run.
+    pub repeat: u32,
+    /// Seconds of sending, when known before.
+    pub duration_s: Option<f64>,
+}
+
+/// An experiment without a plan.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// No trial is left.
+    #[error("no profile of the experiment has '{filter}' in its name; there are: {}", names.join(", "))]
+    NothingSelected {
+        /// What was looked for.
+        filter: String,
+        /// What there is.
+        names: Vec<String>,
+    },
+    /// A ceiling forbids a trial.
+    #[error("{profile}: {problem}")]
+    Unsafe {
+        /// Name of the trial's profile.
+        profile: String,
+        /// The ceiling, and by how much it is exceeded.
+        problem: Unsafe,
+    },
+}
+
+/// The trials of `experiment` whose profile has `filter` in its name: every profile in order, all its repeats in a row.
+///
+/// # Errors
+/// When no profile is left, or a ceiling forbids one. Ceilings and loads that depend on the link's speed are checked by [`Plan::check`], when it is known.
+pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanError> {
+    let repeats = experiment.trial().repeats.get_u32();
+    let trials: Vec<Trial> = experiment
+        .profiles
+        .iter()
+        .filter(|profile| filter.is_none_or(|text| profile.name().contains(text)))
+        .flat_map(|profile| {
+            let expected_duration = expected_duration(experiment, profile);
+            (1..=repeats).map(move |repeat| Trial {
+                profile: profile.clone(),
+                repeat,
+                repeats,
+                expected_duration,
+            })
+        })
+        .collect();
+    if trials.is_empty() {
+        return Err(PlanError::NothingSelected {
+            filter: filter.unwrap_or_default().to_owned(),
+            names: experiment.profiles.iter().map(Profile::name).collect(),
+        });
+    }
+    let (ceilings, limit) = (experiment.ceilings(), experiment.limit());
+    let plan = Plan { trials };
+    plan.each(|profile| ceilings.check_ahead(profile, &limit))?;
+    Ok(plan)
+}
+
+fn expected_duration(experiment: &Experiment, profile: &Profile) -> Option<Duration> {
+    let limit = experiment.limit();
+    let by_time = limit.duration_ms.map(Duration::from_millis);
+    let pps = profile.rate().packets_per_second(profile.frame_sizes(), None).ok().flatten();
+    let by_packets = limit
+        .packets
+        .zip(pps)
+        .and_then(|(packets, pps)| Duration::try_from_secs_f64(packets as f64 / pps).ok());
+    match (by_time, by_packets) {
+        (Some(time), Some(packets)) => Some(time.min(packets)),
+        (one, other) => one.or(other),
+    }
+}
+
+impl Plan {
+    /// Checks every trial against the ceilings, on a link of `link_bps` bit/s.
+    ///
+    /// # Errors
+    /// The first trial that a ceiling forbids.
+    pub fn check(&self, experiment: &Experiment, link_bps: Option<u64>) -> Result<(), PlanError> {
+        let (ceilings, limit) = (experiment.ceilings(), experiment.limit());
+        self.each(|profile| ceilings.check(profile, &limit, link_bps))
+    }
+
+    fn each(&self, check: impl Fn(&Profile) -> Result<(), Unsafe>) -> Result<(), PlanError> {
+        self.trials.iter().try_for_each(|Trial { profile, .. }| {
+            match check(profile) {
+                // Where the profile names no destination, the sending agent knows and checks it.
+                Err(Unsafe::Destination { .. }) if profile.raw().destination.written_ip().is_none() => Ok(()),
+                checked => checked.map_err(|problem| PlanError::Unsafe { profile: profile.name(), problem }),
+            }
+        })
+    }
+
+    /// Estimated total time; `None` when a trial's duration is not known before.
+    pub fn estimate(&self) -> Option<Duration> {
+        self.trials.iter().try_fold(START_AND_END, |total, trial| {
+            trial
+                .expected_duration
+                .and_then(|duration| total.checked_add(duration)?.checked_add(TRIAL_OVERHEAD))
+        })
+    }
+
+    /// Bytes that a file of every flow takes for each trial, all trials together, by a low estimate.
+    pub fn flow_bytes(&self) -> u64 {
+        let nowhere = (MacAddr([0; 6]), MacAddr([0; 6]));
+        let bytes = |trial: &Trial| {
+            FlowLines { traffic: Some((&trial.profile, nowhere)), sent: None, delays_valid: true }
+                .least_bytes()
+        };
+        self.trials.iter().map(bytes).sum()
+    }
+
+    /// The plan as shown by a dry run.
+    pub fn view(&self, experiment: &Experiment) -> PlanView {
+        PlanView {
+            experiment: experiment.name().to_owned(),
+            pairs: experiment.pairs(),
+            direction: experiment.direction(),
+            trials: self
+                .trials
+                .iter()
+                .map(|trial| TrialView {
+                    profile: trial.profile.name(),
+                    frame_size: trial.profile.frame_sizes().clone(),
+                    flows: trial.profile.flows(),
+                    rate: trial.profile.rate(),
+                    repeat: trial.repeat,
+                    duration_s: trial.expected_duration.map(|duration| duration.as_secs_f64()),
+                })
+                .collect(),
+            estimated_s: self.estimate().map(|duration| duration.as_secs_f64()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Overrides;
+
+    fn experiment(spec: &str) -> Experiment {
+        let text = format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec:\n{spec}");
+        Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap()
+    }
+
+    #[test]
+    fn every_profile_and_repeat_is_a_trial_in_order() {
+        let experiment =
+            experiment("  traffic: {frameSizes: [64, 512]}\n  trial: {duration: 2s, repeats: 2}\n");
+        let plan = plan(&experiment, None).unwrap();
+        let directories: Vec<_> = plan.trials.iter().map(Trial::directory).collect();
+        let name = |size, repeat| format!("profile_1_flows_pkt_size_{size}B_10_rate_s/repeat-{repeat}");
+        assert_eq!(directories, [name(64, 1), name(64, 2), name(512, 1), name(512, 2)]);
+        assert_eq!(plan.estimate(), Some(START_AND_END + 4 * (Duration::from_secs(2) + TRIAL_OVERHEAD)));
+    }
+
+    #[test]
+    fn a_filter_selects_by_name_and_must_leave_something() {
+        let experiment = experiment("  traffic: {frameSizes: [64, 512]}\n");
+        let left = plan(&experiment, Some("512B")).unwrap();
+        assert_eq!(left.trials.len(), 1);
+        assert_eq!(left.trials[0].directory(), "profile_1_flows_pkt_size_512B_10_rate_s");
+        let message = plan(&experiment, Some("9000B")).unwrap_err().to_string();
+        assert!(message.contains("'9000B'") && message.contains("profile_1_flows_pkt_size_64B"), "{message}");
+    }
+
+    #[test]
+    fn durations_follow_from_time_or_packets() {
+        for (trial, rate, expected) in [
+            ("duration: 3s", "max", Some(3.0)),
+            ("packets: 5000", "1kpps", Some(5.0)),
+            ("packets: 5000, duration: 2s", "1kpps", Some(2.0)),
+            ("packets: 1000, duration: 2s", "1kpps", Some(1.0)),
+            ("packets: 1000", "max", None),
+            ("packets: 1000", "10%", None),
+        ] {
+            let experiment = experiment(&format!("  traffic: {{rates: [{rate}]}}\n  trial: {{{trial}}}\n"));
+            let plan = plan(&experiment, None).unwrap();
+            assert_eq!(plan.trials[0].expected_duration.map(|d| d.as_secs_f64()), expected, "{trial} {rate}");
+        }
+    }
+}

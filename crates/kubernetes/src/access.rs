@@ -1,0 +1,258 @@
+//! What Linerate asks of the API server: the verbs it uses, as a Role, and whether they are allowed.
+
+use std::fmt;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::api::PostParams;
+use kube::{Api, Client};
+
+use super::error::ClusterError;
+use super::names;
+use super::retry::steadily;
+use linerate_experiment::kubernetes::{KubernetesSection, OutputVolume};
+
+/// Reviews that are asked at the same time.
+const AT_ONCE: usize = 8;
+
+/// A verb on a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// What is done.
+    pub verb: &'static str,
+    /// API group; empty for the core.
+    pub group: &'static str,
+    /// The resource, with its subresource after a slash.
+    pub resource: &'static str,
+    /// The one object that it is done to; `None`: any.
+    pub name: Option<&'static str>,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)?;
+        self.name.iter().try_for_each(|name| write!(f, " {name}"))
+    }
+}
+
+/// One line of the Role.
+struct Rule {
+    group: &'static str,
+    resource: &'static str,
+    /// The one object that the rule is about; `None`: any.
+    name: Option<&'static str>,
+    verbs: &'static [&'static str],
+    why: &'static str,
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        group: "",
+        resource: "pods",
+        name: None,
+        verbs: &["create", "delete", "get", "list", "watch"],
+        why: "the agents; only those with Linerate's labels are deleted",
+    },
+    // The stream is opened by a GET: get. From Kubernetes 1.35 on the server asks for create as well.
+    Rule {
+        group: "",
+        resource: "pods/portforward",
+        name: None,
+        verbs: &["create", "get"],
+        why: "the way to an agent",
+    },
+    Rule {
+        group: "",
+        resource: "pods/log",
+        name: None,
+        verbs: &["get"],
+        why: "what an agent logged is kept with the results",
+    },
+    // What is to be created has no name yet for RBAC.
+    Rule { group: "", resource: "secrets", name: None, verbs: &["create"], why: "the agents' tokens" },
+    Rule {
+        group: "",
+        resource: "secrets",
+        name: Some(names::SECRET),
+        verbs: &["delete", "get"],
+        why: "no other secret is read or deleted",
+    },
+    Rule { group: "", resource: "events", name: None, verbs: &["list"], why: "why a pod does not start" },
+    Rule {
+        group: "",
+        resource: "resourcequotas",
+        name: None,
+        verbs: &["list"],
+        why: "what the namespace may use",
+    },
+    Rule {
+        group: "coordination.k8s.io",
+        resource: "leases",
+        name: None,
+        verbs: &["create", "delete", "list", "patch"],
+        why: "owns a run's objects, and tells that the run is alive",
+    },
+];
+
+const CLAIMS: Rule = Rule {
+    group: "",
+    resource: "persistentvolumeclaims",
+    name: None,
+    verbs: &["create", "delete", "list"],
+    why: "volumes of spec.kubernetes.output",
+};
+
+const NETWORKS: Rule = Rule {
+    group: "k8s.cni.cncf.io",
+    resource: "network-attachment-definitions",
+    name: None,
+    verbs: &["get"],
+    why: "the networks of spec.kubernetes.networks",
+};
+
+/// Seen for all namespaces: without them the plan leaves room on nodes to the scheduler.
+const CLUSTER_RULES: &[Rule] = &[
+    Rule { group: "", resource: "nodes", name: None, verbs: &["list"], why: "what nodes have" },
+    Rule {
+        group: "",
+        resource: "pods",
+        name: None,
+        verbs: &["list"],
+        why: "what other pods ask of the nodes",
+    },
+];
+
+fn rules(settings: Option<&KubernetesSection>) -> Vec<&'static Rule> {
+    let mut rules: Vec<&Rule> = RULES.iter().collect();
+    let claims =
+        |settings: &KubernetesSection| matches!(settings.output, OutputVolume::PersistentVolumeClaim { .. });
+    if settings.is_none_or(claims) {
+        rules.push(&CLAIMS);
+    }
+    if settings.is_none_or(|settings| !settings.networks.is_empty()) {
+        rules.push(&NETWORKS);
+    }
+    rules
+}
+
+/// Everything that an experiment of these settings does in its namespace; `None`: any experiment.
+pub fn needs(settings: Option<&KubernetesSection>) -> Vec<Need> {
+    let of = |rule: &'static Rule| {
+        let Rule { group, resource, name, .. } = *rule;
+        rule.verbs.iter().map(move |verb| Need { verb, group, resource, name })
+    };
+    rules(settings).into_iter().flat_map(of).collect()
+}
+
+/// What is not allowed in `namespace`.
+///
+/// # Errors
+/// When the server does not tell.
+pub async fn missing(
+    client: &Client,
+    namespace: &str,
+    settings: &KubernetesSection,
+) -> Result<Vec<Need>, ClusterError> {
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    // The first failure ends it: a server that is away is not waited for once for each review.
+    let answers: Vec<(Need, bool)> = stream::iter(needs(Some(settings)))
+        .map(|need| {
+            let reviews = reviews.clone();
+            async move { Ok::<_, ClusterError>((need, allowed(&reviews, namespace, need).await?)) }
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let missing = answers.into_iter().filter(|(_, allowed)| !allowed).map(|(need, _)| need).collect();
+    Ok(missing)
+}
+
+async fn allowed(
+    reviews: &Api<SelfSubjectAccessReview>,
+    namespace: &str,
+    need: Need,
+) -> Result<bool, ClusterError> {
+    let (resource, subresource) = match need.resource.split_once('/') {
+        Some((resource, sub)) => (resource, Some(sub.to_owned())),
+        None => (need.resource, None),
+    };
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                namespace: Some(namespace.to_owned()),
+                verb: Some(need.verb.to_owned()),
+                group: Some(need.group.to_owned()),
+                resource: Some(resource.to_owned()),
+                subresource,
+                name: need.name.map(str::to_owned),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let params = PostParams::default();
+    let answer = steadily(|| reviews.create(&params, &review))
+        .await
+        .map_err(ClusterError::while_("ask what is allowed"))?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
+
+/// The Role with exactly these verbs, its binding to a service account, and, with `cluster`, what lets the plan see the nodes. YAML for `kubectl apply`.
+pub fn role(namespace: &str, account: &str, cluster: bool) -> String {
+    let mut text = head("Role", "linerate", Some(namespace));
+    text.push_str("rules:\n");
+    rules(None).into_iter().for_each(|rule| text.push_str(&line(rule)));
+    text.push_str("---\n");
+    text.push_str(&binding("RoleBinding", "Role", "linerate", account, namespace, Some(namespace)));
+    if cluster {
+        text.push_str("---\n");
+        text.push_str(&head("ClusterRole", "linerate-planner", None));
+        text.push_str("rules:\n");
+        CLUSTER_RULES.iter().for_each(|rule| text.push_str(&line(rule)));
+        text.push_str("---\n");
+        text.push_str(&binding(
+            "ClusterRoleBinding",
+            "ClusterRole",
+            &format!("linerate-planner-{namespace}"),
+            account,
+            namespace,
+            None,
+        ));
+    }
+    text
+}
+
+fn head(kind: &str, name: &str, namespace: Option<&str>) -> String {
+    let namespace = namespace.map(|namespace| format!("  namespace: {namespace}\n")).unwrap_or_default();
+    format!("apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n  name: {name}\n{namespace}")
+}
+
+fn line(rule: &Rule) -> String {
+    let names = rule.name.map(|name| format!("  resourceNames: [{name}]\n")).unwrap_or_default();
+    format!(
+        "# {}\n- apiGroups: [\"{}\"]\n  resources: [{}]\n{names}  verbs: [{}]\n",
+        rule.why,
+        rule.group,
+        rule.resource,
+        rule.verbs.join(", ")
+    )
+}
+
+fn binding(
+    kind: &str,
+    role_kind: &str,
+    name: &str,
+    account: &str,
+    account_namespace: &str,
+    namespace: Option<&str>,
+) -> String {
+    let role = if role_kind == "Role" { "linerate" } else { "linerate-planner" };
+    format!(
+        "{}roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: {role_kind}\n  name: {role}\nsubjects:\n- kind: ServiceAccount\n  name: \
+         {account}\n  namespace: {account_namespace}\n",
+        head(kind, name, namespace)
+    )
+}

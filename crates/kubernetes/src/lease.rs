@@ -1,0 +1,391 @@
+//! The lease of a run. It owns the run's objects, so that they go with it, and its controller renews it.
+//!
+//! Another controller judges a lease by what changes: a lease that changes while it is watched belongs to a controller that lives, and one
+//! that stays as it is for its whole duration, on the watcher's monotonic clock, to one that is gone. Times that controllers write into leases
+//! are never compared, for their clocks may differ by any amount. (client-go's leader election judges so, too.)
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::error::{ClusterError, is_not_found};
+use super::names;
+use super::retry::steadily;
+
+/// A lease that does not change for so long belongs to a dead controller.
+const DURATION_S: i32 = 30;
+/// Time between renewals.
+const RENEWAL: Duration = Duration::from_secs(10);
+/// Time until the next renewal when one has failed.
+const RENEWAL_AGAIN: Duration = Duration::from_secs(2);
+
+/// Time between two looks at the leases of others.
+const LOOK: Duration = Duration::from_secs(2);
+/// Looks further apart than this, because the server was away, prove nothing: the holder could not renew the lease either.
+const LONGEST_GAP: Duration = Duration::from_secs(10);
+/// Longest time that a lease is watched, whatever it says of its duration.
+const LONGEST_WATCH: Duration = Duration::from_secs(300);
+
+/// A lease that is to be made.
+pub(super) fn manifest(id: &str, kept: bool) -> Lease {
+    Lease {
+        metadata: ObjectMeta {
+            name: Some(names::object(id)),
+            labels: Some(names::labels(id)),
+            annotations: kept.then(|| BTreeMap::from([(names::KEPT.to_owned(), "true".to_owned())])),
+            ..ObjectMeta::default()
+        },
+        spec: Some(LeaseSpec {
+            holder_identity: Some(holder()),
+            lease_duration_seconds: Some(DURATION_S),
+            acquire_time: Some(MicroTime(Timestamp::now())),
+            renew_time: Some(MicroTime(Timestamp::now())),
+            ..LeaseSpec::default()
+        }),
+    }
+}
+
+/// Makes the lease of the run `id`.
+///
+/// # Errors
+/// When the server refuses.
+pub async fn create(
+    client: &Client,
+    namespace: &str,
+    id: &str,
+    kept: bool,
+) -> Result<OwnerReference, ClusterError> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let (name, lease) = (names::object(id), manifest(id, kept));
+    let params = PostParams::default();
+    let mut attempts = 0;
+    let created = steadily(|| {
+        attempts += 1;
+        leases.create(&params, &lease)
+    })
+    .await;
+    let made = match created {
+        // An earlier attempt has made it after all.
+        Err(kube::Error::Api(status)) if status.code == 409 && attempts > 1 => own(&leases, id).await,
+        other => other,
+    }
+    .map_err(ClusterError::while_(format!("create the lease {name}")))?;
+    Ok(OwnerReference {
+        api_version: "coordination.k8s.io/v1".to_owned(),
+        kind: "Lease".to_owned(),
+        name,
+        uid: made.metadata.uid.unwrap_or_default(),
+        ..OwnerReference::default()
+    })
+}
+
+/// The lease of the run `id`, which is there and ours.
+async fn own(leases: &Api<Lease>, id: &str) -> kube::Result<Lease> {
+    let params = ListParams::default().labels(&names::of_experiment(id));
+    let found = steadily(|| leases.list(&params)).await?;
+    let missing = || kube::Error::Service(format!("there is no lease of run {id} that is ours").into());
+    found.items.into_iter().find(|lease| holder_of(lease) == holder()).ok_or_else(missing)
+}
+
+/// Who holds a lease, for people: host and process.
+fn holder() -> String {
+    format!("{}/{}", linerate_runner::platform::local::node_name(), std::process::id())
+}
+
+fn holder_of(lease: &Lease) -> &str {
+    lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
+}
+
+/// Why a run's lease is no longer its own; nothing while it is.
+pub(super) type Loss = Arc<OnceLock<String>>;
+
+/// Renews the lease with this `uid` until dropped, or until it is lost: deleted, or taken by a controller that took this one for dead. A renewal
+/// that fails is tried again soon.
+pub(super) async fn renew(client: Client, namespace: String, id: String, uid: String, loss: Loss) {
+    let leases: Api<Lease> = Api::namespaced(client, &namespace);
+    let name = names::object(&id);
+    let params = PatchParams::default();
+    let mut next = RENEWAL;
+    loop {
+        sleep(next).await;
+        let renewed = steadily(|| {
+            let now = MicroTime(Timestamp::now());
+            // A lease with another uid is not changed.
+            let patch = Patch::Merge(json!({ "metadata": { "uid": uid }, "spec": { "renewTime": now } }));
+            let (leases, name, params) = (&leases, &name, &params);
+            async move { leases.patch(name, params, &patch).await }
+        })
+        .await;
+        let now_there = match renewed {
+            Ok(lease) => {
+                next = RENEWAL;
+                Some(lease)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the run's lease could not be renewed");
+                next = RENEWAL_AGAIN;
+                let params = ListParams::default().labels(&names::of_experiment(&id));
+                match leases.list(&params).await {
+                    Ok(listed) => listed.items.into_iter().find(|lease| lease.uid().as_ref() == Some(&uid)),
+                    Err(_) => continue,
+                }
+            }
+        };
+        let reason = match now_there.as_ref().map(holder_of) {
+            Some(who) if who == holder() => continue,
+            Some(who) => format!("its lease was taken by {who}, who took this controller for dead"),
+            None => "its lease was deleted by somebody else".to_owned(),
+        };
+        tracing::error!(reason, "the run has lost its objects in the cluster");
+        let _ = loss.set(reason);
+        return;
+    }
+}
+
+/// A run's lease as found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The run's id.
+    pub id: String,
+    /// Who made it.
+    pub holder: String,
+    /// How it stands.
+    pub state: LeaseState,
+    uid: String,
+    /// The version that was judged.
+    version: String,
+    duration: Duration,
+}
+
+impl Found {
+    fn of(lease: &Lease) -> Option<Self> {
+        let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(DURATION_S);
+        let is_kept = lease.annotations().get(names::KEPT).is_some_and(|kept| kept == "true");
+        Some(Self {
+            id: lease.labels().get(names::EXPERIMENT)?.clone(),
+            holder: holder_of(lease).to_owned(),
+            state: if is_kept { LeaseState::Kept } else { LeaseState::Alive },
+            uid: lease.uid()?,
+            version: lease.resource_version()?,
+            duration: Duration::from_secs(seconds.max(1).unsigned_abs().into()).min(LONGEST_WATCH),
+        })
+    }
+
+    /// True when its controller ran where this one runs.
+    pub fn is_of_this_host(&self) -> bool {
+        self.holder
+            .rsplit_once('/')
+            .is_some_and(|(host, _)| host == linerate_runner::platform::local::node_name())
+    }
+}
+
+/// How a lease stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseState {
+    /// Its controller lives, for all that is known.
+    Alive,
+    /// The pods are meant to stay.
+    Kept,
+    /// Its controller is gone.
+    Dead,
+}
+
+/// All leases of Linerate's in `namespace`, without a judgement on those of runs: they count as alive.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn list(client: &Client, namespace: &str) -> Result<Vec<Found>, ClusterError> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let params = ListParams::default().labels(&names::all());
+    let leases = steadily(|| leases.list(&params))
+        .await
+        .map_err(ClusterError::while_("list the leases of other runs"))?;
+    Ok(leases.items.iter().filter_map(Found::of).collect())
+}
+
+/// All leases of Linerate's in `namespace`, each watched until it is known whether its controller lives: until it changes, or for its whole
+/// duration. Those that `is_over` accepts are known to be dead. `say` is told what is waited for.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn settled(
+    client: &Client,
+    namespace: &str,
+    is_over: impl Fn(&Found) -> bool,
+    say: &dyn Fn(&str),
+) -> Result<Vec<Found>, ClusterError> {
+    let mut watch = Watch::default();
+    loop {
+        let asked = Instant::now();
+        let mut found = list(client, namespace).await?;
+        watch.gap(asked);
+        let mut open = Vec::new();
+        for lease in found.iter_mut().filter(|lease| lease.state != LeaseState::Kept) {
+            let state = if is_over(lease) {
+                Some(LeaseState::Dead)
+            } else {
+                watch.judge(lease, asked, Instant::now())
+            };
+            match state {
+                Some(state) => lease.state = state,
+                None => open.push(lease.clone()),
+            }
+        }
+        if open.is_empty() {
+            return Ok(found);
+        }
+        for lease in open.iter().filter(|lease| watch.is_news(lease)) {
+            say(&format!(
+                "run {} ({}) has a lease here; watching for up to {} s whether its controller renews it",
+                lease.id,
+                lease.holder,
+                lease.duration.as_secs()
+            ));
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// What was seen of leases, on this machine's monotonic clock.
+#[derive(Debug, Default)]
+struct Watch {
+    /// By uid: the version first seen, and since when it is known.
+    seen: BTreeMap<String, (String, Instant)>,
+    told: Vec<String>,
+    last: Option<Instant>,
+}
+
+impl Watch {
+    /// Notes a look that was `asked` for at this time, and begins anew when the one before was too long ago.
+    fn gap(&mut self, asked: Instant) {
+        if self.last.is_some_and(|last| asked - last > LONGEST_GAP) {
+            self.seen.values_mut().for_each(|(_, since)| *since = asked);
+        }
+        self.last = Some(asked);
+    }
+
+    /// How a lease stands that the server told of between `asked` and `answered`; nothing when that is not known yet.
+    fn judge(&mut self, lease: &Found, asked: Instant, answered: Instant) -> Option<LeaseState> {
+        match self.seen.get(&lease.uid) {
+            None => {
+                self.seen.insert(lease.uid.clone(), (lease.version.clone(), answered));
+                None
+            }
+            Some((version, _)) if *version != lease.version => Some(LeaseState::Alive),
+            Some((_, since)) => {
+                (asked.saturating_duration_since(*since) > lease.duration).then_some(LeaseState::Dead)
+            }
+        }
+    }
+
+    /// True when nothing was said of the lease yet.
+    fn is_news(&mut self, lease: &Found) -> bool {
+        let is_news = !self.told.contains(&lease.uid);
+        self.told.push(lease.uid.clone());
+        is_news
+    }
+}
+
+/// Takes the lease of a run whose controller was found to be gone, if it is still as it was then: of two that would remove what is left, one does,
+/// and a controller that was only away for long learns that it has lost its objects.
+///
+/// # Errors
+/// When the lease has changed meanwhile.
+pub async fn claim(client: &Client, namespace: &str, found: &Found) -> Result<(), ClusterError> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let (name, params) = (names::object(&found.id), PatchParams::default());
+    let mut attempts = 0;
+    let claimed = steadily(|| {
+        attempts += 1;
+        let patch = Patch::Merge(json!({
+            "metadata": { "uid": found.uid, "resourceVersion": found.version },
+            "spec": { "holderIdentity": holder(), "renewTime": MicroTime(Timestamp::now()) },
+        }));
+        let (leases, name, params) = (&leases, &name, &params);
+        async move { leases.patch(name, params, &patch).await }
+    })
+    .await;
+    match claimed {
+        Ok(_) => Ok(()),
+        Err(error) if is_not_found(&error) => Ok(()),
+        // An earlier attempt has taken it after all.
+        Err(kube::Error::Api(status))
+            if status.code == 409 && attempts > 1 && own(&leases, &found.id).await.is_ok() =>
+        {
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.code == 409 => Err(ClusterError::Conflict(format!(
+            "the lease of run {} ({}) has just changed: its controller lives after all, or another one removes what it left\n  remedy: run again",
+            found.id, found.holder
+        ))),
+        Err(error) => Err(ClusterError::while_(format!("take the lease of run {}", found.id))(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(annotations: &serde_json::Value, renewed: &str, version: u32) -> Found {
+        let lease: Lease = serde_json::from_value(json!({
+            "metadata": {"name": "l", "uid": "u", "resourceVersion": version.to_string(),
+                "labels": {names::EXPERIMENT: "1f3c09aa"}, "annotations": annotations},
+            "spec": {"holderIdentity": "host/1", "leaseDurationSeconds": 30, "renewTime": renewed}
+        }))
+        .unwrap();
+        Found::of(&lease).unwrap()
+    }
+
+    /// Whatever the holder's clock says: an hour ago, or in an hour.
+    #[test]
+    fn a_lease_is_judged_by_what_changes_on_ones_own_clock() {
+        let begun = Instant::now();
+        for renewed in ["2000-01-01T00:00:00.000000Z", "2100-01-01T00:00:00.000000Z"] {
+            let mut watch = Watch::default();
+            let mut look = |second: u64, version| {
+                let at = begun + Duration::from_secs(second);
+                watch.gap(at);
+                watch.judge(&lease(&json!({}), renewed, version), at, at)
+            };
+            for second in (0..=30).step_by(2) {
+                assert_eq!(look(second, 7), None, "at {second} s");
+            }
+            assert_eq!(look(32, 7), Some(LeaseState::Dead));
+            assert_eq!(look(33, 8), Some(LeaseState::Alive));
+        }
+    }
+
+    #[test]
+    fn a_server_that_was_away_proves_nothing() {
+        let begun = Instant::now();
+        let mut watch = Watch::default();
+        let mut look = |second: u64| {
+            let at = begun + Duration::from_secs(second);
+            watch.gap(at);
+            watch.judge(&lease(&json!({}), "2026-01-01T00:00:00.000000Z", 7), at, at)
+        };
+        assert_eq!(look(0), None);
+        assert_eq!(look(40), None, "the holder could not renew it either");
+        for second in (42..=70).step_by(2) {
+            assert_eq!(look(second), None);
+        }
+        assert_eq!(look(72), Some(LeaseState::Dead));
+    }
+
+    #[test]
+    fn kept_pods_need_no_renewal() {
+        let kept = lease(&json!({names::KEPT: "true"}), "2026-01-01T00:00:00.000000Z", 1);
+        assert_eq!(
+            (kept.id.as_str(), kept.holder.as_str(), kept.state),
+            ("1f3c09aa", "host/1", LeaseState::Kept)
+        );
+    }
+}

@@ -1,0 +1,290 @@
+//! Agents as pods of a Kubernetes cluster, reached through the API server alone.
+
+pub mod access;
+mod adopt;
+mod client;
+mod descriptors;
+mod endpoints;
+pub mod error;
+mod forward;
+pub mod lease;
+mod logs;
+pub mod manifests;
+pub mod names;
+pub mod observe;
+pub mod placement;
+pub mod plan;
+pub mod pods;
+mod quota;
+pub mod remove;
+mod requests;
+mod retry;
+pub mod security;
+pub mod survey;
+mod tracker;
+pub mod watch;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::PostParams;
+use kube::{Api, Client, ResourceExt};
+use tokio::task::JoinHandle;
+
+use self::error::ClusterError;
+pub use self::plan::{KubernetesPlan, remove_rest};
+use self::pods::{PodPlan, Run};
+use self::retry::steadily;
+use self::tracker::Tracker;
+use linerate_experiment::Experiment;
+use linerate_runner::platform::{PairEndpoints, Platform, PlatformError, Token};
+
+/// Requests at the same time.
+const AT_ONCE: usize = 16;
+
+/// Agents as pods. Dropping it leaves them to their own orphan time, and their objects to the next run.
+#[derive(Debug)]
+pub struct KubernetesPlatform {
+    plan: KubernetesPlan,
+    experiment: Experiment,
+    id: String,
+    log_directory: PathBuf,
+    /// The lease is there, or may be, for all that the server said.
+    has_begun: bool,
+    owner: Option<OwnerReference>,
+    tokens: BTreeMap<String, Token>,
+    tracker: Option<Tracker>,
+    renewal: Option<JoinHandle<()>>,
+    lease_loss: lease::Loss,
+    /// Since when pods are used that others made; they stay as they are.
+    adopted: Option<Instant>,
+}
+
+impl KubernetesPlatform {
+    /// A platform that will run the agents of run `id` as planned, with their logs in `log_directory` at the end.
+    pub fn new(plan: KubernetesPlan, experiment: Experiment, id: &str, log_directory: &Path) -> Self {
+        Self {
+            plan,
+            experiment,
+            id: id.to_owned(),
+            log_directory: log_directory.to_owned(),
+            has_begun: false,
+            owner: None,
+            tokens: BTreeMap::new(),
+            tracker: None,
+            renewal: None,
+            lease_loss: lease::Loss::default(),
+            adopted: None,
+        }
+    }
+
+    /// A platform on the kept pods of run `id`, as [`KubernetesPlan::of_kept`] found them.
+    pub fn on_kept(plan: KubernetesPlan, experiment: Experiment, id: &str, log_directory: &Path) -> Self {
+        let mut platform = Self::new(plan, experiment, id, log_directory);
+        platform.adopted = Some(Instant::now());
+        platform
+    }
+
+    fn client(&self) -> &Client {
+        &self.plan.client
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client().clone(), &self.plan.namespace)
+    }
+
+    async fn launch(&mut self, say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, ClusterError> {
+        if self.adopted.is_some() {
+            self.tokens = adopt::tokens(self.client(), &self.plan.namespace, &self.id).await?;
+            self.tracker = Some(Tracker::start(self.client(), &self.plan.namespace, &self.id));
+            return self.await_all(say).await;
+        }
+        self.plan.remove_leftovers(say).await?;
+        let keep = self.experiment.kubernetes().keep;
+        let namespace = &self.plan.namespace;
+        let lease = lease::create(self.client(), namespace, &self.id, keep).await;
+        self.has_begun = lease.as_ref().map_or_else(ClusterError::is_transient, |_| true);
+        let owner = lease?;
+        let (id, uid, loss) = (self.id.clone(), owner.uid.clone(), self.lease_loss.clone());
+        self.owner = Some(owner);
+        let renewal = lease::renew(self.client().clone(), namespace.clone(), id, uid, loss);
+        self.renewal = Some(tokio::spawn(renewal));
+        self.tracker = Some(Tracker::start(self.client(), namespace, &self.id));
+        for plan in &self.plan.pods {
+            let token = Token::random().map_err(|error| ClusterError::NotReady(error.to_string()))?;
+            self.tokens.insert(plan.name(), token);
+        }
+        self.create_all().await?;
+        self.await_all(say).await
+    }
+
+    async fn await_all(&self, say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, ClusterError> {
+        let names: Vec<String> = self.plan.pods.iter().map(PodPlan::name).collect();
+        self.wait_until_running(&names, say).await?;
+        self.endpoints()
+    }
+
+    /// Both pods of a pair anew, under their names and with their tokens.
+    async fn relaunch(&mut self, number: usize, say: &dyn Fn(&str)) -> Result<PairEndpoints, ClusterError> {
+        if self.adopted.is_some() {
+            return Err(ClusterError::NotReady(format!(
+                "the pods of run {} are not this run's to start anew",
+                self.id
+            )));
+        }
+        if let Some(reason) = self.lease_loss.get() {
+            return Err(ClusterError::NotReady(format!("run {} starts no pods any more: {reason}", self.id)));
+        }
+        let plans: Vec<PodPlan> = self.plan.pods.iter().filter(|plan| plan.pair == number).cloned().collect();
+        let pods = self.pods();
+        let names: Vec<String> = plans.iter().map(PodPlan::name).collect();
+        remove::pods(&pods, &self.id, &names).await?;
+        if let Some(tracker) = &self.tracker {
+            tracker.forget(&names);
+        }
+        let run = Run { experiment: &self.experiment, id: &self.id, owner: self.owner.as_ref() };
+        for plan in &plans {
+            create(&pods, &run.pod(plan), &self.id).await?;
+        }
+        self.wait_until_running(&names, say).await?;
+        let tracker = self
+            .tracker
+            .as_ref()
+            .ok_or_else(|| ClusterError::NotReady("nobody watches the pods".to_owned()))?;
+        self.pair(tracker, &plans)
+    }
+
+    async fn create_all(&self) -> Result<(), ClusterError> {
+        let run = Run { experiment: &self.experiment, id: &self.id, owner: self.owner.as_ref() };
+        let secrets: Api<Secret> = Api::namespaced(self.client().clone(), &self.plan.namespace);
+        create(&secrets, &run.secret(&self.tokens), &self.id).await?;
+        let (claims, pods) = (
+            Api::<PersistentVolumeClaim>::namespaced(self.client().clone(), &self.plan.namespace),
+            self.pods(),
+        );
+        let (claims, pods) = (&claims, &pods);
+        stream::iter(&self.plan.pods)
+            .map(Ok)
+            .try_for_each_concurrent(AT_ONCE, |plan| async move {
+                if let Some(claim) = run.claim(plan) {
+                    create(claims, &claim, &self.id).await?;
+                }
+                create(pods, &run.pod(plan), &self.id).await
+            })
+            .await
+    }
+
+    async fn wait_until_running(&self, names: &[String], say: &dyn Fn(&str)) -> Result<(), ClusterError> {
+        let Some(tracker) = &self.tracker else { return Ok(()) };
+        let limit = self.experiment.kubernetes().ready_timeout.get();
+        match tracker.until_running(names, limit, say).await {
+            Ok(()) => Ok(()),
+            Err(reason) => {
+                // What a pod itself says is in the reason; events tell of what came before it.
+                let events = tracker.warnings(names).await;
+                let news =
+                    events.iter().filter(|event| !reason.contains(event.split(": ").nth(1).unwrap_or(event)));
+                let lines: String = news.map(|event| format!("\n  {event}")).collect();
+                Err(ClusterError::NotReady(format!("{reason}{lines}")))
+            }
+        }
+    }
+}
+
+/// Creates an object of the run `id`; one that an earlier attempt of the same request made is as good.
+async fn create<K>(api: &Api<K>, object: &K, id: &str) -> Result<(), ClusterError>
+where
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::Serialize
+        + serde::de::DeserializeOwned,
+{
+    let name = object.name_any();
+    let mut attempts = 0;
+    let created = steadily(|| {
+        attempts += 1;
+        async move { api.create(&PostParams::default(), object).await }
+    })
+    .await;
+    match created {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status))
+            if status.code == 409 && attempts > 1 && is_ours(api, &name, id).await =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(ClusterError::while_(format!("create {} {name}", K::kind(&())))(error)),
+    }
+}
+
+/// True when the object of this name is the run's: its name says so, or its labels.
+async fn is_ours<K>(api: &Api<K>, name: &str, id: &str) -> bool
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let has_labels = async || match steadily(|| api.get_metadata_opt(name)).await {
+        Ok(found) => found.is_some_and(|found| names::is_of(&found, id)),
+        Err(_) => false,
+    };
+    name.contains(id) || has_labels().await
+}
+
+impl Platform for KubernetesPlatform {
+    async fn start(&mut self, say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, PlatformError> {
+        Ok(self.launch(say).await?)
+    }
+
+    async fn restart(&mut self, number: usize, say: &dyn Fn(&str)) -> Result<PairEndpoints, PlatformError> {
+        Ok(self.relaunch(number, say).await?)
+    }
+
+    fn keeps(&self) -> bool {
+        self.experiment.kubernetes().keep
+    }
+
+    async fn stop(&mut self, _asked: bool) {
+        if self.owner.is_some() || self.adopted.is_some() {
+            let names: Vec<String> = self.plan.pods.iter().map(PodPlan::name).collect();
+            logs::keep(&self.pods(), &names, &self.log_directory, self.adopted).await;
+        }
+        if !self.has_begun {
+            return;
+        }
+        if let Some(renewal) = self.renewal.take() {
+            renewal.abort();
+        }
+        self.tracker = None;
+        if !self.keeps() {
+            self.remove_all().await;
+        }
+    }
+}
+
+impl KubernetesPlatform {
+    /// Removes what a start that failed has made, whatever was to be kept.
+    pub async fn give_up(&mut self) {
+        if self.has_begun {
+            self.tracker = None;
+            self.remove_all().await;
+        }
+    }
+
+    async fn remove_all(&self) {
+        if let Err(error) = remove::remove(self.client(), &self.plan.namespace, &self.id).await {
+            tracing::error!(%error, run = self.id, "objects are left in the cluster; `linerate pods delete` removes them");
+        }
+    }
+}
+
+impl Drop for KubernetesPlatform {
+    fn drop(&mut self) {
+        if let Some(renewal) = &self.renewal {
+            renewal.abort();
+        }
+    }
+}

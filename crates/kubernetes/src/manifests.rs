@@ -1,0 +1,108 @@
+//! The objects that a run creates, for a dry run: the API server checks each of them without storing it.
+
+use std::collections::BTreeMap;
+
+use futures_util::stream::{self, StreamExt};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+
+use super::error::{ClusterError, is_forbidden, is_not_found};
+use super::plan::KubernetesPlan;
+use super::pods::Run;
+use super::requests::AnyPod;
+use super::retry::steadily;
+use super::security;
+use linerate_experiment::Experiment;
+use linerate_runner::platform::Token;
+
+/// Stands for the run's id, which a run makes anew.
+const NO_ID: &str = "00000000";
+/// Requests at the same time.
+const AT_ONCE: usize = 16;
+
+/// The manifests, in the order of creation. The secret's tokens are made for each run; here they are not.
+pub fn of(plan: &KubernetesPlan, experiment: &Experiment) -> Vec<Value> {
+    let run = Run { experiment, id: NO_ID, owner: None };
+    let tokens: BTreeMap<String, Token> = plan.pods.iter().map(|pod| (pod.name(), Token::none())).collect();
+    let lease = super::lease::manifest(NO_ID, experiment.kubernetes().keep);
+    let mut objects = vec![json!(lease), json!(run.secret(&tokens))];
+    objects.extend(plan.pods.iter().filter_map(|pod| run.claim(pod)).map(|claim| json!(claim)));
+    objects.extend(plan.pods.iter().map(|pod| json!(run.pod(pod))));
+    objects
+}
+
+/// Has the API server check the manifests without storing them. The first pod as it was admitted; none when a pod of its name is there.
+///
+/// # Errors
+/// What the server does not accept: of the first object, in the order of the manifests, that it refuses.
+pub(super) async fn validate(
+    plan: &KubernetesPlan,
+    objects: &[Value],
+) -> Result<Option<AnyPod>, ClusterError> {
+    let checks = stream::iter(objects).map(|object| async move {
+        match object["kind"].as_str() {
+            Some("Pod") => {
+                check::<Pod>(plan, object).await.map_err(|error| explain_security(error, plan, object))
+            }
+            Some("Secret") => check::<Secret>(plan, object).await,
+            Some("Lease") => check::<Lease>(plan, object).await,
+            _ => check::<PersistentVolumeClaim>(plan, object).await,
+        }
+    });
+    let mut answers = checks.buffered(AT_ONCE);
+    let mut first_pod = None;
+    while let Some(answer) = answers.next().await {
+        let Some(admitted) = answer?.filter(|object| object["kind"] == "Pod" && first_pod.is_none()) else {
+            continue;
+        };
+        first_pod = serde_json::from_value(admitted).ok();
+    }
+    Ok(first_pod)
+}
+
+/// Names the label that admits the pod, where Pod Security refused it.
+fn explain_security(error: ClusterError, plan: &KubernetesPlan, object: &Value) -> ClusterError {
+    match (error, serde_json::from_value::<Pod>(object.clone())) {
+        (ClusterError::Request { action, reason }, Ok(pod))
+            if is_forbidden(&reason) && reason.to_string().contains("violates PodSecurity") =>
+        {
+            let (level, because) = security::needed(&pod);
+            let server = ClusterError::Request { action, reason }.to_string();
+            ClusterError::PodSecurity { server, namespace: plan.namespace.clone(), level, because }
+        }
+        (error, _) => error,
+    }
+}
+
+/// The object as the server would store it; none when there is one of its name.
+async fn check<K>(plan: &KubernetesPlan, object: &Value) -> Result<Option<Value>, ClusterError>
+where
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::Serialize
+        + serde::de::DeserializeOwned,
+{
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let what = || format!("validate {} {name}", K::kind(&()));
+    let typed: K = serde_json::from_value(object.clone())
+        .map_err(|error| ClusterError::while_(what())(kube::Error::SerdeError(error)))?;
+    let api: Api<K> = Api::namespaced(plan.client.clone(), &plan.namespace);
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    // What runs that are gone have left is removed before the run begins, and is in the way of a dry run only.
+    let has_leftovers = !plan.leftovers.is_empty();
+    match steadily(|| api.create(&params, &typed)).await {
+        Ok(admitted) => Ok(serde_json::to_value(&admitted).ok()),
+        Err(error) if is_not_found(&error) => Err(ClusterError::NoNamespace(plan.namespace.clone())),
+        Err(kube::Error::Api(status)) if has_leftovers && is_in_the_way(&status) => Ok(None),
+        Err(error) => Err(ClusterError::while_(what())(error)),
+    }
+}
+
+/// True of a refusal that leftovers explain: their name is taken, or their part of a quota.
+fn is_in_the_way(status: &kube::core::Status) -> bool {
+    status.code == 409 || status.code == 403 && status.message.contains("exceeded quota")
+}

@@ -1,0 +1,232 @@
+//! What a run would do to the cluster, decided before anything is touched.
+
+use std::collections::BTreeSet;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config, ResourceExt};
+use linerate_traffic::profile::Profile;
+use linerate_wire::trial::Role;
+
+use super::client::client;
+use super::error::ClusterError;
+use super::lease::{self, LeaseState};
+use super::placement::{Placed, place};
+use super::pods::{PodPlan, wanted};
+use super::quota::{self, Demand};
+use super::remove::remove;
+use super::{access, descriptors, manifests, names, observe};
+use linerate_experiment::Experiment;
+use linerate_experiment::kubernetes::{LinkKind, OutputVolume, PlacementRule};
+use linerate_runner::platform::buffers;
+
+/// A run as planned on a cluster that has room for it.
+#[derive(Clone)]
+pub struct KubernetesPlan {
+    /// The way to the cluster.
+    pub client: Client,
+    /// The cluster's address, for people.
+    pub server: String,
+    /// Where the pods go.
+    pub namespace: String,
+    /// All pods: transmitter and receiver of pair 0, of pair 1, …
+    pub pods: Vec<PodPlan>,
+    /// Runs whose controller is gone; their objects are removed first.
+    pub leftovers: Vec<lease::Found>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+impl std::fmt::Debug for KubernetesPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KubernetesPlan").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+/// The cluster and the namespace that `experiment` names.
+///
+/// # Errors
+/// When there is no configuration, or it is wrong.
+pub async fn connect(experiment: &Experiment) -> Result<(Client, String, String), ClusterError> {
+    let settings = experiment.kubernetes();
+    let config = match &settings.context {
+        Some(context) => {
+            let options =
+                KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
+            let file = Kubeconfig::read().map_err(|error| ClusterError::Config(error.to_string()))?;
+            Config::from_custom_kubeconfig(file, &options)
+                .await
+                .map_err(|error| ClusterError::Config(error.to_string()))?
+        }
+        None => Config::infer().await.map_err(|error| ClusterError::Config(error.to_string()))?,
+    };
+    let server = config.cluster_url.to_string();
+    let namespace = settings
+        .namespace
+        .as_ref()
+        .map_or_else(|| config.default_namespace.clone(), |name| name.as_str().to_owned());
+    let client = client(config).map_err(|error| ClusterError::Config(error.to_string()))?;
+    Ok((client, namespace, server))
+}
+
+/// True of the run that is `resumed` and had its controller on this host: this controller holds the lock of its directory, so that one is gone.
+fn is_over(found: &lease::Found, resumed: Option<&str>) -> bool {
+    resumed == Some(found.id.as_str()) && found.is_of_this_host()
+}
+
+/// Removes what is left of the run `id` of `experiment`, whose controller is known to be gone where it ran on this host. What it was to keep stays.
+///
+/// # Errors
+/// When the server refuses, or pods do not go.
+pub async fn remove_rest(experiment: &Experiment, id: &str, say: &dyn Fn(&str)) -> Result<(), ClusterError> {
+    let (client, namespace, _) = connect(experiment).await?;
+    let leases = lease::settled(&client, &namespace, |found| is_over(found, Some(id)), say).await?;
+    match leases.iter().find(|found| found.id == id && found.state == LeaseState::Dead) {
+        Some(found) => {
+            lease::claim(&client, &namespace, found).await?;
+            remove(&client, &namespace, id).await
+        }
+        None => Ok(()),
+    }
+}
+
+impl KubernetesPlan {
+    /// Looks at the cluster and decides. Sends no request that writes. `say` is told what it waits for: the leases of other runs are watched until
+    /// it is known whether their controllers live. `resumed` is the run that is taken up again, whose controller is known to be
+    /// gone where it ran on this host: what is left of it goes first.
+    ///
+    /// # Errors
+    /// Whatever would keep the run from succeeding: no access, no room, names that are taken.
+    pub async fn new(
+        experiment: &Experiment,
+        resumed: Option<&str>,
+        say: &dyn Fn(&str),
+    ) -> Result<Self, ClusterError> {
+        let settings = experiment.kubernetes();
+        buffers::fit(experiment)?;
+        descriptors::allow(2 * experiment.pairs())?;
+        let (client, namespace, server) = connect(experiment).await?;
+        let missing = access::missing(&client, &namespace, settings).await?;
+        if !missing.is_empty() {
+            return Err(ClusterError::Forbidden { namespace, missing });
+        }
+        let leases = lease::settled(&client, &namespace, |found| is_over(found, resumed), say).await?;
+        let over = leases.iter().filter(|found| found.state == LeaseState::Dead);
+        let leftovers: Vec<lease::Found> = over.cloned().collect();
+        let gone: BTreeSet<String> = leftovers.iter().map(|found| found.id.clone()).collect();
+        names_are_free(&client, &namespace, experiment.pairs(), &leases, &gone).await?;
+        observe::networks(&client, &namespace, &settings.networks).await?;
+        let wanted = wanted(settings);
+        let (nodes, mut notes) = observe::nodes(&client, &namespace, &gone).await?;
+        // Pods that meet in a node's directory are on that node.
+        let rule =
+            if settings.link.kind == LinkKind::Memif { PlacementRule::SameNode } else { settings.placement };
+        let named = settings.nodes.as_ref().map(|nodes| nodes.value.clone()).unwrap_or_default();
+        let placed = match &nodes {
+            Some(nodes) => place(experiment.pairs(), rule, &named, &wanted, nodes)
+                .map_err(ClusterError::NoRoom)?
+                .into_iter()
+                .map(Some)
+                .collect(),
+            None => vec![None; experiment.pairs()],
+        };
+        if !leftovers.is_empty() {
+            notes.push(format!(
+                "removes first what runs left whose controller is gone: {}",
+                gone.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+            ));
+        }
+        let unnamed = |profile: &Profile| profile.raw().destination.written_ip().is_none();
+        if settings.link.kind == LinkKind::AfPacket && experiment.profiles.iter().any(unnamed) {
+            notes.push("frames of profiles without addresses carry the pods' own".to_owned());
+        }
+        let pods = placed.into_iter().enumerate().flat_map(|(pair, placed): (usize, Option<Placed>)| {
+            let named = named.get(pair).cloned().unwrap_or_default();
+            let (tx, rx) = placed.map_or((named.tx, named.rx), |placed| (Some(placed.tx), Some(placed.rx)));
+            [PodPlan { pair, end: Role::Tx, node: tx }, PodPlan { pair, end: Role::Rx, node: rx }]
+        });
+        Ok(Self { client, server, namespace, pods: pods.collect(), leftovers, notes })
+    }
+
+    /// Removes what runs left whose controller is gone, so that neither their names nor their part of a quota are in the way.
+    ///
+    /// # Errors
+    /// When one of them lives after all, the server refuses, or pods do not go.
+    pub async fn remove_leftovers(&mut self, say: &dyn Fn(&str)) -> Result<(), ClusterError> {
+        for found in std::mem::take(&mut self.leftovers) {
+            say(&format!("removing what run {} left", found.id));
+            lease::claim(&self.client, &self.namespace, &found).await?;
+            remove(&self.client, &self.namespace, &found.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Has the API server check every object of the run without storing it (names, admission, policies), and adds up what the namespace's quotas
+    /// leave for all of them together.
+    ///
+    /// # Errors
+    /// What the server does not accept, or the quota that leaves too little.
+    pub async fn validate(&mut self, experiment: &Experiment) -> Result<(), ClusterError> {
+        let objects = manifests::of(self, experiment);
+        let admitted = manifests::validate(self, &objects).await?;
+        if !self.leftovers.is_empty() {
+            self.notes.push("quotas are not added up: what is to be removed first counts in them".to_owned());
+            return Ok(());
+        }
+        let Some(pod) = admitted else { return Ok(()) };
+        let (claims, claim) = match &experiment.kubernetes().output {
+            OutputVolume::PersistentVolumeClaim { class, size } => {
+                (self.pods.len(), Some((u128::from(size.0) * 1000, class.as_deref())))
+            }
+            OutputVolume::None | OutputVolume::EmptyDir { .. } => (0, None),
+        };
+        let quotas = observe::quotas(&self.client, &self.namespace).await?;
+        let demand = Demand { pod: &pod, pods: self.pods.len(), claims, claim };
+        quota::check(&quotas, &self.namespace, &demand)
+    }
+}
+
+/// Makes sure that no pod or secret of others, or of a run that lives, has one of our names.
+async fn names_are_free(
+    client: &Client,
+    namespace: &str,
+    pairs: usize,
+    leases: &[lease::Found],
+    gone: &BTreeSet<String>,
+) -> Result<(), ClusterError> {
+    let wanted: BTreeSet<String> =
+        (0..pairs).flat_map(|pair| [names::pod(Role::Tx, pair), names::pod(Role::Rx, pair)]).collect();
+    for pod in observe::pods_named(client, namespace, &wanted).await? {
+        let labels = pod.labels();
+        let ours = labels.get(names::MANAGED_BY).is_some_and(|value| value == names::LINERATE);
+        let Some(id) = labels.get(names::EXPERIMENT).filter(|_| ours) else {
+            return Err(ClusterError::Conflict(format!(
+                "pod {} in namespace {namespace} is not Linerate's and has a name that this run needs\n  remedy: use a namespace of \
+                 its own (--namespace); nothing was touched",
+                pod.name_any()
+            )));
+        };
+        if gone.contains(id) {
+            continue;
+        }
+        let lease = leases.iter().find(|found| found.id == *id);
+        return Err(ClusterError::Conflict(match lease.map(|found| (found.state, &found.holder)) {
+            Some((LeaseState::Alive, holder)) => format!(
+                "run {id} ({holder}) uses the pods of namespace {namespace} now\n  remedy: wait for its end, or use another namespace"
+            ),
+            _ => format!(
+                "pod {} belongs to run {id}, whose pods were kept\n  remedy: `linerate pods delete {id}`, or use another namespace",
+                pod.name_any()
+            ),
+        }));
+    }
+    if let Some(secret) = observe::secret(client, namespace).await?
+        && !gone.iter().any(|id| names::is_of(&secret, id))
+    {
+        return Err(ClusterError::Conflict(format!(
+            "secret {} in namespace {namespace} is another's, and this run needs the name\n  remedy: use a namespace of its own \
+             (--namespace); nothing was touched",
+            names::SECRET
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,423 @@
+//! The objects of an experiment: pods, the secret with their tokens, the lease that owns them all. Pure; golden files test them.
+//!
+//! Pods keep to the `restricted` Pod Security Standard but for these exceptions, each only where its reason holds:
+//! - user 0, because a capability that is added is in force only for it (and because a device file or a node's directory is root's);
+//!   it has none of root's capabilities
+//! - `IPC_LOCK` with a device: VFIO locks packet memory while the device reads it; hugepages stay in place anyway
+//! - `SYS_NICE` with hugepages: EAL places them on NUMA nodes (`set_mempolicy`), which the runtime's default seccomp profile allows
+//!   with this capability only
+//! - `NET_RAW` and `NET_ADMIN` with `afPacket`: a packet socket is a raw socket, and ethdev sets the interface's flags when it starts the port
+//! - a `hostPath` with `memif`: the two pods need a place to meet
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{
+    Affinity, Capabilities, Container, EmptyDirVolumeSource, EnvVar, HostPathVolumeSource, KeyToPath,
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, Pod, PodAffinity,
+    PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
+    Secret, SecretVolumeSource, SecurityContext, Volume, VolumeMount, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+
+use linerate_wire::trial::Role;
+
+use super::names;
+use linerate_experiment::Experiment;
+use linerate_experiment::kubernetes::{KubernetesSection, LinkKind, OutputVolume, PlacementRule};
+use linerate_runner::platform::Token;
+use linerate_runner::platform::launch::memif_mac;
+
+/// Loopback port of an agent in its pod: old kits' control port.
+pub const AGENT_PORT: u16 = 22022;
+/// An agent whose controller is gone for so long ends, and with it its pod.
+const EXIT_WHEN_ORPHANED: &str = "60s";
+/// Time for an agent to end when its pod is deleted.
+const GRACE_SECONDS: i64 = 5;
+/// Where the programs are in the image.
+const PROGRAMS: &str = "/usr/local/bin";
+/// Where the token is in a pod.
+const SECRETS: &str = "/run/secrets/linerate";
+/// Where the pods of a memif pair meet.
+const MEMIF: &str = "/run/memif";
+/// Where the node's name stands on every node.
+const HOSTNAME: &str = "kubernetes.io/hostname";
+/// The container that says whether DPDK will work.
+pub const PREFLIGHT: &str = "preflight";
+/// The container of the agent.
+pub const AGENT: &str = "agent";
+
+/// One pod as planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodPlan {
+    /// Its pair.
+    pub pair: usize,
+    /// Which end.
+    pub end: Role,
+    /// Its node, when that is decided; else the scheduler decides, by the placement rule.
+    pub node: Option<String>,
+}
+
+impl PodPlan {
+    /// The pod's name.
+    pub fn name(&self) -> String {
+        names::pod(self.end, self.pair)
+    }
+}
+
+/// What the pods of one run have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'a> {
+    /// The experiment.
+    pub experiment: &'a Experiment,
+    /// The run's id: 8 hexadecimal digits.
+    pub id: &'a str,
+    /// The lease, once it is made.
+    pub owner: Option<&'a OwnerReference>,
+}
+
+impl Run<'_> {
+    fn settings(&self) -> &KubernetesSection {
+        self.experiment.kubernetes()
+    }
+
+    fn metadata(&self, name: String) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name),
+            labels: Some(names::labels(self.id)),
+            owner_references: self.owner.map(|owner| vec![owner.clone()]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// The secret with every pod's token, by the pod's name.
+    pub fn secret(&self, tokens: &BTreeMap<String, Token>) -> Secret {
+        let data = tokens.iter().map(|(pod, token)| (pod.clone(), ByteString(token.reveal().into())));
+        Secret {
+            metadata: self.metadata(names::SECRET.to_owned()),
+            type_: Some("Opaque".to_owned()),
+            data: Some(data.collect()),
+            ..Secret::default()
+        }
+    }
+
+    /// The pod's own volume claim, when the experiment asks for one.
+    pub fn claim(&self, plan: &PodPlan) -> Option<PersistentVolumeClaim> {
+        let OutputVolume::PersistentVolumeClaim { class, size } = &self.settings().output else {
+            return None;
+        };
+        let requests = BTreeMap::from([("storage".to_owned(), Quantity(size.to_string()))]);
+        Some(PersistentVolumeClaim {
+            metadata: self.metadata(names::claim(self.id, &plan.name())),
+            spec: Some(PersistentVolumeClaimSpec {
+                access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+                storage_class_name: class.clone(),
+                resources: Some(VolumeResourceRequirements {
+                    requests: Some(requests),
+                    ..VolumeResourceRequirements::default()
+                }),
+                ..PersistentVolumeClaimSpec::default()
+            }),
+            ..PersistentVolumeClaim::default()
+        })
+    }
+
+    /// The pod.
+    pub fn pod(&self, plan: &PodPlan) -> Pod {
+        let settings = self.settings();
+        let mut metadata = self.metadata(plan.name());
+        metadata.labels.get_or_insert_default().extend([
+            (names::ROLE.to_owned(), plan.end.to_string()),
+            (names::PAIR.to_owned(), plan.pair.to_string()),
+        ]);
+        if !settings.networks.is_empty() {
+            let networks = settings.networks.join(",");
+            metadata.annotations =
+                Some(BTreeMap::from([("k8s.v1.cni.cncf.io/networks".to_owned(), networks)]));
+        }
+        let container = |name: &str, command: Vec<String>| Container {
+            name: name.to_owned(),
+            image: Some(settings.image.clone()),
+            image_pull_policy: Some(settings.image_pull_policy.name().to_owned()),
+            command: Some(command),
+            resources: Some(resources(settings)),
+            security_context: Some(container_security(settings)),
+            termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+            volume_mounts: Some(self.mounts()),
+            ..Container::default()
+        };
+        let selector = plan.node.as_ref().map(|node| BTreeMap::from([(HOSTNAME.to_owned(), node.clone())]));
+        Pod {
+            metadata,
+            spec: Some(PodSpec {
+                restart_policy: Some("Never".to_owned()),
+                automount_service_account_token: Some(false),
+                enable_service_links: Some(false),
+                termination_grace_period_seconds: Some(GRACE_SECONDS),
+                affinity: if selector.is_none() { self.affinity(plan) } else { None },
+                node_selector: selector,
+                security_context: Some(PodSecurityContext {
+                    seccomp_profile: Some(SeccompProfile {
+                        type_: "RuntimeDefault".to_owned(),
+                        ..SeccompProfile::default()
+                    }),
+                    ..PodSecurityContext::default()
+                }),
+                init_containers: Some(vec![container(PREFLIGHT, self.preflight())]),
+                containers: vec![Container { env: self.environment(), ..container(AGENT, self.agent(plan)) }],
+                volumes: Some(self.volumes(plan)),
+                ..PodSpec::default()
+            }),
+            ..Pod::default()
+        }
+    }
+
+    fn preflight(&self) -> Vec<String> {
+        let mut command = vec![format!("{PROGRAMS}/hugepage-check"), "--brief".to_owned()];
+        if self.settings().hugepages.count.get() > 0 {
+            command.extend(["--socket-mem".to_owned(), self.experiment.agents().memory_mb.get().to_string()]);
+        }
+        if self.settings().link.kind == LinkKind::Device {
+            command.push("--assigned-devices".to_owned());
+        }
+        command
+    }
+
+    fn agent(&self, plan: &PodPlan) -> Vec<String> {
+        let (settings, agents) = (self.settings(), self.experiment.agents());
+        let (txd, rxd) = (agents.txd.get_u32(), agents.rxd.get_u32());
+        let (tx, rx) = (agents.workers.tx.get_u32(), agents.workers.rx.get_u32());
+        let direction = self.experiment.direction();
+        let mut command = vec![format!("{PROGRAMS}/linerate-dataplane")];
+        if settings.hugepages.count.get() == 0 {
+            command.push("--no-huge".to_owned());
+        }
+        command.extend(["-m".to_owned(), agents.memory_mb.get().to_string()]);
+        let device = match settings.link.kind {
+            LinkKind::Device => None,
+            LinkKind::Memif => {
+                let (role, end) = match plan.end {
+                    Role::Tx => ("client", 1),
+                    Role::Rx => ("server", 2),
+                };
+                let mac = memif_mac(experiment_bytes(self.id), plan.pair, end);
+                // Both ends of a memif share rings of one size, a power of two.
+                let ring_log2 = txd.max(rxd).next_power_of_two().ilog2();
+                Some(format!(
+                    "net_memif0,role={role},id=0,socket={},socket-abstract=no,mac={mac},rsize={ring_log2}",
+                    self.memif_socket(plan.pair)
+                ))
+            }
+            LinkKind::AfPacket => {
+                let queues = agents.workers.tx.get_u32().max(agents.workers.rx.get_u32());
+                Some(format!("net_af_packet0,iface={},qpairs={queues}", settings.link.interface))
+            }
+        };
+        if let Some(device) = device {
+            command.extend(["--no-pci".to_owned(), "--vdev".to_owned(), device]);
+        }
+        command.extend(["--", "agent", "--listen"].map(str::to_owned));
+        command.push(format!("127.0.0.1:{AGENT_PORT}"));
+        command.extend(["--token-file".to_owned(), format!("{SECRETS}/token")]);
+        command.extend(["--workers".to_owned(), direction.workers(plan.end, tx, rx).to_string()]);
+        command.extend(["--granted-cpus".to_owned(), settings.cpu.get().to_string()]);
+        if settings.link.kind == LinkKind::Device {
+            command.push("--assigned-devices".to_owned());
+        }
+        command.extend(["--exit-when-orphaned".to_owned(), EXIT_WHEN_ORPHANED.to_owned()]);
+        command.extend(["--txd".to_owned(), txd.to_string(), "--rxd".to_owned(), rxd.to_string()]);
+        command.extend(["--mtu".to_owned(), agents.mtu.get_u32().to_string()]);
+        command.extend(self.experiment.safety().options());
+        if settings.link.kind == LinkKind::Memif && plan.end == Role::Tx {
+            command.extend(["--await-server".to_owned(), self.memif_socket(plan.pair)]);
+        }
+        command.extend(direction.agent_options(plan.end, tx, rx, settings.link.kind == LinkKind::Memif));
+        command.extend(self.experiment.address_options(plan.pair, plan.end));
+        command
+    }
+
+    /// The ceilings of the controller's environment, which a pod does not inherit.
+    fn environment(&self) -> Option<Vec<EnvVar>> {
+        let variables = self.experiment.environment.variables().into_iter();
+        let variables = variables.map(|(name, value)| EnvVar {
+            name: name.to_owned(),
+            value: Some(value),
+            ..EnvVar::default()
+        });
+        Some(variables.collect::<Vec<_>>()).filter(|variables| !variables.is_empty())
+    }
+
+    fn memif_socket(&self, pair: usize) -> String {
+        format!("{MEMIF}/{}-{pair}.sock", self.id)
+    }
+
+    /// Rules for the scheduler: both pods of a pair by one name or by two.
+    fn affinity(&self, plan: &PodPlan) -> Option<Affinity> {
+        let mut of_pair = names::labels(self.id);
+        of_pair.insert(names::PAIR.to_owned(), plan.pair.to_string());
+        let term = PodAffinityTerm {
+            label_selector: Some(LabelSelector { match_labels: Some(of_pair), ..LabelSelector::default() }),
+            topology_key: HOSTNAME.to_owned(),
+            ..PodAffinityTerm::default()
+        };
+        let mut affinity = Affinity::default();
+        match self.settings().placement {
+            PlacementRule::Any if self.settings().link.kind != LinkKind::Memif => return None,
+            PlacementRule::Any | PlacementRule::SameNode => {
+                affinity.pod_affinity = Some(PodAffinity {
+                    required_during_scheduling_ignored_during_execution: Some(vec![term]),
+                    ..PodAffinity::default()
+                });
+            }
+            PlacementRule::DifferentNodes => {
+                affinity.pod_anti_affinity = Some(PodAntiAffinity {
+                    required_during_scheduling_ignored_during_execution: Some(vec![term]),
+                    ..PodAntiAffinity::default()
+                });
+            }
+        }
+        Some(affinity)
+    }
+
+    fn mounts(&self) -> Vec<VolumeMount> {
+        let settings = self.settings();
+        let mount = |name: &str, path: &str| VolumeMount {
+            name: name.to_owned(),
+            mount_path: path.to_owned(),
+            ..VolumeMount::default()
+        };
+        let mut mounts = vec![
+            VolumeMount { read_only: Some(true), ..mount("token", SECRETS) },
+            // EAL's run-time directory; the root file system is read-only.
+            mount("run", "/var/run/dpdk"),
+        ];
+        if settings.hugepages.count.get() > 0 {
+            mounts.push(mount("hugepages", "/dev/hugepages"));
+        }
+        if settings.link.kind == LinkKind::Memif {
+            mounts.push(mount("memif", MEMIF));
+        }
+        if settings.output != OutputVolume::None {
+            mounts.push(mount("output", "/output"));
+        }
+        mounts
+    }
+
+    fn volumes(&self, plan: &PodPlan) -> Vec<Volume> {
+        let settings = self.settings();
+        let named = |name: &str| Volume { name: name.to_owned(), ..Volume::default() };
+        let empty = |medium: Option<&str>, limit: Option<String>| EmptyDirVolumeSource {
+            medium: medium.map(str::to_owned),
+            size_limit: limit.map(Quantity),
+        };
+        let token = KeyToPath { key: plan.name(), path: "token".to_owned(), mode: Some(0o400) };
+        let mut volumes = vec![
+            Volume {
+                secret: Some(SecretVolumeSource {
+                    secret_name: Some(names::SECRET.to_owned()),
+                    items: Some(vec![token]),
+                    ..SecretVolumeSource::default()
+                }),
+                ..named("token")
+            },
+            Volume { empty_dir: Some(empty(Some("Memory"), Some("16Mi".to_owned()))), ..named("run") },
+        ];
+        if settings.hugepages.count.get() > 0 {
+            let medium = settings.hugepages.page_size.medium();
+            volumes.push(Volume { empty_dir: Some(empty(Some(medium), None)), ..named("hugepages") });
+        }
+        if settings.link.kind == LinkKind::Memif {
+            let directory = HostPathVolumeSource {
+                path: settings.link.host_directory.clone(),
+                type_: Some("DirectoryOrCreate".to_owned()),
+            };
+            volumes.push(Volume { host_path: Some(directory), ..named("memif") });
+        }
+        match &settings.output {
+            OutputVolume::None => {}
+            OutputVolume::EmptyDir { size } => {
+                volumes
+                    .push(Volume { empty_dir: Some(empty(None, Some(size.to_string()))), ..named("output") });
+            }
+            OutputVolume::PersistentVolumeClaim { .. } => {
+                let claim = PersistentVolumeClaimVolumeSource {
+                    claim_name: names::claim(self.id, &plan.name()),
+                    read_only: None,
+                };
+                volumes.push(Volume { persistent_volume_claim: Some(claim), ..named("output") });
+            }
+        }
+        volumes
+    }
+}
+
+/// Two bytes of the id, for Ethernet addresses that tell runs apart.
+fn experiment_bytes(id: &str) -> [u8; 2] {
+    u32::from_str_radix(id, 16).map_or([0, 0], |number| [(number >> 8) as u8, number as u8])
+}
+
+/// What each container asks for. Requests equal limits and CPUs are whole: quality of service Guaranteed, which a static CPU manager wants.
+fn resources(settings: &KubernetesSection) -> ResourceRequirements {
+    let amounts: BTreeMap<String, Quantity> =
+        wanted(settings).into_iter().map(|(name, amount)| (name, Quantity(amount.text))).collect();
+    ResourceRequirements {
+        requests: Some(amounts.clone()),
+        limits: Some(amounts),
+        ..ResourceRequirements::default()
+    }
+}
+
+/// An amount of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amount {
+    /// In thousandths of the resource's unit.
+    pub milli: u128,
+    /// As written.
+    pub text: String,
+}
+
+/// What a pod asks of its node, by resource.
+pub fn wanted(settings: &KubernetesSection) -> BTreeMap<String, Amount> {
+    let whole = |number: u64, text: String| Amount { milli: u128::from(number) * 1000, text };
+    let mut wanted = BTreeMap::from([
+        ("cpu".to_owned(), whole(settings.cpu.get(), settings.cpu.get().to_string())),
+        ("memory".to_owned(), whole(settings.memory.0, settings.memory.to_string())),
+    ]);
+    let hugepages = &settings.hugepages;
+    if hugepages.count.get() > 0 {
+        let bytes = linerate_experiment::quantity::Bytes(hugepages.bytes());
+        wanted.insert(hugepages.page_size.resource().to_owned(), whole(bytes.0, bytes.to_string()));
+    }
+    for (name, count) in &settings.resources {
+        wanted.insert(name.as_str().to_owned(), whole(count.get(), count.get().to_string()));
+    }
+    wanted
+}
+
+fn container_security(settings: &KubernetesSection) -> SecurityContext {
+    let mut added = settings.capabilities.clone();
+    let hugepages = settings.hugepages.count.get() > 0;
+    if settings.link.kind == LinkKind::Device {
+        added.push("IPC_LOCK".to_owned());
+    }
+    if hugepages {
+        added.push("SYS_NICE".to_owned());
+    }
+    if settings.link.kind == LinkKind::AfPacket {
+        added.extend(["NET_RAW".to_owned(), "NET_ADMIN".to_owned()]);
+    }
+    added.sort();
+    added.dedup();
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            add: (!added.is_empty()).then_some(added),
+        }),
+        privileged: Some(false),
+        read_only_root_filesystem: Some(true),
+        run_as_user: Some(0),
+        ..SecurityContext::default()
+    }
+}

@@ -1,0 +1,236 @@
+//! Two experiments side by side: what became better or worse, what stayed the same, and what the repeats cannot tell.
+//!
+//! Repeats of the same profile on the same pair are compared. A verdict follows from Welch's t against the threshold, on either side of
+//! which it is of no interest where exactly the difference lies; Holm's correction holds the probability of any false alarm in the whole
+//! comparison at the stated level. Pure.
+
+mod decide;
+mod metric;
+mod pairing;
+mod statistics;
+#[cfg(test)]
+mod tests;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::decide::Outcome;
+use self::decide::{Question, decide};
+pub use self::metric::{Metric, Unit};
+use self::pairing::{Pairing, pair_up};
+use self::statistics::difference;
+pub use self::statistics::{Group, Interval, Threshold};
+use linerate_results::summary::{Summary, TrialSummary};
+
+/// How to compare.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// What to compare.
+    pub metrics: Vec<Metric>,
+    /// 1 less the probability of any false alarm, between 0 and 1.
+    pub confidence: f64,
+    /// What difference is of no interest, for rates and times: a share of A's mean.
+    pub threshold: f64,
+    /// Likewise for single metrics: a share of A's mean, or, for metrics that are shares of packets, their difference.
+    pub thresholds: Vec<(Metric, f64)>,
+}
+
+/// Differences of shares of packets that are of no interest, unless said otherwise: one in ten thousand packets.
+pub const SHARE_THRESHOLD: f64 = 1e-4;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { metrics: Metric::DEFAULT.to_vec(), confidence: 0.95, threshold: 0.02, thresholds: Vec::new() }
+    }
+}
+
+impl Settings {
+    fn threshold(&self, metric: Metric) -> Threshold {
+        let own = self.thresholds.iter().rev().find(|(of, _)| *of == metric).map(|(_, value)| *value);
+        match metric.unit() {
+            Unit::Share => Threshold::Absolute(own.unwrap_or(SHARE_THRESHOLD)),
+            Unit::PacketsPerSecond | Unit::Nanoseconds => Threshold::Relative(own.unwrap_or(self.threshold)),
+        }
+    }
+}
+
+/// Two experiments side by side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Comparison {
+    /// Name of this form.
+    pub schema: SchemaName,
+    /// What it is compared with.
+    pub a: Side,
+    /// What is judged.
+    pub b: Side,
+    /// 1 less the probability of any false alarm in the whole comparison.
+    pub confidence: f64,
+    /// What all of it comes to.
+    pub verdict: Overall,
+    /// One entry per profile, pair and metric.
+    pub compared: Vec<Compared>,
+    /// Profiles and pairs, or metrics of them, that only one side has.
+    pub unmatched: Vec<Unmatched>,
+    /// Reasons to take the comparison with care.
+    pub notes: Vec<String>,
+}
+
+/// Name of the comparison's form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SchemaName {
+    /// The first.
+    #[serde(rename = "linerate.dev/comparison/v1alpha1")]
+    V1Alpha1,
+}
+
+/// One of the two experiments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Side {
+    /// Its 8 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// When it began, in UTC (RFC 3339).
+    pub started_at: String,
+}
+
+/// What a whole comparison comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overall {
+    /// Something is worse.
+    Regression,
+    /// Nothing is known to be worse, but not everything could be told.
+    CannotTell,
+    /// Everything is the same or better.
+    NoRegression,
+}
+
+/// One metric of one profile on one pair.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Compared {
+    /// Name of the profile.
+    pub profile: String,
+    /// Which pair.
+    pub pair: String,
+    /// Which figure.
+    pub metric: Metric,
+    /// What A's repeats gave, in the metric's unit.
+    pub a: Group,
+    /// What B's repeats gave.
+    pub b: Group,
+    /// B's mean less A's, with the interval (Welch) that holds the true difference at the stated confidence, this metric taken alone;
+    /// null when a side has one repeat only.
+    pub difference: Option<Interval>,
+    /// Differences up to this are of no interest, in the metric's unit.
+    pub threshold: f64,
+    /// Probability of what was seen if the difference were within the threshold, corrected for all metrics compared (Holm); null likewise.
+    pub p_within_threshold: Option<f64>,
+    /// Probability of what was seen if the difference were beyond the threshold, corrected likewise.
+    pub p_beyond_threshold: Option<f64>,
+    /// What follows.
+    pub verdict: Outcome,
+    /// Where it cannot be told: repeats of each side that would tell with a probability of 80 %, if means and spreads stay as they are; null
+    /// otherwise, and when not even 10,000 would.
+    pub repeats_needed: Option<usize>,
+}
+
+/// What only one side has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unmatched {
+    /// Name of the profile.
+    pub profile: String,
+    /// Which pair.
+    pub pair: String,
+    /// Which figure; null for all of them.
+    pub metric: Option<Metric>,
+    /// The experiment that has it.
+    pub only_in: String,
+}
+
+/// There is nothing to compare.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{a} and {b} have no finished trial in common whose metrics could be compared; run both from the same document (`linerate results show ID` names the profiles)"
+)]
+pub struct NothingInCommon {
+    /// One experiment.
+    pub a: String,
+    /// The other.
+    pub b: String,
+}
+
+/// Compares B with A.
+///
+/// # Errors
+/// When they have no trial in common.
+pub fn compare(a: &Summary, b: &Summary, settings: &Settings) -> Result<Comparison, NothingInCommon> {
+    let Pairing { matched, unmatched, notes } = pair_up(a, b, &settings.metrics);
+    if matched.is_empty() {
+        let (a, b) = (a.experiment.id.clone(), b.experiment.id.clone());
+        return Err(NothingInCommon { a, b });
+    }
+    let questions: Vec<Question> = matched
+        .iter()
+        .map(|one| Question {
+            a: one.a,
+            b: one.b,
+            threshold: settings.threshold(one.metric),
+            more_is_better: one.metric.more_is_better(),
+        })
+        .collect();
+    let answers = decide(&questions, 1.0 - settings.confidence);
+    let compared: Vec<Compared> = matched
+        .into_iter()
+        .zip(questions.iter().zip(answers))
+        .map(|(one, (question, answer))| Compared {
+            profile: one.profile.to_owned(),
+            pair: one.pair.to_owned(),
+            metric: one.metric,
+            a: one.a,
+            b: one.b,
+            difference: difference(&one.a, &one.b, settings.confidence),
+            threshold: question.threshold.around(&one.a),
+            p_within_threshold: answer.differs,
+            p_beyond_threshold: answer.same,
+            verdict: answer.outcome,
+            repeats_needed: answer.repeats_needed,
+        })
+        .collect();
+    Ok(Comparison {
+        schema: SchemaName::V1Alpha1,
+        a: side(a),
+        b: side(b),
+        confidence: settings.confidence,
+        verdict: overall(&compared, &unmatched),
+        compared,
+        unmatched,
+        notes,
+    })
+}
+
+/// A metric of one profile's repeats on one pair; none when no repeat has it.
+pub(crate) fn group(repeats: &[&TrialSummary], metric: Metric) -> Option<Group> {
+    let measured: Vec<_> = repeats.iter().filter_map(|trial| metric.of(trial)).collect();
+    Group::of(&measured)
+}
+
+fn side(summary: &Summary) -> Side {
+    let experiment = &summary.experiment;
+    Side {
+        id: experiment.id.clone(),
+        name: experiment.name.clone(),
+        started_at: experiment.started_at.clone(),
+    }
+}
+
+fn overall(compared: &[Compared], unmatched: &[Unmatched]) -> Overall {
+    let any = |outcome| compared.iter().any(|one| one.verdict == outcome);
+    if any(Outcome::Worse) {
+        Overall::Regression
+    } else if any(Outcome::CannotTell) || !unmatched.is_empty() {
+        Overall::CannotTell
+    } else {
+        Overall::NoRegression
+    }
+}

@@ -1,0 +1,148 @@
+//! Which repeats of one experiment stand against which of the other.
+
+use super::metric::Metric;
+use super::statistics::Group;
+use super::{Unmatched, group};
+use linerate_results::summary::{Status, Summary, TrialSummary};
+
+/// Intended loads that differ by more than this were not meant to be the same.
+const LOAD_TOLERANCE: f64 = 0.001;
+
+/// A metric that both sides have, of one profile on one pair.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Matched<'s> {
+    pub(super) profile: &'s str,
+    pub(super) pair: &'s str,
+    pub(super) metric: Metric,
+    pub(super) a: Group,
+    pub(super) b: Group,
+}
+
+/// What can be compared, what cannot, and what to mind.
+#[derive(Debug, Default)]
+pub(super) struct Pairing<'s> {
+    pub(super) matched: Vec<Matched<'s>>,
+    pub(super) unmatched: Vec<Unmatched>,
+    pub(super) notes: Vec<String>,
+}
+
+/// The repeats of one profile on one pair.
+struct Repeats<'s> {
+    profile: &'s str,
+    pair: &'s str,
+    trials: Vec<&'s TrialSummary>,
+}
+
+impl Repeats<'_> {
+    fn group(&self, metric: Metric) -> Option<Group> {
+        group(&self.trials, metric)
+    }
+
+    fn is_of(&self, other: &Repeats<'_>) -> bool {
+        // Times and losses of the way there and back say nothing of those of one way.
+        (self.profile, self.pair, self.is_round_trip()) == (other.profile, other.pair, other.is_round_trip())
+    }
+
+    fn is_round_trip(&self) -> bool {
+        self.trials.iter().any(|trial| trial.direction.is_round_trip())
+    }
+}
+
+/// Repeats by profile and pair, in the order they first ran.
+fn gather(summary: &Summary) -> Vec<Repeats<'_>> {
+    let mut gathered: Vec<Repeats<'_>> = Vec::new();
+    for trial in &summary.trials {
+        let (profile, pair) = (trial.profile.as_str(), trial.pair.as_str());
+        match gathered.iter_mut().find(|one| (one.profile, one.pair) == (profile, pair)) {
+            Some(repeats) => repeats.trials.push(trial),
+            None => gathered.push(Repeats { profile, pair, trials: vec![trial] }),
+        }
+    }
+    gathered
+}
+
+/// Puts the repeats of both side by side.
+pub(super) fn pair_up<'s>(a: &'s Summary, b: &'s Summary, metrics: &[Metric]) -> Pairing<'s> {
+    let (of_a, of_b) = (gather(a), gather(b));
+    let mut pairing = Pairing { notes: notes(a, b), ..Pairing::default() };
+    let only_in = |repeats: &Repeats<'_>, metric, summary: &Summary| Unmatched {
+        profile: repeats.profile.to_owned(),
+        pair: repeats.pair.to_owned(),
+        metric,
+        only_in: summary.experiment.id.clone(),
+    };
+    for ours in &of_a {
+        let Some(theirs) = of_b.iter().find(|other| other.is_of(ours)) else {
+            pairing.unmatched.push(only_in(ours, None, a));
+            continue;
+        };
+        pairing.notes.extend(not_alike(ours, theirs));
+        for metric in metrics {
+            match (ours.group(*metric), theirs.group(*metric)) {
+                (Some(a), Some(b)) => pairing.matched.push(Matched {
+                    profile: ours.profile,
+                    pair: ours.pair,
+                    metric: *metric,
+                    a,
+                    b,
+                }),
+                (Some(_), None) => pairing.unmatched.push(only_in(ours, Some(*metric), a)),
+                (None, Some(_)) => pairing.unmatched.push(only_in(ours, Some(*metric), b)),
+                (None, None) => {}
+            }
+        }
+    }
+    let missing = of_b.iter().filter(|theirs| !of_a.iter().any(|ours| ours.is_of(theirs)));
+    pairing.unmatched.extend(missing.map(|theirs| only_in(theirs, None, b)));
+    pairing
+}
+
+/// What makes trials of the same name different ones.
+fn not_alike(a: &Repeats<'_>, b: &Repeats<'_>) -> Option<String> {
+    let (first, second) = (a.trials.first()?, b.trials.first()?);
+    let loads = match (first.intended_pps, second.intended_pps) {
+        (Some(a), Some(b)) => (a - b).abs() > LOAD_TOLERANCE * a.max(b),
+        (a, b) => a.is_some() != b.is_some(),
+    };
+    let differ: Vec<&str> = [
+        (first.frame_size != second.frame_size, "frame sizes"),
+        (first.flows != second.flows, "flows"),
+        (loads, "intended loads"),
+        (first.direction != second.direction, "directions"),
+    ]
+    .into_iter()
+    .filter_map(|(differs, what)| differs.then_some(what))
+    .collect();
+    (!differ.is_empty())
+        .then(|| format!("{} on {}: the two have different {}", a.profile, a.pair, differ.join(", ")))
+}
+
+/// What to mind of the experiments as a whole.
+fn notes(a: &Summary, b: &Summary) -> Vec<String> {
+    let mut notes = Vec::new();
+    for summary in [a, b] {
+        let id = &summary.experiment.id;
+        if summary.status != Status::Complete {
+            notes.push(format!("{id} is not complete: {}", summary.status));
+        }
+        let missed = summary.trials.iter().filter(|trial| trial.offered_missed_intended).count();
+        if missed > 0 {
+            let of = summary.trials.len();
+            notes.push(format!("{id}: {missed} of {of} results missed their intended load"));
+        }
+    }
+    let (of_a, of_b) = (&a.experiment, &b.experiment);
+    for (what, a, b) in [
+        ("platform", Some(&of_a.platform), Some(&of_b.platform)),
+        ("linerate", Some(&of_a.versions.linerate), Some(&of_b.versions.linerate)),
+        ("agent", of_a.versions.agent.as_ref(), of_b.versions.agent.as_ref()),
+        ("DPDK", of_a.versions.dpdk.as_ref(), of_b.versions.dpdk.as_ref()),
+    ] {
+        if let (Some(a), Some(b)) = (a, b)
+            && a != b
+        {
+            notes.push(format!("{what} differs: {a} and {b}"));
+        }
+    }
+    notes
+}

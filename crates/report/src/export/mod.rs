@@ -1,0 +1,226 @@
+//! Recorded trials in the forms that others read: the older kits' files under their names, and tables for what came after them.
+//!
+//! Everything here reads the store's types only. What is written has the place that the older kits gave it, beside the trial's own file or
+//! below another directory, and is there whole or not at all.
+
+mod csv;
+mod logs;
+mod metadata;
+mod npz;
+mod parquet;
+mod place;
+pub mod series;
+mod summary_csv;
+#[cfg(test)]
+pub(crate) mod tests;
+mod window;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use self::place::{ends, npz_name, started_at};
+use self::series::{receiver, transmitter};
+use crate::pages::source::Source;
+use crate::pages::{report, workbook};
+use linerate_results::store::atomic::{at, replace_file};
+use linerate_results::store::enclosed::Enclosed;
+use linerate_results::store::inner_path::InnerPath;
+use linerate_results::store::lock::alone;
+use linerate_results::store::manifest::Manifest;
+use linerate_results::store::record::TrialRecord;
+use linerate_results::store::{self, Recorded, StoreError};
+
+/// A form that trials are exported in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Samples for numpy, one file per end
+    Npz,
+    /// Samples as CSV: lines of key=value, and tables with a header
+    Csv,
+    /// `metadata.txt`: what a trial was run with
+    Metadata,
+    /// Logs of the receiver's statistics and of the warm-up
+    Logs,
+    /// `summary_all_experiments.csv`: one row per trial of all experiments
+    Summary,
+    /// A workbook with the trials
+    Xlsx,
+    /// All samples of an experiment as one table
+    Parquet,
+    /// All of them
+    All,
+}
+
+impl Format {
+    const EVERY: [Format; 7] = [
+        Format::Npz,
+        Format::Csv,
+        Format::Metadata,
+        Format::Logs,
+        Format::Summary,
+        Format::Xlsx,
+        Format::Parquet,
+    ];
+}
+
+/// Why an experiment cannot be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// Something cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The samples do not become a Parquet table.
+    #[error(transparent)]
+    Table(#[from] parquet::TableError),
+    /// The trials do not become a summary table.
+    #[error(transparent)]
+    Summary(#[from] summary_csv::SummaryCsvError),
+    /// A file would lie outside of the experiment's directory.
+    #[error("cannot export to {0}; the results name a file that no run of linerate makes")]
+    Place(String),
+    /// A file cannot be put into its form.
+    #[error("cannot export {what} of {id}: {reason}")]
+    Form {
+        /// Which form.
+        what: &'static str,
+        /// Which experiment.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A file to be written: its path below the experiment's directory, and what is in it.
+type File = (String, Vec<u8>);
+
+/// Writes the experiments `ids` of `results` in `formats`, each below `to` under its id, or beside its trials when there is no `to`.
+/// Returns what was written.
+///
+/// # Errors
+/// When an experiment cannot be read, or a file cannot be written; what was written before stays.
+pub fn export(
+    results: &Path,
+    ids: &[String],
+    formats: &[Format],
+    to: Option<&Path>,
+) -> Result<Vec<PathBuf>, ExportError> {
+    let wanted = |format| formats.contains(&format) || formats.contains(&Format::All);
+    let mut written = Vec::new();
+    let mut exported = Vec::new();
+    for id in ids {
+        let recorded = Recorded::open(results, id)?;
+        let base = match to {
+            None => Enclosed::experiment(results, id)?,
+            Some(to) => {
+                let base = to.join(id);
+                fs::create_dir_all(&base).map_err(at("create", &base))?;
+                Enclosed::open(&base)?
+            }
+        };
+        let before = written.len();
+        for format in Format::EVERY.into_iter().filter(|format| wanted(*format)) {
+            each_file(&recorded, format, &mut |path, bytes| {
+                let path = InnerPath::parse(path).map_err(|error| ExportError::Place(error.to_string()))?;
+                base.replace(&path, bytes)?;
+                written.push(base.place(&path));
+                Ok(())
+            })?;
+        }
+        if to.is_none() {
+            let _alone = alone(results)?;
+            Manifest::note(&recorded.directory, &written[before..])?;
+        }
+        exported.push(recorded);
+    }
+    if wanted(Format::Summary) {
+        // Beside the experiments stands the table of all of them; who ends last has read what the others recorded.
+        let _alone = to.is_none().then(|| alone(results)).transpose()?;
+        if to.is_none() {
+            exported = store::list(results)?
+                .into_iter()
+                .filter_map(|(id, loaded)| {
+                    Some(Recorded { directory: results.join(id), summary: loaded.ok()? })
+                })
+                .collect();
+        }
+        let table = summary_csv::summary_csv(&exported)?;
+        let directory = to.unwrap_or(results);
+        fs::create_dir_all(directory).map_err(at("create", directory))?;
+        replace_file(directory, summary_csv::FILE, &table)?;
+        written.push(directory.join(summary_csv::FILE));
+    }
+    Ok(written)
+}
+
+/// Hands every file of a form to `write`, by its path below the experiment's directory. One trial's files are in memory at a time.
+fn each_file(
+    recorded: &Recorded,
+    format: Format,
+    write: &mut impl FnMut(&str, &[u8]) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    let id = &recorded.summary.experiment.id;
+    let form = |what: &'static str, reason: &dyn std::fmt::Display| ExportError::Form {
+        what,
+        id: id.clone(),
+        reason: reason.to_string(),
+    };
+    match format {
+        Format::Xlsx => {
+            let report = report(&Source::without_records(recorded)?);
+            let bytes = workbook(&recorded.summary, &report).map_err(|error| form("the workbook", &error))?;
+            write(&format!("{id}.xlsx"), &bytes)
+        }
+        Format::Parquet => write(parquet::FILE, &parquet::parquet(recorded)?),
+        Format::Npz | Format::Csv | Format::Metadata | Format::Logs => {
+            for (trial, record) in recorded.summary.trials.iter().zip(recorded.trials()) {
+                let directory = trial.trial.rsplit_once('/').map_or("", |(directory, _)| directory);
+                let record = record?;
+                let of_trial = match format {
+                    Format::Npz => npz_files(recorded, &record).map_err(|error| form("npz files", &error))?,
+                    Format::Csv => csv_files(recorded, &record).map_err(|error| form("CSV files", &error))?,
+                    Format::Logs => log_files(recorded, &record),
+                    _ => {
+                        vec![("metadata.txt".to_owned(), metadata::metadata(recorded, &record)?.into_bytes())]
+                    }
+                };
+                for (name, bytes) in of_trial {
+                    write(&format!("{directory}/{name}"), &bytes)?;
+                }
+            }
+            Ok(())
+        }
+        Format::Summary | Format::All => Ok(()),
+    }
+}
+
+fn npz_files(recorded: &Recorded, record: &TrialRecord) -> std::io::Result<Vec<File>> {
+    let (tx, rx) = ends(&record.pair);
+    let name = |agent, role| npz_name(&recorded.summary, record, agent, role);
+    Ok(vec![
+        (name(tx, "tx"), npz::npz(&transmitter(record))?),
+        (name(rx, "rx"), npz::npz(&receiver(record))?),
+    ])
+}
+
+fn csv_files(recorded: &Recorded, record: &TrialRecord) -> Result<Vec<File>, ::csv::Error> {
+    let (tx, rx) = ends(&record.pair);
+    let start = started_at(&recorded.summary, record);
+    let (tx_columns, rx_columns) = (transmitter(record), receiver(record));
+    Ok(vec![
+        (format!("{tx}_port_stats.csv"), csv::port_stats(&tx_columns, start).into_bytes()),
+        (format!("{tx}_port_rate_stats.csv"), csv::rate_stats(&tx_columns, start).into_bytes()),
+        (format!("{tx}_samples.csv"), csv::table(&tx_columns)?),
+        (format!("{rx}_samples.csv"), csv::table(&rx_columns)?),
+    ])
+}
+
+fn log_files(recorded: &Recorded, record: &TrialRecord) -> Vec<File> {
+    let (tx, rx) = ends(&record.pair);
+    let start = started_at(&recorded.summary, record);
+    let warm_up = |agent| logs::warm_up(&recorded.summary, &record.pair, agent).into_bytes();
+    vec![
+        (format!("{rx}_stats.log"), logs::stats(&receiver(record), start).into_bytes()),
+        (format!("{rx}_warmup.log"), warm_up(rx)),
+        (format!("{tx}_warmup.log"), warm_up(tx)),
+    ]
+}

@@ -1,0 +1,131 @@
+//! All samples of an experiment as one Parquet table, for those who have outgrown npz: a row per sample, a column per key, null where an end
+//! does not have the key. A row group holds one trial.
+
+use std::sync::Arc;
+
+use parquet::basic::{LogicalType, Repetition, Type as Physical};
+use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::types::Type;
+
+use super::series::{Column, queue_key, receiver, transmitter};
+use linerate_results::store::record::{Samples, TrialRecord};
+use linerate_results::store::{Recorded, StoreError};
+
+/// The file, in the experiment's directory.
+pub(super) const FILE: &str = "samples.parquet";
+
+const TEXT_COLUMNS: [&str; 3] = ["profile", "pair", "end"];
+const REPEAT: &str = "repeat";
+
+/// The table cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// A trial cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The table cannot be written.
+    #[error("cannot write the table of samples: {0}")]
+    Parquet(#[from] ParquetError),
+}
+
+/// The table of all samples of the trials that have a result.
+///
+/// # Errors
+/// When a trial cannot be read.
+pub(super) fn parquet(recorded: &Recorded) -> Result<Vec<u8>, TableError> {
+    let keys = keys(recorded)?;
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema(&keys)?, Arc::default())?;
+    for record in recorded.trials() {
+        let mut group = writer.next_row_group()?;
+        trial(&mut group, &record?, &keys)?;
+        group.close()?;
+    }
+    Ok(writer.into_inner()?)
+}
+
+/// Every key of either end, once; but for queues, those of an empty trial are those of all.
+fn keys(recorded: &Recorded) -> Result<Vec<String>, StoreError> {
+    let empty = TrialRecord::default();
+    let mut keys = Vec::new();
+    for column in transmitter(&empty).into_iter().chain(receiver(&empty)) {
+        let key = column.name.into_owned();
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    let mut queues = 0;
+    for record in recorded.trials() {
+        let Samples { tx, rx } = record?.samples;
+        queues = tx.iter().chain(&rx).map(|sample| sample.queue_frames.len()).fold(queues, usize::max);
+    }
+    keys.extend((0..queues).filter(|_| queues > 1).map(queue_key));
+    Ok(keys)
+}
+
+fn schema(keys: &[String]) -> Result<Arc<Type>, ParquetError> {
+    let text = |name: &&str| {
+        Type::primitive_type_builder(name, Physical::BYTE_ARRAY)
+            .with_repetition(Repetition::REQUIRED)
+            .with_logical_type(Some(LogicalType::String))
+            .build()
+    };
+    let number = |name: &str, repetition| {
+        Type::primitive_type_builder(name, Physical::INT64).with_repetition(repetition).build()
+    };
+    let mut fields = TEXT_COLUMNS.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    fields.push(number(REPEAT, Repetition::REQUIRED)?);
+    for key in keys {
+        fields.push(number(key, Repetition::OPTIONAL)?);
+    }
+    let fields = fields.into_iter().map(Arc::new).collect();
+    Ok(Arc::new(Type::group_type_builder("samples").with_fields(fields).build()?))
+}
+
+/// One trial's rows: the transmitter's samples, then the receiver's.
+fn trial(
+    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+    record: &TrialRecord,
+    keys: &[String],
+) -> Result<(), ParquetError> {
+    let ends = [transmitter(record), receiver(record)].map(|columns| {
+        let rows = columns.first().map_or(0, |column| column.values.len());
+        (columns, rows)
+    });
+    let rows = ends[0].1 + ends[1].1;
+    let pair = vec![record.pair.as_str(); rows];
+    let profile = vec![record.profile.as_str(); rows];
+    let mut end = vec!["tx"; ends[0].1];
+    end.resize(rows, "rx");
+    for texts in [profile, pair, end] {
+        let texts: Vec<ByteArray> = texts.into_iter().map(ByteArray::from).collect();
+        if let Some(mut column) = group.next_column()? {
+            column.typed::<ByteArrayType>().write_batch(&texts, None, None)?;
+            column.close()?;
+        }
+    }
+    number(group, &vec![i64::from(record.repeat); rows], None)?;
+    for key in keys {
+        let (mut values, mut defined) = (Vec::new(), Vec::new());
+        for (columns, rows) in &ends {
+            let known: Option<&Column> = columns.iter().find(|column| column.name == *key);
+            values.extend(known.map(|column| &column.values[..]).unwrap_or_default());
+            defined.extend(std::iter::repeat_n(i16::from(known.is_some()), *rows));
+        }
+        number(group, &values, Some(&defined))?;
+    }
+    Ok(())
+}
+
+fn number(
+    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+    values: &[i64],
+    defined: Option<&[i16]>,
+) -> Result<(), ParquetError> {
+    if let Some(mut column) = group.next_column()? {
+        column.typed::<Int64Type>().write_batch(values, defined, None)?;
+        column.close()?;
+    }
+    Ok(())
+}

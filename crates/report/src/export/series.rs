@@ -1,0 +1,317 @@
+//! A trial's samples as columns of whole numbers, under the names that older kits gave them and under our own.
+//!
+//! The one place where rates are computed: a counter's difference divided by the true time between two samples. Whatever shows samples to
+//! others takes its columns from here, so that all files say the same.
+//!
+//! Rows cover the time in which packets were sent, or arrived, and no more (`export/window.rs`). A mean over the values of a rate is then that of
+//! the trial.
+
+use std::borrow::Cow;
+
+use linerate_traffic::frame::{FCS_BYTES, WIRE_OVERHEAD_BYTES};
+use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+
+use super::window::{Window, rows};
+use linerate_results::store::record::{TimedSample, TrialRecord};
+
+/// Preamble, start delimiter and gap between frames, in bytes.
+const GAP_BYTES: u64 = WIRE_OVERHEAD_BYTES as u64;
+const NS_PER_S: i128 = 1_000_000_000;
+
+/// A name and one value per row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// The key in npz, CSV and Parquet files.
+    pub name: Cow<'static, str>,
+    /// One value per row, in the order of time.
+    pub values: Vec<i64>,
+    /// Nanoseconds that each value of a rate is of; empty where the values are no rates.
+    pub spans_ns: Vec<i64>,
+}
+
+impl Column {
+    fn counts(name: impl Into<Cow<'static, str>>, values: Vec<i64>) -> Self {
+        Self { name: name.into(), values, spans_ns: Vec::new() }
+    }
+
+    /// The mean of a rate over the time that its values cover; `None` where the values are no rates, or cover no time.
+    pub fn mean(&self) -> Option<f64> {
+        let total_ns: i128 = self.spans_ns.iter().copied().map(i128::from).sum();
+        let weighed = self.values.iter().zip(&self.spans_ns).map(|(rate, span)| *rate as f64 * *span as f64);
+        (total_ns > 0).then(|| weighed.sum::<f64>() / total_ns as f64)
+    }
+}
+
+/// When each row of a trial ends at one end, in nanoseconds: rates are those since the row before.
+pub use linerate_results::validate::TIME_KEY;
+/// When the counters of each row were read, in nanoseconds: the same instant, but for the last row, whose counters are those after the drain.
+pub const READ_KEY: &str = "read_ns";
+
+/// The transmitter's rates per second, in the order of the old rate table. `mbits_*` are of layer 2, frame check sequence included.
+pub const RATE_KEYS: [&str; 12] = [
+    "mbits_tx",
+    "pkts_tx",
+    "obytes",
+    "opackets",
+    "imissed",
+    "oerrors",
+    "rx_nombuf",
+    "pkts_rx",
+    "mbits_rx",
+    "ipackets",
+    "ibytes",
+    "ierrors",
+];
+
+/// A port's counters, cumulative, in the order of the old table of counters.
+pub const PORT_KEYS: [&str; 8] = [
+    "port_ipackets",
+    "port_opackets",
+    "port_ibytes",
+    "port_obytes",
+    "port_ierrors",
+    "port_oerrors",
+    "port_rx_nombuf",
+    "port_imissed",
+];
+
+/// The receiver's keys that older kits have.
+pub const RECEIVE_KEYS: [&str; 9] = [
+    "rx_pps",
+    "tx_pps",
+    "rx_bytes",
+    "tx_bytes",
+    "rx_packets",
+    "tx_packets",
+    "rx_errors",
+    "rx_missed",
+    "rx_nombuf",
+];
+
+/// The transmitter's rows: [`TIME_KEY`], [`READ_KEY`], [`RATE_KEYS`], [`PORT_KEYS`] and Linerate's own counters; of a round trip, also what
+/// came back, under the names that a receiver's counters have.
+pub fn transmitter(record: &TrialRecord) -> Vec<Column> {
+    let sending = Window::of_sending(record);
+    let end = End::new(&record.samples.tx, sending);
+    let mut columns = end.times().to_vec();
+    columns.extend(RATE_KEYS.map(|name| end.rate(name)));
+    columns.extend(end.port());
+    let wire_bits =
+        |point: &Point| frame_bytes(point.port.tx_bytes, point.port.tx_packets, GAP_BYTES).saturating_mul(8);
+    columns.extend([
+        end.per_second("tx_l1_bps", wire_bits),
+        end.total("tx_packets", |point| point.tx.packets),
+        end.total("tx_bytes", |point| point.tx.bytes),
+        end.total("tx_queue_full", |point| point.tx.queue_full),
+        end.total("tx_no_mbuf", |point| point.tx.no_mbuf),
+    ]);
+    if is_round_trip(record) {
+        let times = record.result.as_ref().and_then(|result| result.round_trip_ns);
+        columns.extend(End { window: sending.later(times), ..end }.received());
+        columns.extend(queues(&record.samples.tx, sending));
+    }
+    columns
+}
+
+/// The receiver's rows: [`TIME_KEY`], [`READ_KEY`], [`RECEIVE_KEYS`], [`PORT_KEYS`] and Linerate's own counters.
+///
+/// `rx_packets` are first copies of the trial's packets, so that the largest `port_opackets` less the largest `rx_packets` is the loss. Of a
+/// round trip, this end is the far one: what is lost on the way back is lost to [`transmitter`].
+pub fn receiver(record: &TrialRecord) -> Vec<Column> {
+    let receipt = Window::of_receipt(record);
+    let end = End::new(&record.samples.rx, receipt);
+    let mut columns = end.times().to_vec();
+    columns.extend([
+        end.per_second("rx_pps", |point| point.rx.packets),
+        end.per_second("tx_pps", |point| point.port.tx_packets),
+        end.total("rx_bytes", |point| point.rx.bytes),
+        end.total("tx_bytes", |point| point.port.tx_bytes),
+        end.total("rx_packets", |point| point.rx.packets),
+        end.total("tx_packets", |point| point.port.tx_packets),
+        end.total("rx_errors", |point| point.port.rx_errors),
+        end.total("rx_missed", |point| point.port.rx_missed),
+        end.total("rx_nombuf", |point| point.port.rx_nombuf),
+    ]);
+    columns.extend(end.port());
+    let bits = |gap| move |point: &Point| frame_bytes(point.rx.bytes, point.rx.frames, gap).saturating_mul(8);
+    columns.extend([
+        end.per_second("rx_l2_bps", bits(0)),
+        end.per_second("rx_l1_bps", bits(GAP_BYTES)),
+        end.total("rx_frames", |point| point.rx.frames),
+        end.total("rx_duplicates", |point| point.rx.duplicates),
+        end.total("rx_out_of_order", |point| point.rx.out_of_order),
+        end.total("rx_stale", |point| point.rx.stale),
+        end.total("rx_bad_probes", |point| point.rx.bad_probes),
+        end.total("rx_bad_checksums", |point| point.rx.bad_checksums),
+        end.total("rx_foreign", |point| point.rx.foreign),
+        end.total("rx_delay_sum_ns", |point| point.rx.delay_sum_ns),
+    ]);
+    columns.extend(queues(&record.samples.rx, receipt));
+    columns
+}
+
+/// The key of a receive queue's frames.
+pub fn queue_key(queue: usize) -> String {
+    format!("rx_queue_{queue}_frames")
+}
+
+/// True of what [`queue_key`] makes.
+pub fn is_queue_key(key: &str) -> bool {
+    let number = key.strip_prefix("rx_queue_").and_then(|rest| rest.strip_suffix("_frames"));
+    number.is_some_and(|number| number.parse::<u16>().is_ok())
+}
+
+/// Frames of each receive queue, where there are several.
+fn queues(samples: &[TimedSample], window: Window) -> Vec<Column> {
+    let rows = rows(samples, window);
+    let count = samples.iter().map(|sample| sample.queue_frames.len()).max().unwrap_or(0);
+    let queues = (0..count).filter(|_| count > 1);
+    let column = |queue| {
+        let frames = |row: &usize| {
+            let frames = samples[*row].queue_frames.get(queue).copied().unwrap_or(0);
+            i64::try_from(frames).unwrap_or(i64::MAX)
+        };
+        Column::counts(queue_key(queue), rows.iter().map(frames).collect())
+    };
+    queues.map(column).collect()
+}
+
+/// The samples of the end that counts what arrives: in a round trip, that is the transmitter.
+pub fn counting(record: &TrialRecord) -> Vec<Column> {
+    if is_round_trip(record) { transmitter(record) } else { receiver(record) }
+}
+
+fn is_round_trip(record: &TrialRecord) -> bool {
+    record.result.as_ref().is_some_and(|result| result.direction.is_round_trip())
+}
+
+/// Bytes as layer 2 has them, with the frame check sequence that the counters of bytes leave out, and `gap` bytes more a frame for layer 1.
+fn frame_bytes(bytes: u64, frames: u64, gap: u64) -> u64 {
+    bytes.saturating_add(frames.saturating_mul(u64::from(FCS_BYTES) + gap))
+}
+
+/// All counters at one instant; those that the end does not have are 0.
+#[derive(Debug, Clone, Copy, Default)]
+struct Point {
+    at_ns: i64,
+    tx: TransmitCounters,
+    rx: ReceiveCounters,
+    port: PortCounters,
+}
+
+/// One end's rows.
+struct End {
+    window: Window,
+    points: Vec<Point>,
+}
+
+impl End {
+    fn new(samples: &[TimedSample], window: Window) -> Self {
+        // A port that was reset during the trial has no counters of its own for part of it: then Linerate's stand in for all of it.
+        let whole = samples.iter().all(|sample| sample.port.is_some());
+        let point = |row: usize| {
+            let sample = &samples[row];
+            let (tx, rx) = (sample.transmit.unwrap_or_default(), sample.receive.unwrap_or_default());
+            let counted = PortCounters {
+                tx_packets: tx.packets,
+                tx_bytes: tx.bytes,
+                rx_packets: rx.frames,
+                rx_bytes: rx.bytes,
+                ..PortCounters::default()
+            };
+            let port = sample.port.filter(|_| whole).unwrap_or(counted);
+            Point { at_ns: sample.at_ns, tx, rx, port }
+        };
+        Self { window, points: rows(samples, window).into_iter().map(point).collect() }
+    }
+
+    /// When row `row` ends: the last one with the window, though its counters were read later.
+    fn end_ns(&self, row: usize) -> i64 {
+        let read_ns = self.points[row].at_ns;
+        if row + 1 == self.points.len() { read_ns.min(self.window.end_ns) } else { read_ns }
+    }
+
+    fn times(&self) -> [Column; 2] {
+        [
+            Column::counts(TIME_KEY, (0..self.points.len()).map(|row| self.end_ns(row)).collect()),
+            Column::counts(READ_KEY, self.points.iter().map(|point| point.at_ns).collect()),
+        ]
+    }
+
+    fn total(&self, name: &'static str, counter: impl Fn(&Point) -> u64) -> Column {
+        let whole = |point: &Point| i64::try_from(counter(point)).unwrap_or(i64::MAX);
+        Column::counts(name, self.points.iter().map(whole).collect())
+    }
+
+    /// Rounded to the nearest whole number; 0 where no time has passed or the counter went back.
+    fn per_second(&self, name: &'static str, counter: impl Fn(&Point) -> u64) -> Column {
+        let (mut earlier_ns, mut earlier) = (self.window.start_ns, 0);
+        let (mut values, mut spans_ns) = (Vec::new(), Vec::new());
+        for (row, point) in self.points.iter().enumerate() {
+            let (end_ns, now) = (self.end_ns(row), counter(point));
+            let counted = i128::from(now.saturating_sub(earlier));
+            let elapsed_ns = i128::from(end_ns) - i128::from(earlier_ns);
+            let rate = if elapsed_ns > 0 { (counted * NS_PER_S + elapsed_ns / 2) / elapsed_ns } else { 0 };
+            values.push(i64::try_from(rate).unwrap_or(i64::MAX));
+            spans_ns.push(i64::try_from(elapsed_ns.max(0)).unwrap_or(i64::MAX));
+            (earlier_ns, earlier) = (earlier_ns.max(end_ns), now);
+        }
+        Column { name: name.into(), values, spans_ns }
+    }
+
+    /// What came back of a round trip.
+    fn received(&self) -> [Column; 7] {
+        [
+            self.per_second("rx_pps", |point| point.rx.packets),
+            self.total("rx_packets", |point| point.rx.packets),
+            self.total("rx_bytes", |point| point.rx.bytes),
+            self.total("rx_frames", |point| point.rx.frames),
+            self.total("rx_duplicates", |point| point.rx.duplicates),
+            self.total("rx_out_of_order", |point| point.rx.out_of_order),
+            self.total("rx_delay_sum_ns", |point| point.rx.delay_sum_ns),
+        ]
+    }
+
+    fn port(&self) -> [Column; 8] {
+        PORT_KEYS.map(|name| self.total(name, |point| counter(&point.port, &name["port_".len()..])))
+    }
+
+    fn rate(&self, name: &'static str) -> Column {
+        let megabits = |mut bits: Column| {
+            bits.values.iter_mut().for_each(|bps| *bps = (*bps + 500_000) / 1_000_000);
+            bits
+        };
+        let port_bits = |bytes, frames| 8 * frame_bytes(bytes, frames, 0);
+        match name {
+            "mbits_tx" => {
+                megabits(self.per_second(name, |point| port_bits(point.port.tx_bytes, point.port.tx_packets)))
+            }
+            "mbits_rx" => {
+                megabits(self.per_second(name, |point| port_bits(point.port.rx_bytes, point.port.rx_packets)))
+            }
+            "pkts_tx" => self.per_second(name, |point| point.port.tx_packets),
+            "pkts_rx" => self.per_second(name, |point| point.port.rx_packets),
+            other => self.per_second(name, |point| counter(&point.port, other)),
+        }
+    }
+}
+
+/// A port's counter by the name that it has in the old tables.
+fn counter(port: &PortCounters, name: &str) -> u64 {
+    match name {
+        "ipackets" => port.rx_packets,
+        "opackets" => port.tx_packets,
+        "ibytes" => port.rx_bytes,
+        "obytes" => port.tx_bytes,
+        "ierrors" => port.rx_errors,
+        "oerrors" => port.tx_errors,
+        "rx_nombuf" => port.rx_nombuf,
+        "imissed" => port.rx_missed,
+        _ => 0,
+    }
+}
+
+/// The values of the column with this name; empty when there is none.
+pub fn values<'c>(columns: &'c [Column], name: &str) -> &'c [i64] {
+    columns.iter().find(|column| column.name == name).map_or(&[], |column| &column.values)
+}

@@ -1,0 +1,73 @@
+//! Many pairs at a glance: a heat map of profiles and pairs.
+
+use std::collections::BTreeMap;
+
+use super::super::model::{Block, Cell, Column, Row, Section, Table};
+use super::super::number::{percent, things};
+use super::super::source::Source;
+use linerate_results::summary::TrialSummary;
+
+/// Pairs beside one another at most: as many as fit on a page.
+const MOST_COLUMNS: usize = 16;
+
+pub(super) fn section(source: &Source) -> Option<Section> {
+    let pairs = source.pairs();
+    if pairs.len() < 2 || source.summary.trials.is_empty() {
+        return None;
+    }
+    let mut profiles: Vec<String> = Vec::new();
+    let mut found: BTreeMap<(usize, &str), &TrialSummary> = BTreeMap::new();
+    for trial in &source.summary.trials {
+        let name = profile(source, trial);
+        let index = profiles.iter().position(|known| *known == name).unwrap_or_else(|| {
+            profiles.push(name);
+            profiles.len() - 1
+        });
+        found.insert((index, trial.pair.as_str()), trial);
+    }
+    let table = |pairs: &[&str], what: &str, cell: fn(&TrialSummary) -> Cell| {
+        let mut columns = vec![Column::words("profile", "profile")];
+        columns.extend(pairs.iter().map(|pair| Column::numbers(*pair, *pair)));
+        let rows = profiles.iter().enumerate().map(|(index, name)| {
+            let cells =
+                pairs.iter().map(|pair| found.get(&(index, *pair)).map_or("-".into(), |trial| cell(trial)));
+            Row { key: name.clone(), cells: std::iter::once(name.clone().into()).chain(cells).collect() }
+        });
+        let caption = format!("{what}, {}", things(pairs.len(), "pair"));
+        Block::Table(Table { caption, columns, rows: rows.collect() })
+    };
+    let mut blocks = vec![Block::Text(
+        "Received load in percent of the intended one, of the offered one in trials as fast as possible; and loss in percent of the packets sent."
+            .to_owned(),
+    )];
+    let parts = || pairs.chunks(MOST_COLUMNS);
+    blocks.extend(parts().map(|pairs| table(pairs, "Received load in %", load)));
+    blocks.extend(parts().map(|pairs| table(pairs, "Loss in %", loss)));
+    Some(Section { id: "matrix", title: "Profiles and pairs", blocks })
+}
+
+fn profile(source: &Source, trial: &TrialSummary) -> String {
+    if source.has_repeats() { format!("{} #{}", trial.profile, trial.repeat) } else { trial.profile.clone() }
+}
+
+/// Received load as a share of what was asked for. A trial holds whole packets: less than one missing is none missing.
+fn delivered(trial: &TrialSummary) -> f64 {
+    let asked = trial.intended_pps.unwrap_or(trial.offered_pps);
+    let missing_packets = (asked - trial.received_pps) * trial.duration_s;
+    match missing_packets {
+        ..1.0 => 1.0,
+        _ => trial.received_pps / asked,
+    }
+}
+
+fn loss(trial: &TrialSummary) -> Cell {
+    let share = trial.lost_packets as f64 / trial.sent_packets.max(1) as f64;
+    Cell { text: percent(share), heat: Some(1.0 - share), ..Cell::default() }
+}
+
+/// Rounded down: what is not whole must not look it.
+fn load(trial: &TrialSummary) -> Cell {
+    let share = delivered(trial);
+    let percent = (share * 10_000.0 + 1e-6).floor() / 100.0;
+    Cell { text: format!("{percent:.2}"), heat: Some(share.clamp(0.0, 1.0)), ..Cell::default() }
+}

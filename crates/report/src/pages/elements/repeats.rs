@@ -1,0 +1,85 @@
+//! Repeats of the same profile on the same pair: mean, standard deviation, confidence interval.
+
+use super::super::model::{Block, Cell, Column, Row, Section, Table};
+use super::super::number::{mean_microseconds, mpps, percent, things};
+use super::super::source::Source;
+use crate::compare::{Metric, Unit, group};
+use linerate_results::summary::TrialSummary;
+
+const CONFIDENCE: f64 = 0.95;
+
+pub(super) fn section(source: &Source) -> Option<Section> {
+    let mut repeated: Vec<Vec<&TrialSummary>> = Vec::new();
+    for trial in &source.summary.trials {
+        let same =
+            |one: &&mut Vec<&TrialSummary>| (&one[0].profile, &one[0].pair) == (&trial.profile, &trial.pair);
+        match repeated.iter_mut().find(same) {
+            Some(trials) => trials.push(trial),
+            None => repeated.push(vec![trial]),
+        }
+    }
+    repeated.retain(|trials| trials.len() > 1);
+    if repeated.is_empty() {
+        return None;
+    }
+    let columns = vec![
+        Column::words("profile", "profile"),
+        Column::words("pair", "pair"),
+        Column::words("metric", "metric"),
+        Column::numbers("repeats", "repeats"),
+        Column::numbers("mean", "mean"),
+        Column::numbers("standard_deviation", "standard deviation"),
+        Column::numbers("lower", "95 % from"),
+        Column::numbers("upper", "to"),
+    ];
+    let metrics = [
+        (Metric::OfferedPps, "offered Mpps".to_owned()),
+        (Metric::ReceivedPps, "received Mpps".to_owned()),
+        (Metric::LostRatio, "loss %".to_owned()),
+        (Metric::LatencyP99, format!("{} p99 µs", source.delay_name())),
+    ];
+    let rows: Vec<Row> = repeated.iter().flat_map(|trials| rows(trials, &metrics)).collect();
+    let text = "Mean, standard deviation (n − 1) and Student's 95 % confidence interval of the mean. The interval allows for what rounding \
+                hides; to judge one experiment by another, see linerate results compare."
+        .to_owned();
+    let table = Table { caption: things(repeated.len(), "repeated profile"), columns, rows };
+    Some(Section { id: "repeats", title: "Repeats", blocks: vec![Block::Table(table), Block::Text(text)] })
+}
+
+fn rows(trials: &[&TrialSummary], metrics: &[(Metric, String)]) -> Vec<Row> {
+    let TrialSummary { profile, pair, .. } = trials[0];
+    let row = |(metric, title): &(Metric, String)| {
+        let metric = *metric;
+        let group = group(trials, metric)?;
+        let interval = group.interval(CONFIDENCE);
+        let show = |value: Option<f64>| -> Cell {
+            value.map_or("-".to_owned(), |value| shown(metric, value)).into()
+        };
+        // What cannot be below zero has no such bound, nor has a share one above all.
+        let most = if metric.unit() == Unit::Share { 1.0 } else { f64::INFINITY };
+        let lower = interval.map(|interval| interval.lower.max(0.0));
+        let upper = interval.map(|interval| interval.upper.min(most));
+        Some(Row {
+            key: format!("{pair}/{profile}/{metric}"),
+            cells: vec![
+                profile.clone().into(),
+                pair.clone().into(),
+                title.clone().into(),
+                group.repeats.to_string().into(),
+                show(Some(group.mean)),
+                show(group.standard_deviation),
+                show(lower),
+                show(upper),
+            ],
+        })
+    };
+    metrics.iter().filter_map(row).collect()
+}
+
+fn shown(metric: Metric, value: f64) -> String {
+    match metric.unit() {
+        Unit::PacketsPerSecond => mpps(value),
+        Unit::Share => percent(value),
+        Unit::Nanoseconds => mean_microseconds(value),
+    }
+}

@@ -1,0 +1,84 @@
+//! Verdicts first: how the experiment ended, and what limited its trials.
+
+use std::collections::BTreeMap;
+
+use super::super::model::{Block, Finding, Section, Tone};
+use super::super::number::things;
+use super::super::source::{Source, tone};
+use linerate_results::summary::Status;
+
+/// Findings that are shown at most; the table of trials has all.
+const MOST_FINDINGS: usize = 24;
+
+pub(super) fn section(source: &Source) -> Option<Section> {
+    let mut findings = ending(source);
+    findings.extend(source.summary.failures.iter().map(|failure| Finding {
+        tone: Tone::Bad,
+        badge: "not finished".to_owned(),
+        subject: format!("{}, repeat {}, {}", failure.profile, failure.repeat, failure.pair),
+        evidence: failure.reason.clone(),
+    }));
+    let mut judged: Vec<_> = source.trials().collect();
+    // Trials with losses first, clean ones last, each kind in the order they ran.
+    judged.sort_by_key(|trial| match tone(trial.figures.verdict.kind) {
+        Tone::Bad => 0,
+        Tone::Warning => 1,
+        _ => 2,
+    });
+    findings.extend(judged.into_iter().map(|trial| Finding {
+        tone: tone(trial.figures.verdict.kind),
+        badge: trial.figures.verdict.kind.to_string(),
+        subject: format!("{}: {}", trial.number, source.name(trial.figures)),
+        evidence: trial.figures.verdict.evidence.clone(),
+    }));
+    let left_out = findings.len().saturating_sub(MOST_FINDINGS);
+    findings.truncate(MOST_FINDINGS);
+    let mut blocks = vec![Block::Text(headline(source)), Block::Findings(findings)];
+    if left_out > 0 {
+        blocks.push(Block::Text(format!(
+            "{} more, none worse than the last one here; the table of trials has all.",
+            things(left_out, "finding")
+        )));
+    }
+    Some(Section { id: "verdicts", title: "Verdicts", blocks })
+}
+
+/// All verdicts in one sentence.
+fn headline(source: &Source) -> String {
+    let summary = &source.summary;
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for trial in &summary.trials {
+        *kinds.entry(trial.verdict.kind.to_string()).or_default() += 1;
+    }
+    let verdicts: Vec<String> = kinds.iter().map(|(kind, number)| format!("{number} {kind}")).collect();
+    let mut text = format!(
+        "{} of {} planned on {}",
+        things(summary.trials.len(), "result"),
+        things(summary.experiment.planned_trials, "trial"),
+        things(summary.experiment.pairs, "pair")
+    );
+    if !verdicts.is_empty() {
+        text.push_str(&format!(": {}", verdicts.join(", ")));
+    }
+    if !summary.failures.is_empty() {
+        text.push_str(&format!("; {} could not be finished", things(summary.failures.len(), "trial")));
+    }
+    text.push('.');
+    text
+}
+
+fn ending(source: &Source) -> Vec<Finding> {
+    let status = source.summary.status;
+    let (tone, says) = match status {
+        Status::Complete => return Vec::new(),
+        Status::Running => (Tone::Warning, "it still ran when this report was made, or was killed"),
+        Status::Interrupted => (Tone::Warning, "a signal ended it"),
+        Status::Failed => (Tone::Bad, "something went wrong"),
+    };
+    vec![Finding {
+        tone,
+        badge: status.to_string(),
+        subject: "the experiment".to_owned(),
+        evidence: source.summary.reason.clone().unwrap_or_else(|| says.to_owned()),
+    }]
+}

@@ -1,0 +1,175 @@
+//! What a report is made from: the summary, and the records of the trials that it shows closely.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use linerate_results::store::environment::Environment;
+use linerate_results::store::record::TrialRecord;
+use linerate_results::store::{self, Recorded, StoreError};
+use linerate_results::summary::{AgentInfo, Summary, TrialSummary};
+
+use linerate_wire::report::{LatencySummary, TrialReport};
+
+use super::model::Tone;
+use linerate_results::verdict::VerdictKind;
+
+/// Trials that a report shows closely at most; those with losses come first.
+pub const CLOSE_TRIALS: usize = 40;
+
+/// An experiment's summary and the records of its trials.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The result.
+    pub summary: Summary,
+    /// Records of the trials that are shown closely, by index in the summary's `trials`.
+    pub records: BTreeMap<usize, TrialRecord>,
+    /// Where and with what it was run; `None` when that was not recorded or could not be read.
+    pub environment: Option<Environment>,
+    /// Records and files that could not be read: why.
+    pub unread: Vec<String>,
+}
+
+/// A trial of the summary, and its record.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial<'a> {
+    /// Its number in the report, from 1.
+    pub number: usize,
+    /// Its figures.
+    pub figures: &'a TrialSummary,
+    /// All that is known of it; `None` when it is not shown closely or could not be read.
+    pub record: Option<&'a TrialRecord>,
+}
+
+impl Source {
+    /// Reads the experiment `id` below `results`. A record that cannot be read is left out, and said to be.
+    ///
+    /// # Errors
+    /// When the summary cannot be read.
+    pub fn load(results: &Path, id: &str) -> Result<Self, StoreError> {
+        let summary = store::load(results, id)?;
+        let mut records = BTreeMap::new();
+        let mut unread = Vec::new();
+        for index in close(&summary) {
+            match store::load_trial(results, id, &summary.trials[index].trial) {
+                Ok(record) => {
+                    records.insert(index, record);
+                }
+                Err(error) => unread.push(error.to_string()),
+            }
+        }
+        let environment = Environment::read(&results.join(id)).unwrap_or_else(|error| {
+            unread.push(error.to_string());
+            None
+        });
+        Ok(Self { summary, records, environment, unread })
+    }
+
+    /// What a recorded experiment tells without the records of its trials.
+    ///
+    /// # Errors
+    /// When its environment is there and cannot be read.
+    pub fn without_records(recorded: &Recorded) -> Result<Self, StoreError> {
+        Ok(Self {
+            summary: recorded.summary.clone(),
+            records: BTreeMap::new(),
+            environment: Environment::read(&recorded.directory)?,
+            unread: Vec::new(),
+        })
+    }
+
+    /// The trials, in the order they ran.
+    pub fn trials(&self) -> impl Iterator<Item = Trial<'_>> {
+        self.summary.trials.iter().enumerate().map(|(index, figures)| Trial {
+            number: index + 1,
+            figures,
+            record: self.records.get(&index),
+        })
+    }
+
+    /// True when profiles were run more than once.
+    pub fn has_repeats(&self) -> bool {
+        self.summary.trials.iter().any(|trial| trial.repeat > 1)
+    }
+
+    /// The trial's name: profile, repeat where there is more than one, and pair where there is more than one.
+    pub fn name(&self, trial: &TrialSummary) -> String {
+        let mut name = trial.profile.clone();
+        if self.has_repeats() {
+            name.push_str(&format!(", repeat {}", trial.repeat));
+        }
+        if self.pairs().len() > 1 {
+            name.push_str(&format!(", {}", trial.pair));
+        }
+        name
+    }
+
+    /// What delays of the experiment are: all its trials go the same ways.
+    pub fn delay_name(&self) -> &'static str {
+        let is_round_trip = self.summary.trials.iter().any(|trial| trial.direction.is_round_trip());
+        if is_round_trip { "round-trip time" } else { "one-way delay" }
+    }
+
+    /// Names of the pairs, in the order of their first mention.
+    pub fn pairs(&self) -> Vec<&str> {
+        let Summary { warm_up, trials, failures, .. } = &self.summary;
+        let mentions = warm_up
+            .iter()
+            .map(|entry| &entry.pair)
+            .chain(trials.iter().map(|entry| &entry.pair))
+            .chain(failures.iter().map(|entry| &entry.pair));
+        let mut pairs: Vec<&str> = Vec::new();
+        for pair in mentions {
+            if !pairs.contains(&pair.as_str()) {
+                pairs.push(pair);
+            }
+        }
+        pairs
+    }
+
+    /// Transmitter and receiver of a pair, as far as they are known.
+    pub fn ends<'a>(&'a self, pair: &str) -> [Option<&'a AgentInfo>; 2] {
+        let (from, to) = pair.split_once('-').unwrap_or((pair, ""));
+        let agent = |name: &str| self.summary.experiment.agents.iter().find(|agent| agent.name == name);
+        [agent(from), agent(to)]
+    }
+
+    /// Speed of a pair's link: the slower end's. `None` when no end knows.
+    pub fn link_bps(&self, pair: &str) -> Option<u64> {
+        self.ends(pair).into_iter().flatten().filter_map(|agent| agent.link_bps).min()
+    }
+}
+
+impl Trial<'_> {
+    /// Its delays: one-way, or of the way there and back.
+    pub fn delay(&self) -> Option<&LatencySummary> {
+        self.figures.latency_ns.as_ref().or(self.figures.round_trip_ns.as_ref())
+    }
+
+    /// The account of the end that received what was sent: in a round trip the transmitter itself.
+    pub fn received(&self) -> Option<&TrialReport> {
+        let record = self.record?;
+        if self.figures.direction.is_round_trip() { record.tx.as_ref() } else { record.rx.as_ref() }
+    }
+}
+
+/// Indices of the trials to show closely, in their order: those with losses before those that missed their load before the others.
+fn close(summary: &Summary) -> Vec<usize> {
+    let mut indices: Vec<usize> = (0..summary.trials.len()).collect();
+    indices.sort_by_key(|index| match tone(summary.trials[*index].verdict.kind) {
+        Tone::Bad => 0,
+        Tone::Warning => 1,
+        _ => 2,
+    });
+    indices.truncate(CLOSE_TRIALS);
+    indices.sort_unstable();
+    indices
+}
+
+/// How a verdict is to be taken.
+pub(crate) fn tone(kind: VerdictKind) -> Tone {
+    match kind {
+        VerdictKind::Clean => Tone::Good,
+        VerdictKind::PortLimited | VerdictKind::GeneratorLimited => Tone::Warning,
+        VerdictKind::ReceiverLimited | VerdictKind::PathLimited => Tone::Bad,
+    }
+}

@@ -1,0 +1,173 @@
+//! Trials as a workbook: the columns that the older kits' reports have, all figures on a second sheet, and the report's tables on sheets of
+//! their own.
+
+mod flows;
+mod sections;
+
+use std::time::SystemTime;
+
+use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
+
+use crate::pages::model::Report;
+use linerate_results::summary::{Summary, TrialSummary};
+
+/// The workbook cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the trials do not go into a workbook: {0}")]
+pub struct WorkbookError(#[from] XlsxError);
+
+const REPORT_COLUMNS: [(&str, f64); 7] = [
+    ("Test Description", 48.0),
+    ("Observed Statistics", 60.0),
+    ("Rate (%)", 10.0),
+    ("VM / TCA TKG", 24.0),
+    ("SLA Target", 24.0),
+    ("Reference TCA/TGK", 28.0),
+    ("Conclusion", 60.0),
+];
+
+/// The workbook of an experiment; `sections` is its report.
+///
+/// # Errors
+/// When a text is longer than a cell takes, or the workbook cannot be written, which in memory it can.
+pub fn workbook(summary: &Summary, sections: &Report) -> Result<Vec<u8>, WorkbookError> {
+    let mut workbook = Workbook::new();
+    // The date is the experiment's: what is exported twice is the same file.
+    let began = humantime::parse_rfc3339(&summary.experiment.started_at)
+        .ok()
+        .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
+        .map_or(0, |since| since.as_secs() as i64);
+    let properties = DocProperties::new()
+        .set_title(format!("{} {}", summary.experiment.name, summary.experiment.id))
+        .set_creation_datetime(&ExcelDateTime::from_timestamp(began)?);
+    workbook.set_properties(&properties);
+    report(workbook.add_worksheet(), summary)?;
+    trials(workbook.add_worksheet(), summary)?;
+    flows::add(&mut workbook, summary)?;
+    sections::add(&mut workbook, sections)?;
+    Ok(workbook.save_to_buffer()?)
+}
+
+fn report(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
+    let bold = Format::new().set_bold().set_text_wrap();
+    let wrapped = Format::new().set_text_wrap();
+    sheet.set_name("Report")?.set_freeze_panes(1, 0)?;
+    for (column, (title, width)) in (0..).zip(REPORT_COLUMNS) {
+        sheet.set_column_width(column, width)?.write_with_format(0, column, title, &bold)?;
+    }
+    let nodes: Vec<&str> = summary.experiment.agents.iter().map(|agent| agent.node.as_str()).collect();
+    let place = match nodes.split_first() {
+        Some((first, rest)) if rest.iter().all(|node| node == first) => (*first).to_owned(),
+        _ => nodes.join(", "),
+    };
+    for (row, trial) in (1..).zip(&summary.trials) {
+        let texts = [
+            (0, description(trial)),
+            (1, observed(trial)),
+            (3, format!("{} {place}", summary.experiment.platform)),
+            (4, target(trial)),
+            (5, reference(summary, trial)),
+            (6, format!("{}: {}", trial.verdict.kind, trial.verdict.evidence)),
+        ];
+        for (column, text) in texts {
+            sheet.write_with_format(row, column, text, &wrapped)?;
+        }
+        match summary.percent_of_line_rate(trial) {
+            Some(percent) => sheet.write(row, 2, percent)?,
+            None if trial.intended_pps.is_none() => sheet.write_blank(row, 2, &wrapped)?,
+            None => sheet.write(row, 2, "link speed unknown")?,
+        };
+    }
+    Ok(())
+}
+
+fn description(trial: &TrialSummary) -> String {
+    format!("{} {} repeat {}", trial.profile, trial.pair, trial.repeat)
+}
+
+fn observed(trial: &TrialSummary) -> String {
+    let mut text = format!(
+        "TX {:.6} Mpps, RX {:.6} Mpps, sent {}, received {}, lost {}",
+        trial.offered_pps / 1e6,
+        trial.received_pps / 1e6,
+        trial.sent_packets,
+        trial.received_packets,
+        trial.lost_packets
+    );
+    if let Some(latency) = &trial.latency_ns {
+        text.push_str(&format!(", delay p50 {} ns, p99 {} ns", latency.p50, latency.p99));
+    }
+    if let Some(times) = &trial.round_trip_ns {
+        text.push_str(&format!(", round trip p50 {} ns, p99 {} ns", times.p50, times.p99));
+    }
+    text
+}
+
+fn target(trial: &TrialSummary) -> String {
+    trial
+        .intended_pps
+        .map_or_else(|| "as fast as possible".to_owned(), |pps| format!("{:.6} Mpps, loss 0", pps / 1e6))
+}
+
+fn reference(summary: &Summary, trial: &TrialSummary) -> String {
+    summary
+        .line_rate_pps(trial)
+        .map_or_else(|| "line rate unknown".to_owned(), |pps| format!("line rate {:.6} Mpps", pps / 1e6))
+}
+
+type Figure = fn(&TrialSummary) -> Option<f64>;
+
+fn trials(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
+    let figures: [(&str, Figure); 26] = [
+        ("repeat", |trial| Some(f64::from(trial.repeat))),
+        ("flows", |trial| Some(f64::from(trial.flows))),
+        ("intended_pps", |trial| trial.intended_pps),
+        ("offered_pps", |trial| Some(trial.offered_pps)),
+        ("received_pps", |trial| Some(trial.received_pps)),
+        ("sent_packets", |trial| Some(trial.sent_packets as f64)),
+        ("received_packets", |trial| Some(trial.received_packets as f64)),
+        ("lost_packets", |trial| Some(trial.lost_packets as f64)),
+        ("duplicate_packets", |trial| Some(trial.duplicate_packets as f64)),
+        ("reordered_packets", |trial| Some(trial.reordering.packets as f64)),
+        ("duration_s", |trial| Some(trial.duration_s)),
+        ("latency_min_ns", |trial| Some(trial.latency_ns?.min as f64)),
+        ("latency_p50_ns", |trial| Some(trial.latency_ns?.p50 as f64)),
+        ("latency_p90_ns", |trial| Some(trial.latency_ns?.p90 as f64)),
+        ("latency_p99_ns", |trial| Some(trial.latency_ns?.p99 as f64)),
+        ("latency_p999_ns", |trial| Some(trial.latency_ns?.p999 as f64)),
+        ("latency_max_ns", |trial| Some(trial.latency_ns?.max as f64)),
+        ("round_trip_min_ns", |trial| Some(trial.round_trip_ns?.min as f64)),
+        ("round_trip_p50_ns", |trial| Some(trial.round_trip_ns?.p50 as f64)),
+        ("round_trip_p90_ns", |trial| Some(trial.round_trip_ns?.p90 as f64)),
+        ("round_trip_p99_ns", |trial| Some(trial.round_trip_ns?.p99 as f64)),
+        ("round_trip_p999_ns", |trial| Some(trial.round_trip_ns?.p999 as f64)),
+        ("round_trip_max_ns", |trial| Some(trial.round_trip_ns?.max as f64)),
+        ("reflector_received_packets", |trial| Some(trial.reflector?.received_packets as f64)),
+        ("reflector_sent_packets", |trial| Some(trial.reflector?.sent_packets as f64)),
+        ("reflector_dropped_packets", |trial| Some(trial.reflector?.dropped_packets as f64)),
+    ];
+    let bold = Format::new().set_bold();
+    sheet.set_name("Trials")?.set_freeze_panes(1, 0)?;
+    let titles =
+        ["profile", "pair", "frame_size", "verdict"].into_iter().chain(figures.map(|(title, _)| title));
+    for (column, title) in (0..).zip(titles) {
+        sheet.write_with_format(0, column, title, &bold)?;
+    }
+    for (row, trial) in (1..).zip(&summary.trials) {
+        let words = [
+            trial.profile.clone(),
+            trial.pair.clone(),
+            trial.frame_size.label(),
+            trial.verdict.kind.to_string(),
+        ];
+        for (column, word) in (0..).zip(words) {
+            sheet.write(row, column, word)?;
+        }
+        for (column, (_, figure)) in (4..).zip(figures) {
+            if let Some(value) = figure(trial) {
+                sheet.write(row, column, value)?;
+            }
+        }
+    }
+    Ok(())
+}

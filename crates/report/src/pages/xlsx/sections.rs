@@ -1,0 +1,125 @@
+//! Sections of a report as sheets: what the report has in tables, the workbook has in cells.
+
+use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
+
+use crate::pages::model::{Block, Cell, Column, Finding, Report, Section, Table};
+
+/// Sections that have no sheet: their figures stand in the sheets of trials, are drawn, or are of one trial.
+const LEFT_OUT: [&str; 6] = ["verdicts", "trials", "throughput", "loss", "delay", "closely"];
+/// Widths of columns, in characters.
+const WIDTHS: (usize, usize) = (8, 60);
+
+/// Adds a sheet for every section that has not been left out.
+///
+/// # Errors
+/// When a text is longer than a cell takes.
+pub(super) fn add(workbook: &mut Workbook, report: &Report) -> Result<(), XlsxError> {
+    for section in report.sections.iter().filter(|section| !LEFT_OUT.contains(&section.id)) {
+        Sheet::new(workbook.add_worksheet(), section)?.write(section)?;
+    }
+    Ok(())
+}
+
+struct Sheet<'w> {
+    sheet: &'w mut Worksheet,
+    bold: Format,
+    row: u32,
+    widths: Vec<usize>,
+}
+
+impl<'w> Sheet<'w> {
+    fn new(sheet: &'w mut Worksheet, section: &Section) -> Result<Self, XlsxError> {
+        sheet.set_name(section.title)?;
+        Ok(Self { sheet, bold: Format::new().set_bold(), row: 0, widths: Vec::new() })
+    }
+
+    fn write(mut self, section: &Section) -> Result<(), XlsxError> {
+        for block in &section.blocks {
+            self.block(block)?;
+        }
+        for (column, width) in (0..).zip(&self.widths) {
+            self.sheet.set_column_width(column, (*width).clamp(WIDTHS.0, WIDTHS.1) as f64)?;
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, block: &Block) -> Result<(), XlsxError> {
+        match block {
+            Block::Text(text) => {
+                self.sheet.write(self.row, 0, text)?;
+                self.row += 1;
+            }
+            Block::Findings(all) => {
+                for Finding { badge, subject, evidence, .. } in all {
+                    self.words(&[subject, badge, evidence])?;
+                }
+            }
+            Block::Facts(all) => {
+                for fact in all {
+                    self.words(&[&fact.name, &fact.value])?;
+                }
+            }
+            Block::Links(all) => {
+                for link in all {
+                    for end in [&link.from, &link.to] {
+                        for fact in &end.facts {
+                            self.words(&[&link.pair, &end.name, &fact.name, &fact.value])?;
+                        }
+                    }
+                    self.words(&[&link.pair, "", "link", &link.speed])?;
+                }
+            }
+            Block::Table(table) => self.table(table)?,
+            Block::Group(group) => {
+                for block in &group.blocks {
+                    self.block(block)?;
+                }
+                return Ok(());
+            }
+            Block::Charts(_) => return Ok(()),
+        }
+        self.row += 1;
+        Ok(())
+    }
+
+    fn words(&mut self, words: &[&str]) -> Result<(), XlsxError> {
+        for (column, word) in (0..).zip(words) {
+            self.sheet.write(self.row, column, *word)?;
+            self.widen(column, word);
+        }
+        self.row += 1;
+        Ok(())
+    }
+
+    fn table(&mut self, table: &Table) -> Result<(), XlsxError> {
+        self.sheet.write_with_format(self.row, 0, &table.caption, &self.bold)?;
+        self.row += 1;
+        for (column, Column { title, .. }) in (0..).zip(&table.columns) {
+            self.sheet.write_with_format(self.row, column, title, &self.bold)?;
+            self.widen(column, title);
+        }
+        self.row += 1;
+        for row in &table.rows {
+            for (column, (of, cell)) in (0..).zip(table.columns.iter().zip(&row.cells)) {
+                match number(of, cell) {
+                    Some(value) => self.sheet.write(self.row, column, value)?,
+                    None => self.sheet.write(self.row, column, &cell.text)?,
+                };
+                self.widen(column, &cell.text);
+            }
+            self.row += 1;
+        }
+        Ok(())
+    }
+
+    fn widen(&mut self, column: u16, text: &str) {
+        let column = usize::from(column);
+        self.widths.resize(self.widths.len().max(column + 1), 0);
+        self.widths[column] = self.widths[column].max(text.chars().count() + 1);
+    }
+}
+
+/// What a cell of a column of numbers says, as a number.
+fn number(column: &Column, cell: &Cell) -> Option<f64> {
+    if column.numeric { cell.text.replace(',', "").parse().ok() } else { None }
+}

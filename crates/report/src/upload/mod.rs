@@ -1,0 +1,159 @@
+//! Results for Weights & Biases, handed over by its own SDK in the user's Python.
+//!
+//! A small script that the program carries reads the experiment as JSON from standard input; keys and addresses of W&B are the SDK's
+//! business (`WANDB_*`, `wandb login`) and never pass through here.
+
+mod payload;
+
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use self::payload::payload;
+use linerate_results::store::{Recorded, StoreError};
+
+const SCRIPT: &str = include_str!("wandb_upload.py");
+
+/// Where W&B keeps runs of this kind, unless said otherwise.
+pub const PROJECT: &str = "dpdk-benchmarks";
+
+/// What became of an upload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uploaded {
+    /// Name of the run.
+    pub run: String,
+    /// Its project.
+    pub project: String,
+    /// True when nothing was sent: the run waits in `directory` for `wandb sync`.
+    pub offline: bool,
+    /// Where to look at it; null when offline.
+    pub url: Option<String>,
+    /// The SDK's own directory of the run.
+    pub directory: PathBuf,
+    /// Rows of history: one per sample.
+    pub history_rows: usize,
+    /// Files of the report in the artifact.
+    pub report_files: usize,
+}
+
+/// Which remedy fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Refusal {
+    /// The SDK is not there.
+    Sdk,
+    /// No key, or one that W&B does not accept.
+    Key,
+    /// W&B cannot be reached.
+    Network,
+    /// Anything else.
+    Other,
+}
+
+/// An experiment could not be handed over. It is unchanged where it was.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The program that was to run the SDK cannot be run.
+    #[error("cannot run {}: {reason}; install Python 3, or name it with --python", python.display())]
+    NoPython {
+        /// Which program.
+        python: PathBuf,
+        /// Why.
+        reason: std::io::Error,
+    },
+    /// It ran and gave no answer.
+    #[error("{} ended without an answer ({status}); is it Python 3? Name another with --python", python.display())]
+    NoAnswer {
+        /// Which program.
+        python: PathBuf,
+        /// How it ended.
+        status: std::process::ExitStatus,
+    },
+    /// The SDK or W&B refused.
+    #[error("{}; the results are unchanged in {}", explain(*kind, message, python), directory.display())]
+    Refused {
+        /// Which remedy fits.
+        kind: Refusal,
+        /// What was said.
+        message: String,
+        /// Which Python ran the SDK.
+        python: PathBuf,
+        /// The experiment.
+        directory: PathBuf,
+    },
+}
+
+/// What went wrong and what helps.
+fn explain(kind: Refusal, message: &str, python: &Path) -> String {
+    let message = message.trim().trim_end_matches('.');
+    let python = python.display();
+    match kind {
+        Refusal::Sdk => format!(
+            "{python} has no W&B SDK ({message}); install it with `{python} -m pip install wandb`, or name a Python that has it with --python"
+        ),
+        Refusal::Key => format!(
+            "W&B does not let us in: {message}; set WANDB_API_KEY or run `wandb login`, or set WANDB_MODE=offline to keep the run for `wandb sync`"
+        ),
+        Refusal::Network => format!(
+            "W&B cannot be reached: {message}; upload again when it can, or set WANDB_MODE=offline to keep the run for `wandb sync`"
+        ),
+        Refusal::Other => format!("W&B's SDK failed: {message}"),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Refused { error: Said },
+    Done(Uploaded),
+}
+
+#[derive(Deserialize)]
+struct Said {
+    kind: Refusal,
+    message: String,
+}
+
+/// Hands an experiment over as one run of `project`, by the SDK of `python`, with the report that lies beside it and the files `report`.
+///
+/// # Errors
+/// When the experiment cannot be read, or the SDK is missing or refuses.
+pub fn upload(
+    recorded: &Recorded,
+    project: &str,
+    report: &[PathBuf],
+    python: &Path,
+) -> Result<Uploaded, UploadError> {
+    let payload = payload(recorded, project, report)?.to_string();
+    let not_run = |reason| UploadError::NoPython { python: python.to_owned(), reason };
+    let mut child = Command::new(python)
+        .args(["-c", SCRIPT])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(not_run)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        match stdin.write_all(payload.as_bytes()) {
+            // It ended before it had read everything: its answer says why.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(not_run(error)),
+            _ => {}
+        }
+    }
+    let output = child.wait_with_output().map_err(not_run)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    match text.lines().next_back().map(serde_json::from_str) {
+        Some(Ok(Answer::Done(uploaded))) => Ok(uploaded),
+        Some(Ok(Answer::Refused { error: Said { kind, message } })) => Err(UploadError::Refused {
+            kind,
+            message,
+            python: python.to_owned(),
+            directory: recorded.directory.clone(),
+        }),
+        _ => Err(UploadError::NoAnswer { python: python.to_owned(), status: output.status }),
+    }
+}

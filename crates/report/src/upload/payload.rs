@@ -1,0 +1,108 @@
+//! An experiment as the script wants it.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use crate::export::series::{Column, receiver, transmitter};
+use linerate_results::store::environment::Environment;
+use linerate_results::store::record::TrialRecord;
+use linerate_results::store::{Recorded, StoreError};
+use linerate_results::summary::{Summary, TrialSummary};
+
+/// Forms that a report may have.
+const REPORT_FORMS: [&str; 5] = ["html", "md", "tex", "pdf", "xlsx"];
+
+/// Everything that W&B is told of an experiment. `more` are files of its report that lie elsewhere.
+pub(super) fn payload(recorded: &Recorded, project: &str, more: &[PathBuf]) -> Result<Value, StoreError> {
+    let Summary { experiment, .. } = &recorded.summary;
+    let mut rows = Vec::new();
+    for record in recorded.trials() {
+        let record = record?;
+        rows.extend(of_end(&record, "tx", &transmitter(&record)));
+        rows.extend(of_end(&record, "rx", &receiver(&record)));
+    }
+    let mut report = reports(recorded);
+    report.extend_from_slice(more);
+    Ok(json!({
+        "id": experiment.id,
+        "project": project,
+        "name": format!("pktgen_run_{}", experiment.id),
+        "tags": [experiment.name, experiment.platform],
+        "config": config(recorded)?,
+        "rows": rows,
+        "summary": summary(&recorded.summary),
+        "report": report,
+    }))
+}
+
+/// One row per sample: `step` counts from 0 within its end of its trial.
+fn of_end(record: &TrialRecord, role: &str, columns: &[Column]) -> Vec<Value> {
+    let samples = columns.first().map_or(0, |column| column.values.len());
+    (0..samples)
+        .map(|step| {
+            let mut row = Map::new();
+            row.insert("step".into(), json!(step));
+            row.insert("profile".into(), json!(record.profile));
+            row.insert("pair".into(), json!(record.pair));
+            row.insert("repeat".into(), json!(record.repeat));
+            row.insert("role".into(), json!(role));
+            for column in columns {
+                row.insert(column.name.to_string(), json!(column.values.get(step)));
+            }
+            Value::Object(row)
+        })
+        .collect()
+}
+
+/// What was run, and where. Neither file has secrets in it.
+fn config(recorded: &Recorded) -> Result<Value, StoreError> {
+    let environment = Environment::read(&recorded.directory)?;
+    Ok(json!({ "experiment": recorded.summary.experiment, "environment": environment }))
+}
+
+/// Totals, and the figures of each trial under its profile, pair and repeat.
+fn summary(summary: &Summary) -> Value {
+    let total = |of: fn(&TrialSummary) -> u64| summary.trials.iter().map(of).fold(0, u64::saturating_add);
+    let most = |of: fn(&TrialSummary) -> f64| summary.trials.iter().map(of).fold(0.0, f64::max);
+    let mut trials = Map::new();
+    for trial in &summary.trials {
+        let latency = trial.latency_ns.as_ref();
+        let figures = json!({
+            "intended_pps": trial.intended_pps,
+            "offered_pps": trial.offered_pps,
+            "received_pps": trial.received_pps,
+            "sent_packets": trial.sent_packets,
+            "received_packets": trial.received_packets,
+            "lost_packets": trial.lost_packets,
+            "latency_p50_ns": latency.map(|latency| latency.p50),
+            "latency_p99_ns": latency.map(|latency| latency.p99),
+            "verdict": trial.verdict.kind,
+            "silent_flows": trial.silent_flows,
+            "worst_flows": trial.worst_flows,
+        });
+        trials.insert(format!("{}/{}/{}", trial.profile, trial.pair, trial.repeat), figures);
+    }
+    json!({
+        "status": summary.status,
+        "finished_trials": summary.trials.len(),
+        "failed_trials": summary.failures.len(),
+        "sent_packets": total(|trial| trial.sent_packets),
+        "received_packets": total(|trial| trial.received_packets),
+        "lost_packets": total(|trial| trial.lost_packets),
+        "max_tx_mpps": most(|trial| trial.offered_pps) / 1e6,
+        "max_rx_mpps": most(|trial| trial.received_pps) / 1e6,
+        "trials": trials,
+    })
+}
+
+/// Files of the report that lie in the experiment's directory.
+fn reports(recorded: &Recorded) -> Vec<PathBuf> {
+    let id = &recorded.summary.experiment.id;
+    REPORT_FORMS
+        .iter()
+        .flat_map(|form| [format!("linerate-{id}.{form}"), format!("report.{form}")])
+        .map(|name| recorded.directory.join(name))
+        .filter(|path| path.is_file())
+        .collect()
+}

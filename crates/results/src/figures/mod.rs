@@ -1,0 +1,282 @@
+//! From two agents' reports to the figures of a trial. Pure.
+
+mod flow;
+
+use std::collections::BTreeMap;
+
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::Profile;
+use linerate_wire::report::{Ended, Part, ReceiveReport, TrialReport};
+use linerate_wire::time::WorkerTime;
+
+use crate::clock::ClockVerdict;
+use crate::summary::{LcoreSummary, ReflectorSummary, ReorderingSummary, TrialSummary};
+use crate::verdict::{Busiest, Observed, Reflected, judge};
+use linerate_experiment::direction::Direction;
+use linerate_experiment::plan::Trial;
+
+/// Which trial on which pair the figures are of.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The trial.
+    pub trial: &'a Trial,
+    /// The trial's profile as it was sent: with the ports' addresses where it names none.
+    pub traffic: &'a Profile,
+    /// The pair, such as `tx0-rx0`.
+    pub pair: &'a str,
+    /// The transmitter's name.
+    pub tx: &'a str,
+    /// The receiver's name; of a round trip, the transmitter's once more.
+    pub rx: &'a str,
+    /// Ethernet addresses of the ports at both ends of the way, the transmitter's first.
+    pub macs: (MacAddr, MacAddr),
+    /// Whether their times can be compared.
+    pub clock: &'a ClockVerdict,
+    /// Which ways packets went.
+    pub direction: Direction,
+    /// Of a round trip: the far end's name and report.
+    pub reflector: Option<(&'a str, &'a TrialReport)>,
+}
+
+/// Reports that make no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoResult {
+    /// A side's report lacks its part.
+    #[error("the report of {agent} is not that of a {role}")]
+    WrongRole {
+        /// Whose report.
+        agent: String,
+        /// What it should be.
+        role: &'static str,
+    },
+    /// Loss cannot be told while packets are still on their way.
+    #[error(
+        "packets still arrived at {agent} when the drain's time was over; give it more with trial.drain.limit"
+    )]
+    StillArriving {
+        /// The receiver.
+        agent: String,
+    },
+    /// An agent ended before its time.
+    #[error("{agent} ended before its time: {}", match ended {
+        Ended::Orphaned => "it had heard nothing from the controller for longer than the orphan time",
+        _ => "it was stopped",
+    })]
+    EndedEarly {
+        /// Which agent.
+        agent: String,
+        /// How it ended.
+        ended: Ended,
+    },
+    /// The counts contradict each other.
+    #[error(
+        "{rx} counted {received} packets received, more than the {sent} that {tx} sent; one of the counts is wrong, so there is no result"
+    )]
+    MoreThanSent {
+        /// The transmitter.
+        tx: String,
+        /// The receiver.
+        rx: String,
+        /// Packets sent.
+        sent: u64,
+        /// Packets received.
+        received: u64,
+    },
+}
+
+/// The figures of a trial, without its overhead and file.
+///
+/// # Errors
+/// When the reports make no honest result.
+pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<TrialSummary, NoResult> {
+    let wrong = |agent: &str, role| NoResult::WrongRole { agent: agent.to_owned(), role };
+    let transmit = tx.transmit.as_ref().ok_or_else(|| wrong(of.tx, "transmitter"))?;
+    let receive = rx.receive.as_ref().ok_or_else(|| wrong(of.rx, "receiver"))?;
+    // Of one that also receives, `ended` says how that came to its end.
+    if tx.role != Part::Exchange && !matches!(tx.ended, Ended::Duration | Ended::Packets) {
+        return Err(NoResult::EndedEarly { agent: of.tx.to_owned(), ended: tx.ended });
+    }
+    match rx.ended {
+        Ended::Packets | Ended::Settled => {}
+        Ended::Expired => return Err(NoResult::StillArriving { agent: of.rx.to_owned() }),
+        ended => return Err(NoResult::EndedEarly { agent: of.rx.to_owned(), ended }),
+    }
+    let (sent, received) = (transmit.counters.packets, receive.counters.packets);
+    let lost = sent.checked_sub(received).ok_or_else(|| NoResult::MoreThanSent {
+        tx: of.tx.to_owned(),
+        rx: of.rx.to_owned(),
+        sent,
+        received,
+    })?;
+    let headroom = transmit.intended_pps.map_or(&[][..], |_| &transmit.headroom);
+    let tx_lcores = lcores(&tx.lcores, &transmit.packets_per_lcore, headroom, &tx.workers);
+    // Of one that does both, those that send come first.
+    let senders = rx.transmit.as_ref().map_or(0, |transmit| transmit.packets_per_lcore.len());
+    let rx_lcores = lcores(
+        rx.lcores.get(senders..).unwrap_or_default(),
+        &receive.packets_per_lcore,
+        &receive.headroom,
+        rx.workers.get(senders..).unwrap_or_default(),
+    );
+    let observed = Observed {
+        intended_pps: transmit.intended_pps,
+        offered_pps: transmit.offered_pps,
+        sent,
+        lost,
+        damaged: receive.counters.bad_checksums,
+        blocked_s: transmit.blocked_s,
+        beyond_window: receive.beyond_window,
+        forgone: transmit.forgone_packets,
+        duration_s: transmit.duration_s,
+        slack_packets: transmit.slack_packets(),
+        tx_waiting: waited_longest(&tx_lcores),
+        rx_waiting: waited_longest(&rx_lcores),
+        tx_throttling: tx.throttling,
+        rx_throttling: rx.throttling,
+        rx_port: rx.port.map(Into::into),
+        tx_busiest: busiest(&tx_lcores),
+        rx_busiest: busiest(&rx_lcores),
+        reflected: of.reflector.and_then(|(_, report)| reflected(report, received)),
+    };
+    let said = |agent: &str, texts: &[String]| -> Vec<String> {
+        texts.iter().map(|text| format!("{agent}: {text}")).collect()
+    };
+    // Of a round trip, the transmitter's report is the receiver's as well; the other end's is the reflector's.
+    let (far, far_report) = of.reflector.unwrap_or((of.rx, rx));
+    let mut disagreements = [said(of.tx, &tx.disagreements), said(far, &far_report.disagreements)].concat();
+    if receive.sequence_gaps > lost {
+        let gaps = receive.sequence_gaps;
+        disagreements
+            .push(format!("{}: {gaps} sequence numbers are missing, but only {lost} packets", of.rx));
+    }
+    let rate = |report: &TrialReport| report.clock.map(|clock| clock.rate);
+    let mut clock = of.clock.clone();
+    if let Some(negative @ 1..) = receive.latency.as_ref().map(|latency| latency.negative) {
+        (clock.one_way_valid, clock.round_trip_valid) = (false, false);
+        clock.reason =
+            format!("{negative} packets arrived before they were sent: the CPUs' counters are not in step");
+    }
+    let one_way = receive.latency.as_ref().filter(|_| clock.one_way_valid);
+    let round_trip = receive.latency.as_ref().filter(|_| clock.round_trip_valid);
+    let profile = &of.trial.profile;
+    Ok(TrialSummary {
+        profile: profile.name(),
+        pair: of.pair.to_owned(),
+        direction: of.direction,
+        repeat: of.trial.repeat,
+        environment_period: 0,
+        frame_size: profile.frame_sizes().clone(),
+        flows: profile.flows(),
+        intended_pps: transmit.intended_pps,
+        offered_pps: transmit.offered_pps,
+        offered_missed_intended: observed.missed_intended(),
+        received_pps: if transmit.duration_s > 0.0 { received as f64 / transmit.duration_s } else { 0.0 },
+        sent_packets: sent,
+        received_packets: received,
+        lost_packets: lost,
+        duplicate_packets: receive.counters.duplicates,
+        stale_packets: receive.counters.stale,
+        bad_probe_packets: receive.counters.bad_probes,
+        bad_checksum_packets: receive.counters.bad_checksums,
+        without_checksum_packets: receive.counters.without_checksum,
+        foreign_packets: receive.counters.foreign,
+        foreign: receive.foreign,
+        reordering: reordering(receive),
+        forgone_packets: transmit.forgone_packets,
+        unsent_packets: transmit.unsent_packets,
+        queue_full: transmit.counters.queue_full,
+        blocked_s: transmit.blocked_s,
+        beyond_window_packets: receive.beyond_window,
+        tx_lcores,
+        rx_lcores,
+        tick_rates: by_agent([(of.tx, rate(tx)), (far, rate(far_report))]),
+        throttling: by_agent([(of.tx, tx.throttling), (far, far_report.throttling)]),
+        rx_queue_frames: receive.frames_per_queue.clone(),
+        tx_port: tx.port,
+        rx_port: rx.port,
+        disagreements,
+        notes: [said(of.tx, &tx.notes), said(far, &far_report.notes)].concat(),
+        duration_s: transmit.duration_s,
+        inter_departure_ns: transmit.inter_departure.as_ref().map(|departures| departures.summary),
+        latency_ns: one_way.map(|latency| latency.summary),
+        latency_variation_ns: one_way.map(|latency| latency.variation),
+        round_trip_ns: round_trip.map(|latency| latency.summary),
+        round_trip_variation_ns: round_trip.map(|latency| latency.variation),
+        reflector: of.reflector.and_then(|(_, report)| reflector(report)),
+        silent_flows: receive.silent_flows,
+        worst_flows: receive
+            .worst_flows
+            .iter()
+            .map(|flow| flow::summary(of.traffic, of.macs, flow, &clock))
+            .collect(),
+        clock,
+        verdict: judge(&observed),
+        overhead_s: 0.0,
+        trial: String::new(),
+        flows_file: None,
+    })
+}
+
+fn reflector(report: &TrialReport) -> Option<ReflectorSummary> {
+    let (receive, transmit) = (report.receive.as_ref()?, report.transmit.as_ref()?);
+    Some(ReflectorSummary {
+        received_packets: receive.counters.packets,
+        sent_packets: transmit.counters.packets,
+        dropped_packets: transmit.unsent_packets,
+        port: report.port,
+    })
+}
+
+/// What the verdict is told of a reflector, of whose packets `back` came back.
+fn reflected(report: &TrialReport, back: u64) -> Option<Reflected> {
+    let ReflectorSummary { received_packets, sent_packets, dropped_packets, port } = reflector(report)?;
+    Some(Reflected {
+        received: received_packets,
+        dropped: dropped_packets,
+        lost_back: sent_packets.saturating_sub(back),
+        port: port.map(Into::into),
+    })
+}
+
+/// What each lcore did; `headroom` and `times` may be empty.
+fn lcores(names: &[u32], packets: &[u64], headroom: &[f64], times: &[WorkerTime]) -> Vec<LcoreSummary> {
+    let one = |(index, (lcore, packets)): (usize, (&u32, &u64))| LcoreSummary {
+        lcore: *lcore,
+        packets: *packets,
+        headroom: headroom.get(index).copied(),
+        cpu_time: times.get(index).copied(),
+    };
+    names.iter().zip(packets).enumerate().map(one).collect()
+}
+
+fn busiest(lcores: &[LcoreSummary]) -> Option<Busiest> {
+    lcores
+        .iter()
+        .filter_map(|one| Some(Busiest { lcore: one.lcore, headroom: one.headroom? }))
+        .min_by(|a, b| a.headroom.total_cmp(&b.headroom))
+}
+
+fn waited_longest(lcores: &[LcoreSummary]) -> Option<WorkerTime> {
+    let times = lcores.iter().filter_map(|one| one.cpu_time);
+    times.max_by(|a, b| a.waiting_share().total_cmp(&b.waiting_share()))
+}
+
+/// What each of the two agents tells, by its name; the agent of a round trip's both ends tells it once.
+fn by_agent<T>(told: [(&str, Option<T>); 2]) -> BTreeMap<String, T> {
+    told.into_iter().filter_map(|(agent, value)| Some((agent.to_owned(), value?))).collect()
+}
+
+fn reordering(receive: &ReceiveReport) -> ReorderingSummary {
+    let (packets, received) = (receive.counters.out_of_order, receive.counters.packets);
+    let known = receive.reordering.filter(|reordering| reordering.extents > 0);
+    ReorderingSummary {
+        packets,
+        ratio: if received > 0 { packets as f64 / received as f64 } else { 0.0 },
+        extents: known.map_or(0, |known| known.extents),
+        extent_mean: known.map(|known| known.extent_mean),
+        extent_max: known.map(|known| known.extent_max),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,296 @@
+//! Where and with what an experiment was run: `environment.json`, with the fields that RFC 8204 (section 3.3) and the BMWG's considerations on
+//! containerized infrastructure ask for. It holds no secrets.
+
+mod change;
+
+use std::path::Path;
+
+use linerate_wire::host::HostInfo;
+use linerate_wire::message::Welcome;
+use linerate_wire::network::{NextHop, PortNetwork};
+use linerate_wire::port::PortInfo;
+use linerate_wire::time::TickRate;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::change::Changes;
+
+use super::{StoreError, inner_path, read_json};
+use crate::summary::Versions;
+
+/// The file, in the experiment's directory.
+pub const ENVIRONMENT_FILE: &str = "environment.json";
+/// Name of this form.
+pub const ENVIRONMENT_SCHEMA: &str = "linerate.dev/environment/v1alpha1";
+
+const REMOVED: &str = "[removed]";
+/// What has one of these in its name is not written.
+const SECRET: [&str; 8] =
+    ["token", "secret", "password", "passwd", "passphrase", "credential", "apikey", "api_key"];
+
+/// A pod that an agent runs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodPlace {
+    /// Its name.
+    pub name: String,
+    /// Image of its container, as asked for.
+    pub image: Option<String>,
+    /// Digest of the image, as the container runtime tells it.
+    pub image_digest: Option<String>,
+}
+
+/// Where and with what an experiment was run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// [`ENVIRONMENT_SCHEMA`].
+    pub schema: String,
+    /// The experiment's id.
+    pub experiment: String,
+    /// Programs.
+    pub versions: Versions,
+    /// Every machine that an agent ran on in the last period, once.
+    pub nodes: Vec<NodeEnvironment>,
+    /// The agents of the last period, in the order of the pairs, transmitter first.
+    pub agents: Vec<AgentEnvironment>,
+    /// The periods of the experiment: one each time that it was begun or resumed, and one where a lost agent came back somewhere else. Trials
+    /// name theirs. Empty in older records, which have one.
+    #[serde(default)]
+    pub periods: Vec<EnvironmentPeriod>,
+    /// The experiment document in force: every option.
+    pub options: Value,
+}
+
+/// A part of an experiment in which nothing changed where it ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnvironmentPeriod {
+    /// Its number, from 0.
+    pub number: u32,
+    /// When the agents were connected, in UTC (RFC 3339); null where that is not known.
+    pub began_at: Option<String>,
+    /// What is different from the period before, in words.
+    pub changes: Vec<String>,
+    /// Every machine that an agent ran on, once.
+    pub nodes: Vec<NodeEnvironment>,
+    /// The agents, in the order of the pairs, transmitter first.
+    pub agents: Vec<AgentEnvironment>,
+}
+
+impl EnvironmentPeriod {
+    /// What is known of a machine.
+    fn host(&self, node: &str) -> Option<&HostInfo> {
+        self.nodes.iter().find(|known| known.node == node)?.host.as_ref()
+    }
+}
+
+/// A machine that agents ran on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeEnvironment {
+    /// Its name.
+    #[serde(deserialize_with = "inner_path::name")]
+    pub node: String,
+    /// Processor, kernel, hugepages; null where the agents do not tell.
+    pub host: Option<HostInfo>,
+}
+
+/// An agent, its port and its place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentEnvironment {
+    /// Name, such as `tx0`.
+    #[serde(deserialize_with = "inner_path::name")]
+    pub name: String,
+    /// The machine it ran on.
+    #[serde(deserialize_with = "inner_path::name")]
+    pub node: String,
+    /// The pod it ran in; null outside of Kubernetes.
+    pub pod: Option<String>,
+    /// Image of its container; null without one.
+    pub image: Option<String>,
+    /// Digest of the image, as the container runtime tells it; null without one.
+    pub image_digest: Option<String>,
+    /// Its program and version.
+    pub version: String,
+    /// The DPDK it runs on.
+    pub dpdk: String,
+    /// How it was started.
+    pub command_line: Vec<String>,
+    /// Worker lcores: the cores used.
+    pub lcores: Vec<u32>,
+    /// True when packet memory is in hugepages.
+    pub hugepages: bool,
+    /// Counter that the probes carry.
+    pub clock_source: String,
+    /// Its frequency in Hz, measured.
+    pub tick_hz: u64,
+    /// Its frequency, told and measured; null in older records.
+    #[serde(default)]
+    pub tick_rate: Option<TickRate>,
+    /// Device, driver, firmware, link and MTU.
+    pub port: PortInfo,
+    /// The port's addresses, and who answers for them; null where it has none.
+    #[serde(default)]
+    pub network: Option<PortNetwork>,
+    /// Next hops on the way to the other agent of the pair, one for each version of IP; none where frames go to the peer's port as on a cable.
+    #[serde(default)]
+    pub next_hops: Vec<NextHop>,
+}
+
+impl AgentEnvironment {
+    /// What an agent says of itself; `command_line` loses its secrets.
+    pub fn new(
+        name: &str,
+        node: &str,
+        pod: Option<&PodPlace>,
+        command_line: &[String],
+        welcome: &Welcome,
+    ) -> Self {
+        let Welcome { agent, dpdk, port, clock, lcores, no_huge, network, .. } = welcome;
+        Self {
+            name: name.to_owned(),
+            node: node.to_owned(),
+            pod: pod.map(|pod| pod.name.clone()),
+            image: pod.and_then(|pod| pod.image.clone()),
+            image_digest: pod.and_then(|pod| pod.image_digest.clone()),
+            version: agent.clone(),
+            dpdk: dpdk.clone(),
+            command_line: words_without_secrets(command_line.iter().map(String::as_str)),
+            lcores: lcores.clone(),
+            hugepages: !no_huge,
+            clock_source: clock.source.clone(),
+            tick_hz: clock.tick_hz,
+            tick_rate: clock.rate,
+            port: port.clone(),
+            network: network.clone(),
+            next_hops: Vec::new(),
+        }
+    }
+}
+
+impl Environment {
+    /// An experiment's environment without agents yet.
+    pub fn new(experiment: &str, versions: Versions, options: Value) -> Self {
+        Self {
+            schema: ENVIRONMENT_SCHEMA.to_owned(),
+            experiment: experiment.to_owned(),
+            versions,
+            nodes: Vec::new(),
+            agents: Vec::new(),
+            periods: Vec::new(),
+            options: value_without_secrets(options),
+        }
+    }
+
+    /// Adds an agent, and the machine it ran on if that is new.
+    pub fn add(&mut self, agent: AgentEnvironment, host: Option<&HostInfo>) {
+        if self.nodes.iter().all(|known| known.node != agent.node) {
+            let host = host.map(|host| HostInfo {
+                kernel_command_line: host.kernel_command_line.as_deref().map(without_secrets),
+                ..host.clone()
+            });
+            self.nodes.push(NodeEnvironment { node: agent.node.clone(), host });
+        }
+        self.agents.push(agent);
+    }
+
+    /// The agent of this name.
+    pub fn agent(&self, name: &str) -> Option<&AgentEnvironment> {
+        self.agents.iter().find(|agent| agent.name == name)
+    }
+
+    /// Takes out the agents and machines of the last period, for those of the next.
+    pub fn clear_agents(&mut self) {
+        self.nodes.clear();
+        self.agents.clear();
+    }
+
+    /// The agents and machines as they stand, as the period of this number.
+    pub fn period(&self, number: u32) -> EnvironmentPeriod {
+        EnvironmentPeriod {
+            number,
+            began_at: None,
+            changes: Vec::new(),
+            nodes: self.nodes.clone(),
+            agents: self.agents.clone(),
+        }
+    }
+
+    /// The same with the agents and machines of the period of this number.
+    #[must_use]
+    pub fn of_period(mut self, number: u32) -> Self {
+        if let Some(period) = self.periods.iter().find(|period| period.number == number) {
+            (self.nodes, self.agents) = (period.nodes.clone(), period.agents.clone());
+        }
+        self
+    }
+
+    /// Reads the environment of the experiment in `directory`; `None` when none was recorded.
+    ///
+    /// # Errors
+    /// When it is there and unreadable.
+    pub fn read(directory: &Path) -> Result<Option<Self>, StoreError> {
+        read_json(directory, ENVIRONMENT_FILE)
+    }
+}
+
+/// A command line with the values of what is called a token, secret or password removed.
+pub fn without_secrets(line: &str) -> String {
+    words_without_secrets(line.split(' ')).join(" ")
+}
+
+fn words_without_secrets<'w>(words: impl Iterator<Item = &'w str>) -> Vec<String> {
+    let mut next_is_secret = false;
+    words
+        .map(|word| match word.split_once('=') {
+            _ if std::mem::take(&mut next_is_secret) => REMOVED.to_owned(),
+            Some((name, _)) if is_secret(name) => format!("{name}={REMOVED}"),
+            Some(_) => word.to_owned(),
+            None => {
+                next_is_secret = word.starts_with('-') && is_secret(word);
+                word.to_owned()
+            }
+        })
+        .collect()
+}
+
+/// A file that holds a secret is not one.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    !name.ends_with("file") && SECRET.iter().any(|secret| name.contains(secret))
+}
+
+fn value_without_secrets(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(name, value)| {
+                    let kept = if is_secret(&name) { REMOVED.into() } else { value_without_secrets(value) };
+                    (name, kept)
+                })
+                .collect(),
+        ),
+        Value::Array(items) => Value::Array(items.into_iter().map(value_without_secrets).collect()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_left_out() {
+        for (line, kept) in [
+            ("quiet hugepages=8 luks.password=abc", "quiet hugepages=8 luks.password=[removed]"),
+            ("agent --token abc --txd 8", "agent --token [removed] --txd 8"),
+            ("agent --token-file /run/token", "agent --token-file /run/token"),
+            ("API_KEY=1", "API_KEY=[removed]"),
+        ] {
+            assert_eq!(without_secrets(line), kept);
+        }
+        let value = serde_json::json!({ "spec": { "pairs": 1, "adminPassword": "x" } });
+        assert_eq!(
+            value_without_secrets(value),
+            serde_json::json!({ "spec": { "pairs": 1, "adminPassword": "[removed]" } })
+        );
+    }
+}

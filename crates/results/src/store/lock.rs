@@ -1,0 +1,36 @@
+//! A run keeps its experiment's directory locked, so that nothing is removed or taken for ended under its feet. The lock is the kernel's: it
+//! goes with the process, however that ends.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use super::atomic::{StoreError, at};
+
+/// Locks an experiment's directory until the file is dropped.
+pub(super) fn hold(directory: &Path) -> Result<File, StoreError> {
+    let file = File::open(directory).map_err(at("lock", directory))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        // A file system without locks is no reason not to measure.
+        Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => Ok(file),
+        Err(error) => Err(at("lock", directory)(error.into())),
+    }
+}
+
+/// Waits until no one else changes what the experiments of a results directory have in common, and has it alone until the file is dropped.
+pub fn alone(results: &Path) -> Result<File, StoreError> {
+    let file = File::open(results).map_err(at("lock", results))?;
+    match file.lock() {
+        Err(error) if error.kind() != std::io::ErrorKind::Unsupported => Err(at("lock", results)(error)),
+        _ => Ok(file),
+    }
+}
+
+/// True while a run uses the experiment's directory.
+pub fn is_in_use(directory: &Path) -> Result<bool, StoreError> {
+    let file = File::open(directory).map_err(at("read", directory))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Ok(true),
+        _ => Ok(false),
+    }
+}

@@ -1,0 +1,227 @@
+//! A checksum of every file of an experiment: `manifest.json`, written at the end. Until then the log of the trials has the checksums of what
+//! was stored, and [`Manifest::read`] takes them from there.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::atomic::{StoreError, UNFINISHED, at, replace_file};
+use super::trial_log::derive;
+use super::{json, read_json};
+
+/// The file, in the experiment's directory.
+pub const MANIFEST_FILE: &str = "manifest.json";
+/// Name of this form.
+pub const MANIFEST_SCHEMA: &str = "linerate.dev/manifest/v1alpha1";
+
+/// A checksum of every file of an experiment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`MANIFEST_SCHEMA`].
+    pub schema: String,
+    /// The experiment's id.
+    pub experiment: String,
+    /// True once the experiment has ended and every file is listed.
+    pub complete: bool,
+    /// The files, by their path below the experiment's directory.
+    pub files: BTreeMap<String, FileSum>,
+}
+
+/// What is in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSum {
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256 checksum, in hexadecimal digits.
+    pub sha256: String,
+}
+
+impl FileSum {
+    /// The checksum of what is to be written.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len() as u64, sha256: hexadecimal(&Sha256::digest(bytes)) }
+    }
+
+    /// Reads a file through that is to have `bytes` bytes. Of one with another length, the checksum is left empty: it is another file anyhow,
+    /// and may be of any length.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_length(path: &Path, bytes: u64) -> Result<Self, StoreError> {
+        let found = fs::metadata(path).map_err(at("read", path))?.len();
+        if found == bytes { Self::of(path) } else { Ok(Self { bytes: found, sha256: String::new() }) }
+    }
+
+    /// Reads a file through.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(path: &Path) -> Result<Self, StoreError> {
+        let mut sum = Summing { sha256: Sha256::new(), bytes: 0 };
+        File::open(path).and_then(|mut file| io::copy(&mut file, &mut sum)).map_err(at("read", path))?;
+        Ok(Self { bytes: sum.bytes, sha256: hexadecimal(&sum.sha256.finalize()) })
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+struct Summing {
+    sha256: Sha256,
+    bytes: u64,
+}
+
+impl io::Write for Summing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.sha256.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Manifest {
+    /// A manifest of no files yet.
+    pub fn new(experiment: &str) -> Self {
+        Self {
+            schema: MANIFEST_SCHEMA.to_owned(),
+            experiment: experiment.to_owned(),
+            complete: false,
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the manifest of the experiment in `directory`; `None` when nothing has its checksums. Until the experiment has ended, they are those of
+    /// the trials' log.
+    ///
+    /// # Errors
+    /// When it is there and unreadable.
+    pub fn read(directory: &Path) -> Result<Option<Self>, StoreError> {
+        let written = Self::written(directory)?;
+        if written.as_ref().is_some_and(|manifest| manifest.complete) {
+            return Ok(written);
+        }
+        let Some(derived) = derive(directory)? else { return Ok(written) };
+        let mut manifest = written.unwrap_or_else(|| Self::new(&derived.summary.experiment.id));
+        manifest.files.extend(derived.sums);
+        Ok(Some(manifest))
+    }
+
+    /// Reads `manifest.json` alone.
+    fn written(directory: &Path) -> Result<Option<Self>, StoreError> {
+        read_json(directory, MANIFEST_FILE)
+    }
+
+    /// Lists every file in `directory` and writes the manifest. Checksums that are `known` since the files were stored are taken as they are, so
+    /// that what was altered since is found.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or the manifest cannot be written.
+    pub fn seal(
+        experiment: &str,
+        directory: &Path,
+        mut known: BTreeMap<String, FileSum>,
+    ) -> Result<(), StoreError> {
+        let mut manifest = Self { complete: true, ..Self::new(experiment) };
+        for (path, place) in files(directory)? {
+            let sum = known.remove(&path).map_or_else(|| FileSum::of(&place), Ok)?;
+            manifest.files.insert(path, sum);
+        }
+        manifest.write(directory)
+    }
+
+    /// Notes files that were added to an experiment after its end. An experiment without a whole manifest keeps what it has.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or the manifest cannot be written.
+    pub fn note(directory: &Path, added: &[PathBuf]) -> Result<(), StoreError> {
+        let Some(mut manifest) = Self::written(directory)?.filter(|manifest| manifest.complete) else {
+            return Ok(());
+        };
+        for place in added {
+            if let Some(path) = place.strip_prefix(directory).ok().and_then(Path::to_str) {
+                manifest.files.insert(path.to_owned(), FileSum::of(place)?);
+            }
+        }
+        manifest.write(directory)
+    }
+
+    /// Writes the manifest.
+    ///
+    /// # Errors
+    /// When it cannot be written; the one before is then still there.
+    pub fn write(&self, directory: &Path) -> Result<(), StoreError> {
+        replace_file(directory, MANIFEST_FILE, &json(self, directory)?)
+    }
+}
+
+/// Every finished file below an experiment's directory except its manifest: the path below the directory, and the place. Symbolic links are
+/// passed over.
+pub fn files(directory: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
+    let mut found = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(current) = directories.pop() {
+        for entry in fs::read_dir(&current).map_err(at("read", &current))? {
+            let entry = entry.map_err(at("read", &current))?;
+            let place = entry.path();
+            let kind = entry.file_type().map_err(at("read", &place))?;
+            let below = place.strip_prefix(directory).ok().and_then(Path::to_str);
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                continue;
+            }
+            match below {
+                _ if kind.is_dir() => directories.push(place),
+                Some(path) if kind.is_file() && path != MANIFEST_FILE => found.push((path.to_owned(), place)),
+                _ => {}
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_finished_file_is_listed_and_what_was_known_before_is_not_read_again() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path();
+        fs::create_dir(directory.join("tx0-rx0")).unwrap();
+        for (name, text) in [
+            ("summary.json", "{}"),
+            ("tx0.log", ""),
+            ("tx0-rx0/trial.json", "abc"),
+            ("tx0-rx0/flows.csv", "altered"),
+            (".part-x", "torn"),
+        ] {
+            fs::write(directory.join(name), text).unwrap();
+        }
+        let known = FileSum::of_bytes(b"as stored");
+        let gone = ("tx0-rx0/gone.json".to_owned(), known.clone());
+        Manifest::seal(
+            "0123abcd",
+            directory,
+            BTreeMap::from([("tx0-rx0/flows.csv".to_owned(), known.clone()), gone]),
+        )
+        .unwrap();
+        let manifest = Manifest::read(directory).unwrap().unwrap();
+        assert_eq!(
+            manifest.files.keys().collect::<Vec<_>>(),
+            ["summary.json", "tx0-rx0/flows.csv", "tx0-rx0/trial.json", "tx0.log"]
+        );
+        // FIPS 180-2, appendix B.1.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(manifest.files["tx0-rx0/trial.json"], FileSum { bytes: 3, sha256: abc.into() });
+        assert_eq!(manifest.files["tx0-rx0/flows.csv"], known);
+    }
+}

@@ -1,0 +1,322 @@
+//! Where results are kept: one directory per experiment, in which nothing is ever half written.
+//!
+//! ```text
+//! results/<id>/trials.jsonl            the log of the trials: a line is appended when one has ended
+//!              summary.json            the result, derived from the log: at the end, and now and then before
+//!              experiment.yaml         the document in force
+//!              environment.json        where and with what it was run
+//!              manifest.json           a checksum of every file, at the end
+//!              <node>_cmdline.txt      the kernel's command line
+//!              tx0.log rx0.log         what the agents logged
+//!              tx0-rx0/<profile>/trial.json         reports, samples, histogram
+//!              tx0-rx0/<profile>/flows.csv          every flow, where the experiment asks for it
+//!              tx0-rx0/<profile>/incomplete.json    in its place, when the trial could not be finished
+//! ```
+
+pub mod atomic;
+pub mod enclosed;
+pub mod environment;
+pub mod inner_path;
+pub mod json;
+pub mod lock;
+pub mod manifest;
+pub mod record;
+mod recorded;
+mod resume;
+#[cfg(test)]
+mod tests;
+pub mod trial_log;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tempfile::NamedTempFile;
+
+pub use self::atomic::{StoreError, UNFINISHED};
+use self::atomic::{at, replace_file, sync_directory};
+use self::enclosed::Enclosed;
+use self::environment::{ENVIRONMENT_FILE, Environment};
+use self::inner_path::InnerPath;
+use self::manifest::FileSum;
+use self::record::TrialRecord;
+pub use self::recorded::Recorded;
+pub use self::resume::Earlier;
+use self::trial_log::{LogRecord, TrialLog, derive};
+use crate::summary::{Status, Summary};
+
+/// File with the result of an experiment.
+pub const SUMMARY_FILE: &str = "summary.json";
+/// File with the document in force.
+pub const DOCUMENT_FILE: &str = "experiment.yaml";
+/// File with every flow of a trial.
+pub const FLOWS_FILE: &str = "flows.csv";
+/// Bytes of a file of JSON at most: a summary of a million results has about 8 GB, any other file far less.
+pub const MOST_JSON_BYTES: u64 = 16 << 30;
+/// Bytes of a file of text at most.
+pub const MOST_TEXT_BYTES: u64 = 64 << 20;
+/// Attempts to find an unused id; each fails once in thousands of millions.
+const ID_ATTEMPTS: usize = 16;
+
+/// One experiment's directory.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    id: String,
+    /// True when a trial may take the place of one that an earlier run did not finish.
+    resumed: bool,
+    /// While it is held, the experiment is known to be in use.
+    _lock: File,
+}
+
+impl Store {
+    /// Makes a directory of a new id below `results`, which is made when it is not there.
+    ///
+    /// # Errors
+    /// When the place cannot be written to.
+    pub fn create(results: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(results).map_err(at("create", results))?;
+        let mut attempts = 0;
+        loop {
+            let mut bytes = [0; 4];
+            getrandom::fill(&mut bytes).map_err(|error| {
+                at("name a directory in", results)(std::io::Error::other(error.to_string()))
+            })?;
+            let id = format!("{:08x}", u32::from_be_bytes(bytes));
+            let directory = results.join(&id);
+            attempts += 1;
+            match fs::create_dir(&directory) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && attempts < ID_ATTEMPTS => {}
+                Err(error) => return Err(at("create", &directory)(error)),
+                Ok(()) => {
+                    sync_directory(results)?;
+                    let lock = lock::hold(&directory)?;
+                    return Ok(Self { directory, id, resumed: false, _lock: lock });
+                }
+            }
+        }
+    }
+
+    /// 8 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The experiment's directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The file that holds the result.
+    pub fn summary_path(&self) -> PathBuf {
+        self.directory.join(SUMMARY_FILE)
+    }
+
+    /// Writes a text file of the experiment.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_text(&self, name: &str, text: &str) -> Result<(), StoreError> {
+        replace_file(&self.directory, name, text.as_bytes())
+    }
+
+    /// Makes sure that there is room for so many bytes.
+    ///
+    /// # Errors
+    /// When there is less than that. A file system that does not tell is taken for large enough.
+    pub fn has_room(&self, bytes: u64) -> Result<(), StoreError> {
+        let Ok(space) = rustix::fs::statvfs(&self.directory) else { return Ok(()) };
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        if free >= bytes {
+            return Ok(());
+        }
+        let reason = format!("the flows of all trials take {bytes} bytes, and {free} are free");
+        let reason = std::io::Error::new(ErrorKind::StorageFull, reason);
+        Err(at("write every flow to", &self.directory)(reason))
+    }
+
+    /// Writes the result anew.
+    ///
+    /// # Errors
+    /// When it cannot be written; the one before is then still there.
+    pub fn write_summary(&self, summary: &Summary) -> Result<(), StoreError> {
+        replace_file(&self.directory, SUMMARY_FILE, &json(summary, &self.directory)?)
+    }
+
+    /// Begins the log of the trials with `records`, in the place of one that is there.
+    ///
+    /// # Errors
+    /// When it cannot be written; one that was there is then still there.
+    pub fn begin_log(&self, records: &[LogRecord]) -> Result<TrialLog, StoreError> {
+        TrialLog::begin(&self.directory, records)
+    }
+
+    /// Writes where and with what the experiment is run.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_environment(&self, environment: &Environment) -> Result<(), StoreError> {
+        replace_file(&self.directory, ENVIRONMENT_FILE, &json(environment, &self.directory)?)
+    }
+
+    /// Files a trial under its pair and `place`, as `trial.json` when it has a result, with a file of all its flows beside it where there is one.
+    ///
+    /// # Errors
+    /// When it cannot be written; no trace of it is then visible.
+    pub fn add_trial(
+        &self,
+        place: &str,
+        record: &TrialRecord,
+        flows: Option<NamedTempFile>,
+    ) -> Result<Filed, StoreError> {
+        let name = if record.result.is_some() { "trial.json" } else { "incomplete.json" };
+        let directory = format!("{}/{place}", record.pair);
+        let bytes = json(record, &self.directory)?;
+        let path = format!("{directory}/{name}");
+        let mut files = BTreeMap::from([(path.clone(), FileSum::of_bytes(&bytes))]);
+        if let Some(flows) = &flows {
+            files.insert(format!("{directory}/{FLOWS_FILE}"), FileSum::of(flows.path())?);
+        }
+        let flows = flows.map(|file| (FLOWS_FILE, file));
+        let place = inner(&self.directory, &directory)?;
+        Enclosed::open(&self.directory)?.add_directory(&place, (name, &bytes), flows, self.resumed)?;
+        Ok(Filed { path, files })
+    }
+}
+
+/// A trial that was filed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filed {
+    /// Its file, relative to the summary.
+    pub path: String,
+    /// Checksums of its files, by their path relative to the summary.
+    pub files: BTreeMap<String, FileSum>,
+}
+
+fn json(value: &impl Serialize, directory: &Path) -> Result<Vec<u8>, StoreError> {
+    json::pretty(value).map_err(|error| at("write to", directory)(error.into()))
+}
+
+/// A path below `directory`.
+fn inner(directory: &Path, path: &str) -> Result<InnerPath, StoreError> {
+    InnerPath::parse(path).map_err(|error| {
+        // The path is in the reason, with its control characters shown.
+        at("use", directory)(std::io::Error::new(ErrorKind::InvalidInput, error))
+    })
+}
+
+/// Reads a JSON file of the experiment in `directory`; `None` when it is not there.
+///
+/// # Errors
+/// When it is there and is not ours: which field, and why.
+pub fn read_json<T: DeserializeOwned>(directory: &Path, path: &str) -> Result<Option<T>, StoreError> {
+    let path = inner(directory, path)?;
+    let enclosed = match Enclosed::open(directory) {
+        Err(error) if error.reason.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let Some(bytes) = enclosed.read(&path, MOST_JSON_BYTES)? else { return Ok(None) };
+    json::parse(&bytes).map(Some).map_err(|error| at("read", &enclosed.place(&path))(error.into()))
+}
+
+/// Reads a text file of the experiment in `directory`; `None` when it is not there.
+///
+/// # Errors
+/// When it is there and unreadable.
+pub fn read_text(directory: &Path, name: &str) -> Result<Option<String>, StoreError> {
+    let path = inner(directory, name)?;
+    let enclosed = Enclosed::open(directory)?;
+    let Some(bytes) = enclosed.read(&path, MOST_TEXT_BYTES)? else { return Ok(None) };
+    String::from_utf8(bytes)
+        .map(Some)
+        .map_err(|error| at("read", &enclosed.place(&path))(std::io::Error::other(error.utf8_error())))
+}
+
+/// Reads the result of the experiment `id` below `results`. As long as it runs, and when the run was killed, the result is derived from the
+/// log of the trials.
+///
+/// # Errors
+/// When it is not there or is not a summary.
+pub fn load(results: &Path, id: &str) -> Result<Summary, StoreError> {
+    let directory = results.join(id);
+    let written: Option<Summary> = read_json(&directory, SUMMARY_FILE)?;
+    match written {
+        Some(ended) if ended.status != Status::Running => Ok(ended),
+        running => match derive(&directory)? {
+            Some(derived) => Ok(derived.summary),
+            // Experiments of before there was a log.
+            None => running.ok_or_else(|| missing(results, id)),
+        },
+    }
+}
+
+/// There is no experiment of that id, or it has no result.
+pub fn missing(results: &Path, id: &str) -> StoreError {
+    let directory = results.join(id);
+    let reason = if directory.is_dir() {
+        "it has no summary.json: the run was killed before its first trial, or this is no experiment"
+    } else {
+        "there is no such experiment; `linerate results list` names those that are there, --results another place"
+    };
+    at("read", &directory)(std::io::Error::other(reason))
+}
+
+/// The log of a run is not there, though the run has begun it.
+pub fn missing_log(directory: &Path) -> StoreError {
+    let path = directory.join(trial_log::TRIAL_LOG_FILE);
+    at("read", &path)(std::io::Error::other("it is not there any more, or its first line is not"))
+}
+
+/// Reads the record of a trial of the experiment `id`; `trial` is its path relative to the summary, as the summary has it.
+///
+/// # Errors
+/// When it is not there, is not a record, or would lie outside the experiment's directory.
+pub fn load_trial(results: &Path, id: &str, trial: &str) -> Result<TrialRecord, StoreError> {
+    let directory = results.join(id);
+    read_json(&directory, trial)?
+        .ok_or_else(|| at("read", &directory.join(trial))(ErrorKind::NotFound.into()))
+}
+
+/// Writes a report into `directory`, which is made when it is not there, in the place of one of that name. Returns its path.
+///
+/// # Errors
+/// When it cannot be written; one that was there before is then still there.
+pub fn write_report(directory: &Path, name: &str, content: &[u8]) -> Result<PathBuf, StoreError> {
+    fs::create_dir_all(directory).map_err(at("create", directory))?;
+    replace_file(directory, name, content)?;
+    Ok(directory.join(name))
+}
+
+/// An experiment in a results directory: its id, and its result if that can be read.
+pub type Listed = (String, Result<Summary, StoreError>);
+
+/// The experiments below `results`, by id.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn list(results: &Path) -> Result<Vec<Listed>, StoreError> {
+    let mut listed = Vec::new();
+    let entries = fs::read_dir(results).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => {
+            let reason = "it is not there; `linerate run` makes it, and --results names another one";
+            at("read", results)(std::io::Error::other(reason))
+        }
+        _ => at("read", results)(error),
+    })?;
+    for entry in entries {
+        let name = entry.map_err(at("read", results))?.file_name();
+        if let Some(id) = name.to_str().filter(|name| is_id(name)) {
+            listed.push((id.to_owned(), load(results, id)));
+        }
+    }
+    listed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(listed)
+}
+
+/// True for 8 hexadecimal digits in lower case.
+pub fn is_id(name: &str) -> bool {
+    name.len() == 8 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}

@@ -1,0 +1,115 @@
+//! An experiment that was begun earlier, taken up where it was left.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::Path;
+
+use super::atomic::at;
+use super::enclosed::Enclosed;
+use super::manifest::{FileSum, Manifest};
+use super::{Recorded, Store, StoreError, UNFINISHED, list, lock};
+use crate::summary::{Status, Summary, TrialSummary};
+use linerate_experiment::plan::Trial;
+
+/// An experiment that was begun earlier.
+#[derive(Debug)]
+pub struct Earlier {
+    /// Its directory, locked.
+    pub store: Store,
+    /// What is recorded of it: of trials, only those that are complete on every pair and readable.
+    pub summary: Summary,
+    /// Checksums of what is recorded, by path relative to the summary.
+    pub sums: BTreeMap<String, FileSum>,
+}
+
+impl Earlier {
+    /// The latest experiment below `results` with these determinants; `None` when there is none. `ways` is how many results each trial of `trials` has.
+    ///
+    /// # Errors
+    /// When a run uses it right now, or it cannot be read.
+    pub fn find(
+        results: &Path,
+        determinants: &str,
+        trials: &[Trial],
+        ways: usize,
+    ) -> Result<Option<Self>, StoreError> {
+        if !results.exists() {
+            return Ok(None);
+        }
+        let same = list(results)?.into_iter().filter_map(|(id, summary)| Some((id, summary.ok()?)));
+        let same =
+            same.filter(|(_, summary)| summary.experiment.determinants.as_deref() == Some(determinants));
+        let Some((id, mut summary)) =
+            same.max_by(|(_, a), (_, b)| a.experiment.started_at.cmp(&b.experiment.started_at))
+        else {
+            return Ok(None);
+        };
+        let directory = results.join(&id);
+        // A link that stands in for it may lead anywhere.
+        Enclosed::experiment(results, &id)?;
+        let lock = lock::hold(&directory).map_err(|error| match error.reason.kind() {
+            std::io::ErrorKind::WouldBlock => StoreError {
+                reason: std::io::Error::other(
+                    "a run is at it right now; wait for its end, or leave --resume out",
+                ),
+                action: "resume",
+                ..error
+            },
+            _ => error,
+        })?;
+        clear_unfinished(&directory)?;
+        let place = Recorded { directory: directory.clone(), summary: summary.clone() };
+        let manifest = Manifest::read(&directory)?;
+        let whole = |result: &TrialSummary| is_whole(&place, manifest.as_ref(), result);
+        let mut recorded: HashMap<(String, u32), Vec<TrialSummary>> = HashMap::new();
+        for result in std::mem::take(&mut summary.trials) {
+            recorded.entry((result.profile.clone(), result.repeat)).or_default().push(result);
+        }
+        for trial in trials {
+            // A trial's results count when it has all of them and each is whole.
+            let results = recorded.remove(&trial.name()).unwrap_or_default();
+            if results.len() == ways && results.iter().all(&whole) {
+                summary.trials.extend(results);
+            }
+        }
+        let kept = summary.finished();
+        summary.aggregates.retain(|all| kept.has(&all.profile, all.repeat));
+        let sums = manifest.map(|manifest| manifest.files).unwrap_or_default();
+        Ok(Some(Self { store: Store { directory, id, resumed: true, _lock: lock }, summary, sums }))
+    }
+
+    /// True when nothing is left to run.
+    pub fn is_measured(&self, trials: &[Trial]) -> bool {
+        let recorded = self.summary.finished();
+        trials.iter().all(|trial| recorded.contains(trial))
+    }
+
+    /// True when it came to its end, and nothing is left to run.
+    pub fn is_complete(&self, trials: &[Trial]) -> bool {
+        self.summary.status == Status::Complete && self.is_measured(trials)
+    }
+}
+
+/// True when the trial's file has what the summary says, and is what was written.
+fn is_whole(recorded: &Recorded, manifest: Option<&Manifest>, result: &TrialSummary) -> bool {
+    let same = recorded.trial(&result.trial).is_ok_and(|record| record.result.as_ref() == Some(result));
+    let sum = manifest.and_then(|manifest| manifest.files.get(&result.trial));
+    let unharmed = |sum: &FileSum| {
+        FileSum::of_length(&recorded.directory.join(&result.trial), sum.bytes)
+            .is_ok_and(|found| found == *sum)
+    };
+    same && sum.is_none_or(unharmed)
+}
+
+/// Removes what a run that was killed had not finished writing.
+fn clear_unfinished(directory: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(directory).map_err(at("read", directory))? {
+        let entry = entry.map_err(at("read", directory))?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            let path = entry.path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(at("remove", &path))?;
+        }
+    }
+    Ok(())
+}

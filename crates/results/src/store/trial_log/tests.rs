@@ -1,0 +1,109 @@
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::fixtures::record;
+use crate::fixtures::summary;
+use crate::store::{Store, load};
+use crate::summary::OverheadPart;
+
+fn head(status: Status) -> LogRecord {
+    LogRecord::Head(Box::new(Head::of(&summary(status))))
+}
+
+/// A trial on one pair: its result, and its end.
+fn trial(number: u32, pair: &str) -> [LogRecord; 2] {
+    let mut result = record().result.unwrap();
+    (result.repeat, result.pair) = (number, pair.to_owned());
+    result.trial = format!("{pair}/p/repeat-{number}/trial.json");
+    let files = BTreeMap::from([(result.trial.clone(), FileSum::of_bytes(b"{}"))]);
+    let mut overhead = Overhead::default();
+    overhead.add(OverheadPart::Trials, f64::from(number));
+    [
+        LogRecord::Result(Box::new(ResultRecord { number, key: Some("k".into()), files, result })),
+        LogRecord::TrialEnd(Box::new(TrialEnd { number, aggregate: None, overhead })),
+    ]
+}
+
+fn repeats(directory: &Path) -> Vec<u32> {
+    derive(directory).unwrap().unwrap().summary.trials.iter().map(|trial| trial.repeat).collect()
+}
+
+#[test]
+fn a_log_tells_the_summary_in_the_order_of_the_plan() {
+    let place = tempfile::tempdir().unwrap();
+    assert_eq!(derive(place.path()).unwrap(), None);
+    let mut log = TrialLog::begin(place.path(), &[head(Status::Running)]).unwrap();
+    for number in [1, 3, 2] {
+        log.append(&trial(number, "tx0-rx0")).unwrap();
+    }
+    log.append(&[LogRecord::Recovery("tx0-rx0 was started anew".into())]).unwrap();
+    log.append(&[head(Status::Complete)]).unwrap();
+    let derived = derive(place.path()).unwrap().unwrap();
+    assert_eq!(repeats(place.path()), [1, 2, 3]);
+    assert_eq!((derived.summary.status, derived.summary.recoveries.len()), (Status::Complete, 1));
+    assert_eq!((derived.sums.len(), derived.torn), (3, false));
+}
+
+#[test]
+fn a_log_that_was_cut_at_any_byte_has_every_whole_line_and_goes_on() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = TrialLog::begin(place.path(), &[head(Status::Running)]).unwrap();
+    log.append(&trial(1, "tx0-rx0")).unwrap();
+    let two = fs::read(place.path().join(TRIAL_LOG_FILE)).unwrap().len();
+    log.append(&trial(2, "tx0-rx0")).unwrap();
+    let whole = fs::read(place.path().join(TRIAL_LOG_FILE)).unwrap();
+    for cut in (two..whole.len()).step_by(97).chain([two, whole.len() - 1]) {
+        fs::write(place.path().join(TRIAL_LOG_FILE), &whole[..cut]).unwrap();
+        let derived = derive(place.path()).unwrap().unwrap();
+        assert_eq!(derived.torn, cut != two && whole[cut - 1] != b'\n', "cut at {cut}");
+        assert!(!derived.summary.trials.is_empty(), "cut at {cut}: the first trial was whole");
+        assert!(derived.summary.overhead.adds_up());
+    }
+    // What a file system leaves of a write that never came to the disk.
+    let mut zeros = whole[..two].to_vec();
+    zeros.extend([0; 300]);
+    fs::write(place.path().join(TRIAL_LOG_FILE), &zeros).unwrap();
+    assert_eq!(repeats(place.path()), [1]);
+    fs::write(place.path().join(TRIAL_LOG_FILE), &whole[..40]).unwrap();
+    assert_eq!(derive(place.path()).unwrap(), None, "not even the first line");
+}
+
+#[test]
+fn damage_before_the_last_line_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = TrialLog::begin(place.path(), &[head(Status::Running)]).unwrap();
+    log.append(&trial(1, "tx0-rx0")).unwrap();
+    let path = place.path().join(TRIAL_LOG_FILE);
+    let text = fs::read_to_string(&path).unwrap().replacen("\"number\":1", "\"number\":\"one\"", 1);
+    fs::write(&path, text).unwrap();
+    let error = derive(place.path()).unwrap_err().to_string();
+    assert!(error.contains("trials.jsonl") && error.contains("line 2"), "{error}");
+}
+
+#[test]
+fn the_summary_of_an_ended_run_is_read_from_its_file_and_any_other_from_the_log() {
+    let results = tempfile::tempdir().unwrap();
+    let store = Store::create(results.path()).unwrap();
+    let mut log = store.begin_log(&[head(Status::Running)]).unwrap();
+    log.append(&trial(1, "tx0-rx0")).unwrap();
+    assert_eq!(load(results.path(), store.id()).unwrap().trials.len(), 1, "before the first summary");
+    store.write_summary(&summary(Status::Running)).unwrap();
+    assert_eq!(load(results.path(), store.id()).unwrap().trials.len(), 1);
+    store.write_summary(&summary(Status::Failed)).unwrap();
+    assert_eq!(load(results.path(), store.id()).unwrap(), summary(Status::Failed));
+}
+
+#[test]
+fn a_line_costs_the_same_however_many_there_are() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = TrialLog::begin(place.path(), &[head(Status::Running)]).unwrap();
+    let size = || fs::metadata(place.path().join(TRIAL_LOG_FILE)).unwrap().len();
+    let mut grown = vec![size()];
+    for number in 1000..2000 {
+        log.append(&trial(number, "tx0-rx0")).unwrap();
+        grown.push(size());
+    }
+    let each: Vec<u64> = grown.windows(2).map(|sizes| sizes[1] - sizes[0]).collect();
+    assert!(each.iter().all(|bytes| *bytes == each[0] && *bytes < 8192), "{each:?}");
+}

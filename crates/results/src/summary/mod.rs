@@ -1,0 +1,257 @@
+//! The result of an experiment as programs read it: `summary.json`.
+
+mod aggregate;
+mod overhead;
+mod trial;
+
+use linerate_experiment::plan::TrialSet;
+use linerate_traffic::mac::MacAddr;
+use linerate_wire::report::{ForeignFrames, TrialReport};
+use linerate_wire::time::TickRate;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::store::inner_path;
+
+pub use aggregate::{Aggregate, StartSpread};
+pub use overhead::{Overhead, OverheadPart};
+pub use trial::{FlowSummary, LcoreSummary, ReflectorSummary, ReorderingSummary, TrialFailure, TrialSummary};
+
+/// The result of an experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// Name of this form.
+    pub schema: SchemaName,
+    /// What was run, where, by which programs.
+    pub experiment: ExperimentInfo,
+    /// How far it came.
+    pub status: Status,
+    /// Why it is not complete; null when it is, or still runs.
+    pub reason: Option<String>,
+    /// Traffic before the first trial, per pair and direction.
+    pub warm_up: Vec<WarmUp>,
+    /// Finished trials, in the order they ran, one entry per pair.
+    pub trials: Vec<TrialSummary>,
+    /// All pairs of each trial together; empty in an experiment of one pair and one way.
+    #[serde(default)]
+    pub aggregates: Vec<Aggregate>,
+    /// Trials that could not be finished.
+    pub failures: Vec<TrialFailure>,
+    /// Pairs that were lost in a trial and brought back, with the reasons; the trial was then repeated.
+    #[serde(default)]
+    pub recoveries: Vec<String>,
+    /// Time beyond the trials' own duration.
+    pub overhead: Overhead,
+}
+
+impl Summary {
+    /// Intended load in percent of the line rate of the transmitter's link, to six digits; `None` where the link's speed is not known, and
+    /// where packets were sent as fast as possible: that is no load that was asked for.
+    pub fn percent_of_line_rate(&self, trial: &TrialSummary) -> Option<f64> {
+        let percent = 100.0 * trial.intended_pps? / self.line_rate_pps(trial)?;
+        Some((percent * 1e6).round() / 1e6)
+    }
+
+    /// The most frames of the trial's size that the transmitter's link carries, per second; `None` where its speed is not known.
+    pub fn line_rate_pps(&self, trial: &TrialSummary) -> Option<f64> {
+        let tx = trial.pair.split_once('-').map_or(trial.pair.as_str(), |(tx, _)| tx);
+        let agent = self.experiment.agents.iter().find(|agent| agent.name == tx)?;
+        agent.link_bps.filter(|bps| *bps > 0).map(|bps| trial.frame_size.line_rate_pps(bps))
+    }
+
+    /// The trials that have a result.
+    pub fn finished(&self) -> TrialSet {
+        self.trials.iter().map(|result| (result.profile.clone(), result.repeat)).collect()
+    }
+}
+
+/// Name of the summary's form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SchemaName {
+    /// The first.
+    #[serde(rename = "linerate.dev/summary/v1alpha1")]
+    V1Alpha1,
+}
+
+/// How far an experiment came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It runs, or the controller was killed before it could say otherwise.
+    Running,
+    /// Every trial is finished.
+    Complete,
+    /// A signal ended it.
+    Interrupted,
+    /// Something went wrong.
+    Failed,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Status::Running => "running",
+            Status::Complete => "complete",
+            Status::Interrupted => "interrupted",
+            Status::Failed => "failed",
+        })
+    }
+}
+
+/// What was run, where, by which programs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExperimentInfo {
+    /// 8 hexadecimal digits, unique in the results directory.
+    #[serde(deserialize_with = "inner_path::id")]
+    pub id: String,
+    /// Name given in the document.
+    pub name: String,
+    /// When it began, in UTC (RFC 3339).
+    pub started_at: String,
+    /// When it ended; null while it runs.
+    pub ended_at: Option<String>,
+    /// Where the agents ran.
+    pub platform: String,
+    /// Pairs loaded at the same time.
+    pub pairs: usize,
+    /// Trials planned.
+    pub planned_trials: usize,
+    /// File with the document in force, beside this one.
+    pub document: String,
+    /// Programs.
+    pub versions: Versions,
+    /// SHA-256 of everything that determines the results: the document in force without what does not matter to them, the selection of trials, and
+    /// the version of this program. Null in older records.
+    #[serde(default)]
+    pub determinants: Option<String>,
+    /// When it was taken up again after it had been left, in UTC (RFC 3339).
+    #[serde(default)]
+    pub resumed_at: Vec<String>,
+    /// What changed where the experiment ran, while it was left or when a lost agent came back; `environment.json` has the particulars.
+    #[serde(default)]
+    pub environment_changes: Vec<String>,
+    /// Text that selected the trials; null when all of the document's were to be run.
+    pub filter: Option<String>,
+    /// The agents, once they are connected.
+    pub agents: Vec<AgentInfo>,
+}
+
+/// Programs and their versions.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Versions {
+    /// This program.
+    pub linerate: String,
+    /// Version of the control messages.
+    pub protocol: u32,
+    /// The agents' program; null until one is connected.
+    pub agent: Option<String>,
+    /// DPDK as the agents run it; null until one is connected.
+    pub dpdk: Option<String>,
+}
+
+/// An agent and its port.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentInfo {
+    /// Name, such as `tx0`.
+    #[serde(deserialize_with = "inner_path::name")]
+    pub name: String,
+    /// Host it ran on.
+    #[serde(deserialize_with = "inner_path::name")]
+    pub node: String,
+    /// How it was started; the token is not on the command line.
+    pub command_line: Vec<String>,
+    /// Device of its port.
+    pub device: String,
+    /// Poll mode driver.
+    pub driver: String,
+    /// Ethernet address.
+    pub mac: MacAddr,
+    /// NUMA node of the port; null for devices without one.
+    pub numa_node: Option<u32>,
+    /// Link speed that the port reports, in bit/s; null when it reports none.
+    pub link_bps: Option<u64>,
+    /// Worker lcores.
+    pub lcores: Vec<u32>,
+    /// True when packet memory is in hugepages.
+    pub hugepages: bool,
+    /// Frequency of the counter that probes carry, in Hz, as measured when the agent was connected.
+    pub tick_hz: u64,
+    /// That frequency, told and measured; null in older records, whose `tick_hz` is what DPDK tells.
+    #[serde(default)]
+    pub tick_rate: Option<TickRate>,
+}
+
+/// Traffic in one direction before the first trial. On a round trip there are two, one for each half of the way.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct WarmUp {
+    /// Which pair.
+    #[serde(deserialize_with = "inner_path::name")]
+    pub pair: String,
+    /// Sending agent.
+    #[serde(deserialize_with = "inner_path::name")]
+    pub from: String,
+    /// Receiving agent.
+    #[serde(deserialize_with = "inner_path::name")]
+    pub to: String,
+    /// Packets sent in the last attempt.
+    pub sent_packets: u64,
+    /// Of those, packets received.
+    pub received_packets: u64,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Seconds from the first attempt to the confirmation.
+    pub duration_s: f64,
+    /// Largest delay of the path in nanoseconds, or a bound above it; the drains of the trials follow it. Null when nothing arrived, on the first half of a
+    /// round trip, whose time stands in the second, and in older records.
+    #[serde(default)]
+    pub delay_ns: Option<u64>,
+    /// What the delay is based on; null when there is none.
+    #[serde(default)]
+    pub delay_basis: Option<DelayBasis>,
+    /// Further copies of packets that had already arrived, in the last attempt as all that follows.
+    #[serde(default)]
+    pub duplicate_packets: u64,
+    /// Packets of another trial or of an earlier attempt.
+    #[serde(default)]
+    pub stale_packets: u64,
+    /// Packets with a flow id that the traffic does not have.
+    #[serde(default)]
+    pub bad_probe_packets: u64,
+    /// Packets whose IPv4, UDP or TCP checksum is wrong.
+    #[serde(default)]
+    pub bad_checksum_packets: u64,
+    /// Received packets without a UDP checksum.
+    #[serde(default)]
+    pub without_checksum_packets: u64,
+    /// Frames that are not Linerate's, by kind.
+    #[serde(default)]
+    pub foreign: ForeignFrames,
+}
+
+impl WarmUp {
+    /// A record without packets yet.
+    pub fn between(pair: &str, from: &str, to: &str) -> Self {
+        Self { pair: pair.to_owned(), from: from.to_owned(), to: to.to_owned(), ..Self::default() }
+    }
+
+    /// Notes what else arrived in the last attempt.
+    pub fn arrivals(&mut self, report: Option<&TrialReport>) {
+        let Some(receive) = report.and_then(|report| report.receive.as_ref()) else { return };
+        self.duplicate_packets = receive.counters.duplicates;
+        self.stale_packets = receive.counters.stale;
+        self.bad_probe_packets = receive.counters.bad_probes;
+        self.bad_checksum_packets = receive.counters.bad_checksums;
+        self.without_checksum_packets = receive.counters.without_checksum;
+        self.foreign = receive.foreign;
+    }
+}
+
+/// What the delay of a path is based on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DelayBasis {
+    /// Clocks that compare, or one clock at both ends of a round trip.
+    Clock,
+    /// When packets had arrived since the start, by the receiver's clock alone. It includes the time of control messages: a bound above the delay.
+    Receipt,
+}

@@ -1,0 +1,291 @@
+use std::fs;
+use std::io::Write;
+
+use super::*;
+use crate::fixtures::{record, recorded};
+use crate::store::manifest::{MANIFEST_FILE, Manifest};
+use crate::store::record::TrialRecord;
+use crate::store::trial_log::{Head, LogRecord, ResultRecord, TRIAL_LOG_FILE};
+use crate::store::{Recorded, SUMMARY_FILE};
+use crate::summary::Summary;
+use crate::summary::{FlowSummary, TrialSummary};
+
+fn reasons(verdict: &Verdict) -> Vec<Reason> {
+    verdict.problems.iter().map(|problem| problem.reason).collect()
+}
+
+/// A recorded experiment whose trial was changed by `change`, and whose checksums are those of what is there.
+fn changed(change: impl FnOnce(&mut TrialRecord)) -> Verdict {
+    let (results, id) = recorded();
+    let directory = results.path().join(&id);
+    let mut summary = Recorded::open(results.path(), &id).unwrap().summary;
+    let path = directory.join(&summary.trials[0].trial);
+    let mut record: TrialRecord = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut record);
+    if let Some(result) = &record.result {
+        summary.trials[0] = result.clone();
+    }
+    fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
+    fs::write(directory.join(SUMMARY_FILE), serde_json::to_vec(&summary).unwrap()).unwrap();
+    Manifest::seal(&id, &directory, Default::default()).unwrap();
+    validate(results.path(), &id, None).unwrap()
+}
+
+#[test]
+fn what_was_recorded_is_valid() {
+    let (results, id) = recorded();
+    assert_eq!(reasons(&validate(results.path(), &id, None).unwrap()), []);
+    assert_eq!(validate_all(results.path(), None).unwrap().len(), 1);
+}
+
+#[test]
+fn overhead_adds_up_and_the_summary_is_what_the_log_says() {
+    let (results, id) = recorded();
+    let directory = results.path().join(&id);
+    let check = |change: fn(&mut Summary)| {
+        let mut summary = Recorded::open(results.path(), &id).unwrap().summary;
+        change(&mut summary);
+        fs::write(directory.join(SUMMARY_FILE), serde_json::to_vec(&summary).unwrap()).unwrap();
+        Manifest::seal(&id, &directory, Default::default()).unwrap();
+        reasons(&validate(results.path(), &id, None).unwrap())
+    };
+    assert_eq!(check(|summary| summary.overhead.total_s += 1.0), [Reason::Contradiction]);
+    assert_eq!(check(|summary| summary.overhead.total_s -= 1.0), []);
+    // With a log.
+    let summary = Recorded::open(results.path(), &id).unwrap().summary;
+    let lines = [
+        LogRecord::Head(Box::new(Head::of(&summary))),
+        LogRecord::Result(Box::new(ResultRecord {
+            number: 1,
+            key: None,
+            files: Default::default(),
+            result: summary.trials[0].clone(),
+        })),
+    ];
+    let text: String =
+        lines.iter().map(|line| format!("{}\n", serde_json::to_string(line).unwrap())).collect();
+    fs::write(directory.join(TRIAL_LOG_FILE), text).unwrap();
+    assert_eq!(check(|_| {}), []);
+    assert_eq!(check(|summary| summary.trials.clear()), [Reason::Contradiction]);
+}
+
+/// What happens to an experiment's directory and the trial at this path.
+type Damage = fn(&Path, &str);
+
+#[test]
+fn every_damage_has_its_reason() {
+    let trial = "tx0-rx0/profile_1_flows_pkt_size_64B_1mpps_rate_s/trial.json";
+    let damages: [(Reason, Damage); 7] = [
+        (Reason::Torn, |directory, trial| {
+            let bytes = fs::read(directory.join(trial)).unwrap();
+            fs::write(directory.join(trial), &bytes[..bytes.len() / 2]).unwrap();
+        }),
+        (Reason::WrongChecksum, |directory, trial| {
+            let text = fs::read_to_string(directory.join(trial)).unwrap();
+            fs::write(directory.join(trial), text.replacen("\"duplicates\": 2", "\"duplicates\": 3", 1))
+                .unwrap();
+        }),
+        (Reason::MissingFile, |directory, trial| fs::remove_file(directory.join(trial)).unwrap()),
+        (Reason::Unreadable, |directory, _| {
+            fs::write(directory.join(MANIFEST_FILE), "{\"schema\": 1}").unwrap();
+        }),
+        (Reason::NoManifest, |directory, _| fs::remove_file(directory.join(MANIFEST_FILE)).unwrap()),
+        (Reason::Unlisted, |directory, trial| {
+            fs::create_dir(directory.join("tx0-rx0/other")).unwrap();
+            fs::copy(directory.join(trial), directory.join("tx0-rx0/other/trial.json")).unwrap();
+        }),
+        (Reason::Unfinished, |directory, _| {
+            let text = fs::read_to_string(directory.join(MANIFEST_FILE)).unwrap();
+            let text = text.replace("\"complete\": true", "\"complete\": false");
+            fs::write(directory.join(MANIFEST_FILE), text).unwrap();
+        }),
+    ];
+    for (reason, damage) in damages {
+        let (results, id) = recorded();
+        let trial = trial.replace("profile_1_flows_pkt_size_64B_1mpps_rate_s", &record().profile);
+        damage(&results.path().join(&id), &trial);
+        let verdict = validate(results.path(), &id, None).unwrap();
+        assert!(!verdict.valid && reasons(&verdict).contains(&reason), "{reason}: {verdict:?}");
+        assert!(verdict.problems.iter().all(|problem| !problem.detail.is_empty()));
+    }
+}
+
+#[test]
+fn trials_are_held_to_their_own_arithmetic() {
+    assert_eq!(reasons(&changed(|_| {})), []);
+    let verdict = changed(|record| record.result.as_mut().unwrap().lost_packets += 1);
+    assert_eq!(reasons(&verdict), [Reason::Miscounted]);
+    let verdict = changed(|record| record.samples.rx[1].at_ns = record.samples.rx[0].at_ns);
+    assert_eq!(reasons(&verdict), [Reason::NonMonotonicTime]);
+    let verdict = changed(|record| record.samples.tx[2].transmit.as_mut().unwrap().packets = 1);
+    assert_eq!(reasons(&verdict), [Reason::CounterWentBack]);
+    let verdict = changed(|record| record.samples.rx.clear());
+    assert_eq!(reasons(&verdict), [Reason::TooFewSamples]);
+    let verdict = changed(|record| record.result = None);
+    assert_eq!(reasons(&verdict), [Reason::Contradiction]);
+    let verdict = changed(|record| record.tx = None);
+    assert_eq!(reasons(&verdict), [Reason::Contradiction]);
+}
+
+#[test]
+fn the_file_of_flows_is_held_against_the_result() {
+    const HEADER: &str =
+        "flow,sent,received,lost,duplicates,reordered,extent_max,delay_min_ns,delay_mean_ns,delay_max_ns\n";
+    let worst = |flow: u32, sent: u64, received: u64, duplicates: u64| FlowSummary {
+        flow,
+        header: std::collections::BTreeMap::new(),
+        sent_packets: Some(sent),
+        received_packets: received,
+        lost_packets: sent - received,
+        duplicate_packets: duplicates,
+        reordered_packets: 0,
+        extent_max: 0,
+        delay_ns: None,
+        round_trip_ns: None,
+    };
+    let lines = |rows: &[[u64; 6]]| {
+        let line = |row: &[u64; 6]| format!("{},0,,,\n", row.map(|number| number.to_string()).join(","));
+        HEADER.to_owned() + &rows.iter().map(line).collect::<String>()
+    };
+    let rows = [[0, 10, 10, 0, 0, 0], [1, 10, 0, 10, 0, 0], [2, 10, 5, 5, 0, 0], [3, 0, 0, 0, 0, 0]];
+    let right = vec![worst(1, 10, 0, 0), worst(2, 10, 5, 0), worst(0, 10, 10, 0)];
+    let found = |text: &str, worst_flows: Vec<FlowSummary>| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        let result = record().result.unwrap();
+        let trial =
+            TrialSummary { sent_packets: 30, received_packets: 15, lost_packets: 15, worst_flows, ..result };
+        flows::contradictions(file.path(), &trial).unwrap()
+    };
+    assert_eq!(found(&lines(&rows), right.clone()), [""; 0]);
+    let swapped = vec![right[1].clone(), right[0].clone(), right[2].clone()];
+    assert_eq!(found(&lines(&rows), swapped).len(), 1);
+    let silent_left_out = vec![right[1].clone(), right[2].clone()];
+    assert!(found(&lines(&rows), silent_left_out)[0].starts_with("its worst flows are 1, 2, 0"));
+    let mut wrong = right.clone();
+    wrong[1].received_packets = 6;
+    assert!(found(&lines(&rows), wrong)[0].contains("of flow 2 it says received 5, lost 5"));
+    let totals = found(&lines(&rows[..2]), vec![right[0].clone(), right[2].clone()]);
+    assert_eq!(totals.len(), 3, "{totals:?}");
+    let mut older = silent_of(&right);
+    older.iter_mut().for_each(|flow| flow.sent_packets = None);
+    assert_eq!(found(&lines(&rows), older), [""; 0], "what was not recorded cannot be compared");
+    assert_eq!(found("flow,sent\nx,1\n", right), ["line 2 is not that of a flow"]);
+}
+
+/// What an older record has: no flow of which nothing arrived.
+fn silent_of(flows: &[FlowSummary]) -> Vec<FlowSummary> {
+    flows.iter().filter(|flow| flow.received_packets > 0).cloned().collect()
+}
+
+#[test]
+fn of_a_round_trip_the_transmitter_counts_what_comes_back() {
+    let back = |packets_more: u64| {
+        changed(|record| {
+            record.result.as_mut().unwrap().direction = linerate_experiment::direction::Direction::RoundTrip;
+            let (tx, rx) = (record.tx.as_mut().unwrap(), record.rx.as_mut().unwrap());
+            tx.receive = rx.receive.clone();
+            tx.receive.as_mut().unwrap().counters.packets += packets_more;
+            // The reflector received more than came back.
+            rx.receive.as_mut().unwrap().counters.packets += 7;
+        })
+    };
+    assert_eq!(reasons(&back(0)), []);
+    assert_eq!(reasons(&back(1)), [Reason::Contradiction]);
+}
+
+/// A kit's directory with both ends' files; what `keys` leaves out is missing.
+fn kit(without: &str, values: &[i64], shape: &[u64]) -> tempfile::TempDir {
+    use npyz::WriterBuilder;
+    let directory = tempfile::tempdir().unwrap();
+    for (name, keys) in [
+        (
+            "3b9d11f0_tx0_tx_txcores_1-2_rxcores_1,2_spec_p_20300102_030405.npz",
+            ["pkts_tx", "obytes", "opackets", "port_obytes"],
+        ),
+        (
+            "3b9d11f0_rx0_rx_txcores_1-2_rxcores_1,2_spec_p_20300102_030405.npz",
+            ["rx_pps", "tx_pps", "rx_bytes", "rx_packets"],
+        ),
+    ] {
+        let file = fs::File::create(directory.path().join(name)).unwrap();
+        let mut archive = zip::ZipWriter::new(file);
+        for key in keys.into_iter().filter(|key| *key != without) {
+            archive.start_file(format!("{key}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
+            let mut bytes = Vec::new();
+            let mut writer =
+                npyz::WriteOptions::new().default_dtype().shape(shape).writer(&mut bytes).begin_nd().unwrap();
+            writer.extend(values.iter().copied()).unwrap();
+            writer.finish().unwrap();
+            archive.write_all(&bytes).unwrap();
+        }
+        archive.finish().unwrap();
+    }
+    directory
+}
+
+#[test]
+fn directories_of_older_kits_are_judged_by_what_their_readers_need() {
+    let check = |directory: &tempfile::TempDir, samples| {
+        validate(Path::new("results"), directory.path().to_str().unwrap(), Some(samples)).unwrap()
+    };
+    assert_eq!(reasons(&check(&kit("", &[1, 2], &[2]), 2)), []);
+    assert_eq!(reasons(&check(&kit("", &[1, 2], &[2]), 3)), [Reason::TooFewSamples; 8]);
+    assert_eq!(reasons(&check(&kit("rx_packets", &[1], &[1]), 1)), [Reason::MissingKey]);
+    assert_eq!(reasons(&check(&kit("", &[1, 2], &[2, 1]), 1)), [Reason::WrongForm; 8]);
+    let directory = kit("", &[1, 2], &[2]);
+    for entry in fs::read_dir(directory.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 30]).unwrap();
+    }
+    assert_eq!(reasons(&check(&directory, 1)), [Reason::Torn; 2]);
+    assert_eq!(reasons(&check(&tempfile::tempdir().unwrap(), 1)), [Reason::MissingFile]);
+}
+
+/// The archive `name` in a directory of its own, with these arrays.
+fn npz(name: &str, arrays: &[(&str, Vec<f64>)]) -> tempfile::TempDir {
+    use npyz::WriterBuilder;
+    let directory = tempfile::tempdir().unwrap();
+    let mut archive = zip::ZipWriter::new(fs::File::create(directory.path().join(name)).unwrap());
+    for (key, values) in arrays {
+        archive.start_file(format!("{key}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
+        let mut bytes = Vec::new();
+        let shape = [values.len() as u64];
+        let options = npyz::WriteOptions::new().default_dtype().shape(&shape);
+        let mut writer = options.writer(&mut bytes).begin_nd().unwrap();
+        writer.extend(values.iter().copied()).unwrap();
+        writer.finish().unwrap();
+        archive.write_all(&bytes).unwrap();
+    }
+    archive.finish().unwrap();
+    directory
+}
+
+#[test]
+fn values_that_no_measurement_gives_are_not_valid() {
+    let check = |changed: &str, values: &[f64]| {
+        let keys = ["rx_pps", "tx_pps", "rx_bytes", "rx_packets", "port_ibytes"];
+        let arrays =
+            keys.map(|key| (key, if key == changed { values.to_vec() } else { vec![1.0, 2.0, 3.0] }));
+        let directory = npz("3b9d11f0_rx0_rx_txcores_1-2_rxcores_1,2_spec_p_20300102_030405.npz", &arrays);
+        reasons(&validate(Path::new("results"), directory.path().to_str().unwrap(), Some(2)).unwrap())
+    };
+    assert_eq!(check("rx_pps", &[3.0, 2.0, 4.0]), [], "a rate may fall");
+    assert_eq!(check("rx_pps", &[3.0, f64::NAN, 4.0]), [Reason::NotANumber]);
+    assert_eq!(check("port_ibytes", &[3.0, 4.0, f64::INFINITY]), [Reason::NotANumber], "of any key");
+    assert_eq!(
+        check("rx_pps", &[3.0, -4_294_967_292.0, 4.0]),
+        [Reason::CounterWentBack],
+        "a rollover in a rate"
+    );
+    assert_eq!(check("rx_bytes", &[4_294_967_000.0, 200.0, 900.0]), [Reason::CounterWentBack], "a rollover");
+    assert_eq!(check("port_ibytes", &[3.0, 2.0, 4.0]), [Reason::CounterWentBack]);
+    assert_eq!(check("rx_packets", &[1.0, 2.0]), [Reason::UnequalLengths]);
+}
+
+#[test]
+fn a_place_that_is_not_there_is_named() {
+    let error = validate(Path::new("results"), "no/such/place", None).unwrap_err().to_string();
+    assert!(error.contains("no/such/place"), "{error}");
+}

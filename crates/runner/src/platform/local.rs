@@ -1,0 +1,199 @@
+//! Agents as processes of this machine, each pair joined by a memif, or on devices that are joined by a cable, a switch or a bridge.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use futures_util::future::join_all;
+use hugepage_check::cpu_limit::CpuLimit;
+use hugepage_check::root::Root;
+use linerate_wire::trial::Role;
+
+use super::buffers;
+use super::cpus::{self, place};
+use super::launch::{AgentLaunch, PairLaunch, RunNames, launches};
+use super::memory::{decide, free_hugepages};
+use super::process::{AgentProcess, Invocation};
+use super::{AgentEndpoint, PairEndpoints, Platform, PlatformError, Token, random_bytes, random_hex};
+use crate::session::Dialer;
+use linerate_experiment::Experiment;
+use linerate_experiment::plan::Plan;
+use linerate_results::store::UNFINISHED;
+
+/// DPDK's memif gives this as its largest frame, check sequence included, and ethdev refuses more.
+const LARGEST_FRAME_BYTES: u32 = 1518;
+
+/// What will be started: shown by a dry run, used by a run.
+#[derive(Debug, Clone)]
+pub struct LocalPlan {
+    /// How to start each pair.
+    pub pairs: Vec<PairLaunch>,
+    /// What the user should know of it.
+    pub notes: Vec<String>,
+}
+
+impl LocalPlan {
+    /// Decides on CPUs, memory and names, by what this machine has.
+    ///
+    /// # Errors
+    /// When a frame is too large for memif, hugepages are demanded and lacking, or the machine does not tell what it has.
+    pub fn new(experiment: &Experiment, plan: &Plan) -> Result<Self, PlatformError> {
+        let largest =
+            plan.trials.iter().map(|trial| trial.profile.frame_sizes().largest().bytes()).max().unwrap_or(0);
+        let local = experiment.local();
+        if largest > LARGEST_FRAME_BYTES && local.devices.is_none() {
+            return Err(PlatformError::FrameTooLarge { size: largest, most: LARGEST_FRAME_BYTES });
+        }
+        buffers::fit(experiment)?;
+        let workers = &experiment.agents().workers;
+        let allowed = cpus::allowed()?;
+        let lcores = |end| {
+            let (tx, rx) = (workers.tx.get_u32(), workers.rx.get_u32());
+            experiment.direction().workers(end, tx, rx) as usize
+        };
+        let (tx, rx) = (lcores(Role::Tx), lcores(Role::Rx));
+        let placement = place(&allowed, experiment.pairs(), tx, rx);
+        let agents = 2 * experiment.pairs() as u64;
+        let memory = decide(local.hugepages, agents, experiment.agents().memory_mb.get(), free_hugepages())?;
+        let mac = random_bytes(2)?;
+        let names = RunNames { nonce: random_hex(16)?, mac: [mac[0], mac[1]] };
+        let mut notes = Vec::new();
+        if placement.workers_share {
+            notes.push(format!(
+                "{} workers share {} CPUs and slow each other down",
+                experiment.pairs() * (tx + rx),
+                allowed.len()
+            ));
+        }
+        if !memory.hugepages {
+            notes.push("packet memory is not in hugepages".to_owned());
+        }
+        // A quota that cannot be read is one that is not known of.
+        let quota = CpuLimit::find(&Root::host()).ok().flatten().and_then(|limit| limit.quota_cpus);
+        if let Some(quota) = quota.filter(|_| placement.idle(quota) == Some("sleep")) {
+            notes.push(format!("a CPU quota of {quota} CPUs holds for all workers: they sleep while there is nothing to do, and delays are longer by up to 0.2 ms"));
+        }
+        Ok(Self { pairs: launches(experiment, &placement, memory, placement.idle(quota), &names), notes })
+    }
+}
+
+/// Agents as processes of this machine. Dropping it kills them.
+#[derive(Debug)]
+pub struct LocalPlatform {
+    plan: LocalPlan,
+    program: PathBuf,
+    log_directory: PathBuf,
+    runtime_directory: PathBuf,
+    node: String,
+    /// Known from the moment they listen, so that `stop` ends them however far the start came.
+    processes: RefCell<Vec<(String, AgentProcess)>>,
+}
+
+impl LocalPlatform {
+    /// A platform that will run `program` as planned, with logs in `log_directory`.
+    pub fn new(plan: LocalPlan, program: PathBuf, log_directory: PathBuf) -> Self {
+        let runtime_directory = log_directory.join(format!("{UNFINISHED}runtime"));
+        Self {
+            plan,
+            program,
+            log_directory,
+            runtime_directory,
+            node: node_name(),
+            processes: RefCell::default(),
+        }
+    }
+
+    fn remove_runtime_directory(&self) {
+        match std::fs::remove_dir_all(&self.runtime_directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %self.runtime_directory.display(), %error, "left behind");
+            }
+            _ => {}
+        }
+    }
+
+    async fn start_agent(&self, launch: &AgentLaunch) -> Result<AgentEndpoint, PlatformError> {
+        let token = Token::random()?;
+        let log = self.log_directory.join(format!("{}.log", launch.name));
+        let command = Invocation {
+            program: &self.program,
+            arguments: &launch.arguments,
+            token: &token,
+            runtime_directory: &self.runtime_directory,
+        };
+        let (process, address) = AgentProcess::start(&launch.name, command, &log).await?;
+        let endpoint = AgentEndpoint {
+            name: launch.name.clone(),
+            node: self.node.clone(),
+            pod: None,
+            dialer: Dialer::tcp(address),
+            token,
+            command_line: std::iter::once(self.program.display().to_string())
+                .chain(launch.arguments.iter().cloned())
+                .collect(),
+            exit: process.exit(),
+        };
+        self.processes.borrow_mut().push((launch.name.clone(), process));
+        Ok(endpoint)
+    }
+
+    /// The receiver first: it is the memif server.
+    async fn start_pair(&self, pair: &PairLaunch) -> Result<PairEndpoints, PlatformError> {
+        let rx = self.start_agent(&pair.rx).await?;
+        let tx = self.start_agent(&pair.tx).await?;
+        Ok(PairEndpoints { tx, rx })
+    }
+}
+
+impl Platform for LocalPlatform {
+    async fn start(&mut self, _say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, PlatformError> {
+        std::fs::create_dir(&self.runtime_directory)
+            .map_err(|reason| PlatformError::Log { path: self.runtime_directory.clone(), reason })?;
+        let started = join_all(self.plan.pairs.iter().map(|pair| self.start_pair(pair))).await;
+        let mut pairs = Vec::new();
+        let mut failure = None;
+        for pair in started {
+            match pair {
+                Ok(endpoints) => pairs.push(endpoints),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        failure.map_or(Ok(pairs), Err)
+    }
+
+    async fn restart(&mut self, number: usize, _say: &dyn Fn(&str)) -> Result<PairEndpoints, PlatformError> {
+        let pair = self.plan.pairs[number].clone();
+        let (ended, others) = self
+            .processes
+            .take()
+            .into_iter()
+            .partition::<Vec<_>, _>(|(name, _)| [&pair.tx.name, &pair.rx.name].contains(&name));
+        self.processes.replace(others);
+        for (_, mut process) in ended {
+            process.stop(false).await;
+        }
+        self.start_pair(&pair).await
+    }
+
+    async fn stop(&mut self, asked: bool) {
+        let mut processes = self.processes.take();
+        join_all(processes.iter_mut().map(|(_, process)| process.stop(asked))).await;
+        self.remove_runtime_directory();
+    }
+}
+
+impl Drop for LocalPlatform {
+    fn drop(&mut self) {
+        self.remove_runtime_directory();
+    }
+}
+
+/// This machine's name.
+pub fn node_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
+}

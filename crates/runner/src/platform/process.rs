@@ -1,0 +1,296 @@
+//! An agent's process: started in a group of its own, minded until it is gone.
+
+use std::fs::OpenOptions;
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use linerate_wire::message::{CONTROLLER_VARIABLE, TOKEN_VARIABLE};
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Deserialize;
+use tokio::io::BufReader;
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use super::{PlatformError, Token};
+use crate::session::next_line;
+
+/// Time for EAL and the port to come up.
+const START_TIME: Duration = Duration::from_secs(30);
+/// Time to end after a request to, and after SIGTERM.
+const END_TIME: Duration = Duration::from_secs(3);
+
+/// Where EAL makes the directories that it does not remove, as systemd names it.
+const RUNTIME_VARIABLE: &str = "RUNTIME_DIRECTORY";
+
+/// What to execute.
+#[derive(Debug, Clone, Copy)]
+pub struct Invocation<'a> {
+    /// The program.
+    pub program: &'a Path,
+    /// Its arguments.
+    pub arguments: &'a [String],
+    /// Handed over in the environment, where other users cannot see it.
+    pub token: &'a Token,
+    /// An existing directory for what EAL leaves behind.
+    pub runtime_directory: &'a Path,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// Exit status or signal, in words.
+    pub how: String,
+    /// The reason that it gave.
+    pub error: Option<String>,
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.how)?;
+        self.error.iter().try_for_each(|error| write!(f, ": {error}"))
+    }
+}
+
+/// Tells when and how a process ended.
+#[derive(Debug, Clone)]
+pub struct ExitWatch(watch::Receiver<Option<Exit>>);
+
+impl ExitWatch {
+    /// Tells what `exit` will say.
+    pub fn new(exit: watch::Receiver<Option<Exit>>) -> Self {
+        Self(exit)
+    }
+
+    /// Waits for the end, for `limit` at most.
+    pub async fn within(&mut self, limit: Duration) -> Option<Exit> {
+        let ended = timeout(limit, self.0.wait_for(Option::is_some)).await.ok()?.ok()?;
+        (*ended).clone()
+    }
+}
+
+/// What an agent says on standard output.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Saying {
+    Listening(SocketAddr),
+    Error { message: String },
+}
+
+/// A running agent. Dropping it kills the process.
+#[derive(Debug)]
+pub struct AgentProcess {
+    exit: ExitWatch,
+    signals: mpsc::UnboundedSender<Signal>,
+}
+
+impl AgentProcess {
+    /// Starts a program and waits until it listens. Its standard error goes to `log`.
+    ///
+    /// # Errors
+    /// When it cannot be executed or ends before it listens; then with its own reason.
+    pub async fn start(
+        name: &str,
+        command: Invocation<'_>,
+        log: &Path,
+    ) -> Result<(Self, SocketAddr), PlatformError> {
+        let Invocation { program, arguments, token, runtime_directory } = command;
+        let log_file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .map_err(|reason| PlatformError::Log { path: log.to_owned(), reason })?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env(TOKEN_VARIABLE, token.reveal())
+            .env(CONTROLLER_VARIABLE, std::process::id().to_string())
+            .env(RUNTIME_VARIABLE, runtime_directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log_file)
+            // Ctrl-C on the terminal is for the controller, which ends its agents itself.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|reason| PlatformError::Spawn { program: PathBuf::from(program), reason })?;
+        let (said, saying) = mpsc::unbounded_channel();
+        let talk = tokio::spawn(listen(child.stdout.take(), said));
+        let (signals, orders) = mpsc::unbounded_channel();
+        let (exit_in, exit) = watch::channel(None);
+        tokio::spawn(mind(child, orders, talk, exit_in));
+        let mut process = Self { exit: ExitWatch(exit), signals };
+        let reason = match process.address(saying).await {
+            Ok(address) => return Ok((process, address)),
+            Err(reason) => reason,
+        };
+        process.stop(false).await;
+        Err(PlatformError::NotStarted { agent: name.to_owned(), reason, log: log.to_owned() })
+    }
+
+    async fn address(&mut self, mut saying: mpsc::UnboundedReceiver<Saying>) -> Result<SocketAddr, String> {
+        match timeout(START_TIME, saying.recv()).await {
+            Ok(Some(Saying::Listening(address))) => Ok(address),
+            Ok(Some(Saying::Error { message })) => Err(message),
+            Ok(None) => Err(match self.exit.within(END_TIME).await {
+                Some(exit) => exit.to_string(),
+                None => "it does not say where it listens; is it another program?".to_owned(),
+            }),
+            Err(_) => Err(format!("it does not listen after {} s", START_TIME.as_secs())),
+        }
+    }
+
+    /// Tells when and how it ended.
+    pub fn exit(&self) -> ExitWatch {
+        self.exit.clone()
+    }
+
+    /// Waits for its end; without `asked`, and when it does not come in time, brings it about.
+    pub async fn stop(&mut self, asked: bool) {
+        if asked && self.exit.within(END_TIME).await.is_some() {
+            return;
+        }
+        for signal in [Signal::TERM, Signal::KILL] {
+            // A process that is already gone has nobody to take orders.
+            let _ = self.signals.send(signal);
+            if self.exit.within(END_TIME).await.is_some() {
+                return;
+            }
+        }
+        tracing::error!("an agent process outlives SIGKILL; the kernel holds it");
+    }
+}
+
+/// Reads standard output to its end: the first saying is passed on, the last error is returned.
+async fn listen(stdout: Option<ChildStdout>, said: mpsc::UnboundedSender<Saying>) -> Option<String> {
+    let mut lines = BufReader::new(stdout?);
+    let mut said = Some(said);
+    let mut last_error = None;
+    while let Ok(line) = next_line(&mut lines).await {
+        let Ok(saying) = serde_json::from_slice::<Saying>(&line) else {
+            tracing::debug!(line = %String::from_utf8_lossy(&line), "an agent says something else");
+            continue;
+        };
+        if let Saying::Error { message } = &saying {
+            last_error = Some(message.clone());
+        }
+        if let Some(said) = said.take() {
+            let _ = said.send(saying);
+        }
+    }
+    last_error
+}
+
+/// Holds the child until it has ended, so that its process id stays its own while signals are sent. Ends with the orders'
+/// sender: dropping the child then kills it.
+async fn mind(
+    mut child: Child,
+    mut orders: mpsc::UnboundedReceiver<Signal>,
+    talk: tokio::task::JoinHandle<Option<String>>,
+    exit: watch::Sender<Option<Exit>>,
+) {
+    let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    let how = loop {
+        tokio::select! {
+            status = child.wait() => break match status {
+                Ok(status) => describe(status),
+                Err(error) => format!("ended, and how is not known ({error})"),
+            },
+            order = orders.recv() => match order {
+                Some(signal) => {
+                    if let Some(group) = group {
+                        let _ = kill_process_group(group, signal);
+                    }
+                }
+                None => return,
+            }
+        }
+    };
+    exit.send_replace(Some(Exit { how, error: talk.await.ok().flatten() }));
+}
+
+/// A status in words.
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with exit status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}{}", signal_name(signal)),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        1 => " (SIGHUP)",
+        2 => " (SIGINT)",
+        4 => " (SIGILL)",
+        6 => " (SIGABRT)",
+        7 => " (SIGBUS)",
+        8 => " (SIGFPE)",
+        9 => " (SIGKILL)",
+        11 => " (SIGSEGV)",
+        15 => " (SIGTERM)",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn start(script: &str) -> (Result<(AgentProcess, SocketAddr), PlatformError>, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("tx0.log");
+        let arguments = ["-c".to_owned(), script.to_owned()];
+        let command = Invocation {
+            program: Path::new("/bin/sh"),
+            arguments: &arguments,
+            token: &Token("t".into()),
+            runtime_directory: dir.path(),
+        };
+        let started = AgentProcess::start("tx0", command, &log).await;
+        (started, std::fs::read_to_string(&log).unwrap())
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn an_agent_listens_or_says_why_not() {
+        let (started, log) = start(r#"echo noise >&2; echo '{"listening":"127.0.0.1:5"}'; sleep 60"#).await;
+        let (mut process, address) = started.unwrap();
+        assert_eq!((address.port(), log.as_str()), (5, "noise\n"));
+        let begun = std::time::Instant::now();
+        process.stop(false).await;
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        let exit = process.exit().within(Duration::ZERO).await.unwrap();
+        assert_eq!(exit.to_string(), "was killed by signal 15 (SIGTERM)");
+
+        for (script, part) in [
+            (r#"echo '{"error":{"message":"no hugepages"}}'; exit 1"#, "tx0 did not start: no hugepages"),
+            ("exit 3", "tx0 did not start: ended with exit status 3"),
+            ("echo hello; exit 0", "ended with exit status 0"),
+            ("kill -9 $$", "was killed by signal 9 (SIGKILL)"),
+        ] {
+            let message = start(script).await.0.unwrap_err().to_string();
+            assert!(message.contains(part) && message.contains("tx0.log"), "{message}");
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_last_words_are_kept() {
+        let script =
+            r#"echo '{"listening":"127.0.0.1:5"}'; echo '{"error":{"message":"lcore 1 failed"}}'; exit 1"#;
+        let (mut process, _) = start(script).await.0.unwrap();
+        process.stop(true).await;
+        let exit = process.exit().within(Duration::ZERO).await.unwrap();
+        assert_eq!(exit.to_string(), "ended with exit status 1: lcore 1 failed");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn one_that_ignores_sigterm_is_killed() {
+        let script = r#"trap '' TERM; echo '{"listening":"127.0.0.1:5"}'; while :; do sleep 0.1; done"#;
+        let (mut process, _) = start(script).await.0.unwrap();
+        process.stop(false).await;
+        let exit = process.exit().within(Duration::ZERO).await.unwrap();
+        assert_eq!(exit.how, "was killed by signal 9 (SIGKILL)");
+    }
+}

@@ -1,0 +1,274 @@
+//! Agents and pairs as a run holds them: endpoint and session together.
+
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::Profile;
+use linerate_wire::message::{Acknowledge, Command, Stop, Welcome};
+use linerate_wire::state::AgentState;
+
+use super::Ending;
+use super::addressing::Addressing;
+use super::path::PathTimes;
+use crate::platform::{AgentEndpoint, ExitWatch, PairEndpoints, Token};
+use crate::session::{ANSWER_TIME, Dialer, Session, SessionError, WORK_TIME};
+use linerate_results::clock::{ClockVerdict, compare};
+use linerate_results::store::environment::AgentEnvironment;
+use linerate_results::store::environment::PodPlace;
+use linerate_results::summary::AgentInfo;
+
+/// Time for a process whose connection has gone to be known as ended.
+const EXIT_TIME: Duration = Duration::from_secs(2);
+/// Time for an agent to let its last controller go.
+const BUSY_TIME: Duration = Duration::from_secs(15);
+/// Time between attempts to connect: it grows from one to the other, and is not the same for all agents.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+fn pauses() -> impl Iterator<Item = Duration> {
+    // The jitter adds up to as much again.
+    let pauses =
+        ExponentialBuilder::default().with_min_delay(SHORTEST_PAUSE / 2).with_max_delay(LONGEST_PAUSE / 2);
+    pauses.without_max_times().with_jitter().build()
+}
+
+/// Why an agent cannot be reached.
+#[derive(Debug)]
+pub(super) enum Unreachable {
+    /// This agent; others may do.
+    Failed(String),
+    /// The API server refuses port-forwards, in its own words.
+    Forbidden(String),
+}
+
+impl Unreachable {
+    fn by(error: &SessionError) -> Self {
+        match error.fault.is_forbidden() {
+            true => Self::Forbidden(error.to_string()),
+            false => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<Unreachable> for Ending {
+    fn from(unreachable: Unreachable) -> Self {
+        match unreachable {
+            Unreachable::Failed(reason) => Ending::Failed(reason),
+            Unreachable::Forbidden(reason) => Ending::Refused(reason),
+        }
+    }
+}
+
+/// A connected agent.
+#[derive(Debug)]
+pub(super) struct Agent {
+    /// The connection.
+    pub(super) session: Session,
+    node: String,
+    pod: Option<PodPlace>,
+    dialer: Dialer,
+    token: Token,
+    command_line: Vec<String>,
+    exit: ExitWatch,
+    /// What warm-up has learnt of the path to this agent.
+    pub(super) path: PathTimes,
+    /// The way to the other agent of the pair.
+    pub(super) addressing: Addressing,
+}
+
+impl Agent {
+    /// Connects to an agent that listens.
+    ///
+    /// # Errors
+    /// Why not, in words that name the agent.
+    pub(super) async fn connect(endpoint: AgentEndpoint, keep_alive: Duration) -> Result<Self, Unreachable> {
+        let AgentEndpoint { name, node, pod, dialer, token, command_line, mut exit } = endpoint;
+        let begun = Instant::now();
+        let mut pauses = pauses();
+        loop {
+            let error = match Session::connect(&name, &dialer, token.reveal(), keep_alive).await {
+                Ok(session) => {
+                    let (path, addressing) = (PathTimes::default(), Addressing::default());
+                    let agent =
+                        Self { session, node, pod, dialer, token, command_line, exit, path, addressing };
+                    return agent.idle().await;
+                }
+                Err(error) if error.fault.is_forbidden() => return Err(Unreachable::by(&error)),
+                Err(error) => error,
+            };
+            // A pod runs before its agent listens, and an agent may not have noticed yet that its last controller has gone.
+            let patience = match &error.fault {
+                fault if fault.is_broken_connection() => dialer.patience(),
+                fault if fault.is_busy() => dialer.patience().min(BUSY_TIME),
+                _ => Duration::ZERO,
+            };
+            let may_come = patience > begun.elapsed();
+            if !may_come || exit.within(pauses.next().unwrap_or(SHORTEST_PAUSE)).await.is_some() {
+                return Err(Unreachable::Failed(cause(&error, exit).await));
+            }
+            tracing::debug!(%error, "not yet connected; once more");
+        }
+    }
+
+    /// The agent, idle: one that was there before may hold a trial of a controller that was lost.
+    async fn idle(self) -> Result<Self, Unreachable> {
+        let state = self.session.welcome().state;
+        if state != AgentState::Idle {
+            self.back_to_idle(state).await.map_err(|error| Unreachable::by(&error))?;
+        }
+        Ok(self)
+    }
+
+    /// Connects again to an agent that lives, where the connection is lost, and takes it back to idle.
+    ///
+    /// # Errors
+    /// When the agent has ended, or does not let anybody in within `patience`.
+    async fn reconnect(&mut self, keep_alive: Duration, patience: Duration) -> Result<(), Unreachable> {
+        // An agent has one controller at a time: the other end of the pair is still ours.
+        if let Ok(pong) = self.session.ping().await {
+            return self.back_to_idle(pong.state).await.map_err(|error| Unreachable::by(&error));
+        }
+        let name = self.name().to_owned();
+        let begun = Instant::now();
+        let mut pauses = pauses();
+        loop {
+            if let Some(exit) = self.exit.within(pauses.next().unwrap_or(SHORTEST_PAUSE)).await {
+                return Err(Unreachable::Failed(format!("{name} {exit}")));
+            }
+            match Session::connect(&name, &self.dialer, self.token.reveal(), keep_alive).await {
+                Ok(session) => {
+                    self.session = session;
+                    let state = self.session.welcome().state;
+                    return self.back_to_idle(state).await.map_err(|error| Unreachable::by(&error));
+                }
+                Err(error) if error.fault.is_forbidden() || begun.elapsed() > patience => {
+                    return Err(Unreachable::by(&error));
+                }
+                Err(error) => tracing::debug!(%error, "not yet connected again; once more"),
+            }
+        }
+    }
+
+    /// Gives up what the agent was doing.
+    async fn back_to_idle(&self, mut state: AgentState) -> Result<(), SessionError> {
+        if !matches!(state, AgentState::Idle | AgentState::Finished) {
+            state = self.session.step(Command::Stop(Stop::default()), WORK_TIME).await?;
+        }
+        if state == AgentState::Finished {
+            let trial = self.session.report().await?.trial;
+            self.session.step(Command::Acknowledge(Acknowledge { trial }), ANSWER_TIME).await?;
+        }
+        Ok(())
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        self.session.agent()
+    }
+
+    /// Ethernet address of its port.
+    pub(super) fn mac(&self) -> MacAddr {
+        self.session.welcome().port.mac
+    }
+
+    /// Tells the end of its process, where `error` is of this agent and comes from that.
+    pub(super) async fn cause(&self, error: &SessionError) -> String {
+        cause(error, self.exit.clone()).await
+    }
+
+    /// What is recorded of it and its place.
+    pub(super) fn environment(&self) -> AgentEnvironment {
+        let pod = self.pod.as_ref();
+        let mut environment =
+            AgentEnvironment::new(self.name(), &self.node, pod, &self.command_line, self.session.welcome());
+        environment.next_hops = self.addressing.next_hops().collect();
+        environment
+    }
+
+    fn info(&self) -> AgentInfo {
+        let Welcome { port, clock, lcores, no_huge, .. } = self.session.welcome();
+        AgentInfo {
+            name: self.name().to_owned(),
+            node: self.node.clone(),
+            command_line: self.command_line.clone(),
+            device: port.device.clone(),
+            driver: port.driver.clone(),
+            mac: port.mac,
+            numa_node: port.numa_node,
+            link_bps: port.link_bps,
+            lcores: lcores.clone(),
+            hugepages: !no_huge,
+            tick_hz: clock.tick_hz,
+            tick_rate: clock.rate,
+        }
+    }
+}
+
+async fn cause(error: &SessionError, mut exit: ExitWatch) -> String {
+    if error.fault.is_refusal() {
+        return error.to_string();
+    }
+    match exit.within(EXIT_TIME).await {
+        Some(exit) => format!("{} {exit}", error.agent),
+        None => error.to_string(),
+    }
+}
+
+/// Two connected agents.
+#[derive(Debug)]
+pub(super) struct Pair {
+    /// Its name, such as `tx0-rx0`.
+    pub(super) name: String,
+    /// The transmitter in trials.
+    pub(super) tx: Agent,
+    /// The receiver in trials.
+    pub(super) rx: Agent,
+    /// Whether their times can be compared.
+    pub(super) clock: ClockVerdict,
+    /// Its number in the experiment, from 0.
+    pub(super) number: usize,
+    /// Time between two signs of life to an agent.
+    pub(super) keep_alive: Duration,
+}
+
+impl Pair {
+    /// Connects to both ends, and finds the way between them for these profiles.
+    ///
+    /// # Errors
+    /// Why not, in words that name the agent.
+    pub(super) async fn connect(
+        number: usize,
+        endpoints: PairEndpoints,
+        keep_alive: Duration,
+        profiles: &[Profile],
+    ) -> Result<Self, Unreachable> {
+        let mut tx = Agent::connect(endpoints.tx, keep_alive).await?;
+        let mut rx = Agent::connect(endpoints.rx, keep_alive).await?;
+        tx.addressing = Addressing::find(&tx, &rx, profiles).await.map_err(Unreachable::Failed)?;
+        rx.addressing = Addressing::find(&rx, &tx, profiles).await.map_err(Unreachable::Failed)?;
+        for (from, to) in [(&tx, &rx), (&rx, &tx)] {
+            for way in from.addressing.describe(from.name(), to.name()) {
+                tracing::info!("{way}");
+            }
+        }
+        let clock = compare(&tx.session.welcome().clock, &rx.session.welcome().clock);
+        Ok(Self { name: format!("{}-{}", tx.name(), rx.name()), tx, rx, clock, number, keep_alive })
+    }
+
+    /// Connects again to both ends, which live.
+    ///
+    /// # Errors
+    /// Why one of them cannot be reached.
+    pub(super) async fn reconnect(&mut self, patience: Duration) -> Result<(), Unreachable> {
+        for agent in [&mut self.tx, &mut self.rx] {
+            agent.reconnect(self.keep_alive, patience).await?;
+        }
+        Ok(())
+    }
+
+    /// Both ends, for the summary.
+    pub(super) fn info(&self) -> [AgentInfo; 2] {
+        [self.tx.info(), self.rx.info()]
+    }
+}

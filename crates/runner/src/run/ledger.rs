@@ -1,0 +1,433 @@
+//! What a run records, as it goes: each trial is a line of the log when it has ended; the summary is derived from the log. Storing a trial
+//! costs the same however many there are.
+
+mod opening;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant, SystemTime};
+
+use linerate_wire::message::Welcome;
+use tempfile::NamedTempFile;
+
+use super::agent::Pair;
+use super::stopwatch::Stopwatch;
+use linerate_experiment::determinants::TrialKeys;
+use linerate_experiment::plan::{Trial, TrialSet};
+use linerate_results::store::environment::{Changes, Environment};
+use linerate_results::store::inner_path::bounded_name;
+use linerate_results::store::manifest::{FileSum, Manifest};
+use linerate_results::store::record::TrialRecord;
+use linerate_results::store::trial_log::{
+    FailureRecord, Head, LogRecord, ResultRecord, TrialEnd, TrialLog, derive,
+};
+use linerate_results::store::{Store, StoreError, missing_log};
+use linerate_results::summary::{
+    Aggregate, OverheadPart, Status, Summary, TrialFailure, TrialSummary, Versions, WarmUp,
+};
+
+/// While the run goes on, the summary's file is rewritten when that takes at most one in so many parts of the time.
+const REWRITE_SHARE: u32 = 100;
+
+/// What a run records. Dropped while the run goes on, it says that the run was interrupted.
+#[derive(Debug)]
+pub(super) struct Ledger<'s> {
+    store: &'s Store,
+    log: TrialLog,
+    head: Head,
+    environment: Environment,
+    begun: Instant,
+    watch: Stopwatch,
+    /// When all agents ran.
+    ready: Option<Instant>,
+    /// Numbers of the trials in the plan, from 1.
+    numbers: HashMap<(String, u32), u32>,
+    keys: Option<TrialKeys>,
+    /// Trials that have a result.
+    recorded: TrialSet,
+    /// Profile of the first trial recorded before the experiment was resumed.
+    first_recorded: Option<String>,
+    failures: usize,
+    /// Checksums of the files of the trial that is being stored, by the trial's file.
+    filed: HashMap<String, BTreeMap<String, FileSum>>,
+    /// Time that storing them took.
+    filing_s: f64,
+    rewriting: Rewriting,
+}
+
+/// When the summary's file was rewritten, and what that cost.
+#[derive(Debug)]
+struct Rewriting {
+    last: Instant,
+    cost: Duration,
+}
+
+impl Rewriting {
+    fn is_due(&self, now: Instant) -> bool {
+        now.duration_since(self.last) >= self.cost * REWRITE_SHARE
+    }
+}
+
+impl Ledger<'_> {
+    /// Time since the experiment began, in seconds.
+    pub(super) fn elapsed_s(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64()
+    }
+
+    /// Notes that agents are about to be started.
+    pub(super) fn start_up_begins(&mut self) {
+        self.watch.turn(OverheadPart::StartUp);
+    }
+
+    /// Notes that all agents run.
+    pub(super) fn agents_run(&mut self) {
+        self.ready = Some(Instant::now());
+    }
+
+    /// Notes that the first packets are about to be sent.
+    pub(super) fn traffic_begins(&mut self) {
+        self.watch.turn(OverheadPart::WarmUp);
+        self.watch.overhead.ready_to_first_packet_s = self.ready.map(|ready| ready.elapsed().as_secs_f64());
+    }
+
+    /// Notes the connected agents and files where they run.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(super) fn connected(&mut self, pairs: &[Pair]) -> Result<(), StoreError> {
+        self.watch.turn(OverheadPart::Writing);
+        let experiment = &mut self.head.experiment;
+        experiment.agents = pairs.iter().flat_map(Pair::info).collect();
+        if let Some(pair) = pairs.first() {
+            let welcome = pair.tx.session.welcome();
+            experiment.versions.agent = Some(welcome.agent.clone());
+            experiment.versions.dpdk = Some(welcome.dpdk.clone());
+        }
+        self.environment.versions = self.head.experiment.versions.clone();
+        self.environment.clear_agents();
+        add(&mut self.environment, pairs);
+        self.begin_period();
+        let environment = &self.environment;
+        for node in &environment.nodes {
+            if let Some(line) = node.host.as_ref().and_then(|host| host.kernel_command_line.as_ref()) {
+                self.store.write_text(&bounded_name(&node.node, "_cmdline.txt"), &format!("{line}\n"))?;
+            }
+        }
+        self.store.write_environment(environment)?;
+        self.log_head()?;
+        self.watch.turn(OverheadPart::StartUp);
+        Ok(())
+    }
+
+    /// Files what hugepage-check found where an agent runs.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn preflight(&self, agent: &str, report: &serde_json::Value) -> Result<(), StoreError> {
+        self.store.write_text(&format!("{agent}_preflight.json"), &format!("{report:#}\n"))
+    }
+
+    /// Notes the warm-up.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn warmed_up(&mut self, warm_ups: Vec<WarmUp>) -> Result<(), StoreError> {
+        self.watch.turn(OverheadPart::Writing);
+        self.head.warm_up = warm_ups;
+        // Packets went both ways: links that came up after an agent's greeting are up now.
+        let last = self.environment.periods.last_mut().into_iter().flat_map(|period| &mut period.agents);
+        self.environment.agents.iter_mut().chain(last).for_each(|agent| agent.port.link_up = true);
+        self.store.write_environment(&self.environment)?;
+        self.log_head()?;
+        self.rewrite_summary()?;
+        self.watch.turn(OverheadPart::Trials);
+        Ok(())
+    }
+
+    /// Files a trial's record, and the file of its flows; returns its path relative to the summary.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn file(
+        &mut self,
+        place: &str,
+        record: &TrialRecord,
+        flows: Option<NamedTempFile>,
+    ) -> Result<String, StoreError> {
+        let begun = Instant::now();
+        let filed = self.store.add_trial(place, record, flows);
+        self.filing_s += begun.elapsed().as_secs_f64();
+        let filed = filed?;
+        self.filed.insert(filed.path.clone(), filed.files);
+        Ok(filed.path)
+    }
+
+    /// Notes what came of `trial` on all pairs, and has it on the disk.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn round(
+        &mut self,
+        trial: &Trial,
+        results: &[TrialSummary],
+        failures: &[TrialFailure],
+        aggregate: Option<Aggregate>,
+        last_packet: Option<Instant>,
+    ) -> Result<(), StoreError> {
+        // Where one pair has no result, the load was not what was asked: the time is not that of a trial.
+        let sending_s = results.iter().map(|result| result.duration_s).fold(0.0, f64::max);
+        let part = if results.is_empty() { OverheadPart::Failed } else { OverheadPart::Trials };
+        self.watch.attempt_ended(part, sending_s, std::mem::take(&mut self.filing_s));
+        let (number, key) = (self.number(trial), self.key(trial));
+        let mut records = Vec::with_capacity(results.len() + failures.len() + 1);
+        for result in results {
+            let files = self.filed.remove(&result.trial).unwrap_or_default();
+            let record = ResultRecord { number, key: key.clone(), files, result: result.clone() };
+            records.push(LogRecord::Result(Box::new(record)));
+        }
+        for failure in failures {
+            let files = failure.trial.as_ref().and_then(|trial| self.filed.remove(trial)).unwrap_or_default();
+            let record = FailureRecord { number, key: key.clone(), files, failure: failure.clone() };
+            records.push(LogRecord::Failure(Box::new(record)));
+        }
+        self.filed.clear();
+        let overhead = self.watch.overhead;
+        records.push(LogRecord::TrialEnd(Box::new(TrialEnd { number, aggregate, overhead })));
+        self.log.append(&records)?;
+        self.failures += failures.len();
+        if !results.is_empty() {
+            self.recorded.add(&trial.profile.name(), trial.repeat);
+        }
+        // Known only when it is too late for the trial's line; the next one has it.
+        self.watch.overhead.last_packet_to_results_s = last_packet.map(|at| at.elapsed().as_secs_f64());
+        if self.rewriting.is_due(Instant::now()) {
+            self.rewrite_summary()?;
+        }
+        self.watch.turn(OverheadPart::Trials);
+        Ok(())
+    }
+
+    /// Notes that lost pairs are brought back. The time since the last trial ended was not that of a trial with a result.
+    pub(super) fn recovery_begins(&mut self) {
+        self.watch.spent_on(OverheadPart::Failed);
+    }
+
+    /// Notes that trials go on.
+    pub(super) fn recovery_ended(&mut self) {
+        self.watch.turn(OverheadPart::Trials);
+    }
+
+    /// Notes that a pair was lost and is back.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn recovered(&mut self, what: String) -> Result<(), StoreError> {
+        self.log.append(&[LogRecord::Recovery(what)])
+    }
+
+    /// Notes that a pair takes no part in the trials `left`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn given_up(&mut self, pair: &str, why: &str, left: &[Trial]) -> Result<(), StoreError> {
+        let missing = |trial: &Trial| TrialFailure {
+            profile: trial.profile.name(),
+            pair: pair.to_owned(),
+            repeat: trial.repeat,
+            reason: why.to_owned(),
+            transmit: None,
+            receive: None,
+            trial: None,
+        };
+        let records: Vec<_> = left
+            .iter()
+            .filter(|trial| !self.recorded.contains(trial))
+            .map(|trial| FailureRecord {
+                number: self.number(trial),
+                key: self.key(trial),
+                files: BTreeMap::new(),
+                failure: missing(trial),
+            })
+            .map(|record| LogRecord::Failure(Box::new(record)))
+            .collect();
+        self.failures += records.len();
+        self.log.append(&records)
+    }
+
+    /// True when the trial has a result.
+    pub(super) fn is_recorded(&self, trial: &Trial) -> bool {
+        self.recorded.contains(trial)
+    }
+
+    /// Programs that differ from those of the trials recorded earlier; `None` when they are the same, or nothing is recorded.
+    pub(super) fn other_programs(&self, pairs: &[Pair]) -> Option<String> {
+        let Welcome { agent, dpdk, .. } = pairs.first()?.tx.session.welcome();
+        let Versions { agent: before_agent, dpdk: before_dpdk, .. } = &self.head.experiment.versions;
+        let differs = |name: &str, before: &Option<String>, now: &str| {
+            let before = before.as_deref().filter(|before| *before != now)?;
+            Some(format!("{name} is {now} and was {before}"))
+        };
+        let first = self.first_recorded.as_ref()?;
+        differs("the agents' program", before_agent, agent)
+            .or_else(|| differs("DPDK", before_dpdk, dpdk))
+            .map(|what| {
+                format!("{what} when {first} was run: results would not compare; run without --resume")
+            })
+    }
+
+    /// What makes the agents' surroundings another kind than those of the trials recorded earlier; `None` when nothing does, or nothing is
+    /// recorded.
+    pub(super) fn other_equipment(&self, pairs: &[Pair]) -> Option<String> {
+        let first = self.first_recorded.as_ref()?;
+        let mut now = self.environment.clone();
+        now.clear_agents();
+        add(&mut now, pairs);
+        let changes = Changes::between(self.environment.periods.last()?, &now.period(0)).incomparable;
+        (!changes.is_empty()).then(|| {
+            format!(
+                "{} when {first} was run: results would not compare; run without --resume",
+                changes.join(", ")
+            )
+        })
+    }
+
+    /// Notes that a pair was connected again, maybe somewhere else.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(super) fn connected_again(&mut self, pair: &Pair) -> Result<(), StoreError> {
+        let before = self.environment.clone();
+        self.environment.clear_agents();
+        let (tx, rx) = (pair.tx.environment(), pair.rx.environment());
+        for agent in before.agents {
+            let host = before.nodes.iter().find(|node| node.node == agent.node);
+            let host = host.and_then(|node| node.host.clone());
+            match &agent.name {
+                name if *name == tx.name => {
+                    self.environment.add(tx.clone(), pair.tx.session.welcome().host.as_ref());
+                }
+                name if *name == rx.name => {
+                    self.environment.add(rx.clone(), pair.rx.session.welcome().host.as_ref());
+                }
+                _ => self.environment.add(agent, host.as_ref()),
+            }
+        }
+        let last = self.environment.periods.last();
+        let changed =
+            last.is_none_or(|last| Changes::between(last, &self.environment.period(0)) != Changes::default());
+        if changed {
+            self.begin_period();
+            self.store.write_environment(&self.environment)?;
+            self.log_head()?;
+        }
+        Ok(())
+    }
+
+    /// Number of the period that trials are run in now.
+    pub(super) fn environment_period(&self) -> u32 {
+        self.environment.periods.last().map_or(0, |period| period.number)
+    }
+
+    /// Begins a period with the agents as they stand; what is different is said in the summary.
+    fn begin_period(&mut self) {
+        let number = self.environment.periods.last().map_or(0, |last| last.number + 1);
+        let mut period = self.environment.period(number);
+        period.began_at = Some(now());
+        if let Some(last) = self.environment.periods.last() {
+            period.changes = Changes::between(last, &period).all();
+        }
+        let said = period.changes.iter().map(|change| format!("period {number}: {change}"));
+        self.head.experiment.environment_changes.extend(said);
+        self.environment.periods.push(period);
+    }
+
+    /// Trials that could not be finished.
+    pub(super) fn failures(&self) -> usize {
+        self.failures
+    }
+
+    /// Notes that the agents are about to be ended.
+    pub(super) fn tear_down_begins(&mut self) {
+        self.watch.turn(OverheadPart::TearDown);
+    }
+
+    /// Says how the experiment ended.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(super) fn close(mut self, status: Status, reason: Option<String>) -> Result<Summary, StoreError> {
+        let (summary, sums) = self.end(status, reason)?;
+        // The agents have ended: nothing changes any more.
+        Manifest::seal(self.store.id(), self.store.directory(), sums)?;
+        Ok(summary)
+    }
+
+    fn end(
+        &mut self,
+        status: Status,
+        reason: Option<String>,
+    ) -> Result<(Summary, BTreeMap<String, FileSum>), StoreError> {
+        self.watch.turn(OverheadPart::Writing);
+        self.head.status = status;
+        self.head.reason = reason;
+        self.head.experiment.ended_at = Some(now());
+        self.log_head()?;
+        self.rewrite_summary()
+    }
+
+    fn log_head(&mut self) -> Result<(), StoreError> {
+        self.head.overhead = self.watch.overhead;
+        self.log.append(&[LogRecord::Head(Box::new(self.head.clone()))])
+    }
+
+    /// Derives the summary from the log, and writes its file.
+    fn rewrite_summary(&mut self) -> Result<(Summary, BTreeMap<String, FileSum>), StoreError> {
+        let begun = Instant::now();
+        let directory = self.store.directory();
+        let derived = derive(directory)?.ok_or_else(|| missing_log(directory))?;
+        self.store.write_summary(&derived.summary)?;
+        let last = Instant::now();
+        self.rewriting = Rewriting { last, cost: last - begun };
+        Ok((derived.summary, derived.sums))
+    }
+
+    fn number(&self, trial: &Trial) -> u32 {
+        self.numbers.get(&trial.name()).copied().unwrap_or(u32::MAX)
+    }
+
+    fn key(&self, trial: &Trial) -> Option<String> {
+        self.keys.as_ref().map(|keys| keys.of(&trial.profile, trial.repeat))
+    }
+}
+
+impl Drop for Ledger<'_> {
+    fn drop(&mut self) {
+        if self.head.status == Status::Running
+            && let Err(error) = self.end(Status::Interrupted, Some("left before the end".to_owned()))
+        {
+            tracing::error!(%error, "the results still say that the experiment runs");
+        }
+    }
+}
+
+fn add(environment: &mut Environment, pairs: &[Pair]) {
+    for agent in pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]) {
+        environment.add(agent.environment(), agent.session.welcome().host.as_ref());
+    }
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rewriting_the_summary_takes_a_bounded_share_of_the_time() {
+        let last = Instant::now();
+        let rewriting = Rewriting { last, cost: Duration::from_millis(30) };
+        assert!(!rewriting.is_due(last + Duration::from_millis(2_999)));
+        assert!(rewriting.is_due(last + Duration::from_secs(3)));
+    }
+}

@@ -1,0 +1,164 @@
+//! The beginning of a run's records: anew, or from what an earlier run of the experiment left.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use linerate_wire::message::PROTOCOL_VERSION;
+
+use super::{Ledger, Rewriting, now};
+use crate::platform::local::node_name;
+use crate::run::EarlierRun;
+use crate::run::stopwatch::Stopwatch;
+use linerate_experiment::Experiment;
+use linerate_experiment::plan::{Plan, Trial};
+use linerate_results::store::environment::{Environment, without_secrets};
+use linerate_results::store::inner_path::bounded_name;
+use linerate_results::store::manifest::Manifest;
+use linerate_results::store::trial_log::{Head, LogRecord, ResultRecord, TRIAL_LOG_SCHEMA, TrialEnd};
+use linerate_results::store::{DOCUMENT_FILE, Store, StoreError};
+use linerate_results::summary::{
+    Aggregate, ExperimentInfo, Overhead, OverheadPart, Status, TrialSummary, Versions, WarmUp,
+};
+
+impl<'s> Ledger<'s> {
+    /// Files the document in force, and a log and a summary that say the experiment runs.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(in crate::run) fn open(
+        store: &'s Store,
+        experiment: &Experiment,
+        plan: &Plan,
+        filter: Option<&str>,
+        earlier: Option<&EarlierRun>,
+    ) -> Result<Self, StoreError> {
+        let (begun, before) = (Instant::now(), earlier.map(|earlier| earlier.summary.overhead.completed()));
+        let watch = Stopwatch::start(OverheadPart::Writing, before.unwrap_or_default());
+        let yaml = experiment.to_yaml().map_err(|error| StoreError {
+            action: "write",
+            path: store.directory().join(DOCUMENT_FILE),
+            reason: std::io::Error::other(error.to_string()),
+        })?;
+        store.write_text(DOCUMENT_FILE, &yaml)?;
+        // A kernel that does not tell its command line is no reason not to measure.
+        if let Ok(command_line) = std::fs::read_to_string("/proc/cmdline") {
+            store.write_text(&bounded_name(&node_name(), "_cmdline.txt"), &without_secrets(&command_line))?;
+        }
+        let numbers: HashMap<(String, u32), u32> = plan.trials.iter().map(Trial::name).zip(1..).collect();
+        let mut head = head(store.id(), experiment, plan, filter);
+        let mut records = Vec::new();
+        if let Some(earlier) = earlier {
+            resume(&mut head, earlier);
+            head.overhead = watch.overhead;
+            records = kept(earlier, &numbers, &head.overhead);
+        }
+        records.insert(0, LogRecord::Head(Box::new(head.clone())));
+        let log = store.begin_log(&records)?;
+        Manifest::new(store.id()).write(store.directory())?;
+        // The text is our own; should it not be read back, the document's file still has every option.
+        let options = serde_saphyr::from_str(&yaml).unwrap_or_default();
+        let mut environment = Environment::new(store.id(), head.experiment.versions.clone(), options);
+        if let Some(before) = earlier.and(Environment::read(store.directory())?) {
+            environment.periods = if before.periods.is_empty() && !before.agents.is_empty() {
+                vec![before.period(0)]
+            } else {
+                before.periods
+            };
+            (environment.nodes, environment.agents) = (before.nodes, before.agents);
+        }
+        let mut ledger = Self {
+            store,
+            log,
+            head,
+            environment,
+            begun,
+            watch,
+            ready: None,
+            numbers,
+            keys: experiment.trial_keys().ok(),
+            recorded: earlier.map(|earlier| earlier.summary.finished()).unwrap_or_default(),
+            first_recorded: earlier
+                .and_then(|earlier| earlier.summary.trials.first())
+                .map(|result| result.profile.clone()),
+            failures: 0,
+            filed: HashMap::new(),
+            filing_s: 0.0,
+            rewriting: Rewriting { last: begun, cost: Duration::ZERO },
+        };
+        ledger.rewrite_summary()?;
+        Ok(ledger)
+    }
+}
+
+/// The head of an experiment that begins now.
+fn head(id: &str, experiment: &Experiment, plan: &Plan, filter: Option<&str>) -> Head {
+    Head {
+        schema: TRIAL_LOG_SCHEMA.to_owned(),
+        experiment: ExperimentInfo {
+            id: id.to_owned(),
+            name: experiment.name().to_owned(),
+            started_at: now(),
+            ended_at: None,
+            platform: experiment.platform().name().to_owned(),
+            pairs: experiment.pairs(),
+            planned_trials: plan.trials.len(),
+            document: DOCUMENT_FILE.to_owned(),
+            versions: Versions {
+                linerate: env!("CARGO_PKG_VERSION").to_owned(),
+                protocol: PROTOCOL_VERSION,
+                ..Versions::default()
+            },
+            // It is never missing: what was parsed from a document can be written again.
+            determinants: experiment.determinants(filter).ok(),
+            resumed_at: Vec::new(),
+            environment_changes: Vec::new(),
+            filter: filter.map(str::to_owned),
+            agents: Vec::new(),
+        },
+        status: Status::Running,
+        reason: None,
+        warm_up: Vec::<WarmUp>::new(),
+        overhead: Overhead::default(),
+    }
+}
+
+/// Takes up what an earlier run said of itself.
+fn resume(head: &mut Head, EarlierRun { summary, .. }: &EarlierRun) {
+    let earlier = &summary.experiment;
+    let experiment = &mut head.experiment;
+    experiment.started_at.clone_from(&earlier.started_at);
+    experiment.resumed_at.clone_from(&earlier.resumed_at);
+    experiment.resumed_at.push(now());
+    experiment.environment_changes.clone_from(&earlier.environment_changes);
+    experiment.versions = earlier.versions.clone();
+    experiment.agents.clone_from(&earlier.agents);
+    head.warm_up.clone_from(&summary.warm_up);
+}
+
+/// The lines of the trials that stay.
+fn kept(
+    EarlierRun { summary, sums }: &EarlierRun,
+    numbers: &HashMap<(String, u32), u32>,
+    overhead: &Overhead,
+) -> Vec<LogRecord> {
+    let number =
+        |profile: &str, repeat| numbers.get(&(profile.to_owned(), repeat)).copied().unwrap_or(u32::MAX);
+    let result = |result: &TrialSummary| {
+        let paths = [Some(&result.trial), result.flows_file.as_ref()].into_iter().flatten();
+        LogRecord::Result(Box::new(ResultRecord {
+            number: number(&result.profile, result.repeat),
+            key: None,
+            files: paths.filter_map(|path| Some((path.clone(), sums.get(path)?.clone()))).collect(),
+            result: result.clone(),
+        }))
+    };
+    let end = |all: &Aggregate| {
+        LogRecord::TrialEnd(Box::new(TrialEnd {
+            number: number(&all.profile, all.repeat),
+            aggregate: Some(all.clone()),
+            overhead: *overhead,
+        }))
+    };
+    let recoveries = summary.recoveries.iter().cloned().map(LogRecord::Recovery);
+    summary.trials.iter().map(result).chain(summary.aggregates.iter().map(end)).chain(recoveries).collect()
+}

@@ -1,0 +1,134 @@
+//! Pairs of which an agent was lost in a trial: connected again where the agent still lives, started anew where it does not. What cannot be
+//! brought back leaves the run, and the other pairs go on.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::agent::{Pair, Unreachable};
+use super::ledger::Ledger;
+use super::observer::Observer;
+use super::round::Lost;
+use super::warm_up::{WarmUpError, warm_up};
+use super::{CONNECTING_AT_ONCE, Ending, Job, Numbers};
+use crate::platform::Platform;
+use linerate_experiment::plan::Trial;
+
+/// An agent that lives lets go of the connection that broke after the orphan time; this comes on top.
+const RECONNECT_MARGIN: Duration = Duration::from_secs(10);
+
+/// What bringing pairs back takes.
+pub(super) struct Rescue<'a, 'j> {
+    pub(super) job: &'a Job<'j>,
+    pub(super) numbers: &'a Numbers,
+    /// Trials in which a pair that does not come back is missing.
+    pub(super) left: &'a [Trial],
+    pub(super) observer: &'a dyn Observer,
+}
+
+impl Rescue<'_, '_> {
+    /// Brings back the pairs in `lost`, or takes them out of `pairs` and says so for each trial left.
+    ///
+    /// # Errors
+    /// When no pair is left, the run is interrupted, or results cannot be stored.
+    pub(super) async fn bring_back(
+        &self,
+        lost: Vec<Lost>,
+        pairs: &mut Vec<Pair>,
+        platform: &mut impl Platform,
+        ledger: &mut Ledger<'_>,
+    ) -> Result<(), Ending> {
+        ledger.recovery_begins();
+        for Lost { position, reason, .. } in &lost {
+            self.observer.phase(&format!("{}: {reason}; bringing the pair back", pairs[*position].name));
+        }
+        let connected = self.reconnect(&lost, pairs).await?;
+        // From the back, so that positions stay what they are.
+        for Lost { position, reason, .. } in lost.into_iter().rev() {
+            if *self.job.interrupted.borrow() {
+                return Err(Ending::Interrupted);
+            }
+            let pair = &mut pairs[position];
+            let name = pair.name.clone();
+            match self.one(pair, connected.contains(&position), platform).await {
+                Ok(how) => {
+                    ledger.recovered(format!("{name} {how}: {reason}"))?;
+                    ledger.connected_again(&pairs[position])?;
+                }
+                Err(Ending::Failed(why)) => {
+                    pairs.remove(position);
+                    let why = if why.contains(&reason) { why } else { format!("{reason}; and then: {why}") };
+                    ledger.given_up(&name, &why, self.left)?;
+                    if pairs.is_empty() {
+                        return Err(Ending::Failed(why));
+                    }
+                    self.observer.phase(&format!("{name} is given up: {why}"));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        ledger.recovery_ended();
+        Ok(())
+    }
+
+    /// Connects again to all that live, side by side: what breaks one connection may well break all. Says which those are.
+    async fn reconnect(&self, lost: &[Lost], pairs: &mut [Pair]) -> Result<BTreeSet<usize>, Ending> {
+        let patience = self.job.experiment.trial().orphan.get() + RECONNECT_MARGIN;
+        let is_lost = |position: &usize| lost.iter().any(|lost| lost.position == *position);
+        let attempts = pairs.iter_mut().enumerate().filter(|(position, _)| is_lost(position));
+        let attempts = attempts.map(|(position, pair)| async move {
+            match pair.reconnect(patience).await {
+                Ok(()) => Ok(Some(position)),
+                Err(forbidden @ Unreachable::Forbidden(_)) => Err(Ending::from(forbidden)),
+                Err(Unreachable::Failed(reason)) => {
+                    tracing::debug!(pair = pair.name, reason, "not connected again");
+                    Ok(None)
+                }
+            }
+        });
+        let connected = stream::iter(attempts).buffer_unordered(CONNECTING_AT_ONCE).try_collect::<Vec<_>>();
+        let connected = self.unless_interrupted(connected).await?;
+        Ok(connected.into_iter().flatten().collect())
+    }
+
+    /// The work's own end, or that of the run when the user interrupts it.
+    async fn unless_interrupted<T>(
+        &self,
+        work: impl Future<Output = Result<T, Ending>>,
+    ) -> Result<T, Ending> {
+        let mut interrupted = self.job.interrupted.clone();
+        tokio::select! {
+            done = work => done,
+            Ok(_) = interrupted.wait_for(|flag| *flag) => Err(Ending::Interrupted),
+        }
+    }
+
+    /// Says in words how it was done.
+    async fn one(
+        &self,
+        pair: &mut Pair,
+        is_connected: bool,
+        platform: &mut impl Platform,
+    ) -> Result<&'static str, Ending> {
+        let Self { job, numbers, observer, .. } = self;
+        let how = if is_connected {
+            "was connected again"
+        } else {
+            let (number, keep_alive) = (pair.number, pair.keep_alive);
+            let anew = async {
+                let endpoints = platform.restart(number, &|text| observer.phase(text)).await?;
+                Ok(Pair::connect(number, endpoints, keep_alive, &job.experiment.profiles).await?)
+            };
+            *pair = self.unless_interrupted(anew).await?;
+            "was started anew"
+        };
+        // With no trial left, the pair is not needed any more.
+        let Some(first) = self.left.first() else { return Ok(how) };
+        match warm_up(pair, job.experiment, &first.profile, numbers, &job.interrupted).await {
+            Ok(_) => Ok(how),
+            Err(error @ WarmUpError::Stopped(_)) => Err(error.into()),
+            Err(error) => Err(Ending::Failed(error.to_string())),
+        }
+    }
+}

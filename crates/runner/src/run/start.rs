@@ -1,0 +1,152 @@
+//! One instant at which the senders of all pairs begin, on clocks that were compared over the sessions.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use linerate_wire::message::{MAX_START_AHEAD_MS, Welcome};
+
+use super::agent::Agent;
+use super::trial::Stopped;
+use linerate_results::summary::StartSpread;
+
+/// Times that an agent is asked for its clock; the quickest answer counts.
+const ASKS: usize = 5;
+/// Time for the word to reach the agents, beyond what the sessions' round trips call for.
+const LEAD: Duration = Duration::from_millis(20);
+/// Further time for each agent, because the words are written one after the other.
+const LEAD_PER_AGENT: Duration = Duration::from_micros(500);
+/// Agents do not accept a start that lies much further ahead.
+const LONGEST_LEAD: Duration = Duration::from_millis(MAX_START_AHEAD_MS / 2);
+
+/// An agent's monotonic clock, seen from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Offset {
+    /// Its time less the time since `Clocks::origin`, in nanoseconds.
+    ns: i128,
+    /// How far that may be off: half of the quickest round trip, for nothing tells the ways there and back apart.
+    uncertainty_ns: u64,
+    /// The slowest round trip seen.
+    slowest: Duration,
+}
+
+/// The clocks of agents that are to begin together.
+#[derive(Debug)]
+pub(super) struct Clocks {
+    origin: Instant,
+    offsets: Vec<Offset>,
+}
+
+impl Clocks {
+    /// Compares the clocks of `agents`.
+    ///
+    /// # Errors
+    /// When one of them does not answer: which, and why.
+    pub(super) async fn compare(agents: &[&Agent]) -> Result<Self, (usize, Stopped)> {
+        let origin = Instant::now();
+        let mut offsets = try_join_all(
+            agents
+                .iter()
+                .enumerate()
+                .map(async |(index, agent)| offset(agent, origin).await.map_err(|stopped| (index, stopped))),
+        )
+        .await?;
+        let kernels = agents.iter().map(|agent| {
+            let Welcome { clock, .. } = agent.session.welcome();
+            clock.boot_id.as_str()
+        });
+        share_one_clock(&mut offsets, &kernels.collect::<Vec<_>>());
+        Ok(Self { origin, offsets })
+    }
+
+    /// An instant that every agent can be told of before it has come, on each agent's clock, in nanoseconds.
+    pub(super) fn soon(&self) -> Vec<u64> {
+        let slowest = self.offsets.iter().map(|offset| offset.slowest).max().unwrap_or_default();
+        let lead = LEAD + 4 * slowest + LEAD_PER_AGENT * self.offsets.len() as u32;
+        let lead = lead.min(LONGEST_LEAD);
+        let at = (self.origin.elapsed() + lead).as_nanos() as i128;
+        self.offsets.iter().map(|offset| u64::try_from(at + offset.ns).unwrap_or(0)).collect()
+    }
+
+    /// How far apart agents began that say they did at `started_ns`, each on its own clock.
+    pub(super) fn spread(&self, started_ns: &[u64]) -> Option<StartSpread> {
+        let here = self.offsets.iter().zip(started_ns).map(|(offset, at)| i128::from(*at) - offset.ns);
+        let (first, last) = (here.clone().min()?, here.max()?);
+        let mut uncertainties: Vec<u64> = self.offsets.iter().map(|offset| offset.uncertainty_ns).collect();
+        uncertainties.sort_unstable_by(|a, b| b.cmp(a));
+        let uncertainty_ns: u64 = uncertainties.iter().take(2).sum();
+        Some(StartSpread {
+            spread_s: (last - first) as f64 / 1e9,
+            uncertainty_s: uncertainty_ns as f64 / 1e9,
+        })
+    }
+}
+
+async fn offset(agent: &Agent, origin: Instant) -> Result<Offset, Stopped> {
+    let mut best = Offset { ns: 0, uncertainty_ns: u64::MAX, slowest: Duration::ZERO };
+    for _ in 0..ASKS {
+        let asked = origin.elapsed();
+        let pong = match agent.session.ping().await {
+            Ok(pong) => pong,
+            Err(error) => return Err(Stopped::by(agent, error).await),
+        };
+        let answered = origin.elapsed();
+        let uncertainty_ns = ((answered - asked).as_nanos() / 2) as u64;
+        best.slowest = best.slowest.max(answered - asked);
+        if uncertainty_ns < best.uncertainty_ns {
+            best.uncertainty_ns = uncertainty_ns;
+            best.ns = i128::from(pong.now_ns) - (asked + answered).as_nanos() as i128 / 2;
+        }
+    }
+    Ok(best)
+}
+
+/// Agents on one kernel read one clock, as long as what was measured does not say otherwise: nothing is uncertain between them.
+fn share_one_clock(offsets: &mut [Offset], kernels: &[&str]) {
+    let Some(best) = offsets.iter().copied().min_by_key(|offset| offset.uncertainty_ns) else { return };
+    let one_kernel =
+        kernels.windows(2).all(|pair| pair[0] == pair[1]) && kernels.iter().all(|id| !id.is_empty());
+    let agrees = |offset: &Offset| {
+        let apart = (offset.ns - best.ns).unsigned_abs();
+        apart <= u128::from(offset.uncertainty_ns) + u128::from(best.uncertainty_ns)
+    };
+    if one_kernel && offsets.iter().all(agrees) {
+        for offset in offsets {
+            (offset.ns, offset.uncertainty_ns) = (best.ns, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offset(ns: i128, uncertainty_ns: u64) -> Offset {
+        Offset { ns, uncertainty_ns, slowest: Duration::from_millis(1) }
+    }
+
+    #[test]
+    fn starts_are_compared_on_our_clock() {
+        let offsets = vec![offset(1_000_000, 200), offset(-500, 300), offset(70, 100)];
+        let clocks = Clocks { origin: Instant::now(), offsets };
+        let spread = clocks.spread(&[1_005_000, 4_000, 5_070]).unwrap();
+        assert_eq!(spread, StartSpread { spread_s: 500e-9, uncertainty_s: 500e-9 });
+        let soon = clocks.soon();
+        assert_eq!(soon[0] - soon[2], 1_000_000 - 70);
+        assert!(soon[2] > 20_000_000);
+    }
+
+    #[test]
+    fn one_kernel_has_one_clock_unless_it_measures_otherwise() {
+        let measured = [offset(1_000, 50), offset(1_040, 10), offset(1_100, 60)];
+        let mut offsets = measured;
+        share_one_clock(&mut offsets, &["a", "a", "a"]);
+        assert_eq!(offsets, [offset(1_040, 0); 3]);
+        for (kernels, third) in [(["a", "a", "b"], 1_100), (["", "", ""], 1_100), (["a", "a", "a"], 2_000)] {
+            let mut offsets = measured;
+            offsets[2].ns = third;
+            let before = offsets;
+            share_one_clock(&mut offsets, &kernels);
+            assert_eq!(offsets, before);
+        }
+    }
+}

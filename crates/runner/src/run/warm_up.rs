@@ -1,0 +1,366 @@
+//! Traffic of the first trial before it: the link is up, addresses are learnt, receipt is confirmed, and the path's delay is known.
+//!
+//! Attempts follow each other until packets arrive. Each waits twice as long as the one before, because the delay of the path is not known yet; a path
+//! may therefore take about half of the timeout. Every attempt has a tag of its own.
+
+use std::time::{Duration, Instant};
+
+use linerate_traffic::limit::Limit;
+use linerate_traffic::profile::{Profile, RawProfile};
+use linerate_traffic::rate::{Rate, RateError};
+use linerate_traffic::span::Span;
+use linerate_wire::report::{Latency, TrialReport};
+use linerate_wire::trial::Role;
+use tokio::sync::watch;
+
+use super::Numbers;
+use super::agent::{Agent, Pair};
+use super::arrivals::Arrivals;
+use super::observer::PairObserver;
+use super::path::PathTimes;
+use super::trial::{Assignment, DrainTimes, Stopped};
+use linerate_experiment::Experiment;
+use linerate_experiment::direction::Direction;
+use linerate_experiment::document::TrialSection;
+use linerate_results::clock::alone;
+use linerate_results::store::record::Observations;
+use linerate_results::summary::WarmUp;
+
+/// Highest load of an attempt, in packets per second.
+const MOST_PPS: f64 = 10_000.0;
+/// An attempt sends for this long at most: slow traffic is not sent to the last packet.
+const LONGEST_SENDING: Duration = Duration::from_secs(1);
+/// Shortest trial that agents accept.
+const SHORTEST_SENDING: Duration = Duration::from_millis(10);
+/// Time between looks at the link.
+const LINK_POLL: Duration = Duration::from_millis(10);
+
+/// Why warm-up failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WarmUpError {
+    #[error("{0}")]
+    Stopped(#[from] Stopped),
+    #[error("warm-up of {pair}: the link of {agent} is not up after {after}")]
+    NoLink { pair: String, agent: String, after: Span },
+    #[error(
+        "warm-up of {pair}: none of the {sent} packets of {from} reached {to}, in {attempts} attempts over {after}; {arrived}; check the path \
+         between them, or give it more time with spec.trial.warmUp.timeout (a path may take half of it)"
+    )]
+    NothingReceived {
+        pair: String,
+        from: String,
+        to: String,
+        sent: u64,
+        attempts: u32,
+        after: Span,
+        arrived: String,
+    },
+    #[error("warm-up of {pair}: {reason}")]
+    Load { pair: String, reason: RateError },
+}
+
+/// What warm-up sends.
+#[derive(Debug, Clone)]
+pub(super) struct Traffic {
+    profile: Profile,
+    limit: Limit,
+    pps: f64,
+}
+
+impl Traffic {
+    /// A trial's own traffic in few packets, on a link of `link_bps` bit/s: no faster than the trial, no faster than 10,000 packets per second, and within
+    /// every ceiling.
+    ///
+    /// # Errors
+    /// When a percentage meets a link that reports no speed.
+    fn of(profile: &Profile, experiment: &Experiment, link_bps: Option<u64>) -> Result<Self, RateError> {
+        let ceilings = experiment.ceilings();
+        let most = ceilings.most_pps(profile.frame_sizes(), link_bps)?;
+        let load = profile.load(link_bps)?;
+        let peak = load
+            .map(|stages| stages.iter().map(|stage| stage.from_pps.max(stage.to_pps)).fold(0.0, f64::max));
+        let pps = [peak, most].into_iter().flatten().fold(MOST_PPS, f64::min);
+        let packets = experiment.trial().warm_up.packets.get();
+        let few = RawProfile {
+            flows: profile.flows().min(u32::try_from(packets).unwrap_or(u32::MAX)),
+            rate: Some(Rate::Pps(pps)),
+            stages: Vec::new(),
+            burst: 1,
+            ..profile.raw().clone()
+        };
+        // Fewer flows are always possible where more are.
+        let profile = Profile::try_from(few).unwrap_or_else(|_| profile.clone().with_rate(Rate::Pps(pps)));
+        // Twice the time that the packets need, for a machine that has other work as well.
+        let needed = Duration::try_from_secs_f64(2.0 * packets as f64 / pps).unwrap_or(LONGEST_SENDING);
+        let sending = needed.clamp(SHORTEST_SENDING, LONGEST_SENDING);
+        let sending = ceilings.longest().map_or(sending, |longest| sending.min(longest.0));
+        let limit = Limit { packets: Some(packets), duration_ms: Some(sending.as_millis() as u64) };
+        Ok(Self { profile, limit, pps })
+    }
+
+    /// The time that sending takes.
+    fn sending(&self) -> Duration {
+        let packets = self.limit.packets.unwrap_or(0) as f64;
+        let needed = Duration::try_from_secs_f64(packets / self.pps).unwrap_or(LONGEST_SENDING);
+        needed.min(Duration::from_millis(self.limit.duration_ms.unwrap_or(0)))
+    }
+}
+
+/// Warms a pair up for trials of this profile.
+pub(super) async fn warm_up(
+    pair: &mut Pair,
+    experiment: &Experiment,
+    profile: &Profile,
+    numbers: &Numbers,
+    interrupted: &watch::Receiver<bool>,
+) -> Result<Vec<WarmUp>, WarmUpError> {
+    let timeout = experiment.trial().warm_up.timeout.get();
+    let name = pair.name.clone();
+    await_link(&name, &pair.tx, timeout, interrupted).await?;
+    await_link(&name, &pair.rx, timeout, interrupted).await?;
+    let clocks_compare = pair.clock.one_way_valid;
+    let load = |reason| WarmUpError::Load { pair: name.clone(), reason };
+    let link_bps = |agent: &Agent| agent.session.welcome().port.link_bps;
+    let there = Traffic::of(profile, experiment, link_bps(&pair.tx)).map_err(load)?;
+    let run = |traffic, direction, must_arrive| Run {
+        pair: &name,
+        experiment,
+        numbers,
+        interrupted,
+        traffic,
+        direction,
+        clocks_compare,
+        must_arrive,
+    };
+    let Pair { tx, rx, .. } = pair;
+    match experiment.direction() {
+        Direction::RoundTrip => {
+            let clocks_compare = alone(tx.name(), &tx.session.welcome().clock).round_trip_valid;
+            let run = Run { clocks_compare, ..run(there, Direction::RoundTrip, true) };
+            run.until_received(tx, rx).await
+        }
+        direction => {
+            let back = Traffic::of(profile, experiment, link_bps(rx)).map_err(load)?;
+            let mut warm = run(there, Direction::OneWay, true).until_received(tx, rx).await?;
+            // Where trials go one way only, the way back is for the switches between: they learn where the receiver is.
+            let must_arrive = direction == Direction::Bidirectional;
+            warm.extend(run(back, Direction::OneWay, must_arrive).until_received(rx, tx).await?);
+            Ok(warm)
+        }
+    }
+}
+
+async fn await_link(
+    pair: &str,
+    agent: &Agent,
+    timeout: Duration,
+    interrupted: &watch::Receiver<bool>,
+) -> Result<(), WarmUpError> {
+    let begun = Instant::now();
+    loop {
+        match agent.session.ping().await {
+            Ok(pong) if pong.link_up => return Ok(()),
+            Ok(_) => {}
+            Err(error) => return Err(Stopped::by(agent, error).await.into()),
+        }
+        if *interrupted.borrow() {
+            return Err(Stopped::Interrupted.into());
+        }
+        if begun.elapsed() > timeout {
+            let agent = agent.name().to_owned();
+            return Err(WarmUpError::NoLink { pair: pair.to_owned(), agent, after: Span(timeout) });
+        }
+        tokio::time::sleep(LINK_POLL).await;
+    }
+}
+
+/// What an attempt saw.
+struct Attempt {
+    seen: Observations,
+    /// From the start to the last arrival, less the time of sending where all packets arrived: not less than the delay.
+    receipt: Duration,
+}
+
+/// Attempts in one direction of a pair, or on a round trip.
+struct Run<'a> {
+    pair: &'a str,
+    experiment: &'a Experiment,
+    numbers: &'a Numbers,
+    interrupted: &'a watch::Receiver<bool>,
+    traffic: Traffic,
+    direction: Direction,
+    /// Whether what the receiver measures is a delay.
+    clocks_compare: bool,
+    /// Whether it is an error when nothing arrives.
+    must_arrive: bool,
+}
+
+impl Run<'_> {
+    /// Attempts until packets arrive, or the time is up. Notes the path's times with the agent that receives.
+    async fn until_received(&self, from: &mut Agent, to: &mut Agent) -> Result<Vec<WarmUp>, WarmUpError> {
+        let section = &self.experiment.trial().warm_up;
+        let timeout = section.timeout.get();
+        let settle = self.experiment.trial().drain.settle.get();
+        let begun = Instant::now();
+        let round_trip = self.direction.is_round_trip();
+        let mut records = vec![WarmUp::between(self.pair, from.name(), to.name())];
+        if round_trip {
+            records.push(WarmUp::between(self.pair, to.name(), from.name()));
+        }
+        let mut arrived = vec![Arrivals::default(); records.len()];
+        let mut wait = 2 * settle;
+        if round_trip { &mut *from } else { &mut *to }.path = PathTimes::default();
+        loop {
+            let left = timeout.saturating_sub(begun.elapsed() + self.traffic.sending());
+            let drain =
+                DrainTimes { settle: settle.min(left / 2), limit: wait.min(left), follows_rate: false };
+            let Attempt { seen, receipt } = self.attempt(drain, from, to).await?;
+            // A reflector's report is of both halves of the way.
+            let ends = if round_trip { [Role::Rx, Role::Tx] } else { [Role::Rx; 2] };
+            for ((record, arrived), end) in records.iter_mut().zip(&mut arrived).zip(ends) {
+                arrived.add(seen.report(end));
+                record.attempts += 1;
+                record.duration_s = begun.elapsed().as_secs_f64();
+                let sender = if end == Role::Rx { Role::Tx } else { Role::Rx };
+                record.sent_packets = seen.last_transmit(sender).map_or(0, |sent| sent.packets);
+                record.received_packets = seen.last_receive(end).map_or(0, |received| received.packets);
+                record.arrivals(seen.report(end));
+            }
+            let end = if round_trip { Role::Tx } else { Role::Rx };
+            if let Some(last) = records.last_mut().filter(|record| record.received_packets > 0) {
+                let latency = seen.report(end).and_then(latency);
+                let (times, basis) = PathTimes::learnt(latency, self.clocks_compare, receipt);
+                (last.delay_ns, last.delay_basis) = (Some(times.delay_ns), Some(basis));
+                if round_trip { from } else { to }.path = times;
+                return Ok(records);
+            }
+            if begun.elapsed() >= timeout {
+                return self.nothing(&records, &arrived);
+            }
+            if !self.must_arrive {
+                tracing::info!(
+                    pair = self.pair,
+                    from = from.name(),
+                    "nothing arrived on the way back, which trials do not use"
+                );
+                return Ok(records);
+            }
+            wait = wait.saturating_mul(2);
+        }
+    }
+
+    /// Says where the packets stayed: on a round trip, on which half.
+    fn nothing(&self, records: &[WarmUp], arrived: &[Arrivals]) -> Result<Vec<WarmUp>, WarmUpError> {
+        if !self.must_arrive {
+            return Ok(records.to_vec());
+        }
+        let silent = records.iter().zip(arrived).find(|(record, _)| record.received_packets == 0);
+        let Some((record, arrived)) = silent.or(records.iter().zip(arrived).next_back()) else {
+            return Ok(Vec::new());
+        };
+        Err(WarmUpError::NothingReceived {
+            pair: self.pair.to_owned(),
+            from: record.from.clone(),
+            to: record.to.clone(),
+            sent: record.sent_packets,
+            attempts: record.attempts,
+            after: Span(self.experiment.trial().warm_up.timeout.get()),
+            arrived: arrived.in_words(&record.to),
+        })
+    }
+
+    /// A trial like any other, only small, and with no one to watch.
+    async fn attempt(&self, drain: DrainTimes, from: &mut Agent, to: &mut Agent) -> Result<Attempt, Stopped> {
+        let (id, tag) = self.numbers.next();
+        let Traffic { profile, limit, .. } = self.traffic.clone();
+        let settings =
+            TrialSection { direction: self.direction, all_flows: false, ..self.experiment.trial().clone() };
+        let assignment = Assignment { id, tag, profile, limit, settings, drain };
+        let mut interrupted = self.interrupted.clone();
+        tokio::select! {
+            attempt = self.carry_out(&assignment, from, to) => attempt,
+            Ok(_) = interrupted.wait_for(|flag| *flag) => Err(Stopped::Interrupted),
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        assignment: &Assignment,
+        from: &mut Agent,
+        to: &mut Agent,
+    ) -> Result<Attempt, Stopped> {
+        let mut seen = Observations::default();
+        let (_never, halted) = watch::channel(false);
+        let nobody = PairObserver::NOBODY;
+        assignment.set_up(from, to).await?;
+        assignment.start(from, to, &[]).await?;
+        let interrupted = self.interrupted.clone();
+        let sent = assignment.follow(from, to, &mut seen, nobody, interrupted.clone(), halted).await?;
+        assignment.wind_up(from, to, sent, &mut seen, nobody, interrupted).await?;
+        assignment.acknowledge(from, to, &seen).await?;
+        let end = if self.direction.is_round_trip() { Role::Tx } else { Role::Rx };
+        let receipt = receipt(&seen, end, self.traffic.limit.packets);
+        Ok(Attempt { seen, receipt })
+    }
+}
+
+/// A bound above the delay, by the clock of the receiver alone. It starts before the sender does, so that the time of the control messages is in it. The last
+/// packet's time of sending is known where all `packets` were sent and have arrived.
+fn receipt(seen: &Observations, end: Role, packets: Option<u64>) -> Duration {
+    let last_arrival_ns = seen.report(end).and_then(|report| report.last_arrival_ns).unwrap_or(0);
+    let transmit = seen.report(Role::Tx).and_then(|report| report.transmit.as_ref());
+    let received = seen.last_receive(end).map(|counters| counters.packets);
+    let sending_s =
+        transmit.filter(|_| packets.is_some() && received == packets).map_or(0.0, |sent| sent.duration_s);
+    let sending = Duration::try_from_secs_f64(sending_s).unwrap_or_default();
+    Duration::from_nanos(last_arrival_ns).saturating_sub(sending)
+}
+
+fn latency(report: &TrialReport) -> Option<&Latency> {
+    report.receive.as_ref()?.latency.as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use linerate_experiment::Overrides;
+
+    fn traffic(spec: &str, link_bps: Option<u64>) -> Result<Traffic, RateError> {
+        let text = format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec: {{{spec}}}\n");
+        let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
+        Traffic::of(&experiment.profiles[0], &experiment, link_bps)
+    }
+
+    #[test]
+    fn warm_up_is_the_traffic_of_the_trial_and_no_faster() {
+        let own = traffic(
+            "traffic: {frameSizes: [512], flows: [100000], rates: [1mpps], burst: 32, vlan: {id: 7}, destination: {ip: 10.1.0.1, port: 9}}",
+            None,
+        )
+        .unwrap();
+        let raw = own.profile.raw();
+        assert_eq!((raw.flows, raw.burst, raw.rate), (64, 1, Some(Rate::Pps(10_000.0))));
+        assert_eq!(
+            (raw.vlan.unwrap().id, raw.destination.ip.unwrap().to_string()),
+            (7, "10.1.0.1".to_owned())
+        );
+        assert_eq!(own.profile.frame_sizes().mean_bytes(), 512.0);
+        assert_eq!(own.limit, Limit { packets: Some(64), duration_ms: Some(12) });
+        // (spec, load in packets per second, milliseconds)
+        for (spec, pps, duration_ms) in [
+            ("traffic: {rates: [100pps]}", 100.0, 1000),
+            ("traffic: {rates: [0.1pps]}", 0.1, 1000),
+            ("traffic: {rates: [max]}", 10_000.0, 12),
+            ("traffic: {rates: [max]}, safety: {maxRate: 500pps}", 500.0, 256),
+            ("traffic: {rates: [1kpps]}, safety: {maxRate: 512kbps}", 1000.0, 128),
+            ("traffic: {rates: [64pps]}, safety: {maxDuration: 300ms}", 64.0, 300),
+            ("profiles: [{stages: [{rate: 5pps, to: 40pps, duration: 1s}]}]", 40.0, 1000),
+        ] {
+            let traffic = traffic(spec, None).unwrap();
+            let pps_and_duration = (traffic.profile.rate(), traffic.limit.duration_ms);
+            assert_eq!(pps_and_duration, (Rate::Pps(pps), Some(duration_ms)), "{spec}");
+        }
+        assert!(traffic("traffic: {rates: [10%]}", None).is_err(), "a link without a speed");
+        assert_eq!(traffic("traffic: {rates: [0.001%]}", Some(10_000_000_000)).unwrap().pps.round(), 149.0);
+    }
+}
