@@ -1,38 +1,8 @@
-//! What the kernel says of this host: its clock, its counter, its drivers.
+//! What the kernel says of this host: its clock, its drivers, its limits.
 
 use rustix::process::{Resource, getrlimit};
-use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds of CLOCK_MONOTONIC_RAW, the time base of everything that is measured: the same for all processes of a host, never set back,
-/// never slewed by a time service.
-pub fn monotonic_ns() -> u64 {
-    nanoseconds(ClockId::MonotonicRaw)
-}
-
-/// Nanoseconds for which this thread has had a CPU.
-pub fn thread_cpu_ns() -> u64 {
-    nanoseconds(ClockId::ThreadCPUTime)
-}
-
-fn nanoseconds(clock: ClockId) -> u64 {
-    let now = clock_gettime(clock);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-/// The kernel's boot id: equal for all processes under one kernel. Empty when the kernel tells none.
-pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
-}
-
-/// True when the counter that probes carry runs at one rate on all CPUs, in every power state.
-pub fn invariant_counter() -> bool {
-    if !cfg!(target_arch = "x86_64") {
-        // Arm's generic timer is system-wide by architecture.
-        return cfg!(target_arch = "aarch64");
-    }
-    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let has = |flag: &str| flags.split_whitespace().any(|word| word == flag);
-    has("constant_tsc") && has("nonstop_tsc")
-}
+pub use linerate_agent::host::monotonic_ns;
 
 /// The kernel driver that a PCI device is bound to, by sysfs; `None` for unbound and virtual devices.
 pub fn kernel_driver(device: &str) -> Option<String> {

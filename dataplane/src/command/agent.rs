@@ -1,18 +1,18 @@
 //! `agent`: waits for the controller's trials.
 
+use linerate_agent::{Agent, AgentConfig, Identity, serve};
 use serde_json::json;
 
 use super::Ending;
 use super::environment::{port, requirements, workers};
 use super::output::{Failure, print_json};
-use super::ready::Agent;
+use super::ready;
 use super::standalone::{block_on, close, open};
-use crate::agent::desk::Desk;
-use crate::agent::{AgentConfig, serve};
 use crate::dpdk::eal::Eal;
 use crate::eal_args::EalPlan;
+use crate::engine::DpdkEngine;
 
-pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &Agent) -> Result<Ending, Failure> {
+pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &ready::Agent) -> Result<Ending, Failure> {
     let bench = open(
         eal,
         port(eal, args.port)?,
@@ -22,7 +22,12 @@ pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &Agent) -> Result<Ending, Fai
         &args.given,
         args.reflector,
     )?;
-    let mut desk = Desk::new(bench, args.orphan_ms, plan.no_huge, requirements(plan), args.host.clone());
+    let engine = DpdkEngine::new(bench, plan.no_huge, requirements(plan));
+    let identity = Identity {
+        program: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+        host: args.host.clone(),
+    };
+    let mut agent = Agent::new(engine, identity, args.orphan_ms);
     let config = AgentConfig {
         listen: args.listen,
         token: args.token.clone(),
@@ -30,13 +35,13 @@ pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &Agent) -> Result<Ending, Fai
         metrics: args.metrics,
     };
     let served = block_on(async {
-        serve(&mut desk, config, |address| {
+        serve(&mut agent, config, |address| {
             // A controller that does not read this line cannot connect; serving goes on for one that knows the address.
             let _ = print_json(&json!({ "listening": address }));
         })
         .await
         .map_err(Failure::failed)
     });
-    close(desk.into_bench());
+    close(agent.into_engine().into_bench());
     served.map(|()| Ending::Done)
 }

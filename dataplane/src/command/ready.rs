@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use linerate_agent::Solitude;
+use linerate_agent::machine::machine;
+use linerate_agent::token::Token;
 use linerate_metrics::{Exposure, Listener};
 use linerate_traffic::limit::Limit;
 use linerate_traffic::mac::MacAddr;
@@ -19,9 +22,6 @@ use super::args::{
 use super::flows_file::FlowsFile;
 use super::output::Failure;
 use super::{capture_file, profile_file};
-use crate::agent::Solitude;
-use crate::agent::machine::machine;
-use crate::agent::token::Token;
 use crate::network::GivenAddresses;
 use linerate_measure::capture::Capture;
 use linerate_measure::recording::Recording;

@@ -185,7 +185,8 @@ impl Progress {
     }
 
     pub(super) fn show(&mut self, trials: &mut [(&mut Active, &Bench<'_>)]) {
-        trials.iter_mut().for_each(|(active, bench)| active.look_at_link(bench));
+        let now_ns = monotonic_ns();
+        trials.iter_mut().for_each(|(active, bench)| active.look_at_link(bench, now_ns));
         if self.shown.elapsed() < self.show.interval {
             return;
         }

@@ -260,8 +260,8 @@ impl Active {
     }
 
     /// Looks at the link, when it is time to; called more often than that while the trial runs.
-    pub fn look_at_link(&mut self, bench: &Bench<'_>) {
-        let now_ns = monotonic_ns();
+    /// `now_ns` is on the raw monotonic clock.
+    pub fn look_at_link(&mut self, bench: &Bench<'_>, now_ns: u64) {
         if self.link.is_due(now_ns) {
             self.link.look(now_ns, bench.port.link_up());
         }

@@ -13,7 +13,6 @@ use linerate_wire::time::TickRate;
 use linerate_wire::trial::{ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
 
 use super::answering::Answering;
-use super::cpu_time::Quota;
 use super::report::Planned;
 use crate::dpdk::clock::{TickClock, workers_share};
 use crate::dpdk::eal::Eal;
@@ -22,6 +21,7 @@ use crate::dpdk::lcore::{JobPanicked, LcoreId};
 use crate::dpdk::port::{OpenPort, Port, PortConfig, PortId, describe};
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::network::{GivenAddresses, Network};
+use linerate_agent::cpu_time::Quota;
 use linerate_measure::analysis::{Analysis, Expect};
 use linerate_measure::flows::FrameWriter;
 use linerate_measure::frame::{Frames, HEAD_BYTES};

@@ -3,7 +3,6 @@
 mod active;
 mod answering;
 mod bench;
-mod cpu_time;
 mod hop;
 mod launch;
 mod link_watch;

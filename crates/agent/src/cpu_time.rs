@@ -11,7 +11,7 @@ const STATUS: &str = "/proc/thread-self/status";
 
 /// What the kernel has counted of the calling thread.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ThreadTime {
+pub struct ThreadTime {
     at_ns: u64,
     on_cpu_ns: u64,
     waited_ns: Option<u64>,
@@ -20,7 +20,7 @@ pub(super) struct ThreadTime {
 
 impl ThreadTime {
     /// The calling thread's account now.
-    pub(super) fn now() -> Self {
+    pub fn now() -> Self {
         Self {
             at_ns: monotonic_ns(),
             on_cpu_ns: thread_cpu_ns(),
@@ -30,7 +30,7 @@ impl ThreadTime {
     }
 
     /// What the calling thread, `lcore`, has had of a CPU since then. `longest_gap_s` is what its loop saw.
-    pub(super) fn until_now(self, lcore: u32, longest_gap_s: f64) -> WorkerTime {
+    pub fn until_now(self, lcore: u32, longest_gap_s: f64) -> WorkerTime {
         let now = Self::now();
         let seconds = |later: u64, earlier: u64| later.saturating_sub(earlier) as f64 / 1e9;
         let elapsed_s = seconds(now.at_ns, self.at_ns);
@@ -57,30 +57,30 @@ fn preemptions(status: &str) -> Option<u64> {
 
 /// The CPU quota that holds for this process.
 #[derive(Debug, Clone)]
-pub(super) struct Quota {
+pub struct Quota {
     limit: Option<CpuLimit>,
 }
 
 impl Quota {
     /// Finds it. One that cannot be read is one that is not known of.
-    pub(super) fn find() -> Self {
+    pub fn find() -> Self {
         let limit = CpuLimit::find(&Root::host());
         let limit = limit.inspect_err(|error| tracing::debug!(%error, "the CPU quota is not known")).ok();
         Self { limit: limit.flatten() }
     }
 
     /// The quota in CPUs; `None` when there is none.
-    pub(super) fn cpus(&self) -> Option<f64> {
+    pub fn cpus(&self) -> Option<f64> {
         self.limit.as_ref()?.quota_cpus
     }
 
     /// What it has done so far.
-    pub(super) fn throttled(&self) -> Vec<Throttled> {
+    pub fn throttled(&self) -> Vec<Throttled> {
         self.limit.as_ref().map(|limit| limit.throttled(&Root::host())).unwrap_or_default()
     }
 
     /// What it has done since `before`; `None` when it stopped nothing.
-    pub(super) fn since(&self, before: &[Throttled]) -> Option<Throttling> {
+    pub fn since(&self, before: &[Throttled]) -> Option<Throttling> {
         stopped(before, &self.throttled(), self.cpus())
     }
 }

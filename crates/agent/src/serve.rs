@@ -14,15 +14,16 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::sleep;
 
-use super::desk::{Answer, Desk};
-use super::metrics::AgentMetrics;
-use super::token::Token;
-use super::wire::{Controller, authenticate, failure};
+use crate::agent::{Agent, Answer};
+use crate::connection::{Controller, Incoming, authenticate, failure};
+use crate::engine::Engine;
+use crate::metrics::AgentMetrics;
+use crate::token::Token;
 
 /// How often a running trial is looked at.
 const LOOK_RUNNING: Duration = Duration::from_millis(2);
-/// How often a port is looked at that answers for its addresses.
-const LOOK_ANSWERING: Duration = Duration::from_millis(10);
+/// How often an engine is looked at that wants tending.
+const LOOK_TENDING: Duration = Duration::from_millis(10);
 /// How often anything else is.
 const LOOK_IDLE: Duration = Duration::from_millis(100);
 /// Least time an agent waits for its first controller.
@@ -66,8 +67,8 @@ pub struct AgentConfig {
 ///
 /// # Errors
 /// When an address cannot be listened on.
-pub async fn serve(
-    desk: &mut Desk<'_>,
+pub async fn serve<E: Engine>(
+    agent: &mut Agent<E>,
     config: AgentConfig,
     announce: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
@@ -94,7 +95,7 @@ pub async fn serve(
     let (admit, mut admitted) = mpsc::channel::<Controller>(ADMISSION_QUEUE);
     let mut strangers = Strangers { token: config.token.clone(), admit, waiting: VecDeque::new() };
     let mut server = Server {
-        desk,
+        agent,
         metrics,
         controller: None,
         was_found: false,
@@ -103,9 +104,9 @@ pub async fn serve(
         ending: false,
     };
     loop {
-        let look = match (server.desk.is_active(), server.desk.answers()) {
+        let look = match (server.agent.is_active(), server.agent.wants_tending()) {
             (true, _) => LOOK_RUNNING,
-            (false, true) => LOOK_ANSWERING,
+            (false, true) => LOOK_TENDING,
             (false, false) => LOOK_IDLE,
         };
         tokio::select! {
@@ -138,7 +139,7 @@ pub async fn serve(
             break;
         }
     }
-    server.desk.orphaned();
+    server.agent.orphaned();
     // The writer's task gets its turn to send what is left.
     drop(server);
     sleep(Duration::from_millis(20)).await;
@@ -176,15 +177,15 @@ impl Strangers {
     }
 }
 
-async fn next_request(controller: &mut Option<Controller>) -> Option<super::wire::Incoming> {
+async fn next_request(controller: &mut Option<Controller>) -> Option<Incoming> {
     match controller {
         Some(controller) => controller.inbox.recv().await,
         None => std::future::pending().await,
     }
 }
 
-struct Server<'d, 'e> {
-    desk: &'d mut Desk<'e>,
+struct Server<'a, E: Engine> {
+    agent: &'a mut Agent<E>,
     metrics: Option<AgentMetrics>,
     controller: Option<Controller>,
     /// A controller has been there.
@@ -195,7 +196,7 @@ struct Server<'d, 'e> {
     ending: bool,
 }
 
-impl Server<'_, '_> {
+impl<E: Engine> Server<'_, E> {
     /// True when no controller has been there for too long. The first one gets more time, unless it has ended: it may still be starting other agents.
     fn is_lonely(&self, Solitude { after, parent }: Solitude) -> bool {
         let may_come = !self.was_found && (parent.is_none() || parent == getppid());
@@ -209,7 +210,7 @@ impl Server<'_, '_> {
             newcomer.send(&failure(id, ErrorCode::Busy, "another controller is connected".into()));
             return;
         }
-        let reply = match self.desk.welcome() {
+        let reply = match self.agent.welcome() {
             Ok(welcome) => Reply { id, result: Some(Outcome::Welcome(Box::new(welcome))), error: None },
             Err(error) => Reply { id, result: None, error: Some(error) },
         };
@@ -225,7 +226,7 @@ impl Server<'_, '_> {
     fn answer(&mut self, request: Request) {
         let Request { id, command } = request;
         self.ending |= command == Command::Shutdown;
-        match self.desk.handle(command) {
+        match self.agent.handle(command) {
             Ok(Answer::Now(outcome)) => {
                 self.send(&Reply { id: Some(id), result: Some(outcome), error: None });
             }
@@ -238,16 +239,16 @@ impl Server<'_, '_> {
 
     /// Moves the trial on and reports what happened; minds the silence of a controller.
     fn look(&mut self) {
-        let silent = self.last_heard.elapsed() > Duration::from_millis(u64::from(self.desk.orphan_ms()));
+        let silent = self.last_heard.elapsed() > Duration::from_millis(u64::from(self.agent.orphan_ms()));
         let events = if silent {
             if self.controller.is_some() {
                 let message = "no message for longer than the orphan time".to_owned();
                 self.send(&failure(None, ErrorCode::TooSlow, message));
                 self.let_go("has been silent for longer than the orphan time");
             }
-            self.desk.orphaned()
+            self.agent.orphaned()
         } else {
-            self.desk.look()
+            self.agent.look()
         };
         for event in events {
             if let Some(metrics) = &mut self.metrics {
@@ -255,8 +256,8 @@ impl Server<'_, '_> {
             }
             self.send(&event);
         }
-        if !self.desk.is_active() {
-            let state = self.desk.state();
+        if !self.agent.is_active() {
+            let state = self.agent.state();
             for id in std::mem::take(&mut self.stop_ids) {
                 if state == AgentState::Finished {
                     self.send(&Reply { id: Some(id), result: Some(Outcome::State(state)), error: None });

@@ -18,7 +18,7 @@ struct RoleLabels {
 
 /// An agent's counters over all its trials.
 #[derive(Debug)]
-pub(super) struct AgentMetrics {
+pub(crate) struct AgentMetrics {
     traffic: Traffic<RoleLabels>,
     /// The last sample of the trial that runs.
     last: Option<Sample>,
@@ -29,7 +29,7 @@ impl AgentMetrics {
     ///
     /// # Errors
     /// When it cannot be listened on.
-    pub(super) async fn serve(address: SocketAddr) -> Result<Self, MetricsError> {
+    pub(crate) async fn serve(address: SocketAddr) -> Result<Self, MetricsError> {
         let listener = Listener::bind(address).await?;
         let address = listener.address().unwrap_or(address);
         tracing::info!("metrics: http://{address}/metrics");
@@ -41,7 +41,7 @@ impl AgentMetrics {
     }
 
     /// Counts what an event tells.
-    pub(super) fn note(&mut self, event: &Event) {
+    pub(crate) fn note(&mut self, event: &Event) {
         let sample = match event {
             Event::Sample(sample) => sample,
             // The next trial counts from zero again.

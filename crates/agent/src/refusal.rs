@@ -4,13 +4,13 @@ use linerate_traffic::profile::MAX_FLOWS;
 use linerate_wire::message::{ErrorCode, WireError};
 use linerate_wire::trial::{RoleSpec, TransmitSpec, TrialSpec};
 
-use crate::trial::TrialError;
+use crate::engine::EngineError;
 
 const INTERVAL_RANGE_MS: std::ops::RangeInclusive<u32> = 10..=3_600_000;
 const ORPHAN_RANGE_MS: std::ops::RangeInclusive<u32> = 100..=3_600_000;
 
-/// Checks what an agent can check of a trial without its port.
-pub(super) fn validate(spec: &TrialSpec) -> Result<(), WireError> {
+/// Checks what an agent can check of a trial without its engine.
+pub(crate) fn validate(spec: &TrialSpec) -> Result<(), WireError> {
     let range = |field: &str, value: u32, range: std::ops::RangeInclusive<u32>| {
         if range.contains(&value) {
             Ok(())
@@ -38,23 +38,20 @@ pub(super) fn validate(spec: &TrialSpec) -> Result<(), WireError> {
 }
 
 /// The trial or the request cannot be as asked.
-pub(super) fn refused(message: String) -> WireError {
+pub(crate) fn refused(message: String) -> WireError {
     WireError { code: ErrorCode::Refused, message }
 }
 
-/// The port or an lcore failed.
-pub(super) fn failed(error: &impl std::fmt::Display) -> WireError {
+/// The engine failed.
+pub(crate) fn failed(error: &impl std::fmt::Display) -> WireError {
     WireError { code: ErrorCode::Failed, message: error.to_string() }
 }
 
-/// Why a trial cannot be run.
-pub(super) fn trial_error(error: &TrialError) -> WireError {
-    match error {
-        TrialError::Rate(_)
-        | TrialError::Unsafe(_)
-        | TrialError::FrameTooLarge(_)
-        | TrialError::TooFewLcores
-        | TrialError::NoReflector => refused(error.to_string()),
-        TrialError::Dpdk(_) | TrialError::Panicked(_) | TrialError::QueueLost => failed(error),
+impl From<EngineError> for WireError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Refused(reason) => refused(reason),
+            EngineError::Failed(_) => failed(&error),
+        }
     }
 }

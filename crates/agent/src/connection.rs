@@ -12,7 +12,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::token::Token;
+use crate::token::Token;
 
 /// Time for the hello to arrive.
 const HELLO_TIME: Duration = Duration::from_secs(5);
@@ -26,26 +26,26 @@ const INBOX_REQUESTS: usize = 64;
 const SKIP_BYTES: usize = 16 * MAX_LINE_BYTES;
 
 /// What came in on a connection.
-pub(super) type Incoming = Result<Request, Reply>;
+pub(crate) type Incoming = Result<Request, Reply>;
 
 /// An authenticated connection. Dropping it closes it.
-pub(super) struct Controller {
+pub(crate) struct Controller {
     /// Requests, and ready replies to lines that were none. Closed when the peer is gone.
-    pub(super) inbox: mpsc::Receiver<Incoming>,
+    pub(crate) inbox: mpsc::Receiver<Incoming>,
     outbox: mpsc::Sender<String>,
     /// Id of the hello, to be answered by whoever accepts the controller.
-    pub(super) hello_id: u64,
+    pub(crate) hello_id: u64,
 }
 
 impl Controller {
     /// Sends a line. False when the controller does not read and its outbox is full, or it is gone.
-    pub(super) fn send(&self, line: &impl serde::Serialize) -> bool {
+    pub(crate) fn send(&self, line: &impl serde::Serialize) -> bool {
         serde_json::to_string(line).is_ok_and(|text| self.outbox.try_send(text + "\n").is_ok())
     }
 }
 
 /// Waits for a valid hello; a peer without one gets an error and is closed.
-pub(super) async fn authenticate(stream: TcpStream, token: Token) -> Option<Controller> {
+pub(crate) async fn authenticate(stream: TcpStream, token: Token) -> Option<Controller> {
     let _ = stream.set_nodelay(true);
     let (read, mut write) = stream.into_split();
     let mut lines = Lines { reader: BufReader::new(read), lost: false };
@@ -106,7 +106,7 @@ fn converse(
 }
 
 /// A reply that says no.
-pub(super) fn failure(id: Option<u64>, code: ErrorCode, message: String) -> Reply {
+pub(crate) fn failure(id: Option<u64>, code: ErrorCode, message: String) -> Reply {
     Reply { id, result: None, error: Some(WireError { code, message }) }
 }
 

@@ -1,0 +1,370 @@
+//! What an agent's messages mean: the trial it holds, and where that stands.
+
+use hugepage_check::root::Root;
+use linerate_measure::drain::Drainer;
+use linerate_wire::host::HostInfo;
+use linerate_wire::message::{
+    Acknowledge, ClockInfo, Command, ErrorCode, Event, FlowRows, FlowsFrom, MAX_FLOW_ROWS,
+    MAX_START_AHEAD_MS, NextHopTo, Outcome, PROTOCOL_VERSION, Pong, Start, Stop, TrialFailed, Welcome,
+    WireError,
+};
+use linerate_wire::report::Ended;
+use linerate_wire::state::{AgentState, Step};
+use linerate_wire::trial::{RoleSpec, TrialSpec};
+
+use crate::engine::{Counter, Engine, EngineInfo, Finished};
+use crate::host::{boot_id, monotonic_ns};
+use crate::refusal::{failed, refused, validate};
+
+/// A trial with its number, as far as it has come.
+enum TrialState<E: Engine> {
+    None,
+    Prepared(u32, E::Prepared),
+    /// Armed, or running when `started`.
+    Active(Box<ActiveTrial<E>>),
+    Finished(Box<Finished>),
+}
+
+/// A trial whose workers are launched.
+struct ActiveTrial<E: Engine> {
+    trial: u32,
+    active: E::Active,
+    started: bool,
+    next_sample_ns: u64,
+    drainer: Option<Drainer>,
+    /// The controller was told that everything was sent.
+    told_sent: bool,
+}
+
+/// The answer to a request, now or when the trial has ended.
+pub(crate) enum Answer {
+    Now(Outcome),
+    /// The stop has a drain: its answer is the state after it.
+    WhenFinished,
+}
+
+/// What an agent tells of itself and its machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The program and its version, such as `linerate-dataplane 0.1.0`.
+    pub program: String,
+    /// The machine as it was before the engine started.
+    pub host: HostInfo,
+}
+
+/// An engine, and the trial on it.
+pub struct Agent<E: Engine> {
+    engine: E,
+    identity: Identity,
+    trial: TrialState<E>,
+    sample_interval_ns: u64,
+    /// Whether the trial's flows will be asked for.
+    all_flows: bool,
+    /// The orphan time in force: the trial's, or without one the agent's own.
+    orphan_ms: u32,
+    own_orphan_ms: u32,
+}
+
+impl<E: Engine> Agent<E> {
+    /// An agent without a trial. A controller may be silent for `orphan_ms` until a trial brings its own limit.
+    pub fn new(engine: E, identity: Identity, orphan_ms: u32) -> Self {
+        Self {
+            engine,
+            identity,
+            trial: TrialState::None,
+            sample_interval_ns: 1_000_000_000,
+            all_flows: false,
+            orphan_ms,
+            own_orphan_ms: orphan_ms,
+        }
+    }
+
+    /// Gives up the trial, and returns the engine.
+    pub fn into_engine(self) -> E {
+        self.engine
+    }
+
+    /// Where the trial stands.
+    pub fn state(&self) -> AgentState {
+        match &self.trial {
+            TrialState::None => AgentState::Idle,
+            TrialState::Prepared(..) => AgentState::Prepared,
+            TrialState::Active(trial) if !trial.started => AgentState::Armed,
+            TrialState::Active(_) => AgentState::Running,
+            TrialState::Finished(_) => AgentState::Finished,
+        }
+    }
+
+    /// How long a controller may be silent, in milliseconds.
+    pub fn orphan_ms(&self) -> u32 {
+        if matches!(self.trial, TrialState::None) { self.own_orphan_ms } else { self.orphan_ms }
+    }
+
+    /// True when the engine is to be tended often, also while nothing runs.
+    pub fn wants_tending(&self) -> bool {
+        self.engine.wants_tending()
+    }
+
+    /// True while workers run, and the trial is to be looked at often.
+    pub fn is_active(&self) -> bool {
+        matches!(self.trial, TrialState::Active(_))
+    }
+
+    /// What to say to a controller that has shown its token.
+    pub(crate) fn welcome(&self) -> Result<Welcome, WireError> {
+        let EngineInfo { dpdk, port, lcores, no_huge, network } = self.engine.describe()?;
+        let Counter { source, rate, invariant } = self.engine.counter();
+        Ok(Welcome {
+            protocol: PROTOCOL_VERSION,
+            agent: self.identity.program.clone(),
+            dpdk,
+            state: self.state(),
+            waiting: match &self.trial {
+                TrialState::Finished(finished) => Some(finished.report.trial),
+                _ => None,
+            },
+            port,
+            clock: ClockInfo {
+                boot_id: boot_id(),
+                source,
+                tick_hz: rate.measured_hz,
+                rate: Some(rate),
+                invariant,
+                now_ns: monotonic_ns(),
+            },
+            lcores,
+            no_huge,
+            host: Some(self.identity.host.clone()),
+            network,
+        })
+    }
+
+    /// Carries out a request.
+    pub(crate) fn handle(&mut self, command: Command) -> Result<Answer, WireError> {
+        match command {
+            Command::Hello(_) => Err(refused("hello comes once, at the beginning".into())),
+            Command::Ping => {
+                let link_up = self.engine.is_ready()?;
+                Ok(Answer::Now(Outcome::Pong(Pong { now_ns: monotonic_ns(), state: self.state(), link_up })))
+            }
+            Command::Preflight => {
+                let report = hugepage_check::run(&Root::host(), self.engine.requirements());
+                serde_json::to_value(report)
+                    .map(|report| Answer::Now(Outcome::Preflight(report)))
+                    .map_err(|error| failed(&error))
+            }
+            Command::NextHop(NextHopTo { to }) if self.state() == AgentState::Idle => {
+                Ok(Answer::Now(Outcome::NextHop(self.engine.next_hop(to)?)))
+            }
+            Command::NextHop(_) => {
+                let message = format!("nexthop: the agent is {}, and not idle", self.state());
+                Err(WireError { code: ErrorCode::IllegalStep, message })
+            }
+            Command::Prepare(spec) => self.prepare(&spec),
+            Command::Arm => self.arm(),
+            Command::Start(start) => self.start(start),
+            Command::Stop(stop) => self.stop(stop),
+            Command::Report => {
+                self.check(Step::Report)?;
+                match &self.trial {
+                    TrialState::Finished(finished) => {
+                        Ok(Answer::Now(Outcome::Report(Box::new(finished.report.clone()))))
+                    }
+                    _ => self.now(),
+                }
+            }
+            Command::Flows(from) => self.flows(from),
+            Command::Acknowledge(Acknowledge { trial }) => {
+                self.check(Step::Acknowledge)?;
+                match &self.trial {
+                    TrialState::Finished(finished) if finished.report.trial != trial => Err(refused(
+                        format!("the report that waits is of trial {}, not {trial}", finished.report.trial),
+                    )),
+                    _ => {
+                        self.trial = TrialState::None;
+                        self.now()
+                    }
+                }
+            }
+            // The server exits after this reply; an unacknowledged report is dropped.
+            Command::Shutdown => self.now(),
+        }
+    }
+
+    /// Rows of the finished trial's flows.
+    fn flows(&self, FlowsFrom { first }: FlowsFrom) -> Result<Answer, WireError> {
+        self.check(Step::Report)?;
+        let flows = match &self.trial {
+            TrialState::Finished(finished) => finished.flows.as_ref(),
+            _ => None,
+        };
+        let flows = flows.ok_or_else(|| {
+            refused("the trial's flows were not kept: its receiver was not prepared with all_flows".into())
+        })?;
+        let asked = first..first.saturating_add(MAX_FLOW_ROWS);
+        Ok(Answer::Now(Outcome::Flows(FlowRows { first, rows: asked.map_while(flows).collect() })))
+    }
+
+    fn now(&self) -> Result<Answer, WireError> {
+        Ok(Answer::Now(Outcome::State(self.state())))
+    }
+
+    fn check(&self, step: Step) -> Result<AgentState, WireError> {
+        self.state()
+            .after(step)
+            .map_err(|illegal| WireError { code: ErrorCode::IllegalStep, message: illegal.to_string() })
+    }
+
+    fn prepare(&mut self, spec: &TrialSpec) -> Result<Answer, WireError> {
+        self.check(Step::Prepare)?;
+        validate(spec)?;
+        self.trial = TrialState::Prepared(spec.trial, self.engine.prepare(spec)?);
+        self.sample_interval_ns = u64::from(spec.sample_interval_ms) * 1_000_000;
+        self.orphan_ms = spec.orphan_ms;
+        self.all_flows = match &spec.role {
+            RoleSpec::Receive(receive) | RoleSpec::Exchange(_, receive) => receive.all_flows,
+            RoleSpec::Transmit(_) | RoleSpec::Reflect => false,
+        };
+        self.now()
+    }
+
+    fn arm(&mut self) -> Result<Answer, WireError> {
+        self.check(Step::Arm)?;
+        if let TrialState::Prepared(trial, prepared) = std::mem::replace(&mut self.trial, TrialState::None) {
+            let active = ActiveTrial {
+                trial,
+                active: self.engine.arm(prepared)?,
+                started: false,
+                next_sample_ns: u64::MAX,
+                drainer: None,
+                told_sent: false,
+            };
+            self.trial = TrialState::Active(Box::new(active));
+        }
+        self.now()
+    }
+
+    fn start(&mut self, Start { at_ns }: Start) -> Result<Answer, WireError> {
+        self.check(Step::Start)?;
+        let now_ns = monotonic_ns();
+        let begin_ns = at_ns.unwrap_or(now_ns).max(now_ns);
+        if begin_ns - now_ns > MAX_START_AHEAD_MS * 1_000_000 {
+            let ahead_ms = (begin_ns - now_ns) / 1_000_000;
+            return Err(refused(format!(
+                "at_ns: {begin_ns} is {ahead_ms} ms ahead of this agent's clock; at most {MAX_START_AHEAD_MS} are accepted"
+            )));
+        }
+        if let TrialState::Active(trial) = &mut self.trial {
+            self.engine.start_at(&mut trial.active, begin_ns);
+            trial.started = true;
+            trial.next_sample_ns = begin_ns + self.sample_interval_ns;
+        }
+        self.now()
+    }
+
+    fn stop(&mut self, Stop { drain, sent_per_lcore }: Stop) -> Result<Answer, WireError> {
+        let drainer = drain.map(|drain| Drainer::new(drain, monotonic_ns()));
+        self.check(Step::Stop)?;
+        match &mut self.trial {
+            TrialState::Prepared(..) => self.trial = TrialState::None,
+            TrialState::Active(trial) if !trial.started => self.abandon()?,
+            TrialState::Active(trial) => {
+                if !sent_per_lcore.is_empty() {
+                    self.engine.expect(&mut trial.active, sent_per_lcore);
+                }
+                trial.drainer = drainer.filter(|_| self.engine.received(&trial.active).is_some());
+                if trial.drainer.is_none() {
+                    self.engine.stop(&mut trial.active);
+                }
+                return Ok(Answer::WhenFinished);
+            }
+            TrialState::None | TrialState::Finished(_) => {}
+        }
+        self.now()
+    }
+
+    /// Ends workers that never started; there is nothing to report.
+    fn abandon(&mut self) -> Result<(), WireError> {
+        if let TrialState::Active(trial) = std::mem::replace(&mut self.trial, TrialState::None) {
+            self.engine.finish(trial.active, Ended::Stopped)?;
+        }
+        Ok(())
+    }
+
+    /// The controller has been gone for too long: a running trial ends and its report waits; anything less is given up.
+    pub(crate) fn orphaned(&mut self) -> Vec<Event> {
+        match &self.trial {
+            TrialState::Active(trial) if trial.started => self.finish(Ended::Orphaned),
+            TrialState::Active(_) | TrialState::Prepared(..) => {
+                if let Err(error) = self.abandon() {
+                    tracing::error!(%error, "the abandoned trial ended badly");
+                }
+                self.trial = TrialState::None;
+                Vec::new()
+            }
+            TrialState::None | TrialState::Finished(_) => Vec::new(),
+        }
+    }
+
+    /// Looks at the running trial: a sample when one is due, the end when it has come.
+    pub(crate) fn look(&mut self) -> Vec<Event> {
+        let TrialState::Active(trial) = &mut self.trial else {
+            self.engine.tend(None);
+            return Vec::new();
+        };
+        self.engine.tend(Some(&mut trial.active));
+        if !trial.started {
+            return Vec::new();
+        }
+        let now = monotonic_ns();
+        self.engine.look(&mut trial.active, now);
+        if self.engine.is_over(&trial.active) {
+            return self.finish(Ended::Stopped);
+        }
+        if let Some(drainer) = &mut trial.drainer {
+            let received = self.engine.received(&trial.active).unwrap_or_default();
+            if let Some(ended) = drainer.look(now, &received) {
+                return self.finish(ended);
+            }
+        }
+        if !trial.told_sent
+            && let Some(sent) = self.engine.sending_is_over(&trial.active)
+        {
+            trial.told_sent = true;
+            return vec![Event::Sent(sent)];
+        }
+        if now < trial.next_sample_ns {
+            return Vec::new();
+        }
+        // The grid stays where it was, whenever the look came; intervals that were missed are left out.
+        let missed = (now - trial.next_sample_ns) / self.sample_interval_ns;
+        trial.next_sample_ns += (missed + 1) * self.sample_interval_ns;
+        vec![Event::Sample(Box::new(self.engine.sample(&mut trial.active)))]
+    }
+
+    /// Ends the workers, takes the final sample, and keeps the report.
+    fn finish(&mut self, ended: Ended) -> Vec<Event> {
+        let TrialState::Active(trial) = std::mem::replace(&mut self.trial, TrialState::None) else {
+            return Vec::new();
+        };
+        let ActiveTrial { trial, mut active, drainer, .. } = *trial;
+        self.engine.stop(&mut active);
+        while !self.engine.is_over(&active) {
+            std::thread::yield_now();
+        }
+        let last = Event::Sample(Box::new(self.engine.sample(&mut active)));
+        match self.engine.finish(active, ended) {
+            Ok(Finished { mut report, flows }) => {
+                report.last_arrival_ns =
+                    drainer.map(|drainer| drainer.last_arrival_ns().saturating_sub(report.started_ns));
+                let flows = flows.filter(|_| self.all_flows);
+                self.trial = TrialState::Finished(Box::new(Finished { report, flows }));
+                vec![last, Event::Finished(Acknowledge { trial })]
+            }
+            Err(error) => {
+                tracing::error!(trial, %error, "the trial failed");
+                vec![last, Event::Failed(TrialFailed { trial, message: error.to_string() })]
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! DPDK as the engine of an agent.
+
+use std::net::IpAddr;
+
+use hugepage_check::requirements::Requirements;
+use linerate_agent::engine::{Counter, Engine, EngineError, EngineInfo, Finished, FlowReader};
+use linerate_agent::host::invariant_counter;
+use linerate_measure::flow_table::FlowTable;
+use linerate_wire::counters::{ReceiveCounters, Sample};
+use linerate_wire::message::Sent;
+use linerate_wire::network::NextHop;
+use linerate_wire::report::{Ended, FlowRow, Part};
+use linerate_wire::trial::TrialSpec;
+
+use crate::dpdk::clock::SOURCE;
+use crate::dpdk::eal;
+use crate::trial::{self, Active, Bench, Order, Prepared, Sender, TrialError};
+
+/// A DPDK port and its lcores, serving an agent.
+#[derive(Debug)]
+pub struct DpdkEngine<'e> {
+    bench: Bench<'e>,
+    no_huge: bool,
+    requirements: Requirements,
+}
+
+impl<'e> DpdkEngine<'e> {
+    /// An engine on this port. `no_huge`: packet memory is not in hugepages. `requirements`: what EAL's options need of the machine.
+    pub fn new(bench: Bench<'e>, no_huge: bool, requirements: Requirements) -> Self {
+        Self { bench, no_huge, requirements }
+    }
+
+    /// Returns the port.
+    pub fn into_bench(self) -> Bench<'e> {
+        self.bench
+    }
+}
+
+impl Engine for DpdkEngine<'_> {
+    type Prepared = Prepared;
+    type Active = Active;
+
+    fn describe(&self) -> Result<EngineInfo, EngineError> {
+        Ok(EngineInfo {
+            dpdk: eal::version(),
+            port: self.bench.port_info().map_err(|error| EngineError::failed(&error))?,
+            lcores: self.bench.lcores().iter().map(|lcore| lcore.0).collect(),
+            no_huge: self.no_huge,
+            network: self.bench.network(),
+        })
+    }
+
+    fn counter(&self) -> Counter {
+        Counter { source: SOURCE.into(), rate: self.bench.tick_rate(), invariant: invariant_counter() }
+    }
+
+    fn is_ready(&self) -> Result<bool, EngineError> {
+        self.bench.port_info().map(|port| port.link_up).map_err(|error| EngineError::failed(&error))
+    }
+
+    fn requirements(&self) -> &Requirements {
+        &self.requirements
+    }
+
+    fn next_hop(&mut self, to: IpAddr) -> Result<NextHop, EngineError> {
+        self.bench.next_hop(to).map_err(|error| EngineError::refused(&error))
+    }
+
+    fn prepare(&mut self, trial: &TrialSpec) -> Result<Prepared, EngineError> {
+        Ok(self.bench.prepare(Order::from(trial))?)
+    }
+
+    fn arm(&mut self, prepared: Prepared) -> Result<Active, EngineError> {
+        Ok(self.bench.arm(prepared)?)
+    }
+
+    fn start_at(&mut self, active: &mut Active, at_ns: u64) {
+        active.start_at(at_ns);
+    }
+
+    fn wants_tending(&self) -> bool {
+        self.bench.answers()
+    }
+
+    fn tend(&mut self, active: Option<&mut Active>) {
+        match active {
+            Some(active) => active.tend(&mut self.bench),
+            None => self.bench.tend(None),
+        }
+    }
+
+    fn look(&mut self, active: &mut Active, now_ns: u64) {
+        active.look_at_link(&self.bench, now_ns);
+    }
+
+    fn sample(&mut self, active: &mut Active) -> Sample {
+        active.sample(&self.bench)
+    }
+
+    fn received(&self, active: &Active) -> Option<ReceiveCounters> {
+        // A sender has nothing to wait for, and a reflector does not know what to expect.
+        matches!(active.part(), Part::Rx | Part::Exchange).then(|| active.received())
+    }
+
+    fn sending_is_over(&self, active: &Active) -> Option<Sent> {
+        (active.part() == Part::Exchange && active.sending_is_over()).then(|| Sent {
+            trial: active.trial(),
+            packets: active.sent().packets,
+            packets_per_lcore: active.sent_per_lcore(),
+        })
+    }
+
+    fn expect(&mut self, active: &mut Active, sent_per_lcore: Vec<u64>) {
+        active.receives_from(Sender::Peer(sent_per_lcore));
+    }
+
+    fn stop(&mut self, active: &mut Active) {
+        active.stop();
+    }
+
+    fn is_over(&self, active: &Active) -> bool {
+        active.is_finished()
+    }
+
+    fn finish(&mut self, active: Active, ended: Ended) -> Result<Finished, EngineError> {
+        let trial::Finished { report, flows } = active.finish(&mut self.bench, ended)?;
+        let row = |flows: FlowTable| -> FlowReader {
+            Box::new(move |flow| flows.report(flow).map(|flow| FlowRow::from(&flow)))
+        };
+        Ok(Finished { report, flows: flows.map(row) })
+    }
+}
+
+impl From<TrialError> for EngineError {
+    fn from(error: TrialError) -> Self {
+        match error {
+            TrialError::Rate(_)
+            | TrialError::Unsafe(_)
+            | TrialError::FrameTooLarge(_)
+            | TrialError::TooFewLcores
+            | TrialError::NoReflector => Self::refused(&error),
+            TrialError::Dpdk(_) | TrialError::Panicked(_) | TrialError::QueueLost => Self::failed(&error),
+        }
+    }
+}
