@@ -21,7 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use linerate_experiment::plan::Trial;
 use linerate_results::summary::{TrialFailure, TrialSummary};
-use linerate_runner::run::observer::{Observer, WatchedPair};
+use linerate_runner::run::observer::{Observer, WatchedPath};
 
 /// An end of a pair in trials of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -81,7 +81,7 @@ pub struct RunMetrics {
 #[derive(Debug)]
 struct Now {
     profile: String,
-    pairs: Vec<WatchedPair>,
+    pairs: Vec<WatchedPath>,
     sending_since: Instant,
     /// The last sample of each end.
     last: HashMap<(String, Role), Sample>,
@@ -193,7 +193,7 @@ impl Now {
 }
 
 impl Observer for RunMetrics {
-    fn trial_began(&self, _number: usize, of: usize, trial: &Trial, pairs: &[WatchedPair]) {
+    fn trial_began(&self, _number: usize, of: usize, trial: &Trial, pairs: &[WatchedPath]) {
         self.metrics.planned.set(i64::try_from(of).unwrap_or(i64::MAX));
         let mut now = self.now.borrow_mut();
         now.profile = trial.profile.name();

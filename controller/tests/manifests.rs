@@ -43,10 +43,12 @@ fn experiment(spec: &str) -> Experiment {
 
 fn pods(experiment: &Experiment) -> [Pod; 2] {
     let run = Run { experiment, id: ID, owner: None };
-    [Role::Tx, Role::Rx].map(|end| {
-        let node =
-            (end == Role::Tx && experiment.kubernetes().networks.is_empty()).then(|| "node1".to_owned());
-        run.pod(&PodPlan { pair: 0, end, node })
+    let agents = experiment.topology().groups.remove(0).agents;
+    [0, 1].map(|index| {
+        let agent = agents[index].clone();
+        let node = (agent.role == Role::Tx && experiment.kubernetes().networks.is_empty())
+            .then(|| "node1".to_owned());
+        run.pod(&PodPlan { group: 0, agent, node })
     })
 }
 

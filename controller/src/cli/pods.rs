@@ -78,12 +78,10 @@ async fn create(experiment: Experiment) -> anyhow::Result<()> {
     let id = random_hex(4)?;
     let mut platform = KubernetesPlatform::new(plan, experiment, &id, std::path::Path::new("."));
     match platform.start(&say).await {
-        Ok(pairs) => {
-            for pair in pairs {
-                print(&format!(
-                    "{} on {}, {} on {}",
-                    pair.tx.name, pair.tx.node, pair.rx.name, pair.rx.node
-                ))?;
+        Ok(groups) => {
+            for group in groups {
+                let places = group.iter().map(|agent| format!("{} on {}", agent.name, agent.node));
+                print(&places.collect::<Vec<_>>().join(", "))?;
             }
             Ok(print(&id)?)
         }

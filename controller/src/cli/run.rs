@@ -116,21 +116,21 @@ fn earlier(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Resu
         return Ok(Begun::Not);
     }
     let determinants = experiment.determinants(args.filter.as_deref())?;
-    let results = experiment.pairs() * experiment.direction().ways();
+    let results = experiment.topology().paths().count();
     let Some(earlier) = Earlier::find(&args.results, &determinants, &plan.trials, results)? else {
         args.note("no earlier run here has this document, these trials and this version; a new one begins");
         return Ok(Begun::Not);
     };
     let Earlier { store, summary, .. } = &earlier;
-    if earlier.is_complete(&plan.trials) {
+    if earlier.is_complete(plan) {
         args.note(&format!("{} is complete; nothing is left to run", store.id()));
         hand_over(args, summary, store)?;
         return Ok(Begun::Complete);
     }
-    let recorded = summary.finished();
-    let kept = plan.trials.iter().filter(|trial| recorded.contains(trial)).count();
+    let recorded = earlier.outcomes(plan);
+    let kept = plan.trials.iter().filter(|trial| recorded.is_measured(trial)).count();
     args.note(&format!("resuming {}: {kept} of {} trials are complete", store.id(), plan.trials.len()));
-    Ok(if earlier.is_measured(&plan.trials) {
+    Ok(if earlier.is_measured(plan) {
         Begun::Measured(Box::new(earlier))
     } else {
         Begun::Partly(Box::new(earlier))
@@ -190,7 +190,7 @@ async fn measure(
     let later_signals = Signals::listen().context(NO_SIGNALS)?;
     let job = Job {
         experiment,
-        plan,
+        strategy: plan,
         filter: args.filter.as_deref(),
         earlier: recorded.as_ref(),
         store,

@@ -1,6 +1,7 @@
 //! What determines an experiment's results, as one number: two experiments with the same one measure the same thing in the same way.
 
 use linerate_traffic::safety::Safety;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -52,6 +53,17 @@ impl Experiment {
     }
 }
 
+/// Hash of all that determines a trial: the first 128 bits of a SHA-256, in hexadecimal digits. It identifies the trial; names are for people.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TrialKey(String);
+
+impl std::fmt::Display for TrialKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Keys of trials: hashes of what determines them. The same trial has the same key whatever other trials the experiment has.
 #[derive(Debug, Clone)]
 pub struct TrialKeys {
@@ -60,12 +72,12 @@ pub struct TrialKeys {
 }
 
 impl TrialKeys {
-    /// The key of a trial: the first 128 bits of a SHA-256, in hexadecimal digits. `repeat` is which time the profile is run.
-    pub fn of(&self, profile: &Profile, repeat: u32) -> String {
+    /// The key of a trial. `repeat` is which time the profile is run.
+    pub fn of(&self, profile: &Profile, repeat: u32) -> TrialKey {
         let own = json!({ "profile": profile, "repeat": repeat, "rest": self.rest });
         let mut key = hexadecimal(own.to_string().as_bytes());
         key.truncate(KEY_DIGITS);
-        key
+        TrialKey(key)
     }
 }
 
@@ -112,7 +124,7 @@ mod tests {
             experiment.profiles.iter().map(|profile| keys.of(profile, 1)).collect::<Vec<_>>()
         };
         let alone = keys("traffic: {frameSizes: [64]}");
-        assert_eq!(alone[0].len(), super::KEY_DIGITS);
+        assert_eq!(alone[0].to_string().len(), super::KEY_DIGITS);
         let several = keys("traffic: {frameSizes: [128, 64]}, trial: {repeats: 9}");
         assert_eq!(several[1], alone[0]);
         assert_ne!(several[0], several[1]);

@@ -34,11 +34,6 @@ impl Direction {
         self == Direction::RoundTrip
     }
 
-    /// Results that a trial has for each pair.
-    pub fn ways(self) -> usize {
-        if self == Direction::Bidirectional { 2 } else { 1 }
-    }
-
     /// Worker lcores of the agent at that end, where `tx` send and `rx` receive.
     pub fn workers(self, end: Role, tx: u32, rx: u32) -> u32 {
         match self.part(end) {

@@ -10,6 +10,8 @@ mod overrides;
 pub mod plan;
 pub mod quantity;
 pub mod ranged;
+pub mod strategy;
+pub mod topology;
 pub mod yaml;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +27,8 @@ use agents::AgentsSection;
 use direction::Direction;
 use document::{Document, LocalSection, PlatformKind, Traffic, TrialDuration, TrialSection};
 use kubernetes::{KubernetesSection, LinkKind, PlacementRule, ResourceName};
+use topology::Topology;
+
 pub use overrides::{Overrides, Setting};
 
 /// The experiment that runs when no document is given.
@@ -146,6 +150,11 @@ impl Experiment {
     /// Pairs that are loaded at the same time.
     pub fn pairs(&self) -> usize {
         self.document.spec.pairs.0.get_u32() as usize
+    }
+
+    /// The agents and the paths between them.
+    pub fn topology(&self) -> Topology {
+        Topology::pairs(self.pairs(), self.direction())
     }
 
     /// How each trial runs.

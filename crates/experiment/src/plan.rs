@@ -1,6 +1,5 @@
 //! Which trials an experiment makes, and how long they take. Pure; what is printed is what is run.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use linerate_traffic::mac::MacAddr;
@@ -11,6 +10,7 @@ use linerate_wire::flow_lines::FlowLines;
 use serde::Serialize;
 
 use crate::Experiment;
+use crate::determinants::TrialKey;
 use crate::direction::Direction;
 
 /// Time that a trial takes beyond its own duration, for the estimate: preparing, settling, storing.
@@ -18,9 +18,11 @@ const TRIAL_OVERHEAD: Duration = Duration::from_millis(150);
 /// Time to start and warm up the agents, and to end them, for the estimate.
 const START_AND_END: Duration = Duration::from_millis(1500);
 
-/// One profile, once, over all pairs at the same time.
+/// One profile, once, on all paths at the same time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
+    /// Identifies it.
+    pub key: TrialKey,
     /// What is sent.
     pub profile: Profile,
     /// Which time the profile is run: from 1.
@@ -41,36 +43,33 @@ impl Trial {
         }
     }
 
-    /// What tells it from the other trials of its plan: the profile's name and the repeat.
-    pub fn name(&self) -> (String, u32) {
+    /// What people know it by within its experiment: the profile's name and the repeat.
+    pub fn label(&self) -> (String, u32) {
         (self.profile.name(), self.repeat)
     }
-}
 
-/// Trials by their names.
-#[derive(Debug, Clone, Default)]
-pub struct TrialSet(HashSet<(String, u32)>);
-
-impl TrialSet {
-    /// Adds the trial of this profile and repeat.
-    pub fn add(&mut self, profile: &str, repeat: u32) {
-        self.0.insert((profile.to_owned(), repeat));
+    /// Checks it against the ceilings, on a link of `link_bps` bit/s.
+    ///
+    /// # Errors
+    /// The ceiling that forbids it.
+    pub fn check(&self, experiment: &Experiment, link_bps: Option<u64>) -> Result<(), PlanError> {
+        self.unless_unsafe(experiment.ceilings().check(&self.profile, &experiment.limit(), link_bps))
     }
 
-    /// True when the trial of this profile and repeat is one of them.
-    pub fn has(&self, profile: &str, repeat: u32) -> bool {
-        self.0.contains(&(profile.to_owned(), repeat))
+    fn unless_unsafe(&self, checked: Result<(), Unsafe>) -> Result<(), PlanError> {
+        match checked {
+            // Where the profile names no destination, the sending agent knows and checks it.
+            Err(Unsafe::Destination { .. }) if self.profile.raw().destination.written_ip().is_none() => {
+                Ok(())
+            }
+            checked => checked.map_err(|problem| PlanError::Unsafe { profile: self.profile.name(), problem }),
+        }
     }
 
-    /// True when `trial` is one of them.
-    pub fn contains(&self, trial: &Trial) -> bool {
-        self.0.contains(&trial.name())
-    }
-}
-
-impl FromIterator<(String, u32)> for TrialSet {
-    fn from_iter<T: IntoIterator<Item = (String, u32)>>(names: T) -> Self {
-        Self(names.into_iter().collect())
+    /// Bytes that a file of every flow takes on one path, by a low estimate.
+    pub fn flow_bytes(&self) -> u64 {
+        let nowhere = (MacAddr([0; 6]), MacAddr([0; 6]));
+        FlowLines { traffic: Some((&self.profile, nowhere)), sent: None, delays_valid: true }.least_bytes()
     }
 }
 
@@ -114,7 +113,7 @@ pub struct TrialView {
 }
 
 /// An experiment without a plan.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// No trial is left.
     #[error("no profile of the experiment has '{filter}' in its name; there are: {}", names.join(", "))]
@@ -124,6 +123,9 @@ pub enum PlanError {
         /// What there is.
         names: Vec<String>,
     },
+    /// The document cannot be written as JSON, which it has no reason to.
+    #[error("cannot tell the trials apart: {0}")]
+    Key(#[from] serde_json::Error),
     /// A ceiling forbids a trial.
     #[error("{profile}: {problem}")]
     Unsafe {
@@ -137,9 +139,10 @@ pub enum PlanError {
 /// The trials of `experiment` whose profile has `filter` in its name: every profile in order, all its repeats in a row.
 ///
 /// # Errors
-/// When no profile is left, or a ceiling forbids one. Ceilings and loads that depend on the link's speed are checked by [`Plan::check`], when it is known.
+/// When no profile is left, or a ceiling forbids one. Ceilings and loads that depend on the link's speed are checked by [`Trial::check`], when it is known.
 pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanError> {
     let repeats = experiment.trial().repeats.get_u32();
+    let keys = &experiment.trial_keys()?;
     let trials: Vec<Trial> = experiment
         .profiles
         .iter()
@@ -147,6 +150,7 @@ pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanE
         .flat_map(|profile| {
             let expected_duration = expected_duration(experiment, profile);
             (1..=repeats).map(move |repeat| Trial {
+                key: keys.of(profile, repeat),
                 profile: profile.clone(),
                 repeat,
                 repeats,
@@ -161,9 +165,8 @@ pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanE
         });
     }
     let (ceilings, limit) = (experiment.ceilings(), experiment.limit());
-    let plan = Plan { trials };
-    plan.each(|profile| ceilings.check_ahead(profile, &limit))?;
-    Ok(plan)
+    trials.iter().try_for_each(|trial| trial.unless_unsafe(ceilings.check_ahead(&trial.profile, &limit)))?;
+    Ok(Plan { trials })
 }
 
 fn expected_duration(experiment: &Experiment, profile: &Profile) -> Option<Duration> {
@@ -181,25 +184,6 @@ fn expected_duration(experiment: &Experiment, profile: &Profile) -> Option<Durat
 }
 
 impl Plan {
-    /// Checks every trial against the ceilings, on a link of `link_bps` bit/s.
-    ///
-    /// # Errors
-    /// The first trial that a ceiling forbids.
-    pub fn check(&self, experiment: &Experiment, link_bps: Option<u64>) -> Result<(), PlanError> {
-        let (ceilings, limit) = (experiment.ceilings(), experiment.limit());
-        self.each(|profile| ceilings.check(profile, &limit, link_bps))
-    }
-
-    fn each(&self, check: impl Fn(&Profile) -> Result<(), Unsafe>) -> Result<(), PlanError> {
-        self.trials.iter().try_for_each(|Trial { profile, .. }| {
-            match check(profile) {
-                // Where the profile names no destination, the sending agent knows and checks it.
-                Err(Unsafe::Destination { .. }) if profile.raw().destination.written_ip().is_none() => Ok(()),
-                checked => checked.map_err(|problem| PlanError::Unsafe { profile: profile.name(), problem }),
-            }
-        })
-    }
-
     /// Estimated total time; `None` when a trial's duration is not known before.
     pub fn estimate(&self) -> Option<Duration> {
         self.trials.iter().try_fold(START_AND_END, |total, trial| {
@@ -207,16 +191,6 @@ impl Plan {
                 .expected_duration
                 .and_then(|duration| total.checked_add(duration)?.checked_add(TRIAL_OVERHEAD))
         })
-    }
-
-    /// Bytes that a file of every flow takes for each trial, all trials together, by a low estimate.
-    pub fn flow_bytes(&self) -> u64 {
-        let nowhere = (MacAddr([0; 6]), MacAddr([0; 6]));
-        let bytes = |trial: &Trial| {
-            FlowLines { traffic: Some((&trial.profile, nowhere)), sent: None, delays_valid: true }
-                .least_bytes()
-        };
-        self.trials.iter().map(bytes).sum()
     }
 
     /// The plan as shown by a dry run.

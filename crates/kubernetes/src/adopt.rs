@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
-use linerate_wire::trial::Role;
 
 use super::error::ClusterError;
 use super::lease::{self, LeaseState};
@@ -37,17 +36,17 @@ impl KubernetesPlan {
             listed.items.into_iter().map(|pod| (pod.name_any(), pod)).collect();
         let run = Run { experiment, id, owner: None };
         let mut pods = Vec::new();
-        for pair in 0..experiment.pairs() {
-            for end in [Role::Tx, Role::Rx] {
-                let name = names::pod(end, pair);
-                let pod = there.get(&name).ok_or_else(|| {
+        for (number, group) in experiment.topology().groups.into_iter().enumerate() {
+            for agent in group.agents {
+                let pod = there.get(&agent.name).ok_or_else(|| {
                     ClusterError::Conflict(format!(
-                        "run {id} has no pod {name}, and the experiment has {} pairs\n  remedy: fewer pairs (-n), or other pods",
+                        "run {id} has no pod {}, and the experiment has {} pairs\n  remedy: fewer pairs (-n), or other pods",
+                        agent.name,
                         experiment.pairs()
                     ))
                 })?;
-                let wanted =
-                    PodPlan { pair, end, node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()) };
+                let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+                let wanted = PodPlan { group: number, agent, node };
                 is_what_is_wanted(pod, &run.pod(&wanted))?;
                 pods.push(wanted);
             }

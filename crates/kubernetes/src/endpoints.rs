@@ -7,7 +7,7 @@ use super::pods::{AGENT_PORT, PodPlan, Run};
 use super::tracker::Tracker;
 use linerate_experiment::kubernetes::PlacementRule;
 use linerate_results::store::environment::PodPlace;
-use linerate_runner::platform::{AgentEndpoint, PairEndpoints};
+use linerate_runner::platform::AgentEndpoint;
 use linerate_runner::session::Dialer;
 
 impl KubernetesPlatform {
@@ -15,29 +15,42 @@ impl KubernetesPlatform {
     ///
     /// # Errors
     /// When a pod is gone, or where it was not to be.
-    pub(super) fn endpoints(&self) -> Result<Vec<PairEndpoints>, ClusterError> {
+    pub(super) fn endpoints(&self) -> Result<Vec<Vec<AgentEndpoint>>, ClusterError> {
         let Some(tracker) = &self.tracker else { return Ok(Vec::new()) };
-        self.plan.pods.chunks(2).map(|ends| self.pair(tracker, ends)).collect()
+        self.plan.pods.chunk_by(|a, b| a.group == b.group).map(|pods| self.group(tracker, pods)).collect()
     }
 
-    pub(super) fn pair(&self, tracker: &Tracker, ends: &[PodPlan]) -> Result<PairEndpoints, ClusterError> {
-        let [tx, rx] = ends else { return Err(ClusterError::NotReady("a pair has two pods".to_owned())) };
-        let (tx, rx) = (self.endpoint(tracker, tx)?, self.endpoint(tracker, rx)?);
-        let together = tx.node == rx.node;
-        let wrong = match self.experiment.kubernetes().placement {
-            PlacementRule::SameNode => !together,
-            PlacementRule::DifferentNodes => together,
-            PlacementRule::Any => false,
-        };
-        // Nodes that were named for both are as asked, whatever the rule.
-        let named = self.experiment.kubernetes().nodes.is_some();
-        if wrong && !named {
-            return Err(ClusterError::NotReady(format!(
-                "{} is on {} and {} on {}, which is not what spec.kubernetes.placement asks for",
-                tx.name, tx.node, rx.name, rx.node
-            )));
+    pub(super) fn group(
+        &self,
+        tracker: &Tracker,
+        pods: &[PodPlan],
+    ) -> Result<Vec<AgentEndpoint>, ClusterError> {
+        let agents: Vec<_> = pods.iter().map(|pod| self.endpoint(tracker, pod)).collect::<Result<_, _>>()?;
+        // Nodes that were named for all are as asked, whatever the rule.
+        if self.experiment.kubernetes().nodes.is_none() {
+            self.are_placed(&agents)?;
         }
-        Ok(PairEndpoints { tx, rx })
+        Ok(agents)
+    }
+
+    /// Checks that agents which send to each other are where the placement rule wants them.
+    fn are_placed(&self, agents: &[AgentEndpoint]) -> Result<(), ClusterError> {
+        let rule = self.experiment.kubernetes().placement;
+        for (one, other) in agents.iter().zip(agents.iter().skip(1)) {
+            let together = one.node == other.node;
+            let wrong = match rule {
+                PlacementRule::SameNode => !together,
+                PlacementRule::DifferentNodes => together,
+                PlacementRule::Any => false,
+            };
+            if wrong {
+                return Err(ClusterError::NotReady(format!(
+                    "{} is on {} and {} on {}, which is not what spec.kubernetes.placement asks for",
+                    one.name, one.node, other.name, other.node
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn endpoint(&self, tracker: &Tracker, plan: &PodPlan) -> Result<AgentEndpoint, ClusterError> {

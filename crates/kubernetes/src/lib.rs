@@ -41,7 +41,7 @@ use self::pods::{PodPlan, Run};
 use self::retry::steadily;
 use self::tracker::Tracker;
 use linerate_experiment::Experiment;
-use linerate_runner::platform::{PairEndpoints, Platform, PlatformError, Token};
+use linerate_runner::platform::{AgentEndpoint, Platform, PlatformError, Token};
 
 /// Requests at the same time.
 const AT_ONCE: usize = 16;
@@ -97,7 +97,7 @@ impl KubernetesPlatform {
         Api::namespaced(self.client().clone(), &self.plan.namespace)
     }
 
-    async fn launch(&mut self, say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, ClusterError> {
+    async fn launch(&mut self, say: &dyn Fn(&str)) -> Result<Vec<Vec<AgentEndpoint>>, ClusterError> {
         if self.adopted.is_some() {
             self.tokens = adopt::tokens(self.client(), &self.plan.namespace, &self.id).await?;
             self.tracker = Some(Tracker::start(self.client(), &self.plan.namespace, &self.id));
@@ -122,14 +122,18 @@ impl KubernetesPlatform {
         self.await_all(say).await
     }
 
-    async fn await_all(&self, say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, ClusterError> {
+    async fn await_all(&self, say: &dyn Fn(&str)) -> Result<Vec<Vec<AgentEndpoint>>, ClusterError> {
         let names: Vec<String> = self.plan.pods.iter().map(PodPlan::name).collect();
         self.wait_until_running(&names, say).await?;
         self.endpoints()
     }
 
     /// Both pods of a pair anew, under their names and with their tokens.
-    async fn relaunch(&mut self, number: usize, say: &dyn Fn(&str)) -> Result<PairEndpoints, ClusterError> {
+    async fn relaunch(
+        &mut self,
+        number: usize,
+        say: &dyn Fn(&str),
+    ) -> Result<Vec<AgentEndpoint>, ClusterError> {
         if self.adopted.is_some() {
             return Err(ClusterError::NotReady(format!(
                 "the pods of run {} are not this run's to start anew",
@@ -139,7 +143,8 @@ impl KubernetesPlatform {
         if let Some(reason) = self.lease_loss.get() {
             return Err(ClusterError::NotReady(format!("run {} starts no pods any more: {reason}", self.id)));
         }
-        let plans: Vec<PodPlan> = self.plan.pods.iter().filter(|plan| plan.pair == number).cloned().collect();
+        let plans: Vec<PodPlan> =
+            self.plan.pods.iter().filter(|plan| plan.group == number).cloned().collect();
         let pods = self.pods();
         let names: Vec<String> = plans.iter().map(PodPlan::name).collect();
         remove::pods(&pods, &self.id, &names).await?;
@@ -155,7 +160,7 @@ impl KubernetesPlatform {
             .tracker
             .as_ref()
             .ok_or_else(|| ClusterError::NotReady("nobody watches the pods".to_owned()))?;
-        self.pair(tracker, &plans)
+        self.group(tracker, &plans)
     }
 
     async fn create_all(&self) -> Result<(), ClusterError> {
@@ -235,11 +240,15 @@ where
 }
 
 impl Platform for KubernetesPlatform {
-    async fn start(&mut self, say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, PlatformError> {
+    async fn start(&mut self, say: &dyn Fn(&str)) -> Result<Vec<Vec<AgentEndpoint>>, PlatformError> {
         Ok(self.launch(say).await?)
     }
 
-    async fn restart(&mut self, number: usize, say: &dyn Fn(&str)) -> Result<PairEndpoints, PlatformError> {
+    async fn restart(
+        &mut self,
+        number: usize,
+        say: &dyn Fn(&str),
+    ) -> Result<Vec<AgentEndpoint>, PlatformError> {
         Ok(self.relaunch(number, say).await?)
     }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
-use linerate_wire::trial::Role;
 
 /// Says whose object it is; the value is [`LINERATE`].
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -20,11 +19,6 @@ pub const KEPT: &str = "linerate.dev/kept";
 
 /// Name of the secret with the tokens: one for each namespace, as pods are `tx0` and `rx0` in each, so that a Role can name it.
 pub const SECRET: &str = "linerate-tokens";
-
-/// Name of a pod, such as `tx0`.
-pub fn pod(end: Role, pair: usize) -> String {
-    format!("{end}{pair}")
-}
 
 /// Name of the experiment's lease.
 pub fn object(experiment: &str) -> String {

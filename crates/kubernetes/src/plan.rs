@@ -17,6 +17,7 @@ use super::remove::remove;
 use super::{access, descriptors, manifests, names, observe};
 use linerate_experiment::Experiment;
 use linerate_experiment::kubernetes::{LinkKind, OutputVolume, PlacementRule};
+use linerate_experiment::topology::{Group, Topology};
 use linerate_runner::platform::buffers;
 
 /// A run as planned on a cluster that has room for it.
@@ -103,7 +104,8 @@ impl KubernetesPlan {
     ) -> Result<Self, ClusterError> {
         let settings = experiment.kubernetes();
         buffers::fit(experiment)?;
-        descriptors::allow(2 * experiment.pairs())?;
+        let topology = experiment.topology();
+        descriptors::allow(topology.agents().count())?;
         let (client, namespace, server) = connect(experiment).await?;
         let missing = access::missing(&client, &namespace, settings).await?;
         if !missing.is_empty() {
@@ -113,7 +115,7 @@ impl KubernetesPlan {
         let over = leases.iter().filter(|found| found.state == LeaseState::Dead);
         let leftovers: Vec<lease::Found> = over.cloned().collect();
         let gone: BTreeSet<String> = leftovers.iter().map(|found| found.id.clone()).collect();
-        names_are_free(&client, &namespace, experiment.pairs(), &leases, &gone).await?;
+        names_are_free(&client, &namespace, &topology, &leases, &gone).await?;
         observe::networks(&client, &namespace, &settings.networks).await?;
         let wanted = wanted(settings);
         let (nodes, mut notes) = observe::nodes(&client, &namespace, &gone).await?;
@@ -139,10 +141,14 @@ impl KubernetesPlan {
         if settings.link.kind == LinkKind::AfPacket && experiment.profiles.iter().any(unnamed) {
             notes.push("frames of profiles without addresses carry the pods' own".to_owned());
         }
-        let pods = placed.into_iter().enumerate().flat_map(|(pair, placed): (usize, Option<Placed>)| {
-            let named = named.get(pair).cloned().unwrap_or_default();
+        let groups = topology.groups.into_iter().zip(placed).enumerate();
+        let pods = groups.flat_map(|(number, (group, placed)): (usize, (Group, Option<Placed>))| {
+            let named = named.get(number).cloned().unwrap_or_default();
             let (tx, rx) = placed.map_or((named.tx, named.rx), |placed| (Some(placed.tx), Some(placed.rx)));
-            [PodPlan { pair, end: Role::Tx, node: tx }, PodPlan { pair, end: Role::Rx, node: rx }]
+            group.agents.into_iter().map(move |agent| {
+                let node = if agent.role == Role::Tx { tx.clone() } else { rx.clone() };
+                PodPlan { group: number, agent, node }
+            })
         });
         Ok(Self { client, server, namespace, pods: pods.collect(), leftovers, notes })
     }
@@ -189,12 +195,11 @@ impl KubernetesPlan {
 async fn names_are_free(
     client: &Client,
     namespace: &str,
-    pairs: usize,
+    topology: &Topology,
     leases: &[lease::Found],
     gone: &BTreeSet<String>,
 ) -> Result<(), ClusterError> {
-    let wanted: BTreeSet<String> =
-        (0..pairs).flat_map(|pair| [names::pod(Role::Tx, pair), names::pod(Role::Rx, pair)]).collect();
+    let wanted: BTreeSet<String> = topology.agents().map(|agent| agent.name.clone()).collect();
     for pod in observe::pods_named(client, namespace, &wanted).await? {
         let labels = pod.labels();
         let ours = labels.get(names::MANAGED_BY).is_some_and(|value| value == names::LINERATE);

@@ -26,6 +26,7 @@ use linerate_wire::trial::Role;
 use super::names;
 use linerate_experiment::Experiment;
 use linerate_experiment::kubernetes::{KubernetesSection, LinkKind, OutputVolume, PlacementRule};
+use linerate_experiment::topology::AgentNode;
 use linerate_runner::platform::Token;
 use linerate_runner::platform::launch::memif_mac;
 
@@ -51,10 +52,10 @@ pub const AGENT: &str = "agent";
 /// One pod as planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodPlan {
-    /// Its pair.
-    pub pair: usize,
-    /// Which end.
-    pub end: Role,
+    /// The place of its agent's group in the topology.
+    pub group: usize,
+    /// Its agent, which it has the name of.
+    pub agent: AgentNode,
     /// Its node, when that is decided; else the scheduler decides, by the placement rule.
     pub node: Option<String>,
 }
@@ -62,7 +63,7 @@ pub struct PodPlan {
 impl PodPlan {
     /// The pod's name.
     pub fn name(&self) -> String {
-        names::pod(self.end, self.pair)
+        self.agent.name.clone()
     }
 }
 
@@ -128,8 +129,8 @@ impl Run<'_> {
         let settings = self.settings();
         let mut metadata = self.metadata(plan.name());
         metadata.labels.get_or_insert_default().extend([
-            (names::ROLE.to_owned(), plan.end.to_string()),
-            (names::PAIR.to_owned(), plan.pair.to_string()),
+            (names::ROLE.to_owned(), plan.agent.role.to_string()),
+            (names::PAIR.to_owned(), plan.group.to_string()),
         ]);
         if !settings.networks.is_empty() {
             let networks = settings.networks.join(",");
@@ -197,16 +198,16 @@ impl Run<'_> {
         let device = match settings.link.kind {
             LinkKind::Device => None,
             LinkKind::Memif => {
-                let (role, end) = match plan.end {
+                let (role, end) = match plan.agent.role {
                     Role::Tx => ("client", 1),
                     Role::Rx => ("server", 2),
                 };
-                let mac = memif_mac(experiment_bytes(self.id), plan.pair, end);
+                let mac = memif_mac(experiment_bytes(self.id), plan.group, end);
                 // Both ends of a memif share rings of one size, a power of two.
                 let ring_log2 = txd.max(rxd).next_power_of_two().ilog2();
                 Some(format!(
                     "net_memif0,role={role},id=0,socket={},socket-abstract=no,mac={mac},rsize={ring_log2}",
-                    self.memif_socket(plan.pair)
+                    self.memif_socket(plan.group)
                 ))
             }
             LinkKind::AfPacket => {
@@ -220,7 +221,7 @@ impl Run<'_> {
         command.extend(["--", "agent", "--listen"].map(str::to_owned));
         command.push(format!("127.0.0.1:{AGENT_PORT}"));
         command.extend(["--token-file".to_owned(), format!("{SECRETS}/token")]);
-        command.extend(["--workers".to_owned(), direction.workers(plan.end, tx, rx).to_string()]);
+        command.extend(["--workers".to_owned(), direction.workers(plan.agent.role, tx, rx).to_string()]);
         command.extend(["--granted-cpus".to_owned(), settings.cpu.get().to_string()]);
         if settings.link.kind == LinkKind::Device {
             command.push("--assigned-devices".to_owned());
@@ -229,11 +230,16 @@ impl Run<'_> {
         command.extend(["--txd".to_owned(), txd.to_string(), "--rxd".to_owned(), rxd.to_string()]);
         command.extend(["--mtu".to_owned(), agents.mtu.get_u32().to_string()]);
         command.extend(self.experiment.safety().options());
-        if settings.link.kind == LinkKind::Memif && plan.end == Role::Tx {
-            command.extend(["--await-server".to_owned(), self.memif_socket(plan.pair)]);
+        if settings.link.kind == LinkKind::Memif && plan.agent.role == Role::Tx {
+            command.extend(["--await-server".to_owned(), self.memif_socket(plan.group)]);
         }
-        command.extend(direction.agent_options(plan.end, tx, rx, settings.link.kind == LinkKind::Memif));
-        command.extend(self.experiment.address_options(plan.pair, plan.end));
+        command.extend(direction.agent_options(
+            plan.agent.role,
+            tx,
+            rx,
+            settings.link.kind == LinkKind::Memif,
+        ));
+        command.extend(self.experiment.address_options(plan.group, plan.agent.role));
         command
     }
 
@@ -255,7 +261,7 @@ impl Run<'_> {
     /// Rules for the scheduler: both pods of a pair by one name or by two.
     fn affinity(&self, plan: &PodPlan) -> Option<Affinity> {
         let mut of_pair = names::labels(self.id);
-        of_pair.insert(names::PAIR.to_owned(), plan.pair.to_string());
+        of_pair.insert(names::PAIR.to_owned(), plan.group.to_string());
         let term = PodAffinityTerm {
             label_selector: Some(LabelSelector { match_labels: Some(of_pair), ..LabelSelector::default() }),
             topology_key: HOSTNAME.to_owned(),

@@ -2,9 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "what these build is known to be valid")]
 
 use linerate_experiment::direction::Direction;
-use linerate_experiment::plan::Trial;
+use linerate_experiment::plan::{Trial, plan};
+use linerate_experiment::{Experiment, Overrides};
 use linerate_traffic::mac::MacAddr;
-use linerate_traffic::profile::RawProfile;
 use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use linerate_wire::host::{HostInfo, HugepagePool};
 use linerate_wire::port::PortInfo;
@@ -68,13 +68,19 @@ pub fn rx(packets: u64) -> TrialReport {
     TrialReport { ended: Ended::Packets, receive: Some(receive), ..report(Part::Rx) }
 }
 
+/// The trial of an experiment with one profile.
+pub fn trial() -> Trial {
+    let text = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec: {profiles: [{}]}\n";
+    let experiment = Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap();
+    Trial { expected_duration: None, ..plan(&experiment, None).unwrap().trials.remove(0) }
+}
+
 /// The result of the trial that two reports are of; `valid` says whether its one-way delays are.
 ///
 /// # Errors
 /// When the reports make no result.
 pub fn with_clock(valid: bool, tx: &TrialReport, rx: &TrialReport) -> Result<TrialSummary, NoResult> {
-    let profile = RawProfile::default().try_into().unwrap();
-    let trial = Trial { profile, repeat: 1, repeats: 1, expected_duration: None };
+    let trial = trial();
     let clock = ClockVerdict {
         one_way_valid: valid,
         round_trip_valid: false,

@@ -9,7 +9,7 @@ use crate::cli::output::{print, say};
 use linerate_experiment::plan::Trial;
 use linerate_results::summary::{TrialFailure, TrialSummary};
 use linerate_runner::events::{Event, Phase, Reading};
-use linerate_runner::run::observer::WatchedPair;
+use linerate_runner::run::observer::WatchedPath;
 
 /// Plain lines, each pair's about once a second.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ impl View for Lines {
         say(text);
     }
 
-    fn trial_began(&mut self, title: &str, _: usize, _: usize, _: &Trial, pairs: &[WatchedPair]) {
+    fn trial_began(&mut self, title: &str, _: usize, _: usize, _: &Trial, pairs: &[WatchedPath]) {
         let shown = pairs.iter().take(MOST_PAIRS);
         self.paces = shown.map(|pair| (pair.name.clone(), Pace::default())).collect();
         if let Some(others) = hidden(pairs) {
@@ -65,7 +65,7 @@ impl View for JsonLines {
         Self::tell(&Event::Phase(Phase { text: text.to_owned() }));
     }
 
-    fn trial_began(&mut self, _: &str, _: usize, _: usize, _: &Trial, _: &[WatchedPair]) {}
+    fn trial_began(&mut self, _: &str, _: usize, _: usize, _: &Trial, _: &[WatchedPath]) {}
 
     fn reading(&mut self, _: &str, reading: &Reading) {
         Self::tell(&Event::Sample(Box::new(reading.clone())));

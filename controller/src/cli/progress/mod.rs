@@ -19,13 +19,13 @@ use super::words::{microseconds, missed_load, mpps};
 use linerate_experiment::plan::Trial;
 use linerate_results::summary::{TrialFailure, TrialSummary};
 use linerate_runner::events::Reading;
-use linerate_runner::run::observer::{Nobody, Observer, WatchedPair};
+use linerate_runner::run::observer::{Nobody, Observer, WatchedPath};
 
 /// Pairs with a line of their own at most: the view must not fill a terminal or a log.
 const MOST_PAIRS: usize = 16;
 
 /// How many pairs have none; `None` when all have one.
-fn hidden(pairs: &[WatchedPair]) -> Option<String> {
+fn hidden(pairs: &[WatchedPath]) -> Option<String> {
     let hidden = pairs.len().saturating_sub(MOST_PAIRS);
     (hidden > 0).then(|| format!("and {hidden} more pairs"))
 }
@@ -33,7 +33,7 @@ fn hidden(pairs: &[WatchedPair]) -> Option<String> {
 /// Shows what happens. `title` names the trial: `[2/6] profile_…`.
 trait View {
     fn phase(&mut self, text: &str);
-    fn trial_began(&mut self, title: &str, number: usize, of: usize, trial: &Trial, pairs: &[WatchedPair]);
+    fn trial_began(&mut self, title: &str, number: usize, of: usize, trial: &Trial, pairs: &[WatchedPath]);
     fn reading(&mut self, title: &str, reading: &Reading);
     fn trial_ended(&mut self, title: &str, result: &TrialSummary);
     fn trial_failed(&mut self, title: &str, failure: &TrialFailure);
@@ -86,7 +86,7 @@ impl Observer for Progress {
         self.0.borrow_mut().show(|view, _| view.phase(text));
     }
 
-    fn trial_began(&self, number: usize, of: usize, trial: &Trial, pairs: &[WatchedPair]) {
+    fn trial_began(&self, number: usize, of: usize, trial: &Trial, pairs: &[WatchedPath]) {
         let mut state = self.0.borrow_mut();
         state.title = format!("[{number}/{of}] {}", trial.directory());
         state.sending_since = Instant::now();

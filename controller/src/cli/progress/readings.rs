@@ -7,7 +7,7 @@ use linerate_wire::trial::Role;
 
 use linerate_experiment::plan::Trial;
 use linerate_runner::events::Reading;
-use linerate_runner::run::observer::WatchedPair;
+use linerate_runner::run::observer::WatchedPath;
 
 /// A trial as it goes on all pairs.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub(super) struct Readings {
 /// One pair of the trial.
 #[derive(Debug)]
 struct Lane {
-    pair: WatchedPair,
+    pair: WatchedPath,
     sending: bool,
     tx: Side,
     rx: Side,
@@ -41,8 +41,8 @@ struct Side {
 
 impl Readings {
     /// Before the first sample of a trial.
-    pub(super) fn new(number: usize, of: usize, trial: &Trial, pairs: &[WatchedPair]) -> Self {
-        let lane = |pair: &WatchedPair| Lane {
+    pub(super) fn new(number: usize, of: usize, trial: &Trial, pairs: &[WatchedPath]) -> Self {
+        let lane = |pair: &WatchedPath| Lane {
             pair: pair.clone(),
             sending: true,
             tx: Side::default(),
@@ -166,20 +166,19 @@ impl Side {
 
 #[cfg(test)]
 mod tests {
-    use linerate_traffic::profile::{RawProfile, StageRates};
+    use linerate_traffic::profile::StageRates;
     use linerate_wire::counters::PortCounters;
 
     use super::*;
 
     fn readings(delays_valid: bool) -> Readings {
-        let profile = RawProfile::default().try_into().unwrap();
-        let trial = Trial { profile, repeat: 2, repeats: 2, expected_duration: None };
+        let trial = Trial { repeat: 2, repeats: 2, ..linerate_results::fixtures::trial() };
         let load = Some(vec![StageRates { from_pps: 4000.0, to_pps: 4000.0, seconds: f64::INFINITY }]);
         Readings::new(
             3,
             4,
             &trial,
-            &[WatchedPair { name: "tx0-rx0".into(), load, delays_valid, round_trip: false }],
+            &[WatchedPath { name: "tx0-rx0".into(), load, delays_valid, round_trip: false }],
         )
     }
 

@@ -12,7 +12,7 @@ use super::{MOST_PAIRS, View, failure_line, hidden, phrase, result_line};
 use linerate_experiment::plan::Trial;
 use linerate_results::summary::{TrialFailure, TrialSummary};
 use linerate_runner::events::Reading;
-use linerate_runner::run::observer::WatchedPair;
+use linerate_runner::run::observer::WatchedPath;
 
 /// Time between changes of the view.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -70,7 +70,7 @@ impl View for Screen {
         self.bar.set_message(escaped_line(text));
     }
 
-    fn trial_began(&mut self, title: &str, number: usize, of: usize, trial: &Trial, pairs: &[WatchedPair]) {
+    fn trial_began(&mut self, title: &str, number: usize, of: usize, trial: &Trial, pairs: &[WatchedPath]) {
         self.position = (number as u64 - 1) * STEPS;
         self.expected = trial.expected_duration;
         self.bar.set_length(of as u64 * STEPS);

@@ -1,4 +1,4 @@
-use linerate_traffic::profile::{Field, RawProfile};
+use linerate_traffic::profile::Field;
 use linerate_wire::report::Part;
 use linerate_wire::report::{
     Distribution, FlowDelay, FlowReport, ForeignFrames, Latency, LatencySummary, Reordering,
@@ -7,7 +7,7 @@ use linerate_wire::report::{
 use linerate_wire::time::{ClockReading, Throttling, TickRate, TrialClock};
 
 use super::*;
-use crate::fixtures::{report, rx, tx, with_clock};
+use crate::fixtures::{report, rx, trial, tx, with_clock};
 use crate::verdict::VerdictKind;
 
 fn flow() -> FlowReport {
@@ -38,8 +38,7 @@ fn exchange(sent: u64, received: u64) -> TrialReport {
 
 #[test]
 fn of_a_round_trip_the_transmitter_tells_times_and_the_reflector_where_packets_ended() {
-    let profile = RawProfile::default().try_into().unwrap();
-    let trial = Trial { profile, repeat: 1, repeats: 1, expected_duration: None };
+    let trial = trial();
     let mut reflector = TrialReport { ended: Ended::Stopped, ..exchange(970, 990) };
     reflector.transmit.as_mut().unwrap().unsent_packets = 20;
     let clock = ClockVerdict {

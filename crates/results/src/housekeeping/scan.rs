@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use crate::store::record::TrialRecord;
 use crate::store::{DOCUMENT_FILE, Recorded, StoreError};
-use linerate_experiment::direction::Direction;
 use linerate_experiment::plan::{PlanError, plan};
 use linerate_experiment::{Experiment, ExperimentError, Overrides};
 
@@ -90,23 +89,16 @@ pub fn scan(results: &Path, id: &str) -> Result<Scan, ScanError> {
     })?;
     let experiment = Experiment::parse(&document, &path.display().to_string(), &Overrides::default())?;
     let plan = plan(&experiment, recorded.summary.experiment.filter.as_deref())?;
+    let topology = experiment.topology();
     let mut trials = Vec::new();
     for trial in &plan.trials {
-        for pair in (0..experiment.pairs()).flat_map(|number| ways(experiment.direction(), number)) {
+        for path in topology.paths() {
+            let pair = path.name.clone();
             let state = state(&recorded, &format!("{pair}/{}", trial.directory()));
             trials.push(Planned { profile: trial.profile.name(), pair, repeat: trial.repeat, state });
         }
     }
     Ok(Scan { id: id.to_owned(), trials })
-}
-
-/// The names of a pair's ways, each of which has results of its own.
-fn ways(direction: Direction, number: usize) -> Vec<String> {
-    let there = format!("tx{number}-rx{number}");
-    match direction {
-        Direction::OneWay | Direction::RoundTrip => vec![there],
-        Direction::Bidirectional => vec![there, format!("rx{number}-tx{number}")],
-    }
 }
 
 fn state(recorded: &Recorded, place: &str) -> State {

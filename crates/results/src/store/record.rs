@@ -2,7 +2,6 @@
 
 use linerate_wire::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
 use linerate_wire::report::TrialReport;
-use linerate_wire::trial::Role;
 use serde::{Deserialize, Serialize};
 
 use super::inner_path;
@@ -71,61 +70,28 @@ pub struct TimedSample {
     pub port: Option<PortCounters>,
 }
 
-/// What the agents sent of one trial.
+/// What an agent sent of one trial.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Observations {
-    /// Samples of the transmitter.
-    pub tx_samples: Vec<Sample>,
-    /// Samples of the receiver.
-    pub rx_samples: Vec<Sample>,
-    /// Report of the transmitter.
-    pub tx_report: Option<TrialReport>,
-    /// Report of the receiver.
-    pub rx_report: Option<TrialReport>,
+pub struct Seen {
+    /// Its samples, in the order they came.
+    pub samples: Vec<Sample>,
+    /// Its report.
+    pub report: Option<TrialReport>,
 }
 
-impl Observations {
-    /// Report of the agent at that end.
-    pub fn report(&self, end: Role) -> Option<&TrialReport> {
-        match end {
-            Role::Tx => self.tx_report.as_ref(),
-            Role::Rx => self.rx_report.as_ref(),
-        }
-    }
-
-    fn last_sample(&self, end: Role) -> Option<&Sample> {
-        match end {
-            Role::Tx => self.tx_samples.last(),
-            Role::Rx => self.rx_samples.last(),
-        }
-    }
-
-    /// Last counters known of what the agent at that end sent.
-    pub fn last_transmit(&self, end: Role) -> Option<TransmitCounters> {
-        let reported = self.report(end).and_then(|report| report.transmit.as_ref());
-        let sampled = || self.last_sample(end).and_then(|sample| sample.transmit);
+impl Seen {
+    /// Last counters known of what the agent sent.
+    pub fn last_transmit(&self) -> Option<TransmitCounters> {
+        let reported = self.report.as_ref().and_then(|report| report.transmit.as_ref());
+        let sampled = || self.samples.last().and_then(|sample| sample.transmit);
         reported.map(|transmit| transmit.counters).or_else(sampled)
     }
 
-    /// Last counters known of what the agent at that end received.
-    pub fn last_receive(&self, end: Role) -> Option<ReceiveCounters> {
-        let reported = self.report(end).and_then(|report| report.receive.as_ref());
-        let sampled = || self.last_sample(end).and_then(|sample| sample.receive);
+    /// Last counters known of what the agent received.
+    pub fn last_receive(&self) -> Option<ReceiveCounters> {
+        let reported = self.report.as_ref().and_then(|report| report.receive.as_ref());
+        let sampled = || self.samples.last().and_then(|sample| sample.receive);
         reported.map(|receive| receive.counters).or_else(sampled)
-    }
-
-    /// The same with the agent at `end` as the transmitter.
-    pub fn from_end(&self, end: Role) -> Self {
-        let Self { tx_samples, rx_samples, tx_report, rx_report } = self.clone();
-        match end {
-            Role::Tx => Self { tx_samples, rx_samples, tx_report, rx_report },
-            Role::Rx => Self {
-                tx_samples: rx_samples,
-                rx_samples: tx_samples,
-                tx_report: rx_report,
-                rx_report: tx_report,
-            },
-        }
     }
 
     /// True when there is anything worth keeping.
@@ -133,24 +99,26 @@ impl Observations {
         self != &Self::default()
     }
 
-    /// Both ends' samples relative to the transmitter's start; where clocks cannot be compared, each relative to its own.
-    pub fn on_one_axis(&self, clock: &ClockVerdict, started_ns: u64) -> (String, Samples) {
-        let own = |report: &Option<TrialReport>, samples: &[Sample]| {
-            report.as_ref().map(|report| report.started_ns).or(samples.first().map(|first| first.at_ns))
+    /// When the trial started there, on the agent's clock.
+    fn started_ns(&self) -> Option<u64> {
+        let first = self.samples.first().map(|first| first.at_ns);
+        self.report.as_ref().map(|report| report.started_ns).or(first)
+    }
+}
+
+impl Samples {
+    /// The samples of a path's two ends relative to the transmitter's start, and what the zero is; where their clocks cannot be compared
+    /// (`clocks`), each relative to its own start.
+    pub fn on_one_axis(tx: &Seen, rx: &Seen, clocks: &ClockVerdict) -> (String, Self) {
+        let tx_start = tx.started_ns().unwrap_or(0);
+        let (axis, rx_start) = if clocks.one_way_valid {
+            ("zero is the transmitter's start, for both ends", tx_start)
+        } else {
+            let own = rx.started_ns().unwrap_or(0);
+            ("zero is each end's own start; the clocks cannot be compared", own)
         };
-        let tx_start = own(&self.tx_report, &self.tx_samples);
-        if clock.one_way_valid {
-            let origin = self.tx_report.as_ref().map_or(started_ns, |report| report.started_ns);
-            let samples =
-                Samples { tx: timed(&self.tx_samples, origin), rx: timed(&self.rx_samples, origin) };
-            return ("zero is the transmitter's start, for both ends".to_owned(), samples);
-        }
-        let rx_start = own(&self.rx_report, &self.rx_samples);
-        let samples = Samples {
-            tx: timed(&self.tx_samples, tx_start.unwrap_or(0)),
-            rx: timed(&self.rx_samples, rx_start.unwrap_or(0)),
-        };
-        ("zero is each end's own start; the clocks cannot be compared".to_owned(), samples)
+        let samples = Self { tx: timed(&tx.samples, tx_start), rx: timed(&rx.samples, rx_start) };
+        (axis.to_owned(), samples)
     }
 }
 
@@ -186,11 +154,8 @@ mod tests {
 
     #[test]
     fn both_ends_share_an_axis_when_their_clocks_do() {
-        let seen = Observations {
-            tx_samples: vec![sample(1_500), sample(2_000)],
-            rx_samples: vec![sample(900), sample(2_100)],
-            ..Observations::default()
-        };
+        let seen = |times: [u64; 2]| Seen { samples: times.map(sample).to_vec(), report: None };
+        let (tx, rx) = (seen([1_500, 2_000]), seen([900, 2_100]));
         let clock = |one_way_valid| ClockVerdict {
             one_way_valid,
             round_trip_valid: false,
@@ -198,9 +163,9 @@ mod tests {
             source: String::new(),
         };
         let times = |samples: &[TimedSample]| samples.iter().map(|sample| sample.at_ns).collect::<Vec<_>>();
-        let (_, samples) = seen.on_one_axis(&clock(true), 1_000);
-        assert_eq!((times(&samples.tx), times(&samples.rx)), (vec![500, 1_000], vec![-100, 1_100]));
-        let (_, samples) = seen.on_one_axis(&clock(false), 1_000);
+        let (_, samples) = Samples::on_one_axis(&tx, &rx, &clock(true));
+        assert_eq!((times(&samples.tx), times(&samples.rx)), (vec![0, 500], vec![-600, 600]));
+        let (_, samples) = Samples::on_one_axis(&tx, &rx, &clock(false));
         assert_eq!((times(&samples.tx), times(&samples.rx)), (vec![0, 500], vec![0, 1_200]));
     }
 }

@@ -1,6 +1,6 @@
 //! An experiment that was begun earlier, taken up where it was left.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use super::manifest::{FileSum, Manifest};
 use super::{Recorded, Store, StoreError, UNFINISHED, list, lock};
 use crate::summary::{Status, Summary, TrialSummary};
 use linerate_experiment::plan::Trial;
+use linerate_experiment::strategy::{NextTrial, Outcomes, Strategy};
 
 /// An experiment that was begun earlier.
 #[derive(Debug)]
@@ -67,26 +68,31 @@ impl Earlier {
         }
         for trial in trials {
             // A trial's results count when it has all of them and each is whole.
-            let results = recorded.remove(&trial.name()).unwrap_or_default();
+            let results = recorded.remove(&trial.label()).unwrap_or_default();
             if results.len() == ways && results.iter().all(&whole) {
                 summary.trials.extend(results);
             }
         }
-        let kept = summary.finished();
-        summary.aggregates.retain(|all| kept.has(&all.profile, all.repeat));
+        let kept: HashSet<_> =
+            summary.trials.iter().map(|result| (result.profile.clone(), result.repeat)).collect();
+        summary.aggregates.retain(|all| kept.contains(&(all.profile.clone(), all.repeat)));
         let sums = manifest.map(|manifest| manifest.files).unwrap_or_default();
         Ok(Some(Self { store: Store { directory, id, resumed: true, _lock: lock }, summary, sums }))
     }
 
+    /// What came of the trials that are recorded.
+    pub fn outcomes(&self, strategy: &dyn Strategy) -> Outcomes {
+        self.summary.outcomes(strategy.foreseen())
+    }
+
     /// True when nothing is left to run.
-    pub fn is_measured(&self, trials: &[Trial]) -> bool {
-        let recorded = self.summary.finished();
-        trials.iter().all(|trial| recorded.contains(trial))
+    pub fn is_measured(&self, strategy: &dyn Strategy) -> bool {
+        strategy.next(&self.outcomes(strategy)) == NextTrial::Finished
     }
 
     /// True when it came to its end, and nothing is left to run.
-    pub fn is_complete(&self, trials: &[Trial]) -> bool {
-        self.summary.status == Status::Complete && self.is_measured(trials)
+    pub fn is_complete(&self, strategy: &dyn Strategy) -> bool {
+        self.summary.status == Status::Complete && self.is_measured(strategy)
     }
 }
 

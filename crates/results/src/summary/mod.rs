@@ -4,7 +4,10 @@ mod aggregate;
 mod overhead;
 mod trial;
 
-use linerate_experiment::plan::TrialSet;
+use std::collections::HashMap;
+
+use linerate_experiment::plan::Trial;
+use linerate_experiment::strategy::{Outcomes, PathOutcome, TrialOutcome};
 use linerate_traffic::mac::MacAddr;
 use linerate_wire::report::{ForeignFrames, TrialReport};
 use linerate_wire::time::TickRate;
@@ -59,9 +62,31 @@ impl Summary {
         agent.link_bps.filter(|bps| *bps > 0).map(|bps| trial.frame_size.line_rate_pps(bps))
     }
 
-    /// The trials that have a result.
-    pub fn finished(&self) -> TrialSet {
-        self.trials.iter().map(|result| (result.profile.clone(), result.repeat)).collect()
+    /// What came of those of `trials` that have results.
+    pub fn outcomes(&self, trials: &[Trial]) -> Outcomes {
+        let mut measured: HashMap<(String, u32), Vec<PathOutcome>> = HashMap::new();
+        for result in &self.trials {
+            measured.entry((result.profile.clone(), result.repeat)).or_default().push(result.into());
+        }
+        let mut outcomes = Outcomes::default();
+        for trial in trials {
+            if let Some(paths) = measured.remove(&trial.label()) {
+                outcomes.add(trial, TrialOutcome::Measured(paths));
+            }
+        }
+        outcomes
+    }
+}
+
+impl From<&TrialSummary> for PathOutcome {
+    fn from(result: &TrialSummary) -> Self {
+        Self {
+            path: result.pair.clone(),
+            intended_pps: result.intended_pps,
+            offered_pps: result.offered_pps,
+            sent_packets: result.sent_packets,
+            received_packets: result.received_packets,
+        }
     }
 }
 

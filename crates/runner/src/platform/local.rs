@@ -13,7 +13,7 @@ use super::cpus::{self, place};
 use super::launch::{AgentLaunch, PairLaunch, RunNames, launches};
 use super::memory::{decide, free_hugepages};
 use super::process::{AgentProcess, Invocation};
-use super::{AgentEndpoint, PairEndpoints, Platform, PlatformError, Token, random_bytes, random_hex};
+use super::{AgentEndpoint, Platform, PlatformError, Token, random_bytes, random_hex};
 use crate::session::Dialer;
 use linerate_experiment::Experiment;
 use linerate_experiment::plan::Plan;
@@ -137,15 +137,15 @@ impl LocalPlatform {
     }
 
     /// The receiver first: it is the memif server.
-    async fn start_pair(&self, pair: &PairLaunch) -> Result<PairEndpoints, PlatformError> {
+    async fn start_pair(&self, pair: &PairLaunch) -> Result<Vec<AgentEndpoint>, PlatformError> {
         let rx = self.start_agent(&pair.rx).await?;
         let tx = self.start_agent(&pair.tx).await?;
-        Ok(PairEndpoints { tx, rx })
+        Ok(vec![tx, rx])
     }
 }
 
 impl Platform for LocalPlatform {
-    async fn start(&mut self, _say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, PlatformError> {
+    async fn start(&mut self, _say: &dyn Fn(&str)) -> Result<Vec<Vec<AgentEndpoint>>, PlatformError> {
         std::fs::create_dir(&self.runtime_directory)
             .map_err(|reason| PlatformError::Log { path: self.runtime_directory.clone(), reason })?;
         let started = join_all(self.plan.pairs.iter().map(|pair| self.start_pair(pair))).await;
@@ -162,7 +162,11 @@ impl Platform for LocalPlatform {
         failure.map_or(Ok(pairs), Err)
     }
 
-    async fn restart(&mut self, number: usize, _say: &dyn Fn(&str)) -> Result<PairEndpoints, PlatformError> {
+    async fn restart(
+        &mut self,
+        number: usize,
+        _say: &dyn Fn(&str),
+    ) -> Result<Vec<AgentEndpoint>, PlatformError> {
         let pair = self.plan.pairs[number].clone();
         let (ended, others) = self
             .processes

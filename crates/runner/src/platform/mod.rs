@@ -19,16 +19,16 @@ use crate::session::Dialer;
 
 /// Starts agents, and ends them.
 pub trait Platform {
-    /// Starts every agent of every pair and waits until they run. `say` is told what keeps them from it.
+    /// Starts every agent of the topology and waits until they run; returns them group by group. `say` is told what keeps them from it.
     ///
     /// # Errors
     /// The first agent that did not start, with its own reason. Those that did are then ended by [`Platform::stop`].
     fn start(
         &mut self,
         say: &dyn Fn(&str),
-    ) -> impl Future<Output = Result<Vec<PairEndpoints>, PlatformError>>;
+    ) -> impl Future<Output = Result<Vec<Vec<AgentEndpoint>>, PlatformError>>;
 
-    /// Starts both agents of the pair `number` anew, whatever became of them.
+    /// Starts all agents of one group anew, whatever became of them. `number` is the group's place in the topology.
     ///
     /// # Errors
     /// Why they did not start.
@@ -36,7 +36,7 @@ pub trait Platform {
         &mut self,
         number: usize,
         say: &dyn Fn(&str),
-    ) -> impl Future<Output = Result<PairEndpoints, PlatformError>>;
+    ) -> impl Future<Output = Result<Vec<AgentEndpoint>, PlatformError>>;
 
     /// True when the agents are meant to stay after the run.
     fn keeps(&self) -> bool {
@@ -45,15 +45,6 @@ pub trait Platform {
 
     /// Ends every agent in bounded time, whatever its state. Agents that were `asked` to shut down get a moment to do so.
     fn stop(&mut self, asked: bool) -> impl Future<Output = ()>;
-}
-
-/// Two agents that send to each other.
-#[derive(Debug)]
-pub struct PairEndpoints {
-    /// The transmitter in trials.
-    pub tx: AgentEndpoint,
-    /// The receiver in trials.
-    pub rx: AgentEndpoint,
 }
 
 /// An agent that listens.

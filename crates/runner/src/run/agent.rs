@@ -1,19 +1,16 @@
-//! Agents and pairs as a run holds them: endpoint and session together.
+//! An agent as a run holds it: endpoint and session together.
 
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use linerate_traffic::mac::MacAddr;
-use linerate_traffic::profile::Profile;
 use linerate_wire::message::{Acknowledge, Command, Stop, Welcome};
+use linerate_wire::network::NextHop;
 use linerate_wire::state::AgentState;
 
 use super::Ending;
-use super::addressing::Addressing;
-use super::path::PathTimes;
-use crate::platform::{AgentEndpoint, ExitWatch, PairEndpoints, Token};
+use crate::platform::{AgentEndpoint, ExitWatch, Token};
 use crate::session::{ANSWER_TIME, Dialer, Session, SessionError, WORK_TIME};
-use linerate_results::clock::{ClockVerdict, compare};
 use linerate_results::store::environment::AgentEnvironment;
 use linerate_results::store::environment::PodPlace;
 use linerate_results::summary::AgentInfo;
@@ -71,10 +68,6 @@ pub(super) struct Agent {
     token: Token,
     command_line: Vec<String>,
     exit: ExitWatch,
-    /// What warm-up has learnt of the path to this agent.
-    pub(super) path: PathTimes,
-    /// The way to the other agent of the pair.
-    pub(super) addressing: Addressing,
 }
 
 impl Agent {
@@ -89,9 +82,7 @@ impl Agent {
         loop {
             let error = match Session::connect(&name, &dialer, token.reveal(), keep_alive).await {
                 Ok(session) => {
-                    let (path, addressing) = (PathTimes::default(), Addressing::default());
-                    let agent =
-                        Self { session, node, pod, dialer, token, command_line, exit, path, addressing };
+                    let agent = Self { session, node, pod, dialer, token, command_line, exit };
                     return agent.idle().await;
                 }
                 Err(error) if error.fault.is_forbidden() => return Err(Unreachable::by(&error)),
@@ -124,8 +115,12 @@ impl Agent {
     ///
     /// # Errors
     /// When the agent has ended, or does not let anybody in within `patience`.
-    async fn reconnect(&mut self, keep_alive: Duration, patience: Duration) -> Result<(), Unreachable> {
-        // An agent has one controller at a time: the other end of the pair is still ours.
+    pub(super) async fn reconnect(
+        &mut self,
+        keep_alive: Duration,
+        patience: Duration,
+    ) -> Result<(), Unreachable> {
+        // An agent has one controller at a time: agents whose connection did not break are still ours.
         if let Ok(pong) = self.session.ping().await {
             return self.back_to_idle(pong.state).await.map_err(|error| Unreachable::by(&error));
         }
@@ -177,16 +172,16 @@ impl Agent {
         cause(error, self.exit.clone()).await
     }
 
-    /// What is recorded of it and its place.
-    pub(super) fn environment(&self) -> AgentEnvironment {
+    /// What is recorded of it and its place; `next_hops` are those from its port.
+    pub(super) fn environment(&self, next_hops: Vec<NextHop>) -> AgentEnvironment {
         let pod = self.pod.as_ref();
-        let mut environment =
+        let environment =
             AgentEnvironment::new(self.name(), &self.node, pod, &self.command_line, self.session.welcome());
-        environment.next_hops = self.addressing.next_hops().collect();
-        environment
+        AgentEnvironment { next_hops, ..environment }
     }
 
-    fn info(&self) -> AgentInfo {
+    /// What the summary says of it.
+    pub(super) fn info(&self) -> AgentInfo {
         let Welcome { port, clock, lcores, no_huge, .. } = self.session.welcome();
         AgentInfo {
             name: self.name().to_owned(),
@@ -212,63 +207,5 @@ async fn cause(error: &SessionError, mut exit: ExitWatch) -> String {
     match exit.within(EXIT_TIME).await {
         Some(exit) => format!("{} {exit}", error.agent),
         None => error.to_string(),
-    }
-}
-
-/// Two connected agents.
-#[derive(Debug)]
-pub(super) struct Pair {
-    /// Its name, such as `tx0-rx0`.
-    pub(super) name: String,
-    /// The transmitter in trials.
-    pub(super) tx: Agent,
-    /// The receiver in trials.
-    pub(super) rx: Agent,
-    /// Whether their times can be compared.
-    pub(super) clock: ClockVerdict,
-    /// Its number in the experiment, from 0.
-    pub(super) number: usize,
-    /// Time between two signs of life to an agent.
-    pub(super) keep_alive: Duration,
-}
-
-impl Pair {
-    /// Connects to both ends, and finds the way between them for these profiles.
-    ///
-    /// # Errors
-    /// Why not, in words that name the agent.
-    pub(super) async fn connect(
-        number: usize,
-        endpoints: PairEndpoints,
-        keep_alive: Duration,
-        profiles: &[Profile],
-    ) -> Result<Self, Unreachable> {
-        let mut tx = Agent::connect(endpoints.tx, keep_alive).await?;
-        let mut rx = Agent::connect(endpoints.rx, keep_alive).await?;
-        tx.addressing = Addressing::find(&tx, &rx, profiles).await.map_err(Unreachable::Failed)?;
-        rx.addressing = Addressing::find(&rx, &tx, profiles).await.map_err(Unreachable::Failed)?;
-        for (from, to) in [(&tx, &rx), (&rx, &tx)] {
-            for way in from.addressing.describe(from.name(), to.name()) {
-                tracing::info!("{way}");
-            }
-        }
-        let clock = compare(&tx.session.welcome().clock, &rx.session.welcome().clock);
-        Ok(Self { name: format!("{}-{}", tx.name(), rx.name()), tx, rx, clock, number, keep_alive })
-    }
-
-    /// Connects again to both ends, which live.
-    ///
-    /// # Errors
-    /// Why one of them cannot be reached.
-    pub(super) async fn reconnect(&mut self, patience: Duration) -> Result<(), Unreachable> {
-        for agent in [&mut self.tx, &mut self.rx] {
-            agent.reconnect(self.keep_alive, patience).await?;
-        }
-        Ok(())
-    }
-
-    /// Both ends, for the summary.
-    pub(super) fn info(&self) -> [AgentInfo; 2] {
-        [self.tx.info(), self.rx.info()]
     }
 }

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 use linerate_wire::message::Welcome;
 use tempfile::NamedTempFile;
 
-use super::agent::Pair;
+use super::group::Group;
 use super::stopwatch::Stopwatch;
-use linerate_experiment::determinants::TrialKeys;
-use linerate_experiment::plan::{Trial, TrialSet};
+use linerate_experiment::determinants::TrialKey;
+use linerate_experiment::plan::Trial;
+use linerate_experiment::strategy::{Outcomes, PathOutcome, TrialOutcome};
 use linerate_results::store::environment::{Changes, Environment};
 use linerate_results::store::inner_path::bounded_name;
 use linerate_results::store::manifest::{FileSum, Manifest};
@@ -39,11 +40,10 @@ pub(super) struct Ledger<'s> {
     watch: Stopwatch,
     /// When all agents ran.
     ready: Option<Instant>,
-    /// Numbers of the trials in the plan, from 1.
-    numbers: HashMap<(String, u32), u32>,
-    keys: Option<TrialKeys>,
-    /// Trials that have a result.
-    recorded: TrialSet,
+    /// Numbers of the trials in the order they are asked for, from 1.
+    numbers: HashMap<TrialKey, u32>,
+    /// What came of the trials.
+    outcomes: Outcomes,
     /// Profile of the first trial recorded before the experiment was resumed.
     first_recorded: Option<String>,
     failures: usize,
@@ -93,18 +93,18 @@ impl Ledger<'_> {
     ///
     /// # Errors
     /// When that cannot be written.
-    pub(super) fn connected(&mut self, pairs: &[Pair]) -> Result<(), StoreError> {
+    pub(super) fn connected(&mut self, groups: &[Group]) -> Result<(), StoreError> {
         self.watch.turn(OverheadPart::Writing);
         let experiment = &mut self.head.experiment;
-        experiment.agents = pairs.iter().flat_map(Pair::info).collect();
-        if let Some(pair) = pairs.first() {
-            let welcome = pair.tx.session.welcome();
+        experiment.agents = groups.iter().flat_map(Group::info).collect();
+        if let Some(agent) = groups.first().and_then(|group| group.agents.first()) {
+            let welcome = agent.session.welcome();
             experiment.versions.agent = Some(welcome.agent.clone());
             experiment.versions.dpdk = Some(welcome.dpdk.clone());
         }
         self.environment.versions = self.head.experiment.versions.clone();
         self.environment.clear_agents();
-        add(&mut self.environment, pairs);
+        add(&mut self.environment, groups);
         self.begin_period();
         let environment = &self.environment;
         for node in &environment.nodes {
@@ -177,7 +177,7 @@ impl Ledger<'_> {
         let sending_s = results.iter().map(|result| result.duration_s).fold(0.0, f64::max);
         let part = if results.is_empty() { OverheadPart::Failed } else { OverheadPart::Trials };
         self.watch.attempt_ended(part, sending_s, std::mem::take(&mut self.filing_s));
-        let (number, key) = (self.number(trial), self.key(trial));
+        let (number, key) = (self.number(trial), Some(trial.key.to_string()));
         let mut records = Vec::with_capacity(results.len() + failures.len() + 1);
         for result in results {
             let files = self.filed.remove(&result.trial).unwrap_or_default();
@@ -194,9 +194,10 @@ impl Ledger<'_> {
         records.push(LogRecord::TrialEnd(Box::new(TrialEnd { number, aggregate, overhead })));
         self.log.append(&records)?;
         self.failures += failures.len();
-        if !results.is_empty() {
-            self.recorded.add(&trial.profile.name(), trial.repeat);
-        }
+        let measured = results.iter().map(PathOutcome::from).collect();
+        let outcome =
+            if results.is_empty() { TrialOutcome::Failed } else { TrialOutcome::Measured(measured) };
+        self.outcomes.add(trial, outcome);
         // Known only when it is too late for the trial's line; the next one has it.
         self.watch.overhead.last_packet_to_results_s = last_packet.map(|at| at.elapsed().as_secs_f64());
         if self.rewriting.is_due(Instant::now()) {
@@ -224,43 +225,54 @@ impl Ledger<'_> {
         self.log.append(&[LogRecord::Recovery(what)])
     }
 
-    /// Notes that a pair takes no part in the trials `left`.
+    /// Notes that a group takes no part in the trials `left`: each of its paths is missing in each of them.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn given_up(&mut self, pair: &str, why: &str, left: &[Trial]) -> Result<(), StoreError> {
-        let missing = |trial: &Trial| TrialFailure {
-            profile: trial.profile.name(),
-            pair: pair.to_owned(),
-            repeat: trial.repeat,
-            reason: why.to_owned(),
-            transmit: None,
-            receive: None,
-            trial: None,
-        };
-        let records: Vec<_> = left
-            .iter()
-            .filter(|trial| !self.recorded.contains(trial))
-            .map(|trial| FailureRecord {
-                number: self.number(trial),
-                key: self.key(trial),
-                files: BTreeMap::new(),
-                failure: missing(trial),
-            })
-            .map(|record| LogRecord::Failure(Box::new(record)))
-            .collect();
+    pub(super) fn given_up(&mut self, group: &Group, why: &str, left: &[Trial]) -> Result<(), StoreError> {
+        let mut records = Vec::new();
+        for trial in left {
+            if self.is_recorded(trial) {
+                continue;
+            }
+            for path in group.paths() {
+                let failure = TrialFailure {
+                    profile: trial.profile.name(),
+                    pair: path.name.clone(),
+                    repeat: trial.repeat,
+                    reason: why.to_owned(),
+                    transmit: None,
+                    receive: None,
+                    trial: None,
+                };
+                let (number, key) = (self.number(trial), Some(trial.key.to_string()));
+                let record = FailureRecord { number, key, files: BTreeMap::new(), failure };
+                records.push(LogRecord::Failure(Box::new(record)));
+            }
+        }
         self.failures += records.len();
         self.log.append(&records)
     }
 
+    /// What came of the trials so far.
+    pub(super) fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
+    }
+
     /// True when the trial has a result.
     pub(super) fn is_recorded(&self, trial: &Trial) -> bool {
-        self.recorded.contains(trial)
+        self.outcomes.is_measured(trial)
+    }
+
+    /// The trial's number, from 1: in the order of the plan, and what was not foreseen after that.
+    pub(super) fn number(&mut self, trial: &Trial) -> u32 {
+        let next = self.numbers.len() as u32 + 1;
+        *self.numbers.entry(trial.key.clone()).or_insert(next)
     }
 
     /// Programs that differ from those of the trials recorded earlier; `None` when they are the same, or nothing is recorded.
-    pub(super) fn other_programs(&self, pairs: &[Pair]) -> Option<String> {
-        let Welcome { agent, dpdk, .. } = pairs.first()?.tx.session.welcome();
+    pub(super) fn other_programs(&self, groups: &[Group]) -> Option<String> {
+        let Welcome { agent, dpdk, .. } = groups.first()?.agents.first()?.session.welcome();
         let Versions { agent: before_agent, dpdk: before_dpdk, .. } = &self.head.experiment.versions;
         let differs = |name: &str, before: &Option<String>, now: &str| {
             let before = before.as_deref().filter(|before| *before != now)?;
@@ -276,11 +288,11 @@ impl Ledger<'_> {
 
     /// What makes the agents' surroundings another kind than those of the trials recorded earlier; `None` when nothing does, or nothing is
     /// recorded.
-    pub(super) fn other_equipment(&self, pairs: &[Pair]) -> Option<String> {
+    pub(super) fn other_equipment(&self, groups: &[Group]) -> Option<String> {
         let first = self.first_recorded.as_ref()?;
         let mut now = self.environment.clone();
         now.clear_agents();
-        add(&mut now, pairs);
+        add(&mut now, groups);
         let changes = Changes::between(self.environment.periods.last()?, &now.period(0)).incomparable;
         (!changes.is_empty()).then(|| {
             format!(
@@ -290,25 +302,24 @@ impl Ledger<'_> {
         })
     }
 
-    /// Notes that a pair was connected again, maybe somewhere else.
+    /// Notes that a group was connected again, maybe somewhere else.
     ///
     /// # Errors
     /// When that cannot be written.
-    pub(super) fn connected_again(&mut self, pair: &Pair) -> Result<(), StoreError> {
+    pub(super) fn connected_again(&mut self, group: &Group) -> Result<(), StoreError> {
         let before = self.environment.clone();
         self.environment.clear_agents();
-        let (tx, rx) = (pair.tx.environment(), pair.rx.environment());
         for agent in before.agents {
-            let host = before.nodes.iter().find(|node| node.node == agent.node);
-            let host = host.and_then(|node| node.host.clone());
-            match &agent.name {
-                name if *name == tx.name => {
-                    self.environment.add(tx.clone(), pair.tx.session.welcome().host.as_ref());
+            match group.agents.iter().position(|again| again.name() == agent.name) {
+                Some(index) => {
+                    let again = &group.agents[index];
+                    let host = again.session.welcome().host.as_ref();
+                    self.environment.add(again.environment(group.next_hops(index)), host);
                 }
-                name if *name == rx.name => {
-                    self.environment.add(rx.clone(), pair.rx.session.welcome().host.as_ref());
+                None => {
+                    let host = before.nodes.iter().find(|node| node.node == agent.node);
+                    self.environment.add(agent, host.and_then(|node| node.host.clone()).as_ref());
                 }
-                _ => self.environment.add(agent, host.as_ref()),
             }
         }
         let last = self.environment.periods.last();
@@ -389,14 +400,6 @@ impl Ledger<'_> {
         self.rewriting = Rewriting { last, cost: last - begun };
         Ok((derived.summary, derived.sums))
     }
-
-    fn number(&self, trial: &Trial) -> u32 {
-        self.numbers.get(&trial.name()).copied().unwrap_or(u32::MAX)
-    }
-
-    fn key(&self, trial: &Trial) -> Option<String> {
-        self.keys.as_ref().map(|keys| keys.of(&trial.profile, trial.repeat))
-    }
 }
 
 impl Drop for Ledger<'_> {
@@ -409,9 +412,11 @@ impl Drop for Ledger<'_> {
     }
 }
 
-fn add(environment: &mut Environment, pairs: &[Pair]) {
-    for agent in pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]) {
-        environment.add(agent.environment(), agent.session.welcome().host.as_ref());
+fn add(environment: &mut Environment, groups: &[Group]) {
+    for group in groups {
+        for (index, agent) in group.agents.iter().enumerate() {
+            environment.add(agent.environment(group.next_hops(index)), agent.session.welcome().host.as_ref());
+        }
     }
 }
 

@@ -4,16 +4,16 @@ mod addressing;
 mod agent;
 mod arrivals;
 mod flows;
+mod group;
 mod ledger;
 pub mod observer;
-mod path;
+mod path_times;
 mod recover;
 mod round;
 mod start;
 mod stopwatch;
 mod trial;
 mod warm_up;
-mod way;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -23,17 +23,17 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
-use self::agent::Pair;
+use self::group::Group;
 use self::ledger::Ledger;
 use self::observer::Observer;
-use self::recover::Rescue;
+use self::recover::Recovery;
 use self::round::Round;
 use self::trial::Stopped;
 use self::warm_up::{WarmUpError, warm_up};
-use self::way::ways;
 use crate::platform::{Platform, PlatformError, random_bytes};
 use linerate_experiment::Experiment;
-use linerate_experiment::plan::Plan;
+use linerate_experiment::plan::Trial;
+use linerate_experiment::strategy::{NextTrial, Strategy};
 use linerate_results::store::manifest::FileSum;
 use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::summary::{Status, Summary};
@@ -50,8 +50,8 @@ const CONNECTING_AT_ONCE: usize = 32;
 pub struct Job<'a> {
     /// The experiment.
     pub experiment: &'a Experiment,
-    /// Its trials.
-    pub plan: &'a Plan,
+    /// Which trials are run.
+    pub strategy: &'a dyn Strategy,
     /// What selected them.
     pub filter: Option<&'a str>,
     /// What is recorded of the experiment, when it was begun earlier.
@@ -138,17 +138,17 @@ pub async fn run(
     platform: &mut impl Platform,
     observer: &dyn Observer,
 ) -> Result<Summary, StoreError> {
-    let mut ledger = Ledger::open(job.store, job.experiment, job.plan, job.filter, job.earlier)?;
+    let mut ledger = Ledger::open(job.store, job.experiment, job.strategy, job.filter, job.earlier)?;
     ledger.start_up_begins();
-    let mut pairs = Vec::new();
-    let ending = drive(&job, platform, &mut pairs, &mut ledger, observer).await;
+    let mut groups = Vec::new();
+    let ending = drive(&job, platform, &mut groups, &mut ledger, observer).await;
     observer.phase("ending the agents");
     ledger.tear_down_begins();
     if !platform.keeps() {
-        let agents = pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]);
+        let agents = groups.iter().flat_map(|group| &group.agents);
         join_all(agents.map(|agent| agent.session.shut_down())).await;
     }
-    platform.stop(!pairs.is_empty()).await;
+    platform.stop(!groups.is_empty()).await;
     observer.end();
     let (status, reason) = match ending {
         Ok(()) if ledger.failures() == 0 => (Status::Complete, None),
@@ -170,39 +170,41 @@ pub async fn run(
 /// When the summary cannot be stored.
 pub fn end(
     experiment: &Experiment,
-    plan: &Plan,
+    strategy: &dyn Strategy,
     filter: Option<&str>,
     earlier: &Earlier,
 ) -> Result<Summary, StoreError> {
     let before = EarlierRun { summary: earlier.summary.clone(), sums: earlier.sums.clone() };
-    let ledger = Ledger::open(&earlier.store, experiment, plan, filter, Some(&before))?;
+    let ledger = Ledger::open(&earlier.store, experiment, strategy, filter, Some(&before))?;
     ledger.close(Status::Complete, None)
 }
 
 async fn drive(
     job: &Job<'_>,
     platform: &mut impl Platform,
-    pairs: &mut Vec<Pair>,
+    groups: &mut Vec<Group>,
     ledger: &mut Ledger<'_>,
     observer: &dyn Observer,
 ) -> Result<(), Ending> {
+    let foreseen = job.strategy.foreseen();
     if job.experiment.trial().all_flows {
-        let pairs = (job.experiment.pairs() * job.experiment.direction().ways()) as u64;
-        job.store.has_room(pairs * job.plan.flow_bytes())?;
+        let left = foreseen.iter().filter(|trial| !ledger.is_recorded(trial));
+        let bytes: u64 = left.map(Trial::flow_bytes).sum();
+        job.store.has_room(job.experiment.topology().paths().count() as u64 * bytes)?;
     }
     let numbers = Numbers::random()?;
     let mut interrupted = job.interrupted.clone();
-    let agents = 2 * job.experiment.pairs();
+    let agents = job.experiment.topology().agents().count();
     observer.phase(&format!("starting {agents} agents"));
-    *pairs = tokio::select! {
-        pairs = connect(job.experiment, platform, ledger, observer) => pairs?,
+    *groups = tokio::select! {
+        groups = connect(job.experiment, platform, ledger, observer) => groups?,
         Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
     };
-    if let Some(other) = ledger.other_programs(pairs).or_else(|| ledger.other_equipment(pairs)) {
+    if let Some(other) = ledger.other_programs(groups).or_else(|| ledger.other_equipment(groups)) {
         return Err(Ending::Failed(other));
     }
-    ledger.connected(pairs)?;
-    let agents: Vec<_> = pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]).collect();
+    ledger.connected(groups)?;
+    let agents: Vec<_> = groups.iter().flat_map(|group| &group.agents).collect();
     let asked = agents.iter().map(|agent| async { (agent.name(), agent.session.preflight().await) });
     for (agent, report) in stream::iter(asked).buffered(CONNECTING_AT_ONCE).collect::<Vec<_>>().await {
         match report {
@@ -212,64 +214,93 @@ async fn drive(
         }
     }
 
-    for pair in &*pairs {
-        for agent in [&pair.tx, &pair.rx] {
-            let link_bps = agent.session.welcome().port.link_bps;
-            job.plan.check(job.experiment, link_bps).map_err(|error| Ending::Failed(error.to_string()))?;
+    for agent in groups.iter().flat_map(|group| &group.agents) {
+        let link_bps = agent.session.welcome().port.link_bps;
+        for trial in foreseen {
+            trial.check(job.experiment, link_bps).map_err(|error| Ending::Failed(error.to_string()))?;
         }
     }
     observer.phase("warming up");
     ledger.traffic_begins();
-    let left = job.plan.trials.iter().find(|trial| !ledger.is_recorded(trial)).or(job.plan.trials.first());
-    let Some(first) = left else { return Ok(()) };
-    let warming = pairs
+    let first = match job.strategy.next(ledger.outcomes()) {
+        NextTrial::Run(trial) => *trial,
+        NextTrial::Finished => match foreseen.first() {
+            Some(trial) => trial.clone(),
+            None => return Ok(()),
+        },
+    };
+    let warming = groups
         .iter_mut()
-        .map(|pair| warm_up(pair, job.experiment, &first.profile, &numbers, &job.interrupted));
+        .map(|group| warm_up(group, job.experiment, &first.profile, &numbers, &job.interrupted));
     let mut warm_ups = Vec::new();
     for warm in join_all(warming).await {
         warm_ups.extend(warm?);
     }
     ledger.warmed_up(warm_ups)?;
 
-    let retries = job.experiment.trial().retries.get_u32();
-    for (index, trial) in job.plan.trials.iter().enumerate() {
+    while let NextTrial::Run(trial) = job.strategy.next(ledger.outcomes()) {
         if *interrupted.borrow() {
             return Err(Ending::Interrupted);
         }
-        if ledger.is_recorded(trial) {
-            continue;
-        }
-        let watched: Vec<_> = pairs
+        let watched: Vec<_> = groups
             .iter()
-            .flat_map(|pair| ways(job.experiment.direction(), pair).into_iter().map(move |way| (way, pair)))
-            .map(|(way, pair)| way.watched(pair, trial))
+            .flat_map(|group| group.paths().iter().map(|path| group.watched(path, &trial)))
             .collect();
-        observer.trial_began(index + 1, job.plan.trials.len(), trial, &watched);
-        for attempt in 0..=retries {
-            let repeatable = attempt < retries;
-            let Round { lost, is_filed } =
-                round::run(job, trial, pairs, numbers.next(), repeatable, ledger, observer).await?;
-            let Some(first) = lost.first() else { break };
-            // What is filed needs no repetition, only the pair for the trials that are left.
-            if retries == 0 && !ledger.is_recorded(trial) {
-                return Err(Ending::Failed(first.reason.clone()));
+        let number = ledger.number(&trial) as usize;
+        observer.trial_began(number, foreseen.len().max(number), &trial, &watched);
+        run_trial(job, &trial, groups, platform, &numbers, ledger, observer).await?;
+    }
+    Ok(())
+}
+
+/// Runs a trial until it has a result, or as often as it may be tried.
+async fn run_trial(
+    job: &Job<'_>,
+    trial: &Trial,
+    groups: &mut Vec<Group>,
+    platform: &mut impl Platform,
+    numbers: &Numbers,
+    ledger: &mut Ledger<'_>,
+    observer: &dyn Observer,
+) -> Result<(), Ending> {
+    let retries = job.experiment.trial().retries.get_u32();
+    for attempt in 0..=retries {
+        let repeatable = attempt < retries;
+        let Round { lost, is_filed } =
+            round::run(job, trial, groups, numbers.next(), repeatable, ledger, observer).await?;
+        let Some(first) = lost.first() else { break };
+        // What is filed needs no repetition, only the groups for the trials that are left.
+        if retries == 0 && !ledger.is_recorded(trial) {
+            return Err(Ending::Failed(first.reason.clone()));
+        }
+        let mut left = left(job.strategy, ledger);
+        if !is_filed && left.iter().all(|other| other.key != trial.key) {
+            left.insert(0, trial.clone());
+        }
+        if left.is_empty() {
+            let had_result = ledger.is_recorded(trial);
+            for lost in lost.iter().filter(|_| had_result) {
+                ledger.recovered(format!("{} was lost after its last trial: {}", lost.group, lost.reason))?;
             }
-            let left = &job.plan.trials[if is_filed { index + 1 } else { index }..];
-            if left.iter().all(|trial| ledger.is_recorded(trial)) {
-                for lost in &lost {
-                    ledger
-                        .recovered(format!("{} was lost after its last trial: {}", lost.pair, lost.reason))?;
-                }
-                break;
-            }
-            let rescue = Rescue { job, numbers: &numbers, left, observer };
-            rescue.bring_back(lost, pairs, platform, ledger).await?;
-            if is_filed {
-                break;
-            }
+            break;
+        }
+        let recovery = Recovery { job, numbers, left: &left, observer };
+        recovery.bring_back(lost, groups, platform, ledger).await?;
+        if is_filed {
+            break;
         }
     }
     Ok(())
+}
+
+/// The trials that are known to be left.
+fn left(strategy: &dyn Strategy, ledger: &Ledger<'_>) -> Vec<Trial> {
+    let known: Vec<Trial> =
+        strategy.foreseen().iter().filter(|trial| ledger.outcomes().of(trial).is_none()).cloned().collect();
+    match strategy.next(ledger.outcomes()) {
+        NextTrial::Run(trial) if known.is_empty() => vec![*trial],
+        _ => known,
+    }
 }
 
 async fn connect(
@@ -277,14 +308,14 @@ async fn connect(
     platform: &mut impl Platform,
     ledger: &mut Ledger<'_>,
     observer: &dyn Observer,
-) -> Result<Vec<Pair>, Ending> {
+) -> Result<Vec<Group>, Ending> {
     let keep_alive = LONGEST_KEEP_ALIVE.min(experiment.trial().orphan.get() / SIGNS_OF_LIFE);
     let endpoints = platform.start(&|text| observer.phase(text)).await?;
     ledger.agents_run();
-    let connecting = endpoints
-        .into_iter()
-        .enumerate()
-        .map(|(number, pair)| Pair::connect(number, pair, keep_alive, &experiment.profiles));
+    let plans = experiment.topology().groups.into_iter().zip(endpoints).enumerate();
+    let connecting = plans.map(|(number, (plan, agents))| {
+        Group::connect(number, plan, agents, keep_alive, &experiment.profiles)
+    });
     // All at once, hundreds of handshakes would outlast each one's time.
     stream::iter(connecting).buffered(CONNECTING_AT_ONCE).try_collect().await.map_err(Ending::from)
 }

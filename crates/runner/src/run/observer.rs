@@ -4,13 +4,13 @@ use linerate_traffic::profile::StageRates;
 use linerate_wire::counters::Sample;
 use linerate_wire::trial::Role;
 
-use super::way::Way;
 use linerate_experiment::plan::Trial;
+use linerate_experiment::topology::Path;
 use linerate_results::summary::{TrialFailure, TrialSummary};
 
-/// A pair on one way, as a watcher needs to know it before a trial.
+/// A path, as a watcher needs to know it before a trial.
 #[derive(Debug, Clone, PartialEq)]
-pub struct WatchedPair {
+pub struct WatchedPath {
     /// Its name, such as `tx0-rx0`.
     pub name: String,
     /// Intended load over time; `None`: as fast as possible.
@@ -21,7 +21,7 @@ pub struct WatchedPair {
     pub round_trip: bool,
 }
 
-impl WatchedPair {
+impl WatchedPath {
     /// Intended packets per second `at_s` seconds after sending began; after the last stage its load stays. `None`: as fast as possible.
     pub fn load_at(&self, at_s: f64) -> Option<f64> {
         let stages = self.load.as_ref()?;
@@ -41,22 +41,22 @@ pub trait Observer {
     /// Something begins that is no trial.
     fn phase(&self, _text: &str) {}
 
-    /// The trial `number` of `of` begins on `pairs`, with getting ready.
-    fn trial_began(&self, _number: usize, _of: usize, _trial: &Trial, _pairs: &[WatchedPair]) {}
+    /// The trial `number` of `of` begins on `paths`, with getting ready.
+    fn trial_began(&self, _number: usize, _of: usize, _trial: &Trial, _paths: &[WatchedPath]) {}
 
     /// Its transmitters have begun to send.
     fn sending_began(&self) {}
 
-    /// The counters of a pair's agent.
-    fn sample(&self, _pair: &str, _role: Role, _sample: &Sample) {}
+    /// The counters of the agent that sends on a path, or of the one that counts.
+    fn sample(&self, _path: &str, _role: Role, _sample: &Sample) {}
 
-    /// A pair's transmitter has sent all it will; packets may still be on their way.
-    fn sending_ended(&self, _pair: &str) {}
+    /// A path's transmitter has sent all it will; packets may still be on their way.
+    fn sending_ended(&self, _path: &str) {}
 
-    /// The trial has ended on one pair with a result.
+    /// The trial has ended on one path with a result.
     fn trial_ended(&self, _result: &TrialSummary) {}
 
-    /// The trial could not be finished on one pair.
+    /// The trial could not be finished on one path.
     fn trial_failed(&self, _failure: &TrialFailure) {}
 
     /// Nothing more will come.
@@ -77,20 +77,20 @@ impl Observer for Watchers {
         self.0.iter().for_each(|one| one.phase(text));
     }
 
-    fn trial_began(&self, number: usize, of: usize, trial: &Trial, pairs: &[WatchedPair]) {
-        self.0.iter().for_each(|one| one.trial_began(number, of, trial, pairs));
+    fn trial_began(&self, number: usize, of: usize, trial: &Trial, paths: &[WatchedPath]) {
+        self.0.iter().for_each(|one| one.trial_began(number, of, trial, paths));
     }
 
     fn sending_began(&self) {
         self.0.iter().for_each(|one| one.sending_began());
     }
 
-    fn sample(&self, pair: &str, role: Role, sample: &Sample) {
-        self.0.iter().for_each(|one| one.sample(pair, role, sample));
+    fn sample(&self, path: &str, role: Role, sample: &Sample) {
+        self.0.iter().for_each(|one| one.sample(path, role, sample));
     }
 
-    fn sending_ended(&self, pair: &str) {
-        self.0.iter().for_each(|one| one.sending_ended(pair));
+    fn sending_ended(&self, path: &str) {
+        self.0.iter().for_each(|one| one.sending_ended(path));
     }
 
     fn trial_ended(&self, result: &TrialSummary) {
@@ -106,34 +106,35 @@ impl Observer for Watchers {
     }
 }
 
-/// What happens on one pair, for whoever watches.
+/// What happens in one group, for whoever watches.
 #[derive(Clone, Copy)]
-pub(super) struct PairObserver<'a> {
+pub(super) struct GroupObserver<'a> {
     /// Who watches.
     pub(super) observer: &'a dyn Observer,
-    /// The pair's ways.
-    pub(super) ways: &'a [Way],
+    /// The group's paths.
+    pub(super) paths: &'a [Path],
 }
 
-impl PairObserver<'_> {
+impl GroupObserver<'_> {
     /// Nobody watches.
-    pub(super) const NOBODY: PairObserver<'static> = PairObserver { observer: &Nobody, ways: &[] };
+    pub(super) const NOBODY: GroupObserver<'static> = GroupObserver { observer: &Nobody, paths: &[] };
 
-    /// The counters of the agent at that end: of what it sends on one way, and of what it receives on one, which may be the same.
-    pub(super) fn sample(self, end: Role, sample: &Sample) {
-        for way in self.ways {
-            if way.from == end {
-                self.observer.sample(&way.name, Role::Tx, sample);
+    /// The counters of an agent of the group: of what it sends on one path, and of what it receives on one, which may be the same.
+    pub(super) fn sample(self, agent: usize, sample: &Sample) {
+        for path in self.paths {
+            if path.from == agent {
+                self.observer.sample(&path.name, Role::Tx, sample);
             }
-            if way.to == end {
-                self.observer.sample(&way.name, Role::Rx, sample);
+            if path.to == agent {
+                self.observer.sample(&path.name, Role::Rx, sample);
             }
         }
     }
 
-    /// The agent at that end has sent all it will.
-    pub(super) fn sending_ended(self, end: Role) {
-        self.ways.iter().filter(|way| way.from == end).for_each(|way| self.observer.sending_ended(&way.name));
+    /// An agent of the group has sent all it will.
+    pub(super) fn sending_ended(self, agent: usize) {
+        let sent = self.paths.iter().filter(|path| path.from == agent);
+        sent.for_each(|path| self.observer.sending_ended(&path.name));
     }
 }
 
@@ -144,7 +145,7 @@ mod tests {
     #[test]
     fn the_load_follows_its_stages() {
         let stage = |from_pps, to_pps, seconds| StageRates { from_pps, to_pps, seconds };
-        let pair = |load| WatchedPair { name: "tx0-rx0".into(), load, delays_valid: true, round_trip: false };
+        let pair = |load| WatchedPath { name: "tx0-rx0".into(), load, delays_valid: true, round_trip: false };
         let staged = pair(Some(vec![stage(100.0, 200.0, 2.0), stage(50.0, 50.0, 1.0)]));
         for (at_s, pps) in [(-1.0, 100.0), (0.0, 100.0), (1.0, 150.0), (2.0, 50.0), (9.0, 50.0)] {
             assert_eq!(staged.load_at(at_s), Some(pps), "{at_s}");

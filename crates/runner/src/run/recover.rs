@@ -1,12 +1,13 @@
-//! Pairs of which an agent was lost in a trial: connected again where the agent still lives, started anew where it does not. What cannot be
-//! brought back leaves the run, and the other pairs go on.
+//! Recovery of groups of which an agent was lost in a trial: they are connected again where the agent still lives, started anew where it does
+//! not. A group that cannot be brought back leaves the run, and the others go on.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::agent::{Pair, Unreachable};
+use super::agent::Unreachable;
+use super::group::Group;
 use super::ledger::Ledger;
 use super::observer::Observer;
 use super::round::Lost;
@@ -18,49 +19,49 @@ use linerate_experiment::plan::Trial;
 /// An agent that lives lets go of the connection that broke after the orphan time; this comes on top.
 const RECONNECT_MARGIN: Duration = Duration::from_secs(10);
 
-/// What bringing pairs back takes.
-pub(super) struct Rescue<'a, 'j> {
+/// What bringing groups back takes.
+pub(super) struct Recovery<'a, 'j> {
     pub(super) job: &'a Job<'j>,
     pub(super) numbers: &'a Numbers,
-    /// Trials in which a pair that does not come back is missing.
+    /// Trials in which a group that does not come back is missing.
     pub(super) left: &'a [Trial],
     pub(super) observer: &'a dyn Observer,
 }
 
-impl Rescue<'_, '_> {
-    /// Brings back the pairs in `lost`, or takes them out of `pairs` and says so for each trial left.
+impl Recovery<'_, '_> {
+    /// Brings back the groups in `lost`, or takes them out of `groups` and says so for each trial left.
     ///
     /// # Errors
-    /// When no pair is left, the run is interrupted, or results cannot be stored.
+    /// When no group is left, the run is interrupted, or results cannot be stored.
     pub(super) async fn bring_back(
         &self,
         lost: Vec<Lost>,
-        pairs: &mut Vec<Pair>,
+        groups: &mut Vec<Group>,
         platform: &mut impl Platform,
         ledger: &mut Ledger<'_>,
     ) -> Result<(), Ending> {
         ledger.recovery_begins();
         for Lost { position, reason, .. } in &lost {
-            self.observer.phase(&format!("{}: {reason}; bringing the pair back", pairs[*position].name));
+            self.observer.phase(&format!("{}: {reason}; bringing the pair back", groups[*position].name()));
         }
-        let connected = self.reconnect(&lost, pairs).await?;
+        let connected = self.reconnect(&lost, groups).await?;
         // From the back, so that positions stay what they are.
         for Lost { position, reason, .. } in lost.into_iter().rev() {
             if *self.job.interrupted.borrow() {
                 return Err(Ending::Interrupted);
             }
-            let pair = &mut pairs[position];
-            let name = pair.name.clone();
-            match self.one(pair, connected.contains(&position), platform).await {
+            let group = &mut groups[position];
+            let name = group.name().to_owned();
+            match self.one(group, connected.contains(&position), platform).await {
                 Ok(how) => {
                     ledger.recovered(format!("{name} {how}: {reason}"))?;
-                    ledger.connected_again(&pairs[position])?;
+                    ledger.connected_again(&groups[position])?;
                 }
                 Err(Ending::Failed(why)) => {
-                    pairs.remove(position);
+                    let group = groups.remove(position);
                     let why = if why.contains(&reason) { why } else { format!("{reason}; and then: {why}") };
-                    ledger.given_up(&name, &why, self.left)?;
-                    if pairs.is_empty() {
+                    ledger.given_up(&group, &why, self.left)?;
+                    if groups.is_empty() {
                         return Err(Ending::Failed(why));
                     }
                     self.observer.phase(&format!("{name} is given up: {why}"));
@@ -73,16 +74,16 @@ impl Rescue<'_, '_> {
     }
 
     /// Connects again to all that live, side by side: what breaks one connection may well break all. Says which those are.
-    async fn reconnect(&self, lost: &[Lost], pairs: &mut [Pair]) -> Result<BTreeSet<usize>, Ending> {
+    async fn reconnect(&self, lost: &[Lost], groups: &mut [Group]) -> Result<BTreeSet<usize>, Ending> {
         let patience = self.job.experiment.trial().orphan.get() + RECONNECT_MARGIN;
         let is_lost = |position: &usize| lost.iter().any(|lost| lost.position == *position);
-        let attempts = pairs.iter_mut().enumerate().filter(|(position, _)| is_lost(position));
-        let attempts = attempts.map(|(position, pair)| async move {
-            match pair.reconnect(patience).await {
+        let attempts = groups.iter_mut().enumerate().filter(|(position, _)| is_lost(position));
+        let attempts = attempts.map(|(position, group)| async move {
+            match group.reconnect(patience).await {
                 Ok(()) => Ok(Some(position)),
                 Err(forbidden @ Unreachable::Forbidden(_)) => Err(Ending::from(forbidden)),
                 Err(Unreachable::Failed(reason)) => {
-                    tracing::debug!(pair = pair.name, reason, "not connected again");
+                    tracing::debug!(pair = group.name(), reason, "not connected again");
                     Ok(None)
                 }
             }
@@ -107,7 +108,7 @@ impl Rescue<'_, '_> {
     /// Says in words how it was done.
     async fn one(
         &self,
-        pair: &mut Pair,
+        group: &mut Group,
         is_connected: bool,
         platform: &mut impl Platform,
     ) -> Result<&'static str, Ending> {
@@ -115,17 +116,17 @@ impl Rescue<'_, '_> {
         let how = if is_connected {
             "was connected again"
         } else {
-            let (number, keep_alive) = (pair.number, pair.keep_alive);
+            let (number, plan, keep_alive) = (group.number, group.plan.clone(), group.keep_alive);
             let anew = async {
                 let endpoints = platform.restart(number, &|text| observer.phase(text)).await?;
-                Ok(Pair::connect(number, endpoints, keep_alive, &job.experiment.profiles).await?)
+                Ok(Group::connect(number, plan, endpoints, keep_alive, &job.experiment.profiles).await?)
             };
-            *pair = self.unless_interrupted(anew).await?;
+            *group = self.unless_interrupted(anew).await?;
             "was started anew"
         };
-        // With no trial left, the pair is not needed any more.
+        // With no trial left, the group is not needed any more.
         let Some(first) = self.left.first() else { return Ok(how) };
-        match warm_up(pair, job.experiment, &first.profile, numbers, &job.interrupted).await {
+        match warm_up(group, job.experiment, &first.profile, numbers, &job.interrupted).await {
             Ok(_) => Ok(how),
             Err(error @ WarmUpError::Stopped(_)) => Err(error.into()),
             Err(error) => Err(Ending::Failed(error.to_string())),

@@ -1,4 +1,4 @@
-//! One trial on all pairs at the same time. They go in step; when one fails, the trial is over for all, for the load was
+//! One trial in all groups at the same time. They go in step; when one fails, the trial is over for all, for the load was
 //! no longer what was asked.
 
 use std::time::{Instant, SystemTime};
@@ -7,62 +7,60 @@ use futures_util::future::join_all;
 use tempfile::NamedTempFile;
 use tokio::sync::watch;
 
-use super::agent::Pair;
 use super::flows::fetch;
+use super::group::Group;
 use super::ledger::Ledger;
-use super::observer::{Observer, PairObserver};
+use super::observer::{GroupObserver, Observer};
 use super::start::Clocks;
-use super::trial::{Assignment, DrainTimes, Stopped};
-use super::way::{Way, ways};
+use super::trial::steps::TrialPhase;
+use super::trial::{Assignment, Course, DrainTimes, Stopped};
 use super::{Ending, Job};
 use linerate_experiment::plan::Trial;
+use linerate_experiment::topology::Path;
 use linerate_results::figures::figures;
-use linerate_results::store::record::{Observations, TRIAL_SCHEMA, TrialRecord};
+use linerate_results::store::record::{Samples, TRIAL_SCHEMA, TrialRecord};
 use linerate_results::store::{FLOWS_FILE, StoreError};
 use linerate_results::summary::{Aggregate, StartSpread, TrialFailure, TrialSummary};
 
-/// A pair's part in the trial.
-struct Lane<'p> {
-    pair: &'p mut Pair,
-    ways: Vec<Way>,
-    seen: Observations,
-    /// When those that send are to begin, each on its own clock; empty: at once.
-    begins_ns: Vec<u64>,
-    /// When its transmitter was told to begin.
+/// A group's part in the trial.
+struct Lane<'g, 'a> {
+    group: &'g mut Group,
+    course: Course<'a>,
+    /// When its transmitters were told to begin.
     started: Option<SystemTime>,
     /// When it had sent everything.
     sent: Option<Instant>,
-    /// Every flow of each way, where they were asked for.
+    /// Every flow of each path, where they were asked for.
     flows: Vec<NamedTempFile>,
     stopped: Option<Stopped>,
 }
 
-/// A pair of which an agent is lost.
+/// A group of which an agent is lost.
 #[derive(Debug)]
 pub(super) struct Lost {
-    /// Where the pair is among all.
+    /// Where the group is among all.
     pub(super) position: usize,
     /// Its name.
-    pub(super) pair: String,
+    pub(super) group: String,
     /// Why.
     pub(super) reason: String,
 }
 
-/// What came of a trial on all pairs.
+/// What came of a trial in all groups.
 #[derive(Debug)]
 pub(super) struct Round {
-    /// Pairs that were lost, in the order of the pairs.
+    /// Groups that were lost, in the order of the groups.
     pub(super) lost: Vec<Lost>,
     /// True when results or failures of the trial are on disk; false when it has to be repeated.
     pub(super) is_filed: bool,
 }
 
-/// Runs `trial` on all pairs, files what came of it, and lets the agents go on to the next. When a pair is lost and the trial is `repeatable`,
-/// nothing is filed. A pair that is lost when the results are on disk keeps them.
+/// Runs `trial` in all groups, files what came of it, and lets the agents go on to the next. When a group is lost and the trial is
+/// `repeatable`, nothing is filed. A group that is lost when the results are on disk keeps them.
 pub(super) async fn run(
     job: &Job<'_>,
     trial: &Trial,
-    pairs: &mut [Pair],
+    groups: &mut [Group],
     (id, tag): (u32, u16),
     repeatable: bool,
     ledger: &mut Ledger<'_>,
@@ -77,41 +75,36 @@ pub(super) async fn run(
         settings: job.experiment.trial().clone(),
         drain: DrainTimes::of(&job.experiment.trial().drain),
     };
-    let mut lanes = Vec::with_capacity(pairs.len());
-    for pair in pairs {
-        let ways = ways(job.experiment.direction(), pair);
-        lanes.push(Lane {
-            pair,
-            ways,
-            seen: Observations::default(),
-            begins_ns: Vec::new(),
-            started: None,
-            sent: None,
-            flows: Vec::new(),
-            stopped: None,
-        });
-    }
     let halt = watch::Sender::new(false);
-    in_step(&mut lanes, &halt, async |lane| assignment.set_up(&lane.pair.tx, &lane.pair.rx).await).await;
-    let clocks = agree(&assignment, &mut lanes, &halt).await;
+    let paths: Vec<Vec<Path>> = groups.iter().map(|group| group.paths().to_vec()).collect();
+    let mut lanes = Vec::with_capacity(groups.len());
+    for (group, paths) in groups.iter_mut().zip(&paths) {
+        let watch = GroupObserver { observer, paths };
+        let course = Course::new(&assignment, group, paths, watch, job.interrupted.clone(), halt.subscribe());
+        lanes.push(Lane { group, course, started: None, sent: None, flows: Vec::new(), stopped: None });
+    }
     in_step(&mut lanes, &halt, async |lane| {
-        assignment.start(&lane.pair.tx, &lane.pair.rx, &lane.begins_ns).await?;
+        lane.course.frames_fit(lane.group)?;
+        lane.course.advance(lane.group, TrialPhase::StartCounting).await
+    })
+    .await;
+    let clocks = agree(&mut lanes, &halt).await;
+    in_step(&mut lanes, &halt, async |lane| {
+        lane.course.advance(lane.group, TrialPhase::Sending).await?;
         lane.started = Some(SystemTime::now());
         Ok(())
     })
     .await;
     observer.sending_began();
     in_step(&mut lanes, &halt, async |lane| {
-        let Lane { pair, seen, ways, flows, sent: sent_at, .. } = lane;
-        let watch = PairObserver { observer, ways };
-        let (tx, rx) = (&mut pair.tx, &mut pair.rx);
-        let sent = assignment.follow(tx, rx, seen, watch, job.interrupted.clone(), halt.subscribe()).await?;
-        *sent_at = Some(Instant::now());
-        assignment.wind_up(tx, rx, sent, seen, watch, job.interrupted.clone()).await?;
-        for way in ways.iter().filter(|_| assignment.settings.all_flows) {
-            let traffic = way.traffic(&trial.profile, pair).profile;
-            let lines = way.flow_lines(&traffic, pair, seen);
-            flows.push(fetch(pair.agent(way.to), lines, job.store.directory()).await?);
+        let Lane { group, course, flows, sent, .. } = lane;
+        course.advance(group, TrialPhase::ReportSenders).await?;
+        *sent = Some(Instant::now());
+        course.advance(group, TrialPhase::Done).await?;
+        for path in group.paths().iter().filter(|_| assignment.settings.all_flows) {
+            let traffic = group.traffic(path, &trial.profile).profile;
+            let lines = group.flow_lines(path, &traffic, &course.seen);
+            flows.push(fetch(&group.agents[path.to], lines, job.store.directory()).await?);
         }
         Ok(())
     })
@@ -119,15 +112,14 @@ pub(super) async fn run(
     if lanes.iter().any(|lane| lane.stopped.is_some()) {
         join_all(lanes.iter_mut().map(|lane| {
             lane.stopped.get_or_insert(Stopped::Elsewhere);
-            let watch = PairObserver { observer, ways: &lane.ways };
-            assignment.abandon(&mut lane.pair.tx, &mut lane.pair.rx, &mut lane.seen, watch)
+            lane.course.abandon(lane.group)
         }))
         .await;
     }
     let lost_in_trial = lost(&lanes);
     if repeatable && !lost_in_trial.is_empty() && !*job.interrupted.borrow() {
         // The others go back to idle.
-        acknowledge(&assignment, &mut lanes).await;
+        acknowledge(&mut lanes).await;
         return Ok(Round { lost: lost(&lanes), is_filed: false });
     }
     let took_s = ledger.elapsed_s() - began_s;
@@ -135,8 +127,8 @@ pub(super) async fn run(
     let mut unfiled = None;
     for lane in &mut lanes {
         let mut flows = std::mem::take(&mut lane.flows).into_iter();
-        for way in &lane.ways {
-            match settle(lane, way, flows.next(), trial, tag, ledger, took_s) {
+        for path in lane.group.paths() {
+            match settle(lane, path, flows.next(), trial, &assignment, ledger, took_s) {
                 Ok(Ok(result)) => trials.push(result),
                 Ok(Err(failure)) => failures.push(failure),
                 // What the others have is filed all the same.
@@ -145,8 +137,7 @@ pub(super) async fn run(
         }
     }
     let last_packet = lanes.iter().filter_map(|lane| lane.sent).max();
-    let aggregate =
-        failures.is_empty().then(|| Aggregate::of(&trials, spread(&assignment, &lanes, clocks.as_ref())));
+    let aggregate = failures.is_empty().then(|| Aggregate::of(&trials, spread(&lanes, clocks.as_ref())));
     ledger.round(trial, &trials, &failures, aggregate.flatten(), last_packet)?;
     if let Some(error) = unfiled {
         return Err(error.into());
@@ -156,22 +147,22 @@ pub(super) async fn run(
 
     if let Some(stopped) = lanes.iter().find_map(|lane| lane.stopped.clone().filter(Stopped::ends_run)) {
         // Whether the agents hear of it makes no difference any more.
-        acknowledge(&assignment, &mut lanes).await;
+        acknowledge(&mut lanes).await;
         return Err(stopped.into());
     }
     // The reports are safe now, also those that make no result.
-    acknowledge(&assignment, &mut lanes).await;
+    acknowledge(&mut lanes).await;
     Ok(Round { lost: lost(&lanes), is_filed: true })
 }
 
 /// Lets the agents forget their reports. A lane of which an agent does not answer is lost, whatever its trial came to.
-async fn acknowledge(assignment: &Assignment, lanes: &mut [Lane<'_>]) {
+async fn acknowledge(lanes: &mut [Lane<'_, '_>]) {
     join_all(lanes.iter_mut().map(|lane| async move {
         // An agent that is lost already cannot answer.
-        if let Err(stopped) = assignment.acknowledge(&lane.pair.tx, &lane.pair.rx, &lane.seen).await
+        if let Err(stopped) = lane.course.acknowledge(lane.group).await
             && !lane.stopped.as_ref().is_some_and(Stopped::loses_agent)
         {
-            tracing::warn!(pair = lane.pair.name, %stopped, "lost when its report was acknowledged");
+            tracing::warn!(pair = lane.group.name(), %stopped, "lost when its report was acknowledged");
             lane.stopped = Some(Stopped::Agent { cause: stopped.to_string(), refusal: false });
         }
     }))
@@ -179,27 +170,22 @@ async fn acknowledge(assignment: &Assignment, lanes: &mut [Lane<'_>]) {
 }
 
 /// Finds an instant for all lanes to begin at, where there are several.
-async fn agree(
-    assignment: &Assignment,
-    lanes: &mut [Lane<'_>],
-    halt: &watch::Sender<bool>,
-) -> Option<Clocks> {
+async fn agree(lanes: &mut [Lane<'_, '_>], halt: &watch::Sender<bool>) -> Option<Clocks> {
     if lanes.len() < 2 || *halt.borrow() {
         return None;
     }
-    let senders = || assignment.senders();
-    let agents: Vec<_> = lanes.iter().flat_map(|lane| senders().map(|end| lane.pair.agent(end))).collect();
+    let senders: Vec<(usize, usize)> = senders(lanes).collect();
+    let agents: Vec<_> = senders.iter().map(|(lane, agent)| &lanes[*lane].group.agents[*agent]).collect();
     match Clocks::compare(&agents).await {
         Ok(clocks) => {
-            let each = senders().count();
-            for (lane, begins_ns) in lanes.iter_mut().zip(clocks.soon().chunks(each)) {
-                lane.begins_ns = begins_ns.to_vec();
+            for ((lane, agent), begin_ns) in senders.into_iter().zip(clocks.soon()) {
+                lanes[lane].course.begins_ns[agent] = Some(begin_ns);
             }
             Some(clocks)
         }
-        Err((agent, stopped)) => {
-            if let Some(lane) = lanes.get_mut(agent / senders().count()) {
-                lane.stopped = Some(stopped);
+        Err((index, stopped)) => {
+            if let Some((lane, _)) = senders.get(index) {
+                lanes[*lane].stopped = Some(stopped);
             }
             halt.send_replace(true);
             None
@@ -207,27 +193,34 @@ async fn agree(
     }
 }
 
+/// The agents that send, by their lane and their place in it.
+fn senders(lanes: &[Lane<'_, '_>]) -> impl Iterator<Item = (usize, usize)> {
+    let of = |(index, lane): (usize, &Lane<'_, '_>)| {
+        lane.course.senders().map(move |agent| (index, agent)).collect::<Vec<_>>()
+    };
+    lanes.iter().enumerate().flat_map(of)
+}
+
 /// How far apart the lanes really began.
-fn spread(assignment: &Assignment, lanes: &[Lane<'_>], clocks: Option<&Clocks>) -> Option<StartSpread> {
-    let started = lanes.iter().flat_map(|lane| {
-        assignment.senders().map(|end| lane.seen.report(end).map(|report| report.started_ns))
-    });
+fn spread(lanes: &[Lane<'_, '_>], clocks: Option<&Clocks>) -> Option<StartSpread> {
+    let started = senders(lanes)
+        .map(|(lane, agent)| lanes[lane].course.seen[agent].report.as_ref().map(|report| report.started_ns));
     clocks?.spread(&started.collect::<Option<Vec<_>>>()?)
 }
 
-fn lost(lanes: &[Lane<'_>]) -> Vec<Lost> {
-    let of = |(position, lane): (usize, &Lane<'_>)| {
+fn lost(lanes: &[Lane<'_, '_>]) -> Vec<Lost> {
+    let of = |(position, lane): (usize, &Lane<'_, '_>)| {
         let stopped = lane.stopped.as_ref().filter(|stopped| stopped.loses_agent())?;
-        Some(Lost { position, pair: lane.pair.name.clone(), reason: stopped.to_string() })
+        Some(Lost { position, group: lane.group.name().to_owned(), reason: stopped.to_string() })
     };
     lanes.iter().enumerate().filter_map(of).collect()
 }
 
-/// Takes every pair that has not failed one step further; none goes on when one fails.
+/// Takes every group that has not failed one step further; none goes on when one fails.
 async fn in_step(
-    lanes: &mut [Lane<'_>],
+    lanes: &mut [Lane<'_, '_>],
     halt: &watch::Sender<bool>,
-    step: impl AsyncFn(&mut Lane<'_>) -> Result<(), Stopped>,
+    step: impl AsyncFn(&mut Lane<'_, '_>) -> Result<(), Stopped>,
 ) {
     if *halt.borrow() {
         return;
@@ -242,40 +235,42 @@ async fn in_step(
     .await;
 }
 
-/// Files one way of a pair: as a result, or as a failure with what is known of it.
+/// Files one path of a group: as a result, or as a failure with what is known of it.
 fn settle(
-    lane: &Lane<'_>,
-    way: &Way,
+    lane: &Lane<'_, '_>,
+    path: &Path,
     flows: Option<NamedTempFile>,
     trial: &Trial,
-    tag: u16,
+    assignment: &Assignment,
     ledger: &mut Ledger<'_>,
     took_s: f64,
 ) -> Result<Result<TrialSummary, TrialFailure>, StoreError> {
-    let (pair, seen) = (&*lane.pair, &lane.seen);
+    let (group, seen) = (&*lane.group, &lane.course.seen);
     let place = trial.directory();
-    let traffic = way.traffic(&trial.profile, pair);
-    let result = match (&lane.stopped, seen.report(way.from), seen.report(way.to)) {
+    let traffic = group.traffic(path, &trial.profile);
+    let (from, to, far) = (&seen[path.from], &seen[path.to], &seen[path.far()]);
+    let clock = group.clock(path);
+    let result = match (&lane.stopped, &from.report, &to.report) {
         (None, Some(tx), Some(rx)) => {
-            figures(way.subject(trial, &traffic.profile, pair, seen), tx, rx).map_err(Stopped::from)
+            let direction = assignment.settings.direction;
+            let subject = group.subject(path, trial, &traffic.profile, &clock, direction, seen);
+            figures(subject, tx, rx).map_err(Stopped::from)
         }
         (stopped, ..) => Err(stopped.clone().unwrap_or(Stopped::Elsewhere)),
     };
-    let own = seen.from_end(way.from);
-    let started_ns = own.tx_samples.first().map_or(0, |sample| sample.at_ns);
-    let (time_axis, samples) = own.on_one_axis(&pair.clock, started_ns);
+    let (time_axis, samples) = Samples::on_one_axis(from, far, &group.clocks(path.from, path.far()));
     let mut record = TrialRecord {
         schema: TRIAL_SCHEMA.to_owned(),
         profile: trial.profile.name(),
-        pair: way.name.clone(),
+        pair: path.name.clone(),
         repeat: trial.repeat,
-        tag,
+        tag: assignment.tag,
         reason: None,
         result: None,
         started_at: lane.started.map(|at| humantime::format_rfc3339_millis(at).to_string()),
         time_axis,
-        tx: own.tx_report,
-        rx: own.rx_report,
+        tx: from.report.clone(),
+        rx: far.report.clone(),
         samples,
     };
     match result {
@@ -283,8 +278,8 @@ fn settle(
             result.notes.extend(traffic.notes);
             result.environment_period = ledger.environment_period();
             result.overhead_s = took_s - result.duration_s;
-            result.trial = format!("{}/{place}/trial.json", way.name);
-            result.flows_file = flows.as_ref().map(|_| format!("{}/{place}/{FLOWS_FILE}", way.name));
+            result.trial = format!("{}/{place}/trial.json", path.name);
+            result.flows_file = flows.as_ref().map(|_| format!("{}/{place}/{FLOWS_FILE}", path.name));
             record.result = Some(result.clone());
             ledger.file(&place, &record, flows)?;
             Ok(Ok(result))
@@ -292,14 +287,15 @@ fn settle(
         Err(stopped) => {
             let reason = stopped.to_string();
             record.reason = Some(reason.clone());
-            let filed = if seen.any() { Some(ledger.file(&place, &record, None)?) } else { None };
+            let filed =
+                if from.any() || far.any() { Some(ledger.file(&place, &record, None)?) } else { None };
             let failure = TrialFailure {
                 profile: record.profile,
                 pair: record.pair,
                 repeat: trial.repeat,
                 reason,
-                transmit: seen.last_transmit(way.from),
-                receive: seen.last_receive(way.to),
+                transmit: from.last_transmit(),
+                receive: to.last_receive(),
                 trial: filed,
             };
             Ok(Err(failure))

@@ -10,20 +10,20 @@ use linerate_traffic::profile::{Profile, RawProfile};
 use linerate_traffic::rate::{Rate, RateError};
 use linerate_traffic::span::Span;
 use linerate_wire::report::{Latency, TrialReport};
-use linerate_wire::trial::Role;
 use tokio::sync::watch;
 
 use super::Numbers;
-use super::agent::{Agent, Pair};
+use super::agent::Agent;
 use super::arrivals::Arrivals;
-use super::observer::PairObserver;
-use super::path::PathTimes;
-use super::trial::{Assignment, DrainTimes, Stopped};
+use super::group::Group;
+use super::observer::GroupObserver;
+use super::path_times::PathTimes;
+use super::trial::steps::TrialPhase;
+use super::trial::{Assignment, Course, DrainTimes, Stopped};
 use linerate_experiment::Experiment;
-use linerate_experiment::direction::Direction;
 use linerate_experiment::document::TrialSection;
-use linerate_results::clock::alone;
-use linerate_results::store::record::Observations;
+use linerate_experiment::topology::Path;
+use linerate_results::store::record::Seen;
 use linerate_results::summary::WarmUp;
 
 /// Highest load of an attempt, in packets per second.
@@ -106,48 +106,42 @@ impl Traffic {
     }
 }
 
-/// Warms a pair up for trials of this profile.
+/// Warms a group up for trials of this profile, one path after the other.
 pub(super) async fn warm_up(
-    pair: &mut Pair,
+    group: &mut Group,
     experiment: &Experiment,
     profile: &Profile,
     numbers: &Numbers,
     interrupted: &watch::Receiver<bool>,
 ) -> Result<Vec<WarmUp>, WarmUpError> {
     let timeout = experiment.trial().warm_up.timeout.get();
-    let name = pair.name.clone();
-    await_link(&name, &pair.tx, timeout, interrupted).await?;
-    await_link(&name, &pair.rx, timeout, interrupted).await?;
-    let clocks_compare = pair.clock.one_way_valid;
-    let load = |reason| WarmUpError::Load { pair: name.clone(), reason };
-    let link_bps = |agent: &Agent| agent.session.welcome().port.link_bps;
-    let there = Traffic::of(profile, experiment, link_bps(&pair.tx)).map_err(load)?;
-    let run = |traffic, direction, must_arrive| Run {
-        pair: &name,
-        experiment,
-        numbers,
-        interrupted,
-        traffic,
-        direction,
-        clocks_compare,
-        must_arrive,
-    };
-    let Pair { tx, rx, .. } = pair;
-    match experiment.direction() {
-        Direction::RoundTrip => {
-            let clocks_compare = alone(tx.name(), &tx.session.welcome().clock).round_trip_valid;
-            let run = Run { clocks_compare, ..run(there, Direction::RoundTrip, true) };
-            run.until_received(tx, rx).await
-        }
-        direction => {
-            let back = Traffic::of(profile, experiment, link_bps(rx)).map_err(load)?;
-            let mut warm = run(there, Direction::OneWay, true).until_received(tx, rx).await?;
-            // Where trials go one way only, the way back is for the switches between: they learn where the receiver is.
-            let must_arrive = direction == Direction::Bidirectional;
-            warm.extend(run(back, Direction::OneWay, must_arrive).until_received(rx, tx).await?);
-            Ok(warm)
+    for agent in &group.agents {
+        await_link(group.name(), agent, timeout, interrupted).await?;
+    }
+    let mut warm = Vec::new();
+    for (path, must_arrive) in paths(group.paths()) {
+        let link_bps = group.agents[path.from].session.welcome().port.link_bps;
+        let traffic = Traffic::of(profile, experiment, link_bps)
+            .map_err(|reason| WarmUpError::Load { pair: group.name().to_owned(), reason })?;
+        let run = Run { experiment, numbers, interrupted, traffic, path: &path, must_arrive };
+        warm.extend(run.until_received(group).await?);
+    }
+    Ok(warm)
+}
+
+/// The paths to warm up, and whether packets have to arrive. Where trials go one way only, the way back is for the switches between: they learn
+/// where the receiver is.
+fn paths(of_trials: &[Path]) -> Vec<(Path, bool)> {
+    let mut all: Vec<(Path, bool)> = Vec::new();
+    for path in of_trials {
+        all.push((path.clone(), true));
+        let back = Path { name: path.name.clone(), from: path.to, to: path.from, reflector: None };
+        let is_used = of_trials.iter().any(|other| (other.from, other.far()) == (path.far(), path.from));
+        if path.reflector.is_none() && !is_used {
+            all.push((back, false));
         }
     }
+    all
 }
 
 async fn await_link(
@@ -176,62 +170,62 @@ async fn await_link(
 
 /// What an attempt saw.
 struct Attempt {
-    seen: Observations,
+    /// By agent of the group.
+    seen: Vec<Seen>,
     /// From the start to the last arrival, less the time of sending where all packets arrived: not less than the delay.
     receipt: Duration,
 }
 
-/// Attempts in one direction of a pair, or on a round trip.
+/// Attempts on one path.
 struct Run<'a> {
-    pair: &'a str,
     experiment: &'a Experiment,
     numbers: &'a Numbers,
     interrupted: &'a watch::Receiver<bool>,
     traffic: Traffic,
-    direction: Direction,
-    /// Whether what the receiver measures is a delay.
-    clocks_compare: bool,
+    path: &'a Path,
     /// Whether it is an error when nothing arrives.
     must_arrive: bool,
 }
 
 impl Run<'_> {
-    /// Attempts until packets arrive, or the time is up. Notes the path's times with the agent that receives.
-    async fn until_received(&self, from: &mut Agent, to: &mut Agent) -> Result<Vec<WarmUp>, WarmUpError> {
+    /// Attempts until packets arrive, or the time is up. Notes the path's times.
+    async fn until_received(&self, group: &mut Group) -> Result<Vec<WarmUp>, WarmUpError> {
         let section = &self.experiment.trial().warm_up;
         let timeout = section.timeout.get();
         let settle = self.experiment.trial().drain.settle.get();
         let begun = Instant::now();
-        let round_trip = self.direction.is_round_trip();
-        let mut records = vec![WarmUp::between(self.pair, from.name(), to.name())];
-        if round_trip {
-            records.push(WarmUp::between(self.pair, to.name(), from.name()));
-        }
+        // A reflector's report is of both halves of the way.
+        let halves: Vec<(usize, usize)> = match self.path.reflector {
+            Some(reflector) => vec![(self.path.from, reflector), (reflector, self.path.from)],
+            None => vec![(self.path.from, self.path.to)],
+        };
+        let name = |agent: usize| group.agents[agent].name();
+        let mut records: Vec<WarmUp> =
+            halves.iter().map(|(from, to)| WarmUp::between(group.name(), name(*from), name(*to))).collect();
         let mut arrived = vec![Arrivals::default(); records.len()];
         let mut wait = 2 * settle;
-        if round_trip { &mut *from } else { &mut *to }.path = PathTimes::default();
+        group.set_times(self.path, PathTimes::default());
         loop {
             let left = timeout.saturating_sub(begun.elapsed() + self.traffic.sending());
             let drain =
                 DrainTimes { settle: settle.min(left / 2), limit: wait.min(left), follows_rate: false };
-            let Attempt { seen, receipt } = self.attempt(drain, from, to).await?;
-            // A reflector's report is of both halves of the way.
-            let ends = if round_trip { [Role::Rx, Role::Tx] } else { [Role::Rx; 2] };
-            for ((record, arrived), end) in records.iter_mut().zip(&mut arrived).zip(ends) {
-                arrived.add(seen.report(end));
+            let Attempt { seen, receipt } = self.attempt(drain, group).await?;
+            for ((record, arrived), (from, to)) in records.iter_mut().zip(&mut arrived).zip(&halves) {
+                let report = seen[*to].report.as_ref();
+                arrived.add(report);
                 record.attempts += 1;
                 record.duration_s = begun.elapsed().as_secs_f64();
-                let sender = if end == Role::Rx { Role::Tx } else { Role::Rx };
-                record.sent_packets = seen.last_transmit(sender).map_or(0, |sent| sent.packets);
-                record.received_packets = seen.last_receive(end).map_or(0, |received| received.packets);
-                record.arrivals(seen.report(end));
+                record.sent_packets = seen[*from].last_transmit().map_or(0, |sent| sent.packets);
+                record.received_packets = seen[*to].last_receive().map_or(0, |received| received.packets);
+                record.arrivals(report);
             }
-            let end = if round_trip { Role::Tx } else { Role::Rx };
             if let Some(last) = records.last_mut().filter(|record| record.received_packets > 0) {
-                let latency = seen.report(end).and_then(latency);
-                let (times, basis) = PathTimes::learnt(latency, self.clocks_compare, receipt);
+                let latency = seen[self.path.to].report.as_ref().and_then(latency);
+                let clock = group.clock(self.path);
+                let are_delays = clock.one_way_valid || clock.round_trip_valid;
+                let (times, basis) = PathTimes::learnt(latency, are_delays, receipt);
                 (last.delay_ns, last.delay_basis) = (Some(times.delay_ns), Some(basis));
-                if round_trip { from } else { to }.path = times;
+                group.set_times(self.path, times);
                 return Ok(records);
             }
             if begun.elapsed() >= timeout {
@@ -239,8 +233,8 @@ impl Run<'_> {
             }
             if !self.must_arrive {
                 tracing::info!(
-                    pair = self.pair,
-                    from = from.name(),
+                    pair = group.name(),
+                    from = group.agents[self.path.from].name(),
                     "nothing arrived on the way back, which trials do not use"
                 );
                 return Ok(records);
@@ -259,7 +253,7 @@ impl Run<'_> {
             return Ok(Vec::new());
         };
         Err(WarmUpError::NothingReceived {
-            pair: self.pair.to_owned(),
+            pair: record.pair.clone(),
             from: record.from.clone(),
             to: record.to.clone(),
             sent: record.sent_packets,
@@ -270,46 +264,29 @@ impl Run<'_> {
     }
 
     /// A trial like any other, only small, and with no one to watch.
-    async fn attempt(&self, drain: DrainTimes, from: &mut Agent, to: &mut Agent) -> Result<Attempt, Stopped> {
+    async fn attempt(&self, drain: DrainTimes, group: &mut Group) -> Result<Attempt, Stopped> {
         let (id, tag) = self.numbers.next();
         let Traffic { profile, limit, .. } = self.traffic.clone();
-        let settings =
-            TrialSection { direction: self.direction, all_flows: false, ..self.experiment.trial().clone() };
+        let settings = TrialSection { all_flows: false, ..self.experiment.trial().clone() };
         let assignment = Assignment { id, tag, profile, limit, settings, drain };
-        let mut interrupted = self.interrupted.clone();
-        tokio::select! {
-            attempt = self.carry_out(&assignment, from, to) => attempt,
-            Ok(_) = interrupted.wait_for(|flag| *flag) => Err(Stopped::Interrupted),
-        }
-    }
-
-    async fn carry_out(
-        &self,
-        assignment: &Assignment,
-        from: &mut Agent,
-        to: &mut Agent,
-    ) -> Result<Attempt, Stopped> {
-        let mut seen = Observations::default();
         let (_never, halted) = watch::channel(false);
-        let nobody = PairObserver::NOBODY;
-        assignment.set_up(from, to).await?;
-        assignment.start(from, to, &[]).await?;
-        let interrupted = self.interrupted.clone();
-        let sent = assignment.follow(from, to, &mut seen, nobody, interrupted.clone(), halted).await?;
-        assignment.wind_up(from, to, sent, &mut seen, nobody, interrupted).await?;
-        assignment.acknowledge(from, to, &seen).await?;
-        let end = if self.direction.is_round_trip() { Role::Tx } else { Role::Rx };
-        let receipt = receipt(&seen, end, self.traffic.limit.packets);
-        Ok(Attempt { seen, receipt })
+        let (paths, nobody) = (std::slice::from_ref(self.path), GroupObserver::NOBODY);
+        let mut course = Course::new(&assignment, group, paths, nobody, self.interrupted.clone(), halted);
+        course.frames_fit(group)?;
+        course.advance(group, TrialPhase::Done).await?;
+        course.acknowledge(group).await?;
+        let (tx, rx) = (&course.seen[self.path.from], &course.seen[self.path.to]);
+        let receipt = receipt(tx, rx, self.traffic.limit.packets);
+        Ok(Attempt { seen: course.seen, receipt })
     }
 }
 
 /// A bound above the delay, by the clock of the receiver alone. It starts before the sender does, so that the time of the control messages is in it. The last
 /// packet's time of sending is known where all `packets` were sent and have arrived.
-fn receipt(seen: &Observations, end: Role, packets: Option<u64>) -> Duration {
-    let last_arrival_ns = seen.report(end).and_then(|report| report.last_arrival_ns).unwrap_or(0);
-    let transmit = seen.report(Role::Tx).and_then(|report| report.transmit.as_ref());
-    let received = seen.last_receive(end).map(|counters| counters.packets);
+fn receipt(tx: &Seen, rx: &Seen, packets: Option<u64>) -> Duration {
+    let last_arrival_ns = rx.report.as_ref().and_then(|report| report.last_arrival_ns).unwrap_or(0);
+    let transmit = tx.report.as_ref().and_then(|report| report.transmit.as_ref());
+    let received = rx.last_receive().map(|counters| counters.packets);
     let sending_s =
         transmit.filter(|_| packets.is_some() && received == packets).map_or(0.0, |sent| sent.duration_s);
     let sending = Duration::try_from_secs_f64(sending_s).unwrap_or_default();

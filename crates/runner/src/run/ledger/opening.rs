@@ -10,7 +10,8 @@ use crate::platform::local::node_name;
 use crate::run::EarlierRun;
 use crate::run::stopwatch::Stopwatch;
 use linerate_experiment::Experiment;
-use linerate_experiment::plan::{Plan, Trial};
+use linerate_experiment::plan::Trial;
+use linerate_experiment::strategy::Strategy;
 use linerate_results::store::environment::{Environment, without_secrets};
 use linerate_results::store::inner_path::bounded_name;
 use linerate_results::store::manifest::Manifest;
@@ -28,7 +29,7 @@ impl<'s> Ledger<'s> {
     pub(in crate::run) fn open(
         store: &'s Store,
         experiment: &Experiment,
-        plan: &Plan,
+        strategy: &dyn Strategy,
         filter: Option<&str>,
         earlier: Option<&EarlierRun>,
     ) -> Result<Self, StoreError> {
@@ -44,13 +45,12 @@ impl<'s> Ledger<'s> {
         if let Ok(command_line) = std::fs::read_to_string("/proc/cmdline") {
             store.write_text(&bounded_name(&node_name(), "_cmdline.txt"), &without_secrets(&command_line))?;
         }
-        let numbers: HashMap<(String, u32), u32> = plan.trials.iter().map(Trial::name).zip(1..).collect();
-        let mut head = head(store.id(), experiment, plan, filter);
+        let mut head = head(store.id(), experiment, strategy, filter);
         let mut records = Vec::new();
         if let Some(earlier) = earlier {
             resume(&mut head, earlier);
             head.overhead = watch.overhead;
-            records = kept(earlier, &numbers, &head.overhead);
+            records = kept(earlier, strategy.foreseen(), &head.overhead);
         }
         records.insert(0, LogRecord::Head(Box::new(head.clone())));
         let log = store.begin_log(&records)?;
@@ -74,9 +74,10 @@ impl<'s> Ledger<'s> {
             begun,
             watch,
             ready: None,
-            numbers,
-            keys: experiment.trial_keys().ok(),
-            recorded: earlier.map(|earlier| earlier.summary.finished()).unwrap_or_default(),
+            numbers: strategy.foreseen().iter().map(|trial| trial.key.clone()).zip(1..).collect(),
+            outcomes: earlier
+                .map(|earlier| earlier.summary.outcomes(strategy.foreseen()))
+                .unwrap_or_default(),
             first_recorded: earlier
                 .and_then(|earlier| earlier.summary.trials.first())
                 .map(|result| result.profile.clone()),
@@ -91,7 +92,7 @@ impl<'s> Ledger<'s> {
 }
 
 /// The head of an experiment that begins now.
-fn head(id: &str, experiment: &Experiment, plan: &Plan, filter: Option<&str>) -> Head {
+fn head(id: &str, experiment: &Experiment, strategy: &dyn Strategy, filter: Option<&str>) -> Head {
     Head {
         schema: TRIAL_LOG_SCHEMA.to_owned(),
         experiment: ExperimentInfo {
@@ -101,7 +102,7 @@ fn head(id: &str, experiment: &Experiment, plan: &Plan, filter: Option<&str>) ->
             ended_at: None,
             platform: experiment.platform().name().to_owned(),
             pairs: experiment.pairs(),
-            planned_trials: plan.trials.len(),
+            planned_trials: strategy.foreseen().len(),
             document: DOCUMENT_FILE.to_owned(),
             versions: Versions {
                 linerate: env!("CARGO_PKG_VERSION").to_owned(),
@@ -136,18 +137,16 @@ fn resume(head: &mut Head, EarlierRun { summary, .. }: &EarlierRun) {
 }
 
 /// The lines of the trials that stay.
-fn kept(
-    EarlierRun { summary, sums }: &EarlierRun,
-    numbers: &HashMap<(String, u32), u32>,
-    overhead: &Overhead,
-) -> Vec<LogRecord> {
-    let number =
-        |profile: &str, repeat| numbers.get(&(profile.to_owned(), repeat)).copied().unwrap_or(u32::MAX);
+fn kept(EarlierRun { summary, sums }: &EarlierRun, trials: &[Trial], overhead: &Overhead) -> Vec<LogRecord> {
+    let labels: HashMap<_, _> =
+        trials.iter().zip(1..).map(|(trial, number)| (trial.label(), (number, &trial.key))).collect();
+    let place = |profile: &str, repeat| labels.get(&(profile.to_owned(), repeat)).copied();
+    let number = |profile: &str, repeat| place(profile, repeat).map_or(u32::MAX, |(number, _)| number);
     let result = |result: &TrialSummary| {
         let paths = [Some(&result.trial), result.flows_file.as_ref()].into_iter().flatten();
         LogRecord::Result(Box::new(ResultRecord {
             number: number(&result.profile, result.repeat),
-            key: None,
+            key: place(&result.profile, result.repeat).map(|(_, key)| key.to_string()),
             files: paths.filter_map(|path| Some((path.clone(), sums.get(path)?.clone()))).collect(),
             result: result.clone(),
         }))

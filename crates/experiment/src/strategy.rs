@@ -1,0 +1,129 @@
+//! Which trial is run next, by what came of those before. Pure and deterministic: the same outcomes make the same decision, so a run that was
+//! killed goes on where it was left when its recorded outcomes are replayed.
+
+use std::collections::HashMap;
+
+use super::determinants::TrialKey;
+use super::plan::{Plan, Trial};
+
+/// What came of a trial on one path.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PathOutcome {
+    /// The path's name.
+    pub path: String,
+    /// Intended load in packets per second; `None`: as fast as possible.
+    pub intended_pps: Option<f64>,
+    /// Offered load in packets per second.
+    pub offered_pps: f64,
+    /// Packets that the transmitting port accepted.
+    pub sent_packets: u64,
+    /// Of those, packets that arrived. The others are lost.
+    pub received_packets: u64,
+}
+
+/// What came of a trial.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrialOutcome {
+    /// It has a result on each of these paths; none on a path that left the run.
+    Measured(Vec<PathOutcome>),
+    /// It could not be finished, however often it was tried.
+    Failed,
+}
+
+/// What came of the trials so far.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Outcomes(HashMap<TrialKey, TrialOutcome>);
+
+impl Outcomes {
+    /// What came of a trial; `None`: it was not run yet.
+    pub fn of(&self, trial: &Trial) -> Option<&TrialOutcome> {
+        self.0.get(&trial.key)
+    }
+
+    /// True when the trial has a result.
+    pub fn is_measured(&self, trial: &Trial) -> bool {
+        matches!(self.of(trial), Some(TrialOutcome::Measured(_)))
+    }
+
+    /// Notes what came of a trial.
+    pub fn add(&mut self, trial: &Trial, outcome: TrialOutcome) {
+        self.0.insert(trial.key.clone(), outcome);
+    }
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NextTrial {
+    /// This trial is to be run.
+    Run(Box<Trial>),
+    /// Nothing is left to run.
+    Finished,
+}
+
+/// A way to choose trials.
+pub trait Strategy: std::fmt::Debug {
+    /// What is to be done after `outcomes`.
+    fn next(&self, outcomes: &Outcomes) -> NextTrial;
+
+    /// The trials that are known before the first is run, in order.
+    fn foreseen(&self) -> &[Trial];
+}
+
+/// The matrix: every profile in order, all its repeats in a row.
+impl Strategy for Plan {
+    fn next(&self, outcomes: &Outcomes) -> NextTrial {
+        let left = self.trials.iter().find(|trial| outcomes.of(trial).is_none());
+        left.map_or(NextTrial::Finished, |trial| NextTrial::Run(Box::new(trial.clone())))
+    }
+
+    fn foreseen(&self) -> &[Trial] {
+        &self.trials
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::plan;
+    use crate::{Experiment, Overrides};
+
+    fn matrix() -> Plan {
+        let text = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec: {traffic: {frameSizes: [64, 512]}, trial: {repeats: 2}}\n";
+        plan(&Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap(), None).unwrap()
+    }
+
+    fn measured() -> TrialOutcome {
+        let path = PathOutcome {
+            path: "tx0-rx0".into(),
+            intended_pps: None,
+            offered_pps: 1e6,
+            sent_packets: 10,
+            received_packets: 9,
+        };
+        TrialOutcome::Measured(vec![path])
+    }
+
+    #[test]
+    fn the_matrix_runs_each_trial_once_in_order() {
+        let matrix = matrix();
+        let (mut outcomes, mut ran) = (Outcomes::default(), Vec::new());
+        while let NextTrial::Run(trial) = matrix.next(&outcomes) {
+            // A trial that fails is not asked for again.
+            outcomes.add(&trial, if ran.len() == 1 { TrialOutcome::Failed } else { measured() });
+            ran.push(*trial);
+        }
+        assert_eq!(ran, matrix.foreseen());
+        assert!(outcomes.is_measured(&ran[0]) && !outcomes.is_measured(&ran[1]));
+    }
+
+    #[test]
+    fn a_replay_ends_at_the_first_trial_without_an_outcome() {
+        let matrix = matrix();
+        let mut outcomes = Outcomes::default();
+        for done in [0, 1, 3] {
+            outcomes.add(&matrix.trials[done], measured());
+        }
+        assert_eq!(matrix.next(&outcomes), NextTrial::Run(Box::new(matrix.trials[2].clone())));
+        assert_eq!(matrix.next(&outcomes.clone()), matrix.next(&outcomes));
+    }
+}

@@ -1,0 +1,226 @@
+//! Agents that exchange packets with each other, as a run holds them: connections, links between them, and the paths of a trial.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use linerate_experiment::plan::Trial;
+use linerate_experiment::topology::{self, Path};
+use linerate_results::clock::{ClockVerdict, alone, compare};
+use linerate_results::figures::Subject;
+use linerate_results::store::record::Seen;
+use linerate_results::summary::AgentInfo;
+use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::{Addressed, Profile};
+use linerate_wire::flow_lines::FlowLines;
+
+use super::addressing::Addressing;
+use super::agent::{Agent, Unreachable};
+use super::observer::WatchedPath;
+use super::path_times::PathTimes;
+use crate::platform::AgentEndpoint;
+
+/// A connected group of agents.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// Its place in the topology, from 0.
+    pub(super) number: usize,
+    /// Who its agents are, and the paths between them.
+    pub(super) plan: topology::Group,
+    /// Its agents, in the order of the plan.
+    pub(super) agents: Vec<Agent>,
+    /// How frames get from one agent to another, by positions. There are links for all paths, and back.
+    links: BTreeMap<(usize, usize), Link>,
+    /// Time between two signs of life to an agent.
+    pub(super) keep_alive: Duration,
+}
+
+/// How frames get from one agent to another.
+#[derive(Debug, Default)]
+struct Link {
+    addressing: Addressing,
+    /// What warm-up has learnt.
+    times: PathTimes,
+}
+
+impl Group {
+    /// Connects to all agents, and finds how frames with these profiles get from one to another.
+    ///
+    /// # Errors
+    /// Why not, in words that name the agent.
+    pub(super) async fn connect(
+        number: usize,
+        plan: topology::Group,
+        endpoints: Vec<AgentEndpoint>,
+        keep_alive: Duration,
+        profiles: &[Profile],
+    ) -> Result<Self, Unreachable> {
+        let mut agents = Vec::with_capacity(endpoints.len());
+        for endpoint in endpoints {
+            agents.push(Agent::connect(endpoint, keep_alive).await?);
+        }
+        let mut group = Self { number, plan, agents, links: BTreeMap::new(), keep_alive };
+        for path in group.plan.paths.clone() {
+            for (from, to) in [(path.from, path.far()), (path.far(), path.from)] {
+                if !group.links.contains_key(&(from, to)) {
+                    let link = group.find_link(from, to, profiles).await?;
+                    group.links.insert((from, to), link);
+                }
+            }
+        }
+        Ok(group)
+    }
+
+    async fn find_link(&self, from: usize, to: usize, profiles: &[Profile]) -> Result<Link, Unreachable> {
+        let (from, to) = (&self.agents[from], &self.agents[to]);
+        let addressing = Addressing::find(from, to, profiles).await.map_err(Unreachable::Failed)?;
+        for hop in addressing.describe(from.name(), to.name()) {
+            tracing::info!("{hop}");
+        }
+        Ok(Link { addressing, times: PathTimes::default() })
+    }
+
+    /// Connects again to all agents, which live.
+    ///
+    /// # Errors
+    /// Why one of them cannot be reached.
+    pub(super) async fn reconnect(&mut self, patience: Duration) -> Result<(), Unreachable> {
+        for agent in &mut self.agents {
+            agent.reconnect(self.keep_alive, patience).await?;
+        }
+        Ok(())
+    }
+
+    /// Its name in messages.
+    pub(super) fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    /// The paths of its trials.
+    pub(super) fn paths(&self) -> &[Path] {
+        &self.plan.paths
+    }
+
+    /// What the summary says of its agents.
+    pub(super) fn info(&self) -> impl Iterator<Item = AgentInfo> {
+        self.agents.iter().map(Agent::info)
+    }
+
+    /// The next hops from an agent, for all links.
+    pub(super) fn next_hops(&self, agent: usize) -> Vec<linerate_wire::network::NextHop> {
+        let links = self.links.range((agent, 0)..=(agent, usize::MAX));
+        links.flat_map(|(_, link)| link.addressing.next_hops()).collect()
+    }
+
+    /// Whether the times of a path's two ends can be compared; of a round trip, whether its times are valid.
+    pub(super) fn clock(&self, path: &Path) -> ClockVerdict {
+        match path.reflector {
+            Some(_) => {
+                let from = &self.agents[path.from];
+                alone(from.name(), &from.session.welcome().clock)
+            }
+            None => self.clocks(path.from, path.to),
+        }
+    }
+
+    /// Whether two agents' clocks can be compared.
+    pub(super) fn clocks(&self, a: usize, b: usize) -> ClockVerdict {
+        compare(&self.agents[a].session.welcome().clock, &self.agents[b].session.welcome().clock)
+    }
+
+    /// What warm-up has learnt of the path.
+    pub(super) fn times(&self, path: &Path) -> PathTimes {
+        self.links.get(&(path.from, path.far())).map(|link| link.times).unwrap_or_default()
+    }
+
+    /// Notes what warm-up has learnt of the path.
+    pub(super) fn set_times(&mut self, path: &Path, times: PathTimes) {
+        self.links.entry((path.from, path.far())).or_default().times = times;
+    }
+
+    fn addressing(&self, path: &Path) -> Option<&Addressing> {
+        self.links.get(&(path.from, path.far())).map(|link| &link.addressing)
+    }
+
+    /// The profile as it is sent on a path, with the ports' addresses where it names none.
+    ///
+    /// # Errors
+    /// When it cannot be sent between the ports' addresses.
+    pub(super) fn addressed(
+        &self,
+        path: &Path,
+        profile: &Profile,
+    ) -> Result<Addressed, linerate_traffic::profile::ProfileError> {
+        match self.addressing(path) {
+            Some(addressing) => addressing.profile(profile),
+            None => Ok(Addressed { profile: profile.clone(), notes: Vec::new() }),
+        }
+    }
+
+    /// The same, for what is recorded: a profile that cannot be addressed was not sent, and stays as written.
+    pub(super) fn traffic(&self, path: &Path, profile: &Profile) -> Addressed {
+        let as_written = |_| Addressed { profile: profile.clone(), notes: Vec::new() };
+        self.addressed(path, profile).unwrap_or_else(as_written)
+    }
+
+    /// Ethernet addresses of the frames that are sent on a path: source and destination.
+    pub(super) fn macs(&self, path: &Path, profile: &Profile) -> (MacAddr, MacAddr) {
+        let (from, far) = (&self.agents[path.from], &self.agents[path.far()]);
+        let next = self.addressing(path).and_then(|addressing| addressing.mac(profile));
+        (from.mac(), next.unwrap_or(far.mac()))
+    }
+
+    /// What a watcher needs to know of a path before a trial.
+    pub(super) fn watched(&self, path: &Path, trial: &Trial) -> WatchedPath {
+        let link_bps = self.agents[path.from].session.welcome().port.link_bps;
+        let clock = self.clock(path);
+        WatchedPath {
+            name: path.name.clone(),
+            // A load that cannot be told makes the transmitter refuse the trial, with the reason.
+            load: trial.profile.load(link_bps).ok().flatten(),
+            delays_valid: clock.one_way_valid || clock.round_trip_valid,
+            round_trip: path.reflector.is_some(),
+        }
+    }
+
+    /// What the figures of a path are of; `traffic` is the trial's profile as it is sent.
+    pub(super) fn subject<'a>(
+        &'a self,
+        path: &'a Path,
+        trial: &'a Trial,
+        traffic: &'a Profile,
+        clock: &'a ClockVerdict,
+        direction: linerate_experiment::direction::Direction,
+        seen: &'a [Seen],
+    ) -> Subject<'a> {
+        let reflected = |agent: usize| Some((self.agents[agent].name(), seen[agent].report.as_ref()?));
+        Subject {
+            trial,
+            traffic,
+            pair: &path.name,
+            tx: self.agents[path.from].name(),
+            rx: self.agents[path.to].name(),
+            macs: self.macs(path, traffic),
+            clock,
+            direction,
+            reflector: path.reflector.and_then(reflected),
+        }
+    }
+
+    /// What is said of each flow of a path; `traffic` is the trial's profile as it is sent.
+    pub(super) fn flow_lines<'a>(
+        &self,
+        path: &Path,
+        traffic: &'a Profile,
+        seen: &'a [Seen],
+    ) -> FlowLines<'a> {
+        let receive = seen[path.to].report.as_ref().and_then(|report| report.receive.as_ref());
+        let negative =
+            receive.and_then(|receive| receive.latency.as_ref()).map_or(0, |latency| latency.negative);
+        let clock = self.clock(path);
+        FlowLines {
+            traffic: Some((traffic, self.macs(path, traffic))),
+            sent: seen[path.from].report.as_ref().and_then(|report| report.transmit.as_ref()),
+            delays_valid: negative == 0 && (clock.one_way_valid || clock.round_trip_valid),
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! One trial in one group of agents: what [`steps`] decides is carried out here.
+
+pub(super) mod steps;
+
+use std::time::Duration;
+
+use futures_util::future::{join_all, select_all};
+use linerate_experiment::document::{DrainSection, TrialSection};
+use linerate_experiment::topology::Path;
+use linerate_results::store::record::Seen;
+use linerate_traffic::limit::Limit;
+use linerate_traffic::profile::Profile;
+use linerate_traffic::span::Span;
+use linerate_wire::message::{self, Acknowledge, Command, Start, Stop, TrialFailed};
+use linerate_wire::report::Part;
+use linerate_wire::state::AgentState;
+use linerate_wire::trial::{Drain, ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
+use tokio::sync::watch::Receiver;
+use tokio::time::{Instant, sleep};
+
+use self::steps::{AgentRequest, NextStep, StepEvent, Steps, TrialPhase};
+use super::agent::Agent;
+use super::group::Group;
+use super::observer::GroupObserver;
+use crate::session::{ANSWER_TIME, SessionError, WORK_TIME};
+
+/// A transmitter may take this long beyond its expected end, or without sending anything.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What the agents of a group are told of a trial.
+#[derive(Debug, Clone)]
+pub(super) struct Assignment {
+    pub(super) id: u32,
+    pub(super) tag: u16,
+    pub(super) profile: Profile,
+    pub(super) limit: Limit,
+    pub(super) settings: TrialSection,
+    pub(super) drain: DrainTimes,
+}
+
+/// Lower bounds of a drain's times.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DrainTimes {
+    pub(super) settle: Duration,
+    pub(super) limit: Duration,
+    /// Whether the times grow with the time between packets.
+    pub(super) follows_rate: bool,
+}
+
+impl DrainTimes {
+    /// What the document says.
+    pub(super) fn of(section: &DrainSection) -> Self {
+        Self { settle: section.settle.get(), limit: section.limit.get(), follows_rate: true }
+    }
+}
+
+/// Why a trial was not finished.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Stopped {
+    #[error("interrupted")]
+    Interrupted,
+    #[error("stopped, because the trial failed on another pair")]
+    Elsewhere,
+    /// With the cause, where the agent's process has ended.
+    #[error("{cause}")]
+    Agent { cause: String, refusal: bool },
+    #[error("{agent} gave the trial up: {message}")]
+    GivenUp { agent: String, message: String },
+    #[error("{0} ended before the transmitter did")]
+    ReceiverEnded(String),
+    #[error("{agent} has neither ended the trial nor got on with it for {}", Span(*.after))]
+    NoEnd { agent: String, after: Duration },
+    #[error("{0}")]
+    Unfiled(String),
+    #[error(transparent)]
+    Profile(#[from] linerate_traffic::profile::ProfileError),
+    #[error(transparent)]
+    NoResult(#[from] linerate_results::figures::NoResult),
+}
+
+impl Stopped {
+    /// True when no further trial can be run.
+    pub(super) fn ends_run(&self) -> bool {
+        matches!(self, Stopped::Interrupted | Stopped::Unfiled(_))
+    }
+
+    /// True when an agent can be asked nothing more.
+    pub(super) fn loses_agent(&self) -> bool {
+        matches!(self, Stopped::Agent { refusal: false, .. })
+    }
+
+    pub(super) async fn by(agent: &Agent, error: SessionError) -> Self {
+        Stopped::Agent { cause: agent.cause(&error).await, refusal: error.fault.is_refusal() }
+    }
+}
+
+/// A trial under way in a group.
+pub(super) struct Course<'a> {
+    assignment: &'a Assignment,
+    steps: Steps,
+    /// What each agent of the group has sent of it.
+    pub(super) seen: Vec<Seen>,
+    /// When those that send are to begin, each on its own clock; where there is none, at once.
+    pub(super) begins_ns: Vec<Option<u64>>,
+    watch: GroupObserver<'a>,
+    interrupted: Receiver<bool>,
+    /// Becomes true when the trial fails in another group.
+    halted: Receiver<bool>,
+    /// Time from the word to begin until everything was sent.
+    sending: Duration,
+}
+
+impl<'a> Course<'a> {
+    /// A trial on `paths` of a group, before its beginning.
+    pub(super) fn new(
+        assignment: &'a Assignment,
+        group: &Group,
+        paths: &[Path],
+        watch: GroupObserver<'a>,
+        interrupted: Receiver<bool>,
+        halted: Receiver<bool>,
+    ) -> Self {
+        let agents = group.agents.len();
+        Self {
+            assignment,
+            steps: Steps::new(&group.plan, paths),
+            seen: vec![Seen::default(); agents],
+            begins_ns: vec![None; agents],
+            watch,
+            interrupted,
+            halted,
+            sending: Duration::ZERO,
+        }
+    }
+
+    /// The agents that send, in order.
+    pub(super) fn senders(&self) -> impl Iterator<Item = usize> {
+        self.steps.senders()
+    }
+
+    /// Checks that all ports carry the trial's frames. A receiver is not told sizes: what its port cannot carry would look like a loss of the
+    /// path's.
+    ///
+    /// # Errors
+    /// The first agent whose port does not.
+    pub(super) fn frames_fit(&self, group: &Group) -> Result<(), Stopped> {
+        let largest = self.assignment.profile.frame_sizes().largest().bytes();
+        for agent in group.agents.iter().rev() {
+            agent.session.welcome().port.carries(largest).map_err(|error| Stopped::Agent {
+                cause: format!("{}: {error}", agent.name()),
+                refusal: true,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Takes the trial on until it stands at `goal`.
+    ///
+    /// # Errors
+    /// Why it is over without a result.
+    pub(super) async fn advance(&mut self, group: &mut Group, goal: TrialPhase) -> Result<(), Stopped> {
+        let mut event = StepEvent::Begin;
+        loop {
+            event = match self.steps.next_step(event, goal) {
+                NextStep::Reached => return Ok(()),
+                NextStep::Stop(stopped) => return Err(stopped),
+                NextStep::Wait => {
+                    let begun = Instant::now();
+                    let event = self.wait(group).await;
+                    self.sending += begun.elapsed();
+                    event
+                }
+                NextStep::Ask(requests) => {
+                    let mut interrupted = self.interrupted.clone();
+                    tokio::select! {
+                        answered = self.ask(group, &requests) => match answered {
+                            Ok(()) => StepEvent::Answered,
+                            Err(stopped) => StepEvent::Failed(stopped),
+                        },
+                        Ok(_) = interrupted.wait_for(|flag| *flag) => StepEvent::Interrupted,
+                    }
+                }
+            };
+        }
+    }
+
+    /// Asks agents, all at the same time, and takes the samples that came in the meantime.
+    async fn ask(&mut self, group: &mut Group, requests: &[(usize, AgentRequest)]) -> Result<(), Stopped> {
+        let asking = requests.iter().map(|(agent, request)| self.ask_one(group, *agent, request));
+        let answers = join_all(asking).await;
+        for ((agent, _), report) in requests.iter().zip(answers) {
+            let Some(report) = report? else { continue };
+            let sent = report.transmit.as_ref().map(|transmit| message::Sent {
+                trial: report.trial,
+                packets: transmit.counters.packets,
+                packets_per_lcore: transmit.packets_per_lcore.clone(),
+            });
+            self.steps.reported(*agent, sent.unwrap_or_default());
+            self.seen[*agent].report = Some(report);
+        }
+        // Before that, an event that has come may be the end of sending, which is waited for.
+        if self.steps.is_past_sending() {
+            self.collect(group);
+        }
+        Ok(())
+    }
+
+    async fn ask_one(
+        &self,
+        group: &Group,
+        index: usize,
+        request: &AgentRequest,
+    ) -> Result<Option<linerate_wire::report::TrialReport>, Stopped> {
+        let agent = &group.agents[index];
+        let (command, limit) = match request {
+            AgentRequest::Prepare => (self.prepare(group, index)?, WORK_TIME),
+            AgentRequest::Arm => (Command::Arm, WORK_TIME),
+            AgentRequest::Start => (Command::Start(Start { at_ns: self.begins_ns[index] }), ANSWER_TIME),
+            AgentRequest::Stop => (Command::Stop(Stop::default()), WORK_TIME),
+            AgentRequest::Drain(sent) => self.drain(group, index, sent),
+            AgentRequest::Report => return report(agent).await.map(Some),
+        };
+        step(agent, command, limit).await?;
+        Ok(None)
+    }
+
+    /// What an agent is told to do.
+    fn prepare(&self, group: &Group, index: usize) -> Result<Command, Stopped> {
+        let Assignment { id, tag, profile, limit, settings, .. } = self.assignment;
+        let receive = ReceiveSpec { flows: profile.flows(), all_flows: settings.all_flows };
+        let transmit = || {
+            let path = self.steps.paths().iter().find(|path| path.from == index);
+            let path = path.ok_or_else(|| Stopped::Unfiled("an agent sends on no path".to_owned()))?;
+            let addressed = group.addressed(path, profile)?;
+            let (_, peer_mac) = group.macs(path, profile);
+            Ok::<_, Stopped>(Box::new(TransmitSpec { profile: addressed.profile, peer_mac, limit: *limit }))
+        };
+        let role = match self.steps.part(index) {
+            Some(Part::Tx) => RoleSpec::Transmit(transmit()?),
+            Some(Part::Exchange) => RoleSpec::Exchange(transmit()?, receive),
+            Some(Part::Rx) | None => RoleSpec::Receive(receive),
+            Some(Part::Reflect) => RoleSpec::Reflect,
+        };
+        Ok(Command::Prepare(Box::new(TrialSpec {
+            trial: *id,
+            tag: *tag,
+            role,
+            sample_interval_ms: settings.sample_interval.millis_u32(),
+            orphan_ms: settings.orphan.millis_u32(),
+        })))
+    }
+
+    /// Has an agent count until what was sent has arrived, or nothing more comes.
+    fn drain(&self, group: &Group, index: usize, sent: &message::Sent) -> (Command, Duration) {
+        let Assignment { profile, drain: times, .. } = self.assignment;
+        let incoming = self.steps.paths().iter().filter(|path| path.to == index);
+        let slowest = incoming.map(|path| group.times(path)).max_by_key(|times| times.delay_ns);
+        let path = slowest.unwrap_or_default();
+        let drain = Drain {
+            expected_packets: sent.packets,
+            settle_ms: millis(times.settle),
+            limit_ms: millis(times.limit),
+            path_delay_ns: path.delay_ns,
+            path_variation_ns: path.variation_ns,
+            gap_ns: if times.follows_rate { gap_ns(self.sending, sent.packets, profile.burst()) } else { 0 },
+        };
+        let limit = Duration::from_nanos(drain.limit_ns()).saturating_add(WORK_TIME);
+        let stop = Stop { drain: Some(drain), sent_per_lcore: sent.packets_per_lcore.clone() };
+        (Command::Stop(stop), limit)
+    }
+
+    /// Gathers samples until something else happens.
+    async fn wait(&mut self, group: &mut Group) -> StepEvent {
+        let id = self.assignment.id;
+        let after = patience(&self.assignment.limit, self.assignment.settings.sample_interval.get());
+        let overdue = sleep(after);
+        tokio::pin!(overdue);
+        loop {
+            let events = group.agents.iter_mut().enumerate();
+            let events = events
+                .map(|(index, agent)| Box::pin(async move { (index, agent.session.next_event().await) }));
+            let (index, event) = tokio::select! {
+                (event, _, _) = select_all(events) => event,
+                Ok(_) = self.interrupted.wait_for(|flag| *flag) => return StepEvent::Interrupted,
+                Ok(_) = self.halted.wait_for(|flag| *flag) => return StepEvent::FailedElsewhere,
+                () = &mut overdue => return StepEvent::Overdue { after },
+            };
+            match event {
+                Err(error) => return StepEvent::Failed(Stopped::by(&group.agents[index], error).await),
+                Ok(message::Event::Finished(Acknowledge { trial })) if trial == id => {
+                    self.watch.sending_ended(index);
+                    return StepEvent::Ended { agent: index };
+                }
+                Ok(message::Event::Sent(sent)) if sent.trial == id => {
+                    self.watch.sending_ended(index);
+                    return StepEvent::Sent { agent: index, sent };
+                }
+                Ok(message::Event::Failed(TrialFailed { trial, message })) if trial == id => {
+                    return StepEvent::GaveUp { agent: index, message };
+                }
+                Ok(event) => {
+                    let before = self.packets_sent(index);
+                    self.note(event, index);
+                    if self.packets_sent(index) > before && self.assignment.limit.duration_ms.is_none() {
+                        overdue.as_mut().reset(Instant::now() + after);
+                    }
+                }
+            }
+        }
+    }
+
+    fn packets_sent(&self, agent: usize) -> u64 {
+        self.seen[agent].last_transmit().map_or(0, |counters| counters.packets)
+    }
+
+    fn note(&mut self, event: message::Event, agent: usize) {
+        if let message::Event::Sample(sample) = event
+            && sample.trial == self.assignment.id
+        {
+            self.watch.sample(agent, &sample);
+            self.seen[agent].samples.push(*sample);
+        }
+    }
+
+    /// Takes the samples that have come and were not yet looked at.
+    fn collect(&mut self, group: &mut Group) {
+        for (index, agent) in group.agents.iter_mut().enumerate() {
+            while let Some(event) = agent.session.waiting_event() {
+                self.note(event, index);
+            }
+        }
+    }
+
+    /// The reports that were taken are safe.
+    pub(super) async fn acknowledge(&self, group: &Group) -> Result<(), Stopped> {
+        for (agent, seen) in group.agents.iter().zip(&self.seen) {
+            if seen.report.is_some() {
+                let acknowledge = Command::Acknowledge(Acknowledge { trial: self.assignment.id });
+                step(agent, acknowledge, ANSWER_TIME).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the trial wherever it stands, and takes what reports there are. An agent that cannot answer is passed over.
+    pub(super) async fn abandon(&mut self, group: &mut Group) {
+        for (agent, seen) in group.agents.iter().zip(&mut self.seen) {
+            if let Err(error) = abandon(agent, seen).await {
+                tracing::debug!(agent = agent.name(), %error, "abandoned without a report");
+            }
+        }
+        self.collect(group);
+    }
+}
+
+async fn step(agent: &Agent, command: Command, limit: Duration) -> Result<AgentState, Stopped> {
+    match agent.session.step(command, limit).await {
+        Ok(state) => Ok(state),
+        Err(error) => Err(Stopped::by(agent, error).await),
+    }
+}
+
+async fn report(agent: &Agent) -> Result<linerate_wire::report::TrialReport, Stopped> {
+    match agent.session.report().await {
+        Ok(report) => Ok(report),
+        Err(error) => Err(Stopped::by(agent, error).await),
+    }
+}
+
+async fn abandon(agent: &Agent, seen: &mut Seen) -> Result<(), Stopped> {
+    if step(agent, Command::Stop(Stop::default()), ANSWER_TIME).await? == AgentState::Finished {
+        seen.report = Some(report(agent).await?);
+    }
+    Ok(())
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// Mean time between bursts of `burst` packets, in nanoseconds, where `packets` were sent within `time`. It is not longer than that time.
+fn gap_ns(time: Duration, packets: u64, burst: u32) -> u64 {
+    let gap = time.as_nanos() * u128::from(burst) / u128::from(packets.max(1));
+    u64::try_from(gap.min(time.as_nanos())).unwrap_or(u64::MAX)
+}
+
+/// How long to wait for a transmitter: to its end when it has a duration, else from one sign of progress to the next.
+fn patience(limit: &Limit, sample_interval: Duration) -> Duration {
+    let expected = limit.duration_ms.map_or(2 * sample_interval, Duration::from_millis);
+    expected.saturating_add(GRACE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_between_bursts() {
+        let second = Duration::from_secs(1);
+        for (packets, burst, millis) in
+            [(1000, 1, 1), (1000, 100, 100), (1, 1, 1000), (1, 64, 1000), (0, 1, 1000)]
+        {
+            assert_eq!(gap_ns(second, packets, burst), millis * 1_000_000, "{packets} {burst}");
+        }
+    }
+
+    #[test]
+    fn patience_follows_from_the_limit() {
+        for (duration_ms, packets, seconds) in
+            [(Some(3000), None, 13), (Some(60_000), Some(5000), 70), (None, Some(5000), 12), (None, None, 12)]
+        {
+            let limit = Limit { duration_ms, packets };
+            assert_eq!(patience(&limit, Duration::from_secs(1)), Duration::from_secs(seconds), "{limit:?}");
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! The steps of a trial in one group of agents. Pure: an event goes in, what to do next comes out; tables test it.
+
+use std::fmt;
+
+use linerate_experiment::topology::{Group, Path};
+use linerate_wire::message::Sent;
+use linerate_wire::report::Part;
+
+use super::Stopped;
+
+/// How far a trial has come in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::run) enum TrialPhase {
+    /// Agents are told their work.
+    Prepare,
+    /// Agents launch what sends and counts.
+    Arm,
+    /// Those that only count or reflect begin.
+    StartCounting,
+    /// Those that send begin.
+    StartSending,
+    /// Packets are sent.
+    Sending,
+    /// Those that only send report.
+    ReportSenders,
+    /// Those that count do so until everything has arrived.
+    Drain,
+    /// Those that sent and counted report.
+    ReportExchanges,
+    /// Nothing is on its way any more that could be reflected.
+    StopReflectors,
+    /// Those that only counted or reflected report.
+    ReportRest,
+    /// All reports are taken.
+    Done,
+}
+
+/// What an agent is asked to do.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::run) enum AgentRequest {
+    Prepare,
+    Arm,
+    Start,
+    Stop,
+    Report,
+    /// Count until what the senders say they sent has arrived.
+    Drain(Sent),
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub(in crate::run) enum StepEvent {
+    /// The trial goes on from where it stands.
+    Begin,
+    /// All agents have carried out what they were asked.
+    Answered,
+    /// An agent that counts as well has sent everything.
+    Sent { agent: usize, sent: Sent },
+    /// An agent came to the end of its part by itself.
+    Ended { agent: usize },
+    /// An agent gave the trial up, with the reason.
+    GaveUp { agent: usize, message: String },
+    /// An agent refused a request, or is lost.
+    Failed(Stopped),
+    /// The user wants the run to end.
+    Interrupted,
+    /// The trial failed in another group.
+    FailedElsewhere,
+    /// Nothing was heard of the agents that still send for longer than they need.
+    Overdue { after: std::time::Duration },
+}
+
+/// What to do next.
+#[derive(Debug, Clone)]
+pub(in crate::run) enum NextStep {
+    /// Ask these agents, all at the same time.
+    Ask(Vec<(usize, AgentRequest)>),
+    /// Wait for events of the agents that still send.
+    Wait,
+    /// The phase that was asked for is reached, or the trial is done.
+    Reached,
+    /// The trial is over without a result.
+    Stop(Stopped),
+}
+
+/// Where a trial stands in a group.
+#[derive(Debug, Clone)]
+pub(in crate::run) struct Steps {
+    names: Vec<String>,
+    paths: Vec<Path>,
+    parts: Vec<Option<Part>>,
+    /// The phase whose requests are asked next, or which is being carried out.
+    phase: TrialPhase,
+    /// Agents that still send.
+    sending: Vec<usize>,
+    /// What each agent sent, as far as it is known.
+    sent: Vec<Sent>,
+}
+
+impl Steps {
+    /// A trial on `paths` of a group, before its beginning.
+    pub(in crate::run) fn new(group: &Group, paths: &[Path]) -> Self {
+        let parts: Vec<_> = (0..group.agents.len()).map(|agent| Group::part(agent, paths)).collect();
+        let sends = |agent: &usize| matches!(parts[*agent], Some(Part::Tx | Part::Exchange));
+        Self {
+            names: group.agents.iter().map(|agent| agent.name.clone()).collect(),
+            paths: paths.to_vec(),
+            sending: (0..parts.len()).filter(sends).collect(),
+            sent: vec![Sent::default(); parts.len()],
+            parts,
+            phase: TrialPhase::Prepare,
+        }
+    }
+
+    /// What the agent does in this trial.
+    pub(in crate::run) fn part(&self, agent: usize) -> Option<Part> {
+        self.parts[agent]
+    }
+
+    /// The trial's paths.
+    pub(in crate::run) fn paths(&self) -> &[Path] {
+        &self.paths
+    }
+
+    /// True when all that send have sent everything.
+    pub(in crate::run) fn is_past_sending(&self) -> bool {
+        self.phase > TrialPhase::Sending
+    }
+
+    /// The agents that send, in order.
+    pub(in crate::run) fn senders(&self) -> impl Iterator<Item = usize> {
+        let sends = |part: &Option<Part>| matches!(part, Some(Part::Tx | Part::Exchange));
+        self.parts.iter().enumerate().filter(move |(_, part)| sends(part)).map(|(agent, _)| agent)
+    }
+
+    /// Notes what an agent's report says it sent.
+    pub(in crate::run) fn reported(&mut self, agent: usize, sent: Sent) {
+        self.sent[agent] = sent;
+    }
+
+    /// What to do after `event`, until the trial stands at `goal`.
+    pub(in crate::run) fn next_step(&mut self, event: StepEvent, goal: TrialPhase) -> NextStep {
+        match event {
+            StepEvent::Begin => {}
+            StepEvent::Answered => self.phase = self.phase.next(),
+            StepEvent::Sent { agent, sent } => {
+                self.sent[agent] = sent;
+                self.has_sent(agent);
+            }
+            StepEvent::Ended { agent } if self.parts[agent] == Some(Part::Tx) => self.has_sent(agent),
+            StepEvent::Ended { agent } => {
+                return NextStep::Stop(Stopped::ReceiverEnded(self.names[agent].clone()));
+            }
+            StepEvent::GaveUp { agent, message } => {
+                return NextStep::Stop(Stopped::GivenUp { agent: self.names[agent].clone(), message });
+            }
+            StepEvent::Failed(stopped) => return NextStep::Stop(stopped),
+            StepEvent::Interrupted => return NextStep::Stop(Stopped::Interrupted),
+            StepEvent::FailedElsewhere => return NextStep::Stop(Stopped::Elsewhere),
+            StepEvent::Overdue { after } => {
+                let agent = self.sending.first().map_or_else(String::new, |agent| self.names[*agent].clone());
+                return NextStep::Stop(Stopped::NoEnd { agent, after });
+            }
+        }
+        loop {
+            if self.phase >= goal || self.phase == TrialPhase::Done {
+                return NextStep::Reached;
+            }
+            if self.phase == TrialPhase::Sending {
+                if !self.sending.is_empty() {
+                    return NextStep::Wait;
+                }
+            } else {
+                let requests = self.requests();
+                if !requests.is_empty() {
+                    return NextStep::Ask(requests);
+                }
+            }
+            self.phase = self.phase.next();
+        }
+    }
+
+    fn has_sent(&mut self, agent: usize) {
+        self.sending.retain(|still| *still != agent);
+    }
+
+    /// Who is asked for what in the phase at hand: those that count before those that send.
+    fn requests(&self) -> Vec<(usize, AgentRequest)> {
+        use Part::{Exchange, Reflect, Rx, Tx};
+        let of = |parts: &[Part], request: AgentRequest| {
+            let asked = |agent: &usize| self.parts[*agent].is_some_and(|part| parts.contains(&part));
+            (0..self.parts.len()).rev().filter(asked).map(|agent| (agent, request.clone())).collect()
+        };
+        match self.phase {
+            TrialPhase::Prepare => of(&[Tx, Rx, Exchange, Reflect], AgentRequest::Prepare),
+            TrialPhase::Arm => of(&[Tx, Rx, Exchange, Reflect], AgentRequest::Arm),
+            TrialPhase::StartCounting => of(&[Rx, Reflect], AgentRequest::Start),
+            TrialPhase::StartSending => of(&[Tx, Exchange], AgentRequest::Start),
+            TrialPhase::ReportSenders => of(&[Tx], AgentRequest::Report),
+            TrialPhase::Drain => {
+                let counts = |agent: &usize| matches!(self.parts[*agent], Some(Rx | Exchange));
+                let drain = |agent: usize| (agent, AgentRequest::Drain(self.expected(agent)));
+                (0..self.parts.len()).filter(counts).map(drain).collect()
+            }
+            TrialPhase::ReportExchanges => of(&[Exchange], AgentRequest::Report),
+            TrialPhase::StopReflectors => of(&[Reflect], AgentRequest::Stop),
+            TrialPhase::ReportRest => of(&[Rx, Reflect], AgentRequest::Report),
+            TrialPhase::Sending | TrialPhase::Done => Vec::new(),
+        }
+    }
+
+    /// What is sent to an agent that counts. Packets by lcore are told of one sender only: flows are told apart by their sender's lcores.
+    fn expected(&self, agent: usize) -> Sent {
+        let mut senders = self.paths.iter().filter(|path| path.to == agent).map(|path| &self.sent[path.from]);
+        let first = senders.next().cloned().unwrap_or_default();
+        senders.fold(first, |all, more| Sent {
+            packets: all.packets + more.packets,
+            packets_per_lcore: Vec::new(),
+            ..all
+        })
+    }
+}
+
+impl TrialPhase {
+    fn next(self) -> Self {
+        use TrialPhase::{
+            Arm, Done, Drain, Prepare, ReportExchanges, ReportRest, ReportSenders, Sending, StartCounting,
+            StartSending, StopReflectors,
+        };
+        match self {
+            Prepare => Arm,
+            Arm => StartCounting,
+            StartCounting => StartSending,
+            StartSending => Sending,
+            Sending => ReportSenders,
+            ReportSenders => Drain,
+            Drain => ReportExchanges,
+            ReportExchanges => StopReflectors,
+            StopReflectors => ReportRest,
+            ReportRest | Done => Done,
+        }
+    }
+}
+
+impl fmt::Display for TrialPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use linerate_experiment::direction::Direction;
+
+    use super::*;
+
+    fn steps(direction: Direction) -> Steps {
+        let group = Group::pair(0, direction);
+        Steps::new(&group, &group.paths.clone())
+    }
+
+    /// What a next step is, in a few words: agents are `t` and `r`.
+    fn words(next: &NextStep) -> String {
+        match next {
+            NextStep::Ask(requests) => requests
+                .iter()
+                .map(|(agent, request)| {
+                    let what = match request {
+                        AgentRequest::Drain(sent) => format!("drain {}", sent.packets),
+                        other => format!("{other:?}").to_lowercase(),
+                    };
+                    format!("{}:{what}", ["t", "r"][*agent])
+                })
+                .collect::<Vec<_>>()
+                .join(" "),
+            NextStep::Wait => "wait".to_owned(),
+            NextStep::Reached => "reached".to_owned(),
+            NextStep::Stop(stopped) => format!("stop: {stopped}"),
+        }
+    }
+
+    /// Takes a trial to its end; senders have sent 7 and 9 packets. Every step in words.
+    fn course(direction: Direction) -> Vec<String> {
+        let mut steps = steps(direction);
+        let mut told = Vec::new();
+        let mut event = StepEvent::Begin;
+        loop {
+            let next = steps.next_step(event, TrialPhase::Done);
+            told.push(words(&next));
+            event = match next {
+                NextStep::Ask(requests) => {
+                    for (agent, request) in requests {
+                        if request == AgentRequest::Report && steps.part(agent) == Some(Part::Tx) {
+                            steps.reported(agent, Sent { packets: 7, ..Sent::default() });
+                        }
+                    }
+                    StepEvent::Answered
+                }
+                NextStep::Wait => {
+                    let agent = steps.sending[0];
+                    match steps.part(agent) {
+                        Some(Part::Tx) => StepEvent::Ended { agent },
+                        _ => StepEvent::Sent {
+                            agent,
+                            sent: Sent { packets: [7, 9][agent], ..Sent::default() },
+                        },
+                    }
+                }
+                NextStep::Reached | NextStep::Stop(_) => return told,
+            };
+        }
+    }
+
+    #[test]
+    fn every_direction_has_its_course() {
+        let set_up = ["r:prepare t:prepare", "r:arm t:arm"];
+        let rows: [(Direction, &[&str]); 3] = [
+            (
+                Direction::OneWay,
+                &["r:start", "t:start", "wait", "t:report", "r:drain 7", "r:report", "reached"],
+            ),
+            (
+                Direction::Bidirectional,
+                &["r:start t:start", "wait", "wait", "t:drain 9 r:drain 7", "r:report t:report", "reached"],
+            ),
+            (
+                Direction::RoundTrip,
+                &["r:start", "t:start", "wait", "t:drain 7", "t:report", "r:stop", "r:report", "reached"],
+            ),
+        ];
+        for (direction, rest) in rows {
+            let expected: Vec<&str> = set_up.iter().chain(rest).copied().collect();
+            assert_eq!(course(direction), expected, "{direction:?}");
+        }
+    }
+
+    #[test]
+    fn an_agent_lost_at_any_step_ends_the_trial() {
+        for direction in [Direction::OneWay, Direction::Bidirectional, Direction::RoundTrip] {
+            for lost_after in 0..course(direction).len() - 1 {
+                let mut steps = steps(direction);
+                let mut event = StepEvent::Begin;
+                for _ in 0..=lost_after {
+                    let next = steps.next_step(event, TrialPhase::Done);
+                    event = match next {
+                        NextStep::Wait => {
+                            let agent = steps.sending[0];
+                            match steps.part(agent) {
+                                Some(Part::Tx) => StepEvent::Ended { agent },
+                                _ => StepEvent::Sent { agent, sent: Sent::default() },
+                            }
+                        }
+                        _ => StepEvent::Answered,
+                    };
+                }
+                let lost = Stopped::Agent { cause: "tx0 was killed".into(), refusal: false };
+                let next = steps.next_step(StepEvent::Failed(lost), TrialPhase::Done);
+                assert_eq!(words(&next), "stop: tx0 was killed", "{direction:?} {lost_after}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_ends_a_trial_early_is_named() {
+        let sending = |direction| {
+            let mut steps = steps(direction);
+            let mut event = StepEvent::Begin;
+            while !matches!(steps.next_step(event, TrialPhase::Done), NextStep::Wait) {
+                event = StepEvent::Answered;
+            }
+            steps
+        };
+        let after = Duration::from_secs(13);
+        let rows: [(Direction, StepEvent, &str); 6] = [
+            (Direction::OneWay, StepEvent::Ended { agent: 1 }, "rx0 ended before the transmitter did"),
+            (Direction::RoundTrip, StepEvent::Ended { agent: 0 }, "tx0 ended before the transmitter did"),
+            (
+                Direction::OneWay,
+                StepEvent::GaveUp { agent: 0, message: "the port is gone".into() },
+                "tx0 gave the trial up: the port is gone",
+            ),
+            (Direction::OneWay, StepEvent::Interrupted, "interrupted"),
+            (
+                Direction::OneWay,
+                StepEvent::FailedElsewhere,
+                "stopped, because the trial failed on another pair",
+            ),
+            (
+                Direction::Bidirectional,
+                StepEvent::Overdue { after },
+                "tx0 has neither ended the trial nor got on with it for 13s",
+            ),
+        ];
+        for (direction, event, text) in rows {
+            assert_eq!(
+                words(&sending(direction).next_step(event, TrialPhase::Done)),
+                format!("stop: {text}")
+            );
+        }
+    }
+
+    #[test]
+    fn groups_wait_for_each_other_at_a_goal() {
+        let mut steps = steps(Direction::OneWay);
+        let mut event = StepEvent::Begin;
+        let mut asked = 0;
+        while !matches!(steps.next_step(event, TrialPhase::StartCounting), NextStep::Reached) {
+            event = StepEvent::Answered;
+            asked += 1;
+        }
+        assert_eq!(asked, 2);
+        assert_eq!(words(&steps.next_step(StepEvent::Begin, TrialPhase::Sending)), "r:start");
+    }
+}
