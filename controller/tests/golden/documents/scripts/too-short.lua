@@ -1,0 +1,2 @@
+-- Pktgen's own defaults: 64 bytes of TCP, which do not hold the probe.
+pktgen.start("0")

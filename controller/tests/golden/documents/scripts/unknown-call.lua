@@ -1,0 +1,2 @@
+pktgen.set("0", "size", 128)
+pktgen.teleport("0", "on")
