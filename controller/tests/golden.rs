@@ -15,5 +15,7 @@ mod documents;
 mod files;
 #[path = "golden/ids.rs"]
 mod ids;
+#[path = "golden/live_run.rs"]
+mod live_run;
 #[path = "golden/programs.rs"]
 mod programs;
