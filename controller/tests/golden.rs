@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+#[path = "golden/archives.rs"]
+mod archives;
 #[path = "golden/command_lines.rs"]
 mod command_lines;
 #[path = "golden/documents.rs"]
@@ -19,3 +21,5 @@ mod ids;
 mod live_run;
 #[path = "golden/programs.rs"]
 mod programs;
+#[path = "golden/results.rs"]
+mod results;
