@@ -176,6 +176,11 @@ fn create(state: &Arc<State>, asked: &Asked, mut body: Value) -> Answer {
         }
         warning = security::violation(*state.warned.lock().unwrap(), &body);
     }
+    if asked.resource == "persistentvolumeclaims" && body["spec"]["storageClassName"].is_null() {
+        // As admission does: the cluster's default class, where it has one.
+        let classes = state.objects().find(|key, _| key.0 == "storageclasses");
+        body["spec"]["storageClassName"] = classes.first().map_or(Value::Null, |(key, _)| json!(key.2));
+    }
     let told = |mut answer: Answer| {
         if let Some(violated) = &warning {
             let text = format!("would violate PodSecurity {violated}").replace('"', "\\\"");

@@ -34,14 +34,20 @@ pub fn of(plan: &KubernetesPlan, experiment: &Experiment) -> Vec<Value> {
     objects
 }
 
-/// Has the API server check the manifests without storing them. The first pod as it was admitted; none when a pod of its name is there.
+/// What the server would store of the manifests.
+#[derive(Debug, Default)]
+pub(super) struct Admitted {
+    /// The first pod; `None`: there is one of its name.
+    pub(super) pod: Option<AnyPod>,
+    /// Storage class of the first claim, which is the cluster's default where the experiment names none.
+    pub(super) class: Option<String>,
+}
+
+/// Has the API server check the manifests without storing them.
 ///
 /// # Errors
 /// What the server does not accept: of the first object, in the order of the manifests, that it refuses.
-pub(super) async fn validate(
-    plan: &KubernetesPlan,
-    objects: &[Value],
-) -> Result<Option<AnyPod>, ClusterError> {
+pub(super) async fn validate(plan: &KubernetesPlan, objects: &[Value]) -> Result<Admitted, ClusterError> {
     let checks = stream::iter(objects).map(|object| async move {
         match object["kind"].as_str() {
             Some("Pod") => {
@@ -53,14 +59,18 @@ pub(super) async fn validate(
         }
     });
     let mut answers = checks.buffered(AT_ONCE);
-    let mut first_pod = None;
+    let mut admitted = Admitted::default();
     while let Some(answer) = answers.next().await {
-        let Some(admitted) = answer?.filter(|object| object["kind"] == "Pod" && first_pod.is_none()) else {
-            continue;
-        };
-        first_pod = serde_json::from_value(admitted).ok();
+        let Some(object) = answer? else { continue };
+        match object["kind"].as_str() {
+            Some("Pod") if admitted.pod.is_none() => admitted.pod = serde_json::from_value(object).ok(),
+            Some("PersistentVolumeClaim") if admitted.class.is_none() => {
+                admitted.class = object["spec"]["storageClassName"].as_str().map(str::to_owned);
+            }
+            _ => {}
+        }
     }
-    Ok(first_pod)
+    Ok(admitted)
 }
 
 /// Names the label that admits the pod, where Pod Security refused it.

@@ -178,10 +178,10 @@ impl KubernetesPlan {
             self.notes.push("quotas are not added up: what is to be removed first counts in them".to_owned());
             return Ok(());
         }
-        let Some(pod) = admitted else { return Ok(()) };
+        let Some(pod) = admitted.pod else { return Ok(()) };
         let (claims, claim) = match &experiment.kubernetes().output {
-            OutputVolume::PersistentVolumeClaim { class, size } => {
-                (self.pods.len(), Some((u128::from(size.0) * 1000, class.as_deref())))
+            OutputVolume::PersistentVolumeClaim { size, .. } => {
+                (self.pods.len(), Some((u128::from(size.0) * 1000, admitted.class.as_deref())))
             }
             OutputVolume::None | OutputVolume::EmptyDir { .. } => (0, None),
         };

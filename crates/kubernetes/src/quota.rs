@@ -1,4 +1,4 @@
-//! What the namespace's quotas leave for the objects of a run. Quotas with scopes count only the pods that they are about. Pure.
+//! What the namespace's quotas leave for the objects of a run. Quotas with scopes count only the pods or claims that they are about. Pure.
 
 use std::collections::BTreeMap;
 
@@ -82,8 +82,8 @@ fn needed(key: &str, demand: &Demand<'_>) -> u128 {
     }
 }
 
-/// True when the quota counts this pod: all of its scopes are the pod's. One that has a scope this program does not know is left to the server,
-/// which checks each object.
+/// True when the quota counts what a run makes: all of its scopes are the pod's, or the claims' where the quota is about claims. A quota with a
+/// scope that this program does not know is left to the server, which checks each object.
 fn counts(quota: &ResourceQuota, pod: &AnyPod) -> bool {
     let Some(spec) = &quota.spec else { return true };
     let plain = spec.scopes.iter().flatten().all(|scope| has_scope(pod, scope, "Exists", &[]));
@@ -108,6 +108,8 @@ fn has_scope(pod: &AnyPod, scope: &str, operator: &str, values: &[String]) -> bo
         ("PriorityClass", "DoesNotExist") => class.is_none(),
         ("PriorityClass", "In") => is_among(),
         ("PriorityClass", "NotIn") => !is_among(),
+        // Of claims, from Kubernetes 1.34 on. A claim of a run names no such class.
+        ("VolumeAttributesClass", "DoesNotExist" | "NotIn") => true,
         _ => false,
     }
 }
@@ -181,7 +183,8 @@ mod tests {
 
     #[test]
     fn a_scope_counts_only_the_pods_it_is_about() {
-        let selector = |operator: &str, values: Value| json!({"scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": operator, "values": values}]}});
+        let scope = |name: &str, operator: &str, values: Value| json!({"scopeSelector": {"matchExpressions": [{"scopeName": name, "operator": operator, "values": values}]}});
+        let selector = |operator: &str, values: Value| scope("PriorityClass", operator, values);
         let (none, high) = (json!({}), json!({"priorityClassName": "high"}));
         for (spec, pod, counts) in [
             (json!({"scopes": ["BestEffort"]}), &none, false),
@@ -199,6 +202,16 @@ mod tests {
         ] {
             let told = refusal(quota(&spec, &json!({"pods": "1"}), &json!({})), pod);
             assert_eq!(told.is_some(), counts, "{spec} {pod}: {told:?}");
+        }
+        for (operator, values, counts) in [
+            ("Exists", json!([]), false),
+            ("In", json!(["gold"]), false),
+            ("NotIn", json!(["gold"]), true),
+            ("DoesNotExist", json!([]), true),
+        ] {
+            let spec = scope("VolumeAttributesClass", operator, values);
+            let told = refusal(quota(&spec, &json!({"persistentvolumeclaims": "1"}), &json!({})), &none);
+            assert_eq!(told.is_some(), counts, "{spec}: {told:?}");
         }
     }
 }

@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, POD, TWO_TRIALS};
 
+/// Settings with a claim for each pod; the experiment names no storage class.
+const CLAIM: &str = "  kubernetes: {cpu: 1, memory: 64Mi, hugepages: {count: 0}, link: {kind: memif}, output: {persistentVolumeClaim: {size: 1Gi}}}\n";
+
 /// Another's pod that leaves `node` half a CPU, which a newer Kubernetes than the API types of this program tells of.
 async fn avoids_node1(name: &str, spec: Value) {
     let cluster = Cluster::start().await;
@@ -60,4 +63,34 @@ async fn a_quota_of_leases_is_met_before_anything_is_made() {
     let said = cluster.run(&format!("{POD}{TWO_TRIALS}"), &[]).ends_with(1).await;
     assert!(said.contains("count/leases.coordination.k8s.io: wanted 1, available 0"), "{said}");
     assert!(cluster.requests().iter().all(|asked| !asked.writes() || asked.is_dry_run()), "nothing was made");
+}
+
+/// A run with two claims is refused by a quota of one, before anything is made.
+async fn one_claim_is_too_few(cluster: Cluster, spec: Value, resource: &str) {
+    let hard = json!({resource: "1"});
+    let status = json!({"hard": hard, "used": {resource: "0"}});
+    cluster.put("resourcequotas", "lab", "disks", json!({"spec": spec, "status": status}));
+    let said = cluster.run(&format!("{CLAIM}{TWO_TRIALS}"), &[]).ends_with(1).await;
+    let reason = format!("quota disks of namespace lab leaves too little: {resource}: wanted 2, available 1");
+    assert!(said.contains(&reason), "'{reason}' is not in: {said}");
+    assert!(cluster.requests().iter().all(|asked| !asked.writes() || asked.is_dry_run()), "nothing was made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_of_claims_without_an_attributes_class_is_about_ours() {
+    let without = |operator: &str, values: Value| {
+        json!({"scopeSelector": {"matchExpressions": [
+        {"scopeName": "VolumeAttributesClass", "operator": operator, "values": values}]}})
+    };
+    for spec in [without("DoesNotExist", json!([])), without("NotIn", json!(["gold"]))] {
+        one_claim_is_too_few(Cluster::start().await, spec, "persistentvolumeclaims").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_of_the_default_storage_class_counts_claims_that_name_none() {
+    let cluster = Cluster::start().await;
+    cluster.put("storageclasses", "", "standard", json!({}));
+    let resource = "standard.storageclass.storage.k8s.io/persistentvolumeclaims";
+    one_claim_is_too_few(cluster, json!({}), resource).await;
 }
