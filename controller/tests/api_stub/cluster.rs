@@ -65,7 +65,9 @@ impl Cluster {
             let allocatable = json!({"cpu": "1000", "memory": "900Gi", "hugepages-1Gi": "900Gi", "intel.com/dpdk": "900", "pods": "2000"});
             let conditions = json!([{"type": "Ready", "status": "True"}]);
             let status = json!({"allocatable": allocatable, "conditions": conditions});
-            cluster.put("nodes", "", node, json!({"status": status}));
+            // As some clouds have it: another value than the node's name.
+            let metadata = json!({"labels": {"kubernetes.io/hostname": format!("{node}.example")}});
+            cluster.put("nodes", "", node, json!({"metadata": metadata, "status": status}));
         }
         let authority = json!({"server": format!("https://{}", cluster.server.address), "certificate-authority": cluster.path("ca.pem")});
         let config = json!({

@@ -90,14 +90,23 @@ async fn run(state: &Arc<State>, name: &str, fate: Fate) {
 fn schedule(state: &State, name: &str) -> Option<String> {
     let mut node = String::new();
     state.alter(|objects| {
-        let nodes = objects.find(|key, _| key.0 == "nodes");
-        objects.change(&pod_key(name), |pod| {
-            let wanted = pod["spec"]["nodeSelector"]["kubernetes.io/hostname"].as_str();
-            node = wanted.unwrap_or(&nodes[0].0.2).to_owned();
-            pod["spec"]["nodeName"] = json!(node);
-        })
+        let pod = objects.get(&pod_key(name))?;
+        let nodes = objects.find(|key, node| key.0 == "nodes" && admits(&pod, &key.2, node));
+        node.clone_from(&nodes.first()?.0.2);
+        objects.change(&pod_key(name), |pod| pod["spec"]["nodeName"] = json!(node))
     })?;
     Some(node)
+}
+
+/// Whether a pod's rules about nodes leave it this one: labels, and names.
+fn admits(pod: &Value, name: &str, node: &Value) -> bool {
+    let labels = pod["spec"]["nodeSelector"].as_object().into_iter().flatten();
+    let mut labels = labels.map(|(label, value)| node["metadata"]["labels"][label] == *value);
+    let rules = &pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    let fields = rules["nodeSelectorTerms"][0]["matchFields"].as_array().into_iter().flatten();
+    let mut names = fields
+        .map(|field| field["values"].as_array().unwrap().iter().any(|value| value.as_str() == Some(name)));
+    labels.all(|fits| fits) && names.all(|fits| fits)
 }
 
 /// The token that the pod has in its volume.

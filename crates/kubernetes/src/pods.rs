@@ -14,9 +14,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, Container, EmptyDirVolumeSource, EnvVar, HostPathVolumeSource, KeyToPath,
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, Pod, PodAffinity,
-    PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
-    Secret, SecretVolumeSource, SecurityContext, Volume, VolumeMount, VolumeResourceRequirements,
+    NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolumeClaim,
+    PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, Pod, PodAffinity, PodAffinityTerm,
+    PodAntiAffinity, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile, Secret,
+    SecretVolumeSource, SecurityContext, Volume, VolumeMount, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
@@ -42,7 +43,7 @@ const PROGRAMS: &str = "/usr/local/bin";
 const SECRETS: &str = "/run/secrets/linerate";
 /// Where the pods of a memif pair meet.
 const MEMIF: &str = "/run/memif";
-/// Where the node's name stands on every node.
+/// The label by which nodes differ. Its value is the provider's own, and often another than the node's name.
 const HOSTNAME: &str = "kubernetes.io/hostname";
 /// The container that says whether DPDK will work.
 pub const PREFLIGHT: &str = "preflight";
@@ -148,7 +149,6 @@ impl Run<'_> {
             volume_mounts: Some(self.mounts()),
             ..Container::default()
         };
-        let selector = plan.node.as_ref().map(|node| BTreeMap::from([(HOSTNAME.to_owned(), node.clone())]));
         Pod {
             metadata,
             spec: Some(PodSpec {
@@ -156,8 +156,7 @@ impl Run<'_> {
                 automount_service_account_token: Some(false),
                 enable_service_links: Some(false),
                 termination_grace_period_seconds: Some(GRACE_SECONDS),
-                affinity: if selector.is_none() { self.affinity(plan) } else { None },
-                node_selector: selector,
+                affinity: plan.node.as_deref().map(on_node).or_else(|| self.affinity(plan)),
                 security_context: Some(PodSecurityContext {
                     seccomp_profile: Some(SeccompProfile {
                         type_: "RuntimeDefault".to_owned(),
@@ -355,6 +354,25 @@ impl Run<'_> {
             }
         }
         volumes
+    }
+}
+
+/// The node of this name and no other.
+fn on_node(name: &str) -> Affinity {
+    let field = NodeSelectorRequirement {
+        key: "metadata.name".to_owned(),
+        operator: "In".to_owned(),
+        values: Some(vec![name.to_owned()]),
+    };
+    let term = NodeSelectorTerm { match_fields: Some(vec![field]), ..NodeSelectorTerm::default() };
+    Affinity {
+        node_affinity: Some(NodeAffinity {
+            required_during_scheduling_ignored_during_execution: Some(NodeSelector {
+                node_selector_terms: vec![term],
+            }),
+            ..NodeAffinity::default()
+        }),
+        ..Affinity::default()
     }
 }
 

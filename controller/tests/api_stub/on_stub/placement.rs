@@ -94,3 +94,12 @@ async fn a_quota_of_the_default_storage_class_counts_claims_that_name_none() {
     let resource = "standard.storageclass.storage.k8s.io/persistentvolumeclaims";
     one_claim_is_too_few(cluster, json!({}), resource).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_known_by_its_name_and_not_by_its_hostname_label() {
+    let cluster = Cluster::start().await;
+    cluster.run(&format!("{POD}{TWO_TRIALS}"), &["--node", "node2,node2"]).ends_with(0).await;
+    let agents = cluster.summary().unwrap().experiment.agents;
+    let nodes: Vec<_> = agents.iter().map(|agent| agent.node.as_str()).collect();
+    assert_eq!(nodes, ["node2", "node2"]);
+}
