@@ -57,7 +57,9 @@ pub enum ClusterError {
     },
     /// A quota does not allow the pods.
     #[error(
-        "quota {quota} of namespace {namespace} leaves too little: {resource}: wanted {wanted}, available {available}"
+        "quota {quota} of namespace {namespace} leaves too little: {resource}: wanted {wanted}, available {available}\n  remedy: lower what \
+         pods ask for, use fewer pairs, free what others hold of the quota (`kubectl describe quota --namespace {namespace} {quota}`), or \
+         have it raised"
     )]
     Quota {
         /// Its name.
