@@ -46,7 +46,7 @@ const EVENTS_LIMIT: usize = 8192;
 pub struct Session {
     shared: Arc<Shared>,
     welcome: Welcome,
-    events: mpsc::Receiver<Event>,
+    events: tokio::sync::Mutex<mpsc::Receiver<Event>>,
     /// Reader, writer and keeper; aborted when dropped.
     _tasks: JoinSet<()>,
 }
@@ -119,7 +119,7 @@ impl Session {
             Err(error) => return Err(error),
         };
         tasks.spawn(keep_alive_by_ping(shared.clone(), keep_alive));
-        Ok(Self { shared, welcome, events, _tasks: tasks })
+        Ok(Self { shared, welcome, events: tokio::sync::Mutex::new(events), _tasks: tasks })
     }
 
     /// The agent's name.
@@ -196,17 +196,19 @@ impl Session {
         }
     }
 
-    /// The next event, or the fault that ended the session.
+    /// The next event, or the fault that ended the session. Events can be taken while a request waits for its answer; those that nobody takes fill
+    /// the queue, and then the session ends.
     ///
     /// # Errors
     /// The fault that ended the session.
-    pub async fn next_event(&mut self) -> Result<Event, SessionError> {
-        self.events.recv().await.ok_or_else(|| self.failed(self.shared.fault()))
+    pub async fn next_event(&self) -> Result<Event, SessionError> {
+        let event = self.events.lock().await.recv().await;
+        event.ok_or_else(|| self.failed(self.shared.fault()))
     }
 
     /// An event that has already come.
-    pub fn waiting_event(&mut self) -> Option<Event> {
-        self.events.try_recv().ok()
+    pub fn waiting_event(&self) -> Option<Event> {
+        self.events.try_lock().ok()?.try_recv().ok()
     }
 
     /// Asks the agent to end, and does not mind if it cannot answer any more.

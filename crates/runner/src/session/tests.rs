@@ -104,7 +104,7 @@ async fn a_hello_without_answer_has_an_end() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn silence_has_an_end() {
-    let mut session = after_welcome(vec![BeSilent]).await;
+    let session = after_welcome(vec![BeSilent]).await;
     leap().await;
     let error = session.step(Command::Arm, ANSWER_TIME).await.unwrap_err();
     assert_eq!(error.to_string(), "tx0: no answer to arm within 5s");
@@ -114,7 +114,7 @@ async fn silence_has_an_end() {
 #[tokio::test(flavor = "current_thread")]
 async fn pings_notice_a_peer_that_has_fallen_silent() {
     let script = vec![say(&welcome(PROTOCOL_VERSION)), BeSilent];
-    let mut session = connect(script, Duration::from_secs(1)).await.unwrap();
+    let session = connect(script, Duration::from_secs(1)).await.unwrap();
     leap().await;
     assert_eq!(session.next_event().await.unwrap_err().fault, silent("ping"));
 }
@@ -129,7 +129,7 @@ async fn a_ping_does_not_end_a_heavy_request() {
         say(r#"{"id":3,"result":{"pong":{"now_ns":5,"state":"idle","link_up":true}}}"#),
         BeSilent,
     ];
-    let mut session = connect(script, Duration::from_secs(1)).await.unwrap();
+    let session = connect(script, Duration::from_secs(1)).await.unwrap();
     tokio::time::pause();
     assert_eq!(session.report().await.unwrap().trial, 4);
     let begun = Instant::now();
@@ -148,7 +148,7 @@ async fn a_peer_that_talks_nonsense_is_given_up() {
         ),
         ("x".repeat(MAX_LINE_BYTES + 1), "more than 1048576 bytes"),
     ] {
-        let mut session = after_welcome(vec![say(&line)]).await;
+        let session = after_welcome(vec![say(&line)]).await;
         let error = session.step(Command::Arm, ANSWER_TIME).await.unwrap_err();
         assert!(error.to_string().contains(part), "{error}");
         assert_eq!(session.next_event().await.unwrap_err(), error);
@@ -180,7 +180,7 @@ async fn events_come_before_the_reply_that_follows_them() {
         "\n",
         r#"{"id":2,"result":{"state":"finished"}}"#
     );
-    let mut session = after_welcome(vec![say(lines)]).await;
+    let session = after_welcome(vec![say(lines)]).await;
     assert_eq!(session.step(Command::Arm, ANSWER_TIME).await.unwrap(), AgentState::Finished);
     assert!(matches!(session.waiting_event(), Some(Event::Sample(sample)) if sample.at_ns == 7));
     assert!(matches!(session.waiting_event(), Some(Event::Finished(_))));
@@ -189,7 +189,7 @@ async fn events_come_before_the_reply_that_follows_them() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_peer_that_leaves_is_noticed_at_once() {
-    let mut session = after_welcome(vec![Close]).await;
+    let session = after_welcome(vec![Close]).await;
     let started = std::time::Instant::now();
     let error = session.step(Command::Start(Start::default()), WORK_TIME).await.unwrap_err();
     assert_eq!(error.to_string(), "tx0: the agent closed the connection");

@@ -89,6 +89,11 @@ impl Stopped {
         matches!(self, Stopped::Agent { refusal: false, .. })
     }
 
+    /// True when all agents can be asked for more, and the run goes on.
+    pub(super) fn leaves_agents(&self) -> bool {
+        !self.ends_run() && !self.loses_agent()
+    }
+
     pub(super) async fn by(agent: &Agent, error: SessionError) -> Self {
         Stopped::Agent { cause: agent.cause(&error).await, refusal: error.fault.is_refusal() }
     }
@@ -158,7 +163,7 @@ impl<'a> Course<'a> {
     ///
     /// # Errors
     /// Why it is over without a result.
-    pub(super) async fn advance(&mut self, group: &mut Group, goal: TrialPhase) -> Result<(), Stopped> {
+    pub(super) async fn advance(&mut self, group: &Group, goal: TrialPhase) -> Result<(), Stopped> {
         let mut event = StepEvent::Begin;
         loop {
             event = match self.steps.next_step(event, goal) {
@@ -184,10 +189,19 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Asks agents, all at the same time, and takes the samples that came in the meantime.
-    async fn ask(&mut self, group: &mut Group, requests: &[(usize, AgentRequest)]) -> Result<(), Stopped> {
-        let asking = requests.iter().map(|(agent, request)| self.ask_one(group, *agent, request));
-        let answers = join_all(asking).await;
+    /// Asks agents, all at the same time, and takes the samples that come in the meantime.
+    async fn ask(&mut self, group: &Group, requests: &[(usize, AgentRequest)]) -> Result<(), Stopped> {
+        let mut asking = Vec::with_capacity(requests.len());
+        for (agent, request) in requests {
+            asking.push(ask_one(&group.agents[*agent], self.command(group, *agent, request)?));
+        }
+        let asking = join_all(asking);
+        // Before that, an event that has come may be the end of sending, which is waited for.
+        let takes_events = self.steps.is_past_sending();
+        let answers = tokio::select! {
+            answers = asking => answers,
+            stopped = self.gather(group), if takes_events => return Err(stopped),
+        };
         for ((agent, _), report) in requests.iter().zip(answers) {
             let Some(report) = report? else { continue };
             let sent = report.transmit.as_ref().map(|transmit| message::Sent {
@@ -198,30 +212,48 @@ impl<'a> Course<'a> {
             self.steps.reported(*agent, sent.unwrap_or_default());
             self.seen[*agent].report = Some(report);
         }
-        // Before that, an event that has come may be the end of sending, which is waited for.
-        if self.steps.is_past_sending() {
+        if takes_events {
             self.collect(group);
         }
         Ok(())
     }
 
-    async fn ask_one(
+    /// Notes samples while agents work on requests: a long drain may have more of them than a session holds. Ends when an agent gives the trial up;
+    /// that a session has ended is told by the request.
+    async fn gather(&mut self, group: &Group) -> Stopped {
+        let mut heard: Vec<usize> = (0..group.agents.len()).collect();
+        while !heard.is_empty() {
+            let events = heard.iter().map(|index| {
+                let session = &group.agents[*index].session;
+                Box::pin(async move { (*index, session.next_event().await) })
+            });
+            let ((index, event), ..) = select_all(events).await;
+            match event {
+                Ok(message::Event::Failed(TrialFailed { trial, message })) if trial == self.assignment.id => {
+                    return Stopped::GivenUp { agent: group.agents[index].name().to_owned(), message };
+                }
+                Ok(event) => self.note(event, index),
+                Err(_) => heard.retain(|other| *other != index),
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// A request to an agent with the time for its answer; `None` asks for its report.
+    fn command(
         &self,
         group: &Group,
         index: usize,
         request: &AgentRequest,
-    ) -> Result<Option<linerate_wire::report::TrialReport>, Stopped> {
-        let agent = &group.agents[index];
-        let (command, limit) = match request {
+    ) -> Result<Option<(Command, Duration)>, Stopped> {
+        Ok(Some(match request {
             AgentRequest::Prepare => (self.prepare(group, index)?, WORK_TIME),
             AgentRequest::Arm => (Command::Arm, WORK_TIME),
             AgentRequest::Start => (Command::Start(Start { at_ns: self.begins_ns[index] }), ANSWER_TIME),
             AgentRequest::Stop => (Command::Stop(Stop::default()), WORK_TIME),
             AgentRequest::Drain(sent) => self.drain(group, index, sent),
-            AgentRequest::Report => return report(agent).await.map(Some),
-        };
-        step(agent, command, limit).await?;
-        Ok(None)
+            AgentRequest::Report => return Ok(None),
+        }))
     }
 
     /// What an agent is told to do.
@@ -270,13 +302,13 @@ impl<'a> Course<'a> {
     }
 
     /// Gathers samples until something else happens.
-    async fn wait(&mut self, group: &mut Group) -> StepEvent {
+    async fn wait(&mut self, group: &Group) -> StepEvent {
         let id = self.assignment.id;
         let after = patience(&self.assignment.limit, self.assignment.settings.sample_interval.get());
         let overdue = sleep(after);
         tokio::pin!(overdue);
         loop {
-            let events = group.agents.iter_mut().enumerate();
+            let events = group.agents.iter().enumerate();
             let events = events
                 .map(|(index, agent)| Box::pin(async move { (index, agent.session.next_event().await) }));
             let (index, event) = tokio::select! {
@@ -323,8 +355,8 @@ impl<'a> Course<'a> {
     }
 
     /// Takes the samples that have come and were not yet looked at.
-    fn collect(&mut self, group: &mut Group) {
-        for (index, agent) in group.agents.iter_mut().enumerate() {
+    fn collect(&mut self, group: &Group) {
+        for (index, agent) in group.agents.iter().enumerate() {
             while let Some(event) = agent.session.waiting_event() {
                 self.note(event, index);
             }
@@ -343,7 +375,7 @@ impl<'a> Course<'a> {
     }
 
     /// Ends the trial wherever it stands, and takes what reports there are. An agent that cannot answer is passed over.
-    pub(super) async fn abandon(&mut self, group: &mut Group) {
+    pub(super) async fn abandon(&mut self, group: &Group) {
         for (agent, seen) in group.agents.iter().zip(&mut self.seen) {
             if let Err(error) = abandon(agent, seen).await {
                 tracing::debug!(agent = agent.name(), %error, "abandoned without a report");
@@ -357,6 +389,17 @@ async fn step(agent: &Agent, command: Command, limit: Duration) -> Result<AgentS
     match agent.session.step(command, limit).await {
         Ok(state) => Ok(state),
         Err(error) => Err(Stopped::by(agent, error).await),
+    }
+}
+
+/// Asks one agent: for its report where there is no command.
+async fn ask_one(
+    agent: &Agent,
+    command: Option<(Command, Duration)>,
+) -> Result<Option<linerate_wire::report::TrialReport>, Stopped> {
+    match command {
+        Some((command, limit)) => step(agent, command, limit).await.map(|_| None),
+        None => report(agent).await.map(Some),
     }
 }
 

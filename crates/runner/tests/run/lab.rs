@@ -1,0 +1,117 @@
+//! Runs of experiments on agents that exist in memory only. Time leaps while everybody waits.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use linerate_experiment::plan::{Plan, plan};
+use linerate_experiment::{Experiment, Overrides};
+use linerate_results::store::{Earlier, Store, StoreError};
+use linerate_results::summary::Summary;
+use linerate_runner::platform::{AgentEndpoint, ExitWatch, PairEndpoints, Platform, PlatformError, Token};
+use linerate_runner::run::observer::Nobody;
+use linerate_runner::run::{EarlierRun, Job, run};
+use linerate_runner::session::Dialer;
+use linerate_wire::trial::Role;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::agent::{Agent, Reach, Script, World};
+
+/// An experiment, its agents, and a place for its results.
+pub struct Lab {
+    pub results: TempDir,
+    pub experiment: Experiment,
+    pub plan: Plan,
+    filter: Option<&'static str>,
+    scripts: BTreeMap<String, Script>,
+    /// Why lost agents cannot be started anew.
+    pub restarts_fail: Option<&'static str>,
+}
+
+impl Lab {
+    pub fn new(spec: &str) -> Self {
+        let text = format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec: {{{spec}}}\n");
+        let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
+        let plan = plan(&experiment, None).unwrap();
+        let (results, scripts) = (tempfile::tempdir().unwrap(), BTreeMap::new());
+        Self { results, experiment, plan, filter: None, scripts, restarts_fail: None }
+    }
+
+    pub fn filter(mut self, filter: &'static str) -> Self {
+        (self.filter, self.plan) = (Some(filter), plan(&self.experiment, Some(filter)).unwrap());
+        self
+    }
+
+    pub fn agent(mut self, name: &str, script: Script) -> Self {
+        self.scripts.insert(name.to_owned(), script);
+        self
+    }
+
+    pub fn store(&self) -> Store {
+        Store::create(self.results.path()).unwrap()
+    }
+
+    /// A run from the beginning.
+    pub async fn run(&self) -> Summary {
+        self.run_in(&self.store(), None).await.unwrap()
+    }
+
+    /// A run that takes up the latest one.
+    pub async fn resume(&self) -> (Summary, PathBuf) {
+        let determinants = self.experiment.determinants(self.filter).unwrap();
+        let ways = self.experiment.pairs() * self.experiment.direction().ways();
+        let found = Earlier::find(self.results.path(), &determinants, &self.plan.trials, ways).unwrap();
+        let Earlier { store, summary, sums } = found.unwrap();
+        let summary = self.run_in(&store, Some(&EarlierRun { summary, sums })).await.unwrap();
+        (summary, store.directory().to_owned())
+    }
+
+    pub async fn run_in(&self, store: &Store, earlier: Option<&EarlierRun>) -> Result<Summary, StoreError> {
+        let (_flag, interrupted) = watch::channel(false);
+        let Self { experiment, plan, filter, .. } = self;
+        let job = Job { experiment, plan, filter: *filter, earlier, store, interrupted };
+        let mut fleet = Fleet { lab: self, world: Arc::default() };
+        run(job, &mut fleet, &Nobody).await
+    }
+}
+
+struct Fleet<'l> {
+    lab: &'l Lab,
+    world: Arc<World>,
+}
+
+impl Fleet<'_> {
+    fn pair(&self, number: usize) -> PairEndpoints {
+        let endpoint = |end: Role| {
+            let name = format!("{end}{number}");
+            let script = self.lab.scripts.get(&name).cloned().unwrap_or_default();
+            let agent = Agent::new(end, number, script, &self.world);
+            AgentEndpoint {
+                name,
+                node: "node".to_owned(),
+                pod: None,
+                token: Token::none(),
+                command_line: Vec::new(),
+                exit: ExitWatch::new(agent.exit()),
+                dialer: Dialer::new(Reach(agent)),
+            }
+        };
+        PairEndpoints { tx: endpoint(Role::Tx), rx: endpoint(Role::Rx) }
+    }
+}
+
+impl Platform for Fleet<'_> {
+    async fn start(&mut self, _say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, PlatformError> {
+        Ok((0..self.lab.experiment.pairs()).map(|number| self.pair(number)).collect())
+    }
+
+    async fn restart(&mut self, number: usize, _say: &dyn Fn(&str)) -> Result<PairEndpoints, PlatformError> {
+        match self.lab.restarts_fail {
+            Some(why) => Err(PlatformError::Other(why.into())),
+            None => Ok(self.pair(number)),
+        }
+    }
+
+    async fn stop(&mut self, _asked: bool) {}
+}

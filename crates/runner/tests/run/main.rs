@@ -1,0 +1,190 @@
+//! What comes of runs in which agents misbehave.
+
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod agent;
+mod lab;
+
+use std::fs;
+
+use agent::Script;
+use lab::Lab;
+use linerate_results::store::trial_log::{LogRecord, TRIAL_LOG_FILE, derive};
+use linerate_results::summary::{Status, Summary};
+use linerate_runner::run::EarlierRun;
+
+/// A trial that is over as soon as possible.
+const SHORT: &str = "packets: 1000, duration: null";
+
+fn complete(summary: &Summary) {
+    assert_eq!((summary.status, &summary.reason), (Status::Complete, &None), "{:?}", summary.failures);
+    for trial in &summary.trials {
+        assert_eq!(trial.sent_packets, trial.received_packets + trial.lost_packets);
+    }
+}
+
+fn skipped(summary: &Summary) -> &str {
+    let ways: Vec<_> = summary.warm_up.iter().map(|entry| (entry.from.as_str(), entry.to.as_str())).collect();
+    assert_eq!(ways, [("tx0", "rx0"), ("rx0", "tx0")]);
+    assert_eq!(summary.warm_up[0].skipped, None);
+    summary.warm_up[1].skipped.as_deref().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_may_not_send_is_no_obstacle_to_one_way_trials() {
+    let refusing = Script { refuses_to_send: Some("not to that network"), ..Script::default() };
+    let lab = Lab::new(&format!("trial: {{{SHORT}}}")).agent("rx0", refusing.clone());
+    let summary = lab.run().await;
+    complete(&summary);
+    assert_eq!(summary.trials.len(), 1);
+    assert_eq!(skipped(&summary), "rx0: prepare was refused: not to that network");
+    let both = Lab::new(&format!("trial: {{{SHORT}, direction: bidirectional}}")).agent("rx0", refusing);
+    assert_eq!(both.run().await.reason.unwrap(), "rx0: prepare was refused: not to that network");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_link_of_a_port_that_only_receives_needs_no_speed() {
+    let slow = Script { has_no_link_speed: true, ..Script::default() };
+    let spec = |direction: &str| {
+        format!(
+            "traffic: {{rates: [10%]}}, safety: {{maxRate: 50%}}, trial: {{{SHORT}, direction: {direction}}}"
+        )
+    };
+    let summary = Lab::new(&spec("one-way")).agent("rx0", slow.clone()).run().await;
+    complete(&summary);
+    assert!(skipped(&summary).contains("speed"), "{}", skipped(&summary));
+    let reason = Lab::new(&spec("bidirectional")).agent("rx0", slow).run().await.reason.unwrap();
+    assert!(reason.contains("speed"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_that_is_not_found_is_no_obstacle_to_one_way_trials() {
+    let at = |address: &str| Script { addresses: vec![address.parse().unwrap()], ..Script::default() };
+    let lost = Script { finds_no_way: Some("there is no route"), ..at("10.0.0.2/24") };
+    let lab = |direction: &str| {
+        Lab::new(&format!("trial: {{{SHORT}, direction: {direction}}}"))
+            .agent("tx0", at("10.0.0.1/24"))
+            .agent("rx0", lost.clone())
+    };
+    let summary = lab("one-way").run().await;
+    complete(&summary);
+    assert!(skipped(&summary).contains("there is no route"), "{}", skipped(&summary));
+    let reason = lab("bidirectional").run().await.reason.unwrap();
+    assert!(reason.contains("there is no route"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_drain_with_many_samples_loses_no_agent() {
+    let slow = Script { drains_slowly: true, ..Script::default() };
+    let spec = format!("trial: {{{SHORT}, sampleInterval: 10ms, drain: {{settle: 90s, limit: 100s}}}}");
+    let lab = Lab::new(&spec).agent("rx0", slow);
+    let summary = lab.run().await;
+    complete(&summary);
+    assert_eq!(summary.recoveries, [""; 0]);
+    let directory = lab.results.path().join(&summary.experiment.id);
+    let text = fs::read_to_string(directory.join(&summary.trials[0].trial)).unwrap();
+    assert!(text.matches("\"at_ns\"").count() >= 9000, "every sample is recorded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resumed_run_needs_room_only_for_what_is_left() {
+    let one = Lab::new(&format!("traffic: {{flows: [1]}}, trial: {{{SHORT}}}")).run().await.trials.remove(0);
+    // A thousand files of more than four million flows, and as many small ones.
+    let lab = Lab::new(&format!(
+        "traffic: {{flows: [4194304, 1]}}, trial: {{{SHORT}, repeats: 1000, allFlows: true}}"
+    ));
+    let refused = lab.run_in(&lab.store(), None).await.unwrap_err().to_string();
+    assert!(refused.contains("are free"), "{refused}");
+    let recorded = lab.plan.trials.iter().take(1999).map(|trial| {
+        let mut result = one.clone();
+        (result.profile, result.repeat) = trial.name();
+        result
+    });
+    let summary = Summary { trials: recorded.collect(), ..Lab::new("").run().await };
+    let earlier = EarlierRun { summary, sums: Default::default() };
+    let summary = lab.run_in(&lab.store(), Some(&earlier)).await.unwrap();
+    complete(&summary);
+    assert_eq!(summary.trials.len(), 2000);
+}
+
+/// Ports without IPv6 addresses cannot send the second profile.
+#[tokio::test(start_paused = true)]
+async fn profiles_that_the_filter_leaves_out_do_not_stop_a_run() {
+    let at = |address: &str| Script { addresses: vec![address.parse().unwrap()], ..Script::default() };
+    let spec = format!(
+        "profiles: [{{frameSize: 64}}, {{frameSize: 128, source: {{ip: '::'}}}}], trial: {{{SHORT}}}"
+    );
+    let lab = || Lab::new(&spec).agent("tx0", at("10.0.0.1/24")).agent("rx0", at("10.0.0.2/24"));
+    let reason = lab().run().await.reason.unwrap();
+    assert!(reason.contains("has no IPv6 address"), "{reason}");
+    let summary = lab().filter("64B").run().await;
+    complete(&summary);
+    assert_eq!(summary.trials.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_whose_results_are_not_stored_is_a_failure_and_no_part_of_a_sum() {
+    let lab = Lab::new(&format!("pairs: 3, trial: {{{SHORT}}}"));
+    let store = lab.store();
+    fs::write(store.directory().join("tx1-rx1"), "in the way").unwrap();
+    let error = lab.run_in(&store, None).await.unwrap_err().to_string();
+    let summary = derive(store.directory()).unwrap().unwrap().summary;
+    assert_eq!(summary.aggregates, []);
+    let pairs: Vec<_> = summary.trials.iter().map(|trial| trial.pair.as_str()).collect();
+    assert_eq!(pairs, ["tx0-rx0", "tx2-rx2"]);
+    let failures: Vec<_> =
+        summary.failures.iter().map(|failure| (failure.pair.as_str(), failure.reason.as_str())).collect();
+    assert_eq!(failures, [("tx1-rx1", error.as_str())]);
+    assert_eq!(summary.failures[0].receive.unwrap().packets, 1000, "what is known of it is told");
+    assert_eq!((summary.status, summary.reason), (Status::Failed, Some(error)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_is_given_up_fails_on_every_way() {
+    let mut lab =
+        Lab::new(&format!("pairs: 2, trial: {{{SHORT}, direction: bidirectional, retries: 1, repeats: 2}}"))
+            // After the two of the warm-up.
+            .agent("rx1", Script { dies_at_starts: vec![3], ..Script::default() });
+    lab.restarts_fail = Some("there is no room");
+    let summary = lab.run().await;
+    let failures: Vec<_> =
+        summary.failures.iter().map(|failure| (failure.pair.as_str(), failure.repeat)).collect();
+    assert_eq!(failures, [("tx1-rx1", 1), ("rx1-tx1", 1), ("tx1-rx1", 2), ("rx1-tx1", 2)]);
+    assert!(summary.failures.iter().all(|failure| failure.reason.contains("there is no room")));
+    assert_eq!(summary.trials.len(), 4);
+    assert_eq!(summary.reason.unwrap(), "4 trials could not be finished");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_is_lost_in_every_attempt_is_not_said_to_be_lost_after_its_trial() {
+    // Each process has two starts of its warm-up before the trial's.
+    let dying = Script { dies_at_starts: vec![3, 6], ..Script::default() };
+    let summary = Lab::new(&format!("trial: {{{SHORT}, retries: 1}}")).agent("tx0", dying).run().await;
+    assert_eq!(summary.recoveries, ["tx0-rx0 was started anew: tx0 was killed by signal 9"]);
+    assert_eq!(summary.failures.len(), 1);
+    assert_eq!(summary.failures[0].reason, "tx0 was killed by signal 9");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resumed_run_keeps_the_keys_of_its_trials() {
+    let lab = Lab::new(&format!("trial: {{{SHORT}, repeats: 3}}"));
+    let summary = lab.run().await;
+    let directory = lab.results.path().join(&summary.experiment.id);
+    let keys = || {
+        let text = fs::read_to_string(directory.join(TRIAL_LOG_FILE)).unwrap();
+        let records = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let keyed = records.filter_map(|record| match record {
+            LogRecord::Result(record) => Some((record.number, record.key)),
+            _ => None,
+        });
+        let mut keyed: Vec<_> = keyed.collect();
+        keyed.sort();
+        keyed
+    };
+    let before = keys();
+    assert!(before.len() == 3 && before.iter().all(|(_, key)| key.is_some()), "{before:?}");
+    fs::remove_file(directory.join(&summary.trials[1].trial)).unwrap();
+    let (summary, place) = lab.resume().await;
+    complete(&summary);
+    assert_eq!((keys(), place), (before, directory.clone()));
+}
