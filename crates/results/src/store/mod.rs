@@ -133,7 +133,10 @@ impl Store {
         if free >= bytes {
             return Ok(());
         }
-        let reason = format!("the flows of all trials take {bytes} bytes, and {free} are free");
+        let reason = format!(
+            "the flows of the trials that are left take {bytes} bytes, and {free} are free; free some space, give another place with --results, or leave \
+             trial.allFlows out"
+        );
         let reason = std::io::Error::new(ErrorKind::StorageFull, reason);
         Err(at("write every flow to", &self.directory)(reason))
     }

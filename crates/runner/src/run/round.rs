@@ -132,16 +132,18 @@ pub(super) async fn run(
                 Ok(Ok(result)) => trials.push(result),
                 Ok(Err(failure)) => failures.push(failure),
                 // What the others have is filed all the same.
-                Err(error) => unfiled = unfiled.or(Some(error)),
+                Err(error) => {
+                    failures.push(failure(lane, path, trial, error.to_string()));
+                    unfiled = unfiled.or(Some(error));
+                }
             }
         }
     }
     let last_packet = lanes.iter().filter_map(|lane| lane.sent).max();
     let aggregate = failures.is_empty().then(|| Aggregate::of(&trials, spread(&lanes, clocks.as_ref())));
-    ledger.round(trial, &trials, &failures, aggregate.flatten(), last_packet)?;
-    if let Some(error) = unfiled {
-        return Err(error.into());
-    }
+    let logged = ledger.round(trial, &trials, &failures, aggregate.flatten(), last_packet);
+    // The log most likely cannot be written either; the error that came first is the one to tell.
+    unfiled.map_or(logged, Err)?;
     trials.iter().for_each(|result| observer.trial_ended(result));
     failures.iter().for_each(|failure| observer.trial_failed(failure));
 
@@ -289,16 +291,21 @@ fn settle(
             record.reason = Some(reason.clone());
             let filed =
                 if from.any() || far.any() { Some(ledger.file(&place, &record, None)?) } else { None };
-            let failure = TrialFailure {
-                profile: record.profile,
-                pair: record.pair,
-                repeat: trial.repeat,
-                reason,
-                transmit: from.last_transmit(),
-                receive: to.last_receive(),
-                trial: filed,
-            };
-            Ok(Err(failure))
+            Ok(Err(TrialFailure { trial: filed, ..failure(lane, path, trial, reason) }))
         }
+    }
+}
+
+/// A path of a group without a result, and without a file.
+fn failure(lane: &Lane<'_, '_>, path: &Path, trial: &Trial, reason: String) -> TrialFailure {
+    let seen = &lane.course.seen;
+    TrialFailure {
+        profile: trial.profile.name(),
+        pair: path.name.clone(),
+        repeat: trial.repeat,
+        reason,
+        transmit: seen[path.from].last_transmit(),
+        receive: seen[path.to].last_receive(),
+        trial: None,
     }
 }
