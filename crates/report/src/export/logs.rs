@@ -24,8 +24,9 @@ pub(super) fn warm_up(summary: &Summary, pair: &str, agent: &str) -> String {
     let mut text = String::new();
     let of_agent = |warm_up: &&WarmUp| warm_up.pair == pair && (warm_up.from == agent || warm_up.to == agent);
     for warm_up in summary.warm_up.iter().filter(of_agent) {
+        let skipped = warm_up.skipped.as_ref().map_or_else(String::new, |why| format!(" skipped: {why}"));
         text.push_str(&format!(
-            "{} -> {}: sent {} received {} attempts {} duration_s {:.6}\n",
+            "{} -> {}: sent {} received {} attempts {} duration_s {:.6}{skipped}\n",
             warm_up.from,
             warm_up.to,
             warm_up.sent_packets,

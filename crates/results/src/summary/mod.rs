@@ -233,6 +233,9 @@ pub struct WarmUp {
     /// What the delay is based on; null when there is none.
     #[serde(default)]
     pub delay_basis: Option<DelayBasis>,
+    /// Why nothing was sent, or no attempt came to its end, on a way that trials do not use; null on all others, and in older records.
+    #[serde(default)]
+    pub skipped: Option<String>,
     /// Further copies of packets that had already arrived, in the last attempt as all that follows.
     #[serde(default)]
     pub duplicate_packets: u64,

@@ -17,6 +17,8 @@ use crate::session::Session;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Addressing {
     hops: Vec<Hop>,
+    /// Why the way is not known; `None` when it is.
+    problem: Option<String>,
 }
 
 /// The way for one version of IP.
@@ -69,7 +71,7 @@ impl Addressing {
                 }
             }
         }
-        let addressing = Self { hops };
+        let addressing = Self { hops, problem: None };
         let mut told = BTreeSet::new();
         for profile in profiles {
             let addressed = addressing.profile(profile).map_err(|error| {
@@ -87,6 +89,16 @@ impl Addressing {
             }
         }
         Ok(addressing)
+    }
+
+    /// A way that was not found, and why.
+    pub(super) fn unknown(problem: String) -> Self {
+        Self { hops: Vec::new(), problem: Some(problem) }
+    }
+
+    /// Why nothing can be sent this way, where the way was not found.
+    pub(super) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
     }
 
     fn hop(&self, profile: &Profile) -> Option<&Hop> {

@@ -12,6 +12,7 @@ use linerate_results::summary::AgentInfo;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{Addressed, Profile};
 use linerate_wire::flow_lines::FlowLines;
+use linerate_wire::report::Part;
 
 use super::addressing::Addressing;
 use super::agent::{Agent, Unreachable};
@@ -43,7 +44,7 @@ struct Link {
 }
 
 impl Group {
-    /// Connects to all agents, and finds how frames with these profiles get from one to another.
+    /// Connects to all agents, and finds how frames with these profiles get from one to another. A way that only the warm-up takes may stay unknown.
     ///
     /// # Errors
     /// Why not, in words that name the agent.
@@ -62,7 +63,12 @@ impl Group {
         for path in group.plan.paths.clone() {
             for (from, to) in [(path.from, path.far()), (path.far(), path.from)] {
                 if !group.links.contains_key(&(from, to)) {
-                    let link = group.find_link(from, to, profiles).await?;
+                    let link = match group.find_link(from, to, profiles).await {
+                        Err(problem) if !group.uses(from, to) => {
+                            Link { addressing: Addressing::unknown(problem), times: PathTimes::default() }
+                        }
+                        found => found.map_err(Unreachable::Failed)?,
+                    };
                     group.links.insert((from, to), link);
                 }
             }
@@ -70,9 +76,22 @@ impl Group {
         Ok(group)
     }
 
-    async fn find_link(&self, from: usize, to: usize, profiles: &[Profile]) -> Result<Link, Unreachable> {
+    /// True when packets of trials are sent from one agent to another, or sent back.
+    fn uses(&self, from: usize, to: usize) -> bool {
+        self.paths().iter().any(|path| {
+            let back = path.reflector.map(|reflector| (reflector, path.to));
+            (path.from, path.far()) == (from, to) || back == Some((from, to))
+        })
+    }
+
+    /// True when the agent sends in trials: packets of its own, or back what it receives.
+    pub(super) fn sends(&self, agent: usize) -> bool {
+        !matches!(topology::Group::part(agent, self.paths()), None | Some(Part::Rx))
+    }
+
+    async fn find_link(&self, from: usize, to: usize, profiles: &[Profile]) -> Result<Link, String> {
         let (from, to) = (&self.agents[from], &self.agents[to]);
-        let addressing = Addressing::find(from, to, profiles).await.map_err(Unreachable::Failed)?;
+        let addressing = Addressing::find(from, to, profiles).await?;
         for hop in addressing.describe(from.name(), to.name()) {
             tracing::info!("{hop}");
         }
@@ -135,6 +154,11 @@ impl Group {
     /// Notes what warm-up has learnt of the path.
     pub(super) fn set_times(&mut self, path: &Path, times: PathTimes) {
         self.links.entry((path.from, path.far())).or_default().times = times;
+    }
+
+    /// Why nothing can be sent on the path, where its way was not found.
+    pub(super) fn problem(&self, path: &Path) -> Option<&str> {
+        self.addressing(path)?.problem()
     }
 
     fn addressing(&self, path: &Path) -> Option<&Addressing> {

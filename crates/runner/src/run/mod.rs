@@ -37,6 +37,7 @@ use linerate_experiment::strategy::{NextTrial, Strategy};
 use linerate_results::store::manifest::FileSum;
 use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::summary::{Status, Summary};
+use linerate_traffic::profile::Profile;
 
 /// The longest time between two signs of life to an agent.
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -189,15 +190,15 @@ async fn drive(
     let foreseen = job.strategy.foreseen();
     if job.experiment.trial().all_flows {
         let left = foreseen.iter().filter(|trial| !ledger.is_recorded(trial));
-        let bytes: u64 = left.map(Trial::flow_bytes).sum();
-        job.store.has_room(job.experiment.topology().paths().count() as u64 * bytes)?;
+        let bytes = left.map(Trial::flow_bytes).fold(0, u64::saturating_add);
+        job.store.has_room(bytes.saturating_mul(job.experiment.topology().paths().count() as u64))?;
     }
     let numbers = Numbers::random()?;
     let mut interrupted = job.interrupted.clone();
     let agents = job.experiment.topology().agents().count();
     observer.phase(&format!("starting {agents} agents"));
     *groups = tokio::select! {
-        groups = connect(job.experiment, platform, ledger, observer) => groups?,
+        groups = connect(job, platform, ledger, observer) => groups?,
         Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
     };
     if let Some(other) = ledger.other_programs(groups).or_else(|| ledger.other_equipment(groups)) {
@@ -214,7 +215,11 @@ async fn drive(
         }
     }
 
-    for agent in groups.iter().flat_map(|group| &group.agents) {
+    // Only a sender has a load, which may depend on the speed of its link.
+    let senders = groups.iter().flat_map(|group| {
+        group.agents.iter().enumerate().filter(|(index, _)| group.sends(*index)).map(|(_, agent)| agent)
+    });
+    for agent in senders {
         let link_bps = agent.session.welcome().port.link_bps;
         for trial in foreseen {
             trial.check(job.experiment, link_bps).map_err(|error| Ending::Failed(error.to_string()))?;
@@ -284,7 +289,8 @@ async fn run_trial(
             }
             break;
         }
-        let recovery = Recovery { job, numbers, left: &left, observer };
+        let profiles = profiles(job.strategy, ledger);
+        let recovery = Recovery { job, numbers, left: &left, profiles: &profiles, observer };
         recovery.bring_back(lost, groups, platform, ledger).await?;
         if is_filed {
             break;
@@ -303,19 +309,29 @@ fn left(strategy: &dyn Strategy, ledger: &Ledger<'_>) -> Vec<Trial> {
     }
 }
 
+/// The profiles of the trials that are known.
+fn profiles(strategy: &dyn Strategy, ledger: &Ledger<'_>) -> Vec<Profile> {
+    let next = match strategy.next(ledger.outcomes()) {
+        NextTrial::Run(trial) => Some(trial.profile),
+        NextTrial::Finished => None,
+    };
+    let foreseen = strategy.foreseen().iter().filter(|trial| trial.repeat == 1);
+    foreseen.map(|trial| trial.profile.clone()).chain(next).collect()
+}
+
 async fn connect(
-    experiment: &Experiment,
+    job: &Job<'_>,
     platform: &mut impl Platform,
     ledger: &mut Ledger<'_>,
     observer: &dyn Observer,
 ) -> Result<Vec<Group>, Ending> {
-    let keep_alive = LONGEST_KEEP_ALIVE.min(experiment.trial().orphan.get() / SIGNS_OF_LIFE);
+    let keep_alive = LONGEST_KEEP_ALIVE.min(job.experiment.trial().orphan.get() / SIGNS_OF_LIFE);
     let endpoints = platform.start(&|text| observer.phase(text)).await?;
     ledger.agents_run();
-    let plans = experiment.topology().groups.into_iter().zip(endpoints).enumerate();
-    let connecting = plans.map(|(number, (plan, agents))| {
-        Group::connect(number, plan, agents, keep_alive, &experiment.profiles)
-    });
+    let profiles = profiles(job.strategy, ledger);
+    let plans = job.experiment.topology().groups.into_iter().zip(endpoints).enumerate();
+    let connecting =
+        plans.map(|(number, (plan, agents))| Group::connect(number, plan, agents, keep_alive, &profiles));
     // All at once, hundreds of handshakes would outlast each one's time.
     stream::iter(connecting).buffered(CONNECTING_AT_ONCE).try_collect().await.map_err(Ending::from)
 }

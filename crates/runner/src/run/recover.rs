@@ -15,6 +15,7 @@ use super::warm_up::{WarmUpError, warm_up};
 use super::{CONNECTING_AT_ONCE, Ending, Job, Numbers};
 use crate::platform::Platform;
 use linerate_experiment::plan::Trial;
+use linerate_traffic::profile::Profile;
 
 /// An agent that lives lets go of the connection that broke after the orphan time; this comes on top.
 const RECONNECT_MARGIN: Duration = Duration::from_secs(10);
@@ -25,6 +26,8 @@ pub(super) struct Recovery<'a, 'j> {
     pub(super) numbers: &'a Numbers,
     /// Trials in which a group that does not come back is missing.
     pub(super) left: &'a [Trial],
+    /// Profiles of all trials.
+    pub(super) profiles: &'a [Profile],
     pub(super) observer: &'a dyn Observer,
 }
 
@@ -112,14 +115,14 @@ impl Recovery<'_, '_> {
         is_connected: bool,
         platform: &mut impl Platform,
     ) -> Result<&'static str, Ending> {
-        let Self { job, numbers, observer, .. } = self;
+        let Self { job, numbers, profiles, observer, .. } = self;
         let how = if is_connected {
             "was connected again"
         } else {
             let (number, plan, keep_alive) = (group.number, group.plan.clone(), group.keep_alive);
             let anew = async {
                 let endpoints = platform.restart(number, &|text| observer.phase(text)).await?;
-                Ok(Group::connect(number, plan, endpoints, keep_alive, &job.experiment.profiles).await?)
+                Ok(Group::connect(number, plan, endpoints, keep_alive, profiles).await?)
             };
             *group = self.unless_interrupted(anew).await?;
             "was started anew"

@@ -121,10 +121,28 @@ pub(super) async fn warm_up(
     let mut warm = Vec::new();
     for (path, must_arrive) in paths(group.paths()) {
         let link_bps = group.agents[path.from].session.welcome().port.link_bps;
-        let traffic = Traffic::of(profile, experiment, link_bps)
-            .map_err(|reason| WarmUpError::Load { pair: group.name().to_owned(), reason })?;
-        let run = Run { experiment, numbers, interrupted, traffic, path: &path, must_arrive };
-        warm.extend(run.until_received(group).await?);
+        let load = Traffic::of(profile, experiment, link_bps);
+        let skipped = match (group.problem(&path), load) {
+            (Some(problem), _) if !must_arrive => problem.to_owned(),
+            (_, Err(reason)) if !must_arrive => reason.to_string(),
+            (_, load) => {
+                let traffic =
+                    load.map_err(|reason| WarmUpError::Load { pair: group.name().to_owned(), reason })?;
+                let run = Run { experiment, numbers, interrupted, traffic, path: &path, must_arrive };
+                match run.until_received(group).await {
+                    Err(WarmUpError::Stopped(stopped)) if !must_arrive && stopped.leaves_agents() => {
+                        stopped.to_string()
+                    }
+                    records => {
+                        warm.extend(records?);
+                        continue;
+                    }
+                }
+            }
+        };
+        tracing::info!(pair = group.name(), skipped, "no warm-up on the way back, which trials do not use");
+        let [from, to] = [path.from, path.to].map(|agent| group.agents[agent].name());
+        warm.push(WarmUp { skipped: Some(skipped), ..WarmUp::between(group.name(), from, to) });
     }
     Ok(warm)
 }
@@ -273,7 +291,13 @@ impl Run<'_> {
         let (paths, nobody) = (std::slice::from_ref(self.path), GroupObserver::NOBODY);
         let mut course = Course::new(&assignment, group, paths, nobody, self.interrupted.clone(), halted);
         course.frames_fit(group)?;
-        course.advance(group, TrialPhase::Done).await?;
+        if let Err(stopped) = course.advance(group, TrialPhase::Done).await {
+            if stopped.leaves_agents() {
+                course.abandon(group).await;
+                course.acknowledge(group).await?;
+            }
+            return Err(stopped);
+        }
         course.acknowledge(group).await?;
         let (tx, rx) = (&course.seen[self.path.from], &course.seen[self.path.to]);
         let receipt = receipt(tx, rx, self.traffic.limit.packets);

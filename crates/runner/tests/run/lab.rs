@@ -8,7 +8,7 @@ use linerate_experiment::plan::{Plan, plan};
 use linerate_experiment::{Experiment, Overrides};
 use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::summary::Summary;
-use linerate_runner::platform::{AgentEndpoint, ExitWatch, PairEndpoints, Platform, PlatformError, Token};
+use linerate_runner::platform::{AgentEndpoint, ExitWatch, Platform, PlatformError, Token};
 use linerate_runner::run::observer::Nobody;
 use linerate_runner::run::{EarlierRun, Job, run};
 use linerate_runner::session::Dialer;
@@ -60,7 +60,7 @@ impl Lab {
     /// A run that takes up the latest one.
     pub async fn resume(&self) -> (Summary, PathBuf) {
         let determinants = self.experiment.determinants(self.filter).unwrap();
-        let ways = self.experiment.pairs() * self.experiment.direction().ways();
+        let ways = self.experiment.topology().paths().count();
         let found = Earlier::find(self.results.path(), &determinants, &self.plan.trials, ways).unwrap();
         let Earlier { store, summary, sums } = found.unwrap();
         let summary = self.run_in(&store, Some(&EarlierRun { summary, sums })).await.unwrap();
@@ -70,7 +70,7 @@ impl Lab {
     pub async fn run_in(&self, store: &Store, earlier: Option<&EarlierRun>) -> Result<Summary, StoreError> {
         let (_flag, interrupted) = watch::channel(false);
         let Self { experiment, plan, filter, .. } = self;
-        let job = Job { experiment, plan, filter: *filter, earlier, store, interrupted };
+        let job = Job { experiment, strategy: plan, filter: *filter, earlier, store, interrupted };
         let mut fleet = Fleet { lab: self, world: Arc::default() };
         run(job, &mut fleet, &Nobody).await
     }
@@ -82,7 +82,7 @@ struct Fleet<'l> {
 }
 
 impl Fleet<'_> {
-    fn pair(&self, number: usize) -> PairEndpoints {
+    fn pair(&self, number: usize) -> Vec<AgentEndpoint> {
         let endpoint = |end: Role| {
             let name = format!("{end}{number}");
             let script = self.lab.scripts.get(&name).cloned().unwrap_or_default();
@@ -97,16 +97,20 @@ impl Fleet<'_> {
                 dialer: Dialer::new(Reach(agent)),
             }
         };
-        PairEndpoints { tx: endpoint(Role::Tx), rx: endpoint(Role::Rx) }
+        vec![endpoint(Role::Tx), endpoint(Role::Rx)]
     }
 }
 
 impl Platform for Fleet<'_> {
-    async fn start(&mut self, _say: &dyn Fn(&str)) -> Result<Vec<PairEndpoints>, PlatformError> {
+    async fn start(&mut self, _say: &dyn Fn(&str)) -> Result<Vec<Vec<AgentEndpoint>>, PlatformError> {
         Ok((0..self.lab.experiment.pairs()).map(|number| self.pair(number)).collect())
     }
 
-    async fn restart(&mut self, number: usize, _say: &dyn Fn(&str)) -> Result<PairEndpoints, PlatformError> {
+    async fn restart(
+        &mut self,
+        number: usize,
+        _say: &dyn Fn(&str),
+    ) -> Result<Vec<AgentEndpoint>, PlatformError> {
         match self.lab.restarts_fail {
             Some(why) => Err(PlatformError::Other(why.into())),
             None => Ok(self.pair(number)),

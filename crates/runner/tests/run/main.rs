@@ -97,7 +97,7 @@ async fn a_resumed_run_needs_room_only_for_what_is_left() {
     assert!(refused.contains("are free"), "{refused}");
     let recorded = lab.plan.trials.iter().take(1999).map(|trial| {
         let mut result = one.clone();
-        (result.profile, result.repeat) = trial.name();
+        (result.profile, result.repeat) = trial.label();
         result
     });
     let summary = Summary { trials: recorded.collect(), ..Lab::new("").run().await };

@@ -41,6 +41,11 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     }
     if !source.summary.warm_up.is_empty() {
         blocks.push(Block::Table(warm_up(source)));
+        let skipped = source.summary.warm_up.iter().filter_map(|entry| {
+            let why = entry.skipped.as_ref()?;
+            Some(Fact::new(format!("not sent from {} to {}", entry.from, entry.to), why))
+        });
+        blocks.extend(Some(skipped.collect::<Vec<_>>()).filter(|facts| !facts.is_empty()).map(Block::Facts));
     }
     Some(Section { id: "environment", title: "Environment", blocks })
 }
