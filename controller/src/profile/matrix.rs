@@ -1,9 +1,9 @@
 //! Many profiles at once: every frame size with every number of flows, every rate and every flow mode.
 
 use linerate_traffic::frame::FrameSize;
-use linerate_traffic::profile::sizes::FrameSizesError;
 use linerate_traffic::profile::{FlowMode, FrameSizes, Profile, ProfileError, RawProfile};
 use linerate_traffic::rate::{Rate, RateError};
+use linerate_traffic::sizes::FrameSizesError;
 
 /// Frame sizes of the matrix unless said otherwise.
 pub const SIZES: &str = "64,512,1500,2000,9000";

@@ -3,8 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::document::{Descriptors, Workers};
 use super::ranged::Ranged;
+
+/// Worker lcores of an agent.
+pub type Workers = Ranged<1, 64>;
+/// Descriptors of a queue.
+pub type Descriptors = Ranged<64, 16_384>;
 
 /// Settings of every agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -16,6 +16,7 @@ use super::addresses::AddressPair;
 use super::agents::AgentsSection;
 use super::direction::Direction;
 use super::kubernetes::KubernetesSection;
+use super::name::Name;
 use super::ranged::{Ranged, SpanIn};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -27,10 +28,6 @@ pub type Flows = Ranged<1, 4_194_304>;
 pub type TrialDuration = SpanIn<10, MONTH_MS>;
 /// Up to an hour, with a grain that agents can keep.
 pub type Interval = SpanIn<10, HOUR_MS>;
-/// Worker lcores of an agent.
-pub type Workers = Ranged<1, 64>;
-/// Descriptors of a queue.
-pub type Descriptors = Ranged<64, 16_384>;
 
 /// An experiment: what traffic to send, between how many pairs, for how long, and where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -62,46 +59,6 @@ pub enum Kind {
 pub struct Metadata {
     /// Lower-case letters, digits and dashes, as Kubernetes names objects.
     pub name: Name,
-}
-
-/// The name of an experiment: 1 to 63 lower-case letters, digits and dashes, a letter or digit at both ends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(!try_from, !into)]
-pub struct Name(#[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))] String);
-
-impl Name {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for Name {
-    fn default() -> Self {
-        Self("experiment".to_owned())
-    }
-}
-
-impl TryFrom<String> for Name {
-    type Error = String;
-    fn try_from(name: String) -> Result<Self, String> {
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let ends = name.bytes().next().is_some_and(plain) && name.bytes().last().is_some_and(plain);
-        if ends && name.len() <= 63 && name.bytes().all(|byte| plain(byte) || byte == b'-') {
-            Ok(Self(name))
-        } else {
-            Err(format!(
-                "'{name}' is not a name of 1 to 63 lower-case letters, digits and inner dashes, such as first-light"
-            ))
-        }
-    }
-}
-
-impl From<Name> for String {
-    fn from(name: Name) -> String {
-        name.0
-    }
 }
 
 /// What to do.

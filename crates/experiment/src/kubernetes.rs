@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
-use super::document::Name;
+use super::name::Name;
 use super::quantity::Bytes;
 use super::ranged::{Ranged, SpanIn};
 

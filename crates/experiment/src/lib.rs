@@ -6,6 +6,7 @@ pub mod determinants;
 pub mod direction;
 pub mod document;
 pub mod kubernetes;
+pub mod name;
 mod overrides;
 pub mod plan;
 pub mod quantity;

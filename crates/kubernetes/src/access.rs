@@ -1,7 +1,5 @@
 //! What Linerate asks of the API server: the verbs it uses, as a Role, and whether they are allowed.
 
-use std::fmt;
-
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
@@ -11,31 +9,12 @@ use kube::{Api, Client};
 
 use super::error::ClusterError;
 use super::names;
+use super::need::Need;
 use super::retry::steadily;
 use linerate_experiment::kubernetes::{KubernetesSection, OutputVolume};
 
 /// Reviews that are asked at the same time.
 const AT_ONCE: usize = 8;
-
-/// A verb on a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Need {
-    /// What is done.
-    pub verb: &'static str,
-    /// API group; empty for the core.
-    pub group: &'static str,
-    /// The resource, with its subresource after a slash.
-    pub resource: &'static str,
-    /// The one object that it is done to; `None`: any.
-    pub name: Option<&'static str>,
-}
-
-impl fmt::Display for Need {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.verb, self.resource)?;
-        self.name.iter().try_for_each(|name| write!(f, " {name}"))
-    }
-}
 
 /// One line of the Role.
 struct Rule {

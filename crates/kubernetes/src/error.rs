@@ -3,7 +3,7 @@
 use kube::Error;
 use linerate_runner::platform::PlatformError;
 
-use super::access::Need;
+use super::need::Need;
 use super::placement::NoRoom;
 use super::security::Level;
 

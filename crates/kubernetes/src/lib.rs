@@ -11,6 +11,7 @@ pub mod lease;
 mod logs;
 pub mod manifests;
 pub mod names;
+pub mod need;
 pub mod observe;
 pub mod placement;
 pub mod plan;

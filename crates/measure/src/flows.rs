@@ -5,7 +5,7 @@
 //! per flow. What differs between flows is a run of 16-byte blocks, as few as cover the varied fields.
 
 use linerate_traffic::probe::{PROBE_BYTES, Probe};
-use linerate_traffic::profile::field::Layer;
+use linerate_traffic::profile::shape::Layer;
 use linerate_traffic::profile::{IpVersion, Profile, Shape};
 
 use super::checksum;

@@ -12,7 +12,8 @@
 use linerate_traffic::frame::FrameSize;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::probe::PROBE_BYTES;
-use linerate_traffic::profile::field::{Field, Layer, Place, mac_bits, mac_of};
+use linerate_traffic::profile::field::{Field, Place, mac_bits, mac_of};
+use linerate_traffic::profile::shape::Layer;
 use linerate_traffic::profile::{IpVersion, Profile, Protocol, Shape};
 
 use super::checksum;

@@ -11,6 +11,16 @@ const SHOWN: usize = 40;
 /// Ports that Pktgen can have.
 const PORTS: u16 = 256;
 
+/// A line of the script. It plays no part in comparisons: the same settings may come from several lines.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct At(pub(super) Option<usize>);
+
+impl PartialEq for At {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 /// An argument of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Argument {
@@ -150,5 +160,19 @@ impl Argument {
     pub(super) fn switch(&self, what: &str) -> Result<bool, String> {
         let on = ["on", "enable", "true"];
         self.word(what, &["on", "enable", "true", "off", "disable", "false"]).map(|word| on.contains(&word))
+    }
+}
+
+/// The differentiated services code point in a byte of type of service.
+pub(super) fn dscp(tos: &Argument) -> Result<u8, String> {
+    let byte = tos.whole("tos", 0, 255)?;
+    if byte % 4 == 0 {
+        Ok((byte / 4) as u8)
+    } else {
+        Err(format!(
+            "tos {byte} sets ECN bits, which a profile leaves 0; give {} (DSCP {})",
+            byte & !3,
+            byte / 4
+        ))
     }
 }

@@ -12,10 +12,11 @@ use linerate_traffic::profile::{
 use linerate_traffic::rate::Rate;
 use linerate_traffic::span::Span;
 
+use super::argument::At;
 use super::port::Sent;
 use super::range::{Ranged, Values};
 use super::sequence::{COLUMNS, Entry, GTPU_PORT, Steps, steps};
-use super::settings::{At, DST_PORT, Mode, RATE, SIZE, SRC_PORT, Settings, VLAN_ID, addresses};
+use super::settings::{DST_PORT, Mode, RATE, SIZE, SRC_PORT, Settings, VLAN_ID, addresses};
 use super::{ImportError, Options};
 
 /// A header field that steps.

@@ -1,6 +1,7 @@
 //! A port of a script: its settings, and what it has sent.
 
-use super::settings::{At, RATE, Settings};
+use super::argument::At;
+use super::settings::{RATE, Settings};
 
 /// Different loads of a port at most.
 const LOADS: usize = 100;

@@ -5,8 +5,7 @@ use std::net::Ipv4Addr;
 use linerate_traffic::profile::field::{mac_bits, mac_of};
 use linerate_traffic::profile::{Field, MAX_FLOWS};
 
-use super::argument::Argument;
-use super::settings::At;
+use super::argument::{Argument, At, dscp};
 
 /// What range mode can step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,20 +172,6 @@ pub(super) enum Values {
     Constant(Option<u64>),
     /// `count` values from `first` by `step`, over and over; the script begins with value number `offset`.
     Cycle { first: u64, step: u64, count: u32, offset: u32 },
-}
-
-/// The differentiated services code point in a byte of type of service.
-pub(super) fn dscp(tos: &Argument) -> Result<u8, String> {
-    let byte = tos.whole("tos", 0, 255)?;
-    if byte % 4 == 0 {
-        Ok((byte / 4) as u8)
-    } else {
-        Err(format!(
-            "tos {byte} sets ECN bits, which a profile leaves 0; give {} (DSCP {})",
-            byte & !3,
-            byte / 4
-        ))
-    }
 }
 
 impl Range {

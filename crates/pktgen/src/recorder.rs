@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use linerate_traffic::profile::Payload;
 
 use super::ImportError;
-use super::argument::{Argument, Ports};
+use super::argument::{Argument, At, Ports, dscp};
 use super::calls::{LEFT_OUT, MEASURED};
 use super::port::{Port, Sent};
-use super::range::{Part, Ranged, dscp};
+use super::range::{Part, Ranged};
 use super::sequence::{count, index, of_arguments, of_table, protocol};
-use super::settings::{At, Mode, Settings};
+use super::settings::{Mode, Settings};
 
 /// Bytes of Pktgen's fill, and of a script's own.
 const ABC: &[u8] = b"abcdefghijklmnopqrstuvwxyz012345";

@@ -7,9 +7,7 @@ use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::Protocol;
 use linerate_traffic::profile::field::mac_bits;
 
-use super::argument::Argument;
-use super::range::dscp;
-use super::settings::At;
+use super::argument::{Argument, At, dscp};
 
 /// Packets of a sequence at most.
 const PACKETS: u64 = 16;

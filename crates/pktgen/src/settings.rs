@@ -6,18 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{Payload, Protocol};
 
+use super::argument::At;
 use super::range::{Range, Ranged};
 use super::sequence::Entry;
-
-/// A line of the script. It plays no part in comparisons: the same settings may come from several lines.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct At(pub(super) Option<usize>);
-
-impl PartialEq for At {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
 
 /// What a port sends: the packet of `set`, one of a range, or a sequence. Pktgen has one mode at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,4 +13,5 @@ pub mod probe;
 pub mod profile;
 pub mod rate;
 pub mod safety;
+pub mod sizes;
 pub mod span;

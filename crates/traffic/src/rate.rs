@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::WIRE_OVERHEAD_BYTES;
-use crate::profile::FrameSizes;
+use crate::sizes::FrameSizes;
 
 /// Nothing faster is meant in earnest, be it in packets or bits per second: a thousand links of 1 Tbit/s.
 const FASTEST: f64 = 1e15;

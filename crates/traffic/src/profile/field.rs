@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::RawProfile;
-use super::shape::IpVersion;
+use super::shape::{IpVersion, Layer};
 
 /// A header field that may differ between flows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -37,19 +37,6 @@ pub enum Field {
     SourcePort,
     /// UDP or TCP destination port.
     DestinationPort,
-}
-
-/// A header of the frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layer {
-    /// Ethernet addresses.
-    Ethernet,
-    /// The four bytes of an IEEE 802.1Q tag.
-    Vlan,
-    /// IPv4 or IPv6.
-    Ip,
-    /// UDP or TCP.
-    Transport,
 }
 
 /// Where a field stands: bits from the beginning of its header, in network order.

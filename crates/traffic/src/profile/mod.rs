@@ -9,7 +9,6 @@ pub mod field;
 pub mod mode;
 pub mod payload;
 pub mod shape;
-pub mod sizes;
 pub mod stage;
 #[cfg(test)]
 mod tests;
@@ -21,6 +20,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::sizes::FrameSizes;
+use crate::sizes::fingerprint;
 pub use addressed::Addressed;
 pub use document::ProfileDocument;
 pub use error::ProfileError;
@@ -28,7 +29,6 @@ pub use field::Field;
 pub use mode::FlowMode;
 pub use payload::Payload;
 pub use shape::{IpVersion, Protocol, Shape};
-pub use sizes::FrameSizes;
 pub use stage::{Stage, StageRates};
 pub use vary::{Sweep, Variation};
 
@@ -340,9 +340,4 @@ impl Profile {
         let document = serde_json::to_vec(&raw).unwrap_or_default();
         format!("{name}_{:08x}", fingerprint(&document))
     }
-}
-
-/// A number that differs between different documents (FNV-1a).
-fn fingerprint(document: &[u8]) -> u32 {
-    document.iter().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

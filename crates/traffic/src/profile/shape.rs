@@ -7,7 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::field::Layer;
 use crate::frame::{FCS_BYTES, FrameSize};
 use crate::probe::PROBE_BYTES;
 
@@ -15,6 +14,19 @@ use crate::probe::PROBE_BYTES;
 pub const ETHERNET_BYTES: usize = 14;
 /// Bytes of a VLAN tag.
 pub const VLAN_TAG_BYTES: usize = 4;
+
+/// A header of the frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// Ethernet addresses.
+    Ethernet,
+    /// The four bytes of an IEEE 802.1Q tag.
+    Vlan,
+    /// IPv4 or IPv6.
+    Ip,
+    /// UDP or TCP.
+    Transport,
+}
 
 /// Version of the Internet Protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -71,7 +71,7 @@ impl FrameSizes {
         if label.len() <= LONGEST_LABEL {
             return label;
         }
-        let number = super::fingerprint(self.text.as_bytes());
+        let number = fingerprint(self.text.as_bytes());
         format!("{}-to-{}-{number:08x}", self.smallest(), self.largest())
     }
 
@@ -262,6 +262,11 @@ pub enum FrameSizesError {
     /// No frame, or too many.
     #[error("a sequence of {0} frame sizes is outside 1…{LONGEST_SEQUENCE}")]
     Length(usize),
+}
+
+/// A number that differs between different texts (FNV-1a).
+pub(crate) fn fingerprint(text: &[u8]) -> u32 {
+    text.iter().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]
