@@ -5,9 +5,9 @@ mod agent;
 mod arrivals;
 mod flows;
 mod group;
-mod ledger;
 pub mod observer;
 mod path_times;
+mod recorder;
 mod recover;
 mod round;
 mod start;
@@ -24,8 +24,8 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
 use self::group::Group;
-use self::ledger::Ledger;
 use self::observer::Observer;
+use self::recorder::Recorder;
 use self::recover::Recovery;
 use self::round::Round;
 use self::trial::Stopped;
@@ -139,12 +139,12 @@ pub async fn run(
     platform: &mut impl Platform,
     observer: &dyn Observer,
 ) -> Result<Summary, StoreError> {
-    let mut ledger = Ledger::open(job.store, job.experiment, job.strategy, job.filter, job.earlier)?;
-    ledger.start_up_begins();
+    let mut recorder = Recorder::open(job.store, job.experiment, job.strategy, job.filter, job.earlier)?;
+    recorder.start_up_begins();
     let mut groups = Vec::new();
-    let ending = drive(&job, platform, &mut groups, &mut ledger, observer).await;
+    let ending = drive(&job, platform, &mut groups, &mut recorder, observer).await;
     observer.phase("ending the agents");
-    ledger.tear_down_begins();
+    recorder.tear_down_begins();
     if !platform.keeps() {
         let agents = groups.iter().flat_map(|group| &group.agents);
         join_all(agents.map(|agent| agent.session.shut_down())).await;
@@ -152,17 +152,17 @@ pub async fn run(
     platform.stop(!groups.is_empty()).await;
     observer.end();
     let (status, reason) = match ending {
-        Ok(()) if ledger.failures() == 0 => (Status::Complete, None),
-        Ok(()) => (Status::Failed, Some(format!("{} trials could not be finished", ledger.failures()))),
+        Ok(()) if recorder.failures() == 0 => (Status::Complete, None),
+        Ok(()) => (Status::Failed, Some(format!("{} trials could not be finished", recorder.failures()))),
         Err(Ending::Interrupted) => (Status::Interrupted, Some("interrupted by a signal".to_owned())),
         Err(ending @ (Ending::Failed(_) | Ending::Refused(_))) => (Status::Failed, Some(ending.to_string())),
         Err(Ending::Store(error)) => {
             // The summary most likely cannot be written either; the error that came first is the one to tell.
-            let _ = ledger.close(Status::Failed, Some(error.to_string()));
+            let _ = recorder.close(Status::Failed, Some(error.to_string()));
             return Err(error);
         }
     };
-    ledger.close(status, reason)
+    recorder.close(status, reason)
 }
 
 /// Ends a run that was killed between its last trial and its end: nothing is left to measure.
@@ -176,20 +176,20 @@ pub fn end(
     earlier: &Earlier,
 ) -> Result<Summary, StoreError> {
     let before = EarlierRun { summary: earlier.summary.clone(), sums: earlier.sums.clone() };
-    let ledger = Ledger::open(&earlier.store, experiment, strategy, filter, Some(&before))?;
-    ledger.close(Status::Complete, None)
+    let recorder = Recorder::open(&earlier.store, experiment, strategy, filter, Some(&before))?;
+    recorder.close(Status::Complete, None)
 }
 
 async fn drive(
     job: &Job<'_>,
     platform: &mut impl Platform,
     groups: &mut Vec<Group>,
-    ledger: &mut Ledger<'_>,
+    recorder: &mut Recorder<'_>,
     observer: &dyn Observer,
 ) -> Result<(), Ending> {
     let foreseen = job.strategy.foreseen();
     if job.experiment.trial().all_flows {
-        let left = foreseen.iter().filter(|trial| !ledger.is_recorded(trial));
+        let left = foreseen.iter().filter(|trial| !recorder.is_recorded(trial));
         let bytes = left.map(Trial::flow_bytes).fold(0, u64::saturating_add);
         job.store.has_room(bytes.saturating_mul(job.experiment.topology().paths().count() as u64))?;
     }
@@ -198,18 +198,18 @@ async fn drive(
     let agents = job.experiment.topology().agents().count();
     observer.phase(&format!("starting {agents} agents"));
     *groups = tokio::select! {
-        groups = connect(job, platform, ledger, observer) => groups?,
+        groups = connect(job, platform, recorder, observer) => groups?,
         Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
     };
-    if let Some(other) = ledger.other_programs(groups).or_else(|| ledger.other_equipment(groups)) {
+    if let Some(other) = recorder.other_programs(groups).or_else(|| recorder.other_equipment(groups)) {
         return Err(Ending::Failed(other));
     }
-    ledger.connected(groups)?;
+    recorder.connected(groups)?;
     let agents: Vec<_> = groups.iter().flat_map(|group| &group.agents).collect();
     let asked = agents.iter().map(|agent| async { (agent.name(), agent.session.preflight().await) });
     for (agent, report) in stream::iter(asked).buffered(CONNECTING_AT_ONCE).collect::<Vec<_>>().await {
         match report {
-            Ok(report) => ledger.preflight(agent, &report)?,
+            Ok(report) => recorder.preflight(agent, &report)?,
             // A report that is missing is no reason to end what works.
             Err(error) => tracing::warn!(agent, %error, "no preflight report"),
         }
@@ -226,8 +226,8 @@ async fn drive(
         }
     }
     observer.phase("warming up");
-    ledger.traffic_begins();
-    let first = match job.strategy.next(ledger.outcomes()) {
+    recorder.traffic_begins();
+    let first = match job.strategy.next(recorder.outcomes()) {
         NextTrial::Run(trial) => *trial,
         NextTrial::Finished => match foreseen.first() {
             Some(trial) => trial.clone(),
@@ -241,9 +241,9 @@ async fn drive(
     for warm in join_all(warming).await {
         warm_ups.extend(warm?);
     }
-    ledger.warmed_up(warm_ups)?;
+    recorder.warmed_up(warm_ups)?;
 
-    while let NextTrial::Run(trial) = job.strategy.next(ledger.outcomes()) {
+    while let NextTrial::Run(trial) = job.strategy.next(recorder.outcomes()) {
         if *interrupted.borrow() {
             return Err(Ending::Interrupted);
         }
@@ -251,9 +251,9 @@ async fn drive(
             .iter()
             .flat_map(|group| group.paths().iter().map(|path| group.watched(path, &trial)))
             .collect();
-        let number = ledger.number(&trial) as usize;
+        let number = recorder.number(&trial) as usize;
         observer.trial_began(number, foreseen.len().max(number), &trial, &watched);
-        run_trial(job, &trial, groups, platform, &numbers, ledger, observer).await?;
+        run_trial(job, &trial, groups, platform, &numbers, recorder, observer).await?;
     }
     Ok(())
 }
@@ -265,33 +265,34 @@ async fn run_trial(
     groups: &mut Vec<Group>,
     platform: &mut impl Platform,
     numbers: &Numbers,
-    ledger: &mut Ledger<'_>,
+    recorder: &mut Recorder<'_>,
     observer: &dyn Observer,
 ) -> Result<(), Ending> {
     let retries = job.experiment.trial().retries.get_u32();
     for attempt in 0..=retries {
         let repeatable = attempt < retries;
         let Round { lost, is_filed } =
-            round::run(job, trial, groups, numbers.next(), repeatable, ledger, observer).await?;
+            round::run(job, trial, groups, numbers.next(), repeatable, recorder, observer).await?;
         let Some(first) = lost.first() else { break };
         // What is filed needs no repetition, only the groups for the trials that are left.
-        if retries == 0 && !ledger.is_recorded(trial) {
+        if retries == 0 && !recorder.is_recorded(trial) {
             return Err(Ending::Failed(first.reason.clone()));
         }
-        let mut left = left(job.strategy, ledger);
+        let mut left = left(job.strategy, recorder);
         if !is_filed && left.iter().all(|other| other.key != trial.key) {
             left.insert(0, trial.clone());
         }
         if left.is_empty() {
-            let had_result = ledger.is_recorded(trial);
+            let had_result = recorder.is_recorded(trial);
             for lost in lost.iter().filter(|_| had_result) {
-                ledger.recovered(format!("{} was lost after its last trial: {}", lost.group, lost.reason))?;
+                recorder
+                    .recovered(format!("{} was lost after its last trial: {}", lost.group, lost.reason))?;
             }
             break;
         }
-        let profiles = profiles(job.strategy, ledger);
+        let profiles = profiles(job.strategy, recorder);
         let recovery = Recovery { job, numbers, left: &left, profiles: &profiles, observer };
-        recovery.bring_back(lost, groups, platform, ledger).await?;
+        recovery.bring_back(lost, groups, platform, recorder).await?;
         if is_filed {
             break;
         }
@@ -300,18 +301,18 @@ async fn run_trial(
 }
 
 /// The trials that are known to be left.
-fn left(strategy: &dyn Strategy, ledger: &Ledger<'_>) -> Vec<Trial> {
+fn left(strategy: &dyn Strategy, recorder: &Recorder<'_>) -> Vec<Trial> {
     let known: Vec<Trial> =
-        strategy.foreseen().iter().filter(|trial| ledger.outcomes().of(trial).is_none()).cloned().collect();
-    match strategy.next(ledger.outcomes()) {
+        strategy.foreseen().iter().filter(|trial| recorder.outcomes().of(trial).is_none()).cloned().collect();
+    match strategy.next(recorder.outcomes()) {
         NextTrial::Run(trial) if known.is_empty() => vec![*trial],
         _ => known,
     }
 }
 
 /// The profiles of the trials that are known.
-fn profiles(strategy: &dyn Strategy, ledger: &Ledger<'_>) -> Vec<Profile> {
-    let next = match strategy.next(ledger.outcomes()) {
+fn profiles(strategy: &dyn Strategy, recorder: &Recorder<'_>) -> Vec<Profile> {
+    let next = match strategy.next(recorder.outcomes()) {
         NextTrial::Run(trial) => Some(trial.profile),
         NextTrial::Finished => None,
     };
@@ -322,13 +323,13 @@ fn profiles(strategy: &dyn Strategy, ledger: &Ledger<'_>) -> Vec<Profile> {
 async fn connect(
     job: &Job<'_>,
     platform: &mut impl Platform,
-    ledger: &mut Ledger<'_>,
+    recorder: &mut Recorder<'_>,
     observer: &dyn Observer,
 ) -> Result<Vec<Group>, Ending> {
     let keep_alive = LONGEST_KEEP_ALIVE.min(job.experiment.trial().orphan.get() / SIGNS_OF_LIFE);
     let endpoints = platform.start(&|text| observer.phase(text)).await?;
-    ledger.agents_run();
-    let profiles = profiles(job.strategy, ledger);
+    recorder.agents_run();
+    let profiles = profiles(job.strategy, recorder);
     let plans = job.experiment.topology().groups.into_iter().zip(endpoints).enumerate();
     let connecting =
         plans.map(|(number, (plan, agents))| Group::connect(number, plan, agents, keep_alive, &profiles));

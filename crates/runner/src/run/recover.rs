@@ -8,8 +8,8 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::agent::Unreachable;
 use super::group::Group;
-use super::ledger::Ledger;
 use super::observer::Observer;
+use super::recorder::Recorder;
 use super::round::Lost;
 use super::warm_up::{WarmUpError, warm_up};
 use super::{CONNECTING_AT_ONCE, Ending, Job, Numbers};
@@ -41,9 +41,9 @@ impl Recovery<'_, '_> {
         lost: Vec<Lost>,
         groups: &mut Vec<Group>,
         platform: &mut impl Platform,
-        ledger: &mut Ledger<'_>,
+        recorder: &mut Recorder<'_>,
     ) -> Result<(), Ending> {
-        ledger.recovery_begins();
+        recorder.recovery_begins();
         for Lost { position, reason, .. } in &lost {
             self.observer.phase(&format!("{}: {reason}; bringing the pair back", groups[*position].name()));
         }
@@ -57,13 +57,13 @@ impl Recovery<'_, '_> {
             let name = group.name().to_owned();
             match self.one(group, connected.contains(&position), platform).await {
                 Ok(how) => {
-                    ledger.recovered(format!("{name} {how}: {reason}"))?;
-                    ledger.connected_again(&groups[position])?;
+                    recorder.recovered(format!("{name} {how}: {reason}"))?;
+                    recorder.connected_again(&groups[position])?;
                 }
                 Err(Ending::Failed(why)) => {
                     let group = groups.remove(position);
                     let why = if why.contains(&reason) { why } else { format!("{reason}; and then: {why}") };
-                    ledger.given_up(&group, &why, self.left)?;
+                    recorder.given_up(&group, &why, self.left)?;
                     if groups.is_empty() {
                         return Err(Ending::Failed(why));
                     }
@@ -72,7 +72,7 @@ impl Recovery<'_, '_> {
                 Err(other) => return Err(other),
             }
         }
-        ledger.recovery_ended();
+        recorder.recovery_ended();
         Ok(())
     }
 

@@ -9,11 +9,11 @@ use tokio::sync::watch;
 
 use super::flows::fetch;
 use super::group::Group;
-use super::ledger::Ledger;
 use super::observer::{GroupObserver, Observer};
+use super::recorder::Recorder;
 use super::start::Clocks;
 use super::trial::steps::TrialPhase;
-use super::trial::{Assignment, Course, DrainTimes, Stopped};
+use super::trial::{Assignment, DrainTimes, GroupTrial, Stopped};
 use super::{Ending, Job};
 use linerate_experiment::plan::Trial;
 use linerate_experiment::topology::Path;
@@ -25,7 +25,7 @@ use linerate_results::summary::{Aggregate, StartSpread, TrialFailure, TrialSumma
 /// A group's part in the trial.
 struct Lane<'g, 'a> {
     group: &'g mut Group,
-    course: Course<'a>,
+    course: GroupTrial<'a>,
     /// When its transmitters were told to begin.
     started: Option<SystemTime>,
     /// When it had sent everything.
@@ -63,10 +63,10 @@ pub(super) async fn run(
     groups: &mut [Group],
     (id, tag): (u32, u16),
     repeatable: bool,
-    ledger: &mut Ledger<'_>,
+    recorder: &mut Recorder<'_>,
     observer: &dyn Observer,
 ) -> Result<Round, Ending> {
-    let began_s = ledger.elapsed_s();
+    let began_s = recorder.elapsed_s();
     let assignment = Assignment {
         id,
         tag,
@@ -80,7 +80,8 @@ pub(super) async fn run(
     let mut lanes = Vec::with_capacity(groups.len());
     for (group, paths) in groups.iter_mut().zip(&paths) {
         let watch = GroupObserver { observer, paths };
-        let course = Course::new(&assignment, group, paths, watch, job.interrupted.clone(), halt.subscribe());
+        let course =
+            GroupTrial::new(&assignment, group, paths, watch, job.interrupted.clone(), halt.subscribe());
         lanes.push(Lane { group, course, started: None, sent: None, flows: Vec::new(), stopped: None });
     }
     in_step(&mut lanes, &halt, async |lane| {
@@ -122,13 +123,13 @@ pub(super) async fn run(
         acknowledge(&mut lanes).await;
         return Ok(Round { lost: lost(&lanes), is_filed: false });
     }
-    let took_s = ledger.elapsed_s() - began_s;
+    let took_s = recorder.elapsed_s() - began_s;
     let (mut trials, mut failures) = (Vec::new(), Vec::new());
     let mut unfiled = None;
     for lane in &mut lanes {
         let mut flows = std::mem::take(&mut lane.flows).into_iter();
         for path in lane.group.paths() {
-            match settle(lane, path, flows.next(), trial, &assignment, ledger, took_s) {
+            match settle(lane, path, flows.next(), trial, &assignment, recorder, took_s) {
                 Ok(Ok(result)) => trials.push(result),
                 Ok(Err(failure)) => failures.push(failure),
                 // What the others have is filed all the same.
@@ -141,7 +142,7 @@ pub(super) async fn run(
     }
     let last_packet = lanes.iter().filter_map(|lane| lane.sent).max();
     let aggregate = failures.is_empty().then(|| Aggregate::of(&trials, spread(&lanes, clocks.as_ref())));
-    let logged = ledger.round(trial, &trials, &failures, aggregate.flatten(), last_packet);
+    let logged = recorder.round(trial, &trials, &failures, aggregate.flatten(), last_packet);
     // The log most likely cannot be written either; the error that came first is the one to tell.
     unfiled.map_or(logged, Err)?;
     trials.iter().for_each(|result| observer.trial_ended(result));
@@ -244,7 +245,7 @@ fn settle(
     flows: Option<NamedTempFile>,
     trial: &Trial,
     assignment: &Assignment,
-    ledger: &mut Ledger<'_>,
+    recorder: &mut Recorder<'_>,
     took_s: f64,
 ) -> Result<Result<TrialSummary, TrialFailure>, StoreError> {
     let (group, seen) = (&*lane.group, &lane.course.seen);
@@ -278,19 +279,19 @@ fn settle(
     match result {
         Ok(mut result) => {
             result.notes.extend(traffic.notes);
-            result.environment_period = ledger.environment_period();
+            result.environment_period = recorder.environment_period();
             result.overhead_s = took_s - result.duration_s;
             result.trial = format!("{}/{place}/trial.json", path.name);
             result.flows_file = flows.as_ref().map(|_| format!("{}/{place}/{FLOWS_FILE}", path.name));
             record.result = Some(result.clone());
-            ledger.file(&place, &record, flows)?;
+            recorder.file(&place, &record, flows)?;
             Ok(Ok(result))
         }
         Err(stopped) => {
             let reason = stopped.to_string();
             record.reason = Some(reason.clone());
             let filed =
-                if from.any() || far.any() { Some(ledger.file(&place, &record, None)?) } else { None };
+                if from.any() || far.any() { Some(recorder.file(&place, &record, None)?) } else { None };
             Ok(Err(TrialFailure { trial: filed, ..failure(lane, path, trial, reason) }))
         }
     }

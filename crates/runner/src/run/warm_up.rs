@@ -19,7 +19,7 @@ use super::group::Group;
 use super::observer::GroupObserver;
 use super::path_times::PathTimes;
 use super::trial::steps::TrialPhase;
-use super::trial::{Assignment, Course, DrainTimes, Stopped};
+use super::trial::{Assignment, DrainTimes, GroupTrial, Stopped};
 use linerate_experiment::Experiment;
 use linerate_experiment::document::TrialSection;
 use linerate_experiment::topology::Path;
@@ -289,7 +289,7 @@ impl Run<'_> {
         let assignment = Assignment { id, tag, profile, limit, settings, drain };
         let (_never, halted) = watch::channel(false);
         let (paths, nobody) = (std::slice::from_ref(self.path), GroupObserver::NOBODY);
-        let mut course = Course::new(&assignment, group, paths, nobody, self.interrupted.clone(), halted);
+        let mut course = GroupTrial::new(&assignment, group, paths, nobody, self.interrupted.clone(), halted);
         course.frames_fit(group)?;
         if let Err(stopped) = course.advance(group, TrialPhase::Done).await {
             if stopped.leaves_agents() {

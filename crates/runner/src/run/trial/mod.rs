@@ -100,7 +100,7 @@ impl Stopped {
 }
 
 /// A trial under way in a group.
-pub(super) struct Course<'a> {
+pub(super) struct GroupTrial<'a> {
     assignment: &'a Assignment,
     steps: Steps,
     /// What each agent of the group has sent of it.
@@ -115,7 +115,7 @@ pub(super) struct Course<'a> {
     sending: Duration,
 }
 
-impl<'a> Course<'a> {
+impl<'a> GroupTrial<'a> {
     /// A trial on `paths` of a group, before its beginning.
     pub(super) fn new(
         assignment: &'a Assignment,

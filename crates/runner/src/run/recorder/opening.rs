@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use linerate_wire::message::PROTOCOL_VERSION;
 
-use super::{Ledger, Rewriting, now};
+use super::{Recorder, Rewriting, now};
 use crate::platform::local::node_name;
 use crate::run::EarlierRun;
 use crate::run::stopwatch::Stopwatch;
@@ -21,7 +21,7 @@ use linerate_results::summary::{
     Aggregate, ExperimentInfo, Overhead, OverheadPart, Status, TrialSummary, Versions, WarmUp,
 };
 
-impl<'s> Ledger<'s> {
+impl<'s> Recorder<'s> {
     /// Files the document in force, and a log and a summary that say the experiment runs.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl<'s> Ledger<'s> {
             };
             (environment.nodes, environment.agents) = (before.nodes, before.agents);
         }
-        let mut ledger = Self {
+        let mut recorder = Self {
             store,
             log,
             head,
@@ -86,8 +86,8 @@ impl<'s> Ledger<'s> {
             filing_s: 0.0,
             rewriting: Rewriting { last: begun, cost: Duration::ZERO },
         };
-        ledger.rewrite_summary()?;
-        Ok(ledger)
+        recorder.rewrite_summary()?;
+        Ok(recorder)
     }
 }
 

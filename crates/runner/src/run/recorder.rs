@@ -31,7 +31,7 @@ const REWRITE_SHARE: u32 = 100;
 
 /// What a run records. Dropped while the run goes on, it says that the run was interrupted.
 #[derive(Debug)]
-pub(super) struct Ledger<'s> {
+pub(super) struct Recorder<'s> {
     store: &'s Store,
     log: TrialLog,
     head: Head,
@@ -67,7 +67,7 @@ impl Rewriting {
     }
 }
 
-impl Ledger<'_> {
+impl Recorder<'_> {
     /// Time since the experiment began, in seconds.
     pub(super) fn elapsed_s(&self) -> f64 {
         self.begun.elapsed().as_secs_f64()
@@ -402,7 +402,7 @@ impl Ledger<'_> {
     }
 }
 
-impl Drop for Ledger<'_> {
+impl Drop for Recorder<'_> {
     fn drop(&mut self) {
         if self.head.status == Status::Running
             && let Err(error) = self.end(Status::Interrupted, Some("left before the end".to_owned()))
