@@ -9,6 +9,8 @@ use linerate_wire::time::{ClockReading, TickRate};
 
 /// A trial whose own frequency is off the one known before by more than this, beyond both uncertainties, had another counter.
 const CHANGE_PPM: f64 = 20.0;
+/// A counter that was set back is measured anew; until the bound of that is as small as this, the earlier frequency holds, in parts per million.
+const FINE_PPM: f64 = 2.5;
 /// Shorter stretches are too coarse to judge whether the counter has changed.
 const SHORTEST_JUDGED_NS: u64 = 10_000_000;
 
@@ -31,6 +33,39 @@ pub fn tightest(tries: u32, mut read: impl FnMut() -> (u64, u64, u64)) -> ClockR
     best.unwrap_or_default()
 }
 
+/// What happened to a counter whose frequency was taken to be constant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ClockEvent {
+    /// It ran at another frequency than before.
+    Changed {
+        /// Frequency before.
+        before: TickRate,
+        /// Frequency since then.
+        now: TickRate,
+    },
+    /// It showed less than before, so that nothing could be measured. The frequency known before is kept.
+    SetBack {
+        /// Ticks at the earlier reading.
+        from: u64,
+        /// Ticks at the later one.
+        to: u64,
+    },
+}
+
+/// Events of a clock, counted, with the last of them. Whoever keeps a copy can tell later what happened meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ClockEvents {
+    count: u64,
+    last: Option<ClockEvent>,
+}
+
+impl ClockEvents {
+    /// The last event of those that came after `earlier`; `None` when none came.
+    pub fn since(&self, earlier: &Self) -> Option<ClockEvent> {
+        self.last.filter(|_| self.count != earlier.count)
+    }
+}
+
 /// The frequency of a counter, measured since `first`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
@@ -38,12 +73,18 @@ pub struct Calibration {
     first: ClockReading,
     last: ClockReading,
     rate: TickRate,
+    events: ClockEvents,
+    /// The frequency is one from before the counter was set back, and is to be replaced when it is measured well again.
+    kept: bool,
 }
 
 impl Calibration {
     /// A calibration between two readings. `told_hz` is what DPDK says.
     pub fn new(told_hz: u64, first: ClockReading, second: ClockReading) -> Self {
-        Self { told_hz, first, last: second, rate: rate(told_hz, first, second) }
+        // One that was set back between the two is measured from the second one on.
+        let first = if second.ticks < first.ticks { second } else { first };
+        let rate = rate(told_hz, first, second);
+        Self { told_hz, first, last: second, rate, events: ClockEvents::default(), kept: false }
     }
 
     /// What is known now.
@@ -51,11 +92,22 @@ impl Calibration {
         self.rate
     }
 
+    /// What has happened to the counter so far.
+    pub fn events(&self) -> ClockEvents {
+        self.events
+    }
+
     /// Takes a later reading. A counter that has run at another frequency since the last reading (a machine that moved to another host, a
-    /// counter that follows the CPU's frequency) is measured anew from the last reading on; returns its earlier frequency then.
-    pub fn refine(&mut self, now: ClockReading) -> Option<TickRate> {
+    /// counter that follows the CPU's frequency) is measured anew from the last reading on. One that was set back is not measured: the frequency
+    /// known before is kept until it can be. Both are among the [`Self::events`].
+    pub fn refine(&mut self, now: ClockReading) {
         if now.raw_ns <= self.last.raw_ns {
-            return None;
+            return;
+        }
+        if now.ticks < self.last.ticks {
+            self.note(ClockEvent::SetBack { from: self.last.ticks, to: now.ticks });
+            (self.first, self.last, self.kept) = (now, now, true);
+            return;
         }
         let before = self.rate;
         let lately = rate(self.told_hz, self.last, now);
@@ -66,8 +118,18 @@ impl Calibration {
             self.first = self.last;
         }
         self.last = now;
-        self.rate = rate(self.told_hz, self.first, now);
-        changed.then_some(before)
+        let measured = rate(self.told_hz, self.first, now);
+        self.kept &= !changed && measured.uncertainty_ppm > before.uncertainty_ppm.max(FINE_PPM);
+        if !self.kept {
+            self.rate = measured;
+        }
+        if changed {
+            self.note(ClockEvent::Changed { before, now: measured });
+        }
+    }
+
+    fn note(&mut self, event: ClockEvent) {
+        self.events = ClockEvents { count: self.events.count + 1, last: Some(event) };
     }
 }
 
@@ -123,16 +185,63 @@ mod tests {
     #[test]
     fn the_frequency_gets_better_with_time_and_follows_a_counter_that_changes() {
         let mut calibration = Calibration::new(HZ, at(0, HZ, 50), at(100, HZ, 50));
-        assert_eq!(calibration.refine(at(1_000, HZ, 50)), None);
+        calibration.refine(at(1_000, HZ, 50));
+        let before = calibration.events();
+        assert_eq!(before, ClockEvents::default());
         assert!((calibration.rate().uncertainty_ppm - 0.1).abs() < 1e-9);
         let moved = ClockReading {
             ticks: at(1_000, HZ, 0).ticks + 3_000_000_000,
             raw_ns: at(2_000, HZ, 0).raw_ns,
             uncertainty_ns: 50,
         };
-        assert_eq!(calibration.refine(moved).map(|before| before.measured_hz), Some(HZ));
+        calibration.refine(moved);
+        let event = calibration.events().since(&before);
+        assert!(
+            matches!(event, Some(ClockEvent::Changed { before, now }) if (before.measured_hz, now.measured_hz) == (HZ, 3_000_000_000)),
+            "{event:?}"
+        );
         assert_eq!(calibration.rate().measured_hz, 3_000_000_000);
         // A stretch too short to tell, and a reading that is not later.
-        assert_eq!(calibration.refine(moved), None);
+        let after = calibration.events();
+        calibration.refine(moved);
+        assert_eq!((calibration.events().since(&after), calibration.events().since(&before)), (None, event));
+    }
+
+    #[test]
+    fn a_counter_that_is_set_back_is_not_measured_until_it_can_be() {
+        // The counter shows this many ticks instead, from the second reading on.
+        for shown in [0, 76, at(999, HZ, 0).ticks] {
+            let mut calibration = Calibration::new(2_100_000_000, at(0, HZ, 50), at(1_000, HZ, 50));
+            let known = calibration.rate();
+            let set_back = |ms: u64| ClockReading {
+                ticks: at(ms, HZ, 0).ticks - at(1_010, HZ, 0).ticks + shown,
+                ..at(ms, HZ, 50)
+            };
+            let before = calibration.events();
+            calibration.refine(set_back(1_010));
+            let from = at(1_000, HZ, 0).ticks;
+            assert_eq!(calibration.events().since(&before), Some(ClockEvent::SetBack { from, to: shown }));
+            assert_eq!(calibration.rate(), known);
+            // 10 ms give a bound of 10 ppm, 40 ms one of 2.5 ppm.
+            let event = calibration.events();
+            calibration.refine(set_back(1_020));
+            assert_eq!(calibration.rate(), known);
+            calibration.refine(set_back(1_050));
+            assert_eq!(calibration.events().since(&event), None);
+            let rate = calibration.rate();
+            assert!((rate.uncertainty_ppm - 2.5).abs() < 1e-6 && rate.measured_hz == HZ, "{rate}");
+        }
+        // Set back before the first frequency was known.
+        let mut calibration = Calibration::new(
+            2_100_000_000,
+            ClockReading { ticks: u64::MAX, ..at(0, HZ, 50) },
+            at(10, HZ, 50),
+        );
+        assert_eq!(
+            (calibration.rate().measured_hz, calibration.rate().uncertainty_ppm),
+            (2_100_000_000, 1e6)
+        );
+        calibration.refine(at(110, HZ, 50));
+        assert_eq!((calibration.rate().measured_hz, calibration.events()), (HZ, ClockEvents::default()));
     }
 }

@@ -16,7 +16,7 @@ use super::clock::{SOURCE, read_clocks, told_hz};
 use super::error::Errno;
 use super::lcore::LcoreId;
 use super::port::PortId;
-use linerate_measure::calibration::Calibration;
+use linerate_measure::calibration::{Calibration, ClockEvents};
 
 static STARTED: AtomicBool = AtomicBool::new(false);
 /// True while EAL starts: DPDK 25.11 ends the process by itself when it does not know an option.
@@ -132,9 +132,12 @@ impl Eal {
         self.calibration.borrow().rate()
     }
 
-    /// Measures the counter's frequency up to now. Returns the earlier frequency when the counter has changed it since the last time.
-    pub fn recalibrate(&self) -> Option<TickRate> {
-        self.calibration.borrow_mut().refine(read_clocks())
+    /// Measures the counter's frequency up to now, and returns what has happened to the counter since EAL's start. Everyone who wants to know what
+    /// happened since an earlier call compares.
+    pub fn recalibrate(&self) -> ClockEvents {
+        let mut calibration = self.calibration.borrow_mut();
+        calibration.refine(read_clocks());
+        calibration.events()
     }
 
     pub(super) fn handle(&self) -> EalHandle {

@@ -23,6 +23,7 @@ use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::network::{GivenAddresses, Network};
 use linerate_agent::cpu_time::Quota;
 use linerate_measure::analysis::{Analysis, Expect};
+use linerate_measure::calibration::ClockEvents;
 use linerate_measure::flows::FrameWriter;
 use linerate_measure::frame::{Frames, HEAD_BYTES};
 use linerate_measure::idle::Idle;
@@ -181,6 +182,8 @@ pub struct Bench<'e> {
     pub(super) eal: &'e Eal,
     pub(super) config: BenchConfig,
     pub(super) clock: TickClock,
+    /// What had happened to the counter when it was measured last for this port.
+    pub(super) clock_events: ClockEvents,
     pub(super) quota: Quota,
     pub(super) port: Port,
     pub(super) rx: Vec<RxQueue>,
@@ -232,7 +235,20 @@ impl<'e> Bench<'e> {
                 None => String::new(),
             }
         );
-        Ok(Self { eal, config, clock, quota, port, rx, tx, queues, before: Vec::new(), network, answering })
+        Ok(Self {
+            eal,
+            config,
+            clock,
+            clock_events: ClockEvents::default(),
+            quota,
+            port,
+            rx,
+            tx,
+            queues,
+            before: Vec::new(),
+            network,
+            answering,
+        })
     }
 
     /// Divides a bench into one that sends and one that receives, on the same port, with these lcores.
@@ -242,6 +258,7 @@ impl<'e> Bench<'e> {
             eal: self.eal,
             config: BenchConfig { lcores, ..self.config.clone() },
             clock: self.clock,
+            clock_events: self.clock_events,
             quota: self.quota.clone(),
             port: self.port.clone(),
             queues: (rx.len(), tx.len()),

@@ -11,6 +11,7 @@ use crate::dpdk::error::DpdkError;
 use crate::dpdk::lcore::LcoreId;
 use crate::dpdk::queue::RxQueue;
 use linerate_agent::cpu_time::ThreadTime;
+use linerate_measure::calibration::ClockEvent;
 use linerate_measure::loops::counters::{ReceiveBlock, TransmitBlock};
 use linerate_measure::loops::queue::{Clock, ReceiveQueue, RoundRobin};
 use linerate_measure::loops::receive::receive;
@@ -22,16 +23,22 @@ use linerate_measure::loops::transmit::transmit;
 const FLUSH_BURSTS: usize = 4096;
 
 impl Bench<'_> {
-    /// Measures the clock up to now. Returns in words what should be noted: a counter that has changed, or of which DPDK tells a wrong frequency.
+    /// Measures the clock up to now. Returns in words what should be noted: a counter that has changed since this port's last measurement,
+    /// whoever found it out, or of which DPDK tells a wrong frequency.
     pub(super) fn recalibrate(&mut self) -> Vec<String> {
-        let changed = self.eal.recalibrate();
+        let before = std::mem::replace(&mut self.clock_events, self.eal.recalibrate());
         let rate = self.tick_rate();
         self.clock = TickClock::new(self.eal, self.clock.idle());
-        let changed = changed.map(|before| {
-            format!(
+        let changed = self.clock_events.since(&before).map(|event| match event {
+            ClockEvent::Changed { before, now } => format!(
                 "the counter {SOURCE} ran at {} Hz before and now runs at {} Hz: times of this trial are not exact",
-                before.measured_hz, rate.measured_hz
-            )
+                before.measured_hz, now.measured_hz
+            ),
+            ClockEvent::SetBack { from, to } => format!(
+                "the counter {SOURCE} was set back from {from} to {to}: its frequency was not measured, the earlier one ({} Hz) is used, and \
+                 times of this trial are wrong",
+                rate.measured_hz
+            ),
         });
         let told_wrong = rate.is_told_wrong().then(|| {
             format!("DPDK tells a wrong frequency of the counter {SOURCE}, which is not used: {rate}")
