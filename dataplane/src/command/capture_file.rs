@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
-use ruzstd::decoding::StreamingDecoder;
 
 use super::output::Failure;
+use super::zstd::{Unpacked, is_zstd};
 use linerate_measure::capture::{self, Capture};
 
 /// Bytes that a reader takes from the file at once.
@@ -21,12 +21,7 @@ pub(super) fn read(path: &Path) -> Result<Capture, Failure> {
     let begins = file.fill_buf().map_err(|error| failed(error.to_string()))?;
     let reader: Box<dyn Read> = match begins {
         [0x1f, 0x8b, ..] => Box::new(BufReader::with_capacity(CHUNK, MultiGzDecoder::new(file))),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let decoder = StreamingDecoder::new(file).map_err(|error| {
-                failed(format!("its zstd frame cannot be read: {error}; unpack it with `zstd -d`"))
-            })?;
-            Box::new(BufReader::with_capacity(CHUNK, decoder))
-        }
+        begins if is_zstd(begins) => Box::new(BufReader::with_capacity(CHUNK, Unpacked::new(file))),
         [0xfd, b'7', b'z', b'X', b'Z', ..] => return Err(failed(packed("xz"))),
         [b'B', b'Z', b'h', ..] => return Err(failed(packed("bzip2"))),
         [0x04, 0x22, 0x4d, 0x18, ..] => return Err(failed(packed("lz4"))),

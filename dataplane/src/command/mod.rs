@@ -17,6 +17,7 @@ mod rx;
 mod standalone;
 mod tx;
 mod version;
+mod zstd;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
