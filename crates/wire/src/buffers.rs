@@ -21,6 +21,9 @@ const AF_XDP_FILL_BUFFERS: u32 = 2048;
 /// Sent buffers that wait in af_xdp's completion ring, at most.
 const AF_XDP_COMPLETION_BUFFERS: u32 = 2048;
 
+/// Buffers for frames of the port's own beside those that are held somewhere: they may all be taken at once without any coming back.
+const OWN_SPARE_BUFFERS: u32 = 64;
+
 /// Data room of a buffer that holds any frame up to MTU 1500, in bytes, as drivers expect it.
 const DEFAULT_DATA_BYTES: u32 = 2048;
 /// What an Ethernet header with two VLAN tags and a check sequence adds to the MTU, in bytes.
@@ -69,6 +72,8 @@ pub struct PoolDemand {
     pub workers: u32,
     /// True when received buffers are sent on. A worker sends what it receives on one TX queue, always the same.
     pub forwards: bool,
+    /// True when the port sends frames of its own, answers to ARP and ping. They have a pool of their own.
+    pub answers: bool,
     /// Largest payload of a frame, in bytes.
     pub mtu: u32,
 }
@@ -94,10 +99,27 @@ impl PoolDemand {
         self.tx_descriptors + self.under_way()
     }
 
+    /// Buffers of the pool for frames of the port's own; 0 for a port that has none. Its lcores have no cache of them, so only the port holds
+    /// some: where the driver keeps sent buffers, every place of every TX ring may hold one, until test traffic uses the place again.
+    pub fn own_buffers(&self) -> u32 {
+        let kept = match self.buffer_use {
+            BufferUse::KeepsSent => self.tx_queues * self.tx_descriptors,
+            BufferUse::Copies | BufferUse::FillsRings => 0,
+        };
+        // One is in the hands of each lcore that sends, and of the main lcore.
+        if self.answers { kept + self.tx_queues + 1 + OWN_SPARE_BUFFERS } else { 0 }
+    }
+
     /// Buffers in caches and bursts.
     fn under_way(&self) -> u32 {
         let lcores = (self.workers + 1).min(LCORES_PER_QUEUE);
         lcores * FULL_CACHE_BUFFERS + BURSTS_PER_QUEUE * MAX_BURST
+    }
+
+    /// Room for data in each buffer of the port's own frames, in bytes, without headroom. Whatever the MTU: longer questions than MTU 1500 admits
+    /// are not answered.
+    pub fn own_data_bytes(&self) -> u32 {
+        DEFAULT_DATA_BYTES
     }
 
     /// Room for data in each buffer, in bytes, without headroom.
@@ -109,7 +131,8 @@ impl PoolDemand {
     pub fn bytes(&self) -> u64 {
         let buffers = u64::from(self.rx_queues) * u64::from(self.rx_buffers())
             + u64::from(self.tx_queues) * u64::from(self.tx_buffers());
-        buffers * u64::from(BUFFER_HEAD_BYTES + self.data_bytes())
+        let own = u64::from(self.own_buffers()) * u64::from(BUFFER_HEAD_BYTES + self.own_data_bytes());
+        buffers * u64::from(BUFFER_HEAD_BYTES + self.data_bytes()) + own
     }
 }
 
@@ -126,6 +149,7 @@ mod tests {
             tx_descriptors: rings.1,
             workers,
             forwards,
+            answers: false,
             mtu: 1500,
         }
     }
@@ -168,6 +192,25 @@ mod tests {
                     assert!(demand.tx_buffers() >= tx + caches + 64, "{driver} {rx} {tx} {workers}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn own_frames_have_a_buffer_when_every_ring_is_full_of_them() {
+        // (driver, TX descriptors, workers and so TX queues, buffers)
+        for (driver, tx, workers, own) in [
+            ("net_memif", 1024, 1, 66),
+            ("net_af_xdp", 4096, 4, 69),
+            ("net_ixgbe_vf", 1024, 1, 1090),
+            ("net_ixgbe_vf", 4096, 4, 16_453),
+            ("net_unheard_of", 512, 2, 1091),
+        ] {
+            let silent = demand(driver, (1024, tx), workers, false);
+            let demand = PoolDemand { answers: true, ..silent };
+            assert_eq!((demand.own_buffers(), silent.own_buffers()), (own, 0), "{driver} {tx} {workers}");
+            assert_eq!(demand.bytes() - silent.bytes(), u64::from(own) * 2368, "{driver}");
+            let jumbo = PoolDemand { mtu: 9000, ..demand };
+            assert_eq!(jumbo.own_data_bytes(), 2048, "answers are no longer than 1514 bytes");
         }
     }
 

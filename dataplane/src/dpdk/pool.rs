@@ -4,7 +4,6 @@ use std::ffi::CString;
 use std::ptr::NonNull;
 
 use linerate_dpdk_sys as sys;
-use linerate_wire::buffers::CACHE_BUFFERS;
 
 use super::eal::{Eal, EalHandle, early_log};
 use super::error::{DpdkError, Errno};
@@ -24,14 +23,15 @@ unsafe impl Send for Pool {}
 unsafe impl Sync for Pool {}
 
 impl Pool {
-    /// A pool of `buffers` buffers with room for `data_bytes` each, on the given NUMA node (negative: any).
+    /// A pool of so many buffers, of which each lcore may keep some in its cache, with room for `data_bytes` each, on the given NUMA node
+    /// (negative: any).
     ///
     /// # Errors
     /// When memory or file descriptors do not suffice; the message says how much was wanted and how to give more.
     pub fn new(
         eal: &Eal,
         name: &str,
-        buffers: u32,
+        (buffers, cache): (u32, u32),
         data_bytes: u32,
         numa_node: i32,
     ) -> Result<Self, DpdkError> {
@@ -56,7 +56,7 @@ impl Pool {
         let c_name = CString::new(name).map_err(|_| failed(Errno(libc::EINVAL)))?;
         let room = u16::try_from(room).map_err(|_| failed(Errno(libc::EINVAL)))?;
         // SAFETY: EAL is up; the name is copied; the node may be any (negative means any node).
-        let raw = unsafe { sys::lr_pool_create(c_name.as_ptr(), buffers, CACHE_BUFFERS, room, numa_node) };
+        let raw = unsafe { sys::lr_pool_create(c_name.as_ptr(), buffers, cache, room, numa_node) };
         let raw = NonNull::new(raw).ok_or_else(|| failed(Errno::last()))?;
         Ok(Self { raw, _eal: eal.handle() })
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use linerate_dpdk_sys as sys;
 use linerate_traffic::mac::MacAddr;
-use linerate_wire::buffers::{BufferUse, PoolDemand};
+use linerate_wire::buffers::{BufferUse, CACHE_BUFFERS, PoolDemand};
 use linerate_wire::counters::PortCounters;
 pub use linerate_wire::port::DEFAULT_MTU;
 use linerate_wire::port::{FRAME_OVER_MTU_BYTES, KernelInterface, PortInfo};
@@ -52,8 +52,6 @@ pub struct PortConfig {
     pub multicast: bool,
 }
 const ETHERNET_HEADER_BYTES: u16 = 14;
-/// Buffers for frames of the port's own: more than the lcores' caches keep. A port that keeps sent ones is made to give them back.
-const OWN_BUFFERS: u32 = 511;
 
 /// What ethdev says of a port, without touching it.
 ///
@@ -262,11 +260,12 @@ impl Port {
             tx_descriptors: u32::from(tx_descriptors),
             workers: config.workers,
             forwards,
+            answers,
             mtu: u32::from(mtu),
         };
         tracing::debug!(port, ?demand, megabytes = demand.bytes() >> 20, "packet buffers");
         let pool = |name: String, buffers| {
-            Pool::new(eal, &name, buffers, demand.data_bytes(), numa_node).map(Arc::new)
+            Pool::new(eal, &name, (buffers, CACHE_BUFFERS), demand.data_bytes(), numa_node).map(Arc::new)
         };
         let rx_pools: Vec<_> = (0..rx_queues)
             .map(|queue| pool(format!("rx_{port}_{queue}"), demand.rx_buffers()))
@@ -274,7 +273,14 @@ impl Port {
         let tx_pools: Vec<_> = (0..tx_queues)
             .map(|queue| pool(format!("tx_{port}_{queue}"), demand.tx_buffers()))
             .collect::<Result<_, _>>()?;
-        let own = if answers { Some(pool(format!("own_{port}"), OWN_BUFFERS)?) } else { None };
+        let own = match demand.own_buffers() {
+            0 => None,
+            // A cache would keep buffers on lcores that free them and send none.
+            buffers => {
+                let name = format!("own_{port}");
+                Some(Arc::new(Pool::new(eal, &name, (buffers, 0), demand.own_data_bytes(), numa_node)?))
+            }
+        };
         let pools = rx_pools.iter().chain(&tx_pools).chain(&own).cloned().collect();
         // From here on, dropping closes the port.
         let started = Arc::new(Started {

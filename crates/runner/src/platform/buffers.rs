@@ -15,8 +15,9 @@ const DPDK_MEGABYTES: u64 = 8;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "spec.agents.memoryMb is {given}, and the packet buffers of {agent} need {needed} MB ({rx_queues} RX queues of {rx_buffers} buffers, \
-     {tx_queues} TX queues of {tx_buffers})\n  remedy: set spec.agents.memoryMb to {needed} or more, or lower spec.agents.rxd, \
-     spec.agents.txd or spec.agents.workers"
+     {tx_queues} TX queues of {tx_buffers}{})\n  remedy: set spec.agents.memoryMb to {needed} or more, or lower spec.agents.rxd, \
+     spec.agents.txd or spec.agents.workers",
+    own(*.own_buffers)
 )]
 pub struct TooFewMegabytes {
     agent: Role,
@@ -26,6 +27,12 @@ pub struct TooFewMegabytes {
     rx_buffers: u32,
     tx_queues: u32,
     tx_buffers: u32,
+    own_buffers: u32,
+}
+
+/// Buffers for a port's own frames, in words.
+fn own(buffers: u32) -> String {
+    if buffers > 0 { format!(", {buffers} for answers to ARP and ping") } else { String::new() }
 }
 
 /// Checks both ends of a pair; all pairs are alike.
@@ -46,6 +53,7 @@ pub fn fit(experiment: &Experiment) -> Result<(), TooFewMegabytes> {
                 rx_buffers: demand.rx_buffers(),
                 tx_queues: demand.tx_queues,
                 tx_buffers: demand.tx_buffers(),
+                own_buffers: demand.own_buffers(),
             });
         }
     }
@@ -73,6 +81,8 @@ fn demand(experiment: &Experiment, end: Role) -> PoolDemand {
         tx_descriptors: agents.txd.get_u32(),
         workers,
         forwards: direction.part(end) == Part::Reflect,
+        // All pairs are alike but for their addresses.
+        answers: (0..experiment.pairs()).any(|pair| !experiment.address_options(pair, end).is_empty()),
         mtu: agents.mtu.get_u32(),
     }
 }
@@ -111,6 +121,7 @@ mod tests {
     #[test]
     fn buffers_fit_or_the_amount_is_named() {
         let vfs = "  local: {devices: [{tx: '0000:03:02.0', rx: '0000:03:02.1'}]}\n";
+        let answering = format!("{vfs}  addresses: [{{tx: {{addresses: [10.0.0.1/24]}}}}]\n");
         for (agents, rest, refusal) in [
             ("", "", None),
             ("memoryMb: 64, txd: 4096, rxd: 4096", "", None),
@@ -121,6 +132,14 @@ mod tests {
             ("txd: 4096, rxd: 4096, workers: {tx: 1, rx: 16}", vfs, Some("of rx need 452")),
             ("memoryMb: 512, txd: 4096, rxd: 4096, workers: {tx: 16, rx: 1}", vfs, None),
             ("memoryMb: 64, mtu: 9000, txd: 4096", vfs, Some("spec.agents.memoryMb to")),
+            ("memoryMb: 64, txd: 16384", vfs, None),
+            (
+                "memoryMb: 64, txd: 16384",
+                &answering,
+                Some(
+                    "of tx need 89 MB (1 RX queues of 1920 buffers, 1 TX queues of 17280, 16450 for answers",
+                ),
+            ),
         ] {
             let found = fits(&format!("  agents: {{{agents}}}\n{rest}"));
             let expected = refusal.is_some();
