@@ -1,6 +1,8 @@
-//! Frames that lcores receive and that are not test traffic, on their way to the thread that answers for the port's addresses.
+//! Frames that may ask for the port's addresses, on their way from the lcores that receive them to the thread that answers.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use super::neighbour::may_ask;
 
 /// Frames that wait to be looked at, at most; what comes beyond is dropped, and whoever asked asks again.
 const ROOM: usize = 64;
@@ -37,14 +39,49 @@ impl Mailbox {
         (Self(put), take)
     }
 
-    /// Puts a copy of the frame in.
+    /// Puts a copy of the frame in, if it is ARP, ICMP or ICMPv6. Others are left out, so that they cannot take the room of questions.
     #[cold]
     #[inline(never)]
     pub fn put(&self, frame: &[u8]) {
-        if frame.len() <= LONGEST {
+        if frame.len() <= LONGEST && may_ask(frame) {
             let mut caught = Caught { bytes: [0; LONGEST], length: frame.len() as u16 };
             caught.bytes[..frame.len()].copy_from_slice(frame);
             let _ = self.0.try_send(caught);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame of this EtherType and, from byte 14 on, these bytes at these places.
+    fn frame(ethertype: [u8; 2], bytes: &[(usize, u8)]) -> Vec<u8> {
+        let mut frame = vec![0; 60];
+        frame[12..14].copy_from_slice(&ethertype);
+        bytes.iter().for_each(|(at, byte)| frame[*at] = *byte);
+        frame
+    }
+
+    #[test]
+    fn only_frames_that_may_ask_get_in_and_a_flood_of_others_takes_no_room() {
+        let (mailbox, taken) = Mailbox::new();
+        let questions =
+            [frame([0x08, 0x06], &[]), frame([0x08, 0x00], &[(23, 1)]), frame([0x86, 0xdd], &[(20, 58)])];
+        let others = [
+            frame([0x08, 0x00], &[(23, 17)]),
+            frame([0x08, 0x00], &[(20, 58)]),
+            frame([0x86, 0xdd], &[(20, 17)]),
+            frame([0x81, 0x00], &[(16, 0x08), (17, 0x06)]),
+            frame([0x88, 0xcc], &[]),
+            Vec::new(),
+            vec![0x08; 13],
+        ];
+        for _ in 0..1_000 {
+            others.iter().for_each(|other| mailbox.put(other));
+        }
+        questions.iter().for_each(|question| mailbox.put(question));
+        let taken: Vec<Vec<u8>> = taken.try_iter().map(|caught| caught.bytes().to_vec()).collect();
+        assert_eq!(taken, questions);
     }
 }

@@ -64,6 +64,16 @@ pub enum Question {
     Ping,
 }
 
+/// True for a frame of a kind that may ask for addresses or tell of them: ARP, ICMP, ICMPv6.
+pub fn may_ask(frame: &[u8]) -> bool {
+    match frame.get(12..14) {
+        Some(kind) if kind == ETHERTYPE_ARP => true,
+        Some(kind) if kind == ETHERTYPE_IPV4 => frame.get(23) == Some(&PROTOCOL_ICMP),
+        Some(kind) if kind == ETHERTYPE_IPV6 => frame.get(20) == Some(&PROTOCOL_ICMPV6),
+        _ => false,
+    }
+}
+
 /// What a frame is to a port with these addresses.
 pub fn hear(frame: &[u8], mac: MacAddr, addresses: &[IpNet]) -> Heard {
     let own = |ip: IpAddr| addresses.iter().any(|network| network.addr() == ip);

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::own_frames::OwnFrames;
-use super::queue::{Clock, FrameBurst, ReceiveQueue, Received, ReceivedBurst, TransmitQueue};
+use super::queue::{
+    Clock, ForwardQueue, FrameBurst, ReceiveQueue, Received, ReceivedBurst, TransmitQueue, TurnableBurst,
+};
 use crate::frame::FrameHead;
 use crate::recognise::PortVerdict;
 
@@ -81,6 +83,20 @@ impl ReceivedBurst for Frames {
     }
 }
 
+impl TurnableBurst for Frames {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn bytes(&self) -> u64 {
+        FrameBurst::bytes(self)
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&mut [u8]) -> bool) {
+        self.0.retain_mut(|buffer| keep(&mut buffer.room[..buffer.length]));
+    }
+}
+
 type Wire = Rc<RefCell<VecDeque<Buffer>>>;
 
 pub(super) struct Sender<F> {
@@ -152,12 +168,22 @@ impl<F: FnMut(u64) -> Fate> TransmitQueue for Sender<F> {
 
     fn transmit(&mut self, burst: &mut Frames) -> usize {
         let room = self.capacity.saturating_sub(self.wire.borrow().len());
-        let accepted = burst.len().min(self.accepts).min(room);
+        let accepted = burst.0.len().min(self.accepts).min(room);
         for head in burst.0.drain(..accepted).collect::<Vec<_>>() {
             self.put(head);
         }
         accepted
     }
+}
+
+impl<F: FnMut(u64) -> Fate> ForwardQueue for Sender<F> {
+    type Burst = Frames;
+
+    fn forward(&mut self, burst: &mut Frames) -> usize {
+        self.transmit(burst)
+    }
+
+    fn reclaim(&mut self) {}
 }
 
 impl<F: FnMut(u64) -> Fate> OwnFrames for Sender<F> {

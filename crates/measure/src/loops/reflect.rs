@@ -58,7 +58,7 @@ where
     let mut idle = IdleTime::new(clock);
     loop {
         let stopped = signal.stopped();
-        if signal.calls() {
+        if signal.has_frames() {
             signal.send_waiting(tx);
         }
         let arrived = rx.receive(&mut burst) as u64;

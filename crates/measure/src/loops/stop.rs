@@ -40,7 +40,8 @@ impl Signal {
 
     /// Lets the loops end at their next turn.
     pub fn stop(&self) {
-        self.0.state.store(STOP, Ordering::Release);
+        let end = |state: u8| Some(state & !PHASE | STOP);
+        let _ = self.0.state.fetch_update(Ordering::Release, Ordering::Relaxed, end);
     }
 
     /// True once told to stop.
@@ -55,6 +56,12 @@ impl Signal {
         self.0.state.load(Ordering::Relaxed) != GO
     }
 
+    /// True when a frame of the port's own waits. For loops that look at the word to stop apart, and are never told to go.
+    #[inline(always)]
+    pub fn has_frames(&self) -> bool {
+        self.0.state.load(Ordering::Relaxed) & FRAMES != 0
+    }
+
     /// Has the loops send a frame of the port's own.
     pub fn send(&self, frame: Vec<u8>) {
         self.0.outbox.put(frame);
@@ -65,7 +72,7 @@ impl Signal {
     #[cold]
     #[inline(never)]
     pub fn send_waiting(&self, queue: &mut impl OwnFrames) {
-        if self.0.state.load(Ordering::Relaxed) & FRAMES != 0 {
+        if self.has_frames() {
             self.0.state.fetch_and(!FRAMES, Ordering::Acquire);
             self.0.outbox.send(queue);
         }

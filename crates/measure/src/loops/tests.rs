@@ -6,13 +6,17 @@ use linerate_wire::report::Ended;
 
 use super::counters::{ReceiveBlock, TransmitBlock};
 use super::memory_link::{Fate, SteppingClock, link};
+use super::own_frames::OwnFrames;
+use super::queue::{ReceiveQueue, ReceivedBurst};
 use super::receive::receive;
+use super::reflect::reflect;
 use super::source::Source;
 use super::stop::Signal;
 use super::transmit::{TransmitOutcome, TransmitPlan, transmit};
 use crate::analysis::{Analysis, Expect};
 use crate::flows::FrameWriter;
 use crate::frame::Frames;
+use crate::mailbox::Mailbox;
 use crate::pacer::Load;
 
 const TAG: u16 = 0x1234;
@@ -268,4 +272,34 @@ fn stages_are_followed_and_accounted_for() {
     let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
     assert_eq!(sent.counters.packets + sent.forgone, 3_000);
     assert!(sent.forgone <= 1, "{sent:?}");
+}
+
+#[test]
+fn a_reflector_sends_the_ports_own_frames_too() {
+    // Test frames arrive all the time, and among them what may ask for an address.
+    let (mut far, mut arriving) = plain_link(|_| Fate::Deliver);
+    let clock = SteppingClock::new(10);
+    transmit(&mut far, &clock, plan(1, None, Some(500), None), &go(), &TransmitBlock::default());
+    let mut asks = vec![0; 60];
+    asks[12..14].copy_from_slice(&[0x08, 0x06]);
+    far.send_own(&asks);
+    let (mut back, mut returning) = plain_link(|_| Fate::Deliver);
+    let (mailbox, caught) = Mailbox::new();
+    // Nobody tells a reflector to go.
+    let signal = Signal::default();
+    signal.send(vec![0xaa; 60]);
+    signal.stop();
+    let blocks = (&ReceiveBlock::default(), &TransmitBlock::default());
+    let outcome = reflect(&mut arriving, &mut back, &clock, &signal, blocks, Some(&mailbox));
+    assert_eq!((outcome.sent.packets, outcome.foreign.arp, signal.own_frames()), (500, 1, (1, 60)));
+    assert_eq!(caught.try_iter().map(|frame| frame.bytes().to_vec()).collect::<Vec<_>>(), [asks]);
+    assert!(!signal.has_frames() && signal.stopped());
+    let mut burst = Default::default();
+    let mut frames = 0;
+    while returning.receive(&mut burst) > 0 {
+        let own = burst.frames().next().is_some_and(|frame| frame.bytes == [0xaa; 60]);
+        assert_eq!(own, frames == 0, "it does not wait for the end");
+        frames += burst.frames().count();
+    }
+    assert_eq!(frames, 501);
 }
