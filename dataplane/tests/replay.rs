@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::recording::{Capture, tx, write_pcap};
-use common::{stderr, tool};
+use common::{dataplane, eal, json, number, run, stderr, tool};
 use pcap_file::DataLink;
 
 /// 90 frames of three sizes between addresses of their own, 4 ms apart.
@@ -242,4 +242,24 @@ fn a_pace_is_asked_for_where_the_recording_has_none() {
     let capped = asked("stray.pcap", "--max-gap 100ms");
     assert!(capped.status.success(), "{}", stderr(&capped));
     assert!(stderr(&capped).contains("3 frames in 200.000ms, 10.0 a second"), "{}", stderr(&capped));
+}
+
+#[test]
+fn a_port_that_reads_a_file_leaves_all_of_it_to_the_trial() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("in.pcap");
+    let frames: Vec<_> = (0..300).map(|ms| (Duration::from_millis(ms), 64, vec![7; 64])).collect();
+    write_pcap(&file, DataLink::ETHERNET, &frames);
+    let vdev = format!("net_pcap0,rx_pcap={}", file.display());
+    for address in ["", "--address 10.0.0.1/24"] {
+        let own = format!("rx {address} --packets 300 --duration 20s --quiet --json");
+        let output = run(&mut dataplane(&eal(0, &[&vdev]), &own));
+        assert!(output.status.success(), "{}", stderr(&output));
+        let report = json(&output);
+        assert_eq!(
+            (number(&report, "received_frames"), &report["ended"]),
+            (300, &"packets".into()),
+            "{report}"
+        );
+    }
 }

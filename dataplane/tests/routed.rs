@@ -142,3 +142,27 @@ fn a_gateway_that_does_not_answer_is_told_with_what_was_tried() {
     }
     assert!(began.elapsed() < Duration::from_secs(30));
 }
+
+#[test]
+fn a_port_answers_while_it_waits_for_what_comes_back() {
+    let Some(lab) = Routed::new("a_port_answers_while_it_waits_for_what_comes_back", false) else { return };
+    // Nobody sends anything back, so the drain lasts for its 5 s, and the lcore that sent has ended.
+    let own = format!(
+        "tx --round-trip {NEAR_PORT} --peer-mac {} --dst-ip {FAR} --rate 1kpps --packets 10 --json --interval 100ms",
+        lab.mac("router", "near0")
+    );
+    let sender = common::Running::start(&mut lab.dataplane("near", "0@0,1@0,2@0", &own));
+    let began = Instant::now();
+    while lab.router_counters("near0").0 < 10 && began.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let pings = lab.pings("router", NEAR);
+    let output = sender.output();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let sent = common::json(&output);
+    assert_eq!(pings, 3, "{sent}");
+    assert_eq!((number(&sent, "sent_packets"), number(&sent, "received_packets")), (10, 0), "{sent}");
+    assert!(notes(&sent).contains("3 pings") && notes(&sent).contains("ARP requests"), "{sent}");
+    assert_eq!(sent["disagreements"].as_array().map(Vec::len), Some(0), "{sent}");
+}

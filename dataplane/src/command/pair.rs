@@ -14,7 +14,8 @@ use super::flows_file::Received;
 use super::output::{Failure, print_json, print_text, report_json, report_text, with_lost};
 use super::ready::Pair;
 use super::standalone::{
-    LOOK, Progress, Signals, begin, block_on, close, drained, ending, gap_ns, link_up, lost, open, random_tag,
+    LOOK, Progress, Signals, attend, begin, block_on, close, drained, ending, gap_ns, link_up, lost, open,
+    random_tag,
 };
 use crate::dpdk::eal::Eal;
 use crate::dpdk::lcore::LcoreId;
@@ -64,13 +65,12 @@ pub(super) fn run(eal: &Eal, mut args: Pair) -> Result<Ending, Failure> {
 }
 
 /// Waits for both links. `Ok(false)`: interrupted.
-async fn links_up(args: &Pair, benches: [&Bench<'_>; 2], signals: &mut Signals) -> Result<bool, Failure> {
-    for bench in benches {
-        if !link_up(bench, args.link_wait, signals).await? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+async fn links_up(
+    args: &Pair,
+    (first, second): (&mut Bench<'_>, &mut Bench<'_>),
+    signals: &mut Signals,
+) -> Result<bool, Failure> {
+    Ok(link_up(first, args.link_wait, signals).await? && link_up(second, args.link_wait, signals).await?)
 }
 
 async fn one_way(
@@ -79,7 +79,7 @@ async fn one_way(
     rx_bench: &mut Bench<'_>,
 ) -> Result<Ending, Failure> {
     let mut signals = Signals::new()?;
-    if !links_up(args, [&*rx_bench, &*tx_bench], &mut signals).await? {
+    if !links_up(args, (rx_bench, tx_bench), &mut signals).await? {
         return Ok(Ending::Interrupted);
     }
     let tag = random_tag()?;
@@ -95,11 +95,18 @@ async fn one_way(
     let mut interrupted = false;
     while !tx.is_finished() && !interrupted {
         interrupted = signals.within(LOOK).await;
+        attend(&mut tx, tx_bench);
+        attend(&mut rx, rx_bench);
         progress.show(&mut [(&mut tx, &*tx_bench), (&mut rx, &*rx_bench)]);
     }
     let sent = tx.finish(tx_bench, Ended::Stopped)?.report;
     let gap_ns = gap_ns(began.elapsed(), packets_sent(&sent), args.profile.burst());
-    let ended = drained(&rx, packets_sent(&sent), gap_ns, &mut signals).await;
+    let look = || {
+        tx_bench.tend(None);
+        attend(&mut rx, rx_bench);
+        rx.received()
+    };
+    let ended = drained(look, packets_sent(&sent), gap_ns, &mut signals).await;
     interrupted |= ended == Ended::Stopped;
     rx.receives_from(Sender::Peer(packets_per_lcore(&sent)));
     let Finished { report: received, flows } = rx.finish(rx_bench, ended)?;
@@ -128,7 +135,7 @@ async fn both_ways(
     b_bench: &mut Bench<'_>,
 ) -> Result<Ending, Failure> {
     let mut signals = Signals::new()?;
-    if !links_up(args, [&*a_bench, &*b_bench], &mut signals).await? {
+    if !links_up(args, (a_bench, b_bench), &mut signals).await? {
         return Ok(Ending::Interrupted);
     }
     let tag = random_tag()?;
@@ -144,6 +151,8 @@ async fn both_ways(
     let mut interrupted = false;
     while !(interrupted || a.sending_is_over() && b.sending_is_over()) {
         interrupted = signals.within(LOOK).await;
+        attend(&mut a, a_bench);
+        attend(&mut b, b_bench);
         progress.show(&mut [(&mut a, &*a_bench), (&mut b, &*b_bench)]);
     }
     if interrupted {
@@ -151,11 +160,19 @@ async fn both_ways(
         b.stop_sending();
         while !(a.sending_is_over() && b.sending_is_over()) {
             signals.within(LOOK).await;
+            attend(&mut a, a_bench);
+            attend(&mut b, b_bench);
         }
     }
-    let gap_ns = gap_ns(began.elapsed(), a.sent().packets.min(b.sent().packets), args.profile.burst());
-    let a_ended = drained(&a, b.sent().packets, gap_ns, &mut signals).await;
-    let b_ended = drained(&b, a.sent().packets, gap_ns, &mut signals).await;
+    let (sent_by_a, sent_by_b) = (a.sent().packets, b.sent().packets);
+    let gap_ns = gap_ns(began.elapsed(), sent_by_a.min(sent_by_b), args.profile.burst());
+    let mut look = || {
+        attend(&mut a, a_bench);
+        attend(&mut b, b_bench);
+        [a.received(), b.received()]
+    };
+    let a_ended = drained(|| look()[0], sent_by_b, gap_ns, &mut signals).await;
+    let b_ended = drained(|| look()[1], sent_by_a, gap_ns, &mut signals).await;
     interrupted |= a_ended == Ended::Stopped || b_ended == Ended::Stopped;
     let (sent_by_a, sent_by_b) = (a.sent_per_lcore(), b.sent_per_lcore());
     a.receives_from(Sender::Peer(sent_by_b));

@@ -12,9 +12,9 @@ use super::environment::{port, workers};
 use super::flows_file::Received;
 use super::output::{Failure, print_json, print_text, report_json, report_text};
 use super::ready::Rx;
-use super::standalone::{LOOK, Progress, Signals, block_on, close, ending, open};
+use super::standalone::{LOOK, Progress, Signals, attend, block_on, close, ending, open};
 use crate::dpdk::eal::Eal;
-use crate::trial::{Active, Finished, Order, Work};
+use crate::trial::{Active, Bench, Finished, Order, Work};
 use linerate_measure::analysis::Expect;
 
 /// What the limit is about: Linerate's packets, among which a network's own chatter does not count; frames of any kind where there are none of ours.
@@ -28,11 +28,12 @@ const REST: Duration = Duration::from_millis(5);
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 
 /// Waits until no frame has come for a while.
-async fn rest(active: &Active, signals: &mut Signals) {
+async fn rest(active: &mut Active, bench: &mut Bench<'_>, signals: &mut Signals) {
     let began = Instant::now();
     let mut moved = began;
     let mut frames = active.received().frames;
     while moved.elapsed() < REST && began.elapsed() < LONGEST_WAIT && !signals.within(LOOK).await {
+        attend(active, bench);
         let now = active.received().frames;
         if std::mem::replace(&mut frames, now) != now {
             moved = Instant::now();
@@ -62,7 +63,7 @@ pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
                 break Ended::Duration;
             }
             if args.limit.packets.is_some_and(|packets| arrived(&active.received()) >= packets) {
-                rest(&active, &mut signals).await;
+                rest(&mut active, &mut bench, &mut signals).await;
                 break Ended::Packets;
             }
             if signals.within(LOOK).await {

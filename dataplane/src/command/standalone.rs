@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use linerate_traffic::limit::Limit;
 use linerate_traffic::safety::Ceilings;
-use linerate_wire::counters::Sample;
+use linerate_wire::counters::{ReceiveCounters, Sample};
 use linerate_wire::report::Ended;
 use linerate_wire::trial::Drain;
 use tokio::signal::unix::{SignalKind, signal};
@@ -95,9 +95,26 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }
 
+/// Answers for the port's addresses and looks at its link: to be called often, while a trial runs and while it is waited for.
+pub(super) fn attend(active: &mut Active, bench: &mut Bench<'_>) {
+    active.tend(bench);
+    active.look_at_link(bench);
+}
+
+/// Waits for this long at a port without a trial, and answers for its addresses. A signal cuts it short.
+pub(super) async fn linger(bench: &mut Bench<'_>, time: Duration, signals: &mut Signals) {
+    let began = Instant::now();
+    while let Some(left) = time.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
+        if signals.within(left.min(LOOK)).await {
+            return;
+        }
+        bench.tend(None);
+    }
+}
+
 /// Waits until the bench's link is up. `Ok(false)`: interrupted.
 pub(super) async fn link_up(
-    bench: &Bench<'_>,
+    bench: &mut Bench<'_>,
     wait: Duration,
     signals: &mut Signals,
 ) -> Result<bool, Failure> {
@@ -119,6 +136,7 @@ pub(super) async fn link_up(
         if signals.within(Duration::from_millis(20)).await {
             return Ok(false);
         }
+        bench.tend(None);
     }
 }
 
@@ -131,9 +149,10 @@ pub(super) fn begin(bench: &mut Bench<'_>, order: Order) -> Result<Active, Failu
     Ok(bench.arm(prepared)?)
 }
 
-/// Waits until what was sent has arrived, or nothing more comes. `gap_ns` is the mean time between packets, or between bursts, as they were sent.
+/// Waits until what was sent has arrived, or nothing more comes. `look` attends to the ports and tells what has been received. `gap_ns` is the mean
+/// time between packets, or between bursts, as they were sent.
 pub(super) async fn drained(
-    receiver: &Active,
+    mut look: impl FnMut() -> ReceiveCounters,
     expected_packets: u64,
     gap_ns: u64,
     signals: &mut Signals,
@@ -147,7 +166,8 @@ pub(super) async fn drained(
     };
     let mut drainer = Drainer::new(drain, monotonic_ns());
     loop {
-        if let Some(ended) = drainer.look(monotonic_ns(), &receiver.received()) {
+        let received = look();
+        if let Some(ended) = drainer.look(monotonic_ns(), &received) {
             return ended;
         }
         if signals.within(LOOK).await {

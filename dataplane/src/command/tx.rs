@@ -14,7 +14,8 @@ use super::flows_file::Received;
 use super::output::{Failure, print_json, print_text, report_json, report_text, say, with_lost};
 use super::ready::{Replay, Tx};
 use super::standalone::{
-    LOOK, Progress, Signals, begin, block_on, close, drained, ending, gap_ns, link_up, lost, open, random_tag,
+    LOOK, Progress, Signals, attend, begin, block_on, close, drained, ending, gap_ns, linger, link_up, lost,
+    open, random_tag,
 };
 use crate::dpdk::eal::Eal;
 use crate::trial::{Bench, Finished, Order, Replayed, Sender, Work};
@@ -29,7 +30,7 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
     let mut bench = open(eal, port(eal, args.port)?, lcores, &ring, &args.safety, &args.given, false)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
-        if !link_up(&bench, args.link_wait, &mut signals).await? {
+        if !link_up(&mut bench, args.link_wait, &mut signals).await? {
             return Ok(Ending::Interrupted);
         }
         let peer_mac = address(&mut args, &mut bench)?;
@@ -58,7 +59,11 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
         if args.round_trip && !interrupted {
             let sent = active.sent().packets;
             let gap_ns = gap_ns(began.elapsed(), sent, args.profile.burst());
-            ended = drained(&active, sent, gap_ns, &mut signals).await;
+            let look = || {
+                attend(&mut active, &mut bench);
+                active.received()
+            };
+            ended = drained(look, sent, gap_ns, &mut signals).await;
             interrupted = ended == Ended::Stopped;
         }
         let Finished { report, flows } = active.finish(&mut bench, ended)?;
@@ -73,7 +78,7 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
         };
         tracing::debug!("sent; the port stays open for {:?}", args.linger);
         // What is queued can leave, also after an interruption; one more signal cuts it short.
-        signals.within(args.linger).await;
+        linger(&mut bench, args.linger, &mut signals).await;
         let xstats = bench.extended_counters();
         match (args.show.json, round_trip_lost) {
             (true, None) => print_json(&report_json(&report, &xstats)),

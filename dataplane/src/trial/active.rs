@@ -19,7 +19,7 @@ use super::report::{
     unchecked_note,
 };
 use crate::dpdk::clock::TickClock;
-use crate::dpdk::lcore::Job;
+use crate::dpdk::lcore::{Job, JobPanicked, LcoreId};
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::host::monotonic_ns;
 use linerate_measure::analysis::Analysis;
@@ -36,6 +36,8 @@ const STATISTICS_POLL: Duration = Duration::from_millis(5);
 
 /// A transmitting job gives back its queue; its counters can be read meanwhile.
 pub(super) type TransmitJob = (Job<(TxQueue, TransmitOutcome, WorkerTime)>, Arc<TransmitBlock>);
+/// What a transmitting job has left behind.
+type SentJob = (LcoreId, Result<(TransmitOutcome, WorkerTime), JobPanicked>, Arc<TransmitBlock>);
 /// A receiving job likewise.
 pub(super) type ReceiveJob = (Job<ReceiveOutcome>, Arc<ReceiveBlock>);
 
@@ -65,6 +67,8 @@ pub(super) struct Reflected {
 #[derive(Debug)]
 pub(super) struct Jobs {
     pub(super) transmit: Vec<TransmitJob>,
+    /// Those that have ended and given back their queues, in the same order.
+    sent: Vec<SentJob>,
     pub(super) intended_pps: Option<f64>,
     pub(super) planned: Planned,
     pub(super) receive: Vec<ReceiveJob>,
@@ -86,6 +90,7 @@ impl Jobs {
     pub(super) fn new(intended_pps: Option<f64>) -> Self {
         Self {
             transmit: Vec::new(),
+            sent: Vec::new(),
             intended_pps,
             planned: Planned::default(),
             receive: Vec::new(),
@@ -121,16 +126,33 @@ impl Jobs {
         queues.into_iter().map(|(_, frames)| frames).collect()
     }
 
-    /// Packets sent by each lcore that sends of itself, in the order of the report.
+    /// The counters of lcores that send of themselves, in the order of the report.
+    fn senders(&self) -> impl Iterator<Item = &TransmitBlock> {
+        let sent = self.sent.iter().map(|(_, _, block)| &**block);
+        sent.chain(self.transmit.iter().map(|(_, block)| &**block))
+    }
+
+    /// Packets sent by each of them.
     fn sent_per_lcore(&self) -> Vec<u64> {
-        self.transmit.iter().map(|(_, block)| block.read().packets).collect()
+        self.senders().map(|block| block.read().packets).collect()
     }
 
     fn sent(&self) -> Option<TransmitCounters> {
-        let blocks = self.transmit.iter().map(|(_, block)| block);
-        let blocks = blocks.chain(self.reflect.iter().map(|(_, (_, block))| block));
-        (!self.transmit.is_empty() || !self.reflect.is_empty())
-            .then(|| blocks.map(|block| block.read()).sum())
+        let blocks = self.senders().chain(self.reflect.iter().map(|(_, (_, block))| &**block));
+        let mut blocks = blocks.map(TransmitBlock::read).peekable();
+        blocks.peek().is_some().then(|| blocks.sum())
+    }
+
+    /// Waits for the lcores that send of themselves, and gives their queues back to the bench.
+    fn join_senders(&mut self, bench: &mut Bench<'_>) {
+        for (job, block) in self.transmit.drain(..) {
+            let lcore = job.lcore();
+            let left = job.join().map(|(queue, outcome, time)| {
+                bench.tx.insert(self.sent.len().min(bench.tx.len()), queue);
+                (outcome, time)
+            });
+            self.sent.push((lcore, left, block));
+        }
     }
 }
 
@@ -244,7 +266,12 @@ impl Active {
     }
 
     /// Answers what was asked of the port's addresses.
-    pub fn tend(&self, bench: &mut Bench<'_>) {
+    pub fn tend(&mut self, bench: &mut Bench<'_>) {
+        if let Some(jobs) = self.jobs.as_mut().filter(|jobs| bench.answers() && jobs.sending_is_over()) {
+            // Nobody looks after what waits for loops that have ended, and their queues are free.
+            jobs.join_senders(bench);
+            bench.send_left(&self.sending);
+        }
         // Whichever loop has the transmit queue sends what it cannot send itself.
         bench.tend(Some(if self.part() == Part::Reflect { &self.receiving } else { &self.sending }));
     }
@@ -363,13 +390,13 @@ fn collect(
     bench: &mut Bench<'_>,
     report: &mut TrialReport,
 ) -> Result<(Option<u64>, Option<FlowTable>), TrialError> {
-    let (transmit, receive) = (std::mem::take(&mut jobs.transmit), std::mem::take(&mut jobs.receive));
+    jobs.join_senders(bench);
+    let (sent, receive) = (std::mem::take(&mut jobs.sent), std::mem::take(&mut jobs.receive));
     let (reflect, intended_pps) = (std::mem::take(&mut jobs.reflect), jobs.intended_pps);
     let (mut sending, mut receiving, mut reflecting) = (Vec::new(), Vec::new(), Vec::new());
-    for (job, _) in transmit {
-        report.lcores.push(job.lcore().0);
-        let (queue, outcome, time) = job.join()?;
-        bench.tx.insert(sending.len(), queue);
+    for (lcore, left, _) in sent {
+        report.lcores.push(lcore.0);
+        let (outcome, time) = left?;
         report.workers.push(time);
         sending.push(outcome);
     }

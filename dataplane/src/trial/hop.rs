@@ -31,12 +31,12 @@ impl Bench<'_> {
     }
 
     /// Answers what was asked of the port's addresses since the last time. Queues that lcores have are theirs: what those receive comes by the
-    /// mailbox, and what is to be sent goes to them by `signal`.
+    /// mailbox, and what is to be sent goes to them by `signal`. Frames of a file ask nothing, and are left for a trial.
     pub fn tend(&mut self, signal: Option<&Signal>) {
         let Some(answering) = &mut self.answering else { return };
         let mut answers = answering.hear_caught();
         let mut burst = RxBurst::default();
-        for queue in &mut self.rx {
+        for queue in self.rx.iter_mut().filter(|_| !self.port.reads_file()) {
             for _ in 0..MOST_BURSTS {
                 if queue.receive(&mut burst) == 0 {
                     break;
@@ -60,6 +60,13 @@ impl Bench<'_> {
             }
             (None, Some(signal)) => signal.send(frame),
             (None, None) => {}
+        }
+    }
+
+    /// Sends what lcores that have ended left waiting.
+    pub(super) fn send_left(&mut self, signal: &Signal) {
+        if let Some(queue) = self.tx.first_mut().filter(|_| signal.has_frames()) {
+            signal.send_waiting(queue);
         }
     }
 
