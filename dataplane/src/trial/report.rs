@@ -47,6 +47,11 @@ impl Planned {
     }
 }
 
+/// The longest time that an lcore worked, in ticks: lcores that begin one after the other do not make a trial longer.
+fn longest(times: impl Iterator<Item = (u64, u64)>) -> f64 {
+    times.map(|(began, ended)| ended.saturating_sub(began)).max().unwrap_or(0) as f64
+}
+
 pub(super) fn transmit_report(
     outcomes: &[TransmitOutcome],
     intended_pps: Option<f64>,
@@ -54,10 +59,8 @@ pub(super) fn transmit_report(
     tick_hz: u64,
 ) -> TransmitReport {
     let counters: TransmitCounters = outcomes.iter().map(|outcome| outcome.counters).sum();
-    let began = outcomes.iter().map(|outcome| outcome.began).min().unwrap_or(0);
-    let ended = outcomes.iter().map(|outcome| outcome.ended).max().unwrap_or(0);
     let hz = tick_hz.max(1) as f64;
-    let duration_s = ended.saturating_sub(began) as f64 / hz;
+    let duration_s = longest(outcomes.iter().map(|outcome| (outcome.began, outcome.ended))) / hz;
     let mut departures = TickHistogram::default();
     outcomes.iter().for_each(|outcome| departures.merge(&outcome.departures));
     TransmitReport {
@@ -152,9 +155,8 @@ pub(super) fn reflect_report(
     tick_hz: u64,
 ) -> (TransmitReport, ReceiveReport) {
     let outcomes = || reflected.iter();
-    let began = outcomes().map(|outcome| outcome.began).min().unwrap_or(0);
-    let ended = outcomes().map(|outcome| outcome.ended).max().unwrap_or(0);
-    let duration_s = ended.saturating_sub(began) as f64 / tick_hz.max(1) as f64;
+    let duration_s =
+        longest(outcomes().map(|outcome| (outcome.began, outcome.ended))) / tick_hz.max(1) as f64;
     let sent: TransmitCounters = outcomes().map(|outcome| outcome.sent).sum();
     let transmit = TransmitReport {
         counters: sent,
@@ -345,6 +347,24 @@ mod tests {
     fn workers_add_up() {
         let transmit = report(None).transmit.unwrap();
         assert_eq!((transmit.counters.packets, transmit.duration_s, transmit.offered_pps), (20, 2.0, 10.0));
+    }
+
+    #[test]
+    fn a_trial_lasts_as_long_as_its_longest_lcore_sends() {
+        let outcome = |began, ended, packets| TransmitOutcome {
+            counters: TransmitCounters { packets, ..TransmitCounters::default() },
+            began,
+            ended,
+            ..TransmitOutcome::default()
+        };
+        // The second lcore had its CPU half a second later.
+        let outcomes = [outcome(1_000, 2_000, 500), outcome(1_500, 2_500, 500)];
+        let report = transmit_report(&outcomes, Some(1_000.0), &Planned::default(), 1_000);
+        assert_eq!((report.duration_s, report.offered_pps, report.missed_intended()), (1.0, 1_000.0, false));
+        let reflected = |began, ended| ReflectOutcome { began, ended, ..ReflectOutcome::default() };
+        let (transmit, _) =
+            reflect_report(&[reflected(0, 4_000), reflected(3_000, 5_000)], Vec::new(), 1_000);
+        assert_eq!(transmit.duration_s, 4.0);
     }
 
     #[test]
