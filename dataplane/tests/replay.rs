@@ -6,10 +6,11 @@ mod common;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread::sleep;
 use std::time::Duration;
 
-use common::recording::{Capture, tx, write_pcap};
-use common::{dataplane, eal, json, number, run, stderr, tool};
+use common::recording::{Capture, PEER, packets_of, tx, write_pcap};
+use common::{Running, dataplane, eal, json, number, run, stderr, tool};
 use pcap_file::DataLink;
 
 /// 90 frames of three sizes between addresses of their own, 4 ms apart.
@@ -261,5 +262,59 @@ fn a_port_that_reads_a_file_leaves_all_of_it_to_the_trial() {
             (300, &"packets".into()),
             "{report}"
         );
+    }
+}
+
+#[test]
+fn a_ceiling_holds_for_all_lcores_and_what_they_owe() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let recording = file("recording.pcap");
+    let frame = |ms| (Duration::from_millis(ms), 64, vec![7; 64]);
+    write_pcap(&recording, DataLink::ETHERNET, &(0..100).map(frame).collect::<Vec<_>>());
+    let replay = format!("--pcap {} --loops 5", recording.display());
+    // (what is sent, packets admitted within 10 ms, lcores that send)
+    for (own, admitted, lcores) in [
+        ("--rate 1kpps --max-rate 1kpps --duration 500ms --flows 2 --max-duration 1s", 11, 1),
+        ("--rate 4kpps --max-rate 5kpps --duration 500ms --flows 2 --burst 5", 51, 2),
+        (&replay, 11, 1),
+    ] {
+        let outputs = [file("a.pcap"), file("b.pcap")];
+        let vdev = format!("net_pcap0,tx_pcap={},tx_pcap={}", outputs[0].display(), outputs[1].display());
+        let mut options = eal(0, &[&vdev]);
+        let cpus = options.iter().position(|option| option == "--lcores").unwrap() + 1;
+        options[cpus] = "0@0,1@0,2@0".to_owned();
+        let ceiling = if own.contains("--max-rate") { "" } else { "--max-rate 1kpps" };
+        let own = format!("tx --peer-mac {PEER} --linger 0s --json --interval 20ms {ceiling} {own}");
+        let mut sender = Running::start(&mut dataplane(&options, &own));
+        // The sender is held up, so that it owes packets; the third time for longer than is made good.
+        sender.wait_for_stderr("Mpps");
+        for stopped_ms in [8, 40, 150] {
+            sender.signal("STOP");
+            sleep(Duration::from_millis(stopped_ms));
+            sender.signal("CONT");
+            sleep(Duration::from_millis(20));
+        }
+        let output = sender.output();
+        assert!(output.status.success(), "{own}: {}", stderr(&output));
+        let report = json(&output);
+        let mut departures: Vec<Duration> =
+            outputs.iter().flat_map(|file| packets_of(file)).map(|(at, _)| at).collect();
+        departures.sort_unstable();
+        assert_eq!(number(&report, "sent_packets"), departures.len() as u64, "{report}");
+        // The port notes its times in microseconds, by DPDK's frequency of the counter.
+        let window = Duration::from_micros(9_990);
+        let densest = departures
+            .iter()
+            .enumerate()
+            .map(|(first, at)| departures[first..].iter().take_while(|then| **then < *at + window).count());
+        assert!(densest.max().unwrap() <= admitted, "{own}: {report}");
+        assert_eq!(
+            report["sent_packets_per_lcore"].as_array().map(Vec::len),
+            Some(lcores),
+            "{own}: {report}"
+        );
+        let left_out = report["notes"].to_string().contains("1 of 2 TX lcores did not send");
+        assert_eq!(left_out, lcores == 1 && !own.contains("--pcap"), "{own}: {report}");
     }
 }

@@ -7,6 +7,7 @@
 pub mod analysis;
 pub mod calibration;
 pub mod capture;
+pub mod ceiling;
 pub mod checksum;
 pub mod drain;
 pub mod flow_table;

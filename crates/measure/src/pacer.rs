@@ -2,22 +2,33 @@
 //!
 //! Two limits apply together. The *schedule* says how many packets should have left since the start; it makes the average exact over any
 //! time. The *spacing* is a token bucket that fills 10 % faster than the rate. So a worker at rate R sends at most 1.1 R w + D packets in any
-//! stretch of time w, where the depth D is what the rate has in 10 ms, but at most 512 packets, and at least two or the profile's burst.
+//! stretch of time w, where the depth D is what the schedule had in the last 10 ms, but at most 512 packets, and at least two packets or two of
+//! the profile's bursts. A burst leaves whole.
 //!
 //! A debt is what the schedule has and the worker has not sent. A worker that was off its CPU for some milliseconds pays its debt at once,
-//! up to D; what is larger is paid at 1.1 R. Longer debts than a tenth of a second are forgiven, and counted. Why 10 ms: threads that share a
-//! CPU take turns of 3 to 4 ms on Linux, and two of them may come first. Why 512 packets: half of the smallest ring in common use.
+//! up to D; what is larger is paid at 1.1 R. What the schedule had more than a tenth of a second ago is forgiven, and counted. A load that has
+//! stepped down does not change what is owed from before: R is the highest rate of the last 0.1 s.
+//! Why 10 ms: threads that share a CPU take turns of 3 to 4 ms on Linux, and two of them may come first. Why 512 packets: half of the smallest
+//! ring in common use.
+//!
+//! Ceilings on the rate are a limit of their own ([`Ceiling`]), whatever is owed.
 
 use linerate_traffic::profile::StageRates;
+
+use super::ceiling::{Ceiling, Window};
 
 /// How much faster than the rate a debt is paid back.
 const CATCH_UP: f64 = 1.1;
 /// Longest stall that is made good, in seconds.
 const LONGEST_DEBT_S: f64 = 0.1;
-/// How long a debt is paid at once, in seconds of the rate.
+/// How long a debt is paid at once, in seconds of the schedule.
 const AT_ONCE_S: f64 = 10e-3;
-/// Bounds of that in packets. With fewer than two, a loop that looks late could never make up for it.
-const AT_ONCE_PACKETS: (f64, f64) = (2.0, 512.0);
+/// Most packets of that.
+const AT_ONCE_PACKETS: f64 = 512.0;
+/// Fewest bursts of that. With fewer than two, a loop that looks late could never make up for it.
+const AT_ONCE_BURSTS: f64 = 2.0;
+/// A schedule that rests after a whole number of packets may be off it by so much.
+const ROUNDING: f64 = 1e-6;
 
 /// One worker's load.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,12 +76,28 @@ impl Load {
         }
     }
 
+    /// Highest packets per second of its stages; 0 for recorded times.
+    pub fn peak_pps(&self) -> f64 {
+        match self {
+            Self::Stages { stages, .. } => {
+                stages.iter().map(|stage| stage.from_pps.max(stage.to_pps)).fold(0.0, f64::max)
+            }
+            Self::Recorded(_) => 0.0,
+        }
+    }
+
     fn unburst(self) -> Self {
         match self {
             Self::Stages { stages, .. } => Self::Stages { stages, burst: 1 },
             recorded @ Self::Recorded(_) => recorded,
         }
     }
+}
+
+/// How many of `most` packets are whole bursts; all of them where a burst is longer.
+pub fn whole_bursts_within(most: usize, burst: u32) -> usize {
+    let burst = (burst.max(1) as usize).min(most.max(1));
+    most - most % burst
 }
 
 /// A schedule that begins anew.
@@ -109,7 +136,9 @@ pub struct Pacer {
     at: usize,
     /// A recorded schedule repeats, and its packets leave when they are due, however close to each other.
     round: Option<Round>,
-    tick_hz: f64,
+    /// How long a debt is paid at once, and after which time it is forgiven, in ticks.
+    at_once: f64,
+    longest_debt: f64,
     /// Packets that leave together.
     burst: u64,
     start: u64,
@@ -117,6 +146,8 @@ pub struct Pacer {
     accounted: u64,
     tokens: f64,
     refilled: u64,
+    windows: Box<[Window]>,
+    tick_hz: f64,
 }
 
 impl Pacer {
@@ -130,66 +161,142 @@ impl Pacer {
                 (stretches, Some(round), 1)
             }
         };
-        let mut pacer = Self {
+        Self {
             stretches: stretches.into_boxed_slice(),
             at: 0,
             round,
-            tick_hz: hz,
+            at_once: hz * AT_ONCE_S,
+            longest_debt: hz * LONGEST_DEBT_S,
             burst: u64::from(burst),
             start: now,
             accounted: 0,
-            tokens: 0.0,
+            tokens: AT_ONCE_BURSTS * f64::from(burst),
             refilled: now,
-        };
-        pacer.tokens = pacer.depth(pacer.rate(0.0));
-        pacer
+            windows: Box::default(),
+            tick_hz: hz,
+        }
     }
 
-    /// Packets that may leave back to back at so many packets per tick.
-    fn depth(&self, rate: f64) -> f64 {
-        (rate * self.tick_hz * AT_ONCE_S).clamp(AT_ONCE_PACKETS.0, AT_ONCE_PACKETS.1).max(self.burst as f64)
+    /// The same under ceilings: their shares bound what leaves, and the pacer has to be told of it ([`Self::left`]).
+    pub fn under(mut self, ceilings: &[Ceiling]) -> Self {
+        self.windows = ceilings.iter().map(|ceiling| Window::new(ceiling.clone(), self.tick_hz)).collect();
+        self
     }
 
     fn rate(&self, elapsed: f64) -> f64 {
         self.stretches.get(self.at).map_or(0.0, |stretch| stretch.rate(elapsed))
     }
 
-    /// Packets of whole bursts whose time has come.
-    fn whole_bursts(&self, packets: f64) -> u64 {
-        if self.burst == 1 { packets as u64 } else { (packets / self.burst as f64) as u64 * self.burst }
+    /// Packets of the bursts whose time has come, `elapsed` ticks after the start.
+    fn scheduled(&self, stretch: &Stretch, elapsed: f64) -> u64 {
+        let (packets, burst) = (stretch.packets(elapsed), self.burst as f64);
+        // A burst is due when the schedule reaches its first packet. One that rests there does not go on to it.
+        let bursts = if stretch.rate(elapsed) > 0.0 {
+            ((if self.burst == 1 { packets } else { packets / burst }) as u64).saturating_add(1)
+        } else {
+            (packets / burst - ROUNDING).ceil() as u64
+        };
+        bursts.saturating_mul(self.burst)
+    }
+
+    /// Packets that the schedule had in the last `ticks` before `elapsed`, or since the start.
+    #[inline]
+    fn lately(&self, stretch: &Stretch, elapsed: f64, ticks: f64) -> f64 {
+        if elapsed - stretch.begins >= ticks {
+            ticks * stretch.rate(elapsed - 0.5 * ticks)
+        } else {
+            stretch.packets(elapsed) - self.packets((elapsed - ticks).max(0.0))
+        }
+    }
+
+    /// Highest rate of the last 0.1 s, in packets per tick.
+    #[inline]
+    fn highest_rate(&self, stretch: &Stretch, elapsed: f64) -> f64 {
+        let from = elapsed - self.longest_debt;
+        let highest = stretch.rate(elapsed).max(stretch.rate(from.max(stretch.begins)));
+        if from >= stretch.begins { highest } else { self.highest_rate_before(from, highest) }
+    }
+
+    /// The same with the stretches before this one, from then on.
+    #[cold]
+    fn highest_rate_before(&self, from: f64, highest: f64) -> f64 {
+        let earlier = self.stretches.windows(2).take(self.at).rev().take_while(|pair| pair[1].begins > from);
+        earlier.fold(highest, |highest, pair| {
+            highest.max(pair[0].rate(pair[0].begins.max(from))).max(pair[0].rate(pair[1].begins))
+        })
     }
 
     /// Packets that may leave now.
     #[inline]
     pub fn due(&mut self, now: u64) -> u64 {
         let elapsed = now.saturating_sub(self.start) as f64;
-        if self.round.is_some() {
-            return self.due_of_recording(elapsed);
-        }
+        let due = if self.round.is_some() {
+            self.due_of_recording(elapsed)
+        } else {
+            self.due_of_stages(now, elapsed)
+        };
+        if due == 0 || self.windows.is_empty() { due } else { self.admitted(now, due) }
+    }
+
+    fn due_of_recording(&self, elapsed: f64) -> u64 {
+        (self.packets(elapsed) as u64).saturating_add(1).saturating_sub(self.accounted)
+    }
+
+    #[inline]
+    fn due_of_stages(&mut self, now: u64, elapsed: f64) -> u64 {
         while self.stretches.get(self.at + 1).is_some_and(|next| next.begins <= elapsed) {
             self.at += 1;
         }
         let Some(stretch) = self.stretches.get(self.at).copied() else { return 0 };
-        let scheduled = self.whole_bursts(stretch.packets(elapsed)).saturating_add(self.burst);
+        let scheduled = self.scheduled(&stretch, elapsed);
         let mut debt = scheduled.saturating_sub(self.accounted);
         if debt == 0 {
             return 0;
         }
-        let rate = stretch.rate(elapsed);
-        let depth = self.depth(rate);
-        let longest_debt = (rate * self.tick_hz * LONGEST_DEBT_S).max(depth) as u64;
+        let at_once = self.lately(&stretch, elapsed, self.at_once);
+        let longest = self.lately(&stretch, elapsed, self.longest_debt);
+        let depth = at_once.min(AT_ONCE_PACKETS).max(AT_ONCE_BURSTS * self.burst as f64);
+        // A load that rests owes nothing from later times.
+        let longest_debt = if stretch.rate(elapsed) > 0.0 { longest.max(depth) } else { longest.ceil() };
+        let longest_debt = self.whole_bursts(longest_debt as u64).saturating_add(self.begun());
         if debt > longest_debt {
             self.accounted = scheduled - longest_debt;
             debt = longest_debt;
         }
-        let refill = now.saturating_sub(self.refilled) as f64 * rate * CATCH_UP;
+        let refill =
+            now.saturating_sub(self.refilled) as f64 * self.highest_rate(&stretch, elapsed) * CATCH_UP;
         self.tokens = (self.tokens + refill).min(depth);
         self.refilled = now;
-        debt.min(self.tokens as u64)
+        self.without_parts(debt.min(self.tokens as u64))
     }
 
-    fn due_of_recording(&mut self, elapsed: f64) -> u64 {
-        (self.packets(elapsed) as u64).saturating_add(1).saturating_sub(self.accounted)
+    /// So many packets, made up to whole bursts.
+    fn whole_bursts(&self, packets: u64) -> u64 {
+        if self.burst == 1 { packets } else { packets.div_ceil(self.burst).saturating_mul(self.burst) }
+    }
+
+    /// What is left of a burst that is longer than what a port takes at once.
+    #[inline]
+    fn begun(&self) -> u64 {
+        if self.burst == 1 { 0 } else { self.accounted.next_multiple_of(self.burst) - self.accounted }
+    }
+
+    /// So many packets, less the part of a burst that would begin with the last of them.
+    #[inline]
+    fn without_parts(&self, packets: u64) -> u64 {
+        if self.burst == 1 {
+            return packets;
+        }
+        let rest = self.begun();
+        if packets <= rest { packets } else { packets - (packets - rest) % self.burst }
+    }
+
+    /// What ceilings admit of the packets that are due.
+    #[cold]
+    #[inline(never)]
+    fn admitted(&mut self, now: u64, due: u64) -> u64 {
+        let admitted = self.windows.iter_mut().fold(due, |most, window| window.admits(now, most));
+        self.without_parts(admitted)
     }
 
     /// Accounts for `packets` that were built for sending.
@@ -199,12 +306,29 @@ impl Pacer {
         self.tokens -= packets as f64;
     }
 
-    /// Packets that the schedule had before `end`.
+    /// True when the pacer has to be told which packets have left.
+    pub fn has_ceilings(&self) -> bool {
+        !self.windows.is_empty()
+    }
+
+    /// Takes account of `packets` that the port has accepted by `now`.
+    pub fn left(&mut self, now: u64, packets: u64) {
+        self.windows.iter_mut().for_each(|window| window.left(now, packets));
+    }
+
+    /// Packets that were due before `end`, all together: never fewer than [`Self::due`] gave until then.
     pub fn scheduled_before(&self, end: u64) -> u64 {
-        // A packet due exactly at the end is not among them, whichever way the product rounds.
-        const ROUNDING: f64 = 1e-3;
-        let packets = self.packets(end.saturating_sub(self.start) as f64) - ROUNDING;
-        (packets / self.burst as f64).ceil() as u64 * self.burst
+        let Some(last) = end.saturating_sub(self.start).checked_sub(1) else { return 0 };
+        let last = last as f64;
+        if self.round.is_some() {
+            return (self.packets(last) as u64).saturating_add(1);
+        }
+        self.stretch_at(last).map_or(0, |stretch| self.scheduled(stretch, last))
+    }
+
+    fn stretch_at(&self, elapsed: f64) -> Option<&Stretch> {
+        let next = self.stretches.partition_point(|stretch| stretch.begins <= elapsed);
+        next.checked_sub(1).and_then(|at| self.stretches.get(at))
     }
 
     /// Packets that the schedule has in its first `elapsed` ticks.
@@ -216,9 +340,7 @@ impl Pacer {
             }
             None => (0.0, elapsed),
         };
-        let next = self.stretches.partition_point(|stretch| stretch.begins <= elapsed);
-        let stretch = next.checked_sub(1).and_then(|at| self.stretches.get(at));
-        before + stretch.map_or(0.0, |stretch| stretch.packets(elapsed))
+        before + self.stretch_at(elapsed).map_or(0.0, |stretch| stretch.packets(elapsed))
     }
 }
 
@@ -261,171 +383,4 @@ fn departures_to_stretches(departures_s: &[f64], hz: f64) -> (Vec<Stretch>, Roun
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HZ: u64 = 1_000_000_000;
-
-    fn steady(pps: f64, now: u64) -> Pacer {
-        Pacer::new(&Load::steady(pps), HZ, now)
-    }
-
-    /// Sends whatever is due every `step` ticks until `end`; returns the packets and the largest number due at once.
-    fn run(pacer: &mut Pacer, from: u64, end: u64, step: u64) -> (u64, u64) {
-        let (mut sent, mut largest) = (0, 0);
-        for now in (from..end).step_by(step as usize) {
-            let due = pacer.due(now);
-            pacer.took(due);
-            sent += due;
-            largest = largest.max(due);
-        }
-        (sent, largest)
-    }
-
-    #[test]
-    fn the_average_is_exact_from_one_packet_per_second_to_many() {
-        for (pps, step) in
-            [(1.0, 1_000_000), (3.0, 999_983), (1000.0, 10_000), (1.234_567e6, 700), (20e6, 1000)]
-        {
-            let mut pacer = steady(pps, 5);
-            let (sent, _) = run(&mut pacer, 5, 5 + 2 * HZ, step);
-            assert!((sent as f64 - 2.0 * pps).abs() <= 1.0 + pps * step as f64 / HZ as f64, "{pps}: {sent}");
-            assert_eq!(pacer.scheduled_before(5 + 2 * HZ), (2.0 * pps) as u64);
-        }
-    }
-
-    #[test]
-    fn the_first_packet_is_due_at_once_and_the_second_one_interval_later() {
-        let mut pacer = steady(10.0, 1000);
-        assert_eq!(pacer.due(1000), 1);
-        pacer.took(1);
-        assert_eq!(pacer.due(1000 + HZ / 10 - 1), 0);
-        assert_eq!(pacer.due(1000 + HZ / 10), 1);
-    }
-
-    #[test]
-    fn a_stall_of_milliseconds_is_paid_at_once_up_to_the_bound_and_then_slowly() {
-        let mut pacer = steady(1e6, 0);
-        run(&mut pacer, 0, HZ / 10, 1000);
-        // 5 ms held up: 5,000 packets of debt. 512 leave at once, the others at 10 % above the rate within 45 ms.
-        let (first, _) = run(&mut pacer, HZ / 10 + 5_000_000, HZ / 10 + 5_000_001, 1);
-        assert_eq!(first, 512);
-        let (sent, largest) = run(&mut pacer, HZ / 10 + 5_001_000, HZ / 5, 1000);
-        assert!(largest <= 2, "{largest}");
-        assert!(((first + sent) as i64 - 100_000).abs() <= 2, "{sent}");
-    }
-
-    #[test]
-    fn no_stretch_of_time_has_more_than_the_bound() {
-        for (pps, depth) in [(1e3, 10), (5e3, 50), (50e3, 500), (1e6, 512), (20e6, 512)] {
-            let mut pacer = steady(pps, 0);
-            let mut departures = Vec::new();
-            // Stalls of 7 ms, one soon after the other, and looks 5 µs apart in between.
-            let mut now = 0;
-            while now < HZ {
-                let due = pacer.due(now);
-                pacer.took(due);
-                departures.push((now, due));
-                now += if now % 11_000_000 < 5_000 { 7_000_000 } else { 5_000 };
-            }
-            for (from, (start, _)) in departures.iter().enumerate().step_by(97) {
-                let mut packets = 0;
-                for (at, due) in departures[from..].iter().take(400) {
-                    packets += due;
-                    let most = 1.1 * pps * (at - start) as f64 / HZ as f64 + f64::from(depth) + 1.0;
-                    assert!(packets as f64 <= most, "{pps}: {packets} from {start} to {at}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_worker_that_has_every_other_turn_of_4_ms_holds_its_rate() {
-        for pps in [1e3, 5e3, 20e3, 50e3] {
-            let mut pacer = steady(pps, 0);
-            let mut sent = 0;
-            for turn in 0..125u64 {
-                sent += run(&mut pacer, turn * 8_000_000, turn * 8_000_000 + 4_000_000, 1_000).0;
-            }
-            // Of the last turn off its CPU only the debt is missing.
-            let missing = pps - sent as f64;
-            assert!((0.0..=pps * 0.004 + 1.0).contains(&missing), "{sent} of {pps}");
-        }
-    }
-
-    #[test]
-    fn a_long_stall_is_forgiven() {
-        let mut pacer = steady(1e6, 0);
-        let (before, _) = run(&mut pacer, 0, HZ / 10, 1000);
-        let (after, largest) = run(&mut pacer, HZ / 10 + 3 * HZ, 5 * HZ, 1000);
-        assert!(largest <= 512, "{largest}");
-        // 1.9 s at the rate, and at most 100 ms of debt.
-        assert!((after as i64 - 2_000_000).abs() <= 2, "{after}");
-        let forgone = pacer.scheduled_before(5 * HZ) - before - after;
-        assert!((forgone as i64 - 2_900_000).abs() <= 2, "{forgone}");
-    }
-
-    #[test]
-    fn an_absurd_rate_is_only_fast() {
-        let mut pacer = steady(1e300, 0);
-        for now in [0, HZ, u64::MAX] {
-            assert!(pacer.due(now) <= 512);
-        }
-    }
-
-    #[test]
-    fn load_follows_its_stages_and_then_stays() {
-        let stage = |from_pps, to_pps, seconds| StageRates { from_pps, to_pps, seconds };
-        let stages = vec![stage(1e4, 1e4, 1.0), stage(1e4, 3e4, 2.0), stage(5e3, 5e3, 0.5)];
-        let load = Load::Stages { stages, burst: 1 };
-        let half = load.clone().share(0.5);
-        assert_eq!((load.mean_pps(Some(2.0)), half.mean_pps(None)), (12_500.0, 5_000.0));
-        let mut pacer = Pacer::new(&load, HZ, 0);
-        let mut sent = Vec::new();
-        for second in 0..5u64 {
-            sent.push(run(&mut pacer, second * HZ, (second + 1) * HZ, 10_000).0 as i64);
-        }
-        for (sent, expected) in sent.iter().zip([10_000i64, 15_000, 25_000, 5_000, 5_000]) {
-            assert!((sent - expected).abs() <= 2, "{sent} for {expected}");
-        }
-        assert_eq!(pacer.scheduled_before(3 * HZ), 50_000);
-    }
-
-    #[test]
-    fn bursts_leave_whole_and_the_average_stays() {
-        let stages = vec![StageRates { from_pps: 1000.0, to_pps: 1000.0, seconds: f64::INFINITY }];
-        let mut pacer = Pacer::new(&Load::Stages { stages, burst: 32 }, HZ, 0);
-        let (mut sent, mut sizes) = (0, std::collections::BTreeSet::new());
-        for now in (0..HZ).step_by(50_000) {
-            let due = pacer.due(now);
-            pacer.took(due);
-            sent += due;
-            sizes.insert(due);
-        }
-        assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [0, 32]);
-        assert_eq!((sent, pacer.scheduled_before(HZ)), (1024, 1024));
-    }
-
-    #[test]
-    fn recorded_packets_leave_at_their_times_and_again() {
-        // 0, 1 and 1 ms, 5 ms; then, after the mean of 5/3 ms, again.
-        let load = Load::Recorded(vec![0.0, 0.001, 0.001, 0.005]);
-        let mut pacer = Pacer::new(&load, HZ, 0);
-        let mut departures = Vec::new();
-        for now in (0..20_000_000u64).step_by(10_000) {
-            let due = pacer.due(now);
-            pacer.took(due);
-            departures.extend(std::iter::repeat_n(now / 10_000, due as usize));
-        }
-        // A packet leaves at the first look after its time: that of the second one of two is a tick later.
-        let first: Vec<u64> = vec![0, 100, 101, 500];
-        assert_eq!(departures[..4], first);
-        let round = 667;
-        assert!(
-            departures[4..8].iter().zip(&first).all(|(now, then)| now.abs_diff(then + round) <= 1),
-            "{departures:?}"
-        );
-        assert!((load.mean_pps(None) - 600.0).abs() < 0.1, "{}", load.mean_pps(None));
-        assert_eq!(pacer.scheduled_before(6_666_000), 4);
-    }
-}
+mod tests;

@@ -4,11 +4,13 @@
 //! one decides.
 //!
 //! A ceiling on the rate holds for short times as well: within any [`WINDOW_S`] no more packets may leave than the ceiling admits in that time, and
-//! one packet more. This bounds the bursts of a profile and the densest stretch of a recording.
+//! one packet more. This bounds the bursts of a profile and the densest stretch of a recording. It holds for all lcores of a sender together, and
+//! for packets that leave late: [`Ceilings::packets_within`] and [`Ceilings::frame_times_ps`] say what senders have to keep to.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -19,8 +21,10 @@ use crate::profile::{FrameSizes, Profile};
 use crate::rate::{Rate, RateError};
 use crate::span::Span;
 
-/// The time over which a ceiling on the rate is applied to bursts and recordings, in seconds.
+/// The time over which a ceiling on the rate is applied, in seconds.
 pub const WINDOW_S: f64 = 0.01;
+/// The same in picoseconds.
+pub const WINDOW_PS: u64 = 10_000_000_000;
 /// Environment variable with the highest load.
 pub const MAX_RATE_VARIABLE: &str = "LINERATE_MAX_RATE";
 /// Environment variable with the longest trial.
@@ -202,6 +206,25 @@ pub enum Unsafe {
         /// What set it.
         setting: &'static str,
     },
+    /// Bursts that follow each other too closely.
+    #[error(
+        "bursts of {burst} packets at {pps:.0} packets per second are {asked} packets within 10 ms, and the ceiling ({setting} {ceiling}) admits \
+         {most}; make bursts smaller, or lower the rate"
+    )]
+    Bursts {
+        /// Packets of a burst.
+        burst: u32,
+        /// Highest load asked for, in packets per second.
+        pps: f64,
+        /// Packets within the window.
+        asked: u64,
+        /// Packets within the window that are allowed.
+        most: u64,
+        /// The ceiling as it was set.
+        ceiling: Rate,
+        /// What set it.
+        setting: &'static str,
+    },
     /// A recording that is denser somewhere than allowed.
     #[error(
         "{packets} frames of the recording leave within 10 ms, {at_s:.3} s after its beginning, and the ceiling ({setting} {ceiling}) admits fewer; \
@@ -333,10 +356,56 @@ impl Ceilings {
         })
     }
 
+    /// Packets of these sizes that may leave within any [`WINDOW_S`], from all lcores of a sender together; `None` without a ceiling.
+    ///
+    /// # Errors
+    /// When a percentage meets a link that reports no speed.
+    pub fn packets_within(
+        &self,
+        sizes: &FrameSizes,
+        link_bps: Option<u64>,
+    ) -> Result<Option<u64>, RateError> {
+        Ok(self.most_pps(sizes, link_bps)?.map(admitted))
+    }
+
+    /// The time that each of these frames takes at each ceiling on the rate, in picoseconds. Frames are given by their bytes, check sequence
+    /// included. Those that leave within any [`WINDOW_PS`] may take that time, and one frame more.
+    ///
+    /// # Errors
+    /// When a percentage meets a link that reports no speed.
+    pub fn frame_times_ps(
+        &self,
+        frames_bytes: &[u32],
+        link_bps: Option<u64>,
+    ) -> Result<Vec<Arc<[u64]>>, RateError> {
+        let ceilings = self.0.iter().filter_map(|(_, safety)| safety.max_rate);
+        let times = |rate: Rate| {
+            let time = |bytes: &u32| {
+                let pps = rate.packets_per_second_of(f64::from(*bytes), link_bps)?;
+                Ok(pps.map_or(0, |pps| (1e12 / pps) as u64))
+            };
+            frames_bytes.iter().map(time).collect::<Result<Arc<[u64]>, RateError>>()
+        };
+        ceilings.filter(|rate| *rate != Rate::Max).map(times).collect()
+    }
+
     /// The longest trial that is allowed; `None` without a ceiling.
     pub fn longest(&self) -> Option<Span> {
         self.0.iter().filter_map(|(_, safety)| safety.max_duration).min()
     }
+}
+
+/// Packets that a ceiling in packets per second admits within any [`WINDOW_S`].
+fn admitted(most_pps: f64) -> u64 {
+    (most_pps * WINDOW_S) as u64 + 1
+}
+
+/// Packets that bursts of `burst` at `pps` packets per second put into [`WINDOW_S`] at most.
+fn packets_of_bursts(burst: u32, pps: f64) -> u64 {
+    // A rate is no exact number: what exceeds whole bursts by less is as many bursts.
+    const ROUNDING: f64 = 1e-9;
+    let bursts = (pps * WINDOW_S / f64::from(burst.max(1)) - ROUNDING).ceil();
+    (bursts as u64).saturating_mul(u64::from(burst))
 }
 
 impl Safety {
@@ -367,13 +436,20 @@ impl Safety {
             return Err(Unsafe::Unbounded { ceiling, setting });
         }
         let Some(most) = ceiling.packets_per_second(profile.frame_sizes(), link_bps)? else { return Ok(()) };
-        let (asked, allowed) = (profile.burst(), (most * WINDOW_S) as u64 + 1);
+        let (asked, allowed) = (profile.burst(), admitted(most));
         if u64::from(asked) > allowed {
             return Err(Unsafe::Burst { asked, most: allowed, ceiling, setting });
         }
         let stages = load?.unwrap_or_default();
-        let asked = stages.iter().map(|stage| stage.from_pps.max(stage.to_pps)).fold(0.0, f64::max);
-        if asked > most { Err(Unsafe::Rate { asked, most, ceiling, setting }) } else { Ok(()) }
+        let pps = stages.iter().map(|stage| stage.from_pps.max(stage.to_pps)).fold(0.0, f64::max);
+        if pps > most {
+            return Err(Unsafe::Rate { asked: pps, most, ceiling, setting });
+        }
+        let (burst, asked) = (profile.burst(), packets_of_bursts(profile.burst(), pps));
+        if asked > allowed {
+            return Err(Unsafe::Bursts { burst, pps, asked, most: allowed, ceiling, setting });
+        }
+        Ok(())
     }
 
     /// The time that a frame takes at the ceiling, summed over every window, may exceed the window by one frame.

@@ -98,7 +98,7 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
 /// Answers for the port's addresses and looks at its link: to be called often, while a trial runs and while it is waited for.
 pub(super) fn attend(active: &mut Active, bench: &mut Bench<'_>) {
     active.tend(bench);
-    active.look_at_link(bench);
+    active.look_at_link(bench, monotonic_ns());
 }
 
 /// Waits for this long at a port without a trial, and answers for its addresses. A signal cuts it short.

@@ -24,13 +24,14 @@ use crate::network::{GivenAddresses, Network};
 use linerate_agent::cpu_time::Quota;
 use linerate_measure::analysis::{Analysis, Expect};
 use linerate_measure::calibration::ClockEvents;
+use linerate_measure::ceiling::{Ceiling, workers_under};
 use linerate_measure::flows::FrameWriter;
 use linerate_measure::frame::{Frames, HEAD_BYTES};
 use linerate_measure::idle::Idle;
 use linerate_measure::loops::queue::Clock;
 use linerate_measure::loops::source::{Replay, Source};
 use linerate_measure::loops::transmit::TransmitPlan;
-use linerate_measure::pacer::Load;
+use linerate_measure::pacer::{Load, whole_bursts_within};
 use linerate_measure::recording::Recording;
 
 /// Packets handed to the port at once.
@@ -387,6 +388,8 @@ impl<'e> Bench<'e> {
             times.iter().copied().zip(recording.lengths_bytes().map(|bytes| bytes + FCS_BYTES)).collect()
         });
         self.config.safety.check_recording(frames.as_deref(), limit, link_bps)?;
+        let bytes: Vec<u32> = recording.lengths_bytes().map(|bytes| bytes + FCS_BYTES).collect();
+        let times = self.config.safety.frame_times_ps(&bytes, link_bps)?;
         let load = match pps {
             None => departures_s.map(Load::Recorded),
             Some(pps) => pps.map(Load::steady),
@@ -402,6 +405,7 @@ impl<'e> Bench<'e> {
         plans.transmit.extend(source.map(|source| TransmitPlan {
             source,
             load,
+            ceilings: times.into_iter().map(Ceiling::Frames).collect(),
             duration_ticks: limit.duration_ms.map(|ms| self.clock.ticks_in_ms(ms)),
             packets: limit.packets,
             burst: BURST,
@@ -437,7 +441,11 @@ impl<'e> Bench<'e> {
         let largest = profile.frame_sizes().largest();
         info.carries(largest.bytes())?;
         let flows = profile.flows();
-        let workers = (self.tx.len().min(lcores) as u32).min(flows);
+        let most_workers = (self.tx.len().min(lcores) as u32).min(flows);
+        let admitted = self.config.safety.packets_within(profile.frame_sizes(), info.link_bps)?;
+        let peak_pps = load.as_ref().map_or(0.0, Load::peak_pps);
+        let (workers, shares) = workers_under(admitted, most_workers, flows, (profile.burst(), peak_pps));
+        plans.planned.left_out = most_workers - workers;
         let mut before = 0;
         for (worker, queue) in (0..workers).zip(&mut self.tx) {
             queue
@@ -452,9 +460,14 @@ impl<'e> Bench<'e> {
             plans.transmit.push(TransmitPlan {
                 source: Source::Flows(writer),
                 load: load.clone().map(|load| load.share(f64::from(mine) / f64::from(flows))),
+                ceilings: shares
+                    .get(worker as usize)
+                    .map(|share| Ceiling::Packets(*share))
+                    .into_iter()
+                    .collect(),
                 duration_ticks: limit.duration_ms.map(|ms| self.clock.ticks_in_ms(ms)),
                 packets: limit.packets.map(|packets| share(packets, before + mine) - share(packets, before)),
-                burst: BURST,
+                burst: whole_bursts_within(BURST, profile.burst()),
             });
             before += mine;
             plans.planned.flows_per_lcore.push(mine);

@@ -17,6 +17,8 @@ pub(super) struct Planned {
     pub(super) burst: u32,
     /// Flows of each TX lcore; empty without flows, as of a recording.
     pub(super) flows_per_lcore: Vec<u32>,
+    /// TX lcores that did not send, because a ceiling admits too few packets at a time to share them with more.
+    pub(super) left_out: u32,
 }
 
 impl Planned {
@@ -41,6 +43,13 @@ impl Planned {
             notes.push(format!(
                 "{without} of {flows} flows had no packet: only {} packets were sent",
                 counters.packets
+            ));
+        }
+        if self.left_out > 0 {
+            notes.push(format!(
+                "{} of {} TX lcores did not send: the ceiling on the rate admits too few packets within 10 ms to share them among more",
+                self.left_out,
+                self.left_out as usize + lcores
             ));
         }
         notes
@@ -272,7 +281,7 @@ mod tests {
             (1, &[], Some(1e3), &[10], &[]),
         ];
         for (burst, flows, intended_pps, packets, expected) in rows {
-            let planned = Planned { burst: *burst, flows_per_lcore: flows.to_vec() };
+            let planned = Planned { burst: *burst, flows_per_lcore: flows.to_vec(), left_out: 0 };
             let counters = TransmitCounters { packets: packets.iter().sum(), ..TransmitCounters::default() };
             let transmit = TransmitReport {
                 counters,
@@ -365,6 +374,14 @@ mod tests {
         let (transmit, _) =
             reflect_report(&[reflected(0, 4_000), reflected(3_000, 5_000)], Vec::new(), 1_000);
         assert_eq!(transmit.duration_s, 4.0);
+    }
+
+    #[test]
+    fn lcores_that_a_ceiling_keeps_from_sending_are_noted() {
+        let planned = Planned { left_out: 3, ..Planned::default() };
+        let transmit = TransmitReport { packets_per_lcore: vec![7], ..TransmitReport::default() };
+        let notes = planned.notes(&transmit);
+        assert!(matches!(&notes[..], [note] if note.contains("3 of 4 TX lcores did not send")), "{notes:?}");
     }
 
     #[test]

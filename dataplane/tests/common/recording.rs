@@ -77,14 +77,19 @@ impl Capture {
     }
 
     fn packets(&self) -> Vec<(Duration, Vec<u8>)> {
-        let mut reader = PcapReader::new(File::open(self.file()).unwrap()).unwrap();
-        let mut packets = Vec::new();
-        while let Some(packet) = reader.next_packet() {
-            let packet = packet.unwrap();
-            packets.push((packet.timestamp, packet.data.into_owned()));
-        }
-        packets
+        packets_of(&self.file())
     }
+}
+
+/// When each frame of a pcap file left, and its bytes.
+pub fn packets_of(file: &Path) -> Vec<(Duration, Vec<u8>)> {
+    let mut reader = PcapReader::new(File::open(file).unwrap()).unwrap();
+    let mut packets = Vec::new();
+    while let Some(packet) = reader.next_packet() {
+        let packet = packet.unwrap();
+        packets.push((packet.timestamp, packet.data.into_owned()));
+    }
+    packets
 }
 
 /// Writes a pcap file of frames, each with its time and the length it had on the wire.

@@ -14,6 +14,7 @@ use super::source::Source;
 use super::stop::Signal;
 use super::transmit::{TransmitOutcome, TransmitPlan, transmit};
 use crate::analysis::{Analysis, Expect};
+use crate::ceiling::Ceiling;
 use crate::flows::FrameWriter;
 use crate::frame::Frames;
 use crate::mailbox::Mailbox;
@@ -48,7 +49,14 @@ fn plan_of(
 ) -> TransmitPlan {
     let frames = Frames::new(profile, MacAddr([2; 6]), MacAddr([4; 6]));
     let writer = FrameWriter::new(profile, &frames, TAG, 0, 1).unwrap();
-    TransmitPlan { source: Source::Flows(writer), load, duration_ticks, packets, burst: 32 }
+    TransmitPlan {
+        source: Source::Flows(writer),
+        load,
+        ceilings: Vec::new(),
+        duration_ticks,
+        packets,
+        burst: 32,
+    }
 }
 
 fn plan(count: u32, pps: Option<f64>, packets: Option<u64>, duration_ticks: Option<u64>) -> TransmitPlan {
@@ -272,6 +280,24 @@ fn stages_are_followed_and_accounted_for() {
     let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
     assert_eq!(sent.counters.packets + sent.forgone, 3_000);
     assert!(sent.forgone <= 1, "{sent:?}");
+}
+
+#[test]
+fn a_port_that_was_full_does_not_make_a_load_exceed_its_ceiling() {
+    // A load of 1,000 packets in 10 ms, of which 101 are admitted; the port takes 7 at a time.
+    let (mut sender, mut receiver) = plain_link(|_| Fate::Deliver);
+    let clock = SteppingClock::new(1_000);
+    let mut plan = plan(1, Some(1e5), None, Some(20_000_000));
+    plan.ceilings = vec![Ceiling::Packets(101)];
+    sender.accepts = 7;
+    let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
+    assert!((200..=202).contains(&sent.counters.packets), "{sent:?}");
+    assert_eq!(sent.counters.packets + sent.unsent + sent.forgone, 2_000, "{sent:?}");
+    let signal = go();
+    signal.stop();
+    let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows: 1 });
+    receive(&mut receiver, &clock, &mut analysis, &signal, &ReceiveBlock::default());
+    assert_eq!((analysis.counters(1.0).packets, analysis.sequence_gaps()), (sent.counters.packets, 0));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::own_frames::OwnFrames;
 use super::queue::{Clock, FrameBurst, TransmitQueue};
 use super::source::Source;
 use super::stop::Signal;
+use crate::ceiling::Ceiling;
 use crate::histogram::TickHistogram;
 use crate::pacer::{Load, Pacer};
 
@@ -18,6 +19,8 @@ pub struct TransmitPlan {
     pub source: Source,
     /// Its load; `None`: as fast as the port takes it.
     pub load: Option<Load>,
+    /// Its shares of the ceilings on the rate; they hold for a load only.
+    pub ceilings: Vec<Ceiling>,
     /// Sending ends after this long, in ticks; `None`: no limit.
     pub duration_ticks: Option<u64>,
     /// Sending ends after this many packets; `None`: no limit.
@@ -69,7 +72,9 @@ pub fn transmit<Q: TransmitQueue + OwnFrames>(
     }
     let began = clock.ticks();
     let deadline = plan.duration_ticks.map_or(u64::MAX, |ticks| began.saturating_add(ticks));
-    let mut pacer = plan.load.as_ref().map(|load| Pacer::new(load, clock.tick_hz(), began));
+    let pacer = |load| Pacer::new(load, clock.tick_hz(), began).under(&plan.ceilings);
+    let mut pacer = plan.load.as_ref().map(pacer);
+    let has_ceilings = pacer.as_ref().is_some_and(Pacer::has_ceilings);
     let wanted = plan.packets.unwrap_or(u64::MAX);
     let mut built = 0;
     let stamp_age = (clock.tick_hz() as f64 * STAMP_AGE_S) as u64;
@@ -117,7 +122,11 @@ pub fn transmit<Q: TransmitQueue + OwnFrames>(
                 pacer.took(count);
             }
             stamped = now;
-            departures.at(now, send(queue, &mut burst, &mut totals));
+            let accepted = send(queue, &mut burst, &mut totals);
+            departures.at(now, accepted);
+            if has_ceilings {
+                left(&mut pacer, clock, accepted);
+            }
             if burst.is_empty() {
                 blocked.stop(now);
             } else {
@@ -135,6 +144,9 @@ pub fn transmit<Q: TransmitQueue + OwnFrames>(
                 continue;
             }
             departures.at(now, accepted);
+            if has_ceilings {
+                left(&mut pacer, clock, accepted);
+            }
             if burst.is_empty() {
                 blocked.stop(now);
             }
@@ -233,6 +245,15 @@ impl Departures {
         if packets > 1 {
             self.intervals.record_times(0, packets - 1);
         }
+    }
+}
+
+/// Tells the pacer what has left. The clock is looked at again: between the last look and now, the lcore may have been off its CPU.
+#[cold]
+#[inline(never)]
+fn left(pacer: &mut Option<Pacer>, clock: &impl Clock, accepted: u64) {
+    if let Some(pacer) = pacer {
+        pacer.left(clock.ticks(), accepted);
     }
 }
 

@@ -93,6 +93,65 @@ fn a_ceiling_holds_bursts() {
 }
 
 #[test]
+fn a_ceiling_holds_bursts_that_follow_each_other() {
+    // (rate, burst, ceiling, packets within 10 ms and those that are admitted when it is refused)
+    for (rate, burst, most, refused) in [
+        ("1000pps", 11, "1000pps", None),
+        ("10kpps", 50, "10kpps", None),
+        ("10kpps", 64, "10kpps", Some((128, 101))),
+        ("6400pps", 64, "10kpps", None),
+        ("6401pps", 64, "10kpps", Some((128, 101))),
+        ("999.5pps", 1, "999.5pps", None),
+    ] {
+        let safety = Safety { max_rate: Some(most.parse().unwrap()), ..Safety::default() };
+        let ceilings = Ceilings::default().with(Origin::Options, safety);
+        let profile = profile(&format!(r#"{{"rate": "{rate}", "burst": {burst}}}"#));
+        let checked = ceilings.check(&profile, &Limit::default(), None);
+        let found = match &checked {
+            Err(Unsafe::Bursts { asked, most, .. }) => Some((*asked, *most)),
+            other => {
+                assert_eq!(*other, Ok(()), "{rate} {burst}");
+                None
+            }
+        };
+        assert_eq!(found, refused, "{rate} {burst}: {checked:?}");
+        let message = checked.err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(
+            message.contains("are 128 packets within 10 ms, and the ceiling (--max-rate"),
+            refused.is_some()
+        );
+    }
+}
+
+#[test]
+fn senders_are_told_what_ceilings_admit_within_10_ms() {
+    let of = |rates: &[&str]| {
+        rates.iter().fold(Ceilings::default(), |ceilings, rate| {
+            let safety = Safety { max_rate: Some(rate.parse().unwrap()), ..Safety::default() };
+            ceilings.with(Origin::Options, safety)
+        })
+    };
+    let link = Some(10_000_000_000);
+    for (rates, sizes, packets) in [
+        (&[][..], "64", None),
+        (&["max"], "64", None),
+        (&["1kpps"], "64", Some(11)),
+        (&["2kpps", "1kpps"], "imix", Some(11)),
+        (&["1gbps"], "64,1436", Some(1667)),
+        (&["50%"], "64", Some(74_405)),
+    ] {
+        assert_eq!(of(rates).packets_within(&sizes.parse().unwrap(), link), Ok(packets), "{rates:?} {sizes}");
+    }
+    assert!(of(&["50%"]).packets_within(&"64".parse().unwrap(), None).is_err());
+    let times = of(&["max", "1kpps", "1mbps"]).frame_times_ps(&[64, 1250], link).unwrap();
+    assert_eq!(
+        times.iter().map(|times| times.to_vec()).collect::<Vec<_>>(),
+        [[1_000_000_000, 1_000_000_000], [512_000_000, 10_000_000_000]]
+    );
+    assert!(of(&["50%"]).frame_times_ps(&[64], None).is_err());
+}
+
+#[test]
 fn a_ceiling_holds_the_densest_stretch_of_a_recording() {
     let check = |frames: &[Departure], most: &str| {
         let safety = Safety { max_rate: Some(most.parse().unwrap()), ..Safety::default() };
