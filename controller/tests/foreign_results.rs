@@ -199,15 +199,15 @@ fn links_of_foreign_results_are_not_followed() {
 fn numbers_that_nothing_counts_are_refused_by_file_and_field() {
     let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for (file, field, value) in [
-        ("summary.json", "/trials/0/sent_packets", "18446744073709551615"),
+        ("summary.json", "/trials/0/sent_packets", "18446744073709551616"),
         ("summary.json", "/trials/0/lost_packets", "NaN"),
         ("summary.json", "/trials/0/offered_pps", "1e999"),
         ("summary.json", "/trials/0/offered_pps", "-Infinity"),
         ("summary.json", "/trials/0/duration_s", "1e300"),
         ("summary.json", "/trials/0/notes", &nested),
         ("summary.json", "/overhead/total_s", "1e40"),
-        ("TRIAL", "/samples/tx/0/at_ns", "9223372036854775807"),
-        ("TRIAL", "/samples/rx/0/receive/packets", "18446744073709551615"),
+        ("TRIAL", "/samples/tx/0/at_ns", "9223372036854775808"),
+        ("TRIAL", "/samples/rx/0/receive/packets", "18446744073709551616"),
         ("TRIAL", "/samples", &nested),
     ] {
         let foreign = Foreign::new();
@@ -227,10 +227,25 @@ fn large_numbers_that_may_be_counts_overflow_nothing() {
     for field in ["sent_packets", "received_packets", "lost_packets", "foreign_packets"] {
         let foreign = Foreign::new();
         for (file, at) in [("summary.json", "/trials/0"), (&foreign.trial[..], "/result")] {
-            foreign.set(file, &format!("{at}/{field}"), "4611686018427387904");
+            foreign.set(file, &format!("{at}/{field}"), "18446744073709551615");
         }
         foreign.attack();
     }
+    for (field, value) in [
+        ("tx/0/at_ns", "9223372036854775807"),
+        ("tx/0/at_ns", "-9223372036854775808"),
+        ("tx/0/port/tx_bytes", "18446744073709551615"),
+        ("rx/0/receive/delay_sum_ns", "18446744073709551615"),
+    ] {
+        let foreign = Foreign::new();
+        foreign.set(&foreign.trial, &format!("/samples/{field}"), value);
+        foreign.attack();
+    }
+    let foreign = Foreign::new();
+    for field in ["planned_trials", "pairs"] {
+        foreign.set("summary.json", &format!("/experiment/{field}"), "18446744073709551615");
+    }
+    foreign.attack();
 }
 
 #[test]

@@ -176,7 +176,7 @@ pub(super) fn experiments(listed: &[Listed], width: Option<usize>) -> String {
                 experiment.name.clone(),
                 experiment.platform.clone(),
                 trials.len().to_string(),
-                (experiment.planned_trials * experiment.pairs).to_string(),
+                experiment.planned_trials.saturating_mul(experiment.pairs).to_string(),
                 trials.iter().map(|trial| trial.lost_packets).fold(0, u64::saturating_add).to_string(),
                 verdicts(summary),
                 status.to_string(),

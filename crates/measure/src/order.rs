@@ -114,7 +114,8 @@ impl FlowState {
     /// Records the delay of a first copy.
     #[inline(always)]
     pub fn record_delay(&mut self, ticks: u64) {
-        self.delay_sum += ticks;
+        // Between clocks that do not compare, a delay may have 39 bits.
+        self.delay_sum = self.delay_sum.saturating_add(ticks);
         self.delay_min = self.delay_min.min(ticks);
         self.delay_max = self.delay_max.max(ticks);
     }
@@ -162,7 +163,7 @@ impl FlowState {
         self.received += other.received;
         self.duplicates += other.duplicates;
         self.reordered += other.reordered;
-        self.delay_sum += other.delay_sum;
+        self.delay_sum = self.delay_sum.saturating_add(other.delay_sum);
         self.delay_min = self.delay_min.min(other.delay_min);
         self.delay_max = self.delay_max.max(other.delay_max);
         self.largest_extent = self.largest_extent.max(other.largest_extent);
@@ -265,6 +266,14 @@ impl GapLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn delays_between_clocks_that_do_not_compare_overflow_nothing() {
+        let mut flow = FlowState { received: 2, delay_sum: u64::MAX - 1, ..FlowState::default() };
+        flow.record_delay(1 << 39);
+        flow.merge(&flow.clone());
+        assert_eq!(flow.delays(), Some((1 << 39, u64::MAX / 4, 1 << 39)));
+    }
 
     /// What becomes of these numbers, in this order.
     fn arrivals(numbers: &[u32]) -> (Vec<Arrival>, FlowState) {

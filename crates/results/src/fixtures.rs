@@ -8,7 +8,12 @@ use linerate_traffic::mac::MacAddr;
 use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use linerate_wire::host::{HostInfo, HugepagePool};
 use linerate_wire::port::PortInfo;
-use linerate_wire::report::{Ended, Latency, Part, ReceiveReport, TransmitReport, TrialReport};
+use linerate_wire::report::{
+    Ended, Latency, LatencySummary, Part, ReceiveReport, TransmitReport, TrialReport,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::clock::ClockVerdict;
 use crate::figures::{NoResult, Subject, figures};
@@ -214,11 +219,66 @@ pub fn record() -> TrialRecord {
     }
 }
 
+/// The same with every number as large as its field can have it and a reader takes it.
+pub fn with_largest_numbers<T: Serialize + DeserializeOwned>(value: &T) -> T {
+    let mut all = serde_json::to_value(value).unwrap();
+    let mut places = Vec::new();
+    numbers("", &all, &mut places);
+    for place in places {
+        let before = all.pointer(&place).unwrap().clone();
+        let whole = [u64::MAX, i64::MAX as u64, u32::MAX.into(), u16::MAX.into()].map(Value::from);
+        let candidates = if before.is_f64() { vec![Value::from(1e20)] } else { whole.to_vec() };
+        let fits = candidates.into_iter().any(|candidate| {
+            *all.pointer_mut(&place).unwrap() = candidate;
+            T::deserialize(&all).is_ok()
+        });
+        if !fits {
+            *all.pointer_mut(&place).unwrap() = before;
+        }
+    }
+    T::deserialize(&all).unwrap()
+}
+
+/// The places of all numbers within a value, as JSON pointers.
+fn numbers(place: &str, value: &Value, places: &mut Vec<String>) {
+    match value {
+        Value::Number(_) => places.push(place.to_owned()),
+        Value::Array(items) => {
+            let items = items.iter().enumerate();
+            items.for_each(|(index, item)| numbers(&format!("{place}/{index}"), item, places));
+        }
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, field)| numbers(&format!("{place}/{name}"), field, places));
+        }
+        _ => {}
+    }
+}
+
+/// [`record`] with the largest numbers, and times at both ends of what can be told.
+pub fn extreme_record() -> TrialRecord {
+    let ordinary = record();
+    let mut record = with_largest_numbers(&ordinary);
+    if let (Some(result), Some(before)) = (&mut record.result, &ordinary.result) {
+        // Numbers that are part of the trial's name.
+        (result.repeat, result.frame_size) = (before.repeat, before.frame_size.clone());
+        let times = LatencySummary { max: u64::MAX, p50: u64::MAX, ..LatencySummary::default() };
+        result.latency_ns = Some(times);
+    }
+    record.repeat = ordinary.repeat;
+    record.samples.tx[0].at_ns = i64::MIN;
+    record.samples.rx[0].at_ns = i64::MIN;
+    record
+}
+
 /// A results directory with one experiment of one trial.
 pub fn recorded() -> (tempfile::TempDir, String) {
+    recorded_of(record())
+}
+
+/// The same of this trial.
+pub fn recorded_of(record: TrialRecord) -> (tempfile::TempDir, String) {
     let results = tempfile::tempdir().unwrap();
     let store = Store::create(results.path()).unwrap();
-    let record = record();
     store.add_trial(&record.profile, &record, None).unwrap();
     let mut summary = summary(Status::Complete);
     summary.experiment.id = store.id().to_owned();

@@ -81,7 +81,8 @@ pub struct ReceiveCounters {
     pub without_checksum: u64,
     /// Frames that are not Linerate's.
     pub foreign: u64,
-    /// Delays of the received packets added up, in nanoseconds.
+    /// Delays of the received packets added up, in nanoseconds; the largest number stands for all that is beyond. Without meaning where the clocks of
+    /// sender and receiver do not compare.
     pub delay_sum_ns: u64,
 }
 
@@ -140,7 +141,8 @@ impl AddAssign for ReceiveCounters {
         self.bad_checksums += bad_checksums;
         self.without_checksum += without_checksum;
         self.foreign += foreign;
-        self.delay_sum_ns += delay_sum_ns;
+        // Between clocks that do not compare, a delay may have 39 bits.
+        self.delay_sum_ns = self.delay_sum_ns.saturating_add(delay_sum_ns);
     }
 }
 
@@ -174,5 +176,13 @@ mod tests {
         let delta = PortCounters { rx_packets: 15, rx_missed: 1, ..PortCounters::default() };
         assert_eq!(late.since(&early), Some(delta));
         assert_eq!(early.since(&late), None);
+    }
+
+    /// Each of several lcores may have all that the field holds, where clocks do not compare.
+    #[test]
+    fn sums_of_delays_end_at_the_largest_number() {
+        let most = ReceiveCounters { packets: 1, delay_sum_ns: u64::MAX, ..ReceiveCounters::default() };
+        let sum: ReceiveCounters = [most, most].into_iter().sum();
+        assert_eq!((sum.packets, sum.delay_sum_ns), (2, u64::MAX));
     }
 }

@@ -213,11 +213,11 @@ pub struct ForeignFrames {
 
 impl std::ops::AddAssign for ForeignFrames {
     fn add_assign(&mut self, Self { arp, icmp, ipv6, vlan, other }: Self) {
-        self.arp += arp;
-        self.icmp += icmp;
-        self.ipv6 += ipv6;
-        self.vlan += vlan;
-        self.other += other;
+        self.arp = self.arp.saturating_add(arp);
+        self.icmp = self.icmp.saturating_add(icmp);
+        self.ipv6 = self.ipv6.saturating_add(ipv6);
+        self.vlan = self.vlan.saturating_add(vlan);
+        self.other = self.other.saturating_add(other);
     }
 }
 

@@ -278,10 +278,10 @@ impl End {
 
     fn rate(&self, name: &'static str) -> Column {
         let megabits = |mut bits: Column| {
-            bits.values.iter_mut().for_each(|bps| *bps = (*bps + 500_000) / 1_000_000);
+            bits.values.iter_mut().for_each(|bps| *bps = bps.saturating_add(500_000) / 1_000_000);
             bits
         };
-        let port_bits = |bytes, frames| 8 * frame_bytes(bytes, frames, 0);
+        let port_bits = |bytes, frames| frame_bytes(bytes, frames, 0).saturating_mul(8);
         match name {
             "mbits_tx" => {
                 megabits(self.per_second(name, |point| port_bits(point.port.tx_bytes, point.port.tx_packets)))

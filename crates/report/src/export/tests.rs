@@ -1,4 +1,6 @@
-use linerate_results::fixtures::{received, record, recorded, summary, transmitted};
+use linerate_results::fixtures::{
+    extreme_record, received, record, recorded, recorded_of, summary, transmitted,
+};
 use linerate_results::store::SUMMARY_FILE;
 use linerate_results::store::record::TimedSample;
 use linerate_results::summary::{Status, Summary};
@@ -104,6 +106,13 @@ fn every_form_is_written_whole_and_listed_in_the_manifest() {
     let written =
         export(results.path(), std::slice::from_ref(&id), &[Format::Npz], Some(&elsewhere)).unwrap();
     assert!(written.len() == 2 && written.iter().all(|path| path.starts_with(elsewhere.join(&id))));
+}
+
+#[test]
+fn numbers_of_any_size_are_exported() {
+    let (results, id) = recorded_of(extreme_record());
+    let written = export(results.path(), &[id], &[Format::All], None).unwrap();
+    assert!(written.len() > 10, "{written:?}");
 }
 
 #[test]

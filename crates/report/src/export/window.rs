@@ -54,22 +54,23 @@ fn first_arrival_ns(samples: &[TimedSample]) -> Option<i64> {
     let first = samples.iter().position(|sample| packets(sample) > 0)?;
     let (one, next) = (&samples[first], samples.get(first + 1)?);
     let more = packets(next).checked_sub(packets(one)).filter(|more| *more > 0)?;
-    let took_ns = (next.at_ns - one.at_ns) as f64 * packets(one) as f64 / more as f64;
+    let took_ns = next.at_ns.saturating_sub(one.at_ns) as f64 * packets(one) as f64 / more as f64;
     let before = first.checked_sub(1).map_or(0, |index| samples[index].at_ns);
-    Some((one.at_ns - took_ns.round() as i64).clamp(before.min(one.at_ns), one.at_ns))
+    Some(one.at_ns.saturating_sub(took_ns.round() as i64).clamp(before.min(one.at_ns), one.at_ns))
 }
 
 /// Indices of the samples that end a row, in order. The last sample always does, so that the counters after the drain are there.
 pub(super) fn rows(samples: &[TimedSample], window: Window) -> Vec<usize> {
     let Some(last) = samples.len().checked_sub(1) else { return Vec::new() };
-    let mut intervals: Vec<i64> = samples.windows(2).map(|pair| pair[1].at_ns - pair[0].at_ns).collect();
-    intervals.push(samples[0].at_ns - window.start_ns);
+    let mut intervals: Vec<i64> =
+        samples.windows(2).map(|pair| pair[1].at_ns.saturating_sub(pair[0].at_ns)).collect();
+    intervals.push(samples[0].at_ns.saturating_sub(window.start_ns));
     intervals.sort_unstable();
     let least = intervals[intervals.len() / 2] / 2;
     let end_ns = window.end_ns.min(samples[last].at_ns);
     let within = |index: &usize| {
         let at_ns = samples[*index].at_ns;
-        at_ns - window.start_ns >= least && end_ns - at_ns >= least
+        at_ns.saturating_sub(window.start_ns) >= least && end_ns.saturating_sub(at_ns) >= least
     };
     (0..last).filter(within).chain([last]).collect()
 }

@@ -5,7 +5,9 @@ use serde_json::Value;
 
 use super::*;
 use linerate_results::fixtures::summary;
-use linerate_results::fixtures::{environment, rx, tx, with_clock};
+use linerate_results::fixtures::{
+    environment, extreme_record, recorded_of, rx, tx, with_clock, with_largest_numbers,
+};
 use linerate_results::summary::{Status, Summary, TrialSummary};
 
 /// What a name, a note or a reason may hold at worst.
@@ -53,6 +55,17 @@ fn tags(page: &str) -> Vec<&str> {
     page.match_indices('<')
         .map(|(at, _)| page[at..].split_inclusive('>').next().unwrap_or_default())
         .collect()
+}
+
+#[test]
+fn numbers_of_any_size_are_reported() {
+    let (results, id) = recorded_of(extreme_record());
+    let mut source = Source::load(results.path(), &id).unwrap();
+    source.summary = with_largest_numbers(&source.summary);
+    source.environment = Some(environment("a", "b"));
+    for format in [Format::Html, Format::Md, Format::Latex, Format::Xlsx] {
+        assert!(!format.render(&report(&source), &source.summary).unwrap().is_empty());
+    }
 }
 
 #[test]

@@ -5,8 +5,19 @@ use std::fmt;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-/// Numbers beyond this are no counters, times or rates of ours. Sums and differences of two of them fit into 64 bits.
-const LARGEST: u64 = 1 << 62;
+/// Fractions beyond this are no rates, shares or times of ours. Whole numbers may have all of their 64 bits: drivers have counters of any value, and
+/// sums of delays between clocks that do not compare grow without bound.
+const LARGEST_FRACTION: f64 = 1e20;
+
+/// Checks that a value can be read once it is written.
+///
+/// # Errors
+/// The field that cannot, and why: a fraction that is no number, or beyond all that is measured.
+pub fn can_be_read<T: Serialize + DeserializeOwned>(value: &T) -> Result<(), JsonError> {
+    let bytes =
+        serde_json::to_vec(value).map_err(|error| JsonError { torn: false, what: error.to_string() })?;
+    parse::<T>(&bytes).map(drop)
+}
 
 /// Reads a value of ours.
 ///
@@ -84,21 +95,17 @@ impl<'de> Visitor<'de> for Plausible {
         Ok(self)
     }
 
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Self, E> {
-        if number > LARGEST {
-            Err(E::custom(format!("{number} is too large for a count or a time")))
-        } else {
-            Ok(self)
-        }
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
     }
 
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Self, E> {
-        self.visit_u64(number.unsigned_abs())
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
     }
 
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self, E> {
         // A magnitude that no rate, share or time has.
-        if number.abs() > LARGEST as f64 {
+        if number.abs() > LARGEST_FRACTION {
             Err(E::custom(format!("{number:e} is too large for a rate or a time")))
         } else {
             Ok(self)
@@ -139,7 +146,7 @@ mod tests {
         assert!(parse::<Summary>(ours.to_string().as_bytes()).is_ok());
         let nested = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
         for (field, value, word) in [
-            ("/warm_up/0/sent_packets", "18446744073709551615", "too large"),
+            ("/warm_up/0/sent_packets", "18446744073709551616", "invalid"),
             ("/warm_up/0/sent_packets", "1e999", "number out of range"),
             ("/warm_up/0/sent_packets", "NaN", "expected value"),
             ("/warm_up/0/sent_packets", "-1", "invalid"),
@@ -164,5 +171,17 @@ mod tests {
             assert!(!error.chars().any(char::is_control), "{error}");
         }
         assert!(parse::<Summary>(b"{\"schema\": ").unwrap_err().torn);
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_told_before_it_is_written() {
+        let mut summary = summary(Status::Complete);
+        summary.warm_up[0].sent_packets = u64::MAX;
+        assert_eq!(can_be_read(&summary), Ok(()));
+        for (duration_s, word) in [(f64::INFINITY, "null"), (f64::NAN, "null"), (1e300, "too large")] {
+            summary.warm_up[0].duration_s = duration_s;
+            let error = can_be_read(&summary).unwrap_err().to_string();
+            assert!(error.contains("duration_s") && error.contains(word), "{error}");
+        }
     }
 }

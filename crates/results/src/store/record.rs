@@ -2,9 +2,10 @@
 
 use linerate_wire::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
 use linerate_wire::report::TrialReport;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::inner_path;
+use super::{inner_path, json};
 use crate::clock::ClockVerdict;
 use crate::summary::TrialSummary;
 
@@ -41,6 +42,30 @@ pub struct TrialRecord {
     pub rx: Option<TrialReport>,
     /// Counters over time.
     pub samples: Samples,
+}
+
+impl TrialRecord {
+    /// Takes out what could not be read once it is written, and says what and why: a report, or the result, with a fraction that is no number or
+    /// beyond all that is measured. `None` when all of it can.
+    pub fn without_unreadable(&mut self) -> Option<String> {
+        let Self { result, tx, rx, pair, .. } = self;
+        let said = [
+            kept_if_readable(tx, "the report of the transmitter"),
+            kept_if_readable(rx, "the report of the receiver"),
+            kept_if_readable(result, "the result"),
+        ];
+        let first = said.into_iter().flatten().next()?;
+        Some(format!(
+            "{first}; the agents of {pair} are not to be trusted: start them anew, and look at their logs"
+        ))
+    }
+}
+
+/// Clears what could not be read, and says why.
+fn kept_if_readable<T: Serialize + DeserializeOwned>(part: &mut Option<T>, name: &str) -> Option<String> {
+    let error = json::can_be_read(part).err()?;
+    *part = None;
+    Some(format!("{name} cannot be recorded: {error}"))
 }
 
 /// Counters over time, at both ends.

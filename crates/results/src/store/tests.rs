@@ -1,9 +1,10 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::record::TRIAL_SCHEMA;
+use super::trial_log::{FailureRecord, Head, ResultRecord};
 use super::*;
-use crate::fixtures::summary;
-use crate::summary::Status;
+use crate::fixtures::{extreme_record, summary};
+use crate::summary::{Status, TrialFailure};
 
 fn record() -> TrialRecord {
     TrialRecord {
@@ -45,6 +46,52 @@ fn a_trial_appears_whole_under_its_pair() {
     assert_eq!(serde_json::from_str::<TrialRecord>(&text).unwrap(), record());
     let again = store.add_trial("profile/repeat-2", &record(), None).unwrap_err();
     assert_eq!(again.reason.kind(), ErrorKind::DirectoryNotEmpty, "a result is never written over: {again}");
+}
+
+/// Counters of drivers, and sums of delays between clocks that do not compare, may have any value.
+#[test]
+fn whatever_is_counted_what_is_written_can_be_read() {
+    let results = tempfile::tempdir().unwrap();
+    let store = Store::create(results.path()).unwrap();
+    let record = extreme_record();
+    let result = record.result.clone().unwrap();
+    assert_eq!(result.sent_packets, u64::MAX);
+    assert_eq!(record.samples.rx[1].receive.unwrap().delay_sum_ns, u64::MAX);
+    let Filed { path, files } = store.add_trial("p", &record, None).unwrap();
+    assert_eq!(load_trial(results.path(), store.id(), &path).unwrap(), record);
+    let head = LogRecord::Head(Box::new(Head::of(&summary(Status::Running))));
+    let failure = TrialFailure {
+        transmit: record.samples.tx[0].transmit,
+        receive: record.samples.rx[0].receive,
+        ..summary(Status::Running).failures.remove(0)
+    };
+    let records = [
+        LogRecord::Result(Box::new(ResultRecord { number: 1, key: None, files, result: result.clone() })),
+        LogRecord::Failure(Box::new(FailureRecord {
+            number: 2,
+            key: None,
+            files: BTreeMap::new(),
+            failure: failure.clone(),
+        })),
+    ];
+    store.begin_log(&[head]).unwrap().append(&records).unwrap();
+    let derived = load(results.path(), store.id()).unwrap();
+    assert_eq!((&derived.trials[..], &derived.failures[..]), (&[result][..], &[failure][..]));
+    store.write_summary(&Summary { status: Status::Complete, ..derived.clone() }).unwrap();
+    assert_eq!(load(results.path(), store.id()).unwrap().trials, derived.trials);
+}
+
+#[test]
+fn what_could_not_be_read_is_not_recorded() {
+    let mut record = crate::fixtures::record();
+    assert_eq!(record.without_unreadable(), None);
+    record.rx.as_mut().unwrap().receive.as_mut().unwrap().headroom = vec![f64::NAN];
+    let why = record.without_unreadable().unwrap();
+    assert!(why.starts_with("the report of the receiver cannot be recorded: receive.headroom"), "{why}");
+    assert!(record.rx.is_none() && record.tx.is_some() && record.result.is_some());
+    record.result.as_mut().unwrap().received_pps = f64::INFINITY;
+    let why = record.without_unreadable().unwrap();
+    assert!(why.starts_with("the result cannot be recorded: received_pps"), "{why}");
 }
 
 #[test]

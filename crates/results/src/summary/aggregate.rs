@@ -45,7 +45,8 @@ impl Aggregate {
     /// Adds up the results of one trial; `None` when there are fewer than two.
     pub fn of(results: &[TrialSummary], start: Option<StartSpread>) -> Option<Self> {
         let [first, _, ..] = results else { return None };
-        let packets = |figure: fn(&TrialSummary) -> u64| results.iter().map(figure).sum();
+        let packets =
+            |figure: fn(&TrialSummary) -> u64| results.iter().map(figure).fold(0, u64::saturating_add);
         let load = |figure: fn(&TrialSummary) -> f64| results.iter().map(figure).sum();
         Some(Self {
             profile: first.profile.clone(),

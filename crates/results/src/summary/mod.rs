@@ -233,8 +233,8 @@ pub struct WarmUp {
     /// What the delay is based on; null when there is none.
     #[serde(default)]
     pub delay_basis: Option<DelayBasis>,
-    /// Why nothing was sent, or no attempt came to its end, on a way that trials do not use; null on all others, and in older records.
-    #[serde(default)]
+    /// Why nothing was sent, or no attempt came to its end, on a way that trials do not use; absent on all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
     /// Further copies of packets that had already arrived, in the last attempt as all that follows.
     #[serde(default)]

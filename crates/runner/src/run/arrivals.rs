@@ -18,12 +18,12 @@ impl Arrivals {
     pub(super) fn add(&mut self, report: Option<&TrialReport>) {
         let Some(report) = report else { return };
         if let Some(receive) = &report.receive {
-            self.damaged += receive.counters.bad_checksums;
-            self.stale += receive.counters.stale;
-            self.unknown_flow += receive.counters.bad_probes;
+            add(&mut self.damaged, receive.counters.bad_checksums);
+            add(&mut self.stale, receive.counters.stale);
+            add(&mut self.unknown_flow, receive.counters.bad_probes);
             self.foreign += receive.foreign;
         }
-        self.missed += report.port.map_or(0, |port| port.rx_missed + port.rx_errors);
+        add(&mut self.missed, report.port.map_or(0, |port| port.rx_missed.saturating_add(port.rx_errors)));
     }
 
     /// One clause about what `agent` received.
@@ -53,9 +53,14 @@ impl Arrivals {
     }
 }
 
+/// Counters of a driver may have any value.
+fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
+}
+
 #[cfg(test)]
 mod tests {
-    use linerate_wire::counters::ReceiveCounters;
+    use linerate_wire::counters::{PortCounters, ReceiveCounters};
     use linerate_wire::report::{Ended, Part, ReceiveReport};
 
     use super::*;
@@ -75,7 +80,7 @@ mod tests {
             last_arrival_ns: None,
             transmit: None,
             receive: Some(ReceiveReport { counters, foreign, ..ReceiveReport::default() }),
-            port: None,
+            port: Some(PortCounters { rx_missed: u64::MAX, rx_errors: 1, ..PortCounters::default() }),
             disagreements: Vec::new(),
             notes: Vec::new(),
             lcores: Vec::new(),
@@ -88,7 +93,7 @@ mod tests {
         assert_eq!(
             arrivals.in_words("rx0"),
             "rx0 received instead: 128 packets of Linerate with a wrong checksum, 4 packets of Linerate from another trial or an earlier \
-             attempt, 6 ARP frames, 2 frames with a VLAN tag that are not Linerate's"
+             attempt, 6 ARP frames, 2 frames with a VLAN tag that are not Linerate's, 18446744073709551615 frames that its port dropped"
         );
     }
 }

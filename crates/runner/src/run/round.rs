@@ -283,13 +283,22 @@ fn settle(
             result.overhead_s = took_s - result.duration_s;
             result.trial = format!("{}/{place}/trial.json", path.name);
             result.flows_file = flows.as_ref().map(|_| format!("{}/{place}/{FLOWS_FILE}", path.name));
-            record.result = Some(result.clone());
-            recorder.file(&place, &record, flows)?;
-            Ok(Ok(result))
+            record.result = Some(result);
         }
-        Err(stopped) => {
-            let reason = stopped.to_string();
-            record.reason = Some(reason.clone());
+        Err(stopped) => record.reason = Some(stopped.to_string()),
+    }
+    // An agent may report anything; what is recorded can be read.
+    if let Some(why) = record.without_unreadable() {
+        record.result = None;
+        record.reason.get_or_insert(why);
+    }
+    match (&record.result, &record.reason) {
+        (Some(result), _) => {
+            recorder.file(&place, &record, flows)?;
+            Ok(Ok(result.clone()))
+        }
+        (None, reason) => {
+            let reason = reason.clone().unwrap_or_default();
             let filed =
                 if from.any() || far.any() { Some(recorder.file(&place, &record, None)?) } else { None };
             Ok(Err(TrialFailure { trial: filed, ..failure(lane, path, trial, reason) }))

@@ -39,6 +39,8 @@ pub struct Script {
     pub finds_no_way: Option<&'static str>,
     /// It drains for the whole settle time, and tells samples meanwhile.
     pub drains_slowly: bool,
+    /// It reports a rate that nothing has.
+    pub reports_nonsense: bool,
     /// The starts at which it dies, from 1; warm-up has starts of its own, and so have all processes of one name.
     pub dies_at_starts: Vec<u32>,
 }
@@ -238,7 +240,7 @@ impl Agent {
         let sent = self.sent(&self.name, spec.tag);
         let transmit = TransmitReport {
             counters: TransmitCounters { packets: sent, ..TransmitCounters::default() },
-            offered_pps: sent as f64,
+            offered_pps: if self.script.reports_nonsense { 1e300 } else { sent as f64 },
             duration_s: 1.0,
             packets_per_lcore: vec![sent],
             ..TransmitReport::default()

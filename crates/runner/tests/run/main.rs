@@ -9,6 +9,7 @@ use std::fs;
 
 use agent::Script;
 use lab::Lab;
+use linerate_results::store::load_trial;
 use linerate_results::store::trial_log::{LogRecord, TRIAL_LOG_FILE, derive};
 use linerate_results::summary::{Status, Summary};
 use linerate_runner::run::EarlierRun;
@@ -84,6 +85,22 @@ async fn a_long_drain_with_many_samples_loses_no_agent() {
     let directory = lab.results.path().join(&summary.experiment.id);
     let text = fs::read_to_string(directory.join(&summary.trials[0].trial)).unwrap();
     assert!(text.matches("\"at_ns\"").count() >= 9000, "every sample is recorded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_could_not_be_read_again_is_a_failure() {
+    let nonsense = Script { reports_nonsense: true, ..Script::default() };
+    let lab = Lab::new(&format!("trial: {{{SHORT}, repeats: 2}}")).agent("tx0", nonsense);
+    let summary = lab.run().await;
+    let reasons: Vec<_> = summary.failures.iter().map(|failure| failure.reason.as_str()).collect();
+    assert!(
+        reasons.len() == 2
+            && reasons.iter().all(|why| why.contains("transmit.offered_pps") && why.contains("too large")),
+        "{reasons:?}"
+    );
+    let trial = summary.failures[0].trial.as_ref().unwrap();
+    let record = load_trial(lab.results.path(), &summary.experiment.id, trial).unwrap();
+    assert!(record.tx.is_none() && record.rx.is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -82,11 +82,11 @@ fn curve(source: &Source, trial: &Trial<'_>) -> Option<Series> {
     let latency = trial.received()?.receive.as_ref()?.latency.as_ref()?;
     let total: u64 = latency.histogram.iter().map(|bucket| bucket.1).fold(0, u64::saturating_add);
     let mut points: Vec<(f64, f64)> = Vec::new();
-    let mut below = 0;
+    let mut below: u64 = 0;
     let first = latency.histogram.first()?;
     points.push((1.0, micros(first.0)));
     for (bound, packets) in &latency.histogram {
-        below += packets;
+        below = below.saturating_add(*packets);
         let beyond = (total - below).max(1);
         points.push((total as f64 / beyond as f64, micros(*bound)));
     }

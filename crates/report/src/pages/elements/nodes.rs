@@ -41,8 +41,8 @@ pub(super) fn section(source: &Source) -> Option<Section> {
             })
         };
         let path = paths.entry((index(&from.node), index(&to.node))).or_default();
-        path.sent += trial.sent_packets;
-        path.lost += trial.lost_packets;
+        path.sent = path.sent.saturating_add(trial.sent_packets);
+        path.lost = path.lost.saturating_add(trial.lost_packets);
         *path.received_pps.entry((trial.profile.clone(), trial.repeat)).or_default() += trial.received_pps;
     }
     if nodes.len() < 2 {

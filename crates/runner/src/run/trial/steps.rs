@@ -214,7 +214,7 @@ impl Steps {
         let mut senders = self.paths.iter().filter(|path| path.to == agent).map(|path| &self.sent[path.from]);
         let first = senders.next().cloned().unwrap_or_default();
         senders.fold(first, |all, more| Sent {
-            packets: all.packets + more.packets,
+            packets: all.packets.saturating_add(more.packets),
             packets_per_lcore: Vec::new(),
             ..all
         })
