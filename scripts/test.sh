@@ -14,7 +14,7 @@ Usage: scripts/test.sh
 Sets up what is missing, then checks form, lints and runs every test: those of the programs, and three stages that bring up a virtual machine,
 containers and a Kubernetes cluster (scripts/vm.sh, containers.sh, cluster.sh). Needs root for most of them; what cannot run is named at the end.
 
-One part alone: cargo test -p linerate --test local_run; scripts/vm.sh test; scripts/cluster.sh test memif
+One part alone: cargo test -p linerate --test e2e local_run; scripts/vm.sh test; scripts/cluster.sh test memif
 
 Exit codes: 0 all passed or could not run, 1 a test failed, 2 wrong usage.
 END
@@ -45,11 +45,13 @@ cargo clippy --workspace --all-targets --quiet -- -D warnings
 say "documentation: rustdoc, warnings denied"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 
-say "tests, one at a time: each end-to-end test has the CPUs to itself"
+say "tests, two at a time"
 # With the tests: without them cargo would build the libraries once more, with fewer features.
 cargo build --workspace --bins --tests --quiet
 status=0
-cargo test --workspace --no-fail-fast -- --test-threads=1 --skip on_stub:: 2>&1 | tee "$scratch/log" || status=$?
+cargo test --workspace --no-fail-fast -- --test-threads=2 --skip alone:: --skip on_stub:: 2>&1 | tee "$scratch/log" || status=$?
+say "tests of rates and times, one at a time: each has the CPUs to itself"
+cargo test --workspace --no-fail-fast --test e2e -- --test-threads=1 alone:: 2>&1 | tee -a "$scratch/log" || status=$?
 say "tests on a stub of the Kubernetes API, side by side: mostly they wait"
 cargo test --workspace --test api_stub -- --test-threads=8 2>&1 | tee -a "$scratch/log" || status=$?
 

@@ -2,9 +2,9 @@
 
 #![allow(dead_code, unreachable_pub, clippy::print_stderr, reason = "every test program takes what it needs")]
 
-#[path = "../../../dataplane/tests/common/cpu_quota.rs"]
+#[path = "../../../dataplane/tests/e2e/common/cpu_quota.rs"]
 pub mod cpu_quota;
-#[path = "../../../dataplane/tests/common/lying_clock.rs"]
+#[path = "../../../dataplane/tests/e2e/common/lying_clock.rs"]
 pub mod lying_clock;
 
 use std::fs;

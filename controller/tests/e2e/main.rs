@@ -1,0 +1,25 @@
+//! The real controller with real agents over memif: runs, what ends them, and what is made of their results. One program, because each links
+//! everything that the controller does.
+//!
+//! Tests in [`alone`] need the CPUs to themselves. Of the others two run at a time:
+//! `cargo test -p linerate --test e2e -- --test-threads=2 --skip alone::`, then `-- --test-threads=1 alone::`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod alone;
+mod ceilings;
+mod directions;
+mod exports;
+mod foreign_results;
+mod local_run;
+mod metrics;
+mod pktgen_capture;
+mod reports;
+mod resume;
+mod store_faults;
+mod sudden_end;
+#[path = "../support/mod.rs"]
+mod support;
+mod terminal;
+mod wandb;
+mod worst_flows;
