@@ -1,51 +1,53 @@
-//! How many packet buffers a port needs, so that receiving never starves. Pure arithmetic, for both programs: the data plane makes its pools
-//! by it, the controller checks that the packet memory of an agent suffices.
+//! Packet buffers that a port needs, so that reception always finds a free one. Pure arithmetic, used by both
+//! programs: the data plane sizes its pools by it, the controller checks that an agent's packet memory
+//! suffices.
 //!
-//! A buffer that is not in its pool is in one of four places: in a ring of the port, in a burst, in the cache of an lcore that freed it, or in
-//! the ring of a port that sends it on. The pool is larger than all these places together, so at least one buffer is always free. What the
-//! places hold depends on the driver ([`BufferUse`]).
+//! A buffer outside its pool is in one of four places: a ring of the port, a burst, the cache of an lcore
+//! that freed it, or the ring of a port that forwards it. The pool is larger than the sum of these places, so
+//! at least one buffer is always free. How many each place holds depends on the driver ([`BufferUse`]).
 
-/// Buffers that an lcore takes from the pool and keeps for itself, so that it seldom meets other lcores there.
+/// Size of an lcore's buffer cache. The cache spares most accesses to the shared pool.
 pub const CACHE_BUFFERS: u32 = 256;
-/// Most buffers in an lcore's cache: DPDK gives some back only when it exceeds its size by half.
+/// Most buffers in an lcore's cache: DPDK flushes it only once it exceeds its size by half.
 const FULL_CACHE_BUFFERS: u32 = CACHE_BUFFERS + CACHE_BUFFERS / 2;
-/// Lcores that a queue's buffers are freed on, at most: the main lcore, which empties queues before a trial, and the worker that serves the queue in
-/// trials that send, receive, do both, or send back.
+/// Most lcores that free a queue's buffers: the main lcore, which empties queues before a trial, and the
+/// workers that serve the queue in trials that send, receive, do both, or send back.
 const LCORES_PER_QUEUE: u32 = 5;
-/// Frames that are received or sent at once.
+/// Most frames received or sent in one call.
 pub const MAX_BURST: u32 = 64;
-/// Bursts under way per queue: one in the hands of the loop, one in those of the driver, which takes new buffers before it gives filled ones away.
+/// Bursts in flight per queue: one in the loop and one in the driver, which allocates new buffers before it
+/// hands over filled ones.
 const BURSTS_PER_QUEUE: u32 = 2;
-/// af_xdp puts so many buffers of the RX pool into its fill ring when it starts, whatever the number of descriptors.
+/// Buffers of the RX pool that af_xdp puts into its fill ring at start, whatever the number of descriptors.
 const AF_XDP_FILL_BUFFERS: u32 = 2048;
-/// Sent buffers that wait in af_xdp's completion ring, at most.
+/// Most sent buffers that wait in af_xdp's completion ring.
 const AF_XDP_COMPLETION_BUFFERS: u32 = 2048;
 
-/// Buffers for frames of the port's own beside those that are held somewhere: they may all be taken at once without any coming back.
+/// Spare buffers for the port's own frames, beyond those held in rings: all may be taken before any is freed.
 const OWN_SPARE_BUFFERS: u32 = 64;
 
-/// Data room of a buffer that holds any frame up to MTU 1500, in bytes, as drivers expect it.
+/// Data room of a buffer that holds any frame up to MTU 1500, in bytes: the size that drivers expect.
 const DEFAULT_DATA_BYTES: u32 = 2048;
-/// What an Ethernet header with two VLAN tags and a check sequence adds to the MTU, in bytes.
+/// Bytes that an Ethernet header with two VLAN tags and a frame check sequence add to the MTU.
 const L2_OVERHEAD_BYTES: u32 = 26;
-/// Bytes of a buffer before its data: the pool's object header, DPDK's `rte_mbuf` and the headroom.
+/// Bytes of a buffer before its data: mempool object header, `rte_mbuf` and headroom.
 const BUFFER_HEAD_BYTES: u32 = 64 + 128 + 128;
 
-/// What a driver does with the buffers that it is given; the later ones need more of them.
+/// How a driver uses buffers, in order of growing demand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BufferUse {
-    /// It copies a frame to be sent, and frees the buffer at once.
+    /// The driver copies a frame to be sent, and frees the buffer at once.
     Copies,
-    /// It keeps a sent buffer in the TX ring until the slot is used again: NICs, virtio.
+    /// The driver keeps a sent buffer in the TX ring until it reuses the slot: NICs, virtio.
     KeepsSent,
-    /// af_xdp: a fill ring of its own takes buffers from the RX pool; frames to be sent are copied into buffers of that pool; queues come in pairs of RX
-    /// and TX; what is in the kernel's rings when the port closes does not come back.
+    /// af_xdp: its fill ring takes buffers from the RX pool; it copies frames to be sent into buffers of that
+    /// pool; RX and TX queues come in pairs; buffers in the kernel's rings are lost when the port closes.
     FillsRings,
 }
 
 impl BufferUse {
-    /// By the driver's name, as ethdev has it. A driver that is not known is taken for one that keeps sent buffers: that needs the most buffers of those
-    /// that do not fill rings of their own.
+    /// Buffer use of a driver, by its ethdev name. An unknown driver counts as [`BufferUse::KeepsSent`], the
+    /// largest demand among drivers without fill rings.
     pub fn of_driver(driver: &str) -> Self {
         match driver {
             "net_memif" | "net_null" | "net_pcap" | "net_af_packet" | "net_tap" | "net_vhost" => Self::Copies,
@@ -55,10 +57,10 @@ impl BufferUse {
     }
 }
 
-/// What decides on the pools of a port.
+/// Properties of a port that determine the size of its pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolDemand {
-    /// What the driver does with buffers.
+    /// How the driver uses buffers.
     pub buffer_use: BufferUse,
     /// Receive queues; each has a pool.
     pub rx_queues: u32,
@@ -70,9 +72,9 @@ pub struct PoolDemand {
     pub tx_descriptors: u32,
     /// Worker lcores that serve the port.
     pub workers: u32,
-    /// True when received buffers are sent on. A worker sends what it receives on one TX queue, always the same.
+    /// True when the port forwards received buffers. A worker forwards on one fixed TX queue.
     pub forwards: bool,
-    /// True when the port sends frames of its own, answers to ARP and ping. They have a pool of their own.
+    /// True when the port answers ARP and ping. These frames have a pool of their own.
     pub answers: bool,
     /// Largest payload of a frame, in bytes.
     pub mtu: u32,
@@ -99,14 +101,15 @@ impl PoolDemand {
         self.tx_descriptors + self.under_way()
     }
 
-    /// Buffers of the pool for frames of the port's own; 0 for a port that has none. Its lcores have no cache of them, so only the port holds
-    /// some: where the driver keeps sent buffers, every place of every TX ring may hold one, until test traffic uses the place again.
+    /// Buffers of the pool for the port's own frames; 0 for a port that sends none. Lcores have no cache for
+    /// this pool, so only the port holds buffers: with a driver that keeps sent buffers, every slot of every
+    /// TX ring may hold one until test traffic reuses the slot.
     pub fn own_buffers(&self) -> u32 {
         let kept = match self.buffer_use {
             BufferUse::KeepsSent => self.tx_queues * self.tx_descriptors,
             BufferUse::Copies | BufferUse::FillsRings => 0,
         };
-        // One is in the hands of each lcore that sends, and of the main lcore.
+        // Each sending lcore holds one, and so does the main lcore.
         if self.answers { kept + self.tx_queues + 1 + OWN_SPARE_BUFFERS } else { 0 }
     }
 
@@ -116,18 +119,18 @@ impl PoolDemand {
         lcores * FULL_CACHE_BUFFERS + BURSTS_PER_QUEUE * MAX_BURST
     }
 
-    /// Room for data in each buffer of the port's own frames, in bytes, without headroom. Whatever the MTU: longer questions than MTU 1500 admits
-    /// are not answered.
+    /// Data room of each buffer of the port's own frames, in bytes, without headroom. It does not depend on
+    /// the MTU: the port ignores requests longer than MTU 1500.
     pub fn own_data_bytes(&self) -> u32 {
         DEFAULT_DATA_BYTES
     }
 
-    /// Room for data in each buffer, in bytes, without headroom.
+    /// Data room of each buffer, in bytes, without headroom.
     pub fn data_bytes(&self) -> u32 {
         (self.mtu + L2_OVERHEAD_BYTES).max(DEFAULT_DATA_BYTES)
     }
 
-    /// Bytes of all pools: what DPDK's own structures need comes on top.
+    /// Bytes of all pools, without DPDK's own structures.
     pub fn bytes(&self) -> u64 {
         let buffers = u64::from(self.rx_queues) * u64::from(self.rx_buffers())
             + u64::from(self.tx_queues) * u64::from(self.tx_buffers());
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn pools_by_table() {
-        // (driver, RX and TX descriptors, workers, sends on?, RX pool, TX pool)
+        // (driver, RX and TX descriptors, workers, forwards, RX pool, TX pool)
         for (driver, rings, workers, forwards, rx, tx) in [
             ("net_memif", (1024, 1024), 1, false, 1920, 1920),
             ("net_memif", (1024, 1024), 1, true, 1920, 1920),
@@ -184,7 +187,8 @@ mod tests {
             for (rx, tx) in sizes.iter().flat_map(|rx| sizes.map(|tx| (*rx, tx))) {
                 for workers in [1, 2, 16] {
                     let demand = demand(driver, (rx, tx), workers, true);
-                    // A ring of n descriptors holds n - 1 buffers at most, and while a burst is being handed over, caches are not full.
+                    // A ring of n descriptors holds n - 1 buffers at most, and caches are not full while a
+                    // burst is handed over.
                     let keeps = if demand.buffer_use == BufferUse::Copies { 0 } else { tx - 1 };
                     let caches = (workers + 1).min(5) * 384;
                     let elsewhere = rx + keeps + caches + 64;

@@ -28,8 +28,8 @@ pub struct PortCounters {
 }
 
 impl PortCounters {
-    /// Counts since `earlier`. `None` when a counter went backwards: the port was reset in between (memif does so when its
-    /// peer leaves), and the difference would be meaningless.
+    /// Counts since `earlier`. `None` when a counter decreased: the port was reset in between (memif resets
+    /// when its peer leaves), so the difference has no meaning.
     pub fn since(&self, earlier: &PortCounters) -> Option<PortCounters> {
         Some(PortCounters {
             rx_packets: self.rx_packets.checked_sub(earlier.rx_packets)?,

@@ -6,21 +6,22 @@ use crate::report::{FlowReport, TransmitReport};
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{Field, Profile};
 
-/// Counters and times of each line, behind what tells the flow.
+/// Columns of counters and times, after the columns that identify the flow.
 const FIGURES: &str =
     "sent,received,lost,duplicates,reordered,extent_max,delay_min_ns,delay_mean_ns,delay_max_ns";
-/// Bytes that a flow's figures usually take at least.
+/// Least bytes that a flow's figures usually take.
 const USUAL_FIGURES_BYTES: u64 = 30;
 
-/// What the lines say beside the receiver's figures.
+/// Sources of the columns beyond the receiver's figures.
 #[derive(Debug, Clone, Copy)]
 pub struct FlowLines<'a> {
-    /// Whose flows they are, and between which ports (the sender's address first). Without it, flows have their index only.
+    /// The profile and its port addresses (the sender's first). Without them, a line identifies its flow by
+    /// the index only.
     pub traffic: Option<(&'a Profile, (MacAddr, MacAddr))>,
-    /// Who sent them. With it, `sent` is known of every flow, and `lost` is what did not arrive of that; without it, `lost` is what is missing
-    /// before the last packet received.
+    /// The sender's report. With it, each flow's `sent` is known, and `lost` counts all packets sent that did
+    /// not arrive; without it, `lost` counts the packets missing before the last one received.
     pub sent: Option<&'a TransmitReport>,
-    /// False where the ends' clocks cannot be compared: the lines then have no delays.
+    /// False when the clocks of both ends are not comparable: the lines then have no delays.
     pub delays_valid: bool,
 }
 
@@ -31,7 +32,7 @@ impl FlowLines<'_> {
         format!("flow,{fields}{FIGURES}\n")
     }
 
-    /// Appends a flow's line, with its newline. What is not known is left empty.
+    /// Appends a flow's line, with its newline. Unknown values are left empty.
     pub fn append(&self, flow: &FlowReport, text: &mut String) {
         // Writing to a string cannot fail.
         let _ = write!(text, "{},", flow.flow);
@@ -55,7 +56,7 @@ impl FlowLines<'_> {
         let _ = writeln!(text, "{},{},{}", or_empty(min), or_empty(mean), or_empty(max));
     }
 
-    /// Bytes that the lines of a profile's flows take, by a low estimate; 0 without a profile.
+    /// Low estimate of the bytes that the lines of a profile's flows take; 0 without a profile.
     pub fn least_bytes(&self) -> u64 {
         let Some((profile, _)) = self.traffic else { return 0 };
         let mut line = String::new();
@@ -88,7 +89,7 @@ mod tests {
         .unwrap();
         let profile = Profile::try_from(raw).unwrap();
         let macs = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
-        // Flows 0, 2 and 4 are the first lcore's, 1 and 3 the second's.
+        // The first lcore sends flows 0, 2 and 4, the second 1 and 3.
         let sent = TransmitReport { packets_per_lcore: vec![7, 3], ..TransmitReport::default() };
         let delay_ns = Some(FlowDelay { min: 1, mean: 2, max: 3 });
         let flow = |flow, received| FlowReport { flow, received, delay_ns, lost: 9, ..FlowReport::default() };

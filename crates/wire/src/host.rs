@@ -1,39 +1,40 @@
-//! The machine that an agent runs on: what RFC 8204 and the containerized-infrastructure considerations of the BMWG want recorded.
+//! The machine that an agent runs on, with the details that RFC 8204 and the BMWG's considerations for
+//! containerized infrastructures ask to record.
 
 use serde::{Deserialize, Serialize};
 
-/// A machine, as its kernel describes it. Null stands for what the kernel does not tell.
+/// A machine, as its kernel describes it. Null: the kernel does not report the value.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HostInfo {
-    /// Its name; in a pod, the pod's.
+    /// Host name; in a pod, the pod's name.
     pub hostname: Option<String>,
-    /// Release of the kernel.
+    /// Kernel release.
     pub kernel: Option<String>,
-    /// The kernel's command line.
+    /// Kernel command line.
     pub kernel_command_line: Option<String>,
-    /// Name of the operating system that the agent's files are from.
+    /// Name of the operating system in the agent's file system (the container image's).
     pub os: Option<String>,
     /// Architecture, such as `x86_64`.
     pub architecture: String,
-    /// The processor's name.
+    /// Processor model.
     pub cpu_model: Option<String>,
-    /// Processors online, as the kernel lists them: `0-15`.
+    /// CPUs online, as the kernel lists them: `0-15`.
     pub cpus_online: Option<String>,
-    /// Processors that the agent may use.
+    /// CPUs that the agent may use.
     pub cpus_allowed: Option<String>,
-    /// Processors that the kernel keeps other tasks off; empty when there are none.
+    /// CPUs isolated from the kernel's scheduler; empty when there are none.
     pub cpus_isolated: Option<String>,
-    /// True when cores have several threads in use.
+    /// True when simultaneous multithreading is active.
     pub smt: Option<bool>,
     /// NUMA nodes online, as the kernel lists them.
     pub numa_nodes: Option<String>,
-    /// Frequency governor of the first processor.
+    /// Frequency governor of the first CPU.
     pub governor: Option<String>,
-    /// True when the machine is a virtual one.
+    /// True on a virtual machine.
     pub virtual_machine: Option<bool>,
     /// Memory in KiB.
     pub memory_kib: Option<u64>,
-    /// Hugepages, by size.
+    /// Hugepage pools, one per page size.
     pub hugepages: Vec<HugepagePool>,
 }
 

@@ -1,10 +1,10 @@
-//! What Linerate's programs say to each other: control messages, states, work, samples and reports.
+//! Protocol between Linerate's programs: control messages, states, trials, samples and reports.
 //!
-//! Everything here is pure: no I/O, no clock, no DPDK. [`message`] is how a controller and an agent talk, [`trial`] what an agent is asked to
-//! do, [`counters`] and [`report`] what came of it.
+//! The crate is pure: no I/O, no clock, no DPDK. [`message`] defines the messages between a controller and an
+//! agent, [`trial`] the work that an agent receives, [`counters`] and [`report`] its results.
 //!
-//! All packet counts are frames. All byte counts are the bytes handed to or taken from a port, that is, without the 4-byte frame check
-//! sequence; a [`linerate_traffic::frame::FrameSize`] includes it.
+//! All packet counts are frames. All byte counts are bytes handed to or taken from a port, without the 4-byte
+//! frame check sequence; a [`linerate_traffic::frame::FrameSize`] includes it.
 
 pub mod buffers;
 pub mod counters;

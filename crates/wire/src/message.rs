@@ -1,8 +1,9 @@
-//! How the controller and an agent talk: JSON Lines over one TCP connection.
+//! Messages between the controller and an agent: JSON Lines over one TCP connection.
 //!
-//! The controller sends [`Request`]s, each with an id; the agent answers each with one [`Reply`] of the same id and, in
-//! between, sends [`Event`]s. The first request must be `hello` with the right version and token; until then
-//! nothing else is answered. A line is at most [`MAX_LINE_BYTES`] long. See `docs/protocol.md` for an example.
+//! The controller sends [`Request`]s, each with an id; the agent answers each with one [`Reply`] of the same
+//! id and sends [`Event`]s in between. The first request must be `hello` with the right version and token;
+//! until then the agent answers no other request. A line is at most [`MAX_LINE_BYTES`] long. See
+//! `docs/protocol.md` for an example.
 
 use std::net::IpAddr;
 
@@ -19,15 +20,16 @@ use crate::trial::{Drain, TrialSpec};
 
 /// Version of these messages; both sides must have the same.
 pub const PROTOCOL_VERSION: u32 = 1;
-/// Longest line either side accepts, in bytes, newline included.
+/// Longest line that either side accepts, in bytes, newline included.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
-/// Flows that one reply holds at most: they fit a line, whatever their figures.
+/// Most flows in one reply: their rows fit into a line, whatever their values.
 pub const MAX_FLOW_ROWS: u32 = 4096;
-/// An agreed start lies at most this far ahead, in milliseconds.
+/// Most time from now to an agreed start, in milliseconds.
 pub const MAX_START_AHEAD_MS: u64 = 10_000;
 /// Environment variable that holds the token when no token file is given.
 pub const TOKEN_VARIABLE: &str = "LINERATE_TOKEN";
-/// Environment variable with the process id of a controller that starts an agent itself: once that has ended, nobody will come.
+/// Environment variable with the process id of the controller that started the agent. The agent ends once
+/// that process has ended.
 pub const CONTROLLER_VARIABLE: &str = "LINERATE_CONTROLLER_PID";
 
 /// A request of the controller.
@@ -35,39 +37,39 @@ pub const CONTROLLER_VARIABLE: &str = "LINERATE_CONTROLLER_PID";
 pub struct Request {
     /// Repeated in the reply.
     pub id: u64,
-    /// What is asked.
+    /// The request itself.
     #[serde(flatten)]
     pub command: Command,
 }
 
-/// What a controller may ask.
+/// Requests of a controller.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "method", content = "params", rename_all = "lowercase")]
 pub enum Command {
-    /// Must come first.
+    /// Opens the session; must come first.
     Hello(Hello),
-    /// Keeps the agent from taking the controller for gone, and tells the agent's clock.
+    /// Keeps the session alive, and reads the agent's clock.
     Ping,
-    /// Tell what hugepage-check finds where the agent runs.
+    /// Runs hugepage-check where the agent runs.
     Preflight,
-    /// Tell how frames get from the agent's port to an address, and find the Ethernet address that they go to. Only while idle, and only of
-    /// agents whose [`Welcome::network`] is known.
+    /// Looks up the next hop from the agent's port to an address, and resolves its Ethernet address. Allowed
+    /// only while idle, and only for agents whose [`Welcome::network`] is known.
     NextHop(NextHopTo),
-    /// Accept a trial: idle → prepared.
+    /// Accepts a trial: idle → prepared.
     Prepare(Box<TrialSpec>),
-    /// Launch the lcores: prepared → armed.
+    /// Launches the lcores: prepared → armed.
     Arm,
-    /// Begin: armed → running.
+    /// Begins the trial: armed → running.
     Start(Start),
-    /// End: running → finished, after the drain if one is given; prepared, armed → idle.
+    /// Ends the trial: running → finished, after the drain if one is given; prepared, armed → idle.
     Stop(Stop),
-    /// Hand out the report of a finished trial.
+    /// Fetches the report of a finished trial.
     Report,
-    /// Hand out what is known of the flows of a finished trial, [`MAX_FLOW_ROWS`] at most.
+    /// Fetches flows of a finished trial, [`MAX_FLOW_ROWS`] at most.
     Flows(FlowsFrom),
-    /// The report is safe: finished → idle.
+    /// Confirms that the controller has the report: finished → idle.
     Acknowledge(Acknowledge),
-    /// End the agent program, once idle or with whatever it holds given up.
+    /// Ends the agent program once it is idle, or discards the trial that it holds.
     Shutdown,
 }
 
@@ -83,7 +85,7 @@ pub struct Hello {
 
 impl std::fmt::Debug for Hello {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Never into a log.
+        // The token must not appear in a log.
         f.debug_struct("Hello").field("protocol", &self.protocol).finish_non_exhaustive()
     }
 }
@@ -92,8 +94,8 @@ impl std::fmt::Debug for Hello {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Start {
-    /// Those that send begin at this instant of the agent's raw monotonic clock, in nanoseconds, at most [`MAX_START_AHEAD_MS`] from now; absent, or
-    /// an instant that has passed: at once.
+    /// Instant at which senders begin, on the agent's raw monotonic clock in nanoseconds, at most
+    /// [`MAX_START_AHEAD_MS`] from now. Absent or past: at once.
     #[serde(default)]
     pub at_ns: Option<u64>,
 }
@@ -102,10 +104,11 @@ pub struct Start {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stop {
-    /// Go on counting until the counters settle.
+    /// Drain: the agent goes on counting until the counters settle.
     #[serde(default)]
     pub drain: Option<Drain>,
-    /// Packets that each TX lcore of the sender sent, in the order of its report: what a receiver must know to tell what each flow lost.
+    /// Packets that each TX lcore of the sender sent, in the order of its report. A receiver needs them to
+    /// compute each flow's loss.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sent_per_lcore: Vec<u64>,
 }
@@ -114,7 +117,7 @@ pub struct Stop {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowsFrom {
-    /// The first flow asked for.
+    /// The first flow to return.
     pub first: u32,
 }
 
@@ -122,7 +125,7 @@ pub struct FlowsFrom {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NextHopTo {
-    /// The address to be reached.
+    /// The destination address.
     pub to: IpAddr,
 }
 
@@ -130,7 +133,7 @@ pub struct NextHopTo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Acknowledge {
-    /// The trial whose report is safe.
+    /// The trial whose report the controller has stored.
     pub trial: u32,
 }
 
@@ -138,16 +141,16 @@ pub struct Acknowledge {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum FromAgent {
-    /// Comes by itself.
+    /// A message without a request.
     Event(Event),
-    /// Answers a request.
+    /// The answer to a request.
     Reply(Reply),
 }
 
 /// The answer to one request: exactly one of `result` and `error`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
-    /// Id of the request; absent when the request was too broken to have one.
+    /// Id of the request; absent when the request had no readable one.
     pub id: Option<u64>,
     /// Present on success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -157,7 +160,7 @@ pub struct Reply {
     pub error: Option<WireError>,
 }
 
-/// What came of a request.
+/// Result of a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -169,7 +172,7 @@ pub enum Outcome {
     Preflight(serde_json::Value),
     /// Answer to `nexthop`.
     NextHop(NextHop),
-    /// Answer to everything that moves the agent: where it stands now.
+    /// Answer to every request that changes the agent's state: the new state.
     State(AgentState),
     /// Answer to `report`.
     Report(Box<TrialReport>),
@@ -177,95 +180,96 @@ pub enum Outcome {
     Flows(FlowRows),
 }
 
-/// Some flows of a finished trial, as their receiver saw them.
+/// Some flows of a finished trial, as the receiver counted them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowRows {
-    /// The flow of the first row; the others follow it.
+    /// Index of the first row's flow; the other rows follow in order.
     pub first: u32,
-    /// A row per flow. No rows: there are no further flows.
+    /// A row per flow; empty when there are no further flows.
     pub rows: Vec<FlowRow>,
 }
 
-/// What an agent says of itself.
+/// Description of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Welcome {
     /// [`PROTOCOL_VERSION`] of the agent.
     pub protocol: u32,
     /// Version of the agent program.
     pub agent: String,
-    /// Version of DPDK it runs on.
+    /// Version of DPDK that the agent uses.
     pub dpdk: String,
-    /// Where it stands.
+    /// State of the agent.
     pub state: AgentState,
-    /// The finished trial whose report waits, if one does.
+    /// The finished trial whose report is not yet acknowledged, if any.
     pub waiting: Option<u32>,
-    /// The port it serves.
+    /// The agent's port.
     pub port: PortInfo,
-    /// Its clock.
+    /// The agent's clock.
     pub clock: ClockInfo,
     /// Worker lcores, in the order of use.
     pub lcores: Vec<u32>,
     /// True when packet memory is not in hugepages.
     pub no_huge: bool,
-    /// The machine it runs on; absent in agents that do not tell.
+    /// The agent's machine; absent from agents that do not report it.
     #[serde(default)]
     pub host: Option<HostInfo>,
-    /// The port's addresses, and who answers for them; absent where it has none, and in agents that do not tell.
+    /// The port's addresses and their resolver; absent for a port without addresses, and from agents that do
+    /// not report them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<PortNetwork>,
 }
 
-/// An agent's clock, as far as others need it to compare times.
+/// Properties of an agent's clock that comparing times requires.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClockInfo {
-    /// The kernel's boot id: two agents with the same one run on the same kernel and read the same counter.
+    /// The kernel's boot id: agents with the same id run on the same kernel and read the same counter.
     pub boot_id: String,
     /// Counter that probes carry, such as `tsc`.
     pub source: String,
-    /// Its frequency in Hz, measured.
+    /// Measured frequency in Hz.
     pub tick_hz: u64,
-    /// Frequency told and measured; absent in agents that did not measure, which take `tick_hz` from DPDK.
+    /// Nominal and measured frequency; absent from agents that did not measure and take `tick_hz` from DPDK.
     #[serde(default)]
     pub rate: Option<TickRate>,
     /// True when the counter runs at one rate on all CPUs, whatever their power state.
     pub invariant: bool,
-    /// The agent's raw monotonic clock (`CLOCK_MONOTONIC_RAW`) while answering, in nanoseconds.
+    /// The agent's raw monotonic clock (`CLOCK_MONOTONIC_RAW`) at the time of the answer, in nanoseconds.
     pub now_ns: u64,
 }
 
 /// Answer to `ping`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
-    /// The agent's raw monotonic clock (`CLOCK_MONOTONIC_RAW`) while answering, in nanoseconds.
+    /// The agent's raw monotonic clock (`CLOCK_MONOTONIC_RAW`) at the time of the answer, in nanoseconds.
     pub now_ns: u64,
-    /// Where it stands.
+    /// State of the agent.
     pub state: AgentState,
     /// True when the link is up.
     pub link_up: bool,
 }
 
-/// What an agent sends by itself.
+/// Events: messages that an agent sends without a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", content = "data", rename_all = "lowercase")]
 pub enum Event {
     /// Counters at an instant, while a trial runs.
     Sample(Box<Sample>),
-    /// In an exchange, everything was sent; what is on its way may still arrive.
+    /// The exchange has sent all its packets; packets in flight may still arrive.
     Sent(Sent),
-    /// The trial with this name came to its end; its report waits.
+    /// The named trial ended; its report is ready.
     Finished(Acknowledge),
-    /// The trial with this name failed inside the agent; there is no report, and the agent is idle.
+    /// The named trial failed inside the agent; there is no report, and the agent is idle.
     Failed(TrialFailed),
 }
 
-/// The sending half of an exchange is over.
+/// End of an exchange's sending half.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sent {
     /// The trial.
     pub trial: u32,
     /// Packets that the port accepted.
     pub packets: u64,
-    /// The same per TX lcore, in the order of the report.
+    /// Packets accepted per TX lcore, in the order of the report.
     #[serde(default)]
     pub packets_per_lcore: Vec<u64>,
 }
@@ -275,7 +279,7 @@ pub struct Sent {
 pub struct TrialFailed {
     /// The trial.
     pub trial: u32,
-    /// For people: the thing and the reason.
+    /// Text for people: the thing and the reason.
     pub message: String,
 }
 
@@ -283,9 +287,9 @@ pub struct TrialFailed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct WireError {
-    /// For programs.
+    /// Kind of failure, for programs.
     pub code: ErrorCode,
-    /// For people: the thing, the reason, the remedy.
+    /// Text for people: the thing, the reason, the remedy.
     pub message: String,
 }
 
@@ -297,17 +301,17 @@ pub enum ErrorCode {
     Malformed,
     /// The line is longer than [`MAX_LINE_BYTES`].
     TooLong,
-    /// The line or the hello did not come in time.
+    /// The line or the hello did not arrive in time.
     TooSlow,
     /// The token is missing or wrong.
     Unauthorized,
-    /// The other side speaks another version.
+    /// The other side uses another protocol version.
     Version,
     /// Another controller is connected.
     Busy,
-    /// The agent's state does not allow it.
+    /// The agent's state does not allow the request.
     IllegalStep,
-    /// The trial cannot be run as asked.
+    /// The agent cannot run the trial as specified.
     Refused,
     /// The port or an lcore failed.
     Failed,

@@ -1,4 +1,4 @@
-//! The addresses of ports, and the next hop on the way from one to another.
+//! Addresses of ports, and the next hop from one port to another.
 
 use std::net::IpAddr;
 
@@ -8,34 +8,36 @@ use serde::{Deserialize, Serialize};
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::IpVersion;
 
-/// The addresses of a port, and how it finds its way.
+/// The addresses and routers of a port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortNetwork {
-    /// The kernel's interface that the port uses; absent for ports of their own, such as VFs and memif.
+    /// The kernel's interface that the port uses; absent for ports without one, such as VFs and memif.
     #[serde(default)]
     pub interface: Option<String>,
-    /// Addresses with the length of their network's prefix.
+    /// Addresses with their prefix lengths.
     #[serde(with = "networks")]
     pub addresses: Vec<IpNet>,
-    /// Routers that were given to a port of its own, at most one for each version of IP.
+    /// Configured routers of a port without a kernel interface, at most one per IP version.
     #[serde(default)]
     pub gateways: Vec<IpAddr>,
-    /// Who answers for the addresses and finds the next hop.
+    /// Component that answers for the addresses and resolves the next hop.
     pub resolver: Resolver,
 }
 
-/// Who answers ARP, neighbour discovery and ping for a port's addresses, and finds the next hop.
+/// Component that answers ARP, neighbour discovery and ping for a port's addresses, and resolves the next
+/// hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resolver {
-    /// The kernel, whose interface it is.
+    /// The kernel, for a port that uses a kernel interface.
     Kernel,
-    /// The agent, on the port.
+    /// The agent, on the port itself.
     Port,
 }
 
 impl PortNetwork {
-    /// The first address of a version of IP. Link-local IPv6 addresses are none to send to: every interface has one.
+    /// The port's first address of an IP version. Link-local IPv6 addresses do not count: every interface has
+    /// one.
     pub fn address(&self, version: IpVersion) -> Option<IpAddr> {
         let addresses = self.addresses.iter().map(IpNet::addr);
         addresses.filter(|ip| IpVersion::of(*ip) == version).find(|ip| match ip {
@@ -50,20 +52,21 @@ impl PortNetwork {
     }
 }
 
-/// How frames get from a port to an address.
+/// Next hop from a port to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextHop {
-    /// The address to be reached.
+    /// The destination address.
     pub to: IpAddr,
-    /// The address that the port sends from; absent when the port has none of that version.
+    /// The port's source address; absent when the port has none of that IP version.
     pub source: Option<IpAddr>,
-    /// The router on the way; absent when the address is on the link.
+    /// The router towards the destination; absent when the destination is on the link.
     pub gateway: Option<IpAddr>,
-    /// Ethernet address of the router, or of the address itself when it is on the link; absent when the address is one of the agent's own host.
+    /// Ethernet address of the router, or of the destination when that is on the link; absent when the
+    /// destination is an address of the agent's own host.
     pub mac: Option<MacAddr>,
 }
 
-/// Networks as they are written: `10.0.1.2/24`.
+/// Serde representation of networks as text: `10.0.1.2/24`.
 pub mod networks {
     use ipnet::IpNet;
     use serde::{Deserialize, Deserializer, Serializer, de};
@@ -79,7 +82,7 @@ pub mod networks {
     /// Reads a list of texts.
     ///
     /// # Errors
-    /// Names the text that is no network.
+    /// Names the text that does not parse as a network.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
         let texts = Vec::<String>::deserialize(deserializer)?;
         let read = |text: &String| {

@@ -1,4 +1,4 @@
-//! What an agent's port is, and which frames it carries.
+//! Properties of an agent's port, and the frames that it carries.
 
 use std::fmt;
 
@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use linerate_traffic::mac::MacAddr;
 
-/// What a frame has beyond its payload: Ethernet header 14, check sequence 4 bytes. A port with MTU 1500 carries frames of 1518 bytes.
+/// Bytes of a frame beyond its payload: Ethernet header 14, check sequence 4. A port with MTU 1500 carries
+/// frames of 1518 bytes.
 pub const FRAME_OVER_MTU_BYTES: u32 = 18;
 /// Largest payload of a standard frame, in bytes.
 pub const DEFAULT_MTU: u16 = 1500;
@@ -14,7 +15,7 @@ pub const DEFAULT_MTU: u16 = 1500;
 /// A port, as ethdev, sysfs and the kernel describe it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortInfo {
-    /// ethdev's number.
+    /// Port number in ethdev.
     pub port: u16,
     /// Device name: a PCI address or a virtual device's name.
     pub device: String,
@@ -28,12 +29,12 @@ pub struct PortInfo {
     pub link_bps: Option<u64>,
     /// True when the link is up.
     pub link_up: bool,
-    /// Most receive queues.
+    /// Largest number of receive queues.
     pub max_rx_queues: u16,
-    /// Most transmit queues.
+    /// Largest number of transmit queues.
     pub max_tx_queues: u16,
-    /// Maximum transmission unit now in force, in bytes: frame without Ethernet header and check sequence. The smaller one of what the port was
-    /// set up for and the kernel interface's.
+    /// Maximum transmission unit in force, in bytes: a frame without Ethernet header and check sequence. The
+    /// smaller of the port's configured MTU and that of the kernel's interface.
     pub mtu: u16,
     /// Descriptors per receive queue: smallest and largest allowed.
     pub rx_descriptors: (u16, u16),
@@ -41,13 +42,14 @@ pub struct PortInfo {
     pub tx_descriptors: (u16, u16),
     /// Kernel driver that the PCI device is bound to; absent for virtual devices.
     pub kernel_driver: Option<String>,
-    /// Version of the device's firmware; absent where the driver tells none.
+    /// Firmware version of the device; absent when the driver reports none.
     #[serde(default)]
     pub firmware: Option<String>,
-    /// Largest MTU that the driver accepts, in bytes; absent where the driver names no limit.
+    /// Largest MTU that the driver accepts, in bytes; absent when the driver states no limit.
     #[serde(default)]
     pub max_mtu: Option<u16>,
-    /// The kernel's interface that the driver sends and receives through (af_packet, af_xdp, tap, pcap, mlx5); absent where there is none.
+    /// The kernel's interface that the driver sends and receives through (af_packet, af_xdp, tap, pcap,
+    /// mlx5); absent for other drivers.
     #[serde(default)]
     pub interface: Option<KernelInterface>,
 }
@@ -55,23 +57,23 @@ pub struct PortInfo {
 /// A network interface of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelInterface {
-    /// Its name, such as `eth0`.
+    /// Interface name, such as `eth0`.
     pub name: String,
-    /// Its MTU, in bytes.
+    /// MTU of the interface, in bytes.
     pub mtu: u32,
 }
 
-/// A frame exceeds what a port carries.
+/// Error: a frame exceeds the port's largest frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct FrameTooLarge {
-    /// Size asked for in bytes, check sequence included.
+    /// Requested size in bytes, check sequence included.
     pub asked: u32,
-    /// The port as it is.
+    /// The port and its limits.
     pub port: Box<PortInfo>,
 }
 
 impl PortInfo {
-    /// Largest frame that the port carries now, in bytes, check sequence included.
+    /// Largest frame that the port carries at present, in bytes, check sequence included.
     pub fn largest_frame_bytes(&self) -> u32 {
         u32::from(self.mtu) + FRAME_OVER_MTU_BYTES
     }
@@ -79,7 +81,7 @@ impl PortInfo {
     /// Checks that a frame of `frame_bytes`, check sequence included, fits.
     ///
     /// # Errors
-    /// Names both sizes, the MTU, whose it is, and what to do.
+    /// States both sizes, the MTU, its origin (port or interface), and the remedy.
     pub fn carries(&self, frame_bytes: u32) -> Result<(), FrameTooLarge> {
         if frame_bytes <= self.largest_frame_bytes() {
             Ok(())
@@ -96,7 +98,7 @@ impl fmt::Display for FrameTooLarge {
         let largest = port.largest_frame_bytes();
         let wanted = asked.saturating_sub(FRAME_OVER_MTU_BYTES);
         write!(f, "frames of {asked} bytes, check sequence included, do not fit ")?;
-        // An interface that has a larger MTU than the port is not what limits it.
+        // An interface whose MTU exceeds the port's is not the limit.
         let narrow = interface.as_ref().filter(|interface| interface.mtu < wanted);
         match narrow.filter(|interface| interface.mtu <= u32::from(*mtu)) {
             Some(interface) => write!(f, "interface {} (port {number}, {device})", interface.name),
@@ -148,7 +150,8 @@ mod tests {
 
     #[test]
     fn a_frame_fits_or_is_refused_with_both_sizes() {
-        // (MTU in force, driver's largest, interface's; frame; what the refusal says and what it does not)
+        // (MTU in force, driver's largest, interface's; frame; text that the refusal contains, text that it
+        // does not)
         let cases: &[(PortInfo, u32, &[&str], &str)] = &[
             (port(1500, None, None), 1518, &[], ""),
             (port(1450, Some(1500), Some(1450)), 1468, &[], ""),

@@ -1,4 +1,4 @@
-//! What an agent reports of its part in a trial.
+//! An agent's report on its part in a trial.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,20 +6,21 @@ use serde::{Deserialize, Serialize};
 use crate::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use crate::time::{Throttling, TrialClock, WorkerTime};
 
-/// One agent's account of a trial. Kept by the agent until acknowledged.
+/// One agent's report of a trial. The agent keeps it until it is acknowledged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialReport {
-    /// The controller's name for the trial.
+    /// The controller's number of the trial.
     pub trial: u32,
-    /// What the agent did.
+    /// The agent's part in the trial.
     pub role: Part,
-    /// Why it ended.
+    /// Reason for the trial's end.
     pub ended: Ended,
     /// Start on the agent's raw monotonic clock, in nanoseconds.
     pub started_ns: u64,
     /// End on the same clock.
     pub ended_ns: u64,
-    /// Time from the start to the last arrival, or to the beginning of the drain when nothing arrived in it, in nanoseconds; absent without a drain.
+    /// Time from the start to the last arrival in the drain, or to the beginning of the drain when nothing
+    /// arrived in it, in nanoseconds; absent without a drain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_arrival_ns: Option<u64>,
     /// Present on a transmitter.
@@ -30,20 +31,20 @@ pub struct TrialReport {
     pub receive: Option<ReceiveReport>,
     /// The port's own counters over the trial; absent when the port has none or was reset during it.
     pub port: Option<PortCounters>,
-    /// Counters of Linerate and of the port that should agree and do not, each in one sentence.
+    /// Contradictions between Linerate's counters and the port's, each in one sentence.
     pub disagreements: Vec<String>,
-    /// What else should be known of how the port was used, each in one sentence.
+    /// Further remarks on the use of the port, each in one sentence.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// The lcores that worked.
+    /// The worker lcores.
     pub lcores: Vec<u32>,
-    /// How the agent kept time; absent in older reports.
+    /// Clock readings of the trial; absent in older reports.
     #[serde(default)]
     pub clock: Option<TrialClock>,
-    /// How much of the trial each of those lcores had a CPU; empty in older reports.
+    /// CPU time of each worker lcore in the trial; empty in older reports.
     #[serde(default)]
     pub workers: Vec<WorkerTime>,
-    /// How a CPU quota stopped the agent; absent when none did.
+    /// Throttling of the agent by a CPU quota; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttling: Option<Throttling>,
 }
@@ -62,18 +63,19 @@ pub enum Part {
     Reflect,
 }
 
-/// Offered load may differ from intended load by this share.
+/// Largest tolerated share by which the offered load may differ from the intended load.
 pub const LOAD_TOLERANCE: f64 = 0.001;
 
-/// True when the offered load is off the intended one by more than [`LOAD_TOLERANCE`], and by more than `slack_packets`: a trial holds whole
-/// packets only, of each worker. Loads in packets per second; never true without an intended load.
+/// True when the offered load differs from the intended one by more than [`LOAD_TOLERANCE`] and by more than
+/// `slack_packets`, because each worker of a trial sends whole packets only. Loads in packets per second;
+/// always false without an intended load.
 pub fn missed_intended(
     intended_pps: Option<f64>,
     offered_pps: f64,
     duration_s: f64,
     slack_packets: u64,
 ) -> bool {
-    // A difference of exactly the slack must not be missed by rounding.
+    // Rounding must not turn a difference of exactly the slack into a miss.
     const ROUNDING: f64 = 1e-6;
     intended_pps.is_some_and(|intended| {
         let off = (offered_pps - intended).abs();
@@ -106,33 +108,34 @@ pub struct TransmitReport {
     pub counters: TransmitCounters,
     /// Intended load in packets per second; absent for `max`.
     pub intended_pps: Option<f64>,
-    /// Offered load: packets the port accepted, per second of sending.
+    /// Offered load: packets that the port accepted per second of sending.
     pub offered_pps: f64,
     /// Seconds of sending.
     pub duration_s: f64,
-    /// Packets that the intended load called for and that were never built: intended = sent + unsent + forgone. 0 for `max`.
+    /// Packets due under the intended load but never built: intended = sent + unsent + forgone. 0 for `max`.
     pub forgone_packets: u64,
-    /// Seconds during which packets waited for the port or no buffer was free, on average over the TX lcores.
+    /// Seconds during which packets waited for the port or for a free buffer, averaged over the TX lcores.
     #[serde(default)]
     pub blocked_s: f64,
-    /// Packets built but never accepted by the port when the trial ended; not part of the sent ones.
+    /// Packets built but not accepted by the port when the trial ended; not among the packets sent.
     pub unsent_packets: u64,
     /// Packets sent per TX lcore, in the order of [`TrialReport::lcores`].
     #[serde(default)]
     pub packets_per_lcore: Vec<u64>,
-    /// Share of the time in which each TX lcore had nothing to do, 0…1; 0 for `max`.
+    /// Idle share of each TX lcore's time, 0…1; 0 for `max`.
     #[serde(default)]
     pub headroom: Vec<f64>,
-    /// Time from one packet to the next as each lcore handed them to its queue, in nanoseconds.
+    /// Times between consecutive packets as each lcore handed them to its queue, in nanoseconds.
     #[serde(default)]
     pub inter_departure: Option<Distribution>,
-    /// Packets that left together, as the profile asks; 0 in older reports, which stands for 1.
+    /// Burst size of the profile in packets; 0 in older reports means 1.
     #[serde(default)]
     pub burst: u32,
 }
 
 impl TransmitReport {
-    /// Packets by which a trial may differ from its intended load without having missed it: each worker sends whole bursts.
+    /// Packets by which the load may differ from the intended one without a miss: each worker sends whole
+    /// bursts.
     pub fn slack_packets(&self) -> u64 {
         (self.packets_per_lcore.len().max(1) as u64).saturating_mul(u64::from(self.burst.max(1)))
     }
@@ -142,18 +145,16 @@ impl TransmitReport {
         missed_intended(self.intended_pps, self.offered_pps, self.duration_s, self.slack_packets())
     }
 
-    /// Packets sent of flow `flow` of `flows`; `None` when it is not known which lcore sent what.
-    ///
-    /// Flow *i* is sent by lcore *i* modulo their number, and each lcore goes round its flows in order.
     /// Packets sent of flow `flow` of `flows`; see [`sent_of_flow`].
     pub fn sent_of_flow(&self, flow: u32, flows: u32) -> Option<u64> {
         sent_of_flow(&self.packets_per_lcore, flow, flows)
     }
 }
 
-/// Packets sent of flow `flow` of `flows` by lcores that sent `packets_per_lcore`; `None` when it is not known which lcore sent what.
+/// Packets sent of flow `flow` of `flows` by lcores that sent `packets_per_lcore`; `None` when the counts per
+/// lcore are unknown.
 ///
-/// Flow *i* is sent by lcore *i* modulo their number, and each lcore goes round its flows in order.
+/// Lcore *i* modulo the number of lcores sends flow *i*, and each lcore sends its flows in rotation.
 pub fn sent_of_flow(packets_per_lcore: &[u64], flow: u32, flows: u32) -> Option<u64> {
     let lcores = u32::try_from(packets_per_lcore.len()).ok().filter(|lcores| *lcores > 0)?;
     let packets = *packets_per_lcore.get((flow % lcores) as usize)?;
@@ -166,19 +167,19 @@ pub fn sent_of_flow(packets_per_lcore: &[u64], flow: u32, flows: u32) -> Option<
 pub struct ReceiveReport {
     /// Totals over all lcores.
     pub counters: ReceiveCounters,
-    /// Gaps in the flows' sequence numbers: packets missing before the last one received of each flow. Packets lost
-    /// at a flow's end do not show here; the difference to what was sent does.
+    /// Gaps in the flows' sequence numbers: packets missing before the last one received of each flow.
+    /// Packets lost at the end of a flow appear only in the difference between sent and received packets.
     pub sequence_gaps: u64,
-    /// Frames so late that a first copy cannot be told from a further one; they are counted as out of order.
+    /// Frames too late to distinguish a first copy from a duplicate; they count as out of order.
     pub beyond_window: u64,
-    /// One-way delay in nanoseconds; absent when nothing was received.
+    /// One-way delay in nanoseconds; absent when no packet was received.
     pub latency: Option<Latency>,
     /// Received probes per RX lcore, in the order of [`TrialReport::lcores`].
     pub packets_per_lcore: Vec<u64>,
     /// Frames per receive queue.
     #[serde(default)]
     pub frames_per_queue: Vec<u64>,
-    /// Share of the time in which each RX lcore found nothing to receive, 0…1.
+    /// Share of the time in which each RX lcore's polls returned no frame, 0…1.
     #[serde(default)]
     pub headroom: Vec<f64>,
     /// Frames that are not Linerate's, by kind.
@@ -187,11 +188,11 @@ pub struct ReceiveReport {
     /// Reordering; absent when nothing was reordered.
     #[serde(default)]
     pub reordering: Option<Reordering>,
-    /// Flows of which packets were sent and none arrived; 0 on a receiver that was not told how many flows there are. On one that was not
-    /// told what was sent, all flows count as sent.
+    /// Flows with sent but no received packets; 0 on a receiver that does not know the number of flows. On a
+    /// receiver that does not know the packets sent, all flows count as sent.
     #[serde(default)]
     pub silent_flows: u32,
-    /// The flows that fared worst, worst first; see [`crate::worst_flows`].
+    /// The flows with the worst results, worst first; see [`crate::worst_flows`].
     #[serde(default)]
     pub worst_flows: Vec<FlowReport>,
 }
@@ -257,7 +258,8 @@ pub struct FlowReport {
     pub delay_ns: Option<FlowDelay>,
 }
 
-/// A flow in few bytes: received, lost, duplicates, reordered, largest extent, and least, mean and largest delay in nanoseconds.
+/// A flow in compact form: received, lost, duplicates, reordered, largest extent, and least, mean and largest
+/// delay in nanoseconds.
 pub type FlowRow = [u64; 8];
 
 impl From<&FlowReport> for FlowRow {
@@ -269,14 +271,14 @@ impl From<&FlowReport> for FlowRow {
 }
 
 impl FlowReport {
-    /// The same flow, of which `sent` packets were sent; unchanged when that is not known.
+    /// The same flow with `sent` packets sent; unchanged when `sent` is unknown.
     #[must_use]
     pub fn of_sent(self, sent: Option<u64>) -> Self {
         let lost = sent.map_or(self.lost, |sent| sent.saturating_sub(self.received));
         Self { sent: sent.or(self.sent), lost, ..self }
     }
 
-    /// The flow of a row.
+    /// The flow that a row describes.
     pub fn from_row(flow: u32, row: &FlowRow) -> Self {
         let [received, lost, duplicates, reordered, extent, min, mean, max] = *row;
         Self {
@@ -305,26 +307,26 @@ pub struct FlowDelay {
 
 /// Distribution of one-way delays, in nanoseconds.
 ///
-/// Valid when sender and receiver read the same clock, which the controller decides.
+/// Valid when sender and receiver read the same clock; the controller decides whether they do.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Latency {
-    /// The figures.
+    /// Summary of the distribution.
     pub summary: LatencySummary,
-    /// Packet delay variation (RFC 5481, section 4.2): each delay less the smallest one.
+    /// Packet delay variation (RFC 5481, section 4.2): each delay minus the smallest one.
     #[serde(default)]
     pub variation: LatencySummary,
-    /// Packets whose receive time lay before their send time; they count as zero delay.
+    /// Packets with a receive time before their send time; they count as zero delay.
     pub negative: u64,
-    /// Histogram: upper bound of a bucket in nanoseconds, and packets in it. Empty buckets are left out.
+    /// Histogram: upper bound of a bucket in nanoseconds, and packets in it. Empty buckets are omitted.
     pub histogram: Vec<(u64, u64)>,
 }
 
 /// A distribution of times, in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Distribution {
-    /// The figures.
+    /// Summary of the distribution.
     pub summary: LatencySummary,
-    /// Histogram: upper bound of a bucket in nanoseconds, and times in it. Empty buckets are left out.
+    /// Histogram: upper bound of a bucket in nanoseconds, and times in it. Empty buckets are omitted.
     pub histogram: Vec<(u64, u64)>,
 }
 

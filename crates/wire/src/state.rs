@@ -1,4 +1,4 @@
-//! The life of a trial inside an agent.
+//! State machine of a trial inside an agent.
 //!
 //! ```text
 //! idle ──prepare──► prepared ──arm──► armed ──start──► running ──(end or stop)──► finished ──acknowledge──► idle
@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where an agent stands.
+/// State of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AgentState {
@@ -18,7 +18,7 @@ pub enum AgentState {
     Idle,
     /// A trial's plan is accepted and its memory is allocated.
     Prepared,
-    /// The lcores are launched: a receiver counts, a transmitter waits for the word.
+    /// The lcores are launched: a receiver counts, a transmitter waits for the start.
     Armed,
     /// A transmitter sends; a receiver counts and streams samples.
     Running,
@@ -26,7 +26,7 @@ pub enum AgentState {
     Finished,
 }
 
-/// What moves an agent from state to state.
+/// Steps that change an agent's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Accept a trial.
@@ -35,13 +35,13 @@ pub enum Step {
     Arm,
     /// Begin.
     Start,
-    /// End early, or give up before the start.
+    /// End early, or cancel before the start.
     Stop,
-    /// The trial came to its end by itself.
+    /// The trial ended by itself.
     End,
-    /// Hand out the report.
+    /// Send the report.
     Report,
-    /// The report is safe elsewhere.
+    /// The controller has stored the report.
     Acknowledge,
 }
 
@@ -93,9 +93,9 @@ impl fmt::Display for Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("'{step}' is not possible while the agent is {state}")]
 pub struct IllegalStep {
-    /// State the agent is in.
+    /// State of the agent.
     pub state: AgentState,
-    /// Step that was asked for.
+    /// Requested step.
     pub step: Step,
 }
 

@@ -1,14 +1,15 @@
-//! How time was kept in a trial, and how much of it the workers had a CPU.
+//! Timekeeping of a trial, and the CPU time of its workers.
 //!
-//! One time base: probes carry a counter's ticks, and ticks become nanoseconds by the frequency that was measured against the kernel's raw
-//! monotonic clock (`CLOCK_MONOTONIC_RAW`), which no time service slews. Samples, starts and ends are read from that clock itself.
+//! There is one time base. Probes carry a counter's ticks; ticks are converted to nanoseconds by the
+//! frequency measured against the kernel's raw monotonic clock (`CLOCK_MONOTONIC_RAW`), which time services
+//! do not slew. Samples, starts and ends are read from that clock directly.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A frequency that is told wrong by more than this is worth a note, in parts per million.
+/// Deviation of the nominal from the measured frequency above which a report notes it, in parts per million.
 pub const TOLD_TOLERANCE_PPM: f64 = 50.0;
 
 /// Frequency of a counter: what DPDK tells, and what was measured. All rates, durations and delays rest on the measured one.
@@ -25,13 +26,13 @@ pub struct TickRate {
 }
 
 impl TickRate {
-    /// The two frequencies and their difference.
+    /// A rate from the nominal and the measured frequency.
     pub fn new(told_hz: u64, measured_hz: u64, uncertainty_ppm: f64) -> Self {
         let difference_ppm = (told_hz as f64 / measured_hz.max(1) as f64 - 1.0) * 1e6;
         Self { told_hz, measured_hz, difference_ppm, uncertainty_ppm }
     }
 
-    /// True when DPDK's frequency is off by more than [`TOLD_TOLERANCE_PPM`], beyond the uncertainty.
+    /// True when DPDK's frequency deviates by more than [`TOLD_TOLERANCE_PPM`], beyond the uncertainty.
     pub fn is_told_wrong(&self) -> bool {
         self.difference_ppm.abs() > TOLD_TOLERANCE_PPM + self.uncertainty_ppm
     }
@@ -89,7 +90,8 @@ pub struct WorkerTime {
 }
 
 impl WorkerTime {
-    /// Share of the time, 0…1, in which the worker wanted a CPU and had none. Without the kernel's word for it: in which it had none.
+    /// Share of the time, 0…1, in which the worker was ready to run but had no CPU. Where the kernel does not
+    /// report it: the share in which the worker was off its CPU.
     pub fn waiting_share(&self) -> f64 {
         let waited_s = self.waited_s.unwrap_or(self.off_cpu_s);
         if self.elapsed_s > 0.0 { (waited_s / self.elapsed_s).clamp(0.0, 1.0) } else { 0.0 }

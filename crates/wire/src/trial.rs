@@ -1,4 +1,4 @@
-//! What the controller asks of an agent for one trial.
+//! Specification of one agent's part in a trial.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,19 +10,20 @@ use linerate_traffic::profile::Profile;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrialSpec {
-    /// The controller's name for the trial: repeated in samples and in the report.
+    /// The controller's number of the trial; samples and the report repeat it.
     pub trial: u32,
-    /// Written into every probe; frames with another tag are counted as stale.
+    /// Tag in every probe; frames with another tag are counted as stale.
     pub tag: u16,
-    /// What to do.
+    /// Role of the agent.
     pub role: RoleSpec,
     /// Time between samples, in milliseconds: 10…3,600,000.
     pub sample_interval_ms: u32,
-    /// A transmitter whose controller has been silent for this long stops, in milliseconds: 100…3,600,000.
+    /// Orphan time in milliseconds, 100…3,600,000: a transmitter stops when its controller has been silent
+    /// for this long.
     pub orphan_ms: u32,
 }
 
-/// What to do in a trial.
+/// Role of an agent in a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RoleSpec {
@@ -30,13 +31,13 @@ pub enum RoleSpec {
     Transmit(Box<TransmitSpec>),
     /// Count.
     Receive(ReceiveSpec),
-    /// Send, and count what comes: the peer's packets, or one's own on their way back.
+    /// Send, and count what arrives: the peer's packets, or the agent's own on their way back.
     Exchange(Box<TransmitSpec>, ReceiveSpec),
-    /// Send back what comes. The agent must have been started for it.
+    /// Send received frames back. The agent must have been started with this ability.
     Reflect,
 }
 
-/// Which end of a pair.
+/// End of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -55,7 +56,7 @@ impl std::fmt::Display for Role {
     }
 }
 
-/// What to send, to whom, for how long.
+/// What a transmitter sends, to which address, and for how long.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransmitSpec {
@@ -63,17 +64,18 @@ pub struct TransmitSpec {
     pub profile: Profile,
     /// Destination address of every frame.
     pub peer_mac: MacAddr,
-    /// When to end; both may be given, the first to come counts. `None` in both: until stopped.
+    /// End of sending; if both limits are given, the first one reached applies. `None` in both: until
+    /// stopped.
     pub limit: Limit,
 }
 
-/// What to expect.
+/// What a receiver expects.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReceiveSpec {
-    /// Flow ids are below this; the flow table is allocated for them.
+    /// Number of flows: flow ids are below it, and the flow table has this size.
     pub flows: u32,
-    /// Whether the report of every flow will be asked for, not only of those that fared worst.
+    /// True when the controller will fetch every flow's report, not only the worst flows.
     #[serde(default)]
     pub all_flows: bool,
 }
@@ -106,21 +108,21 @@ pub struct Drain {
 const SHORTEST_TAIL_NS: u64 = 5_000_000;
 
 impl Drain {
-    /// The rest after the last arrival that ends an incomplete drain, in nanoseconds: `settle_ms`, or twice the path's largest delay, or three
-    /// times the time between packets, whichever is longest.
+    /// Idle time after the last arrival that ends an incomplete drain, in nanoseconds: the largest of
+    /// `settle_ms`, twice the path's largest delay, and three times the time between packets.
     pub fn settle_ns(&self) -> u64 {
         nanoseconds(self.settle_ms)
             .max(self.path_delay_ns.saturating_mul(2))
             .max(self.gap_ns.saturating_mul(3))
     }
 
-    /// Time limit of the whole drain in nanoseconds: `limit_ms`, or twice [`Self::settle_ns`] where that is longer.
+    /// Time limit of the whole drain in nanoseconds: the larger of `limit_ms` and twice [`Self::settle_ns`].
     pub fn limit_ns(&self) -> u64 {
         nanoseconds(self.limit_ms).max(self.settle_ns().saturating_mul(2))
     }
 
-    /// The rest after the last expected packet, in nanoseconds, so that its duplicates are counted: twice the variation of the path's delay,
-    /// 5 ms at least, and no longer than [`Self::settle_ns`].
+    /// Wait for duplicates after the last expected packet, in nanoseconds: twice the variation of the path's
+    /// delay, at least 5 ms and at most [`Self::settle_ns`].
     pub fn tail_ns(&self) -> u64 {
         self.path_variation_ns.saturating_mul(2).max(SHORTEST_TAIL_NS).min(self.settle_ns())
     }

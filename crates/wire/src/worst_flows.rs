@@ -1,14 +1,14 @@
-//! The flows that fared worst: chosen in one pass over all flows, in memory for a few.
+//! Selection of the flows with the worst results, in one pass over all flows and in constant memory.
 
 use std::cmp::Reverse;
 
 use crate::report::FlowReport;
 
-/// Flows that a report names.
+/// Number of flows that a report lists.
 pub const WORST_FLOWS: usize = 10;
 
-/// How badly a flow fared: lost packets first, then reordered and duplicate packets, then the longest delay. Of two that are equal
-/// in all of it, the one with the lower number comes first.
+/// Order of flows by result: lost packets first, then reordered and duplicate packets, then the longest
+/// delay. Of two equal flows, the one with the lower number comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Badness {
     lost: u64,
@@ -18,32 +18,32 @@ pub struct Badness {
 }
 
 impl Badness {
-    /// The badness of flow `flow`; `longest_delay` in any unit that is the same for all flows.
+    /// The badness of flow `flow`; `longest_delay` in any unit common to all flows.
     pub fn new(flow: u32, lost: u64, reordered: u64, duplicates: u64, longest_delay: u64) -> Self {
         Self { lost, disturbed: reordered.saturating_add(duplicates), longest_delay, flow: Reverse(flow) }
     }
 
-    /// The badness of a flow that has been told.
+    /// The badness of a reported flow.
     pub fn of(flow: &FlowReport) -> Self {
         let longest = flow.delay_ns.map_or(0, |delay| delay.max);
         Self::new(flow.flow, flow.lost, flow.reordered, flow.duplicates, longest)
     }
 
-    /// Lost packets, and reordered and duplicate ones: what remains where delays are not valid.
+    /// Lost packets, and reordered plus duplicate ones: the comparison when delays are not valid.
     pub fn packets(&self) -> (u64, u64) {
         (self.lost, self.disturbed)
     }
 }
 
-/// Keeps the worst [`WORST_FLOWS`] of all flows that it is offered.
+/// The worst [`WORST_FLOWS`] of all flows offered to it.
 #[derive(Debug, Clone, Default)]
 pub struct WorstFlows {
-    /// The worst first.
+    /// Kept flows, worst first.
     kept: Vec<(Badness, FlowReport)>,
 }
 
 impl WorstFlows {
-    /// Offers a flow; its report is made only when it is among the worst so far.
+    /// Offers a flow; `report` is called only when the flow is among the worst so far.
     pub fn offer(&mut self, badness: Badness, report: impl FnOnce() -> FlowReport) {
         let full = self.kept.len() == WORST_FLOWS;
         if full && self.kept.last().is_some_and(|(least, _)| badness <= *least) {
@@ -56,7 +56,7 @@ impl WorstFlows {
         self.kept.insert(at, (badness, report()));
     }
 
-    /// The flows, the worst first.
+    /// The kept flows, worst first.
     pub fn into_reports(self) -> Vec<FlowReport> {
         self.kept.into_iter().map(|(_, report)| report).collect()
     }
