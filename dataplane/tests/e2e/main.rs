@@ -12,6 +12,7 @@ mod capture_fields;
 mod common;
 mod flows_file;
 mod interfaces;
+mod known_frames;
 mod memif_socket;
 mod observers;
 mod path;
