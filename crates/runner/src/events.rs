@@ -1,4 +1,4 @@
-//! What `linerate run --json` prints while it runs: one event a line, before the summary.
+//! Events that `linerate run --json` prints during a run: one a line, before the summary.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

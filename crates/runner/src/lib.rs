@@ -1,5 +1,6 @@
-//! From an experiment to its results: a platform starts agents, a session talks to each, [`run`] carries out every trial and recovers what is
-//! lost. A library: it prints nothing; whoever watches gets told through [`run::observer::Observer`].
+//! From an experiment to its results: a platform starts agents, a session talks to each, and [`run`] carries
+//! out every trial and recovers lost agents. The library prints nothing; callers follow a run through
+//! [`run::observer::Observer`].
 
 pub mod events;
 pub mod platform;

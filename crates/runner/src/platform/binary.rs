@@ -1,25 +1,25 @@
-//! Where the data-plane program is.
+//! Location of the data-plane program.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The program's name.
 pub const PROGRAM: &str = "linerate-dataplane";
-/// Environment variable that may name it.
+/// Environment variable that gives the program's path.
 pub const VARIABLE: &str = "LINERATE_DATAPLANE";
 
-/// The program is not there.
+/// The data-plane program was not found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotFound {
-    /// Where the user said it is.
+    /// Not at the path that the user gave.
     #[error("{said} says {}, and there is no program there", path.display())]
     There {
-        /// Option or variable.
+        /// Option or variable that gave it.
         said: &'static str,
         /// Its value.
         path: PathBuf,
     },
-    /// Anywhere.
+    /// In none of the places.
     #[error(
         "{PROGRAM} is neither beside linerate nor in PATH; build it with `cargo build -p {PROGRAM}` or name it with --dataplane PATH or \
          {VARIABLE}"
@@ -27,14 +27,14 @@ pub enum NotFound {
     Anywhere,
 }
 
-/// Places to look at.
+/// Places to look for the program.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
     /// Value of `--dataplane`.
     pub option: Option<PathBuf>,
     /// Value of the environment variable.
     pub variable: Option<PathBuf>,
-    /// Directory of this program.
+    /// Directory of the `linerate` program.
     pub beside: Option<PathBuf>,
     /// Value of PATH.
     pub path: Option<OsString>,
@@ -51,14 +51,14 @@ impl Places {
         }
     }
 
-    /// Looks where the user said it is, else beside this program, else in PATH.
+    /// Path of the program: the one that the user gave, else beside `linerate`, else in PATH.
     ///
     /// # Errors
-    /// When it is not there.
+    /// When the program is in none of these places.
     pub fn find(&self) -> Result<PathBuf, NotFound> {
         for (said, place) in [("--dataplane", &self.option), (VARIABLE, &self.variable)] {
             if let Some(path) = place {
-                // A bare name would be looked up in PATH when it is executed.
+                // Executing a bare name would look it up in PATH.
                 let there =
                     path.is_file().then(|| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
                 return there.ok_or_else(|| NotFound::There { said, path: path.clone() });

@@ -1,4 +1,5 @@
-//! Whether the packet memory of an agent holds the buffers of its port, by the arithmetic that the data plane makes its pools by.
+//! Check that an agent's packet memory holds the buffers of its port. The data plane sizes its pools by the
+//! same arithmetic.
 
 use linerate_wire::buffers::{BufferUse, PoolDemand};
 use linerate_wire::report::Part;
@@ -8,7 +9,7 @@ use linerate_experiment::Experiment;
 use linerate_experiment::document::{Device, PlatformKind};
 use linerate_experiment::kubernetes::LinkKind;
 
-/// What DPDK needs beside packet buffers, at most: rings of descriptors, queues, tables of its own.
+/// Megabytes that DPDK needs at most besides packet buffers: descriptor rings, queues, internal tables.
 const DPDK_MEGABYTES: u64 = 8;
 
 /// The packet memory of an agent is too small for its buffers.
@@ -30,7 +31,7 @@ pub struct TooFewMegabytes {
     own_buffers: u32,
 }
 
-/// Buffers for a port's own frames, in words.
+/// Description of the buffers for a port's own frames.
 fn own(buffers: u32) -> String {
     if buffers > 0 { format!(", {buffers} for answers to ARP and ping") } else { String::new() }
 }
@@ -38,7 +39,7 @@ fn own(buffers: u32) -> String {
 /// Checks both ends of a pair; all pairs are alike.
 ///
 /// # Errors
-/// Names the end, both amounts, and what they are made of.
+/// Names the end, the given and the needed amount, and the parts of the needed amount.
 pub fn fit(experiment: &Experiment) -> Result<(), TooFewMegabytes> {
     let given = experiment.agents().memory_mb.get();
     for end in [Role::Tx, Role::Rx] {
@@ -60,14 +61,14 @@ pub fn fit(experiment: &Experiment) -> Result<(), TooFewMegabytes> {
     Ok(())
 }
 
-/// What the port at that end will be set up for. A port that has fewer queues than lcores needs less.
+/// Buffers that the port at that end needs. A port with fewer queues than lcores needs less.
 fn demand(experiment: &Experiment, end: Role) -> PoolDemand {
     let agents = experiment.agents();
     let (tx, rx) = (agents.workers.tx.get_u32(), agents.workers.rx.get_u32());
     let direction = experiment.direction();
     let workers = direction.workers(end, tx, rx);
     let buffer_use = buffer_use(experiment, end);
-    // memif is what both platforms join agents by when they have no devices.
+    // Without devices, both platforms connect agents by memif.
     let rings = match experiment.platform() {
         PlatformKind::Local => experiment.local().devices.is_none(),
         PlatformKind::Kubernetes => experiment.kubernetes().link.kind == LinkKind::Memif,
@@ -81,7 +82,7 @@ fn demand(experiment: &Experiment, end: Role) -> PoolDemand {
         tx_descriptors: agents.txd.get_u32(),
         workers,
         forwards: direction.part(end) == Part::Reflect,
-        // All pairs are alike but for their addresses.
+        // All pairs are alike except for their addresses.
         answers: (0..experiment.pairs()).any(|pair| !experiment.address_options(pair, end).is_empty()),
         mtu: agents.mtu.get_u32(),
     }

@@ -1,4 +1,4 @@
-//! Which lcore runs on which CPU. The decision is pure.
+//! Placement of lcores on CPUs. Pure.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +7,14 @@ use super::PlatformError;
 /// CPUs of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentCpus {
-    /// Of the main lcore, which mostly sleeps.
+    /// CPU of the main lcore, which sleeps most of the time.
     pub main: usize,
-    /// Of each worker lcore, which polls.
+    /// CPU of each worker lcore, which polls.
     pub workers: Vec<usize>,
 }
 
 impl AgentCpus {
-    /// The value of EAL's `--lcores`: lcore 0 is the main one, the workers follow.
+    /// Value of EAL's `--lcores`: lcore 0 is the main one, the workers follow.
     pub fn lcores(&self) -> String {
         let cpus = std::iter::once(self.main).chain(self.workers.iter().copied());
         let maps: Vec<String> = cpus.enumerate().map(|(lcore, cpu)| format!("{lcore}@{cpu}")).collect();
@@ -41,8 +41,9 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// What the data plane's `--idle` is to be, under a quota in CPUs for all agents together; `None`: the agents' own choice will do, for each has
-    /// CPUs of its own. An agent sees neither the others' workers nor their share of the quota.
+    /// Value of the data plane's `--idle` under a quota in CPUs for all agents together; `None` leaves the
+    /// choice to the agents, because each has CPUs of its own. An agent sees neither the other agents'
+    /// workers nor their share of the quota.
     pub fn idle(&self, quota_cpus: Option<f64>) -> Option<&'static str> {
         let workers: usize =
             self.pairs.iter().map(|pair| pair.tx.workers.len() + pair.rx.workers.len()).sum();
@@ -58,8 +59,9 @@ impl Placement {
 
 /// Places the agents of `pairs` pairs with `tx` and `rx` workers each on the `allowed` CPUs.
 ///
-/// Where every worker can have a CPU of its own and one is left, all main lcores share the first. Otherwise the workers take
-/// turns over all CPUs and a main lcore sits with its agent's first worker. An empty set stands for CPU 0.
+/// If there is a CPU for each worker and one more, all main lcores share the first CPU. Otherwise the workers
+/// take the CPUs in turn, and a main lcore shares a CPU with its agent's first worker. An empty set stands
+/// for CPU 0.
 pub fn place(allowed: &BTreeSet<usize>, pairs: usize, tx: usize, rx: usize) -> Placement {
     let allowed: Vec<usize> = if allowed.is_empty() { vec![0] } else { allowed.iter().copied().collect() };
     let workers = pairs * (tx + rx);
@@ -75,10 +77,10 @@ pub fn place(allowed: &BTreeSet<usize>, pairs: usize, tx: usize, rx: usize) -> P
     Placement { pairs, workers_share: workers > allowed.len() }
 }
 
-/// The CPUs this process may run on.
+/// CPUs that this process may run on.
 ///
 /// # Errors
-/// When the kernel does not say.
+/// When the kernel does not report them.
 pub fn allowed() -> Result<BTreeSet<usize>, PlatformError> {
     let set =
         rustix::thread::sched_getaffinity(None).map_err(|error| PlatformError::Cpus(error.to_string()))?;

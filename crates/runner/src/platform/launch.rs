@@ -8,15 +8,16 @@ use super::memory::Memory;
 use linerate_experiment::Experiment;
 use linerate_experiment::document::Device;
 
-/// An agent whose controller is gone ends after this time.
+/// An agent without a controller exits after this time.
 const EXIT_WHEN_ORPHANED: &str = "10s";
 
-/// What tells one run's agents from another's.
+/// Names that keep the agents of one run apart from those of other runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunNames {
-    /// Unique, not secret: it keeps runs apart. Whoever reads it on this machine can open the memif sockets before the peer does.
+    /// Unique, but not secret: a user of this machine that reads it can open the memif sockets before the
+    /// peer does.
     pub nonce: String,
-    /// Middle of the Ethernet addresses.
+    /// Middle bytes of the Ethernet addresses.
     pub mac: [u8; 2],
 }
 
@@ -29,7 +30,7 @@ pub struct AgentLaunch {
     pub arguments: Vec<String>,
 }
 
-/// How to start a pair: the receiver first, for it is the memif server.
+/// How to start a pair. The receiver starts first, because it is the memif server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairLaunch {
     /// The transmitter.
@@ -38,13 +39,13 @@ pub struct PairLaunch {
     pub rx: AgentLaunch,
 }
 
-/// The Ethernet address of a memif port: locally administered, and no group address.
+/// Ethernet address of a memif port: locally administered, unicast.
 pub fn memif_mac([a, b]: [u8; 2], pair: usize, end: u8) -> MacAddr {
     let [high, low] = (pair as u16).to_be_bytes();
     MacAddr([0x02, a, b, high, low, end])
 }
 
-/// The command lines of all agents.
+/// Command lines of all agents.
 pub fn launches(
     experiment: &Experiment,
     placement: &Placement,
@@ -55,7 +56,7 @@ pub fn launches(
     let local = experiment.local();
     let settings = experiment.agents();
     let (txd, rxd) = (settings.txd.get_u32(), settings.rxd.get_u32());
-    // Both ends of a memif share rings of one size, a power of two.
+    // Both ends of a memif have rings of the same size, a power of two.
     let ring_log2 = txd.max(rxd).next_power_of_two().ilog2();
     placement
         .pairs
@@ -101,7 +102,7 @@ pub fn launches(
                     "--mtu".to_owned(),
                     settings.mtu.get_u32().to_string(),
                 ]);
-                // What the environment sets reaches the agent through it.
+                // The agent gets the safety settings of the environment as options.
                 arguments.extend(experiment.safety().options());
                 let (tx, rx) = (settings.workers.tx.get_u32(), settings.workers.rx.get_u32());
                 arguments.extend(idle.iter().flat_map(|idle| ["--idle".to_owned(), (*idle).to_owned()]));
@@ -187,7 +188,7 @@ mod tests {
             ("one-way", "", "--txq 2 --rxq 1", "--txq 1 --rxq 2"),
             ("bidirectional", "", "--txq 2 --rxq 2", "--txq 2 --rxq 2"),
             ("round-trip", "", "--txq 2 --rxq 1", "--txq 1 --rxq 2 --reflector"),
-            // Cables carry any number of queues to any other.
+            // A cable connects ports with any numbers of queues.
             ("one-way", devices, "--mtu 1500", "--mtu 1500"),
             ("bidirectional", devices, "--txq 2 --rxq 1", "--txq 2 --rxq 1"),
             ("round-trip", devices, "--txq 2 --rxq 1", "--mtu 1500 --reflector"),

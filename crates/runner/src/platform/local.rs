@@ -1,4 +1,5 @@
-//! Agents as processes of this machine, each pair joined by a memif, or on devices that are joined by a cable, a switch or a bridge.
+//! Agents as processes of this machine: each pair is connected by a memif, or uses devices that a cable, a
+//! switch or a bridge connects.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -19,23 +20,24 @@ use linerate_experiment::Experiment;
 use linerate_experiment::plan::Plan;
 use linerate_results::store::UNFINISHED;
 
-/// DPDK's memif gives this as its largest frame, check sequence included, and ethdev refuses more.
+/// Largest frame of DPDK's memif, check sequence included; ethdev refuses larger ones.
 const LARGEST_FRAME_BYTES: u32 = 1518;
 
-/// What will be started: shown by a dry run, used by a run.
+/// What a run starts. A dry run shows it.
 #[derive(Debug, Clone)]
 pub struct LocalPlan {
     /// How to start each pair.
     pub pairs: Vec<PairLaunch>,
-    /// What the user should know of it.
+    /// Notes for the user on the plan.
     pub notes: Vec<String>,
 }
 
 impl LocalPlan {
-    /// Decides on CPUs, memory and names, by what this machine has.
+    /// Decides on CPUs, memory and names, by the resources of this machine.
     ///
     /// # Errors
-    /// When a frame is too large for memif, hugepages are demanded and lacking, or the machine does not tell what it has.
+    /// When a frame is too large for memif, when hugepages are demanded and missing, or when the resources
+    /// cannot be read.
     pub fn new(experiment: &Experiment, plan: &Plan) -> Result<Self, PlatformError> {
         let largest =
             plan.trials.iter().map(|trial| trial.profile.frame_sizes().largest().bytes()).max().unwrap_or(0);
@@ -67,7 +69,7 @@ impl LocalPlan {
         if !memory.hugepages {
             notes.push("packet memory is not in hugepages".to_owned());
         }
-        // A quota that cannot be read is one that is not known of.
+        // A quota that cannot be read counts as unknown.
         let quota = CpuLimit::find(&Root::host()).ok().flatten().and_then(|limit| limit.quota_cpus);
         if let Some(quota) = quota.filter(|_| placement.idle(quota) == Some("sleep")) {
             notes.push(format!("a CPU quota of {quota} CPUs holds for all workers: they sleep while there is nothing to do, and delays are longer by up to 0.2 ms"));
@@ -84,12 +86,12 @@ pub struct LocalPlatform {
     log_directory: PathBuf,
     runtime_directory: PathBuf,
     node: String,
-    /// Known from the moment they listen, so that `stop` ends them however far the start came.
+    /// Recorded as soon as they listen, so that `stop` ends them even if the start fails later.
     processes: RefCell<Vec<(String, AgentProcess)>>,
 }
 
 impl LocalPlatform {
-    /// A platform that will run `program` as planned, with logs in `log_directory`.
+    /// A platform that runs `program` as planned, with logs in `log_directory`.
     pub fn new(plan: LocalPlan, program: PathBuf, log_directory: PathBuf) -> Self {
         let runtime_directory = log_directory.join(format!("{UNFINISHED}runtime"));
         Self {
@@ -136,7 +138,7 @@ impl LocalPlatform {
         Ok(endpoint)
     }
 
-    /// The receiver first: it is the memif server.
+    /// Starts the receiver first, because it is the memif server.
     async fn start_pair(&self, pair: &PairLaunch) -> Result<Vec<AgentEndpoint>, PlatformError> {
         let rx = self.start_agent(&pair.rx).await?;
         let tx = self.start_agent(&pair.tx).await?;

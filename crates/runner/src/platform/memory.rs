@@ -1,8 +1,8 @@
-//! Hugepages or ordinary memory. The decision is pure.
+//! Choice between hugepages and ordinary memory. Pure.
 
 use linerate_experiment::document::Hugepages;
 
-/// Bytes in the megabytes that EAL's `-m` counts.
+/// Bytes of one megabyte of EAL's `-m`.
 const MEGABYTE: u64 = 1 << 20;
 
 /// Packet memory of every agent.
@@ -10,7 +10,7 @@ const MEGABYTE: u64 = 1 << 20;
 pub struct Memory {
     /// Megabytes per agent.
     pub megabytes: u64,
-    /// In hugepages or in ordinary memory.
+    /// True for hugepages, false for ordinary memory.
     pub hugepages: bool,
 }
 
@@ -28,31 +28,32 @@ impl Memory {
 pub struct FreePages {
     /// Bytes of one page.
     pub page_bytes: u64,
-    /// Pages that new processes can have.
+    /// Pages available to new processes.
     pub pages: u64,
 }
 
-/// Hugepages are demanded and there are too few.
+/// Hugepages are demanded and too few are free.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "spec.local.hugepages is always, and the free hugepages suffice for {fit} of {agents} agents of {megabytes} MB: {found}\n  \
      remedy: run `hugepage-check` to see how to reserve more, lower spec.agents.memoryMb, or set spec.local.hugepages to auto"
 )]
 pub struct TooLittle {
-    /// Agents to be started.
+    /// Agents to start.
     pub agents: u64,
-    /// Agents that the free pages suffice for.
+    /// Agents that the free pages hold.
     pub fit: u64,
-    /// Megabytes that each needs.
+    /// Megabytes per agent.
     pub megabytes: u64,
     /// The free pages, or why they could not be counted.
     pub found: String,
 }
 
-/// Decides for `agents` agents of `megabytes` each. A page belongs to one agent, however little of it that needs.
+/// Decides for `agents` agents of `megabytes` each. Agents do not share pages, so each agent's need is
+/// rounded up to whole pages.
 ///
 /// # Errors
-/// When hugepages are demanded and there are too few.
+/// When hugepages are demanded and too few are free.
 pub fn decide(
     wanted: Hugepages,
     agents: u64,
@@ -76,10 +77,10 @@ pub fn decide(
     Ok(Memory { megabytes, hugepages })
 }
 
-/// Hugepages that new processes can have.
+/// Hugepages available to new processes.
 ///
 /// # Errors
-/// What could not be read, and where.
+/// Names what could not be read.
 pub fn free_hugepages() -> Result<Vec<FreePages>, String> {
     let survey = hugepage_check::hugepages::survey(&hugepage_check::root::Root::host());
     match survey.problems.first() {

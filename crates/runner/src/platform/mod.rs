@@ -1,4 +1,4 @@
-//! Where agents run. A platform starts them, says where they listen, and sees to it that none is left.
+//! Platforms: a platform starts agents, reports where they listen, and ends all of them.
 
 pub mod binary;
 pub mod buffers;
@@ -17,18 +17,19 @@ use linerate_results::store::environment::PodPlace;
 
 use crate::session::Dialer;
 
-/// Starts agents, and ends them.
+/// Starts and ends agents.
 pub trait Platform {
-    /// Starts every agent of the topology and waits until they run; returns them group by group. `say` is told what keeps them from it.
+    /// Starts every agent of the topology and waits until all run; returns them group by group. Passes each
+    /// reason for a delay to `say`.
     ///
     /// # Errors
-    /// The first agent that did not start, with its own reason. Those that did are then ended by [`Platform::stop`].
+    /// The reason of the first agent that did not start. [`Platform::stop`] then ends the agents that did.
     fn start(
         &mut self,
         say: &dyn Fn(&str),
     ) -> impl Future<Output = Result<Vec<Vec<AgentEndpoint>>, PlatformError>>;
 
-    /// Starts all agents of one group anew, whatever became of them. `number` is the group's place in the topology.
+    /// Restarts all agents of one group, whatever their state. `number` is the group's place in the topology.
     ///
     /// # Errors
     /// Why they did not start.
@@ -38,12 +39,13 @@ pub trait Platform {
         say: &dyn Fn(&str),
     ) -> impl Future<Output = Result<Vec<AgentEndpoint>, PlatformError>>;
 
-    /// True when the agents are meant to stay after the run.
+    /// True when the agents stay after the run.
     fn keeps(&self) -> bool {
         false
     }
 
-    /// Ends every agent in bounded time, whatever its state. Agents that were `asked` to shut down get a moment to do so.
+    /// Ends every agent in bounded time, whatever its state. Agents that were `asked` to shut down get a
+    /// moment to do so.
     fn stop(&mut self, asked: bool) -> impl Future<Output = ()>;
 }
 
@@ -54,15 +56,15 @@ pub struct AgentEndpoint {
     pub name: String,
     /// The host it runs on.
     pub node: String,
-    /// The pod it runs in; none outside of a cluster.
+    /// The pod it runs in; `None` outside of a cluster.
     pub pod: Option<PodPlace>,
-    /// How it is reached.
+    /// Opens connections to it.
     pub dialer: Dialer,
-    /// What it wants to be shown.
+    /// Token that it demands.
     pub token: Token,
     /// How it was started.
     pub command_line: Vec<String>,
-    /// Tells when and how it ended.
+    /// Reports when and how it ended.
     pub exit: ExitWatch,
 }
 
@@ -79,17 +81,17 @@ impl Token {
         random_hex(32).map(Self)
     }
 
-    /// A token that is none, for manifests that are only shown.
+    /// An empty token, for manifests that are only shown.
     pub fn none() -> Self {
         Self(String::new())
     }
 
-    /// A token that was made before.
+    /// A token that was made earlier.
     pub fn known(token: String) -> Self {
         Self(token)
     }
 
-    /// The secret itself.
+    /// The secret.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -119,10 +121,10 @@ pub fn random_bytes(count: usize) -> Result<Vec<u8>, PlatformError> {
     Ok(bytes)
 }
 
-/// Agents cannot be started.
+/// Why agents cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
-    /// No program to start.
+    /// The program was not found.
     #[error(transparent)]
     Binary(#[from] binary::NotFound),
     /// Not enough hugepages.
@@ -131,7 +133,7 @@ pub enum PlatformError {
     /// Too little packet memory for the buffers.
     #[error(transparent)]
     Buffers(#[from] buffers::TooFewMegabytes),
-    /// Another platform's own reason.
+    /// Reason of another platform.
     #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),
     /// A frame does not fit the platform's ports.
@@ -147,10 +149,10 @@ pub enum PlatformError {
     /// No random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(String),
-    /// The CPUs are not known.
+    /// The CPUs cannot be read.
     #[error("the CPUs this program may use are not known: {0}")]
     Cpus(String),
-    /// An agent's log, or the directory for what it leaves behind, cannot be made.
+    /// An agent's log or runtime directory cannot be created.
     #[error("cannot create {}: {reason}", path.display())]
     Log {
         /// The file or directory.
@@ -173,7 +175,7 @@ pub enum PlatformError {
         agent: String,
         /// Its own reason, or how it ended.
         reason: String,
-        /// Where it wrote the rest.
+        /// File with its log.
         log: PathBuf,
     },
 }

@@ -1,4 +1,4 @@
-//! An agent's process: started in a group of its own, minded until it is gone.
+//! An agent's process: started in a process group of its own, watched until it has ended.
 
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
@@ -18,12 +18,13 @@ use tokio::time::timeout;
 use super::{PlatformError, Token};
 use crate::session::next_line;
 
-/// Time for EAL and the port to come up.
+/// Time limit for EAL and the port to come up.
 const START_TIME: Duration = Duration::from_secs(30);
-/// Time to end after a request to, and after SIGTERM.
+/// Time limit for an agent to end, after a request and again after SIGTERM.
 const END_TIME: Duration = Duration::from_secs(3);
 
-/// Where EAL makes the directories that it does not remove, as systemd names it.
+/// Environment variable of systemd for the directory in which EAL creates directories that it does not
+/// remove.
 const RUNTIME_VARIABLE: &str = "RUNTIME_DIRECTORY";
 
 /// What to execute.
@@ -33,9 +34,9 @@ pub struct Invocation<'a> {
     pub program: &'a Path,
     /// Its arguments.
     pub arguments: &'a [String],
-    /// Handed over in the environment, where other users cannot see it.
+    /// Passed in the environment, where other users cannot see it.
     pub token: &'a Token,
-    /// An existing directory for what EAL leaves behind.
+    /// An existing directory for EAL's runtime files.
     pub runtime_directory: &'a Path,
 }
 
@@ -44,7 +45,7 @@ pub struct Invocation<'a> {
 pub struct Exit {
     /// Exit status or signal, in words.
     pub how: String,
-    /// The reason that it gave.
+    /// The reason that it reported.
     pub error: Option<String>,
 }
 
@@ -55,24 +56,24 @@ impl std::fmt::Display for Exit {
     }
 }
 
-/// Tells when and how a process ended.
+/// Reports when and how a process ended.
 #[derive(Debug, Clone)]
 pub struct ExitWatch(watch::Receiver<Option<Exit>>);
 
 impl ExitWatch {
-    /// Tells what `exit` will say.
+    /// Watches the value of `exit`.
     pub fn new(exit: watch::Receiver<Option<Exit>>) -> Self {
         Self(exit)
     }
 
-    /// Waits for the end, for `limit` at most.
+    /// Waits until the process has ended, for `limit` at most.
     pub async fn within(&mut self, limit: Duration) -> Option<Exit> {
         let ended = timeout(limit, self.0.wait_for(Option::is_some)).await.ok()?.ok()?;
         (*ended).clone()
     }
 }
 
-/// What an agent says on standard output.
+/// A line of an agent's standard output.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Saying {
@@ -91,7 +92,7 @@ impl AgentProcess {
     /// Starts a program and waits until it listens. Its standard error goes to `log`.
     ///
     /// # Errors
-    /// When it cannot be executed or ends before it listens; then with its own reason.
+    /// When it cannot be executed, or ends before it listens; then with the agent's own reason.
     pub async fn start(
         name: &str,
         command: Invocation<'_>,
@@ -111,7 +112,7 @@ impl AgentProcess {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log_file)
-            // Ctrl-C on the terminal is for the controller, which ends its agents itself.
+            // Ctrl-C on the terminal must reach the controller only, which ends its agents itself.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -142,18 +143,18 @@ impl AgentProcess {
         }
     }
 
-    /// Tells when and how it ended.
+    /// Reports when and how it ended.
     pub fn exit(&self) -> ExitWatch {
         self.exit.clone()
     }
 
-    /// Waits for its end; without `asked`, and when it does not come in time, brings it about.
+    /// Waits for the process to end. Kills it if it was not `asked` to end or does not end in time.
     pub async fn stop(&mut self, asked: bool) {
         if asked && self.exit.within(END_TIME).await.is_some() {
             return;
         }
         for signal in [Signal::TERM, Signal::KILL] {
-            // A process that is already gone has nobody to take orders.
+            // An error means that the process has already ended.
             let _ = self.signals.send(signal);
             if self.exit.within(END_TIME).await.is_some() {
                 return;
@@ -163,7 +164,7 @@ impl AgentProcess {
     }
 }
 
-/// Reads standard output to its end: the first saying is passed on, the last error is returned.
+/// Reads standard output to its end: passes the first line on, returns the last error.
 async fn listen(stdout: Option<ChildStdout>, said: mpsc::UnboundedSender<Saying>) -> Option<String> {
     let mut lines = BufReader::new(stdout?);
     let mut said = Some(said);
@@ -183,8 +184,8 @@ async fn listen(stdout: Option<ChildStdout>, said: mpsc::UnboundedSender<Saying>
     last_error
 }
 
-/// Holds the child until it has ended, so that its process id stays its own while signals are sent. Ends with the orders'
-/// sender: dropping the child then kills it.
+/// Holds the child until it has ended, so that the kernel cannot reuse its process id while signals are sent.
+/// Ends when the sender of signals is dropped; dropping the child then kills it.
 async fn mind(
     mut child: Child,
     mut orders: mpsc::UnboundedReceiver<Signal>,
@@ -211,7 +212,7 @@ async fn mind(
     exit.send_replace(Some(Exit { how, error: talk.await.ok().flatten() }));
 }
 
-/// A status in words.
+/// Description of an exit status.
 fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended with exit status {code}"),

@@ -1,7 +1,9 @@
-//! How frames get from one agent of a pair to the other: which addresses they carry, and which Ethernet address they go to.
+//! Addressing of frames from one agent of a pair to the other: IP addresses, and the Ethernet address of the
+//! next hop.
 //!
-//! Where both ports have addresses of their own, profiles that name none are sent between those, and the next hop is asked for: of the kernel, or on
-//! the port itself. Where they have none, frames go to the peer's port, as on a cable.
+//! If both ports have IP addresses, profiles without addresses are sent between those, and the next hop is
+//! resolved by the kernel or by the port. If they have none, frames go to the peer port's Ethernet address,
+//! as on a cable.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -13,32 +15,33 @@ use linerate_wire::network::{NextHop, PortNetwork};
 use super::agent::Agent;
 use crate::session::Session;
 
-/// The way from an agent to its peer.
+/// Addressing from an agent to its peer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Addressing {
     hops: Vec<Hop>,
-    /// Why the way is not known; `None` when it is.
+    /// Why the next hop is unknown; `None` when it is known.
     problem: Option<String>,
 }
 
-/// The way for one version of IP.
+/// The next hop for one IP version.
 #[derive(Debug, Clone)]
 struct Hop {
     version: IpVersion,
     source: IpAddr,
     destination: IpAddr,
-    /// The peer's addresses, all of them.
+    /// All addresses of the peer.
     peer: PortNetwork,
     next: NextHop,
-    /// Frames do not reach the peer's port by its Ethernet address.
+    /// True when frames reach the peer's port through a router.
     is_routed: bool,
 }
 
 impl Addressing {
-    /// Finds the way from one agent to the other, for these profiles.
+    /// Resolves the addressing from one agent to the other for these profiles.
     ///
     /// # Errors
-    /// When the next hop is not found, or a profile cannot be sent between the ports' addresses. In words that name the agents.
+    /// When the next hop is not found, or a profile cannot be sent between the ports' addresses. The text
+    /// names the agents.
     pub(super) async fn find(from: &Agent, to: &Agent, profiles: &[Profile]) -> Result<Self, String> {
         let mut hops = Vec::new();
         let (here, there) = (&from.session.welcome().network, &to.session.welcome().network);
@@ -63,7 +66,7 @@ impl Addressing {
                         let peer = there.clone();
                         hops.push(Hop { version, source, destination, peer, next, is_routed });
                     }
-                    // Frames to addresses of the user's own may still reach the peer's port.
+                    // Frames to addresses that the user wrote may still reach the peer's port.
                     Err(problem) if all_written => {
                         tracing::warn!("{problem}; frames go to the Ethernet address of {}", to.name());
                     }
@@ -78,7 +81,7 @@ impl Addressing {
                 format!("{} to {}: profile {}: {error}", from.name(), to.name(), profile.name())
             })?;
             let doubts = addressing.hop(profile).and_then(|hop| hop.doubts(profile));
-            // What many profiles have in common is told once.
+            // Each note is reported once, even if many profiles share it.
             told.extend(addressed.notes.into_iter().map(|note| (doubts.as_ref() == Some(&note), note)));
         }
         for (is_doubt, note) in told {
@@ -91,12 +94,12 @@ impl Addressing {
         Ok(addressing)
     }
 
-    /// A way that was not found, and why.
+    /// Addressing that could not be resolved, with the reason.
     pub(super) fn unknown(problem: String) -> Self {
         Self { hops: Vec::new(), problem: Some(problem) }
     }
 
-    /// Why nothing can be sent this way, where the way was not found.
+    /// Why nothing can be sent; `None` when the next hop is known.
     pub(super) fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
@@ -105,7 +108,7 @@ impl Addressing {
         self.hops.iter().find(|hop| hop.version == profile.shape().version)
     }
 
-    /// The profile as it is sent.
+    /// The profile with the addresses that it is sent with.
     ///
     /// # Errors
     /// When it cannot be sent between the ports' addresses.
@@ -118,17 +121,17 @@ impl Addressing {
         Ok(addressed)
     }
 
-    /// Where the profile's frames go, when not to the peer's port itself.
+    /// Destination Ethernet address of the profile's frames, if it is not that of the peer's port.
     pub(super) fn mac(&self, profile: &Profile) -> Option<MacAddr> {
         self.hop(profile).and_then(|hop| hop.next.mac)
     }
 
-    /// The next hops that were found.
+    /// The next hops that were resolved.
     pub(super) fn next_hops(&self) -> impl Iterator<Item = NextHop> {
         self.hops.iter().map(|hop| hop.next)
     }
 
-    /// The ways in words, one for each version of IP.
+    /// Descriptions of the addressing, one for each IP version.
     pub(super) fn describe(&self, from: &str, to: &str) -> Vec<String> {
         let one = |hop: &Hop| {
             let Hop { source, destination, next, .. } = hop;
@@ -141,7 +144,7 @@ impl Addressing {
 }
 
 impl Hop {
-    /// Why frames with the profile's own addresses may not arrive.
+    /// Why frames with the profile's own addresses may be lost.
     fn doubts(&self, profile: &Profile) -> Option<String> {
         let to = profile.raw().destination.written_ip().filter(|to| self.is_routed && !self.peer.has(*to))?;
         let router = self
@@ -160,14 +163,14 @@ async fn next_hop(session: &Session, to: IpAddr) -> Result<NextHop, String> {
     session.next_hop(to).await.map_err(|error| error.to_string())
 }
 
-/// What is missing for profiles without addresses, where both ports have some.
+/// Addresses that are missing for profiles without addresses, if both ports have some.
 fn missing(
     version: IpVersion,
     (from, here): (&Agent, &PortNetwork),
     (to, there): (&Agent, &PortNetwork),
 ) -> Option<String> {
     let other = if version == IpVersion::V4 { IpVersion::V6 } else { IpVersion::V4 };
-    // Ports that have addresses of neither version have nothing to be sent between.
+    // Without addresses of either version there is nothing to send between.
     if here.address(other).is_none() || there.address(other).is_none() {
         return None;
     }

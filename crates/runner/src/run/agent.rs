@@ -1,4 +1,4 @@
-//! An agent as a run holds it: endpoint and session together.
+//! An agent of a run: endpoint and session together.
 
 use std::time::{Duration, Instant};
 
@@ -15,16 +15,17 @@ use linerate_results::store::environment::AgentEnvironment;
 use linerate_results::store::environment::PodPlace;
 use linerate_results::summary::AgentInfo;
 
-/// Time for a process whose connection has gone to be known as ended.
+/// Time limit for a process to be reported as ended after its connection has closed.
 const EXIT_TIME: Duration = Duration::from_secs(2);
-/// Time for an agent to let its last controller go.
+/// Time limit for an agent to release its previous controller.
 const BUSY_TIME: Duration = Duration::from_secs(15);
-/// Time between attempts to connect: it grows from one to the other, and is not the same for all agents.
+/// Pause between attempts to connect. It grows with each attempt, and a jitter makes it different for each
+/// agent.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 fn pauses() -> impl Iterator<Item = Duration> {
-    // The jitter adds up to as much again.
+    // The jitter adds up to 100 % of the pause.
     let pauses =
         ExponentialBuilder::default().with_min_delay(SHORTEST_PAUSE / 2).with_max_delay(LONGEST_PAUSE / 2);
     pauses.without_max_times().with_jitter().build()
@@ -33,9 +34,9 @@ fn pauses() -> impl Iterator<Item = Duration> {
 /// Why an agent cannot be reached.
 #[derive(Debug)]
 pub(super) enum Unreachable {
-    /// This agent; others may do.
+    /// This agent only; others may be reachable.
     Failed(String),
-    /// The API server refuses port-forwards, in its own words.
+    /// The API server refuses port-forwards; its message.
     Forbidden(String),
 }
 
@@ -74,7 +75,7 @@ impl Agent {
     /// Connects to an agent that listens.
     ///
     /// # Errors
-    /// Why not, in words that name the agent.
+    /// The reason, in a text that names the agent.
     pub(super) async fn connect(endpoint: AgentEndpoint, keep_alive: Duration) -> Result<Self, Unreachable> {
         let AgentEndpoint { name, node, pod, dialer, token, command_line, mut exit } = endpoint;
         let begun = Instant::now();
@@ -88,7 +89,8 @@ impl Agent {
                 Err(error) if error.fault.is_forbidden() => return Err(Unreachable::by(&error)),
                 Err(error) => error,
             };
-            // A pod runs before its agent listens, and an agent may not have noticed yet that its last controller has gone.
+            // A pod runs before its agent listens, and an agent may not have noticed yet that its previous
+            // controller has gone.
             let patience = match &error.fault {
                 fault if fault.is_broken_connection() => dialer.patience(),
                 fault if fault.is_busy() => dialer.patience().min(BUSY_TIME),
@@ -102,7 +104,7 @@ impl Agent {
         }
     }
 
-    /// The agent, idle: one that was there before may hold a trial of a controller that was lost.
+    /// Returns the agent to idle: an agent that was kept may hold a trial of a previous controller.
     async fn idle(self) -> Result<Self, Unreachable> {
         let state = self.session.welcome().state;
         if state != AgentState::Idle {
@@ -111,16 +113,17 @@ impl Agent {
         Ok(self)
     }
 
-    /// Connects again to an agent that lives, where the connection is lost, and takes it back to idle.
+    /// Reconnects to a live agent if the connection is lost, and returns it to idle.
     ///
     /// # Errors
-    /// When the agent has ended, or does not let anybody in within `patience`.
+    /// When the agent has ended, or accepts no connection within `patience`.
     pub(super) async fn reconnect(
         &mut self,
         keep_alive: Duration,
         patience: Duration,
     ) -> Result<(), Unreachable> {
-        // An agent has one controller at a time: agents whose connection did not break are still ours.
+        // An agent has one controller at a time; if the connection is intact, this controller still holds the
+        // agent.
         if let Ok(pong) = self.session.ping().await {
             return self.back_to_idle(pong.state).await.map_err(|error| Unreachable::by(&error));
         }
@@ -145,7 +148,7 @@ impl Agent {
         }
     }
 
-    /// Gives up what the agent was doing.
+    /// Abandons the agent's current trial.
     async fn back_to_idle(&self, mut state: AgentState) -> Result<(), SessionError> {
         if !matches!(state, AgentState::Idle | AgentState::Finished) {
             state = self.session.step(Command::Stop(Stop::default()), WORK_TIME).await?;
@@ -167,12 +170,12 @@ impl Agent {
         self.session.welcome().port.mac
     }
 
-    /// Tells the end of its process, where `error` is of this agent and comes from that.
+    /// The end of the agent's process, if it caused `error`; otherwise the text of `error`.
     pub(super) async fn cause(&self, error: &SessionError) -> String {
         cause(error, self.exit.clone()).await
     }
 
-    /// What is recorded of it and its place; `next_hops` are those from its port.
+    /// Record of the agent and its host; `next_hops` are those from its port.
     pub(super) fn environment(&self, next_hops: Vec<NextHop>) -> AgentEnvironment {
         let pod = self.pod.as_ref();
         let environment =
@@ -180,7 +183,7 @@ impl Agent {
         AgentEnvironment { next_hops, ..environment }
     }
 
-    /// What the summary says of it.
+    /// The agent's entry in the summary.
     pub(super) fn info(&self) -> AgentInfo {
         let Welcome { port, clock, lcores, no_huge, .. } = self.session.welcome();
         AgentInfo {

@@ -1,15 +1,15 @@
-//! What arrived at an agent in warm-up that was not what was expected, in words and in the record.
+//! Unexpected frames that arrived at an agent during warm-up, as text and as a record.
 
 use linerate_wire::report::{ForeignFrames, TrialReport};
 
-/// Frames that arrived over several attempts, by what they are.
+/// Frames that arrived over several attempts, by kind.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Arrivals {
     damaged: u64,
     stale: u64,
     unknown_flow: u64,
     foreign: ForeignFrames,
-    /// Frames that the port itself dropped.
+    /// Frames that the port dropped.
     missed: u64,
 }
 
@@ -26,7 +26,7 @@ impl Arrivals {
         add(&mut self.missed, report.port.map_or(0, |port| port.rx_missed.saturating_add(port.rx_errors)));
     }
 
-    /// One clause about what `agent` received.
+    /// A clause on the frames that `agent` received.
     pub(super) fn in_words(&self, agent: &str) -> String {
         let ForeignFrames { arp, icmp, ipv6, vlan, other } = self.foreign;
         let kinds = [

@@ -1,4 +1,4 @@
-//! Every flow of a trial, from its receiver to a file. Only a reply's worth of them is ever in memory.
+//! Transfer of a trial's flows from the receiver to a file. Memory holds one reply at a time.
 
 use std::fs::Permissions;
 use std::io::{self, BufWriter, Write};
@@ -13,10 +13,11 @@ use super::agent::Agent;
 use super::trial::Stopped;
 use linerate_results::store::{StoreError, UNFINISHED};
 
-/// Has the agent tell every flow of its finished trial, and writes them to a file in `directory` that is removed unless it is put elsewhere.
+/// Fetches every flow of the agent's finished trial into a file in `directory`. The file is removed unless
+/// the caller persists it.
 ///
 /// # Errors
-/// When the agent does not tell, or the file cannot be written.
+/// When the agent does not reply, or the file cannot be written.
 pub(super) async fn fetch(
     agent: &Agent,
     lines: FlowLines<'_>,

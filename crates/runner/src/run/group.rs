@@ -1,4 +1,5 @@
-//! Agents that exchange packets with each other, as a run holds them: connections, links between them, and the paths of a trial.
+//! A connected group of agents that exchange packets: sessions, links between the agents, and the paths of a
+//! trial.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,29 +26,30 @@ use crate::platform::AgentEndpoint;
 pub(super) struct Group {
     /// Its place in the topology, from 0.
     pub(super) number: usize,
-    /// Who its agents are, and the paths between them.
+    /// Roles of its agents, and the paths between them.
     pub(super) plan: topology::Group,
     /// Its agents, in the order of the plan.
     pub(super) agents: Vec<Agent>,
-    /// How frames get from one agent to another, by positions. There are links for all paths, and back.
+    /// Links by the positions of sender and receiver: one for each path, and one for its way back.
     links: BTreeMap<(usize, usize), Link>,
-    /// Time between two signs of life to an agent.
+    /// Interval between pings to an agent.
     pub(super) keep_alive: Duration,
 }
 
-/// How frames get from one agent to another.
+/// A link from one agent to another.
 #[derive(Debug, Default)]
 struct Link {
     addressing: Addressing,
-    /// What warm-up has learnt.
+    /// Times that the warm-up measured.
     times: PathTimes,
 }
 
 impl Group {
-    /// Connects to all agents, and finds how frames with these profiles get from one to another. A way that only the warm-up takes may stay unknown.
+    /// Connects to all agents, and resolves the addressing of these profiles between them. Addressing that
+    /// only the warm-up uses may stay unresolved.
     ///
     /// # Errors
-    /// Why not, in words that name the agent.
+    /// The reason, in a text that names the agent.
     pub(super) async fn connect(
         number: usize,
         plan: topology::Group,
@@ -76,7 +78,7 @@ impl Group {
         Ok(group)
     }
 
-    /// True when packets of trials are sent from one agent to another, or sent back.
+    /// True when packets of trials are sent or reflected from one agent to the other.
     fn uses(&self, from: usize, to: usize) -> bool {
         self.paths().iter().any(|path| {
             let back = path.reflector.map(|reflector| (reflector, path.to));
@@ -84,7 +86,7 @@ impl Group {
         })
     }
 
-    /// True when the agent sends in trials: packets of its own, or back what it receives.
+    /// True when the agent sends or reflects packets in trials.
     pub(super) fn sends(&self, agent: usize) -> bool {
         !matches!(topology::Group::part(agent, self.paths()), None | Some(Part::Rx))
     }
@@ -98,10 +100,10 @@ impl Group {
         Ok(Link { addressing, times: PathTimes::default() })
     }
 
-    /// Connects again to all agents, which live.
+    /// Reconnects to all agents, all of which are live.
     ///
     /// # Errors
-    /// Why one of them cannot be reached.
+    /// Why an agent cannot be reached.
     pub(super) async fn reconnect(&mut self, patience: Duration) -> Result<(), Unreachable> {
         for agent in &mut self.agents {
             agent.reconnect(self.keep_alive, patience).await?;
@@ -119,7 +121,7 @@ impl Group {
         &self.plan.paths
     }
 
-    /// What the summary says of its agents.
+    /// The entries of its agents in the summary.
     pub(super) fn info(&self) -> impl Iterator<Item = AgentInfo> {
         self.agents.iter().map(Agent::info)
     }
@@ -130,7 +132,8 @@ impl Group {
         links.flat_map(|(_, link)| link.addressing.next_hops()).collect()
     }
 
-    /// Whether the times of a path's two ends can be compared; of a round trip, whether its times are valid.
+    /// Whether the clocks at a path's two ends can be compared; for a round trip, whether its times are
+    /// valid.
     pub(super) fn clock(&self, path: &Path) -> ClockVerdict {
         match path.reflector {
             Some(_) => {
@@ -146,17 +149,17 @@ impl Group {
         compare(&self.agents[a].session.welcome().clock, &self.agents[b].session.welcome().clock)
     }
 
-    /// What warm-up has learnt of the path.
+    /// Times of the path that the warm-up measured.
     pub(super) fn times(&self, path: &Path) -> PathTimes {
         self.links.get(&(path.from, path.far())).map(|link| link.times).unwrap_or_default()
     }
 
-    /// Notes what warm-up has learnt of the path.
+    /// Stores times of the path that the warm-up measured.
     pub(super) fn set_times(&mut self, path: &Path, times: PathTimes) {
         self.links.entry((path.from, path.far())).or_default().times = times;
     }
 
-    /// Why nothing can be sent on the path, where its way was not found.
+    /// Why nothing can be sent on the path; `None` when its addressing is resolved.
     pub(super) fn problem(&self, path: &Path) -> Option<&str> {
         self.addressing(path)?.problem()
     }
@@ -165,7 +168,7 @@ impl Group {
         self.links.get(&(path.from, path.far())).map(|link| &link.addressing)
     }
 
-    /// The profile as it is sent on a path, with the ports' addresses where it names none.
+    /// The profile as it is sent on a path, with the ports' addresses if it names none.
     ///
     /// # Errors
     /// When it cannot be sent between the ports' addresses.
@@ -180,33 +183,34 @@ impl Group {
         }
     }
 
-    /// The same, for what is recorded: a profile that cannot be addressed was not sent, and stays as written.
+    /// Like `addressed`, for records: a profile that cannot be addressed was not sent, and stays as written.
     pub(super) fn traffic(&self, path: &Path, profile: &Profile) -> Addressed {
         let as_written = |_| Addressed { profile: profile.clone(), notes: Vec::new() };
         self.addressed(path, profile).unwrap_or_else(as_written)
     }
 
-    /// Ethernet addresses of the frames that are sent on a path: source and destination.
+    /// Source and destination Ethernet addresses of the frames that are sent on a path.
     pub(super) fn macs(&self, path: &Path, profile: &Profile) -> (MacAddr, MacAddr) {
         let (from, far) = (&self.agents[path.from], &self.agents[path.far()]);
         let next = self.addressing(path).and_then(|addressing| addressing.mac(profile));
         (from.mac(), next.unwrap_or(far.mac()))
     }
 
-    /// What a watcher needs to know of a path before a trial.
+    /// Properties of a path that an observer needs before a trial.
     pub(super) fn watched(&self, path: &Path, trial: &Trial) -> WatchedPath {
         let link_bps = self.agents[path.from].session.welcome().port.link_bps;
         let clock = self.clock(path);
         WatchedPath {
             name: path.name.clone(),
-            // A load that cannot be told makes the transmitter refuse the trial, with the reason.
+            // The transmitter refuses a trial whose load cannot be computed, and reports the reason.
             load: trial.profile.load(link_bps).ok().flatten(),
             delays_valid: clock.one_way_valid || clock.round_trip_valid,
             round_trip: path.reflector.is_some(),
         }
     }
 
-    /// What the figures of a path are of; `traffic` is the trial's profile as it is sent.
+    /// Description of the path that a record's figures belong to; `traffic` is the trial's profile as it is
+    /// sent.
     pub(super) fn subject<'a>(
         &'a self,
         path: &'a Path,
@@ -230,7 +234,7 @@ impl Group {
         }
     }
 
-    /// What is said of each flow of a path; `traffic` is the trial's profile as it is sent.
+    /// Common part of the flow lines of a path; `traffic` is the trial's profile as it is sent.
     pub(super) fn flow_lines<'a>(
         &self,
         path: &Path,

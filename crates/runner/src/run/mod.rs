@@ -1,4 +1,4 @@
-//! From a plan to results: agents start, warm up, run every trial, and end, whatever happens in between.
+//! A run, from plan to results: agents start, warm up, run every trial, and are ended in every case.
 
 mod addressing;
 mod agent;
@@ -39,11 +39,12 @@ use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::summary::{Status, Summary};
 use linerate_traffic::profile::Profile;
 
-/// The longest time between two signs of life to an agent.
+/// The longest interval between two pings to an agent.
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// An agent hears from us this many times within its orphan time.
+/// Pings to an agent within its orphan time.
 const SIGNS_OF_LIFE: u32 = 4;
-/// Pairs that are connected to, or agents that are asked for their preflight report, at the same time.
+/// Pairs that are connected at the same time; also the agents whose preflight reports are requested at the
+/// same time.
 const CONNECTING_AT_ONCE: usize = 32;
 
 /// What to run, and on what.
@@ -51,35 +52,35 @@ const CONNECTING_AT_ONCE: usize = 32;
 pub struct Job<'a> {
     /// The experiment.
     pub experiment: &'a Experiment,
-    /// Which trials are run.
+    /// Selects the trials.
     pub strategy: &'a dyn Strategy,
-    /// What selected them.
+    /// The filter that selected them.
     pub filter: Option<&'a str>,
-    /// What is recorded of the experiment, when it was begun earlier.
+    /// Records of an earlier run of the experiment, when it is resumed.
     pub earlier: Option<&'a EarlierRun>,
-    /// Where the results go.
+    /// Directory for the results.
     pub store: &'a Store,
-    /// Becomes true when the user wants it to end.
+    /// Becomes true when the user interrupts the run.
     pub interrupted: watch::Receiver<bool>,
 }
 
-/// What is recorded of an experiment that was begun earlier.
+/// Records of an earlier run of the experiment.
 #[derive(Debug)]
 pub struct EarlierRun {
-    /// Its result so far: of trials, only those that stay.
+    /// Its summary, with the trials that are kept.
     pub summary: Summary,
     /// Checksums of its files, by path relative to the summary.
     pub sums: BTreeMap<String, FileSum>,
 }
 
-/// Why a run ended before its time.
+/// Why a run ended early.
 #[derive(Debug, thiserror::Error)]
 enum Ending {
     #[error("interrupted")]
     Interrupted,
     #[error("{0}")]
     Failed(String),
-    /// Something that the run cannot do without is refused for good; no pair can be brought back.
+    /// Access that the run needs is refused; no pair can be recovered.
     #[error("{0}")]
     Refused(String),
     #[error(transparent)]
@@ -110,7 +111,8 @@ impl From<PlatformError> for Ending {
     }
 }
 
-/// Names of trials and tags of their probes: each used once, from a random beginning, so that another run's packets are told apart.
+/// Names of trials and tags of their probes: each is used once, from a random start, so that packets of other
+/// runs are recognised.
 #[derive(Debug)]
 struct Numbers {
     last: Cell<u32>,
@@ -130,7 +132,7 @@ impl Numbers {
     }
 }
 
-/// Runs a job and ends every agent. The summary says how it went; failures of trials and agents are in there.
+/// Runs a job and ends every agent. The summary records the outcome, failures of trials and agents included.
 ///
 /// # Errors
 /// When results cannot be stored.
@@ -157,7 +159,7 @@ pub async fn run(
         Err(Ending::Interrupted) => (Status::Interrupted, Some("interrupted by a signal".to_owned())),
         Err(ending @ (Ending::Failed(_) | Ending::Refused(_))) => (Status::Failed, Some(ending.to_string())),
         Err(Ending::Store(error)) => {
-            // The summary most likely cannot be written either; the error that came first is the one to tell.
+            // Closing the summary most likely fails as well; the first error is reported.
             let _ = recorder.close(Status::Failed, Some(error.to_string()));
             return Err(error);
         }
@@ -165,7 +167,7 @@ pub async fn run(
     recorder.close(status, reason)
 }
 
-/// Ends a run that was killed between its last trial and its end: nothing is left to measure.
+/// Closes a run that was killed after its last trial; no trial is left to run.
 ///
 /// # Errors
 /// When the summary cannot be stored.
@@ -210,7 +212,7 @@ async fn drive(
     for (agent, report) in stream::iter(asked).buffered(CONNECTING_AT_ONCE).collect::<Vec<_>>().await {
         match report {
             Ok(report) => recorder.preflight(agent, &report)?,
-            // A report that is missing is no reason to end what works.
+            // A missing preflight report does not stop a run.
             Err(error) => tracing::warn!(agent, %error, "no preflight report"),
         }
     }
@@ -258,7 +260,7 @@ async fn drive(
     Ok(())
 }
 
-/// Runs a trial until it has a result, or as often as it may be tried.
+/// Runs a trial until it has a result or its retries are used up.
 async fn run_trial(
     job: &Job<'_>,
     trial: &Trial,
@@ -274,7 +276,7 @@ async fn run_trial(
         let Round { lost, is_filed } =
             round::run(job, trial, groups, numbers.next(), repeatable, recorder, observer).await?;
         let Some(first) = lost.first() else { break };
-        // What is filed needs no repetition, only the groups for the trials that are left.
+        // A recorded trial is not repeated; only the groups are recovered for the trials left.
         if retries == 0 && !recorder.is_recorded(trial) {
             return Err(Ending::Failed(first.reason.clone()));
         }
@@ -300,7 +302,7 @@ async fn run_trial(
     Ok(())
 }
 
-/// The trials that are known to be left.
+/// The known trials that are left.
 fn left(strategy: &dyn Strategy, recorder: &Recorder<'_>) -> Vec<Trial> {
     let known: Vec<Trial> =
         strategy.foreseen().iter().filter(|trial| recorder.outcomes().of(trial).is_none()).cloned().collect();
@@ -310,7 +312,7 @@ fn left(strategy: &dyn Strategy, recorder: &Recorder<'_>) -> Vec<Trial> {
     }
 }
 
-/// The profiles of the trials that are known.
+/// Profiles of the known trials.
 fn profiles(strategy: &dyn Strategy, recorder: &Recorder<'_>) -> Vec<Profile> {
     let next = match strategy.next(recorder.outcomes()) {
         NextTrial::Run(trial) => Some(trial.profile),
@@ -333,6 +335,6 @@ async fn connect(
     let plans = job.experiment.topology().groups.into_iter().zip(endpoints).enumerate();
     let connecting =
         plans.map(|(number, (plan, agents))| Group::connect(number, plan, agents, keep_alive, &profiles));
-    // All at once, hundreds of handshakes would outlast each one's time.
+    // Hundreds of handshakes at once would exceed their time limits.
     stream::iter(connecting).buffered(CONNECTING_AT_ONCE).try_collect().await.map_err(Ending::from)
 }

@@ -1,4 +1,4 @@
-//! Who watches a run: the terminal, a program that reads events, or nobody.
+//! Observers of a run: the terminal, or the JSON event stream.
 
 use linerate_traffic::profile::StageRates;
 use linerate_wire::counters::Sample;
@@ -8,7 +8,7 @@ use linerate_experiment::plan::Trial;
 use linerate_experiment::topology::Path;
 use linerate_results::summary::{TrialFailure, TrialSummary};
 
-/// A path, as a watcher needs to know it before a trial.
+/// Properties of a path that an observer needs before a trial.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WatchedPath {
     /// Its name, such as `tx0-rx0`.
@@ -17,12 +17,13 @@ pub struct WatchedPath {
     pub load: Option<Vec<StageRates>>,
     /// True when its delays are valid.
     pub delays_valid: bool,
-    /// True when its delays are those of the way there and back.
+    /// True when its delays are round-trip delays.
     pub round_trip: bool,
 }
 
 impl WatchedPath {
-    /// Intended packets per second `at_s` seconds after sending began; after the last stage its load stays. `None`: as fast as possible.
+    /// Intended packets per second `at_s` seconds after the start of sending; the load of the last stage
+    /// stays after its end. `None`: as fast as possible.
     pub fn load_at(&self, at_s: f64) -> Option<f64> {
         let stages = self.load.as_ref()?;
         let mut left = at_s.max(0.0);
@@ -36,21 +37,21 @@ impl WatchedPath {
     }
 }
 
-/// Is told what happens, as it happens.
+/// Receives the events of a run as they happen.
 pub trait Observer {
-    /// Something begins that is no trial.
+    /// A phase other than a trial begins.
     fn phase(&self, _text: &str) {}
 
-    /// The trial `number` of `of` begins on `paths`, with getting ready.
+    /// Trial `number` of `of` begins on `paths`; preparation comes first.
     fn trial_began(&self, _number: usize, _of: usize, _trial: &Trial, _paths: &[WatchedPath]) {}
 
     /// Its transmitters have begun to send.
     fn sending_began(&self) {}
 
-    /// The counters of the agent that sends on a path, or of the one that counts.
+    /// Counters of a path's sender or receiver.
     fn sample(&self, _path: &str, _role: Role, _sample: &Sample) {}
 
-    /// A path's transmitter has sent all it will; packets may still be on their way.
+    /// A path's transmitter has finished sending; packets may still be in flight.
     fn sending_ended(&self, _path: &str) {}
 
     /// The trial has ended on one path with a result.
@@ -59,17 +60,17 @@ pub trait Observer {
     /// The trial could not be finished on one path.
     fn trial_failed(&self, _failure: &TrialFailure) {}
 
-    /// Nothing more will come.
+    /// The run has ended; no event follows.
     fn end(&self) {}
 }
 
-/// Nobody watches.
+/// An observer that ignores every event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Nobody;
 
 impl Observer for Nobody {}
 
-/// Several watch.
+/// Several observers as one.
 pub struct Watchers(pub Vec<Box<dyn Observer>>);
 
 impl Observer for Watchers {
@@ -106,20 +107,21 @@ impl Observer for Watchers {
     }
 }
 
-/// What happens in one group, for whoever watches.
+/// Passes the events of one group to the observer.
 #[derive(Clone, Copy)]
 pub(super) struct GroupObserver<'a> {
-    /// Who watches.
+    /// The run's observer.
     pub(super) observer: &'a dyn Observer,
     /// The group's paths.
     pub(super) paths: &'a [Path],
 }
 
 impl GroupObserver<'_> {
-    /// Nobody watches.
+    /// Ignores every event.
     pub(super) const NOBODY: GroupObserver<'static> = GroupObserver { observer: &Nobody, paths: &[] };
 
-    /// The counters of an agent of the group: of what it sends on one path, and of what it receives on one, which may be the same.
+    /// Passes on an agent's counters: those of the path that it sends on, and those of the path that it
+    /// receives on. They may be the same path.
     pub(super) fn sample(self, agent: usize, sample: &Sample) {
         for path in self.paths {
             if path.from == agent {
@@ -131,7 +133,7 @@ impl GroupObserver<'_> {
         }
     }
 
-    /// An agent of the group has sent all it will.
+    /// An agent of the group has finished sending.
     pub(super) fn sending_ended(self, agent: usize) {
         let sent = self.paths.iter().filter(|path| path.from == agent);
         sent.for_each(|path| self.observer.sending_ended(&path.name));

@@ -1,4 +1,4 @@
-//! What warm-up learns of a path: how long packets take.
+//! Delays of a path, measured by the warm-up.
 
 use std::time::Duration;
 
@@ -6,21 +6,22 @@ use linerate_wire::report::Latency;
 
 use linerate_results::summary::DelayBasis;
 
-/// How long packets take on their way to an agent. Zero: unknown.
+/// Delay of packets on their way to an agent. Zero: unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct PathTimes {
-    /// Largest delay in nanoseconds, or a bound above it.
+    /// Largest delay in nanoseconds, or an upper bound of it.
     pub(super) delay_ns: u64,
-    /// Largest delay less smallest one, in nanoseconds.
+    /// Largest delay minus smallest delay, in nanoseconds.
     pub(super) variation_ns: u64,
 }
 
 impl PathTimes {
-    /// The times of a path, and what they are based on.
+    /// The times of a path, and the measurement that they are based on.
     ///
-    /// `latency` is what the receiver measured; it is used where `clocks_compare` and no packet arrived before it was sent. Otherwise the delay is taken from
-    /// `receipt`: the time from the start to the last arrival, less the time of sending, on the receiver's clock. That includes the time of the control
-    /// messages, so it is a bound above the delay.
+    /// `latency` is the receiver's measurement; it is used if `clocks_compare` and no delay is negative.
+    /// Otherwise the delay is taken from `receipt`: the time from the start to the last arrival, less the
+    /// sending time, on the receiver's clock. It includes the time of the control messages, so it is an upper
+    /// bound of the delay.
     pub(super) fn learnt(
         latency: Option<&Latency>,
         clocks_compare: bool,

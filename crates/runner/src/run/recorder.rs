@@ -1,5 +1,5 @@
-//! What a run records, as it goes: each trial is a line of the log when it has ended; the summary is derived from the log. Storing a trial
-//! costs the same however many there are.
+//! Recorder of a run. Each ended trial is a line of the log, and the summary is derived from the log. Storing
+//! a trial costs the same however many there are.
 
 mod opening;
 
@@ -26,10 +26,10 @@ use linerate_results::summary::{
     Aggregate, OverheadPart, Status, Summary, TrialFailure, TrialSummary, Versions, WarmUp,
 };
 
-/// While the run goes on, the summary's file is rewritten when that takes at most one in so many parts of the time.
+/// During a run, rewriting the summary's file takes at most this fraction of the time (one in so many parts).
 const REWRITE_SHARE: u32 = 100;
 
-/// What a run records. Dropped while the run goes on, it says that the run was interrupted.
+/// Records of a run in progress. A recorder that is dropped before the end marks the run as interrupted.
 #[derive(Debug)]
 pub(super) struct Recorder<'s> {
     store: &'s Store,
@@ -38,23 +38,23 @@ pub(super) struct Recorder<'s> {
     environment: Environment,
     begun: Instant,
     watch: Stopwatch,
-    /// When all agents ran.
+    /// When all agents were ready.
     ready: Option<Instant>,
-    /// Numbers of the trials in the order they are asked for, from 1.
+    /// Numbers of the trials in the order of their requests, from 1.
     numbers: HashMap<TrialKey, u32>,
-    /// What came of the trials.
+    /// Results and failures of the trials.
     outcomes: Outcomes,
-    /// Profile of the first trial recorded before the experiment was resumed.
+    /// Profile of the first trial that was recorded before the experiment was resumed.
     first_recorded: Option<String>,
     failures: usize,
     /// Checksums of the files of the trial that is being stored, by the trial's file.
     filed: HashMap<String, BTreeMap<String, FileSum>>,
-    /// Time that storing them took.
+    /// Time spent on storing them, in seconds.
     filing_s: f64,
     rewriting: Rewriting,
 }
 
-/// When the summary's file was rewritten, and what that cost.
+/// Time and cost of the latest rewrite of the summary's file.
 #[derive(Debug)]
 struct Rewriting {
     last: Instant,
@@ -73,26 +73,26 @@ impl Recorder<'_> {
         self.begun.elapsed().as_secs_f64()
     }
 
-    /// Notes that agents are about to be started.
+    /// Records that the start of agents begins.
     pub(super) fn start_up_begins(&mut self) {
         self.watch.turn(OverheadPart::StartUp);
     }
 
-    /// Notes that all agents run.
+    /// Records that all agents are ready.
     pub(super) fn agents_run(&mut self) {
         self.ready = Some(Instant::now());
     }
 
-    /// Notes that the first packets are about to be sent.
+    /// Records that the first packets are about to be sent.
     pub(super) fn traffic_begins(&mut self) {
         self.watch.turn(OverheadPart::WarmUp);
         self.watch.overhead.ready_to_first_packet_s = self.ready.map(|ready| ready.elapsed().as_secs_f64());
     }
 
-    /// Notes the connected agents and files where they run.
+    /// Records the connected agents, and stores their environment.
     ///
     /// # Errors
-    /// When that cannot be written.
+    /// When it cannot be written.
     pub(super) fn connected(&mut self, groups: &[Group]) -> Result<(), StoreError> {
         self.watch.turn(OverheadPart::Writing);
         let experiment = &mut self.head.experiment;
@@ -118,7 +118,7 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// Files what hugepage-check found where an agent runs.
+    /// Stores the report of hugepage-check on an agent's host.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -126,14 +126,14 @@ impl Recorder<'_> {
         self.store.write_text(&format!("{agent}_preflight.json"), &format!("{report:#}\n"))
     }
 
-    /// Notes the warm-up.
+    /// Records the warm-up.
     ///
     /// # Errors
     /// When it cannot be written.
     pub(super) fn warmed_up(&mut self, warm_ups: Vec<WarmUp>) -> Result<(), StoreError> {
         self.watch.turn(OverheadPart::Writing);
         self.head.warm_up = warm_ups;
-        // Packets went both ways: links that came up after an agent's greeting are up now.
+        // Packets went both ways, so links that were down at the hello are up now.
         let last = self.environment.periods.last_mut().into_iter().flat_map(|period| &mut period.agents);
         self.environment.agents.iter_mut().chain(last).for_each(|agent| agent.port.link_up = true);
         self.store.write_environment(&self.environment)?;
@@ -143,7 +143,7 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// Files a trial's record, and the file of its flows; returns its path relative to the summary.
+    /// Stores a trial's record and the file of its flows; returns the record's path relative to the summary.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -161,7 +161,7 @@ impl Recorder<'_> {
         Ok(filed.path)
     }
 
-    /// Notes what came of `trial` on all pairs, and has it on the disk.
+    /// Records the outcome of `trial` on all pairs, and syncs it to disk.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -173,7 +173,8 @@ impl Recorder<'_> {
         aggregate: Option<Aggregate>,
         last_packet: Option<Instant>,
     ) -> Result<(), StoreError> {
-        // Where one pair has no result, the load was not what was asked: the time is not that of a trial.
+        // If a pair has no result, the load differed from the requested one, so the time does not count as a
+        // trial's.
         let sending_s = results.iter().map(|result| result.duration_s).fold(0.0, f64::max);
         let part = if results.is_empty() { OverheadPart::Failed } else { OverheadPart::Trials };
         self.watch.attempt_ended(part, sending_s, std::mem::take(&mut self.filing_s));
@@ -198,7 +199,7 @@ impl Recorder<'_> {
         let outcome =
             if results.is_empty() { TrialOutcome::Failed } else { TrialOutcome::Measured(measured) };
         self.outcomes.add(trial, outcome);
-        // Known only when it is too late for the trial's line; the next one has it.
+        // Measured too late for this trial's line; the next line carries it.
         self.watch.overhead.last_packet_to_results_s = last_packet.map(|at| at.elapsed().as_secs_f64());
         if self.rewriting.is_due(Instant::now()) {
             self.rewrite_summary()?;
@@ -207,17 +208,18 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// Notes that lost pairs are brought back. The time since the last trial ended was not that of a trial with a result.
+    /// Records that the recovery of lost pairs begins. The time since the end of the last trial does not
+    /// count as that of a trial with a result.
     pub(super) fn recovery_begins(&mut self) {
         self.watch.spent_on(OverheadPart::Failed);
     }
 
-    /// Notes that trials go on.
+    /// Records that trials continue.
     pub(super) fn recovery_ended(&mut self) {
         self.watch.turn(OverheadPart::Trials);
     }
 
-    /// Notes that a pair was lost and is back.
+    /// Records that a lost pair has been recovered.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -225,7 +227,8 @@ impl Recorder<'_> {
         self.log.append(&[LogRecord::Recovery(what)])
     }
 
-    /// Notes that a group takes no part in the trials `left`: each of its paths is missing in each of them.
+    /// Records that a group takes no part in the trials `left`: each of its paths is recorded as missing in
+    /// each of them.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -254,7 +257,7 @@ impl Recorder<'_> {
         self.log.append(&records)
     }
 
-    /// What came of the trials so far.
+    /// Results and failures of the trials so far.
     pub(super) fn outcomes(&self) -> &Outcomes {
         &self.outcomes
     }
@@ -264,13 +267,14 @@ impl Recorder<'_> {
         self.outcomes.is_measured(trial)
     }
 
-    /// The trial's number, from 1: in the order of the plan, and what was not foreseen after that.
+    /// The trial's number, from 1: in the order of the plan; trials outside of the plan follow.
     pub(super) fn number(&mut self, trial: &Trial) -> u32 {
         let next = self.numbers.len() as u32 + 1;
         *self.numbers.entry(trial.key.clone()).or_insert(next)
     }
 
-    /// Programs that differ from those of the trials recorded earlier; `None` when they are the same, or nothing is recorded.
+    /// Programs that differ from those of the trials recorded earlier; `None` when they are the same, or when
+    /// nothing is recorded.
     pub(super) fn other_programs(&self, groups: &[Group]) -> Option<String> {
         let Welcome { agent, dpdk, .. } = groups.first()?.agents.first()?.session.welcome();
         let Versions { agent: before_agent, dpdk: before_dpdk, .. } = &self.head.experiment.versions;
@@ -286,8 +290,8 @@ impl Recorder<'_> {
             })
     }
 
-    /// What makes the agents' surroundings another kind than those of the trials recorded earlier; `None` when nothing does, or nothing is
-    /// recorded.
+    /// Differences that make the agents' equipment another kind than that of the trials recorded earlier;
+    /// `None` when there are none, or when nothing is recorded.
     pub(super) fn other_equipment(&self, groups: &[Group]) -> Option<String> {
         let first = self.first_recorded.as_ref()?;
         let mut now = self.environment.clone();
@@ -302,10 +306,10 @@ impl Recorder<'_> {
         })
     }
 
-    /// Notes that a group was connected again, maybe somewhere else.
+    /// Records that a group was reconnected, possibly elsewhere.
     ///
     /// # Errors
-    /// When that cannot be written.
+    /// When it cannot be written.
     pub(super) fn connected_again(&mut self, group: &Group) -> Result<(), StoreError> {
         let before = self.environment.clone();
         self.environment.clear_agents();
@@ -333,12 +337,12 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// Number of the period that trials are run in now.
+    /// Number of the current environment period.
     pub(super) fn environment_period(&self) -> u32 {
         self.environment.periods.last().map_or(0, |period| period.number)
     }
 
-    /// Begins a period with the agents as they stand; what is different is said in the summary.
+    /// Begins a period with the agents' current environment; the summary records the differences.
     fn begin_period(&mut self) {
         let number = self.environment.periods.last().map_or(0, |last| last.number + 1);
         let mut period = self.environment.period(number);
@@ -356,18 +360,18 @@ impl Recorder<'_> {
         self.failures
     }
 
-    /// Notes that the agents are about to be ended.
+    /// Records that the end of the agents begins.
     pub(super) fn tear_down_begins(&mut self) {
         self.watch.turn(OverheadPart::TearDown);
     }
 
-    /// Says how the experiment ended.
+    /// Records how the experiment ended.
     ///
     /// # Errors
-    /// When that cannot be written.
+    /// When it cannot be written.
     pub(super) fn close(mut self, status: Status, reason: Option<String>) -> Result<Summary, StoreError> {
         let (summary, sums) = self.end(status, reason)?;
-        // The agents have ended: nothing changes any more.
+        // The agents have ended, so the files are final.
         Manifest::seal(self.store.id(), self.store.directory(), sums)?;
         Ok(summary)
     }

@@ -1,5 +1,5 @@
-//! Recovery of groups of which an agent was lost in a trial: they are connected again where the agent still lives, started anew where it does
-//! not. A group that cannot be brought back leaves the run, and the others go on.
+//! Recovery of groups that lost an agent during a trial: live agents are reconnected, ended ones are
+//! restarted. A group that cannot be recovered leaves the run, and the others continue.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use crate::platform::Platform;
 use linerate_experiment::plan::Trial;
 use linerate_traffic::profile::Profile;
 
-/// An agent that lives lets go of the connection that broke after the orphan time; this comes on top.
+/// Added to the orphan time, after which a live agent releases a broken connection.
 const RECONNECT_MARGIN: Duration = Duration::from_secs(10);
 
-/// What bringing groups back takes.
+/// Inputs of a recovery.
 pub(super) struct Recovery<'a, 'j> {
     pub(super) job: &'a Job<'j>,
     pub(super) numbers: &'a Numbers,
-    /// Trials in which a group that does not come back is missing.
+    /// Trials that are recorded as missing for a group that is not recovered.
     pub(super) left: &'a [Trial],
     /// Profiles of all trials.
     pub(super) profiles: &'a [Profile],
@@ -32,7 +32,8 @@ pub(super) struct Recovery<'a, 'j> {
 }
 
 impl Recovery<'_, '_> {
-    /// Brings back the groups in `lost`, or takes them out of `groups` and says so for each trial left.
+    /// Recovers the groups in `lost`. Removes those that cannot be recovered from `groups`, and records each
+    /// trial left as missing for them.
     ///
     /// # Errors
     /// When no group is left, the run is interrupted, or results cannot be stored.
@@ -48,7 +49,7 @@ impl Recovery<'_, '_> {
             self.observer.phase(&format!("{}: {reason}; bringing the pair back", groups[*position].name()));
         }
         let connected = self.reconnect(&lost, groups).await?;
-        // From the back, so that positions stay what they are.
+        // In reverse, so that removals do not change the positions that follow.
         for Lost { position, reason, .. } in lost.into_iter().rev() {
             if *self.job.interrupted.borrow() {
                 return Err(Ending::Interrupted);
@@ -76,7 +77,8 @@ impl Recovery<'_, '_> {
         Ok(())
     }
 
-    /// Connects again to all that live, side by side: what breaks one connection may well break all. Says which those are.
+    /// Reconnects to all live agents in parallel, because one cause may break all connections. Returns the
+    /// reconnected groups.
     async fn reconnect(&self, lost: &[Lost], groups: &mut [Group]) -> Result<BTreeSet<usize>, Ending> {
         let patience = self.job.experiment.trial().orphan.get() + RECONNECT_MARGIN;
         let is_lost = |position: &usize| lost.iter().any(|lost| lost.position == *position);
@@ -96,7 +98,7 @@ impl Recovery<'_, '_> {
         Ok(connected.into_iter().flatten().collect())
     }
 
-    /// The work's own end, or that of the run when the user interrupts it.
+    /// The result of the work, or an error when the user interrupts the run.
     async fn unless_interrupted<T>(
         &self,
         work: impl Future<Output = Result<T, Ending>>,
@@ -108,7 +110,7 @@ impl Recovery<'_, '_> {
         }
     }
 
-    /// Says in words how it was done.
+    /// Recovers one group; returns a text on how.
     async fn one(
         &self,
         group: &mut Group,
@@ -127,7 +129,7 @@ impl Recovery<'_, '_> {
             *group = self.unless_interrupted(anew).await?;
             "was started anew"
         };
-        // With no trial left, the group is not needed any more.
+        // Without trials left, the group is not needed.
         let Some(first) = self.left.first() else { return Ok(how) };
         match warm_up(group, job.experiment, &first.profile, numbers, &job.interrupted).await {
             Ok(_) => Ok(how),

@@ -1,5 +1,5 @@
-//! One trial in all groups at the same time. They go in step; when one fails, the trial is over for all, for the load was
-//! no longer what was asked.
+//! One trial in all groups at the same time. The groups go through the phases in step. When one fails, the
+//! trial fails for all, because the load then differs from the requested one.
 
 use std::time::{Instant, SystemTime};
 
@@ -26,37 +26,38 @@ use linerate_results::summary::{Aggregate, StartSpread, TrialFailure, TrialSumma
 struct Lane<'g, 'a> {
     group: &'g mut Group,
     course: GroupTrial<'a>,
-    /// When its transmitters were told to begin.
+    /// When its transmitters were started.
     started: Option<SystemTime>,
-    /// When it had sent everything.
+    /// When all packets were sent.
     sent: Option<Instant>,
-    /// Every flow of each path, where they were asked for.
+    /// File of the flows of each path, when they were requested.
     flows: Vec<NamedTempFile>,
     stopped: Option<Stopped>,
 }
 
-/// A group of which an agent is lost.
+/// A group that lost an agent.
 #[derive(Debug)]
 pub(super) struct Lost {
-    /// Where the group is among all.
+    /// Position of the group among all groups.
     pub(super) position: usize,
     /// Its name.
     pub(super) group: String,
-    /// Why.
+    /// The reason.
     pub(super) reason: String,
 }
 
-/// What came of a trial in all groups.
+/// Outcome of a trial in all groups.
 #[derive(Debug)]
 pub(super) struct Round {
     /// Groups that were lost, in the order of the groups.
     pub(super) lost: Vec<Lost>,
-    /// True when results or failures of the trial are on disk; false when it has to be repeated.
+    /// True when results or failures of the trial are on disk; false when the trial must be repeated.
     pub(super) is_filed: bool,
 }
 
-/// Runs `trial` in all groups, files what came of it, and lets the agents go on to the next. When a group is lost and the trial is
-/// `repeatable`, nothing is filed. A group that is lost when the results are on disk keeps them.
+/// Runs `trial` in all groups, stores its outcome, and releases the agents for the next trial. When a group
+/// is lost and the trial is `repeatable`, nothing is stored. A group that is lost after its results were
+/// stored keeps them.
 pub(super) async fn run(
     job: &Job<'_>,
     trial: &Trial,
@@ -119,7 +120,7 @@ pub(super) async fn run(
     }
     let lost_in_trial = lost(&lanes);
     if repeatable && !lost_in_trial.is_empty() && !*job.interrupted.borrow() {
-        // The others go back to idle.
+        // Returns the remaining agents to idle.
         acknowledge(&mut lanes).await;
         return Ok(Round { lost: lost(&lanes), is_filed: false });
     }
@@ -132,7 +133,7 @@ pub(super) async fn run(
             match settle(lane, path, flows.next(), trial, &assignment, recorder, took_s) {
                 Ok(Ok(result)) => trials.push(result),
                 Ok(Err(failure)) => failures.push(failure),
-                // What the others have is filed all the same.
+                // The results of the other paths are still stored.
                 Err(error) => {
                     failures.push(failure(lane, path, trial, error.to_string()));
                     unfiled = unfiled.or(Some(error));
@@ -143,25 +144,26 @@ pub(super) async fn run(
     let last_packet = lanes.iter().filter_map(|lane| lane.sent).max();
     let aggregate = failures.is_empty().then(|| Aggregate::of(&trials, spread(&lanes, clocks.as_ref())));
     let logged = recorder.round(trial, &trials, &failures, aggregate.flatten(), last_packet);
-    // The log most likely cannot be written either; the error that came first is the one to tell.
+    // Writing the log most likely fails as well; the first error is reported.
     unfiled.map_or(logged, Err)?;
     trials.iter().for_each(|result| observer.trial_ended(result));
     failures.iter().for_each(|failure| observer.trial_failed(failure));
 
     if let Some(stopped) = lanes.iter().find_map(|lane| lane.stopped.clone().filter(Stopped::ends_run)) {
-        // Whether the agents hear of it makes no difference any more.
+        // The run ends, so a lost acknowledgement does not matter.
         acknowledge(&mut lanes).await;
         return Err(stopped.into());
     }
-    // The reports are safe now, also those that make no result.
+    // All reports are stored now, failed trials included.
     acknowledge(&mut lanes).await;
     Ok(Round { lost: lost(&lanes), is_filed: true })
 }
 
-/// Lets the agents forget their reports. A lane of which an agent does not answer is lost, whatever its trial came to.
+/// Acknowledges the reports, so that the agents drop them. A lane with an agent that does not reply is lost,
+/// whatever the outcome of its trial.
 async fn acknowledge(lanes: &mut [Lane<'_, '_>]) {
     join_all(lanes.iter_mut().map(|lane| async move {
-        // An agent that is lost already cannot answer.
+        // A lost agent cannot reply.
         if let Err(stopped) = lane.course.acknowledge(lane.group).await
             && !lane.stopped.as_ref().is_some_and(Stopped::loses_agent)
         {
@@ -172,7 +174,7 @@ async fn acknowledge(lanes: &mut [Lane<'_, '_>]) {
     .await;
 }
 
-/// Finds an instant for all lanes to begin at, where there are several.
+/// Agrees on a common start for all lanes, if there are several.
 async fn agree(lanes: &mut [Lane<'_, '_>], halt: &watch::Sender<bool>) -> Option<Clocks> {
     if lanes.len() < 2 || *halt.borrow() {
         return None;
@@ -196,7 +198,7 @@ async fn agree(lanes: &mut [Lane<'_, '_>], halt: &watch::Sender<bool>) -> Option
     }
 }
 
-/// The agents that send, by their lane and their place in it.
+/// The agents that send, by lane and position in it.
 fn senders(lanes: &[Lane<'_, '_>]) -> impl Iterator<Item = (usize, usize)> {
     let of = |(index, lane): (usize, &Lane<'_, '_>)| {
         lane.course.senders().map(move |agent| (index, agent)).collect::<Vec<_>>()
@@ -204,7 +206,7 @@ fn senders(lanes: &[Lane<'_, '_>]) -> impl Iterator<Item = (usize, usize)> {
     lanes.iter().enumerate().flat_map(of)
 }
 
-/// How far apart the lanes really began.
+/// Measured spread of the lanes' starts.
 fn spread(lanes: &[Lane<'_, '_>], clocks: Option<&Clocks>) -> Option<StartSpread> {
     let started = senders(lanes)
         .map(|(lane, agent)| lanes[lane].course.seen[agent].report.as_ref().map(|report| report.started_ns));
@@ -219,7 +221,7 @@ fn lost(lanes: &[Lane<'_, '_>]) -> Vec<Lost> {
     lanes.iter().enumerate().filter_map(of).collect()
 }
 
-/// Takes every group that has not failed one step further; none goes on when one fails.
+/// Advances every group that has not failed by one phase; stops all when one fails.
 async fn in_step(
     lanes: &mut [Lane<'_, '_>],
     halt: &watch::Sender<bool>,
@@ -238,7 +240,7 @@ async fn in_step(
     .await;
 }
 
-/// Files one path of a group: as a result, or as a failure with what is known of it.
+/// Stores the outcome of one path of a group: a result, or a failure with the known figures.
 fn settle(
     lane: &Lane<'_, '_>,
     path: &Path,
@@ -306,7 +308,7 @@ fn settle(
     }
 }
 
-/// A path of a group without a result, and without a file.
+/// The failure of a path without a result and without a file.
 fn failure(lane: &Lane<'_, '_>, path: &Path, trial: &Trial, reason: String) -> TrialFailure {
     let seen = &lane.course.seen;
     TrialFailure {

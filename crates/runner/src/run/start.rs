@@ -1,4 +1,4 @@
-//! One instant at which the senders of all pairs begin, on clocks that were compared over the sessions.
+//! Common start of the senders of all pairs, on clocks that are compared over the sessions.
 
 use std::time::{Duration, Instant};
 
@@ -9,27 +9,28 @@ use super::agent::Agent;
 use super::trial::Stopped;
 use linerate_results::summary::StartSpread;
 
-/// Times that an agent is asked for its clock; the quickest answer counts.
+/// Clock requests per agent; the fastest reply counts.
 const ASKS: usize = 5;
-/// Time for the word to reach the agents, beyond what the sessions' round trips call for.
+/// Lead time for the start message to reach the agents, in addition to the sessions' round trips.
 const LEAD: Duration = Duration::from_millis(20);
-/// Further time for each agent, because the words are written one after the other.
+/// Additional lead per agent, because the messages are written one after the other.
 const LEAD_PER_AGENT: Duration = Duration::from_micros(500);
-/// Agents do not accept a start that lies much further ahead.
+/// Upper limit of the lead: agents refuse a start further in the future.
 const LONGEST_LEAD: Duration = Duration::from_millis(MAX_START_AHEAD_MS / 2);
 
-/// An agent's monotonic clock, seen from here.
+/// Offset of an agent's monotonic clock from the controller's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Offset {
-    /// Its time less the time since `Clocks::origin`, in nanoseconds.
+    /// Its time minus the time since `Clocks::origin`, in nanoseconds.
     ns: i128,
-    /// How far that may be off: half of the quickest round trip, for nothing tells the ways there and back apart.
+    /// Uncertainty of the offset in nanoseconds: half of the fastest round trip, because the two directions
+    /// cannot be separated.
     uncertainty_ns: u64,
-    /// The slowest round trip seen.
+    /// The slowest round trip.
     slowest: Duration,
 }
 
-/// The clocks of agents that are to begin together.
+/// Clocks of agents that start together.
 #[derive(Debug)]
 pub(super) struct Clocks {
     origin: Instant,
@@ -40,7 +41,7 @@ impl Clocks {
     /// Compares the clocks of `agents`.
     ///
     /// # Errors
-    /// When one of them does not answer: which, and why.
+    /// When an agent does not reply: its position, and the reason.
     pub(super) async fn compare(agents: &[&Agent]) -> Result<Self, (usize, Stopped)> {
         let origin = Instant::now();
         let mut offsets = try_join_all(
@@ -58,7 +59,7 @@ impl Clocks {
         Ok(Self { origin, offsets })
     }
 
-    /// An instant that every agent can be told of before it has come, on each agent's clock, in nanoseconds.
+    /// The earliest start that every agent can receive in time, on each agent's clock, in nanoseconds.
     pub(super) fn soon(&self) -> Vec<u64> {
         let slowest = self.offsets.iter().map(|offset| offset.slowest).max().unwrap_or_default();
         let lead = LEAD + 4 * slowest + LEAD_PER_AGENT * self.offsets.len() as u32;
@@ -67,7 +68,7 @@ impl Clocks {
         self.offsets.iter().map(|offset| u64::try_from(at + offset.ns).unwrap_or(0)).collect()
     }
 
-    /// How far apart agents began that say they did at `started_ns`, each on its own clock.
+    /// Spread of the starts of agents that report `started_ns`, each on its own clock.
     pub(super) fn spread(&self, started_ns: &[u64]) -> Option<StartSpread> {
         let here = self.offsets.iter().zip(started_ns).map(|(offset, at)| i128::from(*at) - offset.ns);
         let (first, last) = (here.clone().min()?, here.max()?);
@@ -100,7 +101,8 @@ async fn offset(agent: &Agent, origin: Instant) -> Result<Offset, Stopped> {
     Ok(best)
 }
 
-/// Agents on one kernel read one clock, as long as what was measured does not say otherwise: nothing is uncertain between them.
+/// Treats agents on one kernel as reading one clock, without uncertainty between them, unless the measurement
+/// contradicts that.
 fn share_one_clock(offsets: &mut [Offset], kernels: &[&str]) {
     let Some(best) = offsets.iter().copied().min_by_key(|offset| offset.uncertainty_ns) else { return };
     let one_kernel =

@@ -1,4 +1,4 @@
-//! What a run's time is spent on: each moment belongs to one part, so that the parts add up.
+//! Division of a run's time into parts. Each moment belongs to one part, so the parts add up to the total.
 
 use std::time::Instant;
 
@@ -9,30 +9,30 @@ use linerate_results::summary::{Overhead, OverheadPart};
 pub(super) struct Stopwatch {
     current: OverheadPart,
     since: Instant,
-    /// Time so far, that of earlier runs of the experiment included.
+    /// Time so far, earlier runs of the experiment included.
     pub(super) overhead: Overhead,
 }
 
 impl Stopwatch {
-    /// Starts in `part`, with the time that was spent before the experiment was resumed.
+    /// Starts in `part`, with the time spent before the experiment was resumed.
     pub(super) fn start(part: OverheadPart, before: Overhead) -> Self {
         Self { current: part, since: Instant::now(), overhead: before }
     }
 
-    /// Adds the time since the last turn to the current part, and goes on with `next`.
+    /// Adds the time since the last turn to the current part, and continues with `next`.
     pub(super) fn turn(&mut self, next: OverheadPart) {
         let seconds = self.lap();
         self.overhead.add(self.current, seconds);
         self.current = next;
     }
 
-    /// Says that the time since the last turn was spent on `part`, and still is.
+    /// Assigns the time since the last turn to `part`, and continues with it.
     pub(super) fn spent_on(&mut self, part: OverheadPart) {
         self.current = part;
     }
 
-    /// Ends an attempt that sent for `sending_s` seconds (0 when it gave no result) and of which `writing_s` were spent on storing what came
-    /// of it. Goes on with writing.
+    /// Ends an attempt that sent for `sending_s` seconds (0 when it gave no result) and took `writing_s` to
+    /// store its outcome. Continues with writing.
     pub(super) fn attempt_ended(&mut self, part: OverheadPart, sending_s: f64, writing_s: f64) {
         let seconds = self.lap();
         self.overhead.add(OverheadPart::Writing, writing_s);

@@ -1,7 +1,9 @@
-//! Traffic of the first trial before it: the link is up, addresses are learnt, receipt is confirmed, and the path's delay is known.
+//! Warm-up: traffic like the first trial's, sent before it. It confirms that the link is up, that addresses
+//! are learnt and that packets arrive, and it measures a bound of the path's delay.
 //!
-//! Attempts follow each other until packets arrive. Each waits twice as long as the one before, because the delay of the path is not known yet; a path
-//! may therefore take about half of the timeout. Every attempt has a tag of its own.
+//! Attempts are repeated until packets arrive. Each waits twice as long as the one before, because the delay
+//! of the path is still unknown; a path may therefore take about half of the timeout. Every attempt has its
+//! own tag.
 
 use std::time::{Duration, Instant};
 
@@ -28,11 +30,11 @@ use linerate_results::summary::WarmUp;
 
 /// Highest load of an attempt, in packets per second.
 const MOST_PPS: f64 = 10_000.0;
-/// An attempt sends for this long at most: slow traffic is not sent to the last packet.
+/// Longest sending time of an attempt; slow traffic is cut off there.
 const LONGEST_SENDING: Duration = Duration::from_secs(1);
 /// Shortest trial that agents accept.
 const SHORTEST_SENDING: Duration = Duration::from_millis(10);
-/// Time between looks at the link.
+/// Interval between checks of the link.
 const LINK_POLL: Duration = Duration::from_millis(10);
 
 /// Why warm-up failed.
@@ -59,7 +61,7 @@ pub(super) enum WarmUpError {
     Load { pair: String, reason: RateError },
 }
 
-/// What warm-up sends.
+/// Traffic of the warm-up.
 #[derive(Debug, Clone)]
 pub(super) struct Traffic {
     profile: Profile,
@@ -68,11 +70,11 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    /// A trial's own traffic in few packets, on a link of `link_bps` bit/s: no faster than the trial, no faster than 10,000 packets per second, and within
-    /// every ceiling.
+    /// The trial's traffic with few packets, on a link of `link_bps` bit/s: at most the trial's rate, at most
+    /// 10,000 packets per second, and within every ceiling.
     ///
     /// # Errors
-    /// When a percentage meets a link that reports no speed.
+    /// When the load is a percentage and the link reports no speed.
     fn of(profile: &Profile, experiment: &Experiment, link_bps: Option<u64>) -> Result<Self, RateError> {
         let ceilings = experiment.ceilings();
         let most = ceilings.most_pps(profile.frame_sizes(), link_bps)?;
@@ -88,9 +90,9 @@ impl Traffic {
             burst: 1,
             ..profile.raw().clone()
         };
-        // Fewer flows are always possible where more are.
+        // A profile that is valid with many flows is valid with fewer.
         let profile = Profile::try_from(few).unwrap_or_else(|_| profile.clone().with_rate(Rate::Pps(pps)));
-        // Twice the time that the packets need, for a machine that has other work as well.
+        // Twice the time that the packets need, because the machine may be busy with other work.
         let needed = Duration::try_from_secs_f64(2.0 * packets as f64 / pps).unwrap_or(LONGEST_SENDING);
         let sending = needed.clamp(SHORTEST_SENDING, LONGEST_SENDING);
         let sending = ceilings.longest().map_or(sending, |longest| sending.min(longest.0));
@@ -98,7 +100,7 @@ impl Traffic {
         Ok(Self { profile, limit, pps })
     }
 
-    /// The time that sending takes.
+    /// Time that sending takes.
     fn sending(&self) -> Duration {
         let packets = self.limit.packets.unwrap_or(0) as f64;
         let needed = Duration::try_from_secs_f64(packets / self.pps).unwrap_or(LONGEST_SENDING);
@@ -147,8 +149,8 @@ pub(super) async fn warm_up(
     Ok(warm)
 }
 
-/// The paths to warm up, and whether packets have to arrive. Where trials go one way only, the way back is for the switches between: they learn
-/// where the receiver is.
+/// Paths to warm up, and whether packets must arrive on each. If trials go one way only, the way back serves
+/// the switches between: they learn the receiver's port from it.
 fn paths(of_trials: &[Path]) -> Vec<(Path, bool)> {
     let mut all: Vec<(Path, bool)> = Vec::new();
     for path in of_trials {
@@ -186,11 +188,12 @@ async fn await_link(
     }
 }
 
-/// What an attempt saw.
+/// Result of an attempt.
 struct Attempt {
     /// By agent of the group.
     seen: Vec<Seen>,
-    /// From the start to the last arrival, less the time of sending where all packets arrived: not less than the delay.
+    /// From the start to the last arrival, less the sending time if all packets arrived. An upper bound of
+    /// the delay.
     receipt: Duration,
 }
 
@@ -201,18 +204,18 @@ struct Run<'a> {
     interrupted: &'a watch::Receiver<bool>,
     traffic: Traffic,
     path: &'a Path,
-    /// Whether it is an error when nothing arrives.
+    /// True if it is an error that nothing arrives.
     must_arrive: bool,
 }
 
 impl Run<'_> {
-    /// Attempts until packets arrive, or the time is up. Notes the path's times.
+    /// Repeats attempts until packets arrive or the timeout ends. Records the path's times.
     async fn until_received(&self, group: &mut Group) -> Result<Vec<WarmUp>, WarmUpError> {
         let section = &self.experiment.trial().warm_up;
         let timeout = section.timeout.get();
         let settle = self.experiment.trial().drain.settle.get();
         let begun = Instant::now();
-        // A reflector's report is of both halves of the way.
+        // A reflector reports on both halves of a round trip.
         let halves: Vec<(usize, usize)> = match self.path.reflector {
             Some(reflector) => vec![(self.path.from, reflector), (reflector, self.path.from)],
             None => vec![(self.path.from, self.path.to)],
@@ -261,7 +264,7 @@ impl Run<'_> {
         }
     }
 
-    /// Says where the packets stayed: on a round trip, on which half.
+    /// Reports where the packets were lost; for a round trip, on which half.
     fn nothing(&self, records: &[WarmUp], arrived: &[Arrivals]) -> Result<Vec<WarmUp>, WarmUpError> {
         if !self.must_arrive {
             return Ok(records.to_vec());
@@ -281,7 +284,7 @@ impl Run<'_> {
         })
     }
 
-    /// A trial like any other, only small, and with no one to watch.
+    /// Runs a small trial without an observer.
     async fn attempt(&self, drain: DrainTimes, group: &mut Group) -> Result<Attempt, Stopped> {
         let (id, tag) = self.numbers.next();
         let Traffic { profile, limit, .. } = self.traffic.clone();
@@ -305,8 +308,9 @@ impl Run<'_> {
     }
 }
 
-/// A bound above the delay, by the clock of the receiver alone. It starts before the sender does, so that the time of the control messages is in it. The last
-/// packet's time of sending is known where all `packets` were sent and have arrived.
+/// Upper bound of the delay, by the receiver's clock alone. It starts before the sender does, so it includes
+/// the time of the control messages. The last packet's sending time is known if all `packets` were sent and
+/// have arrived.
 fn receipt(tx: &Seen, rx: &Seen, packets: Option<u64>) -> Duration {
     let last_arrival_ns = rx.report.as_ref().and_then(|report| report.last_arrival_ns).unwrap_or(0);
     let transmit = tx.report.as_ref().and_then(|report| report.transmit.as_ref());

@@ -1,4 +1,4 @@
-//! How an agent is reached: a connection that can be opened again.
+//! Dialling: opens a connection to an agent, and opens it again after a loss.
 
 use std::fmt;
 use std::future::Future;
@@ -20,38 +20,38 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub enum NoConnection {
     /// Another attempt may succeed.
     Failed(String),
-    /// Another attempt is refused as well. The text says who refuses what, and the remedy.
+    /// Another attempt would be refused as well. The text names what refuses, and the remedy.
     Refused(String),
 }
 
 /// A connection that is being opened.
 pub type Dialling<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, NoConnection>> + Send + 'a>>;
 
-/// Opens connections to one agent. Its display names the place in messages.
+/// Opens connections to one agent. `Display` gives the address for messages.
 pub trait Dial: fmt::Display + Send + Sync {
-    /// For how long a first connection may be refused.
+    /// For how long the first connection may be refused.
     fn patience(&self) -> Duration;
 
     /// Opens a connection.
     fn dial(&self) -> Dialling<'_>;
 }
 
-/// How an agent is reached, again if need be.
+/// Shared handle that opens connections to one agent.
 #[derive(Clone)]
 pub struct Dialer(Arc<dyn Dial>);
 
 impl Dialer {
-    /// Reaches the agent by `dial`.
+    /// A dialler that uses `dial`.
     pub fn new(dial: impl Dial + 'static) -> Self {
         Self(Arc::new(dial))
     }
 
-    /// Reaches an agent that listens on this machine.
+    /// A dialler for an agent that listens on this machine.
     pub fn tcp(address: SocketAddr) -> Self {
         Self::new(Tcp(address))
     }
 
-    /// For how long a first connection may be refused.
+    /// For how long the first connection may be refused.
     pub fn patience(&self) -> Duration {
         self.0.patience()
     }
@@ -77,7 +77,7 @@ impl fmt::Debug for Dialer {
     }
 }
 
-/// An agent of this machine. It has said that it listens, so it accepts the first connection.
+/// An agent of this machine. It reported that it listens, so it accepts the first connection.
 struct Tcp(SocketAddr);
 
 impl Dial for Tcp {

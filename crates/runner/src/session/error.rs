@@ -1,9 +1,9 @@
-//! What can go wrong between the controller and an agent.
+//! Errors between the controller and an agent.
 
 use linerate_traffic::span::Span;
 use linerate_wire::message::{ErrorCode, MAX_LINE_BYTES, WireError};
 
-/// Something went wrong with an agent.
+/// A fault of the session with an agent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{agent}: {fault}")]
 pub struct SessionError {
@@ -16,15 +16,15 @@ pub struct SessionError {
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// No connection.
+    /// The connection could not be opened.
     #[error("cannot connect to {address}: {reason}")]
     Connect {
-        /// Where.
+        /// The address.
         address: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The way to the agent is refused for good.
+    /// The cluster refuses access to the agent; retries do not help.
     #[error("{0}")]
     Forbidden(String),
     /// The agent speaks another version.
@@ -32,7 +32,7 @@ pub enum Fault {
         "the agent speaks another version of the protocol ({0}); use linerate and linerate-dataplane of one version"
     )]
     Version(String),
-    /// The agent said no; the session goes on.
+    /// The agent refused the request; the session goes on.
     #[error("{method} was refused: {error}")]
     Refused {
         /// The request.
@@ -40,30 +40,30 @@ pub enum Fault {
         /// Its reason.
         error: WireError,
     },
-    /// A line that is no message.
+    /// A line that is not a message.
     #[error("the agent sent a line that is no message ({0})")]
     Malformed(String),
-    /// A line without end.
+    /// A line longer than the limit.
     #[error("the agent sent a line of more than {MAX_LINE_BYTES} bytes")]
     TooLong,
-    /// An answer of another kind.
+    /// A reply of the wrong kind.
     #[error("the agent answered {method} with something else")]
     Unexpected {
         /// The request.
         method: &'static str,
     },
-    /// More events than anyone can want.
+    /// The queue of unread events is full.
     #[error("the agent sends events faster than they are read")]
     Flood,
-    /// No answer in time.
+    /// No reply in time.
     #[error("no answer to {method} within {limit}")]
     Silent {
         /// The request.
         method: &'static str,
-        /// How long was waited.
+        /// Time limit that passed.
         limit: Span,
     },
-    /// The agent took this controller for gone.
+    /// The agent ended the session because it had not heard from the controller.
     #[error(
         "the agent had heard nothing from the controller for longer than the orphan time and let it go (was linerate suspended? trial.orphan sets the time)"
     )]
@@ -77,12 +77,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// True when there is no connection, or no longer: another one may do.
+    /// True when the connection could not be opened or has broken; another one may work.
     pub fn is_broken_connection(&self) -> bool {
         matches!(self, Fault::Connect { .. } | Fault::Closed | Fault::Io(_) | Fault::Silent { .. })
     }
 
-    /// True when the way to the agent is refused, which no other attempt changes.
+    /// True when access to the agent is refused; retries do not help.
     pub fn is_forbidden(&self) -> bool {
         matches!(self, Fault::Forbidden(_))
     }
@@ -92,7 +92,7 @@ impl Fault {
         matches!(self, Fault::Refused { error, .. } if error.code == ErrorCode::Busy)
     }
 
-    /// True when the session is still good: the agent only refused one request.
+    /// True when the session goes on: the agent refused one request only.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Fault::Refused { .. })
     }

@@ -1,4 +1,4 @@
-//! Lines bounded in length.
+//! Reading of lines of bounded length.
 
 use linerate_wire::message::MAX_LINE_BYTES;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
@@ -8,7 +8,8 @@ use super::error::Fault;
 /// The next line, without its newline.
 ///
 /// # Errors
-/// [`Fault::Closed`] when the peer is gone, [`Fault::TooLong`] when the line has no end within the bound.
+/// [`Fault::Closed`] when the peer has closed the connection, [`Fault::TooLong`] when the line exceeds the
+/// bound.
 pub(crate) async fn next_line(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<Vec<u8>, Fault> {
     let mut line = Vec::new();
     loop {

@@ -1,6 +1,7 @@
-//! One connection to one agent: requests with ids and time limits, events in order, a peer that is minded.
+//! Session with one agent over one connection: requests with ids and time limits, events in order, keep-alive
+//! pings.
 //!
-//! A fault that is not a refusal ends the session: everything that waits, and everything asked later, gets that fault.
+//! A fault other than a refusal ends the session: every waiting and every later request returns that fault.
 
 mod dial;
 mod error;
@@ -30,13 +31,13 @@ pub use dial::{Dial, Dialer, Dialling, NoConnection, Stream};
 pub use error::{Fault, SessionError};
 pub(crate) use lines::next_line;
 
-/// Time for the connection and for the hello.
+/// Time limit for the connection and for the hello.
 const HELLO_TIME: Duration = Duration::from_secs(5);
-/// Time for an answer that needs no work.
+/// Time limit for a reply that needs no work.
 pub const ANSWER_TIME: Duration = Duration::from_secs(5);
-/// Time for an answer that allocates memory or carries a report.
+/// Time limit for a reply that allocates memory or carries a report.
 pub const WORK_TIME: Duration = Duration::from_secs(30);
-/// Time for the answer to a shutdown; the process is minded anyway.
+/// Time limit for the reply to a shutdown. The platform watches the process in any case.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(1);
 /// Events that may wait to be read.
 const EVENTS_LIMIT: usize = 8192;
@@ -47,7 +48,7 @@ pub struct Session {
     shared: Arc<Shared>,
     welcome: Welcome,
     events: tokio::sync::Mutex<mpsc::Receiver<Event>>,
-    /// Reader, writer and keeper; aborted when dropped.
+    /// Reader, writer and keep-alive; aborted when dropped.
     _tasks: JoinSet<()>,
 }
 
@@ -56,7 +57,7 @@ struct Shared {
     agent: String,
     outbox: mpsc::UnboundedSender<String>,
     waiting: Mutex<Waiting>,
-    /// Wakes the reader when another task ended the session.
+    /// Wakes the reader when another task has ended the session.
     ended: Notify,
 }
 
@@ -65,16 +66,16 @@ struct Waiting {
     last_id: u64,
     replies: HashMap<u64, oneshot::Sender<Result<Outcome, WireError>>>,
     fault: Option<Fault>,
-    /// When the agent was last heard.
+    /// Time of the agent's latest message.
     heard: Option<Instant>,
 }
 
 impl Session {
-    /// Connects to the agent named `agent`, shows it the token, and keeps it from taking the controller for gone by a ping
-    /// every `keep_alive`.
+    /// Connects to the agent named `agent`, presents the token, and keeps the session alive by a ping every
+    /// `keep_alive`.
     ///
     /// # Errors
-    /// Names the agent: no connection, wrong token, another version, no answer.
+    /// Names the agent: no connection, wrong token, another version, no reply.
     pub async fn connect(
         agent: &str,
         dialer: &Dialer,
@@ -127,12 +128,12 @@ impl Session {
         &self.shared.agent
     }
 
-    /// What the agent said of itself.
+    /// The agent's reply to the hello.
     pub fn welcome(&self) -> &Welcome {
         &self.welcome
     }
 
-    /// Asks for something that answers with a state.
+    /// Sends a request whose reply is a state.
     ///
     /// # Errors
     /// The agent's refusal, or the fault that ended the session.
@@ -144,7 +145,7 @@ impl Session {
         }
     }
 
-    /// Asks how the agent is.
+    /// Pings the agent.
     ///
     /// # Errors
     /// The fault that ended the session.
@@ -152,7 +153,7 @@ impl Session {
         self.shared.ping().await
     }
 
-    /// Asks for the report of the finished trial.
+    /// Requests the report of the finished trial.
     ///
     /// # Errors
     /// The agent's refusal, or the fault that ended the session.
@@ -163,7 +164,7 @@ impl Session {
         }
     }
 
-    /// Asks for flows of the finished trial, from `first` on: as many as fit a reply, and none when there are no more.
+    /// Requests flows of the finished trial, from `first` on: as many as fit a reply, none after the last.
     ///
     /// # Errors
     /// The agent's refusal, or the fault that ended the session.
@@ -174,7 +175,7 @@ impl Session {
         }
     }
 
-    /// Asks what hugepage-check finds where the agent runs: its report, in its JSON form.
+    /// Requests the report of hugepage-check on the agent's host, in its JSON form.
     ///
     /// # Errors
     /// The agent's refusal, or the fault that ended the session.
@@ -185,7 +186,7 @@ impl Session {
         }
     }
 
-    /// Asks for the next hop on the way to an address.
+    /// Requests the next hop on the way to an address.
     ///
     /// # Errors
     /// The agent's refusal, or the fault that ended the session.
@@ -196,8 +197,8 @@ impl Session {
         }
     }
 
-    /// The next event, or the fault that ended the session. Events can be taken while a request waits for its answer; those that nobody takes fill
-    /// the queue, and then the session ends.
+    /// The next event. Events can be taken while a request waits for its reply; events that are not taken
+    /// fill the queue, and a full queue ends the session.
     ///
     /// # Errors
     /// The fault that ended the session.
@@ -206,12 +207,12 @@ impl Session {
         event.ok_or_else(|| self.failed(self.shared.fault()))
     }
 
-    /// An event that has already come.
+    /// The next event that has already arrived.
     pub fn waiting_event(&self) -> Option<Event> {
         self.events.try_lock().ok()?.try_recv().ok()
     }
 
-    /// Asks the agent to end, and does not mind if it cannot answer any more.
+    /// Asks the agent to exit; errors are ignored.
     pub async fn shut_down(&self) {
         if let Err(error) = self.step(Command::Shutdown, SHUTDOWN_TIME).await {
             tracing::debug!(%error, "no answer to shutdown");
@@ -236,7 +237,7 @@ impl Shared {
         self.waiting().fault.clone().unwrap_or(Fault::Closed)
     }
 
-    /// Ends the session: the first fault counts, and everything that waits gets it.
+    /// Ends the session. The first fault is kept, and every waiting request returns it.
     fn end(&self, fault: Fault) {
         let mut waiting = self.waiting();
         waiting.fault.get_or_insert(fault);
@@ -280,8 +281,8 @@ impl Shared {
         }
     }
 
-    /// Sends a ping and waits for its answer. An agent that is at work on another request answers the ping after that one, so then the
-    /// time limit is the work's.
+    /// Sends a ping and waits for the reply. An agent that works on another request answers the ping after
+    /// it, so the time limit is then that of work.
     async fn keep_alive(&self) -> Result<(), SessionError> {
         let sent = Instant::now();
         let pong = self.request(Command::Ping, Duration::MAX);
@@ -304,7 +305,7 @@ impl Shared {
         }
     }
 
-    /// Hands a line to whoever waits for it.
+    /// Passes a line to the request or the queue that waits for it.
     fn dispatch(&self, line: &[u8], events: &mpsc::Sender<Event>) -> Result<(), Fault> {
         let message = serde_json::from_slice(line).map_err(|error| Fault::Malformed(error.to_string()))?;
         self.waiting().heard = Some(Instant::now());
@@ -341,14 +342,14 @@ async fn write_lines(
 ) {
     while let Some(line) = outgoing.recv().await {
         if let Err(error) = write.write_all(line.as_bytes()).await {
-            // What the agent said before it went is more telling; the reader comes to it.
+            // The agent's last message explains more than a failed write; the reader gets to it.
             tracing::debug!(agent = shared.agent, %error, "the agent does not take requests");
             return;
         }
     }
 }
 
-/// Ends with the session: dropping `events` tells those who wait for one.
+/// Runs until the session ends. Dropping `events` then wakes the tasks that wait for an event.
 async fn read_lines(read: ReadHalf<Box<dyn Stream>>, events: mpsc::Sender<Event>, shared: Arc<Shared>) {
     let mut reader = BufReader::new(read);
     let fault = loop {

@@ -1,4 +1,4 @@
-//! Against a peer that plays an agent line by line.
+//! Sessions with a scripted peer.
 
 use std::net::SocketAddr;
 
@@ -23,10 +23,10 @@ fn welcome(protocol: u32) -> String {
     .replace('\n', "")
 }
 
-/// What the peer does after having read a request.
+/// What the peer does after it has read a request.
 enum Then {
     Say(String),
-    /// Works for so long, then sends the text; what came meanwhile is read later.
+    /// Works for this time, then sends the text; it reads later messages only afterwards.
     Work(Duration, String),
     Close,
     BeSilent,
@@ -86,7 +86,8 @@ async fn a_hello_that_fails_says_how() {
     assert!(error.starts_with("rx1: cannot connect to 127.0.0.1:1: "), "{error}");
 }
 
-/// Lets time leap once the connection stands; before that, the clock would outrun the sockets.
+/// Makes the clock leap once the connection is open; earlier, the clock would pass the time limits before the
+/// sockets are ready.
 async fn leap() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     tokio::time::pause();

@@ -1,4 +1,4 @@
-//! An agent without a port: it speaks the protocol, and counts what its peer says it sent.
+//! An agent without a port: it speaks the protocol and counts the packets that its peer reports as sent.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,10 +24,10 @@ use linerate_wire::trial::{Role, RoleSpec, TrialSpec};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::watch;
 
-/// Packets of a trial that has no limit of its own.
+/// Packets of a trial without a limit.
 const PACKETS: u64 = 1000;
 
-/// What is peculiar about an agent.
+/// Deviations of an agent from the normal behaviour.
 #[derive(Debug, Clone, Default)]
 pub struct Script {
     /// Its port reports no link speed.
@@ -35,17 +35,18 @@ pub struct Script {
     pub addresses: Vec<IpNet>,
     /// Why it refuses to send.
     pub refuses_to_send: Option<&'static str>,
-    /// Why it finds no next hop.
+    /// Why it cannot resolve a next hop.
     pub finds_no_way: Option<&'static str>,
-    /// It drains for the whole settle time, and tells samples meanwhile.
+    /// Its drain takes the whole settle time, and it sends samples meanwhile.
     pub drains_slowly: bool,
     /// It reports a rate that nothing has.
     pub reports_nonsense: bool,
-    /// The starts at which it dies, from 1; warm-up has starts of its own, and so have all processes of one name.
+    /// The starts at which it exits, counted from 1 over all processes of the name; warm-up has starts as
+    /// well.
     pub dies_at_starts: Vec<u32>,
 }
 
-/// What is on its way, and what agents of one name have in common.
+/// Packets in flight, and the state that all processes of one name share.
 #[derive(Debug, Default)]
 pub struct World {
     sent: Mutex<HashMap<(String, u16), u64>>,
@@ -135,7 +136,7 @@ impl Agent {
         Duration::from_millis(core.spec.as_ref().map_or(0, |spec| spec.sample_interval_ms).into())
     }
 
-    /// What comes of a request, and the events before and after its answer.
+    /// Result of a request, and the events before and after the reply.
     fn act(&self, command: &Command) -> (Vec<Event>, Result<Outcome, String>, Vec<Event>) {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         let result = self.answer(command, &mut before, &mut after);

@@ -1,4 +1,4 @@
-//! Runs of experiments on agents that exist in memory only. Time leaps while everybody waits.
+//! Runs of experiments on agents in memory. The clock advances while all tasks wait.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,14 +18,14 @@ use tokio::sync::watch;
 
 use super::agent::{Agent, Reach, Script, World};
 
-/// An experiment, its agents, and a place for its results.
+/// An experiment, its agents, and a directory for its results.
 pub struct Lab {
     pub results: TempDir,
     pub experiment: Experiment,
     pub plan: Plan,
     filter: Option<&'static str>,
     scripts: BTreeMap<String, Script>,
-    /// Why lost agents cannot be started anew.
+    /// Why lost agents cannot be restarted.
     pub restarts_fail: Option<&'static str>,
 }
 
@@ -57,7 +57,7 @@ impl Lab {
         self.run_in(&self.store(), None).await.unwrap()
     }
 
-    /// A run that takes up the latest one.
+    /// A run that resumes the latest one.
     pub async fn resume(&self) -> (Summary, PathBuf) {
         let determinants = self.experiment.determinants(self.filter).unwrap();
         let ways = self.experiment.topology().paths().count();

@@ -1,4 +1,4 @@
-//! What comes of runs in which agents misbehave.
+//! Runs in which agents misbehave.
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
@@ -14,7 +14,7 @@ use linerate_results::store::trial_log::{LogRecord, TRIAL_LOG_FILE, derive};
 use linerate_results::summary::{Status, Summary};
 use linerate_runner::run::EarlierRun;
 
-/// A trial that is over as soon as possible.
+/// The shortest trial.
 const SHORT: &str = "packets: 1000, duration: null";
 
 fn complete(summary: &Summary) {

@@ -1,4 +1,4 @@
-//! The beginning of a run's records: anew, or from what an earlier run of the experiment left.
+//! Opening of a run's records: new ones, or those of an earlier run of the experiment.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use linerate_results::summary::{
 };
 
 impl<'s> Recorder<'s> {
-    /// Files the document in force, and a log and a summary that say the experiment runs.
+    /// Stores the document in force, and creates a log and a summary with the status running.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -41,7 +41,7 @@ impl<'s> Recorder<'s> {
             reason: std::io::Error::other(error.to_string()),
         })?;
         store.write_text(DOCUMENT_FILE, &yaml)?;
-        // A kernel that does not tell its command line is no reason not to measure.
+        // A run does not need the kernel's command line.
         if let Ok(command_line) = std::fs::read_to_string("/proc/cmdline") {
             store.write_text(&bounded_name(&node_name(), "_cmdline.txt"), &without_secrets(&command_line))?;
         }
@@ -55,7 +55,8 @@ impl<'s> Recorder<'s> {
         records.insert(0, LogRecord::Head(Box::new(head.clone())));
         let log = store.begin_log(&records)?;
         Manifest::new(store.id()).write(store.directory())?;
-        // The text is our own; should it not be read back, the document's file still has every option.
+        // The text was written by this program; if it cannot be read back, the document's file still has
+        // every option.
         let options = serde_saphyr::from_str(&yaml).unwrap_or_default();
         let mut environment = Environment::new(store.id(), head.experiment.versions.clone(), options);
         if let Some(before) = earlier.and(Environment::read(store.directory())?) {
@@ -91,7 +92,7 @@ impl<'s> Recorder<'s> {
     }
 }
 
-/// The head of an experiment that begins now.
+/// Log head of a new experiment.
 fn head(id: &str, experiment: &Experiment, strategy: &dyn Strategy, filter: Option<&str>) -> Head {
     Head {
         schema: TRIAL_LOG_SCHEMA.to_owned(),
@@ -109,7 +110,7 @@ fn head(id: &str, experiment: &Experiment, strategy: &dyn Strategy, filter: Opti
                 protocol: PROTOCOL_VERSION,
                 ..Versions::default()
             },
-            // It is never missing: what was parsed from a document can be written again.
+            // Always present: a document that was parsed can be written again.
             determinants: experiment.determinants(filter).ok(),
             resumed_at: Vec::new(),
             environment_changes: Vec::new(),
@@ -123,7 +124,7 @@ fn head(id: &str, experiment: &Experiment, strategy: &dyn Strategy, filter: Opti
     }
 }
 
-/// Takes up what an earlier run said of itself.
+/// Takes over the head's fields from an earlier run.
 fn resume(head: &mut Head, EarlierRun { summary, .. }: &EarlierRun) {
     let earlier = &summary.experiment;
     let experiment = &mut head.experiment;
@@ -136,7 +137,7 @@ fn resume(head: &mut Head, EarlierRun { summary, .. }: &EarlierRun) {
     head.warm_up.clone_from(&summary.warm_up);
 }
 
-/// The lines of the trials that stay.
+/// Log lines of the trials that are kept.
 fn kept(EarlierRun { summary, sums }: &EarlierRun, trials: &[Trial], overhead: &Overhead) -> Vec<LogRecord> {
     let labels: HashMap<_, _> =
         trials.iter().zip(1..).map(|(trial, number)| (trial.label(), (number, &trial.key))).collect();

@@ -1,4 +1,4 @@
-//! One trial in one group of agents: what [`steps`] decides is carried out here.
+//! One trial in one group of agents: carries out the decisions of [`steps`].
 
 pub(super) mod steps;
 
@@ -24,10 +24,10 @@ use super::group::Group;
 use super::observer::GroupObserver;
 use crate::session::{ANSWER_TIME, SessionError, WORK_TIME};
 
-/// A transmitter may take this long beyond its expected end, or without sending anything.
+/// Grace period of a transmitter, beyond its expected end or without progress.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What the agents of a group are told of a trial.
+/// Parameters of a trial for the agents of a group.
 #[derive(Debug, Clone)]
 pub(super) struct Assignment {
     pub(super) id: u32,
@@ -43,12 +43,12 @@ pub(super) struct Assignment {
 pub(super) struct DrainTimes {
     pub(super) settle: Duration,
     pub(super) limit: Duration,
-    /// Whether the times grow with the time between packets.
+    /// True when the times grow with the interval between packets.
     pub(super) follows_rate: bool,
 }
 
 impl DrainTimes {
-    /// What the document says.
+    /// The times that the document sets.
     pub(super) fn of(section: &DrainSection) -> Self {
         Self { settle: section.settle.get(), limit: section.limit.get(), follows_rate: true }
     }
@@ -61,7 +61,7 @@ pub(super) enum Stopped {
     Interrupted,
     #[error("stopped, because the trial failed on another pair")]
     Elsewhere,
-    /// With the cause, where the agent's process has ended.
+    /// `cause` is the end of the agent's process, if that has ended.
     #[error("{cause}")]
     Agent { cause: String, refusal: bool },
     #[error("{agent} gave the trial up: {message}")]
@@ -84,12 +84,12 @@ impl Stopped {
         matches!(self, Stopped::Interrupted | Stopped::Unfiled(_))
     }
 
-    /// True when an agent can be asked nothing more.
+    /// True when an agent can no longer be asked anything.
     pub(super) fn loses_agent(&self) -> bool {
         matches!(self, Stopped::Agent { refusal: false, .. })
     }
 
-    /// True when all agents can be asked for more, and the run goes on.
+    /// True when all agents can still be asked, and the run continues.
     pub(super) fn leaves_agents(&self) -> bool {
         !self.ends_run() && !self.loses_agent()
     }
@@ -99,24 +99,24 @@ impl Stopped {
     }
 }
 
-/// A trial under way in a group.
+/// A trial in progress in a group.
 pub(super) struct GroupTrial<'a> {
     assignment: &'a Assignment,
     steps: Steps,
-    /// What each agent of the group has sent of it.
+    /// What is known of each agent's part.
     pub(super) seen: Vec<Seen>,
-    /// When those that send are to begin, each on its own clock; where there is none, at once.
+    /// Start of each sender on its own clock, in nanoseconds; `None`: at once.
     pub(super) begins_ns: Vec<Option<u64>>,
     watch: GroupObserver<'a>,
     interrupted: Receiver<bool>,
     /// Becomes true when the trial fails in another group.
     halted: Receiver<bool>,
-    /// Time from the word to begin until everything was sent.
+    /// Time from the start until everything was sent.
     sending: Duration,
 }
 
 impl<'a> GroupTrial<'a> {
-    /// A trial on `paths` of a group, before its beginning.
+    /// A trial on `paths` of a group, not started yet.
     pub(super) fn new(
         assignment: &'a Assignment,
         group: &Group,
@@ -143,11 +143,11 @@ impl<'a> GroupTrial<'a> {
         self.steps.senders()
     }
 
-    /// Checks that all ports carry the trial's frames. A receiver is not told sizes: what its port cannot carry would look like a loss of the
-    /// path's.
+    /// Checks that all ports carry the trial's frames. The receiver does not know their size, so frames too
+    /// large for its port would count as the path's loss.
     ///
     /// # Errors
-    /// The first agent whose port does not.
+    /// The first agent whose port does not carry them.
     pub(super) fn frames_fit(&self, group: &Group) -> Result<(), Stopped> {
         let largest = self.assignment.profile.frame_sizes().largest().bytes();
         for agent in group.agents.iter().rev() {
@@ -159,10 +159,10 @@ impl<'a> GroupTrial<'a> {
         Ok(())
     }
 
-    /// Takes the trial on until it stands at `goal`.
+    /// Advances the trial to the phase `goal`.
     ///
     /// # Errors
-    /// Why it is over without a result.
+    /// Why it ended without a result.
     pub(super) async fn advance(&mut self, group: &Group, goal: TrialPhase) -> Result<(), Stopped> {
         let mut event = StepEvent::Begin;
         loop {
@@ -189,14 +189,14 @@ impl<'a> GroupTrial<'a> {
         }
     }
 
-    /// Asks agents, all at the same time, and takes the samples that come in the meantime.
+    /// Sends requests to agents in parallel, and takes the samples that arrive meanwhile.
     async fn ask(&mut self, group: &Group, requests: &[(usize, AgentRequest)]) -> Result<(), Stopped> {
         let mut asking = Vec::with_capacity(requests.len());
         for (agent, request) in requests {
             asking.push(ask_one(&group.agents[*agent], self.command(group, *agent, request)?));
         }
         let asking = join_all(asking);
-        // Before that, an event that has come may be the end of sending, which is waited for.
+        // During sending, a waiting event may be the end of sending, which `wait` must see.
         let takes_events = self.steps.is_past_sending();
         let answers = tokio::select! {
             answers = asking => answers,
@@ -218,8 +218,9 @@ impl<'a> GroupTrial<'a> {
         Ok(())
     }
 
-    /// Notes samples while agents work on requests: a long drain may have more of them than a session holds. Ends when an agent gives the trial up;
-    /// that a session has ended is told by the request.
+    /// Takes samples while agents work on requests; during a long drain there may be more than a session's
+    /// queue holds. Ends when an agent gives the trial up. The end of a session is reported by the request
+    /// instead.
     async fn gather(&mut self, group: &Group) -> Stopped {
         let mut heard: Vec<usize> = (0..group.agents.len()).collect();
         while !heard.is_empty() {
@@ -239,7 +240,7 @@ impl<'a> GroupTrial<'a> {
         std::future::pending().await
     }
 
-    /// A request to an agent with the time for its answer; `None` asks for its report.
+    /// A command to an agent with the time limit for its reply; `None` requests its report.
     fn command(
         &self,
         group: &Group,
@@ -256,7 +257,7 @@ impl<'a> GroupTrial<'a> {
         }))
     }
 
-    /// What an agent is told to do.
+    /// The agent's part of the trial as a command.
     fn prepare(&self, group: &Group, index: usize) -> Result<Command, Stopped> {
         let Assignment { id, tag, profile, limit, settings, .. } = self.assignment;
         let receive = ReceiveSpec { flows: profile.flows(), all_flows: settings.all_flows };
@@ -282,7 +283,7 @@ impl<'a> GroupTrial<'a> {
         })))
     }
 
-    /// Has an agent count until what was sent has arrived, or nothing more comes.
+    /// Command that lets an agent count until all sent packets have arrived or arrivals have stopped.
     fn drain(&self, group: &Group, index: usize, sent: &message::Sent) -> (Command, Duration) {
         let Assignment { profile, drain: times, .. } = self.assignment;
         let incoming = self.steps.paths().iter().filter(|path| path.to == index);
@@ -301,7 +302,7 @@ impl<'a> GroupTrial<'a> {
         (Command::Stop(stop), limit)
     }
 
-    /// Gathers samples until something else happens.
+    /// Takes samples until another event happens.
     async fn wait(&mut self, group: &Group) -> StepEvent {
         let id = self.assignment.id;
         let after = patience(&self.assignment.limit, self.assignment.settings.sample_interval.get());
@@ -354,7 +355,7 @@ impl<'a> GroupTrial<'a> {
         }
     }
 
-    /// Takes the samples that have come and were not yet looked at.
+    /// Takes the samples that have arrived.
     fn collect(&mut self, group: &Group) {
         for (index, agent) in group.agents.iter().enumerate() {
             while let Some(event) = agent.session.waiting_event() {
@@ -363,7 +364,7 @@ impl<'a> GroupTrial<'a> {
         }
     }
 
-    /// The reports that were taken are safe.
+    /// Acknowledges the stored reports.
     pub(super) async fn acknowledge(&self, group: &Group) -> Result<(), Stopped> {
         for (agent, seen) in group.agents.iter().zip(&self.seen) {
             if seen.report.is_some() {
@@ -374,7 +375,7 @@ impl<'a> GroupTrial<'a> {
         Ok(())
     }
 
-    /// Ends the trial wherever it stands, and takes what reports there are. An agent that cannot answer is passed over.
+    /// Ends the trial in any phase and takes the reports that exist. An agent that does not reply is skipped.
     pub(super) async fn abandon(&mut self, group: &Group) {
         for (agent, seen) in group.agents.iter().zip(&mut self.seen) {
             if let Err(error) = abandon(agent, seen).await {
@@ -392,7 +393,7 @@ async fn step(agent: &Agent, command: Command, limit: Duration) -> Result<AgentS
     }
 }
 
-/// Asks one agent: for its report where there is no command.
+/// Sends one agent a command, or requests its report if there is no command.
 async fn ask_one(
     agent: &Agent,
     command: Option<(Command, Duration)>,
@@ -421,13 +422,15 @@ fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
-/// Mean time between bursts of `burst` packets, in nanoseconds, where `packets` were sent within `time`. It is not longer than that time.
+/// Mean interval between bursts of `burst` packets, in nanoseconds, when `packets` were sent within `time`.
+/// At most `time`.
 fn gap_ns(time: Duration, packets: u64, burst: u32) -> u64 {
     let gap = time.as_nanos() * u128::from(burst) / u128::from(packets.max(1));
     u64::try_from(gap.min(time.as_nanos())).unwrap_or(u64::MAX)
 }
 
-/// How long to wait for a transmitter: to its end when it has a duration, else from one sign of progress to the next.
+/// Time limit for a transmitter: until its end if it has a duration, otherwise between two samples with
+/// progress.
 fn patience(limit: &Limit, sample_interval: Duration) -> Duration {
     let expected = limit.duration_ms.map_or(2 * sample_interval, Duration::from_millis);
     expected.saturating_add(GRACE)

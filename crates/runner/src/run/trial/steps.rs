@@ -1,4 +1,4 @@
-//! The steps of a trial in one group of agents. Pure: an event goes in, what to do next comes out; tables test it.
+//! The steps of a trial in one group of agents. Pure: takes an event, returns the next step.
 
 use std::fmt;
 
@@ -8,34 +8,34 @@ use linerate_wire::report::Part;
 
 use super::Stopped;
 
-/// How far a trial has come in a group.
+/// Phase of a trial in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::run) enum TrialPhase {
-    /// Agents are told their work.
+    /// Agents receive their part.
     Prepare,
-    /// Agents launch what sends and counts.
+    /// Agents launch their senders and counters.
     Arm,
-    /// Those that only count or reflect begin.
+    /// Receivers and reflectors start.
     StartCounting,
-    /// Those that send begin.
+    /// Senders start.
     StartSending,
     /// Packets are sent.
     Sending,
-    /// Those that only send report.
+    /// Agents that only send report.
     ReportSenders,
-    /// Those that count do so until everything has arrived.
+    /// Receivers count until everything has arrived.
     Drain,
-    /// Those that sent and counted report.
+    /// Agents that sent and counted report.
     ReportExchanges,
-    /// Nothing is on its way any more that could be reflected.
+    /// Reflectors stop: no packet is in flight any more.
     StopReflectors,
-    /// Those that only counted or reflected report.
+    /// Agents that only counted or reflected report.
     ReportRest,
     /// All reports are taken.
     Done,
 }
 
-/// What an agent is asked to do.
+/// A request to an agent.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::run) enum AgentRequest {
     Prepare,
@@ -43,62 +43,62 @@ pub(in crate::run) enum AgentRequest {
     Start,
     Stop,
     Report,
-    /// Count until what the senders say they sent has arrived.
+    /// Count until the packets that the senders report have arrived.
     Drain(Sent),
 }
 
-/// What happened.
+/// An event in a trial.
 #[derive(Debug, Clone)]
 pub(in crate::run) enum StepEvent {
-    /// The trial goes on from where it stands.
+    /// Continue from the current phase.
     Begin,
-    /// All agents have carried out what they were asked.
+    /// All agents have answered their requests.
     Answered,
-    /// An agent that counts as well has sent everything.
+    /// An agent that also counts has sent everything.
     Sent { agent: usize, sent: Sent },
-    /// An agent came to the end of its part by itself.
+    /// An agent finished its part by itself.
     Ended { agent: usize },
     /// An agent gave the trial up, with the reason.
     GaveUp { agent: usize, message: String },
     /// An agent refused a request, or is lost.
     Failed(Stopped),
-    /// The user wants the run to end.
+    /// The user interrupts the run.
     Interrupted,
     /// The trial failed in another group.
     FailedElsewhere,
-    /// Nothing was heard of the agents that still send for longer than they need.
+    /// Agents that still send were silent for longer than they need.
     Overdue { after: std::time::Duration },
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, Clone)]
 pub(in crate::run) enum NextStep {
-    /// Ask these agents, all at the same time.
+    /// Send requests to these agents in parallel.
     Ask(Vec<(usize, AgentRequest)>),
     /// Wait for events of the agents that still send.
     Wait,
-    /// The phase that was asked for is reached, or the trial is done.
+    /// The requested phase is reached, or the trial is done.
     Reached,
     /// The trial is over without a result.
     Stop(Stopped),
 }
 
-/// Where a trial stands in a group.
+/// State of a trial in a group.
 #[derive(Debug, Clone)]
 pub(in crate::run) struct Steps {
     names: Vec<String>,
     paths: Vec<Path>,
     parts: Vec<Option<Part>>,
-    /// The phase whose requests are asked next, or which is being carried out.
+    /// The phase whose requests are next or in progress.
     phase: TrialPhase,
     /// Agents that still send.
     sending: Vec<usize>,
-    /// What each agent sent, as far as it is known.
+    /// Packets that each agent sent, as far as known.
     sent: Vec<Sent>,
 }
 
 impl Steps {
-    /// A trial on `paths` of a group, before its beginning.
+    /// A trial on `paths` of a group, not started yet.
     pub(in crate::run) fn new(group: &Group, paths: &[Path]) -> Self {
         let parts: Vec<_> = (0..group.agents.len()).map(|agent| Group::part(agent, paths)).collect();
         let sends = |agent: &usize| matches!(parts[*agent], Some(Part::Tx | Part::Exchange));
@@ -112,7 +112,7 @@ impl Steps {
         }
     }
 
-    /// What the agent does in this trial.
+    /// The agent's part in this trial.
     pub(in crate::run) fn part(&self, agent: usize) -> Option<Part> {
         self.parts[agent]
     }
@@ -122,7 +122,7 @@ impl Steps {
         &self.paths
     }
 
-    /// True when all that send have sent everything.
+    /// True when all senders have sent everything.
     pub(in crate::run) fn is_past_sending(&self) -> bool {
         self.phase > TrialPhase::Sending
     }
@@ -133,12 +133,12 @@ impl Steps {
         self.parts.iter().enumerate().filter(move |(_, part)| sends(part)).map(|(agent, _)| agent)
     }
 
-    /// Notes what an agent's report says it sent.
+    /// Stores the sent packets that an agent reports.
     pub(in crate::run) fn reported(&mut self, agent: usize, sent: Sent) {
         self.sent[agent] = sent;
     }
 
-    /// What to do after `event`, until the trial stands at `goal`.
+    /// The next step after `event`, until the trial reaches `goal`.
     pub(in crate::run) fn next_step(&mut self, event: StepEvent, goal: TrialPhase) -> NextStep {
         match event {
             StepEvent::Begin => {}
@@ -184,7 +184,7 @@ impl Steps {
         self.sending.retain(|still| *still != agent);
     }
 
-    /// Who is asked for what in the phase at hand: those that count before those that send.
+    /// Requests of the current phase; receivers come before senders.
     fn requests(&self) -> Vec<(usize, AgentRequest)> {
         use Part::{Exchange, Reflect, Rx, Tx};
         let of = |parts: &[Part], request: AgentRequest| {
@@ -209,7 +209,8 @@ impl Steps {
         }
     }
 
-    /// What is sent to an agent that counts. Packets by lcore are told of one sender only: flows are told apart by their sender's lcores.
+    /// Packets that an agent should receive. Counts by lcore are given for a single sender only, because
+    /// flows are identified by their sender's lcores.
     fn expected(&self, agent: usize) -> Sent {
         let mut senders = self.paths.iter().filter(|path| path.to == agent).map(|path| &self.sent[path.from]);
         let first = senders.next().cloned().unwrap_or_default();
@@ -261,7 +262,7 @@ mod tests {
         Steps::new(&group, &group.paths.clone())
     }
 
-    /// What a next step is, in a few words: agents are `t` and `r`.
+    /// Short text for a next step; the agents are `t` and `r`.
     fn words(next: &NextStep) -> String {
         match next {
             NextStep::Ask(requests) => requests
@@ -281,7 +282,7 @@ mod tests {
         }
     }
 
-    /// Takes a trial to its end; senders have sent 7 and 9 packets. Every step in words.
+    /// Runs a trial to its end, with senders of 7 and 9 packets. Returns every step as text.
     fn course(direction: Direction) -> Vec<String> {
         let mut steps = steps(direction);
         let mut told = Vec::new();
