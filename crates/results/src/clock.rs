@@ -1,4 +1,4 @@
-//! Whether two agents' times can be compared. Pure.
+//! Comparison of two agents' clocks. Pure.
 
 use linerate_wire::message::ClockInfo;
 use schemars::JsonSchema;
@@ -18,7 +18,7 @@ pub struct ClockVerdict {
     pub source: String,
 }
 
-/// What a clock is good for that both begins and ends a round trip.
+/// Verdict on a clock that both starts and ends a round trip.
 pub fn alone(agent: &str, clock: &ClockInfo) -> ClockVerdict {
     let source = &clock.source;
     let reason = if clock.invariant {

@@ -1,4 +1,4 @@
-//! Results that are made up, for tests: reports of two agents, a trial drawn from them, an experiment that holds it.
+//! Fixtures for tests: reports of two agents, a trial computed from them, an experiment with it.
 #![expect(clippy::unwrap_used, reason = "what these build is known to be valid")]
 
 use linerate_experiment::direction::Direction;
@@ -25,7 +25,8 @@ use crate::summary::{
     ExperimentInfo, Overhead, SchemaName, Status, Summary, TrialFailure, TrialSummary, Versions, WarmUp,
 };
 
-/// One second into the trial, and then 500 ms and 10 ms later; the receiver a tenth later each time.
+/// Sample times: one second after the start, then 500 ms and 10 ms later. The receiver's are 10 % later each
+/// time.
 const TIMES_MS: [i64; 3] = [1000, 1500, 1510];
 
 /// The report of an agent that neither sent nor received.
@@ -80,10 +81,10 @@ pub fn trial() -> Trial {
     Trial { expected_duration: None, ..plan(&experiment, None).unwrap().trials.remove(0) }
 }
 
-/// The result of the trial that two reports are of; `valid` says whether its one-way delays are.
+/// Result of two reports; `valid` states whether its one-way delays are valid.
 ///
 /// # Errors
-/// When the reports make no result.
+/// When the reports give no result.
 pub fn with_clock(valid: bool, tx: &TrialReport, rx: &TrialReport) -> Result<TrialSummary, NoResult> {
     let trial = trial();
     let clock = ClockVerdict {
@@ -291,7 +292,8 @@ pub fn recorded_of(record: TrialRecord) -> (tempfile::TempDir, String) {
     (results, id)
 }
 
-/// An environment of two nodes and an agent on the first, in a pod; `text` is every word, `line` the command lines.
+/// An environment of two nodes with an agent in a pod on the first; `text` fills every text field, `line` the
+/// command lines.
 pub fn environment(text: &str, line: &str) -> Environment {
     let host = HostInfo {
         cpu_model: Some(text.into()),

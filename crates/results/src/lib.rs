@@ -1,7 +1,8 @@
-//! What was measured: records of trials, the store that keeps them, figures and verdicts drawn from them.
+//! Results: records of trials, the store that holds them, and the figures and verdicts computed from them.
 //!
-//! [`figures`] and [`verdict`] are pure: they draw a trial's result from what agents reported. [`store`] writes and reads results directories,
-//! [`summary`] is the result of an experiment, [`validate`] judges whether recorded results can be trusted.
+//! [`figures`] and [`verdict`] are pure: they compute a trial's result from the agents' reports. [`store`]
+//! writes and reads results directories, [`summary`] is the result of an experiment, and [`validate`] checks
+//! recorded results.
 
 pub mod clock;
 pub mod figures;

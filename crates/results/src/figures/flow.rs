@@ -1,4 +1,4 @@
-//! A flow of the result: what its receiver counted, and what its packets have in their headers.
+//! Flows of a result: the receiver's counts, and the header fields of the packets.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use linerate_wire::report::FlowReport;
 use crate::clock::ClockVerdict;
 use crate::summary::FlowSummary;
 
-/// Fields that are told of every flow, also when all flows have the same value.
+/// Fields that are given for every flow, even if all flows have the same value.
 const ALWAYS: [Field; 4] = [Field::SourceIp, Field::DestinationIp, Field::SourcePort, Field::DestinationPort];
 
-/// A flow's figures, its delay only where `clock` has it valid, and as what it is.
+/// Figures of a flow. It has a delay only if `clock` allows one, of the kind that `clock` states.
 pub(super) fn summary(
     profile: &Profile,
     macs: (MacAddr, MacAddr),
@@ -33,8 +33,8 @@ pub(super) fn summary(
     }
 }
 
-/// What the packets of flow `index` have in their headers: addresses, ports, and every other field that differs between
-/// flows. `macs` are the addresses of the transmitting and the receiving port.
+/// Header fields of flow `index`: addresses, ports, and every other field that differs between flows. `macs`
+/// are the addresses of the transmitting and the receiving port.
 fn header(profile: &Profile, macs: (MacAddr, MacAddr), index: u32) -> BTreeMap<Field, String> {
     let version = profile.shape().version;
     let varied = profile.sweeps().iter().map(|sweep| sweep.field);

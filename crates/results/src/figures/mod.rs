@@ -1,4 +1,4 @@
-//! From two agents' reports to the figures of a trial. Pure.
+//! Figures of a trial, computed from two agents' reports. Pure.
 
 mod flow;
 
@@ -15,41 +15,41 @@ use crate::verdict::{Busiest, Observed, Reflected, judge};
 use linerate_experiment::direction::Direction;
 use linerate_experiment::plan::Trial;
 
-/// Which trial on which pair the figures are of.
+/// The trial and pair that the figures belong to.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// The trial.
     pub trial: &'a Trial,
-    /// The trial's profile as it was sent: with the ports' addresses where it names none.
+    /// The trial's profile as it was sent, with the ports' addresses if it names none.
     pub traffic: &'a Profile,
     /// The pair, such as `tx0-rx0`.
     pub pair: &'a str,
     /// The transmitter's name.
     pub tx: &'a str,
-    /// The receiver's name; of a round trip, the transmitter's once more.
+    /// The receiver's name; for a round trip, the transmitter's name.
     pub rx: &'a str,
-    /// Ethernet addresses of the ports at both ends of the way, the transmitter's first.
+    /// Ethernet addresses of the ports at both ends, the transmitter's first.
     pub macs: (MacAddr, MacAddr),
-    /// Whether their times can be compared.
+    /// Whether their clocks can be compared.
     pub clock: &'a ClockVerdict,
-    /// Which ways packets went.
+    /// Direction of the traffic.
     pub direction: Direction,
-    /// Of a round trip: the far end's name and report.
+    /// Name and report of the far end of a round trip.
     pub reflector: Option<(&'a str, &'a TrialReport)>,
 }
 
-/// Reports that make no result.
+/// Why reports give no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoResult {
-    /// A side's report lacks its part.
+    /// A report lacks the part of its agent's role.
     #[error("the report of {agent} is not that of a {role}")]
     WrongRole {
-        /// Whose report.
+        /// Agent of the report.
         agent: String,
-        /// What it should be.
+        /// Expected role.
         role: &'static str,
     },
-    /// Loss cannot be told while packets are still on their way.
+    /// Packets still arrived at the end of the drain, so the loss is unknown.
     #[error(
         "packets still arrived at {agent} when the drain's time was over; give it more with trial.drain.limit"
     )]
@@ -57,18 +57,18 @@ pub enum NoResult {
         /// The receiver.
         agent: String,
     },
-    /// An agent ended before its time.
+    /// An agent ended early.
     #[error("{agent} ended before its time: {}", match ended {
         Ended::Orphaned => "it had heard nothing from the controller for longer than the orphan time",
         _ => "it was stopped",
     })]
     EndedEarly {
-        /// Which agent.
+        /// The agent.
         agent: String,
         /// How it ended.
         ended: Ended,
     },
-    /// The counts contradict each other.
+    /// The counts are contradictory.
     #[error(
         "{rx} counted {received} packets received, more than the {sent} that {tx} sent; one of the counts is wrong, so there is no result"
     )]
@@ -84,15 +84,15 @@ pub enum NoResult {
     },
 }
 
-/// The figures of a trial, without its overhead and file.
+/// Figures of a trial, without its overhead and file.
 ///
 /// # Errors
-/// When the reports make no honest result.
+/// When the reports are incomplete or contradictory.
 pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<TrialSummary, NoResult> {
     let wrong = |agent: &str, role| NoResult::WrongRole { agent: agent.to_owned(), role };
     let transmit = tx.transmit.as_ref().ok_or_else(|| wrong(of.tx, "transmitter"))?;
     let receive = rx.receive.as_ref().ok_or_else(|| wrong(of.rx, "receiver"))?;
-    // Of one that also receives, `ended` says how that came to its end.
+    // For an agent that sends and receives, `ended` describes the end of receiving.
     if tx.role != Part::Exchange && !matches!(tx.ended, Ended::Duration | Ended::Packets) {
         return Err(NoResult::EndedEarly { agent: of.tx.to_owned(), ended: tx.ended });
     }
@@ -110,7 +110,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
     })?;
     let headroom = transmit.intended_pps.map_or(&[][..], |_| &transmit.headroom);
     let tx_lcores = lcores(&tx.lcores, &transmit.packets_per_lcore, headroom, &tx.workers);
-    // Of one that does both, those that send come first.
+    // An agent that sends and receives lists its sending lcores first.
     let senders = rx.transmit.as_ref().map_or(0, |transmit| transmit.packets_per_lcore.len());
     let rx_lcores = lcores(
         rx.lcores.get(senders..).unwrap_or_default(),
@@ -141,7 +141,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
     let said = |agent: &str, texts: &[String]| -> Vec<String> {
         texts.iter().map(|text| format!("{agent}: {text}")).collect()
     };
-    // Of a round trip, the transmitter's report is the receiver's as well; the other end's is the reflector's.
+    // In a round trip, the transmitter's report is also the receiver's; the far end's is the reflector's.
     let (far, far_report) = of.reflector.unwrap_or((of.rx, rx));
     let mut disagreements = [said(of.tx, &tx.disagreements), said(far, &far_report.disagreements)].concat();
     if receive.sequence_gaps > lost {
@@ -227,7 +227,7 @@ fn reflector(report: &TrialReport) -> Option<ReflectorSummary> {
     })
 }
 
-/// What the verdict is told of a reflector, of whose packets `back` came back.
+/// Reflector's part in the verdict; `back` of its packets arrived at the transmitter.
 fn reflected(report: &TrialReport, back: u64) -> Option<Reflected> {
     let ReflectorSummary { received_packets, sent_packets, dropped_packets, port } = reflector(report)?;
     Some(Reflected {
@@ -238,7 +238,7 @@ fn reflected(report: &TrialReport, back: u64) -> Option<Reflected> {
     })
 }
 
-/// What each lcore did; `headroom` and `times` may be empty.
+/// Figures of each lcore; `headroom` and `times` may be empty.
 fn lcores(names: &[u32], packets: &[u64], headroom: &[f64], times: &[WorkerTime]) -> Vec<LcoreSummary> {
     let one = |(index, (lcore, packets)): (usize, (&u32, &u64))| LcoreSummary {
         lcore: *lcore,
@@ -261,7 +261,7 @@ fn waited_longest(lcores: &[LcoreSummary]) -> Option<WorkerTime> {
     times.max_by(|a, b| a.waiting_share().total_cmp(&b.waiting_share()))
 }
 
-/// What each of the two agents tells, by its name; the agent of a round trip's both ends tells it once.
+/// Reported values of the two agents by name. In a round trip both ends are one agent, with one value.
 fn by_agent<T>(told: [(&str, Option<T>); 2]) -> BTreeMap<String, T> {
     told.into_iter().filter_map(|(agent, value)| Some((agent.to_owned(), value?))).collect()
 }

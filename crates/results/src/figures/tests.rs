@@ -67,7 +67,7 @@ fn of_a_round_trip_the_transmitter_tells_times_and_the_reflector_where_packets_e
     assert_eq!(result.disagreements, ["tx0: packets differ", "rx0: packets differ"]);
     let reflector = result.reflector.unwrap();
     assert_eq!((reflector.received_packets, reflector.dropped_packets), (990, 20));
-    // Half of what was lost never left the reflector.
+    // Half of the lost packets were not sent back by the reflector.
     assert_eq!(result.verdict.kind, VerdictKind::ReceiverLimited);
     let said = "10 did not reach the reflector, which dropped 20 more; 10 did not come back";
     assert!(result.verdict.evidence.contains(said), "{}", result.verdict.evidence);

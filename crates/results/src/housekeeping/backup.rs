@@ -1,4 +1,4 @@
-//! Experiments as one compressed archive, which is there whole or not at all.
+//! Backup of experiments to one compressed archive, written atomically.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind};
@@ -11,10 +11,11 @@ use tar::{Builder, HeaderMode};
 use crate::store::atomic::{StoreError, UNFINISHED, at, sync_directory};
 use crate::store::manifest::{MANIFEST_FILE, files};
 
-/// Writes the experiments `ids` of `results` to the archive `archive` (tar, gzip), each below its id. Returns the number of files in it.
+/// Writes the experiments `ids` of `results` to the archive `archive` (tar, gzip), each in a directory named
+/// by its id. Returns the number of files.
 ///
 /// # Errors
-/// When there is such a file already, or one cannot be read or written; no archive is left then.
+/// When the archive exists already, or a file cannot be read or written; then no archive is left.
 pub fn backup(results: &Path, ids: &[String], archive: &Path) -> Result<usize, StoreError> {
     if archive.symlink_metadata().is_ok() {
         return Err(at("write", archive)(ErrorKind::AlreadyExists.into()));
@@ -32,7 +33,7 @@ pub fn backup(results: &Path, ids: &[String], archive: &Path) -> Result<usize, S
         Ok(count)
     });
     if placed.is_err() {
-        // On a full disk, what could not be finished would keep it full.
+        // An unfinished archive would keep a full disk full.
         let _ = fs::remove_file(&unfinished);
     }
     placed

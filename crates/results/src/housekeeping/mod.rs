@@ -1,4 +1,4 @@
-//! Care for a results directory: what is pending, what may go, what is to be kept elsewhere.
+//! Housekeeping of a results directory: scan, purge, backup.
 
 pub mod backup;
 pub mod purge;

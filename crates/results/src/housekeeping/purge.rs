@@ -1,4 +1,5 @@
-//! Removes experiments, and nothing else: only directories of ours, directly below the results directory, that no run is using.
+//! Removal of experiments. Only directories written by Linerate, directly below the results directory and not
+//! in use by a run, are removed.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,34 +10,34 @@ use crate::store::lock::is_in_use;
 use crate::store::{self, DOCUMENT_FILE, SUMMARY_FILE, StoreError, UNFINISHED, is_id};
 use crate::summary::Status;
 
-/// An experiment is not removed.
+/// Why an experiment is not removed.
 #[derive(Debug, thiserror::Error)]
 pub enum PurgeError {
     /// It cannot be read or removed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The name is not an experiment's.
+    /// The name is not an experiment id.
     #[error(
         "'{0}' is not the id of an experiment, which is 8 hexadecimal digits; see `linerate results list`"
     )]
     NoId(String),
-    /// Something else has the place.
+    /// The path is not an experiment.
     #[error("{} is {what}; it is not removed, for only directories that linerate made are", path.display())]
     Foreign {
-        /// The place.
+        /// The path.
         path: PathBuf,
-        /// What is there.
+        /// Kind of the object at the path.
         what: &'static str,
     },
-    /// A run is using it.
+    /// A run uses it.
     #[error("{id} still runs; it is not removed; end the run first")]
     Runs {
-        /// Which experiment.
+        /// The experiment's id.
         id: String,
     },
 }
 
-/// The ids of experiments that have not come to a complete end and that no run is using.
+/// Ids of experiments that are neither complete nor in use by a run.
 ///
 /// # Errors
 /// When the results directory cannot be read.
@@ -48,10 +49,10 @@ pub fn incomplete(results: &Path) -> Result<Vec<String>, StoreError> {
     Ok(unfinished.map(|(id, _)| id).collect())
 }
 
-/// Checks that the experiment `id` of `results` is one, and that it may be removed. Returns its directory.
+/// Checks that `id` of `results` is an experiment that may be removed. Returns its directory.
 ///
 /// # Errors
-/// Why not.
+/// Why it may not be removed.
 pub fn may_be_removed(results: &Path, id: &str) -> Result<PathBuf, PurgeError> {
     if !is_id(id) {
         return Err(PurgeError::NoId(id.to_owned()));
@@ -79,10 +80,11 @@ pub fn may_be_removed(results: &Path, id: &str) -> Result<PathBuf, PurgeError> {
     Ok(path)
 }
 
-/// Removes the experiment `id` of `results`. It is gone from the results at once, and then from the disk.
+/// Removes the experiment `id` of `results`: first from the list of results, by a rename, and then from the
+/// disk.
 ///
 /// # Errors
-/// When it is no experiment, is in use, or cannot be removed.
+/// When it is not an experiment, is in use, or cannot be removed.
 pub fn purge(results: &Path, id: &str) -> Result<(), PurgeError> {
     let path = may_be_removed(results, id)?;
     let leaving = results.join(format!("{UNFINISHED}purge-{id}"));
@@ -93,7 +95,7 @@ pub fn purge(results: &Path, id: &str) -> Result<(), PurgeError> {
     Ok(())
 }
 
-/// Removes a directory, if it is there. A symbolic link below it goes, and what it points to stays.
+/// Removes a directory if it exists. Symbolic links in it are removed, their targets stay.
 fn remove(path: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(at("remove", path)(error)),
@@ -101,10 +103,10 @@ fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Removes what purges that were killed left of `results`.
+/// Removes the remains of killed purges from `results`.
 ///
 /// # Errors
-/// When it cannot be removed.
+/// When they cannot be removed.
 pub fn finish_earlier(results: &Path) -> Result<(), StoreError> {
     let prefix = format!("{UNFINISHED}purge-");
     for entry in fs::read_dir(results).map_err(at("read", results))? {

@@ -1,4 +1,4 @@
-//! Which trials of an experiment are complete, and which are still to be run.
+//! Comparison of an experiment with its document: complete, incomplete and missing trials.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -10,15 +10,15 @@ use crate::store::{DOCUMENT_FILE, Recorded, StoreError};
 use linerate_experiment::plan::{PlanError, plan};
 use linerate_experiment::{Experiment, ExperimentError, Overrides};
 
-/// How far a trial came on one pair.
+/// State of a trial on one pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Its result is recorded and readable.
     Complete,
-    /// It was begun; what is known of it is recorded, or what was recorded is no longer readable.
+    /// It was started and has a record of its failure, or its result is no longer readable.
     Incomplete,
-    /// Nothing is recorded of it.
+    /// It has no record.
     Missing,
 }
 
@@ -32,20 +32,20 @@ impl std::fmt::Display for State {
     }
 }
 
-/// A trial that the experiment's document calls for, on one pair.
+/// A planned trial of the experiment, on one pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Planned {
     /// Name of the profile.
     pub profile: String,
-    /// Which pair.
+    /// Name of the pair.
     pub pair: String,
-    /// Which time the profile is run.
+    /// Number of the repeat.
     pub repeat: u32,
-    /// How far it came.
+    /// State of its records.
     pub state: State,
 }
 
-/// What was to be run, and how far it came.
+/// Planned trials and their states.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Scan {
     /// The experiment's id.
@@ -55,22 +55,22 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Trials in a state.
+    /// Number of trials in a state.
     pub fn count(&self, state: State) -> usize {
         self.trials.iter().filter(|trial| trial.state == state).count()
     }
 }
 
-/// An experiment does not tell what was to be run.
+/// Why the planned trials are unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
-    /// Its result cannot be read.
+    /// The summary cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Its document cannot be read.
+    /// The document cannot be read.
     #[error(transparent)]
     Document(#[from] ExperimentError),
-    /// Its filter selects nothing of its document.
+    /// The filter selects no profile of the document.
     #[error(transparent)]
     Plan(#[from] PlanError),
 }

@@ -33,7 +33,7 @@ fn a_scan_tells_what_is_complete_and_what_is_not() {
     assert_eq!(states[..3], [State::Complete, State::Incomplete, State::Missing]);
     assert_eq!(scan.count(State::Missing), trials.len() - 2);
 
-    // What is torn is not complete.
+    // A truncated record does not count as complete.
     let path = store.directory().join("tx0-rx0").join(trials[0].directory()).join("trial.json");
     fs::write(path, "{\"schema\": ").unwrap();
     assert_eq!(super::scan::scan(results.path(), store.id()).unwrap().trials[0].state, State::Incomplete);

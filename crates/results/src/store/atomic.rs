@@ -1,4 +1,4 @@
-//! Files and directories that are there completely or not at all.
+//! Atomic writes of files and directories.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use super::enclosed::Enclosed;
 use super::inner_path::InnerPath;
 
-/// Names that begin with this are unfinished; readers pass over them.
+/// Prefix of unfinished files; readers skip them.
 pub const UNFINISHED: &str = ".part-";
 
-/// A file or directory cannot be written or read.
+/// A file or directory that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {reason}{}", path.display(), remedy(action, reason.kind()))]
 pub struct StoreError {
-    /// What was to be done.
+    /// The failed action.
     pub action: &'static str,
-    /// To what.
+    /// The file or directory.
     pub path: PathBuf,
-    /// Why it failed.
+    /// The reason.
     pub reason: std::io::Error,
 }
 
@@ -39,17 +39,17 @@ fn remedy(action: &str, kind: ErrorKind) -> &'static str {
     }
 }
 
-/// Gives an I/O error its place.
+/// Adds action and path to an I/O error.
 pub fn at<'p>(action: &'static str, path: &'p Path) -> impl FnOnce(std::io::Error) -> StoreError + 'p {
     move |reason| StoreError { action, path: path.to_owned(), reason }
 }
 
-/// Has the names in a directory on the disk.
+/// Syncs a directory's entries to disk.
 pub fn sync_directory(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(at("sync", path))
 }
 
-/// Puts a file in the place of the one of that name: readers see the old one or the new one.
+/// Replaces a file atomically: readers see the old file or the new one.
 pub fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let path = InnerPath::parse(name).map_err(|error| {
         at("write", &directory.join(name))(std::io::Error::new(ErrorKind::InvalidFilename, error))

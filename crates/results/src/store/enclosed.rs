@@ -1,7 +1,9 @@
-//! A directory that nothing leaves. Everything of the results is written through it, and what is read of foreign results as well.
+//! A directory that no path leads out of. All results are written through it, and foreign results are read
+//! through it.
 //!
-//! A path is walked name by name from an open directory, and no symbolic link is followed on the way: neither a name nor a link that somebody
-//! put there can lead out. Links to the directory itself are the user's own and are followed.
+//! A path is resolved name by name from an open directory without following symbolic links, so neither a name
+//! nor a planted link can lead out. The directory itself may be reached through links, because the user chose
+//! them.
 
 use std::fs::File;
 use std::io::{self, Error, ErrorKind, Read, Write};
@@ -21,7 +23,8 @@ use super::inner_path::InnerPath;
 
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o777);
-/// Attempts to find a name for an unfinished file that a killed process of the same number did not leave.
+/// Attempts to find an unused name for an unfinished file; a killed process with the same id may have left
+/// files.
 const NAME_ATTEMPTS: usize = 1000;
 
 /// An open directory.
@@ -32,10 +35,10 @@ pub struct Enclosed {
 }
 
 impl Enclosed {
-    /// Opens a directory that is there.
+    /// Opens an existing directory.
     ///
     /// # Errors
-    /// When it is not there or may not be read.
+    /// When it does not exist or may not be read.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory =
@@ -43,10 +46,11 @@ impl Enclosed {
         Ok(Self { directory, path: path.to_owned() })
     }
 
-    /// Opens the directory of an experiment below `results`. A symbolic link in its place is not followed: it may lead anywhere.
+    /// Opens the directory of an experiment below `results`. A symbolic link in its place is not followed,
+    /// because it may lead anywhere.
     ///
     /// # Errors
-    /// When it is not there, or is no directory.
+    /// When it does not exist or is not a directory.
     pub fn experiment(results: &Path, id: &str) -> Result<Self, StoreError> {
         let path = results.join(id);
         let results = Self::open(results)?;
@@ -56,19 +60,19 @@ impl Enclosed {
         Ok(Self { directory, path })
     }
 
-    /// Where a path below is, for messages.
+    /// Full path of a file below, for messages.
     pub fn place(&self, path: &InnerPath) -> PathBuf {
         self.path.join(path.as_str())
     }
 
-    /// Opens a file for reading; `None` when it is not there.
+    /// Opens a file for reading; `None` when it does not exist.
     ///
     /// # Errors
-    /// When it is no plain file, has more than `most` bytes, or cannot be read.
+    /// When it is not a regular file, has more than `most` bytes, or cannot be read.
     pub fn open_file(&self, path: &InnerPath, most: u64) -> Result<Option<File>, StoreError> {
         let open = || -> io::Result<File> {
             let (parent, name) = self.parent(path, false)?;
-            // Opening a pipe would wait for its other end.
+            // Without NONBLOCK, opening a pipe would wait for its other end.
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let file = openat(&parent, name, flags, Mode::empty()).map_err(no_link)?;
             let stat = fstat(&file)?;
@@ -88,19 +92,19 @@ impl Enclosed {
         }
     }
 
-    /// Reads a file; `None` when it is not there.
+    /// Reads a file; `None` when it does not exist.
     ///
     /// # Errors
-    /// When it is no plain file, has more than `most` bytes, or cannot be read.
+    /// When it is not a regular file, has more than `most` bytes, or cannot be read.
     pub fn read(&self, path: &InnerPath, most: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(file) = self.open_file(path, most)? else { return Ok(None) };
         let mut bytes = Vec::new();
-        // It may grow while it is read.
+        // The file may grow during the read.
         file.take(most).read_to_end(&mut bytes).map_err(at("read", &self.place(path)))?;
         Ok(Some(bytes))
     }
 
-    /// Opens a file that is there for appending.
+    /// Opens an existing file for appending.
     ///
     /// # Errors
     /// When it cannot be opened.
@@ -113,11 +117,11 @@ impl Enclosed {
         open().map_err(at("open", &self.place(path)))
     }
 
-    /// Puts a file in the place of the one of that name, and has it on the disk: readers see the old one or the new one. Directories on the way
-    /// are made.
+    /// Replaces a file atomically and syncs it to disk: readers see the old file or the new one. Missing
+    /// directories are created.
     ///
     /// # Errors
-    /// When it cannot be written; the one that was there is then still there.
+    /// When it cannot be written; the old file then remains.
     pub fn replace(&self, path: &InnerPath, bytes: &[u8]) -> Result<(), StoreError> {
         let replace = || -> io::Result<()> {
             let (parent, name) = self.parent(path, true)?;
@@ -132,11 +136,11 @@ impl Enclosed {
         replace().map_err(at("write", &self.place(path)))
     }
 
-    /// Makes the directory `path` with a file in it, and beside that `other` under its name: readers see all or nothing. One that is there
-    /// already stays, or makes place when it is to be replaced.
+    /// Creates the directory `path` with a file in it, and beside that the file `other` under its name,
+    /// atomically. An existing directory is kept, or replaced if `replace` is set.
     ///
     /// # Errors
-    /// When it cannot be written; no trace of it is then visible.
+    /// When it cannot be written; nothing of it is then visible.
     pub fn add_directory(
         &self,
         path: &InnerPath,
@@ -156,7 +160,7 @@ impl Enclosed {
             fsync(&inside)?;
             let (parent, last) = self.parent(path, true)?;
             match renameat(root, &unfinished, &parent, last) {
-                // An earlier attempt stands there; it is kept until this one stands in its place.
+                // An earlier attempt exists; it is kept until this one has taken its place.
                 Err(Errno::NOTEMPTY | Errno::EXIST) if replace => {
                     exchange(root, &unfinished, &parent, last)?;
                     std::fs::remove_dir_all(self.path.join(&unfinished))?;
@@ -173,7 +177,7 @@ impl Enclosed {
         placed.map_err(at("write", &self.place(path)))
     }
 
-    /// The directory that a path's last name is in, and that name.
+    /// The open directory of a path's last name, and that name.
     fn parent<'p>(&self, path: &'p InnerPath, make: bool) -> io::Result<(OwnedFd, &'p str)> {
         let (directories, name) = path.split();
         let mut current = rustix::io::fcntl_dupfd_cloexec(&self.directory, 0)?;
@@ -181,7 +185,7 @@ impl Enclosed {
             current = match subdirectory(&current, directory) {
                 Err(error) if make && error.kind() == ErrorKind::NotFound => {
                     match mkdirat(&current, directory, DIRECTORY_MODE) {
-                        // Another process made it.
+                        // Another process created it.
                         Ok(()) | Err(Errno::EXIST) => fsync(&current)?,
                         Err(error) => return Err(error.into()),
                     }
@@ -199,7 +203,7 @@ fn subdirectory(parent: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
     openat(parent, name, flags, Mode::empty()).map_err(no_link)
 }
 
-/// Says in words that a symbolic link was met.
+/// Replaces the error of a met symbolic link by a clear one.
 fn no_link(error: Errno) -> Error {
     match error {
         Errno::LOOP | Errno::NOTDIR => Error::new(
@@ -215,13 +219,13 @@ fn write_new(parent: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::from(openat(parent, name, flags, FILE_MODE)?);
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if written.is_err() {
-        // On a full disk, what could not be finished would keep it full.
+        // An unfinished file would keep a full disk full.
         let _ = unlinkat(parent, name, AtFlags::empty());
     }
     written
 }
 
-/// Makes something under a name that stands for unfinished things; returns the name.
+/// Creates an object under an unused unfinished name; returns the name.
 fn unfinished(make: impl Fn(&str) -> io::Result<()>) -> io::Result<String> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let mut last = ErrorKind::AlreadyExists.into();
@@ -237,10 +241,10 @@ fn unfinished(make: impl Fn(&str) -> io::Result<()>) -> io::Result<String> {
     Err(last)
 }
 
-/// Puts each of two directories in the other's place.
+/// Exchanges two directories.
 fn exchange(root: &OwnedFd, unfinished: &str, parent: &OwnedFd, last: &str) -> io::Result<()> {
     match renameat_with(root, unfinished, parent, last, RenameFlags::EXCHANGE) {
-        // The file system cannot do it at once.
+        // The file system has no atomic exchange.
         Err(Errno::INVAL | Errno::NOSYS) => {
             let aside = format!("{unfinished}-aside");
             renameat(parent, last, root, &aside)?;
@@ -276,7 +280,7 @@ mod tests {
         }
         assert!(enclosed.add_directory(&inner("link/new"), ("trial.json", b"x"), None, true).is_err());
         assert!(enclosed.read(&inner("file"), 100).is_err() && enclosed.append(&inner("file")).is_err());
-        // A link at the end is replaced, and what it points to stays.
+        // A link at the end of the path is replaced, its target stays.
         enclosed.replace(&inner("file"), b"mine").unwrap();
         assert_eq!(enclosed.read(&inner("file"), 100).unwrap().unwrap(), b"mine");
         assert_eq!(fs::read(outside.path().join("kept")).unwrap(), b"kept");
@@ -294,7 +298,7 @@ mod tests {
         assert_eq!(enclosed.read(&inner("absent"), 100).unwrap(), None);
         rustix::fs::mknodat(CWD, place.path().join("pipe"), FileType::Fifo, FILE_MODE, 0).unwrap();
         assert!(enclosed.read(&inner("pipe"), 100).unwrap_err().to_string().contains("plain file"));
-        // A sparse file takes no room.
+        // A sparse file needs no disk space.
         File::create(place.path().join("huge")).unwrap().set_len(1 << 38).unwrap();
         let error = enclosed.read(&inner("huge"), 1 << 30).unwrap_err().to_string();
         assert!(error.contains("huge") && error.contains("bytes"), "{error}");

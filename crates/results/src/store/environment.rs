@@ -1,5 +1,5 @@
-//! Where and with what an experiment was run: `environment.json`, with the fields that RFC 8204 (section 3.3) and the BMWG's considerations on
-//! containerized infrastructure ask for. It holds no secrets.
+//! Environment of an experiment: `environment.json`, with the fields that RFC 8204 (section 3.3) and the
+//! BMWG's considerations on containerized infrastructure ask for. It holds no secrets.
 
 mod change;
 
@@ -18,13 +18,13 @@ pub use self::change::Changes;
 use super::{StoreError, inner_path, read_json};
 use crate::summary::Versions;
 
-/// The file, in the experiment's directory.
+/// File name, in the experiment's directory.
 pub const ENVIRONMENT_FILE: &str = "environment.json";
-/// Name of this form.
+/// Name of the file's schema.
 pub const ENVIRONMENT_SCHEMA: &str = "linerate.dev/environment/v1alpha1";
 
 const REMOVED: &str = "[removed]";
-/// What has one of these in its name is not written.
+/// Options and variables with one of these in their name are not written.
 const SECRET: [&str; 8] =
     ["token", "secret", "password", "passwd", "passphrase", "credential", "apikey", "api_key"];
 
@@ -33,50 +33,50 @@ const SECRET: [&str; 8] =
 pub struct PodPlace {
     /// Its name.
     pub name: String,
-    /// Image of its container, as asked for.
+    /// Image of its container, as requested.
     pub image: Option<String>,
-    /// Digest of the image, as the container runtime tells it.
+    /// Digest of the image, as the container runtime reports it.
     pub image_digest: Option<String>,
 }
 
-/// Where and with what an experiment was run.
+/// Environment of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
     /// [`ENVIRONMENT_SCHEMA`].
     pub schema: String,
     /// The experiment's id.
     pub experiment: String,
-    /// Programs.
+    /// Versions of the programs.
     pub versions: Versions,
-    /// Every machine that an agent ran on in the last period, once.
+    /// Every machine of the last period's agents, once.
     pub nodes: Vec<NodeEnvironment>,
     /// The agents of the last period, in the order of the pairs, transmitter first.
     pub agents: Vec<AgentEnvironment>,
-    /// The periods of the experiment: one each time that it was begun or resumed, and one where a lost agent came back somewhere else. Trials
-    /// name theirs. Empty in older records, which have one.
+    /// Periods of the experiment: one for each start or resumption, and one for each recovery of an agent in
+    /// a different place. Trials name their period. Empty in older records, which have one period.
     #[serde(default)]
     pub periods: Vec<EnvironmentPeriod>,
     /// The experiment document in force: every option.
     pub options: Value,
 }
 
-/// A part of an experiment in which nothing changed where it ran.
+/// A part of an experiment with the same environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EnvironmentPeriod {
     /// Its number, from 0.
     pub number: u32,
-    /// When the agents were connected, in UTC (RFC 3339); null where that is not known.
+    /// When the agents were connected, in UTC (RFC 3339); null if unknown.
     pub began_at: Option<String>,
-    /// What is different from the period before, in words.
+    /// Differences from the previous period, as text.
     pub changes: Vec<String>,
-    /// Every machine that an agent ran on, once.
+    /// Every machine of the agents, once.
     pub nodes: Vec<NodeEnvironment>,
     /// The agents, in the order of the pairs, transmitter first.
     pub agents: Vec<AgentEnvironment>,
 }
 
 impl EnvironmentPeriod {
-    /// What is known of a machine.
+    /// The host's properties, if known.
     fn host(&self, node: &str) -> Option<&HostInfo> {
         self.nodes.iter().find(|known| known.node == node)?.host.as_ref()
     }
@@ -88,54 +88,55 @@ pub struct NodeEnvironment {
     /// Its name.
     #[serde(deserialize_with = "inner_path::name")]
     pub node: String,
-    /// Processor, kernel, hugepages; null where the agents do not tell.
+    /// Processor, kernel, hugepages; null if the agents do not report them.
     pub host: Option<HostInfo>,
 }
 
-/// An agent, its port and its place.
+/// An agent, its port and its host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentEnvironment {
     /// Name, such as `tx0`.
     #[serde(deserialize_with = "inner_path::name")]
     pub name: String,
-    /// The machine it ran on.
+    /// The machine that it ran on.
     #[serde(deserialize_with = "inner_path::name")]
     pub node: String,
-    /// The pod it ran in; null outside of Kubernetes.
+    /// The pod that it ran in; null outside of Kubernetes.
     pub pod: Option<String>,
     /// Image of its container; null without one.
     pub image: Option<String>,
-    /// Digest of the image, as the container runtime tells it; null without one.
+    /// Digest of the image, as the container runtime reports it; null without one.
     pub image_digest: Option<String>,
     /// Its program and version.
     pub version: String,
-    /// The DPDK it runs on.
+    /// Its DPDK version.
     pub dpdk: String,
-    /// How it was started.
+    /// Its command line.
     pub command_line: Vec<String>,
-    /// Worker lcores: the cores used.
+    /// Its worker lcores.
     pub lcores: Vec<u32>,
     /// True when packet memory is in hugepages.
     pub hugepages: bool,
-    /// Counter that the probes carry.
+    /// Counter of the probes' timestamps.
     pub clock_source: String,
-    /// Its frequency in Hz, measured.
+    /// Measured frequency of the counter in Hz.
     pub tick_hz: u64,
-    /// Its frequency, told and measured; null in older records.
+    /// Reported and measured frequency of the counter; null in older records.
     #[serde(default)]
     pub tick_rate: Option<TickRate>,
     /// Device, driver, firmware, link and MTU.
     pub port: PortInfo,
-    /// The port's addresses, and who answers for them; null where it has none.
+    /// The port's addresses, and what answers for them; null if it has none.
     #[serde(default)]
     pub network: Option<PortNetwork>,
-    /// Next hops on the way to the other agent of the pair, one for each version of IP; none where frames go to the peer's port as on a cable.
+    /// Next hops on the way to the other agent of the pair, one for each IP version; empty if frames go to
+    /// the peer's port as on a cable.
     #[serde(default)]
     pub next_hops: Vec<NextHop>,
 }
 
 impl AgentEnvironment {
-    /// What an agent says of itself; `command_line` loses its secrets.
+    /// An agent's environment from its own report; secrets are removed from `command_line`.
     pub fn new(
         name: &str,
         node: &str,
@@ -166,7 +167,7 @@ impl AgentEnvironment {
 }
 
 impl Environment {
-    /// An experiment's environment without agents yet.
+    /// An experiment's environment without agents.
     pub fn new(experiment: &str, versions: Versions, options: Value) -> Self {
         Self {
             schema: ENVIRONMENT_SCHEMA.to_owned(),
@@ -179,7 +180,7 @@ impl Environment {
         }
     }
 
-    /// Adds an agent, and the machine it ran on if that is new.
+    /// Adds an agent, and its machine if that is new.
     pub fn add(&mut self, agent: AgentEnvironment, host: Option<&HostInfo>) {
         if self.nodes.iter().all(|known| known.node != agent.node) {
             let host = host.map(|host| HostInfo {
@@ -196,13 +197,13 @@ impl Environment {
         self.agents.iter().find(|agent| agent.name == name)
     }
 
-    /// Takes out the agents and machines of the last period, for those of the next.
+    /// Removes the agents and machines of the last period, before those of the next are added.
     pub fn clear_agents(&mut self) {
         self.nodes.clear();
         self.agents.clear();
     }
 
-    /// The agents and machines as they stand, as the period of this number.
+    /// The current agents and machines as the period of this number.
     pub fn period(&self, number: u32) -> EnvironmentPeriod {
         EnvironmentPeriod {
             number,
@@ -213,7 +214,7 @@ impl Environment {
         }
     }
 
-    /// The same with the agents and machines of the period of this number.
+    /// The environment with the agents and machines of the period of this number.
     #[must_use]
     pub fn of_period(mut self, number: u32) -> Self {
         if let Some(period) = self.periods.iter().find(|period| period.number == number) {
@@ -225,13 +226,13 @@ impl Environment {
     /// Reads the environment of the experiment in `directory`; `None` when none was recorded.
     ///
     /// # Errors
-    /// When it is there and unreadable.
+    /// When it exists and cannot be read.
     pub fn read(directory: &Path) -> Result<Option<Self>, StoreError> {
         read_json(directory, ENVIRONMENT_FILE)
     }
 }
 
-/// A command line with the values of what is called a token, secret or password removed.
+/// A command line without the values of options and variables named token, secret or password.
 pub fn without_secrets(line: &str) -> String {
     words_without_secrets(line.split(' ')).join(" ")
 }
@@ -251,7 +252,7 @@ fn words_without_secrets<'w>(words: impl Iterator<Item = &'w str>) -> Vec<String
         .collect()
 }
 
-/// A file that holds a secret is not one.
+/// True for names of secrets; a name for a file with a secret is not one.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     !name.ends_with("file") && SECRET.iter().any(|secret| name.contains(secret))

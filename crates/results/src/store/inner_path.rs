@@ -1,4 +1,5 @@
-//! Names and paths inside a results directory. They come from documents, agents and foreign results, so they are parsed before they become files.
+//! Names and paths inside a results directory. They come from documents, agents and foreign results, so they
+//! are parsed before they are used as files.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -6,24 +7,24 @@ use sha2::{Digest, Sha256};
 
 use super::{UNFINISHED, is_id};
 
-/// Bytes of a file's name at most, on every file system of Linux.
+/// Largest length of a file's name in bytes, on every file system of Linux.
 const LONGEST_NAME: usize = 255;
-/// Bytes of a path at most.
+/// Largest length of a path in bytes.
 const LONGEST_PATH: usize = 4095;
-/// Bytes of a hash that stands for the rest of a name.
+/// Bytes of the hash that replaces the rest of a name.
 const HASH_BYTES: usize = 8;
 
-/// A path below a directory: relative, of plain names, without a way out.
+/// A relative path of plain names below a directory, which cannot lead out of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InnerPath(String);
 
-/// Text that is not a path below a directory, or not a name.
+/// Text that is not a path or name below a directory.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} {why}")]
 pub struct NotInner {
     /// The text.
     pub text: String,
-    /// What is wrong with it.
+    /// The reason.
     pub why: &'static str,
 }
 
@@ -31,7 +32,8 @@ impl InnerPath {
     /// Parses a path with `/` between its names.
     ///
     /// # Errors
-    /// When it is empty, absolute, leads out of the directory, or has a name that no file of ours has.
+    /// When it is empty, absolute, leads out of the directory, or has a name that Linerate does not give to
+    /// files.
     pub fn parse(text: &str) -> Result<Self, NotInner> {
         let wrong = |why| NotInner { text: shortened(text), why };
         if text.len() > LONGEST_PATH {
@@ -49,7 +51,7 @@ impl InnerPath {
         &self.0
     }
 
-    /// The directories on the way, and the name at the end.
+    /// The directories of the path, and the last name.
     pub(super) fn split(&self) -> (Vec<&str>, &str) {
         let mut names: Vec<&str> = self.0.split('/').collect();
         let last = names.pop().unwrap_or_default();
@@ -68,7 +70,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Enough of a text to know it again.
+/// Start of a text, long enough to recognise it.
 fn shortened(text: &str) -> String {
     const SHOWN: usize = 80;
     if text.chars().count() <= SHOWN {
@@ -78,7 +80,8 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// The name of a file: `stem` and `end`. Where both are too long for a name, the stem is cut and a hash of all of it stands for the rest.
+/// File name from `stem` and `end`. If both are too long for a name, the stem is cut and a hash of the whole
+/// stem is added.
 pub fn bounded_name(stem: &str, end: &str) -> String {
     if stem.len() + end.len() <= LONGEST_NAME {
         return format!("{stem}{end}");
@@ -90,7 +93,7 @@ pub fn bounded_name(stem: &str, end: &str) -> String {
     format!("{}-{hash}{end}", &stem[..cut])
 }
 
-/// Reads a name that files and directories bear: of a pair, a profile, an agent, a node.
+/// Deserializes a name of files and directories: of a pair, a profile, an agent, a node.
 pub fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     match check_name(&text) {
@@ -102,19 +105,19 @@ pub fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Err
     }
 }
 
-/// Reads a path relative to the summary.
+/// Deserializes a path relative to the summary.
 pub fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     InnerPath::parse(&text).map(|path| path.0).map_err(D::Error::custom)
 }
 
-/// Reads a path relative to the summary, or none.
+/// Deserializes an optional path relative to the summary.
 pub fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     text.map(|text| InnerPath::parse(&text).map(|path| path.0)).transpose().map_err(D::Error::custom)
 }
 
-/// Reads the id of an experiment.
+/// Deserializes the id of an experiment.
 pub fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if is_id(&text) {

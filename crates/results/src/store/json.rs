@@ -1,4 +1,5 @@
-//! JSON of results, which may be anybody's: what cannot be ours is refused, with the field and the reason.
+//! JSON of results, which may be foreign: values that Linerate cannot have written are refused, with the
+//! field and the reason.
 
 use std::fmt;
 
@@ -19,10 +20,10 @@ pub fn can_be_read<T: Serialize + DeserializeOwned>(value: &T) -> Result<(), Jso
     parse::<T>(&bytes).map(drop)
 }
 
-/// Reads a value of ours.
+/// Parses a value.
 ///
 /// # Errors
-/// The field, and why it cannot be ours. Nesting beyond 128 levels is refused, too.
+/// The field, and why Linerate cannot have written it. Nesting beyond 128 levels is refused as well.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     serde_path_to_error::deserialize::<_, Plausible>(&mut serde_json::Deserializer::from_slice(bytes))?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -31,10 +32,10 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     Ok(value)
 }
 
-/// JSON that is not ours.
+/// JSON that Linerate cannot have written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonError {
-    /// True when the text ends too early.
+    /// True when the text is truncated.
     pub torn: bool,
     what: String,
 }
@@ -55,7 +56,7 @@ impl From<JsonError> for std::io::Error {
 
 impl From<serde_path_to_error::Error<serde_json::Error>> for JsonError {
     fn from(error: serde_path_to_error::Error<serde_json::Error>) -> Self {
-        // Names of fields are anybody's, too.
+        // Field names are untrusted input as well.
         let field: String = error.path().to_string().chars().flat_map(escaped).collect();
         let torn = error.inner().is_eof();
         let what =
@@ -68,14 +69,14 @@ fn escaped(c: char) -> Vec<char> {
     if c.is_control() { c.escape_default().collect() } else { vec![c] }
 }
 
-/// Writes a value as a text of several lines.
+/// Serializes a value as a text of several lines.
 pub(super) fn pretty(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
-/// Any value of which each number can be ours. Nothing of it is kept.
+/// Any value whose numbers are all plausible. The value is discarded.
 struct Plausible;
 
 impl<'de> Deserialize<'de> for Plausible {

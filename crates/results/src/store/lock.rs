@@ -1,5 +1,5 @@
-//! A run keeps its experiment's directory locked, so that nothing is removed or taken for ended under its feet. The lock is the kernel's: it
-//! goes with the process, however that ends.
+//! Locks. A run holds a lock on its experiment's directory, so that the experiment is not removed or taken
+//! for ended meanwhile. The kernel releases the lock when the process ends, in whatever way.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -11,13 +11,14 @@ pub(super) fn hold(directory: &Path) -> Result<File, StoreError> {
     let file = File::open(directory).map_err(at("lock", directory))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        // A file system without locks is no reason not to measure.
+        // A file system without locks does not prevent a run.
         Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => Ok(file),
         Err(error) => Err(at("lock", directory)(error.into())),
     }
 }
 
-/// Waits until no one else changes what the experiments of a results directory have in common, and has it alone until the file is dropped.
+/// Waits for the exclusive lock on the shared parts of a results directory; the lock is held until the file
+/// is dropped.
 pub fn alone(results: &Path) -> Result<File, StoreError> {
     let file = File::open(results).map_err(at("lock", results))?;
     match file.lock() {

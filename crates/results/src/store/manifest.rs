@@ -1,5 +1,6 @@
-//! A checksum of every file of an experiment: `manifest.json`, written at the end. Until then the log of the trials has the checksums of what
-//! was stored, and [`Manifest::read`] takes them from there.
+//! Manifest: the checksum of every file of an experiment, in `manifest.json`, written at the end. Before
+//! that, the log of the trials has the checksums of the stored files, and [`Manifest::read`] takes them from
+//! there.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,12 +14,12 @@ use super::atomic::{StoreError, UNFINISHED, at, replace_file};
 use super::trial_log::derive;
 use super::{json, read_json};
 
-/// The file, in the experiment's directory.
+/// File name, in the experiment's directory.
 pub const MANIFEST_FILE: &str = "manifest.json";
-/// Name of this form.
+/// Name of the file's schema.
 pub const MANIFEST_SCHEMA: &str = "linerate.dev/manifest/v1alpha1";
 
-/// A checksum of every file of an experiment.
+/// Checksums of an experiment's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`MANIFEST_SCHEMA`].
@@ -27,27 +28,27 @@ pub struct Manifest {
     pub experiment: String,
     /// True once the experiment has ended and every file is listed.
     pub complete: bool,
-    /// The files, by their path below the experiment's directory.
+    /// The files, by path relative to the experiment's directory.
     pub files: BTreeMap<String, FileSum>,
 }
 
-/// What is in a file.
+/// Length and checksum of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileSum {
-    /// Its length.
+    /// Length in bytes.
     pub bytes: u64,
-    /// Its SHA-256 checksum, in hexadecimal digits.
+    /// SHA-256 checksum in hexadecimal digits.
     pub sha256: String,
 }
 
 impl FileSum {
-    /// The checksum of what is to be written.
+    /// Length and checksum of content to be written.
     pub fn of_bytes(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len() as u64, sha256: hexadecimal(&Sha256::digest(bytes)) }
     }
 
-    /// Reads a file through that is to have `bytes` bytes. Of one with another length, the checksum is left empty: it is another file anyhow,
-    /// and may be of any length.
+    /// Length and checksum of a file that should have `bytes` bytes. If the length differs, the checksum is
+    /// left empty: the file is a different one in any case, and may be of any length.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -56,7 +57,7 @@ impl FileSum {
         if found == bytes { Self::of(path) } else { Ok(Self { bytes: found, sha256: String::new() }) }
     }
 
-    /// Reads a file through.
+    /// Length and checksum of a file.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -89,7 +90,7 @@ impl io::Write for Summing {
 }
 
 impl Manifest {
-    /// A manifest of no files yet.
+    /// An empty manifest.
     pub fn new(experiment: &str) -> Self {
         Self {
             schema: MANIFEST_SCHEMA.to_owned(),
@@ -99,11 +100,11 @@ impl Manifest {
         }
     }
 
-    /// Reads the manifest of the experiment in `directory`; `None` when nothing has its checksums. Until the experiment has ended, they are those of
-    /// the trials' log.
+    /// Reads the manifest of the experiment in `directory`; `None` when there are no checksums. Before the
+    /// experiment's end, they come from the log of the trials.
     ///
     /// # Errors
-    /// When it is there and unreadable.
+    /// When it exists and cannot be read.
     pub fn read(directory: &Path) -> Result<Option<Self>, StoreError> {
         let written = Self::written(directory)?;
         if written.as_ref().is_some_and(|manifest| manifest.complete) {
@@ -120,8 +121,8 @@ impl Manifest {
         read_json(directory, MANIFEST_FILE)
     }
 
-    /// Lists every file in `directory` and writes the manifest. Checksums that are `known` since the files were stored are taken as they are, so
-    /// that what was altered since is found.
+    /// Lists every file in `directory` and writes the manifest. `known` checksums, taken when the files were
+    /// stored, are used unchanged, so that later modifications are detected.
     ///
     /// # Errors
     /// When a file cannot be read, or the manifest cannot be written.
@@ -138,7 +139,7 @@ impl Manifest {
         manifest.write(directory)
     }
 
-    /// Notes files that were added to an experiment after its end. An experiment without a whole manifest keeps what it has.
+    /// Adds files that were written after an experiment's end. An incomplete manifest is left unchanged.
     ///
     /// # Errors
     /// When a file cannot be read, or the manifest cannot be written.
@@ -157,14 +158,14 @@ impl Manifest {
     /// Writes the manifest.
     ///
     /// # Errors
-    /// When it cannot be written; the one before is then still there.
+    /// When it cannot be written; the old one then remains.
     pub fn write(&self, directory: &Path) -> Result<(), StoreError> {
         replace_file(directory, MANIFEST_FILE, &json(self, directory)?)
     }
 }
 
-/// Every finished file below an experiment's directory except its manifest: the path below the directory, and the place. Symbolic links are
-/// passed over.
+/// Every finished file of an experiment except its manifest: the path relative to the directory, and the full
+/// path. Symbolic links are skipped.
 pub fn files(directory: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
     let mut found = Vec::new();
     let mut directories = vec![directory.to_owned()];

@@ -1,16 +1,16 @@
-//! Where results are kept: one directory per experiment, in which nothing is ever half written.
+//! Store of results: one directory per experiment; every file in it is written atomically.
 //!
 //! ```text
 //! results/<id>/trials.jsonl            the log of the trials: a line is appended when one has ended
-//!              summary.json            the result, derived from the log: at the end, and now and then before
+//!              summary.json            the summary, derived from the log: at the end, and occasionally before
 //!              experiment.yaml         the document in force
-//!              environment.json        where and with what it was run
+//!              environment.json        the environment of the run
 //!              manifest.json           a checksum of every file, at the end
 //!              <node>_cmdline.txt      the kernel's command line
-//!              tx0.log rx0.log         what the agents logged
+//!              tx0.log rx0.log         the agents' logs
 //!              tx0-rx0/<profile>/trial.json         reports, samples, histogram
-//!              tx0-rx0/<profile>/flows.csv          every flow, where the experiment asks for it
-//!              tx0-rx0/<profile>/incomplete.json    in its place, when the trial could not be finished
+//!              tx0-rx0/<profile>/flows.csv          every flow, if the experiment asks for them
+//!              tx0-rx0/<profile>/incomplete.json    instead of trial.json, if the trial was not finished
 //! ```
 
 pub mod atomic;
@@ -48,17 +48,17 @@ pub use self::resume::Earlier;
 use self::trial_log::{LogRecord, TrialLog, derive};
 use crate::summary::{Status, Summary};
 
-/// File with the result of an experiment.
+/// File with the summary of an experiment.
 pub const SUMMARY_FILE: &str = "summary.json";
 /// File with the document in force.
 pub const DOCUMENT_FILE: &str = "experiment.yaml";
-/// File with every flow of a trial.
+/// File with the flows of a trial.
 pub const FLOWS_FILE: &str = "flows.csv";
-/// Bytes of a file of JSON at most: a summary of a million results has about 8 GB, any other file far less.
+/// Largest JSON file in bytes: a summary of a million results has about 8 GB, other files far less.
 pub const MOST_JSON_BYTES: u64 = 16 << 30;
-/// Bytes of a file of text at most.
+/// Largest text file in bytes.
 pub const MOST_TEXT_BYTES: u64 = 64 << 20;
-/// Attempts to find an unused id; each fails once in thousands of millions.
+/// Attempts to find an unused id; each fails with a probability below 10⁻⁹.
 const ID_ATTEMPTS: usize = 16;
 
 /// One experiment's directory.
@@ -66,17 +66,17 @@ const ID_ATTEMPTS: usize = 16;
 pub struct Store {
     directory: PathBuf,
     id: String,
-    /// True when a trial may take the place of one that an earlier run did not finish.
+    /// True when a trial may replace one that an earlier run left unfinished.
     resumed: bool,
-    /// While it is held, the experiment is known to be in use.
+    /// Held lock: marks the experiment as in use.
     _lock: File,
 }
 
 impl Store {
-    /// Makes a directory of a new id below `results`, which is made when it is not there.
+    /// Creates a directory with a new id below `results`, which is created if missing.
     ///
     /// # Errors
-    /// When the place cannot be written to.
+    /// When the directory cannot be created or written.
     pub fn create(results: &Path) -> Result<Self, StoreError> {
         fs::create_dir_all(results).map_err(at("create", results))?;
         let mut attempts = 0;
@@ -100,7 +100,7 @@ impl Store {
         }
     }
 
-    /// 8 hexadecimal digits.
+    /// The experiment's id: 8 hexadecimal digits.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -110,7 +110,7 @@ impl Store {
         &self.directory
     }
 
-    /// The file that holds the result.
+    /// Path of the summary.
     pub fn summary_path(&self) -> PathBuf {
         self.directory.join(SUMMARY_FILE)
     }
@@ -123,10 +123,10 @@ impl Store {
         replace_file(&self.directory, name, text.as_bytes())
     }
 
-    /// Makes sure that there is room for so many bytes.
+    /// Checks that `bytes` bytes are free.
     ///
     /// # Errors
-    /// When there is less than that. A file system that does not tell is taken for large enough.
+    /// When fewer are free. A file system that does not report its free space counts as large enough.
     pub fn has_room(&self, bytes: u64) -> Result<(), StoreError> {
         let Ok(space) = rustix::fs::statvfs(&self.directory) else { return Ok(()) };
         let free = space.f_bavail.saturating_mul(space.f_frsize);
@@ -141,23 +141,23 @@ impl Store {
         Err(at("write every flow to", &self.directory)(reason))
     }
 
-    /// Writes the result anew.
+    /// Writes the summary.
     ///
     /// # Errors
-    /// When it cannot be written; the one before is then still there.
+    /// When it cannot be written; the old one then remains.
     pub fn write_summary(&self, summary: &Summary) -> Result<(), StoreError> {
         replace_file(&self.directory, SUMMARY_FILE, &json(summary, &self.directory)?)
     }
 
-    /// Begins the log of the trials with `records`, in the place of one that is there.
+    /// Starts the log of the trials with `records`; replaces an existing log.
     ///
     /// # Errors
-    /// When it cannot be written; one that was there is then still there.
+    /// When it cannot be written; an existing log then remains.
     pub fn begin_log(&self, records: &[LogRecord]) -> Result<TrialLog, StoreError> {
         TrialLog::begin(&self.directory, records)
     }
 
-    /// Writes where and with what the experiment is run.
+    /// Writes the experiment's environment.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -165,10 +165,11 @@ impl Store {
         replace_file(&self.directory, ENVIRONMENT_FILE, &json(environment, &self.directory)?)
     }
 
-    /// Files a trial under its pair and `place`, as `trial.json` when it has a result, with a file of all its flows beside it where there is one.
+    /// Stores a trial under its pair and `place`, as `trial.json` if it has a result, with the file of its
+    /// flows if there is one.
     ///
     /// # Errors
-    /// When it cannot be written; no trace of it is then visible.
+    /// When it cannot be written; nothing of it is then visible.
     pub fn add_trial(
         &self,
         place: &str,
@@ -190,12 +191,12 @@ impl Store {
     }
 }
 
-/// A trial that was filed.
+/// A stored trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filed {
-    /// Its file, relative to the summary.
+    /// Path of its record, relative to the summary.
     pub path: String,
-    /// Checksums of its files, by their path relative to the summary.
+    /// Checksums of its files, by path relative to the summary.
     pub files: BTreeMap<String, FileSum>,
 }
 
@@ -206,15 +207,15 @@ fn json(value: &impl Serialize, directory: &Path) -> Result<Vec<u8>, StoreError>
 /// A path below `directory`.
 fn inner(directory: &Path, path: &str) -> Result<InnerPath, StoreError> {
     InnerPath::parse(path).map_err(|error| {
-        // The path is in the reason, with its control characters shown.
+        // The reason contains the path, with control characters escaped.
         at("use", directory)(std::io::Error::new(ErrorKind::InvalidInput, error))
     })
 }
 
-/// Reads a JSON file of the experiment in `directory`; `None` when it is not there.
+/// Reads a JSON file of the experiment in `directory`; `None` when it does not exist.
 ///
 /// # Errors
-/// When it is there and is not ours: which field, and why.
+/// When it cannot be read, or Linerate cannot have written it: the field, and the reason.
 pub fn read_json<T: DeserializeOwned>(directory: &Path, path: &str) -> Result<Option<T>, StoreError> {
     let path = inner(directory, path)?;
     let enclosed = match Enclosed::open(directory) {
@@ -225,10 +226,10 @@ pub fn read_json<T: DeserializeOwned>(directory: &Path, path: &str) -> Result<Op
     json::parse(&bytes).map(Some).map_err(|error| at("read", &enclosed.place(&path))(error.into()))
 }
 
-/// Reads a text file of the experiment in `directory`; `None` when it is not there.
+/// Reads a text file of the experiment in `directory`; `None` when it does not exist.
 ///
 /// # Errors
-/// When it is there and unreadable.
+/// When it exists and cannot be read.
 pub fn read_text(directory: &Path, name: &str) -> Result<Option<String>, StoreError> {
     let path = inner(directory, name)?;
     let enclosed = Enclosed::open(directory)?;
@@ -238,11 +239,11 @@ pub fn read_text(directory: &Path, name: &str) -> Result<Option<String>, StoreEr
         .map_err(|error| at("read", &enclosed.place(&path))(std::io::Error::other(error.utf8_error())))
 }
 
-/// Reads the result of the experiment `id` below `results`. As long as it runs, and when the run was killed, the result is derived from the
-/// log of the trials.
+/// Reads the summary of the experiment `id` below `results`. During a run, and after a run was killed, it is
+/// derived from the log of the trials.
 ///
 /// # Errors
-/// When it is not there or is not a summary.
+/// When it does not exist or is not a summary.
 pub fn load(results: &Path, id: &str) -> Result<Summary, StoreError> {
     let directory = results.join(id);
     let written: Option<Summary> = read_json(&directory, SUMMARY_FILE)?;
@@ -250,13 +251,13 @@ pub fn load(results: &Path, id: &str) -> Result<Summary, StoreError> {
         Some(ended) if ended.status != Status::Running => Ok(ended),
         running => match derive(&directory)? {
             Some(derived) => Ok(derived.summary),
-            // Experiments of before there was a log.
+            // Older experiments have no log.
             None => running.ok_or_else(|| missing(results, id)),
         },
     }
 }
 
-/// There is no experiment of that id, or it has no result.
+/// Error: there is no experiment with that id, or it has no summary.
 pub fn missing(results: &Path, id: &str) -> StoreError {
     let directory = results.join(id);
     let reason = if directory.is_dir() {
@@ -267,33 +268,35 @@ pub fn missing(results: &Path, id: &str) -> StoreError {
     at("read", &directory)(std::io::Error::other(reason))
 }
 
-/// The log of a run is not there, though the run has begun it.
+/// Error: the log of a started run is missing.
 pub fn missing_log(directory: &Path) -> StoreError {
     let path = directory.join(trial_log::TRIAL_LOG_FILE);
     at("read", &path)(std::io::Error::other("it is not there any more, or its first line is not"))
 }
 
-/// Reads the record of a trial of the experiment `id`; `trial` is its path relative to the summary, as the summary has it.
+/// Reads the record of a trial of the experiment `id`; `trial` is its path relative to the summary, as the
+/// summary gives it.
 ///
 /// # Errors
-/// When it is not there, is not a record, or would lie outside the experiment's directory.
+/// When it does not exist, is not a record, or is outside of the experiment's directory.
 pub fn load_trial(results: &Path, id: &str, trial: &str) -> Result<TrialRecord, StoreError> {
     let directory = results.join(id);
     read_json(&directory, trial)?
         .ok_or_else(|| at("read", &directory.join(trial))(ErrorKind::NotFound.into()))
 }
 
-/// Writes a report into `directory`, which is made when it is not there, in the place of one of that name. Returns its path.
+/// Writes a report into `directory`, which is created if missing; replaces a file of that name. Returns the
+/// report's path.
 ///
 /// # Errors
-/// When it cannot be written; one that was there before is then still there.
+/// When it cannot be written; an old file then remains.
 pub fn write_report(directory: &Path, name: &str, content: &[u8]) -> Result<PathBuf, StoreError> {
     fs::create_dir_all(directory).map_err(at("create", directory))?;
     replace_file(directory, name, content)?;
     Ok(directory.join(name))
 }
 
-/// An experiment in a results directory: its id, and its result if that can be read.
+/// An experiment of a results directory: its id, and its summary or why that cannot be read.
 pub type Listed = (String, Result<Summary, StoreError>);
 
 /// The experiments below `results`, by id.

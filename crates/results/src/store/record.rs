@@ -1,4 +1,4 @@
-//! All that is known of one trial on one pair: `trial.json`.
+//! Record of one trial on one pair: `trial.json`.
 
 use linerate_wire::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
 use linerate_wire::report::TrialReport;
@@ -9,10 +9,10 @@ use super::{inner_path, json};
 use crate::clock::ClockVerdict;
 use crate::summary::TrialSummary;
 
-/// Name of this form.
+/// Name of the file's schema.
 pub const TRIAL_SCHEMA: &str = "linerate.dev/trial/v1alpha1";
 
-/// All that is known of one trial on one pair.
+/// Record of one trial on one pair.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TrialRecord {
     /// [`TRIAL_SCHEMA`].
@@ -20,25 +20,26 @@ pub struct TrialRecord {
     /// Name of the profile.
     #[serde(deserialize_with = "inner_path::name")]
     pub profile: String,
-    /// Which pair.
+    /// Name of the pair.
     #[serde(deserialize_with = "inner_path::name")]
     pub pair: String,
-    /// Which time the profile was run.
+    /// Number of the repeat.
     pub repeat: u32,
-    /// Written into every probe of the trial.
+    /// Tag in every probe of the trial.
     pub tag: u16,
     /// Why there is no result; null when there is one.
     pub reason: Option<String>,
-    /// The figures; null when the trial could not be finished.
+    /// The figures; null when the trial was not finished.
     pub result: Option<TrialSummary>,
-    /// When sending began, in UTC (RFC 3339); null when it never did, absent in older records.
+    /// When sending began, in UTC (RFC 3339); null if it did not begin, absent in older records.
     #[serde(default)]
     pub started_at: Option<String>,
-    /// What the zero of the samples' times is.
+    /// Meaning of zero in the samples' times.
     pub time_axis: String,
-    /// The transmitter's account.
+    /// The transmitter's report.
     pub tx: Option<TrialReport>,
-    /// The receiver's account, with the latency histogram; of a round trip, the reflector's, and the histogram is in the transmitter's.
+    /// The receiver's report, with the latency histogram; in a round trip, the reflector's report, and the
+    /// histogram is in the transmitter's.
     pub rx: Option<TrialReport>,
     /// Counters over time.
     pub samples: Samples,
@@ -95,36 +96,36 @@ pub struct TimedSample {
     pub port: Option<PortCounters>,
 }
 
-/// What an agent sent of one trial.
+/// An agent's samples and report of one trial.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Seen {
-    /// Its samples, in the order they came.
+    /// Its samples, in the order of arrival.
     pub samples: Vec<Sample>,
     /// Its report.
     pub report: Option<TrialReport>,
 }
 
 impl Seen {
-    /// Last counters known of what the agent sent.
+    /// Last known counters of sending.
     pub fn last_transmit(&self) -> Option<TransmitCounters> {
         let reported = self.report.as_ref().and_then(|report| report.transmit.as_ref());
         let sampled = || self.samples.last().and_then(|sample| sample.transmit);
         reported.map(|transmit| transmit.counters).or_else(sampled)
     }
 
-    /// Last counters known of what the agent received.
+    /// Last known counters of receiving.
     pub fn last_receive(&self) -> Option<ReceiveCounters> {
         let reported = self.report.as_ref().and_then(|report| report.receive.as_ref());
         let sampled = || self.samples.last().and_then(|sample| sample.receive);
         reported.map(|receive| receive.counters).or_else(sampled)
     }
 
-    /// True when there is anything worth keeping.
+    /// True when there is a sample or a report.
     pub fn any(&self) -> bool {
         self != &Self::default()
     }
 
-    /// When the trial started there, on the agent's clock.
+    /// When the agent started the trial, on its own clock.
     fn started_ns(&self) -> Option<u64> {
         let first = self.samples.first().map(|first| first.at_ns);
         self.report.as_ref().map(|report| report.started_ns).or(first)
@@ -132,8 +133,8 @@ impl Seen {
 }
 
 impl Samples {
-    /// The samples of a path's two ends relative to the transmitter's start, and what the zero is; where their clocks cannot be compared
-    /// (`clocks`), each relative to its own start.
+    /// Samples of a path's two ends relative to the transmitter's start, with the meaning of zero; if their
+    /// clocks cannot be compared (`clocks`), each relative to its own start.
     pub fn on_one_axis(tx: &Seen, rx: &Seen, clocks: &ClockVerdict) -> (String, Self) {
         let tx_start = tx.started_ns().unwrap_or(0);
         let (axis, rx_start) = if clocks.one_way_valid {

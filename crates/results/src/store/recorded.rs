@@ -1,4 +1,4 @@
-//! An experiment as it lies on the disk: what exports, checks and reports read.
+//! A recorded experiment on disk, for exports, checks and reports.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,20 @@ use super::record::TrialRecord;
 use super::{StoreError, is_id, load, read_json, read_text};
 use crate::summary::Summary;
 
-/// An experiment as it lies on the disk.
+/// A recorded experiment on disk.
 #[derive(Debug, Clone)]
 pub struct Recorded {
     /// Its directory.
     pub directory: PathBuf,
-    /// Its result.
+    /// Its summary.
     pub summary: Summary,
 }
 
 impl Recorded {
-    /// Reads the result of the experiment `id` below `results`.
+    /// Opens the experiment `id` below `results`.
     ///
     /// # Errors
-    /// When `id` is no id, or the result is not there or unreadable.
+    /// When `id` is not an id, or the summary does not exist or cannot be read.
     pub fn open(results: &Path, id: &str) -> Result<Self, StoreError> {
         if !is_id(id) {
             let reason = "an id is 8 hexadecimal digits; see `linerate results list`";
@@ -34,24 +34,24 @@ impl Recorded {
         Ok(Self { directory: results.join(id), summary: load(results, id)? })
     }
 
-    /// Reads the trials that have a result, in the order they ran.
+    /// Reads the trials with a result, in the order in which they ran.
     pub fn trials(&self) -> impl Iterator<Item = Result<TrialRecord, StoreError>> {
         self.summary.trials.iter().map(|trial| self.trial(&trial.trial))
     }
 
-    /// Reads a trial's file, given by its path relative to the summary.
+    /// Reads a trial's file by its path relative to the summary.
     ///
     /// # Errors
-    /// When it is not there, is unreadable, or lies outside of the experiment's directory.
+    /// When it does not exist, cannot be read, or is outside of the experiment's directory.
     pub fn trial(&self, path: &str) -> Result<TrialRecord, StoreError> {
         read_json(&self.directory, path)?
             .ok_or_else(|| at("read", &self.directory.join(path))(ErrorKind::NotFound.into()))
     }
 
-    /// Reads a text file of the experiment; `None` when there is none.
+    /// Reads a text file of the experiment; `None` when it does not exist.
     ///
     /// # Errors
-    /// When it is there and unreadable.
+    /// When it exists and cannot be read.
     pub fn text(&self, name: &str) -> Result<Option<String>, StoreError> {
         read_text(&self.directory, name)
     }

@@ -1,4 +1,4 @@
-//! An experiment that was begun earlier, taken up where it was left.
+//! Resumption of an experiment.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -12,22 +12,23 @@ use crate::summary::{Status, Summary, TrialSummary};
 use linerate_experiment::plan::Trial;
 use linerate_experiment::strategy::{NextTrial, Outcomes, Strategy};
 
-/// An experiment that was begun earlier.
+/// An experiment to resume.
 #[derive(Debug)]
 pub struct Earlier {
     /// Its directory, locked.
     pub store: Store,
-    /// What is recorded of it: of trials, only those that are complete on every pair and readable.
+    /// Its summary, with only those trials that are complete and readable on every pair.
     pub summary: Summary,
-    /// Checksums of what is recorded, by path relative to the summary.
+    /// Checksums of its files, by path relative to the summary.
     pub sums: BTreeMap<String, FileSum>,
 }
 
 impl Earlier {
-    /// The latest experiment below `results` with these determinants; `None` when there is none. `ways` is how many results each trial of `trials` has.
+    /// The latest experiment below `results` with these determinants; `None` when there is none. `ways` is
+    /// the number of results of each trial of `trials`.
     ///
     /// # Errors
-    /// When a run uses it right now, or it cannot be read.
+    /// When a run uses it, or it cannot be read.
     pub fn find(
         results: &Path,
         determinants: &str,
@@ -46,7 +47,7 @@ impl Earlier {
             return Ok(None);
         };
         let directory = results.join(&id);
-        // A link that stands in for it may lead anywhere.
+        // A symbolic link in its place may lead anywhere.
         Enclosed::experiment(results, &id)?;
         let lock = lock::hold(&directory).map_err(|error| match error.reason.kind() {
             std::io::ErrorKind::WouldBlock => StoreError {
@@ -67,7 +68,7 @@ impl Earlier {
             recorded.entry((result.profile.clone(), result.repeat)).or_default().push(result);
         }
         for trial in trials {
-            // A trial's results count when it has all of them and each is whole.
+            // A trial is kept if all of its results are present and intact.
             let results = recorded.remove(&trial.label()).unwrap_or_default();
             if results.len() == ways && results.iter().all(&whole) {
                 summary.trials.extend(results);
@@ -80,23 +81,23 @@ impl Earlier {
         Ok(Some(Self { store: Store { directory, id, resumed: true, _lock: lock }, summary, sums }))
     }
 
-    /// What came of the trials that are recorded.
+    /// Outcomes of the recorded trials.
     pub fn outcomes(&self, strategy: &dyn Strategy) -> Outcomes {
         self.summary.outcomes(strategy.foreseen())
     }
 
-    /// True when nothing is left to run.
+    /// True when no trial is left to run.
     pub fn is_measured(&self, strategy: &dyn Strategy) -> bool {
         strategy.next(&self.outcomes(strategy)) == NextTrial::Finished
     }
 
-    /// True when it came to its end, and nothing is left to run.
+    /// True when it ended and no trial is left to run.
     pub fn is_complete(&self, strategy: &dyn Strategy) -> bool {
         self.summary.status == Status::Complete && self.is_measured(strategy)
     }
 }
 
-/// True when the trial's file has what the summary says, and is what was written.
+/// True when the trial's file agrees with the summary and with its checksum.
 fn is_whole(recorded: &Recorded, manifest: Option<&Manifest>, result: &TrialSummary) -> bool {
     let same = recorded.trial(&result.trial).is_ok_and(|record| record.result.as_ref() == Some(result));
     let sum = manifest.and_then(|manifest| manifest.files.get(&result.trial));
@@ -107,7 +108,7 @@ fn is_whole(recorded: &Recorded, manifest: Option<&Manifest>, result: &TrialSumm
     same && sum.is_none_or(unharmed)
 }
 
-/// Removes what a run that was killed had not finished writing.
+/// Removes the unfinished files of a killed run.
 fn clear_unfinished(directory: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(directory).map_err(at("read", directory))? {
         let entry = entry.map_err(at("read", directory))?;

@@ -133,7 +133,7 @@ fn a_place_that_cannot_be_written_is_named_with_a_remedy() {
     let closed = results.path().join("closed");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();
-    // Root may write anywhere, so there is nothing to be refused.
+    // Root may write anywhere, so the refusal cannot be tested.
     if !rustix::process::geteuid().is_root() {
         let message = Store::create(&closed).unwrap_err().to_string();
         assert!(message.contains("Permission denied") && message.contains("--results"), "{message}");

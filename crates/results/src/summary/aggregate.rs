@@ -42,7 +42,7 @@ pub struct StartSpread {
 }
 
 impl Aggregate {
-    /// Adds up the results of one trial; `None` when there are fewer than two.
+    /// Sum of the results of one trial; `None` when there are fewer than two.
     pub fn of(results: &[TrialSummary], start: Option<StartSpread>) -> Option<Self> {
         let [first, _, ..] = results else { return None };
         let packets =

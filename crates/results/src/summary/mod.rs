@@ -1,4 +1,4 @@
-//! The result of an experiment as programs read it: `summary.json`.
+//! Summary: the machine-readable result of an experiment, `summary.json`.
 
 mod aggregate;
 mod overhead;
@@ -48,21 +48,23 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Intended load in percent of the line rate of the transmitter's link, to six digits; `None` where the link's speed is not known, and
-    /// where packets were sent as fast as possible: that is no load that was asked for.
+    /// Intended load in percent of the line rate of the transmitter's link, to six digits; `None` if the
+    /// link's speed is unknown, or if there is no intended load because packets were sent as fast as
+    /// possible.
     pub fn percent_of_line_rate(&self, trial: &TrialSummary) -> Option<f64> {
         let percent = 100.0 * trial.intended_pps? / self.line_rate_pps(trial)?;
         Some((percent * 1e6).round() / 1e6)
     }
 
-    /// The most frames of the trial's size that the transmitter's link carries, per second; `None` where its speed is not known.
+    /// Line rate of the transmitter's link for frames of the trial's size, in frames per second; `None` if
+    /// the link's speed is unknown.
     pub fn line_rate_pps(&self, trial: &TrialSummary) -> Option<f64> {
         let tx = trial.pair.split_once('-').map_or(trial.pair.as_str(), |(tx, _)| tx);
         let agent = self.experiment.agents.iter().find(|agent| agent.name == tx)?;
         agent.link_bps.filter(|bps| *bps > 0).map(|bps| trial.frame_size.line_rate_pps(bps))
     }
 
-    /// What came of those of `trials` that have results.
+    /// Outcomes of those of `trials` that have results.
     pub fn outcomes(&self, trials: &[Trial]) -> Outcomes {
         let mut measured: HashMap<(String, u32), Vec<PathOutcome>> = HashMap::new();
         for result in &self.trials {
@@ -257,12 +259,12 @@ pub struct WarmUp {
 }
 
 impl WarmUp {
-    /// A record without packets yet.
+    /// A record without packets.
     pub fn between(pair: &str, from: &str, to: &str) -> Self {
         Self { pair: pair.to_owned(), from: from.to_owned(), to: to.to_owned(), ..Self::default() }
     }
 
-    /// Notes what else arrived in the last attempt.
+    /// Records the unexpected arrivals of the last attempt.
     pub fn arrivals(&mut self, report: Option<&TrialReport>) {
         let Some(receive) = report.and_then(|report| report.receive.as_ref()) else { return };
         self.duplicate_packets = receive.counters.duplicates;

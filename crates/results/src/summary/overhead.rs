@@ -1,9 +1,9 @@
-//! Time beyond the trials' own sending, by what it was spent on. The parts always add up to the total.
+//! Overhead: time beyond the trials' own sending, by activity. The parts always add up to the total.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How far the sum of the parts may be off the total: the rounding of a number in JSON.
+/// Tolerance for the sum of the parts: the rounding of numbers in JSON.
 const ROUNDING: f64 = 1e-9;
 
 /// Time beyond the trials' own duration, in seconds. The parts add up to `total_s`.
@@ -33,16 +33,16 @@ pub struct Overhead {
     pub total_s: f64,
 }
 
-/// What time beyond the sending is spent on.
+/// Activity that overhead is spent on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OverheadPart {
-    /// Agents are started, connected and asked for their preflight report.
+    /// Agents are started and connected, and their preflight reports requested.
     StartUp,
     /// Pairs are warmed up.
     WarmUp,
-    /// A trial that gives a result is not sending.
+    /// A trial with a result, outside of its sending time.
     Trials,
-    /// An attempt gives no result, or a lost pair is brought back.
+    /// An attempt without a result, or the recovery of a lost pair.
     Failed,
     /// Results are stored.
     Writing,
@@ -51,7 +51,7 @@ pub enum OverheadPart {
 }
 
 impl Default for Overhead {
-    /// No time yet.
+    /// Zero in all parts.
     fn default() -> Self {
         Self {
             start_up_s: 0.0,
@@ -93,13 +93,15 @@ impl Overhead {
         self.total_s = self.sum();
     }
 
-    /// True when the parts add up to the total. Older records have no time of writing, and nothing is said of them.
+    /// True when the parts add up to the total. True as well for older records without a time of writing,
+    /// which cannot be checked.
     pub fn adds_up(&self) -> bool {
         self.writing_s.is_none()
             || (self.sum() - self.total_s).abs() <= ROUNDING * self.total_s.abs().max(1.0)
     }
 
-    /// The same with parts that add up: what an older record did not account for was mostly spent on writing.
+    /// The overhead with parts that add up: the rest of an older record, which was mostly spent on writing,
+    /// is added to writing.
     #[must_use]
     pub fn completed(mut self) -> Self {
         if self.writing_s.is_none() {

@@ -1,4 +1,4 @@
-//! One trial of the summary: its figures, or why there are none.
+//! A trial of the summary: its figures, or the reason for their absence.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Checks an experiment: files against the manifest, trials against the summary and their own arithmetic.
+//! Validation of an experiment: files against the manifest, trials against the summary and their own
+//! arithmetic.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,7 +33,7 @@ pub(super) fn check(directory: &Path, samples: Option<u64>) -> Result<Verdict, S
     {
         checker.add(SUMMARY_FILE, Reason::Contradiction, format!("it is not what {TRIAL_LOG_FILE} says"));
     }
-    // As long as a run has not ended, its log is ahead of its summary.
+    // During a run, the log is ahead of the summary.
     let summary = if ended { written } else { derived.or(written) };
     if let Some(summary) = summary {
         checker.summary(&summary, samples);
@@ -63,7 +64,7 @@ impl Checker<'_> {
         None
     }
 
-    /// What the log of the trials says; experiments of before there was one have none.
+    /// The summary derived from the log of the trials; older experiments have no log.
     fn log(&mut self) -> Option<Summary> {
         match derive(self.directory) {
             Ok(derived) => derived.map(|derived| derived.summary),
@@ -81,7 +82,7 @@ impl Checker<'_> {
         if self.read::<Manifest>(MANIFEST_FILE).is_none() {
             return;
         }
-        // What is wrong with the log is told of the log.
+        // Problems of the log are reported for the log.
         let Ok(Some(manifest)) = Manifest::read(self.directory) else { return };
         if !manifest.complete {
             self.add(
@@ -155,7 +156,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The document in force, where it can be read.
+    /// The document in force, if it can be read.
     fn document(&self) -> Option<Experiment> {
         let text = read_text(self.directory, DOCUMENT_FILE).ok()??;
         Experiment::parse(&text, DOCUMENT_FILE, &Overrides::default()).ok()
@@ -183,7 +184,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Where every flow was recorded, they add up to the result, and its worst flows are theirs.
+    /// Checks that the recorded flows, if there are any, add up to the result and contain its worst flows.
     fn flows(&mut self, trial: &TrialSummary) {
         let Some(path) = trial.flows_file.as_deref() else { return };
         if !self.there.contains(path) {
@@ -195,7 +196,8 @@ impl Checker<'_> {
         }
     }
 
-    /// The agents' totals are those of the result. Of a round trip, the transmitter counts what comes back.
+    /// Checks the agents' totals against the result. In a round trip, the transmitter counts the packets that
+    /// come back.
     fn reports(&mut self, path: &str, trial: &TrialSummary, record: &TrialRecord) {
         let sent = record.tx.as_ref().and_then(|report| Some(report.transmit.as_ref()?.counters.packets));
         let counts = if trial.direction.is_round_trip() { &record.tx } else { &record.rx };

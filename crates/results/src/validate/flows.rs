@@ -1,4 +1,4 @@
-//! The file of flows of a trial against the trial's result: totals, and the flows that fared worst.
+//! Validation of a trial's file of flows against its result: totals and worst flows.
 
 use std::path::Path;
 
@@ -10,11 +10,11 @@ use crate::summary::{FlowSummary, TrialSummary};
 /// Columns that are compared.
 const COLUMNS: [&str; 6] = ["flow", "sent", "received", "lost", "duplicates", "reordered"];
 
-/// What the file contradicts of `trial`, each in one sentence. Worst flows of older records, which were told without what was sent, are not
-/// compared.
+/// Contradictions between the file and `trial`, one sentence each. Worst flows of older records without sent
+/// packets are not compared.
 ///
 /// # Errors
-/// When the file cannot be read, or a line is not that of a flow.
+/// When the file cannot be read, or a line is not a flow.
 pub(super) fn contradictions(file: &Path, trial: &TrialSummary) -> Result<Vec<String>, csv::Error> {
     let mut reader = csv::Reader::from_path(file)?;
     let header = reader.headers()?.clone();
@@ -68,7 +68,7 @@ pub(super) fn contradictions(file: &Path, trial: &TrialSummary) -> Result<Vec<St
     Ok(found)
 }
 
-/// A flow of the result whose numbers are not those of the file.
+/// A difference between a flow of the result and the file, if there is one.
 fn differs(stated: &FlowSummary, seen: &[FlowReport]) -> Option<String> {
     let flow = stated.flow;
     let Some(line) = seen.iter().find(|line| line.flow == flow) else {
@@ -90,8 +90,8 @@ fn differs(stated: &FlowSummary, seen: &[FlowReport]) -> Option<String> {
     })
 }
 
-/// The result's worst flows have to be as bad as those of the file, one after the other. Which of two equally bad ones comes first depends
-/// on delays, which the file may not have.
+/// Checks that the result's worst flows are as bad as those of the file, in order. The order of equally bad
+/// flows depends on delays, which the file may lack.
 fn wrong_order(trial: &TrialSummary, worst: &[FlowReport]) -> Option<String> {
     let stated: Vec<(u64, u64)> = trial
         .worst_flows

@@ -1,4 +1,5 @@
-//! Checks a directory of npz files as older kits leave them: what their readers need is there, and enough of it.
+//! Validation of a directory of npz files written by older kits: all required arrays are present, with enough
+//! values.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -12,10 +13,10 @@ use super::{Problem, Reason, TIME_KEY, Verdict};
 use crate::store::StoreError;
 use crate::store::atomic::at;
 
-/// Bytes of an array at most: a hundred million values.
+/// Largest array in bytes: a hundred million values.
 const MOST_BYTES: u64 = 800 << 20;
 
-/// Which end an npz file is of.
+/// End of a path that an npz file belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum End {
@@ -26,10 +27,10 @@ pub enum End {
 }
 
 impl End {
-    /// By the file's name, such as `1f3c09aa_tx0_tx_txcores_…`.
+    /// The end, from the file's name, such as `1f3c09aa_tx0_tx_txcores_…`.
     fn of(name: &str) -> Option<Self> {
         let (tx, rx) = (name.contains("_tx_"), name.contains("_rx_"));
-        // A profile's name may hold either; what stands before the cores decides.
+        // A profile's name may contain both; the part before the cores decides.
         match (name.contains("_tx_txcores_"), name.contains("_rx_txcores_"), tx, rx) {
             (true, false, ..) | (false, false, true, false) => Some(End::Tx),
             (false, true, ..) | (false, false, false, true) => Some(End::Rx),
@@ -37,12 +38,12 @@ impl End {
         }
     }
 
-    /// What is wrong with the values of a key, of which one finding is told.
+    /// The first problem with the values of a key.
     fn judge(self, key: &str, values: &[f64]) -> Option<(Reason, String)> {
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
             return Some((Reason::NotANumber, format!("value {index} is {}", values[index])));
         }
-        // All of it counts something, except the time that our own files have, which may begin before the start.
+        // All values are counts, except the times of our own files, which may begin before the start.
         let negative = values.iter().position(|value| *value < 0.0).filter(|_| key != TIME_KEY);
         if let Some(index) = negative {
             let detail = format!("value {index} is {}, as when a counter rolled over", values[index]);
@@ -53,13 +54,13 @@ impl End {
         Some((Reason::CounterWentBack, detail))
     }
 
-    /// True of counters since the beginning, as against rates.
+    /// True for cumulative counters, false for rates.
     fn only_grows(self, key: &str) -> bool {
         key.starts_with("port_")
             || (self == End::Rx && ["rx_packets", "rx_bytes", "tx_packets", "tx_bytes"].contains(&key))
     }
 
-    /// Keys that a valid file has.
+    /// Keys that a valid file must have.
     fn keys(self) -> &'static [&'static str] {
         match self {
             End::Tx => &["pkts_tx", "obytes", "opackets", "port_obytes"],
@@ -111,7 +112,7 @@ fn inspect(file: &Path, samples: u64) -> Found {
     };
     let mut archive = match File::open(file).map_err(zip::result::ZipError::from).and_then(ZipArchive::new) {
         Ok(archive) => archive,
-        // The directory stands at an archive's end: where it lacks, the end does.
+        // The directory is at an archive's end, so an archive without one is truncated.
         Err(zip::result::ZipError::InvalidArchive(why)) => return vec![(Reason::Torn, why.to_string())],
         Err(error) => return vec![(Reason::Unreadable, error.to_string())],
     };
@@ -126,7 +127,7 @@ fn inspect(file: &Path, samples: u64) -> Found {
                     end.judge(&key, &values).map(|(reason, detail)| (reason, format!("'{key}': {detail}"))),
                 );
             }
-            // Of what no reader needs, the form is its own business.
+            // The form of an array that readers do not need is not checked.
             Err((Reason::WrongForm, _)) if !end.keys().contains(&&key[..]) => {}
             Err((reason, detail)) => found.push((reason, format!("'{key}': {detail}"))),
         }
@@ -154,7 +155,7 @@ fn inspect(file: &Path, samples: u64) -> Found {
 
 /// The names of the arrays, in their order.
 fn arrays(archive: &ZipArchive<File>) -> Vec<String> {
-    // A name that cannot be read is none that a reader looks for.
+    // Readers do not look for names that cannot be decoded.
     let names = archive.file_names().filter_map(Result::ok);
     names.filter(|name| name.ends_with(".npy")).map(|name| name.into_owned()).collect()
 }
@@ -165,7 +166,7 @@ fn read(archive: &mut ZipArchive<File>, entry: &str) -> Result<Vec<f64>, (Reason
     archive
         .by_name(entry)
         .map_err(std::io::Error::from)
-        // Reading to the end compares the checksum. An archive may unpack to far more than it is itself.
+        // Reading to the end verifies the checksum. An archive may unpack to far more than its own size.
         .and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes))
         .map_err(|error| (Reason::Torn, error.to_string()))?;
     if bytes.len() as u64 > MOST_BYTES {

@@ -1,5 +1,5 @@
-//! Is what was recorded still what was measured? Experiments are checked against their manifest and their own arithmetic, directories of
-//! older kits' npz files by what their readers need.
+//! Validation of recorded results: experiments are checked against their manifest and their own arithmetic,
+//! directories of older kits' npz files for the arrays that readers need.
 
 mod experiment;
 mod flows;
@@ -17,44 +17,44 @@ use crate::store::{self, DOCUMENT_FILE, SUMMARY_FILE, StoreError, is_id};
 
 pub use self::kit::End;
 
-/// Name of the array that says when each row of an npz file ends, in nanoseconds.
+/// Name of the array with the end time of each row of an npz file, in nanoseconds.
 pub const TIME_KEY: &str = "time_ns";
 
-/// What is wrong with a file.
+/// Kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// It ends too early.
+    /// The file is truncated.
     Torn,
-    /// It is not what was recorded.
+    /// The file's content differs from what was recorded.
     WrongChecksum,
-    /// It was recorded and is not there.
+    /// A recorded file is missing.
     MissingFile,
-    /// It is there and cannot be read or understood.
+    /// The file exists and cannot be read or parsed.
     Unreadable,
     /// The experiment has no checksums.
     NoManifest,
-    /// The experiment has not come to its end, or was killed before it could say so.
+    /// The experiment has not ended, or was killed.
     Unfinished,
-    /// A trial that the summary or the manifest does not know.
+    /// A trial that is in neither the summary nor the manifest.
     Unlisted,
-    /// Fewer samples than the trial's duration and interval call for, or than were asked for.
+    /// Fewer samples than the trial's duration and interval, or the option, require.
     TooFewSamples,
-    /// A sample is not later than the one before.
+    /// A sample is not later than the previous one.
     NonMonotonicTime,
-    /// A counter that only grows is smaller than in the sample before.
+    /// A counter that only grows is smaller than in the previous sample.
     CounterWentBack,
-    /// Packets sent are not those received and those lost.
+    /// Sent packets differ from received plus lost packets.
     Miscounted,
-    /// The summary says something else than the trial's own file.
+    /// The summary differs from the trial's own file.
     Contradiction,
-    /// A key that readers need is not there.
+    /// A key that readers need is missing.
     MissingKey,
-    /// An array is not one-dimensional, or holds no numbers.
+    /// An array is not one-dimensional, or does not hold numbers.
     WrongForm,
     /// A value is NaN or infinite.
     NotANumber,
-    /// Arrays of one file do not have the same number of values.
+    /// Arrays of one file have different numbers of values.
     UnequalLengths,
 }
 
@@ -81,14 +81,14 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Something that is wrong.
+/// A problem.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
-    /// The file, below what was checked.
+    /// The file, relative to the target.
     pub path: String,
-    /// What kind of problem.
+    /// Kind of the problem.
     pub reason: Reason,
-    /// The particulars.
+    /// The details.
     pub detail: String,
 }
 
@@ -98,16 +98,16 @@ impl Problem {
     }
 }
 
-/// What was found in one experiment, or in one directory of an older kit.
+/// Result of the validation of one experiment, or of one directory of an older kit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verdict {
-    /// What was checked.
+    /// The experiment or directory.
     pub target: PathBuf,
-    /// True when nothing is wrong.
+    /// True when there are no problems.
     pub valid: bool,
-    /// Files looked into.
+    /// Number of files read.
     pub files: usize,
-    /// What is wrong, by file.
+    /// The problems, by file.
     pub problems: Vec<Problem>,
 }
 
@@ -118,8 +118,9 @@ impl Verdict {
     }
 }
 
-/// Checks what `target` names: an experiment of `results` by its id, the directory of an experiment, or a directory with npz files of an
-/// older kit. `samples` is how many samples there have to be; of an experiment's trials, the document tells when it is not given.
+/// Validates `target`: an experiment of `results` by its id, the directory of an experiment, or a directory
+/// with npz files of an older kit. `samples` is the required number of samples; by default, an experiment's
+/// document gives it for each trial.
 ///
 /// # Errors
 /// When there is nothing of that name to check.
@@ -139,7 +140,7 @@ pub fn validate(results: &Path, target: &str, samples: Option<u64>) -> Result<Ve
     }
 }
 
-/// Checks every experiment of `results`.
+/// Validates every experiment of `results`.
 ///
 /// # Errors
 /// When the directory cannot be read.

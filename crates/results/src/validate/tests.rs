@@ -14,7 +14,8 @@ fn reasons(verdict: &Verdict) -> Vec<Reason> {
     verdict.problems.iter().map(|problem| problem.reason).collect()
 }
 
-/// A recorded experiment whose trial was changed by `change`, and whose checksums are those of what is there.
+/// Verdict on a recorded experiment whose trial was modified by `change`, with checksums of the modified
+/// files.
 fn changed(change: impl FnOnce(&mut TrialRecord)) -> Verdict {
     let (results, id) = recorded();
     let directory = results.path().join(&id);
@@ -69,7 +70,7 @@ fn overhead_adds_up_and_the_summary_is_what_the_log_says() {
     assert_eq!(check(|summary| summary.trials.clear()), [Reason::Contradiction]);
 }
 
-/// What happens to an experiment's directory and the trial at this path.
+/// Damages an experiment's directory and the trial at this path.
 type Damage = fn(&Path, &str);
 
 #[test]
@@ -173,7 +174,7 @@ fn the_file_of_flows_is_held_against_the_result() {
     assert_eq!(found("flow,sent\nx,1\n", right), ["line 2 is not that of a flow"]);
 }
 
-/// What an older record has: no flow of which nothing arrived.
+/// Worst flows as in an older record: without flows that received nothing.
 fn silent_of(flows: &[FlowSummary]) -> Vec<FlowSummary> {
     flows.iter().filter(|flow| flow.received_packets > 0).cloned().collect()
 }
@@ -186,7 +187,7 @@ fn of_a_round_trip_the_transmitter_counts_what_comes_back() {
             let (tx, rx) = (record.tx.as_mut().unwrap(), record.rx.as_mut().unwrap());
             tx.receive = rx.receive.clone();
             tx.receive.as_mut().unwrap().counters.packets += packets_more;
-            // The reflector received more than came back.
+            // The reflector received more packets than came back.
             rx.receive.as_mut().unwrap().counters.packets += 7;
         })
     };
@@ -194,7 +195,7 @@ fn of_a_round_trip_the_transmitter_counts_what_comes_back() {
     assert_eq!(reasons(&back(1)), [Reason::Contradiction]);
 }
 
-/// A kit's directory with both ends' files; what `keys` leaves out is missing.
+/// A kit's directory with both ends' files; the key `without` is missing.
 fn kit(without: &str, values: &[i64], shape: &[u64]) -> tempfile::TempDir {
     use npyz::WriterBuilder;
     let directory = tempfile::tempdir().unwrap();
@@ -243,7 +244,7 @@ fn directories_of_older_kits_are_judged_by_what_their_readers_need() {
     assert_eq!(reasons(&check(&tempfile::tempdir().unwrap(), 1)), [Reason::MissingFile]);
 }
 
-/// The archive `name` in a directory of its own, with these arrays.
+/// The archive `name` with these arrays, in a directory of its own.
 fn npz(name: &str, arrays: &[(&str, Vec<f64>)]) -> tempfile::TempDir {
     use npyz::WriterBuilder;
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What limited a trial. Pure.
+//! Verdict: the limit of a trial. Pure.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use linerate_wire::time::{Throttling, WorkerTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The port explains missing load when it held packets back for at least this share of what is missing: after a stall the
-/// generator makes good only part of it.
+/// The port explains missing load if it held back packets for at least this share of the missing time: after
+/// a stall the generator catches up only partly.
 const EXPLAINING_SHARE: f64 = 0.5;
 /// Without an intended load, this share of the time counts as missing.
 const HELD_BACK_SHARE: f64 = 0.02;
-/// An lcore with less headroom than this had no time left.
+/// An lcore with less headroom than this was saturated.
 pub const NO_HEADROOM: f64 = 0.02;
-/// A worker that waited for its CPU for a smaller share of the time, 0…1, had it.
+/// Largest share of the time, 0…1, that a worker may wait for its CPU without a finding.
 pub const WAITING_SHARE: f64 = 0.001;
 
 /// What limited a trial.
@@ -55,12 +55,12 @@ pub struct Verdict {
     pub evidence: String,
 }
 
-/// The lcore of a side that had the least time left.
+/// The lcore of an agent with the least headroom.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Busiest {
-    /// DPDK's number of it.
+    /// Its DPDK lcore number.
     pub lcore: u32,
-    /// Share of the time in which it had nothing to do, 0…1.
+    /// Share of the time in which it was idle, 0…1.
     pub headroom: f64,
 }
 
@@ -76,40 +76,40 @@ impl fmt::Display for Busiest {
     }
 }
 
-/// What a verdict is made of.
+/// Inputs of a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Observed {
-    /// Intended load; `None`: as fast as the port takes it.
+    /// Intended load; `None`: as fast as the port accepts.
     pub intended_pps: Option<f64>,
-    /// Packets the port accepted, per second.
+    /// Packets that the port accepted, per second.
     pub offered_pps: f64,
-    /// Packets the port accepted.
+    /// Packets that the port accepted.
     pub sent: u64,
-    /// Of those, packets that did not arrive.
+    /// Those of them that did not arrive.
     pub lost: u64,
     /// Frames that arrived with a wrong checksum; they count as lost.
     pub damaged: u64,
-    /// Seconds during which the transmitting port did not take what it was offered.
+    /// Seconds during which the transmitting port refused packets.
     pub blocked_s: f64,
-    /// Frames so late that a first copy could not be told from a further one.
+    /// Frames too late to distinguish a first copy from a duplicate.
     pub beyond_window: u64,
-    /// Packets that the pacer gave up after stalls.
+    /// Packets that the pacer skipped after stalls.
     pub forgone: u64,
-    /// Seconds of sending.
+    /// Sending time in seconds.
     pub duration_s: f64,
-    /// Packets by which a trial may differ from its intended load without having missed it; 0 stands for 1.
+    /// Packets by which the sent number may differ from the intended one; 0 stands for 1.
     pub slack_packets: u64,
-    /// The transmitting lcore that waited longest for a CPU; `None` when the agent does not tell.
+    /// The transmitting lcore that waited longest for a CPU; `None` when the agent does not report it.
     pub tx_waiting: Option<WorkerTime>,
     /// The receiving lcore that waited longest for a CPU.
     pub rx_waiting: Option<WorkerTime>,
-    /// How a CPU quota stopped the transmitter.
+    /// Throttling of the transmitter by a CPU quota.
     pub tx_throttling: Option<Throttling>,
-    /// How a CPU quota stopped the receiver.
+    /// Throttling of the receiver by a CPU quota.
     pub rx_throttling: Option<Throttling>,
-    /// What the receiving port counts of trouble; `None` when it did not say.
+    /// Drop counters of the receiving port; `None` when it did not report them.
     pub rx_port: Option<PortTrouble>,
-    /// Busiest transmitting lcore; `None` when there is no intended load to have headroom at.
+    /// Busiest transmitting lcore; `None` without an intended load, where headroom has no meaning.
     pub tx_busiest: Option<Busiest>,
     /// Busiest receiving lcore.
     pub rx_busiest: Option<Busiest>,
@@ -117,27 +117,28 @@ pub struct Observed {
     pub reflected: Option<Reflected>,
 }
 
-/// What became of the packets at the far end of a round trip.
+/// Packets at the far end of a round trip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reflected {
     /// Packets that arrived there.
     pub received: u64,
-    /// Of those, packets that its port did not take back.
+    /// Those of them that its port did not send back.
     pub dropped: u64,
-    /// Packets sent back that did not arrive.
+    /// Packets that were sent back and did not arrive.
     pub lost_back: u64,
-    /// What its port counts of trouble; `None` when it did not say.
+    /// Drop counters of its port; `None` when it did not report them.
     pub port: Option<PortTrouble>,
 }
 
-/// What a receiving port counts beside the frames that it delivered.
+/// Counters of a receiving port for frames that it did not deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PortTrouble {
     /// Packets dropped because the receive queue was full.
     pub missed: u64,
     /// Packets dropped because they arrived damaged.
     pub errors: u64,
-    /// Failed allocations of receive buffers. They are no packets: a driver may try again with the same packet, and fail many times.
+    /// Failed allocations of receive buffers. This is not a number of packets: a driver may retry for the
+    /// same packet, and fail many times.
     pub failed_allocations: u64,
 }
 
@@ -159,12 +160,12 @@ impl fmt::Display for PortTrouble {
 }
 
 impl Reflected {
-    /// Packets that ended at the reflector.
+    /// Packets lost at the reflector: missed or not sent back by its port.
     fn kept(&self) -> u64 {
         self.dropped.saturating_add(self.port.map_or(0, |port| port.missed))
     }
 
-    /// Where packets ended, of so many sent.
+    /// Text on where `sent` packets were lost.
     fn evidence(&self, sent: u64) -> String {
         format!(
             "{} did not reach the reflector, which dropped {} more; {} did not come back",
@@ -176,22 +177,22 @@ impl Reflected {
 }
 
 impl Observed {
-    /// How far the offered load is off the intended one, as a share of it; `None` without an intended load.
+    /// Deviation of the offered load as a share of the intended one; `None` without an intended load.
     fn deviation(&self) -> Option<f64> {
         self.intended_pps.map(|intended| (self.offered_pps - intended) / intended)
     }
 
-    /// True when the offered load is off the intended one by more than the tolerance.
+    /// True when the offered load deviates from the intended one by more than the tolerance.
     pub fn missed_intended(&self) -> bool {
         missed_intended(self.intended_pps, self.offered_pps, self.duration_s, self.slack_packets)
     }
 
-    /// What the transmitter lacked of its CPUs, in words; `None` when it had them.
+    /// Text on the CPU time that the transmitter lacked; `None` when it lacked none.
     fn missing_cpu(&self) -> Option<String> {
         cpu_words("sending", self.tx_waiting, self.tx_throttling)
     }
 
-    /// Offered and intended load in words.
+    /// Text with the offered and the intended load.
     fn load(&self) -> String {
         let offered = self.offered_pps;
         match (self.intended_pps, self.deviation()) {
@@ -210,7 +211,7 @@ fn cpu_words(side: &str, worker: Option<WorkerTime>, throttling: Option<Throttli
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// Judges a trial: loss first, then load.
+/// Judges a trial: by its loss first, then by its load.
 pub fn judge(observed: &Observed) -> Verdict {
     let loss = if observed.lost > 0 {
         Some(judge_loss(observed))
@@ -234,8 +235,8 @@ pub fn judge(observed: &Observed) -> Verdict {
     Verdict { kind, evidence }
 }
 
-/// The larger part of the loss decides: what the receiving port missed, what was damaged; then a receiver without time left. Failed
-/// allocations of buffers are told, and decide nothing.
+/// Judges the loss by its largest part: drops at the receiving port, then damaged frames, then a saturated
+/// receiver. Failed buffer allocations are reported and do not decide.
 fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
     let Observed { sent, lost, damaged, rx_port, .. } = *observed;
     let share = 100.0 * lost as f64 / sent.max(1) as f64;
@@ -316,7 +317,7 @@ fn judge_load(observed: &Observed) -> (VerdictKind, String) {
     }
     let mut evidence =
         format!("{held_back}, which does not explain the shortfall; the pacer skipped {forgone} packets");
-    // An lcore without its CPU has headroom on paper only.
+    // The headroom of an lcore without its CPU is not real.
     if let Some(words) = observed.missing_cpu() {
         evidence.push_str(&format!("; {words}"));
     } else if let Some(busiest) = observed.tx_busiest {

@@ -1,19 +1,20 @@
-//! What is different where an experiment goes on. Pure: two periods in, the differences out.
+//! Differences between environment periods of an experiment. Pure.
 
 use super::{AgentEnvironment, EnvironmentPeriod};
 use linerate_wire::host::HostInfo;
 
-/// Differences between two periods of an experiment, in words.
+/// Differences between two periods of an experiment, as text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
-    /// Another kind of equipment: results would not compare.
+    /// Another kind of equipment: results are not comparable.
     pub incomparable: Vec<String>,
-    /// Another piece of the same kind, or another setting: results may compare, and whoever reads them has to know.
+    /// Another unit of the same kind, or another setting: results may be comparable, and the reader must
+    /// know.
     pub noted: Vec<String>,
 }
 
 impl Changes {
-    /// What is different in `now`. What an agent does not tell, on either side, is no difference.
+    /// Differences of `now` from `before`. A value that is missing on either side is not a difference.
     pub fn between(before: &EnvironmentPeriod, now: &EnvironmentPeriod) -> Self {
         let mut changes = Self::default();
         for agent in &now.agents {
@@ -38,13 +39,13 @@ impl Changes {
         changes
     }
 
-    /// All of them.
+    /// All differences.
     pub fn all(self) -> Vec<String> {
         [self.incomparable, self.noted].concat()
     }
 }
 
-/// True for what makes equipment of another kind, what it is called, and what is told of it.
+/// True if a difference means another kind of equipment; the property's name; its value.
 type Row<T> = (bool, &'static str, fn(&T) -> Option<String>);
 
 const OF_AGENT: [Row<AgentEnvironment>; 12] = [
@@ -107,7 +108,7 @@ mod tests {
             &period(|environment| environment.agents[0].port.device = "0000:09:00.1".into()),
         );
         assert_eq!((changes.incomparable.len(), changes.noted.len()), (0, 1), "{changes:?}");
-        // The other node of the test tells nothing of its host.
+        // The fixture's other node reports no host.
         let changes =
             Changes::between(&before, &period(|environment| environment.agents[0].node = "b".into()));
         assert_eq!((changes.incomparable.len(), changes.noted.len()), (0, 1), "{changes:?}");

@@ -1,8 +1,9 @@
-//! The log of an experiment's trials: `trials.jsonl`, one JSON object a line. It is the record; the summary is derived from it.
+//! Log of an experiment's trials: `trials.jsonl`, one JSON object a line. It is the authoritative record; the
+//! summary is derived from it.
 //!
-//! A line is appended and synced before an agent's report is acknowledged, so storing a trial costs the same however many there are. Lines
-//! are never changed. A run that is taken up again writes the log anew, with the trials that it keeps. A last line that a sudden end cut
-//! short is not part of the log.
+//! A line is appended and synced before an agent's report is acknowledged, so storing a trial costs the same
+//! however many there are. Lines are never changed. A resumed run writes a new log with the trials that it
+//! keeps. A truncated last line is not part of the log.
 
 mod read;
 #[cfg(test)]
@@ -21,24 +22,24 @@ use crate::summary::{
 pub use self::read::{Derived, derive};
 pub use self::write::TrialLog;
 
-/// The file, in the experiment's directory.
+/// File name, in the experiment's directory.
 pub const TRIAL_LOG_FILE: &str = "trials.jsonl";
-/// Name of this form.
+/// Name of the file's schema.
 pub const TRIAL_LOG_SCHEMA: &str = "linerate.dev/trials/v1alpha1";
 
 /// A line of the log: an object with one field, the kind of record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogRecord {
-    /// What the summary says beside its lists. It is the first line; a later one takes the place of an earlier one.
+    /// The fields of the summary other than its lists. It is the first line; a later head replaces it.
     Head(Box<Head>),
     /// The result of a trial on one pair.
     Result(Box<ResultRecord>),
-    /// A trial that could not be finished on one pair.
+    /// A failed trial on one pair.
     Failure(Box<FailureRecord>),
-    /// A trial has ended on all pairs.
+    /// The end of a trial on all pairs.
     TrialEnd(Box<TrialEnd>),
-    /// A lost pair was brought back.
+    /// The recovery of a lost pair.
     Recovery(String),
 }
 
@@ -47,15 +48,15 @@ pub enum LogRecord {
 pub struct Head {
     /// [`TRIAL_LOG_SCHEMA`].
     pub schema: String,
-    /// What is run, where, by which programs.
+    /// Document, platform and programs.
     pub experiment: ExperimentInfo,
-    /// How far it came.
+    /// Status of the experiment.
     pub status: Status,
-    /// Why it is not complete; null when it is, or still runs.
+    /// Why it is not complete; null when it is complete or running.
     pub reason: Option<String>,
-    /// Traffic before the first trial, per pair and direction.
+    /// Warm-up, per pair and direction.
     pub warm_up: Vec<WarmUp>,
-    /// Time beyond the trials' own duration so far.
+    /// Time beyond the trials' own sending so far.
     pub overhead: Overhead,
 }
 
@@ -64,24 +65,24 @@ pub struct Head {
 pub struct ResultRecord {
     /// Number of the trial in the plan, from 1.
     pub number: u32,
-    /// Hash of what determines the trial; null where an older record had none.
+    /// Hash of the trial's determinants; null if an older record had none.
     pub key: Option<String>,
-    /// The files that were stored, by their path relative to the log.
+    /// The stored files, by path relative to the log.
     pub files: BTreeMap<String, FileSum>,
     /// The figures.
     pub result: TrialSummary,
 }
 
-/// A trial that could not be finished on one pair.
+/// A failed trial on one pair.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FailureRecord {
     /// Number of the trial in the plan, from 1.
     pub number: u32,
-    /// Hash of what determines the trial.
+    /// Hash of the trial's determinants.
     pub key: Option<String>,
-    /// The files that were stored, by their path relative to the log.
+    /// The stored files, by path relative to the log.
     pub files: BTreeMap<String, FileSum>,
-    /// Why, with the last counters.
+    /// The reason, with the last counters.
     pub failure: TrialFailure,
 }
 
@@ -90,9 +91,9 @@ pub struct FailureRecord {
 pub struct TrialEnd {
     /// Number of the trial in the plan, from 1.
     pub number: u32,
-    /// All pairs together; null where there is one result, or a failure.
+    /// All pairs together; null if there is a single result, or a failure.
     pub aggregate: Option<Aggregate>,
-    /// Time beyond the trials' own duration so far.
+    /// Time beyond the trials' own sending so far.
     pub overhead: Overhead,
 }
 

@@ -1,4 +1,4 @@
-//! The summary and the checksums, derived from the log.
+//! Derivation of the summary and the checksums from the log.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read};
@@ -11,24 +11,25 @@ use crate::store::manifest::FileSum;
 use crate::store::{StoreError, inner, json};
 use crate::summary::{Aggregate, SchemaName, Summary, TrialFailure, TrialSummary};
 
-/// A longer line is not one of ours: that of a trial on one pair has a few thousand bytes.
+/// Longest line in bytes; a trial on one pair takes a few thousand.
 const LONGEST_LINE: u64 = 64 << 20;
 
-/// What the log says.
+/// Content of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Derived {
-    /// The result so far.
+    /// The summary so far.
     pub summary: Summary,
-    /// Checksums of the trials' files, by their path relative to the log.
+    /// Checksums of the trials' files, by path relative to the log.
     pub sums: BTreeMap<String, FileSum>,
-    /// True when a sudden end cut the last line short; what it would have said was not acknowledged to anybody.
+    /// True when the last line is truncated; its content was not acknowledged to the agents.
     pub torn: bool,
 }
 
-/// Reads the log of the experiment in `directory`; `None` when there is none, or it was cut short before its first line was whole.
+/// Reads the log of the experiment in `directory`; `None` when there is none, or when its first line is
+/// truncated.
 ///
 /// # Errors
-/// When it cannot be read, or a line before the last cannot be understood: which, and why.
+/// When it cannot be read, or a line before the last is invalid: the line, and the reason.
 pub fn derive(directory: &Path) -> Result<Option<Derived>, StoreError> {
     let path = directory.join(TRIAL_LOG_FILE);
     let enclosed = match Enclosed::open(directory) {
@@ -57,7 +58,7 @@ pub fn derive(directory: &Path) -> Result<Option<Derived>, StoreError> {
             Err("it ends too early".to_owned())
         };
         match (record, &unreadable) {
-            // Something whole follows: this was no end that came too early.
+            // A complete line follows, so this line was not truncated by a crash.
             (Ok(_), Some(why)) => {
                 return Err(at("read", &path)(Error::new(ErrorKind::InvalidData, why.clone())));
             }
@@ -122,7 +123,7 @@ impl Derivation {
     }
 }
 
-/// In the order of the plan; what belongs to one trial stays in the order of its recording.
+/// Sorts by the plan; records of one trial keep their order.
 fn in_order<T>(mut numbered: Vec<(u32, T)>) -> Vec<T> {
     numbered.sort_by_key(|(number, _)| *number);
     numbered.into_iter().map(|(_, value)| value).collect()

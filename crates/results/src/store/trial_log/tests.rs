@@ -60,7 +60,7 @@ fn a_log_that_was_cut_at_any_byte_has_every_whole_line_and_goes_on() {
         assert!(!derived.summary.trials.is_empty(), "cut at {cut}: the first trial was whole");
         assert!(derived.summary.overhead.adds_up());
     }
-    // What a file system leaves of a write that never came to the disk.
+    // Zeros: what a file system may leave of a write that did not reach the disk.
     let mut zeros = whole[..two].to_vec();
     zeros.extend([0; 300]);
     fs::write(place.path().join(TRIAL_LOG_FILE), &zeros).unwrap();

@@ -14,15 +14,15 @@ use crate::store::{StoreError, inner};
 pub struct TrialLog {
     path: PathBuf,
     file: File,
-    /// Bytes of whole lines.
+    /// Length of the complete lines in bytes.
     whole: u64,
 }
 
 impl TrialLog {
-    /// Begins a log with `records` in the place of one that is there, and opens it for appending.
+    /// Starts a log with `records`, replaces an existing one, and opens it for appending.
     ///
     /// # Errors
-    /// When it cannot be written; one that was there is then still there.
+    /// When it cannot be written; an existing log then remains.
     pub fn begin(directory: &Path, records: &[LogRecord]) -> Result<Self, StoreError> {
         let path = directory.join(TRIAL_LOG_FILE);
         let lines = lines(&path, records)?;
@@ -31,10 +31,10 @@ impl TrialLog {
         Ok(Self { path, file, whole: lines.len() as u64 })
     }
 
-    /// Appends `records` and has them on the disk.
+    /// Appends `records` and syncs them to disk.
     ///
     /// # Errors
-    /// When they cannot be written; none of them is then in the log.
+    /// When they cannot be written; then the log has none of them.
     pub fn append(&mut self, records: &[LogRecord]) -> Result<(), StoreError> {
         let lines = lines(&self.path, records)?;
         match self.file.write_all(&lines).and_then(|()| self.file.sync_data()) {
@@ -43,7 +43,7 @@ impl TrialLog {
                 Ok(())
             }
             Err(error) => {
-                // A later line must not be joined to the part of this one that was written.
+                // A later line must not be appended to a partial one.
                 let _ = self.file.set_len(self.whole);
                 Err(at("append to", &self.path)(error))
             }
