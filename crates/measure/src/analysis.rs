@@ -1,4 +1,4 @@
-//! What becomes of each received frame: counted, told foreign from ours, and put in the order of its flow.
+//! Analysis of received frames: recognition, counters, and order within each flow.
 
 use linerate_traffic::probe::{MAX_FLOW_IDS, Probe};
 use linerate_traffic::profile::MAX_FLOWS;
@@ -11,42 +11,43 @@ use super::mailbox::Mailbox;
 use super::order::{Arrival, FlowState, GapLog};
 use super::recognise::{Foreign, Frame, PortVerdict, UdpChecksum, recognise};
 
-/// Which trial's frames count.
+/// Frames that count as received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
-    /// Exactly this trial, with flow ids below the number given. Memory is allocated at once: 64 bytes per flow and lcore.
+    /// Frames of exactly this trial, with flow ids below `flows`. Memory is allocated at once: 64 bytes per
+    /// flow and lcore.
     Trial {
         /// Tag of the trial's probes.
         tag: u16,
         /// Number of flows.
         flows: u32,
     },
-    /// Whatever comes: the tag is learned from the first probe, a new tag begins anew, and the flow table grows as needed. For a
-    /// receiver that nobody has told what to expect.
+    /// Frames of any trial, for a receiver without a specification: it learns the tag from the first probe,
+    /// starts anew with each new tag, and extends the flow table as needed.
     Anything,
 }
 
-/// The receiving side's account of one RX lcore.
+/// Results of one RX lcore.
 #[derive(Debug)]
 pub struct Analysis {
     tag: Option<u16>,
     previous_tag: Option<u16>,
     learning: bool,
     flows: Vec<FlowState>,
-    /// While learning: where each flow was joined.
+    /// While learning: the sequence number at which each flow was joined.
     joined: Vec<u32>,
     log: GapLog,
     counters: ReceiveCounters,
     foreign: ForeignFrames,
     beyond_memory: u64,
     extents: Extents,
-    /// Gaps of earlier tags and of other lcores, while learning.
+    /// While learning: gaps of earlier tags and of other lcores.
     closed_gaps: u64,
     delays: TickHistogram,
     mailbox: Option<Mailbox>,
 }
 
-/// Extents of reordered frames, added up.
+/// Sum and count of the extents of reordered frames.
 #[derive(Debug, Clone, Copy, Default)]
 struct Extents {
     known: u64,
@@ -55,7 +56,7 @@ struct Extents {
 }
 
 impl Analysis {
-    /// An empty account.
+    /// An empty analysis.
     pub fn new(expect: Expect) -> Self {
         let (tag, flows) = match expect {
             Expect::Trial { tag, flows } => (Some(tag), flows.min(MAX_FLOW_IDS)),
@@ -78,8 +79,8 @@ impl Analysis {
         }
     }
 
-    /// Takes account of one frame: its first segment, its whole length in bytes, what the port says of its checksums, and the
-    /// instant it was taken from the port.
+    /// Counts one frame, given its first segment, its whole length in bytes, the port's checksum verdict, and
+    /// the instant at which it was taken from the port.
     #[inline(always)]
     pub fn observe(&mut self, frame: &[u8], length: u32, verdict: PortVerdict, ticks: u64) {
         self.counters.frames += 1;
@@ -100,7 +101,7 @@ impl Analysis {
         }
     }
 
-    /// Hands on every frame that is not ours, for somebody to answer.
+    /// Forwards every foreign frame to the mailbox, where the port's resolver answers it.
     pub fn forward_foreign(&mut self, mailbox: Mailbox) {
         self.mailbox = Some(mailbox);
     }
@@ -147,7 +148,8 @@ impl Analysis {
         }
     }
 
-    /// While learning: begins anew with another tag. The tag before it stays known, so that its stragglers are stale.
+    /// While learning: starts anew with another tag. The analysis remembers the previous tag and counts its
+    /// late frames as stale.
     #[cold]
     fn adopt(&mut self, tag: u16) -> bool {
         if !self.learning || self.previous_tag == Some(tag) {
@@ -177,10 +179,10 @@ impl Analysis {
         ReceiveCounters { delay_sum_ns: (self.delays.sum() as f64 * ns_per_tick) as u64, ..self.counters }
     }
 
-    /// Adds the account of another RX lcore.
+    /// Adds the results of another RX lcore.
     pub fn merge(&mut self, other: &Analysis) {
         if self.learning && self.tag != other.tag {
-            // They learned of different senders, and only one of them can be told of flow by flow.
+            // The lcores learned different senders, and flows can be reported for one sender only.
             self.closed_gaps += other.sequence_gaps();
         } else {
             self.closed_gaps += other.closed_gaps;
@@ -220,17 +222,17 @@ impl Analysis {
         flows.map(|(flow, state)| lost(state, self.joined.get(flow).copied())).sum()
     }
 
-    /// Frames too late to tell a first copy from a further one.
+    /// Frames too late to distinguish a first copy from a duplicate.
     pub fn beyond_memory(&self) -> u64 {
         self.beyond_memory
     }
 
-    /// How many flows there are; `None` on a receiver that was not told.
+    /// The number of flows; `None` on a receiver that does not know it.
     pub fn expected_flows(&self) -> Option<u32> {
         (!self.learning).then_some(self.flows.len() as u32)
     }
 
-    /// Frames that are not ours, by kind.
+    /// Foreign frames, by kind.
     pub fn foreign(&self) -> ForeignFrames {
         self.foreign
     }
@@ -258,7 +260,7 @@ impl Analysis {
         })
     }
 
-    /// What is left of the account when all but its flows has been told.
+    /// The flow table, once all other results have been read.
     pub fn into_flows(self, tick_hz: u64) -> FlowTable {
         let Self { flows, joined, learning, .. } = self;
         FlowTable { flows, joined, expected: !learning, tick_hz }

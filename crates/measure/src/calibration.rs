@@ -1,20 +1,24 @@
-//! The counter's frequency, measured against the kernel's raw monotonic clock. Pure.
+//! Calibration of a counter's frequency against the kernel's raw monotonic clock. Pure.
 //!
-//! Two pairs of readings, each of the counter and of the clock, give a frequency. The two readings of a pair are not of one instant: the
-//! clock is read before and after the counter, and half of the time between is what the pair may be off. Of several tries the tightest
-//! counts, so that neither a preemption nor a stolen CPU gets in unseen. The bound of the frequency is the sum of both pairs' bounds by the
-//! time between the pairs: 100 ns in all are 1 ppm after 0.1 s and 0.01 ppm after 10 s.
+//! A frequency follows from two pairs of readings, each of the counter and the clock. The two readings of a
+//! pair are not simultaneous: the clock is read before and after the counter, and half of the time between is
+//! the uncertainty of the pair. The tightest of several tries is used, so a preemption or a stolen CPU shows
+//! in the uncertainty. The bound of the frequency is the sum of both pairs' uncertainties divided by the time
+//! between the pairs: 100 ns in total are 1 ppm after 0.1 s and 0.01 ppm after 10 s.
 
 use linerate_wire::time::{ClockReading, TickRate};
 
-/// A trial whose own frequency is off the one known before by more than this, beyond both uncertainties, had another counter.
+/// Change of the frequency, beyond both uncertainties, from which the counter counts as changed, in parts per
+/// million.
 const CHANGE_PPM: f64 = 20.0;
-/// A counter that was set back is measured anew; until the bound of that is as small as this, the earlier frequency holds, in parts per million.
+/// After a counter was set back it is measured anew; the earlier frequency applies until the new bound is at
+/// most this, in parts per million.
 const FINE_PPM: f64 = 2.5;
-/// Shorter stretches are too coarse to judge whether the counter has changed.
+/// Shortest stretch from which a change of the counter's frequency is judged; shorter ones are too coarse.
 const SHORTEST_JUDGED_NS: u64 = 10_000_000;
 
-/// The tightest of several tries to read both clocks: `read` gives the raw monotonic clock before, the counter, and the clock after it.
+/// The tightest of several readings of both clocks: `read` returns the raw monotonic clock before, the
+/// counter, and the clock after it.
 pub fn tightest(tries: u32, mut read: impl FnMut() -> (u64, u64, u64)) -> ClockReading {
     let mut best: Option<ClockReading> = None;
     for _ in 0..tries.max(1) {
@@ -23,7 +27,7 @@ pub fn tightest(tries: u32, mut read: impl FnMut() -> (u64, u64, u64)) -> ClockR
         let reading = ClockReading {
             ticks,
             raw_ns: before_ns + width_ns / 2,
-            // The clock's own step of a nanosecond counts, too.
+            // The clock's resolution of a nanosecond adds to the uncertainty.
             uncertainty_ns: width_ns / 2 + 1,
         };
         if best.is_none_or(|best| reading.uncertainty_ns < best.uncertainty_ns) {
@@ -33,17 +37,17 @@ pub fn tightest(tries: u32, mut read: impl FnMut() -> (u64, u64, u64)) -> ClockR
     best.unwrap_or_default()
 }
 
-/// What happened to a counter whose frequency was taken to be constant.
+/// Irregularity of a counter that is expected to run at a constant frequency.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ClockEvent {
-    /// It ran at another frequency than before.
+    /// The frequency changed.
     Changed {
         /// Frequency before.
         before: TickRate,
-        /// Frequency since then.
+        /// Frequency after the change.
         now: TickRate,
     },
-    /// It showed less than before, so that nothing could be measured. The frequency known before is kept.
+    /// The counter went backwards, so the stretch could not be measured. The earlier frequency is kept.
     SetBack {
         /// Ticks at the earlier reading.
         from: u64,
@@ -52,7 +56,7 @@ pub enum ClockEvent {
     },
 }
 
-/// Events of a clock, counted, with the last of them. Whoever keeps a copy can tell later what happened meanwhile.
+/// Number of a clock's events, and the last one. A later comparison with a copy shows the events in between.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ClockEvents {
     count: u64,
@@ -60,7 +64,7 @@ pub struct ClockEvents {
 }
 
 impl ClockEvents {
-    /// The last event of those that came after `earlier`; `None` when none came.
+    /// The last event after `earlier`; `None` when there was none.
     pub fn since(&self, earlier: &Self) -> Option<ClockEvent> {
         self.last.filter(|_| self.count != earlier.count)
     }
@@ -74,32 +78,33 @@ pub struct Calibration {
     last: ClockReading,
     rate: TickRate,
     events: ClockEvents,
-    /// The frequency is one from before the counter was set back, and is to be replaced when it is measured well again.
+    /// The frequency dates from before the counter was set back; the next good measurement replaces it.
     kept: bool,
 }
 
 impl Calibration {
-    /// A calibration between two readings. `told_hz` is what DPDK says.
+    /// A calibration from two readings. `told_hz` is DPDK's frequency.
     pub fn new(told_hz: u64, first: ClockReading, second: ClockReading) -> Self {
-        // One that was set back between the two is measured from the second one on.
+        // A counter set back between the two readings is measured from the second one on.
         let first = if second.ticks < first.ticks { second } else { first };
         let rate = rate(told_hz, first, second);
         Self { told_hz, first, last: second, rate, events: ClockEvents::default(), kept: false }
     }
 
-    /// What is known now.
+    /// The frequency as known now.
     pub fn rate(&self) -> TickRate {
         self.rate
     }
 
-    /// What has happened to the counter so far.
+    /// The counter's events so far.
     pub fn events(&self) -> ClockEvents {
         self.events
     }
 
-    /// Takes a later reading. A counter that has run at another frequency since the last reading (a machine that moved to another host, a
-    /// counter that follows the CPU's frequency) is measured anew from the last reading on. One that was set back is not measured: the frequency
-    /// known before is kept until it can be. Both are among the [`Self::events`].
+    /// Adds a later reading. A counter whose frequency changed since the last reading (a machine that
+    /// migrated to another host, a counter that follows the CPU's frequency) is measured anew from the last
+    /// reading on. A counter that was set back keeps its earlier frequency until a new measurement is
+    /// possible. Both cases are recorded in [`Self::events`].
     pub fn refine(&mut self, now: ClockReading) {
         if now.raw_ns <= self.last.raw_ns {
             return;
@@ -136,7 +141,7 @@ impl Calibration {
 fn rate(told_hz: u64, from: ClockReading, to: ClockReading) -> TickRate {
     let (ticks, ns) = (to.ticks.saturating_sub(from.ticks), to.raw_ns.saturating_sub(from.raw_ns));
     if ticks == 0 || ns == 0 {
-        // Nothing was measured: what is told has to do, and nothing bounds it.
+        // Without a measurement, DPDK's frequency applies, with an unbounded uncertainty.
         return TickRate::new(told_hz, told_hz, 1e6);
     }
     let measured_hz = (u128::from(ticks) * 1_000_000_000 + u128::from(ns / 2)) / u128::from(ns);
@@ -175,7 +180,7 @@ mod tests {
 
     #[test]
     fn of_several_tries_the_tightest_counts() {
-        // A preemption of 4 ms between the first two readings, 600 ns of a slow read, 40 ns.
+        // A preemption of 4 ms between the first two readings, a slow read of 600 ns, then 40 ns.
         let mut tries =
             [(0, 10, 4_000_000), (5_000_000, 20, 5_000_600), (6_000_000, 30, 6_000_040)].into_iter();
         let reading = tightest(3, || tries.next().unwrap());
@@ -201,7 +206,7 @@ mod tests {
             "{event:?}"
         );
         assert_eq!(calibration.rate().measured_hz, 3_000_000_000);
-        // A stretch too short to tell, and a reading that is not later.
+        // A stretch that is too short to judge, and a reading that is not later.
         let after = calibration.events();
         calibration.refine(moved);
         assert_eq!((calibration.events().since(&after), calibration.events().since(&before)), (None, event));
@@ -209,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_counter_that_is_set_back_is_not_measured_until_it_can_be() {
-        // The counter shows this many ticks instead, from the second reading on.
+        // The counter shows these ticks instead, from the second reading on.
         for shown in [0, 76, at(999, HZ, 0).ticks] {
             let mut calibration = Calibration::new(2_100_000_000, at(0, HZ, 50), at(1_000, HZ, 50));
             let known = calibration.rate();

@@ -1,34 +1,38 @@
-//! What a worker may send under ceilings on the rate. Pure.
+//! Ceilings on the rate of a worker. Pure.
 //!
-//! A ceiling holds within any 10 ms ([`WINDOW_S`]), for all workers of a sender together. Each worker gets a share of the packets that the ceiling
-//! admits in that time, and keeps to it: the worker remembers what it has handed to the port in the last 10 ms. So a debt, a step of the
-//! load or a port that was full cannot make it send more.
+//! A ceiling holds within any 10 ms ([`WINDOW_S`]), for all workers of a sender together. Each worker gets a
+//! share of the packets that the ceiling admits in that time, and remembers the packets it handed to the port
+//! in the last 10 ms. So neither a debt nor a step of the load nor a full port makes a worker exceed its
+//! share.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use linerate_traffic::safety::{WINDOW_PS, WINDOW_S};
 
-/// What is sent within this part of the window counts as sent at once, at its end. It bounds the memory of a window, and costs a load that is
-/// as high as its ceiling 0.01 % at most.
+/// Slots per window. Packets within a slot count as sent at the slot's end. The slots bound the memory of a
+/// window; a load as high as its ceiling loses at most 0.01 %.
 const SLOTS: u64 = 10_000;
-/// Bursts per window from which a worker needs no burst to spare: a late look then costs less than a hundredth of the load.
+/// Bursts per window from which a worker needs no spare burst: a late poll then costs less than a hundredth
+/// of the load.
 const MANY_BURSTS: f64 = 100.0;
-/// A number of bursts that exceeds a whole one by less is that whole one: rates are no exact numbers.
+/// A number of bursts that exceeds a whole number by less than this is rounded down to it, since rates are
+/// inexact.
 const ROUNDING: f64 = 1e-9;
 
 /// A worker's share of a ceiling.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ceiling {
-    /// So many packets within any 10 ms.
+    /// Packets within any 10 ms.
     Packets(u64),
-    /// Frames of a recording: the picoseconds that each takes at the ceiling, in their order, over and over. Those within any 10 ms may take 10 ms,
-    /// and one frame more.
+    /// Frames of a recording, which repeats: the picoseconds that each frame takes at the ceiling, in order.
+    /// The frames within any 10 ms may take 10 ms, plus one frame.
     Frames(Arc<[u64]>),
 }
 
-/// How many of `most` workers may send under a ceiling that admits so many packets within any 10 ms, and the share of each; no shares without a
-/// ceiling. Flow i belongs to worker i modulo their number; all together send bursts of so many packets at so many packets per second.
+/// Number of workers, at most `most`, that may send under a ceiling of `admitted` packets within any 10 ms,
+/// and the share of each; no shares without a ceiling. Worker *i* modulo their number sends flow *i*;
+/// together they send at most `peak_pps` packets per second, in bursts of `burst`.
 pub fn workers_under(
     admitted: Option<u64>,
     most: u32,
@@ -44,8 +48,9 @@ pub fn workers_under(
     (1..=most).rev().find_map(among).unwrap_or_default()
 }
 
-/// Divides the packets that a ceiling admits within any 10 ms among workers with these highest loads, in packets per second; each sends bursts of
-/// `burst` packets. `None` when several workers need more than there are; a single worker gets them all.
+/// Divides the packets that a ceiling admits within any 10 ms among workers with these highest loads, in
+/// packets per second; each worker sends bursts of `burst` packets. `None` when several workers need more
+/// than the ceiling admits; a single worker gets all packets.
 pub(super) fn shares(admitted: u64, burst: u32, peaks_pps: &[f64]) -> Option<Vec<u64>> {
     if peaks_pps.len() < 2 {
         return Some(vec![admitted; peaks_pps.len()]);
@@ -71,21 +76,21 @@ pub(super) fn shares(admitted: u64, burst: u32, peaks_pps: &[f64]) -> Option<Vec
     Some(with_spare.collect())
 }
 
-/// What a worker sent within the last 10 ms, against its share of a ceiling.
+/// The packets that a worker sent within the last 10 ms, compared with its share of a ceiling.
 #[derive(Debug)]
 pub(super) struct Window {
     ceiling: Ceiling,
-    /// The window and a slot, in ticks.
+    /// Lengths of the window and of a slot, in ticks.
     width: u64,
     slot: u64,
-    /// The next frame of a recording.
+    /// Index of the recording's next frame.
     next: usize,
-    /// Packets, or picoseconds, of all slots.
+    /// Packets, or picoseconds, in all slots.
     within: u64,
     slots: VecDeque<Slot>,
 }
 
-/// What was sent at about one time.
+/// Packets of one slot.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     first: u64,
@@ -121,7 +126,7 @@ impl Window {
         }
     }
 
-    /// Takes account of packets that the port has accepted by now.
+    /// Counts packets that the port has accepted by now.
     pub(super) fn left(&mut self, now: u64, packets: u64) {
         let amount = match &self.ceiling {
             Ceiling::Packets(_) => packets,
@@ -143,7 +148,7 @@ impl Window {
     }
 }
 
-/// The numbers from `first` on, and again from the beginning.
+/// The numbers from `first` on, repeated from the beginning.
 fn over_and_over(numbers: &[u64], first: usize) -> impl Iterator<Item = &u64> {
     let (before, from) = numbers.split_at_checked(first).unwrap_or((numbers, &[]));
     from.iter().chain(before).cycle()
@@ -165,7 +170,7 @@ mod tests {
             (101, 1, &[6_000.0, 3_000.0], Some(&[67, 34])),
             (101, 11, &[500.0, 500.0], Some(&[50, 50])),
             (101, 64, &[500.0, 500.0], None),
-            // As many as there are, at the ceiling itself.
+            // As many as the ceiling admits, at the ceiling itself.
             (200_001, 1, &[10e6, 10e6], Some(&[100_000, 100_000])),
             (200_001, 1, &[5e6, 5e6, 5e6, 5e6], Some(&[50_000, 50_000, 50_000, 50_000])),
             (5, 1, &[1.0, 1.0, 1.0, 1.0, 1.0, 1.0], None),
@@ -188,7 +193,7 @@ mod tests {
         assert_eq!(window.admits(10_000_000, 9), 4);
         window.left(10_000_000, 4);
         assert_eq!((window.admits(12_999_999, 9), window.admits(13_000_000, 9)), (0, 7));
-        // What leaves within a millionth of a second is forgotten together, by the last of it.
+        // Packets within a millionth of a second leave the window together, at the time of the last one.
         let mut window = Window::new(Ceiling::Packets(4), 1e9);
         for at in [0, 400, 999, 1_000] {
             window.left(at, 1);
@@ -199,7 +204,7 @@ mod tests {
 
     #[test]
     fn frames_of_a_recording_count_by_their_time_at_the_ceiling() {
-        // 4 ms, 4 ms, 8 ms, over and over: the frame that exceeds the window is admitted, and none after it.
+        // 4 ms, 4 ms, 8 ms, repeated: the frame that exceeds the window is admitted, and no frame after it.
         let times: Arc<[u64]> = [4u64, 4, 8].map(|ms| ms * 1_000_000_000).into();
         let mut window = Window::new(Ceiling::Frames(times), 1e9);
         assert_eq!((window.admits(0, 9), window.admits(0, 2)), (3, 2));
@@ -213,7 +218,7 @@ mod tests {
 
     #[test]
     fn as_many_workers_send_as_a_ceiling_admits() {
-        // (packets admitted within 10 ms, most workers, flows, burst, highest load, workers and their shares)
+        // (packets admitted within 10 ms, most workers, flows, burst, highest load, workers, shares)
         type Row<'a> = (Option<u64>, u32, u32, u32, f64, u32, &'a [u64]);
         let rows: &[Row<'_>] = &[
             (None, 4, 9, 1, 1e3, 4, &[]),

@@ -1,7 +1,7 @@
 //! The Internet checksum (RFC 1071), in whole machine words.
 //!
-//! The one's-complement sum does not depend on byte order, so everything here works on little-endian words and the result is
-//! stored little-endian. Wider words are added with end-around carry and folded once at the end.
+//! The one's-complement sum does not depend on byte order, so this module works on little-endian words and
+//! stores the result little-endian. Wider words are added with end-around carry and folded once at the end.
 
 /// Adds two partial sums with end-around carry.
 #[inline(always)]
@@ -18,13 +18,14 @@ pub fn fold(sum: u64) -> u16 {
     fold_small(sum as u32)
 }
 
-/// Folds a sum of 32 bits to 16: the upper half, after both halves were added to each other and the carry of the lower has come in.
+/// Folds a 32-bit sum to 16 bits: adds both halves to each other; the upper half of the result includes the
+/// carry of the lower.
 #[inline(always)]
 fn fold_small(sum: u32) -> u16 {
     (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
-/// A number's share of a sum, as it stands in the frame.
+/// Contribution of a number to a sum, in the frame's byte order.
 #[inline(always)]
 pub fn word(number: u16) -> u64 {
     u16::from_le_bytes(number.to_be_bytes()).into()
@@ -33,7 +34,8 @@ pub fn word(number: u16) -> u64 {
 /// Sum over bytes; an odd last byte is padded with zero.
 #[inline]
 pub fn sum(bytes: &[u8]) -> u64 {
-    // Halves of 64-bit words: no carry can be lost in frames of any size, and the additions do not wait for each other.
+    // Halves of 64-bit words: the sums of a frame of any size fit into 64 bits, and the additions are
+    // independent of each other.
     let (words, rest) = bytes.as_chunks::<8>();
     let (low, high) = words.iter().fold((0u64, 0u64), |(low, high), word| {
         let word = u64::from_le_bytes(*word);
@@ -50,11 +52,11 @@ pub fn finish(sum: u64) -> [u8; 2] {
     (!fold(sum)).to_le_bytes()
 }
 
-/// The UDP or TCP checksum field for a sum of a few words, to which one was added. It is never zero: that would mean "none" in UDP,
-/// and is sent as its other representation (RFC 768), which is as good in TCP.
+/// The UDP or TCP checksum field for a sum of a few words plus one. The field is never zero: UDP reads zero
+/// as "no checksum" and sends the other representation of zero instead (RFC 768), which TCP accepts as well.
 ///
-/// The complement of the sum `s` is `-(s + 1)`. A sum that is zero may stand as 0 or as 0xffff; one more, and folded, it is 1
-/// either way, and the field 0xffff.
+/// The complement of the sum `s` is `-(s + 1)`. A zero sum may appear as 0 or as 0xffff; plus one and folded,
+/// it is 1 in both cases, and the field is 0xffff.
 #[inline(always)]
 pub fn finish_transport(sum_and_one: u32) -> [u8; 2] {
     fold_small(sum_and_one).wrapping_neg().to_le_bytes()
@@ -83,7 +85,7 @@ mod tests {
                 .collect();
             let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
             let wide = words.iter().fold(0, |total, word| add(total, *word));
-            // 0 and 0xffff are both zero in one's complement.
+            // 0 and 0xffff both represent zero in one's complement.
             assert_eq!(fold(wide) % 0xffff, fold(sum(&bytes)) % 0xffff);
         }
         for edge in [u64::MAX, 0xffff_ffff, 0x1_ffff_ffff, 0xffff_0001] {

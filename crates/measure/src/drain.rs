@@ -1,41 +1,42 @@
-//! When a receiver has received what will come: its counters come to rest, in place of a fixed sleep.
+//! End of reception: a receiver is done when its counters come to rest, rather than after a fixed sleep.
 //!
-//! Rest counts from the first arrival on: before it, packets may still be on a long path, and only the time limit ends the drain. How long a rest
-//! must be follows the path: what arrives some time after the drain began has been on its way for at least that time, so rest must last
-//! twice as long. A complete drain ends after a short rest as well, because duplicates of the last packets come behind them.
+//! Rest counts from the first arrival on: before it, packets may still be on a long path, and only the time
+//! limit ends the drain. The necessary rest depends on the path: a packet that arrives some time after the
+//! drain began has been in flight for at least that time, so the rest must last twice as long. A complete
+//! drain also ends with a short rest, because duplicates of the last packets arrive after them.
 
 use linerate_wire::counters::ReceiveCounters;
 use linerate_wire::report::Ended;
 use linerate_wire::trial::Drain;
 
-/// Watches a receiver's progress after its transmitter has ended.
+/// Monitor of a receiver's progress after its transmitter has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Drainer {
     drain: Drain,
     began_ns: u64,
     /// Packets of the trial at the last look; `None` before the first one.
     progress: Option<u64>,
-    /// When a packet of the trial was last seen to arrive; the beginning until then.
+    /// Time of the last observed arrival of the trial's packets; until then, the beginning.
     moved_ns: u64,
 }
 
-/// Packets of the trial that have arrived, in whatever condition.
+/// Packets of the trial that have arrived, in any condition.
 fn progress(received: &ReceiveCounters) -> u64 {
     received.packets + received.duplicates + received.bad_checksums + received.bad_probes
 }
 
 impl Drainer {
-    /// Begins to watch at `now_ns` of a monotonic clock.
+    /// Starts the monitor at `now_ns` of a monotonic clock.
     pub fn new(drain: Drain, now_ns: u64) -> Self {
         Self { drain, began_ns: now_ns, progress: None, moved_ns: now_ns }
     }
 
-    /// When the last packet arrived, on the clock of the looks; the beginning when none arrived since.
+    /// Time of the last arrival, on the clock of the looks; the beginning when no packet arrived since.
     pub fn last_arrival_ns(&self) -> u64 {
         self.moved_ns
     }
 
-    /// Looks at the counters. `Some` when the drain is over, with the reason.
+    /// Checks the counters. `Some` with the reason when the drain is over.
     pub fn look(&mut self, now_ns: u64, received: &ReceiveCounters) -> Option<Ended> {
         let progress = progress(received);
         if self.progress.replace(progress).is_some_and(|before| before != progress) {
@@ -104,7 +105,7 @@ mod tests {
     fn rest_does_not_count_before_the_first_arrival() {
         let mut drainer = Drainer::new(DRAIN, 0);
         assert!((0..60).all(|i| drainer.look(i * 10 * MS, &packets(0)).is_none()));
-        // The path takes 600 ms, which nobody knew: what comes late has its time as well.
+        // The path takes 600 ms, which is unknown: late packets are still counted.
         assert_eq!(drainer.look(600 * MS, &packets(1)), None);
         assert_eq!(drainer.look(999 * MS, &packets(1)), None);
         assert_eq!(drainer.look(1_000 * MS, &packets(1)), Some(Ended::Settled));

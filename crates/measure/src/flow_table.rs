@@ -1,30 +1,30 @@
-//! What became of every flow, after a trial: 68 bytes a flow at most.
+//! Results of every flow after a trial, at most 68 bytes per flow.
 
 use linerate_wire::report::{FlowDelay, FlowReport, sent_of_flow};
 use linerate_wire::worst_flows::{Badness, WorstFlows};
 
 use super::order::FlowState;
 
-/// Every flow of a receiver's account.
+/// All flows of a receiver.
 #[derive(Debug)]
 pub struct FlowTable {
     pub(super) flows: Vec<FlowState>,
-    /// Where each flow was joined; empty when all were there from the beginning.
+    /// Sequence number at which each flow was joined; empty when the receiver was present from the beginning.
     pub(super) joined: Vec<u32>,
-    /// True when the receiver was told how many there are: those of which nothing arrived are then flows as well.
+    /// True when the receiver knows the number of flows: flows without arrivals then count as flows.
     pub(super) expected: bool,
     pub(super) tick_hz: u64,
 }
 
 impl FlowTable {
-    /// What became of flow `flow`; `None` when there is no such flow.
+    /// The report of flow `flow`; `None` when there is no such flow.
     pub fn report(&self, flow: u32) -> Option<FlowReport> {
         let state = self.flows.get(flow as usize).filter(|state| self.expected || !state.is_new())?;
         Some(flow_report(state, self.joined.get(flow as usize).copied(), flow, self.tick_hz))
     }
 
-    /// The flows that fared worst, worst first. `sent_per_lcore` is what each lcore of the sender sent; empty when that is not known. A flow of
-    /// which nothing was sent and nothing arrived is not among them.
+    /// The flows with the worst results, worst first. `sent_per_lcore` are the packets of each sender lcore;
+    /// empty when unknown. Flows without any packet sent or received are left out.
     pub fn worst(&self, sent_per_lcore: &[u64]) -> Vec<FlowReport> {
         let mut worst = WorstFlows::default();
         for (flow, state) in (0..).zip(&self.flows) {
@@ -41,7 +41,8 @@ impl FlowTable {
         worst.into_reports()
     }
 
-    /// How many flows there are of which packets were sent and none arrived; 0 where the receiver was not told how many flows there are.
+    /// Number of flows with packets sent but none received; 0 where the receiver does not know the number of
+    /// flows.
     pub fn silent(&self, sent_per_lcore: &[u64]) -> u32 {
         let silent = (0..).zip(&self.flows).filter(|(flow, state)| {
             state.is_new() && self.sent_of(*flow, sent_per_lcore).is_none_or(|sent| sent > 0)
@@ -53,7 +54,7 @@ impl FlowTable {
         sent_of_flow(sent_per_lcore, flow, self.flows.len() as u32).filter(|_| self.expected)
     }
 
-    /// Every flow, in order.
+    /// All flows, in order.
     pub fn reports(&self) -> impl Iterator<Item = FlowReport> {
         (0..self.flows.len() as u32).filter_map(|flow| self.report(flow))
     }
@@ -65,7 +66,7 @@ pub(super) fn lost(state: &FlowState, joined: Option<u32>) -> u64 {
     if state.is_new() { 0 } else { (state.next() - first).saturating_sub(state.received()) }
 }
 
-/// One flow, on a clock of `tick_hz`.
+/// The report of one flow, on a clock of `tick_hz`.
 pub(super) fn flow_report(state: &FlowState, joined: Option<u32>, flow: u32, tick_hz: u64) -> FlowReport {
     let ns = |ticks: u64| (u128::from(ticks) * 1_000_000_000 / u128::from(tick_hz.max(1))) as u64;
     FlowReport {

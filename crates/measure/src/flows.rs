@@ -1,8 +1,9 @@
-//! One worker's flows, and the writing of their frames.
+//! The flows of one worker, and the writer of their frames.
 //!
-//! Flow *i* of a profile belongs to worker *i* modulo the number of workers, so workers share nothing. A worker goes round
-//! its flows; the sequence number of a frame within its flow is therefore the number of rounds made, and needs no memory
-//! per flow. What differs between flows is a run of 16-byte blocks, as few as cover the varied fields.
+//! Worker *i* modulo the number of workers sends flow *i* of a profile, so workers share no state. A worker
+//! sends its flows in rotation; the sequence number of a frame within its flow is therefore the number of
+//! completed rounds, and needs no memory per flow. Flows differ in a run of 16-byte blocks, the fewest that
+//! cover the varied fields.
 
 use linerate_traffic::probe::{PROBE_BYTES, Probe};
 use linerate_traffic::profile::shape::Layer;
@@ -13,16 +14,16 @@ use super::frame::{FrameHead, Frames, HEAD_BYTES, SizeTerms, set_sizes};
 
 /// Bytes of a block: one store.
 const BLOCK_BYTES: usize = 16;
-/// Largest number of blocks: the ports of IPv6 with a VLAN tag end at byte 62.
+/// Most blocks of a run: the ports of IPv6 with a VLAN tag end at byte 62.
 const MOST_BLOCKS: usize = 4;
-/// Runs begin below this, so that no bounds check is needed.
+/// Upper bound of a run's offset; it spares a bounds check.
 const RUN_AT_LIMIT: usize = 32;
-/// Probe and checksum stand below this.
+/// Upper bound of the offsets of probe and checksum.
 const PROBE_AT_LIMIT: usize = 128;
 const _: () = assert!(RUN_AT_LIMIT + MOST_BLOCKS * BLOCK_BYTES <= HEAD_BYTES);
 const _: () = assert!(PROBE_AT_LIMIT + PROBE_BYTES <= HEAD_BYTES);
 
-/// What changes with the flow, ready to be stored.
+/// Bytes and sums that change with the flow, ready to be stored.
 #[derive(Debug, Clone, Copy)]
 struct Flow<const BLOCKS: usize> {
     run: [[u8; BLOCK_BYTES]; BLOCKS],
@@ -40,7 +41,7 @@ enum Flows {
     Four(Box<[Flow<4>]>),
 }
 
-/// Where things stand in the frame.
+/// Offsets in the frame.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     run_at: usize,
@@ -49,29 +50,29 @@ struct Layout {
     shape: Shape,
 }
 
-/// Which frame comes next.
+/// Position in the sequence of frames.
 #[derive(Debug)]
 struct Cursor {
     layout: Layout,
     tag: u16,
-    /// Flows of this round that have had their turn.
+    /// Flows already sent in this round.
     next: usize,
     round: u32,
-    /// Bytes of every frame, when all are of one size.
+    /// Bytes of every frame, when all have one size.
     frame_bytes: u16,
     /// Sizes of successive frames, when they differ.
     sizes: Box<[SizeTerms]>,
     next_size: usize,
 }
 
-/// Where frames go.
+/// Destination of written frames.
 pub trait Slots {
-    /// Has each slot written in turn, and returns how many there were. A slot's bytes are those of the template, or of an earlier frame that
-    /// was made from it; `write` returns the frame's length in bytes, without frame check sequence.
+    /// Calls `write` for each slot in turn, and returns the number of slots. A slot holds the template, or an
+    /// earlier frame made from it; `write` returns the frame's length in bytes, without frame check sequence.
     fn each(self, write: impl FnMut(&mut [u8]) -> u16) -> usize;
 }
 
-/// Writes the frames of one worker's flows, round after round.
+/// Writer of the frames of one worker's flows, round after round.
 #[derive(Debug)]
 pub struct FrameWriter {
     flows: Flows,
@@ -79,7 +80,8 @@ pub struct FrameWriter {
 }
 
 impl FrameWriter {
-    /// The flows of `worker` (below `workers`). `None` when there are fewer flows than workers and this one has none.
+    /// The flows of `worker` (below `workers`). `None` when there are fewer flows than workers and this
+    /// worker has none.
     pub fn new(profile: &Profile, frames: &Frames<'_>, tag: u16, worker: u32, workers: u32) -> Option<Self> {
         let shape = frames.shape();
         let sizes: Box<[SizeTerms]> =
@@ -118,7 +120,8 @@ impl FrameWriter {
         count as u32
     }
 
-    /// Writes the next frames, one into each slot: what their flows vary, the probe, the checksum. Returns how many.
+    /// Writes the next frames, one into each slot: varied fields, probe, checksum. Returns the number of
+    /// frames.
     #[inline(always)]
     pub fn write(&mut self, slots: impl Slots, ticks: u64) -> usize {
         let cursor = &mut self.cursor;
@@ -134,7 +137,7 @@ impl FrameWriter {
         }
     }
 
-    /// Replaces the send time of a frame that had to wait, so that waiting for the port does not count as delay.
+    /// Replaces the send time of a frame that waited, so that waiting for the port does not count as delay.
     #[inline(always)]
     pub fn restamp(&self, head: &mut FrameHead, ticks: u64) {
         let Layout { probe_at, checksum_at, .. } = self.cursor.layout;
@@ -142,7 +145,8 @@ impl FrameWriter {
         let Some(old) = head[at..].first_chunk::<PROBE_BYTES>().copied() else { return };
         let Some(probe) = Probe::from_bytes(&old) else { return };
         let new = Probe { ticks, ..probe }.to_bytes();
-        // RFC 1624, equation 3: the complement of the new checksum is that of the old one, less the old words, plus the new ones.
+        // RFC 1624, equation 3: the complement of the new checksum is that of the old one, minus the old
+        // words, plus the new ones.
         let checksum = u16::from_le_bytes([head[checksum_at], head[checksum_at + 1]]);
         let sum = checksum::add(u64::from(!checksum), u64::from(!checksum::fold(probe_sum(&old))));
         let sum = checksum::add(sum, probe_sum(&new));
@@ -153,8 +157,8 @@ impl FrameWriter {
 }
 
 impl Cursor {
-    /// Works on copies of what it needs: a frame that is written might alter anything else for all the compiler knows, and it
-    /// would read each field again for each frame.
+    /// Works on local copies of the fields: for the compiler, a write to a frame might alias any field, and
+    /// it would reload each field for each frame.
     #[inline(always)]
     fn write<const N: usize>(&mut self, flows: &[Flow<N>], slots: impl Slots, ticks: u64) -> usize {
         let (layout, frame_bytes) = (self.layout, self.frame_bytes);
@@ -190,7 +194,7 @@ impl Cursor {
     }
 }
 
-/// The next of `all`, which are never none, beginning anew after the last.
+/// The next element of `all`, which is never empty; after the last, the first again.
 #[inline(always)]
 fn next<'a, T>(rest: &mut std::slice::Iter<'a, T>, all: &'a [T], begin: impl FnOnce()) -> &'a T {
     match rest.next() {
@@ -203,14 +207,14 @@ fn next<'a, T>(rest: &mut std::slice::Iter<'a, T>, all: &'a [T], begin: impl FnO
     }
 }
 
-/// What successive frames have in common, until the next round or the next burst.
+/// State shared by successive frames until the next round or burst.
 struct Moment {
     /// The probe with flow 0.
     probe: [u64; 2],
     round: u32,
-    /// The probe's share of the checksum without the flow's, and without the sequence number.
+    /// Contribution of the probe to the checksum, without flow and sequence number.
     moment_sum: u32,
-    /// The same with the sequence number, and the one that [`checksum::finish_transport`] wants.
+    /// The same with the sequence number and the one that [`checksum::finish_transport`] expects.
     sum: u32,
 }
 
@@ -230,7 +234,8 @@ impl Moment {
         self.number();
     }
 
-    /// The sequence number stands at an even place in the probe: two words of the sum.
+    /// Stores the sequence number in the probe and adds it to the sum: at an even offset of the probe, it
+    /// contributes two words.
     #[inline(always)]
     fn number(&mut self) {
         self.probe[0] = Probe::with_sequence(self.probe[0], self.round);
@@ -247,7 +252,7 @@ impl Layout {
         moment: &Moment,
         size_sum: u16,
     ) {
-        // The remainders change nothing; they tell the compiler what the limits are.
+        // The remainders do not change the values; they show the compiler the limits.
         let (run_at, probe_at) = (self.run_at % RUN_AT_LIMIT, self.probe_at % PROBE_AT_LIMIT);
         let checksum_at = self.checksum_at % PROBE_AT_LIMIT;
         head[run_at..run_at + N * BLOCK_BYTES].copy_from_slice(flow.run.as_flattened());
@@ -259,13 +264,14 @@ impl Layout {
     }
 }
 
-/// A flow's run and sums. With one frame size, they hold what depends on it; in a mix, that is added per packet.
+/// A flow's run and sums. With one frame size, they include the size's terms; with mixed sizes, these are
+/// added per packet.
 fn flow<const N: usize>(frames: &Frames<'_>, single: Option<SizeTerms>, run_at: usize, id: u32) -> Flow<N> {
     let flow = frames.flow(id);
     let mut head = flow.bytes;
     let number = Probe { tag: 0, flow: id, sequence: 0, ticks: 0 }.to_bytes();
     let magic = Probe { tag: 0, flow: 0, sequence: 0, ticks: 0 }.to_bytes();
-    // The flow's number is its share of the probe; the magic is not.
+    // The flow's number contributes to the probe's sum; the magic does not.
     let mut transport_sum = checksum::add(u64::from(flow.transport_sum), probe_sum(&number));
     transport_sum = checksum::add(transport_sum, u64::from(!checksum::fold(probe_sum(&magic))));
     if let Some(terms) = single {
@@ -277,7 +283,8 @@ fn flow<const N: usize>(frames: &Frames<'_>, single: Option<SizeTerms>, run_at: 
     Flow { run, id, transport_sum: checksum::fold(transport_sum), ip_sum: flow.ip_sum }
 }
 
-/// The bytes that differ between flows, first and end: the varied fields, and the IPv4 checksum when it follows from them.
+/// Range of bytes that differ between flows: the varied fields, and the IPv4 checksum when it depends on
+/// them.
 fn run(profile: &Profile) -> (usize, usize) {
     let shape = profile.shape();
     let mut bytes: Vec<(usize, usize)> = Vec::new();

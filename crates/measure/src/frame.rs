@@ -1,6 +1,7 @@
-//! The bytes of test frames: headers, probe, fill.
+//! Bytes of test frames: headers, probe, fill.
 //!
-//! A frame is rendered once per flow, before the trial; what the loop writes per packet is cut out of that (see [`super::flows`]).
+//! A frame is rendered once per flow, before the trial; the loop copies the varying parts from it per packet
+//! (see [`super::flows`]).
 //!
 //! | part | changes |
 //! |---|---|
@@ -18,8 +19,8 @@ use linerate_traffic::profile::{IpVersion, Profile, Protocol, Shape};
 
 use super::checksum;
 
-/// Bytes of a buffer that may be written per packet. All headers and the probe lie in them, with room for the widest store; a
-/// frame may be shorter, a buffer never is.
+/// Bytes of a buffer that may change per packet: all headers and the probe, with room for the widest store. A
+/// frame may be shorter, a buffer is not.
 pub const HEAD_BYTES: usize = 160;
 /// The part of a buffer that varies.
 pub type FrameHead = [u8; HEAD_BYTES];
@@ -47,7 +48,8 @@ pub struct Frames<'p> {
     macs: (MacAddr, MacAddr),
 }
 
-/// The headers of one flow, without what depends on the frame's size, and their shares of the checksums.
+/// The headers of one flow without the fields that depend on the frame's size, and their contributions to the
+/// checksums.
 #[derive(Debug, Clone, Copy)]
 pub struct FlowHead {
     /// Headers; lengths and checksums are zero.
@@ -58,7 +60,7 @@ pub struct FlowHead {
     pub transport_sum: u16,
 }
 
-/// What depends on the frame's size.
+/// Fields that depend on the frame's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SizeTerms {
     /// Bytes handed to the port.
@@ -67,12 +69,12 @@ pub struct SizeTerms {
     pub ip_length: u16,
     /// Bytes of transport header and payload.
     pub transport_length: u16,
-    /// Share of the transport checksum: lengths and fill.
+    /// Contribution to the transport checksum: lengths and fill.
     pub transport_sum: u16,
 }
 
 impl<'p> Frames<'p> {
-    /// Frames of `profile` from the port's address to the peer's, unless the profile has addresses of its own.
+    /// Frames of `profile` from the port's address to the peer's, unless the profile sets its own addresses.
     pub fn new(profile: &'p Profile, port_mac: MacAddr, peer_mac: MacAddr) -> Self {
         let own = |field, other| profile.constant(field).map_or(other, mac_of);
         let macs = (own(Field::SourceMac, port_mac), own(Field::DestinationMac, peer_mac));
@@ -81,7 +83,7 @@ impl<'p> Frames<'p> {
         frames
     }
 
-    /// Which headers the frames have.
+    /// Headers that the frames have.
     pub fn shape(&self) -> Shape {
         self.shape
     }
@@ -117,7 +119,7 @@ impl<'p> Frames<'p> {
         head
     }
 
-    /// The field's value in the first flow.
+    /// Value of the field in the first flow.
     fn start(&self, field: Field) -> u128 {
         let sweep = self.profile.sweeps().iter().find(|sweep| sweep.field == field);
         sweep.and_then(|sweep| sweep.start).unwrap_or(match field {
@@ -158,7 +160,7 @@ impl<'p> Frames<'p> {
         }
     }
 
-    /// What depends on a frame's size.
+    /// Fields that depend on the frame's size.
     pub fn size(&self, size: FrameSize) -> SizeTerms {
         let frame_bytes = size.port_bytes() as u16;
         let transport_length = frame_bytes - self.shape.transport_at() as u16;
@@ -177,14 +179,14 @@ impl<'p> Frames<'p> {
         }
     }
 
-    /// The bytes behind the probe.
+    /// The bytes after the probe.
     fn fill(&self, size: FrameSize) -> Vec<u8> {
         let mut fill = vec![0; size.port_bytes() as usize - self.shape.probe_at() - PROBE_BYTES];
         self.profile.raw().payload.fill(&mut fill);
         fill
     }
 
-    /// What every buffer holds before it is used: the largest frame of the first flow, at least [`HEAD_BYTES`] long.
+    /// Initial content of every buffer: the largest frame of the first flow, at least [`HEAD_BYTES`] long.
     pub fn template(&self) -> Vec<u8> {
         let largest = self.profile.frame_sizes().largest();
         let terms = self.size(largest);

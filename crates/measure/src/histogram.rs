@@ -1,7 +1,8 @@
 //! A histogram of delays that costs a few instructions per packet.
 //!
-//! Log-linear buckets: 128 to each power of two, so a bucket is at most 0.8 % wide. Values are ticks; they become nanoseconds when read.
-//! (A general HDR histogram checks and resizes on each record; here the range is fixed to that of a probe's time.)
+//! Buckets are log-linear, 128 to each power of two, so a bucket is at most 0.8 % wide. Values are ticks,
+//! converted to nanoseconds on reading. (A general HDR histogram checks its range and resizes on each record;
+//! here the range is fixed to that of a probe's time.)
 
 use linerate_wire::report::{Distribution, Latency, LatencySummary};
 
@@ -29,7 +30,7 @@ fn upper_bound(bucket: usize) -> u64 {
     (((bucket & (LINEAR - 1)) + LINEAR + 1) << shift) - 1
 }
 
-/// Times that one lcore measured, in ticks: delays of packets, or intervals between them.
+/// Times that one lcore measured, in ticks: delays of packets, or intervals between packets.
 #[derive(Debug, Clone)]
 pub struct TickHistogram {
     counts: Box<[u64; BUCKETS]>,
@@ -47,7 +48,8 @@ impl Default for TickHistogram {
 }
 
 impl TickHistogram {
-    /// Records one delay. A negative one (clocks that disagree) counts as zero and is counted apart.
+    /// Records one delay. A negative delay (the clocks disagree) counts as zero and increments its own
+    /// counter.
     #[inline(always)]
     pub fn record(&mut self, ticks: i64) {
         self.negative += u64::from(ticks < 0);
@@ -65,12 +67,12 @@ impl TickHistogram {
         self.max = self.max.max(ticks);
     }
 
-    /// All times added up, in ticks.
+    /// Sum of all times, in ticks.
     pub fn sum(&self) -> u128 {
         self.sum
     }
 
-    /// Adds another lcore's delays.
+    /// Adds another lcore's times.
     pub fn merge(&mut self, other: &TickHistogram) {
         self.counts.iter_mut().zip(other.counts.iter()).for_each(|(mine, theirs)| *mine += theirs);
         self.total += other.total;

@@ -1,4 +1,4 @@
-//! What a polling loop does with its CPU while there is nothing to do. The decision is pure.
+//! Behaviour of a polling loop without work. The decision is pure.
 
 use std::fmt;
 
@@ -17,7 +17,8 @@ pub enum Idle {
 }
 
 impl Idle {
-    /// What fits `workers` polling workers of which some share a CPU (`share`) under a quota in CPUs.
+    /// The choice for `workers` polling workers, some of which share a CPU when `share` is true, under a
+    /// quota in CPUs.
     pub fn fitting(workers: usize, share: bool, quota_cpus: Option<f64>) -> Self {
         if quota_cpus.is_some_and(|quota| quota < workers as f64) {
             Idle::Sleep

@@ -1,8 +1,8 @@
-//! How packets are sent at a rate, and how what arrives is counted and timed.
+//! Sending packets at a rate, and counting and timing the received ones.
 //!
-//! Everything here is pure: no I/O, no DPDK, no clock but the one it is given. [`flows`] writes frames, [`pacer`] says when they leave,
-//! [`recognise`], [`order`] and [`analysis`] account for those that arrive, [`drain`] says when all have. [`loops`] are the polling loops of
-//! worker lcores, generic over the queues that frames go to and come from.
+//! The crate is pure: no I/O, no DPDK, no clock except the one passed in. [`flows`] writes frames, [`pacer`]
+//! schedules them, [`recognise`], [`order`] and [`analysis`] evaluate received frames, [`drain`] detects the
+//! end of reception. [`loops`] are the polling loops of worker lcores, generic over their queues.
 
 pub mod analysis;
 pub mod calibration;

@@ -1,12 +1,12 @@
-//! Frames that may ask for the port's addresses, on their way from the lcores that receive them to the thread that answers.
+//! Frames for the port's addresses, on their way from the receiving lcores to the resolver thread.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::neighbour::may_ask;
 
-/// Frames that wait to be looked at, at most; what comes beyond is dropped, and whoever asked asks again.
+/// Most frames that wait. Further frames are dropped; the protocols repeat their requests.
 const ROOM: usize = 64;
-/// Longest frame that is looked at, in bytes without check sequence.
+/// Longest frame accepted, in bytes without check sequence.
 const LONGEST: usize = 1514;
 /// A frame as it was received.
 #[derive(Clone, Copy)]
@@ -22,24 +22,25 @@ impl std::fmt::Debug for Caught {
 }
 
 impl Caught {
-    /// Its bytes.
+    /// The frame's bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
     }
 }
 
-/// Where receiving lcores put frames that may ask for the port's addresses. Neither waits nor allocates.
+/// Mailbox into which receiving lcores put ARP, ICMP and ICMPv6 frames. It neither blocks nor allocates.
 #[derive(Debug, Clone)]
 pub struct Mailbox(SyncSender<Caught>);
 
 impl Mailbox {
-    /// A mailbox, and where its frames come out.
+    /// A mailbox and its receiving end.
     pub fn new() -> (Self, Receiver<Caught>) {
         let (put, take) = sync_channel(ROOM);
         (Self(put), take)
     }
 
-    /// Puts a copy of the frame in, if it is ARP, ICMP or ICMPv6. Others are left out, so that they cannot take the room of questions.
+    /// Puts a copy of the frame in, if it is ARP, ICMP or ICMPv6. Other frames must not take the room of
+    /// requests.
     #[cold]
     #[inline(never)]
     pub fn put(&self, frame: &[u8]) {
@@ -55,7 +56,7 @@ impl Mailbox {
 mod tests {
     use super::*;
 
-    /// A frame of this EtherType and, from byte 14 on, these bytes at these places.
+    /// A frame of this EtherType with these bytes at these offsets from byte 14 on.
     fn frame(ethertype: [u8; 2], bytes: &[(usize, u8)]) -> Vec<u8> {
         let mut frame = vec![0; 60];
         frame[12..14].copy_from_slice(&ethertype);

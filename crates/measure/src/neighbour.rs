@@ -1,5 +1,6 @@
-//! What a port without a kernel behind it says for its addresses: answers to ARP (RFC 826), neighbour discovery (RFC 4861) and ping (RFC 792,
-//! RFC 4443), and questions of its own. Pure: frames in, frames out, without frame check sequence.
+//! ARP (RFC 826), neighbour discovery (RFC 4861) and ping (RFC 792, RFC 4443) for a port without a kernel
+//! interface: answers, and the port's own requests. Pure: frames in, frames out, without frame check
+//! sequence.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,7 +13,7 @@ use super::frame::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 /// EtherType of ARP.
 pub const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERNET_BYTES: usize = 14;
-/// Ethernet and IPv4, and the lengths of their addresses.
+/// Hardware type Ethernet, protocol type IPv4, and their address lengths.
 const ARP_HEAD: [u8; 6] = [0, 1, 0x08, 0x00, 6, 4];
 const ARP_REQUEST: u8 = 1;
 const ARP_REPLY: u8 = 2;
@@ -26,34 +27,34 @@ const ECHO_REQUEST_V6: u8 = 128;
 const ECHO_REPLY_V6: u8 = 129;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
-/// Neighbour discovery only counts from the link itself.
+/// Hop limit that proves that neighbour discovery comes from the link itself.
 const HOP_LIMIT_OF_LINK: u8 = 255;
 const TTL: u8 = 64;
-/// Flags of an advertisement: solicited, overrides what was known.
+/// Flags of an advertisement: solicited, override.
 const SOLICITED: u8 = 0x40;
 const OVERRIDE: u8 = 0x20;
 const OPTION_SOURCE_LINK: u8 = 1;
 const OPTION_TARGET_LINK: u8 = 2;
 
-/// What a frame asks of the port, or tells it.
+/// Meaning of a received frame for the port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// A question for one of the port's addresses.
+    /// A request for one of the port's addresses.
     Question {
         /// The frame that answers it.
         answer: Vec<u8>,
-        /// What kind it was.
+        /// Kind of request.
         kind: Question,
-        /// Who asked, where the question says so.
+        /// The requester's addresses, when the request contains them.
         learnt: Option<(IpAddr, MacAddr)>,
     },
-    /// The Ethernet address of another.
+    /// The Ethernet address of another node.
     Learnt(IpAddr, MacAddr),
-    /// Nothing to the port.
+    /// Not relevant to the port.
     Nothing,
 }
 
-/// Kinds of questions.
+/// Kinds of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
     /// ARP.
@@ -64,7 +65,7 @@ pub enum Question {
     Ping,
 }
 
-/// True for a frame of a kind that may ask for addresses or tell of them: ARP, ICMP, ICMPv6.
+/// True for ARP, ICMP and ICMPv6: frames that may request or announce addresses.
 pub fn may_ask(frame: &[u8]) -> bool {
     match frame.get(12..14) {
         Some(kind) if kind == ETHERTYPE_ARP => true,
@@ -74,7 +75,7 @@ pub fn may_ask(frame: &[u8]) -> bool {
     }
 }
 
-/// What a frame is to a port with these addresses.
+/// The meaning of a frame for a port with these addresses.
 pub fn hear(frame: &[u8], mac: MacAddr, addresses: &[IpNet]) -> Heard {
     let own = |ip: IpAddr| addresses.iter().any(|network| network.addr() == ip);
     let heard = match frame.get(12..14) {
@@ -86,7 +87,7 @@ pub fn hear(frame: &[u8], mac: MacAddr, addresses: &[IpNet]) -> Heard {
     heard.unwrap_or(Heard::Nothing)
 }
 
-/// The question for the Ethernet address of `target`, from `source`, an address of the port's.
+/// The request for the Ethernet address of `target`, sent from `source`, an address of the port.
 pub fn question(mac: MacAddr, source: IpAddr, target: IpAddr) -> Option<Vec<u8>> {
     match (source, target) {
         (IpAddr::V4(source), IpAddr::V4(target)) => {
@@ -111,7 +112,7 @@ fn arp(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<Heard
     }
     let (sender_mac, sender) = (mac_at(arp, 8)?, ipv4_at(arp, 14)?);
     let target = ipv4_at(arp, 24)?;
-    // A probe (RFC 5227) comes from nobody.
+    // A probe (RFC 5227) has no sender address.
     let learnt = (!sender.is_unspecified()).then_some((IpAddr::from(sender), sender_mac));
     match arp[7] {
         ARP_REQUEST if own(target.into()) => {
@@ -139,7 +140,7 @@ fn arp_frame(
     frame
 }
 
-/// The answer to an echo request: the same with both ends exchanged.
+/// The answer to an echo request: the same frame with both ends exchanged.
 fn ping(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<Heard> {
     let ip = frame.get(ETHERNET_BYTES..)?;
     let header = usize::from(ip.first()? & 0x0f) * 4;
@@ -186,7 +187,7 @@ fn icmpv6(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<He
         SOLICITATION if ip[7] == HOP_LIMIT_OF_LINK => {
             let wanted = ipv6_at(body, 8).filter(|wanted| own((*wanted).into()))?;
             let asker = option_mac(body, OPTION_SOURCE_LINK).unwrap_or(mac_at(frame, 6)?);
-            // One that looks whether the address is free (RFC 4862) has none to answer to.
+            // Duplicate address detection (RFC 4862) has no source address to answer to.
             let (flags, to) = if source.is_unspecified() {
                 (OVERRIDE, (MacAddr([0x33, 0x33, 0, 0, 0, 1]), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1)))
             } else {
@@ -214,7 +215,7 @@ fn discovery(kind: u8, flags: u8, target: Ipv6Addr, option: u8, mac: MacAddr) ->
     body
 }
 
-/// The first option of this kind that holds an Ethernet address.
+/// The first option of this kind that contains an Ethernet address.
 fn option_mac(body: &[u8], wanted: u8) -> Option<MacAddr> {
     let mut at = 24;
     loop {
@@ -222,7 +223,7 @@ fn option_mac(body: &[u8], wanted: u8) -> Option<MacAddr> {
         if kind == wanted && eights == 1 {
             return mac_at(body, at + 2);
         }
-        // An option of no length would never end.
+        // An option of length zero would loop forever.
         at += 8 * Some(eights).filter(|eights| *eights > 0)?;
     }
 }

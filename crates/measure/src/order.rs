@@ -1,24 +1,26 @@
-//! What a receiver knows of one flow: which sequence numbers arrived, in which order, after which delay.
+//! Receive state of one flow: received sequence numbers, their order and their delays.
 //!
-//! A flow takes 64 bytes. Sequence numbers that are missing stand in a log that all flows of an lcore share: a ring of fixed size, to which a gap
-//! is appended when it opens, so that losses cost a store each and never slow the receiver down when it can least afford it. Only a
-//! frame that comes late looks there: it is a first copy when its number is missing, and a duplicate when it is not.
+//! A flow takes 64 bytes. Missing sequence numbers are kept in a log that all flows of an lcore share: a ring
+//! of fixed size, to which a gap is appended when it opens. A loss therefore costs one store, also when
+//! losses are frequent. Only a late frame searches the log: it is a first copy when its number is missing,
+//! and a duplicate otherwise.
 //!
-//! Reordering is that of RFC 4737: a frame is reordered when its number is below the next one expected; its extent is how many
-//! frames of the flow arrived since the first one with a higher number (section 4.2).
+//! Reordering is defined by RFC 4737: a frame is reordered when its number is below the next one expected;
+//! its extent is the number of the flow's frames that arrived since the first one with a higher number
+//! (section 4.2).
 
-/// Gaps that an lcore remembers: 6 MiB.
+/// Number of gaps in an lcore's log: 6 MiB.
 const LOG_GAPS: u32 = 1 << 18;
-/// Sequence numbers that one entry of the log covers.
+/// Sequence numbers that one log entry covers.
 const GAP_NUMBERS: u64 = 64;
-/// Entries that one gap takes at most; of longer gaps the beginning is forgotten.
+/// Most entries for one gap; of a longer gap the beginning is forgotten.
 const LONGEST_GAP: u64 = 1024;
-/// In place of an entry: there was one, and it is forgotten.
+/// Marker in place of the number of an earlier entry that was not recorded.
 const FORGOTTEN: u32 = u32::MAX;
-/// Entries that are looked at for a late frame.
+/// Most entries searched for a late frame.
 const LONGEST_SEARCH: u32 = 4096;
 
-/// What is known of one flow.
+/// Receive state of one flow.
 #[derive(Debug, Clone, Copy)]
 pub struct FlowState {
     /// Highest sequence number received, plus one: the next one expected.
@@ -53,35 +55,35 @@ impl Default for FlowState {
     }
 }
 
-/// How a frame stands to those of its flow that came before it.
+/// Position of a frame relative to the earlier ones of its flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// Its number is the next one expected, or a higher one.
     InOrder,
-    /// A first copy, after `extent` frames that should have come later.
+    /// A first copy that arrived after `extent` frames with higher numbers.
     Reordered {
         /// RFC 4737, section 4.2.
         extent: u32,
     },
-    /// Its number came before.
+    /// The number was received before.
     Duplicate,
-    /// Too late to tell; taken as a first copy.
+    /// Too late to classify; counted as a first copy.
     BeyondMemory,
 }
 
 impl FlowState {
-    /// Takes the first frame seen as the flow's beginning.
+    /// Takes the first received frame as the flow's beginning.
     pub fn join(&mut self, sequence: u32, flow: u32, log: &mut GapLog) {
         self.next = u64::from(sequence);
         self.last_gap = log.begin(flow, sequence);
     }
 
-    /// True until the first frame has arrived.
+    /// True before the first frame has arrived.
     pub fn is_new(&self) -> bool {
         self.received == 0
     }
 
-    /// The next sequence number expected: 64 bits, of which frames carry the lower half.
+    /// The next expected sequence number in 64 bits; frames carry the lower half.
     pub fn next(&self) -> u64 {
         self.next
     }
@@ -106,7 +108,7 @@ impl FlowState {
         self.largest_extent
     }
 
-    /// Smallest, mean and largest delay in ticks; `None` when nothing was received.
+    /// Smallest, mean and largest delay in ticks; `None` without received frames.
     pub fn delays(&self) -> Option<(u64, u64, u64)> {
         (self.received > 0).then(|| (self.delay_min, self.delay_sum / self.received, self.delay_max))
     }
@@ -120,7 +122,7 @@ impl FlowState {
         self.delay_max = self.delay_max.max(ticks);
     }
 
-    /// Takes account of a frame's number.
+    /// Records a frame's sequence number.
     #[inline(always)]
     pub fn arrive(&mut self, sequence: u32, flow: u32, log: &mut GapLog) -> Arrival {
         if sequence == self.next as u32 {
@@ -157,7 +159,7 @@ impl FlowState {
         arrival
     }
 
-    /// Adds what another lcore knows of the same flow.
+    /// Adds another lcore's state of the same flow.
     pub fn merge(&mut self, other: &FlowState) {
         self.next = self.next.max(other.next);
         self.received += other.received;
@@ -170,7 +172,7 @@ impl FlowState {
     }
 }
 
-/// A gap as it opens.
+/// A newly opened gap.
 #[derive(Clone, Copy)]
 struct Opened {
     flow: u32,
@@ -186,9 +188,9 @@ struct Gap {
     missing: u64,
     start: u32,
     flow: u32,
-    /// The flow's entry before this one; 0: none.
+    /// The flow's previous entry; 0: none.
     previous: u32,
-    /// Frames of the flow that had arrived when the gap opened.
+    /// Frames of the flow received before the gap opened.
     arrived: u32,
 }
 
@@ -206,7 +208,7 @@ impl Default for GapLog {
 }
 
 impl GapLog {
-    /// Remembers where a flow was joined: what came before that is unknown, and what comes from there on is not.
+    /// Records the number at which a flow was joined: earlier numbers are unknown, later ones are tracked.
     fn begin(&mut self, flow: u32, start: u32) -> u32 {
         self.append(Gap { missing: 0, start, flow, previous: FORGOTTEN, arrived: 0 })
     }
@@ -217,7 +219,7 @@ impl GapLog {
         self.newest
     }
 
-    /// Remembers a gap and returns its newest entry.
+    /// Records a gap and returns its newest entry.
     fn open(&mut self, gap: Opened, mut previous: u32) -> u32 {
         let Opened { flow, start, length, arrived } = gap;
         let end = start + length;
@@ -234,7 +236,7 @@ impl GapLog {
         previous
     }
 
-    /// Looks for a number among the missing ones, and takes it from them.
+    /// Searches for a missing number and removes it from the log.
     fn fill(&mut self, flow: u32, sequence: u32, newest_of_flow: u32, arrived: u32) -> Arrival {
         let mut entry = newest_of_flow;
         for _ in 0..LONGEST_SEARCH {
@@ -244,7 +246,7 @@ impl GapLog {
                 _ => {}
             }
             let gap = &mut self.gaps[(entry % LOG_GAPS) as usize];
-            // Numbers of entries skip two values when they wrap.
+            // Entry numbers skip two values when they wrap.
             if self.newest.wrapping_sub(entry) >= LOG_GAPS - 2 || gap.flow != flow {
                 return Arrival::BeyondMemory;
             }
@@ -275,14 +277,14 @@ mod tests {
         assert_eq!(flow.delays(), Some((1 << 39, u64::MAX / 4, 1 << 39)));
     }
 
-    /// What becomes of these numbers, in this order.
+    /// Classification of these numbers, arriving in this order.
     fn arrivals(numbers: &[u32]) -> (Vec<Arrival>, FlowState) {
         let (mut flow, mut log) = (FlowState::default(), GapLog::default());
         let arrivals = numbers.iter().map(|number| flow.arrive(*number, 7, &mut log)).collect();
         (arrivals, flow)
     }
 
-    /// RFC 4737, sections 3.3 and 4.2, by its words: quadratic, and without any memory of ours.
+    /// RFC 4737, sections 3.3 and 4.2, implemented literally: quadratic, and independent of the log.
     fn by_the_book(numbers: &[u32]) -> Vec<Arrival> {
         let mut seen: Vec<u32> = Vec::new();
         let mut result = Vec::new();
@@ -308,7 +310,7 @@ mod tests {
         };
         for reach in [1, 3, 70, 300] {
             for _ in 0..50 {
-                // Each number is late by up to `reach`, some are lost, some come twice.
+                // Each number is late by up to `reach`; some are lost, some arrive twice.
                 let mut at: Vec<(u64, u32)> = Vec::new();
                 for number in 0..400u32 {
                     let fate = random(20);

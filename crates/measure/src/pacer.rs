@@ -1,46 +1,49 @@
-//! When to send: an exact average rate, and a bound on what leaves back to back.
+//! Pacer: an exact average rate, with bounded bursts.
 //!
-//! Two limits apply together. The *schedule* says how many packets should have left since the start; it makes the average exact over any
-//! time. The *spacing* is a token bucket that fills 10 % faster than the rate. So a worker at rate R sends at most 1.1 R w + D packets in any
-//! stretch of time w, where the depth D is what the schedule had in the last 10 ms, but at most 512 packets, and at least two packets or two of
-//! the profile's bursts. A burst leaves whole.
+//! Two limits apply together. The *schedule* gives the number of packets due since the start; it makes the
+//! average exact over any time. The *spacing* is a token bucket that fills 10 % faster than the rate. So a
+//! worker at rate R sends at most 1.1 R w + D packets in any interval of length w. The depth D is the number
+//! of packets scheduled in the last 10 ms, but at most 512 packets, and at least two packets or two of the
+//! profile's bursts. A burst leaves whole.
 //!
-//! A debt is what the schedule has and the worker has not sent. A worker that was off its CPU for some milliseconds pays its debt at once,
-//! up to D; what is larger is paid at 1.1 R. What the schedule had more than a tenth of a second ago is forgiven, and counted. A load that has
-//! stepped down does not change what is owed from before: R is the highest rate of the last 0.1 s.
-//! Why 10 ms: threads that share a CPU take turns of 3 to 4 ms on Linux, and two of them may come first. Why 512 packets: half of the smallest
-//! ring in common use.
+//! A debt is the number of packets scheduled but not yet sent. A worker that was off its CPU for some
+//! milliseconds sends its debt at once, up to D; it sends the remainder at 1.1 R. Packets scheduled more than
+//! a tenth of a second ago are forgiven, and counted. After the load has stepped down, the earlier debt is
+//! still due: R is the highest rate of the last 0.1 s. The 10 ms cover threads that share a CPU: they
+//! alternate every 3 to 4 ms on Linux, and two other threads may run first. The 512 packets are half of the
+//! smallest ring in common use.
 //!
-//! Ceilings on the rate are a limit of their own ([`Ceiling`]), whatever is owed.
+//! Ceilings on the rate ([`Ceiling`]) are a separate limit; no debt exceeds them.
 
 use linerate_traffic::profile::StageRates;
 
 use super::ceiling::{Ceiling, Window};
 
-/// How much faster than the rate a debt is paid back.
+/// Factor by which a debt is sent faster than the rate.
 const CATCH_UP: f64 = 1.1;
-/// Longest stall that is made good, in seconds.
+/// Age in seconds at which a debt is forgiven.
 const LONGEST_DEBT_S: f64 = 0.1;
-/// How long a debt is paid at once, in seconds of the schedule.
+/// Part of a debt that is sent at once, in seconds of the schedule.
 const AT_ONCE_S: f64 = 10e-3;
-/// Most packets of that.
+/// Most packets of a debt sent at once.
 const AT_ONCE_PACKETS: f64 = 512.0;
-/// Fewest bursts of that. With fewer than two, a loop that looks late could never make up for it.
+/// Fewest bursts of a debt sent at once. With fewer than two, a loop that polls late could not catch up.
 const AT_ONCE_BURSTS: f64 = 2.0;
-/// A schedule that rests after a whole number of packets may be off it by so much.
+/// Error of a schedule that should rest after a whole number of packets.
 const ROUNDING: f64 = 1e-6;
 
 /// One worker's load.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Load {
-    /// Rates over time; the last one stays. Packets become due `burst` at a time.
+    /// Rates over time; the last one persists. Packets become due `burst` at a time.
     Stages {
         /// The rates.
         stages: Vec<StageRates>,
-        /// Packets that leave together: at least 1.
+        /// Packets per burst: at least 1.
         burst: u32,
     },
-    /// Packets at these times, in seconds from the first one, over and over. Between two rounds passes the mean time between packets.
+    /// Packets at these times, in seconds from the first one, repeated. Two rounds are separated by the mean
+    /// time between packets.
     Recorded(Vec<f64>),
 }
 
@@ -51,7 +54,7 @@ impl Load {
         Self::Stages { stages, burst: 1 }
     }
 
-    /// This share of the load; recorded times cannot be shared out.
+    /// This share of the load; recorded times cannot be shared.
     pub fn share(self, share: f64) -> Self {
         match self {
             Self::Stages { mut stages, burst } => {
@@ -65,7 +68,8 @@ impl Load {
         }
     }
 
-    /// Mean packets per second over the first `seconds`; without an end, of the first stage or of a whole round.
+    /// Mean packets per second over the first `seconds`; without a limit, of the first stage or of a whole
+    /// round.
     pub fn mean_pps(&self, seconds: Option<f64>) -> f64 {
         const HZ: u64 = 1_000_000_000;
         let pacer = Pacer::new(&self.clone().unburst(), HZ, 0);
@@ -94,13 +98,13 @@ impl Load {
     }
 }
 
-/// How many of `most` packets are whole bursts; all of them where a burst is longer.
+/// The packets of `most` that form whole bursts; all of them when a burst is longer.
 pub fn whole_bursts_within(most: usize, burst: u32) -> usize {
     let burst = (burst.max(1) as usize).min(most.max(1));
     most - most % burst
 }
 
-/// A schedule that begins anew.
+/// One round of a repeating schedule.
 #[derive(Debug, Clone, Copy)]
 struct Round {
     ticks: f64,
@@ -114,7 +118,7 @@ struct Stretch {
     /// Packets scheduled before it.
     before: f64,
     packets_per_tick: f64,
-    /// How much that grows per tick.
+    /// Growth of the rate per tick.
     growth: f64,
 }
 
@@ -129,17 +133,17 @@ impl Stretch {
     }
 }
 
-/// Says how many packets are due. Works on any clock of ticks.
+/// Pacer: computes the number of packets due, on any clock of ticks.
 #[derive(Debug)]
 pub struct Pacer {
     stretches: Box<[Stretch]>,
     at: usize,
-    /// A recorded schedule repeats, and its packets leave when they are due, however close to each other.
+    /// Repetition of a recorded schedule. Its packets leave when they are due, however close together.
     round: Option<Round>,
-    /// How long a debt is paid at once, and after which time it is forgiven, in ticks.
+    /// Part of a debt that is sent at once, and age at which a debt is forgiven, in ticks.
     at_once: f64,
     longest_debt: f64,
-    /// Packets that leave together.
+    /// Packets per burst.
     burst: u64,
     start: u64,
     /// Packets of the schedule that are sent or forgiven.
@@ -177,7 +181,8 @@ impl Pacer {
         }
     }
 
-    /// The same under ceilings: their shares bound what leaves, and the pacer has to be told of it ([`Self::left`]).
+    /// The same pacer under ceilings: their shares limit the packets, and the caller must report sent packets
+    /// to [`Self::left`].
     pub fn under(mut self, ceilings: &[Ceiling]) -> Self {
         self.windows = ceilings.iter().map(|ceiling| Window::new(ceiling.clone(), self.tick_hz)).collect();
         self
@@ -187,10 +192,11 @@ impl Pacer {
         self.stretches.get(self.at).map_or(0.0, |stretch| stretch.rate(elapsed))
     }
 
-    /// Packets of the bursts whose time has come, `elapsed` ticks after the start.
+    /// Packets of the bursts due `elapsed` ticks after the start.
     fn scheduled(&self, stretch: &Stretch, elapsed: f64) -> u64 {
         let (packets, burst) = (stretch.packets(elapsed), self.burst as f64);
-        // A burst is due when the schedule reaches its first packet. One that rests there does not go on to it.
+        // A burst is due when the schedule reaches its first packet. A schedule that rests before that packet
+        // does not reach it.
         let bursts = if stretch.rate(elapsed) > 0.0 {
             ((if self.burst == 1 { packets } else { packets / burst }) as u64).saturating_add(1)
         } else {
@@ -199,7 +205,7 @@ impl Pacer {
         bursts.saturating_mul(self.burst)
     }
 
-    /// Packets that the schedule had in the last `ticks` before `elapsed`, or since the start.
+    /// Packets scheduled in the last `ticks` before `elapsed`, or since the start.
     #[inline]
     fn lately(&self, stretch: &Stretch, elapsed: f64, ticks: f64) -> f64 {
         if elapsed - stretch.begins >= ticks {
@@ -217,7 +223,7 @@ impl Pacer {
         if from >= stretch.begins { highest } else { self.highest_rate_before(from, highest) }
     }
 
-    /// The same with the stretches before this one, from then on.
+    /// The same, including the stretches before this one.
     #[cold]
     fn highest_rate_before(&self, from: f64, highest: f64) -> f64 {
         let earlier = self.stretches.windows(2).take(self.at).rev().take_while(|pair| pair[1].begins > from);
@@ -256,7 +262,7 @@ impl Pacer {
         let at_once = self.lately(&stretch, elapsed, self.at_once);
         let longest = self.lately(&stretch, elapsed, self.longest_debt);
         let depth = at_once.min(AT_ONCE_PACKETS).max(AT_ONCE_BURSTS * self.burst as f64);
-        // A load that rests owes nothing from later times.
+        // A resting load owes no packets of later times.
         let longest_debt = if stretch.rate(elapsed) > 0.0 { longest.max(depth) } else { longest.ceil() };
         let longest_debt = self.whole_bursts(longest_debt as u64).saturating_add(self.begun());
         if debt > longest_debt {
@@ -270,18 +276,18 @@ impl Pacer {
         self.without_parts(debt.min(self.tokens as u64))
     }
 
-    /// So many packets, made up to whole bursts.
+    /// This number of packets, rounded up to whole bursts.
     fn whole_bursts(&self, packets: u64) -> u64 {
         if self.burst == 1 { packets } else { packets.div_ceil(self.burst).saturating_mul(self.burst) }
     }
 
-    /// What is left of a burst that is longer than what a port takes at once.
+    /// Remaining packets of a burst that is longer than the port accepts at once.
     #[inline]
     fn begun(&self) -> u64 {
         if self.burst == 1 { 0 } else { self.accounted.next_multiple_of(self.burst) - self.accounted }
     }
 
-    /// So many packets, less the part of a burst that would begin with the last of them.
+    /// This number of packets, without the part of a burst that would begin with the last of them.
     #[inline]
     fn without_parts(&self, packets: u64) -> u64 {
         if self.burst == 1 {
@@ -291,7 +297,7 @@ impl Pacer {
         if packets <= rest { packets } else { packets - (packets - rest) % self.burst }
     }
 
-    /// What ceilings admit of the packets that are due.
+    /// Packets that the ceilings admit of those due.
     #[cold]
     #[inline(never)]
     fn admitted(&mut self, now: u64, due: u64) -> u64 {
@@ -306,17 +312,17 @@ impl Pacer {
         self.tokens -= packets as f64;
     }
 
-    /// True when the pacer has to be told which packets have left.
+    /// True when the caller must report sent packets.
     pub fn has_ceilings(&self) -> bool {
         !self.windows.is_empty()
     }
 
-    /// Takes account of `packets` that the port has accepted by `now`.
+    /// Records `packets` that the port has accepted by `now`.
     pub fn left(&mut self, now: u64, packets: u64) {
         self.windows.iter_mut().for_each(|window| window.left(now, packets));
     }
 
-    /// Packets that were due before `end`, all together: never fewer than [`Self::due`] gave until then.
+    /// Total packets due before `end`: at least as many as [`Self::due`] returned until then.
     pub fn scheduled_before(&self, end: u64) -> u64 {
         let Some(last) = end.saturating_sub(self.start).checked_sub(1) else { return 0 };
         let last = last as f64;
@@ -331,7 +337,7 @@ impl Pacer {
         next.checked_sub(1).and_then(|at| self.stretches.get(at))
     }
 
-    /// Packets that the schedule has in its first `elapsed` ticks.
+    /// Packets scheduled in the first `elapsed` ticks.
     fn packets(&self, elapsed: f64) -> f64 {
         let (before, elapsed) = match self.round {
             Some(round) => {
@@ -355,16 +361,16 @@ fn stages_to_stretches(stages: &[StageRates], hz: f64) -> Vec<Stretch> {
         begins += ticks;
         before = stretch.packets(begins);
     }
-    // What follows the last stage goes on as it ended.
+    // After the last stage, its final rate persists.
     if let (Some(stage), true) = (stages.last(), begins.is_finite()) {
         stretches.push(Stretch { begins, before, packets_per_tick: stage.to_pps / hz, growth: 0.0 });
     }
     stretches
 }
 
-/// A stretch from each packet to the next, in which one packet becomes due at its end.
+/// A stretch per interval between packets, in which one packet becomes due at its end.
 fn departures_to_stretches(departures_s: &[f64], hz: f64) -> (Vec<Stretch>, Round) {
-    // Two packets of one time are a tick apart, so that every stretch has a length.
+    // Packets of the same time are a tick apart, so that every stretch has a length.
     let last = departures_s.last().copied().unwrap_or(0.0);
     let mean = if departures_s.len() > 1 { last / (departures_s.len() - 1) as f64 } else { 1e-3 };
     let ends = departures_s.iter().skip(1).copied().chain([last + mean]);

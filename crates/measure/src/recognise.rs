@@ -1,4 +1,4 @@
-//! What a received frame is: one of ours, one of ours that was damaged, or somebody else's.
+//! Recognition of received frames: test frames, damaged test frames, and foreign frames.
 
 use linerate_traffic::probe::{PROBE_BYTES, Probe};
 use linerate_traffic::profile::{IpVersion, Protocol, Shape};
@@ -12,27 +12,27 @@ const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERTYPE_SERVICE_VLAN: [u8; 2] = [0x88, 0xa8];
 const PROTOCOL_ICMP: u8 = 1;
 
-/// What a frame is.
+/// Kind of a received frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame {
-    /// Carries a probe of ours, and its checksums are right as far as they were checked.
+    /// A test frame: carries a probe, and all checked checksums are right.
     Ours(Probe, UdpChecksum),
-    /// Carries the mark of a probe, and an IPv4, UDP or TCP checksum is wrong: damaged on the way.
+    /// A damaged test frame: carries the mark of a probe, and an IPv4, UDP or TCP checksum is wrong.
     Damaged,
-    /// Somebody else's.
+    /// A foreign frame.
     Foreign(Foreign),
 }
 
-/// Whether a frame's UDP checksum was computed by whoever sent it last.
+/// State of a frame's UDP checksum field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UdpChecksum {
-    /// It was, or the frame has another protocol.
+    /// Computed, or the frame has another protocol.
     Present,
-    /// The field is 0 over IPv4: none was computed (RFC 768). Over IPv6 that is an error (RFC 8200, section 8.1).
+    /// The field is 0 over IPv4: not computed (RFC 768). Over IPv6 that is an error (RFC 8200, section 8.1).
     Absent,
 }
 
-/// Kinds of frames that are not ours.
+/// Kinds of foreign frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreign {
     /// Address resolution.
@@ -41,14 +41,14 @@ pub enum Foreign {
     Icmp,
     /// IPv6, ICMPv6 included.
     Ipv6,
-    /// With a VLAN tag, whatever it holds.
+    /// With a VLAN tag, whatever the payload.
     Vlan,
     /// Anything else.
     Other,
 }
 
 impl Foreign {
-    /// What a frame that is not ours is.
+    /// The kind of a foreign frame.
     #[inline(never)]
     pub fn of(frame: &[u8]) -> Self {
         match frame.get(12..14) {
@@ -72,27 +72,27 @@ impl Foreign {
     }
 }
 
-/// What the port says of a frame's checksums.
+/// The port's verdict on a frame's checksums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PortVerdict {
-    /// Nothing: they are to be computed here.
+    /// None: software computes the checksums.
     #[default]
     Unknown,
-    /// They are right.
+    /// The checksums are right.
     Good,
-    /// One of them is wrong.
+    /// A checksum is wrong.
     Bad,
 }
 
-/// Recognises a frame by its first segment; `length` is that of the whole frame. Checksums are computed where the port has no
-/// verdict and the whole frame lies in the segment.
+/// Recognises a frame by its first segment; `length` is that of the whole frame. Checksums are computed when
+/// the port has no verdict and the segment holds the whole frame.
 #[inline(always)]
 pub fn recognise(frame: &[u8], length: u32, verdict: PortVerdict) -> Frame {
     let Some((shape, probe)) = probe_of(frame) else { return Frame::Foreign(Foreign::of(frame)) };
     let udp = udp_checksum(frame, shape);
     let damaged = match verdict {
         PortVerdict::Good => false,
-        // Some ports take a missing UDP checksum for a wrong one; the IPv4 header is then checked here.
+        // Some ports report a missing UDP checksum as wrong; then the IPv4 header is checked here.
         PortVerdict::Bad => udp == UdpChecksum::Present || !ipv4_header_is_right(frame, shape),
         PortVerdict::Unknown => frame.len() == length as usize && !checksums_are_right(frame, shape, udp),
     };
@@ -129,7 +129,7 @@ fn probe_of(frame: &[u8]) -> Option<(Shape, Probe)> {
     Some((shape, probe))
 }
 
-/// The headers of a frame that may be ours: those that profiles can describe.
+/// The headers of a frame that may be a test frame: those that profiles can describe.
 #[inline(always)]
 fn shape_of(frame: &[u8]) -> Option<Shape> {
     let head = frame.first_chunk::<24>()?;
@@ -155,7 +155,8 @@ fn other_shape(frame: &[u8]) -> Option<Shape> {
     Some(Shape { vlan, version, protocol })
 }
 
-/// RFC 1071: with its checksum, a header sums to all ones. Bytes behind the IP packet are padding and not part of it.
+/// A header with its checksum sums to all ones (RFC 1071). Bytes after the IP packet are padding and not part
+/// of it.
 #[inline(always)]
 fn checksums_are_right(frame: &[u8], shape: Shape, udp: UdpChecksum) -> bool {
     let (ip, transport) = (shape.ip_at(), shape.transport_at());

@@ -5,32 +5,32 @@ use std::time::Duration;
 
 use linerate_traffic::mac::MacAddr;
 
-/// Smallest frame, without check sequence; shorter ones are padded with zeros, as a port would.
+/// Smallest frame, without check sequence; shorter ones are padded with zeros, as a port does.
 const SHORTEST_BYTES: usize = 60;
 /// Largest frame, without check sequence.
 pub const LONGEST_BYTES: usize = 9600;
-/// Longest gap between two frames that is taken as it is.
+/// Longest gap between two frames that is accepted unchanged.
 pub const LONGEST_GAP: Duration = Duration::from_secs(3600);
 
-/// A frame and when it was recorded.
+/// A frame and its recording time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
-    /// Time of the recording, from any zero.
+    /// Recording time, from an arbitrary zero.
     pub at: Duration,
     /// The frame without check sequence.
     pub bytes: Box<[u8]>,
 }
 
-/// Frames to be sent again; at least one.
+/// Frames to replay; at least one.
 #[derive(Debug, Clone)]
 pub struct Recording {
     frames: Vec<Recorded>,
 }
 
-/// A recording that cannot be sent.
+/// Error: a recording that cannot be replayed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordingError {
-    /// Nothing in it.
+    /// The recording is empty.
     #[error("no frame in it")]
     Empty,
     /// A frame of an impossible length.
@@ -40,12 +40,12 @@ pub enum RecordingError {
          (ethtool -K IFACE gro off gso off tso off)"
     )]
     Length {
-        /// Which, from 1.
+        /// Number of the frame, from 1.
         number: usize,
-        /// Its length.
+        /// Length of the frame.
         bytes: usize,
     },
-    /// The frames have no times to be sent at.
+    /// The frames have no usable times.
     #[error(
         "{frames} frames without different times, so the recording has no pace of its own; give one with --rate"
     )]
@@ -53,20 +53,20 @@ pub enum RecordingError {
         /// Number of frames.
         frames: usize,
     },
-    /// A gap that looks like a stray time stamp.
+    /// A gap that suggests a wrong time stamp.
     #[error(
         "frame {number} comes {gap:?} after the one before it, more than {LONGEST_GAP:?}: a stray time stamp? Give a pace with --rate, or \
          shorten such gaps with --max-gap (--max-gap 1s); a --max-gap above the gap takes it as it is"
     )]
     Gap {
-        /// The frame behind the gap, from 1, in the order of times.
+        /// The frame after the gap, from 1, in the order of times.
         number: usize,
         /// The gap.
         gap: Duration,
     },
 }
 
-/// The pace of a recording at its own times.
+/// The timing of a recording at its own pace.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
     /// Time from the first frame to the last.
@@ -78,10 +78,10 @@ pub struct Pace {
 }
 
 impl Recording {
-    /// Puts the frames in the order of their times.
+    /// Sorts the frames by their times.
     ///
     /// # Errors
-    /// When there is none, or one is no Ethernet frame.
+    /// When there are no frames, or one is not an Ethernet frame.
     pub fn new(mut frames: Vec<Recorded>) -> Result<Self, RecordingError> {
         if frames.is_empty() {
             return Err(RecordingError::Empty);
@@ -117,11 +117,11 @@ impl Recording {
         total as f64 / self.frames.len().max(1) as f64
     }
 
-    /// The recording's own pace, with gaps of at most `longest_gap`: longer ones are shortened to it. Without it, gaps of more than
-    /// [`LONGEST_GAP`] are an error.
+    /// The recording's own pace. Gaps longer than `longest_gap` are shortened to it; without it, a gap of
+    /// more than [`LONGEST_GAP`] is an error.
     ///
     /// # Errors
-    /// When there are no different times, or a gap is too long.
+    /// When all times are equal, or a gap is too long.
     pub fn keep_pace(&mut self, longest_gap: Option<Duration>) -> Result<Pace, RecordingError> {
         let (mut before, mut now, mut longest) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         for (i, frame) in self.frames.iter_mut().enumerate() {
@@ -146,13 +146,13 @@ impl Recording {
         self.frames.iter().map(|frame| frame.bytes.len() as u32)
     }
 
-    /// When each frame leaves, in seconds from the first one.
+    /// Departure time of each frame, in seconds from the first one.
     pub fn departures_s(&self) -> Vec<f64> {
         let first = self.frames.first().map_or(Duration::ZERO, |frame| frame.at);
         self.frames.iter().map(|frame| (frame.at - first).as_secs_f64()).collect()
     }
 
-    /// Gives every frame these Ethernet addresses.
+    /// Sets the Ethernet addresses of every frame.
     pub fn readdress(&mut self, source: MacAddr, destination: MacAddr) {
         for frame in &mut self.frames {
             frame.bytes[0..6].copy_from_slice(&destination.0);
@@ -160,7 +160,7 @@ impl Recording {
         }
     }
 
-    /// The frames, to be shared.
+    /// The frames, as shared memory.
     pub fn into_frames(self) -> Arc<[Box<[u8]>]> {
         self.frames.into_iter().map(|frame| frame.bytes).collect()
     }

@@ -1,11 +1,11 @@
-//! Sending a frame back where it came from.
+//! Reversal of a frame's direction.
 
 use linerate_traffic::profile::{IpVersion, Shape};
 
 use super::recognise::probe_shape;
 
-/// Turns a test frame round: Ethernet addresses, IP addresses and ports change places. Checksums stay right, because their sums do not
-/// depend on the order. False for a frame that is not ours, which is left as it is.
+/// Reverses a test frame: exchanges its Ethernet addresses, IP addresses and ports. Checksums stay right,
+/// because their sums do not depend on the order. False for a foreign frame, which is left unchanged.
 #[inline(always)]
 pub fn turn_round(frame: &mut [u8]) -> bool {
     let Some(shape) = probe_shape(frame) else { return false };
@@ -20,7 +20,7 @@ pub fn turn_round(frame: &mut [u8]) -> bool {
     true
 }
 
-/// Exchanges two fields of `bytes` that stand side by side.
+/// Exchanges two adjacent fields of `bytes`.
 #[inline(always)]
 fn swap(frame: &mut [u8], at: usize, bytes: usize) {
     if let Some((first, second)) = frame.get_mut(at..at + 2 * bytes).map(|pair| pair.split_at_mut(bytes)) {

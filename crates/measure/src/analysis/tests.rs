@@ -22,7 +22,7 @@ fn see(analysis: &mut Analysis, frame: &[u8], ticks: u64) {
     analysis.observe(frame, frame.len() as u32, PortVerdict::Unknown, ticks);
 }
 
-/// Every frame is counted in exactly one way.
+/// True when every frame is in exactly one counter.
 fn adds_up(counters: &ReceiveCounters) -> bool {
     let ReceiveCounters { frames, packets, duplicates, stale, bad_probes, bad_checksums, foreign, .. } =
         counters;
@@ -81,7 +81,7 @@ fn a_udp_checksum_of_zero_means_none_over_ipv4_only() {
         frame
     };
     let v6 = r#"{"source": {"ip": "::1", "port": 7}, "destination": {"ip": "::2", "port": 9}}"#;
-    // (profile, place of the checksum, what the port says, received)
+    // (profile, offset of the checksum, port's verdict, received)
     for (document, field, verdict, received) in [
         ("{}", 40, PortVerdict::Unknown, true),
         ("{}", 40, PortVerdict::Good, true),
@@ -99,7 +99,7 @@ fn a_udp_checksum_of_zero_means_none_over_ipv4_only() {
         let seen = (counters.packets, counters.without_checksum, counters.bad_checksums);
         assert_eq!(seen, expected, "{document} {verdict:?}");
     }
-    // Without a UDP checksum, the IPv4 header still has one.
+    // Without a UDP checksum, the IPv4 header still has a checksum.
     let mut damaged = zeroed("{}", 40);
     damaged[26] ^= 1;
     for verdict in [PortVerdict::Unknown, PortVerdict::Bad] {
@@ -127,7 +127,7 @@ fn every_shape_of_frame_is_recognised() {
             let last = damaged.len() - 1;
             damaged[last] ^= 1;
             see(&mut analysis, &damaged, 1000);
-            // A port that checked the frame is believed; a first segment alone cannot be checked.
+            // The verdict of a port that checked the frame counts; a first segment alone cannot be checked.
             analysis.observe(&damaged, damaged.len() as u32, PortVerdict::Good, 1000);
             analysis.observe(&damaged[..last], last as u32 + 1, PortVerdict::Unknown, 1000);
         }
@@ -154,7 +154,7 @@ fn padding_behind_the_packet_is_no_damage() {
 fn a_receiver_that_learns_follows_a_new_sender() {
     let mut analysis = Analysis::new(Expect::Anything);
     let (first, second) = (frames(3000, 1, 6000), frames(2, 2, 100));
-    // It joins late, which is no loss; what is missing after that is.
+    // Packets before the join are not lost; packets missing after it are.
     for frame in first[3000..5990].iter().chain(&second[4..50]).chain(&second[54..]).chain(&first[5990..]) {
         see(&mut analysis, frame, 10_000);
     }
@@ -181,7 +181,8 @@ fn lcores_merge_to_the_same_account() {
 fn every_flow_has_its_own_account() {
     let all = frames(3, 1, 30);
     let mut analysis = Analysis::new(Expect::Trial { tag: 1, flows: 4 });
-    // Flow 0 whole; of flow 1 the third is lost and the fourth comes twice; of flow 2 the second comes after the fourth.
+    // All of flow 0 arrives; of flow 1 the third is lost and the fourth arrives twice; of flow 2 the second
+    // arrives after the fourth.
     let order = [0, 1, 2, 3, 4, 6, 8, 9, 10, 10, 11, 5, 12];
     for (i, at) in order.into_iter().enumerate().filter(|(_, at)| *at != 7) {
         see(&mut analysis, &all[at], 1000 + 100 * i as u64);

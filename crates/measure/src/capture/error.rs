@@ -1,16 +1,16 @@
-//! Captures that cannot be read or sent again.
+//! Errors of captures that cannot be read or replayed.
 
 use crate::recording::RecordingError;
 
-/// Frames read at most: what does not fit is an error, not a silent cut.
+/// Most frames of a capture. A larger capture is an error, so no frame is cut off silently.
 pub(super) const MOST_FRAMES: usize = 4_000_000;
-/// Bytes of frames read at most: 1 GiB.
+/// Most bytes of frames in a capture: 1 GiB.
 pub(super) const MOST_BYTES: u64 = 1 << 30;
 
-/// A capture that cannot be read or sent again: what, why, and what to do.
+/// Error of a capture that cannot be read or replayed, with the reason and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
-    /// No room for a file header.
+    /// The file is too short for a file header.
     #[error("too short for a capture: pcap and pcapng files begin with 24 bytes or more; record it again")]
     TooShort,
     /// The file is of another kind.
@@ -21,33 +21,33 @@ pub enum CaptureError {
     /// The frames are not Ethernet frames.
     #[error("{which} of link type {number} ({name}), not Ethernet; {remedy}")]
     LinkType {
-        /// Which frames.
+        /// The frames concerned.
         which: String,
-        /// The number of the link type.
+        /// Number of the link type.
         number: u32,
-        /// Its name.
+        /// Name of the link type.
         name: &'static str,
-        /// What to do.
+        /// Remedy.
         remedy: &'static str,
     },
-    /// The file contradicts itself.
+    /// The file is inconsistent.
     #[error("damaged at byte {offset}: {problem}; keep what Wireshark can read of it with `editcap IN OUT`")]
     Damaged {
-        /// Where in the (unpacked) file.
+        /// Offset in the (unpacked) file.
         offset: u64,
-        /// What is wrong.
+        /// The inconsistency.
         problem: String,
     },
-    /// The file ends before its first frame does.
+    /// The file ends before the end of its first frame.
     #[error("it ends at byte {offset}, before its first whole frame; record or copy it again")]
     NoWholeFrame {
         /// Length of the (unpacked) file.
         offset: u64,
     },
-    /// More frames than fit.
+    /// The capture exceeds the limits.
     #[error("more than {MOST_FRAMES} frames or {} MiB; take a part with `editcap -r IN OUT 1-{MOST_FRAMES}`", MOST_BYTES >> 20)]
     TooLarge,
-    /// Frames that cannot be sent.
+    /// The frames cannot be sent.
     #[error(transparent)]
     Recording(#[from] RecordingError),
     /// The file could not be read.
@@ -55,7 +55,7 @@ pub enum CaptureError {
     Read(#[from] std::io::Error),
 }
 
-/// A file of another kind, by its first bytes.
+/// The error for a file of another kind, by its first bytes.
 pub(super) fn unknown(magic: &[u8; 4]) -> CaptureError {
     let name = match magic {
         b"snoo" => "the mark of snoop".to_owned(),
@@ -74,7 +74,7 @@ const REWRITE: &str = "these frames have no Ethernet header: record on the inter
 const RADIO: &str =
     "these frames are no Ethernet frames: record behind the access point, on an Ethernet interface";
 
-/// Refuses frames of a link type other than Ethernet.
+/// Rejects frames of a link type other than Ethernet.
 pub(super) fn ethernet(number: u32, which: impl FnOnce() -> String) -> Result<(), CaptureError> {
     let (name, remedy) = match number {
         1 => return Ok(()),

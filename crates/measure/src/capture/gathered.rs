@@ -1,4 +1,4 @@
-//! Frames as they come from a file, within bounds.
+//! Frames gathered from a file, within bounds.
 
 use std::time::Duration;
 
@@ -7,31 +7,31 @@ use super::{Capture, input::Input};
 use crate::recording::{LONGEST_BYTES, Recorded, Recording, RecordingError};
 use std::io::Read;
 
-/// A frame as a record of the file describes it.
+/// A frame as its record in the file describes it.
 pub(super) struct Frame<'a> {
-    /// Nanoseconds from 1970 on; `None`: the record has no time.
+    /// Nanoseconds since 1970; `None`: the record has no time.
     pub(super) at_ns: Option<i128>,
-    /// The bytes that were captured.
+    /// The captured bytes.
     pub(super) data: &'a [u8],
-    /// Length on the wire, which may be more.
+    /// Length on the wire; it may exceed the captured length.
     pub(super) original: u32,
-    /// Bytes of frame check sequence at its end.
+    /// Bytes of frame check sequence at the end.
     pub(super) fcs: u32,
 }
 
-/// Frames so far, and what was odd about them.
+/// Frames so far, and irregularities for the notes.
 #[derive(Default)]
 pub(super) struct Gathered {
     frames: Vec<(Option<i128>, Box<[u8]>)>,
     bytes: u64,
-    /// Frames that were cut when they were recorded, and the first one: its number, captured and original length.
+    /// Number of frames cut by the capture, and the first one: its number, captured and original length.
     cut: (u64, Option<(usize, usize, u32)>),
-    /// Frames longer than they say.
+    /// Frames longer than their stated length.
     longer: u64,
     with_fcs: u64,
     timeless: u64,
     backwards: u64,
-    /// The file ends within a record.
+    /// Offset at which the file ends within a record.
     ends_at: Option<u64>,
 }
 
@@ -70,12 +70,12 @@ impl Gathered {
         Ok(())
     }
 
-    /// The file ends within a record.
+    /// Notes that the file ends within a record.
     pub(super) fn ends_early<R: Read>(&mut self, input: &Input<R>) {
         self.ends_at = Some(input.offset());
     }
 
-    /// The recording, or why there is none.
+    /// The recording, or the error.
     pub(super) fn finish(self, outcome: Result<(), CaptureError>) -> Result<Capture, CaptureError> {
         outcome?;
         if let (true, Some(offset)) = (self.frames.is_empty(), self.ends_at) {

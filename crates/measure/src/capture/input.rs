@@ -1,8 +1,8 @@
-//! Bytes from a file, counted.
+//! Reader of a file that counts bytes.
 
 use std::io::{self, ErrorKind, Read};
 
-/// A reader that knows where it is.
+/// A reader that knows its offset.
 pub(super) struct Input<R> {
     reader: R,
     offset: u64,
@@ -18,7 +18,7 @@ impl<R: Read> Input<R> {
         self.offset
     }
 
-    /// Fills `buffer`; false when the file ends before.
+    /// Fills `buffer`; false when the file ends first.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         let mut have = 0;
         while have < buffer.len() {
@@ -26,7 +26,7 @@ impl<R: Read> Input<R> {
                 Ok(0) => break,
                 Ok(more) => have += more,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // A compressed file that ends early: what was unpacked counts.
+                // The unpacked part of a truncated compressed file is used.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
                 Err(error) => return Err(error),
             }
@@ -35,19 +35,20 @@ impl<R: Read> Input<R> {
         Ok(have == buffer.len())
     }
 
-    /// The next bytes; `None` when the file ends before.
+    /// The next bytes; `None` when the file ends first.
     pub(super) fn array<const N: usize>(&mut self) -> io::Result<Option<[u8; N]>> {
         let mut bytes = [0; N];
         Ok(self.fill(&mut bytes)?.then_some(bytes))
     }
 
-    /// Reads `length` bytes into `buffer`, whatever it held; false when the file ends before.
+    /// Replaces the contents of `buffer` by the next `length` bytes; false when the file ends
+    /// first.
     pub(super) fn replace(&mut self, buffer: &mut Vec<u8>, length: usize) -> io::Result<bool> {
         buffer.resize(length, 0);
         self.fill(buffer)
     }
 
-    /// Passes over `length` bytes; false when the file ends before.
+    /// Skips `length` bytes; false when the file ends first.
     pub(super) fn skip(&mut self, mut length: u64) -> io::Result<bool> {
         let mut scrap = [0; 4096];
         while length > 0 {
@@ -61,7 +62,7 @@ impl<R: Read> Input<R> {
     }
 }
 
-/// How numbers are written in a file.
+/// Byte order of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     Little,
@@ -83,7 +84,7 @@ impl Order {
         }
     }
 
-    /// The number at a place in `bytes`, 0 where they do not reach.
+    /// The number at an offset in `bytes`, 0 beyond their end.
     pub(super) fn u32_at(self, bytes: &[u8], at: usize) -> u32 {
         let word = bytes.get(at..at + 4).and_then(|word| <[u8; 4]>::try_from(word).ok());
         word.map_or(0, |word| self.u32(word))
@@ -95,7 +96,7 @@ impl Order {
         word.map_or(0, |word| self.u16(word))
     }
 
-    /// The signed number of eight bytes at a place, 0 where they do not reach.
+    /// The signed 64-bit number at an offset, 0 beyond the end.
     pub(super) fn i64_at(self, bytes: &[u8], at: usize) -> i64 {
         let word = bytes.get(at..at + 8).and_then(|word| <[u8; 8]>::try_from(word).ok());
         word.map_or(0, |word| match self {

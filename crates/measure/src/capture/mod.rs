@@ -1,8 +1,8 @@
-//! Captures of Ethernet frames, as tcpdump and Wireshark write them.
+//! Captures of Ethernet frames, in the formats of tcpdump and Wireshark.
 //!
-//! pcap in both byte orders, with microseconds or nanoseconds, and pcapng with any number of sections and interfaces. What is odd and can
-//! be read is read, and told in notes; what cannot be sent again is an error with a remedy.
-//! Formats: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng.
+//! The reader supports pcap in both byte orders, with microseconds or nanoseconds, and pcapng with any number
+//! of sections and interfaces. It corrects what it can and records each correction in a note; a capture that
+//! cannot be replayed is an error with a remedy. Formats: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng.
 
 mod error;
 mod gathered;
@@ -20,19 +20,19 @@ use input::Input;
 
 use super::recording::Recording;
 
-/// A recording, and what is odd about the file it comes from.
+/// A recording, and notes on its file.
 #[derive(Debug, Clone)]
 pub struct Capture {
     /// The frames and their times.
     pub recording: Recording,
-    /// What the reader has put right, each in a sentence.
+    /// Corrections that the reader made, each in a sentence.
     pub notes: Vec<String>,
 }
 
 /// Reads a capture of Ethernet frames.
 ///
 /// # Errors
-/// When it is none, when it is damaged before its first frame, or when a frame cannot be sent again.
+/// When the file is not a capture, is damaged before its first frame, or holds a frame that cannot be sent.
 pub fn read(reader: impl Read) -> Result<Capture, CaptureError> {
     let mut input = Input::new(reader);
     let mut gathered = Gathered::default();

@@ -6,27 +6,27 @@ use super::error::{CaptureError, ethernet};
 use super::gathered::{Frame, Gathered};
 use super::input::{Input, Order};
 
-/// Bytes of a record's frame at most; libpcap's own limit.
+/// Most bytes of a record's frame: libpcap's own limit.
 pub(super) const LONGEST_RECORD: u32 = 262_144;
 
-/// What a file's first bytes say about its records.
+/// Record format, derived from a file's magic number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Form {
     order: Order,
-    /// Nanoseconds of a time stamp's fraction.
+    /// Nanoseconds per unit of a time stamp's fraction.
     fraction_ns: i128,
-    /// Bytes of each record's header behind the usual ones.
+    /// Bytes by which a record's header exceeds the usual one.
     extra: u64,
 }
 
 impl Form {
-    /// The form that a magic number stands for.
+    /// The format that a magic number stands for.
     pub(super) fn of(magic: [u8; 4]) -> Option<Self> {
         [Order::Little, Order::Big].into_iter().find_map(|order| {
             let (fraction_ns, extra) = match order.u32(magic) {
                 0xa1b2_c3d4 => (1000, 0),
                 0xa1b2_3c4d => (1, 0),
-                // A form that Red Hat's libpcap wrote for a while: interface, protocol and packet type in each record.
+                // Format of Red Hat's patched libpcap: interface, protocol and packet type in each record.
                 0xa1b2_cd34 => (1000, 8),
                 _ => return None,
             };
@@ -35,7 +35,7 @@ impl Form {
     }
 }
 
-/// Reads what follows the magic number.
+/// Reads the file after the magic number.
 pub(super) fn read<R: Read>(
     input: &mut Input<R>,
     form: Form,
@@ -44,7 +44,7 @@ pub(super) fn read<R: Read>(
     let order = form.order;
     let header: [u8; 20] = input.array()?.ok_or(CaptureError::TooShort)?;
     let link = order.u32_at(&header, 16);
-    // Upper bits say whether frames have a check sequence, and of how many 16-bit words.
+    // The upper bits state whether frames have a check sequence, and its length in 16-bit words.
     let fcs = if link & 0x0400_0000 == 0 { 0 } else { 2 * (link >> 28) };
     ethernet(link & 0xffff, || "its frames are".to_owned())?;
     let mut data = Vec::new();

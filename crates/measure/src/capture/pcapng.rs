@@ -15,28 +15,28 @@ const OBSOLETE_PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
 
-/// Options of an interface, and the one of packets that says how long the check sequence is.
+/// Options of an interface, and the packet option with the length of the check sequence.
 const IF_TSRESOL: u16 = 9;
 const IF_FCSLEN: u16 = 13;
 const IF_TSOFFSET: u16 = 14;
 const EPB_FLAGS: u16 = 2;
 
-/// Bytes of a block that is looked into, at most; others are passed over.
+/// Longest block that the reader parses; it skips longer ones.
 const LONGEST_BLOCK: u32 = LONGEST_RECORD + (1 << 20);
 
-/// What an interface's description says about its frames.
+/// Properties of an interface that its description block states.
 #[derive(Debug, Clone, Copy)]
 struct Interface {
     link: u32,
     snap: u32,
-    /// Time stamps in a second.
+    /// Time stamp units per second.
     per_second: u128,
-    /// Seconds to be added to every time stamp.
+    /// Seconds to add to every time stamp.
     offset_s: i64,
     fcs: u32,
 }
 
-/// Reads what follows the first block's type.
+/// Reads the file after the first block's type.
 pub(super) fn read<R: Read>(input: &mut Input<R>, gathered: &mut Gathered) -> Result<(), CaptureError> {
     let mut order = Order::Little;
     let mut interfaces: Vec<Interface> = Vec::new();
@@ -59,7 +59,7 @@ pub(super) fn read<R: Read>(input: &mut Input<R>, gathered: &mut Gathered) -> Re
             taken = 12;
         }
         let length = order.u32(length);
-        // Type, length, and the length again; Wireshark takes lengths for multiples of 4, too.
+        // Type, length, and the length again; like Wireshark, round lengths up to multiples of 4.
         let whole = length.checked_next_multiple_of(4).unwrap_or(u32::MAX);
         let rest = whole.checked_sub(taken + 4).ok_or_else(|| {
             damaged(at, format!("a block of {length} bytes is shorter than its own header"))
@@ -123,7 +123,7 @@ fn interface(body: &[u8], order: Order) -> Interface {
         match (code, value) {
             (IF_TSRESOL, [resolution, ..]) => interface.per_second = per_second(*resolution),
             (IF_TSOFFSET, [_, _, _, _, _, _, _, _]) => interface.offset_s = order.i64_at(value, 0),
-            // Bits by the specification, bytes by some writers.
+            // The specification says bits; some writers store bytes.
             (IF_FCSLEN, [length, ..]) => {
                 interface.fcs = u32::from(if *length >= 8 { *length / 8 } else { *length });
             }
@@ -133,7 +133,8 @@ fn interface(body: &[u8], order: Order) -> Interface {
     interface
 }
 
-/// Time stamps in a second: a power of 10, or of 2 when the highest bit is set. 0 where the number is beyond all clocks.
+/// Time stamp units per second: a power of 10, or of 2 when the highest bit is set. 0 where the number
+/// exceeds the range.
 fn per_second(resolution: u8) -> u128 {
     let exponent = u32::from(resolution & 0x7f);
     let base: u128 = if resolution & 0x80 == 0 { 10 } else { 2 };
@@ -150,7 +151,7 @@ fn options(mut bytes: &[u8], order: Order) -> impl Iterator<Item = (u16, &[u8])>
     })
 }
 
-/// Takes in the frame of a block.
+/// Gathers the frame of a block.
 fn gather(
     kind: u32,
     body: &[u8],
@@ -172,7 +173,7 @@ fn gather(
     let (head, original, captured) = if kind == SIMPLE_PACKET {
         let original = order.u32_at(body, 0);
         let most = if interface.snap == 0 { original } else { original.min(interface.snap) };
-        // Padding counts in the block's length: what is behind the frame is less than four bytes.
+        // Padding counts in the block's length; fewer than four bytes follow the frame.
         (4, original, most.min((body.len() as u32).saturating_sub(4)))
     } else {
         (20, order.u32_at(body, 16), order.u32_at(body, 12))
@@ -190,11 +191,12 @@ fn gather(
     gathered.add(&Frame { at_ns, data, original, fcs })
 }
 
-/// The time of a stamp, in nanoseconds from 1970 on.
+/// Time of a stamp, in nanoseconds since 1970.
 fn nanoseconds(units: u64, interface: &Interface) -> i128 {
     let units = u128::from(units);
     let (seconds, rest) = (units / interface.per_second, units % interface.per_second);
-    // Of resolutions finer than nanoseconds only the upper digits count, so that nothing overflows.
+    // Of resolutions finer than nanoseconds only the upper digits count, so that the product does not
+    // overflow.
     let rest = match rest.checked_mul(1_000_000_000) {
         Some(rest) => rest / interface.per_second,
         None => rest / (interface.per_second / 1_000_000_000),

@@ -1,4 +1,4 @@
-//! Files made byte by byte: every form, and everything odd that tcpdump and Wireshark read.
+//! Files built byte by byte: every format, and every irregularity that tcpdump and Wireshark accept.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn pcap(magic: u32, link: u32, big: bool, records: &[(u32, u32, &[u8], u32)]) ->
     file
 }
 
-/// A block of a pcapng file in the machine's usual order.
+/// A block of a pcapng file in little-endian order.
 fn block(kind: u32, body: &[u8]) -> Vec<u8> {
     let length = (12 + body.len().next_multiple_of(4)) as u32;
     let mut block = [kind.to_le_bytes(), length.to_le_bytes()].concat();

@@ -1,4 +1,4 @@
-//! Frames checked by another parser: etherparse has its own idea of headers and checksums.
+//! Frames checked by an independent parser of headers and checksums: etherparse.
 
 use etherparse::{LaxPacketHeaders, NetHeaders, TransportHeader};
 use linerate_traffic::mac::MacAddr;

@@ -1,7 +1,8 @@
 //! Counters that one lcore writes and the sampler reads.
 //!
-//! Each lcore has a block of its own on cache lines of its own, and publishes its totals with plain stores once a burst: no locked
-//! instruction, no shared line. A reader may see one field a burst ahead of another, never a torn value.
+//! Each lcore has its own block on its own cache lines, and publishes its totals with plain stores once a
+//! burst: without locked instructions or shared lines. A reader may see one field a burst ahead of another,
+//! but sees each value whole.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,12 +32,12 @@ impl<const N: usize> Block<N> {
     }
 }
 
-/// What one transmitting lcore has published.
+/// Published counters of one transmitting lcore.
 #[derive(Debug, Default)]
 pub struct TransmitBlock(Block<4>);
 
 impl TransmitBlock {
-    /// Makes totals visible.
+    /// Publishes totals.
     #[inline(always)]
     pub fn publish(&self, totals: &TransmitCounters) {
         let TransmitCounters { packets, bytes, queue_full, no_mbuf } = *totals;
@@ -50,12 +51,12 @@ impl TransmitBlock {
     }
 }
 
-/// What one receiving lcore has published.
+/// Published counters of one receiving lcore.
 #[derive(Debug, Default)]
 pub struct ReceiveBlock(Block<11>);
 
 impl ReceiveBlock {
-    /// Makes totals visible.
+    /// Publishes totals.
     #[inline(always)]
     pub fn publish(&self, totals: &ReceiveCounters) {
         let ReceiveCounters {

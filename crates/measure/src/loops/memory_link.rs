@@ -1,4 +1,4 @@
-//! A link in memory that loses, duplicates, delays and reorders as told: what a real path does, to the packet.
+//! An in-memory link that loses, duplicates, delays and reorders each frame as specified, like a real path.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use super::queue::{
 use crate::frame::FrameHead;
 use crate::recognise::PortVerdict;
 
-/// What happens to the n-th frame on the link.
+/// Fate of the n-th frame on the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Deliver,
@@ -21,7 +21,7 @@ pub(super) enum Fate {
     Overtaken(usize),
 }
 
-/// Time that passes by being looked at.
+/// A clock that advances with each reading.
 #[derive(Clone)]
 pub(super) struct SteppingClock {
     now: Rc<Cell<u64>>,
@@ -49,7 +49,7 @@ impl Clock for SteppingClock {
     }
 }
 
-/// A buffer: room for the largest frame, and how much of it is used.
+/// A buffer: room for the largest frame, and the used length.
 #[derive(Clone)]
 pub(super) struct Buffer {
     room: Vec<u8>,
@@ -104,7 +104,7 @@ pub(super) struct Sender<F> {
     template: Vec<u8>,
     /// Frames the port accepts per attempt.
     pub(super) accepts: usize,
-    /// Frames of the wire at once; more are not accepted.
+    /// Most frames on the link at once; it accepts no more.
     pub(super) capacity: usize,
     fate: F,
     count: u64,
@@ -115,7 +115,7 @@ pub(super) struct Receiver {
     wire: Wire,
 }
 
-/// A link, and the template of its buffers.
+/// A link with the template of its buffers.
 pub(super) fn link<F: FnMut(u64) -> Fate>(template: Vec<u8>, fate: F) -> (Sender<F>, Receiver) {
     let wire = Wire::default();
     let receiver = Receiver { wire: wire.clone() };

@@ -1,4 +1,4 @@
-//! The polling loops of the worker lcores, generic over where packets go and come from.
+//! Polling loops of the worker lcores, generic over their queues.
 
 pub mod counters;
 #[cfg(test)]

@@ -1,18 +1,19 @@
-//! Frames of the port's own, such as answers to ARP, on their way to the lcores that send. They are rare: a loop calls here only when one waits.
+//! The port's own frames, such as answers to ARP, on their way to a sending lcore. They are rare: a loop
+//! calls this module only when one waits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Frames that wait to be sent, at most.
+/// Most frames that wait to be sent.
 const MOST_WAITING: usize = 64;
 
-/// A queue that sends frames beside test traffic.
+/// A queue that sends frames besides test traffic.
 pub trait OwnFrames {
-    /// Sends a frame; false when the port does not take it or was not set up for it.
+    /// Sends a frame; false when the port does not accept it or is not set up for own frames.
     fn send_own(&mut self, frame: &[u8]) -> bool;
 }
 
-/// Frames for a sending lcore, and what became of them.
+/// Frames for a sending lcore, and counters of those sent.
 #[derive(Debug, Default)]
 pub struct Outbox {
     waiting: Mutex<Vec<Vec<u8>>>,
@@ -21,7 +22,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Adds a frame, as long as there is room.
+    /// Adds a frame, if there is room.
     pub(super) fn put(&self, frame: Vec<u8>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() < MOST_WAITING {
@@ -29,7 +30,7 @@ impl Outbox {
         }
     }
 
-    /// Sends what waits.
+    /// Sends the waiting frames.
     pub(super) fn send(&self, queue: &mut impl OwnFrames) {
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         for frame in waiting {
@@ -40,7 +41,7 @@ impl Outbox {
         }
     }
 
-    /// Frames sent so far, and their bytes.
+    /// Number of frames sent so far, and their bytes.
     pub fn sent(&self) -> (u64, u64) {
         (self.frames.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }

@@ -1,4 +1,5 @@
-//! What a loop needs of a queue. The DPDK queues implement these, and so does the in-memory link of the tests.
+//! Interfaces of a loop's queues and clock. The DPDK queues implement them, and so does the in-memory link of
+//! the tests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,42 +11,43 @@ use crate::recognise::PortVerdict;
 
 /// A clock that counts ticks.
 pub trait Clock {
-    /// Ticks now.
+    /// The current tick.
     fn ticks(&self) -> u64;
     /// Ticks per second.
     fn tick_hz(&self) -> u64;
-    /// Lets a moment pass in a loop that has nothing to do. What fits depends on who else wants the CPU
+    /// Pauses briefly in a loop without work. How depends on the other users of the CPU
     /// ([`Idle`](crate::idle::Idle)).
     fn relax(&self) {
         std::hint::spin_loop();
     }
-    /// Longest time between two looks of a loop that has nothing to do, in seconds: what is longer was spent elsewhere, by another thread on
-    /// the same CPU.
+    /// Longest time between two polls of an idle loop that counts as its own, in seconds; in a longer one,
+    /// another thread used the CPU.
     fn longest_look_s(&self) -> f64 {
         2e-6
     }
 }
 
-/// Frames about to be sent. Owns their buffers: dropping it gives them back.
+/// Frames to be sent. The burst owns their buffers: dropping it frees them.
 pub trait FrameBurst {
-    /// Frames in it.
+    /// Number of frames.
     fn len(&self) -> usize;
     /// True when it holds no frame.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Their bytes, without frame check sequence.
+    /// Bytes of all frames, without frame check sequence.
     fn bytes(&self) -> u64;
-    /// The part of each frame that may be written.
+    /// The writable part of each frame.
     fn heads(&mut self) -> impl Iterator<Item = &mut FrameHead>;
 }
 
-/// Where a transmitting loop sends to.
+/// Queue that a transmitting loop sends to.
 pub trait TransmitQueue {
-    /// What it sends.
+    /// Burst that the queue sends.
     type Burst: FrameBurst + Default;
-    /// Adds `count` frames to the burst, or none when buffers are short. Returns how many. Each is written into a buffer that holds the
-    /// template, or an earlier frame made from it; `write` returns its length in bytes.
+    /// Adds `count` frames to the burst, or none when buffers are short, and returns the number added. Each
+    /// buffer holds the template, or an earlier frame made from it; `write` returns the frame's length in
+    /// bytes.
     fn build(&mut self, burst: &mut Self::Burst, count: usize, write: impl FnMut(&mut [u8]) -> u16) -> usize;
     /// Hands the burst to the port and returns how many frames it accepted; the others stay in the burst.
     fn transmit(&mut self, burst: &mut Self::Burst) -> usize;
@@ -54,56 +56,58 @@ pub trait TransmitQueue {
 /// A frame as received.
 #[derive(Debug, Clone, Copy)]
 pub struct Received<'a> {
-    /// Its first segment.
+    /// First segment.
     pub bytes: &'a [u8],
     /// Length of the whole frame in bytes, without frame check sequence.
     pub length: u32,
-    /// What the port says of its checksums.
+    /// The port's checksum verdict.
     pub verdict: PortVerdict,
 }
 
-/// Frames that were received. Owns their buffers: dropping it gives them back.
+/// Received frames. The burst owns their buffers: dropping it frees them.
 pub trait ReceivedBurst {
     /// The frames.
     fn frames(&self) -> impl Iterator<Item = Received<'_>>;
 }
 
-/// Received frames that may be sent on.
+/// Received frames that can be forwarded.
 pub trait TurnableBurst {
-    /// Frames in it.
+    /// Number of frames.
     fn len(&self) -> usize;
     /// True when it holds no frame.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Their bytes, without frame check sequence.
+    /// Bytes of all frames, without frame check sequence.
     fn bytes(&self) -> u64;
-    /// Has each frame's first segment changed as needed, and gives back those for which `keep` is false.
+    /// Passes each frame's first segment to `keep`, which may change it, and frees the frames for which
+    /// `keep` returns false.
     fn retain(&mut self, keep: impl FnMut(&mut [u8]) -> bool);
 }
 
-/// Where received frames are sent on.
+/// Queue that forwards received frames.
 pub trait ForwardQueue {
-    /// What it sends.
+    /// Burst that the queue forwards.
     type Burst;
     /// Hands the burst to the port and returns how many frames it accepted; the others stay in the burst.
     fn forward(&mut self, burst: &mut Self::Burst) -> usize;
-    /// Has the port give back the buffers of frames that have left, where its driver keeps them until their slots are used again.
+    /// Frees the buffers of sent frames, for drivers that keep them until their slots are reused.
     fn reclaim(&mut self);
 }
 
-/// Where a receiving loop takes frames from.
+/// Queue that a receiving loop reads from.
 pub trait ReceiveQueue {
-    /// What it gives.
+    /// Burst that the queue returns.
     type Burst: ReceivedBurst + Default;
-    /// Replaces the burst's frames by those that wait, and returns how many.
+    /// Replaces the burst's frames by the waiting ones, and returns their number.
     fn receive(&mut self, burst: &mut Self::Burst) -> usize;
 }
 
-/// Frames taken from each queue of an lcore. The lcore writes them once a burst, anybody may read them.
+/// Number of frames taken from each queue of an lcore. The lcore writes the numbers once per burst; any
+/// thread may read them.
 pub type QueueFrames = Arc<[CachePadded<AtomicU64>]>;
 
-/// Several receive queues served by one lcore, in turns.
+/// Several receive queues that one lcore serves in turn.
 #[derive(Debug)]
 pub struct RoundRobin<Q> {
     queues: Vec<Q>,
@@ -112,17 +116,17 @@ pub struct RoundRobin<Q> {
 }
 
 impl<Q> RoundRobin<Q> {
-    /// Serves these queues.
+    /// Combines these queues.
     pub fn new(queues: Vec<Q>) -> Self {
         Self { frames: queues.iter().map(|_| CachePadded::default()).collect(), queues, next: 0 }
     }
 
-    /// The number of frames received from each, as it grows.
+    /// Number of frames received from each queue, updated during reception.
     pub fn frames(&self) -> QueueFrames {
         self.frames.clone()
     }
 
-    /// Gives the queues back.
+    /// Returns the queues.
     pub fn into_queues(self) -> Vec<Q> {
         self.queues
     }

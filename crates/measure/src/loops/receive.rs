@@ -6,19 +6,20 @@ use super::stop::Signal;
 use super::transmit::IdleTime;
 use crate::analysis::Analysis;
 
-/// Bursts still taken after the word to stop, so that traffic that never ends cannot hold the loop.
+/// Most bursts taken after the stop signal, so that endless traffic cannot keep the loop running.
 const LAST_BURSTS: u32 = 4096;
 
-/// How busy a receiving loop was.
+/// Load of a receiving loop.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Busy {
-    /// Share of the time, 0…1, in which there was nothing to take.
+    /// Share of the time, 0…1, in which polls returned no frame.
     pub headroom: f64,
-    /// Longest time between two looks while there was nothing to take, in ticks.
+    /// Longest time between two polls without a frame, in ticks.
     pub longest_gap: u64,
 }
 
-/// Takes and examines frames until the signal ends it. What has arrived by then is still taken.
+/// Receives and analyses frames until the stop signal, and then the frames that have already
+/// arrived.
 pub fn receive<Q: ReceiveQueue>(
     queue: &mut Q,
     clock: &impl Clock,

@@ -1,4 +1,4 @@
-//! The reflecting loop: what arrives goes back.
+//! The reflecting loop: it sends received test frames back.
 
 use linerate_wire::counters::{ReceiveCounters, TransmitCounters};
 use linerate_wire::report::ForeignFrames;
@@ -12,29 +12,30 @@ use crate::mailbox::Mailbox;
 use crate::recognise::Foreign;
 use crate::reflect::turn_round;
 
-/// Frames that the port does not take for this long are dropped, in seconds: a reflector that holds on to frames would measure itself.
+/// Seconds after which frames that the port does not accept are dropped: a longer wait would add the
+/// reflector's own delay to the measurement.
 const PATIENCE_S: f64 = 1e-3;
 
-/// What a reflecting loop leaves behind.
+/// Results of a reflecting loop.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReflectOutcome {
-    /// What arrived; `packets` are frames of ours.
+    /// Frames received; `packets` are test frames.
     pub received: ReceiveCounters,
-    /// What went back.
+    /// Frames sent back.
     pub sent: TransmitCounters,
-    /// Frames of ours that the port did not take back.
+    /// Test frames that the port did not accept.
     pub dropped: u64,
-    /// Frames that are not ours, by kind.
+    /// Foreign frames, by kind.
     pub foreign: ForeignFrames,
-    /// Ticks when it began.
+    /// Ticks at the start.
     pub began: u64,
-    /// Ticks when it ended.
+    /// Ticks at the end.
     pub ended: u64,
-    /// Longest time between two looks while there was nothing to take, in ticks.
+    /// Longest time between two polls without a frame, in ticks.
     pub longest_gap: u64,
 }
 
-/// Sends frames of ours back until the signal ends it; others are counted and dropped.
+/// Sends test frames back until the stop signal; counts and drops other frames.
 pub fn reflect<R, T>(
     rx: &mut R,
     tx: &mut T,
@@ -52,7 +53,7 @@ where
     let mut outcome = ReflectOutcome { began: clock.ticks(), ..ReflectOutcome::default() };
     let ReflectOutcome { received, sent, dropped, foreign, .. } = &mut outcome;
     let mut burst = R::Burst::default();
-    // When receiving came to rest, and whether the port was asked for sent buffers since.
+    // When reception came to rest, and whether sent buffers were reclaimed since.
     let mut rest_since = None;
     let mut reclaimed = true;
     let mut idle = IdleTime::new(clock);
@@ -69,7 +70,7 @@ where
             let now = clock.ticks();
             idle.look(now);
             if !reclaimed && now.saturating_sub(*rest_since.get_or_insert(now)) > patience {
-                // Nothing may arrive because no buffer is free.
+                // Reception may have stopped because no buffer is free.
                 tx.reclaim();
                 reclaimed = true;
             }

@@ -1,4 +1,4 @@
-//! What a transmitting loop fills its bursts with.
+//! Source of a transmitting loop's frames.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::flows::{FrameWriter, Slots};
 pub enum Source {
     /// A profile's flows, with probes.
     Flows(FrameWriter),
-    /// Recorded frames, as they are.
+    /// Recorded frames, unchanged.
     Replay(Replay),
 }
 
-/// Buffers that a queue is about to give.
+/// Slots of the queue's next buffers.
 struct Allocation<'a, Q: TransmitQueue> {
     queue: &'a mut Q,
     burst: &'a mut Q::Burst,
@@ -29,7 +29,8 @@ impl<Q: TransmitQueue> Slots for Allocation<'_, Q> {
 }
 
 impl Source {
-    /// Adds the next `count` frames to the burst, or none when buffers are short. Returns how many.
+    /// Adds the next `count` frames to the burst, or none when buffers are short, and returns the
+    /// number added.
     #[inline(always)]
     pub fn build<Q: TransmitQueue>(
         &mut self,
@@ -44,7 +45,7 @@ impl Source {
         }
     }
 
-    /// Gives frames that had to wait a new send time.
+    /// Gives frames that waited a new send time.
     #[inline(always)]
     pub fn restamp(&self, burst: &mut impl FrameBurst, ticks: u64) {
         if let Self::Flows(writer) = self {
@@ -53,7 +54,7 @@ impl Source {
     }
 }
 
-/// Recorded frames, over and over.
+/// Recorded frames, repeated in order.
 #[derive(Debug)]
 pub struct Replay {
     frames: Arc<[Box<[u8]>]>,
@@ -61,7 +62,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// These frames in their order; `None` when there is none.
+    /// A replay of these frames in their order; `None` when there are none.
     pub fn new(frames: Arc<[Box<[u8]>]>) -> Option<Self> {
         (!frames.is_empty()).then_some(Self { frames, next: 0 })
     }

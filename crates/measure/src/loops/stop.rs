@@ -1,4 +1,4 @@
-//! The word to begin and the word to end, and that a frame of the port's own waits to be sent.
+//! Signals to the loops: begin, end, and a waiting frame of the port's own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -8,67 +8,70 @@ use super::own_frames::{Outbox, OwnFrames};
 const WAIT: u8 = 0;
 const GO: u8 = 1;
 const STOP: u8 = 2;
-/// The bits that hold one of these.
+/// Bits that hold the phase.
 const PHASE: u8 = 3;
-/// A frame waits in the outbox: a bit of the same word, so that the loops see it without a further look.
+/// Bit that is set while a frame waits in the outbox. It is in the same word as the phase, so the loops see
+/// it without another load.
 const FRAMES: u8 = 4;
 
-/// Tells all loops of a trial to begin and to end. Clones share the word.
+/// Signal to all loops of a trial to begin and to end. Clones share the same state.
 #[derive(Debug, Clone, Default)]
 pub struct Signal(Arc<Word>);
 
 #[derive(Debug, Default)]
 struct Word {
     state: AtomicU8,
-    /// Those told to begin wait until then, in ticks.
+    /// Start time in ticks; loops wait until then.
     from: AtomicU64,
     outbox: Outbox,
 }
 
 impl Signal {
-    /// Lets the loops begin at once, unless they were told to stop.
+    /// Starts the loops at once, unless they were stopped.
     pub fn go(&self) {
         self.go_at(0);
     }
 
-    /// Lets the loops begin when their clock shows `ticks`, unless they were told to stop.
+    /// Starts the loops when their clock reaches `ticks`, unless they were stopped.
     pub fn go_at(&self, ticks: u64) {
         self.0.from.store(ticks, Ordering::Relaxed);
         let begin = |state: u8| (state & PHASE == WAIT).then_some(state | GO);
         let _ = self.0.state.fetch_update(Ordering::Release, Ordering::Relaxed, begin);
     }
 
-    /// Lets the loops end at their next turn.
+    /// Ends the loops at their next iteration.
     pub fn stop(&self) {
         let end = |state: u8| Some(state & !PHASE | STOP);
         let _ = self.0.state.fetch_update(Ordering::Release, Ordering::Relaxed, end);
     }
 
-    /// True once told to stop.
+    /// True once the loops were stopped.
     #[inline(always)]
     pub fn stopped(&self) -> bool {
         self.0.state.load(Ordering::Relaxed) & PHASE == STOP
     }
 
-    /// True when a loop that sends has something else to do than to go on: it was told to stop, or a frame of the port's own waits.
+    /// True when a sending loop must interrupt its sending: it was stopped, or a frame of the port's own
+    /// waits.
     #[inline(always)]
     pub fn calls(&self) -> bool {
         self.0.state.load(Ordering::Relaxed) != GO
     }
 
-    /// True when a frame of the port's own waits. For loops that look at the word to stop apart, and are never told to go.
+    /// True when a frame of the port's own waits. For loops that check for the stop separately and receive no
+    /// start signal.
     #[inline(always)]
     pub fn has_frames(&self) -> bool {
         self.0.state.load(Ordering::Relaxed) & FRAMES != 0
     }
 
-    /// Has the loops send a frame of the port's own.
+    /// Queues a frame of the port's own, which a loop sends.
     pub fn send(&self, frame: Vec<u8>) {
         self.0.outbox.put(frame);
         self.0.state.fetch_or(FRAMES, Ordering::Release);
     }
 
-    /// Sends what waits of the port's own frames.
+    /// Sends the waiting frames of the port's own.
     #[cold]
     #[inline(never)]
     pub fn send_waiting(&self, queue: &mut impl OwnFrames) {
@@ -78,17 +81,17 @@ impl Signal {
         }
     }
 
-    /// Frames of the port's own that were sent by the loops, and their bytes.
+    /// Number of the port's own frames that the loops sent, and their bytes.
     pub fn own_frames(&self) -> (u64, u64) {
         self.0.outbox.sent()
     }
 
-    /// True while the loops were told neither to begin nor to stop.
+    /// True before the loops are started or stopped.
     pub fn is_silent(&self) -> bool {
         self.0.state.load(Ordering::Acquire) & PHASE == WAIT
     }
 
-    /// True while the time to begin has not come, with the clock at `ticks`.
+    /// True while the start time has not been reached, with the clock at `ticks`.
     #[inline(always)]
     pub fn waiting(&self, ticks: u64) -> bool {
         match self.0.state.load(Ordering::Acquire) & PHASE {

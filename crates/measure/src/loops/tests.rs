@@ -1,4 +1,4 @@
-//! Both loops over the in-memory link: what the report says is what the link did, to the packet.
+//! Both loops over the in-memory link: the report matches the link's behaviour to the packet.
 
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{Profile, StageRates};
@@ -69,7 +69,8 @@ fn go() -> Signal {
     signal
 }
 
-/// Sends `packets` of a profile through a link with the given fates, then receives what arrived `delay` ticks later.
+/// Sends `packets` of a profile through a link with the given fates, then receives the arrived frames `delay`
+/// ticks later.
 fn run_profile(
     profile: &Profile,
     packets: u64,
@@ -184,7 +185,7 @@ fn a_load_the_port_does_not_carry_is_accounted_for() {
     let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
     assert_eq!(sent.counters.packets + sent.unsent + sent.forgone, 10_000, "{sent:?}");
     assert_eq!(sent.counters.packets, 1_000);
-    // Full after 1 ms of 10.
+    // The queue is full after 1 ms of 10.
     assert!((8_900_000..9_000_100).contains(&sent.blocked), "{sent:?}");
 }
 
@@ -263,7 +264,7 @@ fn idle_time_and_departures_are_told() {
         &go(),
         &TransmitBlock::default(),
     );
-    // A packet every 10 µs, each sent at a look of 100 ns.
+    // A packet every 10 µs, each sent within a poll of 100 ns.
     let idle = sent.idle as f64 / (sent.ended - sent.began) as f64;
     assert!((0.95..1.0).contains(&idle), "{idle}");
     let intervals = sent.departures.read(1_000_000_000).unwrap().summary;
@@ -284,7 +285,7 @@ fn stages_are_followed_and_accounted_for() {
 
 #[test]
 fn a_port_that_was_full_does_not_make_a_load_exceed_its_ceiling() {
-    // A load of 1,000 packets in 10 ms, of which 101 are admitted; the port takes 7 at a time.
+    // A load of 1,000 packets in 10 ms, of which the ceiling admits 101; the port accepts 7 at a time.
     let (mut sender, mut receiver) = plain_link(|_| Fate::Deliver);
     let clock = SteppingClock::new(1_000);
     let mut plan = plan(1, Some(1e5), None, Some(20_000_000));
@@ -302,7 +303,7 @@ fn a_port_that_was_full_does_not_make_a_load_exceed_its_ceiling() {
 
 #[test]
 fn a_reflector_sends_the_ports_own_frames_too() {
-    // Test frames arrive all the time, and among them what may ask for an address.
+    // Test frames arrive all the time, with frames among them that may ask for an address.
     let (mut far, mut arriving) = plain_link(|_| Fate::Deliver);
     let clock = SteppingClock::new(10);
     transmit(&mut far, &clock, plan(1, None, Some(500), None), &go(), &TransmitBlock::default());
@@ -311,7 +312,7 @@ fn a_reflector_sends_the_ports_own_frames_too() {
     far.send_own(&asks);
     let (mut back, mut returning) = plain_link(|_| Fate::Deliver);
     let (mailbox, caught) = Mailbox::new();
-    // Nobody tells a reflector to go.
+    // A reflector receives no start signal.
     let signal = Signal::default();
     signal.send(vec![0xaa; 60]);
     signal.stop();

@@ -15,21 +15,21 @@ use crate::pacer::{Load, Pacer};
 /// One transmitting lcore's part of a trial.
 #[derive(Debug)]
 pub struct TransmitPlan {
-    /// Its frames.
+    /// Source of its frames.
     pub source: Source,
-    /// Its load; `None`: as fast as the port takes it.
+    /// Its load; `None`: as fast as the port accepts frames.
     pub load: Option<Load>,
-    /// Its shares of the ceilings on the rate; they hold for a load only.
+    /// Its shares of the ceilings on the rate; they apply to a load only.
     pub ceilings: Vec<Ceiling>,
-    /// Sending ends after this long, in ticks; `None`: no limit.
+    /// Duration of sending in ticks; `None`: no limit.
     pub duration_ticks: Option<u64>,
-    /// Sending ends after this many packets; `None`: no limit.
+    /// Number of packets to send; `None`: no limit.
     pub packets: Option<u64>,
     /// Packets handed to the port at once.
     pub burst: usize,
 }
 
-/// What a transmitting loop leaves behind.
+/// Results of a transmitting loop.
 #[derive(Debug, Clone, Default)]
 pub struct TransmitOutcome {
     /// Totals.
@@ -38,27 +38,28 @@ pub struct TransmitOutcome {
     pub began: u64,
     /// Ticks when sending ended.
     pub ended: u64,
-    /// Packets that the load called for and that were never built.
+    /// Packets due under the load but never built.
     pub forgone: u64,
-    /// Packets built but never accepted.
+    /// Packets built but not accepted by the port.
     pub unsent: u64,
-    /// Ticks during which packets waited for the port, or no buffer was free because the port held them all.
+    /// Ticks during which packets waited for the port, or for a buffer because the port held all of them.
     pub blocked: u64,
-    /// Ticks during which nothing was due.
+    /// Ticks during which no packet was due.
     pub idle: u64,
-    /// Longest time between two looks while nothing was due, in ticks.
+    /// Longest time between two polls while no packet was due, in ticks.
     pub longest_gap: u64,
-    /// Ticks from one packet to the next, as they were handed to the queue.
+    /// Ticks between consecutive packets as handed to the queue.
     pub departures: TickHistogram,
-    /// The limit that ended it; `None`: the signal did.
+    /// The limit that ended the loop; `None`: the stop signal did.
     pub limit: Option<Ended>,
 }
 
-/// A frame that waits for the port gets a new send time when its old one is this old, in seconds.
+/// Age in seconds at which the send time of a waiting frame is renewed.
 const STAMP_AGE_S: f64 = 1e-6;
 
-/// Sends until a limit or the signal ends it. Packets the port does not accept are offered again, with a new send time, before any new
-/// ones are built; each attempt looks at the signal and the clock, so a full queue cannot hold the loop.
+/// Sends until a limit or the stop signal ends the loop. Packets that the port does not accept are offered
+/// again, with a new send time, before new ones are built; each attempt checks the signal and the clock, so a
+/// full queue cannot keep the loop running.
 pub fn transmit<Q: TransmitQueue + OwnFrames>(
     queue: &mut Q,
     clock: &impl Clock,
@@ -104,7 +105,7 @@ pub fn transmit<Q: TransmitQueue + OwnFrames>(
                 continue;
             }
             idle.end(now);
-            // The last packet's interval is waited out, so that N packets at R per second take N/R seconds.
+            // Wait out the last packet's interval, so that N packets at R per second take N/R seconds.
             if built == wanted {
                 break (now, Some(Ended::Packets));
             }
@@ -171,7 +172,7 @@ pub fn transmit<Q: TransmitQueue + OwnFrames>(
     }
 }
 
-/// Adds up stretches of time.
+/// Sum of time intervals.
 #[derive(Debug, Default)]
 struct Stopwatch {
     ticks: u64,
@@ -192,11 +193,11 @@ impl Stopwatch {
     }
 }
 
-/// Time during which a loop had nothing to do and could have done something.
+/// Time during which a loop was idle although it could have sent.
 #[derive(Debug)]
 pub(super) struct IdleTime {
     pub(super) ticks: u64,
-    /// Longest time between two looks, the second of which may have found something to do.
+    /// Longest time between two polls, the second of which may have found a packet due.
     pub(super) longest: u64,
     last: Option<u64>,
     longest_look: u64,
@@ -208,14 +209,14 @@ impl IdleTime {
         Self { ticks: 0, longest: 0, last: None, longest_look }
     }
 
-    /// There is nothing to do.
+    /// Marks the loop idle.
     #[inline(always)]
     pub(super) fn look(&mut self, now: u64) {
         self.end(now);
         self.last = Some(now);
     }
 
-    /// There is something to do.
+    /// Marks the loop busy.
     #[inline(always)]
     pub(super) fn end(&mut self, now: u64) {
         if let Some(last) = self.last.take() {
@@ -226,7 +227,7 @@ impl IdleTime {
     }
 }
 
-/// Intervals between packets, as they were handed to the queue.
+/// Intervals between packets as handed to the queue.
 #[derive(Debug, Default)]
 struct Departures {
     intervals: TickHistogram,
@@ -248,7 +249,8 @@ impl Departures {
     }
 }
 
-/// Tells the pacer what has left. The clock is looked at again: between the last look and now, the lcore may have been off its CPU.
+/// Reports sent packets to the pacer. The clock is read again, since the lcore may have been off its CPU
+/// after the last reading.
 #[cold]
 #[inline(never)]
 fn left(pacer: &mut Option<Pacer>, clock: &impl Clock, accepted: u64) {

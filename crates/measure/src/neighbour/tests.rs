@@ -1,4 +1,5 @@
-//! Two ports talk to each other: what one asks, the other answers, and the first learns. An independent parser reads the frames.
+//! Two ports exchange requests and answers, and learn addresses from them. An independent parser reads the
+//! frames.
 
 use etherparse::{Icmpv4Type, Icmpv6Type, NetSlice, SlicedPacket, TransportSlice};
 
@@ -28,7 +29,7 @@ fn a_question_is_answered_and_learnt_from() {
         assert_eq!((heard, learnt), (kind, Some((ip(source), HERE))));
         assert_eq!((&answer[..6], &answer[6..12]), (&HERE.0[..], &THERE.0[..]));
         assert_eq!(hear(&answer, HERE, &[]), Heard::Learnt(ip(target), THERE));
-        // Nobody else answers for it, and nothing is answered twice.
+        // No other port answers the request, and an answer is not answered.
         assert_eq!(hear(&asked, THERE, &addresses(&["10.0.1.9/24", "fd00::9/64"])), Heard::Nothing);
         for cut in 0..answer.len().min(42) {
             assert_eq!(hear(&answer[..cut], HERE, &[]), Heard::Nothing);
@@ -70,7 +71,7 @@ fn pings_come_back() {
     assert!(matches!(message.icmp_type(), Icmpv4Type::EchoReply(echo) if (echo.id, echo.seq) == (7, 8)));
     assert_eq!(message.payload(), b"linerate");
     assert_eq!(checksum::fold(checksum::sum(message.slice())), 0xffff);
-    // Another's address, another's frame.
+    // Another port's IP address, another port's frame.
     assert_eq!(hear(&asked, THERE, &addresses(&["10.0.1.2/24"])), Heard::Nothing);
     assert_eq!(hear(&asked, HERE, &addresses(&["10.0.1.1/24"])), Heard::Nothing);
 }

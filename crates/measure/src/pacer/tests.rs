@@ -9,7 +9,8 @@ fn steady(pps: f64, now: u64) -> Pacer {
     Pacer::new(&Load::steady(pps), HZ, now)
 }
 
-/// Sends whatever is due every `step` ticks until `end`; returns the packets and the largest number due at once.
+/// Sends the packets due every `step` ticks until `end`; returns the packets and the largest number due at
+/// once.
 fn run(pacer: &mut Pacer, from: u64, end: u64, step: u64) -> (u64, u64) {
     let (mut sent, mut largest) = (0, 0);
     for now in (from..end).step_by(step as usize) {
@@ -45,7 +46,8 @@ fn the_first_packet_is_due_at_once_and_the_second_one_interval_later() {
 fn a_stall_of_milliseconds_is_paid_at_once_up_to_the_bound_and_then_slowly() {
     let mut pacer = steady(1e6, 0);
     run(&mut pacer, 0, HZ / 10, 1000);
-    // 5 ms held up: 5,000 packets of debt. 512 leave at once, the others at 10 % above the rate within 45 ms.
+    // A stall of 5 ms: 5,000 packets of debt. 512 leave at once, the others at 10 % above the rate within 45
+    // ms.
     let (first, _) = run(&mut pacer, HZ / 10 + 5_000_000, HZ / 10 + 5_000_001, 1);
     assert_eq!(first, 512);
     let (sent, largest) = run(&mut pacer, HZ / 10 + 5_001_000, HZ / 5, 1000);
@@ -58,7 +60,7 @@ fn no_stretch_of_time_has_more_than_the_bound() {
     for (pps, depth) in [(1e3, 10), (5e3, 50), (50e3, 500), (1e6, 512), (20e6, 512)] {
         let mut pacer = steady(pps, 0);
         let mut departures = Vec::new();
-        // Stalls of 7 ms, one soon after the other, and looks 5 µs apart in between.
+        // Stalls of 7 ms, shortly after one another, with polls 5 µs apart in between.
         let mut now = 0;
         while now < HZ {
             let due = pacer.due(now);
@@ -85,7 +87,7 @@ fn a_worker_that_has_every_other_turn_of_4_ms_holds_its_rate() {
         for turn in 0..125u64 {
             sent += run(&mut pacer, turn * 8_000_000, turn * 8_000_000 + 4_000_000, 1_000).0;
         }
-        // Of the last turn off its CPU only the debt is missing.
+        // Only the debt of the last stall is missing.
         let missing = pps - sent as f64;
         assert!((0.0..=pps * 0.004 + 1.0).contains(&missing), "{sent} of {pps}");
     }
@@ -154,7 +156,8 @@ fn recorded_packets_leave_at_their_times_and_again() {
         pacer.took(due);
         departures.extend(std::iter::repeat_n(now / 10_000, due as usize));
     }
-    // A packet leaves at the first look after its time: that of the second one of two is a tick later.
+    // A packet leaves at the first poll after its time; the second of two simultaneous ones is due a tick
+    // later.
     let first: Vec<u64> = vec![0, 100, 101, 500];
     assert_eq!(departures[..4], first);
     let round = 667;
@@ -170,7 +173,7 @@ fn stage(from_pps: f64, to_pps: f64, seconds: f64) -> StageRates {
     StageRates { from_pps, to_pps, seconds }
 }
 
-/// Numbers that look random and are the same in every run.
+/// Pseudo-random numbers, the same in every run.
 fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     move |below| {
@@ -183,7 +186,8 @@ fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
 
 #[test]
 fn a_debt_from_before_a_step_down_is_paid_and_no_more() {
-    // (packets per second before and after one second, burst, stall in ms around the step, packets at the first look after it, forgiven)
+    // (packets per second before and after one second, burst, stall in ms around the step, packets at the
+    // first poll after it, forgiven)
     for (before, after, burst, stall_ms, first, forgiven) in [
         (1e6, 0.0, 1, (5, 0), 512, 0),
         (1e6, 1e3, 1, (5, 0), 512, 0),
@@ -192,7 +196,7 @@ fn a_debt_from_before_a_step_down_is_paid_and_no_more() {
         (1e4, 0.0, 1, (0, 20), 0, 0),
         (1e4, 1e2, 1, (9, 1), 90, 0),
         (1e4, 0.0, 32, (9, 0), 96, 0),
-        // Half of what is owed is older than 0.1 s.
+        // Half of the debt is older than 0.1 s.
         (1e4, 0.0, 1, (100, 50), 2, 500),
         (1e4, 0.0, 1, (50, 150), 0, 500),
         (1e4, 1.0, 1, (50, 150), 2, 498),
@@ -230,7 +234,7 @@ fn what_is_sent_and_what_is_forgiven_is_what_was_intended() {
         let mut pacer = Pacer::new(&load, HZ, 5);
         let (mut now, mut sent, mut parts) = (5, 0, 0);
         while now < 5 + HZ / 2 {
-            // As the loop does: at most 64 packets at once.
+            // The loop sends at most 64 packets at once.
             let due = pacer.due(now).min(64);
             pacer.took(due);
             sent += due;
@@ -244,7 +248,8 @@ fn what_is_sent_and_what_is_forgiven_is_what_was_intended() {
     }
 }
 
-/// The most packets that leave within any `HZ / 100` ticks: those of a time and before the end of that time.
+/// The most packets that leave within any `HZ / 100` ticks, from a departure (inclusive) to the end
+/// (exclusive).
 fn densest(departures: &[(u64, u64)]) -> u64 {
     let (mut first, mut within, mut most) = (0, 0, 0);
     for (at, packets) in departures {
@@ -289,7 +294,7 @@ fn a_ceiling_holds_for_all_workers_and_late_packets() {
                 let due = pacer.due(*now);
                 pacer.took(due);
                 *sent += due;
-                // The port takes them now or later.
+                // The port accepts the packets now or later.
                 *now += number(3) * number(1_000_000);
                 pacer.left(*now, due);
                 departures.push((*now, due));
@@ -325,7 +330,7 @@ fn a_load_at_its_ceiling_is_offered_whole() {
 
 #[test]
 fn a_ceiling_holds_a_recording_that_is_late() {
-    // A packet a millisecond, and a ceiling of so many; looks stop for 50 ms.
+    // A packet per millisecond, under a ceiling in packets; polls pause for 50 ms.
     let load = Load::Recorded((0..100).map(|ms| f64::from(ms) / 1e3).collect());
     let times: std::sync::Arc<[u64]> = vec![1_000_000_000; 100].into();
     let mut pacer = Pacer::new(&load, HZ, 0).under(&[Ceiling::Frames(times), Ceiling::Packets(1_000)]);
@@ -339,7 +344,7 @@ fn a_ceiling_holds_a_recording_that_is_late() {
         now += if now == 400_000_000 { 50_000_000 } else { 10_000 };
     }
     assert_eq!((densest(&departures), pacer.scheduled_before(HZ)), (11, 1_000));
-    // Eleven in each 10 ms until the debt of 50 is paid.
+    // Eleven packets in each 10 ms until the debt of 50 is sent.
     assert!(sent >= 998, "{sent}");
 }
 
@@ -353,7 +358,7 @@ fn two_bursts_that_are_due_leave_together() {
         due
     };
     assert_eq!([0, 99, 100, 310, 399, 400, 401].map(&mut due), [100, 0, 100, 200, 0, 0, 100]);
-    // Three are owed, and the oldest is forgiven; the next one has to wait until the bucket has a burst again.
+    // Three are owed, and the oldest is forgiven; the next one waits until the bucket holds a burst again.
     assert_eq!([799, 800, 889, 891].map(&mut due), [200, 0, 0, 100]);
     assert_eq!(pacer.scheduled_before(900_000_000), 900);
 }
