@@ -1,4 +1,5 @@
-//! What Linerate asks of the API server: the verbs it uses, as a Role, and whether they are allowed.
+//! Permissions on the API server: the verbs that Linerate uses, as a Role, and a check whether they are
+//! allowed.
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::api::authorization::v1::{
@@ -13,14 +14,14 @@ use super::need::Need;
 use super::retry::steadily;
 use linerate_experiment::kubernetes::{KubernetesSection, OutputVolume};
 
-/// Reviews that are asked at the same time.
+/// Concurrent access reviews.
 const AT_ONCE: usize = 8;
 
-/// One line of the Role.
+/// A rule of the Role.
 struct Rule {
     group: &'static str,
     resource: &'static str,
-    /// The one object that the rule is about; `None`: any.
+    /// Name of the object that the rule applies to; `None`: any.
     name: Option<&'static str>,
     verbs: &'static [&'static str],
     why: &'static str,
@@ -34,7 +35,8 @@ const RULES: &[Rule] = &[
         verbs: &["create", "delete", "get", "list", "watch"],
         why: "the agents; only those with Linerate's labels are deleted",
     },
-    // The stream is opened by a GET: get. From Kubernetes 1.35 on the server asks for create as well.
+    // The port-forward is opened by a GET, which needs `get`. From Kubernetes 1.35 on the server requires
+    // `create` as well.
     Rule {
         group: "",
         resource: "pods/portforward",
@@ -49,7 +51,7 @@ const RULES: &[Rule] = &[
         verbs: &["get"],
         why: "what an agent logged is kept with the results",
     },
-    // What is to be created has no name yet for RBAC.
+    // RBAC cannot restrict `create` by name.
     Rule { group: "", resource: "secrets", name: None, verbs: &["create"], why: "the agents' tokens" },
     Rule {
         group: "",
@@ -91,7 +93,8 @@ const NETWORKS: Rule = Rule {
     why: "the networks of spec.kubernetes.networks",
 };
 
-/// Seen for all namespaces: without them the plan leaves room on nodes to the scheduler.
+/// Cluster-wide read access; without it the plan cannot see the nodes' room and leaves placement to the
+/// scheduler.
 const CLUSTER_RULES: &[Rule] = &[
     Rule { group: "", resource: "nodes", name: None, verbs: &["list"], why: "what nodes have" },
     Rule {
@@ -116,7 +119,7 @@ fn rules(settings: Option<&KubernetesSection>) -> Vec<&'static Rule> {
     rules
 }
 
-/// Everything that an experiment of these settings does in its namespace; `None`: any experiment.
+/// Permissions that an experiment with these settings needs in its namespace; `None`: any experiment.
 pub fn needs(settings: Option<&KubernetesSection>) -> Vec<Need> {
     let of = |rule: &'static Rule| {
         let Rule { group, resource, name, .. } = *rule;
@@ -125,17 +128,17 @@ pub fn needs(settings: Option<&KubernetesSection>) -> Vec<Need> {
     rules(settings).into_iter().flat_map(of).collect()
 }
 
-/// What is not allowed in `namespace`.
+/// Permissions that are missing in `namespace`.
 ///
 /// # Errors
-/// When the server does not tell.
+/// When the server does not answer.
 pub async fn missing(
     client: &Client,
     namespace: &str,
     settings: &KubernetesSection,
 ) -> Result<Vec<Need>, ClusterError> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    // The first failure ends it: a server that is away is not waited for once for each review.
+    // The first failure ends the check: otherwise each review would wait for a server that is away.
     let answers: Vec<(Need, bool)> = stream::iter(needs(Some(settings)))
         .map(|need| {
             let reviews = reviews.clone();
@@ -179,7 +182,8 @@ async fn allowed(
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
-/// The Role with exactly these verbs, its binding to a service account, and, with `cluster`, what lets the plan see the nodes. YAML for `kubectl apply`.
+/// Manifests for `kubectl apply`: a Role with exactly these verbs, its binding to a service account, and,
+/// with `cluster`, the rules for reading the nodes.
 pub fn role(namespace: &str, account: &str, cluster: bool) -> String {
     let mut text = head("Role", "linerate", Some(namespace));
     text.push_str("rules:\n");

@@ -1,4 +1,5 @@
-//! Pods that `linerate pods create` made, found again for a run on them. They are the experiment's when they are what it would make itself.
+//! Adoption: a run on the pods that `linerate pods create` made. The pods must equal those that the
+//! experiment would create.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +17,10 @@ use linerate_experiment::Experiment;
 use linerate_runner::platform::Token;
 
 impl KubernetesPlan {
-    /// The kept pods of run `id`, as a plan that creates nothing. `experiment` must keep its pods, too.
+    /// Plan for the kept pods of run `id`; it creates nothing. `experiment` must keep its pods as well.
     ///
     /// # Errors
-    /// When there are no such pods, too few, they do not run, or they were made for something else.
+    /// When there are too few such pods, they do not run, or they were created for another experiment.
     pub async fn of_kept(experiment: &Experiment, id: &str) -> Result<Self, ClusterError> {
         let (client, namespace, server) = plan::connect(experiment).await?;
         let leases = lease::list(&client, &namespace).await?;
@@ -56,7 +57,7 @@ impl KubernetesPlan {
     }
 }
 
-/// A pod can be used when it runs, and its agent was started as this experiment would start it.
+/// Checks that a pod runs, and that its agent was started as this experiment would start it.
 fn is_what_is_wanted(pod: &Pod, wanted: &Pod) -> Result<(), ClusterError> {
     let name = pod.name_any();
     if let Standing::Waiting(reason) | Standing::Failed(reason) = judge(pod) {
@@ -75,7 +76,7 @@ fn is_what_is_wanted(pod: &Pod, wanted: &Pod) -> Result<(), ClusterError> {
     Ok(())
 }
 
-/// What makes a pod's agent what it is.
+/// Properties that identify a pod's agent.
 fn agent(pod: &Pod) -> [(&'static str, String); 2] {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let agent = containers.into_iter().find(|container| container.name == AGENT);
@@ -86,10 +87,10 @@ fn agent(pod: &Pod) -> [(&'static str, String); 2] {
     ]
 }
 
-/// The tokens of a run's agents, by the pods' names.
+/// Tokens of a run's agents, by pod name.
 ///
 /// # Errors
-/// When they cannot be read, or are none.
+/// When they cannot be read or are not tokens.
 pub(super) async fn tokens(
     client: &Client,
     namespace: &str,
@@ -107,7 +108,7 @@ pub(super) async fn tokens(
     Ok(secret.data.unwrap_or_default().into_iter().filter_map(token).collect())
 }
 
-/// The secret that the pods of run `id` mount: pods of earlier releases have one of another name.
+/// Name of the secret that the pods of run `id` mount: pods of earlier releases use another name.
 async fn secret_name(client: &Client, namespace: &str, id: &str) -> Result<String, ClusterError> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let params = ListParams::default().labels(&names::of_experiment(id)).limit(1);

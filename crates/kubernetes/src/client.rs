@@ -1,4 +1,5 @@
-//! The way to the API server: every answer has a time limit, and a time that a busy server names is kept for whoever asks again.
+//! Client of the API server: every response has a time limit, and the Retry-After of a busy server is passed
+//! to the caller.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -14,19 +15,19 @@ use tokio::time::timeout;
 use tower::BoxError;
 use tower::util::MapFutureLayer;
 
-/// Time for an answer to begin. A watch answers at once, and then goes on for as long as it likes.
+/// Time limit for the start of a response. The response to a watch starts at once and has no time limit.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
-/// Most warnings that are told in the life of a process.
+/// Largest number of warnings that a process prints.
 const MOST_WARNINGS: usize = 100;
-/// Most of an error's text that is read.
+/// Largest length of an error text in bytes.
 const MOST_TEXT_BYTES: usize = 4096;
 
-/// A client of this configuration.
+/// A client with this configuration.
 ///
 /// # Errors
-/// When the configuration's certificates or credentials are of no use.
+/// When the configuration's certificates or credentials are invalid.
 pub(super) fn client(mut config: Config) -> kube::Result<Client> {
-    // The library's own retries are in no log, and wait for as long as the server says; `retry` has ours.
+    // The library's own retries are not logged and obey any Retry-After; `retry` replaces them.
     config.default_retry = false;
     let layer = MapFutureLayer::new(in_time);
     Ok(ClientBuilder::try_from(config)?.with_layer(&layer).build())
@@ -50,7 +51,7 @@ where
     }
 }
 
-/// What the server warns of: the texts of the headers `Warning: 299 - "text"`.
+/// The server's warnings: the texts of the headers `Warning: 299 - "text"`.
 fn warnings(answer: &Answer) -> impl Iterator<Item = String> {
     answer.headers().get_all(header::WARNING).iter().filter_map(|value| {
         let (_, quoted) = value.to_str().ok()?.split_once('"')?;
@@ -59,20 +60,20 @@ fn warnings(answer: &Answer) -> impl Iterator<Item = String> {
     })
 }
 
-/// True when nobody was told of this warning yet: the server repeats it for each pod.
+/// True for a warning that was not printed yet: the server repeats each warning for every pod.
 fn is_news(warning: &str) -> bool {
     static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
     told.len() < MOST_WARNINGS && told.insert(warning.to_owned())
 }
 
-/// After how many seconds a server that is busy wants to be asked again.
+/// Retry-After of a busy server, in seconds.
 fn seconds(answer: &Answer) -> Option<u32> {
     let is_busy = matches!(answer.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
     answer.headers().get(header::RETRY_AFTER).filter(|_| is_busy)?.to_str().ok()?.parse().ok()
 }
 
-/// Writes the time of the header into the body, which is all of an error that a caller gets to see.
+/// Copies the header's time into the body, because callers only see the body of an error.
 async fn with_time(answer: Answer, seconds: u32) -> Result<Answer, BoxError> {
     let (mut parts, body) = answer.into_parts();
     let bytes = timeout(ANSWER_TIME, body.collect()).await??.to_bytes();

@@ -1,16 +1,16 @@
-//! Every pod has a connection of its own, and with it an open file.
+//! Limit of open files: each pod has a connection of its own, and so a file descriptor.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::error::ClusterError;
 
-/// Open files besides those to the agents.
+/// Open files other than the connections to agents.
 const MARGIN: u64 = 256;
 
-/// Makes sure that this process may have a connection to each of so many pods.
+/// Raises the limit of open files for a connection to each of `pods` pods.
 ///
 /// # Errors
-/// When the user may not have so many open files.
+/// When the hard limit is too low.
 pub(super) fn allow(pods: usize) -> Result<(), ClusterError> {
     let limit = getrlimit(Resource::Nofile);
     let Some(current) = raised(pods as u64 + MARGIN, &limit).map_err(|most| ClusterError::TooFewFiles {
@@ -27,7 +27,8 @@ pub(super) fn allow(pods: usize) -> Result<(), ClusterError> {
     Ok(())
 }
 
-/// The limit to set, if it has to be raised; the most there may be, if that is not enough. A limit that is not given is none.
+/// The limit to set, if it must be raised; an error with the highest possible limit, if that is too low. A
+/// missing limit means unlimited.
 fn raised(wanted: u64, limit: &Rlimit) -> Result<Option<u64>, u64> {
     match (limit.current, limit.maximum) {
         (None, _) => Ok(None),

@@ -1,4 +1,4 @@
-//! The agents in pods that run, and where they came to be.
+//! Endpoints of agents in running pods, and a check of their nodes.
 
 use super::KubernetesPlatform;
 use super::error::ClusterError;
@@ -11,10 +11,10 @@ use linerate_runner::platform::AgentEndpoint;
 use linerate_runner::session::Dialer;
 
 impl KubernetesPlatform {
-    /// The endpoints, after a look at whether the pods are where they were to be.
+    /// The endpoints of all agents, after a check of the pods' nodes.
     ///
     /// # Errors
-    /// When a pod is gone, or where it was not to be.
+    /// When a pod has gone, or runs on the wrong node.
     pub(super) fn endpoints(&self) -> Result<Vec<Vec<AgentEndpoint>>, ClusterError> {
         let Some(tracker) = &self.tracker else { return Ok(Vec::new()) };
         self.plan.pods.chunk_by(|a, b| a.group == b.group).map(|pods| self.group(tracker, pods)).collect()
@@ -26,14 +26,14 @@ impl KubernetesPlatform {
         pods: &[PodPlan],
     ) -> Result<Vec<AgentEndpoint>, ClusterError> {
         let agents: Vec<_> = pods.iter().map(|pod| self.endpoint(tracker, pod)).collect::<Result<_, _>>()?;
-        // Nodes that were named for all are as asked, whatever the rule.
+        // Explicitly named nodes override the placement rule.
         if self.experiment.kubernetes().nodes.is_none() {
             self.are_placed(&agents)?;
         }
         Ok(agents)
     }
 
-    /// Checks that agents which send to each other are where the placement rule wants them.
+    /// Checks that agents which exchange packets run on nodes that the placement rule allows.
     fn are_placed(&self, agents: &[AgentEndpoint]) -> Result<(), ClusterError> {
         let rule = self.experiment.kubernetes().placement;
         for (one, other) in agents.iter().zip(agents.iter().skip(1)) {

@@ -1,4 +1,4 @@
-//! What the API server and the way to it answer, in words that say what to do.
+//! Errors of the API server and of the connection to it, with remedies.
 
 use kube::Error;
 use linerate_runner::platform::PlatformError;
@@ -7,7 +7,7 @@ use super::need::Need;
 use super::placement::NoRoom;
 use super::security::Level;
 
-/// Something of Kubernetes stands in the way.
+/// Why the cluster cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// There is no usable configuration.
@@ -16,12 +16,12 @@ pub enum ClusterError {
     /// A request failed.
     #[error("cannot {action}: {}", explain(reason))]
     Request {
-        /// What was to be done.
+        /// The action.
         action: String,
-        /// Why it was not.
+        /// The reason.
         reason: Box<Error>,
     },
-    /// Something is not allowed. Nothing was created.
+    /// Permissions are missing. Nothing was created.
     #[error(
         "not allowed in namespace {namespace}: {}\n  remedy: `linerate rbac --namespace {namespace}` prints the Role that suffices",
         needs(missing)
@@ -29,10 +29,10 @@ pub enum ClusterError {
     Forbidden {
         /// The namespace.
         namespace: String,
-        /// What is not allowed.
+        /// The missing permissions.
         missing: Vec<Need>,
     },
-    /// The namespace is not there.
+    /// The namespace does not exist.
     #[error("there is no namespace {0}\n  remedy: create it, or choose another with --namespace")]
     NoNamespace(String),
     /// Too little packet memory for the buffers of an agent.
@@ -43,7 +43,7 @@ pub enum ClusterError {
         "{0}\n  remedy: lower what pods ask for (--cpu, --memory, --hugepages-2Mi, --resource), use fewer pairs, or free the nodes"
     )]
     NoRoom(NoRoom),
-    /// The controller may not have a connection to each pod.
+    /// The limit of open files is too low for a connection to each pod.
     #[error(
         "{pods} pods need about {wanted} open files, one for each connection, and this user may have {most}\n  remedy: raise the limit (`ulimit -Hn`), or use fewer pairs"
     )]
@@ -66,11 +66,11 @@ pub enum ClusterError {
         quota: String,
         /// The namespace.
         namespace: String,
-        /// What is lacking.
+        /// The resource.
         resource: String,
-        /// What the experiment needs.
+        /// Amount that the experiment needs.
         wanted: String,
-        /// What is left.
+        /// Amount that is left.
         available: String,
     },
     /// The namespace's Pod Security level does not admit the pods.
@@ -81,21 +81,21 @@ pub enum ClusterError {
         because.join(", ")
     )]
     PodSecurity {
-        /// The server's words.
+        /// The server's message.
         server: String,
         /// The namespace.
         namespace: String,
         /// The strictest level that admits the pods.
         level: Level,
-        /// What in the pods asks for it.
+        /// The pods' properties that require it.
         because: Vec<String>,
     },
-    /// The network is not there.
+    /// The network does not exist.
     #[error(
         "there is no NetworkAttachmentDefinition {0}\n  remedy: create it, or correct spec.kubernetes.networks"
     )]
     NoNetwork(String),
-    /// Objects of others, or of a live run, have the names.
+    /// Foreign objects, or objects of a live run, have the names.
     #[error("{0}")]
     Conflict(String),
     /// A pod did not become ready.
@@ -108,41 +108,41 @@ fn needs(missing: &[Need]) -> String {
 }
 
 impl ClusterError {
-    /// Says what was to be done when a request fails.
+    /// Adds the action to a failed request.
     pub fn while_(action: impl Into<String>) -> impl FnOnce(Error) -> Self {
         let action = action.into();
         move |reason| ClusterError::Request { action, reason: Box::new(reason) }
     }
 
-    /// True when a request failed that may have been carried out.
+    /// True when a request failed but may have been carried out.
     pub fn is_transient(&self) -> bool {
         matches!(self, ClusterError::Request { reason, .. } if is_transient(reason))
     }
 }
 
-/// True when the server says no to this user.
+/// True when the server denies access to this user.
 pub fn is_forbidden(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 403)
 }
 
-/// True when the server says no to the request as it is, and will say so again: not allowed (401, 403), not valid (422) and the like. What
-/// may change by itself is none of these: an object that is not there yet or is there already, a conflict, a busy server.
+/// True when the server refuses the request permanently: no access (401, 403), invalid (422) and the like.
+/// Conditions that may change are not refusals: a missing or existing object, a conflict, a busy server.
 pub fn is_refusal(error: &Error) -> bool {
     let may_change = |code| matches!(code, 404 | 408 | 409 | 410 | 425 | 429);
     matches!(error, Error::Api(status) if (400..500).contains(&status.code) && !may_change(status.code))
 }
 
-/// True when the server knows no such thing.
+/// True when the server has no such object.
 pub fn is_not_found(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 404)
 }
 
-/// True when the server has that version of its objects no longer.
+/// True when the server no longer has that resource version.
 pub fn is_expired(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 410)
 }
 
-/// True when another attempt may succeed: the server is busy or restarting, or the way to it broke.
+/// True when a retry may succeed: the server is busy or restarting, or the connection broke.
 pub fn is_transient(error: &Error) -> bool {
     match error {
         Error::Api(status) => status.code == 429 || status.code >= 500,
@@ -151,7 +151,7 @@ pub fn is_transient(error: &Error) -> bool {
     }
 }
 
-/// The reason, and where it is not plain, the remedy.
+/// The reason and, where it is not obvious, the remedy.
 pub fn explain(error: &Error) -> String {
     match error {
         Error::Api(status) if status.code == 401 => {

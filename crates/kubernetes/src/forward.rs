@@ -1,4 +1,4 @@
-//! Port-forwards: how an agent in a pod is reached through the API server.
+//! Port-forwards: connections to agents in pods through the API server.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use linerate_runner::session::{Dial, Dialling, NoConnection, Stream};
 
 use super::error::{explain, is_refusal};
 
-/// For how long a first connection may be refused: a pod says that it runs, not that its agent listens.
+/// For how long the first connection may be refused: a running pod does not mean that its agent listens.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The API server forwards a port of a pod's loopback address.
+/// A port-forward by the API server to a port of a pod's loopback address.
 pub(crate) struct PortForward {
     /// The pods of its namespace.
     pub(crate) pods: Api<Pod>,
@@ -47,7 +47,7 @@ impl Dial for PortForward {
             let mut forwarder = forwarder.map_err(|error| self.failed(&error))?;
             let no_port = || NoConnection::Failed("the API server forwards no such port".to_owned());
             let stream = forwarder.take_stream(self.port).ok_or_else(no_port)?;
-            // The forwarder's task lives as long as its stream.
+            // The forwarder's task ends with its stream.
             Ok(Box::new(stream) as Box<dyn Stream>)
         })
     }

@@ -1,8 +1,10 @@
-//! The lease of a run. It owns the run's objects, so that they go with it, and its controller renews it.
+//! Lease of a run. It owns the run's objects, so that Kubernetes removes them with it, and the run's
+//! controller renews it.
 //!
-//! Another controller judges a lease by what changes: a lease that changes while it is watched belongs to a controller that lives, and one
-//! that stays as it is for its whole duration, on the watcher's monotonic clock, to one that is gone. Times that controllers write into leases
-//! are never compared, for their clocks may differ by any amount. (client-go's leader election judges so, too.)
+//! Another controller judges a lease by its changes: a lease that changes while it is watched has a live
+//! controller; a lease that stays unchanged for its whole duration, by the watcher's monotonic clock, has
+//! expired. Times that controllers write into leases are never compared, because their clocks may differ by
+//! any amount. (client-go's leader election works the same way.)
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -20,21 +22,22 @@ use super::error::{ClusterError, is_not_found};
 use super::names;
 use super::retry::steadily;
 
-/// A lease that does not change for so long belongs to a dead controller.
+/// Duration after which an unchanged lease has expired.
 const DURATION_S: i32 = 30;
-/// Time between renewals.
+/// Interval between renewals.
 const RENEWAL: Duration = Duration::from_secs(10);
-/// Time until the next renewal when one has failed.
+/// Delay until the next renewal after a failed one.
 const RENEWAL_AGAIN: Duration = Duration::from_secs(2);
 
-/// Time between two looks at the leases of others.
+/// Interval between reads of other runs' leases.
 const LOOK: Duration = Duration::from_secs(2);
-/// Looks further apart than this, because the server was away, prove nothing: the holder could not renew the lease either.
+/// Longest valid gap between two reads. After a longer one, because the server was away, the watch starts
+/// again: the holder could not renew the lease either.
 const LONGEST_GAP: Duration = Duration::from_secs(10);
-/// Longest time that a lease is watched, whatever it says of its duration.
+/// Longest watch of a lease, whatever duration it states.
 const LONGEST_WATCH: Duration = Duration::from_secs(300);
 
-/// A lease that is to be made.
+/// Manifest of a lease.
 pub(super) fn manifest(id: &str, kept: bool) -> Lease {
     Lease {
         metadata: ObjectMeta {
@@ -53,7 +56,7 @@ pub(super) fn manifest(id: &str, kept: bool) -> Lease {
     }
 }
 
-/// Makes the lease of the run `id`.
+/// Creates the lease of the run `id`.
 ///
 /// # Errors
 /// When the server refuses.
@@ -73,7 +76,7 @@ pub async fn create(
     })
     .await;
     let made = match created {
-        // An earlier attempt has made it after all.
+        // An earlier attempt was carried out.
         Err(kube::Error::Api(status)) if status.code == 409 && attempts > 1 => own(&leases, id).await,
         other => other,
     }
@@ -87,7 +90,7 @@ pub async fn create(
     })
 }
 
-/// The lease of the run `id`, which is there and ours.
+/// The existing lease of the run `id`, checked to be this run's.
 async fn own(leases: &Api<Lease>, id: &str) -> kube::Result<Lease> {
     let params = ListParams::default().labels(&names::of_experiment(id));
     let found = steadily(|| leases.list(&params)).await?;
@@ -95,7 +98,7 @@ async fn own(leases: &Api<Lease>, id: &str) -> kube::Result<Lease> {
     found.items.into_iter().find(|lease| holder_of(lease) == holder()).ok_or_else(missing)
 }
 
-/// Who holds a lease, for people: host and process.
+/// Holder of a lease, for display: host and process.
 fn holder() -> String {
     format!("{}/{}", linerate_runner::platform::local::node_name(), std::process::id())
 }
@@ -104,11 +107,11 @@ fn holder_of(lease: &Lease) -> &str {
     lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
 }
 
-/// Why a run's lease is no longer its own; nothing while it is.
+/// Why a run has lost its lease; empty while it holds it.
 pub(super) type Loss = Arc<OnceLock<String>>;
 
-/// Renews the lease with this `uid` until dropped, or until it is lost: deleted, or taken by a controller that took this one for dead. A renewal
-/// that fails is tried again soon.
+/// Renews the lease with this `uid` until dropped, or until the lease is lost: deleted, or claimed by a
+/// controller that judged it expired. A failed renewal is repeated soon.
 pub(super) async fn renew(client: Client, namespace: String, id: String, uid: String, loss: Loss) {
     let leases: Api<Lease> = Api::namespaced(client, &namespace);
     let name = names::object(&id);
@@ -118,7 +121,7 @@ pub(super) async fn renew(client: Client, namespace: String, id: String, uid: St
         sleep(next).await;
         let renewed = steadily(|| {
             let now = MicroTime(Timestamp::now());
-            // A lease with another uid is not changed.
+            // The server refuses the patch for a lease with another uid.
             let patch = Patch::Merge(json!({ "metadata": { "uid": uid }, "spec": { "renewTime": now } }));
             let (leases, name, params) = (&leases, &name, &params);
             async move { leases.patch(name, params, &patch).await }
@@ -150,17 +153,17 @@ pub(super) async fn renew(client: Client, namespace: String, id: String, uid: St
     }
 }
 
-/// A run's lease as found.
+/// A lease of a run, as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The run's id.
     pub id: String,
-    /// Who made it.
+    /// Host and process that created it.
     pub holder: String,
-    /// How it stands.
+    /// Its state.
     pub state: LeaseState,
     uid: String,
-    /// The version that was judged.
+    /// Resource version that was judged.
     version: String,
     duration: Duration,
 }
@@ -179,7 +182,7 @@ impl Found {
         })
     }
 
-    /// True when its controller ran where this one runs.
+    /// True when its controller ran on this host.
     pub fn is_of_this_host(&self) -> bool {
         self.holder
             .rsplit_once('/')
@@ -187,18 +190,18 @@ impl Found {
     }
 }
 
-/// How a lease stands.
+/// State of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseState {
-    /// Its controller lives, for all that is known.
+    /// Its controller is live, or not known to be gone.
     Alive,
-    /// The pods are meant to stay.
+    /// The pods are to be kept.
     Kept,
     /// Its controller is gone.
     Dead,
 }
 
-/// All leases of Linerate's in `namespace`, without a judgement on those of runs: they count as alive.
+/// All leases of Linerate in `namespace`, without a watch: those of runs count as alive.
 ///
 /// # Errors
 /// When the server does not answer.
@@ -211,8 +214,9 @@ pub async fn list(client: &Client, namespace: &str) -> Result<Vec<Found>, Cluste
     Ok(leases.items.iter().filter_map(Found::of).collect())
 }
 
-/// All leases of Linerate's in `namespace`, each watched until it is known whether its controller lives: until it changes, or for its whole
-/// duration. Those that `is_over` accepts are known to be dead. `say` is told what is waited for.
+/// All leases of Linerate in `namespace`. Each is watched until its state is known: until it changes, or for
+/// its whole duration. Those that `is_over` accepts are known to be dead. `say` receives the reason for a
+/// wait.
 ///
 /// # Errors
 /// When the server does not answer.
@@ -254,17 +258,17 @@ pub async fn settled(
     }
 }
 
-/// What was seen of leases, on this machine's monotonic clock.
+/// Observations of leases, by this machine's monotonic clock.
 #[derive(Debug, Default)]
 struct Watch {
-    /// By uid: the version first seen, and since when it is known.
+    /// By uid: the resource version seen first, and since when it has been seen.
     seen: BTreeMap<String, (String, Instant)>,
     told: Vec<String>,
     last: Option<Instant>,
 }
 
 impl Watch {
-    /// Notes a look that was `asked` for at this time, and begins anew when the one before was too long ago.
+    /// Records a read that started at `asked`, and resets the watch if the previous one was too long ago.
     fn gap(&mut self, asked: Instant) {
         if self.last.is_some_and(|last| asked - last > LONGEST_GAP) {
             self.seen.values_mut().for_each(|(_, since)| *since = asked);
@@ -272,7 +276,7 @@ impl Watch {
         self.last = Some(asked);
     }
 
-    /// How a lease stands that the server told of between `asked` and `answered`; nothing when that is not known yet.
+    /// State of a lease that the server returned between `asked` and `answered`; `None` while it is unknown.
     fn judge(&mut self, lease: &Found, asked: Instant, answered: Instant) -> Option<LeaseState> {
         match self.seen.get(&lease.uid) {
             None => {
@@ -286,7 +290,7 @@ impl Watch {
         }
     }
 
-    /// True when nothing was said of the lease yet.
+    /// True when the lease was not reported yet.
     fn is_news(&mut self, lease: &Found) -> bool {
         let is_news = !self.told.contains(&lease.uid);
         self.told.push(lease.uid.clone());
@@ -294,11 +298,12 @@ impl Watch {
     }
 }
 
-/// Takes the lease of a run whose controller was found to be gone, if it is still as it was then: of two that would remove what is left, one does,
-/// and a controller that was only away for long learns that it has lost its objects.
+/// Claims the lease of a run whose controller was judged gone, if it is unchanged since: only one of several
+/// controllers can then remove the objects, and the old controller, if it returns, learns that it has lost
+/// them.
 ///
 /// # Errors
-/// When the lease has changed meanwhile.
+/// When the lease has changed.
 pub async fn claim(client: &Client, namespace: &str, found: &Found) -> Result<(), ClusterError> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let (name, params) = (names::object(&found.id), PatchParams::default());
@@ -316,7 +321,7 @@ pub async fn claim(client: &Client, namespace: &str, found: &Found) -> Result<()
     match claimed {
         Ok(_) => Ok(()),
         Err(error) if is_not_found(&error) => Ok(()),
-        // An earlier attempt has taken it after all.
+        // An earlier attempt was carried out.
         Err(kube::Error::Api(status))
             if status.code == 409 && attempts > 1 && own(&leases, &found.id).await.is_ok() =>
         {
@@ -344,7 +349,7 @@ mod tests {
         Found::of(&lease).unwrap()
     }
 
-    /// Whatever the holder's clock says: an hour ago, or in an hour.
+    /// The holder's clock is an hour behind or ahead.
     #[test]
     fn a_lease_is_judged_by_what_changes_on_ones_own_clock() {
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! Agents as pods of a Kubernetes cluster, reached through the API server alone.
+//! Agents as pods of a Kubernetes cluster, reached only through the API server.
 
 pub mod access;
 mod adopt;
@@ -44,29 +44,31 @@ use self::tracker::Tracker;
 use linerate_experiment::Experiment;
 use linerate_runner::platform::{AgentEndpoint, Platform, PlatformError, Token};
 
-/// Requests at the same time.
+/// Concurrent requests.
 const AT_ONCE: usize = 16;
 
-/// Agents as pods. Dropping it leaves them to their own orphan time, and their objects to the next run.
+/// Agents as pods. When it is dropped, the agents exit after their orphan time, and the next run removes
+/// their objects.
 #[derive(Debug)]
 pub struct KubernetesPlatform {
     plan: KubernetesPlan,
     experiment: Experiment,
     id: String,
     log_directory: PathBuf,
-    /// The lease is there, or may be, for all that the server said.
+    /// True when the lease exists or may exist.
     has_begun: bool,
     owner: Option<OwnerReference>,
     tokens: BTreeMap<String, Token>,
     tracker: Option<Tracker>,
     renewal: Option<JoinHandle<()>>,
     lease_loss: lease::Loss,
-    /// Since when pods are used that others made; they stay as they are.
+    /// Since when adopted pods are used; they are left in place.
     adopted: Option<Instant>,
 }
 
 impl KubernetesPlatform {
-    /// A platform that will run the agents of run `id` as planned, with their logs in `log_directory` at the end.
+    /// A platform that runs the agents of run `id` as planned, and stores their logs in `log_directory` at
+    /// the end.
     pub fn new(plan: KubernetesPlan, experiment: Experiment, id: &str, log_directory: &Path) -> Self {
         Self {
             plan,
@@ -129,7 +131,7 @@ impl KubernetesPlatform {
         self.endpoints()
     }
 
-    /// Both pods of a pair anew, under their names and with their tokens.
+    /// Recreates both pods of a pair, with the same names and tokens.
     async fn relaunch(
         &mut self,
         number: usize,
@@ -190,7 +192,7 @@ impl KubernetesPlatform {
         match tracker.until_running(names, limit, say).await {
             Ok(()) => Ok(()),
             Err(reason) => {
-                // What a pod itself says is in the reason; events tell of what came before it.
+                // The reason has the pod's own messages; events cover the time before.
                 let events = tracker.warnings(names).await;
                 let news =
                     events.iter().filter(|event| !reason.contains(event.split(": ").nth(1).unwrap_or(event)));
@@ -201,7 +203,7 @@ impl KubernetesPlatform {
     }
 }
 
-/// Creates an object of the run `id`; one that an earlier attempt of the same request made is as good.
+/// Creates an object of the run `id`; an object that an earlier attempt of the request created is accepted.
 async fn create<K>(api: &Api<K>, object: &K, id: &str) -> Result<(), ClusterError>
 where
     K: kube::Resource<DynamicType = ()>
@@ -228,7 +230,7 @@ where
     }
 }
 
-/// True when the object of this name is the run's: its name says so, or its labels.
+/// True when the object of this name belongs to the run, by its name or its labels.
 async fn is_ours<K>(api: &Api<K>, name: &str, id: &str) -> bool
 where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
@@ -276,7 +278,7 @@ impl Platform for KubernetesPlatform {
 }
 
 impl KubernetesPlatform {
-    /// Removes what a start that failed has made, whatever was to be kept.
+    /// Removes the objects of a failed start, even if they were to be kept.
     pub async fn give_up(&mut self) {
         if self.has_begun {
             self.tracker = None;

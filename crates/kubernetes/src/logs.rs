@@ -1,4 +1,4 @@
-//! What agents in pods logged, kept with the results.
+//! Logs of agents in pods, stored with the results.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -15,10 +15,11 @@ use super::AT_ONCE;
 use super::pods::AGENT;
 use super::retry::steadily;
 
-/// Time for all logs together, so that a server that is gone does not keep the run from its end.
+/// Time limit for all logs together, so that the run ends even if the server is away.
 const LOGS_TIME: Duration = Duration::from_secs(60);
 
-/// Appends each pod's log to its file in `directory`: all of it, or what came `since`. What cannot be had is no reason to fail.
+/// Appends each pod's log to its file in `directory`: all of it, or the part `since` a time. Missing logs are
+/// not an error.
 pub(super) async fn keep(pods: &Api<Pod>, names: &[String], directory: &Path, since: Option<Instant>) {
     if timeout(LOGS_TIME, fetch(pods, names, directory, since)).await.is_err() {
         tracing::warn!(seconds = LOGS_TIME.as_secs(), "not all logs of the pods could be had in time");
@@ -44,7 +45,7 @@ async fn fetch(pods: &Api<Pod>, names: &[String], directory: &Path, since: Optio
         .await;
 }
 
-/// An experiment that is resumed has logs of its earlier pods already.
+/// Appends, because a resumed experiment has logs of its earlier pods.
 fn append(path: &Path, log: &str) -> io::Result<()> {
     OpenOptions::new().create(true).append(true).open(path)?.write_all(log.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! The objects that a run creates, for a dry run: the API server checks each of them without storing it.
+//! Manifests of the objects that a run creates, for a dry run: the API server checks each without storing it.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,12 @@ use super::security;
 use linerate_experiment::Experiment;
 use linerate_runner::platform::Token;
 
-/// Stands for the run's id, which a run makes anew.
+/// Placeholder for the run's id, which each run creates.
 const NO_ID: &str = "00000000";
-/// Requests at the same time.
+/// Concurrent requests.
 const AT_ONCE: usize = 16;
 
-/// The manifests, in the order of creation. The secret's tokens are made for each run; here they are not.
+/// The manifests, in the order of creation. The secret has no tokens, because each run creates its own.
 pub fn of(plan: &KubernetesPlan, experiment: &Experiment) -> Vec<Value> {
     let run = Run { experiment, id: NO_ID, owner: None };
     let tokens: BTreeMap<String, Token> = plan.pods.iter().map(|pod| (pod.name(), Token::none())).collect();
@@ -34,19 +34,19 @@ pub fn of(plan: &KubernetesPlan, experiment: &Experiment) -> Vec<Value> {
     objects
 }
 
-/// What the server would store of the manifests.
+/// Manifests as the server would store them.
 #[derive(Debug, Default)]
 pub(super) struct Admitted {
-    /// The first pod; `None`: there is one of its name.
+    /// The first pod; `None` when a pod of its name exists.
     pub(super) pod: Option<AnyPod>,
-    /// Storage class of the first claim, which is the cluster's default where the experiment names none.
+    /// Storage class of the first claim: the cluster's default if the experiment names none.
     pub(super) class: Option<String>,
 }
 
 /// Has the API server check the manifests without storing them.
 ///
 /// # Errors
-/// What the server does not accept: of the first object, in the order of the manifests, that it refuses.
+/// The refusal of the first object, in the order of the manifests, that the server does not accept.
 pub(super) async fn validate(plan: &KubernetesPlan, objects: &[Value]) -> Result<Admitted, ClusterError> {
     let checks = stream::iter(objects).map(|object| async move {
         match object["kind"].as_str() {
@@ -73,7 +73,7 @@ pub(super) async fn validate(plan: &KubernetesPlan, objects: &[Value]) -> Result
     Ok(admitted)
 }
 
-/// Names the label that admits the pod, where Pod Security refused it.
+/// Adds the namespace label that would admit the pod, if Pod Security refused it.
 fn explain_security(error: ClusterError, plan: &KubernetesPlan, object: &Value) -> ClusterError {
     match (error, serde_json::from_value::<Pod>(object.clone())) {
         (ClusterError::Request { action, reason }, Ok(pod))
@@ -87,7 +87,7 @@ fn explain_security(error: ClusterError, plan: &KubernetesPlan, object: &Value) 
     }
 }
 
-/// The object as the server would store it; none when there is one of its name.
+/// The object as the server would store it; `None` when an object of its name exists.
 async fn check<K>(plan: &KubernetesPlan, object: &Value) -> Result<Option<Value>, ClusterError>
 where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
@@ -102,7 +102,7 @@ where
         .map_err(|error| ClusterError::while_(what())(kube::Error::SerdeError(error)))?;
     let api: Api<K> = Api::namespaced(plan.client.clone(), &plan.namespace);
     let params = PostParams { dry_run: true, ..PostParams::default() };
-    // What runs that are gone have left is removed before the run begins, and is in the way of a dry run only.
+    // Leftovers are removed before a run begins, so they only affect a dry run.
     let has_leftovers = !plan.leftovers.is_empty();
     match steadily(|| api.create(&params, &typed)).await {
         Ok(admitted) => Ok(serde_json::to_value(&admitted).ok()),
@@ -112,7 +112,7 @@ where
     }
 }
 
-/// True of a refusal that leftovers explain: their name is taken, or their part of a quota.
+/// True for a refusal that leftovers may cause: a name that is taken, or a quota that is used up.
 fn is_in_the_way(status: &kube::core::Status) -> bool {
     status.code == 409 || status.code == 403 && status.message.contains("exceeded quota")
 }

@@ -1,23 +1,24 @@
-//! Labels and names of the objects that Linerate makes. What does not carry the labels is never changed or deleted.
+//! Labels and names of Linerate's objects. Objects without the labels are never changed or deleted.
 
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-/// Says whose object it is; the value is [`LINERATE`].
+/// Label for the owner of an object; its value is [`LINERATE`].
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY`].
 pub const LINERATE: &str = "linerate";
-/// Id of the experiment: 8 hexadecimal digits.
+/// Label for the id of the experiment: 8 hexadecimal digits.
 pub const EXPERIMENT: &str = "linerate.dev/experiment";
-/// Number of the pair.
+/// Label for the number of the pair.
 pub const PAIR: &str = "linerate.dev/pair";
-/// `tx` or `rx`.
+/// Label for the role: `tx` or `rx`.
 pub const ROLE: &str = "role";
-/// On a lease: the pods are meant to stay after the run.
+/// Label on a lease: the pods are kept after the run.
 pub const KEPT: &str = "linerate.dev/kept";
 
-/// Name of the secret with the tokens: one for each namespace, as pods are `tx0` and `rx0` in each, so that a Role can name it.
+/// Name of the secret with the tokens: one for each namespace, because pods are named `tx0` and `rx0` in
+/// each, and because a Role can then name it.
 pub const SECRET: &str = "linerate-tokens";
 
 /// Name of the experiment's lease.
@@ -43,12 +44,12 @@ pub fn is_of(object: &impl ResourceExt, experiment: &str) -> bool {
     labels(experiment).iter().all(|(name, value)| object.labels().get(name) == Some(value))
 }
 
-/// Selects everything of Linerate's.
+/// Selector for all objects of Linerate.
 pub fn all() -> String {
     format!("{MANAGED_BY}={LINERATE}")
 }
 
-/// Selects what belongs to one experiment.
+/// Selector for the objects of one experiment.
 pub fn of_experiment(experiment: &str) -> String {
     format!("{MANAGED_BY}={LINERATE},{EXPERIMENT}={experiment}")
 }

@@ -1,17 +1,17 @@
-//! What Linerate has to be allowed to do.
+//! A permission that Linerate needs.
 
 use std::fmt;
 
 /// A verb on a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
-    /// What is done.
+    /// The verb.
     pub verb: &'static str,
     /// API group; empty for the core.
     pub group: &'static str,
     /// The resource, with its subresource after a slash.
     pub resource: &'static str,
-    /// The one object that it is done to; `None`: any.
+    /// Name of the object; `None`: any.
     pub name: Option<&'static str>,
 }
 

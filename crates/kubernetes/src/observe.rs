@@ -1,4 +1,4 @@
-//! What the cluster has: nodes and their room, quotas, networks, pods with our names. Reads only.
+//! Reads of the cluster: nodes and their room, quotas, networks, pods with Linerate's names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,14 +15,15 @@ use super::requests::{AnyPod, requested};
 use super::retry::steadily;
 use linerate_experiment::quantity::milli;
 
-/// Objects per answer of the API server, so that a large cluster does not come in one piece.
+/// Objects per page of a list, which limits the response for a large cluster.
 const PAGE: u32 = 500;
-/// How often a list may begin anew.
+/// Attempts to read a whole list.
 const BEGINNINGS: u32 = 3;
-/// Pods that have ended hold nothing.
+/// Pods that have ended hold no resources.
 const RUNNING: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
-/// The nodes' room, without what pods of `gone` experiments hold; `None` when nodes may not be listed. And what the user should know.
+/// The nodes' room, without the resources that pods of `gone` experiments hold, `None` when nodes may not be
+/// listed; and notes for the user.
 ///
 /// # Errors
 /// When the server does not answer.
@@ -68,7 +69,7 @@ where
     let mut beginnings = 0;
     loop {
         let page = match steadily(|| api.list(&params)).await {
-            // The pages took longer than the server keeps what they are of.
+            // The snapshot that the pages belong to expired during the list.
             Err(error) if is_expired(&error) && beginnings < BEGINNINGS => {
                 tracing::debug!(%error, "the list begins anew");
                 beginnings += 1;
@@ -86,7 +87,7 @@ where
     }
 }
 
-/// Allocatable less requested, node by node.
+/// Allocatable minus requested resources of each node.
 fn room(nodes: &[ApiNode], pods: &[AnyPod], gone: &BTreeSet<String>) -> Vec<Node> {
     let mut taken: BTreeMap<&str, BTreeMap<String, u128>> = BTreeMap::new();
     let is_gone = |pod: &AnyPod| {
@@ -121,7 +122,7 @@ fn amounts(quantities: Option<&BTreeMap<String, Quantity>>) -> impl Iterator<Ite
     quantities.into_iter().flatten().filter_map(|(name, amount)| Some((name.clone(), milli(&amount.0)?)))
 }
 
-/// Why the node takes none of our pods, which tolerate nothing.
+/// Why the node takes no pod of Linerate; the pods have no tolerations.
 fn closed(node: &ApiNode) -> Option<String> {
     let spec = node.spec.as_ref();
     if spec.and_then(|spec| spec.unschedulable).unwrap_or(false) {
@@ -148,7 +149,7 @@ pub async fn quotas(client: &Client, namespace: &str) -> Result<Vec<ResourceQuot
     quotas.map_err(ClusterError::while_("list the resource quotas"))
 }
 
-/// The metadata of the secret of the namespace that has Linerate's name.
+/// Metadata of the namespace's secret with Linerate's name.
 ///
 /// # Errors
 /// When the server does not answer.
@@ -161,16 +162,16 @@ pub async fn secret(
     secret.map_err(ClusterError::while_(format!("look at secret {}", names::SECRET)))
 }
 
-/// Makes sure that the networks to attach are defined.
+/// Checks that the networks to attach exist.
 ///
 /// # Errors
-/// The first that is not.
+/// The first that does not exist.
 pub async fn networks(client: &Client, namespace: &str, networks: &[String]) -> Result<(), ClusterError> {
     let kind = GroupVersionKind::gvk("k8s.cni.cncf.io", "v1", "NetworkAttachmentDefinition");
     let resource = ApiResource::from_gvk_with_plural(&kind, "network-attachment-definitions");
     for network in networks {
         let (of, name) = network.split_once('/').unwrap_or((namespace, network));
-        // `name@interface` says what the pod calls it.
+        // `name@interface` sets the interface's name in the pod.
         let name = name.split('@').next().unwrap_or(name);
         let api = Api::<DynamicObject>::namespaced_with(client.clone(), of, &resource);
         match steadily(|| api.get(name)).await {
@@ -184,7 +185,7 @@ pub async fn networks(client: &Client, namespace: &str, networks: &[String]) -> 
     Ok(())
 }
 
-/// The pods of the namespace that have one of `wanted` as their name.
+/// Pods of the namespace whose name is in `wanted`.
 ///
 /// # Errors
 /// When the server does not answer.

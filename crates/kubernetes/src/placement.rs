@@ -1,5 +1,5 @@
-//! Which pod goes to which node, and what is lacking when there is no room. Pure. All pods of an experiment ask for the same, so a node's room
-//! is a number of pods.
+//! Placement of pods on nodes, and the shortage when there is no room. Pure. All pods of an experiment
+//! request the same resources, so a node's room is a number of pods.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,50 +8,50 @@ use super::pods::Amount;
 use linerate_experiment::kubernetes::{NodePair, PlacementRule};
 use linerate_experiment::quantity::Bytes;
 
-/// A node, as far as pods care.
+/// A node with its free resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// Allocatable less requested, in thousandths, by resource.
+    /// Allocatable minus requested amounts in thousandths, by resource.
     pub free: BTreeMap<String, u128>,
-    /// Why no pod of ours can go there at all.
+    /// Why the node takes no pods of Linerate.
     pub closed: Option<String>,
 }
 
 /// The nodes of a pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
-    /// Of the transmitter.
+    /// Node of the transmitter.
     pub tx: String,
-    /// Of the receiver.
+    /// Node of the receiver.
     pub rx: String,
 }
 
-/// A resource of which a node has too little for one more pod.
+/// A shortage on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortage {
     /// The node.
     pub node: String,
-    /// What is lacking.
+    /// The reason.
     pub lack: Lack,
 }
 
-/// What is lacking.
+/// Reason of a shortage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lack {
     /// Too little of a resource, in thousandths.
     Resource {
         /// Its name.
         resource: String,
-        /// What the pods that are still to be placed there need.
+        /// Amount that the remaining pods need there.
         wanted: u128,
-        /// What is left for them.
+        /// Amount that is left for them.
         available: u128,
     },
     /// The node takes no pods.
     Closed(String),
-    /// There is no such node.
+    /// The node does not exist.
     Unknown,
 }
 
@@ -71,12 +71,12 @@ impl fmt::Display for Shortage {
     }
 }
 
-/// An amount as people write it.
+/// An amount in human-readable form.
 pub fn shown(resource: &str, milli: u128) -> String {
     let bytes = resource == "memory" || resource == "ephemeral-storage" || resource.starts_with("hugepages-");
     match u64::try_from(milli / 1000) {
         Ok(0) if milli == 0 => "0".to_owned(),
-        // Exact gibibytes are rare in what a node has left; mebibytes are close enough to compare.
+        // Free memory is rarely a whole number of gibibytes; mebibytes are precise enough for a comparison.
         Ok(whole) if bytes && whole >= 1 << 20 => Bytes(whole >> 20 << 20).to_string(),
         Ok(whole) if milli.is_multiple_of(1000) => whole.to_string(),
         _ => format!("{milli}m"),
@@ -87,13 +87,13 @@ pub fn shown(resource: &str, milli: u128) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("pair {pair} of {pairs} has no place ({rule}):\n{}", lines(shortages))]
 pub struct NoRoom {
-    /// The first pair without a place.
+    /// The first pair without room.
     pub pair: usize,
-    /// How many there are.
+    /// Number of pairs.
     pub pairs: usize,
-    /// The rule in words.
+    /// Description of the rule.
     pub rule: &'static str,
-    /// What is lacking, node by node.
+    /// The shortages, by node.
     pub shortages: Vec<Shortage>,
 }
 
@@ -112,10 +112,10 @@ fn words(rule: PlacementRule) -> &'static str {
     }
 }
 
-/// Finds a node for every pod: named ones first, then by `rule`, always where there is most room.
+/// Chooses a node for every pod: named nodes first, then by `rule`, each time the node with most room.
 ///
 /// # Errors
-/// What is lacking for the first pair that does not fit.
+/// The shortages for the first pair without room.
 pub fn place(
     pairs: usize,
     rule: PlacementRule,
@@ -141,7 +141,7 @@ pub fn place(
     Ok(placed.into_iter().flatten().collect())
 }
 
-/// How many pods fit on a node.
+/// Number of pods that fit on a node.
 fn slots(node: &Node, wanted: &BTreeMap<String, Amount>) -> usize {
     if node.closed.is_some() {
         return 0;
@@ -170,7 +170,7 @@ fn choose(
     for tx in candidates(tx_named) {
         for rx in candidates(rx_named) {
             let allowed = match rule {
-                // Both nodes were named: that is what was asked.
+                // Both nodes are named, so the rule does not apply.
                 _ if fixed => true,
                 PlacementRule::Any => true,
                 PlacementRule::SameNode => tx == rx,
@@ -215,7 +215,7 @@ fn shortages(
         if left >= need {
             continue;
         }
-        // Pods that were placed before have taken their part.
+        // The pods placed before have used their part.
         let taken = (slots(node, wanted) - left) as u128;
         for (resource, amount) in wanted {
             let available =

@@ -1,4 +1,4 @@
-//! What a run would do to the cluster, decided before anything is touched.
+//! Plan of a run on a cluster, decided before anything is changed.
 
 use std::collections::BTreeSet;
 
@@ -20,20 +20,20 @@ use linerate_experiment::kubernetes::{LinkKind, OutputVolume, PlacementRule};
 use linerate_experiment::topology::{Group, Topology};
 use linerate_runner::platform::buffers;
 
-/// A run as planned on a cluster that has room for it.
+/// A planned run on a cluster with room for it.
 #[derive(Clone)]
 pub struct KubernetesPlan {
-    /// The way to the cluster.
+    /// Client of the cluster.
     pub client: Client,
-    /// The cluster's address, for people.
+    /// The cluster's address, for display.
     pub server: String,
-    /// Where the pods go.
+    /// Namespace of the pods.
     pub namespace: String,
     /// All pods: transmitter and receiver of pair 0, of pair 1, …
     pub pods: Vec<PodPlan>,
     /// Runs whose controller is gone; their objects are removed first.
     pub leftovers: Vec<lease::Found>,
-    /// What the user should know.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
@@ -43,10 +43,10 @@ impl std::fmt::Debug for KubernetesPlan {
     }
 }
 
-/// The cluster and the namespace that `experiment` names.
+/// Client, address and namespace that `experiment` names.
 ///
 /// # Errors
-/// When there is no configuration, or it is wrong.
+/// When the configuration is missing or invalid.
 pub async fn connect(experiment: &Experiment) -> Result<(Client, String, String), ClusterError> {
     let settings = experiment.kubernetes();
     let config = match &settings.context {
@@ -69,15 +69,17 @@ pub async fn connect(experiment: &Experiment) -> Result<(Client, String, String)
     Ok((client, namespace, server))
 }
 
-/// True of the run that is `resumed` and had its controller on this host: this controller holds the lock of its directory, so that one is gone.
+/// True for the `resumed` run if its controller ran on this host: this process holds the lock of the run's
+/// directory, so that controller is gone.
 fn is_over(found: &lease::Found, resumed: Option<&str>) -> bool {
     resumed == Some(found.id.as_str()) && found.is_of_this_host()
 }
 
-/// Removes what is left of the run `id` of `experiment`, whose controller is known to be gone where it ran on this host. What it was to keep stays.
+/// Removes the objects of the run `id` of `experiment`, whose controller is known to be gone if it ran on
+/// this host. Kept objects stay.
 ///
 /// # Errors
-/// When the server refuses, or pods do not go.
+/// When the server refuses, or pods are not removed in time.
 pub async fn remove_rest(experiment: &Experiment, id: &str, say: &dyn Fn(&str)) -> Result<(), ClusterError> {
     let (client, namespace, _) = connect(experiment).await?;
     let leases = lease::settled(&client, &namespace, |found| is_over(found, Some(id)), say).await?;
@@ -91,12 +93,12 @@ pub async fn remove_rest(experiment: &Experiment, id: &str, say: &dyn Fn(&str)) 
 }
 
 impl KubernetesPlan {
-    /// Looks at the cluster and decides. Sends no request that writes. `say` is told what it waits for: the leases of other runs are watched until
-    /// it is known whether their controllers live. `resumed` is the run that is taken up again, whose controller is known to be
-    /// gone where it ran on this host: what is left of it goes first.
+    /// Reads the cluster and decides; sends no request that writes. Leases of other runs are watched until
+    /// their state is known, and `say` receives the reason for the wait. `resumed` is the run to be resumed,
+    /// whose controller is known to be gone if it ran on this host; its objects are removed first.
     ///
     /// # Errors
-    /// Whatever would keep the run from succeeding: no access, no room, names that are taken.
+    /// Whatever prevents the run: no access, no room, names that are taken.
     pub async fn new(
         experiment: &Experiment,
         resumed: Option<&str>,
@@ -119,7 +121,7 @@ impl KubernetesPlan {
         observe::networks(&client, &namespace, &settings.networks).await?;
         let wanted = wanted(settings);
         let (nodes, mut notes) = observe::nodes(&client, &namespace, &gone).await?;
-        // Pods that meet in a node's directory are on that node.
+        // Pods that share a directory of a node must run on that node.
         let rule =
             if settings.link.kind == LinkKind::Memif { PlacementRule::SameNode } else { settings.placement };
         let named = settings.nodes.as_ref().map(|nodes| nodes.value.clone()).unwrap_or_default();
@@ -153,10 +155,11 @@ impl KubernetesPlan {
         Ok(Self { client, server, namespace, pods: pods.collect(), leftovers, notes })
     }
 
-    /// Removes what runs left whose controller is gone, so that neither their names nor their part of a quota are in the way.
+    /// Removes the objects of runs whose controller is gone, which frees their names and their part of the
+    /// quotas.
     ///
     /// # Errors
-    /// When one of them lives after all, the server refuses, or pods do not go.
+    /// When one of the controllers turns out to be live, the server refuses, or pods are not removed in time.
     pub async fn remove_leftovers(&mut self, say: &dyn Fn(&str)) -> Result<(), ClusterError> {
         for found in std::mem::take(&mut self.leftovers) {
             say(&format!("removing what run {} left", found.id));
@@ -166,11 +169,11 @@ impl KubernetesPlan {
         Ok(())
     }
 
-    /// Has the API server check every object of the run without storing it (names, admission, policies), and adds up what the namespace's quotas
-    /// leave for all of them together.
+    /// Has the API server check every object of the run without storing it (names, admission, policies), and
+    /// checks that the namespace's quotas suffice for all of them together.
     ///
     /// # Errors
-    /// What the server does not accept, or the quota that leaves too little.
+    /// The object that the server refuses, or the quota that is too small.
     pub async fn validate(&mut self, experiment: &Experiment) -> Result<(), ClusterError> {
         let objects = manifests::of(self, experiment);
         let admitted = manifests::validate(self, &objects).await?;
@@ -191,7 +194,7 @@ impl KubernetesPlan {
     }
 }
 
-/// Makes sure that no pod or secret of others, or of a run that lives, has one of our names.
+/// Checks that no foreign pod or secret, and none of a live run, has a name that this run uses.
 async fn names_are_free(
     client: &Client,
     namespace: &str,

@@ -1,13 +1,17 @@
-//! The objects of an experiment: pods, the secret with their tokens, the lease that owns them all. Pure; golden files test them.
+//! Objects of an experiment: pods, the secret with their tokens, the lease that owns them all. Pure; golden
+//! files test them.
 //!
-//! Pods keep to the `restricted` Pod Security Standard but for these exceptions, each only where its reason holds:
-//! - user 0, because a capability that is added is in force only for it (and because a device file or a node's directory is root's);
-//!   it has none of root's capabilities
-//! - `IPC_LOCK` with a device: VFIO locks packet memory while the device reads it; hugepages stay in place anyway
-//! - `SYS_NICE` with hugepages: EAL places them on NUMA nodes (`set_mempolicy`), which the runtime's default seccomp profile allows
-//!   with this capability only
-//! - `NET_RAW` and `NET_ADMIN` with `afPacket`: a packet socket is a raw socket, and ethdev sets the interface's flags when it starts the port
-//! - a `hostPath` with `memif`: the two pods need a place to meet
+//! Pods comply with the `restricted` Pod Security Standard except for these, each only where its reason
+//! holds:
+//! - user 0, because an added capability is effective for it only (and because device files and node
+//!   directories belong to root); it has none of root's other capabilities
+//! - `IPC_LOCK` with a device: VFIO locks packet memory for the device's DMA; hugepages are not swapped in
+//!   any case
+//! - `SYS_NICE` with hugepages: EAL places them on NUMA nodes (`set_mempolicy`), which the runtime's default
+//!   seccomp profile allows with this capability only
+//! - `NET_RAW` and `NET_ADMIN` with `afPacket`: a packet socket is a raw socket, and ethdev sets the
+//!   interface's flags when it starts the port
+//! - a `hostPath` with `memif`: the two pods share a directory for the socket
 
 use std::collections::BTreeMap;
 
@@ -31,21 +35,21 @@ use linerate_experiment::topology::AgentNode;
 use linerate_runner::platform::Token;
 use linerate_runner::platform::launch::memif_mac;
 
-/// Loopback port of an agent in its pod: old kits' control port.
+/// Loopback port of an agent in its pod: the control port of older kits.
 pub const AGENT_PORT: u16 = 22022;
-/// An agent whose controller is gone for so long ends, and with it its pod.
+/// Orphan time: an agent without a controller exits after it, and its pod ends.
 const EXIT_WHEN_ORPHANED: &str = "60s";
-/// Time for an agent to end when its pod is deleted.
+/// Grace period of an agent when its pod is deleted.
 const GRACE_SECONDS: i64 = 5;
-/// Where the programs are in the image.
+/// Directory of the programs in the image.
 const PROGRAMS: &str = "/usr/local/bin";
-/// Where the token is in a pod.
+/// Directory of the token in a pod.
 const SECRETS: &str = "/run/secrets/linerate";
-/// Where the pods of a memif pair meet.
+/// Shared directory of the pods of a memif pair.
 const MEMIF: &str = "/run/memif";
-/// The label by which nodes differ. Its value is the provider's own, and often another than the node's name.
+/// Label that identifies a node. The provider sets its value, which often differs from the node's name.
 const HOSTNAME: &str = "kubernetes.io/hostname";
-/// The container that says whether DPDK will work.
+/// Container that checks whether DPDK will work.
 pub const PREFLIGHT: &str = "preflight";
 /// The container of the agent.
 pub const AGENT: &str = "agent";
@@ -53,11 +57,11 @@ pub const AGENT: &str = "agent";
 /// One pod as planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodPlan {
-    /// The place of its agent's group in the topology.
+    /// Position of its agent's group in the topology.
     pub group: usize,
-    /// Its agent, which it has the name of.
+    /// Its agent, whose name it has.
     pub agent: AgentNode,
-    /// Its node, when that is decided; else the scheduler decides, by the placement rule.
+    /// Its node, if that is decided; otherwise the scheduler chooses by the placement rule.
     pub node: Option<String>,
 }
 
@@ -68,14 +72,14 @@ impl PodPlan {
     }
 }
 
-/// What the pods of one run have in common.
+/// Common properties of a run's pods.
 #[derive(Debug, Clone, Copy)]
 pub struct Run<'a> {
     /// The experiment.
     pub experiment: &'a Experiment,
     /// The run's id: 8 hexadecimal digits.
     pub id: &'a str,
-    /// The lease, once it is made.
+    /// The lease, once it exists.
     pub owner: Option<&'a OwnerReference>,
 }
 
@@ -93,7 +97,7 @@ impl Run<'_> {
         }
     }
 
-    /// The secret with every pod's token, by the pod's name.
+    /// The secret with every pod's token, by pod name.
     pub fn secret(&self, tokens: &BTreeMap<String, Token>) -> Secret {
         let data = tokens.iter().map(|(pod, token)| (pod.clone(), ByteString(token.reveal().into())));
         Secret {
@@ -104,7 +108,7 @@ impl Run<'_> {
         }
     }
 
-    /// The pod's own volume claim, when the experiment asks for one.
+    /// The pod's own volume claim, if the experiment asks for one.
     pub fn claim(&self, plan: &PodPlan) -> Option<PersistentVolumeClaim> {
         let OutputVolume::PersistentVolumeClaim { class, size } = &self.settings().output else {
             return None;
@@ -125,7 +129,7 @@ impl Run<'_> {
         })
     }
 
-    /// The pod.
+    /// Manifest of the pod.
     pub fn pod(&self, plan: &PodPlan) -> Pod {
         let settings = self.settings();
         let mut metadata = self.metadata(plan.name());
@@ -202,7 +206,7 @@ impl Run<'_> {
                     Role::Rx => ("server", 2),
                 };
                 let mac = memif_mac(experiment_bytes(self.id), plan.group, end);
-                // Both ends of a memif share rings of one size, a power of two.
+                // Both ends of a memif have rings of the same size, a power of two.
                 let ring_log2 = txd.max(rxd).next_power_of_two().ilog2();
                 Some(format!(
                     "net_memif0,role={role},id=0,socket={},socket-abstract=no,mac={mac},rsize={ring_log2}",
@@ -242,7 +246,7 @@ impl Run<'_> {
         command
     }
 
-    /// The ceilings of the controller's environment, which a pod does not inherit.
+    /// The rate ceilings of the controller's environment, which a pod does not inherit.
     fn environment(&self) -> Option<Vec<EnvVar>> {
         let variables = self.experiment.environment.variables().into_iter();
         let variables = variables.map(|(name, value)| EnvVar {
@@ -257,7 +261,7 @@ impl Run<'_> {
         format!("{MEMIF}/{}-{pair}.sock", self.id)
     }
 
-    /// Rules for the scheduler: both pods of a pair by one name or by two.
+    /// Affinity rules for the scheduler: both pods of a pair on one node, or on two.
     fn affinity(&self, plan: &PodPlan) -> Option<Affinity> {
         let mut of_pair = names::labels(self.id);
         of_pair.insert(names::PAIR.to_owned(), plan.group.to_string());
@@ -294,7 +298,7 @@ impl Run<'_> {
         };
         let mut mounts = vec![
             VolumeMount { read_only: Some(true), ..mount("token", SECRETS) },
-            // EAL's run-time directory; the root file system is read-only.
+            // EAL's runtime directory; the root file system is read-only.
             mount("run", "/var/run/dpdk"),
         ];
         if settings.hugepages.count.get() > 0 {
@@ -357,7 +361,7 @@ impl Run<'_> {
     }
 }
 
-/// The node of this name and no other.
+/// Affinity to the node of this name.
 fn on_node(name: &str) -> Affinity {
     let field = NodeSelectorRequirement {
         key: "metadata.name".to_owned(),
@@ -376,12 +380,13 @@ fn on_node(name: &str) -> Affinity {
     }
 }
 
-/// Two bytes of the id, for Ethernet addresses that tell runs apart.
+/// Two bytes of the id, which make Ethernet addresses differ between runs.
 fn experiment_bytes(id: &str) -> [u8; 2] {
     u32::from_str_radix(id, 16).map_or([0, 0], |number| [(number >> 8) as u8, number as u8])
 }
 
-/// What each container asks for. Requests equal limits and CPUs are whole: quality of service Guaranteed, which a static CPU manager wants.
+/// Resources of each container. Requests equal limits and CPUs are whole: the quality of service is
+/// Guaranteed, which a static CPU manager requires.
 fn resources(settings: &KubernetesSection) -> ResourceRequirements {
     let amounts: BTreeMap<String, Quantity> =
         wanted(settings).into_iter().map(|(name, amount)| (name, Quantity(amount.text))).collect();
@@ -397,11 +402,11 @@ fn resources(settings: &KubernetesSection) -> ResourceRequirements {
 pub struct Amount {
     /// In thousandths of the resource's unit.
     pub milli: u128,
-    /// As written.
+    /// As written in the document.
     pub text: String,
 }
 
-/// What a pod asks of its node, by resource.
+/// Resources that a pod requests of its node.
 pub fn wanted(settings: &KubernetesSection) -> BTreeMap<String, Amount> {
     let whole = |number: u64, text: String| Amount { milli: u128::from(number) * 1000, text };
     let mut wanted = BTreeMap::from([

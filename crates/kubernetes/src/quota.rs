@@ -1,4 +1,5 @@
-//! What the namespace's quotas leave for the objects of a run. Quotas with scopes count only the pods or claims that they are about. Pure.
+//! Check of the namespace's quotas for the objects of a run. Quotas with scopes count only the matching pods
+//! or claims. Pure.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +16,18 @@ use linerate_experiment::quantity::milli;
 pub(super) struct Demand<'a> {
     /// One pod, as the server admits it; all are alike.
     pub(super) pod: &'a AnyPod,
-    /// How many of it.
+    /// Number of pods.
     pub(super) pods: usize,
-    /// Volume claims.
+    /// Number of volume claims.
     pub(super) claims: usize,
     /// Size of each claim in thousandths of a byte, and its storage class.
     pub(super) claim: Option<(u128, Option<&'a str>)>,
 }
 
-/// The first quota of `namespace` that leaves too little.
+/// Checks the quotas of `namespace`.
 ///
 /// # Errors
-/// Its name, what is lacking, and how much.
+/// The first quota that leaves too little: its name, the resource and the amounts.
 pub(super) fn check(
     quotas: &[ResourceQuota],
     namespace: &str,
@@ -56,7 +57,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// How much of a quota's `key` all objects of a run take, in thousandths.
+/// Amount of a quota's `key` that all objects of a run use, in thousandths.
 fn needed(key: &str, demand: &Demand<'_>) -> u128 {
     let pods = |each: u128| each * demand.pods as u128;
     let of_pod = |amounts: BTreeMap<String, u128>, name: &str| pods(amounts.get(name).copied().unwrap_or(0));
@@ -82,8 +83,8 @@ fn needed(key: &str, demand: &Demand<'_>) -> u128 {
     }
 }
 
-/// True when the quota counts what a run makes: all of its scopes are the pod's, or the claims' where the quota is about claims. A quota with a
-/// scope that this program does not know is left to the server, which checks each object.
+/// True when the quota counts the run's objects: all of its scopes match the pods, or the claims if the quota
+/// is for claims. Quotas with unknown scopes are left to the server, which checks each object.
 fn counts(quota: &ResourceQuota, pod: &AnyPod) -> bool {
     let Some(spec) = &quota.spec else { return true };
     let plain = spec.scopes.iter().flatten().all(|scope| has_scope(pod, scope, "Exists", &[]));
@@ -108,7 +109,7 @@ fn has_scope(pod: &AnyPod, scope: &str, operator: &str, values: &[String]) -> bo
         ("PriorityClass", "DoesNotExist") => class.is_none(),
         ("PriorityClass", "In") => is_among(),
         ("PriorityClass", "NotIn") => !is_among(),
-        // Of claims, from Kubernetes 1.34 on. A claim of a run names no such class.
+        // For claims, from Kubernetes 1.34 on. The claims of a run name no such class.
         ("VolumeAttributesClass", "DoesNotExist" | "NotIn") => true,
         _ => false,
     }

@@ -1,5 +1,6 @@
-//! Removing what belongs to a run: found by its labels, the lease last, so that what is left over stays recognisable. Every deletion names the
-//! uid of the object that was found: another object that has the name by then is left alone.
+//! Removal of a run's objects. They are found by their labels, and the lease is removed last, so that
+//! leftovers stay recognisable. Every deletion names the uid of the object that was found, so a newer object
+//! of the same name is not deleted.
 
 use std::time::{Duration, Instant};
 
@@ -14,20 +15,20 @@ use super::error::{ClusterError, is_forbidden, is_not_found};
 use super::names;
 use super::retry::steadily;
 
-/// Requests at the same time.
+/// Concurrent requests.
 const AT_ONCE: usize = 16;
-/// Time for pods to be gone, their grace period included.
+/// Time limit for the removal of pods, grace period included.
 const GONE_WITHIN: Duration = Duration::from_secs(60);
-/// Time for a pod to be gone before it is deleted without waiting for its node.
+/// Time limit after which a pod is deleted without its node's confirmation.
 const STRUCK_OFF_AFTER: Duration = Duration::from_secs(20);
-/// Time between two looks, which grows from one to the other: a list of many pods is work for the server.
+/// First interval between two lists; it grows, because a list of many pods is work for the server.
 const LOOK: Duration = Duration::from_millis(200);
 const LATER_LOOK: Duration = Duration::from_secs(2);
 
 /// Removes every object of the run `id`, and returns when its pods are gone.
 ///
 /// # Errors
-/// When the server refuses, or pods do not go.
+/// When the server refuses, or pods are not removed in time.
 pub async fn remove(client: &Client, namespace: &str, id: &str) -> Result<(), ClusterError> {
     let selector = names::of_experiment(id);
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
@@ -43,7 +44,7 @@ pub async fn remove(client: &Client, namespace: &str, id: &str) -> Result<(), Cl
     }
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
     match delete_selected(&claims, &selector, "volume claims").await {
-        // A role without claims has made none.
+        // A Role without rights on claims means that none were created.
         Err(ClusterError::Request { reason, .. }) if is_forbidden(&reason) => {}
         other => other?,
     }
@@ -51,10 +52,11 @@ pub async fn remove(client: &Client, namespace: &str, id: &str) -> Result<(), Cl
     delete_selected(&leases, &selector, "leases").await
 }
 
-/// Removes pods of the run `id` by name and returns when they are gone. A pod of a node that is gone itself is struck off the list.
+/// Removes pods of the run `id` by name, and returns when they are gone. A pod on a lost node is deleted
+/// without its confirmation.
 ///
 /// # Errors
-/// When the server refuses, a pod is another's by now, or one does not go.
+/// When the server refuses, a pod now belongs to another run, or one is not removed in time.
 pub async fn pods(pods: &Api<Pod>, id: &str, names: &[String]) -> Result<(), ClusterError> {
     let look = async |name: &String| {
         let found = steadily(|| pods.get_metadata_opt(name)).await;
@@ -100,7 +102,8 @@ fn still_there(pods: &[String]) -> ClusterError {
     ))
 }
 
-/// Deletes the very object that was `found`. One that has its name by now, or that has changed where `params` ask for its version, is left alone.
+/// Deletes exactly the object that was `found`: not a newer one of the same name, and, if `params` state its
+/// version, not a changed one.
 async fn delete<K>(api: &Api<K>, found: &impl ResourceExt, params: DeleteParams) -> Result<(), ClusterError>
 where
     K: Clone + std::fmt::Debug + DeserializeOwned,
@@ -129,7 +132,8 @@ where
     delete_all(api, &found.items, &DeleteParams::default()).await
 }
 
-/// Deletes what can be deleted, and tells the first failure. When the server is gone, the rest is not asked for.
+/// Deletes the objects and returns the first failure. If the server is away, the remaining objects are
+/// skipped.
 async fn delete_all<K>(
     api: &Api<K>,
     found: &[impl ResourceExt],
@@ -153,15 +157,16 @@ where
     first
 }
 
-/// Deletes pods of which nothing can run, at once: a kubelet that tries in vain to start one takes its time to let it go. Any other pod is
-/// there until its kubelet has ended it, so that the next one of this name does not meet its processes.
+/// Deletes pods without running containers at once: a kubelet that keeps failing to start a pod is slow to
+/// release it. All other pods are deleted only after their kubelet has ended them, so that the next pod of
+/// the same name does not meet their processes.
 async fn delete_unstarted(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterError> {
     let params = ListParams::default().labels(selector).fields("status.phase=Pending");
     let mut found = steadily(|| pods.list(&params)).await.map_err(ClusterError::while_("list the pods"))?;
     found.items.retain(cannot_run);
     let mut deletions = stream::iter(&found.items)
         .map(|pod| async move {
-            // One that has begun meanwhile has another version, and is left to its kubelet.
+            // A pod that has started since has another version, and is left to its kubelet.
             let version = Preconditions { resource_version: pod.resource_version(), uid: None };
             let at_once = DeleteParams::default().grace_period(0).preconditions(version);
             delete(pods, pod, at_once).await
@@ -173,7 +178,7 @@ async fn delete_unstarted(pods: &Api<Pod>, selector: &str) -> Result<(), Cluster
     Ok(())
 }
 
-/// True of a pod that has no node, or whose kubelet is held up before the first container.
+/// True for a pod without a node, or with a kubelet that cannot start its first container.
 fn cannot_run(pod: &Pod) -> bool {
     if pod.spec.as_ref().is_none_or(|spec| spec.node_name.is_none()) {
         return true;

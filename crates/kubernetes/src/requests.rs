@@ -1,8 +1,8 @@
-//! What pods of others hold of their node, by the scheduler's own arithmetic. Pure.
+//! Resources that other pods hold of their node, by the scheduler's own arithmetic. Pure.
 //!
-//! Pods are read as JSON: the API types of this program are those of the oldest supported Kubernetes, and lack what newer ones have: init
-//! containers that go on running (sidecars, KEP-753), resources of a whole pod (KEP-2837), and resources that change while a pod runs
-//! (KEP-1287).
+//! Pods are read as JSON, because the API types of this program are those of the oldest supported Kubernetes,
+//! without newer fields: init containers that keep running (sidecars, KEP-753), resources of a whole pod
+//! (KEP-2837), and resources that change while a pod runs (KEP-1287).
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use linerate_experiment::quantity::milli;
 /// Amounts in thousandths of their unit, by resource.
 pub(super) type Amounts = BTreeMap<String, u128>;
 
-/// A pod, as far as its resources and its quality of service go.
+/// The fields of a pod that concern its resources and quality of service.
 pub(super) type AnyPod = Object<Spec, Status>;
 
 type Quantities = Option<BTreeMap<String, Quantity>>;
 
-/// The part of a pod's `spec` that is needed here.
+/// The used part of a pod's `spec`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Spec {
@@ -28,9 +28,9 @@ pub(super) struct Spec {
     pub(super) node_name: Option<String>,
     /// Name of its priority class.
     pub(super) priority_class_name: Option<String>,
-    /// Seconds that it may run.
+    /// Limit of its run time in seconds.
     pub(super) active_deadline_seconds: Option<i64>,
-    /// Rules about other pods.
+    /// Affinity rules.
     pub(super) affinity: serde_json::Value,
     containers: Option<Vec<Container>>,
     init_containers: Option<Vec<Container>>,
@@ -38,7 +38,7 @@ pub(super) struct Spec {
     overhead: Quantities,
 }
 
-/// The part of a pod's `status` that is needed here.
+/// The used part of a pod's `status`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Status {
@@ -81,7 +81,7 @@ struct Resources {
 }
 
 impl Resources {
-    /// A limit without a request is the request.
+    /// A limit without a request also sets the request.
     fn requests(&self) -> Amounts {
         let mut all = amounts(&self.limits);
         all.extend(amounts(&self.requests));
@@ -114,12 +114,13 @@ fn less(mut all: Amounts, part: &Amounts) -> Amounts {
     all
 }
 
-/// Resources that a whole pod can ask for.
+/// True for resources that a whole pod can request.
 fn is_of_pods(resource: &str) -> bool {
     resource == "cpu" || resource == "memory" || resource.starts_with("hugepages-")
 }
 
-/// What the containers hold together. Init containers run one after the other, each beside the sidecars that began before it.
+/// Resources that the containers hold together. Init containers run one after the other, each beside the
+/// sidecars started before it.
 fn of_containers(spec: &Spec, of: impl Fn(&Container) -> Amounts) -> Amounts {
     let mut total = Amounts::new();
     for container in spec.containers.iter().flatten() {
@@ -141,8 +142,8 @@ fn of_containers(spec: &Spec, of: impl Fn(&Container) -> Amounts) -> Amounts {
     total
 }
 
-/// What the scheduler counts as requested by a pod: what it asks for, what it was granted, or what it has, whichever is most while it is
-/// resized.
+/// Requested resources of a pod as the scheduler counts them: during a resize, the largest of the requested,
+/// granted and actual ones.
 pub(super) fn requested(pod: &AnyPod) -> Amounts {
     let (spec, status) = (&pod.spec, pod.status.clone().unwrap_or_default());
     let asked =
@@ -193,7 +194,7 @@ pub(super) fn limited(pod: &AnyPod) -> Amounts {
     total
 }
 
-/// True when no container, nor the pod, asks for CPUs or memory.
+/// True when neither the pod nor a container requests CPUs or memory.
 pub(super) fn is_best_effort(pod: &AnyPod) -> bool {
     let spec = &pod.spec;
     let containers = [&spec.containers, &spec.init_containers].into_iter().flatten().flatten();

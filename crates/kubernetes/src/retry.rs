@@ -1,4 +1,4 @@
-//! Requests to an API server that may be busy or restarting.
+//! Retries of requests to an API server that may be busy or restarting.
 
 use std::time::{Duration, Instant};
 
@@ -8,30 +8,31 @@ use tokio::time::timeout;
 
 use super::error::is_transient;
 
-/// How long a request is repeated, all attempts and delays together: an API server that restarts is back by then.
+/// Time limit of a request with all attempts and delays: an API server restarts in less time.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Time for one whole answer.
+/// Time limit of one whole response.
 const WHOLE_ANSWER_TIME: Duration = Duration::from_secs(45);
-/// No delay is longer, unless the server asks for it.
+/// Longest delay, unless the server asks for a longer one.
 const LONGEST: Duration = Duration::from_secs(8);
-/// The first delay is at most this.
+/// Upper bound of the first delay.
 const FIRST: Duration = Duration::from_millis(500);
 
 fn growing() -> ExponentialBuilder {
-    // The jitter adds up to as much again.
+    // The jitter adds up to 100 % of the delay.
     let delays = ExponentialBuilder::default().with_min_delay(FIRST / 2).with_max_delay(LONGEST / 2);
     delays.without_max_times().with_jitter()
 }
 
-/// Growing delays of random length, without end.
+/// An endless series of growing delays with jitter.
 pub(super) fn delays() -> ExponentialBackoff {
     growing().build()
 }
 
-/// Repeats a request that fails for a reason that may pass, with growing delays of random length, or after the time that the server names.
+/// Retries a request after transient failures, with growing delays and jitter, or after the server's
+/// Retry-After.
 ///
 /// # Errors
-/// The last failure, or the first that will not pass.
+/// The last failure, or the first one that is not transient.
 pub(super) async fn steadily<T, F: Future<Output = kube::Result<T>>>(
     mut request: impl FnMut() -> F,
 ) -> kube::Result<T> {
@@ -54,7 +55,7 @@ fn too_late() -> Error {
     Error::Service(format!("no whole answer within {} s", WHOLE_ANSWER_TIME.as_secs()).into())
 }
 
-/// The time after which a busy server wants to be asked again.
+/// Retry-After of a busy server.
 fn named_by(error: &Error) -> Duration {
     match error {
         Error::Api(status) => {
@@ -65,7 +66,7 @@ fn named_by(error: &Error) -> Duration {
     }
 }
 
-/// How long to wait, if that is worth it.
+/// The delay until the next attempt; `None` when the time limit would be exceeded.
 fn within_patience(waited: Duration, named: Duration, delay: Duration) -> Option<Duration> {
     let delay = delay.max(named);
     (waited + delay < PATIENCE).then_some(delay)

@@ -1,4 +1,5 @@
-//! Which Pod Security Standard a pod of ours keeps, and what keeps it from a stricter one. Pure.
+//! The strictest Pod Security Standard that a pod complies with, and the reasons against a stricter one.
+//! Pure.
 
 use std::fmt;
 
@@ -28,7 +29,7 @@ pub enum Level {
     Restricted,
     /// No known privilege escalations.
     Baseline,
-    /// Anything.
+    /// No restrictions.
     Privileged,
 }
 
@@ -42,7 +43,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// The strictest level that admits `pod`, and what in the pod asks for it.
+/// The strictest level that admits `pod`, and the pod's properties that require it.
 pub fn needed(pod: &Pod) -> (Level, Vec<String>) {
     let mut found = Vec::new();
     let Some(spec) = &pod.spec else { return (Level::Restricted, Vec::new()) };

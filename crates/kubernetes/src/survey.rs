@@ -1,4 +1,4 @@
-//! Which pods of Linerate's there are.
+//! List of Linerate's pods.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
@@ -17,13 +17,13 @@ pub struct FoundPod {
     pub run: String,
     /// The pod's name.
     pub name: String,
-    /// Its node, when it has one.
+    /// Its node, if it has one.
     pub node: Option<String>,
-    /// How it stands, in words.
+    /// Description of its state.
     pub standing: String,
 }
 
-/// All pods of Linerate's in `namespace`, by run and name.
+/// All pods of Linerate in `namespace`, by run and name.
 ///
 /// # Errors
 /// When the server does not answer.

@@ -1,4 +1,4 @@
-//! One watch over all pods of a run: how each stands, and when one that ran has ended.
+//! Tracker: one watch over all pods of a run, for their states and the end of running ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,12 +19,12 @@ use super::retry;
 use super::watch::{Standing, judge};
 use linerate_runner::platform::process::{Exit, ExitWatch};
 
-/// Events that are told of each pod.
+/// Events reported for each pod.
 const EVENTS_TOLD: usize = 3;
-/// Time without any change after which events are looked at.
+/// Time without changes after which events are read.
 const EVENTS_EVERY: Duration = Duration::from_secs(3);
 
-/// How the pods of a run stand.
+/// States of the pods of a run.
 #[derive(Debug)]
 pub(super) struct Tracker {
     events: Api<ApiEvent>,
@@ -40,11 +40,11 @@ struct Seen {
     uids: Mutex<BTreeMap<String, Uid>>,
 }
 
-/// What is known of a uid.
+/// Observations of a uid.
 #[derive(Debug)]
 struct Uid {
     pod: String,
-    /// Another pod has the name, or will have: what a watch tells late of this one is not of interest.
+    /// True when another pod has or will have the name; late watch events of this one are ignored.
     is_forgotten: bool,
 }
 
@@ -68,7 +68,7 @@ impl Seen {
         }
     }
 
-    /// Notes that every pod is gone that a new list lacks.
+    /// Marks every pod that a new list lacks as gone.
     fn note_missing(&self, listed: &BTreeSet<String>) {
         let known: Vec<String> = self.standings.borrow().keys().cloned().collect();
         for pod in known.into_iter().filter(|pod| !listed.contains(pod)) {
@@ -99,7 +99,8 @@ fn deleted() -> Standing {
     Standing::Failed("the pod was deleted".to_owned())
 }
 
-/// Follows the pods for ever. The library takes an interrupted watch up again, but without any delay, and for ever at a version that has expired.
+/// Follows the pods endlessly. The library resumes an interrupted watch, but without a delay, and endlessly
+/// at an expired version.
 async fn follow(pods: Api<Pod>, config: watcher::Config, seen: Arc<Seen>) {
     let mut events = watcher(pods.clone(), config.clone()).boxed();
     let mut delays = retry::delays();
@@ -131,7 +132,7 @@ async fn follow(pods: Api<Pod>, config: watcher::Config, seen: Arc<Seen>) {
 }
 
 impl Tracker {
-    /// Watches the pods of the run `id`.
+    /// Starts to watch the pods of the run `id`.
     pub(super) fn start(client: &Client, namespace: &str, id: &str) -> Self {
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
         let seen = Arc::new(Seen {
@@ -144,7 +145,7 @@ impl Tracker {
         Self { events: Api::namespaced(client.clone(), namespace), seen, task }
     }
 
-    /// Waits until all of `names` run, and tells what they wait for as it changes.
+    /// Waits until all pods in `names` run, and reports the reasons for the wait as they change.
     ///
     /// # Errors
     /// The pods that failed, or did not run in time, each with its reason.
@@ -209,7 +210,7 @@ impl Tracker {
         }
     }
 
-    /// The last warnings about `pods`; none when they may not be read.
+    /// The latest warnings about `pods`; empty when events may not be read.
     pub(super) async fn warnings(&self, pods: &[String]) -> Vec<String> {
         let params = ListParams::default().fields("type=Warning");
         let Ok(list) = self.events.list(&params).await else { return Vec::new() };
@@ -232,7 +233,7 @@ impl Tracker {
         lines
     }
 
-    /// Forgets pods that were deleted, so that others may come under their names.
+    /// Forgets deleted pods, so that new ones can have their names.
     pub(super) fn forget(&self, pods: &[String]) {
         self.seen
             .uids()
@@ -243,7 +244,7 @@ impl Tracker {
         self.seen.standings.send_modify(|standings| standings.retain(|pod, _| !pods.contains(pod)));
     }
 
-    /// The node of a pod that runs, and the digest of its image.
+    /// The node of a running pod, and the digest of its image.
     pub(super) fn place(&self, pod: &str) -> Option<(String, Option<String>)> {
         match self.seen.standings.borrow().get(pod) {
             Some(Standing::Running { node, image_digest }) => Some((node.clone(), image_digest.clone())),
@@ -251,7 +252,7 @@ impl Tracker {
         }
     }
 
-    /// Tells when the pod has ended.
+    /// Reports when the pod has ended.
     pub(super) fn exit(&self, pod: &str) -> ExitWatch {
         let mut exits = self.seen.exits();
         ExitWatch::new(exits.entry(pod.to_owned()).or_insert_with(|| watch::Sender::new(None)).subscribe())

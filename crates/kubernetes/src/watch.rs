@@ -1,27 +1,27 @@
-//! What becomes of pods: ready, on their way, or failed for a reason that is told as it stands. The judgement is pure.
+//! States of pods: running, waiting, or failed with a reason. The judgement is pure.
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 use serde::Deserialize;
 
 use super::pods::{AGENT, PREFLIGHT};
 
-/// How a pod stands.
+/// State of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// Its agent runs, on this node.
+    /// Its agent runs.
     Running {
         /// The node.
         node: String,
-        /// Digest of the agent's image, as the container runtime tells it.
+        /// Digest of the agent's image, as the container runtime reports it.
         image_digest: Option<String>,
     },
-    /// Not yet, for this reason.
+    /// It does not run yet, for this reason.
     Waiting(String),
-    /// It will not run, or does no longer.
+    /// It will not run, or has ended.
     Failed(String),
 }
 
-/// Reasons of a waiting container that do not go away by themselves.
+/// Reasons of a waiting container that are permanent.
 const HOPELESS: [&str; 8] = [
     "ErrImagePull",
     "ImagePullBackOff",
@@ -78,7 +78,7 @@ pub fn judge(pod: &Pod) -> Standing {
     })
 }
 
-/// Why a container keeps its pod from running.
+/// Why a container prevents its pod from running.
 fn failure(container: &ContainerStatus) -> Option<String> {
     let ContainerState { waiting, terminated, .. } = container.state.clone()?;
     if let Some(waiting) = waiting {
@@ -104,7 +104,7 @@ fn failure(container: &ContainerStatus) -> Option<String> {
     Some(if said.is_empty() { format!("{what} {how}") } else { format!("{what} {how}: {said}") })
 }
 
-/// An agent's last line on standard output when it fails.
+/// The last line of a failed agent on standard output.
 #[derive(Deserialize)]
 struct Failure {
     error: Message,
