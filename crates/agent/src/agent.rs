@@ -1,4 +1,4 @@
-//! What an agent's messages mean: the trial it holds, and where that stands.
+//! An agent: its trial, the trial's state, and the handling of requests.
 
 use hugepage_check::root::Root;
 use linerate_measure::drain::Drainer;
@@ -16,7 +16,7 @@ use crate::engine::{Counter, Engine, EngineInfo, Finished};
 use crate::host::{boot_id, monotonic_ns};
 use crate::refusal::{failed, refused, validate};
 
-/// A trial with its number, as far as it has come.
+/// A trial with its number, in its current state.
 enum TrialState<E: Engine> {
     None,
     Prepared(u32, E::Prepared),
@@ -32,23 +32,23 @@ struct ActiveTrial<E: Engine> {
     started: bool,
     next_sample_ns: u64,
     drainer: Option<Drainer>,
-    /// The controller was told that everything was sent.
+    /// True when the controller was notified that all packets are sent.
     told_sent: bool,
 }
 
-/// The answer to a request, now or when the trial has ended.
+/// The answer to a request: immediate, or at the end of the trial.
 pub(crate) enum Answer {
     Now(Outcome),
-    /// The stop has a drain: its answer is the state after it.
+    /// The stop has a drain: the answer is the state after the drain.
     WhenFinished,
 }
 
-/// What an agent tells of itself and its machine.
+/// Description of an agent and its machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The program and its version, such as `linerate-dataplane 0.1.0`.
     pub program: String,
-    /// The machine as it was before the engine started.
+    /// The machine's state before the engine started.
     pub host: HostInfo,
 }
 
@@ -58,15 +58,15 @@ pub struct Agent<E: Engine> {
     identity: Identity,
     trial: TrialState<E>,
     sample_interval_ns: u64,
-    /// Whether the trial's flows will be asked for.
+    /// True when the controller will fetch all flows of the trial.
     all_flows: bool,
-    /// The orphan time in force: the trial's, or without one the agent's own.
+    /// The orphan time in force: the trial's, or the agent's own without a trial.
     orphan_ms: u32,
     own_orphan_ms: u32,
 }
 
 impl<E: Engine> Agent<E> {
-    /// An agent without a trial. A controller may be silent for `orphan_ms` until a trial brings its own limit.
+    /// An agent without a trial. A controller may be silent for `orphan_ms` until a trial sets its own limit.
     pub fn new(engine: E, identity: Identity, orphan_ms: u32) -> Self {
         Self {
             engine,
@@ -79,12 +79,12 @@ impl<E: Engine> Agent<E> {
         }
     }
 
-    /// Gives up the trial, and returns the engine.
+    /// Discards the trial and returns the engine.
     pub fn into_engine(self) -> E {
         self.engine
     }
 
-    /// Where the trial stands.
+    /// The state of the trial.
     pub fn state(&self) -> AgentState {
         match &self.trial {
             TrialState::None => AgentState::Idle,
@@ -95,22 +95,22 @@ impl<E: Engine> Agent<E> {
         }
     }
 
-    /// How long a controller may be silent, in milliseconds.
+    /// Longest allowed silence of a controller, in milliseconds.
     pub fn orphan_ms(&self) -> u32 {
         if matches!(self.trial, TrialState::None) { self.own_orphan_ms } else { self.orphan_ms }
     }
 
-    /// True when the engine is to be tended often, also while nothing runs.
+    /// True when the engine needs frequent calls of [`Engine::tend`], even without a trial.
     pub fn wants_tending(&self) -> bool {
         self.engine.wants_tending()
     }
 
-    /// True while workers run, and the trial is to be looked at often.
+    /// True while workers run, so that the trial needs frequent calls of `look`.
     pub fn is_active(&self) -> bool {
         matches!(self.trial, TrialState::Active(_))
     }
 
-    /// What to say to a controller that has shown its token.
+    /// The welcome for an authenticated controller.
     pub(crate) fn welcome(&self) -> Result<Welcome, WireError> {
         let EngineInfo { dpdk, port, lcores, no_huge, network } = self.engine.describe()?;
         let Counter { source, rate, invariant } = self.engine.counter();
@@ -139,7 +139,7 @@ impl<E: Engine> Agent<E> {
         })
     }
 
-    /// Carries out a request.
+    /// Executes a request.
     pub(crate) fn handle(&mut self, command: Command) -> Result<Answer, WireError> {
         match command {
             Command::Hello(_) => Err(refused("hello comes once, at the beginning".into())),
@@ -283,7 +283,7 @@ impl<E: Engine> Agent<E> {
         self.now()
     }
 
-    /// Ends workers that never started; there is nothing to report.
+    /// Ends workers that were not started; they produce no report.
     fn abandon(&mut self) -> Result<(), WireError> {
         if let TrialState::Active(trial) = std::mem::replace(&mut self.trial, TrialState::None) {
             self.engine.finish(trial.active, Ended::Stopped)?;
@@ -291,7 +291,8 @@ impl<E: Engine> Agent<E> {
         Ok(())
     }
 
-    /// The controller has been gone for too long: a running trial ends and its report waits; anything less is given up.
+    /// Handles a controller's silence beyond the orphan time: a running trial ends and keeps its report; any
+    /// other trial is discarded.
     pub(crate) fn orphaned(&mut self) -> Vec<Event> {
         match &self.trial {
             TrialState::Active(trial) if trial.started => self.finish(Ended::Orphaned),
@@ -306,7 +307,7 @@ impl<E: Engine> Agent<E> {
         }
     }
 
-    /// Looks at the running trial: a sample when one is due, the end when it has come.
+    /// Monitors the running trial: takes a sample when one is due, and detects the end.
     pub(crate) fn look(&mut self) -> Vec<Event> {
         let TrialState::Active(trial) = &mut self.trial else {
             self.engine.tend(None);
@@ -336,7 +337,7 @@ impl<E: Engine> Agent<E> {
         if now < trial.next_sample_ns {
             return Vec::new();
         }
-        // The grid stays where it was, whenever the look came; intervals that were missed are left out.
+        // A late look does not shift the sampling grid; missed intervals are skipped.
         let missed = (now - trial.next_sample_ns) / self.sample_interval_ns;
         trial.next_sample_ns += (missed + 1) * self.sample_interval_ns;
         vec![Event::Sample(Box::new(self.engine.sample(&mut trial.active)))]

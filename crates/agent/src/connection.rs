@@ -1,4 +1,4 @@
-//! One connection: lines bounded in length and time, a hello that must come first.
+//! One connection: lines of bounded length and time, beginning with a hello.
 
 use std::time::Duration;
 
@@ -14,37 +14,38 @@ use tokio::time::timeout;
 
 use crate::token::Token;
 
-/// Time for the hello to arrive.
+/// Time limit for the hello.
 const HELLO_TIME: Duration = Duration::from_secs(5);
-/// Time from a line's first byte to its last.
+/// Time limit from a line's first byte to its last.
 const LINE_TIME: Duration = Duration::from_secs(10);
-/// Lines that may wait for a controller that does not read.
+/// Most lines queued for a controller that does not read.
 const OUTBOX_LINES: usize = 1024;
-/// Requests that may wait for the agent.
+/// Most requests queued for the agent.
 const INBOX_REQUESTS: usize = 64;
-/// An over-long line is skipped up to this many bytes; then the connection ends.
+/// Most bytes skipped of an overlong line; beyond them the connection ends.
 const SKIP_BYTES: usize = 16 * MAX_LINE_BYTES;
 
-/// What came in on a connection.
+/// A request, or the ready reply to a line that is not a request.
 pub(crate) type Incoming = Result<Request, Reply>;
 
 /// An authenticated connection. Dropping it closes it.
 pub(crate) struct Controller {
-    /// Requests, and ready replies to lines that were none. Closed when the peer is gone.
+    /// Requests, and ready replies to invalid lines. Closed when the peer has disconnected.
     pub(crate) inbox: mpsc::Receiver<Incoming>,
     outbox: mpsc::Sender<String>,
-    /// Id of the hello, to be answered by whoever accepts the controller.
+    /// Id of the hello. The server answers it when it accepts the controller.
     pub(crate) hello_id: u64,
 }
 
 impl Controller {
-    /// Sends a line. False when the controller does not read and its outbox is full, or it is gone.
+    /// Sends a line. False when the controller has disconnected, or does not read and its outbox is
+    /// full.
     pub(crate) fn send(&self, line: &impl serde::Serialize) -> bool {
         serde_json::to_string(line).is_ok_and(|text| self.outbox.try_send(text + "\n").is_ok())
     }
 }
 
-/// Waits for a valid hello; a peer without one gets an error and is closed.
+/// Waits for a valid hello; a peer that sends none gets an error, and its connection is closed.
 pub(crate) async fn authenticate(stream: TcpStream, token: Token) -> Option<Controller> {
     let _ = stream.set_nodelay(true);
     let (read, mut write) = stream.into_split();
@@ -56,7 +57,7 @@ pub(crate) async fn authenticate(stream: TcpStream, token: Token) -> Option<Cont
     ))));
     let refusal = match first? {
         Ok(Request { id, command: Command::Hello(hello) }) => {
-            // The token first: a stranger learns nothing, not even the version.
+            // Check the token first: an unauthenticated peer learns nothing, not even the version.
             if !token.matches(&hello.token) {
                 failure(Some(id), ErrorCode::Unauthorized, "the token is wrong".into())
             } else if hello.protocol != PROTOCOL_VERSION {
@@ -98,28 +99,29 @@ fn converse(
                 break;
             }
         }
-        // The controller was let go: what it still sends has no reader.
+        // The controller was disconnected; its further lines are not read.
         let _ = write.shutdown().await;
         reading.abort();
     });
     Controller { inbox, outbox, hello_id }
 }
 
-/// A reply that says no.
+/// A reply with an error.
 pub(crate) fn failure(id: Option<u64>, code: ErrorCode, message: String) -> Reply {
     Reply { id, result: None, error: Some(WireError { code, message }) }
 }
 
 struct Lines<R> {
     reader: R,
-    /// A line took too long: what follows is its remainder.
+    /// True after a line exceeded its time: the next bytes are its remainder.
     lost: bool,
 }
 
 impl<R: AsyncBufRead + Unpin> Lines<R> {
-    /// The next request, or the reply to a line that is none. `None` when the peer is gone or hopeless.
+    /// The next request, or the reply to an invalid line. `None` when the peer has disconnected or must
+    /// be disconnected.
     async fn next(&mut self) -> Option<Incoming> {
-        // An idle peer may take its time; a line once begun may not.
+        // An idle peer has no time limit; a line that has begun has one.
         if self.lost || self.reader.fill_buf().await.ok()?.is_empty() {
             return None;
         }

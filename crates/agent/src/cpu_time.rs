@@ -1,4 +1,4 @@
-//! How much of a trial workers had a CPU, and how a quota stopped them.
+//! CPU time of workers in a trial, and throttling by a CPU quota.
 
 use hugepage_check::cpu_limit::{CpuLimit, Throttled};
 use hugepage_check::root::Root;
@@ -9,7 +9,7 @@ use crate::host::{monotonic_ns, thread_cpu_ns};
 const SCHEDSTAT: &str = "/proc/thread-self/schedstat";
 const STATUS: &str = "/proc/thread-self/status";
 
-/// What the kernel has counted of the calling thread.
+/// The kernel's CPU accounting of the calling thread.
 #[derive(Debug, Clone, Copy)]
 pub struct ThreadTime {
     at_ns: u64,
@@ -19,7 +19,7 @@ pub struct ThreadTime {
 }
 
 impl ThreadTime {
-    /// The calling thread's account now.
+    /// The calling thread's accounting now.
     pub fn now() -> Self {
         Self {
             at_ns: monotonic_ns(),
@@ -29,7 +29,8 @@ impl ThreadTime {
         }
     }
 
-    /// What the calling thread, `lcore`, has had of a CPU since then. `longest_gap_s` is what its loop saw.
+    /// CPU time of the calling thread, `lcore`, since this reading. `longest_gap_s` is the longest gap that
+    /// its loop measured.
     pub fn until_now(self, lcore: u32, longest_gap_s: f64) -> WorkerTime {
         let now = Self::now();
         let seconds = |later: u64, earlier: u64| later.saturating_sub(earlier) as f64 / 1e9;
@@ -55,14 +56,14 @@ fn preemptions(status: &str) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix("nonvoluntary_ctxt_switches:"))?.trim().parse().ok()
 }
 
-/// The CPU quota that holds for this process.
+/// The CPU quota that applies to this process.
 #[derive(Debug, Clone)]
 pub struct Quota {
     limit: Option<CpuLimit>,
 }
 
 impl Quota {
-    /// Finds it. One that cannot be read is one that is not known of.
+    /// Finds the quota. An unreadable quota counts as unknown.
     pub fn find() -> Self {
         let limit = CpuLimit::find(&Root::host());
         let limit = limit.inspect_err(|error| tracing::debug!(%error, "the CPU quota is not known")).ok();
@@ -74,18 +75,19 @@ impl Quota {
         self.limit.as_ref()?.quota_cpus
     }
 
-    /// What it has done so far.
+    /// Throttling counters so far.
     pub fn throttled(&self) -> Vec<Throttled> {
         self.limit.as_ref().map(|limit| limit.throttled(&Root::host())).unwrap_or_default()
     }
 
-    /// What it has done since `before`; `None` when it stopped nothing.
+    /// Throttling since `before`; `None` when there was none.
     pub fn since(&self, before: &[Throttled]) -> Option<Throttling> {
         stopped(before, &self.throttled(), self.cpus())
     }
 }
 
-/// The group that was stopped longest: groups above are stopped at the same time, so their times do not add up.
+/// The group that was throttled longest: its parents are throttled at the same time, so the times do not add
+/// up.
 fn stopped(before: &[Throttled], now: &[Throttled], quota_cpus: Option<f64>) -> Option<Throttling> {
     let each = before.iter().zip(now).map(|(before, now)| Throttling {
         quota_cpus,

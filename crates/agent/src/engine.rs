@@ -1,4 +1,4 @@
-//! What serving a controller needs of whatever moves the traffic.
+//! Interface between the agent and the engine that sends and receives traffic.
 
 use std::net::IpAddr;
 
@@ -11,48 +11,51 @@ use linerate_wire::report::{Ended, FlowRow, TrialReport};
 use linerate_wire::time::TickRate;
 use linerate_wire::trial::TrialSpec;
 
-/// Moves the traffic of trials, one after the other, on the port that it holds.
+/// Engine that runs the traffic of one trial after another on its port.
 ///
-/// The agent calls the methods in this order: [`prepare`](Self::prepare), [`arm`](Self::arm), [`start_at`](Self::start_at);
-/// then [`tend`](Self::tend) and [`look`](Self::look) every few milliseconds, [`sample`](Self::sample) at the controller's interval; at
-/// the end [`stop`](Self::stop), [`sample`](Self::sample) once [`is_over`](Self::is_over), and [`finish`](Self::finish). A trial may be
-/// given up after any of these. All methods are called on one thread; except for [`next_hop`](Self::next_hop), none waits for the network.
+/// The agent calls the methods in this order: [`prepare`](Self::prepare), [`arm`](Self::arm),
+/// [`start_at`](Self::start_at); then [`tend`](Self::tend) and [`look`](Self::look) every few milliseconds,
+/// [`sample`](Self::sample) at the controller's interval; at the end [`stop`](Self::stop),
+/// [`sample`](Self::sample) once [`is_over`](Self::is_over), and [`finish`](Self::finish). The agent may
+/// discard a trial after any of these. It calls all methods on one thread; except for
+/// [`next_hop`](Self::next_hop), none waits for the network.
 ///
-/// Traffic runs on threads of the engine's own: it must not stand still when the agent's thread does.
+/// Traffic runs on the engine's own threads, so a blocked agent thread does not stop it.
 pub trait Engine {
-    /// A trial whose plans are made and whose memory is allocated. Dropping it gives it up.
+    /// A planned trial with its memory allocated. Dropping it discards the trial.
     type Prepared;
-    /// A trial whose workers are launched. Dropping it ends them.
+    /// A trial with its workers launched. Dropping it ends them.
     type Active;
 
-    /// The engine and its port as they are now.
+    /// The present state of the engine and its port.
     ///
     /// # Errors
-    /// [`EngineError::Failed`] when the port does not answer.
+    /// [`EngineError::Failed`] when the port does not respond.
     fn describe(&self) -> Result<EngineInfo, EngineError>;
 
-    /// The counter that the engine's times are read from.
+    /// The counter from which the engine reads times.
     fn counter(&self) -> Counter;
 
-    /// True when traffic can flow: the port's link is up.
+    /// True when the port's link is up.
     ///
     /// # Errors
-    /// [`EngineError::Failed`] when the port does not answer.
+    /// [`EngineError::Failed`] when the port does not respond.
     fn is_ready(&self) -> Result<bool, EngineError>;
 
-    /// What the engine needs of the machine: the answer to a preflight request is checked against it.
+    /// The engine's requirements for the machine; a preflight request checks them.
     fn requirements(&self) -> &Requirements;
 
-    /// Finds the next hop on the way to an address. It may take seconds.
+    /// Finds the next hop towards an address. It may take seconds.
     ///
     /// # Errors
-    /// [`EngineError::Refused`] when there is no way there, or the next hop does not answer.
+    /// [`EngineError::Refused`] when there is no route, or the next hop does not answer.
     fn next_hop(&mut self, to: IpAddr) -> Result<NextHop, EngineError>;
 
-    /// Makes the plans of a trial and allocates its memory. The agent has checked what can be checked without a port.
+    /// Plans a trial and allocates its memory. The agent has made all checks that do not need a port.
     ///
     /// # Errors
-    /// [`EngineError::Refused`] when the trial cannot be run as asked, [`EngineError::Failed`] when the engine is broken.
+    /// [`EngineError::Refused`] when the trial cannot be run as specified, [`EngineError::Failed`] when the
+    /// engine is broken.
     fn prepare(&mut self, trial: &TrialSpec) -> Result<Self::Prepared, EngineError>;
 
     /// Launches the workers: a receiver counts from now on, a transmitter waits for its start.
@@ -61,81 +64,87 @@ pub trait Engine {
     /// [`EngineError::Failed`] when a worker cannot be launched.
     fn arm(&mut self, prepared: Self::Prepared) -> Result<Self::Active, EngineError>;
 
-    /// Lets those that send begin at that instant of [`monotonic_ns`](crate::host::monotonic_ns); at once when it has passed.
+    /// Starts the senders at that instant of [`monotonic_ns`](crate::host::monotonic_ns); at once when it has
+    /// passed.
     fn start_at(&mut self, active: &mut Self::Active, at_ns: u64);
 
-    /// True when [`tend`](Self::tend) is to be called often also while no trial runs.
+    /// True when [`tend`](Self::tend) must be called often, even while no trial runs.
     fn wants_tending(&self) -> bool {
         false
     }
 
-    /// Does what must be done often, such as answering for the port's addresses. `None`: no trial is armed or runs.
+    /// Frequent work, such as answering for the port's addresses. `None`: no trial is armed or running.
     fn tend(&mut self, _active: Option<&mut Self::Active>) {}
 
-    /// Looks at what may change while a trial runs, such as the link. `now_ns` is [`monotonic_ns`](crate::host::monotonic_ns).
+    /// Monitors state that may change during a trial, such as the link. `now_ns` is
+    /// [`monotonic_ns`](crate::host::monotonic_ns).
     fn look(&mut self, _active: &mut Self::Active, _now_ns: u64) {}
 
-    /// All counters of the trial now, cumulative since it was armed.
+    /// All counters of the trial, cumulative since it was armed.
     fn sample(&mut self, active: &mut Self::Active) -> Sample;
 
-    /// What has been received so far, for the drain; `None` of a trial that has nothing to wait for: one that only sends, or
-    /// does not know what to expect.
+    /// Receive counters so far, for the drain; `None` for a trial without a drain: it only sends, or does not
+    /// know what to expect.
     fn received(&self, active: &Self::Active) -> Option<ReceiveCounters>;
 
-    /// What was sent, once everything was, of a trial that goes on receiving. `None` before that, and of any other trial: its end says so.
+    /// Sent packets of a trial that goes on receiving, once it has sent all of them. `None` before that, and
+    /// for any other trial, whose end implies it.
     fn sending_is_over(&self, active: &Self::Active) -> Option<Sent>;
 
-    /// Tells a receiver how many packets each worker of the sender sent, so that its report has what each flow lost.
+    /// Gives a receiver the number of packets that each worker of the sender sent, so that its report has
+    /// each flow's loss.
     fn expect(&mut self, active: &mut Self::Active, sent_per_lcore: Vec<u64>);
 
-    /// Lets the workers end as soon as they can. It does not wait for them.
+    /// Ends the workers as soon as possible, without waiting for them.
     fn stop(&mut self, active: &mut Self::Active);
 
-    /// True when all workers have ended: by their limits, or because they were told to stop.
+    /// True when all workers have ended, by their limits or by [`stop`](Self::stop).
     fn is_over(&self, active: &Self::Active) -> bool;
 
-    /// Ends what still runs, and accounts for everything. `ended` is the reason, unless a transmitter reached its limits before.
+    /// Ends the remaining workers and returns the results. `ended` is the reason, unless a transmitter
+    /// reached its limits before.
     ///
     /// # Errors
-    /// [`EngineError::Failed`] when a worker failed: there is no account.
+    /// [`EngineError::Failed`] when a worker failed: there are no results.
     fn finish(&mut self, active: Self::Active, ended: Ended) -> Result<Finished, EngineError>;
 }
 
-/// What an engine says of itself.
+/// Description of an engine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineInfo {
     /// Version of DPDK.
     pub dpdk: String,
-    /// Its port.
+    /// The engine's port.
     pub port: PortInfo,
     /// Worker lcores, in the order of use.
     pub lcores: Vec<u32>,
     /// True when packet memory is not in hugepages.
     pub no_huge: bool,
-    /// The port's addresses, and who answers for them; absent where it has none.
+    /// The port's addresses and their resolver; absent for a port without addresses.
     pub network: Option<PortNetwork>,
 }
 
-/// The counter that times of packets are read from.
+/// Counter from which the times of packets are read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counter {
-    /// Its name, such as `tsc`.
+    /// Name, such as `tsc`.
     pub source: String,
-    /// Its frequency, told and measured.
+    /// Nominal and measured frequency.
     pub rate: TickRate,
-    /// True when it runs at one rate on all CPUs, whatever their power state.
+    /// True when the counter runs at one rate on all CPUs, whatever their power state.
     pub invariant: bool,
 }
 
-/// What a trial leaves behind.
+/// Results of a trial.
 pub struct Finished {
-    /// Its account. The agent adds the time of the last arrival.
+    /// The report. The agent adds the time of the last arrival.
     pub report: TrialReport,
-    /// Reads the account of one flow by its number, where the trial's receiver kept them; `None` beyond the last flow.
+    /// Reader of one flow's results by its number, if the trial's receiver kept them; `None` beyond the last
+    /// flow.
     pub flows: Option<FlowReader>,
 }
 
-/// Reads the account of one flow.
+/// Reader of one flow's results.
 pub type FlowReader = Box<dyn Fn(u32) -> Option<FlowRow>>;
 
 impl std::fmt::Debug for Finished {
@@ -144,10 +153,10 @@ impl std::fmt::Debug for Finished {
     }
 }
 
-/// Why an engine did not do as asked. Each text names the thing, the reason and the remedy.
+/// Error of an engine. Each text names the thing, the reason and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// It cannot be as asked; asked differently, it may.
+    /// The request is not possible; a changed one may be.
     #[error("{0}")]
     Refused(String),
     /// The port or a worker failed.
@@ -156,12 +165,12 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// A refusal for this reason.
+    /// A refusal with this reason.
     pub fn refused(reason: &impl std::fmt::Display) -> Self {
         Self::Refused(reason.to_string())
     }
 
-    /// A failure for this reason.
+    /// A failure with this reason.
     pub fn failed(reason: &impl std::fmt::Display) -> Self {
         Self::Failed(reason.to_string())
     }

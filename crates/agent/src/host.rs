@@ -1,14 +1,14 @@
-//! The clocks and the boot id of this host, as the kernel tells them.
+//! Clocks and boot id of this host, read from the kernel.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds of CLOCK_MONOTONIC_RAW, the time base of everything that is measured: the same for all processes of a host, never set back,
-/// never slewed by a time service.
+/// Nanoseconds of CLOCK_MONOTONIC_RAW, the time base of all measurements: common to all processes of a host,
+/// monotonic, and not slewed by time services.
 pub fn monotonic_ns() -> u64 {
     nanoseconds(ClockId::MonotonicRaw)
 }
 
-/// Nanoseconds for which this thread has had a CPU.
+/// CPU time of this thread, in nanoseconds.
 pub fn thread_cpu_ns() -> u64 {
     nanoseconds(ClockId::ThreadCPUTime)
 }
@@ -18,12 +18,12 @@ fn nanoseconds(clock: ClockId) -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// The kernel's boot id: equal for all processes under one kernel. Empty when the kernel tells none.
+/// The kernel's boot id: equal for all processes under one kernel. Empty when the kernel reports none.
 pub fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// True when the counter that probes carry runs at one rate on all CPUs, in every power state.
+/// True when the counter in probes runs at one rate on all CPUs, in every power state.
 pub fn invariant_counter() -> bool {
     if !cfg!(target_arch = "x86_64") {
         // Arm's generic timer is system-wide by architecture.

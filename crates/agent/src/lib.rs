@@ -1,7 +1,9 @@
-//! An agent: serves one controller at a time over loopback TCP, and runs its trials on an engine that it holds over many of them.
+//! An agent: serves one controller at a time over loopback TCP, and runs its trials on an engine that
+//! outlives them.
 //!
-//! [`serve()`] moves messages; [`Agent`] knows what they mean and where a trial stands; `connection` bounds and authenticates connections;
-//! an [`engine::Engine`] moves the traffic. Nothing here knows DPDK or the command line.
+//! [`serve()`] transports messages; [`Agent`] handles them and holds the trial's state; `connection` bounds
+//! and authenticates connections; an [`engine::Engine`] runs the traffic. The crate depends on neither DPDK
+//! nor the command line.
 
 mod agent;
 mod connection;

@@ -1,11 +1,11 @@
-//! The machine that the agent runs on, from procfs and sysfs. What cannot be read is left out.
+//! The agent's machine, read from procfs and sysfs. Unreadable values are absent.
 
 use std::fs;
 use std::path::Path;
 
 use linerate_wire::host::{HostInfo, HugepagePool};
 
-/// What the kernel says of the machine now. EAL changes that: it pins this thread and takes hugepages.
+/// The machine's present state. Call before EAL starts: EAL pins this thread and takes hugepages.
 pub fn machine() -> HostInfo {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -17,7 +17,7 @@ pub fn machine() -> HostInfo {
         kernel_command_line: line("/proc/cmdline"),
         os: value(&os, "PRETTY_NAME", '=').map(|name| name.trim_matches('"').to_owned()),
         architecture: std::env::consts::ARCH.to_owned(),
-        // The second is what some ARM kernels call it.
+        // Some ARM kernels use the second name.
         cpu_model: value(&cpuinfo, "model name", ':').or_else(|| value(&cpuinfo, "Model", ':')),
         cpus_online: line("/sys/devices/system/cpu/online"),
         cpus_allowed: value(&status, "Cpus_allowed_list", ':'),

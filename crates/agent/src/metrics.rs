@@ -1,5 +1,5 @@
-//! What an agent counts, for a scraper on the same machine. Names begin with `linerate_agent`, so that they never add up with the
-//! controller's metrics of the same packets.
+//! An agent's metrics, for a scraper on the same machine. Names begin with `linerate_agent`, so that sums
+//! never include the controller's metrics of the same packets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ struct RoleLabels {
 #[derive(Debug)]
 pub(crate) struct AgentMetrics {
     traffic: Traffic<RoleLabels>,
-    /// The last sample of the trial that runs.
+    /// The last sample of the running trial.
     last: Option<Sample>,
 }
 
@@ -28,7 +28,7 @@ impl AgentMetrics {
     /// Serves metrics at `address` in the background.
     ///
     /// # Errors
-    /// When it cannot be listened on.
+    /// When the address cannot be bound.
     pub(crate) async fn serve(address: SocketAddr) -> Result<Self, MetricsError> {
         let listener = Listener::bind(address).await?;
         let address = listener.address().unwrap_or(address);
@@ -40,11 +40,11 @@ impl AgentMetrics {
         Ok(Self { traffic, last: None })
     }
 
-    /// Counts what an event tells.
+    /// Adds an event's counts.
     pub(crate) fn note(&mut self, event: &Event) {
         let sample = match event {
             Event::Sample(sample) => sample,
-            // The next trial counts from zero again.
+            // The next trial's counters start from zero.
             Event::Finished(_) | Event::Failed(_) => {
                 self.last = None;
                 return;

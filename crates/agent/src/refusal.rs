@@ -1,4 +1,4 @@
-//! What an agent says no to, and in which words.
+//! Refused trials and requests, and their messages.
 
 use linerate_traffic::profile::MAX_FLOWS;
 use linerate_wire::message::{ErrorCode, WireError};
@@ -9,7 +9,7 @@ use crate::engine::EngineError;
 const INTERVAL_RANGE_MS: std::ops::RangeInclusive<u32> = 10..=3_600_000;
 const ORPHAN_RANGE_MS: std::ops::RangeInclusive<u32> = 100..=3_600_000;
 
-/// Checks what an agent can check of a trial without its engine.
+/// Checks the parts of a trial that do not need the engine.
 pub(crate) fn validate(spec: &TrialSpec) -> Result<(), WireError> {
     let range = |field: &str, value: u32, range: std::ops::RangeInclusive<u32>| {
         if range.contains(&value) {
@@ -37,12 +37,12 @@ pub(crate) fn validate(spec: &TrialSpec) -> Result<(), WireError> {
     }
 }
 
-/// The trial or the request cannot be as asked.
+/// Error: the trial or the request is not possible as specified.
 pub(crate) fn refused(message: String) -> WireError {
     WireError { code: ErrorCode::Refused, message }
 }
 
-/// The engine failed.
+/// Error: the engine failed.
 pub(crate) fn failed(error: &impl std::fmt::Display) -> WireError {
     WireError { code: ErrorCode::Failed, message: error.to_string() }
 }

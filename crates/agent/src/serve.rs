@@ -1,4 +1,4 @@
-//! The agent's one loop: connections, requests, the running trial, the end.
+//! The agent's main loop: connections, requests, the running trial, the end.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,41 +20,42 @@ use crate::engine::Engine;
 use crate::metrics::AgentMetrics;
 use crate::token::Token;
 
-/// How often a running trial is looked at.
+/// Interval of the loop while a trial runs.
 const LOOK_RUNNING: Duration = Duration::from_millis(2);
-/// How often an engine is looked at that wants tending.
+/// Interval of the loop while the engine needs tending.
 const LOOK_TENDING: Duration = Duration::from_millis(10);
-/// How often anything else is.
+/// Interval of the loop otherwise.
 const LOOK_IDLE: Duration = Duration::from_millis(100);
-/// Least time an agent waits for its first controller.
+/// Least time that an agent waits for its first controller.
 const FIRST_CONTROLLER: Duration = Duration::from_secs(60);
-/// Connections that may wait without having shown the token. One more closes the oldest of them.
+/// Most connections that have not authenticated yet. A further connection closes the oldest of them.
 const MAX_UNAUTHENTICATED: usize = 64;
-/// Authenticated connections that may wait for the agent's loop.
+/// Most authenticated connections queued for the agent's loop.
 const ADMISSION_QUEUE: usize = 8;
 
-/// When an agent ends that nobody controls.
+/// Condition for the end of an agent without a controller.
 #[derive(Debug, Clone, Copy)]
 pub struct Solitude {
     after: Duration,
-    /// The controller that started it.
+    /// Process id of the controller that started the agent.
     parent: Option<Pid>,
 }
 
 impl Solitude {
-    /// Ends it after so long without a controller. A controller that starts agents itself tells its process id.
+    /// Ends the agent after this time without a controller. A controller that starts agents itself sets its
+    /// process id in the environment.
     pub fn after(after: Duration) -> Self {
         let told = std::env::var(CONTROLLER_VARIABLE).ok().and_then(|text| text.parse().ok());
         Self { after, parent: told.and_then(Pid::from_raw) }
     }
 }
 
-/// How an agent serves.
+/// Configuration of the server.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
     /// Loopback address to listen on.
     pub listen: SocketAddr,
-    /// What a controller must know.
+    /// Token that a controller must present.
     pub token: Token,
     /// Ends the agent when no controller has been connected for this long.
     pub exit_when_orphaned: Option<Solitude>,
@@ -62,11 +63,11 @@ pub struct AgentConfig {
     pub metrics: Option<SocketAddr>,
 }
 
-/// Serves controllers until a signal, a shutdown request or loneliness ends it. `announce` gets the address really
-/// listened on.
+/// Serves controllers until a signal, a shutdown request or the orphan condition ends it. `announce` receives
+/// the bound address.
 ///
 /// # Errors
-/// When an address cannot be listened on.
+/// When an address cannot be bound.
 pub async fn serve<E: Engine>(
     agent: &mut Agent<E>,
     config: AgentConfig,
@@ -114,11 +115,11 @@ pub async fn serve<E: Engine>(
                 match connection {
                     Ok((stream, _)) => {
                         strangers.take(stream);
-                        // A hello that has come already is read before the next connection is taken.
+                        // Lets the hello of an earlier connection be read before the next one is accepted.
                         yield_now().await;
                     }
                     Err(error) => {
-                        // Out of descriptors, most likely, and still so if asked at once.
+                        // Probably out of file descriptors; an immediate retry would fail as well.
                         tracing::warn!(%error, "a connection could not be accepted");
                         sleep(LOOK_IDLE).await;
                     }
@@ -140,23 +141,23 @@ pub async fn serve<E: Engine>(
         }
     }
     server.agent.orphaned();
-    // The writer's task gets its turn to send what is left.
+    // Gives the writer's task a turn to send the remaining lines.
     drop(server);
     sleep(Duration::from_millis(20)).await;
     Ok(())
 }
 
-/// Connections that have not shown the token yet.
+/// Connections that have not authenticated yet.
 struct Strangers {
     token: Token,
     admit: mpsc::Sender<Controller>,
-    /// The oldest first.
+    /// Oldest first.
     waiting: VecDeque<AbortHandle>,
 }
 
 impl Strangers {
-    /// Waits for the hello of a new connection. When too many wait, the oldest is closed: peers that stay silent cannot keep a
-    /// controller out, which says hello at once.
+    /// Waits for the hello of a new connection. When too many wait, the oldest is closed: silent peers cannot
+    /// keep out a controller, which sends its hello at once.
     fn take(&mut self, stream: TcpStream) {
         self.waiting.retain(|stranger| !stranger.is_finished());
         if self.waiting.len() >= MAX_UNAUTHENTICATED
@@ -188,16 +189,17 @@ struct Server<'a, E: Engine> {
     agent: &'a mut Agent<E>,
     metrics: Option<AgentMetrics>,
     controller: Option<Controller>,
-    /// A controller has been there.
+    /// True once a controller has connected.
     was_found: bool,
     last_heard: Instant,
-    /// Stop requests that are answered when the trial has ended.
+    /// Stop requests to answer at the end of the trial.
     stop_ids: Vec<u64>,
     ending: bool,
 }
 
 impl<E: Engine> Server<'_, E> {
-    /// True when no controller has been there for too long. The first one gets more time, unless it has ended: it may still be starting other agents.
+    /// True when no controller has been connected for too long. The first controller gets more time while its
+    /// process exists: it may still be starting other agents.
     fn is_lonely(&self, Solitude { after, parent }: Solitude) -> bool {
         let may_come = !self.was_found && (parent.is_none() || parent == getppid());
         let limit = if may_come { after.max(FIRST_CONTROLLER) } else { after };
@@ -233,11 +235,11 @@ impl<E: Engine> Server<'_, E> {
             Ok(Answer::WhenFinished) => self.stop_ids.push(id),
             Err(error) => self.send(&Reply { id: Some(id), result: None, error: Some(error) }),
         }
-        // The time a request takes is not the controller's silence.
+        // The time that a request takes does not count as the controller's silence.
         self.last_heard = Instant::now();
     }
 
-    /// Moves the trial on and reports what happened; minds the silence of a controller.
+    /// Advances the trial, sends its events, and checks the controller's silence.
     fn look(&mut self) {
         let silent = self.last_heard.elapsed() > Duration::from_millis(u64::from(self.agent.orphan_ms()));
         let events = if silent {

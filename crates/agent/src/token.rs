@@ -1,4 +1,4 @@
-//! The secret that a controller must know.
+//! The secret that authenticates a controller.
 
 use std::fmt;
 use std::fs;
@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 
 const SHORTEST_BYTES: usize = 16;
 
-/// A shared secret. It is compared in constant time and never shown.
+/// A shared secret. It is compared in constant time and never printed.
 #[derive(Clone)]
 pub struct Token(String);
 
@@ -20,10 +20,10 @@ impl fmt::Debug for Token {
     }
 }
 
-/// No usable token.
+/// Error: no usable token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// Neither a file nor the variable.
+    /// Neither a file nor the variable is given.
     #[error("no token: give --token-file FILE or set {TOKEN_VARIABLE}; the agent obeys nobody without one")]
     Missing,
     /// The file cannot be read.
@@ -31,10 +31,10 @@ pub enum TokenError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Reason.
         source: std::io::Error,
     },
-    /// Others may read the file.
+    /// Other users may read the file.
     #[error("token file {path} can be read by other users (mode {mode:o}); run: chmod 600 {path}")]
     Exposed {
         /// The file.
@@ -45,7 +45,7 @@ pub enum TokenError {
     /// Too short to be a secret.
     #[error("the token from {origin} has {bytes} bytes; at least {SHORTEST_BYTES} are needed")]
     TooShort {
-        /// File or variable.
+        /// File or variable that holds the token.
         origin: String,
         /// Its length.
         bytes: usize,
@@ -53,16 +53,17 @@ pub enum TokenError {
 }
 
 impl Token {
-    /// Takes the token from the file, or without one from the environment's value.
+    /// Reads the token from the file, or without one from the environment's value.
     ///
     /// # Errors
-    /// When there is none, the file is unreadable or exposed to other users, or the token is too short.
+    /// When there is no token, the file is unreadable or exposed to other users, or the token is too
+    /// short.
     pub fn load(file: Option<&Path>, variable: Option<String>) -> Result<Self, TokenError> {
         let (text, origin) = match (file, variable) {
             (Some(path), _) => {
                 let unreadable = |source| TokenError::Unreadable { path: path.to_owned(), source };
                 let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
-                // A mounted Kubernetes secret is readable by its pod's group; by others it must not be.
+                // A pod's group may read a mounted Kubernetes secret; other users must not.
                 if mode & 0o007 != 0 {
                     return Err(TokenError::Exposed { path: path.to_owned(), mode });
                 }
@@ -78,7 +79,7 @@ impl Token {
         Ok(Self(token))
     }
 
-    /// Compares in a time that depends on the lengths only.
+    /// Compares in a time that depends only on the lengths.
     pub fn matches(&self, offered: &str) -> bool {
         self.0.as_bytes().ct_eq(offered.as_bytes()).into()
     }
