@@ -1,4 +1,4 @@
-//! The log on standard error that all of Linerate's programs have.
+//! Logging to standard error, common to all of Linerate's programs.
 
 pub mod terminal;
 
@@ -12,7 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use self::terminal::escaped;
 
-/// Beginning of the names of Linerate's own crates, as log targets.
+/// Prefixes of Linerate's own crates in log targets.
 const OWN: [&str; 2] = ["linerate", "hugepage_check"];
 
 /// What goes to the log.
@@ -61,17 +61,19 @@ impl From<LogLevel> for LevelFilter {
 }
 
 impl LogOptions {
-    /// Starts the log, once per process; without `--log-level` it has the program's `usual` level.
-    /// Libraries are logged from the level `debug` on: what they meet is told in Linerate's words.
+    /// Starts logging, once per process; without `--log-level` at the program's `usual` level.
+    /// Messages of libraries are logged from the level `debug` on; Linerate reports their errors in
+    /// its own messages.
     pub fn start(&self, usual: LogLevel) {
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
-            // Telling of a standard error that cannot be written to would go there too, and panic.
+            // An error report about an unwritable standard error would go to standard error, and
+            // panic.
             .log_internal_errors(false)
             .with_ansi(std::io::stderr().is_terminal());
         let registry = tracing_subscriber::registry().with(targets(self.log_level.unwrap_or(usual)));
         match self.log_format {
-            // Values come from others as well; what the log itself colours stays.
+            // Escapes values from other sources too, but keeps the log's own colours.
             LogFormat::Text => registry
                 .with(layer.fmt_fields(debug_fn(|writer, field, value| match field.name() {
                     "message" => write!(writer, "{}", escaped(&format!("{value:?}"))),
@@ -85,7 +87,7 @@ impl LogOptions {
     }
 }
 
-/// Standard error, to which nothing goes that a terminal obeys.
+/// Standard error with terminal control sequences escaped.
 struct Escaping;
 
 impl Write for Escaping {

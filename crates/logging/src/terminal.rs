@@ -1,9 +1,9 @@
-//! What may reach a terminal: text of others must not move the cursor, set titles or hide itself.
+//! Escaping of text for terminals: foreign text must not move the cursor, set titles or hide itself.
 
 use std::borrow::Cow;
 
-/// The text with every control character but newline and tab, and every character that turns the direction of writing, as `\u001b`: a form
-/// that JSON reads as well.
+/// The text with control characters except newline and tab, and characters that change the writing direction,
+/// escaped as `\u001b`: a form that JSON accepts as well.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     let harmless = |character: char| character == '\n' || character == '\t' || !is_hidden(character);
     if text.chars().all(harmless) {

@@ -1,7 +1,7 @@
-//! Counters for Prometheus, and the HTTP server that both programs give them out by.
+//! Prometheus counters, and the HTTP server through which both programs expose them.
 //!
-//! [`Traffic`] turns agents' samples into counters; [`Listener`] serves a registry at `/metrics`, in OpenMetrics or in the older text
-//! form, as the scraper prefers.
+//! [`Traffic`] turns agents' samples into counters; [`Listener`] serves a registry at `/metrics`, in
+//! OpenMetrics or in the older text format, as the scraper prefers.
 
 mod listener;
 mod text;

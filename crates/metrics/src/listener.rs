@@ -1,4 +1,4 @@
-//! HTTP: `GET /metrics`, and nothing else.
+//! HTTP server for `GET /metrics` only.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,55 +20,55 @@ use tokio::time::{sleep, timeout};
 
 use crate::text::{Form, render};
 
-/// Where metrics are served.
+/// Path of the metrics.
 const PATH: &str = "/metrics";
-/// Scrapers that may be connected at once.
+/// Most scrapers connected at once.
 const SCRAPERS: usize = 16;
-/// Time for a request to arrive.
+/// Time limit for a request to arrive.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// Longest life of a connection; Prometheus opens a new one when its own was closed.
 const CONNECTION_TIME: Duration = Duration::from_secs(600);
-/// Pause after a connection could not be accepted, most likely for want of descriptors.
+/// Pause after a failed accept, most likely for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Who may reach the metrics.
+/// Network exposure of the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposure {
     /// This machine only.
     Loopback,
-    /// Whoever can reach the address.
+    /// Any host that can reach the address.
     Anyone,
 }
 
-/// Metrics cannot be served.
+/// Error: metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {
     /// The address can be reached from a network.
     #[error("--metrics {0} is not a loopback address; anyone who reaches it could read the metrics{1}")]
     NotLoopback(SocketAddr, &'static str),
-    /// The address cannot be listened on.
+    /// The address cannot be bound.
     #[error(
         "cannot serve metrics on {address}: {reason}; give a free address of this machine with --metrics"
     )]
     Listen {
-        /// Which address.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// Reason.
         reason: io::Error,
     },
 }
 
-/// An address that is listened on.
+/// A listener on its bound address.
 #[derive(Debug)]
 pub struct Listener {
     listener: TcpListener,
 }
 
 impl Listener {
-    /// Checks `address` against `exposure` without opening anything. `remedy` ends the refusal's sentence.
+    /// Checks `address` against `exposure` without opening a socket. `remedy` ends the refusal's sentence.
     ///
     /// # Errors
-    /// When the address is not loopback and nobody but this machine is to be served.
+    /// When the address is not loopback but the exposure is.
     pub fn check(address: SocketAddr, exposure: Exposure, remedy: &'static str) -> Result<(), MetricsError> {
         if exposure == Exposure::Loopback && !address.ip().is_loopback() {
             return Err(MetricsError::NotLoopback(address, remedy));
@@ -76,20 +76,20 @@ impl Listener {
         Ok(())
     }
 
-    /// Listens on `address`; port 0 takes a free one.
+    /// Listens on `address`; port 0 selects a free one.
     ///
     /// # Errors
-    /// When it cannot be listened on.
+    /// When the address cannot be bound.
     pub async fn bind(address: SocketAddr) -> Result<Self, MetricsError> {
         let listener =
             TcpListener::bind(address).await.map_err(|reason| MetricsError::Listen { address, reason })?;
         Ok(Self { listener })
     }
 
-    /// The address really listened on.
+    /// The bound address.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// When the system does not report it.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -125,7 +125,7 @@ async fn connection(stream: TcpStream, registry: Arc<Registry>) {
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_TIME)
         .serve_connection(TokioIo::new(stream), service);
-    // A scraper that went away or spoke no HTTP is no concern of ours.
+    // A scraper that disconnects or does not speak HTTP is no error of this server.
     if let Ok(Err(error)) = timeout(CONNECTION_TIME, serving).await {
         tracing::debug!(%error, "a scraper's connection ended");
     }

@@ -1,4 +1,4 @@
-//! The registry as text, in either of the two forms that scrapers read.
+//! The registry as text, in both formats that scrapers read.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,17 +6,17 @@ use std::fmt;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
-/// How metrics are written.
+/// Text format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// OpenMetrics 1.0.
     OpenMetrics,
-    /// Prometheus's text format 0.0.4, which everything reads.
+    /// Prometheus's text format 0.0.4, which all scrapers read.
     Text,
 }
 
 impl Form {
-    /// What the scraper's `Accept` header asks for; without a word on it the older form.
+    /// Format that the scraper's `Accept` header prefers; the older one by default.
     pub(super) fn accepted(accept: &str) -> Self {
         if accept.contains("application/openmetrics-text") { Form::OpenMetrics } else { Form::Text }
     }
@@ -29,10 +29,10 @@ impl Form {
     }
 }
 
-/// The registry's metrics as they stand.
+/// The present values of the registry's metrics.
 ///
 /// # Errors
-/// When a metric cannot be written, which it has no reason to.
+/// When a metric cannot be encoded, which is not expected.
 pub fn render(registry: &Registry, form: Form) -> Result<String, fmt::Error> {
     let mut text = String::new();
     encode(&mut text, registry)?;
@@ -42,8 +42,9 @@ pub fn render(registry: &Registry, form: Form) -> Result<String, fmt::Error> {
     })
 }
 
-/// OpenMetrics names a family without its samples' suffix, has units and an end mark, and a type for facts. The older form has none of
-/// these: a family is named as its samples are.
+/// Converts OpenMetrics to the older format. OpenMetrics names a family without the suffix of its samples,
+/// and has units, an end mark and an info type. The older format has none of these and names a family like
+/// its samples.
 fn older(open: &str) -> String {
     let comments = open.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let types: HashMap<&str, &str> = comments.collect();

@@ -1,4 +1,4 @@
-//! Counters of what is sent and received, fed by agents' samples.
+//! Counters of sent and received traffic, fed by agents' samples.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 
-/// A counter: its name without unit and `_total`, what it counts, and where a sample has it.
+/// A counter: its name without unit and `_total`, its help text, and its place in a sample.
 struct Row {
     name: &'static str,
     bytes: bool,
@@ -71,7 +71,7 @@ const ROWS: [Row; 21] = [
     row("port_rx_no_mbuf", "Receive buffers that could not be allocated", |s| port(s, |c| c.rx_nombuf)),
 ];
 
-/// Counters of what is sent and received, by labels `L`.
+/// Counters of sent and received traffic, by labels `L`.
 #[derive(Debug, Clone)]
 pub struct Traffic<L: Clone + Hash + Eq + Debug + EncodeLabelSet + Send + Sync + 'static> {
     families: Vec<Family<L, Counter>>,
@@ -95,7 +95,7 @@ impl<L: Clone + Hash + Eq + Debug + EncodeLabelSet + Send + Sync + 'static> Traf
         Self { families }
     }
 
-    /// Adds what was counted since the sample `before` of the same trial, or since the trial began.
+    /// Adds the counts since the sample `before` of the same trial, or since the trial's beginning.
     pub fn add(&self, labels: &L, before: Option<&Sample>, now: &Sample) {
         for (row, family) in ROWS.iter().zip(&self.families) {
             let counted = (row.of)(now);
@@ -133,7 +133,7 @@ mod tests {
         let first = [sample(10, 600), sample(25, 1500)];
         traffic.add(&labels, None, &first[0]);
         traffic.add(&labels, Some(&first[0]), &first[1]);
-        // The next trial counts from zero again; a port that was reset counts backwards.
+        // The next trial's counters start from zero; those of a port that was reset decrease.
         traffic.add(&labels, None, &sample(5, 300));
         traffic.add(&labels, Some(&sample(5, 300)), &sample(5, 0));
         let text = render(&registry, Form::Text).unwrap();
