@@ -38,7 +38,7 @@ static char first_error[512];
 static char early_log[16384];
 static size_t early_log_used;
 
-/* Appends without the end, so that the buffer always stays a string. */
+/* Appends the part of the text that fits; the buffer stays NUL-terminated at any time. */
 static size_t keep(char *buffer, size_t size, size_t used, const char *text, size_t length)
 {
 	size_t room = size - 1 - used;
@@ -121,8 +121,8 @@ uint16_t lr_port_next(uint16_t from)
 	return port < RTE_MAX_ETHPORTS ? (uint16_t)port : UINT16_MAX;
 }
 
-/* The largest MTU that a driver accepts: as ethdev computes it from the longest frame, whose overhead over the MTU drivers count differently.
- * 0 when the driver names no limit. */
+/* The largest MTU that a driver accepts, computed as ethdev does from the longest frame: drivers differ in the overhead
+ * that they add to the MTU. 0 when the driver states no limit. */
 static uint16_t max_mtu(const struct rte_eth_dev_info *info)
 {
 	uint32_t overhead = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
@@ -134,8 +134,8 @@ static uint16_t max_mtu(const struct rte_eth_dev_info *info)
 	return most < UINT16_MAX ? (uint16_t)most : 0;
 }
 
-/* Asks the kernel about the interface behind a port. Asked of a socket: sysfs may show another network namespace. False when there is no
- * interface, or no answer. */
+/* Queries the kernel about the interface behind a port. The query uses a socket, because sysfs may show another network
+ * namespace. False when there is no interface, or no answer. */
 static _Bool ask_interface(unsigned int index, unsigned long what, struct ifreq *request)
 {
 	int fd, rc;
@@ -150,7 +150,7 @@ static _Bool ask_interface(unsigned int index, unsigned long what, struct ifreq 
 	return rc == 0;
 }
 
-/* Drivers that send through a kernel's interface say "up" whatever becomes of it. */
+/* Drivers that send through a kernel interface report "up" regardless of the interface's state. */
 static _Bool link_is_up(uint16_t port, unsigned int index)
 {
 	struct rte_eth_link link;
@@ -361,7 +361,7 @@ int lr_send_frame(uint16_t port, uint16_t queue, struct rte_mempool *pool, const
 {
 	struct rte_mbuf *buffer = rte_pktmbuf_alloc(pool);
 	if (buffer == NULL) {
-		/* Some ports keep sent buffers until their place in the ring is used again. */
+		/* Some ports keep sent buffers until they reuse the ring slot. */
 		rte_eth_tx_done_cleanup(port, queue, 0);
 		buffer = rte_pktmbuf_alloc(pool);
 	}

@@ -1,9 +1,9 @@
 /*
  * The only header that the bindings are generated from.
  *
- * It wraps DPDK's static inline functions, which have no symbol to link to, and gives ports a form of our own, so that the
- * differences between DPDK releases (22.11 to 25.11) stay in shim.c. Structures here are plain and ours; of DPDK's own
- * only rte_mbuf is shared with Rust, and its layout is checked there against the LR_MBUF_* constants.
+ * It wraps DPDK's static inline functions, which have no symbol to link to, and describes ports by Linerate's own
+ * structures, so that the differences between DPDK releases (22.11 to 25.11) stay in shim.c. Of DPDK's own structures,
+ * only rte_mbuf is shared with Rust, which checks its layout against the LR_MBUF_* constants.
  */
 #ifndef LINERATE_SHIM_H
 #define LINERATE_SHIM_H
@@ -29,8 +29,8 @@ enum lr_mbuf_layout {
 	LR_MBUF_PORT_INVALID = RTE_MBUF_PORT_INVALID,
 };
 
-/* What a port says of a received frame's checksums, in the offload flags: one of good and bad, both ("not there, but known to be right"), or
- * none of them. */
+/* The port's verdict on a received frame's checksums, in the offload flags: good, bad, both ("not there, but known to be
+ * right"), or neither. */
 enum lr_rx_checksum {
 	LR_RX_IP_BAD = RTE_MBUF_F_RX_IP_CKSUM_BAD,
 	LR_RX_IP_GOOD = RTE_MBUF_F_RX_IP_CKSUM_GOOD,
@@ -44,7 +44,7 @@ enum lr_limit {
 	LR_INTERFACE_BYTES = 16,
 };
 
-/* What a port is and can do. Speeds in bit/s, 0 when unknown; sizes in bytes. */
+/* Properties and capabilities of a port. Speeds in bit/s, 0 when unknown; sizes in bytes. */
 struct lr_port_info {
 	char device[LR_NAME_BYTES];
 	char driver[LR_NAME_BYTES];
@@ -81,14 +81,15 @@ struct lr_xstat {
 /* EAL and logging */
 int lr_eal_init(int argc, char **argv);
 int lr_eal_cleanup(void);
-/* Where EAL keeps what it shares with other processes; valid while EAL is up. */
+/* Directory of the files that EAL shares with other processes; valid while EAL is up. */
 const char *lr_runtime_dir(void);
 const char *lr_version(void);
 int lr_errno(void);
 const char *lr_strerror(int error);
-/* Sends DPDK's log to standard error from now on; keeps its first 16 KB and its first message of level error or worse. */
+/* Sends DPDK's log to standard error from now on; keeps its first 16 KB and its first message of level error or more
+ * severe. */
 int lr_log_capture(void);
-/* What was kept, or empty strings. Valid until the process ends. */
+/* The kept messages, or empty strings. Valid until the process ends. */
 const char *lr_log_first_error(void);
 const char *lr_log_early(void);
 
@@ -112,19 +113,19 @@ uint16_t lr_port_next(uint16_t from);
 /* 1 when the link is up, and the kernel's interface behind the port, if there is one, runs; else 0. */
 int lr_port_link_up(uint16_t port);
 int lr_port_get_info(uint16_t port, struct lr_port_info *info);
-/* One RX and TX queue each at least. MTU 0 leaves the port's default. RSS over addresses and ports is set up for several RX queues, and
- * checksums are checked by the port, both as far as it can; `setup` says what came of it. `free_in_bulk` promises that every buffer of a transmit
- * queue comes from one pool and has one owner. */
+/* At least one RX and one TX queue. MTU 0 leaves the port's default. As far as the port supports it, RSS over addresses
+ * and ports is set up for several RX queues, and the port verifies checksums; `setup` returns what was set up.
+ * `free_in_bulk` promises that every buffer of a transmit queue comes from one pool and has one owner. */
 int lr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues, uint16_t mtu, _Bool free_in_bulk,
 		      struct lr_port_setup *setup);
-/* The port may round the numbers of descriptors; what it chose is written back. */
+/* The port may round the numbers of descriptors; its choice is written back. */
 int lr_port_adjust_descriptors(uint16_t port, uint16_t *rx, uint16_t *tx);
 int lr_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool);
 int lr_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, _Bool free_in_bulk);
-/* Frees buffers that were sent and that the port still keeps; -ENOTSUP where the driver cannot. */
+/* Frees sent buffers that the port still keeps; -ENOTSUP when the driver cannot. */
 int lr_tx_done_cleanup(uint16_t port, uint16_t queue);
 int lr_port_start(uint16_t port);
-/* Has the port pass every multicast frame, as far as it can: neighbour discovery comes that way. */
+/* Makes the port pass every multicast frame, as far as it supports it: neighbour discovery uses multicast. */
 int lr_port_take_multicast(uint16_t port);
 int lr_port_stop(uint16_t port);
 int lr_port_close(uint16_t port);
@@ -140,17 +141,18 @@ unsigned int lr_pool_available(const struct rte_mempool *pool);
 unsigned int lr_pool_size(const struct rte_mempool *pool);
 /* Copies the bytes into every buffer of the pool, behind the headroom. The pool must be at rest. */
 void lr_pool_stamp(struct rte_mempool *pool, const void *bytes, uint32_t length);
-/* Takes all `count` buffers or none (then -ENOENT). Their lengths and flags are not initialised. */
+/* Takes all `count` buffers or none (then -ENOENT). Lengths and flags are not initialised. */
 int lr_buffers_take(struct rte_mempool *pool, struct rte_mbuf **buffers, unsigned int count);
 void lr_buffers_free(struct rte_mbuf **buffers, unsigned int count);
 
 /* packets */
 uint16_t lr_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **buffers, uint16_t count);
 uint16_t lr_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **buffers, uint16_t count);
-/* Sends one frame of `length` bytes in a buffer of `pool`, which is not the queue's own; 0, or a negative errno when no buffer is free, the
- * frame does not fit a buffer, or the port does not take it. */
+/* Sends one frame of `length` bytes in a buffer of `pool`, which is not the queue's own; 0, or a negative errno when no
+ * buffer is free, the frame does not fit a buffer, or the port does not accept it. */
 int lr_send_frame(uint16_t port, uint16_t queue, struct rte_mempool *pool, const void *bytes, uint16_t length);
-/* Bare transmit loop: allocate, send, free what was not taken, `bursts` times. Returns frames sent. The yardstick of the benchmarks. */
+/* Bare transmit loop: allocates, sends, and frees the buffers that the port did not accept, `bursts` times. Returns the
+ * frames sent. The reference of the benchmarks. */
 uint64_t lr_bare_tx_loop(uint16_t port, uint16_t queue, struct rte_mempool *pool, uint16_t length, uint16_t burst,
 			 uint64_t bursts);
 

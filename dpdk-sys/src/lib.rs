@@ -1,8 +1,8 @@
-//! Raw bindings to DPDK, as far as Linerate needs it.
+//! Raw bindings to the parts of DPDK that Linerate uses.
 //!
-//! Everything goes through the C shim in `shim/`: it gives DPDK's inline functions a symbol and hides the differences between
-//! releases. The functions carry their documentation in `shim/shim.h`. Nothing here is safe; the safe layer is the
-//! `dpdk` folder of the data plane.
+//! All calls go through the C shim in `shim/`: it gives DPDK's inline functions a symbol and hides the
+//! differences between releases. `shim/shim.h` documents the functions. All of them are unsafe; the safe
+//! layer is the `dpdk` folder of the data plane.
 
 #![no_std]
 

@@ -1,14 +1,15 @@
 //! The head of DPDK's packet buffer.
 //!
-//! Only its first cache line's first half is read or written from Rust. The definition is written by hand, because bindgen's nested
-//! anonymous unions change their names between releases; the assertions compare it with the header it is compiled against.
+//! Rust accesses only the first half of its first cache line. The definition is written by hand, because
+//! bindgen's names for nested anonymous unions change between releases; assertions compare it with the header
+//! it is compiled against.
 
 use core::ffi::c_void;
 use core::mem::{offset_of, size_of};
 
 use crate::bindings as shim;
 
-/// `struct rte_mbuf`: the fields that Linerate touches, the rest closed.
+/// `struct rte_mbuf`: the fields that Linerate accesses; the rest is opaque.
 #[repr(C, align(64))]
 pub struct rte_mbuf {
     /// Start of the buffer, headroom included.
@@ -16,15 +17,15 @@ pub struct rte_mbuf {
     buf_iova: u64,
     /// Bytes from `buf_addr` to the first byte of the frame.
     pub data_off: u16,
-    /// Owners of this buffer.
+    /// Reference count.
     pub refcnt: u16,
     /// Segments of the frame.
     pub nb_segs: u16,
-    /// Port it came from.
+    /// Port that received the frame.
     pub port: u16,
     /// Offload flags.
     pub ol_flags: u64,
-    /// Kind of packet, as the port classified it.
+    /// Packet type, as the port classified it.
     pub packet_type: u32,
     /// Bytes of the frame over all segments.
     pub pkt_len: u32,
@@ -35,7 +36,7 @@ pub struct rte_mbuf {
     rest: [u8; 80],
 }
 
-/// A pool of buffers: only ever behind a pointer.
+/// A pool of buffers; used only through a pointer.
 #[repr(C)]
 pub struct rte_mempool {
     _closed: [u8; 0],
