@@ -1,7 +1,7 @@
-//! Results for people and for other programs. Everything here reads results and nothing else.
+//! Reports and exports of results. This crate only reads results.
 //!
-//! [`pages`] are reports (HTML, Markdown, LaTeX, workbooks), [`export`] writes samples and figures in other programs' forms, [`compare`]
-//! decides between two experiments, [`upload`] sends samples to Weights & Biases.
+//! [`pages`] are reports (HTML, Markdown, LaTeX, workbooks), [`export`] writes samples and figures in other
+//! programs' formats, [`compare`] compares two experiments, [`upload`] sends samples to Weights & Biases.
 
 pub mod compare;
 pub mod export;

@@ -1,15 +1,15 @@
-//! From what was measured to a verdict, for all metrics of a comparison at once.
+//! Verdicts on all metrics of a comparison, from the measured values.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::statistics::{Group, Threshold, clearance, holm, probabilities, quantile};
 
-/// The advice on repeats is meant to be enough with this probability.
+/// Probability with which the advised number of repeats suffices.
 const POWER: f64 = 0.8;
-/// More repeats than anyone will run.
+/// Upper limit of the advice on repeats.
 const MANY_REPEATS: usize = 10_000;
-/// Fewest repeats that are worth comparing.
+/// Fewest repeats that can be compared.
 const FEWEST_REPEATS: usize = 3;
 
 /// What a comparison of one metric comes to.
@@ -50,21 +50,22 @@ pub(super) struct Question {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Answer {
     pub(super) outcome: Outcome,
-    /// Probabilities after Holm's correction over all questions; none when a spread is not known.
+    /// Probabilities after Holm's correction over all questions; `None` when a spread is unknown.
     pub(super) differs: Option<f64>,
     pub(super) same: Option<f64>,
-    /// Repeats of each side that would tell; none when the verdict stands, or not even very many would.
+    /// Repeats of each side that would decide the question; `None` when it is decided, or when even very many
+    /// would not suffice.
     pub(super) repeats_needed: Option<usize>,
 }
 
-/// Answers all questions so that the probability of any wrong `better` or `worse` among them is at most `level`, and that of any wrong
-/// `same` likewise.
+/// Answers all questions. The probability of any wrong `better` or `worse` among them is at most `level`; the
+/// same holds for any wrong `same`.
 pub(super) fn decide(questions: &[Question], level: f64) -> Vec<Answer> {
     let found: Vec<_> = questions
         .iter()
         .map(|question| probabilities(&question.a, &question.b, question.threshold))
         .collect();
-    // Questions that cannot be answered cannot be answered wrongly either.
+    // Questions without an answer cannot be answered wrongly, so the correction leaves them out.
     let known: Vec<_> = found.iter().flatten().collect();
     let differs = holm(&known.iter().map(|one| one.differs).collect::<Vec<_>>());
     let same = holm(&known.iter().map(|one| one.same).collect::<Vec<_>>());
@@ -94,7 +95,8 @@ pub(super) fn decide(questions: &[Question], level: f64) -> Vec<Answer> {
     answers
 }
 
-/// Fewest repeats of each side that tell with a probability of [`POWER`], if means and spreads are those seen.
+/// Fewest repeats of each side that decide with a probability of [`POWER`], if the true means and spreads are
+/// those observed.
 fn repeats_needed(question: &Question, level: f64) -> Option<usize> {
     let Question { a, b, threshold, .. } = question;
     if a.repeats < 2 || b.repeats < 2 {

@@ -1,4 +1,4 @@
-//! What is compared: figures of a trial, which way they are better, and how finely they are measured.
+//! Metrics of a comparison: figures of a trial, their better direction, and their resolution.
 
 use clap::ValueEnum;
 use linerate_wire::report::LatencySummary;
@@ -39,12 +39,12 @@ pub enum Metric {
     LatencyMax,
 }
 
-/// What kind of number a metric is.
+/// Unit of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Packets per second; more is better.
     PacketsPerSecond,
-    /// A share of packets, 0…1; less is better.
+    /// Share of packets, 0…1; less is better.
     Share,
     /// Nanoseconds; less is better.
     Nanoseconds,
@@ -54,15 +54,15 @@ pub enum Unit {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Measured {
     pub(super) value: f64,
-    /// Smallest difference that the measurement can show.
+    /// Smallest difference that the measurement resolves.
     pub(super) resolution: f64,
 }
 
 impl Metric {
-    /// Compared when nothing is said.
+    /// Metrics that are compared by default.
     pub const DEFAULT: [Metric; 3] = [Metric::ReceivedPps, Metric::LostRatio, Metric::LatencyP99];
 
-    /// Its kind of number.
+    /// Its unit.
     pub fn unit(self) -> Unit {
         match self {
             Metric::OfferedPps | Metric::ReceivedPps => Unit::PacketsPerSecond,
@@ -76,12 +76,12 @@ impl Metric {
         }
     }
 
-    /// True when a larger value is the better one.
+    /// True when a larger value is better.
     pub fn more_is_better(self) -> bool {
         self.unit() == Unit::PacketsPerSecond
     }
 
-    /// Its value in a trial; none when the trial does not have it, as delays without a common clock.
+    /// Its value in a trial; `None` when the trial has none, such as a delay without a common clock.
     pub(super) fn of(self, trial: &TrialSummary) -> Option<Measured> {
         let rate = |value| Measured { value, resolution: 1.0 / trial.duration_s };
         let share = |part: u64, whole: u64| {

@@ -1,8 +1,9 @@
-//! Two experiments side by side: what became better or worse, what stayed the same, and what the repeats cannot tell.
+//! Comparison of two experiments: metrics that became better or worse, metrics that stayed the same, and
+//! metrics that the repeats cannot decide.
 //!
-//! Repeats of the same profile on the same pair are compared. A verdict follows from Welch's t against the threshold, on either side of
-//! which it is of no interest where exactly the difference lies; Holm's correction holds the probability of any false alarm in the whole
-//! comparison at the stated level. Pure.
+//! Repeats of the same profile on the same pair are compared. A verdict tests the difference against the
+//! threshold by Welch's t; differences within the threshold count as the same. Holm's correction keeps the
+//! probability of any false alarm in the whole comparison at the stated level. Pure.
 
 mod decide;
 mod metric;
@@ -22,20 +23,21 @@ use self::statistics::difference;
 pub use self::statistics::{Group, Interval, Threshold};
 use linerate_results::summary::{Summary, TrialSummary};
 
-/// How to compare.
+/// Settings of a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// What to compare.
+    /// Metrics to compare.
     pub metrics: Vec<Metric>,
-    /// 1 less the probability of any false alarm, between 0 and 1.
+    /// 1 minus the probability of any false alarm, between 0 and 1.
     pub confidence: f64,
-    /// What difference is of no interest, for rates and times: a share of A's mean.
+    /// Largest irrelevant difference of rates and times, as a share of A's mean.
     pub threshold: f64,
-    /// Likewise for single metrics: a share of A's mean, or, for metrics that are shares of packets, their difference.
+    /// Thresholds of single metrics: a share of A's mean or, for metrics that are shares of packets, an
+    /// absolute difference.
     pub thresholds: Vec<(Metric, f64)>,
 }
 
-/// Differences of shares of packets that are of no interest, unless said otherwise: one in ten thousand packets.
+/// Default threshold for shares of packets: a difference of one in ten thousand packets.
 pub const SHARE_THRESHOLD: f64 = 1e-4;
 
 impl Default for Settings {
@@ -148,15 +150,15 @@ pub struct Unmatched {
     pub only_in: String,
 }
 
-/// There is nothing to compare.
+/// The experiments have nothing to compare.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{a} and {b} have no finished trial in common whose metrics could be compared; run both from the same document (`linerate results show ID` names the profiles)"
 )]
 pub struct NothingInCommon {
-    /// One experiment.
+    /// Id of A.
     pub a: String,
-    /// The other.
+    /// Id of B.
     pub b: String,
 }
 
@@ -209,7 +211,7 @@ pub fn compare(a: &Summary, b: &Summary, settings: &Settings) -> Result<Comparis
     })
 }
 
-/// A metric of one profile's repeats on one pair; none when no repeat has it.
+/// A metric of one profile's repeats on one pair; `None` when no repeat has it.
 pub(crate) fn group(repeats: &[&TrialSummary], metric: Metric) -> Option<Group> {
     let measured: Vec<_> = repeats.iter().filter_map(|trial| metric.of(trial)).collect();
     Group::of(&measured)

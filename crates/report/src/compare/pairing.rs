@@ -1,14 +1,14 @@
-//! Which repeats of one experiment stand against which of the other.
+//! Matching of repeats of one experiment with those of the other.
 
 use super::metric::Metric;
 use super::statistics::Group;
 use super::{Unmatched, group};
 use linerate_results::summary::{Status, Summary, TrialSummary};
 
-/// Intended loads that differ by more than this were not meant to be the same.
+/// Largest relative difference of intended loads that count as equal.
 const LOAD_TOLERANCE: f64 = 0.001;
 
-/// A metric that both sides have, of one profile on one pair.
+/// A metric that both sides have, for one profile on one pair.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Matched<'s> {
     pub(super) profile: &'s str,
@@ -18,7 +18,7 @@ pub(super) struct Matched<'s> {
     pub(super) b: Group,
 }
 
-/// What can be compared, what cannot, and what to mind.
+/// Matched metrics, unmatched ones, and notes.
 #[derive(Debug, Default)]
 pub(super) struct Pairing<'s> {
     pub(super) matched: Vec<Matched<'s>>,
@@ -39,7 +39,7 @@ impl Repeats<'_> {
     }
 
     fn is_of(&self, other: &Repeats<'_>) -> bool {
-        // Times and losses of the way there and back say nothing of those of one way.
+        // Round-trip delays and losses cannot be compared with one-way ones.
         (self.profile, self.pair, self.is_round_trip()) == (other.profile, other.pair, other.is_round_trip())
     }
 
@@ -48,7 +48,7 @@ impl Repeats<'_> {
     }
 }
 
-/// Repeats by profile and pair, in the order they first ran.
+/// Repeats by profile and pair, in the order of their first run.
 fn gather(summary: &Summary) -> Vec<Repeats<'_>> {
     let mut gathered: Vec<Repeats<'_>> = Vec::new();
     for trial in &summary.trials {
@@ -61,7 +61,7 @@ fn gather(summary: &Summary) -> Vec<Repeats<'_>> {
     gathered
 }
 
-/// Puts the repeats of both side by side.
+/// Matches the repeats of both experiments.
 pub(super) fn pair_up<'s>(a: &'s Summary, b: &'s Summary, metrics: &[Metric]) -> Pairing<'s> {
     let (of_a, of_b) = (gather(a), gather(b));
     let mut pairing = Pairing { notes: notes(a, b), ..Pairing::default() };
@@ -97,7 +97,7 @@ pub(super) fn pair_up<'s>(a: &'s Summary, b: &'s Summary, metrics: &[Metric]) ->
     pairing
 }
 
-/// What makes trials of the same name different ones.
+/// Why trials of the same name are different; `None` when they are alike.
 fn not_alike(a: &Repeats<'_>, b: &Repeats<'_>) -> Option<String> {
     let (first, second) = (a.trials.first()?, b.trials.first()?);
     let loads = match (first.intended_pps, second.intended_pps) {
@@ -117,7 +117,7 @@ fn not_alike(a: &Repeats<'_>, b: &Repeats<'_>) -> Option<String> {
         .then(|| format!("{} on {}: the two have different {}", a.profile, a.pair, differ.join(", ")))
 }
 
-/// What to mind of the experiments as a whole.
+/// Notes on the experiments as a whole.
 fn notes(a: &Summary, b: &Summary) -> Vec<String> {
     let mut notes = Vec::new();
     for summary in [a, b] {

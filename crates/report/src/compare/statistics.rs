@@ -1,4 +1,5 @@
-//! Student's t where variances differ (Welch, with a bound on the degrees of freedom), and Holm's correction for many tests at once.
+//! Statistics: Welch's t-test for unequal variances, with a bound on the degrees of freedom, and Holm's
+//! correction for multiple tests.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,7 @@ pub struct Interval {
     pub upper: f64,
 }
 
-/// How large a difference is of no interest.
+/// Largest irrelevant difference.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Threshold {
     /// A share of A's mean: 0.02 for 2 %.
@@ -39,14 +40,14 @@ pub enum Threshold {
     Absolute(f64),
 }
 
-/// Probabilities, two-sided, that chance alone makes what was seen.
+/// Two-sided probabilities of the observed values by chance.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Probabilities {
-    /// When the true means differ by no more than the threshold.
+    /// If the true means differ by no more than the threshold.
     pub(super) differs: f64,
-    /// When they differ by more.
+    /// If they differ by more.
     pub(super) same: f64,
-    /// B lies above A.
+    /// True when B lies above A.
     pub(super) is_higher: bool,
 }
 
@@ -59,7 +60,7 @@ struct Contrast {
 }
 
 impl Group {
-    /// Of at least one measurement.
+    /// A group of at least one measurement.
     pub(super) fn of(measured: &[Measured]) -> Option<Self> {
         let repeats = measured.len();
         let n = repeats as f64;
@@ -76,44 +77,46 @@ impl Group {
         })
     }
 
-    /// Variance of one measurement. What rounding hides is added: repeats that look alike may differ by as much as it.
+    /// Variance of one measurement. The resolution's part is added, because rounding may hide differences of
+    /// that size.
     fn variance(&self) -> Option<f64> {
         Some(self.standard_deviation?.powi(2) + self.resolution.powi(2) / 12.0)
     }
 
-    /// The mean, with the interval that holds the true one at `confidence`; none when the spread is not known.
+    /// The mean with its confidence interval; `None` when the spread is unknown.
     pub(crate) fn interval(&self, confidence: f64) -> Option<Interval> {
         let error = (self.variance()? / self.repeats as f64).sqrt();
         let half = quantile(f64::midpoint(1.0, confidence), (self.repeats - 1) as f64) * error;
         Some(Interval { estimate: self.mean, lower: self.mean - half, upper: self.mean + half })
     }
 
-    /// The same spread, measured so many times.
+    /// The same mean and spread, with another number of repeats.
     pub(super) fn with_repeats(self, repeats: usize) -> Self {
         Self { repeats, ..self }
     }
 }
 
 impl Contrast {
-    /// `b − scale · a − offset`; none when a spread is not known.
+    /// `b − scale · a − offset`; `None` when a spread is unknown.
     fn new(a: &Group, b: &Group, scale: f64, offset: f64) -> Option<Self> {
         let of_a = scale.powi(2) * a.variance()? / a.repeats as f64;
         let of_b = b.variance()? / b.repeats as f64;
         let sum = of_a + of_b;
         let parts = of_a.powi(2) / (a.repeats - 1) as f64 + of_b.powi(2) / (b.repeats - 1) as f64;
-        // Welch's own number is too generous where one side has few repeats that happen to lie close together and the other has many: with
-        // 3 and 20 repeats it makes five times the false alarms. Both sides are taken to have as many as the smaller one.
+        // Welch's degrees of freedom are too large if one side has few repeats that happen to lie close
+        // together and the other has many: 3 and 20 repeats give five times the false alarms. Both sides are
+        // therefore counted with the smaller number of repeats.
         let most = 2.0 * (a.repeats.min(b.repeats) - 1) as f64;
         let freedom = if parts > 0.0 { (sum.powi(2) / parts).min(most) } else { most };
         Some(Self { value: b.mean - scale * a.mean - offset, error: sum.sqrt(), freedom })
     }
 
-    /// Probability of such a value or a smaller one, if the true one is zero.
+    /// Probability of this value or a smaller one if the true value is zero.
     fn probability_below(&self) -> f64 {
         if self.error > 0.0 {
             distribution(self.freedom).map_or(0.5, |t| t.cdf(self.value / self.error))
         } else {
-            // Nothing varies, not even within the resolution.
+            // There is no variance, not even from the resolution.
             match self.value.total_cmp(&0.0) {
                 std::cmp::Ordering::Less => 0.0,
                 std::cmp::Ordering::Equal => 0.5,
@@ -124,7 +127,7 @@ impl Contrast {
 }
 
 impl Threshold {
-    /// The contrasts that are zero where B's mean lies at the upper and at the lower end of what is of no interest.
+    /// The two contrasts that are zero if B's mean lies at the upper or lower end of the threshold.
     fn contrasts(self, a: &Group, b: &Group) -> Option<(Contrast, Contrast)> {
         let (upper, lower) = match self {
             Threshold::Relative(share) => ((1.0 + share, 0.0), (1.0 - share, 0.0)),
@@ -133,7 +136,7 @@ impl Threshold {
         Some((Contrast::new(a, b, upper.0, upper.1)?, Contrast::new(a, b, lower.0, lower.1)?))
     }
 
-    /// In the metric's unit.
+    /// The threshold in the metric's unit.
     pub(super) fn around(self, a: &Group) -> f64 {
         match self {
             Threshold::Relative(share) => share * a.mean,
@@ -142,14 +145,14 @@ impl Threshold {
     }
 }
 
-/// B's mean less A's, with Welch's interval; none when a spread is not known.
+/// B's mean minus A's, with Welch's interval; `None` when a spread is unknown.
 pub(super) fn difference(a: &Group, b: &Group, confidence: f64) -> Option<Interval> {
     let contrast = Contrast::new(a, b, 1.0, 0.0)?;
     let half = quantile(f64::midpoint(1.0, confidence), contrast.freedom) * contrast.error;
     Some(Interval { estimate: contrast.value, lower: contrast.value - half, upper: contrast.value + half })
 }
 
-/// How probable what was seen is by chance; none when a spread is not known.
+/// Probabilities of the observed values by chance; `None` when a spread is unknown.
 pub(super) fn probabilities(a: &Group, b: &Group, threshold: Threshold) -> Option<Probabilities> {
     let (upper, lower) = threshold.contrasts(a, b)?;
     let (not_above, below) = (1.0 - upper.probability_below(), lower.probability_below());
@@ -160,8 +163,8 @@ pub(super) fn probabilities(a: &Group, b: &Group, threshold: Threshold) -> Optio
     })
 }
 
-/// Distance of what was seen from the nearer end of the threshold, in standard errors, with the degrees of freedom; none when a spread
-/// is not known.
+/// Distance of the observed difference from the nearer end of the threshold, in standard errors, with the
+/// degrees of freedom; `None` when a spread is unknown.
 pub(super) fn clearance(a: &Group, b: &Group, threshold: Threshold) -> Option<(f64, f64)> {
     let (upper, lower) = threshold.contrasts(a, b)?;
     let nearer = if upper.value.abs() < lower.value.abs() { upper } else { lower };
@@ -169,7 +172,7 @@ pub(super) fn clearance(a: &Group, b: &Group, threshold: Threshold) -> Option<(f
     Some((errors, nearer.freedom))
 }
 
-/// The value that Student's t with `freedom` degrees stays below with `probability`.
+/// Quantile of Student's t with `freedom` degrees of freedom.
 pub(super) fn quantile(probability: f64, freedom: f64) -> f64 {
     distribution(freedom).map_or(f64::INFINITY, |t| t.inverse_cdf(probability))
 }
@@ -178,7 +181,8 @@ fn distribution(freedom: f64) -> Option<StudentsT> {
     StudentsT::new(0.0, 1.0, freedom).ok()
 }
 
-/// Holm's step-down: probabilities raised so that each can be held against the level of all tests together.
+/// Holm's step-down correction: adjusted probabilities, each to be compared with the level of all tests
+/// together.
 pub(super) fn holm(probabilities: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..probabilities.len()).collect();
     order.sort_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
@@ -247,7 +251,7 @@ mod tests {
         assert!(apart.differs < 0.001 && apart.is_higher, "{apart:?}");
     }
 
-    /// The expected numbers are those of SciPy 1.16: `ttest_ind(equal_var=False)`, and `t.cdf` of the contrasts.
+    /// Expected values are from SciPy 1.16: `ttest_ind(equal_var=False)`, and `t.cdf` of the contrasts.
     #[test]
     fn intervals_and_probabilities_are_those_of_an_independent_program() {
         let a = group(&[27.5, 21.0, 19.0, 23.6, 17.0, 17.9]);

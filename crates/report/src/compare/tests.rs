@@ -125,7 +125,7 @@ fn the_advice_on_repeats_is_enough_most_of_the_time() {
     let settings = only(Metric::ReceivedPps);
     for (mean, verdict) in [(0.94e6, Outcome::Worse), (1.0e6, Outcome::Same)] {
         let (before, after) = (Normal::new(1e6, 2e4).unwrap(), Normal::new(mean, 2e4).unwrap());
-        // Spreads as they are, not as a few repeats happen to show them.
+        // Uses exact spreads instead of those that a few repeats happen to show.
         let exact = |mean: f64| {
             let aside = 2e4 / 2_f64.sqrt();
             [mean - aside, mean + aside]
@@ -144,7 +144,7 @@ fn the_advice_on_repeats_is_enough_most_of_the_time() {
             .count();
         println!("{verdict}: {needed} repeats tell in {told} of 400 comparisons");
         assert!((4..200).contains(&needed), "{needed}");
-        // Of `same` both ends of the threshold must be excluded, which the advice does not count.
+        // `same` must exclude both ends of the threshold, which the advice ignores.
         assert!(
             told >= if verdict == Outcome::Same { 220 } else { 300 },
             "{told} of 400 with {needed} repeats"
@@ -152,16 +152,16 @@ fn the_advice_on_repeats_is_enough_most_of_the_time() {
     }
 }
 
-/// How repeats of one and the same thing scatter.
+/// Distribution of repeats.
 #[derive(Debug, Clone, Copy)]
 enum Scatter {
-    /// As the theory has it.
+    /// A normal distribution.
     Normal,
-    /// With a long tail, as delays have.
+    /// A long tail, as delays have.
     Skewed,
-    /// Mostly nothing, now and then a lot, as loss is.
+    /// Mostly zero, sometimes large, as loss is.
     Rare,
-    /// So little that rounding shows steps of 1 %.
+    /// So narrow that rounding gives steps of 1 %.
     Stepped,
 }
 
@@ -186,7 +186,8 @@ fn simulated(id: &str, scatter: Scatter, repeats: u32, random: &mut SmallRng) ->
     experiment(id, trials)
 }
 
-/// Comparisons of an experiment with itself: how often is anything said to be better or worse? The threshold is zero, which is the hardest.
+/// Frequency of false alarms when an experiment is compared with itself. The threshold is zero, the worst
+/// case.
 #[test]
 fn false_alarms_are_no_more_frequent_than_stated() {
     const COMPARISONS: usize = 1_000;
@@ -206,7 +207,7 @@ fn false_alarms_are_no_more_frequent_than_stated() {
                 .count();
             let rate = alarms as f64 / COMPARISONS as f64;
             let stated = 1.0 - settings.confidence;
-            // Three standard errors of a binomial share.
+            // Three standard errors of a binomial proportion.
             let most = stated + 3.0 * (stated * (1.0 - stated) / COMPARISONS as f64).sqrt();
             println!(
                 "{scatter:?}, {repeats_a} and {repeats_b} repeats: {alarms} of {COMPARISONS} ({rate:.4})"

@@ -10,7 +10,7 @@ pub(super) fn rate_stats(columns: &[Column], start: SystemTime) -> String {
     lines(columns, start, &RATE_KEYS)
 }
 
-/// The port's counters, likewise; they stand there without their prefix.
+/// The port's counters in the same form, with their names without prefix.
 pub(super) fn port_stats(columns: &[Column], start: SystemTime) -> String {
     lines(columns, start, &PORT_KEYS)
 }
@@ -31,7 +31,7 @@ fn lines(columns: &[Column], start: SystemTime, keys: &[&str]) -> String {
 /// A table with a header: every column, one row per sample.
 ///
 /// # Errors
-/// When the table cannot be written, which in memory it can.
+/// When the table cannot be written, which does not happen in memory.
 pub(super) fn table(columns: &[Column]) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(columns.iter().map(|column| column.name.as_ref()))?;

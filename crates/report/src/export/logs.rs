@@ -1,4 +1,4 @@
-//! Receiver's statistics and warm-up as logs for people.
+//! Human-readable logs of the receiver's statistics and the warm-up.
 
 use std::time::SystemTime;
 
@@ -19,7 +19,7 @@ pub(super) fn stats(columns: &[Column], start: SystemTime) -> String {
     text
 }
 
-/// What `agent` sent and received before the first trial.
+/// Packets that `agent` sent and received before the first trial.
 pub(super) fn warm_up(summary: &Summary, pair: &str, agent: &str) -> String {
     let mut text = String::new();
     let of_agent = |warm_up: &&WarmUp| warm_up.pair == pair && (warm_up.from == agent || warm_up.to == agent);

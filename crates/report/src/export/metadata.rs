@@ -1,4 +1,4 @@
-//! What a trial was run with, as lines of `key=value`.
+//! Metadata of a trial, as lines of `key=value`.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use linerate_results::store::record::TrialRecord;
 use linerate_results::store::{DOCUMENT_FILE, Recorded, StoreError};
 use linerate_results::summary::AgentInfo;
 
-/// What is told of an agent under a key.
+/// Value of a key from an agent's information.
 type Field = fn(&AgentInfo) -> String;
 
 /// The lines of `metadata.txt`: the older kits' keys first, then the data plane's command lines, the environment, and every option in force.
@@ -65,7 +65,7 @@ pub(super) fn metadata(recorded: &Recorded, record: &TrialRecord) -> Result<Stri
         };
         let mut fields = to_value(known);
         if let Some(fields) = fields.as_object_mut() {
-            // It stands above, in one line.
+            // The lines above contain it already.
             fields.remove("command_line");
         }
         let host = environment.nodes.iter().find(|node| node.node == known.node);
@@ -88,12 +88,12 @@ struct Lines {
 
 impl Lines {
     fn add(&mut self, key: &str, value: &str) {
-        // A value has a line to itself, whatever is in it.
+        // Each value must fit on one line.
         let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         self.text.push_str(&format!("{key}={value}\n"));
     }
 
-    /// Every value below `key`, each under its path, with dots between the parts.
+    /// Adds every value below `key`, each under its path with dots between the parts.
     fn flatten(&mut self, key: &str, value: &Value) {
         match value {
             Value::Null => {}

@@ -1,7 +1,7 @@
-//! Recorded trials in the forms that others read: the older kits' files under their names, and tables for what came after them.
+//! Exports of recorded trials: the older kits' files under their names, and tables in newer formats.
 //!
-//! Everything here reads the store's types only. What is written has the place that the older kits gave it, beside the trial's own file or
-//! below another directory, and is there whole or not at all.
+//! Exports read only the store's types. Files are written atomically to the places that the older kits gave
+//! them, beside the trial's own file or below another directory.
 
 mod csv;
 mod logs;
@@ -66,38 +66,38 @@ impl Format {
 /// Why an experiment cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// Something cannot be read or written.
+    /// A file cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The samples do not become a Parquet table.
+    /// The samples cannot be written as a Parquet table.
     #[error(transparent)]
     Table(#[from] parquet::TableError),
-    /// The trials do not become a summary table.
+    /// The trials cannot be written as a summary table.
     #[error(transparent)]
     Summary(#[from] summary_csv::SummaryCsvError),
-    /// A file would lie outside of the experiment's directory.
+    /// A path would lie outside of the experiment's directory.
     #[error("cannot export to {0}; the results name a file that no run of linerate makes")]
     Place(String),
-    /// A file cannot be put into its form.
+    /// A file cannot be converted to a format.
     #[error("cannot export {what} of {id}: {reason}")]
     Form {
-        /// Which form.
+        /// The format.
         what: &'static str,
-        /// Which experiment.
+        /// The experiment's id.
         id: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// A file to be written: its path below the experiment's directory, and what is in it.
+/// A file to be written: its path relative to the experiment's directory, and its content.
 type File = (String, Vec<u8>);
 
-/// Writes the experiments `ids` of `results` in `formats`, each below `to` under its id, or beside its trials when there is no `to`.
-/// Returns what was written.
+/// Exports the experiments `ids` of `results` in `formats`, each to a directory of its id below `to`, or
+/// beside its trials without `to`. Returns the written paths.
 ///
 /// # Errors
-/// When an experiment cannot be read, or a file cannot be written; what was written before stays.
+/// When an experiment cannot be read, or a file cannot be written; files written before remain.
 pub fn export(
     results: &Path,
     ids: &[String],
@@ -133,7 +133,8 @@ pub fn export(
         exported.push(recorded);
     }
     if wanted(Format::Summary) {
-        // Beside the experiments stands the table of all of them; who ends last has read what the others recorded.
+        // The table of all experiments is shared; under the lock, the last writer has read the records of all
+        // others.
         let _alone = to.is_none().then(|| alone(results)).transpose()?;
         if to.is_none() {
             exported = store::list(results)?
@@ -152,7 +153,8 @@ pub fn export(
     Ok(written)
 }
 
-/// Hands every file of a form to `write`, by its path below the experiment's directory. One trial's files are in memory at a time.
+/// Passes every file of a format to `write`, by its path relative to the experiment's directory. Memory holds
+/// one trial's files at a time.
 fn each_file(
     recorded: &Recorded,
     format: Format,

@@ -1,4 +1,4 @@
-//! Samples for numpy: one file per end, one 1-D array of 64-bit integers per key.
+//! Samples for NumPy: one file per end, one 1-D array of 64-bit integers per key.
 
 use std::io::{self, Cursor, Write};
 
@@ -11,10 +11,10 @@ use super::series::Column;
 /// The columns as an npz file.
 ///
 /// # Errors
-/// When the archive cannot be written, which in memory it can.
+/// When the archive cannot be written, which does not happen in memory.
 pub(super) fn npz(columns: &[Column]) -> io::Result<Vec<u8>> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
-    // Without a date: what is exported twice is the same file.
+    // Without a date, so that repeated exports are identical.
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
     for Column { name, values, .. } in columns {
         archive.start_file(format!("{name}.npy"), options)?;

@@ -1,4 +1,4 @@
-//! All samples of an experiment as one Parquet table, for those who have outgrown npz: a row per sample, a column per key, null where an end
+//! All samples of an experiment as one Parquet table: a row per sample, a column per key, null where an end
 //! does not have the key. A row group holds one trial.
 
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use super::series::{Column, queue_key, receiver, transmitter};
 use linerate_results::store::record::{Samples, TrialRecord};
 use linerate_results::store::{Recorded, StoreError};
 
-/// The file, in the experiment's directory.
+/// File name, in the experiment's directory.
 pub(super) const FILE: &str = "samples.parquet";
 
 const TEXT_COLUMNS: [&str; 3] = ["profile", "pair", "end"];
 const REPEAT: &str = "repeat";
 
-/// The table cannot be made.
+/// Why the table cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// A trial cannot be read.
@@ -45,7 +45,7 @@ pub(super) fn parquet(recorded: &Recorded) -> Result<Vec<u8>, TableError> {
     Ok(writer.into_inner()?)
 }
 
-/// Every key of either end, once; but for queues, those of an empty trial are those of all.
+/// Every key of either end, once. Apart from queues, an empty trial has the keys of all trials.
 fn keys(recorded: &Recorded) -> Result<Vec<String>, StoreError> {
     let empty = TrialRecord::default();
     let mut keys = Vec::new();

@@ -1,4 +1,4 @@
-//! Names and dates of exported files.
+//! Names and times of exported files.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,16 +6,16 @@ use linerate_results::store::inner_path::bounded_name;
 use linerate_results::store::record::TrialRecord;
 use linerate_results::summary::Summary;
 
-/// Characters of a list of cores in a name at most.
+/// Largest length of a list of cores in a name, in characters.
 const LONGEST_CORES: usize = 40;
 
-/// When a trial began to send, in UTC; of trials that were recorded without it, when the experiment began.
+/// When a trial began to send, in UTC; for trials recorded without it, the experiment's start.
 pub(super) fn started_at(summary: &Summary, record: &TrialRecord) -> SystemTime {
     let text = record.started_at.as_deref().unwrap_or(&summary.experiment.started_at);
     humantime::parse_rfc3339(text).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// `YYYY-MM-DDTHH:MM:SS`, at `at_ns` from `start`.
+/// `YYYY-MM-DDTHH:MM:SS` of the time `at_ns` after `start`.
 pub(super) fn instant(start: SystemTime, at_ns: i64) -> String {
     let distance = Duration::from_nanos(at_ns.unsigned_abs());
     let at = if at_ns < 0 { start.checked_sub(distance) } else { start.checked_add(distance) };
@@ -28,7 +28,7 @@ fn stamp(at: SystemTime) -> String {
     instant(at, 0).replace(['-', ':'], "").replace('T', "_")
 }
 
-/// Both agents' names of a pair such as `tx0-rx0`.
+/// The two agents' names of a pair such as `tx0-rx0`.
 pub(super) fn ends(pair: &str) -> (&str, &str) {
     pair.split_once('-').unwrap_or((pair, pair))
 }
@@ -49,7 +49,7 @@ pub(super) fn npz_name(summary: &Summary, record: &TrialRecord, agent: &str, rol
     bounded_name(&stem, ".npz")
 }
 
-/// Cores as they stand in a name: where there are many, the first ones, and how many entries of the list are left out.
+/// List of cores for a name: a long list is cut, and the number of omitted entries is added.
 fn bounded_cores(cores: String) -> String {
     if cores.len() <= LONGEST_CORES {
         return cores;
@@ -63,7 +63,7 @@ fn list(lcores: &[u32]) -> String {
     lcores.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// Neighbouring lcores as a range: `1-2`, `1-2,5`.
+/// Lcores with neighbours as ranges: `1-2`, `1-2,5`.
 fn ranges(lcores: &[u32]) -> String {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for &lcore in lcores {

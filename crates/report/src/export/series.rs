@@ -1,10 +1,10 @@
-//! A trial's samples as columns of whole numbers, under the names that older kits gave them and under our own.
+//! A trial's samples as columns of whole numbers, under the names of older kits and Linerate's own.
 //!
-//! The one place where rates are computed: a counter's difference divided by the true time between two samples. Whatever shows samples to
-//! others takes its columns from here, so that all files say the same.
+//! This is the only place that computes rates: a counter's difference divided by the true time between two
+//! samples. All exports and reports take their columns from here, so that their values agree.
 //!
-//! Rows cover the time in which packets were sent, or arrived, and no more (`export/window.rs`). A mean over the values of a rate is then that of
-//! the trial.
+//! Rows cover exactly the time in which packets were sent or arrived (`export/window.rs`), so that the
+//! time-weighted mean of a rate is that of the trial.
 
 use std::borrow::Cow;
 
@@ -23,9 +23,9 @@ const NS_PER_S: i128 = 1_000_000_000;
 pub struct Column {
     /// The key in npz, CSV and Parquet files.
     pub name: Cow<'static, str>,
-    /// One value per row, in the order of time.
+    /// One value per row, in chronological order.
     pub values: Vec<i64>,
-    /// Nanoseconds that each value of a rate is of; empty where the values are no rates.
+    /// Nanoseconds that each value of a rate covers; empty for columns other than rates.
     pub spans_ns: Vec<i64>,
 }
 
@@ -34,7 +34,7 @@ impl Column {
         Self { name: name.into(), values, spans_ns: Vec::new() }
     }
 
-    /// The mean of a rate over the time that its values cover; `None` where the values are no rates, or cover no time.
+    /// Time-weighted mean of a rate; `None` for columns other than rates, or if no time is covered.
     pub fn mean(&self) -> Option<f64> {
         let total_ns: i128 = self.spans_ns.iter().copied().map(i128::from).sum();
         let weighed = self.values.iter().zip(&self.spans_ns).map(|(rate, span)| *rate as f64 * *span as f64);
@@ -42,9 +42,10 @@ impl Column {
     }
 }
 
-/// When each row of a trial ends at one end, in nanoseconds: rates are those since the row before.
+/// Name of the column with the end time of each row, in nanoseconds: rates are those since the previous row.
 pub use linerate_results::validate::TIME_KEY;
-/// When the counters of each row were read, in nanoseconds: the same instant, but for the last row, whose counters are those after the drain.
+/// Name of the column with the read time of each row's counters, in nanoseconds. It equals the end time
+/// except in the last row, whose counters were read after the drain.
 pub const READ_KEY: &str = "read_ns";
 
 /// The transmitter's rates per second, in the order of the old rate table. `mbits_*` are of layer 2, frame check sequence included.
@@ -75,7 +76,7 @@ pub const PORT_KEYS: [&str; 8] = [
     "port_imissed",
 ];
 
-/// The receiver's keys that older kits have.
+/// Keys of the receiver in older kits.
 pub const RECEIVE_KEYS: [&str; 9] = [
     "rx_pps",
     "tx_pps",
@@ -88,8 +89,8 @@ pub const RECEIVE_KEYS: [&str; 9] = [
     "rx_nombuf",
 ];
 
-/// The transmitter's rows: [`TIME_KEY`], [`READ_KEY`], [`RATE_KEYS`], [`PORT_KEYS`] and Linerate's own counters; of a round trip, also what
-/// came back, under the names that a receiver's counters have.
+/// The transmitter's rows: [`TIME_KEY`], [`READ_KEY`], [`RATE_KEYS`], [`PORT_KEYS`] and Linerate's own
+/// counters; for a round trip also the packets that came back, under the names of a receiver's counters.
 pub fn transmitter(record: &TrialRecord) -> Vec<Column> {
     let sending = Window::of_sending(record);
     let end = End::new(&record.samples.tx, sending);
@@ -113,10 +114,12 @@ pub fn transmitter(record: &TrialRecord) -> Vec<Column> {
     columns
 }
 
-/// The receiver's rows: [`TIME_KEY`], [`READ_KEY`], [`RECEIVE_KEYS`], [`PORT_KEYS`] and Linerate's own counters.
+/// The receiver's rows: [`TIME_KEY`], [`READ_KEY`], [`RECEIVE_KEYS`], [`PORT_KEYS`] and Linerate's own
+/// counters.
 ///
-/// `rx_packets` are first copies of the trial's packets, so that the largest `port_opackets` less the largest `rx_packets` is the loss. Of a
-/// round trip, this end is the far one: what is lost on the way back is lost to [`transmitter`].
+/// `rx_packets` counts first copies of the trial's packets, so the largest `port_opackets` minus the largest
+/// `rx_packets` is the loss. In a round trip this end is the far one; the loss on the way back appears at
+/// [`transmitter`].
 pub fn receiver(record: &TrialRecord) -> Vec<Column> {
     let receipt = Window::of_receipt(record);
     let end = End::new(&record.samples.rx, receipt);
@@ -150,18 +153,18 @@ pub fn receiver(record: &TrialRecord) -> Vec<Column> {
     columns
 }
 
-/// The key of a receive queue's frames.
+/// Key of a receive queue's frames.
 pub fn queue_key(queue: usize) -> String {
     format!("rx_queue_{queue}_frames")
 }
 
-/// True of what [`queue_key`] makes.
+/// True for the keys that [`queue_key`] returns.
 pub fn is_queue_key(key: &str) -> bool {
     let number = key.strip_prefix("rx_queue_").and_then(|rest| rest.strip_suffix("_frames"));
     number.is_some_and(|number| number.parse::<u16>().is_ok())
 }
 
-/// Frames of each receive queue, where there are several.
+/// Frames of each receive queue, if there are several.
 fn queues(samples: &[TimedSample], window: Window) -> Vec<Column> {
     let rows = rows(samples, window);
     let count = samples.iter().map(|sample| sample.queue_frames.len()).max().unwrap_or(0);
@@ -176,7 +179,7 @@ fn queues(samples: &[TimedSample], window: Window) -> Vec<Column> {
     queues.map(column).collect()
 }
 
-/// The samples of the end that counts what arrives: in a round trip, that is the transmitter.
+/// Samples of the end that counts arrivals: in a round trip, the transmitter.
 pub fn counting(record: &TrialRecord) -> Vec<Column> {
     if is_round_trip(record) { transmitter(record) } else { receiver(record) }
 }
@@ -185,12 +188,13 @@ fn is_round_trip(record: &TrialRecord) -> bool {
     record.result.as_ref().is_some_and(|result| result.direction.is_round_trip())
 }
 
-/// Bytes as layer 2 has them, with the frame check sequence that the counters of bytes leave out, and `gap` bytes more a frame for layer 1.
+/// Bytes on layer 2, with the frame check sequence that the byte counters leave out, and with `gap` more
+/// bytes a frame for layer 1.
 fn frame_bytes(bytes: u64, frames: u64, gap: u64) -> u64 {
     bytes.saturating_add(frames.saturating_mul(u64::from(FCS_BYTES) + gap))
 }
 
-/// All counters at one instant; those that the end does not have are 0.
+/// All counters at one instant; counters that the end does not have are 0.
 #[derive(Debug, Clone, Copy, Default)]
 struct Point {
     at_ns: i64,
@@ -207,7 +211,8 @@ struct End {
 
 impl End {
     fn new(samples: &[TimedSample], window: Window) -> Self {
-        // A port that was reset during the trial has no counters of its own for part of it: then Linerate's stand in for all of it.
+        // If a port was reset during the trial, its counters cover only a part; Linerate's own replace them
+        // for the whole trial.
         let whole = samples.iter().all(|sample| sample.port.is_some());
         let point = |row: usize| {
             let sample = &samples[row];
@@ -225,7 +230,7 @@ impl End {
         Self { window, points: rows(samples, window).into_iter().map(point).collect() }
     }
 
-    /// When row `row` ends: the last one with the window, though its counters were read later.
+    /// End time of row `row`: the last row ends with the window, though its counters were read later.
     fn end_ns(&self, row: usize) -> i64 {
         let read_ns = self.points[row].at_ns;
         if row + 1 == self.points.len() { read_ns.min(self.window.end_ns) } else { read_ns }
@@ -243,7 +248,7 @@ impl End {
         Column::counts(name, self.points.iter().map(whole).collect())
     }
 
-    /// Rounded to the nearest whole number; 0 where no time has passed or the counter went back.
+    /// Rate rounded to the nearest whole number; 0 if no time has passed or the counter went back.
     fn per_second(&self, name: &'static str, counter: impl Fn(&Point) -> u64) -> Column {
         let (mut earlier_ns, mut earlier) = (self.window.start_ns, 0);
         let (mut values, mut spans_ns) = (Vec::new(), Vec::new());
@@ -259,7 +264,7 @@ impl End {
         Column { name: name.into(), values, spans_ns }
     }
 
-    /// What came back of a round trip.
+    /// Columns of the packets that came back in a round trip.
     fn received(&self) -> [Column; 7] {
         [
             self.per_second("rx_pps", |point| point.rx.packets),
@@ -296,7 +301,7 @@ impl End {
     }
 }
 
-/// A port's counter by the name that it has in the old tables.
+/// A port's counter by its name in the old tables.
 fn counter(port: &PortCounters, name: &str) -> u64 {
     match name {
         "ipackets" => port.rx_packets,
@@ -311,7 +316,7 @@ fn counter(port: &PortCounters, name: &str) -> u64 {
     }
 }
 
-/// The values of the column with this name; empty when there is none.
+/// Values of the column with this name; empty when there is none.
 pub fn values<'c>(columns: &'c [Column], name: &str) -> &'c [i64] {
     columns.iter().find(|column| column.name == name).map_or(&[], |column| &column.values)
 }

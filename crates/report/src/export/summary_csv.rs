@@ -1,11 +1,11 @@
-//! All experiments' trials in one table, as the older kits have it.
+//! Table of all experiments' trials, in the form of the older kits.
 
 use super::series::{Column, counting, transmitter, values};
 use linerate_results::store::record::TrialRecord;
 use linerate_results::store::{Recorded, StoreError};
 use linerate_results::summary::{Summary, TrialSummary};
 
-/// The file, beside the experiments' directories.
+/// File name, beside the experiments' directories.
 pub(super) const FILE: &str = "summary_all_experiments.csv";
 
 const COLUMNS: [&str; 13] = [
@@ -24,7 +24,7 @@ const COLUMNS: [&str; 13] = [
     "rx_bytes",
 ];
 
-/// The table has no row of an experiment, or cannot be written.
+/// Why the table cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SummaryCsvError {
     /// A trial cannot be read.

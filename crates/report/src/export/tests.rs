@@ -18,12 +18,12 @@ fn names(columns: &[Column]) -> Vec<&str> {
 #[test]
 fn rates_are_of_the_true_time_between_samples() {
     let columns = transmitter(&record());
-    // The last 10 ms are no interval of their own.
+    // The last 10 ms are too short for a row of their own.
     assert_eq!(values(&columns, "pkts_tx"), [14_880_952, 1_980]);
     assert_eq!(values(&columns, TIME_KEY), [1_000_000_000, 1_510_000_000]);
     assert_eq!(values(&columns, "opackets"), values(&columns, "pkts_tx"));
     assert_eq!(values(&columns, "obytes"), [60 * 14_880_952, 118_824]);
-    // 64 bytes of layer 2 a frame; 84 on the wire are the link's 10 Gbit/s.
+    // 64 bytes per frame on layer 2; with 84 bytes on the wire the link carries 10 Gbit/s.
     assert_eq!(values(&columns, "mbits_tx"), [7_619, 1]);
     assert_eq!(values(&columns, "tx_l1_bps")[0], 14_880_952 * 84 * 8);
     let columns = receiver(&record());
@@ -168,7 +168,8 @@ fn percentages_are_of_the_links_line_rate() {
     assert_eq!(summary.percent_of_line_rate(&trial), None, "no load was asked for");
 }
 
-/// A lossless trial at 1 Mpps for 2 s, sampled every 200 ms, whose packets take `delay_ms`: the last samples are those of the drain.
+/// A lossless trial at 1 Mpps for 2 s, sampled every 200 ms, with a packet delay of `delay_ms`: the last
+/// samples are those of the drain.
 fn lossless(delay_ms: i64, clocks_agree: bool) -> TrialRecord {
     let mut record = record();
     let result = record.result.as_mut().unwrap();

@@ -1,15 +1,16 @@
-//! Which of a trial's samples become rows of exported columns.
+//! Selection of the samples that become rows of exported columns.
 //!
-//! Samples come at intervals until an end has nothing more to count, and once more at its end: the last interval is cut short where sending
-//! ends, or stretched by the drain, in which nothing arrives any more. As rates, such intervals would have a voice like all others in every
-//! mean. So rows cover the window in which packets were sent, or arrived: what lies before it, and what is too near to its ends for an
-//! interval of its own, is taken together with the neighbouring row. The last row ends with the window, and has the counters after the drain.
+//! An end is sampled at intervals until it has nothing more to count, and once more at its end. The last
+//! interval is therefore cut short where sending ends, or stretched by the drain, in which nothing arrives.
+//! As rates, such intervals would weigh as much as others in every mean. Rows therefore cover the window in
+//! which packets were sent or arrived: intervals before it, and fragments at its ends, are merged with the
+//! neighbouring row. The last row ends with the window, and has the counters read after the drain.
 
 use linerate_wire::report::LatencySummary;
 
 use linerate_results::store::record::{TimedSample, TrialRecord};
 
-/// The time in which packets were sent or arrived, on the axis of an end's samples.
+/// Time in which packets were sent or arrived, on the axis of an end's samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) start_ns: i64,
@@ -17,15 +18,17 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// From the transmitter's start to its last packet. A record without a result has no end but its samples'.
+    /// Window of sending: from the transmitter's start to its last packet. Without a result, it ends with the
+    /// samples.
     pub(super) fn of_sending(record: &TrialRecord) -> Self {
         let duration_s = record.result.as_ref().map(|result| result.duration_s);
         let end_ns = duration_s.map_or(i64::MAX, |seconds| (1e9 * seconds).round() as i64);
         Self { start_ns: 0, end_ns }
     }
 
-    /// From the first packet's arrival to the last one's: that of sending, later by what packets took. Where the clocks cannot be compared,
-    /// the receiver's own samples tell when packets began to arrive.
+    /// Window of receipt: from the first packet's arrival to the last one's, which is the window of sending,
+    /// later by the packets' delay. If the clocks cannot be compared, the receiver's own samples show when
+    /// arrivals began.
     pub(super) fn of_receipt(record: &TrialRecord) -> Self {
         let sending = Self::of_sending(record);
         let result = record.result.as_ref();
@@ -36,8 +39,8 @@ impl Window {
         Self { start_ns, end_ns: sending.end_ns.saturating_add(start_ns) }
     }
 
-    /// The same, later by the time that packets took: the first one the least, the last one the usual. An extreme of few packets
-    /// must not move its end.
+    /// The window, later by the packets' delay: the smallest delay for the first packet, the median for the
+    /// last, because an extreme delay of few packets must not move the end.
     pub(super) fn later(self, times: Option<LatencySummary>) -> Self {
         let Some(times) = times else { return self };
         let by = |ns: u64| i64::try_from(ns).unwrap_or(i64::MAX);
@@ -48,7 +51,7 @@ impl Window {
     }
 }
 
-/// When the first packet came, if all came at the rate between the first two samples that have some.
+/// Arrival of the first packet, extrapolated from the rate between the first two samples with packets.
 fn first_arrival_ns(samples: &[TimedSample]) -> Option<i64> {
     let packets = |sample: &TimedSample| sample.receive.map_or(0, |receive| receive.packets);
     let first = samples.iter().position(|sample| packets(sample) > 0)?;
@@ -59,7 +62,8 @@ fn first_arrival_ns(samples: &[TimedSample]) -> Option<i64> {
     Some(one.at_ns.saturating_sub(took_ns.round() as i64).clamp(before.min(one.at_ns), one.at_ns))
 }
 
-/// Indices of the samples that end a row, in order. The last sample always does, so that the counters after the drain are there.
+/// Indices of the samples that end a row, in order. The last sample is always one of them, because it has the
+/// counters after the drain.
 pub(super) fn rows(samples: &[TimedSample], window: Window) -> Vec<usize> {
     let Some(last) = samples.len().checked_sub(1) else { return Vec::new() };
     let mut intervals: Vec<i64> =
@@ -96,7 +100,7 @@ mod tests {
     #[test]
     fn rows_are_whole_intervals_within_the_window() {
         for (times_ms, (start_ms, end_ms), expected) in [
-            // The last sample comes with the end of sending, just after it, and a drain later.
+            // The last sample comes just after the end of sending.
             (&[100, 200, 300, 400, 500][..], (0, 500), &[0, 1, 2, 3, 4][..]),
             (&[100, 200, 300, 400, 500, 501], (0, 500), &[0, 1, 2, 3, 5]),
             (&[100, 200, 300, 400, 500, 600, 700], (0, 500), &[0, 1, 2, 3, 6]),

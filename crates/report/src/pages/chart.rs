@@ -1,61 +1,61 @@
-//! Charts, whatever the format: axes with their ticks, and series of points.
+//! Charts, independent of the format: axes with their ticks, and series of points.
 
 use super::number::short;
 
-/// Ticks of a linear axis at most.
+/// Most ticks of a linear axis.
 const MOST_TICKS: f64 = 6.0;
-/// Nines that have room for each a name.
+/// Most nines of a percentile axis whose labels all have room.
 const MOST_NINES: usize = 6;
 
 /// A chart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
-    /// What it shows.
+    /// Its title.
     pub title: String,
-    /// From left to right.
+    /// Horizontal axis.
     pub x: Axis,
-    /// From bottom to top.
+    /// Vertical axis.
     pub y: Axis,
-    /// What is drawn, in this order.
+    /// The series, in drawing order.
     pub series: Vec<Series>,
-    /// What should be known to read it.
+    /// A note for readers.
     pub note: Option<String>,
 }
 
-/// How values become lengths.
+/// Scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// In proportion.
+    /// Proportional.
     Linear,
-    /// By their logarithm; all values are above zero.
+    /// Logarithmic; all values are above zero.
     Log,
 }
 
 /// An axis and its ticks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
-    /// What it shows, with the unit.
+    /// Quantity with the unit.
     pub label: String,
-    /// How values become lengths.
+    /// Its scale.
     pub scale: Scale,
     /// Smallest value.
     pub from: f64,
     /// Largest value, above the smallest.
     pub to: f64,
-    /// Where it is marked.
+    /// Its ticks.
     pub ticks: Vec<Tick>,
 }
 
-/// A mark of an axis.
+/// A tick of an axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tick {
-    /// Where.
+    /// Its value.
     pub at: f64,
-    /// What it says.
+    /// Its label.
     pub label: String,
 }
 
-/// How a series is drawn.
+/// Drawing style of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     /// A line.
@@ -64,18 +64,18 @@ pub enum Mark {
     Dotted,
     /// Points alone.
     Points,
-    /// What theory says: a dashed line in the colour of the text.
+    /// A theoretical curve: a dashed line in the colour of the text.
     Theory,
     /// A bar from the axis to each point.
     Bars,
 }
 
-/// Points that belong together.
+/// A series of points.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     /// Its name in the legend.
     pub name: String,
-    /// How it is drawn.
+    /// Its drawing style.
     pub mark: Mark,
     /// Its points, from left to right.
     pub points: Vec<(f64, f64)>,
@@ -120,7 +120,7 @@ impl Axis {
         Self { label: label.into(), scale: Scale::Log, from: first, to: last, ticks }
     }
 
-    /// An axis of numbered things, each in the middle of its place; at most `most` of them are named.
+    /// An axis of numbered items, each in the middle of its place; at most `most` of them are labelled.
     pub fn of_things(label: impl Into<String>, names: &[String], most: usize) -> Self {
         let stride = names.len().div_ceil(most.max(1)).max(1);
         let ticks = names
@@ -133,7 +133,8 @@ impl Axis {
         Self { label: label.into(), scale: Scale::Linear, from: -0.5, to: to.max(0.5), ticks }
     }
 
-    /// Percentiles by their distance from the last packet: 1 / (1 − p), from the median's side up to `furthest`.
+    /// An axis of percentiles by their distance from the last packet, 1 / (1 − p), from the median up to
+    /// `furthest`.
     pub fn of_percentiles(furthest: f64) -> Self {
         let to = furthest.max(10.0) * 1.2;
         let decades = to.log10().floor() as usize;
@@ -143,7 +144,7 @@ impl Axis {
         Self { label: "percentile, %".to_owned(), scale: Scale::Log, from: 1.0, to, ticks }
     }
 
-    /// Where a value lies between the ends: 0 at the first, 1 at the last.
+    /// Relative position of a value: 0 at the start of the axis, 1 at its end.
     pub fn place(&self, value: f64) -> f64 {
         let place = match self.scale {
             Scale::Linear => (value - self.from) / (self.to - self.from),
@@ -153,7 +154,7 @@ impl Axis {
     }
 }
 
-/// 0, 90, 99, 99.9 and so on: as many nines as told.
+/// Label with this number of nines: 0, 90, 99, 99.9 and so on.
 fn nines_label(nines: usize) -> String {
     match nines {
         0 => "0".to_owned(),
@@ -177,7 +178,7 @@ pub fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     })
 }
 
-/// 1, 2 or 5 times a power of ten, not below `least`.
+/// The smallest of 1, 2 or 5 times a power of ten that is at least `least`.
 fn nice_step(least: f64) -> f64 {
     let power = 10f64.powf(least.log10().floor());
     [1.0, 2.0, 5.0, 10.0]

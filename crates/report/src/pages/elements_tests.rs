@@ -1,4 +1,4 @@
-//! What each element of a report says of a summary.
+//! Content of each element for a summary.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,7 @@ fn repeats_have_mean_deviation_and_interval() {
     let section = section(&source(trials.collect()), "repeats").unwrap();
     let rows = &tables(&section)[0].rows;
     let received = rows.iter().find(|row| row.cells[2].text == "received Mpps").unwrap();
-    // t of 2 degrees of freedom is 4.302653; the resolution of half a packet per second adds next to nothing.
+    // t of 2 degrees of freedom is 4.302653; the resolution of half a packet per second adds almost nothing.
     assert_eq!(texts(received)[3..], ["3", "0.000510", "0.000010", "0.000485", "0.000535"]);
     let loss = rows.iter().find(|row| row.cells[2].text == "loss %").unwrap();
     assert_eq!(texts(loss)[3..6], ["3", "0", "0"]);

@@ -1,4 +1,4 @@
-//! Markdown: tables as GitHub has them, charts as lines of blocks.
+//! Markdown: GitHub's tables, charts as lines of block characters.
 
 use std::fmt::Write;
 
@@ -6,9 +6,9 @@ use super::chart::{Chart, Scale, Series};
 use super::model::{Block, Cell, Column, Fact, Finding, Group, Link, Report, Row, Table, Tone};
 use super::number::short;
 
-/// Steps of a chart in text, from low to high.
+/// Block characters of a chart, from low to high.
 const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// Characters of a chart in text.
+/// Width of a chart in characters.
 const WIDTH: usize = 48;
 
 /// The report as Markdown.
@@ -137,7 +137,7 @@ fn chart(out: &mut String, chart: &Chart) {
     }
 }
 
-/// The series in one line over the chart's axes; `·` where it has no point at or before.
+/// The series in one line over the chart's axes; `·` before its first point.
 fn sparkline(chart: &Chart, series: &Series) -> String {
     let width = if chart.x.scale == Scale::Linear && series.points.len() < WIDTH {
         series.points.len().max(8)
@@ -158,7 +158,7 @@ fn sparkline(chart: &Chart, series: &Series) -> String {
     line.into_iter().collect()
 }
 
-/// Text that stays text: no markup, no HTML, no line of its own.
+/// Escaped text: without markup, HTML and line breaks.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     for character in text.chars() {

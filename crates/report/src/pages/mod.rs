@@ -1,7 +1,8 @@
-//! Reports of experiments for people: one model, several formats.
+//! Human-readable reports of experiments: one model, several formats.
 //!
-//! `elements` make sections of blocks ([`model`]) from what the store has ([`source`]); a renderer per format turns blocks into text.
-//! An element knows no format and a renderer knows no element, so a new one of either is one file.
+//! `elements` turn the store's data ([`source`]) into sections of blocks ([`model`]); a renderer per format
+//! turns blocks into text. Elements do not depend on formats, and renderers do not depend on elements, so
+//! each new one is a single file.
 
 pub mod chart;
 mod elements;
@@ -59,10 +60,10 @@ impl Format {
         format!("linerate-{id}.{ending}")
     }
 
-    /// The report in this format; `summary` is what it is of.
+    /// The report in this format; `summary` is the experiment's.
     ///
     /// # Errors
-    /// When a text is longer than a workbook's cell takes.
+    /// When a text is too long for a workbook's cell.
     pub fn render(self, report: &Report, summary: &Summary) -> Result<Vec<u8>, WorkbookError> {
         Ok(match self {
             Format::Html => html::render(report).into_bytes(),
@@ -73,7 +74,7 @@ impl Format {
     }
 }
 
-/// Makes the report of an experiment.
+/// The report of an experiment.
 pub fn report(source: &Source) -> Report {
     elements::report(source)
 }

@@ -1,4 +1,5 @@
-//! What a report says, whatever the format: sections of blocks. Renderers know blocks; elements make them.
+//! Model of a report, independent of the format: sections of blocks. Elements create blocks, renderers format
+//! them.
 
 use super::chart::Chart;
 
@@ -7,24 +8,24 @@ use super::chart::Chart;
 pub struct Report {
     /// Heading.
     pub title: String,
-    /// What was run, and when.
+    /// Facts on the experiment.
     pub facts: Vec<Fact>,
-    /// Its parts, verdicts first.
+    /// Its sections, verdicts first.
     pub sections: Vec<Section>,
 }
 
-/// A part of a report.
+/// A section of a report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Section {
-    /// Short name, unique in the report: the target of links.
+    /// Short name, unique in the report; the target of links.
     pub id: &'static str,
     /// Heading.
     pub title: &'static str,
-    /// What it says.
+    /// Its content.
     pub blocks: Vec<Block>,
 }
 
-/// A piece of a section.
+/// A part of a section.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Block {
     /// A paragraph.
@@ -43,39 +44,39 @@ pub enum Block {
     Group(Group),
 }
 
-/// How something is to be taken.
+/// Judgement of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tone {
-    /// As it should be.
+    /// Good.
     Good,
-    /// To be looked at.
+    /// Worth a look.
     Warning,
-    /// Not as it should be.
+    /// A problem.
     Bad,
     /// No judgement.
     #[default]
     Neutral,
 }
 
-/// Something that was found out.
+/// A finding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// How it is to be taken.
+    /// Its judgement.
     pub tone: Tone,
-    /// The verdict in a word or two.
+    /// The verdict in one or two words.
     pub badge: String,
-    /// Of what.
+    /// The trial or other subject.
     pub subject: String,
-    /// The numbers it rests on.
+    /// The numbers that support it.
     pub evidence: String,
 }
 
 /// A name and its value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fact {
-    /// What it is.
+    /// The name.
     pub name: String,
-    /// What it is here.
+    /// The value.
     pub value: String,
 }
 
@@ -86,16 +87,16 @@ impl Fact {
     }
 }
 
-/// A pair: who sends, what lies between, who receives.
+/// A pair: sender, link, receiver.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Link {
     /// Name of the pair.
     pub pair: String,
-    /// Who sends.
+    /// The sender.
     pub from: End,
-    /// Who receives.
+    /// The receiver.
     pub to: End,
-    /// Speed of the link, in words.
+    /// Speed of the link, as text.
     pub speed: String,
 }
 
@@ -104,14 +105,14 @@ pub struct Link {
 pub struct End {
     /// The agent.
     pub name: String,
-    /// What is known of it: node, device, MAC, lcores.
+    /// Facts on it: node, device, MAC, lcores.
     pub facts: Vec<Fact>,
 }
 
-/// Rows and columns.
+/// A table.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Table {
-    /// What it shows, for those who cannot see it whole.
+    /// Description of the content, also for screen readers.
     pub caption: String,
     /// The columns.
     pub columns: Vec<Column>,
@@ -122,7 +123,7 @@ pub struct Table {
 /// A column of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
-    /// Name of what it shows: the field of the summary where there is one.
+    /// Key of its values: the field of the summary if there is one.
     pub key: String,
     /// Heading, with the unit.
     pub title: String,
@@ -131,7 +132,7 @@ pub struct Column {
 }
 
 impl Column {
-    /// A column of words.
+    /// A column of text.
     pub fn words(key: impl Into<String>, title: impl Into<String>) -> Self {
         Self { key: key.into(), title: title.into(), numeric: false }
     }
@@ -145,7 +146,7 @@ impl Column {
 /// A row of a table.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Row {
-    /// What the row is about: for a trial, the path of its record.
+    /// Key of the row: for a trial, the path of its record.
     pub key: String,
     /// A cell per column.
     pub cells: Vec<Cell>,
@@ -154,11 +155,11 @@ pub struct Row {
 /// A cell of a table.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Cell {
-    /// As it is shown.
+    /// Text.
     pub text: String,
-    /// How it is to be taken.
+    /// Judgement.
     pub tone: Tone,
-    /// Where it lies between the worst, 0, and the best, 1; for heat maps.
+    /// Position between the worst value, 0, and the best, 1; for heat maps.
     pub heat: Option<f64>,
 }
 
@@ -180,12 +181,12 @@ impl<T: Into<String>> From<T> for Cell {
 pub struct Group {
     /// Heading.
     pub title: String,
-    /// The verdict in a word or two.
+    /// The verdict in one or two words.
     pub badge: String,
-    /// How it is to be taken.
+    /// Its judgement.
     pub tone: Tone,
-    /// True when it is to be seen at once.
+    /// True when it is shown open.
     pub open: bool,
-    /// What it says.
+    /// Its content.
     pub blocks: Vec<Block>,
 }

@@ -1,4 +1,4 @@
-//! Numbers in words, the same in every format.
+//! Formatting of numbers, the same in every format.
 
 /// A whole number in groups of three digits: `14,880,952`.
 pub(crate) fn count(number: u64) -> String {
@@ -20,7 +20,7 @@ pub(crate) fn mean_microseconds(ns: f64) -> String {
     grouped(&format!("{:.3}", ns / 1e3))
 }
 
-/// A share in percent: four decimals, and three digits where that would leave less of it.
+/// A share in percent with four decimals, or more if those would leave less than three digits.
 pub(crate) fn percent(share: f64) -> String {
     let percent = 100.0 * share;
     if percent == 0.0 {
@@ -42,7 +42,7 @@ pub(crate) fn bit_rate(bps: u64) -> String {
     format!("{} {unit}", short(bps as f64 / size))
 }
 
-/// A number as short as it can be said, for ticks: as many decimals as it needs, to ten.
+/// A number in its shortest form, for ticks: as many decimals as necessary, up to ten.
 pub(crate) fn short(number: f64) -> String {
     let decimals = match number.abs() {
         ..0.000_1 => 10,
@@ -53,12 +53,12 @@ pub(crate) fn short(number: f64) -> String {
     grouped(text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// A number of things: `1 trial`, `2 trials`.
+/// A number with a noun: `1 trial`, `2 trials`.
 pub(crate) fn things(number: usize, thing: &str) -> String {
     format!("{} {thing}{}", count(number as u64), if number == 1 { "" } else { "s" })
 }
 
-/// Commas between groups of three digits, left of the point.
+/// Inserts commas between groups of three digits, left of the point.
 fn grouped(text: &str) -> String {
     let digits_end = text.find('.').unwrap_or(text.len());
     let digits_start = usize::from(text.starts_with('-'));

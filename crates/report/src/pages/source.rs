@@ -1,4 +1,4 @@
-//! What a report is made from: the summary, and the records of the trials that it shows closely.
+//! Source data of a report: the summary, and the records of the trials that it details.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,19 +13,19 @@ use linerate_wire::report::{LatencySummary, TrialReport};
 use super::model::Tone;
 use linerate_results::verdict::VerdictKind;
 
-/// Trials that a report shows closely at most; those with losses come first.
+/// Most trials that a report details; those with losses come first.
 pub const CLOSE_TRIALS: usize = 40;
 
 /// An experiment's summary and the records of its trials.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// The result.
+    /// The summary.
     pub summary: Summary,
-    /// Records of the trials that are shown closely, by index in the summary's `trials`.
+    /// Records of the detailed trials, by index in the summary's `trials`.
     pub records: BTreeMap<usize, TrialRecord>,
-    /// Where and with what it was run; `None` when that was not recorded or could not be read.
+    /// The environment; `None` when it was not recorded or could not be read.
     pub environment: Option<Environment>,
-    /// Records and files that could not be read: why.
+    /// Why records and files could not be read.
     pub unread: Vec<String>,
 }
 
@@ -36,12 +36,13 @@ pub struct Trial<'a> {
     pub number: usize,
     /// Its figures.
     pub figures: &'a TrialSummary,
-    /// All that is known of it; `None` when it is not shown closely or could not be read.
+    /// Its record; `None` when the trial is not detailed or its record could not be read.
     pub record: Option<&'a TrialRecord>,
 }
 
 impl Source {
-    /// Reads the experiment `id` below `results`. A record that cannot be read is left out, and said to be.
+    /// Reads the experiment `id` below `results`. A record that cannot be read is omitted, and listed in
+    /// `unread`.
     ///
     /// # Errors
     /// When the summary cannot be read.
@@ -64,10 +65,10 @@ impl Source {
         Ok(Self { summary, records, environment, unread })
     }
 
-    /// What a recorded experiment tells without the records of its trials.
+    /// A recorded experiment without the records of its trials.
     ///
     /// # Errors
-    /// When its environment is there and cannot be read.
+    /// When its environment exists and cannot be read.
     pub fn without_records(recorded: &Recorded) -> Result<Self, StoreError> {
         Ok(Self {
             summary: recorded.summary.clone(),
@@ -77,7 +78,7 @@ impl Source {
         })
     }
 
-    /// The trials, in the order they ran.
+    /// The trials, in the order of their runs.
     pub fn trials(&self) -> impl Iterator<Item = Trial<'_>> {
         self.summary.trials.iter().enumerate().map(|(index, figures)| Trial {
             number: index + 1,
@@ -91,7 +92,7 @@ impl Source {
         self.summary.trials.iter().any(|trial| trial.repeat > 1)
     }
 
-    /// The trial's name: profile, repeat where there is more than one, and pair where there is more than one.
+    /// The trial's name: profile, repeat if there are several, and pair if there are several.
     pub fn name(&self, trial: &TrialSummary) -> String {
         let mut name = trial.profile.clone();
         if self.has_repeats() {
@@ -103,13 +104,13 @@ impl Source {
         name
     }
 
-    /// What delays of the experiment are: all its trials go the same ways.
+    /// Name of the experiment's delays; all its trials have the same direction.
     pub fn delay_name(&self) -> &'static str {
         let is_round_trip = self.summary.trials.iter().any(|trial| trial.direction.is_round_trip());
         if is_round_trip { "round-trip time" } else { "one-way delay" }
     }
 
-    /// Names of the pairs, in the order of their first mention.
+    /// Names of the pairs, in order of appearance.
     pub fn pairs(&self) -> Vec<&str> {
         let Summary { warm_up, trials, failures, .. } = &self.summary;
         let mentions = warm_up
@@ -126,33 +127,34 @@ impl Source {
         pairs
     }
 
-    /// Transmitter and receiver of a pair, as far as they are known.
+    /// Transmitter and receiver of a pair, as far as known.
     pub fn ends<'a>(&'a self, pair: &str) -> [Option<&'a AgentInfo>; 2] {
         let (from, to) = pair.split_once('-').unwrap_or((pair, ""));
         let agent = |name: &str| self.summary.experiment.agents.iter().find(|agent| agent.name == name);
         [agent(from), agent(to)]
     }
 
-    /// Speed of a pair's link: the slower end's. `None` when no end knows.
+    /// Speed of a pair's link: the slower end's. `None` when neither end reports it.
     pub fn link_bps(&self, pair: &str) -> Option<u64> {
         self.ends(pair).into_iter().flatten().filter_map(|agent| agent.link_bps).min()
     }
 }
 
 impl Trial<'_> {
-    /// Its delays: one-way, or of the way there and back.
+    /// Its delays: one-way or round-trip.
     pub fn delay(&self) -> Option<&LatencySummary> {
         self.figures.latency_ns.as_ref().or(self.figures.round_trip_ns.as_ref())
     }
 
-    /// The account of the end that received what was sent: in a round trip the transmitter itself.
+    /// Report of the end that received the packets: in a round trip, the transmitter.
     pub fn received(&self) -> Option<&TrialReport> {
         let record = self.record?;
         if self.figures.direction.is_round_trip() { record.tx.as_ref() } else { record.rx.as_ref() }
     }
 }
 
-/// Indices of the trials to show closely, in their order: those with losses before those that missed their load before the others.
+/// Indices of the trials to detail, in order: those with losses, then those that missed their load, then the
+/// others.
 fn close(summary: &Summary) -> Vec<usize> {
     let mut indices: Vec<usize> = (0..summary.trials.len()).collect();
     indices.sort_by_key(|index| match tone(summary.trials[*index].verdict.kind) {
@@ -165,7 +167,7 @@ fn close(summary: &Summary) -> Vec<usize> {
     indices
 }
 
-/// How a verdict is to be taken.
+/// Judgement of a verdict.
 pub(crate) fn tone(kind: VerdictKind) -> Tone {
     match kind {
         VerdictKind::Clean => Tone::Good,

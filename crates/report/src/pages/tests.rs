@@ -10,7 +10,7 @@ use linerate_results::fixtures::{
 };
 use linerate_results::summary::{Status, Summary, TrialSummary};
 
-/// What a name, a note or a reason may hold at worst.
+/// Worst case of a name, a note or a reason.
 const HOSTILE: &str = "</script><script>alert(1)</script> <img src=x onerror=y> \"'&amp; \\write18{ls} $x_1$ 50% #2 ~^ {} \
      `code` **bold** | cell [a](javascript:b) ![i](http://x/y) <!-- --> \n\n# head\n\n- item 🦀 \u{202e}";
 
@@ -50,7 +50,7 @@ fn hostile() -> Source {
     source
 }
 
-/// Text and attributes of a page as a browser would have them, by the tags that are left after escaping.
+/// Tags of a page, as a browser would parse them after escaping.
 fn tags(page: &str) -> Vec<&str> {
     page.match_indices('<')
         .map(|(at, _)| page[at..].split_inclusive('>').next().unwrap_or_default())
@@ -130,7 +130,7 @@ fn no_text_becomes_html() {
     let known: Vec<&&str> = known.collect();
     for tag in tags(&page) {
         assert!(known.iter().any(|known| tag.starts_with(**known)), "{tag}");
-        // What stands in quotes is a value, and quotes in values are escaped.
+        // Quoted parts are values, and quotes in values are escaped.
         let names: String = tag.split('"').step_by(2).collect();
         assert!(!names.contains("script") && !names.contains("onerror"), "{tag}");
     }
@@ -174,7 +174,7 @@ fn a_page_needs_no_network_and_no_script() {
     assert!(!page.replace("http://www.w3.org/2000/svg", "").contains("http:"));
 }
 
-/// What a table cell says, as a number; signs and marks left out.
+/// A table cell as a number, without signs and marks.
 fn number(text: &str) -> (f64, u32) {
     let digits: String =
         text.chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | 'e')).collect();
@@ -182,7 +182,7 @@ fn number(text: &str) -> (f64, u32) {
     (digits.parse().unwrap_or_else(|_| panic!("{text}")), decimals)
 }
 
-/// The figures of a trial that its row shows: field, value in the row's unit.
+/// Figures in a trial's row: field, and value in the row's unit.
 fn expected(trial: &Value) -> Vec<(&'static str, f64)> {
     let delay = &trial["latency_ns"];
     let of = |value: &Value, unit: f64| value.as_f64().unwrap() / unit;

@@ -1,7 +1,7 @@
-//! Results for Weights & Biases, handed over by its own SDK in the user's Python.
+//! Upload of results to Weights & Biases, by its own SDK in the user's Python.
 //!
-//! A small script that the program carries reads the experiment as JSON from standard input; keys and addresses of W&B are the SDK's
-//! business (`WANDB_*`, `wandb login`) and never pass through here.
+//! A small embedded script reads the experiment as JSON from standard input. The SDK handles W&B's keys and
+//! addresses itself (`WANDB_*`, `wandb login`); this program does not see them.
 
 mod payload;
 
@@ -16,19 +16,19 @@ use linerate_results::store::{Recorded, StoreError};
 
 const SCRIPT: &str = include_str!("wandb_upload.py");
 
-/// Where W&B keeps runs of this kind, unless said otherwise.
+/// Default project of the uploaded runs.
 pub const PROJECT: &str = "dpdk-benchmarks";
 
-/// What became of an upload.
+/// Result of an upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uploaded {
     /// Name of the run.
     pub run: String,
     /// Its project.
     pub project: String,
-    /// True when nothing was sent: the run waits in `directory` for `wandb sync`.
+    /// True when nothing was sent: the run in `directory` can be uploaded by `wandb sync`.
     pub offline: bool,
-    /// Where to look at it; null when offline.
+    /// Address of the run's page; null when offline.
     pub url: Option<String>,
     /// The SDK's own directory of the run.
     pub directory: PathBuf,
@@ -38,13 +38,13 @@ pub struct Uploaded {
     pub report_files: usize,
 }
 
-/// Which remedy fits.
+/// Kind of a refusal, which selects the remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Refusal {
-    /// The SDK is not there.
+    /// The SDK is not installed.
     Sdk,
-    /// No key, or one that W&B does not accept.
+    /// The key is missing or refused.
     Key,
     /// W&B cannot be reached.
     Network,
@@ -52,43 +52,43 @@ pub enum Refusal {
     Other,
 }
 
-/// An experiment could not be handed over. It is unchanged where it was.
+/// Why an experiment was not uploaded. The recorded experiment is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     /// It cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The program that was to run the SDK cannot be run.
+    /// Python cannot be executed.
     #[error("cannot run {}: {reason}; install Python 3, or name it with --python", python.display())]
     NoPython {
-        /// Which program.
+        /// The program.
         python: PathBuf,
-        /// Why.
+        /// The reason.
         reason: std::io::Error,
     },
-    /// It ran and gave no answer.
+    /// Python ended without an answer.
     #[error("{} ended without an answer ({status}); is it Python 3? Name another with --python", python.display())]
     NoAnswer {
-        /// Which program.
+        /// The program.
         python: PathBuf,
-        /// How it ended.
+        /// Its exit status.
         status: std::process::ExitStatus,
     },
     /// The SDK or W&B refused.
     #[error("{}; the results are unchanged in {}", explain(*kind, message, python), directory.display())]
     Refused {
-        /// Which remedy fits.
+        /// The kind.
         kind: Refusal,
-        /// What was said.
+        /// The message.
         message: String,
-        /// Which Python ran the SDK.
+        /// Python that ran the SDK.
         python: PathBuf,
-        /// The experiment.
+        /// The experiment's directory.
         directory: PathBuf,
     },
 }
 
-/// What went wrong and what helps.
+/// Text with the problem and the remedy.
 fn explain(kind: Refusal, message: &str, python: &Path) -> String {
     let message = message.trim().trim_end_matches('.');
     let python = python.display();
@@ -119,7 +119,8 @@ struct Said {
     message: String,
 }
 
-/// Hands an experiment over as one run of `project`, by the SDK of `python`, with the report that lies beside it and the files `report`.
+/// Uploads an experiment as one run of `project`, by the SDK of `python`, with the report beside it and the
+/// files `report`.
 ///
 /// # Errors
 /// When the experiment cannot be read, or the SDK is missing or refuses.
@@ -139,7 +140,7 @@ pub fn upload(
         .map_err(not_run)?;
     if let Some(mut stdin) = child.stdin.take() {
         match stdin.write_all(payload.as_bytes()) {
-            // It ended before it had read everything: its answer says why.
+            // The script ended before it had read everything; its answer gives the reason.
             Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(not_run(error)),
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! An experiment as the script wants it.
+//! JSON form of an experiment for the script.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,10 @@ use linerate_results::store::record::TrialRecord;
 use linerate_results::store::{Recorded, StoreError};
 use linerate_results::summary::{Summary, TrialSummary};
 
-/// Forms that a report may have.
+/// Extensions of report files.
 const REPORT_FORMS: [&str; 5] = ["html", "md", "tex", "pdf", "xlsx"];
 
-/// Everything that W&B is told of an experiment. `more` are files of its report that lie elsewhere.
+/// All data of an experiment that is sent to W&B. `more` are report files in other places.
 pub(super) fn payload(recorded: &Recorded, project: &str, more: &[PathBuf]) -> Result<Value, StoreError> {
     let Summary { experiment, .. } = &recorded.summary;
     let mut rows = Vec::new();
@@ -55,7 +55,7 @@ fn of_end(record: &TrialRecord, role: &str, columns: &[Column]) -> Vec<Value> {
         .collect()
 }
 
-/// What was run, and where. Neither file has secrets in it.
+/// Document and environment. Neither file has secrets in it.
 fn config(recorded: &Recorded) -> Result<Value, StoreError> {
     let environment = Environment::read(&recorded.directory)?;
     Ok(json!({ "experiment": recorded.summary.experiment, "environment": environment }))

@@ -1,11 +1,11 @@
-//! Each trial closely: rates over time, queues, the flows that fared worst.
+//! Details of each trial: rates over time, queues, worst flows.
 
 use super::super::model::{Block, Group, Section, Tone};
 use super::super::number::things;
 use super::super::source::{CLOSE_TRIALS, Source, tone};
 use super::PARTS;
 
-/// Trials whose details are seen at once; of more, only those with losses.
+/// Trials whose details are shown open; of more, only those with losses are.
 const OPEN: usize = 12;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
@@ -34,7 +34,7 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     (!blocks.is_empty()).then_some(Section { id: "closely", title: "Trials closely", blocks })
 }
 
-/// Charts that follow one another become one block, so that they have a line together where there is room.
+/// Merges consecutive charts into one block, so that they share a line if there is room.
 fn side_by_side(parts: impl Iterator<Item = Block>) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     for part in parts {

@@ -1,4 +1,4 @@
-//! Delay by percentile: every nine has the same width, so the tail can be seen.
+//! Delay by percentile: every nine has the same width, so that the tail is visible.
 
 use linerate_wire::report::LatencySummary;
 
@@ -6,11 +6,11 @@ use super::super::chart::{Axis, Chart, Mark, Series, range};
 use super::super::model::{Block, Section};
 use super::super::source::{Source, Trial};
 
-/// Trials in one chart at most: as many as can be told apart.
+/// Most trials in one chart that can be distinguished.
 const TOGETHER: usize = 6;
-/// Points of a curve at most.
+/// Most points of a curve.
 const MOST_POINTS: usize = 160;
-/// Trials that are named on an axis at most.
+/// Most trials that are named on an axis.
 const MOST_NAMES: usize = 16;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
@@ -76,7 +76,8 @@ fn by_trial(source: &Source) -> Option<Chart> {
     })
 }
 
-/// A point per bucket: 1 / (1 − p) of the packets up to it, and its bound in µs. The last bucket stands at the last packet.
+/// Curve with a point per bucket: 1 / (1 − p) of the packets up to it, and its upper bound in µs. The last
+/// bucket is placed at the last packet.
 fn curve(source: &Source, trial: &Trial<'_>) -> Option<Series> {
     trial.delay()?;
     let latency = trial.received()?.receive.as_ref()?.latency.as_ref()?;
@@ -93,12 +94,12 @@ fn curve(source: &Source, trial: &Trial<'_>) -> Option<Series> {
     Some(Series::new(format!("{}: {}", trial.number, source.name(trial.figures)), Mark::Line, thin(points)))
 }
 
-/// A delay of zero has no place on a logarithmic axis.
+/// Delay in µs. A logarithmic axis has no place for zero.
 fn micros(ns: u64) -> f64 {
     ns.max(1) as f64 / 1e3
 }
 
-/// Leaves out points that lie where others do; first and last stay.
+/// Removes points that coincide with others; first and last stay.
 fn thin(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else { return points };
     let across = last.0.ln().max(f64::MIN_POSITIVE) / MOST_POINTS as f64;

@@ -1,4 +1,4 @@
-//! Where it ran, by which programs, and how long that took.
+//! Environment: machines, programs, and the time that the run took.
 
 use super::super::model::{Block, Column, Fact, Row, Section, Table};
 use super::super::number::{bit_rate, count};

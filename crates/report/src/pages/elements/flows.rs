@@ -1,4 +1,4 @@
-//! The flows that fared worst.
+//! Worst flows.
 
 use super::super::model::{Block, Cell, Column, Row, Table, Tone};
 use super::super::number::{count, microseconds};

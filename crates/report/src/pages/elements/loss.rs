@@ -5,9 +5,9 @@ use super::super::model::{Block, Section};
 use super::super::number::{count, things};
 use super::super::source::Source;
 
-/// From this ratio on between the largest and the smallest loss, the axis is logarithmic.
+/// Ratio of the largest to the smallest loss from which the axis is logarithmic.
 const WIDE: f64 = 50.0;
-/// Trials that are named on the axis at most.
+/// Most trials that are named on the axis.
 const MOST_NAMES: usize = 16;
 
 pub(super) fn section(source: &Source) -> Option<Section> {

@@ -1,4 +1,4 @@
-//! The machines and devices of an experiment, as far as they were recorded.
+//! Machines and devices of an experiment, as recorded.
 
 use linerate_wire::host::{HostInfo, HugepagePool};
 
@@ -6,7 +6,7 @@ use super::super::model::{Block, Column, Fact, Row, Table};
 use super::super::number::{count, short, things};
 use linerate_results::store::environment::{AgentEnvironment, Environment, NodeEnvironment};
 
-/// Nodes beside one another at most: their facts are words, which take room.
+/// Most nodes in one table: their facts are texts, which need room.
 const NODES_ABREAST: usize = 4;
 
 /// Processor, kernel and memory of every node.

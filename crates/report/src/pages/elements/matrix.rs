@@ -1,4 +1,4 @@
-//! Many pairs at a glance: a heat map of profiles and pairs.
+//! Heat map of profiles and pairs.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::super::number::{percent, things};
 use super::super::source::Source;
 use linerate_results::summary::TrialSummary;
 
-/// Pairs beside one another at most: as many as fit on a page.
+/// Most pairs in one table that fit on a page.
 const MOST_COLUMNS: usize = 16;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
@@ -50,7 +50,8 @@ fn profile(source: &Source, trial: &TrialSummary) -> String {
     if source.has_repeats() { format!("{} #{}", trial.profile, trial.repeat) } else { trial.profile.clone() }
 }
 
-/// Received load as a share of what was asked for. A trial holds whole packets: less than one missing is none missing.
+/// Received load as a share of the intended one. Trials have whole packets, so a difference of less than one
+/// packet counts as none.
 fn delivered(trial: &TrialSummary) -> f64 {
     let asked = trial.intended_pps.unwrap_or(trial.offered_pps);
     let missing_packets = (asked - trial.received_pps) * trial.duration_s;
@@ -65,7 +66,7 @@ fn loss(trial: &TrialSummary) -> Cell {
     Cell { text: percent(share), heat: Some(1.0 - share), ..Cell::default() }
 }
 
-/// Rounded down: what is not whole must not look it.
+/// Cell with the load, rounded down, so that only a complete load shows 100 %.
 fn load(trial: &TrialSummary) -> Cell {
     let share = delivered(trial);
     let percent = (share * 10_000.0 + 1e-6).floor() / 100.0;

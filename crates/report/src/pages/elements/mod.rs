@@ -1,4 +1,4 @@
-//! The elements of a report, each in a file: what the store has becomes a section.
+//! Elements of a report, one file each: an element turns data of the store into a section.
 
 mod closely;
 mod delay;
@@ -23,9 +23,9 @@ mod verdicts;
 use super::model::{Block, Fact, Report, Section};
 use super::source::{Source, Trial};
 
-/// An element of the report; nothing where the experiment has nothing to say of it.
+/// An element of the report; `None` when the experiment has no data for it.
 type Element = fn(&Source) -> Option<Section>;
-/// An element of what is said of one trial.
+/// An element of a trial's details.
 type Part = fn(&Source, &Trial<'_>) -> Vec<Block>;
 
 /// The elements, in the order of the report.
@@ -45,11 +45,11 @@ const ELEMENTS: &[Element] = &[
     environment::section,
 ];
 
-/// What is said of one trial, in this order.
+/// The elements of a trial's details, in order.
 const PARTS: &[Part] =
     &[remarks::blocks, rates::blocks, delay::blocks, queues_over_time::blocks, queues::blocks, flows::blocks];
 
-/// Makes the report of an experiment.
+/// The report of an experiment.
 pub(super) fn report(source: &Source) -> Report {
     let experiment = &source.summary.experiment;
     let mut facts = vec![

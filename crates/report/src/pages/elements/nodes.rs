@@ -1,4 +1,5 @@
-//! From node to node: loss and received load of all pairs between two machines, where pairs run between more than one.
+//! Node to node: loss and received load of all pairs between two machines, if pairs run between several
+//! machines.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +7,15 @@ use super::super::model::{Block, Cell, Column, Row, Section, Table};
 use super::super::number::{mpps, percent, things};
 use super::super::source::Source;
 
-/// Nodes beside one another at most: as many as fit on a page.
+/// Most nodes in one table that fit on a page.
 const MOST_COLUMNS: usize = 12;
 
-/// What went from one node to another.
+/// Traffic from one node to another.
 #[derive(Debug, Default)]
 struct Path {
     sent: u64,
     lost: u64,
-    /// Received load by trial, all pairs of the path together.
+    /// Received load by trial, summed over all pairs of the path.
     received_pps: BTreeMap<(String, u32), f64>,
 }
 
@@ -23,7 +24,7 @@ impl Path {
         self.lost as f64 / self.sent.max(1) as f64
     }
 
-    /// Of the trial that had the most.
+    /// Received load of the trial with the highest.
     fn received_pps(&self) -> f64 {
         self.received_pps.values().copied().fold(0.0, f64::max)
     }

@@ -1,11 +1,11 @@
-//! How evenly queues and lcores were loaded.
+//! Load of queues and lcores, and its evenness.
 
 use super::super::chart::{Axis, Chart, Mark, Series};
 use super::super::model::Block;
 use super::super::number::{count, percent};
 use super::super::source::{Source, Trial};
 
-/// Bars that are named at most.
+/// Most bars that are named.
 const MOST_NAMES: usize = 16;
 
 pub(super) fn blocks(_: &Source, trial: &Trial<'_>) -> Vec<Block> {
@@ -24,7 +24,7 @@ pub(super) fn blocks(_: &Source, trial: &Trial<'_>) -> Vec<Block> {
         ("Packets by TX lcore", "TX lcore", "packets", lcores(&figures.tx_lcores)),
         ("Packets by RX lcore", "RX lcore", "packets", lcores(&figures.rx_lcores)),
     ];
-    // One queue has nothing to be compared with.
+    // A single queue cannot be compared.
     let (spread, single): (Vec<_>, Vec<_>) = spreads.into_iter().partition(|(.., parts)| parts.len() > 1);
     let mut blocks = Vec::new();
     if !spread.is_empty() {

@@ -1,11 +1,12 @@
-//! How evenly receive queues were loaded, over time: a queue that falls behind for a while does not show in totals.
+//! Evenness of receive queues over time: totals do not show a queue that is slow for a while.
 
 use super::super::chart::{Axis, Chart, Mark, Series, range};
 use super::super::model::Block;
 use super::super::source::{Source, Trial};
 use super::rates::{counted, steps};
 
-/// Queues that have a line of their own at most; of more, the least and the most loaded one of each interval are drawn.
+/// Most queues with a line of their own; of more, the least and the most loaded one of each interval are
+/// drawn.
 const MOST_QUEUES: usize = 6;
 
 pub(super) fn blocks(_: &Source, trial: &Trial<'_>) -> Vec<Block> {
@@ -57,7 +58,8 @@ mod tests {
     use linerate_results::store::record::{Samples, TimedSample, TrialRecord};
     use linerate_results::summary::{Status, Summary};
 
-    /// Two seconds with a sample a second; each queue gets a million frames per second more than the one before.
+    /// Two seconds with a sample a second; each queue receives a million frames per second more than the
+    /// previous one.
     fn drawn(queues: u64) -> Option<Chart> {
         let figures = with_clock(true, &tx(1000), &rx(1000)).unwrap();
         let sample = |second: i64| TimedSample {

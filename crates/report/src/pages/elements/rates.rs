@@ -1,13 +1,13 @@
-//! What was sent and what was received, over time.
+//! Sent and received rates over time.
 
 use super::super::chart::{Axis, Chart, Mark, Series, range};
 use super::super::model::Block;
 use super::super::source::{Source, Trial};
 use linerate_results::store::record::TimedSample;
 
-/// Intervals that are drawn at most; of more, neighbours are taken together.
+/// Most intervals that are drawn; of more, neighbours are merged.
 const MOST_INTERVALS: usize = 150;
-/// Two samples at nearly one instant say nothing of a rate.
+/// Shortest interval in seconds that gives a meaningful rate.
 const LEAST_INTERVAL_S: f64 = 0.01;
 
 pub(super) fn blocks(_: &Source, trial: &Trial<'_>) -> Vec<Block> {
@@ -18,9 +18,9 @@ fn chart(trial: &Trial<'_>) -> Option<Chart> {
     let samples = &trial.record?.samples;
     let end_s = trial.figures.duration_s;
     let mut sent = counted(&samples.tx, end_s, |sample| sample.transmit.map(|counters| counters.packets));
-    // Nothing is sent past the end, whenever the last sample was taken.
+    // Sending stops at the end, though the last sample may be later.
     sent.iter_mut().for_each(|count| count.0 = count.0.min(end_s));
-    // Of a round trip, what came back counts.
+    // In a round trip, the packets that came back count as received.
     let back = if trial.figures.direction.is_round_trip() { &samples.tx } else { &samples.rx };
     let received = counted(back, end_s, |sample| sample.receive.map(|counters| counters.packets));
     let series: Vec<Series> = [("TX", sent), ("RX", received)]
@@ -38,8 +38,8 @@ fn chart(trial: &Trial<'_>) -> Option<Chart> {
     })
 }
 
-/// Time in seconds and packets up to then, from the start of sending to the first sample at its end. A sample that comes much later
-/// is left out: the rate up to the end is then not known.
+/// Time in seconds and cumulative packets, from the start of sending to the first sample at its end. A sample
+/// much later is omitted, because the rate up to the end is then unknown.
 pub(super) fn counted(
     samples: &[TimedSample],
     end_s: f64,
@@ -58,7 +58,7 @@ pub(super) fn counted(
     counts
 }
 
-/// The mean rate of each interval in Mpps, level from its begin to its end.
+/// Mean rate of each interval in Mpps, as steps from its begin to its end.
 pub(super) fn steps(counts: &[(f64, u64)]) -> Vec<(f64, f64)> {
     let stride = counts.len().div_ceil(MOST_INTERVALS).max(1);
     let mut kept: Vec<(f64, u64)> = counts.iter().copied().step_by(stride).collect();

@@ -1,4 +1,4 @@
-//! Pairs that were lost in a trial and brought back.
+//! Pairs that were lost during a trial and recovered.
 
 use super::super::model::{Block, Finding, Section, Tone};
 use super::super::number::things;

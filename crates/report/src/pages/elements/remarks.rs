@@ -1,4 +1,4 @@
-//! What is said of a trial in words: evidence, notes of the agents, counters that disagree, validity of the delay.
+//! Remarks on a trial: evidence, notes of the agents, counters that disagree, validity of the delay.
 
 use super::super::model::{Block, Fact};
 use super::super::number::{count, percent};

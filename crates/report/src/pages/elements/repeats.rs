@@ -55,7 +55,7 @@ fn rows(trials: &[&TrialSummary], metrics: &[(Metric, String)]) -> Vec<Row> {
         let show = |value: Option<f64>| -> Cell {
             value.map_or("-".to_owned(), |value| shown(metric, value)).into()
         };
-        // What cannot be below zero has no such bound, nor has a share one above all.
+        // The interval is cut at 0, and for shares at 1.
         let most = if metric.unit() == Unit::Share { 1.0 } else { f64::INFINITY };
         let lower = interval.map(|interval| interval.lower.max(0.0));
         let upper = interval.map(|interval| interval.upper.min(most));

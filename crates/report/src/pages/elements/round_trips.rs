@@ -1,4 +1,4 @@
-//! Round trips: where on the way there and back packets ended.
+//! Round trips: where packets were lost, on the way there or back.
 
 use super::super::model::{Block, Cell, Column, Row, Section, Table, Tone};
 use super::super::number::{count, things};

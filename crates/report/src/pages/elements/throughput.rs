@@ -1,4 +1,4 @@
-//! Throughput over frame size, beside what the link could carry.
+//! Throughput over frame size, with the link's theoretical limit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,12 @@ use super::super::model::{Block, Section};
 use super::super::number::{bit_rate, short, things};
 use super::super::source::Source;
 
-/// From this ratio on between the largest and the smallest load, the axis is logarithmic.
+/// Ratio of the largest to the smallest load from which the axis is logarithmic.
 const WIDE: f64 = 20.0;
-/// Series that are drawn at most beside the theoretical one.
+/// Most series besides the theoretical one.
 const MOST_SERIES: usize = 6;
 
-/// Received load of frames of a size: in Mpps, and in Gbit/s on the wire.
+/// Received load of frames of one size: in Mpps, and in Gbit/s on the wire.
 type Load = (f64, f64);
 
 pub(super) fn section(source: &Source) -> Option<Section> {
@@ -74,7 +74,7 @@ fn chart(
         })
         .collect();
     if let Some(speed) = speed {
-        // The curve is bent: more points than the sizes that were measured.
+        // The curve is not straight, so it needs more points than the measured sizes.
         let points = (0..=40).map(|step| x.from * (x.to / x.from).powf(f64::from(step) / 40.0));
         let points = points.map(|bytes| (bytes, figure((line_rate_mpps(speed, bytes), speed as f64 / 1e9))));
         series.push(Series::new(format!("line rate at {}", bit_rate(speed)), Mark::Theory, points.collect()));
@@ -85,18 +85,19 @@ fn chart(
     Some(Chart { title: title.to_owned(), x: x.clone(), y, series, note: None })
 }
 
-/// Millions of frames per second that fill a link. Preamble, start delimiter and gap are added once; the size has the check sequence.
+/// Line rate in millions of frames per second. Preamble, start delimiter and gap are added here;
+/// `frame_bytes` includes the check sequence.
 fn line_rate_mpps(link_bps: u64, frame_bytes: f64) -> f64 {
     let overhead = f64::from(linerate_traffic::frame::WIRE_OVERHEAD_BYTES);
     link_bps as f64 / ((frame_bytes + overhead) * 8.0) / 1e6
 }
 
-/// Mean sizes of mixtures are fractions; as keys they are whole.
+/// Size in tenths of a byte: mean sizes of mixes are fractions, but keys must be whole.
 fn in_tenths(bytes: f64) -> u64 {
     (bytes * 10.0).round() as u64
 }
 
-/// The measured sizes are its ticks, where they do not lie too close together.
+/// Axis with the measured sizes as ticks, unless they lie too close together.
 fn size_axis(sizes: &BTreeSet<u64>) -> Option<Axis> {
     let (first, last) = (*sizes.first()? as f64 / 10.0, *sizes.last()? as f64 / 10.0);
     let (from, to) = (first * 0.85, last * 1.15);

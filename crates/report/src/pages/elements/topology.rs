@@ -1,11 +1,11 @@
-//! Who sent to whom over what.
+//! Topology: senders, receivers and links.
 
 use super::super::model::{Block, Column, End, Fact, Link, Row, Section, Table};
 use super::super::number::{bit_rate, things};
 use super::super::source::Source;
 use linerate_results::summary::AgentInfo;
 
-/// Pairs that are drawn at most; more of them are a table.
+/// Most pairs that are drawn; more are listed in a table.
 const DRAWN_PAIRS: usize = 8;
 
 pub(super) fn section(source: &Source) -> Option<Section> {

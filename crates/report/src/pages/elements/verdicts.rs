@@ -1,4 +1,4 @@
-//! Verdicts first: how the experiment ended, and what limited its trials.
+//! Verdicts: how the experiment ended, and what limited its trials.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::super::number::things;
 use super::super::source::{Source, tone};
 use linerate_results::summary::Status;
 
-/// Findings that are shown at most; the table of trials has all.
+/// Most findings that are shown; the table of trials has all.
 const MOST_FINDINGS: usize = 24;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
@@ -19,7 +19,7 @@ pub(super) fn section(source: &Source) -> Option<Section> {
         evidence: failure.reason.clone(),
     }));
     let mut judged: Vec<_> = source.trials().collect();
-    // Trials with losses first, clean ones last, each kind in the order they ran.
+    // Trials with losses first, clean ones last, each group in the order of its runs.
     judged.sort_by_key(|trial| match tone(trial.figures.verdict.kind) {
         Tone::Bad => 0,
         Tone::Warning => 1,

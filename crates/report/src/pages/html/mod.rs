@@ -1,4 +1,4 @@
-//! One self-contained page: no script, no network, light and dark.
+//! HTML: one self-contained page without scripts and network access, light and dark.
 
 mod svg;
 
@@ -8,10 +8,11 @@ use super::chart::Chart;
 use super::model::{Block, Cell, Column, End, Fact, Finding, Group, Link, Report, Section, Table, Tone};
 
 const STYLE: &str = include_str!("style.css");
-/// What the page may do: have a style. Whatever a name in a result says, no script runs and nothing is fetched.
+/// Content security policy: only styles are allowed. Scripts and requests are blocked, whatever names a
+/// result contains.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-/// A table of more columns than this is set in smaller letters, so that it fits on a desk's screen.
+/// Columns from which a table has smaller letters, so that it fits on a desktop screen.
 const DENSE: usize = 12;
 
 /// The report as a page.
@@ -44,7 +45,7 @@ pub(super) fn render(report: &Report) -> String {
     page.into_string()
 }
 
-/// Text whose lines may break after underscores, as names of profiles have them.
+/// Text that may break after underscores, which names of profiles have.
 fn soft(text: &str) -> Markup {
     html! { @for (index, part) in text.split_inclusive('_').enumerate() { @if index > 0 { wbr; } (part) } }
 }
@@ -123,7 +124,7 @@ fn end(end: &End, side: &str) -> Markup {
 
 fn table(table: &Table) -> Markup {
     html! {
-        // Keyboards can scroll only what they can reach.
+        // Keyboards can scroll only focusable elements.
         div.scroll tabindex="0" role="region" aria-label=(table.caption) {
             table.dense[table.columns.len() > DENSE] {
                 caption { (table.caption) }
@@ -153,7 +154,7 @@ fn cell(column: &Column, cell: &Cell) -> Markup {
     html! { td class=(class) data-field=(column.key) { (soft(&cell.text)) } }
 }
 
-/// One of six steps; only what is whole has the last.
+/// Step of a heat, 0 to 5; only a heat of 1 has the last.
 pub(super) fn heat_step(heat: f64) -> usize {
     [0.5, 0.9, 0.99, 0.999, 0.99999].iter().filter(|bound| heat >= **bound).count()
 }

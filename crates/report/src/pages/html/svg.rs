@@ -1,4 +1,4 @@
-//! Charts as SVG by `plotters`, in colours of the page's style sheet.
+//! Charts as SVG by `plotters`, with the colours of the page's style sheet.
 
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
@@ -7,10 +7,10 @@ use plotters::style::{FontTransform, RGBColor};
 
 use super::super::chart::{Axis, Chart, Mark, Series};
 
-/// Coordinates are whole numbers: a chart is drawn at twice its size, so that lines can lie between pixels.
+/// Drawing size. Coordinates are whole numbers, so a chart is drawn at twice its size for finer lines.
 const SIZE: (u32, u32) = (880, 540);
 const FONT: &str = "sans-serif";
-/// `plotters` takes sizes of a font's line and writes them divided by this.
+/// `plotters` takes the line height of a font and writes it divided by this.
 const LINE_OF_FONT: f64 = 1.24;
 const TICK_SIZE: f64 = 23.0 * LINE_OF_FONT;
 const LABEL_SIZE: f64 = 24.0 * LINE_OF_FONT;
@@ -19,7 +19,7 @@ const COLOURS: u8 = 6;
 const TEXT: RGBColor = RGBColor(0, 1, 0);
 const GRID: RGBColor = RGBColor(0, 2, 0);
 
-/// Class of the `index`th series, which has the colour of that name.
+/// CSS class of the `index`th series, which sets its colour.
 pub(super) fn class(chart: &Chart, index: usize) -> String {
     match number(&chart.series, index) {
         Some(number) => format!("c{number}"),
@@ -27,7 +27,7 @@ pub(super) fn class(chart: &Chart, index: usize) -> String {
     }
 }
 
-/// Which colour a series has; what theory says has none.
+/// Colour number of a series; a theoretical curve has none.
 fn number(series: &[Series], index: usize) -> Option<u8> {
     if series[index].mark == Mark::Theory {
         return None;
@@ -80,7 +80,7 @@ fn draw(root: &Area<'_>, chart: &Chart) -> Result<(), DrawingError> {
     for (index, series) in chart.series.iter().enumerate() {
         let colour = number(&chart.series, index).map_or(TEXT, |number| RGBColor(0, 0, number));
         let points = series.points.iter().copied();
-        // What is drawn later is finer: where series lie on one another, the ones below still show.
+        // Later series are thinner, so that coinciding earlier ones remain visible.
         let later = (chart.series.len() - 1 - index) as u32;
         let width = (3 + 2 * later).min(9);
         match series.mark {
@@ -114,7 +114,7 @@ fn draw(root: &Area<'_>, chart: &Chart) -> Result<(), DrawingError> {
     Ok(())
 }
 
-/// Puts names of the style sheet in the place of colours, and the size in the style sheet's hands.
+/// Replaces colours by names of the style sheet, and leaves the size to it.
 fn themed(svg: &str) -> String {
     let mut svg =
         svg.replacen(&format!("width=\"{}\" height=\"{}\" ", SIZE.0, SIZE.1), "aria-hidden=\"true\" ", 1);
@@ -125,7 +125,7 @@ fn themed(svg: &str) -> String {
     svg.replace(" opacity=\"1\"", "").replace(&format!(" font-family=\"{FONT}\""), "")
 }
 
-/// An axis has its own ticks, whatever `plotters` would choose.
+/// An axis sets its own ticks instead of those that `plotters` would choose.
 impl Ranged for &Axis {
     type FormatOption = NoDefaultFormatting;
     type ValueType = f64;

@@ -1,16 +1,16 @@
-//! Text that LaTeX prints as it is.
+//! Escaping of text for LaTeX.
 
 use std::fmt::Write;
 
-/// Characters after which a line may break where there is no joint, as in digests.
+/// Characters after which a line may break in a word without joints, such as a digest.
 const LONGEST: usize = 24;
 
-/// Text without anything that LaTeX would obey. What its fonts do not have is named by its code point.
+/// Escaped text. Characters that the fonts lack are replaced by their code points.
 pub(super) fn escape(text: &str) -> String {
     convert(text, "")
 }
 
-/// As [`escape`], and lines may break after the signs that join the parts of long names, and within what is very long.
+/// As [`escape`]; lines may also break after the joints of long names, and within very long words.
 pub(super) fn breakable(text: &str) -> String {
     convert(text, "\\allowbreak{}")
 }
@@ -34,7 +34,7 @@ fn convert(text: &str, joint: &str) -> String {
             '"' => out.push_str("\\textquotedbl{}"),
             '\'' => out.push_str("\\textquotesingle{}"),
             '`' => out.push_str("\\textasciigrave{}"),
-            // In braces, lest ligatures or optional arguments be made of them.
+            // Braces prevent ligatures and optional arguments.
             '-' | ',' | '[' | ']' | '*' | '?' | '!' => {
                 let _ = write!(out, "{{{character}}}");
             }

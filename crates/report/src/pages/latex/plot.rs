@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::super::chart::{Axis, Chart, Mark, Scale, Series};
 use super::escape::escape;
 
-/// Appends a chart: a picture with its title, legend and note below one another.
+/// Appends a chart: title, picture, legend and note, one below the other.
 pub(super) fn chart(out: &mut String, chart: &Chart) {
     let mut options = vec![
         "width=11cm".to_owned(),
@@ -73,7 +73,7 @@ fn coordinates(series: &Series) -> String {
         .join(" ")
 }
 
-/// A number as TeX reads it.
+/// A number in TeX's notation.
 fn number(value: f64) -> String {
     format!("{value:.6e}")
 }

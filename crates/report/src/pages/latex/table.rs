@@ -1,4 +1,4 @@
-//! Tables: as wide as the page has room, and whole on a page where they fit.
+//! Tables as wide as the page allows, kept on one page if they fit.
 
 use std::fmt::Write;
 
@@ -7,11 +7,11 @@ use super::super::model::{Row, Table};
 use super::escape::{breakable, escape};
 use super::toned;
 
-/// Width of the text in mm: A4 on its side, less the margins.
+/// Width of the text in mm: A4 landscape, less the margins.
 const PAGE_MM: f64 = 269.0;
-/// From so many characters on, cells of words may have several lines.
+/// Characters from which text cells may have several lines.
 const WIDE: usize = 28;
-/// Tables of more columns are set in small letters.
+/// Columns from which a table has small letters.
 const DENSE: usize = 10;
 /// Lines of the largest table that is kept on one page.
 const MOST_LINES: usize = 36;
@@ -41,7 +41,7 @@ pub(super) fn table(out: &mut String, table: &Table) {
     };
 }
 
-/// Which columns may have several lines, and how wide those are.
+/// Columns that may have several lines, and their width.
 struct Layout {
     wide: Vec<bool>,
     wide_mm: f64,
@@ -51,7 +51,7 @@ struct Layout {
 impl Layout {
     /// `letter_mm` is the mean width of a letter.
     fn of(table: &Table, letter_mm: f64) -> Self {
-        // What is longest of a column decides whether it needs lines.
+        // The longest cell of a column decides whether it may have several lines.
         let longest: Vec<usize> = (0..table.columns.len())
             .map(|index| {
                 table.rows.iter().map(|row| row.cells[index].text.chars().count()).max().unwrap_or(0)
@@ -86,7 +86,7 @@ impl Layout {
     }
 }
 
-/// A heading in as many lines as it has words, so that narrow columns stay narrow.
+/// A heading with one line per word, so that narrow columns stay narrow.
 fn heading(title: &str) -> String {
     let lines: Vec<String> = title.split(' ').map(breakable).collect();
     format!("\\shortstack{{{}}}", lines.join("\\\\"))

@@ -1,10 +1,10 @@
-//! The flows that fared worst in each trial, on a sheet of their own.
+//! Sheet of the worst flows of each trial.
 
 use rust_xlsxwriter::{Format, Workbook, XlsxError};
 
 use linerate_results::summary::{FlowSummary, Summary, TrialSummary};
 
-/// Rows that a sheet takes, less the header and a last line.
+/// Rows of a sheet, less the header and a last line.
 const MOST_ROWS: usize = 1_048_574;
 
 const WORDS: [&str; 3] = ["profile", "pair", "header"];
@@ -23,10 +23,10 @@ const FIGURES: [&str; 12] = [
     "round_trip_max_ns",
 ];
 
-/// Adds the sheet, when a trial has several flows.
+/// Adds the sheet if a trial has several flows.
 ///
 /// # Errors
-/// When a text is longer than a cell takes.
+/// When a text is too long for a cell.
 pub(super) fn add(workbook: &mut Workbook, summary: &Summary) -> Result<(), XlsxError> {
     let rows = || {
         let several = summary.trials.iter().filter(|trial| trial.flows > 1);

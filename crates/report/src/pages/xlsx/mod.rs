@@ -1,5 +1,5 @@
-//! Trials as a workbook: the columns that the older kits' reports have, all figures on a second sheet, and the report's tables on sheets of
-//! their own.
+//! Workbook: the columns of the older kits' reports, all figures on a second sheet, and the report's tables
+//! on further sheets.
 
 mod flows;
 mod sections;
@@ -11,7 +11,7 @@ use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet,
 use crate::pages::model::Report;
 use linerate_results::summary::{Summary, TrialSummary};
 
-/// The workbook cannot be made.
+/// The workbook cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("the trials do not go into a workbook: {0}")]
 pub struct WorkbookError(#[from] XlsxError);
@@ -29,10 +29,10 @@ const REPORT_COLUMNS: [(&str, f64); 7] = [
 /// The workbook of an experiment; `sections` is its report.
 ///
 /// # Errors
-/// When a text is longer than a cell takes, or the workbook cannot be written, which in memory it can.
+/// When a text is too long for a cell, or the workbook cannot be written, which does not happen in memory.
 pub fn workbook(summary: &Summary, sections: &Report) -> Result<Vec<u8>, WorkbookError> {
     let mut workbook = Workbook::new();
-    // The date is the experiment's: what is exported twice is the same file.
+    // The date is the experiment's, so that repeated exports are identical.
     let began = humantime::parse_rfc3339(&summary.experiment.started_at)
         .ok()
         .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())

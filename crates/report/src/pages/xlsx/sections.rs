@@ -1,18 +1,18 @@
-//! Sections of a report as sheets: what the report has in tables, the workbook has in cells.
+//! Sheets with the tables of a report's sections.
 
 use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
 
 use crate::pages::model::{Block, Cell, Column, Finding, Report, Section, Table};
 
-/// Sections that have no sheet: their figures stand in the sheets of trials, are drawn, or are of one trial.
+/// Sections without a sheet: their figures are on the sheets of trials, are charts, or belong to one trial.
 const LEFT_OUT: [&str; 6] = ["verdicts", "trials", "throughput", "loss", "delay", "closely"];
-/// Widths of columns, in characters.
+/// Smallest and largest width of columns, in characters.
 const WIDTHS: (usize, usize) = (8, 60);
 
-/// Adds a sheet for every section that has not been left out.
+/// Adds a sheet for every other section.
 ///
 /// # Errors
-/// When a text is longer than a cell takes.
+/// When a text is too long for a cell.
 pub(super) fn add(workbook: &mut Workbook, report: &Report) -> Result<(), XlsxError> {
     for section in report.sections.iter().filter(|section| !LEFT_OUT.contains(&section.id)) {
         Sheet::new(workbook.add_worksheet(), section)?.write(section)?;
@@ -119,7 +119,7 @@ impl<'w> Sheet<'w> {
     }
 }
 
-/// What a cell of a column of numbers says, as a number.
+/// A cell of a numeric column as a number.
 fn number(column: &Column, cell: &Cell) -> Option<f64> {
     if column.numeric { cell.text.replace(',', "").parse().ok() } else { None }
 }
