@@ -1,17 +1,18 @@
-//! The EAL half of the command line: what the user gave, and what Linerate adds to it.
+//! The EAL half of the command line: the user's options and those that Linerate adds.
 
 use std::path::PathBuf;
 
-/// The command line, divided at `--` as in every DPDK program: EAL's options, then ours.
+/// The command line, divided at `--` as in every DPDK program: EAL's options, then Linerate's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Divided {
     /// EAL's options, without the program's name.
     pub eal: Vec<String>,
-    /// Ours.
+    /// Linerate's arguments.
     pub own: Vec<String>,
 }
 
-/// Divides a command line (without the program's name). Without `--`, a line that begins with a word and not with an option is all ours.
+/// Divides a command line (without the program's name). Without `--`, a line that begins with a word rather
+/// than an option is entirely Linerate's.
 pub fn divide(arguments: Vec<String>) -> Divided {
     match arguments.iter().position(|argument| argument == "--") {
         Some(at) => {
@@ -31,17 +32,17 @@ fn ours(arguments: &[String]) -> bool {
     })
 }
 
-/// A device that the user named.
+/// A device named by the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Device {
-    /// By its full PCI address.
+    /// A PCI device, by its full address.
     Pci(String),
-    /// A virtual one, by its name.
+    /// A virtual device, by its name.
     Virtual(String),
 }
 
 impl Device {
-    /// The name under which ethdev knows it.
+    /// Name of the device in ethdev.
     pub fn name(&self) -> &str {
         match self {
             Device::Pci(name) | Device::Virtual(name) => name,
@@ -49,23 +50,24 @@ impl Device {
     }
 }
 
-/// EAL's arguments, and what they imply.
+/// EAL's arguments and their implications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EalPlan {
     /// All arguments, the program's name first.
     pub arguments: Vec<String>,
-    /// Devices that must become ports: PCI addresses asked for with `-a` and virtual network devices of `--vdev`, without their arguments.
+    /// Devices that must become ports: PCI addresses of `-a` and virtual network devices of `--vdev`, without
+    /// their arguments.
     pub devices: Vec<Device>,
-    /// Socket files at which its memif servers will listen.
+    /// Socket files on which the process's memif servers will listen.
     pub memif_servers: Vec<PathBuf>,
-    /// Packet memory is not in hugepages.
+    /// True when packet memory is not in hugepages.
     pub no_huge: bool,
-    /// No file is shared with other processes, so a mounted hugetlbfs is not needed.
+    /// True when no file is shared with other processes, so that EAL needs no mounted hugetlbfs.
     pub in_memory: bool,
 }
 
 impl EalPlan {
-    /// The lcores as the user wrote them, `-l` or `--lcores`; `None` when EAL chooses, or by a mask.
+    /// The lcores as the user wrote them, `-l` or `--lcores`; `None` when EAL or a mask selects them.
     pub fn lcores(&self) -> Option<&str> {
         let mut arguments = self.arguments.iter().map(String::as_str);
         while let Some(argument) = arguments.next() {
@@ -84,12 +86,14 @@ impl EalPlan {
         None
     }
 
-    /// Takes the user's options and adds those that keep EAL from leaving anything behind, unless the user has chosen otherwise:
+    /// Adds to the user's options those that keep EAL from leaving files behind, unless the user chose
+    /// otherwise:
     ///
-    /// - `--in-memory`: hugepages without files, gone with the process however it ends. With `--no-huge`, which
-    ///   excludes it, `--no-shconf` for the same reason. Not when the user places hugepage files (`--huge-dir`,
-    ///   `--huge-unlink`, `--legacy-mem`) or runs several processes on one memory (`--proc-type`).
-    /// - `--no-telemetry`: no socket of DPDK's in the file system, unless `--telemetry` asks for it.
+    /// - `--in-memory`: hugepages without files, freed however the process ends. With `--no-huge`, which
+    ///   excludes it, `--no-shconf` for the same reason. Omitted when the user places hugepage files
+    ///   (`--huge-dir`, `--huge-unlink`, `--legacy-mem`) or runs several processes on one memory
+    ///   (`--proc-type`).
+    /// - `--no-telemetry`: no DPDK socket in the file system, unless `--telemetry` asks for it.
     pub fn new(program: &str, user: &[String]) -> Self {
         let user = &present_names(user);
         let has = |names: &[&str]| {
@@ -115,7 +119,8 @@ impl EalPlan {
     }
 }
 
-/// EAL's options with the names they have had since DPDK 20.11: scripts of older kits use `-w` and its relatives, and EAL no longer knows them.
+/// EAL's options under their names since DPDK 20.11. Scripts of older kits use `-w` and similar names, which
+/// EAL no longer accepts.
 fn present_names(user: &[String]) -> Vec<String> {
     let renamed = |option: &String| {
         let (name, value) = match option.split_once('=') {
@@ -141,7 +146,8 @@ enum Naming<'a> {
     Virtual(&'a str),
 }
 
-/// What follows `-a ADDR`, `-aADDR`, `--allow ADDR`, `--allow=ADDR`, `--vdev NAME` and `--vdev=NAME`, arguments included.
+/// Values of `-a ADDR`, `-aADDR`, `--allow ADDR`, `--allow=ADDR`, `--vdev NAME` and `--vdev=NAME`, including
+/// their arguments.
 fn namings(user: &[String]) -> Vec<Naming<'_>> {
     let mut namings = Vec::new();
     let mut options = user.iter();
@@ -164,7 +170,7 @@ fn namings(user: &[String]) -> Vec<Naming<'_>> {
     namings
 }
 
-/// Network devices among them; other buses and kinds are left out.
+/// Network devices among the named ones; other buses and classes are left out.
 fn named_devices(user: &[String]) -> Vec<Device> {
     let bare = |value: &str| value.split(',').next().unwrap_or_default().to_owned();
     let device = |naming| match naming {
@@ -176,7 +182,7 @@ fn named_devices(user: &[String]) -> Vec<Device> {
     namings(user).into_iter().filter_map(device).collect()
 }
 
-/// Where memif's ends meet when nothing is said.
+/// Default socket of memif.
 const MEMIF_SOCKET: &str = "/run/memif.sock";
 
 /// Sockets of memif servers that are files; by default they are abstract.

@@ -1,18 +1,18 @@
-//! EAL's refusals in words that help: what is wrong, and what to do.
+//! Explanations of EAL's refusals: the cause and the remedy.
 //!
-//! EAL says why in its log, on one of several lines and rarely on the last. The table below knows the lines that name a
-//! cause; anything else is passed on as EAL's first error.
+//! EAL states the cause in its log, on one of several lines and rarely on the last. The table below lists the
+//! lines that name a cause; for any other refusal, EAL's first error is reported.
 
 use std::fmt;
 
 use super::eal_args::EalPlan;
 
-/// Why EAL did not start, and what to do about it.
+/// Reason why EAL did not start, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The thing and the reason.
     pub cause: String,
-    /// What to do.
+    /// Remedy.
     pub remedy: String,
 }
 
@@ -22,22 +22,23 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What EAL left: its log and its first error.
+/// Traces of a failed start: EAL's log and its first error.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
-    /// All it logged.
+    /// The whole log.
     pub log: &'a str,
-    /// Its first message of level error; may be empty.
+    /// The first message of level error; may be empty.
     pub first_error: &'a str,
     /// The error number's text.
     pub errno: &'a str,
-    /// CPUs this process may run on, as a list such as `0-1`.
+    /// CPUs that this process may use, as a list such as `0-1`.
     pub allowed_cpus: &'a str,
-    /// Files this process may have open at once; `None` without limit.
+    /// Open files that this process may have; `None` without limit.
     pub open_files: Option<u64>,
 }
 
-/// That file descriptors are what is lacking, when EAL's log says so: pools are then refused although there is memory, and devices although they are ready.
+/// Explanation for a lack of file descriptors, if EAL's log shows one: EAL then refuses pools although there
+/// is memory, and devices although they are ready.
 pub fn explain_lack_of_files(log: &str, open_files: Option<u64>) -> Option<Refusal> {
     let known = KNOWN.iter().find(|known| known.cause == NO_DESCRIPTOR && known.line_in(log).is_some())?;
     let cause = known.cause.replace("{line}", known.line_in(log)?).replace("{files}", &files(open_files));
@@ -48,15 +49,16 @@ fn files(limit: Option<u64>) -> String {
     limit.map_or_else(|| "any number of".to_owned(), |limit| limit.to_string())
 }
 
-/// A line in EAL's log, known by its parts, and what it means. `{line}` stands for the line, `{before}` for the one before it, `{first}` for EAL's
-/// first error, `{cpus}` for the CPUs allowed.
+/// A line of EAL's log, recognised by its parts, and its explanation. `{line}` stands for the line,
+/// `{before}` for the one before it, `{first}` for EAL's first error, `{cpus}` for the allowed CPUs.
 struct Known {
     parts: &'static [&'static str],
     cause: &'static str,
     remedy: &'static str,
 }
 
-/// EAL opens a file per hugepage, also with `--in-memory`, and then says that memory is lacking; vfio-pci opens several per device.
+/// EAL opens a file per hugepage, even with `--in-memory`, and then reports a lack of memory; vfio-pci opens
+/// several files per device.
 const NO_DESCRIPTOR: &str = "too few file descriptors: this process may open {files} files, and every hugepage and device takes some: {line}";
 const DESCRIPTOR_REMEDY: &str = "raise the limit (ulimit -n 65536; docker and podman: --ulimit nofile=65536:65536), use larger pages, or keep many pages in \
      one file: --single-file-segments";
@@ -197,7 +199,7 @@ const KNOWN: &[Known] = &[
 
 /// Explains why EAL did not start.
 pub fn explain(plan: &EalPlan, evidence: &Evidence<'_>) -> Refusal {
-    // The same line also appears, harmlessly, when files are not wanted.
+    // The same line also appears, without harm, when no files are wanted.
     let unmounted = "but no mounted hugetlbfs found";
     if !plan.in_memory && !plan.no_huge && evidence.log.contains(unmounted) {
         return Refusal {
@@ -225,7 +227,7 @@ pub fn explain(plan: &EalPlan, evidence: &Evidence<'_>) -> Refusal {
     }
 }
 
-/// Explains why a device is missing although EAL started, when its log names a cause that concerns devices.
+/// Explains why a device is missing although EAL started, if the log names a cause that concerns devices.
 pub fn explain_missing_device(log: &str) -> Option<Refusal> {
     let about_devices =
         ["vfio", "VFIO", "DMA remapping", "IOMMU", "AF_PACKET", "socket directory", "initialize"];
@@ -238,7 +240,8 @@ pub fn explain_missing_device(log: &str) -> Option<Refusal> {
     )
 }
 
-/// The line before the given one, or itself when it is the first: drivers say why before the bus says that they failed.
+/// The line before the given one, or the line itself when it is the first: drivers log the reason before the
+/// bus logs the failure.
 fn before<'a>(log: &'a str, line: &'a str) -> &'a str {
     let mut last = line;
     for candidate in log.lines().map(str::trim) {

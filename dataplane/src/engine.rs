@@ -16,7 +16,7 @@ use crate::dpdk::clock::SOURCE;
 use crate::dpdk::eal;
 use crate::trial::{self, Active, Bench, Order, Prepared, Sender, TrialError};
 
-/// A DPDK port and its lcores, serving an agent.
+/// Engine of an agent on a DPDK port and its lcores.
 #[derive(Debug)]
 pub struct DpdkEngine<'e> {
     bench: Bench<'e>,
@@ -25,7 +25,8 @@ pub struct DpdkEngine<'e> {
 }
 
 impl<'e> DpdkEngine<'e> {
-    /// An engine on this port. `no_huge`: packet memory is not in hugepages. `requirements`: what EAL's options need of the machine.
+    /// An engine on this port. `no_huge`: packet memory is not in hugepages. `requirements`: the machine's
+    /// properties that EAL's options require.
     pub fn new(bench: Bench<'e>, no_huge: bool, requirements: Requirements) -> Self {
         Self { bench, no_huge, requirements }
     }
@@ -98,7 +99,7 @@ impl Engine for DpdkEngine<'_> {
     }
 
     fn received(&self, active: &Active) -> Option<ReceiveCounters> {
-        // A sender has nothing to wait for, and a reflector does not know what to expect.
+        // A sender receives nothing, and a reflector does not know what to expect.
         matches!(active.part(), Part::Rx | Part::Exchange).then(|| active.received())
     }
 

@@ -1,10 +1,12 @@
-//! Where lcores run when nobody has said: main lcore 0 and workers 1…n among the CPUs that the process may use.
+//! Default placement of lcores: main lcore 0 and workers 1…n on the CPUs that the process may use.
 
 /// EAL's `--lcores` for a main lcore and `workers` workers on the CPUs `allowed`, ascending and at least one.
 ///
-/// `granted` is how many CPUs the process was promised, as a pod's request says. When it may use exactly so many, they are its own
-/// and every lcore is pinned to one; the main lcore, which sleeps, shares the last worker's when they do not suffice. When it may use more, they are shared
-/// with others, and pinning would put all of them on the same ones: then every lcore may run on all, and the kernel spreads them.
+/// `granted` is the number of CPUs that the process was granted, as a pod's request states. When the process
+/// may use exactly this number, the CPUs are exclusive and every lcore is pinned to one; if they do not
+/// suffice, the main lcore, which sleeps, shares the last worker's. When the process may use more, it shares
+/// them with other processes, and pinning would put all of these on the same CPUs: every lcore may then run
+/// on all CPUs, and the kernel distributes them.
 pub fn lcores(allowed: &[usize], workers: usize, granted: usize) -> String {
     let list = |cpus: &[usize]| cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     if allowed.len() > granted {

@@ -1,7 +1,8 @@
 //! The data plane of Linerate: sends, receives and counts packets over DPDK.
 //!
-//! The layers, from the bottom: [`dpdk`] (the only unsafe folder), [`trial`] (a trial on a port), [`engine`] (which serves an agent) and
-//! [`command`]. What lcores run is in `linerate-measure`, how an agent serves its controller in `linerate-agent`. The program `linerate-dataplane` is [`command::main`].
+//! The layers, from the bottom: [`dpdk`] (the only unsafe folder), [`trial`] (a trial on a port), [`engine`]
+//! (the engine of an agent) and [`command`]. The lcores run the loops of `linerate-measure`; `linerate-agent`
+//! serves the controller. The program `linerate-dataplane` is [`command::main`].
 
 pub mod command;
 pub mod dpdk;

@@ -1,4 +1,4 @@
-//! `agent`: waits for the controller's trials.
+//! `agent`: serves the controller's trials.
 
 use linerate_agent::{Agent, AgentConfig, Identity, serve};
 use serde_json::json;
@@ -36,7 +36,7 @@ pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &ready::Agent) -> Result<Endi
     };
     let served = block_on(async {
         serve(&mut agent, config, |address| {
-            // A controller that does not read this line cannot connect; serving goes on for one that knows the address.
+            // A controller that does not read this line cannot connect; one that knows the address still can.
             let _ = print_json(&json!({ "listening": address }));
         })
         .await

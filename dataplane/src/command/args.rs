@@ -1,4 +1,4 @@
-//! Our half of the command line, as written: [`super::ready`] checks it.
+//! Linerate's half of the command line, as written; [`super::ready`] validates it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub(super) struct Cli {
     pub(super) log: LogOptions,
 }
 
-/// Ours, and DPDK's as it is at run time; made once per process.
+/// Versions of Linerate and of the DPDK in use, computed once per process.
 fn version() -> &'static str {
     format!("{} ({})", env!("CARGO_PKG_VERSION"), crate::dpdk::eal::version()).leak()
 }

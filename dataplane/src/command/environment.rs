@@ -1,4 +1,4 @@
-//! EAL's start, and its refusals explained.
+//! Start of EAL, and explanations of its refusals.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ use hugepage_check::requirements::Requirements;
 use hugepage_check::root::Root;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// Starts EAL and makes sure of what it silently leaves out: the devices asked for.
+/// Starts EAL and checks that every requested device is present: EAL may skip one silently.
 pub(super) fn start(plan: &EalPlan) -> Result<Eal, Failure> {
     lcores_have_cpus(plan)?;
     let eal = Eal::start(&plan.arguments).map_err(|refused| {
@@ -44,7 +44,7 @@ pub(super) fn start(plan: &EalPlan) -> Result<Eal, Failure> {
     Ok(eal)
 }
 
-/// What these EAL options need of the machine: CPUs and devices. The memory is already taken when somebody asks.
+/// CPUs and devices that these EAL options require. The memory is already allocated when a preflight asks.
 pub(super) fn requirements(plan: &EalPlan) -> Requirements {
     let lcores = plan.lcores().map(|list| format!("lcores={list}"));
     let devices = plan.devices.iter().filter_map(|device| match device {
@@ -53,16 +53,16 @@ pub(super) fn requirements(plan: &EalPlan) -> Requirements {
     });
     let mut wanted = Requirements::default();
     for requirement in lcores.into_iter().chain(devices).filter_map(|text| text.parse().ok()) {
-        // A second list of lcores is EAL's to refuse.
+        // EAL itself refuses a second list of lcores.
         let _ = wanted.add(requirement);
     }
     wanted
 }
 
-/// EAL ends the process when an lcore's CPU lies outside of the cpuset; here it is an error like others. The kernel decides: an affinity mask
-/// can be widened, a cpuset cannot.
+/// Checks that every lcore's CPU lies within the cpuset; otherwise EAL would end the process. The kernel
+/// decides: a process can widen its affinity mask, but not its cpuset.
 fn lcores_have_cpus(plan: &EalPlan) -> Result<(), Failure> {
-    // What cannot be read is for EAL to explain.
+    // EAL explains an unreadable list.
     let Some(cpus) = requirements(plan).lcores else { return Ok(()) };
     let Ok(before) = sched_getaffinity(None) else { return Ok(()) };
     let forbidden = cpus.iter().find(|cpu| {
@@ -84,7 +84,7 @@ fn lcores_have_cpus(plan: &EalPlan) -> Result<(), Failure> {
     }
 }
 
-/// Why EAL did not bring up a device that it was told to: EAL goes on without it, often in silence.
+/// Explanation for a requested device that EAL did not bring up: EAL continues without it, often silently.
 fn missing(device: &Device) -> String {
     let name = device.name();
     let log = eal::early_log();
@@ -100,7 +100,7 @@ fn missing(device: &Device) -> String {
     }
 }
 
-/// CPUs this process may run on, as the kernel writes them.
+/// CPUs that this process may use, as the kernel writes them.
 fn allowed_cpus() -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
@@ -120,7 +120,7 @@ pub(super) fn workers(eal: &Eal) -> Result<Vec<LcoreId>, Failure> {
     Ok(workers)
 }
 
-/// A port that exists.
+/// The port with this number, if it exists.
 pub(super) fn port(eal: &Eal, port: u16) -> Result<PortId, Failure> {
     let ports = eal.ports();
     if ports.contains(&PortId(port)) {

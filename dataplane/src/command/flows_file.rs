@@ -1,4 +1,4 @@
-//! `--flows-file`: every flow in a file, which is there whole or not at all.
+//! `--flows-file`: a file of every flow, written completely or not at all.
 
 use std::fs::Permissions;
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -13,12 +13,12 @@ use tempfile::NamedTempFile;
 use super::output::Failure;
 use linerate_measure::flow_table::FlowTable;
 
-/// Unfinished files have names that begin with this.
+/// Prefix of unfinished files' names.
 const UNFINISHED: &str = ".part-";
-/// Lines are written in pieces of about this many bytes.
+/// Approximate size in bytes of the pieces in which lines are written.
 const PIECE_BYTES: usize = 1 << 16;
 
-/// A file that will hold every flow. Dropping it unfinished leaves nothing behind.
+/// A file that will hold every flow. Dropping it unfinished removes it.
 #[derive(Debug)]
 pub(super) struct FlowsFile {
     path: PathBuf,
@@ -26,8 +26,8 @@ pub(super) struct FlowsFile {
 }
 
 impl FlowsFile {
-    /// Makes sure that the file can be written: its directory is there and may be written to, and there is room for the flows of `profile`, of
-    /// each of `receivers`.
+    /// Checks that the file can be written, and creates it: its directory exists and is writable, and has
+    /// room for the flows of `profile` from each of `receivers`.
     pub(super) fn create(path: &Path, profile: Option<&Profile>, receivers: u64) -> Result<Self, Failure> {
         if path.exists() && !path.is_file() {
             return Err(refused(
@@ -61,7 +61,8 @@ impl FlowsFile {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Writes the flows of each receiver, and puts the file in its place. Where there are several, lines begin with the receiver's port.
+    /// Writes the flows of each receiver, and moves the file to its path. With several receivers, lines begin
+    /// with the receiver's port.
     pub(super) fn write(mut self, receivers: &[Received<'_>]) -> Result<(), Failure> {
         let written = write_flows(self.file.as_file_mut(), receivers);
         written
@@ -72,12 +73,12 @@ impl FlowsFile {
     }
 }
 
-/// What a port received, flow by flow.
+/// Flows that a port received.
 #[derive(Debug)]
 pub(super) struct Received<'a> {
     /// The port.
     pub(super) port: u16,
-    /// What the lines say.
+    /// Format of the lines.
     pub(super) lines: FlowLines<'a>,
     /// The flows.
     pub(super) flows: &'a FlowTable,

@@ -1,4 +1,4 @@
-//! The socket files at which the two ends of a memif meet.
+//! Socket files through which the two ends of a memif connect.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,16 +16,16 @@ use super::args::Command;
 use super::output::Failure;
 use crate::eal_args::EalPlan;
 
-/// Time for a server to come.
+/// Time limit for a server to appear.
 const AWAITED: Duration = Duration::from_secs(60);
-/// Time between two looks for it.
+/// Time between two attempts.
 const LOOK: Duration = Duration::from_millis(100);
-/// Time for a server to say hello.
+/// Time limit for a server's hello.
 const HELLO: Duration = Duration::from_secs(1);
-/// Bytes of a message of memif's control channel, at most.
+/// Longest message of memif's control channel, in bytes.
 const MESSAGE_BYTES: usize = 256;
 
-/// Makes the sockets' places ready for EAL: a server finds its own free, a client finds a server there.
+/// Prepares the socket files for EAL: removes a stale file of a server, and waits for the server of a client.
 pub(super) fn prepare(plan: &EalPlan, command: &Command) -> Result<(), Failure> {
     plan.memif_servers.iter().try_for_each(|socket| reclaim(socket))?;
     match command {
@@ -34,9 +34,9 @@ pub(super) fn prepare(plan: &EalPlan, command: &Command) -> Result<(), Failure> 
     }
 }
 
-/// A server that was killed leaves its socket behind, and the next one may not listen there until it is removed.
+/// Removes the socket that a killed server left behind; a new server could not listen there otherwise.
 fn reclaim(path: &Path) -> Result<(), Failure> {
-    // Between binding its socket and listening, a server looks as if it had ended: hence two looks.
+    // Between binding its socket and listening, a server looks as if it had ended: hence two attempts.
     for pause in [LOOK, Duration::ZERO] {
         if !is_deserted(path) {
             return Ok(());
@@ -53,8 +53,8 @@ fn reclaim(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// A memif client that starts before its server does not come up later. A server greets before its port is started; the rest of that start is
-/// short beside the client's own.
+/// Waits for the server: a memif client that starts before its server does not connect later. A server greets
+/// before its port is started; the rest of that start is short compared with the client's own.
 fn await_server(path: &Path) -> Result<(), Failure> {
     let begun = Instant::now();
     loop {
@@ -75,7 +75,7 @@ fn await_server(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// True of a socket at which nobody listens.
+/// True for a socket without a listener.
 fn is_deserted(path: &Path) -> bool {
     if !std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
         return false;
@@ -83,7 +83,7 @@ fn is_deserted(path: &Path) -> bool {
     match connected(path) {
         Err(error) => error == Errno::CONNREFUSED,
         Ok(server) => {
-            // Whoever accepts the connection is there, even if it says nothing.
+            // A process that accepts the connection is alive, even if it sends nothing.
             let _ = is_greeted(server, HELLO);
             false
         }
@@ -105,7 +105,8 @@ fn is_greeted(server: OwnedFd, patience: Duration) -> rustix::io::Result<bool> {
     };
     let ready = retry_on_intr(|| poll(&mut [PollFd::new(&server, PollFlags::IN)], Some(&patience)))?;
     if ready == 0 {
-        // DPDK's server aborts over a greeting that it cannot deliver: the connection stays as long as this process does.
+        // DPDK's server aborts when it cannot deliver its greeting, so the connection stays open as long as
+        // this process.
         std::mem::forget(server);
         return Ok(false);
     }
@@ -140,7 +141,7 @@ mod tests {
         reclaim(&path).unwrap();
         assert!(path.exists());
         let greeter = std::thread::spawn(move || {
-            // The three before, and the one that is to see the greeting.
+            // The three earlier connections, and the one that gets the greeting.
             for _ in 0..4 {
                 let client = accept(&server).unwrap();
                 let _ = send(&client, b"hello", SendFlags::NOSIGNAL);

@@ -1,4 +1,4 @@
-//! The commands, from the command line to the exit code.
+//! The commands, from command line to exit code.
 
 mod agent;
 mod args;
@@ -34,15 +34,15 @@ use crate::eal_args::{Divided, EalPlan, divide};
 /// The program's name, for EAL and for messages.
 pub const PROGRAM: &str = "linerate-dataplane";
 
-/// The command that a controller starts.
+/// Name of the command that a controller starts.
 const AGENT: &str = "agent";
 
-/// How a command ended well.
+/// Outcome of a successful command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// It did what was asked.
+    /// The command completed.
     Done,
-    /// A signal came first.
+    /// A signal interrupted the command.
     Interrupted,
 }
 
@@ -53,13 +53,14 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
     let cli = match Cli::try_parse_from(std::iter::once(PROGRAM.to_owned()).chain(own)) {
         Ok(cli) => cli,
         Err(error) => {
-            // A closed standard output is no reason to fail differently.
+            // A closed standard output must not change the exit code.
             let _ = error.print();
             if error.kind() == ErrorKind::DisplayVersion {
                 let _ = write!(io::stdout(), "{}", version::drivers());
             }
             if is_agent && error.use_stderr() {
-                // Whoever started the agent reads why it does not run from its standard output.
+                // The process that started the agent reads the reason for its failure from the
+                // agent's standard output.
                 tell_starter(&error.render().to_string());
             }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
@@ -77,7 +78,7 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
 }
 
 fn run(cli: &Cli, eal_options: &[String]) -> Result<Ending, Failure> {
-    // What can be refused without EAL is refused before it starts.
+    // Make all checks that do not need EAL before it starts.
     let ready = cli.command.validate()?;
     let plan = EalPlan::new(PROGRAM, &placement::complete(eal_options, &cli.command)?);
     memif_socket::prepare(&plan, &cli.command)?;

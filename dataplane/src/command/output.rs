@@ -1,4 +1,4 @@
-//! Standard output is for results, standard error for everything else.
+//! Output of results on standard output, and of everything else on standard error.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use linerate_wire::counters::Sample;
 use linerate_wire::report::{Part, TrialReport};
 
-/// What `lost_packets` is where the receiver does not know what was sent: packets lost after the last one received of a flow are not in it.
+/// Meaning of `lost_packets` where the receiver does not know the packets sent: packets lost after the last
+/// one received of a flow are not included.
 const LOST_IS_GAPS: &str = "sequence gaps";
-/// What `lost_packets` is where both ends are known.
+/// Meaning of `lost_packets` where both ends are known.
 const LOST_IS_DIFFERENCE: &str = "sent less received";
 
-/// A command failed.
+/// Failure of a command.
 #[derive(Debug)]
 pub(super) struct Failure {
     message: String,
@@ -23,12 +24,12 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// The command line or a document is wrong.
+    /// A wrong command line or document.
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), usage: true }
     }
 
-    /// Anything else.
+    /// Any other failure.
     pub(super) fn failed(message: impl fmt::Display) -> Self {
         Self { message: message.to_string(), usage: false }
     }
@@ -44,7 +45,7 @@ impl<E: std::error::Error> From<E> for Failure {
     }
 }
 
-/// Says why, on standard error; where a program reads standard output, there too.
+/// Prints the reason on standard error, and with `as_json` on standard output too.
 pub(super) fn report_failure(failure: &Failure, as_json: bool) {
     let _ = writeln!(io::stderr(), "error: {}", failure.message);
     if as_json {
@@ -52,26 +53,26 @@ pub(super) fn report_failure(failure: &Failure, as_json: bool) {
     }
 }
 
-/// A line on standard error.
+/// Prints a line on standard error.
 pub(super) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Tells why the command line is refused to a program that reads standard output, without the usage that follows the reason.
+/// Reports a refused command line to a program that reads standard output, without the usage text.
 pub(super) fn tell_starter(refusal: &str) {
     let reason = refusal.split("\n\nUsage").next().unwrap_or_default().trim();
     let message = reason.strip_prefix("error: ").unwrap_or(reason);
-    // A starter that has gone away needs no answer.
+    // The starting process may have ended.
     let _ = print_json(&json!({ "error": { "message": message } }));
 }
 
-/// One line of JSON on standard output.
+/// Prints one line of JSON on standard output.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value)?;
     print_text(&text)
 }
 
-/// A line on standard output. A reader that has gone away is not our failure.
+/// Prints a line on standard output. A closed pipe is not a failure.
 pub(super) fn print_text(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
@@ -82,7 +83,7 @@ pub(super) fn print_text(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// The report of a stand-alone trial as users see it in `--json`, with the port's extended statistics that are not zero.
+/// The report of a stand-alone trial for `--json`, with the port's extended statistics that are not zero.
 pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Value {
     let common = json!({
         "role": report.role,
@@ -113,7 +114,7 @@ pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Val
             "inter_departure_ns": tx.inter_departure.as_ref().map(|departures| departures.summary),
         })
     });
-    // A reflector does not examine what it sends back.
+    // A reflector does not analyse the frames that it sends back.
     let reflected = report.receive.as_ref().filter(|_| report.role == Part::Reflect).map(|rx| {
         json!({
             "received_packets": rx.counters.packets,
@@ -161,14 +162,14 @@ pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Val
     object
 }
 
-/// A report whose loss is known from both ends.
+/// A report with the loss computed from both ends.
 pub(super) fn with_lost(mut report: Value, lost: u64) -> Value {
     report["lost_packets"] = lost.into();
     report["lost_is"] = LOST_IS_DIFFERENCE.into();
     report
 }
 
-/// The same for people.
+/// The report as text.
 pub(super) fn report_text(report: &TrialReport) -> String {
     let sent = report.transmit.as_ref().map(|tx| {
         format!(
@@ -216,13 +217,13 @@ pub(super) fn report_text(report: &TrialReport) -> String {
     text
 }
 
-/// What the receiving port dropped, if it says so.
+/// The frames that the receiving port dropped, if it counts them.
 fn drops(now: &Sample) -> String {
     now.port
         .map_or_else(String::new, |port| format!(", missed {}, no buffer {}", port.rx_missed, port.rx_nombuf))
 }
 
-/// How the load is spread over the receive queues, when there are several.
+/// The distribution of frames over the receive queues, when there are several.
 fn queue_spread(before: &Sample, now: &Sample, rate: impl Fn(u64, u64) -> f64) -> String {
     if now.queue_frames.len() < 2 || before.queue_frames.len() != now.queue_frames.len() {
         return String::new();
@@ -232,7 +233,7 @@ fn queue_spread(before: &Sample, now: &Sample, rate: impl Fn(u64, u64) -> f64) -
     format!(", queues {} Mpps", rates.join(" "))
 }
 
-/// Rates between two samples, as one line.
+/// A line with the rates between two samples.
 pub(super) fn progress_line(before: &Sample, now: &Sample) -> String {
     let seconds = now.at_ns.saturating_sub(before.at_ns).max(1) as f64 / 1e9;
     let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds / 1e6;

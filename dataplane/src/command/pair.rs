@@ -1,4 +1,4 @@
-//! `pair`: sends on one port and receives on another, in one process; or both ways at once.
+//! `pair`: sends on one port and receives on another, in one process, or in both directions at once.
 
 use std::time::Instant;
 
@@ -36,7 +36,8 @@ pub(super) fn run(eal: &Eal, mut args: Pair) -> Result<Ending, Failure> {
     let (tx_lcores, rx_lcores) = lcores.split_at(senders);
     let (tx_port, rx_port) = (port(eal, args.tx_port)?, port(eal, args.rx_port)?);
     if tx_port == rx_port {
-        // A port that loops back, by itself or through a cable: two halves of one port, which closes with the last.
+        // With a port that loops back, by itself or through a cable, both halves share one port, which closes
+        // with the last of them.
         let bench =
             open(eal, tx_port, lcores.clone(), &args.ring, &args.safety, &GivenAddresses::default(), false)?;
         let (mut tx, mut rx) = bench.divide(tx_lcores.to_vec(), rx_lcores.to_vec());
@@ -50,7 +51,7 @@ pub(super) fn run(eal: &Eal, mut args: Pair) -> Result<Ending, Failure> {
         let ring = if both { ring.divided(lcores.len()) } else { ring };
         open(eal, port, lcores.to_vec(), &ring, &args.safety, &GivenAddresses::default(), false)
     };
-    // One way, --rxq is for the port that receives and --txq for the one that sends.
+    // In one direction, --rxq applies to the receiving port and --txq to the sending one.
     let rx_ring = RingArgs { txq: args.ring.txq.filter(|_| both), ..args.ring };
     let tx_ring = RingArgs { rxq: args.ring.rxq.filter(|_| both), ..args.ring };
     let (mut rx, mut tx) = (open(rx_port, rx_lcores, rx_ring)?, open(tx_port, tx_lcores, tx_ring)?);
@@ -128,7 +129,8 @@ async fn one_way(
     Ok(ending(&args.limit, interrupted))
 }
 
-/// Each port sends to the other; a direction's loss is what one sent less what the other received.
+/// Sends in both directions; a direction's loss is the packets that one port sent minus those that the other
+/// received.
 async fn both_ways(
     args: &mut Pair,
     a_bench: &mut Bench<'_>,
@@ -210,13 +212,13 @@ async fn both_ways(
 
 fn to(peer: &Bench<'_>, args: &Pair) -> Result<Box<TransmitSpec>, Failure> {
     let port = peer.port_info()?;
-    // The sender's own port is looked at when the trial is prepared.
+    // The sending port is checked when the trial is prepared.
     port.carries(args.profile.frame_sizes().largest().bytes()).map_err(Failure::failed)?;
     let peer_mac = port.mac;
     Ok(Box::new(TransmitSpec { profile: args.profile.clone(), peer_mac, limit: args.limit }))
 }
 
-/// What is said of flows from one port to another, in one process and by one clock.
+/// Format of the lines for flows from one port to another, in one process and with one clock.
 fn way<'a>(
     args: &'a Pair,
     [from, to]: [&Bench<'_>; 2],

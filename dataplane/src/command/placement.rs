@@ -1,4 +1,4 @@
-//! EAL options that follow from where the agent was put: the CPUs it may use, the devices that were assigned to it.
+//! EAL options that depend on the agent's placement: the CPUs it may use and the devices assigned to it.
 
 use hugepage_check::environment::Environment;
 use rustix::thread::{CpuSet, sched_getaffinity};
@@ -8,7 +8,7 @@ use super::output::Failure;
 use crate::eal_args::EalPlan;
 use crate::lcore_layout::lcores;
 
-/// The user's EAL options, and those that an agent asked to be found for it.
+/// The user's EAL options, and those found for an agent on request.
 pub(super) fn complete(eal: &[String], command: &Command) -> Result<Vec<String>, Failure> {
     let mut options = eal.to_vec();
     let Command::Agent(agent) = command else { return Ok(options) };

@@ -1,4 +1,4 @@
-//! `ports`: the inventory.
+//! `ports`: the list of ports.
 
 use linerate_wire::port::PortInfo;
 

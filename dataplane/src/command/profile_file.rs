@@ -1,4 +1,4 @@
-//! Profiles in files.
+//! Profiles read from files.
 
 use std::path::Path;
 

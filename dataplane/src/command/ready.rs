@@ -1,4 +1,5 @@
-//! Validated commands: what [`super::args`] read, checked once. Nothing below checks again.
+//! Validated commands: the arguments from [`super::args`], checked once. Later code does not check
+//! again.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -37,7 +38,7 @@ pub(super) enum Ready {
     Agent(Agent),
 }
 
-/// What all stand-alone trials have.
+/// Options of all stand-alone trials.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Show {
     pub(super) json: bool,
@@ -48,12 +49,12 @@ pub(super) struct Show {
 #[derive(Debug)]
 pub(super) struct Tx {
     pub(super) port: u16,
-    /// `None`: the next hop's.
+    /// `None`: the next hop's address.
     pub(super) peer_mac: Option<MacAddr>,
     pub(super) round_trip: bool,
     pub(super) flows_file: Option<FlowsFile>,
     pub(super) profile: Profile,
-    /// In place of the profile.
+    /// Replaces the profile.
     pub(super) recording: Option<Replay>,
     pub(super) limit: Limit,
     pub(super) given: GivenAddresses,
@@ -64,13 +65,13 @@ pub(super) struct Tx {
     pub(super) show: Show,
 }
 
-/// A recording to be sent again.
+/// A recording to replay.
 #[derive(Debug)]
 pub(super) struct Replay {
     pub(super) recording: Recording,
     pub(super) keep_macs: bool,
     pub(super) rate: Option<Rate>,
-    /// What is to be said about it before it is sent.
+    /// Remarks on the recording, printed before it is sent.
     pub(super) notes: Vec<String>,
 }
 
@@ -115,7 +116,7 @@ pub(super) struct Agent {
 }
 
 impl Command {
-    /// True when failures, too, are to be reported as JSON on standard output.
+    /// True when failures are also to be reported as JSON on standard output.
     pub(super) fn wants_json(&self) -> bool {
         match self {
             Command::Ports(args) => args.json,
@@ -127,7 +128,7 @@ impl Command {
         }
     }
 
-    /// Checks all that can be checked without EAL.
+    /// Makes all checks that do not need EAL.
     pub(super) fn validate(&self) -> Result<Ready, Failure> {
         Ok(match self.clone() {
             Command::Ports(args) => Ready::Ports(args),
@@ -267,7 +268,7 @@ impl RecordingArgs {
         if packets > 0 {
             limit.packets = Some(limit.packets.map_or(packets, |most| most.min(packets)));
         }
-        // One frame that leaves once needs no pace.
+        // A single frame that is sent once needs no pace.
         let paced = rate.is_none() && (recording.count() > 1 || limit.packets != Some(1));
         if paced {
             let pace = recording
@@ -340,7 +341,7 @@ impl RingArgs {
 }
 
 impl RingArgs {
-    /// Queues for lcores of which some send and the others receive, unless the user has said how many.
+    /// Queues for lcores of which some send and the others receive, unless the user gave numbers.
     pub(super) fn divided(self, lcores: usize) -> Self {
         let (senders, receivers) = (lcores / 2, lcores - lcores / 2);
         Self {

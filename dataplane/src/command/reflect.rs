@@ -1,4 +1,4 @@
-//! `reflect`: sends back what arrives.
+//! `reflect`: sends received test frames back.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! `rx`: counts and examines what arrives.
+//! `rx`: counts and analyses received frames.
 
 use std::time::{Duration, Instant};
 
@@ -17,17 +17,18 @@ use crate::dpdk::eal::Eal;
 use crate::trial::{Active, Bench, Finished, Order, Work};
 use linerate_measure::analysis::Expect;
 
-/// What the limit is about: Linerate's packets, among which a network's own chatter does not count; frames of any kind where there are none of ours.
+/// Packets that count towards the limit: Linerate's, without a network's other traffic; frames of any kind
+/// when there are none of Linerate's.
 fn arrived(received: &ReceiveCounters) -> u64 {
     if received.packets > 0 { received.packets } else { received.frames }
 }
 
-/// How long frames must stay away after the last one that was asked for, so that its duplicates are counted.
+/// Pause after the last requested frame that ends reception, so that its duplicates are counted.
 const REST: Duration = Duration::from_millis(5);
-/// How long that is waited for, at most: traffic that never ends must not hold the program.
+/// Longest wait for that pause, so that endless traffic cannot keep the program running.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 
-/// Waits until no frame has come for a while.
+/// Waits until no frame has arrived for a while.
 async fn rest(active: &mut Active, bench: &mut Bench<'_>, signals: &mut Signals) {
     let began = Instant::now();
     let mut moved = began;

@@ -24,10 +24,10 @@ use crate::network::GivenAddresses;
 use crate::trial::{Active, Bench, BenchConfig, Order};
 use linerate_measure::drain::Drainer;
 
-/// How often a running trial is looked at.
+/// Interval at which a running trial is monitored.
 pub(super) const LOOK: Duration = Duration::from_millis(2);
 
-/// A tag for a trial that no controller numbers.
+/// A random tag for a trial without a controller.
 pub(super) fn random_tag() -> Result<u16, Failure> {
     let number =
         getrandom::u32().map_err(|error| Failure::failed(format!("no random number to be had: {error}")))?;
@@ -60,7 +60,7 @@ pub(super) fn open<'e>(
     Ok(Bench::open(eal, config)?)
 }
 
-/// Closes a port, and says when buffers are missing.
+/// Closes a port, and reports missing buffers.
 pub(super) fn close(bench: Bench<'_>) {
     match bench.close() {
         0 => tracing::debug!("the port is closed; all buffers came back"),
@@ -80,7 +80,7 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Waits; true when a signal came.
+    /// Waits for `time`; true when a signal arrived.
     pub(super) async fn within(&mut self, time: Duration) -> bool {
         tokio::select! {
             _ = self.interrupt.recv() => true,
@@ -95,13 +95,13 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }
 
-/// Answers for the port's addresses and looks at its link: to be called often, while a trial runs and while it is waited for.
+/// Answers for the port's addresses and monitors its link. Must be called often, before and during a trial.
 pub(super) fn attend(active: &mut Active, bench: &mut Bench<'_>) {
     active.tend(bench);
     active.look_at_link(bench, monotonic_ns());
 }
 
-/// Waits for this long at a port without a trial, and answers for its addresses. A signal cuts it short.
+/// Keeps a port without a trial open for this long, and answers for its addresses. A signal ends the wait.
 pub(super) async fn linger(bench: &mut Bench<'_>, time: Duration, signals: &mut Signals) {
     let began = Instant::now();
     while let Some(left) = time.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
@@ -149,8 +149,8 @@ pub(super) fn begin(bench: &mut Bench<'_>, order: Order) -> Result<Active, Failu
     Ok(bench.arm(prepared)?)
 }
 
-/// Waits until what was sent has arrived, or nothing more comes. `look` attends to the ports and tells what has been received. `gap_ns` is the mean
-/// time between packets, or between bursts, as they were sent.
+/// Waits until all sent packets have arrived or no more arrive. `look` attends to the ports and returns the
+/// receive counters. `gap_ns` is the mean time between packets, or between bursts, as sent.
 pub(super) async fn drained(
     mut look: impl FnMut() -> ReceiveCounters,
     expected_packets: u64,
@@ -176,14 +176,14 @@ pub(super) async fn drained(
     }
 }
 
-/// Mean time between bursts of `burst` packets, in nanoseconds, where `packets` were sent within `time`.
+/// Mean time between bursts of `burst` packets, in nanoseconds, with `packets` sent within `time`.
 pub(super) fn gap_ns(time: Duration, packets: u64, burst: u32) -> u64 {
     let gap = time.as_nanos() * u128::from(burst) / u128::from(packets.max(1));
-    // A gap cannot be longer than the time that holds it.
+    // A gap cannot exceed the time that contains it.
     u64::try_from(gap.min(time.as_nanos())).unwrap_or(u64::MAX)
 }
 
-/// Sent less received.
+/// Packets sent minus packets received.
 pub(super) fn lost(sent: u64, received: u64) -> Result<u64, Failure> {
     sent.checked_sub(received).ok_or_else(|| {
         Failure::failed(format!(
@@ -192,7 +192,7 @@ pub(super) fn lost(sent: u64, received: u64) -> Result<u64, Failure> {
     })
 }
 
-/// Shows a line of progress at every interval.
+/// Prints a progress line at every interval.
 pub(super) struct Progress {
     show: Show,
     shown: Instant,
@@ -211,7 +211,7 @@ impl Progress {
             return;
         }
         self.shown = Instant::now();
-        // Samples are taken even when nobody looks: they show when a port is reset under the trial.
+        // Samples are taken even without output: they detect a reset of the port during the trial.
         let now: Vec<Sample> = trials.iter_mut().map(|(active, bench)| active.sample(bench)).collect();
         if self.show.quiet {
             return;
@@ -228,7 +228,7 @@ impl Progress {
     }
 }
 
-/// What a sample one interval ago was, before there was one.
+/// The sample before the first one, one interval earlier.
 fn blank(sample: &Sample, interval: Duration) -> Sample {
     Sample {
         trial: sample.trial,
@@ -240,7 +240,8 @@ fn blank(sample: &Sample, interval: Duration) -> Sample {
     }
 }
 
-/// How a trial that a signal ended is to be taken: one without limits was meant to end that way.
+/// Reason for the end of a trial that a signal may have ended: a trial without limits is meant to end by a
+/// signal.
 pub(super) fn ending(limit: &Limit, interrupted: bool) -> Ending {
     if interrupted && *limit != Limit::default() { Ending::Interrupted } else { Ending::Done }
 }

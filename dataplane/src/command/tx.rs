@@ -77,7 +77,7 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
             _ => None,
         };
         tracing::debug!("sent; the port stays open for {:?}", args.linger);
-        // What is queued can leave, also after an interruption; one more signal cuts it short.
+        // Queued frames can still leave, even after an interruption; a further signal ends the wait.
         linger(&mut bench, args.linger, &mut signals).await;
         let xstats = bench.extended_counters();
         match (args.show.json, round_trip_lost) {
@@ -94,8 +94,8 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
     ending
 }
 
-/// Where frames go. Without an Ethernet address on the command line: to the next hop of the profile's destination, from the port's own address
-/// where the profile names none.
+/// Destination address of the frames. Without an Ethernet address on the command line: that of the next hop
+/// towards the profile's destination, from the port's own address when the profile sets none.
 fn address(args: &mut Tx, bench: &mut Bench<'_>) -> Result<MacAddr, Failure> {
     if let Some(mac) = args.peer_mac {
         return Ok(mac);

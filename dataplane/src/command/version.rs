@@ -1,10 +1,10 @@
-//! `--version`: ours, DPDK's, and the drivers that EAL will find.
+//! `--version`: versions of Linerate and DPDK, and the drivers that EAL will find.
 
 use std::fmt::Write;
 
 use crate::dpdk::drivers::{Drivers, installed};
 
-/// What `--version` adds to the version itself.
+/// The lines that follow the version.
 pub(super) fn drivers() -> String {
     describe(installed().as_ref())
 }
@@ -28,7 +28,7 @@ fn describe(drivers: Option<&Drivers>) -> String {
     let mut text = format!("network drivers in {folder}: {}\n", loaded.join(" "));
     for driver in &drivers.network {
         if let Some(fault) = &driver.fault {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "{} does not load: {fault}", driver.name);
         }
     }

@@ -1,20 +1,21 @@
-//! Files compressed by zstd: any number of frames, one behind the other, and frames to be skipped among them (RFC 8878, 3.1).
+//! Files compressed by zstd: any number of concatenated frames, skippable frames among them (RFC 8878, 3.1).
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-/// True when a file begins as one compressed by zstd does: with a frame, or with a frame to be skipped.
+/// True when a file begins like one compressed by zstd: with a frame, or with a skippable frame.
 pub(super) fn is_zstd(begins: &[u8]) -> bool {
     matches!(begins, [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
-/// Unpacks a file, frame by frame. A file that ends within a frame is an error, and so is anything else than a frame behind a frame.
+/// Unpacks a file, frame by frame. A file that ends within a frame is an error, and so is other data after a
+/// frame.
 pub(super) struct Unpacked<R> {
     file: Counted<R>,
     decoder: FrameDecoder,
-    /// Number of the frame that is read, from 1; those to be skipped count.
+    /// Number of the current frame, from 1; skippable frames count.
     frame: u64,
     within: bool,
 }
@@ -25,7 +26,7 @@ impl<R: BufRead> Unpacked<R> {
         Self { file, decoder: FrameDecoder::new(), frame: 0, within: false }
     }
 
-    /// Goes to the next frame that is not to be skipped; false at the end of the file.
+    /// Advances to the next frame that is not skippable; false at the end of the file.
     fn next_frame(&mut self) -> io::Result<bool> {
         while !self.file.file.fill_buf()?.is_empty() {
             self.frame += 1;
@@ -59,7 +60,7 @@ impl<R: BufRead> Unpacked<R> {
         Ok(false)
     }
 
-    /// Checks the sum at the end of a frame, where there is one.
+    /// Verifies the checksum at the end of a frame, if there is one.
     fn end_frame(&mut self) -> io::Result<()> {
         self.within = false;
         let (told, found) = (self.decoder.get_checksum_from_data(), self.decoder.get_calculated_checksum());
@@ -74,7 +75,7 @@ impl<R: BufRead> Unpacked<R> {
     }
 
     fn truncated(&self) -> io::Error {
-        // Not `UnexpectedEof`: what was unpacked of a truncated file must not pass for the whole.
+        // Not `UnexpectedEof`: the unpacked part of a truncated file must not pass for the whole.
         let problem = format!(
             "truncated: it ends at byte {}, within its zstd frame {}; copy or record it again",
             self.file.bytes, self.frame
@@ -115,7 +116,7 @@ impl<R: BufRead> Read for Unpacked<R> {
     }
 }
 
-/// A file that knows how many bytes were read of it, and whether more were wanted than it has.
+/// A reader that counts the bytes read, and records reads beyond the end of the file.
 struct Counted<R> {
     file: R,
     bytes: u64,

@@ -11,21 +11,21 @@ use linerate_measure::frame::FrameHead;
 use linerate_measure::loops::queue::{FrameBurst, Received, ReceivedBurst, TurnableBurst};
 use linerate_measure::recognise::PortVerdict;
 
-/// Frames a burst holds at most.
+/// Most frames of a burst.
 pub const MAX_BURST: usize = linerate_wire::buffers::MAX_BURST as usize;
 const IP_BAD: u64 = sys::LR_RX_IP_BAD as u64;
 const IP_GOOD: u64 = sys::LR_RX_IP_GOOD as u64;
 const L4_BAD: u64 = sys::LR_RX_L4_BAD as u64;
 const L4_GOOD: u64 = sys::LR_RX_L4_GOOD as u64;
-/// How many frames ahead their first bytes are fetched into the cache.
+/// Distance in frames at which first bytes are prefetched into the cache.
 const PREFETCH_AHEAD: usize = 4;
 
-/// Buffers owned by this burst: the first `len` pointers are valid and nobody else's.
+/// Buffers that this burst owns: the first `len` pointers are valid and exclusively owned.
 #[derive(Debug)]
 pub(super) struct Buffers {
     pub(super) pointers: [*mut rte_mbuf; MAX_BURST],
     pub(super) len: usize,
-    /// Where they come from, so that the pool outlives them; set by the first queue that uses the burst.
+    /// The buffers' pool, kept alive as long as they exist; set by the first queue that uses the burst.
     pool: Option<Arc<Pool>>,
 }
 
@@ -39,19 +39,19 @@ impl Default for Buffers {
 }
 
 impl Buffers {
-    /// True when the burst's buffers come from this pool, or may from now on.
+    /// True when the burst's buffers come from this pool, or the burst has no pool yet.
     #[inline(always)]
     pub(super) fn belongs_to(&mut self, pool: &Arc<Pool>) -> bool {
         Arc::ptr_eq(self.pool.get_or_insert_with(|| pool.clone()), pool)
     }
 
-    /// Where the burst's buffers come from.
+    /// The pool of the burst's buffers.
     #[inline(always)]
     pub(super) fn pool(&self) -> Option<&Arc<Pool>> {
         self.pool.as_ref()
     }
 
-    /// Makes the pool outlive what an empty burst is about to hold.
+    /// Keeps the pool alive for the buffers that an empty burst is about to hold.
     #[inline(always)]
     pub(super) fn keep_alive(&mut self, pool: &Arc<Pool>) {
         if !self.belongs_to(pool) {
@@ -63,7 +63,7 @@ impl Buffers {
         self.free_from(0);
     }
 
-    /// Gives all but the first `kept` buffers back.
+    /// Frees all but the first `kept` buffers.
     #[inline(always)]
     fn free_from(&mut self, kept: usize) {
         let rest = &mut self.pointers[kept.min(self.len)..self.len];
@@ -82,7 +82,7 @@ impl Buffers {
         buffers.iter().map(|buffer| u64::from(unsafe { (**buffer).pkt_len })).sum()
     }
 
-    /// Forgets the first `count` buffers, which now belong to somebody else.
+    /// Removes the first `count` buffers, which now have another owner, without freeing them.
     #[inline(always)]
     pub(super) fn give_away(&mut self, count: usize) {
         debug_assert!(count <= self.len);
@@ -97,7 +97,7 @@ impl Drop for Buffers {
     }
 }
 
-/// Where the frame begins in a buffer.
+/// Address of the frame in a buffer.
 ///
 /// # Safety
 /// `buffer` points to a valid buffer.
@@ -117,7 +117,7 @@ pub struct TxBurst {
 }
 
 impl TxBurst {
-    /// Counts the bytes anew, after some frames were given away.
+    /// Recomputes the bytes after some frames were handed over.
     pub(super) fn recount(&mut self) {
         self.bytes = self.buffers.bytes();
     }
@@ -159,8 +159,8 @@ impl TurnableBurst for RxBurst {
     }
 
     fn retain(&mut self, mut keep: impl FnMut(&mut [u8]) -> bool) {
-        // `keep` may panic: every buffer stays in the burst, and so has one owner, until `keep` has seen them all. Those to be given back are moved behind
-        // the others.
+        // `keep` may panic, so every buffer stays in the burst, with one owner, until `keep` has seen all of
+        // them. The buffers to free are moved behind the others.
         let buffers = &mut self.0;
         let mut kept = 0;
         for i in 0..buffers.len {
@@ -169,7 +169,8 @@ impl TurnableBurst for RxBurst {
             // beginning on.
             let frame = unsafe { slice::from_raw_parts_mut(data(buffer), usize::from((*buffer).data_len)) };
             if keep(frame) {
-                // SAFETY: as above. What the port said of the frame on receipt is not to be read as a wish on sending.
+                // SAFETY: as above. The flags that the port set on receipt must not act as offload requests
+                // on sending.
                 unsafe { (*buffer).ol_flags = 0 };
                 buffers.pointers.swap(kept, i);
                 kept += 1;
@@ -200,7 +201,8 @@ impl ReceivedBurst for RxBurst {
     }
 }
 
-/// What the port's flags say. "Good" and "bad" together mean that the checksum is not in the frame and the data are known to be right.
+/// The verdict in the port's flags. "Good" and "bad" together mean that the checksum is not in the frame and
+/// the data are known to be right.
 #[inline(always)]
 fn verdict(flags: u64) -> PortVerdict {
     const IP: u64 = IP_BAD | IP_GOOD;

@@ -1,4 +1,4 @@
-//! The time stamp counter, and what a loop does with a CPU while there is nothing to do.
+//! The time stamp counter, and the behaviour of loops without work.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use linerate_measure::calibration::tightest;
 use linerate_measure::idle::Idle;
 use linerate_measure::loops::queue::Clock;
 
-/// The counter's name.
+/// Name of the counter.
 pub const SOURCE: &str = if cfg!(target_arch = "x86_64") { "tsc" } else { "cntvct" };
-/// Tries to read both clocks close together.
+/// Attempts to read both clocks close together.
 const TRIES: u32 = 32;
-/// How long a sleeping loop sleeps; the kernel adds about as much again.
+/// Sleep time of an idle loop; the kernel adds about as much again.
 const NAP: Duration = Duration::from_micros(50);
-/// Longest time between two looks that still counts as having had nothing to do, in seconds: what is longer was spent elsewhere, by another
-/// thread on the same CPU.
+/// Longest time between two polls that still counts as idle, in seconds; in a longer one, another thread used
+/// the CPU.
 const LONGEST_LOOK_S: f64 = 2e-6;
-/// The same for a loop that sleeps between its looks.
+/// The same for a loop that sleeps between its polls.
 const LONGEST_NAP_S: f64 = 200e-6;
 
-/// The counter that probes carry and the pacer runs on, with the frequency that was measured when this was made.
+/// The counter that probes carry and the pacer uses, with the frequency known at construction.
 #[derive(Debug, Clone, Copy)]
 pub struct TickClock {
     tick_hz: u64,
@@ -32,27 +32,27 @@ pub struct TickClock {
 }
 
 impl TickClock {
-    /// The counter, with the frequency that is known by now.
+    /// The counter, with the frequency known so far.
     pub fn new(eal: &Eal, idle: Idle) -> Self {
         Self { tick_hz: eal.tick_rate().measured_hz, idle }
     }
 
-    /// Both clocks, as close together as the machine allows.
+    /// A reading of both clocks, as close together as possible.
     pub fn reading(self) -> ClockReading {
         read_clocks()
     }
 
-    /// Seconds in so many ticks.
+    /// Seconds in this number of ticks.
     pub fn seconds(self, ticks: u64) -> f64 {
         ticks as f64 / self.tick_hz.max(1) as f64
     }
 
-    /// Ticks in that many milliseconds.
+    /// Ticks in this number of milliseconds.
     pub fn ticks_in_ms(&self, ms: u64) -> u64 {
         u64::try_from(u128::from(self.tick_hz) * u128::from(ms) / 1000).unwrap_or(u64::MAX)
     }
 
-    /// What loops do while there is nothing to do.
+    /// Behaviour of loops without work.
     pub fn idle(&self) -> Idle {
         self.idle
     }
@@ -64,12 +64,12 @@ fn ticks() -> u64 {
     // SAFETY: reads a register; every x86-64 has it.
     let ticks = unsafe { core::arch::x86_64::_rdtsc() };
     #[cfg(not(target_arch = "x86_64"))]
-    // SAFETY: reads the architecture's counter through DPDK, which needs no start for it.
+    // SAFETY: reads the architecture's counter through DPDK, which does not require EAL to be started.
     let ticks = unsafe { sys::lr_ticks() };
     ticks
 }
 
-/// Counter and raw monotonic clock; also before EAL starts.
+/// Reads the counter and the raw monotonic clock; works before EAL starts.
 pub(super) fn read_clocks() -> ClockReading {
     tightest(TRIES, || {
         let before_ns = monotonic_ns();
@@ -78,16 +78,16 @@ pub(super) fn read_clocks() -> ClockReading {
     })
 }
 
-/// What DPDK says of the counter's frequency, in Hz. EAL must have started.
+/// DPDK's frequency of the counter, in Hz. EAL must have started.
 pub(super) fn told_hz() -> u64 {
-    // SAFETY: reads what rte_eal_init has set.
+    // SAFETY: reads a value that rte_eal_init has set.
     unsafe { sys::lr_tick_hz() }
 }
 
 /// True when worker lcores share a CPU.
 pub fn workers_share(eal: &Eal) -> bool {
     let workers = eal.workers();
-    // SAFETY: reads what rte_eal_init has set; an Eal exists, and these are its lcores.
+    // SAFETY: reads values that rte_eal_init has set; an Eal exists, and these are its lcores.
     let cpus: BTreeSet<i32> = workers.iter().map(|lcore| unsafe { sys::lr_lcore_cpu(lcore.0) }).collect();
     cpus.len() < workers.len()
 }

@@ -1,5 +1,5 @@
-//! The poll mode drivers that EAL will find: plugins in a folder of DPDK's own, beside its libraries. Looked up without starting EAL, which needs
-//! memory and lcores.
+//! The poll mode drivers that EAL will find: plugins in DPDK's own folder, beside its libraries. The lookup
+//! does not start EAL, which would need memory and lcores.
 
 use std::ffi::{CStr, CString};
 use std::fs;
@@ -11,20 +11,21 @@ use std::path::{Path, PathBuf};
 pub struct Driver {
     /// Its name without the prefix `librte_`, such as `net_memif`.
     pub name: String,
-    /// Why it does not load, in the dynamic linker's words; EAL would then go on without it.
+    /// The dynamic linker's reason why the driver does not load; EAL would continue without it.
     pub fault: Option<String>,
 }
 
-/// The drivers and where they are.
+/// The drivers and their folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drivers {
-    /// The folder EAL loads from by itself.
+    /// Folder from which EAL loads plugins by default.
     pub folder: PathBuf,
     /// Network drivers, by name.
     pub network: Vec<Driver>,
 }
 
-/// The drivers of the DPDK that this process is linked to. `None` when that has no folder of drivers: they are then part of the program.
+/// The drivers of the DPDK that this process is linked to. `None` when it has no plugin folder: the drivers
+/// are then part of the program.
 pub fn installed() -> Option<Drivers> {
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     let folder = plugin_folder(&maps)?;
@@ -40,8 +41,8 @@ pub fn installed() -> Option<Drivers> {
     Some(Drivers { folder, network })
 }
 
-/// EAL's folder of plugins, from the memory map of a process linked to it: that of `librte_eal.so.23.0` is `dpdk/pmds-23.0` beside it, in every
-/// build of DPDK that does not set another.
+/// EAL's plugin folder, from the memory map of a process linked to EAL: for `librte_eal.so.23.0` it is
+/// `dpdk/pmds-23.0` beside it, in every build of DPDK that does not set another.
 fn plugin_folder(maps: &str) -> Option<PathBuf> {
     const LIBRARY: &str = "librte_eal.so.";
     let path = maps.lines().find_map(|line| {
@@ -52,7 +53,8 @@ fn plugin_folder(maps: &str) -> Option<PathBuf> {
     Some(path.parent()?.join("dpdk").join(format!("pmds-{abi}")))
 }
 
-/// `net_memif` of `librte_net_memif.so.23.0`, as EAL picks its plugins: by the whole ABI version, which the folder's name has, too.
+/// `net_memif` from `librte_net_memif.so.23.0`. Like EAL, it selects plugins by the whole ABI version, which
+/// the folder's name contains too.
 fn network_driver(file: &str, folder: &Path) -> Option<String> {
     let abi = folder.file_name()?.to_str()?.strip_prefix("pmds-")?;
     let name = file.strip_suffix(abi)?.strip_suffix(".so.")?.strip_prefix("librte_")?;
@@ -62,17 +64,18 @@ fn network_driver(file: &str, folder: &Path) -> Option<String> {
 /// Loads a plugin as EAL does. It stays loaded.
 fn load(path: &Path) -> Result<(), String> {
     let c_path = CString::new(path.as_os_str().as_bytes()).map_err(|_| "its name has a NUL".to_owned())?;
-    // SAFETY: the path is NUL-terminated. A driver's constructors only register it; it is one of the DPDK that this process is linked to, and is
-    // never unloaded.
+    // SAFETY: the path is NUL-terminated. A driver's constructors only register it; it belongs to the DPDK
+    // that this process is linked to, and is not unloaded.
     if !unsafe { libc::dlopen(c_path.as_ptr(), libc::RTLD_NOW) }.is_null() {
         return Ok(());
     }
-    // SAFETY: dlerror returns null or a NUL-terminated string that lives until this thread's next call of the dynamic linker.
+    // SAFETY: dlerror returns null or a NUL-terminated string that is valid until this thread's next call of
+    // the dynamic linker.
     let error = unsafe { libc::dlerror() };
     if error.is_null() {
         return Err("the dynamic linker says no reason".to_owned());
     }
-    // SAFETY: just tested, see above.
+    // SAFETY: not null, see above.
     Err(unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned())
 }
 

@@ -19,16 +19,18 @@ use super::port::PortId;
 use linerate_measure::calibration::{Calibration, ClockEvents};
 
 static STARTED: AtomicBool = AtomicBool::new(false);
-/// True while EAL starts: DPDK 25.11 ends the process by itself when it does not know an option.
+/// True while EAL starts. DPDK 25.11 ends the process itself when it does not know an option.
 static STARTING: AtomicBool = AtomicBool::new(false);
 
-/// The counter's frequency is measured to this bound before anything is sent, in parts per million: a twentieth of what is noted.
+/// Bound to which the counter's frequency is measured before a trial sends, in parts per million: a twentieth
+/// of the deviation that a report notes.
 const CALIBRATED_PPM: f64 = 2.5;
-/// A machine that reads its clocks too slowly for that has to do with what this many further looks give.
+/// Most further readings for that bound; a machine that reads its clocks too slowly accepts the bound reached
+/// by then.
 const CALIBRATION_LOOKS: u32 = 60;
 const CALIBRATION_PAUSE: Duration = Duration::from_millis(5);
 
-/// EAL refused to start.
+/// Error: EAL refused to start.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("EAL did not start ({errno}): {first_error}")]
 pub struct EalRefused {
@@ -38,7 +40,7 @@ pub struct EalRefused {
     pub errno: Errno,
 }
 
-/// Keeps EAL up; clones are held by everything that needs it.
+/// Handle that keeps EAL running; every object that needs EAL holds a clone.
 #[derive(Debug, Clone)]
 pub(super) struct EalHandle(#[allow(dead_code)] Arc<Running>);
 
@@ -47,19 +49,21 @@ struct Running;
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Ports that nobody opened: drivers of real devices complain when they are still there at the end.
-        // SAFETY: the last handle is gone, so no port, pool or lcore job of ours is left; ports that were open are closed and not found
-        // any more. The process never starts EAL again.
+        // Closes ports that were not opened: drivers of real devices log errors when such ports exist at the
+        // end.
+        // SAFETY: the last handle is dropped, so no port, pool or lcore job of this process is left; closed
+        // ports are no longer enumerated. The process does not start EAL again.
         unsafe {
             let mut port = sys::lr_port_next(0);
             while port != u16::MAX {
                 sys::lr_port_close(port);
                 port = sys::lr_port_next(port + 1);
             }
-            // EAL makes it also when nothing is shared, and leaves it.
+            // EAL creates the directory even when it shares nothing, and does not remove it.
             let folder = CStr::from_ptr(sys::lr_runtime_dir()).to_owned();
             sys::lr_eal_cleanup();
-            // Only an empty one goes: that of a process with the same prefix that shares something is not.
+            // Only an empty directory is removed: a process with the same prefix that shares files keeps its
+            // own.
             libc::rmdir(folder.as_ptr());
         }
     }
@@ -70,16 +74,17 @@ impl Drop for Running {
 pub struct Eal {
     handle: EalHandle,
     calibration: RefCell<Calibration>,
-    /// EAL's control functions are for the main lcore only.
+    /// Only the main lcore may call EAL's control functions.
     _not_send: PhantomData<*const ()>,
 }
 
 impl Eal {
-    /// Starts EAL with the arguments (program name first). Its messages go to standard error; what it prints on standard output
-    /// is sent there too.
+    /// Starts EAL with the arguments (program name first). Its messages go to standard error, and so does its
+    /// output to standard output.
     ///
     /// # Errors
-    /// [`EalRefused`] when EAL does not start, or has been started in this process before: it can be only once.
+    /// [`EalRefused`] when EAL does not start, or was started in this process before: EAL can start only
+    /// once.
     pub fn start(arguments: &[String]) -> Result<Self, EalRefused> {
         let refused = |first_error: &str, errno| EalRefused { first_error: first_error.to_owned(), errno };
         if STARTED.swap(true, Ordering::SeqCst) {
@@ -93,10 +98,10 @@ impl Eal {
         }
         let count = argv.len() as i32;
         argv.push(std::ptr::null_mut());
-        // EAL keeps pointers into its arguments for good, so they are never freed.
+        // EAL keeps pointers to its arguments, so they are leaked.
         let argv = argv.leak();
 
-        // EAL's start takes a while: time in which the counter is measured for nothing.
+        // EAL's start takes a while, during which the counter can be measured at no cost.
         let first = read_clocks();
         let _redirected = StdoutToStderr::begin();
         // SAFETY: the log stream is set before EAL starts and stays for the process's life.
@@ -127,13 +132,13 @@ impl Eal {
         Ok(Self { handle: EalHandle(Arc::new(Running)), calibration, _not_send: PhantomData })
     }
 
-    /// The counter's frequency as it is known now.
+    /// The counter's frequency known so far.
     pub fn tick_rate(&self) -> TickRate {
         self.calibration.borrow().rate()
     }
 
-    /// Measures the counter's frequency up to now, and returns what has happened to the counter since EAL's start. Everyone who wants to know what
-    /// happened since an earlier call compares.
+    /// Measures the counter's frequency up to now, and returns the counter's events since EAL's start. A
+    /// caller compares them with an earlier result.
     pub fn recalibrate(&self) -> ClockEvents {
         let mut calibration = self.calibration.borrow_mut();
         calibration.refine(read_clocks());
@@ -171,7 +176,7 @@ impl Eal {
     }
 }
 
-/// Runs when the process exits. If EAL is what ends it, the user is told, and the exit code is that of a failure.
+/// Exit handler. If EAL ends the process, it informs the user and sets the exit code of a failure.
 extern "C" fn ended_by_eal() {
     let why = first_logged_error();
     if !STARTING.load(Ordering::SeqCst) || why.is_empty() {
@@ -192,27 +197,28 @@ pub fn version() -> String {
     unsafe { CStr::from_ptr(sys::lr_version()) }.to_string_lossy().into_owned()
 }
 
-/// The first message of level error or worse that DPDK logged; empty when there was none.
+/// The first message of level error or more severe that DPDK logged; empty when there was none.
 pub fn first_logged_error() -> String {
     // SAFETY: see `logged`.
     unsafe { logged(sys::lr_log_first_error()) }
 }
 
-/// What DPDK logged first, up to 16 KB.
+/// The beginning of DPDK's log, up to 16 KB.
 pub fn early_log() -> String {
     // SAFETY: see `logged`.
     unsafe { logged(sys::lr_log_early()) }
 }
 
 /// # Safety
-/// `text` is one of the shim's log buffers: static, always NUL-terminated, and only appended to, so that a concurrent message can at
-/// worst be read in part.
+/// `text` is one of the shim's log buffers: static, always NUL-terminated, and only appended to. A concurrent
+/// message may at worst be read in part.
 unsafe fn logged(text: *const c_char) -> String {
     // SAFETY: by contract.
     unsafe { CStr::from_ptr(text) }.to_string_lossy().trim().to_owned()
 }
 
-/// Sends standard output to standard error while it lives: EAL prints its usage there, and ours is for results.
+/// Redirects standard output to standard error while it exists: EAL prints its usage there, and standard
+/// output is for results.
 struct StdoutToStderr {
     saved: libc::c_int,
 }
@@ -233,8 +239,8 @@ impl StdoutToStderr {
 
 impl Drop for StdoutToStderr {
     fn drop(&mut self) {
-        // SAFETY: flushes C's streams, so that what EAL printed leaves before the descriptor is put back; then `saved` is ours
-        // to restore and close.
+        // SAFETY: flushes C's streams, so that EAL's output is written before the descriptor is restored;
+        // this process owns `saved`, which is then restored and closed.
         unsafe {
             libc::fflush(std::ptr::null_mut());
             libc::dup2(self.saved, libc::STDOUT_FILENO);

@@ -5,13 +5,13 @@ use std::fmt;
 
 use linerate_dpdk_sys as sys;
 
-/// A DPDK function failed.
+/// Error of a DPDK function.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {errno}")]
 pub struct DpdkError {
-    /// What was attempted, naming the thing.
+    /// The attempted action and its object.
     pub what: String,
-    /// Why it failed.
+    /// Reason of the failure.
     pub errno: Errno,
 }
 

@@ -11,7 +11,7 @@ use linerate_dpdk_sys as sys;
 use super::eal::{Eal, EalHandle};
 use super::error::{DpdkError, Errno, check};
 
-/// An lcore, by EAL's number.
+/// An lcore, by its number in EAL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LcoreId(pub u32);
 
@@ -24,7 +24,7 @@ impl fmt::Display for LcoreId {
 type Work = Box<dyn FnOnce() + Send>;
 type Slot<T> = Arc<Mutex<Option<Result<T, Box<dyn Any + Send>>>>>;
 
-/// A running job. Dropping it waits for its end, so whoever holds it must first have told the job to end.
+/// A running job. Dropping it waits for its end, so its owner must first have signalled the job to end.
 pub struct Job<T> {
     lcore: LcoreId,
     slot: Slot<T>,
@@ -37,13 +37,13 @@ impl<T> fmt::Debug for Job<T> {
     }
 }
 
-/// A job panicked.
+/// Error: a job panicked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the job on lcore {lcore} panicked: {message}")]
 pub struct JobPanicked {
-    /// Where.
+    /// The lcore of the job.
     pub lcore: LcoreId,
-    /// With what words.
+    /// The panic's message.
     pub message: String,
 }
 
@@ -57,7 +57,7 @@ impl Eal {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        // EAL would index its table with whatever it is given.
+        // EAL uses the number as an index without checking it.
         if !self.workers().contains(&lcore) {
             let what = format!("lcore {lcore} is not a worker");
             return Err(DpdkError { what, errno: Errno(libc::EINVAL) });
@@ -72,7 +72,7 @@ impl Eal {
         // SAFETY: `run` takes back the box, exactly once, when the launch succeeds; the closure is Send and 'static.
         let code = unsafe { sys::lr_launch(Some(run), argument.cast(), lcore.0) };
         if code != 0 {
-            // SAFETY: the launch failed, so `run` will never see the box.
+            // SAFETY: the launch failed, so `run` does not get the box.
             drop(unsafe { Box::from_raw(argument) });
         }
         check(code, || format!("work cannot be launched on lcore {lcore}"))?;
@@ -88,18 +88,18 @@ unsafe extern "C" fn run(argument: *mut c_void) -> c_int {
 }
 
 impl<T> Job<T> {
-    /// Where it runs.
+    /// The job's lcore.
     pub fn lcore(&self) -> LcoreId {
         self.lcore
     }
 
-    /// True when it has ended.
+    /// True when the job has ended.
     pub fn is_finished(&self) -> bool {
         // SAFETY: reads the lcore's state; the EAL handle keeps EAL up.
         unsafe { sys::lr_lcore_idle(self.lcore.0) != 0 }
     }
 
-    /// Waits for the end and gives the result.
+    /// Waits for the end and returns the result.
     ///
     /// # Errors
     /// [`JobPanicked`] with the panic's message.

@@ -1,8 +1,9 @@
-//! DPDK behind a safe surface: the only folder of this crate where `unsafe` is allowed.
+//! A safe interface to DPDK: the only folder of this crate that may use `unsafe`.
 //!
-//! Invariants the modules uphold together:
-//! - [`eal::Eal`] exists once per process and outlives every port, pool and lcore job: they hold a clone of its handle.
-//! - A queue handle is the only one of its queue, and moves between threads but is never shared.
+//! Invariants that the modules uphold together:
+//! - [`eal::Eal`] exists once per process and outlives every port, pool and lcore job: they hold a clone of
+//!   its handle.
+//! - A queue has exactly one handle, which moves between threads but is not shared.
 //! - A buffer has one owner: the pool, a burst, or the port that accepted it.
 #![allow(unsafe_code)]
 

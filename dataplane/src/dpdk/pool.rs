@@ -17,17 +17,18 @@ pub struct Pool {
     _eal: EalHandle,
 }
 
-// SAFETY: a mempool is made for use by many lcores at once; its functions synchronise among themselves.
+// SAFETY: a mempool is designed for use by many lcores at once; its functions synchronise among themselves.
 unsafe impl Send for Pool {}
 // SAFETY: as above.
 unsafe impl Sync for Pool {}
 
 impl Pool {
-    /// A pool of so many buffers, of which each lcore may keep some in its cache, with room for `data_bytes` each, on the given NUMA node
-    /// (negative: any).
+    /// A pool of `buffers` buffers with room for `data_bytes` each, on the given NUMA node (negative: any).
+    /// Each lcore may keep `cache` of them in its cache.
     ///
     /// # Errors
-    /// When memory or file descriptors do not suffice; the message says how much was wanted and how to give more.
+    /// When memory or file descriptors are insufficient; the message states the required amount and how to
+    /// provide more.
     pub fn new(
         eal: &Eal,
         name: &str,
@@ -65,20 +66,20 @@ impl Pool {
         self.raw.as_ptr()
     }
 
-    /// Buffers that nobody holds.
+    /// Number of free buffers.
     pub fn available(&self) -> u32 {
         // SAFETY: the pool lives as long as self; counting only reads.
         unsafe { sys::lr_pool_available(self.as_ptr()) }
     }
 
-    /// All buffers.
+    /// Number of all buffers.
     pub fn size(&self) -> u32 {
         // SAFETY: the pool lives as long as self.
         unsafe { sys::lr_pool_size(self.as_ptr()) }
     }
 
-    /// Writes the bytes into every buffer, behind the headroom. Frames still on their way would change their content, so the caller
-    /// does this between trials.
+    /// Writes the bytes into every buffer, after the headroom. The caller does this between trials, because
+    /// it would change frames in flight.
     pub(super) fn stamp(&self, bytes: &[u8]) {
         debug_assert!(bytes.len() <= usize::from(u16::MAX));
         // SAFETY: a stamp is a frame that the port's MTU admits or a head, and the data room was sized for that MTU and holds any head.

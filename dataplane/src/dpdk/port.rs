@@ -18,7 +18,7 @@ use super::pool::Pool;
 use super::queue::{RxQueue, TxQueue};
 use crate::host::kernel_driver;
 
-/// A port, by ethdev's number.
+/// A port, by its number in ethdev.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId(pub u16);
 
@@ -28,7 +28,7 @@ impl fmt::Display for PortId {
     }
 }
 
-/// How a port is to be set up.
+/// Configuration of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortConfig {
     /// Receive queues: at least 1.
@@ -43,17 +43,19 @@ pub struct PortConfig {
     pub tx_descriptors: u16,
     /// Largest payload of a frame in bytes.
     pub mtu: u16,
-    /// Whether received frames are sent on. Then a transmit queue meets buffers of several pools, and the port must free them one by one.
+    /// True when received frames are forwarded. A transmit queue then gets buffers of several pools, and the
+    /// port must free them one by one.
     pub forwards: bool,
-    /// Whether frames of the port's own, such as answers to ARP, are sent beside test traffic. They have a pool of their own, so the port must
-    /// free buffers one by one.
+    /// True when the port sends frames of its own, such as answers to ARP, besides test traffic. They have
+    /// their own pool, so the port must free buffers one by one.
     pub answers: bool,
-    /// Whether the port is to pass multicast frames, as far as it can: neighbour discovery comes that way.
+    /// True when the port must pass multicast frames, as far as it supports it: neighbour discovery uses
+    /// multicast.
     pub multicast: bool,
 }
 const ETHERNET_HEADER_BYTES: u16 = 14;
 
-/// What ethdev says of a port, without touching it.
+/// ethdev's description of a port, without changing the port.
 ///
 /// # Errors
 /// When the port does not exist.
@@ -87,7 +89,8 @@ pub fn describe(_eal: &Eal, port: PortId) -> Result<PortInfo, DpdkError> {
     })
 }
 
-/// The MTU that frames have to obey: drivers that send through a kernel interface do not ask for its MTU, and the kernel drops what exceeds it.
+/// The MTU in force: drivers that send through a kernel interface ignore its MTU, and the kernel drops larger
+/// frames.
 fn in_force(port_mtu: u16, interface: Option<&KernelInterface>) -> u16 {
     let interface_mtu = interface.and_then(|interface| u16::try_from(interface.mtu).ok());
     interface_mtu.map_or(port_mtu, |mtu| mtu.min(port_mtu))
@@ -99,7 +102,7 @@ fn text(chars: &[c_char]) -> String {
         .map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
 }
 
-/// A started port. When the last handle goes, it is stopped and closed; then its pools are freed.
+/// A started port. When the last handle is dropped, the port is stopped and closed; then its pools are freed.
 #[derive(Debug)]
 pub(super) struct Started {
     id: PortId,
@@ -109,7 +112,7 @@ pub(super) struct Started {
     /// Buffers of a transmit queue come from several pools.
     mixes_pools: bool,
     own: Option<Arc<Pool>>,
-    /// Freed after `drop` has closed the port, which may hold buffers of them.
+    /// Freed after `drop` has closed the port, which may hold their buffers.
     pools: Vec<Arc<Pool>>,
     _eal: EalHandle,
 }
@@ -119,17 +122,17 @@ impl Started {
         self.id.0
     }
 
-    /// True when the port takes all buffers of a transmit queue for those of one pool.
+    /// True when the port assumes that all buffers of a transmit queue come from one pool.
     pub(super) fn frees_in_bulk(&self) -> bool {
         !self.mixes_pools
     }
 
-    /// The pool for frames of the port's own.
+    /// The pool for the port's own frames.
     pub(super) fn own_pool(&self) -> Option<&Arc<Pool>> {
         self.own.as_ref()
     }
 
-    /// True when this is a pool of the port's own, which is freed after the port is closed.
+    /// True when the pool belongs to this port, and so is freed after the port is closed.
     #[inline(always)]
     pub(super) fn owns(&self, pool: &Arc<Pool>) -> bool {
         self.pools.iter().any(|own| Arc::ptr_eq(own, pool))
@@ -143,7 +146,8 @@ impl Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // SAFETY: the last handle is gone, so no queue is in use; the port was started by us and is closed once.
+        // SAFETY: the last handle is dropped, so no queue is in use; this object started the port and closes
+        // it once.
         unsafe {
             sys::lr_port_stop(self.id.0);
             sys::lr_port_close(self.id.0);
@@ -151,7 +155,7 @@ impl Drop for Started {
     }
 }
 
-/// What it means that an MTU exceeds the driver's largest.
+/// Explanation for an MTU that exceeds the driver's largest.
 fn mtu_problem(driver: &str, mtu: u16, most: u16) -> String {
     format!(
         "an MTU of {mtu} bytes is too large for {driver}, whose largest frame has {} bytes, check sequence included (MTU {most}); start with \
@@ -160,15 +164,16 @@ fn mtu_problem(driver: &str, mtu: u16, most: u16) -> String {
     )
 }
 
-/// What it means that a port of this driver does not start, and the error that fits.
+/// Explanation and errno for a port of this driver that does not start.
 fn start_problem(driver: &str, code: i32) -> (&'static str, i32) {
     match (driver, -code) {
-        // Its one error, whatever the reason; a client's, for a server's start cannot fail.
+        // The driver returns this error for every reason; it concerns a client, since a server's start cannot
+        // fail.
         ("net_memif", libc::EPERM) => (
             "cannot be started: no memif server listens on its socket, or not for this user; start the peer first, as the same user",
             -libc::ENOTCONN,
         ),
-        // DPDK sets promiscuous mode on or off at every start, and gives up where it may not.
+        // DPDK sets promiscuous mode on or off at every start, and fails without the permission.
         (_, libc::EPERM) => (
             "cannot be started without the capability NET_ADMIN, with which its driver sets the interface's flags",
             code,
@@ -177,14 +182,14 @@ fn start_problem(driver: &str, code: i32) -> (&'static str, i32) {
     }
 }
 
-/// A started port, for statistics; the queues go their own ways.
+/// A started port, for statistics; its queues are separate handles.
 #[derive(Debug, Clone)]
 pub struct Port {
     started: Arc<Started>,
     spread: Spread,
 }
 
-/// By which fields the port spreads frames over its receive queues (RSS).
+/// Fields by which the port spreads frames over its receive queues (RSS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spread {
     /// Addresses.
@@ -218,7 +223,7 @@ impl Port {
         let reads_file = driver == "net_pcap" && interface.is_none();
         let buffer_use = BufferUse::of_driver(&driver);
         if buffer_use == BufferUse::FillsRings {
-            // Its queues come in pairs; one that nobody serves does no harm.
+            // Its queues come in pairs; an unserved queue does no harm.
             rx_queues = rx_queues.max(tx_queues);
             tx_queues = rx_queues;
         }
@@ -230,7 +235,7 @@ impl Port {
             });
         }
         let port = id.0;
-        // A standard MTU is every port's default; asking for it makes some refuse.
+        // A standard MTU is every port's default; some ports refuse to set it.
         let asked_mtu = if mtu == DEFAULT_MTU { 0 } else { mtu };
         let mut setup = MaybeUninit::uninit();
         // SAFETY: EAL is up and the port exists; the shim checks the rest, and returns an error or has filled the structure.
@@ -245,7 +250,7 @@ impl Port {
         let spread = Spread { ip: setup.rss_ip != 0, udp: setup.rss_udp != 0, tcp: setup.rss_tcp != 0 };
         tracing::debug!(port, ?spread, rx_checksums = setup.rx_checksums != 0, "configured");
         let (mut rx_descriptors, mut tx_descriptors) = (config.rx_descriptors, config.tx_descriptors);
-        // SAFETY: both pointers are to integers of this frame.
+        // SAFETY: both pointers are to local integers.
         let code = unsafe { sys::lr_port_adjust_descriptors(port, &mut rx_descriptors, &mut tx_descriptors) };
         check(code, || {
             failed(&format!("cannot have {rx_descriptors} RX and {tx_descriptors} TX descriptors"))
@@ -275,7 +280,7 @@ impl Port {
             .collect::<Result<_, _>>()?;
         let own = match demand.own_buffers() {
             0 => None,
-            // A cache would keep buffers on lcores that free them and send none.
+            // A cache would keep buffers on lcores that free them but do not send.
             buffers => {
                 let name = format!("own_{port}");
                 Some(Arc::new(Pool::new(eal, &name, (buffers, 0), demand.own_data_bytes(), numa_node)?))
@@ -326,7 +331,8 @@ impl Port {
         })
     }
 
-    /// By which fields frames are spread over the receive queues; nothing for a single one, or for a port that cannot.
+    /// Fields by which frames are spread over the receive queues; none for a single queue, or for a port
+    /// without RSS.
     pub fn spread(&self) -> Spread {
         self.spread
     }
@@ -336,18 +342,19 @@ impl Port {
         self.started.pools.clone()
     }
 
-    /// False when the driver leaves buffers in the kernel's rings when it closes.
+    /// False when the driver leaves buffers in the kernel's rings on closing.
     pub fn returns_buffers(&self) -> bool {
         self.started.buffer_use != BufferUse::FillsRings
     }
 
-    /// True when the link is up now, as far as driver and kernel know.
+    /// True when the link is up now, as reported by driver and kernel.
     pub fn link_up(&self) -> bool {
         // SAFETY: the port is open; the shim only reads.
         unsafe { sys::lr_port_link_up(self.started.id.0) == 1 }
     }
 
-    /// True when the port's frames come from a file, all of them present from the start: none of them is an earlier trial's.
+    /// True when the port reads its frames from a file, in which all are present from the start: none is an
+    /// earlier trial's.
     pub fn reads_file(&self) -> bool {
         self.started.reads_file
     }
@@ -383,7 +390,8 @@ impl Port {
         let count = unsafe { sys::lr_port_get_xstats(id, std::ptr::null_mut(), 0) };
         let Ok(count @ 1..) = usize::try_from(count) else { return Vec::new() };
         let mut stats = Vec::<sys::lr_xstat>::with_capacity(count);
-        // SAFETY: there is room for `count` entries; the shim fills at most as many and says how many it has.
+        // SAFETY: there is room for `count` entries; the shim fills at most this number and returns how many
+        // it has.
         let filled = unsafe { sys::lr_port_get_xstats(id, stats.as_mut_ptr(), count as u32) };
         // SAFETY: the first `filled` entries, at most `count`, were written.
         unsafe { stats.set_len(usize::try_from(filled).unwrap_or(0).min(count)) };

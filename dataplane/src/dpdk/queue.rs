@@ -1,4 +1,4 @@
-//! Queues of a port: each handle is the only one of its queue.
+//! Queues of a port: each queue has exactly one handle.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -21,11 +21,11 @@ pub struct TxQueue {
     port: Arc<Started>,
     queue: u16,
     pool: Arc<Pool>,
-    /// Bytes of each buffer that were initialised.
+    /// Bytes of each buffer that are initialised.
     room: u16,
-    /// The longest frame, in bytes.
+    /// Largest frame, in bytes.
     largest: u16,
-    /// Send, not Sync: DPDK queues take one caller at a time.
+    /// Send, not Sync: a DPDK queue allows one caller at a time.
     _not_sync: PhantomData<Cell<()>>,
 }
 
@@ -34,10 +34,11 @@ impl TxQueue {
         Self { port, queue, pool, room: 0, largest: 0, _not_sync: PhantomData }
     }
 
-    /// Gives every buffer of this queue the template's bytes, for frames of at most `frame_bytes` from now on. A template is at least as long as a head, [`HEAD_BYTES`], and as the frames.
+    /// Initialises every buffer of this queue with the template, for frames of at most `frame_bytes` from now
+    /// on. A template is at least as long as a head, [`HEAD_BYTES`], and as the frames.
     ///
     /// # Errors
-    /// The largest frame in bytes, when the frames exceed what the port's MTU admits or the template is too short.
+    /// The largest frame in bytes, when the frames exceed the port's MTU or the template is too short.
     pub fn stamp(&mut self, template: &[u8], frame_bytes: u32) -> Result<(), u16> {
         let largest = self.port.largest_frame_bytes();
         let long_enough = template.len() >= HEAD_BYTES.max(frame_bytes as usize);
@@ -54,8 +55,8 @@ impl TxQueue {
 }
 
 impl TxQueue {
-    /// Allocates and sends bursts of `burst` frames of `bytes`, writing nothing into them; returns the frames the port accepted. The
-    /// yardstick for our own loop.
+    /// Allocates and sends bursts of `burst` frames of `bytes` without writing to them; returns the frames
+    /// that the port accepted. The reference for Linerate's own loop.
     pub fn bare_loop(&mut self, bytes: u16, burst: u16, bursts: u64) -> u64 {
         // SAFETY: the port is started and this is the queue's only handle; the shim owns what it allocates and the data room holds
         // any frame the MTU admits.
@@ -90,10 +91,10 @@ impl TransmitQueue for TxQueue {
         }
         let mut bytes = 0;
         for buffer in free {
-            // SAFETY: the buffer was just taken and is ours alone; a buffer at rest in its pool has one owner, one segment and no
-            // successor, as rte_mempool's users must leave it.
+            // SAFETY: the buffer was just taken and is exclusively owned; a buffer at rest in its pool has
+            // one owner, one segment and no successor, as users of rte_mempool must leave it.
             let head: &mut rte_mbuf = unsafe { &mut **buffer };
-            // SAFETY: behind the headroom, `room` bytes were initialised by the stamp, which the data room holds.
+            // SAFETY: after the headroom, the stamp has initialised `room` bytes, which the data room holds.
             let frame = unsafe {
                 let data = head.buf_addr.cast::<u8>().add(sys::LR_MBUF_HEADROOM as usize);
                 slice::from_raw_parts_mut(data, room)
@@ -117,7 +118,8 @@ impl TransmitQueue for TxQueue {
     #[inline(always)]
     fn transmit(&mut self, burst: &mut TxBurst) -> usize {
         let buffers = &mut burst.buffers;
-        // A port that frees in bulk must only see one pool per queue; and some ports look at the first buffer unasked.
+        // A port that frees in bulk may get buffers of one pool only per queue; and some ports read the first
+        // buffer of an empty burst.
         if buffers.len == 0 || !buffers.belongs_to(&self.pool) {
             return 0;
         }
@@ -142,7 +144,7 @@ impl ForwardQueue for TxQueue {
     #[inline(always)]
     fn forward(&mut self, burst: &mut RxBurst) -> usize {
         let buffers = &mut burst.0;
-        // The port's pools outlive what it holds; another port's may not.
+        // The port's pools outlive the buffers that it holds; another port's pools may not.
         let own = buffers.pool().is_some_and(|pool| self.port.owns(pool));
         if buffers.len == 0 || self.port.frees_in_bulk() || !own {
             return 0;
@@ -158,7 +160,8 @@ impl ForwardQueue for TxQueue {
     }
 
     fn reclaim(&mut self) {
-        // SAFETY: the port is started and this is the queue's only handle. A driver that cannot do it says so, and nothing happens.
+        // SAFETY: the port is started and this is the queue's only handle. A driver without support returns
+        // an error and does nothing.
         unsafe { sys::lr_tx_done_cleanup(self.port.id(), self.queue) };
     }
 }
@@ -193,7 +196,7 @@ impl RxQueue {
         Self { port, queue, pool, _not_sync: PhantomData }
     }
 
-    /// Its number on the port.
+    /// Number of the queue on the port.
     pub fn index(&self) -> u16 {
         self.queue
     }
@@ -207,8 +210,8 @@ impl ReceiveQueue for RxQueue {
         let buffers = &mut burst.0;
         buffers.free();
         buffers.keep_alive(&self.pool);
-        // SAFETY: the port is started and this is the queue's only handle; there is room for MAX_BURST pointers, and those written
-        // become ours.
+        // SAFETY: the port is started and this is the queue's only handle; there is room for MAX_BURST
+        // pointers, and this burst owns the received buffers.
         let count = unsafe {
             sys::lr_rx_burst(self.port.id(), self.queue, buffers.pointers.as_mut_ptr(), MAX_BURST as u16)
         };

@@ -1,4 +1,4 @@
-//! What the kernel knows of an interface: its addresses, its routes, its neighbours.
+//! Addresses, routes and neighbours of a kernel interface.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
@@ -17,16 +17,17 @@ use rustix::net::{
 use super::rtnetlink::{self, Message, Neighbour, Route, RouteKind, State};
 use super::{HopError, PATIENCE, RETRY};
 
-/// Time for the kernel's answer.
+/// Time limit for the kernel's answer.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
-/// Longest datagram of the kernel's.
+/// Longest datagram from the kernel.
 const DATAGRAM_BYTES: usize = 64 << 10;
-/// Time between looks at a neighbour's state.
+/// Interval at which a neighbour's state is polled.
 const LOOK: Duration = Duration::from_millis(10);
-/// UDP's discard port (RFC 863): a datagram to it makes the kernel resolve the address, and means nothing to whoever receives it.
+/// UDP's discard port (RFC 863): a datagram to it makes the kernel resolve the address, and its receiver
+/// ignores it.
 const DISCARD_PORT: u16 = 9;
 
-/// An interface of the kernel.
+/// A kernel interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Interface {
     pub(crate) index: u32,
@@ -37,16 +38,16 @@ impl Interface {
     /// The interface of this name in the network namespace of this process.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is no such interface.
     pub(crate) fn named(name: &str) -> io::Result<Self> {
         let socket = Routing::open()?.0;
         Ok(Self { index: netdevice::name_to_index(&socket, name)?, name: name.to_owned() })
     }
 
-    /// Its addresses.
+    /// The interface's addresses.
     ///
     /// # Errors
-    /// When the kernel does not tell.
+    /// When the kernel does not report them.
     pub(crate) fn addresses(&self) -> io::Result<Vec<IpNet>> {
         let answers = Routing::open()?.ask(&rtnetlink::addresses())?;
         let of_this = answers.into_iter().filter_map(|answer| match answer {
@@ -56,10 +57,10 @@ impl Interface {
         Ok(of_this.collect())
     }
 
-    /// The router on the way to an address, and the address that is sent from. `None`: the address is one of this host's own.
+    /// The router towards an address, and the source address. `None`: the address belongs to this host.
     ///
     /// # Errors
-    /// When no route leads there from this interface.
+    /// When the interface has no route to it.
     pub(super) fn route(&self, to: IpAddr) -> Result<Option<Route>, HopError> {
         let routing = Routing::open()?;
         let any = routing.route(to, None);
@@ -74,10 +75,11 @@ impl Interface {
         }
     }
 
-    /// Finds the next hop on the way to an address: the kernel resolves it.
+    /// Finds the next hop towards an address: the kernel resolves it.
     ///
     /// # Errors
-    /// When there is no route, or the next hop does not answer: with the state that the kernel gives it.
+    /// When there is no route, or the next hop does not answer; then with the neighbour's state in the
+    /// kernel.
     pub(super) fn next_hop(&self, to: IpAddr) -> Result<NextHop, HopError> {
         let Some(Route { gateway, source, .. }) = self.route(to)? else {
             return Ok(NextHop { to, source: None, gateway: None, mac: None });
@@ -111,7 +113,7 @@ impl Interface {
             if asked.is_none_or(|asked| asked.elapsed() >= RETRY) {
                 asked = Some(Instant::now());
                 if routing.ask(&rtnetlink::use_neighbour(hop, self.index)).is_err() {
-                    // Without the right to ask for it: by a datagram, which nobody is to answer.
+                    // Without the permission for a request: by a datagram, which needs no answer.
                     let _ = send_datagram(hop, source, self.index);
                 }
             }
@@ -132,7 +134,7 @@ fn send_datagram(hop: IpAddr, source: Option<IpAddr>, interface: u32) -> io::Res
     Ok(())
 }
 
-/// A socket to the kernel's routing.
+/// A routing socket of the kernel (rtnetlink).
 struct Routing(OwnedFd);
 
 impl Routing {
@@ -142,7 +144,7 @@ impl Routing {
         Ok(Self(socket))
     }
 
-    /// Asks, and collects the answer.
+    /// Sends a request and collects the answer.
     fn ask(&self, request: &[u8]) -> io::Result<Vec<Message>> {
         sendto(&self.0, request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
         let mut answers = Vec::new();
@@ -154,7 +156,7 @@ impl Routing {
                 match message {
                     Message::Outcome(0) | Message::Done => return Ok(answers),
                     Message::Outcome(errno) => return Err(io::Error::from_raw_os_error(errno)),
-                    // The answer to a question for one thing is one message.
+                    // The answer to a request for one route is one message.
                     Message::Route(_) => return Ok(vec![message]),
                     other => answers.push(other),
                 }
@@ -189,7 +191,7 @@ mod tests {
         let lo = Interface::named("lo").unwrap();
         let addresses = lo.addresses().unwrap();
         if addresses.is_empty() {
-            // A namespace whose loopback is down.
+            // The namespace's loopback interface is down.
             return;
         }
         let own: IpAddr = [127, 0, 0, 1].into();

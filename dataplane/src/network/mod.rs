@@ -1,4 +1,5 @@
-//! The addresses of a port, and the way from it to others: the kernel's, where the port uses one of its interfaces; else the port's own.
+//! The addresses of a port, and next hops from it: from the kernel for a port on a kernel interface,
+//! otherwise from the port itself.
 
 pub(crate) mod kernel;
 mod rtnetlink;
@@ -13,45 +14,46 @@ use linerate_wire::network::{NextHop, PortNetwork, Resolver};
 
 use self::kernel::Interface;
 
-/// Time for a next hop to answer: a little more than the kernel's own three attempts take.
+/// Time limit for a next hop's answer: slightly more than the kernel's own three attempts take.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(3500);
-/// Time between attempts.
+/// Interval between attempts.
 pub(crate) const RETRY: Duration = Duration::from_millis(500);
 
-/// Drivers on an interface whose frames the kernel sees as well: it answers for its addresses itself.
+/// Drivers on an interface whose frames reach the kernel as well, which then answers for its addresses
+/// itself.
 const SHARED_WITH_KERNEL: [&str; 2] = ["net_af_packet", "net_pcap"];
-/// Drivers on an interface whose frames the kernel does not get.
+/// Drivers on an interface whose frames do not reach the kernel.
 const TAKEN_FROM_KERNEL: [&str; 1] = ["net_af_xdp"];
 
-/// A next hop was not found.
+/// Error: the next hop was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum HopError {
-    /// The port has no address to ask from.
+    /// The port has no source address for the request.
     #[error(
         "the port has no {version} address of its own, so it cannot ask for the Ethernet address of {to}; give one with --address, as in --address 10.0.0.2/24"
     )]
     NoAddress {
-        /// The address to be reached.
+        /// The destination address.
         to: IpAddr,
         /// `IPv4` or `IPv6`.
         version: &'static str,
     },
-    /// No router was given.
+    /// No router is configured.
     #[error(
         "{to} is in none of the port's networks ({networks}), and no router was given for it; give one with --gateway"
     )]
     NoGateway {
-        /// The address to be reached.
+        /// The destination address.
         to: IpAddr,
         /// The port's networks.
         networks: String,
     },
-    /// The kernel knows no way.
+    /// The kernel has no route.
     #[error(
         "the kernel has no route from {interface} to {to}: {reason}; see `ip route get {to} oif {interface}`"
     )]
     NoRoute {
-        /// The address to be reached.
+        /// The destination address.
         to: IpAddr,
         /// The port's interface.
         interface: String,
@@ -65,11 +67,11 @@ pub enum HopError {
     Silent {
         /// Address of the next hop.
         hop: IpAddr,
-        /// The interface or port that was asked on.
+        /// The interface or port on which the request was sent.
         interface: String,
-        /// What is known of it.
+        /// Its known state.
         state: String,
-        /// How long was waited, in seconds.
+        /// Waiting time in seconds.
         after_s: f64,
     },
     /// The kernel does not answer.
@@ -77,26 +79,26 @@ pub enum HopError {
     Kernel(#[from] io::Error),
 }
 
-/// Addresses and routers that a port was given.
+/// Addresses and routers that the user configured for a port.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GivenAddresses {
-    /// Addresses with the length of their network's prefix.
+    /// Addresses with their prefix lengths.
     pub addresses: Vec<IpNet>,
-    /// Routers, at most one for each version of IP.
+    /// Routers, at most one per IP version.
     pub gateways: Vec<IpAddr>,
 }
 
-/// The addresses of a port and its way to others.
+/// The addresses and routers of a port.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Network {
     pub(crate) interface: Option<Interface>,
     pub(crate) given: GivenAddresses,
-    /// The port answers for its addresses itself.
+    /// True when the port answers for its addresses itself.
     pub(crate) answers: bool,
 }
 
 impl Network {
-    /// The network of a port of this driver, on this interface of the kernel, with what it was given.
+    /// The network of a port of this driver, on this kernel interface, with the configured addresses.
     pub(crate) fn new(driver: &str, interface: Option<&str>, given: GivenAddresses) -> Self {
         let shared = SHARED_WITH_KERNEL.contains(&driver);
         let taken = TAKEN_FROM_KERNEL.contains(&driver);
@@ -106,7 +108,7 @@ impl Network {
         Self { interface, given, answers }
     }
 
-    /// The addresses now: those given, or else those of the interface.
+    /// The present addresses: the configured ones, or else those of the interface.
     pub(crate) fn addresses(&self) -> Vec<IpNet> {
         match &self.interface {
             Some(interface) if self.given.addresses.is_empty() => {
@@ -119,7 +121,7 @@ impl Network {
         }
     }
 
-    /// What is told of it; `None` without addresses.
+    /// The network as reported to the controller; `None` without addresses.
     pub(crate) fn told(&self) -> Option<PortNetwork> {
         let addresses = self.addresses();
         (!addresses.is_empty()).then(|| PortNetwork {
@@ -130,7 +132,7 @@ impl Network {
         })
     }
 
-    /// Finds the next hop through the kernel; `None` when the port has to find it itself.
+    /// Finds the next hop through the kernel; `None` when the port must find it itself.
     ///
     /// # Errors
     /// When the kernel does not find it.
@@ -138,7 +140,7 @@ impl Network {
         self.interface.as_ref().filter(|_| !self.answers).map(|interface| interface.next_hop(to))
     }
 
-    /// The router on the way to an address (`None`: it is on the link), and the port's own address that asks for it.
+    /// The router towards an address (`None`: it is on the link), and the port's source address for requests.
     ///
     /// # Errors
     /// When no address or router fits.

@@ -25,7 +25,7 @@ const CREATE: u16 = 0x400;
 
 const INET: u8 = 2;
 const INET6: u8 = 10;
-/// The kernel is to use the neighbour, which makes it resolve the neighbour's address.
+/// Asks the kernel to use the neighbour, which makes it resolve the neighbour's address.
 const NEIGHBOUR_USE: u8 = 0x01;
 const ADDRESS_TENTATIVE: u8 = 0x40;
 const ADDRESS_DUPLICATE: u8 = 0x08;
@@ -39,28 +39,28 @@ pub(super) struct Address {
     pub(super) network: IpNet,
 }
 
-/// How the kernel sends to an address.
+/// A route of the kernel to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) kind: RouteKind,
-    /// Index of the interface that packets leave by.
+    /// Index of the outgoing interface.
     pub(super) interface: Option<u32>,
     /// The router; `None` when the address is on the link.
     pub(super) gateway: Option<IpAddr>,
-    /// The address that packets are sent from.
+    /// Source address of packets.
     pub(super) source: Option<IpAddr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RouteKind {
     Unicast,
-    /// The address is one of this host's.
+    /// The address belongs to this host.
     Local,
-    /// Broadcast, multicast, or a route that forbids.
+    /// Broadcast, multicast, or a route that rejects packets.
     Other,
 }
 
-/// What the kernel knows of a neighbour.
+/// The kernel's entry for a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Neighbour {
     pub(super) interface: u32,
@@ -69,7 +69,7 @@ pub(super) struct Neighbour {
     pub(super) mac: Option<MacAddr>,
 }
 
-/// State of a neighbour, as `ip neighbour` names it.
+/// State of a neighbour, named as in `ip neighbour`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct State(u16);
 
@@ -102,17 +102,17 @@ impl State {
     }
 }
 
-/// A message of the kernel.
+/// A message from the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Message {
     Address(Address),
     Route(Route),
     Neighbour(Neighbour),
-    /// The request failed with this errno, or was carried out (0).
+    /// The request failed with this errno, or succeeded (0).
     Outcome(i32),
     /// The last message of a list.
     Done,
-    /// Of another kind, or too short for its kind.
+    /// A message of another kind, or too short for its kind.
     Other,
 }
 
@@ -121,7 +121,7 @@ pub(super) fn addresses() -> Vec<u8> {
     message(GET_ADDRESSES, DUMP, &[0; 8])
 }
 
-/// A request for the route to an address, by the given interface or by any.
+/// A request for the route to an address, over the given interface or any.
 pub(super) fn route(to: IpAddr, interface: Option<u32>) -> Vec<u8> {
     let (family, bytes) = octets(to);
     let mut body = vec![0; 12];
@@ -133,14 +133,14 @@ pub(super) fn route(to: IpAddr, interface: Option<u32>) -> Vec<u8> {
     message(GET_ROUTE, 0, &body)
 }
 
-/// A request for all neighbours of a version of IP.
+/// A request for all neighbours of an IP version.
 pub(super) fn neighbours(of: IpAddr) -> Vec<u8> {
     let mut body = vec![0; 12];
     body[0] = octets(of).0;
     message(GET_NEIGHBOURS, DUMP, &body)
 }
 
-/// A request to resolve a neighbour; needs the capability NET_ADMIN.
+/// A request to resolve a neighbour; requires the capability NET_ADMIN.
 pub(super) fn use_neighbour(ip: IpAddr, interface: u32) -> Vec<u8> {
     let (family, bytes) = octets(ip);
     let mut body = vec![0; 12];
@@ -156,7 +156,7 @@ fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
     let mut bytes = length.to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
     bytes.extend((REQUEST | flags).to_ne_bytes());
-    // Sequence number and port: one request at a time on a socket of its own.
+    // Sequence number and port: each request has its own socket.
     bytes.extend([0; 8]);
     bytes.extend(body);
     bytes
@@ -199,7 +199,7 @@ fn address_of(body: &[u8]) -> Option<Address> {
     if flags & (ADDRESS_TENTATIVE | ADDRESS_DUPLICATE) != 0 {
         return None;
     }
-    // On a point-to-point link the first attribute is the peer's address and the second one's own.
+    // On a point-to-point link the first attribute is the peer's address, the second the interface's own.
     let ip = attributes(body, 8)
         .find(|(kind, _)| *kind == 2)
         .or_else(|| attributes(body, 8).find(|(kind, _)| *kind == 1))?;
@@ -218,7 +218,7 @@ fn route_of(body: &[u8]) -> Option<Route> {
             4 => route.interface = read_u32(value, 0),
             5 => route.gateway = ip_of(value),
             7 => route.source = ip_of(value),
-            // A router of the other version of IP: its family, then its address.
+            // A router of the other IP version: its family, then its address.
             18 => route.gateway = value.get(2..).and_then(ip_of),
             _ => {}
         }
@@ -239,7 +239,8 @@ fn attributes(body: &[u8], from: usize) -> impl Iterator<Item = (u16, &[u8])> {
         .map(|(head, value)| (read_u16(head, 2).unwrap_or(0), value))
 }
 
-/// Parts that follow each other: a head that tells its part's length, and the rest of the part. Ends at the first one that does not fit.
+/// Consecutive parts: each has a head with the part's length, and a body. Ends at the first part that does
+/// not fit.
 fn parts(
     mut bytes: &[u8],
     head_bytes: usize,

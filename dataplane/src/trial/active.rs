@@ -1,4 +1,4 @@
-//! A trial whose loops run.
+//! A running trial.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,31 +30,31 @@ use linerate_measure::loops::reflect::ReflectOutcome;
 use linerate_measure::loops::stop::Signal;
 use linerate_measure::loops::transmit::TransmitOutcome;
 
-/// Drivers may update their statistics late; they get this long to agree with ours.
+/// Time limit for drivers that update their statistics late, until the port's counters agree with Linerate's.
 const STATISTICS_SETTLE: Duration = Duration::from_millis(200);
 const STATISTICS_POLL: Duration = Duration::from_millis(5);
 
-/// A transmitting job gives back its queue; its counters can be read meanwhile.
+/// A transmitting job, which returns its queue at the end, and its counters.
 pub(super) type TransmitJob = (Job<(TxQueue, TransmitOutcome, WorkerTime)>, Arc<TransmitBlock>);
-/// What a transmitting job has left behind.
+/// Result of a transmitting job.
 type SentJob = (LcoreId, Result<(TransmitOutcome, WorkerTime), JobPanicked>, Arc<TransmitBlock>);
-/// A receiving job likewise.
+/// A receiving job and its counters.
 pub(super) type ReceiveJob = (Job<ReceiveOutcome>, Arc<ReceiveBlock>);
 
-/// What a receiving loop leaves behind.
+/// Result of a receiving loop.
 #[derive(Debug)]
 pub(super) struct ReceiveOutcome {
     pub(super) queues: Vec<RxQueue>,
     pub(super) analysis: Analysis,
-    /// Share of the time, 0…1, in which there was nothing to receive.
+    /// Share of the time, 0…1, in which polls returned no frame.
     pub(super) headroom: f64,
     pub(super) time: WorkerTime,
 }
 
-/// A reflecting job gives back its queues.
+/// A reflecting job, which returns its queues at the end, and its counters.
 pub(super) type ReflectJob = (Job<Reflected>, (Arc<ReceiveBlock>, Arc<TransmitBlock>));
 
-/// What a reflecting loop leaves behind.
+/// Result of a reflecting loop.
 #[derive(Debug)]
 pub(super) struct Reflected {
     pub(super) queues: Vec<RxQueue>,
@@ -67,22 +67,22 @@ pub(super) struct Reflected {
 #[derive(Debug)]
 pub(super) struct Jobs {
     pub(super) transmit: Vec<TransmitJob>,
-    /// Those that have ended and given back their queues, in the same order.
+    /// Jobs that have ended and returned their queues, in the same order.
     sent: Vec<SentJob>,
     pub(super) intended_pps: Option<f64>,
     pub(super) planned: Planned,
     pub(super) receive: Vec<ReceiveJob>,
     pub(super) reflect: Vec<ReflectJob>,
-    /// Frames per receive queue, by the queues' numbers, for each lcore that has some.
+    /// Frames per receive queue, by queue number, for each lcore with receive queues.
     pub(super) queues: Vec<(Vec<u16>, QueueFrames)>,
 }
 
-/// What a trial leaves behind.
+/// Results of a trial.
 #[derive(Debug)]
 pub struct Finished {
-    /// Its account.
+    /// The report.
     pub report: TrialReport,
-    /// Every flow; `None` on one that did not examine what it received.
+    /// Results of every flow; `None` for a trial that did not analyse received frames.
     pub flows: Option<FlowTable>,
 }
 
@@ -126,13 +126,13 @@ impl Jobs {
         queues.into_iter().map(|(_, frames)| frames).collect()
     }
 
-    /// The counters of lcores that send of themselves, in the order of the report.
+    /// Counters of the lcores that generate traffic, in the order of the report.
     fn senders(&self) -> impl Iterator<Item = &TransmitBlock> {
         let sent = self.sent.iter().map(|(_, _, block)| &**block);
         sent.chain(self.transmit.iter().map(|(_, block)| &**block))
     }
 
-    /// Packets sent by each of them.
+    /// Packets sent by each of these lcores.
     fn sent_per_lcore(&self) -> Vec<u64> {
         self.senders().map(|block| block.read().packets).collect()
     }
@@ -143,7 +143,7 @@ impl Jobs {
         blocks.peek().is_some().then(|| blocks.sum())
     }
 
-    /// Waits for the lcores that send of themselves, and gives their queues back to the bench.
+    /// Waits for the lcores that generate traffic, and returns their queues to the bench.
     fn join_senders(&mut self, bench: &mut Bench<'_>) {
         for (job, block) in self.transmit.drain(..) {
             let lcore = job.lcore();
@@ -156,10 +156,10 @@ impl Jobs {
     }
 }
 
-/// Whose packets a trial receives, and how many each lcore of the sender sent.
+/// Sender of the packets that a trial receives, and the number of packets that each of its lcores sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Sender {
-    /// Somebody who did not tell what was sent.
+    /// A sender whose packet counts are unknown.
     #[default]
     Unknown,
     /// The peer; packets per TX lcore, in the order of its report.
@@ -173,27 +173,27 @@ pub enum Sender {
 pub struct Active {
     order: Order,
     sender: Sender,
-    /// To those that send.
+    /// Signal to the sending loops.
     sending: Signal,
-    /// To the others.
+    /// Signal to the other loops.
     receiving: Signal,
     jobs: Option<Jobs>,
     watch: PortWatch,
     link: LinkWatch,
     clock: TickClock,
     started: ClockReading,
-    /// What the CPU quota had done before.
+    /// Throttling counters of the CPU quota before the trial.
     throttled: Vec<Throttled>,
 }
 
-/// When the counter will show, or showed, `ticks`, on the raw monotonic clock.
+/// Instant of the raw monotonic clock at which the counter shows `ticks`.
 fn monotonic_ns_at(reading: ClockReading, ticks: u64, tick_hz: u64) -> u64 {
     let later = i128::from(ticks) - i128::from(reading.ticks);
     let later_ns = later * 1_000_000_000 / i128::from(tick_hz.max(1));
     u64::try_from(i128::from(reading.raw_ns) + later_ns).unwrap_or(0)
 }
 
-/// What the counter will show at an instant of the raw monotonic clock; now when that has passed.
+/// Counter value at an instant of the raw monotonic clock; the present value for a past instant.
 fn ticks_at(reading: ClockReading, monotonic_ns: u64, tick_hz: u64) -> u64 {
     let later_ns = u128::from(monotonic_ns.saturating_sub(reading.raw_ns));
     let ticks = later_ns * u128::from(tick_hz) / 1_000_000_000;
@@ -223,83 +223,83 @@ impl Active {
         }
     }
 
-    /// Lets a transmitter send.
+    /// Starts sending.
     pub fn start(&mut self) {
         self.start_at(0);
     }
 
-    /// Lets a transmitter send from that instant of the raw monotonic clock on; at once when it has passed.
+    /// Starts sending at that instant of the raw monotonic clock; at once when it has passed.
     pub fn start_at(&mut self, monotonic_ns: u64) {
         self.started = self.clock.reading();
         self.sending.go_at(ticks_at(self.started, monotonic_ns, self.clock.tick_hz()));
     }
 
-    /// Lets the loops end at their next turn.
+    /// Ends the loops at their next iteration.
     pub fn stop(&self) {
         self.sending.stop();
         self.receiving.stop();
     }
 
-    /// Lets the loops that send end at their next turn; the others go on.
+    /// Ends the sending loops at their next iteration; the others continue.
     pub fn stop_sending(&self) {
         self.sending.stop();
     }
 
-    /// The trial's name.
+    /// Number of the trial.
     pub fn trial(&self) -> u32 {
         self.order.trial
     }
 
-    /// True when all loops have ended: those that send by their limits or the stop, the others by the stop.
+    /// True when all loops have ended: sending loops by their limits or the stop, the others by the stop.
     pub fn is_finished(&self) -> bool {
         self.jobs.as_ref().is_none_or(Jobs::all_are_over)
     }
 
-    /// True when nothing more will be sent.
+    /// True when all sending loops have ended.
     pub fn sending_is_over(&self) -> bool {
         self.jobs.as_ref().is_none_or(Jobs::sending_is_over)
     }
 
-    /// What the agent does in this trial.
+    /// The agent's part in this trial.
     pub fn part(&self) -> Part {
         self.order.work.part()
     }
 
-    /// Answers what was asked of the port's addresses.
+    /// Answers requests for the port's addresses.
     pub fn tend(&mut self, bench: &mut Bench<'_>) {
         if let Some(jobs) = self.jobs.as_mut().filter(|jobs| bench.answers() && jobs.sending_is_over()) {
-            // Nobody looks after what waits for loops that have ended, and their queues are free.
+            // No other code handles the frames that wait for ended loops, whose queues are free.
             jobs.join_senders(bench);
             bench.send_left(&self.sending);
         }
-        // Whichever loop has the transmit queue sends what it cannot send itself.
+        // The loop with the transmit queue sends the frames that this thread cannot send.
         bench.tend(Some(if self.part() == Part::Reflect { &self.receiving } else { &self.sending }));
     }
 
-    /// What has been received so far; zeros on a transmitter.
+    /// Receive counters so far; zeros on a transmitter.
     pub fn received(&self) -> ReceiveCounters {
         self.jobs.as_ref().and_then(Jobs::received).unwrap_or_default()
     }
 
-    /// What has been sent so far; zeros on a receiver.
+    /// Transmit counters so far; zeros on a receiver.
     pub fn sent(&self) -> TransmitCounters {
         self.jobs.as_ref().and_then(Jobs::sent).unwrap_or_default()
     }
 
-    /// Looks at the link, when it is time to; called more often than that while the trial runs.
-    /// `now_ns` is on the raw monotonic clock.
+    /// Checks the link if its interval has passed; may be called more often. `now_ns` is on the raw monotonic
+    /// clock.
     pub fn look_at_link(&mut self, bench: &Bench<'_>, now_ns: u64) {
         if self.link.is_due(now_ns) {
             self.link.look(now_ns, bench.port.link_up());
         }
     }
 
-    /// What each lcore has sent so far, in the order of the report; empty on a receiver.
+    /// Packets that each lcore has sent so far, in the order of the report; empty on a receiver.
     pub fn sent_per_lcore(&self) -> Vec<u64> {
         self.jobs.as_ref().map(Jobs::sent_per_lcore).unwrap_or_default()
     }
 
-    /// Tells whose packets arrive: the report then has what each flow lost of those that were sent.
+    /// Sets the sender of the received packets, so that the report has each flow's loss.
     pub fn receives_from(&mut self, sender: Sender) {
         self.sender = sender;
     }
@@ -320,8 +320,8 @@ impl Active {
         self.watch.look(bench.port.counters().ok())
     }
 
-    /// Ends the loops, gives the queues back to the bench, and accounts for everything. `ended` says why, unless a
-    /// transmitter reached its limits.
+    /// Ends the loops, returns the queues to the bench, and creates the report. `ended` is the reason, unless
+    /// a transmitter reached its limits.
     ///
     /// # Errors
     /// When a loop panicked.
@@ -377,13 +377,13 @@ impl Active {
     }
 }
 
-/// Frames of the port's own and their bytes, together.
+/// The port's own frames and their bytes, summed.
 fn own_frames(parts: [(u64, u64); 3]) -> (u64, u64) {
     parts.into_iter().fold((0, 0), |(frames, bytes), (more, more_bytes)| (frames + more, bytes + more_bytes))
 }
 
-/// Waits for the loops, gives their queues back to the bench, and fills the report in. What is left is the tick at which sending began, and every
-/// flow.
+/// Waits for the loops, returns their queues to the bench, and completes the report. Returns the tick at
+/// which sending began, and the results of every flow.
 fn collect(
     mut jobs: Jobs,
     sender: &Sender,
@@ -416,7 +416,7 @@ fn collect(
         reflecting.push(reflected.outcome);
     }
     let queue_frames = jobs.queue_frames();
-    // The loops have ended: what they counted in ticks becomes time by the frequency measured up to now.
+    // The loops have ended: their ticks are converted to time by the frequency measured up to now.
     report.notes.extend(bench.recalibrate());
     let tick_hz = bench.tick_hz();
     let began = sending.iter().map(|outcome: &TransmitOutcome| outcome.began).min();
@@ -451,7 +451,7 @@ fn collect(
 
 impl Drop for Active {
     fn drop(&mut self) {
-        // The jobs' own drop waits for them, so they must have been told to end.
+        // Dropping a job waits for its end, so the jobs must have been signalled to end.
         self.stop();
     }
 }

@@ -1,4 +1,4 @@
-//! A port that has addresses and no kernel behind it: what it answers, and how it finds its next hop.
+//! A port with addresses but without a kernel interface: its answers and its neighbour table.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,10 +10,10 @@ use linerate_traffic::mac::MacAddr;
 use linerate_measure::mailbox::{Caught, Mailbox};
 use linerate_measure::neighbour::{Heard, Question, hear};
 
-/// Neighbours that are remembered at most: a network's whole chatter must not fill memory.
+/// Most entries of the neighbour table: a network's traffic must not fill memory.
 const MOST_NEIGHBOURS: usize = 1024;
 
-/// Answers for a port's addresses.
+/// Answers for a port's addresses, and its neighbour table.
 #[derive(Debug)]
 pub(super) struct Answering {
     mac: MacAddr,
@@ -22,11 +22,11 @@ pub(super) struct Answering {
     caught: Receiver<Caught>,
     neighbours: HashMap<IpAddr, MacAddr>,
     answered: Answered,
-    /// Frames sent here, not by an lcore, and their bytes.
+    /// Number and bytes of frames that this thread, rather than an lcore, sent.
     sent: (u64, u64),
 }
 
-/// Questions that were answered.
+/// Number of answered requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Answered {
     pub(super) arp: u64,
@@ -45,12 +45,12 @@ impl Answering {
         self.mac
     }
 
-    /// Where receiving lcores put what is not test traffic.
+    /// Mailbox for frames that are not test traffic, for the receiving lcores.
     pub(super) fn mailbox(&self) -> Mailbox {
         self.mailbox.clone()
     }
 
-    /// Looks at a frame, and returns the answer to it.
+    /// Processes a frame, and returns the answer to it.
     pub(super) fn hear(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
         match hear(frame, self.mac, &self.addresses) {
             Heard::Nothing => None,
@@ -72,7 +72,7 @@ impl Answering {
         }
     }
 
-    /// Looks at what the lcores put into the mailbox, and returns the answers.
+    /// Processes the frames in the mailbox, and returns the answers.
     pub(super) fn hear_caught(&mut self) -> Vec<Vec<u8>> {
         let caught: Vec<Caught> = self.caught.try_iter().collect();
         caught.iter().filter_map(|frame| self.hear(frame.bytes())).collect()
@@ -84,32 +84,32 @@ impl Answering {
         }
     }
 
-    /// Ethernet address of a neighbour, where it is known.
+    /// Ethernet address of a neighbour, if known.
     pub(super) fn neighbour(&self, ip: IpAddr) -> Option<MacAddr> {
         self.neighbours.get(&ip).copied()
     }
 
-    /// Forgets a neighbour, so that it is asked anew.
+    /// Removes a neighbour, so that it is requested again.
     pub(super) fn forget(&mut self, ip: IpAddr) {
         self.neighbours.remove(&ip);
     }
 
-    /// Begins to count anew.
+    /// Resets the counters.
     pub(super) fn begin(&mut self) {
         (self.answered, self.sent) = (Answered::default(), (0, 0));
     }
 
-    /// Counts a frame that was sent here.
+    /// Counts a frame that this thread sent.
     pub(super) fn count_sent(&mut self, bytes: usize) {
         self.sent = (self.sent.0 + 1, self.sent.1 + bytes as u64);
     }
 
-    /// Frames sent here since the count began, and their bytes.
+    /// Number and bytes of frames that this thread sent since the reset.
     pub(super) fn sent(&self) -> (u64, u64) {
         self.sent
     }
 
-    /// What was answered since the count began, in one sentence; `None` when nothing was.
+    /// The answers since the reset, in one sentence; `None` when there were none.
     pub(super) fn note(&self) -> Option<String> {
         let Answered { arp, solicitations, pings } = self.answered;
         let parts: Vec<String> =

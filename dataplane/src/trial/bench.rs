@@ -39,12 +39,12 @@ const BURST: usize = 64;
 /// The same in the bare loop.
 const BARE_BURST: u16 = 64;
 
-/// How a bench is set up.
+/// Configuration of a bench.
 #[derive(Debug, Clone)]
 pub struct BenchConfig {
-    /// Its port.
+    /// The port.
     pub port: PortId,
-    /// Its worker lcores: at least one.
+    /// Worker lcores: at least one.
     pub lcores: Vec<LcoreId>,
     /// Descriptors per receive queue.
     pub rx_descriptors: u16,
@@ -52,25 +52,25 @@ pub struct BenchConfig {
     pub tx_descriptors: u16,
     /// Receive queues; `None`: one per lcore, as far as the port has them.
     pub rx_queues: Option<u16>,
-    /// Transmit queues; `None`: likewise.
+    /// Transmit queues; `None`: one per lcore, as far as the port has them.
     pub tx_queues: Option<u16>,
     /// Largest payload of a frame in bytes.
     pub mtu: u16,
-    /// What trials may not exceed.
+    /// Ceilings on trials.
     pub safety: Ceilings,
-    /// Whether the bench may be asked to send back what it receives. It costs the port's bulk freeing of buffers.
+    /// True when the bench can reflect frames. This prevents the port's bulk freeing of buffers.
     pub reflects: bool,
-    /// What loops do while there is nothing to do; `None`: what fits lcores, CPUs and quota.
+    /// Behaviour of loops without work; `None`: chosen by lcores, CPUs and quota.
     pub idle: Option<Idle>,
-    /// Addresses of the port, and its routers. A port with addresses answers ARP, neighbour discovery and ping; that costs it the bulk freeing
-    /// of buffers, too.
+    /// Addresses of the port, and its routers. A port with addresses answers ARP, neighbour discovery and
+    /// ping; this prevents the bulk freeing of buffers as well.
     pub given: GivenAddresses,
 }
 
-/// A trial cannot be run.
+/// Error: a trial cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum TrialError {
-    /// The port or an lcore refused.
+    /// The port or an lcore reported an error.
     #[error(transparent)]
     Dpdk(#[from] DpdkError),
     /// A job panicked.
@@ -79,18 +79,18 @@ pub enum TrialError {
     /// The load cannot be applied.
     #[error(transparent)]
     Rate(#[from] RateError),
-    /// A ceiling forbids it.
+    /// A ceiling forbids the trial.
     #[error(transparent)]
     Unsafe(#[from] Unsafe),
-    /// The frame is too large for the port as it is set up.
+    /// The frame is too large for the port's configuration.
     #[error(transparent)]
     FrameTooLarge(#[from] FrameTooLarge),
-    /// Sending and counting at once needs an lcore for each.
+    /// An exchange needs one lcore for sending and one for counting.
     #[error(
         "sending and counting at once needs two worker lcores, and there is one; give three lcores, as in -l 0-2 (they may share CPUs: --lcores 0@0,1@0,2@1)"
     )]
     TooFewLcores,
-    /// The port was not set up to send back what it receives.
+    /// The port was not set up to reflect frames.
     #[error("this port was not started to send frames back; start the agent with --reflector")]
     NoReflector,
     /// A queue was lost with a job that panicked or was not launched.
@@ -101,15 +101,15 @@ pub enum TrialError {
 /// One bench's part in a trial.
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// The trial's name.
+    /// Number of the trial.
     pub trial: u32,
     /// Tag of its probes.
     pub tag: u16,
-    /// What to do.
+    /// Work of the bench.
     pub work: Work,
 }
 
-/// What to do.
+/// Work of a bench.
 #[derive(Debug, Clone)]
 pub enum Work {
     /// Send.
@@ -118,20 +118,20 @@ pub enum Work {
     Receive(Expect),
     /// Send and count.
     Exchange(Box<TransmitSpec>, Expect),
-    /// Send a recording again.
+    /// Replay a recording.
     Replay(Box<Replayed>),
-    /// Send back what comes.
+    /// Send received frames back.
     Reflect,
 }
 
-/// A recording to be sent again, by one lcore, so that its order stays.
+/// A recording to replay, by one lcore, so that its order is kept.
 #[derive(Debug, Clone)]
 pub struct Replayed {
     /// The frames.
     pub recording: Recording,
     /// Rate; `None`: as recorded.
     pub rate: Option<Rate>,
-    /// When to end.
+    /// End of sending.
     pub limit: Limit,
 }
 
@@ -159,19 +159,19 @@ impl From<&TrialSpec> for Order {
     }
 }
 
-/// A trial whose plans are made and whose memory is allocated.
+/// A planned trial with its memory allocated.
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) order: Order,
     pub(super) plans: Plans,
 }
 
-/// What each lcore will do: those that send first.
+/// Plan of each lcore: senders first.
 #[derive(Debug, Default)]
 pub(super) struct Plans {
     pub(super) transmit: Vec<TransmitPlan>,
     pub(super) intended_pps: Option<f64>,
-    /// What senders were to do, for their report.
+    /// Plan of the senders, for their report.
     pub(super) planned: Planned,
     pub(super) receive: Vec<Analysis>,
     pub(super) reflectors: usize,
@@ -183,7 +183,7 @@ pub struct Bench<'e> {
     pub(super) eal: &'e Eal,
     pub(super) config: BenchConfig,
     pub(super) clock: TickClock,
-    /// What had happened to the counter when it was measured last for this port.
+    /// The counter's events at its last measurement for this port.
     pub(super) clock_events: ClockEvents,
     pub(super) quota: Quota,
     pub(super) port: Port,
@@ -193,7 +193,7 @@ pub struct Bench<'e> {
     /// Extended statistics when the last trial was armed.
     pub(super) before: Vec<(String, u64)>,
     pub(super) network: Network,
-    /// Where the port answers for its addresses itself.
+    /// Present when the port answers for its addresses itself.
     pub(super) answering: Option<Answering>,
 }
 
@@ -201,7 +201,7 @@ impl<'e> Bench<'e> {
     /// Opens the port with a queue per lcore, as far as the port has queues.
     ///
     /// # Errors
-    /// When the port refuses.
+    /// When the port reports one.
     pub fn open(eal: &'e Eal, config: BenchConfig) -> Result<Self, DpdkError> {
         let info = describe(eal, config.port)?;
         let interface = info.interface.as_ref().map(|interface| interface.name.as_str());
@@ -252,7 +252,7 @@ impl<'e> Bench<'e> {
         })
     }
 
-    /// Divides a bench into one that sends and one that receives, on the same port, with these lcores.
+    /// Splits a bench into a sending and a receiving one, on the same port, with these lcores.
     pub fn divide(mut self, tx_lcores: Vec<LcoreId>, rx_lcores: Vec<LcoreId>) -> (Self, Self) {
         let rx = std::mem::take(&mut self.rx);
         let half = |lcores, tx: Vec<TxQueue>, rx: Vec<RxQueue>| Self {
@@ -273,20 +273,20 @@ impl<'e> Bench<'e> {
         (half(tx_lcores, tx, Vec::new()), half(rx_lcores, Vec::new(), rx))
     }
 
-    /// The port as it is now.
+    /// The port's present state.
     ///
     /// # Errors
-    /// When ethdev does not know it any more.
+    /// When ethdev no longer has the port.
     pub fn port_info(&self) -> Result<PortInfo, DpdkError> {
         describe(self.eal, self.config.port)
     }
 
-    /// Ticks per second of the clock that probes carry, as measured last.
+    /// Ticks per second of the clock in probes, as measured last.
     pub fn tick_hz(&self) -> u64 {
         self.clock.tick_hz()
     }
 
-    /// Frequency of that clock, told and measured.
+    /// Nominal and measured frequency of that clock.
     pub fn tick_rate(&self) -> TickRate {
         self.eal.tick_rate()
     }
@@ -296,8 +296,8 @@ impl<'e> Bench<'e> {
         &self.config.lcores
     }
 
-    /// Packets per second of the bare loop on one lcore, for frames of `frame_bytes` (check sequence included): the limit of the port and
-    /// the machine, for comparison.
+    /// Packets per second of the bare loop on one lcore, for frames of `frame_bytes` (check sequence
+    /// included): the limit of the port and the machine, for comparison.
     ///
     /// # Errors
     /// When the lcore is busy or the queue is lost.
@@ -328,29 +328,29 @@ impl<'e> Bench<'e> {
             self.before.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         let mut now = self.port.extended_counters();
         for (name, value) in &mut now {
-            // One that went backwards was reset, and counts from there.
+            // A statistic that decreased was reset, and counts from zero.
             *value = value.checked_sub(before.get(name.as_str()).copied().unwrap_or(0)).unwrap_or(*value);
         }
         now
     }
 
-    /// Closes the port and says how many buffers did not come back: none, unless something leaks. A driver that leaves buffers in the kernel's rings is
-    /// not asked.
+    /// Closes the port and returns the number of buffers that did not come back: 0 unless there is a leak.
+    /// Drivers that leave buffers in the kernel's rings are not checked.
     pub fn close(self) -> u32 {
         let pools = if self.port.returns_buffers() { self.port.pools() } else { Vec::new() };
         drop(self);
         pools.iter().map(|pool| pool.size().saturating_sub(pool.available())).sum()
     }
 
-    /// Makes the plans of a trial: flow tables, templates, analyses.
+    /// Plans a trial: flow tables, templates, analyses.
     ///
     /// # Errors
-    /// When the port cannot carry it as asked.
+    /// When the port cannot run the trial as specified.
     pub fn prepare(&mut self, order: Order) -> Result<Prepared, TrialError> {
         if (self.rx.len(), self.tx.len()) != self.queues {
             return Err(TrialError::QueueLost);
         }
-        // Loads and durations of the trial rest on the best that is known. What is to be noted is noted at its end.
+        // Loads and durations of the trial use the latest measurement. Notes are written at its end.
         self.recalibrate();
         let lcores = self.lcores().len();
         let mut plans = Plans::default();
@@ -361,7 +361,7 @@ impl<'e> Bench<'e> {
                 if lcores < 2 {
                     return Err(TrialError::TooFewLcores);
                 }
-                // A port with fewer TX queues than lcores was set up for so many senders.
+                // A port with fewer TX queues than lcores has this number of senders.
                 let senders = if self.tx.len() < lcores { self.tx.len() } else { lcores / 2 };
                 self.plan_transmit(order.tag, spec, senders, &mut plans)?;
                 plans.receive = self.plan_receive(*expect, lcores - senders);
@@ -379,7 +379,7 @@ impl<'e> Bench<'e> {
         let link_bps = info.link_bps;
         let mean_bytes = recording.mean_bytes() + f64::from(FCS_BYTES);
         let pps = rate.map(|rate| rate.packets_per_second_of(mean_bytes, link_bps)).transpose()?;
-        // `None`: as fast as the port takes them.
+        // `None`: as fast as the port accepts them.
         let departures_s = match pps {
             None => Some(recording.departures_s()),
             Some(pps) => pps.map(|pps| (0..recording.count()).map(|frame| frame as f64 / pps).collect()),
@@ -453,7 +453,7 @@ impl<'e> Bench<'e> {
                 .map_err(|_| too_large(info.clone(), largest.bytes()))?;
             let Some(writer) = FrameWriter::new(profile, &frames, tag, worker, workers) else { continue };
             let mine = writer.flow_count();
-            // Packets are shared out in proportion to flows, without rounding any away.
+            // Packets are divided in proportion to flows, without losing any to rounding.
             let share = |packets: u64, flows_before: u32| {
                 (u128::from(packets) * u128::from(flows_before) / u128::from(flows)) as u64
             };
@@ -479,7 +479,8 @@ impl<'e> Bench<'e> {
     }
 }
 
-/// What the buffers were not made for; a port's MTU in force does not exceed what they were made for.
+/// Error: frames larger than the buffers. The port's MTU in force does not exceed the one that the buffers
+/// were made for.
 fn too_large(port: PortInfo, asked: u32) -> FrameTooLarge {
     FrameTooLarge { asked, port: Box::new(port) }
 }

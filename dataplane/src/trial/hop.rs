@@ -1,4 +1,4 @@
-//! A bench's addresses: what it answers for them, and how it finds the way to others.
+//! A bench's addresses: answers to requests, and next hops.
 
 use std::net::IpAddr;
 use std::thread::sleep;
@@ -14,24 +14,25 @@ use linerate_measure::loops::queue::{ReceiveQueue, ReceivedBurst};
 use linerate_measure::loops::stop::Signal;
 use linerate_measure::neighbour::question;
 
-/// Bursts looked at before the caller goes on, at most.
+/// Most bursts processed per call.
 const MOST_BURSTS: usize = 64;
-/// Time between looks while an answer is waited for.
+/// Polling interval while waiting for an answer.
 const LOOK: Duration = Duration::from_millis(1);
 
 impl Bench<'_> {
-    /// The port's addresses, and who answers for them; `None` where it has none.
+    /// The port's addresses and their resolver; `None` for a port without addresses.
     pub fn network(&self) -> Option<PortNetwork> {
         self.network.told()
     }
 
-    /// True when the port answers for its addresses itself, and so wants to be tended often.
+    /// True when the port answers for its addresses itself, and so needs frequent calls of [`Self::tend`].
     pub fn answers(&self) -> bool {
         self.answering.is_some()
     }
 
-    /// Answers what was asked of the port's addresses since the last time. Queues that lcores have are theirs: what those receive comes by the
-    /// mailbox, and what is to be sent goes to them by `signal`. Frames of a file ask nothing, and are left for a trial.
+    /// Answers the requests for the port's addresses since the last call. Lcores own their queues: the frames
+    /// that they receive arrive through the mailbox, and answers are sent by the lcores through `signal`.
+    /// Frames from a file contain no requests, and are left for a trial.
     pub fn tend(&mut self, signal: Option<&Signal>) {
         let Some(answering) = &mut self.answering else { return };
         let mut answers = answering.hear_caught();
@@ -63,18 +64,18 @@ impl Bench<'_> {
         }
     }
 
-    /// Sends what lcores that have ended left waiting.
+    /// Sends the frames left waiting by lcores that have ended.
     pub(super) fn send_left(&mut self, signal: &Signal) {
         if let Some(queue) = self.tx.first_mut().filter(|_| signal.has_frames()) {
             signal.send_waiting(queue);
         }
     }
 
-    /// Finds the next hop on the way to an address: by the kernel, where the port uses one of its interfaces; else by asking on the port. Takes
-    /// `PATIENCE` at most.
+    /// Finds the next hop towards an address: through the kernel for a port on a kernel interface, otherwise
+    /// by requests on the port. Takes at most `PATIENCE`.
     ///
     /// # Errors
-    /// When there is no way there, or the next hop does not answer.
+    /// When there is no route, or the next hop does not answer.
     pub fn next_hop(&mut self, to: IpAddr) -> Result<NextHop, HopError> {
         if let Some(found) = self.network.by_kernel(to) {
             return found;

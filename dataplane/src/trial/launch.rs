@@ -1,4 +1,4 @@
-//! From a bench at rest to a trial whose loops run.
+//! Launch of a trial's loops.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ use linerate_measure::loops::reflect::reflect;
 use linerate_measure::loops::stop::Signal;
 use linerate_measure::loops::transmit::transmit;
 
-/// Bursts thrown away before a trial, at most: what waited in the receive queues belongs to nobody.
+/// Most bursts discarded before a trial: frames that wait in the receive queues belong to no trial.
 const FLUSH_BURSTS: usize = 4096;
 
 impl Bench<'_> {
-    /// Measures the clock up to now. Returns in words what should be noted: a counter that has changed since this port's last measurement,
-    /// whoever found it out, or of which DPDK tells a wrong frequency.
+    /// Measures the clock up to now. Returns notes: a counter that changed since this port's last
+    /// measurement, even if another caller detected it, or a wrong frequency from DPDK.
     pub(super) fn recalibrate(&mut self) -> Vec<String> {
         let before = std::mem::replace(&mut self.clock_events, self.eal.recalibrate());
         let rate = self.tick_rate();
@@ -70,7 +70,8 @@ impl Bench<'_> {
         let signals = [Signal::default(), Signal::default()];
         let mut lcores = self.config.lcores.clone().into_iter();
         if let Err(error) = self.launch(plans, &signals, &mut lcores, &mut jobs) {
-            // The loops already launched must be told to end before their jobs are dropped, which waits for them.
+            // Loops already launched must be signalled to end before their jobs are dropped, since dropping
+            // waits for them.
             signals.iter().for_each(Signal::stop);
             return Err(error.into());
         }
@@ -90,7 +91,7 @@ impl Bench<'_> {
             let block = Arc::<TransmitBlock>::default();
             let (clock, signal, published) = (self.clock, sending.clone(), block.clone());
             let job = self.eal.launch(lcore, move || {
-                // The kernel's account of the worker begins with the trial, not with the wait for it.
+                // The kernel's accounting of the worker begins with the trial, without the wait for it.
                 while signal.is_silent() {
                     signal.send_waiting(&mut queue);
                     clock.relax();
@@ -102,7 +103,7 @@ impl Bench<'_> {
             })?;
             jobs.transmit.push((job, block));
         }
-        // Every queue is served, also when there are more of them than lcores.
+        // Every queue is served, even when there are more queues than lcores.
         let loops = plans.receive.len();
         let mut shares: Vec<Vec<RxQueue>> = plans.receive.iter().map(|_| Vec::new()).collect();
         if loops > 0 {
@@ -144,7 +145,7 @@ impl Bench<'_> {
     }
 }
 
-/// Queues of one lcore, whose frames are told of while the trial runs.
+/// Queues of one lcore; their frame counts are published during the trial.
 fn served(queues: Vec<RxQueue>, jobs: &mut Jobs) -> RoundRobin<RxQueue> {
     let indexes = queues.iter().map(RxQueue::index).collect();
     let queues = RoundRobin::new(queues);

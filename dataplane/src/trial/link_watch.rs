@@ -1,28 +1,28 @@
-//! Whether the link stayed up over a trial. Pure: the instants are given.
+//! Monitor of the link during a trial. Pure: the caller passes the instants.
 
-/// Follows the link of a port over a trial.
+/// Link state of a port during a trial.
 #[derive(Debug, Default)]
 pub(super) struct LinkWatch {
-    /// When it was looked at last.
+    /// Instant of the last check.
     looked_ns: Option<u64>,
-    /// Since when it has been down.
+    /// Instant since which the link has been down.
     down_since_ns: Option<u64>,
-    /// How long it was down before that, in nanoseconds.
+    /// Earlier down time, in nanoseconds.
     down_ns: u64,
-    /// How many times it went down.
+    /// Number of times that the link went down.
     times: u32,
 }
 
 impl LinkWatch {
-    /// Time between two looks, in nanoseconds.
+    /// Interval between two checks, in nanoseconds.
     const INTERVAL_NS: u64 = 50_000_000;
 
-    /// True when it is time to look again.
+    /// True when the next check is due.
     pub(super) fn is_due(&self, now_ns: u64) -> bool {
         self.looked_ns.is_none_or(|looked| now_ns.saturating_sub(looked) >= Self::INTERVAL_NS)
     }
 
-    /// Takes the link's state at an instant.
+    /// Records the link's state at an instant.
     pub(super) fn look(&mut self, now_ns: u64, up: bool) {
         self.looked_ns = Some(now_ns);
         match (up, self.down_since_ns) {
@@ -38,7 +38,8 @@ impl LinkWatch {
         }
     }
 
-    /// That the link was down, how often and for how long, in one sentence; `None` when it was always seen up.
+    /// The number and duration of the link's down times, in one sentence; `None` when the link was up at
+    /// every check.
     pub(super) fn note(&self, now_ns: u64) -> Option<String> {
         let down_ns = self.down_ns + self.down_since_ns.map_or(0, |since| now_ns.saturating_sub(since));
         let seconds = down_ns as f64 / 1e9;

@@ -1,4 +1,4 @@
-//! Trials on a port: prepare, arm, start, sample, stop, report. What the command line and the agent both run.
+//! Trials on a port: prepare, arm, start, sample, stop, report. Used by the command line and by the agent.
 
 mod active;
 mod answering;

@@ -1,23 +1,24 @@
-//! The port's own counters over a trial, and why they may be missing.
+//! The port's own counters during a trial, and the reason when they are missing.
 
 use linerate_wire::counters::PortCounters;
 
-/// Follows the port's counters from the moment a trial is armed.
+/// The port's counters since a trial was armed.
 #[derive(Debug)]
 pub(super) struct PortWatch {
     before: Option<PortCounters>,
-    /// What the port said last; a smaller number later means that it was reset.
+    /// The last counters read; a smaller number later shows a reset.
     seen: Option<PortCounters>,
     was_reset: bool,
 }
 
 impl PortWatch {
-    /// Begins with the counters as they are; `None` when the port has none.
+    /// Starts with the present counters; `None` when the port has none.
     pub(super) fn new(before: Option<PortCounters>) -> Self {
         Self { before, seen: before, was_reset: false }
     }
 
-    /// Takes the counters now and returns those of the trial; `None` when the port has none or was reset.
+    /// Takes the present counters and returns those of the trial; `None` when the port has none or was
+    /// reset.
     pub(super) fn look(&mut self, now: Option<PortCounters>) -> Option<PortCounters> {
         let (now, before, seen) = (now?, self.before?, self.seen?);
         self.was_reset |= now.since(&seen).is_none();
@@ -25,7 +26,7 @@ impl PortWatch {
         if self.was_reset { None } else { now.since(&before) }
     }
 
-    /// Why there are no counters, in one sentence.
+    /// The reason for missing counters, in one sentence.
     pub(super) fn trouble(&self) -> Option<String> {
         match self.before {
             None => Some("the port gives no statistics; only Linerate's own counters are known".into()),

@@ -1,4 +1,4 @@
-//! From what the loops leave behind to a report. Pure.
+//! Creation of the report from the loops' results. Pure.
 
 use linerate_wire::counters::TransmitCounters;
 use linerate_wire::report::{ForeignFrames, ReceiveReport, TransmitReport, TrialReport};
@@ -10,19 +10,19 @@ use linerate_measure::histogram::TickHistogram;
 use linerate_measure::loops::reflect::ReflectOutcome;
 use linerate_measure::loops::transmit::TransmitOutcome;
 
-/// What senders were to do, as far as their report needs it.
+/// The part of the senders' plan that their report needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Planned {
-    /// Packets that leave together; 0 stands for 1.
+    /// Packets per burst; 0 means 1.
     pub(super) burst: u32,
-    /// Flows of each TX lcore; empty without flows, as of a recording.
+    /// Flows of each TX lcore; empty without flows, as for a recording.
     pub(super) flows_per_lcore: Vec<u32>,
-    /// TX lcores that did not send, because a ceiling admits too few packets at a time to share them with more.
+    /// TX lcores that did not send, because a ceiling admits too few packets at a time for more lcores.
     pub(super) left_out: u32,
 }
 
 impl Planned {
-    /// What a trial was too short for, each in one sentence.
+    /// Notes on a trial that was too short, each in one sentence.
     pub(super) fn notes(&self, transmit: &TransmitReport) -> Vec<String> {
         let TransmitReport { counters, packets_per_lcore, intended_pps, duration_s, .. } = transmit;
         let mut notes = Vec::new();
@@ -56,7 +56,7 @@ impl Planned {
     }
 }
 
-/// The longest time that an lcore worked, in ticks: lcores that begin one after the other do not make a trial longer.
+/// Longest working time of an lcore, in ticks: lcores that start one after the other do not lengthen a trial.
 fn longest(times: impl Iterator<Item = (u64, u64)>) -> f64 {
     times.map(|(began, ended)| ended.saturating_sub(began)).max().unwrap_or(0) as f64
 }
@@ -91,8 +91,8 @@ pub(super) fn transmit_report(
     }
 }
 
-/// A receiver's account, and what became of every flow. `sent_per_lcore` is what each lcore of the sender sent; empty when that is not known.
-/// `None` without receivers.
+/// A receiver's report, and the results of every flow. `sent_per_lcore` are the packets of each sender lcore;
+/// empty when unknown. `None` without receivers.
 pub(super) fn receive_report(
     outcomes: Vec<ReceiveOutcome>,
     frames_per_queue: Vec<u64>,
@@ -125,10 +125,10 @@ pub(super) fn receive_report(
     Some((report, flows))
 }
 
-/// A worker that waited for its CPU for less than this share of the time had it.
+/// Share of the time below which a worker's wait for its CPU is ignored.
 const WAITING_SHARE: f64 = 0.001;
 
-/// A load that was not offered as intended, in one sentence, with what the sending lcores lacked.
+/// A load that differs from the intended one, in one sentence, with the sending lcores' limitation.
 pub(super) fn missed_load(report: &TrialReport) -> Option<String> {
     let transmit = report.transmit.as_ref().filter(|transmit| transmit.missed_intended())?;
     let (intended, offered) = (transmit.intended_pps?, transmit.offered_pps);
@@ -147,7 +147,7 @@ pub(super) fn missed_load(report: &TrialReport) -> Option<String> {
     Some(note)
 }
 
-/// Packets that came without a UDP checksum, in one sentence.
+/// Packets without a UDP checksum, in one sentence.
 pub(super) fn unchecked_note(receive: &ReceiveReport) -> Option<String> {
     let packets = receive.counters.without_checksum;
     (packets > 0).then(|| {
@@ -157,7 +157,7 @@ pub(super) fn unchecked_note(receive: &ReceiveReport) -> Option<String> {
     })
 }
 
-/// A reflector's account: what arrived, and what went back. Frames that the port did not take back are `unsent`.
+/// A reflector's report: frames received and sent back. Frames that the port did not accept are `unsent`.
 pub(super) fn reflect_report(
     reflected: &[ReflectOutcome],
     frames_per_queue: Vec<u64>,
@@ -187,7 +187,7 @@ pub(super) fn reflect_report(
     (transmit, receive)
 }
 
-/// How frames were spread over several receive queues, when that is worth saying.
+/// Note on the distribution of frames over several receive queues, when it is remarkable.
 pub(super) fn spread_note(queues: usize, spread: Spread) -> Option<String> {
     if queues < 2 {
         return None;
@@ -203,8 +203,8 @@ pub(super) fn spread_note(queues: usize, spread: Spread) -> Option<String> {
     }
 }
 
-/// Where the port's counters differ from ours, each difference in one sentence. `own` are frames that were sent beside test traffic, and their
-/// bytes.
+/// Differences between the port's counters and Linerate's, each in one sentence. `own` are the number and
+/// bytes of frames sent besides test traffic.
 pub(super) fn disagreements(report: &TrialReport, own: (u64, u64)) -> Vec<String> {
     let Some(port) = &report.port else { return Vec::new() };
     let sent = report.transmit.as_ref().map(|transmit| {
@@ -223,7 +223,7 @@ pub(super) fn disagreements(report: &TrialReport, own: (u64, u64)) -> Vec<String
 
 fn differences([packets, bytes]: [(&str, u64, u64); 2]) -> Vec<String> {
     let (_, ours, theirs) = bytes;
-    // Some ports count the check sequence, some do not, and some count no bytes at all; none of them is wrong.
+    // Some ports count the check sequence, some do not, and some count no bytes; all of these are correct.
     let bytes_differ_by_habit = theirs == ours + 4 * packets.1 || theirs == 0;
     [(packets, false), (bytes, bytes_differ_by_habit)]
         .into_iter()
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_trial_too_short_for_its_bursts_or_flows_is_noted() {
-        // (burst, flows of each lcore, intended packets per second, packets of each lcore in 0.01 s, what is noted)
+        // (burst, flows of each lcore, intended packets per second, packets of each lcore in 0.01 s, note)
         type Row<'a> = (u32, &'a [u32], Option<f64>, &'a [u64], &'a [&'a str]);
         let rows: &[Row<'_>] = &[
             (1, &[50, 50], Some(1e4), &[50, 50], &[]),
@@ -366,7 +366,7 @@ mod tests {
             ended,
             ..TransmitOutcome::default()
         };
-        // The second lcore had its CPU half a second later.
+        // The second lcore started half a second later.
         let outcomes = [outcome(1_000, 2_000, 500), outcome(1_500, 2_500, 500)];
         let report = transmit_report(&outcomes, Some(1_000.0), &Planned::default(), 1_000);
         assert_eq!((report.duration_s, report.offered_pps, report.missed_intended()), (1.0, 1_000.0, false));
