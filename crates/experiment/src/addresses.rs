@@ -1,4 +1,4 @@
-//! Addresses of ports that have no kernel behind them.
+//! Addresses of ports without a kernel interface.
 
 use std::net::IpAddr;
 
@@ -30,7 +30,7 @@ pub struct PortAddresses {
 }
 
 impl AddressPair {
-    /// Those of one end.
+    /// The addresses of one end.
     pub fn of(&self, end: Role) -> &PortAddresses {
         match end {
             Role::Tx => &self.tx,
@@ -38,10 +38,11 @@ impl AddressPair {
         }
     }
 
-    /// What is wrong with them: the field, the value and the remedy.
+    /// Checks the addresses.
     ///
     /// # Errors
-    /// When a router is not on the link, or there are two for one version of IP.
+    /// When a router is not on the link, or there are two for one IP version: the field, the value and the
+    /// remedy.
     pub(super) fn check(&self) -> Result<(), String> {
         for end in [Role::Tx, Role::Rx] {
             let PortAddresses { addresses, gateways } = self.of(end);
@@ -63,7 +64,7 @@ impl AddressPair {
 }
 
 impl PortAddresses {
-    /// What the agent has to be told when it starts, behind `agent`.
+    /// The agent's options for these addresses, after `agent`.
     pub fn agent_options(&self) -> Vec<String> {
         let addresses = self.addresses.iter().map(|address| ["--address".to_owned(), address.to_string()]);
         let gateways = self.gateways.iter().map(|gateway| ["--gateway".to_owned(), gateway.to_string()]);

@@ -1,4 +1,4 @@
-//! What every agent has, wherever it runs.
+//! Settings of every agent, on any platform.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
-//! What determines an experiment's results, as one number: two experiments with the same one measure the same thing in the same way.
+//! Determinants: a hash of everything that determines an experiment's results. Two experiments with the same
+//! hash measure the same thing in the same way.
 
 use linerate_traffic::safety::Safety;
 use serde::{Deserialize, Serialize};
@@ -11,17 +12,18 @@ use super::Experiment;
 use super::document::{Document, Metadata, TrialSection};
 use super::kubernetes::KubernetesSection;
 
-/// Digits of a trial's key.
+/// Hexadecimal digits of a trial's key.
 const KEY_DIGITS: usize = 32;
 
 impl Experiment {
-    /// SHA-256, in hexadecimal digits, of everything that determines the results: the document in force, what selects its trials, and the version
-    /// of this program. The experiment's name, how often a trial is tried, what no trial may exceed, and how long pods may take and how long they stay are not part of it.
+    /// SHA-256, in hexadecimal digits, of everything that determines the results: the document in force, the
+    /// filter of its trials, and the version of this program. The experiment's name, the number of retries,
+    /// the ceilings, and how long pods may take to start and are kept are not part of it.
     ///
     /// # Errors
-    /// When the document cannot be written as JSON, which it has no reason to.
+    /// When the document cannot be written as JSON, which is not expected.
     pub fn determinants(&self, filter: Option<&str>) -> serde_json::Result<String> {
-        // A JSON value has its fields in the order of their names, whatever order they are declared in.
+        // The fields of a JSON value are sorted by name, whatever the order of their declaration.
         let all = serde_json::to_value(self.determining_document())?;
         let all = json!({ "document": all, "filter": filter, "version": env!("CARGO_PKG_VERSION") });
         Ok(hexadecimal(&serde_json::to_vec(&all)?))
@@ -30,7 +32,7 @@ impl Experiment {
     /// The keys of the experiment's trials.
     ///
     /// # Errors
-    /// When the document cannot be written as JSON, which it has no reason to.
+    /// When the document cannot be written as JSON, which is not expected.
     pub fn trial_keys(&self) -> serde_json::Result<TrialKeys> {
         let mut document = self.determining_document();
         document.spec.traffic = None;
@@ -41,7 +43,7 @@ impl Experiment {
         Ok(TrialKeys { rest: hexadecimal(&serde_json::to_vec(&rest)?) })
     }
 
-    /// The document without what does not matter to the results.
+    /// The document without the fields that do not affect the results.
     fn determining_document(&self) -> Document {
         let mut document = self.document.clone();
         document.metadata = Metadata::default();
@@ -53,7 +55,8 @@ impl Experiment {
     }
 }
 
-/// Hash of all that determines a trial: the first 128 bits of a SHA-256, in hexadecimal digits. It identifies the trial; names are for people.
+/// Hash of everything that determines a trial: the first 128 bits of a SHA-256, in hexadecimal digits. It
+/// identifies the trial; names are for display.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TrialKey(String);
@@ -64,15 +67,16 @@ impl std::fmt::Display for TrialKey {
     }
 }
 
-/// Keys of trials: hashes of what determines them. The same trial has the same key whatever other trials the experiment has.
+/// Keys of trials: hashes of their determinants. A trial's key does not depend on the other trials of the
+/// experiment.
 #[derive(Debug, Clone)]
 pub struct TrialKeys {
-    /// Hash of what all trials have in common.
+    /// Hash of the trials' common determinants.
     rest: String,
 }
 
 impl TrialKeys {
-    /// The key of a trial. `repeat` is which time the profile is run.
+    /// The key of a trial; `repeat` is the number of the repeat.
     pub fn of(&self, profile: &Profile, repeat: u32) -> TrialKey {
         let own = json!({ "profile": profile, "repeat": repeat, "rest": self.rest });
         let mut key = hexadecimal(own.to_string().as_bytes());

@@ -1,4 +1,4 @@
-//! Which ways packets go in a trial.
+//! Direction of the packets in a trial.
 
 use linerate_wire::report::Part;
 use linerate_wire::trial::Role;
@@ -19,7 +19,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// What the agent at that end of a pair does.
+    /// Part of the agent at that end of a pair.
     pub fn part(self, end: Role) -> Part {
         match (self, end) {
             (Direction::OneWay, Role::Tx) => Part::Tx,
@@ -29,12 +29,12 @@ impl Direction {
         }
     }
 
-    /// True when delays are those of the way there and back.
+    /// True when delays are round-trip delays.
     pub fn is_round_trip(self) -> bool {
         self == Direction::RoundTrip
     }
 
-    /// Worker lcores of the agent at that end, where `tx` send and `rx` receive.
+    /// Worker lcores of the agent at that end, with `tx` sending and `rx` receiving ones.
     pub fn workers(self, end: Role, tx: u32, rx: u32) -> u32 {
         match self.part(end) {
             Part::Tx => tx,
@@ -43,7 +43,8 @@ impl Direction {
         }
     }
 
-    /// TX and RX queues of the port at that end, where they do not follow from its lcores; see [`Self::agent_options`].
+    /// TX and RX queues of the port at that end; `None` when they follow from its lcores. See
+    /// [`Self::agent_options`].
     pub fn queues(self, end: Role, tx: u32, rx: u32, rings: bool) -> Option<(u32, u32)> {
         match (self, end) {
             (Direction::Bidirectional, _) if rings => Some((tx, tx)),
@@ -53,11 +54,12 @@ impl Direction {
         }
     }
 
-    /// What the agent at that end has to be told when it starts, behind `agent`: the queues of its port, where they do not follow from its lcores,
-    /// and that it will send back what it receives.
+    /// Options of the agent at that end, after `agent`: the queues of its port, if they do not follow from
+    /// its lcores, and whether it sends back what it receives.
     ///
-    /// Where ports are joined by `rings`, as memif's are, each transmit queue is a receive queue at the other end. A port with more of those reads
-    /// frames twice: memif takes a ring that is not there for the first one.
+    /// If ports are connected by `rings`, as with memif, each transmit queue is a receive queue of the other
+    /// end. A port with more receive queues than that would read frames twice, because memif uses the first
+    /// ring in place of a missing one.
     pub fn agent_options(self, end: Role, tx: u32, rx: u32, rings: bool) -> Vec<String> {
         let mut options = Vec::new();
         if let Some((txq, rxq)) = self.queues(end, tx, rx, rings) {

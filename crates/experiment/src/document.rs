@@ -1,4 +1,4 @@
-//! The experiment document as it is written down. Whatever is left out has a default that works.
+//! The experiment document as written. Every omitted field has a working default.
 
 use std::collections::BTreeMap;
 
@@ -24,9 +24,9 @@ const MONTH_MS: u64 = 30 * 24 * HOUR_MS;
 
 /// Number of flows of a profile.
 pub type Flows = Ranged<1, 4_194_304>;
-/// How long a trial sends.
+/// Sending time of a trial.
 pub type TrialDuration = SpanIn<10, MONTH_MS>;
-/// Up to an hour, with a grain that agents can keep.
+/// Interval of up to an hour, with a minimum that agents can keep.
 pub type Interval = SpanIn<10, HOUR_MS>;
 
 /// An experiment: what traffic to send, between how many pairs, for how long, and where.
@@ -209,7 +209,7 @@ impl Default for Traffic {
     }
 }
 
-/// A value that stands in no document.
+/// A value without a place in a document.
 pub(super) fn unplaced<T>(value: T) -> Spanned<T> {
     Spanned::new(value, Location::UNKNOWN, Location::UNKNOWN)
 }

@@ -1,4 +1,4 @@
-//! Settings of the Kubernetes platform: what pods ask for, where they go, and what joins a pair.
+//! Settings of the Kubernetes platform: resources of pods, their placement, and the network of a pair.
 
 use std::collections::BTreeMap;
 
@@ -94,7 +94,7 @@ pub enum PullPolicy {
 }
 
 impl PullPolicy {
-    /// The name that Kubernetes has for it.
+    /// Its name in Kubernetes.
     pub fn name(self) -> &'static str {
         match self {
             PullPolicy::Always => "Always",
@@ -146,7 +146,7 @@ impl Default for PodHugepages {
 }
 
 impl PodHugepages {
-    /// All of them, in bytes.
+    /// Total size in bytes.
     pub fn bytes(&self) -> u64 {
         self.page_size.bytes() * self.count.get()
     }
@@ -164,7 +164,7 @@ pub enum PageSize {
 }
 
 impl PageSize {
-    /// In bytes.
+    /// Size in bytes.
     pub fn bytes(self) -> u64 {
         match self {
             PageSize::TwoMi => 2 << 20,
@@ -172,7 +172,7 @@ impl PageSize {
         }
     }
 
-    /// The resource that stands for it.
+    /// Name of its Kubernetes resource.
     pub fn resource(self) -> &'static str {
         match self {
             PageSize::TwoMi => "hugepages-2Mi",
@@ -180,7 +180,7 @@ impl PageSize {
         }
     }
 
-    /// The medium of a volume of it.
+    /// Medium of a volume of these pages.
     pub fn medium(self) -> &'static str {
         match self {
             PageSize::TwoMi => "HugePages-2Mi",

@@ -1,4 +1,5 @@
-//! What is to be done: the document, read and checked once. Below [`Experiment`] nothing is checked again.
+//! The experiment document, parsed and validated once. Code that holds an [`Experiment`] does not check it
+//! again.
 
 pub mod addresses;
 pub mod agents;
@@ -32,23 +33,24 @@ use topology::Topology;
 
 pub use overrides::{Overrides, Setting};
 
-/// The experiment that runs when no document is given.
+/// The default document, used when none is given.
 pub const DEFAULT_DOCUMENT: &str = include_str!("../../../examples/first-light.yaml");
-/// What the default document is called in messages.
+/// Name of the default document in messages.
 pub const DEFAULT_ORIGIN: &str = "built-in first-light.yaml";
 
 /// A valid experiment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiment {
-    /// The document in force: every default filled in.
+    /// The document in force, with every default filled in.
     pub document: Document,
-    /// What is sent, in order; at least one, no two of one name.
+    /// Profiles in order; at least one, with unique names.
     pub profiles: Vec<Profile>,
-    /// Ceilings of this program's environment, which hold beside the document's.
+    /// Ceilings of this program's environment, which apply in addition to the document's.
     pub environment: Safety,
 }
 
-/// A document that is no experiment. The message names place, value, what is allowed, and what to do.
+/// Why a document is not a valid experiment. The message names the place, the value, what is allowed, and the
+/// remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ExperimentError {
     /// The file cannot be read.
@@ -56,7 +58,7 @@ pub enum ExperimentError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: std::io::Error,
     },
     /// The text is not a document of the right form.
@@ -70,20 +72,20 @@ pub enum ExperimentError {
         /// Line, column, reason and excerpt.
         problem: Box<serde_saphyr::Error>,
     },
-    /// The command line sets a field to what it cannot be.
+    /// An option of the command line has an invalid value.
     #[error("{option}: {problem}")]
     Setting {
-        /// What the user wrote.
+        /// The option as written.
         option: String,
         /// Value, reason, what is allowed.
         problem: String,
     },
-    /// The values do not go together.
+    /// Values contradict each other.
     #[error("{origin}{}: {problem}", line(*.location))]
     Content {
         /// The file.
         origin: String,
-        /// Where; unknown for defaults.
+        /// Place in the document; unknown for defaults.
         location: Location,
         /// Field, value, reason and remedy.
         problem: String,
@@ -104,7 +106,7 @@ impl Experiment {
         Self::parse(&text, &path.display().to_string(), overrides)
     }
 
-    /// Reads a document. `origin` names it in messages.
+    /// Parses a document. `origin` names it in messages.
     ///
     /// # Errors
     /// When the text is not a valid experiment.
@@ -114,7 +116,8 @@ impl Experiment {
             problem: Box::new(problem),
         })?;
         let mut document = overrides.apply(document)?;
-        // With settings of the command line, the document in force is not the text that the user wrote: places are looked up there.
+        // With options of the command line, the document in force differs from the user's text, so places are
+        // looked up in the text.
         let wrong = |location: Location, problem: String| {
             let location = if overrides.is_empty() { location } else { place_of_message(text, &problem) };
             ExperimentError::Content { origin: origin.to_owned(), location, problem }
@@ -143,12 +146,12 @@ impl Experiment {
         self.document.metadata.name.as_str()
     }
 
-    /// Where the agents run.
+    /// Platform of the agents.
     pub fn platform(&self) -> PlatformKind {
         self.document.spec.platform
     }
 
-    /// Pairs that are loaded at the same time.
+    /// Number of pairs, which are loaded at the same time.
     pub fn pairs(&self) -> usize {
         self.document.spec.pairs.0.get_u32() as usize
     }
@@ -158,12 +161,12 @@ impl Experiment {
         Topology::pairs(self.pairs(), self.direction())
     }
 
-    /// How each trial runs.
+    /// Settings of each trial.
     pub fn trial(&self) -> &TrialSection {
         &self.document.spec.trial
     }
 
-    /// What no trial may exceed.
+    /// Ceilings of every trial.
     pub fn ceilings(&self) -> Ceilings {
         Ceilings::default()
             .with(Origin::Document, self.safety().clone())
@@ -180,7 +183,7 @@ impl Experiment {
         &self.document.spec.agents
     }
 
-    /// What the agent at that end of a pair has to be told of its addresses when it starts, behind `agent`.
+    /// The agent's options for its addresses, after `agent`.
     pub fn address_options(&self, pair: usize, end: Role) -> Vec<String> {
         let addresses = self.document.spec.addresses.as_ref();
         let of_pair = addresses.and_then(|addresses| addresses.value.get(pair));
@@ -192,7 +195,7 @@ impl Experiment {
         &self.document.spec.kubernetes
     }
 
-    /// Which ways packets go in each trial.
+    /// Direction of the packets in each trial.
     pub fn direction(&self) -> Direction {
         self.trial().direction
     }
@@ -202,7 +205,7 @@ impl Experiment {
         &self.document.spec.local
     }
 
-    /// When each trial's transmitter ends.
+    /// Limit of each trial's transmitter.
     pub fn limit(&self) -> Limit {
         let trial = self.trial();
         Limit {
@@ -214,7 +217,7 @@ impl Experiment {
     /// The document in force, as YAML.
     ///
     /// # Errors
-    /// When the writer of YAML fails, which it has no reason to.
+    /// When the YAML writer fails, which is not expected.
     pub fn to_yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
         serde_saphyr::to_string(&self.document)
     }
@@ -239,7 +242,7 @@ fn check_addresses(document: &Document) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// A device is asked for where the pods are joined by devices, and what contradicts itself is refused.
+/// Adds the request for a device if devices connect the pods, and refuses contradictions.
 fn complete_kubernetes(document: &mut Document) -> Result<(), Wrong> {
     let pairs = document.spec.pairs.0.get_u32() as usize;
     let settings = &mut document.spec.kubernetes;
@@ -260,7 +263,8 @@ fn complete_kubernetes(document: &mut Document) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// The profiles of the list, or of the matrix in the order frame size, flows, rate. Fills the matrix in when neither is given.
+/// Profiles of the list, or of the matrix in the order frame size, flows, rate. Adds the default matrix if
+/// there is neither.
 fn profiles(document: &mut Document) -> Result<Vec<Profile>, Wrong> {
     let spec = &mut document.spec;
     let placed: Vec<(Location, Profile)> = match (&spec.traffic, &spec.profiles) {

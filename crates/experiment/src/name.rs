@@ -1,4 +1,4 @@
-//! Names that users give.
+//! User-defined names.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

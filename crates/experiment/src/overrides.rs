@@ -1,4 +1,4 @@
-//! What the command line puts into a document: every option is a field.
+//! Overrides: options of the command line that set fields of the document.
 
 use std::str::FromStr;
 
@@ -10,27 +10,27 @@ use super::ExperimentError;
 use super::document::{Document, PlatformKind};
 use crate::yaml::for_users;
 
-/// What the command line puts in place of the document's, in order.
+/// Settings that replace values of the document, in order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Overrides {
     settings: Vec<Setting>,
-    /// Ceilings of the environment. They replace nothing: they hold beside the document's.
+    /// Ceilings of the environment. They apply in addition to the document's, and replace none.
     pub environment: Safety,
 }
 
 /// One field with its new value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
-    /// What the user wrote, for messages.
+    /// The option as written, for messages.
     option: String,
-    /// The way to the field, from `spec` on.
+    /// Path of the field, from `spec` on.
     path: Vec<String>,
-    /// `None` takes the field out, so that its default is in force.
+    /// The new value; `None` removes the field, so that its default applies.
     value: Option<Value>,
 }
 
 impl Overrides {
-    /// Sets the field at `path`; `option` is what the user wrote.
+    /// Sets the field at `path`; `option` is the option as written.
     pub fn set<P: Into<String>>(
         &mut self,
         option: impl Into<String>,
@@ -41,7 +41,7 @@ impl Overrides {
         self.settings.push(Setting { option: option.into(), path, value: Some(value.into()) });
     }
 
-    /// Takes the field at `path` out.
+    /// Removes the field at `path`.
     pub fn clear<P: Into<String>>(&mut self, option: impl Into<String>, path: impl IntoIterator<Item = P>) {
         let path = path.into_iter().map(Into::into).collect();
         self.settings.push(Setting { option: option.into(), path, value: None });
@@ -52,18 +52,18 @@ impl Overrides {
         self.settings.push(setting);
     }
 
-    /// Where the agents run.
+    /// Sets the platform.
     pub fn platform(&mut self, platform: PlatformKind) {
         self.set("--platform", ["spec", "platform"], platform.name());
     }
 
-    /// How long each trial sends, in place of the document's duration and packets.
+    /// Sets the sending time of each trial, in place of the document's duration and packets.
     pub fn duration(&mut self, duration: Span) {
         self.clear("--duration", ["spec", "trial", "packets"]);
         self.set("--duration", ["spec", "trial", "duration"], duration.to_string());
     }
 
-    /// True when the document is in force as it is written.
+    /// True when there are no settings.
     pub(super) fn is_empty(&self) -> bool {
         self.settings.is_empty()
     }
@@ -71,7 +71,7 @@ impl Overrides {
     /// The document with these settings.
     ///
     /// # Errors
-    /// The first setting that the document does not allow, by its option.
+    /// The option of the first setting that the document does not allow.
     pub(super) fn apply(&self, document: Document) -> Result<Document, ExperimentError> {
         let mut document = document;
         for setting in &self.settings {
@@ -98,7 +98,7 @@ impl Setting {
                 place.as_object_mut().and_then(|map| map.remove(last));
             }
         }
-        // By way of YAML, whose reader the types are made for.
+        // Through YAML, because the types are made for its reader.
         let yaml = serde_saphyr::to_string(&tree).map_err(|error| wrong(error.to_string()))?;
         serde_saphyr::from_str(&yaml).map_err(|error| {
             let text = for_users(&error.without_snippet().to_string());
@@ -107,7 +107,7 @@ impl Setting {
     }
 }
 
-/// The field `step` of `place`, made when it is not there.
+/// The field `step` of `place`, created if missing.
 fn child<'v>(place: &'v mut Value, step: &str) -> Result<&'v mut Value, String> {
     if place.is_null() {
         *place = Value::Object(Map::new());
@@ -128,7 +128,8 @@ fn child<'v>(place: &'v mut Value, step: &str) -> Result<&'v mut Value, String> 
 impl FromStr for Setting {
     type Err = String;
 
-    /// Reads `spec.trial.repeats=3` or `spec.kubernetes.resources[intel.com/dpdk]=1`; the value is YAML, and nothing takes the field out.
+    /// Parses `spec.trial.repeats=3` or `spec.kubernetes.resources[intel.com/dpdk]=1`. The value is YAML; an
+    /// empty one removes the field.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("'{text}' is not PATH=VALUE, such as spec.trial.repeats=3");
         let mut path = Vec::new();

@@ -1,4 +1,5 @@
-//! Which trials an experiment makes, and how long they take. Pure; what is printed is what is run.
+//! Plan: the trials of an experiment and their duration. Pure; a dry run prints exactly the trials that a run
+//! carries out.
 
 use std::time::Duration;
 
@@ -13,28 +14,28 @@ use crate::Experiment;
 use crate::determinants::TrialKey;
 use crate::direction::Direction;
 
-/// Time that a trial takes beyond its own duration, for the estimate: preparing, settling, storing.
+/// Estimated time of a trial besides its sending: preparing, settling, storing.
 const TRIAL_OVERHEAD: Duration = Duration::from_millis(150);
-/// Time to start and warm up the agents, and to end them, for the estimate.
+/// Estimated time to start, warm up and end the agents.
 const START_AND_END: Duration = Duration::from_millis(1500);
 
-/// One profile, once, on all paths at the same time.
+/// One run of a profile on all paths at the same time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
-    /// Identifies it.
+    /// Its key, which identifies it.
     pub key: TrialKey,
-    /// What is sent.
+    /// Its traffic.
     pub profile: Profile,
-    /// Which time the profile is run: from 1.
+    /// Number of the repeat, from 1.
     pub repeat: u32,
-    /// How many times it is run in all.
+    /// Repeats of the profile.
     pub repeats: u32,
-    /// How long it sends, as far as that is known before.
+    /// Sending time; `None` when it is unknown in advance.
     pub expected_duration: Option<Duration>,
 }
 
 impl Trial {
-    /// The trial's place below its pair's directory: the profile's name, and the repeat where there is more than one.
+    /// The trial's path below its pair's directory: the profile's name, and the repeat if there are several.
     pub fn directory(&self) -> String {
         if self.repeats > 1 {
             format!("{}/repeat-{}", self.profile.name(), self.repeat)
@@ -43,22 +44,22 @@ impl Trial {
         }
     }
 
-    /// What people know it by within its experiment: the profile's name and the repeat.
+    /// The trial's label within its experiment: the profile's name and the repeat.
     pub fn label(&self) -> (String, u32) {
         (self.profile.name(), self.repeat)
     }
 
-    /// Checks it against the ceilings, on a link of `link_bps` bit/s.
+    /// Checks the trial against the ceilings, on a link of `link_bps` bit/s.
     ///
     /// # Errors
-    /// The ceiling that forbids it.
+    /// The ceiling that is exceeded.
     pub fn check(&self, experiment: &Experiment, link_bps: Option<u64>) -> Result<(), PlanError> {
         self.unless_unsafe(experiment.ceilings().check(&self.profile, &experiment.limit(), link_bps))
     }
 
     fn unless_unsafe(&self, checked: Result<(), Unsafe>) -> Result<(), PlanError> {
         match checked {
-            // Where the profile names no destination, the sending agent knows and checks it.
+            // If the profile names no destination, the sending agent knows and checks it.
             Err(Unsafe::Destination { .. }) if self.profile.raw().destination.written_ip().is_none() => {
                 Ok(())
             }
@@ -66,7 +67,7 @@ impl Trial {
         }
     }
 
-    /// Bytes that a file of every flow takes on one path, by a low estimate.
+    /// Size of the flow file of one path in bytes, by a low estimate.
     pub fn flow_bytes(&self) -> u64 {
         let nowhere = (MacAddr([0; 6]), MacAddr([0; 6]));
         FlowLines { traffic: Some((&self.profile, nowhere)), sent: None, delays_valid: true }.least_bytes()
@@ -76,26 +77,26 @@ impl Trial {
 /// The trials of an experiment, in order; at least one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// In the order they run.
+    /// In the order of their runs.
     pub trials: Vec<Trial>,
 }
 
-/// A plan as shown by a dry run.
+/// A plan, as a dry run shows it.
 #[derive(Debug, Serialize)]
 pub struct PlanView {
     /// The experiment's name.
     pub experiment: String,
-    /// Pairs that each trial loads at the same time.
+    /// Pairs, which each trial loads at the same time.
     pub pairs: usize,
-    /// Which ways packets go.
+    /// Direction of the packets.
     pub direction: Direction,
     /// The trials, in order.
     pub trials: Vec<TrialView>,
-    /// Estimated total time in seconds; absent when a trial's duration is not known before.
+    /// Estimated total time in seconds; absent when a trial's duration is unknown in advance.
     pub estimated_s: Option<f64>,
 }
 
-/// A trial as shown by a dry run.
+/// A trial, as a dry run shows it.
 #[derive(Debug, Serialize)]
 pub struct TrialView {
     /// Name of the profile.
@@ -106,27 +107,27 @@ pub struct TrialView {
     pub flows: u32,
     /// Intended load, as written.
     pub rate: Rate,
-    /// Which time the profile is run.
+    /// Number of the repeat.
     pub repeat: u32,
-    /// Seconds of sending, when known before.
+    /// Sending time in seconds, when known in advance.
     pub duration_s: Option<f64>,
 }
 
-/// An experiment without a plan.
+/// Why an experiment has no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// No trial is left.
+    /// The filter selects no trial.
     #[error("no profile of the experiment has '{filter}' in its name; there are: {}", names.join(", "))]
     NothingSelected {
-        /// What was looked for.
+        /// The filter.
         filter: String,
-        /// What there is.
+        /// Names of the profiles.
         names: Vec<String>,
     },
-    /// The document cannot be written as JSON, which it has no reason to.
+    /// The document cannot be written as JSON, which is not expected.
     #[error("cannot tell the trials apart: {0}")]
     Key(#[from] serde_json::Error),
-    /// A ceiling forbids a trial.
+    /// A trial exceeds a ceiling.
     #[error("{profile}: {problem}")]
     Unsafe {
         /// Name of the trial's profile.
@@ -136,10 +137,12 @@ pub enum PlanError {
     },
 }
 
-/// The trials of `experiment` whose profile has `filter` in its name: every profile in order, all its repeats in a row.
+/// The trials of `experiment` whose profile has `filter` in its name: every profile in order, all its repeats
+/// in a row.
 ///
 /// # Errors
-/// When no profile is left, or a ceiling forbids one. Ceilings and loads that depend on the link's speed are checked by [`Trial::check`], when it is known.
+/// When no profile is left, or a trial exceeds a ceiling. Ceilings and loads that depend on the link's speed
+/// are checked by [`Trial::check`] when the speed is known.
 pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanError> {
     let repeats = experiment.trial().repeats.get_u32();
     let keys = &experiment.trial_keys()?;
@@ -184,7 +187,7 @@ fn expected_duration(experiment: &Experiment, profile: &Profile) -> Option<Durat
 }
 
 impl Plan {
-    /// Estimated total time; `None` when a trial's duration is not known before.
+    /// Estimated total time; `None` when a trial's duration is unknown in advance.
     pub fn estimate(&self) -> Option<Duration> {
         self.trials.iter().try_fold(START_AND_END, |total, trial| {
             trial
@@ -193,7 +196,7 @@ impl Plan {
         })
     }
 
-    /// The plan as shown by a dry run.
+    /// The plan, as a dry run shows it.
     pub fn view(&self, experiment: &Experiment) -> PlanView {
         PlanView {
             experiment: experiment.name().to_owned(),

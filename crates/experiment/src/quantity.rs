@@ -1,4 +1,4 @@
-//! Amounts of memory as Kubernetes writes them.
+//! Amounts of memory in Kubernetes notation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Suffixes and their factors: binary ones first, for they are the ones shown.
+/// Suffixes and their factors: binary ones first, because they are used for display.
 const SUFFIXES: [(&str, u64); 8] = [
     ("Ti", 1 << 40),
     ("Gi", 1 << 30),
@@ -63,8 +63,9 @@ impl From<Bytes> for String {
     }
 }
 
-/// What the API says of an amount of anything, in thousandths of its unit; `None` when it is none. CPUs come as `1500m`, memory as `2Gi` or
-/// `16777216Ki`, devices as numbers, and large ones with exponents (`12e6`).
+/// An amount of the Kubernetes API in thousandths of its unit; `None` when the text is not an amount. CPUs
+/// come as `1500m`, memory as `2Gi` or `16777216Ki`, devices as numbers, and large numbers with exponents
+/// (`12e6`).
 pub fn milli(text: &str) -> Option<u128> {
     if let Some(thousandths) = text.strip_suffix('m') {
         return thousandths.parse().ok();

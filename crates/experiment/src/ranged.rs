@@ -1,4 +1,4 @@
-//! Numbers and lengths of time that carry their allowed range, so that a document's reader can name it.
+//! Numbers and times with their allowed range in the type, so that the document's parser can report it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 pub struct Ranged<const MIN: u64, const MAX: u64>(u64);
 
 impl<const MIN: u64, const MAX: u64> Ranged<MIN, MAX> {
-    /// A number known when compiling; one out of range does not compile.
+    /// A compile-time constant; one out of range does not compile.
     pub const fn of<const N: u64>() -> Self {
         const { assert!(MIN <= N && N <= MAX) }
         Self(N)
@@ -26,7 +26,7 @@ impl<const MIN: u64, const MAX: u64> Ranged<MIN, MAX> {
         self.0
     }
 
-    /// The number, which a `u32` holds because `MAX` fits one.
+    /// The number as `u32`; `MAX` fits into it.
     pub fn get_u32(self) -> u32 {
         const { assert!(MAX <= u32::MAX as u64) }
         self.0 as u32
@@ -58,7 +58,7 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Ranged<MIN, MAX> 
                 u64::try_from(value).or_else(|_| Self::refuse(value)).and_then(|value| self.visit_u64(value))
             }
 
-            // 1e3 is a whole number, as JSON Schema has it.
+            // JSON Schema counts 1e3 as a whole number.
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
                 if value.fract() == 0.0 && (MIN as f64..=MAX as f64).contains(&value) {
                     self.visit_u64(value as u64)
@@ -99,18 +99,18 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for Ranged<MIN, MAX> {
     }
 }
 
-/// A length of time of `MIN_MS` to `MAX_MS` milliseconds, written `10s`, `2m` or `500ms`.
+/// A time of `MIN_MS` to `MAX_MS` milliseconds, written `10s`, `2m` or `500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpanIn<const MIN_MS: u64, const MAX_MS: u64>(Duration);
 
 impl<const MIN_MS: u64, const MAX_MS: u64> SpanIn<MIN_MS, MAX_MS> {
-    /// A length known when compiling; one out of range does not compile.
+    /// A compile-time constant; one out of range does not compile.
     pub const fn of_millis<const N: u64>() -> Self {
         const { assert!(MIN_MS <= N && N <= MAX_MS) }
         Self(Duration::from_millis(N))
     }
 
-    /// The length of time.
+    /// The time.
     pub fn get(self) -> Duration {
         self.0
     }
@@ -120,7 +120,7 @@ impl<const MIN_MS: u64, const MAX_MS: u64> SpanIn<MIN_MS, MAX_MS> {
         self.0.as_millis() as u64
     }
 
-    /// Whole milliseconds, which a `u32` holds because `MAX_MS` fits one.
+    /// Whole milliseconds as `u32`; `MAX_MS` fits into it.
     pub fn millis_u32(self) -> u32 {
         const { assert!(MAX_MS <= u32::MAX as u64) }
         self.millis() as u32

@@ -1,12 +1,13 @@
-//! Which trial is run next, by what came of those before. Pure and deterministic: the same outcomes make the same decision, so a run that was
-//! killed goes on where it was left when its recorded outcomes are replayed.
+//! Strategy: chooses the next trial by the outcomes of the previous ones. Pure and deterministic: the same
+//! outcomes give the same decision, so a killed run resumes at the same point when its recorded outcomes are
+//! replayed.
 
 use std::collections::HashMap;
 
 use super::determinants::TrialKey;
 use super::plan::{Plan, Trial};
 
-/// What came of a trial on one path.
+/// Outcome of a trial on one path.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PathOutcome {
     /// The path's name.
@@ -17,25 +18,25 @@ pub struct PathOutcome {
     pub offered_pps: f64,
     /// Packets that the transmitting port accepted.
     pub sent_packets: u64,
-    /// Of those, packets that arrived. The others are lost.
+    /// Those of them that arrived. The others are lost.
     pub received_packets: u64,
 }
 
-/// What came of a trial.
+/// Outcome of a trial.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrialOutcome {
-    /// It has a result on each of these paths; none on a path that left the run.
+    /// It has a result on each of these paths; a path that left the run has none.
     Measured(Vec<PathOutcome>),
-    /// It could not be finished, however often it was tried.
+    /// It failed in every attempt.
     Failed,
 }
 
-/// What came of the trials so far.
+/// Outcomes of the trials so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcomes(HashMap<TrialKey, TrialOutcome>);
 
 impl Outcomes {
-    /// What came of a trial; `None`: it was not run yet.
+    /// Outcome of a trial; `None`: it was not run yet.
     pub fn of(&self, trial: &Trial) -> Option<&TrialOutcome> {
         self.0.get(&trial.key)
     }
@@ -45,27 +46,27 @@ impl Outcomes {
         matches!(self.of(trial), Some(TrialOutcome::Measured(_)))
     }
 
-    /// Notes what came of a trial.
+    /// Adds the outcome of a trial.
     pub fn add(&mut self, trial: &Trial, outcome: TrialOutcome) {
         self.0.insert(trial.key.clone(), outcome);
     }
 }
 
-/// What is to be done next.
+/// The next trial.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NextTrial {
-    /// This trial is to be run.
+    /// Run this trial.
     Run(Box<Trial>),
     /// Nothing is left to run.
     Finished,
 }
 
-/// A way to choose trials.
+/// A method of choosing trials.
 pub trait Strategy: std::fmt::Debug {
-    /// What is to be done after `outcomes`.
+    /// The next trial after `outcomes`.
     fn next(&self, outcomes: &Outcomes) -> NextTrial;
 
-    /// The trials that are known before the first is run, in order.
+    /// The trials that are known before the first run, in order.
     fn foreseen(&self) -> &[Trial];
 }
 
@@ -108,7 +109,7 @@ mod tests {
         let matrix = matrix();
         let (mut outcomes, mut ran) = (Outcomes::default(), Vec::new());
         while let NextTrial::Run(trial) = matrix.next(&outcomes) {
-            // A trial that fails is not asked for again.
+            // A failed trial is not chosen again.
             outcomes.add(&trial, if ran.len() == 1 { TrialOutcome::Failed } else { measured() });
             ran.push(*trial);
         }

@@ -95,7 +95,7 @@ fn the_command_line_overrides_the_document() {
 
 #[test]
 fn mistakes_are_told_with_file_line_field_value_and_range() {
-    // (spec, parts that the message must have)
+    // (spec, parts of the message)
     for (spec, parts) in [
         ("  pairs: 0\n", &["e.yaml", "line 4 column 10", "pairs", "'0'", "1 to 1000"][..]),
         ("  pairs: two\n", &["line 4", "'two' is not a whole number from 1 to 1000"]),

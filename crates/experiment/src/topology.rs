@@ -1,7 +1,7 @@
-//! Which agents take part in a trial, and which paths packets take between them. Pure.
+//! Topology: the agents of a trial, and the paths of packets between them. Pure.
 //!
-//! Agents that exchange packets with each other form a [`Group`]. A trial is repeated for a whole group when one of its agents is lost. Today an
-//! experiment's document asks for pairs: a group of two agents each.
+//! Agents that exchange packets form a [`Group`]. When an agent is lost, the trial is repeated for its whole
+//! group. At present, documents describe pairs: groups of two agents each.
 
 use linerate_wire::report::Part;
 use linerate_wire::trial::Role;
@@ -13,20 +13,20 @@ use crate::direction::Direction;
 pub struct AgentNode {
     /// Its name, such as `tx0`.
     pub name: String,
-    /// Which of the document's settings hold for it.
+    /// Its role, which selects the settings of the document.
     pub role: Role,
 }
 
-/// A way that packets take from the agent that sends them to the agent that counts them. Agents are positions in their group.
+/// A path of packets from the agent that sends to the agent that counts. Agents are positions in their group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
-    /// Its name, such as `tx0-rx0`. Results are filed under it.
+    /// Its name, such as `tx0-rx0`, under which results are stored.
     pub name: String,
     /// The agent that sends.
     pub from: usize,
-    /// The agent that counts; of a round trip, the one that sends.
+    /// The agent that counts; in a round trip, the sender.
     pub to: usize,
-    /// Of a round trip: the agent that sends packets back.
+    /// The reflector of a round trip.
     pub reflector: Option<usize>,
 }
 
@@ -37,7 +37,7 @@ impl Path {
     }
 }
 
-/// Agents that exchange packets with each other, and no others.
+/// Agents that exchange packets only with each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Its name in messages, such as `tx0-rx0`.
@@ -65,7 +65,7 @@ impl Group {
         Self { name: paths[0].name.clone(), agents, paths }
     }
 
-    /// What an agent does on these `paths` of its group; `None`: nothing.
+    /// Part of an agent on these `paths` of its group; `None`: it has none.
     pub fn part(agent: usize, paths: &[Path]) -> Option<Part> {
         let sends = paths.iter().any(|path| path.from == agent);
         let counts = paths.iter().any(|path| path.to == agent);
@@ -91,7 +91,7 @@ impl Topology {
         Self { groups: (0..pairs).map(|number| Group::pair(number, direction)).collect() }
     }
 
-    /// Every one of `names` sends to every other: n (n − 1) paths.
+    /// A full mesh: each of `names` sends to every other, on n (n − 1) paths.
     pub fn mesh(names: &[String]) -> Self {
         let agents: Vec<AgentNode> =
             names.iter().map(|name| AgentNode { name: name.clone(), role: Role::Tx }).collect();
@@ -101,7 +101,7 @@ impl Topology {
         Self { groups: vec![Group { name: "mesh".to_owned(), agents, paths }] }
     }
 
-    /// Every one of `clients` sends to `target`.
+    /// A star: each of `clients` sends to `target`.
     pub fn star(clients: &[String], target: &str) -> Self {
         let client = |name: &String| AgentNode { name: name.clone(), role: Role::Tx };
         let mut agents: Vec<AgentNode> = clients.iter().map(client).collect();

@@ -1,4 +1,4 @@
-//! What the readers of all documents share: places in YAML, and mistakes shown with them.
+//! Parsing of YAML documents: places of values, and errors with their place.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
-/// Phrases of the YAML library that are for programmers, and what users are told instead.
+/// Programmers' phrases of the YAML library, and their replacements for users.
 const PHRASES: [(&str, &str); 5] = [
     (", set DuplicateKeyPolicy in Options if acceptable", " is given twice; remove one of the two"),
     ("duplicate mapping key is given", "a field is given"),
@@ -15,24 +15,25 @@ const PHRASES: [(&str, &str); 5] = [
     ("budget breached", "the document is larger or deeper than any experiment or profile"),
 ];
 
-/// What the reader of YAML says, with its excerpt of the document under the document's own name.
+/// An error of the YAML parser, with its excerpt of the document and the document's name.
 pub fn excerpt(origin: &str, problem: &serde_saphyr::Error) -> String {
     let text = for_users(&problem.to_string());
     text.strip_prefix("error: ").unwrap_or(&text).replace("<input>", origin)
 }
 
-/// A message of the YAML library in words for its users.
+/// A message of the YAML library, reworded for users.
 pub fn for_users(message: &str) -> String {
     PHRASES.iter().fold(message.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
 }
 
-/// Where the field that a message begins with (`spec.local.devices: …`) stands in a document; unknown when it is not there.
+/// Place of the field that a message begins with (`spec.local.devices: …`); unknown when the document does
+/// not have it.
 pub fn place_of_message(text: &str, message: &str) -> Location {
     let path = message.split([':', ' ']).next().unwrap_or_default();
     place(text, [path.to_owned()])
 }
 
-/// `: line 3 column 7`, or nothing for a place that is in no document.
+/// `: line 3 column 7`, or an empty text for an unknown place.
 pub fn line(location: Location) -> String {
     if location == Location::UNKNOWN {
         String::new()
@@ -41,7 +42,8 @@ pub fn line(location: Location) -> String {
     }
 }
 
-/// Where a value stands in a document: the first of `paths` (such as `spec.vary.ttl.step` or `spec.stages[0].rate`) that is there.
+/// Place of a value: the first of `paths` (such as `spec.vary.ttl.step` or `spec.stages[0].rate`) that the
+/// document has.
 pub fn place(text: &str, paths: impl IntoIterator<Item = String>) -> Location {
     let Ok(tree) = serde_saphyr::from_str::<Spanned<Tree>>(text) else { return Location::UNKNOWN };
     paths.into_iter().find_map(|path| find(&tree, &path)).unwrap_or(Location::UNKNOWN)
@@ -57,7 +59,7 @@ fn find(tree: &Spanned<Tree>, path: &str) -> Option<Location> {
     found.map(|node| node.referenced)
 }
 
-/// A document as nothing but places.
+/// A document reduced to the places of its values.
 enum Tree {
     Map(BTreeMap<String, Spanned<Tree>>),
     List(Vec<Spanned<Tree>>),
