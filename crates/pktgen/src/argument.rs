@@ -1,4 +1,4 @@
-//! What scripts pass to calls, read as numbers, addresses and ports.
+//! Arguments of a script's calls, parsed as numbers, addresses and ports.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use linerate_traffic::mac::MacAddr;
 
-/// Characters of a value that a message shows.
+/// Largest length of a value in a message, in characters.
 const SHOWN: usize = 40;
-/// Ports that Pktgen can have.
+/// Largest number of Pktgen's ports.
 const PORTS: u16 = 256;
 
-/// A line of the script. It plays no part in comparisons: the same settings may come from several lines.
+/// A line of the script. It is ignored in comparisons, because the same settings may come from several lines.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct At(pub(super) Option<usize>);
 
@@ -26,9 +26,9 @@ impl PartialEq for At {
 pub(super) enum Argument {
     Number(f64),
     Text(String),
-    /// A table's fields that have a name.
+    /// The named fields of a table.
     Table(BTreeMap<String, Argument>),
-    /// A value of another type, by its name.
+    /// A value of another type, with the type's name.
     Other(&'static str),
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for Argument {
     }
 }
 
-/// The ports a call is about.
+/// Ports of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ports {
     All,
@@ -54,7 +54,7 @@ pub(super) enum Ports {
 }
 
 impl Argument {
-    /// The text, without blanks around it.
+    /// The text, without surrounding blanks.
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Argument::Text(text) => Some(text.trim()),
@@ -62,7 +62,7 @@ impl Argument {
         }
     }
 
-    /// `"0"`, `0`, `"0,2"`, `"0-3"` or `"all"`.
+    /// Parses ports: `"0"`, `0`, `"0,2"`, `"0-3"` or `"all"`.
     pub(super) fn ports(&self) -> Result<Ports, String> {
         let wrong =
             || format!("{self} is no port; give a number such as \"0\", a list such as \"0,1\", or \"all\"");
@@ -85,7 +85,7 @@ impl Argument {
         }
     }
 
-    /// A number, also one in quotes.
+    /// Parses a number, also a quoted one.
     pub(super) fn number(&self, what: &str) -> Result<f64, String> {
         let number = match self {
             Argument::Number(number) => Some(*number),
@@ -95,7 +95,7 @@ impl Argument {
         number.filter(|number| number.is_finite()).ok_or_else(|| format!("{what} {self} is no number"))
     }
 
-    /// A whole number from `first` to `last`.
+    /// Parses a whole number from `first` to `last`.
     pub(super) fn whole(&self, what: &str, first: u64, last: u64) -> Result<u64, String> {
         let number = self.number(what)?;
         if number.fract() == 0.0 && number >= first as f64 && number <= last as f64 {
@@ -105,7 +105,7 @@ impl Argument {
         }
     }
 
-    /// An IPv4 or IPv6 address, also one with the length of its network.
+    /// Parses an IPv4 or IPv6 address, also one with a prefix length.
     pub(super) fn ip(&self, what: &str) -> Result<IpAddr, String> {
         let address = self.text().and_then(|text| match text.split_once('/') {
             None => text.parse().ok(),
@@ -118,7 +118,7 @@ impl Argument {
         address.ok_or_else(|| format!("{what} {self} is no IP address such as \"192.168.1.1\""))
     }
 
-    /// An IPv4 address, also one with the length of its network.
+    /// Parses an IPv4 address, also one with a prefix length.
     pub(super) fn ipv4(&self, what: &str) -> Result<Ipv4Addr, String> {
         match self.ip(what)? {
             IpAddr::V4(address) => Ok(address),
@@ -128,7 +128,7 @@ impl Argument {
         }
     }
 
-    /// An Ethernet address: `02:00:00:00:00:01`, or Pktgen's other form, `0200:0000:0001`.
+    /// Parses an Ethernet address: `02:00:00:00:00:01`, or Pktgen's other form, `0200:0000:0001`.
     pub(super) fn mac(&self, what: &str) -> Result<MacAddr, String> {
         let read = |text: &str| {
             let quads: Vec<&str> = text.split(':').collect();
@@ -146,7 +146,7 @@ impl Argument {
             .ok_or_else(|| format!("{what} {self} is no Ethernet address such as \"02:00:00:00:00:01\""))
     }
 
-    /// One of some words, whatever their case.
+    /// Parses one of `words`, ignoring case.
     pub(super) fn word<'w>(&self, what: &str, words: &[&'w str]) -> Result<&'w str, String> {
         let given = self.text().unwrap_or_default();
         words
@@ -156,14 +156,14 @@ impl Argument {
             .ok_or_else(|| format!("{what} {self} is not one of {}", words.join(", ")))
     }
 
-    /// `on` or `off`, in Pktgen's words.
+    /// Parses Pktgen's words for on and off.
     pub(super) fn switch(&self, what: &str) -> Result<bool, String> {
         let on = ["on", "enable", "true"];
         self.word(what, &["on", "enable", "true", "off", "disable", "false"]).map(|word| on.contains(&word))
     }
 }
 
-/// The differentiated services code point in a byte of type of service.
+/// The differentiated services code point of a type-of-service byte.
 pub(super) fn dscp(tos: &Argument) -> Result<u8, String> {
     let byte = tos.whole("tos", 0, 255)?;
     if byte % 4 == 0 {

@@ -1,6 +1,6 @@
-//! The names of Pktgen's calls, by what becomes of them.
+//! Names of Pktgen's calls, by their treatment.
 
-/// Calls of the `pktgen` table that shape traffic, or that tell when it flows.
+/// Calls of the `pktgen` table that shape traffic or control when it is sent.
 pub(super) const SHAPING: [&str; 40] = [
     "compile",
     "cos",
@@ -44,7 +44,8 @@ pub(super) const SHAPING: [&str; 40] = [
     "vxlan",
 ];
 
-/// Calls that shape no traffic: they drive the screen, wait, ask, answer other people's packets or keep files.
+/// Calls that do not shape traffic: they control the screen, wait, query, answer foreign packets or write
+/// files.
 pub(super) const LEFT_OUT: [&str; 48] = [
     "blink",
     "bonding",
@@ -96,11 +97,11 @@ pub(super) const LEFT_OUT: [&str; 48] = [
     "vxlan_id",
 ];
 
-/// Those of them that tell what a running Pktgen has measured.
+/// Calls among them that return measurements of a running Pktgen.
 pub(super) const MEASURED: [&str; 6] =
     ["isSending", "linkState", "pktStats", "portInfo", "portSizes", "portStats"];
 
-/// Calls of the `pktgen.range` table, the stepping fields aside.
+/// Calls of the `pktgen.range` table other than the stepping fields.
 pub(super) const RANGE_OTHERS: [&str; 9] = [
     "gre_key",
     "gtpu_teid",

@@ -1,4 +1,4 @@
-//! From what a script sets on a port to a profile.
+//! Conversion of a port's settings to a profile.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -29,24 +29,24 @@ struct Stepping {
     offset: u32,
 }
 
-/// A profile in the making.
+/// An unfinished profile.
 struct Draft {
     raw: RawProfile,
-    /// Frame sizes in turn.
+    /// Frame sizes in the order of sending.
     sizes: Vec<u64>,
-    /// Line that gave them.
+    /// Line that set them.
     sizes_at: At,
     stepping: Vec<Stepping>,
     notes: Vec<String>,
 }
 
-/// The profile, and what is to be said about it.
+/// The profile, with notes on it.
 pub(super) fn profile(
     sent: &Sent,
     port: &str,
     options: Options,
 ) -> Result<(Profile, Vec<String>), ImportError> {
-    // `all` stands for whatever ports there are; their addresses by default are those of port 0.
+    // `all` stands for every port; the default addresses are those of port 0.
     let number = port.parse().unwrap_or(0);
     let settings = &sent.settings;
     let line = settings.changed.0.or(sent.at.0);
@@ -75,7 +75,7 @@ pub(super) fn profile(
     })
 }
 
-/// Puts the frame sizes in, grown where that is wanted, and checks the whole.
+/// Sets the frame sizes, grown if allowed, and validates the profile.
 fn finish(
     mut raw: RawProfile,
     sizes: &[u64],
@@ -116,7 +116,7 @@ fn explained(error: &ProfileError, settings: &Settings) -> String {
     }
 }
 
-/// What Pktgen sends without ranges and sequences: one flow.
+/// Pktgen's traffic without ranges and sequences: one flow.
 fn single(settings: &Settings, port: u8) -> Result<Draft, String> {
     let (src, dst) = addresses(port);
     let (src, dst) = (settings.src_ip.unwrap_or(src.into()), settings.dst_ip.unwrap_or(dst.into()));
@@ -150,7 +150,7 @@ fn single(settings: &Settings, port: u8) -> Result<Draft, String> {
     Ok(Draft { raw, sizes, sizes_at: settings.size_at, stepping: Vec::new(), notes: Vec::new() })
 }
 
-/// What the port sends. What is given and never turned on or off is taken as meant.
+/// The port's mode. Settings that the script never turned on or off count as intended.
 fn mode(settings: &Settings, notes: &mut Vec<String>) -> Mode {
     let (ranges, sequence) = (!settings.ranges.is_empty(), !settings.sequence.is_empty());
     let mode = match settings.mode {
@@ -237,7 +237,7 @@ fn ranges(settings: &Settings, port: &str, number: u8, draft: &mut Draft) -> Res
 const TAKE_TURNS: &str =
     "frame sizes take turns by themselves; in Pktgen they step together with the headers";
 
-/// The packets of a sequence, whose fields have to step evenly.
+/// The packets of a sequence, whose fields must step evenly.
 fn sequence(settings: &Settings, port: &str, draft: &mut Draft) -> Result<(), ImportError> {
     let all = settings.sequence.keys().next_back().map_or(0, |last| last + 1);
     let number = settings.sequence_count.unwrap_or(all);
@@ -317,7 +317,7 @@ fn column(name: &str) -> Field {
     }
 }
 
-/// Headers that the script names and the frames lack.
+/// Notes on headers that the script names and the frames lack.
 fn plain_headers(settings: &Settings, draft: &mut Draft) {
     let asked = settings.vlan_id.is_some()
         || settings.cos.is_some()
@@ -338,7 +338,7 @@ fn plain_headers(settings: &Settings, draft: &mut Draft) {
     }
 }
 
-/// The rate, or its stages.
+/// Sets the rate, or its stages.
 fn load(sent: &Sent, raw: &mut RawProfile) {
     if sent.stages.is_empty() {
         raw.rate = Some(Rate::Percent(sent.settings.rate.unwrap_or(RATE)));
@@ -375,12 +375,12 @@ fn put(raw: &mut RawProfile, field: Field, value: u128) {
         }
         Field::Dscp => raw.dscp = value as u8,
         Field::Ttl => raw.ttl = value as u8,
-        // No call of Pktgen's leads here.
+        // No call of Pktgen sets it.
         Field::FlowLabel => {}
     }
 }
 
-/// Fields that Pktgen would step although the script does not ask for it.
+/// Notes on fields that Pktgen would step although the script does not ask for it.
 fn still(settings: &Settings, notes: &mut Vec<String>) {
     let silent =
         |ranged: &Ranged| settings.ranges.get(ranged).is_none_or(|range| range.step(*ranged).is_none());
@@ -401,7 +401,8 @@ fn still(settings: &Settings, notes: &mut Vec<String>) {
     }
 }
 
-/// A profile's fields all begin with their first value. That gives the same headers only when the script's fields keep step.
+/// Checks that fields step together. All fields of a profile begin with their first value; this gives the
+/// same headers only if the script's fields keep step.
 fn together(stepping: &[Stepping], notes: &mut Vec<String>) -> Result<(), String> {
     for (i, a) in stepping.iter().enumerate() {
         for b in &stepping[i + 1..] {
@@ -421,8 +422,8 @@ fn together(stepping: &[Stepping], notes: &mut Vec<String>) -> Result<(), String
     Ok(())
 }
 
-/// Different headers there are: the fields step together and come round after as many. Of more than a profile may have, the first are
-/// taken: they have every value of every field.
+/// Number of different headers: the fields step together and repeat after this many. If a profile cannot have
+/// as many, the first are used, which contain every value of every field.
 fn distinct(stepping: &[Stepping], notes: &mut Vec<String>) -> u32 {
     let flows = vary::distinct(stepping.iter().map(|field| field.count));
     if let Ok(flows) = u32::try_from(flows)
@@ -440,7 +441,7 @@ fn distinct(stepping: &[Stepping], notes: &mut Vec<String>) -> u32 {
     MAX_FLOWS
 }
 
-/// Says which fields step: by the short name of a mode where there is one.
+/// Sets which fields step: by a flow mode if one matches.
 fn say_which(raw: &mut RawProfile, stepping: &[Stepping]) {
     let flows = raw.flows;
     let plain = stepping.iter().all(|field| field.step == 1 && field.count == flows);
@@ -451,7 +452,7 @@ fn say_which(raw: &mut RawProfile, stepping: &[Stepping]) {
         theirs.sort();
         theirs == fields
     };
-    // From the end, because `sdpd` is the better known of two modes that are the same.
+    // In reverse, because `sdpd` is the better known of two equal modes.
     raw.flow_mode = FlowMode::ALL.into_iter().rev().find(|mode| plain && same(mode));
     if raw.flow_mode.is_none() {
         let variation = |field: &Stepping| Variation {
@@ -463,7 +464,7 @@ fn say_which(raw: &mut RawProfile, stepping: &[Stepping]) {
     }
 }
 
-/// What a profile has no place for.
+/// Notes on settings that a profile cannot express.
 fn aside(settings: &Settings, notes: &mut Vec<String>) {
     if let Some(count) = settings.count.filter(|count| *count > 0) {
         notes.push(format!(

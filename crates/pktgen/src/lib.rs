@@ -1,8 +1,8 @@
-//! Profiles from Pktgen Lua scripts.
+//! Import of profiles from Pktgen Lua scripts.
 //!
-//! A script is a program, so it is run: in a `sandbox` that has a `pktgen` table which keeps the calls (`recorder`) and
-//! stand-ins for what scripts use besides (`prelude.lua`). What a port sends (`port`) becomes a profile (`convert`), or an error
-//! that names what cannot.
+//! A script is a program, so it is executed: in a `sandbox` with a `pktgen` table that records the calls
+//! (`recorder`) and substitutes for the other functions that scripts use (`prelude.lua`). The traffic of a
+//! port (`port`) becomes a profile (`convert`), or an error that names what cannot be expressed.
 
 mod argument;
 mod calls;
@@ -23,16 +23,16 @@ use linerate_traffic::profile::Profile;
 use recorder::Finished;
 pub use sandbox::Limits;
 
-/// Bytes of a script at most.
+/// Largest size of a script in bytes.
 pub const LARGEST_SCRIPT_BYTES: u64 = 1 << 20;
 
-/// A script that cannot become a profile: where, what, why, and what to do.
+/// Why a script cannot become a profile: place, problem and remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{problem}", line.map_or(String::new(), |line| format!("line {line}: ")))]
 pub struct ImportError {
-    /// Line of the script, where one is at fault.
+    /// Line of the script, if a line is the cause.
     pub line: Option<usize>,
-    /// What is wrong with it.
+    /// The problem, with the remedy.
     pub problem: String,
 }
 
@@ -42,37 +42,37 @@ impl ImportError {
     }
 }
 
-/// What importers may choose.
+/// Options of an import.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Frames too short for headers and probe become the shortest that hold them; otherwise they are an error.
+    /// True to enlarge frames that are too short for headers and probe; otherwise they are an error.
     pub grow: bool,
 }
 
-/// What a script comes to.
+/// Result of importing a script.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Script {
     /// Profiles of its ports, at least one: one for each load that a port is started with.
     pub profiles: Vec<Imported>,
-    /// Calls that shape no traffic, by name.
+    /// Calls that do not shape traffic, by name.
     pub left_out: Vec<String>,
 }
 
-/// The profile of a port that a script sets up.
+/// The profile of a port.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Imported {
     /// The port's number, or `all`.
     pub port: String,
-    /// What it sends.
+    /// Its traffic.
     pub profile: Profile,
-    /// What of the script has no place in a profile, or stands there in another form.
+    /// Notes on settings that the profile cannot express, or expresses in another form.
     pub notes: Vec<String>,
 }
 
-/// Runs a script and makes profiles of what its ports send.
+/// Runs a script and converts the traffic of its ports to profiles.
 ///
 /// # Errors
-/// When the script fails, or describes traffic that no profile can.
+/// When the script fails, or describes traffic that a profile cannot express.
 pub fn import(script: &[u8], limits: Limits, options: Options) -> Result<Script, ImportError> {
     let Finished { loads, skipped, left_out, measured } =
         sandbox::run(sandbox::text(script), limits)?.finish()?;

@@ -1,18 +1,18 @@
-//! A port of a script: its settings, and what it has sent.
+//! A port of a script: its settings, and the loads that it has sent.
 
 use super::argument::At;
 use super::settings::{RATE, Settings};
 
-/// Different loads of a port at most.
+/// Largest number of different loads of a port.
 const LOADS: usize = 100;
 
-/// A port while the script runs. Time is the script's own: it passes by `sleep`, `delay` and `pause` only.
+/// A port while the script runs. Time is simulated: it advances only by `sleep`, `delay` and `pause`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Port {
     pub(super) settings: Settings,
-    /// What is being sent.
+    /// The current load.
     sending: Option<Sending>,
-    /// What has been sent, each load once.
+    /// The loads sent so far, each once.
     pub(super) sent: Vec<Sent>,
 }
 
@@ -20,9 +20,9 @@ pub(super) struct Port {
 struct Sending {
     settings: Settings,
     at: At,
-    /// Rates that are over, with their duration in seconds.
+    /// Earlier rates with their duration in seconds.
     rates: Vec<(f64, f64)>,
-    /// When the present rate began.
+    /// When the current rate began.
     since: f64,
 }
 
@@ -30,7 +30,7 @@ struct Sending {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sent {
     pub(super) settings: Settings,
-    /// Rates in percent with their duration in seconds, where the rate changed while the port was sending.
+    /// Rates in percent with their duration in seconds, if the rate changed during sending.
     pub(super) stages: Vec<(f64, f64)>,
     /// Line that started it.
     pub(super) at: At,
@@ -52,7 +52,7 @@ impl Port {
         }
     }
 
-    /// Takes in a change of settings.
+    /// Applies a change of settings.
     ///
     /// # Errors
     /// When frames change while the port sends: only the rate may.
@@ -73,10 +73,10 @@ impl Port {
         Ok(())
     }
 
-    /// Ends what is being sent.
+    /// Ends the current load.
     ///
     /// # Errors
-    /// When the port has had more different loads than are useful.
+    /// When the port has too many different loads.
     pub(super) fn stop(&mut self, now: f64) -> Result<(), String> {
         let Some(mut sending) = self.sending.take() else { return Ok(()) };
         let constant = sending.rates.is_empty();
@@ -101,11 +101,11 @@ impl Port {
     }
 }
 
-/// Duration of a last stage that the script leaves running; the load stays after it.
+/// Duration of a last stage that the script leaves running, in seconds; the load stays after it.
 const LAST_STAGE_S: f64 = 1e-3;
 
 impl Sending {
-    /// The present rate ends, or goes on when the last one was the same.
+    /// Ends the current rate, or continues it if the last one was the same.
     fn pass(&mut self, rate: Option<f64>, now: f64) {
         let (rate, seconds) = (rate.unwrap_or(RATE), now - self.since);
         self.since = now;

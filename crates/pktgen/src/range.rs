@@ -7,7 +7,7 @@ use linerate_traffic::profile::{Field, MAX_FLOWS};
 
 use super::argument::{Argument, At, dscp};
 
-/// What range mode can step.
+/// A field that range mode can step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Ranged {
     DstMac,
@@ -33,7 +33,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// The part's name in scripts.
+    /// Parses the part's name in scripts.
     pub(super) fn of(argument: &Argument) -> Result<Self, String> {
         let words = ["start", "inc", "increment", "min", "minimum", "max", "maximum"];
         Ok(match argument.word("part", &words)? {
@@ -46,7 +46,7 @@ impl Part {
 }
 
 impl Ranged {
-    /// Everything, in the order of the frame.
+    /// All fields, in the order of the frame.
     pub(super) const ALL: [Ranged; 11] = [
         Ranged::DstMac,
         Ranged::SrcMac,
@@ -87,7 +87,7 @@ impl Ranged {
         }
     }
 
-    /// The header field; the size is none.
+    /// The header field; `None` for the size.
     pub(super) fn field(self) -> Option<Field> {
         match self {
             Ranged::DstMac => Some(Field::DestinationMac),
@@ -104,12 +104,12 @@ impl Ranged {
         }
     }
 
-    /// Whether Pktgen steps it by one when a script does not say otherwise.
+    /// True when Pktgen steps it by one by default.
     pub(super) fn steps_by_itself(self) -> bool {
         matches!(self, Ranged::DstIp | Ranged::DstPort | Ranged::SrcPort)
     }
 
-    /// Pktgen's smallest and largest value when a script does not say otherwise.
+    /// Pktgen's default of the smallest and largest value.
     fn bounds(self, port: u8) -> (u64, u64) {
         let subnet = |third, last| u64::from(Ipv4Addr::new(192, 168, third, last).to_bits());
         match self {
@@ -125,7 +125,7 @@ impl Ranged {
         }
     }
 
-    /// Reads a value. Steps of addresses may be plain numbers; the value of `tos` is that of its DSCP.
+    /// Parses a value. Steps of addresses may be plain numbers; the value of `tos` is its DSCP.
     pub(super) fn read(self, part: Part, argument: &Argument) -> Result<u64, String> {
         let step = part == Part::Inc;
         let plain = step && argument.number("").is_ok();
@@ -154,28 +154,28 @@ impl Ranged {
     }
 }
 
-/// A range as a script gives it.
+/// A range of a script.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Range {
     start: Option<u64>,
     pub(super) inc: Option<u64>,
     min: Option<u64>,
     max: Option<u64>,
-    /// Line of the last call about it.
+    /// Line of the last call on it.
     pub(super) line: At,
 }
 
-/// What a range comes to.
+/// Values of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Values {
-    /// One value; `None` where the script gives none.
+    /// One value; `None` if the script gives none.
     Constant(Option<u64>),
-    /// `count` values from `first` by `step`, over and over; the script begins with value number `offset`.
+    /// `count` values from `first` by `step`, repeated; the script begins with value number `offset`.
     Cycle { first: u64, step: u64, count: u32, offset: u32 },
 }
 
 impl Range {
-    /// Takes in one call.
+    /// Applies one call.
     pub(super) fn set(&mut self, part: Part, value: u64, line: Option<usize>) {
         let place = match part {
             Part::Start => &mut self.start,
@@ -187,12 +187,13 @@ impl Range {
         self.line = At(line);
     }
 
-    /// The distance between values; `None` where the script gives neither it nor both bounds of a field that Pktgen steps by itself.
+    /// The step between values; `None` if the script gives neither the step nor both bounds of a field that
+    /// Pktgen steps by default.
     pub(super) fn step(&self, of: Ranged) -> Option<u64> {
         self.inc.or((of.steps_by_itself() && self.min.is_some() && self.max.is_some()).then_some(1))
     }
 
-    /// What it comes to on a port, and what is to be said about it.
+    /// Its values on a port, with a note on them.
     pub(super) fn values(&self, of: Ranged, port: u8) -> Result<(Values, Option<String>), String> {
         let (least, most) = of.bounds(port);
         let (min, max) = (self.min.unwrap_or(least), self.max.unwrap_or(most));
@@ -251,8 +252,8 @@ impl Range {
     }
 }
 
-/// Packets that Pktgen sends from `start` on before it comes to `min`: it adds the step, and goes to `min` from beyond `max`, to `max` from
-/// below `min`.
+/// Number of packets that Pktgen sends from `start` on before it reaches `min`: it adds the step, wraps to
+/// `min` above `max`, and to `max` below `min`.
 fn packets_before_min(start: u64, min: u64, max: u64, step: u64) -> u64 {
     if start > max {
         1

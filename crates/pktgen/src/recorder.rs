@@ -1,4 +1,4 @@
-//! The calls of a script, taken in one by one.
+//! Recorder of a script's calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,40 +12,40 @@ use super::range::{Part, Ranged};
 use super::sequence::{count, index, of_arguments, of_table, protocol};
 use super::settings::{Mode, Settings};
 
-/// Bytes of Pktgen's fill, and of a script's own.
+/// Bytes of Pktgen's fill pattern `abc`.
 const ABC: &[u8] = b"abcdefghijklmnopqrstuvwxyz012345";
 const LONGEST_PATTERN: usize = 16;
 
-/// What a script has done so far.
+/// State of a script so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recorder {
-    /// What ports have that no call has named by number.
+    /// State of the ports that no call has named by number.
     all: Port,
     ports: BTreeMap<u16, Port>,
-    /// Calls that shape no traffic, by name.
+    /// Calls that do not shape traffic, by name.
     left_out: BTreeSet<&'static str>,
-    /// Line that asked for what a running Pktgen has measured.
+    /// Line that asked for measurements of a running Pktgen.
     measured: Option<At>,
     /// Seconds that the script has slept.
     now: f64,
-    /// Line of the present call.
+    /// Line of the current call.
     line: At,
 }
 
-/// What became of a script.
+/// Result of a script.
 pub(super) struct Finished {
-    /// Ports with what they send.
+    /// Ports with their loads.
     pub(super) loads: Vec<(String, Sent)>,
-    /// Ports that are set up and never started.
+    /// Ports that were set up and never started.
     pub(super) skipped: Vec<String>,
-    /// Calls that shape no traffic.
+    /// Calls that do not shape traffic.
     pub(super) left_out: Vec<String>,
-    /// Line that asked for what a running Pktgen has measured.
+    /// Line that asked for measurements of a running Pktgen.
     pub(super) measured: Option<At>,
 }
 
 impl Recorder {
-    /// Takes in `pktgen.<name>(arguments)`; ranges have `range.` before their name.
+    /// Records `pktgen.<name>(arguments)`; names of range calls begin with `range.`.
     pub(super) fn call(
         &mut self,
         name: &str,
@@ -64,7 +64,7 @@ impl Recorder {
         self.now
     }
 
-    /// Line that asked for what a running Pktgen has measured.
+    /// Line that asked for measurements of a running Pktgen.
     pub(super) fn measured(&self) -> Option<At> {
         self.measured
     }
@@ -114,7 +114,7 @@ impl Recorder {
         }
     }
 
-    /// A call that shapes no traffic. Time passes in some.
+    /// Records a call that does not shape traffic. Some of these calls advance the time.
     fn leave_out(&mut self, name: &'static str, arguments: &[Argument], line: Option<usize>) {
         self.left_out.insert(name);
         if MEASURED.contains(&name) {
@@ -135,7 +135,7 @@ impl Recorder {
                 self.change(ports, move |settings| settings.range_protocol = Some(value))
             }
             ("set_type", [ports, kind]) => self.change(ports, set_type(kind)?),
-            // They count only with headers that `mpls`, `qinq` and `gre` turn on, which is refused.
+            // They have an effect only with headers that `mpls`, `qinq` and `gre` turn on, which are refused.
             ("mpls_entry" | "qinqids" | "gre_key", [ports, ..]) => ports.ports().map(drop),
             (_, [ports, part, value]) => {
                 let ranged = Ranged::named(name).ok_or("no range of this name can be imported")?;
@@ -149,7 +149,7 @@ impl Recorder {
         }
     }
 
-    /// A packet of a sequence, from `seq` or `seqTable`.
+    /// Records a packet of a sequence, from `seq` or `seqTable`.
     fn sequence(&mut self, arguments: &[Argument], line: Option<usize>) -> Result<(), String> {
         let (number, ports, entry) = match arguments {
             [number, ports, Argument::Table(fields)] => (number, ports, of_table(fields, line)?),
@@ -187,7 +187,7 @@ impl Recorder {
         }
     }
 
-    /// What each port sends.
+    /// The loads of each port.
     ///
     /// # Errors
     /// When a port has too many loads.
@@ -223,7 +223,7 @@ impl Recorder {
 
 type Change = Box<dyn Fn(&mut Settings)>;
 
-/// What a call that names ports changes on each of them.
+/// The change that a call makes on each of its ports.
 fn change(name: &str, arguments: &[Argument], line: Option<usize>) -> Result<Change, String> {
     Ok(match (name, arguments) {
         ("set", [what, value]) => set(what, value, line)?,
@@ -301,7 +301,7 @@ fn change(name: &str, arguments: &[Argument], line: Option<usize>) -> Result<Cha
     })
 }
 
-/// What to do in place of what a profile cannot say.
+/// The remedy for a call that a profile cannot express.
 fn remedy(name: &str) -> String {
     match name {
         "pcap" => "the port sends a capture; replay it with linerate-dataplane tx --pcap FILE".to_owned(),
@@ -362,7 +362,7 @@ fn set(what: &Argument, value: &Argument, line: Option<usize>) -> Result<Change,
                 settings.mode = Some(if count == 0 { Mode::Single } else { Mode::Sequence });
             })
         }
-        // Receiving, priming and looking for faults.
+        // Calls on receiving, priming and debugging.
         _ => Box::new(|_| ()),
     })
 }

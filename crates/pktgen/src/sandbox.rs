@@ -1,10 +1,10 @@
-//! Runs a script with nothing but the calls it may make.
+//! Sandbox for scripts.
 //!
-//! What holds it: only the listed functions exist, and stand-ins of `io` and `os` that reach nothing (`prelude.lua`): no files, no
-//! processes, no loading of code, no way to catch an error; a limit
-//! on memory; a limit on instructions; and, for library functions that count no instructions, a limit on time. Nothing of the
-//! interpreter outlives a script that keeps within them. One that does not keep within the time is left behind on its thread, and
-//! ends with the process.
+//! A script can use only the listed functions and substitutes for `io` and `os` without effect
+//! (`prelude.lua`): no files, no processes, no loading of code, no way to catch an error. It has a limit on
+//! memory, a limit on instructions and, for library functions that count no instructions, a limit on time. A
+//! script within its limits leaves nothing of the interpreter behind. A script that exceeds its time limit is
+//! abandoned on its thread, which ends with the process.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,19 +22,19 @@ use super::calls::{LEFT_OUT, RANGE_OTHERS, SHAPING};
 use super::range::Ranged;
 use super::recorder::Recorder;
 
-/// What a script is called in Lua's messages.
+/// Name of a script in Lua's messages.
 const CHUNK: &str = "script";
-/// What scripts find besides Lua's own functions.
+/// Definitions available to scripts besides Lua's own functions.
 const PRELUDE: &str = include_str!("prelude.lua");
-/// Fields of a table that are looked at.
+/// Largest number of a table's fields that are read.
 const FIELDS: usize = 64;
-/// Instructions between two looks at the limit.
+/// Instructions between two checks of the limit.
 const GRAIN: u32 = 10_000;
-/// Bytes that `string.rep` makes at most.
+/// Longest result of `string.rep` in bytes.
 const LONGEST_STRING: usize = 1 << 20;
-/// Bytes of an argument that are looked at.
+/// Largest length of an argument that is read, in bytes.
 const LONGEST_ARGUMENT: usize = 256;
-/// Calls on the stack that are searched for a line of the script.
+/// Levels of the call stack that are searched for a line of the script.
 const DEPTH: usize = 100;
 
 const GLOBALS: [&str; 41] = [
@@ -56,7 +56,7 @@ const GLOBALS: [&str; 41] = [
     "tonumber",
     "tostring",
     "type",
-    // Of the prelude.
+    // Defined by the prelude.
     "cPrintf",
     "comment",
     "errmsg",
@@ -87,7 +87,7 @@ const STRING: [&str; 13] = [
 ];
 const TABLE: [&str; 6] = ["concat", "insert", "pack", "remove", "sort", "unpack"];
 
-/// How much of this machine a script may use.
+/// Limits of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of memory.
@@ -104,7 +104,7 @@ impl Default for Limits {
     }
 }
 
-/// The script itself: without a byte order mark, and with its first line empty when that names an interpreter.
+/// The script without a byte order mark; a first line that names an interpreter is blanked.
 pub(super) fn text(script: &[u8]) -> Vec<u8> {
     let script = script.strip_prefix(b"\xef\xbb\xbf").unwrap_or(script);
     if !script.starts_with(b"#") {
@@ -114,7 +114,7 @@ pub(super) fn text(script: &[u8]) -> Vec<u8> {
     script[end..].to_vec()
 }
 
-/// Runs a script to its end and gives back what it has called.
+/// Runs a script to its end and returns its recorded calls.
 pub(super) fn run(script: Vec<u8>, limits: Limits) -> Result<Recorder, ImportError> {
     let (sender, receiver) = mpsc::channel();
     let thread = thread::Builder::new().name("script".to_owned());
@@ -159,7 +159,7 @@ fn run_here(script: &[u8], limits: Limits) -> Result<Recorder, ImportError> {
     }
 }
 
-/// The script ends itself.
+/// Marker of a script that ends itself.
 #[derive(Debug, thiserror::Error)]
 #[error("the script ends")]
 struct Exit;
@@ -178,7 +178,7 @@ fn limit_instructions(lua: &Lua, instructions: u64) -> mlua::Result<()> {
     })
 }
 
-/// Leaves of the libraries what is listed, and adds what Pktgen has.
+/// Removes all library functions that are not listed, and adds Pktgen's.
 fn furnish(lua: &Lua, recorder: &Rc<RefCell<Recorder>>) -> mlua::Result<()> {
     let globals = lua.globals();
     let calls = pktgen(lua, recorder)?;
@@ -194,19 +194,19 @@ fn furnish(lua: &Lua, recorder: &Rc<RefCell<Recorder>>) -> mlua::Result<()> {
     keep(&string, &STRING)?;
     keep(&globals.get("table")?, &TABLE)?;
     globals.set("require", lua.create_function(|lua, name: Value| require(lua, &name))?)?;
-    // Scripts begin by extending these two; nothing reads them.
+    // Scripts begin by extending these two, which nothing reads.
     globals.set("package", lua.create_table_from([("path", ""), ("cpath", "")])?)?;
     calls.set_metatable(Some(nothing_else(lua, "pktgen", &SHAPING)?))?;
     globals.set("pktgen", calls)
 }
 
-/// Seconds that the script has slept.
+/// A function that returns the seconds that the script has slept.
 fn clock(lua: &Lua, recorder: &Rc<RefCell<Recorder>>) -> mlua::Result<mlua::Function> {
     let recorder = Rc::clone(recorder);
     lua.create_function(move |_, _: MultiValue| Ok(recorder.borrow().now()))
 }
 
-/// Ends the script with an error of this one's words.
+/// A function that ends the script with an error that names its arguments: call and problem.
 fn refuse(lua: &Lua) -> mlua::Result<mlua::Function> {
     lua.create_function(|lua, (name, problem): (String, String)| {
         Err::<(), _>(Error::external(ImportError::new(line(lua), format!("{name} {problem}"))))
@@ -248,7 +248,7 @@ fn recorded(lua: &Lua, recorder: &Rc<RefCell<Recorder>>, name: String) -> mlua::
     })
 }
 
-/// A metatable that tells which call is missing.
+/// A metatable that reports missing calls.
 fn nothing_else(lua: &Lua, table: &'static str, names: &[&str]) -> mlua::Result<Table> {
     let names = names.join(", ");
     let missing = lua.create_function(move |lua, (_, key): (Value, Value)| {
@@ -279,7 +279,7 @@ fn require(lua: &Lua, name: &Value) -> mlua::Result<bool> {
     }
 }
 
-/// In place of Lua's own, which has no bound on the time it takes.
+/// Replacement of Lua's own function, whose time is unbounded.
 fn repeat(lua: &Lua, (text, times, between): (LuaString, i64, Option<LuaString>)) -> mlua::Result<LuaString> {
     let (text, between) = (text.as_bytes(), between.as_ref().map(LuaString::as_bytes));
     let between: &[u8] = between.as_deref().unwrap_or_default();
@@ -295,7 +295,7 @@ fn repeat(lua: &Lua, (text, times, between): (LuaString, i64, Option<LuaString>)
     }
 }
 
-/// The line of the script that is being carried out.
+/// The current line of the script.
 fn line(lua: &Lua) -> Option<usize> {
     let of_script = |level| {
         lua.inspect_stack(level, |debug| {
@@ -319,7 +319,7 @@ fn argument(value: &Value) -> Argument {
     }
 }
 
-/// A table's fields that have a name, without the tables among them.
+/// Named fields of a table, nested tables excluded.
 fn fields(table: &Table) -> BTreeMap<String, Argument> {
     let named = |pair: mlua::Result<(Value, Value)>| match pair.ok()? {
         (Value::String(name), value) if !matches!(value, Value::Table(_)) => {
@@ -330,7 +330,7 @@ fn fields(table: &Table) -> BTreeMap<String, Argument> {
     table.pairs::<Value, Value>().take(FIELDS).filter_map(named).collect()
 }
 
-/// A failure in words: ours as they are, Lua's without its traceback.
+/// Text of a failure: our own messages unchanged, Lua's without their traceback.
 fn explain(error: &Error, limits: Limits) -> ImportError {
     if let Some(ours) = error.downcast_ref::<ImportError>() {
         return ours.clone();

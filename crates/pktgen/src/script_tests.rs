@@ -62,7 +62,7 @@ fn min_and_max_without_start_or_inc_have_the_addresses_of_the_script() {
             "pktgen.range.{field}(0, 'min', {min}) pktgen.range.{field}(0, 'max', {max}) pktgen.set_range(0, 'on')"
         )))
     };
-    // Pktgen steps the destination by 1 by itself, and leaves the source where it is.
+    // Pktgen steps the destination by 1 by default, and does not step the source.
     let both = bounds("dst_ip", "'10.0.0.1'", "'10.0.0.9'");
     assert_eq!(
         (both.profile.flows(), both.profile.raw().destination.ip.unwrap().to_string().as_str()),
@@ -203,7 +203,7 @@ fn calls_that_shape_nothing_are_answered_and_listed() {
             (&imported.left_out, &imported.profiles[0].profile)
         );
     }
-    // Lines are counted with the first one.
+    // Line numbers include the first line.
     assert!(refused("#!/bin/pktgen\npktgen.set(0, 'rate', 0)").starts_with("line 2: "));
 }
 

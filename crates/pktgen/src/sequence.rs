@@ -9,9 +9,9 @@ use linerate_traffic::profile::field::mac_bits;
 
 use super::argument::{Argument, At, dscp};
 
-/// Packets of a sequence at most.
+/// Largest number of packets in a sequence.
 const PACKETS: u64 = 16;
-/// Bytes of the shortest Ethernet frame; ports pad what is shorter.
+/// Shortest Ethernet frame in bytes; ports pad shorter ones.
 const SHORTEST: u64 = 64;
 
 /// A packet of a sequence.
@@ -28,22 +28,22 @@ pub(super) struct Entry {
     pub(super) cos: Option<u8>,
     pub(super) dscp: Option<u8>,
     pub(super) size: u64,
-    /// TCP flags were given.
+    /// True when TCP flags were given.
     pub(super) tcp_flags: bool,
     pub(super) line: At,
 }
 
-/// The place of a packet in its sequence.
+/// Parses the position of a packet in its sequence.
 pub(super) fn index(argument: &Argument) -> Result<u64, String> {
     argument.whole("sequence number", 0, PACKETS - 1)
 }
 
-/// Number of a sequence's packets that are sent.
+/// Parses the number of a sequence's packets to send.
 pub(super) fn count(argument: &Argument) -> Result<u64, String> {
     argument.whole("seq_cnt", 0, PACKETS)
 }
 
-/// The protocol that IP carries.
+/// Parses the protocol above IP.
 pub(super) fn protocol(argument: &Argument) -> Result<Protocol, String> {
     Ok(match argument.word("protocol", &["udp", "tcp"])? {
         "udp" => Protocol::Udp,
@@ -51,7 +51,7 @@ pub(super) fn protocol(argument: &Argument) -> Result<Protocol, String> {
     })
 }
 
-/// A packet from the fields of a table.
+/// A packet from a table's fields.
 pub(super) fn of_table(fields: &BTreeMap<String, Argument>, line: Option<usize>) -> Result<Entry, String> {
     let given = |name: &str| fields.get(name);
     let needed = |name: &str| given(name).ok_or_else(|| format!("the table has no {name}"));
@@ -80,7 +80,7 @@ pub(super) fn of_table(fields: &BTreeMap<String, Argument>, line: Option<usize>)
     })
 }
 
-/// A packet from the arguments of `seq`, ports and number aside.
+/// A packet from the arguments of `seq`, without ports and number.
 pub(super) fn of_arguments(arguments: &[Argument], line: Option<usize>) -> Result<Entry, String> {
     let names = [
         "eth_dst_addr",
@@ -118,19 +118,19 @@ fn gtpu(teid: u64, dst_port: u16) -> Result<(), String> {
     ))
 }
 
-/// The UDP port to which Pktgen adds a GTP-U header.
+/// UDP port for which Pktgen adds a GTP-U header.
 pub(super) const GTPU_PORT: u16 = 2152;
 
-/// Values that come in turn, one for each packet of the sequence, as equal steps.
+/// Values of a sequence's packets in order, expressed as equal steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Steps {
     pub(super) first: u128,
-    /// 0 when there is one value.
+    /// The step; 0 for a single value.
     pub(super) step: u128,
     pub(super) count: u32,
 }
 
-/// The equal upward steps that `values` make, over and over; `None` when they do not.
+/// The equal upward steps of `values`, repeated; `None` when the steps differ.
 pub(super) fn steps(values: &[u128]) -> Option<Steps> {
     let comes_again = |period: usize| {
         values.len().is_multiple_of(period) && values.iter().zip(&values[period..]).all(|(a, b)| a == b)
@@ -150,10 +150,10 @@ pub(super) fn ip_bits(ip: IpAddr) -> u128 {
     }
 }
 
-/// What differs between packets of a sequence: the field's name in scripts, and its value in a packet, where the script gives one.
+/// A column of a sequence: the field's name in scripts, and its value in a packet, if the script gives one.
 pub(super) type Column = (&'static str, fn(&Entry) -> Option<u128>);
 
-/// The columns of a sequence's table that headers have, in the order of the frame.
+/// Columns of a sequence for header fields, in the order of the frame.
 pub(super) const COLUMNS: [Column; 9] = [
     ("eth_dst_addr", |entry| entry.dst_mac.map(mac_bits)),
     ("eth_src_addr", |entry| entry.src_mac.map(mac_bits)),

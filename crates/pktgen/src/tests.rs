@@ -1,4 +1,4 @@
-//! Scripts of the kind that generators of Pktgen profiles write, and scripts that mean harm.
+//! Scripts as generators of Pktgen profiles write them, and malicious scripts.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use linerate_traffic::profile::{Field, IpVersion};
 
 use super::*;
 
-/// A range of every field on port 0, stepping those of `stepping` over `flows` values.
+/// Ranges of every field on port 0; those of `stepping` step over `flows` values.
 fn script(stepping: &[&str], flows: u32) -> String {
     let mut text = String::from(
         "package.path = package.path .. \";?.lua;test/?.lua;app/?.lua;\"\nrequire \"Pktgen\"\n\
@@ -80,7 +80,7 @@ fn every_mode_is_recognised() {
     assert_eq!((single.profile.flows(), single.profile.sweeps().len()), (1, 1));
 }
 
-/// A script for port 0 over UDP with these lines besides.
+/// A script for port 0 over UDP with these additional lines.
 fn udp(lines: &str) -> String {
     format!("require(\"Pktgen\")\npktgen.set_proto(0, 'udp')\n{lines}\n")
 }
@@ -306,7 +306,7 @@ fn scripts_without_end_or_measure_are_ended() {
     for (text, part) in [
         ("\nwhile true do end", "line 2: the script goes on for more than 20000000 instructions"),
         ("local function f() return f() end f()", "instructions"),
-        // By instructions, or by time where calls are slow.
+        // Ended by the instruction limit, or by the time limit if calls are slow.
         ("repeat pktgen.set(0, 'size', 64) until false", "the script "),
         ("local function f() f() end f()", "64 MiB"),
         ("local t = {} for i = 1, 1e9 do t[i] = i end", "64 MiB"),
@@ -338,7 +338,7 @@ fn scripts_without_end_or_measure_are_ended() {
             "{text:.60}: {message}"
         );
     }
-    // A library function counts no instructions; only time ends this one.
+    // A library function counts no instructions; only the time limit ends it.
     let limits = Limits { time: Duration::from_millis(300), ..Limits::default() };
     let pattern = b"('a'):rep(30000):find(('.-'):rep(30) .. 'b')";
     let message = import(pattern, limits, Options::default()).unwrap_err().to_string();
