@@ -1,4 +1,4 @@
-//! Linerate's experiment program: the command line, and what only it needs.
+//! Linerate's experiment program: the command line and its modules.
 
 pub mod cli;
 pub mod metrics;

@@ -1,4 +1,4 @@
-//! `linerate`: runs experiments and keeps their results.
+//! `linerate`: runs experiments and stores their results.
 
 fn main() -> std::process::ExitCode {
     linerate::cli::main()

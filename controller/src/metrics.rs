@@ -1,7 +1,7 @@
-//! A run as Prometheus sees it, while it goes.
+//! Prometheus metrics of a running experiment.
 //!
-//! Counters grow over the whole run, by what the agents' samples say; warm-up is not counted. When a trial has ended they have grown by
-//! exactly what its result says, unless an agent was lost in it and it was repeated: then all attempts count.
+//! Counters grow over the whole run with the agents' samples; warm-up is not counted. After a trial they have
+//! grown by exactly its result, unless an agent was lost in it and it was repeated: then all attempts count.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -38,7 +38,7 @@ struct PairLabels {
     profile: String,
 }
 
-/// Likewise, and which delay of a trial: `50`, `99`, `99.9` or `100`.
+/// Like `PairLabels`, with the percentile of a trial's delay: `50`, `99`, `99.9` or `100`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DelayLabels {
     pair: String,
@@ -46,7 +46,7 @@ struct DelayLabels {
     percentile: &'static str,
 }
 
-/// How a trial ended on a pair: `complete` or `failed`.
+/// Labels of how a trial ended on a pair: `complete` or `failed`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndedLabels {
     pair: String,
@@ -55,7 +55,7 @@ struct EndedLabels {
 
 type PairGauge = Family<PairLabels, Gauge<f64, AtomicU64>>;
 
-/// What is registered.
+/// The registered metrics.
 #[derive(Debug, Clone)]
 struct Metrics {
     traffic: Traffic<EndLabels>,
@@ -70,20 +70,20 @@ struct Metrics {
     trial_delay: Family<DelayLabels, Gauge<f64, AtomicU64>>,
 }
 
-/// Counts what happens.
+/// Observer of a run that updates the metrics.
 #[derive(Debug)]
 pub struct RunMetrics {
     metrics: Metrics,
     now: RefCell<Now>,
 }
 
-/// The trial that runs.
+/// The current trial.
 #[derive(Debug)]
 struct Now {
     profile: String,
     pairs: Vec<WatchedPath>,
     sending_since: Instant,
-    /// The last sample of each end.
+    /// The latest sample of each end.
     last: HashMap<(String, Role), Sample>,
 }
 
@@ -163,14 +163,14 @@ impl RunMetrics {
         self.rest(&PairLabels { pair: pair.to_owned(), profile: profile.to_owned() });
     }
 
-    /// Nothing is sent any more.
+    /// Sets the rates to zero after sending has ended.
     fn rest(&self, labels: &PairLabels) {
         self.metrics.sending.get_or_create(labels).set(0);
         self.metrics.intended.remove(labels);
     }
 }
 
-/// What a sample tells of sending, or of receiving: an agent may do both at once, on different ways.
+/// The sending or the receiving part of a sample: an agent may do both at once, on different paths.
 fn one_way(role: Role, sample: &Sample) -> Sample {
     let port = sample.port.map(|port| match role {
         Role::Tx => PortCounters {
@@ -203,7 +203,7 @@ impl Observer for RunMetrics {
     fn sending_began(&self) {
         let mut now = self.now.borrow_mut();
         now.sending_since = Instant::now();
-        // Agents count every trial from zero, and every further attempt at one.
+        // Agents count from zero in every trial, and in every repeated attempt.
         now.last.clear();
         for pair in &now.pairs {
             let labels = now.labels(&pair.name);

@@ -1,4 +1,4 @@
-//! JSON Schemas of what Linerate reads and writes.
+//! JSON Schemas of Linerate's documents and outputs.
 
 use linerate_traffic::profile::ProfileDocument;
 use schemars::generate::SchemaSettings;
@@ -51,16 +51,16 @@ impl SchemaOf {
         }
     }
 
-    /// The schema as text, as it is filed.
+    /// The schema as text, as it is stored.
     ///
     /// # Errors
-    /// When the writer of JSON fails, which it has no reason to.
+    /// When the JSON writer fails, which is not expected.
     pub fn text(self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(&self.schema()).map(|text| text + "\n")
     }
 }
 
-/// As written, not as read: every field is there, if only as null.
+/// Schema of the type as serialized: every field is present, possibly null.
 fn as_written<T: JsonSchema>() -> Schema {
     SchemaSettings::default().for_serialize().into_generator().into_root_schema_for::<T>()
 }

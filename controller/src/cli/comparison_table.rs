@@ -5,7 +5,7 @@ use super::table::count;
 use super::words::{microseconds, mpps};
 use linerate_report::compare::{Compared, Comparison, Group, Metric, Outcome, Overall, Unit};
 
-/// Every metric compared, then what it comes to.
+/// Every metric compared, then the conclusion.
 pub(super) fn comparison(comparison: &Comparison, width: Option<usize>) -> String {
     let (a, b) = (&comparison.a.id, &comparison.b.id);
     let interval = format!("change ({} %)", 100.0 * comparison.confidence);
@@ -59,7 +59,7 @@ fn group(metric: Metric, group: &Group) -> String {
     format!("{}{spread}", value(metric, group.mean))
 }
 
-/// Relative to A; of shares the difference itself, in percentage points.
+/// Change relative to A; for shares the absolute difference in percentage points.
 fn change(one: &Compared) -> String {
     let Some(difference) = one.difference else { return "-".to_owned() };
     let (scale, unit, digits) = match one.metric.unit() {
@@ -96,7 +96,7 @@ fn closing_line(comparison: &Comparison) -> String {
         of(Outcome::Better),
         of(Outcome::Same),
         of(Outcome::CannotTell),
-        // Rounded: 1 − 0.95 is not quite 0.05.
+        // Rounded, because 1 − 0.95 is not exactly 0.05 in floating point.
         (1e6 * (1.0 - comparison.confidence)).round() / 1e4,
     )
 }

@@ -1,4 +1,4 @@
-//! `config`: the experiment document in force, shown or saved.
+//! `config`: shows or saves the experiment document in force.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `run --dry-run`: the plan that a run would carry out, and the agents it would start. Creates nothing.
+//! `run --dry-run`: prints the plan of a run and the agents that it would start. Creates nothing.
 
 use serde_json::json;
 
@@ -51,7 +51,7 @@ fn local(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result
     Ok(())
 }
 
-/// Plan and manifests, the latter validated by the API server, which is asked not to store them.
+/// Prints plan and manifests. The API server validates the manifests without storing them.
 async fn kubernetes(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result<()> {
     let mut cluster = KubernetesPlan::new(experiment, None, &say).await.map_err(PlatformError::from)?;
     let objects = manifests::of(&cluster, experiment);
@@ -62,7 +62,7 @@ async fn kubernetes(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> any
         print(&serde_json::to_string(&plan)?)?;
         return Ok(());
     }
-    // Comments, so that the whole goes to `kubectl apply` as it is.
+    // As comments, so that `kubectl apply` accepts the whole output.
     for line in table::plan(&view, None).lines() {
         print(format!("# {line}").trim_end())?;
     }

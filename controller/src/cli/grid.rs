@@ -1,21 +1,21 @@
-//! Tables that fit the terminal they are printed on.
+//! Tables that fit the width of the terminal.
 
 use std::ops::Range;
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use linerate_logging::terminal::escaped_line;
 
-/// A shortened name keeps at least this many characters.
+/// Shortest length of a shortened name, in characters.
 const LEAST_NAME: usize = 16;
-/// Blanks around a cell; one more stands between two columns.
+/// Blanks around a cell; there is one more between two columns.
 const PADDING: usize = 2;
 
-/// Rows of text under titles. Cells are of one line each, whatever is in them.
+/// A table of titles and rows of text. Each cell is printed on one line.
 #[derive(Debug)]
 pub(super) struct Grid {
     columns: Vec<Column>,
     rows: Vec<Vec<String>>,
-    /// Columns that may be left out, the least telling first.
+    /// Columns that may be omitted, the least important first.
     expendable: Vec<usize>,
 }
 
@@ -23,12 +23,12 @@ pub(super) struct Grid {
 struct Column {
     title: String,
     number: bool,
-    /// Its cells may be shortened.
+    /// True when its cells may be shortened.
     name: bool,
 }
 
 impl Grid {
-    /// A grid whose columns are aligned right where they hold `numbers`.
+    /// A grid whose columns `numbers` are aligned right.
     pub(super) fn new(titles: &[&str], numbers: Range<usize>) -> Self {
         let titles = titles.iter().enumerate();
         let columns = titles.map(|(index, title)| Column {
@@ -39,7 +39,7 @@ impl Grid {
         Self { columns: columns.collect(), rows: Vec::new(), expendable: Vec::new() }
     }
 
-    /// Columns with names, which may be shortened.
+    /// Sets the columns with names, which may be shortened.
     pub(super) fn names(mut self, indices: &[usize]) -> Self {
         for (index, column) in self.columns.iter_mut().enumerate() {
             column.name = indices.contains(&index);
@@ -47,7 +47,7 @@ impl Grid {
         self
     }
 
-    /// Columns that may be left out, the least telling first.
+    /// Sets the columns that may be omitted, the least important first.
     pub(super) fn expendable(mut self, indices: &[usize]) -> Self {
         self.expendable = indices.to_vec();
         self
@@ -58,7 +58,8 @@ impl Grid {
         self.rows.push(cells.into_iter().map(|cell| escaped_line(&cell)).collect());
     }
 
-    /// The table for `width` characters; `None` for as many as it takes. What is shortened or left out is said below it.
+    /// The table for `width` characters; `None` for any width. A line below it lists what was shortened or
+    /// omitted.
     pub(super) fn render(&self, width: Option<usize>) -> String {
         let Some(width) = width else { return self.text(&self.all(), usize::MAX) };
         let mut shown = self.all();
@@ -72,7 +73,7 @@ impl Grid {
                 shown.retain(|column| column != expendable);
                 left_out.push(self.columns[*expendable].title.clone());
             }
-            // Names get the room that is left.
+            // Names get the remaining width.
             most_name = LEAST_NAME;
             let longest = self.longest_name();
             while most_name < longest && self.width(&shown, most_name + 1) <= width {
@@ -108,7 +109,7 @@ impl Grid {
         names.map(|(index, _)| self.longest(index)).max().unwrap_or(0)
     }
 
-    /// Characters that the columns take when names have `most_name` at most.
+    /// Width of the columns if names have at most `most_name` characters.
     fn width(&self, shown: &[usize], most_name: usize) -> usize {
         let wide = |index: &usize| {
             let column = &self.columns[*index];
@@ -146,7 +147,7 @@ impl Grid {
     }
 }
 
-/// Names of at most `most` characters. What they differ in is kept, with as much as fits of what is around it.
+/// Names of at most `most` characters. The part in which they differ is kept, with as much around it as fits.
 fn shorten(names: &[&str], most: usize) -> Vec<String> {
     let letters: Vec<Vec<char>> = names.iter().map(|name| name.chars().collect()).collect();
     let long: Vec<&Vec<char>> = letters.iter().filter(|name| name.len() > most).collect();
@@ -156,7 +157,7 @@ fn shorten(names: &[&str], most: usize) -> Vec<String> {
     };
     let several = long.iter().any(|name| name != first);
     let prefix = if several { shared(&|name, at| name.get(at) == Some(&first[at])) } else { 0 };
-    // A word is not torn: 1_flows and 10000_flows differ in their numbers.
+    // Cuts between words: 1_flows and 10000_flows differ in their numbers.
     let prefix = first[..prefix].iter().rposition(|letter| *letter == '_').map_or(0, |at| at + 1);
     let from_end = |name: &[char], at: usize| name.len().checked_sub(at + 1).map(|index| name[index]);
     let suffix = if several { shared(&|name, at| from_end(name, at) == from_end(first, at)) } else { 0 };
@@ -168,7 +169,8 @@ fn shorten(names: &[&str], most: usize) -> Vec<String> {
         .collect()
 }
 
-/// A name of `most` characters: its part between `prefix` and `suffix`, with what fits of both; of a part that is too long, both ends.
+/// A name of `most` characters: its part between `prefix` and `suffix` with as much of both as fits, or both
+/// ends of that part if it is too long.
 fn cut(name: &[char], prefix: usize, suffix: usize, most: usize) -> String {
     let (mut from, mut to) = (prefix.min(name.len()), name.len().saturating_sub(suffix).max(prefix));
     let room =

@@ -1,4 +1,4 @@
-//! Signals that end a run: once in good order, twice at once.
+//! Signals: the first ends a run in order, the second at once.
 
 use std::io;
 

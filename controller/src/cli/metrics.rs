@@ -1,4 +1,4 @@
-//! `run --metrics`: who is served, where, and for how long.
+//! `run --metrics`: address and duration of the metrics server.
 
 use std::net::SocketAddr;
 
@@ -36,7 +36,7 @@ impl MetricsArgs {
         Ok(Some(listener))
     }
 
-    /// Goes on serving for as long as was asked, or until a signal.
+    /// Serves for the requested time after the run, or until a signal.
     pub(super) async fn linger(&self, mut signals: Signals) {
         if let Some(time) = self.metrics_linger {
             say(&format!("metrics are served for {time} more; Ctrl-C ends that"));
@@ -48,7 +48,7 @@ impl MetricsArgs {
     }
 }
 
-/// Serves metrics in the background; returns what feeds them.
+/// Starts the metrics server in the background; returns the observer that feeds it.
 pub(super) fn serve(listener: Listener, id: &str, name: &str) -> Box<dyn Observer> {
     let (metrics, registry) = RunMetrics::new(id, name);
     tokio::spawn(listener.serve(registry));

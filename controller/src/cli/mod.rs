@@ -1,4 +1,5 @@
-//! The command line: what is asked, and the exit code. Results go to standard output, everything else to standard error.
+//! The command line: commands and exit codes. Results go to standard output, everything else to standard
+//! error.
 
 mod comparison_table;
 mod config;
@@ -33,7 +34,7 @@ use linerate_kubernetes::access;
 use linerate_report::export::Format;
 use linerate_runner::platform::PlatformError;
 
-/// Where results are kept unless said otherwise.
+/// Default directory of results.
 const RESULTS: &str = "results";
 
 const EXAMPLES: &str = "\
@@ -166,21 +167,21 @@ struct RunArgs {
     spec: spec_args::SpecArgs,
 }
 
-/// How a command ended well.
+/// How a command ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     Done,
-    /// The result is there, and says what went wrong.
+    /// The result exists and records a failure.
     Failed,
     Interrupted,
 }
 
-/// Runs the program on the process's arguments.
+/// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // A closed standard output is no reason to fail differently.
+            // A closed standard output does not change the exit code.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }

@@ -1,4 +1,4 @@
-//! `pods`: sets of pods that outlive a run.
+//! `pods`: sets of pods that are kept beyond a run.
 
 use clap::Subcommand;
 use serde_json::json;

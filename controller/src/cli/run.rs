@@ -1,4 +1,4 @@
-//! `run`: an experiment from its document to its table.
+//! `run`: carries out an experiment and prints its table.
 
 use anyhow::Context;
 use linerate_metrics::Listener;
@@ -37,7 +37,8 @@ pub(super) fn planned(args: &RunArgs) -> anyhow::Result<(Experiment, Plan)> {
     Ok((experiment, plan))
 }
 
-/// Where things are awaited. Files are written and synced on the calling thread; sessions must go on meanwhile, or the agents take us for gone.
+/// The asynchronous runtime. Files are written and synced on the calling thread; other threads keep the
+/// sessions alive meanwhile, because agents exit after their orphan time.
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -93,7 +94,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
 }
 
 impl RunArgs {
-    /// Tells what the user should know, unless he wants it quiet.
+    /// Prints a note for the user, except with `--quiet`.
     fn note(&self, text: &str) {
         if !self.quiet {
             say(&format!("note: {text}"));
@@ -101,16 +102,16 @@ impl RunArgs {
     }
 }
 
-/// How far the experiment came before.
+/// Progress of an earlier run of the experiment.
 enum Begun {
     Not,
     Partly(Box<Earlier>),
-    /// It was killed between its last trial and its end.
+    /// The run was killed after its last trial.
     Measured(Box<Earlier>),
     Complete,
 }
 
-/// The run that is to be resumed. When it has nothing left to do, it is shown.
+/// The run to resume. If it has no trial left, its results are printed.
 fn earlier(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result<Begun> {
     if !args.resume {
         return Ok(Begun::Not);
@@ -137,7 +138,7 @@ fn earlier(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Resu
     })
 }
 
-/// Ends a run of which nothing is left to measure; on kept pods, it had none of its own.
+/// Closes a run without trials left. On kept pods it has no pods of its own to remove.
 async fn end(
     args: &RunArgs,
     experiment: &Experiment,
@@ -153,15 +154,15 @@ async fn end(
     hand_over(args, &summary, &earlier.store)
 }
 
-/// Where results go.
+/// Directory of the results.
 struct Place {
     store: Store,
-    /// What is there already.
+    /// The records that it contains already.
     recorded: Option<EarlierRun>,
 }
 
 impl Place {
-    /// The place of the run that is resumed, or a new one.
+    /// The directory of the resumed run, or a new one.
     fn of(earlier: Option<Earlier>, args: &RunArgs) -> anyhow::Result<Self> {
         Ok(match earlier {
             Some(Earlier { store, summary, sums }) => {
@@ -186,7 +187,7 @@ async fn measure(
     let watchers = Watchers(metrics.into_iter().chain([progress::observer(args.quiet, args.json)]).collect());
     let (flag, interrupted) = watch::channel(false);
     let signals = Signals::listen().context(NO_SIGNALS)?;
-    // From now on: a signal that comes when the run has just ended must not be lost.
+    // Listens from here on, so that a signal just after the run's end is not lost.
     let later_signals = Signals::listen().context(NO_SIGNALS)?;
     let job = Job {
         experiment,
@@ -198,7 +199,7 @@ async fn measure(
     };
     let summary = tokio::select! {
         summary = run::run(job, &mut platform, &watchers) => summary?,
-        // Dropping the run marks its summary, dropping the platform kills its agents.
+        // Dropping the run marks its summary as interrupted, dropping the platform kills its agents.
         () = signals.twice(flag) => {
             say(&format!("left at once; what is complete is in {}", store.summary_path().display()));
             return Ok(Ending::Interrupted);
@@ -211,7 +212,7 @@ async fn measure(
     Ok(ending)
 }
 
-/// Shows what a run has recorded, and exports it.
+/// Prints a run's results, and exports them.
 fn hand_over(args: &RunArgs, summary: &Summary, store: &Store) -> anyhow::Result<Ending> {
     show(summary, store, args.json)?;
     if !args.format.is_empty() {

@@ -1,4 +1,4 @@
-//! Options that set fields of the experiment document, short enough to need no file.
+//! Options that set fields of the experiment document.
 
 use clap::Args;
 use linerate_traffic::profile::{FlowMode, FrameSizes};
@@ -128,7 +128,7 @@ fn nodes(text: &str) -> Result<(String, String), String> {
     Ok((tx.to_owned(), rx.to_owned()))
 }
 
-/// The sizes of `--size`: numbers, or one mix as documents write it.
+/// Parses the sizes of `--size`: numbers, or one mix in the document's notation.
 fn sizes(text: &str) -> Value {
     let numbers: Result<Vec<u64>, _> = text.split(',').map(|size| size.trim().parse::<u64>()).collect();
     match numbers {
@@ -141,7 +141,7 @@ fn sizes(text: &str) -> Value {
 }
 
 impl SpecArgs {
-    /// The settings, in the order of precedence: what is named most directly comes last.
+    /// The settings in order of precedence: the most specific comes last.
     pub(super) fn overrides(&self) -> Overrides {
         let mut all = Overrides::default();
         let set = &self.set;

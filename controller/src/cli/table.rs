@@ -11,17 +11,17 @@ use linerate_experiment::plan::PlanView;
 use linerate_results::store::Listed;
 use linerate_results::summary::{Aggregate, Summary, TrialSummary};
 
-/// Stands before an offered load that missed the intended one.
+/// Mark before an offered load that missed the intended one.
 const MISSED: &str = "! ";
 
-/// A number of things, in words.
+/// A number with a noun.
 pub(super) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Trials and failures of an experiment, on a terminal of that `width`.
 pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
-    // The trials of an experiment all go the same ways.
+    // The trials of an experiment all have the same direction.
     let round_trips = summary.trials.iter().any(|trial| trial.direction.is_round_trip());
     let [p50, p99] =
         if round_trips { ["round trip p50 µs", "round trip p99 µs"] } else { ["p50 µs", "p99 µs"] };
@@ -39,7 +39,7 @@ pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
         "verdict",
     ];
     let pairs = summary.trials.iter().any(|trial| trial.pair != summary.trials[0].pair);
-    // Of one pair, its name tells nothing.
+    // The name of a single pair carries no information.
     let expendable: &[usize] = if pairs { &[3, 2, 8, 4, 9] } else { &[1, 3, 2, 8, 4, 9] };
     let mut table = Grid::new(&columns, 2..10).names(&[0]).expendable(expendable);
     for trial in &summary.trials {
@@ -78,7 +78,7 @@ pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
     text
 }
 
-/// All pairs of a trial, in one line.
+/// Summary line of all pairs of a trial.
 fn together(all: &Aggregate) -> String {
     let began = all.start.map_or(String::new(), |start| {
         let off = if start.uncertainty_s > 0.0 {
@@ -99,7 +99,7 @@ fn together(all: &Aggregate) -> String {
     )
 }
 
-/// The trial's name: its profile, and the repeat where there is more than one.
+/// The trial's name: its profile, and the repeat if there are several.
 fn name(summary: &Summary, trial: &TrialSummary) -> String {
     if summary.trials.iter().any(|other| other.repeat > 1) {
         format!("{} repeat {}", trial.profile, trial.repeat)
@@ -125,7 +125,7 @@ fn closing_line(summary: &Summary) -> String {
     )
 }
 
-/// Series of a trial, one a row.
+/// Series of a trial, one per row.
 pub(super) fn series(rows: Vec<[String; 7]>, width: Option<usize>) -> String {
     let columns = ["end", "series", "samples", "least", "mean", "most", "course"];
     let mut table = Grid::new(&columns, 2..6).expendable(&[2, 6]);
@@ -193,7 +193,7 @@ pub(super) fn experiments(listed: &[Listed], width: Option<usize>) -> String {
     table.render(width)
 }
 
-/// How many trials have each verdict, the most frequent first.
+/// Number of trials with each verdict, the most frequent first.
 fn verdicts(summary: &Summary) -> String {
     let mut counts: Vec<(String, usize)> = Vec::new();
     for kind in summary.trials.iter().map(|trial| trial.verdict.kind.to_string()) {

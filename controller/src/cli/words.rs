@@ -1,4 +1,4 @@
-//! Numbers and findings in words, the same in tables and progress lines.
+//! Formatting of numbers and findings, the same in tables and progress lines.
 
 use linerate_results::summary::TrialSummary;
 
@@ -12,7 +12,7 @@ pub(super) fn microseconds(ns: f64) -> String {
     format!("{:.1}", ns / 1e3)
 }
 
-/// Both loads, when the offered one missed the intended one.
+/// Both loads, if the offered one missed the intended one.
 pub(super) fn missed_load(trial: &TrialSummary) -> Option<String> {
     let intended = trial.intended_pps.filter(|_| trial.offered_missed_intended)?;
     let deviation = 100.0 * (trial.offered_pps - intended) / intended;

@@ -1,9 +1,9 @@
-//! The headers of a profile's flows in words.
+//! Description of the headers of a profile's flows.
 
 use linerate_traffic::profile::{Field, IpVersion, Profile, Protocol};
 use serde::Serialize;
 
-/// A header field, its value in the first and the last flow, and how it changes between them.
+/// A header field: its value in the first and the last flow, and its step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HeaderRow {
     /// The field's name in documents.
@@ -12,12 +12,12 @@ pub struct HeaderRow {
     pub first: String,
     /// Value in the last flow.
     pub last: String,
-    /// How it changes; nothing for a field that does not.
+    /// How it changes between flows; `None` for a constant field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub varies: Option<String>,
 }
 
-/// The fields that frames of a profile have, in the order of the frame.
+/// The fields of a profile's frames, in the order of the frame.
 pub fn headers(profile: &Profile) -> Vec<HeaderRow> {
     let shape = profile.shape();
     let mut rows: Vec<HeaderRow> = Field::ALL
@@ -52,7 +52,7 @@ fn values(count: u32) -> String {
     format!("{count} value{}", if count == 1 { "" } else { "s" })
 }
 
-/// Small steps of addresses are plain numbers, as people count them.
+/// Small steps of addresses are shown as plain numbers.
 fn step(field: Field, step: u128, version: IpVersion) -> String {
     if step <= 0xffff { step.to_string() } else { field.show(step, version) }
 }

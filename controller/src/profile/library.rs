@@ -1,4 +1,4 @@
-//! Profiles in directories: listed, found by name.
+//! Library of profiles: lists directories and finds profiles by name.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use linerate_traffic::profile::Profile;
 use super::{EXTENSION, Loaded, ProfileFileError, load};
 use linerate_results::store::atomic::{StoreError, at};
 
-/// Directories below the one that is listed: pairs, and a directory of pairs.
+/// Levels of directories below the listed one: pairs, and directories of pairs.
 const DEPTH: usize = 3;
-/// Names this much alike (Jaro-Winkler) are offered in place of an unknown one.
+/// Similarity (Jaro-Winkler) from which a name is suggested in place of an unknown one.
 const ALIKE: f64 = 0.8;
-/// How many of them.
+/// Largest number of suggestions.
 const OFFERED: usize = 3;
 
-/// A file and what it holds.
+/// A file and its profile.
 pub type Entry = (PathBuf, Result<Loaded, ProfileFileError>);
 
 /// Every `.yaml` file in a directory and its subdirectories, sorted by path.
@@ -33,7 +33,7 @@ fn collect(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(
     for entry in fs::read_dir(directory).map_err(at("read", directory))? {
         let entry = entry.map_err(at("read", directory))?;
         let path = entry.path();
-        // Unfinished files are hidden, too.
+        // Unfinished files are hidden as well.
         let hidden = entry.file_name().to_string_lossy().starts_with('.');
         let kind = entry.file_type().map_err(at("read", &path))?;
         if kind.is_dir() && depth > 0 && !hidden {
@@ -45,17 +45,17 @@ fn collect(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(
     Ok(())
 }
 
-/// A name that no profile has, or several.
+/// A name without a profile, or with several.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
-    /// None has it.
+    /// No profile has it.
     #[error("no profile '{name}' in {}{}", directory.display(), offer(near, directory))]
     Unknown {
         /// The name asked for.
         name: String,
-        /// Where it was looked for.
+        /// The searched directory.
         directory: PathBuf,
-        /// Names that are nearly the same.
+        /// Similar names.
         near: Vec<String>,
     },
     /// Different profiles have it.
@@ -63,13 +63,13 @@ pub enum FindError {
     Several {
         /// The name asked for.
         name: String,
-        /// Where they are.
+        /// Their files.
         files: Vec<PathBuf>,
     },
     /// The directory cannot be read.
     #[error(transparent)]
     Directory(#[from] StoreError),
-    /// The file is there and holds no profile.
+    /// The file exists and does not hold a profile.
     #[error(transparent)]
     File(#[from] ProfileFileError),
 }
@@ -86,11 +86,11 @@ fn shown(files: &[PathBuf]) -> String {
     files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// Finds a profile by the path of its file, or by name: that of its file, its `metadata.name`, or the one that follows from what
-/// it says.
+/// Finds a profile by the path of its file, or by name: the file's name, the `metadata.name`, or the name
+/// derived from its content.
 ///
 /// # Errors
-/// When there is none, or several that differ; an unknown name comes with the names that are nearly the same.
+/// When there is none, or several that differ; for an unknown name, with similar names.
 pub fn find(name: &str, directory: &Path) -> Result<(PathBuf, Loaded), FindError> {
     let path = Path::new(name);
     if path.is_file() {
@@ -126,7 +126,8 @@ pub fn find(name: &str, directory: &Path) -> Result<(PathBuf, Loaded), FindError
     }
 }
 
-/// What a file may be called: without directory and ending, with its directory, and as its document says.
+/// Names of a profile: the file's name without directory and extension, with directory, and the name in its
+/// document.
 fn names_of(path: &Path, directory: &Path, loaded: Option<&Loaded>) -> Vec<String> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let inside = path.strip_prefix(directory).unwrap_or(path).with_extension("").display().to_string();

@@ -1,18 +1,18 @@
-//! Many profiles at once: every frame size with every number of flows, every rate and every flow mode.
+//! Matrix of profiles: every frame size with every number of flows, every rate and every flow mode.
 
 use linerate_traffic::frame::FrameSize;
 use linerate_traffic::profile::{FlowMode, FrameSizes, Profile, ProfileError, RawProfile};
 use linerate_traffic::rate::{Rate, RateError};
 use linerate_traffic::sizes::FrameSizesError;
 
-/// Frame sizes of the matrix unless said otherwise.
+/// Default frame sizes of the matrix.
 pub const SIZES: &str = "64,512,1500,2000,9000";
-/// Numbers of flows unless said otherwise.
+/// Default numbers of flows.
 pub const FLOWS: &str = "1,100,10000";
-/// Rates unless said otherwise.
+/// Default rates.
 pub const RATES: &str = "100%";
 
-/// What a matrix spans, and what all its profiles have in common.
+/// Dimensions of a matrix, and the common settings of its profiles.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
     /// Frame sizes and mixes.
@@ -21,16 +21,16 @@ pub struct Matrix {
     pub flows: Vec<u32>,
     /// Intended loads.
     pub rates: Vec<Rate>,
-    /// Which fields differ between flows.
+    /// Flow modes: the fields that differ between flows.
     pub modes: Vec<FlowMode>,
-    /// Everything else.
+    /// Common settings.
     pub common: RawProfile,
 }
 
-/// A matrix that cannot be sent.
+/// Why a matrix is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MatrixError {
-    /// One place in it.
+    /// A place of the matrix is invalid.
     #[error("--size {size} --flows {flows} --rate {rate} --flow-mode {mode}: {reason}")]
     Profile {
         /// Frame size.
@@ -41,10 +41,10 @@ pub enum MatrixError {
         rate: String,
         /// Varied fields.
         mode: FlowMode,
-        /// Why not.
+        /// The reason.
         reason: Box<ProfileError>,
     },
-    /// The same twice.
+    /// Two places have the same name.
     #[error(
         "two profiles have the name {0}, and files are named after it; give each size, number of flows, rate and flow mode once"
     )]
@@ -55,7 +55,7 @@ impl Matrix {
     /// The profiles, frame sizes outermost, flow modes innermost.
     ///
     /// # Errors
-    /// The first place that is no profile, or that has a name for the second time.
+    /// The first place that is not a valid profile, or whose name is taken.
     pub fn profiles(&self) -> Result<Vec<Profile>, MatrixError> {
         let mut profiles =
             Vec::with_capacity(self.sizes.len() * self.flows.len() * self.rates.len() * self.modes.len());
@@ -100,10 +100,10 @@ impl Matrix {
     }
 }
 
-/// Rates from a list with commas; a bare number is a percentage.
+/// Parses a comma-separated list of rates; a bare number is a percentage.
 ///
 /// # Errors
-/// Names the part that is no rate.
+/// Names the part that is not a rate.
 pub fn rates(text: &str) -> Result<Vec<Rate>, RateError> {
     let bare = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let read = |part: &str| match part.trim() {
@@ -113,10 +113,11 @@ pub fn rates(text: &str) -> Result<Vec<Rate>, RateError> {
     text.split(',').map(read).collect()
 }
 
-/// Frame sizes: plain numbers with commas are one profile each; `imix`, weights and genomes are one mix.
+/// Parses frame sizes: comma-separated plain numbers are one profile each; `imix`, weights and genomes are
+/// one mix.
 ///
 /// # Errors
-/// Names what is no size.
+/// Names the part that is not a size.
 pub fn sizes(text: &str) -> Result<Vec<FrameSizes>, FrameSizesError> {
     let plain = |part: &str| part.trim().parse::<FrameSize>().ok().map(FrameSizes::from);
     match text.split(',').map(plain).collect::<Option<Vec<_>>>() {

@@ -1,4 +1,4 @@
-//! Profiles in files: read, written, made in numbers, looked up.
+//! Profiles in files: read, written, generated, searched.
 
 pub mod headers;
 pub mod library;
@@ -14,12 +14,12 @@ use serde_saphyr::Location;
 use linerate_experiment::yaml;
 use linerate_results::store::atomic::{self, StoreError};
 
-/// Where profiles are kept unless said otherwise.
+/// Default directory of profiles.
 pub const FLOWS: &str = "flows";
-/// What the names of profile files end in.
+/// Extension of profile files.
 pub const EXTENSION: &str = "yaml";
 
-/// A file that holds no profile. The message names file, place, field, value, what is allowed.
+/// Why a file holds no valid profile. The message names file, place, field, value, and what is allowed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileFileError {
     /// The file cannot be read.
@@ -27,15 +27,15 @@ pub enum ProfileFileError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: std::io::Error,
     },
-    /// Too large to be a profile.
+    /// The file is too large for a profile.
     #[error("{}: {bytes} bytes are too many for a profile, which has {LARGEST_DOCUMENT_BYTES} at most", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size.
+        /// Its size in bytes.
         bytes: u64,
     },
     /// The text is not a document of the right form.
@@ -49,12 +49,12 @@ pub enum ProfileFileError {
         /// Line, column, reason and excerpt.
         problem: Box<serde_saphyr::Error>,
     },
-    /// The values do not go together.
+    /// Values contradict each other.
     #[error("{origin}{}: spec.{problem}", yaml::line(*location))]
     Content {
         /// The file.
         origin: String,
-        /// Where; unknown when nothing in the file says it.
+        /// Place in the file; unknown for defaults.
         location: Location,
         /// Field, value, reason and remedy.
         problem: Box<ProfileError>,
@@ -62,7 +62,7 @@ pub enum ProfileFileError {
 }
 
 impl ProfileFileError {
-    /// Line and column of the mistake.
+    /// Line and column of the error.
     pub fn place(&self) -> Option<(u64, u64)> {
         let location = match self {
             Self::Unreadable { .. } | Self::TooLarge { .. } => None,
@@ -74,12 +74,12 @@ impl ProfileFileError {
     }
 }
 
-/// A profile and the document it stands in.
+/// A profile and its document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
-    /// As it was written down.
+    /// The document as written.
     pub document: ProfileDocument,
-    /// What it describes.
+    /// The profile that it describes.
     pub profile: Profile,
 }
 
@@ -97,10 +97,10 @@ pub fn load(path: &Path) -> Result<Loaded, ProfileFileError> {
     parse(&text, &path.display().to_string())
 }
 
-/// Reads a profile document. `origin` names it in messages.
+/// Parses a profile document. `origin` names it in messages.
 ///
 /// # Errors
-/// When the text is no valid profile.
+/// When the text is not a valid profile.
 pub fn parse(text: &str, origin: &str) -> Result<Loaded, ProfileFileError> {
     let document: ProfileDocument = serde_saphyr::from_str(text).map_err(|problem| {
         ProfileFileError::Form { origin: origin.to_owned(), problem: Box::new(problem) }
@@ -113,24 +113,24 @@ pub fn parse(text: &str, origin: &str) -> Result<Loaded, ProfileFileError> {
     Ok(Loaded { document, profile })
 }
 
-/// The document of a profile, every default filled in, as YAML.
+/// The document of a profile, with every default filled in, as YAML.
 ///
 /// # Errors
-/// When the writer of YAML fails, which it has no reason to.
+/// When the YAML writer fails, which is not expected.
 pub fn to_yaml(profile: &Profile) -> Result<String, serde_saphyr::ser::Error> {
     serde_saphyr::to_string(&ProfileDocument::from(profile))
 }
 
-/// Files that profiles cannot be written to.
+/// Why profiles cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Files of earlier runs.
+    /// The files exist.
     #[error("{}; nothing was written; choose another directory with --out, or replace them with --force", exist(.0))]
     Exists(Vec<PathBuf>),
-    /// The disk refuses.
+    /// A file cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The document cannot be put in words.
+    /// The document cannot be written as YAML.
     #[error("cannot write YAML: {0}")]
     Yaml(#[from] serde_saphyr::ser::Error),
 }
@@ -148,10 +148,11 @@ pub fn file_in(directory: &Path, profile: &Profile) -> PathBuf {
     directory.join(format!("{}.{EXTENSION}", profile.name()))
 }
 
-/// Writes each profile to its file, completely or not at all. Without `force`, a file that exists means that none is written.
+/// Writes each profile to its file, atomically. Without `force`, nothing is written if one of the files
+/// exists.
 ///
 /// # Errors
-/// When files exist, or the disk refuses.
+/// When files exist, or cannot be written.
 pub fn write(files: &[(PathBuf, &Profile)], force: bool) -> Result<(), WriteError> {
     let exists = |(path, _): &&(PathBuf, &Profile)| path.symlink_metadata().is_ok();
     let existing: Vec<PathBuf> =

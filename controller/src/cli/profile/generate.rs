@@ -1,4 +1,4 @@
-//! `profile generate`: a matrix of profiles, written to the directories of pairs.
+//! `profile generate`: writes a matrix of profiles to the directories of pairs.
 
 use std::collections::BTreeSet;
 

@@ -15,10 +15,10 @@ use crate::cli::output::{print, report_error, say};
 use crate::profile::{file_in, to_yaml, write};
 use linerate_pktgen::{Imported, LARGEST_SCRIPT_BYTES, Limits, Options, Script};
 
-/// What became of a script.
+/// A script, and the result of its import.
 type Outcome = (PathBuf, anyhow::Result<Placed>);
 
-/// Profiles with their files, and calls that shape no traffic.
+/// Profiles with their files, and the calls that do not shape traffic.
 struct Placed {
     profiles: Vec<(Imported, Option<PathBuf>)>,
     left_out: Vec<String>,
@@ -60,7 +60,7 @@ fn read(path: &Path, options: Options) -> anyhow::Result<Script> {
     linerate_pktgen::import(&script, Limits::default(), options).with_context(named)
 }
 
-/// Where each profile goes: the ports of one script apart, because they may send the same.
+/// Files of a script's profiles. Each port has a directory, because ports may send the same.
 fn placed(script: Script, out: Option<&Path>) -> Placed {
     let several = script.profiles.iter().any(|one| one.port != script.profiles[0].port);
     let file = |one: &Imported| {
@@ -80,7 +80,7 @@ fn placed(script: Script, out: Option<&Path>) -> Placed {
     Placed { profiles, left_out: script.left_out }
 }
 
-/// Scripts of one meaning share a file.
+/// Writes the profiles; equal profiles of several scripts share a file.
 fn write_all(outcomes: &[Outcome], force: bool) -> anyhow::Result<()> {
     let mut files: BTreeMap<PathBuf, &Profile> = BTreeMap::new();
     for (one, file) in

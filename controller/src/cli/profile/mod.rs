@@ -1,4 +1,4 @@
-//! `profile`: documents of traffic, made, looked at, checked and imported.
+//! `profile`: generates, lists, validates and imports profiles.
 
 mod generate;
 mod import;
@@ -175,7 +175,7 @@ pub(super) struct ImportArgs {
     json: bool,
 }
 
-/// Values of one argument.
+/// Several values of one argument.
 #[derive(Debug, Clone)]
 struct Several<T>(Vec<T>);
 
@@ -212,7 +212,7 @@ fn vlan(text: &str) -> Result<Vlan, String> {
     }
 }
 
-/// A name that is a directory of its own below the one it is in.
+/// Parses a name that is a single directory below another.
 fn pair(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if text.bytes().all(plain) && !text.is_empty() && text.len() <= 64 {
@@ -222,7 +222,7 @@ fn pair(text: &str) -> Result<String, String> {
     }
 }
 
-/// Carries out a command.
+/// Executes a command.
 pub(super) fn dispatch(command: ProfileCommand) -> anyhow::Result<Ending> {
     match command {
         ProfileCommand::Generate(args) => generate::generate(*args),

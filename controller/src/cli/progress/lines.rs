@@ -1,4 +1,4 @@
-//! Progress as lines: plain ones on standard error, events in JSON on standard output.
+//! Progress as text lines on standard error, or as JSON events on standard output.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use linerate_results::summary::{TrialFailure, TrialSummary};
 use linerate_runner::events::{Event, Phase, Reading};
 use linerate_runner::run::observer::WatchedPath;
 
-/// Plain lines, each pair's about once a second.
+/// Prints text lines, about one per second and pair.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     paces: BTreeMap<String, Pace>,
@@ -47,14 +47,14 @@ impl View for Lines {
     }
 }
 
-/// Events.
+/// Prints events.
 pub(super) struct JsonLines;
 
 impl JsonLines {
     fn tell(event: &Event) {
         let told = serde_json::to_string(event).map_err(Into::into).and_then(|line| print(&line));
         if let Err(error) = told {
-            // The run goes on: its summary is in a file as well.
+            // The run continues: its summary is also in a file.
             tracing::warn!(%error, "an event could not be printed");
         }
     }

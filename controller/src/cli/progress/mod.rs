@@ -1,4 +1,4 @@
-//! How a run goes, while it goes: a live view on a terminal, plain lines elsewhere, events for programs.
+//! Progress of a run: a live view on a terminal, text lines elsewhere, events for programs.
 
 mod lines;
 mod pace;
@@ -21,16 +21,16 @@ use linerate_results::summary::{TrialFailure, TrialSummary};
 use linerate_runner::events::Reading;
 use linerate_runner::run::observer::{Nobody, Observer, WatchedPath};
 
-/// Pairs with a line of their own at most: the view must not fill a terminal or a log.
+/// Most pairs with a line of their own, so that the view does not fill a terminal or a log.
 const MOST_PAIRS: usize = 16;
 
-/// How many pairs have none; `None` when all have one.
+/// Text on how many pairs have no line; `None` when all have one.
 fn hidden(pairs: &[WatchedPath]) -> Option<String> {
     let hidden = pairs.len().saturating_sub(MOST_PAIRS);
     (hidden > 0).then(|| format!("and {hidden} more pairs"))
 }
 
-/// Shows what happens. `title` names the trial: `[2/6] profile_…`.
+/// Shows progress. `title` names the trial: `[2/6] profile_…`.
 trait View {
     fn phase(&mut self, text: &str);
     fn trial_began(&mut self, title: &str, number: usize, of: usize, trial: &Trial, pairs: &[WatchedPath]);
@@ -40,13 +40,13 @@ trait View {
     fn end(&mut self) {}
 }
 
-/// What suits standard output and standard error.
+/// The observer that fits standard output and standard error.
 pub(super) fn observer(quiet: bool, as_json: bool) -> Box<dyn Observer> {
     if quiet {
         return Box::new(Nobody);
     }
     let mut views: Vec<Box<dyn View>> = Vec::new();
-    // Events and a live view on one terminal would only spoil each other.
+    // Events and a live view would garble each other on one terminal.
     if stderr().is_terminal() && !(as_json && stdout().is_terminal()) {
         views.push(Box::new(Screen::new()));
     } else if !as_json {
@@ -63,7 +63,7 @@ pub(super) fn observer(quiet: bool, as_json: bool) -> Box<dyn Observer> {
     })))
 }
 
-/// Makes readings of samples, and has them shown.
+/// Turns samples into readings and passes them to a view.
 struct Progress(RefCell<State>);
 
 struct State {
@@ -123,7 +123,7 @@ impl Observer for Progress {
     }
 }
 
-/// A reading in one phrase.
+/// A reading as a phrase.
 fn phrase(reading: &Reading) -> String {
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let number = |value: Option<u64>| or_dash(value.map(|number| number.to_string()));
@@ -132,7 +132,7 @@ fn phrase(reading: &Reading) -> String {
         false => ("delay", reading.delay_mean_ns),
     };
     let delay = format!("{name} {}", or_dash(mean.map(microseconds)));
-    // One queue has what was received.
+    // A single queue has all received frames.
     let queues = match &reading.rx_queue_pps[..] {
         [] | [_] => String::new(),
         queues => {

@@ -1,8 +1,8 @@
-//! How often a pair's line is new, however often it is sampled.
+//! Pace of a pair's line, independent of the sample interval.
 
 use std::time::{Duration, Instant};
 
-/// Least time between two lines: samples a second apart, more or less, are all shown.
+/// Shortest time between two lines, below one second so that samples at about 1 s intervals are all shown.
 const LEAST_AGE: Duration = Duration::from_millis(900);
 
 /// The pace of one pair's line.
@@ -12,7 +12,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// True when the line is to be written at `now`.
+    /// True when the line is due at `now`.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         let due = self.last.is_none_or(|last| now.saturating_duration_since(last) >= LEAST_AGE);
         if due {

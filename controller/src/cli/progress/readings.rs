@@ -1,4 +1,4 @@
-//! From the samples of two agents to a reading of their pair. Pure, but for the moment it is asked at.
+//! Readings of a pair, from the samples of its two agents. Pure except for the current time.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use linerate_experiment::plan::Trial;
 use linerate_runner::events::Reading;
 use linerate_runner::run::observer::WatchedPath;
 
-/// A trial as it goes on all pairs.
+/// Readings of all pairs of a running trial.
 #[derive(Debug, Default)]
 pub(super) struct Readings {
     number: usize,
@@ -19,7 +19,7 @@ pub(super) struct Readings {
     pairs: BTreeMap<String, Lane>,
 }
 
-/// One pair of the trial.
+/// A pair of the trial.
 #[derive(Debug)]
 struct Lane {
     pair: WatchedPath,
@@ -28,19 +28,19 @@ struct Lane {
     rx: Side,
 }
 
-/// One agent's last two samples.
+/// The last two samples of an agent.
 #[derive(Debug, Default)]
 struct Side {
     before: Option<Sample>,
     last: Option<Sample>,
-    /// When the last one came, in seconds after sending began.
+    /// When the last one arrived, in seconds after sending began.
     last_at_s: f64,
-    /// The last one is in no reading yet.
+    /// True when the last one is in no reading yet.
     fresh: bool,
 }
 
 impl Readings {
-    /// Before the first sample of a trial.
+    /// Readings before the first sample of a trial.
     pub(super) fn new(number: usize, of: usize, trial: &Trial, pairs: &[WatchedPath]) -> Self {
         let lane = |pair: &WatchedPath| Lane {
             pair: pair.clone(),
@@ -57,15 +57,15 @@ impl Readings {
         }
     }
 
-    /// The pair's transmitter has sent all it will.
+    /// Records that the pair's transmitter has finished sending.
     pub(super) fn sending_ended(&mut self, pair: &str) {
         if let Some(lane) = self.pairs.get_mut(pair) {
             lane.sending = false;
         }
     }
 
-    /// Takes a sample in, `at_s` seconds after sending began. A reading follows when both ends have given one; when one end is
-    /// silent, as a transmitter is that has ended, the other's do.
+    /// Adds a sample, `at_s` seconds after sending began. Returns a reading when both ends have sent one, or
+    /// when the other end is silent, like a transmitter that has finished.
     pub(super) fn sample(&mut self, pair: &str, role: Role, sample: &Sample, at_s: f64) -> Option<Reading> {
         let lane = self.pairs.get_mut(pair)?;
         let (side, other) = match role {
@@ -131,12 +131,12 @@ impl Side {
         self.last.as_ref().and_then(|sample| sample.receive).unwrap_or_default()
     }
 
-    /// The last sample, if it is new, with the one before.
+    /// The last sample, if it is new, with the previous one.
     fn interval(&self) -> Option<(Option<&Sample>, &Sample)> {
         Some((self.before.as_ref(), self.last.as_ref().filter(|_| self.fresh)?))
     }
 
-    /// Since the sample before; of the first one, since sending began.
+    /// Rate since the previous sample; for the first one, since sending began.
     fn pps(&self, packets: impl Fn(&Sample) -> u64) -> Option<f64> {
         let (before, last) = self.interval()?;
         let seconds = match before {
@@ -147,7 +147,7 @@ impl Side {
         (seconds > 0.0).then(|| counted as f64 / seconds)
     }
 
-    /// Frames per second of each receive queue; empty when they are not known.
+    /// Frames per second of each receive queue; empty when unknown.
     fn queue_pps(&self) -> Vec<f64> {
         let queues = self.last.as_ref().map_or(0, |sample| sample.queue_frames.len());
         let frames =

@@ -1,4 +1,4 @@
-//! The live view on a terminal: a bar over the experiment, and below it a line per pair.
+//! The live view on a terminal: a bar for the experiment, and below it a line per pair.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use linerate_results::summary::{TrialFailure, TrialSummary};
 use linerate_runner::events::Reading;
 use linerate_runner::run::observer::WatchedPath;
 
-/// Time between changes of the view.
+/// Time between updates of the view.
 const REFRESH: Duration = Duration::from_secs(1);
 /// Steps of the bar per trial.
 const STEPS: u64 = 1000;
@@ -26,7 +26,7 @@ pub(super) struct Screen {
     all: MultiProgress,
     bar: ProgressBar,
     pairs: BTreeMap<String, PairLine>,
-    /// Position of the bar where the trial begins.
+    /// Position of the bar at the beginning of the trial.
     position: u64,
     expected: Option<Duration>,
 }
@@ -52,7 +52,7 @@ impl Screen {
     }
 
     fn say(&self, line: &str) {
-        // Where the terminal does not take it, there is no other place to say so.
+        // If the terminal refuses the line, the error cannot be printed either.
         let _ = self.all.println(escaped(line));
     }
 

@@ -130,7 +130,7 @@ pub(super) fn scan(args: &ScanArgs) -> anyhow::Result<Ending> {
 
 pub(super) fn purge(args: &PurgeArgs) -> anyhow::Result<Ending> {
     let ids = if args.incomplete { purge::incomplete(&args.results)? } else { args.ids.clone() };
-    // All of them are looked at before the first one goes.
+    // All are checked before the first one is removed.
     for id in &ids {
         purge::may_be_removed(&args.results, id)?;
     }
@@ -171,7 +171,7 @@ fn agreed(ids: &[String], results: &Path) -> anyhow::Result<bool> {
 pub(super) fn backup(args: &BackupArgs) -> anyhow::Result<Ending> {
     let mut ids = if args.ids.is_empty() { all(&args.results)? } else { args.ids.clone() };
     for id in &ids {
-        // Also where it is not to be removed: what runs changes while it is read.
+        // Also if it is kept: files of a running experiment change while they are read.
         if let Err(
             error @ (purge::PurgeError::NoId(_)
             | purge::PurgeError::Foreign { .. }

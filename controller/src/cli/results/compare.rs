@@ -1,4 +1,4 @@
-//! `results compare`: a verdict on two experiments that a pipeline can act on.
+//! `results compare`: a verdict on two experiments, with an exit code for pipelines.
 
 use std::path::Path;
 
@@ -47,7 +47,7 @@ pub(in crate::cli) struct CompareArgs {
     place: PlaceArgs,
 }
 
-/// `95%` or `0.95`.
+/// Parses `95%` or `0.95`.
 fn share(text: &str) -> Result<f64, String> {
     let (number, unit) = match text.strip_suffix('%') {
         Some(percent) => (percent, 100.0),
@@ -73,7 +73,7 @@ fn threshold(text: &str) -> Result<(Option<Metric>, f64), String> {
     Ok((Some(metric), share(value)?))
 }
 
-/// An experiment by its id below `results`, or by its directory.
+/// Loads an experiment by its id below `results`, or by its directory.
 fn load(results: &Path, text: &str) -> anyhow::Result<Summary> {
     if is_id(text) {
         return Ok(store::load(results, text)?);

@@ -12,7 +12,7 @@ use linerate_results::store::{self, Recorded, is_id};
 
 pub(in crate::cli) fn list(results: &Path, as_json: bool) -> anyhow::Result<()> {
     let mut listed = store::list(results)?;
-    // The latest last, what cannot be read first.
+    // The latest last, unreadable ones first.
     listed
         .sort_by_key(|(_, loaded)| loaded.as_ref().ok().map(|summary| summary.experiment.started_at.clone()));
     if as_json {
@@ -34,7 +34,7 @@ pub(in crate::cli) fn list(results: &Path, as_json: bool) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Refuses what cannot be the id of an experiment.
+/// Refuses a text that is not an experiment id.
 pub(in crate::cli) fn check_id(id: &str) -> anyhow::Result<()> {
     if !is_id(id) {
         bail!(

@@ -1,4 +1,4 @@
-//! `results`: what earlier runs left.
+//! `results`: commands on recorded results.
 
 mod care;
 mod compare;

@@ -1,19 +1,18 @@
-//! Series in a line of text.
+//! Plots of series as a line of text.
 
 use super::super::output::width;
 use super::super::table;
 use linerate_report::export::series::{Column, READ_KEY, TIME_KEY, is_queue_key, receiver, transmitter};
 use linerate_results::store::record::TrialRecord;
 
-/// The most characters of a plot; longer series show the mean of what falls on each.
+/// Longest plot in characters; for longer series, each character shows the mean of its part.
 const WIDTH: usize = 48;
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// What is shown unless asked otherwise.
-/// In a round trip, the transmitter receives too.
+/// Series that are shown by default. In a round trip, the transmitter receives too.
 const USUAL: [(&str, &str); 5] =
     [("tx", "pkts_tx"), ("tx", "mbits_tx"), ("tx", "rx_pps"), ("rx", "rx_pps"), ("rx", "rx_missed")];
 
-/// Which series to show.
+/// Series to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
     Usual,
@@ -39,7 +38,8 @@ impl Wanted {
     }
 }
 
-/// Every wanted series of a trial: its smallest and largest value, the mean of a rate over the time of sending, and its course.
+/// Every wanted series of a trial: smallest and largest value, mean of a rate over the time of sending, and
+/// plot.
 pub(super) fn series(record: &TrialRecord, wanted: &Wanted) -> String {
     let mut rows = Vec::new();
     for (end, columns) in [("tx", transmitter(record)), ("rx", receiver(record))] {
@@ -60,7 +60,7 @@ pub(super) fn series(record: &TrialRecord, wanted: &Wanted) -> String {
     table::series(rows, width())
 }
 
-/// The course of a series, from its smallest value to its largest; a flat line when all are the same.
+/// Plot of a series between its smallest and largest value; a flat line when all values are equal.
 fn plot(values: &[i64]) -> String {
     let width = values.len().min(WIDTH);
     let points: Vec<f64> = (0..width)

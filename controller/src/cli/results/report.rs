@@ -1,4 +1,4 @@
-//! `results report`: an experiment for people to read.
+//! `results report`: human-readable reports of an experiment.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ pub(in crate::cli) struct ReportArgs {
     place: PlaceArgs,
 }
 
-/// Writes the report in every format asked for; prints the files' paths.
+/// Writes the report in every requested format; prints the files' paths.
 pub(in crate::cli) fn write(args: &ReportArgs) -> anyhow::Result<()> {
     check_id(&args.id)?;
     let source = Source::load(&args.place.results, &args.id)?;

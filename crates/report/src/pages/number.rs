@@ -20,7 +20,7 @@ pub(crate) fn mean_microseconds(ns: f64) -> String {
     grouped(&format!("{:.3}", ns / 1e3))
 }
 
-/// A share in percent with four decimals, or more if those would leave less than three digits.
+/// A share in percent: four decimals, or three significant digits below 0.001 %.
 pub(crate) fn percent(share: f64) -> String {
     let percent = 100.0 * share;
     if percent == 0.0 {

@@ -96,7 +96,7 @@ fn summary(summary: &Summary) -> Value {
     })
 }
 
-/// Files of the report that lie in the experiment's directory.
+/// Report files in the experiment's directory.
 fn reports(recorded: &Recorded) -> Vec<PathBuf> {
     let id = &recorded.summary.experiment.id;
     REPORT_FORMS

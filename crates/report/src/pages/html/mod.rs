@@ -154,7 +154,7 @@ fn cell(column: &Column, cell: &Cell) -> Markup {
     html! { td class=(class) data-field=(column.key) { (soft(&cell.text)) } }
 }
 
-/// Step of a heat, 0 to 5; only a heat of 1 has the last.
+/// Step of a heat, 0 to 5; the last starts at 0.99999.
 pub(super) fn heat_step(heat: f64) -> usize {
     [0.5, 0.9, 0.99, 0.999, 0.99999].iter().filter(|bound| heat >= **bound).count()
 }
