@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// A PCI address as sysfs spells it: `0000:03:02.0`, that is domain, bus, device, function.
+/// A PCI address as sysfs writes it: `0000:03:02.0`, that is domain, bus, device, function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PciAddress {
     domain: u32,
@@ -14,7 +14,7 @@ pub struct PciAddress {
     function: u8,
 }
 
-/// The text is not a PCI address.
+/// Error: the text is not a PCI address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{text:?} is not a PCI address such as 0000:03:02.0")]
 pub struct AddressError {
@@ -25,10 +25,10 @@ pub struct AddressError {
 impl FromStr for PciAddress {
     type Err = AddressError;
 
-    /// Takes the full form and the short one without a domain (`03:02.0`), in either case.
+    /// Parses the full form and the short one without a domain (`03:02.0`), in either case.
     ///
     /// # Errors
-    /// [`AddressError`] for anything else, device numbers above 0x1f and functions above 7 included.
+    /// [`AddressError`] for any other text, including device numbers above 0x1f and functions above 7.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse(text).ok_or_else(|| AddressError { text: text.chars().take(40).collect() })
     }
@@ -39,7 +39,7 @@ fn parse(text: &str) -> Option<PciAddress> {
     let (rest, device) = rest.rsplit_once(':')?;
     let (domain, bus) = rest.split_once(':').unwrap_or(("0000", rest));
     let address = PciAddress {
-        // Domains of more than four digits are real: the kernel makes them up for devices behind VMD and
+        // Domains of more than four digits exist: the kernel assigns them to devices behind VMD and
         // Hyper-V.
         domain: hex(domain, 4..=8)?,
         bus: u8::try_from(hex(bus, 2..=2)?).ok()?,

@@ -1,8 +1,8 @@
-//! The control groups of this process, version 1 and 2: where its limits are written.
+//! The control groups of this process, version 1 and 2, which contain its limits.
 //!
-//! Source: `/proc/self/cgroup` (`man 7 cgroups`) names the groups, `/proc/self/mountinfo`
-//! (`man 5 proc_pid_mountinfo`) the directories they are found in. A limit holds for all groups below, so the
-//! walk goes up to the mount. A container that has a cgroup namespace of its own cannot see further up.
+//! Source: `/proc/self/cgroup` (`man 7 cgroups`) names the groups, `/proc/self/mountinfo` (`man 5
+//! proc_pid_mountinfo`) their directories. A limit applies to all groups below it, so the walk goes up to the
+//! mount. A container with its own cgroup namespace cannot see further up.
 
 use crate::mounts;
 use crate::root::{ReadError, Reason, Root};
@@ -22,19 +22,20 @@ pub enum Version {
 /// The groups of one hierarchy that this process is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cgroup {
-    /// Which file names apply.
+    /// Version, which determines the file names.
     pub version: Version,
     /// Directories: the process's own group first, then upwards to the mount.
     pub dirs: Vec<String>,
 }
 
-/// The groups that hold this process for `controller`, such as `hugetlb`; `None` when no mounted hierarchy
-/// has it. That a version 2 hierarchy exists does not mean that the controller is on there: its files tell.
+/// The groups that limit this process for `controller`, such as `hugetlb`; `None` when no mounted hierarchy
+/// has the controller. A version 2 hierarchy does not imply that the controller is enabled: only its files
+/// show that.
 ///
 /// # Errors
-/// What stood in the way of reading the two files, or the line that is neither.
+/// The reason why one of the two files cannot be read, or the line that cannot be parsed.
 pub fn find(root: &Root, controller: &str) -> Result<Option<Cgroup>, ReadError> {
-    // A kernel without control groups has no such file, and no limits of theirs.
+    // A kernel without control groups has no such file and no such limits.
     if !root.contains("/proc/self", "cgroup")? {
         return Ok(None);
     }
@@ -62,10 +63,10 @@ pub fn find(root: &Root, controller: &str) -> Result<Option<Cgroup>, ReadError> 
     Ok(None)
 }
 
-/// A file of a group; `None` where the group has no such file, as the topmost group of version 2.
+/// A file of a group; `None` when the group has no such file, like the topmost group of version 2.
 ///
 /// # Errors
-/// As [`Root::read`], besides [`Reason::Missing`].
+/// As [`Root::read`], except [`Reason::Missing`].
 pub fn read(root: &Root, dir: &str, file: &str) -> Result<Option<String>, ReadError> {
     root.read_if_there(&format!("{dir}/{file}"))
 }
@@ -89,7 +90,7 @@ fn parse_groups(text: &str) -> Result<Vec<Membership<'_>>, String> {
 
 struct Mount {
     version: Version,
-    /// The group that is seen at `path`.
+    /// The group that is visible at `path`.
     top: String,
     path: String,
     options: String,
@@ -121,7 +122,7 @@ fn walk(root: &Root, mount: &Mount, group: &str) -> Result<Vec<String>, ReadErro
     let mut dirs = vec![mount.path.clone()];
     let below = group.strip_prefix(mount.top.trim_end_matches('/')).unwrap_or_default();
     for part in below.split('/').filter(|part| !part.is_empty()) {
-        // The group lies outside of what is mounted: the topmost visible one is the nearest.
+        // The group is outside the mount: the topmost visible group is the nearest one.
         if part == ".." {
             dirs.truncate(1);
             break;
@@ -133,7 +134,7 @@ fn walk(root: &Root, mount: &Mount, group: &str) -> Result<Vec<String>, ReadErro
         }
         dirs.push(format!("{}/{part}", parent.trim_end_matches('/')));
     }
-    // Asked last, so that a mount that is not there is named instead of passing for a group without limits.
+    // Checked last, so that an absent mount is reported as such rather than as a group without limits.
     match root.contains(&mount.path, "cgroup.procs") {
         Err(error) if error.reason != Reason::Denied => return Err(error),
         _ => {}

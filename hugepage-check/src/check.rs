@@ -1,4 +1,4 @@
-//! What a check says: status, evidence, reason, remedy.
+//! Result of a check: status, evidence, reason, remedy.
 
 use std::fmt;
 
@@ -9,17 +9,17 @@ use crate::root::{ReadError, Reason, Root, Shown};
 
 /// The outcome of a check, from good to bad.
 ///
-/// `Unknown` ranks above `Warn`: a warning is understood, an unread file may hide anything.
+/// `Unknown` ranks above `Warn`: a warning is understood, whereas an unread file may hide any problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// As DPDK wants it.
+    /// Meets DPDK's needs.
     Pass,
-    /// DPDK works, with the limits that the summary names.
+    /// DPDK works, with the limits that the summary states.
     Warn,
-    /// It could not be found out; the summary names the path that stood in the way.
+    /// Unknown; the summary names the path that could not be read.
     Unknown,
-    /// What was required will not work.
+    /// A required function will not work.
     Fail,
 }
 
@@ -41,17 +41,17 @@ impl fmt::Display for Status {
     }
 }
 
-/// One thing that was read: where, and what was there.
+/// A source that was read, and its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     /// The path, root included.
     pub source: String,
-    /// What it held, shortened to what matters.
+    /// Its content, shortened to the relevant part.
     pub observed: String,
 }
 
 impl Evidence {
-    /// Something read from `path` below `root`.
+    /// Content read from `path` below `root`.
     pub fn new(root: &Root, path: &str, observed: impl Into<String>) -> Self {
         Self { source: Shown(root, path).to_string(), observed: observed.into() }
     }
@@ -63,18 +63,18 @@ impl From<&ReadError> for Evidence {
     }
 }
 
-/// What to do about it.
+/// Remedy of a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Remedy {
-    /// Shell commands in order, to be typed as root on the host itself.
+    /// Shell commands in order, to be run as root on the host itself.
     pub commands: Vec<String>,
-    /// What the commands do not say: what else is possible, what to look at afterwards.
+    /// Remarks on the commands: alternatives, and what to check afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
 impl Remedy {
-    /// Commands to type.
+    /// A remedy of commands.
     pub fn type_in<S: Into<String>>(commands: impl IntoIterator<Item = S>) -> Self {
         Self { commands: commands.into_iter().map(Into::into).collect(), note: None }
     }
@@ -109,22 +109,22 @@ impl fmt::Display for Remedy {
     }
 }
 
-/// The part of a check that never changes.
+/// The constant part of a check.
 #[derive(Debug, Clone, Copy)]
 pub struct Topic {
     /// Stable identifier for scripts, such as `hugepages.free`.
     pub id: &'static str,
-    /// A few words for people.
+    /// Short title for people.
     pub title: &'static str,
-    /// Why DPDK cares.
+    /// Reason why DPDK needs it.
     pub why: &'static str,
 }
 
-/// What a check found out: its decision and the evidence, or what could not be read.
+/// Result of a check: its decision and the evidence, or the read error.
 pub type Outcome = Result<(Verdict, Vec<Evidence>), ReadError>;
 
 impl Topic {
-    /// The check that `outcome` makes; what could not be read is unknown.
+    /// The check with the given `outcome`; a read error becomes unknown.
     pub fn judge(&self, required: bool, outcome: Outcome) -> Check {
         let (verdict, evidence) =
             outcome.unwrap_or_else(|error| (Verdict::unknown(&error), vec![Evidence::from(&error)]));
@@ -132,39 +132,39 @@ impl Topic {
     }
 }
 
-/// A decision, before it is joined with its topic and evidence. Only a pass has no remedy.
+/// A decision without topic and evidence. Only a pass has no remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// The outcome.
     pub status: Status,
     /// The finding in one sentence.
     pub summary: String,
-    /// What to do; `None` only for a pass.
+    /// Remedy; `None` only for a pass.
     pub remedy: Option<Remedy>,
 }
 
 impl Verdict {
-    /// As it should be.
+    /// The state is good.
     pub fn pass(summary: impl Into<String>) -> Self {
         Self { status: Status::Pass, summary: summary.into(), remedy: None }
     }
 
-    /// Works, with a limit.
+    /// It works, with a limit.
     pub fn warn(summary: impl Into<String>, remedy: Remedy) -> Self {
         Self { status: Status::Warn, summary: summary.into(), remedy: Some(remedy) }
     }
 
-    /// Will not work.
+    /// It will not work.
     pub fn fail(summary: impl Into<String>, remedy: Remedy) -> Self {
         Self { status: Status::Fail, summary: summary.into(), remedy: Some(remedy) }
     }
 
-    /// A fault that fails when something required depends on it, and warns otherwise.
+    /// A fault that fails when a requirement depends on it, and warns otherwise.
     pub fn fault(required: bool, summary: impl Into<String>, remedy: Remedy) -> Self {
         if required { Self::fail(summary, remedy) } else { Self::warn(summary, remedy) }
     }
 
-    /// Could not be read.
+    /// The state could not be read.
     pub fn unknown(error: &ReadError) -> Self {
         Self {
             status: Status::Unknown,
@@ -173,7 +173,7 @@ impl Verdict {
         }
     }
 
-    /// Joins the decision with its topic.
+    /// Combines the decision with its topic.
     pub fn on(self, topic: &Topic, required: bool, evidence: Vec<Evidence>) -> Check {
         let Self { status, summary, remedy } = self;
         let Topic { id, title, why } = *topic;
@@ -186,28 +186,28 @@ impl Verdict {
 pub struct Check {
     /// Stable identifier for scripts, such as `hugepages.free`.
     pub id: &'static str,
-    /// What it is about when the same check runs several times: a PCI address, an interface, a file.
+    /// Subject of a check that runs several times: a PCI address, an interface, a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// A few words for people.
+    /// Short title for people.
     pub title: &'static str,
     /// The outcome.
     pub status: Status,
-    /// Whether something that was required depends on it.
+    /// True when a requirement depends on it.
     pub required: bool,
     /// The finding in one sentence.
     pub summary: String,
-    /// What was read from where.
+    /// The sources read and their content.
     pub evidence: Vec<Evidence>,
-    /// Why DPDK cares.
+    /// Reason why DPDK needs it.
     pub why: &'static str,
-    /// What to do; absent only for a pass.
+    /// Remedy; absent only for a pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<Remedy>,
 }
 
 impl Check {
-    /// The same check, about one of several things.
+    /// The same check, for one of several subjects.
     pub fn about(self, subject: impl Into<String>) -> Self {
         Self { subject: Some(subject.into()), ..self }
     }
@@ -216,7 +216,7 @@ impl Check {
 /// All checks of one run, in a fixed order. Serializes as `{"status", "satisfied", "root", "checks"}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The root directory that was looked at.
+    /// The root directory of the checks.
     pub root: String,
     /// The checks.
     pub checks: Vec<Check>,
@@ -228,7 +228,7 @@ impl Report {
         self.checks.iter().map(|check| check.status).max().unwrap_or(Status::Pass)
     }
 
-    /// Whether one may go ahead: nothing failed, and everything that was required is known.
+    /// True when no check failed and the state of every requirement is known.
     pub fn is_satisfied(&self) -> bool {
         self.checks.iter().all(|check| match check.status {
             Status::Pass | Status::Warn => true,
@@ -249,7 +249,7 @@ impl Serialize for Report {
     }
 }
 
-/// `text` as one word of a shell command line, quoted only when it has to be.
+/// `text` as one word of a shell command line, quoted only when necessary.
 pub fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:+,@=".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

@@ -1,13 +1,14 @@
-//! The CPU quota of this process's control groups, and for how long it has stopped them.
+//! The CPU quota of this process's control groups, and the time for which it has throttled them.
 //!
-//! Source: `cpu.max` and `cpu.stat` (version 2), `cpu.cfs_quota_us` and `cpu.stat` (version 1) of the cgroup and those above it; kernel
-//! `Documentation/admin-guide/cgroup-v2.rst` and `Documentation/scheduler/sched-bwc.rst`.
+//! Source: `cpu.max` and `cpu.stat` (version 2), `cpu.cfs_quota_us` and `cpu.stat` (version 1) of the cgroup
+//! and those above it; kernel `Documentation/admin-guide/cgroup-v2.rst` and
+//! `Documentation/scheduler/sched-bwc.rst`.
 
 use crate::cgroup::{self, Cgroup};
 use crate::cpu::smallest_quota;
 use crate::root::{ReadError, Root};
 
-/// The control groups whose CPU quota holds for this process.
+/// The control groups whose CPU quota applies to this process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CpuLimit {
     group: Cgroup,
@@ -15,12 +16,12 @@ pub struct CpuLimit {
     pub quota_cpus: Option<f64>,
 }
 
-/// What a group's quota has done since the group was made.
+/// Throttling of a group since its creation.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Throttled {
-    /// Periods in which the quota was used up.
+    /// Periods in which the group used up its quota.
     pub periods: u64,
-    /// Seconds for which the group was stopped, summed over its CPUs.
+    /// Seconds for which the group was throttled, summed over its CPUs.
     pub stopped_s: f64,
 }
 
@@ -28,14 +29,15 @@ impl CpuLimit {
     /// Finds the groups; `None` where no mounted hierarchy has the controller.
     ///
     /// # Errors
-    /// What stood in the way of reading them.
+    /// The reason why they cannot be read.
     pub fn find(root: &Root) -> Result<Option<Self>, ReadError> {
         let Some(group) = cgroup::find(root, "cpu")? else { return Ok(None) };
         let quota_cpus = smallest_quota(root)?;
         Ok(Some(Self { group, quota_cpus }))
     }
 
-    /// What the quota of each group has done so far, the process's own group first. Groups that do not tell are left out.
+    /// Throttling of each group so far, the process's own group first. Groups without statistics are left
+    /// out.
     pub fn throttled(&self, root: &Root) -> Vec<Throttled> {
         let read = |dir: &String| cgroup::read(root, dir, "cpu.stat").ok().flatten();
         self.group.dirs.iter().filter_map(read).filter_map(|text| parse(&text)).collect()

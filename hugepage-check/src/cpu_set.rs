@@ -1,4 +1,4 @@
-//! Sets of CPUs, as the kernel and as EAL write them.
+//! Sets of CPUs, in the notations of the kernel and of EAL.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,15 +6,15 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// CPU numbers are below this. The kernel's own limit is 8192 (`NR_CPUS` of x86 and ARM); a bound keeps a
-/// hostile `0-4294967295` from filling the memory.
+/// Upper bound of CPU numbers. The kernel's own limit is 8192 (`NR_CPUS` of x86 and ARM); the bound keeps a
+/// malicious `0-4294967295` from filling the memory.
 const LIMIT: u32 = 1 << 16;
 
-/// A set of CPU numbers. Shown and parsed in the kernel's list format, such as `0-3,8` (`man 7 cpuset`).
+/// A set of CPU numbers. Displayed and parsed in the kernel's list format, such as `0-3,8` (`man 7 cpuset`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CpuSet(BTreeSet<u32>);
 
-/// The text is no list of CPUs.
+/// Error: the text is not a list of CPUs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a list of CPUs such as 0-3,8")]
 pub struct CpuSetError {
@@ -34,27 +34,27 @@ impl CpuSet {
         self.0.iter().copied()
     }
 
-    /// How many CPUs there are.
+    /// Number of CPUs.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// True when the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether `cpu` is one of them.
+    /// True when the set contains `cpu`.
     pub fn contains(&self, cpu: u32) -> bool {
         self.0.contains(&cpu)
     }
 
-    /// Those that `other` does not have.
+    /// The CPUs that `other` does not contain.
     pub fn without(&self, other: &Self) -> Self {
         Self(self.0.difference(&other.0).copied().collect())
     }
 
-    /// Those that `other` has, too.
+    /// The CPUs that `other` contains too.
     pub fn and(&self, other: &Self) -> Self {
         Self(self.0.intersection(&other.0).copied().collect())
     }
@@ -63,7 +63,7 @@ impl CpuSet {
     /// `00000001,0000000f`.
     ///
     /// # Errors
-    /// Anything else.
+    /// For any other text.
     pub fn from_mask(text: &str) -> Result<Self, CpuSetError> {
         let words: Vec<_> = text.trim().split(',').collect();
         if words.len() > 2048 {
@@ -77,11 +77,11 @@ impl CpuSet {
         Ok(Self(cpus))
     }
 
-    /// The CPUs that EAL's `--lcores` uses, and the highest number of an lcore: `1-3,5`, or with lcores mapped to
+    /// The CPUs that EAL's `--lcores` uses, and the highest lcore number: `1-3,5`, or with lcores mapped to
     /// CPUs, `0@4,(1-2)@(5,7)`.
     ///
     /// # Errors
-    /// Not in that form, or no CPU at all.
+    /// For text in another form, or without any CPU.
     pub fn from_lcores(text: &str) -> Result<(Self, u32), CpuSetError> {
         let mut cpus = BTreeSet::new();
         let mut highest = 0;
@@ -96,7 +96,7 @@ impl CpuSet {
                 if part == lcores {
                     highest = highest.max(set.0.last().copied().unwrap_or(0));
                 }
-                // What stands before the @ numbers lcores, not CPUs.
+                // Numbers before the @ are lcores, not CPUs.
                 if place.is_none() || Some(part) == place {
                     cpus.extend(set.0);
                 }
@@ -133,7 +133,7 @@ impl FromIterator<u32> for CpuSet {
 impl FromStr for CpuSet {
     type Err = CpuSetError;
 
-    /// Takes the kernel's list format; the empty text is the empty set.
+    /// Parses the kernel's list format; an empty text is the empty set.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || CpuSetError::new(text);
         let number = |digits: &str| {

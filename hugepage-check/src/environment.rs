@@ -1,8 +1,8 @@
-//! The environment variables that matter: what Kubernetes device plugins say about assigned PCI devices.
+//! Environment variables in which Kubernetes device plugins list assigned PCI devices.
 //!
-//! A plugin sets `PCIDEVICE_<RESOURCE>` to a list of PCI addresses. The SR-IOV network device plugin also sets
-//! `PCIDEVICE_<RESOURCE>_INFO` to a JSON object: address → kind → name → text, where some texts are device
-//! files (`{"0000:03:02.0":{"vfio":{"dev-mount":"/dev/vfio/6"}}}`).
+//! A plugin sets `PCIDEVICE_<RESOURCE>` to a list of PCI addresses. The SR-IOV network device plugin also
+//! sets `PCIDEVICE_<RESOURCE>_INFO` to a JSON object: address → kind → name → text, where some texts are
+//! device files (`{"0000:03:02.0":{"vfio":{"dev-mount":"/dev/vfio/6"}}}`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,19 +20,19 @@ pub struct Environment {
     variables: BTreeMap<String, String>,
 }
 
-/// What one variable says.
+/// Content of one variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
     /// The variable's name.
     pub variable: String,
     /// Its text, shortened.
     pub text: String,
-    /// The addresses and the device files that belong to them, or what is wrong with the text.
+    /// The addresses with their device files, or the error in the text.
     pub devices: Result<BTreeMap<PciAddress, BTreeSet<String>>, String>,
 }
 
 impl Environment {
-    /// The environment of this process; variables that are not UTF-8 are passed over.
+    /// The environment of this process; variables that are not UTF-8 are skipped.
     pub fn of_this_process() -> Self {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
@@ -45,7 +45,7 @@ impl Environment {
         let assign = |(name, text): (&String, &String)| Assignment {
             variable: name.clone(),
             text: text.chars().take(200).collect(),
-            // A resource may itself be called …_INFO: only its form tells.
+            // A resource's own name may end in _INFO, so the form of the text decides.
             devices: if name.ends_with(INFO) && text.trim_start().starts_with('{') {
                 parse_info(text)
             } else {
@@ -55,7 +55,7 @@ impl Environment {
         self.variables.iter().map(assign).collect()
     }
 
-    /// The addresses of all variables that were understood.
+    /// The addresses of all variables that could be parsed.
     pub fn devices(&self) -> BTreeSet<PciAddress> {
         let understood = self.assignments().into_iter().filter_map(|assignment| assignment.devices.ok());
         understood.flat_map(BTreeMap::into_keys).collect()
@@ -63,7 +63,7 @@ impl Environment {
 }
 
 impl FromIterator<(String, String)> for Environment {
-    /// Keeps the variables of device plugins.
+    /// Selects the variables of device plugins.
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
         let variables = variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
         Self { variables }
@@ -97,7 +97,7 @@ fn parse_info(text: &str) -> Result<Devices, String> {
         .collect()
 }
 
-/// Texts that name a device file, however deep.
+/// Texts that name a device file, at any depth.
 fn collect_files(value: &Value, files: &mut BTreeSet<String>) {
     match value {
         Value::String(text) if text.starts_with("/dev/") => {

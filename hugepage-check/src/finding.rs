@@ -1,4 +1,4 @@
-//! What was found about a PCI device, in words: the cause and what to type.
+//! Finding about a PCI device as text: the cause and the commands.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::iommu;
 use crate::root::ReadError;
 use crate::vfio;
 
-/// A device of an IOMMU group and the driver that has it.
+/// A device of an IOMMU group and its driver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GroupMember {
     /// The device's name on its bus; a PCI address for PCI devices.
@@ -26,7 +26,7 @@ impl fmt::Display for GroupMember {
     }
 }
 
-/// The state of a device as DPDK will meet it.
+/// State of a device from DPDK's point of view.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -36,35 +36,35 @@ pub enum DeviceState {
         /// vfio-pci, or a driver that shares the device with DPDK.
         driver: String,
     },
-    /// DPDK can take it, as root and without protection of memory; VFs mostly cannot be taken so.
+    /// DPDK can take it, as root and without memory protection; most VFs cannot be taken this way.
     Uio {
         /// A UIO driver.
         driver: String,
     },
-    /// The text is no PCI address.
+    /// The text is not a PCI address.
     Invalid(AddressError),
     /// No device has this address.
     Absent,
     /// The device is in no IOMMU group, so vfio-pci cannot take it.
     NoIommuGroup {
-        /// The driver that has it now.
+        /// The present driver.
         driver: Option<String>,
     },
     /// vfio-pci is not loaded.
     NoVfioDriver {
-        /// The driver that has the device now.
+        /// The present driver of the device.
         driver: Option<String>,
     },
-    /// No driver has the device.
+    /// No driver is bound to the device.
     NoDriver,
-    /// A kernel driver has the device.
+    /// A kernel driver is bound to the device.
     KernelDriver {
         /// The driver.
         name: String,
-        /// The network interfaces it has made of the device.
+        /// Network interfaces of the device.
         interfaces: Vec<String>,
     },
-    /// The driver shares the device with DPDK, but its RDMA half is not loaded.
+    /// The driver shares the device with DPDK, but its RDMA part is not loaded.
     NoVerbs {
         /// The driver.
         driver: String,
@@ -76,7 +76,7 @@ pub enum DeviceState {
         /// Those devices.
         foreign: Vec<GroupMember>,
     },
-    /// A device file of VFIO is not there.
+    /// A device file of VFIO does not exist.
     NoDeviceFile {
         /// Its path.
         path: String,
@@ -88,22 +88,22 @@ pub enum DeviceState {
         /// The effective user id.
         user: u32,
     },
-    /// A file that decides could not be read.
+    /// A decisive file could not be read.
     Unknown(ReadError),
 }
 
-/// A device and its state. `Display` names cause and remedy in one line.
+/// A device and its state. `Display` prints cause and remedy in one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeviceFinding {
-    /// The address, in full where it is one.
+    /// The address, in full if it is valid.
     pub address: String,
-    /// What was found.
+    /// The state.
     #[serde(flatten)]
     pub state: DeviceState,
 }
 
 impl DeviceFinding {
-    /// Whether DPDK can take the device as it is.
+    /// True when DPDK can take the device in its present state.
     pub fn is_ready(&self) -> bool {
         matches!(self.state, DeviceState::Ready { .. } | DeviceState::Uio { .. })
     }
@@ -156,7 +156,7 @@ impl DeviceFinding {
         }
     }
 
-    /// What to do; `None` when there is nothing to do.
+    /// Remedy; `None` when none is needed.
     pub fn remedy(&self) -> Option<Remedy> {
         let address = &self.address;
         Some(match &self.state {
@@ -217,7 +217,7 @@ impl fmt::Display for DeviceFinding {
     }
 }
 
-/// A write to `drivers_probe` succeeds whether or not a driver took the device.
+/// A write to `drivers_probe` succeeds even when no driver took the device.
 const VERIFY: &str = "The last line must name vfio-pci: the writes succeed even when the binding does not.";
 
 fn bind(address: &str, is_bound: bool) -> Remedy {

@@ -1,8 +1,8 @@
-//! Is there an IOMMU that the kernel uses?
+//! Check: the kernel uses an IOMMU.
 //!
 //! Source: `/sys/kernel/iommu_groups` (kernel `Documentation/ABI/testing/sysfs-kernel-iommu_groups`), which
-//! has an entry only when an IOMMU translates. The command line and the boot log announce one just as well
-//! when there is none, and some kernels use one unasked, so neither decides.
+//! has an entry only when an IOMMU translates. The command line and the boot log are not conclusive: they
+//! may announce an absent IOMMU, and some kernels use one without an option.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub(crate) const CHECKS: &[CheckFn] = &[|scene| vec![check(scene.root, scene.nee
 const GROUPS: &str = "/sys/kernel/iommu_groups";
 const UNITS: &str = "/sys/class/iommu";
 
-/// The name that the kernel gives to a group it makes up in VFIO's no-IOMMU mode.
+/// The kernel's name for a group that it creates in VFIO's no-IOMMU mode.
 const FAKE_NAME: &str = "vfio-noiommu";
 
 const TOPIC: Topic = Topic {
@@ -27,7 +27,7 @@ const TOPIC: Topic = Topic {
           no memory but the process's. memif, af_packet and null ports do without.",
 };
 
-/// How many groups there are.
+/// Number of groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Groups {
     real: usize,
@@ -79,7 +79,7 @@ pub fn check(root: &Root, required: bool) -> Check {
     check
 }
 
-/// Whose IOMMU a unit is, by the name that its driver gives it.
+/// The vendor of an IOMMU unit, from the name that its driver gives it.
 fn maker(unit: &str) -> Option<&'static str> {
     let makers = [
         ("dmar", "Intel VT-d"),
@@ -93,9 +93,9 @@ fn maker(unit: &str) -> Option<&'static str> {
     makers.into_iter().find(|(prefix, _)| unit.starts_with(prefix)).map(|(_, maker)| maker)
 }
 
-/// How many groups the kernel's own drivers use in which way (`type`, kernel
-/// `Documentation/ABI/testing/sysfs-kernel-iommu_groups`). DPDK works with each; passthrough costs the
-/// kernel's drivers least. A group without the file, or one that cannot be read, is left out.
+/// Number of groups per translation mode of the kernel's drivers (`type`, kernel
+/// `Documentation/ABI/testing/sysfs-kernel-iommu_groups`). DPDK works with every mode; passthrough has the
+/// least cost for the kernel's drivers. A group without a readable file is left out.
 fn modes(root: &Root) -> Vec<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for group in root.names(GROUPS).unwrap_or_default() {
@@ -126,10 +126,10 @@ fn count(root: &Root) -> Result<Groups, ReadError> {
     Ok(groups)
 }
 
-/// Whether a group was made up by no-IOMMU mode.
+/// True when no-IOMMU mode created the group.
 ///
 /// # Errors
-/// The group's name is there but cannot be read.
+/// When the group's name exists but cannot be read.
 pub(crate) fn is_fake(root: &Root, group: &str) -> Result<bool, ReadError> {
     match root.read(&format!("{GROUPS}/{group}/name")) {
         Ok(name) => Ok(name.trim() == FAKE_NAME),
@@ -138,10 +138,10 @@ pub(crate) fn is_fake(root: &Root, group: &str) -> Result<bool, ReadError> {
     }
 }
 
-/// Whether VFIO takes devices without an IOMMU. The file is there only in kernels built for it.
+/// True when VFIO takes devices without an IOMMU. Only kernels built for it have the file.
 ///
 /// # Errors
-/// The file is there but cannot be read.
+/// When the file exists but cannot be read.
 pub(crate) fn has_fake_mode(root: &Root) -> Result<bool, ReadError> {
     match root.read("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode") {
         Ok(value) => Ok(matches!(value.trim(), "Y" | "1")),
@@ -153,7 +153,7 @@ pub(crate) fn has_fake_mode(root: &Root) -> Result<bool, ReadError> {
 /// The devices of a group and their drivers, by name; not only PCI devices.
 ///
 /// # Errors
-/// The group's directory cannot be read.
+/// When the group's directory cannot be read.
 pub(crate) fn members(root: &Root, group: &str) -> Result<Vec<(String, Option<String>)>, ReadError> {
     let dir = format!("{GROUPS}/{group}/devices");
     let with_driver = |name: String| Ok((root.link_name(&format!("{dir}/{name}/driver"))?, name));
@@ -183,7 +183,7 @@ fn decide(groups: Groups, required: bool) -> Verdict {
     }
 }
 
-/// How an IOMMU is turned on.
+/// Remedy that turns on an IOMMU.
 pub(crate) fn turn_on() -> Remedy {
     Remedy::type_in([
         "sed -i 's/^GRUB_CMDLINE_LINUX=\"/&intel_iommu=on iommu=pt /' /etc/default/grub",

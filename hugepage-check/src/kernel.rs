@@ -1,5 +1,4 @@
-//! The kernel command line, as evidence only: an option that was asked for proves nothing about what is
-//! there.
+//! The kernel command line, as evidence only: an option does not prove that its effect is present.
 //!
 //! Source: `/proc/cmdline`; the options are in the kernel's
 //! `Documentation/admin-guide/kernel-parameters.txt`.
@@ -19,8 +18,8 @@ pub const IOMMU_OPTIONS: &[&str] =
 /// Command line options that keep tasks and interrupts off some CPUs.
 pub const CPU_OPTIONS: &[&str] = &["isolcpus", "nohz_full", "nohz", "rcu_nocbs", "irqaffinity"];
 
-/// Those options of the running kernel whose name, or module name before a dot, is in `wanted`. The rest is
-/// not shown: a command line can hold what is nobody's business.
+/// The options of the running kernel whose name, or module name before a dot, is in `wanted`. The rest is
+/// omitted: a command line may contain private data.
 pub fn options(root: &Root, wanted: &[&str]) -> Evidence {
     match root.read(PATH) {
         Ok(text) => Evidence::new(root, PATH, describe(&text, wanted)),

@@ -1,6 +1,6 @@
-//! Files that EAL left on hugetlbfs: each holds hugepages that no process uses.
+//! Check: no leftover files of EAL on hugetlbfs; each holds hugepages that no process uses.
 //!
-//! EAL names them `<file-prefix>map_<number>`, `rtemap_0` by default, and holds a lock on each while it runs.
+//! EAL names the files `<file-prefix>map_<number>`, `rtemap_0` by default, and locks each while it runs.
 //! Source: the directories of the hugetlbfs mounts, and `/proc/locks` (man 5 `proc_locks`).
 
 use std::collections::{BTreeSet, HashMap};
@@ -62,7 +62,7 @@ pub fn check(root: &Root, mounts: &Result<Mounts, ReadError>) -> Check {
 }
 
 fn find(root: &Root, mounts: &Mounts) -> Result<Vec<Found>, ReadError> {
-    // Mounted over or seen twice, a path is looked at once.
+    // A path that is mounted over or listed twice is checked once.
     let paths: BTreeSet<_> = mounts.list.iter().map(|mount| mount.path.clone()).collect();
     paths
         .into_iter()
@@ -70,7 +70,7 @@ fn find(root: &Root, mounts: &Mounts) -> Result<Vec<Found>, ReadError> {
         .collect()
 }
 
-/// `rte` of `rtemap_12`.
+/// Extracts `rte` from `rtemap_12`.
 fn prefix(name: &str) -> Option<&str> {
     let (prefix, number) = name.rsplit_once("map_")?;
     let numbered = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
@@ -84,12 +84,12 @@ fn holders(root: &Root) -> Result<Holders, ReadError> {
     parse_locks(&text).map_err(|line| root.malformed(LOCKS, format!("not a lock: {line}")))
 }
 
-/// Which process holds a lock on which file.
+/// The process that holds a lock on each file.
 fn parse_locks(text: &str) -> Result<Holders, String> {
     let mut holders = Holders::new();
     for line in text.lines() {
         let fields: Vec<_> = line.split_ascii_whitespace().collect();
-        // `7: -> FLOCK …` waits for a lock and holds none.
+        // `7: -> FLOCK …` waits for a lock and does not hold it.
         if fields.get(1) == Some(&"->") {
             continue;
         }
@@ -100,7 +100,7 @@ fn parse_locks(text: &str) -> Result<Holders, String> {
     Ok(holders)
 }
 
-/// `00:2f:5678`: device in hexadecimal, inode in decimal.
+/// Parses `00:2f:5678`: device in hexadecimal, inode in decimal.
 fn parse_id(text: &str) -> Option<FileId> {
     let mut parts = text.split(':');
     let id = FileId {

@@ -1,7 +1,8 @@
-//! Preflight: will DPDK work here, and if not, what has to be typed?
+//! Preflight check: whether DPDK will work on this machine, and the commands that make it work.
 //!
-//! The library reads what the kernel says about hugepages, hugetlbfs, the IOMMU, VFIO, PCI devices, CPUs and the
-//! Linux network stack, and turns it into [`check::Check`]s: a status, the evidence it rests on, why it matters, and a remedy.
+//! The library reads the kernel's information about hugepages, hugetlbfs, the IOMMU, VFIO, PCI devices, CPUs
+//! and the Linux network stack, and turns it into [`check::Check`]s: a status, its evidence, its importance,
+//! and a remedy.
 //!
 //! ```no_run
 //! use hugepage_check::{requirements::Requirements, root::Root, run};
@@ -16,19 +17,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Two questions have a short way of their own: [`hugepages::free_bytes`] (hugepages or `--no-huge`?) and
+//! Two functions answer single questions: [`hugepages::free_bytes`] (hugepages or `--no-huge`?) and
 //! [`device::explain`] (why did EAL not find this PCI address?).
 //!
-//! Design: `root` is the only module that touches the file system. Above it each topic first gathers facts
-//! and then decides by a function that reads nothing. What cannot be read becomes [`check::Status::Unknown`]
-//! and names the path; nothing panics, nothing is guessed.
+//! Design: `root` is the only module that accesses the file system. Above it each topic first gathers facts
+//! and then decides by a pure function. An unreadable source becomes [`check::Status::Unknown`] with its
+//! path; the library neither panics nor guesses.
 //!
 //! Each group (hugepages, IOMMU, VFIO, devices, CPUs, Linux network stack) lists its checks in a `CHECKS`; a
 //! new check is one function in that list.
 //!
-//! Limits: control groups above a container's own namespace cannot be seen. VFIO groups are opened only when
-//! that is allowed; otherwise a holder in another PID namespace stays unseen. Limits of this process stand for
-//! those of a data plane that is started the same way.
+//! Limits: control groups above a container's own namespace are invisible. VFIO groups are opened only when
+//! allowed; otherwise a holder in another PID namespace stays undetected. The limits of this process are
+//! assumed to be those of a data plane that is started the same way.
 
 pub mod address;
 pub mod cgroup;
@@ -64,8 +65,8 @@ const GROUPS: &[&[CheckFn]] =
 
 /// Runs every check below `root` and judges it by `wanted`, with the variables of this process.
 ///
-/// What `wanted` does not name can only warn: memif, af_packet and null ports need neither IOMMU nor VFIO,
-/// and EAL starts without hugepages when told `--no-huge`. The order of the checks is fixed.
+/// Anything that `wanted` does not name can only warn: memif, af_packet and null ports need neither IOMMU nor
+/// VFIO, and EAL starts without hugepages when given `--no-huge`. The order of the checks is fixed.
 pub fn run(root: &Root, wanted: &Requirements) -> Report {
     run_with(root, wanted, &Environment::of_this_process())
 }

@@ -1,4 +1,4 @@
-//! `hugepage-check`: will DPDK work here, and if not, what has to be typed?
+//! `hugepage-check`: reports whether DPDK will work on this machine, and the commands that make it work.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok((arguments, wanted)) => report(&arguments, &wanted),
         Err(error) => {
-            // Nobody is left to tell when this fails.
+            // A failure to print cannot be reported.
             let _ = error.print();
             if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
         }
@@ -146,7 +146,7 @@ fn understand(arguments: &Arguments) -> Result<Requirements, clap::Error> {
 fn report(arguments: &Arguments, wanted: &Requirements) -> ExitCode {
     let report = run(&Root::at(&arguments.root), wanted);
     match write(arguments, &report) {
-        // A reader that has seen enough, such as head, changes nothing about the answer.
+        // A reader that closes the pipe early, such as head, does not change the exit code.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let _ = writeln!(io::stderr(), "hugepage-check: cannot write the report: {error}");
             ExitCode::from(FAILED)
@@ -168,7 +168,7 @@ fn write(arguments: &Arguments, report: &Report) -> io::Result<()> {
     out.flush()
 }
 
-/// Colours on a terminal that knows them, unless NO_COLOR (<https://no-color.org>) is set to something.
+/// True on a terminal with colours, unless NO_COLOR (<https://no-color.org>) is set and not empty.
 fn colour_wanted() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     io::stdout().is_terminal()

@@ -1,4 +1,4 @@
-//! hugetlbfs mounts: where EAL puts the files behind its memory.
+//! Check: hugetlbfs mounts, where EAL creates the files of its memory.
 //!
 //! Source: `/proc/self/mounts` (man 5 `proc_pid_mounts`); the options are in the kernel's
 //! `Documentation/admin-guide/mm/hugetlbpage.rst`.
@@ -7,7 +7,7 @@ use crate::check::{Check, Evidence, Remedy, Topic, Verdict, shell_word};
 use crate::hugepages::{PageSize, Survey};
 use crate::root::{Access, ReadError, Root, excerpt};
 
-/// A node with many containers has megabytes of mounts, an overlay alone can take 4 kB.
+/// A node with many containers has megabytes of mounts; a single overlay can take 4 kB.
 pub(crate) const LIMIT: u64 = 16 << 20;
 
 const TOPIC: Topic = Topic {
@@ -20,13 +20,13 @@ const TOPIC: Topic = Topic {
 /// One hugetlbfs mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Where it is mounted.
+    /// Mount point.
     pub path: String,
-    /// The size of its pages; `None` when the line names none and the machine's default is not known.
+    /// Page size; `None` when the line names none and the machine's default is unknown.
     pub page: Option<PageSize>,
     /// Mount options as the kernel lists them.
     pub options: String,
-    /// Whether this process may write to it.
+    /// This process's write access.
     pub access: Result<Access, ReadError>,
 }
 
@@ -35,8 +35,8 @@ impl Mount {
         self.access == Ok(Access::Granted) && !self.is_read_only() && !self.is_escaped()
     }
 
-    // EAL compares the escaped text of the mount table with the path it was given, and never finds such a
-    // mount.
+    // EAL compares the escaped text of the mount table with the path it was given, so it does not find
+    // such a mount.
     fn is_escaped(&self) -> bool {
         self.path.contains([' ', '\t', '\n', '\\'])
     }
@@ -55,11 +55,11 @@ pub struct Mounts {
     pub list: Vec<Mount>,
 }
 
-/// Reads the mounts of this process. Below a root other than `/` those of the first process come first: a
-/// host's `/proc` mounted into a container shows the container under `self`.
+/// Reads the mounts of this process. Below a root other than `/`, those of process 1 are tried first: in
+/// a host's `/proc` mounted into a container, `self` is the container's process.
 ///
 /// # Errors
-/// What stood in the way of reading the list, or the line that is no mount.
+/// The reason why the list cannot be read, or the line that is not a mount.
 pub fn read(root: &Root) -> Result<Mounts, ReadError> {
     let (source, text) = match (root.is_host(), root.read_up_to("/proc/1/mounts", LIMIT)) {
         (false, Ok(text)) => ("/proc/1/mounts", text),
@@ -83,7 +83,7 @@ pub fn check(root: &Root, mounts: &Result<Mounts, ReadError>, survey: &Survey) -
     }
 }
 
-// Kernels before 4.5 do not list the size of a mount that was made without naming one.
+// Kernels before 4.5 omit the page size of a mount that was created without naming one.
 fn with_default_size(mounts: &Mounts, survey: &Survey) -> Mounts {
     let mut mounts = mounts.clone();
     let default = survey.default_page.as_ref().ok().copied();
@@ -183,7 +183,7 @@ fn unlock(mount: &Mount) -> Remedy {
     Remedy::type_in([command]).note("Or start EAL with --in-memory, or as root.")
 }
 
-/// The hugetlbfs lines of a mount table, access not yet asked.
+/// The hugetlbfs lines of a mount table, without the access check.
 fn parse(text: &str) -> Result<Vec<Mount>, String> {
     let mut mounts = Vec::new();
     for line in text.lines() {
@@ -220,7 +220,7 @@ fn parse_size(text: &str) -> Option<PageSize> {
     PageSize::from_kilobytes(number.parse::<u64>().ok()?.checked_mul(kilobytes_per_unit)?)
 }
 
-/// Undoes the kernel's octal escapes of space, tab, newline and backslash.
+/// Decodes the kernel's octal escapes of space, tab, newline and backslash.
 pub(crate) fn unescape(path: &str) -> Result<String, String> {
     let mut pieces = path.split('\\');
     let mut plain = pieces.next().unwrap_or_default().to_owned();

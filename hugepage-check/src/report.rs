@@ -1,21 +1,20 @@
-//! The report for people: a table of all checks, then what to know about those that did not pass, worst
-//! first.
+//! The report as text: a table of all checks, then details of those that did not pass, worst first.
 
 use std::fmt::Write as _;
 
 use crate::check::{Check, Report, Status};
 
-/// Columns of the terminal that a line may take. Commands are never broken.
+/// Longest line in columns. Commands are not wrapped.
 const WIDTH: usize = 100;
 
-/// How the report is shown.
+/// Style of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Style {
-    /// Colour the statuses.
+    /// Colours the statuses.
     pub colour: bool,
-    /// Show the evidence of checks that passed, too.
+    /// Shows the evidence of passed checks too.
     pub verbose: bool,
-    /// Show nothing but what failed, for readers who see only the end of a text.
+    /// Shows only failures, for readers who see only the end of a text.
     pub brief: bool,
 }
 
@@ -93,7 +92,7 @@ fn status(status: Status, style: Style) -> String {
     if style.colour { format!("\u{1b}[{colour}m{word}\u{1b}[0m") } else { word }
 }
 
-/// The answer to "will DPDK work here?".
+/// The overall conclusion.
 fn conclusion(report: &Report) -> String {
     let count = |status| report.checks.iter().filter(|check| check.status == status).count();
     let answer = match (report.status(), report.is_satisfied()) {
@@ -118,12 +117,12 @@ fn conclusion(report: &Report) -> String {
     format!("{answer} ({}){typing}", counts.join(", "))
 }
 
-/// Text read from files must not steer the terminal.
+/// Escapes text read from files, which must not control the terminal.
 fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
-/// Breaks at spaces; a word longer than `width` stays whole, so that paths can be copied.
+/// Wraps at spaces; a word longer than `width` stays whole, so that paths can be copied.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {

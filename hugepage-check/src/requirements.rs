@@ -1,4 +1,4 @@
-//! What the caller needs, parsed once into types.
+//! Requirements of the caller, parsed once into types.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -10,25 +10,25 @@ use crate::cpu_set::{CpuSet, CpuSetError};
 /// Bytes in one of EAL's megabytes.
 pub const MEGABYTE: u64 = 1 << 20;
 
-/// What must work; the default requires nothing.
+/// Functions that must work; the default requires none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Requirements {
     /// Hugepage memory that must be free for each process.
     pub socket_mem: Option<SocketMem>,
-    /// How many processes run side by side under the same limits; `None` means one.
+    /// Number of processes that run side by side under the same limits; `None` means one.
     pub processes: Option<NonZeroU32>,
     /// CPUs that the lcores run on.
     pub lcores: Option<CpuSet>,
-    /// Highest number of an lcore; EAL's builds have an upper end of these numbers.
+    /// Highest lcore number; EAL's builds limit these numbers.
     pub highest_lcore: Option<u32>,
     /// PCI devices that a DPDK process must be able to take.
     pub devices: Vec<PciAddress>,
-    /// Whether a device plugin must have assigned at least one device.
+    /// True when a device plugin must have assigned at least one device.
     pub assigned_devices: bool,
     /// Network interfaces of the Linux stack that must be up.
     pub interfaces: Vec<String>,
-    /// Whether VFIO groups may be opened for a moment, which alone proves that nobody else has them. A process
-    /// that wants the group in that moment is refused.
+    /// True when VFIO groups may be opened briefly, which alone proves that no other process holds them. A
+    /// process that opens the group in that moment is refused.
     pub may_open_groups: bool,
 }
 
@@ -36,7 +36,7 @@ impl Requirements {
     /// Adds one requirement.
     ///
     /// # Errors
-    /// [`RequirementError::Twice`] for a second value where there can be only one. A device or an interface
+    /// [`RequirementError::Twice`] for a second value where only one is possible. A device or an interface
     /// named twice counts once.
     pub fn add(&mut self, requirement: Requirement) -> Result<(), RequirementError> {
         match requirement {
@@ -58,7 +58,7 @@ impl Requirements {
         }
     }
 
-    /// How many processes run side by side.
+    /// Number of processes that run side by side.
     pub fn process_count(&self) -> u32 {
         self.processes.map_or(1, NonZeroU32::get)
     }
@@ -86,9 +86,9 @@ pub enum Requirement {
     Processes(NonZeroU32),
     /// `lcores=1-3` or `lcores=0@4,1@5`.
     Lcores {
-        /// CPUs that they run on.
+        /// CPUs of the lcores.
         cpus: CpuSet,
-        /// Highest number of an lcore.
+        /// Highest lcore number.
         highest: u32,
     },
     /// `device=0000:03:02.0`.
@@ -97,7 +97,7 @@ pub enum Requirement {
     Interface(String),
 }
 
-/// Why a requirement was not understood.
+/// Error: a requirement could not be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequirementError {
     /// Not `KEY=VALUE` with a known key.
@@ -156,13 +156,13 @@ fn interface(name: &str) -> Result<String, RequirementError> {
 /// Hugepage memory in EAL's megabytes (2^20 bytes).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SocketMem {
-    /// So much in all, on whatever node.
+    /// Total, on any nodes.
     Total(u64),
-    /// So much on node 0, node 1, …; always two or more.
+    /// Memory on node 0, node 1, …; always two numbers or more.
     PerNode(Vec<u64>),
 }
 
-/// The text is not a list of megabytes.
+/// Error: the text is not a list of megabytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is not socket memory: give megabytes, such as 1024, or one number per NUMA node, such as \
@@ -177,7 +177,7 @@ impl FromStr for SocketMem {
     type Err = SocketMemError;
 
     /// # Errors
-    /// Not a list of numbers, a sum of zero, or a sum beyond 2^44 MB.
+    /// When the text is not a list of numbers, or the sum is zero or exceeds 2^44 MB.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || SocketMemError { text: text.chars().take(40).collect() };
         let number = |part: &str| part.parse::<u32>().map(u64::from).map_err(|_| error());
@@ -192,7 +192,7 @@ impl FromStr for SocketMem {
 }
 
 impl SocketMem {
-    /// As much for each of `processes`.
+    /// The memory of `processes` processes together.
     pub fn times(&self, processes: u32) -> Self {
         let times = |megabytes: &u64| megabytes.saturating_mul(u64::from(processes));
         match self {
@@ -201,7 +201,7 @@ impl SocketMem {
         }
     }
 
-    /// All nodes together, in megabytes.
+    /// Sum over all nodes, in megabytes.
     pub fn total(&self) -> u64 {
         match self {
             Self::Total(total) => *total,
@@ -211,7 +211,7 @@ impl SocketMem {
 }
 
 impl fmt::Display for SocketMem {
-    /// As EAL's `--socket-mem` takes it.
+    /// Formats it as EAL's `--socket-mem` expects.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Total(total) => write!(f, "{total}"),

@@ -1,4 +1,4 @@
-//! What the checks look at: the root, what is wanted of it, and the facts that several checks share.
+//! Input of the checks: the root, the requirements, and the facts that several checks share.
 
 use crate::address::PciAddress;
 use crate::check::Check;
@@ -11,15 +11,15 @@ use crate::mounts::{self, Mounts};
 use crate::requirements::Requirements;
 use crate::root::{ReadError, Root};
 
-/// One check. It gives no result when there is nothing to say, and several when it is about several things.
+/// One check. It returns no result when it does not apply, and several when it has several subjects.
 pub type CheckFn = fn(&Scene<'_>) -> Vec<Check>;
 
-/// Everything that a check may use.
+/// Input of a check.
 #[derive(Debug)]
 pub struct Scene<'a> {
-    /// The way to the files.
+    /// Access to the files.
     pub root: &'a Root,
-    /// What must work.
+    /// The requirements.
     pub wanted: &'a Requirements,
     /// The variables of device plugins.
     pub environment: &'a Environment,
@@ -29,9 +29,9 @@ pub struct Scene<'a> {
     pub mounts: Result<Mounts, ReadError>,
     /// The required devices.
     pub devices: Vec<DeviceFacts>,
-    /// Devices that a device plugin assigned and nobody required.
+    /// Devices that a device plugin assigned but that are not required.
     pub assigned: Vec<DeviceFacts>,
-    /// Every network function on the PCI bus, each with its own error.
+    /// Every network function on the PCI bus, each with its own read error.
     pub functions: Result<Vec<Result<Function, ReadError>>, ReadError>,
     /// The CPUs that this process may run on.
     pub allowed: Result<CpuSet, ReadError>,
@@ -55,20 +55,20 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Whether a required device has to be taken through VFIO.
+    /// True when DPDK must take a required device through VFIO.
     pub fn needs_vfio(&self) -> bool {
         self.devices.iter().any(DeviceFacts::needs_vfio)
     }
 
-    /// Whether a required device has to be taken through an IOMMU.
+    /// True when a required device needs an IOMMU.
     pub fn needs_iommu(&self) -> bool {
         self.devices.iter().any(DeviceFacts::needs_iommu)
     }
 
-    /// The CPUs that matter: the required lcores, or else all that are allowed.
+    /// The relevant CPUs: those of the required lcores, or else all allowed ones.
     ///
     /// # Errors
-    /// No lcores are required and the allowed CPUs are not known.
+    /// When no lcores are required and the allowed CPUs are unknown.
     pub fn cpus(&self) -> Result<&CpuSet, ReadError> {
         match (&self.wanted.lcores, &self.allowed) {
             (Some(lcores), _) => Ok(lcores),

@@ -1,7 +1,8 @@
-//! Is there enough hugepage memory for what EAL will ask? The arithmetic is part of the answer.
+//! Check: there is enough hugepage memory for EAL's allocation. The answer shows the arithmetic.
 //!
-//! EAL fills a request from several page sizes if it must, with whole pages for each process: `hugepages::eal` starts them one after
-//! the other. The bytes of all sizes together explain the outcome.
+//! If necessary, EAL fills a request from several page sizes, with whole pages for each process:
+//! `hugepages::eal` simulates the processes one after the other. The bytes of all sizes together explain the
+//! outcome.
 
 use crate::check::{Check, Remedy, Status, Topic, Verdict};
 use crate::hugepages::{Pool, Survey, control_file, eal, megabytes, products, sum};
@@ -43,7 +44,7 @@ fn decide(wanted: &SocketMem, processes: u32, survey: &Survey) -> Verdict {
         SocketMem::PerNode(nodes) => decide_per_node(nodes, processes, survey),
     };
     match (verdict.remedy.is_some(), survey.problems.first()) {
-        // What was not read might have been enough.
+        // The pages that could not be read might suffice.
         (true, Some(problem)) => Verdict::unknown(problem),
         _ => verdict,
     }
@@ -81,7 +82,7 @@ fn decide_per_node(wanted: &[u64], processes: u32, survey: &Survey) -> Verdict {
     let mut lines = Vec::new();
     let mut short = Vec::new();
     for (node, &megabytes) in (0_u32..).zip(&each).filter(|&(_, &megabytes)| megabytes > 0) {
-        // Of a size that no node has free EAL sees the machine's pages on node 0.
+        // For a size without free pages on any node, EAL sees the machine's pages on node 0.
         let pools = match survey.node(node) {
             Some(pools) if node == 0 && outcome.is_ok() && sum(pools) == 0 => Some(survey.machine.as_slice()),
             pools => pools,
@@ -101,7 +102,7 @@ fn decide_per_node(wanted: &[u64], processes: u32, survey: &Survey) -> Verdict {
     if !short.is_empty() {
         return Verdict::fail(sum_up, more_pages(survey, &short));
     }
-    // The kernel does not say on which node the pages lie that it has promised elsewhere.
+    // The kernel does not report the nodes of reserved pages.
     let total = each.iter().fold(0_u64, |sum, node| sum.saturating_add(*node));
     if let (true, Some(bytes)) = (refusal.promised, shortage(total, &survey.machine)) {
         return Verdict::fail(
@@ -118,7 +119,7 @@ fn decide_per_node(wanted: &[u64], processes: u32, survey: &Survey) -> Verdict {
     )
 }
 
-/// What the kernel has to add for it, if anything.
+/// Pages that the kernel must add for the request, if any.
 fn by_over_commit(taken: &eal::Taken) -> String {
     match taken.over_commit {
         0 => String::new(),
@@ -129,7 +130,7 @@ fn by_over_commit(taken: &eal::Taken) -> String {
     }
 }
 
-/// Why memory that suffices in bytes does not suffice.
+/// Explanation for memory that suffices in bytes but not in whole pages.
 fn whole_pages(refusal: &eal::Refusal, wanted: u64, processes: u32) -> String {
     if refusal.promised {
         return "of that, pages are promised to others".to_owned();
@@ -156,12 +157,12 @@ fn arithmetic(wanted: u64, pools: &[Pool]) -> String {
     }
 }
 
-/// The bytes that are missing, if any.
+/// The missing bytes, if any.
 fn shortage(wanted: u64, pools: &[Pool]) -> Option<u64> {
     wanted.saturating_mul(MEGABYTE).checked_sub(sum(pools)).filter(|&bytes| bytes > 0)
 }
 
-/// One number per node that together make `wanted` megabytes, lower nodes first.
+/// A number per node, `wanted` megabytes in total, lower nodes first.
 fn split(wanted: u64, survey: &Survey) -> SocketMem {
     let last = survey.nodes.iter().map(|node| node.id).max().unwrap_or(0);
     let mut rest = wanted;
@@ -183,7 +184,7 @@ fn more_pages(survey: &Survey, short: &[(Option<u32>, u64)]) -> Remedy {
             Some(id) => survey.node(id),
             None => Some(survey.machine.as_slice()),
         };
-        // A node that does not exist cannot be given pages.
+        // A node that does not exist cannot provide pages.
         let Some(pools) = pools else { continue };
         let now = pools.iter().find(|pool| pool.page == page).map_or(0, |pool| pool.total);
         let pages = now.saturating_add(bytes.div_ceil(page.bytes()));
@@ -285,7 +286,7 @@ mod tests {
             ("512", 2, gigabytes(2), Status::Pass, "1024 MB wanted, 2048 MB free"),
             ("1025", 1, gigabytes(2), Status::Pass, "1025 MB wanted"),
             ("1025", 2, gigabytes(3), Status::Fail, "process 2 of 2 finds 1024 MB of its 1025 MB"),
-            // Two processes take the small pages, two take a large one each.
+            // Two processes allocate the small pages, two a large one each.
             ("512", 4, both(), Status::Pass, "2048 MB wanted, 3072 MB free"),
             ("512", 5, both(), Status::Fail, "process 5 of 5 finds 0 MB"),
             ("3", 256, survey(vec![pool(2048, 512, 0)], &[]), Status::Pass, "768 MB wanted"),
@@ -310,7 +311,7 @@ mod tests {
             ("200", over(0, 0), node(0), Status::Pass, "200 MB of it"),
             ("201", over(0, 0), node(0), Status::Fail, "short of 1 MB"),
             ("64", over(0, 80), node(0), Status::Fail, "40 MB free"),
-            // A node with a free page hides them from EAL.
+            // A free page on a node hides over-commit pages from EAL.
             ("64", over(1, 0), node(1), Status::Fail, "2 MB free = 1 × 2 MB"),
         ] {
             let verdict = decide(&wanted.parse().unwrap(), 1, &survey(vec![machine], &nodes));

@@ -1,4 +1,4 @@
-//! May this process run on the CPUs that the lcores need?
+//! Check: this process may run on the CPUs of the lcores.
 
 use super::{CPUS, STATUS, read_online};
 use crate::cgroup::{self, Version};
@@ -7,7 +7,7 @@ use crate::cpu_set::CpuSet;
 use crate::root::Root;
 use crate::scene::Scene;
 
-/// Lcores have numbers below this in DPDK's usual builds, Debian's among them (`RTE_MAX_LCORE`).
+/// Upper bound of lcore numbers in DPDK's usual builds, including Debian's (`RTE_MAX_LCORE`).
 const LCORES: u32 = 128;
 
 const TOPIC: Topic = Topic {
@@ -28,7 +28,7 @@ fn judge(scene: &Scene<'_>) -> Outcome {
         Evidence::new(scene.root, &format!("{CPUS}/online"), online.to_string()),
     ];
     let cpuset = cpuset(scene.root);
-    // EAL widens an affinity mask by itself; only the cpuset binds it.
+    // EAL can widen an affinity mask, but not the cpuset.
     let within_reach = cpuset.as_ref().and_then(|(cpus, _)| cpus.clone());
     evidence.extend(cpuset.map(|(_, evidence)| evidence));
     let verdict = decide(scene.wanted.lcores.as_ref(), allowed, within_reach.as_ref(), &online);
@@ -36,7 +36,7 @@ fn judge(scene: &Scene<'_>) -> Outcome {
     Ok((beyond.filter(|_| verdict.status <= Status::Warn).map_or(verdict, number_too_high), evidence))
 }
 
-/// EAL numbers lcores as the CPUs they run on unless told otherwise.
+/// By default, EAL numbers an lcore like the CPU that it runs on.
 fn number_too_high(lcore: u32) -> Verdict {
     Verdict::fail(
         format!("lcore {lcore} is beyond EAL's last one, {} (RTE_MAX_LCORE {LCORES})", LCORES - 1),
@@ -47,7 +47,8 @@ fn number_too_high(lcore: u32) -> Verdict {
     )
 }
 
-/// The cpuset that limits the process, nearest group that says so; without the set when it cannot be read.
+/// The cpuset that limits the process, from the nearest group that has one; without the set when it cannot
+/// be read.
 fn cpuset(root: &Root) -> Option<(Option<CpuSet>, Evidence)> {
     let group = match cgroup::find(root, "cpuset") {
         Ok(group) => group?,

@@ -1,8 +1,8 @@
-//! Do the CPUs look as if nobody else runs on them?
+//! Check: the CPUs appear to be exclusive to this process.
 //!
-//! Kubernetes' static CPU manager gives containers of a Guaranteed pod with whole CPUs a cpuset of their own;
-//! everybody else shares the rest. Its own notes, `/var/lib/kubelet/cpu_manager_state`, are mostly out of
-//! sight; the cpuset and the quota are then all there is to go by, and the answer is a likelihood.
+//! Kubernetes' static CPU manager gives containers of a Guaranteed pod with whole CPUs an exclusive cpuset;
+//! all other containers share the rest. Its state file, `/var/lib/kubelet/cpu_manager_state`, is rarely
+//! visible; without it, the answer is an estimate from the cpuset and the quota.
 
 use super::quota::{self, Quota};
 use super::{CPUS, STATUS, read_list, read_online};
@@ -55,10 +55,10 @@ struct State {
     shared: CpuSet,
 }
 
-/// The kubelet's notes, where they can be seen.
+/// The kubelet's state, if its file is visible.
 fn read_state(root: &Root) -> Option<Result<State, ReadError>> {
     let text = match root.read_if_there(STATE) {
-        // Only root on the node may read it, and a pod does not see it at all.
+        // Only root on the node may read it, and a pod does not see it.
         Ok(None) => return None,
         Ok(Some(text)) => text,
         Err(error) => return Some(Err(error)),
@@ -73,13 +73,13 @@ fn read_state(root: &Root) -> Option<Result<State, ReadError>> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guess {
-    /// The scheduler puts nothing on the lcores' CPUs by itself.
+    /// The scheduler places no tasks on the lcores' CPUs by itself.
     Isolated,
-    /// The kubelet's notes say so.
+    /// The kubelet's state shows it.
     Exclusive,
-    /// As many CPUs as the quota pays for: the static CPU manager's mark.
+    /// The number of CPUs equals the quota, as the static CPU manager sets it.
     Likely,
-    /// A part of the machine, but others may have the same part.
+    /// A part of the machine, which others may share.
     Subset,
     /// Every CPU of the machine.
     Everything,
@@ -107,7 +107,7 @@ fn decide(guess: Guess, allowed: &CpuSet, has_lcores: bool) -> Verdict {
         Guess::Subset => format!("{allowed} is a part of the machine's CPUs that others may share"),
         Guess::Everything => format!("no: {allowed} is every CPU of the machine"),
     };
-    // Nobody who asks for no lcores has a use for CPUs of his own.
+    // Without required lcores, exclusive CPUs are not needed.
     if !has_lcores {
         return Verdict::pass(summary);
     }

@@ -1,4 +1,4 @@
-//! Do the CPUs keep their full clock?
+//! Check: the CPUs keep their full frequency.
 //!
 //! Source: `/sys/devices/system/cpu/cpu<N>/cpufreq/scaling_governor` (kernel
 //! `Documentation/admin-guide/pm/cpufreq.rst`).

@@ -1,4 +1,4 @@
-//! Does the kernel keep its own work and other tasks off the lcores' CPUs?
+//! Check: the kernel keeps its own work and other tasks off the lcores' CPUs.
 
 use super::{CPUS, read_list};
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
@@ -18,7 +18,7 @@ pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
 }
 
 fn judge(scene: &Scene<'_>) -> Outcome {
-    // An unmounted sysfs must not pass for a kernel without these files.
+    // An unmounted sysfs is an error, not a kernel without these files.
     scene.root.names(CPUS)?;
     let mut evidence = Vec::new();
     let mut list = |name| {

@@ -1,4 +1,4 @@
-//! Are lcores, memory and devices on the same NUMA node?
+//! Check: lcores, memory and devices are on the same NUMA node.
 
 use crate::check::{Check, Evidence, Remedy, Topic, Verdict};
 use crate::cpu_set::CpuSet;
@@ -15,7 +15,7 @@ const TOPIC: Topic = Topic {
           link between the sockets, which costs latency and a good part of the rate.",
 };
 
-/// One result per required device whose node is known, on a machine of several nodes.
+/// A result for each required device with a known node, on a machine with several nodes.
 pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
     if scene.wanted.lcores.is_none() && scene.wanted.socket_mem.is_none() {
         return Vec::new();
@@ -40,7 +40,7 @@ fn judge(scene: &Scene<'_>, address: &str) -> Result<Option<(Verdict, Vec<Eviden
     };
     evidence.extend(nodes.iter().map(listed));
     let (lcores, memory) = (scene.wanted.lcores.as_ref(), scene.wanted.socket_mem.as_ref());
-    // -1: the firmware does not say.
+    // -1: the firmware does not report a node.
     let verdict = match text.trim().parse::<u32>() {
         Ok(node) => decide(node, &nodes, lcores, memory),
         Err(_) if text.trim() == "-1" => Verdict::warn(
@@ -78,7 +78,7 @@ fn decide(
     }
     let at_home = match memory {
         None => true,
-        // A single number is taken from node 0, or wherever EAL finds it.
+        // A single number is allocated on node 0, or on any node where EAL finds memory.
         Some(SocketMem::Total(_)) => node == 0,
         Some(SocketMem::PerNode(nodes)) => nodes.get(node as usize).is_some_and(|&megabytes| megabytes > 0),
     };

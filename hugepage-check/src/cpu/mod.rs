@@ -1,8 +1,9 @@
-//! The CPUs that a data plane may use, and how much of them it really gets.
+//! The CPUs that a data plane may use, and its actual share of them.
 //!
 //! Source: `/proc/self/status`, `/proc/stat`, `/sys/devices/system/cpu` (kernel
-//! `Documentation/ABI/testing/sysfs-devices-system-cpu`) and the cgroup controllers cpuset and cpu. All is
-//! about this process: what is started from the same shell or in the same container inherits it.
+//! `Documentation/ABI/testing/sysfs-devices-system-cpu`) and the cgroup controllers cpuset and cpu. All
+//! values apply to this process; a process started from the same shell or in the same container inherits
+//! them.
 
 mod allowed;
 mod exclusive;
@@ -48,13 +49,13 @@ pub(crate) fn read_allowed(root: &Root) -> Result<CpuSet, ReadError> {
     line.parse().map_err(|error: crate::cpu_set::CpuSetError| root.malformed(STATUS, error.to_string()))
 }
 
-/// The CPUs that are switched on.
+/// The CPUs that are online.
 fn read_online(root: &Root) -> Result<CpuSet, ReadError> {
     root.parse(&format!("{CPUS}/online"))
 }
 
-/// A list of CPUs that only some kernels have; none when it is not there. `(null)` is how some kernels write
-/// the empty list of `nohz_full`.
+/// A list of CPUs in a file that only some kernels have; `None` without the file. Some kernels write the
+/// empty list of `nohz_full` as `(null)`.
 fn read_list(root: &Root, name: &str) -> Result<Option<CpuSet>, ReadError> {
     let path = format!("{CPUS}/{name}");
     match root.read_if_there(&path)?.as_deref().map(str::trim) {

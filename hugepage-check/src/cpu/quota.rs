@@ -1,4 +1,4 @@
-//! Does a CPU quota slow down lcores that poll without a pause?
+//! Check: no CPU quota throttles lcores that poll without a pause.
 //!
 //! Source: `cpu.max` (version 2) and `cpu.cfs_quota_us` (version 1) of the cgroup and those above it; kernel
 //! `Documentation/admin-guide/cgroup-v2.rst` and `Documentation/scheduler/sched-bwc.rst`.
@@ -29,7 +29,7 @@ impl std::fmt::Display for Quota {
 }
 
 pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
-    // A quota only slows down, so what is not known about it does not stop anybody.
+    // A quota only slows lcores down, so an unknown one is not a failure.
     vec![TOPIC.judge(false, judge(scene))]
 }
 
@@ -39,7 +39,7 @@ fn judge(scene: &Scene<'_>) -> Outcome {
     Ok((decide(quota, lcores), evidence))
 }
 
-/// The smallest quota on the way up, and what was read; `None` when there is none.
+/// The smallest quota of the group and those above it, and the evidence; `None` when there is none.
 pub(super) fn read(root: &Root) -> Result<(Option<Quota>, Vec<Evidence>), ReadError> {
     let Some(group) = cgroup::find(root, "cpu")? else {
         return Ok((

@@ -1,4 +1,4 @@
-//! Do lcores share a physical core with each other or with somebody else?
+//! Check: lcores share no physical core with each other or with other tasks.
 //!
 //! Source: `/sys/devices/system/cpu/cpu<N>/topology/thread_siblings_list` (kernel
 //! `Documentation/admin-guide/cputopology.rst`).
@@ -37,7 +37,7 @@ fn path(cpu: u32) -> String {
     format!("{CPUS}/cpu{cpu}/topology/thread_siblings_list")
 }
 
-/// The CPUs of each CPU's core. A CPU that is off has no topology and is left out.
+/// The CPUs of each CPU's core. An offline CPU has no topology and is left out.
 fn read_cores(root: &Root, cpus: &CpuSet) -> Result<BTreeMap<u32, CpuSet>, ReadError> {
     root.names(CPUS)?;
     let mut cores = BTreeMap::new();

@@ -1,6 +1,7 @@
-//! Does a hypervisor take time from the CPUs?
+//! Check: no hypervisor steals time from the CPUs.
 //!
-//! Source: the field steal of `/proc/stat` (`man 5 proc_stat`), counted since boot: one reading needs no wait.
+//! Source: the field steal of `/proc/stat` (`man 5 proc_stat`), cumulative since boot, so a single reading
+//! suffices.
 
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
 use crate::cpu_set::CpuSet;
@@ -8,11 +9,11 @@ use crate::scene::Scene;
 
 const STAT: &str = "/proc/stat";
 
-/// On a machine with thousands of interrupts the file is long.
+/// The file is long on a machine with thousands of interrupts.
 const LIMIT: u64 = 16 << 20;
 
-/// From here on a warning, in tenths of a percent. Our own judgement: one percent of a second is 10 ms, in
-/// which 10 Gb/s of small packets overflow a ring of 4096 descriptors many times.
+/// Threshold of a warning, in tenths of a percent. An estimate: one percent of a second is 10 ms, in which 10
+/// Gb/s of small packets overflow a ring of 4096 descriptors many times.
 const TOO_MUCH: u64 = 10;
 
 const TOPIC: Topic = Topic {
@@ -50,7 +51,7 @@ fn parse(text: &str, cpus: &CpuSet) -> Result<Times, String> {
             continue;
         }
         let ticks: Result<Vec<u64>, _> = fields.map(str::parse).collect();
-        // user nice system idle iowait irq softirq steal; the guest times that follow are part of user.
+        // user nice system idle iowait irq softirq steal; the guest times after them are included in user.
         let Ok([first @ .., stolen]) = ticks.as_deref().map(|ticks| ticks.get(..8).unwrap_or_default())
         else {
             return Err(format!("expected 8 or more numbers, found {}", crate::root::excerpt(line)));

@@ -1,4 +1,4 @@
-//! Can DPDK take a device from the driver that has it?
+//! Check: DPDK can take a device from its present driver.
 
 use super::{DeviceFacts, VFIO_PCI, Way, way};
 use crate::check::{Check, Topic, Verdict};
@@ -13,7 +13,7 @@ const TOPIC: Topic = Topic {
           end.",
 };
 
-/// Drivers beside VFIO's that leave the memory of a group alone, so that the group stays viable.
+/// Drivers besides VFIO's that do not use the memory of a group, so that the group stays viable.
 const HARMLESS_DRIVERS: &[&str] = &["pci-stub", "pcieport", "xen-pciback"];
 
 /// The check `device.binding`.
@@ -35,9 +35,9 @@ pub(super) fn finding(facts: &DeviceFacts) -> DeviceFinding {
     DeviceFinding { address: facts.address.to_string(), state }
 }
 
-/// The first thing that has to be put right, in the order in which it has to be done: an IOMMU before VFIO,
-/// VFIO before the binding, the binding before permissions. Asks no fact before it matters, so that an
-/// unreadable one does not hide a known cause.
+/// The first problem to solve, in the order of the solutions: an IOMMU before VFIO, VFIO before the
+/// binding, the binding before permissions. Reads no fact before it is needed, so that an unreadable one
+/// does not hide a known cause.
 fn decide(facts: &DeviceFacts) -> Result<DeviceState, ReadError> {
     if !facts.present.clone()? {
         return Ok(DeviceState::Absent);
@@ -62,7 +62,7 @@ fn decide(facts: &DeviceFacts) -> Result<DeviceState, ReadError> {
             driver.map_or(DeviceState::NoDriver, |name| DeviceState::KernelDriver { name, interfaces })
         );
     }
-    // A device that vfio-pci took without a group was taken before no-IOMMU mode was turned on.
+    // vfio-pci took the device without a group before no-IOMMU mode was turned on.
     let Some(group) = group else {
         return Ok(DeviceState::NoIommuGroup { driver });
     };
@@ -84,7 +84,7 @@ fn decide(facts: &DeviceFacts) -> Result<DeviceState, ReadError> {
     Ok(DeviceState::Ready { driver: VFIO_PCI.to_owned() })
 }
 
-// VFIO drivers made for one vendor are called mlx5_vfio_pci, nvgrace-gpu-vfio-pci and the like.
+// Vendors' VFIO drivers have names such as mlx5_vfio_pci and nvgrace-gpu-vfio-pci.
 fn is_harmless(driver: &str) -> bool {
     HARMLESS_DRIVERS.contains(&driver) || driver.replace('_', "-").ends_with(VFIO_PCI)
 }

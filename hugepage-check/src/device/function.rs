@@ -1,4 +1,4 @@
-//! Every network function on the PCI bus: what it is, who has it, and where.
+//! Every network function on the PCI bus: its kind, driver and location.
 //!
 //! Source: `/sys/bus/pci/devices/<address>` (kernel `Documentation/ABI/testing/sysfs-bus-pci`) and
 //! `/sys/class/net/<interface>` (`sysfs-class-net`).
@@ -9,7 +9,7 @@ use crate::check::{Check, Evidence, Remedy, Topic, Verdict};
 use crate::root::{ReadError, Root};
 use crate::scene::Scene;
 
-/// The class of network controllers in the PCI code table; its sub-classes include Ethernet and InfiniBand.
+/// Class of network controllers in the PCI code table; its subclasses include Ethernet and InfiniBand.
 const NETWORK_CLASS: &str = "0x02";
 
 const TOPIC: Topic = Topic {
@@ -18,41 +18,41 @@ const TOPIC: Topic = Topic {
     why: "DPDK takes whole PCI functions; this one has these properties, whoever has it now.",
 };
 
-/// A PCI function of the class network.
+/// A PCI function of the network class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Function {
-    /// Its address.
+    /// PCI address.
     pub address: PciAddress,
-    /// The driver that has it.
+    /// Driver bound to it.
     pub driver: Option<String>,
-    /// The kernel's interfaces on it.
+    /// Its kernel interfaces.
     pub interfaces: Vec<Interface>,
-    /// What it is in the sense of SR-IOV.
+    /// Its SR-IOV kind.
     pub kind: Kind,
-    /// Its NUMA node; `None` when the firmware does not say.
+    /// Its NUMA node; `None` when the firmware reports none.
     pub node: Option<u32>,
 }
 
-/// What a function is in the sense of SR-IOV.
+/// SR-IOV kind of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// Without SR-IOV; a VF passed into a virtual machine looks like this, too.
+    /// Without SR-IOV; includes a VF passed through to a virtual machine.
     Plain,
-    /// A physical function that can have virtual ones.
+    /// A physical function that supports virtual functions.
     Physical {
-        /// How many there are.
+        /// Number of virtual functions.
         enabled: u64,
-        /// How many there can be.
+        /// Largest number of virtual functions.
         possible: u64,
     },
     /// A virtual function.
     Virtual {
-        /// The address of its physical function.
+        /// Address of its physical function.
         of: String,
     },
 }
 
-/// A network interface of the kernel, as far as the device cares.
+/// A kernel network interface, with the properties that concern the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
     /// Its name.
@@ -61,18 +61,19 @@ pub struct Interface {
     pub mac: Option<String>,
     /// `up`, `down` and the like.
     pub state: Option<String>,
-    /// In Mb/s, where there is a link that knows it.
+    /// Speed in Mb/s, if the link reports one.
     pub speed: Option<u64>,
 }
 
 /// All network functions, by address.
 ///
 /// # Errors
-/// The bus cannot be listed; a function that cannot be read is an error of its own.
+/// When the bus cannot be listed; an unreadable function is a separate error in the list.
 pub fn read_all(root: &Root) -> Result<Vec<Result<Function, ReadError>>, ReadError> {
     let mut found = Vec::new();
     for name in root.names(DEVICES)? {
-        // Hyper-V and others put nothing else here; a name that is no address cannot be required either.
+        // Hyper-V and others add other entries here; a name that is not an address cannot be required
+        // either.
         let Ok(address) = name.parse::<PciAddress>() else { continue };
         match root.read(&format!("{DEVICES}/{name}/class")) {
             Ok(class) if class.starts_with(NETWORK_CLASS) => found.push(read(root, address)),
@@ -102,18 +103,18 @@ fn read(root: &Root, address: PciAddress) -> Result<Function, ReadError> {
     })
 }
 
-/// What is not there, or not readable because the link is down, is left out.
+/// Properties that are absent, or unreadable because the link is down, are left out.
 pub(super) fn read_interface(root: &Root, name: String) -> Interface {
     let text = |file: &str| {
         let text = root.read(&format!("/sys/class/net/{name}/{file}")).ok()?;
         Some(text.trim().chars().take(40).collect::<String>())
     };
     let (mac, state, speed) = (text("address"), text("operstate"), text("speed"));
-    // A device without a fixed speed, such as a virtual one, says -1.
+    // A device without a fixed speed, such as a virtual one, reports -1.
     Interface { mac, state, speed: speed.and_then(|speed| speed.parse().ok()), name }
 }
 
-/// One result per function that is no VF: those are counted at their PF, and looked at when required.
+/// A result for each function that is not a VF: VFs count at their PF, and are checked when required.
 pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
     let functions = match &scene.functions {
         Ok(functions) => functions,

@@ -1,7 +1,7 @@
-//! One PCI device: can DPDK take it, and if not, why not?
+//! Diagnosis of one PCI device: whether DPDK can take it, and the reason if it cannot.
 //!
-//! EAL says the same about a wrong address, a device without a driver and one on a kernel driver: nothing.
-//! This module reads what tells them apart. Source: `/sys/bus/pci/devices/<address>` (kernel
+//! EAL logs nothing for a wrong address, for a device without a driver, or for one on a kernel driver. This
+//! module distinguishes these cases. Source: `/sys/bus/pci/devices/<address>` (kernel
 //! `Documentation/ABI/testing/sysfs-bus-pci`), `/sys/kernel/iommu_groups` and `/dev/vfio`.
 
 use crate::address::PciAddress;
@@ -32,16 +32,16 @@ pub(crate) const CHECKS: &[CheckFn] = &[
 
 const DEVICES: &str = "/sys/bus/pci/devices";
 
-/// The driver DPDK works with, behind an IOMMU.
+/// The driver that DPDK uses with an IOMMU.
 pub(crate) const VFIO_PCI: &str = "vfio-pci";
 
-/// Drivers that DPDK works with beside VFIO, without an IOMMU.
+/// Drivers besides VFIO that DPDK uses without an IOMMU.
 const UIO_DRIVERS: &[&str] = &["igb_uio", "uio_pci_generic"];
 
 /// Drivers that keep the device while DPDK uses its queues through rdma-core.
 const SHARING_DRIVERS: &[&str] = &["mlx4_core", "mlx5_core", "mana"];
 
-/// How DPDK reaches a device on a given driver.
+/// Access of DPDK to a device on a given driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Vfio,
@@ -59,7 +59,7 @@ fn way(driver: Option<&str>) -> Way {
     }
 }
 
-/// What was read about one device; each fact may be unreadable by itself.
+/// Facts read about one device; each may be unreadable.
 #[derive(Debug, Clone)]
 pub struct DeviceFacts {
     address: PciAddress,
@@ -90,26 +90,26 @@ impl DeviceFacts {
         &self.address
     }
 
-    /// The file of the device's VFIO group, when the device is on vfio-pci, and whether this user may open it.
+    /// The file of the device's VFIO group, for a device on vfio-pci, and this user's access to it.
     pub(crate) fn group_file(&self) -> Option<(&str, Access)> {
         let is_bound = matches!(&self.driver, Ok(Some(driver)) if driver == VFIO_PCI);
         let group = self.group.as_ref().ok()?.as_ref().filter(|_| is_bound)?;
         Some((&group.file, group.access))
     }
 
-    /// Whether the device's driver shares it with DPDK; its RDMA half is loaded.
+    /// True when the device's driver shares it with DPDK and the driver's RDMA part is loaded.
     pub(crate) fn is_shared(&self) -> bool {
         let driver = self.driver.as_ref().ok().and_then(Option::as_deref);
         self.has_verbs == Ok(true) && way(driver) == Way::Sharing
     }
 
-    /// Whether the device has to be taken through VFIO, as far as is known.
+    /// True when, as far as known, DPDK must take the device through VFIO.
     pub fn needs_vfio(&self) -> bool {
         let driver = self.driver.as_ref().ok().and_then(Option::as_deref);
         !matches!(way(driver), Way::Uio | Way::Sharing)
     }
 
-    /// Whether the device also needs an IOMMU: not in VFIO's no-IOMMU mode.
+    /// True when the device also needs an IOMMU, because VFIO is not in no-IOMMU mode.
     pub fn needs_iommu(&self) -> bool {
         let is_fake = match &self.group {
             Ok(Some(group)) => group.is_fake,
@@ -120,8 +120,8 @@ impl DeviceFacts {
     }
 }
 
-/// Why DPDK can or cannot take the device at `address` (`0000:03:02.0` or `03:02.0`). Never fails: a bad
-/// address and an unreadable file are findings, too.
+/// Explains whether DPDK can take the device at `address` (`0000:03:02.0` or `03:02.0`), and the reason. A
+/// wrong address and an unreadable file are findings, not errors.
 pub fn explain(root: &Root, address: &str) -> DeviceFinding {
     match address.parse() {
         Ok(address) => binding::finding(&gather(root, &address)),
@@ -129,7 +129,7 @@ pub fn explain(root: &Root, address: &str) -> DeviceFinding {
     }
 }
 
-/// Reads everything about a device.
+/// Reads all facts about a device.
 pub fn gather(root: &Root, address: &PciAddress) -> DeviceFacts {
     let dir = format!("{DEVICES}/{address}");
     let present = root.contains(DEVICES, &address.to_string());
@@ -180,7 +180,7 @@ fn read_group(root: &Root, dir: &str) -> Result<Option<Group>, ReadError> {
     Ok(Some(Group { is_fake, members, file, access }))
 }
 
-/// Network interfaces that the kernel has made of the device; a virtio device keeps them one level down.
+/// Kernel network interfaces of the device; a virtio device has them one level down.
 fn interfaces(root: &Root, dir: &str) -> Vec<String> {
     let mut found = root.names(&format!("{dir}/net")).unwrap_or_default();
     let below = root.names(dir).unwrap_or_default();

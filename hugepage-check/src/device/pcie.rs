@@ -1,7 +1,8 @@
-//! Does a card run at the PCIe speed and width that it could?
+//! Check: a card runs at its full PCIe speed and width.
 //!
-//! Source: `{current,max}_link_{speed,width}` of the device (kernel `Documentation/ABI/testing/sysfs-bus-pci`).
-//! Virtual functions have none of their own; they share their PF's.
+//! Source: `{current,max}_link_{speed,width}` of the device (kernel
+//! `Documentation/ABI/testing/sysfs-bus-pci`). Virtual functions have no such files; they share their PF's
+//! link.
 
 use std::fmt;
 
@@ -19,7 +20,7 @@ const TOPIC: Topic = Topic {
           cannot reach its line rate whatever the software does.",
 };
 
-/// One result per function with a link of its own.
+/// A result for each function with its own link.
 pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
     let functions = scene.functions.as_ref().map_or([].as_slice(), Vec::as_slice);
     let own = |function: &&Function| !matches!(function.kind, Kind::Virtual { .. });
@@ -59,7 +60,7 @@ fn judge(root: &Root, address: &PciAddress) -> Result<Option<(Verdict, Vec<Evide
 /// `None` when there is no such link, as on a virtual device.
 fn read(root: &Root, dir: &str, which: &str) -> Result<Option<Link>, ReadError> {
     let file = |name: &str| match root.read_if_there(&format!("{dir}/{which}_link_{name}")) {
-        // The kernel refuses to read the registers of a device that has none, or that sleeps.
+        // The kernel does not read the registers of a device that has none or that is suspended.
         Err(ReadError { reason: Reason::Io(_), .. }) => Ok(None),
         other => other,
     };
@@ -74,11 +75,11 @@ fn read(root: &Root, dir: &str, which: &str) -> Result<Option<Link>, ReadError> 
         .trim()
         .parse()
         .map_err(|_| root.malformed(&format!("{dir}/{which}_link_width"), "expected a number of lanes"))?;
-    // 0 and 255 stand for "no link".
+    // 0 and 255 mean "no link".
     Ok(Some(Link { speed, width }).filter(|link| (1..255).contains(&link.width)))
 }
 
-/// `8.0 GT/s PCIe`, and `8 GT/s` of older kernels, in tenths.
+/// Parses `8.0 GT/s PCIe`, and `8 GT/s` of older kernels, into tenths.
 fn parse_speed(text: &str) -> Option<u64> {
     let (number, unit) = text.trim().split_once(' ')?;
     let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));

@@ -1,4 +1,4 @@
-//! Do the devices that a Kubernetes device plugin assigned exist here, and are the required ones among them?
+//! Check: the devices that a Kubernetes device plugin assigned exist, and include the required ones.
 
 use super::DEVICES;
 use crate::address::PciAddress;
@@ -14,7 +14,7 @@ const TOPIC: Topic = Topic {
           sysfs shows all devices of the node, so another one can be seen, but not opened.",
 };
 
-/// One result per variable, and one when required devices are in none of them.
+/// A result for each variable, and one when required devices are in no variable.
 pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
     let assignments = scene.environment.assignments();
     let one = |assignment: &Assignment| {

@@ -1,4 +1,5 @@
-//! A device that its kernel driver shares with DPDK needs a network interface and an RDMA device, not VFIO.
+//! Check: a device that its kernel driver shares with DPDK has a network interface and an RDMA device; it
+//! does not need VFIO.
 //!
 //! Source: `/sys/bus/pci/devices/<address>/infiniband_verbs` (kernel
 //! `Documentation/ABI/stable/sysfs-class-infiniband`) and `/dev/infiniband`.
@@ -15,7 +16,7 @@ const TOPIC: Topic = Topic {
           the kernel's interface for its address and link. Both must be in this container.",
 };
 
-/// One result per required device on such a driver.
+/// A result for each required device on such a driver.
 pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
     let judge = |facts: &DeviceFacts| {
         let address = facts.address().to_string();

@@ -1,4 +1,4 @@
-//! A required virtual function depends on its physical one: is that up, and what does it allow?
+//! Check: the physical function of a required virtual function is up, and its settings for the VF.
 
 use super::function::{Interface, read_interface};
 use super::{DEVICES, interfaces};
@@ -17,7 +17,7 @@ const TOPIC: Topic = Topic {
           The PF also decides which source addresses a VF may send from.",
 };
 
-/// One result per required device that is a VF whose PF can be seen.
+/// A result for each required device that is a VF with a visible PF.
 pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
     let judge = |facts: &super::DeviceFacts| {
         let address = facts.address();
@@ -27,15 +27,15 @@ pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
     scene.devices.iter().filter_map(judge).collect()
 }
 
-/// What is known about a VF.
+/// Facts about a VF.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Facts {
     pf: String,
-    /// Its number at the PF.
+    /// Number of the VF at its PF.
     number: Option<u32>,
     /// The PF's interfaces and whether each is administratively up.
     interfaces: Vec<(Interface, bool)>,
-    /// What the driver tells in sysfs, such as `spoofcheck OFF`.
+    /// Settings from sysfs, such as `spoofcheck OFF`.
     settings: Vec<String>,
 }
 
@@ -64,7 +64,7 @@ fn judge(root: &Root, address: &PciAddress) -> Result<Option<(Verdict, Vec<Evide
     Ok(Some((decide(&facts), evidence)))
 }
 
-/// The N of the PF's link `virtfnN` to this VF.
+/// The number N of the PF's link `virtfnN` to this VF.
 fn number(root: &Root, pf_dir: &str, address: &str) -> Option<u32> {
     let names = root.names(pf_dir).ok()?;
     let links = names.iter().filter_map(|name| Some((name, name.strip_prefix("virtfn")?.parse().ok()?)));
@@ -74,7 +74,7 @@ fn number(root: &Root, pf_dir: &str, address: &str) -> Option<u32> {
     links.into_iter().find(|(name, _)| is_ours(name)).map(|(_, number)| number)
 }
 
-/// Mellanox' drivers show a VF's settings as files; others only over netlink.
+/// Mellanox drivers expose a VF's settings as files; other drivers only over netlink.
 fn settings(root: &Root, dir: &str) -> Vec<(String, String)> {
     let setting = |name: &str| {
         let path = format!("{dir}/{name}");

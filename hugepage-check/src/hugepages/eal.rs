@@ -1,9 +1,9 @@
-//! Which pages EAL takes for `--socket-mem`, process by process.
+//! The pages that EAL allocates for `--socket-mem`, for one process after another.
 //!
-//! Source: DPDK's `lib/eal/linux/eal_hugepage_info.c` (which pages it sees) and
-//! `lib/eal/common/eal_common_dynmem.c` (which of them it takes). EAL sees the free pages of each node; only of a
-//! size that no node has free does it see what the machine reports, over-commit included, as pages of node 0. It
-//! takes whole pages, the largest size first, and of the smaller sizes where they suffice.
+//! Source: DPDK's `lib/eal/linux/eal_hugepage_info.c` (visible pages) and
+//! `lib/eal/common/eal_common_dynmem.c` (allocation). EAL sees the free pages of each node; only for a size
+//! without free pages on any node does it see the machine's count, including over-commit, as pages of node 0.
+//! It allocates whole pages, the largest size first, and smaller sizes where they suffice.
 
 use super::{PageSize, Survey};
 use crate::requirements::MEGABYTE;
@@ -14,16 +14,16 @@ struct Stock {
     page: PageSize,
     /// Free pages by node.
     nodes: Vec<u64>,
-    /// Free pages of the machine that are not promised, whatever node they lie on.
+    /// Free pages of the machine that are not reserved, on any node.
     unpromised: u64,
-    /// Pages that the kernel may add when they are asked for.
+    /// Pages that the kernel may add on demand.
     over_commit: u64,
-    /// Pages that processes have taken.
+    /// Pages allocated by processes.
     taken: u64,
 }
 
 impl Stock {
-    /// Pages on a node, as a process that starts now sees them.
+    /// Pages on a node that a process starting now sees.
     fn seen(&self, node: usize) -> u64 {
         if self.nodes.iter().any(|free| *free > 0) {
             self.nodes.get(node).copied().unwrap_or(0)
@@ -34,19 +34,19 @@ impl Stock {
         }
     }
 
-    /// Takes pages that a process has seen on a node.
+    /// Allocates pages that a process has seen on a node.
     fn take(&mut self, node: usize, pages: u64) {
         if let Some(free) = self.nodes.get_mut(node) {
             *free = free.saturating_sub(pages);
         }
         let there = self.unpromised.min(pages);
         self.unpromised -= there;
-        // What the machine does not have the kernel adds, as far as it may.
+        // The kernel adds missing pages within its limit.
         self.over_commit = self.over_commit.saturating_sub(pages - there);
         self.taken += pages;
     }
 
-    /// Pages that can be mapped at all.
+    /// Pages that can be mapped in total.
     fn mappable(&self) -> u64 {
         self.unpromised.saturating_add(self.over_commit)
     }
@@ -55,31 +55,31 @@ impl Stock {
 /// A process that does not get its memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// Which process, from 1.
+    /// Number of the process, from 1.
     pub(crate) process: u32,
-    /// The node that has too little.
+    /// The node with too little memory.
     pub(crate) node: u32,
-    /// Bytes that EAL finds there for it.
+    /// Bytes that EAL finds there for the process.
     pub(crate) found: u64,
-    /// Bytes that all processes together lack on each node, in whole pages of the usual size for each.
+    /// Bytes that all processes together lack on each node, in whole pages of the usual size.
     pub(crate) missing: Vec<u64>,
-    /// The pages are free and promised to others.
+    /// True when the pages are free but reserved by others.
     pub(crate) promised: bool,
 }
 
-/// The pages that processes take one after the other.
+/// The pages that processes allocate one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Taken {
     /// Pages of each size, largest first.
     pub(crate) pages: Vec<(PageSize, u64)>,
-    /// Bytes that are not set aside: the kernel adds their pages when they are asked for.
+    /// Bytes from over-commit: the kernel adds their pages on demand.
     pub(crate) over_commit: u64,
 }
 
-/// Starts `processes` that want so many megabytes on node 0, node 1, … each.
+/// Simulates the start of `processes` that each want these megabytes on node 0, node 1, …
 ///
 /// # Errors
-/// The first process that EAL refuses, and what all of them lack.
+/// The first process that EAL refuses, and the memory that all of them lack.
 pub(crate) fn start(wanted: &[u64], processes: u32, survey: &Survey) -> Result<Taken, Refusal> {
     let mut stock = stock(survey);
     let over_commit_of = |stock: &[Stock]| -> u64 {
@@ -101,7 +101,7 @@ pub(crate) fn start(wanted: &[u64], processes: u32, survey: &Survey) -> Result<T
             });
             refused.missing[node] =
                 refused.missing[node].saturating_add(whole(bytes - found.min(bytes), page));
-            // All that follow find no more: their need is the same.
+            // All later processes find no more memory: they need the same.
             let later = u64::from(processes - process);
             if let (true, 0) = (later > 0, found) {
                 let each = whole(bytes, page);
@@ -143,7 +143,8 @@ fn stock(survey: &Survey) -> Vec<Stock> {
     survey.machine.iter().rev().map(of).collect()
 }
 
-/// Takes a process's memory on a node, or tells what EAL finds there and whether pages that it finds are promised.
+/// Allocates a process's memory on a node, or returns the bytes that EAL finds there and whether found pages
+/// are reserved.
 fn take(bytes: u64, node: usize, stock: &mut [Stock]) -> Result<(), (u64, bool)> {
     let mut rest = bytes;
     let mut plan = Vec::new();

@@ -1,4 +1,4 @@
-//! Are there hugepages at all, and are any of them free?
+//! Check: there are hugepages, and some are free.
 
 use super::{Node, PageSize, Survey, control_file, megabytes, products, sum};
 use crate::check::{Check, Remedy, Topic, Verdict};

@@ -1,8 +1,8 @@
-//! How many hugepages the control groups still allow: in a container the limit decides, not the node.
+//! Check: hugepages that the control groups still allow. In a container the limit decides, not the node.
 //!
-//! Source: `hugetlb.<size>.*` of the group and those above it; kernel `Documentation/admin-guide/cgroup-v2.rst`
-//! and `cgroup-v1/hugetlb.rst`. There are two limits: on pages in use, where going over ends in SIGBUS, and on
-//! pages promised to mappings (`rsvd`), where `mmap` fails.
+//! Source: `hugetlb.<size>.*` of the group and those above it; kernel
+//! `Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/hugetlb.rst`. There are two limits: on pages in
+//! use, where an excess causes SIGBUS, and on reserved pages (`rsvd`), where `mmap` fails.
 
 use crate::cgroup::{self, Cgroup, Version};
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
@@ -12,8 +12,8 @@ use crate::requirements::{MEGABYTE, SocketMem};
 use crate::root::{ReadError, Root, excerpt};
 use crate::scene::Scene;
 
-/// Version 1 writes "no limit" as the largest number of bytes it can count to, rounded down to whole pages.
-/// Nobody sets an exabyte.
+/// Version 1 writes "no limit" as its largest number of bytes, rounded down to whole pages. A limit of an
+/// exabyte or more counts as none.
 const NO_LIMIT: u64 = 1 << 60;
 
 const TOPIC: Topic = Topic {
@@ -62,7 +62,7 @@ fn judge(scene: &Scene<'_>) -> Outcome {
     });
     let verdict = decide(wanted, taken.as_ref(), &limits, &scene.survey, group.version, &group.dirs[0]);
     match (verdict.remedy.is_some(), scene.survey.problems.first()) {
-        // A size that was not read may be the one that is enough.
+        // A size that was not read may suffice.
         (true, Some(problem)) => Err(problem.clone()),
         _ => Ok((verdict, evidence)),
     }
@@ -72,14 +72,14 @@ fn judge(scene: &Scene<'_>) -> Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Limit {
     page: PageSize,
-    /// `None` when there is none.
+    /// `None` when there is no limit.
     limit: Option<u64>,
     used: u64,
 }
 
 impl Limit {
     fn left(&self) -> Option<u64> {
-        // Only whole pages are handed out.
+        // The kernel allocates whole pages only.
         self.limit.map(|limit| limit.saturating_sub(self.used)).map(|left| left - left % self.page.bytes())
     }
 
@@ -116,7 +116,7 @@ fn read(root: &Root, group: &Cgroup, dir: &str, page: PageSize) -> Result<Vec<(S
     Ok(limits)
 }
 
-/// What the tightest of all limits leaves for a size, in bytes; `None` without a limit.
+/// Bytes of a size that the tightest limit leaves; `None` without a limit.
 fn left(limits: &[Limit], page: PageSize) -> Option<u64> {
     limits.iter().filter(|limit| limit.page == page).filter_map(Limit::left).min()
 }
@@ -151,7 +151,7 @@ fn decide(
         })
         .collect();
     let parts = parts.join("; ");
-    // EAL chooses pages by what is free, without a look at limits.
+    // EAL selects free pages without regard to limits.
     let beyond = taken.into_iter().flat_map(|taken| &taken.pages).find_map(|&(page, pages)| {
         let left = left(limits, page)?;
         (pages.saturating_mul(page.bytes()) > left).then_some((page, pages, left))
@@ -176,7 +176,7 @@ fn decide(
 }
 
 fn raise(wanted: u64, limits: &[Limit], survey: &Survey, version: Version, dir: &str) -> Remedy {
-    // The size with most free memory is the one worth a higher limit.
+    // The remedy raises the limit of the size with most free memory.
     let page = survey.machine.iter().max_by_key(|pool| pool.available_bytes()).map(|pool| pool.page);
     let Some(page) = page else { return Remedy::default().note("The kernel offers no hugepages.") };
     let size = page.to_string().replace(' ', "").to_uppercase();

@@ -1,4 +1,4 @@
-//! Hugepages: how many there are of each size, on the machine and on each NUMA node.
+//! Hugepages: the number of each size, on the machine and on each NUMA node.
 //!
 //! Source: `/sys/kernel/mm/hugepages` and `/sys/devices/system/node/node*/hugepages`, described in the
 //! kernel's `Documentation/admin-guide/mm/hugetlbpage.rst`; the default size is `Hugepagesize` of
@@ -38,28 +38,28 @@ const MEMINFO: &str = "/proc/meminfo";
 pub struct Pool {
     /// Size of one page.
     pub page: PageSize,
-    /// Pages set aside (`nr_hugepages`).
+    /// Pages in the pool (`nr_hugepages`).
     pub total: u64,
-    /// Pages not handed out (`free_hugepages`).
+    /// Unallocated pages (`free_hugepages`).
     pub free: u64,
-    /// Free pages already promised to a mapping (`resv_hugepages`). The kernel counts them for the machine
-    /// only; zero for a node.
+    /// Free pages reserved for a mapping (`resv_hugepages`). The kernel counts them for the machine only;
+    /// zero for a node.
     pub reserved: u64,
     /// Pages beyond `nr_hugepages` (`surplus_hugepages`).
     pub surplus: u64,
-    /// Pages beyond `nr_hugepages` that the kernel may add when they are asked for
-    /// (`nr_overcommit_hugepages`). The kernel counts them for the machine only; zero for a node.
+    /// Pages beyond `nr_hugepages` that the kernel may add on demand (`nr_overcommit_hugepages`). The kernel
+    /// counts them for the machine only; zero for a node.
     pub over_commit: u64,
 }
 
 impl Pool {
-    /// Pages a new process can have: free and not promised. Where none is free, those that the kernel adds when
-    /// they are asked for; EAL does not look at them as long as a node has a free page of the size.
+    /// Pages that a new process can get: free and not reserved. Without any free page, the pages that the
+    /// kernel adds on demand; EAL ignores these as long as a node has a free page of the size.
     pub fn available(&self) -> u64 {
         if self.free > 0 { self.free.saturating_sub(self.reserved) } else { self.over_commit_left() }
     }
 
-    /// Pages that the kernel may still add when they are asked for.
+    /// Pages that the kernel may still add on demand.
     pub fn over_commit_left(&self) -> u64 {
         self.over_commit.saturating_sub(self.surplus)
     }
@@ -79,23 +79,23 @@ pub struct Node {
     pub pools: Vec<Pool>,
 }
 
-/// All that the kernel says about hugepages.
+/// All the kernel's information about hugepages.
 #[derive(Debug, Clone)]
 pub struct Survey {
     /// The machine's pools, one per page size, smallest first.
     pub machine: Vec<Pool>,
     /// The nodes in order; empty on a kernel without NUMA.
     pub nodes: Vec<Node>,
-    /// The page size used where none is named.
+    /// The default page size.
     pub default_page: Result<PageSize, ReadError>,
-    /// What could not be read, besides the default size.
+    /// Read errors, except that of the default size.
     pub problems: Vec<ReadError>,
-    /// What was read.
+    /// The sources read and their content.
     pub evidence: Vec<Evidence>,
 }
 
 impl Survey {
-    /// The page size that a remedy speaks of: the default one if there is a pool of it, else the smallest.
+    /// The page size for remedies: the default one if it has a pool, else the smallest.
     pub fn usual_page(&self) -> Option<PageSize> {
         let default = self.default_page.as_ref().ok().copied();
         let offered = |page: &PageSize| self.machine.iter().any(|pool| pool.page == *page);
@@ -112,22 +112,23 @@ impl Survey {
     }
 }
 
-/// Bytes of hugepages that a new process can have: free minus promised, over all page sizes and nodes. Zero
+/// Bytes of hugepages that a new process can get: free minus reserved, over all page sizes and nodes. Zero
 /// means that EAL needs `--no-huge`.
 ///
 /// # Errors
-/// Anything below `/sys/kernel/mm/hugepages` that is missing or is not what the kernel documents.
+/// For any file below `/sys/kernel/mm/hugepages` that is missing or deviates from the kernel's documentation.
 pub fn free_bytes(root: &Root) -> Result<u64, ReadError> {
     let mut reading = Reading::new(root);
     let pools = reading.pools(MACHINE, Scope::Machine);
     reading.problems.into_iter().next().map_or_else(|| Ok(sum(&pools)), Err)
 }
 
-/// As [`free_bytes`], on one NUMA node; promised pages are not known per node and not deducted. Zero for a
+/// As [`free_bytes`], on one NUMA node; reserved pages are not known per node and not deducted. Zero for a
 /// node that does not exist.
 ///
 /// # Errors
-/// Anything below `/sys/devices/system/node/node*/hugepages` that is not what the kernel documents.
+/// For any file below `/sys/devices/system/node/node*/hugepages` that deviates from the kernel's
+/// documentation.
 pub fn free_bytes_on(root: &Root, node: u32) -> Result<u64, ReadError> {
     let survey = survey(root);
     match survey.problems.into_iter().next() {
@@ -142,7 +143,7 @@ pub fn sum(pools: &[Pool]) -> u64 {
     pools.iter().fold(0, |bytes, pool| bytes.saturating_add(pool.available_bytes()))
 }
 
-/// What is available in some pools, as a sum of products: `512 × 2 MB + 4 × 1 GB`, or `0`.
+/// The available pages of some pools, as a sum of products: `512 × 2 MB + 4 × 1 GB`, or `0`.
 pub fn products(pools: &[Pool]) -> String {
     let used: Vec<_> = pools
         .iter()
@@ -157,7 +158,7 @@ pub fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes / MEGABYTE)
 }
 
-/// Reads everything; never fails, but lists what it could not read.
+/// Reads all information; read errors are listed in the result.
 pub fn survey(root: &Root) -> Survey {
     let mut reading = Reading::new(root);
     let machine = reading.pools(MACHINE, Scope::Machine);
@@ -171,7 +172,7 @@ pub fn survey(root: &Root) -> Survey {
     Survey { machine, nodes, default_page, problems, evidence }
 }
 
-/// The file that sets how many pages of a size there are, on the machine or on one node.
+/// The file that sets the number of pages of a size, on the machine or on one node.
 pub fn control_file(page: PageSize, node: Option<u32>) -> String {
     match node {
         Some(node) => format!("{NODES}/node{node}/hugepages/{}/nr_hugepages", page.directory()),
@@ -192,7 +193,7 @@ mod tests {
     fn promised_pages_are_not_available() {
         assert_eq!(pool(2048, 512, 100, 30).available(), 70);
         assert_eq!(pool(2048, 512, 10, 30).available(), 0);
-        // Over-commit: seen by EAL only where no page is free, less what is in use of it.
+        // Over-commit: EAL sees it only where no page is free, minus the surplus pages in use.
         let over = |free, surplus| Pool { surplus, over_commit: 100, ..pool(2048, 512, free, 0) };
         assert_eq!((over(0, 0).available(), over(0, 30).available(), over(5, 0).available()), (100, 70, 5));
         assert_eq!(sum(&[pool(2048, 512, 100, 30), pool(1_048_576, 2, 1, 0)]), 70 * (2 << 20) + (1 << 30));

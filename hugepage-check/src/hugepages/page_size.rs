@@ -10,7 +10,7 @@ use serde::Serialize;
 pub struct PageSize(u64);
 
 impl PageSize {
-    /// From a size in kB (1024 bytes), as the kernel names it; `None` for zero and for what no `u64` holds.
+    /// From a size in kB (1024 bytes), the kernel's unit; `None` for zero and on overflow.
     pub fn from_kilobytes(kilobytes: u64) -> Option<Self> {
         kilobytes.checked_mul(1024).filter(|&bytes| bytes > 0).map(Self)
     }

@@ -4,7 +4,7 @@ use super::{MEMINFO, NODES, Node, PageSize, Pool};
 use crate::check::Evidence;
 use crate::root::{ReadError, Reason, Root, excerpt};
 
-/// Whose pools are read: promised pages are known for the machine only.
+/// Scope of the pools: reserved pages are known for the machine only.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Scope {
     Machine,
@@ -14,7 +14,7 @@ pub(super) enum Scope {
 /// Pages that the kernel may add; very old kernels lack the file.
 const OVER_COMMIT: &str = "nr_overcommit_hugepages";
 
-/// Pools being read; what cannot be is collected.
+/// Pools being read, and the read errors.
 pub(super) struct Reading<'a> {
     root: &'a Root,
     pub(super) problems: Vec<ReadError>,
@@ -34,8 +34,7 @@ impl<'a> Reading<'a> {
     pub(super) fn nodes(&mut self) -> Vec<Node> {
         let names = match self.root.names(NODES) {
             Ok(names) => names,
-            // A kernel without NUMA has no such directory; one whose sysfs is missing fails at the machine's
-            // pools.
+            // A kernel without NUMA has no such directory; without sysfs, reading the machine's pools fails.
             Err(ReadError { reason: Reason::Missing, .. }) => Vec::new(),
             Err(error) => {
                 self.problem(error);
@@ -57,7 +56,7 @@ impl<'a> Reading<'a> {
     pub(super) fn pools(&mut self, dir: &str, scope: Scope) -> Vec<Pool> {
         let names = match self.root.names(dir) {
             Ok(names) => names,
-            // A node of processors without memory has no pools.
+            // A node with CPUs but without memory has no pools.
             Err(ReadError { reason: Reason::Missing, .. }) if scope == Scope::Node => return Vec::new(),
             Err(error) => {
                 self.problem(error);
@@ -123,7 +122,7 @@ fn parse_directory(name: &str) -> Option<PageSize> {
     PageSize::from_kilobytes(kilobytes)
 }
 
-/// The page size used where none is named.
+/// The default page size.
 pub(super) fn read_default_page(root: &Root) -> Result<PageSize, ReadError> {
     let text = root.read(MEMINFO)?;
     parse_default_page(&text).map_err(|what| root.malformed(MEMINFO, what))

@@ -1,7 +1,7 @@
-//! Can a socket ask for as large a buffer as TCP would give itself?
+//! Check: a socket can request a buffer as large as TCP's automatic one.
 //!
-//! A program that sets its buffer sizes is capped by `net.core.{rmem,wmem}_max`; one that does not is tuned by
-//! the kernel up to the third number of `net.ipv4.tcp_{rmem,wmem}` (kernel `networking/ip-sysctl.rst`).
+//! `net.core.{rmem,wmem}_max` caps a program that sets its buffer sizes; for other programs the kernel tunes
+//! the size up to the third number of `net.ipv4.tcp_{rmem,wmem}` (kernel `networking/ip-sysctl.rst`).
 
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
 use crate::root::{ReadError, Root};

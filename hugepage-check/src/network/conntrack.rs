@@ -1,4 +1,4 @@
-//! Does connection tracking have room, and has it dropped packets?
+//! Check: connection tracking has room and has not dropped packets.
 //!
 //! Source: `/proc/sys/net/netfilter` (kernel `networking/nf_conntrack-sysctl.rst`) and
 //! `/proc/net/stat/nf_conntrack`: one line per CPU of hexadecimal columns below their names.
@@ -12,10 +12,10 @@ const COUNT: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
 const MOST: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 const STATISTICS: &str = "/proc/net/stat/nf_conntrack";
 
-/// From here on a warning, in percent: our own judgement, as a burst of new flows soon fills the rest.
+/// Threshold of a warning, in percent. An estimate: a burst of new flows soon fills the rest.
 const FULL: u64 = 80;
 
-/// Columns that count packets lost or entries thrown out for want of room.
+/// Columns that count packets dropped or entries evicted for lack of room.
 const LOSSES: &[&str] = &["drop", "early_drop", "insert_failed"];
 
 const TOPIC: Topic = Topic {
@@ -54,7 +54,7 @@ fn judge(root: &Root) -> Outcome {
 }
 
 fn read_losses(root: &Root) -> Result<Vec<(String, u64)>, ReadError> {
-    // Kernels may be built without the file; the fill still says something.
+    // Some kernels are built without the file; the fill level is still known.
     let Some(text) = root.read_if_there(STATISTICS)? else { return Ok(Vec::new()) };
     parse_losses(&text)
         .ok_or_else(|| root.malformed(STATISTICS, "expected hexadecimal columns below their names"))
@@ -77,7 +77,7 @@ fn decide(table: &Table) -> Verdict {
     let Table { entries, most, losses } = table;
     let percent = entries.saturating_mul(100).checked_div(*most).unwrap_or(0);
     let fill = format!("{entries} of {most} entries ({percent} %)");
-    // A limit of zero means none.
+    // A limit of zero means no limit.
     let is_full = *most > 0 && percent >= FULL;
     if !is_full && losses.is_empty() {
         return Verdict::pass(fill);

@@ -1,4 +1,4 @@
-//! Is the link up, at which speed, and in both directions at once?
+//! Check: the link is up, with its speed and full duplex.
 
 use super::{INTERFACES, chosen};
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
@@ -12,7 +12,7 @@ const TOPIC: Topic = Topic {
           than any tuning wins back.",
 };
 
-/// One result per interface.
+/// A result for each interface.
 pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
     let required = !scene.wanted.interfaces.is_empty();
     let names = match chosen(scene) {
@@ -23,7 +23,7 @@ pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
     names.into_iter().map(one).collect()
 }
 
-/// What the kernel says; `None` where it does not say, as for the speed of a virtual interface.
+/// The kernel's report; `None` for missing values, such as the speed of a virtual interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Link {
     state: Option<String>,
@@ -46,7 +46,7 @@ fn judge(root: &Root, name: &str, required: bool) -> Outcome {
                 evidence.push(Evidence::new(root, &path, text.as_deref().unwrap_or("not there")));
                 Ok(text)
             }
-            // The kernel refuses to name the speed of an interface that is down or has none.
+            // The kernel reports no speed for an interface that is down or has none.
             Err(error @ ReadError { reason: Reason::Io(_), .. }) => {
                 evidence.push(Evidence::from(&error));
                 Ok(None)
@@ -74,7 +74,7 @@ fn decide(name: &str, link: &Link, required: bool) -> Verdict {
     let duplex = duplex.map(|duplex| format!(" {duplex} duplex")).unwrap_or_default();
     let mtu = link.mtu.map(|mtu| format!(", MTU {mtu}")).unwrap_or_default();
     let summary = format!("{state}, {speed}{duplex}{mtu}");
-    // Tunnels and the loopback have no carrier to look at, and say "unknown".
+    // Tunnels and the loopback have no carrier, and report "unknown".
     if !matches!(state, "up" | "unknown") {
         let up = Remedy::type_in([format!("ip link set {name} up"), format!("ip -br link show {name}")]);
         return Verdict::fault(

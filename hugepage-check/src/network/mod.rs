@@ -1,8 +1,8 @@
 //! Settings of the Linux network stack, for trials that run over it: reference runs beside DPDK.
 //!
 //! Source: `/proc/sys/net` (kernel `Documentation/admin-guide/sysctl/net.rst` and `networking/ip-sysctl.rst`)
-//! and `/sys/class/net` (`Documentation/ABI/testing/sysfs-class-net` and `-queues`). DPDK needs none of this,
-//! so only an interface that is required can fail.
+//! and `/sys/class/net` (`Documentation/ABI/testing/sysfs-class-net` and `-queues`). DPDK does not depend on
+//! them, so only a required interface can fail.
 
 mod buffers;
 mod conntrack;
@@ -17,11 +17,11 @@ const INTERFACES: &str = "/sys/class/net";
 /// The checks of this group.
 pub(crate) const CHECKS: &[CheckFn] = &[link::check, steering::check, buffers::check, conntrack::check];
 
-/// The required interfaces, or else those that stand for hardware: a link `device` tells them from bridges,
-/// tunnels and the loopback.
+/// The required interfaces, or else those of hardware devices: a link `device` distinguishes them from
+/// bridges, tunnels and the loopback.
 ///
 /// # Errors
-/// The interfaces cannot be listed.
+/// When the interfaces cannot be listed.
 fn chosen(scene: &Scene<'_>) -> Result<Vec<String>, ReadError> {
     if !scene.wanted.interfaces.is_empty() {
         return Ok(scene.wanted.interfaces.clone());

@@ -1,4 +1,5 @@
-//! How received packets are spread over CPUs: by the card (RSS), by the kernel (RPS), by the reader (RFS).
+//! Check: distribution of received packets over CPUs: by the card (RSS), by the kernel (RPS), by the
+//! reading process (RFS).
 //!
 //! Source: `/sys/class/net/<interface>/queues/rx-*`, `/proc/sys/net/core/rps_sock_flow_entries` and
 //! `/proc/irq/<n>/smp_affinity_list`; kernel `Documentation/networking/scaling.rst`.
@@ -19,9 +20,9 @@ const TOPIC: Topic = Topic {
           that is received.",
 };
 
-/// One result per interface that is there.
+/// A result for each present interface.
 pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
-    // What cannot be listed is said by the check of the links.
+    // The link check reports a listing error.
     let names = chosen(scene).unwrap_or_default();
     let present = names.into_iter().filter(|name| scene.root.contains(INTERFACES, name) == Ok(true));
     present.map(|name| TOPIC.judge(false, judge(scene, &name)).about(name)).collect()
@@ -30,12 +31,12 @@ pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Steering {
     queues: usize,
-    /// CPUs to which RPS spreads, over all queues.
+    /// CPUs to which RPS distributes, over all queues.
     rps: CpuSet,
-    /// Table sizes of RFS: of all queues, and of the machine. `None` on a kernel without it.
+    /// RFS table sizes: of all queues, and of the machine. `None` on a kernel without RFS.
     queue_flows: u64,
     flows: Option<u64>,
-    /// Interrupts of the card, and the CPUs that take them.
+    /// Interrupts of the card, and the CPUs that handle them.
     interrupts: usize,
     interrupt_cpus: CpuSet,
 }
@@ -76,7 +77,7 @@ fn judge(scene: &Scene<'_>, name: &str) -> Outcome {
     Ok((decide(name, &found), evidence))
 }
 
-/// The card's interrupts and their CPUs; none where the interface stands for no PCI function.
+/// The card's interrupts and their CPUs; none for an interface without a PCI function.
 fn read_interrupts(scene: &Scene<'_>, name: &str) -> Result<(usize, CpuSet), ReadError> {
     let root = scene.root;
     let functions = scene.functions.as_ref().map_or([].as_slice(), Vec::as_slice);
@@ -90,7 +91,7 @@ fn read_interrupts(scene: &Scene<'_>, name: &str) -> Result<(usize, CpuSet), Rea
     let mut cpus = Vec::new();
     for number in numbers.iter().filter_map(|number| number.parse::<u32>().ok()) {
         let path = format!("/proc/irq/{number}/smp_affinity_list");
-        // The kernel refuses to read it for an interrupt that it keeps to itself.
+        // The kernel does not allow reading it for an interrupt that it manages itself.
         if let Ok(list) = root.parse::<CpuSet>(&path) {
             cpus.extend(list.iter());
         }

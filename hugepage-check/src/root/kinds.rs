@@ -1,29 +1,29 @@
-//! What the reader says about files that it does not read.
+//! Properties of files that are not read.
 
-/// May this process, with its effective ids, read and write a path?
+/// Read and write access of this process, with its effective ids, to a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Yes.
+    /// Allowed.
     Granted,
-    /// It is there, or a directory on the way hides it; this process may not.
+    /// Not allowed: the path exists, or a directory above hides it.
     Denied,
-    /// It is not there.
+    /// The path does not exist.
     Missing,
 }
 
-/// What became of opening a device file.
+/// Result of opening a device file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opened {
     /// It could be opened.
     Yes,
-    /// Somebody else has it.
+    /// Another process holds it.
     Busy,
-    /// This process may not.
+    /// This process may not open it.
     Refused,
 }
 
 impl Opened {
-    /// In words, for the evidence.
+    /// Text for the evidence.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Yes => "could be opened",
@@ -33,14 +33,14 @@ impl Opened {
     }
 }
 
-/// A file as [`super::Root::files`] sees it.
+/// A file as [`super::Root::files`] lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// Name without directory.
     pub name: String,
-    /// Bytes that are really allocated for it (`stat`'s blocks), not its length.
+    /// Allocated bytes (`stat`'s blocks), not the length.
     pub held_bytes: u64,
-    /// Device and inode, the key under which `/proc/locks` lists it.
+    /// Device and inode, the file's key in `/proc/locks`.
     pub id: FileId,
 }
 

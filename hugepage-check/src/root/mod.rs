@@ -1,7 +1,7 @@
-//! The only way to the file system: a reader that takes nothing for granted.
+//! The only access to the file system: a reader that validates everything it reads.
 //!
-//! Every path is relative to a root directory, so that a directory of plain files can play the part of a
-//! host. The root is a point of view, not a jail: symbolic links are followed wherever they lead.
+//! Every path is relative to a root directory, so that a directory of plain files can stand in for a host.
+//! The root is not a jail: symbolic links are followed wherever they lead.
 
 mod error;
 mod kinds;
@@ -17,14 +17,13 @@ use error::reason_of;
 pub use error::{ReadError, Reason, excerpt};
 pub use kinds::{Access, File, FileId, Opened};
 
-/// No more than this is read of one file, in bytes, unless the caller knows that the file grows with the
-/// machine.
+/// Most bytes read of one file, unless the caller knows that the file grows with the machine.
 pub const READ_LIMIT: u64 = 1 << 20;
 
-/// No more than this many names are read of one directory.
+/// Most names read of one directory.
 pub const NAMES_LIMIT: usize = 1 << 16;
 
-/// Where the host's `/` is found.
+/// Location of the host's `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
     base: PathBuf,
@@ -36,7 +35,8 @@ impl Root {
         Self::at("/")
     }
 
-    /// A directory that holds `sys`, `proc` and `dev`: a fixture, or a host's root mounted into a container.
+    /// A directory that contains `sys`, `proc` and `dev`: a fixture, or a host's root mounted into a
+    /// container.
     pub fn at(base: impl Into<PathBuf>) -> Self {
         Self { base: base.into() }
     }
@@ -46,13 +46,13 @@ impl Root {
         &self.base
     }
 
-    /// Whether this is the machine's own `/`.
+    /// True for the machine's own `/`.
     pub fn is_host(&self) -> bool {
         self.base == Path::new("/")
     }
 
     /// The path to open for an absolute `path` of the host. `..` is dropped, so no text read from a file can
-    /// name a path outside.
+    /// name a path outside the root.
     pub fn resolve(&self, path: &str) -> PathBuf {
         let inside = Path::new(path).components().filter(|part| matches!(part, Component::Normal(_)));
         inside.fold(self.base.clone(), |whole, part| whole.join(part))
@@ -73,7 +73,7 @@ impl Root {
     pub fn read_up_to(&self, path: &str, limit: u64) -> Result<String, ReadError> {
         let path = self.resolve(path);
         let fail = |reason| ReadError { path: path.clone(), reason };
-        // Asked before opening: opening a device can set it off, opening a pipe can wait for ever.
+        // Check before opening: opening a device can trigger an action, opening a pipe can block forever.
         if !fs::metadata(&path).map_err(|error| fail(reason_of(&error)))?.is_file() {
             return Err(fail(Reason::NotAFile));
         }
@@ -81,7 +81,8 @@ impl Root {
         let opened = rustix::fs::open(&path, flags, rustix::fs::Mode::empty());
         let file = fs::File::from(opened.map_err(|errno| fail(reason_of(&errno.into())))?);
 
-        // The length that sysfs and procfs report (4096 and 0) says nothing: count what comes.
+        // The lengths that sysfs and procfs report (4096 and 0) have no meaning, so the bytes read are
+        // counted.
         let mut bytes = Vec::new();
         file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| fail(reason_of(&error)))?;
         if bytes.len() as u64 > limit {
@@ -90,10 +91,10 @@ impl Root {
         String::from_utf8(bytes).map_err(|_| fail(Reason::NotUtf8))
     }
 
-    /// As [`Root::read`], but `None` when nothing is there.
+    /// As [`Root::read`], but `None` when nothing exists at the path.
     ///
     /// # Errors
-    /// Every [`Reason`] that concerns files, besides [`Reason::Missing`].
+    /// Every [`Reason`] that concerns files, except [`Reason::Missing`].
     pub fn read_if_there(&self, path: &str) -> Result<Option<String>, ReadError> {
         match self.read(path) {
             Ok(text) => Ok(Some(text)),
@@ -102,10 +103,10 @@ impl Root {
         }
     }
 
-    /// What a file holds, read by `T`'s own parser. Blanks around it are dropped.
+    /// The content of a file, parsed by `T`. White space around it is removed.
     ///
     /// # Errors
-    /// As [`Root::read`], and [`Reason::Malformed`] with the parser's words.
+    /// As [`Root::read`], and [`Reason::Malformed`] with the parser's message.
     pub fn parse<T>(&self, path: &str) -> Result<T, ReadError>
     where
         T: std::str::FromStr<Err: fmt::Display>,
@@ -116,7 +117,7 @@ impl Root {
     /// The non-negative number that is a file's only content.
     ///
     /// # Errors
-    /// As [`Root::read`], and [`Reason::Malformed`] when it is no such number.
+    /// As [`Root::read`], and [`Reason::Malformed`] when the content is no such number.
     pub fn read_number(&self, path: &str) -> Result<u64, ReadError> {
         let text = self.read(path)?;
         let text = text.trim();
@@ -126,7 +127,8 @@ impl Root {
     /// The names in a directory, sorted.
     ///
     /// # Errors
-    /// [`Reason::Missing`], [`Reason::NotADirectory`], [`Reason::TooMany`], [`Reason::NotUtf8`] and the rest.
+    /// [`Reason::Missing`], [`Reason::NotADirectory`], [`Reason::TooMany`], [`Reason::NotUtf8`] and other
+    /// kernel errors.
     pub fn names(&self, dir: &str) -> Result<Vec<String>, ReadError> {
         self.names_up_to(dir, NAMES_LIMIT)
     }
@@ -149,7 +151,7 @@ impl Root {
     /// The plain files in a directory whose name `wanted` accepts, sorted by name.
     ///
     /// # Errors
-    /// As [`Root::names`]. A file that vanishes while being looked at is left out.
+    /// As [`Root::names`]. A file that disappears meanwhile is left out.
     pub fn files(&self, dir: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<File>, ReadError> {
         let mut files = Vec::new();
         for name in self.names(dir)?.into_iter().filter(|name| wanted(name)) {
@@ -164,11 +166,11 @@ impl Root {
         Ok(files)
     }
 
-    /// Whether `dir` has an entry `name`, whatever it is.
+    /// True when `dir` has an entry `name` of any kind.
     ///
     /// # Errors
-    /// As [`Root::names`] when `dir` itself cannot be asked: where sysfs is not mounted, nothing is known to
-    /// be absent.
+    /// As [`Root::names`] when `dir` itself cannot be read: without sysfs, an entry cannot be known to be
+    /// absent.
     pub fn contains(&self, dir: &str, name: &str) -> Result<bool, ReadError> {
         let parent = self.resolve(dir);
         let fail = |path: &Path, error: &io::Error| ReadError { path: path.into(), reason: reason_of(error) };
@@ -183,13 +185,13 @@ impl Root {
         }
     }
 
-    /// The last component of what a symbolic link points to, without following it; `None` when there is no
+    /// The last component of a symbolic link's target, without following the link; `None` when there is no
     /// link.
     ///
     /// sysfs names the driver and the IOMMU group of a device this way.
     ///
     /// # Errors
-    /// [`Reason::Malformed`] when the path is something other than a link; otherwise what the kernel answers.
+    /// [`Reason::Malformed`] when the path is not a link; otherwise the kernel's error.
     pub fn link_name(&self, path: &str) -> Result<Option<String>, ReadError> {
         let resolved = self.resolve(path);
         let fail = |reason| ReadError { path: resolved.clone(), reason };
@@ -207,11 +209,11 @@ impl Root {
         }
     }
 
-    /// Whether this process may read and write a path. Permission bits, read-only mounts and effective ids
-    /// count; a container's device rules, which only speak at `open`, do not.
+    /// Access of this process to a path, for reading and writing. The result covers permission bits,
+    /// read-only mounts and effective ids, but not a container's device rules, which apply only at `open`.
     ///
     /// # Errors
-    /// What the kernel answers besides yes, no and not there.
+    /// Kernel errors other than denied and missing.
     pub fn access(&self, path: &str) -> Result<Access, ReadError> {
         use rustix::io::Errno;
         let path = self.resolve(path);
@@ -223,16 +225,16 @@ impl Root {
         }
     }
 
-    /// Whether `path` is a symbolic link to exactly `target`. What cannot be read is no link.
+    /// True when `path` is a symbolic link to exactly `target`. An unreadable path counts as no link.
     pub fn links_to(&self, path: &str, target: &str) -> bool {
         fs::read_link(self.resolve(path)).is_ok_and(|found| found == Path::new(target))
     }
 
-    /// Opens a device file for reading and writing and closes it at once. Only for this machine's own `/`, and
-    /// only where opening sets nothing off.
+    /// Opens a device file for reading and writing and closes it at once. Only for this machine's own `/`,
+    /// and only where opening has no side effect.
     ///
     /// # Errors
-    /// What the kernel answers besides yes, busy and no; [`Reason::NotAFile`] below another root.
+    /// Kernel errors other than busy and denied; [`Reason::NotAFile`] below another root.
     pub fn try_open(&self, path: &str) -> Result<Opened, ReadError> {
         use rustix::io::Errno;
         let path = self.resolve(path);
@@ -254,7 +256,7 @@ impl Root {
     }
 }
 
-/// The path as the evidence shows it: root included, so that it can be looked at.
+/// The path as shown in the evidence: root included, so that users can inspect it.
 pub struct Shown<'a>(pub &'a Root, pub &'a str);
 
 impl fmt::Display for Shown<'_> {

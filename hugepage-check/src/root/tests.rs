@@ -1,4 +1,4 @@
-//! What the reader makes of files of every kind.
+//! The reader on files of every kind.
 
 use std::os::unix::ffi::OsStrExt;
 

@@ -1,8 +1,8 @@
-//! Does another process hold the VFIO group of a required device?
+//! Check: no other process holds the VFIO group of a required device.
 //!
-//! The open files of all processes (`/proc/<pid>/fd`, `man 5 proc_pid_fd`) show it without disturbing anybody,
-//! as far as this user may look and as far as the PID namespace reaches. Opening the group is proof, but for
-//! that moment takes the group from whoever wants it, and is done only when allowed.
+//! The open files of all processes (`/proc/<pid>/fd`, `man 5 proc_pid_fd`) show a holder without disturbing
+//! it, within this user's permissions and PID namespace. Opening the group is proof, but blocks other
+//! processes from opening it for that moment, so it is done only when allowed.
 
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
 use crate::root::{Access, Opened, ReadError, Reason, Root};
@@ -51,13 +51,13 @@ struct Holder {
     name: String,
 }
 
-/// What the processes' open files show.
+/// Result of inspecting the processes' open files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Seen {
     holder: Option<Holder>,
-    /// Processes whose files this user may see.
+    /// Number of processes whose files this user may see.
     open: u32,
-    /// Processes whose files this user may not see.
+    /// Number of processes whose files this user may not see.
     hidden: u32,
 }
 
@@ -70,7 +70,7 @@ fn find_holder(root: &Root, file: &str) -> Result<Seen, ReadError> {
                 seen.hidden += 1;
                 continue;
             }
-            // A process that has ended meanwhile holds nothing.
+            // A process that has ended meanwhile holds no file.
             Err(_) => continue,
         };
         seen.open += 1;

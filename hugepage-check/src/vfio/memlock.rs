@@ -1,6 +1,6 @@
-//! May the process lock as much memory as VFIO pins for the device?
+//! Check: the process may lock as much memory as VFIO pins for the device.
 //!
-//! VFIO pins everything that a device may reach, hugepages included, and counts it against
+//! VFIO pins all memory that a device may access, hugepages included, and counts it against
 //! `RLIMIT_MEMLOCK` (`man 2 getrlimit`) unless the process has `CAP_IPC_LOCK` (`man 7 capabilities`).
 
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
@@ -15,8 +15,7 @@ const STATUS: &str = "/proc/self/status";
 /// The number of the capability in `linux/capability.h`.
 const CAP_IPC_LOCK: u32 = 14;
 
-/// Asked for where no memory is required, in bytes: what EAL takes when it is told nothing
-/// (`MEMSIZE_IF_NO_HUGE_PAGE`).
+/// Bytes assumed without required memory: EAL's default allocation (`MEMSIZE_IF_NO_HUGE_PAGE`).
 const LEAST: u64 = 64 * MEGABYTE;
 
 const TOPIC: Topic = Topic {
@@ -42,7 +41,7 @@ fn judge(scene: &Scene<'_>) -> Outcome {
             if may_exceed { "CapEff with CAP_IPC_LOCK" } else { "CapEff without CAP_IPC_LOCK" },
         ),
     ];
-    // The limit is per process, so the number of processes does not matter.
+    // The limit is per process, so the number of processes is irrelevant.
     let wanted = scene.wanted.socket_mem.as_ref().map(|memory| memory.total().saturating_mul(MEGABYTE));
     if may_exceed {
         return Ok((Verdict::pass("none for this process: it has CAP_IPC_LOCK"), evidence));
@@ -50,7 +49,7 @@ fn judge(scene: &Scene<'_>) -> Outcome {
     Ok((decide(limit, wanted.unwrap_or(LEAST), scene.needs_iommu()), evidence))
 }
 
-/// The soft limit in bytes, `None` for none, and the text.
+/// The soft limit in bytes, `None` for unlimited, and its text.
 fn read_limit(root: &Root) -> Result<(Option<u64>, String), ReadError> {
     let text = root.read(LIMITS)?;
     let line = text.lines().find_map(|line| line.strip_prefix("Max locked memory"));

@@ -45,8 +45,7 @@ const CONTAINER_TOPIC: Topic = Topic {
 
 /// The checks `vfio.driver`, `vfio.iommu-type1` and `vfio.container`.
 ///
-/// `required` says that a device is to be taken through VFIO, `iommu_required` that it is to be taken through
-/// an IOMMU, too.
+/// `required`: a device must be taken through VFIO; `iommu_required`: it also needs an IOMMU.
 pub fn checks(root: &Root, required: bool, iommu_required: bool) -> [Check; 3] {
     [
         presence(root, DRIVERS, "vfio-pci", has_driver(root), required).on(&DRIVER_TOPIC, required),
@@ -55,19 +54,19 @@ pub fn checks(root: &Root, required: bool, iommu_required: bool) -> [Check; 3] {
     ]
 }
 
-/// Whether vfio-pci is registered as a PCI driver.
+/// True when vfio-pci is registered as a PCI driver.
 pub(crate) fn has_driver(root: &Root) -> Result<bool, ReadError> {
     root.contains(DRIVERS, "vfio-pci")
 }
 
-/// Whether the module that maps memory is there, loaded or built in.
+/// True when the IOMMU module for memory mapping is present, loaded or built in.
 pub(crate) fn has_type1(root: &Root) -> Result<bool, ReadError> {
     root.contains(MODULES, TYPE1)
 }
 
 /// Access to [`CONTAINER`]; an absent `/dev/vfio` is an absent file.
 pub(crate) fn container_access(root: &Root) -> Result<Access, ReadError> {
-    // Asked first, so that a tree without /dev is unknown and not merely without VFIO.
+    // Checked first, so that a tree without /dev is unknown rather than without VFIO.
     if root.contains("/dev", "vfio")? { root.access(CONTAINER) } else { Ok(Access::Missing) }
 }
 
@@ -80,7 +79,7 @@ pub(crate) fn access_words(access: Access) -> &'static str {
     }
 }
 
-/// How the driver and the IOMMU module are loaded.
+/// Remedy that loads the driver or the IOMMU module.
 pub(crate) fn load(module: &str) -> Remedy {
     let now = format!("modprobe {module}");
     let always = format!("echo {module} > /etc/modules-load.d/{module}.conf");

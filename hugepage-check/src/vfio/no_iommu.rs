@@ -1,4 +1,4 @@
-//! VFIO's no-IOMMU mode: on, off or not there, and what it costs.
+//! Check: VFIO's no-IOMMU mode is on, off or absent, and its drawbacks.
 
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
 use crate::iommu;
