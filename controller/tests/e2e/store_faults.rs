@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Bench, Mount, linerate, not_run, stderr, stdout, until};
+use crate::support::{Bench, Mount, linerate, not_run, side_by_side, stderr, stdout, until};
 use linerate_results::store::record::TrialRecord;
 use linerate_results::validate::{Reason, validate};
 use rustix::process::Signal;
@@ -121,7 +121,7 @@ fn two_runs_at_once_do_not_disturb_each_other() {
 
 #[test]
 fn a_run_that_is_killed_leaves_whole_trials() {
-    for delay_ms in [0, 37, 91, 160] {
+    side_by_side([0, 37, 91, 160], |delay_ms| {
         let bench = Bench::new(ENDLESS);
         let run = bench.start();
         until("a trial is filed", || bench.summary().is_some_and(|summary| !summary.trials.is_empty()));
@@ -132,7 +132,7 @@ fn a_run_that_is_killed_leaves_whole_trials() {
         assert!(trials(&directory) > 0);
         assert_eq!(damage(&directory), [], "after {delay_ms} ms");
         bench.assert_nothing_left(Duration::from_secs(20));
-    }
+    });
 }
 
 #[test]

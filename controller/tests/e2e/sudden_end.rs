@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::{Bench, stderr, until};
+use crate::support::{Bench, side_by_side, stderr, until};
 use linerate_results::store::record::TrialRecord;
 use linerate_results::summary::{Status, Summary};
 use rustix::process::{Signal, kill_process};
@@ -55,7 +55,7 @@ fn an_agent_is_killed() {
 
 #[test]
 fn a_lost_agent_is_replaced_and_the_trial_repeated() {
-    for (name, signal) in [("tx0", Signal::KILL), ("rx0", Signal::KILL), ("tx0", Signal::STOP)] {
+    side_by_side([("tx0", Signal::KILL), ("rx0", Signal::KILL), ("tx0", Signal::STOP)], |(name, signal)| {
         let bench = Bench::new(&LONG.replace("retries: 0", "retries: 1"));
         let run = bench.start_and_wait_for_second_trial();
         kill_process(bench.agent(name), signal).unwrap();
@@ -72,7 +72,7 @@ fn a_lost_agent_is_replaced_and_the_trial_repeated() {
             assert_eq!(trial.sent_packets, trial.received_packets + trial.lost_packets);
         }
         bench.assert_nothing_left(Duration::from_secs(2));
-    }
+    });
 }
 
 #[test]
@@ -205,8 +205,8 @@ fn written_bytes(pid: u32) -> u64 {
 #[test]
 fn a_trial_costs_the_same_bytes_however_many_there_were_before() {
     /// Trials of each part of the run that is looked at.
-    const PART: u64 = 100;
-    /// The log's line and the trial's file have some 12,000 bytes. Rewriting the summary of 400 trials after each would be 3,000,000.
+    const PART: u64 = 40;
+    /// The log's line and the trial's file have some 12,000 bytes. Rewriting the summary of 160 trials after each would be 1,200,000.
     const MOST_BYTES_PER_TRIAL: u64 = 60_000;
     let bench = Bench::new(MANY);
     let mut run = bench.command(&["--quiet"]);

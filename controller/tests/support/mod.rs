@@ -271,6 +271,15 @@ impl Drop for Mount {
     }
 }
 
+/// One test for several cases at the same time: they mostly wait, for agents that look after themselves.
+pub fn side_by_side<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(|| test(case));
+        }
+    });
+}
+
 /// Waits for something that comes soon.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
