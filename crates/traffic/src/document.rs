@@ -1,4 +1,4 @@
-//! What all documents have in common.
+//! Common parts of all documents.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Frame sizes and what the wire adds to them.
+//! Frame sizes, and their overhead on the wire.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Bytes of the frame check sequence, which the port appends and removes.
 pub const FCS_BYTES: u32 = 4;
-/// Bytes a frame takes on the wire beyond itself: preamble 7, start delimiter 1, inter-frame gap 12 (IEEE 802.3).
+/// Overhead of a frame on the wire in bytes: preamble 7, start delimiter 1, inter-frame gap 12 (IEEE 802.3).
 pub const WIRE_OVERHEAD_BYTES: u32 = 20;
 
 /// Size of an Ethernet frame in bytes, frame check sequence included, as RFC 2544 counts it: 64…9000.
@@ -20,11 +20,11 @@ pub struct FrameSize(#[schemars(range(min = 64, max = 9000))] u16);
 impl FrameSize {
     /// The smallest frame, as a size.
     pub const MIN_FRAME: FrameSize = FrameSize(64);
-    /// Its bytes without the frame check sequence.
+    /// Bytes of the smallest frame without the frame check sequence.
     pub const MIN_FRAME_PORT_BYTES: usize = 60;
-    /// Smallest frame of Ethernet.
+    /// Smallest Ethernet frame.
     pub const MIN: u32 = 64;
-    /// Largest frame that profiles may ask for.
+    /// Largest frame that profiles allow.
     pub const MAX: u32 = 9000;
 
     /// Checks the range 64…9000.
@@ -45,7 +45,7 @@ impl FrameSize {
         self.bytes() - FCS_BYTES
     }
 
-    /// Bits this frame occupies on the wire, with preamble, start delimiter and inter-frame gap.
+    /// Bits of this frame on the wire, with preamble, start delimiter and inter-frame gap.
     pub fn wire_bits(self) -> u32 {
         (self.bytes() + WIRE_OVERHEAD_BYTES) * 8
     }
@@ -82,7 +82,7 @@ impl fmt::Display for FrameSize {
     }
 }
 
-/// A frame size that Ethernet or Linerate cannot send.
+/// Error: a frame size that Ethernet or Linerate cannot send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("frame size '{0}' is not a whole number from 64 to 9000 (bytes, frame check sequence included)")]
 pub struct FrameSizeError(String);

@@ -1,7 +1,8 @@
-//! What is sent: profiles, rates, frame sizes, the probe that every packet carries, and the ceilings that bound a load.
+//! Traffic: profiles, rates, frame sizes, the probe in every packet, and the ceilings that limit a load.
 //!
-//! Everything here is pure: no I/O, no clock, no DPDK. A [`profile::Profile`] says what the traffic looks like, a [`rate::Rate`] how much of
-//! it is sent, a [`limit::Limit`] when sending ends, and [`safety::Ceilings`] what may not be exceeded.
+//! The crate is pure: no I/O, no clock, no DPDK. A [`profile::Profile`] describes the traffic, a
+//! [`rate::Rate`] its load, a [`limit::Limit`] the end of sending, and [`safety::Ceilings`] the limits that
+//! it must not exceed.
 //!
 //! A [`frame::FrameSize`] includes the 4-byte frame check sequence.
 

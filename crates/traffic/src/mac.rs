@@ -62,7 +62,7 @@ impl From<MacAddr> for String {
     }
 }
 
-/// A text that is not an Ethernet address.
+/// Error: a text that is not an Ethernet address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not an Ethernet address such as 02:00:00:00:00:01")]
 pub struct MacAddrError(String);

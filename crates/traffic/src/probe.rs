@@ -1,21 +1,22 @@
-//! The probe that every test frame carries: the first 16 bytes of its UDP payload.
+//! The probe in every test frame: the first 16 bytes of its UDP payload.
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 2 | [`MAGIC`] |
-//! | 2 | 2 | trial tag: frames of an earlier trial are told from those of this one |
+//! | 2 | 2 | trial tag: distinguishes frames of this trial from those of earlier ones |
 //! | 4 | 4 | sequence number within the flow, from 0, modulo 2³² |
 //! | 8 | 8 | flow id in the upper 24 bits, send time in the lower 40 |
 //!
-//! All fields are little-endian, so that a probe is one 16-byte store. The send time counts the sender's clock ticks;
-//! 40 bits of a 4 GHz counter wrap after 275 s, far beyond any delay. A 64-byte frame of Ethernet, IPv4 and UDP
-//! leaves 18 bytes of payload: the probe fits, and the UDP checksum is computed, so no byte is spent on keeping it constant.
+//! All fields are little-endian, so that a probe is one 16-byte store. The send time counts the sender's
+//! clock ticks; 40 bits of a 4 GHz counter wrap after 275 s, far beyond any delay. A 64-byte frame of
+//! Ethernet, IPv4 and UDP leaves 18 bytes of payload: the probe fits, and the UDP checksum is computed rather
+//! than kept constant by a filler.
 
-/// Marks a frame as Linerate's: the letters `Lr`.
+/// Mark of Linerate's frames: the letters `Lr`.
 pub const MAGIC: u16 = u16::from_le_bytes(*b"Lr");
 /// Bytes of a probe.
 pub const PROBE_BYTES: usize = 16;
-/// Flow ids are below this: 2²⁴.
+/// Upper bound of flow ids: 2²⁴.
 pub const MAX_FLOW_IDS: u32 = 1 << 24;
 const TIME_BITS: u32 = 40;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
@@ -23,7 +24,7 @@ const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
 /// A probe, read or to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
-    /// Which trial this frame belongs to.
+    /// Tag of the trial.
     pub tag: u16,
     /// Index of the flow in its profile: below 2²⁴.
     pub flow: u32,
@@ -41,20 +42,20 @@ impl Probe {
         (u128::from(first) | u128::from(second) << 64).to_le_bytes()
     }
 
-    /// The two words that stand on the wire in little-endian order.
+    /// The two words, in little-endian order on the wire.
     #[inline(always)]
     pub fn to_words(self) -> [u64; 2] {
         let first = u64::from(MAGIC) | u64::from(self.tag) << 16;
         [Self::with_sequence(first, self.sequence), Self::with_flow(self.ticks & TIME_MASK, self.flow)]
     }
 
-    /// The first word with another sequence number.
+    /// Replaces the sequence number in the first word.
     #[inline(always)]
     pub fn with_sequence(first: u64, sequence: u32) -> u64 {
         u64::from(first as u32) | u64::from(sequence) << 32
     }
 
-    /// The second word of flow 0 with that of another flow.
+    /// Inserts another flow into the second word of flow 0.
     #[inline(always)]
     pub fn with_flow(second: u64, flow: u32) -> u64 {
         second | u64::from(flow) << TIME_BITS
@@ -73,8 +74,8 @@ impl Probe {
         })
     }
 
-    /// Ticks from this probe's send time to `now` of the same clock: the distance modulo 2⁴⁰, taken as negative when it is
-    /// more than half the range (clocks that disagree, or frames from the future).
+    /// Ticks from this probe's send time to `now` of the same clock: the distance modulo 2⁴⁰. A distance of
+    /// more than half the range counts as negative (clocks that disagree, or frames from the future).
     #[inline(always)]
     pub fn ticks_until(self, now: u64) -> i64 {
         let shift = 64 - TIME_BITS;

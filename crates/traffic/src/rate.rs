@@ -1,4 +1,4 @@
-//! Intended load: how fast to send.
+//! Intended load.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::frame::WIRE_OVERHEAD_BYTES;
 use crate::sizes::FrameSizes;
 
-/// Nothing faster is meant in earnest, be it in packets or bits per second: a thousand links of 1 Tbit/s.
+/// Upper limit of a rate, in packets or bits per second: a thousand links of 1 Tbit/s.
 const FASTEST: f64 = 1e15;
 
 /// An intended load, written `50%`, `1.5mpps`, `1000pps`, `2gbps` or `max`.
@@ -31,10 +31,11 @@ pub enum Rate {
 }
 
 impl Rate {
-    /// The load in frames per second for frames of these sizes on a link of `link_bps` bit/s; `None` for [`Rate::Max`].
+    /// The load in frames per second for frames of these sizes on a link of `link_bps` bit/s; `None` for
+    /// [`Rate::Max`].
     ///
     /// # Errors
-    /// [`RateError::UnknownLinkSpeed`] when a percentage meets a link that reports no speed.
+    /// [`RateError::UnknownLinkSpeed`] when a percentage applies to a link that reports no speed.
     pub fn packets_per_second(
         self,
         sizes: &FrameSizes,
@@ -128,7 +129,7 @@ impl From<Rate> for String {
     }
 }
 
-/// A rate that cannot be read or cannot be applied.
+/// Error: a rate that cannot be parsed or applied.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum RateError {
     /// Not one of the accepted forms.

@@ -1,11 +1,11 @@
-//! Ceilings: what a sender may not exceed, whoever asks.
+//! Ceilings: limits that a sender must not exceed, regardless of the request.
 //!
-//! Ceilings come from several places: the experiment document, the agent's options, the environment. Each of them holds by itself, so the tightest
-//! one decides.
+//! They come from the experiment document, the agent's options and the environment; the tightest decides.
 //!
-//! A ceiling on the rate holds for short times as well: within any [`WINDOW_S`] no more packets may leave than the ceiling admits in that time, and
-//! one packet more. This bounds the bursts of a profile and the densest stretch of a recording. It holds for all lcores of a sender together, and
-//! for packets that leave late: [`Ceilings::packets_within`] and [`Ceilings::frame_times_ps`] say what senders have to keep to.
+//! A ceiling on the rate holds for short times as well: within any [`WINDOW_S`], at most as many packets may
+//! leave as it admits in that time, plus one. This limits a profile's bursts and the densest part of a
+//! recording. It holds for all lcores of a sender together, and for packets that leave late:
+//! [`Ceilings::packets_within`] and [`Ceilings::frame_times_ps`] give the limits that senders apply.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,15 +21,15 @@ use crate::profile::{FrameSizes, Profile};
 use crate::rate::{Rate, RateError};
 use crate::span::Span;
 
-/// The time over which a ceiling on the rate is applied, in seconds.
+/// Window over which a ceiling on the rate applies, in seconds.
 pub const WINDOW_S: f64 = 0.01;
-/// The same in picoseconds.
+/// The same window in picoseconds.
 pub const WINDOW_PS: u64 = 10_000_000_000;
 /// Environment variable with the highest load.
 pub const MAX_RATE_VARIABLE: &str = "LINERATE_MAX_RATE";
 /// Environment variable with the longest trial.
 pub const MAX_DURATION_VARIABLE: &str = "LINERATE_MAX_DURATION";
-/// Environment variable with the networks that may be sent to, separated by commas.
+/// Environment variable with the allowed destination networks, separated by commas.
 pub const ALLOW_VARIABLE: &str = "LINERATE_ALLOW";
 
 /// A network that may be sent to, written `192.168.0.0/16`; a single address is a network of its own.
@@ -88,10 +88,10 @@ pub struct Safety {
 }
 
 impl Safety {
-    /// Reads the ceilings of an environment, whose variables `variable` looks up.
+    /// Reads the ceilings from the environment, whose variables `variable` looks up.
     ///
     /// # Errors
-    /// The variable that has no sense, with the reason.
+    /// The variable that cannot be parsed, with the reason.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         fn read<T: FromStr<Err: fmt::Display>>(name: &str, text: &str) -> Result<T, String> {
             text.parse().map_err(|error| format!("environment variable {name}: {error}"))
@@ -116,7 +116,7 @@ impl Safety {
         self.settings([MAX_RATE_VARIABLE, MAX_DURATION_VARIABLE, ALLOW_VARIABLE])
     }
 
-    /// Options that give an agent these ceilings.
+    /// Command-line options that give an agent these ceilings.
     pub fn options(&self) -> Vec<String> {
         let settings = self.settings(["--max-rate", "--max-duration", "--allow"]);
         settings.into_iter().flat_map(|(name, value)| [name.to_owned(), value.replace(' ', "")]).collect()
@@ -138,7 +138,7 @@ fn list(networks: &[Network]) -> String {
     networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// Where ceilings were set: it names the settings in messages.
+/// Source of ceilings, which determines the names of settings in messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// Options of the command line.
@@ -175,57 +175,57 @@ impl Origin {
     }
 }
 
-/// A trial that a ceiling forbids.
+/// Error: a ceiling forbids the trial.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Unsafe {
-    /// Faster than allowed.
+    /// The load exceeds the ceiling.
     #[error(
         "the load of {asked:.0} packets per second exceeds the ceiling of {most:.0} ({setting} {ceiling}); lower the rate"
     )]
     Rate {
-        /// Highest load asked for, in packets per second.
+        /// Highest requested load, in packets per second.
         asked: f64,
-        /// Highest load allowed.
+        /// Highest allowed load.
         most: f64,
-        /// The ceiling as it was set.
+        /// The ceiling as set.
         ceiling: Rate,
-        /// What set it.
+        /// Name of the setting.
         setting: &'static str,
     },
-    /// More packets at once than allowed.
+    /// A burst exceeds the ceiling.
     #[error(
         "bursts of {asked} packets exceed the {most} that the ceiling ({setting} {ceiling}) admits within 10 ms; make them smaller"
     )]
     Burst {
-        /// Packets of a burst.
+        /// Packets per burst.
         asked: u32,
-        /// Packets of a burst that are allowed.
+        /// Allowed packets per burst.
         most: u64,
-        /// The ceiling as it was set.
+        /// The ceiling as set.
         ceiling: Rate,
-        /// What set it.
+        /// Name of the setting.
         setting: &'static str,
     },
-    /// Bursts that follow each other too closely.
+    /// The bursts are too close together.
     #[error(
         "bursts of {burst} packets at {pps:.0} packets per second are {asked} packets within 10 ms, and the ceiling ({setting} {ceiling}) admits \
          {most}; make bursts smaller, or lower the rate"
     )]
     Bursts {
-        /// Packets of a burst.
+        /// Packets per burst.
         burst: u32,
-        /// Highest load asked for, in packets per second.
+        /// Highest requested load, in packets per second.
         pps: f64,
         /// Packets within the window.
         asked: u64,
-        /// Packets within the window that are allowed.
+        /// Allowed packets within the window.
         most: u64,
-        /// The ceiling as it was set.
+        /// The ceiling as set.
         ceiling: Rate,
-        /// What set it.
+        /// Name of the setting.
         setting: &'static str,
     },
-    /// A recording that is denser somewhere than allowed.
+    /// A part of the recording is too dense.
     #[error(
         "{packets} frames of the recording leave within 10 ms, {at_s:.3} s after its beginning, and the ceiling ({setting} {ceiling}) admits fewer; \
          give a lower steady rate (--rate)"
@@ -233,32 +233,32 @@ pub enum Unsafe {
     Dense {
         /// Frames within the window.
         packets: usize,
-        /// When the window begins, in seconds.
+        /// Beginning of the window, in seconds.
         at_s: f64,
-        /// The ceiling as it was set.
+        /// The ceiling as set.
         ceiling: Rate,
-        /// What set it.
+        /// Name of the setting.
         setting: &'static str,
     },
-    /// No rate at all.
+    /// A rate without a bound.
     #[error("rate 'max' has no bound, and there is a ceiling ({setting} {ceiling}); give a rate")]
     Unbounded {
-        /// The ceiling as it was set.
+        /// The ceiling as set.
         ceiling: Rate,
-        /// What set it.
+        /// Name of the setting.
         setting: &'static str,
     },
-    /// Longer than allowed, or without end.
+    /// The duration exceeds the ceiling, or there is none.
     #[error("the trial {} exceeds the ceiling of {most} ({setting}); give a shorter duration", asked.map_or("without a duration".to_owned(), |asked| format!("of {asked}")))]
     Duration {
-        /// Duration asked for.
+        /// Requested duration.
         asked: Option<Span>,
-        /// Longest allowed.
+        /// Longest allowed duration.
         most: Span,
-        /// What set it.
+        /// Name of the setting.
         setting: &'static str,
     },
-    /// To a network that is not on the list.
+    /// A destination outside the allowed networks.
     #[error(
         "destinations {first} to {last} do not lie within one of the allowed networks ({allowed}); change the profile's destination, or {setting}"
     )]
@@ -267,30 +267,30 @@ pub enum Unsafe {
         first: IpAddr,
         /// Last address.
         last: IpAddr,
-        /// The list.
+        /// The allowed networks.
         allowed: String,
-        /// What set it.
+        /// Name of the setting.
         setting: &'static str,
     },
-    /// Recorded frames and a list of networks.
+    /// Recorded frames, whose destinations cannot be checked against the allowed networks.
     #[error(
         "there is a list of allowed networks ({0}), and where recorded frames go is not checked; send a profile instead"
     )]
     RecordedDestinations(&'static str),
-    /// The load cannot be told.
+    /// The load cannot be computed.
     #[error(transparent)]
     UnknownRate(#[from] RateError),
 }
 
-/// A frame of a recording: when it leaves, in seconds from the first one, and its bytes with check sequence.
+/// A frame of a recording: departure time in seconds from the first one, and bytes with check sequence.
 pub type Departure = (f64, u32);
 
-/// All ceilings in force. Empty: none.
+/// All ceilings in force; empty when there are none.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Ceilings(Vec<(Origin, Safety)>);
 
 impl Ceilings {
-    /// The same with more ceilings.
+    /// These ceilings and the given ones.
     pub fn with(mut self, origin: Origin, safety: Safety) -> Self {
         self.0.push((origin, safety));
         self
@@ -299,7 +299,7 @@ impl Ceilings {
     /// Checks a trial on a link of `link_bps` bit/s.
     ///
     /// # Errors
-    /// The ceiling that forbids it.
+    /// The ceiling that forbids the trial.
     pub fn check(&self, profile: &Profile, limit: &Limit, link_bps: Option<u64>) -> Result<(), Unsafe> {
         self.0.iter().try_for_each(|(origin, safety)| {
             safety.check_rate(*origin, profile, link_bps)?;
@@ -308,10 +308,10 @@ impl Ceilings {
         })
     }
 
-    /// Checks a trial before the link is known: what depends on its speed is left to [`Self::check`].
+    /// Checks a trial before the link is known; [`Self::check`] checks the limits that depend on its speed.
     ///
     /// # Errors
-    /// The ceiling that forbids it.
+    /// The ceiling that forbids the trial.
     pub fn check_ahead(&self, profile: &Profile, limit: &Limit) -> Result<(), Unsafe> {
         self.0.iter().try_for_each(|(origin, safety)| {
             match safety.check_rate(*origin, profile, None) {
@@ -323,10 +323,10 @@ impl Ceilings {
         })
     }
 
-    /// Checks the sending of recorded frames, in the order of their times and over and over. `None`: as fast as the port takes them.
+    /// Checks the repeated replay of recorded frames, in order. `None`: as fast as the port accepts them.
     ///
     /// # Errors
-    /// The ceiling that forbids it. Recorded frames go wherever they went, so a list of networks forbids them all.
+    /// The ceiling that forbids it; a list of allowed networks forbids every recording.
     pub fn check_recording(
         &self,
         frames: Option<&[Departure]>,
@@ -342,10 +342,10 @@ impl Ceilings {
         })
     }
 
-    /// The highest load that is allowed for frames of these sizes, in packets per second; `None` without a ceiling.
+    /// The highest allowed load for frames of these sizes, in packets per second; `None` without a ceiling.
     ///
     /// # Errors
-    /// When a percentage meets a link that reports no speed.
+    /// When a percentage applies to a link that reports no speed.
     pub fn most_pps(&self, sizes: &FrameSizes, link_bps: Option<u64>) -> Result<Option<f64>, RateError> {
         self.0.iter().filter_map(|(_, safety)| safety.max_rate).try_fold(None, |most: Option<f64>, rate| {
             let pps = rate.packets_per_second(sizes, link_bps)?;
@@ -356,10 +356,10 @@ impl Ceilings {
         })
     }
 
-    /// Packets of these sizes that may leave within any [`WINDOW_S`], from all lcores of a sender together; `None` without a ceiling.
+    /// Packets of these sizes that all lcores together may send within any [`WINDOW_S`]; `None`: no ceiling.
     ///
     /// # Errors
-    /// When a percentage meets a link that reports no speed.
+    /// When a percentage applies to a link that reports no speed.
     pub fn packets_within(
         &self,
         sizes: &FrameSizes,
@@ -368,11 +368,11 @@ impl Ceilings {
         Ok(self.most_pps(sizes, link_bps)?.map(admitted))
     }
 
-    /// The time that each of these frames takes at each ceiling on the rate, in picoseconds. Frames are given by their bytes, check sequence
-    /// included. Those that leave within any [`WINDOW_PS`] may take that time, and one frame more.
+    /// Time of each frame (bytes with check sequence) at each ceiling on the rate, in picoseconds. The frames
+    /// that leave within any [`WINDOW_PS`] may take that time, plus one frame.
     ///
     /// # Errors
-    /// When a percentage meets a link that reports no speed.
+    /// When a percentage applies to a link that reports no speed.
     pub fn frame_times_ps(
         &self,
         frames_bytes: &[u32],
@@ -389,7 +389,7 @@ impl Ceilings {
         ceilings.filter(|rate| *rate != Rate::Max).map(times).collect()
     }
 
-    /// The longest trial that is allowed; `None` without a ceiling.
+    /// The longest allowed trial; `None` without a ceiling.
     pub fn longest(&self) -> Option<Span> {
         self.0.iter().filter_map(|(_, safety)| safety.max_duration).min()
     }
@@ -400,9 +400,9 @@ fn admitted(most_pps: f64) -> u64 {
     (most_pps * WINDOW_S) as u64 + 1
 }
 
-/// Packets that bursts of `burst` at `pps` packets per second put into [`WINDOW_S`] at most.
+/// Most packets that bursts of `burst` at `pps` packets per second put into [`WINDOW_S`].
 fn packets_of_bursts(burst: u32, pps: f64) -> u64 {
-    // A rate is no exact number: what exceeds whole bursts by less is as many bursts.
+    // Rates are inexact: an excess over whole bursts below this is ignored.
     const ROUNDING: f64 = 1e-9;
     let bursts = (pps * WINDOW_S / f64::from(burst.max(1)) - ROUNDING).ceil();
     (bursts as u64).saturating_mul(u64::from(burst))
@@ -452,7 +452,7 @@ impl Safety {
         Ok(())
     }
 
-    /// The time that a frame takes at the ceiling, summed over every window, may exceed the window by one frame.
+    /// Checks every window: the time that its frames take at the ceiling may exceed the window by one frame.
     fn check_density(
         &self,
         origin: Origin,
@@ -466,11 +466,11 @@ impl Safety {
             |bytes: f64| ceiling.packets_per_second_of(bytes, link_bps).map(Option::unwrap_or_default);
         let (Some(&(last_s, _)), false) = (frames.last(), frames.is_empty()) else { return Ok(()) };
         let count = frames.len() as f64;
-        // Between two rounds passes the mean time between packets.
+        // Two rounds are separated by the mean time between packets.
         let round_s = if frames.len() > 1 { last_s * count / (count - 1.0) } else { f64::INFINITY };
         let mean_bytes = frames.iter().map(|(_, bytes)| f64::from(*bytes)).sum::<f64>() / count;
         let (asked, most) = (count / round_s, pps_of(mean_bytes)?);
-        // A recorded time is no exact number: what differs by less is the same.
+        // Recorded times are inexact: a smaller difference is ignored.
         if asked > most * (1.0 + 1e-6) {
             return Err(Unsafe::Rate { asked, most, ceiling, setting });
         }

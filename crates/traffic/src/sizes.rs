@@ -9,11 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::frame::{FrameSize, WIRE_OVERHEAD_BYTES};
 
-/// Frames of a sequence at most.
+/// Most frames of a sequence.
 pub const LONGEST_SEQUENCE: usize = 4096;
-/// Characters of a label at most: the name of a profile, with all it says besides, stays a name of a file.
+/// Most characters of a label: the profile's name, of which it is a part, must remain a valid file name.
 const LONGEST_LABEL: usize = 64;
-/// The mix that is called `imix`: seven small, four medium, one large frame; IP packets of 40, 576 and 1500 bytes as Ethernet frames.
+/// The mix `imix`: seven small, four medium, one large frame; IP packets of 40, 576 and 1500 bytes as
+/// Ethernet frames.
 pub const IMIX: &str = "64:7,594:4,1518:1";
 const FORMS: &str = "a size (64), a list (64,512,1518), sizes with weights (64:7,594:4,1518:1), 'imix', or a genome of RFC 6985 (genome:aaafg)";
 
@@ -32,7 +33,7 @@ impl FrameSizes {
         &self.sequence
     }
 
-    /// The size, when there is only one.
+    /// The size, when all frames have the same.
     pub fn single(&self) -> Option<FrameSize> {
         let first = *self.sequence.first()?;
         self.sequence.iter().all(|size| *size == first).then_some(first)
@@ -64,8 +65,8 @@ impl FrameSizes {
         link_bps as f64 / self.mean_wire_bits()
     }
 
-    /// The sizes in a form that names of files may hold: `64`, `imix`, `64-512-1518`. What is longer than names of files may be
-    /// becomes the range and a number made from the sizes: `64-to-9000-1f3c09aa`.
+    /// The sizes in a form for file names: `64`, `imix`, `64-512-1518`. A longer form is shortened to the
+    /// range and a fingerprint of the sizes: `64-to-9000-1f3c09aa`.
     pub fn label(&self) -> String {
         let label = self.text.replace("genome:", "").replace([',', ':'], "-");
         if label.len() <= LONGEST_LABEL {
@@ -127,7 +128,7 @@ fn size(part: &str, whole: &str) -> Result<FrameSize, FrameSizesError> {
     })
 }
 
-/// A letter of the IMIX genome (RFC 6985, section 4). `z`, the MTU of the path, is not known here.
+/// Size for a letter of the IMIX genome (RFC 6985, section 4). `z`, the MTU of the path, is not supported.
 fn gene(letter: char) -> Result<FrameSize, FrameSizesError> {
     let bytes = match letter {
         'a' => 64,
@@ -144,7 +145,7 @@ fn gene(letter: char) -> Result<FrameSize, FrameSizesError> {
     FrameSize::new(bytes).map_err(|_| FrameSizesError::Gene(letter))
 }
 
-/// Spreads each size as evenly as its weight allows over the sequence.
+/// Distributes each size over the sequence as evenly as its weight allows.
 fn weighted(text: &str) -> Result<Vec<FrameSize>, FrameSizesError> {
     let mut parts = Vec::new();
     for part in text.split(',') {
@@ -162,7 +163,8 @@ fn weighted(text: &str) -> Result<Vec<FrameSize>, FrameSizesError> {
     }
     let mut sequence = Vec::with_capacity(total as usize);
     for _ in 0..total {
-        // Every size earns its weight per frame; the richest one is sent and pays for a whole round.
+        // Smooth weighted round robin: each frame adds its weight to every size's credit; the size with most
+        // credit is sent and loses the total weight.
         parts.iter_mut().for_each(|(_, weight, credit)| *credit += *weight);
         let Some(richest) = parts.iter_mut().rev().max_by_key(|(_, _, credit)| *credit) else { break };
         richest.2 -= total;
@@ -238,7 +240,7 @@ impl JsonSchema for FrameSizes {
     }
 }
 
-/// Sizes that cannot be sent.
+/// Error: sizes that cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameSizesError {
     /// Not one of the accepted forms.
@@ -251,7 +253,7 @@ pub enum FrameSizesError {
         max = FrameSize::MAX
     )]
     Size(String),
-    /// A weight that is none.
+    /// An invalid weight.
     #[error("weight '{0}' is not a whole number from 1 to {LONGEST_SEQUENCE}")]
     Weight(String),
     /// An unknown letter.
@@ -259,12 +261,12 @@ pub enum FrameSizesError {
         "'{0}' is no size of the genome: letters are a 64, b 128, c 256, d 512, e 1024, f 1280, g 1518, h 2112, i 9000"
     )]
     Gene(char),
-    /// No frame, or too many.
+    /// No frames, or too many.
     #[error("a sequence of {0} frame sizes is outside 1…{LONGEST_SEQUENCE}")]
     Length(usize),
 }
 
-/// A number that differs between different texts (FNV-1a).
+/// Fingerprint of a text (FNV-1a).
 pub(crate) fn fingerprint(text: &[u8]) -> u32 {
     text.iter().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

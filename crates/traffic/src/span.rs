@@ -1,4 +1,4 @@
-//! Lengths of time as users write them.
+//! Durations as users write them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -51,7 +51,7 @@ impl From<Span> for String {
     }
 }
 
-/// A text that is not a length of time.
+/// Error: a text that is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a duration such as 10s, 2m or 500ms")]
 pub struct SpanError(String);

@@ -1,7 +1,8 @@
-//! A profile between two ports that have addresses of their own.
+//! A profile between two ports that have IP addresses.
 //!
-//! Networks that route by address carry nothing else: where the profile names no address, frames have those of the ports, and flows that would
-//! differ in addresses differ in ports instead.
+//! Networks that route by address carry only frames between these addresses. Where the profile sets no
+//! address, frames use the ports' addresses, and flows that would differ in addresses differ in ports
+//! instead.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,18 +14,19 @@ use super::{Field, MAX_FLOWS, Profile, RawProfile, Variation};
 /// A profile with the addresses of its ports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Addressed {
-    /// The traffic as it is sent.
+    /// The profile of the frames as sent.
     pub profile: Profile,
-    /// What differs from the profile as written, each in one sentence.
+    /// Differences from the profile as written, each in one sentence.
     pub notes: Vec<String>,
 }
 
 impl Profile {
-    /// This profile between ports with these addresses, the sender's first. They take the place of addresses that are not written down; an
-    /// address of the other version of IP is not used.
+    /// This profile between ports with these addresses, the sender's first. They replace addresses that the
+    /// profile leaves out; an address of the other IP version is not used.
     ///
     /// # Errors
-    /// When a varied destination would reach other hosts than the receiver, or the flows need more ports than there are.
+    /// When a varied destination would reach other hosts than the receiver, or the flows need more ports than
+    /// there are.
     pub fn between_ports(&self, own: (Option<IpAddr>, Option<IpAddr>)) -> Result<Addressed, ProfileError> {
         let mut raw = self.raw.clone();
         let fits = |ip: &IpAddr| ip.is_ipv4() == (self.shape.version == super::IpVersion::V4);
@@ -48,7 +50,7 @@ impl Profile {
     }
 }
 
-/// Puts ports in the place of those fields of the flow mode that are addresses of a port's own.
+/// Replaces address fields of the flow mode that use a port's own address by port fields.
 fn vary_ports(raw: &mut RawProfile, (own_source, own_destination): (bool, bool)) -> Option<String> {
     let mode = raw.flow_mode?;
     let in_place = |field: Field| match field {
@@ -81,13 +83,13 @@ fn vary_ports(raw: &mut RawProfile, (own_source, own_destination): (bool, bool))
     ))
 }
 
-/// Ports from `first` on.
+/// Number of ports from `first` on.
 fn values_from(first: u16) -> u32 {
     u32::from(u16::MAX - first) + 1
 }
 
-/// Values of the source and of the destination port, for as many different headers as there are flows. Adds the other port to `fields` where
-/// one does not suffice.
+/// Numbers of source and destination ports that give as many different headers as there are flows. Adds the
+/// other port field to `fields` when one does not suffice.
 fn counts(flows: u32, source: u32, destination: u32, fields: &mut Vec<Field>) -> (u32, u32) {
     let of = |field: Field| if field == Field::SourcePort { source } else { destination };
     let ports = [Field::SourcePort, Field::DestinationPort];
@@ -100,7 +102,7 @@ fn counts(flows: u32, source: u32, destination: u32, fields: &mut Vec<Field>) ->
             fields.push(port);
         }
     }
-    // Without a common divisor, both together come round after the product.
+    // Without a common divisor, both together repeat after their product.
     let (source, mut destination) = (source.min(flows), destination.min(flows).min(MAX_FLOWS));
     while destination > 1 && gcd(source.into(), destination.into()) > 1 {
         destination -= 1;
@@ -108,7 +110,7 @@ fn counts(flows: u32, source: u32, destination: u32, fields: &mut Vec<Field>) ->
     (source, destination)
 }
 
-/// What is to be said of fields that count from a port's own address.
+/// Note on fields that count from a port's own address.
 fn check_varied(
     raw: &RawProfile,
     (own_source, own_destination): (bool, bool),

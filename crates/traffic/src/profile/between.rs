@@ -5,8 +5,8 @@ use super::{Field, Profile};
 use crate::mac::MacAddr;
 
 impl Profile {
-    /// The value of a field in the headers of flow `flow`, between ports with these addresses, the sender's first; `None` when the frames have no
-    /// such field.
+    /// The value of a field in the headers of flow `flow`, between ports with these addresses, the sender's
+    /// first; `None` when the frames lack the field.
     pub fn value_between(
         &self,
         field: Field,

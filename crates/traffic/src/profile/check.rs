@@ -1,4 +1,4 @@
-//! What makes a profile valid.
+//! Validation of a profile.
 
 use super::error::ProfileError;
 use super::field::Field;
@@ -101,7 +101,8 @@ fn sweep(raw: &RawProfile, shape: Shape, field: Field, variation: Variation) -> 
     let sweep = Sweep { field, start, step, count, random };
     let largest = u128::MAX >> (128 - place.bits);
     let last = || field.show(largest, shape.version);
-    // Where the address is only known at the port, there is no first value to count from; addresses wrap.
+    // Without a first value, since only the port knows the address, there is no range to check; addresses
+    // wrap.
     let Some(start) = start else { return Ok(sweep) };
     if start > largest {
         return Err(ProfileError::Value { field, value: start, last: last() });

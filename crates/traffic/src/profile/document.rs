@@ -1,4 +1,4 @@
-//! A profile in a file of its own.
+//! A profile document: a profile in its own file.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Profile, ProfileError, RawProfile};
 use crate::document::ApiVersion;
 
-/// Bytes of a profile document at most. Readers refuse larger ones unread.
+/// Largest profile document in bytes. Readers refuse larger ones without reading them.
 pub const LARGEST_DOCUMENT_BYTES: u64 = 1 << 20;
 
 /// A profile in a file of its own. It has the shape of a Kubernetes object.
@@ -48,17 +48,17 @@ impl ProfileMetadata {
 }
 
 impl ProfileDocument {
-    /// The profile that the document describes.
+    /// The profile in the document.
     ///
     /// # Errors
-    /// When its values do not go together.
+    /// When its values are inconsistent.
     pub fn profile(&self) -> Result<Profile, ProfileError> {
         self.spec.clone().try_into()
     }
 }
 
 impl From<&Profile> for ProfileDocument {
-    /// The document with every default filled in, under the profile's own name.
+    /// The document with all defaults filled in, under the profile's own name.
     fn from(profile: &Profile) -> Self {
         Self {
             api_version: ApiVersion::V1Alpha1,

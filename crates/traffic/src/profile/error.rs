@@ -1,69 +1,69 @@
-//! Why a profile cannot be sent.
+//! Errors of profiles.
 
 use std::net::IpAddr;
 
 use super::field::Field;
 use super::{MAX_FLOWS, stage::MAX_STAGES};
 
-/// A profile that cannot be sent: names the field, the value and what is allowed.
+/// Error of a profile that cannot be sent, with the field, the value and the allowed range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
     /// Flow count out of range.
     #[error("flows: {0} is outside 1…{MAX_FLOWS}")]
     FlowCount(u32),
-    /// No such flow mode.
+    /// Unknown flow mode.
     #[error("flow mode '{0}' is not one of s, d, sd, sp, dp, spd, sdpp, sdpd")]
     UnknownFlowMode(String),
-    /// A mode and a list of fields.
+    /// Both a mode and a list of fields.
     #[error(
         "flowMode and vary exclude each other: a mode is a short name for a list of fields; leave one out"
     )]
     ModeAndVary,
-    /// The values of a field run past its end.
+    /// The values of a field exceed its range.
     #[error(
         "{field}: {values} values from {start} by {step} run past {last}; take a lower start, a smaller step or count, or fewer flows{hint}"
     )]
     Range {
         /// The field.
         field: Field,
-        /// How many values.
+        /// Number of values.
         values: u32,
-        /// The first, as people write it.
+        /// First value, as users write it.
         start: String,
-        /// Distance between them.
+        /// Difference between consecutive values.
         step: u128,
-        /// The largest value the field can have.
+        /// The field's largest value.
         last: String,
-        /// What else may help.
+        /// Further hint.
         hint: &'static str,
     },
-    /// A start that does not fit.
+    /// A start value out of range.
     #[error("{field}: {value} is outside 0…{last}")]
     Value {
         /// The field.
         field: Field,
         /// The value.
         value: u128,
-        /// The largest one.
+        /// The field's largest value.
         last: String,
     },
-    /// A field that never changes.
+    /// A step of zero: the field never changes.
     #[error("vary.{0}.step: 0 leaves the field as it is; give a step of 1 or more, or leave the field out")]
     ZeroStep(Field),
-    /// No value at all.
+    /// A count of zero: no values.
     #[error("vary.{0}.count: 0 values leave nothing to send; give 1 or more")]
     ZeroCount(Field),
-    /// The fields repeat before all flows have been named.
+    /// The headers repeat before every flow has its own.
     #[error(
         "flows: {flows} flows need as many different headers, and the varied fields repeat after {distinct}; raise a count or lower flows"
     )]
     Repeats {
-        /// Flows asked for.
+        /// Number of flows.
         flows: u32,
-        /// Different headers there are.
+        /// Number of different headers.
         distinct: u128,
     },
-    /// A field that this version of IP lacks.
+    /// A field that this IP version lacks.
     #[error("vary.{field}: {version} has no such field")]
     NoSuchField {
         /// The field.
@@ -71,7 +71,7 @@ pub enum ProfileError {
         /// `IPv4` or `IPv6`.
         version: &'static str,
     },
-    /// Addresses of two versions.
+    /// Addresses of different IP versions.
     #[error(
         "source.ip {from} and destination.ip {to} are of different versions; give two IPv4 or two IPv6 addresses"
     )]
@@ -81,18 +81,18 @@ pub enum ProfileError {
         /// Destination.
         to: IpAddr,
     },
-    /// Destinations that count from the receiver's own address.
+    /// Varied destinations that count from the receiver's own address.
     #[error(
         "vary.destinationIp: it counts from the receiver's own address and would reach other hosts; give vary.destinationIp.start or \
          destination.ip, or vary destinationPort"
     )]
     VariesOwnDestination,
-    /// The frame does not hold its headers and the probe.
+    /// The frame is too small for its headers and the probe.
     #[error(
         "frameSize: {asked} bytes do not hold {headers} and the 16 bytes of the probe; the smallest size is {smallest}"
     )]
     TooSmall {
-        /// Size asked for.
+        /// Requested size.
         asked: u32,
         /// The headers, by name.
         headers: String,
@@ -111,15 +111,15 @@ pub enum ProfileError {
         /// Largest value.
         last: u64,
     },
-    /// Two loads.
+    /// Both a rate and stages.
     #[error("rate and stages exclude each other: a stage has a rate of its own; leave one out")]
     RateAndStages,
-    /// A stage cannot be without limit.
+    /// A stage without a bound on its load.
     #[error(
         "stages[{0}]: 'max' is no rate that can change over time; give a percentage, packets or bits per second"
     )]
     StageMax(usize),
-    /// A stage without length.
+    /// A stage of zero duration.
     #[error("stages[{0}].duration: 0 is no stage; give a time such as 10s")]
     StageLength(usize),
     /// Too many stages.
@@ -128,7 +128,8 @@ pub enum ProfileError {
 }
 
 impl ProfileError {
-    /// Where the mistake may stand in a profile, the likeliest place first: `vlan.priority`, `vary.ttl.step`, `stages[0].duration`.
+    /// Possible places of the mistake in a profile, the likeliest first: `vlan.priority`, `vary.ttl.step`,
+    /// `stages[0].duration`.
     pub fn places(&self) -> Vec<String> {
         let places: &[&str] = match self {
             Self::FlowCount(_) => &["flows"],
@@ -166,7 +167,7 @@ impl ProfileError {
     }
 }
 
-/// Where the first flow's value of a field stands.
+/// Place of the first flow's value of a field.
 fn base(field: Field) -> &'static str {
     match field {
         Field::SourceMac => "source.mac",

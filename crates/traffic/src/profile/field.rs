@@ -1,6 +1,6 @@
 //! The header fields that may differ between flows.
 //!
-//! A new field is a variant, its name, its place in the header and the value it starts from: nothing outside this file.
+//! A new field needs a variant, its name, its place in the header and its start value, all in this file.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -39,7 +39,7 @@ pub enum Field {
     DestinationPort,
 }
 
-/// Where a field stands: bits from the beginning of its header, in network order.
+/// Place of a field: bits from the beginning of its header, in network order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The header.
@@ -83,7 +83,7 @@ impl Field {
         }
     }
 
-    /// Where it stands; `None` when that version of IP has no such field.
+    /// Place of the field; `None` when the IP version lacks it.
     pub fn place(self, version: IpVersion) -> Option<Place> {
         use IpVersion::{V4, V6};
         let (layer, bit, bits) = match (self, version) {
@@ -107,7 +107,7 @@ impl Field {
         Some(Place { layer, bit, bits })
     }
 
-    /// The value of the first flow; `None`: known only at the port (its own or the peer's Ethernet address).
+    /// Value of the first flow; `None` for an Ethernet address (own or peer's) that only the port knows.
     pub(super) fn base(self, profile: &RawProfile) -> Option<u128> {
         let ip = |address: IpAddr| match address {
             IpAddr::V4(address) => u128::from(address.to_bits()),
@@ -128,7 +128,7 @@ impl Field {
         })
     }
 
-    /// A value of this field as people write it.
+    /// A value of this field as users write it.
     pub fn show(self, value: u128, version: IpVersion) -> String {
         match self {
             Field::SourceMac | Field::DestinationMac => mac_of(value).to_string(),

@@ -1,4 +1,4 @@
-//! What traffic looks like: the headers of a frame, how many flows, which fields tell them apart, and how much of it.
+//! Description of traffic: frame headers, flows, the fields in which they differ, and the load.
 
 mod addressed;
 mod between;
@@ -36,9 +36,9 @@ use crate::frame::FrameSize;
 use crate::mac::MacAddr;
 use crate::rate::{Rate, RateError};
 
-/// Flows a profile may have at most.
+/// Most flows of a profile.
 pub const MAX_FLOWS: u32 = 1 << 22;
-/// Packets of a burst at most.
+/// Most packets of a burst.
 pub const MAX_BURST_PACKETS: u32 = 1 << 16;
 
 /// One end of the flows.
@@ -58,13 +58,13 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The address that is written down; `None` when the port's own is meant.
+    /// The address in the profile; `None` for the port's own.
     pub fn written_ip(&self) -> Option<IpAddr> {
         self.ip.filter(|ip| !ip.is_unspecified())
     }
 }
 
-/// UDP or TCP port of an end that names none.
+/// Default UDP or TCP port of an end.
 const DEFAULT_PORT: u16 = 1024;
 
 fn default_port() -> u16 {
@@ -152,23 +152,23 @@ impl Default for RawProfile {
 }
 
 impl RawProfile {
-    /// Version of IP: that of the addresses that are given, else 4.
+    /// IP version of the given addresses; 4 without addresses.
     pub fn ip_version(&self) -> IpVersion {
         self.source.ip.or(self.destination.ip).map_or(IpVersion::V4, IpVersion::of)
     }
 
-    /// Source and destination address of the first flow, between ports without addresses of their own.
+    /// Source and destination address of the first flow, between ports without addresses.
     pub fn addresses(&self) -> (IpAddr, IpAddr) {
         let stand_in = |subnet: u16| match self.ip_version() {
             IpVersion::V4 => IpAddr::from(Ipv4Addr::new(192, 168, subnet as u8, 1)),
-            // RFC 5180: the network for benchmarks.
+            // RFC 5180: the benchmarking network.
             IpVersion::V6 => Ipv6Addr::new(0x2001, 2, 0, subnet, 0, 0, 0, 1).into(),
         };
         let (source, destination) = (self.source.written_ip(), self.destination.written_ip());
         (source.unwrap_or_else(|| stand_in(1)), destination.unwrap_or_else(|| stand_in(2)))
     }
 
-    /// The same with every address written out.
+    /// The same profile with every address filled in.
     fn written_out(&self) -> Self {
         let (source, destination) = self.addresses();
         let mut raw = self.clone();
@@ -233,22 +233,22 @@ impl Profile {
         self.raw.flows
     }
 
-    /// Which fields differ between flows, and how.
+    /// The fields that differ between flows, with their values.
     pub fn sweeps(&self) -> &[Sweep] {
         &self.sweeps
     }
 
-    /// Which headers the frames have.
+    /// Headers of the frames.
     pub fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// Packets that leave together.
+    /// Packets per burst.
     pub fn burst(&self) -> u32 {
         self.raw.burst
     }
 
-    /// What was written down, defaults filled in.
+    /// The profile as written, with defaults filled in.
     pub fn raw(&self) -> &RawProfile {
         &self.raw
     }
@@ -265,11 +265,11 @@ impl Profile {
         self
     }
 
-    /// The load over time in packets per second, on a link of `link_bps` bit/s; `None` for [`Rate::Max`]. A steady load is one stage
-    /// without end.
+    /// The load over time in packets per second, on a link of `link_bps` bit/s; `None` for [`Rate::Max`]. A
+    /// steady load is one stage without end.
     ///
     /// # Errors
-    /// When a percentage meets a link that reports no speed.
+    /// When a percentage applies to a link that reports no speed.
     pub fn load(&self, link_bps: Option<u64>) -> Result<Option<Vec<StageRates>>, RateError> {
         let pps = |rate: Rate| rate.packets_per_second(&self.frame_sizes, link_bps);
         if self.raw.stages.is_empty() {
@@ -286,12 +286,14 @@ impl Profile {
         Ok(Some(stages))
     }
 
-    /// The value that every flow has of a field which is not varied; `None`: the Ethernet address that only the port knows.
+    /// The value of a field that is not varied, common to all flows; `None` for an Ethernet address that only
+    /// the port knows.
     pub fn constant(&self, field: Field) -> Option<u128> {
         field.base(&self.raw)
     }
 
-    /// The value of a field in the headers of flow `flow`; `None`: the Ethernet address that only the port knows, or what counts from it.
+    /// The value of a field in the headers of flow `flow`; `None` for an Ethernet address that only the port
+    /// knows, or a value derived from it.
     pub fn value(&self, field: Field, flow: u32) -> Option<u128> {
         let bits = field.place(self.shape.version)?.bits;
         let Some(sweep) = self.sweeps.iter().find(|sweep| sweep.field == field) else {
@@ -300,7 +302,7 @@ impl Profile {
         Some(sweep.start?.wrapping_add(sweep.offset(flow)) & (u128::MAX >> (128 - bits)))
     }
 
-    /// The first and the last address that frames are sent to.
+    /// The first and the last destination address of the frames.
     pub fn destinations(&self) -> (IpAddr, IpAddr) {
         let version = self.shape.version;
         let sweep = self.sweeps.iter().find(|sweep| sweep.field == Field::DestinationIp);
@@ -309,9 +311,9 @@ impl Profile {
         (version.address(start), version.address(start.saturating_add(reach)))
     }
 
-    /// The name that results are filed under, such as `profile_10000_flows_pkt_size_64B_100_rate_sd`. A percentage stands as
-    /// its bare number, as it always has; other rates with their unit. What the name has no word for adds a number made from it, so
-    /// that different profiles have different names.
+    /// Name under which results are filed, such as `profile_10000_flows_pkt_size_64B_100_rate_sd`. For
+    /// compatibility, a percentage is a bare number; other rates have their unit. Settings that the name does
+    /// not spell out add a fingerprint, so that different profiles have different names.
     pub fn name(&self) -> String {
         let raw = &self.raw;
         let rate = match raw.rate {
@@ -325,7 +327,7 @@ impl Profile {
         };
         let size = self.frame_sizes.label();
         let name = format!("profile_{}_flows_pkt_size_{size}B_{rate}_rate_{mode}", raw.flows);
-        // Whether the usual addresses are written down or left out makes no other profile.
+        // A profile that spells out the default addresses equals one that leaves them out.
         let raw = raw.written_out();
         let plain = RawProfile {
             frame_size: raw.frame_size.clone(),

@@ -1,4 +1,4 @@
-//! The short names of Pktgen-era kits for sets of varied fields.
+//! Short names for sets of varied fields, from kits of the Pktgen era.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! What fills a frame behind the probe.
+//! Fill of a frame after the probe.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::vary::split_mix;
 
-/// Bytes of a pattern at most.
+/// Most bytes of a pattern.
 const LONGEST_PATTERN: usize = 256;
 
 /// What fills a frame behind the probe: `zeros`, `increment` (00 01 02 …), `hex:deadbeef` (repeated), or `random:SEED`.
@@ -99,7 +99,7 @@ impl From<Payload> for String {
     }
 }
 
-/// A text that is no payload.
+/// Error: a text that is not a payload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is no payload: zeros, increment, hex:DIGITS (1 to {LONGEST_PATTERN} bytes), or random:SEED")]
 pub struct PayloadError(String);

@@ -1,6 +1,7 @@
-//! Which headers a frame has, and where they stand.
+//! The headers of a frame and their offsets.
 //!
-//! Ethernet (14 bytes), an optional IEEE 802.1Q tag (4), IPv4 (20) or IPv6 (40), UDP (8) or TCP (20), then the probe.
+//! Ethernet (14 bytes), an optional IEEE 802.1Q tag (4), IPv4 (20) or IPv6 (40), UDP (8) or TCP (20), then
+//! the probe.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -43,7 +44,7 @@ impl IpVersion {
         if address.is_ipv4() { Self::V4 } else { Self::V6 }
     }
 
-    /// The address of a number.
+    /// The address with these bits.
     pub fn address(self, bits: u128) -> IpAddr {
         match self {
             Self::V4 => Ipv4Addr::from_bits(bits as u32).into(),
@@ -91,7 +92,7 @@ impl Protocol {
         }
     }
 
-    /// IP's number for it.
+    /// IP protocol number.
     pub fn number(self) -> u8 {
         match self {
             Self::Udp => 17,
@@ -99,7 +100,7 @@ impl Protocol {
         }
     }
 
-    /// Where its checksum stands in its header.
+    /// Offset of the checksum in the header.
     pub fn checksum_at(self) -> usize {
         match self {
             Self::Udp => 6,
@@ -108,14 +109,14 @@ impl Protocol {
     }
 }
 
-/// Which headers a frame has. All positions are in bytes from the frame's beginning.
+/// The headers of a frame. All offsets are in bytes from the frame's beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// Whether there is a VLAN tag.
+    /// True with a VLAN tag.
     pub vlan: bool,
     /// Version of IP.
     pub version: IpVersion,
-    /// What IP carries.
+    /// Transport protocol.
     pub protocol: Protocol,
 }
 
@@ -123,27 +124,27 @@ impl Shape {
     /// Ethernet, IPv4, UDP.
     pub const PLAIN: Shape = Shape { vlan: false, version: IpVersion::V4, protocol: Protocol::Udp };
 
-    /// Where the IP header begins.
+    /// Offset of the IP header.
     pub fn ip_at(self) -> usize {
         ETHERNET_BYTES + if self.vlan { VLAN_TAG_BYTES } else { 0 }
     }
 
-    /// Where the UDP or TCP header begins.
+    /// Offset of the UDP or TCP header.
     pub fn transport_at(self) -> usize {
         self.ip_at() + self.version.header_bytes()
     }
 
-    /// Where the UDP or TCP checksum stands.
+    /// Offset of the UDP or TCP checksum.
     pub fn checksum_at(self) -> usize {
         self.transport_at() + self.protocol.checksum_at()
     }
 
-    /// Where the probe begins: the first byte of the payload.
+    /// Offset of the probe: the first byte of the payload.
     pub fn probe_at(self) -> usize {
         self.transport_at() + self.protocol.header_bytes()
     }
 
-    /// Where a header begins. The VLAN header is its tag, EtherType 0x8100 first.
+    /// Offset of a header. The VLAN header is the tag, beginning with EtherType 0x8100.
     pub fn layer_at(self, layer: Layer) -> usize {
         match layer {
             Layer::Ethernet => 0,
@@ -153,7 +154,7 @@ impl Shape {
         }
     }
 
-    /// The smallest frame that holds the headers and the probe: bytes with frame check sequence.
+    /// The smallest frame for the headers and the probe, in bytes with frame check sequence.
     pub fn smallest_frame_bytes(self) -> u32 {
         ((self.probe_at() + PROBE_BYTES) as u32 + FCS_BYTES).max(FrameSize::MIN)
     }

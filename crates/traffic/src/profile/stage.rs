@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::rate::Rate;
 use crate::span::Span;
 
-/// Stages of a profile at most.
+/// Most stages of a profile.
 pub const MAX_STAGES: usize = 1000;
 
 /// A stretch of time with a steady load, or with one that changes steadily.
@@ -22,13 +22,13 @@ pub struct Stage {
     pub duration: Span,
 }
 
-/// A stage in numbers.
+/// A stage as numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StageRates {
-    /// Packets per second at its beginning.
+    /// Packets per second at the beginning.
     pub from_pps: f64,
-    /// Packets per second at its end.
+    /// Packets per second at the end.
     pub to_pps: f64,
-    /// How long it lasts, in seconds.
+    /// Duration in seconds.
     pub seconds: f64,
 }

@@ -1,4 +1,4 @@
-//! How a field's value follows from the flow's number.
+//! Values of a varied field by flow number.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -75,7 +75,7 @@ impl JsonSchema for Number {
     }
 }
 
-/// A text that is no number and no address.
+/// Error: a text that is neither a number nor an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is neither a number nor an IPv4, IPv6 or Ethernet address")]
 pub struct NumberError(String);
@@ -93,23 +93,23 @@ impl FromStr for Number {
     }
 }
 
-/// A varied field, ready to give each flow its value.
+/// A varied field, which gives each flow its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sweep {
     /// The field.
     pub field: Field,
-    /// Value of the first flow; `None`: the Ethernet address that only the port knows.
+    /// Value of the first flow; `None` for an Ethernet address that only the port knows.
     pub start: Option<u128>,
-    /// Distance between values.
+    /// Difference between consecutive values.
     pub step: u128,
     /// Number of values: at least 1.
     pub count: u32,
-    /// Seed of their order; `None`: ascending.
+    /// Seed of a random order; `None`: ascending.
     pub random: Option<u64>,
 }
 
 impl Sweep {
-    /// How far the value of flow `index` lies from the first one.
+    /// Offset of flow `index`'s value from the first one.
     pub fn offset(&self, index: u32) -> u128 {
         let position = index % self.count;
         let position = self.random.map_or(position, |seed| shuffled(position, self.count, seed));
@@ -123,7 +123,8 @@ impl Sweep {
     }
 }
 
-/// How many different combinations fields with so many values each go through, stepping together, before the first comes again.
+/// Number of different combinations of fields with these numbers of values, stepping together, before they
+/// repeat.
 pub fn distinct(counts: impl IntoIterator<Item = u32>) -> u128 {
     counts
         .into_iter()
@@ -136,10 +137,10 @@ pub fn gcd(a: u128, b: u128) -> u128 {
     if b == 0 { a.max(1) } else { gcd(b, a % b) }
 }
 
-/// Where `position` stands in an order of `count` positions drawn from `seed`. Every position comes once.
+/// Index of `position` in a random order of `count` positions drawn from `seed`. Every index occurs once.
 ///
-/// An invertible mixing of the next power of two; results beyond the range are mixed again until they fall into it
-/// (cycle walking), so that the whole remains a permutation.
+/// The order is an invertible mixing of the next power of two; results beyond the range are mixed again until
+/// they fall into it (cycle walking), so the whole is a permutation.
 fn shuffled(position: u32, count: u32, seed: u64) -> u32 {
     let bits = u64::from(count.max(2) - 1).ilog2() + 1;
     let mask = (1u64 << bits) - 1;
@@ -149,7 +150,7 @@ fn shuffled(position: u32, count: u32, seed: u64) -> u32 {
         let mut key = seed;
         for _ in 0..4 {
             key = split_mix(key);
-            // Each step can be undone: an odd factor, an added key, a shift that reaches at most half way.
+            // Each step is invertible: an odd factor, an added key, a shift by at least half the width.
             value = value.wrapping_mul(key | 1).wrapping_add(key >> 32) & mask;
             value ^= value >> half;
         }
@@ -159,7 +160,7 @@ fn shuffled(position: u32, count: u32, seed: u64) -> u32 {
     }
 }
 
-/// The next number of a sequence of 64-bit numbers that look random (SplitMix64; Steele, Lea, Flood 2014).
+/// The next number of a pseudo-random sequence of 64-bit numbers (SplitMix64; Steele, Lea, Flood 2014).
 pub(super) fn split_mix(state: u64) -> u64 {
     let z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -81,7 +81,7 @@ fn a_ceiling_holds_bursts() {
         let profile = profile(&format!(r#"{{"rate": "{rate}", "burst": {burst}}}"#));
         ceilings.check(&profile, &limit, None).map_err(|refused| refused.to_string())
     };
-    // 10 ms at 1,000 packets per second are 10 packets, and one more is allowed.
+    // 10 ms at 1,000 packets per second are 10 packets, plus the one that is always allowed.
     assert_eq!(check("1000pps", 11, "1000pps"), Ok(()));
     assert_eq!(check("1pps", 1, "1pps"), Ok(()));
     for (burst, most) in [(12, "1000pps"), (65_536, "1000pps"), (2, "10pps")] {
@@ -94,7 +94,7 @@ fn a_ceiling_holds_bursts() {
 
 #[test]
 fn a_ceiling_holds_bursts_that_follow_each_other() {
-    // (rate, burst, ceiling, packets within 10 ms and those that are admitted when it is refused)
+    // (rate, burst, ceiling, packets within 10 ms and the admitted number when it is refused)
     for (rate, burst, most, refused) in [
         ("1000pps", 11, "1000pps", None),
         ("10kpps", 50, "10kpps", None),
@@ -164,7 +164,8 @@ fn a_ceiling_holds_the_densest_stretch_of_a_recording() {
     let steady: Vec<Departure> = (0..1000).map(|i| (f64::from(i) / 1e3, 64)).collect();
     assert_eq!(check(&steady, "1000pps"), Ok(()));
     assert!(matches!(check(&steady, "990pps"), Err(Unsafe::Rate { .. })));
-    // The mean is 100 packets per second; 50 of them leave within 5 ms, in the middle, or over the end of the round.
+    // The mean is 100 packets per second; 50 of them leave within 5 ms, in the middle or across the end of
+    // the round.
     let mut spike: Vec<Departure> = (0..50).map(|i| (f64::from(i) / 50.0, 64)).collect();
     spike.extend((0..50).map(|i| (0.5 + f64::from(i) / 1e4, 64)));
     spike.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -184,7 +185,7 @@ fn a_ceiling_holds_the_densest_stretch_of_a_recording() {
         "{:?}",
         check(&two, "1mbps")
     );
-    // A round that begins where the last one ends.
+    // A round that begins at the end of the previous one.
     let mut ends: Vec<Departure> = (0..8).map(|i| (f64::from(i) / 1e4, 64)).collect();
     ends.extend((0..8).map(|i| (0.3 + f64::from(i) / 1e4, 64)));
     assert_eq!(check(&ends, "1000pps"), Ok(()));
