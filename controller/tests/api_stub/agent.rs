@@ -1,4 +1,4 @@
-//! An agent without a port: it speaks the protocol, and counts what the wire has.
+//! An agent without a port: it speaks the protocol and counts the simulated packets.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use super::wire::Wire;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Condition {
     Lives,
-    /// Its node is gone: it hears and says nothing.
+    /// Its node is lost: it neither receives nor sends messages.
     Frozen,
     Dead,
 }
@@ -33,7 +33,7 @@ pub struct Agent {
     condition: watch::Sender<Condition>,
 }
 
-/// Where the agent stands.
+/// State of the agent.
 #[derive(Default)]
 pub struct Core {
     state: Option<AgentState>,
@@ -51,7 +51,7 @@ impl Core {
     }
 }
 
-/// Lets go of the controller when the connection ends, however it does.
+/// Releases the controller when the connection ends, in whatever way.
 struct Presence<'a>(&'a Agent);
 
 impl Drop for Presence<'_> {
@@ -94,7 +94,7 @@ impl Agent {
         self.ns(Instant::now())
     }
 
-    /// An instant on the agent's clock, which all agents have in common.
+    /// An instant on the clock that all agents share.
     pub fn ns(&self, at: Instant) -> u64 {
         at.saturating_duration_since(report::epoch().min(self.began)).as_nanos() as u64
     }
@@ -157,7 +157,7 @@ impl Agent {
         }
     }
 
-    /// Ends the trial, whatever it is doing.
+    /// Ends the trial in any phase.
     fn end(&self, core: &mut Core, at: Instant, how: &'static str) {
         if core.state() == AgentState::Running {
             core.state = Some(AgentState::Finished);
@@ -174,7 +174,7 @@ impl Agent {
         next.unwrap_or(never).min(end.unwrap_or(never))
     }
 
-    /// What has become due.
+    /// Events that are due.
     fn events(&self) -> String {
         let mut core = self.core();
         let now = Instant::now();
@@ -193,7 +193,7 @@ impl Agent {
         text
     }
 
-    /// The answer to a request, and whether it was the last.
+    /// The reply to a request, and whether it is the last one.
     fn answer(&self, request: &Value, is_known: bool) -> (String, bool) {
         let method = request["method"].as_str().unwrap();
         let done = match method {
@@ -239,7 +239,7 @@ impl Agent {
                 *core = Core { spec: Some(spec), has_controller: true, ..Core::default() };
             }
             Step::Start => {
-                // A start at an instant of the agent's clock, or at once.
+                // Starts at an instant of the agent's clock, or at once.
                 let wait = params["at_ns"].as_u64().map_or(0, |at| at.saturating_sub(self.now_ns()));
                 let begun = Instant::now() + Duration::from_nanos(wait);
                 core.begun = Some(begun);

@@ -1,4 +1,4 @@
-//! Answers of the API server.
+//! Responses of the API server.
 
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -21,7 +21,7 @@ pub fn object(code: u16, value: &Value) -> Answer {
     text(code, "application/json", serde_json::to_vec(value).unwrap())
 }
 
-/// What went wrong, as an object.
+/// A `Status` object.
 pub fn status(code: u16, reason: &str, message: &str) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "reason": reason, "message": message})
 }
@@ -36,7 +36,7 @@ pub fn busy(seconds: u64) -> Answer {
     answer
 }
 
-/// A body in pieces; an error among them cuts the connection.
+/// A streamed body; an error in the stream cuts the connection.
 pub fn pieces(from: mpsc::Receiver<std::io::Result<Bytes>>) -> Answer {
     let frames = futures_util::stream::unfold(from, |mut from| async {
         let piece = from.recv().await?;
@@ -47,7 +47,7 @@ pub fn pieces(from: mpsc::Receiver<std::io::Result<Bytes>>) -> Answer {
     answer
 }
 
-/// A connection that is cut.
+/// The error of a cut connection.
 pub fn cut() -> std::io::Error {
     std::io::Error::other("cut on purpose")
 }

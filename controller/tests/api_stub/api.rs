@@ -1,4 +1,4 @@
-//! What the stub answers to which request.
+//! The stub's responses to requests.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use super::request::Asked;
 use super::state::{NAMESPACE, State};
 use super::{forward, kubelet, security, watching};
 
-/// Time from a deletion until the pod is gone.
+/// Time between the deletion and the removal of a pod.
 const FAREWELL: Duration = Duration::from_millis(30);
 
 pub async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Answer, std::io::Error> {
@@ -34,7 +34,7 @@ pub async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Answ
         return Ok(refuse(&state, &asked));
     }
     if asked.resource == "pods/portforward" && !state.is_old.load(Ordering::Relaxed) {
-        // The upgrade is a GET; from 1.35 on it has to be allowed as a creation, too.
+        // The upgrade is a GET; from 1.35 on the server also requires `create`.
         let created = Asked { verb: "create", ..asked.clone() };
         state.requests.lock().unwrap().push(created.clone());
         if !state.role.allows(&created) {
@@ -82,7 +82,7 @@ fn refuse(state: &State, asked: &Asked) -> Answer {
     answer::error(403, "Forbidden", &message)
 }
 
-/// The first half of an answer, and then nothing more.
+/// The first half of a response, then silence.
 async fn torn(whole: Answer) -> Answer {
     let bytes = http_body_util::BodyExt::collect(whole.into_body()).await.unwrap().to_bytes();
     let (pieces, from) = mpsc::channel(2);
@@ -177,7 +177,7 @@ fn create(state: &Arc<State>, asked: &Asked, mut body: Value) -> Answer {
         warning = security::violation(*state.warned.lock().unwrap(), &body);
     }
     if asked.resource == "persistentvolumeclaims" && body["spec"]["storageClassName"].is_null() {
-        // As admission does: the cluster's default class, where it has one.
+        // As admission does: sets the cluster's default class, if there is one.
         let classes = state.objects().find(|key, _| key.0 == "storageclasses");
         body["spec"]["storageClassName"] = classes.first().map_or(Value::Null, |(key, _)| json!(key.2));
     }
@@ -204,7 +204,7 @@ fn create(state: &Arc<State>, asked: &Asked, mut body: Value) -> Answer {
     told(answer::object(201, &made))
 }
 
-/// What a controller writes of the time, as if its clock were another.
+/// Shifts the times that a controller writes, as if its clock were wrong.
 fn shift_clock(state: &State, lease: &mut Value) {
     let seconds = state.clocks_are_ahead_s.load(Ordering::Relaxed);
     for field in ["renewTime", "acquireTime"] {
@@ -226,7 +226,7 @@ fn conflict(asked: &Asked, name: &str, what: &str, asked_for: &str, there: &str)
     answer::error(409, "Conflict", &message)
 }
 
-/// The answer to a request whose preconditions, or metadata in a patch, do not fit.
+/// The response to a request whose preconditions, or metadata in a patch, do not match.
 fn unfit(asked: &Asked, object: &Value, wanted: &Value) -> Option<Answer> {
     [("UID", "uid"), ("ResourceVersion", "resourceVersion")].into_iter().find_map(|(what, field)| {
         let there = object["metadata"][field].as_str().unwrap_or_default();
@@ -281,7 +281,7 @@ fn delete(state: &Arc<State>, asked: &Asked, key: &Key, options: &Value) -> Answ
     answer::object(200, &bid_farewell(state, key).unwrap_or(object))
 }
 
-/// Deletes a pod as the API server and a kubelet do; the pods of a lost node stay.
+/// Deletes a pod as the API server and a kubelet do; the pods of a lost node remain.
 pub fn bid_farewell(state: &Arc<State>, key: &Key) -> Option<Arc<Value>> {
     let going = state.alter(|objects| {
         objects.change(key, |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:01Z"))

@@ -1,4 +1,4 @@
-//! A cluster to test with, and the controller that works on it.
+//! A test cluster, and the controller that uses it.
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -22,16 +22,16 @@ use super::server::Server;
 use super::state::{NAMESPACE, State};
 use super::support::{stderr, stdout};
 
-/// No test waits longer for a controller.
+/// Longest wait of a test for a controller.
 const LONGEST: Duration = Duration::from_secs(120);
-/// Memif needs no device, so pods of it fit any node.
+/// Settings for pods that fit any node: memif needs no device.
 pub const POD: &str = "  kubernetes: {cpu: 1, memory: 64Mi, hugepages: {count: 0}, link: {kind: memif}}\n";
 pub const TWO_TRIALS: &str = "  traffic: {frameSizes: [64, 512], flows: [10], rates: [50kpps]}\n  trial: {duration: 400ms, sampleInterval: 100ms, orphan: 1s}\n";
 
-/// Starts a program with as many open files as most systems allow at first.
+/// Starts a program with the usual soft limit of open files.
 const USUAL_LIMIT: &str = r#"ulimit -Sn 1024 && exec "$0" "$@""#;
 
-/// Tests run side by side, but for one that wants the machine for itself.
+/// Tests run in parallel, except for one that needs the machine alone.
 static MACHINE: RwLock<()> = RwLock::const_new(());
 
 pub struct Cluster {
@@ -46,13 +46,13 @@ impl Cluster {
         Self::with_role(Role::printed()).await
     }
 
-    /// A cluster whose Role grants this.
+    /// A cluster with this Role.
     pub async fn with_role(role: Role) -> Self {
         let place = MACHINE.read().await;
         Self { _place: Some(place), ..Self::of_two_nodes(role).await }
     }
 
-    /// The machine for one test.
+    /// Reserves the machine for one test.
     pub async fn machine_alone() -> RwLockWriteGuard<'static, ()> {
         MACHINE.write().await
     }
@@ -65,7 +65,7 @@ impl Cluster {
             let allocatable = json!({"cpu": "1000", "memory": "900Gi", "hugepages-1Gi": "900Gi", "intel.com/dpdk": "900", "pods": "2000"});
             let conditions = json!([{"type": "Ready", "status": "True"}]);
             let status = json!({"allocatable": allocatable, "conditions": conditions});
-            // As some clouds have it: another value than the node's name.
+            // As in some clouds: the value differs from the node's name.
             let metadata = json!({"labels": {"kubernetes.io/hostname": format!("{node}.example")}});
             cluster.put("nodes", "", node, json!({"metadata": metadata, "status": status}));
         }
@@ -85,7 +85,7 @@ impl Cluster {
         self.dir.path().join(name)
     }
 
-    /// Puts an object there that is somebody else's.
+    /// Adds a foreign object.
     pub fn put(&self, resource: &str, namespace: &str, name: &str, mut object: Value) {
         object["metadata"]["name"] = json!(name);
         let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
@@ -100,7 +100,7 @@ impl Cluster {
         self.state.fates.lock().unwrap().insert(pod.to_owned(), fates.into_iter().collect());
     }
 
-    /// Requests of a verb on a resource so far.
+    /// Number of requests of a verb on a resource so far.
     pub fn count(&self, verb: &str, resource: &str) -> usize {
         let requests = self.state.requests.lock().unwrap();
         requests.iter().filter(|asked| asked.verb == verb && asked.resource == resource).count()
@@ -126,14 +126,14 @@ impl Cluster {
         command
     }
 
-    /// Writes a document of this spec, and says how it is called.
+    /// Writes a document with this spec, and returns its name.
     pub fn write(&self, spec: &str) -> &'static str {
         let head = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nmetadata: {name: test}\nspec:\n  platform: kubernetes\n";
         std::fs::write(self.path("experiment.yaml"), format!("{head}{spec}")).unwrap();
         "experiment.yaml"
     }
 
-    /// `linerate run` on a document of this spec, with more options.
+    /// `linerate run` on a document with this spec, with more options.
     pub fn run(&self, spec: &str, options: &[&str]) -> Running {
         let mut arguments = vec!["run", self.write(spec), "--results", "results"];
         arguments.extend(options);
@@ -143,7 +143,7 @@ impl Cluster {
         Running::of(self.command(&arguments).spawn().unwrap())
     }
 
-    /// The summary of the one run so far.
+    /// The summary of the single run so far.
     pub fn summary(&self) -> Option<Summary> {
         let entry = std::fs::read_dir(self.path("results")).ok()?.next()?.ok()?;
         entry.path().join("summary.json").exists().then_some(())?;
@@ -153,7 +153,7 @@ impl Cluster {
         Some(summary)
     }
 
-    /// Objects of Linerate's.
+    /// Objects of Linerate.
     pub fn ours(&self) -> Vec<Key> {
         let ours =
             |object: &Value| object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "linerate";
@@ -161,7 +161,7 @@ impl Cluster {
         found.into_iter().map(|(key, _)| key).collect()
     }
 
-    /// Nothing of the run is left, and nothing was asked that the Role does not have.
+    /// Checks that no object of the run is left, and that no request exceeded the Role.
     pub fn assert_clean(&self) {
         assert_eq!(self.ours(), []);
         assert!(self.state.refused.lock().unwrap().is_empty(), "{:?}", self.state.refused);
@@ -175,7 +175,7 @@ impl Cluster {
         }
     }
 
-    /// Waits until pairs send in a trial that is no warm-up.
+    /// Waits until pairs send in a trial other than the warm-up.
     pub async fn until_trial(&self) {
         let filed = || self.summary().is_some_and(|summary| !summary.warm_up.is_empty());
         self.until("the pairs are warm", filed).await;
@@ -183,14 +183,14 @@ impl Cluster {
     }
 }
 
-/// A controller at work.
+/// A running controller.
 pub struct Running {
     pub child: Child,
-    /// What it prints is read meanwhile: a log that nobody reads would hold it up.
+    /// Readers of its output: a full pipe would block it.
     said: [JoinHandle<Vec<u8>>; 2],
 }
 
-/// Reads everything.
+/// Reads a stream to its end.
 fn gather(mut source: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<Vec<u8>> {
     tokio::spawn(async move {
         let mut bytes = Vec::new();
@@ -212,7 +212,7 @@ impl Running {
         Output { status, stdout: stdout.await.unwrap(), stderr: stderr.await.unwrap() }
     }
 
-    /// Its end, which is to have this exit code.
+    /// Waits for its end and checks the exit code.
     pub async fn ends_with(self, code: i32) -> String {
         let output = self.end().await;
         let said = format!("{}\n{}", stdout(&output), stderr(&output));

@@ -1,33 +1,33 @@
-//! Faults: what happens to which requests, and how often.
+//! Faults: effects on selected requests.
 
 use std::time::Duration;
 
 use super::request::Asked;
 
-/// What happens instead of the answer.
+/// Effect that replaces or modifies the response.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// An answer of this code, as a `Status`.
+    /// A response with this code, as a `Status`.
     Answer { code: u16, reason: &'static str, message: &'static str },
-    /// 429 in plain text with a `Retry-After`, as a server answers that has too much to do.
+    /// 429 in plain text with a `Retry-After`, as an overloaded server responds.
     Busy { seconds: u64 },
-    /// It is done, and the answer is an error.
+    /// The request is carried out, and the response is an error.
     DoneAndDenied { code: u16 },
-    /// The answer takes this long.
+    /// The response is late by this time.
     Late(Duration),
-    /// The connection is closed in the middle of the answer.
+    /// The connection is closed in the middle of the response.
     Torn,
-    /// The watch ends in the middle of its event with this number.
+    /// The watch ends in the middle of the event with this number.
     CutInEvent(usize),
-    /// The watch tells of 410 instead of the first farewell of an object.
+    /// The watch sends 410 in place of the first removal of an object.
     GoneForFarewell,
-    /// The watch tells of 410 instead of its event with this number.
+    /// The watch sends 410 in place of the event with this number.
     GoneAtEvent(usize),
-    /// Events of the watch come this much later.
+    /// Events of the watch are late by this time.
     LateEvents(Duration),
 }
 
-/// A fault in force.
+/// An active fault.
 #[derive(Debug, Clone)]
 pub struct Fault {
     verb: &'static str,
@@ -39,12 +39,12 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// One time, at the next request of this verb on this resource.
+    /// A fault that strikes once, at the next request of this verb on this resource.
     pub fn of(verb: &'static str, resource: &'static str, effect: Effect) -> Self {
         Self { verb, resource, name: None, skip: 0, times: 1, effect }
     }
 
-    /// The first `skip` requests get through.
+    /// Spares the first `skip` requests.
     pub fn after(self, skip: usize) -> Self {
         Self { skip, ..self }
     }
@@ -63,7 +63,7 @@ impl Fault {
     }
 }
 
-/// What happens to this request, of an object with this name.
+/// The effect on this request, for an object of this name.
 pub fn strike(faults: &mut Vec<Fault>, asked: &Asked, name: Option<&str>) -> Option<Effect> {
     let index = faults.iter().position(|fault| fault.concerns(asked, name))?;
     let fault = &mut faults[index];

@@ -1,4 +1,4 @@
-//! Port-forwards: a websocket of channels, joined to the agent of a pod.
+//! Port-forwards: a websocket with channels, connected to the agent of a pod.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use super::answer::{self, Answer};
 use super::state::State;
 
 const PORT: u16 = 22022;
-/// Channels: data of the one port, and errors of it.
+/// Channels of the single port: data, and errors.
 const DATA: u8 = 0;
 const ERRORS: u8 = 1;
 
-/// Answers with a stream to the pod.
+/// Responds with a stream to the pod.
 pub fn open(state: &Arc<State>, pod: &str, parts: &mut Parts) -> Answer {
     let found = state.pod(pod);
     let Some(found) = found.filter(|pod| pod["status"]["phase"] == "Running") else {

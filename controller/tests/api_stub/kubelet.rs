@@ -1,4 +1,4 @@
-//! What becomes of pods: a scheduler and a kubelet in one.
+//! Lifecycle of pods: a scheduler and a kubelet in one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,17 +9,17 @@ use super::agent::Agent;
 use super::api::bid_farewell;
 use super::state::{NAMESPACE, State, pod_key};
 
-/// What becomes of a pod.
+/// Lifecycle of a pod.
 #[derive(Debug, Clone)]
 pub enum Fate {
     Ready,
     NeverScheduled(&'static str),
     ImageError(&'static str),
-    /// Its init container ends with status 1 and these last words.
+    /// Its init container exits with status 1 and this last output.
     PreflightFails(&'static str),
 }
 
-/// Takes charge of a new pod.
+/// Starts the lifecycle of a new pod.
 pub fn take(state: Arc<State>, name: String) {
     let fate = state.fates.lock().unwrap().get_mut(&name).and_then(std::collections::VecDeque::pop_front);
     let fate = fate.unwrap_or(Fate::Ready);
@@ -98,7 +98,7 @@ fn schedule(state: &State, name: &str) -> Option<String> {
     Some(node)
 }
 
-/// Whether a pod's rules about nodes leave it this one: labels, and names.
+/// True when a pod's affinity allows this node, by labels and names.
 fn admits(pod: &Value, name: &str, node: &Value) -> bool {
     let labels = pod["spec"]["nodeSelector"].as_object().into_iter().flatten();
     let mut labels = labels.map(|(label, value)| node["metadata"]["labels"][label] == *value);
@@ -109,7 +109,7 @@ fn admits(pod: &Value, name: &str, node: &Value) -> bool {
     labels.all(|fits| fits) && names.all(|fits| fits)
 }
 
-/// The token that the pod has in its volume.
+/// The token in the pod's volume.
 fn token(state: &State, pod: &Value, name: &str) -> String {
     let volumes = pod["spec"]["volumes"].as_array().unwrap();
     let secret = volumes.iter().find_map(|volume| volume["secret"]["secretName"].as_str()).unwrap();
@@ -119,7 +119,7 @@ fn token(state: &State, pod: &Value, name: &str) -> String {
     String::from_utf8(token.0).unwrap()
 }
 
-/// A warning about a pod, as an event.
+/// Adds a warning event about a pod.
 fn warn(state: &State, name: &str, message: &str) {
     let Some(pod) = state.pod(name) else { return };
     let event = json!({
@@ -130,7 +130,7 @@ fn warn(state: &State, name: &str, message: &str) {
     state.alter(|objects| objects.put(&key, event));
 }
 
-/// A node that nobody hears of any more: its pods say so, and are deleted after a while, in vain.
+/// Loses a node: its pods report that, and are deleted after a while without being removed.
 pub fn lose_node(state: &Arc<State>, node: &str, evicted_after: Duration) {
     state.lost_nodes.lock().unwrap().insert(node.to_owned());
     let pods = state.objects().find(|key, pod| key.0 == "pods" && pod["spec"]["nodeName"] == node);

@@ -1,5 +1,5 @@
-//! The real controller on a cluster that can be given any fault: a stub of the API server, with kubelets and agents that exist in memory
-//! only. What a real cluster can be made to do is in `scripts/cluster`.
+//! Tests of the real controller on a stub of the API server with in-memory kubelets and agents, which can
+//! simulate any fault. Tests that a real cluster supports are in `scripts/cluster`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 

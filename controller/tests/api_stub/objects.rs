@@ -1,4 +1,4 @@
-//! What the stub keeps: objects by resource, namespace and name, and every change in order, for watches.
+//! The stub's objects by resource, namespace and name, and every change in order, for watches.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// Resource, namespace and name.
 pub type Key = (String, String, String);
 
-/// Something that happened to an object.
+/// A change of an object.
 #[derive(Clone)]
 pub struct Change {
     pub version: u64,
@@ -19,7 +19,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// True when the object goes or is gone.
+    /// True when the change removes the object.
     pub fn is_farewell(&self) -> bool {
         self.kind == "DELETED" || !self.object["metadata"]["deletionTimestamp"].is_null()
     }
@@ -37,7 +37,7 @@ impl Objects {
         self.kept.get(key).cloned()
     }
 
-    /// Stores an object, new or changed, under the next version.
+    /// Stores a new or changed object with the next version.
     pub fn put(&mut self, key: &Key, mut object: Value) -> Arc<Value> {
         self.version += 1;
         let is_new = !self.kept.contains_key(key);
@@ -54,7 +54,7 @@ impl Objects {
         object
     }
 
-    /// Changes an object that is there.
+    /// Changes an existing object.
     pub fn change(&mut self, key: &Key, change: impl FnOnce(&mut Value)) -> Option<Arc<Value>> {
         let mut object = Value::clone(self.kept.get(key)?);
         change(&mut object);
@@ -87,7 +87,7 @@ impl Objects {
     }
 }
 
-/// Whether an object's labels are as a selector (`a=b,c=d`) asks.
+/// True when an object's labels match a selector (`a=b,c=d`).
 pub fn has_labels(object: &Value, selector: &str) -> bool {
     let mut wanted = selector.split(',').filter(|term| !term.is_empty());
     wanted.all(|term| {
@@ -96,7 +96,7 @@ pub fn has_labels(object: &Value, selector: &str) -> bool {
     })
 }
 
-/// Whether an object's fields are as a selector (`a.b=c,d!=e`) asks.
+/// True when an object's fields match a selector (`a.b=c,d!=e`).
 pub fn has_fields(object: &Value, selector: &str) -> bool {
     let mut wanted = selector.split(',').filter(|term| !term.is_empty());
     wanted.all(|term| {

@@ -1,4 +1,4 @@
-//! What the stub's agents count and report. Sent is received and lost, to the packet.
+//! Counters and reports of the stub's agents. Sent packets equal received plus lost ones exactly.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ fn pps(spec: &TransmitSpec) -> f64 {
     spec.profile.rate().packets_per_second(sizes, Some(LINK_BPS)).unwrap().expect("a rate other than max")
 }
 
-/// How long to send, and how much.
+/// Duration and packets of a transmitter.
 fn plan(spec: &TransmitSpec) -> (Duration, u64) {
     let pps = pps(spec);
     let by_packets =
@@ -48,12 +48,12 @@ pub fn is_by_duration(spec: &TrialSpec) -> bool {
     })
 }
 
-/// When a transmitter will have sent everything.
+/// When a transmitter has sent everything.
 pub fn end_of_sending(core: &Core) -> Option<Instant> {
     Some(core.begun? + plan(transmit(core.spec.as_ref()?)?).0)
 }
 
-/// Puts a transmitter's packets on the wire.
+/// Starts a transmitter's packets.
 pub fn begin(agent: &Agent, core: &Core, begun: Instant) {
     put(agent, core, begun, None);
 }
@@ -119,7 +119,7 @@ pub fn sample(agent: &Agent, core: &Core, at: Instant) -> Value {
     sample
 }
 
-/// How a stop ends a trial: a receiver has what was sent, or what was not lost of it.
+/// How a stop ends a trial: a receiver has all packets that were not lost.
 pub fn ended_by_stop(agent: &Agent, core: &Core, params: &Value) -> &'static str {
     let spec = core.spec.as_ref().expect("a trial");
     match params["drain"]["expected_packets"].as_u64() {

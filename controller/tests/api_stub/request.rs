@@ -1,8 +1,8 @@
-//! Requests as the authorisation of a cluster sees them: verb, group, resource, namespace and name.
+//! Requests in terms of a cluster's authorisation: verb, group, resource, namespace and name.
 
 use std::collections::BTreeMap;
 
-/// What is asked.
+/// A request.
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub verb: &'static str,
@@ -12,12 +12,12 @@ pub struct Asked {
     pub namespace: Option<String>,
     pub name: Option<String>,
     pub query: BTreeMap<String, String>,
-    /// Only metadata is wanted.
+    /// True when only metadata is requested.
     pub is_partial: bool,
 }
 
 impl Asked {
-    /// Understands a request; none when it is not of the API's form.
+    /// Parses a request; `None` when it does not have the API's form.
     pub fn parse(method: &str, path: &str, query: &str, accept: &str) -> Option<Self> {
         let query: BTreeMap<_, _> = query
             .split('&')
@@ -65,7 +65,7 @@ impl Asked {
         })
     }
 
-    /// A parameter, or nothing.
+    /// A parameter, or an empty text.
     pub fn parameter(&self, name: &str) -> &str {
         self.query.get(name).map_or("", String::as_str)
     }
@@ -74,7 +74,7 @@ impl Asked {
         self.parameter("dryRun") == "All"
     }
 
-    /// True when the request changes something, or would.
+    /// True when the request writes, dry runs included.
     pub fn writes(&self) -> bool {
         !matches!(self.verb, "get" | "list" | "watch") && self.resource != "selfsubjectaccessreviews"
     }

@@ -1,22 +1,22 @@
-//! The Role as `linerate rbac` prints it. The stub grants exactly that.
+//! The Role that `linerate rbac` prints. The stub grants exactly that.
 
 use std::collections::BTreeSet;
 
 use super::request::Asked;
 
-/// A verb, a group, and a resource of it; with a name after a space, where it is for that object only.
+/// Verb, group, and resource; a right on a single object has its name after a space.
 pub type Right = (String, String, String);
 
 #[derive(Debug, Clone, Default)]
 pub struct Role {
-    /// In the namespace.
+    /// Rights in the namespace.
     pub namespaced: BTreeSet<Right>,
-    /// In all namespaces.
+    /// Cluster-wide rights.
     pub cluster: BTreeSet<Right>,
 }
 
 impl Role {
-    /// Reads what the program prints.
+    /// Parses the program's output.
     pub fn printed() -> Self {
         let text = super::support::linerate(&["rbac", "--namespace", "lab", "--cluster"]);
         let text = super::support::stdout(&text);
@@ -44,7 +44,7 @@ impl Role {
         role
     }
 
-    /// Without one of its rights.
+    /// The Role without one of its rights.
     pub fn without(mut self, verb: &str, resource: &str) -> Self {
         self.namespaced.retain(|(v, _, r)| (v.as_str(), r.as_str()) != (verb, resource));
         self.cluster.retain(|(v, _, r)| (v.as_str(), r.as_str()) != (verb, resource));
@@ -52,14 +52,14 @@ impl Role {
     }
 
     pub fn allows(&self, asked: &Asked) -> bool {
-        // Everyone may ask what he may do.
+        // Every user may request a review of its own access.
         if asked.namespace.is_none() {
             return asked.resource == "selfsubjectaccessreviews" || self.cluster.contains(&right(asked));
         }
         self.has(asked.verb, &asked.group, &asked.resource, asked.name.as_deref().unwrap_or_default())
     }
 
-    /// Whether this may be done in the namespace, to all objects or to the one of this name.
+    /// True when this is allowed in the namespace, on all objects or on the one of this name.
     pub fn has(&self, verb: &str, group: &str, resource: &str, name: &str) -> bool {
         [resource.to_owned(), format!("{resource} {name}")]
             .into_iter()
@@ -67,7 +67,7 @@ impl Role {
     }
 }
 
-/// The right that a request makes use of; those on secrets that exist are by name.
+/// The right that a request uses; rights on existing secrets are by name.
 pub fn right(asked: &Asked) -> Right {
     let is_named = asked.resource == "secrets" && asked.verb != "create";
     let name = asked.name.as_deref().filter(|_| is_named).map(|name| format!(" {name}")).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Pod Security admission: what it finds in pods of Linerate's, in the words of Kubernetes 1.36 (k8s.io/pod-security-admission).
+//! Pod Security admission: the violations of Linerate's pods, in the words of Kubernetes 1.36
+//! (k8s.io/pod-security-admission).
 
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ fn counted(one: &str, names: &[String]) -> String {
     format!("{one}{} {}", if names.len() == 1 { "" } else { "s" }, quoted(names))
 }
 
-/// What is wrong with a pod in a namespace of this level: `"LEVEL:latest": REASONS`.
+/// The violations of a pod in a namespace of this level: `"LEVEL:latest": REASONS`.
 pub fn violation(level: Option<Level>, pod: &Value) -> Option<String> {
     let level = level?;
     let containers = || {

@@ -1,4 +1,4 @@
-//! The HTTPS server: connections to the stub's API, which can all be gone for a while.
+//! The HTTPS server of the stub's API, which can close all connections for a while.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl Server {
         Self { address, certificate: cert.pem(), acceptor, state, task }
     }
 
-    /// Closes every connection and takes none for a while, as a server does that is started anew.
+    /// Closes every connection and accepts none for a while, like a restarting server.
     pub async fn restart(&mut self, away: Duration) {
         self.task.abort();
         let _ = (&mut self.task).await;
@@ -72,7 +72,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<State>)
         connections.spawn(async move {
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let service = service_fn(move |request| api::serve(state.clone(), request));
-            // Connections end as the client likes.
+            // The client may end a connection in any way.
             let _ =
                 http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
         });

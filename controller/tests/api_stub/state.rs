@@ -1,4 +1,4 @@
-//! Everything that the parts of the stub share.
+//! Shared state of the stub.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64};
@@ -28,9 +28,9 @@ pub struct State {
     pub requests: Mutex<Vec<Asked>>,
     pub faults: Mutex<Vec<Fault>>,
     pub role: Role,
-    /// What the Role does not have and was asked all the same.
+    /// Requests that the Role does not allow.
     pub refused: Mutex<BTreeSet<String>>,
-    /// What becomes of pods, by name: first of the first one, then of its successor. Others become ready.
+    /// Lifecycles of pods by name: of the first pod, then of its successors. Other pods become ready.
     pub fates: Mutex<BTreeMap<String, VecDeque<Fate>>>,
     pub lost_nodes: Mutex<BTreeSet<String>>,
     /// By uid of the pod.
@@ -38,18 +38,18 @@ pub struct State {
     /// Streams to pods, by the pod's name.
     pub streams: Mutex<Vec<(String, AbortHandle)>>,
     pub wire: Arc<Wire>,
-    /// From the pod's creation until its agent listens.
+    /// Time from a pod's creation until its agent listens.
     pub ready_after: Mutex<Duration>,
     /// When the last pod became ready.
     pub last_ready: Mutex<Option<Instant>>,
-    /// A server of before 1.35, to which a port-forward is only something to get.
+    /// True for a server before 1.35, which requires only `get` for a port-forward.
     pub is_old: AtomicBool,
-    /// Pod Security levels of the namespace that are enforced, and that are warned of.
+    /// Pod Security levels of the namespace: enforced, and warned of.
     pub enforced: Mutex<Option<Level>>,
     pub warned: Mutex<Option<Level>>,
-    /// How far the clocks of controllers are ahead that write leases.
+    /// Seconds by which the clocks of controllers are ahead when they write leases.
     pub clocks_are_ahead_s: AtomicI64,
-    /// Objects that stay, however often they are deleted.
+    /// Objects that are never removed.
     pub stuck: Mutex<BTreeSet<String>>,
 }
 
@@ -81,7 +81,7 @@ impl State {
         self.objects.lock().unwrap()
     }
 
-    /// Does something to the objects, and wakes the watches.
+    /// Changes the objects, and wakes the watches.
     pub fn alter<T>(&self, act: impl FnOnce(&mut Objects) -> T) -> T {
         let (done, version) = {
             let mut objects = self.objects();
@@ -95,7 +95,7 @@ impl State {
         self.objects().get(&pod_key(name))
     }
 
-    /// Ends the agent of a pod that is gone.
+    /// Ends the agent of a removed pod.
     pub fn end_agent(&self, pod: &Value) {
         let uid = pod["metadata"]["uid"].as_str().unwrap();
         if let Some(agent) = self.agents.lock().unwrap().remove(uid) {

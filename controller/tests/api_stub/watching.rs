@@ -23,7 +23,7 @@ fn gone() -> Value {
 pub fn watch(state: Arc<State>, asked: Asked, effect: Option<Effect>) -> Answer {
     let (pieces, from) = mpsc::channel(64);
     tokio::spawn(async move {
-        // The watcher has gone: nobody is there to be told.
+        // The watcher has closed the connection.
         let _ = tell(&state, &asked, effect, &pieces).await;
     });
     answer::pieces(from)

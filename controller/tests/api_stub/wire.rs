@@ -1,4 +1,4 @@
-//! What joins the agents: packets as a function of time, of which one in so many is lost.
+//! The path between agents: packets as a function of time, with a configurable loss.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -18,7 +18,7 @@ pub struct Transmission {
 }
 
 impl Transmission {
-    /// From its beginning to its end, or until now.
+    /// Time from its start to its end, or until now.
     pub fn elapsed(&self) -> Duration {
         let now = self.stopped.unwrap_or_else(Instant::now);
         now.saturating_duration_since(self.begun).min(self.lasts)
@@ -36,9 +36,9 @@ impl Transmission {
 pub struct Wire {
     /// By destination and tag.
     under_way: Mutex<BTreeMap<(MacAddr, u16), Transmission>>,
-    /// The agent of this name ends its connection at the next acknowledgement, once.
+    /// Name of an agent that closes its connection at the next acknowledgement, once.
     pub lost_at_acknowledgement: Mutex<Option<String>>,
-    /// One packet in so many is lost; none with 0.
+    /// One packet in this number is lost; 0: none.
     pub loses_one_in: AtomicU64,
 }
 
@@ -47,14 +47,14 @@ impl Wire {
         self.under_way.lock().unwrap().insert((to, tag), transmission);
     }
 
-    /// When the first packet left of all trials that last this long, and the last one.
+    /// When the first and the last packet were sent in all trials of this duration.
     pub fn first_and_last(&self, lasts: Duration) -> (Instant, Instant) {
         let all = self.under_way.lock().unwrap();
         let begun = || all.values().filter(|one| one.lasts == lasts).map(|one| one.begun);
         (begun().min().unwrap(), begun().max().unwrap() + lasts)
     }
 
-    /// Packets that have arrived there, and packets that were lost.
+    /// Packets that arrived there, and packets that were lost.
     pub fn arrived(&self, at: MacAddr, tag: u16) -> (u64, u64) {
         let sent = self.under_way.lock().unwrap().get(&(at, tag)).map_or(0, Transmission::sent);
         let lost = sent.checked_div(self.loses_one_in.load(Ordering::Relaxed)).unwrap_or(0);

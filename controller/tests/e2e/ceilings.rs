@@ -1,4 +1,5 @@
-//! Ceilings on the local platform, with real agents: they come from the document, the command line and the environment, and the tightest one holds.
+//! Ceilings on the local platform with real agents: they come from the document, the command line and the
+//! environment, and the lowest one applies.
 
 use std::process::Output;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use linerate_results::summary::Status;
 use rustix::process::Signal;
 
 const MOMENT: Duration = Duration::from_secs(2);
-/// Destinations that are not those of a profile's defaults.
+/// Destinations other than the defaults of a profile.
 const SLOW: &str = "  traffic: {frameSizes: [128], rates: [500pps], destination: {ip: 10.9.0.1, port: 9}}
   trial: {duration: 400ms, sampleInterval: 100ms}
 ";
@@ -54,7 +55,7 @@ fn warm_up_keeps_to_the_ceilings_of_the_document_and_agents_know_them() {
 #[test]
 fn the_tightest_ceiling_refuses_before_anything_starts() {
     let wide = "  safety: {maxRate: 1kpps, maxDuration: 1m}\n";
-    // (more of the document, options, environment, what is said)
+    // (more of the document, options, environment, expected message)
     for (more, options, environment, expected) in [
         (
             "  safety: {maxRate: 400pps}\n",
@@ -108,7 +109,7 @@ fn a_load_in_percent_is_refused_when_the_link_is_known() {
     assert!(summary.warm_up.is_empty() && summary.trials.is_empty(), "nothing was sent");
 }
 
-/// What net_null receives is frames of zeros, without end, and what it sends goes nowhere.
+/// net_null receives endless frames of zeros, and discards sent ones.
 const NOWHERE: &str = "{hugepages: never, devices: [{tx: 'net_null0', rx: 'net_null0'}]}";
 
 #[test]

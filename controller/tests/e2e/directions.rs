@@ -1,4 +1,4 @@
-//! Trials there, both ways at once, and there and back, with real agents over memif; and every flow of them in a file.
+//! One-way, two-way and round-trip trials with real agents over memif, with files of all flows.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn record(directory: &Path, trial: &TrialSummary) -> TrialRecord {
     serde_json::from_str(&fs::read_to_string(directory.join(&trial.trial)).unwrap()).unwrap()
 }
 
-/// Sums of the columns of a trial's file of flows, of which there are as many as the profile has.
+/// Sums of columns of a trial's file of flows, after a check that it has all of the profile's flows.
 fn sums(directory: &Path, trial: &TrialSummary, columns: &[&str]) -> Vec<u64> {
     let text = fs::read_to_string(directory.join(trial.flows_file.as_ref().unwrap())).unwrap();
     let mut lines = text.lines();
@@ -39,7 +39,7 @@ fn sums(directory: &Path, trial: &TrialSummary, columns: &[&str]) -> Vec<u64> {
     columns.iter().map(sum).collect()
 }
 
-/// The file of flows says what the summary says.
+/// Checks that the file of flows agrees with the summary.
 fn assert_flows_add_up(directory: &Path, trial: &TrialSummary) {
     assert_eq!(
         sums(directory, trial, &["sent", "received", "lost", "duplicates", "reordered"]),
@@ -108,7 +108,7 @@ fn a_round_trip_is_timed_by_one_clock_and_says_so() {
     assert_eq!((trial.pair.as_str(), trial.direction), ("tx0-rx0", Direction::RoundTrip));
     assert_eq!((trial.sent_packets, trial.received_packets + trial.lost_packets), (8000, 8000));
     assert!(trial.disagreements.is_empty(), "{trial:?}");
-    // One-way delays are not what was measured, and nothing says so.
+    // One-way delays were not measured, so none are stated.
     assert!(trial.latency_ns.is_none() && trial.latency_variation_ns.is_none());
     assert!(!trial.clock.one_way_valid && trial.worst_flows.iter().all(|flow| flow.delay_ns.is_none()));
     assert_eq!(trial.round_trip_ns.is_some(), trial.clock.round_trip_valid, "{:?}", trial.clock);

@@ -1,4 +1,5 @@
-//! A real run's results, read by the libraries that notebooks and spreadsheets use, and cared for by `linerate results`.
+//! Results of a real run, read by the libraries of notebooks and spreadsheets, and maintained by `linerate
+//! results`.
 
 use std::fs;
 use std::path::Path;
@@ -95,7 +96,7 @@ fn a_run_is_recorded_with_its_environment_and_cared_for() {
     assert!(purged.status.success() && !directory.exists(), "{}", stderr(&purged));
 }
 
-/// The validator's word on what numpy itself wrote as the older kits do.
+/// Verdict of the validator on files that NumPy itself wrote in the older kits' form.
 #[test]
 fn directories_that_numpy_wrote_are_judged_file_by_file() {
     let Some(python) = python("directories_that_numpy_wrote_are_judged_file_by_file", "numpy") else {

@@ -1,5 +1,5 @@
-//! Results that somebody else wrote: what leads out of the results directory, or cannot be a result, is refused by name. Nothing is written
-//! elsewhere, nothing panics.
+//! Foreign results: paths out of the results directory and implausible values are refused by name. Nothing is
+//! written elsewhere, nothing panics.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,7 +11,7 @@ use serde_json::Value;
 const SHORT: &str = "  traffic: {frameSizes: [64], rates: [5kpps]}
   trial: {duration: 60ms, sampleInterval: 20ms}
 ";
-/// Commands that read results, and with `--to` or without write something.
+/// Commands that read results; some write, with or without `--to`.
 const COMMANDS: [&[&str]; 9] = [
     &["export", "ID"],
     &["export", "ID", "--to", "OUT"],
@@ -24,7 +24,7 @@ const COMMANDS: [&[&str]; 9] = [
     &["backup", "ID", "--to", "OUT/backup.tar.gz"],
 ];
 
-/// A results directory of one real experiment, inside a place of which every file is known.
+/// A results directory of one real experiment, inside a directory whose files are all known.
 struct Foreign {
     bench: Bench,
     id: String,
@@ -47,7 +47,7 @@ impl Foreign {
         self.bench.path("results").join(&self.id)
     }
 
-    /// Puts `text` (JSON) in the place of a field in a file.
+    /// Replaces a field in a file by `text` (JSON).
     fn set(&self, file: &str, field: &str, text: &str) {
         let path = self.directory().join(file);
         let mut value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -55,7 +55,7 @@ impl Foreign {
         fs::write(&path, value.to_string().replace("\"PLACE\"", text)).unwrap();
     }
 
-    /// Runs every command; what they say.
+    /// Runs every command; returns the outputs.
     fn attack(&self) -> Vec<(String, i32, String)> {
         self.attack_with(&COMMANDS)
     }
@@ -83,7 +83,7 @@ impl Foreign {
         said
     }
 
-    /// Everything beside the results and what was asked for.
+    /// All files other than the results and the requested outputs.
     fn outside(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let root = self.bench.path("");
         let mut found = Vec::new();
@@ -110,7 +110,7 @@ fn walk(directory: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
             found.push((path.clone(), Vec::new()));
             walk(&path, found);
         } else if kind.is_file() {
-            // Of a huge file, which is one of the attacks, its being there is enough.
+            // For a huge file, one of the attacks, its existence is enough.
             let small = entry.metadata().unwrap().len() < 64 << 20;
             found.push((path.clone(), if small { fs::read(&path).unwrap() } else { Vec::new() }));
         }
@@ -154,7 +154,7 @@ fn names_that_lead_elsewhere_are_refused_by_file_and_field() {
 
 #[test]
 fn links_of_foreign_results_are_not_followed() {
-    // The pair's directory, and a trial's, lead elsewhere.
+    // Links in place of the pair's directory and of a trial's.
     for link in ["tx0-rx0", "tx0-rx0/PROFILE"] {
         let foreign = Foreign::new();
         let profile = foreign.trial.split('/').nth(1).unwrap().to_owned();
@@ -168,14 +168,14 @@ fn links_of_foreign_results_are_not_followed() {
             }
         }
     }
-    // The experiment's directory itself: nothing is written into what it leads to.
+    // A link in place of the experiment's directory: nothing is written to its target.
     let foreign = Foreign::new();
     let target = foreign.bench.path("elsewhere").join("taken");
     fs::rename(foreign.directory(), &target).unwrap();
     symlink(&target, foreign.directory()).unwrap();
     let exported = &foreign.attack()[0];
     assert!(exported.1 == 1 && exported.2.contains("symbolic link"), "{exported:?}");
-    // A file that names somebody else's secrets.
+    // A file that refers to foreign secrets.
     let foreign = Foreign::new();
     let secret = foreign.bench.path("elsewhere").join("secret");
     fs::write(&secret, "do-not-tell").unwrap();
@@ -249,12 +249,12 @@ fn huge_files_and_pipes_are_not_read() {
     for name in ["summary.json", "manifest.json", "environment.json", "TRIAL"] {
         let foreign = Foreign::new();
         let path = foreign.directory().join(name.replace("TRIAL", &foreign.trial));
-        // A sparse file takes no room on the disk, and all memory where it is read.
+        // A sparse file needs no disk space, but all memory if it is read.
         fs::File::create(&path).unwrap().set_len(200 << 30).unwrap();
-        // A backup would have all of it, as is asked for.
+        // A backup rightly contains the whole file.
         let said = foreign.attack_with(&COMMANDS[..COMMANDS.len() - 1]);
         let (_, code, text) = said.iter().find(|(command, ..)| command.starts_with("validate")).unwrap();
-        // A file whose size is recorded is refused by its size, the others by the most that is read.
+        // Files of recorded size are refused by their size, others by the limit of reading.
         let refused = text.contains("at most") || text.contains("wrong checksum: it has 214748364800 bytes");
         assert!(*code == 1 && refused, "{name}: {text}");
         fs::remove_file(&path).unwrap();

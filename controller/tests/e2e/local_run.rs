@@ -1,4 +1,5 @@
-//! Whole runs over memif, with real agents: what is sent is received or lost, and nothing is left behind.
+//! Complete runs over memif with real agents: sent packets are received or lost, and no process or file is
+//! left behind.
 
 use std::fs;
 use std::process::Command;
@@ -26,7 +27,7 @@ fn assert_honest(summary: &Summary) {
     }
 }
 
-/// The parts of a result make a whole, and both ends' figures are there.
+/// Checks that the parts of a result add up, and that both ends' figures are present.
 fn assert_whole(trial: &TrialSummary) {
     let TrialSummary { received_packets, sent_packets, .. } = *trial;
     let counted = received_packets
@@ -67,7 +68,8 @@ fn assert_valid(of: SchemaOf, value: &serde_json::Value) {
     assert!(errors.is_empty(), "{errors:?} in {value}");
 }
 
-/// Every event is as its schema says; the trials are those of the summary, each after its samples.
+/// Checks events against their schema, and that the trials equal those of the summary, each after its
+/// samples.
 fn assert_events(lines: &str, summary: &Summary) {
     let mut trials = Vec::new();
     let mut samples: Vec<Reading> = Vec::new();
@@ -192,7 +194,7 @@ fn pairs_run_at_the_same_time() {
         assert_eq!(all.sent_packets, trials.iter().map(|trial| trial.sent_packets).sum::<u64>());
         assert_eq!(all.sent_packets, all.received_packets + all.lost_packets);
         assert!((all.intended_pps.unwrap() - 20_000.0).abs() < 1e-6);
-        // Both read this machine's clock; what is left is how long a loaded machine keeps an lcore from running.
+        // Both read this machine's clock; the rest is the time that a busy machine delays an lcore.
         let start = all.start.expect("both told when they began");
         assert!(start.uncertainty_s == 0.0 && start.spread_s < 0.5, "{start:?}");
     }
@@ -214,7 +216,7 @@ fn a_terminal_has_a_live_view_with_loads_drops_delays_and_queues() {
     let run = bench.command(&[]);
     let words: Vec<_> = std::iter::once(run.get_program()).chain(run.get_args()).collect();
     let line: Vec<&str> = words.into_iter().map(|word| word.to_str().unwrap()).collect();
-    // A terminal of its own, and narrower than what is shown.
+    // A terminal narrower than the table.
     let on_terminal = format!("stty cols 100 rows 30; exec {}", line.join(" "));
     let output = Command::new("script").args(["-qec", &on_terminal, "/dev/null"]).output().unwrap();
     let shown = stdout(&output);

@@ -1,4 +1,4 @@
-//! Metrics scraped from a real run, and what is made of them.
+//! Metrics scraped from a real run, and the documents that use them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -29,7 +29,7 @@ impl Served {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let line =
             lines.find(|line| line.as_ref().unwrap().starts_with("metrics: http://")).unwrap().unwrap();
-        // Whatever else is said must not find a closed pipe.
+        // Keeps reading, because a closed pipe would end the program.
         std::thread::spawn(move || lines.for_each(drop));
         let address = line.split('/').nth(2).unwrap().to_owned();
         Self { child, address }
@@ -54,7 +54,7 @@ impl Drop for Served {
     }
 }
 
-/// The samples of a scrape by name with labels.
+/// Samples of a scrape, by name with labels.
 fn samples(text: &str) -> BTreeMap<&str, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
@@ -66,7 +66,7 @@ fn names(text: &str) -> BTreeSet<&str> {
     samples(text).into_keys().map(|name| name.split('{').next().unwrap()).collect()
 }
 
-/// The words of a query that are names of metrics.
+/// Names of metrics in a query.
 fn metrics_of(query: &str) -> impl Iterator<Item = &str> {
     query
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
@@ -190,7 +190,7 @@ fn dashboard() -> serde_json::Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// The dashboard and the documents name metrics that a run has.
+/// Checks that a run has all metrics that the dashboard and the documents name.
 fn assert_queries(known: &BTreeSet<&str>) {
     let dashboard = dashboard();
     let mut queries = Vec::new();
@@ -210,7 +210,7 @@ fn assert_queries(known: &BTreeSet<&str>) {
     assert_eq!(&told, known, "docs/metrics.md names what a run has");
 }
 
-/// The dashboard's queries as rules, which is how promtool reads queries.
+/// The dashboard's queries as rules, the form in which promtool parses them.
 fn rules() -> String {
     let dashboard = dashboard();
     let mut queries = Vec::new();

@@ -1,4 +1,5 @@
-//! Profiles of an old kit, from its Lua scripts to the frames that leave: tshark says what varies, and over how many flows.
+//! Profiles of an old kit, from its Lua scripts to captured frames: tshark shows the varying fields and the
+//! number of flows.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,7 +26,7 @@ const FIELDS: [&str; 13] = [
 ];
 const GOOD: &str = "1";
 
-/// A script as generators of such profiles write them: every range spelled out, those that do not vary with an increment of nothing.
+/// A script as profile generators write it: every range is given, constant ones with an increment of zero.
 const UDP_SCRIPT: &str = r#"
 package.path = package.path .. ";?.lua;test/?.lua;app/?.lua;"
 require "Pktgen"
@@ -87,17 +88,17 @@ pktgen.set_range("all", "on")
 pktgen.start("all")
 "#;
 
-/// What a script should send.
+/// Expected frames of a script.
 struct Expected {
     frame_bytes: &'static str,
     flows: usize,
     destination_mac: &'static str,
-    /// First and last value, and their number, of fields that vary; fields with one value.
+    /// Varying fields with their first and last value and number of values; constant fields with their value.
     varies: &'static [(&'static str, &'static str, &'static str, usize)],
     constant: &'static [(&'static str, &'static str)],
 }
 
-/// Frames that the script's profile sends, by [`FIELDS`].
+/// Captured frames of the script's profile, by [`FIELDS`].
 fn sent(directory: &Path, script: &str, rounds: usize, flows: usize) -> Vec<Vec<String>> {
     fs::write(directory.join("old.lua"), script).unwrap();
     let mut import = Command::new(env!("CARGO_BIN_EXE_linerate"));
@@ -158,7 +159,7 @@ fn check(script: &str, expected: &Expected) {
     for (field, value) in expected.constant.iter().chain(&sized) {
         assert!(column(&frames, field).into_iter().all(|seen| seen == *value), "{field} is {value}");
     }
-    // Every field is spoken for.
+    // Every field is checked.
     assert_eq!(expected.varies.len() + expected.constant.len() + sized.len(), FIELDS.len());
 }
 
@@ -167,7 +168,7 @@ fn ranges_over_udp_are_sent_as_the_script_has_them() {
     check(
         UDP_SCRIPT,
         &Expected {
-            // A port takes frames without their check sequence.
+            // Frames without the check sequence, as a port sends them.
             frame_bytes: "124",
             flows: 24,
             destination_mac: "02:00:00:00:00:0b",

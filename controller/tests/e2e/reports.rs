@@ -1,4 +1,4 @@
-//! Reports of a real run, read by the programs that people read them with: a browser, a TeX engine, a Markdown parser.
+//! Reports of a real run, read by their readers' programs: a browser, a TeX engine, a Markdown parser.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use serde_json::Value;
 const SPEC: &str = "  traffic: {frameSizes: [64, 512], flows: [100], flowMode: sd, rates: [50kpps]}
   trial: {duration: 500ms, sampleInterval: 100ms}
 ";
-/// What free text may hold at worst.
+/// Worst case of a free text.
 const HOSTILE: &str = "</script><script>document.title='taken'</script><img src=x onerror=alert(1)> \\input{/etc/passwd} $x_1^2$ 50% \
      #&~{} | `a` [b](javascript:c) 🦀";
-/// Long words without a place to break at are what pages overflow by.
+/// Long words without a break make pages overflow.
 const LONG: &str = "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz";
 
-/// A recorded run whose summary then got free text that is as bad as can be.
+/// A recorded run with hostile free text in its summary.
 fn recorded() -> (Bench, String) {
     let bench = Bench::new(SPEC);
     let run = bench.run(&["--quiet"]);
@@ -141,7 +141,7 @@ fn what_cannot_be_reported_is_said() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("cannot create"), "{}", stderr(&output));
 
-    // A record that is gone costs its details, not the report.
+    // Without its record, a trial has no details in the report.
     let trial = &bench.summary().unwrap().trials[0].trial;
     fs::remove_file(bench.experiment().unwrap().join(trial)).unwrap();
     let output = report(&bench, &id, &["--to", bench.path("there").to_str().unwrap()]);
@@ -151,7 +151,7 @@ fn what_cannot_be_reported_is_said() {
     assert!(page.contains("could not be read"));
 }
 
-/// Runs in the page: what is wider than the window, and in which scheme it is shown.
+/// Script that finds elements wider than the window, and the colour scheme in use.
 const MEASURE: &str = "<script>addEventListener('load', () => {
   const wide = [...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll') && e.getBoundingClientRect().right > innerWidth + 0.5);
   parent.postMessage(JSON.stringify({ window: innerWidth, page: document.documentElement.scrollWidth, title: document.title,
@@ -159,7 +159,7 @@ const MEASURE: &str = "<script>addEventListener('load', () => {
     back: getComputedStyle(document.body).backgroundColor, axis: getComputedStyle(document.querySelector('figure svg text')).fill }), '*');
 })</script></head>";
 
-/// A page around the measured one: windows have a least width, frames have none.
+/// A page around the measured one: windows have a least width, frames do not.
 fn frame(width: u32) -> String {
     format!(
         "<!DOCTYPE html><meta name='color-scheme' content='light dark'><pre id='measured'></pre>
@@ -168,7 +168,7 @@ fn frame(width: u32) -> String {
     )
 }
 
-/// Headless Chromium on a page, with options that differ.
+/// Headless Chromium on a page, with additional options.
 fn chromium(bench: &Bench, page: &Path, name: &str, options: &[String]) -> Output {
     Command::new("timeout")
         .args([
@@ -203,12 +203,12 @@ fn browsers_show_it_on_phones_and_desks_in_light_and_dark() {
     let (bench, id) = recorded();
     let page = all_formats(&bench, &id).join(format!("linerate-{id}.html"));
     let text = fs::read_to_string(&page).unwrap();
-    // The page itself lets no script run, so a copy without that rule is measured.
+    // The page's policy blocks scripts, so a copy without it is measured.
     let rule = "http-equiv=\"Content-Security-Policy\"";
     assert!(text.contains(rule));
     let measured = bench.path("measured.html");
     fs::write(&measured, text.replacen(rule, "name=\"no-rule\"", 1).replacen("</head>", MEASURE, 1)).unwrap();
-    // Were console errors not seen, their absence would say nothing.
+    // Checks that console errors are detected at all.
     let broken = bench.path("broken.html");
     fs::write(&broken, "<!DOCTYPE html><script>nothing.here()</script>").unwrap();
     let output = chromium(&bench, &broken, "broken", &["--dump-dom".to_owned()]);

@@ -1,4 +1,4 @@
-//! Runs that ended before their time, taken up again: no trial is lost, none is there twice, and what was measured stays as it was.
+//! Interrupted runs that are resumed: no trial is lost or duplicated, and earlier results stay unchanged.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ const MANY: &str = "  pairs: 2
   trial: {duration: 60ms, sampleInterval: 20ms, repeats: 12}
 ";
 
-/// What each result is: profile, repeat and pair, and when its file was written.
+/// Results by profile, repeat and pair, with the write time of their file.
 fn results(bench: &Bench) -> BTreeMap<(u32, String), Vec<u8>> {
     let summary = bench.summary().unwrap();
     let directory = bench.experiment().unwrap();
@@ -56,7 +56,7 @@ fn resume(bench: &Bench) -> Summary {
 fn a_run_that_was_killed_again_and_again_is_completed() {
     let bench = Bench::new(MANY);
     let mut kept = BTreeMap::new();
-    // Before the first trial, and at other moments of a trial each time.
+    // Before the first trial, and at different moments of a trial.
     for (trials, delay_ms) in [(0, 5), (0, 250), (2, 0), (6, 35), (10, 70)] {
         let run = bench.start_with(&["--quiet", "--resume"]);
         until("so many trials are filed", || {
@@ -101,7 +101,7 @@ fn a_run_that_was_killed_again_and_again_is_completed() {
 fn a_run_that_was_killed_at_its_very_end_needs_no_agents() {
     let bench = Bench::new(MANY);
     resume(&bench);
-    // As it is between the last trial and the end: the log lacks its last line.
+    // As between the last trial and the end: the log lacks its last line.
     let directory = bench.experiment().unwrap();
     let (path, log) = (directory.join("summary.json"), directory.join("trials.jsonl"));
     let complete = fs::read_to_string(&path).unwrap();
@@ -142,7 +142,7 @@ fn a_trial_that_is_damaged_is_run_again() {
     assert_whole(&bench, &summary);
     let after = results(&bench);
     for (trial, bytes) in before {
-        // All pairs of a trial are loaded at the same time, so both are run again.
+        // All pairs of a trial are loaded at the same time, so both are repeated.
         assert_eq!(after[&trial] == bytes, trial.0 != 2, "{trial:?}");
     }
 }
@@ -207,7 +207,7 @@ fn trials_on_other_equipment_are_refused_or_told_apart() {
         environment["agents"][0]["port"]["driver"].as_str().unwrap().to_owned()
     };
 
-    // Another kind of port: the results would not compare.
+    // Another kind of port: the results are not comparable.
     set_agent(&bench, "/port/driver", "net_other");
     let before = results(&bench);
     let refused = bench.run(&["--quiet", "--resume"]);
@@ -216,7 +216,7 @@ fn trials_on_other_equipment_are_refused_or_told_apart() {
     assert!(said.contains("poll mode driver is") && said.contains("and was net_other"), "{said}");
     assert_eq!(results(&bench), before, "nothing that was recorded is lost");
 
-    // Another port of the same kind: the trials name their period, and the summary says what changed.
+    // Another port of the same kind: the trials name their period, and the summary lists the changes.
     set_agent(&bench, "/port/driver", &driver);
     set_agent(&bench, "/port/device", "0000:09:00.1");
     let summary = resume(&bench);

@@ -1,4 +1,4 @@
-//! Disks that fill up or are read-only, runs at the same time, and the sudden end of whoever writes: results are whole or absent.
+//! Full and read-only disks, concurrent runs, and killed writers: results are complete or absent.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,14 +18,14 @@ const ENDLESS: &str = "  traffic: {frameSizes: [64], rates: [20kpps]}
   trial: {duration: 50ms, sampleInterval: 10ms, repeats: 500}
 ";
 
-/// What is wrong with an experiment, apart from its not having ended.
+/// Problems of an experiment, except that it has not ended.
 fn damage(directory: &Path) -> Vec<Reason> {
     let verdict = validate(Path::new("results"), directory.to_str().unwrap(), Some(1)).unwrap();
     let reasons = verdict.problems.iter().map(|problem| problem.reason);
     reasons.filter(|reason| !matches!(reason, Reason::Unfinished | Reason::NoManifest)).collect()
 }
 
-/// Every trial of an experiment that has a file can be read from its first byte to its last.
+/// Number of an experiment's trials with a file; checks that each can be read.
 fn trials(directory: &Path) -> usize {
     let found = files(directory);
     let trials: Vec<_> = found.iter().filter(|(path, _)| path.ends_with("trial.json")).collect();
@@ -75,7 +75,7 @@ fn a_disk_that_fills_up_ends_the_run_and_tears_nothing() {
     assert!(trials(&directory) > 0);
     assert_eq!(damage(&directory), []);
 
-    // What is exported to the same disk is not there by halves either.
+    // Exports to the full disk are not partial either.
     let (results, id) = (disk.path.to_str().unwrap(), directory.file_name().unwrap().to_str().unwrap());
     let before = files(&directory);
     let exported = linerate(&["results", "export", id, "--results", results, "--format", "npz"]);

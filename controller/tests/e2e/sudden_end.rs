@@ -1,4 +1,5 @@
-//! Runs that are ended from outside, in the middle of a trial: what was recorded is kept, the others end by themselves, and the next run works.
+//! Runs that are ended from outside during a trial: records are kept, the other processes exit, and the next
+//! run works.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,12 +9,12 @@ use linerate_results::store::record::TrialRecord;
 use linerate_results::summary::{Status, Summary};
 use rustix::process::{Signal, kill_process};
 
-/// The second trial is long enough to be in its middle when something happens.
+/// The second trial is long enough for an event in its middle.
 const LONG: &str = "  traffic: {frameSizes: [64, 512], rates: [20kpps]}
   trial: {duration: 2s, sampleInterval: 50ms, orphan: 1s, retries: 0}
 ";
 
-/// One trial is complete, the other is kept as far as it came.
+/// Checks that one trial is complete, and that the other is kept as a failure.
 fn assert_kept(bench: &Bench, status: Status, reason: &str) -> Summary {
     let summary = bench.summary().unwrap();
     assert_eq!((summary.status, summary.trials.len()), (status, 1), "{:?}", summary.reason);
@@ -103,7 +104,7 @@ fn the_controller_is_killed() {
 
     run.signal(Signal::KILL);
     run.end_within(Duration::from_secs(2));
-    // The agents look after themselves: orphaned after 1 s, gone 10 s later.
+    // The agents exit by themselves: orphaned after 1 s, gone 10 s later.
     bench.assert_nothing_left(Duration::from_secs(15));
     let summary = bench.summary().unwrap();
     assert_eq!((summary.status, summary.trials.len()), (Status::Running, 1));
@@ -134,7 +135,7 @@ fn a_signal_ends_a_run_in_good_order() {
 fn a_second_signal_leaves_at_once() {
     let bench = Bench::new(LONG);
     let run = bench.start_and_wait_for_second_trial();
-    // A frozen agent keeps the orderly end busy.
+    // A stopped agent delays the orderly end.
     kill_process(bench.agent("tx0"), Signal::STOP).unwrap();
     run.signal(Signal::INT);
     std::thread::sleep(Duration::from_millis(300));
@@ -147,12 +148,12 @@ fn a_second_signal_leaves_at_once() {
     assert_next_run_works(&bench);
 }
 
-/// Short trials, many of them.
+/// Many short trials.
 const MANY: &str = "  traffic: {frameSizes: [64], rates: [10kpps]}
   trial: {duration: 10ms, sampleInterval: 10ms, repeats: 1000}
 ";
 
-/// Trials of which the run has said that they are recorded.
+/// Trials that the run has reported as recorded.
 fn acknowledged(bench: &Bench) -> Vec<u64> {
     let text = fs::read_to_string(bench.path("events")).unwrap_or_default();
     let of = |line: &str| {
@@ -168,7 +169,7 @@ fn a_run_that_is_killed_at_any_moment_loses_nothing_that_it_has_told() {
     let mut told = Vec::new();
     let mut moment = 0x9e37_79b9_u64;
     for _ in 0..8 {
-        // Some moment of a trial, another each time.
+        // A pseudo-random moment of a trial.
         moment = moment.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let so_far = told.len();
         let file = fs::File::create(bench.path("events")).unwrap();
@@ -195,7 +196,7 @@ fn a_run_that_is_killed_at_any_moment_loses_nothing_that_it_has_told() {
     bench.assert_nothing_left(Duration::from_secs(20));
 }
 
-/// Bytes that a process has written so far, to whatever files.
+/// Bytes that a process has written so far.
 fn written_bytes(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap();

@@ -1,4 +1,4 @@
-//! What reaches the terminal: nothing of others that a terminal obeys, and tables as wide as it is.
+//! Output on a terminal: no foreign control sequences, and tables of its width.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,11 +6,12 @@ use std::process::{Command, Output, Stdio};
 
 use crate::support::{Bench, not_run, stderr, stdout};
 
-/// Sets the window's title, clears the screen, colours, and does so once more in the one-character form.
+/// Control sequences: sets the window's title, clears the screen, sets a colour, and the same in the
+/// one-character form.
 const ATTACK: &str = "\\u001b]0;owned\\u0007\\u001b[2J\\u001b[31m\\u009b2J\\u202e";
 const ATTACK_SHOWN: &str = "\\u001b]0;owned\\u0007\\u001b[2J\\u001b[31m\\u009b2J\\u202e";
 
-/// No byte of the output is a command to a terminal.
+/// Checks that the output has no control sequences.
 fn assert_harmless(what: &str, output: &Output) {
     for (stream, text) in [("standard output", stdout(output)), ("standard error", stderr(output))] {
         let harmful = |c: &char| (c.is_control() && !"\n\t".contains(*c)) || *c == '\u{202e}';
@@ -25,7 +26,7 @@ fn results(bench: &Bench, arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// A command on a terminal of so many columns; what it writes there.
+/// Output of a command on a terminal with this number of columns.
 fn on_terminal(columns: u32, command: &Command) -> Option<String> {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let quoted: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();

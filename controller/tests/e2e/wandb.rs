@@ -1,4 +1,4 @@
-//! Results handed to Weights & Biases by its real SDK, offline, and read back from the file that it keeps.
+//! Uploads to Weights & Biases by its real SDK, offline, and read back from its run file.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ const TWO_TRIALS: &str = "  traffic: {frameSizes: [64], flows: [10], flowMode: s
 ";
 const SOME_KEY: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// A recorded run, and where the SDK may write.
+/// A recorded run, and a directory for the SDK.
 struct Upload {
     bench: Bench,
     id: String,
@@ -37,7 +37,7 @@ impl Upload {
         Recorded::open(&self.bench.path("results"), &self.id).unwrap()
     }
 
-    /// `results upload` in an environment without the user's own settings of the SDK.
+    /// `results upload` in an environment without the user's settings of the SDK.
     fn command(&self, python: &Path, options: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_linerate"));
         for name in ["WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "WANDB_RUN_ID"] {
@@ -161,7 +161,7 @@ fn every_sample_is_a_row_of_the_offline_run() {
     assert!(stdout(&output).contains("\nwandb sync "), "{}{}", stdout(&output), stderr(&output));
 }
 
-/// A refusal names what is wrong and what helps, and loses nothing.
+/// Checks that a refusal names the problem and the remedy, and that no file is lost.
 fn assert_refused(output: &Output, parts: &[&str]) {
     let message = stderr(output);
     assert_eq!(output.status.code(), Some(1), "{message}");
@@ -184,7 +184,7 @@ fn refusals_name_a_remedy_and_lose_nothing() {
     assert_refused(&output, &["ended without an answer", "--python"]);
     let output = upload.command(Path::new("python3"), &["--report", "absent.html"]).output().unwrap();
     assert_refused(&output, &["absent.html", "no such file"]);
-    // An interpreter that sees no packages at all, in a directory with runs of the SDK.
+    // An interpreter without packages, in a directory with runs of the SDK.
     fs::create_dir(upload.bench.path("sdk/wandb")).unwrap();
     let bare = upload.bench.path("bare-python");
     fs::write(&bare, "#!/bin/sh\nexec python3 -S \"$@\"\n").unwrap();
@@ -206,7 +206,7 @@ fn no_key_a_bad_one_and_no_network_are_told_apart() {
     command.env("WANDB_BASE_URL", "http://127.0.0.1:9").env("WANDB_API_KEY", SOME_KEY);
     assert_refused(&command.output().unwrap(), &["cannot be reached", "WANDB_MODE=offline"]);
 
-    // A server that knows no one, as W&B is to a key that it does not have.
+    // A server that refuses every key.
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap();
     std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! A path that swallows one flow, the second half of another and single packets of a third: summary, reports, workbook and Weights & Biases
-//! name those flows in the order and with the numbers that the file of all flows has.
+//! A path that loses one flow, the second half of another and single packets of a third. Summary, reports,
+//! workbook and Weights & Biases must name those flows with the order and numbers of the file of all flows.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,10 +13,10 @@ use linerate_results::summary::{FlowSummary, Summary, TrialSummary};
 /// Packets of each flow of a trial.
 const PACKETS_PER_FLOW: u64 = 256;
 const FLOWS: u64 = 8;
-/// Where the probe's sequence number is, in bits from the UDP header on; its lowest byte comes first.
+/// Offset of the probe's sequence number in bits from the UDP header; its lowest byte comes first.
 const SEQUENCE: u32 = 8 * (8 + 4);
 
-/// Two interfaces of a namespace, joined by a bridge. It goes with the value.
+/// Two interfaces in a network namespace, connected by a bridge; removed when dropped.
 struct Path2 {
     name: String,
 }
@@ -52,7 +52,8 @@ impl Path2 {
         command
     }
 
-    /// Has what comes from an end lose flow `all`, the second half of flow `half`, and the packets of flow `single` with these numbers.
+    /// Drops flow `all`, the second half of flow `half`, and the packets of flow `single` with these numbers,
+    /// on the way from one end.
     fn lose(&self, port: &str, all: u32, half: u32, (single, numbers): (u32, &[u8])) {
         let of = |flow: u32| format!("udp dport {}", 1024 + flow);
         let numbers: Vec<String> = numbers.iter().map(|number| format!("{number:#04x}000000")).collect();
@@ -101,7 +102,8 @@ fn number(line: &BTreeMap<String, String>, column: &str) -> u64 {
     line[column].parse().unwrap()
 }
 
-/// The flows of the result are those of the file, those with most losses first; returns what the first three lost.
+/// Checks that the result's flows are those of the file, sorted by loss; returns the losses of the first
+/// three.
 fn assert_as_in_file(directory: &Path, trial: &TrialSummary) -> Vec<(u32, u64)> {
     let lines = lines(directory, trial);
     assert_eq!((lines.len() as u64, trial.worst_flows.len() as u64), (FLOWS, FLOWS), "{trial:?}");
@@ -135,7 +137,7 @@ fn measured(path: &Path2, bench: &Bench) -> Summary {
     summary
 }
 
-/// Places of these texts, which follow each other in this order.
+/// Checks that a text contains these parts in this order.
 fn assert_in_order(text: &str, parts: &[String]) {
     let mut from = 0;
     for part in parts {

@@ -1,4 +1,5 @@
-//! What is in files whose bytes depend on the libraries that write them: numpy's archives, workbooks, Parquet tables, backups. As text.
+//! Text form of files whose bytes depend on the writing libraries: NumPy's archives, workbooks, Parquet
+//! tables, backups.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,7 +14,7 @@ pub(crate) fn text(path: &Path) -> String {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("npz") => members(path).into_iter().map(|(name, bytes)| array(&name, &bytes)).collect(),
         Some("xlsx") => {
-            // One element a line, so that differences can be seen.
+            // One element a line, which makes differences visible.
             let lines = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace("><", ">\n<");
             members(path).into_iter().map(|(name, bytes)| format!("--- {name}\n{}\n", lines(bytes))).collect()
         }
@@ -23,7 +24,7 @@ pub(crate) fn text(path: &Path) -> String {
     }
 }
 
-/// The members of a zip archive, in their order. Those of a workbook that only its writer decides are left out.
+/// The members of a zip archive, in order, without members of workbooks that only the library determines.
 fn members(path: &Path) -> Vec<(String, Vec<u8>)> {
     let mut archive = ZipArchive::new(File::open(path).unwrap()).unwrap();
     let mut members = Vec::new();
@@ -37,7 +38,7 @@ fn members(path: &Path) -> Vec<(String, Vec<u8>)> {
     members
 }
 
-/// An array of numpy: its description and its values.
+/// A NumPy array: its description and its values.
 fn array(name: &str, bytes: &[u8]) -> String {
     assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00", "{name}: format 1.0, which every numpy reads");
     let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));

@@ -1,4 +1,4 @@
-//! Command lines that users have in scripts, and what `--help` says.
+//! Command lines that users have in scripts, and the output of `--help`.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::files::{Outputs, folder};
 use crate::programs::{self, CHECK, DATAPLANE, LINERATE, program, stderr, stdout};
 
-/// Threads that run programs side by side.
+/// Threads that run programs in parallel.
 const THREADS: usize = 4;
-/// How our programs end when they do not understand a command line.
+/// Exit code of our programs for an invalid command line.
 const USAGE: i32 = 2;
 
-/// What agents ask for before EAL starts.
+/// Token that agents require before EAL starts.
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// A command line of the list.
@@ -40,7 +40,7 @@ impl Line {
         self.words.iter().any(|one| one == word)
     }
 
-    /// The line with `--help` at its end: what stands before is read first, and must be understood.
+    /// The line with `--help` appended: the options before it are parsed first, and must be valid.
     fn with_help(&self, directory: &Path) -> Output {
         self.command(directory).args(&self.words).arg("--help").output().unwrap()
     }
@@ -52,15 +52,15 @@ impl Line {
         command
     }
 
-    /// The line where it can do nothing: without results, clusters, data plane and ports. Options that exclude or need each other are judged
-    /// only when a line is carried out.
+    /// The line in an environment without results, clusters, data plane and ports. Conflicts and dependencies
+    /// of options are only checked when a line is executed.
     fn in_vain(&self, directory: &Path) -> Output {
         let mut command = self.command(directory);
         if self.program == LINERATE && self.has("run") && !self.has("--dry-run") && !self.has("--dataplane") {
             command.args(["--log-level", "error"].iter().filter(|_| !self.has("--log-level")));
             command.args(&self.words).args(["--dataplane", "/nonexistent/linerate-dataplane"]);
         } else if self.program == DATAPLANE {
-            // EAL refuses this, after our own half of the command line was understood.
+            // EAL refuses this, after our own part of the command line was parsed.
             let own = self.words.iter().skip_while(|word| *word != "--");
             command.arg("--no-such-option-of-eal").args(own);
         } else {
@@ -70,7 +70,7 @@ impl Line {
     }
 }
 
-/// The list, as far as its programs are built.
+/// The lines whose programs are built.
 fn accepted(test: &str) -> Vec<Line> {
     let text = fs::read_to_string(folder().join("command-lines/accepted.txt")).unwrap();
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -81,7 +81,7 @@ fn accepted(test: &str) -> Vec<Line> {
     lines.map(Line::parse).filter(|line| built.contains(&line.program.as_str())).collect()
 }
 
-/// Does something with every line, several at a time; fails with all that is wrong.
+/// Applies `wrong` to every line in parallel; fails with all problems.
 fn judge(lines: &[Line], wrong: impl Fn(&Line) -> Option<String> + Sync) {
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -110,27 +110,27 @@ fn every_documented_command_line_is_accepted() {
     });
 }
 
-/// The lines are carried out where nothing comes of them. Each begins in an empty directory.
+/// The lines are executed without effect, each in an empty directory.
 #[test]
 fn options_of_documented_command_lines_go_together() {
     let lines = accepted("options_of_documented_command_lines_go_together");
     judge(&lines, |line| {
         if line.has("--await-server") {
-            // It waits for a minute before anything else.
+            // It waits for a minute first.
             return None;
         }
         let place = tempfile::tempdir().unwrap();
         given(place.path());
         let output = line.in_vain(place.path());
         let said = stderr(&output);
-        // The controller refuses documents by the same exit code; that is not about the command line.
+        // The controller uses the same exit code for invalid documents, which is not about the command line.
         let refused = said.contains("try '--help'")
             || (line.program != LINERATE && output.status.code() == Some(USAGE));
         refused.then(|| format!("exit code {:?}: {said}", output.status.code()))
     });
 }
 
-/// Files that lines name and that are read before anything else.
+/// Creates the files that lines name and that are read first.
 fn given(directory: &Path) {
     let experiment = folder().join("documents/experiments/first-light.yaml");
     for name in ["FILE", "experiment.yaml", "nightly.yaml", "two-pairs.yaml"] {
@@ -142,7 +142,7 @@ fn given(directory: &Path) {
     fs::write(directory.join("traffic.pcap"), recording()).unwrap();
 }
 
-/// Two frames, a millisecond apart, as a file of tcpdump's.
+/// Two frames, a millisecond apart, in tcpdump's format.
 fn recording() -> Vec<u8> {
     const FRAME_BYTES: u32 = 60;
     let header = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1];
@@ -152,7 +152,7 @@ fn recording() -> Vec<u8> {
     [bytes(&header), bytes(&frame(0)), data.clone(), bytes(&frame(1000)), data].concat()
 }
 
-/// Otherwise the two tests above would hold whatever the programs do.
+/// Shows that the two tests above can fail.
 #[test]
 fn lines_that_are_not_understood_are_refused() {
     let place = tempfile::tempdir().unwrap();
@@ -186,7 +186,7 @@ fn help_texts_are_as_recorded() {
     }
 }
 
-/// What `--help` says of a program and of every command of it.
+/// `--help` of a program and of all its commands.
 fn helps(name: &str, path: &Path) -> String {
     let mut text = String::new();
     let mut commands = VecDeque::from([Vec::<String>::new()]);
@@ -208,7 +208,7 @@ fn helps(name: &str, path: &Path) -> String {
 fn subcommands(help: &str) -> Vec<String> {
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     list.take_while(|line| !line.is_empty())
-        // Descriptions that go on in a further line stand further to the right.
+        // Continuation lines of descriptions are indented further.
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help")

@@ -1,4 +1,4 @@
-//! Documents of every form: what they come to, and the ids of their experiments.
+//! Documents of every form: the documents in force, and the ids of their experiments.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::files::{Outputs, folder, inputs};
 use crate::ids::{BEGUN, id, resumed, version};
 use crate::programs::{DATAPLANE, first_cpu, linerate, printed, program, stderr, transcript};
 
-/// Options of a run that set fields of the document; each becomes a document of its own.
+/// Options of a run that set fields of the document; each gives a document of its own.
 const OPTIONS: [(&str, &[&str]); 11] = [
     ("none", &[]),
     ("platform", &["--platform", "kubernetes"]),
@@ -118,7 +118,7 @@ fn every_form_of_experiment_document_comes_to_what_it_did() {
     for (name, document) in documents() {
         let canonical = shown(&document);
         outputs.check(&format!("{name}.yaml"), &canonical);
-        // What is printed is a document, and means the same.
+        // The output is a document with the same meaning.
         let place = tempfile::tempdir().unwrap();
         let again = place.path().join("again.yaml");
         fs::write(&again, &canonical).unwrap();
@@ -137,8 +137,8 @@ fn options_of_a_run_become_the_fields_they_did() {
     outputs.end();
 }
 
-/// Every line: the id of a document's experiment, with the version that the ids were made with in the first line. Another version makes other
-/// ids by the same rule.
+/// Each line has the id of a document's experiment; the first line has the version of the ids. Another
+/// version gives other ids by the same rule.
 #[test]
 fn the_ids_of_experiments_stay_so_that_runs_can_be_resumed() {
     let place = tempfile::tempdir().unwrap();
@@ -172,7 +172,7 @@ fn first_profile(document: &Path, place: &Path) -> String {
     trials[0]["profile"].as_str().unwrap().to_owned()
 }
 
-/// The trials that a document calls for, by `results scan` of a run that was only begun.
+/// The planned trials of a document, by `results scan` of a run that was only started.
 fn scanned(document: &Path, place: &Path) -> Vec<Value> {
     resumed(document, &[], "", place);
     let found = printed(&mut linerate(place, &["results", "scan", BEGUN, "--json"]));
@@ -195,20 +195,20 @@ fn every_document_calls_for_the_trials_it_did() {
     outputs.end();
 }
 
-/// Of documents for this machine; those for pods need a cluster (`manifests.rs` holds what they come to there).
+/// Documents for this machine only; those for pods need a cluster (`manifests.rs` checks their manifests).
 #[test]
 fn dry_runs_print_the_plans_and_command_lines_they_did() {
     let mut outputs = Outputs::of("documents/plans");
     for (name, document) in documents() {
         let text = fs::read_to_string(&document).unwrap();
-        // The plan is then the same on every machine.
+        // Makes the plan the same on every machine.
         let document = text.replace("hugepages: always", "hugepages: never");
         if document.contains("platform: kubernetes") {
             continue;
         }
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("experiment.yaml"), document).unwrap();
-        // Any file will do as the program that is not started.
+        // The program is not started, so any file serves.
         let dataplane = ["--dataplane", env!("CARGO_BIN_EXE_linerate")];
         let options = ["--set", "spec.local.hugepages=never"];
         let mut command = on_one_cpu(place.path());
@@ -226,15 +226,15 @@ fn dry_runs_print_the_plans_and_command_lines_they_did() {
     outputs.end();
 }
 
-/// `linerate` where it may use one CPU.
+/// `linerate` restricted to one CPU.
 fn on_one_cpu(directory: &Path) -> Command {
     let mut command = program(Path::new("taskset"), directory);
     command.args(["-c", &first_cpu(), env!("CARGO_BIN_EXE_linerate")]);
     command
 }
 
-/// An agent's command line without what differs from machine to machine and from run to run: the path, CPUs, what lcores do when idle, and the
-/// run's secret.
+/// Removes from an agent's command line what differs between machines and runs: the path, CPUs, the idle
+/// strategy of lcores, and the run's secret.
 fn same_everywhere(agent: &mut Value) {
     let words: Vec<String> = serde_json::from_value(agent["command_line"].take()).unwrap();
     let after = |option: &str| words.iter().skip_while(|word| *word != option).nth(1);

@@ -1,10 +1,10 @@
-//! Golden files: compared with what is found, or written anew.
+//! Golden files: compared with outputs, or recorded.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The most characters of a line that a message shows.
+/// Longest part of a line in a message, in characters.
 const SHOWN: usize = 300;
 
 /// The folder of golden files.
@@ -12,12 +12,12 @@ pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-/// True when the files are to be written anew.
+/// True when the files are to be recorded.
 pub(crate) fn is_recording() -> bool {
     std::env::var_os("LINERATE_RECORD").is_some_and(|value| value == "1")
 }
 
-/// A folder in which every file is an output: one that nothing makes any more is a difference, too.
+/// A folder of outputs. A file that is no longer generated also counts as a difference.
 pub(crate) struct Outputs {
     place: PathBuf,
     checked: BTreeSet<PathBuf>,
@@ -34,7 +34,7 @@ impl Outputs {
         Self { place, checked: BTreeSet::new(), differences: Vec::new() }
     }
 
-    /// Compares the file `name` with what was found.
+    /// Compares the file `name` with an output.
     pub(crate) fn check(&mut self, name: &str, found: &str) {
         let path = self.place.join(name);
         assert!(self.checked.insert(path.clone()), "{name} is made twice");
@@ -76,7 +76,7 @@ fn difference(golden: &str, found: &str) -> String {
             (golden, found) => {
                 let [golden, found] = [golden, found].map(|line| line.unwrap_or("(the end)"));
                 let same = golden.chars().zip(found.chars()).take_while(|(a, b)| a == b).count();
-                // Long lines are shown from a little before the place where they part.
+                // Long lines are shown from shortly before the difference.
                 let from = same.saturating_sub(80);
                 let [golden, found] =
                     [golden, found].map(|line| cut(&line.chars().skip(from).collect::<String>()).to_owned());
@@ -109,7 +109,7 @@ pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The files of a folder whose names end with `ending`, in order, each with its name without the ending.
+/// The files of a folder whose names end with `ending`, sorted, each with its name without the ending.
 pub(crate) fn inputs(name: &str, ending: &str) -> Vec<(String, PathBuf)> {
     let files = files_below(&folder().join(name));
     let named = |path: PathBuf| {
@@ -119,7 +119,7 @@ pub(crate) fn inputs(name: &str, ending: &str) -> Vec<(String, PathBuf)> {
     files.into_iter().filter_map(named).collect()
 }
 
-/// Copies a folder with everything in it.
+/// Copies a folder recursively.
 pub(crate) fn copy(from: &Path, to: &Path) {
     for file in files_below(from) {
         let copy = to.join(file.strip_prefix(from).unwrap());

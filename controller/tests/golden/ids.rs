@@ -1,7 +1,7 @@
-//! The id of an experiment: what makes two runs the same one.
+//! The id of an experiment, which decides whether two runs are the same experiment.
 //!
-//! The rule is written down here a second time, independently of the program: should it change, runs that were begun before could not be
-//! resumed.
+//! The rule is implemented here a second time, independently of the program: if it changed, runs that were
+//! started before could not be resumed.
 
 use std::fs;
 use std::path::Path;
@@ -11,14 +11,14 @@ use sha2::{Digest, Sha256};
 
 use crate::programs::{linerate, stderr};
 
-/// The version that `linerate` says it is; it is part of every id.
+/// Version that `linerate` reports; it is part of every id.
 pub(crate) fn version() -> String {
     let text = crate::programs::printed(&mut linerate(Path::new("/"), &["--version"]));
     text.trim().rsplit(' ').next().unwrap().to_owned()
 }
 
-/// The id of the experiment whose document in force is `canonical`: SHA-256 of its JSON with sorted keys, where what does not matter to results
-/// has its default, with the filter and the version.
+/// The id of the experiment whose document in force is `canonical`: SHA-256 of its JSON with sorted keys,
+/// with defaults for the fields that do not affect results, with the filter and the version.
 pub(crate) fn id(canonical: &str, filter: Option<&str>, version: &str) -> String {
     let mut document: Value = serde_saphyr::from_str(canonical).unwrap();
     document["metadata"] = json!({ "name": "experiment" });
@@ -31,7 +31,8 @@ pub(crate) fn id(canonical: &str, filter: Option<&str>, version: &str) -> String
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What `linerate run DOCUMENT --resume` says first when a run with this id was begun and has no trial yet.
+/// The first message of `linerate run DOCUMENT --resume` when a run with this id was started and has no trial
+/// yet.
 pub(crate) fn resumed(document: &Path, options: &[&str], id: &str, directory: &Path) -> String {
     let results = directory.join("results");
     let begun = results.join(BEGUN);
@@ -43,12 +44,12 @@ pub(crate) fn resumed(document: &Path, options: &[&str], id: &str, directory: &P
     fs::copy(document, begun.join("experiment.yaml")).unwrap();
     let mut command =
         linerate(directory, &["run", "--resume", "--dataplane", "/nonexistent/linerate-dataplane"]);
-    // No run comes of it: there is neither a data plane nor a cluster.
+    // No run follows: there is neither a data plane nor a cluster.
     let output = command.arg(document).args(options).output().unwrap();
     assert!(!output.status.success());
     let said = stderr(&output);
     said.lines().next().unwrap_or_default().to_owned()
 }
 
-/// The name of a run that was begun.
+/// Name of a run that was started.
 pub(crate) const BEGUN: &str = "0123abcd";

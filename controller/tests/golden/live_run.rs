@@ -1,5 +1,4 @@
-//! Real runs between two processes of this machine: which events they print, which files they leave, which metrics they serve, and what
-//! they are known by.
+//! Real runs between two processes of this machine: their events, files, metrics and trial keys.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,14 +13,15 @@ use crate::files::{Outputs, files_below, folder, inputs, is_recording};
 use crate::ids::{id, version};
 use crate::programs::{DATAPLANE, first_cpu, linerate, needed, printed, program};
 
-/// What stands behind a key that has no value on the machine where it was recorded.
+/// Suffix of a key that had no value on the machine where it was recorded.
 const NOTHING: &str = " (nothing)";
 
 /// Keys of JSON objects by their path, lists as `[]`.
 #[derive(Default)]
 struct Keys {
     paths: BTreeSet<String>,
-    /// Where nothing was: null, or an empty list. Keys below may be missing, as on machines whose clocks do not compare.
+    /// Paths with null or an empty list. Keys below may be missing, as on machines whose clocks cannot be
+    /// compared.
     empty: BTreeSet<String>,
 }
 
@@ -48,7 +48,8 @@ impl Keys {
         }
     }
 
-    /// The keys as lines. Where the golden file or this machine has nothing, the other one may have something.
+    /// The keys as lines. A value that is missing in the golden file or on this machine may be present on the
+    /// other side.
     fn lines(self, golden: &Path) -> String {
         let below = |path: &str, above: &str| path.strip_prefix(above).is_some_and(is_below);
         let nothing = |path: &String| format!("{path}{NOTHING}");
@@ -75,7 +76,7 @@ fn is_below(rest: &str) -> bool {
     rest.starts_with('.') || rest.starts_with('[')
 }
 
-/// A run that goes on, and the directory that it is in.
+/// A running controller and its directory.
 struct Run {
     place: tempfile::TempDir,
     child: Child,
@@ -90,16 +91,16 @@ impl Run {
         Self { child: command.spawn().unwrap(), place }
     }
 
-    /// The URL's address that was told on standard error.
+    /// Address of the metrics server, from standard error.
     fn metrics_address(&mut self) -> String {
         let mut lines = BufReader::new(self.child.stderr.take().unwrap()).lines();
         let told = lines.find_map(|line| Some(line.unwrap().split_once("metrics: http://")?.1.to_owned()));
-        // What else is told is read, lest the program waits for a reader.
+        // Keeps reading, so that the program does not block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         told.unwrap().trim_end_matches("/metrics").to_owned()
     }
 
-    /// The lines that it prints, up to its end.
+    /// The lines of its output until its end.
     fn lines(&mut self) -> impl Iterator<Item = Value> + use<> {
         let lines = BufReader::new(self.child.stdout.take().unwrap()).lines();
         lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap())
@@ -139,7 +140,7 @@ fn runs_have_the_events_files_metrics_and_ids_they_had() {
             match line["event"].as_str() {
                 Some(kind) => {
                     if kind == "sample" {
-                        // Some are served only while a trial sends.
+                        // Some are served only during sending.
                         metrics.extend(families(&scrape(&address)));
                     }
                     events.add(kind, &line);
@@ -166,7 +167,7 @@ fn runs_have_the_events_files_metrics_and_ids_they_had() {
         // The version is part of every key.
         keys_of_trials = recorded;
     }
-    // Golden files are read before they are removed to be written anew.
+    // Golden files are read before they are removed for recording.
     let keys = keys.map(|(name, keys)| (format!("{name}.txt"), keys.lines(&golden(&format!("{name}.txt")))));
     let mut outputs = Outputs::of("live/outputs");
     keys.iter().for_each(|(name, lines)| outputs.check(name, lines));
@@ -177,7 +178,7 @@ fn runs_have_the_events_files_metrics_and_ids_they_had() {
     outputs.end();
 }
 
-/// The files that a run left; the node's name stands for itself.
+/// The files of a run, with a placeholder for the node's name.
 fn files(directory: &Path, summary: &Value) -> String {
     let node = summary["experiment"]["agents"][0]["node"].as_str().unwrap();
     let shown = |path: PathBuf| path.strip_prefix(directory).unwrap().display().to_string();
@@ -187,12 +188,12 @@ fn files(directory: &Path, summary: &Value) -> String {
         .collect()
 }
 
-/// Adds the keys of the log's lines and of the trials' files. Returns the keys that trials are known by.
+/// Adds the keys of the log's lines and of the trials' files. Returns the trials' determinant keys.
 fn recorded(directory: &Path, log: &mut Keys, trials: &mut Keys) -> String {
     let mut known = String::new();
     for line in fs::read_to_string(directory.join("trials.jsonl")).unwrap().lines() {
         let mut record: Value = serde_json::from_str(line).unwrap();
-        // The fields of its files have the files' paths for names.
+        // Here the fields are named by the files' paths.
         if let Some(files) = record["result"].as_object_mut().and_then(|result| result.get_mut("files")) {
             let sums: Vec<Value> = files.as_object().unwrap().values().cloned().collect();
             *files = sums.into();
@@ -219,7 +220,7 @@ fn scrape(address: &str) -> String {
     text.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
-/// What is said of each metric, and the labels that its samples have.
+/// Help and type of each metric, and the labels of its samples.
 fn families(text: &str) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for line in text.lines() {
@@ -236,7 +237,7 @@ fn families(text: &str) -> BTreeSet<String> {
     lines
 }
 
-/// Keys of what commands of the data plane print as JSON, on a port that loops back.
+/// JSON keys of the data plane's own commands, on a port that loops back.
 fn stand_alone(dataplane: &Path) -> Keys {
     let mut keys = Keys::default();
     let pair = ["--flows", "4", "--rate", "10kpps", "--packets", "500", "--json", "--quiet"];
@@ -252,7 +253,7 @@ fn stand_alone(dataplane: &Path) -> Keys {
     keys
 }
 
-/// The data plane on a virtual port, its lcores on one CPU.
+/// The data plane on a virtual port, with all lcores on one CPU.
 fn on_virtual_port(dataplane: &Path, device: &str) -> Command {
     let cpu = first_cpu();
     let lcores = format!("0@{cpu},1@{cpu},2@{cpu}");
@@ -261,7 +262,7 @@ fn on_virtual_port(dataplane: &Path, device: &str) -> Command {
     command
 }
 
-/// What an agent without a trial serves.
+/// Metrics of an agent without a trial.
 fn of_agent(dataplane: &Path) -> String {
     let mut command = on_virtual_port(dataplane, "net_null0");
     command.args(["agent", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);

@@ -1,4 +1,4 @@
-//! The built programs, run so that what they print depends on nothing but their input.
+//! The built programs, run so that their output depends on their input only.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ pub(crate) const LINERATE: &str = "linerate";
 pub(crate) const DATAPLANE: &str = "linerate-dataplane";
 /// The preflight check.
 pub(crate) const CHECK: &str = "hugepage-check";
-/// Variables that programs need to start; no other one reaches them.
+/// Variables that programs need to start; all others are removed.
 const KEPT: [&str; 4] = ["PATH", "LD_LIBRARY_PATH", "HOME", "LLVM_PROFILE_FILE"];
 
-/// The path of a program: those that other packages build lie beside `linerate`. `None` where it was not built.
+/// Path of a program: those of other packages are beside `linerate`. `None` when it was not built.
 pub(crate) fn path(program: &str) -> Option<PathBuf> {
     let linerate = Path::new(env!("CARGO_BIN_EXE_linerate"));
     let named = (program == DATAPLANE).then(|| std::env::var_os("LINERATE_DATAPLANE")).flatten();
@@ -21,7 +21,7 @@ pub(crate) fn path(program: &str) -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
-/// The path of a program that a test needs; without it the test says that it did not run.
+/// Path of a program that a test needs; without it the test reports that it did not run.
 pub(crate) fn needed(test: &str, program: &str) -> Option<PathBuf> {
     let found = path(program);
     if found.is_none() {
@@ -30,7 +30,7 @@ pub(crate) fn needed(test: &str, program: &str) -> Option<PathBuf> {
     found
 }
 
-/// Says on standard error that a test could not run here, in the form that `scripts/test.sh` counts.
+/// Reports on standard error that a test could not run here, in the form that `scripts/test.sh` counts.
 fn not_run(test: &str, reason: &str) {
     let line = format!("NOT RUN {test}: {reason}\n");
     if let Some(path) = std::env::var_os("LINERATE_NOT_RUN") {
@@ -40,7 +40,8 @@ fn not_run(test: &str, reason: &str) {
     eprint!("{line}");
 }
 
-/// A program in `directory`: of a known width, far from UTC, without the user's settings and clusters.
+/// A program in `directory`: with a fixed width and a time zone far from UTC, without the user's settings and
+/// clusters.
 pub(crate) fn program(path: &Path, directory: &Path) -> Command {
     let mut command = Command::new(path);
     command.env_clear().stdin(Stdio::null()).current_dir(directory);
@@ -68,7 +69,8 @@ pub(crate) fn first_cpu() -> String {
     allowed.trim().split([',', '-']).next().unwrap().to_owned()
 }
 
-/// What a program printed and how it ended, for a golden file. Standard error and the code are told where there is something to tell.
+/// Output and exit code of a program, for a golden file. Standard error and the code are included unless
+/// empty and zero.
 pub(crate) fn transcript(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let mut text = stdout(&output);
@@ -82,7 +84,7 @@ pub(crate) fn transcript(command: &mut Command) -> String {
     text
 }
 
-/// What a program printed; it must have ended well.
+/// Output of a program, which must succeed.
 pub(crate) fn printed(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", stderr(&output));

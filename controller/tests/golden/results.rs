@@ -1,4 +1,4 @@
-//! Recorded results: whatever reads them gives what it gave.
+//! Recorded results: every reading command gives its recorded output.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,14 +12,15 @@ use crate::files::{Outputs, copy, files_below, folder};
 use crate::programs::{linerate, printed, stderr, transcript};
 
 const RECORDED: &str = "results/recorded";
-/// The runs that are exported, each in the forms in which it has what the others lack.
+/// The exported runs, each in the formats in which it has data that the others lack.
 const EXPORTED: [(&str, &str); 4] = [
     ("one-way", "npz,csv,logs,summary,parquet"),
     ("bidirectional", "npz,csv"),
     ("round-trip", "npz,csv,metadata,xlsx"),
     ("before-the-log", "npz,csv,logs,parquet"),
 ];
-/// The runs whose reports are compared in every format; those of the others as Markdown, which has all that they say.
+/// Runs whose reports are compared in every format; the others' are compared as Markdown, which contains
+/// everything.
 const REPORTED: [(&str, &str); 2] = [("one-way", "html,md"), ("round-trip", "latex,md,xlsx")];
 
 /// A copy of the recorded results in a directory of its own.
@@ -71,7 +72,7 @@ fn recorded_results_are_listed_shown_validated_and_scanned() {
     for (id, name) in runs() {
         outputs.check(&format!("{name}.txt"), &results(&place, &["show", &id]));
     }
-    // What is in a log alone, and what an older program wrote.
+    // A result that exists only in a log, and one of an older program.
     for name in ["killed", "before-the-log"] {
         outputs.check(&format!("{name}.json"), &results(&place, &["show", &id_of(name), "--json"]));
     }
@@ -169,7 +170,7 @@ fn recorded_results_are_exported_as_they_were() {
     outputs.end();
 }
 
-/// Each form alone writes the files that it has among all of them.
+/// Each format alone writes the same files as all formats together.
 #[test]
 fn forms_of_exports_have_the_files_they_had() {
     let place = copied();
@@ -180,7 +181,7 @@ fn forms_of_exports_have_the_files_they_had() {
     }
     let json = results(&place, &["export", &id, "--format", "parquet,summary", "--json"]);
     outputs.check("json.txt", &json);
-    // What was exported is in the manifest: the experiment is as valid as before.
+    // The manifest lists exported files, so the experiment stays valid.
     outputs.check("validate.txt", &results(&place, &["validate", &id]));
     outputs.end();
 }
@@ -203,7 +204,7 @@ fn recorded_results_are_kept_and_removed_as_they_were() {
     outputs.end();
 }
 
-/// Complete runs are recognised by their document, and nothing is run again; others go on where they were left.
+/// Complete runs are recognised by their document and not repeated; others are resumed.
 #[test]
 fn recorded_runs_are_resumed_as_they_were() {
     let mut outputs = Outputs::of("results/resumed");
@@ -215,7 +216,7 @@ fn recorded_runs_are_resumed_as_they_were() {
         let document = format!("results/{id}/experiment.yaml");
         let resume = ["run", &document, "--resume", "--dataplane", "/nonexistent/linerate-dataplane"];
         let output = linerate(place.path(), &resume).output().unwrap();
-        // How many CPUs and hugepages there are is told as well where a run goes on.
+        // Resumed runs also print the number of CPUs and hugepages.
         let said = stderr(&output).lines().next().unwrap_or_default().to_owned();
         let ended =
             if output.status.success() { "there was nothing to run" } else { "trials were to be run" };
@@ -224,7 +225,7 @@ fn recorded_runs_are_resumed_as_they_were() {
     outputs.end();
 }
 
-/// In place of Python: keeps what the SDK would have been told, and answers as the script does.
+/// Substitute for Python: stores the SDK's input, and answers like the script.
 const STAND_IN: &str = r#"#!/bin/sh
 cat > payload.json
 echo '{"run":"a-run","project":"a-project","offline":true,"url":null,"directory":"wandb/offline-run","history_rows":7,"report_files":0}'

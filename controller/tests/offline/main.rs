@@ -1,4 +1,4 @@
-//! What the controller writes and refuses without any agent: manifests, schemas, the `profile` commands.
+//! Outputs and refusals of the controller without agents: manifests, schemas, the `profile` commands.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,5 @@
-//! The pods' manifests, as filed in `tests/golden/`, and what they may not have. `UPDATE_GOLDEN=1` files them anew.
+//! The pods' manifests in `tests/golden/`, and fields that they must not have. `UPDATE_GOLDEN=1` records them
+//! again.
 
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use linerate_wire::trial::Role;
 
 const ID: &str = "1f3c09aa";
 
-/// (name, spec, capabilities that are added, whether a directory of the node is mounted)
+/// (name, spec, added capabilities, whether a directory of the node is mounted)
 const CASES: [(&str, &str, &[&str], bool); 4] = [
     (
         "device",
@@ -53,7 +54,7 @@ fn pods(experiment: &Experiment) -> [Pod; 2] {
 #[test]
 fn manifests_are_as_filed() {
     for (name, spec, ..) in CASES {
-        // The version of the program is in the image's name.
+        // The image's name contains the program's version.
         let text = pods(&experiment(spec))
             .iter()
             .map(|pod| serde_saphyr::to_string(pod).unwrap())
@@ -74,7 +75,7 @@ fn manifests_are_as_filed() {
     }
 }
 
-/// The Pod Security Standard `restricted`, less the exceptions that `pods.rs` names.
+/// The Pod Security Standard `restricted`, except for the exceptions that `pods.rs` lists.
 #[test]
 fn pods_are_restricted_but_for_named_exceptions() {
     for (name, spec, added, host_path) in CASES {
@@ -96,7 +97,7 @@ fn pods_are_restricted_but_for_named_exceptions() {
     }
 }
 
-/// The pods that users play without a controller are held to the same.
+/// The example pods for users without a controller comply with the same standard.
 #[test]
 fn example_pods_are_as_restricted() {
     for (name, added) in [("memif", &[][..]), ("af_packet", &["NET_RAW", "NET_ADMIN"])] {

@@ -1,4 +1,4 @@
-//! The schemas in `schemas/` are those that this program has.
+//! The schemas in `schemas/` equal those of this program.
 
 use std::path::Path;
 

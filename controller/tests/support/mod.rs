@@ -1,4 +1,4 @@
-//! Runs the real controller with real agents, in a place of its own.
+//! Test bench: runs the real controller with real agents in a directory of its own.
 
 #![allow(dead_code, unreachable_pub, clippy::print_stderr, reason = "every test program takes what it needs")]
 
@@ -16,13 +16,14 @@ use linerate_results::summary::Summary;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// A directory with a document, a results directory, and a name for the data plane that no other test uses.
+/// A directory with a document, a results directory, and a unique name for the data plane.
 pub struct Bench {
     dir: TempDir,
 }
 
 impl Bench {
-    /// A bench with a document of this `spec`. Packet memory is never in hugepages, of which other tests may count every one.
+    /// A bench with a document of this `spec`. Packet memory is ordinary memory, because other tests may
+    /// count all hugepages.
     pub fn new(spec: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let head = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nmetadata: {name: test}\n";
@@ -55,19 +56,19 @@ impl Bench {
         self.command(options).output().unwrap()
     }
 
-    /// Starts a run. It prints so little that its output fits into a pipe that no one reads yet.
+    /// Starts a run. Its output is small enough for an unread pipe.
     pub fn start(&self) -> Running {
         self.start_with(&["--json", "--quiet"])
     }
 
-    /// The same with options that print little.
+    /// Starts a run with options that keep its output small.
     pub fn start_with(&self, options: &[&str]) -> Running {
         let child = self.command(options).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         Running { child }
     }
 
-    /// Starts a run and waits until its first trial is filed and the second has been sampled at least [`SAMPLES`] times on both ends. What it
-    /// prints is not in its output.
+    /// Starts a run and waits until its first trial is stored and the second has been sampled at least
+    /// [`SAMPLES`] times on both ends. The events read meanwhile are not in its output.
     pub fn start_and_wait_for_second_trial(&self) -> Running {
         let events = self.path("events");
         let file = fs::File::create(&events).unwrap();
@@ -79,7 +80,7 @@ impl Bench {
         Running { child }
     }
 
-    /// The summary of the bench's latest experiment, if there is one already.
+    /// The summary of the bench's latest experiment, if there is one.
     pub fn summary(&self) -> Option<Summary> {
         recorded(&self.experiment()?)
     }
@@ -93,7 +94,7 @@ impl Bench {
             .map(|e| e.path())
     }
 
-    /// The directory of the bench's one experiment; other things may lie beside it.
+    /// The directory of the bench's single experiment; other entries may exist beside it.
     pub fn experiment_with_summary(&self) -> PathBuf {
         let entries = fs::read_dir(self.path("results")).unwrap();
         let found =
@@ -101,13 +102,13 @@ impl Bench {
         found.unwrap_or_else(|| panic!("no experiment in {}", self.path("results").display()))
     }
 
-    /// The summary of the bench's one experiment, if there is one already, whatever lies beside it.
+    /// The summary of the bench's single experiment, if there is one; other entries may exist beside it.
     pub fn summary_in_results(&self) -> Option<Summary> {
         let entries = fs::read_dir(self.path("results")).ok()?;
         entries.filter_map(|entry| recorded(&entry.ok()?.path())).last()
     }
 
-    /// Processes that have this bench's directory on their command line: its controllers and agents.
+    /// Processes with this bench's directory on their command line: its controllers and agents.
     pub fn processes(&self) -> Vec<(Pid, String)> {
         let bench = self.dir.path().to_str().unwrap();
         fs::read_dir("/proc")
@@ -129,13 +130,14 @@ impl Bench {
         found.unwrap_or_else(|| panic!("no process of {name}")).0
     }
 
-    /// Within `limit` the agents have ended and their sockets are closed; no directory of EAL's is left.
+    /// Checks that within `limit` the agents have ended, their sockets are closed, and EAL's directories are
+    /// removed.
     pub fn assert_nothing_left(&self, limit: Duration) {
         let begun = Instant::now();
         let prefixes = self.file_prefixes();
         loop {
             let sockets = fs::read_to_string("/proc/net/unix").unwrap();
-            // Everything of one run has the same secret in its name.
+            // All sockets of a run have the same secret in their names.
             let open = prefixes.iter().any(|prefix| sockets.contains(prefix.rsplit_once('-').unwrap().0));
             let processes = self.processes();
             if processes.is_empty() && !open {
@@ -169,8 +171,8 @@ impl Bench {
     }
 }
 
-/// What is recorded of the experiment in a directory, if its run has begun: of one that runs or was killed, by its log. Time beyond the sending
-/// always adds up.
+/// The summary of the experiment in a directory, if its run has started: for a running or killed one, derived
+/// from its log. Checks that the overhead adds up.
 pub fn recorded(directory: &Path) -> Option<Summary> {
     directory.join("summary.json").exists().then_some(())?;
     let id = directory.file_name().unwrap().to_str().unwrap();
@@ -187,7 +189,7 @@ fn is_of_second_trial(line: &str) -> bool {
     event["event"] == "sample" && event["number"] == 2
 }
 
-/// A controller that runs; killed when a test fails.
+/// A running controller; killed when a test fails.
 pub struct Running {
     child: Child,
 }
@@ -197,7 +199,7 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for the end; an error if it does not come within `limit`.
+    /// Waits for the end; panics after `limit`.
     pub fn end_within(mut self, limit: Duration) -> Output {
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
@@ -220,7 +222,7 @@ impl Drop for Running {
     }
 }
 
-/// The data plane built beside the controller, unless another is named.
+/// The data plane beside the controller, unless the environment names another.
 pub fn dataplane() -> PathBuf {
     let beside = Path::new(env!("CARGO_BIN_EXE_linerate")).with_file_name("linerate-dataplane");
     let path = std::env::var_os("LINERATE_DATAPLANE").map_or(beside, PathBuf::from);
@@ -228,7 +230,7 @@ pub fn dataplane() -> PathBuf {
     path
 }
 
-/// Says on standard error that a test could not run here, in the form that `scripts/test.sh` counts.
+/// Reports on standard error that a test could not run here, in the form that `scripts/test.sh` counts.
 pub fn not_run(test: &str, reason: &str) {
     let line = format!("NOT RUN {test}: {reason}\n");
     if let Some(path) = std::env::var_os("LINERATE_NOT_RUN") {
@@ -257,7 +259,7 @@ impl Mount {
         mounted.then_some(Self { path })
     }
 
-    /// Writes until nothing more fits.
+    /// Writes until the file system is full.
     pub fn fill(&self) {
         let mut file = fs::File::create(self.path.join("ballast")).unwrap();
         while std::io::Write::write_all(&mut file, &[1; 1024]).is_ok() {}
@@ -297,7 +299,7 @@ pub fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A program that `scripts/setup.sh` keeps in its cache, or the one that `variable` names.
+/// A program in the cache of `scripts/setup.sh`, or the one that `variable` names.
 fn cached(variable: &str, path: &str) -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
@@ -306,7 +308,7 @@ fn cached(variable: &str, path: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).or_else(cached).filter(|path| path.is_file())
 }
 
-/// A Python that has `package`; without one the test says that it did not run.
+/// A Python with `package`; without one the test reports that it did not run.
 pub fn python(test: &str, package: &str) -> Option<PathBuf> {
     let python = cached("LINERATE_PYTHON", "python/bin/python").filter(|python| {
         let import = format!("import {package}");
@@ -318,7 +320,7 @@ pub fn python(test: &str, package: &str) -> Option<PathBuf> {
     python
 }
 
-/// Prometheus's checker; without it the test says that it did not run.
+/// Prometheus's checker; without it the test reports that it did not run.
 pub fn promtool(test: &str) -> Option<PathBuf> {
     let tool = cached("LINERATE_PROMTOOL", "promtool");
     if tool.is_none() {

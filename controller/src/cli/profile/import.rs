@@ -60,7 +60,7 @@ fn read(path: &Path, options: Options) -> anyhow::Result<Script> {
     linerate_pktgen::import(&script, Limits::default(), options).with_context(named)
 }
 
-/// Files of a script's profiles. Each port has a directory, because ports may send the same.
+/// Files of a script's profiles. Several ports have a directory each, because they may send the same.
 fn placed(script: Script, out: Option<&Path>) -> Placed {
     let several = script.profiles.iter().any(|one| one.port != script.profiles[0].port);
     let file = |one: &Imported| {

@@ -1,4 +1,4 @@
-//! Servers that are busy, restarting, slow or breaking off: a run waits and goes on.
+//! Servers that are busy, restarting, slow or break connections: a run waits and continues.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::cluster::{Cluster, POD, TWO_TRIALS};
 use crate::faults::{Effect, Fault};
 
 const CLAIM: &str = "  kubernetes: {cpu: 1, memory: 64Mi, hugepages: {count: 0}, link: {kind: memif}, output: {persistentVolumeClaim: {size: 1Gi}}}\n";
-/// Everything that a run asks, but for what it asks only when pods do not come.
+/// All requests of a run, except those for pods that do not start.
 const REQUESTS: [(&str, &str); 19] = [
     ("create", "selfsubjectaccessreviews"),
     ("list", "leases"),
@@ -85,7 +85,7 @@ async fn a_busy_server_is_not_waited_for_for_ever() {
 async fn what_was_done_and_denied_is_not_done_twice() {
     let cluster = Cluster::start().await;
     for resource in ["leases", "secrets", "persistentvolumeclaims", "pods"] {
-        // Dry runs come first: of a lease, a secret, two claims and two pods.
+        // Dry runs come first: those of a lease, a secret, two claims and two pods.
         let first = if resource == "leases" || resource == "secrets" { 1 } else { 2 };
         let fault = Fault::of("create", resource, Effect::DoneAndDenied { code: 500 });
         cluster.fault(fault.after(first));

@@ -1,4 +1,4 @@
-//! Port-forwards that are refused: the run ends at once, in the server's words.
+//! Refused port-forwards: the run ends at once with the server's message.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use crate::cluster::{Cluster, POD, TWO_TRIALS};
 use crate::faults::{Effect, Fault};
 use crate::role::Role;
 
-/// Each of the two verbs is asked for, whatever the server's version.
+/// Both verbs are checked, whatever the server's version.
 #[tokio::test(flavor = "multi_thread")]
 async fn half_of_the_verbs_is_refused_before_anything_is_made() {
     for verb in ["get", "create"] {

@@ -1,4 +1,4 @@
-//! Pods that are made once, and used by runs of their own.
+//! Kept pods, used by several runs.
 
 use std::process::Output;
 
@@ -9,7 +9,7 @@ async fn linerate(cluster: &Cluster, arguments: &[&str]) -> Output {
     cluster.command(arguments).spawn().unwrap().wait_with_output().await.unwrap()
 }
 
-/// Makes a pair, runs `trials` on it twice, and removes it.
+/// Creates a pair, runs `trials` on it twice, and removes it.
 pub(super) async fn run_on_kept_pods(cluster: &Cluster, trials: &str) {
     let document = cluster.write(&format!("{POD}{trials}"));
     let made = linerate(cluster, &["pods", "create", document]).await;

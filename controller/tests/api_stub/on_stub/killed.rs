@@ -1,4 +1,4 @@
-//! A controller that is killed, and another that goes on.
+//! A killed controller, and another that resumes its run.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Several controllers in one namespace: each knows of the other by what changes, and deletes only what it has seen.
+//! Several controllers in one namespace: each judges the others' leases by their changes, and deletes only
+//! objects that it has read.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ use crate::state::pod_key;
 const LONG: &str =
     "  traffic: {frameSizes: [64], flows: [10], rates: [1kpps]}\n  trial: {duration: 16s, orphan: 1s}\n";
 
-/// The clock of the one that runs is ten minutes behind, or ahead: its lease looks dead, or alive for ever, to whoever compares times.
+/// The clock of the running controller is ten minutes behind or ahead: a comparison of times would find its
+/// lease expired, or valid for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn controllers_whose_clocks_differ_leave_each_other_alone() {
     for ahead_s in [-600, 600] {
@@ -40,7 +42,7 @@ fn key(resource: &str, name: &str) -> Key {
     (resource.to_owned(), "lab".to_owned(), name.to_owned())
 }
 
-/// What a controller left that was killed, with a lease of 2 s.
+/// Adds the objects of a killed controller, with a lease of 2 s.
 fn leave(cluster: &Cluster, renewed: &str) {
     let labels = json!({"app.kubernetes.io/managed-by": "linerate", "linerate.dev/experiment": "dead0000"});
     let with = |more: Value| {
@@ -55,7 +57,7 @@ fn leave(cluster: &Cluster, renewed: &str) {
     cluster.put("pods", "lab", "tx0", with(pod));
 }
 
-/// Renewed an hour ago, or in an hour.
+/// Renewed an hour ago, or an hour in the future.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_does_not_change_belongs_to_the_dead() {
     for renewed in ["2000-01-01T00:00:00.000000Z", "2100-01-01T00:00:00.000000Z"] {
@@ -70,7 +72,7 @@ async fn a_lease_that_does_not_change_belongs_to_the_dead() {
     }
 }
 
-/// A dead run's pods count in quotas until they are gone.
+/// The pods of a dead run count in quotas until they are removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_quota_of_a_dead_run_is_its_successors() {
     let cluster = Cluster::start().await;
@@ -79,7 +81,7 @@ async fn the_quota_of_a_dead_run_is_its_successors() {
     cluster.put("resourcequotas", "lab", "team", quota);
     let said = cluster.run(&format!("{POD}{TWO_TRIALS}"), &["--dry-run"]).ends_with(0).await;
     assert!(said.contains("quotas are not added up"), "{said}");
-    // What the quota's controller does when the pod is gone.
+    // As the quota's controller does when the pod is removed.
     let running = cluster.run(&format!("{POD}{TWO_TRIALS}"), &[]);
     let quota = key("resourcequotas", "team");
     cluster
@@ -97,7 +99,7 @@ async fn the_quota_of_a_dead_run_is_its_successors() {
     assert_whole(&cluster, 1, 2);
 }
 
-/// A controller that was only away for long learns that it has lost its objects, and makes no new ones.
+/// A controller that returns after a long time notices that it has lost its objects, and creates no new ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_that_was_taken_for_dead_starts_no_pods_any_more() {
     let cluster = Cluster::start().await;
@@ -117,7 +119,7 @@ async fn a_controller_that_was_taken_for_dead_starts_no_pods_any_more() {
     assert_eq!(cluster.count("create", "pods"), pods);
 }
 
-/// Between the list and the deletion another pod gets the name.
+/// Another pod gets the name between the list and the deletion.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_took_the_name_meanwhile_is_left_alone() {
     let cluster = Cluster::start().await;

@@ -1,4 +1,4 @@
-//! Agents that are lost in a trial: it is repeated, and its first attempt leaves no trace.
+//! Agents that are lost during a trial: it is repeated, and its first attempt leaves no records.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ async fn a_port_forward_is_cut_in_a_trial() {
 async fn a_node_is_lost_in_a_trial() {
     let cluster = Cluster::start().await;
     let nodes = "nodes: [{tx: node1, rx: node1}, {tx: node1, rx: node2}]";
-    // The pair of which a pod was on the lost node cannot have it again.
+    // The pair with a pod on the lost node cannot use that node again.
     let pod =
         POD.replace("link: {kind: memif}", &format!("link: {{kind: afPacket}}, readyTimeout: 3s, {nodes}"));
     let long = TWO_TRIALS.replace("400ms", "1s");
@@ -94,7 +94,7 @@ async fn pairs_do_not_shift_when_one_does_not_come_back() {
     cluster.assert_clean();
 }
 
-/// Its results are on disk: the trial is not repeated, and the pair comes back for the next one.
+/// Its results are stored: the trial is not repeated, and the pair is recovered for the next one.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_is_lost_when_its_report_is_acknowledged() {
     for retries in [0, 1] {
@@ -113,7 +113,7 @@ async fn an_agent_is_lost_when_its_report_is_acknowledged() {
     }
 }
 
-/// A pod that does not go, because of a finalizer or a node that is gone, does not hold the user.
+/// A pod that is not removed, because of a finalizer or a lost node, does not block an interrupt.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recovery_can_be_interrupted() {
     let cluster = Cluster::start().await;

@@ -1,4 +1,4 @@
-//! The tests. `scripts/test.sh` runs them side by side, for mostly they wait.
+//! The tests. `scripts/test.sh` runs them in parallel, because they mostly wait.
 
 mod busy_servers;
 mod forwards;

@@ -1,11 +1,11 @@
-//! Objects of other people: seen, never touched.
+//! Foreign objects are never changed.
 
 use serde_json::json;
 
 use crate::cluster::{Cluster, POD, TWO_TRIALS};
 use crate::support::stdout;
 
-/// Pods that have our names and are not ours, and labels that look a little like ours.
+/// Adds foreign pods with Linerate's names, and objects whose labels resemble Linerate's.
 fn fill(cluster: &Cluster, names: &[&str]) {
     for name in names {
         for namespace in ["lab", "elsewhere"] {
@@ -23,7 +23,7 @@ fn fill(cluster: &Cluster, names: &[&str]) {
     }
 }
 
-/// Every object as it is now.
+/// A snapshot of every object.
 fn picture(cluster: &Cluster) -> Vec<String> {
     let all = cluster.state.objects().find(|_, _| true);
     all.iter().map(|(key, object)| format!("{key:?} {object}")).collect()

@@ -1,13 +1,13 @@
-//! Room as the scheduler counts it, and quotas that are about other pods.
+//! Room as the scheduler counts it, and quotas for other pods.
 
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, POD, TWO_TRIALS};
 
-/// Settings with a claim for each pod; the experiment names no storage class.
+/// Settings with a claim for each pod and without a storage class.
 const CLAIM: &str = "  kubernetes: {cpu: 1, memory: 64Mi, hugepages: {count: 0}, link: {kind: memif}, output: {persistentVolumeClaim: {size: 1Gi}}}\n";
 
-/// Another's pod that leaves `node` half a CPU, which a newer Kubernetes than the API types of this program tells of.
+/// A foreign pod leaves `node` half a CPU, in fields newer than the API types of this program.
 async fn avoids_node1(name: &str, spec: Value) {
     let cluster = Cluster::start().await;
     let mut pod = json!({"spec": spec, "status": {"phase": "Running"}});
@@ -65,7 +65,7 @@ async fn a_quota_of_leases_is_met_before_anything_is_made() {
     assert!(cluster.requests().iter().all(|asked| !asked.writes() || asked.is_dry_run()), "nothing was made");
 }
 
-/// A run with two claims is refused by a quota of one, before anything is made.
+/// A run with two claims is refused because of a quota of one, before anything is created.
 async fn one_claim_is_too_few(cluster: Cluster, spec: Value, resource: &str) {
     let hard = json!({resource: "1"});
     let status = json!({"hard": hard, "used": {resource: "0"}});

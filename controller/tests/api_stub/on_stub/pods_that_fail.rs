@@ -1,4 +1,4 @@
-//! Pods that do not start: the run ends, says of which pod why, and leaves nothing.
+//! Pods that do not start: the run ends, names the pod and the reason, and leaves no objects.
 
 use crate::cluster::{Cluster, POD, TWO_TRIALS};
 use crate::kubelet::Fate;

@@ -1,4 +1,5 @@
-//! What the API server refuses for good: no second attempt, the thing and the reason named, nothing left.
+//! Permanent refusals of the API server: no retry, an error that names the object and the reason, no objects
+//! left.
 
 use crate::cluster::{Cluster, POD, TWO_TRIALS};
 use crate::faults::{Effect, Fault};

@@ -1,4 +1,4 @@
-//! The Role that `linerate rbac` prints has what is asked, and nothing else.
+//! The Role that `linerate rbac` prints has exactly the rights that are used.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -13,11 +13,11 @@ use crate::kubelet::Fate;
 use crate::role::{Right, Role, right};
 use crate::state::pod_key;
 
-/// Settings that make use of everything.
+/// Settings that use every feature.
 const EVERYTHING: &str = "  kubernetes: {cpu: 1, memory: 64Mi, hugepages: {count: 0}, resources: {intel.com/dpdk: 1}, networks: [sriov-a], readyTimeout: 4s, \
                           output: {persistentVolumeClaim: {size: 1Gi}}}\n";
 
-/// The rights that were asked of the server, in the namespace and beyond it.
+/// The rights that requests used, in the namespace and cluster-wide.
 fn used(cluster: &Cluster) -> (BTreeSet<Right>, BTreeSet<Right>) {
     let asked = cluster.requests();
     let asked = asked.iter().filter(|asked| asked.resource != "selfsubjectaccessreviews");
@@ -32,7 +32,7 @@ async fn the_role_is_exactly_what_is_used() {
         let cluster = Cluster::start().await;
         cluster.state.is_old.store(is_old, Ordering::Relaxed);
         cluster.put("network-attachment-definitions", "lab", "sriov-a", json!({}));
-        // A pod that comes late, a pod that goes, and a lease that is renewed.
+        // A pod that starts late, a pod that is removed, and a lease that is renewed.
         cluster.fate("rx0", [Fate::NeverScheduled("0/2 nodes are available")]);
         let spec = format!("{EVERYTHING}{}", TWO_TRIALS.replace("400ms", if is_old { "1s" } else { "6s" }));
         cluster.run(&spec, &[]).ends_with(1).await;

@@ -1,4 +1,4 @@
-//! Many pods: one connection each, memory that is flat per pod, and no more requests of a kind than there are pods.
+//! Many pods: one connection and bounded memory for each, and at most one request of a kind per pod.
 
 #![allow(clippy::print_stdout, reason = "figures to read")]
 
@@ -9,14 +9,14 @@ use super::whole::assert_whole;
 use crate::cluster::{Cluster, POD};
 use crate::role::Role;
 
-/// Pods of the largest run; `CONTRIBUTING.md` tells of the variable.
+/// Variable with the number of pods of the largest run; see `CONTRIBUTING.md`.
 const VARIABLE: &str = "LINERATE_STUB_PODS";
 const USUAL_PODS: usize = 1000;
-/// Bound of what a further pod may cost the controller.
+/// Largest memory of the controller per additional pod.
 const MEMORY_PER_POD_KIB: u64 = 400;
 const SPEC: &str = "  traffic: {frameSizes: [64], flows: [10], rates: [10kpps]}\n  trial: {duration: 2s, sampleInterval: 1s}\n";
 
-/// Peak memory of a process that lives.
+/// Peak memory of a live process.
 fn peak_kib(id: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -45,7 +45,7 @@ async fn run(pods: usize) -> Cost {
     let took = begun.elapsed();
     assert_whole(&cluster, pods / 2, 1);
     assert_eq!(cluster.count("create", "pods/portforward"), pods, "exactly one connection for each pod");
-    // Each is checked before, by a dry run.
+    // A dry run checks each before it is created.
     assert_eq!(cluster.count("create", "pods"), 2 * pods);
     assert_eq!(cluster.count("delete", "pods"), pods);
     let cost = Cost {

@@ -1,4 +1,5 @@
-//! Namespaces with a Pod Security level: the refusal names the label that each link needs, and warnings are told once.
+//! Namespaces with a Pod Security level: the refusal names the label that each link needs, and each warning
+//! is printed once.
 
 use crate::cluster::{Cluster, POD, TWO_TRIALS};
 use crate::security::Level;

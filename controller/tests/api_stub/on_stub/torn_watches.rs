@@ -1,4 +1,4 @@
-//! Watches that break off, expire, lag or tell too little.
+//! Watches that break, expire, lag or miss events.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ async fn a_watch_that_has_expired_begins_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_is_refused_as_expired_begins_anew() {
     let gone = Effect::Answer { code: 410, reason: "Expired", message: "too old resource version" };
-    // A cut watch is taken up at its version, which the server then no longer has.
+    // A cut watch resumes at its version, which the server then no longer has.
     let cluster = Cluster::start().await;
     cluster.fault(Fault::of("watch", "pods", Effect::CutInEvent(2)));
     cluster.fault(Fault::of("watch", "pods", gone).times(usize::MAX));
@@ -53,14 +53,14 @@ async fn a_watch_that_fails_is_taken_up_with_growing_delays() {
     assert!((5..12).contains(&watches), "{watches}");
 }
 
-/// The end of a pod is seen in what a new list lacks.
+/// A new list without the pod reveals its end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_farewell_that_no_watch_tells_is_noticed() {
     let cluster = Cluster::start().await;
     cluster.fault(Fault::of("watch", "pods", Effect::GoneForFarewell));
     let running = cluster.run(&format!("  pairs: 2\n{POD}{}", TWO_TRIALS.replace("400ms", "1s")), &[]);
     cluster.until_trial().await;
-    // Gone at once, so that the list has nothing of it.
+    // Removed at once, so that the list does not have it.
     cluster.fault(Fault::of("list", "pods", Effect::Late(Duration::from_millis(300))));
     bid_farewell(&cluster.state, &pod_key("rx1"));
     let begun = Instant::now();
@@ -71,7 +71,7 @@ async fn a_farewell_that_no_watch_tells_is_noticed() {
     assert!(begun.elapsed() < Duration::from_secs(9), "without waiting for one that is gone");
 }
 
-/// What is told late of a pod is not held against its successor.
+/// Late events of a pod do not affect its successor.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_may_lag_behind() {
     let cluster = Cluster::start().await;

@@ -1,8 +1,9 @@
-//! What a run is that lacks nothing.
+//! Checks of a complete run.
 
 use crate::cluster::{Cluster, POD, TWO_TRIALS};
 
-/// What every run that is complete has: each trial once on each pair, every packet accounted for, nothing left behind.
+/// Checks that each pair has each trial once, that every packet is accounted for, and that no objects are
+/// left.
 pub fn assert_whole(cluster: &Cluster, pairs: usize, trials: usize) {
     let summary = cluster.summary().unwrap();
     let mut found: Vec<_> =

@@ -1,4 +1,4 @@
-//! Comparisons of recorded runs: a real difference, none, and too few repeats.
+//! Comparisons of recorded runs: a real difference, no difference, and too few repeats.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,12 @@ use linerate_report::compare::{Comparison, Outcome, Overall};
 use linerate_results::summary::{Status, Summary};
 
 const ATTEMPTS: usize = 5;
-/// How far off the intended load a busy machine may be, as a share of it: less than half of the threshold that verdicts are asked for.
+/// Largest deviation from the intended load on a busy machine, as a share of it: less than half of the
+/// verdicts' threshold.
 const NEAR: f64 = 0.08;
 
-/// A run of its own with this load and so many repeats; returns its directory. `None` when the machine was too busy to send evenly, again
-/// and again: then runs of the same thing do differ.
+/// A run with this load and number of repeats; returns its directory. `None` when the machine repeatedly was
+/// too busy to send evenly: then runs of the same load do differ.
 fn recorded(bench: &Bench, rate: &str, repeats: u32) -> Option<PathBuf> {
     (0..ATTEMPTS).find_map(|_| {
         let (directory, summary) = record(bench, rate, repeats);
@@ -42,7 +43,7 @@ fn record(bench: &Bench, rate: &str, repeats: u32) -> (PathBuf, Summary) {
     (bench.path("results").join(&summary.experiment.id), summary)
 }
 
-/// Files a run's results under the name that another load would have.
+/// Renames a run's results as if they had another load.
 fn under_the_name_of(directory: &Path, from: &str, to: &str) {
     let path = directory.join("summary.json");
     let text = fs::read_to_string(&path).unwrap();
@@ -66,7 +67,7 @@ fn verdict(output: &Output) -> (Option<i32>, Overall, Outcome) {
 #[test]
 fn recorded_runs_get_the_verdict_they_deserve() {
     let bench = Bench::new("");
-    // A load that any machine sends evenly: what is asked here is what comparisons say, not what machines do.
+    // A load that any machine sends evenly, because the comparison is tested, not the machine.
     let runs = [("500pps", 5), ("500pps", 5), ("250pps", 5), ("500pps", 1)];
     let runs: Option<Vec<_>> = runs.iter().map(|(rate, repeats)| recorded(&bench, rate, *repeats)).collect();
     let Some([first, second, slower, once]) = runs.and_then(|runs| <[PathBuf; 4]>::try_from(runs).ok())
@@ -99,7 +100,8 @@ fn recorded_runs_get_the_verdict_they_deserve() {
     }
 }
 
-/// On a busy machine too, where loads miss what was intended and scatter: a fortieth of the load is worse, and one repeat tells nothing.
+/// Also on a busy machine, whose loads deviate and scatter: a fortieth of the load is worse, and one repeat
+/// does not suffice.
 #[test]
 fn a_large_difference_shows_through_any_scatter() {
     let bench = Bench::new("");

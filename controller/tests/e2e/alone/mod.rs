@@ -1,4 +1,4 @@
-//! Tests of rates and times: another test at the same time would take the CPUs that they count on.
+//! Tests of rates and times; a parallel test would take CPUs that they need.
 
 mod compare;
 mod time;

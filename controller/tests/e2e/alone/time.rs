@@ -1,5 +1,5 @@
-//! Time and CPUs: a counter whose frequency is told wrong, CPUs that workers share, a CPU quota. The loads are offered, or the verdict says what
-//! was lacking, with numbers: so these tests are true on a machine that does other things besides.
+//! Time and CPUs: a counter with a wrong reported frequency, CPUs that workers share, a CPU quota. Either the
+//! load is offered, or the verdict names the missing CPU time, so these tests also pass on a busy machine.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -17,7 +17,7 @@ const FOUR_RATES: &str = "  traffic: {frameSizes: [64], flows: [10], rates: [1kp
   trial: {duration: 2s}
 ";
 
-/// The same command on at most two CPUs.
+/// The command restricted to at most two CPUs.
 fn on_two_cpus(command: &Command) -> Command {
     let allowed = rustix::thread::sched_getaffinity(None).unwrap();
     let cpus = (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu));
@@ -28,8 +28,8 @@ fn on_two_cpus(command: &Command) -> Command {
     taskset
 }
 
-/// Every packet that the load called for is accounted for; the load was offered within `tolerance`, a share of it, or the verdict names the CPU.
-/// Returns whether it was offered.
+/// Checks that every packet of the intended load is accounted for, and that the load was offered within
+/// `tolerance`, a share of it, or the verdict names the CPU. Returns whether it was offered.
 fn assert_offered_or_explained(trial: &TrialSummary, tolerance: f64) -> bool {
     let intended = trial.intended_pps.unwrap();
     let accounted = trial.sent_packets + trial.unsent_packets + trial.forgone_packets;
@@ -117,7 +117,8 @@ fn a_frequency_that_dpdk_tells_wrong_is_in_every_output_and_no_load_rests_on_it(
     for report in [record.tx.unwrap(), record.rx.unwrap()] {
         let clock = report.clock.unwrap();
         let ns = clock.end.raw_ns - clock.start.raw_ns;
-        // By the kernel's clock the trial took its time: one who believed DPDK would have ended 4 ms early.
+        // The trial lasted its duration by the kernel's clock; with DPDK's frequency it would have ended 4 ms
+        // early.
         assert!(ns as f64 >= SECONDS * 1e9 * (1.0 - 100e-6), "{clock:?}");
         let hz = (clock.end.ticks - clock.start.ticks) as f64 * 1e9 / ns as f64;
         assert!((hz / clock.rate.measured_hz as f64 - 1.0).abs() < 50e-6, "{clock:?}");
