@@ -1,8 +1,8 @@
 //! The control groups of this process, version 1 and 2, which contain its limits.
 //!
-//! Source: `/proc/self/cgroup` (`man 7 cgroups`) names the groups, `/proc/self/mountinfo` (`man 5
-//! proc_pid_mountinfo`) their directories. A limit applies to all groups below it, so the walk goes up to the
-//! mount. A container with its own cgroup namespace cannot see further up.
+//! Source: `/proc/self/cgroup` (`man 7 cgroups`) names the groups, `/proc/self/mountinfo`
+//! (`man 5 proc_pid_mountinfo`) their directories. A limit applies to all groups below it, so the walk goes
+//! up to the mount. A container with its own cgroup namespace cannot see further up.
 
 use crate::mounts;
 use crate::root::{ReadError, Reason, Root};

@@ -47,7 +47,8 @@ impl ThreadTime {
     }
 }
 
-/// The second number of `schedstat`: nanoseconds spent waiting for a CPU (kernel `Documentation/scheduler/sched-stats.rst`).
+/// The second number of `schedstat`: nanoseconds spent waiting for a CPU (kernel
+/// `Documentation/scheduler/sched-stats.rst`).
 fn waited_ns(schedstat: &str) -> Option<u64> {
     schedstat.split_whitespace().nth(1)?.parse().ok()
 }

@@ -116,7 +116,7 @@ impl FlowState {
     /// Records the delay of a first copy.
     #[inline(always)]
     pub fn record_delay(&mut self, ticks: u64) {
-        // Between clocks that do not compare, a delay may have 39 bits.
+        // A delay between clocks that are not comparable may have 39 bits.
         self.delay_sum = self.delay_sum.saturating_add(ticks);
         self.delay_min = self.delay_min.min(ticks);
         self.delay_max = self.delay_max.max(ticks);

@@ -155,7 +155,8 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// A pacer for a load over time on a clock of `tick_hz`, beginning at `now`: the first packets are due at once.
+    /// A pacer for a load over time on a clock of `tick_hz`, beginning at `now`: the first packets are due at
+    /// once.
     pub fn new(load: &Load, tick_hz: u64, now: u64) -> Self {
         let hz = tick_hz as f64;
         let (stretches, round, burst) = match load {

@@ -20,7 +20,8 @@ const FORMS: &str = "a size (64), a list (64,512,1518), sizes with weights (64:7
 
 /// Sizes of successive frames. One size, or a sequence that each sender repeats.
 ///
-/// Written `64`; `64,512,1518` (in turn); `64:7,594:4,1518:1` (weights, evenly interleaved); `imix`; or `genome:aaafg`, the letters of RFC 6985.
+/// Written `64`; `64,512,1518` (in turn); `64:7,594:4,1518:1` (weights, evenly interleaved); `imix`; or
+/// `genome:aaafg`, the letters of RFC 6985.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FrameSizes {
     sequence: Vec<FrameSize>,

@@ -141,7 +141,7 @@ impl AddAssign for ReceiveCounters {
         self.bad_checksums += bad_checksums;
         self.without_checksum += without_checksum;
         self.foreign += foreign;
-        // Between clocks that do not compare, a delay may have 39 bits.
+        // A delay between clocks that are not comparable may have 39 bits.
         self.delay_sum_ns = self.delay_sum_ns.saturating_add(delay_sum_ns);
     }
 }
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(early.since(&late), None);
     }
 
-    /// Each of several lcores may have all that the field holds, where clocks do not compare.
+    /// With clocks that are not comparable, each lcore may reach the largest value of the field.
     #[test]
     fn sums_of_delays_end_at_the_largest_number() {
         let most = ReceiveCounters { packets: 1, delay_sum_ns: u64::MAX, ..ReceiveCounters::default() };

@@ -82,8 +82,8 @@ pub struct ReceiveSpec {
 
 /// How a receiver ends: it counts until everything that was sent has arrived, or until nothing more arrives.
 ///
-/// The times that the user sets are lower bounds. They grow with the delay of the path and with the time between packets, so that packets
-/// in flight do not count as lost.
+/// The times that the user sets are lower bounds. They grow with the delay of the path and with the time
+/// between packets, so that packets in flight do not count as lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {

@@ -341,7 +341,7 @@ impl RingArgs {
 }
 
 impl RingArgs {
-    /// Queues for lcores of which some send and the others receive, unless the user gave numbers.
+    /// Numbers of queues when some lcores send and the others receive, unless the user gave numbers.
     pub(super) fn divided(self, lcores: usize) -> Self {
         let (senders, receivers) = (lcores / 2, lcores - lcores / 2);
         Self {

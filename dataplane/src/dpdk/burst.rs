@@ -70,7 +70,8 @@ impl Buffers {
         if rest.is_empty() {
             return;
         }
-        // SAFETY: the first `len` pointers are buffers owned here; the length is shortened, so each is freed once.
+        // SAFETY: the first `len` pointers are buffers owned here; the length is shortened, so each is freed
+        // once.
         unsafe { sys::lr_buffers_free(rest.as_mut_ptr(), rest.len() as u32) };
         self.len = kept;
     }
@@ -137,8 +138,9 @@ impl FrameBurst for TxBurst {
     #[inline(always)]
     fn heads(&mut self) -> impl Iterator<Item = &mut FrameHead> {
         self.buffers.pointers[..self.buffers.len].iter().map(|buffer| {
-            // SAFETY: the buffer is owned by this burst, which is borrowed mutably; buffers in a burst are distinct, so the heads do
-            // not overlap; the template that initialised the buffer is at least as long as a head.
+            // SAFETY: the buffer is owned by this burst, which is borrowed mutably; buffers in a burst are
+            // distinct, so the heads do not overlap; the template that initialised the buffer is at least as
+            // long as a head.
             unsafe { &mut *data(*buffer).cast::<FrameHead>() }
         })
     }
@@ -165,8 +167,8 @@ impl TurnableBurst for RxBurst {
         let mut kept = 0;
         for i in 0..buffers.len {
             let buffer = buffers.pointers[i];
-            // SAFETY: the buffer is owned by this burst, borrowed mutably; the port has written data_len bytes from the frame's
-            // beginning on.
+            // SAFETY: the buffer is owned by this burst, borrowed mutably; the port has written data_len
+            // bytes from the frame's beginning on.
             let frame = unsafe { slice::from_raw_parts_mut(data(buffer), usize::from((*buffer).data_len)) };
             if keep(frame) {
                 // SAFETY: as above. The flags that the port set on receipt must not act as offload requests
@@ -188,8 +190,8 @@ impl ReceivedBurst for RxBurst {
             if let Some(later) = buffers.get(i + PREFETCH_AHEAD) {
                 prefetch(*later);
             }
-            // SAFETY: the buffer is owned by this burst, borrowed for the item's life; the port has written data_len bytes from the
-            // frame's beginning on.
+            // SAFETY: the buffer is owned by this burst, borrowed for the item's life; the port has written
+            // data_len bytes from the frame's beginning on.
             unsafe {
                 Received {
                     bytes: slice::from_raw_parts(data(*buffer), usize::from((**buffer).data_len)),

@@ -109,7 +109,8 @@ impl Eal {
         STARTING.store(true, Ordering::SeqCst);
         // SAFETY: registers a plain function; EAL starts once, so it is registered once.
         unsafe { libc::atexit(ended_by_eal) };
-        // SAFETY: argv holds `count` NUL-terminated strings and a null pointer, all leaked; EAL starts once, guarded above.
+        // SAFETY: argv holds `count` NUL-terminated strings and a null pointer, all leaked; EAL starts once,
+        // guarded above.
         let code = unsafe { sys::lr_eal_init(count, argv.as_mut_ptr()) };
         STARTING.store(false, Ordering::SeqCst);
         if code < 0 {
@@ -187,7 +188,7 @@ extern "C" fn ended_by_eal() {
          guide lists EAL's\n"
     );
     let _ = std::io::stderr().write_all(message.as_bytes());
-    // SAFETY: ends the process at once; nothing of ours has been opened yet.
+    // SAFETY: ends the process at once; the program has not opened any port or pool yet.
     unsafe { libc::_exit(1) };
 }
 

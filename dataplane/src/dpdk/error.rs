@@ -29,7 +29,8 @@ impl Errno {
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: rte_strerror returns a NUL-terminated string, static or in this thread's own buffer; it is read at once.
+        // SAFETY: rte_strerror returns a NUL-terminated string, static or in this thread's own buffer; it is
+        // read at once.
         let text = unsafe { CStr::from_ptr(sys::lr_strerror(self.0)) };
         write!(f, "{} (errno {})", text.to_string_lossy(), self.0)
     }

@@ -69,7 +69,8 @@ impl Eal {
             *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         }));
         let argument = Box::into_raw(work);
-        // SAFETY: `run` takes back the box, exactly once, when the launch succeeds; the closure is Send and 'static.
+        // SAFETY: `run` takes back the box, exactly once, when the launch succeeds; the closure is Send and
+        // 'static.
         let code = unsafe { sys::lr_launch(Some(run), argument.cast(), lcore.0) };
         if code != 0 {
             // SAFETY: the launch failed, so `run` does not get the box.
@@ -81,7 +82,8 @@ impl Eal {
 }
 
 unsafe extern "C" fn run(argument: *mut c_void) -> c_int {
-    // SAFETY: the argument is the box that `launch` gave away, and each launch runs once. The closure catches its panics.
+    // SAFETY: the argument is the box that `launch` gave away, and each launch runs once. The closure catches
+    // its panics.
     let work = unsafe { Box::from_raw(argument.cast::<Work>()) };
     work();
     0
@@ -120,8 +122,8 @@ impl<T> Job<T> {
     }
 
     fn wait(&self) {
-        // SAFETY: waits for the lcore to be idle; called on the main lcore, since Eal (the only launcher) is not Send and
-        // results are joined by its owner; an idle lcore returns at once.
+        // SAFETY: waits for the lcore to be idle; called on the main lcore, since Eal (the only launcher) is
+        // not Send and results are joined by its owner; an idle lcore returns at once.
         unsafe { sys::lr_wait(self.lcore.0) };
     }
 }

@@ -82,7 +82,8 @@ impl Pool {
     /// it would change frames in flight.
     pub(super) fn stamp(&self, bytes: &[u8]) {
         debug_assert!(bytes.len() <= usize::from(u16::MAX));
-        // SAFETY: a stamp is a frame that the port's MTU admits or a head, and the data room was sized for that MTU and holds any head.
+        // SAFETY: a stamp is a frame that the port's MTU admits or a head, and the data room was sized for
+        // that MTU and holds any head.
         unsafe { sys::lr_pool_stamp(self.as_ptr(), bytes.as_ptr().cast(), bytes.len() as u32) };
     }
 }

@@ -238,7 +238,8 @@ impl Port {
         // A standard MTU is every port's default; some ports refuse to set it.
         let asked_mtu = if mtu == DEFAULT_MTU { 0 } else { mtu };
         let mut setup = MaybeUninit::uninit();
-        // SAFETY: EAL is up and the port exists; the shim checks the rest, and returns an error or has filled the structure.
+        // SAFETY: EAL is up and the port exists; the shim checks the rest, and returns an error or has filled
+        // the structure.
         let code = unsafe {
             sys::lr_port_configure(port, rx_queues, tx_queues, asked_mtu, !mixes_pools, setup.as_mut_ptr())
         };
@@ -300,7 +301,8 @@ impl Port {
         });
 
         for (queue, pool) in (0..).zip(&rx_pools) {
-            // SAFETY: the queue is among those configured; the pool is owned by Started and outlives the port.
+            // SAFETY: the queue is among those configured; the pool is owned by Started and outlives the
+            // port.
             let code = unsafe { sys::lr_rx_queue_setup(port, queue, rx_descriptors, pool.as_ptr()) };
             check(code, || failed(&format!("RX queue {queue} cannot be set up")))?;
         }

@@ -58,8 +58,8 @@ impl TxQueue {
     /// Allocates and sends bursts of `burst` frames of `bytes` without writing to them; returns the frames
     /// that the port accepted. The reference for Linerate's own loop.
     pub fn bare_loop(&mut self, bytes: u16, burst: u16, bursts: u64) -> u64 {
-        // SAFETY: the port is started and this is the queue's only handle; the shim owns what it allocates and the data room holds
-        // any frame the MTU admits.
+        // SAFETY: the port is started and this is the queue's only handle; the shim owns what it allocates
+        // and the data room holds any frame the MTU admits.
         unsafe {
             sys::lr_bare_tx_loop(
                 self.port.id(),
@@ -123,7 +123,8 @@ impl TransmitQueue for TxQueue {
         if buffers.len == 0 || !buffers.belongs_to(&self.pool) {
             return 0;
         }
-        // SAFETY: the port is started and this is the queue's only handle; the first `len` buffers are owned by the burst.
+        // SAFETY: the port is started and this is the queue's only handle; the first `len` buffers are owned
+        // by the burst.
         let accepted = unsafe {
             sys::lr_tx_burst(self.port.id(), self.queue, buffers.pointers.as_mut_ptr(), buffers.len as u16)
         };
@@ -149,8 +150,8 @@ impl ForwardQueue for TxQueue {
         if buffers.len == 0 || self.port.frees_in_bulk() || !own {
             return 0;
         }
-        // SAFETY: the port is started and this is the queue's only handle; the first `len` buffers are owned by the burst. The port frees
-        // each buffer to the pool it came from.
+        // SAFETY: the port is started and this is the queue's only handle; the first `len` buffers are owned
+        // by the burst. The port frees each buffer to the pool it came from.
         let accepted = unsafe {
             sys::lr_tx_burst(self.port.id(), self.queue, buffers.pointers.as_mut_ptr(), buffers.len as u16)
         };
@@ -173,8 +174,8 @@ impl OwnFrames for TxQueue {
         if length > self.port.largest_frame_bytes() {
             return false;
         }
-        // SAFETY: the port is started and this is the queue's only handle; the pool lives as long as the port, which frees its buffers one by
-        // one; `length` bytes are read.
+        // SAFETY: the port is started and this is the queue's only handle; the pool lives as long as the
+        // port, which frees its buffers one by one; `length` bytes are read.
         let code = unsafe {
             sys::lr_send_frame(self.port.id(), self.queue, pool.as_ptr(), frame.as_ptr().cast(), length)
         };

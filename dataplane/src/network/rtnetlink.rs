@@ -1,7 +1,8 @@
-//! Messages of the kernel's routing socket (rtnetlink): requests for addresses, routes and neighbours, and their answers. Pure.
+//! Messages of the kernel's routing socket (rtnetlink): requests for addresses, routes and neighbours, and
+//! their answers. Pure.
 //!
-//! Formats: Linux `netlink(7)` and `rtnetlink(7)`. Numbers are in the machine's byte order, addresses in network order; every part is padded to
-//! four bytes.
+//! Formats: Linux `netlink(7)` and `rtnetlink(7)`. Numbers are in the machine's byte order, addresses in
+//! network order; every part is padded to four bytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

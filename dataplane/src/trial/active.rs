@@ -268,7 +268,7 @@ impl Active {
     /// Answers requests for the port's addresses.
     pub fn tend(&mut self, bench: &mut Bench<'_>) {
         if let Some(jobs) = self.jobs.as_mut().filter(|jobs| bench.answers() && jobs.sending_is_over()) {
-            // No other code handles the frames that wait for ended loops, whose queues are free.
+            // This thread sends the frames that wait for ended loops, whose queues are free.
             jobs.join_senders(bench);
             bench.send_left(&self.sending);
         }

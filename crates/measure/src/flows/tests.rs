@@ -36,7 +36,8 @@ fn round(profile: &Profile, tag: u16, packets: u32) -> Vec<Vec<u8>> {
     (0..packets).map(|i| next_frame(&mut writer, &template, 0x12_3456_789a + u64::from(i))).collect()
 }
 
-/// Checks headers, lengths and checksums, and shows the varied fields: MACs, VLAN, addresses, DSCP, TTL, ports.
+/// Checks headers, lengths and checksums, and shows the varied fields: MACs, VLAN, addresses, DSCP, TTL,
+/// ports.
 fn inspect(frame: &[u8]) -> String {
     let packet = LaxPacketHeaders::from_ethernet(frame).unwrap();
     assert!(packet.stop_err.is_none(), "{:?}", packet.stop_err);
