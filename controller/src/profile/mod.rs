@@ -38,7 +38,7 @@ pub enum ProfileFileError {
         /// Its size in bytes.
         bytes: u64,
     },
-    /// The text is not a document of the right form.
+    /// The text does not have the form of a document.
     #[error(
         "{origin}: {}\nrun `linerate schema profile` for all fields and their ranges",
         yaml::excerpt(origin, problem)

@@ -4,11 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The controller.
 pub(crate) const LINERATE: &str = "linerate";
-/// The data plane.
 pub(crate) const DATAPLANE: &str = "linerate-dataplane";
-/// The preflight check.
 pub(crate) const CHECK: &str = "hugepage-check";
 /// Variables that programs need to start; all others are removed.
 const KEPT: [&str; 4] = ["PATH", "LD_LIBRARY_PATH", "HOME", "LLVM_PROFILE_FILE"];

@@ -273,7 +273,7 @@ impl Drop for Mount {
     }
 }
 
-/// One test for several cases at the same time: they mostly wait, for agents that look after themselves.
+/// Runs a test for several cases in parallel, because they mostly wait for agents to exit.
 pub fn side_by_side<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
     std::thread::scope(|scope| {
         for case in cases {

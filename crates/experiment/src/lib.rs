@@ -61,7 +61,7 @@ pub enum ExperimentError {
         /// The reason.
         reason: std::io::Error,
     },
-    /// The text is not a document of the right form.
+    /// The text does not have the form of a document.
     #[error(
         "{origin}: {}\nrun `linerate schema experiment` for all fields and their ranges",
         excerpt(origin, problem)

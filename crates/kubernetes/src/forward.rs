@@ -16,7 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct PortForward {
     /// The pods of its namespace.
     pub(crate) pods: Api<Pod>,
-    /// The pod.
     pub(crate) pod: String,
     /// The port on the pod's loopback address.
     pub(crate) port: u16,

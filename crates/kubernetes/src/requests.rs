@@ -26,7 +26,6 @@ type Quantities = Option<BTreeMap<String, Quantity>>;
 pub(super) struct Spec {
     /// Its node, once it has one.
     pub(super) node_name: Option<String>,
-    /// Name of its priority class.
     pub(super) priority_class_name: Option<String>,
     /// Limit of its run time in seconds.
     pub(super) active_deadline_seconds: Option<i64>,

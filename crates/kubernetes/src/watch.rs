@@ -115,7 +115,7 @@ struct Message {
     message: String,
 }
 
-/// What matters of the end of a container's log: an agent's error message, or what hugepage-check says has failed.
+/// The relevant end of a container's log: an agent's error message, or the failed check of hugepage-check.
 pub fn last_words(log: &str) -> String {
     if let Some(failure) =
         log.lines().rev().find_map(|line| serde_json::from_str::<Failure>(line.trim()).ok())

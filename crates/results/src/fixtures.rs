@@ -220,7 +220,7 @@ pub fn record() -> TrialRecord {
     }
 }
 
-/// The same with every number as large as its field can have it and a reader takes it.
+/// The value with every number at the largest that its field holds and a reader accepts.
 pub fn with_largest_numbers<T: Serialize + DeserializeOwned>(value: &T) -> T {
     let mut all = serde_json::to_value(value).unwrap();
     let mut places = Vec::new();
@@ -240,7 +240,7 @@ pub fn with_largest_numbers<T: Serialize + DeserializeOwned>(value: &T) -> T {
     T::deserialize(&all).unwrap()
 }
 
-/// The places of all numbers within a value, as JSON pointers.
+/// Places of all numbers in a value, as JSON pointers.
 fn numbers(place: &str, value: &Value, places: &mut Vec<String>) {
     match value {
         Value::Number(_) => places.push(place.to_owned()),
@@ -255,7 +255,7 @@ fn numbers(place: &str, value: &Value, places: &mut Vec<String>) {
     }
 }
 
-/// [`record`] with the largest numbers, and times at both ends of what can be told.
+/// [`record`] with the largest numbers, and with the smallest and largest times that are representable.
 pub fn extreme_record() -> TrialRecord {
     let ordinary = record();
     let mut record = with_largest_numbers(&ordinary);
@@ -276,7 +276,7 @@ pub fn recorded() -> (tempfile::TempDir, String) {
     recorded_of(record())
 }
 
-/// The same of this trial.
+/// A results directory with one experiment of this trial.
 pub fn recorded_of(record: TrialRecord) -> (tempfile::TempDir, String) {
     let results = tempfile::tempdir().unwrap();
     let store = Store::create(results.path()).unwrap();

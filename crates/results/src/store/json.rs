@@ -6,14 +6,15 @@ use std::fmt;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-/// Fractions beyond this are no rates, shares or times of ours. Whole numbers may have all of their 64 bits: drivers have counters of any value, and
-/// sums of delays between clocks that do not compare grow without bound.
+/// Largest plausible fraction: rates, shares and times are smaller. Whole numbers may use all of their 64
+/// bits: drivers have counters of any value, and sums of delays between clocks that cannot be compared grow
+/// without bound.
 const LARGEST_FRACTION: f64 = 1e20;
 
-/// Checks that a value can be read once it is written.
+/// Checks that a value, once written, can be read back.
 ///
 /// # Errors
-/// The field that cannot, and why: a fraction that is no number, or beyond all that is measured.
+/// The field that cannot, and the reason: a fraction that is not a number, or larger than any measurement.
 pub fn can_be_read<T: Serialize + DeserializeOwned>(value: &T) -> Result<(), JsonError> {
     let bytes =
         serde_json::to_vec(value).map_err(|error| JsonError { torn: false, what: error.to_string() })?;

@@ -46,8 +46,9 @@ pub struct TrialRecord {
 }
 
 impl TrialRecord {
-    /// Takes out what could not be read once it is written, and says what and why: a report, or the result, with a fraction that is no number or
-    /// beyond all that is measured. `None` when all of it can.
+    /// Removes parts that could not be read back after writing: a report, or the result, with a fraction that
+    /// is not a number or is larger than any measurement. Returns the parts and reasons; `None` when
+    /// everything is readable.
     pub fn without_unreadable(&mut self) -> Option<String> {
         let Self { result, tx, rx, pair, .. } = self;
         let said = [
@@ -62,7 +63,7 @@ impl TrialRecord {
     }
 }
 
-/// Clears what could not be read, and says why.
+/// Clears a part that could not be read back, and returns the reason.
 fn kept_if_readable<T: Serialize + DeserializeOwned>(part: &mut Option<T>, name: &str) -> Option<String> {
     let error = json::can_be_read(part).err()?;
     *part = None;

@@ -48,7 +48,7 @@ fn a_trial_appears_whole_under_its_pair() {
     assert_eq!(again.reason.kind(), ErrorKind::DirectoryNotEmpty, "a result is never written over: {again}");
 }
 
-/// Counters of drivers, and sums of delays between clocks that do not compare, may have any value.
+/// Counters of drivers, and sums of delays between clocks that cannot be compared, may have any value.
 #[test]
 fn whatever_is_counted_what_is_written_can_be_read() {
     let results = tempfile::tempdir().unwrap();

@@ -141,7 +141,7 @@ pub enum PlatformError {
         "frames of {size} bytes are too large for platform local, whose memif ports carry {most} at most; leave them out with --filter or in the document"
     )]
     FrameTooLarge {
-        /// Largest frame asked for, check sequence included.
+        /// Requested frame size, check sequence included.
         size: u32,
         /// Largest frame possible.
         most: u32,

@@ -160,7 +160,6 @@ impl Agent {
         Ok(())
     }
 
-    /// Its name.
     pub(super) fn name(&self) -> &str {
         self.session.agent()
     }

@@ -42,7 +42,6 @@ pub(super) struct Lost {
     pub(super) position: usize,
     /// Its name.
     pub(super) group: String,
-    /// The reason.
     pub(super) reason: String,
 }
 
@@ -289,7 +288,7 @@ fn settle(
         }
         Err(stopped) => record.reason = Some(stopped.to_string()),
     }
-    // An agent may report anything; what is recorded can be read.
+    // An agent may report any number; the record must stay readable.
     if let Some(why) = record.without_unreadable() {
         record.result = None;
         record.reason.get_or_insert(why);

@@ -39,7 +39,7 @@ pub struct Script {
     pub finds_no_way: Option<&'static str>,
     /// Its drain takes the whole settle time, and it sends samples meanwhile.
     pub drains_slowly: bool,
-    /// It reports a rate that nothing has.
+    /// It reports an impossible rate.
     pub reports_nonsense: bool,
     /// The starts at which it exits, counted from 1 over all processes of the name; warm-up has starts as
     /// well.
