@@ -69,7 +69,7 @@ pub enum Command {
     Flows(FlowsFrom),
     /// Confirms that the controller has the report: finished → idle.
     Acknowledge(Acknowledge),
-    /// Ends the agent program once it is idle, or discards the trial that it holds.
+    /// Ends the agent program; a trial or report that it holds is discarded.
     Shutdown,
 }
 
