@@ -78,7 +78,7 @@ impl Recovery<'_, '_> {
     }
 
     /// Reconnects to all live agents in parallel, because one cause may break all connections. Returns the
-    /// reconnected groups.
+    /// positions of the reconnected groups.
     async fn reconnect(&self, lost: &[Lost], groups: &mut [Group]) -> Result<BTreeSet<usize>, Ending> {
         let patience = self.job.experiment.trial().orphan.get() + RECONNECT_MARGIN;
         let is_lost = |position: &usize| lost.iter().any(|lost| lost.position == *position);
