@@ -10,7 +10,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use linerate_metrics::Traffic;
-use linerate_wire::counters::{PortCounters, Sample};
+use linerate_wire::counters::PortCounters;
+use linerate_wire::sample::{FrameMeasures, Sample};
 use linerate_wire::trial::Role;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -84,7 +85,7 @@ struct Now {
     pairs: Vec<WatchedPath>,
     sending_since: Instant,
     /// The latest sample of each end.
-    last: HashMap<(String, Role), Sample>,
+    last: HashMap<(String, Role), FrameMeasures>,
 }
 
 impl Metrics {
@@ -171,7 +172,7 @@ impl RunMetrics {
 }
 
 /// The sending or the receiving part of a sample: an agent may do both at once, on different paths.
-fn one_way(role: Role, sample: &Sample) -> Sample {
+fn one_way(role: Role, sample: &FrameMeasures) -> FrameMeasures {
     let port = sample.port.map(|port| match role {
         Role::Tx => PortCounters {
             tx_packets: port.tx_packets,
@@ -183,7 +184,7 @@ fn one_way(role: Role, sample: &Sample) -> Sample {
     });
     let transmit = sample.transmit.filter(|_| role == Role::Tx);
     let receive = sample.receive.filter(|_| role == Role::Rx);
-    Sample { transmit, receive, port, ..sample.clone() }
+    FrameMeasures { transmit, receive, port, ..sample.clone() }
 }
 
 impl Now {
@@ -215,7 +216,8 @@ impl Observer for RunMetrics {
     }
 
     fn sample(&self, pair: &str, role: Role, sample: &Sample) {
-        let sample = &one_way(role, sample);
+        let Some(frames) = sample.frames() else { return };
+        let sample = &one_way(role, frames);
         let mut now = self.now.borrow_mut();
         let labels = now.labels(pair);
         let before = now.last.insert((pair.to_owned(), role), sample.clone());

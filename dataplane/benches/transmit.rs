@@ -15,7 +15,7 @@ use linerate_dataplane::dpdk::eal::Eal;
 use linerate_dataplane::dpdk::port::DEFAULT_MTU;
 use linerate_dataplane::eal_args::EalPlan;
 use linerate_dataplane::network::GivenAddresses;
-use linerate_dataplane::trial::{Bench, BenchConfig, Order, Work};
+use linerate_dataplane::trial::{Bench, BenchConfig, Order, Task};
 use linerate_traffic::limit::Limit;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{FlowMode, RawProfile};
@@ -91,7 +91,7 @@ fn our_rate(bench: &mut Bench<'_>, flows: u32) -> f64 {
     let spec =
         TransmitSpec { profile: raw.try_into().unwrap(), peer_mac: MacAddr([2, 0, 0, 0, 0, 2]), limit };
     let prepared = bench
-        .prepare(Order { trial: 0, tag: 1, work: Work::Transmit(Box::new(spec)) })
+        .prepare(Order { trial: 0, tag: 1, task: Task::Transmit(Box::new(spec)) })
         .expect("the trial is possible");
     let mut active = bench.arm(prepared).expect("the lcore is free");
     active.start();
@@ -99,7 +99,7 @@ fn our_rate(bench: &mut Bench<'_>, flows: u32) -> f64 {
         std::thread::sleep(Duration::from_millis(10));
     }
     let report = active.finish(bench, Ended::Stopped).expect("the trial ends").report;
-    report.transmit.map_or(0.0, |transmit| transmit.offered_pps)
+    report.detail.transmit.map_or(0.0, |transmit| transmit.offered_pps)
 }
 
 /// testpmd's own rate over its last second.

@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 
 use hugepage_check::requirements::Requirements;
-use linerate_agent::engine::{Counter, Engine, EngineError, EngineInfo, Finished, FlowReader};
+use linerate_agent::engine::{Counter, Engine, EngineError, Finished, FlowReader};
 use linerate_agent::host::invariant_counter;
 use linerate_measure::flow_table::FlowTable;
-use linerate_wire::counters::{ReceiveCounters, Sample};
+use linerate_wire::counters::ReceiveCounters;
+use linerate_wire::engine::{EngineInfo, FrameEngine};
 use linerate_wire::message::Sent;
 use linerate_wire::network::NextHop;
-use linerate_wire::report::{Ended, FlowRow, Part};
-use linerate_wire::trial::TrialSpec;
+use linerate_wire::report::{Ended, FlowRow, Part, ReportDetail};
+use linerate_wire::sample::Measures;
+use linerate_wire::trial::Work;
 
 use crate::dpdk::clock::SOURCE;
 use crate::dpdk::eal;
@@ -42,13 +44,13 @@ impl Engine for DpdkEngine<'_> {
     type Active = Active;
 
     fn describe(&self) -> Result<EngineInfo, EngineError> {
-        Ok(EngineInfo {
+        Ok(EngineInfo::Frames(Box::new(FrameEngine {
             dpdk: eal::version(),
             port: self.bench.port_info().map_err(|error| EngineError::failed(&error))?,
             lcores: self.bench.lcores().iter().map(|lcore| lcore.0).collect(),
             no_huge: self.no_huge,
             network: self.bench.network(),
-        })
+        })))
     }
 
     fn counter(&self) -> Counter {
@@ -67,8 +69,9 @@ impl Engine for DpdkEngine<'_> {
         self.bench.next_hop(to).map_err(|error| EngineError::refused(&error))
     }
 
-    fn prepare(&mut self, trial: &TrialSpec) -> Result<Prepared, EngineError> {
-        Ok(self.bench.prepare(Order::from(trial))?)
+    fn prepare(&mut self, trial: u32, work: &Work) -> Result<Prepared, EngineError> {
+        let Work::Frames(work) = work;
+        Ok(self.bench.prepare(Order::new(trial, work))?)
     }
 
     fn arm(&mut self, prepared: Prepared) -> Result<Active, EngineError> {
@@ -94,8 +97,8 @@ impl Engine for DpdkEngine<'_> {
         active.look_at_link(&self.bench, now_ns);
     }
 
-    fn sample(&mut self, active: &mut Active) -> Sample {
-        active.sample(&self.bench)
+    fn sample(&mut self, active: &mut Active) -> Measures {
+        Measures::Frames(active.sample(&self.bench))
     }
 
     fn received(&self, active: &Active) -> Option<ReceiveCounters> {
@@ -128,6 +131,7 @@ impl Engine for DpdkEngine<'_> {
         let row = |flows: FlowTable| -> FlowReader {
             Box::new(move |flow| flows.report(flow).map(|flow| FlowRow::from(&flow)))
         };
+        let report = report.map(|frames| ReportDetail::Frames(Box::new(frames)));
         Ok(Finished { report, flows: flows.map(row) })
     }
 }

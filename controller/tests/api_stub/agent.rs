@@ -219,7 +219,7 @@ impl Agent {
             "hello" => return Ok(json!({"welcome": self.welcome(&core)})),
             "ping" => {
                 let state = core.state();
-                return Ok(json!({"pong": {"now_ns": self.now_ns(), "state": state, "link_up": true}}));
+                return Ok(json!({"pong": {"now_ns": self.now_ns(), "state": state, "ready": true}}));
             }
             "preflight" => return Ok(json!({"preflight": {"checks": []}})),
             "shutdown" => return Ok(json!({"state": core.state()})),
@@ -262,15 +262,14 @@ impl Agent {
         let waiting = core.spec.as_ref().filter(|_| core.state() == AgentState::Finished);
         json!({
             "protocol": linerate_wire::message::PROTOCOL_VERSION,
-            "agent": "stub", "dpdk": "none", "state": core.state(),
+            "agent": "stub", "state": core.state(),
             "waiting": waiting.map(|spec| spec.trial),
-            "port": {
+            "engine": {"frames": {"dpdk": "none", "lcores": [1], "no_huge": true, "port": {
                 "port": 0, "device": self.name, "driver": "net_stub", "mac": self.mac, "numa_node": null,
                 "link_bps": 10_000_000_000_u64, "link_up": true, "max_rx_queues": 1, "max_tx_queues": 1,
                 "mtu": 1500, "rx_descriptors": [64, 4096], "tx_descriptors": [64, 4096], "kernel_driver": null,
-            },
+            }}},
             "clock": {"boot_id": self.node, "source": "tsc", "tick_hz": 1_000_000_000, "invariant": true, "now_ns": self.now_ns()},
-            "lcores": [1], "no_huge": true,
         })
     }
 }

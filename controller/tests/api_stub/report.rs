@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
-use linerate_wire::trial::{RoleSpec, TransmitSpec, TrialSpec};
+use linerate_wire::trial::{FrameWork, RoleSpec, TransmitSpec, TrialSpec};
 use serde_json::{Value, json};
 
 use super::agent::{Agent, Core};
@@ -20,8 +20,12 @@ pub fn epoch() -> Instant {
     *EPOCH
 }
 
+fn frames(spec: &TrialSpec) -> &FrameWork {
+    spec.work.frames().expect("work on frames")
+}
+
 fn transmit(spec: &TrialSpec) -> Option<&TransmitSpec> {
-    match &spec.role {
+    match &frames(spec).role {
         RoleSpec::Transmit(transmit) => Some(transmit),
         _ => None,
     }
@@ -69,7 +73,7 @@ fn put(agent: &Agent, core: &Core, begun: Instant, stopped: Option<Instant>) {
     let Some((spec, trial)) = core.spec.as_ref().and_then(|trial| Some((transmit(trial)?, trial))) else {
         return;
     };
-    agent.wire.send(spec.peer_mac, trial.tag, transmission(spec, begun, stopped));
+    agent.wire.send(spec.peer_mac, frames(trial).tag, transmission(spec, begun, stopped));
 }
 
 fn transmission(spec: &TransmitSpec, begun: Instant, stopped: Option<Instant>) -> Transmission {
@@ -97,7 +101,7 @@ fn counters(
             (Some(TransmitCounters { packets, bytes, ..TransmitCounters::default() }), None, port)
         }
         None => {
-            let (packets, _) = agent.wire.arrived(agent.mac, spec.tag);
+            let (packets, _) = agent.wire.arrived(agent.mac, frames(spec).tag);
             let port = PortCounters { rx_packets: packets, ..PortCounters::default() };
             let receive = ReceiveCounters { frames: packets, packets, ..ReceiveCounters::default() };
             (None, Some(receive), port)
@@ -108,15 +112,15 @@ fn counters(
 pub fn sample(agent: &Agent, core: &Core, at: Instant) -> Value {
     let trial = core.spec.as_ref().map(|spec| spec.trial);
     let (transmit, receive, port) = counters(agent, core, at);
-    let mut sample = json!({"trial": trial, "at_ns": agent.ns(at), "port": port});
+    let mut frames = json!({"port": port});
     if let Some(counters) = transmit {
-        sample["transmit"] = json!(counters);
+        frames["transmit"] = json!(counters);
     }
     if let Some(counters) = receive {
-        sample["receive"] = json!(counters);
-        sample["queue_frames"] = json!([counters.frames]);
+        frames["receive"] = json!(counters);
+        frames["queue_frames"] = json!([counters.frames]);
     }
-    sample
+    json!({"trial": trial, "at_ns": agent.ns(at), "measures": {"frames": frames}})
 }
 
 /// How a stop ends a trial: a receiver has all packets that were not lost.
@@ -124,7 +128,7 @@ pub fn ended_by_stop(agent: &Agent, core: &Core, params: &Value) -> &'static str
     let spec = core.spec.as_ref().expect("a trial");
     match params["drain"]["expected_packets"].as_u64() {
         None => "stopped",
-        Some(expected) if agent.wire.arrived(agent.mac, spec.tag).0 >= expected => "packets",
+        Some(expected) if agent.wire.arrived(agent.mac, frames(spec).tag).0 >= expected => "packets",
         Some(_) => "settled",
     }
 }
@@ -134,10 +138,7 @@ pub fn report(agent: &Agent, core: &Core) -> Value {
     let (ended, how) = core.ended.expect("an end");
     let begun = core.begun.unwrap_or(ended);
     let (_, _, port) = counters(agent, core, ended);
-    let mut report = json!({
-        "trial": spec.trial, "role": "rx", "ended": how, "started_ns": agent.ns(begun), "ended_ns": agent.ns(ended),
-        "port": port, "disagreements": [], "notes": [], "lcores": [1],
-    });
+    let mut report = json!({"role": "rx", "port": port, "lcores": [1]});
     match counters(agent, core, ended) {
         (Some(counters), _, _) => {
             let transmit = transmit(spec).expect("a transmitter");
@@ -151,12 +152,15 @@ pub fn report(agent: &Agent, core: &Core) -> Value {
         }
         (_, counters, _) => {
             let counters = counters.unwrap_or_default();
-            let (_, lost) = agent.wire.arrived(agent.mac, spec.tag);
+            let (_, lost) = agent.wire.arrived(agent.mac, frames(spec).tag);
             report["receive"] = json!({
                 "counters": counters, "sequence_gaps": lost, "beyond_window": 0, "latency": null,
                 "packets_per_lcore": [counters.packets], "frames_per_queue": [counters.frames], "headroom": [0.9],
             });
         }
     }
-    report
+    json!({
+        "trial": spec.trial, "ended": how, "started_ns": agent.ns(begun), "ended_ns": agent.ns(ended),
+        "disagreements": [], "notes": [], "workers": [], "detail": {"frames": report},
+    })
 }

@@ -9,11 +9,14 @@ use linerate_wire::message::{
     WireError,
 };
 use linerate_wire::report::Ended;
+use linerate_wire::sample::Sample;
 use linerate_wire::state::{AgentState, Step};
-use linerate_wire::trial::{RoleSpec, TrialSpec};
+use linerate_wire::trial::{TrialSpec, Work};
 
-use crate::engine::{Counter, Engine, EngineInfo, Finished};
+use crate::cpu_time::Quota;
+use crate::engine::{Counter, Engine, Finished};
 use crate::host::{boot_id, monotonic_ns};
+use crate::host_watch::HostWatch;
 use crate::refusal::{failed, refused, validate};
 
 /// A trial with its number, in its current state.
@@ -32,6 +35,7 @@ struct ActiveTrial<E: Engine> {
     started: bool,
     next_sample_ns: u64,
     drainer: Option<Drainer>,
+    host: HostWatch,
     /// True when the controller was notified that all packets are sent.
     told_sent: bool,
 }
@@ -57,6 +61,7 @@ pub struct Agent<E: Engine> {
     engine: E,
     identity: Identity,
     trial: TrialState<E>,
+    quota: Quota,
     sample_interval_ns: u64,
     /// True when the controller will fetch all flows of the trial.
     all_flows: bool,
@@ -72,6 +77,7 @@ impl<E: Engine> Agent<E> {
             engine,
             identity,
             trial: TrialState::None,
+            quota: Quota::find(),
             sample_interval_ns: 1_000_000_000,
             all_flows: false,
             orphan_ms,
@@ -112,18 +118,15 @@ impl<E: Engine> Agent<E> {
 
     /// The welcome for an authenticated controller.
     pub(crate) fn welcome(&self) -> Result<Welcome, WireError> {
-        let EngineInfo { dpdk, port, lcores, no_huge, network } = self.engine.describe()?;
         let Counter { source, rate, invariant } = self.engine.counter();
         Ok(Welcome {
             protocol: PROTOCOL_VERSION,
             agent: self.identity.program.clone(),
-            dpdk,
             state: self.state(),
             waiting: match &self.trial {
                 TrialState::Finished(finished) => Some(finished.report.trial),
                 _ => None,
             },
-            port,
             clock: ClockInfo {
                 boot_id: boot_id(),
                 source,
@@ -132,10 +135,8 @@ impl<E: Engine> Agent<E> {
                 invariant,
                 now_ns: monotonic_ns(),
             },
-            lcores,
-            no_huge,
             host: Some(self.identity.host.clone()),
-            network,
+            engine: self.engine.describe()?,
         })
     }
 
@@ -144,8 +145,8 @@ impl<E: Engine> Agent<E> {
         match command {
             Command::Hello(_) => Err(refused("hello comes once, at the beginning".into())),
             Command::Ping => {
-                let link_up = self.engine.is_ready()?;
-                Ok(Answer::Now(Outcome::Pong(Pong { now_ns: monotonic_ns(), state: self.state(), link_up })))
+                let ready = self.engine.is_ready()?;
+                Ok(Answer::Now(Outcome::Pong(Pong { now_ns: monotonic_ns(), state: self.state(), ready })))
             }
             Command::Preflight => {
                 let report = hugepage_check::run(&Root::host(), self.engine.requirements());
@@ -218,12 +219,11 @@ impl<E: Engine> Agent<E> {
     fn prepare(&mut self, spec: &TrialSpec) -> Result<Answer, WireError> {
         self.check(Step::Prepare)?;
         validate(spec)?;
-        self.trial = TrialState::Prepared(spec.trial, self.engine.prepare(spec)?);
+        self.trial = TrialState::Prepared(spec.trial, self.engine.prepare(spec.trial, &spec.work)?);
         self.sample_interval_ns = u64::from(spec.sample_interval_ms) * 1_000_000;
         self.orphan_ms = spec.orphan_ms;
-        self.all_flows = match &spec.role {
-            RoleSpec::Receive(receive) | RoleSpec::Exchange(_, receive) => receive.all_flows,
-            RoleSpec::Transmit(_) | RoleSpec::Reflect => false,
+        self.all_flows = match &spec.work {
+            Work::Frames(frames) => frames.all_flows(),
         };
         self.now()
     }
@@ -237,6 +237,7 @@ impl<E: Engine> Agent<E> {
                 started: false,
                 next_sample_ns: u64::MAX,
                 drainer: None,
+                host: HostWatch::begin(&self.quota),
                 told_sent: false,
             };
             self.trial = TrialState::Active(Box::new(active));
@@ -340,7 +341,7 @@ impl<E: Engine> Agent<E> {
         // A late look does not shift the sampling grid; missed intervals are skipped.
         let missed = (now - trial.next_sample_ns) / self.sample_interval_ns;
         trial.next_sample_ns += (missed + 1) * self.sample_interval_ns;
-        vec![Event::Sample(Box::new(self.engine.sample(&mut trial.active)))]
+        vec![sample(&mut self.engine, trial)]
     }
 
     /// Ends the workers, takes the final sample, and keeps the report.
@@ -348,12 +349,13 @@ impl<E: Engine> Agent<E> {
         let TrialState::Active(trial) = std::mem::replace(&mut self.trial, TrialState::None) else {
             return Vec::new();
         };
-        let ActiveTrial { trial, mut active, drainer, .. } = *trial;
-        self.engine.stop(&mut active);
-        while !self.engine.is_over(&active) {
+        let mut trial = *trial;
+        self.engine.stop(&mut trial.active);
+        while !self.engine.is_over(&trial.active) {
             std::thread::yield_now();
         }
-        let last = Event::Sample(Box::new(self.engine.sample(&mut active)));
+        let last = sample(&mut self.engine, &mut trial);
+        let ActiveTrial { trial, active, drainer, .. } = trial;
         match self.engine.finish(active, ended) {
             Ok(Finished { mut report, flows }) => {
                 report.last_arrival_ns =
@@ -368,4 +370,11 @@ impl<E: Engine> Agent<E> {
             }
         }
     }
+}
+
+/// What engine and agent measure now.
+fn sample<E: Engine>(engine: &mut E, trial: &mut ActiveTrial<E>) -> Event {
+    let at_ns = monotonic_ns();
+    let measures = engine.sample(&mut trial.active);
+    Event::Sample(Box::new(Sample { trial: trial.trial, at_ns, measures, host: Some(trial.host.sample()) }))
 }

@@ -61,7 +61,10 @@ pub(crate) async fn authenticate(stream: TcpStream, token: Token) -> Option<Cont
             if !token.matches(&hello.token) {
                 failure(Some(id), ErrorCode::Unauthorized, "the token is wrong".into())
             } else if hello.protocol != PROTOCOL_VERSION {
-                let text = format!("this agent speaks protocol {PROTOCOL_VERSION}, not {}", hello.protocol);
+                let text = format!(
+                    "this agent speaks protocol {PROTOCOL_VERSION}, and the controller speaks {}; use linerate and agents of one version",
+                    hello.protocol
+                );
                 failure(Some(id), ErrorCode::Version, text)
             } else {
                 return Some(converse(lines, write, id));
@@ -209,5 +212,37 @@ mod tests {
     fn an_error_repeats_the_id_when_there_is_one() {
         assert_eq!(parse(br#"{"id":8,"method":"dance"}"#).unwrap_err().id, Some(8));
         assert_eq!(parse(b"[]").unwrap_err().id, None);
+    }
+
+    /// What the agent answers to a first line.
+    async fn answer(line: &str) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let token = Token::load(None, Some("0123456789abcdef".into())).unwrap();
+        let served = tokio::spawn(authenticate(stream, token));
+        peer.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        let mut text = String::new();
+        BufReader::new(&mut peer).read_line(&mut text).await.unwrap();
+        assert!(served.await.unwrap().is_none());
+        text.trim_end().to_owned()
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_controller_of_another_version_is_told_both_versions_and_the_remedy() {
+        // As a controller of protocol 1 said hello.
+        let hello_1 = r#"{"id":1,"method":"hello","params":{"protocol":1,"token":"0123456789abcdef"}}"#;
+        assert_eq!(
+            answer(hello_1).await,
+            concat!(
+                r#"{"id":1,"error":{"code":"version","message":"this agent speaks protocol 2, and the controller speaks 1; "#,
+                r#"use linerate and agents of one version"}}"#
+            )
+        );
+        // A later version may say more in its hello.
+        let later = hello_1.replace("\"protocol\":1", "\"protocol\":3,\"new\":{}");
+        assert!(answer(&later).await.contains("the controller speaks 3"));
+        // A stranger learns nothing, not even the version.
+        assert!(answer(&hello_1.replace("abcdef", "abcdeg")).await.contains("unauthorized"));
     }
 }

@@ -81,6 +81,12 @@ impl Quota {
         self.limit.as_ref().map(|limit| limit.throttled(&Root::host())).unwrap_or_default()
     }
 
+    /// Seconds of throttling since `before`; `None` without a quota.
+    pub fn stopped_s(&self, before: &[Throttled]) -> Option<f64> {
+        self.limit.as_ref()?.quota_cpus?;
+        Some(self.since(before).map_or(0.0, |throttling| throttling.stopped_s))
+    }
+
     /// Throttling since `before`; `None` when there was none.
     pub fn since(&self, before: &[Throttled]) -> Option<Throttling> {
         stopped(before, &self.throttled(), self.cpus())

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use hugepage_check::requirements::Requirements;
-use linerate_wire::counters::{ReceiveCounters, Sample};
+use linerate_wire::counters::ReceiveCounters;
+use linerate_wire::engine::EngineInfo;
 use linerate_wire::message::Sent;
-use linerate_wire::network::{NextHop, PortNetwork};
-use linerate_wire::port::PortInfo;
-use linerate_wire::report::{Ended, FlowRow, TrialReport};
+use linerate_wire::network::NextHop;
+use linerate_wire::report::{Ended, FlowRow, Report};
+use linerate_wire::sample::Measures;
 use linerate_wire::time::TickRate;
-use linerate_wire::trial::TrialSpec;
+use linerate_wire::trial::Work;
 
 /// Engine that runs the traffic of one trial after another on its port.
 ///
@@ -51,12 +52,13 @@ pub trait Engine {
     /// [`EngineError::Refused`] when there is no route, or the next hop does not answer.
     fn next_hop(&mut self, to: IpAddr) -> Result<NextHop, EngineError>;
 
-    /// Plans a trial and allocates its memory. The agent has made all checks that do not need a port.
+    /// Plans the trial of this number and allocates its memory. The agent has made all checks that do not need
+    /// a port.
     ///
     /// # Errors
-    /// [`EngineError::Refused`] when the trial cannot be run as specified, [`EngineError::Failed`] when the
-    /// engine is broken.
-    fn prepare(&mut self, trial: &TrialSpec) -> Result<Self::Prepared, EngineError>;
+    /// [`EngineError::Refused`] when the work cannot be done as specified, or is of another engine's kind;
+    /// [`EngineError::Failed`] when the engine is broken.
+    fn prepare(&mut self, trial: u32, work: &Work) -> Result<Self::Prepared, EngineError>;
 
     /// Launches the workers: a receiver counts from now on, a transmitter waits for its start.
     ///
@@ -80,8 +82,8 @@ pub trait Engine {
     /// [`monotonic_ns`](crate::host::monotonic_ns).
     fn look(&mut self, _active: &mut Self::Active, _now_ns: u64) {}
 
-    /// All counters of the trial, cumulative since it was armed.
-    fn sample(&mut self, active: &mut Self::Active) -> Sample;
+    /// Measures of the trial, cumulative since it was armed.
+    fn sample(&mut self, active: &mut Self::Active) -> Measures;
 
     /// Receive counters so far, for the drain; `None` for a trial without a drain: it only sends, or does not
     /// know what to expect.
@@ -109,21 +111,6 @@ pub trait Engine {
     fn finish(&mut self, active: Self::Active, ended: Ended) -> Result<Finished, EngineError>;
 }
 
-/// Description of an engine.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EngineInfo {
-    /// Version of DPDK.
-    pub dpdk: String,
-    /// The engine's port.
-    pub port: PortInfo,
-    /// Worker lcores, in the order of use.
-    pub lcores: Vec<u32>,
-    /// True when packet memory is not in hugepages.
-    pub no_huge: bool,
-    /// The port's addresses and their resolver; absent for a port without addresses.
-    pub network: Option<PortNetwork>,
-}
-
 /// Counter from which the times of packets are read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counter {
@@ -138,7 +125,7 @@ pub struct Counter {
 /// Results of a trial.
 pub struct Finished {
     /// The report. The agent adds the time of the last arrival.
-    pub report: TrialReport,
+    pub report: Report,
     /// Reader of one flow's results by its number, if the trial's receiver kept them; `None` beyond the last
     /// flow.
     pub flows: Option<FlowReader>,

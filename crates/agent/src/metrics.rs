@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use linerate_metrics::{Listener, MetricsError, Traffic};
-use linerate_wire::counters::Sample;
 use linerate_wire::message::Event;
+use linerate_wire::sample::{FrameMeasures, Measures};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -20,8 +20,8 @@ struct RoleLabels {
 #[derive(Debug)]
 pub(crate) struct AgentMetrics {
     traffic: Traffic<RoleLabels>,
-    /// The last sample of the running trial.
-    last: Option<Sample>,
+    /// Measures of the running trial in the last sample.
+    last: Option<FrameMeasures>,
 }
 
 impl AgentMetrics {
@@ -51,12 +51,13 @@ impl AgentMetrics {
             }
             Event::Sent(_) => return,
         };
-        let role = match (&sample.transmit, &sample.receive) {
+        let Measures::Frames(frames) = &sample.measures;
+        let role = match (&frames.transmit, &frames.receive) {
             (Some(_), Some(_)) => "exchange",
             (Some(_), None) => "tx",
             (None, _) => "rx",
         };
-        self.traffic.add(&RoleLabels { role }, self.last.as_ref(), sample);
-        self.last = Some((**sample).clone());
+        self.traffic.add(&RoleLabels { role }, self.last.as_ref(), frames);
+        self.last = Some(frames.clone());
     }
 }

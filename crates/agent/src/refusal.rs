@@ -1,23 +1,26 @@
 //! Refused trials and requests, and their messages.
 
+use std::ops::RangeInclusive;
+
 use linerate_traffic::profile::MAX_FLOWS;
 use linerate_wire::message::{ErrorCode, WireError};
-use linerate_wire::trial::{RoleSpec, TransmitSpec, TrialSpec};
+use linerate_wire::trial::{FrameWork, RoleSpec, TransmitSpec, TrialSpec, Work};
 
 use crate::engine::EngineError;
 
-const INTERVAL_RANGE_MS: std::ops::RangeInclusive<u32> = 10..=3_600_000;
-const ORPHAN_RANGE_MS: std::ops::RangeInclusive<u32> = 100..=3_600_000;
+const INTERVAL_RANGE_MS: RangeInclusive<u32> = 10..=3_600_000;
+const ORPHAN_RANGE_MS: RangeInclusive<u32> = 100..=3_600_000;
 
 /// Checks the parts of a trial that do not need the engine.
 pub(crate) fn validate(spec: &TrialSpec) -> Result<(), WireError> {
-    let range = |field: &str, value: u32, range: std::ops::RangeInclusive<u32>| {
-        if range.contains(&value) {
-            Ok(())
-        } else {
-            Err(refused(format!("{field}: {value} is outside {}…{}", range.start(), range.end())))
-        }
-    };
+    range("sample_interval_ms", spec.sample_interval_ms, INTERVAL_RANGE_MS)?;
+    range("orphan_ms", spec.orphan_ms, ORPHAN_RANGE_MS)?;
+    match &spec.work {
+        Work::Frames(frames) => validate_frames(frames),
+    }
+}
+
+fn validate_frames(work: &FrameWork) -> Result<(), WireError> {
     let peer = |transmit: &TransmitSpec| {
         if transmit.peer_mac.is_zero() {
             Err(refused("peer_mac: 00:00:00:00:00:00 is nobody's address".into()))
@@ -25,15 +28,21 @@ pub(crate) fn validate(spec: &TrialSpec) -> Result<(), WireError> {
             Ok(())
         }
     };
-    range("sample_interval_ms", spec.sample_interval_ms, INTERVAL_RANGE_MS)?;
-    range("orphan_ms", spec.orphan_ms, ORPHAN_RANGE_MS)?;
-    match &spec.role {
+    match &work.role {
         RoleSpec::Receive(receive) => range("flows", receive.flows, 1..=MAX_FLOWS),
         RoleSpec::Transmit(transmit) => peer(transmit),
         RoleSpec::Exchange(transmit, receive) => {
             peer(transmit).and_then(|()| range("flows", receive.flows, 1..=MAX_FLOWS))
         }
         RoleSpec::Reflect => Ok(()),
+    }
+}
+
+fn range(field: &str, value: u32, range: RangeInclusive<u32>) -> Result<(), WireError> {
+    if range.contains(&value) {
+        Ok(())
+    } else {
+        Err(refused(format!("{field}: {value} is outside {}…{}", range.start(), range.end())))
     }
 }
 

@@ -1,9 +1,10 @@
-//! Counters of sent and received traffic, fed by agents' samples.
+//! Counters of sent and received frames, fed by agents' samples.
 
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use linerate_wire::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
+use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use linerate_wire::sample::FrameMeasures;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,26 +15,26 @@ struct Row {
     name: &'static str,
     bytes: bool,
     help: &'static str,
-    of: fn(&Sample) -> Option<u64>,
+    of: fn(&FrameMeasures) -> Option<u64>,
 }
 
-const fn row(name: &'static str, help: &'static str, of: fn(&Sample) -> Option<u64>) -> Row {
+const fn row(name: &'static str, help: &'static str, of: fn(&FrameMeasures) -> Option<u64>) -> Row {
     Row { name, bytes: false, help, of }
 }
 
-const fn bytes(name: &'static str, help: &'static str, of: fn(&Sample) -> Option<u64>) -> Row {
+const fn bytes(name: &'static str, help: &'static str, of: fn(&FrameMeasures) -> Option<u64>) -> Row {
     Row { name, bytes: true, help, of }
 }
 
-fn tx(sample: &Sample, of: fn(&TransmitCounters) -> u64) -> Option<u64> {
+fn tx(sample: &FrameMeasures, of: fn(&TransmitCounters) -> u64) -> Option<u64> {
     sample.transmit.as_ref().map(of)
 }
 
-fn rx(sample: &Sample, of: fn(&ReceiveCounters) -> u64) -> Option<u64> {
+fn rx(sample: &FrameMeasures, of: fn(&ReceiveCounters) -> u64) -> Option<u64> {
     sample.receive.as_ref().map(of)
 }
 
-fn port(sample: &Sample, of: fn(&PortCounters) -> u64) -> Option<u64> {
+fn port(sample: &FrameMeasures, of: fn(&PortCounters) -> u64) -> Option<u64> {
     sample.port.as_ref().map(of)
 }
 
@@ -96,7 +97,7 @@ impl<L: Clone + Hash + Eq + Debug + EncodeLabelSet + Send + Sync + 'static> Traf
     }
 
     /// Adds the counts since the sample `before` of the same trial, or since the trial's beginning.
-    pub fn add(&self, labels: &L, before: Option<&Sample>, now: &Sample) {
+    pub fn add(&self, labels: &L, before: Option<&FrameMeasures>, now: &FrameMeasures) {
         for (row, family) in ROWS.iter().zip(&self.families) {
             let counted = (row.of)(now);
             let earlier = before.and_then(row.of).unwrap_or(0);
@@ -119,10 +120,10 @@ mod tests {
         role: &'static str,
     }
 
-    fn sample(packets: u64, tx_bytes: u64) -> Sample {
+    fn sample(packets: u64, tx_bytes: u64) -> FrameMeasures {
         let transmit = Some(TransmitCounters { packets, ..TransmitCounters::default() });
         let port = Some(PortCounters { tx_bytes, ..PortCounters::default() });
-        Sample { trial: 1, at_ns: 0, transmit, receive: None, port, queue_frames: Vec::new() }
+        FrameMeasures { transmit, receive: None, port, queue_frames: Vec::new() }
     }
 
     #[test]

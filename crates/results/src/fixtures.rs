@@ -8,9 +8,7 @@ use linerate_traffic::mac::MacAddr;
 use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use linerate_wire::host::{HostInfo, HugepagePool};
 use linerate_wire::port::PortInfo;
-use linerate_wire::report::{
-    Ended, Latency, LatencySummary, Part, ReceiveReport, TransmitReport, TrialReport,
-};
+use linerate_wire::report::{Ended, Latency, LatencySummary, Part, ReceiveReport, TransmitReport};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -20,6 +18,7 @@ use crate::figures::{NoResult, Subject, figures};
 use crate::store::environment::{AgentEnvironment, Environment, NodeEnvironment};
 use crate::store::manifest::Manifest;
 use crate::store::record::{Samples, TimedSample, TrialRecord};
+use crate::store::report::TrialReport;
 use crate::store::{DOCUMENT_FILE, Store};
 use crate::summary::{
     ExperimentInfo, Overhead, SchemaName, Status, Summary, TrialFailure, TrialSummary, Versions, WarmUp,

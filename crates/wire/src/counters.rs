@@ -1,4 +1,4 @@
-//! Counters at an instant, from both sources: Linerate's own and the port's.
+//! Counters of frames, from both sources: Linerate's own and the port's.
 
 use std::iter::Sum;
 use std::ops::AddAssign;
@@ -84,26 +84,6 @@ pub struct ReceiveCounters {
     /// Delays of the received packets added up, in nanoseconds; the largest number stands for all that is beyond. Without meaning where the clocks of
     /// sender and receiver do not compare.
     pub delay_sum_ns: u64,
-}
-
-/// Counters of one agent at an instant. Cumulative since the trial was armed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Sample {
-    /// Trial the sample belongs to.
-    pub trial: u32,
-    /// Instant on the agent's raw monotonic clock, in nanoseconds.
-    pub at_ns: u64,
-    /// Transmitting side; absent on a receiver.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub transmit: Option<TransmitCounters>,
-    /// Receiving side; absent on a transmitter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub receive: Option<ReceiveCounters>,
-    /// Frames per receive queue, queue 0 first; empty on a transmitter.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub queue_frames: Vec<u64>,
-    /// The port's own counters; absent when the port has none or was reset during the trial.
-    pub port: Option<PortCounters>,
 }
 
 impl AddAssign for TransmitCounters {

@@ -38,6 +38,18 @@ pub struct HostInfo {
     pub hugepages: Vec<HugepagePool>,
 }
 
+/// Measures of an agent's machine at the instant of a sample, since the trial was armed. An unknown one is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HostSample {
+    /// CPU time of all threads of the agent's process, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_cpu_ns: Option<u64>,
+    /// Throttling of the agent's control group by a CPU quota, in nanoseconds, summed over the group's CPUs;
+    /// absent without a quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_ns: Option<u64>,
+}
+
 /// Hugepages of one size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HugepagePool {

@@ -1,19 +1,24 @@
 //! Protocol between Linerate's programs: control messages, states, trials, samples and reports.
 //!
 //! The crate is pure: no I/O, no clock, no DPDK. [`message`] defines the messages between a controller and an
-//! agent, [`trial`] the work that an agent receives, [`counters`] and [`report`] its results.
+//! agent, [`trial`] the work that an agent receives, [`sample`] and [`report`] its results.
+//!
+//! Work, samples, reports and the description of an engine have a common part, and a part that is tagged with
+//! the kind of traffic: `frames`.
 //!
 //! All packet counts are frames. All byte counts are bytes handed to or taken from a port, without the 4-byte
 //! frame check sequence; a [`linerate_traffic::frame::FrameSize`] includes it.
 
 pub mod buffers;
 pub mod counters;
+pub mod engine;
 pub mod flow_lines;
 pub mod host;
 pub mod message;
 pub mod network;
 pub mod port;
 pub mod report;
+pub mod sample;
 pub mod state;
 pub mod time;
 pub mod trial;

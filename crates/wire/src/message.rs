@@ -9,17 +9,17 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::counters::Sample;
+use crate::engine::EngineInfo;
 use crate::host::HostInfo;
-use crate::network::{NextHop, PortNetwork};
-use crate::port::PortInfo;
-use crate::report::{FlowRow, TrialReport};
+use crate::network::NextHop;
+use crate::report::{FlowRow, Report};
+use crate::sample::Sample;
 use crate::state::AgentState;
 use crate::time::TickRate;
 use crate::trial::{Drain, TrialSpec};
 
 /// Version of these messages; both sides must have the same.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// Longest line that either side accepts, in bytes, newline included.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 /// Most flows in one reply: their rows fit into a line, whatever their values.
@@ -53,7 +53,7 @@ pub enum Command {
     /// Runs hugepage-check where the agent runs.
     Preflight,
     /// Looks up the next hop from the agent's port to an address, and resolves its Ethernet address. Allowed
-    /// only while idle, and only for agents whose [`Welcome::network`] is known.
+    /// only while idle, and only for agents whose port has addresses.
     NextHop(NextHopTo),
     /// Accepts a trial: idle → prepared.
     Prepare(Box<TrialSpec>),
@@ -73,9 +73,9 @@ pub enum Command {
     Shutdown,
 }
 
-/// Parameters of `hello`.
+/// Parameters of `hello`. Their form is the same in all versions. Fields that another version adds are
+/// ignored, so that the agent can refuse its version.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Hello {
     /// [`PROTOCOL_VERSION`] of the controller.
     pub protocol: u32,
@@ -175,7 +175,7 @@ pub enum Outcome {
     /// Answer to every request that changes the agent's state: the new state.
     State(AgentState),
     /// Answer to `report`.
-    Report(Box<TrialReport>),
+    Report(Box<Report>),
     /// Answer to `flows`.
     Flows(FlowRows),
 }
@@ -196,27 +196,17 @@ pub struct Welcome {
     pub protocol: u32,
     /// Version of the agent program.
     pub agent: String,
-    /// Version of DPDK that the agent uses.
-    pub dpdk: String,
     /// State of the agent.
     pub state: AgentState,
     /// The finished trial whose report is not yet acknowledged, if any.
     pub waiting: Option<u32>,
-    /// The agent's port.
-    pub port: PortInfo,
     /// The agent's clock.
     pub clock: ClockInfo,
-    /// Worker lcores, in the order of use.
-    pub lcores: Vec<u32>,
-    /// True when packet memory is not in hugepages.
-    pub no_huge: bool,
     /// The agent's machine; absent from agents that do not report it.
     #[serde(default)]
     pub host: Option<HostInfo>,
-    /// The port's addresses and their resolver; absent for a port without addresses, and from agents that do
-    /// not report them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub network: Option<PortNetwork>,
+    /// The agent's engine.
+    pub engine: EngineInfo,
 }
 
 /// Properties of an agent's clock that comparing times requires.
@@ -244,15 +234,15 @@ pub struct Pong {
     pub now_ns: u64,
     /// State of the agent.
     pub state: AgentState,
-    /// True when the link is up.
-    pub link_up: bool,
+    /// True when traffic can flow: the port's link is up.
+    pub ready: bool,
 }
 
 /// Events: messages that an agent sends without a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", content = "data", rename_all = "lowercase")]
 pub enum Event {
-    /// Counters at an instant, while a trial runs.
+    /// Measures at an instant, while a trial runs.
     Sample(Box<Sample>),
     /// The exchange has sent all its packets; packets in flight may still arrive.
     Sent(Sent),
@@ -323,9 +313,9 @@ mod tests {
 
     #[test]
     fn lines_look_as_documented() {
-        let hello = Request { id: 1, command: Command::Hello(Hello { protocol: 1, token: "secret".into() }) };
+        let hello = Request { id: 1, command: Command::Hello(Hello { protocol: 2, token: "secret".into() }) };
         let line = serde_json::to_string(&hello).unwrap();
-        assert_eq!(line, r#"{"id":1,"method":"hello","params":{"protocol":1,"token":"secret"}}"#);
+        assert_eq!(line, r#"{"id":1,"method":"hello","params":{"protocol":2,"token":"secret"}}"#);
         assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), hello);
         assert!(!format!("{hello:?}").contains("secret"), "a token must not reach a log");
 
@@ -340,6 +330,56 @@ mod tests {
             ),
         ] {
             assert_eq!(serde_json::from_str::<Request>(line).unwrap().command, command);
+        }
+    }
+
+    /// A line of the protocol, and the same after it was read and written again.
+    fn again<T: Serialize + for<'de> Deserialize<'de>>(line: &str) -> String {
+        let read = serde_json::from_str::<T>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        serde_json::to_string(&read).unwrap()
+    }
+
+    #[test]
+    fn lines_of_this_version_keep_their_form() {
+        for line in [
+            concat!(
+                r#"{"id":2,"method":"prepare","params":{"trial":7,"work":{"frames":{"tag":9,"#,
+                r#""role":{"receive":{"flows":10,"all_flows":false}}}},"sample_interval_ms":1000,"orphan_ms":5000}}"#
+            ),
+            r#"{"id":2,"method":"prepare","params":{"trial":7,"work":{"frames":{"tag":9,"role":"reflect"}},"sample_interval_ms":1000,"orphan_ms":5000}}"#,
+        ] {
+            assert_eq!(again::<Request>(line), line);
+        }
+        for line in [
+            concat!(
+                r#"{"id":1,"result":{"welcome":{"protocol":2,"agent":"a 1","state":"idle","waiting":null,"clock":{"boot_id":"b","#,
+                r#""source":"tsc","tick_hz":1,"rate":null,"invariant":true,"now_ns":0},"host":null,"engine":{"frames":{"dpdk":"d 1","#,
+                r#""port":{"port":0,"device":"net_null0","driver":"net_null","mac":"02:00:00:00:00:01","numa_node":null,"link_bps":null,"#,
+                r#""link_up":true,"max_rx_queues":1,"max_tx_queues":1,"mtu":1500,"rx_descriptors":[0,1],"tx_descriptors":[0,1],"#,
+                r#""kernel_driver":null,"firmware":null,"max_mtu":null,"interface":null},"lcores":[1],"no_huge":true}}}}}"#
+            ),
+            r#"{"id":3,"result":{"pong":{"now_ns":5,"state":"idle","ready":true}}}"#,
+            concat!(
+                r#"{"event":"sample","data":{"trial":7,"at_ns":5,"measures":{"frames":{"transmit":{"packets":1,"bytes":60,"queue_full":0,"#,
+                r#""no_mbuf":0},"port":null}},"host":{"process_cpu_ns":3}}}"#
+            ),
+            concat!(
+                r#"{"id":5,"result":{"report":{"trial":7,"ended":"duration","started_ns":1,"ended_ns":2,"disagreements":[],"notes":[],"#,
+                r#""workers":[],"detail":{"frames":{"role":"tx","port":null,"lcores":[1]}}}}}"#
+            ),
+        ] {
+            assert_eq!(again::<FromAgent>(line), line);
+        }
+    }
+
+    #[test]
+    fn a_hello_of_any_version_is_read() {
+        let hello = |line| serde_json::from_str::<Request>(line).unwrap().command;
+        for (line, protocol) in [
+            (r#"{"id":1,"method":"hello","params":{"protocol":1,"token":"t"}}"#, 1),
+            (r#"{"id":1,"method":"hello","params":{"protocol":9,"token":"t","later":{"more":[1]}}}"#, 9),
+        ] {
+            assert_eq!(hello(line), Command::Hello(Hello { protocol, token: "t".into() }));
         }
     }
 

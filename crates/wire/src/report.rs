@@ -6,13 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use crate::time::{Throttling, TrialClock, WorkerTime};
 
-/// One agent's report of a trial. The agent keeps it until it is acknowledged.
+/// One agent's report of a trial: the head, common to all kinds of traffic, and the detail of its kind. The
+/// agent keeps it until it is acknowledged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrialReport {
+pub struct Report<D = ReportDetail> {
     /// The controller's number of the trial.
     pub trial: u32,
-    /// The agent's part in the trial.
-    pub role: Part,
     /// Reason for the trial's end.
     pub ended: Ended,
     /// Start on the agent's raw monotonic clock, in nanoseconds.
@@ -23,6 +22,84 @@ pub struct TrialReport {
     /// arrived in it, in nanoseconds; absent without a drain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_arrival_ns: Option<u64>,
+    /// Contradictions between Linerate's counters and the port's or the kernel's, each in one sentence.
+    pub disagreements: Vec<String>,
+    /// Further remarks on the trial, each in one sentence.
+    pub notes: Vec<String>,
+    /// Clock readings of the trial; absent when the engine does not measure its counter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<TrialClock>,
+    /// CPU time of each worker in the trial, in the order of the detail.
+    pub workers: Vec<WorkerTime>,
+    /// Throttling of the agent by a CPU quota; absent when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttling: Option<Throttling>,
+    /// Results of the traffic.
+    pub detail: D,
+}
+
+impl<D> Report<D> {
+    /// A report with an empty head, of a trial that began at `started_ns`.
+    pub fn new(trial: u32, ended: Ended, started_ns: u64, detail: D) -> Self {
+        Self {
+            trial,
+            ended,
+            started_ns,
+            ended_ns: started_ns,
+            last_arrival_ns: None,
+            disagreements: Vec::new(),
+            notes: Vec::new(),
+            clock: None,
+            workers: Vec::new(),
+            throttling: None,
+            detail,
+        }
+    }
+
+    /// The same report with the detail in another form.
+    pub fn map<T>(self, change: impl FnOnce(D) -> T) -> Report<T> {
+        let Self {
+            trial,
+            ended,
+            started_ns,
+            ended_ns,
+            last_arrival_ns,
+            disagreements,
+            notes,
+            clock,
+            workers,
+            throttling,
+            detail,
+        } = self;
+        Report {
+            trial,
+            ended,
+            started_ns,
+            ended_ns,
+            last_arrival_ns,
+            disagreements,
+            notes,
+            clock,
+            workers,
+            throttling,
+            detail: change(detail),
+        }
+    }
+}
+
+/// Results of a trial's traffic, by its kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReportDetail {
+    /// Results of frames.
+    Frames(Box<FrameReport>),
+}
+
+/// An agent's results of frames.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FrameReport {
+    /// The agent's part in the trial.
+    pub role: Part,
     /// Present on a transmitter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transmit: Option<TransmitReport>,
@@ -31,22 +108,15 @@ pub struct TrialReport {
     pub receive: Option<ReceiveReport>,
     /// The port's own counters over the trial; absent when the port has none or was reset during it.
     pub port: Option<PortCounters>,
-    /// Contradictions between Linerate's counters and the port's, each in one sentence.
-    pub disagreements: Vec<String>,
-    /// Further remarks on the use of the port, each in one sentence.
-    #[serde(default)]
-    pub notes: Vec<String>,
     /// The worker lcores.
     pub lcores: Vec<u32>,
-    /// Clock readings of the trial; absent in older reports.
-    #[serde(default)]
-    pub clock: Option<TrialClock>,
-    /// CPU time of each worker lcore in the trial; empty in older reports.
-    #[serde(default)]
-    pub workers: Vec<WorkerTime>,
-    /// Throttling of the agent by a CPU quota; absent when there was none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub throttling: Option<Throttling>,
+}
+
+impl FrameReport {
+    /// A report without counts.
+    pub fn new(role: Part) -> Self {
+        Self { role, transmit: None, receive: None, port: None, lcores: Vec::new() }
+    }
 }
 
 /// An agent's part in a trial.
@@ -119,7 +189,7 @@ pub struct TransmitReport {
     pub blocked_s: f64,
     /// Packets built but not accepted by the port when the trial ended; not among the packets sent.
     pub unsent_packets: u64,
-    /// Packets sent per TX lcore, in the order of [`TrialReport::lcores`].
+    /// Packets sent per TX lcore, in the order of [`FrameReport::lcores`].
     #[serde(default)]
     pub packets_per_lcore: Vec<u64>,
     /// Idle share of each TX lcore's time, 0…1; 0 for `max`.
@@ -174,7 +244,7 @@ pub struct ReceiveReport {
     pub beyond_window: u64,
     /// One-way delay in nanoseconds; absent when no packet was received.
     pub latency: Option<Latency>,
-    /// Received probes per RX lcore, in the order of [`TrialReport::lcores`].
+    /// Received probes per RX lcore, in the order of [`FrameReport::lcores`].
     pub packets_per_lcore: Vec<u64>,
     /// Frames per receive queue.
     #[serde(default)]

@@ -12,15 +12,50 @@ use linerate_traffic::profile::Profile;
 pub struct TrialSpec {
     /// The controller's number of the trial; samples and the report repeat it.
     pub trial: u32,
-    /// Tag in every probe; frames with another tag are counted as stale.
-    pub tag: u16,
-    /// Role of the agent.
-    pub role: RoleSpec,
+    /// Work of the agent.
+    pub work: Work,
     /// Time between samples, in milliseconds: 10…3,600,000.
     pub sample_interval_ms: u32,
     /// Orphan time in milliseconds, 100…3,600,000: a transmitter stops when its controller has been silent
     /// for this long.
     pub orphan_ms: u32,
+}
+
+/// Work of an agent in a trial, by the kind of traffic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Work {
+    /// Send or receive frames.
+    Frames(FrameWork),
+}
+
+impl Work {
+    /// The work on frames; `None` for other kinds.
+    pub fn frames(&self) -> Option<&FrameWork> {
+        match self {
+            Work::Frames(frames) => Some(frames),
+        }
+    }
+}
+
+/// Work on frames.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrameWork {
+    /// Tag in every probe; frames with another tag are counted as stale.
+    pub tag: u16,
+    /// Role of the agent.
+    pub role: RoleSpec,
+}
+
+impl FrameWork {
+    /// True when the controller will fetch the results of all flows.
+    pub fn all_flows(&self) -> bool {
+        match &self.role {
+            RoleSpec::Receive(receive) | RoleSpec::Exchange(_, receive) => receive.all_flows,
+            RoleSpec::Transmit(_) | RoleSpec::Reflect => false,
+        }
+    }
 }
 
 /// Role of an agent in a trial.

@@ -7,8 +7,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use linerate_wire::counters::Sample;
-use linerate_wire::report::{Part, TrialReport};
+use linerate_wire::report::Part;
+use linerate_wire::sample::FrameMeasures;
+
+use crate::trial::PortReport;
 
 /// Meaning of `lost_packets` where the receiver does not know the packets sent: packets lost after the last
 /// one received of a flow are not included.
@@ -84,20 +86,21 @@ pub(super) fn print_text(text: &str) -> Result<(), Failure> {
 }
 
 /// The report of a stand-alone trial for `--json`, with the port's extended statistics that are not zero.
-pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Value {
+pub(super) fn report_json(report: &PortReport, xstats: &[(String, u64)]) -> Value {
+    let frames = &report.detail;
     let common = json!({
-        "role": report.role,
+        "role": frames.role,
         "ended": report.ended,
-        "port": report.port,
+        "port": frames.port,
         "xstats": xstats.iter().filter(|(_, value)| *value > 0).cloned().collect::<BTreeMap<_, _>>(),
         "disagreements": report.disagreements,
         "notes": report.notes,
-        "lcores": report.lcores,
+        "lcores": frames.lcores,
         "clock": report.clock,
         "workers": report.workers,
         "throttling": report.throttling,
     });
-    let sent = report.transmit.as_ref().map(|tx| {
+    let sent = frames.transmit.as_ref().map(|tx| {
         json!({
             "sent_packets": tx.counters.packets,
             "sent_bytes": tx.counters.bytes,
@@ -115,7 +118,7 @@ pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Val
         })
     });
     // A reflector does not analyse the frames that it sends back.
-    let reflected = report.receive.as_ref().filter(|_| report.role == Part::Reflect).map(|rx| {
+    let reflected = frames.receive.as_ref().filter(|_| frames.role == Part::Reflect).map(|rx| {
         json!({
             "received_packets": rx.counters.packets,
             "received_frames": rx.counters.frames,
@@ -126,7 +129,7 @@ pub(super) fn report_json(report: &TrialReport, xstats: &[(String, u64)]) -> Val
             "frames_per_queue": rx.frames_per_queue,
         })
     });
-    let received = report.receive.as_ref().filter(|_| report.role != Part::Reflect).map(|rx| {
+    let received = frames.receive.as_ref().filter(|_| frames.role != Part::Reflect).map(|rx| {
         json!({
             "received_packets": rx.counters.packets,
             "received_frames": rx.counters.frames,
@@ -170,8 +173,9 @@ pub(super) fn with_lost(mut report: Value, lost: u64) -> Value {
 }
 
 /// The report as text.
-pub(super) fn report_text(report: &TrialReport) -> String {
-    let sent = report.transmit.as_ref().map(|tx| {
+pub(super) fn report_text(report: &PortReport) -> String {
+    let frames = &report.detail;
+    let sent = frames.transmit.as_ref().map(|tx| {
         format!(
             "sent {} packets, {} bytes in {:.3} s: {:.6} Mpps offered{}; unsent {}, queue full {} times",
             tx.counters.packets,
@@ -183,7 +187,7 @@ pub(super) fn report_text(report: &TrialReport) -> String {
             tx.counters.queue_full,
         )
     });
-    let received = report.receive.as_ref().map(|rx| {
+    let received = frames.receive.as_ref().map(|rx| {
         let delay = rx.latency.as_ref().map_or(String::new(), |latency| {
             let s = &latency.summary;
             format!("; delay min {} p50 {} p99 {} max {} ns", s.min, s.p50, s.p99, s.max)
@@ -201,7 +205,7 @@ pub(super) fn report_text(report: &TrialReport) -> String {
     });
     let lines: Vec<String> = [sent, received].into_iter().flatten().collect();
     let mut text = lines.join("\n");
-    if let Some(late @ 1..) = report.receive.as_ref().map(|receive| receive.beyond_window) {
+    if let Some(late @ 1..) = frames.receive.as_ref().map(|receive| receive.beyond_window) {
         text.push_str(&format!(
             "\nwarning: {late} packets came too late to tell first copies from duplicates"
         ));
@@ -218,13 +222,13 @@ pub(super) fn report_text(report: &TrialReport) -> String {
 }
 
 /// The frames that the receiving port dropped, if it counts them.
-fn drops(now: &Sample) -> String {
+fn drops(now: &FrameMeasures) -> String {
     now.port
         .map_or_else(String::new, |port| format!(", missed {}, no buffer {}", port.rx_missed, port.rx_nombuf))
 }
 
 /// The distribution of frames over the receive queues, when there are several.
-fn queue_spread(before: &Sample, now: &Sample, rate: impl Fn(u64, u64) -> f64) -> String {
+fn queue_spread(before: &FrameMeasures, now: &FrameMeasures, rate: impl Fn(u64, u64) -> f64) -> String {
     if now.queue_frames.len() < 2 || before.queue_frames.len() != now.queue_frames.len() {
         return String::new();
     }
@@ -233,12 +237,12 @@ fn queue_spread(before: &Sample, now: &Sample, rate: impl Fn(u64, u64) -> f64) -
     format!(", queues {} Mpps", rates.join(" "))
 }
 
-/// A line with the rates between two samples.
-pub(super) fn progress_line(before: &Sample, now: &Sample) -> String {
-    let seconds = now.at_ns.saturating_sub(before.at_ns).max(1) as f64 / 1e9;
+/// A line with the rates between two samples that are `interval_ns` apart.
+pub(super) fn progress_line(before: &FrameMeasures, now: &FrameMeasures, interval_ns: u64) -> String {
+    let seconds = interval_ns.max(1) as f64 / 1e9;
     let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds / 1e6;
-    let sent = |sample: &Sample| sample.transmit.unwrap_or_default();
-    let received = |sample: &Sample| sample.receive.unwrap_or_default();
+    let sent = |sample: &FrameMeasures| sample.transmit.unwrap_or_default();
+    let received = |sample: &FrameMeasures| sample.receive.unwrap_or_default();
     let tx = now.transmit.is_some().then(|| {
         let (a, b) = (sent(before), sent(now));
         format!(

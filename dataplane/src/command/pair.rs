@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use linerate_wire::flow_lines::FlowLines;
-use linerate_wire::report::{Ended, TrialReport};
+use linerate_wire::report::Ended;
 use linerate_wire::trial::TransmitSpec;
 use serde_json::json;
 
@@ -20,7 +20,7 @@ use super::standalone::{
 use crate::dpdk::eal::Eal;
 use crate::dpdk::lcore::LcoreId;
 use crate::network::GivenAddresses;
-use crate::trial::{Bench, Finished, Order, Sender, Work};
+use crate::trial::{Bench, Finished, Order, PortReport, Sender, Task};
 use linerate_measure::analysis::Expect;
 
 pub(super) fn run(eal: &Eal, mut args: Pair) -> Result<Ending, Failure> {
@@ -86,9 +86,9 @@ async fn one_way(
     let tag = random_tag()?;
     let expect = Expect::Trial { tag, flows: args.profile.flows() };
     let spec = to(rx_bench, args)?;
-    let mut rx = begin(rx_bench, Order { trial: 0, tag, work: Work::Receive(expect) })?;
+    let mut rx = begin(rx_bench, Order { trial: 0, tag, task: Task::Receive(expect) })?;
     rx.start();
-    let mut tx = begin(tx_bench, Order { trial: 0, tag, work: Work::Transmit(spec) })?;
+    let mut tx = begin(tx_bench, Order { trial: 0, tag, task: Task::Transmit(spec) })?;
     tx.start();
     let began = Instant::now();
 
@@ -143,8 +143,8 @@ async fn both_ways(
     let tag = random_tag()?;
     let expect = Expect::Trial { tag, flows: args.profile.flows() };
     let (to_b, to_a) = (to(b_bench, args)?, to(a_bench, args)?);
-    let mut a = begin(a_bench, Order { trial: 0, tag, work: Work::Exchange(to_b, expect) })?;
-    let mut b = begin(b_bench, Order { trial: 0, tag, work: Work::Exchange(to_a, expect) })?;
+    let mut a = begin(a_bench, Order { trial: 0, tag, task: Task::Exchange(to_b, expect) })?;
+    let mut b = begin(b_bench, Order { trial: 0, tag, task: Task::Exchange(to_a, expect) })?;
     a.start();
     b.start();
     let began = Instant::now();
@@ -222,20 +222,20 @@ fn to(peer: &Bench<'_>, args: &Pair) -> Result<Box<TransmitSpec>, Failure> {
 fn way<'a>(
     args: &'a Pair,
     [from, to]: [&Bench<'_>; 2],
-    sent: &'a TrialReport,
+    sent: &'a PortReport,
 ) -> Result<FlowLines<'a>, Failure> {
     let traffic = Some((&args.profile, (from.port_info()?.mac, to.port_info()?.mac)));
-    Ok(FlowLines { traffic, sent: sent.transmit.as_ref(), delays_valid: true })
+    Ok(FlowLines { traffic, sent: sent.detail.transmit.as_ref(), delays_valid: true })
 }
 
-fn packets_per_lcore(report: &TrialReport) -> Vec<u64> {
-    report.transmit.as_ref().map(|transmit| transmit.packets_per_lcore.clone()).unwrap_or_default()
+fn packets_per_lcore(report: &PortReport) -> Vec<u64> {
+    report.detail.transmit.as_ref().map(|transmit| transmit.packets_per_lcore.clone()).unwrap_or_default()
 }
 
-fn packets_sent(report: &TrialReport) -> u64 {
-    report.transmit.as_ref().map_or(0, |transmit| transmit.counters.packets)
+fn packets_sent(report: &PortReport) -> u64 {
+    report.detail.transmit.as_ref().map_or(0, |transmit| transmit.counters.packets)
 }
 
-fn packets_received(report: &TrialReport) -> u64 {
-    report.receive.as_ref().map_or(0, |receive| receive.counters.packets)
+fn packets_received(report: &PortReport) -> u64 {
+    report.detail.receive.as_ref().map_or(0, |receive| receive.counters.packets)
 }

@@ -11,14 +11,14 @@ use super::output::{Failure, print_json, print_text, report_json, report_text};
 use super::ready::Rx;
 use super::standalone::{LOOK, Progress, Signals, begin, block_on, close, ending, open};
 use crate::dpdk::eal::Eal;
-use crate::trial::{Order, Work};
+use crate::trial::{Order, Task};
 
 pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
     let mut bench =
         open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Ceilings::default(), &args.given, true)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
-        let mut active = begin(&mut bench, Order { trial: 0, tag: 0, work: Work::Reflect })?;
+        let mut active = begin(&mut bench, Order { trial: 0, tag: 0, task: Task::Reflect })?;
         active.start();
         let began = Instant::now();
         let mut progress = Progress::new(args.show);

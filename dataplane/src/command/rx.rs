@@ -14,7 +14,7 @@ use super::output::{Failure, print_json, print_text, report_json, report_text};
 use super::ready::Rx;
 use super::standalone::{LOOK, Progress, Signals, attend, block_on, close, ending, open};
 use crate::dpdk::eal::Eal;
-use crate::trial::{Active, Bench, Finished, Order, Work};
+use crate::trial::{Active, Bench, Finished, Order, Task};
 use linerate_measure::analysis::Expect;
 
 /// Packets that count towards the limit: Linerate's, without a network's other traffic; frames of any kind
@@ -54,7 +54,7 @@ pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
     )?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
-        let prepared = bench.prepare(Order { trial: 0, tag: 0, work: Work::Receive(Expect::Anything) })?;
+        let prepared = bench.prepare(Order { trial: 0, tag: 0, task: Task::Receive(Expect::Anything) })?;
         let mut active = bench.arm(prepared)?;
         active.start();
         let began = Instant::now();

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use linerate_traffic::limit::Limit;
 use linerate_traffic::safety::Ceilings;
-use linerate_wire::counters::{ReceiveCounters, Sample};
+use linerate_wire::counters::ReceiveCounters;
 use linerate_wire::report::Ended;
+use linerate_wire::sample::FrameMeasures;
 use linerate_wire::trial::Drain;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
@@ -196,7 +197,8 @@ pub(super) fn lost(sent: u64, received: u64) -> Result<u64, Failure> {
 pub(super) struct Progress {
     show: Show,
     shown: Instant,
-    before: Vec<Sample>,
+    /// The last samples, and when they were taken in nanoseconds.
+    before: Vec<(u64, FrameMeasures)>,
 }
 
 impl Progress {
@@ -212,15 +214,17 @@ impl Progress {
         }
         self.shown = Instant::now();
         // Samples are taken even without output: they detect a reset of the port during the trial.
-        let now: Vec<Sample> = trials.iter_mut().map(|(active, bench)| active.sample(bench)).collect();
+        let now: Vec<(u64, FrameMeasures)> =
+            trials.iter_mut().map(|(active, bench)| (monotonic_ns(), active.sample(bench))).collect();
         if self.show.quiet {
             return;
         }
         let lines: Vec<String> = now
             .iter()
             .enumerate()
-            .map(|(i, sample)| {
-                progress_line(self.before.get(i).unwrap_or(&blank(sample, self.show.interval)), sample)
+            .map(|(i, (at_ns, sample))| match self.before.get(i) {
+                Some((before_ns, before)) => progress_line(before, sample, at_ns.saturating_sub(*before_ns)),
+                None => progress_line(&blank(sample), sample, self.show.interval.as_nanos() as u64),
             })
             .collect();
         let _ = writeln!(io::stderr(), "{}", lines.join("   "));
@@ -228,11 +232,9 @@ impl Progress {
     }
 }
 
-/// The sample before the first one, one interval earlier.
-fn blank(sample: &Sample, interval: Duration) -> Sample {
-    Sample {
-        trial: sample.trial,
-        at_ns: sample.at_ns.saturating_sub(interval.as_nanos() as u64),
+/// The counters before the first sample.
+fn blank(sample: &FrameMeasures) -> FrameMeasures {
+    FrameMeasures {
         transmit: sample.transmit.map(|_| Default::default()),
         receive: sample.receive.map(|_| Default::default()),
         queue_frames: vec![0; sample.queue_frames.len()],

@@ -18,7 +18,7 @@ use super::standalone::{
     open, random_tag,
 };
 use crate::dpdk::eal::Eal;
-use crate::trial::{Bench, Finished, Order, Replayed, Sender, Work};
+use crate::trial::{Bench, Finished, Order, Replayed, Sender, Task};
 use linerate_measure::analysis::Expect;
 
 pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
@@ -37,14 +37,14 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
         let tag = random_tag()?;
         let spec = TransmitSpec { profile: args.profile.clone(), peer_mac, limit: args.limit };
         let expect = Expect::Trial { tag, flows: args.profile.flows() };
-        let work = if let Some(replay) = &args.recording {
-            Work::Replay(Box::new(replayed(replay, &args, (bench.port_info()?.mac, peer_mac))))
+        let task = if let Some(replay) = &args.recording {
+            Task::Replay(Box::new(replayed(replay, &args, (bench.port_info()?.mac, peer_mac))))
         } else if args.round_trip {
-            Work::Exchange(Box::new(spec), expect)
+            Task::Exchange(Box::new(spec), expect)
         } else {
-            Work::Transmit(Box::new(spec))
+            Task::Transmit(Box::new(spec))
         };
-        let mut active = begin(&mut bench, Order { trial: 0, tag, work })?;
+        let mut active = begin(&mut bench, Order { trial: 0, tag, task })?;
         active.receives_from(Sender::Itself);
         active.start();
         let began = Instant::now();
@@ -69,10 +69,10 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
         let Finished { report, flows } = active.finish(&mut bench, ended)?;
         if let (Some(file), Some(flows)) = (args.flows_file.take(), &flows) {
             let traffic = Some((&args.profile, (bench.port_info()?.mac, peer_mac)));
-            let lines = FlowLines { traffic, sent: report.transmit.as_ref(), delays_valid: true };
+            let lines = FlowLines { traffic, sent: report.detail.transmit.as_ref(), delays_valid: true };
             file.write(&[Received { port: args.port, lines, flows }])?;
         }
-        let round_trip_lost = match (&report.transmit, &report.receive) {
+        let round_trip_lost = match (&report.detail.transmit, &report.detail.receive) {
             (Some(sent), Some(back)) => Some(lost(sent.counters.packets, back.counters.packets)?),
             _ => None,
         };

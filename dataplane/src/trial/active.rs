@@ -6,8 +6,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use hugepage_check::cpu_limit::Throttled;
-use linerate_wire::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
-use linerate_wire::report::{Ended, Part, TrialReport};
+use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use linerate_wire::report::{Ended, FrameReport, Part, Report};
+use linerate_wire::sample::FrameMeasures;
 use linerate_wire::time::{ClockReading, TrialClock, WorkerTime};
 
 use super::answering::Answering;
@@ -77,11 +78,14 @@ pub(super) struct Jobs {
     pub(super) queues: Vec<(Vec<u16>, QueueFrames)>,
 }
 
+/// A port's report of a trial.
+pub type PortReport = Report<FrameReport>;
+
 /// Results of a trial.
 #[derive(Debug)]
 pub struct Finished {
     /// The report.
-    pub report: TrialReport,
+    pub report: PortReport,
     /// Results of every flow; `None` for a trial that did not analyse received frames.
     pub flows: Option<FlowTable>,
 }
@@ -262,7 +266,7 @@ impl Active {
 
     /// The agent's part in this trial.
     pub fn part(&self) -> Part {
-        self.order.work.part()
+        self.order.task.part()
     }
 
     /// Answers requests for the port's addresses.
@@ -305,10 +309,8 @@ impl Active {
     }
 
     /// All counters now.
-    pub fn sample(&mut self, bench: &Bench<'_>) -> Sample {
-        Sample {
-            trial: self.order.trial,
-            at_ns: monotonic_ns(),
+    pub fn sample(&mut self, bench: &Bench<'_>) -> FrameMeasures {
+        FrameMeasures {
             transmit: self.jobs.as_ref().and_then(Jobs::sent),
             receive: self.jobs.as_ref().and_then(Jobs::received),
             queue_frames: self.jobs.as_ref().map(Jobs::queue_frames).unwrap_or_default(),
@@ -327,23 +329,8 @@ impl Active {
     /// When a loop panicked.
     pub fn finish(mut self, bench: &mut Bench<'_>, ended: Ended) -> Result<Finished, TrialError> {
         self.stop();
-        let mut report = TrialReport {
-            trial: self.order.trial,
-            role: self.part(),
-            ended,
-            started_ns: self.started.raw_ns,
-            ended_ns: 0,
-            last_arrival_ns: None,
-            transmit: None,
-            receive: None,
-            port: None,
-            disagreements: Vec::new(),
-            notes: Vec::new(),
-            lcores: Vec::new(),
-            clock: None,
-            workers: Vec::new(),
-            throttling: None,
-        };
+        let detail = FrameReport::new(self.part());
+        let mut report = Report::new(self.order.trial, ended, self.started.raw_ns, detail);
         let mut flows = None;
         if let Some(jobs) = self.jobs.take() {
             let began;
@@ -363,7 +350,7 @@ impl Active {
         let own = own_frames([self.sending.own_frames(), self.receiving.own_frames(), here]);
         let began = Instant::now();
         loop {
-            report.port = self.port_counters(bench);
+            report.detail.port = self.port_counters(bench);
             if let Some(trouble) = self.watch.trouble() {
                 report.disagreements = vec![trouble];
                 return Ok(Finished { report, flows });
@@ -388,27 +375,27 @@ fn collect(
     mut jobs: Jobs,
     sender: &Sender,
     bench: &mut Bench<'_>,
-    report: &mut TrialReport,
+    report: &mut PortReport,
 ) -> Result<(Option<u64>, Option<FlowTable>), TrialError> {
     jobs.join_senders(bench);
     let (sent, receive) = (std::mem::take(&mut jobs.sent), std::mem::take(&mut jobs.receive));
     let (reflect, intended_pps) = (std::mem::take(&mut jobs.reflect), jobs.intended_pps);
     let (mut sending, mut receiving, mut reflecting) = (Vec::new(), Vec::new(), Vec::new());
     for (lcore, left, _) in sent {
-        report.lcores.push(lcore.0);
+        report.detail.lcores.push(lcore.0);
         let (outcome, time) = left?;
         report.workers.push(time);
         sending.push(outcome);
     }
     for (job, _) in receive {
-        report.lcores.push(job.lcore().0);
+        report.detail.lcores.push(job.lcore().0);
         let mut outcome = job.join()?;
         bench.rx.append(&mut outcome.queues);
         report.workers.push(outcome.time);
         receiving.push(outcome);
     }
     for (job, _) in reflect {
-        report.lcores.push(job.lcore().0);
+        report.detail.lcores.push(job.lcore().0);
         let mut reflected = job.join()?;
         bench.rx.append(&mut reflected.queues);
         bench.tx.insert(reflecting.len(), reflected.tx);
@@ -429,7 +416,7 @@ fn collect(
         }
         let transmit = transmit_report(&sending, intended_pps, &jobs.planned, tick_hz);
         report.notes.extend(jobs.planned.notes(&transmit));
-        report.transmit = Some(transmit);
+        report.detail.transmit = Some(transmit);
     }
     if !receiving.is_empty() {
         report.notes.extend(spread_note(bench.rx.len(), bench.port.spread()));
@@ -437,14 +424,14 @@ fn collect(
             Sender::Unknown => &[][..],
             Sender::Peer(packets_per_lcore) => packets_per_lcore,
             Sender::Itself => {
-                report.transmit.as_ref().map_or(&[][..], |transmit| &transmit.packets_per_lcore)
+                report.detail.transmit.as_ref().map_or(&[][..], |transmit| &transmit.packets_per_lcore)
             }
         };
-        (report.receive, flows) = receive_report(receiving, queue_frames, tick_hz, sent).unzip();
-        report.notes.extend(report.receive.as_ref().and_then(unchecked_note));
+        (report.detail.receive, flows) = receive_report(receiving, queue_frames, tick_hz, sent).unzip();
+        report.notes.extend(report.detail.receive.as_ref().and_then(unchecked_note));
     } else if !reflecting.is_empty() {
         let (transmit, receive) = reflect_report(&reflecting, queue_frames, tick_hz);
-        (report.transmit, report.receive) = (Some(transmit), Some(receive));
+        (report.detail.transmit, report.detail.receive) = (Some(transmit), Some(receive));
     }
     Ok((began, flows))
 }

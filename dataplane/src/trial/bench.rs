@@ -10,7 +10,7 @@ use linerate_traffic::safety::{Ceilings, Departure, Unsafe};
 use linerate_wire::port::{FrameTooLarge, PortInfo};
 use linerate_wire::report::Part;
 use linerate_wire::time::TickRate;
-use linerate_wire::trial::{ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
+use linerate_wire::trial::{FrameWork, ReceiveSpec, RoleSpec, TransmitSpec};
 
 use super::answering::Answering;
 use super::report::Planned;
@@ -105,13 +105,13 @@ pub struct Order {
     pub trial: u32,
     /// Tag of its probes.
     pub tag: u16,
-    /// Work of the bench.
-    pub work: Work,
+    /// Task of the bench.
+    pub task: Task,
 }
 
 /// Work of a bench.
 #[derive(Debug, Clone)]
-pub enum Work {
+pub enum Task {
     /// Send.
     Transmit(Box<TransmitSpec>),
     /// Count.
@@ -135,27 +135,28 @@ pub struct Replayed {
     pub limit: Limit,
 }
 
-impl Work {
+impl Task {
     pub(super) fn part(&self) -> Part {
         match self {
-            Work::Transmit(_) | Work::Replay(_) => Part::Tx,
-            Work::Receive(_) => Part::Rx,
-            Work::Exchange(..) => Part::Exchange,
-            Work::Reflect => Part::Reflect,
+            Task::Transmit(_) | Task::Replay(_) => Part::Tx,
+            Task::Receive(_) => Part::Rx,
+            Task::Exchange(..) => Part::Exchange,
+            Task::Reflect => Part::Reflect,
         }
     }
 }
 
-impl From<&TrialSpec> for Order {
-    fn from(spec: &TrialSpec) -> Self {
-        let expect = |receive: &ReceiveSpec| Expect::Trial { tag: spec.tag, flows: receive.flows };
-        let work = match &spec.role {
-            RoleSpec::Transmit(transmit) => Work::Transmit(transmit.clone()),
-            RoleSpec::Receive(receive) => Work::Receive(expect(receive)),
-            RoleSpec::Exchange(transmit, receive) => Work::Exchange(transmit.clone(), expect(receive)),
-            RoleSpec::Reflect => Work::Reflect,
+impl Order {
+    /// What a controller asks for in the trial of this number.
+    pub fn new(trial: u32, FrameWork { tag, role }: &FrameWork) -> Self {
+        let expect = |receive: &ReceiveSpec| Expect::Trial { tag: *tag, flows: receive.flows };
+        let task = match role {
+            RoleSpec::Transmit(transmit) => Task::Transmit(transmit.clone()),
+            RoleSpec::Receive(receive) => Task::Receive(expect(receive)),
+            RoleSpec::Exchange(transmit, receive) => Task::Exchange(transmit.clone(), expect(receive)),
+            RoleSpec::Reflect => Task::Reflect,
         };
-        Self { trial: spec.trial, tag: spec.tag, work }
+        Self { trial, tag: *tag, task }
     }
 }
 
@@ -354,10 +355,10 @@ impl<'e> Bench<'e> {
         self.recalibrate();
         let lcores = self.lcores().len();
         let mut plans = Plans::default();
-        match &order.work {
-            Work::Transmit(spec) => self.plan_transmit(order.tag, spec, lcores, &mut plans)?,
-            Work::Receive(expect) => plans.receive = self.plan_receive(*expect, lcores),
-            Work::Exchange(spec, expect) => {
+        match &order.task {
+            Task::Transmit(spec) => self.plan_transmit(order.tag, spec, lcores, &mut plans)?,
+            Task::Receive(expect) => plans.receive = self.plan_receive(*expect, lcores),
+            Task::Exchange(spec, expect) => {
                 if lcores < 2 {
                     return Err(TrialError::TooFewLcores);
                 }
@@ -366,9 +367,9 @@ impl<'e> Bench<'e> {
                 self.plan_transmit(order.tag, spec, senders, &mut plans)?;
                 plans.receive = self.plan_receive(*expect, lcores - senders);
             }
-            Work::Replay(replayed) => self.plan_replay(replayed, &mut plans)?,
-            Work::Reflect if !self.config.reflects => return Err(TrialError::NoReflector),
-            Work::Reflect => plans.reflectors = self.rx.len().min(self.tx.len()).min(lcores),
+            Task::Replay(replayed) => self.plan_replay(replayed, &mut plans)?,
+            Task::Reflect if !self.config.reflects => return Err(TrialError::NoReflector),
+            Task::Reflect => plans.reflectors = self.rx.len().min(self.tx.len()).min(lcores),
         }
         Ok(Prepared { order, plans })
     }

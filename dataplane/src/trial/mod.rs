@@ -9,5 +9,5 @@ mod link_watch;
 mod port_watch;
 mod report;
 
-pub use active::{Active, Finished, Sender};
-pub use bench::{Bench, BenchConfig, Order, Prepared, Replayed, TrialError, Work};
+pub use active::{Active, Finished, PortReport, Sender};
+pub use bench::{Bench, BenchConfig, Order, Prepared, Replayed, Task, TrialError};

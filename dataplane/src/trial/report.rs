@@ -1,9 +1,9 @@
 //! Creation of the report from the loops' results. Pure.
 
 use linerate_wire::counters::TransmitCounters;
-use linerate_wire::report::{ForeignFrames, ReceiveReport, TransmitReport, TrialReport};
+use linerate_wire::report::{ForeignFrames, ReceiveReport, TransmitReport};
 
-use super::active::ReceiveOutcome;
+use super::active::{PortReport, ReceiveOutcome};
 use crate::dpdk::port::Spread;
 use linerate_measure::flow_table::FlowTable;
 use linerate_measure::histogram::TickHistogram;
@@ -129,8 +129,8 @@ pub(super) fn receive_report(
 const WAITING_SHARE: f64 = 0.001;
 
 /// A load that differs from the intended one, in one sentence, with the sending lcores' limitation.
-pub(super) fn missed_load(report: &TrialReport) -> Option<String> {
-    let transmit = report.transmit.as_ref().filter(|transmit| transmit.missed_intended())?;
+pub(super) fn missed_load(report: &PortReport) -> Option<String> {
+    let transmit = report.detail.transmit.as_ref().filter(|transmit| transmit.missed_intended())?;
     let (intended, offered) = (transmit.intended_pps?, transmit.offered_pps);
     let off = 100.0 * (offered / intended - 1.0);
     let mut note = format!(
@@ -205,16 +205,16 @@ pub(super) fn spread_note(queues: usize, spread: Spread) -> Option<String> {
 
 /// Differences between the port's counters and Linerate's, each in one sentence. `own` are the number and
 /// bytes of frames sent besides test traffic.
-pub(super) fn disagreements(report: &TrialReport, own: (u64, u64)) -> Vec<String> {
-    let Some(port) = &report.port else { return Vec::new() };
-    let sent = report.transmit.as_ref().map(|transmit| {
+pub(super) fn disagreements(report: &PortReport, own: (u64, u64)) -> Vec<String> {
+    let Some(port) = &report.detail.port else { return Vec::new() };
+    let sent = report.detail.transmit.as_ref().map(|transmit| {
         let ours = &transmit.counters;
         [
             ("packets sent", ours.packets + own.0, port.tx_packets),
             ("bytes sent", ours.bytes + own.1, port.tx_bytes),
         ]
     });
-    let received = report.receive.as_ref().map(|receive| {
+    let received = report.detail.receive.as_ref().map(|receive| {
         let ours = &receive.counters;
         [("packets received", ours.frames, port.rx_packets), ("bytes received", ours.bytes, port.rx_bytes)]
     });
@@ -235,37 +235,18 @@ fn differences([packets, bytes]: [(&str, u64, u64); 2]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use linerate_wire::counters::PortCounters;
-    use linerate_wire::report::Ended;
-    use linerate_wire::report::Part;
+    use linerate_wire::report::{Ended, FrameReport, Part, Report};
     use linerate_wire::time::{Throttling, WorkerTime};
 
     use super::*;
 
-    fn report(port: Option<PortCounters>) -> TrialReport {
+    fn report(port: Option<PortCounters>) -> PortReport {
         let counters = TransmitCounters { packets: 10, bytes: 600, ..TransmitCounters::default() };
         let outcome = TransmitOutcome { counters, began: 1_000, ended: 3_000, ..TransmitOutcome::default() };
-        TrialReport {
-            trial: 1,
-            role: Part::Tx,
-            ended: Ended::Duration,
-            started_ns: 0,
-            ended_ns: 0,
-            last_arrival_ns: None,
-            transmit: Some(transmit_report(
-                &[outcome.clone(), outcome],
-                Some(20.0),
-                &Planned::default(),
-                1_000,
-            )),
-            receive: None,
-            port,
-            disagreements: Vec::new(),
-            notes: Vec::new(),
-            lcores: Vec::new(),
-            clock: None,
-            workers: Vec::new(),
-            throttling: None,
-        }
+        let intended_pps = Some(20.0);
+        let transmit = transmit_report(&[outcome.clone(), outcome], intended_pps, &Planned::default(), 1_000);
+        let frames = FrameReport { transmit: Some(transmit), port, ..FrameReport::new(Part::Tx) };
+        Report::new(1, Ended::Duration, 0, frames)
     }
 
     #[test]
@@ -320,7 +301,7 @@ mod tests {
             };
             assert_eq!(transmit.missed_intended(), *missed, "{burst} {packets:?} {intended_pps}");
             let mut report = report(None);
-            report.transmit = Some(transmit);
+            report.detail.transmit = Some(transmit);
             assert_eq!(missed_load(&report).is_some(), *missed);
         }
     }
@@ -328,7 +309,7 @@ mod tests {
     #[test]
     fn a_missed_load_names_the_cpu_that_was_lacking() {
         let mut report = report(None);
-        report.transmit = Some(TransmitReport {
+        report.detail.transmit = Some(TransmitReport {
             intended_pps: Some(1000.0),
             offered_pps: 500.0,
             duration_s: 1.0,
@@ -354,7 +335,7 @@ mod tests {
 
     #[test]
     fn workers_add_up() {
-        let transmit = report(None).transmit.unwrap();
+        let transmit = report(None).detail.transmit.unwrap();
         assert_eq!((transmit.counters.packets, transmit.duration_s, transmit.offered_pps), (20, 2.0, 10.0));
     }
 

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::io::{IsTerminal, stderr, stdout};
 use std::time::Instant;
 
-use linerate_wire::counters::Sample;
+use linerate_wire::sample::Sample;
 use linerate_wire::trial::Role;
 
 use self::lines::{JsonLines, Lines};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use linerate_wire::counters::{ReceiveCounters, Sample, TransmitCounters};
+use linerate_wire::counters::{ReceiveCounters, TransmitCounters};
+use linerate_wire::sample::{FrameMeasures, Sample};
 use linerate_wire::trial::Role;
 
 use linerate_experiment::plan::Trial;
@@ -31,12 +32,19 @@ struct Lane {
 /// The last two samples of an agent.
 #[derive(Debug, Default)]
 struct Side {
-    before: Option<Sample>,
-    last: Option<Sample>,
+    before: Option<Counted>,
+    last: Option<Counted>,
     /// When the last one arrived, in seconds after sending began.
     last_at_s: f64,
     /// True when the last one is in no reading yet.
     fresh: bool,
+}
+
+/// An agent's counters, and when they were read on its clock.
+#[derive(Debug)]
+struct Counted {
+    at_ns: u64,
+    frames: FrameMeasures,
 }
 
 impl Readings {
@@ -67,20 +75,21 @@ impl Readings {
     /// Adds a sample, `at_s` seconds after sending began. Returns a reading when both ends have sent one, or
     /// when the other end is silent, like a transmitter that has finished.
     pub(super) fn sample(&mut self, pair: &str, role: Role, sample: &Sample, at_s: f64) -> Option<Reading> {
+        let counted = Counted { at_ns: sample.at_ns, frames: sample.frames()?.clone() };
         let lane = self.pairs.get_mut(pair)?;
         let (side, other) = match role {
             Role::Tx => (&mut lane.tx, &lane.rx),
             Role::Rx => (&mut lane.rx, &lane.tx),
         };
         let again = side.fresh;
-        side.add(sample, at_s);
+        side.add(counted, at_s);
         let drained = role == Role::Rx && !lane.sending;
         if !(again || other.fresh || drained) {
             return None;
         }
         let (tx, rx) = (lane.tx.transmitted(), lane.rx.received());
         let (sent_packets, received_packets) = (tx.packets, rx.packets);
-        let port = lane.rx.last.as_ref().and_then(|sample| sample.port);
+        let port = lane.rx.last.as_ref().and_then(|last| last.frames.port);
         let delay = lane.rx.mean_delay_ns().filter(|_| lane.pair.delays_valid);
         let reading = Reading {
             number: self.number,
@@ -93,11 +102,11 @@ impl Readings {
             intended_pps: lane.pair.load_at(at_s),
             offered_pps: lane
                 .tx
-                .pps(|sample| sample.transmit.map_or(0, |tx| tx.packets))
+                .pps(|frames| frames.transmit.map_or(0, |tx| tx.packets))
                 .filter(|_| lane.sending),
             received_pps: lane
                 .rx
-                .pps(|sample| sample.receive.map_or(0, |rx| rx.packets))
+                .pps(|frames| frames.receive.map_or(0, |rx| rx.packets))
                 .filter(|_| lane.sending),
             sent_packets,
             received_packets,
@@ -117,48 +126,49 @@ impl Readings {
 }
 
 impl Side {
-    fn add(&mut self, sample: &Sample, at_s: f64) {
-        self.before = self.last.replace(sample.clone());
+    fn add(&mut self, counted: Counted, at_s: f64) {
+        self.before = self.last.replace(counted);
         self.last_at_s = at_s;
         self.fresh = true;
     }
 
     fn transmitted(&self) -> TransmitCounters {
-        self.last.as_ref().and_then(|sample| sample.transmit).unwrap_or_default()
+        self.last.as_ref().and_then(|last| last.frames.transmit).unwrap_or_default()
     }
 
     fn received(&self) -> ReceiveCounters {
-        self.last.as_ref().and_then(|sample| sample.receive).unwrap_or_default()
+        self.last.as_ref().and_then(|last| last.frames.receive).unwrap_or_default()
     }
 
     /// The last sample, if it is new, with the previous one.
-    fn interval(&self) -> Option<(Option<&Sample>, &Sample)> {
+    fn interval(&self) -> Option<(Option<&Counted>, &Counted)> {
         Some((self.before.as_ref(), self.last.as_ref().filter(|_| self.fresh)?))
     }
 
     /// Rate since the previous sample; for the first one, since sending began.
-    fn pps(&self, packets: impl Fn(&Sample) -> u64) -> Option<f64> {
+    fn pps(&self, packets: impl Fn(&FrameMeasures) -> u64) -> Option<f64> {
         let (before, last) = self.interval()?;
         let seconds = match before {
             Some(before) => last.at_ns.checked_sub(before.at_ns)? as f64 / 1e9,
             None => self.last_at_s,
         };
-        let counted = packets(last).checked_sub(before.map_or(0, &packets))?;
+        let counted =
+            packets(&last.frames).checked_sub(before.map_or(0, |before| packets(&before.frames)))?;
         (seconds > 0.0).then(|| counted as f64 / seconds)
     }
 
     /// Frames per second of each receive queue; empty when unknown.
     fn queue_pps(&self) -> Vec<f64> {
-        let queues = self.last.as_ref().map_or(0, |sample| sample.queue_frames.len());
-        let frames =
-            |queue: usize| move |sample: &Sample| sample.queue_frames.get(queue).copied().unwrap_or(0);
-        (0..queues).map_while(|queue| self.pps(frames(queue))).collect()
+        let queues = self.last.as_ref().map_or(0, |last| last.frames.queue_frames.len());
+        let of_queue =
+            |queue: usize| move |frames: &FrameMeasures| frames.queue_frames.get(queue).copied().unwrap_or(0);
+        (0..queues).map_while(|queue| self.pps(of_queue(queue))).collect()
     }
 
     fn mean_delay_ns(&self) -> Option<f64> {
         let (before, last) = self.interval()?;
-        let before = before.and_then(|sample| sample.receive).unwrap_or_default();
-        let last = last.receive?;
+        let before = before.and_then(|before| before.frames.receive).unwrap_or_default();
+        let last = last.frames.receive?;
         let packets = last.packets.checked_sub(before.packets).filter(|packets| *packets > 0)?;
         Some(last.delay_sum_ns.checked_sub(before.delay_sum_ns)? as f64 / packets as f64)
     }
@@ -168,6 +178,7 @@ impl Side {
 mod tests {
     use linerate_traffic::profile::StageRates;
     use linerate_wire::counters::PortCounters;
+    use linerate_wire::sample::Measures;
 
     use super::*;
 
@@ -182,29 +193,22 @@ mod tests {
         )
     }
 
+    fn sample(at_ms: u64, frames: FrameMeasures) -> Sample {
+        Sample { trial: 1, at_ns: at_ms * 1_000_000, measures: Measures::Frames(frames), host: None }
+    }
+
     fn tx(at_ms: u64, packets: u64) -> Sample {
         let transmit = Some(TransmitCounters { packets, queue_full: 5, ..TransmitCounters::default() });
-        Sample {
-            trial: 1,
-            at_ns: at_ms * 1_000_000,
-            transmit,
-            receive: None,
-            queue_frames: vec![],
-            port: None,
-        }
+        sample(at_ms, FrameMeasures { transmit, ..FrameMeasures::default() })
     }
 
     fn rx(at_ms: u64, packets: u64, delay_sum_ns: u64) -> Sample {
         let receive = Some(ReceiveCounters { packets, delay_sum_ns, ..ReceiveCounters::default() });
         let port = Some(PortCounters { rx_missed: 7, rx_nombuf: 8, ..PortCounters::default() });
-        Sample {
-            trial: 1,
-            at_ns: at_ms * 1_000_000,
-            transmit: None,
-            receive,
-            queue_frames: vec![packets, 2 * packets],
-            port,
-        }
+        sample(
+            at_ms,
+            FrameMeasures { transmit: None, receive, queue_frames: vec![packets, 2 * packets], port },
+        )
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) fn ends(pair: &str) -> (&str, &str) {
 
 /// The name of an end's npz file. `role` is `tx` or `rx`.
 pub(super) fn npz_name(summary: &Summary, record: &TrialRecord, agent: &str, role: &str) -> String {
-    let lcores = |report: &Option<linerate_wire::report::TrialReport>| {
+    let lcores = |report: &Option<linerate_results::store::report::TrialReport>| {
         report.as_ref().map(|report| report.lcores.clone()).unwrap_or_default()
     };
     let stem = format!(

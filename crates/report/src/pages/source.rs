@@ -8,7 +8,8 @@ use linerate_results::store::record::TrialRecord;
 use linerate_results::store::{self, Recorded, StoreError};
 use linerate_results::summary::{AgentInfo, Summary, TrialSummary};
 
-use linerate_wire::report::{LatencySummary, TrialReport};
+use linerate_results::store::report::TrialReport;
+use linerate_wire::report::LatencySummary;
 
 use super::model::Tone;
 use linerate_results::verdict::VerdictKind;

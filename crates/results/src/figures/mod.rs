@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::Profile;
-use linerate_wire::report::{Ended, Part, ReceiveReport, TrialReport};
+use linerate_wire::report::{Ended, Part, ReceiveReport};
 use linerate_wire::time::WorkerTime;
 
 use crate::clock::ClockVerdict;
+use crate::store::report::TrialReport;
 use crate::summary::{LcoreSummary, ReflectorSummary, ReorderingSummary, TrialSummary};
 use crate::verdict::{Busiest, Observed, Reflected, judge};
 use linerate_experiment::direction::Direction;

@@ -8,6 +8,7 @@ use linerate_wire::time::{ClockReading, Throttling, TickRate, TrialClock};
 
 use super::*;
 use crate::fixtures::{report, rx, trial, tx, with_clock};
+use crate::store::report::TrialReport;
 use crate::verdict::VerdictKind;
 
 fn flow() -> FlowReport {

@@ -5,6 +5,7 @@ mod change;
 
 use std::path::Path;
 
+use linerate_wire::engine::{EngineInfo, FrameEngine};
 use linerate_wire::host::HostInfo;
 use linerate_wire::message::Welcome;
 use linerate_wire::network::{NextHop, PortNetwork};
@@ -144,7 +145,8 @@ impl AgentEnvironment {
         command_line: &[String],
         welcome: &Welcome,
     ) -> Self {
-        let Welcome { agent, dpdk, port, clock, lcores, no_huge, network, .. } = welcome;
+        let Welcome { agent, clock, engine: EngineInfo::Frames(engine), .. } = welcome;
+        let FrameEngine { dpdk, port, lcores, no_huge, network } = &**engine;
         Self {
             name: name.to_owned(),
             node: node.to_owned(),

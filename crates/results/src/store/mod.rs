@@ -22,6 +22,7 @@ pub mod lock;
 pub mod manifest;
 pub mod record;
 mod recorded;
+pub mod report;
 mod resume;
 #[cfg(test)]
 mod tests;

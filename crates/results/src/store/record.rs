@@ -1,10 +1,11 @@
 //! Record of one trial on one pair: `trial.json`.
 
-use linerate_wire::counters::{PortCounters, ReceiveCounters, Sample, TransmitCounters};
-use linerate_wire::report::TrialReport;
+use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use linerate_wire::sample::{FrameMeasures, Sample};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::report::TrialReport;
 use super::{inner_path, json};
 use crate::clock::ClockVerdict;
 use crate::summary::TrialSummary;
@@ -110,14 +111,14 @@ impl Seen {
     /// Last known counters of sending.
     pub fn last_transmit(&self) -> Option<TransmitCounters> {
         let reported = self.report.as_ref().and_then(|report| report.transmit.as_ref());
-        let sampled = || self.samples.last().and_then(|sample| sample.transmit);
+        let sampled = || self.samples.last().and_then(|sample| sample.frames()?.transmit);
         reported.map(|transmit| transmit.counters).or_else(sampled)
     }
 
     /// Last known counters of receiving.
     pub fn last_receive(&self) -> Option<ReceiveCounters> {
         let reported = self.report.as_ref().and_then(|report| report.receive.as_ref());
-        let sampled = || self.samples.last().and_then(|sample| sample.receive);
+        let sampled = || self.samples.last().and_then(|sample| sample.frames()?.receive);
         reported.map(|receive| receive.counters).or_else(sampled)
     }
 
@@ -150,20 +151,18 @@ impl Samples {
 }
 
 fn timed(samples: &[Sample], origin_ns: u64) -> Vec<TimedSample> {
-    samples
-        .iter()
-        .map(|sample| TimedSample {
-            at_ns: sample.at_ns.wrapping_sub(origin_ns) as i64,
-            transmit: sample.transmit,
-            receive: sample.receive,
-            queue_frames: sample.queue_frames.clone(),
-            port: sample.port,
-        })
-        .collect()
+    let timed = |sample: &Sample| {
+        let FrameMeasures { transmit, receive, queue_frames, port } = sample.frames()?.clone();
+        let at_ns = sample.at_ns.wrapping_sub(origin_ns) as i64;
+        Some(TimedSample { at_ns, transmit, receive, queue_frames, port })
+    };
+    samples.iter().filter_map(timed).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use linerate_wire::sample::Measures;
+
     use super::*;
 
     #[test]
@@ -176,7 +175,7 @@ mod tests {
     }
 
     fn sample(at_ns: u64) -> Sample {
-        Sample { trial: 1, at_ns, transmit: None, receive: None, queue_frames: vec![], port: None }
+        Sample { trial: 1, at_ns, measures: Measures::Frames(FrameMeasures::default()), host: None }
     }
 
     #[test]

@@ -9,12 +9,13 @@ use std::collections::HashMap;
 use linerate_experiment::plan::Trial;
 use linerate_experiment::strategy::{Outcomes, PathOutcome, TrialOutcome};
 use linerate_traffic::mac::MacAddr;
-use linerate_wire::report::{ForeignFrames, TrialReport};
+use linerate_wire::report::ForeignFrames;
 use linerate_wire::time::TickRate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::store::inner_path;
+use crate::store::report::TrialReport;
 
 pub use aggregate::{Aggregate, StartSpread};
 pub use overhead::{Overhead, OverheadPart};

@@ -44,7 +44,7 @@ impl Addressing {
     /// names the agents.
     pub(super) async fn find(from: &Agent, to: &Agent, profiles: &[Profile]) -> Result<Self, String> {
         let mut hops = Vec::new();
-        let (here, there) = (&from.session.welcome().network, &to.session.welcome().network);
+        let (here, there) = (&from.engine().network, &to.engine().network);
         if let (Some(here), Some(there)) = (here, there) {
             for version in [IpVersion::V4, IpVersion::V6] {
                 let mut of_version =

@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use linerate_traffic::mac::MacAddr;
-use linerate_wire::message::{Acknowledge, Command, Stop, Welcome};
+use linerate_wire::engine::{EngineInfo, FrameEngine};
+use linerate_wire::message::{Acknowledge, Command, Stop};
 use linerate_wire::network::NextHop;
+use linerate_wire::port::PortInfo;
 use linerate_wire::state::AgentState;
 
 use super::Ending;
@@ -164,9 +166,20 @@ impl Agent {
         self.session.agent()
     }
 
+    /// What moves its frames.
+    pub(super) fn engine(&self) -> &FrameEngine {
+        let EngineInfo::Frames(engine) = &self.session.welcome().engine;
+        engine
+    }
+
+    /// Its port.
+    pub(super) fn port(&self) -> &PortInfo {
+        &self.engine().port
+    }
+
     /// Ethernet address of its port.
     pub(super) fn mac(&self) -> MacAddr {
-        self.session.welcome().port.mac
+        self.port().mac
     }
 
     /// The end of the agent's process, if it caused `error`; otherwise the text of `error`.
@@ -184,7 +197,8 @@ impl Agent {
 
     /// The agent's entry in the summary.
     pub(super) fn info(&self) -> AgentInfo {
-        let Welcome { port, clock, lcores, no_huge, .. } = self.session.welcome();
+        let FrameEngine { port, lcores, no_huge, .. } = self.engine();
+        let clock = &self.session.welcome().clock;
         AgentInfo {
             name: self.name().to_owned(),
             node: self.node.clone(),

@@ -1,6 +1,7 @@
 //! Unexpected frames that arrived at an agent during warm-up, as text and as a record.
 
-use linerate_wire::report::{ForeignFrames, TrialReport};
+use linerate_results::store::report::TrialReport;
+use linerate_wire::report::ForeignFrames;
 
 /// Frames that arrived over several attempts, by kind.
 #[derive(Debug, Clone, Default)]

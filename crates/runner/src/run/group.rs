@@ -198,7 +198,7 @@ impl Group {
 
     /// Properties of a path that an observer needs before a trial.
     pub(super) fn watched(&self, path: &Path, trial: &Trial) -> WatchedPath {
-        let link_bps = self.agents[path.from].session.welcome().port.link_bps;
+        let link_bps = self.agents[path.from].port().link_bps;
         let clock = self.clock(path);
         WatchedPath {
             name: path.name.clone(),

@@ -222,7 +222,7 @@ async fn drive(
         group.agents.iter().enumerate().filter(|(index, _)| group.sends(*index)).map(|(_, agent)| agent)
     });
     for agent in senders {
-        let link_bps = agent.session.welcome().port.link_bps;
+        let link_bps = agent.port().link_bps;
         for trial in foreseen {
             trial.check(job.experiment, link_bps).map_err(|error| Ending::Failed(error.to_string()))?;
         }

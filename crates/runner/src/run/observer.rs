@@ -1,7 +1,7 @@
 //! Observers of a run: the terminal, or the JSON event stream.
 
 use linerate_traffic::profile::StageRates;
-use linerate_wire::counters::Sample;
+use linerate_wire::sample::Sample;
 use linerate_wire::trial::Role;
 
 use linerate_experiment::plan::Trial;

@@ -6,7 +6,6 @@ mod opening;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant, SystemTime};
 
-use linerate_wire::message::Welcome;
 use tempfile::NamedTempFile;
 
 use super::group::Group;
@@ -98,9 +97,8 @@ impl Recorder<'_> {
         let experiment = &mut self.head.experiment;
         experiment.agents = groups.iter().flat_map(Group::info).collect();
         if let Some(agent) = groups.first().and_then(|group| group.agents.first()) {
-            let welcome = agent.session.welcome();
-            experiment.versions.agent = Some(welcome.agent.clone());
-            experiment.versions.dpdk = Some(welcome.dpdk.clone());
+            experiment.versions.agent = Some(agent.session.welcome().agent.clone());
+            experiment.versions.dpdk = Some(agent.engine().dpdk.clone());
         }
         self.environment.versions = self.head.experiment.versions.clone();
         self.environment.clear_agents();
@@ -276,7 +274,8 @@ impl Recorder<'_> {
     /// Programs that differ from those of the trials recorded earlier; `None` when they are the same, or when
     /// nothing is recorded.
     pub(super) fn other_programs(&self, groups: &[Group]) -> Option<String> {
-        let Welcome { agent, dpdk, .. } = groups.first()?.agents.first()?.session.welcome();
+        let first = groups.first()?.agents.first()?;
+        let (agent, dpdk) = (&first.session.welcome().agent, &first.engine().dpdk);
         let Versions { agent: before_agent, dpdk: before_dpdk, .. } = &self.head.experiment.versions;
         let differs = |name: &str, before: &Option<String>, now: &str| {
             let before = before.as_deref().filter(|before| *before != now)?;

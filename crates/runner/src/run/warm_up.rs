@@ -11,7 +11,7 @@ use linerate_traffic::limit::Limit;
 use linerate_traffic::profile::{Profile, RawProfile};
 use linerate_traffic::rate::{Rate, RateError};
 use linerate_traffic::span::Span;
-use linerate_wire::report::{Latency, TrialReport};
+use linerate_wire::report::Latency;
 use tokio::sync::watch;
 
 use super::Numbers;
@@ -26,6 +26,7 @@ use linerate_experiment::Experiment;
 use linerate_experiment::document::TrialSection;
 use linerate_experiment::topology::Path;
 use linerate_results::store::record::Seen;
+use linerate_results::store::report::TrialReport;
 use linerate_results::summary::WarmUp;
 
 /// Highest load of an attempt, in packets per second.
@@ -122,7 +123,7 @@ pub(super) async fn warm_up(
     }
     let mut warm = Vec::new();
     for (path, must_arrive) in paths(group.paths()) {
-        let link_bps = group.agents[path.from].session.welcome().port.link_bps;
+        let link_bps = group.agents[path.from].port().link_bps;
         let load = Traffic::of(profile, experiment, link_bps);
         let skipped = match (group.problem(&path), load) {
             (Some(problem), _) if !must_arrive => problem.to_owned(),
@@ -173,7 +174,7 @@ async fn await_link(
     let begun = Instant::now();
     loop {
         match agent.session.ping().await {
-            Ok(pong) if pong.link_up => return Ok(()),
+            Ok(pong) if pong.ready => return Ok(()),
             Ok(_) => {}
             Err(error) => return Err(Stopped::by(agent, error).await.into()),
         }

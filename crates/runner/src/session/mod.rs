@@ -20,8 +20,9 @@ use linerate_wire::message::{
     Pong, Reply, Request, Welcome, WireError,
 };
 use linerate_wire::network::NextHop;
-use linerate_wire::report::TrialReport;
+use linerate_wire::report::Report;
 use linerate_wire::state::AgentState;
+use serde::Deserialize;
 use tokio::io::{AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -109,7 +110,7 @@ impl Session {
         let welcome = match shared.request(hello, HELLO_TIME).await {
             Ok(Outcome::Welcome(welcome)) if welcome.protocol == PROTOCOL_VERSION => *welcome,
             Ok(Outcome::Welcome(welcome)) => {
-                return Err(failed(Fault::Version(format!("{}, not {PROTOCOL_VERSION}", welcome.protocol))));
+                return Err(failed(Fault::Version(other_version(welcome.protocol))));
             }
             Ok(_) => return Err(failed(Fault::Unexpected { method: "hello" })),
             Err(SessionError { fault: Fault::Refused { error, .. }, .. })
@@ -157,7 +158,7 @@ impl Session {
     ///
     /// # Errors
     /// The agent's refusal, or the fault that ended the session.
-    pub async fn report(&self) -> Result<TrialReport, SessionError> {
+    pub async fn report(&self) -> Result<Report, SessionError> {
         match self.shared.request(Command::Report, WORK_TIME).await? {
             Outcome::Report(report) => Ok(*report),
             _ => Err(self.failed(Fault::Unexpected { method: "report" })),
@@ -307,7 +308,7 @@ impl Shared {
 
     /// Passes a line to the request or the queue that waits for it.
     fn dispatch(&self, line: &[u8], events: &mpsc::Sender<Event>) -> Result<(), Fault> {
-        let message = serde_json::from_slice(line).map_err(|error| Fault::Malformed(error.to_string()))?;
+        let message = serde_json::from_slice(line).map_err(|error| unreadable(line, &error))?;
         self.waiting().heard = Some(Instant::now());
         match message {
             FromAgent::Event(event) => events.try_send(event).map_err(|_| Fault::Flood),
@@ -333,6 +334,33 @@ impl Shared {
             FromAgent::Reply(_) => Err(Fault::Malformed("a reply without id".into())),
         }
     }
+}
+
+/// Why a line is no message: a welcome of another version of the protocol, which has another form, or anything else.
+fn unreadable(line: &[u8], error: &serde_json::Error) -> Fault {
+    /// What welcomes of all versions have in common.
+    #[derive(Deserialize)]
+    struct Greeting {
+        protocol: u32,
+    }
+    #[derive(Deserialize)]
+    struct Greeted {
+        welcome: Greeting,
+    }
+    #[derive(Deserialize)]
+    struct Reply {
+        result: Greeted,
+    }
+    match serde_json::from_slice(line) {
+        Ok(Reply { result: Greeted { welcome: Greeting { protocol } } }) if protocol != PROTOCOL_VERSION => {
+            Fault::Version(other_version(protocol))
+        }
+        _ => Fault::Malformed(error.to_string()),
+    }
+}
+
+fn other_version(protocol: u32) -> String {
+    format!("this agent speaks protocol {protocol}, not {PROTOCOL_VERSION}")
 }
 
 async fn write_lines(

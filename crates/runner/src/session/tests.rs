@@ -14,14 +14,36 @@ const NEVER: Duration = Duration::from_secs(3600);
 
 fn welcome(protocol: u32) -> String {
     format!(
-        r#"{{"id":1,"result":{{"welcome":{{"protocol":{protocol},"agent":"a 1","dpdk":"d 1","state":"idle","waiting":null,
+        r#"{{"id":1,"result":{{"welcome":{{"protocol":{protocol},"agent":"a 1","state":"idle","waiting":null,
+        "clock":{{"boot_id":"b","source":"tsc","tick_hz":1,"invariant":true,"now_ns":0}},"engine":{{"frames":{{"dpdk":"d 1",
         "port":{{"port":0,"device":"net_memif0","driver":"net_memif","mac":"02:00:00:00:00:01","numa_node":null,
         "link_bps":null,"link_up":true,"max_rx_queues":1,"max_tx_queues":1,"mtu":1500,"rx_descriptors":[0,1],
-        "tx_descriptors":[0,1],"kernel_driver":null}},"clock":{{"boot_id":"b","source":"tsc","tick_hz":1,
-        "invariant":true,"now_ns":0}},"lcores":[1],"no_huge":true}}}}}}"#
+        "tx_descriptors":[0,1],"kernel_driver":null}},"lcores":[1],"no_huge":true}}}}}}}}}}"#
     )
     .replace('\n', "")
 }
+
+/// Recorded answer of an agent of protocol 1 to a hello of its own version.
+const WELCOME_1: &str = concat!(
+    r#"{"id":1,"result":{"welcome":{"protocol":1,"agent":"linerate-dataplane 0.1.0","dpdk":"DPDK 22.11.11","state":"idle","waiting":null,"#,
+    r#""port":{"port":0,"device":"net_null0","driver":"net_null","mac":"32:7f:8c:55:a4:6c","numa_node":0,"link_bps":10000000000,"#,
+    r#""link_up":true,"max_rx_queues":1024,"max_tx_queues":1024,"mtu":1500,"rx_descriptors":[0,65535],"tx_descriptors":[0,65535],"#,
+    r#""kernel_driver":null,"firmware":null,"max_mtu":null,"interface":null},"clock":{"boot_id":"d90e16cf","source":"tsc","#,
+    r#""tick_hz":2596093982,"rate":{"told_hz":2600000000,"measured_hz":2596093982,"difference_ppm":1504.5749603375125,"#,
+    r#""uncertainty_ppm":0.07091035275523686},"invariant":true,"now_ns":3796259497554},"lcores":[1],"no_huge":true,"#,
+    r#""host":{"hostname":"a","kernel":"6.18.44","kernel_command_line":"quiet","os":"Debian GNU/Linux 12 (bookworm)","#,
+    r#""architecture":"x86_64","cpu_model":"AMD EPYC","cpus_online":"0-1","cpus_allowed":"0-1","cpus_isolated":"","smt":false,"#,
+    r#""numa_nodes":"0","governor":null,"virtual_machine":true,"memory_kib":24683652,"hugepages":[{"size_kib":2048,"total":600,"#,
+    r#""free":600}]}}}}"#
+);
+/// Its answer to a hello of version 2.
+const REFUSAL_1: &str =
+    r#"{"id":1,"error":{"code":"version","message":"this agent speaks protocol 1, not 2"}}"#;
+
+const REPORT: &str = concat!(
+    r#"{"id":2,"result":{"report":{"trial":4,"ended":"duration","started_ns":1,"ended_ns":2,"disagreements":[],"notes":[],"#,
+    r#""workers":[],"detail":{"frames":{"role":"tx","port":null,"lcores":[1]}}}}}"#
+);
 
 /// What the peer does after it has read a request.
 enum Then {
@@ -86,6 +108,18 @@ async fn a_hello_that_fails_says_how() {
     assert!(error.starts_with("rx1: cannot connect to 127.0.0.1:1: "), "{error}");
 }
 
+#[tokio::test(flavor = "current_thread")]
+async fn an_agent_of_protocol_1_is_refused_with_both_versions_and_the_remedy() {
+    for line in [WELCOME_1, REFUSAL_1] {
+        let fault = fault_of_hello(say(line)).await;
+        assert_eq!(
+            fault.to_string(),
+            "the agent speaks another version of the protocol (this agent speaks protocol 1, not 2); use linerate and linerate-dataplane of one version"
+        );
+        assert!(!fault.is_broken_connection(), "another attempt would not help");
+    }
+}
+
 /// Makes the clock leap once the connection is open; earlier, the clock would pass the time limits before the
 /// sockets are ready.
 async fn leap() {
@@ -123,11 +157,10 @@ async fn pings_notice_a_peer_that_has_fallen_silent() {
 /// A ping waits behind the report, which may take six times as long as a ping's answer.
 #[tokio::test(flavor = "current_thread")]
 async fn a_ping_does_not_end_a_heavy_request() {
-    let report = r#"{"id":2,"result":{"report":{"trial":4,"role":"tx","ended":"duration","started_ns":1,"ended_ns":2,"port":null,"disagreements":[],"lcores":[1]}}}"#;
     let script = vec![
         say(&welcome(PROTOCOL_VERSION)),
-        Work(Duration::from_secs(20), format!("{report}\n")),
-        say(r#"{"id":3,"result":{"pong":{"now_ns":5,"state":"idle","link_up":true}}}"#),
+        Work(Duration::from_secs(20), format!("{REPORT}\n")),
+        say(r#"{"id":3,"result":{"pong":{"now_ns":5,"state":"idle","ready":true}}}"#),
         BeSilent,
     ];
     let session = connect(script, Duration::from_secs(1)).await.unwrap();
@@ -161,7 +194,7 @@ async fn a_peer_that_talks_nonsense_is_given_up() {
 async fn a_refusal_does_not_end_the_session() {
     let session = after_welcome(vec![
         say(r#"{"id":2,"error":{"code":"illegal-step","message":"not now"}}"#),
-        say(r#"{"id":3,"result":{"pong":{"now_ns":5,"state":"idle","link_up":false}}}"#),
+        say(r#"{"id":3,"result":{"pong":{"now_ns":5,"state":"idle","ready":false}}}"#),
         say(r#"{"id":4,"result":{"state":"idle"}}"#),
     ])
     .await;
@@ -175,7 +208,7 @@ async fn a_refusal_does_not_end_the_session() {
 #[tokio::test(flavor = "current_thread")]
 async fn events_come_before_the_reply_that_follows_them() {
     let lines = concat!(
-        r#"{"event":"sample","data":{"trial":1,"at_ns":7,"port":null}}"#,
+        r#"{"event":"sample","data":{"trial":1,"at_ns":7,"measures":{"frames":{"port":null}}}}"#,
         "\n",
         r#"{"event":"finished","data":{"trial":1}}"#,
         "\n",
@@ -200,11 +233,7 @@ async fn a_peer_that_leaves_is_noticed_at_once() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_report_is_handed_over() {
-    let report = concat!(
-        r#"{"id":2,"result":{"report":{"trial":4,"role":"tx","ended":"duration","started_ns":1,"ended_ns":2,"#,
-        r#""port":null,"disagreements":[],"lcores":[1]}}}"#
-    );
-    let session = after_welcome(vec![say(report)]).await;
+    let session = after_welcome(vec![say(REPORT)]).await;
     let report = session.report().await.unwrap();
     assert_eq!((report.trial, report.ended), (4, Ended::Duration));
 }

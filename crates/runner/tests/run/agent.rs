@@ -11,16 +11,18 @@ use ipnet::IpNet;
 use linerate_runner::platform::Exit;
 use linerate_runner::session::{Dial, Dialling, NoConnection, Stream};
 use linerate_traffic::mac::MacAddr;
-use linerate_wire::counters::{ReceiveCounters, Sample, TransmitCounters};
+use linerate_wire::counters::{ReceiveCounters, TransmitCounters};
+use linerate_wire::engine::{EngineInfo, FrameEngine};
 use linerate_wire::message::{
     Acknowledge, ClockInfo, Command, ErrorCode, Event, FlowRows, FromAgent, Outcome, PROTOCOL_VERSION, Pong,
     Reply, Request, Sent, Welcome, WireError,
 };
 use linerate_wire::network::{NextHop, PortNetwork, Resolver};
 use linerate_wire::port::PortInfo;
-use linerate_wire::report::{Ended, Part, ReceiveReport, TransmitReport, TrialReport};
+use linerate_wire::report::{Ended, FrameReport, Part, ReceiveReport, Report, ReportDetail, TransmitReport};
+use linerate_wire::sample::{FrameMeasures, Measures, Sample};
 use linerate_wire::state::{AgentState, Step};
-use linerate_wire::trial::{Role, RoleSpec, TrialSpec};
+use linerate_wire::trial::{FrameWork, Role, RoleSpec, TrialSpec};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::watch;
 
@@ -153,7 +155,7 @@ impl Agent {
         let step = match command {
             Command::Hello(_) => return Ok(Outcome::Welcome(Box::new(self.welcome(core.state)))),
             Command::Ping => {
-                return Ok(Outcome::Pong(Pong { now_ns: 0, state: core.state, link_up: true }));
+                return Ok(Outcome::Pong(Pong { now_ns: 0, state: core.state, ready: true }));
             }
             Command::Preflight => return Ok(Outcome::Preflight(serde_json::json!({}))),
             Command::NextHop(asked) => return self.next_hop(asked.to),
@@ -172,7 +174,7 @@ impl Agent {
         match command {
             Command::Prepare(spec) => {
                 if let (Some(why), RoleSpec::Transmit(_) | RoleSpec::Exchange(..)) =
-                    (self.script.refuses_to_send, &spec.role)
+                    (self.script.refuses_to_send, &frames(spec).role)
                 {
                     return Err(why.to_owned());
                 }
@@ -203,13 +205,13 @@ impl Agent {
     /// Sends everything at once.
     fn send(&self, core: &mut Core, after: &mut Vec<Event>) {
         let spec = core.spec.as_ref().unwrap();
-        let (transmit, is_exchange) = match &spec.role {
+        let (transmit, is_exchange) = match &frames(spec).role {
             RoleSpec::Transmit(transmit) => (transmit, false),
             RoleSpec::Exchange(transmit, _) => (transmit, true),
             _ => return,
         };
         let packets = transmit.limit.packets.unwrap_or(PACKETS);
-        self.world.sent.lock().unwrap().insert((self.name.clone(), spec.tag), packets);
+        self.world.sent.lock().unwrap().insert((self.name.clone(), frames(spec).tag), packets);
         let trial = spec.trial;
         if is_exchange {
             after.push(Event::Sent(Sent { trial, packets, packets_per_lcore: vec![packets] }));
@@ -230,15 +232,15 @@ impl Agent {
         }
     }
 
-    fn report(&self, core: &Core) -> TrialReport {
+    fn report(&self, core: &Core) -> Report {
         let spec = core.spec.as_ref().unwrap();
-        let (role, sends, receives) = match &spec.role {
+        let (role, sends, receives) = match &frames(spec).role {
             RoleSpec::Transmit(_) => (Part::Tx, true, false),
             RoleSpec::Receive(_) => (Part::Rx, false, true),
             RoleSpec::Exchange(..) => (Part::Exchange, true, true),
             RoleSpec::Reflect => (Part::Reflect, false, false),
         };
-        let sent = self.sent(&self.name, spec.tag);
+        let sent = self.sent(&self.name, frames(spec).tag);
         let transmit = TransmitReport {
             counters: TransmitCounters { packets: sent, ..TransmitCounters::default() },
             offered_pps: if self.script.reports_nonsense { 1e300 } else { sent as f64 },
@@ -246,44 +248,49 @@ impl Agent {
             packets_per_lcore: vec![sent],
             ..TransmitReport::default()
         };
-        let received = self.sent(&self.peer, spec.tag);
+        let received = self.sent(&self.peer, frames(spec).tag);
         let receive = ReceiveReport {
             counters: ReceiveCounters { frames: received, packets: received, ..ReceiveCounters::default() },
             packets_per_lcore: vec![received],
             ..ReceiveReport::default()
         };
-        TrialReport {
-            trial: spec.trial,
-            role,
-            ended: Ended::Packets,
-            started_ns: 0,
-            ended_ns: 1,
-            last_arrival_ns: None,
+        let detail = ReportDetail::Frames(Box::new(FrameReport {
             transmit: sends.then_some(transmit),
             receive: receives.then_some(receive),
-            port: None,
-            disagreements: Vec::new(),
-            notes: Vec::new(),
             lcores: vec![1, 2],
-            clock: None,
-            workers: Vec::new(),
-            throttling: None,
-        }
+            ..FrameReport::new(role)
+        }));
+        Report { ended_ns: 1, ..Report::new(spec.trial, Ended::Packets, 0, detail) }
     }
 
     fn welcome(&self, state: AgentState) -> Welcome {
+        Welcome {
+            protocol: PROTOCOL_VERSION,
+            agent: "stub".to_owned(),
+            state,
+            waiting: None,
+            engine: EngineInfo::Frames(Box::new(self.engine())),
+            clock: ClockInfo {
+                boot_id: "here".to_owned(),
+                source: "tsc".to_owned(),
+                tick_hz: 1_000_000_000,
+                rate: None,
+                invariant: true,
+                now_ns: 0,
+            },
+            host: None,
+        }
+    }
+
+    fn engine(&self) -> FrameEngine {
         let network = PortNetwork {
             interface: None,
             addresses: self.script.addresses.clone(),
             gateways: Vec::new(),
             resolver: Resolver::Port,
         };
-        Welcome {
-            protocol: PROTOCOL_VERSION,
-            agent: "stub".to_owned(),
+        FrameEngine {
             dpdk: "none".to_owned(),
-            state,
-            waiting: None,
             port: PortInfo {
                 port: 0,
                 device: self.name.clone(),
@@ -302,26 +309,21 @@ impl Agent {
                 max_mtu: None,
                 interface: None,
             },
-            clock: ClockInfo {
-                boot_id: "here".to_owned(),
-                source: "tsc".to_owned(),
-                tick_hz: 1_000_000_000,
-                rate: None,
-                invariant: true,
-                now_ns: 0,
-            },
             lcores: vec![1, 2],
             no_huge: true,
-            host: None,
             network: Some(network).filter(|network| !network.addresses.is_empty()),
         }
     }
 }
 
+fn frames(spec: &TrialSpec) -> &FrameWork {
+    spec.work.frames().unwrap()
+}
+
 fn sample(trial: u32, at_ns: u64) -> Event {
     let receive = Some(ReceiveCounters::default());
-    let sample = Sample { trial, at_ns, transmit: None, receive, queue_frames: Vec::new(), port: None };
-    Event::Sample(Box::new(sample))
+    let measures = Measures::Frames(FrameMeasures { receive, ..FrameMeasures::default() });
+    Event::Sample(Box::new(Sample { trial, at_ns, measures, host: None }))
 }
 
 /// Opens connections to an agent.

@@ -8,13 +8,14 @@ use futures_util::future::{join_all, select_all};
 use linerate_experiment::document::{DrainSection, TrialSection};
 use linerate_experiment::topology::Path;
 use linerate_results::store::record::Seen;
+use linerate_results::store::report::TrialReport;
 use linerate_traffic::limit::Limit;
 use linerate_traffic::profile::Profile;
 use linerate_traffic::span::Span;
 use linerate_wire::message::{self, Acknowledge, Command, Start, Stop, TrialFailed};
 use linerate_wire::report::Part;
 use linerate_wire::state::AgentState;
-use linerate_wire::trial::{Drain, ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec};
+use linerate_wire::trial::{Drain, FrameWork, ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec, Work};
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep};
 
@@ -151,7 +152,7 @@ impl<'a> GroupTrial<'a> {
     pub(super) fn frames_fit(&self, group: &Group) -> Result<(), Stopped> {
         let largest = self.assignment.profile.frame_sizes().largest().bytes();
         for agent in group.agents.iter().rev() {
-            agent.session.welcome().port.carries(largest).map_err(|error| Stopped::Agent {
+            agent.port().carries(largest).map_err(|error| Stopped::Agent {
                 cause: format!("{}: {error}", agent.name()),
                 refusal: true,
             })?;
@@ -276,8 +277,7 @@ impl<'a> GroupTrial<'a> {
         };
         Ok(Command::Prepare(Box::new(TrialSpec {
             trial: *id,
-            tag: *tag,
-            role,
+            work: Work::Frames(FrameWork { tag: *tag, role }),
             sample_interval_ms: settings.sample_interval.millis_u32(),
             orphan_ms: settings.orphan.millis_u32(),
         })))
@@ -397,16 +397,16 @@ async fn step(agent: &Agent, command: Command, limit: Duration) -> Result<AgentS
 async fn ask_one(
     agent: &Agent,
     command: Option<(Command, Duration)>,
-) -> Result<Option<linerate_wire::report::TrialReport>, Stopped> {
+) -> Result<Option<TrialReport>, Stopped> {
     match command {
         Some((command, limit)) => step(agent, command, limit).await.map(|_| None),
         None => report(agent).await.map(Some),
     }
 }
 
-async fn report(agent: &Agent) -> Result<linerate_wire::report::TrialReport, Stopped> {
+async fn report(agent: &Agent) -> Result<TrialReport, Stopped> {
     match agent.session.report().await {
-        Ok(report) => Ok(report),
+        Ok(report) => Ok(report.into()),
         Err(error) => Err(Stopped::by(agent, error).await),
     }
 }
