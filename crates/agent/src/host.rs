@@ -36,5 +36,8 @@ pub fn invariant_counter() -> bool {
     }
     let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let has = |flag: &str| flags.split_whitespace().any(|word| word == flag);
-    has("constant_tsc") && has("nonstop_tsc")
+    // Without nonstop_tsc the counter may stop in deep idle states. A kernel that keeps its own time by it has ruled that out.
+    let clock = std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    let keeps_time = clock.is_ok_and(|name| name.trim() == "tsc");
+    has("constant_tsc") && (has("nonstop_tsc") || keeps_time)
 }
