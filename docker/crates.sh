@@ -6,4 +6,4 @@ name=crates.tmp
 mkdir -p "$folder"
 cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --override-filename "$name"
 cat controller/"$name".json dataplane/"$name".json hugepage-check/"$name".json >"$folder/crates.cdx.json"
-find . -maxdepth 2 -name "$name.json" -delete
+find . -maxdepth 3 -name "$name.json" -delete

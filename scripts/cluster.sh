@@ -46,7 +46,8 @@ Scenarios: memif      a pair on one node, joined by shared memory in a directory
 The cluster is the one of KUBECONFIG when LINERATE_E2E=1 is set; its nodes must have the image LINERATE_E2E_IMAGE. Else it is the one that the kit
 in the directory LINERATE_CLUSTER_LAB brings up: build.sh, and cluster.sh with up, env, load and down. Needs kubectl and jq.
 
-Environment: LINERATE_BIN  directory of linerate, linerate-dataplane and hugepage-check (default: target/debug)
+Environment: LINERATE_BIN            directory of linerate, linerate-dataplane and hugepage-check (default: target/debug)
+             LINERATE_IMAGE_ARCHIVE  image that scripts/containers.sh has built from them (default: another is built)
 
 Exit codes: 0 all passed or could not run, 1 a check failed, 2 wrong usage, 130 interrupted.
 END_OF_USAGE

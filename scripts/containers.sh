@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 . scripts/checks.sh
 # shellcheck source=scripts/containers/engine.sh
 . scripts/containers/engine.sh
+# shellcheck source=scripts/containers/bases.sh
+. scripts/containers/bases.sh
 # shellcheck source=scripts/containers/suite.sh
 . scripts/containers/suite.sh
 # shellcheck source=scripts/containers/contents.sh
@@ -21,8 +23,10 @@ cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'END_OF_USAGE'
-Usage: scripts/containers.sh test [SCENARIO…]
+Usage: scripts/containers.sh prepare
+       scripts/containers.sh test [SCENARIO…]
 
+prepare  installs what is missing and makes the images' base (root); `test` does so, too
 test   builds the images from a base of this machine's own (debootstrap; kept in ~/.cache/linerate) and the programs in target/debug, runs the
        scenarios (default: all of them) and prints PASS, FAIL or NOT RUN for every check
 
@@ -35,8 +39,9 @@ Scenarios: contents    what is in the images, and what is not
 Example:
   scripts/containers.sh test memif pods
 
-Environment: LINERATE_BIN   directory of linerate, linerate-dataplane and hugepage-check (default: target/debug)
-             DEBIAN_MIRROR  (default: http://deb.debian.org/debian)
+Environment: LINERATE_BIN            directory of linerate, linerate-dataplane and hugepage-check (default: target/debug)
+             LINERATE_IMAGE_ARCHIVE  file to keep the image in, for scripts/cluster.sh (default: nowhere)
+             DEBIAN_MIRROR           (default: http://deb.debian.org/debian)
 
 Exit codes: 0 all passed or could not run, 1 a check failed, 2 wrong usage, 130 interrupted.
 END_OF_USAGE
@@ -44,6 +49,7 @@ END_OF_USAGE
 usage_error() { printf '%s\n' "error: $*; see scripts/containers.sh --help" >&2; exit 2; }
 
 case ${1:-} in
+    prepare) prepare ;;
     test) shift && run_suite "$@" ;;
     -h | --help | help) usage ;;
     '') usage >&2 && exit 2 ;;

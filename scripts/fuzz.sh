@@ -5,20 +5,54 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/setup.sh
 . scripts/setup.sh
+# shellcheck source=scripts/checks.sh
+. scripts/checks.sh
 
+TARGETS=(profile message probe pktgen capture)
 case ${1:-} in
     -h | --help | help)
-        echo "Usage: scripts/fuzz.sh [SECONDS_PER_TARGET]    (default: 60); findings are kept below fuzz/artifacts"
+        cat <<'END'
+Usage: scripts/fuzz.sh [SECONDS_PER_TARGET]    (default: 60)
+
+Runs each fuzz target for so long, as many at a time as there are CPUs, and prints PASS, FAIL or NOT RUN for each. Findings are kept below
+fuzz/artifacts. Installs cargo-fuzz from crates.io where it is missing.
+
+Exit codes: 0 all passed or could not run, 1 a target found something, 2 wrong usage.
+END
         exit 0
         ;;
     *[!0-9]*) printf '%s\n' "error: '$1' is no number of seconds; see scripts/fuzz.sh --help" >&2 && exit 2 ;;
 esac
 seconds=${1:-60}
-need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" clang g++
+begun=$SECONDS
+work=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
+need_packages gcc libc6-dev g++
 need_rust
-command -v cargo-fuzz >/dev/null || cargo install --quiet --locked cargo-fuzz
-for target in profile message probe pktgen capture; do
-    say "fuzzing $target for $seconds s"
-    # Coverage needs no more than a compiler flag; the sanitizers, which only a nightly compiler has, are left out: the code is safe Rust.
-    cargo fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1
+if ! need_cargo_tool cargo-fuzz; then
+    for target in "${TARGETS[@]}"; do check_line "NOT RUN fuzz: $target: cargo-fuzz could not be installed from crates.io"; done
+    exit 0
+fi
+# Coverage needs no more than a compiler flag; the sanitizers, which only a nightly compiler has, are left out: the code is safe Rust.
+cargo fuzz build --sanitizer none
+
+# fuzz TARGET: its output goes to a file of its own.
+fuzz() {
+    cargo fuzz run --sanitizer none "$1" -- -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 >"$work/$1" 2>&1
+}
+
+say "fuzzing ${TARGETS[*]}, each for $seconds s"
+for target in "${TARGETS[@]}"; do
+    while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
+    { fuzz "$target" && touch "$work/$target.passed"; } &
 done
+wait
+for target in "${TARGETS[@]}"; do
+    if [ -e "$work/$target.passed" ]; then
+        check_line "PASS fuzz: $target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$work/$target") inputs in $seconds s"
+    else
+        tail -40 "$work/$target"
+        check_line "FAIL fuzz: $target: see above and fuzz/artifacts/$target"
+    fi
+done
+end_checks "$begun"

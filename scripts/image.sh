@@ -92,8 +92,7 @@ if [ -n "$binaries" ]; then
         strip -o "$context/programs/$program" "$binaries/$program"
     done
     need_rust
-    # cargo-cyclonedx is cargo's own subcommand once it is installed.
-    cargo cyclonedx --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-cyclonedx
+    need_cargo_tool cargo-cyclonedx
     docker/crates.sh "$context/programs"
 fi
 # The default, too: older releases of buildah do not see which stages it names.

@@ -6,8 +6,10 @@ BUILD_PACKAGES=(gcc libc6-dev pkg-config libdpdk-dev libclang-dev)
 RUN_PACKAGES=(dpdk)
 # testpmd is in dpdk-dev.
 PEER_PACKAGES=(dpdk-dev coreutils)
-TEST_PACKAGES=(tshark util-linux coreutils procps mount shellcheck iproute2 nftables python3-minimal python3-venv
+TEST_PACKAGES=(g++ tshark util-linux coreutils procps mount shellcheck iproute2 nftables python3-minimal python3-venv
     chromium fonts-dejavu-core texlive-latex-recommended texlive-pictures lmodern)
+CONTAINER_PACKAGES=(podman buildah runc jq iproute2 binutils debootstrap catatonit curl xz-utils)
+CLUSTER_PACKAGES=(socat iproute2 openssl curl util-linux dpkg-dev jq binutils debootstrap buildah faketime)
 # From PyPI, for tests that read results as their users do.
 PYTHON_PACKAGES=(numpy openpyxl pyarrow wandb)
 OLDEST_RUST="1.89"
@@ -57,6 +59,13 @@ need_rust() {
     have=$(cargo --version | cut -d' ' -f2)
     [ "$(printf '%s\n' "$OLDEST_RUST" "$have" | sort -V | head -1)" = "$OLDEST_RUST" ] \
         || die "Rust $have is too old: $OLDEST_RUST or later is needed (rustup update stable)"
+}
+
+# need_cargo_tool NAME: a subcommand of cargo from crates.io, built once; without optimisation, because building takes longer than running.
+need_cargo_tool() {
+    ! command -v "$1" >/dev/null || return 0
+    say "building $1, once"
+    CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug "$1" >&2
 }
 
 # need_python PACKAGE…: a virtual environment with these packages from PyPI. Tests find its interpreter in LINERATE_PYTHON; without it

@@ -1,89 +1,174 @@
 #!/usr/bin/env bash
 # Sets up what is missing, then checks form, lints and runs every test. What cannot run on this machine is named at the end.
+# shellcheck disable=SC2317 # functions are called by their names, by `begin` and traps
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/setup.sh
 . scripts/setup.sh
 
-case ${1:-} in
-    '') ;;
-    -h | --help | help)
-        cat <<'END'
-Usage: scripts/test.sh
+usage() {
+    cat <<'END'
+Usage: scripts/test.sh [--fuzz-seconds N]
 
-Sets up what is missing, then checks form, lints and runs every test: those of the programs, and three stages that bring up a virtual machine,
-containers and a Kubernetes cluster (scripts/vm.sh, containers.sh, cluster.sh). Needs root for most of them; what cannot run is named at the end.
+Sets up what is missing, then checks form, lints and runs every test: those of the programs; the licences and sources of their dependencies; the
+packet path under Miri; fuzz targets; and three stages that bring up a virtual machine, containers and a Kubernetes cluster (scripts/vm.sh,
+containers.sh, cluster.sh). Needs root for most of them; what cannot run is named at the end.
+
+  --fuzz-seconds N   how long each fuzz target runs (default: 30)
 
 One part alone: cargo test -p linerate --test e2e local_run; scripts/vm.sh test; scripts/cluster.sh test memif
 
 Exit codes: 0 all passed or could not run, 1 a test failed, 2 wrong usage.
 END
-        exit 0
+}
+usage_error() { printf '%s\n' "error: $*; see scripts/test.sh --help" >&2; exit 2; }
+
+fuzz_seconds=30
+case ${1:-} in
+    '') ;;
+    -h | --help | help) usage && exit 0 ;;
+    --fuzz-seconds)
+        [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || usage_error "--fuzz-seconds needs a number of seconds"
+        fuzz_seconds=$2
         ;;
-    *) printf '%s\n' "error: there are no options; see scripts/test.sh --help" >&2 && exit 2 ;;
+    *) usage_error "there is no option '$1'" ;;
 esac
 
-need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${PEER_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
-need_rust
-need_python "${PYTHON_PACKAGES[@]}"
-need_promtool
-
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-export LINERATE_NOT_RUN="$scratch/not-run"
-: >"$LINERATE_NOT_RUN"
+export LINERATE_NOT_RUN="$scratch/tests.not-run"
+# The image is built once, for containers and cluster.
+export LINERATE_IMAGE_ARCHIVE="$scratch/image.tar"
+status=0 passed=0 failed=0 skipped=0
+declare -A running=()
+trap 'end_all' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 
-say "form: cargo fmt, shellcheck"
-cargo fmt --all --check
-shellcheck -x scripts/*.sh scripts/vm/*.sh scripts/containers/*.sh scripts/vm/init docker/*.sh .ci/run
-# Parts of one script: what one of them sets another uses.
-shellcheck -x --exclude=SC2034 scripts/cluster/*.sh
+end_all() {
+    local pid
+    for pid in "${running[@]}"; do
+        pkill -TERM -P "$pid" || true
+        { kill -TERM "$pid" && wait "$pid"; } 2>/dev/null || true
+    done
+    rm -rf "$scratch"
+}
 
-say "lints: clippy, warnings denied"
-cargo clippy --workspace --all-targets --quiet -- -D warnings
+# begin NAME COMMAND…: in the background. Its output is shown as a whole when it is waited for, and what it could not run has a file of its own.
+begin() {
+    local name=$1
+    shift
+    LINERATE_NOT_RUN="$scratch/$name.not-run" "$@" >"$scratch/$name" 2>&1 </dev/null &
+    running[$name]=$!
+}
 
-say "documentation: rustdoc, warnings denied"
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+# end NAME: waits for it, and returns its exit status.
+end() {
+    local ended=0
+    wait "${running[$1]}" || ended=$?
+    unset "running[$1]"
+    cat "$scratch/$1"
+    return "$ended"
+}
 
-say "tests, two at a time"
-# With the tests: without them cargo would build the libraries once more, with fewer features.
-cargo build --workspace --bins --tests --quiet
-status=0
-cargo test --workspace --no-fail-fast -- --test-threads=2 --skip alone:: --skip on_stub:: 2>&1 | tee "$scratch/log" || status=$?
-say "tests of rates and times, one at a time: each has the CPUs to itself"
-cargo test --workspace --no-fail-fast --test e2e -- --test-threads=1 alone:: 2>&1 | tee -a "$scratch/log" || status=$?
-say "tests on a stub of the Kubernetes API, side by side: mostly they wait"
-cargo test --workspace --test api_stub -- --test-threads=8 2>&1 | tee -a "$scratch/log" || status=$?
-
-sum() { awk -v word="$1" '/^test result:/ { for (i = 1; i < NF; i++) if ($(i + 1) == word";") total += $i } END { print total + 0 }' "$scratch/log"; }
-passed=$(sum passed)
-failed=$(sum failed)
-skipped=$(wc -l <"$LINERATE_NOT_RUN")
-# A test that could not run returns early and counts as passed for cargo; it does not here.
-passed=$((passed - skipped))
+# count LOG: its PASS, FAIL and NOT RUN lines.
+count() {
+    passed=$((passed + $(grep -c '^PASS ' "$1" || true)))
+    failed=$((failed + $(grep -c '^FAIL ' "$1" || true)))
+    skipped=$((skipped + $(grep -c '^NOT RUN ' "$1" || true)))
+}
 
 # stage NAME COMMAND…: of those that print PASS, FAIL and NOT RUN lines.
 stage() {
     local log="$scratch/$1"
     shift
     "$@" 2>&1 | tee "$log" || status=$?
-    passed=$((passed + $(grep -c '^PASS ' "$log" || true)))
-    failed=$((failed + $(grep -c '^FAIL ' "$log" || true)))
-    skipped=$((skipped + $(grep -c '^NOT RUN ' "$log" || true)))
+    count "$log"
 }
+
+# tests ARGUMENTS of cargo test…
+tests() { cargo test --workspace --no-fail-fast "$@"; }
+
+# What only the tests need.
+set_up() {
+    local packages=("${RUN_PACKAGES[@]}" "${PEER_PACKAGES[@]}" "${TEST_PACKAGES[@]}")
+    # Of stages that only root can run.
+    [ "$(id -u)" -ne 0 ] || packages+=("${CONTAINER_PACKAGES[@]}" "${CLUSTER_PACKAGES[@]}")
+    need_packages "${packages[@]}"
+    need_python "${PYTHON_PACKAGES[@]}"
+    need_promtool
+    # What is lacking here is told by the stages.
+    [ "$(uname -m)" != x86_64 ] || scripts/vm.sh prepare || true
+    scripts/containers.sh prepare || true
+}
+
+# beside_others: in the CPU time that the other stages leave, which wait for processes, guests and pods most of the time.
+beside_others() {
+    local ended=0
+    nice -n 19 scripts/dependencies.sh || ended=$?
+    nice -n 19 scripts/miri.sh || ended=$?
+    nice -n 19 scripts/fuzz.sh "$fuzz_seconds" || ended=$?
+    return "$ended"
+}
+
+need_packages "${BUILD_PACKAGES[@]}"
+need_rust
+say "packages and tools of the tests, while the programs are compiled"
+begin set-up set_up
+
+say "form: cargo fmt"
+cargo fmt --all --check
+say "lints: clippy, warnings denied"
+cargo clippy --workspace --all-targets --quiet -- -D warnings
+say "documentation: rustdoc, warnings denied"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+say "programs and tests"
+# With the tests: without them cargo would build the libraries once more, with fewer features.
+cargo build --workspace --bins --tests --quiet
+end set-up
+# Sets what the tests look for; all is there.
+need_python "${PYTHON_PACKAGES[@]}"
+need_promtool
+
+say "form: shellcheck"
+shellcheck -x scripts/*.sh scripts/vm/*.sh scripts/containers/*.sh scripts/vm/init docker/*.sh .ci/run
+# Parts of one script: what one of them sets another uses.
+shellcheck -x --exclude=SC2034 scripts/cluster/*.sh
+
+say "tests of rates and times, one at a time: each has the CPUs to itself"
+tests --test e2e -- --test-threads=1 alone:: 2>&1 | tee "$scratch/alone" || status=$?
+begin beside beside_others
+begin containers scripts/containers.sh test
+begin stub tests --test api_stub -- --test-threads=8
+say "tests, three at a time: mostly they wait"
+tests -- --test-threads=3 --skip alone:: --skip on_stub:: 2>&1 | tee "$scratch/tests" || status=$?
+say "tests on a stub of the Kubernetes API, eight at a time"
+end stub || status=1
+say "containers: the images, unprivileged containers, pods"
+end containers || status=1
+
+# sum WORD: of the lines in which test programs tell how they ended.
+sum() {
+    cat "$scratch"/{alone,tests,stub} \
+        | awk -v word="$1" '/^test result:/ { for (i = 1; i < NF; i++) if ($(i + 1) == word";") total += $i } END { print total + 0 }'
+}
+failed=$(sum failed)
+passed=$(sum passed)
+# A test that could not run returns early and counts as passed for cargo; it does not here.
+touch "$scratch"/{tests,stub}.not-run
+skipped=$(cat "$scratch"/{tests,stub}.not-run | wc -l)
+passed=$((passed - skipped))
+count "$scratch/containers"
 
 say "virtual machine: SR-IOV VFs behind an IOMMU, netem"
 stage vm scripts/vm.sh test
-say "containers: the images, unprivileged containers, pods"
-stage containers scripts/containers.sh test
 say "cluster: pods on a real Kubernetes cluster"
 stage cluster scripts/cluster.sh test
+say "dependencies, Miri, fuzz targets"
+end beside || status=1
+count "$scratch/beside"
 
-if [ -s "$LINERATE_NOT_RUN" ]; then
-    echo
-    sort -u "$LINERATE_NOT_RUN"
-fi
+echo
+sort -u "$scratch"/*.not-run
 echo
 echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ] || status=1
-exit "$status"
+[ "$status" -eq 0 ] && [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -4,7 +4,7 @@
 IMAGE=${LINERATE_E2E_IMAGE:-localhost/linerate:e2e}
 LAB=${LINERATE_CLUSTER_LAB:-}
 HUGEPAGES=600
-lab_is_ours='' hugepages_before=''
+lab_is_ours='' hugepages_before='' image_archive=''
 
 # find_cluster: KUBECONFIG is set afterwards; where that is impossible for good reason, `reason` says so.
 find_cluster() {
@@ -19,7 +19,7 @@ find_cluster() {
         reason="bringing up a cluster of this machine's own needs root"
         return 1
     fi
-    need_packages socat iproute2 openssl curl util-linux dpkg-dev jq binutils debootstrap buildah
+    need_packages "${CLUSTER_PACKAGES[@]}"
     say "cluster: building its parts, once"
     if ! "$LAB/build.sh" >"$work/build.log" 2>&1; then
         reason="its parts cannot be built: $(tail -1 "$work/build.log")"
@@ -36,13 +36,23 @@ find_cluster() {
     lab_is_ours=true
     eval "$("$LAB/cluster.sh" env)"
     say "cluster: the image"
+    image_archive=${LINERATE_IMAGE_ARCHIVE:-}
+    if [ -s "$image_archive" ]; then
+        IMAGE=localhost/linerate:test
+    else
+        image_archive=$work/image.tar
+        archive_image
+    fi
+    "$LAB/cluster.sh" load "$image_archive" >/dev/null
+}
+
+archive_image() {
     # shellcheck disable=SC1091
     scripts/image.sh --engine buildah --fresh --debootstrap "$(. /etc/os-release && echo "${VERSION_CODENAME:-sid}")" --binaries "${LINERATE_BIN:-target/debug}" \
-        --tag "$IMAGE" --archive "$work/image.tar" >"$work/image.log" 2>&1 || {
+        --tag "$IMAGE" --archive "$image_archive" >"$work/image.log" 2>&1 || {
         tail -5 "$work/image.log" >&2
         die "scripts/image.sh failed; see above"
     }
-    "$LAB/cluster.sh" load "$work/image.tar" >/dev/null
 }
 
 # routed_cluster: in place of the kit's cluster that is up, one whose pods have no common layer 2. It stays for the scenarios that follow.
@@ -54,7 +64,7 @@ routed_cluster() {
     fi
     eval "$("$LAB/cluster.sh" env)"
     export KUBECONFIG
-    "$LAB/cluster.sh" load "$work/image.tar" >/dev/null
+    "$LAB/cluster.sh" load "$image_archive" >/dev/null
     kubectl create namespace "$namespace" >/dev/null
 }
 

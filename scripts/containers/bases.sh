@@ -10,9 +10,18 @@ toolchain_name() { echo "localhost/linerate-toolchain:$1"; }
 # need_base SUITE: that release of Debian, as small as debootstrap makes it, imported.
 need_base() {
     local tarball
-    tarball="$IMAGE_CACHE/$1-$(dpkg --print-architecture).tar"
-    [ -s "$tarball" ] || make_base "$1" "$tarball"
+    tarball=$(base_tarball "$1")
+    need_base_tarball "$1"
     has_image "$(base_name "$1")" || import_image "$tarball" "$(base_name "$1")" || die "$engine could not import $tarball"
+}
+
+base_tarball() { echo "$IMAGE_CACHE/$1-$(dpkg --print-architecture).tar"; }
+
+# need_base_tarball SUITE: made once; the images' builds bring its packages up to date.
+need_base_tarball() {
+    local tarball
+    tarball=$(base_tarball "$1")
+    [ -s "$tarball" ] || make_base "$1" "$tarball"
 }
 
 # make_base SUITE TARBALL

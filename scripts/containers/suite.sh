@@ -31,6 +31,15 @@ run_suite() {
     end_checks "$begun"
 }
 
+# prepare: what takes a network and no program of ours.
+prepare() {
+    [ "$(id -u)" -eq 0 ] || die "the images' base is made by debootstrap, which needs root"
+    need_packages "${CONTAINER_PACKAGES[@]}"
+    need_base_tarball "$(codename)"
+    need_rust
+    need_cargo_tool cargo-cyclonedx
+}
+
 # can_run: builds the images and finds out how containers run here; where that is impossible for good reason, `reason` says so.
 can_run() {
     local bin="${LINERATE_BIN:-target/debug}" suite begun=$SECONDS program
@@ -38,7 +47,7 @@ can_run() {
         reason="the images' base is made by debootstrap, which needs root"
         return 1
     fi
-    need_packages podman buildah runc jq iproute2 binutils debootstrap catatonit
+    need_packages "${CONTAINER_PACKAGES[@]}"
     for engine in podman docker ''; do
         [ -z "$engine" ] || engine_works "$engine" && break
     done
@@ -51,7 +60,7 @@ can_run() {
     done
     suite=$(codename)
     say "containers: building the images from Debian $suite with $engine"
-    built "$IMAGE" --target linerate --debootstrap "$suite" --binaries "$bin"
+    built "$IMAGE" --target linerate --debootstrap "$suite" --binaries "$bin" ${LINERATE_IMAGE_ARCHIVE:+--archive "$LINERATE_IMAGE_ARCHIVE"}
     built "$CONTROLLER_IMAGE" --target controller --debootstrap "$suite" --binaries "$bin"
     echo "     images: $((SECONDS - begun)) s in all"
     find_run_options
@@ -63,7 +72,7 @@ built() {
         tail -20 "$work/build.log" >&2
         die "scripts/image.sh failed; see above"
     }
-    echo "     $(cat "$work/built")"
+    echo "     $(head -1 "$work/built")"
 }
 
 # codename: the images' libraries must be of the release that the programs were built on.

@@ -1,8 +1,8 @@
 //! The real controller with real agents over memif: runs, their interruption, and the use of their results.
 //! One test program, because each one links all of the controller.
 //!
-//! Tests in [`alone`] need all CPUs. Of the others two run at a time: `cargo test -p linerate --test e2e --
-//! --test-threads=2 --skip alone::`, then `-- --test-threads=1 alone::`.
+//! Tests in [`alone`] need all CPUs. Of the others three run at a time: `cargo test -p linerate --test e2e --
+//! --test-threads=3 --skip alone::`, then `-- --test-threads=1 alone::`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,7 +1,7 @@
 //! The real program over real ports: what leaves, what is counted, what is refused, and how it ends.
 //!
-//! Tests in [`alone`] need the CPUs or the machine's hugepages to themselves. Of the others two run at a time:
-//! `cargo test -p linerate-dataplane --test e2e -- --test-threads=2 --skip alone::`, then `-- --test-threads=1 alone::`.
+//! Tests in [`alone`] need the CPUs or the machine's hugepages to themselves. Of the others three run at a time:
+//! `cargo test -p linerate-dataplane --test e2e -- --test-threads=3 --skip alone::`, then `-- --test-threads=1 alone::`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
