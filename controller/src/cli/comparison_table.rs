@@ -2,7 +2,7 @@
 
 use super::grid::Grid;
 use super::table::count;
-use super::words::{microseconds, mpps};
+use super::words::{of_unit, unit};
 use linerate_report::compare::{Compared, Comparison, Group, Metric, Outcome, Overall, Unit};
 
 /// Every metric compared, then the conclusion.
@@ -15,7 +15,7 @@ pub(super) fn comparison(comparison: &Comparison, width: Option<usize>) -> Strin
         table.add_row([
             one.profile.clone(),
             one.pair.clone(),
-            format!("{} {}", one.metric, unit(one.metric)),
+            format!("{} {}", one.metric, unit(one.metric.unit())),
             format!("{}, {}", one.a.repeats, one.b.repeats),
             group(one.metric, &one.a),
             group(one.metric, &one.b),
@@ -38,25 +38,10 @@ pub(super) fn comparison(comparison: &Comparison, width: Option<usize>) -> Strin
     text
 }
 
-fn unit(metric: Metric) -> &'static str {
-    match metric.unit() {
-        Unit::PacketsPerSecond => "Mpps",
-        Unit::Share => "%",
-        Unit::Nanoseconds => "µs",
-    }
-}
-
-fn value(metric: Metric, value: f64) -> String {
-    match metric.unit() {
-        Unit::PacketsPerSecond => mpps(value),
-        Unit::Share => format!("{:.4}", 100.0 * value),
-        Unit::Nanoseconds => microseconds(value),
-    }
-}
-
 fn group(metric: Metric, group: &Group) -> String {
-    let spread = group.standard_deviation.map_or(String::new(), |one| format!(" ± {}", value(metric, one)));
-    format!("{}{spread}", value(metric, group.mean))
+    let spread =
+        group.standard_deviation.map_or(String::new(), |one| format!(" ± {}", of_unit(metric.unit(), one)));
+    format!("{}{spread}", of_unit(metric.unit(), group.mean))
 }
 
 /// Change relative to A; for shares the absolute difference in percentage points.
@@ -64,8 +49,8 @@ fn change(one: &Compared) -> String {
     let Some(difference) = one.difference else { return "-".to_owned() };
     let (scale, unit, digits) = match one.metric.unit() {
         Unit::Share => (100.0, "pp", 4),
-        Unit::PacketsPerSecond | Unit::Nanoseconds if one.a.mean > 0.0 => (100.0 / one.a.mean, "%", 2),
-        Unit::PacketsPerSecond | Unit::Nanoseconds => return value(one.metric, difference.estimate),
+        _ if one.a.mean > 0.0 => (100.0 / one.a.mean, "%", 2),
+        other => return of_unit(other, difference.estimate),
     };
     let [estimate, lower, upper] = [difference.estimate, difference.lower, difference.upper]
         .map(|value| format!("{:+.digits$}", scale * value));

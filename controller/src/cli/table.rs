@@ -3,16 +3,20 @@
 use std::path::Path;
 
 use super::grid::Grid;
-use super::words::{microseconds, missed_load, mpps};
+use super::words::{figure, microseconds, missed_load, mpps};
 use crate::profile::headers::HeaderRow;
 use crate::profile::library::Entry;
 use linerate_experiment::direction::Direction;
 use linerate_experiment::plan::PlanView;
+use linerate_results::figures::table::Figure;
 use linerate_results::store::Listed;
 use linerate_results::summary::{Aggregate, Summary, TrialSummary};
 
 /// Mark before an offered load that missed the intended one.
 const MISSED: &str = "! ";
+
+const P50: &Figure = Figure::named("latency_p50");
+const P99: &Figure = Figure::named("latency_p99");
 
 /// A number with a noun.
 pub(super) fn count(number: usize, thing: &str) -> String {
@@ -43,10 +47,6 @@ pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
     let expendable: &[usize] = if pairs { &[3, 2, 8, 4, 9] } else { &[1, 3, 2, 8, 4, 9] };
     let mut table = Grid::new(&columns, 2..10).names(&[0]).expendable(expendable);
     for trial in &summary.trials {
-        let latency = |figure: fn(&linerate_wire::report::LatencySummary) -> u64| {
-            let times = trial.latency_ns.as_ref().or(trial.round_trip_ns.as_ref());
-            times.map_or("-".to_owned(), |latency| microseconds(figure(latency) as f64))
-        };
         table.add_row([
             trial.profile.clone(),
             trial.pair.clone(),
@@ -56,8 +56,8 @@ pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
             format!("{}{}", if trial.offered_missed_intended { MISSED } else { "" }, mpps(trial.offered_pps)),
             mpps(trial.received_pps),
             trial.lost_packets.to_string(),
-            latency(|latency| latency.p50),
-            latency(|latency| latency.p99),
+            figure(P50, trial),
+            figure(P99, trial),
             trial.verdict.kind.to_string(),
         ]);
     }

@@ -1,5 +1,6 @@
 //! Formatting of numbers and findings, the same in tables and progress lines.
 
+use linerate_results::figures::table::{Figure, Unit};
 use linerate_results::summary::TrialSummary;
 
 /// A load in millions of packets per second.
@@ -10,6 +11,33 @@ pub(super) fn mpps(pps: f64) -> String {
 /// A time in microseconds.
 pub(super) fn microseconds(ns: f64) -> String {
     format!("{:.1}", ns / 1e3)
+}
+
+/// A value of a figure, without unit.
+pub(super) fn of_unit(unit: Unit, value: f64) -> String {
+    match unit {
+        Unit::PacketsPerSecond => mpps(value),
+        Unit::Share => format!("{:.4}", 100.0 * value),
+        Unit::Nanoseconds => microseconds(value),
+        Unit::Number | Unit::Packets | Unit::Seconds => value.to_string(),
+    }
+}
+
+/// Unit of the values that [`of_unit`] prints.
+pub(super) fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::PacketsPerSecond => "Mpps",
+        Unit::Share => "%",
+        Unit::Nanoseconds => "µs",
+        Unit::Seconds => "s",
+        Unit::Packets => "packets",
+        Unit::Number => "",
+    }
+}
+
+/// A figure of a trial, without unit.
+pub(super) fn figure(figure: &Figure, trial: &TrialSummary) -> String {
+    (figure.of)(trial).map_or("-".to_owned(), |value| of_unit(figure.unit, value))
 }
 
 /// Both loads, if the offered one missed the intended one.

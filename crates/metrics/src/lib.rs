@@ -9,4 +9,4 @@ mod traffic;
 
 pub use listener::{Exposure, Listener, MetricsError};
 pub use text::{Form, render};
-pub use traffic::Traffic;
+pub use traffic::{Labels, Traffic};

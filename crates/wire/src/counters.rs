@@ -1,152 +1,86 @@
 //! Counters of frames, from both sources: Linerate's own and the port's.
 
-use std::iter::Sum;
-use std::ops::AddAssign;
+mod table;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+pub use table::{Counter, Counters, Metric, Shown, Unit};
+use table::{bytes, column, counters, metric};
 
-/// What the port itself counts (ethdev's basic statistics), since the trial was armed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-pub struct PortCounters {
-    /// Frames received.
-    pub rx_packets: u64,
-    /// Frames sent.
-    pub tx_packets: u64,
-    /// Bytes received; some ports count the frame check sequence, some do not, some count no bytes at all.
-    pub rx_bytes: u64,
-    /// Bytes sent, likewise.
-    pub tx_bytes: u64,
-    /// Frames the port dropped because the receive queue was full.
-    pub rx_missed: u64,
-    /// Erroneous frames received.
-    pub rx_errors: u64,
-    /// Frames that failed to be sent.
-    pub tx_errors: u64,
-    /// Receive buffers that could not be allocated.
-    pub rx_nombuf: u64,
-}
-
-impl PortCounters {
-    /// Counts since `earlier`. `None` when a counter decreased: the port was reset in between (memif resets
-    /// when its peer leaves), so the difference has no meaning.
-    pub fn since(&self, earlier: &PortCounters) -> Option<PortCounters> {
-        Some(PortCounters {
-            rx_packets: self.rx_packets.checked_sub(earlier.rx_packets)?,
-            tx_packets: self.tx_packets.checked_sub(earlier.tx_packets)?,
-            rx_bytes: self.rx_bytes.checked_sub(earlier.rx_bytes)?,
-            tx_bytes: self.tx_bytes.checked_sub(earlier.tx_bytes)?,
-            rx_missed: self.rx_missed.checked_sub(earlier.rx_missed)?,
-            rx_errors: self.rx_errors.checked_sub(earlier.rx_errors)?,
-            tx_errors: self.tx_errors.checked_sub(earlier.tx_errors)?,
-            rx_nombuf: self.rx_nombuf.checked_sub(earlier.rx_nombuf)?,
-        })
+counters! {
+    /// What the port itself counts (ethdev's basic statistics), since the trial was armed.
+    pub struct PortCounters {
+        /// Frames received.
+        rx_packets: metric("port_rx_packets", "Frames received, as the port counts them").column("port_ipackets"),
+        /// Frames sent.
+        tx_packets: metric("port_tx_packets", "Frames sent, as the port counts them").column("port_opackets"),
+        /// Bytes received; some ports count the frame check sequence, some do not, some count no bytes at all.
+        rx_bytes: bytes("port_rx", "Bytes received, as the port counts them").column("port_ibytes"),
+        /// Bytes sent, likewise.
+        tx_bytes: bytes("port_tx", "Bytes sent, as the port counts them").column("port_obytes"),
+        /// Frames the port dropped because the receive queue was full.
+        rx_missed: metric("port_rx_missed_packets", "Frames that the port dropped because its receive queue was full")
+            .column("port_imissed"),
+        /// Erroneous frames received.
+        rx_errors: metric("port_rx_errors", "Erroneous frames received").column("port_ierrors"),
+        /// Frames that failed to be sent.
+        tx_errors: metric("port_tx_errors", "Frames that failed to be sent").column("port_oerrors"),
+        /// Receive buffers that could not be allocated.
+        rx_nombuf: metric("port_rx_no_mbuf", "Receive buffers that could not be allocated").column("port_rx_nombuf"),
     }
 }
 
-/// What transmitting lcores count, summed over them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-pub struct TransmitCounters {
-    /// Frames the port accepted.
-    pub packets: u64,
-    /// Their bytes, without frame check sequence.
-    pub bytes: u64,
-    /// Bursts that the port did not accept whole at the first offer, because its queue was full.
-    pub queue_full: u64,
-    /// Times no buffer was free.
-    pub no_mbuf: u64,
-}
-
-/// What receiving lcores count, summed over them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-pub struct ReceiveCounters {
-    /// Frames taken from the port, of any kind.
-    pub frames: u64,
-    /// Their bytes, without frame check sequence.
-    pub bytes: u64,
-    /// First copies of this trial's frames: the received packets of the result.
-    pub packets: u64,
-    /// Further copies of frames already received.
-    pub duplicates: u64,
-    /// Frames that arrived after a later one of their flow (RFC 4737), duplicates not counted.
-    pub out_of_order: u64,
-    /// Linerate's frames of another trial.
-    pub stale: u64,
-    /// Frames of this trial with a flow id that it does not have.
-    pub bad_probes: u64,
-    /// Linerate's frames whose IPv4, UDP or TCP checksum is wrong; not among the received packets.
-    pub bad_checksums: u64,
-    /// Of the received packets, those whose UDP checksum over IPv4 is 0: none was computed (RFC 768), so damage cannot be told.
-    #[serde(default)]
-    pub without_checksum: u64,
-    /// Frames that are not Linerate's.
-    pub foreign: u64,
-    /// Delays of the received packets added up, in nanoseconds; the largest number stands for all that is beyond. Without meaning where the clocks of
-    /// sender and receiver do not compare.
-    pub delay_sum_ns: u64,
-}
-
-impl AddAssign for TransmitCounters {
-    fn add_assign(&mut self, other: Self) {
-        let Self { packets, bytes, queue_full, no_mbuf } = other;
-        self.packets += packets;
-        self.bytes += bytes;
-        self.queue_full += queue_full;
-        self.no_mbuf += no_mbuf;
+counters! {
+    /// What transmitting lcores count, summed over them.
+    pub struct TransmitCounters {
+        /// Frames the port accepted.
+        packets: metric("tx_packets", "Packets that the transmitting port accepted").column("tx_packets"),
+        /// Their bytes, without frame check sequence.
+        bytes: bytes("tx", "Bytes of those packets, without frame check sequence").column("tx_bytes"),
+        /// Bursts that the port did not accept whole at the first offer, because its queue was full.
+        queue_full: metric("tx_queue_full", "Bursts that the transmitting port did not accept whole at the first offer")
+            .column("tx_queue_full"),
+        /// Times no buffer was free.
+        no_mbuf: metric("tx_no_mbuf", "Times the transmitter found no buffer free").column("tx_no_mbuf"),
     }
 }
 
-impl AddAssign for ReceiveCounters {
-    fn add_assign(&mut self, other: Self) {
-        let Self {
-            frames,
-            bytes,
-            packets,
-            duplicates,
-            out_of_order,
-            stale,
-            bad_probes,
-            bad_checksums,
-            without_checksum,
-            foreign,
-            delay_sum_ns,
-        } = other;
-        self.frames += frames;
-        self.bytes += bytes;
-        self.packets += packets;
-        self.duplicates += duplicates;
-        self.out_of_order += out_of_order;
-        self.stale += stale;
-        self.bad_probes += bad_probes;
-        self.bad_checksums += bad_checksums;
-        self.without_checksum += without_checksum;
-        self.foreign += foreign;
-        // A delay between clocks that are not comparable may have 39 bits.
-        self.delay_sum_ns = self.delay_sum_ns.saturating_add(delay_sum_ns);
+counters! {
+    /// What receiving lcores count, summed over them.
+    pub struct ReceiveCounters {
+        /// Frames taken from the port, of any kind.
+        frames: metric("rx_frames", "Frames of any kind taken from the receiving port").column("rx_frames"),
+        /// Their bytes, without frame check sequence.
+        bytes: bytes("rx", "Bytes of those frames, without frame check sequence").column("rx_bytes"),
+        /// First copies of this trial's frames: the received packets of the result.
+        packets: metric("rx_packets", "Packets received, each counted once").column("rx_packets"),
+        /// Further copies of frames already received.
+        duplicates: metric("rx_duplicate_packets", "Further copies of packets already received").column("rx_duplicates"),
+        /// Frames that arrived after a later one of their flow (RFC 4737), duplicates not counted.
+        out_of_order: metric("rx_reordered_packets", "Packets that arrived after a later one of their flow (RFC 4737)")
+            .column("rx_out_of_order"),
+        /// Linerate's frames of another trial.
+        stale: metric("rx_stale_packets", "Packets of another trial").column("rx_stale"),
+        /// Frames of this trial with a flow id that it does not have.
+        bad_probes: metric("rx_bad_probe_packets", "Packets with a flow id that the trial does not have")
+            .column("rx_bad_probes"),
+        /// Linerate's frames whose IPv4, UDP or TCP checksum is wrong; not among the received packets.
+        bad_checksums: metric("rx_bad_checksum_packets", "Packets with a wrong IPv4, UDP or TCP checksum")
+            .column("rx_bad_checksums"),
+        /// Of the received packets, those whose UDP checksum over IPv4 is 0: none was computed (RFC 768), so damage cannot be told.
+        #[serde(default)]
+        without_checksum: metric("rx_without_checksum_packets", "Packets received whose UDP checksum over IPv4 is 0: none was computed")
+            .column("rx_without_checksum"),
+        /// Frames that are not Linerate's.
+        foreign: metric("rx_foreign_frames", "Frames that are not Linerate's").column("rx_foreign"),
+        /// Delays of the received packets added up, in nanoseconds; the largest number stands for all that is beyond. Without meaning where the clocks of
+        /// sender and receiver do not compare.
+        delay_sum_ns: column("rx_delay_sum_ns"),
     }
-}
-
-impl Sum for TransmitCounters {
-    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
-        total(parts)
-    }
-}
-
-impl Sum for ReceiveCounters {
-    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
-        total(parts)
-    }
-}
-
-fn total<T: Default + AddAssign>(parts: impl Iterator<Item = T>) -> T {
-    parts.fold(T::default(), |mut sum, part| {
-        sum += part;
-        sum
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -164,5 +98,36 @@ mod tests {
         let most = ReceiveCounters { packets: 1, delay_sum_ns: u64::MAX, ..ReceiveCounters::default() };
         let sum: ReceiveCounters = [most, most].into_iter().sum();
         assert_eq!((sum.packets, sum.delay_sum_ns), (2, u64::MAX));
+    }
+
+    #[test]
+    fn what_is_counted_has_one_order_one_sum_and_names_of_its_own() {
+        let counts: [u64; ReceiveCounters::COUNT] = std::array::from_fn(|index| index as u64 + 1);
+        let counters = ReceiveCounters::from_array(counts);
+        assert_eq!(counters.to_array(), counts);
+        assert_eq!(ReceiveCounters::TABLE.map(|counter| (counter.of)(&counters)), counts);
+        let twice: ReceiveCounters = [counters, counters].into_iter().sum();
+        assert_eq!(twice.to_array(), counts.map(|count| 2 * count));
+        assert_eq!(twice.since(&counters), Some(counters));
+        let json = serde_json::to_string(&counters).unwrap();
+        let names = ReceiveCounters::TABLE.map(|counter| counter.name);
+        let keys: Vec<&str> = json.split('"').skip(1).step_by(2).collect();
+        assert_eq!(keys, names);
+
+        let (port, sent, received) = (PortCounters::TABLE, TransmitCounters::TABLE, ReceiveCounters::TABLE);
+        let shown: Vec<Shown> = port
+            .map(|counter| counter.shown)
+            .into_iter()
+            .chain(sent.map(|counter| counter.shown))
+            .chain(received.map(|counter| counter.shown))
+            .collect();
+        let columns: Vec<&str> = shown.iter().filter_map(|shown| shown.column).collect();
+        let metrics: Vec<(&str, bool)> = shown
+            .iter()
+            .filter_map(|shown| shown.metric)
+            .map(|one| (one.name, one.unit == Unit::Bytes))
+            .collect();
+        assert_eq!(columns.iter().collect::<BTreeSet<_>>().len(), columns.len(), "{columns:?}");
+        assert_eq!(metrics.iter().collect::<BTreeSet<_>>().len(), metrics.len(), "{metrics:?}");
     }
 }

@@ -134,7 +134,7 @@ mod tests {
         assert!(share("2").is_err() && share("-1%").is_err() && share("x").is_err() && share("nan").is_err());
         assert_eq!(confidence("99%"), Ok(0.99));
         assert!(confidence("100%").is_err() && confidence("10%").is_err());
-        assert_eq!(threshold("lost_ratio=0.1%"), Ok((Some(Metric::LostRatio), 0.001)));
+        assert_eq!(threshold("lost_ratio=0.1%"), Ok((Some(Metric::named("lost_ratio")), 0.001)));
         assert_eq!(threshold("5%"), Ok((None, 0.05)));
         assert!(threshold("loss=1%").is_err());
     }

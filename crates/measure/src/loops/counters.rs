@@ -4,117 +4,43 @@
 //! burst: without locked instructions or shared lines. A reader may see one field a burst ahead of another,
 //! but sees each value whole.
 
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
-use linerate_wire::counters::{ReceiveCounters, TransmitCounters};
+use linerate_wire::counters::{Counters, ReceiveCounters, TransmitCounters};
 
-/// A block of `N` counters with one writer.
+/// Published counters of one lcore: the `N` counters of `T`.
 #[derive(Debug)]
-struct Block<const N: usize>(CachePadded<[AtomicU64; N]>);
-
-impl<const N: usize> Default for Block<N> {
-    fn default() -> Self {
-        Self(CachePadded::new([const { AtomicU64::new(0) }; N]))
-    }
-}
-
-impl<const N: usize> Block<N> {
-    #[inline(always)]
-    fn publish(&self, values: [u64; N]) {
-        for (counter, value) in self.0.iter().zip(values) {
-            counter.store(value, Ordering::Relaxed);
-        }
-    }
-
-    fn read(&self) -> [u64; N] {
-        std::array::from_fn(|i| self.0[i].load(Ordering::Relaxed))
-    }
+pub struct Block<T, const N: usize> {
+    published: CachePadded<[AtomicU64; N]>,
+    of: PhantomData<T>,
 }
 
 /// Published counters of one transmitting lcore.
-#[derive(Debug, Default)]
-pub struct TransmitBlock(Block<4>);
+pub type TransmitBlock = Block<TransmitCounters, { TransmitCounters::COUNT }>;
 
-impl TransmitBlock {
-    /// Publishes totals.
-    #[inline(always)]
-    pub fn publish(&self, totals: &TransmitCounters) {
-        let TransmitCounters { packets, bytes, queue_full, no_mbuf } = *totals;
-        self.0.publish([packets, bytes, queue_full, no_mbuf]);
-    }
+/// Published counters of one receiving lcore.
+pub type ReceiveBlock = Block<ReceiveCounters, { ReceiveCounters::COUNT }>;
 
-    /// The totals last published.
-    pub fn read(&self) -> TransmitCounters {
-        let [packets, bytes, queue_full, no_mbuf] = self.0.read();
-        TransmitCounters { packets, bytes, queue_full, no_mbuf }
+impl<T, const N: usize> Default for Block<T, N> {
+    fn default() -> Self {
+        Self { published: CachePadded::new([const { AtomicU64::new(0) }; N]), of: PhantomData }
     }
 }
 
-/// Published counters of one receiving lcore.
-#[derive(Debug, Default)]
-pub struct ReceiveBlock(Block<11>);
-
-impl ReceiveBlock {
+impl<T: Counters<N>, const N: usize> Block<T, N> {
     /// Publishes totals.
     #[inline(always)]
-    pub fn publish(&self, totals: &ReceiveCounters) {
-        let ReceiveCounters {
-            frames,
-            bytes,
-            packets,
-            duplicates,
-            out_of_order,
-            stale,
-            bad_probes,
-            bad_checksums,
-            without_checksum,
-            foreign,
-            delay_sum_ns,
-        } = *totals;
-        self.0.publish([
-            frames,
-            bytes,
-            packets,
-            duplicates,
-            out_of_order,
-            stale,
-            bad_probes,
-            bad_checksums,
-            without_checksum,
-            foreign,
-            delay_sum_ns,
-        ]);
+    pub fn publish(&self, totals: &T) {
+        for (counter, total) in self.published.iter().zip(totals.to_array()) {
+            counter.store(total, Ordering::Relaxed);
+        }
     }
 
     /// The totals last published.
-    pub fn read(&self) -> ReceiveCounters {
-        let [
-            frames,
-            bytes,
-            packets,
-            duplicates,
-            out_of_order,
-            stale,
-            bad_probes,
-            bad_checksums,
-            without_checksum,
-            foreign,
-            delay_sum_ns,
-        ] = self.0.read();
-        ReceiveCounters {
-            frames,
-            bytes,
-            packets,
-            duplicates,
-            out_of_order,
-            stale,
-            bad_probes,
-            bad_checksums,
-            without_checksum,
-            foreign,
-            delay_sum_ns,
-        }
+    pub fn read(&self) -> T {
+        T::from_array(std::array::from_fn(|i| self.published[i].load(Ordering::Relaxed)))
     }
 }
 
@@ -130,19 +56,7 @@ mod tests {
 
     #[test]
     fn what_is_published_is_read() {
-        let totals = ReceiveCounters {
-            frames: 1,
-            bytes: 2,
-            packets: 3,
-            duplicates: 4,
-            out_of_order: 5,
-            stale: 6,
-            bad_probes: 7,
-            bad_checksums: 8,
-            without_checksum: 11,
-            foreign: 9,
-            delay_sum_ns: 10,
-        };
+        let totals = ReceiveCounters::from_array(std::array::from_fn(|index| index as u64 + 1));
         let block = ReceiveBlock::default();
         block.publish(&totals);
         assert_eq!(block.read(), totals);

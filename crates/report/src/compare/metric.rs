@@ -1,54 +1,20 @@
-//! Metrics of a comparison: figures of a trial, their better direction, and their resolution.
+//! Metrics of a comparison: the [figures](linerate_results::figures::table) that can be compared.
+
+use std::borrow::Cow;
+use std::fmt;
 
 use clap::ValueEnum;
-use linerate_wire::report::LatencySummary;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
+use clap::builder::PossibleValue;
+pub use linerate_results::figures::table::Unit;
+use linerate_results::figures::table::{Compared, FIGURES, Figure};
 use linerate_results::summary::TrialSummary;
-
-/// Percentiles are upper bounds of histogram buckets of this relative width.
-const BUCKET_WIDTH: f64 = 0.01;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A figure of a trial.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, ValueEnum,
-)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum Metric {
-    /// Packets per second that the transmitting port accepted.
-    OfferedPps,
-    /// Packets per second received.
-    ReceivedPps,
-    /// Share of the packets sent that did not arrive.
-    LostRatio,
-    /// Share of the packets received that arrived after a later one of their flow (RFC 4737).
-    ReorderedRatio,
-    /// Mean one-way delay, or round-trip time in a round trip, in nanoseconds.
-    LatencyMean,
-    /// Median of the same.
-    LatencyP50,
-    /// 90th percentile of the same.
-    LatencyP90,
-    /// 99th percentile of the same.
-    LatencyP99,
-    /// 99.9th percentile of the same.
-    LatencyP999,
-    /// Largest of the same.
-    LatencyMax,
-}
-
-/// Unit of a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// Packets per second; more is better.
-    PacketsPerSecond,
-    /// Share of packets, 0…1; less is better.
-    Share,
-    /// Nanoseconds; less is better.
-    Nanoseconds,
-}
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Metric(usize);
 
 /// A metric of one trial.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,71 +24,116 @@ pub(super) struct Measured {
     pub(super) resolution: f64,
 }
 
+/// Number of metrics.
+const COUNT: usize = {
+    let (mut count, mut index) = (0, 0);
+    while index < FIGURES.len() {
+        if FIGURES[index].compared.is_some() {
+            count += 1;
+        }
+        index += 1;
+    }
+    count
+};
+
+/// Every metric, in the order of the figures.
+const METRICS: [Metric; COUNT] = {
+    let mut metrics = [Metric(0); COUNT];
+    let (mut count, mut index) = (0, 0);
+    while index < FIGURES.len() {
+        if FIGURES[index].compared.is_some() {
+            metrics[count] = Metric(index);
+            count += 1;
+        }
+        index += 1;
+    }
+    metrics
+};
+
 impl Metric {
     /// Metrics that are compared by default.
-    pub const DEFAULT: [Metric; 3] = [Metric::ReceivedPps, Metric::LostRatio, Metric::LatencyP99];
+    pub const DEFAULT: [Metric; 3] =
+        [Metric::named("received_pps"), Metric::named("lost_ratio"), Metric::named("latency_p99")];
+
+    /// The metric with this name. For constants: a wrong name does not compile.
+    ///
+    /// # Panics
+    /// Outside of constants, when no figure of this name is compared.
+    pub const fn named(name: &str) -> Self {
+        let place = Figure::place(name);
+        assert!(FIGURES[place].compared.is_some(), "this figure is not compared");
+        Self(place)
+    }
+
+    /// Its figure.
+    pub fn figure(self) -> &'static Figure {
+        &FIGURES[self.0]
+    }
 
     /// Its unit.
     pub fn unit(self) -> Unit {
-        match self {
-            Metric::OfferedPps | Metric::ReceivedPps => Unit::PacketsPerSecond,
-            Metric::LostRatio | Metric::ReorderedRatio => Unit::Share,
-            Metric::LatencyMean
-            | Metric::LatencyP50
-            | Metric::LatencyP90
-            | Metric::LatencyP99
-            | Metric::LatencyP999
-            | Metric::LatencyMax => Unit::Nanoseconds,
-        }
+        self.figure().unit
     }
 
     /// True when a larger value is better.
     pub fn more_is_better(self) -> bool {
-        self.unit() == Unit::PacketsPerSecond
+        self.figure().compared.is_some_and(|compared| compared.more_is_better)
     }
 
     /// Its value in a trial; `None` when the trial has none, such as a delay without a common clock.
     pub(super) fn of(self, trial: &TrialSummary) -> Option<Measured> {
-        let rate = |value| Measured { value, resolution: 1.0 / trial.duration_s };
-        let share = |part: u64, whole: u64| {
-            (whole > 0)
-                .then(|| Measured { value: part as f64 / whole as f64, resolution: 1.0 / whole as f64 })
-        };
-        let delay = |figure: fn(&LatencySummary) -> u64, width: f64| {
-            let measured = trial.latency_ns.as_ref().or(trial.round_trip_ns.as_ref())?;
-            let value = figure(measured) as f64;
-            Some(Measured { value, resolution: (width * value).max(1.0) })
-        };
-        let measured = match self {
-            Metric::OfferedPps => Some(rate(trial.offered_pps)),
-            Metric::ReceivedPps => Some(rate(trial.received_pps)),
-            Metric::LostRatio => share(trial.lost_packets, trial.sent_packets),
-            Metric::ReorderedRatio => share(trial.reordering.packets, trial.received_packets),
-            Metric::LatencyMean => delay(|latency| latency.mean, 0.0),
-            Metric::LatencyP50 => delay(|latency| latency.p50, BUCKET_WIDTH),
-            Metric::LatencyP90 => delay(|latency| latency.p90, BUCKET_WIDTH),
-            Metric::LatencyP99 => delay(|latency| latency.p99, BUCKET_WIDTH),
-            Metric::LatencyP999 => delay(|latency| latency.p999, BUCKET_WIDTH),
-            Metric::LatencyMax => delay(|latency| latency.max, 0.0),
-        };
-        measured.filter(|measured| measured.value.is_finite() && measured.resolution.is_finite())
+        let Figure { of, compared, .. } = self.figure();
+        let (value, Compared { resolution, .. }) = (of(trial)?, compared.as_ref()?);
+        let measured = Measured { value, resolution: resolution(trial, value) };
+        Some(measured).filter(|measured| measured.value.is_finite() && measured.resolution.is_finite())
     }
 }
 
-impl std::fmt::Display for Metric {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Metric::OfferedPps => "offered_pps",
-            Metric::ReceivedPps => "received_pps",
-            Metric::LostRatio => "lost_ratio",
-            Metric::ReorderedRatio => "reordered_ratio",
-            Metric::LatencyMean => "latency_mean",
-            Metric::LatencyP50 => "latency_p50",
-            Metric::LatencyP90 => "latency_p90",
-            Metric::LatencyP99 => "latency_p99",
-            Metric::LatencyP999 => "latency_p999",
-            Metric::LatencyMax => "latency_max",
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.figure().name)
+    }
+}
+
+impl ValueEnum for Metric {
+    fn value_variants<'a>() -> &'a [Self] {
+        &METRICS
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let Figure { name, help, .. } = self.figure();
+        Some(PossibleValue::new(*name).help(*help))
+    }
+}
+
+impl Serialize for Metric {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.figure().name)
+    }
+}
+
+impl<'de> Deserialize<'de> for Metric {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Cow::<str>::deserialize(deserializer)?;
+        let known = METRICS.into_iter().find(|metric| metric.figure().name == name);
+        known.ok_or_else(|| {
+            let names = METRICS.map(|metric| metric.figure().name);
+            D::Error::custom(format!("'{name}' is not a metric; the metrics are {}", names.join(", ")))
         })
+    }
+}
+
+impl JsonSchema for Metric {
+    fn schema_name() -> Cow<'static, str> {
+        "Metric".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let metrics = METRICS.map(|metric| {
+            let Figure { name, help, .. } = metric.figure();
+            json_schema!({ "description": format!("{help}."), "type": "string", "const": name })
+        });
+        json_schema!({ "description": "A figure of a trial.", "oneOf": metrics })
     }
 }
 
@@ -133,23 +144,28 @@ mod tests {
 
     #[test]
     fn a_metric_has_one_name() {
-        for metric in Metric::value_variants() {
+        assert!(METRICS.is_sorted() && METRICS.len() >= 10);
+        let page = include_str!("../../../../docs/compare.md");
+        for metric in METRICS {
             let name = metric.to_string();
-            assert_eq!(Metric::from_str(&name, false), Ok(*metric));
+            assert_eq!(Metric::from_str(&name, false), Ok(metric));
             assert_eq!(serde_json::to_value(metric).unwrap(), name);
+            assert_eq!(serde_json::from_value::<Metric>(name.clone().into()).unwrap(), metric);
+            assert!(page.contains(&name), "docs/compare.md does not name {name}");
         }
+        assert!(serde_json::from_str::<Metric>("\"sent_packets\"").is_err());
     }
 
     #[test]
     fn values_come_with_what_the_measurement_can_show() {
         let trial = with_clock(true, &tx(1000), &rx(990)).unwrap();
-        let of = |metric: Metric| metric.of(&trial).map(|measured| (measured.value, measured.resolution));
-        assert_eq!(of(Metric::ReceivedPps), Some((495.0, 0.5)));
-        assert_eq!(of(Metric::LostRatio), Some((0.01, 0.001)));
-        assert_eq!(of(Metric::LatencyP99), Some((0.0, 1.0)));
+        let of = |name| Metric::named(name).of(&trial).map(|measured| (measured.value, measured.resolution));
+        assert_eq!(of("received_pps"), Some((495.0, 0.5)));
+        assert_eq!(of("lost_ratio"), Some((0.01, 0.001)));
+        assert_eq!(of("latency_p99"), Some((0.0, 1.0)));
         let without_clock = with_clock(false, &tx(1000), &rx(990)).unwrap();
-        assert_eq!(Metric::LatencyP99.of(&without_clock), None);
+        assert_eq!(Metric::named("latency_p99").of(&without_clock), None);
         let nothing_sent = with_clock(true, &tx(0), &rx(0)).unwrap();
-        assert_eq!(Metric::LostRatio.of(&nothing_sent), None);
+        assert_eq!(Metric::named("lost_ratio").of(&nothing_sent), None);
     }
 }

@@ -51,7 +51,7 @@ impl Settings {
         let own = self.thresholds.iter().rev().find(|(of, _)| *of == metric).map(|(_, value)| *value);
         match metric.unit() {
             Unit::Share => Threshold::Absolute(own.unwrap_or(SHARE_THRESHOLD)),
-            Unit::PacketsPerSecond | Unit::Nanoseconds => Threshold::Relative(own.unwrap_or(self.threshold)),
+            _ => Threshold::Relative(own.unwrap_or(self.threshold)),
         }
     }
 }

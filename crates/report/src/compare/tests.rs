@@ -39,7 +39,7 @@ const STEADY: [f64; 5] = [1.000e6, 1.002e6, 0.999e6, 1.001e6, 0.998e6];
 
 #[test]
 fn verdicts_follow_from_difference_spread_and_threshold() {
-    let settings = only(Metric::ReceivedPps);
+    let settings = only(Metric::named("received_pps"));
     let a = rates("aaaaaaaa", "p", &STEADY);
     for (b, verdict, whole) in [
         (&[0.900e6, 0.903e6, 0.898e6, 0.901e6, 0.899e6][..], Outcome::Worse, Overall::Regression),
@@ -76,12 +76,12 @@ fn thresholds_are_relative_for_rates_and_absolute_for_shares() {
         experiment(id, (1..=5).map(|n| trial("p", n, 1e6, lost + u64::from(n % 2), 20_000)).collect())
     };
     let (a, b) = (losing("aaaaaaaa", 0), losing("bbbbbbbb", 5_000));
-    let mut settings = only(Metric::LostRatio);
+    let mut settings = only(Metric::named("lost_ratio"));
     let verdict = |settings: &Settings| compare(&a, &b, settings).unwrap().compared[0].verdict;
     assert_eq!(verdict(&settings), Outcome::Worse, "0.05 % of packets are more than one in ten thousand");
     settings.threshold = 0.5;
     assert_eq!(verdict(&settings), Outcome::Worse, "the threshold of rates is not that of shares");
-    settings.thresholds = vec![(Metric::LostRatio, 0.01)];
+    settings.thresholds = vec![(Metric::named("lost_ratio"), 0.01)];
     assert_eq!(verdict(&settings), Outcome::Same);
 }
 
@@ -105,7 +105,7 @@ fn only_what_both_sides_have_is_compared_and_the_rest_is_told() {
     assert_eq!(
         unmatched,
         [
-            ("p", Some(Metric::LatencyP99), "aaaaaaaa"),
+            ("p", Some(Metric::named("latency_p99")), "aaaaaaaa"),
             ("only-a", None, "aaaaaaaa"),
             ("only-b", None, "bbbbbbbb")
         ]
@@ -122,7 +122,7 @@ fn only_what_both_sides_have_is_compared_and_the_rest_is_told() {
 #[test]
 fn the_advice_on_repeats_is_enough_most_of_the_time() {
     let mut random = SmallRng::seed_from_u64(7);
-    let settings = only(Metric::ReceivedPps);
+    let settings = only(Metric::named("received_pps"));
     for (mean, verdict) in [(0.94e6, Outcome::Worse), (1.0e6, Outcome::Same)] {
         let (before, after) = (Normal::new(1e6, 2e4).unwrap(), Normal::new(mean, 2e4).unwrap());
         // Uses exact spreads instead of those that a few repeats happen to show.
@@ -192,7 +192,7 @@ fn simulated(id: &str, scatter: Scatter, repeats: u32, random: &mut SmallRng) ->
 fn false_alarms_are_no_more_frequent_than_stated() {
     const COMPARISONS: usize = 1_000;
     let mut random = SmallRng::seed_from_u64(20_301);
-    let thresholds = vec![(Metric::LostRatio, 0.0)];
+    let thresholds = vec![(Metric::named("lost_ratio"), 0.0)];
     for scatter in [Scatter::Normal, Scatter::Skewed, Scatter::Rare, Scatter::Stepped] {
         for (repeats_a, repeats_b) in [(3, 3), (10, 10), (3, 20)] {
             let settings = Settings { threshold: 0.0, thresholds: thresholds.clone(), ..Settings::default() };

@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 
 use linerate_traffic::frame::{FCS_BYTES, WIRE_OVERHEAD_BYTES};
-use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use linerate_wire::counters::{Counter, PortCounters, ReceiveCounters, TransmitCounters};
 
 use super::window::{Window, rows};
 use linerate_results::store::record::{TimedSample, TrialRecord};
@@ -89,6 +89,10 @@ pub const RECEIVE_KEYS: [&str; 9] = [
     "rx_nombuf",
 ];
 
+/// Columns of the packets that came back in a round trip.
+const RETURNED_KEYS: [&str; 6] =
+    ["rx_packets", "rx_bytes", "rx_frames", "rx_duplicates", "rx_out_of_order", "rx_delay_sum_ns"];
+
 /// The transmitter's rows: [`TIME_KEY`], [`READ_KEY`], [`RATE_KEYS`], [`PORT_KEYS`] and Linerate's own
 /// counters; for a round trip also the packets that came back, under the names of a receiver's counters.
 pub fn transmitter(record: &TrialRecord) -> Vec<Column> {
@@ -99,13 +103,8 @@ pub fn transmitter(record: &TrialRecord) -> Vec<Column> {
     columns.extend(end.port());
     let wire_bits =
         |point: &Point| frame_bytes(point.port.tx_bytes, point.port.tx_packets, GAP_BYTES).saturating_mul(8);
-    columns.extend([
-        end.per_second("tx_l1_bps", wire_bits),
-        end.total("tx_packets", |point| point.tx.packets),
-        end.total("tx_bytes", |point| point.tx.bytes),
-        end.total("tx_queue_full", |point| point.tx.queue_full),
-        end.total("tx_no_mbuf", |point| point.tx.no_mbuf),
-    ]);
+    columns.push(end.per_second("tx_l1_bps", wire_bits));
+    end.add_totals(&mut columns, &TransmitCounters::TABLE, |point| &point.tx);
     if is_round_trip(record) {
         let times = record.result.as_ref().and_then(|result| result.round_trip_ns);
         columns.extend(End { window: sending.later(times), ..end }.received());
@@ -137,18 +136,8 @@ pub fn receiver(record: &TrialRecord) -> Vec<Column> {
     ]);
     columns.extend(end.port());
     let bits = |gap| move |point: &Point| frame_bytes(point.rx.bytes, point.rx.frames, gap).saturating_mul(8);
-    columns.extend([
-        end.per_second("rx_l2_bps", bits(0)),
-        end.per_second("rx_l1_bps", bits(GAP_BYTES)),
-        end.total("rx_frames", |point| point.rx.frames),
-        end.total("rx_duplicates", |point| point.rx.duplicates),
-        end.total("rx_out_of_order", |point| point.rx.out_of_order),
-        end.total("rx_stale", |point| point.rx.stale),
-        end.total("rx_bad_probes", |point| point.rx.bad_probes),
-        end.total("rx_bad_checksums", |point| point.rx.bad_checksums),
-        end.total("rx_foreign", |point| point.rx.foreign),
-        end.total("rx_delay_sum_ns", |point| point.rx.delay_sum_ns),
-    ]);
+    columns.extend([end.per_second("rx_l2_bps", bits(0)), end.per_second("rx_l1_bps", bits(GAP_BYTES))]);
+    end.add_totals(&mut columns, &ReceiveCounters::TABLE, |point| &point.rx);
     columns.extend(queues(&record.samples.rx, receipt));
     columns
 }
@@ -264,21 +253,40 @@ impl End {
         Column { name: name.into(), values, spans_ns }
     }
 
-    /// Columns of the packets that came back in a round trip.
-    fn received(&self) -> [Column; 7] {
-        [
-            self.per_second("rx_pps", |point| point.rx.packets),
-            self.total("rx_packets", |point| point.rx.packets),
-            self.total("rx_bytes", |point| point.rx.bytes),
-            self.total("rx_frames", |point| point.rx.frames),
-            self.total("rx_duplicates", |point| point.rx.duplicates),
-            self.total("rx_out_of_order", |point| point.rx.out_of_order),
-            self.total("rx_delay_sum_ns", |point| point.rx.delay_sum_ns),
-        ]
+    /// The counters of `table` with these keys.
+    fn totals<T, const N: usize>(
+        &self,
+        keys: [&'static str; N],
+        table: &[Counter<T>],
+        of: fn(&Point) -> &T,
+    ) -> [Column; N] {
+        keys.map(|key| {
+            let count = named(table, key);
+            self.total(key, |point| count(of(point)))
+        })
     }
 
-    fn port(&self) -> [Column; 8] {
-        PORT_KEYS.map(|name| self.total(name, |point| counter(&point.port, &name["port_".len()..])))
+    /// Adds the counters of `table` whose keys are not among the `columns` yet.
+    fn add_totals<T>(&self, columns: &mut Vec<Column>, table: &[Counter<T>], of: fn(&Point) -> &T) {
+        for counter in table {
+            let Some(key) = counter.shown.column else { continue };
+            if columns.iter().all(|column| column.name != key) {
+                columns.push(self.total(key, |point| (counter.of)(of(point))));
+            }
+        }
+    }
+
+    /// Columns of the packets that came back in a round trip.
+    fn received(&self) -> Vec<Column> {
+        let mut columns = vec![self.per_second("rx_pps", |point| point.rx.packets)];
+        columns.extend(self.totals(RETURNED_KEYS, &ReceiveCounters::TABLE, |point| &point.rx));
+        columns
+    }
+
+    fn port(&self) -> Vec<Column> {
+        let mut columns = self.totals(PORT_KEYS, &PortCounters::TABLE, |point| &point.port).to_vec();
+        self.add_totals(&mut columns, &PortCounters::TABLE, |point| &point.port);
+        columns
     }
 
     fn rate(&self, name: &'static str) -> Column {
@@ -296,24 +304,17 @@ impl End {
             }
             "pkts_tx" => self.per_second(name, |point| point.port.tx_packets),
             "pkts_rx" => self.per_second(name, |point| point.port.rx_packets),
-            other => self.per_second(name, |point| counter(&point.port, other)),
+            other => {
+                let count = named(&PortCounters::TABLE, &format!("port_{other}"));
+                self.per_second(name, |point| count(&point.port))
+            }
         }
     }
 }
 
-/// A port's counter by its name in the old tables.
-fn counter(port: &PortCounters, name: &str) -> u64 {
-    match name {
-        "ipackets" => port.rx_packets,
-        "opackets" => port.tx_packets,
-        "ibytes" => port.rx_bytes,
-        "obytes" => port.tx_bytes,
-        "ierrors" => port.rx_errors,
-        "oerrors" => port.tx_errors,
-        "rx_nombuf" => port.rx_nombuf,
-        "imissed" => port.rx_missed,
-        _ => 0,
-    }
+/// The counter with this key in exported samples.
+fn named<T>(table: &[Counter<T>], key: &str) -> fn(&T) -> u64 {
+    table.iter().find(|counter| counter.shown.column == Some(key)).map_or(|_| 0, |counter| counter.of)
 }
 
 /// Values of the column with this name; empty when there is none.

@@ -5,7 +5,7 @@ use linerate_results::store::SUMMARY_FILE;
 use linerate_results::store::record::TimedSample;
 use linerate_results::summary::{Status, Summary};
 use linerate_results::validate::validate;
-use linerate_wire::counters::ReceiveCounters;
+use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use linerate_wire::report::LatencySummary;
 
 use super::series::{Column, PORT_KEYS, RATE_KEYS, READ_KEY, RECEIVE_KEYS, TIME_KEY, counting, values};
@@ -48,6 +48,21 @@ fn the_older_kits_keys_are_all_there_and_the_loss_is_their_difference() {
     let most = |columns, key| values(columns, key).iter().max().unwrap().to_owned();
     let lost = most(&tx, "port_opackets") - most(&rx, "rx_packets");
     assert_eq!(lost as u64, record().result.unwrap().lost_packets);
+}
+
+#[test]
+fn every_counter_with_a_key_is_exported_and_told_in_the_page_of_exports() {
+    let (tx, rx) = (transmitter(&record()), receiver(&record()));
+    let page = include_str!("../../../../docs/results/exports.md");
+    let told: Vec<&str> = page.split([' ', '`', '\n']).collect();
+    let sent = TransmitCounters::TABLE.map(|counter| (&tx, counter.shown.column));
+    let received = ReceiveCounters::TABLE.map(|counter| (&rx, counter.shown.column));
+    let of_ports = [&tx, &rx].map(|end| PortCounters::TABLE.map(|counter| (end, counter.shown.column)));
+    let all = [&sent[..], &received, &of_ports[0], &of_ports[1]].concat();
+    for (columns, key) in all.into_iter().filter_map(|(columns, key)| Some((columns, key?))) {
+        assert!(names(columns).contains(&key), "{key} is not exported");
+        assert!(told.contains(&key), "docs/results/exports.md does not name {key}");
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Formatting of numbers, the same in every format.
 
+use linerate_results::figures::table::{Figure, Unit};
+use linerate_results::summary::TrialSummary;
+
 /// A whole number in groups of three digits: `14,880,952`.
 pub(crate) fn count(number: u64) -> String {
     grouped(&number.to_string())
@@ -18,6 +21,33 @@ pub(crate) fn microseconds(ns: u64) -> String {
 /// A mean time in microseconds, to the nanosecond.
 pub(crate) fn mean_microseconds(ns: f64) -> String {
     grouped(&format!("{:.3}", ns / 1e3))
+}
+
+/// A value of a figure, without unit.
+pub(crate) fn of_unit(unit: Unit, value: f64) -> String {
+    match unit {
+        Unit::PacketsPerSecond => mpps(value),
+        Unit::Share => percent(value),
+        Unit::Nanoseconds => mean_microseconds(value),
+        Unit::Number | Unit::Packets | Unit::Seconds => short(value),
+    }
+}
+
+/// A figure of a trial, without unit.
+pub(crate) fn figure(figure: &Figure, trial: &TrialSummary) -> String {
+    (figure.of)(trial).map_or("-".to_owned(), |value| of_unit(figure.unit, value))
+}
+
+/// Heading of a figure, with the unit of the values that [`of_unit`] prints.
+pub(crate) fn heading(figure: &Figure) -> String {
+    let unit = match figure.unit {
+        Unit::PacketsPerSecond => " Mpps",
+        Unit::Share => " %",
+        Unit::Nanoseconds => " µs",
+        Unit::Seconds => " s",
+        Unit::Number | Unit::Packets => "",
+    };
+    format!("{}{unit}", figure.heading)
 }
 
 /// A share in percent: four decimals, or three significant digits below 0.001 %.

@@ -1,6 +1,7 @@
 //! Figures of a trial, computed from two agents' reports. Pure.
 
 mod flow;
+pub mod table;
 
 use std::collections::BTreeMap;
 

@@ -1,12 +1,18 @@
 //! Repeats of the same profile on the same pair: mean, standard deviation, confidence interval.
 
 use super::super::model::{Block, Cell, Column, Row, Section, Table};
-use super::super::number::{mean_microseconds, mpps, percent, things};
+use super::super::number::{heading, of_unit, things};
 use super::super::source::Source;
 use crate::compare::{Metric, Unit, group};
 use linerate_results::summary::TrialSummary;
 
 const CONFIDENCE: f64 = 0.95;
+const METRICS: [Metric; 4] = [
+    Metric::named("offered_pps"),
+    Metric::named("received_pps"),
+    Metric::named("lost_ratio"),
+    Metric::named("latency_p99"),
+];
 
 pub(super) fn section(source: &Source) -> Option<Section> {
     let mut repeated: Vec<Vec<&TrialSummary>> = Vec::new();
@@ -32,12 +38,11 @@ pub(super) fn section(source: &Source) -> Option<Section> {
         Column::numbers("lower", "95 % from"),
         Column::numbers("upper", "to"),
     ];
-    let metrics = [
-        (Metric::OfferedPps, "offered Mpps".to_owned()),
-        (Metric::ReceivedPps, "received Mpps".to_owned()),
-        (Metric::LostRatio, "loss %".to_owned()),
-        (Metric::LatencyP99, format!("{} p99 µs", source.delay_name())),
-    ];
+    let metrics = METRICS.map(|metric| {
+        let title = heading(metric.figure());
+        let is_delay = metric.unit() == Unit::Nanoseconds;
+        (metric, if is_delay { format!("{} {title}", source.delay_name()) } else { title })
+    });
     let rows: Vec<Row> = repeated.iter().flat_map(|trials| rows(trials, &metrics)).collect();
     let text = "Mean, standard deviation (n − 1) and Student's 95 % confidence interval of the mean. The interval allows for what rounding \
                 hides; to judge one experiment by another, see linerate results compare."
@@ -53,7 +58,7 @@ fn rows(trials: &[&TrialSummary], metrics: &[(Metric, String)]) -> Vec<Row> {
         let group = group(trials, metric)?;
         let interval = group.interval(CONFIDENCE);
         let show = |value: Option<f64>| -> Cell {
-            value.map_or("-".to_owned(), |value| shown(metric, value)).into()
+            value.map_or("-".to_owned(), |value| of_unit(metric.unit(), value)).into()
         };
         // The interval is cut at 0, and for shares at 1.
         let most = if metric.unit() == Unit::Share { 1.0 } else { f64::INFINITY };
@@ -74,12 +79,4 @@ fn rows(trials: &[&TrialSummary], metrics: &[(Metric, String)]) -> Vec<Row> {
         })
     };
     metrics.iter().filter_map(row).collect()
-}
-
-fn shown(metric: Metric, value: f64) -> String {
-    match metric.unit() {
-        Unit::PacketsPerSecond => mpps(value),
-        Unit::Share => percent(value),
-        Unit::Nanoseconds => mean_microseconds(value),
-    }
 }

@@ -1,10 +1,17 @@
 //! The table of trials: every result of the experiment.
 
-use linerate_wire::report::LatencySummary;
-
 use super::super::model::{Block, Cell, Column, Row, Section, Table, Tone};
-use super::super::number::{count, microseconds, mpps, percent, things};
+use super::super::number::{count, figure, heading, mpps, percent, things};
 use super::super::source::{Source, Trial, tone};
+use linerate_results::figures::table::Figure;
+
+/// Delays of a trial and the keys of their columns.
+const DELAYS: [(&str, &Figure); 4] = [
+    ("p50", Figure::named("latency_p50")),
+    ("p99", Figure::named("latency_p99")),
+    ("p999", Figure::named("latency_p999")),
+    ("max", Figure::named("latency_max")),
+];
 
 pub(super) fn section(source: &Source) -> Option<Section> {
     if source.summary.trials.is_empty() {
@@ -47,11 +54,13 @@ fn table(source: &Source) -> Table {
         Column::numbers("sent_packets", "sent"),
         Column::numbers("lost_packets", "lost"),
         Column::numbers("loss", "loss %"),
-        Column::numbers("p50", format!("{} p50 µs", source.delay_name())),
-        Column::numbers("p99", "p99 µs"),
-        Column::numbers("p999", "p99.9 µs"),
-        Column::numbers("max", "max µs"),
     ]);
+    for (index, (key, delay)) in DELAYS.iter().enumerate() {
+        let title = heading(delay);
+        // The first one says what they are of.
+        let title = if index == 0 { format!("{} {title}", source.delay_name()) } else { title };
+        columns.push(Column::numbers(*key, title));
+    }
     let rows = source.trials().map(|trial| row(source, &trial, has_repeats, has_pairs)).collect();
     Table { caption: things(source.summary.trials.len(), "trial"), columns, rows }
 }
@@ -71,9 +80,6 @@ fn row(source: &Source, trial: &Trial<'_>, has_repeats: bool, has_pairs: bool) -
     let share = source.link_bps(&figures.pair).map_or("-".to_owned(), |link| {
         percent(figures.received_pps / figures.frame_size.line_rate_pps(link))
     });
-    let delay = |figure: fn(&LatencySummary) -> u64| -> Cell {
-        trial.delay().map_or("-".to_owned(), |delay| microseconds(figure(delay))).into()
-    };
     cells.extend([
         Cell::toned(figures.verdict.kind.to_string(), tone(figures.verdict.kind)),
         figures.frame_size.to_string().into(),
@@ -88,10 +94,7 @@ fn row(source: &Source, trial: &Trial<'_>, has_repeats: bool, has_pairs: bool) -
         count(figures.sent_packets).into(),
         Cell::toned(count(figures.lost_packets), lost),
         Cell::toned(percent(loss), lost),
-        delay(|delay| delay.p50),
-        delay(|delay| delay.p99),
-        delay(|delay| delay.p999),
-        delay(|delay| delay.max),
     ]);
+    cells.extend(DELAYS.iter().map(|(_, delay)| figure(delay, figures).into()));
     Row { key: figures.trial.clone(), cells }
 }

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 
 use crate::pages::model::Report;
+use linerate_results::figures::table::{FIGURES, Figure};
 use linerate_results::summary::{Summary, TrialSummary};
 
 /// The workbook cannot be written.
@@ -115,41 +116,13 @@ fn reference(summary: &Summary, trial: &TrialSummary) -> String {
         .map_or_else(|| "line rate unknown".to_owned(), |pps| format!("line rate {:.6} Mpps", pps / 1e6))
 }
 
-type Figure = fn(&TrialSummary) -> Option<f64>;
-
 fn trials(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
-    let figures: [(&str, Figure); 26] = [
-        ("repeat", |trial| Some(f64::from(trial.repeat))),
-        ("flows", |trial| Some(f64::from(trial.flows))),
-        ("intended_pps", |trial| trial.intended_pps),
-        ("offered_pps", |trial| Some(trial.offered_pps)),
-        ("received_pps", |trial| Some(trial.received_pps)),
-        ("sent_packets", |trial| Some(trial.sent_packets as f64)),
-        ("received_packets", |trial| Some(trial.received_packets as f64)),
-        ("lost_packets", |trial| Some(trial.lost_packets as f64)),
-        ("duplicate_packets", |trial| Some(trial.duplicate_packets as f64)),
-        ("reordered_packets", |trial| Some(trial.reordering.packets as f64)),
-        ("duration_s", |trial| Some(trial.duration_s)),
-        ("latency_min_ns", |trial| Some(trial.latency_ns?.min as f64)),
-        ("latency_p50_ns", |trial| Some(trial.latency_ns?.p50 as f64)),
-        ("latency_p90_ns", |trial| Some(trial.latency_ns?.p90 as f64)),
-        ("latency_p99_ns", |trial| Some(trial.latency_ns?.p99 as f64)),
-        ("latency_p999_ns", |trial| Some(trial.latency_ns?.p999 as f64)),
-        ("latency_max_ns", |trial| Some(trial.latency_ns?.max as f64)),
-        ("round_trip_min_ns", |trial| Some(trial.round_trip_ns?.min as f64)),
-        ("round_trip_p50_ns", |trial| Some(trial.round_trip_ns?.p50 as f64)),
-        ("round_trip_p90_ns", |trial| Some(trial.round_trip_ns?.p90 as f64)),
-        ("round_trip_p99_ns", |trial| Some(trial.round_trip_ns?.p99 as f64)),
-        ("round_trip_p999_ns", |trial| Some(trial.round_trip_ns?.p999 as f64)),
-        ("round_trip_max_ns", |trial| Some(trial.round_trip_ns?.max as f64)),
-        ("reflector_received_packets", |trial| Some(trial.reflector?.received_packets as f64)),
-        ("reflector_sent_packets", |trial| Some(trial.reflector?.sent_packets as f64)),
-        ("reflector_dropped_packets", |trial| Some(trial.reflector?.dropped_packets as f64)),
-    ];
+    let figures: Vec<&Figure> = FIGURES.iter().filter(|figure| figure.is_column).collect();
     let bold = Format::new().set_bold();
     sheet.set_name("Trials")?.set_freeze_panes(1, 0)?;
-    let titles =
-        ["profile", "pair", "frame_size", "verdict"].into_iter().chain(figures.map(|(title, _)| title));
+    let titles = ["profile", "pair", "frame_size", "verdict"]
+        .into_iter()
+        .chain(figures.iter().map(|figure| figure.name));
     for (column, title) in (0..).zip(titles) {
         sheet.write_with_format(0, column, title, &bold)?;
     }
@@ -163,8 +136,8 @@ fn trials(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
         for (column, word) in (0..).zip(words) {
             sheet.write(row, column, word)?;
         }
-        for (column, (_, figure)) in (4..).zip(figures) {
-            if let Some(value) = figure(trial) {
+        for (column, figure) in (4..).zip(&figures) {
+            if let Some(value) = (figure.of)(trial) {
                 sheet.write(row, column, value)?;
             }
         }
