@@ -118,7 +118,9 @@ fn earlier(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Resu
     }
     let determinants = experiment.determinants(args.filter.as_deref())?;
     let results = experiment.topology().paths().count();
-    let Some(earlier) = Earlier::find(&args.results, &determinants, &plan.trials, results)? else {
+    let found = Earlier::find(&args.results, &determinants, &plan.trials, results)?;
+    found.notes.iter().for_each(|note| args.note(note));
+    let Some(earlier) = found.earlier else {
         args.note("no earlier run here has this document, these trials and this version; a new one begins");
         return Ok(Begun::Not);
     };

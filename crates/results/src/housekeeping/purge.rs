@@ -6,7 +6,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::store::atomic::{at, sync_directory};
-use crate::store::lock::is_in_use;
+use crate::store::lock::{hold, is_in_use};
+use crate::store::resume::status;
 use crate::store::{self, DOCUMENT_FILE, SUMMARY_FILE, StoreError, UNFINISHED, is_id};
 use crate::summary::Status;
 
@@ -37,16 +38,17 @@ pub enum PurgeError {
     },
 }
 
-/// Ids of experiments that are neither complete nor in use by a run.
+/// Ids of experiments that are neither complete nor in use by a run. An experiment whose status cannot be
+/// read is left out: it may be complete.
 ///
 /// # Errors
 /// When the results directory cannot be read.
 pub fn incomplete(results: &Path) -> Result<Vec<String>, StoreError> {
-    let unfinished = store::list(results)?.into_iter().filter(|(id, loaded)| {
-        !matches!(loaded, Ok(summary) if summary.status == Status::Complete)
-            && may_be_removed(results, id).is_ok()
-    });
-    Ok(unfinished.map(|(id, _)| id).collect())
+    let is_unfinished =
+        |id: &String| status(&results.join(id)).is_ok_and(|status| status != Some(Status::Complete));
+    let mut ids = store::ids(results)?;
+    ids.retain(|id| is_unfinished(id) && may_be_removed(results, id).is_ok());
+    Ok(ids)
 }
 
 /// Checks that `id` of `results` is an experiment that may be removed. Returns its directory.
@@ -87,6 +89,11 @@ pub fn may_be_removed(results: &Path, id: &str) -> Result<PathBuf, PurgeError> {
 /// When it is not an experiment, is in use, or cannot be removed.
 pub fn purge(results: &Path, id: &str) -> Result<(), PurgeError> {
     let path = may_be_removed(results, id)?;
+    // A run may be about to resume it.
+    let _lock = hold(&path).map_err(|error| match error.reason.kind() {
+        ErrorKind::WouldBlock => PurgeError::Runs { id: id.to_owned() },
+        _ => error.into(),
+    })?;
     let leaving = results.join(format!("{UNFINISHED}purge-{id}"));
     remove(&leaving)?;
     fs::rename(&path, &leaving).map_err(at("rename", &path))?;

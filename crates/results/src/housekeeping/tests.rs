@@ -89,6 +89,16 @@ fn what_runs_is_not_removed() {
     purge(results.path(), &id).unwrap();
 }
 
+/// It may be complete: nothing tells.
+#[test]
+fn what_cannot_be_read_is_not_taken_for_incomplete() {
+    let (results, id) = recorded();
+    assert_eq!(incomplete(results.path()).unwrap(), [""; 0]);
+    fs::write(results.path().join(&id).join("summary.json"), "{\"damaged").unwrap();
+    assert_eq!(incomplete(results.path()).unwrap(), [""; 0]);
+    purge(results.path(), &id).unwrap();
+}
+
 #[test]
 fn a_backup_is_whole_and_valid_when_it_is_unpacked() {
     let (results, id) = recorded();

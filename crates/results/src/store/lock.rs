@@ -7,7 +7,7 @@ use std::path::Path;
 use super::atomic::{StoreError, at};
 
 /// Locks an experiment's directory until the file is dropped.
-pub(super) fn hold(directory: &Path) -> Result<File, StoreError> {
+pub(crate) fn hold(directory: &Path) -> Result<File, StoreError> {
     let file = File::open(directory).map_err(at("lock", directory))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

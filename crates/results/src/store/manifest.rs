@@ -117,7 +117,7 @@ impl Manifest {
     }
 
     /// Reads `manifest.json` alone.
-    fn written(directory: &Path) -> Result<Option<Self>, StoreError> {
+    pub(super) fn written(directory: &Path) -> Result<Option<Self>, StoreError> {
         read_json(directory, MANIFEST_FILE)
     }
 

@@ -23,7 +23,7 @@ pub mod manifest;
 pub mod record;
 mod recorded;
 pub mod report;
-mod resume;
+pub(crate) mod resume;
 #[cfg(test)]
 mod tests;
 pub mod trial_log;
@@ -45,9 +45,9 @@ use self::inner_path::InnerPath;
 use self::manifest::FileSum;
 use self::record::TrialRecord;
 pub use self::recorded::Recorded;
-pub use self::resume::Earlier;
+pub use self::resume::{Earlier, Found};
 use self::trial_log::{LogRecord, TrialLog, derive};
-use crate::summary::{Status, Summary};
+use crate::summary::Summary;
 
 /// File with the summary of an experiment.
 pub const SUMMARY_FILE: &str = "summary.json";
@@ -249,7 +249,7 @@ pub fn load(results: &Path, id: &str) -> Result<Summary, StoreError> {
     let directory = results.join(id);
     let written: Option<Summary> = read_json(&directory, SUMMARY_FILE)?;
     match written {
-        Some(ended) if ended.status != Status::Running => Ok(ended),
+        Some(ended) if ended.has_ended() => Ok(ended),
         running => match derive(&directory)? {
             Some(derived) => Ok(derived.summary),
             // Older experiments have no log.
@@ -305,7 +305,16 @@ pub type Listed = (String, Result<Summary, StoreError>);
 /// # Errors
 /// When the directory cannot be read.
 pub fn list(results: &Path) -> Result<Vec<Listed>, StoreError> {
-    let mut listed = Vec::new();
+    let ids = ids(results)?.into_iter();
+    Ok(ids.map(|id| (id.clone(), load(results, &id))).collect())
+}
+
+/// The ids of the experiments below `results`, in order.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn ids(results: &Path) -> Result<Vec<String>, StoreError> {
+    let mut ids = Vec::new();
     let entries = fs::read_dir(results).map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
             let reason = "it is not there; `linerate run` makes it, and --results names another one";
@@ -316,11 +325,11 @@ pub fn list(results: &Path) -> Result<Vec<Listed>, StoreError> {
     for entry in entries {
         let name = entry.map_err(at("read", results))?.file_name();
         if let Some(id) = name.to_str().filter(|name| is_id(name)) {
-            listed.push((id.to_owned(), load(results, id)));
+            ids.push(id.to_owned());
         }
     }
-    listed.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(listed)
+    ids.sort();
+    Ok(ids)
 }
 
 /// True for 8 hexadecimal digits in lower case.

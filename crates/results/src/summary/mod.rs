@@ -49,6 +49,11 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// True when the run has ended and recorded its status.
+    pub fn has_ended(&self) -> bool {
+        self.status != Status::Running
+    }
+
     /// Intended load in percent of the line rate of the transmitter's link, to six digits; `None` if the
     /// link's speed is unknown, or if there is no intended load because packets were sent as fast as
     /// possible.

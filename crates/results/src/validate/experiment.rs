@@ -67,7 +67,13 @@ impl Checker<'_> {
     /// The summary derived from the log of the trials; older experiments have no log.
     fn log(&mut self) -> Option<Summary> {
         match derive(self.directory) {
-            Ok(derived) => derived.map(|derived| derived.summary),
+            Ok(derived) => {
+                if derived.as_ref().is_some_and(|derived| derived.torn) {
+                    let detail = "its last line is cut short; what it would say was acknowledged to nobody, and --resume goes on behind the line before";
+                    self.add(TRIAL_LOG_FILE, Reason::Torn, detail);
+                }
+                derived.map(|derived| derived.summary)
+            }
             Err(error) => {
                 self.add(TRIAL_LOG_FILE, Reason::Unreadable, error.reason.to_string());
                 None

@@ -70,6 +70,26 @@ fn overhead_adds_up_and_the_summary_is_what_the_log_says() {
     assert_eq!(check(|summary| summary.trials.clear()), [Reason::Contradiction]);
 }
 
+#[test]
+fn the_log_is_torn_or_damaged_or_whole() {
+    let (results, id) = recorded();
+    let path = results.path().join(&id).join(TRIAL_LOG_FILE);
+    let summary = Recorded::open(results.path(), &id).unwrap().summary;
+    let head = LogRecord::Head(Box::new(Head::of(&summary)));
+    let head = serde_json::to_string(&head).unwrap();
+    for (text, reasons_of_log) in [
+        (format!("{head}\n"), &[][..]),
+        (format!("{head}\n{}", &head[..99]), &[Reason::Torn][..]),
+        (format!("{head}\n{}\n", "\0".repeat(99)), &[Reason::Torn]),
+        (format!("{head}\n{}\n", &head[..99]), &[Reason::Unreadable]),
+    ] {
+        fs::write(&path, &text).unwrap();
+        let verdict = validate(results.path(), &id, None).unwrap();
+        let of_log = verdict.problems.iter().filter(|problem| problem.path == TRIAL_LOG_FILE);
+        assert_eq!(of_log.map(|problem| problem.reason).collect::<Vec<_>>(), reasons_of_log, "{verdict:?}");
+    }
+}
+
 /// Damages an experiment's directory and the trial at this path.
 type Damage = fn(&Path, &str);
 

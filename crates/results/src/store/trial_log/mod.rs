@@ -3,7 +3,8 @@
 //!
 //! A line is appended and synced before an agent's report is acknowledged, so storing a trial costs the same
 //! however many there are. Lines are never changed. A resumed run writes a new log with the trials that it
-//! keeps. A truncated last line is not part of the log.
+//! keeps. A truncated last line is not part of the log. Any other invalid line is damage: [`derive`] fails,
+//! [`derive_readable`] skips the line.
 
 mod read;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use crate::summary::{
     Aggregate, ExperimentInfo, Overhead, Status, Summary, TrialFailure, TrialSummary, WarmUp,
 };
 
-pub use self::read::{Derived, derive};
+pub use self::read::{Derived, derive, derive_readable};
 pub use self::write::TrialLog;
 
 /// File name, in the experiment's directory.

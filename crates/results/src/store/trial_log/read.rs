@@ -23,26 +23,51 @@ pub struct Derived {
     pub sums: BTreeMap<String, FileSum>,
     /// True when the last line is truncated; its content was not acknowledged to the agents.
     pub torn: bool,
+    /// Invalid lines other than a truncated last one: line number and reason. Empty in what [`derive`] returns.
+    pub damaged: Vec<String>,
 }
 
 /// Reads the log of the experiment in `directory`; `None` when there is none, or when its first line is
 /// truncated.
 ///
 /// # Errors
-/// When it cannot be read, or a line before the last is invalid: the line, and the reason.
+/// When it cannot be read, or a complete line is invalid: the line, and the reason.
 pub fn derive(directory: &Path) -> Result<Option<Derived>, StoreError> {
+    let (derivation, torn, damaged) = read(directory)?;
+    if let Some(first) = damaged.first() {
+        let reason = format!("{first}; `linerate run --resume` keeps the trials that are whole");
+        let error = Error::new(ErrorKind::InvalidData, reason);
+        return Err(at("read", &directory.join(TRIAL_LOG_FILE))(error));
+    }
+    Ok(derivation.finish(torn, damaged))
+}
+
+/// Reads the log like [`derive`], but skips invalid lines; `None` also when no line is a head.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn derive_readable(directory: &Path) -> Result<Option<Derived>, StoreError> {
+    let (derivation, torn, damaged) = read(directory)?;
+    Ok(derivation.finish(torn, damaged))
+}
+
+/// Reads all lines: their content, whether the last one is truncated, and which others are invalid.
+///
+/// A line is on disk before its content is acknowledged. A crash leaves a last line without a newline, or zeros
+/// in its place where the file system had extended the file and not yet written it.
+fn read(directory: &Path) -> Result<(Derivation, bool, Vec<String>), StoreError> {
     let path = directory.join(TRIAL_LOG_FILE);
     let enclosed = match Enclosed::open(directory) {
-        Err(error) if error.reason.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.reason.kind() == ErrorKind::NotFound => return Ok(Default::default()),
         opened => opened?,
     };
     let Some(file) = enclosed.open_file(&inner(directory, TRIAL_LOG_FILE)?, u64::MAX)? else {
-        return Ok(None);
+        return Ok(Default::default());
     };
     let mut derivation = Derivation::default();
+    let (mut damaged, mut zeros, mut torn) = (Vec::new(), Vec::new(), false);
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
-    let mut unreadable: Option<String> = None;
     for number in 1_u64.. {
         line.clear();
         let read =
@@ -50,24 +75,28 @@ pub fn derive(directory: &Path) -> Result<Option<Derived>, StoreError> {
         if read == 0 {
             break;
         }
+        if !line.ends_with(b"\n") && (read as u64) < LONGEST_LINE {
+            torn = true;
+            break;
+        }
         let record = if line.ends_with(b"\n") {
             json::parse::<LogRecord>(&line).map_err(|error| error.to_string())
-        } else if read as u64 == LONGEST_LINE {
-            Err(format!("it is longer than {LONGEST_LINE} bytes"))
         } else {
-            Err("it ends too early".to_owned())
+            Err(format!("it is longer than {LONGEST_LINE} bytes"))
         };
-        match (record, &unreadable) {
-            // A complete line follows, so this line was not truncated by a crash.
-            (Ok(_), Some(why)) => {
-                return Err(at("read", &path)(Error::new(ErrorKind::InvalidData, why.clone())));
+        match record {
+            // A valid line follows, so a crash did not leave these zeros.
+            Ok(record) => {
+                damaged.append(&mut zeros);
+                derivation.add(record);
             }
-            (Ok(record), None) => derivation.add(record),
-            (Err(why), None) => unreadable = Some(format!("line {number}: {why}")),
-            (Err(_), Some(_)) => {}
+            Err(why) => {
+                let list = if line.contains(&0) || !zeros.is_empty() { &mut zeros } else { &mut damaged };
+                list.push(format!("line {number}: {why}"));
+            }
         }
     }
-    Ok(derivation.finish(unreadable.is_some()))
+    Ok((derivation, torn || !zeros.is_empty(), damaged))
 }
 
 #[derive(Default)]
@@ -105,7 +134,7 @@ impl Derivation {
         }
     }
 
-    fn finish(self, torn: bool) -> Option<Derived> {
+    fn finish(self, torn: bool, damaged: Vec<String>) -> Option<Derived> {
         let Head { experiment, status, reason, warm_up, overhead, .. } = self.head?;
         let summary = Summary {
             schema: SchemaName::V1Alpha1,
@@ -119,7 +148,7 @@ impl Derivation {
             recoveries: self.recoveries,
             overhead,
         };
-        Some(Derived { summary, sums: self.sums, torn })
+        Some(Derived { summary, sums: self.sums, torn, damaged })
     }
 }
 

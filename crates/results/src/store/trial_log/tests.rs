@@ -69,6 +69,56 @@ fn a_log_that_was_cut_at_any_byte_has_every_whole_line_and_goes_on() {
     assert_eq!(derive(place.path()).unwrap(), None, "not even the first line");
 }
 
+/// A line is whole on the disk before what it says is acknowledged, so none may be passed over in silence.
+#[test]
+fn a_whole_line_that_cannot_be_understood_is_damage_wherever_it_is() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = TrialLog::begin(place.path(), &[head(Status::Running)]).unwrap();
+    for number in [1, 2] {
+        log.append(&trial(number, "tx0-rx0")).unwrap();
+    }
+    let path = place.path().join(TRIAL_LOG_FILE);
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let zeros = "\0".repeat(99);
+    // (lines, where the damage is, trials that are left, whether the end is torn)
+    for (changed, damaged, left, torn) in [
+        ([lines[0], lines[1], lines[2], lines[3], "{\"result\":{}}\n"], &["line 5"][..], &[1, 2][..], false),
+        ([lines[0], lines[1], lines[2], "nonsense\n", "more\n"], &["line 4", "line 5"], &[1], false),
+        ([lines[0], "nonsense\n", lines[2], lines[3], lines[4]], &["line 2"], &[2], false),
+        ([lines[0], "nonsense\n", lines[2], lines[3], &lines[4][..20]], &["line 2"], &[2], true),
+        ([lines[0], &format!("{zeros}\n"), lines[2], lines[3], lines[4]], &["line 2"], &[2], false),
+        ([lines[0], lines[1], lines[2], &format!("{zeros}\n{zeros}\n"), ""], &[], &[1], true),
+        ([lines[0], lines[1], lines[2], &format!("{{\"res{zeros}"), ""], &[], &[1], true),
+        ([lines[0], lines[1], lines[2], lines[3], lines[4]], &[], &[1, 2], false),
+    ] {
+        fs::write(&path, changed.concat()).unwrap();
+        let readable = derive_readable(place.path()).unwrap().unwrap();
+        let repeats: Vec<u32> = readable.summary.trials.iter().map(|trial| trial.repeat).collect();
+        assert_eq!((&repeats[..], readable.torn), (left, torn), "{changed:?}");
+        assert_eq!(readable.damaged.len(), damaged.len(), "{:?}", readable.damaged);
+        assert!(readable.damaged.iter().zip(damaged).all(|(told, line)| told.starts_with(line)));
+        match derive(place.path()) {
+            Ok(derived) => assert!(damaged.is_empty() && derived == Some(readable), "{changed:?}"),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains(damaged[0]) && error.contains("--resume"), "{error}");
+            }
+        }
+    }
+}
+
+/// A disk that is full takes part of a line, and may not let it be taken back at once.
+#[test]
+fn a_part_of_a_line_is_cut_before_the_next() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = TrialLog::begin(place.path(), &[head(Status::Running)]).unwrap();
+    log.append(&trial(1, "tx0-rx0")).unwrap();
+    log.leave_rest(b"{\"result\":{\"num");
+    log.append(&trial(2, "tx0-rx0")).unwrap();
+    assert_eq!(repeats(place.path()), [1, 2]);
+}
+
 #[test]
 fn damage_before_the_last_line_is_named() {
     let place = tempfile::tempdir().unwrap();

@@ -16,6 +16,8 @@ pub struct TrialLog {
     file: File,
     /// Length of the complete lines in bytes.
     whole: u64,
+    /// True while a partial line may follow them.
+    has_rest: bool,
 }
 
 impl TrialLog {
@@ -28,7 +30,7 @@ impl TrialLog {
         let lines = lines(&path, records)?;
         replace_file(directory, TRIAL_LOG_FILE, &lines)?;
         let file = Enclosed::open(directory)?.append(&inner(directory, TRIAL_LOG_FILE)?)?;
-        Ok(Self { path, file, whole: lines.len() as u64 })
+        Ok(Self { path, file, whole: lines.len() as u64, has_rest: false })
     }
 
     /// Appends `records` and syncs them to disk.
@@ -37,17 +39,34 @@ impl TrialLog {
     /// When they cannot be written; then the log has none of them.
     pub fn append(&mut self, records: &[LogRecord]) -> Result<(), StoreError> {
         let lines = lines(&self.path, records)?;
-        match self.file.write_all(&lines).and_then(|()| self.file.sync_data()) {
+        let written = self.cut_rest().and_then(|()| self.file.write_all(&lines));
+        match written.and_then(|()| self.file.sync_data()) {
             Ok(()) => {
                 self.whole += lines.len() as u64;
                 Ok(())
             }
             Err(error) => {
-                // A later line must not be appended to a partial one.
-                let _ = self.file.set_len(self.whole);
+                self.has_rest = true;
+                let _ = self.cut_rest();
                 Err(at("append to", &self.path)(error))
             }
         }
+    }
+
+    /// Simulates a write that failed halfway and could not be undone.
+    #[cfg(test)]
+    pub(super) fn leave_rest(&mut self, part: &[u8]) {
+        let _ = self.file.write_all(part);
+        self.has_rest = true;
+    }
+
+    /// Removes the partial line of a failed write; a later line must not be appended to it.
+    fn cut_rest(&mut self) -> Result<(), Error> {
+        if self.has_rest {
+            self.file.set_len(self.whole)?;
+            self.has_rest = false;
+        }
+        Ok(())
     }
 }
 
