@@ -153,6 +153,15 @@ pub(super) async fn renew(client: Client, namespace: String, id: String, uid: St
     }
 }
 
+/// True unless the run `id` has another lease than the one with this `uid`, or another holder: then another controller has taken the run over, and
+/// its objects have the same labels. Where the server does not answer, nothing speaks against it.
+pub(super) async fn is_still_ours(client: &Client, namespace: &str, id: &str, uid: &str) -> bool {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let params = ListParams::default().labels(&names::of_experiment(id));
+    let Ok(listed) = steadily(|| leases.list(&params)).await else { return true };
+    listed.items.iter().all(|lease| lease.uid().as_deref() == Some(uid) && holder_of(lease) == holder())
+}
+
 /// A lease of a run, as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {

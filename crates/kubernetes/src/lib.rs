@@ -260,6 +260,13 @@ impl Platform for KubernetesPlatform {
     }
 
     async fn stop(&mut self, _asked: bool) {
+        if self.is_taken_over().await {
+            tracing::error!(
+                run = self.id,
+                "another controller has taken the run over: pods, logs and lease are its own, and stay"
+            );
+            return;
+        }
         if self.owner.is_some() || self.adopted.is_some() {
             let names: Vec<String> = self.plan.pods.iter().map(PodPlan::name).collect();
             logs::keep(&self.pods(), &names, &self.log_directory, self.adopted).await;
@@ -280,10 +287,16 @@ impl Platform for KubernetesPlatform {
 impl KubernetesPlatform {
     /// Removes the objects of a failed start, even if they were to be kept.
     pub async fn give_up(&mut self) {
-        if self.has_begun {
+        if self.has_begun && !self.is_taken_over().await {
             self.tracker = None;
             self.remove_all().await;
         }
+    }
+
+    /// True when another controller took this one for dead and the run over.
+    async fn is_taken_over(&self) -> bool {
+        let Some(owner) = &self.owner else { return false };
+        !lease::is_still_ours(self.client(), &self.plan.namespace, &self.id, &owner.uid).await
     }
 
     async fn remove_all(&self) {

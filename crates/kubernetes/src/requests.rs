@@ -166,9 +166,13 @@ pub(super) fn requested(pod: &AnyPod) -> Amounts {
         Some(resources) if resources.requests.is_some() => amounts(&resources.requests),
         _ => granted(container),
     };
-    let mut total = if is_infeasible { Amounts::new() } else { of_containers(spec, asked) };
-    raise(&mut total, &of_containers(spec, granted));
-    raise(&mut total, &of_containers(spec, held));
+    // Kubernetes 1.33 and 1.34 take the largest amount of each container, later versions the largest sum: the former is never less.
+    let mut total = of_containers(spec, |container| {
+        let mut most = unless_infeasible(container);
+        raise(&mut most, &granted(container));
+        raise(&mut most, &held(container));
+        most
+    });
     let overhead = amounts(&spec.overhead);
     let of_pod = spec.resources.as_ref().map(Resources::requests).unwrap_or_default();
     if of_pod.keys().any(|name| is_of_pods(name)) {

@@ -38,7 +38,7 @@ pub(super) async fn steadily<T, F: Future<Output = kube::Result<T>>>(
 ) -> kube::Result<T> {
     let begun = Instant::now();
     let attempt = || {
-        let answer = timeout(WHOLE_ANSWER_TIME, request());
+        let answer = timeout(WHOLE_ANSWER_TIME.min(PATIENCE.saturating_sub(begun.elapsed())), request());
         async move { answer.await.unwrap_or_else(|_| Err(too_late())) }
     };
     attempt

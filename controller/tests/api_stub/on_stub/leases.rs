@@ -101,7 +101,7 @@ async fn the_quota_of_a_dead_run_is_its_successors() {
 
 /// A controller that returns after a long time notices that it has lost its objects, and creates no new ones.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_controller_that_was_taken_for_dead_starts_no_pods_any_more() {
+async fn a_controller_that_was_taken_for_dead_starts_no_pods_any_more_and_removes_none() {
     let cluster = Cluster::start().await;
     let running = cluster.run(&format!("{POD}{}", LONG.replace("16s", "30s")), &[]);
     cluster.until_trial().await;
@@ -117,6 +117,8 @@ async fn a_controller_that_was_taken_for_dead_starts_no_pods_any_more() {
     let said = running.ends_with(1).await;
     assert!(said.contains("its lease was taken by other/2"), "{said}");
     assert_eq!(cluster.count("create", "pods"), pods);
+    assert_eq!(cluster.count("delete", "pods"), 0, "they are the other controller's now");
+    assert!(cluster.ours().contains(&lease) && cluster.state.pod("rx0").is_some());
 }
 
 /// Another pod gets the name between the list and the deletion.

@@ -3,7 +3,7 @@
 //!
 //! A line is appended and synced before an agent's report is acknowledged, so storing a trial costs the same
 //! however many there are. Lines are never changed. A resumed run writes a new log with the trials that it
-//! keeps. A truncated last line is not part of the log. Any other invalid line is damage: [`derive`] fails,
+//! keeps. A truncated last line is not part of the log. Any other invalid line is damage: [`derive()`] fails,
 //! [`derive_readable`] skips the line.
 
 mod read;

@@ -23,7 +23,7 @@ pub struct Derived {
     pub sums: BTreeMap<String, FileSum>,
     /// True when the last line is truncated; its content was not acknowledged to the agents.
     pub torn: bool,
-    /// Invalid lines other than a truncated last one: line number and reason. Empty in what [`derive`] returns.
+    /// Invalid lines other than a truncated last one: line number and reason. Empty in what [`derive()`] returns.
     pub damaged: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ pub fn derive(directory: &Path) -> Result<Option<Derived>, StoreError> {
     Ok(derivation.finish(torn, damaged))
 }
 
-/// Reads the log like [`derive`], but skips invalid lines; `None` also when no line is a head.
+/// Reads the log like [`derive()`], but skips invalid lines; `None` also when no line is a head.
 ///
 /// # Errors
 /// When the log cannot be read.
