@@ -34,7 +34,10 @@ if ! need_cargo_tool cargo-fuzz; then
     exit 0
 fi
 # Coverage needs no more than a compiler flag; the sanitizers, which only a nightly compiler has, are left out: the code is safe Rust.
-cargo fuzz build --sanitizer none
+if ! cargo fuzz build --sanitizer none; then
+    check_line "FAIL fuzz: the targets do not build; see above"
+    exit 1
+fi
 
 # fuzz TARGET: its output goes to a file of its own.
 fuzz() {

@@ -34,7 +34,7 @@ fuzz_target!(|text: &str| {
             let (mut buffer, mut length) = (frames.template(), 0);
             writer.write(Single(&mut buffer, &mut length), 12_345);
             let frame = &buffer[..length];
-            assert!(matches!(recognise(frame, length as u32, PortVerdict::Unknown), Frame::Ours(_)));
+            assert!(matches!(recognise(frame, length as u32, PortVerdict::Unknown), Frame::Ours(..)));
         }
     }
 });
