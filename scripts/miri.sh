@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 . scripts/checks.sh
 
 CRATES=(measure wire traffic)
+# Seconds for a crate: Miri is a hundred times slower than the tests are.
+LIMIT_S=${LINERATE_MIRI_SECONDS:-300}
 case ${1:-} in
     '') ;;
     -h | --help | help)
@@ -16,6 +18,8 @@ Usage: scripts/miri.sh [CRATE…]
 
 Runs unit tests of crates (default: measure, wire and traffic) under Miri and prints PASS, FAIL or NOT RUN for each. Miri needs a nightly
 toolchain, which rustup installs where it is missing. Tests that would take minutes are marked `cfg_attr(miri, ignore)`.
+
+Environment: LINERATE_MIRI_SECONDS  time limit for each crate (default: 300)
 
 Exit codes: 0 all passed or could not run, 1 a check failed, 2 wrong usage.
 END
@@ -53,7 +57,11 @@ if ! can_run; then
     exit 0
 fi
 for crate in "${CRATES[@]}"; do
-    if rustup run nightly cargo miri test --quiet -p "linerate-$crate" --lib >"$work/out" 2>&1; then
+    ended=0
+    timeout "$LIMIT_S" rustup run nightly cargo miri test --quiet -p "linerate-$crate" --lib >"$work/out" 2>&1 || ended=$?
+    if [ "$ended" -eq 124 ]; then
+        check_line "NOT RUN miri: $crate: not at its end after $LIMIT_S s; LINERATE_MIRI_SECONDS gives it more"
+    elif [ "$ended" -eq 0 ]; then
         check_line "PASS miri: $crate: $(grep -o '^test result: ok\. [0-9]* passed' "$work/out" | grep -o '[0-9]* passed')"
     else
         tail -40 "$work/out"
