@@ -1,8 +1,8 @@
 # Sourced by containers.sh: what is in the images, and what is not.
 # shellcheck shell=bash disable=SC2154
 
-# Megabytes, with programs of the development profile; a compiler, a shell's world or a forgotten package list would show.
-# Of the programs as the tests build them, which are hardly optimised; those of a release are a third smaller.
+# Megabytes, with programs of the development profile, which are hardly optimised. A compiler or a forgotten package
+# list would exceed them.
 LARGEST_IMAGE_MB=110
 LARGEST_CONTROLLER_MB=75
 

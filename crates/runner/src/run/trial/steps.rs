@@ -1,7 +1,5 @@
 //! The steps of a trial in one group of agents. Pure: takes an event, returns the next step.
 
-use std::fmt;
-
 use linerate_experiment::topology::{Group, Path};
 use linerate_wire::message::Sent;
 use linerate_wire::report::Part;
@@ -240,12 +238,6 @@ impl TrialPhase {
             StopReflectors => ReportRest,
             ReportRest | Done => Done,
         }
-    }
-}
-
-impl fmt::Display for TrialPhase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
     }
 }
 
