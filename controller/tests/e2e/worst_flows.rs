@@ -23,7 +23,9 @@ struct Path2 {
 
 impl Path2 {
     fn new(test: &str) -> Option<Self> {
-        let path = Self { name: format!("lr-worst-{}", std::process::id()) };
+        // A process that was killed leaves its namespace, and a later one may have its number.
+        let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
+        let path = Self { name: format!("lr-worst-{}-{since}", std::process::id()) };
         let lines =
             "set -e; cd /proc/sys/net/ipv6/conf; echo 1 >all/disable_ipv6; echo 1 >default/disable_ipv6
             for file in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $file ] || echo 0 >$file; done

@@ -269,11 +269,12 @@ fn a_ceiling_holds_for_all_lcores_and_what_they_owe() {
     let frame = |ms| (Duration::from_millis(ms), 64, vec![7; 64]);
     write_pcap(&recording, DataLink::ETHERNET, &(0..100).map(frame).collect::<Vec<_>>());
     let replay = format!("--pcap {} --loops 5", recording.display());
-    // (what is sent, packets admitted within 10 ms, lcores that send)
+    // (what is sent, packets admitted within 10 ms, lcores that send): a sender that loses its CPU between
+    // the decision to send and the sending sends one burst later than the ceiling counts it.
     for (own, admitted, lcores) in [
-        ("--rate 1kpps --max-rate 1kpps --duration 500ms --flows 2 --max-duration 1s", 11, 1),
-        ("--rate 4kpps --max-rate 5kpps --duration 500ms --flows 2 --burst 5", 51, 2),
-        (&replay, 11, 1),
+        ("--rate 1kpps --max-rate 1kpps --duration 500ms --flows 2 --max-duration 1s", 11 + 1, 1),
+        ("--rate 4kpps --max-rate 5kpps --duration 500ms --flows 2 --burst 5", 51 + 2 * 5, 2),
+        (&replay, 11 + 1, 1),
     ] {
         let outputs = [file("a.pcap"), file("b.pcap")];
         let vdev = format!("net_pcap0,tx_pcap={},tx_pcap={}", outputs[0].display(), outputs[1].display());
@@ -298,8 +299,9 @@ fn a_ceiling_holds_for_all_lcores_and_what_they_owe() {
             outputs.iter().flat_map(|file| packets_of(file)).map(|(at, _)| at).collect();
         departures.sort_unstable();
         assert_eq!(number(&report, "sent_packets"), departures.len() as u64, "{report}");
-        // The port notes its times in microseconds, by DPDK's frequency of the counter.
-        let window = Duration::from_micros(9_990);
+        // The port notes its times in microseconds, by DPDK's frequency of the counter, which may be wrong by
+        // 2,000 ppm.
+        let window = Duration::from_micros(9_970);
         let densest = departures
             .iter()
             .enumerate()
