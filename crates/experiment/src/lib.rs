@@ -12,6 +12,7 @@ mod overrides;
 pub mod plan;
 pub mod quantity;
 pub mod ranged;
+pub mod search;
 pub mod strategy;
 pub mod topology;
 pub mod yaml;

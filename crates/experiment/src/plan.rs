@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::Experiment;
 use crate::determinants::TrialKey;
 use crate::direction::Direction;
+use crate::search::SearchTrial;
 
 /// Estimated time of a trial besides its sending: preparing, settling, storing.
 const TRIAL_OVERHEAD: Duration = Duration::from_millis(150);
@@ -32,6 +33,8 @@ pub struct Trial {
     pub repeats: u32,
     /// Sending time; `None` when it is unknown in advance.
     pub expected_duration: Option<Duration>,
+    /// Its part in a rate search; `None` in other trials.
+    pub search: Option<SearchTrial>,
 }
 
 impl Trial {
@@ -158,6 +161,7 @@ pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanE
                 repeat,
                 repeats,
                 expected_duration,
+                search: None,
             })
         })
         .collect();

@@ -142,6 +142,7 @@ pub fn summary(status: Status) -> Summary {
         trials: vec![],
         recoveries: vec![],
         aggregates: Vec::new(),
+        searches: Vec::new(),
         failures: vec![TrialFailure {
             profile: "p".into(),
             pair: "tx0-rx0".into(),

@@ -166,6 +166,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         pair: of.pair.to_owned(),
         direction: of.direction,
         repeat: of.trial.repeat,
+        search: of.trial.search.clone(),
         environment_period: 0,
         frame_size: profile.frame_sizes().clone(),
         flows: profile.flows(),

@@ -105,6 +105,13 @@ pub fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Err
     }
 }
 
+/// Deserializes an optional name of files and directories.
+pub fn optional_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Named(#[serde(deserialize_with = "name")] String);
+    Ok(Option::<Named>::deserialize(deserializer)?.map(|Named(name)| name))
+}
+
 /// Deserializes a path relative to the summary.
 pub fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod overhead;
+mod search;
 mod trial;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use crate::store::report::TrialReport;
 
 pub use aggregate::{Aggregate, StartSpread};
 pub use overhead::{Overhead, OverheadPart};
+pub use search::{GoalAttributes, GoalSummary, PathLoss, SearchEnd, SearchSummary};
 pub use trial::{FlowSummary, LcoreSummary, ReflectorSummary, ReorderingSummary, TrialFailure, TrialSummary};
 
 /// The result of an experiment.
@@ -39,6 +41,9 @@ pub struct Summary {
     /// All pairs of each trial together; empty in an experiment of one pair and one way.
     #[serde(default)]
     pub aggregates: Vec<Aggregate>,
+    /// Rate searches, in the order they ran; absent in an experiment without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub searches: Vec<SearchSummary>,
     /// Trials that could not be finished.
     pub failures: Vec<TrialFailure>,
     /// Pairs that were lost in a trial and brought back, with the reasons; the trial was then repeated.

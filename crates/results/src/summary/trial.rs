@@ -13,6 +13,7 @@ use crate::clock::ClockVerdict;
 use crate::store::inner_path;
 use crate::verdict::Verdict;
 use linerate_experiment::direction::Direction;
+use linerate_experiment::search::SearchTrial;
 
 /// A finished trial on one pair. `sent_packets = received_packets + lost_packets`, always.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +29,9 @@ pub struct TrialSummary {
     pub direction: Direction,
     /// Which time the profile was run.
     pub repeat: u32,
+    /// Its part in a rate search, where `repeat` counts the trials of all the profile's searches; absent in other trials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchTrial>,
     /// Number of the period in `environment.json` in which it ran; 0 in older records.
     #[serde(default)]
     pub environment_period: u32,

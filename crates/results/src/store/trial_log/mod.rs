@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::FileSum;
 use crate::summary::{
-    Aggregate, ExperimentInfo, Overhead, Status, Summary, TrialFailure, TrialSummary, WarmUp,
+    Aggregate, ExperimentInfo, Overhead, SearchSummary, Status, Summary, TrialFailure, TrialSummary, WarmUp,
 };
 
 pub use self::read::{Derived, derive, derive_readable};
@@ -40,6 +40,8 @@ pub enum LogRecord {
     Failure(Box<FailureRecord>),
     /// The end of a trial on all pairs.
     TrialEnd(Box<TrialEnd>),
+    /// All searches so far; a later record replaces it.
+    Searches(Vec<SearchSummary>),
     /// The recovery of a lost pair.
     Recovery(String),
 }

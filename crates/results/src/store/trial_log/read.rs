@@ -9,7 +9,7 @@ use crate::store::atomic::at;
 use crate::store::enclosed::Enclosed;
 use crate::store::manifest::FileSum;
 use crate::store::{StoreError, inner, json};
-use crate::summary::{Aggregate, SchemaName, Summary, TrialFailure, TrialSummary};
+use crate::summary::{Aggregate, SchemaName, SearchSummary, Summary, TrialFailure, TrialSummary};
 
 /// Longest line in bytes; a trial on one pair takes a few thousand.
 const LONGEST_LINE: u64 = 64 << 20;
@@ -105,6 +105,7 @@ struct Derivation {
     results: Vec<(u32, TrialSummary)>,
     failures: Vec<(u32, TrialFailure)>,
     aggregates: Vec<(u32, Aggregate)>,
+    searches: Vec<SearchSummary>,
     recoveries: Vec<String>,
     sums: BTreeMap<String, FileSum>,
 }
@@ -130,6 +131,7 @@ impl Derivation {
                     head.overhead = overhead;
                 }
             }
+            LogRecord::Searches(searches) => self.searches = searches,
             LogRecord::Recovery(what) => self.recoveries.push(what),
         }
     }
@@ -144,6 +146,7 @@ impl Derivation {
             warm_up,
             trials: in_order(self.results),
             aggregates: in_order(self.aggregates),
+            searches: self.searches,
             failures: self.failures.into_iter().map(|(_, failure)| failure).collect(),
             recoveries: self.recoveries,
             overhead,

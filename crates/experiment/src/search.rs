@@ -1,0 +1,67 @@
+//! Rate search of an experiment: its part of the document, and the trials it runs.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How the paths of a search count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SearchMode {
+    /// All paths are loaded, and their losses are summed (RFC 9971).
+    #[default]
+    Together,
+    /// All paths are loaded, and the one with the most loss decides: stricter than RFC 9971.
+    Every,
+    /// A search for each path, while the others are idle.
+    Each,
+}
+
+/// Where the highest load of a search comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum MaxLoadSource {
+    /// Line rate of the slowest link.
+    Link,
+    /// A ceiling of document, environment or agent.
+    Ceiling,
+    /// The document names it.
+    User,
+    /// 99 % of what a trial as fast as possible offered.
+    Measured,
+}
+
+/// What the receiver of a search is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ReceiverIs {
+    /// Part of the tester: what it drops is a limit of the tester.
+    #[default]
+    Tester,
+    /// Part of the path under test: what it drops is loss.
+    Path,
+}
+
+/// A trial's part in a search.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchTrial {
+    /// Number of the search within its profile, from 1.
+    pub number: u32,
+    /// Number of the trial within its search, from 1.
+    pub ordinal: u32,
+    /// What the trial is for.
+    pub purpose: SearchPurpose,
+    /// Intended duration in nanoseconds.
+    pub intended_duration_ns: u64,
+}
+
+/// What a trial of a search is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SearchPurpose {
+    /// Finds the highest load that can be offered; not counted.
+    Ceiling,
+    /// Lets the path learn addresses and fill its caches; not counted.
+    WarmUp,
+    /// Counts.
+    Search,
+}

@@ -1,0 +1,130 @@
+//! Rate searches of the summary: what was searched for, and what was found.
+
+use linerate_experiment::search::{MaxLoadSource, ReceiverIs, SearchMode};
+use linerate_search::{Goal, GoalConclusion, PPB};
+use linerate_traffic::profile::FrameSizes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::store::inner_path;
+
+/// A rate search of one profile. Loads are packets per second of each sender in each direction; losses are summed over the paths that `mode` says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchSummary {
+    /// Name of the profile, with `search` in place of a rate.
+    #[serde(deserialize_with = "inner_path::name")]
+    pub profile: String,
+    /// Bytes of a frame, frame check sequence included.
+    pub frame_size: FrameSizes,
+    /// Number of flows.
+    pub flows: u32,
+    /// Which of the profile's whole searches, from 1.
+    pub number: u32,
+    /// How the paths count.
+    pub mode: SearchMode,
+    /// The path searched in mode `each`; null in the other modes.
+    #[serde(default, deserialize_with = "inner_path::optional_name")]
+    pub pair: Option<String>,
+    /// Paths that are loaded at the same time. The load of all together is so many times the load.
+    pub paths: usize,
+    /// Lowest load allowed.
+    pub min_load_pps: u64,
+    /// Highest load allowed; null when it was to be measured and was not.
+    pub max_load_pps: Option<u64>,
+    /// Where the highest load comes from; null when it is not known.
+    pub max_load_source: Option<MaxLoadSource>,
+    /// Line rate of the slowest link for frames of this size, in packets per second; null when no link reports its speed.
+    pub line_rate_pps: Option<f64>,
+    /// What the receiver is: its drops are the tester's limit, or part of the path.
+    pub receiver: ReceiverIs,
+    /// How the search ended.
+    pub ended: SearchEnd,
+    /// Why it failed; null when it did not.
+    pub reason: Option<String>,
+    /// Trials that count.
+    pub trials: u32,
+    /// Seconds of sending in those.
+    pub sending_s: f64,
+    /// Seconds from the first trial to the last result, trials that do not count included; time without a result is not.
+    pub elapsed_s: f64,
+    /// The result for each goal, in the order of the goals.
+    pub goals: Vec<GoalSummary>,
+}
+
+/// How a search ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SearchEnd {
+    /// Every goal has its result.
+    Finished,
+    /// Its time was used up.
+    Budget,
+    /// A trial failed in every attempt.
+    Failed,
+    /// The run ended first.
+    Interrupted,
+}
+
+/// The result for one goal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GoalSummary {
+    /// The goal.
+    pub goal: GoalAttributes,
+    /// What was found.
+    #[serde(flatten)]
+    pub conclusion: GoalConclusion,
+    /// Loss of each path over the trials at the lower bound; empty without one.
+    pub lower_bound_paths: Vec<PathLoss>,
+    /// Loss of each path over the trials at the upper bound; empty without one.
+    pub upper_bound_paths: Vec<PathLoss>,
+}
+
+/// The attributes of a goal (RFC 9971), those left at their defaults included.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GoalAttributes {
+    /// Its name.
+    #[serde(deserialize_with = "inner_path::name")]
+    pub name: String,
+    /// A trial with more loss than this, 0…1, is a high-loss trial.
+    pub loss_ratio: f64,
+    /// Share of the time, 0…1, that may have high loss at a lower bound.
+    pub exceed_ratio: f64,
+    /// Distance of the bounds, as a share of the upper one, at which the search ends.
+    pub relative_width: f64,
+    /// Shortest trial for this goal, in seconds.
+    pub initial_trial_duration_s: f64,
+    /// Full-length trials last at least this many seconds.
+    pub final_trial_duration_s: f64,
+    /// So many seconds of full-length trials always decide a load.
+    pub duration_sum_s: f64,
+    /// Coarser targets searched before the goal itself.
+    pub preceding_targets: u32,
+}
+
+impl From<&Goal> for GoalAttributes {
+    fn from(goal: &Goal) -> Self {
+        let ratio = |ppb: u64| ppb as f64 / PPB as f64;
+        Self {
+            name: goal.name.clone(),
+            loss_ratio: ratio(goal.loss_ppb),
+            exceed_ratio: ratio(goal.exceed_ppb),
+            relative_width: ratio(goal.width_ppb),
+            initial_trial_duration_s: ratio(goal.initial_duration_ns),
+            final_trial_duration_s: ratio(goal.final_duration_ns),
+            duration_sum_s: ratio(goal.duration_sum_ns),
+            preceding_targets: goal.preceding_targets,
+        }
+    }
+}
+
+/// Packets of a path over several trials. `sent = received + lost`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PathLoss {
+    /// Which path.
+    #[serde(deserialize_with = "inner_path::name")]
+    pub pair: String,
+    /// Packets sent.
+    pub sent_packets: u64,
+    /// Of those, packets that did not arrive.
+    pub lost_packets: u64,
+}

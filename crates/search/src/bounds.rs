@@ -1,0 +1,95 @@
+//! Relevant bounds and conditional throughput of a goal (RFC 9971, sections 6 and appendix B).
+
+use std::collections::BTreeMap;
+
+use crate::PPB;
+use crate::classify::{Criterion, LoadClass, classify};
+use crate::measurement::{Loss, Measurement};
+
+/// The counted trials of a search, by load in packets per second.
+#[derive(Debug, Clone, Default)]
+pub struct Trials {
+    by_load: BTreeMap<u64, Vec<Measurement>>,
+}
+
+/// Bounds in packets per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bounds {
+    /// Effective lower bound: the largest lower bound, below the relevant upper bound if there is one.
+    pub lower: Option<u64>,
+    /// Relevant upper bound: the smallest load that is an upper bound.
+    pub upper: Option<u64>,
+}
+
+impl Bounds {
+    /// Relevant lower bound; by definition there is none without a relevant upper bound.
+    pub fn relevant_lower(&self) -> Option<u64> {
+        self.upper.and(self.lower)
+    }
+}
+
+impl Trials {
+    /// Adds a trial.
+    pub fn add(&mut self, trial: Measurement) {
+        self.by_load.entry(trial.load_pps).or_default().push(trial);
+    }
+
+    /// The trials at a load.
+    pub fn at(&self, load_pps: u64) -> &[Measurement] {
+        self.by_load.get(&load_pps).map_or(&[], Vec::as_slice)
+    }
+
+    /// Loads that were tried, lowest first, with their trials.
+    pub fn loads(&self) -> impl Iterator<Item = (u64, &[Measurement])> {
+        self.by_load.iter().map(|(load, trials)| (*load, trials.as_slice()))
+    }
+
+    /// The bounds. Lower bounds above an upper bound are ignored.
+    pub fn bounds(&self, criterion: &Criterion) -> Bounds {
+        let mut bounds = Bounds::default();
+        for (load, trials) in self.loads() {
+            match classify(trials, criterion) {
+                LoadClass::Lower => bounds.lower = Some(load),
+                LoadClass::Upper => {
+                    bounds.upper = Some(load);
+                    break;
+                }
+                LoadClass::Undecided => {}
+            }
+        }
+        bounds
+    }
+}
+
+/// True when the bounds are within `width_ppb` parts per billion of the upper one.
+pub fn is_narrow(lower_pps: u64, upper_pps: u64, width_ppb: u64) -> bool {
+    let width = u128::from(upper_pps.saturating_sub(lower_pps));
+    width * u128::from(PPB) <= u128::from(width_ppb) * u128::from(upper_pps)
+}
+
+/// The loss that the conditional throughput subtracts: the full-length trials are taken by rising loss until
+/// they fill the share of the time that must have low loss. All is lost when they do not.
+pub fn quantile_loss(trials: &[Measurement], criterion: &Criterion) -> Loss {
+    let mut full: Vec<&Measurement> =
+        trials.iter().filter(|trial| trial.duration_ns >= criterion.full_ns).collect();
+    full.sort_by(|one, other| one.selection_loss().compare(other.selection_loss()));
+    let measured: u128 = full.iter().map(|trial| u128::from(trial.effective_ns)).sum();
+    let needed = u128::from(PPB - criterion.exceed_ppb) * measured.max(u128::from(criterion.sum_ns));
+    let mut taken = 0;
+    for trial in full {
+        taken += u128::from(trial.effective_ns) * u128::from(PPB);
+        if taken >= needed {
+            return trial.selection_loss();
+        }
+    }
+    Loss { lost: 1, all: 1 }
+}
+
+/// Conditional throughput at a load, in packets per second.
+pub fn conditional_throughput_pps(load_pps: u64, trials: &[Measurement], criterion: &Criterion) -> f64 {
+    let Loss { lost, all } = quantile_loss(trials, criterion);
+    if all == 0 {
+        return load_pps as f64;
+    }
+    load_pps as f64 * (all - lost) as f64 / all as f64
+}

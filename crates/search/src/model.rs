@@ -1,0 +1,194 @@
+//! Models of systems under test, for simulation. Randomness depends on seed, ordinal of the trial and draw only,
+//! so that other programs can draw the same.
+
+use serde::Deserialize;
+
+use crate::measurement::{Measurement, TesterLimit};
+use crate::search::Request;
+
+/// A modelled system. Loads in packets per second.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Model {
+    /// Forwards up to a capacity and drops the rest.
+    Cliff {
+        /// Name, for display.
+        #[serde(default)]
+        name: String,
+        /// Capacity.
+        capacity_pps: f64,
+    },
+    /// Drops a share of what exceeds a knee.
+    Linear {
+        /// Name, for display.
+        #[serde(default)]
+        name: String,
+        /// Highest load without loss.
+        knee_pps: f64,
+        /// Share of the excess that is lost, 0…1.
+        lost_share: f64,
+    },
+    /// A cliff behind a buffer.
+    Buffer {
+        /// Name, for display.
+        #[serde(default)]
+        name: String,
+        /// Capacity.
+        capacity_pps: f64,
+        /// Packets that the buffer holds.
+        buffer_packets: u64,
+    },
+    /// A cliff that loses a little at every load.
+    Floor {
+        /// Name, for display.
+        #[serde(default)]
+        name: String,
+        /// Capacity.
+        capacity_pps: f64,
+        /// Share of all packets that is lost, 0…1.
+        loss_floor: f64,
+    },
+    /// A cliff with a range of loads below it that lose more than those above.
+    Hole {
+        /// Name, for display.
+        #[serde(default)]
+        name: String,
+        /// Capacity.
+        capacity_pps: f64,
+        /// Lowest load of the hole.
+        hole_from_pps: f64,
+        /// Highest load of the hole.
+        hole_to_pps: f64,
+        /// Loss within the hole, 0…1.
+        hole_loss: f64,
+    },
+    /// A cliff that stops for a moment now and then.
+    Stalls {
+        /// Name, for display.
+        #[serde(default)]
+        name: String,
+        /// Capacity.
+        capacity_pps: f64,
+        /// Probability of a stall in a second, 0…1.
+        stall_probability_per_s: f64,
+        /// Length of a stall in seconds.
+        stall_s: f64,
+    },
+    /// A cliff whose capacity differs between trials.
+    Jitter {
+        /// Name, for display.
+        #[serde(default)]
+        name: String,
+        /// Mean capacity.
+        capacity_pps: f64,
+        /// Largest deviation as a share of the mean.
+        spread: f64,
+    },
+    /// A cliff that is lower in the first trials.
+    WarmUp {
+        /// Name, for display.
+        #[serde(default)]
+        name: String,
+        /// Capacity.
+        capacity_pps: f64,
+        /// Trials with the lower capacity.
+        cold_trials: u64,
+        /// Share of the capacity in those.
+        cold_share: f64,
+    },
+    /// A generator that reaches its limit before the system does.
+    GeneratorLimited {
+        /// Name, for display.
+        #[serde(default)]
+        name: String,
+        /// Capacity of the system.
+        capacity_pps: f64,
+        /// Highest rate of the generator.
+        generator_pps: f64,
+    },
+}
+
+/// Draws for the trials of one simulated search.
+#[derive(Debug, Clone)]
+pub struct Simulated<'m> {
+    model: &'m Model,
+    seed: u64,
+    ordinal: u64,
+}
+
+impl<'m> Simulated<'m> {
+    /// A system before its first trial.
+    pub fn new(model: &'m Model, seed: u64) -> Self {
+        Self { model, seed, ordinal: 0 }
+    }
+
+    /// Runs a trial.
+    pub fn measure(&mut self, request: &Request) -> Measurement {
+        let duration_s = request.duration_ns as f64 / 1e9;
+        let load = request.load_pps as f64;
+        let intended = (duration_s * load) as u64;
+        let ordinal = self.ordinal;
+        self.ordinal += 1;
+        let draw = || random(self.seed, ordinal, 0);
+        let cliff = |sent: u64, capacity_pps: f64| sent.saturating_sub((duration_s * capacity_pps) as u64);
+        let mut sent = intended;
+        let lost = match *self.model {
+            Model::Cliff { capacity_pps, .. } => cliff(sent, capacity_pps),
+            Model::Linear { knee_pps, lost_share, .. } => {
+                ((sent as f64 / duration_s - knee_pps).max(0.0) * lost_share * duration_s) as u64
+            }
+            Model::Buffer { capacity_pps, buffer_packets, .. } => {
+                cliff(sent, capacity_pps).saturating_sub(buffer_packets)
+            }
+            Model::Floor { capacity_pps, loss_floor, .. } => {
+                cliff(sent, capacity_pps).max((sent as f64 * loss_floor) as u64)
+            }
+            Model::Hole { capacity_pps, hole_from_pps, hole_to_pps, hole_loss, .. } => {
+                let is_inside = load >= hole_from_pps && load <= hole_to_pps;
+                let least = if is_inside { (sent as f64 * hole_loss) as u64 } else { 0 };
+                cliff(sent, capacity_pps).max(least)
+            }
+            Model::Stalls { capacity_pps, stall_probability_per_s, stall_s, .. } => {
+                let stalls = draw() < 1.0 - (1.0 - stall_probability_per_s).powf(duration_s);
+                let stalled = if stalls { (sent as f64 / duration_s * stall_s) as u64 } else { 0 };
+                cliff(sent, capacity_pps) + stalled
+            }
+            Model::Jitter { capacity_pps, spread, .. } => {
+                cliff(sent, capacity_pps * (1.0 + spread * (2.0 * draw() - 1.0)))
+            }
+            Model::WarmUp { capacity_pps, cold_trials, cold_share, .. } => {
+                cliff(sent, capacity_pps * if ordinal < cold_trials { cold_share } else { 1.0 })
+            }
+            Model::GeneratorLimited { capacity_pps, generator_pps, .. } => {
+                sent = sent.min((duration_s * generator_pps) as u64);
+                cliff(sent, capacity_pps)
+            }
+        };
+        let unsent = intended - sent;
+        Measurement {
+            load_pps: request.load_pps,
+            duration_ns: request.duration_ns,
+            effective_ns: request.duration_ns,
+            sent,
+            lost: lost.min(sent),
+            unsent,
+            limit: (unsent > 0).then_some(TesterLimit::Generator),
+        }
+    }
+}
+
+/// A number from 0 to below 1: the finaliser of SplitMix64 over seed, ordinal and draw.
+fn random(seed: u64, ordinal: u64, draw: u64) -> f64 {
+    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+    const FIRST: u64 = 0xBF58_476D_1CE4_E5B9;
+    const SECOND: u64 = 0x94D0_49BB_1331_11EB;
+    let mut z = seed
+        .wrapping_mul(GOLDEN)
+        .wrapping_add(ordinal.wrapping_mul(FIRST))
+        .wrapping_add(draw.wrapping_mul(SECOND))
+        .wrapping_add(GOLDEN);
+    z = (z ^ (z >> 30)).wrapping_mul(FIRST);
+    z = (z ^ (z >> 27)).wrapping_mul(SECOND);
+    z ^= z >> 31;
+    (z >> 11) as f64 / (1u64 << 53) as f64
+}

@@ -1,0 +1,5 @@
+//! Tests of the search against vectors and against the reference implementation.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod models;
+mod vectors;
