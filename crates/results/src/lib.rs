@@ -9,6 +9,7 @@ pub mod figures;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 pub mod housekeeping;
+pub mod search;
 pub mod store;
 pub mod summary;
 pub mod validate;

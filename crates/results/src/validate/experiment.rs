@@ -8,7 +8,7 @@ use std::path::Path;
 
 use linerate_wire::counters::PortCounters;
 
-use super::{Problem, Reason, Verdict, flows};
+use super::{Problem, Reason, Verdict, flows, search};
 use crate::store::atomic::at;
 use crate::store::manifest::{FileSum, MANIFEST_FILE, Manifest, files};
 use crate::store::record::{TimedSample, TrialRecord};
@@ -147,6 +147,9 @@ impl Checker<'_> {
             let overhead = &summary.overhead;
             let parts = overhead.parts().map(|(part, seconds)| format!("{part} {seconds} s")).join(", ");
             let detail = format!("the overhead's total is {} s, its parts are {parts}", overhead.total_s);
+            self.add(SUMMARY_FILE, Reason::Contradiction, detail);
+        }
+        for detail in search::contradictions(summary) {
             self.add(SUMMARY_FILE, Reason::Contradiction, detail);
         }
         let interval_s =

@@ -4,6 +4,7 @@
 mod experiment;
 mod flows;
 mod kit;
+mod search;
 #[cfg(test)]
 mod tests;
 

@@ -2,6 +2,7 @@ use std::fs;
 use std::io::Write;
 
 use super::*;
+use crate::fixtures::search::two_pairs;
 use crate::fixtures::{record, recorded};
 use crate::store::manifest::{MANIFEST_FILE, Manifest};
 use crate::store::record::TrialRecord;
@@ -9,6 +10,7 @@ use crate::store::trial_log::{Head, LogRecord, ResultRecord, TRIAL_LOG_FILE};
 use crate::store::{Recorded, SUMMARY_FILE};
 use crate::summary::Summary;
 use crate::summary::{FlowSummary, TrialSummary};
+use linerate_experiment::search::SearchMode;
 
 fn reasons(verdict: &Verdict) -> Vec<Reason> {
     verdict.problems.iter().map(|problem| problem.reason).collect()
@@ -88,6 +90,43 @@ fn the_log_is_torn_or_damaged_or_whole() {
         let of_log = verdict.problems.iter().filter(|problem| problem.path == TRIAL_LOG_FILE);
         assert_eq!(of_log.map(|problem| problem.reason).collect::<Vec<_>>(), reasons_of_log, "{verdict:?}");
     }
+}
+
+#[test]
+fn results_of_a_search_follow_from_its_trials() {
+    let (results, id) = two_pairs(SearchMode::Together).store();
+    let path = results.path().join(&id).join(SUMMARY_FILE);
+    let whole = Recorded::open(results.path(), &id).unwrap().summary;
+    let details = |change: &dyn Fn(&mut Summary)| {
+        let mut summary = whole.clone();
+        change(&mut summary);
+        fs::write(&path, serde_json::to_vec(&summary).unwrap()).unwrap();
+        let problems = validate(results.path(), &id, None).unwrap().problems.into_iter();
+        let of_searches = problems.filter(|problem| problem.reason == Reason::Contradiction);
+        of_searches.map(|problem| problem.detail).collect::<Vec<_>>()
+    };
+    assert_eq!(details(&|_| {}), [""; 0]);
+    let found = details(&|summary| {
+        let ndr = &mut summary.searches[0].goals[0].conclusion;
+        ndr.conditional_throughput_pps = ndr.conditional_throughput_pps.map(|pps| pps + 1.0);
+    });
+    assert!(found.len() == 1 && found[0].contains("goal ndr: it says bounds"), "{found:?}");
+    let found = details(&|summary| summary.searches[0].goals[1].upper_bound_paths[0].lost_packets += 1);
+    assert!(found.len() == 1 && found[0].contains("goal pdr: the losses of the paths"), "{found:?}");
+    let found = details(&|summary| summary.searches[0].trials += 1);
+    assert!(found.len() == 1 && found[0].contains("trials that count, and says"), "{found:?}");
+    // The third trial has no result on one path.
+    let found = details(&|summary| {
+        summary.trials.remove(5);
+    });
+    assert!(found.iter().any(|detail| detail.contains("trial 3 has no result on every path")), "{found:?}");
+    let found = details(&|summary| summary.searches.clear());
+    assert!(found.len() == whole.trials.len() && found[0].contains("does not have"), "{found:?}");
+    let ran_on = details(&|summary| {
+        summary.searches.clear();
+        summary.status = crate::summary::Status::Running;
+    });
+    assert_eq!(ran_on, [""; 0], "the searches of a running experiment are recorded later");
 }
 
 /// Damages an experiment's directory and the trial at this path.

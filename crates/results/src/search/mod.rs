@@ -1,0 +1,201 @@
+//! Trials of a recorded search, and the results that follow from them. Pure: what a run stores, reports and
+//! validation compute alike.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use linerate_experiment::search::{ReceiverIs, SearchMode, SearchPurpose, SearchTrial};
+use linerate_search::bounds::Trials;
+use linerate_search::measurement::TesterLimit;
+use linerate_search::{Goal, GoalConclusion, Measurement, PPB};
+
+use crate::summary::{GoalAttributes, GoalSummary, PathLoss, SearchSummary, TrialSummary};
+use crate::verdict::VerdictKind;
+
+/// A trial of a search on all its paths.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SearchedTrial<'s> {
+    /// Its place in the search.
+    pub place: &'s SearchTrial,
+    /// Its results, one for each path, in the order of the summary.
+    pub paths: Vec<&'s TrialSummary>,
+    /// What the search knows of it.
+    pub measurement: Measurement,
+}
+
+impl SearchedTrial<'_> {
+    /// True when the search used its outcome.
+    pub fn is_counted(&self) -> bool {
+        self.place.purpose == SearchPurpose::Search
+    }
+
+    /// True when a path offered less than it was asked for.
+    pub fn is_short_of_load(&self) -> bool {
+        self.measurement.unsent > 0
+    }
+}
+
+impl SearchSummary {
+    /// Its name: profile, number and subject.
+    pub fn name(&self) -> String {
+        format!("search {} of {}, {}", self.number, self.profile, self.subject())
+    }
+
+    /// True when `trial` is one of this search.
+    pub fn has(&self, trial: &TrialSummary) -> bool {
+        trial.search.as_ref().is_some_and(|place| place.number == self.number)
+            && trial.profile == self.profile
+            && self.pair.as_ref().is_none_or(|pair| *pair == trial.pair)
+    }
+
+    /// Its trials among those of the experiment, by ordinal; those that do not count are among them. A trial
+    /// without a result on every path is left out: the search did not use it.
+    pub fn trials_of<'s>(&self, trials: &'s [TrialSummary]) -> Vec<SearchedTrial<'s>> {
+        let mut by_ordinal: BTreeMap<u32, (&SearchTrial, Vec<&TrialSummary>)> = BTreeMap::new();
+        for trial in trials.iter().filter(|trial| self.has(trial)) {
+            let Some(place) = &trial.search else { continue };
+            by_ordinal.entry(place.ordinal).or_insert_with(|| (place, Vec::new())).1.push(trial);
+        }
+        let searched = |(place, paths): (&'s SearchTrial, Vec<&'s TrialSummary>)| SearchedTrial {
+            place,
+            measurement: measurement(place, self.mode, self.receiver, &paths),
+            paths,
+        };
+        by_ordinal.into_values().filter(|(_, paths)| paths.len() >= self.paths).map(searched).collect()
+    }
+
+    /// The result for the goal of this name.
+    pub fn goal(&self, name: &str) -> Option<&GoalSummary> {
+        self.goals.iter().find(|one| one.goal.name == name)
+    }
+
+    /// What the search is of, besides its profile: the path in mode `each`, otherwise the mode.
+    pub fn subject(&self) -> &str {
+        match (&self.pair, self.mode) {
+            (Some(pair), _) => pair,
+            (None, SearchMode::Every) => "every",
+            (None, SearchMode::Together | SearchMode::Each) => "together",
+        }
+    }
+}
+
+/// The counts of a trial's paths, put together as `mode` says. Packets that were not sent count where a path
+/// offered less than it was asked for.
+pub fn measurement(
+    place: &SearchTrial,
+    mode: SearchMode,
+    receiver: ReceiverIs,
+    paths: &[&TrialSummary],
+) -> Measurement {
+    let each = paths.iter().map(|path| of_path(place, receiver, path));
+    match mode {
+        SearchMode::Together | SearchMode::Each => each.reduce(|all, path| Measurement {
+            sent: all.sent.saturating_add(path.sent),
+            lost: all.lost.saturating_add(path.lost),
+            unsent: all.unsent.saturating_add(path.unsent),
+            limit: all.limit.or(path.limit),
+            ..all
+        }),
+        SearchMode::Every => each.reduce(|worst, path| {
+            let order = worst.selection_loss().compare(path.selection_loss());
+            if order.is_lt() { path } else { worst }
+        }),
+    }
+    .unwrap_or(Measurement {
+        load_pps: 0,
+        duration_ns: place.intended_duration_ns,
+        effective_ns: place.intended_duration_ns,
+        sent: 0,
+        lost: 0,
+        unsent: 0,
+        limit: None,
+    })
+}
+
+fn of_path(place: &SearchTrial, receiver: ReceiverIs, path: &TrialSummary) -> Measurement {
+    let intended_pps = path.intended_pps.unwrap_or(path.offered_pps);
+    let is_short = path.offered_missed_intended && path.offered_pps < intended_pps;
+    let missing = path.forgone_packets.saturating_add(path.unsent_packets).max(1);
+    let limit = match path.verdict.kind {
+        VerdictKind::ReceiverLimited if receiver == ReceiverIs::Tester => Some(TesterLimit::Receiver),
+        VerdictKind::PortLimited if is_short => Some(TesterLimit::Port),
+        _ if is_short => Some(TesterLimit::Generator),
+        _ => None,
+    };
+    Measurement {
+        load_pps: intended_pps.round() as u64,
+        duration_ns: place.intended_duration_ns,
+        effective_ns: place.intended_duration_ns,
+        sent: path.sent_packets,
+        lost: path.lost_packets,
+        unsent: if is_short { missing } else { 0 },
+        limit,
+    }
+}
+
+impl From<&GoalAttributes> for Goal {
+    fn from(goal: &GoalAttributes) -> Self {
+        let parts = |ratio: f64| (ratio * PPB as f64).round() as u64;
+        Self {
+            name: goal.name.clone(),
+            loss_ppb: parts(goal.loss_ratio),
+            exceed_ppb: parts(goal.exceed_ratio),
+            width_ppb: parts(goal.relative_width),
+            initial_duration_ns: parts(goal.initial_trial_duration_s),
+            final_duration_ns: parts(goal.final_trial_duration_s),
+            duration_sum_ns: parts(goal.duration_sum_s),
+            preceding_targets: goal.preceding_targets,
+        }
+    }
+}
+
+impl GoalSummary {
+    /// The result for a goal from the trials of a search between two loads.
+    pub fn of(goal: &Goal, trials: &[SearchedTrial<'_>], min_pps: u64, max_pps: u64) -> Self {
+        let conclusion = GoalConclusion::of(goal, &counted(trials), min_pps, max_pps);
+        Self {
+            goal: goal.into(),
+            lower_bound_paths: paths_at(trials, conclusion.effective_lower_bound_pps),
+            upper_bound_paths: paths_at(trials, conclusion.relevant_upper_bound_pps),
+            conclusion,
+        }
+    }
+}
+
+/// The trials that count, as the search knows them.
+pub fn counted(trials: &[SearchedTrial<'_>]) -> Trials {
+    let mut counted = Trials::default();
+    trials.iter().filter(|trial| trial.is_counted()).for_each(|trial| counted.add(trial.measurement));
+    counted
+}
+
+/// Loss of each path over the counted trials at a load; empty without one.
+fn paths_at(trials: &[SearchedTrial<'_>], load_pps: Option<u64>) -> Vec<PathLoss> {
+    let mut losses: Vec<PathLoss> = Vec::new();
+    let at_load =
+        trials.iter().filter(|trial| trial.is_counted() && Some(trial.measurement.load_pps) == load_pps);
+    for path in at_load.flat_map(|trial| &trial.paths) {
+        let known = losses.iter().position(|loss| loss.pair == path.pair);
+        let index = known.unwrap_or_else(|| {
+            losses.push(PathLoss { pair: path.pair.clone(), sent_packets: 0, lost_packets: 0 });
+            losses.len() - 1
+        });
+        let loss = &mut losses[index];
+        loss.sent_packets = loss.sent_packets.saturating_add(path.sent_packets);
+        loss.lost_packets = loss.lost_packets.saturating_add(path.lost_packets);
+    }
+    losses
+}
+
+/// Number of trials that count.
+pub fn counted_number(trials: &[SearchedTrial<'_>]) -> usize {
+    trials.iter().filter(|trial| trial.is_counted()).count()
+}
+
+/// Intended seconds of sending of the trials that count.
+pub fn sending_s(trials: &[SearchedTrial<'_>]) -> f64 {
+    let counted = trials.iter().filter(|trial| trial.is_counted());
+    counted.map(|trial| trial.measurement.duration_ns as f64 / 1e9).sum()
+}
