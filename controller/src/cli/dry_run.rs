@@ -6,22 +6,24 @@ use super::output::{print, say, width};
 use super::{RunArgs, run, table};
 use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
-use linerate_experiment::plan::Plan;
+use linerate_experiment::plan::view;
+use linerate_experiment::strategy::Strategy;
 use linerate_kubernetes::{KubernetesPlan, manifests};
 use linerate_runner::platform::PlatformError;
 use linerate_runner::platform::binary::{PROGRAM, Places};
 use linerate_runner::platform::local::LocalPlan;
 
 pub(super) fn dry_run(args: &RunArgs) -> anyhow::Result<()> {
-    let (experiment, plan) = run::planned(args)?;
+    let (experiment, strategy) = run::planned(args)?;
+    let strategy = strategy.as_ref();
     match experiment.platform() {
-        PlatformKind::Local => local(args, &experiment, &plan),
-        PlatformKind::Kubernetes => run::runtime()?.block_on(kubernetes(args, &experiment, &plan)),
+        PlatformKind::Local => local(args, &experiment, strategy),
+        PlatformKind::Kubernetes => run::runtime()?.block_on(kubernetes(args, &experiment, strategy)),
     }
 }
 
-fn local(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result<()> {
-    let local = LocalPlan::new(experiment, plan)?;
+fn local(args: &RunArgs, experiment: &Experiment, strategy: &dyn Strategy) -> anyhow::Result<()> {
+    let local = LocalPlan::new(experiment, strategy)?;
     let program = match Places::of_process(args.dataplane.clone()).find() {
         Ok(path) => path.display().to_string(),
         Err(problem) => {
@@ -30,7 +32,7 @@ fn local(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result
         }
     };
     let agents = local.pairs.iter().flat_map(|pair| [&pair.rx, &pair.tx]);
-    let view = plan.view(experiment);
+    let view = view(experiment, strategy);
     if args.json {
         let agents: Vec<_> = agents
             .map(|agent| {
@@ -52,11 +54,11 @@ fn local(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result
 }
 
 /// Prints plan and manifests. The API server validates the manifests without storing them.
-async fn kubernetes(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result<()> {
+async fn kubernetes(args: &RunArgs, experiment: &Experiment, strategy: &dyn Strategy) -> anyhow::Result<()> {
     let mut cluster = KubernetesPlan::new(experiment, None, &say).await.map_err(PlatformError::from)?;
     let objects = manifests::of(&cluster, experiment);
     cluster.validate(experiment).await.map_err(PlatformError::from)?;
-    let view = plan.view(experiment);
+    let view = view(experiment, strategy);
     if args.json {
         let plan = json!({ "plan": view, "namespace": cluster.namespace, "server": cluster.server, "manifests": objects, "notes": cluster.notes });
         print(&serde_json::to_string(&plan)?)?;

@@ -48,7 +48,7 @@ Examples:
   What was measured so far?
     linerate results list
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or document, 130 interrupted.";
+Exit codes: 0 done, 1 failed, 2 wrong usage or document, 3 a rate search has an irregular result, 130 interrupted.";
 
 /// Measures networks with DPDK: an experiment document goes in, honestly counted results come out.
 #[derive(Debug, Parser)]
@@ -173,6 +173,8 @@ enum Ending {
     Done,
     /// The result exists and records a failure.
     Failed,
+    /// The results exist, and that of a rate search is irregular.
+    Irregular,
     Interrupted,
 }
 
@@ -190,6 +192,7 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Failed) => ExitCode::from(1),
+        Ok(Ending::Irregular) => ExitCode::from(3),
         Ok(Ending::Interrupted) => ExitCode::from(130),
         Err(error) => {
             report_error(&error);

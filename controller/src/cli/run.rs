@@ -10,11 +10,11 @@ use super::output::{print, say, width};
 use super::{Ending, RunArgs, metrics, progress, table};
 use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
-use linerate_experiment::plan::{Plan, plan};
+use linerate_experiment::strategy::{Strategy, strategy};
 use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform, remove_rest};
 use linerate_report::export::export;
 use linerate_results::store::{Earlier, Store};
-use linerate_results::summary::{Status, Summary};
+use linerate_results::summary::{SearchSummary, Status, Summary};
 use linerate_runner::platform::binary::Places;
 use linerate_runner::platform::local::{LocalPlan, LocalPlatform};
 use linerate_runner::platform::{Platform, PlatformError};
@@ -24,7 +24,7 @@ use linerate_runner::run::{self, EarlierRun, Job};
 const NO_SIGNALS: &str = "cannot listen for signals";
 
 /// The experiment and its trials: the same for a run and a dry run.
-pub(super) fn planned(args: &RunArgs) -> anyhow::Result<(Experiment, Plan)> {
+pub(super) fn planned(args: &RunArgs) -> anyhow::Result<(Experiment, Box<dyn Strategy>)> {
     let mut overrides = args.spec.overrides();
     overrides.environment =
         Safety::from_environment(|name| std::env::var(name).ok()).map_err(anyhow::Error::msg)?;
@@ -33,8 +33,8 @@ pub(super) fn planned(args: &RunArgs) -> anyhow::Result<(Experiment, Plan)> {
         overrides.set("--pods", ["spec", "kubernetes", "keep"], true);
     }
     let experiment = Experiment::load(args.file.as_deref(), &overrides)?;
-    let plan = plan(&experiment, args.filter.as_deref())?;
-    Ok((experiment, plan))
+    let strategy = strategy(&experiment, args.filter.as_deref())?;
+    Ok((experiment, strategy))
 }
 
 /// The asynchronous runtime. Files are written and synced on the calling thread; other threads keep the
@@ -48,25 +48,26 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
-    let (experiment, plan) = planned(args)?;
+    let (experiment, strategy) = planned(args)?;
+    let strategy = strategy.as_ref();
     let tell = |notes: &[String]| notes.iter().for_each(|note| args.note(note));
     runtime()?.block_on(async {
         let listener = args.metrics.listen().await?;
-        let earlier = match earlier(args, &experiment, &plan)? {
+        let earlier = match earlier(args, &experiment, strategy)? {
             Begun::Complete => return Ok(Ending::Done),
-            Begun::Measured(earlier) => return end(args, &experiment, &plan, &earlier).await,
+            Begun::Measured(earlier) => return end(args, &experiment, strategy, &earlier).await,
             Begun::Partly(earlier) => Some(*earlier),
             Begun::Not => None,
         };
         match (experiment.platform(), &args.pods) {
             (PlatformKind::Local, _) => {
-                let local = LocalPlan::new(&experiment, &plan)?;
+                let local = LocalPlan::new(&experiment, strategy)?;
                 let program =
                     Places::of_process(args.dataplane.clone()).find().map_err(PlatformError::from)?;
                 tell(&local.notes);
                 let place = Place::of(earlier, args)?;
                 let platform = LocalPlatform::new(local, program, place.store.directory().to_owned());
-                measure(args, &experiment, &plan, &place, platform, listener).await
+                measure(args, &experiment, strategy, &place, platform, listener).await
             }
             (PlatformKind::Kubernetes, Some(set)) => {
                 let cluster = KubernetesPlan::of_kept(&experiment, set).await.map_err(PlatformError::from)?;
@@ -74,7 +75,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
                 let place = Place::of(earlier, args)?;
                 let directory = place.store.directory();
                 let platform = KubernetesPlatform::on_kept(cluster, experiment.clone(), set, directory);
-                measure(args, &experiment, &plan, &place, platform, listener).await
+                measure(args, &experiment, strategy, &place, platform, listener).await
             }
             (PlatformKind::Kubernetes, None) => {
                 let id = earlier.as_ref().map(|earlier| earlier.store.id());
@@ -87,7 +88,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
                 let place = Place::of(earlier, args)?;
                 let (id, directory) = (place.store.id(), place.store.directory());
                 let platform = KubernetesPlatform::new(cluster, experiment.clone(), id, directory);
-                measure(args, &experiment, &plan, &place, platform, listener).await
+                measure(args, &experiment, strategy, &place, platform, listener).await
             }
         }
     })
@@ -112,28 +113,32 @@ enum Begun {
 }
 
 /// The run to resume. If it has no trial left, its results are printed.
-fn earlier(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Result<Begun> {
+fn earlier(args: &RunArgs, experiment: &Experiment, strategy: &dyn Strategy) -> anyhow::Result<Begun> {
     if !args.resume {
         return Ok(Begun::Not);
     }
     let determinants = experiment.determinants(args.filter.as_deref())?;
     let results = experiment.topology().paths().count();
-    let found = Earlier::find(&args.results, &determinants, &plan.trials, results)?;
+    let found = Earlier::find(&args.results, &determinants, strategy, results)?;
     found.notes.iter().for_each(|note| args.note(note));
     let Some(earlier) = found.earlier else {
         args.note("no earlier run here has this document, these trials and this version; a new one begins");
         return Ok(Begun::Not);
     };
     let Earlier { store, summary, .. } = &earlier;
-    if earlier.is_complete(plan) {
+    if earlier.is_complete(strategy) {
         args.note(&format!("{} is complete; nothing is left to run", store.id()));
         hand_over(args, summary, store)?;
         return Ok(Begun::Complete);
     }
-    let recorded = earlier.outcomes(plan);
-    let kept = plan.trials.iter().filter(|trial| recorded.is_measured(trial)).count();
-    args.note(&format!("resuming {}: {kept} of {} trials are complete", store.id(), plan.trials.len()));
-    Ok(if earlier.is_measured(plan) {
+    let (trials, recorded) = summary.replay(strategy);
+    let kept = trials.iter().filter(|trial| recorded.is_measured(trial)).count();
+    let of = match strategy.foreseen().len() {
+        0 => String::new(),
+        planned => format!(" of {planned}"),
+    };
+    args.note(&format!("resuming {}: {kept}{of} trials are complete", store.id()));
+    Ok(if earlier.is_measured(strategy) {
         Begun::Measured(Box::new(earlier))
     } else {
         Begun::Partly(Box::new(earlier))
@@ -144,7 +149,7 @@ fn earlier(args: &RunArgs, experiment: &Experiment, plan: &Plan) -> anyhow::Resu
 async fn end(
     args: &RunArgs,
     experiment: &Experiment,
-    plan: &Plan,
+    strategy: &dyn Strategy,
     earlier: &Earlier,
 ) -> anyhow::Result<Ending> {
     if experiment.platform() == PlatformKind::Kubernetes && args.pods.is_none() {
@@ -152,7 +157,7 @@ async fn end(
         let say = |text: &str| args.note(text);
         remove_rest(experiment, earlier.store.id(), &say).await.map_err(PlatformError::from)?;
     }
-    let summary = run::end(experiment, plan, args.filter.as_deref(), earlier)?;
+    let summary = run::end(experiment, strategy, args.filter.as_deref(), earlier)?;
     hand_over(args, &summary, &earlier.store)
 }
 
@@ -178,7 +183,7 @@ impl Place {
 async fn measure(
     args: &RunArgs,
     experiment: &Experiment,
-    plan: &Plan,
+    strategy: &dyn Strategy,
     place: &Place,
     mut platform: impl Platform,
     listener: Option<Listener>,
@@ -193,7 +198,7 @@ async fn measure(
     let later_signals = Signals::listen().context(NO_SIGNALS)?;
     let job = Job {
         experiment,
-        strategy: plan,
+        strategy,
         filter: args.filter.as_deref(),
         earlier: recorded.as_ref(),
         store,
@@ -225,7 +230,8 @@ fn hand_over(args: &RunArgs, summary: &Summary, store: &Store) -> anyhow::Result
         }
     }
     Ok(match summary.status {
-        Status::Complete => Ending::Done,
+        Status::Complete if summary.searches.iter().all(SearchSummary::is_regular) => Ending::Done,
+        Status::Complete => Ending::Irregular,
         Status::Interrupted => Ending::Interrupted,
         Status::Running | Status::Failed => Ending::Failed,
     })

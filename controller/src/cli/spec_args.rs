@@ -40,6 +40,9 @@ pub(super) struct SpecArgs {
     /// Intended loads: 50%, 1.5mpps, 2gbps, max (spec.traffic.rates)
     #[arg(long, value_name = "RATE,…", value_delimiter = ',', help_heading = TRAFFIC)]
     rate: Vec<Rate>,
+    /// Search the highest load within these goals, in place of loads, durations and packets: ndr,pdr,rfc2544,tst009 (spec.search.goals)
+    #[arg(long, value_name = "GOAL,…", value_delimiter = ',', help_heading = TRAFFIC, conflicts_with_all = ["rate", "duration", "packets"])]
+    search: Vec<String>,
     /// Which fields differ between flows (spec.traffic.flowMode)
     #[arg(long, value_name = "MODE", help_heading = TRAFFIC)]
     flow_mode: Option<FlowMode>,
@@ -163,8 +166,17 @@ impl SpecArgs {
         if let Some(mode) = self.flow_mode {
             all.set("--flow-mode", ["spec", "traffic", "flowMode"], json!(mode));
         }
+        if !self.search.is_empty() {
+            for field in
+                [["traffic", "rates"], ["trial", "duration"], ["trial", "packets"], ["trial", "repeats"]]
+            {
+                all.clear("--search", ["spec", field[0], field[1]]);
+            }
+            all.set("--search", ["spec", "search", "goals"], json!(self.search));
+        }
         if let Some(repeats) = self.repeats {
-            all.set("--repeats", ["spec", "trial", "repeats"], repeats);
+            let section = if self.search.is_empty() { "trial" } else { "search" };
+            all.set("--repeats", ["spec", section, "repeats"], repeats);
         }
         if let Some(packets) = self.packets {
             all.clear("--packets", ["spec", "trial", "duration"]);

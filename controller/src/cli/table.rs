@@ -135,6 +135,9 @@ pub(super) fn series(rows: Vec<[String; 7]>, width: Option<usize>) -> String {
 
 /// The trials of a plan.
 pub(super) fn plan(view: &PlanView, width: Option<usize>) -> String {
+    if !view.searches.is_empty() {
+        return searches_planned(view, width);
+    }
     let columns = ["#", "profile", "size", "flows", "rate", "repeat", "seconds"];
     let mut table = Grid::new(&columns, 2..7).names(&[1]).expendable(&[3, 2, 4]);
     for (index, trial) in view.trials.iter().enumerate() {
@@ -162,6 +165,39 @@ pub(super) fn plan(view: &PlanView, width: Option<usize>) -> String {
         count(view.trials.len(), "trial"),
         count(view.pairs, "pair")
     )
+}
+
+/// The rate searches of a plan.
+fn searches_planned(view: &PlanView, width: Option<usize>) -> String {
+    let columns = ["profile", "size", "flows", "goals", "searches", "trials each", "seconds"];
+    let mut table = Grid::new(&columns, 4..7).names(&[0]).expendable(&[2, 1]);
+    for search in &view.searches {
+        table.add_row([
+            search.profile.clone(),
+            search.frame_size.to_string(),
+            search.flows.to_string(),
+            search.goals.join(", "),
+            search.searches.to_string(),
+            range(search.fewest_trials as f64, search.likely_trials as f64),
+            range(search.fewest_s, search.likely_s),
+        ]);
+    }
+    let estimate =
+        view.estimated_s.map_or("not known before".to_owned(), |seconds| format!("about {seconds:.0} s"));
+    let searches: usize = view.searches.iter().map(|search| search.searches).sum();
+    format!(
+        "{}\n{}: {} on {}; total time {estimate}, more on a system whose limit varies by more than 2 %",
+        table.render(width),
+        view.experiment,
+        if searches == 1 { "1 search".to_owned() } else { format!("{searches} searches") },
+        count(view.pairs, "pair")
+    )
+}
+
+/// `35 to 77`, or one number when both are the same.
+fn range(least: f64, most: f64) -> String {
+    let (least, most) = (format!("{least:.0}"), format!("{most:.0}"));
+    if least == most { least } else { format!("{least} to {most}") }
 }
 
 /// The experiments of a results directory.

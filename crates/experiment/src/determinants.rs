@@ -3,7 +3,7 @@
 
 use linerate_traffic::safety::Safety;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use linerate_traffic::profile::Profile;
@@ -11,6 +11,7 @@ use linerate_traffic::profile::Profile;
 use super::Experiment;
 use super::document::{Document, Metadata, TrialSection};
 use super::kubernetes::KubernetesSection;
+use super::search::SearchTrial;
 
 /// Hexadecimal digits of a trial's key.
 const KEY_DIGITS: usize = 32;
@@ -49,6 +50,9 @@ impl Experiment {
         document.metadata = Metadata::default();
         document.spec.trial.retries = TrialSection::default().retries;
         document.spec.safety = Safety::default();
+        if let Some(search) = &mut document.spec.search {
+            search.budget = None;
+        }
         let (pods, usual) = (&mut document.spec.kubernetes, KubernetesSection::default());
         (pods.ready_timeout, pods.keep) = (usual.ready_timeout, usual.keep);
         document
@@ -78,7 +82,24 @@ pub struct TrialKeys {
 impl TrialKeys {
     /// The key of a trial; `repeat` is the number of the repeat.
     pub fn of(&self, profile: &Profile, repeat: u32) -> TrialKey {
-        let own = json!({ "profile": profile, "repeat": repeat, "rest": self.rest });
+        self.of_value(&json!({ "profile": profile, "repeat": repeat, "rest": self.rest }))
+    }
+
+    /// The key of a trial of a search; `repeat` counts the trials of all searches of the profile, and `path` is
+    /// the only path loaded.
+    pub fn of_search(
+        &self,
+        profile: &Profile,
+        repeat: u32,
+        search: &SearchTrial,
+        path: Option<&str>,
+    ) -> TrialKey {
+        self.of_value(
+            &json!({ "profile": profile, "repeat": repeat, "search": search, "path": path, "rest": self.rest }),
+        )
+    }
+
+    fn of_value(&self, own: &Value) -> TrialKey {
         let mut key = hexadecimal(own.to_string().as_bytes());
         key.truncate(KEY_DIGITS);
         TrialKey(key)

@@ -18,6 +18,7 @@ use super::direction::Direction;
 use super::kubernetes::KubernetesSection;
 use super::name::Name;
 use super::ranged::{Ranged, SpanIn};
+use super::search::SearchSection;
 
 const HOUR_MS: u64 = 3_600_000;
 const MONTH_MS: u64 = 30 * 24 * HOUR_MS;
@@ -81,6 +82,9 @@ pub struct Spec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<AddressPair>>", length(min = 1))]
     pub addresses: Option<Spanned<Vec<AddressPair>>>,
+    /// A search for the highest load of each profile, in place of `traffic.rates`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchSection>,
     /// How each trial runs.
     pub trial: TrialSection,
     /// Ceilings: what no trial may exceed.
@@ -141,9 +145,10 @@ pub struct Traffic {
     /// Which fields differ between flows, and how.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub vary: BTreeMap<Field, Variation>,
-    /// Intended loads.
-    #[schemars(with = "Vec<Rate>", length(min = 1))]
-    pub rates: Spanned<Vec<Rate>>,
+    /// Intended loads; 10 % of line rate by default. A search chooses them itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Rate>>", length(min = 1))]
+    pub rates: Option<Spanned<Vec<Rate>>>,
     /// Packets that leave together.
     #[schemars(range(min = 1, max = 65_536))]
     pub burst: u32,
@@ -196,7 +201,7 @@ impl Default for Traffic {
             flows: unplaced(vec![unplaced(Ranged::of::<1>())]),
             flow_mode: profile.flow_mode,
             vary: profile.vary,
-            rates: unplaced(vec![Rate::Percent(10.0)]),
+            rates: None,
             burst: profile.burst,
             protocol: profile.protocol,
             source: profile.source,

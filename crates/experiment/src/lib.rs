@@ -19,8 +19,10 @@ pub mod yaml;
 
 use std::path::{Path, PathBuf};
 
+use linerate_search::{SearchSpec, SpecError};
 use linerate_traffic::limit::Limit;
 use linerate_traffic::profile::{Profile, ProfileError};
+use linerate_traffic::rate::Rate;
 use linerate_traffic::safety::{Ceilings, Origin, Safety};
 use linerate_wire::trial::Role;
 use serde_saphyr::{Location, Spanned};
@@ -28,8 +30,9 @@ use serde_saphyr::{Location, Spanned};
 use crate::yaml::{excerpt, line, place_of_message};
 use agents::AgentsSection;
 use direction::Direction;
-use document::{Document, LocalSection, PlatformKind, Traffic, TrialDuration, TrialSection};
+use document::{Document, LocalSection, PlatformKind, Traffic, TrialDuration, TrialSection, unplaced};
 use kubernetes::{KubernetesSection, LinkKind, PlacementRule, ResourceName};
+use search::SearchSection;
 use topology::Topology;
 
 pub use overrides::{Overrides, Setting};
@@ -136,7 +139,9 @@ impl Experiment {
         }
         check_addresses(&document).map_err(|(location, problem)| wrong(location, problem))?;
         complete_kubernetes(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
-        if document.spec.trial.duration.is_none() && document.spec.trial.packets.is_none() {
+        check_search(&document).map_err(|(location, problem)| wrong(location, problem))?;
+        let limited = document.spec.trial.duration.is_some() || document.spec.trial.packets.is_some();
+        if !limited && document.spec.search.is_none() {
             document.spec.trial.duration = Some(TrialDuration::of_millis::<10_000>());
         }
         Ok(Self { document, profiles, environment: overrides.environment.clone() })
@@ -160,6 +165,11 @@ impl Experiment {
     /// The agents and the paths between them.
     pub fn topology(&self) -> Topology {
         Topology::pairs(self.pairs(), self.direction())
+    }
+
+    /// The search, if the experiment is one.
+    pub fn search(&self) -> Option<&SearchSection> {
+        self.document.spec.search.as_ref()
     }
 
     /// Settings of each trial.
@@ -243,6 +253,41 @@ fn check_addresses(document: &Document) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// Refuses goals and limits that cannot be searched for, and settings that a search chooses itself.
+fn check_search(document: &Document) -> Result<(), Wrong> {
+    let Some(search) = &document.spec.search else { return Ok(()) };
+    let trial = &document.spec.trial;
+    let beside = [
+        ("duration", trial.duration.is_some(), "the goals say how long trials last"),
+        ("packets", trial.packets.is_some(), "the goals say how long trials last"),
+        ("repeats", trial.repeats.get() != 1, "spec.search.repeats is the number of whole searches"),
+    ];
+    if let Some((field, _, why)) = beside.into_iter().find(|(_, given, _)| *given) {
+        let problem = format!("spec.trial.{field}: given beside spec.search; {why}");
+        return Err((Location::UNKNOWN, problem));
+    }
+    let of_load =
+        |field: &str, problem: String| (Location::UNKNOWN, format!("spec.search.load.{field}: {problem}"));
+    let endless = [("min", Some(search.load.min)), ("max", search.load.max)];
+    if let Some((field, _)) = endless.into_iter().find(|(_, rate)| *rate == Some(Rate::Max)) {
+        return Err(of_load(field, "'max' is no bound; give a rate, or leave the field out".to_owned()));
+    }
+    let goals: Vec<_> =
+        not_empty("spec.search.goals", &search.goals)?.iter().map(|goal| goal.0.clone()).collect();
+    // Limits in other units depend on frame size and link, and are checked when those are known.
+    let pps = |rate: Rate| if let Rate::Pps(pps) = rate { Some(pps) } else { None };
+    let spec = SearchSpec {
+        goals,
+        min_pps: pps(search.load.min).map_or(1_000_000_000, |pps| pps.ceil() as u64),
+        max_pps: search.load.max.and_then(pps).map_or(u64::MAX, |pps| pps as u64),
+        warm_up_ns: 0,
+    };
+    spec.check().map_err(|error| match error {
+        SpecError::Limits { .. } | SpecError::NoPacket { .. } => of_load("min", error.to_string()),
+        _ => (search.goals.referenced, format!("spec.search.goals: {error}")),
+    })
+}
+
 /// Adds the request for a device if devices connect the pods, and refuses contradictions.
 fn complete_kubernetes(document: &mut Document) -> Result<(), Wrong> {
     let pairs = document.spec.pairs.0.get_u32() as usize;
@@ -265,9 +310,24 @@ fn complete_kubernetes(document: &mut Document) -> Result<(), Wrong> {
 }
 
 /// Profiles of the list, or of the matrix in the order frame size, flows, rate. Adds the default matrix if
-/// there is neither.
+/// there is neither. The profiles of a search have no rate of their own: theirs is `max`.
 fn profiles(document: &mut Document) -> Result<Vec<Profile>, Wrong> {
     let spec = &mut document.spec;
+    let searches = spec.search.is_some();
+    if spec.profiles.is_none() {
+        let rates = &mut spec.traffic.get_or_insert_default().rates;
+        match rates {
+            Some(rates) if searches => {
+                return Err((
+                    rates.referenced,
+                    "spec.traffic.rates: given beside spec.search, which chooses the loads; remove one of them"
+                        .to_owned(),
+                ));
+            }
+            None if !searches => *rates = Some(unplaced(vec![Rate::Percent(10.0)])),
+            _ => {}
+        }
+    }
     let placed: Vec<(Location, Profile)> = match (&spec.traffic, &spec.profiles) {
         (Some(_), Some(list)) => {
             return Err((
@@ -277,24 +337,28 @@ fn profiles(document: &mut Document) -> Result<Vec<Profile>, Wrong> {
         }
         (None, Some(list)) => {
             let list = not_empty("spec.profiles", list)?;
+            if let Some(staged) =
+                list.iter().find(|profile| searches && !profile.value.raw().stages.is_empty())
+            {
+                let problem = "spec.profiles: a profile has stages beside spec.search, which chooses the load; remove one of them";
+                return Err((staged.referenced, problem.to_owned()));
+            }
             list.iter().map(|profile| (profile.referenced, profile.value.clone())).collect()
         }
         (traffic, None) => matrix(traffic.as_ref().unwrap_or(&Traffic::default()))?,
     };
-    if spec.profiles.is_none() {
-        spec.traffic.get_or_insert_default();
-    }
     let mut names = std::collections::BTreeSet::new();
     for (location, profile) in &placed {
-        if !names.insert(profile.name()) {
+        let name = if searches { profile.search_name() } else { profile.name() };
+        if !names.insert(name.clone()) {
             let problem = format!(
-                "two profiles have the name {}, and results are filed under it; remove one (to run a profile more often, set spec.trial.repeats)",
-                profile.name()
+                "two profiles have the name {name}, and results are filed under it; remove one (to run a profile more often, set spec.trial.repeats)"
             );
             return Err((*location, problem));
         }
     }
-    Ok(placed.into_iter().map(|(_, profile)| profile).collect())
+    let loaded = |profile: Profile| if searches { profile.with_rate(Rate::Max) } else { profile };
+    Ok(placed.into_iter().map(|(_, profile)| loaded(profile)).collect())
 }
 
 fn not_empty<'d, T>(field: &str, list: &'d Spanned<Vec<T>>) -> Result<&'d Vec<T>, Wrong> {
@@ -311,7 +375,8 @@ fn not_empty<'d, T>(field: &str, list: &'d Spanned<Vec<T>>) -> Result<&'d Vec<T>
 fn matrix(traffic: &Traffic) -> Result<Vec<(Location, Profile)>, Wrong> {
     let frame_sizes = not_empty("spec.traffic.frameSizes", &traffic.frame_sizes)?;
     let flow_counts = not_empty("spec.traffic.flows", &traffic.flows)?;
-    let rates = not_empty("spec.traffic.rates", &traffic.rates)?;
+    let max = vec![Rate::Max];
+    let rates = traffic.rates.as_ref().map_or(Ok(&max), |rates| not_empty("spec.traffic.rates", rates))?;
     let mut profiles = Vec::with_capacity(frame_sizes.len() * flow_counts.len() * rates.len());
     for frame_size in frame_sizes {
         for flows in flow_counts {

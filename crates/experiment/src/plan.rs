@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use linerate_traffic::limit::Limit;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{FrameSizes, Profile};
 use linerate_traffic::rate::Rate;
@@ -13,7 +14,8 @@ use serde::Serialize;
 use crate::Experiment;
 use crate::determinants::TrialKey;
 use crate::direction::Direction;
-use crate::search::SearchTrial;
+use crate::search::{SearchTrial, SearchView};
+use crate::strategy::Strategy;
 
 /// Estimated time of a trial besides its sending: preparing, settling, storing.
 const TRIAL_OVERHEAD: Duration = Duration::from_millis(150);
@@ -25,8 +27,12 @@ const START_AND_END: Duration = Duration::from_millis(1500);
 pub struct Trial {
     /// Its key, which identifies it.
     pub key: TrialKey,
+    /// Name of its profile, under which results are filed.
+    pub name: String,
     /// Its traffic.
     pub profile: Profile,
+    /// When its senders end.
+    pub limit: Limit,
     /// Number of the repeat, from 1.
     pub repeat: u32,
     /// Repeats of the profile.
@@ -35,21 +41,31 @@ pub struct Trial {
     pub expected_duration: Option<Duration>,
     /// Its part in a rate search; `None` in other trials.
     pub search: Option<SearchTrial>,
+    /// The only path that it loads; `None`: all.
+    pub path: Option<String>,
 }
 
 impl Trial {
-    /// The trial's path below its pair's directory: the profile's name, and the repeat if there are several.
+    /// The trial's path below its pair's directory: the profile's name, and the repeat if there are several; in
+    /// a search, the number of the search and that of the trial.
     pub fn directory(&self) -> String {
-        if self.repeats > 1 {
-            format!("{}/repeat-{}", self.profile.name(), self.repeat)
-        } else {
-            self.profile.name()
+        match self.search {
+            Some(SearchTrial { number, ordinal, .. }) => {
+                format!("{}/search-{number}/trial-{ordinal}", self.name)
+            }
+            None if self.repeats > 1 => format!("{}/repeat-{}", self.name, self.repeat),
+            None => self.name.clone(),
         }
     }
 
     /// The trial's label within its experiment: the profile's name and the repeat.
     pub fn label(&self) -> (String, u32) {
-        (self.profile.name(), self.repeat)
+        (self.name.clone(), self.repeat)
+    }
+
+    /// True when the trial loads the path.
+    pub fn loads(&self, path: &str) -> bool {
+        self.path.as_deref().is_none_or(|only| only == path)
     }
 
     /// Checks the trial against the ceilings, on a link of `link_bps` bit/s.
@@ -57,16 +73,16 @@ impl Trial {
     /// # Errors
     /// The ceiling that is exceeded.
     pub fn check(&self, experiment: &Experiment, link_bps: Option<u64>) -> Result<(), PlanError> {
-        self.unless_unsafe(experiment.ceilings().check(&self.profile, &experiment.limit(), link_bps))
+        self.unless_unsafe(experiment.ceilings().check(&self.profile, &self.limit, link_bps))
     }
 
-    fn unless_unsafe(&self, checked: Result<(), Unsafe>) -> Result<(), PlanError> {
+    pub(crate) fn unless_unsafe(&self, checked: Result<(), Unsafe>) -> Result<(), PlanError> {
         match checked {
             // If the profile names no destination, the sending agent knows and checks it.
             Err(Unsafe::Destination { .. }) if self.profile.raw().destination.written_ip().is_none() => {
                 Ok(())
             }
-            checked => checked.map_err(|problem| PlanError::Unsafe { profile: self.profile.name(), problem }),
+            checked => checked.map_err(|problem| PlanError::Unsafe { profile: self.name.clone(), problem }),
         }
     }
 
@@ -93,8 +109,11 @@ pub struct PlanView {
     pub pairs: usize,
     /// Direction of the packets.
     pub direction: Direction,
-    /// The trials, in order.
+    /// The trials that are known in advance, in order.
     pub trials: Vec<TrialView>,
+    /// The rate searches, by profile; absent when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub searches: Vec<SearchView>,
     /// Estimated total time in seconds; absent when a trial's duration is unknown in advance.
     pub estimated_s: Option<f64>,
 }
@@ -157,11 +176,14 @@ pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanE
             let expected_duration = expected_duration(experiment, profile);
             (1..=repeats).map(move |repeat| Trial {
                 key: keys.of(profile, repeat),
+                name: profile.name(),
                 profile: profile.clone(),
+                limit: experiment.limit(),
                 repeat,
                 repeats,
                 expected_duration,
                 search: None,
+                path: None,
             })
         })
         .collect();
@@ -190,36 +212,35 @@ fn expected_duration(experiment: &Experiment, profile: &Profile) -> Option<Durat
     }
 }
 
-impl Plan {
-    /// Estimated total time; `None` when a trial's duration is unknown in advance.
-    pub fn estimate(&self) -> Option<Duration> {
-        self.trials.iter().try_fold(START_AND_END, |total, trial| {
-            trial
-                .expected_duration
-                .and_then(|duration| total.checked_add(duration)?.checked_add(TRIAL_OVERHEAD))
-        })
-    }
+/// Estimated total time; `None` when a trial's duration is unknown in advance.
+fn estimate(trials: &[Trial]) -> Option<Duration> {
+    trials.iter().try_fold(START_AND_END, |total, trial| {
+        trial.expected_duration.and_then(|duration| total.checked_add(duration)?.checked_add(TRIAL_OVERHEAD))
+    })
+}
 
-    /// The plan, as a dry run shows it.
-    pub fn view(&self, experiment: &Experiment) -> PlanView {
-        PlanView {
-            experiment: experiment.name().to_owned(),
-            pairs: experiment.pairs(),
-            direction: experiment.direction(),
-            trials: self
-                .trials
-                .iter()
-                .map(|trial| TrialView {
-                    profile: trial.profile.name(),
-                    frame_size: trial.profile.frame_sizes().clone(),
-                    flows: trial.profile.flows(),
-                    rate: trial.profile.rate(),
-                    repeat: trial.repeat,
-                    duration_s: trial.expected_duration.map(|duration| duration.as_secs_f64()),
-                })
-                .collect(),
-            estimated_s: self.estimate().map(|duration| duration.as_secs_f64()),
-        }
+/// The plan of an experiment, as a dry run shows it.
+pub fn view(experiment: &Experiment, strategy: &dyn Strategy) -> PlanView {
+    let trials = strategy.foreseen();
+    let searches = strategy.forecast(TRIAL_OVERHEAD);
+    let searched = searches.iter().map(|search| search.likely_s).sum::<f64>();
+    PlanView {
+        experiment: experiment.name().to_owned(),
+        pairs: experiment.pairs(),
+        direction: experiment.direction(),
+        trials: trials
+            .iter()
+            .map(|trial| TrialView {
+                profile: trial.name.clone(),
+                frame_size: trial.profile.frame_sizes().clone(),
+                flows: trial.profile.flows(),
+                rate: trial.profile.rate(),
+                repeat: trial.repeat,
+                duration_s: trial.expected_duration.map(|duration| duration.as_secs_f64()),
+            })
+            .collect(),
+        searches,
+        estimated_s: estimate(trials).map(|duration| duration.as_secs_f64() + searched),
     }
 }
 
@@ -241,7 +262,10 @@ mod tests {
         let directories: Vec<_> = plan.trials.iter().map(Trial::directory).collect();
         let name = |size, repeat| format!("profile_1_flows_pkt_size_{size}B_10_rate_s/repeat-{repeat}");
         assert_eq!(directories, [name(64, 1), name(64, 2), name(512, 1), name(512, 2)]);
-        assert_eq!(plan.estimate(), Some(START_AND_END + 4 * (Duration::from_secs(2) + TRIAL_OVERHEAD)));
+        assert_eq!(
+            estimate(&plan.trials),
+            Some(START_AND_END + 4 * (Duration::from_secs(2) + TRIAL_OVERHEAD))
+        );
     }
 
     #[test]

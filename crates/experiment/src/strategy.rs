@@ -3,9 +3,14 @@
 //! replayed.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use linerate_traffic::profile::Profile;
+
+use super::Experiment;
 use super::determinants::TrialKey;
-use super::plan::{Plan, Trial};
+use super::plan::{Plan, PlanError, Trial, plan};
+use super::search::{SearchState, SearchView, Searches};
 
 /// Outcome of a trial on one path.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +25,36 @@ pub struct PathOutcome {
     pub sent_packets: u64,
     /// Those of them that arrived. The others are lost.
     pub received_packets: u64,
+    /// True when the offered load missed the intended one.
+    pub missed_intended: bool,
+    /// The part of the tester that limited the trial, if one did.
+    pub limit: Option<PathLimit>,
+    /// Intended duration of a search's trial, in nanoseconds.
+    pub intended_ns: Option<u64>,
+    /// Seconds of sending.
+    pub duration_s: f64,
+    /// Seconds of the trial besides its sending.
+    pub overhead_s: f64,
+}
+
+/// The part of the tester that limited a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathLimit {
+    /// The generator.
+    Generator,
+    /// The sender's port.
+    Port,
+    /// The receiver.
+    Receiver,
+}
+
+/// The links of a run, as far as they are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Equipment {
+    /// Speed of the slowest link that any port reports, in bit/s.
+    pub claimed_bps: Option<u64>,
+    /// The same, when no port is virtual: virtual ports report any speed.
+    pub real_bps: Option<u64>,
 }
 
 /// Outcome of a trial.
@@ -33,12 +68,20 @@ pub enum TrialOutcome {
 
 /// Outcomes of the trials so far.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Outcomes(HashMap<TrialKey, TrialOutcome>);
+pub struct Outcomes {
+    trials: HashMap<TrialKey, TrialOutcome>,
+    equipment: Equipment,
+}
 
 impl Outcomes {
     /// Outcome of a trial; `None`: it was not run yet.
     pub fn of(&self, trial: &Trial) -> Option<&TrialOutcome> {
-        self.0.get(&trial.key)
+        self.trials.get(&trial.key)
+    }
+
+    /// True when a trial with this key has an outcome.
+    pub fn has(&self, key: &TrialKey) -> bool {
+        self.trials.contains_key(key)
     }
 
     /// True when the trial has a result.
@@ -46,9 +89,19 @@ impl Outcomes {
         matches!(self.of(trial), Some(TrialOutcome::Measured(_)))
     }
 
+    /// The links of the run.
+    pub fn equipment(&self) -> &Equipment {
+        &self.equipment
+    }
+
+    /// Sets the links of the run.
+    pub fn set_equipment(&mut self, equipment: Equipment) {
+        self.equipment = equipment;
+    }
+
     /// Adds the outcome of a trial.
     pub fn add(&mut self, trial: &Trial, outcome: TrialOutcome) {
-        self.0.insert(trial.key.clone(), outcome);
+        self.trials.insert(trial.key.clone(), outcome);
     }
 }
 
@@ -66,8 +119,38 @@ pub trait Strategy: std::fmt::Debug {
     /// The next trial after `outcomes`.
     fn next(&self, outcomes: &Outcomes) -> NextTrial;
 
-    /// The trials that are known before the first run, in order.
+    /// The trials that are known before the first run, in order; empty when they depend on outcomes.
     fn foreseen(&self) -> &[Trial];
+
+    /// Profiles of all trials; the load of a trial may differ.
+    fn profiles(&self) -> Vec<Profile>;
+
+    /// Rate searches so far, in order, those that have not begun left out.
+    fn searches(&self, _outcomes: &Outcomes) -> Vec<SearchState> {
+        Vec::new()
+    }
+
+    /// Forecast of the rate searches; a trial takes `overhead` besides its sending.
+    fn forecast(&self, _overhead: Duration) -> Vec<SearchView> {
+        Vec::new()
+    }
+
+    /// The rate search that `trial` belongs to, after `outcomes`.
+    fn search_of(&self, _trial: &Trial, _outcomes: &Outcomes) -> Option<SearchState> {
+        None
+    }
+}
+
+/// The strategy of `experiment`: a search where the document has one, otherwise the matrix. Only profiles that
+/// have `filter` in their name take part.
+///
+/// # Errors
+/// When no profile is left, or a trial of the matrix exceeds a ceiling.
+pub fn strategy(experiment: &Experiment, filter: Option<&str>) -> Result<Box<dyn Strategy>, PlanError> {
+    Ok(match Searches::of(experiment, filter)? {
+        Some(searches) => Box::new(searches),
+        None => Box::new(plan(experiment, filter)?),
+    })
 }
 
 /// The matrix: every profile in order, all its repeats in a row.
@@ -80,13 +163,16 @@ impl Strategy for Plan {
     fn foreseen(&self) -> &[Trial] {
         &self.trials
     }
+
+    fn profiles(&self) -> Vec<Profile> {
+        self.trials.iter().filter(|trial| trial.repeat == 1).map(|trial| trial.profile.clone()).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::plan;
-    use crate::{Experiment, Overrides};
+    use crate::Overrides;
 
     fn matrix() -> Plan {
         let text = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec: {traffic: {frameSizes: [64, 512]}, trial: {repeats: 2}}\n";
@@ -100,6 +186,11 @@ mod tests {
             offered_pps: 1e6,
             sent_packets: 10,
             received_packets: 9,
+            missed_intended: false,
+            limit: None,
+            intended_ns: None,
+            duration_s: 1.0,
+            overhead_s: 0.0,
         };
         TrialOutcome::Measured(vec![path])
     }

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use linerate_experiment::search::SearchState;
 use linerate_results::summary::{TrialFailure, TrialSummary};
+use linerate_search::classify::{LoadClass, classify};
 
 /// Something that happened in a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,6 +17,8 @@ pub enum Event {
     Sample(Box<Reading>),
     /// A trial has ended on one pair with a result: an entry of the summary's `trials`.
     Trial(Box<TrialSummary>),
+    /// How far a rate search has come, after each of its trials.
+    Search(Box<SearchProgress>),
     /// A trial could not be finished on one pair: an entry of the summary's `failures`.
     Failure(Box<TrialFailure>),
 }
@@ -74,4 +78,79 @@ pub struct Reading {
     pub rx_missed: Option<u64>,
     /// Receive buffers that could not be allocated; null when the port does not say.
     pub rx_nombuf: Option<u64>,
+}
+
+/// How far a rate search has come. Loads in packets per second of each sender in each direction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchProgress {
+    /// Name of the profile, with `search` in place of a rate.
+    pub profile: String,
+    /// Which of the profile's searches, from 1.
+    pub number: u32,
+    /// The only path that it loads; null when it loads all.
+    pub pair: Option<String>,
+    /// Trials so far.
+    pub trials: usize,
+    /// Load of the latest trial; null when it was sent as fast as possible.
+    pub load_pps: Option<u64>,
+    /// Intended seconds of the latest trial; null likewise.
+    pub duration_s: Option<f64>,
+    /// Loss of the latest trial, 0…1, of the packets sent; null when it does not count.
+    pub loss_ratio: Option<f64>,
+    /// Packets that the latest trial intended and did not send; null when it does not count.
+    pub unsent_packets: Option<u64>,
+    /// The goals, in order.
+    pub goals: Vec<GoalProgress>,
+    /// Seconds of the trials so far, preparing and draining included.
+    pub elapsed_s: f64,
+    /// Seconds that the rest will take on a system with a steady limit; null when it is not known.
+    pub likely_left_s: Option<f64>,
+    /// True when the search has ended.
+    pub ended: bool,
+}
+
+/// A goal of a rate search in progress.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GoalProgress {
+    /// Its name.
+    pub name: String,
+    /// Class of the latest trial's load for the goal; null when the trial does not count.
+    pub class: Option<LoadClass>,
+    /// Highest load so far that meets the goal.
+    pub lower_bound_pps: Option<u64>,
+    /// Lowest load so far that misses it.
+    pub upper_bound_pps: Option<u64>,
+}
+
+impl SearchProgress {
+    /// The progress by a search's state.
+    pub fn of(state: &SearchState) -> Self {
+        let request = state.steps.last().and_then(|step| step.request);
+        let search = state.search.as_ref();
+        let counted = request.filter(|request| request.counted).zip(search);
+        let at_load = counted.map(|(request, search)| search.trials().at(request.load_pps));
+        let latest = at_load.and_then(|trials| trials.last());
+        let goals = search.into_iter().flat_map(|search| search.conclusions());
+        Self {
+            profile: state.name.clone(),
+            number: state.number,
+            pair: state.path.clone(),
+            trials: state.steps.len(),
+            load_pps: request.map(|request| request.load_pps),
+            duration_s: request.map(|request| request.duration_ns as f64 / 1e9),
+            loss_ratio: latest.map(|trial| trial.path_loss().ratio()),
+            unsent_packets: latest.map(|trial| trial.unsent),
+            goals: goals
+                .map(|(goal, found)| GoalProgress {
+                    name: goal.name.clone(),
+                    class: at_load.map(|trials| classify(trials, &goal.criterion())),
+                    lower_bound_pps: found.effective_lower_bound_pps,
+                    upper_bound_pps: found.relevant_upper_bound_pps,
+                })
+                .collect(),
+            elapsed_s: state.elapsed_s(),
+            likely_left_s: state.likely_left_s(),
+            ended: state.ended.is_some(),
+        }
+    }
 }

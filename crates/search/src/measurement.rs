@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PPB;
 
-/// What ended a trial's load early, other than the system under test.
+/// What limited a trial, other than the system under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum TesterLimit {
@@ -40,6 +40,8 @@ pub struct Measurement {
     pub sent: u64,
     /// Packets sent and not received.
     pub lost: u64,
+    /// Of those, packets that the tester's own receiver dropped: not the path's loss.
+    pub receiver_lost: u64,
     /// Packets intended and not sent, when the offered load missed the intended one; otherwise 0.
     pub unsent: u64,
     /// The part of the tester that limited the trial, if one did.
@@ -83,9 +85,9 @@ impl Measurement {
         }
     }
 
-    /// Loss of the path: of the packets sent.
+    /// Loss of the path: of the packets sent, without those that the tester's receiver dropped.
     pub fn path_loss(&self) -> Loss {
-        Loss { lost: self.lost.min(self.sent), all: self.sent }
+        Loss { lost: self.lost.saturating_sub(self.receiver_lost).min(self.sent), all: self.sent }
     }
 
     /// True when the trial has high loss for a goal of `goal_ppb`. A trial whose load was not offered is never
@@ -94,9 +96,9 @@ impl Measurement {
         self.unsent > 0 || self.selection_loss().exceeds(goal_ppb)
     }
 
-    /// True when the path itself lost too much: packets that were sent, not dropped by the tester's receiver.
+    /// True when the path itself lost too much.
     pub fn is_witnessed(&self, goal_ppb: u64) -> bool {
-        self.limit != Some(TesterLimit::Receiver) && self.path_loss().exceeds(goal_ppb)
+        self.path_loss().exceeds(goal_ppb)
     }
 
     /// Rate that arrived, in packets per second: the load without the selection loss.
@@ -114,7 +116,9 @@ mod tests {
     use super::*;
 
     fn trial(sent: u64, lost: u64, unsent: u64, limit: Option<TesterLimit>) -> Measurement {
-        Measurement { load_pps: 1_000, duration_ns: PPB, effective_ns: PPB, sent, lost, unsent, limit }
+        let receiver_lost = if limit == Some(TesterLimit::Receiver) { lost } else { 0 };
+        let (duration_ns, effective_ns) = (PPB, PPB);
+        Measurement { load_pps: 1_000, duration_ns, effective_ns, sent, lost, receiver_lost, unsent, limit }
     }
 
     #[test]

@@ -171,6 +171,7 @@ impl<'m> Simulated<'m> {
             effective_ns: request.duration_ns,
             sent,
             lost: lost.min(sent),
+            receiver_lost: 0,
             unsent,
             limit: (unsent > 0).then_some(TesterLimit::Generator),
         }

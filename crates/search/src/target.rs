@@ -23,7 +23,7 @@ pub(crate) fn targets(goal: &Goal, grid: &Grid) -> Vec<Target> {
     (0..=parts)
         .map(|rank| {
             let sum_ns = geometric(goal.initial_duration_ns, goal.duration_sum_ns, rank, parts);
-            let trial_ns = goal.final_duration_ns.min(sum_ns);
+            let trial_ns = goal.final_duration_ns.min(whole_ms(sum_ns));
             Target {
                 criterion: Criterion {
                     loss_ppb: goal.loss_ppb,
@@ -36,6 +36,11 @@ pub(crate) fn targets(goal: &Goal, grid: &Grid) -> Vec<Target> {
             }
         })
         .collect()
+}
+
+/// Trials last whole milliseconds.
+fn whole_ms(ns: u64) -> u64 {
+    (ns / 1_000_000).max(1) * 1_000_000
 }
 
 /// The `rank`-th of `parts` equal ratios from `first` to `last`, in nanoseconds, whole microseconds between the

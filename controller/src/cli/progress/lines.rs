@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::pace::Pace;
-use super::{MOST_PAIRS, View, failure_line, hidden, phrase, result_line};
+use super::{MOST_PAIRS, View, failure_line, hidden, phrase, result_line, search_line};
 use crate::cli::output::{print, say};
 use linerate_experiment::plan::Trial;
 use linerate_results::summary::{TrialFailure, TrialSummary};
-use linerate_runner::events::{Event, Phase, Reading};
+use linerate_runner::events::{Event, Phase, Reading, SearchProgress};
 use linerate_runner::run::observer::WatchedPath;
 
 /// Prints text lines, about one per second and pair.
@@ -45,6 +45,10 @@ impl View for Lines {
     fn trial_failed(&mut self, title: &str, failure: &TrialFailure) {
         say(&failure_line(title, failure));
     }
+
+    fn search_advanced(&mut self, progress: &SearchProgress) {
+        say(&search_line(progress));
+    }
 }
 
 /// Prints events.
@@ -77,5 +81,9 @@ impl View for JsonLines {
 
     fn trial_failed(&mut self, _: &str, failure: &TrialFailure) {
         Self::tell(&Event::Failure(Box::new(failure.clone())));
+    }
+
+    fn search_advanced(&mut self, progress: &SearchProgress) {
+        Self::tell(&Event::Search(Box::new(progress.clone())));
     }
 }

@@ -17,9 +17,11 @@ use self::readings::Readings;
 use self::screen::Screen;
 use super::words::{microseconds, missed_load, mpps};
 use linerate_experiment::plan::Trial;
+use linerate_experiment::search::SearchState;
 use linerate_results::summary::{TrialFailure, TrialSummary};
-use linerate_runner::events::Reading;
+use linerate_runner::events::{Reading, SearchProgress};
 use linerate_runner::run::observer::{Nobody, Observer, WatchedPath};
+use linerate_search::classify::LoadClass;
 
 /// Most pairs with a line of their own, so that the view does not fill a terminal or a log.
 const MOST_PAIRS: usize = 16;
@@ -37,6 +39,7 @@ trait View {
     fn reading(&mut self, title: &str, reading: &Reading);
     fn trial_ended(&mut self, title: &str, result: &TrialSummary);
     fn trial_failed(&mut self, title: &str, failure: &TrialFailure);
+    fn search_advanced(&mut self, progress: &SearchProgress);
     fn end(&mut self) {}
 }
 
@@ -88,7 +91,7 @@ impl Observer for Progress {
 
     fn trial_began(&self, number: usize, of: usize, trial: &Trial, pairs: &[WatchedPath]) {
         let mut state = self.0.borrow_mut();
-        state.title = format!("[{number}/{of}] {}", trial.directory());
+        state.title = title(number, of, trial);
         state.sending_since = Instant::now();
         state.readings = Readings::new(number, of, trial, pairs);
         state.show(|view, title| view.trial_began(title, number, of, trial, pairs));
@@ -116,6 +119,11 @@ impl Observer for Progress {
 
     fn trial_failed(&self, failure: &TrialFailure) {
         self.0.borrow_mut().show(|view, title| view.trial_failed(title, failure));
+    }
+
+    fn search_advanced(&self, state: &SearchState) {
+        let progress = SearchProgress::of(state);
+        self.0.borrow_mut().show(|view, _| view.search_advanced(&progress));
     }
 
     fn end(&self) {
@@ -150,6 +158,56 @@ fn phrase(reading: &Reading) -> String {
         reading.queue_full,
         number(reading.rx_missed),
         number(reading.rx_nombuf),
+    )
+}
+
+/// Title of a trial; how many trials a search will have is not known.
+fn title(number: usize, of: usize, trial: &Trial) -> String {
+    let place = trial.directory();
+    if trial.search.is_some() { format!("[{number}] {place}") } else { format!("[{number}/{of}] {place}") }
+}
+
+/// A search's progress as a line.
+fn search_line(progress: &SearchProgress) -> String {
+    let SearchProgress { profile, number, trials, .. } = progress;
+    let pair = progress.pair.as_ref().map_or_else(String::new, |pair| format!(" of {pair}"));
+    let pps = |load: u64| mpps(load as f64);
+    let load = match (progress.load_pps, progress.loss_ratio) {
+        (None, _) => "as fast as possible".to_owned(),
+        (Some(load), None) => format!("warm-up at {} Mpps", pps(load)),
+        (Some(load), Some(loss)) => {
+            let unsent = progress.unsent_packets.filter(|unsent| *unsent > 0);
+            let unsent = unsent.map_or_else(String::new, |unsent| format!(", {unsent} packets not sent"));
+            format!("{} Mpps lost {:.4} %{unsent}", pps(load), 100.0 * loss)
+        }
+    };
+    let goals = progress.goals.iter().map(|goal| {
+        let class = match goal.class {
+            Some(LoadClass::Lower) => " met",
+            Some(LoadClass::Upper) => " missed",
+            Some(LoadClass::Undecided) => " undecided",
+            None => "",
+        };
+        let bounds = match (goal.lower_bound_pps, goal.upper_bound_pps) {
+            (Some(lower), Some(upper)) => {
+                let width = 100.0 * (upper - lower) as f64 / upper as f64;
+                format!("{} to {} Mpps, {width:.2} % wide", pps(lower), pps(upper))
+            }
+            (Some(lower), None) => format!("at least {} Mpps", pps(lower)),
+            (None, Some(upper)) => format!("below {} Mpps", pps(upper)),
+            (None, None) => "no bound".to_owned(),
+        };
+        format!("; {}{class}: {bounds}", goal.name)
+    });
+    let left = match (progress.ended, progress.likely_left_s) {
+        (true, _) => ", ended".to_owned(),
+        (false, Some(left)) => format!(", about {left:.0} s left"),
+        (false, None) => String::new(),
+    };
+    format!(
+        "{profile} search {number}{pair}, trial {trials}: {load}{}; {:.0} s used{left}",
+        goals.collect::<String>(),
+        progress.elapsed_s
     )
 }
 

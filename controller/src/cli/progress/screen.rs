@@ -8,10 +8,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use linerate_logging::terminal::{escaped, escaped_line};
 
 use super::pace::Pace;
-use super::{MOST_PAIRS, View, failure_line, hidden, phrase, result_line};
+use super::{MOST_PAIRS, View, failure_line, hidden, phrase, result_line, search_line};
 use linerate_experiment::plan::Trial;
 use linerate_results::summary::{TrialFailure, TrialSummary};
-use linerate_runner::events::Reading;
+use linerate_runner::events::{Reading, SearchProgress};
 use linerate_runner::run::observer::WatchedPath;
 
 /// Time between updates of the view.
@@ -102,6 +102,10 @@ impl View for Screen {
 
     fn trial_failed(&mut self, title: &str, failure: &TrialFailure) {
         self.say(&failure_line(title, failure));
+    }
+
+    fn search_advanced(&mut self, progress: &SearchProgress) {
+        self.say(&search_line(progress));
     }
 
     fn end(&mut self) {

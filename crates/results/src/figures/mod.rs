@@ -162,11 +162,11 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
     let round_trip = receive.latency.as_ref().filter(|_| clock.round_trip_valid);
     let profile = &of.trial.profile;
     Ok(TrialSummary {
-        profile: profile.name(),
+        profile: of.trial.name.clone(),
         pair: of.pair.to_owned(),
         direction: of.direction,
         repeat: of.trial.repeat,
-        search: of.trial.search.clone(),
+        search: of.trial.search,
         environment_period: 0,
         frame_size: profile.frame_sizes().clone(),
         flows: profile.flows(),

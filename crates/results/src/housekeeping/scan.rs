@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::store::record::TrialRecord;
 use crate::store::{DOCUMENT_FILE, Recorded, StoreError};
-use linerate_experiment::plan::{PlanError, plan};
+use linerate_experiment::plan::PlanError;
+use linerate_experiment::strategy::strategy;
 use linerate_experiment::{Experiment, ExperimentError, Overrides};
 
 /// State of a trial on one pair.
@@ -88,14 +89,15 @@ pub fn scan(results: &Path, id: &str) -> Result<Scan, ScanError> {
         reason: ErrorKind::NotFound.into(),
     })?;
     let experiment = Experiment::parse(&document, &path.display().to_string(), &Overrides::default())?;
-    let plan = plan(&experiment, recorded.summary.experiment.filter.as_deref())?;
+    let strategy = strategy(&experiment, recorded.summary.experiment.filter.as_deref())?;
+    let (planned, _) = recorded.summary.replay(strategy.as_ref());
     let topology = experiment.topology();
     let mut trials = Vec::new();
-    for trial in &plan.trials {
-        for path in topology.paths() {
+    for trial in &planned {
+        for path in topology.paths().filter(|path| trial.loads(&path.name)) {
             let pair = path.name.clone();
             let state = state(&recorded, &format!("{pair}/{}", trial.directory()));
-            trials.push(Planned { profile: trial.profile.name(), pair, repeat: trial.repeat, state });
+            trials.push(Planned { profile: trial.name.clone(), pair, repeat: trial.repeat, state });
         }
     }
     Ok(Scan { id: id.to_owned(), trials })

@@ -12,7 +12,7 @@ use super::trial_log::{Derived, TRIAL_LOG_FILE, derive, derive_readable};
 use super::{Recorded, SUMMARY_FILE, Store, StoreError, UNFINISHED, ids, lock, read_json};
 use crate::summary::{Aggregate, Status, Summary, TrialSummary};
 use linerate_experiment::plan::Trial;
-use linerate_experiment::strategy::{NextTrial, Outcomes, Strategy};
+use linerate_experiment::strategy::{NextTrial, Outcomes, PathOutcome, Strategy, TrialOutcome};
 
 /// An experiment to resume.
 #[derive(Debug)]
@@ -101,19 +101,19 @@ fn latest(results: &Path, determinants: &str, notes: &mut Vec<String>) -> Result
 
 impl Earlier {
     /// Finds the latest experiment below `results` with these determinants, and locks it. `ways` is the number
-    /// of results of each trial of `trials`.
+    /// of paths, each of which has a result in a trial that loads all of them.
     ///
     /// # Errors
     /// When a run uses it, or it cannot be read.
     pub fn find(
         results: &Path,
         determinants: &str,
-        trials: &[Trial],
+        strategy: &dyn Strategy,
         ways: usize,
     ) -> Result<Found, StoreError> {
         let mut notes = Vec::new();
         let earlier = match latest(results, determinants, &mut notes)? {
-            Some(id) => Some(Self::take_up(results, id, determinants, trials, ways, &mut notes)?),
+            Some(id) => Some(Self::take_up(results, id, determinants, strategy, ways, &mut notes)?),
             None => None,
         };
         Ok(Found { earlier, notes })
@@ -124,7 +124,7 @@ impl Earlier {
         results: &Path,
         id: String,
         determinants: &str,
-        trials: &[Trial],
+        strategy: &dyn Strategy,
         ways: usize,
         notes: &mut Vec<String>,
     ) -> Result<Self, StoreError> {
@@ -171,24 +171,37 @@ impl Earlier {
         let label = |all: Aggregate| ((all.profile.clone(), all.repeat), all);
         let mut aggregates: HashMap<(String, u32), Aggregate> =
             std::mem::take(&mut summary.aggregates).into_iter().map(label).collect();
-        for trial in trials {
+        let mut kept = Outcomes::default();
+        kept.set_equipment(summary.experiment.equipment());
+        let mut keep = |trial: &Trial, kept: &mut Outcomes| {
             // A trial is kept if all of its results are present and intact.
             let results = recorded.remove(&trial.label()).unwrap_or_default();
-            if results.len() != ways || !results.iter().all(&whole) {
-                continue;
+            let expected = if trial.path.is_some() { 1 } else { ways };
+            if results.len() != expected || !results.iter().all(&whole) {
+                return false;
             }
             // The aggregate's line may be the damaged one; its start spread is lost.
             let again = || Aggregate::of(&results, None).filter(|_| is_damaged);
             summary.aggregates.extend(aggregates.remove(&trial.label()).or_else(again));
+            kept.add(trial, TrialOutcome::Measured(results.iter().map(PathOutcome::from).collect()));
             summary.trials.extend(results);
+            true
+        };
+        for trial in strategy.foreseen() {
+            keep(trial, &mut kept);
         }
+        // Trials that depend on outcomes are chosen again, up to the first that is not kept.
+        while strategy.foreseen().is_empty()
+            && let NextTrial::Run(trial) = strategy.next(&kept)
+            && keep(&trial, &mut kept)
+        {}
         let store = Store { directory, id, resumed: true, _lock: lock };
         Ok(Self { store, summary, sums })
     }
 
     /// Outcomes of the recorded trials.
     pub fn outcomes(&self, strategy: &dyn Strategy) -> Outcomes {
-        self.summary.outcomes(strategy.foreseen())
+        self.summary.outcomes(strategy)
     }
 
     /// True when no trial is left to run.
@@ -235,7 +248,7 @@ fn clear_unfinished(directory: &Path) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use linerate_experiment::plan::Trial;
+    use linerate_experiment::plan::{Plan, Trial};
 
     use super::*;
     use crate::fixtures::{record, summary, trial};
@@ -245,7 +258,11 @@ mod tests {
 
     /// A trial of a plan with three repeats.
     fn trials() -> Vec<Trial> {
-        (1..=3).map(|repeat| Trial { repeat, repeats: 3, ..trial() }).collect()
+        matrix().trials
+    }
+
+    fn matrix() -> Plan {
+        Plan { trials: (1..=3).map(|repeat| Trial { repeat, repeats: 3, ..trial() }).collect() }
     }
 
     /// Records a trial on two paths.
@@ -279,7 +296,7 @@ mod tests {
     }
 
     fn find(results: &Path) -> Found {
-        Earlier::find(results, SAME, &trials(), 2).unwrap()
+        Earlier::find(results, SAME, &matrix(), 2).unwrap()
     }
 
     fn repeats(earlier: &Earlier) -> Vec<u32> {
@@ -291,12 +308,12 @@ mod tests {
         let results = tempfile::tempdir().unwrap();
         let (store, mut log) = killed(results.path());
         let id = latest(results.path(), SAME, &mut Vec::new()).unwrap().unwrap();
-        let refused = Earlier::find(results.path(), SAME, &trials(), 2).unwrap_err().to_string();
+        let refused = Earlier::find(results.path(), SAME, &matrix(), 2).unwrap_err().to_string();
         assert!(refused.contains("a run is at it right now"), "{refused}");
         recorded(&store, &mut log, &trials()[2]);
         drop((store, log));
         let take_up = |determinants| {
-            Earlier::take_up(results.path(), id.clone(), determinants, &trials(), 2, &mut Vec::new())
+            Earlier::take_up(results.path(), id.clone(), determinants, &matrix(), 2, &mut Vec::new())
         };
         assert_eq!(repeats(&take_up(SAME).unwrap()), [1, 1, 2, 2, 3, 3]);
         let refused = take_up("other").unwrap_err().to_string();

@@ -8,7 +8,9 @@ mod trial;
 use std::collections::HashMap;
 
 use linerate_experiment::plan::Trial;
-use linerate_experiment::strategy::{Outcomes, PathOutcome, TrialOutcome};
+use linerate_experiment::strategy::{
+    Equipment, NextTrial, Outcomes, PathLimit, PathOutcome, Strategy, TrialOutcome,
+};
 use linerate_traffic::mac::MacAddr;
 use linerate_wire::report::ForeignFrames;
 use linerate_wire::time::TickRate;
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::inner_path;
 use crate::store::report::TrialReport;
+use crate::verdict::VerdictKind;
 
 pub use aggregate::{Aggregate, StartSpread};
 pub use overhead::{Overhead, OverheadPart};
@@ -75,19 +78,39 @@ impl Summary {
         agent.link_bps.filter(|bps| *bps > 0).map(|bps| trial.frame_size.line_rate_pps(bps))
     }
 
-    /// Outcomes of those of `trials` that have results.
-    pub fn outcomes(&self, trials: &[Trial]) -> Outcomes {
+    /// Outcomes of the recorded trials that `strategy` knows, or chooses when they are replayed.
+    pub fn outcomes(&self, strategy: &dyn Strategy) -> Outcomes {
+        self.replay(strategy).1
+    }
+
+    /// The trials of `strategy`, and the outcomes of those that are recorded: the trials that it knows in advance,
+    /// and those that it chooses one after the other, up to the first that is not recorded.
+    pub fn replay(&self, strategy: &dyn Strategy) -> (Vec<Trial>, Outcomes) {
         let mut measured: HashMap<(String, u32), Vec<PathOutcome>> = HashMap::new();
         for result in &self.trials {
             measured.entry((result.profile.clone(), result.repeat)).or_default().push(result.into());
         }
         let mut outcomes = Outcomes::default();
-        for trial in trials {
+        outcomes.set_equipment(self.experiment.equipment());
+        for trial in strategy.foreseen() {
             if let Some(paths) = measured.remove(&trial.label()) {
                 outcomes.add(trial, TrialOutcome::Measured(paths));
             }
         }
-        outcomes
+        let mut trials = strategy.foreseen().to_vec();
+        let foreseen = trials.len();
+        while let NextTrial::Run(trial) = strategy.next(&outcomes) {
+            if foreseen > 0 {
+                break;
+            }
+            let recorded = measured.remove(&trial.label());
+            trials.push(*trial);
+            match (recorded, trials.last()) {
+                (Some(paths), Some(trial)) => outcomes.add(trial, TrialOutcome::Measured(paths)),
+                _ => break,
+            }
+        }
+        (trials, outcomes)
     }
 }
 
@@ -99,6 +122,16 @@ impl From<&TrialSummary> for PathOutcome {
             offered_pps: result.offered_pps,
             sent_packets: result.sent_packets,
             received_packets: result.received_packets,
+            missed_intended: result.offered_missed_intended,
+            limit: match result.verdict.kind {
+                VerdictKind::Clean | VerdictKind::PathLimited => None,
+                VerdictKind::GeneratorLimited => Some(PathLimit::Generator),
+                VerdictKind::PortLimited => Some(PathLimit::Port),
+                VerdictKind::ReceiverLimited => Some(PathLimit::Receiver),
+            },
+            intended_ns: result.search.map(|search| search.intended_duration_ns),
+            duration_s: result.duration_s,
+            overhead_s: result.overhead_s,
         }
     }
 }
@@ -217,6 +250,18 @@ pub struct AgentInfo {
     /// That frequency, told and measured; null in older records, whose `tick_hz` is what DPDK tells.
     #[serde(default)]
     pub tick_rate: Option<TickRate>,
+}
+
+impl ExperimentInfo {
+    /// The links of the agents.
+    pub fn equipment(&self) -> Equipment {
+        let agents = &self.agents;
+        let claimed_bps = agents.iter().filter_map(|agent| agent.link_bps.filter(|bps| *bps > 0)).min();
+        // Ports of virtual devices claim any speed, or none.
+        let is_real = |agent: &AgentInfo| agent.link_bps.is_some() && !agent.device.starts_with("net_");
+        let real_bps = claimed_bps.filter(|_| agents.iter().all(is_real));
+        Equipment { claimed_bps, real_bps }
+    }
 }
 
 /// Traffic in one direction before the first trial. On a round trip there are two, one for each half of the way.

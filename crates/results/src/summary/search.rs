@@ -1,6 +1,8 @@
 //! Rate searches of the summary: what was searched for, and what was found.
 
-use linerate_experiment::search::{MaxLoadSource, ReceiverIs, SearchMode};
+use linerate_experiment::search::{
+    Ended, MaxLoadSource, PartOf, SearchMode, SearchSection, SearchState, Step,
+};
 use linerate_search::{Goal, GoalConclusion, PPB};
 use linerate_traffic::profile::FrameSizes;
 use schemars::JsonSchema;
@@ -27,16 +29,18 @@ pub struct SearchSummary {
     pub pair: Option<String>,
     /// Paths that are loaded at the same time. The load of all together is so many times the load.
     pub paths: usize,
-    /// Lowest load allowed.
-    pub min_load_pps: u64,
+    /// Lowest load allowed; null when it was not known.
+    pub min_load_pps: Option<u64>,
     /// Highest load allowed; null when it was to be measured and was not.
     pub max_load_pps: Option<u64>,
     /// Where the highest load comes from; null when it is not known.
     pub max_load_source: Option<MaxLoadSource>,
     /// Line rate of the slowest link for frames of this size, in packets per second; null when no link reports its speed.
     pub line_rate_pps: Option<f64>,
-    /// What the receiver is: its drops are the tester's limit, or part of the path.
-    pub receiver: ReceiverIs,
+    /// What the receivers belong to: the tester, or the path under test.
+    pub receiver: PartOf,
+    /// What the senders' ports belong to.
+    pub port: PartOf,
     /// How the search ended.
     pub ended: SearchEnd,
     /// Why it failed; null when it did not.
@@ -127,4 +131,72 @@ pub struct PathLoss {
     pub sent_packets: u64,
     /// Of those, packets that did not arrive.
     pub lost_packets: u64,
+}
+
+impl SearchSummary {
+    /// True when it finished with a regular result for every goal.
+    pub fn is_regular(&self) -> bool {
+        self.ended == SearchEnd::Finished && self.goals.iter().all(|goal| goal.conclusion.regular)
+    }
+
+    /// The summary of a search of `experiment` by its state; `real_bps` is the speed of the slowest link.
+    pub fn of(state: &SearchState, section: &SearchSection, real_bps: Option<u64>) -> Self {
+        let profile = &state.profile;
+        let sending_ns: u64 =
+            state.counted().filter_map(|step| step.request).map(|request| request.duration_ns).sum();
+        let (ended, reason) = match &state.ended {
+            Some(Ended::Finished) => (SearchEnd::Finished, None),
+            Some(Ended::Budget) => (SearchEnd::Budget, None),
+            Some(Ended::Failed(why)) => (SearchEnd::Failed, Some(why.clone())),
+            None => (SearchEnd::Interrupted, None),
+        };
+        let goal = |(goal, conclusion): (&Goal, GoalConclusion)| GoalSummary {
+            goal: goal.into(),
+            lower_bound_paths: losses(state, conclusion.effective_lower_bound_pps),
+            upper_bound_paths: losses(state, conclusion.relevant_upper_bound_pps),
+            conclusion,
+        };
+        Self {
+            profile: state.name.clone(),
+            frame_size: profile.frame_sizes().clone(),
+            flows: profile.flows(),
+            number: state.number,
+            mode: section.mode,
+            pair: state.path.clone(),
+            paths: state.loaded,
+            min_load_pps: state.min_pps,
+            max_load_pps: state.max.map(|(pps, _)| pps),
+            max_load_source: state.max.map(|(_, source)| source),
+            line_rate_pps: real_bps.map(|bps| profile.frame_sizes().line_rate_pps(bps)),
+            receiver: section.limits.receiver,
+            port: section.limits.port,
+            ended,
+            reason,
+            trials: state.counted().count() as u32,
+            sending_s: sending_ns as f64 / 1e9,
+            elapsed_s: state.elapsed_s(),
+            goals: state.search.iter().flat_map(|search| search.conclusions().map(goal)).collect(),
+        }
+    }
+}
+
+/// Packets of each path over the counted trials at a load.
+fn losses(state: &SearchState, load_pps: Option<u64>) -> Vec<PathLoss> {
+    let mut losses: Vec<PathLoss> = Vec::new();
+    let at_load = |step: &&Step| step.request.is_some_and(|request| Some(request.load_pps) == load_pps);
+    for path in state.counted().filter(at_load).flat_map(|step| &step.paths) {
+        let lost = path.sent_packets.saturating_sub(path.received_packets);
+        match losses.iter_mut().find(|loss| loss.pair == path.path) {
+            Some(loss) => {
+                loss.sent_packets = loss.sent_packets.saturating_add(path.sent_packets);
+                loss.lost_packets = loss.lost_packets.saturating_add(lost);
+            }
+            None => losses.push(PathLoss {
+                pair: path.path.clone(),
+                sent_packets: path.sent_packets,
+                lost_packets: lost,
+            }),
+        }
+    }
+    losses
 }

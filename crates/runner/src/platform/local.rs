@@ -17,7 +17,7 @@ use super::process::{AgentProcess, Invocation};
 use super::{AgentEndpoint, Platform, PlatformError, Token, random_bytes, random_hex};
 use crate::session::Dialer;
 use linerate_experiment::Experiment;
-use linerate_experiment::plan::Plan;
+use linerate_experiment::strategy::Strategy;
 use linerate_results::store::UNFINISHED;
 
 /// Largest frame of DPDK's memif, check sequence included; ethdev refuses larger ones.
@@ -38,9 +38,10 @@ impl LocalPlan {
     /// # Errors
     /// When a frame is too large for memif, when hugepages are demanded and missing, or when the resources
     /// cannot be read.
-    pub fn new(experiment: &Experiment, plan: &Plan) -> Result<Self, PlatformError> {
+    pub fn new(experiment: &Experiment, strategy: &dyn Strategy) -> Result<Self, PlatformError> {
+        let profiles = strategy.profiles();
         let largest =
-            plan.trials.iter().map(|trial| trial.profile.frame_sizes().largest().bytes()).max().unwrap_or(0);
+            profiles.iter().map(|profile| profile.frame_sizes().largest().bytes()).max().unwrap_or(0);
         let local = experiment.local();
         if largest > LARGEST_FRAME_BYTES && local.devices.is_none() {
             return Err(PlatformError::FrameTooLarge { size: largest, most: LARGEST_FRAME_BYTES });

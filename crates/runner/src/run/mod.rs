@@ -37,7 +37,6 @@ use linerate_experiment::strategy::{NextTrial, Strategy};
 use linerate_results::store::manifest::FileSum;
 use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::summary::{Status, Summary};
-use linerate_traffic::profile::Profile;
 
 /// The longest interval between two pings to an agent.
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -145,6 +144,9 @@ pub async fn run(
     recorder.start_up_begins();
     let mut groups = Vec::new();
     let ending = drive(&job, platform, &mut groups, &mut recorder, observer).await;
+    // A run that ends early keeps the bounds of its searches so far.
+    let searched = recorder.searches(job.experiment, job.strategy);
+    let ending = ending.and(searched.map_err(Ending::from));
     observer.phase("ending the agents");
     recorder.tear_down_begins();
     if !platform.keeps() {
@@ -221,12 +223,12 @@ async fn drive(
     let senders = groups.iter().flat_map(|group| {
         group.agents.iter().enumerate().filter(|(index, _)| group.sends(*index)).map(|(_, agent)| agent)
     });
-    for agent in senders {
-        let link_bps = agent.port().link_bps;
-        for trial in foreseen {
-            trial.check(job.experiment, link_bps).map_err(|error| Ending::Failed(error.to_string()))?;
-        }
-    }
+    let links: Vec<Option<u64>> = senders.map(|agent| agent.port().link_bps).collect();
+    let check = |trial: &Trial| {
+        let checked = links.iter().try_for_each(|link_bps| trial.check(job.experiment, *link_bps));
+        checked.map_err(|error| Ending::Failed(error.to_string()))
+    };
+    foreseen.iter().try_for_each(check)?;
     observer.phase("warming up");
     recorder.traffic_begins();
     let first = match job.strategy.next(recorder.outcomes()) {
@@ -249,13 +251,24 @@ async fn drive(
         if *interrupted.borrow() {
             return Err(Ending::Interrupted);
         }
+        if trial.search.is_some() {
+            check(&trial)?;
+        }
         let watched: Vec<_> = groups
             .iter()
-            .flat_map(|group| group.paths().iter().map(|path| group.watched(path, &trial)))
+            .flat_map(|group| group.paths().iter().map(move |path| (group, path)))
+            .filter(|(_, path)| trial.loads(&path.name))
+            .map(|(group, path)| group.watched(path, &trial))
             .collect();
         let number = recorder.number(&trial) as usize;
         observer.trial_began(number, foreseen.len().max(number), &trial, &watched);
         run_trial(job, &trial, groups, platform, &numbers, recorder, observer).await?;
+        if let Some(state) = job.strategy.search_of(&trial, recorder.outcomes()) {
+            observer.search_advanced(&state);
+            if state.ended.is_some() {
+                recorder.searches(job.experiment, job.strategy)?;
+            }
+        }
     }
     Ok(())
 }
@@ -292,7 +305,7 @@ async fn run_trial(
             }
             break;
         }
-        let profiles = profiles(job.strategy, recorder);
+        let profiles = job.strategy.profiles();
         let recovery = Recovery { job, numbers, left: &left, profiles: &profiles, observer };
         recovery.bring_back(lost, groups, platform, recorder).await?;
         if is_filed {
@@ -312,16 +325,6 @@ fn left(strategy: &dyn Strategy, recorder: &Recorder<'_>) -> Vec<Trial> {
     }
 }
 
-/// Profiles of the known trials.
-fn profiles(strategy: &dyn Strategy, recorder: &Recorder<'_>) -> Vec<Profile> {
-    let next = match strategy.next(recorder.outcomes()) {
-        NextTrial::Run(trial) => Some(trial.profile),
-        NextTrial::Finished => None,
-    };
-    let foreseen = strategy.foreseen().iter().filter(|trial| trial.repeat == 1);
-    foreseen.map(|trial| trial.profile.clone()).chain(next).collect()
-}
-
 async fn connect(
     job: &Job<'_>,
     platform: &mut impl Platform,
@@ -331,7 +334,7 @@ async fn connect(
     let keep_alive = LONGEST_KEEP_ALIVE.min(job.experiment.trial().orphan.get() / SIGNS_OF_LIFE);
     let endpoints = platform.start(&|text| observer.phase(text)).await?;
     recorder.agents_run();
-    let profiles = profiles(job.strategy, recorder);
+    let profiles = job.strategy.profiles();
     let plans = job.experiment.topology().groups.into_iter().zip(endpoints).enumerate();
     let connecting =
         plans.map(|(number, (plan, agents))| Group::connect(number, plan, agents, keep_alive, &profiles));

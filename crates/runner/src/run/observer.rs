@@ -5,6 +5,7 @@ use linerate_wire::sample::Sample;
 use linerate_wire::trial::Role;
 
 use linerate_experiment::plan::Trial;
+use linerate_experiment::search::SearchState;
 use linerate_experiment::topology::Path;
 use linerate_results::summary::{TrialFailure, TrialSummary};
 
@@ -60,6 +61,9 @@ pub trait Observer {
     /// The trial could not be finished on one path.
     fn trial_failed(&self, _failure: &TrialFailure) {}
 
+    /// A trial of a rate search has ended: the state of the search.
+    fn search_advanced(&self, _state: &SearchState) {}
+
     /// The run has ended; no event follows.
     fn end(&self) {}
 }
@@ -100,6 +104,10 @@ impl Observer for Watchers {
 
     fn trial_failed(&self, failure: &TrialFailure) {
         self.0.iter().for_each(|one| one.trial_failed(failure));
+    }
+
+    fn search_advanced(&self, state: &SearchState) {
+        self.0.iter().for_each(|one| one.search_advanced(state));
     }
 
     fn end(&self) {

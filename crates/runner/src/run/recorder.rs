@@ -10,9 +10,11 @@ use tempfile::NamedTempFile;
 
 use super::group::Group;
 use super::stopwatch::Stopwatch;
+use linerate_experiment::Experiment;
 use linerate_experiment::determinants::TrialKey;
 use linerate_experiment::plan::Trial;
-use linerate_experiment::strategy::{Outcomes, PathOutcome, TrialOutcome};
+use linerate_experiment::search::SearchState;
+use linerate_experiment::strategy::{Outcomes, PathOutcome, Strategy, TrialOutcome};
 use linerate_results::store::environment::{Changes, Environment};
 use linerate_results::store::inner_path::bounded_name;
 use linerate_results::store::manifest::{FileSum, Manifest};
@@ -22,7 +24,7 @@ use linerate_results::store::trial_log::{
 };
 use linerate_results::store::{Store, StoreError, missing_log};
 use linerate_results::summary::{
-    Aggregate, OverheadPart, Status, Summary, TrialFailure, TrialSummary, Versions, WarmUp,
+    Aggregate, OverheadPart, SearchSummary, Status, Summary, TrialFailure, TrialSummary, Versions, WarmUp,
 };
 
 /// During a run, rewriting the summary's file takes at most this fraction of the time (one in so many parts).
@@ -100,6 +102,7 @@ impl Recorder<'_> {
             experiment.versions.agent = Some(agent.session.welcome().agent.clone());
             experiment.versions.dpdk = Some(agent.engine().dpdk.clone());
         }
+        self.outcomes.set_equipment(experiment.equipment());
         self.environment.versions = self.head.experiment.versions.clone();
         self.environment.clear_agents();
         add(&mut self.environment, groups);
@@ -206,6 +209,23 @@ impl Recorder<'_> {
         Ok(())
     }
 
+    /// Records the results of the rate searches so far.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(super) fn searches(
+        &mut self,
+        experiment: &Experiment,
+        strategy: &dyn Strategy,
+    ) -> Result<(), StoreError> {
+        let Some(section) = experiment.search() else { return Ok(()) };
+        let real_bps = self.outcomes.equipment().real_bps;
+        let summary = |state: &SearchState| SearchSummary::of(state, section, real_bps);
+        let searches: Vec<_> = strategy.searches(&self.outcomes).iter().map(summary).collect();
+        self.head.experiment.planned_trials = self.numbers.len();
+        self.log.append(&[LogRecord::Searches(searches)])
+    }
+
     /// Records that the recovery of lost pairs begins. The time since the end of the last trial does not
     /// count as that of a trial with a result.
     pub(super) fn recovery_begins(&mut self) {
@@ -236,9 +256,9 @@ impl Recorder<'_> {
             if self.is_recorded(trial) {
                 continue;
             }
-            for path in group.paths() {
+            for path in group.paths().iter().filter(|path| trial.loads(&path.name)) {
                 let failure = TrialFailure {
-                    profile: trial.profile.name(),
+                    profile: trial.name.clone(),
                     pair: path.name.clone(),
                     repeat: trial.repeat,
                     reason: why.to_owned(),

@@ -24,7 +24,11 @@ use linerate_results::summary::{Aggregate, StartSpread, TrialFailure, TrialSumma
 
 /// A group's part in the trial.
 struct Lane<'g, 'a> {
+    /// Its position among all groups.
+    position: usize,
     group: &'g mut Group,
+    /// The paths that the trial loads.
+    paths: &'a [Path],
     course: GroupTrial<'a>,
     /// When its transmitters were started.
     started: Option<SystemTime>,
@@ -71,18 +75,33 @@ pub(super) async fn run(
         id,
         tag,
         profile: trial.profile.clone(),
-        limit: job.experiment.limit(),
+        limit: trial.limit,
         settings: job.experiment.trial().clone(),
         drain: DrainTimes::of(&job.experiment.trial().drain),
     };
     let halt = watch::Sender::new(false);
-    let paths: Vec<Vec<Path>> = groups.iter().map(|group| group.paths().to_vec()).collect();
+    let loaded = |group: &Group| {
+        group.paths().iter().filter(|path| trial.loads(&path.name)).cloned().collect::<Vec<_>>()
+    };
+    let paths: Vec<Vec<Path>> = groups.iter().map(loaded).collect();
     let mut lanes = Vec::with_capacity(groups.len());
-    for (group, paths) in groups.iter_mut().zip(&paths) {
+    for (position, (group, paths)) in groups.iter_mut().zip(&paths).enumerate() {
+        if paths.is_empty() {
+            continue;
+        }
         let watch = GroupObserver { observer, paths };
         let course =
             GroupTrial::new(&assignment, group, paths, watch, job.interrupted.clone(), halt.subscribe());
-        lanes.push(Lane { group, course, started: None, sent: None, flows: Vec::new(), stopped: None });
+        lanes.push(Lane {
+            position,
+            group,
+            paths,
+            course,
+            started: None,
+            sent: None,
+            flows: Vec::new(),
+            stopped: None,
+        });
     }
     in_step(&mut lanes, &halt, async |lane| {
         lane.course.frames_fit(lane.group)?;
@@ -98,11 +117,11 @@ pub(super) async fn run(
     .await;
     observer.sending_began();
     in_step(&mut lanes, &halt, async |lane| {
-        let Lane { group, course, flows, sent, .. } = lane;
+        let Lane { group, paths, course, flows, sent, .. } = lane;
         course.advance(group, TrialPhase::ReportSenders).await?;
         *sent = Some(Instant::now());
         course.advance(group, TrialPhase::Done).await?;
-        for path in group.paths().iter().filter(|_| assignment.settings.all_flows) {
+        for path in paths.iter().filter(|_| assignment.settings.all_flows) {
             let traffic = group.traffic(path, &trial.profile).profile;
             let lines = group.flow_lines(path, &traffic, &course.seen);
             flows.push(fetch(&group.agents[path.to], lines, job.store.directory()).await?);
@@ -128,7 +147,7 @@ pub(super) async fn run(
     let mut unfiled = None;
     for lane in &mut lanes {
         let mut flows = std::mem::take(&mut lane.flows).into_iter();
-        for path in lane.group.paths() {
+        for path in lane.paths {
             match settle(lane, path, flows.next(), trial, &assignment, recorder, took_s) {
                 Ok(Ok(result)) => trials.push(result),
                 Ok(Err(failure)) => failures.push(failure),
@@ -213,11 +232,15 @@ fn spread(lanes: &[Lane<'_, '_>], clocks: Option<&Clocks>) -> Option<StartSpread
 }
 
 fn lost(lanes: &[Lane<'_, '_>]) -> Vec<Lost> {
-    let of = |(position, lane): (usize, &Lane<'_, '_>)| {
+    let of = |lane: &Lane<'_, '_>| {
         let stopped = lane.stopped.as_ref().filter(|stopped| stopped.loses_agent())?;
-        Some(Lost { position, group: lane.group.name().to_owned(), reason: stopped.to_string() })
+        Some(Lost {
+            position: lane.position,
+            group: lane.group.name().to_owned(),
+            reason: stopped.to_string(),
+        })
     };
-    lanes.iter().enumerate().filter_map(of).collect()
+    lanes.iter().filter_map(of).collect()
 }
 
 /// Advances every group that has not failed by one phase; stops all when one fails.
@@ -265,7 +288,7 @@ fn settle(
     let (time_axis, samples) = Samples::on_one_axis(from, far, &group.clocks(path.from, path.far()));
     let mut record = TrialRecord {
         schema: TRIAL_SCHEMA.to_owned(),
-        profile: trial.profile.name(),
+        profile: trial.name.clone(),
         pair: path.name.clone(),
         repeat: trial.repeat,
         tag: assignment.tag,
@@ -311,7 +334,7 @@ fn settle(
 fn failure(lane: &Lane<'_, '_>, path: &Path, trial: &Trial, reason: String) -> TrialFailure {
     let seen = &lane.course.seen;
     TrialFailure {
-        profile: trial.profile.name(),
+        profile: trial.name.clone(),
         pair: path.name.clone(),
         repeat: trial.repeat,
         reason,

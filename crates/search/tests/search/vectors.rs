@@ -39,6 +39,7 @@ fn trials(of: &[(u64, f64, f64)]) -> Vec<Measurement> {
             effective_ns: duration_ns,
             sent,
             lost,
+            receiver_lost: 0,
             unsent: 0,
             limit: None,
         }
@@ -148,6 +149,7 @@ fn bounds_and_throughput_are_those_of_the_vectors() {
                 effective_ns: duration_ns,
                 sent: 1_000,
                 lost,
+                receiver_lost: 0,
                 unsent: 0,
                 limit: None,
             });

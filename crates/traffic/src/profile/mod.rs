@@ -315,12 +315,21 @@ impl Profile {
     /// compatibility, a percentage is a bare number; other rates have their unit. Settings that the name does
     /// not spell out add a fingerprint, so that different profiles have different names.
     pub fn name(&self) -> String {
-        let raw = &self.raw;
-        let rate = match raw.rate {
+        let rate = match self.raw.rate {
             Some(Rate::Percent(percent)) => percent.to_string(),
             Some(other) => other.to_string(),
             None => "staged".to_owned(),
         };
+        self.name_with(&rate)
+    }
+
+    /// The same name with `search` in place of the rate: for trials that differ in their load only.
+    pub fn search_name(&self) -> String {
+        self.clone().with_rate(Rate::Max).name_with("search")
+    }
+
+    fn name_with(&self, rate: &str) -> String {
+        let raw = &self.raw;
         let mode = match raw.flow_mode {
             Some(mode) => mode.to_string(),
             None => raw.vary.keys().map(|field| field.name()).collect::<Vec<_>>().join("-"),

@@ -11,7 +11,7 @@ use crate::run::EarlierRun;
 use crate::run::stopwatch::Stopwatch;
 use linerate_experiment::Experiment;
 use linerate_experiment::plan::Trial;
-use linerate_experiment::strategy::Strategy;
+use linerate_experiment::strategy::{Outcomes, Strategy};
 use linerate_results::store::environment::{Environment, without_secrets};
 use linerate_results::store::inner_path::bounded_name;
 use linerate_results::store::manifest::Manifest;
@@ -47,10 +47,12 @@ impl<'s> Recorder<'s> {
         }
         let mut head = head(store.id(), experiment, strategy, filter);
         let mut records = Vec::new();
+        let (mut trials, mut outcomes) = (strategy.foreseen().to_vec(), Outcomes::default());
         if let Some(earlier) = earlier {
+            (trials, outcomes) = earlier.summary.replay(strategy);
             resume(&mut head, earlier);
             head.overhead = watch.overhead;
-            records = kept(earlier, strategy.foreseen(), &head.overhead);
+            records = kept(earlier, &trials, &head.overhead);
         }
         records.insert(0, LogRecord::Head(Box::new(head.clone())));
         let log = store.begin_log(&records)?;
@@ -75,10 +77,8 @@ impl<'s> Recorder<'s> {
             begun,
             watch,
             ready: None,
-            numbers: strategy.foreseen().iter().map(|trial| trial.key.clone()).zip(1..).collect(),
-            outcomes: earlier
-                .map(|earlier| earlier.summary.outcomes(strategy.foreseen()))
-                .unwrap_or_default(),
+            numbers: trials.into_iter().map(|trial| trial.key).zip(1..).collect(),
+            outcomes,
             first_recorded: earlier
                 .and_then(|earlier| earlier.summary.trials.first())
                 .map(|result| result.profile.clone()),

@@ -1,7 +1,21 @@
-//! Rate search of an experiment: its part of the document, and the trials it runs.
+//! Rate search of an experiment: its section of the document, and the strategy that chooses its trials.
+
+mod forecast;
+mod section;
+mod share;
+mod state;
+mod strategy;
+#[cfg(test)]
+mod tests;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use forecast::SearchView;
+pub use section::{GoalSpec, LimitsOf, LoadLimits, SearchSection};
+pub use share::Share;
+pub use state::{Ended, SearchState, Step};
+pub use strategy::Searches;
 
 /// How the paths of a search count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
@@ -30,19 +44,19 @@ pub enum MaxLoadSource {
     Measured,
 }
 
-/// What the receiver of a search is.
+/// What a part of the set-up belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub enum ReceiverIs {
-    /// Part of the tester: what it drops is a limit of the tester.
+pub enum PartOf {
+    /// The tester: its limits are not the path's.
     #[default]
     Tester,
-    /// Part of the path under test: what it drops is loss.
+    /// The path under test: what it loses is loss.
     Path,
 }
 
 /// A trial's part in a search.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct SearchTrial {
     /// Number of the search within its profile, from 1.
     pub number: u32,

@@ -1,0 +1,187 @@
+//! State of a search: what its recorded trials say, and what it needs next.
+
+use linerate_search::measurement::{Measurement, TesterLimit};
+use linerate_search::{Next, Request, Search};
+use linerate_traffic::profile::Profile;
+
+use super::{MaxLoadSource, PartOf, SearchMode, SearchPurpose, SearchSection};
+use crate::determinants::TrialKey;
+use crate::plan::Trial;
+use crate::strategy::{PathLimit, PathOutcome};
+
+/// How far an offered load may exceed the intended one; beyond, a trial is no evidence.
+const MOST_OVER: f64 = 1.001;
+
+/// How a search ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Every goal has its result.
+    Finished,
+    /// Its time was used up.
+    Budget,
+    /// It cannot go on, for this reason.
+    Failed(String),
+}
+
+/// A recorded trial of a search.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What it was for.
+    pub purpose: SearchPurpose,
+    /// What was asked; `None`: as fast as possible.
+    pub request: Option<Request>,
+    /// What was measured on each path.
+    pub paths: Vec<PathOutcome>,
+}
+
+impl Step {
+    /// Seconds that the trial took, preparing and draining included.
+    pub fn elapsed_s(&self) -> f64 {
+        self.paths.iter().map(|path| path.duration_s + path.overhead_s).fold(0.0, f64::max)
+    }
+}
+
+/// A search by its recorded trials.
+#[derive(Debug, Clone)]
+pub struct SearchState {
+    /// Name of the profile, with `search` in place of a rate.
+    pub name: String,
+    /// Its traffic, as fast as possible.
+    pub profile: Profile,
+    /// Number among the searches of the profile, from 1.
+    pub number: u32,
+    /// The only path that it loads; `None`: all.
+    pub path: Option<String>,
+    /// Number of paths that it loads.
+    pub loaded: usize,
+    /// Lowest load in packets per second; `None` until it is known.
+    pub min_pps: Option<u64>,
+    /// Highest load, and where it comes from; `None` until it is known.
+    pub max: Option<(u64, MaxLoadSource)>,
+    /// The search; `None` until its highest load is known.
+    pub search: Option<Search>,
+    /// The recorded trials, in order.
+    pub steps: Vec<Step>,
+    /// Key of the latest recorded trial.
+    pub(super) last: Option<TrialKey>,
+    /// The next trial; `None` when the search has ended.
+    pub next: Option<Box<Trial>>,
+    /// How it ended; `None` when it has not.
+    pub ended: Option<Ended>,
+}
+
+impl SearchState {
+    /// Trials that count.
+    pub fn counted(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.purpose == SearchPurpose::Search)
+    }
+
+    /// Seconds of its trials, preparing and draining included.
+    pub fn elapsed_s(&self) -> f64 {
+        self.steps.iter().map(Step::elapsed_s).sum()
+    }
+
+    /// The request of the search's engine.
+    pub(super) fn request(&self) -> Option<Next> {
+        self.search.as_ref().map(Search::next)
+    }
+
+    /// Takes a recorded trial.
+    ///
+    /// # Errors
+    /// Why it is no evidence.
+    pub(super) fn take(&mut self, section: &SearchSection, step: Step) -> Result<(), String> {
+        let (number, loaded) = (self.steps.len() + 1, self.loaded);
+        if step.paths.len() < loaded {
+            return Err(format!(
+                "trial {number} has results of {} of {loaded} paths; the others left the run",
+                step.paths.len()
+            ));
+        }
+        if let Some(request) = step.request {
+            for path in &step.paths {
+                let same = path.intended_pps == Some(request.load_pps as f64)
+                    && path.intended_ns.is_none_or(|ns| ns == request.duration_ns);
+                if !same {
+                    return Err(format!(
+                        "recorded trial {number} has another load or duration than this version chooses; run without --resume"
+                    ));
+                }
+                if path.offered_pps > MOST_OVER * request.load_pps as f64 && path.missed_intended {
+                    return Err(format!(
+                        "trial {number}: {} offered {:.0} packets per second, and {} were intended",
+                        path.path, path.offered_pps, request.load_pps
+                    ));
+                }
+            }
+            if let Some(search) = &mut self.search {
+                search.record(combine(section, &request, &step.paths));
+            }
+        }
+        self.steps.push(step);
+        Ok(())
+    }
+}
+
+/// The paths of a trial as one measurement: their sum, or the path that lost most.
+pub(super) fn combine(section: &SearchSection, request: &Request, paths: &[PathOutcome]) -> Measurement {
+    let each = paths.iter().map(|path| measurement(section, request, path));
+    let combined = match section.mode {
+        SearchMode::Every => each.max_by(|one, other| one.selection_loss().compare(other.selection_loss())),
+        SearchMode::Together | SearchMode::Each => each.reduce(|sum, path| Measurement {
+            sent: sum.sent.saturating_add(path.sent),
+            lost: sum.lost.saturating_add(path.lost),
+            receiver_lost: sum.receiver_lost.saturating_add(path.receiver_lost),
+            unsent: sum.unsent.saturating_add(path.unsent),
+            limit: sum.limit.or(path.limit),
+            ..sum
+        }),
+    };
+    combined.unwrap_or(Measurement {
+        load_pps: request.load_pps,
+        duration_ns: request.duration_ns,
+        effective_ns: request.duration_ns,
+        sent: 0,
+        lost: 0,
+        receiver_lost: 0,
+        unsent: 0,
+        limit: None,
+    })
+}
+
+fn measurement(section: &SearchSection, request: &Request, path: &PathOutcome) -> Measurement {
+    let intended = u128::from(request.load_pps) * u128::from(request.duration_ns) / 1_000_000_000;
+    let intended = u64::try_from(intended).unwrap_or(u64::MAX);
+    let missing = intended.saturating_sub(path.sent_packets);
+    let unsent = if path.missed_intended { missing } else { 0 };
+    let lost = path.sent_packets.saturating_sub(path.received_packets);
+    let limit = match path.limit {
+        Some(PathLimit::Generator) => Some(TesterLimit::Generator),
+        Some(PathLimit::Port) => Some(TesterLimit::Port),
+        Some(PathLimit::Receiver) => Some(TesterLimit::Receiver),
+        None if unsent > 0 => Some(TesterLimit::Generator),
+        None => None,
+    };
+    let mut measured = Measurement {
+        load_pps: request.load_pps,
+        duration_ns: request.duration_ns,
+        effective_ns: request.duration_ns,
+        sent: path.sent_packets,
+        lost,
+        receiver_lost: 0,
+        unsent,
+        limit,
+    };
+    match (limit, section.limits.port, section.limits.receiver) {
+        (Some(TesterLimit::Receiver), _, PartOf::Tester) => measured.receiver_lost = lost,
+        // What the port did not take, the device behind it lost.
+        (Some(TesterLimit::Port), PartOf::Path, _) => {
+            measured.sent = measured.sent.saturating_add(unsent);
+            measured.lost = lost.saturating_add(unsent);
+            (measured.unsent, measured.limit) = (0, None);
+        }
+        (Some(TesterLimit::Receiver), _, PartOf::Path) => measured.limit = None,
+        _ => {}
+    }
+    measured
+}
