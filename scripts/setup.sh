@@ -11,7 +11,7 @@ TEST_PACKAGES=(g++ tshark util-linux coreutils procps mount shellcheck iproute2 
 CONTAINER_PACKAGES=(podman buildah runc jq iproute2 binutils debootstrap catatonit curl xz-utils)
 CLUSTER_PACKAGES=(socat iproute2 openssl curl util-linux dpkg-dev jq binutils debootstrap buildah faketime)
 # From PyPI, for tests that read results as their users do.
-PYTHON_PACKAGES=(numpy openpyxl pyarrow wandb)
+PYTHON_PACKAGES=(numpy openpyxl pyarrow wandb MLRsearch==1.2.1)
 OLDEST_RUST="1.89"
 
 # What the tests need and Debian does not install: kept between runs, out of the repository.
@@ -77,7 +77,7 @@ need_python() {
         python3 -m venv "$venv" || { say "no virtual environment in $venv; tests that need Python packages cannot run"; return 0; }
     fi
     for package in "$@"; do
-        "$venv/bin/python" -c 'import sys; from importlib.metadata import version; version(sys.argv[1])' "$package" 2>/dev/null \
+        "$venv/bin/python" -c 'import sys; from importlib.metadata import version; version(sys.argv[1])' "${package%%==*}" 2>/dev/null \
             || missing+=("$package")
     done
     if [ ${#missing[@]} -gt 0 ]; then

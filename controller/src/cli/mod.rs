@@ -13,6 +13,7 @@ mod profile;
 mod progress;
 mod results;
 mod run;
+mod search;
 mod spec_args;
 mod table;
 mod words;
@@ -86,6 +87,9 @@ enum Command {
         #[arg(long)]
         cluster: bool,
     },
+    /// Try rate searches out on modelled systems
+    #[command(subcommand)]
+    Search(search::SearchCommand),
     /// Look at the results of earlier runs, check, export, keep and remove them
     #[command(subcommand)]
     Results(results::ResultsCommand),
@@ -114,6 +118,8 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   The built-in experiment: two processes, three frame sizes, one flow and ten thousand:
     linerate run
+  The highest load without loss, and with at most 0.5 %, instead of loads of your own:
+    linerate run --search ndr,pdr
   Only the 64-byte trials, a minute each, for programs to read:
     linerate run experiment.yaml --filter size_64B --duration 60s --json
   Metrics for Prometheus while it runs, and for 30 s more, at http://127.0.0.1:9464/metrics:
@@ -211,6 +217,7 @@ fn dispatch(command: Command) -> anyhow::Result<Ending> {
         Command::Rbac { namespace, service_account, cluster } => {
             print(access::role(&namespace, &service_account, cluster).trim_end())?;
         }
+        Command::Search(command) => search::dispatch(&command)?,
         Command::Results(command) => return results::dispatch(command),
         Command::Schema { of } => print(of.text()?.trim_end())?,
         Command::Completions { shell } => {
@@ -226,6 +233,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<ExperimentError>()
         || error.is::<PlanError>()
         || error.is::<MatrixError>()
+        || error.is::<search::SimulateError>()
         || matches!(error.downcast_ref(), Some(MetricsError::NotLoopback(..)))
         || matches!(error.downcast_ref(), Some(PlatformError::FrameTooLarge { .. }))
 }

@@ -3,5 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod manifests;
+#[path = "../support/mod.rs"]
+mod support;
+
 mod profile_commands;
 mod schemas;
+mod search;

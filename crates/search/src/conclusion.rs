@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounds::{Bounds, Trials, conditional_throughput_pps, is_narrow};
 use crate::classify::{Criterion, is_witnessed_upper};
 use crate::goal::Goal;
-use crate::measurement::TesterLimit;
+use crate::measurement::{Measurement, TesterLimit};
 
 /// What set the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -75,18 +75,20 @@ impl GoalConclusion {
         let bounds @ Bounds { lower, upper } = trials.bounds(&criterion);
         let throughput = lower.map(|load| conditional_throughput_pps(load, trials.at(load), &criterion));
         let witnessed = upper.is_none_or(|load| is_witnessed_upper(trials.at(load), &criterion));
+        let above = lower.filter(|_| upper.is_none()).and_then(|load| limit_above(trials, load, &criterion));
         let irregular = match (lower, upper) {
             (_, Some(_)) if !witnessed => Some(Irregular::TesterLimited),
             (Some(lower), Some(upper)) if is_narrow(lower, upper, goal.width_ppb) => None,
             (None, Some(upper)) if upper <= min_pps => Some(Irregular::MinLoadFails),
             (Some(lower), None) if lower >= max_pps => Some(Irregular::MaxLoadReached),
+            (Some(_), None) if above.is_some() => Some(Irregular::TesterLimited),
             _ => Some(Irregular::Unfinished),
         };
         let limited_by = match (irregular, upper) {
             (Some(Irregular::MaxLoadReached), _) => Some(Limiter::MaxLoad),
             (_, Some(_)) if witnessed => Some(Limiter::Path),
             (_, Some(upper)) => tester_limit(trials, upper, &criterion).map(Limiter::from),
-            (_, None) => None,
+            (_, None) => above.map(Limiter::from),
         };
         Self {
             relevant_lower_bound_pps: bounds.relevant_lower(),
@@ -110,6 +112,16 @@ impl Goal {
             sum_ns: self.duration_sum_ns,
         }
     }
+}
+
+/// The part of the tester that limited the lowest load above `load_pps` with high loss, when none of that was the
+/// path's.
+fn limit_above(trials: &Trials, load_pps: u64, criterion: &Criterion) -> Option<TesterLimit> {
+    let high = |trial: &&Measurement| trial.is_high_loss(criterion.loss_ppb);
+    let (load, at_load) =
+        trials.loads().find(|(load, trials)| *load > load_pps && trials.iter().any(|trial| high(&trial)))?;
+    let is_path = at_load.iter().any(|trial| trial.is_witnessed(criterion.loss_ppb));
+    if is_path { None } else { tester_limit(trials, load, criterion) }
 }
 
 /// The part of the tester that limited most of the trials at a load.

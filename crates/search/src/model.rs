@@ -36,7 +36,7 @@ pub enum Model {
         /// Capacity.
         capacity_pps: f64,
         /// Packets that the buffer holds.
-        buffer_packets: u64,
+        buffer_packets: f64,
     },
     /// A cliff that loses a little at every load.
     Floor {
@@ -92,7 +92,7 @@ pub enum Model {
         /// Capacity.
         capacity_pps: f64,
         /// Trials with the lower capacity.
-        cold_trials: u64,
+        cold_trials: f64,
         /// Share of the capacity in those.
         cold_share: f64,
     },
@@ -106,6 +106,55 @@ pub enum Model {
         /// Highest rate of the generator.
         generator_pps: f64,
     },
+}
+
+impl Model {
+    /// Checks the parameters' ranges.
+    ///
+    /// # Errors
+    /// The first parameter out of range, with what is allowed.
+    pub fn check(&self) -> Result<(), String> {
+        let load = |name, pps: f64| (name, pps, 0.0, 1e15);
+        let share = |name, share: f64| (name, share, 0.0, 1.0);
+        let ranges = match *self {
+            Model::Cliff { capacity_pps, .. } => vec![load("capacity_pps", capacity_pps)],
+            Model::Linear { knee_pps, lost_share, .. } => {
+                vec![load("knee_pps", knee_pps), share("lost_share", lost_share)]
+            }
+            Model::Buffer { capacity_pps, buffer_packets, .. } => {
+                vec![load("capacity_pps", capacity_pps), ("buffer_packets", buffer_packets, 0.0, 1e15)]
+            }
+            Model::Floor { capacity_pps, loss_floor, .. } => {
+                vec![load("capacity_pps", capacity_pps), share("loss_floor", loss_floor)]
+            }
+            Model::Hole { capacity_pps, hole_from_pps, hole_to_pps, hole_loss, .. } => vec![
+                load("capacity_pps", capacity_pps),
+                load("hole_from_pps", hole_from_pps),
+                load("hole_to_pps", hole_to_pps),
+                share("hole_loss", hole_loss),
+            ],
+            Model::Stalls { capacity_pps, stall_probability_per_s, stall_s, .. } => vec![
+                load("capacity_pps", capacity_pps),
+                share("stall_probability_per_s", stall_probability_per_s),
+                ("stall_s", stall_s, 0.0, 86_400.0),
+            ],
+            Model::Jitter { capacity_pps, spread, .. } => {
+                vec![load("capacity_pps", capacity_pps), share("spread", spread)]
+            }
+            Model::WarmUp { capacity_pps, cold_trials, cold_share, .. } => vec![
+                load("capacity_pps", capacity_pps),
+                ("cold_trials", cold_trials, 0.0, 1e9),
+                share("cold_share", cold_share),
+            ],
+            Model::GeneratorLimited { capacity_pps, generator_pps, .. } => {
+                vec![load("capacity_pps", capacity_pps), load("generator_pps", generator_pps)]
+            }
+        };
+        match ranges.into_iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {
+            Some((name, value, least, most)) => Err(format!("{name}: {value} is outside {least} to {most}")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Draws for the trials of one simulated search.
@@ -138,7 +187,7 @@ impl<'m> Simulated<'m> {
                 ((sent as f64 / duration_s - knee_pps).max(0.0) * lost_share * duration_s) as u64
             }
             Model::Buffer { capacity_pps, buffer_packets, .. } => {
-                cliff(sent, capacity_pps).saturating_sub(buffer_packets)
+                cliff(sent, capacity_pps).saturating_sub(buffer_packets as u64)
             }
             Model::Floor { capacity_pps, loss_floor, .. } => {
                 cliff(sent, capacity_pps).max((sent as f64 * loss_floor) as u64)
@@ -157,7 +206,7 @@ impl<'m> Simulated<'m> {
                 cliff(sent, capacity_pps * (1.0 + spread * (2.0 * draw() - 1.0)))
             }
             Model::WarmUp { capacity_pps, cold_trials, cold_share, .. } => {
-                cliff(sent, capacity_pps * if ordinal < cold_trials { cold_share } else { 1.0 })
+                cliff(sent, capacity_pps * if (ordinal as f64) < cold_trials { cold_share } else { 1.0 })
             }
             Model::GeneratorLimited { capacity_pps, generator_pps, .. } => {
                 sent = sent.min((duration_s * generator_pps) as u64);

@@ -3,6 +3,7 @@
 
 use crate::bounds::{Bounds, Trials};
 use crate::grid::Grid;
+use crate::measurement::Measurement;
 use crate::target::Target;
 
 /// Factor by which the step grows after each load that was not the bound looked for.
@@ -56,11 +57,14 @@ pub(crate) struct Selector {
     inherited: Interval,
     /// Next step of an extension.
     step: usize,
+    /// True when the tester reached its limit before the path lost anything: the search only makes sure of a lower
+    /// bound then.
+    tester_limited: bool,
 }
 
 impl Selector {
     pub(crate) fn new(targets: Vec<Target>, inherited: Interval) -> Self {
-        let mut selector = Self { targets, inherited, step: 0 };
+        let mut selector = Self { targets, inherited, step: 0, tester_limited: false };
         selector.begin_target();
         selector
     }
@@ -81,12 +85,19 @@ impl Selector {
     pub(crate) fn nominate(&mut self, trials: &Trials, grid: &Grid, shared: usize) -> Option<Nomination> {
         loop {
             let target = *self.targets.first()?;
-            let found = Interval::of(trials.bounds(&target.criterion), grid);
+            let bounds = trials.bounds(&target.criterion);
+            let found = Interval::of(bounds, grid);
             if let Some(nomination) = self.nominate_for(target, found, grid, shared) {
                 return Some(nomination);
             }
             self.targets.remove(0);
+            let path_lost = |trial: &Measurement| trial.is_witnessed(target.criterion.loss_ppb);
+            let lost = trials.loads().any(|(_, trials)| trials.iter().any(path_lost));
+            self.tester_limited = !lost && (self.tester_limited || bounds.upper.is_some());
             self.inherited = found;
+            if self.tester_limited {
+                self.inherited.upper = None;
+            }
             self.begin_target();
         }
     }
@@ -109,6 +120,7 @@ impl Selector {
                 let at = keep_off(upper.saturating_sub(step), target.width, found, grid)?;
                 Some(nominated(at, step, Some(Side::Down)))
             }
+            (Some(_), _) if self.tester_limited => None,
             (Some(lower), None) if lower < grid.top() => {
                 let at = keep_off((lower + step).min(grid.top()), target.width, found, grid)?;
                 Some(nominated(at, step, Some(Side::Up)))

@@ -39,7 +39,10 @@ impl View for Lines {
     }
 
     fn trial_ended(&mut self, title: &str, result: &TrialSummary) {
-        say(&result_line(title, result));
+        // The line on the search says it.
+        if result.search.is_none() {
+            say(&result_line(title, result));
+        }
     }
 
     fn trial_failed(&mut self, title: &str, failure: &TrialFailure) {

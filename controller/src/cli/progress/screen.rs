@@ -97,7 +97,10 @@ impl View for Screen {
     }
 
     fn trial_ended(&mut self, title: &str, result: &TrialSummary) {
-        self.say(&result_line(title, result));
+        // The line on the search says it.
+        if result.search.is_none() {
+            self.say(&result_line(title, result));
+        }
     }
 
     fn trial_failed(&mut self, title: &str, failure: &TrialFailure) {

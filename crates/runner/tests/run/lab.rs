@@ -61,7 +61,7 @@ impl Lab {
     pub async fn resume(&self) -> (Summary, PathBuf) {
         let determinants = self.experiment.determinants(self.filter).unwrap();
         let ways = self.experiment.topology().paths().count();
-        let found = Earlier::find(self.results.path(), &determinants, &self.plan.trials, ways).unwrap();
+        let found = Earlier::find(self.results.path(), &determinants, &self.plan, ways).unwrap();
         let Earlier { store, summary, sums } = found.earlier.unwrap();
         let summary = self.run_in(&store, Some(&EarlierRun { summary, sums })).await.unwrap();
         (summary, store.directory().to_owned())
