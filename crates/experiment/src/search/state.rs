@@ -4,7 +4,7 @@ use linerate_search::measurement::{Measurement, TesterLimit};
 use linerate_search::{Next, Request, Search};
 use linerate_traffic::profile::Profile;
 
-use super::{MaxLoadSource, PartOf, SearchMode, SearchPurpose, SearchSection};
+use super::{LimitsOf, MaxLoadSource, PartOf, SearchMode, SearchPurpose, SearchSection};
 use crate::determinants::TrialKey;
 use crate::plan::Trial;
 use crate::strategy::{PathLimit, PathOutcome};
@@ -115,7 +115,7 @@ impl SearchState {
                 }
             }
             if let Some(search) = &mut self.search {
-                search.record(combine(section, &request, &step.paths));
+                search.record(combine(section.mode, section.limits, &request, &step.paths));
             }
         }
         self.steps.push(step);
@@ -123,10 +123,11 @@ impl SearchState {
     }
 }
 
-/// The paths of a trial as one measurement: their sum, or the path that lost most.
-pub(super) fn combine(section: &SearchSection, request: &Request, paths: &[PathOutcome]) -> Measurement {
-    let each = paths.iter().map(|path| measurement(section, request, path));
-    let combined = match section.mode {
+/// The paths of a trial as one measurement: their sum, or the path that lost most. Packets that were not sent
+/// count where a path offered less than it was asked for.
+pub fn combine(mode: SearchMode, limits: LimitsOf, request: &Request, paths: &[PathOutcome]) -> Measurement {
+    let each = paths.iter().map(|path| measurement(limits, request, path));
+    let combined = match mode {
         SearchMode::Every => each.max_by(|one, other| one.selection_loss().compare(other.selection_loss())),
         SearchMode::Together | SearchMode::Each => each.reduce(|sum, path| Measurement {
             sent: sum.sent.saturating_add(path.sent),
@@ -149,7 +150,7 @@ pub(super) fn combine(section: &SearchSection, request: &Request, paths: &[PathO
     })
 }
 
-fn measurement(section: &SearchSection, request: &Request, path: &PathOutcome) -> Measurement {
+fn measurement(limits: LimitsOf, request: &Request, path: &PathOutcome) -> Measurement {
     let intended = u128::from(request.load_pps) * u128::from(request.duration_ns) / 1_000_000_000;
     let intended = u64::try_from(intended).unwrap_or(u64::MAX);
     let missing = intended.saturating_sub(path.sent_packets);
@@ -172,7 +173,7 @@ fn measurement(section: &SearchSection, request: &Request, path: &PathOutcome) -
         unsent,
         limit,
     };
-    match (limit, section.limits.port, section.limits.receiver) {
+    match (limit, limits.port, limits.receiver) {
         (Some(TesterLimit::Receiver), _, PartOf::Tester) => measured.receiver_lost = lost,
         // What the port did not take, the device behind it lost.
         (Some(TesterLimit::Port), PartOf::Path, _) => {

@@ -6,13 +6,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use linerate_experiment::search::{ReceiverIs, SearchMode, SearchPurpose, SearchTrial};
+use linerate_experiment::search::{LimitsOf, SearchMode, SearchPurpose, SearchTrial, combine};
+use linerate_experiment::strategy::PathOutcome;
 use linerate_search::bounds::Trials;
-use linerate_search::measurement::TesterLimit;
-use linerate_search::{Goal, GoalConclusion, Measurement, PPB};
+use linerate_search::{Goal, GoalConclusion, Measurement, PPB, Request};
 
 use crate::summary::{GoalAttributes, GoalSummary, PathLoss, SearchSummary, TrialSummary};
-use crate::verdict::VerdictKind;
 
 /// A trial of a search on all its paths.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +42,11 @@ impl SearchSummary {
         format!("search {} of {}, {}", self.number, self.profile, self.subject())
     }
 
+    /// What belongs to the path under test.
+    pub fn limits(&self) -> LimitsOf {
+        LimitsOf { receiver: self.receiver, port: self.port }
+    }
+
     /// True when `trial` is one of this search.
     pub fn has(&self, trial: &TrialSummary) -> bool {
         trial.search.as_ref().is_some_and(|place| place.number == self.number)
@@ -60,7 +64,7 @@ impl SearchSummary {
         }
         let searched = |(place, paths): (&'s SearchTrial, Vec<&'s TrialSummary>)| SearchedTrial {
             place,
-            measurement: measurement(place, self.mode, self.receiver, &paths),
+            measurement: measurement(place, self.mode, self.limits(), &paths),
             paths,
         };
         by_ordinal.into_values().filter(|(_, paths)| paths.len() >= self.paths).map(searched).collect()
@@ -81,58 +85,21 @@ impl SearchSummary {
     }
 }
 
-/// The counts of a trial's paths, put together as `mode` says. Packets that were not sent count where a path
-/// offered less than it was asked for.
+/// The counts of a trial's paths, put together as the search did.
 pub fn measurement(
     place: &SearchTrial,
     mode: SearchMode,
-    receiver: ReceiverIs,
+    limits: LimitsOf,
     paths: &[&TrialSummary],
 ) -> Measurement {
-    let each = paths.iter().map(|path| of_path(place, receiver, path));
-    match mode {
-        SearchMode::Together | SearchMode::Each => each.reduce(|all, path| Measurement {
-            sent: all.sent.saturating_add(path.sent),
-            lost: all.lost.saturating_add(path.lost),
-            unsent: all.unsent.saturating_add(path.unsent),
-            limit: all.limit.or(path.limit),
-            ..all
-        }),
-        SearchMode::Every => each.reduce(|worst, path| {
-            let order = worst.selection_loss().compare(path.selection_loss());
-            if order.is_lt() { path } else { worst }
-        }),
-    }
-    .unwrap_or(Measurement {
-        load_pps: 0,
+    let load = paths.first().map_or(0.0, |path| path.intended_pps.unwrap_or(path.offered_pps));
+    let request = Request {
+        load_pps: load.round() as u64,
         duration_ns: place.intended_duration_ns,
-        effective_ns: place.intended_duration_ns,
-        sent: 0,
-        lost: 0,
-        unsent: 0,
-        limit: None,
-    })
-}
-
-fn of_path(place: &SearchTrial, receiver: ReceiverIs, path: &TrialSummary) -> Measurement {
-    let intended_pps = path.intended_pps.unwrap_or(path.offered_pps);
-    let is_short = path.offered_missed_intended && path.offered_pps < intended_pps;
-    let missing = path.forgone_packets.saturating_add(path.unsent_packets).max(1);
-    let limit = match path.verdict.kind {
-        VerdictKind::ReceiverLimited if receiver == ReceiverIs::Tester => Some(TesterLimit::Receiver),
-        VerdictKind::PortLimited if is_short => Some(TesterLimit::Port),
-        _ if is_short => Some(TesterLimit::Generator),
-        _ => None,
+        counted: place.purpose == SearchPurpose::Search,
     };
-    Measurement {
-        load_pps: intended_pps.round() as u64,
-        duration_ns: place.intended_duration_ns,
-        effective_ns: place.intended_duration_ns,
-        sent: path.sent_packets,
-        lost: path.lost_packets,
-        unsent: if is_short { missing } else { 0 },
-        limit,
-    }
+    let outcomes: Vec<PathOutcome> = paths.iter().map(|path| PathOutcome::from(*path)).collect();
+    combine(mode, limits, &request, &outcomes)
 }
 
 impl From<&GoalAttributes> for Goal {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::fixtures::search::{Searched, at_least, limited_by_generator, one_dead_pair, regular, two_pairs};
+use linerate_search::measurement::TesterLimit;
 use linerate_search::{Irregular, Limiter};
 
 /// Name of each result, its conditional throughput, and why it is irregular.

@@ -41,7 +41,8 @@ fn of_search(search: &SearchSummary, all: &[TrialSummary]) -> Vec<String> {
     }
     let max_pps = search.max_load_pps.unwrap_or(u64::MAX);
     for one in &search.goals {
-        let follows = GoalSummary::of(&Goal::from(&one.goal), &trials, search.min_load_pps, max_pps);
+        let follows =
+            GoalSummary::of(&Goal::from(&one.goal), &trials, search.min_load_pps.unwrap_or(0), max_pps);
         if follows != *one {
             found.push(difference(one, &follows));
         }
@@ -56,7 +57,7 @@ fn missing(search: &SearchSummary, trials: &[SearchedTrial<'_>], all: &[TrialSum
     let recorded = all.iter().filter(|trial| search.has(trial));
     let last = recorded.filter_map(|trial| Some(trial.search.as_ref()?.ordinal)).max().unwrap_or(0);
     let is_cut = matches!(search.ended, SearchEnd::Failed | SearchEnd::Interrupted);
-    let whole = (1..=last).filter(|ordinal| !there.contains(ordinal) && !(is_cut && *ordinal == last));
+    let whole = (1..=last).filter(|ordinal| !(there.contains(ordinal) || is_cut && *ordinal == last));
     let mut found: Vec<String> =
         whole.map(|ordinal| format!("trial {ordinal} has no result on every path")).collect();
     let differ = trials.iter().filter(|trial| {
