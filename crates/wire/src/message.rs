@@ -401,9 +401,13 @@ mod tests {
 
     #[test]
     fn the_most_rows_fit_a_line_whatever_they_hold() {
-        let rows = FlowRows { first: u32::MAX, rows: vec![[u64::MAX; 8]; MAX_FLOW_ROWS as usize] };
-        let reply = Reply { id: Some(u64::MAX), result: Some(Outcome::Flows(rows)), error: None };
-        assert!(serde_json::to_string(&reply).unwrap().len() < MAX_LINE_BYTES);
+        let bytes = |count: usize| {
+            let rows = FlowRows { first: u32::MAX, rows: vec![[u64::MAX; 8]; count] };
+            let reply = Reply { id: Some(u64::MAX), result: Some(Outcome::Flows(rows)), error: None };
+            serde_json::to_string(&reply).unwrap().len()
+        };
+        let further_row = bytes(2) - bytes(1);
+        assert!(bytes(1) + (MAX_FLOW_ROWS as usize - 1) * further_row < MAX_LINE_BYTES);
     }
 
     #[test]

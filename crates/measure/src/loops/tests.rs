@@ -21,6 +21,10 @@ use crate::mailbox::Mailbox;
 use crate::pacer::Load;
 
 const TAG: u16 = 0x1234;
+/// Packets of a test; Miri has time for a twentieth.
+const PACKETS: u64 = if cfg!(miri) { 500 } else { 10_000 };
+/// Time between two readings of the clock in tests whose loop polls for long.
+const STEP_NS: u64 = if cfg!(miri) { 500 } else { 100 };
 
 fn profile(document: &str) -> Profile {
     serde_json::from_str(document).unwrap()
@@ -97,35 +101,36 @@ fn run(count: u32, packets: u64, delay: u64, fate: impl FnMut(u64) -> Fate) -> (
 
 #[test]
 fn a_perfect_link_delivers_everything() {
-    let (sent, received) = run(100, 10_000, 0, |_| Fate::Deliver);
-    assert_eq!((sent.counters.packets, sent.counters.bytes, sent.unsent), (10_000, 600_000, 0));
+    let (sent, received) = run(100, PACKETS, 0, |_| Fate::Deliver);
+    assert_eq!((sent.counters.packets, sent.counters.bytes, sent.unsent), (PACKETS, 60 * PACKETS, 0));
     assert_eq!(sent.limit, Some(Ended::Packets));
-    assert_eq!((received.counters(1.0).packets, received.sequence_gaps()), (10_000, 0));
+    assert_eq!((received.counters(1.0).packets, received.sequence_gaps()), (PACKETS, 0));
 }
 
 #[test]
 fn losses_are_counted_to_the_packet() {
-    let lost = (0..10_000u64).filter(|n| n % 7 == 3).count() as u64;
-    let (sent, received) = run(10, 10_000, 0, |n| if n % 7 == 3 { Fate::Lose } else { Fate::Deliver });
+    let lost = (0..PACKETS).filter(|n| n % 7 == 3).count() as u64;
+    let (sent, received) = run(10, PACKETS, 0, |n| if n % 7 == 3 { Fate::Lose } else { Fate::Deliver });
     assert_eq!(sent.counters.packets, received.counters(1.0).packets + lost);
     assert_eq!(received.counters(1.0).out_of_order + received.counters(1.0).duplicates, 0);
 }
 
 #[test]
 fn duplicates_and_late_frames_are_counted_apart() {
-    let (sent, received) = run(4, 8_000, 0, |n| match n % 100 {
+    let hundreds = PACKETS / 100;
+    let (sent, received) = run(4, PACKETS, 0, |n| match n % 100 {
         11 => Fate::Duplicate,
         50 => Fate::Overtaken(9),
         77 => Fate::Lose,
         _ => Fate::Deliver,
     });
     let counters = received.counters(1.0);
-    assert_eq!(sent.counters.packets, 8_000);
-    assert_eq!(counters.duplicates, 80);
-    assert_eq!(counters.out_of_order, 80);
-    assert_eq!(counters.packets, 8_000 - 80);
-    assert_eq!(counters.frames, 8_000 - 80 + 80);
-    assert_eq!(received.sequence_gaps(), 80);
+    assert_eq!(sent.counters.packets, PACKETS);
+    assert_eq!(counters.duplicates, hundreds);
+    assert_eq!(counters.out_of_order, hundreds);
+    assert_eq!(counters.packets, PACKETS - hundreds);
+    assert_eq!(counters.frames, PACKETS - hundreds + hundreds);
+    assert_eq!(received.sequence_gaps(), hundreds);
 }
 
 #[test]
@@ -142,13 +147,14 @@ fn a_full_queue_neither_loses_nor_renumbers() {
     let clock = SteppingClock::new(10);
     let signal = go();
     let published = TransmitBlock::default();
-    let sent = transmit(&mut sender, &clock, plan(3, None, Some(1_000), None), &signal, &published);
-    assert_eq!((sent.counters.packets, sent.unsent), (1_000, 0));
+    let packets = PACKETS / 10;
+    let sent = transmit(&mut sender, &clock, plan(3, None, Some(packets), None), &signal, &published);
+    assert_eq!((sent.counters.packets, sent.unsent), (packets, 0));
     assert!(sent.counters.queue_full > 0);
     signal.stop();
     let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows: 3 });
     receive(&mut receiver, &clock, &mut analysis, &signal, &ReceiveBlock::default());
-    assert_eq!((analysis.counters(1.0).packets, analysis.sequence_gaps()), (1_000, 0));
+    assert_eq!((analysis.counters(1.0).packets, analysis.sequence_gaps()), (packets, 0));
     assert_eq!(analysis.counters(1.0).out_of_order, 0);
 }
 
@@ -158,13 +164,8 @@ fn a_stuck_port_cannot_hold_the_loop() {
     sender.capacity = 100;
     let clock = SteppingClock::new(1_000);
     let signal = go();
-    let sent = transmit(
-        &mut sender,
-        &clock,
-        plan(1, None, None, Some(1_000_000)),
-        &signal,
-        &TransmitBlock::default(),
-    );
+    let sent =
+        transmit(&mut sender, &clock, plan(1, None, None, Some(200_000)), &signal, &TransmitBlock::default());
     assert_eq!((sent.counters.packets, sent.unsent, sent.limit), (100, 28, Some(Ended::Duration)));
     signal.stop();
     let mut analysis = Analysis::new(Expect::Trial { tag: TAG, flows: 1 });
@@ -179,19 +180,25 @@ fn a_stuck_port_cannot_hold_the_loop() {
 #[test]
 fn a_load_the_port_does_not_carry_is_accounted_for() {
     let (mut sender, _receiver) = plain_link(|_| Fate::Deliver);
-    sender.capacity = 1_000;
-    let clock = SteppingClock::new(100);
-    let plan = plan(1, Some(1e6), None, Some(10_000_000));
+    sender.capacity = PACKETS as usize / 10;
+    let clock = SteppingClock::new(STEP_NS);
+    // A packet per microsecond.
+    let duration_ns = PACKETS * 1_000;
+    let plan = plan(1, Some(1e6), None, Some(duration_ns));
     let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
-    assert_eq!(sent.counters.packets + sent.unsent + sent.forgone, 10_000, "{sent:?}");
-    assert_eq!(sent.counters.packets, 1_000);
-    // The queue is full after 1 ms of 10.
-    assert!((8_900_000..9_000_100).contains(&sent.blocked), "{sent:?}");
+    assert_eq!(sent.counters.packets + sent.unsent + sent.forgone, PACKETS, "{sent:?}");
+    assert_eq!(sent.counters.packets, PACKETS / 10);
+    // The queue is full after a tenth of the time.
+    let full = duration_ns * 9 / 10;
+    assert!((full - 100_000..full + STEP_NS).contains(&sent.blocked), "{sent:?}");
 }
 
 #[test]
 fn paced_trials_last_as_long_as_they_should() {
-    for (pps, packets) in [(1e6, 5_000), (1e3, 10), (1.0, 2)] {
+    let rows = [(1e6, 5_000), (1e3, 10), (1.0, 2)];
+    // Ten million polls of an idle loop take Miri too long.
+    for (pps, packets) in if cfg!(miri) { &[(1e6, 500)][..] } else { &rows } {
+        let (pps, packets) = (*pps, *packets);
         let (mut sender, _receiver) = plain_link(|_| Fate::Lose);
         let clock = SteppingClock::new(100);
         let sent = transmit(
@@ -223,10 +230,11 @@ fn the_signal_ends_a_loop_before_its_limits() {
 #[test]
 fn mixes_keep_their_shares_and_their_bytes() {
     let imix = profile(r#"{"flows": 5, "frameSize": "imix", "payload": "random:9"}"#);
-    let (sent, received) = run_profile(&imix, 1200, 0, |_| Fate::Deliver);
-    let expected = 100 * (7 * 60 + 4 * 590 + 1514);
+    let rounds = if cfg!(miri) { 5 } else { 100 };
+    let (sent, received) = run_profile(&imix, 12 * rounds, 0, |_| Fate::Deliver);
+    let expected = rounds * (7 * 60 + 4 * 590 + 1514);
     assert_eq!((sent.counters.bytes, received.counters(1.0).bytes), (expected, expected));
-    assert_eq!((received.counters(1.0).packets, received.counters(1.0).bad_checksums), (1200, 0));
+    assert_eq!((received.counters(1.0).packets, received.counters(1.0).bad_checksums), (12 * rounds, 0));
 }
 
 #[test]
@@ -236,7 +244,7 @@ fn a_mix_through_a_full_queue_counts_the_bytes_it_sent() {
     (sender.accepts, sender.capacity) = (3, 101);
     let clock = SteppingClock::new(1_000);
     let signal = go();
-    let plan = plan_of(&imix, None, None, Some(1_000_000));
+    let plan = plan_of(&imix, None, None, Some(200_000));
     let sent = transmit(&mut sender, &clock, plan, &signal, &TransmitBlock::default());
     assert_eq!((sent.counters.packets, sent.counters.bytes), (101, 51 * 60 + 50 * 1514));
     signal.stop();
@@ -247,9 +255,10 @@ fn a_mix_through_a_full_queue_counts_the_bytes_it_sent() {
 
 #[test]
 fn reordering_is_reported_with_its_extent() {
-    let (_, received) = run(1, 10_000, 0, |n| if n % 100 == 50 { Fate::Overtaken(9) } else { Fate::Deliver });
+    let (_, received) =
+        run(1, PACKETS, 0, |n| if n % 100 == 50 { Fate::Overtaken(9) } else { Fate::Deliver });
     let reordering = received.reordering().unwrap();
-    assert_eq!((reordering.packets, reordering.extents), (100, 100));
+    assert_eq!((reordering.packets, reordering.extents), (PACKETS / 100, PACKETS / 100));
     assert_eq!((reordering.extent_mean, reordering.extent_max), (9.0, 9));
 }
 
@@ -260,7 +269,7 @@ fn idle_time_and_departures_are_told() {
     let sent = transmit(
         &mut sender,
         &clock,
-        plan(1, Some(1e5), Some(1_000), None),
+        plan(1, Some(1e5), Some(PACKETS / 10), None),
         &go(),
         &TransmitBlock::default(),
     );
@@ -274,12 +283,12 @@ fn idle_time_and_departures_are_told() {
 #[test]
 fn stages_are_followed_and_accounted_for() {
     let (mut sender, _receiver) = plain_link(|_| Fate::Lose);
-    let clock = SteppingClock::new(100);
-    let stage = |from_pps, to_pps| StageRates { from_pps, to_pps, seconds: 0.01 };
+    let clock = SteppingClock::new(STEP_NS);
+    let stage = |from_pps, to_pps| StageRates { from_pps, to_pps, seconds: 0.002 };
     let load = Load::Stages { stages: vec![stage(1e5, 3e5), stage(1e5, 1e5)], burst: 1 };
-    let plan = plan_of(&flows(1), Some(load), None, Some(20_000_000));
+    let plan = plan_of(&flows(1), Some(load), None, Some(4_000_000));
     let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
-    assert_eq!(sent.counters.packets + sent.forgone, 3_000);
+    assert_eq!(sent.counters.packets + sent.forgone, 600);
     assert!(sent.forgone <= 1, "{sent:?}");
 }
 
@@ -287,7 +296,7 @@ fn stages_are_followed_and_accounted_for() {
 fn a_port_that_was_full_does_not_make_a_load_exceed_its_ceiling() {
     // A load of 1,000 packets in 10 ms, of which the ceiling admits 101; the port accepts 7 at a time.
     let (mut sender, mut receiver) = plain_link(|_| Fate::Deliver);
-    let clock = SteppingClock::new(1_000);
+    let clock = SteppingClock::new(10 * STEP_NS);
     let mut plan = plan(1, Some(1e5), None, Some(20_000_000));
     plan.ceilings = vec![Ceiling::Packets(101)];
     sender.accepts = 7;

@@ -104,9 +104,9 @@ fn whatever_comes_is_survived() {
     let own = addresses(&["10.0.1.1/24", "fd00::1/64"]);
     for frame in asked {
         for at in 0..frame.len() {
-            for value in [0, 1, 0x7f, 0x80, 0xff] {
+            for value in if cfg!(miri) { &[0xff][..] } else { &[0, 1, 0x7f, 0x80, 0xff] } {
                 let mut broken = frame.clone();
-                broken[at] = value;
+                broken[at] = *value;
                 let _ = hear(&broken, THERE, &own);
                 let _ = hear(&broken[..at], THERE, &own);
             }

@@ -176,17 +176,18 @@ mod tests {
 
     #[test]
     fn random_orders_hold_every_value_once() {
-        for count in [1u32, 2, 3, 7, 100, 1000, 4096, 5000] {
+        let most = if cfg!(miri) { 200 } else { 5000 };
+        for count in [1u32, 2, 3, 7, 100, 1000, 4096, 5000].into_iter().filter(|count| *count <= most) {
             for seed in [0, 1, u64::MAX] {
                 let values: HashSet<u32> = (0..count).map(|i| shuffled(i, count, seed)).collect();
                 assert_eq!(values.len() as u32, count);
                 assert!(values.iter().all(|value| *value < count));
             }
         }
-        let order = |seed| (0..1000).map(|i| shuffled(i, 1000, seed)).collect::<Vec<_>>();
+        let order = |seed| (0..most).map(|i| shuffled(i, most, seed)).collect::<Vec<_>>();
         assert_ne!(order(1), order(2));
-        let rising = order(1).windows(2).filter(|pair| pair[1] > pair[0]).count();
-        assert!((400..600).contains(&rising), "{rising} of 999 steps rise");
+        let rising = order(1).windows(2).filter(|pair| pair[1] > pair[0]).count() as u32;
+        assert!((most * 2 / 5..most * 3 / 5).contains(&rising), "{rising} of {most} steps rise");
     }
 
     #[test]
