@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod alone;
+mod bridge;
 mod ceilings;
 mod directions;
 mod exports;

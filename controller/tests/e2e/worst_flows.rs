@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use crate::support::{Bench, not_run, python, stderr, stdout};
+use crate::bridge::BridgedPath;
+use crate::support::{Bench, python, stderr, stdout};
 use linerate_results::summary::{FlowSummary, Summary, TrialSummary};
 
 /// Packets of each flow of a trial.
@@ -16,73 +17,21 @@ const FLOWS: u64 = 8;
 /// Offset of the probe's sequence number in bits from the UDP header; its lowest byte comes first.
 const SEQUENCE: u32 = 8 * (8 + 4);
 
-/// Two interfaces in a network namespace, connected by a bridge; removed when dropped.
-struct Path2 {
-    name: String,
-}
-
-impl Path2 {
-    fn new(test: &str) -> Option<Self> {
-        // A process that was killed leaves its namespace, and a later one may have its number.
-        let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
-        let path = Self { name: format!("lr-worst-{}-{since}", std::process::id()) };
-        let lines =
-            "set -e; cd /proc/sys/net/ipv6/conf; echo 1 >all/disable_ipv6; echo 1 >default/disable_ipv6
-            for file in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $file ] || echo 0 >$file; done
-            ip link add hub type bridge stp_state 0 mcast_snooping 0
-            for end in near far; do
-                ip link add $end arp off type veth peer name ${end}1
-                ip link set ${end}1 arp off master hub; ip link set $end up; ip link set ${end}1 up
-            done; ip link set hub arp off up; ip link set lo up";
-        let made = Command::new("ip").args(["netns", "add", &path.name]).output();
-        let reason = match made {
-            Ok(output) if output.status.success() => match path.command("sh").args(["-c", lines]).output() {
-                Ok(output) if output.status.success() => return Some(path),
-                Ok(output) => stderr(&output),
-                Err(error) => error.to_string(),
-            },
-            Ok(output) => stderr(&output),
-            Err(error) => error.to_string(),
-        };
-        not_run(test, &format!("no network namespace with veth and a bridge: {}", reason.trim()));
-        None
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, program]);
-        command
-    }
-
-    /// Drops flow `all`, the second half of flow `half`, and the packets of flow `single` with these numbers,
-    /// on the way from one end.
-    fn lose(&self, port: &str, all: u32, half: u32, (single, numbers): (u32, &[u8])) {
-        let of = |flow: u32| format!("udp dport {}", 1024 + flow);
-        let numbers: Vec<String> = numbers.iter().map(|number| format!("{number:#04x}000000")).collect();
-        let rules = format!(
-            "table netdev {port} {{ chain c {{ type filter hook ingress device \"{port}\" priority 0; policy accept;\n\
-             {} drop\n {} @th,{SEQUENCE},1 1 drop\n {} @th,{SEQUENCE},32 {{ {} }} drop\n }}\n}}\n",
+/// Drops flow `all`, the second half of flow `half`, and the packets of flow `single` with these numbers, on the
+/// way from one end.
+fn lose(path: &BridgedPath, port: &str, all: u32, half: u32, (single, numbers): (u32, &[u8])) {
+    let of = |flow: u32| format!("udp dport {}", 1024 + flow);
+    let numbers: Vec<String> = numbers.iter().map(|number| format!("{number:#04x}000000")).collect();
+    path.filter(
+        port,
+        &format!(
+            "{} drop\n {} @th,{SEQUENCE},1 1 drop\n {} @th,{SEQUENCE},32 {{ {} }} drop",
             of(all),
             of(half),
             of(single),
             numbers.join(", ")
-        );
-        let output = self.command("nft").arg(&rules).output().unwrap();
-        assert!(output.status.success(), "{rules}\n{}", stderr(&output));
-    }
-
-    fn run(&self, bench: &Bench) -> Output {
-        let devices =
-            "spec.local.devices=[{tx: 'net_af_packet0,iface=near', rx: 'net_af_packet0,iface=far'}]";
-        let bare = bench.command(&["--json", "--quiet", "--set", devices]);
-        self.command(bare.get_program().to_str().unwrap()).args(bare.get_args()).output().unwrap()
-    }
-}
-
-impl Drop for Path2 {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
-    }
+        ),
+    );
 }
 
 fn bench(direction: &str) -> Bench {
@@ -131,7 +80,7 @@ fn results(bench: &Bench, command: &str, options: &[&str]) -> Output {
     output
 }
 
-fn measured(path: &Path2, bench: &Bench) -> Summary {
+fn measured(path: &BridgedPath, bench: &Bench) -> Summary {
     let output = path.run(bench);
     assert!(output.status.success(), "{}", stderr(&output));
     let summary: Summary = serde_json::from_str(stdout(&output).trim_end()).unwrap();
@@ -151,8 +100,8 @@ fn assert_in_order(text: &str, parts: &[String]) {
 #[test]
 fn the_flows_that_lost_most_are_named_everywhere_as_in_the_file_of_flows() {
     let test = "the_flows_that_lost_most_are_named_everywhere_as_in_the_file_of_flows";
-    let Some(path) = Path2::new(test) else { return };
-    path.lose("near1", 1, 2, (3, &[5, 0x40, 0xc8]));
+    let Some(path) = BridgedPath::new(test) else { return };
+    lose(&path, "near1", 1, 2, (3, &[5, 0x40, 0xc8]));
     let bench = bench("one-way");
     let summary = measured(&path, &bench);
     let directory = bench.experiment_with_summary();
@@ -217,9 +166,9 @@ fn the_flows_that_lost_most_are_named_everywhere_as_in_the_file_of_flows() {
 
 #[test]
 fn each_way_and_the_way_back_name_their_own_worst_flows() {
-    let Some(path) = Path2::new("each_way_and_the_way_back_name_their_own_worst_flows") else { return };
-    path.lose("near1", 1, 2, (3, &[5, 0x40]));
-    path.lose("far1", 6, 5, (4, &[7]));
+    let Some(path) = BridgedPath::new("each_way_and_the_way_back_name_their_own_worst_flows") else { return };
+    lose(&path, "near1", 1, 2, (3, &[5, 0x40]));
+    lose(&path, "far1", 6, 5, (4, &[7]));
     let bench = bench("bidirectional");
     let summary = measured(&path, &bench);
     let directory = bench.experiment_with_summary();
@@ -227,8 +176,8 @@ fn each_way_and_the_way_back_name_their_own_worst_flows() {
     assert_eq!(lost, [[(1, 256), (2, 128), (3, 2)], [(6, 256), (5, 128), (4, 1)]], "{summary:?}");
     drop((path, bench));
 
-    let Some(path) = Path2::new("each_way_and_the_way_back_name_their_own_worst_flows") else { return };
-    path.lose("near1", 1, 2, (3, &[5, 0x40]));
+    let Some(path) = BridgedPath::new("each_way_and_the_way_back_name_their_own_worst_flows") else { return };
+    lose(&path, "near1", 1, 2, (3, &[5, 0x40]));
     let bench = self::bench("round-trip");
     let summary = measured(&path, &bench);
     let directory = bench.experiment_with_summary();

@@ -6,10 +6,17 @@ use crate::PPB;
 use crate::classify::{Criterion, LoadClass, classify};
 use crate::measurement::{Loss, Measurement};
 
-/// The counted trials of a search, by load in packets per second.
+/// Trials in a row at a load that are repeated because the tester did not offer it, although it can.
+const MOST_REPEATED: u32 = 4;
+
+/// The trials of a search that are evidence, by load in packets per second.
 #[derive(Debug, Clone, Default)]
 pub struct Trials {
     by_load: BTreeMap<u64, Vec<Measurement>>,
+    /// Highest load that was offered.
+    offered: u64,
+    /// Trials in a row that were no evidence, by load.
+    repeated: BTreeMap<u64, u32>,
 }
 
 /// Bounds in packets per second.
@@ -29,9 +36,22 @@ impl Bounds {
 }
 
 impl Trials {
-    /// Adds a trial.
-    pub fn add(&mut self, trial: Measurement) {
+    /// Adds a trial. False when it is no evidence and must be repeated: the tester did not offer the load, although
+    /// it offered as much in another trial. Then it was held up, by other work on its CPUs for example. After four
+    /// repeats in a row, such a trial counts.
+    pub fn add(&mut self, trial: Measurement) -> bool {
+        if trial.unsent == 0 {
+            self.offered = self.offered.max(trial.load_pps);
+        } else if trial.load_pps <= self.offered {
+            let repeated = self.repeated.entry(trial.load_pps).or_default();
+            if *repeated < MOST_REPEATED {
+                *repeated += 1;
+                return false;
+            }
+        }
+        self.repeated.remove(&trial.load_pps);
         self.by_load.entry(trial.load_pps).or_default().push(trial);
+        true
     }
 
     /// The trials at a load.

@@ -203,7 +203,9 @@ impl Search {
             return;
         }
         self.counted += 1;
-        self.trials.add(outcome);
+        if !self.trials.add(outcome) {
+            return;
+        }
         let top = self.grid.top();
         match self.stage.clone() {
             Stage::WarmUp => {}

@@ -100,7 +100,8 @@ impl SearchState {
         }
         if let Some(request) = step.request {
             for path in &step.paths {
-                let same = path.intended_pps == Some(request.load_pps as f64)
+                // Lcores and their intervals round the load.
+                let same = path.intended_pps.is_some_and(|pps| pps.round() as u64 == request.load_pps)
                     && path.intended_ns.is_none_or(|ns| ns == request.duration_ns);
                 if !same {
                     return Err(format!(

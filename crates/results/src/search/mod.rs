@@ -134,7 +134,9 @@ impl GoalSummary {
 /// The trials that count, as the search knows them.
 pub fn counted(trials: &[SearchedTrial<'_>]) -> Trials {
     let mut counted = Trials::default();
-    trials.iter().filter(|trial| trial.is_counted()).for_each(|trial| counted.add(trial.measurement));
+    for trial in trials.iter().filter(|trial| trial.is_counted()) {
+        counted.add(trial.measurement);
+    }
     counted
 }
 

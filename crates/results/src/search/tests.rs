@@ -4,7 +4,9 @@ use linerate_search::measurement::TesterLimit;
 use linerate_search::{Irregular, Limiter};
 
 /// Name of each result, its conditional throughput, and why it is irregular.
-fn results(searched: &Searched) -> Vec<(String, Option<u64>, Option<Irregular>, Option<Limiter>)> {
+type Found = (String, Option<u64>, Option<Irregular>, Option<Limiter>);
+
+fn results(searched: &Searched) -> Vec<Found> {
     let of = |search: &SearchSummary| {
         let name = format!("{} #{} {}", search.frame_size, search.number, search.subject());
         let goals = search.goals.iter().map(move |one| {

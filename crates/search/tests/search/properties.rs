@@ -40,8 +40,10 @@ fn spec(goals: Vec<Goal>) -> SearchSpec {
     SearchSpec { goals, min_pps: 9_001, max_pps: 14_880_952, warm_up_ns: PPB }
 }
 
+type System = Box<dyn FnMut(&Request) -> Measurement>;
+
 /// Systems that answer a request; some are adversarial.
-fn systems(seed: u64) -> Vec<Box<dyn FnMut(&Request) -> Measurement>> {
+fn systems(seed: u64) -> Vec<System> {
     let (mut any, mut rare, mut tester) = (Random(seed), Random(!seed), Random(seed ^ 77));
     let mut flip = false;
     vec![
@@ -152,5 +154,22 @@ fn more_loss_never_makes_a_load_better() {
             trials[worse as usize].lost += random.below(200);
             assert!(rank(classify(&trials, &criterion)) >= before, "{criterion:?} {trials:?}");
         }
+    }
+}
+
+#[test]
+fn a_tester_that_is_held_up_now_and_then_repeats_the_trial() {
+    let mut random = Random(9);
+    for _ in 0..20 {
+        let found = run(spec(vec![Goal::ndr()]), |request| {
+            let seconds = request.duration_ns / PPB;
+            let held_up = request.load_pps < 14_000_000 && random.below(6) == 0;
+            let lost = (request.load_pps.saturating_sub(1_000_000)) * seconds;
+            outcome(request, if held_up { 0 } else { lost }, if held_up { request.load_pps / 5 } else { 0 })
+        });
+        let result = &found.unwrap().goals["ndr"];
+        assert!(result.regular, "{result:?}");
+        assert!(result.relevant_lower_bound_pps <= Some(1_000_000), "{result:?}");
+        assert!(result.relevant_upper_bound_pps > Some(1_000_000), "{result:?}");
     }
 }
