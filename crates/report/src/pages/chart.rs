@@ -27,7 +27,7 @@ pub struct Chart {
 pub enum Scale {
     /// Proportional.
     Linear,
-    /// Logarithmic; all values are above zero.
+    /// Logarithmic; a value of zero is placed at the start of the axis.
     Log,
 }
 
@@ -64,6 +64,10 @@ pub enum Mark {
     Dotted,
     /// Points alone.
     Points,
+    /// Hollow points in the colour of the series before.
+    Hollow,
+    /// A line between the points of each pair: first and second, third and fourth.
+    Segments,
     /// A theoretical curve: a dashed line in the colour of the text.
     Theory,
     /// A bar from the axis to each point.
@@ -118,6 +122,25 @@ impl Axis {
         let last = all.iter().find(|at| **at * slack >= to).copied().unwrap_or(10f64.powi(high));
         let ticks = all.into_iter().filter(|at| (first..=last).contains(at)).map(Tick::at).collect();
         Self { label: label.into(), scale: Scale::Log, from: first, to: last, ticks }
+    }
+
+    /// A linear axis over `from` to `to`, and a little more, which need not begin at zero.
+    pub fn between(label: impl Into<String>, from: f64, to: f64) -> Self {
+        let least = (from.abs().max(to.abs()) * 1e-6).max(f64::MIN_POSITIVE);
+        let step = nice_step((to - from).max(least) / MOST_TICKS);
+        let (first, last) = ((from / step).floor(), (to / step).ceil());
+        let last = last.max(first + 1.0);
+        let ticks =
+            (0..=(last - first) as u32).map(|index| Tick::at((first + f64::from(index)) * step)).collect();
+        Self { label: label.into(), scale: Scale::Linear, from: first * step, to: last * step, ticks }
+    }
+
+    /// A logarithmic axis over `from` to `to`, both above zero, with a place for zero a decade below.
+    pub fn log_with_zero(label: impl Into<String>, from: f64, to: f64) -> Self {
+        let mut axis = Self::log(label, 10f64.powf(from.log10().floor()), to);
+        axis.from /= 10.0;
+        axis.ticks.insert(0, Tick { at: axis.from, label: "0".to_owned() });
+        axis
     }
 
     /// An axis of numbered items, each in the middle of its place; at most `most` of them are labelled.
@@ -215,6 +238,24 @@ mod tests {
         let same = Axis::log("", 10.0, 10.0);
         assert!(same.from < same.to, "{same:?}");
         assert_eq!(Axis::log("", 1.0, 100.0).place(10.0), 0.5);
+    }
+
+    #[test]
+    fn an_axis_between_two_values_has_round_ends() {
+        let axis = Axis::between("", 0.9983, 1.0024);
+        assert_eq!(ticks(&axis), ["0.998", "0.999", "1", "1.001", "1.002", "1.003"]);
+        assert!((axis.from - 0.998).abs() < 1e-9 && (axis.to - 1.003).abs() < 1e-9, "{axis:?}");
+        let same = Axis::between("", 5.0, 5.0);
+        assert!(same.from < same.to && same.from <= 5.0 && same.to >= 5.0, "{same:?}");
+        let nothing = Axis::between("", 0.0, 0.0);
+        assert!(nothing.from < nothing.to, "{nothing:?}");
+    }
+
+    #[test]
+    fn zero_has_a_place_below_the_decades() {
+        let axis = Axis::log_with_zero("", 0.02, 90.0);
+        assert_eq!(ticks(&axis), ["0", "0.01", "0.1", "1", "10", "100"]);
+        assert_eq!((axis.place(0.0), axis.place(axis.from * 10.0)), (0.0, 0.2));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::chart::{Chart, Scale, Series};
+use super::chart::{Chart, Mark, Scale, Series};
 use super::model::{Block, Cell, Column, Fact, Finding, Group, Link, Report, Row, Table, Tone};
 use super::number::short;
 
@@ -121,7 +121,9 @@ fn chart(out: &mut String, chart: &Chart) {
         Column::numbers("lowest", "lowest"),
         Column::numbers("highest", "highest"),
     ];
-    let rows = chart.series.iter().filter_map(|series| {
+    // A line of blocks cannot show separate segments.
+    let drawn = chart.series.iter().filter(|series| series.mark != Mark::Segments);
+    let rows = drawn.filter_map(|series| {
         let (low, high) = series.range()?;
         let cells = vec![
             series.name.clone().into(),
@@ -182,7 +184,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pages::chart::{Axis, Mark};
+    use crate::pages::chart::Axis;
 
     #[test]
     fn a_series_is_a_line_over_the_axes() {

@@ -169,7 +169,7 @@ fn figure(chart: &Chart) -> Markup {
             figcaption { (chart.title) }
             @if chart.series.len() > 1 {
                 ul.legend {
-                    @for (index, series) in chart.series.iter().enumerate() {
+                    @for (index, series) in chart.series.iter().enumerate().filter(|(_, series)| !series.points.is_empty()) {
                         li class=(svg::class(chart, index)) { (soft(&series.name)) }
                     }
                 }

@@ -21,9 +21,10 @@ const GRID: RGBColor = RGBColor(0, 2, 0);
 
 /// CSS class of the `index`th series, which sets its colour.
 pub(super) fn class(chart: &Chart, index: usize) -> String {
-    match number(&chart.series, index) {
-        Some(number) => format!("c{number}"),
-        None => "theory".to_owned(),
+    match (number(&chart.series, index), chart.series[index].mark) {
+        (Some(number), Mark::Hollow) => format!("c{number} hollow"),
+        (Some(number), _) => format!("c{number}"),
+        (None, _) => "theory".to_owned(),
     }
 }
 
@@ -32,8 +33,9 @@ fn number(series: &[Series], index: usize) -> Option<u8> {
     if series[index].mark == Mark::Theory {
         return None;
     }
-    let before = series[..index].iter().filter(|series| series.mark != Mark::Theory).count();
-    Some((before % usize::from(COLOURS)) as u8 + 1)
+    let own = |series: &&Series| !matches!(series.mark, Mark::Theory | Mark::Hollow);
+    let colours = series[..=index].iter().filter(own).count().max(1) - 1;
+    Some((colours % usize::from(COLOURS)) as u8 + 1)
 }
 
 /// The chart as an `svg` element.
@@ -96,6 +98,15 @@ fn draw(root: &Area<'_>, chart: &Chart) -> Result<(), DrawingError> {
                 context.draw_series(
                     series.points.iter().map(|point| Circle::new(*point, width + 3, colour.filled())),
                 )?;
+            }
+            Mark::Hollow => {
+                context
+                    .draw_series(points.map(|point| Circle::new(point, width + 3, colour.stroke_width(2))))?;
+            }
+            Mark::Segments => {
+                let pairs = series.points.chunks_exact(2);
+                context
+                    .draw_series(pairs.map(|pair| PathElement::new(pair.to_vec(), colour.stroke_width(3))))?;
             }
             Mark::Theory => {
                 context.draw_series(DashedLineSeries::new(points, 12, 8, TEXT.stroke_width(3)))?;

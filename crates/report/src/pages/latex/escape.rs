@@ -39,6 +39,8 @@ fn convert(text: &str, joint: &str) -> String {
                 let _ = write!(out, "{{{character}}}");
             }
             'µ' | 'μ' => out.push_str("\\textmu{}"),
+            '≥' => out.push_str("\\ensuremath{\\geq}"),
+            '÷' => out.push_str("\\textdiv{}"),
             '×' => out.push_str("\\texttimes{}"),
             '±' => out.push_str("\\textpm{}"),
             '−' => out.push_str("\\textminus{}"),
@@ -74,6 +76,7 @@ mod tests {
         );
         assert_eq!(escape("a\nb\u{0}c"), "a b{[}U+0000{]}c");
         assert_eq!(escape("µs × ü 🦀"), r"\textmu{}s \texttimes{} ü {[}U+1F980{]}");
+        assert_eq!(escape("≥ 1 ÷"), r"\ensuremath{\geq} 1 \textdiv{}");
     }
 
     #[test]

@@ -23,23 +23,27 @@ pub(super) fn chart(out: &mut String, chart: &Chart) {
         options.join(", ")
     );
     let mut colours = (1..=6).cycle();
+    let mut colour = 1;
     for series in &chart.series {
+        if !matches!(series.mark, Mark::Theory | Mark::Hollow) {
+            colour = colours.next().unwrap_or(1);
+        }
+        if series.points.is_empty() {
+            continue;
+        }
         let style = match series.mark {
             Mark::Theory => "theory, dashed, thick".to_owned(),
-            Mark::Line => format!("series{}, thick", colours.next().unwrap_or(1)),
-            Mark::Dotted => format!("series{}, thick, mark=*, mark size=1.5pt", colours.next().unwrap_or(1)),
-            Mark::Points => {
-                format!("series{}, only marks, mark=*, mark size=2pt", colours.next().unwrap_or(1))
-            }
+            Mark::Line => format!("series{colour}, thick"),
+            Mark::Dotted => format!("series{colour}, thick, mark=*, mark size=1.5pt"),
+            Mark::Points => format!("series{colour}, only marks, mark=*, mark size=2pt"),
+            Mark::Hollow => format!("series{colour}, only marks, mark=o, mark size=2pt"),
+            Mark::Segments => format!("series{colour}, thick, unbounded coords=jump"),
             Mark::Bars => {
                 let width = 8.5 * 0.7 / (chart.x.to - chart.x.from).max(1.0);
-                format!(
-                    "series{}, fill, draw=none, ybar, bar width={width:.3}cm",
-                    colours.next().unwrap_or(1)
-                )
+                format!("series{colour}, fill, draw=none, ybar, bar width={width:.3}cm")
             }
         };
-        let _ = writeln!(out, "\\addplot[{style}] coordinates {{{}}};", coordinates(series));
+        let _ = writeln!(out, "\\addplot[{style}] coordinates {{{}}};", coordinates(chart, series));
         if chart.series.len() > 1 {
             let _ = writeln!(out, "\\addlegendentry{{{}}}", escape(&series.name));
         }
@@ -64,13 +68,17 @@ fn axis(options: &mut Vec<String>, name: char, axis: &Axis) {
     options.push(format!("{name}ticklabels={{{}}}", labels.join(",")));
 }
 
-fn coordinates(series: &Series) -> String {
-    series
-        .points
-        .iter()
-        .map(|(x, y)| format!("({},{})", number(*x), number(*y)))
-        .collect::<Vec<_>>()
-        .join(" ")
+/// The points of a series. A logarithmic axis of pgfplots has no zero, so its start stands for it; a gap ends
+/// each segment.
+fn coordinates(chart: &Chart, series: &Series) -> String {
+    let y = |y: f64| if chart.y.scale == Scale::Log { y.max(chart.y.from) } else { y };
+    let points = series.points.iter().map(|point| format!("({},{})", number(point.0), number(y(point.1))));
+    let mut points: Vec<String> = points.collect();
+    if series.mark == Mark::Segments {
+        points = points.chunks(2).map(|pair| pair.join(" ")).collect();
+        return points.join(" (nan,nan) ");
+    }
+    points.join(" ")
 }
 
 /// A number in TeX's notation.
