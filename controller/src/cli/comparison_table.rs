@@ -17,8 +17,8 @@ pub(super) fn comparison(comparison: &Comparison, width: Option<usize>) -> Strin
             one.pair.clone(),
             format!("{} {}", one.metric, unit(one.metric.unit())),
             format!("{}, {}", one.a.repeats, one.b.repeats),
-            group(one.metric, &one.a),
-            group(one.metric, &one.b),
+            group(&one.metric, &one.a),
+            group(&one.metric, &one.b),
             change(one),
             one.verdict.to_string(),
         ]);
@@ -31,14 +31,14 @@ pub(super) fn comparison(comparison: &Comparison, width: Option<usize>) -> Strin
         }
     }
     for one in &comparison.unmatched {
-        let metric = one.metric.map_or(String::new(), |metric| format!(" {metric}"));
+        let metric = one.metric.as_ref().map_or(String::new(), |metric| format!(" {metric}"));
         text.push_str(&format!("only in {}: {} {}{metric}\n", one.only_in, one.profile, one.pair));
     }
     text.push_str(&closing_line(comparison));
     text
 }
 
-fn group(metric: Metric, group: &Group) -> String {
+fn group(metric: &Metric, group: &Group) -> String {
     let spread =
         group.standard_deviation.map_or(String::new(), |one| format!(" ± {}", of_unit(metric.unit(), one)));
     format!("{}{spread}", of_unit(metric.unit(), group.mean))

@@ -1,9 +1,12 @@
 //! `results compare`: a verdict on two experiments, with an exit code for pipelines.
 
+use std::ffi::OsStr;
+use std::fmt;
 use std::path::Path;
 
 use anyhow::bail;
-use clap::Args;
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
+use clap::{Arg, Args, Command, ValueEnum};
 
 use super::super::output::{print, say, width};
 use super::super::{Ending, comparison_table};
@@ -30,9 +33,9 @@ pub(in crate::cli) struct CompareArgs {
     a: String,
     /// What is judged, likewise
     b: String,
-    /// Metrics to compare
-    #[arg(long, value_name = "METRIC", value_enum, value_delimiter = ',', default_values_t = Metric::DEFAULT)]
-    metric: Vec<Metric>,
+    /// Metrics to compare; also GOAL_pps for one goal of searches, such as ndr_pps
+    #[arg(long, value_name = "METRIC", value_parser = WantedParser, value_delimiter = ',', default_values_t = Wanted::default_list())]
+    metric: Vec<Wanted>,
     /// How sure all verdicts together have to be: 1 less the probability of any false alarm
     #[arg(long, value_name = "SHARE", value_parser = confidence, default_value = "95%")]
     confidence: f64,
@@ -45,6 +48,58 @@ pub(in crate::cli) struct CompareArgs {
     strict: bool,
     #[command(flatten)]
     place: PlaceArgs,
+}
+
+/// What to compare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wanted {
+    /// One metric.
+    Metric(Metric),
+    /// What searches found for every goal.
+    Goals,
+}
+
+/// Name of [`Wanted::Goals`].
+const GOALS: &str = "goals";
+
+impl Wanted {
+    fn default_list() -> Vec<Self> {
+        Metric::DEFAULT.into_iter().map(Wanted::Metric).chain([Wanted::Goals]).collect()
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wanted::Metric(metric) => metric.fmt(f),
+            Wanted::Goals => f.write_str(GOALS),
+        }
+    }
+}
+
+/// Parses a metric, or `goals`.
+#[derive(Debug, Clone, Copy)]
+struct WantedParser;
+
+impl TypedValueParser for WantedParser {
+    type Value = Wanted;
+
+    fn parse_ref(&self, cmd: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Wanted, clap::Error> {
+        if value == GOALS {
+            return Ok(Wanted::Goals);
+        }
+        match value.to_str().and_then(Metric::parse) {
+            Some(metric) => Ok(Wanted::Metric(metric)),
+            // For its message, which lists the metrics.
+            None => EnumValueParser::<Metric>::new().parse_ref(cmd, arg, value).map(Wanted::Metric),
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let goals = PossibleValue::new(GOALS).help("Conditional throughput of every goal of rate searches");
+        let metrics = Metric::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        Some(Box::new(metrics.chain([goals])))
+    }
 }
 
 /// Parses `95%` or `0.95`.
@@ -68,8 +123,8 @@ fn confidence(text: &str) -> Result<f64, String> {
 
 fn threshold(text: &str) -> Result<(Option<Metric>, f64), String> {
     let Some((name, value)) = text.split_once('=') else { return Ok((None, share(text)?)) };
-    let metric = <Metric as clap::ValueEnum>::from_str(name, false)
-        .map_err(|_| format!("'{name}' is not a metric; --metric lists them in --help"))?;
+    let metric = Metric::parse(name)
+        .ok_or_else(|| format!("'{name}' is not a metric; --metric lists them in --help"))?;
     Ok((Some(metric), share(value)?))
 }
 
@@ -88,13 +143,21 @@ fn load(results: &Path, text: &str) -> anyhow::Result<Summary> {
 }
 
 pub(super) fn run(args: &CompareArgs) -> anyhow::Result<Ending> {
-    let mut settings =
-        Settings { metrics: args.metric.clone(), confidence: args.confidence, ..Settings::default() };
+    let metrics = args.metric.iter().filter_map(|wanted| match wanted {
+        Wanted::Metric(metric) => Some(metric.clone()),
+        Wanted::Goals => None,
+    });
+    let mut settings = Settings {
+        metrics: metrics.collect(),
+        all_goals: args.metric.contains(&Wanted::Goals),
+        confidence: args.confidence,
+        ..Settings::default()
+    };
     settings.metrics.sort();
     settings.metrics.dedup();
     for (metric, value) in &args.threshold {
         match metric {
-            Some(metric) => settings.thresholds.push((*metric, *value)),
+            Some(metric) => settings.thresholds.push((metric.clone(), *value)),
             None => settings.threshold = *value,
         }
     }

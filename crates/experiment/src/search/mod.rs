@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use forecast::SearchView;
 pub use section::{GoalSpec, LimitsOf, LoadLimits, SearchSection};
 pub use share::Share;
-pub use state::{Ended, SearchState, Step, combine};
+pub use state::{Ended, SearchState, Step, combine, is_above};
 pub use strategy::Searches;
 
 /// How the paths of a search count.

@@ -108,7 +108,7 @@ impl SearchState {
                         "recorded trial {number} has another load or duration than this version chooses; run without --resume"
                     ));
                 }
-                if path.offered_pps > MOST_OVER * request.load_pps as f64 && path.missed_intended {
+                if is_above(&request, path) {
                     return Err(format!(
                         "trial {number}: {} offered {:.0} packets per second, and {} were intended",
                         path.path, path.offered_pps, request.load_pps
@@ -122,6 +122,11 @@ impl SearchState {
         self.steps.push(step);
         Ok(())
     }
+}
+
+/// True when a path offered so much more than it was asked for that its trial is no evidence.
+pub fn is_above(request: &Request, path: &PathOutcome) -> bool {
+    path.missed_intended && path.offered_pps > MOST_OVER * request.load_pps as f64
 }
 
 /// The paths of a trial as one measurement: their sum, or the path that lost most. Packets that were not sent

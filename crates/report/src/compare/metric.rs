@@ -1,22 +1,32 @@
-//! Metrics of a comparison: the [figures](linerate_results::figures::table) that can be compared.
+//! Metrics of a comparison: the [figures](linerate_results::figures::table) of trials that can be compared, and
+//! what rate searches found.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::{Arc, LazyLock};
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 pub use linerate_results::figures::table::Unit;
 use linerate_results::figures::table::{Compared, FIGURES, Figure};
-use linerate_results::summary::TrialSummary;
+use linerate_results::summary::{GoalSummary, TrialSummary};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A figure of a trial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Metric(usize);
+/// End of the names of what searches found: `ndr_pps`.
+const OF_GOAL: &str = "_pps";
 
-/// A metric of one trial.
+/// What is compared.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Metric {
+    /// A figure of a trial, by its place among the figures.
+    Figure(usize),
+    /// Conditional throughput of the search goal with this name.
+    Goal(Arc<str>),
+}
+
+/// A metric of one trial or search.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Measured {
     pub(super) value: f64,
@@ -36,89 +46,119 @@ const COUNT: usize = {
     count
 };
 
-/// Every metric, in the order of the figures.
-const METRICS: [Metric; COUNT] = {
-    let mut metrics = [Metric(0); COUNT];
+/// Places of the figures that are compared.
+const PLACES: [usize; COUNT] = {
+    let mut places = [0; COUNT];
     let (mut count, mut index) = (0, 0);
     while index < FIGURES.len() {
         if FIGURES[index].compared.is_some() {
-            metrics[count] = Metric(index);
+            places[count] = index;
             count += 1;
         }
         index += 1;
     }
-    metrics
+    places
 };
 
+/// Every metric of trials, in the order of the figures.
+static METRICS: LazyLock<[Metric; COUNT]> = LazyLock::new(|| PLACES.map(Metric::Figure));
+
 impl Metric {
-    /// Metrics that are compared by default.
+    /// Metrics of trials that are compared by default.
     pub const DEFAULT: [Metric; 3] =
         [Metric::named("received_pps"), Metric::named("lost_ratio"), Metric::named("latency_p99")];
 
-    /// The metric with this name. For constants: a wrong name does not compile.
+    /// The metric of trials with this name. For constants: a wrong name does not compile.
     ///
     /// # Panics
     /// Outside of constants, when no figure of this name is compared.
     pub const fn named(name: &str) -> Self {
         let place = Figure::place(name);
         assert!(FIGURES[place].compared.is_some(), "this figure is not compared");
-        Self(place)
+        Self::Figure(place)
     }
 
-    /// Its figure.
-    pub fn figure(self) -> &'static Figure {
-        &FIGURES[self.0]
+    /// The metric with this name: that of a figure, or `NAME_pps` for the search goal NAME.
+    pub fn parse(name: &str) -> Option<Self> {
+        let figure = METRICS.iter().find(|metric| metric.to_string() == name);
+        figure.cloned().or_else(|| {
+            let goal = name.strip_suffix(OF_GOAL).filter(|goal| !goal.is_empty())?;
+            Some(Self::Goal(goal.into()))
+        })
+    }
+
+    /// The figure of a trial; `None` for what a search found.
+    pub fn figure(&self) -> Option<&'static Figure> {
+        match self {
+            Metric::Figure(place) => FIGURES.get(*place),
+            Metric::Goal(_) => None,
+        }
     }
 
     /// Its unit.
-    pub fn unit(self) -> Unit {
-        self.figure().unit
+    pub fn unit(&self) -> Unit {
+        self.figure().map_or(Unit::PacketsPerSecond, |figure| figure.unit)
     }
 
     /// True when a larger value is better.
-    pub fn more_is_better(self) -> bool {
-        self.figure().compared.is_some_and(|compared| compared.more_is_better)
+    pub fn more_is_better(&self) -> bool {
+        self.figure().is_none_or(|figure| figure.compared.is_some_and(|compared| compared.more_is_better))
     }
 
     /// Its value in a trial; `None` when the trial has none, such as a delay without a common clock.
-    pub(super) fn of(self, trial: &TrialSummary) -> Option<Measured> {
-        let Figure { of, compared, .. } = self.figure();
+    pub(super) fn of(&self, trial: &TrialSummary) -> Option<Measured> {
+        let Figure { of, compared, .. } = self.figure()?;
         let (value, Compared { resolution, .. }) = (of(trial)?, compared.as_ref()?);
         let measured = Measured { value, resolution: resolution(trial, value) };
         Some(measured).filter(|measured| measured.value.is_finite() && measured.resolution.is_finite())
     }
 }
 
+impl Measured {
+    /// What a search found: conditional throughput, with the goal's width around its upper bound. `None` for an irregular
+    /// result, which is no estimate of anything.
+    pub(super) fn of_search(result: &GoalSummary) -> Option<Self> {
+        let found = result.conclusion.regular.then_some(&result.conclusion)?;
+        let (value, upper) = (found.conditional_throughput_pps?, found.relevant_upper_bound_pps?);
+        let measured = Self { value, resolution: result.goal.relative_width * upper as f64 };
+        Some(measured).filter(|measured| measured.value.is_finite() && measured.resolution.is_finite())
+    }
+}
+
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.figure().name)
+        match self {
+            Metric::Figure(place) => f.write_str(FIGURES[*place].name),
+            Metric::Goal(goal) => write!(f, "{goal}{OF_GOAL}"),
+        }
     }
 }
 
 impl ValueEnum for Metric {
     fn value_variants<'a>() -> &'a [Self] {
-        &METRICS
+        &*METRICS
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        let Figure { name, help, .. } = self.figure();
+        let Figure { name, help, .. } = self.figure()?;
         Some(PossibleValue::new(*name).help(*help))
     }
 }
 
 impl Serialize for Metric {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.figure().name)
+        serializer.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for Metric {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = Cow::<str>::deserialize(deserializer)?;
-        let known = METRICS.into_iter().find(|metric| metric.figure().name == name);
-        known.ok_or_else(|| {
-            let names = METRICS.map(|metric| metric.figure().name);
-            D::Error::custom(format!("'{name}' is not a metric; the metrics are {}", names.join(", ")))
+        Self::parse(&name).ok_or_else(|| {
+            let names = METRICS.each_ref().map(Metric::to_string).join(", ");
+            D::Error::custom(format!(
+                "'{name}' is not a metric; the metrics are {names}, and NAME{OF_GOAL} for a search goal"
+            ))
         })
     }
 }
@@ -129,11 +169,18 @@ impl JsonSchema for Metric {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let metrics = METRICS.map(|metric| {
-            let Figure { name, help, .. } = metric.figure();
-            json_schema!({ "description": format!("{help}."), "type": "string", "const": name })
-        });
-        json_schema!({ "description": "A figure of a trial.", "oneOf": metrics })
+        let figures = METRICS.iter().filter_map(Metric::figure);
+        let mut metrics: Vec<Schema> = figures
+            .map(|Figure { name, help, .. }| {
+                json_schema!({ "description": format!("{help}."), "type": "string", "const": name })
+            })
+            .collect();
+        let names = METRICS.each_ref().map(Metric::to_string);
+        metrics.push(json_schema!({
+            "description": "Conditional throughput of a search goal, such as ndr_pps, in packets per second.",
+            "type": "string", "pattern": format!(".{OF_GOAL}$"), "not": { "enum": names },
+        }));
+        json_schema!({ "description": "A figure of a trial, or what searches found.", "oneOf": metrics })
     }
 }
 
@@ -146,14 +193,31 @@ mod tests {
     fn a_metric_has_one_name() {
         assert!(METRICS.is_sorted() && METRICS.len() >= 10);
         let page = include_str!("../../../../docs/compare.md");
-        for metric in METRICS {
+        for metric in METRICS.clone() {
             let name = metric.to_string();
-            assert_eq!(Metric::from_str(&name, false), Ok(metric));
-            assert_eq!(serde_json::to_value(metric).unwrap(), name);
+            assert_eq!(Metric::from_str(&name, false), Ok(metric.clone()));
+            assert_eq!(Metric::parse(&name), Some(metric.clone()));
+            assert_eq!(serde_json::to_value(&metric).unwrap(), name);
             assert_eq!(serde_json::from_value::<Metric>(name.clone().into()).unwrap(), metric);
             assert!(page.contains(&name), "docs/compare.md does not name {name}");
         }
         assert!(serde_json::from_str::<Metric>("\"sent_packets\"").is_err());
+        let ndr = Metric::Goal("ndr".into());
+        assert_eq!((Metric::parse("ndr_pps"), ndr.to_string().as_str()), (Some(ndr.clone()), "ndr_pps"));
+        assert_eq!(serde_json::from_str::<Metric>("\"ndr_pps\"").unwrap(), ndr);
+        assert!(Metric::parse("_pps").is_none() && Metric::parse("ndr").is_none());
+    }
+
+    #[test]
+    fn a_search_shows_differences_as_large_as_its_width() {
+        let searched = linerate_results::fixtures::search::regular();
+        let ndr = &searched.summary.searches[0].goals[0];
+        let measured = Measured::of_search(ndr).unwrap();
+        assert_eq!(Some(measured.value), ndr.conclusion.conditional_throughput_pps);
+        let upper = ndr.conclusion.relevant_upper_bound_pps.unwrap() as f64;
+        assert!((measured.resolution - 0.005 * upper).abs() < 1e-6, "{measured:?}");
+        let irregular = linerate_results::fixtures::search::at_least();
+        assert_eq!(Measured::of_search(&irregular.summary.searches[0].goals[0]), None);
     }
 
     #[test]

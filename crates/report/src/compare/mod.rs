@@ -1,13 +1,14 @@
 //! Comparison of two experiments: metrics that became better or worse, metrics that stayed the same, and
 //! metrics that the repeats cannot decide.
 //!
-//! Repeats of the same profile on the same pair are compared. A verdict tests the difference against the
+//! Repeats of the same profile on the same pair are compared; so are whole rate searches of the same profile. A verdict tests the difference against the
 //! threshold by Welch's t; differences within the threshold count as the same. Holm's correction keeps the
 //! probability of any false alarm in the whole comparison at the stated level. Pure.
 
 mod decide;
 mod metric;
 mod pairing;
+mod searched;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -21,13 +22,15 @@ pub use self::metric::{Metric, Unit};
 use self::pairing::{Pairing, pair_up};
 use self::statistics::difference;
 pub use self::statistics::{Group, Interval, Threshold};
-use linerate_results::summary::{Summary, TrialSummary};
+use linerate_results::summary::{GoalSummary, Summary, TrialSummary};
 
 /// Settings of a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Metrics to compare.
     pub metrics: Vec<Metric>,
+    /// True to compare what searches found for every goal, besides the goals among `metrics`.
+    pub all_goals: bool,
     /// 1 minus the probability of any false alarm, between 0 and 1.
     pub confidence: f64,
     /// Largest irrelevant difference of rates and times, as a share of A's mean.
@@ -42,13 +45,19 @@ pub const SHARE_THRESHOLD: f64 = 1e-4;
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { metrics: Metric::DEFAULT.to_vec(), confidence: 0.95, threshold: 0.02, thresholds: Vec::new() }
+        Self {
+            metrics: Metric::DEFAULT.to_vec(),
+            all_goals: true,
+            confidence: 0.95,
+            threshold: 0.02,
+            thresholds: Vec::new(),
+        }
     }
 }
 
 impl Settings {
-    fn threshold(&self, metric: Metric) -> Threshold {
-        let own = self.thresholds.iter().rev().find(|(of, _)| *of == metric).map(|(_, value)| *value);
+    fn threshold(&self, metric: &Metric) -> Threshold {
+        let own = self.thresholds.iter().rev().find(|(of, _)| of == metric).map(|(_, value)| *value);
         match metric.unit() {
             Unit::Share => Threshold::Absolute(own.unwrap_or(SHARE_THRESHOLD)),
             _ => Threshold::Relative(own.unwrap_or(self.threshold)),
@@ -108,12 +117,12 @@ pub enum Overall {
     NoRegression,
 }
 
-/// One metric of one profile on one pair.
+/// One metric of one profile: on one pair, or of its searches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Compared {
     /// Name of the profile.
     pub profile: String,
-    /// Which pair.
+    /// Which pair; of searches of several paths, `together` or `every`.
     pub pair: String,
     /// Which figure.
     pub metric: Metric,
@@ -153,31 +162,36 @@ pub struct Unmatched {
 /// The experiments have nothing to compare.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{a} and {b} have no finished trial in common whose metrics could be compared; run both from the same document (`linerate results show ID` names the profiles)"
+    "{a} and {b} have no finished trial in common whose metrics could be compared; run both from the same document (`linerate results show ID` names the profiles){}",
+    notes.iter().map(|note| format!("; {note}")).collect::<String>()
 )]
 pub struct NothingInCommon {
     /// Id of A.
     pub a: String,
     /// Id of B.
     pub b: String,
+    /// What was left out, and why.
+    pub notes: Vec<String>,
 }
 
 /// Compares B with A.
 ///
 /// # Errors
-/// When they have no trial in common.
+/// When they have no trial and no result of a search in common.
 pub fn compare(a: &Summary, b: &Summary, settings: &Settings) -> Result<Comparison, NothingInCommon> {
-    let Pairing { matched, unmatched, notes } = pair_up(a, b, &settings.metrics);
+    let mut pairing = pair_up(a, b, &settings.metrics);
+    searched::pair_up(a, b, settings, &mut pairing);
+    let Pairing { matched, unmatched, notes, left_out, is_untold } = pairing;
     if matched.is_empty() {
         let (a, b) = (a.experiment.id.clone(), b.experiment.id.clone());
-        return Err(NothingInCommon { a, b });
+        return Err(NothingInCommon { a, b, notes: left_out });
     }
     let questions: Vec<Question> = matched
         .iter()
         .map(|one| Question {
             a: one.a,
             b: one.b,
-            threshold: settings.threshold(one.metric),
+            threshold: settings.threshold(&one.metric),
             more_is_better: one.metric.more_is_better(),
         })
         .collect();
@@ -188,7 +202,7 @@ pub fn compare(a: &Summary, b: &Summary, settings: &Settings) -> Result<Comparis
         .map(|(one, (question, answer))| Compared {
             profile: one.profile.to_owned(),
             pair: one.pair.to_owned(),
-            metric: one.metric,
+            metric: one.metric.clone(),
             a: one.a,
             b: one.b,
             difference: difference(&one.a, &one.b, settings.confidence),
@@ -204,16 +218,22 @@ pub fn compare(a: &Summary, b: &Summary, settings: &Settings) -> Result<Comparis
         a: side(a),
         b: side(b),
         confidence: settings.confidence,
-        verdict: overall(&compared, &unmatched),
+        verdict: overall(&compared, &unmatched, is_untold),
         compared,
         unmatched,
-        notes,
+        notes: notes.into_iter().chain(left_out).collect(),
     })
 }
 
 /// A metric of one profile's repeats on one pair; `None` when no repeat has it.
-pub(crate) fn group(repeats: &[&TrialSummary], metric: Metric) -> Option<Group> {
+pub(crate) fn group(repeats: &[&TrialSummary], metric: &Metric) -> Option<Group> {
     let measured: Vec<_> = repeats.iter().filter_map(|trial| metric.of(trial)).collect();
+    Group::of(&measured)
+}
+
+/// What repeated searches found for one goal; `None` when no result is regular.
+pub(crate) fn search_group(results: &[&GoalSummary]) -> Option<Group> {
+    let measured: Vec<_> = results.iter().filter_map(|result| metric::Measured::of_search(result)).collect();
     Group::of(&measured)
 }
 
@@ -226,11 +246,11 @@ fn side(summary: &Summary) -> Side {
     }
 }
 
-fn overall(compared: &[Compared], unmatched: &[Unmatched]) -> Overall {
+fn overall(compared: &[Compared], unmatched: &[Unmatched], is_untold: bool) -> Overall {
     let any = |outcome| compared.iter().any(|one| one.verdict == outcome);
     if any(Outcome::Worse) {
         Overall::Regression
-    } else if any(Outcome::CannotTell) || !unmatched.is_empty() {
+    } else if any(Outcome::CannotTell) || !unmatched.is_empty() || is_untold {
         Overall::CannotTell
     } else {
         Overall::NoRegression

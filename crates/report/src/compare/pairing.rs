@@ -9,7 +9,7 @@ use linerate_results::summary::{Status, Summary, TrialSummary};
 const LOAD_TOLERANCE: f64 = 0.001;
 
 /// A metric that both sides have, for one profile on one pair.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Matched<'s> {
     pub(super) profile: &'s str,
     pub(super) pair: &'s str,
@@ -18,12 +18,15 @@ pub(super) struct Matched<'s> {
     pub(super) b: Group,
 }
 
-/// Matched metrics, unmatched ones, and notes.
+/// Matched metrics, unmatched ones, notes, results of searches that are left out; true when for a goal none is
+/// left on either side.
 #[derive(Debug, Default)]
 pub(super) struct Pairing<'s> {
     pub(super) matched: Vec<Matched<'s>>,
     pub(super) unmatched: Vec<Unmatched>,
     pub(super) notes: Vec<String>,
+    pub(super) left_out: Vec<String>,
+    pub(super) is_untold: bool,
 }
 
 /// The repeats of one profile on one pair.
@@ -34,7 +37,7 @@ struct Repeats<'s> {
 }
 
 impl Repeats<'_> {
-    fn group(&self, metric: Metric) -> Option<Group> {
+    fn group(&self, metric: &Metric) -> Option<Group> {
         group(&self.trials, metric)
     }
 
@@ -51,7 +54,7 @@ impl Repeats<'_> {
 /// Repeats by profile and pair, in the order of their first run.
 fn gather(summary: &Summary) -> Vec<Repeats<'_>> {
     let mut gathered: Vec<Repeats<'_>> = Vec::new();
-    for trial in &summary.trials {
+    for trial in summary.matrix_trials() {
         let (profile, pair) = (trial.profile.as_str(), trial.pair.as_str());
         match gathered.iter_mut().find(|one| (one.profile, one.pair) == (profile, pair)) {
             Some(repeats) => repeats.trials.push(trial),
@@ -78,16 +81,16 @@ pub(super) fn pair_up<'s>(a: &'s Summary, b: &'s Summary, metrics: &[Metric]) ->
         };
         pairing.notes.extend(not_alike(ours, theirs));
         for metric in metrics {
-            match (ours.group(*metric), theirs.group(*metric)) {
+            match (ours.group(metric), theirs.group(metric)) {
                 (Some(a), Some(b)) => pairing.matched.push(Matched {
                     profile: ours.profile,
                     pair: ours.pair,
-                    metric: *metric,
+                    metric: metric.clone(),
                     a,
                     b,
                 }),
-                (Some(_), None) => pairing.unmatched.push(only_in(ours, Some(*metric), a)),
-                (None, Some(_)) => pairing.unmatched.push(only_in(ours, Some(*metric), b)),
+                (Some(_), None) => pairing.unmatched.push(only_in(ours, Some(metric.clone()), a)),
+                (None, Some(_)) => pairing.unmatched.push(only_in(ours, Some(metric.clone()), b)),
                 (None, None) => {}
             }
         }
@@ -125,9 +128,9 @@ fn notes(a: &Summary, b: &Summary) -> Vec<String> {
         if summary.status != Status::Complete {
             notes.push(format!("{id} is not complete: {}", summary.status));
         }
-        let missed = summary.trials.iter().filter(|trial| trial.offered_missed_intended).count();
+        let missed = summary.matrix_trials().filter(|trial| trial.offered_missed_intended).count();
         if missed > 0 {
-            let of = summary.trials.len();
+            let of = summary.matrix_trials().count();
             notes.push(format!("{id}: {missed} of {of} results missed their intended load"));
         }
     }

@@ -100,8 +100,11 @@ fn only_what_both_sides_have_is_compared_and_the_rest_is_told() {
     let found = compare(&a, &b, &Settings::default()).unwrap();
     assert_eq!(found.compared.len(), 2);
     assert_eq!(found.verdict, Overall::CannotTell);
-    let unmatched: Vec<_> =
-        found.unmatched.iter().map(|one| (one.profile.as_str(), one.metric, one.only_in.as_str())).collect();
+    let unmatched: Vec<_> = found
+        .unmatched
+        .iter()
+        .map(|one| (one.profile.as_str(), one.metric.clone(), one.only_in.as_str()))
+        .collect();
     assert_eq!(
         unmatched,
         [

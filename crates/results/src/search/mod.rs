@@ -6,7 +6,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use linerate_experiment::search::{LimitsOf, SearchMode, SearchPurpose, SearchTrial, combine};
+use linerate_experiment::search::{LimitsOf, SearchMode, SearchPurpose, SearchTrial, combine, is_above};
 use linerate_experiment::strategy::PathOutcome;
 use linerate_search::bounds::Trials;
 use linerate_search::{Goal, GoalConclusion, Measurement, PPB, Request};
@@ -54,8 +54,8 @@ impl SearchSummary {
             && self.pair.as_ref().is_none_or(|pair| *pair == trial.pair)
     }
 
-    /// Its trials among those of the experiment, by ordinal; those that do not count are among them. A trial
-    /// without a result on every path is left out: the search did not use it.
+    /// Its trials among those of the experiment, by ordinal; those that do not count are among them. Left out is
+    /// what the search did not use: a trial without a result on every path, or with more load than intended.
     pub fn trials_of<'s>(&self, trials: &'s [TrialSummary]) -> Vec<SearchedTrial<'s>> {
         let mut by_ordinal: BTreeMap<u32, (&SearchTrial, Vec<&TrialSummary>)> = BTreeMap::new();
         for trial in trials.iter().filter(|trial| self.has(trial)) {
@@ -67,7 +67,13 @@ impl SearchSummary {
             measurement: measurement(place, self.mode, self.limits(), &paths),
             paths,
         };
-        by_ordinal.into_values().filter(|(_, paths)| paths.len() >= self.paths).map(searched).collect()
+        let is_used = |(place, paths): &(&SearchTrial, Vec<&TrialSummary>)| {
+            let is_above = |path: &&TrialSummary| {
+                path.intended_pps.is_some() && is_above(&request(place, paths), &PathOutcome::from(*path))
+            };
+            paths.len() >= self.paths && !paths.iter().any(is_above)
+        };
+        by_ordinal.into_values().filter(is_used).map(searched).collect()
     }
 
     /// The result for the goal of this name.
@@ -92,14 +98,18 @@ pub fn measurement(
     limits: LimitsOf,
     paths: &[&TrialSummary],
 ) -> Measurement {
+    let outcomes: Vec<PathOutcome> = paths.iter().map(|path| PathOutcome::from(*path)).collect();
+    combine(mode, limits, &request(place, paths), &outcomes)
+}
+
+/// What the search asked for.
+fn request(place: &SearchTrial, paths: &[&TrialSummary]) -> Request {
     let load = paths.first().map_or(0.0, |path| path.intended_pps.unwrap_or(path.offered_pps));
-    let request = Request {
+    Request {
         load_pps: load.round() as u64,
         duration_ns: place.intended_duration_ns,
         counted: place.purpose == SearchPurpose::Search,
-    };
-    let outcomes: Vec<PathOutcome> = paths.iter().map(|path| PathOutcome::from(*path)).collect();
-    combine(mode, limits, &request, &outcomes)
+    }
 }
 
 impl From<&GoalAttributes> for Goal {

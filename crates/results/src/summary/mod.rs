@@ -62,6 +62,11 @@ impl Summary {
         self.status != Status::Running
     }
 
+    /// The trials of the matrix: those that are not of a search.
+    pub fn matrix_trials(&self) -> impl Iterator<Item = &TrialSummary> + Clone {
+        self.trials.iter().filter(|trial| trial.search.is_none())
+    }
+
     /// Intended load in percent of the line rate of the transmitter's link, to six digits; `None` if the
     /// link's speed is unknown, or if there is no intended load because packets were sent as fast as
     /// possible.

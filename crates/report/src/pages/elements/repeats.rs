@@ -16,7 +16,7 @@ const METRICS: [Metric; 4] = [
 
 pub(super) fn section(source: &Source) -> Option<Section> {
     let mut repeated: Vec<Vec<&TrialSummary>> = Vec::new();
-    for trial in &source.summary.trials {
+    for trial in source.summary.matrix_trials() {
         let same =
             |one: &&mut Vec<&TrialSummary>| (&one[0].profile, &one[0].pair) == (&trial.profile, &trial.pair);
         match repeated.iter_mut().find(same) {
@@ -39,7 +39,7 @@ pub(super) fn section(source: &Source) -> Option<Section> {
         Column::numbers("upper", "to"),
     ];
     let metrics = METRICS.map(|metric| {
-        let title = heading(metric.figure());
+        let title = metric.figure().map(heading).unwrap_or_default();
         let is_delay = metric.unit() == Unit::Nanoseconds;
         (metric, if is_delay { format!("{} {title}", source.delay_name()) } else { title })
     });
@@ -54,7 +54,6 @@ pub(super) fn section(source: &Source) -> Option<Section> {
 fn rows(trials: &[&TrialSummary], metrics: &[(Metric, String)]) -> Vec<Row> {
     let TrialSummary { profile, pair, .. } = trials[0];
     let row = |(metric, title): &(Metric, String)| {
-        let metric = *metric;
         let group = group(trials, metric)?;
         let interval = group.interval(CONFIDENCE);
         let show = |value: Option<f64>| -> Cell {
