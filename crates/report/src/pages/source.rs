@@ -79,10 +79,12 @@ impl Source {
         })
     }
 
-    /// The trials, in the order of their runs.
+    /// The trials of the matrix, in the order of their runs. Trials of searches stand in a section of their own.
     pub fn trials(&self) -> impl Iterator<Item = Trial<'_>> {
-        self.summary.trials.iter().enumerate().map(|(index, figures)| Trial {
-            number: index + 1,
+        let of_matrix =
+            self.summary.trials.iter().enumerate().filter(|(_, figures)| figures.search.is_none());
+        of_matrix.zip(1..).map(|((index, figures), number)| Trial {
+            number,
             figures,
             record: self.records.get(&index),
         })
@@ -90,7 +92,7 @@ impl Source {
 
     /// True when profiles were run more than once.
     pub fn has_repeats(&self) -> bool {
-        self.summary.trials.iter().any(|trial| trial.repeat > 1)
+        self.summary.matrix_trials().any(|trial| trial.repeat > 1)
     }
 
     /// The trial's name: profile, repeat if there are several, and pair if there are several.
@@ -154,10 +156,11 @@ impl Trial<'_> {
     }
 }
 
-/// Indices of the trials to detail, in order: those with losses, then those that missed their load, then the
+/// Indices of the trials of the matrix to detail, in order: those with losses, then those that missed their load, then the
 /// others.
 fn close(summary: &Summary) -> Vec<usize> {
-    let mut indices: Vec<usize> = (0..summary.trials.len()).collect();
+    let mut indices: Vec<usize> =
+        (0..summary.trials.len()).filter(|index| summary.trials[*index].search.is_none()).collect();
     indices.sort_by_key(|index| match tone(summary.trials[*index].verdict.kind) {
         Tone::Bad => 0,
         Tone::Warning => 1,

@@ -9,7 +9,7 @@ use super::PARTS;
 const OPEN: usize = 12;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
-    let total = source.summary.trials.len();
+    let total = source.summary.matrix_trials().count();
     let mut blocks = Vec::new();
     if total > CLOSE_TRIALS {
         blocks.push(Block::Text(format!(

@@ -4,6 +4,7 @@ use super::super::chart::{Axis, Chart, Mark, Series, range};
 use super::super::model::{Block, Section};
 use super::super::number::{count, things};
 use super::super::source::Source;
+use linerate_results::summary::TrialSummary;
 
 /// Ratio of the largest to the smallest loss from which the axis is logarithmic.
 const WIDE: f64 = 50.0;
@@ -11,7 +12,7 @@ const WIDE: f64 = 50.0;
 const MOST_NAMES: usize = 16;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
-    let trials = &source.summary.trials;
+    let trials: Vec<&TrialSummary> = source.summary.matrix_trials().collect();
     if trials.is_empty() {
         return None;
     }

@@ -12,12 +12,12 @@ const MOST_COLUMNS: usize = 16;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
     let pairs = source.pairs();
-    if pairs.len() < 2 || source.summary.trials.is_empty() {
+    if pairs.len() < 2 || source.summary.matrix_trials().next().is_none() {
         return None;
     }
     let mut profiles: Vec<String> = Vec::new();
     let mut found: BTreeMap<(usize, &str), &TrialSummary> = BTreeMap::new();
-    for trial in &source.summary.trials {
+    for trial in source.summary.matrix_trials() {
         let name = profile(source, trial);
         let index = profiles.iter().position(|known| *known == name).unwrap_or_else(|| {
             profiles.push(name);

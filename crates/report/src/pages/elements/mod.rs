@@ -15,6 +15,7 @@ mod recoveries;
 mod remarks;
 mod repeats;
 mod round_trips;
+mod searches;
 mod throughput;
 mod topology;
 mod trials;
@@ -30,6 +31,7 @@ type Part = fn(&Source, &Trial<'_>) -> Vec<Block>;
 
 /// The elements, in the order of the report.
 const ELEMENTS: &[Element] = &[
+    searches::section,
     verdicts::section,
     recoveries::section,
     topology::section,

@@ -33,7 +33,7 @@ impl Path {
 pub(super) fn section(source: &Source) -> Option<Section> {
     let mut nodes: Vec<String> = Vec::new();
     let mut paths: BTreeMap<(usize, usize), Path> = BTreeMap::new();
-    for trial in &source.summary.trials {
+    for trial in source.summary.matrix_trials() {
         let [Some(from), Some(to)] = source.ends(&trial.pair) else { continue };
         let mut index = |name: &String| {
             nodes.iter().position(|known| known == name).unwrap_or_else(|| {

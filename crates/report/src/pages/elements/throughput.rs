@@ -8,18 +8,18 @@ use super::super::number::{bit_rate, short, things};
 use super::super::source::Source;
 
 /// Ratio of the largest to the smallest load from which the axis is logarithmic.
-const WIDE: f64 = 20.0;
+pub(super) const WIDE: f64 = 20.0;
 /// Most series besides the theoretical one.
 const MOST_SERIES: usize = 6;
 
-/// Received load of frames of one size: in Mpps, and in Gbit/s on the wire.
-type Load = (f64, f64);
+/// Load of frames of one size: in Mpps, and in Gbit/s on the wire.
+pub(super) type Load = (f64, f64);
 
 pub(super) fn section(source: &Source) -> Option<Section> {
     let best = best_loads(source);
     let sizes: BTreeSet<u64> = best.values().flat_map(|loads| loads.keys().copied()).collect();
     let x = size_axis(&sizes)?;
-    let speed = source.summary.trials.iter().filter_map(|trial| source.link_bps(&trial.pair)).min();
+    let speed = source.summary.matrix_trials().filter_map(|trial| source.link_bps(&trial.pair)).min();
     let mut charts = Vec::new();
     charts
         .extend(chart(&best, &x, speed, "Throughput over frame size", "received load, Mpps", |load| load.0));
@@ -48,7 +48,7 @@ pub(super) fn section(source: &Source) -> Option<Section> {
 /// The highest load of each number of flows and each frame size.
 fn best_loads(source: &Source) -> BTreeMap<u32, BTreeMap<u64, Load>> {
     let mut best: BTreeMap<u32, BTreeMap<u64, Load>> = BTreeMap::new();
-    for trial in &source.summary.trials {
+    for trial in source.summary.matrix_trials() {
         let size = in_tenths(trial.frame_size.mean_bytes());
         let load = best.entry(trial.flows).or_default().entry(size).or_default();
         if trial.received_pps / 1e6 >= load.0 {
@@ -73,16 +73,19 @@ fn chart(
             Series::new(things(*flows as usize, "flow"), Mark::Dotted, points)
         })
         .collect();
-    if let Some(speed) = speed {
-        // The curve is not straight, so it needs more points than the measured sizes.
-        let points = (0..=40).map(|step| x.from * (x.to / x.from).powf(f64::from(step) / 40.0));
-        let points = points.map(|bytes| (bytes, figure((line_rate_mpps(speed, bytes), speed as f64 / 1e9))));
-        series.push(Series::new(format!("line rate at {}", bit_rate(speed)), Mark::Theory, points.collect()));
-    }
+    series.extend(speed.map(|speed| line_rate(speed, x, figure)));
     let loads = series.iter().flat_map(|series| series.points.iter().map(|point| point.1));
     let (low, high) = range(loads.filter(|load| *load > 0.0))?;
     let y = if high / low > WIDE { Axis::log(label, low, high) } else { Axis::from_zero(label, high) };
     Some(Chart { title: title.to_owned(), x: x.clone(), y, series, note: None })
+}
+
+/// The line rate of a link over frame size, by a figure of the load in Mpps and in Gbit/s on the wire.
+pub(super) fn line_rate(speed: u64, x: &Axis, figure: fn(Load) -> f64) -> Series {
+    // The curve is not straight, so it needs more points than the measured sizes.
+    let points = (0..=40).map(|step| x.from * (x.to / x.from).powf(f64::from(step) / 40.0));
+    let points = points.map(|bytes| (bytes, figure((line_rate_mpps(speed, bytes), speed as f64 / 1e9))));
+    Series::new(format!("line rate at {}", bit_rate(speed)), Mark::Theory, points.collect())
 }
 
 /// Line rate in millions of frames per second. Preamble, start delimiter and gap are added here;
@@ -93,12 +96,12 @@ fn line_rate_mpps(link_bps: u64, frame_bytes: f64) -> f64 {
 }
 
 /// Size in tenths of a byte: mean sizes of mixes are fractions, but keys must be whole.
-fn in_tenths(bytes: f64) -> u64 {
+pub(super) fn in_tenths(bytes: f64) -> u64 {
     (bytes * 10.0).round() as u64
 }
 
 /// Axis with the measured sizes as ticks, unless they lie too close together.
-fn size_axis(sizes: &BTreeSet<u64>) -> Option<Axis> {
+pub(super) fn size_axis(sizes: &BTreeSet<u64>) -> Option<Axis> {
     let (first, last) = (*sizes.first()? as f64 / 10.0, *sizes.last()? as f64 / 10.0);
     let (from, to) = (first * 0.85, last * 1.15);
     let mut axis = Axis { label: "frame size, B".to_owned(), scale: Scale::Log, from, to, ticks: Vec::new() };

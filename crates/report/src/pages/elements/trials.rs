@@ -14,17 +14,16 @@ const DELAYS: [(&str, &Figure); 4] = [
 ];
 
 pub(super) fn section(source: &Source) -> Option<Section> {
-    if source.summary.trials.is_empty() {
-        return None;
-    }
+    let trials = source.summary.matrix_trials();
+    trials.clone().next()?;
     let mut blocks = vec![Block::Table(table(source))];
-    if source.summary.trials.iter().any(|trial| trial.offered_missed_intended) {
+    if trials.clone().any(|trial| trial.offered_missed_intended) {
         blocks.push(Block::Text(
             "! marks an offered load that missed the intended one by more than 0.1 %: such a trial did not measure what was asked."
                 .to_owned(),
         ));
     }
-    if source.summary.trials.iter().any(|trial| trial.latency_ns.is_none() && trial.round_trip_ns.is_none()) {
+    if trials.clone().any(|trial| trial.latency_ns.is_none() && trial.round_trip_ns.is_none()) {
         blocks.push(Block::Text(
             "Trials without a delay: nothing arrived, or the clocks of both ends cannot be compared."
                 .to_owned(),
@@ -61,8 +60,8 @@ fn table(source: &Source) -> Table {
         let title = if index == 0 { format!("{} {title}", source.delay_name()) } else { title };
         columns.push(Column::numbers(*key, title));
     }
-    let rows = source.trials().map(|trial| row(source, &trial, has_repeats, has_pairs)).collect();
-    Table { caption: things(source.summary.trials.len(), "trial"), columns, rows }
+    let rows: Vec<Row> = source.trials().map(|trial| row(source, &trial, has_repeats, has_pairs)).collect();
+    Table { caption: things(rows.len(), "trial"), columns, rows }
 }
 
 fn row(source: &Source, trial: &Trial<'_>, has_repeats: bool, has_pairs: bool) -> Row {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::model::{Block, Finding, Section, Tone};
 use super::super::number::things;
 use super::super::source::{Source, tone};
+use crate::search::{searches, tally};
 use linerate_results::summary::Status;
 
 /// Most findings that are shown; the table of trials has all.
@@ -47,16 +48,20 @@ pub(super) fn section(source: &Source) -> Option<Section> {
 fn headline(source: &Source) -> String {
     let summary = &source.summary;
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-    for trial in &summary.trials {
+    for trial in summary.matrix_trials() {
         *kinds.entry(trial.verdict.kind.to_string()).or_default() += 1;
     }
     let verdicts: Vec<String> = kinds.iter().map(|(kind, number)| format!("{number} {kind}")).collect();
-    let mut text = format!(
-        "{} of {} planned on {}",
-        things(summary.trials.len(), "result"),
-        things(summary.experiment.planned_trials, "trial"),
-        things(summary.experiment.pairs, "pair")
-    );
+    let results = things(summary.trials.len(), "result");
+    let pairs = things(summary.experiment.pairs, "pair");
+    // Nobody knows beforehand how many trials a search takes.
+    let mut text = if summary.trials.iter().any(|trial| trial.search.is_some()) {
+        let found = tally(&summary.searches);
+        let found = if found.is_empty() { found } else { format!(": {found}") };
+        format!("{results} of trials in {} on {pairs}{found}", searches(summary.searches.len()))
+    } else {
+        format!("{results} of {} planned on {pairs}", things(summary.experiment.planned_trials, "trial"))
+    };
     if !verdicts.is_empty() {
         text.push_str(&format!(": {}", verdicts.join(", ")));
     }

@@ -8,7 +8,10 @@ use std::time::SystemTime;
 
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 
+use crate::export::search;
 use crate::pages::model::Report;
+use crate::pages::number::short;
+use crate::search::{found, label};
 use linerate_results::figures::table::{FIGURES, Figure};
 use linerate_results::summary::{Summary, TrialSummary};
 
@@ -61,7 +64,8 @@ fn report(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
         Some((first, rest)) if rest.iter().all(|node| node == first) => (*first).to_owned(),
         _ => nodes.join(", "),
     };
-    for (row, trial) in (1..).zip(&summary.trials) {
+    let mut row = 1;
+    for trial in summary.matrix_trials() {
         let texts = [
             (0, description(trial)),
             (1, observed(trial)),
@@ -78,6 +82,25 @@ fn report(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
             None if trial.intended_pps.is_none() => sheet.write_blank(row, 2, &wrapped)?,
             None => sheet.write(row, 2, "link speed unknown")?,
         };
+        row += 1;
+    }
+    for one in summary.searches.iter().flat_map(found) {
+        let texts = [
+            (0, format!("{}, {}", one.search.name(), label(&one.goal.goal))),
+            (1, one.clause()),
+            (3, format!("{} {place}", summary.experiment.platform)),
+            (4, format!("highest load with a loss of at most {} %", short(100.0 * one.goal.goal.loss_ratio))),
+            (5, one.search.line_rate_pps.map_or_else(unknown_line_rate, line_rate)),
+            (6, if one.is_regular() { "regular".to_owned() } else { format!("irregular: {}", one.why()) }),
+        ];
+        for (column, text) in texts {
+            sheet.write_with_format(row, column, text, &wrapped)?;
+        }
+        match one.value_pps().and_then(|value| one.of_line_rate(value)) {
+            Some(share) => sheet.write(row, 2, 100.0 * share)?,
+            None => sheet.write_blank(row, 2, &wrapped)?,
+        };
+        row += 1;
     }
     Ok(())
 }
@@ -111,9 +134,15 @@ fn target(trial: &TrialSummary) -> String {
 }
 
 fn reference(summary: &Summary, trial: &TrialSummary) -> String {
-    summary
-        .line_rate_pps(trial)
-        .map_or_else(|| "line rate unknown".to_owned(), |pps| format!("line rate {:.6} Mpps", pps / 1e6))
+    summary.line_rate_pps(trial).map_or_else(unknown_line_rate, line_rate)
+}
+
+fn line_rate(pps: f64) -> String {
+    format!("line rate {:.6} Mpps", pps / 1e6)
+}
+
+fn unknown_line_rate() -> String {
+    "line rate unknown".to_owned()
 }
 
 fn trials(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
@@ -122,7 +151,8 @@ fn trials(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
     sheet.set_name("Trials")?.set_freeze_panes(1, 0)?;
     let titles = ["profile", "pair", "frame_size", "verdict"]
         .into_iter()
-        .chain(figures.iter().map(|figure| figure.name));
+        .chain(figures.iter().map(|figure| figure.name))
+        .chain(search::COLUMNS.into_iter().filter(|_| search::has_searches(summary)));
     for (column, title) in (0..).zip(titles) {
         sheet.write_with_format(0, column, title, &bold)?;
     }
@@ -139,6 +169,15 @@ fn trials(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
         for (column, figure) in (4..).zip(&figures) {
             if let Some(value) = (figure.of)(trial) {
                 sheet.write(row, column, value)?;
+            }
+        }
+        if let Some(place) = search::Place::of(trial) {
+            let column = 4 + figures.len() as u16;
+            sheet.write(row, column, place.number)?;
+            sheet.write(row, column + 1, place.ordinal)?;
+            sheet.write(row, column + 2, place.purpose)?;
+            if let Some(load_pps) = place.load_pps {
+                sheet.write(row, column + 3, load_pps as f64)?;
             }
         }
     }
