@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::place::{ends, instant, started_at};
+use super::search::{COLUMNS, Place};
 use linerate_results::store::environment::{Environment, without_secrets};
 use linerate_results::store::inner_path::bounded_name;
 use linerate_results::store::record::TrialRecord;
@@ -55,6 +56,9 @@ pub(super) fn metadata(recorded: &Recorded, record: &TrialRecord) -> Result<Stri
     }
     lines.add("pair", &record.pair);
     lines.add("repeat", &record.repeat.to_string());
+    if let Some(place) = record.result.as_ref().and_then(Place::of) {
+        COLUMNS.iter().zip(place.texts()).for_each(|(key, value)| lines.add(key, &value));
+    }
     lines.add("time_axis", &record.time_axis);
     lines.flatten("versions", &to_value(&experiment.versions));
     for (role, name) in ends {

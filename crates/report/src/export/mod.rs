@@ -9,6 +9,7 @@ mod metadata;
 mod npz;
 mod parquet;
 mod place;
+pub(crate) mod search;
 pub mod series;
 mod summary_csv;
 #[cfg(test)]

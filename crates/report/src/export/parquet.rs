@@ -9,6 +9,7 @@ use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
 
+use super::search;
 use super::series::{Column, queue_key, receiver, transmitter};
 use linerate_results::store::record::{Samples, TrialRecord};
 use linerate_results::store::{Recorded, StoreError};
@@ -36,10 +37,11 @@ pub enum TableError {
 /// When a trial cannot be read.
 pub(super) fn parquet(recorded: &Recorded) -> Result<Vec<u8>, TableError> {
     let keys = keys(recorded)?;
-    let mut writer = SerializedFileWriter::new(Vec::new(), schema(&keys)?, Arc::default())?;
+    let has_searches = search::has_searches(&recorded.summary);
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema(&keys, has_searches)?, Arc::default())?;
     for record in recorded.trials() {
         let mut group = writer.next_row_group()?;
-        trial(&mut group, &record?, &keys)?;
+        trial(&mut group, &record?, &keys, has_searches)?;
         group.close()?;
     }
     Ok(writer.into_inner()?)
@@ -64,18 +66,26 @@ fn keys(recorded: &Recorded) -> Result<Vec<String>, StoreError> {
     Ok(keys)
 }
 
-fn schema(keys: &[String]) -> Result<Arc<Type>, ParquetError> {
-    let text = |name: &&str| {
+fn schema(keys: &[String], has_searches: bool) -> Result<Arc<Type>, ParquetError> {
+    let text = |name: &str, repetition| {
         Type::primitive_type_builder(name, Physical::BYTE_ARRAY)
-            .with_repetition(Repetition::REQUIRED)
+            .with_repetition(repetition)
             .with_logical_type(Some(LogicalType::String))
             .build()
     };
     let number = |name: &str, repetition| {
         Type::primitive_type_builder(name, Physical::INT64).with_repetition(repetition).build()
     };
-    let mut fields = TEXT_COLUMNS.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    let texts = TEXT_COLUMNS.iter().map(|name| text(name, Repetition::REQUIRED));
+    let mut fields = texts.collect::<Result<Vec<_>, _>>()?;
     fields.push(number(REPEAT, Repetition::REQUIRED)?);
+    if has_searches {
+        let [search, ordinal, purpose, load] = search::COLUMNS;
+        fields.push(number(search, Repetition::OPTIONAL)?);
+        fields.push(number(ordinal, Repetition::OPTIONAL)?);
+        fields.push(text(purpose, Repetition::OPTIONAL)?);
+        fields.push(number(load, Repetition::OPTIONAL)?);
+    }
     for key in keys {
         fields.push(number(key, Repetition::OPTIONAL)?);
     }
@@ -88,6 +98,7 @@ fn trial(
     group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
     record: &TrialRecord,
     keys: &[String],
+    has_searches: bool,
 ) -> Result<(), ParquetError> {
     let ends = [transmitter(record), receiver(record)].map(|columns| {
         let rows = columns.first().map_or(0, |column| column.values.len());
@@ -106,6 +117,9 @@ fn trial(
         }
     }
     number(group, &vec![i64::from(record.repeat); rows], None)?;
+    if has_searches {
+        place(group, record, rows)?;
+    }
     for key in keys {
         let (mut values, mut defined) = (Vec::new(), Vec::new());
         for (columns, rows) in &ends {
@@ -116,6 +130,28 @@ fn trial(
         number(group, &values, Some(&defined))?;
     }
     Ok(())
+}
+
+/// The trial's place in its search, the same in every row; null where it is not of a search.
+fn place(
+    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+    record: &TrialRecord,
+    rows: usize,
+) -> Result<(), ParquetError> {
+    let place = record.result.as_ref().and_then(search::Place::of);
+    let defined = |is_known: bool| vec![i16::from(is_known); rows];
+    let same = |group: &mut SerializedRowGroupWriter<'_, Vec<u8>>, value: Option<i64>| {
+        let values = value.map_or_else(Vec::new, |value| vec![value; rows]);
+        number(group, &values, Some(&defined(value.is_some())))
+    };
+    same(group, place.map(|place| place.number.into()))?;
+    same(group, place.map(|place| place.ordinal.into()))?;
+    if let Some(mut column) = group.next_column()? {
+        let texts = place.map_or_else(Vec::new, |place| vec![ByteArray::from(place.purpose); rows]);
+        column.typed::<ByteArrayType>().write_batch(&texts, Some(&defined(place.is_some())), None)?;
+        column.close()?;
+    }
+    same(group, place.and_then(|place| i64::try_from(place.load_pps?).ok()))
 }
 
 fn number(

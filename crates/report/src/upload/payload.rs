@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use crate::export::series::{Column, receiver, transmitter};
+use crate::search::{Found, found};
 use linerate_results::store::environment::Environment;
 use linerate_results::store::record::TrialRecord;
 use linerate_results::store::{Recorded, StoreError};
@@ -47,6 +48,9 @@ fn of_end(record: &TrialRecord, role: &str, columns: &[Column]) -> Vec<Value> {
             row.insert("pair".into(), json!(record.pair));
             row.insert("repeat".into(), json!(record.repeat));
             row.insert("role".into(), json!(role));
+            if let Some(place) = record.result.as_ref().and_then(|result| result.search.as_ref()) {
+                row.insert("search".into(), json!(place));
+            }
             for column in columns {
                 row.insert(column.name.to_string(), json!(column.values.get(step)));
             }
@@ -68,7 +72,7 @@ fn summary(summary: &Summary) -> Value {
     let mut trials = Map::new();
     for trial in &summary.trials {
         let latency = trial.latency_ns.as_ref();
-        let figures = json!({
+        let mut figures = json!({
             "intended_pps": trial.intended_pps,
             "offered_pps": trial.offered_pps,
             "received_pps": trial.received_pps,
@@ -81,9 +85,12 @@ fn summary(summary: &Summary) -> Value {
             "silent_flows": trial.silent_flows,
             "worst_flows": trial.worst_flows,
         });
+        if let (Some(fields), Some(place)) = (figures.as_object_mut(), &trial.search) {
+            fields.insert("search".into(), json!(place));
+        }
         trials.insert(format!("{}/{}/{}", trial.profile, trial.pair, trial.repeat), figures);
     }
-    json!({
+    let mut whole = json!({
         "status": summary.status,
         "finished_trials": summary.trials.len(),
         "failed_trials": summary.failures.len(),
@@ -93,7 +100,32 @@ fn summary(summary: &Summary) -> Value {
         "max_tx_mpps": most(|trial| trial.offered_pps) / 1e6,
         "max_rx_mpps": most(|trial| trial.received_pps) / 1e6,
         "trials": trials,
-    })
+    });
+    if let Some(fields) = whole.as_object_mut().filter(|_| !summary.searches.is_empty()) {
+        fields.insert("searches".into(), searches(summary));
+    }
+    whole
+}
+
+/// What was found, under profile, path, number of the search and goal. Irregular values are marked.
+fn searches(summary: &Summary) -> Value {
+    let result = |one: Found<'_>| {
+        let Found { search, goal } = one;
+        let name = format!("{}/{}/{}/{}", search.profile, search.subject(), search.number, goal.goal.name);
+        let value = json!({
+            "conditional_throughput_pps": one.value_pps(),
+            "relevant_lower_bound_pps": goal.conclusion.relevant_lower_bound_pps,
+            "relevant_upper_bound_pps": goal.conclusion.relevant_upper_bound_pps,
+            "regular": one.is_regular(),
+            "irregular": goal.conclusion.irregular,
+            "limited_by": goal.conclusion.limited_by,
+            "loss_ratio": goal.goal.loss_ratio,
+            "trials": search.trials,
+            "elapsed_s": search.elapsed_s,
+        });
+        (name, value)
+    };
+    Value::Object(summary.searches.iter().flat_map(found).map(result).collect())
 }
 
 /// Report files in the experiment's directory.
@@ -105,4 +137,26 @@ fn reports(recorded: &Recorded) -> Vec<PathBuf> {
         .map(|name| recorded.directory.join(name))
         .filter(|path| path.is_file())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use linerate_results::fixtures::search::limited_by_generator;
+
+    #[test]
+    fn what_searches_found_is_uploaded_with_its_marks() {
+        let searched = limited_by_generator();
+        let summary = summary(&searched.summary);
+        let ndr = &summary["searches"]["profile_1_flows_pkt_size_64B_search_rate_s/together/1/ndr"];
+        assert_eq!(ndr["conditional_throughput_pps"], 796_822.0);
+        assert_eq!((&ndr["regular"], &ndr["irregular"]), (&json!(false), &json!("testerLimited")));
+        let trial = &summary["trials"]["profile_1_flows_pkt_size_64B_search_rate_s/tx0-rx0/3"];
+        assert_eq!(trial["search"]["ordinal"], 3);
+        let row = &of_end(&searched.records[0], "tx", &transmitter(&searched.records[0]))[0];
+        assert_eq!(row["search"]["purpose"], "warmUp");
+        let without =
+            super::summary(&linerate_results::fixtures::summary(linerate_results::summary::Status::Complete));
+        assert!(without.get("searches").is_none(), "{without}");
+    }
 }
