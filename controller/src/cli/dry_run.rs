@@ -55,7 +55,9 @@ fn local(args: &RunArgs, experiment: &Experiment, strategy: &dyn Strategy) -> an
 
 /// Prints plan and manifests. The API server validates the manifests without storing them.
 async fn kubernetes(args: &RunArgs, experiment: &Experiment, strategy: &dyn Strategy) -> anyhow::Result<()> {
-    let mut cluster = KubernetesPlan::new(experiment, None, &say).await.map_err(PlatformError::from)?;
+    let mut cluster = KubernetesPlan::new(experiment, &strategy.profiles(), None, &say)
+        .await
+        .map_err(PlatformError::from)?;
     let objects = manifests::of(&cluster, experiment);
     cluster.validate(experiment).await.map_err(PlatformError::from)?;
     let view = view(experiment, strategy);

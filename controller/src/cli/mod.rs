@@ -34,6 +34,7 @@ use linerate_experiment::plan::PlanError;
 use linerate_kubernetes::access;
 use linerate_report::export::Format;
 use linerate_runner::platform::PlatformError;
+use linerate_traffic::safety::EnvironmentError;
 
 /// Default directory of results.
 const RESULTS: &str = "results";
@@ -231,6 +232,7 @@ fn dispatch(command: Command) -> anyhow::Result<Ending> {
 
 fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<ExperimentError>()
+        || error.is::<EnvironmentError>()
         || error.is::<PlanError>()
         || error.is::<MatrixError>()
         || error.is::<search::SimulateError>()

@@ -71,7 +71,9 @@ pub(super) fn dispatch(command: PodsCommand) -> anyhow::Result<()> {
 }
 
 async fn create(experiment: Experiment) -> anyhow::Result<()> {
-    let mut plan = KubernetesPlan::new(&experiment, None, &say).await.map_err(PlatformError::from)?;
+    let mut plan = KubernetesPlan::new(&experiment, &experiment.profiles, None, &say)
+        .await
+        .map_err(PlatformError::from)?;
     plan.remove_leftovers(&say).await.map_err(PlatformError::from)?;
     plan.validate(&experiment).await.map_err(PlatformError::from)?;
     plan.notes.iter().for_each(|note| say(&format!("note: {note}")));

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::interrupt::Signals;
 use super::output::{print, say, width};
+use super::results::say_left_out;
 use super::{Ending, RunArgs, metrics, progress, table};
 use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
@@ -26,8 +27,7 @@ const NO_SIGNALS: &str = "cannot listen for signals";
 /// The experiment and its trials: the same for a run and a dry run.
 pub(super) fn planned(args: &RunArgs) -> anyhow::Result<(Experiment, Box<dyn Strategy>)> {
     let mut overrides = args.spec.overrides();
-    overrides.environment =
-        Safety::from_environment(|name| std::env::var(name).ok()).map_err(anyhow::Error::msg)?;
+    overrides.environment = Safety::from_environment(|name| std::env::var(name).ok())?;
     if args.pods.is_some() {
         overrides.platform(PlatformKind::Kubernetes);
         overrides.set("--pods", ["spec", "kubernetes", "keep"], true);
@@ -80,8 +80,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
             (PlatformKind::Kubernetes, None) => {
                 let id = earlier.as_ref().map(|earlier| earlier.store.id());
                 let say = |text: &str| args.note(text);
-                let mut cluster =
-                    KubernetesPlan::new(&experiment, id, &say).await.map_err(PlatformError::from)?;
+                let mut cluster = KubernetesPlan::new(&experiment, &strategy.profiles(), id, &say)
+                    .await
+                    .map_err(PlatformError::from)?;
                 cluster.remove_leftovers(&say).await.map_err(PlatformError::from)?;
                 cluster.validate(&experiment).await.map_err(PlatformError::from)?;
                 tell(&cluster.notes);
@@ -223,11 +224,12 @@ async fn measure(
 fn hand_over(args: &RunArgs, summary: &Summary, store: &Store) -> anyhow::Result<Ending> {
     show(summary, store, args.json)?;
     if !args.format.is_empty() {
-        let written = export(&args.results, &[store.id().to_owned()], &args.format, None)
+        let exported = export(&args.results, &[store.id().to_owned()], &args.format, None)
             .context("the results are recorded, but not exported")?;
         if !args.quiet {
-            say(&format!("exported {} files", written.len()));
+            say(&format!("exported {} files", exported.written.len()));
         }
+        say_left_out(&exported);
     }
     Ok(match summary.status {
         Status::Complete if summary.searches.iter().all(SearchSummary::is_regular) => Ending::Done,

@@ -89,6 +89,7 @@ fn the_tightest_ceiling_refuses_before_anything_starts() {
         assert_eq!(dry.envs(environment.iter().copied()).status().unwrap().code(), Some(2));
     }
     let output = run(&Bench::new(SLOW), &[("LINERATE_MAX_DURATION", "soon")]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(
         stderr(&output).contains("environment variable LINERATE_MAX_DURATION: 'soon'"),
         "{}",

@@ -55,6 +55,27 @@ fn generated_profiles_are_listed_shown_and_valid() {
 }
 
 #[test]
+fn the_examples_of_generate_work() {
+    let help = String::from_utf8(linerate(Path::new("."), &["generate", "--help"]).stdout).unwrap();
+    // Long examples are wrapped.
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, examples) = help.split_once("Examples:").unwrap();
+    let examples: Vec<_> = examples.split("linerate profile ").skip(1).collect();
+    assert_eq!(examples.len(), 3, "{help}");
+    for example in examples {
+        let is_option = |word: &&str| word.starts_with("--");
+        let mut words = example.split(' ').peekable();
+        let mut arguments = vec![words.next().unwrap()];
+        while let Some(option) = words.next_if(is_option) {
+            arguments.extend([option, words.next().unwrap()]);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let output = linerate(directory.path(), &arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn nothing_is_written_when_one_profile_cannot_be() {
     let directory = tempfile::tempdir().unwrap();
     let refused =

@@ -93,7 +93,7 @@ pub async fn remove_rest(experiment: &Experiment, id: &str, say: &dyn Fn(&str)) 
 }
 
 impl KubernetesPlan {
-    /// Reads the cluster and decides; sends no request that writes. Leases of other runs are watched until
+    /// Reads the cluster and decides; sends no request that writes. `profiles` are those that run. Leases of other runs are watched until
     /// their state is known, and `say` receives the reason for the wait. `resumed` is the run to be resumed,
     /// whose controller is known to be gone if it ran on this host; its objects are removed first.
     ///
@@ -101,6 +101,7 @@ impl KubernetesPlan {
     /// Whatever prevents the run: no access, no room, names that are taken.
     pub async fn new(
         experiment: &Experiment,
+        profiles: &[Profile],
         resumed: Option<&str>,
         say: &dyn Fn(&str),
     ) -> Result<Self, ClusterError> {
@@ -140,7 +141,7 @@ impl KubernetesPlan {
             ));
         }
         let unnamed = |profile: &Profile| profile.raw().destination.written_ip().is_none();
-        if settings.link.kind == LinkKind::AfPacket && experiment.profiles.iter().any(unnamed) {
+        if settings.link.kind == LinkKind::AfPacket && profiles.iter().any(unnamed) {
             notes.push("frames of profiles without addresses carry the pods' own".to_owned());
         }
         let groups = topology.groups.into_iter().zip(placed).enumerate();

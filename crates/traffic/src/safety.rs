@@ -87,14 +87,27 @@ pub struct Safety {
     pub allow: Vec<Network>,
 }
 
+/// Error: an environment variable with a ceiling cannot be parsed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("environment variable {variable}: {reason}")]
+pub struct EnvironmentError {
+    /// Name of the variable.
+    pub variable: &'static str,
+    /// The reason.
+    pub reason: String,
+}
+
 impl Safety {
     /// Reads the ceilings from the environment, whose variables `variable` looks up.
     ///
     /// # Errors
     /// The variable that cannot be parsed, with the reason.
-    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
-        fn read<T: FromStr<Err: fmt::Display>>(name: &str, text: &str) -> Result<T, String> {
-            text.parse().map_err(|error| format!("environment variable {name}: {error}"))
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, EnvironmentError> {
+        fn read<T: FromStr<Err: fmt::Display>>(
+            variable: &'static str,
+            text: &str,
+        ) -> Result<T, EnvironmentError> {
+            text.parse().map_err(|error: T::Err| EnvironmentError { variable, reason: error.to_string() })
         }
         let given = |name| variable(name).filter(|text| !text.trim().is_empty());
         let allow = given(ALLOW_VARIABLE).unwrap_or_default();

@@ -69,7 +69,7 @@ Examples:
   Three rates, three sizes, two numbers of flows that differ in both addresses:
     linerate profile generate --rate 10,50,100 --size 64,512,1500 --flows 1,10000 --flow-mode sd
   A mix of sizes beside single ones, in packets per second, tagged, for two pairs:
-    linerate profile generate --size imix --size 64,1518 --rate 1mpps --vlan 7 --pair tx0-rx0,tx1-rx1
+    linerate profile generate --size 66:7,594:4,1518:1 --size 66,1518 --rate 1mpps --vlan 7 --pair tx0-rx0,tx1-rx1
 
 What else a profile can say: docs/profile.md.";
 

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::super::output::print;
+use super::super::output::{print, say};
 use super::super::{Ending, RESULTS};
-use linerate_report::export::{Format, export};
+use linerate_report::export::{Exported, Format, export};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,13 +38,24 @@ pub(in crate::cli) struct ExportArgs {
 }
 
 pub(super) fn run(args: &ExportArgs) -> anyhow::Result<Ending> {
-    let written = export(&args.results, &args.ids, &args.format, args.to.as_deref())?;
+    let exported = export(&args.results, &args.ids, &args.format, args.to.as_deref())?;
     if args.json {
-        print(&json!({ "written": written }).to_string())?;
+        let left_out =
+            exported.left_out.iter().map(|(id, error)| json!({ "id": id, "error": error.to_string() }));
+        let left_out: Vec<_> = left_out.collect();
+        print(&json!({ "written": exported.written, "left_out": left_out }).to_string())?;
     } else {
-        for path in written {
+        for path in &exported.written {
             print(&path.display().to_string())?;
         }
     }
+    say_left_out(&exported);
     Ok(Ending::Done)
+}
+
+/// Names the experiments that the table of all experiments lacks.
+pub(in crate::cli) fn say_left_out(exported: &Exported) {
+    for (id, error) in &exported.left_out {
+        say(&format!("note: the table of all experiments lacks {id}: {error}"));
+    }
 }

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+pub(super) use self::export::say_left_out;
 use super::{Ending, RESULTS};
 
 const REPORT_EXAMPLES: &str = "\

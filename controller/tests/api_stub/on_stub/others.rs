@@ -48,6 +48,19 @@ async fn a_dry_run_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_note_on_addresses_is_about_the_profiles_that_run() {
+    let cluster = Cluster::start().await;
+    let pod = POD.replace("link: {kind: memif}", "link: {kind: afPacket}");
+    let profiles =
+        "  profiles:\n  - {frameSize: 64}\n  - {frameSize: 512, destination: {ip: 10.1.0.2, port: 9}}\n";
+    for (filter, noted) in [("size_64B", true), ("size_512B", false)] {
+        let said =
+            cluster.run(&format!("{pod}{profiles}"), &["--dry-run", "--filter", filter]).ends_with(0).await;
+        assert_eq!(said.contains("carry the pods' own"), noted, "{filter}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_among_others_leaves_them_alone() {
     let cluster = Cluster::start().await;
     fill(&cluster, &["tx3", "rx3", "tx", "linerate-00000000"]);

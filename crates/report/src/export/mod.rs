@@ -91,11 +91,21 @@ pub enum ExportError {
     },
 }
 
+/// What an export wrote, and what it left out.
+#[derive(Debug, Default)]
+pub struct Exported {
+    /// The written paths.
+    pub written: Vec<PathBuf>,
+    /// Experiments without a row in the table of all experiments: their ids, and why their summaries cannot
+    /// be read.
+    pub left_out: Vec<(String, StoreError)>,
+}
+
 /// A file to be written: its path relative to the experiment's directory, and its content.
 type File = (String, Vec<u8>);
 
 /// Exports the experiments `ids` of `results` in `formats`, each to a directory of its id below `to`, or
-/// beside its trials without `to`. Returns the written paths.
+/// beside its trials without `to`.
 ///
 /// # Errors
 /// When an experiment cannot be read, or a file cannot be written; files written before remain.
@@ -104,9 +114,9 @@ pub fn export(
     ids: &[String],
     formats: &[Format],
     to: Option<&Path>,
-) -> Result<Vec<PathBuf>, ExportError> {
+) -> Result<Exported, ExportError> {
     let wanted = |format| formats.contains(&format) || formats.contains(&Format::All);
-    let mut written = Vec::new();
+    let Exported { mut written, mut left_out } = Exported::default();
     let mut exported = Vec::new();
     for id in ids {
         let recorded = Recorded::open(results, id)?;
@@ -138,12 +148,13 @@ pub fn export(
         // others.
         let _alone = to.is_none().then(|| alone(results)).transpose()?;
         if to.is_none() {
-            exported = store::list(results)?
-                .into_iter()
-                .filter_map(|(id, loaded)| {
-                    Some(Recorded { directory: results.join(id), summary: loaded.ok()? })
-                })
-                .collect();
+            exported.clear();
+            for (id, loaded) in store::list(results)? {
+                match loaded {
+                    Ok(summary) => exported.push(Recorded { directory: results.join(id), summary }),
+                    Err(error) => left_out.push((id, error)),
+                }
+            }
         }
         let table = summary_csv::summary_csv(&exported)?;
         let directory = to.unwrap_or(results);
@@ -151,7 +162,7 @@ pub fn export(
         replace_file(directory, summary_csv::FILE, &table)?;
         written.push(directory.join(summary_csv::FILE));
     }
-    Ok(written)
+    Ok(Exported { written, left_out })
 }
 
 /// Passes every file of a format to `write`, by its path relative to the experiment's directory. Memory holds

@@ -63,7 +63,7 @@ mod tests {
         let searched = limited_by_generator();
         let (results, id) = searched.store();
         let formats = [Format::Summary, Format::Metadata, Format::Parquet, Format::Xlsx];
-        let written = export(results.path(), std::slice::from_ref(&id), &formats, None).unwrap();
+        let written = export(results.path(), std::slice::from_ref(&id), &formats, None).unwrap().written;
         let path = |name: &str| written.iter().find(|path| path.ends_with(name)).unwrap();
         let table = fs::read_to_string(path("summary_all_experiments.csv")).unwrap();
         let lines: Vec<&str> = table.lines().collect();
@@ -86,7 +86,8 @@ mod tests {
     #[test]
     fn experiments_without_a_search_have_no_such_columns() {
         let (results, id) = linerate_results::fixtures::recorded();
-        let written = export(results.path(), &[id], &[Format::Summary, Format::Metadata], None).unwrap();
+        let written =
+            export(results.path(), &[id], &[Format::Summary, Format::Metadata], None).unwrap().written;
         for path in written {
             assert!(!fs::read_to_string(&path).unwrap().contains("search_"), "{}", path.display());
         }

@@ -93,7 +93,7 @@ fn csv_has_the_older_form_and_one_with_a_header() {
 #[test]
 fn every_form_is_written_whole_and_listed_in_the_manifest() {
     let (results, id) = recorded();
-    let written = export(results.path(), std::slice::from_ref(&id), &[Format::All], None).unwrap();
+    let written = export(results.path(), std::slice::from_ref(&id), &[Format::All], None).unwrap().written;
     let directory = results.path().join(&id);
     let manifest = Manifest::read(&directory).unwrap().unwrap();
     for path in &written {
@@ -107,7 +107,7 @@ fn every_form_is_written_whole_and_listed_in_the_manifest() {
         }
     }
     let first: Vec<_> = written.iter().map(|path| fs::read(path).unwrap()).collect();
-    let again = export(results.path(), std::slice::from_ref(&id), &[Format::All], None).unwrap();
+    let again = export(results.path(), std::slice::from_ref(&id), &[Format::All], None).unwrap().written;
     assert!(
         again == written && again.iter().zip(&first).all(|(path, bytes)| &fs::read(path).unwrap() == bytes)
     );
@@ -119,15 +119,27 @@ fn every_form_is_written_whole_and_listed_in_the_manifest() {
 
     let elsewhere = results.path().join("elsewhere");
     let written =
-        export(results.path(), std::slice::from_ref(&id), &[Format::Npz], Some(&elsewhere)).unwrap();
+        export(results.path(), std::slice::from_ref(&id), &[Format::Npz], Some(&elsewhere)).unwrap().written;
     assert!(written.len() == 2 && written.iter().all(|path| path.starts_with(elsewhere.join(&id))));
 }
 
 #[test]
 fn numbers_of_any_size_are_exported() {
     let (results, id) = recorded_of(extreme_record());
-    let written = export(results.path(), &[id], &[Format::All], None).unwrap();
+    let written = export(results.path(), &[id], &[Format::All], None).unwrap().written;
     assert!(written.len() > 10, "{written:?}");
+}
+
+#[test]
+fn unreadable_experiments_are_named_when_the_table_of_all_lacks_them() {
+    let (results, id) = recorded();
+    fs::create_dir(results.path().join("00000000")).unwrap();
+    let exported = export(results.path(), &[id], &[Format::Summary], None).unwrap();
+    let [(left_out, reason)] = &exported.left_out[..] else { panic!("{exported:?}") };
+    assert_eq!(left_out, "00000000");
+    assert!(reason.to_string().contains("no summary.json"), "{reason}");
+    let table = fs::read_to_string(&exported.written[0]).unwrap();
+    assert_eq!(table.lines().count(), 2, "{table}");
 }
 
 #[test]
@@ -135,7 +147,8 @@ fn the_summary_table_and_the_metadata_have_the_older_names() {
     let (results, id) = recorded();
     let written =
         export(results.path(), std::slice::from_ref(&id), &[Format::Summary, Format::Metadata], None)
-            .unwrap();
+            .unwrap()
+            .written;
     let text =
         |name: &str| fs::read_to_string(written.iter().find(|path| path.ends_with(name)).unwrap()).unwrap();
     let table = text("summary_all_experiments.csv");

@@ -231,7 +231,7 @@ fn an_environment_and_options_say_the_same() {
     assert_eq!(Safety::from_environment(|_| Some(String::new())).unwrap(), Safety::default());
     let wrong = Safety::from_environment(|name| (name == ALLOW_VARIABLE).then(|| "10.0.0.0/8,lan".into()));
     assert_eq!(
-        wrong.unwrap_err(),
+        wrong.unwrap_err().to_string(),
         "environment variable LINERATE_ALLOW: 'lan' is not a network such as 192.168.0.0/16 or 2001:db8::/32"
     );
 }
