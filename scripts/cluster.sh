@@ -31,6 +31,7 @@ test   runs the scenarios (default: all of them), each in a namespace of its own
 
 Scenarios: memif      a pair on one node, joined by shared memory in a directory of the node
            two_nodes  two pairs over the pod network, one on a node, one across nodes, with hugepages
+           search     two pairs, whose highest load is searched for together and one by one
            addresses  pairs over the pod network with addresses of the pods and of the user
            examples   examples/pods, applied as a user does
            kept       pods that are made once and used by several runs

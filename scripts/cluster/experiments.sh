@@ -34,6 +34,23 @@ scenario_two_nodes() {
     note_times pairs
 }
 
+# Two pairs, searched together and one by one. The highest load is one that any cluster carries.
+scenario_search() {
+    local goal='{name: ndr, duration: 300ms, initialDuration: 300ms, sum: 900ms, precedingTargets: 1}' mode
+    for mode in together each; do
+        run "search-$mode" -n 2 --link af-packet --same-node "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --flows 10 --search ndr \
+            --set "spec.search.goals=[$goal]" --set spec.search.load.max=2kpps --set "spec.search.mode=$mode" --set spec.search.warmUp=0s
+        check_json "cluster: search: $mode: complete, and every packet is accounted for" "$work/search-$mode.json" \
+            '.status == "complete" and (.trials | length > 0 and all(.sent_packets == .received_packets + .lost_packets))'
+        check_json "cluster: search: $mode: at least the highest load, or what limited it" "$work/search-$mode.json" \
+            '.searches | all(.ended == "finished" and (.goals | all(if .irregular == "maxLoadReached" then .effective_lower_bound_pps == 2000
+                else .limited_by != null and .effective_lower_bound_pps < 2000 end)))'
+    done
+    check_json "cluster: search: together is one search over both pairs" "$work/search-together.json" '.searches | length == 1 and all(.paths == 2)'
+    check_json "cluster: search: each is a search for each pair, the other one idle" "$work/search-each.json" \
+        '([.searches[].pair] | sort == ["tx0-rx0", "tx1-rx1"]) and (.trials | group_by(.repeat) | all(length == 1))'
+}
+
 # Pods that are made once, and used by several runs.
 scenario_kept() {
     local id document=("${NO_HUGE[@]}" -n 1 --link memif "${SMALL[@]}" --set "spec.kubernetes.link.hostDirectory=/var/lib/$PREFIX")

@@ -1,7 +1,7 @@
 # Sourced by cluster.sh: runs the scenarios and counts their checks.
 # shellcheck shell=bash disable=SC2154
 
-SCENARIOS=(memif two_nodes addresses examples kept role quotas refusals others clocks faults resume routed)
+SCENARIOS=(memif two_nodes search addresses examples kept role quotas refusals others clocks faults resume routed)
 PREFIX=linerate-e2e-$$
 work='' reason=''
 

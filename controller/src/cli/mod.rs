@@ -6,6 +6,7 @@ mod config;
 mod dry_run;
 mod grid;
 mod interrupt;
+mod measure_self;
 mod metrics;
 mod output;
 mod pods;
@@ -88,6 +89,9 @@ enum Command {
         #[arg(long)]
         cluster: bool,
     },
+    /// Measure what generator and receiver can do on this host, without a path
+    #[command(after_help = measure_self::EXAMPLES)]
+    MeasureSelf(measure_self::MeasureSelfArgs),
     /// Try rate searches out on modelled systems
     #[command(subcommand)]
     Search(search::SearchCommand),
@@ -218,6 +222,7 @@ fn dispatch(command: Command) -> anyhow::Result<Ending> {
         Command::Rbac { namespace, service_account, cluster } => {
             print(access::role(&namespace, &service_account, cluster).trim_end())?;
         }
+        Command::MeasureSelf(args) => measure_self::measure_self(&args)?,
         Command::Search(command) => search::dispatch(&command)?,
         Command::Results(command) => return results::dispatch(command),
         Command::Schema { of } => print(of.text()?.trim_end())?,

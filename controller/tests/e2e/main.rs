@@ -13,6 +13,7 @@ mod directions;
 mod exports;
 mod foreign_results;
 mod local_run;
+mod measure_self;
 mod metrics;
 mod pktgen_capture;
 mod reports;

@@ -10,6 +10,7 @@ pub mod figures;
 pub mod fixtures;
 pub mod housekeeping;
 pub mod search;
+pub mod self_measurement;
 pub mod store;
 pub mod summary;
 pub mod validate;

@@ -3,6 +3,7 @@
 //! [`run::observer::Observer`].
 
 pub mod events;
+pub mod generator_ceiling;
 pub mod platform;
 pub mod run;
 pub mod session;
