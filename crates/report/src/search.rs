@@ -104,7 +104,14 @@ impl Found<'_> {
             None => String::new(),
             Some(Irregular::TesterLimited) => {
                 let what = found.limited_by.map_or("the tester", limiter);
-                format!("limited by {what}, not a property of the path")
+                let ceiling = self
+                    .search
+                    .generator_ceiling_pps
+                    .filter(|_| found.limited_by == Some(Limiter::Generator));
+                let ceiling = ceiling.map_or(String::new(), |ceiling| {
+                    format!(" (alone it sends {} on this host)", pps(ceiling))
+                });
+                format!("limited by {what}{ceiling}, not a property of the path")
             }
             Some(Irregular::MaxLoadReached) => {
                 format!("the highest load allowed, {}, meets the goal", ends(self.search.max_load_pps))

@@ -41,6 +41,10 @@ pub struct SearchSummary {
     pub receiver: PartOf,
     /// What the senders' ports belong to.
     pub port: PartOf,
+    /// What the generator sends on this host into a port that discards everything, in packets per second, for frames of this size; null when
+    /// `linerate measure-self` has not measured it, and when senders are on other hosts.
+    #[serde(default)]
+    pub generator_ceiling_pps: Option<f64>,
     /// How the search ended.
     pub ended: SearchEnd,
     /// Why it failed; null when it did not.
@@ -170,6 +174,7 @@ impl SearchSummary {
             line_rate_pps: real_bps.map(|bps| profile.frame_sizes().line_rate_pps(bps)),
             receiver: section.limits.receiver,
             port: section.limits.port,
+            generator_ceiling_pps: None,
             ended,
             reason,
             trials: state.counted().count() as u32,

@@ -3,7 +3,7 @@
 
 mod opening;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::NamedTempFile;
@@ -15,6 +15,7 @@ use linerate_experiment::determinants::TrialKey;
 use linerate_experiment::plan::Trial;
 use linerate_experiment::search::SearchState;
 use linerate_experiment::strategy::{Outcomes, PathOutcome, Strategy, TrialOutcome};
+use linerate_results::self_measurement::SelfMeasurement;
 use linerate_results::store::environment::{Changes, Environment};
 use linerate_results::store::inner_path::bounded_name;
 use linerate_results::store::manifest::{FileSum, Manifest};
@@ -26,6 +27,7 @@ use linerate_results::store::{Store, StoreError, missing_log};
 use linerate_results::summary::{
     Aggregate, OverheadPart, SearchSummary, Status, Summary, TrialFailure, TrialSummary, Versions, WarmUp,
 };
+use linerate_traffic::profile::FrameSizes;
 
 /// During a run, rewriting the summary's file takes at most this fraction of the time (one in so many parts).
 const REWRITE_SHARE: u32 = 100;
@@ -220,10 +222,27 @@ impl Recorder<'_> {
     ) -> Result<(), StoreError> {
         let Some(section) = experiment.search() else { return Ok(()) };
         let real_bps = self.outcomes.equipment().real_bps;
-        let summary = |state: &SearchState| SearchSummary::of(state, section, real_bps);
+        let measured = self.self_measurement();
+        let hosts: BTreeSet<&str> =
+            self.head.experiment.agents.iter().map(|agent| agent.node.as_str()).collect();
+        let host = hosts.first().copied().filter(|_| hosts.len() == 1);
+        let ceiling = |size: &FrameSizes| measured.as_ref()?.generator_pps(host?, size);
+        let summary = |state: &SearchState| SearchSummary {
+            generator_ceiling_pps: ceiling(state.profile.frame_sizes()),
+            ..SearchSummary::of(state, section, real_bps)
+        };
         let searches: Vec<_> = strategy.searches(&self.outcomes).iter().map(summary).collect();
         self.head.experiment.planned_trials = self.numbers.len();
         self.log.append(&[LogRecord::Searches(searches)])
+    }
+
+    /// What `linerate measure-self` kept beside the experiments, if it can be read.
+    fn self_measurement(&self) -> Option<SelfMeasurement> {
+        let results = self.store.directory().parent()?;
+        SelfMeasurement::read(results).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the generator's ceiling is not known");
+            None
+        })
     }
 
     /// Records that the recovery of lost pairs begins. The time since the end of the last trial does not
