@@ -8,6 +8,12 @@ use crate::measurement::{Loss, Measurement};
 
 /// Trials in a row at a load that are repeated because the tester did not offer it, although it can.
 const MOST_REPEATED: u32 = 4;
+/// The same where the tester nearly offered it, and may be able to.
+const MOST_REPEATED_NEAR: u32 = 2;
+/// Share of the intended packets, in percent, that nearly is the load.
+const NEAR_PERCENT: u64 = 98;
+/// Longest trial that is repeated for that: in a longer one, a pause of a CPU weighs less, and a repeat costs more.
+const LONGEST_NEAR_NS: u64 = 10_000_000_000;
 
 /// The trials of a search that are evidence, by load in packets per second.
 #[derive(Debug, Clone, Default)]
@@ -37,14 +43,22 @@ impl Bounds {
 
 impl Trials {
     /// Adds a trial. False when it is no evidence and must be repeated: the tester did not offer the load, although
-    /// it offered as much in another trial. Then it was held up, by other work on its CPUs for example. After four
-    /// repeats in a row, such a trial counts.
+    /// it offered as much in another trial, or nearly did. Then it was held up, by other work on its CPUs for
+    /// example. After a few repeats in a row, such a trial counts.
     pub fn add(&mut self, trial: Measurement) -> bool {
         if trial.unsent == 0 {
             self.offered = self.offered.max(trial.load_pps);
-        } else if trial.load_pps <= self.offered {
+        } else {
             let repeated = self.repeated.entry(trial.load_pps).or_default();
-            if *repeated < MOST_REPEATED {
+            let intended = u128::from(trial.sent) + u128::from(trial.unsent);
+            let is_near = trial.duration_ns <= LONGEST_NEAR_NS
+                && u128::from(trial.sent) * 100 >= intended * u128::from(NEAR_PERCENT);
+            let most = match (trial.load_pps <= self.offered, is_near) {
+                (true, _) => MOST_REPEATED,
+                (false, true) => MOST_REPEATED_NEAR,
+                (false, false) => 0,
+            };
+            if *repeated < most {
                 *repeated += 1;
                 return false;
             }
