@@ -21,6 +21,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use linerate_experiment::plan::Trial;
+use linerate_experiment::search::SearchState;
 use linerate_results::summary::{TrialFailure, TrialSummary};
 use linerate_runner::run::observer::{Observer, WatchedPath};
 
@@ -54,6 +55,14 @@ struct EndedLabels {
     outcome: &'static str,
 }
 
+/// A goal of the searches of a profile; `pair` is `all` where all pairs are searched together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GoalLabels {
+    pair: String,
+    profile: String,
+    goal: String,
+}
+
 type PairGauge = Family<PairLabels, Gauge<f64, AtomicU64>>;
 
 /// The registered metrics.
@@ -69,6 +78,8 @@ struct Metrics {
     received_pps: PairGauge,
     lost_ratio: PairGauge,
     trial_delay: Family<DelayLabels, Gauge<f64, AtomicU64>>,
+    search_found: Family<GoalLabels, Gauge<f64, AtomicU64>>,
+    search_regular: Family<GoalLabels, Gauge>,
 }
 
 /// Observer of a run that updates the metrics.
@@ -101,6 +112,8 @@ impl Metrics {
             received_pps: Family::default(),
             lost_ratio: Family::default(),
             trial_delay: Family::default(),
+            search_found: Family::default(),
+            search_regular: Family::default(),
         };
         registry.register_with_unit(
             "rx_delay",
@@ -136,6 +149,16 @@ impl Metrics {
             "Percentile of the one-way delay, of the last trial with a result; only where the clocks can be compared",
             Unit::Seconds,
             metrics.trial_delay.clone(),
+        );
+        registry.register(
+            "search_found_packets_per_second",
+            "Conditional throughput that the last search to end found; absent where no load meets the goal",
+            metrics.search_found.clone(),
+        );
+        registry.register(
+            "search_regular",
+            "1 where that result is regular, 0 where it is not: the path carries at least this",
+            metrics.search_regular.clone(),
         );
         metrics
     }
@@ -256,6 +279,26 @@ impl Observer for RunMetrics {
             {
                 let labels = DelayLabels { pair: pair.clone(), profile: profile.clone(), percentile };
                 self.metrics.trial_delay.get_or_create(&labels).set(ns as f64 / 1e9);
+            }
+        }
+    }
+
+    fn search_advanced(&self, state: &SearchState) {
+        let Some(search) = state.search.as_ref().filter(|_| state.ended.is_some()) else { return };
+        for (goal, found) in search.conclusions() {
+            let labels = GoalLabels {
+                pair: state.path.clone().unwrap_or_else(|| "all".to_owned()),
+                profile: state.name.clone(),
+                goal: goal.name.clone(),
+            };
+            self.metrics.search_regular.get_or_create(&labels).set(found.regular.into());
+            match found.conditional_throughput_pps {
+                Some(pps) => {
+                    self.metrics.search_found.get_or_create(&labels).set(pps);
+                }
+                None => {
+                    self.metrics.search_found.remove(&labels);
+                }
             }
         }
     }

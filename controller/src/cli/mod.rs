@@ -15,6 +15,7 @@ mod progress;
 mod results;
 mod run;
 mod search;
+mod search_table;
 mod spec_args;
 mod table;
 mod words;

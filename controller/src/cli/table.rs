@@ -1,13 +1,16 @@
 //! Results and plans as tables.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::grid::Grid;
+use super::search_table;
 use super::words::{figure, microseconds, missed_load, mpps};
 use crate::profile::headers::HeaderRow;
 use crate::profile::library::Entry;
 use linerate_experiment::direction::Direction;
 use linerate_experiment::plan::PlanView;
+use linerate_report::search;
 use linerate_results::figures::table::Figure;
 use linerate_results::store::Listed;
 use linerate_results::summary::{Aggregate, Summary, TrialSummary};
@@ -42,11 +45,12 @@ pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
         p99,
         "verdict",
     ];
-    let pairs = summary.trials.iter().any(|trial| trial.pair != summary.trials[0].pair);
+    let first = summary.matrix_trials().next();
+    let pairs = summary.matrix_trials().any(|trial| first.is_some_and(|first| first.pair != trial.pair));
     // The name of a single pair carries no information.
     let expendable: &[usize] = if pairs { &[3, 2, 8, 4, 9] } else { &[1, 3, 2, 8, 4, 9] };
     let mut table = Grid::new(&columns, 2..10).names(&[0]).expendable(expendable);
-    for trial in &summary.trials {
+    for trial in summary.matrix_trials() {
         table.add_row([
             trial.profile.clone(),
             trial.pair.clone(),
@@ -61,14 +65,24 @@ pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
             trial.verdict.kind.to_string(),
         ]);
     }
-    let mut text =
-        if summary.trials.is_empty() { String::new() } else { format!("{}\n", table.render(width)) };
-    for trial in &summary.trials {
+    let mut text = search_table::searches(summary, width);
+    if first.is_some() {
+        text.push_str(&format!("{}\n", table.render(width)));
+    }
+    for trial in summary.matrix_trials() {
         if let Some(missed) = missed_load(trial) {
             text.push_str(&format!("{MISSED}{} {}: {missed}\n", name(summary, trial), trial.pair));
         }
     }
-    for all in &summary.aggregates {
+    let in_searches: HashSet<(&str, u32)> = summary
+        .trials
+        .iter()
+        .filter(|trial| trial.search.is_some())
+        .map(|trial| (trial.profile.as_str(), trial.repeat))
+        .collect();
+    let of_matrix =
+        summary.aggregates.iter().filter(|all| !in_searches.contains(&(&all.profile, all.repeat)));
+    for all in of_matrix {
         text.push_str(&together(all));
     }
     for failure in &summary.failures {
@@ -101,7 +115,7 @@ fn together(all: &Aggregate) -> String {
 
 /// The trial's name: its profile, and the repeat if there are several.
 fn name(summary: &Summary, trial: &TrialSummary) -> String {
-    if summary.trials.iter().any(|other| other.repeat > 1) {
+    if summary.matrix_trials().any(|other| other.repeat > 1) {
         format!("{} repeat {}", trial.profile, trial.repeat)
     } else {
         trial.profile.clone()
@@ -114,11 +128,16 @@ fn closing_line(summary: &Summary) -> String {
     let changes = &summary.experiment.environment_changes;
     let changes: String =
         changes.iter().map(|change| format!("\nnot all trials ran on the same: {change}")).collect();
+    let results = count(summary.trials.len(), "result");
+    // Nobody knows beforehand how many trials a search takes.
+    let results = if has_searches(summary) {
+        format!("{results} of trials in {}", search::searches(summary.searches.len()))
+    } else {
+        format!("{results} of {}", count(summary.experiment.planned_trials, "planned trial"))
+    };
     format!(
-        "{}: {} of {} on {}; overhead {:.2} s ({}){changes}",
+        "{}: {results} on {}; overhead {:.2} s ({}){changes}",
         summary.status,
-        count(summary.trials.len(), "result"),
-        count(summary.experiment.planned_trials, "planned trial"),
         count(summary.experiment.pairs, "pair"),
         overhead.total_s,
         parts.join(", "),
@@ -212,8 +231,8 @@ pub(super) fn experiments(listed: &[Listed], width: Option<usize>) -> String {
                 experiment.name.clone(),
                 experiment.platform.clone(),
                 trials.len().to_string(),
-                experiment.planned_trials.saturating_mul(experiment.pairs).to_string(),
-                trials.iter().map(|trial| trial.lost_packets).fold(0, u64::saturating_add).to_string(),
+                planned(summary),
+                lost(summary),
                 verdicts(summary),
                 status.to_string(),
             ],
@@ -229,17 +248,40 @@ pub(super) fn experiments(listed: &[Listed], width: Option<usize>) -> String {
     table.render(width)
 }
 
-/// Number of trials with each verdict, the most frequent first.
+fn has_searches(summary: &Summary) -> bool {
+    summary.trials.iter().any(|trial| trial.search.is_some())
+}
+
+/// Results that the plan calls for; `-` where searches choose their trials.
+fn planned(summary: &Summary) -> String {
+    let experiment = &summary.experiment;
+    if has_searches(summary) {
+        return "-".to_owned();
+    }
+    experiment.planned_trials.saturating_mul(experiment.pairs).to_string()
+}
+
+/// Packets lost in the matrix; `-` where there is none. Searches lose packets to find where that begins.
+fn lost(summary: &Summary) -> String {
+    if has_searches(summary) && summary.matrix_trials().next().is_none() {
+        return "-".to_owned();
+    }
+    summary.matrix_trials().map(|trial| trial.lost_packets).fold(0, u64::saturating_add).to_string()
+}
+
+/// Number of results of searches that are regular, and of trials with each verdict, the most frequent first.
 fn verdicts(summary: &Summary) -> String {
     let mut counts: Vec<(String, usize)> = Vec::new();
-    for kind in summary.trials.iter().map(|trial| trial.verdict.kind.to_string()) {
+    for kind in summary.matrix_trials().map(|trial| trial.verdict.kind.to_string()) {
         match counts.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, count)) => *count += 1,
             None => counts.push((kind, 1)),
         }
     }
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
+    let kinds = counts.iter().map(|(kind, count)| format!("{count} {kind}"));
+    let found = Some(search::tally(&summary.searches)).filter(|found| !found.is_empty());
+    found.into_iter().chain(kinds).collect::<Vec<_>>().join(", ")
 }
 
 /// The profiles of a directory.

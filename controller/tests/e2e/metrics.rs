@@ -176,6 +176,7 @@ fn scrapes_of_a_run_add_up_to_its_summary() {
 
     let mut known = names(&text);
     known.insert("linerate_intended_packets_per_second");
+    known.extend(["linerate_search_found_packets_per_second", "linerate_search_regular"]);
     assert_queries(&known);
     if let Some(promtool) = promtool("scrapes_of_a_run_add_up_to_its_summary") {
         check(&promtool, &["metrics"], &text);

@@ -9,6 +9,7 @@ use super::super::output::{print, say, width};
 use super::super::table;
 use super::plots::{self, Wanted};
 use linerate_results::store::{self, Recorded, is_id};
+use linerate_results::summary::TrialSummary;
 
 pub(in crate::cli) fn list(results: &Path, as_json: bool) -> anyhow::Result<()> {
     let mut listed = store::list(results)?;
@@ -60,12 +61,25 @@ pub(in crate::cli) fn show(results: &Path, id: &str, series: &[String], as_json:
         print(&format!("reason: {reason}"))?;
     }
     let wanted = Wanted::of(series);
+    // A search has many trials, which are drawn only when series are asked for.
+    let drawn = |trial: &TrialSummary| trial.search.is_none() || !series.is_empty();
     for (trial, record) in summary.trials.iter().zip(recorded.trials()) {
-        print(&format!("\n{} {} repeat {}", trial.profile, trial.pair, trial.repeat))?;
+        if !drawn(trial) {
+            continue;
+        }
+        print(&format!("\n{} {} {}", trial.profile, trial.pair, place(trial)))?;
         match record {
             Ok(record) => print(&plots::series(&record, &wanted))?,
             Err(error) => say(&format!("error: {error}")),
         }
     }
     Ok(())
+}
+
+/// Which trial of its profile it is.
+fn place(trial: &TrialSummary) -> String {
+    match &trial.search {
+        Some(place) => format!("search {} trial {}", place.number, place.ordinal),
+        None => format!("repeat {}", trial.repeat),
+    }
 }

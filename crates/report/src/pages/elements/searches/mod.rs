@@ -15,8 +15,7 @@ use linerate_results::summary::SearchSummary;
 
 use super::super::model::{Block, Finding, Group, Section, Tone};
 use super::super::source::Source;
-use crate::search::{Found, Repeats, found, label, pps, repeats, searches, short_names, short_percent};
-use spread::mean;
+use crate::search::{Answer, Judgement, Repeats, answers, found, repeats, short_names};
 
 /// Searches whose trials and charts are shown open; of more, only irregular ones are.
 const OPEN: usize = 2;
@@ -31,7 +30,7 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     }
     let all = repeats(&summary.searches);
     let names = short_names(&all);
-    let mut blocks = vec![Block::Findings(answers(&all, &names))];
+    let mut blocks = vec![Block::Findings(findings(&all, &names))];
     if without > 0 {
         blocks.push(Block::Text(format!(
             "{without} more results of trials are of a search that has no result yet: it runs, or its run was killed."
@@ -47,65 +46,23 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     Some(Section { id: "searches", title: "Rate search", blocks })
 }
 
-/// One sentence for each profile and path.
-fn answers(all: &[Repeats<'_>], names: &[String]) -> Vec<Finding> {
-    all.iter().zip(names).map(|(repeats, name)| answer(repeats, name)).collect()
-}
-
-fn answer(repeats: &Repeats<'_>, name: &str) -> Finding {
-    let results: Vec<Found<'_>> = repeats.searches.iter().flat_map(|search| found(search)).collect();
-    let (tone, badge) = judged(&results);
-    let clauses = repeats.goals().into_iter().map(|goal| clause(&repeats.of_goal(goal)));
-    let mut evidence = clauses.collect::<Vec<_>>().join("; ");
-    let loaded = repeats.first().paths;
-    if loaded > 1 {
-        evidence.push_str(&format!("; loads are those of one of {loaded} paths"));
-    }
-    let silent = paths::silent(repeats.first());
-    if !silent.is_empty() {
-        evidence.push_str(&format!("; nothing arrived on {}", silent.join(", ")));
-    }
-    Finding { tone, badge: badge.to_owned(), subject: name.to_owned(), evidence }
-}
-
-fn judged(results: &[Found<'_>]) -> (Tone, &'static str) {
-    let regular = results.iter().filter(|one| one.is_regular()).count();
-    if results.iter().all(|one| one.value_pps().is_none()) {
-        (Tone::Bad, "no result")
-    } else if regular == results.len() {
-        (Tone::Good, "regular")
-    } else if regular > 0 {
-        (Tone::Warning, "partly irregular")
-    } else {
-        (Tone::Warning, "irregular")
-    }
-}
-
-/// The results of all searches for one goal in one clause. Irregular ones enter no mean.
-fn clause(results: &[Found<'_>]) -> String {
-    let [first, ..] = results else { return String::new() };
-    if results.len() == 1 {
-        return first.clause();
-    }
-    let left_out = results.iter().filter(|one| !one.is_regular()).count();
-    let Some(group) = mean(results) else {
-        return format!("{}, in all {}", first.clause(), searches(results.len()));
+/// A finding for each profile and path.
+fn findings(all: &[Repeats<'_>], names: &[String]) -> Vec<Finding> {
+    let finding = |answer: Answer| Finding {
+        tone: tone(answer.judgement),
+        badge: answer.judgement.to_string(),
+        subject: answer.name,
+        evidence: answer.text,
     };
-    let width = results.iter().filter(|one| one.is_regular()).filter_map(Found::width).fold(0.0, f64::max);
-    let mut text = format!(
-        "{} {} (mean of {}, at most {} % wide",
-        label(&first.goal.goal),
-        pps(group.mean),
-        searches(group.repeats),
-        short_percent(width)
-    );
-    if let Some(deviation) = group.standard_deviation {
-        text.push_str(&format!(", standard deviation {}", pps(deviation)));
+    answers(all, names).into_iter().map(finding).collect()
+}
+
+fn tone(judgement: Judgement) -> Tone {
+    match judgement {
+        Judgement::Regular => Tone::Good,
+        Judgement::PartlyIrregular | Judgement::Irregular => Tone::Warning,
+        Judgement::NoResult => Tone::Bad,
     }
-    if left_out > 0 {
-        text.push_str(&format!("; {left_out} irregular left out"));
-    }
-    text + ")"
 }
 
 /// Charts and trials of each search.
@@ -115,13 +72,13 @@ fn details(source: &Source, all: &[Repeats<'_>], names: &[String]) -> Vec<Block>
         repeats.searches.iter().map(move |search| (*search, name, repeats.searches.len() > 1))
     });
     each.map(|(search, name, is_repeated)| {
-        let (tone, badge) = judged(&found(search).collect::<Vec<_>>());
+        let judgement = Judgement::of(found(search));
         let number = if is_repeated { format!(", search {}", search.number) } else { String::new() };
         Block::Group(Group {
             title: format!("{name}{number}: {}", clauses(search)),
-            badge: badge.to_owned(),
-            tone,
-            open: total <= OPEN || tone != Tone::Good,
+            badge: judgement.to_string(),
+            tone: tone(judgement),
+            open: total <= OPEN || judgement != Judgement::Regular,
             blocks: of_search(search, &search.trials_of(&source.summary.trials)),
         })
     })

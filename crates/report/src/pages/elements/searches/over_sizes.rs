@@ -6,8 +6,7 @@ use super::super::super::chart::{Axis, Chart, Mark, Series, range};
 use super::super::super::model::Block;
 use super::super::super::number::things;
 use super::super::throughput::{Load, WIDE, in_tenths, line_rate, size_axis};
-use super::spread::mean;
-use crate::search::{Found, Repeats, label};
+use crate::search::{Found, Repeats, label, mean};
 
 /// Most series besides line rate.
 const MOST_SERIES: usize = 6;

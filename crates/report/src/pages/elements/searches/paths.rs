@@ -4,18 +4,7 @@ use linerate_results::summary::{PathLoss, SearchSummary};
 
 use super::super::super::model::{Block, Cell, Column, Row, Table, Tone};
 use super::super::super::number::{percent, things};
-use crate::search::label;
-
-/// Paths on which nothing arrived at the lowest bound that has trials.
-pub(super) fn silent(search: &SearchSummary) -> Vec<&str> {
-    let bounds = search.goals.iter().flat_map(|goal| [&goal.lower_bound_paths, &goal.upper_bound_paths]);
-    let Some(paths) = bounds.into_iter().find(|paths| !paths.is_empty()) else { return Vec::new() };
-    paths.iter().filter(|path| is_silent(path)).map(|path| path.pair.as_str()).collect()
-}
-
-fn is_silent(path: &PathLoss) -> bool {
-    path.sent_packets > 0 && path.lost_packets == path.sent_packets
-}
+use crate::search::{is_silent, label};
 
 pub(super) fn blocks(search: &SearchSummary) -> Vec<Block> {
     if search.paths < 2 {

@@ -3,18 +3,12 @@
 use super::super::super::chart::{Axis, Chart, Mark, Series, range};
 use super::super::super::model::{Block, Cell, Column, Row, Table};
 use super::super::super::number::count;
-use crate::compare::{Group, Interval, search_group};
-use crate::search::{Found, Repeats, label, short_percent};
+use crate::compare::{Group, Interval};
+use crate::search::{Found, Repeats, label, mean, short_percent};
 
 const CONFIDENCE: f64 = 0.95;
 /// Most names on the axis of a chart.
 const MOST_NAMES: usize = 12;
-
-/// Mean and spread of the regular results; `None` when none is regular.
-pub(super) fn mean(results: &[Found<'_>]) -> Option<Group> {
-    let regular: Vec<_> = results.iter().filter(|one| one.is_regular()).map(|one| one.goal).collect();
-    search_group(&regular)
-}
 
 /// The searches of one profile for one goal.
 struct Spread<'s> {

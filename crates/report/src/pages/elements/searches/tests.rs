@@ -5,6 +5,7 @@ use super::super::super::model::{Report, Row, Table};
 use super::super::report;
 use super::*;
 use crate::pages::{Format, report as report_of};
+use crate::search::pps;
 use linerate_experiment::search::SearchMode;
 use linerate_results::fixtures::search::{
     SearchCase, Searched, at_least, cliff, limited_by_generator, one_dead_pair, regular, searched, two_pairs,
