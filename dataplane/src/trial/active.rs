@@ -1,7 +1,5 @@
 //! A running trial.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -9,77 +7,30 @@ use hugepage_check::cpu_limit::Throttled;
 use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use linerate_wire::report::{Ended, FrameReport, Part, Report};
 use linerate_wire::sample::FrameMeasures;
-use linerate_wire::time::{ClockReading, TrialClock, WorkerTime};
+use linerate_wire::time::{ClockReading, TrialClock};
 
 use super::answering::Answering;
-use super::bench::{Bench, Order, TrialError};
+use super::bench::Bench;
+use super::error::TrialError;
+use super::jobs::Jobs;
 use super::link_watch::LinkWatch;
+use super::order::Order;
 use super::port_watch::PortWatch;
 use super::report::{
-    Planned, disagreements, missed_load, receive_report, reflect_report, spread_note, transmit_report,
+    PortReport, disagreements, missed_load, receive_report, reflect_report, spread_note, transmit_report,
     unchecked_note,
 };
 use crate::dpdk::clock::TickClock;
-use crate::dpdk::lcore::{Job, JobPanicked, LcoreId};
-use crate::dpdk::queue::{RxQueue, TxQueue};
+use crate::dpdk::queue::RxQueue;
 use crate::host::monotonic_ns;
-use linerate_measure::analysis::Analysis;
 use linerate_measure::flow_table::FlowTable;
-use linerate_measure::loops::counters::{ReceiveBlock, TransmitBlock};
-use linerate_measure::loops::queue::{Clock, QueueFrames};
-use linerate_measure::loops::reflect::ReflectOutcome;
+use linerate_measure::loops::queue::Clock;
 use linerate_measure::loops::stop::Signal;
 use linerate_measure::loops::transmit::TransmitOutcome;
 
 /// Time limit for drivers that update their statistics late, until the port's counters agree with Linerate's.
 const STATISTICS_SETTLE: Duration = Duration::from_millis(200);
 const STATISTICS_POLL: Duration = Duration::from_millis(5);
-
-/// A transmitting job, which returns its queue at the end, and its counters.
-pub(super) type TransmitJob = (Job<(TxQueue, TransmitOutcome, WorkerTime)>, Arc<TransmitBlock>);
-/// Result of a transmitting job.
-type SentJob = (LcoreId, Result<(TransmitOutcome, WorkerTime), JobPanicked>, Arc<TransmitBlock>);
-/// A receiving job and its counters.
-pub(super) type ReceiveJob = (Job<ReceiveOutcome>, Arc<ReceiveBlock>);
-
-/// Result of a receiving loop.
-#[derive(Debug)]
-pub(super) struct ReceiveOutcome {
-    pub(super) queues: Vec<RxQueue>,
-    pub(super) analysis: Analysis,
-    /// Share of the time, 0…1, in which polls returned no frame.
-    pub(super) headroom: f64,
-    pub(super) time: WorkerTime,
-}
-
-/// A reflecting job, which returns its queues at the end, and its counters.
-pub(super) type ReflectJob = (Job<Reflected>, (Arc<ReceiveBlock>, Arc<TransmitBlock>));
-
-/// Result of a reflecting loop.
-#[derive(Debug)]
-pub(super) struct Reflected {
-    pub(super) queues: Vec<RxQueue>,
-    pub(super) tx: TxQueue,
-    pub(super) outcome: ReflectOutcome,
-    pub(super) time: WorkerTime,
-}
-
-/// The loops of a trial.
-#[derive(Debug)]
-pub(super) struct Jobs {
-    pub(super) transmit: Vec<TransmitJob>,
-    /// Jobs that have ended and returned their queues, in the same order.
-    sent: Vec<SentJob>,
-    pub(super) intended_pps: Option<f64>,
-    pub(super) planned: Planned,
-    pub(super) receive: Vec<ReceiveJob>,
-    pub(super) reflect: Vec<ReflectJob>,
-    /// Frames per receive queue, by queue number, for each lcore with receive queues.
-    pub(super) queues: Vec<(Vec<u16>, QueueFrames)>,
-}
-
-/// A port's report of a trial.
-pub type PortReport = Report<FrameReport>;
 
 /// Results of a trial.
 #[derive(Debug)]
@@ -88,76 +39,6 @@ pub struct Finished {
     pub report: PortReport,
     /// Results of every flow; `None` for a trial that did not analyse received frames.
     pub flows: Option<FlowTable>,
-}
-
-impl Jobs {
-    pub(super) fn new(intended_pps: Option<f64>) -> Self {
-        Self {
-            transmit: Vec::new(),
-            sent: Vec::new(),
-            intended_pps,
-            planned: Planned::default(),
-            receive: Vec::new(),
-            reflect: Vec::new(),
-            queues: Vec::new(),
-        }
-    }
-
-    fn sending_is_over(&self) -> bool {
-        self.transmit.iter().all(|(job, _)| job.is_finished())
-    }
-
-    fn all_are_over(&self) -> bool {
-        self.sending_is_over()
-            && self.receive.iter().all(|(job, _)| job.is_finished())
-            && self.reflect.iter().all(|(job, _)| job.is_finished())
-    }
-
-    fn received(&self) -> Option<ReceiveCounters> {
-        let blocks = self.receive.iter().map(|(_, block)| block);
-        let blocks = blocks.chain(self.reflect.iter().map(|(_, (block, _))| block));
-        (!self.receive.is_empty() || !self.reflect.is_empty()).then(|| blocks.map(|block| block.read()).sum())
-    }
-
-    /// Frames per receive queue, queue 0 first.
-    fn queue_frames(&self) -> Vec<u64> {
-        let lcores = self.queues.iter();
-        let mut queues: Vec<(u16, u64)> = lcores
-            .flat_map(|(indexes, frames)| indexes.iter().copied().zip(frames.iter()))
-            .map(|(index, frames)| (index, frames.load(Ordering::Relaxed)))
-            .collect();
-        queues.sort_unstable();
-        queues.into_iter().map(|(_, frames)| frames).collect()
-    }
-
-    /// Counters of the lcores that generate traffic, in the order of the report.
-    fn senders(&self) -> impl Iterator<Item = &TransmitBlock> {
-        let sent = self.sent.iter().map(|(_, _, block)| &**block);
-        sent.chain(self.transmit.iter().map(|(_, block)| &**block))
-    }
-
-    /// Packets sent by each of these lcores.
-    fn sent_per_lcore(&self) -> Vec<u64> {
-        self.senders().map(|block| block.read().packets).collect()
-    }
-
-    fn sent(&self) -> Option<TransmitCounters> {
-        let blocks = self.senders().chain(self.reflect.iter().map(|(_, (_, block))| &**block));
-        let mut blocks = blocks.map(TransmitBlock::read).peekable();
-        blocks.peek().is_some().then(|| blocks.sum())
-    }
-
-    /// Waits for the lcores that generate traffic, and returns their queues to the bench.
-    fn join_senders(&mut self, bench: &mut Bench<'_>) {
-        for (job, block) in self.transmit.drain(..) {
-            let lcore = job.lcore();
-            let left = job.join().map(|(queue, outcome, time)| {
-                bench.tx.insert(self.sent.len().min(bench.tx.len()), queue);
-                (outcome, time)
-            });
-            self.sent.push((lcore, left, block));
-        }
-    }
 }
 
 /// Sender of the packets that a trial receives, and the number of packets that each of its lcores sent.
@@ -273,7 +154,7 @@ impl Active {
     pub fn tend(&mut self, bench: &mut Bench<'_>) {
         if let Some(jobs) = self.jobs.as_mut().filter(|jobs| bench.answers() && jobs.sending_is_over()) {
             // This thread sends the frames that wait for ended loops, whose queues are free.
-            jobs.join_senders(bench);
+            jobs.join_senders(&mut bench.tx);
             bench.send_left(&self.sending);
         }
         // The loop with the transmit queue sends the frames that this thread cannot send.
@@ -377,7 +258,7 @@ fn collect(
     bench: &mut Bench<'_>,
     report: &mut PortReport,
 ) -> Result<(Option<u64>, Option<FlowTable>), TrialError> {
-    jobs.join_senders(bench);
+    jobs.join_senders(&mut bench.tx);
     let (sent, receive) = (std::mem::take(&mut jobs.sent), std::mem::take(&mut jobs.receive));
     let (reflect, intended_pps) = (std::mem::take(&mut jobs.reflect), jobs.intended_pps);
     let (mut sending, mut receiving, mut reflecting) = (Vec::new(), Vec::new(), Vec::new());

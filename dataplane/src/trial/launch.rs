@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::active::{Active, Jobs, ReceiveOutcome, Reflected};
+use super::active::Active;
 use super::answering::Answering;
-use super::bench::{Bench, Plans, Prepared, TrialError};
+use super::bench::Bench;
+use super::error::TrialError;
+use super::jobs::{Jobs, ReceiveOutcome, Reflected};
+use super::plan::{Plans, Prepared};
 use super::port_watch::PortWatch;
 use crate::dpdk::clock::{SOURCE, TickClock};
 use crate::dpdk::error::DpdkError;

@@ -3,11 +3,19 @@
 mod active;
 mod answering;
 mod bench;
+mod error;
 mod hop;
+mod jobs;
 mod launch;
 mod link_watch;
+mod order;
+mod plan;
 mod port_watch;
 mod report;
 
-pub use active::{Active, Finished, PortReport, Sender};
-pub use bench::{Bench, BenchConfig, Order, Prepared, Replayed, Task, TrialError};
+pub use active::{Active, Finished, Sender};
+pub use bench::{Bench, BenchConfig};
+pub use error::TrialError;
+pub use order::{Order, Replayed, Task};
+pub use plan::Prepared;
+pub use report::PortReport;

@@ -1,60 +1,18 @@
 //! Creation of the report from the loops' results. Pure.
 
 use linerate_wire::counters::TransmitCounters;
-use linerate_wire::report::{ForeignFrames, ReceiveReport, TransmitReport};
+use linerate_wire::report::{ForeignFrames, FrameReport, ReceiveReport, Report, TransmitReport};
 
-use super::active::{PortReport, ReceiveOutcome};
+use super::jobs::ReceiveOutcome;
+use super::plan::Planned;
 use crate::dpdk::port::Spread;
 use linerate_measure::flow_table::FlowTable;
 use linerate_measure::histogram::TickHistogram;
 use linerate_measure::loops::reflect::ReflectOutcome;
 use linerate_measure::loops::transmit::TransmitOutcome;
 
-/// The part of the senders' plan that their report needs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Planned {
-    /// Packets per burst; 0 means 1.
-    pub(super) burst: u32,
-    /// Flows of each TX lcore; empty without flows, as for a recording.
-    pub(super) flows_per_lcore: Vec<u32>,
-    /// TX lcores that did not send, because a ceiling admits too few packets at a time for more lcores.
-    pub(super) left_out: u32,
-}
-
-impl Planned {
-    /// Notes on a trial that was too short, each in one sentence.
-    pub(super) fn notes(&self, transmit: &TransmitReport) -> Vec<String> {
-        let TransmitReport { counters, packets_per_lcore, intended_pps, duration_s, .. } = transmit;
-        let mut notes = Vec::new();
-        let lcores = packets_per_lcore.len().max(1);
-        let per_lcore = intended_pps.map(|pps| pps * duration_s / lcores as f64);
-        if let Some(per_lcore) =
-            per_lcore.filter(|packets| self.burst > 1 && *packets < f64::from(self.burst))
-        {
-            notes.push(format!(
-                "the trial is shorter than a burst: {per_lcore:.1} packets per TX lcore were intended, and {} leave together",
-                self.burst
-            ));
-        }
-        let flows = self.flows_per_lcore.iter().zip(packets_per_lcore);
-        let without: u64 = flows.map(|(flows, packets)| u64::from(*flows).saturating_sub(*packets)).sum();
-        if without > 0 {
-            let flows: u64 = self.flows_per_lcore.iter().copied().map(u64::from).sum();
-            notes.push(format!(
-                "{without} of {flows} flows had no packet: only {} packets were sent",
-                counters.packets
-            ));
-        }
-        if self.left_out > 0 {
-            notes.push(format!(
-                "{} of {} TX lcores did not send: the ceiling on the rate admits too few packets within 10 ms to share them among more",
-                self.left_out,
-                self.left_out as usize + lcores
-            ));
-        }
-        notes
-    }
-}
+/// A port's report of a trial.
+pub type PortReport = Report<FrameReport>;
 
 /// Longest working time of an lcore, in ticks: lcores that start one after the other do not lengthen a trial.
 fn longest(times: impl Iterator<Item = (u64, u64)>) -> f64 {
@@ -235,7 +193,7 @@ fn differences([packets, bytes]: [(&str, u64, u64); 2]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use linerate_wire::counters::PortCounters;
-    use linerate_wire::report::{Ended, FrameReport, Part, Report};
+    use linerate_wire::report::{Ended, Part};
     use linerate_wire::time::{Throttling, WorkerTime};
 
     use super::*;
@@ -247,36 +205,6 @@ mod tests {
         let transmit = transmit_report(&[outcome.clone(), outcome], intended_pps, &Planned::default(), 1_000);
         let frames = FrameReport { transmit: Some(transmit), port, ..FrameReport::new(Part::Tx) };
         Report::new(1, Ended::Duration, 0, frames)
-    }
-
-    #[test]
-    fn a_trial_too_short_for_its_bursts_or_flows_is_noted() {
-        // (burst, flows of each lcore, intended packets per second, packets of each lcore in 0.01 s, note)
-        type Row<'a> = (u32, &'a [u32], Option<f64>, &'a [u64], &'a [&'a str]);
-        let rows: &[Row<'_>] = &[
-            (1, &[50, 50], Some(1e4), &[50, 50], &[]),
-            (1, &[500, 500], Some(1e4), &[50, 50], &["900 of 1000 flows had no packet: only 100 packets"]),
-            (64, &[1], Some(1e3), &[64], &["10.0 packets per TX lcore were intended, and 64 leave together"]),
-            (64, &[1], None, &[640], &[]),
-            (32, &[4, 4], Some(1e4), &[64, 64], &[]),
-            (1, &[], Some(1e3), &[10], &[]),
-        ];
-        for (burst, flows, intended_pps, packets, expected) in rows {
-            let planned = Planned { burst: *burst, flows_per_lcore: flows.to_vec(), left_out: 0 };
-            let counters = TransmitCounters { packets: packets.iter().sum(), ..TransmitCounters::default() };
-            let transmit = TransmitReport {
-                counters,
-                intended_pps: *intended_pps,
-                duration_s: 0.01,
-                packets_per_lcore: packets.to_vec(),
-                ..TransmitReport::default()
-            };
-            let notes = planned.notes(&transmit);
-            assert_eq!(notes.len(), expected.len(), "{notes:?}");
-            for (note, part) in notes.iter().zip(*expected) {
-                assert!(note.contains(part), "{note}");
-            }
-        }
     }
 
     #[test]
@@ -355,14 +283,6 @@ mod tests {
         let (transmit, _) =
             reflect_report(&[reflected(0, 4_000), reflected(3_000, 5_000)], Vec::new(), 1_000);
         assert_eq!(transmit.duration_s, 4.0);
-    }
-
-    #[test]
-    fn lcores_that_a_ceiling_keeps_from_sending_are_noted() {
-        let planned = Planned { left_out: 3, ..Planned::default() };
-        let transmit = TransmitReport { packets_per_lcore: vec![7], ..TransmitReport::default() };
-        let notes = planned.notes(&transmit);
-        assert!(matches!(&notes[..], [note] if note.contains("3 of 4 TX lcores did not send")), "{notes:?}");
     }
 
     #[test]
