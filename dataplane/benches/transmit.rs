@@ -15,7 +15,7 @@ use linerate_dataplane::dpdk::eal::Eal;
 use linerate_dataplane::dpdk::port::DEFAULT_MTU;
 use linerate_dataplane::eal_args::EalPlan;
 use linerate_dataplane::network::GivenAddresses;
-use linerate_dataplane::trial::{Bench, BenchConfig, Order, Task};
+use linerate_dataplane::trial::{Order, PortSetup, PortSetupConfig, Task};
 use linerate_traffic::limit::Limit;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{FlowMode, RawProfile};
@@ -28,12 +28,12 @@ const TURN: Duration = Duration::from_millis(700);
 const FLOWS: [u32; 3] = [1, 10_000, 1_000_000];
 
 fn main() {
-    // cargo passes its own options, such as --bench; EAL's may be given after `--`.
+    // cargo passes its own options, such as --setup; EAL's may be given after `--`.
     let user: Vec<String> = std::env::args().skip(1).filter(|option| option != "--bench").collect();
     let user = if user.is_empty() { default_eal() } else { user };
     let plan = EalPlan::new("bench-transmit", &user);
     let eal = Eal::start(&plan.arguments).expect("EAL starts");
-    let config = BenchConfig {
+    let config = PortSetupConfig {
         port: eal.ports()[0],
         lcores: eal.workers(),
         rx_descriptors: 1024,
@@ -46,7 +46,7 @@ fn main() {
         idle: None,
         given: GivenAddresses::default(),
     };
-    let mut bench = Bench::open(&eal, config).expect("the port opens");
+    let mut setup = PortSetup::open(&eal, config).expect("the port opens");
     let testpmd = which("dpdk-testpmd");
     if testpmd.is_none() {
         println!("testpmd is not installed (Debian: dpdk-dev); it is left out");
@@ -57,9 +57,9 @@ fn main() {
     let (mut peer, mut flowgen) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS}");
-        bare.push(bench.bare_transmit_pps(64, TURN).expect("the bare loop runs"));
+        bare.push(setup.bare_transmit_pps(64, TURN).expect("the bare loop runs"));
         for (flows, rates) in FLOWS.into_iter().zip(&mut ours) {
-            rates.push(our_rate(&mut bench, flows));
+            rates.push(our_rate(&mut setup, flows));
         }
         if testpmd.is_some() {
             peer.extend(testpmd_rate(&user, "txonly"));
@@ -84,21 +84,21 @@ fn main() {
     }
 }
 
-fn our_rate(bench: &mut Bench<'_>, flows: u32) -> f64 {
+fn our_rate(setup: &mut PortSetup<'_>, flows: u32) -> f64 {
     let raw =
         RawProfile { flows, flow_mode: Some(FlowMode::Sd), rate: Some(Rate::Max), ..RawProfile::default() };
     let limit = Limit { duration_ms: Some(TURN.as_millis() as u64), packets: None };
     let spec =
         TransmitSpec { profile: raw.try_into().unwrap(), peer_mac: MacAddr([2, 0, 0, 0, 0, 2]), limit };
-    let prepared = bench
+    let prepared = setup
         .prepare(Order { trial: 0, tag: 1, task: Task::Transmit(Box::new(spec)) })
         .expect("the trial is possible");
-    let mut active = bench.arm(prepared).expect("the lcore is free");
+    let mut active = setup.arm(prepared).expect("the lcore is free");
     active.start();
     while !active.is_finished() {
         std::thread::sleep(Duration::from_millis(10));
     }
-    let report = active.finish(bench, Ended::Stopped).expect("the trial ends").report;
+    let report = active.finish(setup, Ended::Stopped).expect("the trial ends").report;
     report.detail.transmit.map_or(0.0, |transmit| transmit.offered_pps)
 }
 

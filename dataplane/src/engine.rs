@@ -16,12 +16,12 @@ use linerate_wire::trial::Work;
 
 use crate::dpdk::clock::SOURCE;
 use crate::dpdk::eal;
-use crate::trial::{self, Active, Bench, Order, Prepared, Sender, TrialError};
+use crate::trial::{self, Active, Order, PortSetup, Prepared, Sender, TrialError};
 
 /// Engine of an agent on a DPDK port and its lcores.
 #[derive(Debug)]
 pub struct DpdkEngine<'e> {
-    bench: Bench<'e>,
+    setup: PortSetup<'e>,
     no_huge: bool,
     requirements: Requirements,
 }
@@ -29,13 +29,13 @@ pub struct DpdkEngine<'e> {
 impl<'e> DpdkEngine<'e> {
     /// An engine on this port. `no_huge`: packet memory is not in hugepages. `requirements`: the machine's
     /// properties that EAL's options require.
-    pub fn new(bench: Bench<'e>, no_huge: bool, requirements: Requirements) -> Self {
-        Self { bench, no_huge, requirements }
+    pub fn new(setup: PortSetup<'e>, no_huge: bool, requirements: Requirements) -> Self {
+        Self { setup, no_huge, requirements }
     }
 
     /// Returns the port.
-    pub fn into_bench(self) -> Bench<'e> {
-        self.bench
+    pub fn into_setup(self) -> PortSetup<'e> {
+        self.setup
     }
 }
 
@@ -46,19 +46,19 @@ impl Engine for DpdkEngine<'_> {
     fn describe(&self) -> Result<EngineInfo, EngineError> {
         Ok(EngineInfo::Frames(Box::new(FrameEngine {
             dpdk: eal::version(),
-            port: self.bench.port_info().map_err(|error| EngineError::failed(&error))?,
-            lcores: self.bench.lcores().iter().map(|lcore| lcore.0).collect(),
+            port: self.setup.port_info().map_err(|error| EngineError::failed(&error))?,
+            lcores: self.setup.lcores().iter().map(|lcore| lcore.0).collect(),
             no_huge: self.no_huge,
-            network: self.bench.network(),
+            network: self.setup.network(),
         })))
     }
 
     fn counter(&self) -> Counter {
-        Counter { source: SOURCE.into(), rate: self.bench.tick_rate(), invariant: invariant_counter() }
+        Counter { source: SOURCE.into(), rate: self.setup.tick_rate(), invariant: invariant_counter() }
     }
 
     fn is_ready(&self) -> Result<bool, EngineError> {
-        self.bench.port_info().map(|port| port.link_up).map_err(|error| EngineError::failed(&error))
+        self.setup.port_info().map(|port| port.link_up).map_err(|error| EngineError::failed(&error))
     }
 
     fn requirements(&self) -> &Requirements {
@@ -66,16 +66,16 @@ impl Engine for DpdkEngine<'_> {
     }
 
     fn next_hop(&mut self, to: IpAddr) -> Result<NextHop, EngineError> {
-        self.bench.next_hop(to).map_err(|error| EngineError::refused(&error))
+        self.setup.next_hop(to).map_err(|error| EngineError::refused(&error))
     }
 
     fn prepare(&mut self, trial: u32, work: &Work) -> Result<Prepared, EngineError> {
         let Work::Frames(work) = work;
-        Ok(self.bench.prepare(Order::new(trial, work))?)
+        Ok(self.setup.prepare(Order::new(trial, work))?)
     }
 
     fn arm(&mut self, prepared: Prepared) -> Result<Active, EngineError> {
-        Ok(self.bench.arm(prepared)?)
+        Ok(self.setup.arm(prepared)?)
     }
 
     fn start_at(&mut self, active: &mut Active, at_ns: u64) {
@@ -83,22 +83,22 @@ impl Engine for DpdkEngine<'_> {
     }
 
     fn wants_tending(&self) -> bool {
-        self.bench.answers()
+        self.setup.answers()
     }
 
     fn tend(&mut self, active: Option<&mut Active>) {
         match active {
-            Some(active) => active.tend(&mut self.bench),
-            None => self.bench.tend(None),
+            Some(active) => active.tend(&mut self.setup),
+            None => self.setup.tend(None),
         }
     }
 
     fn look(&mut self, active: &mut Active, now_ns: u64) {
-        active.look_at_link(&self.bench, now_ns);
+        active.look_at_link(&self.setup, now_ns);
     }
 
     fn sample(&mut self, active: &mut Active) -> Measures {
-        Measures::Frames(active.sample(&self.bench))
+        Measures::Frames(active.sample(&self.setup))
     }
 
     fn received(&self, active: &Active) -> Option<ReceiveCounters> {
@@ -127,7 +127,7 @@ impl Engine for DpdkEngine<'_> {
     }
 
     fn finish(&mut self, active: Active, ended: Ended) -> Result<Finished, EngineError> {
-        let trial::Finished { report, flows } = active.finish(&mut self.bench, ended)?;
+        let trial::Finished { report, flows } = active.finish(&mut self.setup, ended)?;
         let row = |flows: FlowTable| -> FlowReader {
             Box::new(move |flow| flows.report(flow).map(|flow| FlowRow::from(&flow)))
         };

@@ -13,7 +13,7 @@ use crate::eal_args::EalPlan;
 use crate::engine::DpdkEngine;
 
 pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &ready::Agent) -> Result<Ending, Failure> {
-    let bench = open(
+    let setup = open(
         eal,
         port(eal, args.port)?,
         workers(eal)?,
@@ -22,7 +22,7 @@ pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &ready::Agent) -> Result<Endi
         &args.given,
         args.reflector,
     )?;
-    let engine = DpdkEngine::new(bench, plan.no_huge, requirements(plan));
+    let engine = DpdkEngine::new(setup, plan.no_huge, requirements(plan));
     let identity = Identity {
         program: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
         host: args.host.clone(),
@@ -42,6 +42,6 @@ pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &ready::Agent) -> Result<Endi
         .await
         .map_err(Failure::failed)
     });
-    close(agent.into_engine().into_bench());
+    close(agent.into_engine().into_setup());
     served.map(|()| Ending::Done)
 }

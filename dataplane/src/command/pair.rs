@@ -20,7 +20,7 @@ use super::standalone::{
 use crate::dpdk::eal::Eal;
 use crate::dpdk::lcore::LcoreId;
 use crate::network::GivenAddresses;
-use crate::trial::{Bench, Finished, Order, PortReport, Sender, Task};
+use crate::trial::{Finished, Order, PortReport, PortSetup, Sender, Task};
 use linerate_measure::analysis::Expect;
 
 pub(super) fn run(eal: &Eal, mut args: Pair) -> Result<Ending, Failure> {
@@ -38,9 +38,9 @@ pub(super) fn run(eal: &Eal, mut args: Pair) -> Result<Ending, Failure> {
     if tx_port == rx_port {
         // With a port that loops back, by itself or through a cable, both halves share one port, which closes
         // with the last of them.
-        let bench =
+        let setup =
             open(eal, tx_port, lcores.clone(), &args.ring, &args.safety, &GivenAddresses::default(), false)?;
-        let (mut tx, mut rx) = bench.divide(tx_lcores.to_vec(), rx_lcores.to_vec());
+        let (mut tx, mut rx) = setup.divide(tx_lcores.to_vec(), rx_lcores.to_vec());
         let ending = block_on(one_way(&mut args, &mut tx, &mut rx));
         drop(tx);
         close(rx);
@@ -68,7 +68,7 @@ pub(super) fn run(eal: &Eal, mut args: Pair) -> Result<Ending, Failure> {
 /// Waits for both links. `Ok(false)`: interrupted.
 async fn links_up(
     args: &Pair,
-    (first, second): (&mut Bench<'_>, &mut Bench<'_>),
+    (first, second): (&mut PortSetup<'_>, &mut PortSetup<'_>),
     signals: &mut Signals,
 ) -> Result<bool, Failure> {
     Ok(link_up(first, args.link_wait, signals).await? && link_up(second, args.link_wait, signals).await?)
@@ -76,19 +76,19 @@ async fn links_up(
 
 async fn one_way(
     args: &mut Pair,
-    tx_bench: &mut Bench<'_>,
-    rx_bench: &mut Bench<'_>,
+    tx_setup: &mut PortSetup<'_>,
+    rx_setup: &mut PortSetup<'_>,
 ) -> Result<Ending, Failure> {
     let mut signals = Signals::new()?;
-    if !links_up(args, (rx_bench, tx_bench), &mut signals).await? {
+    if !links_up(args, (rx_setup, tx_setup), &mut signals).await? {
         return Ok(Ending::Interrupted);
     }
     let tag = random_tag()?;
     let expect = Expect::Trial { tag, flows: args.profile.flows() };
-    let spec = to(rx_bench, args)?;
-    let mut rx = begin(rx_bench, Order { trial: 0, tag, task: Task::Receive(expect) })?;
+    let spec = to(rx_setup, args)?;
+    let mut rx = begin(rx_setup, Order { trial: 0, tag, task: Task::Receive(expect) })?;
     rx.start();
-    let mut tx = begin(tx_bench, Order { trial: 0, tag, task: Task::Transmit(spec) })?;
+    let mut tx = begin(tx_setup, Order { trial: 0, tag, task: Task::Transmit(spec) })?;
     tx.start();
     let began = Instant::now();
 
@@ -96,31 +96,31 @@ async fn one_way(
     let mut interrupted = false;
     while !tx.is_finished() && !interrupted {
         interrupted = signals.within(LOOK).await;
-        attend(&mut tx, tx_bench);
-        attend(&mut rx, rx_bench);
-        progress.show(&mut [(&mut tx, &*tx_bench), (&mut rx, &*rx_bench)]);
+        attend(&mut tx, tx_setup);
+        attend(&mut rx, rx_setup);
+        progress.show(&mut [(&mut tx, &*tx_setup), (&mut rx, &*rx_setup)]);
     }
-    let sent = tx.finish(tx_bench, Ended::Stopped)?.report;
+    let sent = tx.finish(tx_setup, Ended::Stopped)?.report;
     let gap_ns = gap_ns(began.elapsed(), packets_sent(&sent), args.profile.burst());
     let look = || {
-        tx_bench.tend(None);
-        attend(&mut rx, rx_bench);
+        tx_setup.tend(None);
+        attend(&mut rx, rx_setup);
         rx.received()
     };
     let ended = drained(look, packets_sent(&sent), gap_ns, &mut signals).await;
     interrupted |= ended == Ended::Stopped;
     rx.receives_from(Sender::Peer(packets_per_lcore(&sent)));
-    let Finished { report: received, flows } = rx.finish(rx_bench, ended)?;
+    let Finished { report: received, flows } = rx.finish(rx_setup, ended)?;
     if let (Some(file), Some(flows)) = (args.flows_file.take(), &flows) {
-        let way = way(args, [&*tx_bench, &*rx_bench], &sent)?;
+        let way = way(args, [&*tx_setup, &*rx_setup], &sent)?;
         file.write(&[Received { port: args.rx_port, lines: way, flows }])?;
     }
     let lost = lost(packets_sent(&sent), packets_received(&received))?;
     if args.show.json {
         print_json(&json!({
             "role": "pair",
-            "tx": report_json(&sent, &tx_bench.extended_counters()),
-            "rx": with_lost(report_json(&received, &rx_bench.extended_counters()), lost),
+            "tx": report_json(&sent, &tx_setup.extended_counters()),
+            "rx": with_lost(report_json(&received, &rx_setup.extended_counters()), lost),
             "lost_packets": lost,
         }))?;
     } else {
@@ -133,18 +133,18 @@ async fn one_way(
 /// received.
 async fn both_ways(
     args: &mut Pair,
-    a_bench: &mut Bench<'_>,
-    b_bench: &mut Bench<'_>,
+    a_setup: &mut PortSetup<'_>,
+    b_setup: &mut PortSetup<'_>,
 ) -> Result<Ending, Failure> {
     let mut signals = Signals::new()?;
-    if !links_up(args, (a_bench, b_bench), &mut signals).await? {
+    if !links_up(args, (a_setup, b_setup), &mut signals).await? {
         return Ok(Ending::Interrupted);
     }
     let tag = random_tag()?;
     let expect = Expect::Trial { tag, flows: args.profile.flows() };
-    let (to_b, to_a) = (to(b_bench, args)?, to(a_bench, args)?);
-    let mut a = begin(a_bench, Order { trial: 0, tag, task: Task::Exchange(to_b, expect) })?;
-    let mut b = begin(b_bench, Order { trial: 0, tag, task: Task::Exchange(to_a, expect) })?;
+    let (to_b, to_a) = (to(b_setup, args)?, to(a_setup, args)?);
+    let mut a = begin(a_setup, Order { trial: 0, tag, task: Task::Exchange(to_b, expect) })?;
+    let mut b = begin(b_setup, Order { trial: 0, tag, task: Task::Exchange(to_a, expect) })?;
     a.start();
     b.start();
     let began = Instant::now();
@@ -153,24 +153,24 @@ async fn both_ways(
     let mut interrupted = false;
     while !(interrupted || a.sending_is_over() && b.sending_is_over()) {
         interrupted = signals.within(LOOK).await;
-        attend(&mut a, a_bench);
-        attend(&mut b, b_bench);
-        progress.show(&mut [(&mut a, &*a_bench), (&mut b, &*b_bench)]);
+        attend(&mut a, a_setup);
+        attend(&mut b, b_setup);
+        progress.show(&mut [(&mut a, &*a_setup), (&mut b, &*b_setup)]);
     }
     if interrupted {
         a.stop_sending();
         b.stop_sending();
         while !(a.sending_is_over() && b.sending_is_over()) {
             signals.within(LOOK).await;
-            attend(&mut a, a_bench);
-            attend(&mut b, b_bench);
+            attend(&mut a, a_setup);
+            attend(&mut b, b_setup);
         }
     }
     let (sent_by_a, sent_by_b) = (a.sent().packets, b.sent().packets);
     let gap_ns = gap_ns(began.elapsed(), sent_by_a.min(sent_by_b), args.profile.burst());
     let mut look = || {
-        attend(&mut a, a_bench);
-        attend(&mut b, b_bench);
+        attend(&mut a, a_setup);
+        attend(&mut b, b_setup);
         [a.received(), b.received()]
     };
     let a_ended = drained(|| look()[0], sent_by_b, gap_ns, &mut signals).await;
@@ -179,11 +179,11 @@ async fn both_ways(
     let (sent_by_a, sent_by_b) = (a.sent_per_lcore(), b.sent_per_lcore());
     a.receives_from(Sender::Peer(sent_by_b));
     b.receives_from(Sender::Peer(sent_by_a));
-    let Finished { report: a, flows: a_flows } = a.finish(a_bench, a_ended)?;
-    let Finished { report: b, flows: b_flows } = b.finish(b_bench, b_ended)?;
+    let Finished { report: a, flows: a_flows } = a.finish(a_setup, a_ended)?;
+    let Finished { report: b, flows: b_flows } = b.finish(b_setup, b_ended)?;
     if let (Some(file), Some(a_flows), Some(b_flows)) = (args.flows_file.take(), &a_flows, &b_flows) {
-        let to_b = way(args, [&*a_bench, &*b_bench], &a)?;
-        let to_a = way(args, [&*b_bench, &*a_bench], &b)?;
+        let to_b = way(args, [&*a_setup, &*b_setup], &a)?;
+        let to_a = way(args, [&*b_setup, &*a_setup], &b)?;
         file.write(&[
             Received { port: args.rx_port, lines: to_b, flows: b_flows },
             Received { port: args.tx_port, lines: to_a, flows: a_flows },
@@ -194,8 +194,8 @@ async fn both_ways(
     if args.show.json {
         print_json(&json!({
             "role": "pair",
-            "tx": with_lost(report_json(&a, &a_bench.extended_counters()), b_to_a),
-            "rx": with_lost(report_json(&b, &b_bench.extended_counters()), a_to_b),
+            "tx": with_lost(report_json(&a, &a_setup.extended_counters()), b_to_a),
+            "rx": with_lost(report_json(&b, &b_setup.extended_counters()), a_to_b),
             "lost_packets": a_to_b + b_to_a,
         }))?;
     } else {
@@ -210,7 +210,7 @@ async fn both_ways(
     Ok(ending(&args.limit, interrupted))
 }
 
-fn to(peer: &Bench<'_>, args: &Pair) -> Result<Box<TransmitSpec>, Failure> {
+fn to(peer: &PortSetup<'_>, args: &Pair) -> Result<Box<TransmitSpec>, Failure> {
     let port = peer.port_info()?;
     // The sending port is checked when the trial is prepared.
     port.carries(args.profile.frame_sizes().largest().bytes()).map_err(Failure::failed)?;
@@ -221,7 +221,7 @@ fn to(peer: &Bench<'_>, args: &Pair) -> Result<Box<TransmitSpec>, Failure> {
 /// Format of the lines for flows from one port to another, in one process and with one clock.
 fn way<'a>(
     args: &'a Pair,
-    [from, to]: [&Bench<'_>; 2],
+    [from, to]: [&PortSetup<'_>; 2],
     sent: &'a PortReport,
 ) -> Result<FlowLines<'a>, Failure> {
     let traffic = Some((&args.profile, (from.port_info()?.mac, to.port_info()?.mac)));

@@ -14,11 +14,11 @@ use crate::dpdk::eal::Eal;
 use crate::trial::{Order, Task};
 
 pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
-    let mut bench =
+    let mut setup =
         open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Ceilings::default(), &args.given, true)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
-        let mut active = begin(&mut bench, Order { trial: 0, tag: 0, task: Task::Reflect })?;
+        let mut active = begin(&mut setup, Order { trial: 0, tag: 0, task: Task::Reflect })?;
         active.start();
         let began = Instant::now();
         let mut progress = Progress::new(args.show);
@@ -32,17 +32,17 @@ pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
             if signals.within(LOOK).await {
                 break Ended::Stopped;
             }
-            active.tend(&mut bench);
-            progress.show(&mut [(&mut active, &bench)]);
+            active.tend(&mut setup);
+            progress.show(&mut [(&mut active, &setup)]);
         };
-        let report = active.finish(&mut bench, ended)?.report;
+        let report = active.finish(&mut setup, ended)?.report;
         if args.show.json {
-            print_json(&report_json(&report, &bench.extended_counters()))
+            print_json(&report_json(&report, &setup.extended_counters()))
         } else {
             print_text(&report_text(&report))
         }?;
         Ok(ending(&args.limit, ended == Ended::Stopped))
     });
-    close(bench);
+    close(setup);
     ending
 }

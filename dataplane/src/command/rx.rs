@@ -14,7 +14,7 @@ use super::output::{Failure, print_json, print_text, report_json, report_text};
 use super::ready::Rx;
 use super::standalone::{LOOK, Progress, Signals, attend, block_on, close, ending, open};
 use crate::dpdk::eal::Eal;
-use crate::trial::{Active, Bench, Finished, Order, Task};
+use crate::trial::{Active, Finished, Order, PortSetup, Task};
 use linerate_measure::analysis::Expect;
 
 /// Packets that count towards the limit: Linerate's, without a network's other traffic; frames of any kind
@@ -29,12 +29,12 @@ const REST: Duration = Duration::from_millis(5);
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 
 /// Waits until no frame has arrived for a while.
-async fn rest(active: &mut Active, bench: &mut Bench<'_>, signals: &mut Signals) {
+async fn rest(active: &mut Active, setup: &mut PortSetup<'_>, signals: &mut Signals) {
     let began = Instant::now();
     let mut moved = began;
     let mut frames = active.received().frames;
     while moved.elapsed() < REST && began.elapsed() < LONGEST_WAIT && !signals.within(LOOK).await {
-        attend(active, bench);
+        attend(active, setup);
         let now = active.received().frames;
         if std::mem::replace(&mut frames, now) != now {
             moved = Instant::now();
@@ -43,7 +43,7 @@ async fn rest(active: &mut Active, bench: &mut Bench<'_>, signals: &mut Signals)
 }
 
 pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
-    let mut bench = open(
+    let mut setup = open(
         eal,
         port(eal, args.port)?,
         workers(eal)?,
@@ -54,8 +54,8 @@ pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
     )?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
-        let prepared = bench.prepare(Order { trial: 0, tag: 0, task: Task::Receive(Expect::Anything) })?;
-        let mut active = bench.arm(prepared)?;
+        let prepared = setup.prepare(Order { trial: 0, tag: 0, task: Task::Receive(Expect::Anything) })?;
+        let mut active = setup.arm(prepared)?;
         active.start();
         let began = Instant::now();
         let mut progress = Progress::new(args.show);
@@ -64,27 +64,27 @@ pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
                 break Ended::Duration;
             }
             if args.limit.packets.is_some_and(|packets| arrived(&active.received()) >= packets) {
-                rest(&mut active, &mut bench, &mut signals).await;
+                rest(&mut active, &mut setup, &mut signals).await;
                 break Ended::Packets;
             }
             if signals.within(LOOK).await {
                 break Ended::Stopped;
             }
-            active.tend(&mut bench);
-            progress.show(&mut [(&mut active, &bench)]);
+            active.tend(&mut setup);
+            progress.show(&mut [(&mut active, &setup)]);
         };
-        let Finished { report, flows } = active.finish(&mut bench, ended)?;
+        let Finished { report, flows } = active.finish(&mut setup, ended)?;
         if let (Some(file), Some(flows)) = (args.flows_file.take(), &flows) {
             let lines = FlowLines { traffic: None, sent: None, delays_valid: true };
             file.write(&[Received { port: args.port, lines, flows }])?;
         }
         if args.show.json {
-            print_json(&report_json(&report, &bench.extended_counters()))
+            print_json(&report_json(&report, &setup.extended_counters()))
         } else {
             print_text(&report_text(&report))
         }?;
         Ok(ending(&args.limit, ended == Ended::Stopped))
     });
-    close(bench);
+    close(setup);
     ending
 }

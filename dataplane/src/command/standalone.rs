@@ -22,7 +22,7 @@ use crate::dpdk::lcore::LcoreId;
 use crate::dpdk::port::PortId;
 use crate::host::monotonic_ns;
 use crate::network::GivenAddresses;
-use crate::trial::{Active, Bench, BenchConfig, Order};
+use crate::trial::{Active, Order, PortSetup, PortSetupConfig};
 use linerate_measure::drain::Drainer;
 
 /// Interval at which a running trial is monitored.
@@ -44,8 +44,8 @@ pub(super) fn open<'e>(
     safety: &Ceilings,
     given: &GivenAddresses,
     reflects: bool,
-) -> Result<Bench<'e>, Failure> {
-    let config = BenchConfig {
+) -> Result<PortSetup<'e>, Failure> {
+    let config = PortSetupConfig {
         port,
         lcores,
         rx_descriptors: ring.rxd,
@@ -58,12 +58,12 @@ pub(super) fn open<'e>(
         idle: ring.idle,
         given: given.clone(),
     };
-    Ok(Bench::open(eal, config)?)
+    Ok(PortSetup::open(eal, config)?)
 }
 
 /// Closes a port, and reports missing buffers.
-pub(super) fn close(bench: Bench<'_>) {
-    match bench.close() {
+pub(super) fn close(setup: PortSetup<'_>) {
+    match setup.close() {
         0 => tracing::debug!("the port is closed; all buffers came back"),
         missing => tracing::warn!("{missing} buffers did not come back when the port was closed"),
     }
@@ -97,31 +97,31 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
 }
 
 /// Answers for the port's addresses and monitors its link. Must be called often, before and during a trial.
-pub(super) fn attend(active: &mut Active, bench: &mut Bench<'_>) {
-    active.tend(bench);
-    active.look_at_link(bench, monotonic_ns());
+pub(super) fn attend(active: &mut Active, setup: &mut PortSetup<'_>) {
+    active.tend(setup);
+    active.look_at_link(setup, monotonic_ns());
 }
 
 /// Keeps a port without a trial open for this long, and answers for its addresses. A signal ends the wait.
-pub(super) async fn linger(bench: &mut Bench<'_>, time: Duration, signals: &mut Signals) {
+pub(super) async fn linger(setup: &mut PortSetup<'_>, time: Duration, signals: &mut Signals) {
     let began = Instant::now();
     while let Some(left) = time.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
         if signals.within(left.min(LOOK)).await {
             return;
         }
-        bench.tend(None);
+        setup.tend(None);
     }
 }
 
-/// Waits until the bench's link is up. `Ok(false)`: interrupted.
+/// Waits until the port's link is up. `Ok(false)`: interrupted.
 pub(super) async fn link_up(
-    bench: &mut Bench<'_>,
+    setup: &mut PortSetup<'_>,
     wait: Duration,
     signals: &mut Signals,
 ) -> Result<bool, Failure> {
     let began = Instant::now();
     loop {
-        let info = bench.port_info()?;
+        let info = setup.port_info()?;
         if info.link_up {
             return Ok(true);
         }
@@ -137,7 +137,7 @@ pub(super) async fn link_up(
         if signals.within(Duration::from_millis(20)).await {
             return Ok(false);
         }
-        bench.tend(None);
+        setup.tend(None);
     }
 }
 
@@ -145,9 +145,9 @@ const SETTLE_MS: u32 = 200;
 const DRAIN_LIMIT_MS: u32 = 5_000;
 
 /// Prepares a trial and launches its loops.
-pub(super) fn begin(bench: &mut Bench<'_>, order: Order) -> Result<Active, Failure> {
-    let prepared = bench.prepare(order)?;
-    Ok(bench.arm(prepared)?)
+pub(super) fn begin(setup: &mut PortSetup<'_>, order: Order) -> Result<Active, Failure> {
+    let prepared = setup.prepare(order)?;
+    Ok(setup.arm(prepared)?)
 }
 
 /// Waits until all sent packets have arrived or no more arrive. `look` attends to the ports and returns the
@@ -206,16 +206,16 @@ impl Progress {
         Self { show, shown: Instant::now(), before: Vec::new() }
     }
 
-    pub(super) fn show(&mut self, trials: &mut [(&mut Active, &Bench<'_>)]) {
+    pub(super) fn show(&mut self, trials: &mut [(&mut Active, &PortSetup<'_>)]) {
         let now_ns = monotonic_ns();
-        trials.iter_mut().for_each(|(active, bench)| active.look_at_link(bench, now_ns));
+        trials.iter_mut().for_each(|(active, setup)| active.look_at_link(setup, now_ns));
         if self.shown.elapsed() < self.show.interval {
             return;
         }
         self.shown = Instant::now();
         // Samples are taken even without output: they detect a reset of the port during the trial.
         let now: Vec<(u64, FrameMeasures)> =
-            trials.iter_mut().map(|(active, bench)| (monotonic_ns(), active.sample(bench))).collect();
+            trials.iter_mut().map(|(active, setup)| (monotonic_ns(), active.sample(setup))).collect();
         if self.show.quiet {
             return;
         }

@@ -18,7 +18,7 @@ use super::standalone::{
     open, random_tag,
 };
 use crate::dpdk::eal::Eal;
-use crate::trial::{Bench, Finished, Order, Replayed, Sender, Task};
+use crate::trial::{Finished, Order, PortSetup, Replayed, Sender, Task};
 use linerate_measure::analysis::Expect;
 
 pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
@@ -27,24 +27,24 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
     }
     let lcores = workers(eal)?;
     let ring = if args.round_trip { args.ring.divided(lcores.len()) } else { args.ring };
-    let mut bench = open(eal, port(eal, args.port)?, lcores, &ring, &args.safety, &args.given, false)?;
+    let mut setup = open(eal, port(eal, args.port)?, lcores, &ring, &args.safety, &args.given, false)?;
     let ending = block_on(async {
         let mut signals = Signals::new()?;
-        if !link_up(&mut bench, args.link_wait, &mut signals).await? {
+        if !link_up(&mut setup, args.link_wait, &mut signals).await? {
             return Ok(Ending::Interrupted);
         }
-        let peer_mac = address(&mut args, &mut bench)?;
+        let peer_mac = address(&mut args, &mut setup)?;
         let tag = random_tag()?;
         let spec = TransmitSpec { profile: args.profile.clone(), peer_mac, limit: args.limit };
         let expect = Expect::Trial { tag, flows: args.profile.flows() };
         let task = if let Some(replay) = &args.recording {
-            Task::Replay(Box::new(replayed(replay, &args, (bench.port_info()?.mac, peer_mac))))
+            Task::Replay(Box::new(replayed(replay, &args, (setup.port_info()?.mac, peer_mac))))
         } else if args.round_trip {
             Task::Exchange(Box::new(spec), expect)
         } else {
             Task::Transmit(Box::new(spec))
         };
-        let mut active = begin(&mut bench, Order { trial: 0, tag, task })?;
+        let mut active = begin(&mut setup, Order { trial: 0, tag, task })?;
         active.receives_from(Sender::Itself);
         active.start();
         let began = Instant::now();
@@ -52,23 +52,23 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
         let mut interrupted = false;
         while !active.sending_is_over() && !interrupted {
             interrupted = signals.within(LOOK).await;
-            active.tend(&mut bench);
-            progress.show(&mut [(&mut active, &bench)]);
+            active.tend(&mut setup);
+            progress.show(&mut [(&mut active, &setup)]);
         }
         let mut ended = Ended::Stopped;
         if args.round_trip && !interrupted {
             let sent = active.sent().packets;
             let gap_ns = gap_ns(began.elapsed(), sent, args.profile.burst());
             let look = || {
-                attend(&mut active, &mut bench);
+                attend(&mut active, &mut setup);
                 active.received()
             };
             ended = drained(look, sent, gap_ns, &mut signals).await;
             interrupted = ended == Ended::Stopped;
         }
-        let Finished { report, flows } = active.finish(&mut bench, ended)?;
+        let Finished { report, flows } = active.finish(&mut setup, ended)?;
         if let (Some(file), Some(flows)) = (args.flows_file.take(), &flows) {
-            let traffic = Some((&args.profile, (bench.port_info()?.mac, peer_mac)));
+            let traffic = Some((&args.profile, (setup.port_info()?.mac, peer_mac)));
             let lines = FlowLines { traffic, sent: report.detail.transmit.as_ref(), delays_valid: true };
             file.write(&[Received { port: args.port, lines, flows }])?;
         }
@@ -78,8 +78,8 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
         };
         tracing::debug!("sent; the port stays open for {:?}", args.linger);
         // Queued frames can still leave, even after an interruption; a further signal ends the wait.
-        linger(&mut bench, args.linger, &mut signals).await;
-        let xstats = bench.extended_counters();
+        linger(&mut setup, args.linger, &mut signals).await;
+        let xstats = setup.extended_counters();
         match (args.show.json, round_trip_lost) {
             (true, None) => print_json(&report_json(&report, &xstats)),
             (true, Some(lost)) => print_json(&with_lost(report_json(&report, &xstats), lost)),
@@ -90,19 +90,19 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
         }?;
         Ok(ending(&args.limit, interrupted))
     });
-    close(bench);
+    close(setup);
     ending
 }
 
 /// Destination address of the frames. Without an Ethernet address on the command line: that of the next hop
 /// towards the profile's destination, from the port's own address when the profile sets none.
-fn address(args: &mut Tx, bench: &mut Bench<'_>) -> Result<MacAddr, Failure> {
+fn address(args: &mut Tx, setup: &mut PortSetup<'_>) -> Result<MacAddr, Failure> {
     if let Some(mac) = args.peer_mac {
         return Ok(mac);
     }
     let (to, _) = args.profile.destinations();
-    let hop = bench.next_hop(to).map_err(|error| Failure::failed(error.to_string()))?;
-    let own = bench.network().and_then(|network| network.address(IpVersion::of(to))).or(hop.source);
+    let hop = setup.next_hop(to).map_err(|error| Failure::failed(error.to_string()))?;
+    let own = setup.network().and_then(|network| network.address(IpVersion::of(to))).or(hop.source);
     let Addressed { profile, notes } = args
         .profile
         .between_ports((own, None))

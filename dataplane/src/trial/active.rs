@@ -10,11 +10,11 @@ use linerate_wire::sample::FrameMeasures;
 use linerate_wire::time::{ClockReading, TrialClock};
 
 use super::answering::Answering;
-use super::bench::Bench;
 use super::error::TrialError;
 use super::jobs::Jobs;
 use super::link_watch::LinkWatch;
 use super::order::Order;
+use super::port_setup::PortSetup;
 use super::port_watch::PortWatch;
 use super::report::{
     PortReport, disagreements, missed_load, receive_report, reflect_report, spread_note, transmit_report,
@@ -151,14 +151,14 @@ impl Active {
     }
 
     /// Answers requests for the port's addresses.
-    pub fn tend(&mut self, bench: &mut Bench<'_>) {
-        if let Some(jobs) = self.jobs.as_mut().filter(|jobs| bench.answers() && jobs.sending_is_over()) {
+    pub fn tend(&mut self, setup: &mut PortSetup<'_>) {
+        if let Some(jobs) = self.jobs.as_mut().filter(|jobs| setup.answers() && jobs.sending_is_over()) {
             // This thread sends the frames that wait for ended loops, whose queues are free.
-            jobs.join_senders(&mut bench.tx);
-            bench.send_left(&self.sending);
+            jobs.join_senders(&mut setup.tx);
+            setup.send_left(&self.sending);
         }
         // The loop with the transmit queue sends the frames that this thread cannot send.
-        bench.tend(Some(if self.part() == Part::Reflect { &self.receiving } else { &self.sending }));
+        setup.tend(Some(if self.part() == Part::Reflect { &self.receiving } else { &self.sending }));
     }
 
     /// Receive counters so far; zeros on a transmitter.
@@ -173,9 +173,9 @@ impl Active {
 
     /// Checks the link if its interval has passed; may be called more often. `now_ns` is on the raw monotonic
     /// clock.
-    pub fn look_at_link(&mut self, bench: &Bench<'_>, now_ns: u64) {
+    pub fn look_at_link(&mut self, setup: &PortSetup<'_>, now_ns: u64) {
         if self.link.is_due(now_ns) {
-            self.link.look(now_ns, bench.port.link_up());
+            self.link.look(now_ns, setup.port.link_up());
         }
     }
 
@@ -190,48 +190,48 @@ impl Active {
     }
 
     /// All counters now.
-    pub fn sample(&mut self, bench: &Bench<'_>) -> FrameMeasures {
+    pub fn sample(&mut self, setup: &PortSetup<'_>) -> FrameMeasures {
         FrameMeasures {
             transmit: self.jobs.as_ref().and_then(Jobs::sent),
             receive: self.jobs.as_ref().and_then(Jobs::received),
             queue_frames: self.jobs.as_ref().map(Jobs::queue_frames).unwrap_or_default(),
-            port: self.port_counters(bench),
+            port: self.port_counters(setup),
         }
     }
 
-    fn port_counters(&mut self, bench: &Bench<'_>) -> Option<PortCounters> {
-        self.watch.look(bench.port.counters().ok())
+    fn port_counters(&mut self, setup: &PortSetup<'_>) -> Option<PortCounters> {
+        self.watch.look(setup.port.counters().ok())
     }
 
-    /// Ends the loops, returns the queues to the bench, and creates the report. `ended` is the reason, unless
+    /// Ends the loops, returns the queues to the port set-up, and creates the report. `ended` is the reason, unless
     /// a transmitter reached its limits.
     ///
     /// # Errors
     /// When a loop panicked.
-    pub fn finish(mut self, bench: &mut Bench<'_>, ended: Ended) -> Result<Finished, TrialError> {
+    pub fn finish(mut self, setup: &mut PortSetup<'_>, ended: Ended) -> Result<Finished, TrialError> {
         self.stop();
         let detail = FrameReport::new(self.part());
         let mut report = Report::new(self.order.trial, ended, self.started.raw_ns, detail);
         let mut flows = None;
         if let Some(jobs) = self.jobs.take() {
             let began;
-            (began, flows) = collect(jobs, &self.sender, bench, &mut report)?;
+            (began, flows) = collect(jobs, &self.sender, setup, &mut report)?;
             if let Some(ticks) = began {
-                report.started_ns = monotonic_ns_at(self.started, ticks, bench.tick_hz());
+                report.started_ns = monotonic_ns_at(self.started, ticks, setup.tick_hz());
             }
         }
         let (start, end) = (self.started, self.clock.reading());
-        report.clock = Some(TrialClock { start, end, rate: bench.tick_rate() });
-        report.throttling = bench.quota.since(&self.throttled);
+        report.clock = Some(TrialClock { start, end, rate: setup.tick_rate() });
+        report.throttling = setup.quota.since(&self.throttled);
         report.notes.extend(missed_load(&report));
         report.ended_ns = monotonic_ns();
         report.notes.extend(self.link.note(report.ended_ns));
-        report.notes.extend(bench.answering.as_ref().and_then(Answering::note));
-        let here = bench.answering.as_ref().map_or((0, 0), Answering::sent);
+        report.notes.extend(setup.answering.as_ref().and_then(Answering::note));
+        let here = setup.answering.as_ref().map_or((0, 0), Answering::sent);
         let own = own_frames([self.sending.own_frames(), self.receiving.own_frames(), here]);
         let began = Instant::now();
         loop {
-            report.detail.port = self.port_counters(bench);
+            report.detail.port = self.port_counters(setup);
             if let Some(trouble) = self.watch.trouble() {
                 report.disagreements = vec![trouble];
                 return Ok(Finished { report, flows });
@@ -250,15 +250,15 @@ fn own_frames(parts: [(u64, u64); 3]) -> (u64, u64) {
     parts.into_iter().fold((0, 0), |(frames, bytes), (more, more_bytes)| (frames + more, bytes + more_bytes))
 }
 
-/// Waits for the loops, returns their queues to the bench, and completes the report. Returns the tick at
+/// Waits for the loops, returns their queues to the port set-up, and completes the report. Returns the tick at
 /// which sending began, and the results of every flow.
 fn collect(
     mut jobs: Jobs,
     sender: &Sender,
-    bench: &mut Bench<'_>,
+    setup: &mut PortSetup<'_>,
     report: &mut PortReport,
 ) -> Result<(Option<u64>, Option<FlowTable>), TrialError> {
-    jobs.join_senders(&mut bench.tx);
+    jobs.join_senders(&mut setup.tx);
     let (sent, receive) = (std::mem::take(&mut jobs.sent), std::mem::take(&mut jobs.receive));
     let (reflect, intended_pps) = (std::mem::take(&mut jobs.reflect), jobs.intended_pps);
     let (mut sending, mut receiving, mut reflecting) = (Vec::new(), Vec::new(), Vec::new());
@@ -271,25 +271,25 @@ fn collect(
     for (job, _) in receive {
         report.detail.lcores.push(job.lcore().0);
         let mut outcome = job.join()?;
-        bench.rx.append(&mut outcome.queues);
+        setup.rx.append(&mut outcome.queues);
         report.workers.push(outcome.time);
         receiving.push(outcome);
     }
     for (job, _) in reflect {
         report.detail.lcores.push(job.lcore().0);
         let mut reflected = job.join()?;
-        bench.rx.append(&mut reflected.queues);
-        bench.tx.insert(reflecting.len(), reflected.tx);
+        setup.rx.append(&mut reflected.queues);
+        setup.tx.insert(reflecting.len(), reflected.tx);
         report.workers.push(reflected.time);
         reflecting.push(reflected.outcome);
     }
     let queue_frames = jobs.queue_frames();
     // The loops have ended: their ticks are converted to time by the frequency measured up to now.
-    report.notes.extend(bench.recalibrate());
-    let tick_hz = bench.tick_hz();
+    report.notes.extend(setup.recalibrate());
+    let tick_hz = setup.tick_hz();
     let began = sending.iter().map(|outcome: &TransmitOutcome| outcome.began).min();
     let mut flows = None;
-    bench.rx.sort_by_key(RxQueue::index);
+    setup.rx.sort_by_key(RxQueue::index);
     if !sending.is_empty() {
         let limits: Option<Vec<Ended>> = sending.iter().map(|outcome| outcome.limit).collect();
         if receiving.is_empty() {
@@ -300,7 +300,7 @@ fn collect(
         report.detail.transmit = Some(transmit);
     }
     if !receiving.is_empty() {
-        report.notes.extend(spread_note(bench.rx.len(), bench.port.spread()));
+        report.notes.extend(spread_note(setup.rx.len(), setup.port.spread()));
         let sent = match sender {
             Sender::Unknown => &[][..],
             Sender::Peer(packets_per_lcore) => packets_per_lcore,

@@ -1,4 +1,4 @@
-//! A bench's addresses: answers to requests, and next hops.
+//! A port's addresses: answers to requests, and next hops.
 
 use std::net::IpAddr;
 use std::thread::sleep;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use linerate_wire::network::{NextHop, PortNetwork};
 
-use super::bench::Bench;
+use super::port_setup::PortSetup;
 use crate::dpdk::burst::RxBurst;
 use crate::network::{HopError, PATIENCE, RETRY};
 use linerate_measure::loops::own_frames::OwnFrames;
@@ -19,7 +19,7 @@ const MOST_BURSTS: usize = 64;
 /// Polling interval while waiting for an answer.
 const LOOK: Duration = Duration::from_millis(1);
 
-impl Bench<'_> {
+impl PortSetup<'_> {
     /// The port's addresses and their resolver; `None` for a port without addresses.
     pub fn network(&self) -> Option<PortNetwork> {
         self.network.told()

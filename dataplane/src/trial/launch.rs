@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::active::Active;
 use super::answering::Answering;
-use super::bench::Bench;
 use super::error::TrialError;
 use super::jobs::{Jobs, ReceiveOutcome, Reflected};
 use super::plan::{Plans, Prepared};
+use super::port_setup::PortSetup;
 use super::port_watch::PortWatch;
 use crate::dpdk::clock::{SOURCE, TickClock};
 use crate::dpdk::error::DpdkError;
@@ -25,7 +25,7 @@ use linerate_measure::loops::transmit::transmit;
 /// Most bursts discarded before a trial: frames that wait in the receive queues belong to no trial.
 const FLUSH_BURSTS: usize = 4096;
 
-impl Bench<'_> {
+impl PortSetup<'_> {
     /// Measures the clock up to now. Returns notes: a counter that changed since this port's last
     /// measurement, even if another caller detected it, or a wrong frequency from DPDK.
     pub(super) fn recalibrate(&mut self) -> Vec<String> {

@@ -2,7 +2,6 @@
 
 mod active;
 mod answering;
-mod bench;
 mod error;
 mod hop;
 mod jobs;
@@ -10,12 +9,13 @@ mod launch;
 mod link_watch;
 mod order;
 mod plan;
+mod port_setup;
 mod port_watch;
 mod report;
 
 pub use active::{Active, Finished, Sender};
-pub use bench::{Bench, BenchConfig};
 pub use error::TrialError;
 pub use order::{Order, Replayed, Task};
 pub use plan::Prepared;
+pub use port_setup::{PortSetup, PortSetupConfig};
 pub use report::PortReport;

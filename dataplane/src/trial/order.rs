@@ -8,18 +8,18 @@ use linerate_wire::trial::{FrameWork, ReceiveSpec, RoleSpec, TransmitSpec};
 use linerate_measure::analysis::Expect;
 use linerate_measure::recording::Recording;
 
-/// One bench's part in a trial.
+/// A port's part in a trial.
 #[derive(Debug, Clone)]
 pub struct Order {
     /// Number of the trial.
     pub trial: u32,
     /// Tag of its probes.
     pub tag: u16,
-    /// Task of the bench.
+    /// Its task.
     pub task: Task,
 }
 
-/// Work of a bench.
+/// Work of a port and its lcores in a trial.
 #[derive(Debug, Clone)]
 pub enum Task {
     /// Send.

@@ -6,9 +6,9 @@ use linerate_wire::port::{FrameTooLarge, PortInfo};
 use linerate_wire::report::TransmitReport;
 use linerate_wire::trial::TransmitSpec;
 
-use super::bench::Bench;
 use super::error::TrialError;
 use super::order::{Order, Replayed, Task};
+use super::port_setup::PortSetup;
 use linerate_measure::analysis::{Analysis, Expect};
 use linerate_measure::ceiling::{Ceiling, workers_under};
 use linerate_measure::flows::FrameWriter;
@@ -84,7 +84,7 @@ impl Planned {
     }
 }
 
-impl Bench<'_> {
+impl PortSetup<'_> {
     /// Plans a trial: flow tables, templates, analyses.
     ///
     /// # Errors

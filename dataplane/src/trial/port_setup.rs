@@ -24,9 +24,9 @@ use linerate_measure::loops::queue::Clock;
 /// Packets handed to the port at once in the bare loop.
 const BARE_BURST: u16 = 64;
 
-/// Configuration of a bench.
+/// Configuration of a port set-up.
 #[derive(Debug, Clone)]
-pub struct BenchConfig {
+pub struct PortSetupConfig {
     /// The port.
     pub port: PortId,
     /// Worker lcores: at least one.
@@ -43,7 +43,7 @@ pub struct BenchConfig {
     pub mtu: u16,
     /// Ceilings on trials.
     pub safety: Ceilings,
-    /// True when the bench can reflect frames. This prevents the port's bulk freeing of buffers.
+    /// True when trials may reflect frames. This prevents the port's bulk freeing of buffers.
     pub reflects: bool,
     /// Behaviour of loops without work; `None`: chosen by lcores, CPUs and quota.
     pub idle: Option<Idle>,
@@ -54,9 +54,9 @@ pub struct BenchConfig {
 
 /// A port, its queues and its lcores.
 #[derive(Debug)]
-pub struct Bench<'e> {
+pub struct PortSetup<'e> {
     pub(super) eal: &'e Eal,
-    pub(super) config: BenchConfig,
+    pub(super) config: PortSetupConfig,
     pub(super) clock: TickClock,
     /// The counter's events at its last measurement for this port.
     pub(super) clock_events: ClockEvents,
@@ -73,12 +73,12 @@ pub struct Bench<'e> {
     pub(super) answering: Option<Answering>,
 }
 
-impl<'e> Bench<'e> {
+impl<'e> PortSetup<'e> {
     /// Opens the port with a queue per lcore, as far as the port has queues.
     ///
     /// # Errors
     /// When the port reports one.
-    pub fn open(eal: &'e Eal, config: BenchConfig) -> Result<Self, DpdkError> {
+    pub fn open(eal: &'e Eal, config: PortSetupConfig) -> Result<Self, DpdkError> {
         let info = describe(eal, config.port)?;
         let interface = info.interface.as_ref().map(|interface| interface.name.as_str());
         let network = Network::new(&info.driver, interface, config.given.clone());
@@ -128,12 +128,12 @@ impl<'e> Bench<'e> {
         })
     }
 
-    /// Splits a bench into a sending and a receiving one, on the same port, with these lcores.
+    /// Splits the queues into a sending and a receiving set-up of the same port, with these lcores.
     pub fn divide(mut self, tx_lcores: Vec<LcoreId>, rx_lcores: Vec<LcoreId>) -> (Self, Self) {
         let rx = std::mem::take(&mut self.rx);
         let half = |lcores, tx: Vec<TxQueue>, rx: Vec<RxQueue>| Self {
             eal: self.eal,
-            config: BenchConfig { lcores, ..self.config.clone() },
+            config: PortSetupConfig { lcores, ..self.config.clone() },
             clock: self.clock,
             clock_events: self.clock_events,
             quota: self.quota.clone(),
