@@ -14,7 +14,7 @@ use linerate_wire::report::{Ended, FlowRow, Part, ReportDetail};
 use linerate_wire::sample::Measures;
 use linerate_wire::trial::Work;
 
-use crate::dpdk::clock::SOURCE;
+use crate::dpdk::counter::SOURCE;
 use crate::dpdk::eal;
 use crate::trial::{self, Active, Order, PortSetup, Prepared, Sender, TrialError};
 

@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use linerate_dataplane::dpdk::burst::{MAX_BURST, RxBurst};
 use linerate_dataplane::dpdk::eal::Eal;
-use linerate_dataplane::dpdk::port::{DEFAULT_MTU, OpenPort, Port, PortConfig, PortId};
+use linerate_dataplane::dpdk::id::PortId;
+use linerate_dataplane::dpdk::port::{DEFAULT_MTU, OpenPort, Port, PortConfig};
 use linerate_measure::loops::queue::{ForwardQueue, ReceiveQueue, TurnableBurst};
 
 #[test]

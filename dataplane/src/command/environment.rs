@@ -4,8 +4,8 @@ use std::fs;
 
 use super::output::Failure;
 use crate::dpdk::eal::{self, Eal};
-use crate::dpdk::lcore::LcoreId;
-use crate::dpdk::port::{PortId, describe};
+use crate::dpdk::id::{LcoreId, PortId};
+use crate::dpdk::port::describe;
 use crate::eal_args::{Device, EalPlan};
 use crate::eal_refusal::{Evidence, explain, explain_lack_of_files, explain_missing_device};
 use crate::host;

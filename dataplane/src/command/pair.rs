@@ -18,7 +18,7 @@ use super::standalone::{
     random_tag,
 };
 use crate::dpdk::eal::Eal;
-use crate::dpdk::lcore::LcoreId;
+use crate::dpdk::id::LcoreId;
 use crate::network::GivenAddresses;
 use crate::trial::{Finished, Order, PortReport, PortSetup, Sender, Task};
 use linerate_measure::analysis::Expect;

@@ -1,4 +1,4 @@
-//! The time stamp counter, and the behaviour of loops without work.
+//! The clock of a trial: the time stamp counter, and the behaviour of loops without work.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,16 +6,11 @@ use std::time::Duration;
 use linerate_dpdk_sys as sys;
 use linerate_wire::time::ClockReading;
 
+use super::counter::{read_clocks, ticks};
 use super::eal::Eal;
-use crate::host::monotonic_ns;
-use linerate_measure::calibration::tightest;
 use linerate_measure::idle::Idle;
 use linerate_measure::loops::queue::Clock;
 
-/// Name of the counter.
-pub const SOURCE: &str = if cfg!(target_arch = "x86_64") { "tsc" } else { "cntvct" };
-/// Attempts to read both clocks close together.
-const TRIES: u32 = 32;
 /// Sleep time of an idle loop; the kernel adds about as much again.
 const NAP: Duration = Duration::from_micros(50);
 /// Longest time between two polls that still counts as idle, in seconds; in a longer one, another thread used
@@ -56,32 +51,6 @@ impl TickClock {
     pub fn idle(&self) -> Idle {
         self.idle
     }
-}
-
-#[inline(always)]
-fn ticks() -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: reads a register; every x86-64 has it.
-    let ticks = unsafe { core::arch::x86_64::_rdtsc() };
-    #[cfg(not(target_arch = "x86_64"))]
-    // SAFETY: reads the architecture's counter through DPDK, which does not require EAL to be started.
-    let ticks = unsafe { sys::lr_ticks() };
-    ticks
-}
-
-/// Reads the counter and the raw monotonic clock; works before EAL starts.
-pub(super) fn read_clocks() -> ClockReading {
-    tightest(TRIES, || {
-        let before_ns = monotonic_ns();
-        let ticks = ticks();
-        (before_ns, ticks, monotonic_ns())
-    })
-}
-
-/// DPDK's frequency of the counter, in Hz. EAL must have started.
-pub(super) fn told_hz() -> u64 {
-    // SAFETY: reads a value that rte_eal_init has set.
-    unsafe { sys::lr_tick_hz() }
 }
 
 /// True when worker lcores share a CPU.

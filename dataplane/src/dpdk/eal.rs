@@ -12,10 +12,9 @@ use std::time::Duration;
 use linerate_dpdk_sys as sys;
 use linerate_wire::time::TickRate;
 
-use super::clock::{SOURCE, read_clocks, told_hz};
+use super::counter::{SOURCE, read_clocks, stated_hz};
 use super::error::Errno;
-use super::lcore::LcoreId;
-use super::port::PortId;
+use super::id::{LcoreId, PortId};
 use linerate_measure::calibration::{Calibration, ClockEvents};
 
 static STARTED: AtomicBool = AtomicBool::new(false);
@@ -117,7 +116,7 @@ impl Eal {
             let errno = Errno::last();
             return Err(refused(&first_logged_error(), errno));
         }
-        let mut calibration = Calibration::new(told_hz(), first, read_clocks());
+        let mut calibration = Calibration::new(stated_hz(), first, read_clocks());
         for _ in 0..CALIBRATION_LOOKS {
             if calibration.rate().uncertainty_ppm <= CALIBRATED_PPM {
                 break;

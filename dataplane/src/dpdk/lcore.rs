@@ -10,16 +10,7 @@ use linerate_dpdk_sys as sys;
 
 use super::eal::{Eal, EalHandle};
 use super::error::{DpdkError, Errno, check};
-
-/// An lcore, by its number in EAL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LcoreId(pub u32);
-
-impl fmt::Display for LcoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use super::id::LcoreId;
 
 type Work = Box<dyn FnOnce() + Send>;
 type Slot<T> = Arc<Mutex<Option<Result<T, Box<dyn Any + Send>>>>>;

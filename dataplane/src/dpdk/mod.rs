@@ -9,10 +9,13 @@
 
 pub mod burst;
 pub mod clock;
+pub mod counter;
 pub mod drivers;
 pub mod eal;
 pub mod error;
+pub mod id;
 pub mod lcore;
 pub mod pool;
 pub mod port;
 pub mod queue;
+mod started;

@@ -1,7 +1,6 @@
 //! Ethernet ports.
 
 use std::ffi::{CStr, c_char};
-use std::fmt;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
@@ -12,21 +11,13 @@ use linerate_wire::counters::PortCounters;
 pub use linerate_wire::port::DEFAULT_MTU;
 use linerate_wire::port::{FRAME_OVER_MTU_BYTES, KernelInterface, PortInfo};
 
-use super::eal::{Eal, EalHandle};
+use super::eal::Eal;
 use super::error::{DpdkError, Errno, check};
+use super::id::PortId;
 use super::pool::Pool;
 use super::queue::{RxQueue, TxQueue};
+use super::started::Started;
 use crate::host::kernel_driver;
-
-/// A port, by its number in ethdev.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortId(pub u16);
-
-impl fmt::Display for PortId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// Configuration of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +44,6 @@ pub struct PortConfig {
     /// multicast.
     pub multicast: bool,
 }
-const ETHERNET_HEADER_BYTES: u16 = 14;
-
 /// ethdev's description of a port, without changing the port.
 ///
 /// # Errors
@@ -100,59 +89,6 @@ fn text(chars: &[c_char]) -> String {
     let bytes: Vec<u8> = chars.iter().map(|c| *c as u8).collect();
     CStr::from_bytes_until_nul(&bytes)
         .map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
-}
-
-/// A started port. When the last handle is dropped, the port is stopped and closed; then its pools are freed.
-#[derive(Debug)]
-pub(super) struct Started {
-    id: PortId,
-    mtu: u16,
-    buffer_use: BufferUse,
-    reads_file: bool,
-    /// Buffers of a transmit queue come from several pools.
-    mixes_pools: bool,
-    own: Option<Arc<Pool>>,
-    /// Freed after `drop` has closed the port, which may hold their buffers.
-    pools: Vec<Arc<Pool>>,
-    _eal: EalHandle,
-}
-
-impl Started {
-    pub(super) fn id(&self) -> u16 {
-        self.id.0
-    }
-
-    /// True when the port assumes that all buffers of a transmit queue come from one pool.
-    pub(super) fn frees_in_bulk(&self) -> bool {
-        !self.mixes_pools
-    }
-
-    /// The pool for the port's own frames.
-    pub(super) fn own_pool(&self) -> Option<&Arc<Pool>> {
-        self.own.as_ref()
-    }
-
-    /// True when the pool belongs to this port, and so is freed after the port is closed.
-    #[inline(always)]
-    pub(super) fn owns(&self, pool: &Arc<Pool>) -> bool {
-        self.pools.iter().any(|own| Arc::ptr_eq(own, pool))
-    }
-
-    /// Largest frame in bytes, without check sequence.
-    pub(super) fn largest_frame_bytes(&self) -> u16 {
-        self.mtu.saturating_add(ETHERNET_HEADER_BYTES)
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        // SAFETY: the last handle is dropped, so no queue is in use; this object started the port and closes
-        // it once.
-        unsafe {
-            sys::lr_port_stop(self.id.0);
-            sys::lr_port_close(self.id.0);
-        }
-    }
 }
 
 /// Explanation for an MTU that exceeds the driver's largest.

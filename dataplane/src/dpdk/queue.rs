@@ -10,7 +10,7 @@ use sys::rte_mbuf;
 
 use super::burst::{MAX_BURST, RxBurst, TxBurst};
 use super::pool::Pool;
-use super::port::Started;
+use super::started::Started;
 use linerate_measure::frame::HEAD_BYTES;
 use linerate_measure::loops::own_frames::OwnFrames;
 use linerate_measure::loops::queue::{ForwardQueue, ReceiveQueue, TransmitQueue};

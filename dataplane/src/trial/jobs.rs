@@ -7,7 +7,8 @@ use linerate_wire::counters::{ReceiveCounters, TransmitCounters};
 use linerate_wire::time::WorkerTime;
 
 use super::plan::Planned;
-use crate::dpdk::lcore::{Job, JobPanicked, LcoreId};
+use crate::dpdk::id::LcoreId;
+use crate::dpdk::lcore::{Job, JobPanicked};
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use linerate_measure::analysis::Analysis;
 use linerate_measure::loops::counters::{ReceiveBlock, TransmitBlock};
