@@ -6,10 +6,9 @@ use serde::Serialize;
 
 use crate::address::AddressError;
 use crate::check::Remedy;
-use crate::device::VFIO_PCI;
 use crate::iommu;
 use crate::root::ReadError;
-use crate::vfio;
+use crate::vfio::{self, VFIO_PCI};
 
 /// A device of an IOMMU group and its driver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -9,10 +9,6 @@ use std::collections::BTreeMap;
 use crate::check::{Check, Evidence, Remedy, Status, Topic, Verdict};
 use crate::kernel;
 use crate::root::{ReadError, Reason, Root};
-use crate::scene::CheckFn;
-
-/// The checks of this group.
-pub(crate) const CHECKS: &[CheckFn] = &[|scene| vec![check(scene.root, scene.needs_iommu())]];
 
 const GROUPS: &str = "/sys/kernel/iommu_groups";
 const UNITS: &str = "/sys/class/iommu";

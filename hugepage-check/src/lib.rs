@@ -24,8 +24,7 @@
 //! and then decides by a pure function. An unreadable source becomes [`check::Status::Unknown`] with its
 //! path; the library neither panics nor guesses.
 //!
-//! Each group (hugepages, IOMMU, VFIO, devices, CPUs, Linux network stack) lists its checks in a `CHECKS`; a
-//! new check is one function in that list.
+//! `checks` lists all checks in the order of the report; a new check is one function in that list.
 //!
 //! Limits: control groups above a container's own namespace are invisible. VFIO groups are opened only when
 //! allowed; otherwise a holder in another PID namespace stays undetected. The limits of this process are
@@ -34,6 +33,7 @@
 pub mod address;
 pub mod cgroup;
 pub mod check;
+mod checks;
 mod cpu;
 pub mod cpu_limit;
 pub mod cpu_set;
@@ -57,11 +57,7 @@ use check::Report;
 use environment::Environment;
 use requirements::Requirements;
 use root::Root;
-use scene::{CheckFn, Scene};
-
-/// All groups of checks, in the order of the report.
-const GROUPS: &[&[CheckFn]] =
-    &[hugepages::CHECKS, iommu::CHECKS, vfio::CHECKS, device::CHECKS, cpu::CHECKS, network::CHECKS];
+use scene::Scene;
 
 /// Runs every check below `root` and judges it by `wanted`, with the variables of this process.
 ///
@@ -74,6 +70,6 @@ pub fn run(root: &Root, wanted: &Requirements) -> Report {
 /// As [`run`], with the given variables.
 pub fn run_with(root: &Root, wanted: &Requirements, environment: &Environment) -> Report {
     let scene = Scene::read(root, wanted, environment);
-    let checks = GROUPS.iter().copied().flatten().flat_map(|check| check(&scene)).collect();
+    let checks = checks::ALL.iter().flat_map(|check| check(&scene)).collect();
     Report { root: root.base().display().to_string(), checks }
 }

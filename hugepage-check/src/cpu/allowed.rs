@@ -16,7 +16,7 @@ const TOPIC: Topic = Topic {
     why: "EAL pins each lcore to a CPU and ends when the CPU is off or outside of the process's set.",
 };
 
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     vec![TOPIC.judge(scene.wanted.lcores.is_some(), judge(scene))]
 }
 

@@ -19,7 +19,7 @@ const TOPIC: Topic = Topic {
     why: "A neighbour on the same CPU stops an lcore for milliseconds, and the receive queue overflows in one.",
 };
 
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     vec![TOPIC.judge(false, judge(scene))]
 }
 

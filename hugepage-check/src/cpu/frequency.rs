@@ -17,7 +17,7 @@ const TOPIC: Topic = Topic {
           governor than about the network.",
 };
 
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     vec![TOPIC.judge(false, judge(scene))]
 }
 

@@ -13,7 +13,7 @@ const TOPIC: Topic = Topic {
           interrupts it up to 1000 times per second.",
 };
 
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     vec![TOPIC.judge(false, judge(scene))]
 }
 

@@ -16,7 +16,7 @@ const TOPIC: Topic = Topic {
 };
 
 /// A result for each required device with a known node, on a machine with several nodes.
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     if scene.wanted.lcores.is_none() && scene.wanted.socket_mem.is_none() {
         return Vec::new();
     }

@@ -5,18 +5,17 @@
 //! values apply to this process; a process started from the same shell or in the same container inherits
 //! them.
 
-mod allowed;
-mod exclusive;
-mod frequency;
-mod isolation;
-mod locality;
-mod quota;
-mod siblings;
-mod steal;
+pub(crate) mod allowed;
+pub(crate) mod exclusive;
+pub(crate) mod frequency;
+pub(crate) mod isolation;
+pub(crate) mod locality;
+pub(crate) mod quota;
+pub(crate) mod siblings;
+pub(crate) mod steal;
 
 use crate::cpu_set::CpuSet;
 use crate::root::{ReadError, Root};
-use crate::scene::CheckFn;
 
 /// The smallest CPU quota of this process's control groups, in CPUs; `None` when there is none.
 pub(crate) fn smallest_quota(root: &Root) -> Result<Option<f64>, ReadError> {
@@ -25,18 +24,6 @@ pub(crate) fn smallest_quota(root: &Root) -> Result<Option<f64>, ReadError> {
 
 const CPUS: &str = "/sys/devices/system/cpu";
 const STATUS: &str = "/proc/self/status";
-
-/// The checks of this group.
-pub(crate) const CHECKS: &[CheckFn] = &[
-    allowed::check,
-    exclusive::check,
-    quota::check,
-    isolation::check,
-    siblings::check,
-    locality::check,
-    frequency::check,
-    steal::check,
-];
 
 /// The CPUs on which the scheduler lets this process run: its affinity within its cpuset.
 ///

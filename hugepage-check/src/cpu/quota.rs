@@ -28,7 +28,7 @@ impl std::fmt::Display for Quota {
     }
 }
 
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     // A quota only slows lcores down, so an unknown one is not a failure.
     vec![TOPIC.judge(false, judge(scene))]
 }

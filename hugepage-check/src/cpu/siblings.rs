@@ -18,7 +18,7 @@ const TOPIC: Topic = Topic {
           little more done than one.",
 };
 
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     vec![TOPIC.judge(false, judge(scene))]
 }
 

@@ -23,7 +23,7 @@ const TOPIC: Topic = Topic {
           no counter of the virtual machine explains.",
 };
 
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     vec![TOPIC.judge(false, judge(scene))]
 }
 

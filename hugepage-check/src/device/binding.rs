@@ -1,10 +1,10 @@
 //! Check: DPDK can take a device from its present driver.
 
-use super::{DeviceFacts, VFIO_PCI, Way, way};
+use super::{DeviceFacts, DriverKind, driver_kind};
 use crate::check::{Check, Topic, Verdict};
 use crate::finding::{DeviceFinding, DeviceState};
 use crate::root::{Access, ReadError};
-use crate::vfio;
+use crate::vfio::{self, VFIO_PCI};
 
 const TOPIC: Topic = Topic {
     id: "device.binding",
@@ -17,7 +17,7 @@ const TOPIC: Topic = Topic {
 const HARMLESS_DRIVERS: &[&str] = &["pci-stub", "pcieport", "xen-pciback"];
 
 /// The check `device.binding`.
-pub(super) fn check(facts: &DeviceFacts, required: bool) -> Check {
+pub(crate) fn check(facts: &DeviceFacts, required: bool) -> Check {
     let finding = finding(facts);
     let cause = finding.cause();
     let verdict = match (&finding.state, finding.remedy()) {
@@ -43,10 +43,12 @@ fn decide(facts: &DeviceFacts) -> Result<DeviceState, ReadError> {
         return Ok(DeviceState::Absent);
     }
     let driver = facts.driver.clone()?;
-    match (way(driver.as_deref()), driver.clone()) {
-        (Way::Uio, Some(driver)) => return Ok(DeviceState::Uio { driver }),
-        (Way::Sharing, Some(driver)) if facts.has_verbs.clone()? => return Ok(DeviceState::Ready { driver }),
-        (Way::Sharing, Some(driver)) => return Ok(DeviceState::NoVerbs { driver }),
+    match (driver_kind(driver.as_deref()), driver.clone()) {
+        (DriverKind::Uio, Some(driver)) => return Ok(DeviceState::Uio { driver }),
+        (DriverKind::Sharing, Some(driver)) if facts.has_verbs.clone()? => {
+            return Ok(DeviceState::Ready { driver });
+        }
+        (DriverKind::Sharing, Some(driver)) => return Ok(DeviceState::NoVerbs { driver }),
         _ => {}
     }
     let group = facts.group.clone()?;

@@ -7,7 +7,6 @@ use super::{DEVICES, interfaces};
 use crate::address::PciAddress;
 use crate::check::{Check, Evidence, Remedy, Topic, Verdict};
 use crate::root::{ReadError, Root};
-use crate::scene::Scene;
 
 /// Class of network controllers in the PCI code table; its subclasses include Ethernet and InfiniBand.
 const NETWORK_CLASS: &str = "0x02";
@@ -115,18 +114,21 @@ pub(super) fn read_interface(root: &Root, name: String) -> Interface {
 }
 
 /// A result for each function that is not a VF: VFs count at their PF, and are checked when required.
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
-    let functions = match &scene.functions {
+pub(crate) fn check(
+    root: &Root,
+    functions: &Result<Vec<Result<Function, ReadError>>, ReadError>,
+) -> Vec<Check> {
+    let functions = match functions {
         Ok(functions) => functions,
         Err(error) => return vec![TOPIC.judge(false, Err(error.clone()))],
     };
     let shown: Vec<_> = functions
         .iter()
         .filter(|found| !matches!(found, Ok(Function { kind: Kind::Virtual { .. }, .. })))
-        .map(|found| check_one(scene.root, found))
+        .map(|found| check_one(root, found))
         .collect();
     if shown.is_empty() {
-        let seen = Evidence::new(scene.root, DEVICES, "no device of class 0x02");
+        let seen = Evidence::new(root, DEVICES, "no device of class 0x02");
         let none = Verdict::pass("none on the PCI bus: there are only software ports");
         return vec![none.on(&TOPIC, false, vec![seen])];
     }

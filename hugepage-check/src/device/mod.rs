@@ -9,31 +9,16 @@ use crate::check::Evidence;
 use crate::finding::{DeviceFinding, DeviceState, GroupMember};
 use crate::iommu;
 use crate::root::{Access, ReadError, Root};
-use crate::scene::CheckFn;
-use crate::vfio;
+use crate::vfio::{self, VFIO_PCI};
 
-mod binding;
+pub(crate) mod binding;
 pub mod function;
-mod pcie;
-mod plugin;
-mod rdma;
-mod vf;
-
-/// The checks of this group.
-pub(crate) const CHECKS: &[CheckFn] = &[
-    function::check,
-    |scene| scene.devices.iter().map(|facts| binding::check(facts, true)).collect(),
-    |scene| scene.assigned.iter().map(|facts| binding::check(facts, false)).collect(),
-    vf::check,
-    rdma::check,
-    pcie::check,
-    plugin::check,
-];
+pub(crate) mod pcie;
+pub(crate) mod plugin;
+pub(crate) mod rdma;
+pub(crate) mod vf;
 
 const DEVICES: &str = "/sys/bus/pci/devices";
-
-/// The driver that DPDK uses with an IOMMU.
-pub(crate) const VFIO_PCI: &str = "vfio-pci";
 
 /// Drivers besides VFIO that DPDK uses without an IOMMU.
 const UIO_DRIVERS: &[&str] = &["igb_uio", "uio_pci_generic"];
@@ -41,21 +26,22 @@ const UIO_DRIVERS: &[&str] = &["igb_uio", "uio_pci_generic"];
 /// Drivers that keep the device while DPDK uses its queues through rdma-core.
 const SHARING_DRIVERS: &[&str] = &["mlx4_core", "mlx5_core", "mana"];
 
-/// Access of DPDK to a device on a given driver.
+/// How DPDK uses a device that this driver has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum DriverKind {
     Vfio,
     Uio,
     Sharing,
-    None,
+    /// DPDK cannot use the device; or no driver has it.
+    Other,
 }
 
-fn way(driver: Option<&str>) -> Way {
+fn driver_kind(driver: Option<&str>) -> DriverKind {
     match driver {
-        Some(VFIO_PCI) => Way::Vfio,
-        Some(driver) if UIO_DRIVERS.contains(&driver) => Way::Uio,
-        Some(driver) if SHARING_DRIVERS.contains(&driver) => Way::Sharing,
-        _ => Way::None,
+        Some(VFIO_PCI) => DriverKind::Vfio,
+        Some(driver) if UIO_DRIVERS.contains(&driver) => DriverKind::Uio,
+        Some(driver) if SHARING_DRIVERS.contains(&driver) => DriverKind::Sharing,
+        _ => DriverKind::Other,
     }
 }
 
@@ -100,13 +86,13 @@ impl DeviceFacts {
     /// True when the device's driver shares it with DPDK and the driver's RDMA part is loaded.
     pub(crate) fn is_shared(&self) -> bool {
         let driver = self.driver.as_ref().ok().and_then(Option::as_deref);
-        self.has_verbs == Ok(true) && way(driver) == Way::Sharing
+        self.has_verbs == Ok(true) && driver_kind(driver) == DriverKind::Sharing
     }
 
     /// True when, as far as known, DPDK must take the device through VFIO.
     pub fn needs_vfio(&self) -> bool {
         let driver = self.driver.as_ref().ok().and_then(Option::as_deref);
-        !matches!(way(driver), Way::Uio | Way::Sharing)
+        !matches!(driver_kind(driver), DriverKind::Uio | DriverKind::Sharing)
     }
 
     /// True when the device also needs an IOMMU, because VFIO is not in no-IOMMU mode.

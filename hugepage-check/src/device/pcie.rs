@@ -21,7 +21,7 @@ const TOPIC: Topic = Topic {
 };
 
 /// A result for each function with its own link.
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     let functions = scene.functions.as_ref().map_or([].as_slice(), Vec::as_slice);
     let own = |function: &&Function| !matches!(function.kind, Kind::Virtual { .. });
     let judge = |function: &Function| {

@@ -15,7 +15,7 @@ const TOPIC: Topic = Topic {
 };
 
 /// A result for each variable, and one when required devices are in no variable.
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     let assignments = scene.environment.assignments();
     let one = |assignment: &Assignment| {
         TOPIC.judge(false, judge(scene.root, assignment)).about(assignment.variable.clone())

@@ -17,7 +17,7 @@ const TOPIC: Topic = Topic {
 };
 
 /// A result for each required device on such a driver.
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     let judge = |facts: &DeviceFacts| {
         let address = facts.address().to_string();
         TOPIC.judge(true, judge(scene.root, &address)).about(address)

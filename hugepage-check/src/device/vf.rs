@@ -18,7 +18,7 @@ const TOPIC: Topic = Topic {
 };
 
 /// A result for each required device that is a VF with a visible PF.
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     let judge = |facts: &super::DeviceFacts| {
         let address = facts.address();
         let outcome = judge(scene.root, address).transpose();

@@ -13,7 +13,7 @@ const TOPIC: Topic = Topic {
 };
 
 /// The check `hugepages.free`.
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     let mut evidence = scene.survey.evidence.clone();
     evidence.push(kernel::options(scene.root, kernel::HUGEPAGE_OPTIONS));
     vec![decide(&scene.survey).on(&TOPIC, false, evidence)]

@@ -24,7 +24,7 @@ const TOPIC: Topic = Topic {
 };
 
 /// The check `hugepages.cgroup`.
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     vec![TOPIC.judge(scene.wanted.socket_mem.is_some(), judge(scene))]
 }
 

@@ -11,23 +11,12 @@ use serde::Serialize;
 use crate::check::Evidence;
 use crate::requirements::MEGABYTE;
 use crate::root::{ReadError, Root};
-use crate::scene::CheckFn;
-use crate::{leftover, mounts, socket_mem};
 
 pub(crate) mod eal;
-mod free;
-mod limit;
+pub(crate) mod free;
+pub(crate) mod limit;
 mod page_size;
 mod reading;
-
-/// The checks of this group.
-pub(crate) const CHECKS: &[CheckFn] = &[
-    free::check,
-    |scene| vec![leftover::check(scene.root, &scene.mounts)],
-    |scene| vec![mounts::check(scene.root, &scene.mounts, &scene.survey)],
-    limit::check,
-    socket_mem::check,
-];
 
 const MACHINE: &str = "/sys/kernel/mm/hugepages";
 const NODES: &str = "/sys/devices/system/node";

@@ -14,7 +14,7 @@ const TOPIC: Topic = Topic {
           iperf3 -w, gets no more than the first limit, and can then be slower than one that does not.",
 };
 
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     vec![TOPIC.judge(false, judge(scene.root))]
 }
 

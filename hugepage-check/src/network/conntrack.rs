@@ -25,7 +25,7 @@ const TOPIC: Topic = Topic {
           the packets of new flows, and a trial with many flows measures the table.",
 };
 
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     vec![TOPIC.judge(false, judge(scene.root))]
 }
 

@@ -13,7 +13,7 @@ const TOPIC: Topic = Topic {
 };
 
 /// A result for each interface.
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     let required = !scene.wanted.interfaces.is_empty();
     let names = match chosen(scene) {
         Ok(names) => names,

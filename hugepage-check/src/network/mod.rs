@@ -4,18 +4,15 @@
 //! and `/sys/class/net` (`Documentation/ABI/testing/sysfs-class-net` and `-queues`). DPDK does not depend on
 //! them, so only a required interface can fail.
 
-mod buffers;
-mod conntrack;
-mod link;
-mod steering;
+pub(crate) mod buffers;
+pub(crate) mod conntrack;
+pub(crate) mod link;
+pub(crate) mod steering;
 
 use crate::root::{ReadError, Root};
-use crate::scene::{CheckFn, Scene};
+use crate::scene::Scene;
 
 const INTERFACES: &str = "/sys/class/net";
-
-/// The checks of this group.
-pub(crate) const CHECKS: &[CheckFn] = &[link::check, steering::check, buffers::check, conntrack::check];
 
 /// The required interfaces, or else those of hardware devices: a link `device` distinguishes them from
 /// bridges, tunnels and the loopback.

@@ -21,7 +21,7 @@ const TOPIC: Topic = Topic {
 };
 
 /// A result for each present interface.
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     // The link check reports a listing error.
     let names = chosen(scene).unwrap_or_default();
     let present = names.into_iter().filter(|name| scene.root.contains(INTERFACES, name) == Ok(true));

@@ -16,7 +16,7 @@ const TOPIC: Topic = Topic {
 };
 
 /// The check `vfio.group`, once per group of a required device that this user may open.
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     let mut groups: Vec<_> = scene.devices.iter().filter_map(|device| device.group_file()).collect();
     groups.retain(|(_, access)| *access == Access::Granted);
     groups.sort_by_key(|&(file, _)| file);

@@ -26,7 +26,7 @@ const TOPIC: Topic = Topic {
 };
 
 /// The check `vfio.memlock`.
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     vec![TOPIC.judge(scene.needs_iommu(), judge(scene))]
 }
 

@@ -3,22 +3,15 @@
 //! Source: `/sys/bus/pci/drivers`, `/sys/module` and `/dev/vfio`, described in the kernel's
 //! `Documentation/driver-api/vfio.rst`.
 
-mod busy;
-mod memlock;
-mod no_iommu;
+pub(crate) mod busy;
+pub(crate) mod memlock;
+pub(crate) mod no_iommu;
 
 use crate::check::{Check, Evidence, Remedy, Topic, Verdict};
 use crate::root::{Access, ReadError, Root};
-use crate::scene::CheckFn;
 
-/// The checks of this group.
-pub(crate) const CHECKS: &[CheckFn] = &[
-    |scene| checks(scene.root, scene.needs_vfio(), scene.needs_iommu()).to_vec(),
-    no_iommu::check,
-    memlock::check,
-    busy::check,
-];
-
+/// The driver that DPDK uses with an IOMMU.
+pub(crate) const VFIO_PCI: &str = "vfio-pci";
 /// The file through which every VFIO group is opened.
 pub(crate) const CONTAINER: &str = "/dev/vfio/vfio";
 const DRIVERS: &str = "/sys/bus/pci/drivers";
@@ -48,7 +41,7 @@ const CONTAINER_TOPIC: Topic = Topic {
 /// `required`: a device must be taken through VFIO; `iommu_required`: it also needs an IOMMU.
 pub fn checks(root: &Root, required: bool, iommu_required: bool) -> [Check; 3] {
     [
-        presence(root, DRIVERS, "vfio-pci", has_driver(root), required).on(&DRIVER_TOPIC, required),
+        presence(root, DRIVERS, VFIO_PCI, has_driver(root), required).on(&DRIVER_TOPIC, required),
         presence(root, MODULES, TYPE1, has_type1(root), iommu_required).on(&TYPE1_TOPIC, iommu_required),
         container(root, required),
     ]
@@ -56,7 +49,7 @@ pub fn checks(root: &Root, required: bool, iommu_required: bool) -> [Check; 3] {
 
 /// True when vfio-pci is registered as a PCI driver.
 pub(crate) fn has_driver(root: &Root) -> Result<bool, ReadError> {
-    root.contains(DRIVERS, "vfio-pci")
+    root.contains(DRIVERS, VFIO_PCI)
 }
 
 /// True when the IOMMU module for memory mapping is present, loaded or built in.

@@ -15,7 +15,7 @@ const TOPIC: Topic = Topic {
 };
 
 /// The check `vfio.no-iommu`.
-pub(super) fn check(scene: &Scene<'_>) -> Vec<Check> {
+pub(crate) fn check(scene: &Scene<'_>) -> Vec<Check> {
     vec![TOPIC.judge(false, judge(scene))]
 }
 
