@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use linerate_traffic::profile::Profile;
 
 use super::{EXTENSION, Loaded, ProfileFileError, load};
-use linerate_results::store::atomic::{StoreError, at};
+use linerate_results::store::error::{StoreError, at};
 
 /// Levels of directories below the listed one: pairs, and directories of pairs.
 const DEPTH: usize = 3;

@@ -12,7 +12,8 @@ use linerate_traffic::profile::{Profile, ProfileDocument, ProfileError};
 use serde_saphyr::Location;
 
 use linerate_experiment::yaml;
-use linerate_results::store::atomic::{self, StoreError};
+use linerate_results::store::atomic::replace_file;
+use linerate_results::store::error::{StoreError, at};
 
 /// Default directory of profiles.
 pub const FLOWS: &str = "flows";
@@ -163,9 +164,9 @@ pub fn write(files: &[(PathBuf, &Profile)], force: bool) -> Result<(), WriteErro
     for (path, profile) in files {
         let directory =
             path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(directory).map_err(atomic::at("create", directory))?;
+        fs::create_dir_all(directory).map_err(at("create", directory))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        atomic::replace_file(directory, &name, to_yaml(profile)?.as_bytes())?;
+        replace_file(directory, &name, to_yaml(profile)?.as_bytes())?;
     }
     Ok(())
 }

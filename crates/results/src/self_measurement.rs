@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::store::StoreError;
-use crate::store::atomic::{at, replace_file};
+use crate::store::atomic::replace_file;
+use crate::store::error::at;
 use crate::store::json;
 use crate::verdict::VerdictKind;
 

@@ -8,7 +8,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tar::{Builder, HeaderMode};
 
-use crate::store::atomic::{StoreError, UNFINISHED, at, sync_directory};
+use crate::store::atomic::sync_directory;
+
+use crate::store::enclosed::UNFINISHED;
+
+use crate::store::error::{StoreError, at};
 use crate::store::manifest::{MANIFEST_FILE, files};
 
 /// Writes the experiments `ids` of `results` to the archive `archive` (tar, gzip), each in a directory named

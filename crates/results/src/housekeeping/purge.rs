@@ -5,7 +5,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::store::atomic::{at, sync_directory};
+use crate::store::atomic::sync_directory;
+
+use crate::store::error::at;
 use crate::store::lock::{hold, is_in_use};
 use crate::store::resume::status;
 use crate::store::{self, DOCUMENT_FILE, SUMMARY_FILE, StoreError, UNFINISHED, is_id};

@@ -1,48 +1,12 @@
-//! Atomic writes of files and directories.
+//! Durable directories and atomic writes of single files.
 
 use std::fs::File;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::io::{Error, ErrorKind};
+use std::path::Path;
 
 use super::enclosed::Enclosed;
+use super::error::{StoreError, at};
 use super::inner_path::InnerPath;
-
-/// Prefix of unfinished files; readers skip them.
-pub const UNFINISHED: &str = ".part-";
-
-/// A file or directory that cannot be written or read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}: {reason}{}", path.display(), remedy(action, reason.kind()))]
-pub struct StoreError {
-    /// The failed action.
-    pub action: &'static str,
-    /// The file or directory.
-    pub path: PathBuf,
-    /// The reason.
-    pub reason: std::io::Error,
-}
-
-fn remedy(action: &str, kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "; free some space, or choose another place with --results or --out"
-        }
-        ErrorKind::PermissionDenied if action == "read" => "; read it as a user who may",
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            "; choose a directory that you may write to with --results or --out"
-        }
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-            "; choose another place with --results or --out"
-        }
-        ErrorKind::NotFound => "; give the path of one that is there",
-        _ => "",
-    }
-}
-
-/// Adds action and path to an I/O error.
-pub fn at<'p>(action: &'static str, path: &'p Path) -> impl FnOnce(std::io::Error) -> StoreError + 'p {
-    move |reason| StoreError { action, path: path.to_owned(), reason }
-}
 
 /// Syncs a directory's entries to disk.
 pub fn sync_directory(path: &Path) -> Result<(), StoreError> {
@@ -51,8 +15,7 @@ pub fn sync_directory(path: &Path) -> Result<(), StoreError> {
 
 /// Replaces a file atomically: readers see the old file or the new one.
 pub fn replace_file(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-    let path = InnerPath::parse(name).map_err(|error| {
-        at("write", &directory.join(name))(std::io::Error::new(ErrorKind::InvalidFilename, error))
-    })?;
+    let path = InnerPath::parse(name)
+        .map_err(|error| at("write", &directory.join(name))(Error::new(ErrorKind::InvalidFilename, error)))?;
     Enclosed::open(directory)?.replace(&path, bytes)
 }

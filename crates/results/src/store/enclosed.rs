@@ -18,8 +18,11 @@ use rustix::fs::{
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
-use super::atomic::{StoreError, UNFINISHED, at};
+use super::error::{StoreError, at};
 use super::inner_path::InnerPath;
+
+/// Prefix of unfinished files; readers skip them.
+pub const UNFINISHED: &str = ".part-";
 
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o777);

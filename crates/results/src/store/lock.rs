@@ -4,7 +4,7 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
-use super::atomic::{StoreError, at};
+use super::error::{StoreError, at};
 
 /// Locks an experiment's directory until the file is dropped.
 pub(crate) fn hold(directory: &Path) -> Result<File, StoreError> {

@@ -14,8 +14,10 @@
 //! ```
 
 pub mod atomic;
+pub mod checksum;
 pub mod enclosed;
 pub mod environment;
+pub mod error;
 pub mod inner_path;
 pub mod json;
 pub mod lock;
@@ -37,12 +39,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
-pub use self::atomic::{StoreError, UNFINISHED};
-use self::atomic::{at, replace_file, sync_directory};
+use self::atomic::{replace_file, sync_directory};
+use self::checksum::FileSum;
 use self::enclosed::Enclosed;
+pub use self::enclosed::UNFINISHED;
 use self::environment::{ENVIRONMENT_FILE, Environment};
+pub use self::error::StoreError;
+use self::error::at;
 use self::inner_path::InnerPath;
-use self::manifest::FileSum;
 use self::record::TrialRecord;
 pub use self::recorded::Recorded;
 pub use self::resume::{Earlier, Found};

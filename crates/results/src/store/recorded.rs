@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::atomic::at;
+use super::error::at;
 use super::record::TrialRecord;
 use super::{StoreError, is_id, load, read_json, read_text};
 use crate::summary::Summary;

@@ -5,9 +5,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::atomic::at;
+use super::checksum::FileSum;
 use super::enclosed::Enclosed;
-use super::manifest::{FileSum, Manifest};
+use super::error::at;
+use super::manifest::Manifest;
 use super::trial_log::{Derived, TRIAL_LOG_FILE, derive, derive_readable};
 use super::{Recorded, SUMMARY_FILE, Store, StoreError, UNFINISHED, ids, lock, read_json};
 use crate::summary::{Aggregate, Status, Summary, TrialSummary};

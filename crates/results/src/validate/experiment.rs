@@ -9,8 +9,9 @@ use std::path::Path;
 use linerate_wire::counters::PortCounters;
 
 use super::{Problem, Reason, Verdict, flows, search};
-use crate::store::atomic::at;
-use crate::store::manifest::{FileSum, MANIFEST_FILE, Manifest, files};
+use crate::store::checksum::FileSum;
+use crate::store::error::at;
+use crate::store::manifest::{MANIFEST_FILE, Manifest, files};
 use crate::store::record::{TimedSample, TrialRecord};
 use crate::store::trial_log::{TRIAL_LOG_FILE, derive};
 use crate::store::{DOCUMENT_FILE, SUMMARY_FILE, StoreError, read_json, read_text};

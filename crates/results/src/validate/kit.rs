@@ -11,7 +11,7 @@ use zip::ZipArchive;
 
 use super::{Problem, Reason, TIME_KEY, Verdict};
 use crate::store::StoreError;
-use crate::store::atomic::at;
+use crate::store::error::at;
 
 /// Largest array in bytes: a hundred million values.
 const MOST_BYTES: u64 = 800 << 20;

@@ -34,7 +34,7 @@ use crate::platform::{Platform, PlatformError, random_bytes};
 use linerate_experiment::Experiment;
 use linerate_experiment::plan::Trial;
 use linerate_experiment::strategy::{NextTrial, Strategy};
-use linerate_results::store::manifest::FileSum;
+use linerate_results::store::checksum::FileSum;
 use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::summary::{Status, Summary};
 

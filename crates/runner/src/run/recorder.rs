@@ -16,9 +16,10 @@ use linerate_experiment::plan::Trial;
 use linerate_experiment::search::SearchState;
 use linerate_experiment::strategy::{Outcomes, PathOutcome, Strategy, TrialOutcome};
 use linerate_results::self_measurement::SelfMeasurement;
+use linerate_results::store::checksum::FileSum;
 use linerate_results::store::environment::{Changes, Environment};
 use linerate_results::store::inner_path::bounded_name;
-use linerate_results::store::manifest::{FileSum, Manifest};
+use linerate_results::store::manifest::Manifest;
 use linerate_results::store::record::TrialRecord;
 use linerate_results::store::trial_log::{
     FailureRecord, Head, LogRecord, ResultRecord, TrialEnd, TrialLog, derive,

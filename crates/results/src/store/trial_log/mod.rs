@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::FileSum;
+use super::checksum::FileSum;
 use crate::summary::{
     Aggregate, ExperimentInfo, Overhead, SearchSummary, Status, Summary, TrialFailure, TrialSummary, WarmUp,
 };

@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader, Error, ErrorKind, Read};
 use std::path::Path;
 
 use super::{FailureRecord, Head, LogRecord, ResultRecord, TRIAL_LOG_FILE, TrialEnd};
-use crate::store::atomic::at;
+use crate::store::checksum::FileSum;
 use crate::store::enclosed::Enclosed;
-use crate::store::manifest::FileSum;
+use crate::store::error::at;
 use crate::store::{StoreError, inner, json};
 use crate::summary::{Aggregate, SchemaName, SearchSummary, Summary, TrialFailure, TrialSummary};
 

@@ -5,8 +5,9 @@ use std::io::{Error, Write};
 use std::path::{Path, PathBuf};
 
 use super::{LogRecord, TRIAL_LOG_FILE};
-use crate::store::atomic::{at, replace_file};
+use crate::store::atomic::replace_file;
 use crate::store::enclosed::Enclosed;
+use crate::store::error::at;
 use crate::store::{StoreError, inner};
 
 /// The log of a run, open for appending.
