@@ -79,6 +79,11 @@ impl Token {
         Ok(Self(token))
     }
 
+    /// The secret's bytes, for computing a proof that one knows it. They must not be printed.
+    pub fn secret(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// Compares in a time that depends only on the lengths.
     pub fn matches(&self, offered: &str) -> bool {
         self.0.as_bytes().ct_eq(offered.as_bytes()).into()

@@ -1,0 +1,157 @@
+//! The client's end: asks a server for a trial, runs its own part of it, and gathers both accounts.
+
+mod connect;
+mod run;
+mod streams;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hugepage_check::cpu_set::CpuSet;
+use linerate_agent::token::Token;
+use linerate_traffic::safety::{Ceilings, UnsafeStreams};
+use tokio::sync::watch;
+
+use crate::control::link::LinkError;
+use crate::control::message::Welcome;
+use crate::spec::StreamsSpec;
+use crate::streams::pool::PoolError;
+use crate::streams::report::{EndReport, EndSample};
+use crate::streams::socket::{Place, SocketError};
+
+pub(crate) use self::run::run;
+
+/// Which version of IP a name is resolved to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    Any,
+    V4,
+    V6,
+}
+
+impl Family {
+    fn admits(self, address: IpAddr) -> bool {
+        match self {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+        }
+    }
+}
+
+/// What a client is to do.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Name or address of the server.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) family: Family,
+    pub(crate) place: Place,
+    pub(crate) token: Token,
+    /// The trial. With UDP, 0 bytes per datagram stand for as many as the path's MTU admits.
+    pub(crate) spec: StreamsSpec,
+    pub(crate) ceilings: Ceilings,
+    pub(crate) cpus: Option<CpuSet>,
+}
+
+/// Relation of the two ends' clocks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ClockRelation {
+    /// True when both ends read the clock of one kernel.
+    pub(crate) same: bool,
+    /// The server's clock less the client's, in nanoseconds; 0 for the same clock.
+    pub(crate) server_ahead_ns: i64,
+    /// How far that may be off, either way.
+    pub(crate) uncertainty_ns: u64,
+    /// Shortest round trip of a control line.
+    pub(crate) round_trip_ns: u64,
+}
+
+/// A trial that has been run.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) spec: StreamsSpec,
+    pub(crate) server: SocketAddr,
+    pub(crate) client: SocketAddr,
+    pub(crate) welcome: Welcome,
+    pub(crate) clock: ClockRelation,
+    /// The client's account.
+    pub(crate) own: EndReport,
+    /// The server's account; absent when it did not arrive.
+    pub(crate) theirs: Option<EndReport>,
+    /// Samples of the client, with those of the server at the same time.
+    pub(crate) samples: Vec<(EndSample, Option<EndSample>)>,
+    /// True when samples were left out: the oldest of a long trial.
+    pub(crate) samples_left_out: u64,
+    /// True when a signal ended it.
+    pub(crate) interrupted: bool,
+    /// Why there is no complete account, in words; absent when there is.
+    pub(crate) failure: Option<String>,
+}
+
+/// Who watches a trial.
+pub(crate) trait Observer {
+    /// Both ends are ready; the trial starts.
+    fn starts(&mut self, spec: &StreamsSpec, server: SocketAddr, welcome: &Welcome);
+    /// An interval has ended: the samples at its end, and those before. The server's may be missing.
+    fn interval(&mut self, before: &Samples<'_>, now: &Samples<'_>);
+}
+
+/// Both ends' samples of an interval.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Samples<'a> {
+    pub(crate) client: &'a EndSample,
+    pub(crate) server: Option<&'a EndSample>,
+}
+
+/// Error: there is no trial.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error(
+        "{host}: no address of this name: {reason}\n  remedy: give an address, or see whether the name is right (getent hosts {host})"
+    )]
+    Unresolved { host: String, reason: String },
+    #[error("nothing listens at {0}\n  remedy: start a server there: linerate-hostplane serve --listen {0}")]
+    Refused(SocketAddr),
+    #[error(
+        "no connection to {address}: {error}\n  remedy: see whether the address is right, a route leads there, and no firewall drops the port"
+    )]
+    Unreachable { address: SocketAddr, error: io::Error },
+    #[error("{address}: {error}\n  remedy: see whether `linerate-hostplane serve` listens there")]
+    Link { address: SocketAddr, error: LinkError },
+    #[error(
+        "{0}: the server does not know this token\n  remedy: give both ends the same (--token-file or LINERATE_TOKEN)"
+    )]
+    Token(SocketAddr),
+    #[error("{address} refuses: {reason}")]
+    Denied { address: SocketAddr, reason: String },
+    #[error(
+        "datagrams do not get through to {address}: {answered} of {streams} streams were answered within {seconds} s\n  remedy: see whether \
+         a firewall drops UDP on port {} in either direction",
+        address.port()
+    )]
+    DatagramsLost { address: SocketAddr, answered: usize, streams: usize, seconds: u64 },
+    #[error("the trial is refused: {0}")]
+    Unsafe(#[from] UnsafeStreams),
+    #[error("the trial is not possible: {0}")]
+    Spec(String),
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    #[error("no random number to be had: {0}")]
+    Random(getrandom::Error),
+    #[error("interrupted before the trial began")]
+    Interrupted,
+}
+
+/// Waits for the signal to end.
+async fn interrupted(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Longest wait for a connection.
+const CONNECT_TIME: Duration = Duration::from_secs(10);

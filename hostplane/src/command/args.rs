@@ -1,0 +1,277 @@
+//! The command line, as written; [`super::ready`] validates it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+use hugepage_check::cpu_set::CpuSet;
+use linerate_logging::LogOptions;
+use linerate_traffic::rate::Rate;
+use linerate_traffic::safety::Network;
+use linerate_traffic::span::Span;
+
+/// Port of a server.
+pub(super) const DEFAULT_PORT: u16 = 22023;
+
+const EXAMPLES: &str = "\
+Both ends need the same token of at least 16 characters, in a file that others cannot read, or in LINERATE_TOKEN:
+    head -c 24 /dev/urandom | base64 > token; chmod 600 token
+
+Examples:
+  A server for any number of clients, reachable from the network:
+    linerate-hostplane serve --listen 0.0.0.0 --token-file token
+  One TCP stream to it for 10 seconds, as fast as possible:
+    linerate-hostplane tcp 10.0.0.2 --token-file token
+  From it, on 8 streams that share 2 Gbit/s, for a minute, as JSON:
+    linerate-hostplane tcp 10.0.0.2 --reverse --parallel 8 --rate 2gbps --duration 1m --json --token-file token
+  50,000 datagrams a second, until interrupted:
+    linerate-hostplane udp 10.0.0.2 --rate 50kpps --size 512 --duration endless --token-file token
+  Both directions at once on CPUs 2 and 3, with another congestion control:
+    linerate-hostplane tcp 10.0.0.2 --bidirectional --cpus 2,3 --congestion cubic --token-file token
+
+Exit codes: 0 done, 1 failed or the account is not complete, 2 wrong usage, 130 interrupted before the trial's end.";
+
+/// Measures TCP and UDP streams through the kernel's sockets.
+#[derive(Debug, Parser)]
+#[command(name = super::PROGRAM, version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    #[command(flatten)]
+    pub(super) log: LogOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve clients: many at once, on one port
+    Serve(ServeArgs),
+    /// Send and receive TCP streams with a server
+    Tcp(TcpArgs),
+    /// Send and receive UDP datagrams with a server
+    Udp(UdpArgs),
+}
+
+/// The secret that both ends share.
+#[derive(Debug, Clone, Args)]
+pub(super) struct TokenArgs {
+    /// File with the token; without it, the environment variable LINERATE_TOKEN
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+}
+
+/// What may not be exceeded, whoever asks. The environment may set ceilings of its own; the tighter one holds.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SafetyArgs {
+    /// Refuse trials with a higher load, headers included, such as 1gbps or 100kpps; it holds within any 10 ms. The environment variable
+    /// LINERATE_MAX_RATE holds as well
+    #[arg(long, value_name = "RATE")]
+    pub(super) max_rate: Option<Rate>,
+    /// Refuse longer trials, and those without a duration. LINERATE_MAX_DURATION holds as well
+    #[arg(long, value_name = "TIME")]
+    pub(super) max_duration: Option<Span>,
+    /// Refuse trials with addresses outside these networks; may be repeated. LINERATE_ALLOW holds as well [default: any]
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
+    pub(super) allow: Vec<Network>,
+}
+
+/// An address to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ListenAddress(pub(super) SocketAddr);
+
+impl FromStr for ListenAddress {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let whole = text.parse::<SocketAddr>().ok();
+        let bare = || text.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+        whole.or_else(|| bare().map(|ip| SocketAddr::new(ip, DEFAULT_PORT))).map(Self).ok_or_else(|| {
+            format!(
+                "'{text}' is not an address such as 127.0.0.1, 0.0.0.0:{DEFAULT_PORT} or [::]:{DEFAULT_PORT}"
+            )
+        })
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ServeArgs {
+    /// Address to listen on, for TCP and UDP; port 0 takes a free one; may be repeated
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', default_value = "127.0.0.1:22023")]
+    pub(super) listen: Vec<ListenAddress>,
+    #[command(flatten)]
+    pub(super) token: TokenArgs,
+    #[command(flatten)]
+    pub(super) safety: SafetyArgs,
+    /// CPUs of the workers, one each, such as 2,3 or 4-7 [default: all that this process may use]
+    #[arg(long, value_name = "CPUS")]
+    pub(super) cpus: Option<CpuSet>,
+    /// Most trials at the same time
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(super) max_trials: u32,
+    /// End after one trial
+    #[arg(long)]
+    pub(super) once: bool,
+    /// Print each trial's account as one JSON object on a line of standard output, after a line with the addresses
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Time of sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Duration {
+    For(Span),
+    Endless,
+}
+
+impl FromStr for Duration {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim() == "endless" {
+            return Ok(Self::Endless);
+        }
+        text.parse()
+            .map(Self::For)
+            .map_err(|_| format!("'{text}' is not a duration such as 10s, 2m, 500ms or endless"))
+    }
+}
+
+/// A number of bytes: 1500, 64k, 10M, 2G (powers of 1,000), 64KiB, 1MiB, 1GiB (powers of 1,024).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bytes(pub(super) u64);
+
+impl FromStr for Bytes {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let error = || format!("'{text}' is not a number of bytes such as 1500, 64KiB, 10M or 1GiB");
+        let trimmed = text.trim();
+        let unit_at = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
+        let (number, unit) = trimmed.split_at(unit_at);
+        let scale = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "k" | "kb" => 1_000,
+            "m" | "mb" => 1_000_000,
+            "g" | "gb" => 1_000_000_000,
+            "t" | "tb" => 1_000_000_000_000,
+            "kib" => 1 << 10,
+            "mib" => 1 << 20,
+            "gib" => 1 << 30,
+            "tib" => 1 << 40,
+            _ => return Err(error()),
+        };
+        number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale)).map(Self).ok_or_else(error)
+    }
+}
+
+/// Options of a client that TCP and UDP share.
+#[derive(Debug, Clone, Args)]
+pub(super) struct TrialArgs {
+    /// Name or address of the server
+    pub(super) host: String,
+    /// Port of the server
+    #[arg(long, short, value_name = "PORT", default_value_t = DEFAULT_PORT)]
+    pub(super) port: u16,
+    #[command(flatten)]
+    pub(super) token: TokenArgs,
+    /// The server sends
+    #[arg(long, short = 'R', conflicts_with = "bidirectional")]
+    pub(super) reverse: bool,
+    /// Both ends send at the same time, each on streams of its own
+    #[arg(long)]
+    pub(super) bidirectional: bool,
+    /// Streams of each direction
+    #[arg(long, short = 'P', value_name = "N", default_value_t = 1)]
+    pub(super) parallel: u32,
+    /// Time of sending: 10s, 2m, 500ms, or endless: until interrupted [default: 10s, without a limit when --bytes is given]
+    #[arg(long, short = 't', value_name = "TIME")]
+    pub(super) duration: Option<Duration>,
+    /// Bytes of payload that each direction sends, all streams together: 1500, 10M (powers of 1,000), 1GiB (powers of 1,024)
+    #[arg(long, value_name = "BYTES")]
+    pub(super) bytes: Option<Bytes>,
+    /// CPUs of this end's workers, one each, such as 2,3 or 4-7 [default: as many workers as streams, at most one per CPU]
+    #[arg(long, value_name = "CPUS")]
+    pub(super) cpus: Option<CpuSet>,
+    /// Send and receive buffer of every socket, in bytes, such as 256KiB [default: the kernel's, which it adapts for TCP]
+    #[arg(long, short, value_name = "BYTES")]
+    pub(super) window: Option<Bytes>,
+    /// Differentiated services code point of what is sent, 0 to 63
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=63))]
+    pub(super) dscp: Option<u8>,
+    /// Interface that the streams use
+    #[arg(long, value_name = "NAME")]
+    pub(super) interface: Option<String>,
+    /// Local address that the streams use
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) bind: Option<IpAddr>,
+    /// Use IPv4 only
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub(super) ipv4: bool,
+    /// Use IPv6 only
+    #[arg(short = '6', long)]
+    pub(super) ipv6: bool,
+    #[command(flatten)]
+    pub(super) safety: SafetyArgs,
+    /// Print the result as one JSON object on standard output
+    #[arg(long)]
+    pub(super) json: bool,
+    /// No lines of progress
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+    /// Time between lines of progress, and between samples
+    #[arg(long, short, value_name = "TIME", default_value = "1s")]
+    pub(super) interval: Span,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct TcpArgs {
+    #[command(flatten)]
+    pub(super) trial: TrialArgs,
+    /// Bits of payload per second of each direction, all streams together: 100mbps, 2gbps, or max
+    #[arg(long, short = 'b', value_name = "RATE", default_value = "max")]
+    pub(super) rate: Rate,
+    /// Bytes of one write
+    #[arg(long, short = 'l', value_name = "BYTES", default_value = "128KiB")]
+    pub(super) block: Bytes,
+    /// Congestion control of the sender, such as cubic or bbr [default: the host's]
+    #[arg(long, short = 'C', value_name = "NAME")]
+    pub(super) congestion: Option<String>,
+    /// Largest payload of a segment, in bytes
+    #[arg(long, short = 'M', value_name = "BYTES", value_parser = clap::value_parser!(u16).range(88..=32_767))]
+    pub(super) mss: Option<u16>,
+    /// With a rate: the kernel paces each stream as well, which spreads its segments more evenly
+    #[arg(long)]
+    pub(super) kernel_pacing: bool,
+    /// The receiver's kernel discards what arrives instead of copying it to the program: another measurand
+    #[arg(long)]
+    pub(super) skip_copy: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct UdpArgs {
+    #[command(flatten)]
+    pub(super) trial: TrialArgs,
+    /// Load of each direction, all streams together: bits of payload or datagrams per second, such as 1gbps or 50kpps, or max
+    #[arg(long, short = 'b', value_name = "RATE")]
+    pub(super) rate: Rate,
+    /// Payload of a datagram in bytes, at least 16 [default: what the MTU admits, at most that of Ethernet]
+    #[arg(long, short = 'l', value_name = "BYTES")]
+    pub(super) size: Option<Bytes>,
+    /// Datagrams that the sender's kernel cuts from one call (UDP_SEGMENT); they leave back to back
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(super) gso: Option<u16>,
+    /// The receiver's kernel may deliver several datagrams at once (UDP_GRO)
+    #[arg(long)]
+    pub(super) gro: bool,
+    /// With a rate: the kernel paces each stream as well; it does so only where the interface has the queueing discipline fq
+    #[arg(long)]
+    pub(super) kernel_pacing: bool,
+}
+
+impl Command {
+    /// True when failures are also to be reported as JSON on standard output.
+    pub(super) fn wants_json(&self) -> bool {
+        match self {
+            Command::Serve(args) => args.json,
+            Command::Tcp(args) => args.trial.json,
+            Command::Udp(args) => args.trial.json,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The commands, from command line to exit code.
+
+mod args;
+mod output;
+mod ready;
+mod serve;
+mod trial;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use linerate_logging::LogLevel;
+
+use self::args::Cli;
+use self::output::{Failure, report_failure};
+use self::ready::Ready;
+
+/// The program's name.
+pub(crate) const PROGRAM: &str = "linerate-hostplane";
+
+/// Outcome of a command that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The command completed.
+    Done,
+    /// A result was printed, and it is not complete.
+    Incomplete,
+    /// A signal ended a trial that had an end of its own.
+    Interrupted,
+}
+
+/// Runs the program.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed standard output must not change the exit code.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    cli.log.start(LogLevel::Info);
+    match run(&cli) {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Incomplete) => ExitCode::FAILURE,
+        Ok(Ending::Interrupted) => ExitCode::from(130),
+        Err(failure) => {
+            report_failure(&failure, cli.command.wants_json());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<Ending, Failure> {
+    match cli.command.validate()? {
+        Ready::Serve(serve) => serve::run(serve),
+        Ready::Trial(trial) => trial::run(trial),
+    }
+}

@@ -1,0 +1,221 @@
+//! Validated commands: the arguments from [`super::args`], checked once.
+
+use std::time::Duration;
+
+use linerate_agent::token::{Token, TokenError};
+use linerate_traffic::rate::Rate;
+use linerate_traffic::safety::{Ceilings, Origin, Safety};
+use linerate_wire::message::TOKEN_VARIABLE;
+
+use super::args::{self, Bytes, Command, SafetyArgs, ServeArgs, TcpArgs, TokenArgs, TrialArgs, UdpArgs};
+use super::output::Failure;
+use crate::client::{Family, Request};
+use crate::server::Config;
+use crate::spec::{Directions, Load, Protocol, SocketOptions, StreamsSpec};
+use crate::streams::socket::Place;
+
+/// Time of sending without an option.
+const USUAL_DURATION_MS: u64 = 10_000;
+
+/// A validated command.
+#[derive(Debug)]
+pub(super) enum Ready {
+    Serve(Serve),
+    Trial(Trial),
+}
+
+#[derive(Debug)]
+pub(super) struct Serve {
+    pub(super) config: Config,
+    pub(super) json: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Trial {
+    pub(super) request: Request,
+    pub(super) json: bool,
+    pub(super) quiet: bool,
+}
+
+impl Command {
+    /// Makes all checks that need no network.
+    pub(super) fn validate(&self) -> Result<Ready, Failure> {
+        match self {
+            Command::Serve(args) => serve(args),
+            Command::Tcp(args) => tcp(args),
+            Command::Udp(args) => udp(args),
+        }
+    }
+}
+
+fn serve(args: &ServeArgs) -> Result<Ready, Failure> {
+    if args.max_trials == 0 {
+        return Err(Failure::usage("--max-trials must be at least 1"));
+    }
+    let config = Config {
+        listen: args.listen.iter().map(|address| address.0).collect(),
+        token: args.token.load()?,
+        ceilings: args.safety.resolve()?,
+        cpus: args.cpus.clone(),
+        most_trials: args.max_trials as usize,
+        once: args.once,
+    };
+    Ok(Ready::Serve(Serve { config, json: args.json }))
+}
+
+fn tcp(args: &TcpArgs) -> Result<Ready, Failure> {
+    let load = match args.rate {
+        Rate::Max => Load::Max,
+        Rate::Bps(bps) => Load::BitsPerSecond(bps),
+        other => {
+            return Err(Failure::usage(format!(
+                "--rate {other}: TCP streams take bits per second, such as 100mbps, or max"
+            )));
+        }
+    };
+    if args.kernel_pacing && load == Load::Max {
+        return Err(Failure::usage("--kernel-pacing needs a rate; give one with --rate"));
+    }
+    let sockets = SocketOptions {
+        congestion: args.congestion.clone(),
+        mss: args.mss,
+        kernel_pacing: args.kernel_pacing,
+        skip_copy: args.skip_copy,
+        ..args.trial.sockets()?
+    };
+    let spec = args.trial.spec(Protocol::Tcp, load, count("--block", args.block)?, sockets)?;
+    spec.check().map_err(Failure::usage)?;
+    args.trial.ready(spec)
+}
+
+fn udp(args: &UdpArgs) -> Result<Ready, Failure> {
+    let load = match args.rate {
+        Rate::Max => Load::Max,
+        Rate::Bps(bps) => Load::BitsPerSecond(bps),
+        Rate::Pps(pps) => Load::DatagramsPerSecond(pps),
+        Rate::Percent(_) => {
+            return Err(Failure::usage(format!(
+                "--rate {}: the speed of the path is not known; give bits or datagrams per second, such as 1gbps or 50kpps",
+                args.rate
+            )));
+        }
+    };
+    if args.kernel_pacing && load == Load::Max {
+        return Err(Failure::usage("--kernel-pacing needs a rate; give one with --rate"));
+    }
+    let sockets = SocketOptions {
+        kernel_pacing: args.kernel_pacing,
+        gso: args.gso.filter(|datagrams| *datagrams > 1),
+        gro: args.gro,
+        ..args.trial.sockets()?
+    };
+    let size = args.size.map(|size| count("--size", size)).transpose()?;
+    if size == Some(0) {
+        return Err(Failure::usage("--size: a datagram has at least 16 bytes"));
+    }
+    let spec = args.trial.spec(Protocol::Udp, load, size.unwrap_or(0), sockets)?;
+    if size.is_some() {
+        spec.check().map_err(Failure::usage)?;
+    }
+    args.trial.ready(spec)
+}
+
+fn count(option: &str, Bytes(bytes): Bytes) -> Result<u32, Failure> {
+    u32::try_from(bytes).map_err(|_| Failure::usage(format!("{option}: {bytes} bytes are too many")))
+}
+
+impl TrialArgs {
+    fn sockets(&self) -> Result<SocketOptions, Failure> {
+        let window_bytes = self.window.map(|window| count("--window", window)).transpose()?;
+        if window_bytes == Some(0) {
+            return Err(Failure::usage("--window must be more than zero"));
+        }
+        Ok(SocketOptions { window_bytes, dscp: self.dscp, ..SocketOptions::default() })
+    }
+
+    fn spec(
+        &self,
+        protocol: Protocol,
+        load: Load,
+        block_bytes: u32,
+        sockets: SocketOptions,
+    ) -> Result<StreamsSpec, Failure> {
+        let bytes = self.bytes.map(|Bytes(bytes)| bytes);
+        let duration_ms = match self.duration {
+            Some(args::Duration::For(span)) => Some(milliseconds("--duration", span.0)?),
+            Some(args::Duration::Endless) => None,
+            None if bytes.is_some() => None,
+            None => Some(USUAL_DURATION_MS),
+        };
+        if bytes == Some(0) {
+            return Err(Failure::usage("--bytes must be more than zero"));
+        }
+        let interval_ms = milliseconds("--interval", self.interval.0)?;
+        Ok(StreamsSpec {
+            protocol,
+            directions: match (self.reverse, self.bidirectional) {
+                (true, _) => Directions::Reverse,
+                (_, true) => Directions::Both,
+                _ => Directions::Forward,
+            },
+            streams: self.parallel,
+            load,
+            duration_ms,
+            bytes,
+            block_bytes,
+            interval_ms: u32::try_from(interval_ms).unwrap_or(u32::MAX),
+            sockets,
+        })
+    }
+
+    fn ready(&self, spec: StreamsSpec) -> Result<Ready, Failure> {
+        let request = Request {
+            host: self.host.trim_matches(['[', ']']).to_owned(),
+            port: self.port,
+            family: match (self.ipv4, self.ipv6) {
+                (true, _) => Family::V4,
+                (_, true) => Family::V6,
+                _ => Family::Any,
+            },
+            place: Place { address: self.bind, interface: self.interface.clone() },
+            token: self.token.load()?,
+            spec,
+            ceilings: self.safety.resolve()?,
+            cpus: self.cpus.clone(),
+        };
+        Ok(Ready::Trial(Trial { request, json: self.json, quiet: self.quiet }))
+    }
+}
+
+fn milliseconds(option: &str, time: Duration) -> Result<u64, Failure> {
+    let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    if ms == 0 {
+        return Err(Failure::usage(format!("{option} must be at least 1ms")));
+    }
+    Ok(ms)
+}
+
+impl TokenArgs {
+    fn load(&self) -> Result<Token, Failure> {
+        Token::load(self.token_file.as_deref(), std::env::var(TOKEN_VARIABLE).ok()).map_err(|error| {
+            Failure::usage(match error {
+                TokenError::Missing => format!(
+                    "no token: give --token-file FILE or set {TOKEN_VARIABLE}, the same at both ends\n  remedy: head -c 24 /dev/urandom | \
+                     base64 > token; chmod 600 token"
+                ),
+                other => other.to_string(),
+            })
+        })
+    }
+}
+
+impl SafetyArgs {
+    fn resolve(&self) -> Result<Ceilings, Failure> {
+        let Self { max_rate, max_duration, allow } = self.clone();
+        let environment =
+            Safety::from_environment(|name| std::env::var(name).ok()).map_err(Failure::usage)?;
+        Ok(Ceilings::default()
+            .with(Origin::Options, Safety { max_rate, max_duration, allow })
+            .with(Origin::Environment, environment))
+    }
+}

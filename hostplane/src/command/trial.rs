@@ -1,0 +1,87 @@
+//! `tcp` and `udp`: one trial with a server.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::{LocalSet, spawn_local};
+
+use super::Ending;
+use super::output::{Failure, print_json, print_text, say};
+use super::ready::Trial;
+use crate::client::{Observer, Samples, run as run_trial};
+use crate::control::message::Welcome;
+use crate::result::TrialResult;
+use crate::result::interval::interval;
+use crate::result::text::{describe, progress, result};
+use crate::spec::StreamsSpec;
+
+/// Runs a future on this thread, with local tasks.
+pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, future)
+}
+
+/// Becomes true at SIGINT and SIGTERM. Must be called in a local set.
+pub(super) fn stop_at_signals() -> Result<watch::Receiver<bool>, Failure> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (sender, receiver) = watch::channel(false);
+    spawn_local(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            // The second one does not wait for the other end.
+            if sender.send_replace(true) {
+                std::process::exit(130);
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+pub(super) fn run(args: Trial) -> Result<Ending, Failure> {
+    let Trial { request, json, quiet } = args;
+    let limited = request.spec.duration_ms.is_some() || request.spec.bytes.is_some();
+    block_on(async move {
+        let stop = stop_at_signals()?;
+        let mut lines = Lines { quiet, spec: None };
+        let outcome = run_trial(request, stop, &mut lines).await?;
+        let trial = TrialResult::of(&outcome);
+        if json {
+            print_json(&trial)?;
+        } else {
+            print_text(&result(&trial))?;
+        }
+        Ok(match (trial.complete, trial.interrupted && limited) {
+            (false, _) => Ending::Incomplete,
+            (true, true) => Ending::Interrupted,
+            (true, false) => Ending::Done,
+        })
+    })
+}
+
+/// Progress on standard error.
+struct Lines {
+    quiet: bool,
+    spec: Option<StreamsSpec>,
+}
+
+impl Observer for Lines {
+    fn starts(&mut self, spec: &StreamsSpec, server: SocketAddr, welcome: &Welcome) {
+        self.spec = Some(spec.clone());
+        if !self.quiet {
+            let host = welcome.host.as_deref().map_or_else(String::new, |host| format!(" ({host})"));
+            let host = linerate_logging::terminal::escaped_line(&host);
+            say(&format!("{server}{host}: {}", describe(spec)));
+        }
+    }
+
+    fn interval(&mut self, before: &Samples<'_>, now: &Samples<'_>) {
+        if let Some(spec) = self.spec.as_ref().filter(|_| !self.quiet) {
+            say(&progress(&interval(before, now, spec)));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The account of a direction: what was sent, what arrived, and why the two differ. Pure.
+
+use linerate_wire::report::Reordering;
+
+use super::{Parts, StreamResult, TcpResult, UdpResult, delays};
+use crate::client::ClockRelation;
+use crate::streams::report::{ReceivedStream, SendingReport, SentStream};
+use crate::streams::tcp_info::TcpInfo;
+
+/// Each TCP stream: complete when written = acknowledged = received.
+pub(super) fn tcp_streams(parts: &Parts<'_>, first: u32) -> Vec<StreamResult> {
+    each(parts, first, |sent, received| {
+        let (Some(sent), Some(received)) = (sent, received) else {
+            return Some("the account of one end is missing".to_owned());
+        };
+        let mut reasons: Vec<String> =
+            [&sent.end, &received.end].into_iter().filter_map(|end| end.reason.clone()).collect();
+        reasons.dedup();
+        let acked = sent.acked_bytes.unwrap_or(received.bytes);
+        if sent.bytes != acked || acked != received.bytes {
+            let unread = received.kernel_bytes.map_or(0, |bytes| bytes.saturating_sub(received.bytes));
+            let mut counts = format!(
+                "{} bytes were written, {acked} acknowledged and {} read by the receiver",
+                sent.bytes, received.bytes
+            );
+            if unread > 0 {
+                counts.push_str(&format!("; {unread} lay unread in its kernel"));
+            }
+            reasons.push(counts);
+        }
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    })
+}
+
+/// Each UDP stream: complete when the datagrams sent and received are known, and no more were received.
+pub(super) fn udp_streams(parts: &Parts<'_>, first: u32) -> Vec<StreamResult> {
+    each(parts, first, |sent, received| {
+        let (Some(sent), Some(received)) = (sent, received) else {
+            return Some("the account of one end is missing".to_owned());
+        };
+        if received.datagrams > sent.datagrams {
+            return Some(format!(
+                "{} datagrams received of {} sent: the path duplicates datagrams beyond recognition, and loss cannot be told",
+                received.datagrams, sent.datagrams
+            ));
+        }
+        sent.end.reason.clone().or_else(|| received.end.reason.clone())
+    })
+}
+
+fn each(
+    parts: &Parts<'_>,
+    first: u32,
+    reason: impl Fn(Option<&SentStream>, Option<&ReceivedStream>) -> Option<String>,
+) -> Vec<StreamResult> {
+    let sent = parts.sending().map(|sending| sending.streams.as_slice()).unwrap_or_default();
+    let received = parts.receiving().map(|receiving| receiving.streams.as_slice()).unwrap_or_default();
+    // Reports have the streams in the order of their numbers.
+    let find = |number: u32| {
+        let sent = sent.binary_search_by_key(&number, |stream| stream.stream).ok().map(|at| &sent[at]);
+        let received =
+            received.binary_search_by_key(&number, |stream| stream.stream).ok().map(|at| &received[at]);
+        (sent, received)
+    };
+    (first..first + parts.spec.streams)
+        .map(|stream| {
+            let (sent, received) = find(stream);
+            let reason = reason(sent, received);
+            StreamResult {
+                stream,
+                complete: reason.is_none(),
+                reason,
+                sent: sent.cloned(),
+                received: received.cloned(),
+            }
+        })
+        .collect()
+}
+
+/// TCP's figures of the sender.
+pub(super) fn stream_bytes(sending: &SendingReport, rtt_us: Option<(u32, f64, u32)>) -> TcpResult {
+    let infos = || sending.streams.iter().filter_map(|stream| stream.tcp.as_ref());
+    let sum = |of: fn(&TcpInfo) -> Option<u64>| infos().map(of).try_fold(0, |sum: u64, one| Some(sum + one?));
+    let stream_us = sending.duration_s * 1e6 * infos().count().max(1) as f64;
+    let share =
+        |us: Option<u64>| us.filter(|_| stream_us > 0.0).map(|us| (us as f64 / stream_us).clamp(0.0, 1.0));
+    let retransmits: u64 = infos().map(|info| u64::from(info.retransmits)).sum();
+    let segments = sum(|info| info.data_segments_out.map(u64::from));
+    TcpResult {
+        acked_bytes: sending.streams.iter().try_fold(0, |sum: u64, stream| Some(sum + stream.acked_bytes?)),
+        retransmits,
+        retransmit_share: segments
+            .filter(|segments| *segments > 0)
+            .map(|segments| retransmits as f64 / segments as f64),
+        congestion: sending.streams.iter().find_map(|stream| stream.congestion.clone()),
+        busy_share: share(sum(|info| info.busy_us)),
+        window_limited_share: share(sum(|info| info.window_limited_us)),
+        buffer_limited_share: share(sum(|info| info.buffer_limited_us)),
+        rtt_us,
+    }
+}
+
+/// UDP's figures of both ends.
+pub(super) fn datagrams(parts: &Parts<'_>, clock: &ClockRelation) -> UdpResult {
+    let spec = parts.spec;
+    let (sending, receiving) = (parts.sending(), parts.receiving());
+    let sent = sending.map(|sending| sending.streams.iter().map(|stream| stream.datagrams).sum::<u64>());
+    let streams = receiving.map(|receiving| receiving.streams.as_slice());
+    let sum = |of: fn(&ReceivedStream) -> u64| streams.map(|streams| streams.iter().map(of).sum::<u64>());
+    let received = sum(|stream| stream.datagrams);
+    let lost = sent.zip(received).and_then(|(sent, received)| sent.checked_sub(received));
+    let rate = |datagrams: Option<u64>, seconds: Option<f64>| {
+        datagrams
+            .zip(seconds.filter(|seconds| *seconds > 0.0))
+            .map(|(number, seconds)| number as f64 / seconds)
+    };
+    let latency = receiving.and_then(|receiving| receiving.latency.as_ref());
+    let (delay_ns, delay_note) = latency.map(|latency| delays(latency, clock)).unwrap_or_default();
+    let reordered = sum(|stream| stream.reordered);
+    let jitters: Vec<f64> = streams
+        .unwrap_or_default()
+        .iter()
+        .filter(|stream| stream.datagrams > 1)
+        .filter_map(|stream| stream.jitter_ns)
+        .collect();
+    UdpResult {
+        datagram_bytes: spec.block_bytes,
+        intended_pps: spec.load.datagrams_per_second(spec.block_bytes),
+        offered_pps: rate(sent, sending.map(|sending| sending.duration_s)),
+        received_pps: rate(received, receiving.and_then(|receiving| receiving.duration_s)),
+        sent,
+        refused: sending.map(|sending| sending.streams.iter().map(|stream| stream.refused).sum()),
+        received,
+        lost,
+        loss_share: lost.zip(sent.filter(|sent| *sent > 0)).map(|(lost, sent)| lost as f64 / sent as f64),
+        socket_drops: streams.and_then(|streams| {
+            streams.iter().try_fold(0, |sum: u64, stream| Some(sum + stream.socket_drops?))
+        }),
+        duplicates: sum(|stream| stream.duplicates),
+        reordered,
+        reordering: receiving.zip(reordered.filter(|number| *number > 0)).map(|(receiving, packets)| {
+            let (extents, extent_mean, extent_max) = receiving.extents;
+            Reordering { packets, extents, extent_mean, extent_max }
+        }),
+        foreign: sum(|stream| stream.foreign),
+        beyond_memory: receiving.map(|receiving| receiving.beyond_memory),
+        delay_ns,
+        delay_note,
+        delay_variation_ns: latency.map(|latency| latency.variation),
+        jitter_ns: (!jitters.is_empty()).then(|| {
+            let most = jitters.iter().copied().fold(0.0, f64::max);
+            (jitters.iter().sum::<f64>() / jitters.len() as f64, most)
+        }),
+        delay_histogram: latency
+            .filter(|_| clock.same)
+            .map(|latency| latency.histogram.clone())
+            .unwrap_or_default(),
+    }
+}

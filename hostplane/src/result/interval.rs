@@ -1,0 +1,142 @@
+//! Figures of the intervals between samples. Pure.
+
+use serde::Serialize;
+
+use crate::client::Samples;
+use crate::spec::{Direction, StreamsSpec};
+use crate::streams::report::{EndSample, ReceivedSample, SentSample, TcpPoint};
+
+/// An interval of a trial.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Interval {
+    /// Number, from 1.
+    pub(crate) index: u32,
+    /// End of the interval at the client, in seconds after the start.
+    pub(crate) end_s: f64,
+    pub(crate) directions: Vec<DirectionInterval>,
+    /// CPUs that the client's process used.
+    pub(crate) client_cpus: f64,
+    /// CPUs that the server's process used; null when its sample is missing.
+    pub(crate) server_cpus: Option<f64>,
+}
+
+/// One direction in an interval. What an end did not report is null.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct DirectionInterval {
+    pub(crate) direction: Direction,
+    pub(crate) sent: Option<SentInterval>,
+    pub(crate) received: Option<ReceivedInterval>,
+}
+
+/// The sender in an interval.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct SentInterval {
+    pub(crate) bps: f64,
+    pub(crate) pps: f64,
+    /// Segments sent again; null for UDP.
+    pub(crate) retransmits: Option<u64>,
+    /// TCP streams at the end of the interval.
+    pub(crate) streams: Vec<TcpPoint>,
+}
+
+/// The receiver in an interval.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ReceivedInterval {
+    pub(crate) bps: f64,
+    pub(crate) pps: f64,
+    pub(crate) duplicates: u64,
+    pub(crate) reordered: u64,
+    /// Datagrams that became missing less those that came late.
+    pub(crate) missing: i64,
+    /// Mean delay of the datagrams; null without datagrams.
+    pub(crate) mean_delay_ns: Option<f64>,
+    /// Largest jitter of a stream.
+    pub(crate) jitter_ns: u64,
+    /// Streams whose bytes moved.
+    pub(crate) alive: u32,
+    /// Bits per second of each stream; empty when there are too many.
+    pub(crate) stream_bps: Vec<f64>,
+}
+
+/// The intervals of a trial.
+pub(crate) fn intervals(samples: &[(EndSample, Option<EndSample>)], spec: &StreamsSpec) -> Vec<Interval> {
+    let first = (EndSample::default(), Some(EndSample::default()));
+    let begins_late = samples.first().is_some_and(|(own, _)| own.index > 1);
+    let before = (!begins_late).then_some(&first).into_iter().chain(samples);
+    let now = if begins_late { samples.get(1..).unwrap_or_default() } else { samples };
+    before.zip(now).map(|(before, now)| interval(&pair(before), &pair(now), spec)).collect()
+}
+
+fn pair((client, server): &(EndSample, Option<EndSample>)) -> Samples<'_> {
+    Samples { client, server: server.as_ref() }
+}
+
+/// The interval between two samples.
+pub(crate) fn interval(before: &Samples<'_>, now: &Samples<'_>, spec: &StreamsSpec) -> Interval {
+    let server = before.server.zip(now.server);
+    let directions = spec.directions.each().iter().map(|direction| {
+        let client = Some((before.client, now.client));
+        let (sender, receiver) = match direction {
+            Direction::Forward => (client, server),
+            Direction::Reverse => (server, client),
+        };
+        DirectionInterval {
+            direction: *direction,
+            sent: sender.and_then(|(before, now)| sent(before, now)),
+            received: receiver.and_then(|(before, now)| received(before, now)),
+        }
+    });
+    let cpus = |(before, now): (&EndSample, &EndSample)| {
+        now.cpu_ns.saturating_sub(before.cpu_ns) as f64 / now.at_ns.saturating_sub(before.at_ns).max(1) as f64
+    };
+    Interval {
+        index: now.client.index,
+        end_s: now.client.at_ns as f64 / 1e9,
+        directions: directions.collect(),
+        client_cpus: cpus((before.client, now.client)),
+        server_cpus: server.map(cpus),
+    }
+}
+
+fn seconds(before: &EndSample, now: &EndSample) -> f64 {
+    now.at_ns.saturating_sub(before.at_ns).max(1) as f64 / 1e9
+}
+
+fn sent(before: &EndSample, now: &EndSample) -> Option<SentInterval> {
+    let (seconds, after) = (seconds(before, now), now.sent.as_ref()?);
+    let none = SentSample::default();
+    let before = before.sent.as_ref().unwrap_or(&none);
+    let retransmits =
+        after.retransmits.map(|number| number.saturating_sub(before.retransmits.unwrap_or_default()));
+    Some(SentInterval {
+        bps: after.bytes.saturating_sub(before.bytes) as f64 * 8.0 / seconds,
+        pps: after.datagrams.saturating_sub(before.datagrams) as f64 / seconds,
+        retransmits,
+        streams: after.streams.clone(),
+    })
+}
+
+fn received(before: &EndSample, now: &EndSample) -> Option<ReceivedInterval> {
+    let (seconds, after) = (seconds(before, now), now.received.as_ref()?);
+    let none = ReceivedSample::default();
+    let before = before.received.as_ref().unwrap_or(&none);
+    let datagrams = after.datagrams.saturating_sub(before.datagrams);
+    let delay_ns = after.delay_sum_ns.saturating_sub(before.delay_sum_ns) as f64;
+    let earlier = before.stream_bytes.iter().copied().chain(std::iter::repeat(0));
+    Some(ReceivedInterval {
+        bps: after.bytes.saturating_sub(before.bytes) as f64 * 8.0 / seconds,
+        pps: datagrams as f64 / seconds,
+        duplicates: after.duplicates.saturating_sub(before.duplicates),
+        reordered: after.reordered.saturating_sub(before.reordered),
+        missing: after.missing.cast_signed() - before.missing.cast_signed(),
+        mean_delay_ns: (datagrams > 0).then(|| delay_ns / datagrams as f64),
+        jitter_ns: after.jitter_ns,
+        alive: after.alive,
+        stream_bps: after
+            .stream_bytes
+            .iter()
+            .zip(earlier)
+            .map(|(now, before)| now.saturating_sub(before) as f64 * 8.0 / seconds)
+            .collect(),
+    })
+}

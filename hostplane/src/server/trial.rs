@@ -1,0 +1,443 @@
+//! One client's trial at the server, from its first line to the report.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use linerate_agent::host::{boot_id, monotonic_ns};
+use linerate_agent::machine::machine;
+use linerate_logging::terminal::escaped_line;
+use linerate_traffic::limit::Limit;
+use linerate_traffic::safety::PacketLoad;
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{Arrived, Context, Event};
+use crate::control::link::{Conversation, Link, LinkError};
+use crate::control::message::{Accepted, Challenge, Pong, Start, ToClient, ToServer, Welcome};
+use crate::control::proof::{Nonces, is_nonce, matches, nonce};
+use crate::control::{ALIVE_TIME, LOOK_TIME, PROTOCOL, SILENCE_TIME, STEP_TIME, program};
+use crate::spec::{Direction, Protocol, StreamsSpec};
+use crate::streams::EndPlan;
+use crate::streams::header::{HEADER_BYTES, Header, Key};
+use crate::streams::session::Session;
+use crate::streams::socket::{canonical, datagrams_from, prepare_stream};
+
+/// Longest wait for the streams of a trial.
+const STREAMS_TIME: Duration = Duration::from_secs(20);
+/// File descriptors that a server keeps for other things than streams.
+const SPARE_DESCRIPTORS: u64 = 32;
+/// Farthest start, in nanoseconds.
+const FARTHEST_START_NS: u64 = 60_000_000_000;
+
+/// Why a conversation ends before its report.
+enum Break {
+    /// The client is told.
+    Refused(String),
+    /// The client is gone, or does not speak the protocol.
+    Gone(LinkError),
+}
+
+impl From<LinkError> for Break {
+    fn from(error: LinkError) -> Self {
+        Break::Gone(error)
+    }
+}
+
+/// Takes a trial out of the server's table when it ends.
+struct Registered<'a> {
+    context: &'a Context,
+    key: Key,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.context.trials.borrow_mut().remove(&self.key);
+        self.context.running.set(self.context.running.get() - 1);
+        self.context.ended.notify_one();
+    }
+}
+
+/// Serves one control connection.
+pub(super) async fn converse(context: Rc<Context>, stream: TcpStream, from: SocketAddr) {
+    let client = canonical(from);
+    let local = stream.local_addr().map(canonical);
+    let mut link = Link::new(stream);
+    let key = match welcome(&context, &mut link).await {
+        Ok(key) => key,
+        Err(broken) => return end_early(&context, link, client, broken).await,
+    };
+    let local = match local {
+        Ok(local) => local,
+        Err(error) => return tracing::warn!(%error, "a connection without a local address"),
+    };
+    match accept(&context, &mut link, client).await {
+        Ok(spec) => run(&context, link, Meeting { client, local, key }, spec).await,
+        Err(broken) => end_early(&context, link, client, broken).await,
+    }
+}
+
+async fn end_early(context: &Context, mut link: Link, client: SocketAddr, broken: Break) {
+    match broken {
+        Break::Refused(reason) => {
+            (context.tell)(&Event::Refused { client, reason: &escaped_line(&reason) });
+            let _ = link.send(&ToClient::Refused(reason)).await;
+        }
+        Break::Gone(error) => {
+            tracing::debug!(%client, error = %escaped_line(&error.to_string()), "a conversation ended early");
+        }
+    }
+}
+
+/// The set-up until both ends have proved themselves. Returns the key of the streams.
+async fn welcome(context: &Context, link: &mut Link) -> Result<Key, Break> {
+    let ToServer::Hello(hello) = link.read(STEP_TIME).await? else {
+        return Err(Break::Refused("the first line must be hello".to_owned()));
+    };
+    if hello.protocol != PROTOCOL {
+        return Err(Break::Refused(format!(
+            "this server ({}) speaks version {PROTOCOL} of the protocol, and the client speaks {}; use one version at both ends",
+            program(),
+            hello.protocol
+        )));
+    }
+    if !is_nonce(&hello.nonce) {
+        return Err(Break::Refused(
+            "hello: the nonce is no hexadecimal number of 16 to 128 digits".to_owned(),
+        ));
+    }
+    let server =
+        nonce().map_err(|error| Break::Refused(format!("the server has no random numbers: {error}")))?;
+    let nonces = Nonces { client: hello.nonce, server };
+    let challenge = Challenge {
+        protocol: PROTOCOL,
+        program: program(),
+        nonce: nonces.server.clone(),
+        proof: nonces.of_server(&context.token),
+    };
+    link.send(&ToClient::Challenge(challenge)).await?;
+    let offered = match link.read(STEP_TIME).await? {
+        ToServer::Proof(proof) => proof,
+        _ => String::new(),
+    };
+    if !matches(&nonces.of_client(&context.token), &offered) {
+        return Err(Break::Refused("the token is wrong; both ends need the same".to_owned()));
+    }
+    link.trust();
+    let host = machine();
+    let welcome = Welcome {
+        boot_id: boot_id(),
+        host: host.hostname,
+        kernel: host.kernel,
+        workers: context.pool.size() as u32,
+    };
+    link.send(&ToClient::Welcome(welcome)).await?;
+    Ok(nonces.key(&context.token))
+}
+
+/// Answers pings, and checks the trial that the client asks for.
+async fn accept(context: &Context, link: &mut Link, client: SocketAddr) -> Result<StreamsSpec, Break> {
+    loop {
+        match link.read(STEP_TIME).await? {
+            ToServer::Ping(number) => {
+                link.send(&ToClient::Pong(Pong { number, now_ns: monotonic_ns() })).await?;
+            }
+            ToServer::Trial(spec) => {
+                check(context, &spec, client.ip()).map_err(Break::Refused)?;
+                return Ok(*spec);
+            }
+            _ => return Err(Break::Refused("a trial is expected".to_owned())),
+        }
+    }
+}
+
+fn check(context: &Context, spec: &StreamsSpec, client: IpAddr) -> Result<(), String> {
+    spec.check()?;
+    if *context.stop.borrow() {
+        return Err("the server is ending".to_owned());
+    }
+    if context.running.get() >= context.most_trials {
+        return Err(format!(
+            "{} trials are running, which is the most of this server (--max-trials); try again later",
+            context.most_trials
+        ));
+    }
+    let (packets_per_second, packet_bytes) = spec.packets(client.is_ipv6());
+    let limit = Limit { duration_ms: spec.duration_ms, packets: None };
+    context
+        .ceilings
+        .check_streams(&PacketLoad { packets_per_second, packet_bytes }, &limit, client)
+        .map_err(|error| error.to_string())?;
+    check_descriptors(spec.total_streams().into())
+}
+
+/// Refuses more streams than there are file descriptors.
+fn check_descriptors(streams: u64) -> Result<(), String> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64;
+    let needed = open + streams + SPARE_DESCRIPTORS;
+    match limit.filter(|limit| *limit < needed) {
+        Some(limit) => Err(format!(
+            "{streams} streams need {needed} file descriptors with the {open} that are open and {SPARE_DESCRIPTORS} to spare, and the \
+             server may have {limit} (ulimit -n)"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Both ends of a conversation, and the key of its streams.
+#[derive(Clone, Copy)]
+struct Meeting {
+    client: SocketAddr,
+    local: SocketAddr,
+    key: Key,
+}
+
+/// Runs an accepted trial.
+async fn run(context: &Context, mut link: Link, meeting: Meeting, spec: StreamsSpec) {
+    let Meeting { client, key, .. } = meeting;
+    let number = context.next_session.replace(context.next_session.get() + 1);
+    let tag = match getrandom::u32() {
+        Ok(random) => random as u16,
+        Err(_) => number as u16,
+    };
+    let (arrivals, arrived) = mpsc::unbounded_channel();
+    context.running.set(context.running.get() + 1);
+    context.trials.borrow_mut().insert(key, arrivals);
+    let _registered = Registered { context, key };
+    if link.send(&ToClient::Accepted(Accepted { tag })).await.is_err() {
+        return;
+    }
+    (context.tell)(&Event::Began { number, client, spec: &spec });
+    let ceiling = ceiling(context, &spec, client.ip());
+    let plan =
+        EndPlan::new(number, spec.clone(), tag, Direction::Reverse, ceiling.map(|(packets, _)| packets));
+    let mut session = Session::new(Arc::clone(&context.pool), plan, false);
+    let mut conversation = link.listen::<ToServer>();
+    let mut trial = Trial { context, meeting, spec: &spec, ceiling: ceiling.map(|(_, bytes)| bytes) };
+    let end = match trial.run(&mut session, &mut conversation, arrived).await {
+        Ok(end) => end,
+        Err(Break::Gone(LinkError::Closed)) => "the client left".to_owned(),
+        Err(Break::Gone(error)) => format!("the client: {}", escaped_line(&error.to_string())),
+        Err(Break::Refused(reason)) => {
+            let _ = conversation.send(&ToClient::Refused(reason.clone())).await;
+            escaped_line(&reason)
+        }
+    };
+    let report = session.finish(&end);
+    let _ = conversation.send(&ToClient::Report(Box::new(report.clone()))).await;
+    (context.tell)(&Event::Ended { number, client, spec: &spec, report: &report, end: &end });
+}
+
+/// Highest load that ceilings admit: packets per second, and bytes of payload per second.
+fn ceiling(context: &Context, spec: &StreamsSpec, client: IpAddr) -> Option<(f64, f64)> {
+    let (_, packet_bytes) = spec.packets(client.is_ipv6());
+    let packets = context.ceilings.most_packets_per_second(packet_bytes).ok().flatten()?;
+    Some((packets, packets * packet_bytes))
+}
+
+struct Trial<'a> {
+    context: &'a Context,
+    meeting: Meeting,
+    spec: &'a StreamsSpec,
+    ceiling: Option<f64>,
+}
+
+impl Trial<'_> {
+    async fn run(
+        &mut self,
+        session: &mut Session,
+        conversation: &mut Conversation<ToServer>,
+        mut arrived: mpsc::UnboundedReceiver<Arrived>,
+    ) -> Result<String, Break> {
+        let streams = self.collect(session, conversation, &mut arrived).await?;
+        conversation.send(&ToClient::Ready).await?;
+        let start = loop {
+            match conversation.next_within(SILENCE_TIME).await? {
+                ToServer::Start(start) => break start,
+                ToServer::Alive => {}
+                _ => return Err(Break::Refused("a start is expected".to_owned())),
+            }
+        };
+        if start.at_ns.saturating_sub(monotonic_ns()) > FARTHEST_START_NS {
+            return Err(Break::Refused("start: the instant is too far ahead".to_owned()));
+        }
+        for (number, waiting) in streams {
+            let socket = waiting.end().await.map_err(Break::Refused)?;
+            session.attach(number, socket);
+        }
+        self.attend(session, conversation, start).await
+    }
+
+    /// Waits until all streams have arrived. Connections go to their workers at once; sockets of datagrams
+    /// answer the client until the start.
+    async fn collect(
+        &self,
+        session: &mut Session,
+        conversation: &mut Conversation<ToServer>,
+        arrived: &mut mpsc::UnboundedReceiver<Arrived>,
+    ) -> Result<BTreeMap<u32, Answering>, Break> {
+        let limit = Instant::now() + STREAMS_TIME;
+        let total = self.spec.total_streams();
+        let mut connections = std::collections::BTreeSet::new();
+        let mut answering: BTreeMap<u32, Answering> = BTreeMap::new();
+        let mut stop = self.context.stop.clone();
+        while connections.len() + answering.len() < total as usize {
+            let waited = tokio::select! {
+                waited = timeout_at(limit, arrived.recv()) => waited,
+                line = conversation.next() => match line? {
+                    ToServer::Alive => continue,
+                    _ => return Err(Break::Refused("the streams are expected".to_owned())),
+                },
+                _ = stop.wait_for(|stop| *stop) => {
+                    return Err(Break::Refused("the server is ending".to_owned()));
+                }
+            };
+            let Ok(Some(one)) = waited else {
+                let here = connections.len() + answering.len();
+                return Err(Break::Refused(format!(
+                    "{here} of {total} streams arrived within {} s; a firewall or NAT on the path may drop the others",
+                    STREAMS_TIME.as_secs()
+                )));
+            };
+            match one {
+                Arrived::Connection { stream, socket } if self.spec.protocol == Protocol::Tcp => {
+                    if stream >= total || !connections.insert(stream) {
+                        continue;
+                    }
+                    let socket = OwnedFd::from(socket);
+                    self.prepare(&socket, stream)?;
+                    session.attach(stream, socket);
+                }
+                Arrived::Hello { stream, from } if self.spec.protocol == Protocol::Udp => {
+                    if stream >= total || answering.contains_key(&stream) {
+                        continue;
+                    }
+                    answering.insert(stream, self.answer(stream, from)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(answering)
+    }
+
+    fn prepare(&self, socket: &OwnedFd, stream: u32) -> Result<(), Break> {
+        let sends = self.spec.direction_of(stream) == Some(Direction::Reverse);
+        prepare_stream(socket, self.spec, sends, self.meeting.client.ip(), self.ceiling)
+            .map_err(|error| Break::Refused(format!("at the server: {error}")))
+    }
+
+    fn answer(&self, stream: u32, from: SocketAddr) -> Result<Answering, Break> {
+        let failed = |error: &dyn std::fmt::Display| Break::Refused(format!("at the server: {error}"));
+        let socket = datagrams_from(self.meeting.local, canonical(from)).map_err(|error| failed(&error))?;
+        self.prepare(&socket, stream)?;
+        let socket = UdpSocket::from_std(socket.into()).map_err(|error| failed(&error))?;
+        let answer = Header { key: self.meeting.key, stream, answer: true }.to_bytes();
+        Ok(Answering::begin(socket, answer))
+    }
+
+    /// Attends to a running trial until both ends have finished.
+    async fn attend(
+        &self,
+        session: &mut Session,
+        conversation: &mut Conversation<ToServer>,
+        start: Start,
+    ) -> Result<String, Break> {
+        session.start(start.at_ns, start.client_ahead_ns);
+        let interval = Duration::from_millis(self.spec.interval_ms.into());
+        let until_start = Duration::from_nanos(start.at_ns.saturating_sub(monotonic_ns()));
+        let mut next_sample = Instant::now() + until_start + interval;
+        let mut next_alive = Instant::now() + ALIVE_TIME;
+        let mut heard = Instant::now();
+        let (mut index, mut told, mut client_ended) = (1, false, false);
+        let (sends, receives) =
+            (self.spec.directions.has(Direction::Reverse), self.spec.directions.has(Direction::Forward));
+        let mut stop = self.context.stop.clone();
+        let mut end = String::new();
+        loop {
+            session.look();
+            if !told && sends && session.sending_is_over() {
+                told = true;
+                conversation.send(&ToClient::Ended(session.sent_counts())).await?;
+            }
+            let now = Instant::now();
+            if now >= next_sample {
+                conversation.send(&ToClient::Sample(Box::new(session.sample(index)))).await?;
+                index += 1;
+                next_sample += interval;
+            }
+            if (told || !sends) && (client_ended || !receives) && session.is_over() {
+                return Ok(end);
+            }
+            if now >= next_alive {
+                conversation.send(&ToClient::Alive).await?;
+                next_alive = now + ALIVE_TIME;
+            }
+            if now.duration_since(heard) > SILENCE_TIME {
+                return Err(Break::Gone(LinkError::Silent(SILENCE_TIME)));
+            }
+            tokio::select! {
+                line = conversation.next() => {
+                    heard = Instant::now();
+                    match line? {
+                        ToServer::Stop => session.stop_sending(),
+                        ToServer::Ended(counts) if !client_ended => {
+                            client_ended = true;
+                            session.expect(counts);
+                        }
+                        ToServer::Alive => {}
+                        _ => return Err(Break::Refused("an unexpected line".to_owned())),
+                    }
+                }
+                () = sleep_until(next_sample.min(now + LOOK_TIME)) => {}
+                _ = stop.wait_for(|stop| *stop), if end.is_empty() => {
+                    "the server was ended".clone_into(&mut end);
+                    session.stop_sending();
+                    if receives {
+                        return Ok(end);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A socket of datagrams that answers its client until the trial starts: an answer may be lost.
+struct Answering {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<UdpSocket>,
+}
+
+impl Answering {
+    fn begin(socket: UdpSocket, answer: [u8; HEADER_BYTES]) -> Self {
+        let (stop, mut stopped) = oneshot::channel();
+        let task = spawn_local(async move {
+            let mut room = [0; HEADER_BYTES + 1];
+            let _ = socket.send(&answer).await;
+            loop {
+                tokio::select! {
+                    _ = &mut stopped => return socket,
+                    received = socket.recv(&mut room) => {
+                        let header = received.ok().and_then(|bytes| Header::from_bytes(&room[..bytes]));
+                        if header.is_some_and(|header| !header.answer) {
+                            let _ = socket.send(&answer).await;
+                        }
+                    }
+                }
+            }
+        });
+        Self { stop, task }
+    }
+
+    /// Ends the answering; the socket goes to a worker.
+    async fn end(self) -> Result<OwnedFd, String> {
+        let _ = self.stop.send(());
+        let socket = self.task.await.map_err(|error| error.to_string())?;
+        socket.into_std().map(OwnedFd::from).map_err(|error| error.to_string())
+    }
+}

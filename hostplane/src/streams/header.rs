@@ -1,0 +1,87 @@
+//! First bytes of a stream, which say to which trial and stream it belongs.
+//!
+//! A TCP connection begins with a header; it is not part of the payload. A UDP stream begins with a datagram
+//! that consists of a header; the server answers it with a header of its own. The key comes from the control
+//! connection, so streams of strangers and of earlier trials are told apart.
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 4 | the letters `LiSt`, in an answer `LiSa` |
+//! | 4 | 4 | version, little-endian |
+//! | 8 | 4 | number of the stream, little-endian |
+//! | 12 | 4 | zero |
+//! | 16 | 16 | key of the trial |
+
+/// Bytes of a header.
+pub(crate) const HEADER_BYTES: usize = 32;
+const MAGIC: [u8; 4] = *b"LiSt";
+const ANSWER: [u8; 4] = *b"LiSa";
+const VERSION: u32 = 1;
+
+/// Secret of a trial, by which its streams are known.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Key(pub(crate) [u8; 16]);
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+/// Header of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) key: Key,
+    pub(crate) stream: u32,
+    /// True in the server's answer.
+    pub(crate) answer: bool,
+}
+
+impl Header {
+    pub(crate) fn to_bytes(self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..4].copy_from_slice(if self.answer { &ANSWER } else { &MAGIC });
+        bytes[4..8].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.stream.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.key.0);
+        bytes
+    }
+
+    /// `None` when the bytes are no header of this version.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; HEADER_BYTES] = bytes.try_into().ok()?;
+        let answer = bytes.starts_with(&ANSWER);
+        let number = |at: usize| bytes[at..].first_chunk().map(|four| u32::from_le_bytes(*four));
+        if !(answer || bytes.starts_with(&MAGIC)) || number(4)? != VERSION {
+            return None;
+        }
+        Some(Self { key: Key(*bytes.last_chunk()?), stream: number(8)?, answer })
+    }
+
+    /// True when these first bytes of a connection can be those of a header, and not of a control line.
+    pub(crate) fn begins(first: u8) -> bool {
+        first == MAGIC[0]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_they_are_written() {
+        for answer in [false, true] {
+            let header = Header { key: Key(std::array::from_fn(|i| i as u8)), stream: 0x1234_5678, answer };
+            let bytes = header.to_bytes();
+            assert_eq!(Header::from_bytes(&bytes), Some(header));
+            assert_eq!(Header::from_bytes(&bytes[1..]), None);
+            let other = {
+                let mut other = bytes;
+                other[4] = 9;
+                other
+            };
+            assert_eq!(Header::from_bytes(&other), None, "another version");
+        }
+        assert_eq!(Header::from_bytes(&[b'{'; HEADER_BYTES]), None);
+    }
+}

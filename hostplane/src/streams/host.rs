@@ -1,0 +1,118 @@
+//! CPU time of this process and its host in a trial.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use linerate_agent::cpu_time::Quota;
+use linerate_agent::host::{monotonic_ns, process_cpu_ns};
+use linerate_wire::time::Throttling;
+
+use hugepage_check::cpu_limit::Throttled;
+
+use super::report::{CpuUse, HostCpu};
+
+/// Trials that run in this process, and trials ever started.
+static RUNNING: AtomicU64 = AtomicU64::new(0);
+static STARTED: AtomicU64 = AtomicU64::new(0);
+/// Parts of a second in which the kernel counts the CPU time of `/proc/stat` for programs, on all
+/// architectures (`USER_HZ`).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Measures since the start of a trial.
+#[derive(Debug)]
+pub(crate) struct HostWatch {
+    began_ns: u64,
+    cpu_ns: u64,
+    host: Option<HostCpu>,
+    quota: Quota,
+    throttled: Vec<Throttled>,
+    alone: Option<u64>,
+}
+
+impl HostWatch {
+    /// Begins to measure.
+    pub(crate) fn begin() -> Self {
+        let quota = Quota::find();
+        let started = STARTED.fetch_add(1, Ordering::Relaxed) + 1;
+        let alone = (RUNNING.fetch_add(1, Ordering::Relaxed) == 0).then_some(started);
+        Self {
+            began_ns: monotonic_ns(),
+            cpu_ns: process_cpu_ns(),
+            host: host_cpu(),
+            throttled: quota.throttled(),
+            quota,
+            alone,
+        }
+    }
+
+    /// CPU time of the process since the beginning, in nanoseconds.
+    pub(crate) fn cpu_ns(&self) -> u64 {
+        process_cpu_ns().saturating_sub(self.cpu_ns)
+    }
+
+    /// Time for which a quota stopped the process, in nanoseconds; `None` without a quota.
+    pub(crate) fn throttled_ns(&self) -> Option<u64> {
+        self.quota.stopped_s(&self.throttled).map(|seconds| (seconds * 1e9) as u64)
+    }
+
+    /// All measures until now.
+    pub(crate) fn read(&self) -> (CpuUse, Option<Throttling>) {
+        let host = host_cpu().zip(self.host).map(|(now, then)| HostCpu {
+            cpus: now.cpus,
+            busy_s: (now.busy_s - then.busy_s).max(0.0),
+            interrupts_s: (now.interrupts_s - then.interrupts_s).max(0.0),
+        });
+        let cpu = CpuUse {
+            process_s: self.cpu_ns() as f64 / 1e9,
+            elapsed_s: monotonic_ns().saturating_sub(self.began_ns) as f64 / 1e9,
+            shared: self.alone != Some(STARTED.load(Ordering::Relaxed)),
+            host,
+        };
+        (cpu, self.quota.since(&self.throttled))
+    }
+}
+
+impl Drop for HostWatch {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// CPU time of the host since it was started.
+fn host_cpu() -> Option<HostCpu> {
+    parse(&std::fs::read_to_string("/proc/stat").ok()?)
+}
+
+/// The line of all CPUs: user, nice, system, idle, iowait, irq, softirq, steal (`man 5 proc`).
+fn parse(stat: &str) -> Option<HostCpu> {
+    let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: Vec<f64> = all.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [user, nice, system, _idle, _wait, irq, softirq] = *ticks.first_chunk()?;
+    let cpus = stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count();
+    Some(HostCpu {
+        cpus: cpus as u32,
+        busy_s: (user + nice + system + irq + softirq) / TICKS_PER_SECOND,
+        interrupts_s: (irq + softirq) / TICKS_PER_SECOND,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_file_is_read() {
+        let stat =
+            "cpu  100 5 50 900 7 2 30 4 0 0\ncpu0 50 0 25 450 3 1 15 2 0 0\ncpu1 1 1 1 1 1 1 1 1\nintr 5\n";
+        assert_eq!(parse(stat), Some(HostCpu { cpus: 2, busy_s: 1.87, interrupts_s: 0.32 }));
+        assert_eq!(parse("cpu  1 2"), None);
+        assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn trials_at_the_same_time_share_the_cpu_time() {
+        let first = HostWatch::begin();
+        let second = HostWatch::begin();
+        assert!(first.read().0.shared && second.read().0.shared);
+        assert!(first.cpu_ns() <= process_cpu_ns());
+    }
+}

@@ -1,0 +1,88 @@
+//! The end of receiving: what still arrives after the sender has ended, and when to give a stream up.
+
+use linerate_measure::drain::Drainer;
+use linerate_wire::counters::ReceiveCounters;
+use linerate_wire::report::Ended;
+use linerate_wire::trial::Drain;
+
+/// Rest after the last arrival that ends an incomplete receipt of datagrams, and the longest wait for them.
+const SETTLE_MS: u32 = 300;
+const LIMIT_MS: u32 = 10_000;
+/// Time without progress after which an ended TCP stream is given up, in nanoseconds.
+pub(super) const STALLED_NS: u64 = 5_000_000_000;
+
+/// The receipt of datagrams, after the sender has told how many it sent.
+#[derive(Debug)]
+pub(super) struct DatagramDrain {
+    drainer: Drainer,
+}
+
+impl DatagramDrain {
+    /// `longest_ns` is the largest delay, `gap_ns` the mean time between datagrams.
+    pub(super) fn new(sent: u64, longest_ns: u64, gap_ns: u64, now_ns: u64) -> Self {
+        let drain = Drain {
+            expected_packets: sent,
+            settle_ms: SETTLE_MS,
+            limit_ms: LIMIT_MS,
+            path_delay_ns: longest_ns,
+            gap_ns,
+            ..Drain::default()
+        };
+        Self { drainer: Drainer::new(drain, now_ns) }
+    }
+
+    /// True when it has ended: all have arrived, or no more do.
+    pub(super) fn is_over(&mut self, now_ns: u64, packets: u64, duplicates: u64) -> Option<Ended> {
+        let received = ReceiveCounters { packets, duplicates, ..ReceiveCounters::default() };
+        self.drainer.look(now_ns, &received)
+    }
+}
+
+/// Progress of a TCP stream after its sender has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Progress {
+    bytes: u64,
+    since_ns: u64,
+}
+
+impl Progress {
+    pub(super) fn new(now_ns: u64) -> Self {
+        Self { bytes: 0, since_ns: now_ns }
+    }
+
+    /// True when nothing has moved for too long.
+    pub(super) fn is_stalled(&mut self, now_ns: u64, bytes: u64) -> bool {
+        if bytes != self.bytes {
+            *self = Self { bytes, since_ns: now_ns };
+        }
+        now_ns.saturating_sub(self.since_ns) >= STALLED_NS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_given_up_when_nothing_moves() {
+        let s = 1_000_000_000;
+        let mut progress = Progress::new(0);
+        assert!(!progress.is_stalled(s, 100));
+        assert!(!progress.is_stalled(5 * s, 100));
+        assert!(!progress.is_stalled(5 * s, 101), "it moved");
+        assert!(!progress.is_stalled(9 * s, 101));
+        assert!(progress.is_stalled(10 * s, 101));
+    }
+
+    #[test]
+    fn datagrams_are_awaited_until_they_rest() {
+        let ms = 1_000_000;
+        let mut drain = DatagramDrain::new(10, 0, 0, 0);
+        assert_eq!(drain.is_over(ms, 5, 0), None);
+        assert_eq!(drain.is_over(2 * ms, 8, 0), None);
+        assert_eq!(drain.is_over(303 * ms, 8, 0), Some(Ended::Settled));
+        let mut complete = DatagramDrain::new(10, 0, 0, 0);
+        assert_eq!(complete.is_over(ms, 10, 0), None);
+        assert_eq!(complete.is_over(7 * ms, 10, 0), Some(Ended::Packets));
+    }
+}

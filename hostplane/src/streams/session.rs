@@ -1,0 +1,497 @@
+//! One end of a trial: its streams, from the first socket to the report.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use linerate_agent::host::monotonic_ns;
+use linerate_wire::report::FlowDelay;
+
+use super::counters::StreamCounters;
+use super::header::HEADER_BYTES;
+use super::host::HostWatch;
+use super::look::{DatagramDrain, Progress, STALLED_NS};
+use super::pool::Pool;
+use super::receiving::{ReceiverParts, UdpReceiver};
+use super::report::{
+    EndReport, EndSample, ReceivedStream, ReceivingReport, SendingEnd, SendingReport, SentCounts, SentStream,
+    StreamEnd, TcpPoint,
+};
+use super::socket::canonical;
+use super::tcp_info::TcpInfo;
+use super::worker::{FromWorker, Left, Order};
+use super::{EndPlan, Stream};
+use crate::spec::Protocol;
+use crate::sys::sockopt;
+
+/// Most streams of which a sample has each one.
+const MOST_STREAMS_OF_SAMPLE: usize = 256;
+/// Longest wait for a worker's last report: workers never block.
+const LEAVE_TIME: Duration = Duration::from_secs(10);
+/// Time between two looks at the kernel's accounts of streams that are ending, in nanoseconds.
+const LOOK_NS: u64 = 100_000_000;
+
+#[derive(Debug)]
+struct Attached {
+    stream: Arc<Stream>,
+    /// Local and peer's address.
+    addresses: (Option<SocketAddr>, Option<SocketAddr>),
+    worker: usize,
+    drops_before: Option<u32>,
+    /// Bytes at the last sample.
+    sampled_bytes: u64,
+    end: Option<StreamEnd>,
+    ending: Option<Progress>,
+}
+
+impl Attached {
+    fn counts(&self) -> StreamCounters {
+        self.stream.counters.read()
+    }
+}
+
+/// One end of a trial.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pool: Arc<Pool>,
+    plan: Arc<EndPlan>,
+    /// True at the end that makes the connections.
+    connects: bool,
+    streams: BTreeMap<u32, Attached>,
+    reports: Sender<FromWorker>,
+    reported: Receiver<FromWorker>,
+    start_ns: Option<u64>,
+    host: Option<HostWatch>,
+    sender_workers: BTreeSet<usize>,
+    sending_ends: Vec<(SendingEnd, u64)>,
+    /// What the other end sent.
+    expected: Option<SentCounts>,
+    drain: Option<DatagramDrain>,
+    received_all: bool,
+    next_look_ns: u64,
+    notes: Vec<String>,
+    left: Vec<Left>,
+    /// Seconds for which each sending stream's socket was full.
+    full_s: HashMap<u32, f64>,
+    /// The receivers of UDP streams.
+    udp: HashMap<u32, UdpReceiver>,
+}
+
+impl Session {
+    pub(crate) fn new(pool: Arc<Pool>, plan: EndPlan, connects: bool) -> Self {
+        let (reports, reported) = channel();
+        Self {
+            pool,
+            plan: Arc::new(plan),
+            connects,
+            streams: BTreeMap::new(),
+            reports,
+            reported,
+            start_ns: None,
+            host: None,
+            sender_workers: BTreeSet::new(),
+            sending_ends: Vec::new(),
+            expected: None,
+            drain: None,
+            received_all: false,
+            next_look_ns: 0,
+            notes: Vec::new(),
+            left: Vec::new(),
+            full_s: HashMap::new(),
+            udp: HashMap::new(),
+        }
+    }
+
+    /// Hands a connected socket to a worker.
+    pub(crate) fn attach(&mut self, number: u32, socket: OwnedFd) {
+        let sends = self.plan.spec.direction_of(number) == Some(self.plan.sends);
+        let addresses = addresses(&socket);
+        let stream = Stream::new(number, sends, socket);
+        let worker = self.pool.next_worker();
+        if sends {
+            self.sender_workers.insert(worker);
+        }
+        let drops_before = self.drops(&stream);
+        let order = Order::Attach {
+            plan: Arc::clone(&self.plan),
+            stream: Arc::clone(&stream),
+            reports: self.reports.clone(),
+        };
+        let attached =
+            Attached { stream, addresses, worker, drops_before, sampled_bytes: 0, end: None, ending: None };
+        self.streams.insert(number, attached);
+        self.pool.order(worker, order);
+    }
+
+    fn is_tcp(&self) -> bool {
+        self.plan.spec.protocol == Protocol::Tcp
+    }
+
+    fn drops(&self, stream: &Stream) -> Option<u32> {
+        if stream.sends || self.is_tcp() { None } else { sockopt::socket_drops(&stream.socket).ok() }
+    }
+
+    fn workers(&self) -> BTreeSet<usize> {
+        self.streams.values().map(|attached| attached.worker).collect()
+    }
+
+    fn order_all(&self, order: impl Fn() -> Order) {
+        self.workers().into_iter().for_each(|worker| self.pool.order(worker, order()));
+    }
+
+    /// Starts the senders at an instant of the raw monotonic clock. `peer_ahead_ns`: the other end's clock less
+    /// this one's.
+    pub(crate) fn start(&mut self, at_ns: u64, peer_ahead_ns: i64) {
+        self.start_ns = Some(at_ns);
+        self.host = Some(HostWatch::begin());
+        let session = self.plan.session;
+        self.order_all(|| Order::Start { session, at_ns, peer_ahead_ns });
+    }
+
+    /// Ends the sending of this end.
+    pub(crate) fn stop_sending(&self) {
+        let session = self.plan.session;
+        self.order_all(|| Order::StopSending { session });
+    }
+
+    /// Takes note of what the other end sent: everything that is still to come has been sent.
+    pub(crate) fn expect(&mut self, counts: SentCounts) {
+        self.read_reports();
+        if !self.is_tcp() {
+            let now_ns = monotonic_ns();
+            let (received, _) = self.received();
+            let sent: u64 = counts.datagrams.iter().sum();
+            let longest_ns = received.delay_sum_ns / received.datagrams.max(1) * 2;
+            let elapsed_ns = now_ns.saturating_sub(self.start_ns.unwrap_or(now_ns));
+            self.drain = Some(DatagramDrain::new(sent, longest_ns, elapsed_ns / sent.max(1), now_ns));
+        }
+        self.expected = Some(counts);
+    }
+
+    /// Sum of the receivers' counters, and number of receiving streams.
+    fn received(&self) -> (StreamCounters, usize) {
+        let receivers = self.streams.values().filter(|attached| !attached.stream.sends);
+        receivers.fold((StreamCounters::default(), 0), |(sum, number), attached| {
+            let counts = attached.counts();
+            let sum = StreamCounters {
+                bytes: sum.bytes + counts.bytes,
+                datagrams: sum.datagrams + counts.datagrams,
+                calls: sum.calls + counts.calls,
+                duplicates: sum.duplicates + counts.duplicates,
+                reordered: sum.reordered + counts.reordered,
+                missing: sum.missing + counts.missing,
+                foreign: sum.foreign + counts.foreign,
+                delay_sum_ns: sum.delay_sum_ns.saturating_add(counts.delay_sum_ns),
+                jitter_ns: sum.jitter_ns.max(counts.jitter_ns),
+                last_ns: sum.last_ns.max(counts.last_ns),
+                ..sum
+            };
+            (sum, number + 1)
+        })
+    }
+
+    fn read_reports(&mut self) {
+        while let Ok(report) = self.reported.try_recv() {
+            self.take(report);
+        }
+    }
+
+    fn take(&mut self, report: FromWorker) {
+        match report {
+            FromWorker::SendingOver { end, at_ns } => self.sending_ends.push((end, at_ns)),
+            FromWorker::StreamEnded { stream, end } => {
+                if let Some(attached) = self.streams.get_mut(&stream) {
+                    attached.end.get_or_insert(end);
+                }
+            }
+            FromWorker::Note(note) => self.notes.push(note),
+            FromWorker::Left(mut left) => {
+                self.full_s.extend(left.senders.drain(..));
+                self.udp.extend(left.receivers.drain(..));
+                self.left.push(*left);
+            }
+        }
+    }
+
+    /// Attends to the end of the trial. Must be called every few milliseconds.
+    pub(crate) fn look(&mut self) {
+        self.read_reports();
+        let now_ns = monotonic_ns();
+        if let Some(drain) = &mut self.drain
+            && !self.received_all
+        {
+            let receivers = self.streams.values().filter(|attached| !attached.stream.sends);
+            let (packets, duplicates) = receivers.fold((0, 0), |(packets, duplicates), attached| {
+                let counts = attached.counts();
+                (packets + counts.datagrams, duplicates + counts.duplicates)
+            });
+            self.received_all = drain.is_over(now_ns, packets, duplicates).is_some();
+        }
+        if self.is_tcp() && now_ns >= self.next_look_ns {
+            self.next_look_ns = now_ns + LOOK_NS;
+            self.give_up_stalled(now_ns);
+        }
+    }
+
+    /// Gives up TCP streams whose sender has ended and which make no progress.
+    fn give_up_stalled(&mut self, now_ns: u64) {
+        let (sending_over, all_sent) = (self.sending_is_over(), self.expected.is_some());
+        let session = self.plan.session;
+        for (number, attached) in &mut self.streams {
+            let ending = if attached.stream.sends { sending_over } else { all_sent };
+            if attached.end.is_some() || !ending {
+                continue;
+            }
+            let bytes = if attached.stream.sends {
+                TcpInfo::of(&attached.stream.socket).ok().and_then(|info| info.bytes_acked).unwrap_or(0)
+            } else {
+                attached.counts().bytes
+            };
+            let progress = attached.ending.get_or_insert_with(|| Progress::new(now_ns));
+            if progress.is_stalled(now_ns, bytes) {
+                let seconds = STALLED_NS / 1_000_000_000;
+                let reason = if attached.stream.sends {
+                    format!("nothing more was acknowledged and read for {seconds} s after the last write")
+                } else {
+                    format!("nothing more arrived for {seconds} s after the sender had ended")
+                };
+                let order = Order::GiveUp { session, stream: *number, end: StreamEnd::stalled(reason) };
+                self.pool.order(attached.worker, order);
+                // The order is given once.
+                attached.ending = Some(Progress::new(now_ns));
+            }
+        }
+    }
+
+    /// True when no stream of this end sends any more. What was written may still be on its way.
+    pub(crate) fn sending_is_over(&self) -> bool {
+        self.sending_ends.len() >= self.sender_workers.len()
+    }
+
+    /// True when every stream of this end has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.sending_is_over()
+            && self.streams.values().all(|attached| {
+                attached.end.is_some() || !attached.stream.sends && !self.is_tcp() && self.received_all
+            })
+    }
+
+    /// What this end has sent.
+    pub(crate) fn sent_counts(&self) -> SentCounts {
+        let senders = || self.streams.values().filter(|attached| attached.stream.sends);
+        let datagrams = senders().filter(|_| !self.is_tcp()).map(|attached| attached.counts().datagrams);
+        SentCounts {
+            bytes: senders().map(|attached| attached.counts().bytes).collect(),
+            datagrams: datagrams.collect(),
+        }
+    }
+
+    /// Measures until now, at the end of interval `index`.
+    pub(crate) fn sample(&mut self, index: u32) -> EndSample {
+        self.read_reports();
+        let now_ns = monotonic_ns();
+        let mut sample = EndSample {
+            index,
+            at_ns: now_ns.saturating_sub(self.start_ns.unwrap_or(now_ns)),
+            cpu_ns: self.host.as_ref().map_or(0, HostWatch::cpu_ns),
+            throttled_ns: self.host.as_ref().and_then(HostWatch::throttled_ns),
+            ..EndSample::default()
+        };
+        let each = self.streams.len() <= MOST_STREAMS_OF_SAMPLE;
+        let tcp = self.is_tcp();
+        for (number, attached) in &mut self.streams {
+            let counts = attached.counts();
+            if attached.stream.sends {
+                let sent = sample.sent.get_or_insert_default();
+                sent.bytes += counts.bytes;
+                sent.datagrams += counts.datagrams;
+                let info = Some(&attached.stream.socket).filter(|_| tcp).and_then(|fd| TcpInfo::of(fd).ok());
+                if let Some(info) = info {
+                    *sent.retransmits.get_or_insert(0) += u64::from(info.retransmits);
+                    if each {
+                        sent.streams.push(point(*number, counts.bytes, &info));
+                    }
+                }
+            } else {
+                let received = sample.received.get_or_insert_default();
+                received.bytes += counts.bytes;
+                received.datagrams += counts.datagrams;
+                received.duplicates += counts.duplicates;
+                received.reordered += counts.reordered;
+                received.missing += counts.missing;
+                received.delay_sum_ns = received.delay_sum_ns.saturating_add(counts.delay_sum_ns);
+                received.jitter_ns = received.jitter_ns.max(counts.jitter_ns);
+                received.alive += u32::from(counts.bytes != attached.sampled_bytes);
+                if each {
+                    received.stream_bytes.push(counts.bytes);
+                }
+            }
+            attached.sampled_bytes = counts.bytes;
+        }
+        sample
+    }
+
+    /// Ends all streams, whatever their state, and returns the account. `unfinished` is the reason for which
+    /// streams that have not ended are given up.
+    pub(crate) fn finish(mut self, unfinished: &str) -> EndReport {
+        let (cpu, throttling) = self.host.as_ref().map(HostWatch::read).unwrap_or_default();
+        let session = self.plan.session;
+        let workers = self.workers();
+        self.read_reports();
+        self.order_all(|| Order::Leave { session });
+        while self.left.len() < workers.len() {
+            match self.reported.recv_timeout(LEAVE_TIME) {
+                Ok(report) => self.take(report),
+                Err(_) => {
+                    self.notes.push("a worker did not report; its part is missing".to_owned());
+                    break;
+                }
+            }
+        }
+        let ended = |attached: &Attached| match (&attached.end, attached.stream.sends || self.is_tcp()) {
+            (Some(end), _) => end.clone(),
+            (None, false) if self.received_all => StreamEnd::complete(),
+            (None, _) => StreamEnd::given_up(unfinished),
+        };
+        let sending = self.streams.values().any(|attached| attached.stream.sends);
+        let receiving = self.streams.values().any(|attached| !attached.stream.sends);
+        EndReport {
+            sending: sending.then(|| self.sending_report(ended)),
+            receiving: receiving.then(|| self.receiving_report(ended)),
+            workers: self.left.iter().map(|left| left.time).collect(),
+            throttling,
+            cpu,
+            notes: self.notes.clone(),
+        }
+    }
+
+    fn sending_report(&self, ended: impl Fn(&Attached) -> StreamEnd) -> SendingReport {
+        let start_ns = self.start_ns.unwrap_or(0);
+        let last = self.sending_ends.iter().max_by_key(|(_, at_ns)| *at_ns);
+        let (end, end_ns) = last.copied().unwrap_or((SendingEnd::Stopped, monotonic_ns()));
+        let elapsed_ns = end_ns.saturating_sub(start_ns);
+        let senders = self.streams.values().filter(|attached| attached.stream.sends);
+        let streams: Vec<SentStream> =
+            senders.map(|attached| self.sent_stream(attached, ended(attached))).collect();
+        let units: u64 = match self.plan.spec.protocol {
+            Protocol::Tcp => streams.iter().map(|stream| stream.bytes).sum(),
+            Protocol::Udp => streams.iter().map(|stream| stream.datagrams + stream.refused).sum(),
+        };
+        // Before the end, forgiven debts only; at the end of a duration, also what was due by then.
+        let due = self.plan.budget.due(elapsed_ns).filter(|_| end == SendingEnd::Duration);
+        let forgone = due.map_or(self.plan.budget.forgiven(), |due| due.saturating_sub(units));
+        SendingReport { duration_s: elapsed_ns as f64 / 1e9, ended: end, forgone, streams }
+    }
+
+    fn sent_stream(&self, attached: &Attached, end: StreamEnd) -> SentStream {
+        let (stream, counts) = (&attached.stream, attached.counts());
+        let tcp = TcpInfo::of(&stream.socket).ok().filter(|_| self.is_tcp());
+        let acked = tcp.and_then(|info| info.bytes_acked);
+        // A connection's first end has its SYN and its header acknowledged, too.
+        let besides = if self.connects { HEADER_BYTES as u64 + 1 } else { 0 };
+        SentStream {
+            stream: stream.number,
+            local: attached.addresses.0,
+            peer: attached.addresses.1,
+            bytes: counts.bytes,
+            acked_bytes: acked.map(|acked| acked.saturating_sub(besides).min(counts.bytes)),
+            datagrams: counts.datagrams,
+            calls: counts.calls,
+            full: counts.full,
+            full_s: self.full_s.get(&stream.number).copied().unwrap_or(0.0),
+            refused: counts.refused,
+            foreign_bytes: counts.foreign,
+            buffer_bytes: rustix::net::sockopt::socket_send_buffer_size(&stream.socket)
+                .ok()
+                .map(|bytes| bytes as u64),
+            congestion: rustix::net::sockopt::tcp_congestion(&stream.socket).ok().filter(|_| self.is_tcp()),
+            tcp,
+            end,
+        }
+    }
+
+    fn receiving_report(&self, ended: impl Fn(&Attached) -> StreamEnd) -> ReceivingReport {
+        let (sum, _) = self.received();
+        let parts = self.left.iter().map(|left| &left.received);
+        let parts = parts.fold(ReceiverParts::default(), |mut sum, part| {
+            sum.delays.merge(&part.delays);
+            sum.beyond_memory += part.beyond_memory;
+            let ((known, total, most), (other, more, longest)) = (sum.extents, part.extents);
+            sum.extents = (known + other, total + more, most.max(longest));
+            sum
+        });
+        let (extents, total, longest) = parts.extents;
+        let start_ns = self.start_ns.unwrap_or(0);
+        let receivers = self.streams.values().filter(|attached| !attached.stream.sends);
+        ReceivingReport {
+            duration_s: (sum.last_ns > 0).then(|| sum.last_ns.saturating_sub(start_ns) as f64 / 1e9),
+            // Delays are in nanoseconds already.
+            latency: parts.delays.read_delays(1_000_000_000),
+            beyond_memory: parts.beyond_memory,
+            extents: (extents, total as f64 / extents.max(1) as f64, longest),
+            streams: receivers.map(|attached| self.received_stream(attached, ended(attached))).collect(),
+        }
+    }
+
+    fn received_stream(&self, attached: &Attached, end: StreamEnd) -> ReceivedStream {
+        let (stream, counts) = (&attached.stream, attached.counts());
+        let tcp = TcpInfo::of(&stream.socket).ok().filter(|_| self.is_tcp());
+        let udp = self.udp.get(&stream.number);
+        let delays = udp.and_then(|udp| udp.flow.delays());
+        let besides = if self.connects { 0 } else { HEADER_BYTES as u64 };
+        let in_kernel = tcp.and_then(|info| info.bytes_received).map(|bytes| {
+            let bytes = bytes.saturating_sub(besides);
+            // The peer's FIN counts as a byte.
+            if end.is_complete() { bytes.min(counts.bytes) } else { bytes }
+        });
+        let drops = self.drops(stream).zip(attached.drops_before);
+        ReceivedStream {
+            stream: stream.number,
+            local: attached.addresses.0,
+            peer: attached.addresses.1,
+            bytes: counts.bytes,
+            kernel_bytes: in_kernel,
+            datagrams: counts.datagrams,
+            calls: counts.calls,
+            duplicates: counts.duplicates,
+            reordered: counts.reordered,
+            largest_extent: udp.map_or(0, |udp| udp.flow.largest_extent()),
+            missing: counts.missing,
+            foreign: counts.foreign,
+            socket_drops: drops.map(|(now, before)| now.wrapping_sub(before).into()),
+            jitter_ns: udp.map(|udp| udp.jitter_ns),
+            delay_ns: delays.map(|(min, mean, max)| FlowDelay { min, mean, max }),
+            buffer_bytes: rustix::net::sockopt::socket_recv_buffer_size(&stream.socket)
+                .ok()
+                .map(|bytes| bytes as u64),
+            tcp,
+            end,
+        }
+    }
+}
+
+/// Local and peer's address of a socket.
+fn addresses(socket: &OwnedFd) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    let local = rustix::net::getsockname(socket).ok().and_then(|address| SocketAddr::try_from(address).ok());
+    let peer = rustix::net::getpeername(socket).ok().flatten();
+    let peer = peer.and_then(|address| SocketAddr::try_from(address).ok());
+    (local.map(canonical), peer.map(canonical))
+}
+
+fn point(stream: u32, bytes: u64, info: &TcpInfo) -> TcpPoint {
+    TcpPoint {
+        stream,
+        bytes,
+        retransmits: info.retransmits,
+        rtt_us: info.rtt_us,
+        rttvar_us: info.rttvar_us,
+        cwnd_bytes: u64::from(info.cwnd_segments) * u64::from(info.mss),
+        delivery_rate: info.delivery_rate,
+        busy_us: info.busy_us,
+        window_limited_us: info.window_limited_us,
+        buffer_limited_us: info.buffer_limited_us,
+    }
+}

@@ -1,0 +1,6 @@
+//! System calls that `rustix` does not have: the only unsafe code of this crate.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod batch;
+pub(crate) mod sockopt;
