@@ -81,6 +81,8 @@ struct Schedule {
     milli_rate: u128,
     /// Millionths of a step per second.
     micro_steps: u128,
+    /// Units of a step, rounded up.
+    step_units: u64,
     /// Longest debt, in units.
     longest_debt: u64,
     /// Time that a unit takes in the spacing, and what the spacing holds, in parts of a nanosecond.
@@ -103,6 +105,7 @@ impl Schedule {
         Self {
             milli_rate: (pace.units_per_second * 1e3).round().max(1.0) as u128,
             micro_steps: (steps * 1e6).round().max(1.0) as u128,
+            step_units: step_units.ceil() as u64,
             longest_debt: (LONGEST_DEBT_S * pace.units_per_second).max(2.0 * step_units).ceil() as u64,
             unit_time: unit_time as u64,
             depth_time: (depth.ceil() * unit_time) as u64,
@@ -118,6 +121,11 @@ impl Schedule {
     /// Units due after so many steps.
     fn due(&self, steps: u128) -> u64 {
         (steps * self.milli_rate * 1_000_000 / (self.micro_steps * MILLI)) as u64
+    }
+
+    /// Clock of the spacing, in parts of a nanosecond: ahead by what the bucket holds, which is full at the start.
+    fn spacing_time(&self, elapsed_ns: u64) -> u64 {
+        elapsed_ns.saturating_mul(FINE as u64).saturating_add(self.depth_time)
     }
 
     /// Time of the next step.
@@ -185,10 +193,11 @@ impl Budget {
                     from = due - schedule.longest_debt;
                 }
                 let spaced = self.spaced(schedule, elapsed_ns);
-                let fine_now = fine(elapsed_ns);
-                let tokens = fine_now.saturating_sub(spaced) / schedule.unit_time;
-                if tokens == 0 {
-                    let at = spaced.saturating_add(schedule.unit_time);
+                let tokens = schedule.spacing_time(elapsed_ns).saturating_sub(spaced) / schedule.unit_time;
+                // A debt is paid in whole steps: smaller grants would wake a worker for each unit.
+                let least = schedule.step_units.min(debt).min(may).max(1);
+                if tokens < least {
+                    let at = (spaced + least * schedule.unit_time).saturating_sub(schedule.depth_time);
                     return Grant::Wait((at.div_ceil(FINE as u64)).max(elapsed_ns + 1));
                 }
                 may = may.min(due - from).min(tokens);
@@ -209,7 +218,7 @@ impl Budget {
     }
 
     fn spaced(&self, schedule: &Schedule, elapsed_ns: u64) -> u64 {
-        self.spaced.load(Ordering::Relaxed).max(fine(elapsed_ns).saturating_sub(schedule.depth_time))
+        self.spaced.load(Ordering::Relaxed).max(schedule.spacing_time(elapsed_ns) - schedule.depth_time)
     }
 
     /// Gives back units that were taken and not sent.
@@ -231,10 +240,6 @@ impl Budget {
         let schedule = self.schedule.as_ref()?;
         Some(schedule.due(schedule.steps(elapsed_ns)))
     }
-}
-
-fn fine(ns: u64) -> u64 {
-    ns.saturating_mul(FINE as u64)
 }
 
 #[cfg(test)]

@@ -43,16 +43,15 @@ pub(super) fn send_stream(
     counts: &mut StreamCounters,
     group: &Group,
     payload: &[u8],
-    start_ns: u64,
 ) -> Turn {
     let budget = &group.plan.budget;
     let block = u64::from(group.plan.spec.block_bytes);
     let granted = if budget.is_unlimited() {
         block
     } else {
-        match budget.take(monotonic_ns().saturating_sub(start_ns), block.min(QUANTUM_BYTES)) {
+        match budget.take(group.elapsed_ns(monotonic_ns()), block.min(QUANTUM_BYTES)) {
             Grant::Units(bytes) => bytes,
-            Grant::Wait(elapsed_ns) => return Turn::Wait(start_ns.saturating_add(elapsed_ns)),
+            Grant::Wait(elapsed_ns) => return Turn::Wait(group.after_start(elapsed_ns)),
             Grant::Exhausted => return Turn::Exhausted,
         }
     };
@@ -142,14 +141,14 @@ pub(super) fn send_datagrams(
     counts: &mut StreamCounters,
     sender: &mut UdpSender,
     group: &mut Group,
-    start_ns: u64,
 ) -> Turn {
+    let now_ns = monotonic_ns();
+    let elapsed_ns = group.elapsed_ns(now_ns);
     let Some(out) = group.out.as_mut() else { return Turn::Ended(StreamEnd::complete()) };
     let budget = &group.plan.budget;
-    let now_ns = monotonic_ns();
-    let granted = match budget.take(now_ns.saturating_sub(start_ns), out.capacity() as u64) {
+    let granted = match budget.take(elapsed_ns, out.capacity() as u64) {
         Grant::Units(datagrams) => datagrams,
-        Grant::Wait(elapsed_ns) => return Turn::Wait(start_ns.saturating_add(elapsed_ns)),
+        Grant::Wait(elapsed_ns) => return Turn::Wait(group.after_start(elapsed_ns)),
         Grant::Exhausted => return Turn::Exhausted,
     };
     let first =

@@ -104,6 +104,16 @@ impl Group {
         duration_ns.map_or(u64::MAX, |duration| start.saturating_add(duration))
     }
 
+    /// Time from the start to `now_ns`, at most to the deadline: what the budget goes by.
+    pub(in crate::streams) fn elapsed_ns(&self, now_ns: u64) -> u64 {
+        now_ns.min(self.deadline_ns()).saturating_sub(self.start_ns.unwrap_or(now_ns))
+    }
+
+    /// The instant so long after the start.
+    pub(in crate::streams) fn after_start(&self, elapsed_ns: u64) -> u64 {
+        self.start_ns.unwrap_or(0).saturating_add(elapsed_ns)
+    }
+
     pub(in crate::streams) fn report(&self, message: FromWorker) {
         // A session that is gone needs no report.
         let _ = self.reports.send(message);

@@ -211,20 +211,25 @@ impl Worker {
         if now < start {
             return false;
         }
-        if now >= group.deadline_ns() {
-            let end = group.deadline_ns();
-            self.end_sending(at, SendingEnd::Duration, end);
+        let deadline = group.deadline_ns();
+        // What was due before the deadline still leaves, also from a worker that comes late.
+        let past = now >= deadline;
+        if past && (group.plan.budget.is_unlimited() || group.writable.is_empty()) {
+            self.end_sending(at, SendingEnd::Duration, deadline);
             return false;
         }
-        if group.paused_until.take_if(|until| *until <= now).is_none() && group.paused_until.is_some() {
+        if group.paused_until.take_if(|until| *until <= now).is_none()
+            && group.paused_until.is_some()
+            && !past
+        {
             return false;
         }
         for _ in 0..group.writable.len() {
             let Some(index) = group.writable.pop_front() else { break };
             let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { continue };
             let turn = match &mut slot.way {
-                Way::TcpSend => send_stream(&slot.stream, &mut slot.counts, group, &self.payload, start),
-                Way::UdpSend(sender) => send_datagrams(&slot.stream, &mut slot.counts, sender, group, start),
+                Way::TcpSend => send_stream(&slot.stream, &mut slot.counts, group, &self.payload),
+                Way::UdpSend(sender) => send_datagrams(&slot.stream, &mut slot.counts, sender, group),
                 _ => {
                     slot.writable = false;
                     continue;
@@ -236,6 +241,10 @@ impl Worker {
                 Turn::Full => {
                     slot.writable = false;
                     slot.full_since = Some(monotonic_ns());
+                }
+                Turn::Wait(_) if past => {
+                    self.end_sending(at, SendingEnd::Duration, deadline);
+                    return false;
                 }
                 Turn::Wait(until) => {
                     group.writable.push_front(index);

@@ -1,0 +1,14 @@
+//! The real program over real sockets: what is sent, what is counted, what is refused, and how it ends.
+//!
+//! Tests in [`alone`] need the CPUs to themselves. Of the others three run at a time:
+//! `cargo test -p linerate-hostplane --test e2e -- --test-threads=3 --skip alone::`, then `-- --test-threads=1 alone::`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod alone;
+mod common;
+mod datagrams;
+mod loopback;
+mod namespaces;
+mod peers;
+mod refusals;
