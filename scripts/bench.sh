@@ -10,7 +10,8 @@ usage() {
 Usage: scripts/bench.sh
 
 Prints, each as a ratio of one run on this machine: transmitting and receiving beside a bare loop and testpmd, one lcore beside several, ordinary
-memory beside hugepages (where 128 of 2 MiB are free), and the instructions per packet. Takes some minutes; the machine should do nothing else.
+memory beside hugepages (where 128 of 2 MiB are free), the instructions per packet, and streams beside
+iperf3. Takes some minutes; the machine should do nothing else.
 END
 }
 case ${1:-} in
@@ -71,3 +72,6 @@ if command -v valgrind >/dev/null; then
 else
     say "instructions per packet: NOT RUN, valgrind is not installed"
 fi
+
+echo
+scripts/bench_streams.sh

@@ -212,8 +212,8 @@ impl TokenArgs {
 impl SafetyArgs {
     fn resolve(&self) -> Result<Ceilings, Failure> {
         let Self { max_rate, max_duration, allow } = self.clone();
-        let environment =
-            Safety::from_environment(|name| std::env::var(name).ok()).map_err(Failure::usage)?;
+        let environment = Safety::from_environment(|name| std::env::var(name).ok())
+            .map_err(|error| Failure::usage(error.to_string()))?;
         Ok(Ceilings::default()
             .with(Origin::Options, Safety { max_rate, max_duration, allow })
             .with(Origin::Environment, environment))

@@ -318,3 +318,6 @@ pub(crate) fn rate(bps: f64) -> String {
         bps => format!("{bps:.0} bit/s"),
     }
 }
+
+#[cfg(test)]
+mod tests;

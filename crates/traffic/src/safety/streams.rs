@@ -106,11 +106,7 @@ impl Ceilings {
 }
 
 impl Safety {
-    fn most_packets(
-        &self,
-        origin: Origin,
-        packet_bytes: f64,
-    ) -> Result<Option<(Rate, f64)>, UnsafeStreams> {
+    fn most_packets(&self, origin: Origin, packet_bytes: f64) -> Result<Option<(Rate, f64)>, UnsafeStreams> {
         let Some(ceiling) = self.max_rate else { return Ok(None) };
         match ceiling.packets_per_second_of(packet_bytes, None) {
             Ok(most) => Ok(most.map(|most| (ceiling, most))),
