@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn eal_leaves_nothing_behind_unless_the_user_says_so() {
+    fn eal_leaves_no_files_unless_an_option_says_so() {
         for (user, added) in [
             ("-l 0-1", "--in-memory --no-telemetry"),
             ("--no-huge -m 64", "--no-shconf --no-telemetry"),

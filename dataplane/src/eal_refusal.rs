@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lack_of_file_descriptors_is_told_from_one_of_memory_or_devices() {
+    fn a_lack_of_file_descriptors_differs_from_one_of_memory_or_devices() {
         for log in [
             "EAL: Cannot set up eventfd, error 24 (Too many open files)\nEAL: Error setting up interrupts!",
             "EAL: alloc_seg(): Couldn't get fd on hugepage file\nEAL: Failed to allocate memory",
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_refusal_passes_on_what_eal_said() {
+    fn an_unknown_refusal_quotes_eal() {
         assert!(
             explained("--bogus", "", "EAL: something new\n")
                 .cause

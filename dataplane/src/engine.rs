@@ -82,14 +82,14 @@ impl Engine for DpdkEngine<'_> {
         active.start_at(at_ns);
     }
 
-    fn wants_tending(&self) -> bool {
+    fn has_background_work(&self) -> bool {
         self.setup.answers()
     }
 
-    fn tend(&mut self, active: Option<&mut Active>) {
+    fn background_work(&mut self, active: Option<&mut Active>) {
         match active {
-            Some(active) => active.tend(&mut self.setup),
-            None => self.setup.tend(None),
+            Some(active) => active.answer_requests(&mut self.setup),
+            None => self.setup.answer_requests(None),
         }
     }
 

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_versions_tell_how_long_a_group_was_stopped() {
+    fn both_versions_give_the_time_a_group_was_stopped() {
         let v1 = "nr_periods 20\nnr_throttled 9\nthrottled_time 410000000\n";
         let v2 = "usage_usec 1\nnr_periods 20\nnr_throttled 9\nthrottled_usec 410000\nnr_bursts 0\n";
         for text in [v1, v2] {

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_said() {
+    fn unparsed_variables_are_reported() {
         for (name, text, word) in [
             ("PCIDEVICE_A", "eth0", "eth0"),
             ("PCIDEVICE_A_INFO", "{", "not JSON"),

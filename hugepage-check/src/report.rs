@@ -184,7 +184,7 @@ DPDK will not work here as required. (1 pass, 1 fail) Commands are for root, on 
     }
 
     #[test]
-    fn colour_is_only_there_when_asked_for() {
+    fn colour_is_used_only_on_request() {
         assert!(!render(&report(), Style::default()).contains('\u{1b}'));
         assert!(render(&report(), Style { colour: true, ..Style::default() }).contains("\u{1b}[31mFAIL"));
     }

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_counts_once_and_memory_is_said_once() {
+    fn a_device_counts_once_and_memory_is_given_once() {
         let mut wanted = Requirements::default();
         for _ in 0..2 {
             wanted.add("device=03:02.0".parse().unwrap()).unwrap();

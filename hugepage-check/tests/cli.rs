@@ -187,7 +187,7 @@ fn find<'a>(report: &'a Value, id: &str) -> &'a Value {
 }
 
 #[test]
-fn an_unprivileged_user_is_told_which_file_is_closed() {
+fn an_unprivileged_user_gets_the_path_of_the_closed_file() {
     let host = host();
     for (path, mode) in [
         ("dev/vfio/vfio", 0o666),

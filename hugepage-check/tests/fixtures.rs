@@ -177,7 +177,7 @@ fn a_read_only_mount_is_no_mount_for_eal() {
 }
 
 #[test]
-fn below_another_root_the_first_process_tells_the_mounts() {
+fn below_another_root_the_mounts_of_process_1_count() {
     let host = Host::bare();
     host.mount("dev/hugepages", "rw,pagesize=2M");
     host.put("proc/1/mounts", fs::read(host.path("proc/self/mounts")).unwrap());
@@ -209,7 +209,7 @@ fn without_an_iommu_a_required_device_fails() {
 }
 
 #[test]
-fn a_device_on_a_kernel_driver_is_told_how_to_move() {
+fn a_device_on_a_kernel_driver_has_a_remedy() {
     let host = Host::good();
     host.bind(DEVICE, "igbvf");
     fs::create_dir_all(host.path(&format!("sys/devices/pci0000:00/{DEVICE}/net/ens1v0"))).unwrap();
@@ -232,7 +232,7 @@ fn a_device_on_a_kernel_driver_is_told_how_to_move() {
 }
 
 #[test]
-fn every_fault_of_a_device_is_told_apart() {
+fn every_fault_of_a_device_is_distinguished() {
     type Spoil = fn(&Host);
     let cases: &[(Spoil, DeviceState)] = &[
         (|_| {}, DeviceState::Ready { driver: "vfio-pci".to_owned() }),
@@ -278,7 +278,7 @@ fn a_group_shared_with_a_kernel_driver_is_not_viable() {
 }
 
 #[test]
-fn a_device_that_needs_no_vfio_does_not_ask_for_it() {
+fn a_device_that_needs_no_vfio_does_not_require_it() {
     let host = Host::bare();
     host.device(DEVICE, Some("mlx5_core"), None);
     host.verbs(DEVICE);
@@ -348,7 +348,7 @@ fn a_limit_above_the_own_group_counts() {
 }
 
 #[test]
-fn nothing_fails_that_nobody_asked_for() {
+fn nothing_fails_that_is_not_required() {
     for case in common::hosts::all() {
         let report = case.host.report(&[]);
         assert_well_formed(&report);

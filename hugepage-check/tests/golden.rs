@@ -40,7 +40,7 @@ fn output(case: &Case, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn hosts_are_told_the_same_as_ever() {
+fn reports_of_recorded_hosts_are_as_recorded() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut changed = Vec::new();
     for case in all() {

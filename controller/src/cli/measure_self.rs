@@ -14,7 +14,7 @@ use linerate_runner::generator_ceiling::generator_ceiling;
 use linerate_runner::platform::PlatformError;
 use linerate_runner::platform::binary::Places;
 use linerate_runner::platform::local::{LocalPlan, LocalPlatform, node_name};
-use linerate_runner::run::observer::Nobody;
+use linerate_runner::run::observer::NoObserver;
 use linerate_runner::run::{self, Job};
 use linerate_traffic::profile::FrameSizes;
 use linerate_traffic::span::Span;
@@ -127,7 +127,7 @@ async fn pair(program: &std::path::Path, size: &FrameSizes, duration: Duration) 
         store: &store,
         interrupted,
     };
-    Ok(run::run(job, &mut platform, &Nobody).await?)
+    Ok(run::run(job, &mut platform, &NoObserver).await?)
 }
 
 fn cpu_model() -> Option<String> {

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn first_and_last_flow_are_told() {
+    fn first_and_last_flow_are_shown() {
         assert_eq!(
             shown(r#"{"flows": 300, "flowMode": "sp"}"#),
             [
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_versions_and_unknown_addresses_are_told() {
+    fn tags_versions_and_unknown_addresses_are_shown() {
         let rows = shown(
             r#"{"frameSize": 128, "flows": 10, "source": {"ip": "2001:db8::1", "port": 5}, "destination": {"ip": "2001:db8::2", "port": 6},
                 "vary": {"sourceMac": {}, "vlanId": {"count": 4}, "sourceIp": {"step": "::1:0:0"}, "flowLabel": {"random": 7}}}"#,

@@ -7,7 +7,7 @@ fn problem(spec: &str) -> ProfileFileError {
 }
 
 #[test]
-fn mistakes_are_told_with_file_line_field_value_and_range() {
+fn errors_name_file_line_field_value_and_range() {
     for (spec, place, parts) in [
         ("  frameSize: 63\n", (4, 14), &["p.yaml", "frame size '63'", "64 to 9000"][..]),
         ("  flows: 5\n  flows: 6\n", (5, 3), &["given twice", "flows"]),

@@ -17,7 +17,7 @@ use super::state::{NAMESPACE, State};
 use super::{forward, kubelet, security, watching};
 
 /// Time between the deletion and the removal of a pod.
-const FAREWELL: Duration = Duration::from_millis(30);
+const DELETION_TIME: Duration = Duration::from_millis(30);
 
 pub async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Answer, std::io::Error> {
     let (mut parts, body) = request.into_parts();
@@ -278,11 +278,11 @@ fn delete(state: &Arc<State>, asked: &Asked, key: &Key, options: &Value) -> Answ
         }
         return answer::object(200, &object);
     }
-    answer::object(200, &bid_farewell(state, key).unwrap_or(object))
+    answer::object(200, &delete_pod(state, key).unwrap_or(object))
 }
 
 /// Deletes a pod as the API server and a kubelet do; the pods of a lost node remain.
-pub fn bid_farewell(state: &Arc<State>, key: &Key) -> Option<Arc<Value>> {
+pub fn delete_pod(state: &Arc<State>, key: &Key) -> Option<Arc<Value>> {
     let going = state.alter(|objects| {
         objects.change(key, |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:01Z"))
     })?;
@@ -290,7 +290,7 @@ pub fn bid_farewell(state: &Arc<State>, key: &Key) -> Option<Arc<Value>> {
     let node = going["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
     if !state.lost_nodes.lock().unwrap().contains(&node) {
         tokio::spawn(async move {
-            tokio::time::sleep(FAREWELL).await;
+            tokio::time::sleep(DELETION_TIME).await;
             let gone = state.alter(|objects| objects.remove(&key));
             gone.iter().for_each(|pod| state.end_agent(pod));
         });

@@ -20,7 +20,7 @@ pub enum Effect {
     /// The watch ends in the middle of the event with this number.
     CutInEvent(usize),
     /// The watch sends 410 in place of the first removal of an object.
-    GoneForFarewell,
+    GoneForDeletion,
     /// The watch sends 410 in place of the event with this number.
     GoneAtEvent(usize),
     /// Events of the watch are late by this time.

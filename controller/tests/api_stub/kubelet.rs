@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::agent::Agent;
-use super::api::bid_farewell;
+use super::api::delete_pod;
 use super::state::{NAMESPACE, State, pod_key};
 
 /// Lifecycle of a pod.
@@ -149,6 +149,6 @@ pub fn lose_node(state: &Arc<State>, node: &str, evicted_after: Duration) {
     let state = state.clone();
     tokio::spawn(async move {
         tokio::time::sleep(evicted_after).await;
-        pods.iter().for_each(|(key, _)| drop(bid_farewell(&state, key)));
+        pods.iter().for_each(|(key, _)| drop(delete_pod(&state, key)));
     });
 }

@@ -20,7 +20,7 @@ pub struct Change {
 
 impl Change {
     /// True when the change removes the object.
-    pub fn is_farewell(&self) -> bool {
+    pub fn is_deletion(&self) -> bool {
         self.kind == "DELETED" || !self.object["metadata"]["deletionTimestamp"].is_null()
     }
 }

@@ -48,7 +48,7 @@ async fn tell(state: &State, asked: &Asked, effect: Option<Effect>, pieces: &Pie
             }
             let event = json!({"type": change.kind, "object": *change.object});
             match &effect {
-                Some(Effect::GoneForFarewell) if change.is_farewell() => {
+                Some(Effect::GoneForDeletion) if change.is_deletion() => {
                     return pieces.send(Ok(line(&gone()))).await;
                 }
                 Some(Effect::GoneAtEvent(number)) if told == *number => {

@@ -114,7 +114,7 @@ fn a_load_in_percent_is_refused_when_the_link_is_known() {
 const NOWHERE: &str = "{hugepages: never, devices: [{tx: 'net_null0', rx: 'net_null0'}]}";
 
 #[test]
-fn a_warm_up_that_fails_says_what_did_arrive() {
+fn a_failed_warm_up_reports_what_arrived() {
     let bench = Bench::new("  trial: {duration: 400ms, warmUp: {timeout: 700ms}}\n");
     let output = bench.run(&["--set", &format!("spec.local={NOWHERE}"), "--rate", "1kpps", "--quiet"]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
@@ -126,7 +126,7 @@ fn a_warm_up_that_fails_says_what_did_arrive() {
 }
 
 #[test]
-fn a_warm_up_ends_when_it_is_told_to() {
+fn a_warm_up_ends_on_request() {
     let bench = Bench::new("  trial: {duration: 400ms, warmUp: {timeout: 10m}}\n");
     let options = ["--set", &format!("spec.local={NOWHERE}"), "--rate", "1kpps", "--quiet"];
     let running = bench.start_with(&options);

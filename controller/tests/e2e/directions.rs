@@ -98,7 +98,7 @@ fn each_of_both_ways_has_a_result_of_its_own() {
 }
 
 #[test]
-fn a_round_trip_is_timed_by_one_clock_and_says_so() {
+fn a_round_trip_is_timed_by_one_clock_and_reports_it() {
     let bench = Bench::new(
         "  traffic: {flows: [50], rates: [20kpps]}
   trial: {packets: 8000, sampleInterval: 100ms, direction: round-trip, allFlows: true}\n",

@@ -18,7 +18,7 @@ const TWO_TRIALS: &str = "  traffic: {frameSizes: [64, 512], flows: [100], flowM
   trial: {duration: 500ms, sampleInterval: 100ms}
 ";
 
-fn assert_honest(summary: &Summary) {
+fn assert_exact(summary: &Summary) {
     for trial in &summary.trials {
         assert_eq!(trial.sent_packets, trial.received_packets + trial.lost_packets);
         assert!(trial.sent_packets > 0 && trial.disagreements.is_empty(), "{trial:?}");
@@ -114,7 +114,7 @@ fn two_trials_make_a_complete_result() {
     assert_eq!(bench.summary(), Some(summary.clone()), "what is printed is what is filed");
     assert_eq!((summary.status, summary.trials.len(), summary.warm_up.len()), (Status::Complete, 2, 2));
     assert!(summary.warm_up.iter().all(|warm_up| warm_up.received_packets > 0));
-    assert_honest(&summary);
+    assert_exact(&summary);
     summary.trials.iter().for_each(assert_whole);
 
     let directory = bench.experiment().unwrap();
@@ -187,7 +187,7 @@ fn pairs_run_at_the_same_time() {
     let summary = bench.summary().unwrap();
     let done: Vec<_> = summary.trials.iter().map(|trial| (trial.repeat, trial.pair.as_str())).collect();
     assert_eq!(done, [(1, "tx0-rx0"), (1, "tx1-rx1"), (2, "tx0-rx0"), (2, "tx1-rx1")]);
-    assert_honest(&summary);
+    assert_exact(&summary);
     assert_eq!(summary.aggregates.len(), 2);
     for (all, trials) in summary.aggregates.iter().zip(summary.trials.chunks(2)) {
         assert_eq!((all.results, all.repeat), (2, trials[0].repeat));
@@ -226,7 +226,7 @@ fn a_terminal_has_a_live_view_with_loads_drops_delays_and_queues() {
     for part in ["in flight or lost ", "delay ", "queue full ", "missed ", "no buffer ", ", queues 0."] {
         assert!(shown.contains(part), "no '{part}': {shown}");
     }
-    assert_honest(&bench.summary().unwrap());
+    assert_exact(&bench.summary().unwrap());
     bench.assert_nothing_left(MOMENT);
 }
 
@@ -250,7 +250,7 @@ fn two_runs_at_once_do_not_meet() {
     let ids = others.map(|output| {
         assert!(output.status.success(), "{}", stderr(&output));
         let summary: Summary = serde_json::from_slice(&output.stdout).unwrap();
-        assert_honest(&summary);
+        assert_exact(&summary);
         assert_eq!(summary.trials[0].stale_packets + summary.trials[0].foreign_packets, 0);
         summary.experiment.id
     });
@@ -296,7 +296,7 @@ fn mistakes_have_their_exit_code() {
 }
 
 #[test]
-fn an_agent_that_does_not_start_is_told_with_its_reason() {
+fn an_agent_that_does_not_start_is_reported_with_its_reason() {
     let bench = Bench::new(TWO_TRIALS);
     let program = bench.path("linerate-dataplane");
     fs::remove_file(&program).unwrap();

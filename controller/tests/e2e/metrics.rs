@@ -225,7 +225,7 @@ fn rules() -> String {
 }
 
 #[test]
-fn metrics_are_not_for_everyone_unless_asked_for() {
+fn metrics_are_served_to_other_hosts_only_on_request() {
     let bench = Bench::new(TWO_PAIRS);
     for (options, code, part) in [
         (&["--metrics", "0.0.0.0:0"][..], 2, "add --metrics-public"),

@@ -53,7 +53,7 @@ fn all_formats(bench: &Bench, id: &str) -> PathBuf {
 }
 
 #[test]
-fn a_real_round_trip_is_valid_and_says_where_packets_went() {
+fn a_real_round_trip_is_valid_and_shows_where_packets_went() {
     let spec = "  traffic: {frameSizes: [64], flows: [10], rates: [1kpps]}
   trial: {duration: 300ms, sampleInterval: 100ms, direction: round-trip, repeats: 2}
   agents: {workers: {tx: 1, rx: 2}}
@@ -122,7 +122,7 @@ fn a_run_is_reported_in_every_format_and_the_numbers_are_the_summarys() {
 }
 
 #[test]
-fn what_cannot_be_reported_is_said() {
+fn missing_report_tools_are_named() {
     let (bench, id) = recorded();
     let there = report(&bench, &id, &["--json", "--to", bench.path("there").to_str().unwrap()]);
     let answer: Value = serde_json::from_slice(&there.stdout).unwrap();

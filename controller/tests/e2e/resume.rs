@@ -195,7 +195,7 @@ fn set_agent(bench: &Bench, field: &str, value: &str) {
 }
 
 #[test]
-fn trials_on_other_equipment_are_refused_or_told_apart() {
+fn trials_on_other_equipment_are_refused_or_marked() {
     let bench = Bench::new(MANY);
     let run = bench.start();
     until("some trials are filed", || bench.summary().is_some_and(|summary| summary.trials.len() >= 4));

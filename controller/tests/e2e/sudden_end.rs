@@ -164,7 +164,7 @@ fn acknowledged(bench: &Bench) -> Vec<u64> {
 }
 
 #[test]
-fn a_run_that_is_killed_at_any_moment_loses_nothing_that_it_has_told() {
+fn a_run_that_is_killed_at_any_moment_loses_no_acknowledged_result() {
     let bench = Bench::new(MANY);
     let mut told = Vec::new();
     let mut moment = 0x9e37_79b9_u64;

@@ -195,8 +195,10 @@ fn refusals_name_a_remedy_and_lose_nothing() {
 }
 
 #[test]
-fn no_key_a_bad_one_and_no_network_are_told_apart() {
-    let Some(python) = python("no_key_a_bad_one_and_no_network_are_told_apart", "wandb") else { return };
+fn missing_key_bad_key_and_missing_network_are_distinguished() {
+    let Some(python) = python("missing_key_bad_key_and_missing_network_are_distinguished", "wandb") else {
+        return;
+    };
     let upload = Upload::record();
     let before = upload.files();
     let output = upload.command(&python, &[]).env("WANDB_BASE_URL", "http://127.0.0.1:9").output().unwrap();

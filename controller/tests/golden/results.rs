@@ -82,7 +82,7 @@ fn recorded_results_are_listed_shown_validated_and_scanned() {
 }
 
 #[test]
-fn damage_of_recorded_results_is_told_as_it_was() {
+fn damage_of_recorded_results_is_reported_as_recorded() {
     let place = copied();
     let directory = place.path().join("results").join(id_of("one-way"));
     let files = files_below(&directory);
@@ -232,7 +232,7 @@ echo '{"run":"a-run","project":"a-project","offline":true,"url":null,"directory"
 "#;
 
 #[test]
-fn weights_and_biases_are_told_what_they_were() {
+fn uploads_to_weights_and_biases_are_as_recorded() {
     let place = copied();
     let python = place.path().join("python");
     fs::write(&python, STAND_IN).unwrap();

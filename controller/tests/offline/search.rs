@@ -154,7 +154,7 @@ fn compare(about: &str, goal: &str, is_trap: bool, pairs: &[(Simulation, Referen
 }
 
 #[test]
-fn a_model_is_searched_and_told() {
+fn a_model_is_searched_and_shown() {
     let dir = tempfile::tempdir().unwrap();
     let model = dir.path().join("model.json");
     fs::write(&model, r#"{"name": "one", "kind": "cliff", "capacity_pps": 1000000}"#).unwrap();

@@ -4,8 +4,8 @@
 
 #[path = "../../../dataplane/tests/e2e/common/cpu_quota.rs"]
 pub mod cpu_quota;
-#[path = "../../../dataplane/tests/e2e/common/lying_clock.rs"]
-pub mod lying_clock;
+#[path = "../../../dataplane/tests/e2e/common/wrong_clock.rs"]
+pub mod wrong_clock;
 
 use std::fs;
 use std::path::{Path, PathBuf};

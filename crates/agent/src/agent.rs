@@ -106,9 +106,9 @@ impl<E: Engine> Agent<E> {
         if matches!(self.trial, TrialState::None) { self.own_orphan_ms } else { self.orphan_ms }
     }
 
-    /// True when the engine needs frequent calls of [`Engine::tend`], even without a trial.
-    pub fn wants_tending(&self) -> bool {
-        self.engine.wants_tending()
+    /// True when the engine needs frequent calls of [`Engine::background_work`], even without a trial.
+    pub fn has_background_work(&self) -> bool {
+        self.engine.has_background_work()
     }
 
     /// True while workers run, so that the trial needs frequent calls of `look`.
@@ -311,10 +311,10 @@ impl<E: Engine> Agent<E> {
     /// Monitors the running trial: takes a sample when one is due, and detects the end.
     pub(crate) fn look(&mut self) -> Vec<Event> {
         let TrialState::Active(trial) = &mut self.trial else {
-            self.engine.tend(None);
+            self.engine.background_work(None);
             return Vec::new();
         };
-        self.engine.tend(Some(&mut trial.active));
+        self.engine.background_work(Some(&mut trial.active));
         if !trial.started {
             return Vec::new();
         }

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn a_controller_of_another_version_is_told_both_versions_and_the_remedy() {
+    async fn a_controller_of_another_version_gets_both_versions_and_the_remedy() {
         // As a controller of protocol 1 said hello.
         let hello_1 = r#"{"id":1,"method":"hello","params":{"protocol":1,"token":"0123456789abcdef"}}"#;
         assert_eq!(

@@ -15,7 +15,7 @@ use linerate_wire::trial::Work;
 /// Engine that runs the traffic of one trial after another on its port.
 ///
 /// The agent calls the methods in this order: [`prepare`](Self::prepare), [`arm`](Self::arm),
-/// [`start_at`](Self::start_at); then [`tend`](Self::tend) and [`look`](Self::look) every few milliseconds,
+/// [`start_at`](Self::start_at); then [`background_work`](Self::background_work) and [`look`](Self::look) every few milliseconds,
 /// [`sample`](Self::sample) at the controller's interval; at the end [`stop`](Self::stop),
 /// [`sample`](Self::sample) once [`is_over`](Self::is_over), and [`finish`](Self::finish). The agent may
 /// discard a trial after any of these. It calls all methods on one thread; except for
@@ -70,13 +70,13 @@ pub trait Engine {
     /// passed.
     fn start_at(&mut self, active: &mut Self::Active, at_ns: u64);
 
-    /// True when [`tend`](Self::tend) must be called often, even while no trial runs.
-    fn wants_tending(&self) -> bool {
+    /// True when [`background_work`](Self::background_work) must be called often, even while no trial runs.
+    fn has_background_work(&self) -> bool {
         false
     }
 
     /// Frequent work, such as answering for the port's addresses. `None`: no trial is armed or running.
-    fn tend(&mut self, _active: Option<&mut Self::Active>) {}
+    fn background_work(&mut self, _active: Option<&mut Self::Active>) {}
 
     /// Monitors state that may change during a trial, such as the link. `now_ns` is
     /// [`monotonic_ns`](crate::host::monotonic_ns).

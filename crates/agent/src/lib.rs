@@ -18,4 +18,4 @@ mod serve;
 pub mod token;
 
 pub use agent::{Agent, Identity};
-pub use serve::{AgentConfig, Solitude, serve};
+pub use serve::{AgentConfig, OrphanRule, serve};

@@ -35,13 +35,13 @@ const ADMISSION_QUEUE: usize = 8;
 
 /// Condition for the end of an agent without a controller.
 #[derive(Debug, Clone, Copy)]
-pub struct Solitude {
+pub struct OrphanRule {
     after: Duration,
     /// Process id of the controller that started the agent.
     parent: Option<Pid>,
 }
 
-impl Solitude {
+impl OrphanRule {
     /// Ends the agent after this time without a controller. A controller that starts agents itself sets its
     /// process id in the environment.
     pub fn after(after: Duration) -> Self {
@@ -58,7 +58,7 @@ pub struct AgentConfig {
     /// Token that a controller must present.
     pub token: Token,
     /// Ends the agent when no controller has been connected for this long.
-    pub exit_when_orphaned: Option<Solitude>,
+    pub exit_when_orphaned: Option<OrphanRule>,
     /// Loopback address to serve metrics at.
     pub metrics: Option<SocketAddr>,
 }
@@ -105,7 +105,7 @@ pub async fn serve<E: Engine>(
         ending: false,
     };
     loop {
-        let look = match (server.agent.is_active(), server.agent.wants_tending()) {
+        let look = match (server.agent.is_active(), server.agent.has_background_work()) {
             (true, _) => LOOK_RUNNING,
             (false, true) => LOOK_TENDING,
             (false, false) => LOOK_IDLE,
@@ -129,14 +129,14 @@ pub async fn serve<E: Engine>(
             incoming = next_request(&mut server.controller) => match incoming {
                 Some(Ok(request)) => server.answer(request),
                 Some(Err(reply)) => server.send(&reply),
-                None => server.let_go("closed the connection"),
+                None => server.drop_controller("closed the connection"),
             },
             () = sleep(look) => {}
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
         }
         server.look();
-        if server.ending || config.exit_when_orphaned.is_some_and(|limit| server.is_lonely(limit)) {
+        if server.ending || config.exit_when_orphaned.is_some_and(|limit| server.is_orphaned(limit)) {
             break;
         }
     }
@@ -200,7 +200,7 @@ struct Server<'a, E: Engine> {
 impl<E: Engine> Server<'_, E> {
     /// True when no controller has been connected for too long. The first controller gets more time while its
     /// process exists: it may still be starting other agents.
-    fn is_lonely(&self, Solitude { after, parent }: Solitude) -> bool {
+    fn is_orphaned(&self, OrphanRule { after, parent }: OrphanRule) -> bool {
         let may_come = !self.was_found && (parent.is_none() || parent == getppid());
         let limit = if may_come { after.max(FIRST_CONTROLLER) } else { after };
         self.controller.is_none() && self.last_heard.elapsed() > limit
@@ -246,7 +246,7 @@ impl<E: Engine> Server<'_, E> {
             if self.controller.is_some() {
                 let message = "no message for longer than the orphan time".to_owned();
                 self.send(&failure(None, ErrorCode::TooSlow, message));
-                self.let_go("has been silent for longer than the orphan time");
+                self.drop_controller("has been silent for longer than the orphan time");
             }
             self.agent.orphaned()
         } else {
@@ -273,11 +273,11 @@ impl<E: Engine> Server<'_, E> {
 
     fn send(&mut self, line: &impl serde::Serialize) {
         if self.controller.as_ref().is_some_and(|controller| !controller.send(line)) {
-            self.let_go("does not read what it is sent");
+            self.drop_controller("does not read what it is sent");
         }
     }
 
-    fn let_go(&mut self, why: &str) {
+    fn drop_controller(&mut self, why: &str) {
         tracing::info!("the controller {why}");
         self.controller = None;
         self.stop_ids.clear();

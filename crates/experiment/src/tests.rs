@@ -94,7 +94,7 @@ fn the_command_line_overrides_the_document() {
 }
 
 #[test]
-fn mistakes_are_told_with_file_line_field_value_and_range() {
+fn errors_name_file_line_field_value_and_range() {
     // (spec, parts of the message)
     for (spec, parts) in [
         ("  pairs: 0\n", &["e.yaml", "line 4 column 10", "pairs", "'0'", "1 to 1000"][..]),

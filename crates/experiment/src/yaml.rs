@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn users_are_told_nothing_of_the_librarys_options() {
+    fn errors_do_not_mention_the_librarys_options() {
         let problem =
             serde_saphyr::from_str::<BTreeMap<String, u32>>("one: 1\ntwo: 2\none: 3\n").unwrap_err();
         let said = excerpt("e.yaml", &problem);

@@ -10,7 +10,7 @@ use linerate_runner::session::{Dial, Dialling, NoConnection, Stream};
 use super::error::{explain, is_refusal};
 
 /// For how long the first connection may be refused: a running pod does not mean that its agent listens.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// A port-forward by the API server to a port of a pod's loopback address.
 pub(crate) struct PortForward {
@@ -36,8 +36,8 @@ impl PortForward {
 }
 
 impl Dial for PortForward {
-    fn patience(&self) -> Duration {
-        PATIENCE
+    fn time_limit(&self) -> Duration {
+        TIME_LIMIT
     }
 
     fn dial(&self) -> Dialling<'_> {

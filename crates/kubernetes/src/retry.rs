@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::error::is_transient;
 
 /// Time limit of a request with all attempts and delays: an API server restarts in less time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// Time limit of one whole response.
 const WHOLE_ANSWER_TIME: Duration = Duration::from_secs(45);
 /// Longest delay, unless the server asks for a longer one.
@@ -38,13 +38,13 @@ pub(super) async fn steadily<T, F: Future<Output = kube::Result<T>>>(
 ) -> kube::Result<T> {
     let begun = Instant::now();
     let attempt = || {
-        let answer = timeout(WHOLE_ANSWER_TIME.min(PATIENCE.saturating_sub(begun.elapsed())), request());
+        let answer = timeout(WHOLE_ANSWER_TIME.min(TIME_LIMIT.saturating_sub(begun.elapsed())), request());
         async move { answer.await.unwrap_or_else(|_| Err(too_late())) }
     };
     attempt
         .retry(growing())
         .when(is_transient)
-        .adjust(|error, delay| within_patience(begun.elapsed(), named_by(error), delay?))
+        .adjust(|error, delay| within_time_limit(begun.elapsed(), named_by(error), delay?))
         .notify(|error, delay| {
             tracing::warn!(%error, delay_ms = delay.as_millis(), "the API server did not do it; once more");
         })
@@ -67,9 +67,9 @@ fn named_by(error: &Error) -> Duration {
 }
 
 /// The delay until the next attempt; `None` when the time limit would be exceeded.
-fn within_patience(waited: Duration, named: Duration, delay: Duration) -> Option<Duration> {
+fn within_time_limit(waited: Duration, named: Duration, delay: Duration) -> Option<Duration> {
     let delay = delay.max(named);
-    (waited + delay < PATIENCE).then_some(delay)
+    (waited + delay < TIME_LIMIT).then_some(delay)
 }
 
 #[cfg(test)]
@@ -87,13 +87,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_asked_again_when_it_says_but_not_for_ever() {
+    fn a_request_is_repeated_when_the_server_says_but_not_for_ever() {
         for (waited, named, delay, expected) in
             [(0, 0, 1, Some(1)), (0, 7, 1, Some(7)), (9, 2, 8, Some(8)), (55, 0, 8, None), (0, 3600, 1, None)]
         {
             let [waited, named, delay] = [waited, named, delay].map(Duration::from_secs);
             assert_eq!(
-                within_patience(waited, named, delay),
+                within_time_limit(waited, named, delay),
                 expected.map(Duration::from_secs),
                 "{waited:?} {named:?}"
             );

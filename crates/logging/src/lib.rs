@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libraries_are_heard_only_when_debugging() {
+    fn libraries_log_only_when_debugging() {
         for (level, own, libraries) in
             [(LogLevel::Warn, true, false), (LogLevel::Info, true, false), (LogLevel::Debug, true, true)]
         {

@@ -73,7 +73,7 @@ impl ClockEvents {
 /// The frequency of a counter, measured since `first`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
-    told_hz: u64,
+    stated_hz: u64,
     first: ClockReading,
     last: ClockReading,
     rate: TickRate,
@@ -83,12 +83,12 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// A calibration from two readings. `told_hz` is DPDK's frequency.
-    pub fn new(told_hz: u64, first: ClockReading, second: ClockReading) -> Self {
+    /// A calibration from two readings. `stated_hz` is DPDK's frequency.
+    pub fn new(stated_hz: u64, first: ClockReading, second: ClockReading) -> Self {
         // A counter set back between the two readings is measured from the second one on.
         let first = if second.ticks < first.ticks { second } else { first };
-        let rate = rate(told_hz, first, second);
-        Self { told_hz, first, last: second, rate, events: ClockEvents::default(), kept: false }
+        let rate = rate(stated_hz, first, second);
+        Self { stated_hz, first, last: second, rate, events: ClockEvents::default(), kept: false }
     }
 
     /// The frequency as known now.
@@ -115,7 +115,7 @@ impl Calibration {
             return;
         }
         let before = self.rate;
-        let lately = rate(self.told_hz, self.last, now);
+        let lately = rate(self.stated_hz, self.last, now);
         let off_ppm = (lately.measured_hz as f64 / before.measured_hz.max(1) as f64 - 1.0).abs() * 1e6;
         let changed = now.raw_ns - self.last.raw_ns >= SHORTEST_JUDGED_NS
             && off_ppm > CHANGE_PPM + lately.uncertainty_ppm + before.uncertainty_ppm;
@@ -123,7 +123,7 @@ impl Calibration {
             self.first = self.last;
         }
         self.last = now;
-        let measured = rate(self.told_hz, self.first, now);
+        let measured = rate(self.stated_hz, self.first, now);
         self.kept &= !changed && measured.uncertainty_ppm > before.uncertainty_ppm.max(FINE_PPM);
         if !self.kept {
             self.rate = measured;
@@ -138,15 +138,15 @@ impl Calibration {
     }
 }
 
-fn rate(told_hz: u64, from: ClockReading, to: ClockReading) -> TickRate {
+fn rate(stated_hz: u64, from: ClockReading, to: ClockReading) -> TickRate {
     let (ticks, ns) = (to.ticks.saturating_sub(from.ticks), to.raw_ns.saturating_sub(from.raw_ns));
     if ticks == 0 || ns == 0 {
         // Without a measurement, DPDK's frequency applies, with an unbounded uncertainty.
-        return TickRate::new(told_hz, told_hz, 1e6);
+        return TickRate::new(stated_hz, stated_hz, 1e6);
     }
     let measured_hz = (u128::from(ticks) * 1_000_000_000 + u128::from(ns / 2)) / u128::from(ns);
     let uncertainty_ppm = (from.uncertainty_ns + to.uncertainty_ns) as f64 / ns as f64 * 1e6;
-    TickRate::new(told_hz, measured_hz as u64, uncertainty_ppm)
+    TickRate::new(stated_hz, measured_hz as u64, uncertainty_ppm)
 }
 
 #[cfg(test)]
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frequency_that_is_told_wrong_is_measured_right_within_its_bound() {
+    fn a_wrongly_stated_frequency_is_measured_within_its_bound() {
         for (ms, uncertainty_ns, bound_ppm) in [(20, 50, 5.0), (100, 50, 1.0), (10_000, 50, 0.01)] {
             let calibration = Calibration::new(
                 2_100_000_000,
@@ -172,7 +172,7 @@ mod tests {
             let off_ppm = (rate.measured_hz as f64 / HZ as f64 - 1.0).abs() * 1e6;
             assert!(off_ppm <= bound_ppm + 0.001, "{off_ppm}: {rate}");
             assert!(
-                rate.is_told_wrong() && (rate.difference_ppm - 2386.6).abs() < 2.0 * bound_ppm + 1.0,
+                rate.differs_from_stated() && (rate.difference_ppm - 2386.6).abs() < 2.0 * bound_ppm + 1.0,
                 "{rate}"
             );
         }

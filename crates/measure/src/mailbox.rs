@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::neighbour::may_ask;
+use super::neighbour::may_be_request;
 
 /// Most frames that wait. Further frames are dropped; the protocols repeat their requests.
 const ROOM: usize = 64;
@@ -44,7 +44,7 @@ impl Mailbox {
     #[cold]
     #[inline(never)]
     pub fn put(&self, frame: &[u8]) {
-        if frame.len() <= LONGEST && may_ask(frame) {
+        if frame.len() <= LONGEST && may_be_request(frame) {
             let mut caught = Caught { bytes: [0; LONGEST], length: frame.len() as u16 };
             caught.bytes[..frame.len()].copy_from_slice(frame);
             let _ = self.0.try_send(caught);
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn only_frames_that_may_ask_get_in_and_a_flood_of_others_takes_no_room() {
+    fn only_possible_requests_are_kept_and_a_flood_of_others_takes_no_room() {
         let (mailbox, taken) = Mailbox::new();
         let questions =
             [frame([0x08, 0x06], &[]), frame([0x08, 0x00], &[(23, 1)]), frame([0x86, 0xdd], &[(20, 58)])];

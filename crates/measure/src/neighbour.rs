@@ -38,25 +38,25 @@ const OPTION_TARGET_LINK: u8 = 2;
 
 /// Meaning of a received frame for the port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum Meaning {
     /// A request for one of the port's addresses.
-    Question {
+    Request {
         /// The frame that answers it.
         answer: Vec<u8>,
         /// Kind of request.
-        kind: Question,
+        kind: RequestKind,
         /// The requester's addresses, when the request contains them.
-        learnt: Option<(IpAddr, MacAddr)>,
+        requester: Option<(IpAddr, MacAddr)>,
     },
     /// The Ethernet address of another node.
-    Learnt(IpAddr, MacAddr),
+    Neighbour(IpAddr, MacAddr),
     /// Not relevant to the port.
     Nothing,
 }
 
 /// Kinds of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
+pub enum RequestKind {
     /// ARP.
     Arp,
     /// Neighbour solicitation.
@@ -66,7 +66,7 @@ pub enum Question {
 }
 
 /// True for ARP, ICMP and ICMPv6: frames that may request or announce addresses.
-pub fn may_ask(frame: &[u8]) -> bool {
+pub fn may_be_request(frame: &[u8]) -> bool {
     match frame.get(12..14) {
         Some(kind) if kind == ETHERTYPE_ARP => true,
         Some(kind) if kind == ETHERTYPE_IPV4 => frame.get(23) == Some(&PROTOCOL_ICMP),
@@ -76,19 +76,19 @@ pub fn may_ask(frame: &[u8]) -> bool {
 }
 
 /// The meaning of a frame for a port with these addresses.
-pub fn hear(frame: &[u8], mac: MacAddr, addresses: &[IpNet]) -> Heard {
+pub fn interpret(frame: &[u8], mac: MacAddr, addresses: &[IpNet]) -> Meaning {
     let own = |ip: IpAddr| addresses.iter().any(|network| network.addr() == ip);
-    let heard = match frame.get(12..14) {
+    let meaning = match frame.get(12..14) {
         Some(kind) if kind == ETHERTYPE_ARP => arp(frame, mac, own),
         Some(kind) if kind == ETHERTYPE_IPV4 => ping(frame, mac, own),
         Some(kind) if kind == ETHERTYPE_IPV6 => icmpv6(frame, mac, own),
         _ => None,
     };
-    heard.unwrap_or(Heard::Nothing)
+    meaning.unwrap_or(Meaning::Nothing)
 }
 
 /// The request for the Ethernet address of `target`, sent from `source`, an address of the port.
-pub fn question(mac: MacAddr, source: IpAddr, target: IpAddr) -> Option<Vec<u8>> {
+pub fn request(mac: MacAddr, source: IpAddr, target: IpAddr) -> Option<Vec<u8>> {
     match (source, target) {
         (IpAddr::V4(source), IpAddr::V4(target)) => {
             Some(arp_frame(ARP_REQUEST, (mac, source), (BROADCAST, MacAddr([0; 6]), target)))
@@ -105,7 +105,7 @@ pub fn question(mac: MacAddr, source: IpAddr, target: IpAddr) -> Option<Vec<u8>>
     }
 }
 
-fn arp(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<Heard> {
+fn arp(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<Meaning> {
     let arp = frame.get(ETHERNET_BYTES..)?.first_chunk::<28>()?;
     if arp[..6] != ARP_HEAD || arp[6] != 0 {
         return None;
@@ -113,13 +113,13 @@ fn arp(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<Heard
     let (sender_mac, sender) = (mac_at(arp, 8)?, ipv4_at(arp, 14)?);
     let target = ipv4_at(arp, 24)?;
     // A probe (RFC 5227) has no sender address.
-    let learnt = (!sender.is_unspecified()).then_some((IpAddr::from(sender), sender_mac));
+    let requester = (!sender.is_unspecified()).then_some((IpAddr::from(sender), sender_mac));
     match arp[7] {
         ARP_REQUEST if own(target.into()) => {
             let answer = arp_frame(ARP_REPLY, (mac, target), (sender_mac, sender_mac, sender));
-            Some(Heard::Question { answer, kind: Question::Arp, learnt })
+            Some(Meaning::Request { answer, kind: RequestKind::Arp, requester })
         }
-        ARP_REPLY => learnt.map(|(ip, mac)| Heard::Learnt(ip, mac)),
+        ARP_REPLY => requester.map(|(ip, mac)| Meaning::Neighbour(ip, mac)),
         _ => None,
     }
 }
@@ -141,7 +141,7 @@ fn arp_frame(
 }
 
 /// The answer to an echo request: the same frame with both ends exchanged.
-fn ping(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<Heard> {
+fn ping(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<Meaning> {
     let ip = frame.get(ETHERNET_BYTES..)?;
     let header = usize::from(ip.first()? & 0x0f) * 4;
     let total = usize::from(u16::from_be_bytes([*ip.get(2)?, *ip.get(3)?]));
@@ -166,10 +166,10 @@ fn ping(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<Hear
     packet[header + 2..header + 4].fill(0);
     let sum = checksum::finish(checksum::sum(&packet[header..total]));
     packet[header + 2..header + 4].copy_from_slice(&sum);
-    Some(Heard::Question { answer, kind: Question::Ping, learnt: None })
+    Some(Meaning::Request { answer, kind: RequestKind::Ping, requester: None })
 }
 
-fn icmpv6(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<Heard> {
+fn icmpv6(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<Meaning> {
     let ip = frame.get(ETHERNET_BYTES..)?;
     let length = usize::from(u16::from_be_bytes([*ip.get(4)?, *ip.get(5)?]));
     let (source, target) = (ipv6_at(ip, 8)?, ipv6_at(ip, 24)?);
@@ -182,7 +182,7 @@ fn icmpv6(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<He
             let mut answer = body.to_vec();
             answer[0] = ECHO_REPLY_V6;
             let answer = icmpv6_frame((mac, target), (mac_at(frame, 6)?, source), answer);
-            Some(Heard::Question { answer, kind: Question::Ping, learnt: None })
+            Some(Meaning::Request { answer, kind: RequestKind::Ping, requester: None })
         }
         SOLICITATION if ip[7] == HOP_LIMIT_OF_LINK => {
             let wanted = ipv6_at(body, 8).filter(|wanted| own((*wanted).into()))?;
@@ -194,13 +194,13 @@ fn icmpv6(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<He
                 (SOLICITED | OVERRIDE, (asker, source))
             };
             let body = discovery(ADVERTISEMENT, flags, wanted, OPTION_TARGET_LINK, mac);
-            let learnt = (!source.is_unspecified()).then_some((IpAddr::from(source), asker));
+            let requester = (!source.is_unspecified()).then_some((IpAddr::from(source), asker));
             let answer = icmpv6_frame((mac, wanted), to, body);
-            Some(Heard::Question { answer, kind: Question::Solicitation, learnt })
+            Some(Meaning::Request { answer, kind: RequestKind::Solicitation, requester })
         }
         ADVERTISEMENT if ip[7] == HOP_LIMIT_OF_LINK => {
             let mac = option_mac(body, OPTION_TARGET_LINK).unwrap_or(mac_at(frame, 6)?);
-            Some(Heard::Learnt(ipv6_at(body, 8)?.into(), mac))
+            Some(Meaning::Neighbour(ipv6_at(body, 8)?.into(), mac))
         }
         _ => None,
     }

@@ -285,7 +285,7 @@ mod tests {
     }
 
     /// RFC 4737, sections 3.3 and 4.2, implemented literally: quadratic, and independent of the log.
-    fn by_the_book(numbers: &[u32]) -> Vec<Arrival> {
+    fn by_definition(numbers: &[u32]) -> Vec<Arrival> {
         let mut seen: Vec<u32> = Vec::new();
         let mut result = Vec::new();
         for number in numbers {
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn any_order_is_told_as_the_book_has_it() {
+    fn any_order_is_classified_as_rfc_4737_defines() {
         let mut seed = 1u64;
         let mut random = move |below: u64| {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -325,7 +325,7 @@ mod tests {
                 at.sort();
                 let numbers: Vec<u32> = at.into_iter().map(|(_, number)| number).collect();
                 let (told, flow) = arrivals(&numbers);
-                assert_eq!(told, by_the_book(&numbers), "{numbers:?}");
+                assert_eq!(told, by_definition(&numbers), "{numbers:?}");
                 let duplicates = told.iter().filter(|arrival| **arrival == Arrival::Duplicate).count();
                 assert_eq!(flow.received() as usize, numbers.len() - duplicates);
             }
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_flows_have_overwritten_is_said_to_be_unknown() {
+    fn what_other_flows_have_overwritten_counts_as_unknown() {
         let mut log = GapLog::default();
         let (mut old, mut new) = (FlowState::default(), FlowState::default());
         old.arrive(3, 0, &mut log);

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_not_served_unless_asked_for() {
+    fn networks_are_served_only_on_request() {
         for (address, exposure, allowed) in [
             ("127.0.0.1:9464", Exposure::Loopback, true),
             ("[::1]:9464", Exposure::Loopback, true),

@@ -78,7 +78,7 @@ fn min_and_max_without_start_or_inc_have_the_addresses_of_the_script() {
 }
 
 #[test]
-fn what_comes_once_before_the_circle_is_told() {
+fn packets_before_the_loop_are_noted() {
     let odd = one(&udp("pktgen.range.src_port(0, 'start', 5678) pktgen.range.src_port(0, 'inc', 5)\n\
          pktgen.range.src_port(0, 'min', 1234) pktgen.range.src_port(0, 'max', 9999) pktgen.set_range(0, 'on')"));
     assert_eq!((odd.profile.flows(), odd.profile.raw().source.port), (1754, 1234));

@@ -180,7 +180,7 @@ fn scripts_that_begin_within_a_range_keep_their_flows() {
 }
 
 #[test]
-fn what_no_profile_can_say_is_refused_by_call_line_and_remedy() {
+fn what_no_profile_can_express_is_refused_with_call_line_and_remedy() {
     let range = |lines: &str| udp(lines);
     for (text, parts) in [
         (
@@ -246,7 +246,7 @@ fn what_no_profile_can_say_is_refused_by_call_line_and_remedy() {
 }
 
 #[test]
-fn silence_is_told_in_notes() {
+fn missing_settings_are_noted() {
     let one = one(&udp("pktgen.range.src_ip(0, 'inc', 1)\npktgen.set(0, 'size', 512)"));
     for part in [
         "never turns range mode on",

@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_and_events_are_told_apart() {
+    fn replies_and_events_are_distinguished() {
         let reply = r#"{"id":5,"result":{"state":"armed"}}"#;
         let event = r#"{"event":"finished","data":{"trial":3}}"#;
         let error = r#"{"id":null,"error":{"code":"malformed","message":"no"}}"#;

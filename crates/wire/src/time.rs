@@ -33,7 +33,7 @@ impl TickRate {
     }
 
     /// True when DPDK's frequency deviates by more than [`TOLD_TOLERANCE_PPM`], beyond the uncertainty.
-    pub fn is_told_wrong(&self) -> bool {
+    pub fn differs_from_stated(&self) -> bool {
         self.difference_ppm.abs() > TOLD_TOLERANCE_PPM + self.uncertainty_ppm
     }
 }
@@ -43,7 +43,7 @@ impl fmt::Display for TickRate {
         let Self { told_hz, measured_hz, difference_ppm, uncertainty_ppm } = self;
         write!(
             f,
-            "{told_hz} Hz told by DPDK, {measured_hz} Hz measured ({difference_ppm:+.2} ppm, ±{uncertainty_ppm:.2} ppm)"
+            "{told_hz} Hz stated by DPDK, {measured_hz} Hz measured ({difference_ppm:+.2} ppm, ±{uncertainty_ppm:.2} ppm)"
         )
     }
 }
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frequency_told_wrong_is_seen_beyond_the_uncertainty() {
+    fn a_wrong_frequency_is_detected_beyond_the_uncertainty() {
         for (told, measured, uncertainty, difference, wrong) in [
             (2_100_000_000, 2_095_000_000, 1.0, 2386.6, true),
             (2_300_000_000, 2_299_998_000, 1.0, 0.87, false),
@@ -151,12 +151,12 @@ mod tests {
         ] {
             let rate = TickRate::new(told, measured, uncertainty);
             assert!((rate.difference_ppm - difference).abs() < 0.1, "{rate}");
-            assert_eq!(rate.is_told_wrong(), wrong, "{rate}");
+            assert_eq!(rate.differs_from_stated(), wrong, "{rate}");
         }
     }
 
     #[test]
-    fn time_without_a_cpu_is_told_in_words() {
+    fn time_without_a_cpu_is_described_in_words() {
         let worker = WorkerTime {
             lcore: 1,
             cpu: Some(0),

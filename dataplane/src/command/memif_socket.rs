@@ -38,7 +38,7 @@ pub(super) fn prepare(plan: &EalPlan, command: &Command) -> Result<(), Failure> 
 fn reclaim(path: &Path) -> Result<(), Failure> {
     // Between binding its socket and listening, a server looks as if it had ended: hence two attempts.
     for pause in [LOOK, Duration::ZERO] {
-        if !is_deserted(path) {
+        if !has_no_listener(path) {
             return Ok(());
         }
         std::thread::sleep(pause);
@@ -59,7 +59,7 @@ fn await_server(path: &Path) -> Result<(), Failure> {
     let begun = Instant::now();
     loop {
         let left = AWAITED.saturating_sub(begun.elapsed());
-        let problem = match connected(path).and_then(|server| is_greeted(server, left)) {
+        let problem = match connected(path).and_then(|server| sends_hello(server, left)) {
             Ok(true) => return Ok(()),
             Ok(false) => "nobody answers as a memif server".to_owned(),
             Err(error) => error.to_string(),
@@ -76,7 +76,7 @@ fn await_server(path: &Path) -> Result<(), Failure> {
 }
 
 /// True for a socket without a listener.
-fn is_deserted(path: &Path) -> bool {
+fn has_no_listener(path: &Path) -> bool {
     if !std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
         return false;
     }
@@ -84,7 +84,7 @@ fn is_deserted(path: &Path) -> bool {
         Err(error) => error == Errno::CONNREFUSED,
         Ok(server) => {
             // A process that accepts the connection is alive, even if it sends nothing.
-            let _ = is_greeted(server, HELLO);
+            let _ = sends_hello(server, HELLO);
             false
         }
     }
@@ -97,13 +97,13 @@ fn connected(path: &Path) -> rustix::io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// True when a memif server greets within `patience`.
-fn is_greeted(server: OwnedFd, patience: Duration) -> rustix::io::Result<bool> {
-    let patience = Timespec {
-        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: patience.subsec_nanos().into(),
+/// True when a memif server greets within `time_limit`.
+fn sends_hello(server: OwnedFd, time_limit: Duration) -> rustix::io::Result<bool> {
+    let time_limit = Timespec {
+        tv_sec: i64::try_from(time_limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: time_limit.subsec_nanos().into(),
     };
-    let ready = retry_on_intr(|| poll(&mut [PollFd::new(&server, PollFlags::IN)], Some(&patience)))?;
+    let ready = retry_on_intr(|| poll(&mut [PollFd::new(&server, PollFlags::IN)], Some(&time_limit)))?;
     if ready == 0 {
         // DPDK's server aborts when it cannot deliver its greeting, so the connection stays open as long as
         // this process.
@@ -124,20 +124,20 @@ mod tests {
     const SOON: Duration = Duration::from_millis(200);
 
     fn answer(path: &Path) -> rustix::io::Result<bool> {
-        connected(path).and_then(|server| is_greeted(server, SOON))
+        connected(path).and_then(|server| sends_hello(server, SOON))
     }
 
     #[test]
-    fn only_a_deserted_socket_is_removed() {
+    fn only_a_socket_without_a_listener_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("memif.sock");
-        assert_eq!((answer(&path), is_deserted(&path)), (Err(Errno::NOENT), false));
+        assert_eq!((answer(&path), has_no_listener(&path)), (Err(Errno::NOENT), false));
         let flags = SocketFlags::CLOEXEC;
         let server = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
         bind(&server, &SocketAddrUnix::new(&path).unwrap()).unwrap();
-        assert!(is_deserted(&path), "bound, but nobody listens yet");
+        assert!(has_no_listener(&path), "bound, but nobody listens yet");
         listen(&server, 8).unwrap();
-        assert_eq!((answer(&path), is_deserted(&path)), (Ok(false), false), "silent");
+        assert_eq!((answer(&path), has_no_listener(&path)), (Ok(false), false), "silent");
         reclaim(&path).unwrap();
         assert!(path.exists());
         let greeter = std::thread::spawn(move || {
@@ -149,7 +149,7 @@ mod tests {
         });
         assert_eq!(answer(&path), Ok(true));
         greeter.join().unwrap();
-        assert_eq!((answer(&path), is_deserted(&path)), (Err(Errno::CONNREFUSED), true));
+        assert_eq!((answer(&path), has_no_listener(&path)), (Err(Errno::CONNREFUSED), true));
         reclaim(&path).unwrap();
         assert!(!path.exists());
         reclaim(&path).unwrap();

@@ -27,7 +27,7 @@ use clap::error::ErrorKind;
 use linerate_logging::LogLevel;
 
 use self::args::Cli;
-use self::output::{Failure, report_failure, tell_starter};
+use self::output::{Failure, report_failure, report_to_starter};
 use self::ready::Ready;
 use crate::eal_args::{Divided, EalPlan, divide};
 
@@ -61,7 +61,7 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
             if is_agent && error.use_stderr() {
                 // The process that started the agent reads the reason for its failure from the
                 // agent's standard output.
-                tell_starter(&error.render().to_string());
+                report_to_starter(&error.render().to_string());
             }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }

@@ -61,7 +61,7 @@ pub(super) fn say(text: &str) {
 }
 
 /// Reports a refused command line to a program that reads standard output, without the usage text.
-pub(super) fn tell_starter(refusal: &str) {
+pub(super) fn report_to_starter(refusal: &str) {
     let reason = refusal.split("\n\nUsage").next().unwrap_or_default().trim();
     let message = reason.strip_prefix("error: ").unwrap_or(reason);
     // The starting process may have ended.

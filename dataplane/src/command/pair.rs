@@ -103,7 +103,7 @@ async fn one_way(
     let sent = tx.finish(tx_setup, Ended::Stopped)?.report;
     let gap_ns = gap_ns(began.elapsed(), packets_sent(&sent), args.profile.burst());
     let look = || {
-        tx_setup.tend(None);
+        tx_setup.answer_requests(None);
         attend(&mut rx, rx_setup);
         rx.received()
     };

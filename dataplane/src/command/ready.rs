@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use linerate_agent::Solitude;
+use linerate_agent::OrphanRule;
 use linerate_agent::machine::machine;
 use linerate_agent::token::Token;
 use linerate_metrics::{Exposure, Listener};
@@ -107,7 +107,7 @@ pub(super) struct Agent {
     pub(super) token: Token,
     pub(super) orphan_ms: u32,
     pub(super) reflector: bool,
-    pub(super) exit_when_orphaned: Option<Solitude>,
+    pub(super) exit_when_orphaned: Option<OrphanRule>,
     pub(super) metrics: Option<SocketAddr>,
     pub(super) given: GivenAddresses,
     pub(super) ring: RingArgs,
@@ -207,7 +207,7 @@ impl Command {
                     .map_err(|error| Failure::usage(error.to_string()))?,
                 orphan_ms: u32::try_from(args.orphan.0.as_millis()).unwrap_or(u32::MAX).max(100),
                 reflector: args.reflector,
-                exit_when_orphaned: args.exit_when_orphaned.map(|span| Solitude::after(span.0)),
+                exit_when_orphaned: args.exit_when_orphaned.map(|span| OrphanRule::after(span.0)),
                 metrics: loopback(args.metrics)?,
                 safety: args.safety.resolve()?,
                 given: args.addresses.check()?,

@@ -32,7 +32,7 @@ pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
             if signals.within(LOOK).await {
                 break Ended::Stopped;
             }
-            active.tend(&mut setup);
+            active.answer_requests(&mut setup);
             progress.show(&mut [(&mut active, &setup)]);
         };
         let report = active.finish(&mut setup, ended)?.report;

@@ -70,7 +70,7 @@ pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
             if signals.within(LOOK).await {
                 break Ended::Stopped;
             }
-            active.tend(&mut setup);
+            active.answer_requests(&mut setup);
             progress.show(&mut [(&mut active, &setup)]);
         };
         let Finished { report, flows } = active.finish(&mut setup, ended)?;

@@ -97,7 +97,7 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
 
 /// Answers for the port's addresses and monitors its link. Must be called often, before and during a trial.
 pub(super) fn attend(active: &mut Active, setup: &mut PortSetup<'_>) {
-    active.tend(setup);
+    active.answer_requests(setup);
     active.look_at_link(setup, monotonic_ns());
 }
 
@@ -108,7 +108,7 @@ pub(super) async fn linger(setup: &mut PortSetup<'_>, time: Duration, signals: &
         if signals.within(left.min(LOOK)).await {
             return;
         }
-        setup.tend(None);
+        setup.answer_requests(None);
     }
 }
 
@@ -136,7 +136,7 @@ pub(super) async fn link_up(
         if signals.within(Duration::from_millis(20)).await {
             return Ok(false);
         }
-        setup.tend(None);
+        setup.answer_requests(None);
     }
 }
 

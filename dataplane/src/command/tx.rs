@@ -52,7 +52,7 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
         let mut interrupted = false;
         while !active.sending_is_over() && !interrupted {
             interrupted = signals.within(LOOK).await;
-            active.tend(&mut setup);
+            active.answer_requests(&mut setup);
             progress.show(&mut [(&mut active, &setup)]);
         }
         let mut ended = Ended::Stopped;

@@ -15,7 +15,7 @@ use rustix::net::{
 };
 
 use super::rtnetlink::{self, Message, Neighbour, Route, RouteKind, State};
-use super::{HopError, PATIENCE, RETRY};
+use super::{HopError, RETRY, TIME_LIMIT};
 
 /// Time limit for the kernel's answer.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
@@ -102,12 +102,12 @@ impl Interface {
             if let Some(mac) = neighbour.and_then(|neighbour| neighbour.mac).filter(|_| state.is_known()) {
                 return Ok(Some(mac));
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > TIME_LIMIT {
                 return Err(HopError::Silent {
                     hop,
                     interface: self.name.clone(),
                     state: format!("the kernel gives it the state {}", state.name()),
-                    after_s: PATIENCE.as_secs_f64(),
+                    after_s: TIME_LIMIT.as_secs_f64(),
                 });
             }
             if asked.is_none_or(|asked| asked.elapsed() >= RETRY) {

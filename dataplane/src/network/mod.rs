@@ -15,7 +15,7 @@ use linerate_wire::network::{NextHop, PortNetwork, Resolver};
 use self::kernel::Interface;
 
 /// Time limit for a next hop's answer: slightly more than the kernel's own three attempts take.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(3500);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_millis(3500);
 /// Interval between attempts.
 pub(crate) const RETRY: Duration = Duration::from_millis(500);
 
@@ -122,7 +122,7 @@ impl Network {
     }
 
     /// The network as reported to the controller; `None` without addresses.
-    pub(crate) fn told(&self) -> Option<PortNetwork> {
+    pub(crate) fn reported(&self) -> Option<PortNetwork> {
         let addresses = self.addresses();
         (!addresses.is_empty()).then(|| PortNetwork {
             interface: self.interface.as_ref().map(|interface| interface.name.clone()),
@@ -144,7 +144,7 @@ impl Network {
     ///
     /// # Errors
     /// When no address or router fits.
-    pub(crate) fn way(&self, to: IpAddr) -> Result<(Option<IpAddr>, IpAddr), HopError> {
+    pub(crate) fn route_to(&self, to: IpAddr) -> Result<(Option<IpAddr>, IpAddr), HopError> {
         let version = IpVersion::of(to);
         let addresses = self.addresses();
         let own = addresses.iter().find(|network| IpVersion::of(network.addr()) == version);
@@ -177,15 +177,15 @@ mod tests {
             gateways: vec!["10.0.1.1".parse().unwrap()],
         };
         let network = Network::new("net_e1000_igb_vf", None, given);
-        let way = |to: &str| network.way(to.parse().unwrap()).map_err(|error| error.to_string());
+        let way = |to: &str| network.route_to(to.parse().unwrap()).map_err(|error| error.to_string());
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         assert_eq!(way("10.0.1.9"), Ok((None, ip("10.0.1.2"))));
         assert_eq!(way("10.0.2.9"), Ok((Some(ip("10.0.1.1")), ip("10.0.1.2"))));
         assert_eq!(way("fd00:1::7"), Ok((None, ip("fd00:1::2"))));
         assert!(way("fd00:2::7").unwrap_err().contains("--gateway"));
         let none = Network::new("net_memif", None, GivenAddresses::default());
-        assert!(none.told().is_none() && !none.answers);
-        assert!(none.way(ip("10.0.0.1")).unwrap_err().to_string().contains("--address"));
-        assert_eq!(network.told().unwrap().resolver, Resolver::Port);
+        assert!(none.reported().is_none() && !none.answers);
+        assert!(none.route_to(ip("10.0.0.1")).unwrap_err().to_string().contains("--address"));
+        assert_eq!(network.reported().unwrap().resolver, Resolver::Port);
     }
 }

@@ -151,14 +151,18 @@ impl Active {
     }
 
     /// Answers requests for the port's addresses.
-    pub fn tend(&mut self, setup: &mut PortSetup<'_>) {
+    pub fn answer_requests(&mut self, setup: &mut PortSetup<'_>) {
         if let Some(jobs) = self.jobs.as_mut().filter(|jobs| setup.answers() && jobs.sending_is_over()) {
             // This thread sends the frames that wait for ended loops, whose queues are free.
             jobs.join_senders(&mut setup.tx);
             setup.send_left(&self.sending);
         }
         // The loop with the transmit queue sends the frames that this thread cannot send.
-        setup.tend(Some(if self.part() == Part::Reflect { &self.receiving } else { &self.sending }));
+        setup.answer_requests(Some(if self.part() == Part::Reflect {
+            &self.receiving
+        } else {
+            &self.sending
+        }));
     }
 
     /// Receive counters so far; zeros on a transmitter.

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use linerate_traffic::mac::MacAddr;
 
 use linerate_measure::mailbox::{Caught, Mailbox};
-use linerate_measure::neighbour::{Heard, Question, hear};
+use linerate_measure::neighbour::{Meaning, RequestKind, interpret};
 
 /// Most entries of the neighbour table: a network's traffic must not fill memory.
 const MOST_NEIGHBOURS: usize = 1024;
@@ -51,21 +51,21 @@ impl Answering {
     }
 
     /// Processes a frame, and returns the answer to it.
-    pub(super) fn hear(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
-        match hear(frame, self.mac, &self.addresses) {
-            Heard::Nothing => None,
-            Heard::Learnt(ip, mac) => {
-                self.learn(ip, mac);
+    pub(super) fn answer_to(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        match interpret(frame, self.mac, &self.addresses) {
+            Meaning::Nothing => None,
+            Meaning::Neighbour(ip, mac) => {
+                self.add_neighbour(ip, mac);
                 None
             }
-            Heard::Question { answer, kind, learnt } => {
-                if let Some((ip, mac)) = learnt {
-                    self.learn(ip, mac);
+            Meaning::Request { answer, kind, requester } => {
+                if let Some((ip, mac)) = requester {
+                    self.add_neighbour(ip, mac);
                 }
                 *match kind {
-                    Question::Arp => &mut self.answered.arp,
-                    Question::Solicitation => &mut self.answered.solicitations,
-                    Question::Ping => &mut self.answered.pings,
+                    RequestKind::Arp => &mut self.answered.arp,
+                    RequestKind::Solicitation => &mut self.answered.solicitations,
+                    RequestKind::Ping => &mut self.answered.pings,
                 } += 1;
                 Some(answer)
             }
@@ -73,12 +73,12 @@ impl Answering {
     }
 
     /// Processes the frames in the mailbox, and returns the answers.
-    pub(super) fn hear_caught(&mut self) -> Vec<Vec<u8>> {
+    pub(super) fn answers_to_caught(&mut self) -> Vec<Vec<u8>> {
         let caught: Vec<Caught> = self.caught.try_iter().collect();
-        caught.iter().filter_map(|frame| self.hear(frame.bytes())).collect()
+        caught.iter().filter_map(|frame| self.answer_to(frame.bytes())).collect()
     }
 
-    fn learn(&mut self, ip: IpAddr, mac: MacAddr) {
+    fn add_neighbour(&mut self, ip: IpAddr, mac: MacAddr) {
         if self.neighbours.len() < MOST_NEIGHBOURS || self.neighbours.contains_key(&ip) {
             self.neighbours.insert(ip, mac);
         }
@@ -130,19 +130,19 @@ impl Answering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use linerate_measure::neighbour::question;
+    use linerate_measure::neighbour::request;
 
     #[test]
-    fn questions_are_answered_counted_and_learnt_from() {
+    fn requests_are_answered_and_counted_and_give_the_requesters_address() {
         let (here, there) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let mut answering = Answering::new(here, vec!["10.0.0.1/24".parse().unwrap()]);
         assert_eq!(answering.note(), None);
-        let asked = question(there, ip("10.0.0.2"), ip("10.0.0.1")).unwrap();
+        let asked = request(there, ip("10.0.0.2"), ip("10.0.0.1")).unwrap();
         answering.mailbox().put(&asked);
         answering.mailbox().put(&[0; 2000]);
-        assert_eq!(answering.hear_caught().len(), 1);
-        assert!(answering.hear_caught().is_empty());
+        assert_eq!(answering.answers_to_caught().len(), 1);
+        assert!(answering.answers_to_caught().is_empty());
         assert_eq!(answering.neighbour(ip("10.0.0.2")), Some(there));
         assert!(answering.note().unwrap().contains("answered 1 ARP requests"));
         answering.begin();
@@ -150,6 +150,6 @@ mod tests {
         for _ in 0..1000 {
             answering.mailbox().put(&asked);
         }
-        assert!(answering.hear_caught().len() < 1000, "what does not fit is dropped, not waited for");
+        assert!(answering.answers_to_caught().len() < 1000, "what does not fit is dropped, not waited for");
     }
 }

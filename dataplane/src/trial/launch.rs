@@ -44,10 +44,10 @@ impl PortSetup<'_> {
                 rate.measured_hz
             ),
         });
-        let told_wrong = rate.is_told_wrong().then(|| {
-            format!("DPDK tells a wrong frequency of the counter {SOURCE}, which is not used: {rate}")
+        let wrong_frequency = rate.differs_from_stated().then(|| {
+            format!("DPDK states a wrong frequency of the counter {SOURCE}, which is not used: {rate}")
         });
-        changed.into_iter().chain(told_wrong).collect()
+        changed.into_iter().chain(wrong_frequency).collect()
     }
 
     /// Launches the loops: a receiver counts from now on, a transmitter waits for the start.
@@ -55,7 +55,7 @@ impl PortSetup<'_> {
     /// # Errors
     /// When statistics cannot be read or an lcore is busy.
     pub fn arm(&mut self, prepared: Prepared) -> Result<Active, TrialError> {
-        self.tend(None);
+        self.answer_requests(None);
         if let Some(answering) = &mut self.answering {
             answering.begin();
         }

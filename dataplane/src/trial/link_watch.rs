@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_down_is_told() {
+    fn the_time_down_is_noted() {
         // (state of the link at each 100 ms, note at the end)
         for (states, note) in [
             (&[true, true, true][..], None),

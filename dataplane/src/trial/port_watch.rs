@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_without_statistics_is_said_to_have_none() {
+    fn a_port_without_statistics_is_reported_as_such() {
         let mut watch = PortWatch::new(None);
         assert_eq!(watch.look(counters(5)), None);
         assert!(watch.trouble().unwrap().contains("no statistics"));

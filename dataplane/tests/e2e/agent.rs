@@ -251,7 +251,7 @@ fn a_transmitter_whose_controller_vanishes_stops_and_keeps_its_report() {
 }
 
 #[test]
-fn a_lonely_agent_ends_when_told_so() {
+fn an_orphaned_agent_ends_when_configured_so() {
     let mut agent = Agent::start(0, "net_null0", "--exit-when-orphaned 1s");
     drop(agent.greet());
     assert!(agent.process.ends_within(Duration::from_secs(10)).unwrap().success());
@@ -280,7 +280,7 @@ fn scrape(address: &str) -> String {
 }
 
 #[test]
-fn metrics_count_what_reports_say_over_all_trials() {
+fn metrics_equal_the_sum_of_all_reports() {
     let mut agent = Agent::start(0, "net_null0", "--metrics 127.0.0.1:0");
     let log = agent.process.wait_for_stderr("/metrics");
     let address = log.split("http://").nth(1).unwrap().split('/').next().unwrap();

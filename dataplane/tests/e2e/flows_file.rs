@@ -79,8 +79,8 @@ fn a_million_flows_add_up_to_the_report() {
 }
 
 #[test]
-fn lost_packets_are_told_of_each_flow() {
-    let Some(lab) = Lab::new("lost_packets_are_told_of_each_flow") else { return };
+fn lost_packets_are_listed_for_each_flow() {
+    let Some(lab) = Lab::new("lost_packets_are_listed_for_each_flow") else { return };
     lab.rule_at("near1", "numgen inc mod 10 == 0 counter name hits drop");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("flows.csv");

@@ -37,8 +37,8 @@ fn observed(lab: &Lab, frames: &[Vec<u8>]) -> Value {
 }
 
 #[test]
-fn foreign_frames_are_told_by_kind() {
-    let Some(lab) = Lab::new("foreign_frames_are_told_by_kind") else { return };
+fn foreign_frames_are_counted_by_kind() {
+    let Some(lab) = Lab::new("foreign_frames_are_counted_by_kind") else { return };
     let mut broadcast = frame(&[0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
     broadcast[..6].fill(0xff);
     broadcast.resize(42, 0);
@@ -216,8 +216,8 @@ fn a_receiver_on_its_own_knows_the_flows_of_all_its_lcores() {
 
 #[test]
 
-fn a_receiver_on_its_own_tells_duplicates() {
-    let Some(lab) = Lab::new("a_receiver_on_its_own_tells_duplicates") else { return };
+fn a_receiver_on_its_own_recognises_duplicates() {
+    let Some(lab) = Lab::new("a_receiver_on_its_own_recognises_duplicates") else { return };
     let frames = recorded("--flows 3 --packets 30 --rate 100kpps");
     let twice: Vec<Vec<u8>> = frames.iter().flat_map(|frame| [frame.clone(), frame.clone()]).collect();
     let report = observed(&lab, &twice);

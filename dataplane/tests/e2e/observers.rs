@@ -165,8 +165,8 @@ fn a_reflectors_report_adds_up() {
 }
 
 #[test]
-fn a_receiver_to_which_nobody_sends_ends_on_time() {
-    let Some(lab) = Lab::new("a_receiver_to_which_nobody_sends_ends_on_time") else { return };
+fn a_receiver_without_a_sender_ends_on_time() {
+    let Some(lab) = Lab::new("a_receiver_without_a_sender_ends_on_time") else { return };
     let began = std::time::Instant::now();
     let report = lab.report("0@1,1@1", &["far"], "rx --duration 1s --quiet --json");
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
@@ -253,8 +253,8 @@ fn hurried(command: &Command) -> Command {
 }
 
 #[test]
-fn packets_leave_at_the_rate_that_was_asked_for() {
-    let Some(lab) = Lab::new("packets_leave_at_the_rate_that_was_asked_for") else { return };
+fn packets_leave_at_the_intended_rate() {
+    let Some(lab) = Lab::new("packets_leave_at_the_intended_rate") else { return };
     for (rate, seconds) in [(1_u64, 3_u64), (10, 2), (1000, 2), (20_000, 3)] {
         let asked = rate * seconds;
         let tolerance = (asked / 1000).max(1);

@@ -155,8 +155,8 @@ fn what_the_path_doubles_is_duplicate() {
 }
 
 #[test]
-fn loss_and_duplicates_are_told_apart() {
-    let Some(lab) = Lab::new("loss_and_duplicates_are_told_apart") else { return };
+fn loss_and_duplicates_are_distinguished() {
+    let Some(lab) = Lab::new("loss_and_duplicates_are_distinguished") else { return };
     lab.rule_at("near1", &format!("{ONE_IN_TEN} drop"));
     // Of what is left, one frame of nine goes twice.
     lab.rules("table netdev near1 {\n chain c {\n numgen inc mod 9 == 3 counter dup to \"far1\"\n }\n}\n");
@@ -246,8 +246,8 @@ fn of_two_ways_each_has_its_own_loss() {
 }
 
 #[test]
-fn a_path_that_is_cut_loses_everything_and_holds_nobody_up() {
-    let Some(lab) = Lab::new("a_path_that_is_cut_loses_everything_and_holds_nobody_up") else { return };
+fn a_path_that_is_cut_loses_everything_and_delays_no_end() {
+    let Some(lab) = Lab::new("a_path_that_is_cut_loses_everything_and_delays_no_end") else { return };
     lab.set("ip link set far1 nomaster");
     let began = Instant::now();
     let report = pair(&lab, "--rate 5kpps --packets 1000 --flows 7");
@@ -323,8 +323,8 @@ fn link_down(lab: &Lab, command: &str) {
 }
 
 #[test]
-fn a_sender_whose_interface_is_down_says_so_and_ends() {
-    let Some(lab) = Lab::new("a_sender_whose_interface_is_down_says_so_and_ends") else { return };
+fn a_sender_whose_interface_is_down_reports_it_and_ends() {
+    let Some(lab) = Lab::new("a_sender_whose_interface_is_down_reports_it_and_ends") else { return };
     lab.set("ip link set near down");
     link_down(
         &lab,
@@ -333,15 +333,15 @@ fn a_sender_whose_interface_is_down_says_so_and_ends() {
 }
 
 #[test]
-fn a_cable_that_is_unplugged_at_the_other_end_holds_nobody_up() {
-    let Some(lab) = Lab::new("a_cable_that_is_unplugged_at_the_other_end_holds_nobody_up") else { return };
+fn a_cable_unplugged_at_the_other_end_delays_no_end() {
+    let Some(lab) = Lab::new("a_cable_unplugged_at_the_other_end_delays_no_end") else { return };
     lab.set("ip link set near1 down");
     link_down(&lab, "pair --rate 5kpps --packets 1000 --flows 7 --link-wait 1s --json --quiet");
 }
 
 #[test]
-fn a_cable_that_is_unplugged_in_a_trial_holds_nobody_up() {
-    let Some(lab) = Lab::new("a_cable_that_is_unplugged_in_a_trial_holds_nobody_up") else { return };
+fn a_cable_unplugged_in_a_trial_delays_no_end() {
+    let Some(lab) = Lab::new("a_cable_unplugged_in_a_trial_delays_no_end") else { return };
     let command = "pair --rate 1kpps --packets 2000 --flows 7 --link-wait 1s --json --quiet";
     let began = Instant::now();
     let running = Running::start(&mut lab.dataplane(PAIR.0, PAIR.1, command));

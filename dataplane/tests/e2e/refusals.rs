@@ -49,7 +49,7 @@ fn refused_profile(file: &Path, text: &str, parts: &[&str]) {
 }
 
 #[test]
-fn profiles_that_say_something_wrong_are_named_with_the_place() {
+fn wrong_profiles_are_named_with_the_place() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("profile.yaml");
     let good = "apiVersion: linerate.dev/v1alpha1\nkind: Profile\nspec:\n  flows: 3\n";
@@ -82,7 +82,7 @@ fn a_profile_beside_options_of_its_own_is_refused() {
 }
 
 #[test]
-fn an_agent_that_is_refused_tells_its_starter_why() {
+fn an_agent_that_is_refused_reports_the_reason_to_its_starter() {
     for (own, part) in [("agent --no-such-option", "--no-such-option"), ("agent --log-level loud", "loud")] {
         let output = run(&mut dataplane(&["--no-pci".to_owned()], own));
         assert_eq!(output.status.code(), Some(2), "{own}: {}", stderr(&output));

@@ -213,7 +213,7 @@ fn what_wiresharks_tools_write_is_sent_again() {
 }
 
 #[test]
-fn a_pace_is_asked_for_where_the_recording_has_none() {
+fn a_recording_without_times_needs_a_rate() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let frame = |seconds: u64| (Duration::from_secs(seconds), 64, vec![7; 64]);

@@ -47,8 +47,8 @@ fn a_round_trip_leads_by_the_router_both_ways() {
 }
 
 #[test]
-fn a_next_hop_that_is_silent_is_told_with_its_state() {
-    let Some(lab) = Routed::new("a_next_hop_that_is_silent_is_told_with_its_state", true) else { return };
+fn a_silent_next_hop_is_reported_with_its_state() {
+    let Some(lab) = Routed::new("a_silent_next_hop_is_reported_with_its_state", true) else { return };
     lab.set("router", "ip link set far0 arp off");
     lab.set("far", "ip neighbour flush dev eth0");
     for (space, to, parts) in [
@@ -71,8 +71,10 @@ const NEAR_PORT: &str = "--address 10.91.1.2/24 --gateway 10.91.1.1";
 const FAR_PORT: &str = "--address 10.91.2.2/24 --gateway 10.91.2.1";
 
 #[test]
-fn ports_with_addresses_of_their_own_answer_and_ask() {
-    let Some(lab) = Routed::new("ports_with_addresses_of_their_own_answer_and_ask", false) else { return };
+fn ports_with_addresses_of_their_own_answer_and_send_requests() {
+    let Some(lab) = Routed::new("ports_with_addresses_of_their_own_answer_and_send_requests", false) else {
+        return;
+    };
     lab.count_at_far(&format!("ip saddr {NEAR} ip daddr {FAR} ip ttl 63 udp dport 1024"));
     let receiver = lab.start("far", "0@1,1@1", &format!("rx {FAR_PORT}"));
     let options = format!("tx {NEAR_PORT} --dst-ip {FAR} --rate 2kpps --packets {PACKETS} --quiet --json");
@@ -124,8 +126,8 @@ fn a_reflector_answers_between_what_it_turns_round() {
 }
 
 #[test]
-fn a_gateway_that_does_not_answer_is_told_with_what_was_tried() {
-    let Some(lab) = Routed::new("a_gateway_that_does_not_answer_is_told_with_what_was_tried", false) else {
+fn a_silent_gateway_is_reported_with_the_attempts() {
+    let Some(lab) = Routed::new("a_silent_gateway_is_reported_with_the_attempts", false) else {
         return;
     };
     let began = Instant::now();

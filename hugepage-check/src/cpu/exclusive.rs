@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_asks_for_lcores_is_warned() {
+    fn only_required_lcores_cause_a_warning() {
         let cpus: CpuSet = "0-7".parse().unwrap();
         assert!(decide(Guess::Everything, &cpus, true).remedy.is_some());
         assert!(decide(Guess::Everything, &cpus, false).remedy.is_none());

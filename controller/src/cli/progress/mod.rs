@@ -20,7 +20,7 @@ use linerate_experiment::plan::Trial;
 use linerate_experiment::search::SearchState;
 use linerate_results::summary::{TrialFailure, TrialSummary};
 use linerate_runner::events::{Reading, SearchProgress};
-use linerate_runner::run::observer::{Nobody, Observer, WatchedPath};
+use linerate_runner::run::observer::{NoObserver, Observer, WatchedPath};
 use linerate_search::classify::LoadClass;
 
 /// Most pairs with a line of their own, so that the view does not fill a terminal or a log.
@@ -46,7 +46,7 @@ trait View {
 /// The observer that fits standard output and standard error.
 pub(super) fn observer(quiet: bool, as_json: bool) -> Box<dyn Observer> {
     if quiet {
-        return Box::new(Nobody);
+        return Box::new(NoObserver);
     }
     let mut views: Vec<Box<dyn View>> = Vec::new();
     // Events and a live view would garble each other on one terminal.
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_tells_of_a_missed_load() {
+    fn a_result_line_shows_a_missed_load() {
         for (sent, line) in [
             (1000, "[1/2] p tx0-rx0: sent 1000 received 900 lost 100, path-limited"),
             (

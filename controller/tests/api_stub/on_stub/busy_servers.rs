@@ -98,7 +98,7 @@ async fn what_was_done_and_denied_is_not_done_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_does_not_answer_is_asked_again() {
+async fn a_request_without_an_answer_is_repeated() {
     let cluster = Cluster::start().await;
     let never = || Effect::Late(Duration::from_secs(600));
     cluster.fault(Fault::of("list", "nodes", never()));

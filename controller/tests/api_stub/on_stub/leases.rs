@@ -113,7 +113,7 @@ async fn a_controller_that_was_taken_for_dead_starts_no_pods_any_more_and_remove
     let renewals = cluster.count("patch", "leases");
     cluster.until("the lease is renewed", || cluster.count("patch", "leases") > renewals).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    drop(crate::api::bid_farewell(&cluster.state, &pod_key("tx0")));
+    drop(crate::api::delete_pod(&cluster.state, &pod_key("tx0")));
     let said = running.ends_with(1).await;
     assert!(said.contains("its lease was taken by other/2"), "{said}");
     assert_eq!(cluster.count("create", "pods"), pods);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::whole::assert_whole;
-use crate::api::bid_farewell;
+use crate::api::delete_pod;
 use crate::cluster::{Cluster, POD, TWO_TRIALS};
 use crate::kubelet::{Fate, lose_node};
 use crate::state::pod_key;
@@ -32,7 +32,7 @@ async fn recovers(fault: impl AsyncFnOnce(&Cluster), how: &str) -> Cluster {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_is_deleted_in_a_trial() {
-    let delete = async |cluster: &Cluster| drop(bid_farewell(&cluster.state, &pod_key("tx1")));
+    let delete = async |cluster: &Cluster| drop(delete_pod(&cluster.state, &pod_key("tx1")));
     let cluster = recovers(delete, "was started anew").await;
     assert!(cluster.summary().unwrap().recoveries[0].contains("tx1"));
 }
@@ -79,7 +79,7 @@ async fn pairs_do_not_shift_when_one_does_not_come_back() {
     let running = cluster.run(&spec(3), &[]);
     cluster.until_trial().await;
     cluster.fate("rx0", [Fate::ImageError("no such image")]);
-    bid_farewell(&cluster.state, &pod_key("rx0"));
+    delete_pod(&cluster.state, &pod_key("rx0"));
     running.ends_with(1).await;
     let summary = cluster.summary().unwrap();
     let mut pairs: Vec<_> = summary.trials.iter().map(|trial| trial.pair.as_str()).collect();
@@ -121,7 +121,7 @@ async fn a_recovery_can_be_interrupted() {
     cluster.until_trial().await;
     cluster.state.stuck.lock().unwrap().insert("rx0".to_owned());
     let deletions = cluster.count("delete", "pods");
-    bid_farewell(&cluster.state, &pod_key("tx0"));
+    delete_pod(&cluster.state, &pod_key("tx0"));
     cluster.until("the pods are to go", || cluster.count("delete", "pods") > deletions).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let begun = Instant::now();

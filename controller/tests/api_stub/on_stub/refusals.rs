@@ -74,7 +74,7 @@ async fn without_a_view_of_the_nodes_the_scheduler_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_ceiling_forbids_is_refused_before_anything_is_asked() {
+async fn what_a_ceiling_forbids_is_refused_before_any_request() {
     let cluster = Cluster::start().await;
     for (more, options, part) in [
         (

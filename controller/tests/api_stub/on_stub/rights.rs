@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::kept;
-use crate::api::bid_farewell;
+use crate::api::delete_pod;
 use crate::cluster::{Cluster, TWO_TRIALS};
 use crate::kubelet::Fate;
 use crate::role::{Right, Role, right};
@@ -39,7 +39,7 @@ async fn the_role_is_exactly_what_is_used() {
         std::fs::remove_dir_all(cluster.path("results")).unwrap();
         let running = cluster.run(&spec, &[]);
         cluster.until_trial().await;
-        bid_farewell(&cluster.state, &pod_key("tx0"));
+        delete_pod(&cluster.state, &pod_key("tx0"));
         tokio::time::sleep(Duration::from_millis(10)).await;
         running.ends_with(0).await;
         kept::run_on_kept_pods(&cluster, TWO_TRIALS).await;

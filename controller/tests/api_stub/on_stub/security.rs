@@ -46,7 +46,7 @@ async fn a_refusal_names_the_label_to_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_warning_is_told_once() {
+async fn a_warning_is_printed_once() {
     let cluster = Cluster::start().await;
     *cluster.state.warned.lock().unwrap() = Some(Level::Restricted);
     let said =

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::whole::assert_whole;
-use crate::api::bid_farewell;
+use crate::api::delete_pod;
 use crate::cluster::{Cluster, POD, TWO_TRIALS};
 use crate::faults::{Effect, Fault};
 use crate::state::pod_key;
@@ -55,14 +55,14 @@ async fn a_watch_that_fails_is_taken_up_with_growing_delays() {
 
 /// A new list without the pod reveals its end.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_farewell_that_no_watch_tells_is_noticed() {
+async fn a_deletion_without_a_watch_event_is_noticed() {
     let cluster = Cluster::start().await;
-    cluster.fault(Fault::of("watch", "pods", Effect::GoneForFarewell));
+    cluster.fault(Fault::of("watch", "pods", Effect::GoneForDeletion));
     let running = cluster.run(&format!("  pairs: 2\n{POD}{}", TWO_TRIALS.replace("400ms", "1s")), &[]);
     cluster.until_trial().await;
     // Removed at once, so that the list does not have it.
     cluster.fault(Fault::of("list", "pods", Effect::Late(Duration::from_millis(300))));
-    bid_farewell(&cluster.state, &pod_key("rx1"));
+    delete_pod(&cluster.state, &pod_key("rx1"));
     let begun = Instant::now();
     running.ends_with(0).await;
     assert_whole(&cluster, 2, 2);
@@ -78,7 +78,7 @@ async fn a_watch_may_lag_behind() {
     cluster.fault(Fault::of("watch", "pods", Effect::LateEvents(Duration::from_millis(150))));
     let running = cluster.run(&format!("  pairs: 1\n{POD}{}", TWO_TRIALS.replace("400ms", "1s")), &[]);
     cluster.until_trial().await;
-    bid_farewell(&cluster.state, &pod_key("tx0"));
+    delete_pod(&cluster.state, &pod_key("tx0"));
     running.ends_with(0).await;
     assert_whole(&cluster, 1, 2);
 }

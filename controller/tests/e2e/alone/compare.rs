@@ -116,7 +116,7 @@ fn a_large_difference_shows_through_any_scatter() {
 }
 
 #[test]
-fn what_cannot_be_compared_is_said() {
+fn what_cannot_be_compared_is_named() {
     let bench = Bench::new("");
     let nowhere = bench.path("nowhere");
     for (options, code, part) in [

@@ -101,7 +101,7 @@ fn a_shaped_link_is_found() {
 }
 
 #[test]
-fn a_tester_below_its_path_says_so() {
+fn a_tester_that_limits_the_result_is_named() {
     let bench = Bench::new(&format!(
         "  search: {{goals: [{{name: ndr, {QUICK}}}], load: {{max: 100mpps}}, warmUp: 0s}}\n"
     ));

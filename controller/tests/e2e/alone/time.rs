@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::cpu_quota::CpuQuota;
-use crate::support::lying_clock::lying_clock;
+use crate::support::wrong_clock::wrong_clock;
 use crate::support::{Bench, not_run, stderr};
 use linerate_results::store::record::TrialRecord;
 use linerate_results::summary::{Status, TrialSummary};
@@ -91,25 +91,25 @@ fn a_pair_with_half_a_cpu_offers_its_loads_or_the_verdict_names_the_quota() {
     }
 }
 
-/// True when the told frequency is far off, and the difference is that of told and measured. DPDK rounds to 10 MHz, so the
-/// lie of 2000 ppm is not all of it.
-fn is_a_lie(rate: &TickRate) -> bool {
+/// True when the stated frequency is far off, and the difference is that of stated and measured. DPDK rounds to 10 MHz, so
+/// the 2000 ppm of the replaced function are not all of it.
+fn is_wrong(rate: &TickRate) -> bool {
     let ppm = (rate.told_hz as f64 / rate.measured_hz as f64 - 1.0) * 1e6;
     rate.difference_ppm.abs() > 100.0 && (rate.difference_ppm - ppm).abs() < 1.0
 }
 
 #[test]
-fn a_frequency_that_dpdk_tells_wrong_is_in_every_output_and_no_load_rests_on_it() {
+fn a_frequency_that_dpdk_states_wrong_is_in_every_output_and_affects_no_load() {
     let bench =
         Bench::new("  traffic: {frameSizes: [64], flows: [1], rates: [5kpps]}\n  trial: {duration: 2s}\n");
-    let lie = lying_clock(bench.path("results").parent().unwrap(), 998);
-    let output = bench.command(&["--json", "--quiet"]).env("LD_PRELOAD", lie).output().unwrap();
+    let library = wrong_clock(bench.path("results").parent().unwrap(), 998);
+    let output = bench.command(&["--json", "--quiet"]).env("LD_PRELOAD", library).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let summary = bench.summary().unwrap();
     let [trial] = &summary.trials[..] else { panic!("{:?}", summary.trials) };
     assert_eq!(trial.tick_rates.len(), 2);
     for rate in trial.tick_rates.values() {
-        assert!(is_a_lie(rate) && rate.uncertainty_ppm < 50.0, "{rate}");
+        assert!(is_wrong(rate) && rate.uncertainty_ppm < 50.0, "{rate}");
     }
     let told = trial.tick_rates["tx0"].told_hz.to_string();
     assert!(
@@ -117,7 +117,7 @@ fn a_frequency_that_dpdk_tells_wrong_is_in_every_output_and_no_load_rests_on_it(
         "{trial:?}"
     );
     for agent in &summary.experiment.agents {
-        assert!(is_a_lie(&agent.tick_rate.unwrap()), "{agent:?}");
+        assert!(is_wrong(&agent.tick_rate.unwrap()), "{agent:?}");
     }
     let directory = bench.experiment().unwrap();
     let text = std::fs::read_to_string(directory.join(&trial.trial)).unwrap();
@@ -144,7 +144,7 @@ fn a_frequency_that_dpdk_tells_wrong_is_in_every_output_and_no_load_rests_on_it(
     assert_eq!(reports.len(), 2);
     for file in reports {
         let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-        assert!(text.contains("ppm") && text.contains("told by DPDK"), "{text}");
+        assert!(text.contains("ppm") && text.contains("stated by DPDK"), "{text}");
         assert!(text.contains("lcore that waited longest for a CPU"), "{text}");
     }
 }

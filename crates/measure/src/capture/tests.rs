@@ -84,7 +84,7 @@ fn pcap_is_read_in_every_form() {
 }
 
 #[test]
-fn what_is_odd_is_read_and_told() {
+fn odd_captures_are_read_with_a_note() {
     let frame = [7u8; 96];
     let noted = |file: &[u8], part: &str| {
         let capture = opened(file);

@@ -14,7 +14,7 @@ use crate::reflect::turn_round;
 
 /// Seconds after which frames that the port does not accept are dropped: a longer wait would add the
 /// reflector's own delay to the measurement.
-const PATIENCE_S: f64 = 1e-3;
+const TIME_LIMIT_S: f64 = 1e-3;
 
 /// Results of a reflecting loop.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,7 +49,7 @@ where
     R::Burst: TurnableBurst,
     T: ForwardQueue<Burst = R::Burst> + OwnFrames,
 {
-    let patience = (clock.tick_hz() as f64 * PATIENCE_S) as u64;
+    let time_limit = (clock.tick_hz() as f64 * TIME_LIMIT_S) as u64;
     let mut outcome = ReflectOutcome { began: clock.ticks(), ..ReflectOutcome::default() };
     let ReflectOutcome { received, sent, dropped, foreign, .. } = &mut outcome;
     let mut burst = R::Burst::default();
@@ -69,7 +69,7 @@ where
             }
             let now = clock.ticks();
             idle.look(now);
-            if !reclaimed && now.saturating_sub(*rest_since.get_or_insert(now)) > patience {
+            if !reclaimed && now.saturating_sub(*rest_since.get_or_insert(now)) > time_limit {
                 // Reception may have stopped because no buffer is free.
                 tx.reclaim();
                 reclaimed = true;
@@ -95,7 +95,7 @@ where
         let mut waiting = burst.len() as u64;
         received.packets += waiting;
         received.foreign += arrived - waiting;
-        let deadline = arrived_at + patience;
+        let deadline = arrived_at + time_limit;
         loop {
             let offered_bytes = burst.bytes();
             let accepted = tx.forward(&mut burst) as u64;

@@ -263,7 +263,7 @@ fn reordering_is_reported_with_its_extent() {
 }
 
 #[test]
-fn idle_time_and_departures_are_told() {
+fn idle_time_and_departures_are_reported() {
     let (mut sender, _receiver) = plain_link(|_| Fate::Lose);
     let clock = SteppingClock::new(100);
     let sent = transmit(

@@ -17,30 +17,32 @@ fn ip(text: &str) -> IpAddr {
 }
 
 #[test]
-fn a_question_is_answered_and_learnt_from() {
+fn a_request_is_answered_and_gives_the_requesters_address() {
     for (source, target, own, kind) in [
-        ("10.0.1.2", "10.0.1.1", "10.0.1.1/24", Question::Arp),
-        ("fd00::2", "fd00::1:2", "fd00::1:2/64", Question::Solicitation),
+        ("10.0.1.2", "10.0.1.1", "10.0.1.1/24", RequestKind::Arp),
+        ("fd00::2", "fd00::1:2", "fd00::1:2/64", RequestKind::Solicitation),
     ] {
-        let asked = question(HERE, ip(source), ip(target)).unwrap();
-        let Heard::Question { answer, kind: heard, learnt } = hear(&asked, THERE, &addresses(&[own])) else {
-            panic!("{asked:02x?} is no question");
+        let asked = request(HERE, ip(source), ip(target)).unwrap();
+        let Meaning::Request { answer, kind: found, requester } =
+            interpret(&asked, THERE, &addresses(&[own]))
+        else {
+            panic!("{asked:02x?} is no request");
         };
-        assert_eq!((heard, learnt), (kind, Some((ip(source), HERE))));
+        assert_eq!((found, requester), (kind, Some((ip(source), HERE))));
         assert_eq!((&answer[..6], &answer[6..12]), (&HERE.0[..], &THERE.0[..]));
-        assert_eq!(hear(&answer, HERE, &[]), Heard::Learnt(ip(target), THERE));
+        assert_eq!(interpret(&answer, HERE, &[]), Meaning::Neighbour(ip(target), THERE));
         // No other port answers the request, and an answer is not answered.
-        assert_eq!(hear(&asked, THERE, &addresses(&["10.0.1.9/24", "fd00::9/64"])), Heard::Nothing);
+        assert_eq!(interpret(&asked, THERE, &addresses(&["10.0.1.9/24", "fd00::9/64"])), Meaning::Nothing);
         for cut in 0..answer.len().min(42) {
-            assert_eq!(hear(&answer[..cut], HERE, &[]), Heard::Nothing);
+            assert_eq!(interpret(&answer[..cut], HERE, &[]), Meaning::Nothing);
         }
     }
-    assert_eq!(question(HERE, ip("10.0.0.1"), ip("::1")), None);
+    assert_eq!(request(HERE, ip("10.0.0.1"), ip("::1")), None);
 }
 
 #[test]
 fn discovery_is_read_by_others() {
-    let asked = question(HERE, ip("fd00::2"), ip("fd00::1:2")).unwrap();
+    let asked = request(HERE, ip("fd00::2"), ip("fd00::1:2")).unwrap();
     let packet = SlicedPacket::from_ethernet(&asked).unwrap();
     let Some(NetSlice::Ipv6(header)) = &packet.net else { panic!("no IPv6") };
     assert_eq!(header.header().destination_addr().to_string(), "ff02::1:ff01:2");
@@ -58,10 +60,11 @@ fn pings_come_back() {
     builder.write(&mut asked, b"linerate").unwrap();
     // Padding is not part of the packet.
     asked.resize(70, 0xaa);
-    let Heard::Question { answer, kind, learnt } = hear(&asked, THERE, &addresses(&["10.0.1.1/24"])) else {
+    let Meaning::Request { answer, kind, requester } = interpret(&asked, THERE, &addresses(&["10.0.1.1/24"]))
+    else {
         panic!("no ping")
     };
-    assert_eq!((kind, learnt), (Question::Ping, None));
+    assert_eq!((kind, requester), (RequestKind::Ping, None));
     let packet = SlicedPacket::from_ethernet(&answer).unwrap();
     let Some(NetSlice::Ipv4(header)) = &packet.net else { panic!("no IPv4") };
     let header = header.header();
@@ -72,8 +75,8 @@ fn pings_come_back() {
     assert_eq!(message.payload(), b"linerate");
     assert_eq!(checksum::fold(checksum::sum(message.slice())), 0xffff);
     // Another port's IP address, another port's frame.
-    assert_eq!(hear(&asked, THERE, &addresses(&["10.0.1.2/24"])), Heard::Nothing);
-    assert_eq!(hear(&asked, HERE, &addresses(&["10.0.1.1/24"])), Heard::Nothing);
+    assert_eq!(interpret(&asked, THERE, &addresses(&["10.0.1.2/24"])), Meaning::Nothing);
+    assert_eq!(interpret(&asked, HERE, &addresses(&["10.0.1.1/24"])), Meaning::Nothing);
 }
 
 #[test]
@@ -84,10 +87,10 @@ fn pings_over_ipv6_come_back() {
         .icmpv6_echo_request(7, 8);
     let mut asked = Vec::new();
     builder.write(&mut asked, b"odd").unwrap();
-    let Heard::Question { answer, kind, .. } = hear(&asked, THERE, &addresses(&["fd00::1/64"])) else {
+    let Meaning::Request { answer, kind, .. } = interpret(&asked, THERE, &addresses(&["fd00::1/64"])) else {
         panic!("no ping")
     };
-    assert_eq!(kind, Question::Ping);
+    assert_eq!(kind, RequestKind::Ping);
     let packet = SlicedPacket::from_ethernet(&answer).unwrap();
     let Some(NetSlice::Ipv6(header)) = &packet.net else { panic!("no IPv6") };
     let Some(TransportSlice::Icmpv6(message)) = &packet.transport else { panic!("no ICMPv6") };
@@ -98,8 +101,8 @@ fn pings_over_ipv6_come_back() {
 #[test]
 fn whatever_comes_is_survived() {
     let asked = [
-        question(HERE, ip("10.0.1.2"), ip("10.0.1.1")).unwrap(),
-        question(HERE, ip("fd00::2"), ip("fd00::1")).unwrap(),
+        request(HERE, ip("10.0.1.2"), ip("10.0.1.1")).unwrap(),
+        request(HERE, ip("fd00::2"), ip("fd00::1")).unwrap(),
     ];
     let own = addresses(&["10.0.1.1/24", "fd00::1/64"]);
     for frame in asked {
@@ -107,8 +110,8 @@ fn whatever_comes_is_survived() {
             for value in if cfg!(miri) { &[0xff][..] } else { &[0, 1, 0x7f, 0x80, 0xff] } {
                 let mut broken = frame.clone();
                 broken[at] = *value;
-                let _ = hear(&broken, THERE, &own);
-                let _ = hear(&broken[..at], THERE, &own);
+                let _ = interpret(&broken, THERE, &own);
+                let _ = interpret(&broken[..at], THERE, &own);
             }
         }
     }

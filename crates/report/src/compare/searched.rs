@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn irregular_results_are_left_out_and_said_so() {
+    fn irregular_results_are_left_out_with_a_note() {
         let a = named(regular().summary, "aaaaaaaa");
         let mut b = named(regular().summary, "bbbbbbbb");
         b.searches[0].goals[0] = limited_by_generator().summary.searches[0].goals[0].clone();

@@ -86,7 +86,7 @@ fn thresholds_are_relative_for_rates_and_absolute_for_shares() {
 }
 
 #[test]
-fn only_what_both_sides_have_is_compared_and_the_rest_is_told() {
+fn only_common_trials_are_compared_and_the_others_are_listed() {
     let mut a = rates("aaaaaaaa", "p", &STEADY);
     let mut b = rates("bbbbbbbb", "p", &STEADY);
     a.trials.push(trial("only-a", 1, 1e6, 0, 1));

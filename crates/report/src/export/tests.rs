@@ -51,7 +51,7 @@ fn the_older_kits_keys_are_all_there_and_the_loss_is_their_difference() {
 }
 
 #[test]
-fn every_counter_with_a_key_is_exported_and_told_in_the_page_of_exports() {
+fn every_counter_with_a_key_is_exported_and_documented() {
     let (tx, rx) = (transmitter(&record()), receiver(&record()));
     let page = include_str!("../../../../docs/results/exports.md");
     let told: Vec<&str> = page.split([' ', '`', '\n']).collect();

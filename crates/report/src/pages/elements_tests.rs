@@ -47,7 +47,7 @@ fn pairs_that_came_back_are_listed() {
 }
 
 #[test]
-fn a_round_trip_says_where_packets_ended() {
+fn a_round_trip_shows_where_packets_ended() {
     let mut figures = trial("tx0-rx0", 1, 1000, 900);
     assert!(section(&source(vec![figures.clone()]), "round-trips").is_none());
     figures.direction = Direction::RoundTrip;
@@ -110,7 +110,7 @@ fn nodes_stand_against_nodes_where_there_are_several() {
 }
 
 #[test]
-fn the_environment_is_told_whole() {
+fn the_whole_environment_is_shown() {
     let mut source = source(vec![trial("tx0-rx0", 1, 10, 10)]);
     source.summary.experiment.agents.clear();
     source.environment = Some(environment("word", "one=1 two=2"));

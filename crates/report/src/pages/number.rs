@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn speeds_are_said_in_the_largest_unit() {
+    fn speeds_are_shown_in_the_largest_unit() {
         assert_eq!(bit_rate(10_000_000_000), "10 Gbit/s");
         assert_eq!(bit_rate(2_500_000_000), "2.5 Gbit/s");
         assert_eq!(bit_rate(100_000_000), "100 Mbit/s");

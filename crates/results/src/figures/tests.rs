@@ -38,7 +38,7 @@ fn exchange(sent: u64, received: u64) -> TrialReport {
 }
 
 #[test]
-fn of_a_round_trip_the_transmitter_tells_times_and_the_reflector_where_packets_ended() {
+fn in_a_round_trip_the_transmitter_has_the_times_and_the_reflector_the_place_of_loss() {
     let trial = trial();
     let mut reflector = TrialReport { ended: Ended::Stopped, ..exchange(970, 990) };
     reflector.transmit.as_mut().unwrap().unsent_packets = 20;
@@ -97,7 +97,7 @@ fn a_delay_needs_a_common_clock() {
 }
 
 #[test]
-fn clocks_out_of_step_and_wrong_counts_are_told() {
+fn clocks_out_of_step_and_wrong_counts_are_noted() {
     let mut report = rx(10);
     let receive = report.receive.as_mut().unwrap();
     receive.sequence_gaps = 3;
@@ -169,7 +169,7 @@ fn what_both_ends_report_is_in_the_figures() {
 }
 
 #[test]
-fn a_load_that_missed_the_intended_one_is_told() {
+fn a_load_that_missed_the_intended_one_is_noted() {
     assert!(!with_clock(true, &tx(1000), &rx(1000)).unwrap().offered_missed_intended);
     let result = with_clock(true, &tx(900), &rx(800)).unwrap();
     assert!(result.offered_missed_intended);
@@ -177,7 +177,7 @@ fn a_load_that_missed_the_intended_one_is_told() {
 }
 
 #[test]
-fn without_an_intended_load_there_is_no_headroom_to_tell() {
+fn without_an_intended_load_there_is_no_headroom() {
     let mut sender = tx(10);
     let transmit = sender.transmit.as_mut().unwrap();
     (transmit.intended_pps, transmit.packets_per_lcore, transmit.headroom) = (None, vec![10], vec![0.0]);
@@ -185,7 +185,7 @@ fn without_an_intended_load_there_is_no_headroom_to_tell() {
 }
 
 #[test]
-fn time_without_a_cpu_and_the_clocks_of_both_agents_are_told() {
+fn time_without_a_cpu_and_the_clocks_of_both_agents_are_noted() {
     let worker = |lcore, waited_s| WorkerTime {
         lcore,
         cpu: Some(0),

@@ -14,7 +14,7 @@ use linerate_experiment::DEFAULT_DOCUMENT;
 use linerate_experiment::plan::plan;
 
 #[test]
-fn a_scan_tells_what_is_complete_and_what_is_not() {
+fn a_scan_lists_complete_and_missing_trials() {
     let results = tempfile::tempdir().unwrap();
     let store = Store::create(results.path()).unwrap();
     store.write_text(DOCUMENT_FILE, DEFAULT_DOCUMENT).unwrap();

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_read_again_is_told_before_it_is_written() {
+    fn what_could_not_be_read_again_is_refused_before_it_is_written() {
         let mut summary = summary(Status::Complete);
         summary.warm_up[0].sent_packets = u64::MAX;
         assert_eq!(can_be_read(&summary), Ok(()));

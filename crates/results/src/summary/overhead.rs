@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_record_says_nothing_of_writing_and_adds_up_once_it_is_resumed() {
+    fn an_older_record_has_no_writing_time_and_adds_up_once_it_is_resumed() {
         let text =
             r#"{"start_up_s": 1, "warm_up_s": 2, "trials_s": 13.2, "tear_down_s": 0, "total_s": 49.9}"#;
         let older: Overhead = serde_json::from_str(text).unwrap();

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_user_says_comes_first_and_must_be_there() {
+    fn the_users_path_comes_first_and_must_exist() {
         let dir = tempfile::tempdir().unwrap();
         let place = |name: &str| {
             let directory = dir.path().join(name);

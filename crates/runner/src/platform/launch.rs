@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn agents_are_told_the_ceilings() {
+    fn agents_get_the_ceilings() {
         let lines = lines(
             "  safety: {maxRate: 20kpps, maxDuration: 90s, allow: [10.0.0.0/8, '192.168.2.1']}\n",
             1,

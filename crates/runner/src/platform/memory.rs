@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lacking_is_told() {
+    fn missing_memory_is_reported() {
         let refusal = |free| decide(Hugepages::Always, 2, 256, free).unwrap_err().to_string();
         let some = refusal(Ok(vec![FreePages { page_bytes: 2 << 20, pages: 128 }]));
         assert!(some.contains("for 1 of 2 agents of 256 MB: 128 of 2048 kB"), "{some}");

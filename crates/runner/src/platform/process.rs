@@ -76,7 +76,7 @@ impl ExitWatch {
 /// A line of an agent's standard output.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Saying {
+enum OutputLine {
     Listening(SocketAddr),
     Error { message: String },
 }
@@ -117,13 +117,13 @@ impl AgentProcess {
             .kill_on_drop(true)
             .spawn()
             .map_err(|reason| PlatformError::Spawn { program: PathBuf::from(program), reason })?;
-        let (said, saying) = mpsc::unbounded_channel();
-        let talk = tokio::spawn(listen(child.stdout.take(), said));
-        let (signals, orders) = mpsc::unbounded_channel();
+        let (first_line_out, first_line) = mpsc::unbounded_channel();
+        let output = tokio::spawn(read_output(child.stdout.take(), first_line_out));
+        let (signals, signals_out) = mpsc::unbounded_channel();
         let (exit_in, exit) = watch::channel(None);
-        tokio::spawn(mind(child, orders, talk, exit_in));
+        tokio::spawn(supervise(child, signals_out, output, exit_in));
         let mut process = Self { exit: ExitWatch(exit), signals };
-        let reason = match process.address(saying).await {
+        let reason = match process.address(first_line).await {
             Ok(address) => return Ok((process, address)),
             Err(reason) => reason,
         };
@@ -131,13 +131,16 @@ impl AgentProcess {
         Err(PlatformError::NotStarted { agent: name.to_owned(), reason, log: log.to_owned() })
     }
 
-    async fn address(&mut self, mut saying: mpsc::UnboundedReceiver<Saying>) -> Result<SocketAddr, String> {
-        match timeout(START_TIME, saying.recv()).await {
-            Ok(Some(Saying::Listening(address))) => Ok(address),
-            Ok(Some(Saying::Error { message })) => Err(message),
+    async fn address(
+        &mut self,
+        mut first_line: mpsc::UnboundedReceiver<OutputLine>,
+    ) -> Result<SocketAddr, String> {
+        match timeout(START_TIME, first_line.recv()).await {
+            Ok(Some(OutputLine::Listening(address))) => Ok(address),
+            Ok(Some(OutputLine::Error { message })) => Err(message),
             Ok(None) => Err(match self.exit.within(END_TIME).await {
                 Some(exit) => exit.to_string(),
-                None => "it does not say where it listens; is it another program?".to_owned(),
+                None => "it printed no address; is it another program?".to_owned(),
             }),
             Err(_) => Err(format!("it does not listen after {} s", START_TIME.as_secs())),
         }
@@ -148,9 +151,9 @@ impl AgentProcess {
         self.exit.clone()
     }
 
-    /// Waits for the process to end. Kills it if it was not `asked` to end or does not end in time.
-    pub async fn stop(&mut self, asked: bool) {
-        if asked && self.exit.within(END_TIME).await.is_some() {
+    /// Waits for the process to end. Kills it if it was not `requested` to end or does not end in time.
+    pub async fn stop(&mut self, requested: bool) {
+        if requested && self.exit.within(END_TIME).await.is_some() {
             return;
         }
         for signal in [Signal::TERM, Signal::KILL] {
@@ -165,20 +168,23 @@ impl AgentProcess {
 }
 
 /// Reads standard output to its end: passes the first line on, returns the last error.
-async fn listen(stdout: Option<ChildStdout>, said: mpsc::UnboundedSender<Saying>) -> Option<String> {
+async fn read_output(
+    stdout: Option<ChildStdout>,
+    first_line: mpsc::UnboundedSender<OutputLine>,
+) -> Option<String> {
     let mut lines = BufReader::new(stdout?);
-    let mut said = Some(said);
+    let mut first_line = Some(first_line);
     let mut last_error = None;
     while let Ok(line) = next_line(&mut lines).await {
-        let Ok(saying) = serde_json::from_slice::<Saying>(&line) else {
-            tracing::debug!(line = %String::from_utf8_lossy(&line), "an agent says something else");
+        let Ok(parsed) = serde_json::from_slice::<OutputLine>(&line) else {
+            tracing::debug!(line = %String::from_utf8_lossy(&line), "an agent printed an unknown line");
             continue;
         };
-        if let Saying::Error { message } = &saying {
+        if let OutputLine::Error { message } = &parsed {
             last_error = Some(message.clone());
         }
-        if let Some(said) = said.take() {
-            let _ = said.send(saying);
+        if let Some(first_line) = first_line.take() {
+            let _ = first_line.send(parsed);
         }
     }
     last_error
@@ -186,10 +192,10 @@ async fn listen(stdout: Option<ChildStdout>, said: mpsc::UnboundedSender<Saying>
 
 /// Holds the child until it has ended, so that the kernel cannot reuse its process id while signals are sent.
 /// Ends when the sender of signals is dropped; dropping the child then kills it.
-async fn mind(
+async fn supervise(
     mut child: Child,
-    mut orders: mpsc::UnboundedReceiver<Signal>,
-    talk: tokio::task::JoinHandle<Option<String>>,
+    mut signals: mpsc::UnboundedReceiver<Signal>,
+    output: tokio::task::JoinHandle<Option<String>>,
     exit: watch::Sender<Option<Exit>>,
 ) {
     let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
@@ -199,7 +205,7 @@ async fn mind(
                 Ok(status) => describe(status),
                 Err(error) => format!("ended, and how is not known ({error})"),
             },
-            order = orders.recv() => match order {
+            signal = signals.recv() => match signal {
                 Some(signal) => {
                     if let Some(group) = group {
                         let _ = kill_process_group(group, signal);
@@ -209,7 +215,7 @@ async fn mind(
             }
         }
     };
-    exit.send_replace(Some(Exit { how, error: talk.await.ok().flatten() }));
+    exit.send_replace(Some(Exit { how, error: output.await.ok().flatten() }));
 }
 
 /// Description of an exit status.
@@ -255,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn an_agent_listens_or_says_why_not() {
+    async fn an_agent_listens_or_reports_the_reason() {
         let (started, log) = start(r#"echo noise >&2; echo '{"listening":"127.0.0.1:5"}'; sleep 60"#).await;
         let (mut process, address) = started.unwrap();
         assert_eq!((address.port(), log.as_str()), (5, "noise\n"));

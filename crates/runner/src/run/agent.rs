@@ -93,12 +93,12 @@ impl Agent {
             };
             // A pod runs before its agent listens, and an agent may not have noticed yet that its previous
             // controller has gone.
-            let patience = match &error.fault {
-                fault if fault.is_broken_connection() => dialer.patience(),
-                fault if fault.is_busy() => dialer.patience().min(BUSY_TIME),
+            let time_limit = match &error.fault {
+                fault if fault.is_broken_connection() => dialer.time_limit(),
+                fault if fault.is_busy() => dialer.time_limit().min(BUSY_TIME),
                 _ => Duration::ZERO,
             };
-            let may_come = patience > begun.elapsed();
+            let may_come = time_limit > begun.elapsed();
             if !may_come || exit.within(pauses.next().unwrap_or(SHORTEST_PAUSE)).await.is_some() {
                 return Err(Unreachable::Failed(cause(&error, exit).await));
             }
@@ -118,11 +118,11 @@ impl Agent {
     /// Reconnects to a live agent if the connection is lost, and returns it to idle.
     ///
     /// # Errors
-    /// When the agent has ended, or accepts no connection within `patience`.
+    /// When the agent has ended, or accepts no connection within `time_limit`.
     pub(super) async fn reconnect(
         &mut self,
         keep_alive: Duration,
-        patience: Duration,
+        time_limit: Duration,
     ) -> Result<(), Unreachable> {
         // An agent has one controller at a time; if the connection is intact, this controller still holds the
         // agent.
@@ -142,7 +142,7 @@ impl Agent {
                     let state = self.session.welcome().state;
                     return self.back_to_idle(state).await.map_err(|error| Unreachable::by(&error));
                 }
-                Err(error) if error.fault.is_forbidden() || begun.elapsed() > patience => {
+                Err(error) if error.fault.is_forbidden() || begun.elapsed() > time_limit => {
                     return Err(Unreachable::by(&error));
                 }
                 Err(error) => tracing::debug!(%error, "not yet connected again; once more"),

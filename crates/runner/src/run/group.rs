@@ -104,9 +104,9 @@ impl Group {
     ///
     /// # Errors
     /// Why an agent cannot be reached.
-    pub(super) async fn reconnect(&mut self, patience: Duration) -> Result<(), Unreachable> {
+    pub(super) async fn reconnect(&mut self, time_limit: Duration) -> Result<(), Unreachable> {
         for agent in &mut self.agents {
-            agent.reconnect(self.keep_alive, patience).await?;
+            agent.reconnect(self.keep_alive, time_limit).await?;
         }
         Ok(())
     }

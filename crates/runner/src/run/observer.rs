@@ -70,9 +70,9 @@ pub trait Observer {
 
 /// An observer that ignores every event.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Nobody;
+pub struct NoObserver;
 
-impl Observer for Nobody {}
+impl Observer for NoObserver {}
 
 /// Several observers as one.
 pub struct Watchers(pub Vec<Box<dyn Observer>>);
@@ -126,7 +126,8 @@ pub(super) struct GroupObserver<'a> {
 
 impl GroupObserver<'_> {
     /// Ignores every event.
-    pub(super) const NOBODY: GroupObserver<'static> = GroupObserver { observer: &Nobody, paths: &[] };
+    pub(super) const NO_OBSERVER: GroupObserver<'static> =
+        GroupObserver { observer: &NoObserver, paths: &[] };
 
     /// Passes on an agent's counters: those of the path that it sends on, and those of the path that it
     /// receives on. They may be the same path.

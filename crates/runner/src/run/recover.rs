@@ -80,11 +80,11 @@ impl Recovery<'_, '_> {
     /// Reconnects to all live agents in parallel, because one cause may break all connections. Returns the
     /// positions of the reconnected groups.
     async fn reconnect(&self, lost: &[Lost], groups: &mut [Group]) -> Result<BTreeSet<usize>, Ending> {
-        let patience = self.job.experiment.trial().orphan.get() + RECONNECT_MARGIN;
+        let time_limit = self.job.experiment.trial().orphan.get() + RECONNECT_MARGIN;
         let is_lost = |position: &usize| lost.iter().any(|lost| lost.position == *position);
         let attempts = groups.iter_mut().enumerate().filter(|(position, _)| is_lost(position));
         let attempts = attempts.map(|(position, group)| async move {
-            match group.reconnect(patience).await {
+            match group.reconnect(time_limit).await {
                 Ok(()) => Ok(Some(position)),
                 Err(forbidden @ Unreachable::Forbidden(_)) => Err(Ending::from(forbidden)),
                 Err(Unreachable::Failed(reason)) => {

@@ -30,7 +30,7 @@ pub type Dialling<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, NoCo
 /// Opens connections to one agent. `Display` gives the address for messages.
 pub trait Dial: fmt::Display + Send + Sync {
     /// For how long the first connection may be refused.
-    fn patience(&self) -> Duration;
+    fn time_limit(&self) -> Duration;
 
     /// Opens a connection.
     fn dial(&self) -> Dialling<'_>;
@@ -52,8 +52,8 @@ impl Dialer {
     }
 
     /// For how long the first connection may be refused.
-    pub fn patience(&self) -> Duration {
-        self.0.patience()
+    pub fn time_limit(&self) -> Duration {
+        self.0.time_limit()
     }
 
     /// Opens a connection.
@@ -81,7 +81,7 @@ impl fmt::Debug for Dialer {
 struct Tcp(SocketAddr);
 
 impl Dial for Tcp {
-    fn patience(&self) -> Duration {
+    fn time_limit(&self) -> Duration {
         Duration::ZERO
     }
 

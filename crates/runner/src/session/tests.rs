@@ -93,7 +93,7 @@ async fn fault_of_hello(then: Then) -> Fault {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_hello_that_fails_says_how() {
+async fn a_failed_hello_names_the_reason() {
     let refusal =
         |code: &str| say(&format!(r#"{{"id":1,"error":{{"code":"{code}","message":"no such thing"}}}}"#));
     assert!(
@@ -172,7 +172,7 @@ async fn a_ping_does_not_end_a_heavy_request() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_peer_that_talks_nonsense_is_given_up() {
+async fn a_peer_that_sends_nonsense_is_disconnected() {
     for (line, part) in [
         ("garbage".to_owned(), "no message"),
         (r#"{"id":2}"#.to_owned(), "exactly one of result and error"),

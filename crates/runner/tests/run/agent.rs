@@ -330,7 +330,7 @@ fn sample(trial: u32, at_ns: u64) -> Event {
 pub struct Reach(pub Arc<Agent>);
 
 impl Dial for Reach {
-    fn patience(&self) -> Duration {
+    fn time_limit(&self) -> Duration {
         Duration::ZERO
     }
 

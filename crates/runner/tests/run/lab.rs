@@ -9,7 +9,7 @@ use linerate_experiment::{Experiment, Overrides};
 use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::summary::Summary;
 use linerate_runner::platform::{AgentEndpoint, ExitWatch, Platform, PlatformError, Token};
-use linerate_runner::run::observer::Nobody;
+use linerate_runner::run::observer::NoObserver;
 use linerate_runner::run::{EarlierRun, Job, run};
 use linerate_runner::session::Dialer;
 use linerate_wire::trial::Role;
@@ -72,7 +72,7 @@ impl Lab {
         let Self { experiment, plan, filter, .. } = self;
         let job = Job { experiment, strategy: plan, filter: *filter, earlier, store, interrupted };
         let mut fleet = Fleet { lab: self, world: Arc::default() };
-        run(job, &mut fleet, &Nobody).await
+        run(job, &mut fleet, &NoObserver).await
     }
 }
 

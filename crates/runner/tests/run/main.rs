@@ -157,7 +157,7 @@ async fn a_pair_whose_results_are_not_stored_is_a_failure_and_no_part_of_a_sum()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_is_given_up_fails_on_every_way() {
+async fn an_abandoned_pair_fails_on_every_path() {
     let mut lab =
         Lab::new(&format!("pairs: 2, trial: {{{SHORT}, direction: bidirectional, retries: 1, repeats: 2}}"))
             // After the two of the warm-up.
@@ -173,7 +173,7 @@ async fn a_pair_that_is_given_up_fails_on_every_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_is_lost_in_every_attempt_is_not_said_to_be_lost_after_its_trial() {
+async fn a_pair_that_is_lost_in_every_attempt_is_not_reported_as_lost_after_its_trial() {
     // Each process has two starts of its warm-up before the trial's.
     let dying = Script { dies_at_starts: vec![3, 6], ..Script::default() };
     let summary = Lab::new(&format!("trial: {{{SHORT}, retries: 1}}")).agent("tx0", dying).run().await;

@@ -19,7 +19,7 @@ use linerate_results::store::{Store, load_trial};
 use linerate_results::summary::{Status, Summary};
 use linerate_results::validate::validate;
 use linerate_runner::platform::{AgentEndpoint, Exit, ExitWatch, Platform, PlatformError, Token};
-use linerate_runner::run::observer::Nobody;
+use linerate_runner::run::observer::NoObserver;
 use linerate_runner::run::{Job, run};
 use linerate_runner::session::Dialer;
 use tokio::sync::watch;
@@ -111,7 +111,7 @@ fn measure(pairs: usize, direction: &str) -> Summary {
         interrupted,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let summary = runtime.block_on(run(job, &mut platform, &Nobody)).unwrap();
+    let summary = runtime.block_on(run(job, &mut platform, &NoObserver)).unwrap();
 
     assert_eq!((summary.status, &summary.reason), (Status::Complete, &None));
     for trial in &summary.trials {

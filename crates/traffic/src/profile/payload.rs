@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fills_are_what_they_say() {
+    fn fills_match_their_names() {
         let fill = |text: &str| {
             let mut bytes = [0xaa; 5];
             let payload: Payload = text.parse().unwrap();

@@ -166,7 +166,7 @@ fn every_flow_has_its_values() {
 }
 
 #[test]
-fn mistakes_say_where_they_may_stand() {
+fn errors_name_the_allowed_places() {
     for (text, place) in [
         (r#"{"flows": 0}"#, "flows"),
         (r#"{"vlan": {"id": 0}}"#, "vlan.id"),

@@ -124,7 +124,7 @@ fn a_ceiling_holds_bursts_that_follow_each_other() {
 }
 
 #[test]
-fn senders_are_told_what_ceilings_admit_within_10_ms() {
+fn senders_get_what_ceilings_admit_within_10_ms() {
     let of = |rates: &[&str]| {
         rates.iter().fold(Ceilings::default(), |ceilings, rate| {
             let safety = Safety { max_rate: Some(rate.parse().unwrap()), ..Safety::default() };
@@ -217,7 +217,7 @@ fn what_depends_on_the_link_waits_for_it() {
 }
 
 #[test]
-fn an_environment_and_options_say_the_same() {
+fn environment_and_options_give_the_same_ceilings() {
     let safety =
         Safety { allow: vec!["10.1.2.3".parse().unwrap(), "2001:db8::/32".parse().unwrap()], ..safety() };
     let variables = safety.variables();

@@ -1,6 +1,6 @@
-//! Time: the counter is measured, whatever DPDK tells of it; what a CPU quota takes is told.
+//! Time: the counter is measured, also when DPDK states a wrong frequency; the time that a CPU quota takes is reported.
 use crate::common::cpu_quota::CpuQuota;
-use crate::common::lying_clock::lying_clock;
+use crate::common::wrong_clock::wrong_clock;
 use crate::common::{dataplane, eal, json, not_run, number, run, stderr};
 use serde_json::Value;
 
@@ -20,23 +20,23 @@ fn measured(report: &Value) -> (f64, u64) {
 }
 
 #[test]
-fn loads_and_durations_are_right_although_dpdk_tells_a_wrong_frequency() {
+fn loads_and_durations_are_right_although_dpdk_states_a_wrong_frequency() {
     let directory = tempfile::tempdir().unwrap();
     // Too low: who believed it would send too fast and end too early, which no delay of the machine can hide.
-    let lie = lying_clock(directory.path(), 998);
+    let library = wrong_clock(directory.path(), 998);
     let packets = PPS * SECONDS;
     for limit in [format!("--duration {SECONDS}s"), format!("--packets {packets}")] {
         let mut command = dataplane(
             &eal(0, &["net_null0"]),
             &format!("tx --peer-mac 02:00:00:00:00:02 --rate {PPS}pps {limit} --quiet --json"),
         );
-        let output = run(command.env("LD_PRELOAD", &lie));
+        let output = run(command.env("LD_PRELOAD", &library));
         let report = json(&output);
         let rate = &report["clock"]["rate"];
-        let (told, taken) = (number(rate, "told_hz"), number(rate, "measured_hz") as f64);
+        let (stated, taken) = (number(rate, "told_hz"), number(rate, "measured_hz") as f64);
         let difference_ppm = rate["difference_ppm"].as_f64().unwrap();
-        // DPDK rounds to 10 MHz by itself: what it tells is off by the lie and by that.
-        assert!((difference_ppm - (told as f64 / taken - 1.0) * 1e6).abs() < 1.0, "{report}");
+        // DPDK itself rounds to 10 MHz: the stated frequency has both errors.
+        assert!((difference_ppm - (stated as f64 / taken - 1.0) * 1e6).abs() < 1.0, "{report}");
         assert!(difference_ppm.abs() > 100.0, "{report}");
 
         let (hz, ns) = measured(&report);
@@ -49,28 +49,28 @@ fn loads_and_durations_are_right_although_dpdk_tells_a_wrong_frequency() {
 
         let notes = report["notes"].to_string();
         assert!(
-            notes.contains("DPDK tells a wrong frequency") && notes.contains(&told.to_string()),
+            notes.contains("DPDK states a wrong frequency") && notes.contains(&stated.to_string()),
             "{notes}"
         );
         let log = stderr(&output);
-        assert!(log.contains(&format!("{told} Hz told by DPDK")) && log.contains("Hz measured"), "{log}");
+        assert!(log.contains(&format!("{stated} Hz stated by DPDK")) && log.contains("Hz measured"), "{log}");
     }
 }
 
 #[test]
-fn told_and_measured_frequency_of_this_machine_are_in_the_report_and_in_the_log() {
+fn stated_and_measured_frequency_of_this_machine_are_in_the_report_and_in_the_log() {
     let command = "tx --peer-mac 02:00:00:00:00:02 --rate 1kpps --duration 200ms --quiet --json";
     let output = run(&mut dataplane(&eal(0, &["net_null0"]), command));
     let report = json(&output);
     let rate = &report["clock"]["rate"];
-    let (told, taken) = (number(rate, "told_hz"), number(rate, "measured_hz"));
+    let (stated, taken) = (number(rate, "told_hz"), number(rate, "measured_hz"));
     let uncertainty_ppm = rate["uncertainty_ppm"].as_f64().unwrap();
     assert!(uncertainty_ppm > 0.0 && uncertainty_ppm < 50.0, "{rate}");
     let (hz, _) = measured(&report);
     assert!((hz / taken as f64 - 1.0).abs() < 100e-6, "{hz} {rate}");
-    let told_wrong = rate["difference_ppm"].as_f64().unwrap().abs() > 50.0 + uncertainty_ppm;
-    assert_eq!(report["notes"].to_string().contains("wrong frequency"), told_wrong, "{report}");
-    assert!(stderr(&output).contains(&format!("{told} Hz told by DPDK")), "{}", stderr(&output));
+    let is_wrong = rate["difference_ppm"].as_f64().unwrap().abs() > 50.0 + uncertainty_ppm;
+    assert_eq!(report["notes"].to_string().contains("wrong frequency"), is_wrong, "{report}");
+    assert!(stderr(&output).contains(&format!("{stated} Hz stated by DPDK")), "{}", stderr(&output));
     let worker = &report["workers"][0];
     assert_eq!(worker["lcore"], 1, "{report}");
     assert!(worker["elapsed_s"].as_f64().unwrap() >= 0.199, "{worker}");

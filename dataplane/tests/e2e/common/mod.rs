@@ -3,9 +3,9 @@
 #![allow(clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod cpu_quota;
-pub mod lying_clock;
 pub mod recording;
 pub mod tshark;
+pub mod wrong_clock;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -21,7 +21,7 @@ pub mod netns;
 pub mod routed;
 
 /// Nothing here takes this long unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// EAL options that need neither root nor hugepages, with the worker on the given CPU if there are two.
 pub fn eal(cpu: usize, vdevs: &[&str]) -> Vec<String> {
@@ -152,7 +152,7 @@ impl Watchdog {
     fn start(pid: u32) -> Self {
         let (cancel, cancelled) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            if cancelled.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            if cancelled.recv_timeout(TIME_LIMIT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
             }
         });
@@ -269,7 +269,7 @@ pub struct Wire {
 impl Wire {
     pub fn connect(address: &str) -> Self {
         let stream = std::net::TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIME_LIMIT)).unwrap();
         let reader = BufReader::new(stream.try_clone().unwrap());
         Self { stream, reader }
     }

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn equipment_of_another_kind_is_told_from_another_piece_of_the_same() {
+    fn another_kind_of_equipment_differs_from_another_piece_of_the_same_kind() {
         let before = period(|_| {});
         assert_eq!(Changes::between(&before, &period(|_| {})), Changes::default());
         let kinds: [fn(&mut Environment); 5] = [

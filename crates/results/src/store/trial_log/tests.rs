@@ -30,7 +30,7 @@ fn repeats(directory: &Path) -> Vec<u32> {
 }
 
 #[test]
-fn a_log_tells_the_summary_in_the_order_of_the_plan() {
+fn a_log_gives_the_summary_in_the_order_of_the_plan() {
     let place = tempfile::tempdir().unwrap();
     assert_eq!(derive(place.path()).unwrap(), None);
     let mut log = TrialLog::begin(place.path(), &[head(Status::Running)]).unwrap();

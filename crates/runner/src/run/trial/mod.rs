@@ -305,7 +305,7 @@ impl<'a> GroupTrial<'a> {
     /// Takes samples until another event happens.
     async fn wait(&mut self, group: &Group) -> StepEvent {
         let id = self.assignment.id;
-        let after = patience(&self.assignment.limit, self.assignment.settings.sample_interval.get());
+        let after = time_limit(&self.assignment.limit, self.assignment.settings.sample_interval.get());
         let overdue = sleep(after);
         tokio::pin!(overdue);
         loop {
@@ -431,7 +431,7 @@ fn gap_ns(time: Duration, packets: u64, burst: u32) -> u64 {
 
 /// Time limit for a transmitter: until its end if it has a duration, otherwise between two samples with
 /// progress.
-fn patience(limit: &Limit, sample_interval: Duration) -> Duration {
+fn time_limit(limit: &Limit, sample_interval: Duration) -> Duration {
     let expected = limit.duration_ms.map_or(2 * sample_interval, Duration::from_millis);
     expected.saturating_add(GRACE)
 }
@@ -451,12 +451,12 @@ mod tests {
     }
 
     #[test]
-    fn patience_follows_from_the_limit() {
+    fn the_time_limit_follows_from_the_trials_limit() {
         for (duration_ms, packets, seconds) in
             [(Some(3000), None, 13), (Some(60_000), Some(5000), 70), (None, Some(5000), 12), (None, None, 12)]
         {
             let limit = Limit { duration_ms, packets };
-            assert_eq!(patience(&limit, Duration::from_secs(1)), Duration::from_secs(seconds), "{limit:?}");
+            assert_eq!(time_limit(&limit, Duration::from_secs(1)), Duration::from_secs(seconds), "{limit:?}");
         }
     }
 }

@@ -233,7 +233,7 @@ fn trials_of_a_search_stand_in_its_section_alone() {
 }
 
 #[test]
-fn a_search_without_a_result_yet_is_told() {
+fn a_search_without_a_result_yet_is_shown() {
     let mut searched = two_pairs(SearchMode::Together);
     searched.summary.searches.clear();
     let section = section_of(searched);

@@ -1,5 +1,5 @@
-//! A DPDK that tells a wrong frequency of the counter, as one that rounds to 10 MHz or goes by a nominal frequency does: a library that stands
-//! in front of DPDK's own `rte_get_tsc_hz`. The program under test is as it always is.
+//! A library that replaces DPDK's `rte_get_tsc_hz` by one that returns a wrong frequency, as a DPDK does that rounds to 10 MHz or uses a nominal
+//! frequency. The program under test is unchanged.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,9 +16,9 @@ uint64_t rte_get_tsc_hz(void)
 }
 "#;
 
-/// Builds the library in `directory`; `per_mille` is what it tells, in thousandths of what DPDK does. To be given as `LD_PRELOAD`.
-pub fn lying_clock(directory: &Path, per_mille: u32) -> PathBuf {
-    let (source, library) = (directory.join("lie.c"), directory.join("lie.so"));
+/// Builds the library in `directory`, for `LD_PRELOAD`; its frequency is `per_mille` thousandths of DPDK's.
+pub fn wrong_clock(directory: &Path, per_mille: u32) -> PathBuf {
+    let (source, library) = (directory.join("wrong_clock.c"), directory.join("wrong_clock.so"));
     std::fs::write(&source, SOURCE).unwrap();
     let mut compiler = Command::new("cc");
     compiler.args(["-shared", "-fPIC", &format!("-DPER_MILLE={per_mille}"), "-o"]).arg(&library);
