@@ -76,6 +76,8 @@ pub(crate) struct Outcome {
     pub(crate) client: SocketAddr,
     pub(crate) welcome: Welcome,
     pub(crate) clock: ClockRelation,
+    /// Start of the trial by the client's calendar, in seconds since 1970.
+    pub(crate) began_unix_s: f64,
     /// The client's account.
     pub(crate) own: EndReport,
     /// The server's account; absent when it did not arrive.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use linerate_agent::host::monotonic_ns;
 use linerate_logging::terminal::escaped_line;
@@ -93,6 +93,8 @@ pub(crate) async fn run(
     };
     let lead_ns = 50_000_000 + 4 * clock.round_trip_ns + u64::from(spec.total_streams()) * 20_000;
     let at_ns = monotonic_ns() + lead_ns;
+    let began = SystemTime::now() + Duration::from_nanos(lead_ns);
+    let began_unix_s = began.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let failure = match running.go(at_ns, clock.server_ahead_ns, &mut stop, observer).await {
         Ok(()) => None,
         Err(LinkError::Closed) => {
@@ -110,6 +112,7 @@ pub(crate) async fn run(
         client,
         welcome,
         clock,
+        began_unix_s,
         own,
         theirs: report.map(|report| *report),
         samples: samples.into(),

@@ -26,6 +26,8 @@ const GBIT: f64 = 1e9;
 #[derive(Debug, Serialize)]
 pub(crate) struct TrialResult {
     pub(crate) program: String,
+    /// Start of the trial by the client's calendar, in seconds since 1970.
+    pub(crate) began_unix_s: f64,
     /// True when every stream ended in order and both ends' counts agree.
     pub(crate) complete: bool,
     /// True when a signal ended the trial.
@@ -198,6 +200,7 @@ impl TrialResult {
         failures.extend(told(streams()));
         Self {
             program: program(),
+            began_unix_s: outcome.began_unix_s,
             complete: outcome.failure.is_none() && streams().all(|stream| stream.complete),
             interrupted: outcome.interrupted,
             failures,

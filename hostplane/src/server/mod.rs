@@ -7,7 +7,7 @@
 mod trial;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::spawn_local;
+use tokio::task::{AbortHandle, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::spec::StreamsSpec;
@@ -34,8 +34,9 @@ use crate::streams::report::EndReport;
 const BACKLOG: i32 = 4096;
 /// Time for the first bytes of a connection.
 const FIRST_BYTES_TIME: Duration = Duration::from_secs(5);
-/// Most connections that have not sent their first bytes.
-const MOST_SILENT: usize = 1024;
+/// Most connections of which it is not known whether they have a right to be here. A further one closes the
+/// oldest of them.
+const MOST_STRANGERS: usize = 1024;
 /// Pause when no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time for running trials to end when the server ends.
@@ -103,7 +104,8 @@ struct Context {
     stop: watch::Receiver<bool>,
     /// A trial has ended.
     ended: Notify,
-    silent: Cell<usize>,
+    /// Connections that have not proved themselves, oldest first.
+    strangers: RefCell<Strangers>,
     tell: Box<dyn Fn(&Event<'_>)>,
 }
 
@@ -128,7 +130,7 @@ pub(crate) async fn serve(
         next_session: Cell::new(1),
         stop: stop.clone(),
         ended: Notify::new(),
-        silent: Cell::new(0),
+        strangers: RefCell::default(),
         tell,
     });
     let addresses: Vec<SocketAddr> =
@@ -184,12 +186,17 @@ fn open(address: SocketAddr) -> Result<(TcpListener, UdpSocket), ServeError> {
 async fn accept(context: Rc<Context>, listener: TcpListener) {
     loop {
         match listener.accept().await {
-            Ok((stream, from)) if context.silent.get() < MOST_SILENT => {
-                spawn_local(greet(Rc::clone(&context), stream, from));
-            }
-            Ok((_, from)) => {
-                let reason = "too many connections wait for their first bytes";
-                (context.tell)(&Event::Refused { client: from, reason });
+            Ok((stream, from)) => {
+                let (number, known) = context.strangers.borrow_mut().next();
+                let greeting = greet(Rc::clone(&context), Stranger { number }, stream, from);
+                let task = spawn_local(greeting).abort_handle();
+                context.strangers.borrow_mut().waiting.push_back((number, task));
+                if let Some(oldest) = known {
+                    oldest.abort();
+                    tracing::debug!("the oldest connection that had not proved itself was closed");
+                }
+                // The first bytes of earlier connections are read before the next one is accepted.
+                yield_now().await;
             }
             Err(error) => {
                 // Probably out of file descriptors; an immediate retry would fail as well.
@@ -200,11 +207,50 @@ async fn accept(context: Rc<Context>, listener: TcpListener) {
     }
 }
 
+/// Connections that have not proved themselves.
+#[derive(Default)]
+struct Strangers {
+    next: u64,
+    waiting: VecDeque<(u64, AbortHandle)>,
+}
+
+impl Strangers {
+    /// A number for a new one, and the oldest one when there are too many.
+    fn next(&mut self) -> (u64, Option<AbortHandle>) {
+        self.next += 1;
+        let full = self.waiting.len() >= MOST_STRANGERS;
+        let oldest = if full { self.waiting.pop_front().map(|(_, task)| task) } else { None };
+        (self.next, oldest)
+    }
+}
+
+/// One of them, by its number.
+#[derive(Debug)]
+struct Stranger {
+    number: u64,
+}
+
+impl Stranger {
+    /// The connection has proved itself, or ends.
+    fn leave(self, context: &Context) {
+        context.strangers.borrow_mut().waiting.retain(|(number, _)| *number != self.number);
+    }
+}
+
 /// Finds out what a new connection is.
-async fn greet(context: Rc<Context>, mut stream: TcpStream, from: SocketAddr) {
-    context.silent.set(context.silent.get() + 1);
+async fn greet(context: Rc<Context>, stranger: Stranger, mut stream: TcpStream, from: SocketAddr) {
     let first = timeout(FIRST_BYTES_TIME, first_bytes(&mut stream)).await;
-    context.silent.set(context.silent.get() - 1);
+    if !matches!(first, Ok(Ok(None))) {
+        stranger.leave(&context);
+        return meet(&context, first, stream, from);
+    }
+    trial::converse(context, stranger, stream, from).await;
+}
+
+type FirstBytes = Result<io::Result<Option<Header>>, tokio::time::error::Elapsed>;
+
+/// Hands a stream to its trial.
+fn meet(context: &Context, first: FirstBytes, stream: TcpStream, from: SocketAddr) {
     match first {
         Ok(Ok(Some(header))) => {
             let trials = context.trials.borrow();
@@ -222,7 +268,7 @@ async fn greet(context: Rc<Context>, mut stream: TcpStream, from: SocketAddr) {
                 (_, Err(error)) => tracing::warn!(%error, "a connection cannot be handed over"),
             }
         }
-        Ok(Ok(None)) => trial::converse(context, stream, from).await,
+        Ok(Ok(None)) => {}
         // Closed at once, or silent: a port scan, a health check.
         Ok(Err(error)) => tracing::debug!(%from, %error, "a connection without a word"),
         Err(_) => tracing::debug!(%from, "a connection that sent nothing"),

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Arrived, Context, Event};
+use super::{Arrived, Context, Event, Stranger};
 use crate::control::link::{Conversation, Link, LinkError};
 use crate::control::message::{Accepted, Challenge, Pong, Start, ToClient, ToServer, Welcome};
 use crate::control::proof::{Nonces, is_nonce, matches, nonce};
@@ -64,11 +64,13 @@ impl Drop for Registered<'_> {
 }
 
 /// Serves one control connection.
-pub(super) async fn converse(context: Rc<Context>, stream: TcpStream, from: SocketAddr) {
+pub(super) async fn converse(context: Rc<Context>, stranger: Stranger, stream: TcpStream, from: SocketAddr) {
     let client = canonical(from);
     let local = stream.local_addr().map(canonical);
     let mut link = Link::new(stream);
-    let key = match welcome(&context, &mut link).await {
+    let welcomed = welcome(&context, &mut link).await;
+    stranger.leave(&context);
+    let key = match welcomed {
         Ok(key) => key,
         Err(broken) => return end_early(&context, link, client, broken).await,
     };

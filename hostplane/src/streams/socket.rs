@@ -202,6 +202,19 @@ fn set_congestion(fd: impl AsFd, name: &str) -> Result<(), SocketError> {
     })
 }
 
+/// A remark on datagrams that do not fit the MTU of a connected socket's path; `None` when they do.
+pub(super) fn fragments(fd: impl AsFd, spec: &StreamsSpec) -> Option<String> {
+    let mtu = options::ip_mtu(&fd).or_else(|_| options::ipv6_mtu(&fd)).ok()?;
+    let ipv6 = rustix::net::getsockname(&fd).ok()?.address_family() == AddressFamily::INET6;
+    let packet = spec.block_bytes + if ipv6 { 48 } else { 28 };
+    (spec.protocol == Protocol::Udp && packet > mtu).then(|| {
+        format!(
+            "datagrams of {} bytes do not fit the path's MTU of {mtu}: each is sent in fragments, and is lost when one of them is",
+            spec.block_bytes
+        )
+    })
+}
+
 /// An address in its shortest form: IPv4 in place of IPv4-mapped IPv6.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())

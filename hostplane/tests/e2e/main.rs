@@ -8,6 +8,7 @@
 mod alone;
 mod common;
 mod datagrams;
+mod limits;
 mod loopback;
 mod namespaces;
 mod peers;

@@ -215,3 +215,19 @@ fn a_firewall_that_drops_udp_is_told_before_the_trial() {
         "{text}"
     );
 }
+
+#[test]
+fn datagrams_longer_than_the_mtu_are_counted_whole_and_noted() {
+    let Some(lab) = Lab::new("datagrams_longer_than_the_mtu_are_counted_whole_and_noted") else { return };
+    count_marked(&lab, "b", "");
+    let _server = lab.server("");
+    let result =
+        lab.result("udp", &format!("--rate 500pps --size 4000 --bytes 800000 --bidirectional {MARK}"));
+    for direction in result["directions"].as_array().unwrap() {
+        assert_eq!(exact_datagrams(direction), (200, 0));
+    }
+    for end in ["client", "server"] {
+        let notes = result[end]["notes"].to_string();
+        assert!(notes.contains("4000 bytes do not fit the path's MTU of 1500"), "{end}: {notes}");
+    }
+}

@@ -161,7 +161,7 @@ fn strangers_are_told_apart_and_keep_nobody_out() {
     let server = Server::start("");
     // Silent ones, noise, a stream of no trial, a control line of no protocol.
     let mut strangers: Vec<TcpStream> =
-        (0..100).map(|_| TcpStream::connect(("127.0.0.1", server.port)).unwrap()).collect();
+        (0..1200).map(|_| TcpStream::connect(("127.0.0.1", server.port)).unwrap()).collect();
     let mut stream = b"LiSt\x01\0\0\0".to_vec();
     stream.extend([7; 24]);
     for (index, text) in [
