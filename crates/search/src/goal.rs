@@ -6,6 +6,8 @@ use crate::PPB;
 
 /// Largest number of coarser targets that precede a goal's own.
 pub const MAX_PRECEDING: u32 = 3;
+/// Most full-length trials that a load may need.
+const MOST_AT_A_LOAD: u64 = 1_000;
 /// Nanoseconds in a second.
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 
@@ -111,6 +113,10 @@ impl Goal {
                 self.final_duration_ns <= self.duration_sum_ns,
                 "the duration sum must be at least the final trial duration",
             ),
+            (
+                self.duration_sum_ns / MOST_AT_A_LOAD <= self.final_duration_ns,
+                "the duration sum must be at most 1,000 final trial durations; give a longer duration",
+            ),
             (self.duration_sum_ns <= 86_400 * SECOND_NS, "the duration sum must be at most 24 h"),
             (self.preceding_targets <= MAX_PRECEDING, "at most three targets may precede the goal's own"),
             (
@@ -146,6 +152,9 @@ mod tests {
         };
         assert_eq!(wrong(|goal| goal.loss_ppb = PPB), "goal 'ndr': the loss must be below 100 %");
         assert!(wrong(|goal| goal.duration_sum_ns = SECOND_NS / 2).contains("duration sum"));
+        assert!(
+            wrong(|goal| goal.duration_sum_ns = 1_001 * SECOND_NS).contains("1,000 final trial durations")
+        );
         assert!(wrong(|goal| goal.preceding_targets = 0).contains("without preceding targets"));
         assert!(wrong(|goal| goal.width_ppb = 1).contains("0.01 %"));
     }

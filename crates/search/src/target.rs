@@ -24,6 +24,8 @@ pub(crate) fn targets(goal: &Goal, grid: &Grid) -> Vec<Target> {
         .map(|rank| {
             let sum_ns = geometric(goal.initial_duration_ns, goal.duration_sum_ns, rank, parts);
             let trial_ns = goal.final_duration_ns.min(whole_ms(sum_ns));
+            // A trial that is shorter than the goal's decides alone; the rest of a millisecond must not ask for two.
+            let sum_ns = if trial_ns < goal.final_duration_ns { trial_ns } else { sum_ns };
             Target {
                 criterion: Criterion {
                     loss_ppb: goal.loss_ppb,
@@ -86,8 +88,12 @@ mod tests {
             of(&Goal::tst009()),
             [(60 * SECOND_NS, 60 * SECOND_NS, 2), (120 * SECOND_NS, 60 * SECOND_NS, 1)]
         );
+        // With an exceed ratio of 0, all of the sum must be measured: one trial of the second target is enough.
+        let strict = Goal { initial_duration_ns: SECOND_NS, preceding_targets: 2, ..Goal::rfc2544() };
+        assert_eq!(of(&strict)[1], (7_745_000_000, 7_745_000_000, 2));
         let longest = Goal {
             initial_duration_ns: SECOND_NS / 1_000,
+            final_duration_ns: 86_400 * SECOND_NS,
             duration_sum_ns: 86_400 * SECOND_NS,
             preceding_targets: 3,
             ..Goal::ndr()
