@@ -54,7 +54,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
     runtime()?.block_on(async {
         let listener = args.metrics.listen().await?;
         let earlier = match earlier(args, &experiment, strategy)? {
-            Begun::Complete => return Ok(Ending::Done),
+            Begun::Complete(ending) => return Ok(ending),
             Begun::Measured(earlier) => return end(args, &experiment, strategy, &earlier).await,
             Begun::Partly(earlier) => Some(*earlier),
             Begun::Not => None,
@@ -110,7 +110,8 @@ enum Begun {
     Partly(Box<Earlier>),
     /// The run was killed after its last trial.
     Measured(Box<Earlier>),
-    Complete,
+    /// The run had ended; its results are printed.
+    Complete(Ending),
 }
 
 /// The run to resume. If it has no trial left, its results are printed.
@@ -129,8 +130,7 @@ fn earlier(args: &RunArgs, experiment: &Experiment, strategy: &dyn Strategy) -> 
     let Earlier { store, summary, .. } = &earlier;
     if earlier.is_complete(strategy) {
         args.note(&format!("{} is complete; nothing is left to run", store.id()));
-        hand_over(args, summary, store)?;
-        return Ok(Begun::Complete);
+        return Ok(Begun::Complete(hand_over(args, summary, store)?));
     }
     let (trials, recorded) = summary.replay(strategy);
     let kept = trials.iter().filter(|trial| recorded.is_measured(trial)).count();

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use linerate_search::SpecError;
 use linerate_traffic::limit::Limit;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{FrameSizes, Profile};
@@ -61,6 +62,12 @@ impl Trial {
     /// The trial's label within its experiment: the profile's name and the repeat.
     pub fn label(&self) -> (String, u32) {
         (self.name.clone(), self.repeat)
+    }
+
+    /// True when results on these paths, each with its part in a search, are of this trial. Labels do not tell:
+    /// they count the trials of all searches of a profile, and a search may have come further in another run.
+    pub fn is_of<'r>(&self, results: impl IntoIterator<Item = (&'r str, Option<SearchTrial>)>) -> bool {
+        results.into_iter().all(|(path, search)| search == self.search && self.loads(path))
     }
 
     /// True when the trial loads the path.
@@ -149,6 +156,14 @@ pub enum PlanError {
     /// The document cannot be written as JSON, which is not expected.
     #[error("cannot tell the trials apart: {0}")]
     Key(#[from] serde_json::Error),
+    /// The loads of a search cannot be.
+    #[error("{profile}: spec.search: {problem}")]
+    Search {
+        /// Name of the profile.
+        profile: String,
+        /// What is wrong with them.
+        problem: SpecError,
+    },
     /// A trial exceeds a ceiling.
     #[error("{profile}: {problem}")]
     Unsafe {

@@ -103,6 +103,11 @@ impl Outcomes {
     pub fn add(&mut self, trial: &Trial, outcome: TrialOutcome) {
         self.trials.insert(trial.key.clone(), outcome);
     }
+
+    /// Removes the outcome of a trial, which is to be run again.
+    pub fn remove(&mut self, trial: &Trial) {
+        self.trials.remove(&trial.key);
+    }
 }
 
 /// The next trial.

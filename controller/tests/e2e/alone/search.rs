@@ -112,6 +112,8 @@ fn a_tester_that_limits_the_result_is_named() {
     assert_eq!((found.regular, found.irregular), (false, Some(Irregular::TesterLimited)), "{found:?}");
     assert!(matches!(found.limited_by, Some(Limiter::Generator | Limiter::Port)), "{found:?}");
     assert_sound(&bench, &summary);
+    // A complete run that is asked for again says the same.
+    assert_eq!(bench.run(&["--json", "--quiet", "--resume"]).status.code(), Some(3));
 }
 
 /// Contents and times of the files of trials below `directory`.

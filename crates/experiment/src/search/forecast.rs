@@ -59,8 +59,9 @@ impl Searches {
             let pps = |rate: Rate| rate.packets_per_second(sizes, Some(ASSUMED_LINK_BPS)).ok().flatten();
             let line_rate = sizes.line_rate_pps(ASSUMED_LINK_BPS);
             let load = &self.section().load;
-            let max = load.max.and_then(pps).unwrap_or(line_rate);
             let min = pps(load.min).unwrap_or(1.0);
+            // A search of more than the assumed link is on a faster one.
+            let max = load.max.and_then(pps).unwrap_or(line_rate.max(10.0 * min));
             let capacity_pps = (min * max).sqrt();
             let searched = |model: Model, seed| {
                 simulate(self.spec(min.ceil() as u64, max as u64), &model, seed)

@@ -130,11 +130,18 @@ pub fn is_above(request: &Request, path: &PathOutcome) -> bool {
 }
 
 /// The paths of a trial as one measurement: their sum, or the path that lost most. Packets that were not sent
-/// count where a path offered less than it was asked for.
+/// count where a path offered less than it was asked for, whichever path lost most.
 pub fn combine(mode: SearchMode, limits: LimitsOf, request: &Request, paths: &[PathOutcome]) -> Measurement {
     let each = paths.iter().map(|path| measurement(limits, request, path));
     let combined = match mode {
-        SearchMode::Every => each.max_by(|one, other| one.selection_loss().compare(other.selection_loss())),
+        SearchMode::Every => {
+            let least_offered = each.clone().max_by_key(|path| path.unsent);
+            let worst = each.max_by(|one, other| one.selection_loss().compare(other.selection_loss()));
+            worst.zip(least_offered).map(|(worst, other)| match worst.unsent {
+                0 if other.unsent > 0 => Measurement { unsent: other.unsent, limit: other.limit, ..worst },
+                _ => worst,
+            })
+        }
         SearchMode::Together | SearchMode::Each => each.reduce(|sum, path| Measurement {
             sent: sum.sent.saturating_add(path.sent),
             lost: sum.lost.saturating_add(path.lost),
@@ -160,7 +167,8 @@ fn measurement(limits: LimitsOf, request: &Request, path: &PathOutcome) -> Measu
     let intended = u128::from(request.load_pps) * u128::from(request.duration_ns) / 1_000_000_000;
     let intended = u64::try_from(intended).unwrap_or(u64::MAX);
     let missing = intended.saturating_sub(path.sent_packets);
-    let unsent = if path.missed_intended { missing } else { 0 };
+    // A trial without a packet is no evidence that the load is carried, however few were intended.
+    let unsent = if path.missed_intended || path.sent_packets == 0 { missing.max(1) } else { 0 };
     let lost = path.sent_packets.saturating_sub(path.received_packets);
     let limit = match path.limit {
         Some(PathLimit::Generator) => Some(TesterLimit::Generator),

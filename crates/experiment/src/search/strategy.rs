@@ -56,7 +56,7 @@ impl Searches {
     /// search.
     ///
     /// # Errors
-    /// When no profile is left.
+    /// When no profile is left, the loads cannot be, or the trials exceed a ceiling whatever their load.
     pub fn of(experiment: &Experiment, filter: Option<&str>) -> Result<Option<Self>, PlanError> {
         let Some(section) = experiment.search() else { return Ok(None) };
         let paths: Vec<String> = experiment.topology().paths().map(|path| path.name.clone()).collect();
@@ -82,14 +82,37 @@ impl Searches {
                 names: named.map(|(name, _)| name).collect(),
             });
         }
-        Ok(Some(Self {
+        let searches = Self {
             section: section.clone(),
             ceilings: experiment.ceilings(),
             keys: experiment.trial_keys()?,
             paths: paths.len(),
             ended: vec![OnceLock::new(); units.len()],
             units,
-        }))
+        };
+        searches.check_ahead()?;
+        Ok(Some(searches))
+    }
+
+    /// Checks the loads of each search, and its longest trial at the lowest one: a search must not meet a ceiling on
+    /// durations or destinations in the middle.
+    fn check_ahead(&self) -> Result<(), PlanError> {
+        let durations = self.goals().map(|goal| goal.final_duration_ns / NS_PER_MS);
+        let longest = durations.chain([self.section.warm_up.millis()]).max();
+        for unit in &self.units {
+            let request =
+                Request { load_pps: 1, duration_ns: longest.unwrap_or(0) * NS_PER_MS, counted: true };
+            let mut trial = self.trial(unit, 0, 1, SearchPurpose::Search, Some(request));
+            trial.profile = trial.profile.with_rate(self.section.load.min);
+            trial.unless_unsafe(self.ceilings.check_ahead(&trial.profile, &trial.limit))?;
+            // Percentages depend on the link.
+            let pps = |rate: Rate| rate.packets_per_second(unit.profile.frame_sizes(), None).ok().flatten();
+            let Some(min) = pps(self.section.load.min) else { continue };
+            let max = self.section.load.max.and_then(pps).unwrap_or(u64::MAX as f64);
+            let wrong = |problem| PlanError::Search { profile: unit.name.clone(), problem };
+            self.spec(min.ceil() as u64, max as u64).check().map_err(wrong)?;
+        }
+        Ok(())
     }
 
     /// The section of the document.

@@ -1,9 +1,10 @@
 //! Tests of the search section and its strategy, on systems that are simulated at the level of paths.
 
-use linerate_search::{Goal, Irregular, Limiter, PPB};
+use linerate_search::measurement::TesterLimit;
+use linerate_search::{Goal, Irregular, Limiter, Next, PPB};
 
 use super::state::Ended;
-use super::{MaxLoadSource, SearchPurpose, SearchState, Searches};
+use super::{LimitsOf, MaxLoadSource, SearchMode, SearchPurpose, SearchState, Searches, combine};
 use crate::plan::Trial;
 use crate::strategy::{Equipment, NextTrial, Outcomes, PathLimit, PathOutcome, Strategy, TrialOutcome};
 use crate::{Experiment, Overrides};
@@ -158,6 +159,46 @@ fn paths_count_together_each_or_by_the_worst() {
     let each = upper("each");
     assert_eq!(each[0].0.as_deref(), Some("tx0-rx0"));
     assert!((2_010_000..2_022_000).contains(&each[1].1), "{each:?}");
+}
+
+#[test]
+fn a_load_that_one_path_did_not_offer_is_no_evidence_whichever_path_lost_most() {
+    let all = searches(&format!("{{pairs: 2, search: {{mode: every, goals: [pdr], {USER}}}}}"));
+    let NextTrial::Run(first) = all.next(&Outcomes::default()) else { panic!() };
+    // One path loses 0.3 %, and the generator of the other sends 0.2 % too little.
+    let paths = [path(&first, "tx0-rx0", 9.97e6, f64::MAX), path(&first, "tx1-rx1", f64::MAX, 9.98e6)];
+    let Some(Next::Measure(request)) = all.search_of(&first, &Outcomes::default()).unwrap().request() else {
+        panic!()
+    };
+    let trial = combine(SearchMode::Every, LimitsOf::default(), &request, &paths);
+    assert_eq!((trial.lost, trial.unsent, trial.limit), (30_000, 20_000, Some(TesterLimit::Generator)));
+    assert!(trial.is_high_loss(PPB / 200) && !trial.is_witnessed(PPB / 200));
+    // Nor is a trial without a packet.
+    let silent = PathOutcome { missed_intended: false, ..path(&first, "tx0-rx0", 1e6, 0.0) };
+    assert!(combine(SearchMode::Together, LimitsOf::default(), &request, &[silent]).is_high_loss(0));
+}
+
+#[test]
+fn loads_and_ceilings_are_checked_before_the_first_trial() {
+    for (spec, part) in [
+        ("{search: {goals: [rfc2544]}, safety: {maxDuration: 30s}}", "30s"),
+        ("{search: {warmUp: 1m}, safety: {maxDuration: 30s}}", "30s"),
+        ("{search: {}, safety: {maxRate: 500pps}}", "500pps"),
+        ("{traffic: {destination: {ip: 8.8.8.8}}, search: {}, safety: {allow: [198.18.0.0/15]}}", "8.8.8.8"),
+    ] {
+        let message = Searches::of(&experiment(spec), None).unwrap_err().to_string();
+        assert!(message.contains(part), "{spec}: {message}");
+    }
+    for (load, part) in [
+        ("min: 2gbps, max: 1gbps", "search_rate_s: spec.search: the lowest load, 3906250"),
+        ("min: 10kbps", "must be at least 200"),
+    ] {
+        let spec = format!("{{search: {{load: {{{load}}}}}}}");
+        let message = Searches::of(&experiment(&spec), None).unwrap_err().to_string();
+        assert!(message.contains(part), "{spec}: {message}");
+    }
+    assert_eq!(searches("{search: {load: {min: 20gbps}}}").forecast(std::time::Duration::ZERO).len(), 1);
+    searches("{search: {goals: [rfc2544]}, safety: {maxDuration: 60s, maxRate: 1mpps}}");
 }
 
 #[test]

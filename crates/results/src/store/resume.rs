@@ -13,6 +13,7 @@ use super::trial_log::{Derived, TRIAL_LOG_FILE, derive, derive_readable};
 use super::{Recorded, SUMMARY_FILE, Store, StoreError, UNFINISHED, ids, lock, read_json};
 use crate::summary::{Aggregate, Status, Summary, TrialSummary};
 use linerate_experiment::plan::Trial;
+use linerate_experiment::search::Ended;
 use linerate_experiment::strategy::{NextTrial, Outcomes, PathOutcome, Strategy, TrialOutcome};
 
 /// An experiment to resume.
@@ -178,13 +179,20 @@ impl Earlier {
             // A trial is kept if all of its results are present and intact.
             let results = recorded.remove(&trial.label()).unwrap_or_default();
             let expected = if trial.path.is_some() { 1 } else { ways };
-            if results.len() != expected || !results.iter().all(&whole) {
+            let is_of = trial.is_of(results.iter().map(|result| (result.pair.as_str(), result.search)));
+            if results.len() != expected || !is_of || !results.iter().all(&whole) {
+                return false;
+            }
+            kept.add(trial, TrialOutcome::Measured(results.iter().map(PathOutcome::from).collect()));
+            // A trial that was no evidence ended its search.
+            let ended = strategy.search_of(trial, kept).and_then(|search| search.ended);
+            if matches!(ended, Some(Ended::Failed(_))) {
+                kept.remove(trial);
                 return false;
             }
             // The aggregate's line may be the damaged one; its start spread is lost.
             let again = || Aggregate::of(&results, None).filter(|_| is_damaged);
             summary.aggregates.extend(aggregates.remove(&trial.label()).or_else(again));
-            kept.add(trial, TrialOutcome::Measured(results.iter().map(PathOutcome::from).collect()));
             summary.trials.extend(results);
             true
         };

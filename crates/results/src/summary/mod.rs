@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::inner_path;
 use crate::store::report::TrialReport;
-use crate::verdict::VerdictKind;
+use crate::verdict::{VerdictKind, is_held_back};
 
 pub use aggregate::{Aggregate, StartSpread};
 pub use overhead::{Overhead, OverheadPart};
@@ -91,15 +91,20 @@ impl Summary {
     /// The trials of `strategy`, and the outcomes of those that are recorded: the trials that it knows in advance,
     /// and those that it chooses one after the other, up to the first that is not recorded.
     pub fn replay(&self, strategy: &dyn Strategy) -> (Vec<Trial>, Outcomes) {
-        let mut measured: HashMap<(String, u32), Vec<PathOutcome>> = HashMap::new();
+        let mut measured: HashMap<(String, u32), Vec<&TrialSummary>> = HashMap::new();
         for result in &self.trials {
-            measured.entry((result.profile.clone(), result.repeat)).or_default().push(result.into());
+            measured.entry((result.profile.clone(), result.repeat)).or_default().push(result);
         }
+        let mut recorded = |trial: &Trial| {
+            let results = measured.remove(&trial.label())?;
+            let is_of = trial.is_of(results.iter().map(|result| (result.pair.as_str(), result.search)));
+            is_of.then(|| TrialOutcome::Measured(results.into_iter().map(PathOutcome::from).collect()))
+        };
         let mut outcomes = Outcomes::default();
         outcomes.set_equipment(self.experiment.equipment());
         for trial in strategy.foreseen() {
-            if let Some(paths) = measured.remove(&trial.label()) {
-                outcomes.add(trial, TrialOutcome::Measured(paths));
+            if let Some(outcome) = recorded(trial) {
+                outcomes.add(trial, outcome);
             }
         }
         let mut trials = strategy.foreseen().to_vec();
@@ -108,11 +113,13 @@ impl Summary {
             if foreseen > 0 {
                 break;
             }
-            let recorded = measured.remove(&trial.label());
-            trials.push(*trial);
-            match (recorded, trials.last()) {
-                (Some(paths), Some(trial)) => outcomes.add(trial, TrialOutcome::Measured(paths)),
-                _ => break,
+            let outcome = recorded(&trial);
+            if let Some(outcome) = outcome {
+                outcomes.add(&trial, outcome);
+                trials.push(*trial);
+            } else {
+                trials.push(*trial);
+                break;
             }
         }
         (trials, outcomes)
@@ -121,6 +128,11 @@ impl Summary {
 
 impl From<&TrialSummary> for PathOutcome {
     fn from(result: &TrialSummary) -> Self {
+        // The verdict is of the loss first; the load may have been missed besides.
+        let held_back = result.intended_pps.filter(|_| result.offered_missed_intended).and_then(|pps| {
+            is_held_back(pps, result.offered_pps, result.blocked_s, result.duration_s)
+                .then_some(PathLimit::Port)
+        });
         Self {
             path: result.pair.clone(),
             intended_pps: result.intended_pps,
@@ -129,7 +141,7 @@ impl From<&TrialSummary> for PathOutcome {
             received_packets: result.received_packets,
             missed_intended: result.offered_missed_intended,
             limit: match result.verdict.kind {
-                VerdictKind::Clean | VerdictKind::PathLimited => None,
+                VerdictKind::Clean | VerdictKind::PathLimited => held_back,
                 VerdictKind::GeneratorLimited => Some(PathLimit::Generator),
                 VerdictKind::PortLimited => Some(PathLimit::Port),
                 VerdictKind::ReceiverLimited => Some(PathLimit::Receiver),

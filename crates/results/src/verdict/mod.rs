@@ -289,6 +289,21 @@ fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
     (kind, evidence)
 }
 
+fn blocked_share(blocked_s: f64, duration_s: f64) -> f64 {
+    if duration_s > 0.0 { blocked_s / duration_s } else { 0.0 }
+}
+
+fn explains(blocked_share: f64, missing_share: f64) -> bool {
+    blocked_share > 0.0 && blocked_share >= missing_share * EXPLAINING_SHARE
+}
+
+/// True when the offered load is below the intended one because the sender's port held packets back, whatever
+/// was lost besides.
+pub fn is_held_back(intended_pps: f64, offered_pps: f64, blocked_s: f64, duration_s: f64) -> bool {
+    let missing_share = (intended_pps - offered_pps) / intended_pps;
+    missing_share > 0.0 && explains(blocked_share(blocked_s, duration_s), missing_share)
+}
+
 fn judge_load(observed: &Observed) -> (VerdictKind, String) {
     let Observed { sent, blocked_s, forgone, duration_s, .. } = *observed;
     let load = observed.load();
@@ -303,12 +318,12 @@ fn judge_load(observed: &Observed) -> (VerdictKind, String) {
         Some(deviation) => -deviation,
         None => HELD_BACK_SHARE,
     };
-    let blocked_share = if duration_s > 0.0 { blocked_s / duration_s } else { 0.0 };
+    let blocked_share = blocked_share(blocked_s, duration_s);
     let held_back = format!(
         "{load}, without loss; the port held packets back {:.1} % of the time",
         100.0 * blocked_share
     );
-    if blocked_share > 0.0 && blocked_share >= missing_share * EXPLAINING_SHARE {
+    if explains(blocked_share, missing_share) {
         // A memif is full when its other end has no CPU.
         let receiver = cpu_words("receiving", observed.rx_waiting, observed.rx_throttling);
         let words: Vec<String> =

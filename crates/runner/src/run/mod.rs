@@ -33,6 +33,7 @@ use self::warm_up::{WarmUpError, warm_up};
 use crate::platform::{Platform, PlatformError, random_bytes};
 use linerate_experiment::Experiment;
 use linerate_experiment::plan::Trial;
+use linerate_experiment::search::Ended;
 use linerate_experiment::strategy::{NextTrial, Strategy};
 use linerate_results::store::checksum::FileSum;
 use linerate_results::store::{Earlier, Store, StoreError};
@@ -156,7 +157,7 @@ pub async fn run(
     platform.stop(!groups.is_empty()).await;
     observer.end();
     let (status, reason) = match ending {
-        Ok(()) if recorder.failures() == 0 => (Status::Complete, None),
+        Ok(()) if recorder.failures() == 0 => of_searches(&recorder, job.strategy),
         Ok(()) => (Status::Failed, Some(format!("{} trials could not be finished", recorder.failures()))),
         Err(Ending::Interrupted) => (Status::Interrupted, Some("interrupted by a signal".to_owned())),
         Err(ending @ (Ending::Failed(_) | Ending::Refused(_))) => (Status::Failed, Some(ending.to_string())),
@@ -180,8 +181,20 @@ pub fn end(
     earlier: &Earlier,
 ) -> Result<Summary, StoreError> {
     let before = EarlierRun { summary: earlier.summary.clone(), sums: earlier.sums.clone() };
-    let recorder = Recorder::open(&earlier.store, experiment, strategy, filter, Some(&before))?;
-    recorder.close(Status::Complete, None)
+    let mut recorder = Recorder::open(&earlier.store, experiment, strategy, filter, Some(&before))?;
+    recorder.searches(experiment, strategy)?;
+    let (status, reason) = of_searches(&recorder, strategy);
+    recorder.close(status, reason)
+}
+
+/// Status of a run whose trials all have results: failed when a search could not begin or go on.
+fn of_searches(recorder: &Recorder<'_>, strategy: &dyn Strategy) -> (Status, Option<String>) {
+    let searches = strategy.searches(recorder.outcomes());
+    let failed = searches.iter().find_map(|search| match &search.ended {
+        Some(Ended::Failed(why)) => Some(format!("search {} of {}: {why}", search.number, search.name)),
+        _ => None,
+    });
+    if failed.is_some() { (Status::Failed, failed) } else { (Status::Complete, None) }
 }
 
 async fn drive(
@@ -229,8 +242,6 @@ async fn drive(
         checked.map_err(|error| Ending::Failed(error.to_string()))
     };
     foreseen.iter().try_for_each(check)?;
-    observer.phase("warming up");
-    recorder.traffic_begins();
     let first = match job.strategy.next(recorder.outcomes()) {
         NextTrial::Run(trial) => *trial,
         NextTrial::Finished => match foreseen.first() {
@@ -238,6 +249,10 @@ async fn drive(
             None => return Ok(()),
         },
     };
+    // The warm-up sends as well.
+    check(&first)?;
+    observer.phase("warming up");
+    recorder.traffic_begins();
     let warming = groups
         .iter_mut()
         .map(|group| warm_up(group, job.experiment, &first.profile, &numbers, &job.interrupted));
@@ -253,6 +268,10 @@ async fn drive(
         }
         if trial.search.is_some() {
             check(&trial)?;
+            if job.experiment.trial().all_flows {
+                let loaded = job.experiment.topology().paths().filter(|path| trial.loads(&path.name)).count();
+                job.store.has_room(trial.flow_bytes().saturating_mul(loaded as u64))?;
+            }
         }
         let watched: Vec<_> = groups
             .iter()
