@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use linerate_experiment::search::MaxLoadSource;
 use linerate_results::summary::{GoalAttributes, GoalSummary, PathLoss, SearchEnd, SearchSummary};
 use linerate_search::{Goal, Irregular, Limiter};
 use linerate_traffic::profile::FrameSizes;
@@ -115,7 +116,11 @@ impl Found<'_> {
                 format!("limited by {what}{ceiling}, not a property of the path")
             }
             Some(Irregular::MaxLoadReached) => {
-                format!("the highest load allowed, {}, meets the goal", ends(self.search.max_load_pps))
+                let what = match self.search.max_load_source {
+                    Some(MaxLoadSource::Measured) => "99 % of what the tester could offer",
+                    _ => "the highest load allowed",
+                };
+                format!("{what}, {}, meets the goal", ends(self.search.max_load_pps))
             }
             Some(Irregular::MinLoadFails) => {
                 format!("the lowest load allowed, {}, misses the goal", ends(self.search.min_load_pps))

@@ -41,8 +41,8 @@ pub struct SearchSummary {
     pub receiver: PartOf,
     /// What the senders' ports belong to.
     pub port: PartOf,
-    /// What the generator sends on this host into a port that discards everything, in packets per second, for frames of this size; null when
-    /// `linerate measure-self` has not measured it, and when senders are on other hosts.
+    /// What the generator sends on this host into a port that discards everything, in packets per second, for frames of this size, with one lcore;
+    /// null when `linerate measure-self` has not measured it, and when agents are on other hosts or have more lcores.
     #[serde(default)]
     pub generator_ceiling_pps: Option<f64>,
     /// How the search ended.

@@ -226,7 +226,9 @@ impl Recorder<'_> {
         let measured = self.self_measurement();
         let hosts: BTreeSet<&str> =
             self.head.experiment.agents.iter().map(|agent| agent.node.as_str()).collect();
-        let host = hosts.first().copied().filter(|_| hosts.len() == 1);
+        // It was measured with one lcore: more of them send more.
+        let alike = self.head.experiment.agents.iter().all(|agent| agent.lcores.len() == 1);
+        let host = hosts.first().copied().filter(|_| hosts.len() == 1 && alike);
         let ceiling = |size: &FrameSizes| measured.as_ref()?.generator_pps(host?, size);
         let summary = |state: &SearchState| SearchSummary {
             generator_ceiling_pps: ceiling(state.profile.frame_sizes()),
