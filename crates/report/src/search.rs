@@ -56,7 +56,10 @@ impl Found<'_> {
     pub fn marked(&self, text: impl Fn(f64) -> String) -> String {
         match self.value_pps() {
             Some(value) if self.is_regular() => text(value),
-            Some(value) => format!("≥ {}", text(value)),
+            Some(value) => match text(value) {
+                unknown if unknown == "-" => unknown,
+                text => format!("≥ {text}"),
+            },
             None => "-".to_owned(),
         }
     }
@@ -321,7 +324,7 @@ fn clause(results: &[Found<'_>]) -> String {
     }
     let left_out = results.iter().filter(|one| !one.is_regular()).count();
     let Some(group) = mean(results) else {
-        return format!("{}, in all {}", first.clause(), searches(results.len()));
+        return irregular_clause(results);
     };
     let width = results.iter().filter(|one| one.is_regular()).filter_map(Found::width).fold(0.0, f64::max);
     let mut text = format!(
@@ -338,6 +341,22 @@ fn clause(results: &[Found<'_>]) -> String {
         text.push_str(&format!("; {left_out} irregular left out"));
     }
     text + ")"
+}
+
+/// Irregular results of several searches in one clause: each of them is a claim of its own.
+fn irregular_clause(results: &[Found<'_>]) -> String {
+    let value = |one: &&Found<'_>| one.value_pps().unwrap_or(-1.0);
+    let most = results.iter().max_by(|one, other| value(one).total_cmp(&value(other)));
+    let Some(most) = most else { return String::new() };
+    let clause = most.clause();
+    if results.iter().all(|one| one.clause() == clause) {
+        return format!("{clause}, in all {}", searches(results.len()));
+    }
+    format!(
+        "{clause}, in search {}; irregular in the other {}",
+        most.search.number,
+        searches(results.len() - 1)
+    )
 }
 
 /// Mean and spread of the regular results; `None` when none is regular.
@@ -419,6 +438,20 @@ mod tests {
             clauses(&one_dead_pair().summary.searches)[1],
             "no PDR (0.5 %): the lowest load allowed, 9,001 pps, misses the goal"
         );
+    }
+
+    #[test]
+    fn irregular_results_that_differ_are_not_told_as_one() {
+        let mut all = limited_by_generator().summary.searches;
+        all.push(SearchSummary { number: 2, ..all[0].clone() });
+        let told = |all: &[SearchSummary]| {
+            clause(&all.iter().filter_map(|search| found(search).next()).collect::<Vec<_>>())
+        };
+        assert!(told(&all).ends_with(", in all 2 searches"), "{}", told(&all));
+        let second = &mut all[1].goals[0].conclusion;
+        (second.effective_lower_bound_pps, second.conditional_throughput_pps) = (None, None);
+        assert!(told(&all).ends_with(", in search 1; irregular in the other 1 search"), "{}", told(&all));
+        assert_eq!(found(&all[0]).next().unwrap().marked(|_| "-".to_owned()), "-");
     }
 
     #[test]
