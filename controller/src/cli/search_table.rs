@@ -41,14 +41,12 @@ pub(super) fn searches(summary: &Summary, width: Option<usize>) -> String {
 fn row(name: &str, one: &Found<'_>) -> [String; 11] {
     let (search, conclusion) = (one.search, &one.goal.conclusion);
     let load = |load: Option<u64>| load.map_or("-".to_owned(), |load| mpps(load as f64));
-    let share =
-        |value: f64| one.of_line_rate(value).map_or("-".to_owned(), |share| format!("{:.4}", 100.0 * share));
     [
         name.to_owned(),
         search.number.to_string(),
         label(&one.goal.goal),
-        one.marked(mpps),
-        one.marked(share),
+        one.marked(|value| Some(mpps(value))),
+        one.marked(|value| Some(format!("{:.4}", 100.0 * one.of_line_rate(value)?))),
         load(conclusion.effective_lower_bound_pps),
         load(conclusion.relevant_upper_bound_pps),
         one.width().map_or("-".to_owned(), short_percent),

@@ -129,7 +129,7 @@ fn closing_line(summary: &Summary) -> String {
     let changes: String =
         changes.iter().map(|change| format!("\nnot all trials ran on the same: {change}")).collect();
     let results = count(summary.trials.len(), "result");
-    // NoObserver knows beforehand how many trials a search takes.
+    // How many trials a search takes is not known beforehand.
     let results = if has_searches(summary) {
         format!("{results} of trials in {}", search::searches(summary.searches.len()))
     } else {

@@ -161,10 +161,7 @@ pub struct Unmatched {
 
 /// The experiments have nothing to compare.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{a} and {b} have no finished trial in common whose metrics could be compared; run both from the same document (`linerate results show ID` names the profiles){}",
-    notes.iter().map(|note| format!("; {note}")).collect::<String>()
-)]
+#[error("{a} and {b} have {}", nothing(notes))]
 pub struct NothingInCommon {
     /// Id of A.
     pub a: String,
@@ -172,6 +169,21 @@ pub struct NothingInCommon {
     pub b: String,
     /// What was left out, and why.
     pub notes: Vec<String>,
+}
+
+/// Most reasons that the error names.
+const NAMED: usize = 2;
+
+fn nothing(notes: &[String]) -> String {
+    if notes.is_empty() {
+        return "no finished trial in common whose metrics could be compared; run both from the same document (`linerate results show ID` names the profiles)".to_owned();
+    }
+    let named: Vec<&str> = notes.iter().take(NAMED).map(String::as_str).collect();
+    let more = match notes.len() - named.len() {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!("nothing that could be compared: {}{more}", named.join("; "))
 }
 
 /// Compares B with A.

@@ -54,7 +54,7 @@ fn headline(source: &Source) -> String {
     let verdicts: Vec<String> = kinds.iter().map(|(kind, number)| format!("{number} {kind}")).collect();
     let results = things(summary.trials.len(), "result");
     let pairs = things(summary.experiment.pairs, "pair");
-    // NoObserver knows beforehand how many trials a search takes.
+    // How many trials a search takes is not known beforehand.
     let mut text = if summary.trials.iter().any(|trial| trial.search.is_some()) {
         let found = tally(&summary.searches);
         let found = if found.is_empty() { found } else { format!(": {found}") };

@@ -7,8 +7,9 @@ use linerate_search::bounds::Trials;
 use linerate_search::classify::{LoadClass, classify};
 
 use super::super::super::chart::{Axis, Chart, Mark, Series, range};
-use super::super::super::number::{count, short};
-use crate::search::{Found, label, limiter, short_percent};
+use super::super::super::number::short;
+use super::caption::caption;
+use crate::search::{Found, found, label};
 
 /// Ratio of the highest to the lowest load from which the axis is logarithmic.
 const WIDE: f64 = 10.0;
@@ -17,11 +18,12 @@ const FIRST_TRIALS: usize = 3;
 /// How far beyond all later loads an early one must lie to be left out of the axis.
 const FAR: f64 = 1.5;
 
-/// Loss of every trial that counts over its load, with the bounds and losses of the goals.
+/// Loss of every trial that counts over its load, with the bounds and losses of the goals; `None` when all have
+/// the same load.
 pub(super) fn over_loads(search: &SearchSummary, trials: &[SearchedTrial<'_>]) -> Option<Chart> {
     let full_ns = search.goals.iter().map(|one| Goal::from(&one.goal).final_duration_ns).min()?;
     let loads: Vec<f64> = trials.iter().filter(|trial| trial.is_counted()).map(load_mpps).collect();
-    let (first, last, far) = shown(&loads)?;
+    let (first, last, far) = shown(&loads).filter(|(first, last, _)| first < last)?;
     let (mut long, mut short_ones, mut unsent) = (Vec::new(), Vec::new(), Vec::new());
     for trial in trials.iter().filter(|trial| trial.is_counted() && load_mpps(trial) <= last) {
         let measured = &trial.measurement;
@@ -58,7 +60,7 @@ pub(super) fn over_loads(search: &SearchSummary, trials: &[SearchedTrial<'_>]) -
             series.push(Series::new(format!("{name} goal"), Mark::Theory, points));
         }
     }
-    let note = format!("{}{}", caption(search, None), beyond(far, &loads));
+    let note = format!("{}{}", caption(&found(search).collect::<Vec<_>>()), beyond(far, &loads));
     Some(Chart { title: "Loss over load".to_owned(), x, y, series, note: Some(note) })
 }
 
@@ -71,7 +73,7 @@ pub(super) fn path(search: &SearchSummary, one: &GoalSummary, trials: &[Searched
     let (mut low_line, mut high_line) = (Vec::new(), Vec::new());
     let counted: Vec<_> = trials.iter().filter(|trial| trial.is_counted()).collect();
     let loads: Vec<f64> = counted.iter().map(|trial| load_mpps(trial)).collect();
-    let (from, to, far) = shown(&loads)?;
+    let (from, to, far) = shown(&loads).filter(|(from, to, _)| from < to)?;
     for (trial, load) in counted.iter().zip(&loads) {
         let is_evidence = known.add(trial.measurement);
         let number = f64::from(trial.place.ordinal);
@@ -105,7 +107,7 @@ pub(super) fn path(search: &SearchSummary, one: &GoalSummary, trials: &[Searched
         ("lowest upper bound", Mark::Line, steps(high_line)),
     ];
     let series = series.into_iter();
-    let note = format!("{}{}", caption(search, Some(one)), beyond(far, &loads));
+    let note = format!("{}{}", caption(&[Found { search, goal: one }]), beyond(far, &loads));
     Some(Chart {
         title: format!("Search for {}", label(&one.goal)),
         x: Axis::from_zero("trial of the search", f64::from(last)),
@@ -162,27 +164,4 @@ fn load_axis(first: f64, last: f64) -> Axis {
     } else {
         Axis::between(label, first, last)
     }
-}
-
-/// What was searched for, and how it ended: of one goal, or of all.
-fn caption(search: &SearchSummary, only: Option<&GoalSummary>) -> String {
-    let each = search.goals.iter().filter(|one| only.is_none_or(|only| only.goal.name == one.goal.name));
-    let goals = each.map(|goal| {
-        let one = Found { search, goal };
-        let GoalSummary { goal, conclusion, .. } = goal;
-        format!(
-            "{}: trials of {} s, {} s for each load, width {} %; {}, limited by {}.",
-            label(goal),
-            short(goal.final_trial_duration_s),
-            short(goal.duration_sum_s),
-            short_percent(goal.relative_width),
-            if one.is_regular() { "regular" } else { "irregular" },
-            conclusion.limited_by.map_or("what is not known", limiter),
-        )
-    });
-    let mut text = goals.collect::<Vec<_>>().join(" ");
-    if search.paths > 1 {
-        text.push_str(&format!(" {} paths together.", count(search.paths as u64)));
-    }
-    text
 }

@@ -73,6 +73,7 @@ fn facts(source: &Source, all: &[Repeats<'_>], names: &[String]) -> Vec<Fact> {
         ("paths", paths),
         ("limits of the load", limits),
         ("tester and path", parts),
+        ("the tester alone", ceiling),
     ] {
         facts.push(Fact::new(name, each(all, names, |search| of(source, search))));
     }
@@ -84,8 +85,8 @@ fn facts(source: &Source, all: &[Repeats<'_>], names: &[String]) -> Vec<Fact> {
         ),
         Fact::new(
             "repeated trials",
-            "a load that the tester did not offer, although it offered as much in another trial, is tried again, at most four times in a row; such a trial is \
-             no evidence",
+            "a load that the tester did not offer, although it offered as much in another trial, is tried again, at most four times in a row; one of which it \
+             offered at least 98 % in at most 10 s, at most twice; such a trial is no evidence",
         ),
         Fact::new("forwarding ratio", "1 less the loss ratio; further copies of a packet do not count, reordered packets count as received"),
         Fact::new("effective duration of a trial", "the intended duration; time for preparing and draining is not part of it"),
@@ -169,4 +170,13 @@ fn parts(_: &Source, search: &SearchSummary) -> String {
         PartOf::Path => "what the senders' ports do not take is the path's loss",
     };
     format!("{receiver}; {port}")
+}
+
+fn ceiling(_: &Source, search: &SearchSummary) -> String {
+    match search.generator_ceiling_pps {
+        Some(ceiling) => {
+            format!("its generator sends {} into a port that discards everything, on this host", pps(ceiling))
+        }
+        None => "not measured; linerate measure-self does that for senders on one host".to_owned(),
+    }
 }

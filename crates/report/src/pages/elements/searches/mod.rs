@@ -1,5 +1,6 @@
 //! Rate searches: the answer first, then tables and charts, then every trial, then how it was measured.
 
+mod caption;
 mod loads;
 mod method;
 mod over_sizes;

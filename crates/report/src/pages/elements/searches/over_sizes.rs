@@ -6,7 +6,8 @@ use super::super::super::chart::{Axis, Chart, Mark, Series, range};
 use super::super::super::model::Block;
 use super::super::super::number::things;
 use super::super::throughput::{Load, WIDE, in_tenths, line_rate, size_axis};
-use crate::search::{Found, Repeats, label, mean};
+use super::caption::caption;
+use crate::search::{Found, Repeats, found, label, mean};
 
 /// Most series besides line rate.
 const MOST_SERIES: usize = 6;
@@ -31,9 +32,18 @@ pub(super) fn blocks(all: &[Repeats<'_>]) -> Vec<Block> {
     });
     let speed = speeds.min();
     let Some(x) = size_axis(&sizes).filter(|_| sizes.len() > 1) else { return Vec::new() };
+    let results: Vec<Found<'_>> =
+        all.iter().flat_map(|repeats| repeats.searches.iter().flat_map(|search| found(search))).collect();
+    let mut note = format!(
+        "Conditional throughput of one sender in one direction; of several searches, the mean of the regular ones. {}",
+        caption(&results)
+    );
+    if curves.len() > MOST_SERIES {
+        note.push_str(&format!(" The first {MOST_SERIES} of {} are drawn.", things(curves.len(), "curve")));
+    }
     let charts = [
-        chart(&curves, speed, &x, "Found over frame size", "Mpps", |load| load.0),
-        chart(&curves, speed, &x, "Found on the wire over frame size", "L1 Gbit/s", |load| load.1),
+        chart(&curves, speed, &x, &note, "Found over frame size", "Mpps", |load| load.0),
+        chart(&curves, speed, &x, &note, "Found on the wire over frame size", "L1 Gbit/s", |load| load.1),
     ];
     let charts: Vec<Chart> = charts.into_iter().flatten().collect();
     if charts.is_empty() { Vec::new() } else { vec![Block::Charts(charts)] }
@@ -77,6 +87,7 @@ fn chart(
     curves: &[Curve],
     speed: Option<u64>,
     x: &Axis,
+    note: &str,
     title: &str,
     label: &str,
     unit: fn(Load) -> f64,
@@ -95,10 +106,5 @@ fn chart(
     let loads = series.iter().flat_map(|series| series.points.iter().map(|point| point.1));
     let (low, high) = range(loads.filter(|load| *load > 0.0))?;
     let y = if high / low > WIDE { Axis::log(label, low, high) } else { Axis::from_zero(label, high) };
-    let mut note =
-        "Conditional throughput of one sender in one direction; of several searches, the mean of the regular ones.".to_owned();
-    if curves.len() > MOST_SERIES {
-        note.push_str(&format!(" The first {MOST_SERIES} of {} are drawn.", things(curves.len(), "curve")));
-    }
-    Some(Chart { title: title.to_owned(), x: x.clone(), y, series, note: Some(note) })
+    Some(Chart { title: title.to_owned(), x: x.clone(), y, series, note: Some(note.to_owned()) })
 }

@@ -57,17 +57,16 @@ fn row(name: &str, one: &Found<'_>) -> Row {
         (None, Some(effective)) => format!("effective {}", count(effective)),
         (lower, _) => load(lower),
     };
-    let share = |value: f64| one.of_line_rate(value).map_or("-".to_owned(), percent);
     Row {
         key: format!("{}/{}/{}/{}", search.profile, search.subject(), search.number, one.goal.goal.name),
         cells: vec![
             name.into(),
             search.number.to_string().into(),
             label(&one.goal.goal).into(),
-            toned(one.marked(|value| count(value.round() as u64))),
-            toned(one.marked(share)),
-            toned(one.marked(|value| format!("{:.6}", one.l2_bps(value) / 1e9))),
-            toned(one.marked(|value| format!("{:.6}", one.l1_bps(value) / 1e9))),
+            toned(one.marked(|value| Some(count(value.round() as u64)))),
+            toned(one.marked(|value| one.of_line_rate(value).map(percent))),
+            toned(one.marked(|value| Some(format!("{:.6}", one.l2_bps(value) / 1e9)))),
+            toned(one.marked(|value| Some(format!("{:.6}", one.l1_bps(value) / 1e9)))),
             lower.into(),
             load(found.relevant_upper_bound_pps).into(),
             one.width().map_or("-".to_owned(), percent).into(),

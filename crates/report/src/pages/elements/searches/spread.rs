@@ -3,6 +3,7 @@
 use super::super::super::chart::{Axis, Chart, Mark, Series, range};
 use super::super::super::model::{Block, Cell, Column, Row, Table};
 use super::super::super::number::count;
+use super::caption::caption;
 use crate::compare::{Group, Interval};
 use crate::search::{Found, Repeats, label, mean, short_percent};
 
@@ -118,9 +119,11 @@ fn chart(goal: &str, spreads: &[&Spread<'_>]) -> Option<Chart> {
     }
     series.push(Series::new("95 % interval of the mean", Mark::Segments, intervals));
     series.push(mean);
+    let results: Vec<Found<'_>> = spreads.iter().flat_map(|spread| spread.results.iter().copied()).collect();
     let note = format!(
-        "One search is one dot. Its width of at most {} % is a resolution; the spread of the dots shows how well searches repeat.",
-        short_percent(widest)
+        "One search is one dot. Its width of at most {} % is a resolution; the spread of the dots shows how well searches repeat. {}",
+        short_percent(widest),
+        caption(&results)
     );
     Some(Chart {
         title: format!("{goal} of repeated searches"),

@@ -1,13 +1,17 @@
 //! Results of rate searches in words, the same in pages, tables and workbooks.
 
+mod answers;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use linerate_experiment::search::MaxLoadSource;
-use linerate_results::summary::{GoalAttributes, GoalSummary, PathLoss, SearchEnd, SearchSummary};
+use linerate_results::summary::{GoalAttributes, GoalSummary, SearchEnd, SearchSummary};
 use linerate_search::{Goal, Irregular, Limiter};
 use linerate_traffic::profile::FrameSizes;
 
-use crate::compare::{Group, search_group};
+pub use self::answers::{Answer, Judgement, answers, is_silent, mean};
 use crate::pages::number::{count, short};
 
 /// Result of one search for one goal.
@@ -52,14 +56,11 @@ impl Found<'_> {
         self.goal.conclusion.regular
     }
 
-    /// The value with `≥` before an irregular one; `-` without one.
-    pub fn marked(&self, text: impl Fn(f64) -> String) -> String {
-        match self.value_pps() {
-            Some(value) if self.is_regular() => text(value),
-            Some(value) => match text(value) {
-                unknown if unknown == "-" => unknown,
-                text => format!("≥ {text}"),
-            },
+    /// The value as `text` writes it, with `≥` before an irregular one; `-` without one.
+    pub fn marked(&self, text: impl Fn(f64) -> Option<String>) -> String {
+        match self.value_pps().and_then(text) {
+            Some(text) if self.is_regular() => text,
+            Some(text) => format!("≥ {text}"),
             None => "-".to_owned(),
         }
     }
@@ -240,143 +241,6 @@ impl<'s> Repeats<'s> {
     }
 }
 
-/// What searches of one profile and path come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judgement {
-    /// Every result is regular.
-    Regular,
-    /// Some results are irregular.
-    PartlyIrregular,
-    /// No result is regular.
-    Irregular,
-    /// There is no value at all.
-    NoResult,
-}
-
-impl Judgement {
-    /// The judgement on some results.
-    pub fn of<'s>(results: impl IntoIterator<Item = Found<'s>>) -> Self {
-        let (mut regular, mut all, mut values) = (0, 0, 0);
-        for one in results {
-            all += 1;
-            regular += usize::from(one.is_regular());
-            values += usize::from(one.value_pps().is_some());
-        }
-        match regular {
-            _ if values == 0 => Judgement::NoResult,
-            0 => Judgement::Irregular,
-            _ if regular == all => Judgement::Regular,
-            _ => Judgement::PartlyIrregular,
-        }
-    }
-}
-
-impl fmt::Display for Judgement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Judgement::Regular => "regular",
-            Judgement::PartlyIrregular => "partly irregular",
-            Judgement::Irregular => "irregular",
-            Judgement::NoResult => "no result",
-        })
-    }
-}
-
-/// What was found for one profile and path, in one sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// Its short name, such as its frame size.
-    pub name: String,
-    /// What it comes to.
-    pub judgement: Judgement,
-    /// The results for all goals.
-    pub text: String,
-}
-
-/// An answer for each of `all`, whose short names are `names`.
-pub fn answers(all: &[Repeats<'_>], names: &[String]) -> Vec<Answer> {
-    all.iter().zip(names).map(|(repeats, name)| answer(repeats, name)).collect()
-}
-
-fn answer(repeats: &Repeats<'_>, name: &str) -> Answer {
-    let results = repeats.searches.iter().flat_map(|search| found(search));
-    let clauses = repeats.goals().into_iter().map(|goal| clause(&repeats.of_goal(goal)));
-    let mut parts: Vec<String> = clauses.collect();
-    if parts.is_empty() {
-        parts.push(ended(repeats.first()));
-    }
-    let loaded = repeats.first().paths;
-    if loaded > 1 {
-        parts.push(format!("loads are those of one of {loaded} paths"));
-    }
-    let silent = silent(repeats.first());
-    if !silent.is_empty() {
-        parts.push(format!("nothing arrived on {}", silent.join(", ")));
-    }
-    Answer { name: name.to_owned(), judgement: Judgement::of(results), text: parts.join("; ") }
-}
-
-/// The results of all searches for one goal in one clause. Irregular ones enter no mean.
-fn clause(results: &[Found<'_>]) -> String {
-    let [first, ..] = results else { return String::new() };
-    if results.len() == 1 {
-        return first.clause();
-    }
-    let left_out = results.iter().filter(|one| !one.is_regular()).count();
-    let Some(group) = mean(results) else {
-        return irregular_clause(results);
-    };
-    let width = results.iter().filter(|one| one.is_regular()).filter_map(Found::width).fold(0.0, f64::max);
-    let mut text = format!(
-        "{} {} (mean of {}, at most {} % wide",
-        label(&first.goal.goal),
-        pps(group.mean),
-        searches(group.repeats),
-        short_percent(width)
-    );
-    if let Some(deviation) = group.standard_deviation {
-        text.push_str(&format!(", standard deviation {}", pps(deviation)));
-    }
-    if left_out > 0 {
-        text.push_str(&format!("; {left_out} irregular left out"));
-    }
-    text + ")"
-}
-
-/// Irregular results of several searches in one clause: each of them is a claim of its own.
-fn irregular_clause(results: &[Found<'_>]) -> String {
-    let value = |one: &&Found<'_>| one.value_pps().unwrap_or(-1.0);
-    let most = results.iter().max_by(|one, other| value(one).total_cmp(&value(other)));
-    let Some(most) = most else { return String::new() };
-    let clause = most.clause();
-    if results.iter().all(|one| one.clause() == clause) {
-        return format!("{clause}, in all {}", searches(results.len()));
-    }
-    format!(
-        "{clause}, in search {}; irregular in the other {}",
-        most.search.number,
-        searches(results.len() - 1)
-    )
-}
-
-/// Mean and spread of the regular results; `None` when none is regular.
-pub fn mean(results: &[Found<'_>]) -> Option<Group> {
-    let regular: Vec<_> = results.iter().filter(|one| one.is_regular()).map(|one| one.goal).collect();
-    search_group(&regular)
-}
-
-/// Paths on which nothing arrived at the lowest bound that has trials.
-fn silent(search: &SearchSummary) -> Vec<&str> {
-    let bounds = search.goals.iter().flat_map(|goal| [&goal.lower_bound_paths, &goal.upper_bound_paths]);
-    let Some(paths) = bounds.into_iter().find(|paths| !paths.is_empty()) else { return Vec::new() };
-    paths.iter().filter(|path| is_silent(path)).map(|path| path.pair.as_str()).collect()
-}
-
-/// True when packets were sent and none arrived.
-pub fn is_silent(path: &PathLoss) -> bool {
-    path.sent_packets > 0 && path.lost_packets == path.sent_packets
-}
-
 /// A short name for each of `all`, in which they differ: frame size, flows, profile, path.
 pub fn short_names(all: &[Repeats<'_>]) -> Vec<String> {
     let size = |search: &SearchSummary| frame_size(&search.frame_size);
@@ -405,96 +269,5 @@ fn frame_size(sizes: &FrameSizes) -> String {
     match sizes.single() {
         Some(size) => format!("{} B", size.bytes()),
         None => format!("{sizes} (mean {} B)", short(sizes.mean_bytes())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use linerate_experiment::search::SearchMode;
-    use linerate_results::fixtures::search::{
-        at_least, limited_by_generator, one_dead_pair, regular, two_pairs,
-    };
-
-    fn clauses(searches: &[SearchSummary]) -> Vec<String> {
-        searches.iter().flat_map(|search| found(search).map(|one| one.clause())).collect()
-    }
-
-    #[test]
-    fn a_result_is_one_clause() {
-        let ndr = &clauses(&regular().summary.searches)[0];
-        assert!(ndr.starts_with("NDR 99") && ndr.contains(" % wide, upper bound 1,00"), "{ndr}");
-        let limited = clauses(&limited_by_generator().summary.searches);
-        assert_eq!(
-            limited[0],
-            "NDR at least 796,822 pps: limited by the generator, not a property of the path"
-        );
-        assert!(limited[1].starts_with("PDR (0.5 %) at least "), "{limited:?}");
-        assert_eq!(
-            clauses(&at_least().summary.searches)[0],
-            "NDR at least 1,000,000 pps: the highest load allowed, 1,000,000 pps, meets the goal"
-        );
-        assert_eq!(
-            clauses(&one_dead_pair().summary.searches)[1],
-            "no PDR (0.5 %): the lowest load allowed, 9,001 pps, misses the goal"
-        );
-    }
-
-    #[test]
-    fn irregular_results_that_differ_are_not_told_as_one() {
-        let mut all = limited_by_generator().summary.searches;
-        all.push(SearchSummary { number: 2, ..all[0].clone() });
-        let told = |all: &[SearchSummary]| {
-            clause(&all.iter().filter_map(|search| found(search).next()).collect::<Vec<_>>())
-        };
-        assert!(told(&all).ends_with(", in all 2 searches"), "{}", told(&all));
-        let second = &mut all[1].goals[0].conclusion;
-        (second.effective_lower_bound_pps, second.conditional_throughput_pps) = (None, None);
-        assert!(told(&all).ends_with(", in search 1; irregular in the other 1 search"), "{}", told(&all));
-        assert_eq!(found(&all[0]).next().unwrap().marked(|_| "-".to_owned()), "-");
-    }
-
-    #[test]
-    fn names_of_goals_say_what_they_mean() {
-        let goal = |goal: &Goal| label(&goal.into());
-        assert_eq!(goal(&Goal::ndr()), "NDR");
-        assert_eq!(goal(&Goal { loss_ppb: 1_000_000, ..Goal::ndr() }), "ndr (0.1 %)", "NDR means no loss");
-        assert_eq!(goal(&Goal { loss_ppb: 0, ..Goal::pdr() }), "pdr (0 %)");
-        assert_eq!(goal(&Goal { width_ppb: 1_000_000, ..Goal::rfc2544() }), "RFC 2544 throughput");
-        assert_eq!(goal(&Goal { exceed_ppb: 1, ..Goal::rfc2544() }), "rfc2544 (0 %)");
-    }
-
-    #[test]
-    fn searches_are_named_by_what_they_differ_in() {
-        let searched = regular();
-        let all = repeats(&searched.summary.searches);
-        assert_eq!(short_names(&all), ["64 B", "512 B", "1518 B"]);
-        assert_eq!(all[0].searches.len(), 2);
-        assert_eq!((all[0].goals(), all[0].of_goal("pdr").len()), (vec!["ndr", "pdr"], 2));
-        let mut each = two_pairs(SearchMode::Each).summary.searches;
-        assert_eq!(short_names(&repeats(&each)), ["64 B, tx0-rx0", "64 B, tx1-rx1"]);
-        each[1].pair = each[0].pair.clone();
-        (each[1].flows, each[1].profile) = (1000, "q".into());
-        assert_eq!(short_names(&repeats(&each)), ["64 B, 1 flows, tx0-rx0", "64 B, 1,000 flows, tx0-rx0"]);
-        assert_eq!(tally(&searched.summary.searches), "12 regular");
-        assert_eq!(tally(&limited_by_generator().summary.searches), "2 irregular");
-    }
-
-    #[test]
-    fn an_unfinished_result_says_why() {
-        let mut search = limited_by_generator().summary.searches.remove(0);
-        search.ended = SearchEnd::Budget;
-        let found = &mut search.goals[0].conclusion;
-        (found.irregular, found.relevant_upper_bound_pps) = (Some(Irregular::Unfinished), Some(900_000));
-        let clause = &clauses(&[search])[0];
-        assert!(clause.ends_with("before the bounds were close enough, upper bound 900,000 pps"), "{clause}");
-    }
-
-    #[test]
-    fn widths_have_two_digits() {
-        let cases = [(0.004_987, "0.5"), (0.049_87, "5"), (0.000_123_4, "0.012"), (0.123, "12"), (0.0, "0")];
-        for (share, text) in cases {
-            assert_eq!(short_percent(share), text);
-        }
     }
 }
