@@ -166,8 +166,8 @@ fn parts(_: &Source, search: &SearchSummary) -> String {
         PartOf::Path => "the receivers are part of the path: what they drop is loss",
     };
     let port = match search.port {
-        PartOf::Tester => "so are the senders' ports: what they do not take is not sent",
-        PartOf::Path => "what the senders' ports do not take is the path's loss",
+        PartOf::Tester => "the senders' ports are part of the tester: what they do not take was not sent",
+        PartOf::Path => "the senders' ports are part of the path: what they do not take is loss",
     };
     format!("{receiver}; {port}")
 }
