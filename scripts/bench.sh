@@ -69,6 +69,15 @@ if command -v valgrind >/dev/null; then
     many=$(instructions 3000000)
     echo
     awk -v few="$few" -v many="$many" 'BEGIN { printf "transmit, instructions per packet, port included (callgrind): %.1f\n", (many - few) / 2e6 }'
+    # examined FLOWS [EVERY]: instructions that the analysis takes for each frame received; of EVERY frames one is missing.
+    bench=$(cargo bench --no-run --message-format=json -p linerate-dataplane --bench receive 2>/dev/null | grep -o '"executable":"[^"]*/receive-[^"]*"' | cut -d'"' -f4)
+    examined() {
+        local frames=$((400000 - ${2:+400000 / $2 + }0))
+        valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='*examine*' "$bench" --examine "$@" 2>&1 \
+            | awk -v frames="$frames" '/Collected/ { printf "%.1f", $NF / frames }'
+    }
+    echo "receive, instructions per frame, checksums included, without port (callgrind): $(examined 10000)"
+    echo "the same, one of 10 frames lost: $(examined 10000 10)"
 else
     say "instructions per packet: NOT RUN, valgrind is not installed"
 fi

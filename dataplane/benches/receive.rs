@@ -21,15 +21,27 @@ use serde_json::Value;
 
 const ROUNDS: usize = 5;
 const FRAMES: usize = 4_000_000;
+/// Frames examined under callgrind, which is a hundred times slower.
+const COUNTED_FRAMES: usize = 400_000;
 const FRAME_BYTES: usize = 60;
 const FLOWS: [u32; 3] = [1, 10_000, 1_000_000];
 const PROGRAM: &str = env!("CARGO_BIN_EXE_linerate-dataplane");
 
 fn main() {
+    let options: Vec<String> = std::env::args().skip(1).filter(|option| option != "--bench").collect();
+    if let [only, of, rest @ ..] = &options[..]
+        && only == "--examine"
+    {
+        // Counted by callgrind: flows, and every how many frames one is missing.
+        let missing = rest.first().map(|every| every.parse().unwrap());
+        let flows = of.parse().unwrap();
+        examine(&frames(COUNTED_FRAMES, flows, missing), flows);
+        return;
+    }
     println!("receive, 64-byte frames, one CPU; median of {ROUNDS} rounds");
     println!("{:<44} {:>8} {:>12}", "from memory", "Mpps", "of one flow");
     let rates = FLOWS.map(|flows| {
-        let frames = frames(flows);
+        let frames = frames(FRAMES, flows, None);
         median((0..ROUNDS).map(|_| examine(&frames, flows)).collect())
     });
     for (flows, rate) in FLOWS.into_iter().zip(rates) {
@@ -57,27 +69,30 @@ impl Slots for Row<'_> {
     }
 }
 
-/// Frames of a trial, one behind the other, in the order in which they would arrive.
-fn frames(flows: u32) -> Vec<[u8; FRAME_BYTES]> {
+/// Frames of a trial, one behind the other, in the order in which they would arrive; every `missing`th is lost.
+fn frames(count: usize, flows: u32, missing: Option<usize>) -> Vec<[u8; FRAME_BYTES]> {
     let raw = RawProfile { flows, flow_mode: Some(FlowMode::Sd), ..RawProfile::default() };
     let profile: Profile = raw.try_into().unwrap();
     let rendered = Frames::new(&profile, MacAddr([2; 6]), MacAddr([4; 6]));
     let mut writer = FrameWriter::new(&profile, &rendered, 1, 0, 1).unwrap();
     let mut slot = rendered.template();
-    (0..FRAMES)
-        .map(|i| {
-            writer.write(Row(&mut slot), i as u64);
-            *slot.first_chunk().unwrap()
+    (0..count)
+        .filter_map(|i| {
+            // 100 ns apart.
+            writer.write(Row(&mut slot), i as u64 * 250);
+            let is_lost = missing.is_some_and(|every| i % every == every - 1);
+            (!is_lost).then(|| *slot.first_chunk().unwrap())
         })
         .collect()
 }
 
 /// Frames examined per second.
+#[inline(never)]
 fn examine(frames: &[[u8; FRAME_BYTES]], flows: u32) -> f64 {
     let mut analysis = Analysis::new(Expect::Trial { tag: 1, flows });
     let began = Instant::now();
     for (i, frame) in frames.iter().enumerate() {
-        analysis.observe(frame, FRAME_BYTES as u32, PortVerdict::Unknown, i as u64 + 5_000);
+        analysis.observe(frame, FRAME_BYTES as u32, PortVerdict::Unknown, i as u64 * 250 + 5_000);
     }
     let seconds = began.elapsed().as_secs_f64();
     assert_eq!(analysis.counters(1.0).packets as usize, frames.len());

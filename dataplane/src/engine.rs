@@ -12,6 +12,7 @@ use linerate_wire::message::Sent;
 use linerate_wire::network::NextHop;
 use linerate_wire::report::{Ended, FlowRow, Part, ReportDetail};
 use linerate_wire::sample::Measures;
+use linerate_wire::time::SendingTimes;
 use linerate_wire::trial::Work;
 
 use crate::dpdk::counter::SOURCE;
@@ -111,11 +112,12 @@ impl Engine for DpdkEngine<'_> {
             trial: active.trial(),
             packets: active.sent().packets,
             packets_per_lcore: active.sent_per_lcore(),
+            sending: Some(active.sending_so_far(&self.setup)),
         })
     }
 
-    fn expect(&mut self, active: &mut Active, sent_per_lcore: Vec<u64>) {
-        active.receives_from(Sender::Peer(sent_per_lcore));
+    fn expect(&mut self, active: &mut Active, sent_per_lcore: Vec<u64>, sending: Option<SendingTimes>) {
+        active.receives_from(Sender::Peer(sent_per_lcore, sending));
     }
 
     fn stop(&mut self, active: &mut Active) {

@@ -263,7 +263,7 @@ impl<E: Engine> Agent<E> {
         self.now()
     }
 
-    fn stop(&mut self, Stop { drain, sent_per_lcore }: Stop) -> Result<Answer, WireError> {
+    fn stop(&mut self, Stop { drain, sent_per_lcore, sending }: Stop) -> Result<Answer, WireError> {
         let drainer = drain.map(|drain| Drainer::new(drain, monotonic_ns()));
         self.check(Step::Stop)?;
         match &mut self.trial {
@@ -271,7 +271,7 @@ impl<E: Engine> Agent<E> {
             TrialState::Active(trial) if !trial.started => self.abandon()?,
             TrialState::Active(trial) => {
                 if !sent_per_lcore.is_empty() {
-                    self.engine.expect(&mut trial.active, sent_per_lcore);
+                    self.engine.expect(&mut trial.active, sent_per_lcore, sending);
                 }
                 trial.drainer = drainer.filter(|_| self.engine.received(&trial.active).is_some());
                 if trial.drainer.is_none() {

@@ -9,7 +9,7 @@ use linerate_wire::message::Sent;
 use linerate_wire::network::NextHop;
 use linerate_wire::report::{Ended, FlowRow, Report};
 use linerate_wire::sample::Measures;
-use linerate_wire::time::TickRate;
+use linerate_wire::time::{SendingTimes, TickRate};
 use linerate_wire::trial::Work;
 
 /// Engine that runs the traffic of one trial after another on its port.
@@ -94,8 +94,8 @@ pub trait Engine {
     fn sending_is_over(&self, active: &Self::Active) -> Option<Sent>;
 
     /// Gives a receiver the number of packets that each worker of the sender sent, so that its report has
-    /// each flow's loss.
-    fn expect(&mut self, active: &mut Self::Active, sent_per_lcore: Vec<u64>);
+    /// each flow's loss, and the time of sending, so that it has the times of losses.
+    fn expect(&mut self, active: &mut Self::Active, sent_per_lcore: Vec<u64>, sending: Option<SendingTimes>);
 
     /// Ends the workers as soon as possible, without waiting for them.
     fn stop(&mut self, active: &mut Self::Active);

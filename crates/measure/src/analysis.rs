@@ -6,9 +6,12 @@ use linerate_wire::counters::ReceiveCounters;
 use linerate_wire::report::{FlowReport, ForeignFrames, Reordering};
 
 use super::flow_table::{FlowTable, flow_report, lost};
+use super::gap_log::GapLog;
 use super::histogram::TickHistogram;
+use super::loss_timeline::AllLosses;
+use super::losses::Sent;
 use super::mailbox::Mailbox;
-use super::order::{Arrival, FlowState, GapLog};
+use super::order::{Arrival, FlowState};
 use super::recognise::{Foreign, Frame, PortVerdict, UdpChecksum, recognise};
 
 /// Frames that count as received.
@@ -43,6 +46,8 @@ pub struct Analysis {
     extents: Extents,
     /// While learning: gaps of earlier tags and of other lcores.
     closed_gaps: u64,
+    /// Losses of merged lcores.
+    others: AllLosses,
     delays: TickHistogram,
     mailbox: Option<Mailbox>,
 }
@@ -74,6 +79,7 @@ impl Analysis {
             beyond_memory: 0,
             extents: Extents::default(),
             closed_gaps: 0,
+            others: AllLosses::default(),
             delays: TickHistogram::default(),
             mailbox: None,
         }
@@ -121,7 +127,8 @@ impl Analysis {
             flow.join(probe.sequence, probe.flow, &mut self.log);
             self.joined[probe.flow as usize] = probe.sequence;
         }
-        match flow.arrive(probe.sequence, probe.flow, &mut self.log) {
+        let delay = probe.ticks_until(ticks);
+        match flow.arrive(probe.sequence, probe.flow, Sent::new(ticks, delay), &mut self.log) {
             Arrival::InOrder => {}
             Arrival::Duplicate => {
                 self.counters.duplicates += 1;
@@ -129,11 +136,28 @@ impl Analysis {
             }
             late => self.observe_late(late),
         }
-        let delay = probe.ticks_until(ticks);
         self.flows[probe.flow as usize].record_delay(delay.max(0) as u64);
         self.counters.packets += 1;
         self.counters.without_checksum += u64::from(udp == UdpChecksum::Absent);
         self.delays.record(delay);
+    }
+
+    /// Ticks at which the sender's clock must be [followed](Self::follow_clock) again.
+    #[inline(always)]
+    pub fn clock_due(&self) -> u64 {
+        self.log.losses.clock_due()
+    }
+
+    /// Follows the sender's clock by a frame taken at `ticks`, so that the times of losses are known however
+    /// far the clocks drift apart.
+    #[cold]
+    #[inline(never)]
+    pub fn follow_clock(&mut self, frame: &[u8], length: u32, verdict: PortVerdict, ticks: u64) {
+        if let Frame::Ours(probe, _) = recognise(frame, length, verdict)
+            && self.tag == Some(probe.tag)
+        {
+            self.log.losses.follow(Sent::new(ticks, probe.ticks_until(ticks)));
+        }
     }
 
     #[cold]
@@ -187,6 +211,8 @@ impl Analysis {
         } else {
             self.closed_gaps += other.closed_gaps;
             self.merge_flows(other);
+            self.others.add(&other.log.losses);
+            self.others.merge(&other.others);
         }
         self.counters += other.counters;
         self.foreign += other.foreign;
@@ -209,7 +235,10 @@ impl Analysis {
             let earlier = if self.flows[flow].is_new() { *joined } else { self.joined[flow].min(*joined) };
             self.joined[flow] = earlier;
         }
-        self.flows.iter_mut().zip(&other.flows).for_each(|(mine, theirs)| mine.merge(theirs));
+        for (mine, theirs) in self.flows.iter_mut().zip(&other.flows) {
+            self.others.flows_are_shared |= !mine.is_new() && !theirs.is_new();
+            mine.merge(theirs);
+        }
     }
 
     /// Packets missing before the last one received of each flow.
@@ -262,8 +291,9 @@ impl Analysis {
 
     /// The flow table, once all other results have been read.
     pub fn into_flows(self, tick_hz: u64) -> FlowTable {
-        let Self { flows, joined, learning, .. } = self;
-        FlowTable { flows, joined, expected: !learning, tick_hz }
+        let Self { flows, joined, learning, log, others: mut losses, .. } = self;
+        losses.add(&log.losses);
+        FlowTable { flows, joined, expected: !learning, tick_hz, losses }
     }
 }
 

@@ -41,9 +41,24 @@ pub fn sum(bytes: &[u8]) -> u64 {
         let word = u64::from_le_bytes(*word);
         (low + (word & 0xffff_ffff), high + (word >> 32))
     });
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    add(low + high, u64::from_le_bytes(last))
+    add(low + high, last_word(rest))
+}
+
+/// Fewer than eight bytes as a word, without a call to copy them.
+#[inline(always)]
+fn last_word(bytes: &[u8]) -> u64 {
+    let (mut word, mut bits, mut rest) = (0, 0, bytes);
+    if let Some((four, more)) = rest.split_first_chunk() {
+        (word, bits, rest) = (u64::from(u32::from_le_bytes(*four)), 32, more);
+    }
+    if let Some((two, more)) = rest.split_first_chunk() {
+        word |= u64::from(u16::from_le_bytes(*two)) << bits;
+        (bits, rest) = (bits + 16, more);
+    }
+    match rest {
+        [one, ..] => word | u64::from(*one) << bits,
+        [] => word,
+    }
 }
 
 /// The checksum field for a sum: its complement.

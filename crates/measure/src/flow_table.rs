@@ -1,8 +1,10 @@
 //! Results of every flow after a trial, at most 68 bytes per flow.
 
+use linerate_wire::loss::LossTimeline;
 use linerate_wire::report::{FlowDelay, FlowReport, sent_of_flow};
 use linerate_wire::worst_flows::{Badness, WorstFlows};
 
+use super::loss_timeline::{AllLosses, SenderTimes, Tails};
 use super::order::FlowState;
 
 /// All flows of a receiver.
@@ -14,6 +16,7 @@ pub struct FlowTable {
     /// True when the receiver knows the number of flows: flows without arrivals then count as flows.
     pub(super) expected: bool,
     pub(super) tick_hz: u64,
+    pub(super) losses: AllLosses,
 }
 
 impl FlowTable {
@@ -48,6 +51,24 @@ impl FlowTable {
             state.is_new() && self.sent_of(*flow, sent_per_lcore).is_none_or(|sent| sent > 0)
         });
         if self.expected { silent.count() as u32 } else { 0 }
+    }
+
+    /// When `lost_packets`, all that the receiver lost, were lost; `None` when none was.
+    pub fn loss_timeline(
+        &self,
+        lost_packets: u64,
+        sent_per_lcore: &[u64],
+        times: &SenderTimes,
+    ) -> Option<LossTimeline> {
+        let mut tails = Tails::new();
+        for (flow, state) in (0..).zip(&self.flows) {
+            let sent = self.sent_of(flow, sent_per_lcore).unwrap_or(0);
+            let behind = sent.saturating_sub(state.next());
+            if behind > 0 && !state.is_new() {
+                *tails.entry((state.last_sent(), behind)).or_default() += 1;
+            }
+        }
+        (lost_packets > 0).then(|| self.losses.timeline(lost_packets, &tails, times))
     }
 
     fn sent_of(&self, flow: u32, sent_per_lcore: &[u64]) -> Option<u64> {

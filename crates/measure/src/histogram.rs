@@ -34,7 +34,6 @@ fn upper_bound(bucket: usize) -> u64 {
 #[derive(Debug, Clone)]
 pub struct TickHistogram {
     counts: Box<[u64; BUCKETS]>,
-    total: u64,
     negative: u64,
     min: u64,
     max: u64,
@@ -43,7 +42,7 @@ pub struct TickHistogram {
 
 impl Default for TickHistogram {
     fn default() -> Self {
-        Self { counts: Box::new([0; BUCKETS]), total: 0, negative: 0, min: u64::MAX, max: 0, sum: 0 }
+        Self { counts: Box::new([0; BUCKETS]), negative: 0, min: u64::MAX, max: 0, sum: 0 }
     }
 }
 
@@ -61,7 +60,6 @@ impl TickHistogram {
     pub fn record_times(&mut self, ticks: u64, count: u64) {
         let ticks = ticks.min(LARGEST);
         self.counts[bucket_of(ticks)] += count;
-        self.total += count;
         self.sum += u128::from(ticks) * u128::from(count);
         self.min = self.min.min(ticks);
         self.max = self.max.max(ticks);
@@ -75,7 +73,6 @@ impl TickHistogram {
     /// Adds another lcore's times.
     pub fn merge(&mut self, other: &TickHistogram) {
         self.counts.iter_mut().zip(other.counts.iter()).for_each(|(mine, theirs)| *mine += theirs);
-        self.total += other.total;
         self.negative += other.negative;
         self.sum += other.sum;
         self.min = self.min.min(other.min);
@@ -100,12 +97,13 @@ impl TickHistogram {
 
     /// The distribution in nanoseconds, given the clock's frequency in Hz; `None` when empty.
     pub fn read(&self, tick_hz: u64) -> Option<Distribution> {
-        if self.total == 0 {
+        let total: u64 = self.counts.iter().sum();
+        if total == 0 {
             return None;
         }
         let ns = |ticks: u64| (u128::from(ticks) * 1_000_000_000 / u128::from(tick_hz.max(1))) as u64;
         let percentile = |share: f64| {
-            let rank = ((self.total as f64 * share).ceil() as u64).clamp(1, self.total);
+            let rank = ((total as f64 * share).ceil() as u64).clamp(1, total);
             let mut seen = 0;
             let bucket = self.counts.iter().position(|count| {
                 seen += count;
@@ -121,7 +119,7 @@ impl TickHistogram {
                 p99: percentile(0.99),
                 p999: percentile(0.999),
                 max: ns(self.max),
-                mean: ns((self.sum / u128::from(self.total)) as u64),
+                mean: ns((self.sum / u128::from(total)) as u64),
             },
             histogram: (0..BUCKETS)
                 .filter(|bucket| self.counts[*bucket] > 0)

@@ -88,7 +88,25 @@ pub enum PortVerdict {
 /// the port has no verdict and the segment holds the whole frame.
 #[inline(always)]
 pub fn recognise(frame: &[u8], length: u32, verdict: PortVerdict) -> Frame {
-    let Some((shape, probe)) = probe_of(frame) else { return Frame::Foreign(Foreign::of(frame)) };
+    if is_plain(frame) {
+        // Compiled for the offsets of this shape alone.
+        recognise_as(Shape::PLAIN, frame, length, verdict)
+    } else {
+        recognise_other(frame, length, verdict)
+    }
+}
+
+#[inline(never)]
+fn recognise_other(frame: &[u8], length: u32, verdict: PortVerdict) -> Frame {
+    match other_shape(frame) {
+        Some(shape) => recognise_as(shape, frame, length, verdict),
+        None => Frame::Foreign(Foreign::of(frame)),
+    }
+}
+
+#[inline(always)]
+fn recognise_as(shape: Shape, frame: &[u8], length: u32, verdict: PortVerdict) -> Frame {
+    let Some(probe) = probe_of(frame, shape) else { return Frame::Foreign(Foreign::of(frame)) };
     let udp = udp_checksum(frame, shape);
     let damaged = match verdict {
         PortVerdict::Good => false,
@@ -119,27 +137,24 @@ fn ipv4_header_is_right(frame: &[u8], shape: Shape) -> bool {
 /// The headers of a frame that carries the mark of a probe.
 #[inline(always)]
 pub fn probe_shape(frame: &[u8]) -> Option<Shape> {
-    probe_of(frame).map(|(shape, _)| shape)
+    let shape = if is_plain(frame) { Shape::PLAIN } else { other_shape(frame)? };
+    probe_of(frame, shape).map(|_| shape)
 }
 
 #[inline(always)]
-fn probe_of(frame: &[u8]) -> Option<(Shape, Probe)> {
-    let shape = shape_of(frame)?;
-    let probe = Probe::from_bytes(frame.get(shape.probe_at()..)?.first_chunk::<PROBE_BYTES>()?)?;
-    Some((shape, probe))
+fn probe_of(frame: &[u8], shape: Shape) -> Option<Probe> {
+    Probe::from_bytes(frame.get(shape.probe_at()..)?.first_chunk::<PROBE_BYTES>()?)
 }
 
-/// The headers of a frame that may be a test frame: those that profiles can describe.
+/// True for a frame with the most frequent headers that profiles describe: Ethernet, IPv4, UDP.
 #[inline(always)]
-fn shape_of(frame: &[u8]) -> Option<Shape> {
-    let head = frame.first_chunk::<24>()?;
-    let plain = head[12..14] == ETHERTYPE_IPV4 && head[14] == IPV4_VERSION_IHL;
-    if plain && head[23] == Protocol::Udp.number() {
-        return Some(Shape::PLAIN);
-    }
-    other_shape(frame)
+fn is_plain(frame: &[u8]) -> bool {
+    frame.first_chunk::<24>().is_some_and(|head| {
+        head[12..14] == ETHERTYPE_IPV4 && head[14] == IPV4_VERSION_IHL && head[23] == Protocol::Udp.number()
+    })
 }
 
+/// The other headers that profiles can describe.
 #[inline(never)]
 fn other_shape(frame: &[u8]) -> Option<Shape> {
     let vlan = frame.get(12..14)? == ETHERTYPE_VLAN;

@@ -18,7 +18,8 @@ pub const MAGIC: u16 = u16::from_le_bytes(*b"Lr");
 pub const PROBE_BYTES: usize = 16;
 /// Upper bound of flow ids: 2²⁴.
 pub const MAX_FLOW_IDS: u32 = 1 << 24;
-const TIME_BITS: u32 = 40;
+/// Bits of the send time.
+pub const TIME_BITS: u32 = 40;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
 
 /// A probe, read or to be written.

@@ -14,6 +14,7 @@ pub mod counters;
 pub mod engine;
 pub mod flow_lines;
 pub mod host;
+pub mod loss;
 pub mod message;
 pub mod network;
 pub mod port;

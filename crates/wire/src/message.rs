@@ -15,7 +15,7 @@ use crate::network::NextHop;
 use crate::report::{FlowRow, Report};
 use crate::sample::Sample;
 use crate::state::AgentState;
-use crate::time::TickRate;
+use crate::time::{SendingTimes, TickRate};
 use crate::trial::{Drain, TrialSpec};
 
 /// Version of these messages; both sides must have the same.
@@ -111,6 +111,9 @@ pub struct Stop {
     /// compute each flow's loss.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sent_per_lcore: Vec<u64>,
+    /// When the sender sent. A receiver needs it to tell when packets were lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sending: Option<SendingTimes>,
 }
 
 /// Parameters of `flows`.
@@ -262,6 +265,9 @@ pub struct Sent {
     /// Packets accepted per TX lcore, in the order of the report.
     #[serde(default)]
     pub packets_per_lcore: Vec<u64>,
+    /// When it sent; the end is when the agent saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sending: Option<SendingTimes>,
 }
 
 /// Why a trial failed inside an agent.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use crate::loss::LossTimeline;
 use crate::time::{Throttling, TrialClock, WorkerTime};
 
 /// One agent's report of a trial: the head, common to all kinds of traffic, and the detail of its kind. The
@@ -265,6 +266,9 @@ pub struct ReceiveReport {
     /// The flows with the worst results, worst first; see [`crate::worst_flows`].
     #[serde(default)]
     pub worst_flows: Vec<FlowReport>,
+    /// When packets were lost; absent when none was, and in older reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossTimeline>,
 }
 
 /// Frames that are not Linerate's, by kind.

@@ -70,6 +70,33 @@ pub struct TrialClock {
     pub rate: TickRate,
 }
 
+/// When an agent sent, on the counter that its probes carry. A receiver needs it to tell when packets were
+/// lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendingTimes {
+    /// Frequency of the counter in Hz.
+    pub tick_hz: u64,
+    /// The counter when sending began.
+    pub began_ticks: u64,
+    /// The counter when sending ended.
+    pub ended_ticks: u64,
+}
+
+impl SendingTimes {
+    /// The times of an agent that began at `started_ns` of its raw monotonic clock and sent for `duration_s`
+    /// seconds.
+    pub fn of(clock: &TrialClock, started_ns: u64, duration_s: f64) -> Self {
+        let TrialClock { start, rate, .. } = clock;
+        let tick_hz = rate.measured_hz;
+        let later_ns = i128::from(started_ns) - i128::from(start.raw_ns);
+        let began = i128::from(start.ticks) + later_ns * i128::from(tick_hz) / 1_000_000_000;
+        let began_ticks = u64::try_from(began).unwrap_or(0);
+        let ended_ticks = began_ticks.saturating_add((duration_s * tick_hz as f64) as u64);
+        Self { tick_hz, began_ticks, ended_ticks }
+    }
+}
+
 /// How much of a trial a worker had a CPU, as the kernel counts it, from the word to start (a receiver: from its first look) to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerTime {
@@ -153,6 +180,19 @@ mod tests {
             assert!((rate.difference_ppm - difference).abs() < 0.1, "{rate}");
             assert_eq!(rate.differs_from_stated(), wrong, "{rate}");
         }
+    }
+
+    #[test]
+    fn sending_is_told_on_the_counter() {
+        let start = ClockReading { ticks: 50_000, raw_ns: 1_000, uncertainty_ns: 0 };
+        let clock = TrialClock { start, end: start, rate: TickRate::new(0, 2_000_000_000, 0.0) };
+        let times = |started_ns| SendingTimes::of(&clock, started_ns, 0.5);
+        let ticks = |began_ticks| SendingTimes {
+            tick_hz: 2_000_000_000,
+            began_ticks,
+            ended_ticks: began_ticks + 1_000_000_000,
+        };
+        assert_eq!([times(1_500), times(900)], [ticks(51_000), ticks(49_800)]);
     }
 
     #[test]

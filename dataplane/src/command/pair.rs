@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use linerate_wire::flow_lines::FlowLines;
 use linerate_wire::report::Ended;
+use linerate_wire::time::SendingTimes;
 use linerate_wire::trial::TransmitSpec;
 use serde_json::json;
 
@@ -109,7 +110,7 @@ async fn one_way(
     };
     let ended = drained(look, packets_sent(&sent), gap_ns, &mut signals).await;
     interrupted |= ended == Ended::Stopped;
-    rx.receives_from(Sender::Peer(packets_per_lcore(&sent)));
+    rx.receives_from(Sender::Peer(packets_per_lcore(&sent), sending_times(&sent)));
     let Finished { report: received, flows } = rx.finish(rx_setup, ended)?;
     if let (Some(file), Some(flows)) = (args.flows_file.take(), &flows) {
         let way = way(args, [&*tx_setup, &*rx_setup], &sent)?;
@@ -177,8 +178,9 @@ async fn both_ways(
     let b_ended = drained(|| look()[1], sent_by_a, gap_ns, &mut signals).await;
     interrupted |= a_ended == Ended::Stopped || b_ended == Ended::Stopped;
     let (sent_by_a, sent_by_b) = (a.sent_per_lcore(), b.sent_per_lcore());
-    a.receives_from(Sender::Peer(sent_by_b));
-    b.receives_from(Sender::Peer(sent_by_a));
+    let (by_a, by_b) = (a.sending_so_far(a_setup), b.sending_so_far(b_setup));
+    a.receives_from(Sender::Peer(sent_by_b, Some(by_b)));
+    b.receives_from(Sender::Peer(sent_by_a, Some(by_a)));
     let Finished { report: a, flows: a_flows } = a.finish(a_setup, a_ended)?;
     let Finished { report: b, flows: b_flows } = b.finish(b_setup, b_ended)?;
     if let (Some(file), Some(a_flows), Some(b_flows)) = (args.flows_file.take(), &a_flows, &b_flows) {
@@ -226,6 +228,11 @@ fn way<'a>(
 ) -> Result<FlowLines<'a>, Failure> {
     let traffic = Some((&args.profile, (from.port_info()?.mac, to.port_info()?.mac)));
     Ok(FlowLines { traffic, sent: sent.detail.transmit.as_ref(), delays_valid: true })
+}
+
+fn sending_times(report: &PortReport) -> Option<SendingTimes> {
+    let transmit = report.detail.transmit.as_ref()?;
+    Some(SendingTimes::of(&report.clock?, report.started_ns, transmit.duration_s))
 }
 
 fn packets_per_lcore(report: &PortReport) -> Vec<u64> {

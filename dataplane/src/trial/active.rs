@@ -7,7 +7,7 @@ use hugepage_check::cpu_limit::Throttled;
 use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use linerate_wire::report::{Ended, FrameReport, Part, Report};
 use linerate_wire::sample::FrameMeasures;
-use linerate_wire::time::{ClockReading, TrialClock};
+use linerate_wire::time::{ClockReading, SendingTimes, TrialClock};
 
 use super::answering::Answering;
 use super::error::TrialError;
@@ -27,6 +27,7 @@ use linerate_measure::flow_table::FlowTable;
 use linerate_measure::loops::queue::Clock;
 use linerate_measure::loops::stop::Signal;
 use linerate_measure::loops::transmit::TransmitOutcome;
+use linerate_measure::loss_timeline::SenderTimes;
 
 /// Time limit for drivers that update their statistics late, until the port's counters agree with Linerate's.
 const STATISTICS_SETTLE: Duration = Duration::from_millis(200);
@@ -47,8 +48,8 @@ pub enum Sender {
     /// A sender whose packet counts are unknown.
     #[default]
     Unknown,
-    /// The peer; packets per TX lcore, in the order of its report.
-    Peer(Vec<u64>),
+    /// The peer: packets per TX lcore, in the order of its report, and when it sent, if that is known.
+    Peer(Vec<u64>, Option<SendingTimes>),
     /// The port itself: its packets come back.
     Itself,
 }
@@ -67,6 +68,8 @@ pub struct Active {
     link: LinkWatch,
     clock: TickClock,
     started: ClockReading,
+    /// Ticks at which sending begins.
+    go: u64,
     /// Throttling counters of the CPU quota before the trial.
     throttled: Vec<Throttled>,
 }
@@ -104,6 +107,7 @@ impl Active {
             link: LinkWatch::default(),
             clock,
             started,
+            go: started.ticks,
             throttled,
         }
     }
@@ -116,7 +120,8 @@ impl Active {
     /// Starts sending at that instant of the raw monotonic clock; at once when it has passed.
     pub fn start_at(&mut self, monotonic_ns: u64) {
         self.started = self.clock.reading();
-        self.sending.go_at(ticks_at(self.started, monotonic_ns, self.clock.tick_hz()));
+        self.go = ticks_at(self.started, monotonic_ns, self.clock.tick_hz());
+        self.sending.go_at(self.go);
     }
 
     /// Ends the loops at their next iteration.
@@ -188,6 +193,11 @@ impl Active {
         self.jobs.as_ref().map(Jobs::sent_per_lcore).unwrap_or_default()
     }
 
+    /// When this agent sent, if it has just ended sending.
+    pub fn sending_so_far(&self, setup: &PortSetup<'_>) -> SendingTimes {
+        SendingTimes { tick_hz: setup.tick_hz(), began_ticks: self.go, ended_ticks: self.clock.ticks() }
+    }
+
     /// Sets the sender of the received packets, so that the report has each flow's loss.
     pub fn receives_from(&mut self, sender: Sender) {
         self.sender = sender;
@@ -219,7 +229,7 @@ impl Active {
         let mut flows = None;
         if let Some(jobs) = self.jobs.take() {
             let began;
-            (began, flows) = collect(jobs, &self.sender, setup, &mut report)?;
+            (began, flows) = collect(jobs, (&self.sender, self.started.ticks), setup, &mut report)?;
             if let Some(ticks) = began {
                 report.started_ns = monotonic_ns_at(self.started, ticks, setup.tick_hz());
             }
@@ -258,7 +268,7 @@ fn own_frames(parts: [(u64, u64); 3]) -> (u64, u64) {
 /// which sending began, and the results of every flow.
 fn collect(
     mut jobs: Jobs,
-    sender: &Sender,
+    (sender, own_start): (&Sender, u64),
     setup: &mut PortSetup<'_>,
     report: &mut PortReport,
 ) -> Result<(Option<u64>, Option<FlowTable>), TrialError> {
@@ -292,6 +302,12 @@ fn collect(
     report.notes.extend(setup.recalibrate());
     let tick_hz = setup.tick_hz();
     let began = sending.iter().map(|outcome: &TransmitOutcome| outcome.began).min();
+    let sent_until = sending.iter().map(|outcome| outcome.ended).max();
+    let own_sending = began.zip(sent_until).map(|(began_ticks, ended_ticks)| SendingTimes {
+        tick_hz,
+        began_ticks,
+        ended_ticks,
+    });
     let mut flows = None;
     setup.rx.sort_by_key(RxQueue::index);
     if !sending.is_empty() {
@@ -305,14 +321,16 @@ fn collect(
     }
     if !receiving.is_empty() {
         report.notes.extend(spread_note(setup.rx.len(), setup.port.spread()));
-        let sent = match sender {
-            Sender::Unknown => &[][..],
-            Sender::Peer(packets_per_lcore) => packets_per_lcore,
+        let (sent, told) = match sender {
+            Sender::Unknown => (&[][..], None),
+            Sender::Peer(packets_per_lcore, sending) => (&packets_per_lcore[..], *sending),
             Sender::Itself => {
-                report.detail.transmit.as_ref().map_or(&[][..], |transmit| &transmit.packets_per_lcore)
+                let transmit = report.detail.transmit.as_ref();
+                (transmit.map_or(&[][..], |transmit| &transmit.packets_per_lcore), own_sending)
             }
         };
-        (report.detail.receive, flows) = receive_report(receiving, queue_frames, tick_hz, sent).unzip();
+        let times = SenderTimes { own_start, own_hz: tick_hz, told };
+        (report.detail.receive, flows) = receive_report(receiving, queue_frames, sent, &times).unzip();
         report.notes.extend(report.detail.receive.as_ref().and_then(unchecked_note));
     } else if !reflecting.is_empty() {
         let (transmit, receive) = reflect_report(&reflecting, queue_frames, tick_hz);

@@ -10,6 +10,7 @@ use linerate_measure::flow_table::FlowTable;
 use linerate_measure::histogram::TickHistogram;
 use linerate_measure::loops::reflect::ReflectOutcome;
 use linerate_measure::loops::transmit::TransmitOutcome;
+use linerate_measure::loss_timeline::SenderTimes;
 
 /// A port's report of a trial.
 pub type PortReport = Report<FrameReport>;
@@ -50,13 +51,14 @@ pub(super) fn transmit_report(
 }
 
 /// A receiver's report, and the results of every flow. `sent_per_lcore` are the packets of each sender lcore;
-/// empty when unknown. `None` without receivers.
+/// empty when unknown, and `times` when the sender sent. `None` without receivers.
 pub(super) fn receive_report(
     outcomes: Vec<ReceiveOutcome>,
     frames_per_queue: Vec<u64>,
-    tick_hz: u64,
     sent_per_lcore: &[u64],
+    times: &SenderTimes,
 ) -> Option<(ReceiveReport, FlowTable)> {
+    let tick_hz = times.own_hz;
     let ns_per_tick = 1e9 / tick_hz.max(1) as f64;
     let packets_per_lcore =
         outcomes.iter().map(|outcome| outcome.analysis.counters(ns_per_tick).packets).collect();
@@ -80,6 +82,11 @@ pub(super) fn receive_report(
     let flows = merged.into_flows(tick_hz);
     report.silent_flows = flows.silent(sent_per_lcore);
     report.worst_flows = flows.worst(sent_per_lcore);
+    let lost = match sent_per_lcore {
+        [] => report.sequence_gaps,
+        sent => sent.iter().sum::<u64>().saturating_sub(report.counters.packets),
+    };
+    report.loss = flows.loss_timeline(lost, sent_per_lcore, times);
     Some((report, flows))
 }
 

@@ -40,6 +40,11 @@ pub fn receive<Q: ReceiveQueue>(
             for frame in burst.frames() {
                 analysis.observe(frame.bytes, frame.length, frame.verdict, now);
             }
+            if now >= analysis.clock_due() {
+                for frame in burst.frames() {
+                    analysis.follow_clock(frame.bytes, frame.length, frame.verdict, now);
+                }
+            }
             published.publish(&analysis.counters(ns_per_tick));
             last_bursts -= u32::from(stopped);
             if last_bursts == 0 {

@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use linerate_wire::loss::LossTimeline;
+
 use super::place::instant;
 use super::series::{Column, PORT_KEYS, RATE_KEYS, TIME_KEY, values};
 
@@ -26,6 +28,27 @@ fn lines(columns: &[Column], start: SystemTime, keys: &[&str]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Name of the table of lost packets.
+pub(super) const LOSSES_FILE: &str = "losses.csv";
+
+/// When packets were lost, one row per interval with losses. Packets without a known time have a last row
+/// without times.
+///
+/// # Errors
+/// When the table cannot be written, which does not happen in memory.
+pub(super) fn losses(timeline: &LossTimeline) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(["from_ns", "to_ns", "lost_packets"])?;
+    for (interval, packets) in &timeline.intervals {
+        let edge = |interval: u64| interval.saturating_mul(timeline.interval_ns).to_string();
+        writer.write_record([edge(*interval), edge(interval.saturating_add(1)), packets.to_string()])?;
+    }
+    if timeline.unplaced_packets > 0 {
+        writer.write_record(["", "", &timeline.unplaced_packets.to_string()])?;
+    }
+    writer.into_inner().map_err(|error| error.into_error().into())
 }
 
 /// A table with a header: every column, one row per sample.

@@ -221,12 +221,18 @@ fn csv_files(recorded: &Recorded, record: &TrialRecord) -> Result<Vec<File>, ::c
     let (tx, rx) = ends(&record.pair);
     let start = started_at(&recorded.summary, record);
     let (tx_columns, rx_columns) = (transmitter(record), receiver(record));
-    Ok(vec![
-        (format!("{tx}_port_stats.csv"), csv::port_stats(&tx_columns, start).into_bytes()),
-        (format!("{tx}_port_rate_stats.csv"), csv::rate_stats(&tx_columns, start).into_bytes()),
-        (format!("{tx}_samples.csv"), csv::table(&tx_columns)?),
-        (format!("{rx}_samples.csv"), csv::table(&rx_columns)?),
-    ])
+    let losses = record.loss.as_ref().map(csv::losses).transpose()?;
+    let losses = losses.map(|table| (csv::LOSSES_FILE.to_owned(), table));
+    Ok([
+        vec![
+            (format!("{tx}_port_stats.csv"), csv::port_stats(&tx_columns, start).into_bytes()),
+            (format!("{tx}_port_rate_stats.csv"), csv::rate_stats(&tx_columns, start).into_bytes()),
+            (format!("{tx}_samples.csv"), csv::table(&tx_columns)?),
+            (format!("{rx}_samples.csv"), csv::table(&rx_columns)?),
+        ],
+        losses.into_iter().collect(),
+    ]
+    .concat())
 }
 
 fn log_files(recorded: &Recorded, record: &TrialRecord) -> Vec<File> {

@@ -6,6 +6,7 @@ use linerate_results::store::record::TimedSample;
 use linerate_results::summary::{Status, Summary};
 use linerate_results::validate::validate;
 use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use linerate_wire::loss::LossTimeline;
 use linerate_wire::report::LatencySummary;
 
 use super::series::{Column, PORT_KEYS, RATE_KEYS, READ_KEY, RECEIVE_KEYS, TIME_KEY, counting, values};
@@ -301,4 +302,26 @@ fn our_own_npz_files_are_valid_for_the_older_kits_readers() {
     export(results.path(), std::slice::from_ref(&id), &[Format::Npz], Some(&to)).unwrap();
     let verdict = validate(results.path(), to.to_str().unwrap(), Some(2)).unwrap();
     assert!(verdict.valid && verdict.files == 2, "{verdict:?}");
+}
+
+#[test]
+fn losses_are_a_table_of_intervals_that_adds_up() {
+    let lossy = |unplaced_packets| LossTimeline {
+        interval_ns: 10_000_000,
+        intervals: vec![(3, 5), (u64::MAX, 5)],
+        unplaced_packets,
+        ..LossTimeline::default()
+    };
+    let exported = |loss: Option<LossTimeline>| {
+        let (results, id) = recorded_of(TrialRecord { loss, ..record() });
+        let files = export(results.path(), &[id], &[Format::Csv], None).unwrap();
+        let table = files.written.into_iter().find(|path| path.ends_with("losses.csv"));
+        table.map(|path| fs::read_to_string(path).unwrap())
+    };
+    assert_eq!(
+        exported(Some(lossy(2))).unwrap(),
+        "from_ns,to_ns,lost_packets\n30000000,40000000,5\n18446744073709551615,18446744073709551615,5\n,,2\n"
+    );
+    assert!(exported(Some(lossy(0))).unwrap().ends_with(",5\n"));
+    assert_eq!(exported(None), None);
 }

@@ -12,7 +12,7 @@ use linerate_wire::time::WorkerTime;
 
 use crate::clock::ClockVerdict;
 use crate::store::report::TrialReport;
-use crate::summary::{LcoreSummary, ReflectorSummary, ReorderingSummary, TrialSummary};
+use crate::summary::{LcoreSummary, LossTimes, ReflectorSummary, ReorderingSummary, TrialSummary};
 use crate::verdict::{Busiest, Observed, Reflected, judge};
 use linerate_experiment::direction::Direction;
 use linerate_experiment::plan::Trial;
@@ -177,6 +177,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         sent_packets: sent,
         received_packets: received,
         lost_packets: lost,
+        loss_times: receive.loss.clone().map(|timeline| LossTimes::from(&timeline.of_lost(lost))),
         duplicate_packets: receive.counters.duplicates,
         stale_packets: receive.counters.stale,
         bad_probe_packets: receive.counters.bad_probes,

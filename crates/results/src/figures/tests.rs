@@ -1,4 +1,5 @@
 use linerate_traffic::profile::Field;
+use linerate_wire::loss::LossTimeline;
 use linerate_wire::report::Part;
 use linerate_wire::report::{
     Distribution, FlowDelay, FlowReport, ForeignFrames, Latency, LatencySummary, Reordering,
@@ -8,6 +9,7 @@ use linerate_wire::time::{ClockReading, Throttling, TickRate, TrialClock};
 
 use super::*;
 use crate::fixtures::{report, rx, trial, tx, with_clock};
+use crate::store::record::TrialRecord;
 use crate::store::report::TrialReport;
 use crate::verdict::VerdictKind;
 
@@ -210,5 +212,43 @@ fn time_without_a_cpu_and_the_clocks_of_both_agents_are_noted() {
     assert_eq!(result.verdict.kind, VerdictKind::GeneratorLimited);
     for part in ["lcore 1 waited for CPU 0 45.0 %", "stopped it for 0.800 s in 3 periods"] {
         assert!(result.verdict.evidence.contains(part), "{}", result.verdict.evidence);
+    }
+}
+
+#[test]
+fn times_of_losses_are_of_the_packets_lost() {
+    let timeline = LossTimeline {
+        interval_ns: 10_000_000,
+        intervals: vec![(3, 5), (7, 1)],
+        unplaced_packets: 1,
+        first_ns: Some(31_000_000),
+        last_ns: Some(79_000_000),
+        ..LossTimeline::default()
+    };
+    let receiver = |received: u64| {
+        let mut report = rx(received);
+        report.receive.as_mut().unwrap().loss = Some(timeline.clone());
+        report
+    };
+    let times = |received: u64| with_clock(true, &tx(1000), &receiver(received)).unwrap().loss_times.unwrap();
+    let found = times(990);
+    assert_eq!((found.placed_packets, found.unplaced_packets, found.intervals), (6, 4, 2));
+    assert_eq!((found.first_ns, found.last_ns, found.reason), (Some(31_000_000), Some(79_000_000), None));
+    let contradictory = times(996);
+    assert_eq!((contradictory.placed_packets, contradictory.unplaced_packets), (0, 4));
+    assert!(contradictory.reason.is_some() && contradictory.first_ns.is_none());
+    assert_eq!(with_clock(true, &tx(1000), &rx(990)).unwrap().loss_times, None, "an older receiver");
+
+    // The record has them once, with the packets lost.
+    for (direction, received) in [(Direction::OneWay, 990), (Direction::RoundTrip, 990)] {
+        let (here, there) = (Some(receiver(received)), Some(rx(received)));
+        let (tx_report, rx_report) = if direction.is_round_trip() { (here, there) } else { (there, here) };
+        let result = with_clock(true, &tx(1000), &receiver(received)).ok();
+        let mut record = TrialRecord { tx: tx_report, rx: rx_report, result, ..TrialRecord::default() };
+        record.settle_loss(direction);
+        assert_eq!(record.loss.unwrap().unplaced_packets, 4, "{direction:?}");
+        for report in [record.tx, record.rx] {
+            assert_eq!(report.unwrap().receive.unwrap().loss, None);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Record of one trial on one pair: `trial.json`.
 
 use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use linerate_wire::loss::LossTimeline;
 use linerate_wire::sample::{FrameMeasures, Sample};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use super::report::TrialReport;
 use super::{inner_path, json};
 use crate::clock::ClockVerdict;
 use crate::summary::TrialSummary;
+use linerate_experiment::direction::Direction;
 
 /// Name of the file's schema.
 pub const TRIAL_SCHEMA: &str = "linerate.dev/trial/v1alpha1";
@@ -42,11 +44,27 @@ pub struct TrialRecord {
     /// The receiver's report, with the latency histogram; in a round trip, the reflector's report, and the
     /// histogram is in the transmitter's.
     pub rx: Option<TrialReport>,
+    /// When packets were lost; absent when none was, when that is not known, and in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossTimeline>,
     /// Counters over time.
     pub samples: Samples,
 }
 
 impl TrialRecord {
+    /// Moves the times of losses from the report of the end that counted to the record. Those of a trial with a
+    /// result are of the packets that it lost.
+    pub fn settle_loss(&mut self, direction: Direction) {
+        let counted = if direction.is_round_trip() { &mut self.tx } else { &mut self.rx };
+        let receive = counted.as_mut().and_then(|report| report.receive.as_mut());
+        let loss = receive.and_then(|receive| receive.loss.take());
+        let lost = self.result.as_ref().map(|result| result.lost_packets);
+        self.loss = loss.map(|timeline| match lost {
+            Some(lost) => timeline.of_lost(lost),
+            None => timeline,
+        });
+    }
+
     /// Removes parts that could not be read back after writing: a report, or the result, with a fraction that
     /// is not a number or is larger than any measurement. Returns the parts and reasons; `None` when
     /// everything is readable.

@@ -3,7 +3,7 @@
 
 use linerate_wire::counters::PortCounters;
 use linerate_wire::report::{Ended, FrameReport, Part, ReceiveReport, Report, ReportDetail, TransmitReport};
-use linerate_wire::time::{Throttling, TrialClock, WorkerTime};
+use linerate_wire::time::{SendingTimes, Throttling, TrialClock, WorkerTime};
 use serde::{Deserialize, Serialize};
 
 /// One agent's report of a trial, as stored.
@@ -46,6 +46,15 @@ pub struct TrialReport {
     /// How a CPU quota stopped the agent; absent when none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttling: Option<Throttling>,
+}
+
+impl TrialReport {
+    /// When a transmitter sent, on its counter; `None` for other agents, and where the counter was not
+    /// measured.
+    pub fn sending_times(&self) -> Option<SendingTimes> {
+        let transmit = self.transmit.as_ref()?;
+        Some(SendingTimes::of(&self.clock?, self.started_ns, transmit.duration_s))
+    }
 }
 
 impl From<Report> for TrialReport {

@@ -19,6 +19,7 @@ fn record() -> TrialRecord {
         time_axis: String::new(),
         tx: None,
         rx: None,
+        loss: None,
         samples: record::Samples::default(),
     }
 }

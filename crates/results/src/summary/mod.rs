@@ -24,7 +24,9 @@ use crate::verdict::{VerdictKind, is_held_back};
 pub use aggregate::{Aggregate, StartSpread};
 pub use overhead::{Overhead, OverheadPart};
 pub use search::{GoalAttributes, GoalSummary, PathLoss, SearchEnd, SearchSummary};
-pub use trial::{FlowSummary, LcoreSummary, ReflectorSummary, ReorderingSummary, TrialFailure, TrialSummary};
+pub use trial::{
+    FlowSummary, LcoreSummary, LossTimes, ReflectorSummary, ReorderingSummary, TrialFailure, TrialSummary,
+};
 
 /// The result of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

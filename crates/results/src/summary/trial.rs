@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use linerate_traffic::profile::{Field, FrameSizes};
 use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use linerate_wire::loss::LossTimeline;
 use linerate_wire::report::{FlowDelay, ForeignFrames, LatencySummary};
 use linerate_wire::time::{Throttling, TickRate, WorkerTime};
 use schemars::JsonSchema;
@@ -54,6 +55,9 @@ pub struct TrialSummary {
     pub received_packets: u64,
     /// Packets that did not arrive.
     pub lost_packets: u64,
+    /// When packets were lost; absent when none was, and in older records. The trial's file has the intervals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_times: Option<LossTimes>,
     /// Further copies of packets that had already arrived.
     pub duplicate_packets: u64,
     /// Packets of another trial.
@@ -134,6 +138,39 @@ pub struct TrialSummary {
     /// File with every flow, relative to the summary; null when it was not asked for.
     #[serde(default, deserialize_with = "inner_path::optional_path")]
     pub flows_file: Option<String>,
+}
+
+/// When packets of a trial were lost, by the time at which they were sent: `placed_packets + unplaced_packets` is the number of packets lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LossTimes {
+    /// When the first lost packet with a known time was sent, in nanoseconds since the start of sending; null without such packets.
+    pub first_ns: Option<u64>,
+    /// When the last one was sent, in nanoseconds since the start of sending; null without such packets.
+    pub last_ns: Option<u64>,
+    /// Lost packets with a known time.
+    pub placed_packets: u64,
+    /// Lost packets without one.
+    pub unplaced_packets: u64,
+    /// Intervals in which packets were lost.
+    pub intervals: usize,
+    /// Width of an interval in nanoseconds: 10 ms, or 10 ms times a power of two when losses were too many for that.
+    pub interval_ns: u64,
+    /// Why no time is known; null when times are.
+    pub reason: Option<String>,
+}
+
+impl From<&LossTimeline> for LossTimes {
+    fn from(timeline: &LossTimeline) -> Self {
+        Self {
+            first_ns: timeline.first_ns,
+            last_ns: timeline.last_ns,
+            placed_packets: timeline.placed_packets(),
+            unplaced_packets: timeline.unplaced_packets,
+            intervals: timeline.intervals.len(),
+            interval_ns: timeline.interval_ns,
+            reason: timeline.reason.clone(),
+        }
+    }
 }
 
 /// The far end of a round trip. Packets lost on the way there are those sent less `received_packets`; those lost on the way back are `sent_packets`

@@ -178,6 +178,16 @@ impl Checker<'_> {
             let detail = format!("{sent_packets} ≠ {received_packets} + {lost_packets}");
             self.add(path, Reason::Miscounted, detail);
         }
+        if let Some(loss) = &record.loss
+            && loss.placed_packets().checked_add(loss.unplaced_packets) != Some(lost_packets)
+        {
+            let detail = format!(
+                "{lost_packets} lost packets ≠ {} of the intervals + {} without a time",
+                loss.placed_packets(),
+                loss.unplaced_packets
+            );
+            self.add(path, Reason::Miscounted, detail);
+        }
         if record.result.as_ref() != Some(trial) {
             self.add(path, Reason::Contradiction, "its result is not the one in the summary");
         }

@@ -1,6 +1,8 @@
 use std::fs;
 use std::io::Write;
 
+use linerate_wire::loss::LossTimeline;
+
 use super::*;
 use crate::fixtures::search::two_pairs;
 use crate::fixtures::{record, recorded};
@@ -70,6 +72,20 @@ fn overhead_adds_up_and_the_summary_is_what_the_log_says() {
     fs::write(directory.join(TRIAL_LOG_FILE), text).unwrap();
     assert_eq!(check(|_| {}), []);
     assert_eq!(check(|summary| summary.trials.clear()), [Reason::Contradiction]);
+}
+
+#[test]
+fn times_of_losses_add_up_to_the_packets_lost() {
+    let with = |placed: u64, unplaced_packets: u64| {
+        changed(|record| {
+            let intervals = vec![(3, placed)];
+            record.loss = Some(LossTimeline { intervals, unplaced_packets, ..LossTimeline::default() });
+        })
+    };
+    // Twelve packets of the trial were lost.
+    assert_eq!(reasons(&with(10, 2)), []);
+    assert_eq!(reasons(&with(10, 3)), [Reason::Miscounted]);
+    assert_eq!(reasons(&with(u64::MAX, 12)), [Reason::Miscounted]);
 }
 
 #[test]

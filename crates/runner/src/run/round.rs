@@ -298,6 +298,7 @@ fn settle(
         time_axis,
         tx: from.report.clone(),
         rx: far.report.clone(),
+        loss: None,
         samples,
     };
     match result {
@@ -311,6 +312,7 @@ fn settle(
         }
         Err(stopped) => record.reason = Some(stopped.to_string()),
     }
+    record.settle_loss(assignment.settings.direction);
     // An agent may report any number; the record must stay readable.
     if let Some(why) = record.without_unreadable() {
         record.result = None;

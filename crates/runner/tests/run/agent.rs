@@ -214,7 +214,7 @@ impl Agent {
         self.world.sent.lock().unwrap().insert((self.name.clone(), frames(spec).tag), packets);
         let trial = spec.trial;
         if is_exchange {
-            after.push(Event::Sent(Sent { trial, packets, packets_per_lcore: vec![packets] }));
+            after.push(Event::Sent(Sent { trial, packets, packets_per_lcore: vec![packets], sending: None }));
         } else {
             core.state = AgentState::Finished;
             after.push(Event::Finished(Acknowledge { trial }));

@@ -14,6 +14,7 @@ use linerate_measure::analysis::{Analysis, Expect};
 use linerate_measure::flows::{FrameWriter, Slots};
 use linerate_measure::frame::{Frames, HEAD_BYTES};
 use linerate_measure::loops::counters::{ReceiveBlock, TransmitBlock};
+use linerate_measure::loss_timeline::SenderTimes;
 use linerate_measure::pacer::{Load, Pacer};
 use linerate_measure::recognise::PortVerdict;
 use linerate_traffic::mac::MacAddr;
@@ -26,7 +27,7 @@ use linerate_wire::report::{
     Ended, FlowRow, FrameReport, Part, ReceiveReport, Report, ReportDetail, TransmitReport,
 };
 use linerate_wire::sample::{FrameMeasures, Measures};
-use linerate_wire::time::TickRate;
+use linerate_wire::time::{SendingTimes, TickRate};
 use linerate_wire::trial::{FrameWork, ReceiveSpec, RoleSpec, TransmitSpec, Work};
 
 /// Ticks are nanoseconds of the raw monotonic clock.
@@ -72,6 +73,8 @@ pub(crate) struct Running {
     sent: Arc<TransmitBlock>,
     received: Arc<ReceiveBlock>,
     sent_per_worker: Vec<u64>,
+    sending: Option<SendingTimes>,
+    started_ns: u64,
 }
 
 /// What the threads are told.
@@ -255,6 +258,8 @@ impl Engine for ToyEngine {
             sent: sent.clone(),
             received: received.clone(),
             sent_per_worker: Vec::new(),
+            sending: None,
+            started_ns: monotonic_ns(),
         };
         if let Some(analysis) = analysis {
             let (socket, orders) = (socket()?, orders.clone());
@@ -289,11 +294,11 @@ impl Engine for ToyEngine {
         let over =
             active.part == Part::Exchange && active.sender.as_ref().is_some_and(JoinHandle::is_finished);
         let packets = active.sent.read().packets;
-        over.then(|| Sent { trial: active.trial, packets, packets_per_lcore: vec![packets] })
+        over.then(|| Sent { trial: active.trial, packets, packets_per_lcore: vec![packets], sending: None })
     }
 
-    fn expect(&mut self, active: &mut Running, sent_per_lcore: Vec<u64>) {
-        active.sent_per_worker = sent_per_lcore;
+    fn expect(&mut self, active: &mut Running, sent_per_lcore: Vec<u64>, sending: Option<SendingTimes>) {
+        (active.sent_per_worker, active.sending) = (sent_per_lcore, sending);
     }
 
     fn stop(&mut self, active: &mut Running) {
@@ -343,6 +348,10 @@ impl Engine for ToyEngine {
             let table = analysis.into_flows(TICK_HZ);
             report.silent_flows = table.silent(&active.sent_per_worker);
             report.worst_flows = table.worst(&active.sent_per_worker);
+            let times = SenderTimes { own_start: active.started_ns, own_hz: TICK_HZ, told: active.sending };
+            let sent: u64 = active.sent_per_worker.iter().sum();
+            let lost = sent.saturating_sub(counters.packets);
+            report.loss = table.loss_timeline(lost, &active.sent_per_worker, &times);
             frames.receive = Some(report);
             flows = Some(Box::new(move |flow| table.report(flow).map(|flow| FlowRow::from(&flow))));
         }

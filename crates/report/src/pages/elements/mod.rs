@@ -5,6 +5,7 @@ mod delay;
 mod environment;
 mod flows;
 mod loss;
+mod losses_over_time;
 mod machines;
 mod matrix;
 mod nodes;
@@ -48,8 +49,15 @@ const ELEMENTS: &[Element] = &[
 ];
 
 /// The elements of a trial's details, in order.
-const PARTS: &[Part] =
-    &[remarks::blocks, rates::blocks, delay::blocks, queues_over_time::blocks, queues::blocks, flows::blocks];
+const PARTS: &[Part] = &[
+    remarks::blocks,
+    rates::blocks,
+    losses_over_time::blocks,
+    delay::blocks,
+    queues_over_time::blocks,
+    queues::blocks,
+    flows::blocks,
+];
 
 /// The report of an experiment.
 pub(super) fn report(source: &Source) -> Report {

@@ -3,6 +3,7 @@
 use super::super::model::{Block, Fact};
 use super::super::number::{count, percent};
 use super::super::source::{Source, Trial};
+use super::losses_over_time;
 
 pub(super) fn blocks(_: &Source, trial: &Trial<'_>) -> Vec<Block> {
     let figures = trial.figures;
@@ -17,6 +18,9 @@ pub(super) fn blocks(_: &Source, trial: &Trial<'_>) -> Vec<Block> {
         },
         &figures.clock.reason,
     ));
+    facts.extend(
+        figures.loss_times.as_ref().map(|times| Fact::new("lost when", losses_over_time::told(times))),
+    );
     let counters = [
         ("duplicate", figures.duplicate_packets),
         ("reordered", figures.reordering.packets),

@@ -209,6 +209,7 @@ impl<'a> GroupTrial<'a> {
                 trial: report.trial,
                 packets: transmit.counters.packets,
                 packets_per_lcore: transmit.packets_per_lcore.clone(),
+                sending: report.sending_times(),
             });
             self.steps.reported(*agent, sent.unwrap_or_default());
             self.seen[*agent].report = Some(report);
@@ -298,7 +299,11 @@ impl<'a> GroupTrial<'a> {
             gap_ns: if times.follows_rate { gap_ns(self.sending, sent.packets, profile.burst()) } else { 0 },
         };
         let limit = Duration::from_nanos(drain.limit_ns()).saturating_add(WORK_TIME);
-        let stop = Stop { drain: Some(drain), sent_per_lcore: sent.packets_per_lcore.clone() };
+        let stop = Stop {
+            drain: Some(drain),
+            sent_per_lcore: sent.packets_per_lcore.clone(),
+            sending: sent.sending,
+        };
         (Command::Stop(stop), limit)
     }
 

@@ -207,14 +207,15 @@ impl Steps {
         }
     }
 
-    /// Packets that an agent should receive. Counts by lcore are given for a single sender only, because
-    /// flows are identified by their sender's lcores.
+    /// Packets that an agent should receive. Counts by lcore and times are given for a single sender only,
+    /// because flows are identified by their sender's lcores.
     fn expected(&self, agent: usize) -> Sent {
         let mut senders = self.paths.iter().filter(|path| path.to == agent).map(|path| &self.sent[path.from]);
         let first = senders.next().cloned().unwrap_or_default();
         senders.fold(first, |all, more| Sent {
             packets: all.packets.saturating_add(more.packets),
             packets_per_lcore: Vec::new(),
+            sending: None,
             ..all
         })
     }

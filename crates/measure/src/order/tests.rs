@@ -1,0 +1,111 @@
+use super::*;
+use crate::gap_log::LOG_GAPS;
+
+const SENT: Sent = Sent::new(5_000, 5);
+
+#[test]
+fn delays_between_clocks_that_do_not_compare_overflow_nothing() {
+    let mut flow = FlowState { next: 2, delay_sum: u64::MAX - 1, ..FlowState::default() };
+    flow.record_delay(1 << 39);
+    flow.merge(&flow.clone());
+    assert_eq!(flow.delays(), Some((1 << 39, u64::MAX / 4, 1 << 39)));
+}
+
+/// Classification of these numbers, arriving in this order.
+fn arrivals(numbers: &[u32]) -> (Vec<Arrival>, FlowState) {
+    let (mut flow, mut log) = (FlowState::default(), GapLog::default());
+    let arrivals = numbers.iter().map(|number| flow.arrive(*number, 7, SENT, &mut log)).collect();
+    (arrivals, flow)
+}
+
+/// RFC 4737, sections 3.3 and 4.2, implemented literally: quadratic, and independent of the log.
+fn by_definition(numbers: &[u32]) -> Vec<Arrival> {
+    let mut seen: Vec<u32> = Vec::new();
+    let mut result = Vec::new();
+    for number in numbers {
+        result.push(if seen.contains(number) {
+            Arrival::Duplicate
+        } else {
+            let first_higher = seen.iter().position(|earlier| earlier > number);
+            let extent = first_higher.map(|j| (seen.len() - j) as u32);
+            seen.push(*number);
+            extent.map_or(Arrival::InOrder, |extent| Arrival::Reordered { extent })
+        });
+    }
+    result
+}
+
+#[test]
+fn any_order_is_classified_as_rfc_4737_defines() {
+    let mut seed = 1u64;
+    let mut random = move |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    for reach in [1, 3, 70, 300] {
+        for _ in 0..if cfg!(miri) { 1 } else { 50 } {
+            // Each number is late by up to `reach`; some are lost, some arrive twice.
+            let mut at: Vec<(u64, u32)> = Vec::new();
+            for number in 0..if cfg!(miri) { 80 } else { 400u32 } {
+                let fate = random(20);
+                if fate == 0 {
+                    continue;
+                }
+                at.push((u64::from(number) + random(reach), number));
+                if fate == 1 {
+                    at.push((u64::from(number) + random(2 * reach), number));
+                }
+            }
+            at.sort();
+            let numbers: Vec<u32> = at.into_iter().map(|(_, number)| number).collect();
+            let (told, flow) = arrivals(&numbers);
+            assert_eq!(told, by_definition(&numbers), "{numbers:?}");
+            let duplicates = told.iter().filter(|arrival| **arrival == Arrival::Duplicate).count();
+            assert_eq!(flow.received() as usize, numbers.len() - duplicates);
+        }
+    }
+}
+
+#[test]
+fn numbers_wrap_after_32_bits() {
+    let (mut flow, mut log) = (FlowState::default(), GapLog::default());
+    flow.join(u32::MAX - 1, 0, &mut log);
+    for number in [u32::MAX - 1, 0, u32::MAX, 1, 5, 3] {
+        flow.arrive(number, 0, SENT, &mut log);
+    }
+    assert_eq!((flow.received(), flow.reordered(), flow.next()), (6, 2, (1 << 32) + 6));
+}
+
+#[test]
+fn a_flow_that_was_joined_knows_what_came_since() {
+    let (mut flow, mut log) = (FlowState::default(), GapLog::default());
+    flow.join(100, 3, &mut log);
+    let told: Vec<Arrival> =
+        [100, 101, 100, 101, 99, 103, 102, 103].map(|number| flow.arrive(number, 3, SENT, &mut log)).to_vec();
+    use Arrival::{BeyondMemory, Duplicate, InOrder};
+    let late = Arrival::Reordered { extent: 1 };
+    assert_eq!(told, [InOrder, InOrder, Duplicate, Duplicate, BeyondMemory, InOrder, late, Duplicate]);
+}
+
+#[test]
+fn an_outage_is_remembered_as_far_as_memory_goes() {
+    let (mut flow, mut log) = (FlowState::default(), GapLog::default());
+    flow.arrive(0, 0, SENT, &mut log);
+    flow.arrive(1_000_000, 0, SENT, &mut log);
+    assert_eq!(flow.next() - flow.received(), 999_999);
+    assert_eq!(flow.arrive(999_990, 0, SENT, &mut log), Arrival::Reordered { extent: 1 });
+    assert_eq!(flow.arrive(999_990, 0, SENT, &mut log), Arrival::Duplicate);
+    assert_eq!(flow.arrive(5, 0, SENT, &mut log), Arrival::BeyondMemory);
+}
+
+#[test]
+fn what_other_flows_have_overwritten_counts_as_unknown() {
+    let mut log = GapLog::default();
+    let (mut old, mut new) = (FlowState::default(), FlowState::default());
+    old.arrive(3, 0, SENT, &mut log);
+    for i in 1..=LOG_GAPS {
+        new.arrive(2 * i, 1, SENT, &mut log);
+    }
+    assert_eq!(old.arrive(1, 0, SENT, &mut log), Arrival::BeyondMemory);
+    assert_eq!(new.arrive(2 * LOG_GAPS - 1, 1, SENT, &mut log), Arrival::Reordered { extent: 1 });
+}
