@@ -65,7 +65,7 @@ fn chart(
     note: Option<String>,
 ) -> Chart {
     let merged = (to - from).div_ceil(MOST_INTERVALS).max(1);
-    let width = merged as f64 * loss.interval_ns as f64 / 1e9 * per_second;
+    let unit = loss.interval_ns as f64 / 1e9 * per_second;
     let mut drawn: Vec<(u64, u64)> = Vec::new();
     for (interval, packets) in &loss.intervals {
         let at = (interval - from) / merged;
@@ -76,16 +76,16 @@ fn chart(
     }
     let mut points = vec![(0.0, 0.0)];
     for (at, packets) in drawn {
-        let (begin, end) = (at as f64 * width, (at + 1) as f64 * width);
+        let (begin, end) = ((at * merged) as f64 * unit, ((at + 1) * merged).min(to - from) as f64 * unit);
         points.extend([(begin, 0.0), (begin, packets as f64), (end, packets as f64), (end, 0.0)]);
     }
-    let end = (to - from) as f64 / merged as f64 * width;
-    points.push((end.max(points.last().map_or(0.0, |point| point.0)), 0.0));
+    let end = (to - from) as f64 * unit;
+    points.push((end, 0.0));
     let (_, highest) = range(points.iter().map(|point| point.1)).unwrap_or((0.0, 1.0));
     let interval_ms = merged as f64 * loss.interval_ns as f64 / 1e6;
     Chart {
         title: title.to_owned(),
-        x: Axis::from_zero(format!("time since {zero}"), points.last().map_or(1.0, |point| point.0)),
+        x: Axis::from_zero(format!("time since {zero}"), end),
         y: Axis::from_zero(format!("packets lost in {interval_ms} ms"), highest),
         series: vec![Series::new("lost", Mark::Line, points)],
         note,
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(whole.y.label, "packets lost in 70 ms");
         assert_eq!(close.y.label, "packets lost in 10 ms");
         let highest = |chart: &Chart| chart.series[0].range().unwrap().1;
-        assert_eq!((highest(whole), highest(close)), (500.0, 100.0));
+        assert_eq!((highest(whole), highest(close)), (400.0, 100.0));
         assert_eq!(whole.note.as_deref(), Some("3 packets lost at an unknown time."));
     }
 
