@@ -1,8 +1,10 @@
 //! One turn of a receiving stream.
 
 use linerate_agent::host::monotonic_ns;
+use linerate_measure::gap_log::GapLog;
 use linerate_measure::histogram::TickHistogram;
-use linerate_measure::order::{Arrival, FlowState, GapLog};
+use linerate_measure::losses::Sent;
+use linerate_measure::order::{Arrival, FlowState};
 use linerate_traffic::probe::{PROBE_BYTES, Probe};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -191,7 +193,8 @@ impl UdpReceiver {
         log: &mut GapLog,
         flow_id: u32,
     ) {
-        match self.flow.arrive(probe.sequence, flow_id, log) {
+        let delay_ns = probe.ticks_until(sender_ns);
+        match self.flow.arrive(probe.sequence, flow_id, Sent::new(sender_ns, delay_ns), log) {
             Arrival::InOrder => {}
             Arrival::Duplicate => {
                 counts.duplicates += 1;
@@ -209,7 +212,6 @@ impl UdpReceiver {
                 parts.beyond_memory += 1;
             }
         }
-        let delay_ns = probe.ticks_until(sender_ns);
         counts.datagrams += 1;
         counts.delay_sum_ns = counts.delay_sum_ns.saturating_add(delay_ns.max(0) as u64);
         self.flow.record_delay(delay_ns.max(0) as u64);

@@ -16,7 +16,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use linerate_agent::host::monotonic_ns;
-use linerate_measure::order::GapLog;
+use linerate_measure::gap_log::GapLog;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::net::Shutdown;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
