@@ -13,23 +13,23 @@ use hugepage_check::requirements::{Requirement, Requirements};
 use hugepage_check::root::Root;
 use hugepage_check::run;
 
-/// Says whether DPDK will work here, and if not, what to type.
+/// Checks whether DPDK will work on this machine, and prints the commands that make it work.
 ///
-/// Reads sysfs and procfs; changes nothing and needs no privileges. What is not required can only warn:
-/// memif, af_packet and null ports need no IOMMU and no VFIO, and EAL runs without hugepages when told
+/// Reads sysfs and procfs; changes nothing and needs no privileges. Items that are not required can only
+/// warn: memif, af_packet and null ports need no IOMMU and no VFIO, and EAL runs without hugepages with
 /// --no-huge.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Arguments {
-    /// Look at the host whose / is mounted here
+    /// Check the host whose / is mounted at this path
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 
-    /// Fail unless so many megabytes of hugepages are free: in all, or for each NUMA node
+    /// Fail unless this many megabytes of hugepages are free: in all, or for each NUMA node
     #[arg(long, value_name = "MB[,MB…]")]
     socket_mem: Option<String>,
 
-    /// As many processes run side by side, each with its own --socket-mem
+    /// Number of processes that run at the same time, each with its own --socket-mem
     #[arg(long, value_name = "N")]
     processes: Option<String>,
 
@@ -54,8 +54,8 @@ struct Arguments {
     #[arg(long, value_name = "KEY=VALUE")]
     require: Vec<Requirement>,
 
-    /// Open the VFIO groups of required devices for a moment: proves that they are free, but is in the way of
-    /// a process that starts just then
+    /// Open the VFIO groups of required devices briefly: proves that they are free, but may disturb a process
+    /// that starts at the same moment
     #[arg(long)]
     open_groups: bool,
 
@@ -63,11 +63,11 @@ struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// Show why and what was read for checks that passed, too
+    /// Show reasons and evidence of passed checks, too
     #[arg(short, long)]
     verbose: bool,
 
-    /// Show only what failed, and what to do about it
+    /// Show only failed checks and their remedies
     #[arg(long, conflicts_with = "verbose")]
     brief: bool,
 }
@@ -83,8 +83,8 @@ Examples:
 
 Exit codes:
   0  nothing failed (there may be warnings)
-  1  something failed, or something required could not be found out
-  2  the command line was not understood";
+  1  a check failed, or a required fact is unknown
+  2  wrong usage";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;

@@ -21,17 +21,17 @@ Examples:
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(super) enum ConfigCommand {
-    /// Print the document in force: a file or the built-in one, with these options and every default
+    /// Print the effective document: a file or the built-in one, with these options and every default
     Show {
         #[command(flatten)]
         source: Source,
     },
-    /// Write it to a file that is not there yet
+    /// Write the effective document to a new file
     Save {
         /// The file to write
         #[arg(value_name = "TO")]
         to: PathBuf,
-        /// Replace a file that is there
+        /// Replace an existing file
         #[arg(long)]
         force: bool,
         #[command(flatten)]

@@ -14,13 +14,13 @@ use linerate_runner::run::observer::Observer;
 
 #[derive(Debug, Args)]
 pub(super) struct MetricsArgs {
-    /// Serve metrics for Prometheus at http://ADDRESS/metrics while the run goes on; port 0 takes a free one
+    /// Serve metrics for Prometheus at http://ADDRESS/metrics during the run; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
-    /// Allow an address for the metrics that can be reached from a network
+    /// Allow a metrics address that other hosts can reach
     #[arg(long, requires = "metrics")]
     metrics_public: bool,
-    /// Go on serving metrics for so long after the run, so that the last scrape has its totals; Ctrl-C ends it
+    /// Serve metrics for this long after the run, so that the last scrape has the totals; Ctrl-C ends it
     #[arg(long, value_name = "TIME", requires = "metrics")]
     metrics_linger: Option<Span>,
 }

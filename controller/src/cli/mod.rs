@@ -43,18 +43,18 @@ const RESULTS: &str = "results";
 
 const EXAMPLES: &str = "\
 Examples:
-  Send packets between two processes on this machine, and record what came of it:
+  Send packets between two processes on this machine and record the results:
     linerate run
-  See what an experiment would do, without doing it:
+  Print the plan of an experiment without running it:
     linerate run experiment.yaml --dry-run
-  Traffic of your own: profiles of three frame sizes and two numbers of flows
+  Generate profiles of three frame sizes and two numbers of flows:
     linerate profile generate --size 64,512,1500 --flows 1,10000 --rate 50
-  What was measured so far?
+  List the recorded experiments:
     linerate results list
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or document, 3 a rate search has an irregular result, 130 interrupted.";
 
-/// Measures networks with DPDK: an experiment document goes in, honestly counted results come out.
+/// Measures networks with DPDK: runs the trials of an experiment document and stores exact counts.
 #[derive(Debug, Parser)]
 #[command(name = "linerate", version, after_help = EXAMPLES, arg_required_else_help = true)]
 struct Cli {
@@ -68,13 +68,13 @@ struct Cli {
 enum Command {
     /// Run an experiment
     Run(Box<RunArgs>),
-    /// Make, show, check and import profiles: what traffic looks like
+    /// Generate, list, show, check and import profiles of traffic
     #[command(subcommand)]
     Profile(profile::ProfileCommand),
-    /// Show or save the experiment document in force
+    /// Print or save the effective experiment document
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Start, show and delete pods that stay
+    /// Start, list and delete pods that are kept between runs
     #[command(subcommand)]
     Pods(pods::PodsCommand),
     /// Print the Role that suffices to run experiments in a namespace
@@ -86,7 +86,7 @@ enum Command {
         /// The service account that gets the Role
         #[arg(long, value_name = "NAME", default_value = "linerate")]
         service_account: String,
-        /// Also a ClusterRole to see the nodes' room, so that shortages are told before anything is created
+        /// Also a ClusterRole that reads the nodes' free resources, so that shortages are reported before anything is created
         #[arg(long)]
         cluster: bool,
     },
@@ -96,7 +96,7 @@ enum Command {
     /// Try rate searches out on modelled systems
     #[command(subcommand)]
     Search(search::SearchCommand),
-    /// Look at the results of earlier runs, check, export, keep and remove them
+    /// List, show, compare, check, export, archive and remove recorded results
     #[command(subcommand)]
     Results(results::ResultsCommand),
     /// Print the JSON Schema of a document
@@ -130,7 +130,7 @@ Examples:
     linerate run experiment.yaml --filter size_64B --duration 60s --json
   Metrics for Prometheus while it runs, and for 30 s more, at http://127.0.0.1:9464/metrics:
     linerate run --metrics 127.0.0.1:9464 --metrics-linger 30s
-  On pods that are there already:
+  On existing pods:
     linerate pods create -n 2 --same-node --cpu 4
     linerate run -n 2 --same-node --cpu 4 --pods 1f3c09aa
   The plan and the agents' command lines, without running anything:
@@ -138,7 +138,7 @@ Examples:
   Two pairs of pods with a VF each, without a document:
     linerate run -n 2 --platform kubernetes --cpu 4 --memory 8Gi --hugepages-1Gi 2 --resource intel.com/dpdk=1 --different-nodes
 
-Ctrl-C ends the run and keeps what is complete; a second Ctrl-C leaves at once.
+Ctrl-C ends the run and keeps complete trials; a second Ctrl-C exits at once.
 Fields of the document: linerate schema experiment, and docs/experiment.md.";
 
 #[derive(Debug, Args)]
@@ -146,22 +146,22 @@ Fields of the document: linerate schema experiment, and docs/experiment.md.";
 struct RunArgs {
     /// Experiment document (YAML) [default: the built-in first-light.yaml]
     file: Option<PathBuf>,
-    /// Print the plan and what would be started; run nothing, create nothing
+    /// Print the plan and the agents' command lines or manifests; start and create nothing
     #[arg(long)]
     dry_run: bool,
-    /// Take the latest run of this very experiment up where it was left: trials that are complete are not run again
+    /// Continue the latest run of this experiment: complete trials are not run again
     #[arg(long, conflicts_with = "dry_run")]
     resume: bool,
-    /// Run on pods that `linerate pods create` made with the same document and options; they stay
+    /// Run on pods that `linerate pods create` made with the same document and options; they are kept afterwards
     #[arg(long, value_name = "ID", conflicts_with = "dry_run")]
     pods: Option<String>,
-    /// Run only the profiles that have this in their name
+    /// Run only profiles whose name contains this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Directory of the results
     #[arg(long, value_name = "DIR", default_value = RESULTS)]
     results: PathBuf,
-    /// Also write the results in these forms, as `linerate results export` does
+    /// Also export the results in these formats, as `linerate results export` does
     #[arg(long, value_enum, value_delimiter = ',')]
     format: Vec<Format>,
     /// The data-plane program [default: LINERATE_DATAPLANE, or linerate-dataplane beside linerate or in PATH]

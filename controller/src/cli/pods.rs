@@ -20,7 +20,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(super) enum PodsCommand {
-    /// Start pods that stay until they are deleted
+    /// Start pods that are kept until they are deleted
     Create {
         /// Experiment document (YAML) [default: the built-in first-light.yaml]
         #[arg(value_name = "FILE")]
@@ -28,7 +28,7 @@ pub(super) enum PodsCommand {
         #[command(flatten)]
         spec: Box<SpecArgs>,
     },
-    /// Show Linerate's pods, and the runs that they belong to
+    /// List Linerate's pods and their runs
     Status {
         /// Print a JSON array
         #[arg(long)]
@@ -36,12 +36,12 @@ pub(super) enum PodsCommand {
         #[command(flatten)]
         spec: Box<SpecArgs>,
     },
-    /// Delete the pods of a run, and whatever else belongs to it
+    /// Delete the pods and other objects of a run
     Delete {
         /// The run's 8 hexadecimal digits
         #[arg(value_name = "ID", required_unless_present = "all")]
         ids: Vec<String>,
-        /// Every run that has ended or was kept; not one that goes on
+        /// All runs that have ended or whose pods are kept; not a running one
         #[arg(long, conflicts_with = "ids")]
         all: bool,
         #[command(flatten)]

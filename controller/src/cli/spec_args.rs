@@ -15,16 +15,16 @@ const TRAFFIC: &str = "Traffic";
 const KUBERNETES: &str = "Kubernetes";
 const SAFETY: &str = "Ceilings";
 
-/// Fields of the document, in place of what it says.
+/// Options that replace fields of the document.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct SpecArgs {
     /// Where the agents run (spec.platform)
     #[arg(long, value_enum)]
     platform: Option<PlatformKind>,
-    /// Pairs that are loaded at the same time (spec.pairs)
+    /// Number of pairs, all loaded at the same time (spec.pairs)
     #[arg(long, short = 'n', value_name = "N")]
     pairs: Option<u64>,
-    /// How long each trial sends, in place of the document's duration and packets: 10s, 2m
+    /// Sending time of each trial, in place of the document's duration and packets: 10s, 2m
     #[arg(long, value_name = "TIME")]
     duration: Option<Span>,
     /// Any other field, by its path, as in spec.trial.repeats=3 (repeatable)
@@ -43,23 +43,23 @@ pub(super) struct SpecArgs {
     /// Search the highest load within these goals, in place of loads, durations and packets: ndr,pdr,rfc2544,tst009 (spec.search.goals)
     #[arg(long, value_name = "GOAL,…", value_delimiter = ',', help_heading = TRAFFIC, conflicts_with_all = ["rate", "duration", "packets"])]
     search: Vec<String>,
-    /// Which fields differ between flows (spec.traffic.flowMode)
+    /// Fields that differ between flows (spec.traffic.flowMode)
     #[arg(long, value_name = "MODE", help_heading = TRAFFIC)]
     flow_mode: Option<FlowMode>,
     /// Packets per trial (spec.trial.packets)
     #[arg(long, value_name = "N", help_heading = TRAFFIC)]
     packets: Option<u64>,
-    /// How often each profile is run (spec.trial.repeats)
+    /// Number of trials of each profile (spec.trial.repeats)
     #[arg(long, value_name = "N", help_heading = TRAFFIC)]
     repeats: Option<u64>,
 
-    /// Refuse trials with a higher load; the environment variable LINERATE_MAX_RATE holds as well (spec.safety.maxRate)
+    /// Refuse trials with a higher load; the environment variable LINERATE_MAX_RATE applies as well (spec.safety.maxRate)
     #[arg(long, value_name = "RATE", help_heading = SAFETY)]
     max_rate: Option<Rate>,
-    /// Refuse longer trials, and those without a duration; LINERATE_MAX_DURATION holds as well (spec.safety.maxDuration)
+    /// Refuse longer trials, and those without a duration; LINERATE_MAX_DURATION applies as well (spec.safety.maxDuration)
     #[arg(long, value_name = "TIME", help_heading = SAFETY)]
     max_duration: Option<Span>,
-    /// Refuse trials to destinations outside these networks; LINERATE_ALLOW holds as well (spec.safety.allow)
+    /// Refuse trials to destinations outside these networks; LINERATE_ALLOW applies as well (spec.safety.allow)
     #[arg(long, value_name = "NETWORK,…", value_delimiter = ',', help_heading = SAFETY)]
     allow: Vec<Network>,
 
@@ -108,7 +108,7 @@ pub(super) struct SpecArgs {
     /// Nodes of a pair, transmitter and receiver: node1,node2 (once for each pair, in order)
     #[arg(long, value_name = "TX,RX", value_parser = nodes, help_heading = KUBERNETES)]
     node: Vec<(String, String)>,
-    /// What joins the pods of a pair
+    /// Link between the pods of a pair
     #[arg(long, value_enum, value_name = "KIND", help_heading = KUBERNETES)]
     link: Option<LinkKind>,
     /// With --link af-packet: the pod's interface [default: eth0]

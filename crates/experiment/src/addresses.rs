@@ -25,7 +25,7 @@ pub struct PortAddresses {
     #[serde(with = "linerate_wire::network::networks")]
     #[schemars(with = "Vec<String>")]
     pub addresses: Vec<IpNet>,
-    /// Routers for what is in none of these networks: one for each version of IP.
+    /// Routers for addresses outside these networks: one for each version of IP.
     pub gateways: Vec<IpAddr>,
 }
 

@@ -39,7 +39,7 @@ pub struct Document {
     pub api_version: ApiVersion,
     /// Kind of object.
     pub kind: Kind,
-    /// What the experiment is called.
+    /// Name of the experiment.
     #[serde(default)]
     pub metadata: Metadata,
     /// What to do.
@@ -54,7 +54,7 @@ pub enum Kind {
     Experiment,
 }
 
-/// What the experiment is called.
+/// Name of the experiment.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Metadata {
@@ -87,9 +87,9 @@ pub struct Spec {
     pub search: Option<SearchSection>,
     /// How each trial runs.
     pub trial: TrialSection,
-    /// Ceilings: what no trial may exceed.
+    /// Ceilings on all trials.
     pub safety: Safety,
-    /// Settings of every agent, wherever it runs.
+    /// Settings of every agent, on all platforms.
     pub agents: AgentsSection,
     /// Settings of the local platform.
     pub local: LocalSection,
@@ -142,17 +142,17 @@ pub struct Traffic {
     /// Which fields differ between the flows of a profile, by a short name; `s` when neither this nor `vary` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_mode: Option<FlowMode>,
-    /// Which fields differ between flows, and how.
+    /// Fields that differ between flows, and how.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub vary: BTreeMap<Field, Variation>,
     /// Intended loads; 10 % of line rate by default. A search chooses them itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<Rate>>", length(min = 1))]
     pub rates: Option<Spanned<Vec<Rate>>>,
-    /// Packets that leave together.
+    /// Packets per burst.
     #[schemars(range(min = 1, max = 65_536))]
     pub burst: u32,
-    /// What IP carries.
+    /// Transport protocol.
     pub protocol: Protocol,
     /// Sender of the first flow.
     pub source: Endpoint,
@@ -167,7 +167,7 @@ pub struct Traffic {
     /// Time to live or hop limit: 1…255.
     #[schemars(range(min = 1))]
     pub ttl: u8,
-    /// What fills the frame behind the probe.
+    /// Payload behind the probe.
     pub payload: Payload,
 }
 
@@ -233,13 +233,13 @@ pub struct TrialSection {
     pub repeats: Ranged<1, 1000>,
     /// Which ways packets go.
     pub direction: Direction,
-    /// Whether what became of every flow is kept, in a file of each trial.
+    /// Whether the results of every flow are kept, in a file of each trial.
     pub all_flows: bool,
     /// Time between samples of the counters.
     pub sample_interval: Interval,
     /// Traffic of the first trial before it, so that the path is up and its delay is known.
     pub warm_up: WarmUpSection,
-    /// When a receiver has received what will come.
+    /// End of receiving.
     pub drain: DrainSection,
     /// How often a trial is repeated in which an agent was lost; with 0 the run ends there.
     pub retries: Ranged<0, 100>,
@@ -280,7 +280,7 @@ impl Default for WarmUpSection {
     }
 }
 
-/// When a receiver has received what will come.
+/// End of receiving.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DrainSection {

@@ -26,7 +26,7 @@ pub struct KubernetesSection {
     pub image_pull_policy: PullPolicy,
     /// Where the two pods of a pair go.
     pub placement: PlacementRule,
-    /// Nodes by name, one entry for each pair; what is left out is chosen by `placement`.
+    /// Nodes by name, one entry for each pair; `placement` chooses those that are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<NodePair>>", length(min = 1))]
     pub nodes: Option<Spanned<Vec<NodePair>>>,
@@ -42,16 +42,16 @@ pub struct KubernetesSection {
     /// Networks to attach (Multus): `name` or `namespace/name` of a NetworkAttachmentDefinition.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
-    /// What joins the pods of a pair.
+    /// Link between the pods of a pair.
     pub link: Link,
     /// Capabilities beyond those that hugepages, devices and `afPacket` need anyway, such as SYS_RAWIO for VFIO without an IOMMU.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<String>,
-    /// Volume for what a pod leaves, mounted at /output.
+    /// Volume for the files of a pod, mounted at /output.
     pub output: OutputVolume,
     /// Time for all pods to become ready.
     pub ready_timeout: SpanIn<1000, 3_600_000>,
-    /// Pods stay after the run; `linerate pods delete` removes them.
+    /// Pods are kept after the run; `linerate pods delete` removes them.
     pub keep: bool,
 }
 
@@ -108,7 +108,7 @@ impl PullPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "camelCase")]
 pub enum PlacementRule {
-    /// Wherever there is room.
+    /// Any nodes with room.
     #[default]
     Any,
     /// Both on one node.
@@ -189,7 +189,7 @@ impl PageSize {
     }
 }
 
-/// What joins the pods of a pair.
+/// Link between the pods of a pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Link {
@@ -197,7 +197,7 @@ pub struct Link {
     pub kind: LinkKind,
     /// Of `afPacket`: the interface of the pod.
     pub interface: String,
-    /// Of `memif`: a directory of the node where both pods meet; made when it is not there.
+    /// Of `memif`: a directory of the node that both pods share; created if missing.
     pub host_directory: String,
 }
 
@@ -211,11 +211,11 @@ impl Default for Link {
     }
 }
 
-/// What joins the pods of a pair.
+/// Link between the pods of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "camelCase")]
 pub enum LinkKind {
-    /// The device that a device plugin gives each pod, such as an SR-IOV VF bound to vfio-pci.
+    /// A device that a device plugin assigns to each pod, such as an SR-IOV VF bound to vfio-pci.
     #[default]
     Device,
     /// Shared memory, over a directory of the node; both pods are on one node. Needs no device.
@@ -224,14 +224,14 @@ pub enum LinkKind {
     AfPacket,
 }
 
-/// Volume for what a pod leaves.
+/// Volume for the files of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum OutputVolume {
     /// None.
     #[default]
     None,
-    /// Gone with the pod.
+    /// Deleted with the pod.
     EmptyDir {
         /// Most that it may hold.
         size: Bytes,

@@ -18,10 +18,10 @@ const OWN: [&str; 2] = ["linerate", "hugepage_check"];
 /// What goes to the log.
 #[derive(Debug, Clone, Args)]
 pub struct LogOptions {
-    /// Least severe level that is logged
+    /// Least severe level to log
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<LogLevel>,
-    /// Form of the log
+    /// Format of the log
     #[arg(long, global = true, default_value = "text", value_name = "FORMAT")]
     log_format: LogFormat,
 }
@@ -29,19 +29,19 @@ pub struct LogOptions {
 /// Severity of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum LogLevel {
-    /// What failed.
+    /// Failures.
     Error,
-    /// What may mislead.
+    /// Conditions that may falsify results.
     Warn,
-    /// What happened.
+    /// Main events.
     Info,
-    /// What led to it.
+    /// Details of events.
     Debug,
     /// Every step.
     Trace,
 }
 
-/// Form of the log.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
     Text,

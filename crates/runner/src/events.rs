@@ -58,8 +58,8 @@ pub struct Reading {
     pub sent_packets: u64,
     /// Of those, packets that arrived.
     pub received_packets: u64,
-    /// Packets sent and not received. The two ends are not asked at the same instant, and what is on its way counts as well: only the
-    /// trial's result says what was lost.
+    /// Packets sent and not received. The two ends are read at different instants, and packets in flight
+    /// count as well: only the trial's result has the loss.
     pub lost_packets: u64,
     /// Frames per second of each receive queue between the receiver's last two samples, queue 0 first; empty when the rates are not known.
     pub rx_queue_pps: Vec<f64>,
@@ -74,9 +74,10 @@ pub struct Reading {
     pub queue_full: u64,
     /// Times the transmitter found no buffer free.
     pub tx_no_mbuf: u64,
-    /// Frames that the receiving port dropped because its queue was full; null when the port does not say.
+    /// Frames that the receiving port dropped because its queue was full; null when the port does not report
+    /// them.
     pub rx_missed: Option<u64>,
-    /// Receive buffers that could not be allocated; null when the port does not say.
+    /// Receive buffers that could not be allocated; null when the port does not report them.
     pub rx_nombuf: Option<u64>,
 }
 

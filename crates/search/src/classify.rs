@@ -22,9 +22,9 @@ pub struct Criterion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LoadClass {
-    /// The goal is met, whatever further trials bring.
+    /// The goal is met, regardless of further trials.
     Lower,
-    /// The goal is missed, whatever further trials bring.
+    /// The goal is missed, regardless of further trials.
     Upper,
     /// Further trials decide.
     Undecided,

@@ -8,7 +8,7 @@ use crate::classify::{Criterion, is_witnessed_upper};
 use crate::goal::Goal;
 use crate::measurement::{Measurement, TesterLimit};
 
-/// What set the result.
+/// Origin of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Limiter {
@@ -57,14 +57,14 @@ pub struct GoalConclusion {
     pub relevant_upper_bound_pps: Option<u64>,
     /// Highest load that meets the goal, with or without an upper bound: without one, the result is at least this. Null when no load does.
     pub effective_lower_bound_pps: Option<u64>,
-    /// Conditional throughput: what the lower bound forwards, with the loss that the goal allows subtracted; the value to compare. Null without a lower
-    /// bound.
+    /// Conditional throughput: the forwarding rate at the lower bound, less the loss that the goal allows;
+    /// the value to compare. Null without a lower bound.
     pub conditional_throughput_pps: Option<f64>,
     /// True when both bounds exist, lie within the goal's width, and the upper one is the path's own.
     pub regular: bool,
     /// Why the result is irregular; null when it is regular.
     pub irregular: Option<Irregular>,
-    /// What limited the result; null when it is not known.
+    /// Limit of the result; null when unknown.
     pub limited_by: Option<Limiter>,
 }
 

@@ -15,7 +15,7 @@ const FASTEST: f64 = 1e15;
 /// An intended load, written `50%`, `1.5mpps`, `1000pps`, `2gbps` or `max`.
 ///
 /// A percentage is of the link's line rate. A bit rate counts the frame with its check sequence and without
-/// preamble and gap (layer 2). `max` is as fast as the port takes it, whatever speed the port claims.
+/// preamble and gap (layer 2). `max` is as fast as the port accepts frames, regardless of its nominal speed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]

@@ -76,7 +76,7 @@ impl From<Network> for String {
     }
 }
 
-/// What trials may not exceed. A trial that would is refused before anything is sent.
+/// Ceilings on all trials. A trial that exceeds one is refused before anything is sent.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(rename = "SafetySection")]

@@ -6,7 +6,7 @@ pub use table::{Counter, Counters, Metric, Shown, Unit};
 use table::{bytes, column, counters, metric};
 
 counters! {
-    /// What the port itself counts (ethdev's basic statistics), since the trial was armed.
+    /// Counters of the port (ethdev's basic statistics), since the trial was armed.
     pub struct PortCounters {
         /// Frames received.
         rx_packets: metric("port_rx_packets", "Frames received, as the port counts them").column("port_ipackets"),
@@ -29,7 +29,7 @@ counters! {
 }
 
 counters! {
-    /// What transmitting lcores count, summed over them.
+    /// Counters of the transmitting lcores, summed.
     pub struct TransmitCounters {
         /// Frames the port accepted.
         packets: metric("tx_packets", "Packets that the transmitting port accepted").column("tx_packets"),
@@ -44,7 +44,7 @@ counters! {
 }
 
 counters! {
-    /// What receiving lcores count, summed over them.
+    /// Counters of the receiving lcores, summed.
     pub struct ReceiveCounters {
         /// Frames taken from the port, of any kind.
         frames: metric("rx_frames", "Frames of any kind taken from the receiving port").column("rx_frames"),
@@ -65,14 +65,15 @@ counters! {
         /// Linerate's frames whose IPv4, UDP or TCP checksum is wrong; not among the received packets.
         bad_checksums: metric("rx_bad_checksum_packets", "Packets with a wrong IPv4, UDP or TCP checksum")
             .column("rx_bad_checksums"),
-        /// Of the received packets, those whose UDP checksum over IPv4 is 0: none was computed (RFC 768), so damage cannot be told.
+        /// Of the received packets, those whose UDP checksum over IPv4 is 0: none was computed (RFC 768), so
+        /// damage cannot be detected.
         #[serde(default)]
         without_checksum: metric("rx_without_checksum_packets", "Packets received whose UDP checksum over IPv4 is 0: none was computed")
             .column("rx_without_checksum"),
         /// Frames that are not Linerate's.
         foreign: metric("rx_foreign_frames", "Frames that are not Linerate's").column("rx_foreign"),
-        /// Delays of the received packets added up, in nanoseconds; the largest number stands for all that is beyond. Without meaning where the clocks of
-        /// sender and receiver do not compare.
+        /// Delays of the received packets added up, in nanoseconds; the sum saturates at the largest number.
+        /// Without meaning where the clocks of sender and receiver are not comparable.
         delay_sum_ns: column("rx_delay_sum_ns"),
     }
 }

@@ -12,14 +12,15 @@ use serde::{Deserialize, Serialize};
 /// Deviation of the nominal from the measured frequency above which a report notes it, in parts per million.
 pub const TOLD_TOLERANCE_PPM: f64 = 50.0;
 
-/// Frequency of a counter: what DPDK tells, and what was measured. All rates, durations and delays rest on the measured one.
+/// Stated and measured frequency of a counter. All rates, durations and delays are computed with the measured
+/// one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TickRate {
-    /// Frequency that DPDK tells, in Hz: nominal, or rounded to 10 MHz, on many machines.
+    /// Frequency stated by DPDK, in Hz: on many machines nominal, or rounded to 10 MHz.
     pub told_hz: u64,
     /// Frequency measured against the kernel's raw monotonic clock, in Hz.
     pub measured_hz: u64,
-    /// Told less measured frequency, in parts per million of the measured one.
+    /// Stated minus measured frequency, in parts per million of the measured one.
     pub difference_ppm: f64,
     /// How far the measured frequency may be off at most, in parts per million: no pair of readings is taken at one instant.
     pub uncertainty_ppm: f64,
@@ -102,15 +103,16 @@ impl SendingTimes {
 pub struct WorkerTime {
     /// DPDK's number of the lcore.
     pub lcore: u32,
-    /// The CPU it was on at the end; null where the kernel does not tell.
+    /// The CPU it was on at the end; null where the kernel does not report it.
     pub cpu: Option<u32>,
     /// Seconds that it worked.
     pub elapsed_s: f64,
     /// Of those, seconds in which it was not on a CPU: it waited, slept, or a quota stopped it.
     pub off_cpu_s: f64,
-    /// Of those, seconds in which it was ready to run and others had the CPU; null where the kernel does not tell.
+    /// Of those, seconds in which it was ready to run and others had the CPU; null where the kernel does not
+    /// report it.
     pub waited_s: Option<f64>,
-    /// Times that the kernel took the CPU from it; null where the kernel does not tell.
+    /// Times that the kernel took the CPU from it; null where the kernel does not report it.
     pub preemptions: Option<u64>,
     /// Longest time between two of its looks while it had nothing to do, in seconds.
     pub longest_gap_s: f64,

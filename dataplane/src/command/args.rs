@@ -16,18 +16,18 @@ use crate::dpdk::port::DEFAULT_MTU;
 use linerate_measure::idle::Idle;
 
 const EXAMPLES: &str = "\
-EAL's options stand before `--`, as in every DPDK program. Unless told otherwise, packet memory leaves no file behind (--in-memory).
+EAL's options go before `--`, as in every DPDK program. By default, packet memory leaves no files behind (--in-memory).
 
 Examples:
-  What ports are there?
+  List the ports:
     linerate-dataplane -l 0-1 -a 0000:03:02.0 -- ports --json
   64-byte frames at 1 million packets per second over 10,000 flows, for 10 seconds:
     linerate-dataplane -l 0-1 -a 0000:03:02.0 -- tx --peer-mac 02:00:00:00:00:02 --flows 10000 --flow-mode sd --rate 1mpps --duration 10s
   A recording, three times over, at its own pace:
     linerate-dataplane -l 0-1 -a 0000:03:02.0 -- tx --peer-mac 02:00:00:00:00:02 --pcap traffic.pcap --loops 3
-  Count what arrives, on three lcores, until interrupted:
+  Count received frames on three lcores, until interrupted:
     linerate-dataplane -l 0-3 -a 0000:03:02.1 -- rx
-  A million flows between two ports, and what became of each of them:
+  A million flows between two ports, with the results of each flow:
     linerate-dataplane -l 0-2 -a 0000:03:02.0 -a 0000:03:02.1 -- pair --flows 1000000 --duration 10s --flows-file flows.csv
   Without hugepages or a NIC: a virtual port that loops back, on two CPUs
     linerate-dataplane --no-huge --no-pci --lcores 0@0,1@0,2@1 --vdev net_ring0 -- pair --rx-port 0 --duration 2s
@@ -61,13 +61,13 @@ pub(super) enum Command {
     Ports(PortsArgs),
     /// Send a profile's traffic
     Tx(TxArgs),
-    /// Count and examine what arrives
+    /// Count and analyse received frames
     Rx(RxArgs),
     /// Send on one port and receive on another, in one process
     Pair(PairArgs),
-    /// Send back what arrives, so that the sender can measure round-trip times
+    /// Send received frames back, so that the sender can measure round-trip times
     Reflect(ReflectArgs),
-    /// Wait for the controller's trials
+    /// Run trials for a controller
     Agent(AgentArgs),
 }
 
@@ -78,7 +78,7 @@ pub(super) struct PortsArgs {
     pub(super) json: bool,
 }
 
-/// What to send. Field by field, or from a file.
+/// Traffic to send: field by field, or from a file.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ProfileArgs {
     /// Profile document (YAML) instead of the options below
@@ -121,10 +121,10 @@ pub(super) struct ProfileArgs {
     /// Time to live or hop limit [default: 64]
     #[arg(long, value_name = "N")]
     pub(super) ttl: Option<u8>,
-    /// What fills frames behind the probe: zeros, increment, hex:DIGITS or random:SEED [default: zeros]
+    /// Payload behind the probe: zeros, increment, hex:DIGITS or random:SEED [default: zeros]
     #[arg(long, value_name = "FILL")]
     pub(super) payload: Option<Payload>,
-    /// Packets that leave together [default: 1]
+    /// Packets per burst [default: 1]
     #[arg(long, value_name = "N")]
     pub(super) burst: Option<u32>,
 }
@@ -138,15 +138,15 @@ pub(super) struct RecordingArgs {
     /// Shorten longer gaps between recorded frames to this: 1s, 10ms [default: gaps are kept, and one of more than an hour is an error]
     #[arg(long, value_name = "TIME", requires = "pcap", conflicts_with = "rate")]
     pub(super) max_gap: Option<Span>,
-    /// Leave the frames' Ethernet addresses as they were recorded
+    /// Keep the recorded Ethernet addresses
     #[arg(long, requires = "pcap")]
     pub(super) keep_macs: bool,
-    /// How many times the file is sent; 0: until --duration, --packets or a signal [default: 1, or 0 with --duration or --packets]
+    /// Number of times that the file is sent; 0: until --duration, --packets or a signal [default: 1, or 0 with --duration or --packets]
     #[arg(long, value_name = "N", requires = "pcap")]
     pub(super) loops: Option<u64>,
 }
 
-/// When to end.
+/// End of sending.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct LimitArgs {
     /// End after this long: 10s, 2m, 500ms
@@ -176,13 +176,13 @@ pub(super) struct TxArgs {
     /// Port to send on
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub(super) port: u16,
-    /// Ethernet address of the receiver, or of the router on the way [default: that of the next hop to --dst-ip, which is asked for]
+    /// Ethernet address of the receiver, or of the router on the way [default: that of the next hop to --dst-ip, which is resolved]
     #[arg(long, value_name = "MAC", required_unless_present_any = ["dst_ip", "profile"])]
     pub(super) peer_mac: Option<MacAddr>,
-    /// Count what comes back from a reflector as well: loss and delay of the round trip, by one clock. Takes two worker lcores
+    /// Also count the packets that a reflector sends back: loss and delay of the round trip, by one clock. Needs two worker lcores
     #[arg(long)]
     pub(super) round_trip: bool,
-    /// Write every flow that came back to this file, in lines of comma-separated values
+    /// Write the results of each returned flow to this file, in lines of comma-separated values
     #[arg(long, value_name = "FILE", requires = "round_trip")]
     pub(super) flows_file: Option<PathBuf>,
     #[command(flatten)]
@@ -197,27 +197,27 @@ pub(super) struct TxArgs {
     pub(super) ring: RingArgs,
     #[command(flatten)]
     pub(super) safety: SafetyArgs,
-    /// How long to wait for the link to come up
+    /// Longest wait for the link
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub(super) link_wait: Span,
-    /// How long the port stays open after the last packet, so that what is queued can leave
+    /// Time that the port stays open after the last packet, so that queued packets leave
     #[arg(long, value_name = "TIME", default_value = "200ms")]
     pub(super) linger: Span,
     #[command(flatten)]
     pub(super) show: ShowArgs,
 }
 
-/// What may not be exceeded, whoever asks. The environment may set ceilings of its own; the tighter one holds.
+/// Ceilings on every trial, also on those of a controller. The environment may set its own; the tighter one applies.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct SafetyArgs {
     /// Refuse trials with a higher load. Within any 10 ms no more packets may leave than this admits, and one more: bursts count. The environment
-    /// variable LINERATE_MAX_RATE holds as well
+    /// variable LINERATE_MAX_RATE applies as well
     #[arg(long, value_name = "RATE")]
     pub(super) max_rate: Option<Rate>,
-    /// Refuse longer trials, and those without a duration. LINERATE_MAX_DURATION holds as well
+    /// Refuse longer trials, and those without a duration. LINERATE_MAX_DURATION applies as well
     #[arg(long, value_name = "TIME")]
     pub(super) max_duration: Option<Span>,
-    /// Refuse trials to destinations outside these networks; may be repeated. LINERATE_ALLOW holds as well [default: any]
+    /// Refuse trials to destinations outside these networks; may be repeated. LINERATE_ALLOW applies as well [default: any]
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     pub(super) allow: Vec<Network>,
 }
@@ -240,20 +240,20 @@ pub(super) struct RingArgs {
     /// Largest payload of a frame in bytes: its size less 18
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MTU)]
     pub(super) mtu: u16,
-    /// What lcores do while there is nothing to do: spin on CPUs of their own, yield on CPUs that they share, sleep under a CPU quota
-    /// [default: what fits the lcores, their CPUs and the quota]
+    /// Behaviour of idle lcores: spin on CPUs of their own, yield on CPUs that they share, sleep under a CPU quota
+    /// [default: chosen by lcores, CPUs and quota]
     #[arg(long, value_name = "WHAT")]
     pub(super) idle: Option<Idle>,
 }
 
-/// Addresses of a port that has no kernel behind it.
+/// Addresses of a port without a kernel interface.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct AddressArgs {
     /// Address of the port, with the length of its network's prefix: 10.0.1.2/24. The port then answers ARP, neighbour discovery and ping for it;
     /// may be repeated [default: none, or on af_packet and af_xdp those of the kernel's interface]
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub(super) address: Vec<IpNet>,
-    /// Router for what is in none of the port's networks; once for each version of IP
+    /// Router for addresses outside the port's networks; once for each version of IP
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',', requires = "address")]
     pub(super) gateway: Vec<IpAddr>,
 }
@@ -263,7 +263,7 @@ pub(super) struct RxArgs {
     /// Port to receive on
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub(super) port: u16,
-    /// Write every flow, by its number, to this file, in lines of comma-separated values; of several trials, those of the latest
+    /// Write the results of each flow to this file, by flow number, in lines of comma-separated values; only of the latest trial
     #[arg(long, value_name = "FILE")]
     pub(super) flows_file: Option<PathBuf>,
     #[command(flatten)]
@@ -302,10 +302,10 @@ pub(super) struct PairArgs {
     /// Worker lcores that send; the others receive [default: half of them]
     #[arg(long, value_name = "N", conflicts_with = "bidirectional")]
     pub(super) tx_lcores: Option<usize>,
-    /// Both ports send to each other at the same time. Takes four worker lcores
+    /// Both ports send to each other at the same time. Needs four worker lcores
     #[arg(long)]
     pub(super) bidirectional: bool,
-    /// Write every flow to this file, in lines of comma-separated values
+    /// Write the results of each flow to this file, in lines of comma-separated values
     #[arg(long, value_name = "FILE")]
     pub(super) flows_file: Option<PathBuf>,
     #[command(flatten)]
@@ -316,7 +316,7 @@ pub(super) struct PairArgs {
     pub(super) ring: RingArgs,
     #[command(flatten)]
     pub(super) safety: SafetyArgs,
-    /// How long to wait for the links to come up
+    /// Longest wait for the links
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub(super) link_wait: Span,
     #[command(flatten)]
@@ -328,34 +328,34 @@ pub(super) struct AgentArgs {
     /// Port to serve
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub(super) port: u16,
-    /// Loopback address to listen on; port 0 takes a free one. The address is announced as JSON on standard output
+    /// Loopback address to listen on; port 0 selects a free port. The address is printed as JSON on standard output
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:22022")]
     pub(super) listen: SocketAddr,
     /// File with the token that a controller must show; without it, the environment variable LINERATE_TOKEN
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
-    /// A transmitter whose controller is gone for longer stops; a trial may bring its own time
+    /// Time without a controller after which a transmitter stops; a trial may set its own
     #[arg(long, value_name = "TIME", default_value = "5s")]
     pub(super) orphan: Span,
-    /// Allow trials in which the agent sends back what it receives; costs the port's bulk freeing of buffers
+    /// Allow trials in which the agent reflects frames; disables the port's bulk freeing of buffers
     #[arg(long)]
     pub(super) reflector: bool,
     /// Serve metrics for Prometheus at http://ADDRESS/metrics; a loopback address
     #[arg(long, value_name = "ADDRESS")]
     pub(super) metrics: Option<SocketAddr>,
-    /// Take a main lcore and this many workers among the CPUs that this process may use, in place of EAL's -l or --lcores
+    /// Use a main lcore and this many workers on the CPUs that this process may use, in place of EAL's -l or --lcores
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=126))]
     pub(super) workers: Option<u16>,
-    /// With --workers: how many CPUs a pod was granted. When it may use exactly so many, each lcore gets its own [default: all]
+    /// With --workers: number of CPUs granted to a pod. If it may use exactly that many, each lcore gets its own [default: all]
     #[arg(long, value_name = "N", requires = "workers")]
     pub(super) granted_cpus: Option<u16>,
     /// Use the devices that a device plugin assigned (variables PCIDEVICE_*), in place of EAL's -a
     #[arg(long)]
     pub(super) assigned_devices: bool,
-    /// Begin only when the memif server of another container listens on this socket, within a minute
+    /// Wait until the memif server of another container listens on this socket, for a minute at most
     #[arg(long, value_name = "SOCKET")]
     pub(super) await_server: Option<PathBuf>,
-    /// End the agent when no controller has been there for this long
+    /// Exit when no controller has been connected for this long
     #[arg(long, value_name = "TIME")]
     pub(super) exit_when_orphaned: Option<Span>,
     #[command(flatten)]

@@ -60,17 +60,17 @@ pub(super) struct TokenArgs {
     pub(super) token_file: Option<PathBuf>,
 }
 
-/// What may not be exceeded, whoever asks. The environment may set ceilings of its own; the tighter one holds.
+/// Ceilings on every trial, also on those of a controller. The environment may set its own; the tighter one applies.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SafetyArgs {
     /// Refuse trials with a higher load, headers included, such as 1gbps or 100kpps; it holds within any 10 ms. The environment variable
     /// LINERATE_MAX_RATE holds as well
     #[arg(long, value_name = "RATE")]
     pub(super) max_rate: Option<Rate>,
-    /// Refuse longer trials, and those without a duration. LINERATE_MAX_DURATION holds as well
+    /// Refuse longer trials, and those without a duration. LINERATE_MAX_DURATION applies as well
     #[arg(long, value_name = "TIME")]
     pub(super) max_duration: Option<Span>,
-    /// Refuse trials with addresses outside these networks; may be repeated. LINERATE_ALLOW holds as well [default: any]
+    /// Refuse trials with addresses outside these networks; may be repeated. LINERATE_ALLOW applies as well [default: any]
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     pub(super) allow: Vec<Network>,
 }

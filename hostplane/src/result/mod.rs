@@ -111,11 +111,12 @@ pub(crate) struct TcpResult {
     pub(crate) acked_bytes: Option<u64>,
     /// Segments sent again.
     pub(crate) retransmits: u64,
-    /// Share of the segments with payload that were sent again, 0…1; null where the kernel does not tell.
+    /// Share of the segments with payload that were sent again, 0…1; null where the kernel does not report
+    /// it.
     pub(crate) retransmit_share: Option<f64>,
     pub(crate) congestion: Option<String>,
     /// Shares of the streams' time, 0…1: with payload under way, and of that limited by the receiver's window
-    /// and by the send buffer; null where the kernel does not tell.
+    /// and by the send buffer; null where the kernel does not report it.
     pub(crate) busy_share: Option<f64>,
     pub(crate) window_limited_share: Option<f64>,
     pub(crate) buffer_limited_share: Option<f64>,

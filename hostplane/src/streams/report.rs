@@ -213,7 +213,7 @@ pub(crate) struct CpuUse {
     pub(crate) elapsed_s: f64,
     /// True when the process had other trials at the same time: its CPU time is not this one's alone.
     pub(crate) shared: bool,
-    /// The whole host in that period; null where the kernel does not tell.
+    /// The whole host in that period; null where the kernel does not report it.
     pub(crate) host: Option<HostCpu>,
 }
 

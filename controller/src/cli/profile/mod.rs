@@ -71,7 +71,7 @@ Examples:
   A mix of sizes beside single ones, in packets per second, tagged, for two pairs:
     linerate profile generate --size 66:7,594:4,1518:1 --size 66,1518 --rate 1mpps --vlan 7 --pair tx0-rx0,tx1-rx1
 
-What else a profile can say: docs/profile.md.";
+All fields of profiles: docs/profile.md.";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -81,14 +81,14 @@ Examples:
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:
-  What does this script send?
+  Print the profiles of a script:
     linerate profile import old.lua
   All scripts of a pair, as documents:
     linerate profile import flows/tx0-rx0/*.lua --out flows/tx0-rx0
 
 A script runs without access to files, processes or the network, and with limits on memory and time.
-Calls that shape no traffic are left out and listed; what a profile has no place for is told in notes; what it
-cannot say is an error that names call and line.";
+Calls that do not affect traffic are left out and listed; settings that profiles lack are noted; traffic that
+profiles cannot express is an error that names call and line.";
 
 #[derive(Debug, Args)]
 pub(super) struct GenerateArgs {
@@ -102,7 +102,7 @@ pub(super) struct GenerateArgs {
     #[arg(long, value_name = "N,…", default_value = matrix::FLOWS, value_delimiter = ',',
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_FLOWS)))]
     flows: Vec<u32>,
-    /// Which fields differ between flows: s, d, sd, sp, dp, spd, sdpp, sdpd
+    /// Fields that differ between flows: s, d, sd, sp, dp, spd, sdpp, sdpd
     #[arg(long, value_name = "MODE,…", default_value = "s", value_delimiter = ',')]
     flow_mode: Vec<FlowMode>,
     /// Source address of the first flow [default: 192.168.1.1]
@@ -123,10 +123,10 @@ pub(super) struct GenerateArgs {
     /// Ethernet destination address [default: the peer's]
     #[arg(long, value_name = "MAC")]
     dst_mac: Option<MacAddr>,
-    /// What IP carries: udp or tcp
+    /// Transport protocol: udp or tcp
     #[arg(long, value_name = "PROTOCOL", default_value = "udp", value_parser = protocol)]
     protocol: Protocol,
-    /// VLAN identifier, with a priority if wanted: 7, 7:3
+    /// VLAN identifier, optionally with a priority: 7, 7:3
     #[arg(long, value_name = "ID[:PRIORITY]", value_parser = vlan)]
     vlan: Option<Vlan>,
     /// Differentiated services code point: 0 to 63
@@ -135,23 +135,23 @@ pub(super) struct GenerateArgs {
     /// Time to live or hop limit
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u8).range(1..))]
     ttl: u8,
-    /// Packets that leave together
+    /// Packets per burst
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_BURST_PACKETS)))]
     burst: u32,
-    /// What fills frames: zeros, increment, hex:DIGITS, random:SEED
+    /// Payload: zeros, increment, hex:DIGITS, random:SEED
     #[arg(long, value_name = "PAYLOAD", default_value = "zeros")]
     payload: Payload,
-    /// Pairs that get the profiles, a directory for each
+    /// Pairs to write the profiles for, a directory each
     #[arg(long, value_name = "PAIR,…", default_value = "tx0-rx0", value_delimiter = ',', value_parser = pair)]
     pair: Vec<String>,
-    /// Directory of the pairs' directories
+    /// Parent directory of the pairs' directories
     #[arg(long, value_name = "DIR", default_value = FLOWS)]
     out: PathBuf,
     /// Replace files that exist
     #[arg(long)]
     force: bool,
-    /// Print what was written as one JSON object
+    /// Print the written files as one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -167,7 +167,7 @@ pub(super) struct ImportArgs {
     /// Replace files that exist
     #[arg(long)]
     force: bool,
-    /// Give frames that are too short for headers and probe the shortest size that holds them
+    /// Lengthen frames that are too short for headers and probe to the shortest possible size
     #[arg(long)]
     grow: bool,
     /// Print a JSON array

@@ -17,7 +17,7 @@ use linerate_results::store::{self, DOCUMENT_FILE};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  What is still to be run, of everything:
+  Missing trials of all experiments:
     linerate results scan
   Every trial of one experiment, for a program to read:
     linerate results scan 1f3c09aa --json")]
@@ -36,20 +36,20 @@ pub(in crate::cli) struct ScanArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  One experiment, after a question:
+  One experiment, after a confirmation:
     linerate results purge 1f3c09aa
-  Everything that did not come to its end, without one:
+  All incomplete experiments, without one:
     linerate results purge --incomplete --yes
 
-What still runs, and what is not an experiment, is never removed.")]
+Running experiments and other directories are never removed.")]
 pub(in crate::cli) struct PurgeArgs {
     /// Ids of experiments
     #[arg(value_name = "ID", required_unless_present = "incomplete")]
     ids: Vec<String>,
-    /// Every experiment that is not complete and does not run
+    /// All experiments that are incomplete and not running
     #[arg(long, conflicts_with = "ids")]
     incomplete: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
     /// Directory of the results
@@ -63,7 +63,7 @@ pub(in crate::cli) struct PurgeArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  Everything, into an archive named by the time:
+  All experiments, into an archive named by the time:
     linerate results backup --to /backup
   One experiment:
     linerate results backup 1f3c09aa --to 1f3c09aa.tar.gz")]
@@ -71,7 +71,7 @@ pub(in crate::cli) struct BackupArgs {
     /// Ids of experiments [default: every experiment that does not run]
     #[arg(value_name = "ID")]
     ids: Vec<String>,
-    /// The archive, or the directory that it goes to
+    /// Archive, or directory to write it to
     #[arg(long, value_name = "FILE|DIR", default_value = ".")]
     to: PathBuf,
     /// Directory of the results

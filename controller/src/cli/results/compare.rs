@@ -17,33 +17,33 @@ use linerate_results::summary::Summary;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  Has anything become worse since the release? Exit code 1 if so:
+  Compare with a release; exit code 1 if something has become worse:
     linerate results compare 1f3c09aa 7b21e0d4
   Against a baseline kept elsewhere, by delay only, for programs to read:
     linerate results compare baseline/1f3c09aa 7b21e0d4 --metric latency_p50,latency_p99 --json
-  Differences of 5 % are of no interest, nor is one lost packet in a thousand; what cannot be told fails too:
+  Ignore differences of up to 5 % and one lost packet in a thousand; the verdict `cannot tell` fails too:
     linerate results compare 1f3c09aa 7b21e0d4 --threshold 5%,lost_ratio=0.1% --strict
 
-Exit codes: 0 nothing is known to be worse, 1 something is worse (with --strict also: something cannot be told), 2 wrong usage.
+Exit codes: 0 nothing is known to be worse, 1 something is worse (with --strict also: a verdict is `cannot tell`), 2 wrong usage.
 To have repeats to compare, set trial.repeats in the experiment document: docs/compare.md.";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CompareArgs {
-    /// What to compare with: an experiment's 8 hexadecimal digits, or its directory
+    /// The baseline: an experiment's 8 hexadecimal digits, or its directory
     a: String,
-    /// What is judged, likewise
+    /// The experiment to judge, likewise
     b: String,
     /// Metrics to compare; also GOAL_pps for one goal of searches, such as ndr_pps
     #[arg(long, value_name = "METRIC", value_parser = WantedParser, value_delimiter = ',', default_values_t = Wanted::default_list())]
     metric: Vec<Wanted>,
-    /// How sure all verdicts together have to be: 1 less the probability of any false alarm
+    /// Confidence of all verdicts together: 1 minus the probability of any false alarm
     #[arg(long, value_name = "SHARE", value_parser = confidence, default_value = "95%")]
     confidence: f64,
-    /// Differences that are of no interest, for rates and delays as a share of A; METRIC=SHARE for one metric. For lost_ratio and
-    /// reordered_ratio a share of packets, 0.01% unless said otherwise
+    /// Smallest relevant difference, for rates and delays as a share of A; METRIC=SHARE sets it for one metric. For lost_ratio and
+    /// reordered_ratio a share of packets [default: 0.01%]
     #[arg(long, value_name = "SHARE", value_parser = threshold, value_delimiter = ',', default_value = "2%")]
     threshold: Vec<(Option<Metric>, f64)>,
-    /// Fail as well when something cannot be told
+    /// Also fail on the verdict `cannot tell`
     #[arg(long)]
     strict: bool,
     #[command(flatten)]

@@ -11,7 +11,7 @@ use linerate_report::export::{Exported, Format, export};
 
 const EXAMPLES: &str = "\
 Examples:
-  Every form, beside the trials:
+  Every format, beside the trials:
     linerate results export 1f3c09aa
   For a notebook on another machine:
     linerate results export 1f3c09aa --format npz,parquet --to /tmp/notebook
@@ -23,10 +23,10 @@ pub(in crate::cli) struct ExportArgs {
     /// The experiments' 8 hexadecimal digits
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
-    /// Which forms
+    /// Formats
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
     format: Vec<Format>,
-    /// Write below DIR/ID, and not beside the trials
+    /// Write to DIR/ID instead of beside the trials
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// Directory of the results

@@ -46,21 +46,21 @@ pub(super) enum ResultsCommand {
         #[command(flatten)]
         place: PlaceArgs,
     },
-    /// Judge an experiment by another: better, worse, the same, or more repeats are needed
+    /// Compare an experiment with a baseline: better, worse, the same, or more repeats are needed
     #[command(after_help = compare::EXAMPLES)]
     Compare(compare::CompareArgs),
-    /// Write results in the forms that notebooks and spreadsheets read
+    /// Export results in formats for notebooks and spreadsheets
     Export(export::ExportArgs),
-    /// Hand an experiment to Weights & Biases
+    /// Upload an experiment to Weights & Biases
     #[command(after_help = upload::EXAMPLES)]
     Upload(upload::UploadArgs),
-    /// Check that results are what was recorded
+    /// Check that results are complete and unchanged
     Validate(validate::ValidateArgs),
-    /// Tell which trials are complete, and which are still to be run
+    /// List complete and missing trials
     Scan(care::ScanArgs),
     /// Remove experiments
     Purge(care::PurgeArgs),
-    /// Write experiments into an archive
+    /// Archive experiments
     Backup(care::BackupArgs),
     /// Write a report of one experiment: verdicts, topology, tables and charts
     #[command(after_help = REPORT_EXAMPLES)]

@@ -19,7 +19,7 @@ pub(in crate::cli) struct ReportArgs {
     /// Formats, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', default_value = "html")]
     format: Vec<Format>,
-    /// Directory of the files, made when it is not there
+    /// Directory of the files, created if missing
     #[arg(long, value_name = "DIR", default_value = ".")]
     to: PathBuf,
     #[command(flatten)]

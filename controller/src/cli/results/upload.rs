@@ -31,16 +31,16 @@ enum Destination {
 pub(in crate::cli) struct UploadArgs {
     /// The experiment's 8 hexadecimal digits
     id: String,
-    /// To whom
+    /// Destination
     #[arg(long, value_enum)]
     to: Destination,
-    /// Project there
+    /// Project at the destination
     #[arg(long, value_name = "NAME", default_value = PROJECT)]
     project: String,
-    /// The Python whose SDK is used
+    /// Python interpreter whose SDK is used
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
-    /// A file of the experiment's report, to be kept with the run; what lies in the experiment's directory is taken in any case
+    /// File of the experiment's report to upload with the run; the files of the experiment's directory are uploaded in any case
     #[arg(long, value_name = "FILE")]
     report: Vec<PathBuf>,
     #[command(flatten)]

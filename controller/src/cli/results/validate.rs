@@ -11,11 +11,11 @@ use linerate_results::validate::{validate, validate_all};
 
 const EXAMPLES: &str = "\
 Examples:
-  Everything that was recorded:
+  All experiments:
     linerate results validate
   One experiment, for a program to read:
     linerate results validate 1f3c09aa --json
-  A directory with an older kit's npz files, which are to have 12 samples each:
+  A directory with an older kit's npz files, with 12 samples each:
     linerate results validate /data/old/3b9d11f0 --samples 12
 
 Exit codes: 0 all is well, 1 something is wrong.";
@@ -26,7 +26,7 @@ pub(in crate::cli) struct ValidateArgs {
     /// Ids of experiments, or directories [default: every experiment]
     #[arg(value_name = "ID|DIR")]
     targets: Vec<String>,
-    /// Samples that there have to be [default: as the experiment's document calls for; 1 of other npz files]
+    /// Required number of samples [default: that of the experiment's document; 1 for other npz files]
     #[arg(long, value_name = "NUMBER")]
     samples: Option<u64>,
     /// Directory of the results

@@ -44,14 +44,14 @@ pub enum MaxLoadSource {
     Measured,
 }
 
-/// What a part of the set-up belongs to.
+/// Owner of a part of the set-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PartOf {
     /// The tester: its limits are not the path's.
     #[default]
     Tester,
-    /// The path under test: what it loses is loss.
+    /// The path under test: its losses count as loss.
     Path,
 }
 
@@ -62,13 +62,13 @@ pub struct SearchTrial {
     pub number: u32,
     /// Number of the trial within its search, from 1.
     pub ordinal: u32,
-    /// What the trial is for.
+    /// Purpose of the trial.
     pub purpose: SearchPurpose,
     /// Intended duration in nanoseconds.
     pub intended_duration_ns: u64,
 }
 
-/// What a trial of a search is for.
+/// Purpose of a trial of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SearchPurpose {

@@ -39,7 +39,7 @@ pub struct SearchSection {
     pub budget: Option<SpanIn<1000, { 30 * DAY_MS }>>,
     /// Whole searches of each profile.
     pub repeats: Ranged<1, 1000>,
-    /// What belongs to the path under test, and what to the tester.
+    /// Parts of the set-up that belong to the path under test, and those of the tester.
     pub limits: LimitsOf,
 }
 
@@ -63,8 +63,8 @@ impl Default for SearchSection {
 pub struct LoadLimits {
     /// Lowest load.
     pub min: Rate,
-    /// Highest load. Left out: the line rate of the slowest link, or a ceiling below it; where a port is virtual and claims any speed, what a trial as fast as
-    /// possible offers.
+    /// Highest load. Left out: the line rate of the slowest link, or a ceiling below it; for virtual ports,
+    /// whose nominal speed has no meaning, the offered load of a trial as fast as possible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<Rate>,
 }
@@ -75,13 +75,15 @@ impl Default for LoadLimits {
     }
 }
 
-/// What belongs to the path under test. A limit of the tester makes a result irregular; it is never the path's.
+/// Parts that belong to the path under test. A limit of the tester makes a result irregular; it never counts
+/// as one of the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LimitsOf {
-    /// The receiver: `path` where it is part of what is measured, such as a pod.
+    /// The receiver: `path` where it is part of the path under test, such as a pod.
     pub receiver: PartOf,
-    /// The sender's port: `path` where what it does not take is the loss of the device behind it, such as the far end of a memif.
+    /// The sender's port: `path` where frames that it does not accept are losses of the device behind it,
+    /// such as the far end of a memif.
     pub port: PartOf,
 }
 

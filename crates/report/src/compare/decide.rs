@@ -12,7 +12,7 @@ const MANY_REPEATS: usize = 10_000;
 /// Fewest repeats that can be compared.
 const FEWEST_REPEATS: usize = 3;
 
-/// What a comparison of one metric comes to.
+/// Verdict on one metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {

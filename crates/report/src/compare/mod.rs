@@ -76,7 +76,7 @@ pub struct Comparison {
     pub b: Side,
     /// 1 less the probability of any false alarm in the whole comparison.
     pub confidence: f64,
-    /// What all of it comes to.
+    /// Overall verdict.
     pub verdict: Overall,
     /// One entry per profile, pair and metric.
     pub compared: Vec<Compared>,
@@ -105,13 +105,13 @@ pub struct Side {
     pub started_at: String,
 }
 
-/// What a whole comparison comes to.
+/// Verdict on a whole comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overall {
     /// Something is worse.
     Regression,
-    /// Nothing is known to be worse, but not everything could be told.
+    /// Nothing is known to be worse, but at least one verdict is `cannot tell`.
     CannotTell,
     /// Everything is the same or better.
     NoRegression,
@@ -126,27 +126,28 @@ pub struct Compared {
     pub pair: String,
     /// Which figure.
     pub metric: Metric,
-    /// What A's repeats gave, in the metric's unit.
+    /// Values of A's repeats, in the metric's unit.
     pub a: Group,
-    /// What B's repeats gave.
+    /// Values of B's repeats.
     pub b: Group,
     /// B's mean less A's, with the interval (Welch) that holds the true difference at the stated confidence, this metric taken alone;
     /// null when a side has one repeat only.
     pub difference: Option<Interval>,
     /// Differences up to this are of no interest, in the metric's unit.
     pub threshold: f64,
-    /// Probability of what was seen if the difference were within the threshold, corrected for all metrics compared (Holm); null likewise.
+    /// Probability of the observation if the difference were within the threshold, corrected for all metrics
+    /// compared (Holm); null likewise.
     pub p_within_threshold: Option<f64>,
-    /// Probability of what was seen if the difference were beyond the threshold, corrected likewise.
+    /// Probability of the observation if the difference were beyond the threshold, corrected likewise.
     pub p_beyond_threshold: Option<f64>,
     /// What follows.
     pub verdict: Outcome,
-    /// Where it cannot be told: repeats of each side that would tell with a probability of 80 %, if means and spreads stay as they are; null
-    /// otherwise, and when not even 10,000 would.
+    /// For the outcome `cannot tell`: repeats of each side that would decide with a probability of 80 %, with
+    /// the same means and spreads; null otherwise, and when not even 10,000 would.
     pub repeats_needed: Option<usize>,
 }
 
-/// What only one side has.
+/// Trials that only one side has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unmatched {
     /// Name of the profile.

@@ -14,7 +14,7 @@ pub struct Group {
     pub repeats: usize,
     /// Arithmetic mean.
     pub mean: f64,
-    /// Standard deviation of the repeats (n − 1); null for one repeat, which tells nothing of it.
+    /// Standard deviation of the repeats (n − 1); null for a single repeat.
     pub standard_deviation: Option<f64>,
     /// Smallest difference that a single measurement can show.
     pub resolution: f64,

@@ -32,14 +32,14 @@ use linerate_results::store::manifest::Manifest;
 use linerate_results::store::record::TrialRecord;
 use linerate_results::store::{self, Recorded, StoreError};
 
-/// A form that trials are exported in.
+/// A format of exported trials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// Samples for numpy, one file per end
     Npz,
     /// Samples as CSV: lines of key=value, and tables with a header
     Csv,
-    /// `metadata.txt`: what a trial was run with
+    /// `metadata.txt`: the settings of a trial
     Metadata,
     /// Logs of the receiver's statistics and of the warm-up
     Logs,
@@ -49,7 +49,7 @@ pub enum Format {
     Xlsx,
     /// All samples of an experiment as one table
     Parquet,
-    /// All of them
+    /// All formats
     All,
 }
 

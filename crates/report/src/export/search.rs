@@ -14,7 +14,7 @@ pub(crate) struct Place {
     pub(crate) number: u32,
     /// Number of the trial within its search.
     pub(crate) ordinal: u32,
-    /// What the trial is for.
+    /// Purpose of the trial.
     pub(crate) purpose: &'static str,
     /// Load in packets per second; `None`: as fast as possible.
     pub(crate) load_pps: Option<u64>,

@@ -28,7 +28,7 @@ pub struct Aggregate {
     pub received_packets: u64,
     /// Packets that did not arrive.
     pub lost_packets: u64,
-    /// How far apart the pairs began; null when not all of them told.
+    /// Time between the first and the last start of the pairs; null when not all reported theirs.
     pub start: Option<StartSpread>,
 }
 

@@ -167,7 +167,7 @@ pub enum SchemaName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It runs, or the controller was killed before it could say otherwise.
+    /// It is running, or its controller was killed.
     Running,
     /// Every trial is finished.
     Complete,
@@ -210,14 +210,15 @@ pub struct ExperimentInfo {
     pub document: String,
     /// Programs.
     pub versions: Versions,
-    /// SHA-256 of everything that determines the results: the document in force without what does not matter to them, the selection of trials, and
-    /// the version of this program. Null in older records.
+    /// SHA-256 of everything that determines the results: the effective document without the fields that do
+    /// not affect them, the selection of trials, and the version of this program. Null in older records.
     #[serde(default)]
     pub determinants: Option<String>,
     /// When it was taken up again after it had been left, in UTC (RFC 3339).
     #[serde(default)]
     pub resumed_at: Vec<String>,
-    /// What changed where the experiment ran, while it was left or when a lost agent came back; `environment.json` has the particulars.
+    /// Changes of the environment while the experiment was interrupted or an agent was lost;
+    /// `environment.json` has the details.
     #[serde(default)]
     pub environment_changes: Vec<String>,
     /// Text that selected the trials; null when all of the document's were to be run.
@@ -266,7 +267,7 @@ pub struct AgentInfo {
     pub hugepages: bool,
     /// Frequency of the counter that probes carry, in Hz, as measured when the agent was connected.
     pub tick_hz: u64,
-    /// That frequency, told and measured; null in older records, whose `tick_hz` is what DPDK tells.
+    /// Stated and measured frequency; null in older records, whose `tick_hz` is the stated one.
     #[serde(default)]
     pub tick_rate: Option<TickRate>,
 }
@@ -303,11 +304,12 @@ pub struct WarmUp {
     pub attempts: u32,
     /// Seconds from the first attempt to the confirmation.
     pub duration_s: f64,
-    /// Largest delay of the path in nanoseconds, or a bound above it; the drains of the trials follow it. Null when nothing arrived, on the first half of a
-    /// round trip, whose time stands in the second, and in older records.
+    /// Largest delay of the path in nanoseconds, or a bound above it; the drains of the trials follow it.
+    /// Null when nothing arrived, on the first half of a round trip, whose delay is recorded with the second,
+    /// and in older records.
     #[serde(default)]
     pub delay_ns: Option<u64>,
-    /// What the delay is based on; null when there is none.
+    /// Basis of the delay; null without a delay.
     #[serde(default)]
     pub delay_basis: Option<DelayBasis>,
     /// Why nothing was sent, or no attempt came to its end, on a way that trials do not use; absent on all others.
@@ -351,7 +353,7 @@ impl WarmUp {
     }
 }
 
-/// What the delay of a path is based on.
+/// Basis of a path's delay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DelayBasis {

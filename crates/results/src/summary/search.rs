@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::inner_path;
 
-/// A rate search of one profile. Loads are packets per second of each sender in each direction; losses are summed over the paths that `mode` says.
+/// A rate search of one profile. Loads are packets per second of each sender in each direction; losses are
+/// summed over the paths of `mode`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SearchSummary {
     /// Name of the profile, with `search` in place of a rate.
@@ -27,7 +28,7 @@ pub struct SearchSummary {
     /// The path searched in mode `each`; null in the other modes.
     #[serde(default, deserialize_with = "inner_path::optional_name")]
     pub pair: Option<String>,
-    /// Paths that are loaded at the same time. The load of all together is so many times the load.
+    /// Paths that are loaded at the same time. The total load is this number times the load.
     pub paths: usize,
     /// Lowest load allowed; null when it was not known.
     pub min_load_pps: Option<u64>,
@@ -37,9 +38,9 @@ pub struct SearchSummary {
     pub max_load_source: Option<MaxLoadSource>,
     /// Line rate of the slowest link for frames of this size, in packets per second; null when no link reports its speed.
     pub line_rate_pps: Option<f64>,
-    /// What the receivers belong to: the tester, or the path under test.
+    /// Owner of the receivers: the tester, or the path under test.
     pub receiver: PartOf,
-    /// What the senders' ports belong to.
+    /// Owner of the senders' ports.
     pub port: PartOf,
     /// What the generator sends on this host into a port that discards everything, in packets per second, for frames of this size, with one lcore;
     /// null when `linerate measure-self` has not measured it, and when agents are on other hosts or have more lcores.
@@ -103,7 +104,7 @@ pub struct GoalAttributes {
     pub initial_trial_duration_s: f64,
     /// Full-length trials last at least this many seconds.
     pub final_trial_duration_s: f64,
-    /// So many seconds of full-length trials always decide a load.
+    /// This many seconds of full-length trials always decide a load.
     pub duration_sum_s: f64,
     /// Coarser targets searched before the goal itself.
     pub preceding_targets: u32,

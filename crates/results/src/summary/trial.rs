@@ -44,8 +44,9 @@ pub struct TrialSummary {
     pub intended_pps: Option<f64>,
     /// Offered load: packets that the transmitting port accepted, per second of sending.
     pub offered_pps: f64,
-    /// True when the offered load is off the intended one by more than 0.1 %, and by more than one burst of each transmitting lcore (a burst
-    /// is one packet unless the profile says otherwise): the trial did not measure what was asked.
+    /// True when the offered load is off the intended one by more than 0.1 %, and by more than one burst of
+    /// each transmitting lcore (a burst is one packet by default): the trial did not measure the intended
+    /// load.
     pub offered_missed_intended: bool,
     /// Packets received, per second of sending.
     pub received_pps: f64,
@@ -66,7 +67,8 @@ pub struct TrialSummary {
     pub bad_probe_packets: u64,
     /// Packets whose IPv4, UDP or TCP checksum is wrong: damaged on their way.
     pub bad_checksum_packets: u64,
-    /// Received packets whose UDP checksum over IPv4 is 0: none was computed (RFC 768), so damage cannot be told.
+    /// Received packets whose UDP checksum over IPv4 is 0: none was computed (RFC 768), so damage cannot be
+    /// detected.
     #[serde(default)]
     pub without_checksum_packets: u64,
     /// Frames that are not Linerate's.
@@ -83,13 +85,13 @@ pub struct TrialSummary {
     pub queue_full: u64,
     /// Seconds during which packets waited for the transmitting port, on average over its lcores.
     pub blocked_s: f64,
-    /// Packets so late that first copies cannot be told from duplicates; they count as received.
+    /// Packets so late that first copies cannot be distinguished from duplicates; they count as received.
     pub beyond_window_packets: u64,
     /// The transmitting lcores.
     pub tx_lcores: Vec<LcoreSummary>,
     /// The receiving lcores.
     pub rx_lcores: Vec<LcoreSummary>,
-    /// Frequency of each agent's counter, told and measured, by the agent's name; empty in older records.
+    /// Stated and measured frequency of each agent's counter, by the agent's name; empty in older records.
     #[serde(default)]
     pub tick_rates: BTreeMap<String, TickRate>,
     /// How a CPU quota stopped agents, by the agent's name; empty when none did.
@@ -103,7 +105,7 @@ pub struct TrialSummary {
     pub rx_port: Option<PortCounters>,
     /// Counters of software and port that should agree and do not.
     pub disagreements: Vec<String>,
-    /// What else the agents have to say of how they used their ports.
+    /// Further notes of the agents on their ports.
     pub notes: Vec<String>,
     /// Seconds of sending.
     pub duration_s: f64,
@@ -119,7 +121,7 @@ pub struct TrialSummary {
     /// Each round-trip time less the smallest one, in nanoseconds; null when `round_trip_ns` is.
     #[serde(default)]
     pub round_trip_variation_ns: Option<LatencySummary>,
-    /// What the far end of a round trip counted; null in other trials.
+    /// Counters of the far end of a round trip; null in other trials.
     #[serde(default)]
     pub reflector: Option<ReflectorSummary>,
     /// Flows of which packets were sent and none arrived.
@@ -128,14 +130,14 @@ pub struct TrialSummary {
     pub worst_flows: Vec<FlowSummary>,
     /// Why the one-way delay is valid, or why not.
     pub clock: ClockVerdict,
-    /// What limited the trial.
+    /// Limit of the trial.
     pub verdict: Verdict,
     /// Seconds from the first request to the last report, less the seconds of sending.
     pub overhead_s: f64,
     /// File with reports, samples and histograms, relative to the summary.
     #[serde(deserialize_with = "inner_path::path")]
     pub trial: String,
-    /// File with every flow, relative to the summary; null when it was not asked for.
+    /// File with every flow, relative to the summary; null when it was not requested.
     #[serde(default, deserialize_with = "inner_path::optional_path")]
     pub flows_file: Option<String>,
 }
@@ -221,7 +223,7 @@ pub struct ReorderingSummary {
 pub struct FlowSummary {
     /// Index of the flow in its profile.
     pub flow: u32,
-    /// What its packets have in their headers: addresses, ports, and every other field that differs between flows.
+    /// Header fields of its packets: addresses, ports, and every other field that differs between flows.
     pub header: BTreeMap<Field, String>,
     /// Packets sent; null in older records.
     #[serde(default)]

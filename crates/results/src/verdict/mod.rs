@@ -18,13 +18,13 @@ pub const NO_HEADROOM: f64 = 0.02;
 /// Largest share of the time, 0…1, that a worker may wait for its CPU without a finding.
 pub const WAITING_SHARE: f64 = 0.001;
 
-/// What limited a trial.
+/// Limit of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum VerdictKind {
     /// Nothing: the intended load was offered and all of it arrived.
     Clean,
-    /// The receiver's port dropped what it could not take, or its lcores had no time left.
+    /// The receiver's port dropped frames, or its lcores had no time left.
     ReceiverLimited,
     /// Packets were lost between the ports.
     PathLimited,
@@ -46,10 +46,10 @@ impl fmt::Display for VerdictKind {
     }
 }
 
-/// What limited a trial, and the numbers that say so.
+/// Limit of a trial, with the evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
-    /// What limited it.
+    /// Its limit.
     pub kind: VerdictKind,
     /// One sentence with the numbers.
     pub evidence: String,

@@ -18,10 +18,10 @@ pub struct ProfileDocument {
     pub api_version: ApiVersion,
     /// Kind of object.
     pub kind: ProfileKind,
-    /// What the profile is called.
+    /// Name of the profile.
     #[serde(default, skip_serializing_if = "ProfileMetadata::is_empty")]
     pub metadata: ProfileMetadata,
-    /// What the traffic looks like.
+    /// The traffic.
     pub spec: RawProfile,
 }
 
@@ -32,11 +32,11 @@ pub enum ProfileKind {
     Profile,
 }
 
-/// What a profile is called.
+/// Names of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ProfileMetadata {
-    /// A name to find the profile by. Results are filed under the name that follows from `spec`, whatever stands here.
+    /// Name to find the profile by. Results are always filed under the name that follows from `spec`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }

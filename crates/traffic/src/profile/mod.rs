@@ -95,22 +95,22 @@ pub struct RawProfile {
     /// Number of flows: 1…4194304.
     #[schemars(range(min = 1, max = 4_194_304))]
     pub flows: u32,
-    /// Which fields differ between flows, by a short name; `s` when neither this nor `vary` is given.
+    /// Fields that differ between flows, by a short name; `s` when neither this nor `vary` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_mode: Option<FlowMode>,
-    /// Which fields differ between flows, and how. They advance together, by one per flow; they do not multiply.
+    /// Fields that differ between flows, and how. They advance together, by one per flow; they do not multiply.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub vary: BTreeMap<Field, Variation>,
     /// Intended load; `10%` when neither this nor `stages` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
-    /// Intended load over time; after the last stage its load stays.
+    /// Intended load over time; the load of the last stage continues after it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<Stage>,
-    /// Packets that leave together; the load stays what it is on average. 1…65536.
+    /// Packets per burst; the average load is unchanged. 1…65536.
     #[schemars(range(min = 1, max = 65_536))]
     pub burst: u32,
-    /// What IP carries.
+    /// Transport protocol.
     pub protocol: Protocol,
     /// Sender of the first flow.
     pub source: Endpoint,
@@ -125,7 +125,7 @@ pub struct RawProfile {
     /// Time to live or hop limit: 1…255.
     #[schemars(range(min = 1))]
     pub ttl: u8,
-    /// What fills the frame behind the probe.
+    /// Payload behind the probe.
     pub payload: Payload,
 }
 

@@ -11,7 +11,7 @@ use super::vary::split_mix;
 /// Most bytes of a pattern.
 const LONGEST_PATTERN: usize = 256;
 
-/// What fills a frame behind the probe: `zeros`, `increment` (00 01 02 …), `hex:deadbeef` (repeated), or `random:SEED`.
+/// Payload behind the probe: `zeros`, `increment` (00 01 02 …), `hex:deadbeef` (repeated), or `random:SEED`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]

@@ -61,7 +61,7 @@ impl IpVersion {
     }
 }
 
-/// What IP carries.
+/// Transport protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {

@@ -15,7 +15,7 @@ pub const MAX_STAGES: usize = 1000;
 pub struct Stage {
     /// Load at its beginning.
     pub rate: Rate,
-    /// Load at its end, reached in a straight line; left out: the load stays.
+    /// Load at its end, reached linearly; left out: the load is constant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Rate>,
     /// How long it lasts.
