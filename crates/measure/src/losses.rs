@@ -6,7 +6,7 @@
 //! hash table. When it fills up, its content moves to a second table in which instants are twice as coarse, a
 //! few entries with each new one, so that no frame waits for it.
 //!
-//! Times are the sender's ticks. A probe has the lower 40 bits of them; [`SenderClock`] supplies the others.
+//! Times are the sender's ticks. A probe has the lower 40 bits of them; `SenderClock` supplies the others.
 
 use linerate_traffic::probe::TIME_BITS;
 
