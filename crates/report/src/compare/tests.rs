@@ -193,29 +193,37 @@ fn simulated(id: &str, scatter: Scatter, repeats: u32, random: &mut SmallRng) ->
 /// case.
 #[test]
 fn false_alarms_are_no_more_frequent_than_stated() {
-    const COMPARISONS: usize = 1_000;
-    let mut random = SmallRng::seed_from_u64(20_301);
-    let thresholds = vec![(Metric::named("lost_ratio"), 0.0)];
-    for scatter in [Scatter::Normal, Scatter::Skewed, Scatter::Rare, Scatter::Stepped] {
-        for (repeats_a, repeats_b) in [(3, 3), (10, 10), (3, 20)] {
-            let settings = Settings { threshold: 0.0, thresholds: thresholds.clone(), ..Settings::default() };
-            let alarms = (0..COMPARISONS)
-                .filter(|_| {
-                    let a = simulated("aaaaaaaa", scatter, repeats_a, &mut random);
-                    let b = simulated("bbbbbbbb", scatter, repeats_b, &mut random);
-                    let found = compare(&a, &b, &settings).unwrap();
-                    assert_eq!(found.compared.len(), 18);
-                    found.compared.iter().any(|one| matches!(one.verdict, Outcome::Better | Outcome::Worse))
-                })
-                .count();
-            let rate = alarms as f64 / COMPARISONS as f64;
-            let stated = 1.0 - settings.confidence;
-            // Three standard errors of a binomial proportion.
-            let most = stated + 3.0 * (stated * (1.0 - stated) / COMPARISONS as f64).sqrt();
-            println!(
-                "{scatter:?}, {repeats_a} and {repeats_b} repeats: {alarms} of {COMPARISONS} ({rate:.4})"
-            );
-            assert!(rate <= most, "{scatter:?}, {repeats_a} and {repeats_b} repeats: {rate} > {most}");
+    std::thread::scope(|scope| {
+        for (case, scatter) in
+            [Scatter::Normal, Scatter::Skewed, Scatter::Rare, Scatter::Stepped].into_iter().enumerate()
+        {
+            scope.spawn(move || {
+                let mut random = SmallRng::seed_from_u64(20_301 + case as u64);
+                for repeats in [(3, 3), (10, 10), (3, 20)] {
+                    assert_few_false_alarms(scatter, repeats, &mut random);
+                }
+            });
         }
-    }
+    });
+}
+
+fn assert_few_false_alarms(scatter: Scatter, (repeats_a, repeats_b): (u32, u32), random: &mut SmallRng) {
+    const COMPARISONS: usize = 500;
+    let thresholds = vec![(Metric::named("lost_ratio"), 0.0)];
+    let settings = Settings { threshold: 0.0, thresholds, ..Settings::default() };
+    let alarms = (0..COMPARISONS)
+        .filter(|_| {
+            let a = simulated("aaaaaaaa", scatter, repeats_a, random);
+            let b = simulated("bbbbbbbb", scatter, repeats_b, random);
+            let found = compare(&a, &b, &settings).unwrap();
+            assert_eq!(found.compared.len(), 18);
+            found.compared.iter().any(|one| matches!(one.verdict, Outcome::Better | Outcome::Worse))
+        })
+        .count();
+    let rate = alarms as f64 / COMPARISONS as f64;
+    let stated = 1.0 - settings.confidence;
+    // Three standard errors of a binomial proportion.
+    let most = stated + 3.0 * (stated * (1.0 - stated) / COMPARISONS as f64).sqrt();
+    println!("{scatter:?}, {repeats_a} and {repeats_b} repeats: {alarms} of {COMPARISONS} ({rate:.4})");
+    assert!(rate <= most, "{scatter:?}, {repeats_a} and {repeats_b} repeats: {rate} > {most}");
 }

@@ -58,9 +58,9 @@ impl Lab {
             ] {
                 lab.attempt(end, &line)?;
             }
-            // The same everywhere, whatever the host prefers.
+            // The same everywhere, whatever the host prefers; some hosts do not let a namespace choose.
             let pin = "echo cubic > /proc/sys/net/ipv4/tcp_congestion_control";
-            attempt(lab.command(end, "sh").args(["-c", pin]))?;
+            let _ = attempt(lab.command(end, "sh").args(["-c", pin]));
         }
         Ok(lab)
     }
