@@ -194,8 +194,8 @@ fn nothing(notes: &[String]) -> String {
 pub fn compare(a: &Summary, b: &Summary, settings: &Settings) -> Result<Comparison, NothingInCommon> {
     let mut pairing = pair_up(a, b, &settings.metrics);
     searched::pair_up(a, b, settings, &mut pairing);
-    let Pairing { matched, unmatched, notes, left_out, is_untold } = pairing;
-    if matched.is_empty() {
+    let Pairing { matched, unmatched, notes, left_out, is_irregular, is_missing } = pairing;
+    if matched.is_empty() && !is_irregular {
         let (a, b) = (a.experiment.id.clone(), b.experiment.id.clone());
         return Err(NothingInCommon { a, b, notes: left_out });
     }
@@ -231,7 +231,7 @@ pub fn compare(a: &Summary, b: &Summary, settings: &Settings) -> Result<Comparis
         a: side(a),
         b: side(b),
         confidence: settings.confidence,
-        verdict: overall(&compared, &unmatched, is_untold),
+        verdict: overall(&compared, &unmatched, is_irregular || is_missing),
         compared,
         unmatched,
         notes: notes.into_iter().chain(left_out).collect(),

@@ -18,15 +18,17 @@ pub(super) struct Matched<'s> {
     pub(super) b: Group,
 }
 
-/// Matched metrics, unmatched ones, notes, results of searches that are left out; true when for a goal none is
-/// left on either side.
+/// Matched metrics, unmatched ones, notes, results of searches that are left out.
 #[derive(Debug, Default)]
 pub(super) struct Pairing<'s> {
     pub(super) matched: Vec<Matched<'s>>,
     pub(super) unmatched: Vec<Unmatched>,
     pub(super) notes: Vec<String>,
     pub(super) left_out: Vec<String>,
-    pub(super) is_untold: bool,
+    /// True when both sides have searched for a goal, and one has no regular result.
+    pub(super) is_irregular: bool,
+    /// True when neither side has searched for a goal that is to be compared.
+    pub(super) is_missing: bool,
 }
 
 /// The repeats of one profile on one pair.

@@ -19,7 +19,7 @@ pub(super) fn pair_up<'s>(a: &'s Summary, b: &'s Summary, settings: &Settings, p
         if let Metric::Goal(name) = metric
             && !of_a.iter().chain(&of_b).any(|repeats| repeats.goals().contains(&&**name))
         {
-            pairing.is_untold = true;
+            pairing.is_missing = true;
             pairing.left_out.push(format!("neither experiment has a search for the goal '{name}'"));
         }
     }
@@ -83,8 +83,9 @@ fn one_goal<'s>(goal: &str, sides: [(&Repeats<'s>, &Summary); 2], pairing: &mut 
             let first = sides[0].0.first();
             pairing.matched.push(Matched { profile: &first.profile, pair: first.subject(), metric, a, b });
         }
-        [None, None] => pairing.is_untold = true,
+        [None, None] => pairing.is_irregular = true,
         [a, _] => {
+            pairing.is_irregular |= results.iter().all(|results| !results.is_empty());
             let (repeats, summary) = if a.is_some() { sides[0] } else { sides[1] };
             pairing.unmatched.push(missing(repeats, Some(metric), summary));
         }
@@ -198,12 +199,11 @@ mod tests {
         let found = compare(&a, &b, &Settings::default()).unwrap();
         assert_eq!(found.unmatched[0].metric, Some(Metric::Goal("ndr".into())));
         assert_eq!((found.unmatched[0].only_in.as_str(), found.compared.len()), ("aaaaaaaa", 5));
-        // Nothing regular on either side.
-        let error = compare(&at_least().summary, &at_least().summary, &Settings::default()).unwrap_err();
-        assert!(
-            error.to_string().contains("the highest load allowed, 1,000,000 pps, meets the goal"),
-            "{error}"
-        );
+        // Nothing regular on either side: no error, and no verdict.
+        let found = compare(&at_least().summary, &at_least().summary, &Settings::default()).unwrap();
+        assert_eq!((found.verdict, found.compared.len()), (Overall::CannotTell, 0));
+        let note = "the highest load allowed, 1,000,000 pps, meets the goal";
+        assert!(found.notes.iter().any(|text| text.ends_with(note)), "{:?}", found.notes);
         let mut both = b.clone();
         both.experiment.id = "cccccccc".into();
         let found = compare(&both, &b, &Settings::default()).unwrap();
@@ -215,6 +215,8 @@ mod tests {
         let together = named(two_pairs(SearchMode::Together).summary, "aaaaaaaa");
         let each = named(two_pairs(SearchMode::Each).summary, "bbbbbbbb");
         assert!(compare(&together, &each, &Settings::default()).is_err());
+        let error = compare(&together, &together, &only(&["mdr"])).unwrap_err().to_string();
+        assert!(error.ends_with("neither experiment has a search for the goal 'mdr'"), "{error}");
         let mut other = together.clone();
         other.searches[0].goals[0].goal.duration_sum_s = 60.0;
         other.searches[0].paths = 3;
