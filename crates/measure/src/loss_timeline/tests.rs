@@ -109,6 +109,7 @@ fn within(timeline: &LossTimeline, from_ms: u64, to_ms: u64) -> u64 {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "60,000 packets")]
 fn an_outage_of_every_number_of_flows_is_where_it_was() {
     for flows in [1, 7, 100] {
         let mut receiver = Receiver::new(flows);
@@ -130,6 +131,7 @@ fn an_outage_of_every_number_of_flows_is_where_it_was() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "20,000 packets")]
 fn single_losses_are_each_in_their_interval() {
     // A packet is lost in the middle of every 7th interval.
     let mut receiver = Receiver::new(3);
@@ -140,6 +142,7 @@ fn single_losses_are_each_in_their_interval() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "10,000 packets")]
 fn losses_at_the_beginning_and_at_the_end_are_placed() {
     let mut receiver = Receiver::new(10);
     // All packets of the first and of the last 100 ms.
@@ -159,6 +162,7 @@ fn packets_of_silent_flows_have_no_time() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "10,000 packets")]
 fn late_packets_take_their_losses_back() {
     let mut receiver = Receiver::new(2);
     let late = |packet: u64| (3_000..3_600).contains(&packet) || packet == 4_001;
