@@ -58,9 +58,9 @@ impl Lab {
             ] {
                 lab.attempt(end, &line)?;
             }
-            // The same everywhere, whatever the host prefers; some hosts do not let a namespace choose.
+            // The same everywhere, whatever the host prefers.
             let pin = "echo cubic > /proc/sys/net/ipv4/tcp_congestion_control";
-            let _ = attempt(lab.command(end, "sh").args(["-c", pin]));
+            attempt(lab.command(end, "sh").args(["-c", pin]))?;
         }
         Ok(lab)
     }
