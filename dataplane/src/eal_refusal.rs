@@ -192,7 +192,7 @@ const KNOWN: &[Known] = &[
     },
     Known {
         parts: &["Cannot init memory"],
-        cause: "packet memory cannot be had, and EAL does not say why",
+        cause: "packet memory is not available, and EAL gives no reason",
         remedy: "run hugepage-check --require socket-mem=MB: free pages and the control group's limit (hugetlb.*.max) decide",
     },
 ];

@@ -168,7 +168,7 @@ impl Verdict {
     pub fn unknown(error: &ReadError) -> Self {
         Self {
             status: Status::Unknown,
-            summary: format!("cannot be told: {error}"),
+            summary: format!("unknown: {error}"),
             remedy: Some(Remedy::from(error)),
         }
     }

@@ -151,7 +151,7 @@ impl DeviceFinding {
             DeviceState::NoPermission { path, user } => {
                 format!("on vfio-pci, but user {user} may not open {path}")
             }
-            DeviceState::Unknown(error) => format!("cannot be told: {error}"),
+            DeviceState::Unknown(error) => format!("unknown: {error}"),
         }
     }
 

@@ -138,7 +138,7 @@ fn understand(arguments: &Arguments) -> Result<Requirements, clap::Error> {
         }
     }
     if wanted.processes.is_some() && wanted.socket_mem.is_none() {
-        return Err(usage("--processes says how often --socket-mem is needed: give that, too".to_owned()));
+        return Err(usage("--processes multiplies --socket-mem: give that, too".to_owned()));
     }
     Ok(wanted)
 }

@@ -399,7 +399,7 @@ fn every_broken_file_is_unknown_and_named() {
 }
 
 #[test]
-fn a_directory_in_place_of_each_file_is_survived() {
+fn a_directory_in_place_of_each_file_causes_no_panic() {
     for path in [
         "sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages",
         "proc/meminfo",
@@ -426,7 +426,7 @@ fn a_directory_in_place_of_each_file_is_survived() {
 }
 
 #[test]
-fn a_file_in_place_of_each_directory_is_survived() {
+fn a_file_in_place_of_each_directory_causes_no_panic() {
     for (path, id) in [
         ("sys/kernel/mm/hugepages", "hugepages.free"),
         ("sys/devices/system/node", "hugepages.free"),
@@ -450,7 +450,7 @@ fn a_file_in_place_of_each_directory_is_survived() {
 }
 
 #[test]
-fn odd_names_and_links_are_survived() {
+fn odd_names_and_links_cause_no_panic() {
     let host = Host::good();
     fs::create_dir(host.path("sys/kernel/mm/hugepages/hugepages-manykB")).unwrap();
     host.put("proc/locks", "\u{1b}[2J not a lock\n");

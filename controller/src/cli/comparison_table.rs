@@ -62,8 +62,8 @@ fn advice(one: &Compared) -> String {
         Some(repeats) if one.difference.is_none() => {
             format!("one repeat does not show the spread; run at least {repeats} of each")
         }
-        Some(repeats) => format!("about {repeats} repeats of each would tell"),
-        None => "not even 10000 repeats would tell; the difference lies too near the threshold".to_owned(),
+        Some(repeats) => format!("about {repeats} repeats of each would decide"),
+        None => "not even 10000 repeats would decide; the difference is too near the threshold".to_owned(),
     }
 }
 
@@ -75,7 +75,7 @@ fn closing_line(comparison: &Comparison) -> String {
         Overall::NoRegression => "no regression",
     };
     format!(
-        "{verdict}: {} compared: {} worse, {} better, {} same, {} cannot be told; any false alarm has a probability of at most {} %",
+        "{verdict}: {} compared: {} worse, {} better, {} same, {} cannot tell; any false alarm has a probability of at most {} %",
         count(comparison.compared.len(), "metric"),
         of(Outcome::Worse),
         of(Outcome::Better),

@@ -88,7 +88,7 @@ fn a_run_is_recorded_with_its_environment_and_cared_for() {
     assert!(stdout(&scanned).contains("1 complete, 1 incomplete, 0 missing"), "{}", stdout(&scanned));
 
     let asked = linerate(&["results", "purge", &id, "--results", results]);
-    assert_eq!(asked.status.code(), Some(1), "no one is there to agree");
+    assert_eq!(asked.status.code(), Some(1), "nothing can confirm it");
     assert!(stderr(&asked).contains("--yes") && directory.exists(), "{}", stderr(&asked));
     let refused = linerate(&["results", "purge", "../results", "--yes", "--results", results]);
     assert!(!refused.status.success() && directory.exists(), "{}", stdout(&refused));

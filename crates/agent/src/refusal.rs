@@ -23,7 +23,7 @@ pub(crate) fn validate(spec: &TrialSpec) -> Result<(), WireError> {
 fn validate_frames(work: &FrameWork) -> Result<(), WireError> {
     let peer = |transmit: &TransmitSpec| {
         if transmit.peer_mac.is_zero() {
-            Err(refused("peer_mac: 00:00:00:00:00:00 is nobody's address".into()))
+            Err(refused("peer_mac: 00:00:00:00:00:00 is not the address of a port".into()))
         } else {
             Ok(())
         }

@@ -45,8 +45,8 @@ impl OrphanRule {
     /// Ends the agent after this time without a controller. A controller that starts agents itself sets its
     /// process id in the environment.
     pub fn after(after: Duration) -> Self {
-        let told = std::env::var(CONTROLLER_VARIABLE).ok().and_then(|text| text.parse().ok());
-        Self { after, parent: told.and_then(Pid::from_raw) }
+        let given = std::env::var(CONTROLLER_VARIABLE).ok().and_then(|text| text.parse().ok());
+        Self { after, parent: given.and_then(Pid::from_raw) }
     }
 }
 

@@ -130,6 +130,9 @@ impl Default for Pairs {
 }
 
 /// A matrix of profiles.
+// The fields that it shares with `RawProfile` are listed twice on purpose: `serde(flatten)` would read them through a
+// buffer, which loses the positions of values (`Spanned`), and excludes `deny_unknown_fields`, so that errors would name
+// neither line nor known fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Traffic {

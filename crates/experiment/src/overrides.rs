@@ -86,10 +86,10 @@ impl Setting {
         let wrong = |problem: String| ExperimentError::Setting { option: self.option.clone(), problem };
         let mut tree = serde_json::to_value(document).map_err(|error| wrong(error.to_string()))?;
         let mut place = &mut tree;
-        let Some((last, way)) = self.path.split_last() else {
+        let Some((last, parents)) = self.path.split_last() else {
             return Err(wrong("no field is named".to_owned()));
         };
-        for step in way {
+        for step in parents {
             place = child(place, step).map_err(wrong)?;
         }
         match &self.value {

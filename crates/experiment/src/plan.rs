@@ -154,7 +154,7 @@ pub enum PlanError {
         names: Vec<String>,
     },
     /// The document cannot be written as JSON, which is not expected.
-    #[error("cannot tell the trials apart: {0}")]
+    #[error("cannot distinguish the trials: {0}")]
     Key(#[from] serde_json::Error),
     /// The loads of a search cannot be.
     #[error("{profile}: spec.search: {problem}")]

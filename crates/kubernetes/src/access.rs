@@ -73,7 +73,7 @@ const RULES: &[Rule] = &[
         resource: "leases",
         name: None,
         verbs: &["create", "delete", "list", "patch"],
-        why: "owns a run's objects, and tells that the run is alive",
+        why: "owns a run's objects, and shows that the run is active",
     },
 ];
 

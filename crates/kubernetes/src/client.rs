@@ -62,9 +62,9 @@ fn warnings(answer: &Answer) -> impl Iterator<Item = String> {
 
 /// True for a warning that was not printed yet: the server repeats each warning for every pod.
 fn is_news(warning: &str) -> bool {
-    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    told.len() < MOST_WARNINGS && told.insert(warning.to_owned())
+    static PRINTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut printed = PRINTED.lock().unwrap_or_else(PoisonError::into_inner);
+    printed.len() < MOST_WARNINGS && printed.insert(warning.to_owned())
 }
 
 /// Retry-After of a busy server, in seconds.

@@ -45,7 +45,7 @@ impl KubernetesPlatform {
             };
             if wrong {
                 return Err(ClusterError::NotReady(format!(
-                    "{} is on {} and {} on {}, which is not what spec.kubernetes.placement asks for",
+                    "{} is on {} and {} on {}, which contradicts spec.kubernetes.placement",
                     one.name, one.node, other.name, other.node
                 )));
             }

@@ -155,12 +155,12 @@ pub fn is_transient(error: &Error) -> bool {
 pub fn explain(error: &Error) -> String {
     match error {
         Error::Api(status) if status.code == 401 => {
-            "the API server does not accept the credentials of the kubeconfig; have they expired? (`kubectl get pods` tells)".to_owned()
+            "the API server does not accept the credentials of the kubeconfig; have they expired? (check with `kubectl get pods`)".to_owned()
         }
         Error::Api(status) if status.code == 429 => match &status.details {
             Some(details) if details.retry_after_seconds > 0 => {
                 let seconds = details.retry_after_seconds;
-                format!("the API server is busy and wants to be asked again in {seconds} s: {}", status.message)
+                format!("the API server is busy; it asks for a retry in {seconds} s: {}", status.message)
             }
             _ => format!("the API server is busy: {}", status.message),
         },

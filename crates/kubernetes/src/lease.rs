@@ -145,7 +145,7 @@ pub(super) async fn renew(client: Client, namespace: String, id: String, uid: St
         let reason = match now_there.as_ref().map(holder_of) {
             Some(who) if who == holder() => continue,
             Some(who) => format!("its lease was taken by {who}, who took this controller for dead"),
-            None => "its lease was deleted by somebody else".to_owned(),
+            None => "its lease was deleted by another client".to_owned(),
         };
         tracing::error!(reason, "the run has lost its objects in the cluster");
         let _ = loss.set(reason);
@@ -272,7 +272,7 @@ pub async fn settled(
 struct Watch {
     /// By uid: the resource version seen first, and since when it has been seen.
     seen: BTreeMap<String, (String, Instant)>,
-    told: Vec<String>,
+    reported: Vec<String>,
     last: Option<Instant>,
 }
 
@@ -301,8 +301,8 @@ impl Watch {
 
     /// True when the lease was not reported yet.
     fn is_news(&mut self, lease: &Found) -> bool {
-        let is_news = !self.told.contains(&lease.uid);
-        self.told.push(lease.uid.clone());
+        let is_news = !self.reported.contains(&lease.uid);
+        self.reported.push(lease.uid.clone());
         is_news
     }
 }
@@ -337,7 +337,7 @@ pub async fn claim(client: &Client, namespace: &str, found: &Found) -> Result<()
             Ok(())
         }
         Err(kube::Error::Api(status)) if status.code == 409 => Err(ClusterError::Conflict(format!(
-            "the lease of run {} ({}) has just changed: its controller lives after all, or another one removes what it left\n  remedy: run again",
+            "the lease of run {} ({}) has just changed: its controller is active, or another one removes its objects\n  remedy: run again",
             found.id, found.holder
         ))),
         Err(error) => Err(ClusterError::while_(format!("take the lease of run {}", found.id))(error)),

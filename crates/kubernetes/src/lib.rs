@@ -162,7 +162,7 @@ impl KubernetesPlatform {
         let tracker = self
             .tracker
             .as_ref()
-            .ok_or_else(|| ClusterError::NotReady("nobody watches the pods".to_owned()))?;
+            .ok_or_else(|| ClusterError::NotReady("the watch of the pods has ended".to_owned()))?;
         self.group(tracker, &plans)
     }
 

@@ -136,7 +136,7 @@ impl KubernetesPlan {
         };
         if !leftovers.is_empty() {
             notes.push(format!(
-                "removes first what runs left whose controller is gone: {}",
+                "first removes the objects of runs whose controller is gone: {}",
                 gone.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
             ));
         }

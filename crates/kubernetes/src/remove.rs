@@ -72,7 +72,7 @@ pub async fn pods(pods: &Api<Pod>, id: &str, names: &[String]) -> Result<(), Clu
             }
             Some(_) => {
                 return Err(ClusterError::Conflict(format!(
-                    "pod {name} belongs to somebody else by now\n  remedy: use a namespace of its own (--namespace); it was not touched"
+                    "pod {name} belongs to another owner by now\n  remedy: use a namespace of its own (--namespace); it was not touched"
                 )));
             }
         }

@@ -20,7 +20,7 @@ use super::watch::{Standing, judge};
 use linerate_runner::platform::process::{Exit, ExitWatch};
 
 /// Events reported for each pod.
-const EVENTS_TOLD: usize = 3;
+const MOST_EVENTS: usize = 3;
 /// Time without changes after which events are read.
 const EVENTS_EVERY: Duration = Duration::from_secs(3);
 
@@ -157,8 +157,8 @@ impl Tracker {
     ) -> Result<(), String> {
         let mut standings = self.seen.standings.subscribe();
         let deadline = Instant::now() + limit;
-        let mut told: BTreeMap<String, String> = BTreeMap::new();
-        let mut told_events = BTreeSet::new();
+        let mut printed: BTreeMap<String, String> = BTreeMap::new();
+        let mut printed_events = BTreeSet::new();
         loop {
             let now = standings.borrow_and_update().clone();
             let waits = |name: &String| match now.get(name) {
@@ -182,9 +182,9 @@ impl Tracker {
                 return Ok(());
             }
             for (name, reason) in &waiting {
-                if reason.starts_with("not scheduled") && told.get(name) != Some(reason) {
+                if reason.starts_with("not scheduled") && printed.get(name) != Some(reason) {
                     say(&format!("{name}: {reason}"));
-                    told.insert(name.clone(), reason.clone());
+                    printed.insert(name.clone(), reason.clone());
                 }
             }
             let look = deadline.min(Instant::now() + EVENTS_EVERY);
@@ -192,7 +192,7 @@ impl Tracker {
                 continue;
             }
             for event in self.warnings(names).await {
-                if told_events.insert(event.clone()) {
+                if printed_events.insert(event.clone()) {
                     say(&event);
                 }
             }
@@ -224,10 +224,10 @@ impl Tracker {
                 .iter()
                 .filter(ours)
                 .filter(|event| event.involved_object.name.as_deref() == Some(pod));
-            let told: Vec<_> = of_pod
+            let events: Vec<_> = of_pod
                 .filter_map(|event| Some(format!("event of {pod}: {}", event.message.as_deref()?.trim())))
                 .collect();
-            lines.extend(told.into_iter().rev().take(EVENTS_TOLD));
+            lines.extend(events.into_iter().rev().take(MOST_EVENTS));
         }
         lines.dedup();
         lines

@@ -36,7 +36,7 @@ const HOPELESS: [&str; 8] = [
 /// Judges a pod.
 pub fn judge(pod: &Pod) -> Standing {
     if pod.metadata.deletion_timestamp.is_some() {
-        return Standing::Failed("the pod is being deleted by somebody else".to_owned());
+        return Standing::Failed("the pod is being deleted by another client".to_owned());
     }
     let status = pod.status.clone().unwrap_or_default();
     let phase = status.phase.as_deref().unwrap_or("Pending");
@@ -50,8 +50,8 @@ pub fn judge(pod: &Pod) -> Standing {
         return Standing::Failed(reason);
     }
     if phase == "Failed" || phase == "Succeeded" {
-        let told = [status.reason, status.message].into_iter().flatten().collect::<Vec<_>>().join(": ");
-        return Standing::Failed(if told.is_empty() { "the pod has ended".to_owned() } else { told });
+        let words = [status.reason, status.message].into_iter().flatten().collect::<Vec<_>>().join(": ");
+        return Standing::Failed(if words.is_empty() { "the pod has ended".to_owned() } else { words });
     }
     let agent = status.container_statuses.iter().flatten().find(|container| container.name == AGENT);
     let is_running =

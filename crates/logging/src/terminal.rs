@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_obeys_is_shown_and_not_sent() {
+    fn control_sequences_are_shown_and_not_sent() {
         for (text, shown) in [
             ("plain, with µ and …\n\tindented", "plain, with µ and …\n\tindented"),
             ("\u{1b}[2J\u{1b}]0;title\u{7}", "\\u001b[2J\\u001b]0;title\\u0007"),

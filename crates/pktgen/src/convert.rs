@@ -392,7 +392,7 @@ fn still(settings: &Settings, notes: &mut Vec<String>) {
         .collect();
     if !names.is_empty() {
         notes.push(format!(
-            "{}: the script gives no inc, so the profile keeps them as they are; Pktgen steps them by 1 unless told inc 0",
+            "{}: the script gives no inc, so the profile keeps them as they are; Pktgen steps them by 1 unless inc is 0",
             names.join(", ")
         ));
     }

@@ -196,9 +196,9 @@ impl Recorder {
             .into_iter()
             .map(|(port, state)| (port.to_string(), state))
             .collect();
-        let told =
+        let is_used =
             self.all.is_sending() || !self.all.sent.is_empty() || self.all.settings != Settings::default();
-        if ports.is_empty() && told {
+        if ports.is_empty() && is_used {
             ports.push(("all".to_owned(), self.all));
         }
         for (name, port) in &mut ports {

@@ -314,7 +314,7 @@ pub struct Reordering {
 pub struct FlowReport {
     /// Index of the flow in its profile.
     pub flow: u32,
-    /// Packets sent; absent when the receiver was not told.
+    /// Packets sent; absent when the receiver did not get them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<u64>,
     /// First copies received.

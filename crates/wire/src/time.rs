@@ -210,9 +210,9 @@ mod tests {
         };
         let text = "lcore 1 waited for CPU 0 50.0 % of the time (1.000 of 2.000 s, 240 preemptions, 8.100 ms at the longest)";
         assert_eq!(worker.to_string(), text);
-        let untold = WorkerTime { cpu: None, waited_s: None, preemptions: None, ..worker };
+        let unknown = WorkerTime { cpu: None, waited_s: None, preemptions: None, ..worker };
         assert_eq!(
-            untold.to_string(),
+            unknown.to_string(),
             "lcore 1 waited for a CPU 60.0 % of the time (1.200 of 2.000 s, 8.100 ms at the longest)"
         );
         let throttling = Throttling { quota_cpus: Some(0.5), periods: 9, stopped_s: 0.41 };

@@ -61,7 +61,7 @@ fn await_server(path: &Path) -> Result<(), Failure> {
         let left = AWAITED.saturating_sub(begun.elapsed());
         let problem = match connected(path).and_then(|server| sends_hello(server, left)) {
             Ok(true) => return Ok(()),
-            Ok(false) => "nobody answers as a memif server".to_owned(),
+            Ok(false) => "no memif server answers".to_owned(),
             Err(error) => error.to_string(),
         };
         if begun.elapsed() >= AWAITED {

@@ -207,7 +207,7 @@ pub(super) fn report_text(report: &PortReport) -> String {
     let mut text = lines.join("\n");
     if let Some(late @ 1..) = frames.receive.as_ref().map(|receive| receive.beyond_window) {
         text.push_str(&format!(
-            "\nwarning: {late} packets came too late to tell first copies from duplicates"
+            "\nwarning: {late} packets came too late to distinguish first copies from duplicates"
         ));
     }
     for note in &report.notes {

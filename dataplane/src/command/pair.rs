@@ -113,8 +113,8 @@ async fn one_way(
     rx.receives_from(Sender::Peer(packets_per_lcore(&sent), sending_times(&sent)));
     let Finished { report: received, flows } = rx.finish(rx_setup, ended)?;
     if let (Some(file), Some(flows)) = (args.flows_file.take(), &flows) {
-        let way = way(args, [&*tx_setup, &*rx_setup], &sent)?;
-        file.write(&[Received { port: args.rx_port, lines: way, flows }])?;
+        let lines = flow_lines(args, [&*tx_setup, &*rx_setup], &sent)?;
+        file.write(&[Received { port: args.rx_port, lines, flows }])?;
     }
     let lost = lost(packets_sent(&sent), packets_received(&received))?;
     if args.show.json {
@@ -184,8 +184,8 @@ async fn both_ways(
     let Finished { report: a, flows: a_flows } = a.finish(a_setup, a_ended)?;
     let Finished { report: b, flows: b_flows } = b.finish(b_setup, b_ended)?;
     if let (Some(file), Some(a_flows), Some(b_flows)) = (args.flows_file.take(), &a_flows, &b_flows) {
-        let to_b = way(args, [&*a_setup, &*b_setup], &a)?;
-        let to_a = way(args, [&*b_setup, &*a_setup], &b)?;
+        let to_b = flow_lines(args, [&*a_setup, &*b_setup], &a)?;
+        let to_a = flow_lines(args, [&*b_setup, &*a_setup], &b)?;
         file.write(&[
             Received { port: args.rx_port, lines: to_b, flows: b_flows },
             Received { port: args.tx_port, lines: to_a, flows: a_flows },
@@ -221,7 +221,7 @@ fn to(peer: &PortSetup<'_>, args: &Pair) -> Result<Box<TransmitSpec>, Failure> {
 }
 
 /// Format of the lines for flows from one port to another, in one process and with one clock.
-fn way<'a>(
+fn flow_lines<'a>(
     args: &'a Pair,
     [from, to]: [&PortSetup<'_>; 2],
     sent: &'a PortReport,

@@ -135,7 +135,7 @@ impl Command {
             Command::Tx(args) => {
                 if args.peer_mac.is_some_and(MacAddr::is_zero) {
                     return Err(Failure::usage(
-                        "--peer-mac 00:00:00:00:00:00 is nobody's address; see `ports` on the receiver",
+                        "--peer-mac 00:00:00:00:00:00 is not the address of a port; see `ports` on the receiver",
                     ));
                 }
                 let mut limit = args.limit.resolve()?;
@@ -143,7 +143,7 @@ impl Command {
                 let profile = args.profile.resolve()?;
                 if args.peer_mac.is_none() && profile.raw().destination.written_ip().is_none() {
                     return Err(Failure::usage(
-                        "--peer-mac is missing, and the profile names no destination address whose next hop could be asked for",
+                        "--peer-mac is missing, and the profile names no destination address whose next hop could be resolved",
                     ));
                 }
                 Ready::Tx(Tx {

@@ -187,7 +187,7 @@ pub(super) fn gap_ns(time: Duration, packets: u64, burst: u32) -> u64 {
 pub(super) fn lost(sent: u64, received: u64) -> Result<u64, Failure> {
     sent.checked_sub(received).ok_or_else(|| {
         Failure::failed(format!(
-            "{received} packets received of {sent} sent: the path duplicates packets beyond recognition, and loss cannot be told"
+            "{received} packets received of {sent} sent: the path duplicates packets beyond recognition, and loss is unknown"
         ))
     })
 }

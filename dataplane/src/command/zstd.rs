@@ -63,8 +63,8 @@ impl<R: BufRead> Unpacked<R> {
     /// Verifies the checksum at the end of a frame, if there is one.
     fn end_frame(&mut self) -> io::Result<()> {
         self.within = false;
-        let (told, found) = (self.decoder.get_checksum_from_data(), self.decoder.get_calculated_checksum());
-        if told.is_some() && told != found {
+        let (stated, found) = (self.decoder.get_checksum_from_data(), self.decoder.get_calculated_checksum());
+        if stated.is_some() && stated != found {
             let problem = format!(
                 "its zstd frame {} is damaged: its checksum is wrong; copy the file again",
                 self.frame

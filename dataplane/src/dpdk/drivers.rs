@@ -73,7 +73,7 @@ fn load(path: &Path) -> Result<(), String> {
     // the dynamic linker.
     let error = unsafe { libc::dlerror() };
     if error.is_null() {
-        return Err("the dynamic linker says no reason".to_owned());
+        return Err("the dynamic linker gave no reason".to_owned());
     }
     // SAFETY: not null, see above.
     Err(unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned())

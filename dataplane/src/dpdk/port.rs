@@ -258,7 +258,7 @@ impl Port {
                 tracing::warn!(
                     port,
                     code,
-                    "the port does not pass all multicast frames: it may not hear neighbour solicitations"
+                    "the port does not pass all multicast frames: it may not receive neighbour solicitations"
                 );
             }
         }

@@ -62,7 +62,7 @@ pub enum HopError {
     },
     /// The next hop does not answer.
     #[error(
-        "the next hop {hop} on {interface} does not tell its Ethernet address: {state}, after {after_s} s; is it up, and on this link?"
+        "the next hop {hop} on {interface} did not answer with its Ethernet address: {state}, after {after_s} s; is it up, and on this link?"
     )]
     Silent {
         /// Address of the next hop.

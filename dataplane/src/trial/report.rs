@@ -117,7 +117,7 @@ pub(super) fn unchecked_note(receive: &ReceiveReport) -> Option<String> {
     let packets = receive.counters.without_checksum;
     (packets > 0).then(|| {
         format!(
-            "{packets} packets came with UDP checksum 0, which means none (RFC 768); they count as received, and damage to them cannot be told"
+            "{packets} packets came with UDP checksum 0, which means none (RFC 768); they count as received, and damage to them cannot be detected"
         )
     })
 }

@@ -196,8 +196,8 @@ fn frames_of_every_shape_show_their_damage() {
 
 #[test]
 
-fn a_receiver_on_its_own_knows_the_flows_of_all_its_lcores() {
-    let Some(lab) = Lab::new("a_receiver_on_its_own_knows_the_flows_of_all_its_lcores") else { return };
+fn a_receiver_on_its_own_has_the_flows_of_all_its_lcores() {
+    let Some(lab) = Lab::new("a_receiver_on_its_own_has_the_flows_of_all_its_lcores") else { return };
     lab.rule_at("side1", "numgen inc mod 10 == 9 counter name hits drop");
     let receiver = lab.start("0@1,1@1,2@1", &["far,qpairs=2"], "rx");
     lab.inject("side", &recorded("--flows 7 --flow-mode sdpp --packets 777 --rate 100kpps"));

@@ -293,8 +293,8 @@ fn a_path_that_is_cut_in_the_middle_of_a_trial_loses_the_rest() {
 }
 
 #[test]
-fn a_path_that_heals_has_lost_what_was_sent_meanwhile() {
-    let Some(lab) = Lab::new("a_path_that_heals_has_lost_what_was_sent_meanwhile") else { return };
+fn a_restored_path_has_lost_what_was_sent_meanwhile() {
+    let Some(lab) = Lab::new("a_restored_path_has_lost_what_was_sent_meanwhile") else { return };
     let command = "pair --rate 2kpps --packets 5000 --flows 7 --json --interval 100ms";
     let mut running = Running::start(&mut lab.dataplane(PAIR.0, PAIR.1, command));
     running.wait_for_stderr("rx 0.00");

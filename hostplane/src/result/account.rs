@@ -40,7 +40,7 @@ pub(super) fn udp_streams(parts: &Parts<'_>, first: u32) -> Vec<StreamResult> {
         };
         if received.datagrams > sent.datagrams {
             return Some(format!(
-                "{} datagrams received of {} sent: the path duplicates datagrams beyond recognition, and loss cannot be told",
+                "{} datagrams received of {} sent: the path duplicates datagrams beyond recognition, and loss is unknown",
                 received.datagrams, sent.datagrams
             ));
         }

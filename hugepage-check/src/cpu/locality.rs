@@ -44,7 +44,7 @@ fn judge(scene: &Scene<'_>, address: &str) -> Result<Option<(Verdict, Vec<Eviden
     let verdict = match text.trim().parse::<u32>() {
         Ok(node) => decide(node, &nodes, lcores, memory),
         Err(_) if text.trim() == "-1" => Verdict::warn(
-            "the firmware does not say on which node the device is",
+            "the firmware does not report the device's node",
             Remedy::type_in([format!("lspci -vs {address}")])
                 .note("Look up in the machine's manual to which processor the slot belongs."),
         ),

@@ -19,7 +19,7 @@ const TOO_MUCH: u64 = 10;
 const TOPIC: Topic = Topic {
     id: "cpu.steal",
     title: "Steal time",
-    why: "While the hypervisor runs somebody else on the CPU an lcore stands still, and packets are lost that \
+    why: "While the hypervisor runs another guest on the CPU, the lcore is stopped, and packets are lost that \
           no counter of the virtual machine explains.",
 };
 

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn remedies_speak_of_a_size_that_exists() {
+    fn remedies_name_an_existing_size() {
         let mut odd = survey(vec![pool(64, 0, 0, 0), pool(524_288, 0, 0, 0)]);
         assert_eq!(odd.usual_page(), Some(page(64)));
         odd.default_page = Ok(page(524_288));

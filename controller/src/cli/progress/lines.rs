@@ -59,8 +59,8 @@ pub(super) struct JsonLines;
 
 impl JsonLines {
     fn tell(event: &Event) {
-        let told = serde_json::to_string(event).map_err(Into::into).and_then(|line| print(&line));
-        if let Err(error) = told {
+        let printed = serde_json::to_string(event).map_err(Into::into).and_then(|line| print(&line));
+        if let Err(error) = printed {
             // The run continues: its summary is also in a file.
             tracing::warn!(%error, "an event could not be printed");
         }

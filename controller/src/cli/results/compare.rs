@@ -182,7 +182,7 @@ fn show(comparison: &Comparison, as_json: bool) -> anyhow::Result<()> {
         say(&format!("note: {note}"));
     }
     if comparison.verdict == Overall::CannotTell {
-        say("warning: not everything could be told; --strict makes this a failure");
+        say("warning: some verdicts are `cannot tell`; --strict makes this a failure");
     }
     Ok(())
 }

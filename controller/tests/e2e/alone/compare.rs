@@ -65,7 +65,7 @@ fn verdict(output: &Output) -> (Option<i32>, Overall, Outcome) {
 }
 
 #[test]
-fn recorded_runs_get_the_verdict_they_deserve() {
+fn recorded_runs_get_the_expected_verdict() {
     let bench = Bench::new("");
     // A load that any machine sends evenly, because the comparison is tested, not the machine.
     let runs = [("500pps", 5), ("500pps", 5), ("250pps", 5), ("500pps", 1)];
@@ -73,7 +73,7 @@ fn recorded_runs_get_the_verdict_they_deserve() {
     let Some([first, second, slower, once]) = runs.and_then(|runs| <[PathBuf; 4]>::try_from(runs).ok())
     else {
         return not_run(
-            "recorded_runs_get_the_verdict_they_deserve",
+            "recorded_runs_get_the_expected_verdict",
             "this machine is too busy to send 500 packets per second evenly",
         );
     };
@@ -86,9 +86,9 @@ fn recorded_runs_get_the_verdict_they_deserve() {
     assert_eq!(verdict(&better), (Some(0), Overall::NoRegression, Outcome::Better));
     assert_eq!(verdict(&compare(&first, &second, &rate)), (Some(0), Overall::NoRegression, Outcome::Same));
 
-    let untold = compare(&first, &once, &rate);
-    assert_eq!(verdict(&untold), (Some(0), Overall::CannotTell, Outcome::CannotTell));
-    assert!(stderr(&untold).contains("warning: not everything could be told"), "{}", stderr(&untold));
+    let undecided = compare(&first, &once, &rate);
+    assert_eq!(verdict(&undecided), (Some(0), Overall::CannotTell, Outcome::CannotTell));
+    assert!(stderr(&undecided).contains("warning: some verdicts are `cannot tell`"), "{}", stderr(&undecided));
     let strict = compare(&first, &once, &[&rate[..], &["--strict"]].concat());
     assert_eq!(verdict(&strict), (Some(1), Overall::CannotTell, Outcome::CannotTell));
 

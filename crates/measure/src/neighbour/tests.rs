@@ -99,7 +99,7 @@ fn pings_over_ipv6_come_back() {
 }
 
 #[test]
-fn whatever_comes_is_survived() {
+fn no_frame_causes_a_panic() {
     let asked = [
         request(HERE, ip("10.0.1.2"), ip("10.0.1.1")).unwrap(),
         request(HERE, ip("fd00::2"), ip("fd00::1")).unwrap(),

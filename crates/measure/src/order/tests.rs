@@ -58,9 +58,9 @@ fn any_order_is_classified_as_rfc_4737_defines() {
             }
             at.sort();
             let numbers: Vec<u32> = at.into_iter().map(|(_, number)| number).collect();
-            let (told, flow) = arrivals(&numbers);
-            assert_eq!(told, by_definition(&numbers), "{numbers:?}");
-            let duplicates = told.iter().filter(|arrival| **arrival == Arrival::Duplicate).count();
+            let (found, flow) = arrivals(&numbers);
+            assert_eq!(found, by_definition(&numbers), "{numbers:?}");
+            let duplicates = found.iter().filter(|arrival| **arrival == Arrival::Duplicate).count();
             assert_eq!(flow.received() as usize, numbers.len() - duplicates);
         }
     }
@@ -77,18 +77,18 @@ fn numbers_wrap_after_32_bits() {
 }
 
 #[test]
-fn a_flow_that_was_joined_knows_what_came_since() {
+fn a_joined_flow_tracks_later_packets() {
     let (mut flow, mut log) = (FlowState::default(), GapLog::default());
     flow.join(100, 3, &mut log);
-    let told: Vec<Arrival> =
+    let found: Vec<Arrival> =
         [100, 101, 100, 101, 99, 103, 102, 103].map(|number| flow.arrive(number, 3, SENT, &mut log)).to_vec();
     use Arrival::{BeyondMemory, Duplicate, InOrder};
     let late = Arrival::Reordered { extent: 1 };
-    assert_eq!(told, [InOrder, InOrder, Duplicate, Duplicate, BeyondMemory, InOrder, late, Duplicate]);
+    assert_eq!(found, [InOrder, InOrder, Duplicate, Duplicate, BeyondMemory, InOrder, late, Duplicate]);
 }
 
 #[test]
-fn an_outage_is_remembered_as_far_as_memory_goes() {
+fn an_outage_is_recorded_as_far_as_the_log_reaches() {
     let (mut flow, mut log) = (FlowState::default(), GapLog::default());
     flow.arrive(0, 0, SENT, &mut log);
     flow.arrive(1_000_000, 0, SENT, &mut log);

@@ -117,10 +117,10 @@ fn the_whole_environment_is_shown() {
     let section = section(&source, "environment").unwrap();
     let machines = tables(&section)[0];
     let fact = |name: &str| texts(machines.rows.iter().find(|row| row.key == name).unwrap())[1..].join(" | ");
-    assert_eq!(fact("SMT"), "on | not told");
-    assert_eq!(fact("NUMA nodes"), "0-1 | not told");
-    assert_eq!(fact("kernel"), "word | not told");
-    assert_eq!(fact("hugepages"), "2 MiB: 1,000 of 1,024 free; 1 GiB: 4 of 8 free | not told");
+    assert_eq!(fact("SMT"), "on | unknown");
+    assert_eq!(fact("NUMA nodes"), "0-1 | unknown");
+    assert_eq!(fact("kernel"), "word | unknown");
+    assert_eq!(fact("hugepages"), "2 MiB: 1,000 of 1,024 free; 1 GiB: 4 of 8 free | unknown");
     let find = |caption: &str| {
         tables(&section).into_iter().find(|table| table.caption == caption).unwrap().rows[0].clone()
     };

@@ -61,7 +61,7 @@ pub enum NoResult {
     },
     /// An agent ended early.
     #[error("{agent} ended before its time: {}", match ended {
-        Ended::Orphaned => "it had heard nothing from the controller for longer than the orphan time",
+        Ended::Orphaned => "it received no message from the controller for longer than the orphan time",
         _ => "it was stopped",
     })]
     EndedEarly {
@@ -266,8 +266,8 @@ fn waited_longest(lcores: &[LcoreSummary]) -> Option<WorkerTime> {
 }
 
 /// Reported values of the two agents by name. In a round trip both ends are one agent, with one value.
-fn by_agent<T>(told: [(&str, Option<T>); 2]) -> BTreeMap<String, T> {
-    told.into_iter().filter_map(|(agent, value)| Some((agent.to_owned(), value?))).collect()
+fn by_agent<T>(known: [(&str, Option<T>); 2]) -> BTreeMap<String, T> {
+    known.into_iter().filter_map(|(agent, value)| Some((agent.to_owned(), value?))).collect()
 }
 
 fn reordering(receive: &ReceiveReport) -> ReorderingSummary {

@@ -54,7 +54,7 @@ pub const FIGURES: &[Figure] = &[
     figure("repeat", "repeat", Unit::Number, "Which time the profile was run", |t| Some(t.repeat.into()))
         .column(),
     figure("flows", "flows", Unit::Number, "Flows of the profile", |t| Some(t.flows.into())).column(),
-    rate("intended_pps", "intended", "Packets per second that were asked for", |t| t.intended_pps).column(),
+    rate("intended_pps", "intended", "Intended packets per second", |t| t.intended_pps).column(),
     rate("offered_pps", "offered", "Packets per second that the transmitting port accepted", |t| {
         Some(t.offered_pps)
     })

@@ -27,7 +27,7 @@ fn remedy(action: &str, kind: ErrorKind) -> &'static str {
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
             "; choose another place with --results or --out"
         }
-        ErrorKind::NotFound => "; give the path of one that is there",
+        ErrorKind::NotFound => "; give the path of an existing one",
         _ => "",
     }
 }

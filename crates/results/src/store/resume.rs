@@ -94,7 +94,7 @@ fn latest(results: &Path, determinants: &str, notes: &mut Vec<String>) -> Result
                 same.extend(read.map(|read| (read.summary.experiment.started_at, id)));
             }
             Err(error) => notes.push(format!(
-                "{id} cannot be resumed: {error}; `linerate results validate {id}` tells more, `linerate results purge {id}` removes it"
+                "{id} cannot be resumed: {error}; `linerate results validate {id}` has details, `linerate results purge {id}` removes it"
             )),
         }
     }

@@ -70,7 +70,7 @@ impl Checker<'_> {
         match derive(self.directory) {
             Ok(derived) => {
                 if derived.as_ref().is_some_and(|derived| derived.torn) {
-                    let detail = "its last line is cut short; what it would say was acknowledged to nobody, and --resume goes on behind the line before";
+                    let detail = "its last line is cut short; its record was never acknowledged, and --resume continues after the line before";
                     self.add(TRIAL_LOG_FILE, Reason::Torn, detail);
                 }
                 derived.map(|derived| derived.summary)
@@ -84,7 +84,7 @@ impl Checker<'_> {
 
     fn manifest(&mut self) {
         if !self.directory.join(MANIFEST_FILE).exists() {
-            return self.add(MANIFEST_FILE, Reason::NoManifest, "nothing tells what the files have to be");
+            return self.add(MANIFEST_FILE, Reason::NoManifest, "there are no checksums of the files");
         }
         if self.read::<Manifest>(MANIFEST_FILE).is_none() {
             return;
@@ -141,7 +141,7 @@ impl Checker<'_> {
 
     fn summary(&mut self, summary: &Summary, samples: Option<u64>) {
         if summary.status == Status::Running {
-            let detail = "it says that the experiment runs: it does, or it was killed";
+            let detail = "it states that the experiment is running: it is, or it was killed";
             self.add(SUMMARY_FILE, Reason::Unfinished, detail);
         }
         if !summary.overhead.adds_up() {

@@ -108,7 +108,7 @@ type Found = Vec<(Reason, String)>;
 fn inspect(file: &Path, samples: u64) -> Found {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let Some(end) = End::of(&name) else {
-        return vec![(Reason::Unreadable, "its name does not tell which end it is of (_tx_ or _rx_)".into())];
+        return vec![(Reason::Unreadable, "its name does not contain the end (_tx_ or _rx_)".into())];
     };
     let mut archive = match File::open(file).map_err(zip::result::ZipError::from).and_then(ZipArchive::new) {
         Ok(archive) => archive,

@@ -218,7 +218,7 @@ pub fn judge(observed: &Observed) -> Verdict {
     } else if observed.beyond_window > 0 {
         let late = observed.beyond_window;
         let evidence = format!(
-            "{late} packets came so late that copies cannot be told from first arrivals; loss may hide behind them"
+            "{late} packets came so late that copies cannot be distinguished from first arrivals, and may hide losses"
         );
         Some((VerdictKind::PathLimited, evidence))
     } else {

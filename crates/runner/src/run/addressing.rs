@@ -75,17 +75,17 @@ impl Addressing {
             }
         }
         let addressing = Self { hops, problem: None };
-        let mut told = BTreeSet::new();
+        let mut notes = BTreeSet::new();
         for profile in profiles {
             let addressed = addressing.profile(profile).map_err(|error| {
                 format!("{} to {}: profile {}: {error}", from.name(), to.name(), profile.name())
             })?;
-            let doubts = addressing.hop(profile).and_then(|hop| hop.doubts(profile));
+            let routing = addressing.hop(profile).and_then(|hop| hop.routing_note(profile));
             // Each note is reported once, even if many profiles share it.
-            told.extend(addressed.notes.into_iter().map(|note| (doubts.as_ref() == Some(&note), note)));
+            notes.extend(addressed.notes.into_iter().map(|note| (routing.as_ref() == Some(&note), note)));
         }
-        for (is_doubt, note) in told {
-            if is_doubt {
+        for (is_routing, note) in notes {
+            if is_routing {
                 tracing::warn!("{} to {}: {note}", from.name(), to.name());
             } else {
                 tracing::info!("{} to {}: {note}", from.name(), to.name());
@@ -117,7 +117,7 @@ impl Addressing {
             return Ok(Addressed { profile: profile.clone(), notes: Vec::new() });
         };
         let mut addressed = profile.between_ports((Some(hop.source), Some(hop.destination)))?;
-        addressed.notes.extend(hop.doubts(profile));
+        addressed.notes.extend(hop.routing_note(profile));
         Ok(addressed)
     }
 
@@ -145,7 +145,7 @@ impl Addressing {
 
 impl Hop {
     /// Why frames with the profile's own addresses may be lost.
-    fn doubts(&self, profile: &Profile) -> Option<String> {
+    fn routing_note(&self, profile: &Profile) -> Option<String> {
         let to = profile.raw().destination.written_ip().filter(|to| self.is_routed && !self.peer.has(*to))?;
         let router = self
             .next

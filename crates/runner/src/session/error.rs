@@ -65,7 +65,7 @@ pub enum Fault {
     },
     /// The agent ended the session because it had not heard from the controller.
     #[error(
-        "the agent had heard nothing from the controller for longer than the orphan time and let it go (was linerate suspended? trial.orphan sets the time)"
+        "the agent received no message from the controller for longer than the orphan time and closed the connection (was linerate suspended? trial.orphan sets the time)"
     )]
     LetGo,
     /// The connection is closed.

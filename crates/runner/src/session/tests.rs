@@ -147,7 +147,7 @@ async fn silence_has_an_end() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn pings_notice_a_peer_that_has_fallen_silent() {
+async fn pings_detect_a_silent_peer() {
     let script = vec![say(&welcome(PROTOCOL_VERSION)), BeSilent];
     let session = connect(script, Duration::from_secs(1)).await.unwrap();
     leap().await;

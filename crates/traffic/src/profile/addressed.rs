@@ -78,7 +78,7 @@ fn vary_ports(raw: &mut RawProfile, (own_source, own_destination): (bool, bool))
     }
     let names: Vec<&str> = fields.iter().map(|field| field.name()).collect();
     Some(format!(
-        "flows differ in {}, not as mode {mode} says: the addresses are the ports' own",
+        "flows differ in {}, not as in mode {mode}: the addresses are the ports' own",
         names.join(" and ")
     ))
 }

@@ -62,8 +62,8 @@ fn agents(source: &Source) -> Table {
         Column::words("lcores", "lcores"),
         Column::words("hugepages", "hugepages"),
         Column::numbers("tick_hz", "counter Hz"),
-        Column::numbers("told_hz", "told Hz"),
-        Column::numbers("difference_ppm", "told less measured, ppm"),
+        Column::numbers("told_hz", "stated Hz"),
+        Column::numbers("difference_ppm", "stated minus measured, ppm"),
     ];
     let rows = source.summary.experiment.agents.iter().map(|agent| Row {
         key: agent.name.clone(),

@@ -49,7 +49,7 @@ fn node_table(nodes: &[NodeEnvironment]) -> Block {
     let row = |(name, field): Field| {
         let value =
             |node: &NodeEnvironment| node.host.as_ref().and_then(field).filter(|text| !text.is_empty());
-        let cells = nodes.iter().map(|node| value(node).unwrap_or_else(|| "not told".to_owned()).into());
+        let cells = nodes.iter().map(|node| value(node).unwrap_or_else(|| "unknown".to_owned()).into());
         Row { key: name.to_owned(), cells: std::iter::once(name.into()).chain(cells).collect() }
     };
     let rows = fields.into_iter().map(row).collect();

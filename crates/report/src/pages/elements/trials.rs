@@ -19,7 +19,7 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     let mut blocks = vec![Block::Table(table(source))];
     if trials.clone().any(|trial| trial.offered_missed_intended) {
         blocks.push(Block::Text(
-            "! marks an offered load that missed the intended one by more than 0.1 %: such a trial did not measure what was asked."
+            "! marks an offered load that missed the intended one by more than 0.1 %: such a trial did not measure the intended load."
                 .to_owned(),
         ));
     }

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_left_that_latex_obeys() {
+    fn no_latex_command_is_left() {
         assert_eq!(escape(r"\input{/etc/passwd}"), r"\textbackslash{}input\{/etc/passwd\}");
         assert_eq!(
             escape("50% of $x_1^2 & #3~"),

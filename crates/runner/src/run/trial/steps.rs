@@ -278,11 +278,11 @@ mod tests {
     /// Runs a trial to its end, with senders of 7 and 9 packets. Returns every step as text.
     fn course(direction: Direction) -> Vec<String> {
         let mut steps = steps(direction);
-        let mut told = Vec::new();
+        let mut shown = Vec::new();
         let mut event = StepEvent::Begin;
         loop {
             let next = steps.next_step(event, TrialPhase::Done);
-            told.push(words(&next));
+            shown.push(words(&next));
             event = match next {
                 NextStep::Ask(requests) => {
                     for (agent, request) in requests {
@@ -302,7 +302,7 @@ mod tests {
                         },
                     }
                 }
-                NextStep::Reached | NextStep::Stop(_) => return told,
+                NextStep::Reached | NextStep::Stop(_) => return shown,
             };
         }
     }
