@@ -24,7 +24,9 @@ impl fmt::Debug for Token {
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// Neither a file nor the variable is given.
-    #[error("no token: give --token-file FILE or set {TOKEN_VARIABLE}; an agent accepts no controller without one")]
+    #[error(
+        "no token: give --token-file FILE or set {TOKEN_VARIABLE}; an agent accepts no controller without one"
+    )]
     Missing,
     /// The file cannot be read.
     #[error("token file {path}: {source}")]

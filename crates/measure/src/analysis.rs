@@ -5,13 +5,14 @@ use linerate_traffic::profile::MAX_FLOWS;
 use linerate_wire::counters::ReceiveCounters;
 use linerate_wire::report::{FlowReport, ForeignFrames, Reordering};
 
+use super::arrival::Arrival;
 use super::flow_table::{FlowTable, flow_report, lost};
 use super::gap_log::GapLog;
 use super::histogram::TickHistogram;
 use super::loss_timeline::AllLosses;
 use super::losses::Sent;
 use super::mailbox::Mailbox;
-use super::order::{Arrival, FlowState};
+use super::order::FlowState;
 use super::recognise::{Foreign, Frame, PortVerdict, UdpChecksum, recognise};
 
 /// Frames that count as received.

@@ -4,8 +4,8 @@
 //! Each entry remembers where its numbers were placed in the [losses](super::losses). A late frame that fills
 //! a gap takes its loss back from the same place.
 
+use super::arrival::Arrival;
 use super::losses::{Between, Losses, Sent, Span};
-use super::order::Arrival;
 
 /// Number of gaps in an lcore's log: 8 MiB. Miri takes a minute to fill a log of that size.
 pub(super) const LOG_GAPS: u32 = if cfg!(miri) { 1 << 11 } else { 1 << 18 };

@@ -5,6 +5,7 @@
 //! [`loss_timeline`] tell when packets were lost, [`drain`] detects the end of reception. [`loops`] are the polling loops of worker lcores, generic over their queues.
 
 pub mod analysis;
+pub mod arrival;
 pub mod calibration;
 pub mod capture;
 pub mod ceiling;

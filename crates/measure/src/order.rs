@@ -8,6 +8,7 @@
 //! its extent is the number of the flow's frames that arrived since the first one with a higher number
 //! (section 4.2).
 
+use super::arrival::Arrival;
 use super::gap_log::{GapLog, Opened};
 use super::losses::Sent;
 
@@ -64,22 +65,6 @@ impl Count {
         let sum = self.get() + more;
         self.0 = [sum as u16, (sum >> 16) as u16, (sum >> 32) as u16];
     }
-}
-
-/// Position of a frame relative to the earlier ones of its flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrival {
-    /// Its number is the next one expected, or a higher one.
-    InOrder,
-    /// A first copy that arrived after `extent` frames with higher numbers.
-    Reordered {
-        /// RFC 4737, section 4.2.
-        extent: u32,
-    },
-    /// The number was received before.
-    Duplicate,
-    /// Too late to classify; counted as a first copy.
-    BeyondMemory,
 }
 
 impl FlowState {

@@ -179,7 +179,9 @@ fn udp_lines(udp: &UdpResult) -> Vec<String> {
         lines.push(format!("  time      {}", words.join(", ")));
     }
     if let Some(late @ 1..) = udp.beyond_memory {
-        lines.push(format!("warning: {late} datagrams came too late to distinguish first copies from duplicates"));
+        lines.push(format!(
+            "warning: {late} datagrams came too late to distinguish first copies from duplicates"
+        ));
     }
     lines
 }

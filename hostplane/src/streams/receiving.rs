@@ -1,10 +1,11 @@
 //! One turn of a receiving stream.
 
 use linerate_agent::host::monotonic_ns;
+use linerate_measure::arrival::Arrival;
 use linerate_measure::gap_log::GapLog;
 use linerate_measure::histogram::TickHistogram;
 use linerate_measure::losses::Sent;
-use linerate_measure::order::{Arrival, FlowState};
+use linerate_measure::order::FlowState;
 use linerate_traffic::probe::{PROBE_BYTES, Probe};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};

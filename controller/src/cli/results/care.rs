@@ -155,7 +155,10 @@ pub(super) fn purge(args: &PurgeArgs) -> anyhow::Result<Ending> {
 
 fn agreed(ids: &[String], results: &Path) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        bail!("standard input is no terminal, so removing {} cannot be confirmed; give --yes", ids.join(", "));
+        bail!(
+            "standard input is no terminal, so removing {} cannot be confirmed; give --yes",
+            ids.join(", ")
+        );
     }
     say(&format!(
         "remove {} of {} ({})? They cannot be restored. [y/N]",

@@ -88,7 +88,11 @@ fn recorded_runs_get_the_expected_verdict() {
 
     let undecided = compare(&first, &once, &rate);
     assert_eq!(verdict(&undecided), (Some(0), Overall::CannotTell, Outcome::CannotTell));
-    assert!(stderr(&undecided).contains("warning: some verdicts are `cannot tell`"), "{}", stderr(&undecided));
+    assert!(
+        stderr(&undecided).contains("warning: some verdicts are `cannot tell`"),
+        "{}",
+        stderr(&undecided)
+    );
     let strict = compare(&first, &once, &[&rate[..], &["--strict"]].concat());
     assert_eq!(verdict(&strict), (Some(1), Overall::CannotTell, Outcome::CannotTell));
 

@@ -1,7 +1,8 @@
 use super::*;
+use crate::arrival::Arrival;
 use crate::gap_log::GapLog;
 use crate::losses::Sent;
-use crate::order::{Arrival, FlowState};
+use crate::order::FlowState;
 
 const MS: u64 = 1_000_000;
 

@@ -293,7 +293,8 @@ impl Run<'_> {
         let assignment = Assignment { id, tag, profile, limit, settings, drain };
         let (_never, halted) = watch::channel(false);
         let (paths, no_observer) = (std::slice::from_ref(self.path), GroupObserver::NO_OBSERVER);
-        let mut course = GroupTrial::new(&assignment, group, paths, no_observer, self.interrupted.clone(), halted);
+        let mut course =
+            GroupTrial::new(&assignment, group, paths, no_observer, self.interrupted.clone(), halted);
         course.frames_fit(group)?;
         if let Err(stopped) = course.advance(group, TrialPhase::Done).await {
             if stopped.leaves_agents() {
