@@ -71,7 +71,9 @@ impl Engine for DpdkEngine<'_> {
     }
 
     fn prepare(&mut self, trial: u32, work: &Work) -> Result<Prepared, EngineError> {
-        let Work::Frames(work) = work;
+        let Work::Frames(work) = work else {
+            return Err(EngineError::Refused("this agent moves frames, and the work is of streams".into()));
+        };
         Ok(self.setup.prepare(Order::new(trial, work))?)
     }
 

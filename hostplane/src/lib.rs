@@ -1,14 +1,17 @@
 //! Streams of Linerate: TCP and UDP through the kernel's sockets, counted at both ends.
 //!
 //! The layers, from the bottom: `sys` (system calls, the only unsafe folder), `streams` (worker threads and
-//! their sockets), `control` (what the two ends of a trial say to each other), `server` and `client` (the two
-//! ends), `result` (from both ends' reports to figures and a verdict) and [`command`]. The program
+//! their sockets), `door` (where streams arrive), `control` (what the two ends of a trial say to each other),
+//! `server` and `client` (the two ends), `engine` (for an agent), `result` (from both ends' reports to figures and
+//! a verdict) and [`command`]. The program
 //! `linerate-hostplane` is [`command::main`].
 
 pub mod command;
 
 mod client;
 mod control;
+mod door;
+mod engine;
 mod result;
 mod server;
 mod spec;

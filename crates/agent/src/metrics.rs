@@ -51,7 +51,8 @@ impl AgentMetrics {
             }
             Event::Sent(_) => return,
         };
-        let Measures::Frames(frames) = &sample.measures;
+        // Streams have no metrics yet.
+        let Measures::Frames(frames) = &sample.measures else { return };
         let role = match (&frames.transmit, &frames.receive) {
             (Some(_), Some(_)) => "exchange",
             (Some(_), None) => "tx",

@@ -1,9 +1,11 @@
 //! Refused trials and requests, and their messages.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use linerate_traffic::profile::MAX_FLOWS;
 use linerate_wire::message::{ErrorCode, WireError};
+use linerate_wire::streams::StreamsWork;
 use linerate_wire::trial::{FrameWork, RoleSpec, TransmitSpec, TrialSpec, Work};
 
 use crate::engine::EngineError;
@@ -17,7 +19,19 @@ pub(crate) fn validate(spec: &TrialSpec) -> Result<(), WireError> {
     range("orphan_ms", spec.orphan_ms, ORPHAN_RANGE_MS)?;
     match &spec.work {
         Work::Frames(frames) => validate_frames(frames),
+        Work::Streams(streams) => validate_streams(streams),
     }
+}
+
+fn validate_streams(work: &StreamsWork) -> Result<(), WireError> {
+    let mut numbers = BTreeSet::new();
+    for path in &work.paths {
+        path.streams.check().map_err(|error| refused(format!("path {}: {error}", path.path)))?;
+        if !numbers.insert(path.path) {
+            return Err(refused(format!("path {}: there are two of this number", path.path)));
+        }
+    }
+    if work.paths.is_empty() { Err(refused("paths: there is none".into())) } else { Ok(()) }
 }
 
 fn validate_frames(work: &FrameWork) -> Result<(), WireError> {

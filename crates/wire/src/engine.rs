@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::network::PortNetwork;
 use crate::port::PortInfo;
+use crate::streams::StreamsEngine;
 
 /// An engine, by its kind of traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +12,8 @@ use crate::port::PortInfo;
 pub enum EngineInfo {
     /// Frames on a port.
     Frames(Box<FrameEngine>),
+    /// Streams through the kernel's sockets.
+    Streams(Box<StreamsEngine>),
 }
 
 /// Engine that sends and receives frames on a port.
@@ -34,6 +37,15 @@ impl EngineInfo {
     pub fn frames(&self) -> Option<&FrameEngine> {
         match self {
             EngineInfo::Frames(frames) => Some(frames),
+            EngineInfo::Streams(_) => None,
+        }
+    }
+
+    /// The engine for streams; `None` for other kinds of traffic.
+    pub fn streams(&self) -> Option<&StreamsEngine> {
+        match self {
+            EngineInfo::Streams(streams) => Some(streams),
+            EngineInfo::Frames(_) => None,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! agent, [`trial`] the work that an agent receives, [`sample`] and [`report`] its results.
 //!
 //! Work, samples, reports and the description of an engine have a common part, and a part that is tagged with
-//! the kind of traffic: `frames`.
+//! the kind of traffic: `frames` or `streams`.
 //!
 //! All packet counts are frames. All byte counts are bytes handed to or taken from a port, without the 4-byte
 //! frame check sequence; a [`linerate_traffic::frame::FrameSize`] includes it.
@@ -21,6 +21,7 @@ pub mod port;
 pub mod report;
 pub mod sample;
 pub mod state;
+pub mod streams;
 pub mod time;
 pub mod trial;
 pub mod worst_flows;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use crate::loss::LossTimeline;
+use crate::streams::StreamsReport;
 use crate::time::{Throttling, TrialClock, WorkerTime};
 
 /// One agent's report of a trial: the head, common to all kinds of traffic, and the detail of its kind. The
@@ -94,6 +95,8 @@ impl<D> Report<D> {
 pub enum ReportDetail {
     /// Results of frames.
     Frames(Box<FrameReport>),
+    /// Results of streams.
+    Streams(Box<StreamsReport>),
 }
 
 /// An agent's results of frames.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use crate::host::HostSample;
+use crate::streams::StreamsMeasures;
 
 /// Measures of one agent at an instant, cumulative since the trial was armed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub struct Sample {
 pub enum Measures {
     /// Counters of frames.
     Frames(FrameMeasures),
+    /// Counters of streams.
+    Streams(StreamsMeasures),
 }
 
 /// Counters of frames.
@@ -48,6 +51,7 @@ impl Sample {
     pub fn frames(&self) -> Option<&FrameMeasures> {
         match &self.measures {
             Measures::Frames(frames) => Some(frames),
+            Measures::Streams(_) => None,
         }
     }
 }

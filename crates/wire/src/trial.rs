@@ -6,6 +6,8 @@ use linerate_traffic::limit::Limit;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::Profile;
 
+use crate::streams::StreamsWork;
+
 /// One agent's part in a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +29,8 @@ pub struct TrialSpec {
 pub enum Work {
     /// Send or receive frames.
     Frames(FrameWork),
+    /// Send or receive streams.
+    Streams(Box<StreamsWork>),
 }
 
 impl Work {
@@ -34,6 +38,7 @@ impl Work {
     pub fn frames(&self) -> Option<&FrameWork> {
         match self {
             Work::Frames(frames) => Some(frames),
+            Work::Streams(_) => None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use linerate_agent::host::{boot_id, monotonic_ns};
 use linerate_logging::terminal::escaped_line;
+use linerate_wire::streams::{Protocol, StreamKey};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
@@ -13,8 +14,6 @@ use crate::control::link::{Link, LinkError};
 use crate::control::message::{Hello, ToClient, ToServer, Welcome};
 use crate::control::proof::{Nonces, is_nonce, matches, nonce};
 use crate::control::{PROTOCOL, STEP_TIME, program};
-use crate::spec::Protocol;
-use crate::streams::header::Key;
 use crate::streams::socket::{Place, towards};
 
 /// Readings of the server's clock; the one with the shortest round trip counts.
@@ -26,7 +25,7 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) client: SocketAddr,
     pub(super) welcome: Welcome,
-    pub(super) key: Key,
+    pub(super) key: StreamKey,
     pub(super) clock: ClockRelation,
 }
 

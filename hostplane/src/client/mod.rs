@@ -2,7 +2,7 @@
 
 mod connect;
 mod run;
-mod streams;
+pub(crate) mod streams;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,16 +11,16 @@ use std::time::Duration;
 use hugepage_check::cpu_set::CpuSet;
 use linerate_agent::token::Token;
 use linerate_traffic::safety::{Ceilings, UnsafeStreams};
+use linerate_wire::streams::SpecError;
 use tokio::sync::watch;
 
+pub(crate) use self::run::run;
 use crate::control::link::LinkError;
 use crate::control::message::Welcome;
-use crate::spec::StreamsSpec;
+use crate::spec::TrialSpec;
 use crate::streams::pool::PoolError;
 use crate::streams::report::{EndReport, EndSample};
 use crate::streams::socket::{Place, SocketError};
-
-pub(crate) use self::run::run;
 
 /// Which version of IP a name is resolved to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(crate) struct Request {
     pub(crate) place: Place,
     pub(crate) token: Token,
     /// The trial. With UDP, 0 bytes per datagram stand for as many as the path's MTU admits.
-    pub(crate) spec: StreamsSpec,
+    pub(crate) spec: TrialSpec,
     pub(crate) ceilings: Ceilings,
     pub(crate) cpus: Option<CpuSet>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct ClockRelation {
 /// A trial that has been run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) spec: StreamsSpec,
+    pub(crate) spec: TrialSpec,
     pub(crate) server: SocketAddr,
     pub(crate) client: SocketAddr,
     pub(crate) welcome: Welcome,
@@ -95,7 +95,7 @@ pub(crate) struct Outcome {
 /// Who watches a trial.
 pub(crate) trait Observer {
     /// Both ends are ready; the trial starts.
-    fn starts(&mut self, spec: &StreamsSpec, server: SocketAddr, welcome: &Welcome);
+    fn starts(&mut self, spec: &TrialSpec, server: SocketAddr, welcome: &Welcome);
     /// An interval has ended: the samples at its end, and those before. The server's may be missing.
     fn interval(&mut self, before: &Samples<'_>, now: &Samples<'_>);
 }
@@ -137,7 +137,7 @@ pub(crate) enum ClientError {
     #[error("the trial is refused: {0}")]
     Unsafe(#[from] UnsafeStreams),
     #[error("the trial is not possible: {0}")]
-    Spec(String),
+    Spec(SpecError),
     #[error(transparent)]
     Socket(#[from] SocketError),
     #[error(transparent)]

@@ -8,20 +8,22 @@ use linerate_agent::host::monotonic_ns;
 use linerate_logging::terminal::escaped_line;
 use linerate_traffic::limit::Limit;
 use linerate_traffic::safety::PacketLoad;
+use linerate_wire::streams::Protocol;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::connect::{Server, connect, datagram_bytes, unexpected};
-use super::streams::open_all;
+use super::streams::{Opening, open_all};
 use super::{ClientError, Observer, Outcome, Request, Samples, interrupted};
 use crate::control::link::{Conversation, LinkError};
 use crate::control::message::{Accepted, Start, ToClient, ToServer};
 use crate::control::{ALIVE_TIME, LOOK_TIME, SILENCE_TIME, STEP_TIME};
-use crate::spec::{Direction, Protocol, StreamsSpec};
-use crate::streams::EndPlan;
+use crate::spec::Direction;
+use crate::spec::TrialSpec;
 use crate::streams::pool::{Pool, allowed_cpus};
 use crate::streams::report::{EndReport, EndSample, SentCounts};
 use crate::streams::session::Session;
+use crate::streams::{EndId, EndPlan};
 
 /// Longest wait for the server's account.
 const REPORT_TIME: Duration = Duration::from_secs(20);
@@ -38,7 +40,7 @@ pub(crate) async fn run(
     mut stop: watch::Receiver<bool>,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, ClientError> {
-    if request.spec.block_bytes > 0 {
+    if request.spec.each.block_bytes > 0 {
         request.spec.check().map_err(ClientError::Spec)?;
     }
     let mut server = tokio::select! {
@@ -46,15 +48,15 @@ pub(crate) async fn run(
         () = interrupted(&mut stop) => return Err(ClientError::Interrupted),
     };
     let address = server.address;
-    if request.spec.block_bytes == 0 && request.spec.protocol == Protocol::Udp {
-        request.spec.block_bytes = datagram_bytes(address, &request.place)?;
+    if request.spec.each.block_bytes == 0 && request.spec.each.protocol == Protocol::Udp {
+        request.spec.each.block_bytes = datagram_bytes(address, &request.place)?;
     }
     let spec = request.spec.clone();
     spec.check().map_err(ClientError::Spec)?;
-    let (packets_per_second, packet_bytes) = spec.packets(address.is_ipv6());
-    let limit = Limit { duration_ms: spec.duration_ms, packets: None };
+    let (packets_per_second, packet_bytes) = spec.each.packets(address.is_ipv6());
+    let limit = Limit { duration_ms: spec.each.duration_ms, packets: None };
     let load = PacketLoad { packets_per_second, packet_bytes };
-    request.ceilings.check_streams(&load, &limit, address.ip())?;
+    request.ceilings.check_streams(&load, &limit, Some(address.ip()))?;
     let ceiling = request.ceilings.most_packets_per_second(packet_bytes)?;
 
     let failed = |error: LinkError| ClientError::Link { address, error };
@@ -66,10 +68,25 @@ pub(crate) async fn run(
     // A stream keeps one worker busy at most.
     let most = spec.total_streams() as usize;
     let pool = Arc::new(Pool::start(request.cpus.as_ref(), most.min(allowed_cpus().len().max(1)))?);
-    let plan = EndPlan::new(1, spec.clone(), tag, Direction::Forward, ceiling);
+    let id = EndId {
+        session: 1,
+        name: (server.key, 0),
+        tag,
+        directions: spec.directions,
+        sends: Direction::Forward,
+    };
+    let plan = EndPlan::new(id, spec.each.clone(), ceiling);
     let mut session = Session::new(pool, plan, true);
+    let opening = Opening {
+        to: address,
+        name: id.name,
+        spec: &spec.each,
+        streams: spec.total_streams(),
+        place: &request.place,
+        ceiling_bytes: ceiling.map(|packets| packets * packet_bytes),
+    };
     let sockets = tokio::select! {
-        sockets = open_all(&server, &spec, &request.place, ceiling.map(|packets| packets * packet_bytes)) => sockets?,
+        sockets = open_all(&opening, |number| session.sends(number)) => sockets?,
         () = interrupted(&mut stop) => return Err(ClientError::Interrupted),
     };
     for (number, socket) in sockets {
@@ -140,7 +157,7 @@ async fn await_ready(
 struct Running<'a> {
     session: &'a mut Session,
     conversation: &'a mut Conversation<ToClient>,
-    spec: &'a StreamsSpec,
+    spec: &'a TrialSpec,
     samples: VecDeque<(EndSample, Option<EndSample>)>,
     /// A sample of the server whose interval has not ended here.
     early: Option<EndSample>,
@@ -162,6 +179,7 @@ impl Running<'_> {
         let start =
             Start { at_ns: at_ns.wrapping_add_signed(server_ahead_ns), client_ahead_ns: -server_ahead_ns };
         self.conversation.send(&ToServer::Start(start)).await?;
+        self.session.watch_host();
         self.session.start(at_ns, server_ahead_ns);
         let interval = Duration::from_millis(self.spec.interval_ms.into());
         let mut next_sample =

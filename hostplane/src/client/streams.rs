@@ -4,15 +4,14 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use linerate_wire::streams::{Protocol, StreamKey, StreamsSpec};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::ClientError;
-use super::connect::{Server, open};
-use crate::control::link::LinkError;
-use crate::spec::{Direction, Protocol, StreamsSpec};
+use super::connect::open;
 use crate::streams::header::{HEADER_BYTES, Header};
 use crate::streams::socket::{Place, SocketError, prepare_connection, prepare_stream, towards};
 
@@ -22,67 +21,75 @@ const AT_ONCE: usize = 128;
 const HELLO_INTERVAL: Duration = Duration::from_millis(100);
 const HELLO_TIME: Duration = Duration::from_secs(5);
 
-/// Opens all streams of a trial; each one has its number. `ceiling_bytes` is the highest load that ceilings
-/// admit, in bytes per second.
-pub(super) async fn open_all(
-    server: &Server,
-    spec: &StreamsSpec,
-    place: &Place,
-    ceiling_bytes: Option<f64>,
+/// Streams to be opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opening<'a> {
+    pub(crate) to: SocketAddr,
+    /// Key and path in the headers.
+    pub(crate) name: (StreamKey, u32),
+    pub(crate) spec: &'a StreamsSpec,
+    /// Number of streams, of all directions.
+    pub(crate) streams: u32,
+    pub(crate) place: &'a Place,
+    /// Highest load that ceilings admit, in bytes per second.
+    pub(crate) ceiling_bytes: Option<f64>,
+}
+
+/// Opens all streams of a path; each one has its number. `sends` tells which ones this end sends. Must run in a
+/// local set.
+pub(crate) async fn open_all(
+    opening: &Opening<'_>,
+    sends: impl Fn(u32) -> bool,
 ) -> Result<Vec<(u32, OwnedFd)>, ClientError> {
-    raise_descriptor_limit(spec.total_streams())?;
+    let Opening { to, name: (key, path), spec, streams, place, ceiling_bytes } = *opening;
+    raise_descriptor_limit(streams)?;
     let mut sockets = Vec::new();
-    let (mut waiting, mut answered) = (JoinSet::new(), 0);
-    let address = server.address;
-    for number in 0..spec.total_streams() {
-        if waiting.len() >= AT_ONCE && spec.protocol == Protocol::Tcp {
-            sockets.push(next(&mut waiting, address).await?);
+    let mut waiting = JoinSet::new();
+    for number in 0..streams {
+        if waiting.len() >= AT_ONCE {
+            sockets.extend(next(&mut waiting, to).await?);
         }
-        let socket = towards(address, spec.protocol, place)?;
-        let header = Header { key: server.key, stream: number, answer: false }.to_bytes();
+        let socket = towards(to, spec.protocol, place)?;
+        let header = Header { key, path, stream: number, answer: false }.to_bytes();
         match spec.protocol {
             Protocol::Tcp => {
                 prepare_connection(&socket, &spec.sockets)?;
-                waiting.spawn_local(
-                    async move { Ok((number, Some(connection(socket, address, header).await?))) },
-                );
+                waiting.spawn_local(async move { Ok((number, Some(connection(socket, to, header).await?))) });
             }
             Protocol::Udp => {
-                waiting.spawn_local(async move { Ok((number, datagrams(socket, address, header).await?)) });
+                waiting.spawn_local(async move { Ok((number, datagrams(socket, to, header).await?)) });
             }
         }
     }
-    while let Some(done) = waiting.join_next().await {
-        let (number, socket) = joined(done, address)?;
-        if let Some(socket) = socket {
-            answered += 1;
-            sockets.push((number, socket));
-        }
+    while !waiting.is_empty() {
+        sockets.extend(next(&mut waiting, to).await?);
     }
-    if spec.protocol == Protocol::Udp && answered < spec.total_streams() as usize {
-        let streams = spec.total_streams() as usize;
-        return Err(ClientError::DatagramsLost { address, answered, streams, seconds: HELLO_TIME.as_secs() });
+    if sockets.len() < streams as usize {
+        let (answered, streams) = (sockets.len(), streams as usize);
+        return Err(ClientError::DatagramsLost {
+            address: to,
+            answered,
+            streams,
+            seconds: HELLO_TIME.as_secs(),
+        });
     }
     for (number, socket) in &sockets {
-        let sends = spec.direction_of(*number) == Some(Direction::Forward);
-        prepare_stream(socket, spec, sends, address.ip(), ceiling_bytes)?;
+        prepare_stream(socket, spec, sends(*number), to.ip(), ceiling_bytes)?;
     }
     Ok(sockets)
 }
 
 type Opened = Result<(u32, Option<OwnedFd>), ClientError>;
 
-fn joined(
-    done: Result<Opened, tokio::task::JoinError>,
+/// The next stream that is open; `None` when the server did not answer.
+async fn next(
+    waiting: &mut JoinSet<Opened>,
     address: SocketAddr,
-) -> Result<(u32, Option<OwnedFd>), ClientError> {
-    done.map_err(|error| ClientError::Unreachable { address, error: std::io::Error::other(error) })?
-}
-
-async fn next(waiting: &mut JoinSet<Opened>, address: SocketAddr) -> Result<(u32, OwnedFd), ClientError> {
-    let closed = || ClientError::Link { address, error: LinkError::Closed };
-    let (number, socket) = joined(waiting.join_next().await.ok_or_else(closed)?, address)?;
-    Ok((number, socket.ok_or_else(closed)?))
+) -> Result<Option<(u32, OwnedFd)>, ClientError> {
+    let Some(done) = waiting.join_next().await else { return Ok(None) };
+    let failed = |error| ClientError::Unreachable { address, error: std::io::Error::other(error) };
+    let (number, socket) = done.map_err(failed)??;
+    Ok(socket.map(|socket| (number, socket)))
 }
 
 /// Raises the limit of open files as far as this user may, and refuses more streams than that.

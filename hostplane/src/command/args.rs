@@ -50,6 +50,8 @@ pub(super) enum Command {
     Tcp(TcpArgs),
     /// Send and receive UDP datagrams with a server
     Udp(UdpArgs),
+    /// Wait for the controller's trials
+    Agent(AgentArgs),
 }
 
 /// The secret that both ends share.
@@ -265,6 +267,32 @@ pub(super) struct UdpArgs {
     pub(super) kernel_pacing: bool,
 }
 
+#[derive(Debug, Clone, Args)]
+pub(super) struct AgentArgs {
+    /// Loopback address to listen on for the controller; port 0 takes a free one. The addresses are announced as JSON on standard output
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:22022")]
+    pub(super) listen: SocketAddr,
+    /// Address at which streams of other agents arrive, TCP and UDP; port 0 takes a free one; may be repeated
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', default_value = "127.0.0.1:22023")]
+    pub(super) streams: Vec<ListenAddress>,
+    #[command(flatten)]
+    pub(super) token: TokenArgs,
+    /// Senders stop when their controller is gone for longer; a trial may bring its own time
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub(super) orphan: Span,
+    /// Serve metrics for Prometheus at http://ADDRESS/metrics; a loopback address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) metrics: Option<SocketAddr>,
+    /// End the agent when no controller has been there for this long
+    #[arg(long, value_name = "TIME")]
+    pub(super) exit_when_orphaned: Option<Span>,
+    /// CPUs of the workers, one each, such as 2,3 or 4-7 [default: all that this process may use]
+    #[arg(long, value_name = "CPUS")]
+    pub(super) cpus: Option<CpuSet>,
+    #[command(flatten)]
+    pub(super) safety: SafetyArgs,
+}
+
 impl Command {
     /// True when failures are also to be reported as JSON on standard output.
     pub(super) fn wants_json(&self) -> bool {
@@ -272,6 +300,7 @@ impl Command {
             Command::Serve(args) => args.json,
             Command::Tcp(args) => args.trial.json,
             Command::Udp(args) => args.trial.json,
+            Command::Agent(_) => true,
         }
     }
 }

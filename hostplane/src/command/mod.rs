@@ -1,5 +1,6 @@
 //! The commands, from command line to exit code.
 
+mod agent;
 mod args;
 mod output;
 mod ready;
@@ -56,5 +57,6 @@ fn run(cli: &Cli) -> Result<Ending, Failure> {
     match cli.command.validate()? {
         Ready::Serve(serve) => serve::run(serve),
         Ready::Trial(trial) => trial::run(trial),
+        Ready::Agent(agent) => agent::run(agent),
     }
 }

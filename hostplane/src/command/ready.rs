@@ -2,16 +2,25 @@
 
 use std::time::Duration;
 
+use linerate_agent::machine::machine;
 use linerate_agent::token::{Token, TokenError};
+use linerate_agent::{AgentConfig, OrphanRule};
+use linerate_metrics::{Exposure, Listener};
 use linerate_traffic::rate::Rate;
 use linerate_traffic::safety::{Ceilings, Origin, Safety};
+use linerate_wire::host::HostInfo;
 use linerate_wire::message::TOKEN_VARIABLE;
+use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
 
-use super::args::{self, Bytes, Command, SafetyArgs, ServeArgs, TcpArgs, TokenArgs, TrialArgs, UdpArgs};
+use super::args::{
+    self, AgentArgs, Bytes, Command, SafetyArgs, ServeArgs, TcpArgs, TokenArgs, TrialArgs, UdpArgs,
+};
 use super::output::Failure;
 use crate::client::{Family, Request};
+use crate::engine::EngineConfig;
 use crate::server::Config;
-use crate::spec::{Directions, Load, Protocol, SocketOptions, StreamsSpec};
+use crate::spec::Directions;
+use crate::spec::TrialSpec;
 use crate::streams::socket::Place;
 
 /// Time of sending without an option.
@@ -22,12 +31,21 @@ const USUAL_DURATION_MS: u64 = 10_000;
 pub(super) enum Ready {
     Serve(Serve),
     Trial(Trial),
+    Agent(Agent),
 }
 
 #[derive(Debug)]
 pub(super) struct Serve {
     pub(super) config: Config,
     pub(super) json: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) engine: EngineConfig,
+    pub(super) config: AgentConfig,
+    pub(super) orphan_ms: u32,
+    pub(super) host: HostInfo,
 }
 
 #[derive(Debug)]
@@ -44,6 +62,7 @@ impl Command {
             Command::Serve(args) => serve(args),
             Command::Tcp(args) => tcp(args),
             Command::Udp(args) => udp(args),
+            Command::Agent(args) => agent(args),
         }
     }
 }
@@ -61,6 +80,26 @@ fn serve(args: &ServeArgs) -> Result<Ready, Failure> {
         once: args.once,
     };
     Ok(Ready::Serve(Serve { config, json: args.json }))
+}
+
+fn agent(args: &AgentArgs) -> Result<Ready, Failure> {
+    if let Some(address) = args.metrics {
+        Listener::check(address, Exposure::Loopback, ", and an agent serves none but this machine")
+            .map_err(|error| Failure::usage(error.to_string()))?;
+    }
+    let engine = EngineConfig {
+        listen: args.streams.iter().map(|address| address.0).collect(),
+        cpus: args.cpus.clone(),
+        ceilings: args.safety.resolve()?,
+    };
+    let config = AgentConfig {
+        listen: args.listen,
+        token: args.token.load()?,
+        exit_when_orphaned: args.exit_when_orphaned.map(|span| OrphanRule::after(span.0)),
+        metrics: args.metrics,
+    };
+    let orphan_ms = u32::try_from(args.orphan.0.as_millis()).unwrap_or(u32::MAX).max(100);
+    Ok(Ready::Agent(Agent { engine, config, orphan_ms, host: machine() }))
 }
 
 fn tcp(args: &TcpArgs) -> Result<Ready, Failure> {
@@ -84,7 +123,7 @@ fn tcp(args: &TcpArgs) -> Result<Ready, Failure> {
         ..args.trial.sockets()?
     };
     let spec = args.trial.spec(Protocol::Tcp, load, count("--block", args.block)?, sockets)?;
-    spec.check().map_err(Failure::usage)?;
+    spec.check().map_err(|error| Failure::usage(error.to_string()))?;
     args.trial.ready(spec)
 }
 
@@ -115,7 +154,7 @@ fn udp(args: &UdpArgs) -> Result<Ready, Failure> {
     }
     let spec = args.trial.spec(Protocol::Udp, load, size.unwrap_or(0), sockets)?;
     if size.is_some() {
-        spec.check().map_err(Failure::usage)?;
+        spec.check().map_err(|error| Failure::usage(error.to_string()))?;
     }
     args.trial.ready(spec)
 }
@@ -139,7 +178,7 @@ impl TrialArgs {
         load: Load,
         block_bytes: u32,
         sockets: SocketOptions,
-    ) -> Result<StreamsSpec, Failure> {
+    ) -> Result<TrialSpec, Failure> {
         let bytes = self.bytes.map(|Bytes(bytes)| bytes);
         let duration_ms = match self.duration {
             Some(args::Duration::For(span)) => Some(milliseconds("--duration", span.0)?),
@@ -151,24 +190,17 @@ impl TrialArgs {
             return Err(Failure::usage("--bytes must be more than zero"));
         }
         let interval_ms = milliseconds("--interval", self.interval.0)?;
-        Ok(StreamsSpec {
-            protocol,
-            directions: match (self.reverse, self.bidirectional) {
-                (true, _) => Directions::Reverse,
-                (_, true) => Directions::Both,
-                _ => Directions::Forward,
-            },
-            streams: self.parallel,
-            load,
-            duration_ms,
-            bytes,
-            block_bytes,
-            interval_ms: u32::try_from(interval_ms).unwrap_or(u32::MAX),
-            sockets,
-        })
+        let directions = match (self.reverse, self.bidirectional) {
+            (true, _) => Directions::Reverse,
+            (_, true) => Directions::Both,
+            _ => Directions::Forward,
+        };
+        let streams = self.parallel;
+        let each = StreamsSpec { protocol, streams, load, duration_ms, bytes, block_bytes, sockets };
+        Ok(TrialSpec { directions, interval_ms: u32::try_from(interval_ms).unwrap_or(u32::MAX), each })
     }
 
-    fn ready(&self, spec: StreamsSpec) -> Result<Ready, Failure> {
+    fn ready(&self, spec: TrialSpec) -> Result<Ready, Failure> {
         let request = Request {
             host: self.host.trim_matches(['[', ']']).to_owned(),
             port: self.port,

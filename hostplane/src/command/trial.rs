@@ -15,7 +15,7 @@ use crate::control::message::Welcome;
 use crate::result::TrialResult;
 use crate::result::interval::interval;
 use crate::result::text::{describe, progress, result};
-use crate::spec::StreamsSpec;
+use crate::spec::{Directions, TrialSpec};
 
 /// Runs a future on this thread, with local tasks.
 pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -44,10 +44,10 @@ pub(super) fn stop_at_signals() -> Result<watch::Receiver<bool>, Failure> {
 
 pub(super) fn run(args: Trial) -> Result<Ending, Failure> {
     let Trial { request, json, quiet } = args;
-    let limited = request.spec.duration_ms.is_some() || request.spec.bytes.is_some();
+    let limited = request.spec.each.duration_ms.is_some() || request.spec.each.bytes.is_some();
     block_on(async move {
         let stop = stop_at_signals()?;
-        let mut lines = Lines { quiet, spec: None };
+        let mut lines = Lines { quiet, directions: request.spec.directions };
         let outcome = run_trial(request, stop, &mut lines).await?;
         let trial = TrialResult::of(&outcome);
         if json {
@@ -66,12 +66,11 @@ pub(super) fn run(args: Trial) -> Result<Ending, Failure> {
 /// Progress on standard error.
 struct Lines {
     quiet: bool,
-    spec: Option<StreamsSpec>,
+    directions: Directions,
 }
 
 impl Observer for Lines {
-    fn starts(&mut self, spec: &StreamsSpec, server: SocketAddr, welcome: &Welcome) {
-        self.spec = Some(spec.clone());
+    fn starts(&mut self, spec: &TrialSpec, server: SocketAddr, welcome: &Welcome) {
         if !self.quiet {
             let host = welcome.host.as_deref().map_or_else(String::new, |host| format!(" ({host})"));
             let host = linerate_logging::terminal::escaped_line(&host);
@@ -80,8 +79,8 @@ impl Observer for Lines {
     }
 
     fn interval(&mut self, before: &Samples<'_>, now: &Samples<'_>) {
-        if let Some(spec) = self.spec.as_ref().filter(|_| !self.quiet) {
-            say(&progress(&interval(before, now, spec)));
+        if !self.quiet {
+            say(&progress(&interval(before, now, self.directions)));
         }
     }
 }

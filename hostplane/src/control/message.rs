@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::StreamsSpec;
+use crate::spec::TrialSpec;
 use crate::streams::report::{EndReport, EndSample, SentCounts};
 
 /// From the client to the server.
@@ -16,7 +16,7 @@ pub(crate) enum ToServer {
     /// Asks for the server's clock.
     Ping(u32),
     /// Asks for a trial.
-    Trial(Box<StreamsSpec>),
+    Trial(Box<TrialSpec>),
     /// Both ends start at an instant.
     Start(Start),
     /// The server is to end its sending.
@@ -116,7 +116,7 @@ pub(crate) struct Start {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::tcp_spec;
+    use crate::spec::{Directions, tcp_spec};
 
     #[test]
     fn lines_have_a_stable_form() {
@@ -128,10 +128,14 @@ mod tests {
                 r#"{"start":{"at_ns":5,"client_ahead_ns":-2}}"#,
             ),
             (
-                ToServer::Trial(Box::new(tcp_spec())),
+                ToServer::Trial(Box::new(TrialSpec {
+                    directions: Directions::Both,
+                    interval_ms: 500,
+                    each: tcp_spec(),
+                })),
                 concat!(
-                    r#"{"trial":{"protocol":"tcp","directions":"forward","streams":1,"load":"max","duration_ms":1000,"bytes":null,"#,
-                    r#""block_bytes":131072,"interval_ms":1000,"sockets":{"congestion":null,"window_bytes":null,"mss":null,"dscp":null,"#,
+                    r#"{"trial":{"directions":"both","interval_ms":500,"protocol":"tcp","streams":1,"load":"max","duration_ms":1000,"#,
+                    r#""bytes":null,"block_bytes":131072,"sockets":{"congestion":null,"window_bytes":null,"mss":null,"dscp":null,"#,
                     r#""kernel_pacing":false,"gso":null,"gro":false,"skip_copy":false}}}"#
                 ),
             ),

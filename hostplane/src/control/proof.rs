@@ -1,10 +1,9 @@
 //! Proofs that an end knows the token: HMAC-SHA256 (RFC 2104, FIPS 198-1) over both ends' random numbers.
 
 use linerate_agent::token::Token;
+use linerate_wire::streams::StreamKey;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-
-use crate::streams::header::Key;
 
 /// Bytes of a block of SHA-256.
 const BLOCK_BYTES: usize = 64;
@@ -51,9 +50,9 @@ impl Nonces {
     }
 
     /// The key of the streams of this conversation.
-    pub(crate) fn key(&self, token: &Token) -> Key {
+    pub(crate) fn key(&self, token: &Token) -> StreamKey {
         let code = self.code(token, "streams");
-        Key(std::array::from_fn(|index| code[index]))
+        StreamKey(std::array::from_fn(|index| code[index]))
     }
 }
 

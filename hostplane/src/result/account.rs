@@ -1,11 +1,10 @@
 //! The account of a direction: what was sent, what arrived, and why the two differ. Pure.
 
 use linerate_wire::report::Reordering;
+use linerate_wire::streams::{ReceivedStream, SendingReport, SentStream, TcpInfo};
 
 use super::{Parts, StreamResult, TcpResult, UdpResult, delays};
 use crate::client::ClockRelation;
-use crate::streams::report::{ReceivedStream, SendingReport, SentStream};
-use crate::streams::tcp_info::TcpInfo;
 
 /// Each TCP stream: complete when written = acknowledged = received.
 pub(super) fn tcp_streams(parts: &Parts<'_>, first: u32) -> Vec<StreamResult> {

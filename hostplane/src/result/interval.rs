@@ -1,10 +1,11 @@
 //! Figures of the intervals between samples. Pure.
 
+use linerate_wire::streams::{ReceivedSample, SentSample, TcpPoint};
 use serde::Serialize;
 
 use crate::client::Samples;
-use crate::spec::{Direction, StreamsSpec};
-use crate::streams::report::{EndSample, ReceivedSample, SentSample, TcpPoint};
+use crate::spec::{Direction, Directions};
+use crate::streams::report::EndSample;
 
 /// An interval of a trial.
 #[derive(Debug, Clone, Serialize)]
@@ -59,12 +60,12 @@ pub(crate) struct ReceivedInterval {
 }
 
 /// The intervals of a trial.
-pub(crate) fn intervals(samples: &[(EndSample, Option<EndSample>)], spec: &StreamsSpec) -> Vec<Interval> {
+pub(crate) fn intervals(samples: &[(EndSample, Option<EndSample>)], directions: Directions) -> Vec<Interval> {
     let first = (EndSample::default(), Some(EndSample::default()));
     let begins_late = samples.first().is_some_and(|(own, _)| own.index > 1);
     let before = (!begins_late).then_some(&first).into_iter().chain(samples);
     let now = if begins_late { samples.get(1..).unwrap_or_default() } else { samples };
-    before.zip(now).map(|(before, now)| interval(&pair(before), &pair(now), spec)).collect()
+    before.zip(now).map(|(before, now)| interval(&pair(before), &pair(now), directions)).collect()
 }
 
 fn pair((client, server): &(EndSample, Option<EndSample>)) -> Samples<'_> {
@@ -72,9 +73,9 @@ fn pair((client, server): &(EndSample, Option<EndSample>)) -> Samples<'_> {
 }
 
 /// The interval between two samples.
-pub(crate) fn interval(before: &Samples<'_>, now: &Samples<'_>, spec: &StreamsSpec) -> Interval {
+pub(crate) fn interval(before: &Samples<'_>, now: &Samples<'_>, directions: Directions) -> Interval {
     let server = before.server.zip(now.server);
-    let directions = spec.directions.each().iter().map(|direction| {
+    let directions = directions.each().iter().map(|direction| {
         let client = Some((before.client, now.client));
         let (sender, receiver) = match direction {
             Direction::Forward => (client, server),

@@ -6,6 +6,9 @@ pub(crate) mod text;
 pub(crate) mod verdict;
 
 use linerate_wire::report::{Latency, LatencySummary, Reordering};
+use linerate_wire::streams::{
+    CpuUse, Protocol, ReceivedStream, ReceivingReport, SendingEnd, SendingReport, SentStream, StreamsSpec,
+};
 use linerate_wire::time::{Throttling, WorkerTime};
 use serde::Serialize;
 
@@ -14,10 +17,9 @@ use self::interval::{Interval, intervals};
 use self::verdict::{Verdict, judge};
 use crate::client::Outcome;
 use crate::control::program;
-use crate::spec::{Direction, Protocol, StreamsSpec};
-use crate::streams::report::{
-    CpuUse, EndReport, ReceivedStream, ReceivingReport, SendingEnd, SendingReport, SentStream,
-};
+use crate::spec::Direction;
+use crate::spec::TrialSpec;
+use crate::streams::report::EndReport;
 
 /// Bits of a gigabit.
 const GBIT: f64 = 1e9;
@@ -34,7 +36,7 @@ pub(crate) struct TrialResult {
     pub(crate) interrupted: bool,
     /// Why the account is not complete, each in one sentence.
     pub(crate) failures: Vec<String>,
-    pub(crate) trial: StreamsSpec,
+    pub(crate) trial: TrialSpec,
     pub(crate) clock: Clock,
     pub(crate) client: End,
     pub(crate) server: End,
@@ -107,7 +109,7 @@ pub(crate) struct DirectionResult {
 /// TCP's own figures of a direction.
 #[derive(Debug, Serialize)]
 pub(crate) struct TcpResult {
-    /// Bytes of payload that the receiver's kernel acknowledged; null where a kernel does not tell.
+    /// Bytes of payload that the receiver's kernel acknowledged; null where a kernel does not report.
     pub(crate) acked_bytes: Option<u64>,
     /// Segments sent again.
     pub(crate) retransmits: u64,
@@ -218,7 +220,7 @@ impl TrialResult {
                 ..end(outcome.theirs.as_ref(), outcome.server, outcome.welcome.host.clone())
             },
             directions,
-            intervals: intervals(&outcome.samples, &outcome.spec),
+            intervals: intervals(&outcome.samples, outcome.spec.directions),
             intervals_left_out: outcome.samples_left_out,
         }
     }
@@ -267,8 +269,9 @@ fn of_direction(outcome: &Outcome, direction: Direction) -> DirectionResult {
         Direction::Forward => (own, theirs),
         Direction::Reverse => (theirs, own),
     };
-    let parts = Parts { spec: &outcome.spec, sender, receiver };
-    let spec = &outcome.spec;
+    let spec = &outcome.spec.each;
+    let parts = Parts { spec, sender, receiver };
+    let first = outcome.spec.directions.first_stream(direction, spec.streams);
     let (sending, receiving) = (parts.sending(), parts.receiving());
     let sent_bytes = sending.map(|sending| sending.streams.iter().map(|stream| stream.bytes).sum::<u64>());
     let received_bytes =
@@ -302,11 +305,11 @@ fn of_direction(outcome: &Outcome, direction: Direction) -> DirectionResult {
     };
     match spec.protocol {
         Protocol::Tcp => {
-            result.streams = account::tcp_streams(&parts, spec.first_stream(direction));
+            result.streams = account::tcp_streams(&parts, first);
             result.tcp = sending.map(|sending| stream_bytes(sending, rtt(outcome, direction)));
         }
         Protocol::Udp => {
-            result.streams = account::udp_streams(&parts, spec.first_stream(direction));
+            result.streams = account::udp_streams(&parts, first);
             result.udp = Some(datagrams(&parts, &outcome.clock));
         }
     }

@@ -1,10 +1,12 @@
 //! Results for people: a line per interval, and the lines at the end. Pure.
 
+use linerate_wire::streams::{Load, Protocol, TcpPoint};
+
 use super::interval::{DirectionInterval, Interval};
 use super::verdict::rate;
 use super::{DirectionResult, End, TcpResult, TrialResult, UdpResult};
-use crate::spec::{Direction, Load, Protocol, StreamsSpec};
-use crate::streams::report::TcpPoint;
+use crate::spec::Direction;
+use crate::spec::TrialSpec;
 
 /// Most streams that are listed one by one.
 const MOST_LISTED: usize = 16;
@@ -50,36 +52,37 @@ fn kernel_words(streams: &[TcpPoint]) -> Option<String> {
 }
 
 /// The trial in a few words.
-pub(crate) fn describe(spec: &StreamsSpec) -> String {
+pub(crate) fn describe(spec: &TrialSpec) -> String {
     let direction = match spec.directions.each() {
         [Direction::Forward] => "forward",
         [Direction::Reverse] => "reverse",
         _ => "in both directions",
     };
-    let streams = if spec.streams == 1 { "1 stream".to_owned() } else { format!("{} streams", spec.streams) };
-    let load = match spec.load {
+    let streams =
+        if spec.each.streams == 1 { "1 stream".to_owned() } else { format!("{} streams", spec.each.streams) };
+    let load = match spec.each.load {
         Load::Max => "as fast as possible".to_owned(),
         Load::BitsPerSecond(bps) => format!("{} together", rate(bps)),
         Load::DatagramsPerSecond(pps) => format!("{pps} datagrams/s together"),
     };
-    let size = match spec.protocol {
+    let size = match spec.each.protocol {
         Protocol::Tcp => String::new(),
-        Protocol::Udp => format!(" of {} bytes each", spec.block_bytes),
+        Protocol::Udp => format!(" of {} bytes each", spec.each.block_bytes),
     };
-    let end = match (spec.duration_ms, spec.bytes) {
+    let end = match (spec.each.duration_ms, spec.each.bytes) {
         (Some(ms), None) => format!("{} s", ms as f64 / 1e3),
         (Some(ms), Some(bytes)) => format!("{} s or {bytes} bytes", ms as f64 / 1e3),
         (None, Some(bytes)) => format!("{bytes} bytes"),
         (None, None) => "until stopped".to_owned(),
     };
-    format!("{}{size}, {streams} {direction}, {load}, {end}", spec.protocol)
+    format!("{}{size}, {streams} {direction}, {load}, {end}", spec.each.protocol)
 }
 
 /// The result of a trial.
 pub(crate) fn result(result: &TrialResult) -> String {
     let mut lines = Vec::new();
     for direction in &result.directions {
-        lines.push(format!("{} {}", result.trial.protocol, direction.direction));
+        lines.push(format!("{} {}", result.trial.each.protocol, direction.direction));
         lines.extend(load_lines(direction));
         if let Some(tcp) = &direction.tcp {
             lines.extend(tcp_lines(direction, tcp));

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use linerate_wire::report::LOAD_TOLERANCE;
+use linerate_wire::streams::Protocol;
 use linerate_wire::time::{Throttling, WorkerTime};
 use serde::{Deserialize, Serialize};
 
 use super::{DirectionResult, Parts, TcpResult, UdpResult};
-use crate::spec::Protocol;
 use crate::streams::report::EndReport;
 
 /// Share of the sending time on a CPU from which a worker was at its limit.

@@ -1,8 +1,6 @@
 //! One client's trial at the server, from its first line to the report.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +10,21 @@ use linerate_agent::machine::machine;
 use linerate_logging::terminal::escaped_line;
 use linerate_traffic::limit::Limit;
 use linerate_traffic::safety::PacketLoad;
-use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, spawn_local};
+use linerate_wire::streams::StreamKey;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Arrived, Context, Event, Stranger};
+use super::{Context, Event, Stranger};
 use crate::control::link::{Conversation, Link, LinkError};
 use crate::control::message::{Accepted, Challenge, Pong, Start, ToClient, ToServer, Welcome};
 use crate::control::proof::{Nonces, is_nonce, matches, nonce};
 use crate::control::{ALIVE_TIME, LOOK_TIME, PROTOCOL, SILENCE_TIME, STEP_TIME, program};
-use crate::spec::{Direction, Protocol, StreamsSpec};
-use crate::streams::EndPlan;
-use crate::streams::header::{HEADER_BYTES, Header, Key};
+use crate::door::{Arrivals, Arrived};
+use crate::spec::Direction;
+use crate::spec::TrialSpec;
 use crate::streams::session::Session;
-use crate::streams::socket::{canonical, datagrams_from, prepare_stream};
+use crate::streams::socket::{canonical, prepare_stream};
+use crate::streams::{EndId, EndPlan};
 
 /// Longest wait for the streams of a trial.
 const STREAMS_TIME: Duration = Duration::from_secs(20);
@@ -49,15 +47,13 @@ impl From<LinkError> for Break {
     }
 }
 
-/// Takes a trial out of the server's table when it ends.
-struct Registered<'a> {
+/// Counts a trial as running until it is dropped.
+struct Running<'a> {
     context: &'a Context,
-    key: Key,
 }
 
-impl Drop for Registered<'_> {
+impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.context.trials.borrow_mut().remove(&self.key);
         self.context.running.set(self.context.running.get() - 1);
         self.context.ended.notify_one();
     }
@@ -97,7 +93,7 @@ async fn end_early(context: &Context, mut link: Link, client: SocketAddr, broken
 }
 
 /// The set-up until both ends have proved themselves. Returns the key of the streams.
-async fn welcome(context: &Context, link: &mut Link) -> Result<Key, Break> {
+async fn welcome(context: &Context, link: &mut Link) -> Result<StreamKey, Break> {
     let ToServer::Hello(hello) = link.read(STEP_TIME).await? else {
         return Err(Break::Refused("the first line must be hello".to_owned()));
     };
@@ -143,7 +139,7 @@ async fn welcome(context: &Context, link: &mut Link) -> Result<Key, Break> {
 }
 
 /// Answers pings, and checks the trial that the client asks for.
-async fn accept(context: &Context, link: &mut Link, client: SocketAddr) -> Result<StreamsSpec, Break> {
+async fn accept(context: &Context, link: &mut Link, client: SocketAddr) -> Result<TrialSpec, Break> {
     loop {
         match link.read(STEP_TIME).await? {
             ToServer::Ping(number) => {
@@ -158,8 +154,8 @@ async fn accept(context: &Context, link: &mut Link, client: SocketAddr) -> Resul
     }
 }
 
-fn check(context: &Context, spec: &StreamsSpec, client: IpAddr) -> Result<(), String> {
-    spec.check()?;
+fn check(context: &Context, spec: &TrialSpec, client: IpAddr) -> Result<(), String> {
+    spec.check().map_err(|error| error.to_string())?;
     if *context.stop.borrow() {
         return Err("the server is ending".to_owned());
     }
@@ -169,11 +165,11 @@ fn check(context: &Context, spec: &StreamsSpec, client: IpAddr) -> Result<(), St
             context.most_trials
         ));
     }
-    let (packets_per_second, packet_bytes) = spec.packets(client.is_ipv6());
-    let limit = Limit { duration_ms: spec.duration_ms, packets: None };
+    let (packets_per_second, packet_bytes) = spec.each.packets(client.is_ipv6());
+    let limit = Limit { duration_ms: spec.each.duration_ms, packets: None };
     context
         .ceilings
-        .check_streams(&PacketLoad { packets_per_second, packet_bytes }, &limit, client)
+        .check_streams(&PacketLoad { packets_per_second, packet_bytes }, &limit, Some(client))
         .map_err(|error| error.to_string())?;
     check_descriptors(spec.total_streams().into())
 }
@@ -197,32 +193,37 @@ fn check_descriptors(streams: u64) -> Result<(), String> {
 struct Meeting {
     client: SocketAddr,
     local: SocketAddr,
-    key: Key,
+    key: StreamKey,
 }
 
 /// Runs an accepted trial.
-async fn run(context: &Context, mut link: Link, meeting: Meeting, spec: StreamsSpec) {
+async fn run(context: &Context, mut link: Link, meeting: Meeting, spec: TrialSpec) {
     let Meeting { client, key, .. } = meeting;
     let number = context.next_session.replace(context.next_session.get() + 1);
     let tag = match getrandom::u32() {
         Ok(random) => random as u16,
         Err(_) => number as u16,
     };
-    let (arrivals, arrived) = mpsc::unbounded_channel();
     context.running.set(context.running.get() + 1);
-    context.trials.borrow_mut().insert(key, arrivals);
-    let _registered = Registered { context, key };
+    let _running = Running { context };
+    let arrivals = context.door.expect(key, 0, spec.total_streams(), meeting.local);
     if link.send(&ToClient::Accepted(Accepted { tag })).await.is_err() {
         return;
     }
     (context.tell)(&Event::Began { number, client, spec: &spec });
     let ceiling = ceiling(context, &spec, client.ip());
-    let plan =
-        EndPlan::new(number, spec.clone(), tag, Direction::Reverse, ceiling.map(|(packets, _)| packets));
+    let id = EndId {
+        session: number,
+        name: (key, 0),
+        tag,
+        directions: spec.directions,
+        sends: Direction::Reverse,
+    };
+    let plan = EndPlan::new(id, spec.each.clone(), ceiling.map(|(packets, _)| packets));
     let mut session = Session::new(Arc::clone(&context.pool), plan, false);
     let mut conversation = link.listen::<ToServer>();
     let mut trial = Trial { context, meeting, spec: &spec, ceiling: ceiling.map(|(_, bytes)| bytes) };
-    let end = match trial.run(&mut session, &mut conversation, arrived).await {
+    let end = match trial.run(&mut session, &mut conversation, arrivals).await {
         Ok(end) => end,
         Err(Break::Gone(LinkError::Closed)) => "the client left".to_owned(),
         Err(Break::Gone(error)) => format!("the client: {}", escaped_line(&error.to_string())),
@@ -237,8 +238,8 @@ async fn run(context: &Context, mut link: Link, meeting: Meeting, spec: StreamsS
 }
 
 /// Highest load that ceilings admit: packets per second, and bytes of payload per second.
-fn ceiling(context: &Context, spec: &StreamsSpec, client: IpAddr) -> Option<(f64, f64)> {
-    let (_, packet_bytes) = spec.packets(client.is_ipv6());
+fn ceiling(context: &Context, spec: &TrialSpec, client: IpAddr) -> Option<(f64, f64)> {
+    let (_, packet_bytes) = spec.each.packets(client.is_ipv6());
     let packets = context.ceilings.most_packets_per_second(packet_bytes).ok().flatten()?;
     Some((packets, packets * packet_bytes))
 }
@@ -246,7 +247,7 @@ fn ceiling(context: &Context, spec: &StreamsSpec, client: IpAddr) -> Option<(f64
 struct Trial<'a> {
     context: &'a Context,
     meeting: Meeting,
-    spec: &'a StreamsSpec,
+    spec: &'a TrialSpec,
     ceiling: Option<f64>,
 }
 
@@ -255,9 +256,9 @@ impl Trial<'_> {
         &mut self,
         session: &mut Session,
         conversation: &mut Conversation<ToServer>,
-        mut arrived: mpsc::UnboundedReceiver<Arrived>,
+        mut arrivals: Arrivals,
     ) -> Result<String, Break> {
-        let streams = self.collect(session, conversation, &mut arrived).await?;
+        self.collect(session, conversation, &mut arrivals).await?;
         conversation.send(&ToClient::Ready).await?;
         let start = loop {
             match conversation.next_within(SILENCE_TIME).await? {
@@ -269,78 +270,44 @@ impl Trial<'_> {
         if start.at_ns.saturating_sub(monotonic_ns()) > FARTHEST_START_NS {
             return Err(Break::Refused("start: the instant is too far ahead".to_owned()));
         }
-        for (number, waiting) in streams {
-            let socket = waiting.end().await.map_err(Break::Refused)?;
-            session.attach(number, socket);
-        }
         self.attend(session, conversation, start).await
     }
 
-    /// Waits until all streams have arrived. Connections go to their workers at once; sockets of datagrams
-    /// answer the client until the start.
+    /// Waits until all streams have arrived, and hands them to workers.
     async fn collect(
         &self,
         session: &mut Session,
         conversation: &mut Conversation<ToServer>,
-        arrived: &mut mpsc::UnboundedReceiver<Arrived>,
-    ) -> Result<BTreeMap<u32, Answering>, Break> {
+        arrivals: &mut Arrivals,
+    ) -> Result<(), Break> {
         let limit = Instant::now() + STREAMS_TIME;
         let total = self.spec.total_streams();
-        let mut connections = std::collections::BTreeSet::new();
-        let mut answering: BTreeMap<u32, Answering> = BTreeMap::new();
         let mut stop = self.context.stop.clone();
-        while connections.len() + answering.len() < total as usize {
-            let waited = tokio::select! {
-                waited = timeout_at(limit, arrived.recv()) => waited,
-                line = conversation.next() => match line? {
-                    ToServer::Alive => continue,
-                    _ => return Err(Break::Refused("the streams are expected".to_owned())),
-                },
-                _ = stop.wait_for(|stop| *stop) => {
-                    return Err(Break::Refused("the server is ending".to_owned()));
+        for here in 0..total {
+            let arrived = loop {
+                tokio::select! {
+                    arrived = timeout_at(limit, arrivals.queue.recv()) => break arrived.ok().flatten(),
+                    line = conversation.next() => match line? {
+                        ToServer::Alive => {}
+                        _ => return Err(Break::Refused("the streams are expected".to_owned())),
+                    },
+                    _ = stop.wait_for(|stop| *stop) => {
+                        return Err(Break::Refused("the server is ending".to_owned()));
+                    }
                 }
             };
-            let Ok(Some(one)) = waited else {
-                let here = connections.len() + answering.len();
+            let Some(Arrived { stream, socket }) = arrived else {
                 return Err(Break::Refused(format!(
                     "{here} of {total} streams arrived within {} s; a firewall or NAT on the path may drop the others",
                     STREAMS_TIME.as_secs()
                 )));
             };
-            match one {
-                Arrived::Connection { stream, socket } if self.spec.protocol == Protocol::Tcp => {
-                    if stream >= total || !connections.insert(stream) {
-                        continue;
-                    }
-                    let socket = OwnedFd::from(socket);
-                    self.prepare(&socket, stream)?;
-                    session.attach(stream, socket);
-                }
-                Arrived::Hello { stream, from } if self.spec.protocol == Protocol::Udp => {
-                    if stream >= total || answering.contains_key(&stream) {
-                        continue;
-                    }
-                    answering.insert(stream, self.answer(stream, from)?);
-                }
-                _ => {}
-            }
+            let sends = session.sends(stream);
+            prepare_stream(&socket, &self.spec.each, sends, self.meeting.client.ip(), self.ceiling)
+                .map_err(|error| Break::Refused(format!("at the server: {error}")))?;
+            session.attach(stream, socket);
         }
-        Ok(answering)
-    }
-
-    fn prepare(&self, socket: &OwnedFd, stream: u32) -> Result<(), Break> {
-        let sends = self.spec.direction_of(stream) == Some(Direction::Reverse);
-        prepare_stream(socket, self.spec, sends, self.meeting.client.ip(), self.ceiling)
-            .map_err(|error| Break::Refused(format!("at the server: {error}")))
-    }
-
-    fn answer(&self, stream: u32, from: SocketAddr) -> Result<Answering, Break> {
-        let failed = |error: &dyn std::fmt::Display| Break::Refused(format!("at the server: {error}"));
-        let socket = datagrams_from(self.meeting.local, canonical(from)).map_err(|error| failed(&error))?;
-        self.prepare(&socket, stream)?;
-        let socket = UdpSocket::from_std(socket.into()).map_err(|error| failed(&error))?;
-        let answer = Header { key: self.meeting.key, stream, answer: true }.to_bytes();
-        Ok(Answering::begin(socket, answer))
+        Ok(())
     }
 
     /// Attends to a running trial until both ends have finished.
@@ -350,6 +317,7 @@ impl Trial<'_> {
         conversation: &mut Conversation<ToServer>,
         start: Start,
     ) -> Result<String, Break> {
+        session.watch_host();
         session.start(start.at_ns, start.client_ahead_ns);
         let interval = Duration::from_millis(self.spec.interval_ms.into());
         let until_start = Duration::from_nanos(start.at_ns.saturating_sub(monotonic_ns()));
@@ -406,40 +374,5 @@ impl Trial<'_> {
                 }
             }
         }
-    }
-}
-
-/// A socket of datagrams that answers its client until the trial starts: an answer may be lost.
-struct Answering {
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<UdpSocket>,
-}
-
-impl Answering {
-    fn begin(socket: UdpSocket, answer: [u8; HEADER_BYTES]) -> Self {
-        let (stop, mut stopped) = oneshot::channel();
-        let task = spawn_local(async move {
-            let mut room = [0; HEADER_BYTES + 1];
-            let _ = socket.send(&answer).await;
-            loop {
-                tokio::select! {
-                    _ = &mut stopped => return socket,
-                    received = socket.recv(&mut room) => {
-                        let header = received.ok().and_then(|bytes| Header::from_bytes(&room[..bytes]));
-                        if header.is_some_and(|header| !header.answer) {
-                            let _ = socket.send(&answer).await;
-                        }
-                    }
-                }
-            }
-        });
-        Self { stop, task }
-    }
-
-    /// Ends the answering; the socket goes to a worker.
-    async fn end(self) -> Result<OwnedFd, String> {
-        let _ = self.stop.send(());
-        let socket = self.task.await.map_err(|error| error.to_string())?;
-        socket.into_std().map(OwnedFd::from).map_err(|error| error.to_string())
     }
 }

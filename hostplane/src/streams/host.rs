@@ -2,13 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hugepage_check::cpu_limit::Throttled;
 use linerate_agent::cpu_time::Quota;
 use linerate_agent::host::{monotonic_ns, process_cpu_ns};
+use linerate_wire::streams::{CpuUse, HostCpu};
 use linerate_wire::time::Throttling;
-
-use hugepage_check::cpu_limit::Throttled;
-
-use super::report::{CpuUse, HostCpu};
 
 /// Trials that run in this process, and trials ever started.
 static RUNNING: AtomicU64 = AtomicU64::new(0);

@@ -22,44 +22,51 @@ mod worker;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use linerate_traffic::probe::PROBE_BYTES;
+use linerate_wire::streams::{Protocol, StreamKey, StreamsSpec};
 
 use self::budget::{Budget, Pace};
 use self::counters::StreamBlock;
-use crate::spec::{Direction, Protocol, StreamsSpec};
+use crate::spec::{Direction, Directions};
 
-/// Smallest payload of a datagram: the probe.
-pub(crate) const LEAST_DATAGRAM_BYTES: u32 = PROBE_BYTES as u32;
+/// Which end of which trial.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EndId {
+    /// Number of the trial and path in this process.
+    pub(crate) session: u64,
+    /// Key and path in the headers of the streams.
+    pub(crate) name: (StreamKey, u32),
+    /// Tag in the probes of datagrams.
+    pub(crate) tag: u16,
+    /// Directions in which streams send.
+    pub(crate) directions: Directions,
+    /// Direction in which this end sends; it receives in the other one.
+    pub(crate) sends: Direction,
+}
 
 /// One end of a trial as its workers see it.
 #[derive(Debug)]
 pub(crate) struct EndPlan {
-    /// Number of the trial at this end.
-    pub(crate) session: u64,
+    pub(crate) id: EndId,
+    /// The streams of each direction.
     pub(crate) spec: StreamsSpec,
-    /// Tag in the probes of datagrams.
-    pub(crate) tag: u16,
-    /// Direction in which this end sends; it receives in the other one.
-    pub(crate) sends: Direction,
     /// Load of the streams that this end sends.
     pub(crate) budget: Budget,
 }
 
 impl EndPlan {
     /// The plan of an end. `ceiling` is the highest load that ceilings admit, in packets per second.
-    pub(crate) fn new(
-        session: u64,
-        spec: StreamsSpec,
-        tag: u16,
-        sends: Direction,
-        ceiling: Option<f64>,
-    ) -> Self {
+    pub(crate) fn new(id: EndId, spec: StreamsSpec, ceiling: Option<f64>) -> Self {
         let total = match spec.protocol {
             Protocol::Tcp => spec.bytes,
             Protocol::Udp => spec.datagrams(),
         };
         let budget = Budget::new(pace(&spec, ceiling).as_ref(), total);
-        Self { session, spec, tag, sends, budget }
+        Self { id, spec, budget }
+    }
+
+    /// True when this end sends a stream.
+    pub(crate) fn sends_stream(&self, number: u32) -> bool {
+        self.id.directions.direction_of(number, self.spec.streams) == Some(self.id.sends)
     }
 }
 

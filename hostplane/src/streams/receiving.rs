@@ -7,15 +7,15 @@ use linerate_measure::histogram::TickHistogram;
 use linerate_measure::losses::Sent;
 use linerate_measure::order::FlowState;
 use linerate_traffic::probe::{PROBE_BYTES, Probe};
+use linerate_wire::streams::{StreamEnd, StreamsSpec};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::Stream;
 use super::counters::StreamCounters;
 use super::header::Header;
-use super::report::StreamEnd;
+use super::report::{broken, closed_early};
 use super::worker::Group;
-use crate::spec::StreamsSpec;
+use super::{EndPlan, Stream};
 use crate::sys::batch::{BATCH, Batch};
 
 /// Largest message of several datagrams that the kernel delivers at once.
@@ -69,7 +69,7 @@ impl TcpReceiver {
             }
             Err(Errno::AGAIN) => Heard::Nothing,
             Err(Errno::INTR) => Heard::More,
-            Err(errno) => Heard::End(StreamEnd::broken(errno)),
+            Err(errno) => Heard::End(broken(errno)),
         }
     }
 }
@@ -80,15 +80,27 @@ pub(super) fn listen(stream: &Stream, counts: &mut StreamCounters, drained: bool
     let mut room = [0; 4096];
     match recv(&stream.socket, &mut room, RecvFlags::DONTWAIT) {
         Ok((_, 0)) if drained => Heard::End(StreamEnd::complete()),
-        Ok((_, 0)) => Heard::End(StreamEnd::closed_early()),
+        Ok((_, 0)) => Heard::End(closed_early()),
         Ok((_, bytes)) => {
             counts.foreign += bytes as u64;
             Heard::More
         }
         Err(Errno::AGAIN) => Heard::Nothing,
         Err(Errno::INTR) => Heard::More,
-        Err(errno) => Heard::End(StreamEnd::broken(errno)),
+        Err(errno) => Heard::End(broken(errno)),
     }
+}
+
+/// True when a datagram belongs to the set-up. One that asks for the stream again is answered: the first answer
+/// was lost.
+pub(super) fn answer_header(stream: &Stream, plan: &EndPlan, datagram: &[u8]) -> bool {
+    let Some(header) = Header::from_bytes(datagram).filter(|header| header.name() == plan.id.name) else {
+        return false;
+    };
+    if !header.answer {
+        let _ = send(&stream.socket, &header.answered(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    }
+    true
 }
 
 /// What all UDP streams of a trial at one worker have received, beyond each stream's counters.
@@ -149,7 +161,7 @@ impl UdpReceiver {
                     Some(Errno::INTR | Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::NETUNREACH) => {
                         Heard::More
                     }
-                    errno => Heard::End(StreamEnd::broken(errno.unwrap_or(Errno::IO))),
+                    errno => Heard::End(broken(errno.unwrap_or(Errno::IO))),
                 };
             }
         };
@@ -166,11 +178,10 @@ impl UdpReceiver {
                 let head = datagram.first_chunk::<PROBE_BYTES>().filter(|_| datagram.len() == expected);
                 let probe = head
                     .and_then(Probe::from_bytes)
-                    .filter(|probe| !message.cut && probe.tag == plan.tag && probe.flow == stream.number);
+                    .filter(|probe| !message.cut && probe.tag == plan.id.tag && probe.flow == stream.number);
                 match probe {
                     Some(probe) => self.observe(probe, sender_ns, counts, received, log, flow_id),
-                    // A header that was sent more than once belongs to the set-up.
-                    None if Header::from_bytes(datagram).is_some() => {}
+                    None if answer_header(stream, plan, datagram) => {}
                     None => counts.foreign += 1,
                 }
             }

@@ -5,15 +5,17 @@ use std::mem::MaybeUninit;
 
 use linerate_agent::host::monotonic_ns;
 use linerate_traffic::probe::{PROBE_BYTES, Probe};
+use linerate_wire::streams::{StreamEnd, StreamEndKind, StreamsSpec};
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendFlags, recvmsg, send};
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendFlags, recv, recvmsg, send};
 
 use super::Stream;
 use super::budget::Grant;
 use super::counters::StreamCounters;
-use super::report::StreamEnd;
+use super::header::HEADER_BYTES;
+use super::receiving::answer_header;
+use super::report::broken;
 use super::worker::{FromWorker, Group, noise};
-use crate::spec::StreamsSpec;
 use crate::sys::batch::{BATCH, Batch, Messages};
 use crate::sys::sockopt;
 
@@ -77,7 +79,7 @@ pub(super) fn send_stream(
                     Turn::Full
                 }
                 Errno::INTR => Turn::More,
-                other => Turn::Ended(StreamEnd::broken(other)),
+                other => Turn::Ended(broken(other)),
             }
         }
     }
@@ -151,8 +153,12 @@ pub(super) fn send_datagrams(
         Grant::Wait(elapsed_ns) => return Turn::Wait(group.after_start(elapsed_ns)),
         Grant::Exhausted => return Turn::Exhausted,
     };
-    let first =
-        Probe { tag: group.plan.tag, flow: stream.number, sequence: counts.datagrams as u32, ticks: now_ns };
+    let first = Probe {
+        tag: group.plan.id.tag,
+        flow: stream.number,
+        sequence: counts.datagrams as u32,
+        ticks: now_ns,
+    };
     out.write_probes(granted as usize, first);
     match out.send(stream, granted as usize) {
         Ok(sent) => {
@@ -178,10 +184,13 @@ pub(super) fn send_datagrams(
                 }
                 Errno::MSGSIZE | Errno::BADF => {
                     budget.give_back(granted);
-                    Turn::Ended(StreamEnd::failed(format!(
-                        "the kernel refuses datagrams of {} bytes: {errno}; give a smaller --size",
-                        out.datagram_bytes
-                    )))
+                    Turn::Ended(StreamEnd::because(
+                        StreamEndKind::Failed,
+                        format!(
+                            "the kernel refuses datagrams of {} bytes: {errno}; give a smaller --size",
+                            out.datagram_bytes
+                        ),
+                    ))
                 }
                 // A device without checksum offload cannot cut messages apart.
                 Errno::IO | Errno::INVAL if out.per_message > 1 => {
@@ -220,8 +229,17 @@ fn refusal_words(stream: u32, refusal: Errno) -> String {
 }
 
 impl UdpSender {
-    /// Empties the socket's error queue: the errors were counted when a send failed.
-    pub(super) fn read_errors(&mut self, stream: &Stream, _group: &Group) {
+    /// Answers datagrams of the set-up, and empties the socket's error queue: the errors were counted when a send
+    /// failed.
+    pub(super) fn read(stream: &Stream, group: &Group) {
+        let mut room = [0; 2 * HEADER_BYTES];
+        for _ in 0..BATCH {
+            match recv(&stream.socket, &mut room, RecvFlags::DONTWAIT) {
+                Ok((_, bytes)) => drop(answer_header(stream, &group.plan, &room[..bytes.min(room.len())])),
+                Err(Errno::AGAIN) => break,
+                Err(_) => {}
+            }
+        }
         let mut bytes = [0; 64];
         for _ in 0..BATCH {
             let mut control = [MaybeUninit::uninit(); 512];

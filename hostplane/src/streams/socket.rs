@@ -4,11 +4,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
+use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
 use rustix::io::Errno;
 use rustix::net::sockopt as options;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
-use crate::spec::{Load, Protocol, SocketOptions, StreamsSpec};
 use crate::sys::sockopt;
 
 /// Bytes that the kernel may hold unsent on a TCP socket: enough to keep it busy, and few enough that thousands
@@ -213,6 +213,12 @@ pub(super) fn fragments(fd: impl AsFd, spec: &StreamsSpec) -> Option<String> {
             spec.block_bytes
         )
     })
+}
+
+/// The address of a socket's peer; `None` when it has none any more.
+pub(crate) fn peer(fd: impl AsFd) -> Option<SocketAddr> {
+    let peer = rustix::net::getpeername(fd).ok().flatten();
+    peer.and_then(|address| SocketAddr::try_from(address).ok()).map(canonical)
 }
 
 /// An address in its shortest form: IPv4 in place of IPv4-mapped IPv6.

@@ -3,4 +3,5 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod batch;
+pub(crate) mod interfaces;
 pub(crate) mod sockopt;

@@ -5,7 +5,7 @@ mod change;
 
 use std::path::Path;
 
-use linerate_wire::engine::{EngineInfo, FrameEngine};
+use linerate_wire::engine::FrameEngine;
 use linerate_wire::host::HostInfo;
 use linerate_wire::message::Welcome;
 use linerate_wire::network::{NextHop, PortNetwork};
@@ -137,16 +137,17 @@ pub struct AgentEnvironment {
 }
 
 impl AgentEnvironment {
-    /// An agent's environment from its own report; secrets are removed from `command_line`.
+    /// An agent's environment from its own report and its engine; secrets are removed from `command_line`.
     pub fn new(
         name: &str,
         node: &str,
         pod: Option<&PodPlace>,
         command_line: &[String],
         welcome: &Welcome,
+        engine: &FrameEngine,
     ) -> Self {
-        let Welcome { agent, clock, engine: EngineInfo::Frames(engine), .. } = welcome;
-        let FrameEngine { dpdk, port, lcores, no_huge, network } = &**engine;
+        let Welcome { agent, clock, .. } = welcome;
+        let FrameEngine { dpdk, port, lcores, no_huge, network } = engine;
         Self {
             name: name.to_owned(),
             node: node.to_owned(),

@@ -57,8 +57,14 @@ impl TrialReport {
     }
 }
 
-impl From<Report> for TrialReport {
-    fn from(report: Report) -> Self {
+/// Error: the report is of streams, and a trial of frames has no place for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the report is of streams, not of frames")]
+pub struct NotOfFrames;
+
+impl TryFrom<Report> for TrialReport {
+    type Error = NotOfFrames;
+    fn try_from(report: Report) -> Result<Self, NotOfFrames> {
         let Report {
             trial,
             ended,
@@ -71,9 +77,12 @@ impl From<Report> for TrialReport {
             workers,
             throttling,
             detail: ReportDetail::Frames(frames),
-        } = report;
+        } = report
+        else {
+            return Err(NotOfFrames);
+        };
         let FrameReport { role, transmit, receive, port, lcores } = *frames;
-        Self {
+        Ok(Self {
             trial,
             role,
             ended,
@@ -89,7 +98,7 @@ impl From<Report> for TrialReport {
             clock,
             workers,
             throttling,
-        }
+        })
     }
 }
 
@@ -136,7 +145,7 @@ mod tests {
             };
             let line = serde_json::to_string(&report).unwrap();
             let arrived: Report = serde_json::from_str(&line).unwrap();
-            assert_eq!(serde_json::to_string(&TrialReport::from(arrived)).unwrap(), stored);
+            assert_eq!(serde_json::to_string(&TrialReport::try_from(arrived).unwrap()).unwrap(), stored);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use linerate_traffic::mac::MacAddr;
-use linerate_wire::engine::{EngineInfo, FrameEngine};
+use linerate_wire::engine::FrameEngine;
 use linerate_wire::message::{Acknowledge, Command, Stop};
 use linerate_wire::network::NextHop;
 use linerate_wire::port::PortInfo;
@@ -65,12 +65,25 @@ impl From<Unreachable> for Ending {
 pub(super) struct Agent {
     /// The connection.
     pub(super) session: Session,
+    engine: Box<FrameEngine>,
     node: String,
     pod: Option<PodPlace>,
     dialer: Dialer,
     token: Token,
     command_line: Vec<String>,
     exit: ExitWatch,
+}
+
+/// The engine of an agent that moves frames.
+fn frame_engine(session: &Session) -> Result<Box<FrameEngine>, Unreachable> {
+    let welcome = session.welcome();
+    let engine = welcome.engine.frames().cloned().map(Box::new);
+    engine.ok_or_else(|| {
+        let (name, program) = (session.agent(), &welcome.agent);
+        Unreachable::Failed(format!(
+            "{name} ({program}) moves streams, and the experiment's traffic is frames; start it with linerate-dataplane"
+        ))
+    })
 }
 
 impl Agent {
@@ -85,7 +98,8 @@ impl Agent {
         loop {
             let error = match Session::connect(&name, &dialer, token.reveal(), keep_alive).await {
                 Ok(session) => {
-                    let agent = Self { session, node, pod, dialer, token, command_line, exit };
+                    let engine = frame_engine(&session)?;
+                    let agent = Self { session, engine, node, pod, dialer, token, command_line, exit };
                     return agent.idle().await;
                 }
                 Err(error) if error.fault.is_forbidden() => return Err(Unreachable::by(&error)),
@@ -138,6 +152,7 @@ impl Agent {
             }
             match Session::connect(&name, &self.dialer, self.token.reveal(), keep_alive).await {
                 Ok(session) => {
+                    self.engine = frame_engine(&session)?;
                     self.session = session;
                     let state = self.session.welcome().state;
                     return self.back_to_idle(state).await.map_err(|error| Unreachable::by(&error));
@@ -168,8 +183,7 @@ impl Agent {
 
     /// What moves its frames.
     pub(super) fn engine(&self) -> &FrameEngine {
-        let EngineInfo::Frames(engine) = &self.session.welcome().engine;
-        engine
+        &self.engine
     }
 
     /// Its port.
@@ -190,8 +204,14 @@ impl Agent {
     /// Record of the agent and its host; `next_hops` are those from its port.
     pub(super) fn environment(&self, next_hops: Vec<NextHop>) -> AgentEnvironment {
         let pod = self.pod.as_ref();
-        let environment =
-            AgentEnvironment::new(self.name(), &self.node, pod, &self.command_line, self.session.welcome());
+        let environment = AgentEnvironment::new(
+            self.name(),
+            &self.node,
+            pod,
+            &self.command_line,
+            self.session.welcome(),
+            &self.engine,
+        );
         AgentEnvironment { next_hops, ..environment }
     }
 

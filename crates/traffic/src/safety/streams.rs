@@ -82,11 +82,16 @@ pub enum UnsafeStreams {
 }
 
 impl Ceilings {
-    /// Checks a trial of streams with `peer`.
+    /// Checks a trial of streams with `peer`; `None`: its address is not known yet.
     ///
     /// # Errors
     /// The ceiling that forbids the trial.
-    pub fn check_streams(&self, load: &PacketLoad, limit: &Limit, peer: IpAddr) -> Result<(), UnsafeStreams> {
+    pub fn check_streams(
+        &self,
+        load: &PacketLoad,
+        limit: &Limit,
+        peer: Option<IpAddr>,
+    ) -> Result<(), UnsafeStreams> {
         self.0.iter().try_for_each(|(origin, safety)| safety.check_streams(*origin, load, limit, peer))
     }
 
@@ -119,10 +124,10 @@ impl Safety {
         origin: Origin,
         load: &PacketLoad,
         limit: &Limit,
-        address: IpAddr,
+        peer: Option<IpAddr>,
     ) -> Result<(), UnsafeStreams> {
-        let within = |Network(network): &Network| network.contains(&address);
-        if !self.allow.is_empty() && !self.allow.iter().any(within) {
+        let outside = |address: &IpAddr| !self.allow.iter().any(|Network(network)| network.contains(address));
+        if let Some(address) = peer.filter(|address| !self.allow.is_empty() && outside(address)) {
             let allowed = list(&self.allow).replace(',', ", ");
             return Err(UnsafeStreams::Address { address, allowed, setting: origin.allow() });
         }
@@ -160,7 +165,7 @@ mod tests {
         let limit = |seconds: Option<u64>| Limit { duration_ms: seconds.map(|s| s * 1000), packets: None };
         let home: IpAddr = "127.0.0.1".parse().unwrap();
         let check = |pps, seconds, to: IpAddr| {
-            ceilings.check_streams(&load(pps), &limit(seconds), to).map_err(|error| error.to_string())
+            ceilings.check_streams(&load(pps), &limit(seconds), Some(to)).map_err(|error| error.to_string())
         };
         assert_eq!(check(Some(1000.0), Some(10), home), Ok(()));
         assert_eq!(check(Some(1000.0), Some(10), "::1".parse().unwrap()), Ok(()));
@@ -174,6 +179,8 @@ mod tests {
             let refusal = refusal.unwrap_err();
             assert!(parts.iter().all(|part| refusal.contains(part)), "{refusal}");
         }
+        let unknown = ceilings.check_streams(&load(Some(1.0)), &limit(Some(1)), None);
+        assert_eq!(unknown, Ok(()));
         assert_eq!(ceilings.most_packets_per_second(125.0), Ok(Some(1000.0)));
         assert_eq!(ceilings.most_packets_per_second(12_500.0), Ok(Some(100.0)));
         assert_eq!(Ceilings::default().most_packets_per_second(1.0), Ok(None));

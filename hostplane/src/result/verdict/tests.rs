@@ -1,6 +1,8 @@
+use linerate_wire::streams::{CpuUse, Load, StreamsSpec};
+
 use super::*;
-use crate::spec::{Direction, Load, StreamsSpec, tcp_spec};
-use crate::streams::report::{CpuUse, EndReport};
+use crate::spec::{Direction, tcp_spec};
+use crate::streams::report::EndReport;
 
 fn worker(on_cpu: f64, waited: f64) -> WorkerTime {
     // A little more than the 10 s of sending.

@@ -2,19 +2,18 @@
 
 use linerate_agent::host::monotonic_ns;
 use linerate_wire::report::FlowDelay;
+use linerate_wire::streams::{
+    Protocol, ReceivedStream, ReceivingReport, SendingEnd, SendingReport, SentStream, StreamEnd,
+};
 
 use super::{Attached, Session};
-use crate::spec::Protocol;
 use crate::streams::header::HEADER_BYTES;
 use crate::streams::receiving::ReceiverParts;
-use crate::streams::report::{
-    ReceivedStream, ReceivingReport, SendingEnd, SendingReport, SentStream, StreamEnd,
-};
-use crate::streams::tcp_info::TcpInfo;
+use crate::streams::tcp_info::tcp_info;
 
 impl Session {
     pub(super) fn sending_report(&self, ended: impl Fn(&Attached) -> StreamEnd) -> SendingReport {
-        let start_ns = self.start_ns.unwrap_or(0);
+        let start_ns = self.start_ns().unwrap_or(0);
         let last = self.sending_ends.iter().max_by_key(|(_, at_ns)| *at_ns);
         let (end, end_ns) = last.copied().unwrap_or((SendingEnd::Stopped, monotonic_ns()));
         let elapsed_ns = end_ns.saturating_sub(start_ns);
@@ -33,7 +32,7 @@ impl Session {
 
     fn sent_stream(&self, attached: &Attached, end: StreamEnd) -> SentStream {
         let (stream, counts) = (&attached.stream, attached.counts());
-        let tcp = TcpInfo::of(&stream.socket).ok().filter(|_| self.is_tcp());
+        let tcp = tcp_info(&stream.socket).ok().filter(|_| self.is_tcp());
         let acked = tcp.and_then(|info| info.bytes_acked);
         // A connection's first end has its SYN and its header acknowledged, too.
         let besides = if self.connects { HEADER_BYTES as u64 + 1 } else { 0 };
@@ -69,7 +68,7 @@ impl Session {
             sum
         });
         let (extents, total, longest) = parts.extents;
-        let start_ns = self.start_ns.unwrap_or(0);
+        let start_ns = self.start_ns().unwrap_or(0);
         let receivers = self.streams.values().filter(|attached| !attached.stream.sends);
         ReceivingReport {
             duration_s: (sum.last_ns > 0).then(|| sum.last_ns.saturating_sub(start_ns) as f64 / 1e9),
@@ -83,7 +82,7 @@ impl Session {
 
     fn received_stream(&self, attached: &Attached, end: StreamEnd) -> ReceivedStream {
         let (stream, counts) = (&attached.stream, attached.counts());
-        let tcp = TcpInfo::of(&stream.socket).ok().filter(|_| self.is_tcp());
+        let tcp = tcp_info(&stream.socket).ok().filter(|_| self.is_tcp());
         let udp = self.udp.get(&stream.number);
         let delays = udp.and_then(|udp| udp.flow.delays());
         let besides = if self.connects { 0 } else { HEADER_BYTES as u64 };

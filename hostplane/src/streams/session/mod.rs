@@ -10,16 +10,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use linerate_agent::host::monotonic_ns;
+use linerate_wire::streams::{Protocol, SendingEnd, StreamEnd, StreamEndKind, TcpInfo, TcpPoint};
 
-use crate::spec::Protocol;
 use crate::streams::counters::StreamCounters;
 use crate::streams::host::HostWatch;
 use crate::streams::look::{DatagramDrain, Progress, STALLED_NS};
 use crate::streams::pool::Pool;
 use crate::streams::receiving::UdpReceiver;
-use crate::streams::report::{EndReport, EndSample, SendingEnd, SentCounts, StreamEnd, TcpPoint};
-use crate::streams::socket::{canonical, fragments};
-use crate::streams::tcp_info::TcpInfo;
+use crate::streams::report::{EndReport, EndSample, SentCounts};
+use crate::streams::socket::{canonical, fragments, peer};
+use crate::streams::tcp_info::tcp_info;
 use crate::streams::worker::{FromWorker, Left, Order};
 use crate::streams::{EndPlan, Stream};
 use crate::sys::sockopt;
@@ -60,7 +60,8 @@ pub(crate) struct Session {
     streams: BTreeMap<u32, Attached>,
     reports: Sender<FromWorker>,
     reported: Receiver<FromWorker>,
-    start_ns: Option<u64>,
+    /// Start on this end's clock, and the other end's clock less this one's.
+    started: Option<(u64, i64)>,
     host: Option<HostWatch>,
     sender_workers: BTreeSet<usize>,
     sending_ends: Vec<(SendingEnd, u64)>,
@@ -70,6 +71,8 @@ pub(crate) struct Session {
     received_all: bool,
     next_look_ns: u64,
     notes: Vec<String>,
+    /// True when the workers have been told to leave the trial.
+    leaving: bool,
     left: Vec<Left>,
     /// Seconds for which each sending stream's socket was full.
     full_s: HashMap<u32, f64>,
@@ -87,7 +90,7 @@ impl Session {
             streams: BTreeMap::new(),
             reports,
             reported,
-            start_ns: None,
+            started: None,
             host: None,
             sender_workers: BTreeSet::new(),
             sending_ends: Vec::new(),
@@ -96,15 +99,21 @@ impl Session {
             received_all: false,
             next_look_ns: 0,
             notes: Vec::new(),
+            leaving: false,
             left: Vec::new(),
             full_s: HashMap::new(),
             udp: HashMap::new(),
         }
     }
 
+    /// True when this end sends a stream.
+    pub(crate) fn sends(&self, number: u32) -> bool {
+        self.plan.sends_stream(number)
+    }
+
     /// Hands a connected socket to a worker.
     pub(crate) fn attach(&mut self, number: u32, socket: OwnedFd) {
-        let sends = self.plan.spec.direction_of(number) == Some(self.plan.sends);
+        let sends = self.plan.sends_stream(number);
         let addresses = addresses(&socket);
         if sends && self.notes.is_empty() {
             self.notes.extend(fragments(&socket, &self.plan.spec));
@@ -124,6 +133,10 @@ impl Session {
             Attached { stream, addresses, worker, drops_before, sampled_bytes: 0, end: None, ending: None };
         self.streams.insert(number, attached);
         self.pool.order(worker, order);
+        if let Some((at_ns, peer_ahead_ns)) = self.started {
+            let session = self.plan.id.session;
+            self.pool.order(worker, Order::Start { session, at_ns, peer_ahead_ns });
+        }
     }
 
     fn is_tcp(&self) -> bool {
@@ -142,18 +155,22 @@ impl Session {
         self.workers().into_iter().for_each(|worker| self.pool.order(worker, order()));
     }
 
+    /// Measures the CPU time of this process and its host from now on.
+    pub(crate) fn watch_host(&mut self) {
+        self.host = Some(HostWatch::begin());
+    }
+
     /// Starts the senders at an instant of the raw monotonic clock. `peer_ahead_ns`: the other end's clock less
     /// this one's.
     pub(crate) fn start(&mut self, at_ns: u64, peer_ahead_ns: i64) {
-        self.start_ns = Some(at_ns);
-        self.host = Some(HostWatch::begin());
-        let session = self.plan.session;
+        self.started = Some((at_ns, peer_ahead_ns));
+        let session = self.plan.id.session;
         self.order_all(|| Order::Start { session, at_ns, peer_ahead_ns });
     }
 
     /// Ends the sending of this end.
     pub(crate) fn stop_sending(&self) {
-        let session = self.plan.session;
+        let session = self.plan.id.session;
         self.order_all(|| Order::StopSending { session });
     }
 
@@ -165,10 +182,26 @@ impl Session {
             let (received, _) = self.received();
             let sent: u64 = counts.datagrams.iter().sum();
             let longest_ns = received.delay_sum_ns / received.datagrams.max(1) * 2;
-            let elapsed_ns = now_ns.saturating_sub(self.start_ns.unwrap_or(now_ns));
+            let elapsed_ns = now_ns.saturating_sub(self.start_ns().unwrap_or(now_ns));
             self.drain = Some(DatagramDrain::new(sent, longest_ns, elapsed_ns / sent.max(1), now_ns));
         }
         self.expected = Some(counts);
+    }
+
+    fn start_ns(&self) -> Option<u64> {
+        self.started.map(|(at_ns, _)| at_ns)
+    }
+
+    /// Waits for nothing more: datagrams that are there count, connections end when they make no progress.
+    pub(crate) fn end_receiving(&mut self) {
+        self.received_all = true;
+        self.expected.get_or_insert_default();
+    }
+
+    /// First copies and duplicates of datagrams that have arrived.
+    pub(crate) fn received_datagrams(&self) -> (u64, u64) {
+        let (sum, _) = self.received();
+        (sum.datagrams, sum.duplicates)
     }
 
     /// Sum of the receivers' counters, and number of receiving streams.
@@ -239,14 +272,14 @@ impl Session {
     /// Gives up TCP streams whose sender has ended and which make no progress.
     fn give_up_stalled(&mut self, now_ns: u64) {
         let (sending_over, all_sent) = (self.sending_is_over(), self.expected.is_some());
-        let session = self.plan.session;
+        let session = self.plan.id.session;
         for (number, attached) in &mut self.streams {
             let ending = if attached.stream.sends { sending_over } else { all_sent };
             if attached.end.is_some() || !ending {
                 continue;
             }
             let bytes = if attached.stream.sends {
-                TcpInfo::of(&attached.stream.socket).ok().and_then(|info| info.bytes_acked).unwrap_or(0)
+                tcp_info(&attached.stream.socket).ok().and_then(|info| info.bytes_acked).unwrap_or(0)
             } else {
                 attached.counts().bytes
             };
@@ -258,7 +291,11 @@ impl Session {
                 } else {
                     format!("nothing more arrived for {seconds} s after the sender had ended")
                 };
-                let order = Order::GiveUp { session, stream: *number, end: StreamEnd::stalled(reason) };
+                let order = Order::GiveUp {
+                    session,
+                    stream: *number,
+                    end: StreamEnd::because(StreamEndKind::Stalled, reason),
+                };
                 self.pool.order(attached.worker, order);
                 // The order is given once.
                 attached.ending = Some(Progress::new(now_ns));
@@ -295,7 +332,7 @@ impl Session {
         let now_ns = monotonic_ns();
         let mut sample = EndSample {
             index,
-            at_ns: now_ns.saturating_sub(self.start_ns.unwrap_or(now_ns)),
+            at_ns: now_ns.saturating_sub(self.start_ns().unwrap_or(now_ns)),
             cpu_ns: self.host.as_ref().map_or(0, HostWatch::cpu_ns),
             throttled_ns: self.host.as_ref().and_then(HostWatch::throttled_ns),
             ..EndSample::default()
@@ -308,7 +345,7 @@ impl Session {
                 let sent = sample.sent.get_or_insert_default();
                 sent.bytes += counts.bytes;
                 sent.datagrams += counts.datagrams;
-                let info = Some(&attached.stream.socket).filter(|_| tcp).and_then(|fd| TcpInfo::of(fd).ok());
+                let info = Some(&attached.stream.socket).filter(|_| tcp).and_then(|fd| tcp_info(fd).ok());
                 if let Some(info) = info {
                     *sent.retransmits.get_or_insert(0) += u64::from(info.retransmits);
                     if each {
@@ -338,9 +375,10 @@ impl Session {
     /// streams that have not ended are given up.
     pub(crate) fn finish(mut self, unfinished: &str) -> EndReport {
         let (cpu, throttling) = self.host.as_ref().map(HostWatch::read).unwrap_or_default();
-        let session = self.plan.session;
+        let session = self.plan.id.session;
         let workers = self.workers();
         self.read_reports();
+        self.leaving = true;
         self.order_all(|| Order::Leave { session });
         while self.left.len() < workers.len() {
             match self.reported.recv_timeout(LEAVE_TIME) {
@@ -354,7 +392,7 @@ impl Session {
         let ended = |attached: &Attached| match (&attached.end, attached.stream.sends || self.is_tcp()) {
             (Some(end), _) => end.clone(),
             (None, false) if self.received_all => StreamEnd::complete(),
-            (None, _) => StreamEnd::given_up(unfinished),
+            (None, _) => StreamEnd::because(StreamEndKind::GivenUp, unfinished),
         };
         let sending = self.streams.values().any(|attached| attached.stream.sends);
         let receiving = self.streams.values().any(|attached| !attached.stream.sends);
@@ -369,12 +407,20 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    /// A trial that is given up before its end leaves no stream at a worker.
+    fn drop(&mut self) {
+        let session = self.plan.id.session;
+        if !self.leaving {
+            self.order_all(|| Order::Leave { session });
+        }
+    }
+}
+
 /// Local and peer's address of a socket.
 fn addresses(socket: &OwnedFd) -> (Option<SocketAddr>, Option<SocketAddr>) {
     let local = rustix::net::getsockname(socket).ok().and_then(|address| SocketAddr::try_from(address).ok());
-    let peer = rustix::net::getpeername(socket).ok().flatten();
-    let peer = peer.and_then(|address| SocketAddr::try_from(address).ok());
-    (local.map(canonical), peer.map(canonical))
+    (local.map(canonical), peer(socket))
 }
 
 fn point(stream: u32, bytes: u64, info: &TcpInfo) -> TcpPoint {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use linerate_agent::cpu_time::ThreadTime;
+use linerate_wire::streams::{SendingEnd, StreamEnd};
 use linerate_wire::time::WorkerTime;
 
 use crate::streams::counters::StreamCounters;
 use crate::streams::receiving::{DatagramRoom, ReceiverParts, TcpReceiver, UdpReceiver};
-use crate::streams::report::{SendingEnd, StreamEnd};
 use crate::streams::sending::{DatagramsOut, UdpSender};
 use crate::streams::{EndPlan, Stream};
 

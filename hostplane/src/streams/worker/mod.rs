@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use linerate_agent::host::monotonic_ns;
 use linerate_measure::gap_log::GapLog;
+use linerate_wire::streams::{SendingEnd, StreamEnd};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::net::Shutdown;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
@@ -25,8 +26,7 @@ pub(super) use self::group::Group;
 pub(crate) use self::group::{FromWorker, Left, Order};
 use self::group::{Slot, Way};
 use super::receiving::{Heard, listen};
-use super::report::{SendingEnd, StreamEnd};
-use super::sending::{Turn, send_datagrams, send_stream};
+use super::sending::{Turn, UdpSender, send_datagrams, send_stream};
 
 /// Event of the eventfd through which orders are announced, and of the timer.
 const ORDERS: u64 = u64::MAX;
@@ -278,19 +278,26 @@ impl Worker {
             group.report(FromWorker::SendingOver { end, at_ns });
         }
         for index in 0..self.slots.len() {
-            let Some(slot) = self.slots[index].as_mut().filter(|slot| slot.group == at) else { continue };
-            slot.writable = false;
-            if let Some(since) = slot.full_since.take() {
-                slot.full_ns += at_ns.saturating_sub(since);
+            if self.slots[index].as_ref().is_some_and(|slot| slot.group == at) {
+                self.end_sender(index, at_ns);
             }
-            match slot.way {
-                Way::TcpSend => {
-                    slot.way = Way::TcpDrain;
-                    let _ = rustix::net::shutdown(&slot.stream.socket, Shutdown::Write);
-                }
-                Way::UdpSend(_) => self.end_stream(index, StreamEnd::complete()),
-                _ => {}
+        }
+    }
+
+    /// Ends the sending of a stream.
+    fn end_sender(&mut self, index: usize, at_ns: u64) {
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
+        slot.writable = false;
+        if let Some(since) = slot.full_since.take() {
+            slot.full_ns += at_ns.saturating_sub(since);
+        }
+        match slot.way {
+            Way::TcpSend => {
+                slot.way = Way::TcpDrain;
+                let _ = rustix::net::shutdown(&slot.stream.socket, Shutdown::Write);
             }
+            Way::UdpSend(_) => self.end_stream(index, StreamEnd::complete()),
+            _ => {}
         }
     }
 
@@ -308,8 +315,8 @@ impl Worker {
             }
             Way::TcpSend => listen(&slot.stream, &mut slot.counts, false),
             Way::TcpDrain => listen(&slot.stream, &mut slot.counts, true),
-            Way::UdpSend(sender) => {
-                sender.read_errors(&slot.stream, group);
+            Way::UdpSend(_) => {
+                UdpSender::read(&slot.stream, group);
                 slot.hung_up = false;
                 Heard::Nothing
             }

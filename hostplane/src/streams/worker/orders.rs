@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use linerate_agent::cpu_time::ThreadTime;
 use linerate_agent::host::monotonic_ns;
+use linerate_wire::streams::{Protocol, SendingEnd, StreamEnd, StreamEndKind, StreamsSpec};
 use linerate_wire::time::WorkerTime;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::group::{Group, Slot, Way};
 use super::{FromWorker, Left, Order, Worker, noise};
-use crate::spec::{Protocol, StreamsSpec};
 use crate::streams::counters::StreamCounters;
 use crate::streams::receiving::{Heard, ReceiverParts, TcpReceiver, UdpReceiver};
-use crate::streams::report::{SendingEnd, StreamEnd};
 use crate::streams::sending::{DatagramsOut, UdpSender};
 use crate::streams::{EndPlan, Stream};
 
@@ -38,7 +37,7 @@ impl Worker {
                 if let Some(group) = self.group(session).and_then(|at| self.groups[at].as_mut()) {
                     group.start_ns = Some(at_ns);
                     group.peer_ahead_ns = peer_ahead_ns;
-                    group.time = Some(ThreadTime::now());
+                    group.time.get_or_insert_with(ThreadTime::now);
                 }
             }
             Order::StopSending { session } => {
@@ -67,11 +66,13 @@ impl Worker {
     }
 
     fn group(&self, session: u64) -> Option<usize> {
-        self.groups.iter().position(|group| group.as_ref().is_some_and(|group| group.plan.session == session))
+        self.groups
+            .iter()
+            .position(|group| group.as_ref().is_some_and(|group| group.plan.id.session == session))
     }
 
     fn attach(&mut self, plan: &Arc<EndPlan>, stream: Arc<Stream>, reports: &Sender<FromWorker>) {
-        let at = self.group(plan.session).unwrap_or_else(|| self.open_group(plan, reports));
+        let at = self.group(plan.id.session).unwrap_or_else(|| self.open_group(plan, reports));
         let spec = &plan.spec;
         let (way, flags) = way_of(spec, stream.sends);
         if stream.sends && spec.protocol == Protocol::Tcp && self.payload.len() < spec.block_bytes as usize {
@@ -97,16 +98,25 @@ impl Worker {
             full_since: None,
             full_ns: 0,
         });
+        let mut too_late = false;
         if let Some(group) = self.groups[at].as_mut()
             && sends
         {
             group.senders += 1;
+            too_late = group.sending_over;
             if group.out.is_none() && spec.protocol == Protocol::Udp {
                 group.out = Some(DatagramsOut::new(spec));
             }
         }
+        if too_late {
+            // It carries nothing, and its peer is told so.
+            self.end_sender(index, monotonic_ns());
+        }
         if let Err(errno) = added {
-            self.end_stream(index, StreamEnd::failed(format!("epoll does not take the socket: {errno}")));
+            self.end_stream(
+                index,
+                StreamEnd::because(StreamEndKind::Failed, format!("epoll does not take the socket: {errno}")),
+            );
         }
     }
 
@@ -175,7 +185,7 @@ fn way_of(spec: &StreamsSpec, sends: bool) -> (Way, EventFlags) {
         (Protocol::Tcp, false) => {
             (Way::TcpReceive(TcpReceiver::new(spec.sockets.skip_copy)), input | EventFlags::RDHUP)
         }
-        (Protocol::Udp, true) => (Way::UdpSend(UdpSender::default()), output),
+        (Protocol::Udp, true) => (Way::UdpSend(UdpSender::default()), input | output),
         (Protocol::Udp, false) => (Way::UdpReceive(UdpReceiver::default()), input),
     }
 }

@@ -58,8 +58,8 @@ impl Lab {
             ] {
                 lab.attempt(end, &line)?;
             }
-            // The same everywhere, whatever the host prefers.
-            let pin = "echo cubic > /proc/sys/net/ipv4/tcp_congestion_control";
+            // The same everywhere, whatever the host prefers. Every namespace may choose this one.
+            let pin = "echo reno > /proc/sys/net/ipv4/tcp_congestion_control";
             attempt(lab.command(end, "sh").args(["-c", pin]))?;
         }
         Ok(lab)

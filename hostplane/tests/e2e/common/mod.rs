@@ -5,6 +5,7 @@
 pub mod lab;
 pub mod proxy;
 pub mod relay;
+pub mod wire;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};

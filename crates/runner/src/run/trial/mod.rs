@@ -8,7 +8,7 @@ use futures_util::future::{join_all, select_all};
 use linerate_experiment::document::{DrainSection, TrialSection};
 use linerate_experiment::topology::Path;
 use linerate_results::store::record::Seen;
-use linerate_results::store::report::TrialReport;
+use linerate_results::store::report::{NotOfFrames, TrialReport};
 use linerate_traffic::limit::Limit;
 use linerate_traffic::profile::Profile;
 use linerate_traffic::span::Span;
@@ -411,7 +411,12 @@ async fn ask_one(
 
 async fn report(agent: &Agent) -> Result<TrialReport, Stopped> {
     match agent.session.report().await {
-        Ok(report) => Ok(report.into()),
+        Ok(report) => {
+            let agent = agent.name().to_owned();
+            report
+                .try_into()
+                .map_err(|error: NotOfFrames| Stopped::GivenUp { agent, message: error.to_string() })
+        }
         Err(error) => Err(Stopped::by(agent, error).await),
     }
 }
