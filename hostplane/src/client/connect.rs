@@ -14,7 +14,7 @@ use crate::control::link::{Link, LinkError};
 use crate::control::message::{Hello, ToClient, ToServer, Welcome};
 use crate::control::proof::{Nonces, is_nonce, matches, nonce};
 use crate::control::{PROTOCOL, STEP_TIME, program};
-use crate::streams::socket::{Place, towards};
+use crate::streams::socket::{Place, path_mtu, towards};
 
 /// Readings of the server's clock; the one with the shortest round trip counts.
 const PINGS: u32 = 16;
@@ -112,15 +112,7 @@ pub(super) fn datagram_bytes(address: SocketAddr, place: &Place) -> Result<u32, 
     /// MTU of Ethernet.
     const ETHERNET_MTU: u32 = 1500;
     let headers = if address.is_ipv6() { 48 } else { 28 };
-    let socket = towards(address, Protocol::Udp, place)?;
-    let connected = rustix::net::connect(&socket, &address);
-    connected.map_err(|errno| ClientError::Unreachable { address, error: errno.into() })?;
-    let mtu = if address.is_ipv6() {
-        rustix::net::sockopt::ipv6_mtu(&socket)
-    } else {
-        rustix::net::sockopt::ip_mtu(&socket)
-    };
-    Ok(mtu.unwrap_or(ETHERNET_MTU).clamp(576, ETHERNET_MTU) - headers)
+    Ok(path_mtu(address, place)?.clamp(576, ETHERNET_MTU) - headers)
 }
 
 /// Compares the clocks by round trips of control lines.

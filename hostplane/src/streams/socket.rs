@@ -202,12 +202,23 @@ fn set_congestion(fd: impl AsFd, name: &str) -> Result<(), SocketError> {
     })
 }
 
-/// A remark on datagrams that do not fit the MTU of a connected socket's path; `None` when they do.
-pub(super) fn fragments(fd: impl AsFd, spec: &StreamsSpec) -> Option<String> {
-    let mtu = options::ip_mtu(&fd).or_else(|_| options::ipv6_mtu(&fd)).ok()?;
-    let ipv6 = rustix::net::getsockname(&fd).ok()?.address_family() == AddressFamily::INET6;
-    let packet = spec.block_bytes + if ipv6 { 48 } else { 28 };
-    (spec.protocol == Protocol::Udp && packet > mtu).then(|| {
+/// MTU of the path to an address, as far as the kernel knows it: of its own interface, or smaller.
+pub(crate) fn path_mtu(to: SocketAddr, place: &Place) -> Result<u32, SocketError> {
+    let fd = towards(to, Protocol::Udp, place)?;
+    let known = rustix::net::connect(&fd, &to)
+        .and_then(|()| if to.is_ipv6() { options::ipv6_mtu(&fd) } else { options::ip_mtu(&fd) });
+    known.map_err(|errno| SocketError::Other(errno.into()))
+}
+
+/// A remark on datagrams to `peer` that do not fit the path's MTU; `None` when they do.
+pub(super) fn fragments(peer: SocketAddr, spec: &StreamsSpec) -> Option<String> {
+    if spec.protocol == Protocol::Tcp {
+        return None;
+    }
+    // A stream's own socket forgets its route when an option of it is set.
+    let mtu = path_mtu(peer, &Place::default()).ok()?;
+    let packet = spec.block_bytes + if peer.is_ipv6() { 48 } else { 28 };
+    (packet > mtu).then(|| {
         format!(
             "datagrams of {} bytes do not fit the path's MTU of {mtu}: each is sent in fragments, and is lost when one of them is",
             spec.block_bytes

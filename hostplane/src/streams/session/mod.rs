@@ -115,8 +115,8 @@ impl Session {
     pub(crate) fn attach(&mut self, number: u32, socket: OwnedFd) {
         let sends = self.plan.sends_stream(number);
         let addresses = addresses(&socket);
-        if sends && self.notes.is_empty() {
-            self.notes.extend(fragments(&socket, &self.plan.spec));
+        if let Some(peer) = addresses.1.filter(|_| sends && self.sender_workers.is_empty()) {
+            self.notes.extend(fragments(peer, &self.plan.spec));
         }
         let stream = Stream::new(number, sends, socket);
         let worker = self.pool.next_worker();
