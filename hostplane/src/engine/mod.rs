@@ -25,7 +25,7 @@ use linerate_wire::network::NextHop;
 use linerate_wire::report::{Ended, Report, ReportDetail};
 use linerate_wire::sample::Measures;
 use linerate_wire::streams::{PathSide, PathWork, SendingEnd, StreamsMeasures, StreamsReport, StreamsWork};
-use linerate_wire::time::{TickRate, WorkerTime};
+use linerate_wire::time::{SendingTimes, TickRate, WorkerTime};
 use linerate_wire::trial::Work;
 
 use self::doorkeeper::Doorkeeper;
@@ -216,11 +216,16 @@ impl Engine for KernelEngine {
         let over = receives && senders().count() > 0 && senders().all(ActivePath::sending_is_over);
         over.then(|| {
             let counts: Vec<u64> = senders().map(ActivePath::sent_units).collect();
-            Sent { trial: active.trial, packets: counts.iter().sum(), packets_per_lcore: counts }
+            Sent {
+                trial: active.trial,
+                packets: counts.iter().sum(),
+                packets_per_lcore: counts,
+                sending: None,
+            }
         })
     }
 
-    fn expect(&mut self, active: &mut Active, sent_per_lcore: Vec<u64>) {
+    fn expect(&mut self, active: &mut Active, sent_per_lcore: Vec<u64>, _: Option<SendingTimes>) {
         let receivers = active.paths.get_mut().iter_mut().filter(|path| !path.sends());
         receivers.zip(sent_per_lcore).for_each(|(path, sent)| path.expect(sent));
     }
