@@ -2,11 +2,12 @@
 //! leftovers stay recognisable. Every deletion names the uid of the object that was found, so a newer object
 //! of the same name is not deleted.
 
+use std::borrow::Borrow;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ContainerState, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PersistentVolumeClaim, Pod, Secret};
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -59,7 +60,7 @@ pub async fn remove(client: &Client, namespace: &str, id: &str) -> Result<(), Cl
 /// When the server refuses, a pod now belongs to another run, or one is not removed in time.
 pub async fn pods(pods: &Api<Pod>, id: &str, names: &[String]) -> Result<(), ClusterError> {
     let look = async |name: &String| {
-        let found = steadily(|| pods.get_metadata_opt(name)).await;
+        let found = steadily(|| pods.get_opt(name)).await;
         found.map_err(ClusterError::while_(format!("look at pod {name}")))
     };
     let mut going = Vec::new();
@@ -84,7 +85,7 @@ pub async fn pods(pods: &Api<Pod>, id: &str, names: &[String]) -> Result<(), Clu
             if begun.elapsed() > GONE_WITHIN {
                 return Err(still_there(std::slice::from_ref(name)));
             }
-            if begun.elapsed() > STRUCK_OFF_AFTER {
+            if begun.elapsed() > STRUCK_OFF_AFTER || has_ended(&pod) {
                 delete(pods, &pod, DeleteParams::default().grace_period(0)).await?;
             }
             tokio::time::sleep(pause).await;
@@ -136,14 +137,14 @@ where
 /// skipped.
 async fn delete_all<K>(
     api: &Api<K>,
-    found: &[impl ResourceExt],
+    found: &[impl Borrow<K>],
     params: &DeleteParams,
 ) -> Result<(), ClusterError>
 where
-    K: Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
 {
     let mut deletions = stream::iter(found)
-        .map(|object| async move { delete(api, object, params.clone()).await })
+        .map(|object| async move { delete(api, object.borrow(), params.clone()).await })
         .buffer_unordered(AT_ONCE);
     let mut first = Ok(());
     while let Some(deleted) = deletions.next().await {
@@ -197,19 +198,29 @@ fn cannot_run(pod: &Pod) -> bool {
     states.clone().flatten().any(is_held_up) && !states.any(|state| state.is_some_and(has_begun))
 }
 
+/// True for a deleted pod whose containers have all ended. Its kubelet has nothing left to end, but may confirm
+/// the deletion up to 10 s later.
+fn has_ended(pod: &Pod) -> bool {
+    let Some(status) = &pod.status else { return false };
+    let containers = status.container_statuses.as_deref().unwrap_or_default();
+    let is_over = |container: &ContainerStatus| {
+        container.state.as_ref().is_some_and(|state| state.terminated.is_some())
+    };
+    pod.metadata.deletion_timestamp.is_some() && !containers.is_empty() && containers.iter().all(is_over)
+}
+
 async fn wait_until_gone(pods: &Api<Pod>, selector: &str) -> Result<(), ClusterError> {
     let begun = Instant::now();
     let params = ListParams::default().labels(selector);
     let mut look = LOOK;
     loop {
-        let left =
-            steadily(|| pods.list_metadata(&params)).await.map_err(ClusterError::while_("list the pods"))?;
+        let left = steadily(|| pods.list(&params)).await.map_err(ClusterError::while_("list the pods"))?;
         if left.items.is_empty() {
             return Ok(());
         }
-        if begun.elapsed() > STRUCK_OFF_AFTER {
-            delete_all(pods, &left.items, &DeleteParams::default().grace_period(0)).await?;
-        }
+        let is_late = begun.elapsed() > STRUCK_OFF_AFTER;
+        let over: Vec<_> = left.items.iter().filter(|pod| is_late || has_ended(pod)).collect();
+        delete_all(pods, &over, &DeleteParams::default().grace_period(0)).await?;
         if begun.elapsed() > GONE_WITHIN {
             return Err(still_there(&left.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>()));
         }
@@ -225,6 +236,27 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn a_deleted_pod_has_ended_when_all_of_its_containers_have() {
+        let running = json!({"running": {}});
+        let ended = json!({"terminated": {"exitCode": 0}});
+        let pod = |deleted: bool, states: &[&Value]| {
+            let containers: Vec<_> = states
+                .iter()
+                .map(|state| json!({"name": "a", "state": state, "image": "", "imageID": "", "ready": false, "restartCount": 0}))
+                .collect();
+            let deletion = deleted.then_some("2026-01-01T00:00:00Z");
+            let pod = json!({
+                "metadata": {"deletionTimestamp": deletion}, "spec": {"containers": []}, "status": {"containerStatuses": containers},
+            });
+            serde_json::from_value::<Pod>(pod).unwrap()
+        };
+        assert!(has_ended(&pod(true, &[&ended, &ended])));
+        assert!(!has_ended(&pod(true, &[&ended, &running])));
+        assert!(!has_ended(&pod(true, &[])), "a status without containers says nothing of them");
+        assert!(!has_ended(&pod(false, &[&ended])));
+    }
 
     #[test]
     fn only_a_pod_that_cannot_run_is_deleted_without_its_kubelet() {
