@@ -8,7 +8,8 @@ set -euo pipefail
 
 read -r tx_vf rx_vf <<<"$VM_VFS"
 read -r _ rx_mac <<<"$VM_MACS"
-PACKETS=50000
+# Several times round the largest ring.
+PACKETS=20000
 # Two emulated CPUs: the reflector may be kept from its CPU for as long as its ring holds out.
 RATE=2kpps
 MEMORY_MB=64

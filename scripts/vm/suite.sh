@@ -30,7 +30,7 @@ run_suite() {
         case $scenario in
             machine) scenario_machine ;;
             pair | experiment) scenario_wire "$scenario" ;;
-            # Three trials of 50,000 packets there and back.
+            # Three trials of 20,000 packets there and back.
             reflect) boot_scenario reflect --time-limit 600 ;;
             routed) boot_scenario routed --wire hub ;;
             no-iommu) boot_scenario no-iommu --no-iommu ;;
