@@ -29,20 +29,21 @@ Usage: scripts/cluster.sh test [SCENARIO…]
 
 test   runs the scenarios (default: all of them), each in a namespace of its own, and prints PASS, FAIL or NOT RUN for every check
 
-Scenarios: memif      a pair on one node, joined by shared memory in a directory of the node
-           two_nodes  two pairs over the pod network, one on a node, one across nodes, with hugepages
-           search     two pairs, whose highest load is searched for together and one by one
-           addresses  pairs over the pod network with addresses of the pods and of the user
-           examples   examples/pods, applied as a user does
-           kept       pods that are made once and used by several runs
-           role       a service account with nothing but the printed Role
-           quotas     quotas with scopes: those about other pods are not in the way
-           refusals   what is refused before anything is created, each with its reason
-           others     pods of other people under our names are left alone
-           clocks     controllers whose clocks differ by ten minutes leave each other alone; a dead one's objects are removed
-           resume     a run whose controller is killed in every phase, and that is resumed each time
-           faults     pods that die, a controller that is killed: nothing lost, nothing left
-           routed     pairs over a pod network without a common layer 2, on one node and across nodes; a cluster of the kit's own, brought up for it
+Scenarios: memif       a pair on one node, joined by shared memory in a directory of the node
+           two_nodes   two pairs over the pod network, one on a node, one across nodes, with hugepages
+           search      two pairs, whose highest load is searched for together and one by one
+           addresses   pairs over the pod network with addresses of the pods and of the user
+           examples    examples/pods, applied as a user does
+           kept        pods that are made once and used by several runs
+           role        a service account with nothing but the printed Role
+           quotas      quotas with scopes: those about other pods are not in the way
+           refusals    what is refused before anything is created, each with its reason
+           unreachable a server that does not answer
+           others      pods of other people under our names are left alone
+           clocks      controllers whose clocks differ by ten minutes leave each other alone; a dead one's objects are removed
+           resume      a run whose controller is killed in every phase, and that is resumed each time
+           faults      pods that die, a controller that is killed: nothing lost, nothing left
+           routed      pairs over a pod network without a common layer 2, on one node and across nodes; a cluster of the kit's own, brought up for it
 
 The cluster is the one of KUBECONFIG when LINERATE_E2E=1 is set; its nodes must have the image LINERATE_E2E_IMAGE. Else it is the one that the kit
 in the directory LINERATE_CLUSTER_LAB brings up: build.sh, and cluster.sh with up, env, load and down. Needs kubectl and jq.

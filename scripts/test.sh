@@ -101,6 +101,14 @@ set_up() {
     scripts/containers.sh prepare || true
 }
 
+# pods: containers, then a cluster, which takes their image.
+pods() {
+    local ended=0
+    scripts/containers.sh test || ended=$?
+    scripts/cluster.sh test || ended=$?
+    return "$ended"
+}
+
 # beside_others: in the CPU time that the other stages leave, which wait for processes, guests and pods most of the time.
 beside_others() {
     local ended=0
@@ -137,14 +145,12 @@ shellcheck -x --exclude=SC2034 scripts/cluster/*.sh
 say "tests of rates and times, one at a time: each has the CPUs to itself"
 tests --test e2e -- --test-threads=1 alone:: 2>&1 | tee "$scratch/alone" || status=$?
 begin beside beside_others
-begin containers scripts/containers.sh test
+begin pods pods
 begin stub tests --test api_stub -- --test-threads=8
 say "tests, three at a time: mostly they wait"
 tests -- --test-threads=3 --skip alone:: --skip on_stub:: 2>&1 | tee "$scratch/tests" || status=$?
 say "tests on a stub of the Kubernetes API, eight at a time"
 end stub || status=1
-say "containers: the images, unprivileged containers, pods"
-end containers || status=1
 
 # sum WORD: of the lines in which test programs tell how they ended.
 sum() {
@@ -157,12 +163,12 @@ passed=$(sum passed)
 touch "$scratch"/{tests,stub}.not-run
 skipped=$(cat "$scratch"/{tests,stub}.not-run | wc -l)
 passed=$((passed - skipped))
-count "$scratch/containers"
 
 say "virtual machine: SR-IOV VFs behind an IOMMU, netem"
 stage vm scripts/vm.sh test
-say "cluster: pods on a real Kubernetes cluster"
-stage cluster scripts/cluster.sh test
+say "containers: the images, unprivileged containers; cluster: pods on a real Kubernetes cluster"
+end pods || status=1
+count "$scratch/pods"
 say "dependencies, Miri, fuzz targets"
 end beside || status=1
 count "$scratch/beside"

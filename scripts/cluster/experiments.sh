@@ -87,7 +87,7 @@ scenario_role() {
     kubectl --kubeconfig "$work/role.kubeconfig" config set-credentials u --token "$token" >/dev/null
     kubectl --kubeconfig "$work/role.kubeconfig" config set-context x --cluster c --user u --namespace "$namespace" >/dev/null
     kubectl --kubeconfig "$work/role.kubeconfig" config use-context x >/dev/null
-    KUBECONFIG=$work/role.kubeconfig run role -n 1 --link memif --same-node "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --flows 1 --rate 1kpps --packets 1000 \
+    KUBECONFIG=$work/role.kubeconfig run role -n 1 --link memif "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --flows 1 --rate 1kpps --packets 1000 \
         --set "spec.kubernetes.link.hostDirectory=/var/lib/$PREFIX"
     complete role 1
     # No other secret may be read.
@@ -101,7 +101,7 @@ scenario_role() {
     kubectl -n "$namespace" get role linerate -o json |
         jq '(.rules[] | select(.resources == ["pods"])).verbs -= ["delete"] | (.rules[] | select(.resources == ["secrets"])).verbs -= ["create"] |
             .rules |= map(select(.verbs != []))' | kubectl replace -f - >/dev/null
-    KUBECONFIG=$work/role.kubeconfig run lesser -n 1 --link memif --same-node "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --packets 10
+    KUBECONFIG=$work/role.kubeconfig run lesser -n 1 --link memif "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --packets 10
     check_equal "cluster: role: with less the run is refused" 1 "$status"
     check_contains "cluster: role: what is missing is named" "delete pods, create secrets" "$work/lesser.err"
     check_equal "cluster: role: nothing was created" 0 "$(objects)"
@@ -115,7 +115,7 @@ half_a_port_forward() {
     local verb=$1 other=$2
     kubectl -n "$namespace" get role linerate -o json |
         jq --arg verb "$verb" '(.rules[] | select(.resources == ["pods/portforward"])).verbs = [$verb]' | kubectl replace -f - >/dev/null
-    KUBECONFIG=$work/role.kubeconfig run "half-$verb" -n 1 --link memif --same-node "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --packets 10
+    KUBECONFIG=$work/role.kubeconfig run "half-$verb" -n 1 --link memif "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --packets 10
     check_equal "cluster: role: only $verb on pods/portforward: the run is refused" 1 "$status"
     check_contains "cluster: role: only $verb on pods/portforward: what is missing is named" ": $other pods/portforward" "$work/half-$verb.err"
     check_equal "cluster: role: only $verb on pods/portforward: nothing was created" 0 "$(objects)"

@@ -30,12 +30,16 @@ scenario_refusals() {
     kubectl -n "$namespace" create quota small --hard=requests.cpu=1 >/dev/null
     refused quota "quota small" "${NO_HUGE[@]}" --link memif
     kubectl -n "$namespace" delete quota small >/dev/null
+}
+
+# The run asks for a minute, as long as a server takes to restart.
+scenario_unreachable() {
     local config=$work/nowhere.kubeconfig
     kubectl --kubeconfig "$config" config set-cluster c --server https://127.0.0.1:1 >/dev/null
     kubectl --kubeconfig "$config" config set-context x --cluster c >/dev/null
     kubectl --kubeconfig "$config" config use-context x >/dev/null
     KUBECONFIG=$config run unreachable "${SMALL[@]}"
-    check_contains "cluster: refusals: unreachable: the reason" "cannot be reached" "$work/unreachable.err"
+    check_contains "cluster: unreachable: the reason" "cannot be reached" "$work/unreachable.err"
 }
 
 # scoped NAME SCOPE: a quota of no pods at all that is about pods of SCOPE only.

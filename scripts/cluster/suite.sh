@@ -1,9 +1,16 @@
 # Sourced by cluster.sh: runs the scenarios and counts their checks.
 # shellcheck shell=bash disable=SC2154
 
-SCENARIOS=(memif two_nodes search addresses examples kept role quotas refusals others clocks faults resume routed)
+# Of both nodes, or of none in particular.
+ANYWHERE=(two_nodes search addresses examples refusals)
+# Pods of one node: these run at the same time, each row on a node of its own.
+ON_ONE_NODE=(memif kept role quotas others unreachable clocks)
+ON_THE_OTHER=(faults resume)
+# Takes the place of the cluster that is up.
+LAST=(routed)
+SCENARIOS=("${ANYWHERE[@]}" "${ON_ONE_NODE[@]}" "${ON_THE_OTHER[@]}" "${LAST[@]}")
 PREFIX=linerate-e2e-$$
-work='' reason=''
+work='' reason='' beside=''
 
 # run_suite [SCENARIO…]
 run_suite() {
@@ -23,18 +30,61 @@ run_suite() {
     fi
     export KUBECONFIG
     mapfile -t nodes < <(kubectl get nodes -o name | sed 's|node/||')
-    for scenario in "${wanted[@]}"; do
+    if [ $# -gt 0 ] || [ "${#nodes[@]}" -lt 2 ]; then
+        run_scenarios "${wanted[@]}"
+    else
+        run_scenarios "${ANYWHERE[@]}"
+        begin_beside
+        run_on "${nodes[1]}" "${ON_THE_OTHER[@]}"
+        end_beside
+        run_scenarios "${LAST[@]}"
+    fi
+    end_checks "$begun"
+}
+
+run_scenarios() {
+    local scenario
+    for scenario in "$@"; do
         say "cluster: $scenario"
         namespace=$PREFIX-${scenario//_/-}
         kubectl create namespace "$namespace" >/dev/null
         "scenario_$scenario"
         kubectl delete namespace "$namespace" --wait=false >/dev/null 2>&1
     done
-    end_checks "$begun"
+}
+
+# run_on NODE SCENARIO…: pods of an experiment are on that node.
+run_on() {
+    local SMALL=("${SMALL[@]}" --node "$1,$1")
+    shift
+    run_scenarios "$@"
+}
+
+# begin_beside: one row of scenarios, in a process of its own. What it writes is shown when it has ended.
+begin_beside() {
+    mkdir "$work/beside"
+    row_beside "$work/beside" >"$work/beside.out" 2>&1 </dev/null &
+    beside=$!
+}
+
+# row_beside DIRECTORY: for its files.
+row_beside() {
+    local work=$1 LINERATE_NOT_RUN=''
+    run_on "${nodes[0]}" "${ON_ONE_NODE[@]}"
+}
+
+# end_beside: its checks count as if they had been run here.
+end_beside() {
+    local status=0 line
+    wait "$beside" || status=$?
+    beside=''
+    while IFS= read -r line; do check_line "$line"; done <"$work/beside.out"
+    [ "$status" -eq 0 ] || check_line "FAIL cluster: ${ON_ONE_NODE[*]}: ended with $status"
 }
 
 end_suite() {
     local left
+    [ -z "$beside" ] || { pkill -TERM -P "$beside" && kill -TERM "$beside" && wait "$beside"; } 2>/dev/null || true
     if [ -n "${KUBECONFIG:-}" ] && [ -z "$reason" ]; then
         for left in $(kubectl get namespaces -o name 2>/dev/null | grep "/$PREFIX-" || true); do
             kubectl delete "$left" --wait=false >/dev/null 2>&1 || true
