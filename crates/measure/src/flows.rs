@@ -158,8 +158,8 @@ impl FrameWriter {
 
 impl Cursor {
     /// Works on local copies of the fields: for the compiler, a write to a frame might alias any field, and
-    /// it would reload each field for each frame.
-    #[inline(always)]
+    /// it would reload each field for each frame. Not inlined, so that this loop has all registers to itself.
+    #[inline(never)]
     fn write<const N: usize>(&mut self, flows: &[Flow<N>], slots: impl Slots, ticks: u64) -> usize {
         let (layout, frame_bytes) = (self.layout, self.frame_bytes);
         let mut moment = Moment::new(self.tag, self.round, ticks);
