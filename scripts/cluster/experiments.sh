@@ -42,9 +42,10 @@ scenario_search() {
             --set "spec.search.goals=[$goal]" --set spec.search.load.max=2kpps --set "spec.search.mode=$mode" --set spec.search.warmUp=0s
         check_json "cluster: search: $mode: complete, and every packet is accounted for" "$work/search-$mode.json" \
             '.status == "complete" and (.trials | length > 0 and all(.sent_packets == .received_packets + .lost_packets))'
-        check_json "cluster: search: $mode: at least the highest load, or what limited it" "$work/search-$mode.json" \
+        # A loaded machine may lose packets below it: that is a result as well.
+        check_json "cluster: search: $mode: the highest load, one below it, or what limited it" "$work/search-$mode.json" \
             '.searches | all(.ended == "finished" and (.goals | all(if .irregular == "maxLoadReached" then .effective_lower_bound_pps == 2000
-                else .limited_by != null and .effective_lower_bound_pps < 2000 end)))'
+                else .effective_lower_bound_pps < 2000 and (.irregular == null or .limited_by != null) end)))'
     done
     check_json "cluster: search: together is one search over both pairs" "$work/search-together.json" '.searches | length == 1 and all(.paths == 2)'
     check_json "cluster: search: each is a search for each pair, the other one idle" "$work/search-each.json" \
