@@ -10,6 +10,7 @@ pub mod command;
 
 mod client;
 mod control;
+mod diagnose;
 mod door;
 mod engine;
 mod result;

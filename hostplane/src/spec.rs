@@ -81,6 +81,9 @@ pub(crate) struct TrialSpec {
     pub(crate) directions: Directions,
     /// Milliseconds between samples.
     pub(crate) interval_ms: u32,
+    /// CPU whose worker takes all streams at the server; absent: the workers take them in turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) server_cpu: Option<u32>,
     /// The streams of each direction.
     #[serde(flatten)]
     pub(crate) each: StreamsSpec,
@@ -138,8 +141,12 @@ mod tests {
 
     #[test]
     fn intervals_have_a_range() {
-        let trial =
-            |interval_ms| TrialSpec { directions: Directions::Forward, interval_ms, each: tcp_spec() };
+        let trial = |interval_ms| TrialSpec {
+            directions: Directions::Forward,
+            interval_ms,
+            server_cpu: None,
+            each: tcp_spec(),
+        };
         assert_eq!(trial(10).check(), Ok(()));
         let refusal = trial(1).check().unwrap_err().to_string();
         assert!(refusal.contains("interval_ms: 1 is outside 10…3600000"), "{refusal}");

@@ -20,17 +20,17 @@ use crate::streams::socket::{Place, path_mtu, towards};
 const PINGS: u32 = 16;
 
 /// A server that has proved itself.
-pub(super) struct Server {
-    pub(super) link: Link,
-    pub(super) address: SocketAddr,
-    pub(super) client: SocketAddr,
-    pub(super) welcome: Welcome,
-    pub(super) key: StreamKey,
-    pub(super) clock: ClockRelation,
+pub(crate) struct Server {
+    pub(crate) link: Link,
+    pub(crate) address: SocketAddr,
+    pub(crate) client: SocketAddr,
+    pub(crate) welcome: Welcome,
+    pub(crate) key: StreamKey,
+    pub(crate) clock: ClockRelation,
 }
 
 /// Connects to the first address of the host that answers.
-pub(super) async fn connect(request: &Request) -> Result<Server, ClientError> {
+pub(crate) async fn connect(request: &Request) -> Result<Server, ClientError> {
     let (stream, address, client) = reach(request).await?;
     let mut link = Link::new(stream);
     let failed = |error: LinkError| ClientError::Link { address, error };
@@ -57,7 +57,7 @@ pub(super) async fn connect(request: &Request) -> Result<Server, ClientError> {
 }
 
 /// The error of a line that is not the expected one.
-pub(super) fn unexpected(address: SocketAddr, line: ToClient) -> ClientError {
+pub(crate) fn unexpected(address: SocketAddr, line: ToClient) -> ClientError {
     match line {
         ToClient::Refused(reason) => ClientError::Denied { address, reason: escaped_line(&reason) },
         _ => ClientError::Link { address, error: LinkError::Foreign("an unexpected line".to_owned()) },
@@ -89,7 +89,7 @@ async fn reach(request: &Request) -> Result<(TcpStream, SocketAddr, SocketAddr),
 }
 
 /// Makes a connection with a socket.
-pub(super) async fn open(socket: OwnedFd, address: SocketAddr) -> Result<TcpStream, ClientError> {
+pub(crate) async fn open(socket: OwnedFd, address: SocketAddr) -> Result<TcpStream, ClientError> {
     let socket = TcpSocket::from_std_stream(socket.into());
     match timeout(CONNECT_TIME, socket.connect(address)).await {
         Ok(Ok(stream)) => Ok(stream),

@@ -1,6 +1,6 @@
 //! The client's end: asks a server for a trial, runs its own part of it, and gathers both accounts.
 
-mod connect;
+pub(crate) mod connect;
 mod run;
 pub(crate) mod streams;
 
@@ -31,7 +31,7 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    fn admits(self, address: IpAddr) -> bool {
+    pub(crate) fn admits(self, address: IpAddr) -> bool {
         match self {
             Family::Any => true,
             Family::V4 => address.is_ipv4(),

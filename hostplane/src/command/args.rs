@@ -11,6 +11,8 @@ use linerate_traffic::rate::Rate;
 use linerate_traffic::safety::Network;
 use linerate_traffic::span::Span;
 
+use super::diagnose::DiagnoseArgs;
+
 /// Port of a server.
 pub(super) const DEFAULT_PORT: u16 = 22023;
 
@@ -27,10 +29,12 @@ Examples:
     linerate-hostplane tcp 10.0.0.2 --reverse --parallel 8 --rate 2gbps --duration 1m --json --token-file token
   50,000 datagrams a second, until interrupted:
     linerate-hostplane udp 10.0.0.2 --rate 50kpps --size 512 --duration endless --token-file token
+  What is wrong between this host and another one, in words, with the numbers and what to type:
+    linerate-hostplane diagnose 10.0.0.2 --token-file token
   Both directions at once on CPUs 2 and 3, with another congestion control:
     linerate-hostplane tcp 10.0.0.2 --bidirectional --cpus 2,3 --congestion cubic --token-file token
 
-Exit codes: 0 done, 1 failed or the account is not complete, 2 wrong usage, 130 interrupted before the trial's end.";
+Exit codes: 0 done, 1 failed, the account is not complete or a fault was found, 2 wrong usage, 130 interrupted before the trial's end.";
 
 /// Measures TCP and UDP streams through the kernel's sockets.
 #[derive(Debug, Parser)]
@@ -50,6 +54,9 @@ pub(super) enum Command {
     Tcp(TcpArgs),
     /// Send and receive UDP datagrams with a server
     Udp(UdpArgs),
+    /// Measure a path both ways, and say what is wrong with it and what to do
+    #[command(visible_alias = "check")]
+    Diagnose(Box<DiagnoseArgs>),
     /// Wait for the controller's trials
     Agent(AgentArgs),
 }
@@ -191,6 +198,9 @@ pub(super) struct TrialArgs {
     /// CPUs of this end's workers, one each, such as 2,3 or 4-7 [default: as many workers as streams, at most one per CPU]
     #[arg(long, value_name = "CPUS")]
     pub(super) cpus: Option<CpuSet>,
+    /// CPU whose worker takes all streams at the server [default: the server's workers take them in turn]
+    #[arg(long, value_name = "CPU")]
+    pub(super) server_cpu: Option<u32>,
     /// Send and receive buffer of every socket, in bytes, such as 256KiB [default: the kernel's, which it adapts for TCP]
     #[arg(long, short, value_name = "BYTES")]
     pub(super) window: Option<Bytes>,
@@ -300,6 +310,7 @@ impl Command {
             Command::Serve(args) => args.json,
             Command::Tcp(args) => args.trial.json,
             Command::Udp(args) => args.trial.json,
+            Command::Diagnose(args) => args.json,
             Command::Agent(_) => true,
         }
     }

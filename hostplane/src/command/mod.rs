@@ -2,6 +2,7 @@
 
 mod agent;
 mod args;
+mod diagnose;
 mod output;
 mod ready;
 mod serve;
@@ -25,7 +26,7 @@ pub(crate) const PROGRAM: &str = "linerate-hostplane";
 pub(crate) enum Ending {
     /// The command completed.
     Done,
-    /// A result was printed, and it is not complete.
+    /// A result was printed, and it is not complete, or a diagnosis found a fault.
     Incomplete,
     /// A signal ended a trial that had an end of its own.
     Interrupted,
@@ -57,6 +58,7 @@ fn run(cli: &Cli) -> Result<Ending, Failure> {
     match cli.command.validate()? {
         Ready::Serve(serve) => serve::run(serve),
         Ready::Trial(trial) => trial::run(trial),
+        Ready::Diagnose(diagnose) => diagnose::run(*diagnose),
         Ready::Agent(agent) => agent::run(agent),
     }
 }

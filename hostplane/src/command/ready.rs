@@ -15,6 +15,7 @@ use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
 use super::args::{
     self, AgentArgs, Bytes, Command, SafetyArgs, ServeArgs, TcpArgs, TokenArgs, TrialArgs, UdpArgs,
 };
+use super::diagnose::Diagnose;
 use super::output::Failure;
 use crate::client::{Family, Request};
 use crate::engine::EngineConfig;
@@ -31,6 +32,7 @@ const USUAL_DURATION_MS: u64 = 10_000;
 pub(super) enum Ready {
     Serve(Serve),
     Trial(Trial),
+    Diagnose(Box<Diagnose>),
     Agent(Agent),
 }
 
@@ -62,6 +64,7 @@ impl Command {
             Command::Serve(args) => serve(args),
             Command::Tcp(args) => tcp(args),
             Command::Udp(args) => udp(args),
+            Command::Diagnose(args) => Ok(Ready::Diagnose(Box::new(args.validate()?))),
             Command::Agent(args) => agent(args),
         }
     }
@@ -159,7 +162,7 @@ fn udp(args: &UdpArgs) -> Result<Ready, Failure> {
     args.trial.ready(spec)
 }
 
-fn count(option: &str, Bytes(bytes): Bytes) -> Result<u32, Failure> {
+pub(super) fn count(option: &str, Bytes(bytes): Bytes) -> Result<u32, Failure> {
     u32::try_from(bytes).map_err(|_| Failure::usage(format!("{option}: {bytes} bytes are too many")))
 }
 
@@ -197,7 +200,8 @@ impl TrialArgs {
         };
         let streams = self.parallel;
         let each = StreamsSpec { protocol, streams, load, duration_ms, bytes, block_bytes, sockets };
-        Ok(TrialSpec { directions, interval_ms: u32::try_from(interval_ms).unwrap_or(u32::MAX), each })
+        let interval_ms = u32::try_from(interval_ms).unwrap_or(u32::MAX);
+        Ok(TrialSpec { directions, interval_ms, server_cpu: self.server_cpu, each })
     }
 
     fn ready(&self, spec: TrialSpec) -> Result<Ready, Failure> {
@@ -219,7 +223,7 @@ impl TrialArgs {
     }
 }
 
-fn milliseconds(option: &str, time: Duration) -> Result<u64, Failure> {
+pub(super) fn milliseconds(option: &str, time: Duration) -> Result<u64, Failure> {
     let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     if ms == 0 {
         return Err(Failure::usage(format!("{option} must be at least 1ms")));
@@ -228,7 +232,7 @@ fn milliseconds(option: &str, time: Duration) -> Result<u64, Failure> {
 }
 
 impl TokenArgs {
-    fn load(&self) -> Result<Token, Failure> {
+    pub(super) fn load(&self) -> Result<Token, Failure> {
         Token::load(self.token_file.as_deref(), std::env::var(TOKEN_VARIABLE).ok()).map_err(|error| {
             Failure::usage(match error {
                 TokenError::Missing => format!(
@@ -242,7 +246,7 @@ impl TokenArgs {
 }
 
 impl SafetyArgs {
-    fn resolve(&self) -> Result<Ceilings, Failure> {
+    pub(super) fn resolve(&self) -> Result<Ceilings, Failure> {
         let Self { max_rate, max_duration, allow } = self.clone();
         let environment = Safety::from_environment(|name| std::env::var(name).ok())
             .map_err(|error| Failure::usage(error.to_string()))?;

@@ -1,7 +1,10 @@
 //! The messages.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
+use crate::diagnose::view::HostView;
 use crate::spec::TrialSpec;
 use crate::streams::report::{EndReport, EndSample, SentCounts};
 
@@ -17,6 +20,10 @@ pub(crate) enum ToServer {
     Ping(u32),
     /// Asks for a trial.
     Trial(Box<TrialSpec>),
+    /// Asks what the server sees of its host; may be repeated.
+    Observe,
+    /// Asks for a search for the path's MTU; the last request of a connection.
+    Ladder,
     /// Both ends start at an instant.
     Start(Start),
     /// The server is to end its sending.
@@ -41,6 +48,8 @@ pub(crate) enum ToClient {
     Pong(Pong),
     /// The trial is accepted; the server awaits its streams.
     Accepted(Accepted),
+    /// What the server sees.
+    Observed(Box<Observed>),
     /// All streams have arrived.
     Ready,
     /// Measures at the end of an interval.
@@ -97,6 +106,18 @@ pub(crate) struct Pong {
     pub(crate) now_ns: u64,
 }
 
+/// What a server sees of its host and of the client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Observed {
+    /// The client's address as it arrives.
+    pub(crate) client: SocketAddr,
+    /// The address at which it arrives.
+    pub(crate) server: SocketAddr,
+    /// CPUs with a worker of their own; empty when the scheduler places the workers.
+    pub(crate) workers: Vec<u32>,
+    pub(crate) view: HostView,
+}
+
 /// Acceptance of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Accepted {
@@ -131,6 +152,7 @@ mod tests {
                 ToServer::Trial(Box::new(TrialSpec {
                     directions: Directions::Both,
                     interval_ms: 500,
+                    server_cpu: None,
                     each: tcp_spec(),
                 })),
                 concat!(

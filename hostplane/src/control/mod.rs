@@ -7,7 +7,8 @@
 //! proof {proof}                       ►
 //!                                     ◄    welcome {boot_id, …}
 //! ping, several times                 ►◄   pong {now_ns}
-//! trial {…}                           ►
+//! observe, any number of times        ►◄   observed {…}
+//! trial {…} | ladder                  ►
 //!                                     ◄    accepted {tag}
 //! streams: connections or datagrams that begin with a header
 //!                                     ◄    ready

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hugepage_check::cpu_set::CpuSet;
 use linerate_agent::host::{boot_id, monotonic_ns};
 use linerate_agent::machine::machine;
 use linerate_logging::terminal::escaped_line;
@@ -14,11 +15,12 @@ use linerate_wire::streams::StreamKey;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Context, Event, Stranger};
+use super::{Context, Event, Stranger, ladder};
 use crate::control::link::{Conversation, Link, LinkError};
-use crate::control::message::{Accepted, Challenge, Pong, Start, ToClient, ToServer, Welcome};
+use crate::control::message::{Accepted, Challenge, Observed, Pong, Start, ToClient, ToServer, Welcome};
 use crate::control::proof::{Nonces, is_nonce, matches, nonce};
 use crate::control::{ALIVE_TIME, LOOK_TIME, PROTOCOL, SILENCE_TIME, STEP_TIME, program};
+use crate::diagnose::view::HostView;
 use crate::door::{Arrivals, Arrived};
 use crate::spec::Direction;
 use crate::spec::TrialSpec;
@@ -28,6 +30,8 @@ use crate::streams::{EndId, EndPlan};
 
 /// Longest wait for the streams of a trial.
 const STREAMS_TIME: Duration = Duration::from_secs(20);
+/// Longest silence of a client that observes.
+const OBSERVER_TIME: Duration = Duration::from_secs(120);
 /// File descriptors that a server keeps for other things than streams.
 const SPARE_DESCRIPTORS: u64 = 32;
 /// Farthest start, in nanoseconds.
@@ -74,8 +78,10 @@ pub(super) async fn converse(context: Rc<Context>, stranger: Stranger, stream: T
         Ok(local) => local,
         Err(error) => return tracing::warn!(%error, "a connection without a local address"),
     };
-    match accept(&context, &mut link, client).await {
-        Ok(spec) => run(&context, link, Meeting { client, local, key }, spec).await,
+    let meeting = Meeting { client, local, key };
+    match accept(&context, &mut link, meeting).await {
+        Ok(Asked::Trial(spec)) => run(&context, link, meeting, *spec).await,
+        Ok(Asked::Ladder) => ladder::serve(&context, link, meeting).await,
         Err(broken) => end_early(&context, link, client, broken).await,
     }
 }
@@ -138,16 +144,35 @@ async fn welcome(context: &Context, link: &mut Link) -> Result<StreamKey, Break>
     Ok(nonces.key(&context.token))
 }
 
-/// Answers pings, and checks the trial that the client asks for.
-async fn accept(context: &Context, link: &mut Link, client: SocketAddr) -> Result<TrialSpec, Break> {
+/// What a client asks for.
+enum Asked {
+    Trial(Box<TrialSpec>),
+    Ladder,
+}
+
+/// Answers pings and observers, and checks the trial that the client asks for.
+async fn accept(context: &Context, link: &mut Link, meeting: Meeting) -> Result<Asked, Break> {
+    let Meeting { client, local, .. } = meeting;
+    let mut limit = STEP_TIME;
     loop {
-        match link.read(STEP_TIME).await? {
+        match link.read(limit).await? {
             ToServer::Ping(number) => {
                 link.send(&ToClient::Pong(Pong { number, now_ns: monotonic_ns() })).await?;
             }
             ToServer::Trial(spec) => {
                 check(context, &spec, client.ip()).map_err(Break::Refused)?;
-                return Ok(*spec);
+                return Ok(Asked::Trial(spec));
+            }
+            ToServer::Observe => {
+                // Its trials, on other connections, come between.
+                limit = OBSERVER_TIME;
+                let view = HostView::take(client.ip());
+                let observed = Observed { client, server: local, workers: context.pool.cpus(), view };
+                link.send(&ToClient::Observed(Box::new(observed))).await?;
+            }
+            ToServer::Ladder => {
+                ladder::check(context, client.ip()).map_err(Break::Refused)?;
+                return Ok(Asked::Ladder);
             }
             _ => return Err(Break::Refused("a trial is expected".to_owned())),
         }
@@ -171,6 +196,10 @@ fn check(context: &Context, spec: &TrialSpec, client: IpAddr) -> Result<(), Stri
         .ceilings
         .check_streams(&PacketLoad { packets_per_second, packet_bytes }, &limit, Some(client))
         .map_err(|error| error.to_string())?;
+    if let Some(cpu) = spec.server_cpu.filter(|cpu| context.pool.worker_on(*cpu).is_none()) {
+        let cpus: CpuSet = context.pool.cpus().into_iter().collect();
+        return Err(format!("no worker of this server is pinned to CPU {cpu}; those with one: {cpus}"));
+    }
     check_descriptors(spec.total_streams().into())
 }
 
@@ -190,10 +219,10 @@ fn check_descriptors(streams: u64) -> Result<(), String> {
 
 /// Both ends of a conversation, and the key of its streams.
 #[derive(Clone, Copy)]
-struct Meeting {
-    client: SocketAddr,
-    local: SocketAddr,
-    key: StreamKey,
+pub(super) struct Meeting {
+    pub(super) client: SocketAddr,
+    pub(super) local: SocketAddr,
+    pub(super) key: StreamKey,
 }
 
 /// Runs an accepted trial.
@@ -221,6 +250,9 @@ async fn run(context: &Context, mut link: Link, meeting: Meeting, spec: TrialSpe
     };
     let plan = EndPlan::new(id, spec.each.clone(), ceiling.map(|(packets, _)| packets));
     let mut session = Session::new(Arc::clone(&context.pool), plan, false);
+    if let Some(worker) = spec.server_cpu.and_then(|cpu| context.pool.worker_on(cpu)) {
+        session.choose_worker(worker);
+    }
     let mut conversation = link.listen::<ToServer>();
     let mut trial = Trial { context, meeting, spec: &spec, ceiling: ceiling.map(|(_, bytes)| bytes) };
     let end = match trial.run(&mut session, &mut conversation, arrivals).await {

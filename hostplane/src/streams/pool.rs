@@ -26,6 +26,8 @@ pub(crate) enum PoolError {
 
 #[derive(Debug)]
 struct Handle {
+    /// The CPU that it is pinned to.
+    cpu: Option<u32>,
     orders: Option<Sender<Order>>,
     wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
@@ -87,7 +89,7 @@ impl Pool {
                 Worker::new(seat).run();
             })
             .map_err(PoolError::Start)?;
-        Ok(Handle { orders: Some(orders), wake, thread: Some(thread) })
+        Ok(Handle { cpu, orders: Some(orders), wake, thread: Some(thread) })
     }
 
     /// Number of workers.
@@ -98,6 +100,16 @@ impl Pool {
     /// The worker that is to take the next stream: each one in turn.
     pub(crate) fn next_worker(&self) -> usize {
         self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len()
+    }
+
+    /// CPUs with a worker of their own.
+    pub(crate) fn cpus(&self) -> Vec<u32> {
+        self.workers.iter().filter_map(|worker| worker.cpu).collect()
+    }
+
+    /// The worker that is pinned to a CPU.
+    pub(crate) fn worker_on(&self, cpu: u32) -> Option<usize> {
+        self.workers.iter().position(|worker| worker.cpu == Some(cpu))
     }
 
     /// Gives a worker an order.

@@ -70,6 +70,23 @@ pub(crate) fn set_error_queue(fd: impl AsFd, ipv6: bool) -> io::Result<()> {
     }
 }
 
+/// Has the kernel send datagrams whole or not at all, whatever it knows of the path's MTU
+/// (`IP_PMTUDISC_PROBE`).
+pub(crate) fn set_whole(fd: impl AsFd, ipv6: bool) -> io::Result<()> {
+    if ipv6 {
+        set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)
+    } else {
+        set_int(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
+    }
+}
+
+/// The CPU on which the kernel took the socket's last packet (`SO_INCOMING_CPU`); `None` when there was none.
+pub(crate) fn incoming_cpu(fd: impl AsFd) -> io::Result<Option<u32>> {
+    let mut bytes = [0; size_of::<c_int>()];
+    get(fd.as_fd(), libc::SOL_SOCKET, libc::SO_INCOMING_CPU, &mut bytes)?;
+    Ok(u32::try_from(c_int::from_ne_bytes(bytes)).ok())
+}
+
 /// Datagrams that the kernel dropped at the socket because its receive buffer was full (`SO_MEMINFO`), modulo
 /// 2³².
 pub(crate) fn socket_drops(fd: impl AsFd) -> io::Result<u32> {

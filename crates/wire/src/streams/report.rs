@@ -162,6 +162,9 @@ pub struct SentStream {
     pub foreign_bytes: u64,
     /// Bytes of the send buffer, as the kernel counts them.
     pub buffer_bytes: Option<u64>,
+    /// The CPU on which the kernel took this socket's last packet in its softirq; absent where it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incoming_cpu: Option<u32>,
     /// Congestion control; null for UDP.
     pub congestion: Option<String>,
     /// The kernel's account; null for UDP.
@@ -221,6 +224,9 @@ pub struct ReceivedStream {
     pub delay_ns: Option<FlowDelay>,
     /// Bytes of the receive buffer, as the kernel counts them.
     pub buffer_bytes: Option<u64>,
+    /// The CPU on which the kernel took this socket's last packet in its softirq; absent where it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incoming_cpu: Option<u32>,
     /// The kernel's account; null for UDP.
     pub tcp: Option<TcpInfo>,
     /// How it ended.

@@ -10,6 +10,7 @@ use super::{Attached, Session};
 use crate::streams::header::HEADER_BYTES;
 use crate::streams::receiving::ReceiverParts;
 use crate::streams::tcp_info::tcp_info;
+use crate::sys::sockopt;
 
 impl Session {
     pub(super) fn sending_report(&self, ended: impl Fn(&Attached) -> StreamEnd) -> SendingReport {
@@ -51,6 +52,7 @@ impl Session {
             buffer_bytes: rustix::net::sockopt::socket_send_buffer_size(&stream.socket)
                 .ok()
                 .map(|bytes| bytes as u64),
+            incoming_cpu: sockopt::incoming_cpu(&stream.socket).ok().flatten(),
             congestion: rustix::net::sockopt::tcp_congestion(&stream.socket).ok().filter(|_| self.is_tcp()),
             tcp,
             end,
@@ -111,6 +113,7 @@ impl Session {
             buffer_bytes: rustix::net::sockopt::socket_recv_buffer_size(&stream.socket)
                 .ok()
                 .map(|bytes| bytes as u64),
+            incoming_cpu: sockopt::incoming_cpu(&stream.socket).ok().flatten(),
             tcp,
             end,
         }

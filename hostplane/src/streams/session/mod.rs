@@ -78,6 +78,8 @@ pub(crate) struct Session {
     full_s: HashMap<u32, f64>,
     /// The receivers of UDP streams.
     udp: HashMap<u32, UdpReceiver>,
+    /// The worker that takes all streams; `None`: all in turn.
+    worker: Option<usize>,
 }
 
 impl Session {
@@ -103,7 +105,13 @@ impl Session {
             left: Vec::new(),
             full_s: HashMap::new(),
             udp: HashMap::new(),
+            worker: None,
         }
+    }
+
+    /// Has one worker take all streams.
+    pub(crate) fn choose_worker(&mut self, worker: usize) {
+        self.worker = Some(worker);
     }
 
     /// True when this end sends a stream.
@@ -119,7 +127,7 @@ impl Session {
             self.notes.extend(fragments(peer, &self.plan.spec));
         }
         let stream = Stream::new(number, sends, socket);
-        let worker = self.pool.next_worker();
+        let worker = self.worker.unwrap_or_else(|| self.pool.next_worker());
         if sends {
             self.sender_workers.insert(worker);
         }

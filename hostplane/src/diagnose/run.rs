@@ -1,0 +1,341 @@
+//! The course of a diagnosis: what is measured, in which order.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hugepage_check::cpu_set::CpuSet;
+use linerate_agent::token::Token;
+use linerate_traffic::safety::Ceilings;
+use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
+use tokio::net::lookup_host;
+use tokio::sync::watch;
+
+use super::judge::judge;
+use super::ladder::climb;
+use super::sweep::{ROUNDS, Rounds, SweepEnds, SweptEnd, choose, rank};
+use super::view::HostView;
+use super::{Addresses, Both, Diagnosis, Step, StepKind, port};
+use crate::client::connect::{Server, connect, unexpected};
+use crate::client::{ClientError, Family, Observer, Request, Samples};
+use crate::control::link::Link;
+use crate::control::message::{Observed, ToClient, ToServer, Welcome};
+use crate::control::{STEP_TIME, program};
+use crate::result::TrialResult;
+use crate::spec::{Direction, Directions, TrialSpec};
+use crate::streams::pool::allowed_cpus;
+use crate::streams::socket::Place;
+
+/// Load of the datagrams unless the user gives one: this, or less where TCP reached less.
+const DATAGRAMS_BPS: f64 = 100e6;
+/// Share of what TCP reached that datagrams may take.
+const DATAGRAMS_SHARE: f64 = 0.8;
+/// Bytes of one write, and of one read.
+const BLOCK_BYTES: u32 = 128 * 1024;
+/// Shortest trial of a sweep.
+const LEAST_SWEEP_MS: u64 = 300;
+
+/// What to diagnose, and how.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) family: Family,
+    pub(crate) place: Place,
+    pub(crate) token: Token,
+    pub(crate) ceilings: Ceilings,
+    /// Time of sending of each measurement.
+    pub(crate) duration_ms: u64,
+    /// Load of TCP.
+    pub(crate) load: Load,
+    /// Load of the datagrams; `None`: see [`DATAGRAMS_BPS`].
+    pub(crate) datagrams: Option<Load>,
+    /// Streams of the measurement with several.
+    pub(crate) parallel: u32,
+    pub(crate) window_bytes: Option<u32>,
+    pub(crate) sweep: SweepEnds,
+    /// CPUs of the client that are tried.
+    pub(crate) sweep_cpus: Option<CpuSet>,
+    /// Nodes whose BGP port must answer.
+    pub(crate) nodes: Vec<IpAddr>,
+}
+
+/// Runs a diagnosis. `say` is told what comes next. Must run in a local set.
+pub(crate) async fn run(
+    plan: &Plan,
+    stop: watch::Receiver<bool>,
+    say: &dyn Fn(&str),
+) -> Result<Diagnosis, ClientError> {
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    let peer = resolve(plan).await?;
+    let mut diagnosis = Diagnosis {
+        program: program(),
+        began_unix_s: began,
+        to: plan.host.clone(),
+        client: Both { before: HostView::take(peer), after: None },
+        server: None,
+        addresses: None,
+        unreachable: None,
+        steps: Vec::new(),
+        sweeps: Vec::new(),
+        ladder: None,
+        ladder_note: None,
+        ports: Vec::new(),
+        findings: Vec::new(),
+    };
+    say("looking at both hosts");
+    match Watcher::open(plan).await {
+        Ok((watcher, first)) => {
+            let mut course = Course { plan, stop, say, watcher, diagnosis: &mut diagnosis };
+            course.reached(&first);
+            course.measure(&first).await?;
+        }
+        Err(
+            error @ (ClientError::Refused(_) | ClientError::Unreachable { .. } | ClientError::Link { .. }),
+        ) => {
+            diagnosis.unreachable = Some(error.to_string());
+        }
+        Err(error) => return Err(error),
+    }
+    say("asking the BGP port");
+    let named = plan.nodes.iter().map(|node| (*node, true));
+    let server = (!plan.nodes.contains(&peer)).then_some((peer, false));
+    for (node, asked_for) in named.chain(server) {
+        let fits = plan.place.address.is_none_or(|own| own.is_ipv4() == node.is_ipv4());
+        let place = if fits { plan.place.clone() } else { Place::default() };
+        diagnosis.ports.push(port::ask(node, asked_for, &place).await);
+    }
+    diagnosis.client.after = Some(HostView::take(peer));
+    diagnosis.findings = judge(&diagnosis, plan);
+    Ok(diagnosis)
+}
+
+/// The first address of the host of the right version.
+async fn resolve(plan: &Plan) -> Result<IpAddr, ClientError> {
+    let unresolved = |reason: String| ClientError::Unresolved {
+        host: linerate_logging::terminal::escaped_line(&plan.host),
+        reason,
+    };
+    let found = lookup_host((plan.host.as_str(), plan.port)).await;
+    let mut found = found.map_err(|error| unresolved(error.to_string()))?;
+    let address = found.find(|address| plan.family.admits(address.ip()));
+    address
+        .map(|address| address.ip())
+        .ok_or_else(|| unresolved("none of the asked version of IP".to_owned()))
+}
+
+/// A connection that asks what the server sees; it is open all the time, so that a full table of connections
+/// cannot keep it out.
+struct Watcher {
+    link: Link,
+    address: SocketAddr,
+    client: SocketAddr,
+}
+
+impl Watcher {
+    async fn open(plan: &Plan) -> Result<(Self, Observed), ClientError> {
+        let Server { link, address, client, .. } = connect(&plan.request(&plan.tcp(1), None)).await?;
+        let mut watcher = Self { link, address, client };
+        let first = watcher.look().await?;
+        Ok((watcher, first))
+    }
+
+    async fn look(&mut self) -> Result<Observed, ClientError> {
+        let address = self.address;
+        let failed = |error| ClientError::Link { address, error };
+        self.link.send(&ToServer::Observe).await.map_err(failed)?;
+        match self.link.read(STEP_TIME).await.map_err(failed)? {
+            ToClient::Observed(observed) => Ok(*observed),
+            other => Err(unexpected(address, other)),
+        }
+    }
+}
+
+impl Plan {
+    fn request(&self, spec: &TrialSpec, cpus: Option<CpuSet>) -> Request {
+        Request {
+            host: self.host.clone(),
+            port: self.port,
+            family: self.family,
+            place: self.place.clone(),
+            token: self.token.clone(),
+            spec: spec.clone(),
+            ceilings: self.ceilings.clone(),
+            cpus,
+        }
+    }
+
+    /// TCP streams from the client.
+    fn tcp(&self, streams: u32) -> TrialSpec {
+        let sockets = SocketOptions { window_bytes: self.window_bytes, ..SocketOptions::default() };
+        let each = StreamsSpec {
+            protocol: Protocol::Tcp,
+            streams,
+            load: self.load,
+            duration_ms: Some(self.duration_ms),
+            bytes: None,
+            block_bytes: BLOCK_BYTES,
+            sockets,
+        };
+        // Round-trip times come from samples.
+        let interval_ms = u32::try_from(self.duration_ms / 8).unwrap_or(u32::MAX).clamp(50, 1000);
+        TrialSpec { directions: Directions::Forward, interval_ms, server_cpu: None, each }
+    }
+
+    fn datagrams(&self, tcp_bps: Option<f64>) -> TrialSpec {
+        let usual = tcp_bps.map_or(DATAGRAMS_BPS, |bps| DATAGRAMS_BPS.min(DATAGRAMS_SHARE * bps));
+        let load = self.datagrams.unwrap_or(Load::BitsPerSecond(usual.max(1000.0)));
+        let tcp = self.tcp(1);
+        let sockets = SocketOptions::default();
+        // 0 bytes stand for what the MTU admits.
+        let each = StreamsSpec { protocol: Protocol::Udp, load, block_bytes: 0, sockets, ..tcp.each };
+        TrialSpec { each, ..tcp }
+    }
+}
+
+struct Course<'a> {
+    plan: &'a Plan,
+    stop: watch::Receiver<bool>,
+    say: &'a dyn Fn(&str),
+    watcher: Watcher,
+    diagnosis: &'a mut Diagnosis,
+}
+
+impl Course<'_> {
+    fn reached(&mut self, first: &Observed) {
+        self.diagnosis.server = Some(Both { before: first.view.clone(), after: None });
+        self.diagnosis.addresses = Some(Addresses {
+            client: self.watcher.client,
+            client_at_server: first.client,
+            server: self.watcher.address,
+            server_at_server: first.server,
+        });
+    }
+
+    async fn measure(&mut self, first: &Observed) -> Result<(), ClientError> {
+        (self.say)("searching for the path's MTU, both ways");
+        let mtu = |view: &HostView| view.link.as_ref().and_then(|link| link.mtu);
+        let mtus = (mtu(&self.diagnosis.client.before), mtu(&first.view));
+        let request = self.plan.request(&self.plan.tcp(1), None);
+        match climb(&request, mtus).await {
+            Ok(ladder) => self.diagnosis.ladder = Some(ladder),
+            Err(error) => self.diagnosis.ladder_note = Some(error.to_string()),
+        }
+        for direction in [Direction::Forward, Direction::Reverse] {
+            self.step(StepKind::Tcp, direction).await?;
+        }
+        if self.plan.parallel > 1 {
+            for direction in [Direction::Forward, Direction::Reverse] {
+                self.step(StepKind::TcpParallel, direction).await?;
+            }
+        }
+        for direction in [Direction::Forward, Direction::Reverse] {
+            self.step(StepKind::Udp, direction).await?;
+        }
+        // A path without a result has none on any CPU.
+        if self.diagnosis.received_bps(StepKind::Tcp, Direction::Forward).is_some() {
+            self.sweeps(first).await?;
+        }
+        if let Ok(last) = self.watcher.look().await
+            && let Some(server) = &mut self.diagnosis.server
+        {
+            server.after = Some(last.view);
+        }
+        Ok(())
+    }
+
+    /// Runs a trial; an error of it is a result, too.
+    async fn trial(
+        &mut self,
+        spec: &TrialSpec,
+        cpus: Option<CpuSet>,
+    ) -> Result<Result<TrialResult, String>, ClientError> {
+        if *self.stop.borrow() {
+            return Err(ClientError::Interrupted);
+        }
+        let request = self.plan.request(spec, cpus);
+        let outcome = match crate::client::run(request, self.stop.clone(), &mut Unseen).await {
+            Err(ClientError::Interrupted) => return Err(ClientError::Interrupted),
+            Err(error) => return Ok(Err(error.to_string())),
+            Ok(outcome) if outcome.interrupted => return Err(ClientError::Interrupted),
+            Ok(outcome) => outcome,
+        };
+        Ok(Ok(TrialResult::of(&outcome)))
+    }
+
+    async fn step(&mut self, kind: StepKind, direction: Direction) -> Result<(), ClientError> {
+        let plan = self.plan;
+        let mut spec = match kind {
+            StepKind::Tcp => plan.tcp(1),
+            StepKind::TcpParallel => plan.tcp(plan.parallel),
+            StepKind::Udp => plan.datagrams(self.diagnosis.received_bps(StepKind::Tcp, direction)),
+        };
+        spec.directions = match direction {
+            Direction::Forward => Directions::Forward,
+            Direction::Reverse => Directions::Reverse,
+        };
+        let what = match kind {
+            StepKind::Tcp => "TCP".to_owned(),
+            StepKind::TcpParallel => format!("{} TCP streams", plan.parallel),
+            StepKind::Udp => "UDP".to_owned(),
+        };
+        (self.say)(&format!("{what} {direction}"));
+        let (result, reason) = match self.trial(&spec, None).await? {
+            Ok(result) => (Some(result), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        self.diagnosis.steps.push(Step { kind, direction, result, reason });
+        Ok(())
+    }
+
+    /// The server's CPUs with a client that its scheduler places, then the client's with the best of those.
+    async fn sweeps(&mut self, first: &Observed) -> Result<(), ClientError> {
+        let mut best = first.workers.first().copied();
+        if self.plan.sweep.has(SweptEnd::Server) && first.workers.len() > 1 {
+            let (cpus, left_out) = choose(&first.workers);
+            let rounds = self.rounds(&cpus, |cpu| (Some(cpu), None)).await?;
+            let sweep = rank(SweptEnd::Server, None, left_out, &rounds, &first.view);
+            best = sweep.cpus.first().map(|swept| swept.cpu);
+            self.diagnosis.sweeps.push(sweep);
+        }
+        let own = match &self.plan.sweep_cpus {
+            Some(chosen) => chosen.iter().collect(),
+            None => allowed_cpus(),
+        };
+        if self.plan.sweep.has(SweptEnd::Client) && own.len() > 1 {
+            let (cpus, left_out) =
+                if self.plan.sweep_cpus.is_some() { (own, Vec::new()) } else { choose(&own) };
+            let rounds = self.rounds(&cpus, |cpu| (best, Some([cpu].into_iter().collect()))).await?;
+            let view = self.diagnosis.client.before.clone();
+            self.diagnosis.sweeps.push(rank(SweptEnd::Client, best, left_out, &rounds, &view));
+        }
+        Ok(())
+    }
+
+    /// A trial per CPU and round. `place` says where server and client are, for a CPU.
+    async fn rounds(
+        &mut self,
+        cpus: &[u32],
+        place: impl Fn(u32) -> (Option<u32>, Option<CpuSet>),
+    ) -> Result<Vec<Rounds>, ClientError> {
+        let mut all: Vec<Rounds> = cpus.iter().map(|cpu| Rounds { cpu: *cpu, results: Vec::new() }).collect();
+        for _ in 0..ROUNDS {
+            for rounds in &mut all {
+                let (server_cpu, client) = place(rounds.cpu);
+                let end = if client.is_some() { "client" } else { "server" };
+                (self.say)(&format!("TCP forward, {end} on CPU {}", rounds.cpu));
+                let mut spec = TrialSpec { server_cpu, ..self.plan.tcp(1) };
+                spec.each.duration_ms = Some((self.plan.duration_ms / 2).max(LEAST_SWEEP_MS));
+                rounds.results.push(self.trial(&spec, client).await?.ok());
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Nobody watches the trials of a diagnosis.
+struct Unseen;
+
+impl Observer for Unseen {
+    fn starts(&mut self, _: &TrialSpec, _: SocketAddr, _: &Welcome) {}
+    fn interval(&mut self, _: &Samples<'_>, _: &Samples<'_>) {}
+}

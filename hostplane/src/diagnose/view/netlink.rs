@@ -1,0 +1,286 @@
+//! The kernel's routing socket (`rtnetlink(7)`): the route to an address, and the queueing disciplines of an
+//! interface. Needs no privilege.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, recv, sendto, socket_with,
+};
+use serde::{Deserialize, Serialize};
+
+/// Time limit for the kernel's answer.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
+/// Longest message of the kernel.
+const ROOM_BYTES: usize = 64 << 10;
+const HEADER_BYTES: usize = 16;
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+const NEW_ROUTE: u16 = 24;
+const GET_ROUTE: u16 = 26;
+const NEW_QDISC: u16 = 36;
+const GET_QDISC: u16 = 38;
+const REQUEST: u16 = 0x1;
+const DUMP: u16 = 0x300;
+/// Attributes of a route.
+const DESTINATION: u16 = 1;
+const OUTPUT: u16 = 4;
+const GATEWAY: u16 = 5;
+const SOURCE: u16 = 7;
+const METRICS: u16 = 8;
+const METRIC_MTU: u16 = 2;
+/// Attributes of a queueing discipline.
+const KIND: u16 = 1;
+const OPTIONS: u16 = 2;
+const STATISTICS: u16 = 7;
+const STATISTICS_OF_QUEUE: u16 = 3;
+const TBF_PARAMETERS: u16 = 1;
+const TBF_RATE_64: u16 = 4;
+/// Handle of the interface itself.
+const ROOT: u32 = u32::MAX;
+
+/// A route to the other end.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Route {
+    /// Interface, by its name.
+    pub(crate) interface: Option<String>,
+    /// Router; null when the address is on the link.
+    pub(crate) gateway: Option<IpAddr>,
+    /// Local address of packets.
+    pub(crate) source: Option<IpAddr>,
+    /// MTU that the route itself sets, or that the kernel has learnt for it; null: the interface's.
+    pub(crate) mtu: Option<u32>,
+}
+
+/// A queueing discipline.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Queue {
+    /// Its kind, such as `fq_codel` or `tbf`.
+    pub(crate) kind: String,
+    /// True for the one that all packets pass first.
+    pub(crate) root: bool,
+    /// Bits per second to which it limits the interface; null when it does not, or is not known to.
+    pub(crate) rate_bps: Option<u64>,
+    /// Packets that it dropped.
+    pub(crate) drops: Option<u64>,
+    /// Times that it held packets back.
+    pub(crate) overlimits: Option<u64>,
+}
+
+/// A socket to the kernel.
+#[derive(Debug)]
+pub(super) struct Routing(OwnedFd);
+
+impl Routing {
+    pub(super) fn open() -> io::Result<Self> {
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_TIME))?;
+        Ok(Self(socket))
+    }
+
+    /// Bodies of the messages of kind `wanted` in the answer to a request.
+    fn ask(&self, request: &[u8], wanted: u16, dump: bool) -> io::Result<Vec<Vec<u8>>> {
+        sendto(&self.0, request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+        let mut answers = Vec::new();
+        let mut room = vec![0; ROOM_BYTES];
+        loop {
+            let (length, _) = recv(&self.0, &mut room[..], RecvFlags::empty())?;
+            for (kind, body) in messages(room.get(..length).unwrap_or_default()) {
+                match kind {
+                    DONE => return Ok(answers),
+                    ERROR => {
+                        let errno = number(body, 0).unwrap_or(0).cast_signed();
+                        return Err(io::Error::from_raw_os_error(-errno));
+                    }
+                    kind if kind == wanted => answers.push(body.to_vec()),
+                    _ => {}
+                }
+            }
+            if !dump && !answers.is_empty() {
+                return Ok(answers);
+            }
+        }
+    }
+
+    /// The route to an address.
+    pub(super) fn route(&self, to: IpAddr) -> io::Result<Route> {
+        let answers = self.ask(&route_request(to), NEW_ROUTE, false)?;
+        let route = answers.first().ok_or(io::ErrorKind::NotFound)?;
+        let (index, route) = parse_route(route).ok_or(io::ErrorKind::InvalidData)?;
+        let interface = index.and_then(|index| netdevice::index_to_name(&self.0, index).ok());
+        Ok(Route { interface, ..route })
+    }
+
+    /// The queueing disciplines of an interface.
+    pub(super) fn queues(&self, interface: &str) -> io::Result<Vec<Queue>> {
+        let index = netdevice::name_to_index(&self.0, interface)?;
+        let answers = self.ask(&queue_request(index), NEW_QDISC, true)?;
+        Ok(answers.iter().filter_map(|body| parse_queue(body, index)).collect())
+    }
+}
+
+fn request(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+    bytes.extend(((HEADER_BYTES + body.len()) as u32).to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend((REQUEST | flags).to_ne_bytes());
+    // Sequence number and port.
+    bytes.extend([0; 8]);
+    bytes.extend(body);
+    bytes
+}
+
+/// `struct rtmsg` and the destination.
+fn route_request(to: IpAddr) -> Vec<u8> {
+    let (family, address): (u8, Vec<u8>) = match to {
+        IpAddr::V4(v4) => (2, v4.octets().to_vec()),
+        IpAddr::V6(v6) => (10, v6.octets().to_vec()),
+    };
+    let mut body = vec![family, (address.len() * 8) as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    body.extend((4 + address.len() as u16).to_ne_bytes());
+    body.extend(DESTINATION.to_ne_bytes());
+    body.extend(address);
+    request(GET_ROUTE, 0, &body)
+}
+
+/// `struct tcmsg`.
+fn queue_request(index: u32) -> Vec<u8> {
+    let mut body = vec![0; 20];
+    body[4..8].copy_from_slice(&index.to_ne_bytes());
+    request(GET_QDISC, DUMP, &body)
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+}
+
+/// The parts of a sequence whose elements begin with their length; every one is padded to four bytes.
+fn parts(bytes: &[u8], header: usize, length: impl Fn(&[u8]) -> Option<usize>) -> Vec<&[u8]> {
+    let mut rest = bytes;
+    let mut parts = Vec::new();
+    while let Some(size) = length(rest).filter(|size| *size >= header && *size <= rest.len()) {
+        parts.push(&rest[..size]);
+        rest = rest.get(size.next_multiple_of(4)..).unwrap_or_default();
+    }
+    parts
+}
+
+fn messages(bytes: &[u8]) -> Vec<(u16, &[u8])> {
+    let length = |bytes: &[u8]| number(bytes, 0).map(|length| length as usize);
+    let kind = |part: &[u8]| part.get(4..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
+    let parts = parts(bytes, HEADER_BYTES, length).into_iter();
+    parts.filter_map(|part| Some((kind(part)?, part.get(HEADER_BYTES..)?))).collect()
+}
+
+/// Attributes: length, kind, value.
+fn attributes(bytes: &[u8]) -> Vec<(u16, &[u8])> {
+    let two = |bytes: &[u8], at: usize| bytes.get(at..)?.first_chunk().map(|two| u16::from_ne_bytes(*two));
+    let parts = parts(bytes, 4, |bytes| two(bytes, 0).map(usize::from)).into_iter();
+    // The highest bits of a kind are flags.
+    parts.filter_map(|part| Some((two(part, 2)? & 0x3fff, part.get(4..)?))).collect()
+}
+
+fn attribute<'a>(attributes: &[(u16, &'a [u8])], kind: u16) -> Option<&'a [u8]> {
+    attributes.iter().find(|(known, _)| *known == kind).map(|(_, value)| *value)
+}
+
+fn address(value: &[u8]) -> Option<IpAddr> {
+    match value.len() {
+        4 => value.first_chunk::<4>().map(|bytes| Ipv4Addr::from(*bytes).into()),
+        16 => value.first_chunk::<16>().map(|bytes| Ipv6Addr::from(*bytes).into()),
+        _ => None,
+    }
+}
+
+/// Index of the interface, and the route without its name.
+fn parse_route(body: &[u8]) -> Option<(Option<u32>, Route)> {
+    let attributes = attributes(body.get(12..)?);
+    let metrics = attribute(&attributes, METRICS).map(self::attributes).unwrap_or_default();
+    let route = Route {
+        interface: None,
+        gateway: attribute(&attributes, GATEWAY).and_then(address),
+        source: attribute(&attributes, SOURCE).and_then(address),
+        mtu: attribute(&metrics, METRIC_MTU).and_then(|value| number(value, 0)).filter(|mtu| *mtu > 0),
+    };
+    Some((attribute(&attributes, OUTPUT).and_then(|value| number(value, 0)), route))
+}
+
+/// A queueing discipline of the interface `index`. Kernels list those of all interfaces.
+fn parse_queue(body: &[u8], index: u32) -> Option<Queue> {
+    let (of, parent) = (number(body, 4)?, number(body, 12)?);
+    let attributes = attributes(body.get(20..)?);
+    let kind = attribute(&attributes, KIND).filter(|_| of == index)?;
+    let kind = String::from_utf8_lossy(kind).trim_end_matches('\0').to_owned();
+    let of_queue = attribute(&attributes, STATISTICS)
+        .map(self::attributes)
+        .and_then(|statistics| attribute(&statistics, STATISTICS_OF_QUEUE));
+    // Packets and bytes that wait stand first (`struct gnet_stats_queue`).
+    let statistic = |at| of_queue.and_then(|bytes| number(bytes, at)).map(u64::from);
+    let rate_bps = attribute(&attributes, OPTIONS).filter(|_| kind == "tbf").and_then(tbf_rate);
+    Some(Queue { root: parent == ROOT, rate_bps, drops: statistic(8), overlimits: statistic(16), kind })
+}
+
+/// Bits per second of a token bucket (`struct tc_tbf_qopt`, `struct tc_ratespec`).
+fn tbf_rate(options: &[u8]) -> Option<u64> {
+    let options = attributes(options);
+    let long = attribute(&options, TBF_RATE_64)
+        .and_then(|value| value.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes)));
+    let short = attribute(&options, TBF_PARAMETERS).and_then(|value| number(value, 8)).map(u64::from);
+    long.filter(|rate| *rate > 0).or(short).map(|bytes| bytes.saturating_mul(8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute_bytes(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn routes_are_read_and_damage_is_unknown() {
+        let mut body = vec![0; 12];
+        body.extend(attribute_bytes(OUTPUT, &7u32.to_ne_bytes()));
+        body.extend(attribute_bytes(GATEWAY, &[10, 0, 0, 1]));
+        body.extend(attribute_bytes(SOURCE, &[10, 0, 0, 9]));
+        body.extend(attribute_bytes(METRICS, &attribute_bytes(METRIC_MTU, &1400u32.to_ne_bytes())));
+        let (index, route) = parse_route(&body).unwrap();
+        assert_eq!(index, Some(7));
+        assert_eq!(route.gateway, Some([10, 0, 0, 1].into()));
+        assert_eq!((route.source, route.mtu), (Some([10, 0, 0, 9].into()), Some(1400)));
+        for length in 0..body.len() {
+            let _ = parse_route(&body[..length]);
+            let _ = messages(&body[..length]);
+        }
+        assert!(
+            parts(&[0; 64], 4, |bytes| number(bytes, 0).map(|n| n as usize)).is_empty(),
+            "no endless loop"
+        );
+    }
+
+    #[test]
+    fn the_rate_of_a_token_bucket_is_read() {
+        let mut parameters = vec![0; 36];
+        parameters[8..12].copy_from_slice(&12_500_000u32.to_ne_bytes());
+        let mut body = vec![0; 20];
+        body[4..8].copy_from_slice(&3u32.to_ne_bytes());
+        body[12..16].copy_from_slice(&ROOT.to_ne_bytes());
+        body.extend(attribute_bytes(KIND, b"tbf\0"));
+        body.extend(attribute_bytes(OPTIONS, &attribute_bytes(TBF_PARAMETERS, &parameters)));
+        let mut queue = [0; 20];
+        queue[8..12].copy_from_slice(&5u32.to_ne_bytes());
+        body.extend(attribute_bytes(STATISTICS, &attribute_bytes(STATISTICS_OF_QUEUE, &queue)));
+        let parsed = parse_queue(&body, 3).unwrap();
+        assert_eq!((parsed.kind.as_str(), parsed.root), ("tbf", true));
+        assert_eq!((parsed.rate_bps, parsed.drops), (Some(100_000_000), Some(5)));
+        assert_eq!(parse_queue(&body, 4), None, "another interface");
+    }
+}
