@@ -220,16 +220,13 @@ impl Course<'_> {
             Ok(ladder) => self.diagnosis.ladder = Some(ladder),
             Err(error) => self.diagnosis.ladder_note = Some(error.to_string()),
         }
-        for direction in [Direction::Forward, Direction::Reverse] {
-            self.step(StepKind::Tcp, direction).await?;
-        }
-        if self.plan.parallel > 1 {
+        let several = (self.plan.parallel > 1).then_some(StepKind::TcpParallel);
+        'steps: for kind in [Some(StepKind::Tcp), several, Some(StepKind::Udp)].into_iter().flatten() {
             for direction in [Direction::Forward, Direction::Reverse] {
-                self.step(StepKind::TcpParallel, direction).await?;
+                if !self.step(kind, direction).await? {
+                    break 'steps;
+                }
             }
-        }
-        for direction in [Direction::Forward, Direction::Reverse] {
-            self.step(StepKind::Udp, direction).await?;
         }
         // A path without a result has none on any CPU.
         if self.diagnosis.received_bps(StepKind::Tcp, Direction::Forward).is_some() {
@@ -248,21 +245,21 @@ impl Course<'_> {
         &mut self,
         spec: &TrialSpec,
         cpus: Option<CpuSet>,
-    ) -> Result<Result<TrialResult, String>, ClientError> {
+    ) -> Result<Result<TrialResult, ClientError>, ClientError> {
         if *self.stop.borrow() {
             return Err(ClientError::Interrupted);
         }
         let request = self.plan.request(spec, cpus);
-        let outcome = match crate::client::run(request, self.stop.clone(), &mut Unseen).await {
-            Err(ClientError::Interrupted) => return Err(ClientError::Interrupted),
-            Err(error) => return Ok(Err(error.to_string())),
-            Ok(outcome) if outcome.interrupted => return Err(ClientError::Interrupted),
-            Ok(outcome) => outcome,
-        };
-        Ok(Ok(TrialResult::of(&outcome)))
+        match crate::client::run(request, self.stop.clone(), &mut Unseen).await {
+            Err(ClientError::Interrupted) => Err(ClientError::Interrupted),
+            Ok(outcome) if outcome.interrupted => Err(ClientError::Interrupted),
+            Ok(outcome) => Ok(Ok(TrialResult::of(&outcome))),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
-    async fn step(&mut self, kind: StepKind, direction: Direction) -> Result<(), ClientError> {
+    /// A measurement. False when the server was not reached: others would wait for it in vain, too.
+    async fn step(&mut self, kind: StepKind, direction: Direction) -> Result<bool, ClientError> {
         let plan = self.plan;
         let mut spec = match kind {
             StepKind::Tcp => plan.tcp(1),
@@ -279,12 +276,14 @@ impl Course<'_> {
             StepKind::Udp => "UDP".to_owned(),
         };
         (self.say)(&format!("{what} {direction}"));
-        let (result, reason) = match self.trial(&spec, None).await? {
+        let trial = self.trial(&spec, None).await?;
+        let reached = !matches!(trial, Err(ClientError::Unreachable { .. }));
+        let (result, reason) = match trial {
             Ok(result) => (Some(result), None),
-            Err(reason) => (None, Some(reason)),
+            Err(error) => (None, Some(error.to_string())),
         };
         self.diagnosis.steps.push(Step { kind, direction, result, reason });
-        Ok(())
+        Ok(reached)
     }
 
     /// The server's CPUs with a client that its scheduler places, then the client's with the best of those.

@@ -148,9 +148,9 @@ fn step_lines(diagnosis: &Diagnosis, kind: StepKind) -> Vec<String> {
         .chain([cpu_row("client CPU s per Gbit", forward, reverse, true)])
         .chain([cpu_row("server CPU s per Gbit", forward, reverse, false)])
         .collect();
-    let mut lines = vec![format!("{name:<25} {:<20} {}", "forward", "reverse")];
+    let mut lines = vec![format!("{name:<25} {:<32} {}", "forward", "reverse")];
     lines.extend(
-        rows.iter().map(|[label, forward, reverse]| format!("  {label:<23} {forward:<20} {reverse}")),
+        rows.iter().map(|[label, forward, reverse]| format!("  {label:<23} {forward:<32} {reverse}")),
     );
     lines
 }

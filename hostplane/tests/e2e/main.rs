@@ -9,6 +9,7 @@ mod agent;
 mod alone;
 mod common;
 mod datagrams;
+mod diagnose;
 mod limits;
 mod loopback;
 mod namespaces;

@@ -1,5 +1,7 @@
 //! Tests that hold rates to limits: they need the CPUs to themselves.
 
+mod diagnose;
+
 use crate::common::{Server, exact_bytes, exact_datagrams, float, number, result};
 
 /// Sampled rates, in bits per second, of the receiver.
