@@ -42,6 +42,7 @@ scenario_search() {
             --set "spec.search.goals=[$goal]" --set spec.search.load.max=2kpps --set "spec.search.mode=$mode" --set spec.search.warmUp=0s
         check_json "cluster: search: $mode: complete, and every packet is accounted for" "$work/search-$mode.json" \
             '.status == "complete" and (.trials | length > 0 and all(.sent_packets == .received_packets + .lost_packets))'
+        jq -c ".searches[] | {ended, pair, goals}" "$work/search-$mode.json" | sed "s|^|     |" || true
         # A loaded machine may lose packets below it: that is a result as well.
         check_json "cluster: search: $mode: the highest load, one below it, or what limited it" "$work/search-$mode.json" \
             '.searches | all(.ended == "finished" and (.goals | all(if .irregular == "maxLoadReached" then .effective_lower_bound_pps == 2000

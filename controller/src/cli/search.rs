@@ -166,7 +166,10 @@ fn verdict(result: &GoalConclusion) -> String {
             "irregular: at least this; the highest load meets the goal".to_owned()
         }
         Some(Irregular::MinLoadFails) => "irregular: the lowest load misses the goal".to_owned(),
-        Some(Irregular::TesterLimited) => format!("irregular: at least this; limited by {limiter}"),
+        Some(Irregular::TesterLimited) => {
+            let value = result.effective_lower_bound_pps.map_or("no result", |_| "at least this");
+            format!("irregular: {value}; limited by {limiter}")
+        }
         Some(Irregular::Unfinished) => "irregular: the bounds are too far apart".to_owned(),
     }
 }

@@ -42,7 +42,8 @@ pub enum Irregular {
     MaxLoadReached,
     /// The lowest load misses the goal: there is no result.
     MinLoadFails,
-    /// The tester reached its limit before the path did: the result is "at least".
+    /// The tester reached its limit before the path did: the result is "at least", or nothing when it reached it
+    /// at every load.
     TesterLimited,
     /// The search ended before the bounds were close enough.
     Unfinished,
@@ -75,13 +76,13 @@ impl GoalConclusion {
         let bounds @ Bounds { lower, upper } = trials.bounds(&criterion);
         let throughput = lower.map(|load| conditional_throughput_pps(load, trials.at(load), &criterion));
         let witnessed = upper.is_none_or(|load| is_witnessed_upper(trials.at(load), &criterion));
-        let above = lower.filter(|_| upper.is_none()).and_then(|load| limit_above(trials, load, &criterion));
+        let above = if upper.is_none() { limit_above(trials, lower, &criterion) } else { None };
         let irregular = match (lower, upper) {
             (_, Some(_)) if !witnessed => Some(Irregular::TesterLimited),
             (Some(lower), Some(upper)) if is_narrow(lower, upper, goal.width_ppb) => None,
             (None, Some(upper)) if upper <= min_pps => Some(Irregular::MinLoadFails),
             (Some(lower), None) if lower >= max_pps => Some(Irregular::MaxLoadReached),
-            (Some(_), None) if above.is_some() => Some(Irregular::TesterLimited),
+            (_, None) if above.is_some() => Some(Irregular::TesterLimited),
             _ => Some(Irregular::Unfinished),
         };
         let limited_by = match (irregular, upper) {
@@ -114,12 +115,13 @@ impl Goal {
     }
 }
 
-/// The part of the tester that limited the lowest load above `load_pps` with high loss, when none of that was the
+/// The part of the tester that limited the lowest load above `lower_pps` with high loss, when none of that was the
 /// path's.
-fn limit_above(trials: &Trials, load_pps: u64, criterion: &Criterion) -> Option<TesterLimit> {
+fn limit_above(trials: &Trials, lower_pps: Option<u64>, criterion: &Criterion) -> Option<TesterLimit> {
     let high = |trial: &&Measurement| trial.is_high_loss(criterion.loss_ppb);
-    let (load, at_load) =
-        trials.loads().find(|(load, trials)| *load > load_pps && trials.iter().any(|trial| high(&trial)))?;
+    let (load, at_load) = trials.loads().find(|(load, trials)| {
+        lower_pps.is_none_or(|lower| *load > lower) && trials.iter().any(|trial| high(&trial))
+    })?;
     let is_path = at_load.iter().any(|trial| trial.is_witnessed(criterion.loss_ppb));
     if is_path { None } else { tester_limit(trials, load, criterion) }
 }
@@ -139,4 +141,39 @@ fn tester_limit(trials: &Trials, load_pps: u64, criterion: &Criterion) -> Option
         .into_iter()
         .filter(|limit| counts.contains_key(limit))
         .max_by_key(|limit| counts[limit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tester_that_falls_short_at_every_load_is_the_limit_and_gives_no_result() {
+        // One trial of three: neither load is decided.
+        let mut goal = Goal::rfc2544();
+        goal.duration_sum_ns = 3 * goal.final_duration_ns;
+        goal.exceed_ppb = 500_000_000;
+        let mut trials = Trials::default();
+        for load_pps in [1000, 2000] {
+            let limit = Some(TesterLimit::Generator);
+            let duration_ns = goal.final_duration_ns;
+            let trial = Measurement {
+                load_pps,
+                duration_ns,
+                effective_ns: duration_ns,
+                sent: 900,
+                lost: 0,
+                receiver_lost: 0,
+                unsent: 100,
+                limit,
+            };
+            trials.add(trial);
+        }
+        let found = GoalConclusion::of(&goal, &trials, 1000, 2000);
+        assert_eq!((found.effective_lower_bound_pps, found.relevant_upper_bound_pps), (None, None));
+        assert_eq!(
+            (found.irregular, found.limited_by),
+            (Some(Irregular::TesterLimited), Some(Limiter::Generator))
+        );
+    }
 }
