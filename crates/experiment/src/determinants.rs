@@ -12,6 +12,7 @@ use super::Experiment;
 use super::document::{Document, Metadata, TrialSection};
 use super::kubernetes::KubernetesSection;
 use super::search::SearchTrial;
+use super::streams::StreamsProfile;
 
 /// Hexadecimal digits of a trial's key.
 const KEY_DIGITS: usize = 32;
@@ -38,6 +39,7 @@ impl Experiment {
         let mut document = self.determining_document();
         document.spec.traffic = None;
         document.spec.profiles = None;
+        document.spec.streams = None;
         document.spec.trial.repeats = TrialSection::default().repeats;
         let rest =
             json!({ "document": serde_json::to_value(&document)?, "version": env!("CARGO_PKG_VERSION") });
@@ -83,6 +85,11 @@ impl TrialKeys {
     /// The key of a trial; `repeat` is the number of the repeat.
     pub fn of(&self, profile: &Profile, repeat: u32) -> TrialKey {
         self.of_value(&json!({ "profile": profile, "repeat": repeat, "rest": self.rest }))
+    }
+
+    /// The key of a trial of streams.
+    pub fn of_streams(&self, profile: &StreamsProfile, repeat: u32) -> TrialKey {
+        self.of_value(&json!({ "streams": profile.spec, "repeat": repeat, "rest": self.rest }))
     }
 
     /// The key of a trial of a search; `repeat` counts the trials of all searches of the profile, and `path` is

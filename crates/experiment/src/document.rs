@@ -19,6 +19,7 @@ use super::kubernetes::KubernetesSection;
 use super::name::Name;
 use super::ranged::{Ranged, SpanIn};
 use super::search::SearchSection;
+use super::streams::{StreamsSection, TopologySection};
 
 const HOUR_MS: u64 = 3_600_000;
 const MONTH_MS: u64 = 30 * 24 * HOUR_MS;
@@ -82,6 +83,12 @@ pub struct Spec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<AddressPair>>", length(min = 1))]
     pub addresses: Option<Spanned<Vec<AddressPair>>>,
+    /// TCP and UDP streams through the kernel's sockets, in place of `traffic` and `profiles`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<StreamsSection>,
+    /// The agents of an experiment of streams, and which of them send to which; pairs by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topology: Option<TopologySection>,
     /// A search for the highest load of each profile, in place of `traffic.rates`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchSection>,
@@ -304,12 +311,35 @@ impl Default for DrainSection {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LocalSection {
+    /// Network of the agents of streams.
+    #[serde(skip_serializing_if = "LocalNetwork::is_auto")]
+    pub network: LocalNetwork,
     /// Whether packet memory is in hugepages.
     pub hugepages: Hugepages,
     /// Devices of the pairs, one entry each, in place of memif: ports of this machine that are joined by a cable, a switch or a bridge.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<DevicePair>>", length(min = 1))]
     pub devices: Option<Spanned<Vec<DevicePair>>>,
+}
+
+/// Network between agents of streams on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LocalNetwork {
+    /// Namespaces for root, the loopback interface for other users.
+    #[default]
+    Auto,
+    /// Addresses of the loopback interface.
+    Loopback,
+    /// A network namespace for each agent, joined by a bridge for each interface. Needs root.
+    Namespaces,
+}
+
+impl LocalNetwork {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_auto(&self) -> bool {
+        *self == LocalNetwork::Auto
+    }
 }
 
 /// The devices of a pair.

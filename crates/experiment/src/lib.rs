@@ -14,6 +14,7 @@ pub mod quantity;
 pub mod ranged;
 pub mod search;
 pub mod strategy;
+pub mod streams;
 pub mod topology;
 pub mod yaml;
 
@@ -33,6 +34,7 @@ use direction::Direction;
 use document::{Document, LocalSection, PlatformKind, Traffic, TrialDuration, TrialSection, unplaced};
 use kubernetes::{KubernetesSection, LinkKind, PlacementRule, ResourceName};
 use search::SearchSection;
+use streams::{StreamsProfile, StreamsTopology};
 use topology::Topology;
 
 pub use overrides::{Overrides, Setting};
@@ -47,8 +49,10 @@ pub const DEFAULT_ORIGIN: &str = "built-in first-light.yaml";
 pub struct Experiment {
     /// The document in force, with every default filled in.
     pub document: Document,
-    /// Profiles in order; at least one, with unique names.
+    /// Profiles of frames in order, with unique names; none in an experiment of streams.
     pub profiles: Vec<Profile>,
+    /// Profiles of streams in order, with unique names; none in an experiment of frames.
+    pub streams: Vec<StreamsProfile>,
     /// Ceilings of this program's environment, which apply in addition to the document's.
     pub environment: Safety,
 }
@@ -126,7 +130,12 @@ impl Experiment {
             let location = if overrides.is_empty() { location } else { place_of_message(text, &problem) };
             ExperimentError::Content { origin: origin.to_owned(), location, problem }
         };
-        let profiles = profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
+        let streams =
+            streams_profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
+        let profiles = match streams.is_empty() {
+            true => profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?,
+            false => Vec::new(),
+        };
         if let Some(devices) = &document.spec.local.devices {
             let pairs = document.spec.pairs.0.get_u32() as usize;
             if devices.value.len() != pairs {
@@ -141,10 +150,10 @@ impl Experiment {
         complete_kubernetes(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
         check_search(&document).map_err(|(location, problem)| wrong(location, problem))?;
         let limited = document.spec.trial.duration.is_some() || document.spec.trial.packets.is_some();
-        if !limited && document.spec.search.is_none() {
+        if !limited && document.spec.search.is_none() && streams.is_empty() {
             document.spec.trial.duration = Some(TrialDuration::of_millis::<10_000>());
         }
-        Ok(Self { document, profiles, environment: overrides.environment.clone() })
+        Ok(Self { document, profiles, streams, environment: overrides.environment.clone() })
     }
 
     /// The experiment's name.
@@ -162,7 +171,18 @@ impl Experiment {
         self.document.spec.pairs.0.get_u32() as usize
     }
 
-    /// The agents and the paths between them.
+    /// True when the traffic is streams.
+    pub fn is_of_streams(&self) -> bool {
+        !self.streams.is_empty()
+    }
+
+    /// The agents of an experiment of streams.
+    pub fn streams_topology(&self) -> StreamsTopology {
+        let section = self.document.spec.topology.clone().unwrap_or_default();
+        section.build(self.pairs(), self.direction())
+    }
+
+    /// The agents and the paths between them, of an experiment of frames.
     pub fn topology(&self) -> Topology {
         Topology::pairs(self.pairs(), self.direction())
     }
@@ -288,6 +308,58 @@ fn check_search(document: &Document) -> Result<(), Wrong> {
     })
 }
 
+/// Profiles of `spec.streams`, after the default duration is filled in; none in an experiment of frames.
+fn streams_profiles(document: &mut Document) -> Result<Vec<StreamsProfile>, Wrong> {
+    let spec = &mut document.spec;
+    let topology = spec.topology.clone().unwrap_or_default();
+    let nowhere = |problem: String| (Location::UNKNOWN, problem);
+    let Some(section) = &spec.streams else {
+        if spec.topology.is_some() {
+            let problem =
+                "spec.topology: given without spec.streams; frames go between pairs, which spec.pairs counts";
+            return Err(nowhere(problem.to_owned()));
+        }
+        return Ok(Vec::new());
+    };
+    let trial = &spec.trial;
+    let refused = [
+        ("spec.traffic", spec.traffic.is_some(), "streams are other traffic; remove one of them"),
+        ("spec.profiles", spec.profiles.is_some(), "streams are other traffic; remove one of them"),
+        (
+            "spec.search",
+            spec.search.is_some(),
+            "rates of streams are not searched for; give spec.streams.rates",
+        ),
+        ("spec.addresses", spec.addresses.is_some(), "streams use the kernel's addresses; remove it"),
+        (
+            "spec.local.devices",
+            spec.local.devices.is_some(),
+            "streams use the kernel's interfaces; remove it",
+        ),
+        ("spec.trial.packets", trial.packets.is_some(), "streams end by time; give spec.trial.duration"),
+        ("spec.trial.allFlows", trial.all_flows, "every stream has its results in any case; remove it"),
+        (
+            "spec.trial.direction",
+            trial.direction == Direction::RoundTrip,
+            "round-trip times are the kernel's in every trial of TCP; use one-way or bidirectional",
+        ),
+        (
+            "spec.trial.duration",
+            section.endless && trial.duration.is_some(),
+            "an endless trial has no duration; remove it, or spec.streams.endless",
+        ),
+    ];
+    if let Some((field, _, why)) = refused.into_iter().find(|(_, given, _)| *given) {
+        return Err(nowhere(format!("{field}: given beside spec.streams; {why}")));
+    }
+    topology.check(spec.pairs.0.get_u32()).map_err(nowhere)?;
+    if !section.endless && spec.trial.duration.is_none() {
+        spec.trial.duration = Some(TrialDuration::of_millis::<10_000>());
+    }
+    let duration_ms = spec.trial.duration.map(TrialDuration::millis);
+    section.profiles(duration_ms)
+}
+
 /// Adds the request for a device if devices connect the pods, and refuses contradictions.
 fn complete_kubernetes(document: &mut Document) -> Result<(), Wrong> {
     let pairs = document.spec.pairs.0.get_u32() as usize;
@@ -361,7 +433,7 @@ fn profiles(document: &mut Document) -> Result<Vec<Profile>, Wrong> {
     Ok(placed.into_iter().map(|(_, profile)| loaded(profile)).collect())
 }
 
-fn not_empty<'d, T>(field: &str, list: &'d Spanned<Vec<T>>) -> Result<&'d Vec<T>, Wrong> {
+pub(crate) fn not_empty<'d, T>(field: &str, list: &'d Spanned<Vec<T>>) -> Result<&'d Vec<T>, Wrong> {
     if list.value.is_empty() {
         Err((
             list.referenced,

@@ -8,7 +8,7 @@ use linerate_traffic::limit::Limit;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{FrameSizes, Profile};
 use linerate_traffic::rate::Rate;
-use linerate_traffic::safety::Unsafe;
+use linerate_traffic::safety::{Unsafe, UnsafeStreams};
 use linerate_wire::flow_lines::FlowLines;
 use serde::Serialize;
 
@@ -19,9 +19,9 @@ use crate::search::{SearchTrial, SearchView};
 use crate::strategy::Strategy;
 
 /// Estimated time of a trial besides its sending: preparing, settling, storing.
-const TRIAL_OVERHEAD: Duration = Duration::from_millis(150);
+pub(crate) const TRIAL_OVERHEAD: Duration = Duration::from_millis(150);
 /// Estimated time to start, warm up and end the agents.
-const START_AND_END: Duration = Duration::from_millis(1500);
+pub(crate) const START_AND_END: Duration = Duration::from_millis(1500);
 
 /// One run of a profile on all paths at the same time.
 #[derive(Debug, Clone, PartialEq)]
@@ -171,6 +171,14 @@ pub enum PlanError {
         profile: String,
         /// The ceiling, and by how much it is exceeded.
         problem: Unsafe,
+    },
+    /// A trial of streams exceeds a ceiling.
+    #[error("{profile}: {problem}")]
+    UnsafeStreams {
+        /// Name of the trial's profile.
+        profile: String,
+        /// The ceiling, and by how much it is exceeded.
+        problem: UnsafeStreams,
     },
 }
 

@@ -101,13 +101,15 @@ impl Topology {
         Self { groups: vec![Group { name: "mesh".to_owned(), agents, paths }] }
     }
 
-    /// A star: each of `clients` sends to `target`.
-    pub fn star(clients: &[String], target: &str) -> Self {
+    /// A star: each of `clients` sends to `target`, and `target` to each of them when both ways are loaded.
+    pub fn star(clients: &[String], target: &str, direction: Direction) -> Self {
         let client = |name: &String| AgentNode { name: name.clone(), role: Role::Tx };
         let mut agents: Vec<AgentNode> = clients.iter().map(client).collect();
         agents.push(AgentNode { name: target.to_owned(), role: Role::Rx });
         let to = agents.len() - 1;
-        let paths = (0..to).map(|from| between(&agents, from, to)).collect();
+        let both = direction == Direction::Bidirectional;
+        let ways = |client| [(client, to), (to, client)].into_iter().take(1 + usize::from(both));
+        let paths = (0..to).flat_map(ways).map(|(from, to)| between(&agents, from, to)).collect();
         Self { groups: vec![Group { name: target.to_owned(), agents, paths }] }
     }
 
@@ -167,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_star_has_a_path_from_every_client_to_the_target() {
-        let star = Topology::star(&["c0", "c1"].map(String::from), "lb");
+        let star = Topology::star(&["c0", "c1"].map(String::from), "lb", Direction::OneWay);
         assert_eq!(names(star.paths()), ["c0-lb", "c1-lb"]);
         let group = &star.groups[0];
         assert_eq!(

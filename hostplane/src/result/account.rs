@@ -1,50 +1,19 @@
 //! The account of a direction: what was sent, what arrived, and why the two differ. Pure.
 
 use linerate_wire::report::Reordering;
-use linerate_wire::streams::{ReceivedStream, SendingReport, SentStream, TcpInfo};
+use linerate_wire::streams::{Protocol, ReceivedStream, SegmentEvidence, SendingReport, SentStream, gap};
 
 use super::{Parts, StreamResult, TcpResult, UdpResult, delays};
 use crate::client::ClockRelation;
 
 /// Each TCP stream: complete when written = acknowledged = received.
 pub(super) fn tcp_streams(parts: &Parts<'_>, first: u32) -> Vec<StreamResult> {
-    each(parts, first, |sent, received| {
-        let (Some(sent), Some(received)) = (sent, received) else {
-            return Some("the account of one end is missing".to_owned());
-        };
-        let mut reasons: Vec<String> =
-            [&sent.end, &received.end].into_iter().filter_map(|end| end.reason.clone()).collect();
-        reasons.dedup();
-        let acked = sent.acked_bytes.unwrap_or(received.bytes);
-        if sent.bytes != acked || acked != received.bytes {
-            let unread = received.kernel_bytes.map_or(0, |bytes| bytes.saturating_sub(received.bytes));
-            let mut counts = format!(
-                "{} bytes were written, {acked} acknowledged and {} read by the receiver",
-                sent.bytes, received.bytes
-            );
-            if unread > 0 {
-                counts.push_str(&format!("; {unread} lay unread in its kernel"));
-            }
-            reasons.push(counts);
-        }
-        (!reasons.is_empty()).then(|| reasons.join("; "))
-    })
+    each(parts, first, |sent, received| gap(Protocol::Tcp, sent, received))
 }
 
 /// Each UDP stream: complete when the datagrams sent and received are known, and no more were received.
 pub(super) fn udp_streams(parts: &Parts<'_>, first: u32) -> Vec<StreamResult> {
-    each(parts, first, |sent, received| {
-        let (Some(sent), Some(received)) = (sent, received) else {
-            return Some("the account of one end is missing".to_owned());
-        };
-        if received.datagrams > sent.datagrams {
-            return Some(format!(
-                "{} datagrams received of {} sent: the path duplicates datagrams beyond recognition, and loss is unknown",
-                received.datagrams, sent.datagrams
-            ));
-        }
-        sent.end.reason.clone().or_else(|| received.end.reason.clone())
-    })
+    each(parts, first, |sent, received| gap(Protocol::Udp, sent, received))
 }
 
 fn each(
@@ -78,23 +47,15 @@ fn each(
 
 /// TCP's figures of the sender.
 pub(super) fn stream_bytes(sending: &SendingReport, rtt_us: Option<(u32, f64, u32)>) -> TcpResult {
-    let infos = || sending.streams.iter().filter_map(|stream| stream.tcp.as_ref());
-    let sum = |of: fn(&TcpInfo) -> Option<u64>| infos().map(of).try_fold(0, |sum: u64, one| Some(sum + one?));
-    let stream_us = sending.duration_s * 1e6 * infos().count().max(1) as f64;
-    let share =
-        |us: Option<u64>| us.filter(|_| stream_us > 0.0).map(|us| (us as f64 / stream_us).clamp(0.0, 1.0));
-    let retransmits: u64 = infos().map(|info| u64::from(info.retransmits)).sum();
-    let segments = sum(|info| info.data_segments_out.map(u64::from));
+    let segments = SegmentEvidence::of(sending);
     TcpResult {
         acked_bytes: sending.streams.iter().try_fold(0, |sum: u64, stream| Some(sum + stream.acked_bytes?)),
-        retransmits,
-        retransmit_share: segments
-            .filter(|segments| *segments > 0)
-            .map(|segments| retransmits as f64 / segments as f64),
+        retransmits: segments.retransmits,
+        retransmit_share: segments.retransmit_share,
         congestion: sending.streams.iter().find_map(|stream| stream.congestion.clone()),
-        busy_share: share(sum(|info| info.busy_us)),
-        window_limited_share: share(sum(|info| info.window_limited_us)),
-        buffer_limited_share: share(sum(|info| info.buffer_limited_us)),
+        busy_share: segments.busy_share,
+        window_limited_share: segments.window_limited_share,
+        buffer_limited_share: segments.buffer_limited_share,
         rtt_us,
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use linerate_traffic::probe::PROBE_BYTES;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Smallest payload of a datagram: the probe.
@@ -31,7 +32,7 @@ const LEAST_FRAME_BYTES: u32 = 64;
 const USUAL_SEGMENT_BYTES: u16 = 1448;
 
 /// Transport protocol of streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// Connections.

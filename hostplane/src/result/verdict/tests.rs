@@ -1,5 +1,7 @@
-use linerate_wire::streams::{CpuUse, Load, StreamsSpec};
+use linerate_wire::streams::{CpuUse, Load, StreamsLimit, StreamsSpec};
+use linerate_wire::time::{Throttling, WorkerTime};
 
+use super::super::{TcpResult, UdpResult};
 use super::*;
 use crate::spec::{Direction, tcp_spec};
 use crate::streams::report::EndReport;
@@ -90,7 +92,7 @@ fn udp(sent: u64, lost: u64, socket_drops: Option<u64>, refused: u64) -> UdpResu
 
 #[test]
 fn every_kind_has_its_numbers() {
-    use VerdictKind::{
+    use StreamsLimit::{
         ApplicationLimited, Clean, CpuLimited, NetworkLimited, QuotaLimited, ReceiverLimited,
         ReceiverWindowLimited, SendBufferLimited,
     };
@@ -256,7 +258,7 @@ fn every_kind_has_its_numbers() {
     }
     let unknown = DirectionResult { offered_bps: None, ..direction(None, 0.0) };
     let parts = Parts { spec: &spec, sender: None, receiver: None };
-    assert_eq!(judge(&parts, &unknown).kind, VerdictKind::Unknown);
+    assert_eq!(judge(&parts, &unknown).kind, StreamsLimit::Unknown);
 }
 
 #[test]
