@@ -12,6 +12,7 @@ pub mod housekeeping;
 pub mod search;
 pub mod self_measurement;
 pub mod store;
+pub mod streams;
 pub mod summary;
 pub mod validate;
 pub mod verdict;

@@ -17,6 +17,7 @@ use serde_json::Value;
 pub use self::change::Changes;
 
 use super::{StoreError, inner_path, read_json};
+use crate::streams::StreamsAgentInfo;
 use crate::summary::Versions;
 
 /// File name, in the experiment's directory.
@@ -53,6 +54,9 @@ pub struct Environment {
     pub nodes: Vec<NodeEnvironment>,
     /// The agents of the last period, in the order of the pairs, transmitter first.
     pub agents: Vec<AgentEnvironment>,
+    /// The agents of the last period in an experiment of streams.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams_agents: Vec<StreamsAgentInfo>,
     /// Periods of the experiment: one for each start or resumption, and one for each recovery of an agent in
     /// a different place. Trials name their period. Empty in older records, which have one period.
     #[serde(default)]
@@ -74,6 +78,9 @@ pub struct EnvironmentPeriod {
     pub nodes: Vec<NodeEnvironment>,
     /// The agents, in the order of the pairs, transmitter first.
     pub agents: Vec<AgentEnvironment>,
+    /// The agents in an experiment of streams.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams_agents: Vec<StreamsAgentInfo>,
 }
 
 impl EnvironmentPeriod {
@@ -178,6 +185,7 @@ impl Environment {
             versions,
             nodes: Vec::new(),
             agents: Vec::new(),
+            streams_agents: Vec::new(),
             periods: Vec::new(),
             options: value_without_secrets(options),
         }
@@ -185,14 +193,24 @@ impl Environment {
 
     /// Adds an agent, and its machine if that is new.
     pub fn add(&mut self, agent: AgentEnvironment, host: Option<&HostInfo>) {
-        if self.nodes.iter().all(|known| known.node != agent.node) {
+        self.add_node(&agent.node, host);
+        self.agents.push(agent);
+    }
+
+    /// Adds an agent of streams, and its machine if that is new.
+    pub fn add_of_streams(&mut self, agent: StreamsAgentInfo, host: Option<&HostInfo>) {
+        self.add_node(&agent.node, host);
+        self.streams_agents.push(agent);
+    }
+
+    fn add_node(&mut self, node: &str, host: Option<&HostInfo>) {
+        if self.nodes.iter().all(|known| known.node != node) {
             let host = host.map(|host| HostInfo {
                 kernel_command_line: host.kernel_command_line.as_deref().map(without_secrets),
                 ..host.clone()
             });
-            self.nodes.push(NodeEnvironment { node: agent.node.clone(), host });
+            self.nodes.push(NodeEnvironment { node: node.to_owned(), host });
         }
-        self.agents.push(agent);
     }
 
     /// The agent of this name.
@@ -204,6 +222,7 @@ impl Environment {
     pub fn clear_agents(&mut self) {
         self.nodes.clear();
         self.agents.clear();
+        self.streams_agents.clear();
     }
 
     /// The current agents and machines as the period of this number.
@@ -214,6 +233,7 @@ impl Environment {
             changes: Vec::new(),
             nodes: self.nodes.clone(),
             agents: self.agents.clone(),
+            streams_agents: self.streams_agents.clone(),
         }
     }
 
@@ -222,6 +242,7 @@ impl Environment {
     pub fn of_period(mut self, number: u32) -> Self {
         if let Some(period) = self.periods.iter().find(|period| period.number == number) {
             (self.nodes, self.agents) = (period.nodes.clone(), period.agents.clone());
+            self.streams_agents.clone_from(&period.streams_agents);
         }
         self
     }
@@ -240,7 +261,7 @@ pub fn without_secrets(line: &str) -> String {
     words_without_secrets(line.split(' ')).join(" ")
 }
 
-fn words_without_secrets<'w>(words: impl Iterator<Item = &'w str>) -> Vec<String> {
+pub(crate) fn words_without_secrets<'w>(words: impl Iterator<Item = &'w str>) -> Vec<String> {
     let mut next_is_secret = false;
     words
         .map(|word| match word.split_once('=') {

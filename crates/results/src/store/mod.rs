@@ -10,6 +10,8 @@
 //!              tx0.log rx0.log         the agents' logs
 //!              tx0-rx0/<profile>/trial.json         reports, samples, histogram
 //!              tx0-rx0/<profile>/flows.csv          every flow, if the experiment asks for them
+//!              streams/<profile>/trial.json         of a trial of streams: reports of all connections
+//!              streams/<profile>/samples.jsonl      and the agents' samples
 //!              tx0-rx0/<profile>/incomplete.json    instead of trial.json, if the trial was not finished
 //! ```
 
@@ -51,6 +53,7 @@ use self::record::TrialRecord;
 pub use self::recorded::Recorded;
 pub use self::resume::{Earlier, Found};
 use self::trial_log::{LogRecord, TrialLog, derive};
+use crate::streams::{SAMPLES_FILE, StreamsTrialRecord};
 use crate::summary::Summary;
 
 /// File with the summary of an experiment.
@@ -192,6 +195,31 @@ impl Store {
         let flows = flows.map(|file| (FLOWS_FILE, file));
         let place = inner(&self.directory, &directory)?;
         Enclosed::open(&self.directory)?.add_directory(&place, (name, &bytes), flows, self.resumed)?;
+        Ok(Filed { path, files })
+    }
+
+    /// Stores a trial of streams and its samples in `directory`, relative to the summary; a trial that is run
+    /// again takes the place of the earlier one.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing of it is then visible.
+    pub fn add_streams_trial(
+        &self,
+        directory: &str,
+        record: &StreamsTrialRecord,
+        samples: NamedTempFile,
+    ) -> Result<Filed, StoreError> {
+        let name = if record.result.is_some() { "trial.json" } else { "incomplete.json" };
+        let bytes =
+            serde_json::to_vec(record).map_err(|error| at("write to", &self.directory)(error.into()))?;
+        let path = format!("{directory}/{name}");
+        let files = BTreeMap::from([
+            (path.clone(), FileSum::of_bytes(&bytes)),
+            (format!("{directory}/{SAMPLES_FILE}"), FileSum::of(samples.path())?),
+        ]);
+        let place = inner(&self.directory, directory)?;
+        let samples = Some((SAMPLES_FILE, samples));
+        Enclosed::open(&self.directory)?.add_directory(&place, (name, &bytes), samples, true)?;
         Ok(Filed { path, files })
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::at;
 use super::record::TrialRecord;
 use super::{StoreError, is_id, load, read_json, read_text};
+use crate::streams::StreamsTrialRecord;
 use crate::summary::Summary;
 
 /// A recorded experiment on disk.
@@ -44,6 +45,15 @@ impl Recorded {
     /// # Errors
     /// When it does not exist, cannot be read, or is outside of the experiment's directory.
     pub fn trial(&self, path: &str) -> Result<TrialRecord, StoreError> {
+        read_json(&self.directory, path)?
+            .ok_or_else(|| at("read", &self.directory.join(path))(ErrorKind::NotFound.into()))
+    }
+
+    /// Reads the file of a trial of streams by its path relative to the summary.
+    ///
+    /// # Errors
+    /// As of [`Recorded::trial`].
+    pub fn streams_trial(&self, path: &str) -> Result<StreamsTrialRecord, StoreError> {
         read_json(&self.directory, path)?
             .ok_or_else(|| at("read", &self.directory.join(path))(ErrorKind::NotFound.into()))
     }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::inner_path;
 use crate::store::report::TrialReport;
+use crate::streams::{StreamsAgentInfo, StreamsTrialSummary};
 use crate::verdict::{VerdictKind, is_held_back};
 
 pub use aggregate::{Aggregate, StartSpread};
@@ -43,6 +44,9 @@ pub struct Summary {
     pub warm_up: Vec<WarmUp>,
     /// Finished trials, in the order they ran, one entry per pair.
     pub trials: Vec<TrialSummary>,
+    /// Finished trials of streams, in the order they ran; absent in an experiment of frames.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<StreamsTrialSummary>,
     /// All pairs of each trial together; empty in an experiment of one pair and one way.
     #[serde(default)]
     pub aggregates: Vec<Aggregate>,
@@ -202,7 +206,7 @@ pub struct ExperimentInfo {
     pub ended_at: Option<String>,
     /// Where the agents ran.
     pub platform: String,
-    /// Pairs loaded at the same time.
+    /// Pairs loaded at the same time; in an experiment of streams, connections.
     pub pairs: usize,
     /// Trials planned.
     pub planned_trials: usize,
@@ -225,6 +229,9 @@ pub struct ExperimentInfo {
     pub filter: Option<String>,
     /// The agents, once they are connected.
     pub agents: Vec<AgentInfo>,
+    /// The agents of an experiment of streams, once they are connected; absent in an experiment of frames.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams_agents: Vec<StreamsAgentInfo>,
 }
 
 /// Programs and their versions.

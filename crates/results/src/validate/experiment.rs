@@ -8,7 +8,7 @@ use std::path::Path;
 
 use linerate_wire::counters::PortCounters;
 
-use super::{Problem, Reason, Verdict, flows, search};
+use super::{Problem, Reason, Verdict, flows, search, streams};
 use crate::store::checksum::FileSum;
 use crate::store::error::at;
 use crate::store::manifest::{MANIFEST_FILE, Manifest, files};
@@ -42,18 +42,18 @@ pub(super) fn check(directory: &Path, samples: Option<u64>) -> Result<Verdict, S
     Ok(Verdict::new(directory, checker.there.len(), checker.problems))
 }
 
-struct Checker<'d> {
-    directory: &'d Path,
-    there: BTreeSet<String>,
+pub(super) struct Checker<'d> {
+    pub(super) directory: &'d Path,
+    pub(super) there: BTreeSet<String>,
     problems: Vec<Problem>,
 }
 
 impl Checker<'_> {
-    fn add(&mut self, path: &str, reason: Reason, detail: impl Into<String>) {
+    pub(super) fn add(&mut self, path: &str, reason: Reason, detail: impl Into<String>) {
         self.problems.push(Problem::new(path, reason, detail));
     }
 
-    fn read<T: serde::de::DeserializeOwned>(&mut self, path: &str) -> Option<T> {
+    pub(super) fn read<T: serde::de::DeserializeOwned>(&mut self, path: &str) -> Option<T> {
         match read_json(self.directory, path) {
             Ok(Some(value)) => return Some(value),
             Ok(None) => self.add(path, Reason::MissingFile, "it is not there"),
@@ -155,6 +155,9 @@ impl Checker<'_> {
         }
         let interval_s =
             self.document().map(|experiment| experiment.trial().sample_interval.get().as_secs_f64());
+        for trial in &summary.streams {
+            streams::check(self, trial, interval_s, samples);
+        }
         for trial in &summary.trials {
             let path = trial.trial.as_str();
             if !self.there.contains(path) {

@@ -5,6 +5,7 @@ mod experiment;
 mod flows;
 mod kit;
 mod search;
+mod streams;
 #[cfg(test)]
 mod tests;
 

@@ -1,4 +1,4 @@
-use linerate_wire::streams::{CpuUse, Load, StreamsLimit, StreamsSpec};
+use linerate_wire::streams::{CpuUse, Load, Protocol, StreamsLimit, StreamsSpec};
 use linerate_wire::time::{Throttling, WorkerTime};
 
 use super::super::{TcpResult, UdpResult};

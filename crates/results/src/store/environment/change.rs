@@ -1,6 +1,7 @@
 //! Differences between environment periods of an experiment. Pure.
 
 use super::{AgentEnvironment, EnvironmentPeriod};
+use crate::streams::StreamsAgentInfo;
 use linerate_wire::host::HostInfo;
 
 /// Differences between two periods of an experiment, as text.
@@ -36,7 +37,34 @@ impl Changes {
                 compare(is_kind, what, then.and_then(of), now.and_then(of));
             }
         }
+        for agent in &now.streams_agents {
+            let earlier = before.streams_agents.iter().find(|earlier| earlier.name == agent.name);
+            if let Some(earlier) = earlier {
+                changes.of_streams((before, earlier), (now, agent));
+            }
+        }
         changes
+    }
+
+    fn of_streams(
+        &mut self,
+        (before, earlier): (&EnvironmentPeriod, &StreamsAgentInfo),
+        (now, agent): (&EnvironmentPeriod, &StreamsAgentInfo),
+    ) {
+        let mut compare = |is_kind: bool, what: &str, then: Option<String>, now: Option<String>| {
+            let (Some(then), Some(now)) = (then, now) else { return };
+            if then != now {
+                let change = format!("{}'s {what} is {now} and was {then}", agent.name);
+                if is_kind { self.incomparable.push(change) } else { self.noted.push(change) }
+            }
+        };
+        for (is_kind, what, of) in OF_STREAMS_AGENT {
+            compare(is_kind, what, of(earlier), of(agent));
+        }
+        let (then, here) = (before.host(&earlier.node), now.host(&agent.node));
+        for (is_kind, what, of) in OF_HOST {
+            compare(is_kind, what, then.and_then(of), here.and_then(of));
+        }
     }
 
     /// All differences.
@@ -61,6 +89,14 @@ const OF_AGENT: [Row<AgentEnvironment>; 12] = [
     (false, "device", |agent| Some(agent.port.device.clone())),
     (false, "MTU", |agent| Some(agent.port.mtu.to_string())),
     (false, "list of lcores", |agent| Some(format!("{:?}", agent.lcores))),
+];
+
+const OF_STREAMS_AGENT: [Row<StreamsAgentInfo>; 5] = [
+    (true, "program", |agent| Some(agent.version.clone())),
+    (true, "image", |agent| agent.image_digest.clone()),
+    (true, "congestion control", |agent| agent.congestion.clone()),
+    (false, "node", |agent| Some(agent.node.clone())),
+    (false, "number of workers", |agent| Some(agent.workers.to_string())),
 ];
 
 const OF_HOST: [Row<HostInfo>; 7] = [

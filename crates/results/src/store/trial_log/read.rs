@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read};
 use std::path::Path;
 
-use super::{FailureRecord, Head, LogRecord, ResultRecord, TRIAL_LOG_FILE, TrialEnd};
+use super::{FailureRecord, Head, LogRecord, ResultRecord, StreamsResultRecord, TRIAL_LOG_FILE, TrialEnd};
 use crate::store::checksum::FileSum;
 use crate::store::enclosed::Enclosed;
 use crate::store::error::at;
 use crate::store::{StoreError, inner, json};
+use crate::streams::StreamsTrialSummary;
 use crate::summary::{Aggregate, SchemaName, SearchSummary, Summary, TrialFailure, TrialSummary};
 
 /// Longest line in bytes; a trial on one pair takes a few thousand.
@@ -103,6 +104,7 @@ fn read(directory: &Path) -> Result<(Derivation, bool, Vec<String>), StoreError>
 struct Derivation {
     head: Option<Head>,
     results: Vec<(u32, TrialSummary)>,
+    streams: Vec<(u32, StreamsTrialSummary)>,
     failures: Vec<(u32, TrialFailure)>,
     aggregates: Vec<(u32, Aggregate)>,
     searches: Vec<SearchSummary>,
@@ -117,6 +119,13 @@ impl Derivation {
             LogRecord::Result(record) => {
                 let ResultRecord { number, files, result, .. } = *record;
                 self.results.push((number, result));
+                self.sums.extend(files);
+            }
+            LogRecord::Streams(record) => {
+                let StreamsResultRecord { number, files, result, .. } = *record;
+                // A trial that was run again takes the place of the one that was not complete.
+                self.streams.retain(|(_, earlier)| earlier.label() != result.label());
+                self.streams.push((number, result));
                 self.sums.extend(files);
             }
             LogRecord::Failure(record) => {
@@ -145,6 +154,7 @@ impl Derivation {
             reason,
             warm_up,
             trials: in_order(self.results),
+            streams: in_order(self.streams),
             aggregates: in_order(self.aggregates),
             searches: self.searches,
             failures: self.failures.into_iter().map(|(_, failure)| failure).collect(),

@@ -1,0 +1,17 @@
+//! Results of trials of streams: from both ends' reports to figures of each connection and of the trial.
+
+mod agent;
+mod connection;
+mod distribution;
+mod figures;
+mod record;
+mod trial;
+
+pub use agent::{StreamsAgentInfo, StreamsInterface};
+pub use connection::{ConnectionSummary, RttSummary};
+pub use distribution::Spread;
+pub use figures::{CONNECTION_FIGURES, Figure, STREAMS_FIGURES, StreamsUnit};
+pub use record::{
+    AgentPart, ConnectionEnds, SAMPLES_FILE, STREAMS_TRIAL_SCHEMA, SampleLine, StreamsTrialRecord,
+};
+pub use trial::{AgentCpu, LostAgent, MOST_NAMED, StreamsTrialContext, StreamsTrialSummary};

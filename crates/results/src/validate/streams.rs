@@ -1,0 +1,146 @@
+//! Validation of trials of streams: everything in the summary is computed again from both ends' reports, and samples
+//! are checked against them.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+
+use linerate_wire::streams::Protocol;
+
+use super::Reason;
+use super::experiment::Checker;
+use crate::store::enclosed::Enclosed;
+use crate::store::inner_path::InnerPath;
+use crate::streams::{ConnectionSummary, SampleLine, StreamsTrialRecord, StreamsTrialSummary};
+
+pub(super) fn check(
+    checker: &mut Checker<'_>,
+    trial: &StreamsTrialSummary,
+    interval_s: Option<f64>,
+    samples: Option<u64>,
+) {
+    let path = trial.trial.as_str();
+    if !checker.there.contains(path) {
+        return checker.add(path, Reason::MissingFile, "the summary names it");
+    }
+    let Some(record) = checker.read::<StreamsTrialRecord>(path) else { return };
+    if record.result.as_ref() != Some(trial) {
+        checker.add(path, Reason::Contradiction, "its result is not the one in the summary");
+    }
+    let figures = record.figures();
+    for (stated, computed) in record.connections.iter().zip(&figures) {
+        if stated != computed {
+            let detail = format!("the figures of {} do not follow from its reports", stated.connection);
+            checker.add(path, Reason::Contradiction, detail);
+        }
+        if let Some(detail) = miscounted(computed, record.spec.protocol) {
+            checker.add(path, Reason::Miscounted, detail);
+        }
+    }
+    if record.connections.len() != figures.len() {
+        let detail =
+            format!("{} connections have figures, {} have reports", record.connections.len(), figures.len());
+        checker.add(path, Reason::Contradiction, detail);
+    }
+    if StreamsTrialSummary::of(&record, trial.context()) != *trial {
+        checker.add(path, Reason::Contradiction, "its totals are not those of its connections");
+    }
+    let due = interval_s.map(|interval_s| (trial.duration_s / interval_s) as u64);
+    let due = samples.or(due).unwrap_or(1);
+    if let Err(error) = check_samples(checker, trial, &record, due) {
+        checker.add(&trial.samples_file, Reason::Unreadable, error.to_string());
+    }
+}
+
+/// A complete connection whose counts do not add up.
+fn miscounted(connection: &ConnectionSummary, protocol: Protocol) -> Option<String> {
+    let ConnectionSummary { written_bytes, acked_bytes, received_bytes, .. } = *connection;
+    let name = &connection.connection;
+    match protocol {
+        Protocol::Tcp if connection.complete => {
+            let same = written_bytes == received_bytes
+                && acked_bytes.is_none_or(|acked| Some(acked) == written_bytes);
+            (!same).then(|| {
+                format!("{name}: {written_bytes:?} bytes written, {acked_bytes:?} acknowledged, {received_bytes:?} received")
+            })
+        }
+        Protocol::Tcp => None,
+        Protocol::Udp => {
+            let sum =
+                connection.received_datagrams.zip(connection.lost_datagrams).map(|(got, lost)| got + lost);
+            (connection.complete && sum != connection.sent_datagrams).then(|| {
+                format!("{name}: {:?} datagrams ≠ received + lost {sum:?}", connection.sent_datagrams)
+            })
+        }
+    }
+}
+
+/// Checks that each agent has its samples, that times and counts only grow, and that the last counts are not above the
+/// totals.
+fn check_samples(
+    checker: &mut Checker<'_>,
+    trial: &StreamsTrialSummary,
+    record: &StreamsTrialRecord,
+    due: u64,
+) -> std::io::Result<()> {
+    let path = trial.samples_file.as_str();
+    if !checker.there.contains(path) {
+        checker.add(path, Reason::MissingFile, "the summary names it");
+        return Ok(());
+    }
+    let mut last: BTreeMap<String, (u64, SampleLine)> = BTreeMap::new();
+    let inner = InnerPath::parse(path).map_err(std::io::Error::other)?;
+    let opened = Enclosed::open(checker.directory).and_then(|enclosed| enclosed.open_file(&inner, u64::MAX));
+    let Some(file) = opened.map_err(|error| error.reason)? else { return Ok(()) };
+    for line in BufReader::new(file).lines() {
+        let sample: SampleLine = serde_json::from_str(&line?)?;
+        let agent = sample.agent.clone();
+        let count = last.get(&agent).map_or(0, |(count, _)| *count);
+        if let Some((_, before)) = last.get(&agent) {
+            if sample.at_ns <= before.at_ns {
+                let detail = format!(
+                    "sample {count} of {agent} is at {} ns, the one before at {} ns",
+                    sample.at_ns, before.at_ns
+                );
+                checker.add(path, Reason::NonMonotonicTime, detail);
+            }
+            if went_back(before, &sample) {
+                checker.add(path, Reason::CounterWentBack, format!("in sample {count} of {agent}"));
+            }
+        }
+        last.insert(agent, (count + 1, sample));
+    }
+    for part in record.agents.iter().filter(|part| part.lost.is_none()) {
+        let seen = last.get(&part.agent).map_or(0, |(count, _)| *count);
+        if seen < due {
+            checker.add(path, Reason::TooFewSamples, format!("{seen} of {due} of {}", part.agent));
+        }
+    }
+    for connection in &record.connections {
+        let sampled = |agent: &String| last.get(agent).map(|(_, line)| line);
+        let sent = sampled(&connection.from).and_then(|line| Some(line.sent.get(&connection.number)?.0));
+        let received =
+            sampled(&connection.to).and_then(|line| Some(line.received.get(&connection.number)?.0));
+        for (end, sampled, total) in
+            [("sent", sent, connection.written_bytes), ("received", received, connection.received_bytes)]
+        {
+            if let (Some(sampled), Some(total)) = (sampled, total)
+                && sampled > total
+            {
+                let detail =
+                    format!("{}: {sampled} bytes {end} in a sample, {total} in all", connection.connection);
+                checker.add(path, Reason::Contradiction, detail);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn went_back(before: &SampleLine, after: &SampleLine) -> bool {
+    let sent =
+        after.sent.iter().any(|(number, now)| before.sent.get(number).is_some_and(|then| now.0 < then.0));
+    let received = after
+        .received
+        .iter()
+        .any(|(number, now)| before.received.get(number).is_some_and(|then| now.0 < then.0));
+    sent || received
+}
