@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use linerate_experiment::search::SearchState;
+use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::summary::{TrialFailure, TrialSummary};
 use linerate_search::classify::{LoadClass, classify};
 
@@ -17,6 +18,12 @@ pub enum Event {
     Sample(Box<Reading>),
     /// A trial has ended on one pair with a result: an entry of the summary's `trials`.
     Trial(Box<TrialSummary>),
+    /// How a trial of streams goes.
+    #[serde(rename = "streams-sample")]
+    StreamsSample(Box<StreamsReading>),
+    /// A trial of streams has ended with a result: an entry of the summary's `streams`.
+    #[serde(rename = "streams-trial")]
+    StreamsTrial(Box<StreamsTrialSummary>),
     /// How far a rate search has come, after each of its trials.
     Search(Box<SearchProgress>),
     /// A trial could not be finished on one pair: an entry of the summary's `failures`.
@@ -79,6 +86,37 @@ pub struct Reading {
     pub rx_missed: Option<u64>,
     /// Receive buffers that could not be allocated; null when the port does not report them.
     pub rx_nombuf: Option<u64>,
+}
+
+/// How a trial of streams goes, all connections together, from the latest samples. Counters are cumulative over the trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StreamsReading {
+    /// Which trial of the plan, from 1.
+    pub number: usize,
+    /// Trials of the plan.
+    pub planned_trials: usize,
+    /// Name of the profile.
+    pub profile: String,
+    /// Which time the profile is run.
+    pub repeat: u32,
+    /// Seconds since sending began, on the controller's clock.
+    pub at_s: f64,
+    /// Connections of the trial.
+    pub connections: u32,
+    /// Of those, connections of which bytes arrived in their receiver's latest interval.
+    pub connections_alive: u32,
+    /// Bits of payload that the senders' kernels accepted per second since the reading before; null before two readings.
+    pub offered_bps: Option<f64>,
+    /// Bits of payload that the receivers read per second; null likewise.
+    pub received_bps: Option<f64>,
+    /// Bytes of payload that the senders' kernels accepted.
+    pub sent_bytes: u64,
+    /// Bytes of payload that the receivers read.
+    pub received_bytes: u64,
+    /// TCP segments sent again.
+    pub retransmits: u64,
+    /// UDP datagrams missing before the last one received of each stream.
+    pub missing_datagrams: u64,
 }
 
 /// How far a rate search has come. Loads in packets per second of each sender in each direction.

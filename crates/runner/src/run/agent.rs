@@ -9,12 +9,14 @@ use linerate_wire::message::{Acknowledge, Command, Stop};
 use linerate_wire::network::NextHop;
 use linerate_wire::port::PortInfo;
 use linerate_wire::state::AgentState;
+use linerate_wire::streams::StreamsEngine;
 
 use super::Ending;
 use crate::platform::{AgentEndpoint, ExitWatch, Token};
 use crate::session::{ANSWER_TIME, Dialer, Session, SessionError, WORK_TIME};
 use linerate_results::store::environment::AgentEnvironment;
 use linerate_results::store::environment::PodPlace;
+use linerate_results::streams::StreamsAgentInfo;
 use linerate_results::summary::AgentInfo;
 
 /// Time limit for a process to be reported as ended after its connection has closed.
@@ -60,12 +62,12 @@ impl From<Unreachable> for Ending {
     }
 }
 
-/// A connected agent.
+/// A connected agent with an engine of kind `E`.
 #[derive(Debug)]
-pub(super) struct Agent {
+pub(super) struct Agent<E = Box<FrameEngine>> {
     /// The connection.
     pub(super) session: Session,
-    engine: Box<FrameEngine>,
+    engine: E,
     node: String,
     pod: Option<PodPlace>,
     dialer: Dialer,
@@ -74,19 +76,42 @@ pub(super) struct Agent {
     exit: ExitWatch,
 }
 
-/// The engine of an agent that moves frames.
-fn frame_engine(session: &Session) -> Result<Box<FrameEngine>, Unreachable> {
-    let welcome = session.welcome();
-    let engine = welcome.engine.frames().cloned().map(Box::new);
-    engine.ok_or_else(|| {
-        let (name, program) = (session.agent(), &welcome.agent);
-        Unreachable::Failed(format!(
-            "{name} ({program}) moves streams, and the experiment's traffic is frames; start it with linerate-dataplane"
-        ))
-    })
+/// A kind of engine that trials need.
+pub(super) trait EngineKind: Sized {
+    /// The engine of the agent.
+    ///
+    /// # Errors
+    /// When the agent has an engine of another kind.
+    fn of(session: &Session) -> Result<Self, Unreachable>;
 }
 
-impl Agent {
+impl EngineKind for Box<FrameEngine> {
+    fn of(session: &Session) -> Result<Self, Unreachable> {
+        let welcome = session.welcome();
+        let engine = welcome.engine.frames().cloned().map(Box::new);
+        engine.ok_or_else(|| {
+            let (name, program) = (session.agent(), &welcome.agent);
+            Unreachable::Failed(format!(
+                "{name} ({program}) moves streams, and the experiment's traffic is frames; start it with linerate-dataplane"
+            ))
+        })
+    }
+}
+
+impl EngineKind for Box<StreamsEngine> {
+    fn of(session: &Session) -> Result<Self, Unreachable> {
+        let welcome = session.welcome();
+        let engine = welcome.engine.streams().cloned().map(Box::new);
+        engine.ok_or_else(|| {
+            let (name, program) = (session.agent(), &welcome.agent);
+            Unreachable::Failed(format!(
+                "{name} ({program}) moves frames, and the experiment's traffic is streams; start it with linerate-hostplane"
+            ))
+        })
+    }
+}
+
+impl<E: EngineKind> Agent<E> {
     /// Connects to an agent that listens.
     ///
     /// # Errors
@@ -98,7 +123,7 @@ impl Agent {
         loop {
             let error = match Session::connect(&name, &dialer, token.reveal(), keep_alive).await {
                 Ok(session) => {
-                    let engine = frame_engine(&session)?;
+                    let engine = E::of(&session)?;
                     let agent = Self { session, engine, node, pod, dialer, token, command_line, exit };
                     return agent.idle().await;
                 }
@@ -152,7 +177,7 @@ impl Agent {
             }
             match Session::connect(&name, &self.dialer, self.token.reveal(), keep_alive).await {
                 Ok(session) => {
-                    self.engine = frame_engine(&session)?;
+                    self.engine = E::of(&session)?;
                     self.session = session;
                     let state = self.session.welcome().state;
                     return self.back_to_idle(state).await.map_err(|error| Unreachable::by(&error));
@@ -163,6 +188,15 @@ impl Agent {
                 Err(error) => tracing::debug!(%error, "not yet connected again; once more"),
             }
         }
+    }
+
+    /// Ends what the agent does, without a result.
+    ///
+    /// # Errors
+    /// When it does not reply.
+    pub(super) async fn abandon(&self) -> Result<(), SessionError> {
+        let state = self.session.ping().await?.state;
+        self.back_to_idle(state).await
     }
 
     /// Abandons the agent's current trial.
@@ -181,6 +215,31 @@ impl Agent {
         self.session.agent()
     }
 
+    /// The end of the agent's process, if it caused `error`; otherwise the text of `error`.
+    pub(super) async fn cause(&self, error: &SessionError) -> String {
+        cause(error, self.exit.clone()).await
+    }
+}
+
+impl Agent<Box<StreamsEngine>> {
+    /// What moves its streams.
+    pub(super) fn streams_engine(&self) -> &StreamsEngine {
+        &self.engine
+    }
+
+    /// The host it runs on.
+    pub(super) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// The agent's entry in summary and environment.
+    pub(super) fn streams_info(&self) -> StreamsAgentInfo {
+        let (pod, welcome) = (self.pod.as_ref(), self.session.welcome());
+        StreamsAgentInfo::new(self.name(), &self.node, pod, &self.command_line, welcome, &self.engine)
+    }
+}
+
+impl Agent {
     /// What moves its frames.
     pub(super) fn engine(&self) -> &FrameEngine {
         &self.engine
@@ -194,11 +253,6 @@ impl Agent {
     /// Ethernet address of its port.
     pub(super) fn mac(&self) -> MacAddr {
         self.port().mac
-    }
-
-    /// The end of the agent's process, if it caused `error`; otherwise the text of `error`.
-    pub(super) async fn cause(&self, error: &SessionError) -> String {
-        cause(error, self.exit.clone()).await
     }
 
     /// Record of the agent and its host; `next_hops` are those from its port.

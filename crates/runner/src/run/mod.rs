@@ -12,6 +12,7 @@ mod recover;
 mod round;
 mod start;
 mod stopwatch;
+pub mod streams;
 mod trial;
 mod warm_up;
 

@@ -6,8 +6,12 @@ use linerate_wire::trial::Role;
 
 use linerate_experiment::plan::Trial;
 use linerate_experiment::search::SearchState;
+use linerate_experiment::streams::{Connection, StreamsTrial};
 use linerate_experiment::topology::Path;
+use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::summary::{TrialFailure, TrialSummary};
+
+use crate::events::StreamsReading;
 
 /// Properties of a path that an observer needs before a trial.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +59,15 @@ pub trait Observer {
     /// A path's transmitter has finished sending; packets may still be in flight.
     fn sending_ended(&self, _path: &str) {}
 
+    /// A trial of streams, one of `of`, begins on these connections.
+    fn streams_trial_began(&self, _trial: &StreamsTrial, _of: usize, _connections: &[Connection]) {}
+
+    /// How a trial of streams goes, once in each interval of samples.
+    fn streams_reading(&self, _reading: &StreamsReading) {}
+
+    /// A trial of streams has ended with a result.
+    fn streams_trial_ended(&self, _result: &StreamsTrialSummary) {}
+
     /// The trial has ended on one path with a result.
     fn trial_ended(&self, _result: &TrialSummary) {}
 
@@ -96,6 +109,18 @@ impl Observer for Watchers {
 
     fn sending_ended(&self, path: &str) {
         self.0.iter().for_each(|one| one.sending_ended(path));
+    }
+
+    fn streams_trial_began(&self, trial: &StreamsTrial, of: usize, connections: &[Connection]) {
+        self.0.iter().for_each(|one| one.streams_trial_began(trial, of, connections));
+    }
+
+    fn streams_reading(&self, reading: &StreamsReading) {
+        self.0.iter().for_each(|one| one.streams_reading(reading));
+    }
+
+    fn streams_trial_ended(&self, result: &StreamsTrialSummary) {
+        self.0.iter().for_each(|one| one.streams_trial_ended(result));
     }
 
     fn trial_ended(&self, result: &TrialSummary) {

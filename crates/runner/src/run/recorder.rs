@@ -2,6 +2,7 @@
 //! a trial costs the same however many there are.
 
 mod opening;
+mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant, SystemTime};
@@ -48,6 +49,8 @@ pub(super) struct Recorder<'s> {
     numbers: HashMap<TrialKey, u32>,
     /// Results and failures of the trials.
     outcomes: Outcomes,
+    /// Trials of streams with a result.
+    streams: streams::Recorded,
     /// Profile of the first trial that was recorded before the experiment was resumed.
     first_recorded: Option<String>,
     failures: usize,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use linerate_wire::message::{MAX_START_AHEAD_MS, Welcome};
 
-use super::agent::Agent;
+use super::agent::{Agent, EngineKind};
 use super::trial::Stopped;
 use linerate_results::summary::StartSpread;
 
@@ -42,7 +42,7 @@ impl Clocks {
     ///
     /// # Errors
     /// When an agent does not reply: its position, and the reason.
-    pub(super) async fn compare(agents: &[&Agent]) -> Result<Self, (usize, Stopped)> {
+    pub(super) async fn compare<E: EngineKind>(agents: &[&Agent<E>]) -> Result<Self, (usize, Stopped)> {
         let origin = Instant::now();
         let mut offsets = try_join_all(
             agents
@@ -68,6 +68,29 @@ impl Clocks {
         self.offsets.iter().map(|offset| u64::try_from(at + offset.ns).unwrap_or(0)).collect()
     }
 
+    /// Clock of agent `other` less that of agent `one`, in nanoseconds.
+    pub(super) fn ahead_ns(&self, other: usize, one: usize) -> i64 {
+        let ahead = self.offsets[other].ns - self.offsets[one].ns;
+        i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    /// Uncertainty of [`Self::ahead_ns`], in nanoseconds.
+    pub(super) fn uncertainty_ns(&self, other: usize, one: usize) -> u64 {
+        self.offsets[other].uncertainty_ns.saturating_add(self.offsets[one].uncertainty_ns)
+    }
+
+    /// The clock of an agent now, in nanoseconds.
+    pub(super) fn now_ns(&self, agent: usize) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos() as i128 + self.offsets[agent].ns).unwrap_or(0)
+    }
+
+    /// Spread of the starts of some agents, each by its position with its start on its own clock.
+    pub(super) fn spread_of(&self, started_ns: &[(usize, u64)]) -> Option<StartSpread> {
+        let offsets = started_ns.iter().map(|(agent, _)| self.offsets[*agent]).collect();
+        let started: Vec<u64> = started_ns.iter().map(|(_, at)| *at).collect();
+        Self { origin: self.origin, offsets }.spread(&started)
+    }
+
     /// Spread of the starts of agents that report `started_ns`, each on its own clock.
     pub(super) fn spread(&self, started_ns: &[u64]) -> Option<StartSpread> {
         let here = self.offsets.iter().zip(started_ns).map(|(offset, at)| i128::from(*at) - offset.ns);
@@ -82,7 +105,7 @@ impl Clocks {
     }
 }
 
-async fn offset(agent: &Agent, origin: Instant) -> Result<Offset, Stopped> {
+async fn offset<E: EngineKind>(agent: &Agent<E>, origin: Instant) -> Result<Offset, Stopped> {
     let mut best = Offset { ns: 0, uncertainty_ns: u64::MAX, slowest: Duration::ZERO };
     for _ in 0..ASKS {
         let asked = origin.elapsed();

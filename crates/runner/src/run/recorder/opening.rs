@@ -79,6 +79,7 @@ impl<'s> Recorder<'s> {
             ready: None,
             numbers: trials.into_iter().map(|trial| trial.key).zip(1..).collect(),
             outcomes,
+            streams: super::streams::Recorded::new(),
             first_recorded: earlier
                 .and_then(|earlier| earlier.summary.trials.first())
                 .map(|result| result.profile.clone()),
@@ -116,6 +117,7 @@ fn head(id: &str, experiment: &Experiment, strategy: &dyn Strategy, filter: Opti
             environment_changes: Vec::new(),
             filter: filter.map(str::to_owned),
             agents: Vec::new(),
+            streams_agents: Vec::new(),
         },
         status: Status::Running,
         reason: None,

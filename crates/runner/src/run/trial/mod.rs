@@ -20,7 +20,7 @@ use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep};
 
 use self::steps::{AgentRequest, NextStep, StepEvent, Steps, TrialPhase};
-use super::agent::Agent;
+use super::agent::{Agent, EngineKind};
 use super::group::Group;
 use super::observer::GroupObserver;
 use crate::session::{ANSWER_TIME, SessionError, WORK_TIME};
@@ -95,7 +95,7 @@ impl Stopped {
         !self.ends_run() && !self.loses_agent()
     }
 
-    pub(super) async fn by(agent: &Agent, error: SessionError) -> Self {
+    pub(super) async fn by<E: EngineKind>(agent: &Agent<E>, error: SessionError) -> Self {
         Stopped::Agent { cause: agent.cause(&error).await, refusal: error.fault.is_refusal() }
     }
 }

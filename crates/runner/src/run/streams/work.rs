@@ -1,0 +1,227 @@
+//! The agents' work in a trial of streams: who connects to which address. Pure.
+
+use std::net::{IpAddr, SocketAddr};
+
+use linerate_experiment::streams::{Connection, InterfaceName};
+use linerate_wire::streams::{
+    Interface, PathSide, PathWork, StreamKey, StreamsEngine, StreamsSpec, StreamsWork,
+};
+
+/// Addresses of both ends of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Route {
+    /// Address at which the receiver accepts.
+    to: SocketAddr,
+    /// Local address of the sender; `None`: the kernel's choice.
+    from: Option<IpAddr>,
+    /// Interface of the sender; `None`: the kernel's choice.
+    interface: Option<String>,
+}
+
+impl Route {
+    /// The route of a connection between two engines; `names` are their agents.
+    ///
+    /// # Errors
+    /// When an interface, or an address on it, is missing: agent, reason and remedy.
+    pub(super) fn find(
+        connection: &Connection,
+        names: (&str, &str),
+        from: &StreamsEngine,
+        to: &StreamsEngine,
+    ) -> Result<Self, String> {
+        let Some(name) = &connection.interface else {
+            return Ok(Self { to: usual_address(names.1, to)?, from: None, interface: None });
+        };
+        let here = interface(names.0, from, name)?;
+        let there = interface(names.1, to, name)?;
+        let pair = first_pair(here, there).ok_or_else(|| {
+            format!(
+                "{}: the interfaces {} of {} and {} have no addresses of one IP version; give both an address",
+                connection.name,
+                name.as_str(),
+                names.0,
+                names.1
+            )
+        })?;
+        let to = listening(to, pair.1).ok_or_else(|| {
+            format!("{} does not accept streams at {}; give it --streams 0.0.0.0:22023", names.1, pair.1)
+        })?;
+        Ok(Self { to, from: Some(pair.0), interface: Some(name.as_str().to_owned()) })
+    }
+}
+
+/// The interface of an agent.
+fn interface<'e>(
+    agent: &str,
+    engine: &'e StreamsEngine,
+    name: &InterfaceName,
+) -> Result<&'e Interface, String> {
+    let found = engine.interfaces.iter().find(|interface| interface.name == name.as_str());
+    let found = found.ok_or_else(|| {
+        let there: Vec<&str> = engine.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+        format!(
+            "{agent} has no interface {}; it has {}; change spec.topology.interfaces",
+            name.as_str(),
+            there.join(", ")
+        )
+    })?;
+    if found.up {
+        Ok(found)
+    } else {
+        Err(format!("{agent}: the interface {} is down; set it up", name.as_str()))
+    }
+}
+
+/// Addresses of one IP version, IPv4 first. Link-local ones need a scope and are left out.
+fn first_pair(here: &Interface, there: &Interface) -> Option<(IpAddr, IpAddr)> {
+    let first = |interface: &Interface, ipv6: bool| {
+        interface.addresses.iter().copied().find(|one| one.is_ipv6() == ipv6 && !is_link_local(*one))
+    };
+    [false, true].into_iter().find_map(|ipv6| Some((first(here, ipv6)?, first(there, ipv6)?)))
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+/// Where an engine accepts streams that are sent to `address`.
+fn listening(engine: &StreamsEngine, address: IpAddr) -> Option<SocketAddr> {
+    let exact = engine.listen.iter().find(|listen| listen.ip() == address);
+    let any = || {
+        engine
+            .listen
+            .iter()
+            .find(|listen| listen.ip().is_unspecified() && (listen.is_ipv6() || address.is_ipv4()))
+    };
+    exact.or_else(any).map(|listen| SocketAddr::new(address, listen.port()))
+}
+
+/// Where an engine accepts streams when no interface is given: its own address, or the first of its host.
+fn usual_address(agent: &str, engine: &StreamsEngine) -> Result<SocketAddr, String> {
+    let first =
+        engine.listen.first().ok_or_else(|| format!("{agent} accepts no streams; give it --streams"))?;
+    if !first.ip().is_unspecified() {
+        return Ok(*first);
+    }
+    let up = || engine.interfaces.iter().filter(|interface| interface.up);
+    let usable = |one: &&IpAddr| !is_link_local(**one) && (one.is_ipv4() || first.is_ipv6());
+    let outside = up().flat_map(|one| &one.addresses).filter(usable).find(|one| !one.is_loopback());
+    let address = outside.or_else(|| up().flat_map(|one| &one.addresses).find(usable));
+    let address = address.ok_or_else(|| format!("{agent} has no address; set an interface up"))?;
+    Ok(SocketAddr::new(*address, first.port()))
+}
+
+/// What all work of a trial has in common.
+#[derive(Debug, Clone)]
+pub(super) struct TrialWork<'a> {
+    pub(super) key: StreamKey,
+    pub(super) tag: u16,
+    pub(super) spec: &'a StreamsSpec,
+    pub(super) connections: &'a [Connection],
+    pub(super) routes: &'a [Route],
+}
+
+impl TrialWork<'_> {
+    /// The work of the agent at this place; `ahead_ns` tells how far the clock of another agent is ahead of its
+    /// clock. Paths are in the order of the connections.
+    pub(super) fn of(&self, agent: usize, ahead_ns: impl Fn(usize) -> i64) -> StreamsWork {
+        let path = |(connection, route): (&Connection, &Route)| {
+            let sends = connection.from == agent;
+            let side = match sends {
+                true => {
+                    PathSide::Connect { to: route.to, from: route.from, interface: route.interface.clone() }
+                }
+                false => PathSide::Accept { at: route.to },
+            };
+            let peer = if sends { connection.to } else { connection.from };
+            PathWork {
+                path: connection.number,
+                side,
+                sends,
+                streams: self.spec.clone(),
+                peer_ahead_ns: ahead_ns(peer),
+            }
+        };
+        let own = self.connections.iter().zip(self.routes);
+        let own = own.filter(|(connection, _)| connection.from == agent || connection.to == agent);
+        StreamsWork { key: self.key, tag: self.tag, paths: own.map(path).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine(listen: &str, interfaces: &[(&str, &[&str])]) -> StreamsEngine {
+        let interface = |(name, addresses): &(&str, &[&str])| Interface {
+            name: (*name).to_owned(),
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+            mtu: Some(1500),
+            up: true,
+            speed_mbps: None,
+        };
+        StreamsEngine {
+            listen: vec![listen.parse().unwrap()],
+            workers: 1,
+            cpus: vec![0],
+            congestion: None,
+            interfaces: interfaces.iter().map(interface).collect(),
+            descriptors: None,
+        }
+    }
+
+    fn connection(interface: Option<&str>) -> Connection {
+        let interface = interface.map(|name| InterfaceName::try_from(name.to_owned()).unwrap());
+        Connection { number: 4, name: "a0-a1".into(), from: 0, to: 1, interface }
+    }
+
+    #[test]
+    fn a_route_uses_the_addresses_of_the_interface() {
+        let from = engine("0.0.0.0:9", &[("lo", &["127.0.0.1"]), ("net1", &["fe80::1", "10.0.1.1"])]);
+        let to = engine("0.0.0.0:7", &[("net1", &["10.0.1.2", "fd00::2"])]);
+        let route = |interface| Route::find(&connection(interface), ("a0", "a1"), &from, &to);
+        let found = route(Some("net1")).unwrap();
+        assert_eq!(found.to, "10.0.1.2:7".parse().unwrap());
+        assert_eq!(
+            (found.from, found.interface.as_deref()),
+            (Some("10.0.1.1".parse().unwrap()), Some("net1"))
+        );
+        assert_eq!(
+            route(None).unwrap(),
+            Route { to: "10.0.1.2:7".parse().unwrap(), from: None, interface: None }
+        );
+        let missing = route(Some("net9")).unwrap_err();
+        assert!(missing.contains("a0 has no interface net9; it has lo, net1"), "{missing}");
+        let elsewhere = engine("10.9.9.9:7", &[("net1", &["10.0.1.2"])]);
+        let refused = Route::find(&connection(Some("net1")), ("a0", "a1"), &from, &elsewhere).unwrap_err();
+        assert!(refused.contains("a1 does not accept streams at 10.0.1.2"), "{refused}");
+    }
+
+    #[test]
+    fn senders_connect_and_receivers_accept() {
+        let ends = [engine("127.0.0.1:5", &[]), engine("127.0.0.1:6", &[])];
+        let connections = [
+            Connection { number: 0, ..connection(None) },
+            Connection { number: 1, from: 1, to: 0, ..connection(None) },
+        ];
+        let routes: Vec<Route> = connections
+            .iter()
+            .map(|one| Route::find(one, ("x", "y"), &ends[one.from], &ends[one.to]).unwrap())
+            .collect();
+        let spec: StreamsSpec = serde_json::from_str(
+            r#"{"protocol":"tcp","streams":1,"load":"max","duration_ms":1,"bytes":null,"block_bytes":9}"#,
+        )
+        .unwrap();
+        let key = "00112233445566778899aabbccddeeff".parse().unwrap();
+        let work = TrialWork { key, tag: 3, spec: &spec, connections: &connections, routes: &routes };
+        let paths = work.of(1, |other| other as i64 + 7).paths;
+        assert_eq!(paths[0].side, PathSide::Accept { at: "127.0.0.1:6".parse().unwrap() });
+        assert_eq!((paths[0].sends, paths[0].peer_ahead_ns, paths[1].path), (false, 7, 1));
+        let to = "127.0.0.1:5".parse().unwrap();
+        assert_eq!(paths[1].side, PathSide::Connect { to, from: None, interface: None });
+        assert!(work.of(2, |_| 0).paths.is_empty());
+    }
+}
