@@ -4,3 +4,4 @@ pub mod cli;
 pub mod metrics;
 pub mod profile;
 pub mod schema;
+pub mod streams_metrics;

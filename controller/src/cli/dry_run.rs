@@ -3,19 +3,23 @@
 use serde_json::json;
 
 use super::output::{print, say, width};
-use super::{RunArgs, run, table};
+use super::{RunArgs, run, streams, table};
 use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
 use linerate_experiment::plan::view;
 use linerate_experiment::strategy::Strategy;
+use linerate_experiment::streams::StreamsPlan;
 use linerate_kubernetes::{KubernetesPlan, manifests};
 use linerate_runner::platform::PlatformError;
-use linerate_runner::platform::binary::{PROGRAM, Places};
+use linerate_runner::platform::binary::DATAPLANE;
 use linerate_runner::platform::local::LocalPlan;
 
 pub(super) fn dry_run(args: &RunArgs) -> anyhow::Result<()> {
     let (experiment, strategy) = run::planned(args)?;
     let strategy = strategy.as_ref();
+    if let Some(plan) = StreamsPlan::of(&experiment, args.filter.as_deref())? {
+        return streams::dry_run(args, &experiment, &plan);
+    }
     match experiment.platform() {
         PlatformKind::Local => local(args, &experiment, strategy),
         PlatformKind::Kubernetes => run::runtime()?.block_on(kubernetes(args, &experiment, strategy)),
@@ -24,11 +28,11 @@ pub(super) fn dry_run(args: &RunArgs) -> anyhow::Result<()> {
 
 fn local(args: &RunArgs, experiment: &Experiment, strategy: &dyn Strategy) -> anyhow::Result<()> {
     let local = LocalPlan::new(experiment, strategy)?;
-    let program = match Places::of_process(args.dataplane.clone()).find() {
+    let program = match DATAPLANE.find(args.dataplane.clone()) {
         Ok(path) => path.display().to_string(),
         Err(problem) => {
             say(&format!("warning: {problem}"));
-            PROGRAM.to_owned()
+            DATAPLANE.name.to_owned()
         }
     };
     let agents = local.pairs.iter().flat_map(|pair| [&pair.rx, &pair.tx]);

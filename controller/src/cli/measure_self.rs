@@ -12,7 +12,7 @@ use linerate_results::store::Store;
 use linerate_results::summary::{Status, Summary};
 use linerate_runner::generator_ceiling::generator_ceiling;
 use linerate_runner::platform::PlatformError;
-use linerate_runner::platform::binary::Places;
+use linerate_runner::platform::binary::DATAPLANE;
 use linerate_runner::platform::local::{LocalPlan, LocalPlatform, node_name};
 use linerate_runner::run::observer::NoObserver;
 use linerate_runner::run::{self, Job};
@@ -59,7 +59,7 @@ pub(super) struct MeasureSelfArgs {
 }
 
 pub(super) fn measure_self(args: &MeasureSelfArgs) -> anyhow::Result<()> {
-    let program = Places::of_process(args.dataplane.clone()).find().map_err(PlatformError::from)?;
+    let program = DATAPLANE.find(args.dataplane.clone()).map_err(PlatformError::from)?;
     if let Some(large) = args.size.iter().find(|size| size.largest().bytes() > LARGEST_PAIR_FRAME) {
         bail!(
             "--size {large}: shared memory carries frames of up to {LARGEST_PAIR_FRAME} bytes; give smaller ones"

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::interrupt::Signals;
 use super::output::say;
 use crate::metrics::RunMetrics;
+use crate::streams_metrics::StreamsMetrics;
 use linerate_runner::run::observer::Observer;
 
 #[derive(Debug, Args)]
@@ -46,6 +47,13 @@ impl MetricsArgs {
             }
         }
     }
+}
+
+/// The same for an experiment of streams.
+pub(super) fn serve_streams(listener: Listener, id: &str, name: &str) -> Box<dyn Observer> {
+    let (metrics, registry) = StreamsMetrics::new(id, name);
+    tokio::spawn(listener.serve(registry));
+    Box::new(metrics)
 }
 
 /// Starts the metrics server in the background; returns the observer that feeds it.

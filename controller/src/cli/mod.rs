@@ -17,6 +17,7 @@ mod run;
 mod search;
 mod search_table;
 mod spec_args;
+mod streams;
 mod table;
 mod words;
 
@@ -167,6 +168,9 @@ struct RunArgs {
     /// The data-plane program [default: LINERATE_DATAPLANE, or linerate-dataplane beside linerate or in PATH]
     #[arg(long, value_name = "PATH")]
     dataplane: Option<PathBuf>,
+    /// The program of streams [default: LINERATE_HOSTPLANE, or linerate-hostplane beside linerate or in PATH]
+    #[arg(long, value_name = "PATH")]
+    hostplane: Option<PathBuf>,
     /// Print JSON: events, one a line, then the summary in the last line; or the plan. With --quiet no events
     #[arg(long)]
     json: bool,

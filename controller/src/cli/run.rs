@@ -8,21 +8,22 @@ use tokio::sync::watch;
 use super::interrupt::Signals;
 use super::output::{print, say, width};
 use super::results::say_left_out;
-use super::{Ending, RunArgs, metrics, progress, table};
+use super::{Ending, RunArgs, metrics, progress, streams, table};
 use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
 use linerate_experiment::strategy::{Strategy, strategy};
+use linerate_experiment::streams::StreamsPlan;
 use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform, remove_rest};
 use linerate_report::export::export;
 use linerate_results::store::{Earlier, Store};
 use linerate_results::summary::{SearchSummary, Status, Summary};
-use linerate_runner::platform::binary::Places;
+use linerate_runner::platform::binary::DATAPLANE;
 use linerate_runner::platform::local::{LocalPlan, LocalPlatform};
 use linerate_runner::platform::{Platform, PlatformError};
 use linerate_runner::run::observer::Watchers;
 use linerate_runner::run::{self, EarlierRun, Job};
 
-const NO_SIGNALS: &str = "cannot listen for signals";
+pub(super) const NO_SIGNALS: &str = "cannot listen for signals";
 
 /// The experiment and its trials: the same for a run and a dry run.
 pub(super) fn planned(args: &RunArgs) -> anyhow::Result<(Experiment, Box<dyn Strategy>)> {
@@ -53,6 +54,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
     let tell = |notes: &[String]| notes.iter().for_each(|note| args.note(note));
     runtime()?.block_on(async {
         let listener = args.metrics.listen().await?;
+        if let Some(plan) = StreamsPlan::of(&experiment, args.filter.as_deref())? {
+            return streams::run(args, &experiment, &plan, listener).await;
+        }
         let earlier = match earlier(args, &experiment, strategy)? {
             Begun::Complete(ending) => return Ok(ending),
             Begun::Measured(earlier) => return end(args, &experiment, strategy, &earlier).await,
@@ -62,8 +66,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
         match (experiment.platform(), &args.pods) {
             (PlatformKind::Local, _) => {
                 let local = LocalPlan::new(&experiment, strategy)?;
-                let program =
-                    Places::of_process(args.dataplane.clone()).find().map_err(PlatformError::from)?;
+                let program = DATAPLANE.find(args.dataplane.clone()).map_err(PlatformError::from)?;
                 tell(&local.notes);
                 let place = Place::of(earlier, args)?;
                 let platform = LocalPlatform::new(local, program, place.store.directory().to_owned());
@@ -97,7 +100,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
 
 impl RunArgs {
     /// Prints a note for the user, except with `--quiet`.
-    fn note(&self, text: &str) {
+    pub(super) fn note(&self, text: &str) {
         if !self.quiet {
             say(&format!("note: {text}"));
         }
@@ -163,15 +166,15 @@ async fn end(
 }
 
 /// Directory of the results.
-struct Place {
-    store: Store,
+pub(super) struct Place {
+    pub(super) store: Store,
     /// The records that it contains already.
-    recorded: Option<EarlierRun>,
+    pub(super) recorded: Option<EarlierRun>,
 }
 
 impl Place {
     /// The directory of the resumed run, or a new one.
-    fn of(earlier: Option<Earlier>, args: &RunArgs) -> anyhow::Result<Self> {
+    pub(super) fn of(earlier: Option<Earlier>, args: &RunArgs) -> anyhow::Result<Self> {
         Ok(match earlier {
             Some(Earlier { store, summary, sums }) => {
                 Self { store, recorded: Some(EarlierRun { summary, sums }) }
@@ -221,7 +224,7 @@ async fn measure(
 }
 
 /// Prints a run's results, and exports them.
-fn hand_over(args: &RunArgs, summary: &Summary, store: &Store) -> anyhow::Result<Ending> {
+pub(super) fn hand_over(args: &RunArgs, summary: &Summary, store: &Store) -> anyhow::Result<Ending> {
     show(summary, store, args.json)?;
     if !args.format.is_empty() {
         let exported = export(&args.results, &[store.id().to_owned()], &args.format, None)

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::grid::Grid;
-use super::search_table;
 use super::words::{figure, microseconds, missed_load, mpps};
+use super::{search_table, streams};
 use crate::profile::headers::HeaderRow;
 use crate::profile::library::Entry;
 use linerate_experiment::direction::Direction;
@@ -28,6 +28,9 @@ pub(super) fn count(number: usize, thing: &str) -> String {
 
 /// Trials and failures of an experiment, on a terminal of that `width`.
 pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
+    if streams::is_of_streams(summary) {
+        return streams::trials(summary, width);
+    }
     // The trials of an experiment all have the same direction.
     let round_trips = summary.trials.iter().any(|trial| trial.direction.is_round_trip());
     let [p50, p99] =

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::pace::Pace;
-use super::{MOST_PAIRS, View, failure_line, hidden, phrase, result_line, search_line};
+use super::{
+    MOST_PAIRS, View, failure_line, hidden, phrase, result_line, search_line, streams_phrase,
+    streams_result_line,
+};
 use crate::cli::output::{print, say};
 use linerate_experiment::plan::Trial;
+use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::summary::{TrialFailure, TrialSummary};
-use linerate_runner::events::{Event, Phase, Reading, SearchProgress};
+use linerate_runner::events::{Event, Phase, Reading, SearchProgress, StreamsReading};
 use linerate_runner::run::observer::WatchedPath;
 
 /// Prints text lines, about one per second and pair.
@@ -49,6 +53,16 @@ impl View for Lines {
         say(&failure_line(title, failure));
     }
 
+    fn streams_reading(&mut self, title: &str, reading: &StreamsReading) {
+        if self.paces.entry(String::new()).or_default().is_due(Instant::now()) {
+            say(&format!("{title} {:.1} s: {}", reading.at_s, streams_phrase(reading)));
+        }
+    }
+
+    fn streams_ended(&mut self, title: &str, result: &StreamsTrialSummary) {
+        say(&streams_result_line(title, result));
+    }
+
     fn search_advanced(&mut self, progress: &SearchProgress) {
         say(&search_line(progress));
     }
@@ -84,6 +98,14 @@ impl View for JsonLines {
 
     fn trial_failed(&mut self, _: &str, failure: &TrialFailure) {
         Self::tell(&Event::Failure(Box::new(failure.clone())));
+    }
+
+    fn streams_reading(&mut self, _: &str, reading: &StreamsReading) {
+        Self::tell(&Event::StreamsSample(Box::new(reading.clone())));
+    }
+
+    fn streams_ended(&mut self, _: &str, result: &StreamsTrialSummary) {
+        Self::tell(&Event::StreamsTrial(Box::new(result.clone())));
     }
 
     fn search_advanced(&mut self, progress: &SearchProgress) {

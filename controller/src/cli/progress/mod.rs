@@ -10,6 +10,7 @@ use std::io::{IsTerminal, stderr, stdout};
 use std::time::Instant;
 
 use linerate_wire::sample::Sample;
+use linerate_wire::streams::bit_rate;
 use linerate_wire::trial::Role;
 
 use self::lines::{JsonLines, Lines};
@@ -18,8 +19,10 @@ use self::screen::Screen;
 use super::words::{microseconds, missed_load, mpps};
 use linerate_experiment::plan::Trial;
 use linerate_experiment::search::SearchState;
+use linerate_experiment::streams::{Connection, StreamsTrial};
+use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::summary::{TrialFailure, TrialSummary};
-use linerate_runner::events::{Reading, SearchProgress};
+use linerate_runner::events::{Reading, SearchProgress, StreamsReading};
 use linerate_runner::run::observer::{NoObserver, Observer, WatchedPath};
 use linerate_search::classify::LoadClass;
 
@@ -40,6 +43,8 @@ trait View {
     fn trial_ended(&mut self, title: &str, result: &TrialSummary);
     fn trial_failed(&mut self, title: &str, failure: &TrialFailure);
     fn search_advanced(&mut self, progress: &SearchProgress);
+    fn streams_reading(&mut self, title: &str, reading: &StreamsReading);
+    fn streams_ended(&mut self, title: &str, result: &StreamsTrialSummary);
     fn end(&mut self) {}
 }
 
@@ -121,6 +126,21 @@ impl Observer for Progress {
         self.0.borrow_mut().show(|view, title| view.trial_failed(title, failure));
     }
 
+    fn streams_trial_began(&self, trial: &StreamsTrial, of: usize, connections: &[Connection]) {
+        let mut state = self.0.borrow_mut();
+        state.title = format!("[{}/{of}] {}", trial.number, trial.directory());
+        let text = format!("{}: {} connections are opened", state.title, connections.len());
+        state.show(|view, _| view.phase(&text));
+    }
+
+    fn streams_reading(&self, reading: &StreamsReading) {
+        self.0.borrow_mut().show(|view, title| view.streams_reading(title, reading));
+    }
+
+    fn streams_trial_ended(&self, result: &StreamsTrialSummary) {
+        self.0.borrow_mut().show(|view, title| view.streams_ended(title, result));
+    }
+
     fn search_advanced(&self, state: &SearchState) {
         let progress = SearchProgress::of(state);
         self.0.borrow_mut().show(|view, _| view.search_advanced(&progress));
@@ -158,6 +178,31 @@ fn phrase(reading: &Reading) -> String {
         reading.queue_full,
         number(reading.rx_missed),
         number(reading.rx_nombuf),
+    )
+}
+
+/// A reading of streams as a phrase.
+fn streams_phrase(reading: &StreamsReading) -> String {
+    let rate = |bps: Option<f64>| bps.map_or("-".to_owned(), bit_rate);
+    let StreamsReading { connections, connections_alive, retransmits, missing_datagrams, .. } = reading;
+    format!(
+        "{connections_alive} of {connections} connections alive, offered {} received {}, retransmits {retransmits}, missing datagrams {missing_datagrams}",
+        rate(reading.offered_bps),
+        rate(reading.received_bps),
+    )
+}
+
+fn streams_result_line(title: &str, result: &StreamsTrialSummary) -> String {
+    let rate = |bps: Option<f64>| bps.map_or("-".to_owned(), bit_rate);
+    let whole = if result.complete { "" } else { ", not complete" };
+    let lost = result.lost_datagrams.map_or_else(String::new, |lost| format!(", lost {lost} datagrams"));
+    format!(
+        "{title}: {} of {} connections alive, offered {} received {}{lost}, {}{whole}",
+        result.connections_alive,
+        result.connections,
+        rate(result.offered_bps),
+        rate(result.received_bps),
+        result.verdict.kind
     )
 }
 

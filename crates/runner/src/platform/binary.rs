@@ -1,14 +1,27 @@
-//! Location of the data-plane program.
+//! Location of the agents' programs.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The program's name.
-pub const PROGRAM: &str = "linerate-dataplane";
-/// Environment variable that gives the program's path.
-pub const VARIABLE: &str = "LINERATE_DATAPLANE";
+/// A program that agents are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Program {
+    /// Its name.
+    pub name: &'static str,
+    /// Environment variable that gives its path.
+    pub variable: &'static str,
+    /// Option that gives its path.
+    pub option: &'static str,
+}
 
-/// The data-plane program was not found.
+/// The data plane.
+pub const DATAPLANE: Program =
+    Program { name: "linerate-dataplane", variable: "LINERATE_DATAPLANE", option: "--dataplane" };
+/// The engine of streams.
+pub const HOSTPLANE: Program =
+    Program { name: "linerate-hostplane", variable: "LINERATE_HOSTPLANE", option: "--hostplane" };
+
+/// The program was not found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotFound {
     /// Not at the path that the user gave.
@@ -21,42 +34,44 @@ pub enum NotFound {
     },
     /// In none of the places.
     #[error(
-        "{PROGRAM} is neither beside linerate nor in PATH; build it with `cargo build -p {PROGRAM}` or name it with --dataplane PATH or \
-         {VARIABLE}"
+        "{} is neither beside linerate nor in PATH; build it with `cargo build -p {}` or name it with {} PATH or {}",
+        .0.name, .0.name, .0.option, .0.variable
     )]
-    Anywhere,
+    Anywhere(Program),
 }
 
-/// Places to look for the program.
-#[derive(Debug, Clone, Default)]
-pub struct Places {
-    /// Value of `--dataplane`.
-    pub option: Option<PathBuf>,
-    /// Value of the environment variable.
-    pub variable: Option<PathBuf>,
-    /// Directory of the `linerate` program.
-    pub beside: Option<PathBuf>,
-    /// Value of PATH.
-    pub path: Option<OsString>,
-}
-
-impl Places {
-    /// The places of this process.
-    pub fn of_process(option: Option<PathBuf>) -> Self {
-        Self {
-            option,
-            variable: std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from),
-            beside: std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)),
-            path: std::env::var_os("PATH"),
-        }
-    }
-
+impl Program {
     /// Path of the program: the one that the user gave, else beside `linerate`, else in PATH.
     ///
     /// # Errors
     /// When the program is in none of these places.
-    pub fn find(&self) -> Result<PathBuf, NotFound> {
-        for (said, place) in [("--dataplane", &self.option), (VARIABLE, &self.variable)] {
+    pub fn find(self, option: Option<PathBuf>) -> Result<PathBuf, NotFound> {
+        let places = Places {
+            option,
+            variable: std::env::var_os(self.variable).filter(|value| !value.is_empty()).map(PathBuf::from),
+            beside: std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)),
+            path: std::env::var_os("PATH"),
+        };
+        places.find(self)
+    }
+}
+
+/// Places to look for a program.
+#[derive(Debug, Clone, Default)]
+struct Places {
+    /// Value of the option.
+    option: Option<PathBuf>,
+    /// Value of the environment variable.
+    variable: Option<PathBuf>,
+    /// Directory of the `linerate` program.
+    beside: Option<PathBuf>,
+    /// Value of PATH.
+    path: Option<OsString>,
+}
+
+impl Places {
+    fn find(&self, program: Program) -> Result<PathBuf, NotFound> {
+        for (said, place) in [(program.option, &self.option), (program.variable, &self.variable)] {
             if let Some(path) = place {
                 // Executing a bare name would look it up in PATH.
                 let there =
@@ -69,9 +84,9 @@ impl Places {
             .clone()
             .into_iter()
             .chain(in_path)
-            .map(|directory| directory.join(PROGRAM))
+            .map(|directory| directory.join(program.name))
             .find(|path| path.is_file())
-            .ok_or(NotFound::Anywhere)
+            .ok_or(NotFound::Anywhere(program))
     }
 }
 
@@ -85,28 +100,30 @@ mod tests {
         let place = |name: &str| {
             let directory = dir.path().join(name);
             std::fs::create_dir_all(&directory).unwrap();
-            std::fs::write(directory.join(PROGRAM), "").unwrap();
+            std::fs::write(directory.join(DATAPLANE.name), "").unwrap();
             directory
         };
         let (option, variable, beside, path) = (place("a"), place("b"), place("c"), place("d"));
         let mut places = Places {
-            option: Some(option.join(PROGRAM)),
-            variable: Some(variable.join(PROGRAM)),
+            option: Some(option.join(DATAPLANE.name)),
+            variable: Some(variable.join(DATAPLANE.name)),
             beside: Some(beside.clone()),
             path: Some(path.clone().into_os_string()),
         };
-        assert_eq!(places.find().unwrap(), option.join(PROGRAM));
+        assert_eq!(places.find(DATAPLANE).unwrap(), option.join(DATAPLANE.name));
         places.option = None;
-        assert_eq!(places.find().unwrap(), variable.join(PROGRAM));
+        assert_eq!(places.find(DATAPLANE).unwrap(), variable.join(DATAPLANE.name));
         places.variable = None;
-        assert_eq!(places.find().unwrap(), beside.join(PROGRAM));
+        assert_eq!(places.find(DATAPLANE).unwrap(), beside.join(DATAPLANE.name));
         places.beside = Some(dir.path().join("nowhere"));
-        assert_eq!(places.find().unwrap(), path.join(PROGRAM));
+        assert_eq!(places.find(DATAPLANE).unwrap(), path.join(DATAPLANE.name));
         places.path = None;
-        assert!(places.find().unwrap_err().to_string().contains("cargo build -p linerate-dataplane"));
+        assert!(
+            places.find(DATAPLANE).unwrap_err().to_string().contains("cargo build -p linerate-dataplane")
+        );
         places.option = Some("/nowhere/x".into());
         assert_eq!(
-            places.find().unwrap_err().to_string(),
+            places.find(DATAPLANE).unwrap_err().to_string(),
             "--dataplane says /nowhere/x, and there is no program there"
         );
     }

@@ -5,6 +5,7 @@ pub mod buffers;
 pub mod cpus;
 pub mod launch;
 pub mod local;
+pub mod local_streams;
 pub mod memory;
 pub mod process;
 
@@ -146,6 +147,9 @@ pub enum PlatformError {
         /// Largest frame possible.
         most: u32,
     },
+    /// The document's network cannot be had here: field, reason, remedy.
+    #[error("{0}")]
+    Network(String),
     /// No random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(String),

@@ -75,10 +75,15 @@ impl ExitWatch {
 
 /// A line of an agent's standard output.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(untagged)]
 enum OutputLine {
-    Listening(SocketAddr),
-    Error { message: String },
+    Listening { listening: SocketAddr },
+    Error { error: OutputError },
+}
+
+#[derive(Debug, Deserialize)]
+struct OutputError {
+    message: String,
 }
 
 /// A running agent. Dropping it kills the process.
@@ -136,8 +141,8 @@ impl AgentProcess {
         mut first_line: mpsc::UnboundedReceiver<OutputLine>,
     ) -> Result<SocketAddr, String> {
         match timeout(START_TIME, first_line.recv()).await {
-            Ok(Some(OutputLine::Listening(address))) => Ok(address),
-            Ok(Some(OutputLine::Error { message })) => Err(message),
+            Ok(Some(OutputLine::Listening { listening })) => Ok(listening),
+            Ok(Some(OutputLine::Error { error })) => Err(error.message),
             Ok(None) => Err(match self.exit.within(END_TIME).await {
                 Some(exit) => exit.to_string(),
                 None => "it printed no address; is it another program?".to_owned(),
@@ -180,8 +185,8 @@ async fn read_output(
             tracing::debug!(line = %String::from_utf8_lossy(&line), "an agent printed an unknown line");
             continue;
         };
-        if let OutputLine::Error { message } = &parsed {
-            last_error = Some(message.clone());
+        if let OutputLine::Error { error } = &parsed {
+            last_error = Some(error.message.clone());
         }
         if let Some(first_line) = first_line.take() {
             let _ = first_line.send(parsed);
