@@ -233,7 +233,7 @@ pub(super) fn experiments(listed: &[Listed], width: Option<usize>) -> String {
                 experiment.started_at.clone(),
                 experiment.name.clone(),
                 experiment.platform.clone(),
-                trials.len().to_string(),
+                (trials.len() + summary.streams.len()).to_string(),
                 planned(summary),
                 lost(summary),
                 verdicts(summary),
@@ -261,7 +261,9 @@ fn planned(summary: &Summary) -> String {
     if has_searches(summary) {
         return "-".to_owned();
     }
-    experiment.planned_trials.saturating_mul(experiment.pairs).to_string()
+    // A trial of streams has one result of all connections.
+    let results = if streams::is_of_streams(summary) { 1 } else { experiment.pairs };
+    experiment.planned_trials.saturating_mul(results).to_string()
 }
 
 /// Packets lost in the matrix; `-` where there is none. Searches lose packets to find where that begins.
@@ -269,7 +271,13 @@ fn lost(summary: &Summary) -> String {
     if has_searches(summary) && summary.matrix_trials().next().is_none() {
         return "-".to_owned();
     }
-    summary.matrix_trials().map(|trial| trial.lost_packets).fold(0, u64::saturating_add).to_string()
+    let datagrams = summary.streams.iter().filter_map(|trial| trial.lost_datagrams);
+    summary
+        .matrix_trials()
+        .map(|trial| trial.lost_packets)
+        .chain(datagrams)
+        .fold(0, u64::saturating_add)
+        .to_string()
 }
 
 /// Number of results of searches that are regular, and of trials with each verdict, the most frequent first.

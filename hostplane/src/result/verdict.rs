@@ -7,7 +7,7 @@ use linerate_wire::streams::{
 use super::{DirectionResult, Parts};
 use crate::streams::report::EndReport;
 
-pub(crate) use linerate_wire::streams::StreamsVerdict as Verdict;
+pub(crate) use linerate_wire::streams::{StreamsLimit as VerdictKind, StreamsVerdict as Verdict};
 
 /// A rate in bits per second, for people.
 pub(crate) fn rate(bps: f64) -> String {
