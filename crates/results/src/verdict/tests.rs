@@ -141,7 +141,7 @@ fn every_kind_has_its_numbers() {
             "doubtful copies, and too little offered",
             Observed { beyond_window: 3, ..at(Some(1e6), 5e5) },
             PathLimited,
-            "behind them; besides, offered 500000 of 1000000",
+            "may hide losses; besides, offered 500000 of 1000000",
         ),
         (
             "generator without its CPU",
