@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
+use linerate_command::safety::SafetyArgs;
 use linerate_logging::LogOptions;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{FlowMode, FrameSizes, Payload, Protocol};
 use linerate_traffic::rate::Rate;
-use linerate_traffic::safety::Network;
 use linerate_traffic::span::Span;
 
 use crate::dpdk::port::DEFAULT_MTU;
@@ -205,21 +205,6 @@ pub(super) struct TxArgs {
     pub(super) linger: Span,
     #[command(flatten)]
     pub(super) show: ShowArgs,
-}
-
-/// Ceilings on every trial, also on those of a controller. The environment may set its own; the tighter one applies.
-#[derive(Debug, Clone, Default, Args)]
-pub(super) struct SafetyArgs {
-    /// Refuse trials with a higher load. Within any 10 ms no more packets may leave than this admits, and one more: bursts count. The environment
-    /// variable LINERATE_MAX_RATE applies as well
-    #[arg(long, value_name = "RATE")]
-    pub(super) max_rate: Option<Rate>,
-    /// Refuse longer trials, and those without a duration. LINERATE_MAX_DURATION applies as well
-    #[arg(long, value_name = "TIME")]
-    pub(super) max_duration: Option<Span>,
-    /// Refuse trials to destinations outside these networks; may be repeated. LINERATE_ALLOW applies as well [default: any]
-    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
-    pub(super) allow: Vec<Network>,
 }
 
 /// Queues of a port.

@@ -6,13 +6,13 @@ mod capture_file;
 mod environment;
 mod flows_file;
 mod memif_socket;
-mod output;
 mod pair;
 mod placement;
 mod ports;
 mod profile_file;
 mod ready;
 mod reflect;
+mod report;
 mod rx;
 mod standalone;
 mod tx;
@@ -24,11 +24,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use linerate_command::output;
 use linerate_logging::LogLevel;
 
 use self::args::Cli;
-use self::output::{Failure, report_failure, report_to_starter};
+use self::output::{Failure, report_failure};
 use self::ready::Ready;
+use self::report::report_to_starter;
 use crate::eal_args::{Divided, EalPlan, divide};
 
 /// The program's name, for EAL and for messages.

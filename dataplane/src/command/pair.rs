@@ -12,8 +12,9 @@ use super::Ending;
 use super::args::RingArgs;
 use super::environment::{port, workers};
 use super::flows_file::Received;
-use super::output::{Failure, print_json, print_text, report_json, report_text, with_lost};
+use super::output::{Failure, print_json, print_text};
 use super::ready::Pair;
+use super::report::{report_json, report_text, with_lost};
 use super::standalone::{
     LOOK, Progress, Signals, attend, begin, block_on, close, drained, ending, gap_ns, link_up, lost, open,
     random_tag,

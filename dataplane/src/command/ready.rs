@@ -13,12 +13,12 @@ use linerate_traffic::limit::Limit;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{Profile, RawProfile, Vlan};
 use linerate_traffic::rate::Rate;
-use linerate_traffic::safety::{Ceilings, Origin, Safety};
+use linerate_traffic::safety::Ceilings;
 use linerate_wire::host::HostInfo;
 use linerate_wire::message::TOKEN_VARIABLE;
 
 use super::args::{
-    AddressArgs, Command, LimitArgs, PortsArgs, ProfileArgs, RecordingArgs, RingArgs, SafetyArgs, ShowArgs,
+    AddressArgs, Command, LimitArgs, PortsArgs, ProfileArgs, RecordingArgs, RingArgs, ShowArgs,
 };
 use super::flows_file::FlowsFile;
 use super::output::Failure;
@@ -295,17 +295,6 @@ impl LimitArgs {
         let duration_ms =
             self.duration.map(|span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX).max(1));
         Ok(Limit { duration_ms, packets: self.packets })
-    }
-}
-
-impl SafetyArgs {
-    fn resolve(&self) -> Result<Ceilings, Failure> {
-        let Self { max_rate, max_duration, allow } = self.clone();
-        let environment = Safety::from_environment(|name| std::env::var(name).ok())
-            .map_err(|error| Failure::usage(error.to_string()))?;
-        Ok(Ceilings::default()
-            .with(Origin::Options, Safety { max_rate, max_duration, allow })
-            .with(Origin::Environment, environment))
     }
 }
 

@@ -7,8 +7,9 @@ use linerate_wire::report::Ended;
 
 use super::Ending;
 use super::environment::{port, workers};
-use super::output::{Failure, print_json, print_text, report_json, report_text};
+use super::output::{Failure, print_json, print_text};
 use super::ready::Rx;
+use super::report::{report_json, report_text};
 use super::standalone::{LOOK, Progress, Signals, begin, block_on, close, ending, open};
 use crate::dpdk::eal::Eal;
 use crate::trial::{Order, Task};

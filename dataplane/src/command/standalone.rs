@@ -15,8 +15,9 @@ use tokio::time::sleep;
 
 use super::Ending;
 use super::args::RingArgs;
-use super::output::{Failure, progress_line};
+use super::output::Failure;
 use super::ready::Show;
+use super::report::progress_line;
 use crate::dpdk::eal::Eal;
 use crate::dpdk::id::{LcoreId, PortId};
 use crate::host::monotonic_ns;

@@ -11,8 +11,9 @@ use linerate_wire::trial::TransmitSpec;
 use super::Ending;
 use super::environment::{port, workers};
 use super::flows_file::Received;
-use super::output::{Failure, print_json, print_text, report_json, report_text, say, with_lost};
+use super::output::{Failure, print_json, print_text, say};
 use super::ready::{Replay, Tx};
+use super::report::{report_json, report_text, with_lost};
 use super::standalone::{
     LOOK, Progress, Signals, attend, begin, block_on, close, drained, ending, gap_ns, linger, link_up, lost,
     open, random_tag,

@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use hugepage_check::cpu_set::CpuSet;
+use linerate_command::safety::SafetyArgs;
 use linerate_logging::LogOptions;
 use linerate_traffic::rate::Rate;
-use linerate_traffic::safety::Network;
 use linerate_traffic::span::Span;
 
 use super::diagnose::DiagnoseArgs;
@@ -67,21 +67,6 @@ pub(super) struct TokenArgs {
     /// File with the token; without it, the environment variable LINERATE_TOKEN
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
-}
-
-/// Ceilings on every trial, also on those of a controller. The environment may set its own; the tighter one applies.
-#[derive(Debug, Clone, Args)]
-pub(super) struct SafetyArgs {
-    /// Refuse trials with a higher load, headers included, such as 1gbps or 100kpps; it holds within any 10 ms. The environment variable
-    /// LINERATE_MAX_RATE holds as well
-    #[arg(long, value_name = "RATE")]
-    pub(super) max_rate: Option<Rate>,
-    /// Refuse longer trials, and those without a duration. LINERATE_MAX_DURATION applies as well
-    #[arg(long, value_name = "TIME")]
-    pub(super) max_duration: Option<Span>,
-    /// Refuse trials with addresses outside these networks; may be repeated. LINERATE_ALLOW applies as well [default: any]
-    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
-    pub(super) allow: Vec<Network>,
 }
 
 /// An address to listen on.

@@ -10,7 +10,9 @@ use linerate_traffic::span::Span;
 use linerate_wire::streams::{Load, MOST_STREAMS};
 
 use super::Ending;
-use super::args::{Bytes, DEFAULT_PORT, SafetyArgs, TokenArgs};
+use linerate_command::safety::SafetyArgs;
+
+use super::args::{Bytes, DEFAULT_PORT, TokenArgs};
 use super::output::{Failure, print_json, print_text, say};
 use super::ready::{count, milliseconds};
 use super::trial::{block_on, stop_at_signals};

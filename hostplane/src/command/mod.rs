@@ -3,7 +3,6 @@
 mod agent;
 mod args;
 mod diagnose;
-mod output;
 mod ready;
 mod serve;
 mod trial;
@@ -12,6 +11,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use linerate_command::output;
 use linerate_logging::LogLevel;
 
 use self::args::Cli;

@@ -7,14 +7,11 @@ use linerate_agent::token::{Token, TokenError};
 use linerate_agent::{AgentConfig, OrphanRule};
 use linerate_metrics::{Exposure, Listener};
 use linerate_traffic::rate::Rate;
-use linerate_traffic::safety::{Ceilings, Origin, Safety};
 use linerate_wire::host::HostInfo;
 use linerate_wire::message::TOKEN_VARIABLE;
 use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
 
-use super::args::{
-    self, AgentArgs, Bytes, Command, SafetyArgs, ServeArgs, TcpArgs, TokenArgs, TrialArgs, UdpArgs,
-};
+use super::args::{self, AgentArgs, Bytes, Command, ServeArgs, TcpArgs, TokenArgs, TrialArgs, UdpArgs};
 use super::diagnose::Diagnose;
 use super::output::Failure;
 use crate::client::{Family, Request};
@@ -242,16 +239,5 @@ impl TokenArgs {
                 other => other.to_string(),
             })
         })
-    }
-}
-
-impl SafetyArgs {
-    pub(super) fn resolve(&self) -> Result<Ceilings, Failure> {
-        let Self { max_rate, max_duration, allow } = self.clone();
-        let environment = Safety::from_environment(|name| std::env::var(name).ok())
-            .map_err(|error| Failure::usage(error.to_string()))?;
-        Ok(Ceilings::default()
-            .with(Origin::Options, Safety { max_rate, max_duration, allow })
-            .with(Origin::Environment, environment))
     }
 }

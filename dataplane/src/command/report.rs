@@ -1,10 +1,8 @@
-//! Output of results on standard output, and of everything else on standard error.
+//! Reports of trials as JSON and as text.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io::{self, Write};
 
-use serde::Serialize;
+use linerate_command::output::print_json;
 use serde_json::{Value, json};
 
 use linerate_wire::report::Part;
@@ -18,71 +16,12 @@ const LOST_IS_GAPS: &str = "sequence gaps";
 /// Meaning of `lost_packets` where both ends are known.
 const LOST_IS_DIFFERENCE: &str = "sent less received";
 
-/// Failure of a command.
-#[derive(Debug)]
-pub(super) struct Failure {
-    message: String,
-    usage: bool,
-}
-
-impl Failure {
-    /// A wrong command line or document.
-    pub(super) fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), usage: true }
-    }
-
-    /// Any other failure.
-    pub(super) fn failed(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), usage: false }
-    }
-
-    pub(super) fn exit_code(&self) -> u8 {
-        if self.usage { 2 } else { 1 }
-    }
-}
-
-impl<E: std::error::Error> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::failed(error)
-    }
-}
-
-/// Prints the reason on standard error, and with `as_json` on standard output too.
-pub(super) fn report_failure(failure: &Failure, as_json: bool) {
-    let _ = writeln!(io::stderr(), "error: {}", failure.message);
-    if as_json {
-        let _ = print_json(&json!({ "error": { "message": failure.message } }));
-    }
-}
-
-/// Prints a line on standard error.
-pub(super) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
-}
-
 /// Reports a refused command line to a program that reads standard output, without the usage text.
 pub(super) fn report_to_starter(refusal: &str) {
     let reason = refusal.split("\n\nUsage").next().unwrap_or_default().trim();
     let message = reason.strip_prefix("error: ").unwrap_or(reason);
     // The starting process may have ended.
     let _ = print_json(&json!({ "error": { "message": message } }));
-}
-
-/// Prints one line of JSON on standard output.
-pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(value)?;
-    print_text(&text)
-}
-
-/// Prints a line on standard output. A closed pipe is not a failure.
-pub(super) fn print_text(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The report of a stand-alone trial for `--json`, with the port's extended statistics that are not zero.

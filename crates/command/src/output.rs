@@ -8,23 +8,24 @@ use serde_json::json;
 
 /// Failure of a command.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub struct Failure {
     message: String,
     usage: bool,
 }
 
 impl Failure {
-    /// A wrong command line.
-    pub(super) fn usage(message: impl Into<String>) -> Self {
+    /// A wrong command line or document: exit code 2.
+    pub fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), usage: true }
     }
 
-    /// Any other failure.
-    pub(super) fn failed(message: impl fmt::Display) -> Self {
+    /// Any other failure: exit code 1.
+    pub fn failed(message: impl fmt::Display) -> Self {
         Self { message: message.to_string(), usage: false }
     }
 
-    pub(super) fn exit_code(&self) -> u8 {
+    /// Exit code of the program.
+    pub fn exit_code(&self) -> u8 {
         if self.usage { 2 } else { 1 }
     }
 }
@@ -36,7 +37,7 @@ impl<E: std::error::Error> From<E> for Failure {
 }
 
 /// Prints the reason on standard error, and with `as_json` on standard output too.
-pub(super) fn report_failure(failure: &Failure, as_json: bool) {
+pub fn report_failure(failure: &Failure, as_json: bool) {
     let _ = writeln!(io::stderr(), "error: {}", failure.message);
     if as_json {
         let _ = print_json(&json!({ "error": { "message": failure.message } }));
@@ -44,18 +45,24 @@ pub(super) fn report_failure(failure: &Failure, as_json: bool) {
 }
 
 /// Prints a line on standard error.
-pub(super) fn say(text: &str) {
+pub fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Prints one line of JSON on standard output.
-pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+///
+/// # Errors
+/// When it cannot be written. A closed pipe is not a failure.
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value)?;
     print_text(&text)
 }
 
-/// Prints a line on standard output. A closed pipe is not a failure.
-pub(super) fn print_text(text: &str) -> Result<(), Failure> {
+/// Prints a line on standard output.
+///
+/// # Errors
+/// When it cannot be written. A closed pipe is not a failure.
+pub fn print_text(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
