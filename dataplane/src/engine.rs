@@ -101,7 +101,7 @@ impl Engine for DpdkEngine<'_> {
     }
 
     fn sample(&mut self, active: &mut Active) -> Measures {
-        Measures::Frames(active.sample(&self.setup))
+        Measures::Frames(Box::new(active.sample(&self.setup)))
     }
 
     fn received(&self, active: &Active) -> Option<ReceiveCounters> {

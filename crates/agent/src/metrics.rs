@@ -59,6 +59,6 @@ impl AgentMetrics {
             (None, _) => "rx",
         };
         self.traffic.add(&RoleLabels { role }, self.last.as_ref(), frames);
-        self.last = Some(frames.clone());
+        self.last = Some(FrameMeasures::clone(frames));
     }
 }

@@ -25,7 +25,7 @@ pub struct Sample {
 #[serde(rename_all = "lowercase")]
 pub enum Measures {
     /// Counters of frames.
-    Frames(FrameMeasures),
+    Frames(Box<FrameMeasures>),
     /// Counters of streams.
     Streams(StreamsMeasures),
 }

@@ -59,6 +59,6 @@ fn run(cli: &Cli) -> Result<Ending, Failure> {
         Ready::Serve(serve) => serve::run(serve),
         Ready::Trial(trial) => trial::run(trial),
         Ready::Diagnose(diagnose) => diagnose::run(*diagnose),
-        Ready::Agent(agent) => agent::run(agent),
+        Ready::Agent(agent) => agent::run(*agent),
     }
 }

@@ -30,7 +30,7 @@ pub(super) enum Ready {
     Serve(Serve),
     Trial(Trial),
     Diagnose(Box<Diagnose>),
-    Agent(Agent),
+    Agent(Box<Agent>),
 }
 
 #[derive(Debug)]
@@ -99,7 +99,7 @@ fn agent(args: &AgentArgs) -> Result<Ready, Failure> {
         metrics: args.metrics,
     };
     let orphan_ms = u32::try_from(args.orphan.0.as_millis()).unwrap_or(u32::MAX).max(100);
-    Ok(Ready::Agent(Agent { engine, config, orphan_ms, host: machine() }))
+    Ok(Ready::Agent(Box::new(Agent { engine, config, orphan_ms, host: machine() })))
 }
 
 fn tcp(args: &TcpArgs) -> Result<Ready, Failure> {

@@ -163,7 +163,7 @@ impl Engine for KernelEngine {
             self.next_session += 1;
             let ceilings = self.ceilings.clone();
             let (pool, door) = (Arc::clone(&self.pool), self.doorkeeper.door());
-            paths.push(ActivePath::new(pool, door, work, path, paths::Place { session, ceiling, ceilings }));
+            paths.push(ActivePath::new(pool, &door, work, path, paths::Place { session, ceiling, ceilings }));
         }
         Ok(Prepared { trial, work: (**work).clone(), paths })
     }
@@ -242,7 +242,7 @@ impl Engine for KernelEngine {
             path.is_over(active.stopping)
         };
         // Every path is looked at, not only those before the first that goes on.
-        paths.iter_mut().map(over).fold(true, |all, one| all && one)
+        paths.iter_mut().map(over).filter(|is_over| !is_over).count() == 0
     }
 
     fn finish(&mut self, active: Active, ended: Ended) -> Result<Finished, EngineError> {

@@ -61,7 +61,7 @@ pub(super) fn check_descriptors(streams: u32) -> Result<(), String> {
 impl ActivePath {
     pub(super) fn new(
         pool: Arc<Pool>,
-        door: Door,
+        door: &Door,
         trial: &StreamsWork,
         path: &PathWork,
         place: Place,

@@ -194,7 +194,12 @@ mod tests {
     }
 
     fn sample(at_ms: u64, frames: FrameMeasures) -> Sample {
-        Sample { trial: 1, at_ns: at_ms * 1_000_000, measures: Measures::Frames(frames), host: None }
+        Sample {
+            trial: 1,
+            at_ns: at_ms * 1_000_000,
+            measures: Measures::Frames(Box::new(frames)),
+            host: None,
+        }
     }
 
     fn tx(at_ms: u64, packets: u64) -> Sample {

@@ -193,7 +193,7 @@ mod tests {
     }
 
     fn sample(at_ns: u64) -> Sample {
-        Sample { trial: 1, at_ns, measures: Measures::Frames(FrameMeasures::default()), host: None }
+        Sample { trial: 1, at_ns, measures: Measures::Frames(Box::default()), host: None }
     }
 
     #[test]

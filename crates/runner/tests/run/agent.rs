@@ -322,7 +322,7 @@ fn frames(spec: &TrialSpec) -> &FrameWork {
 
 fn sample(trial: u32, at_ns: u64) -> Event {
     let receive = Some(ReceiveCounters::default());
-    let measures = Measures::Frames(FrameMeasures { receive, ..FrameMeasures::default() });
+    let measures = Measures::Frames(Box::new(FrameMeasures { receive, ..FrameMeasures::default() }));
     Event::Sample(Box::new(Sample { trial, at_ns, measures, host: None }))
 }
 

@@ -278,12 +278,13 @@ impl Engine for ToyEngine {
 
     fn sample(&mut self, active: &mut Running) -> Measures {
         let received = active.receiver.is_some().then(|| active.received.read());
-        Measures::Frames(FrameMeasures {
+        let frames = FrameMeasures {
             transmit: active.sender.is_some().then(|| active.sent.read()),
             receive: received,
             queue_frames: received.iter().map(|counters| counters.frames).collect(),
             port: None,
-        })
+        };
+        Measures::Frames(Box::new(frames))
     }
 
     fn received(&self, active: &Running) -> Option<ReceiveCounters> {
