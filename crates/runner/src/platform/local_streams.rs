@@ -1,20 +1,29 @@
-//! Agents of streams as processes of this machine, on its loopback interface.
+//! Agents of streams as processes of this machine: each in a network namespace of its own, or all on the loopback
+//! interface.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use linerate_experiment::Experiment;
 use linerate_experiment::document::LocalNetwork;
 
 use super::launch::AgentLaunch;
 use super::local::node_name;
+use super::namespaces::{MOST_INTERFACES, NamespaceDialer, Namespaces};
 use super::process::{AgentProcess, Invocation};
 use super::{AgentEndpoint, Platform, PlatformError, Token};
 use crate::session::Dialer;
 
 /// An agent without a controller exits after this time.
 const EXIT_WHEN_ORPHANED: &str = "10s";
+/// Interface of agents in namespaces when the document names none.
+const USUAL_INTERFACE: &str = "net0";
+/// Port at which streams arrive in a namespace.
+const STREAMS_PORT: u16 = 22_023;
+/// Agents that are started at the same time.
+const STARTING_AT_ONCE: usize = 16;
 
 /// What a run of streams starts. A dry run shows it.
 #[derive(Debug, Clone)]
@@ -23,6 +32,8 @@ pub struct LocalStreamsPlan {
     pub agents: Vec<AgentLaunch>,
     /// Notes for the user on the plan.
     pub notes: Vec<String>,
+    /// Interfaces of every agent's namespace; `None`: agents are on the loopback interface.
+    interfaces: Option<Vec<String>>,
 }
 
 impl LocalStreamsPlan {
@@ -32,16 +43,41 @@ impl LocalStreamsPlan {
     /// When the document asks for a network that this user cannot have.
     pub fn new(experiment: &Experiment) -> Result<Self, PlatformError> {
         let topology = experiment.streams_topology();
-        let interfaces = topology.interfaces();
-        if experiment.local().network != LocalNetwork::Namespaces && !interfaces.is_empty() {
-            let names: Vec<&str> = interfaces.iter().map(|name| name.as_str()).collect();
-            return Err(PlatformError::Network(format!(
-                "spec.topology.interfaces: {} are not on the loopback interface; remove them",
-                names.join(", ")
-            )));
+        let interfaces: Vec<String> =
+            topology.interfaces().iter().map(|name| name.as_str().to_owned()).collect();
+        let is_root = rustix::process::geteuid().is_root();
+        let refused = |problem: String| Err(PlatformError::Network(problem));
+        let namespaces = match experiment.local().network {
+            LocalNetwork::Auto => is_root,
+            LocalNetwork::Loopback => false,
+            LocalNetwork::Namespaces => true,
+        };
+        if !namespaces && !interfaces.is_empty() {
+            return refused(format!(
+                "spec.topology.interfaces: {} need network namespaces, which only root can create; run as root, or remove them",
+                interfaces.join(", ")
+            ));
         }
+        if namespaces && !is_root {
+            return refused(
+                "spec.local.network: namespaces need root; run as root, or set it to loopback".to_owned(),
+            );
+        }
+        if interfaces.len() > MOST_INTERFACES || interfaces.iter().any(|name| name == "lo") {
+            return refused(format!(
+                "spec.topology.interfaces: platform local has at most {MOST_INTERFACES}, and none of the name lo; change the list"
+            ));
+        }
+        let interfaces = namespaces.then(|| match interfaces.is_empty() {
+            true => vec![USUAL_INTERFACE.to_owned()],
+            false => interfaces,
+        });
+        let streams = match interfaces {
+            Some(_) => format!("0.0.0.0:{STREAMS_PORT}"),
+            None => "127.0.0.1:0".to_owned(),
+        };
         let launch = |name: String| {
-            let mut arguments: Vec<String> = ["agent", "--listen", "127.0.0.1:0", "--streams", "127.0.0.1:0"]
+            let mut arguments: Vec<String> = ["agent", "--listen", "127.0.0.1:0", "--streams", &streams]
                 .into_iter()
                 .chain(["--exit-when-orphaned", EXIT_WHEN_ORPHANED])
                 .map(str::to_owned)
@@ -50,8 +86,17 @@ impl LocalStreamsPlan {
             arguments.extend(experiment.safety().options());
             AgentLaunch { name, arguments }
         };
-        let agents = topology.agents().into_iter().map(|agent| launch(agent.name)).collect();
-        Ok(Self { agents, notes: Vec::new() })
+        let agents: Vec<AgentLaunch> =
+            topology.agents().into_iter().map(|agent| launch(agent.name)).collect();
+        let notes = match &interfaces {
+            Some(names) => vec![format!(
+                "each of {} agents has a network namespace of its own with {}, joined by bridges",
+                agents.len(),
+                names.join(", ")
+            )],
+            None => vec!["all agents are on the loopback interface".to_owned()],
+        };
+        Ok(Self { agents, notes, interfaces })
     }
 }
 
@@ -64,20 +109,41 @@ pub struct LocalStreams {
     node: String,
     /// Recorded as soon as they listen, so that `stop` ends them even if the start fails later.
     processes: RefCell<Vec<(String, AgentProcess)>>,
+    /// Dropped after the processes.
+    namespaces: Option<Namespaces>,
 }
 
 impl LocalStreams {
     /// A platform that runs `program` as planned, with logs in `log_directory`.
     pub fn new(plan: LocalStreamsPlan, program: PathBuf, log_directory: PathBuf) -> Self {
-        Self { plan, program, log_directory, node: node_name(), processes: RefCell::default() }
+        Self {
+            plan,
+            program,
+            log_directory,
+            node: node_name(),
+            processes: RefCell::default(),
+            namespaces: None,
+        }
     }
 
-    async fn start_agent(&self, launch: &AgentLaunch) -> Result<AgentEndpoint, PlatformError> {
+    async fn start_agent(&self, place: usize) -> Result<AgentEndpoint, PlatformError> {
+        let launch = &self.plan.agents[place];
         let token = Token::random()?;
         let log = self.log_directory.join(format!("{}.log", launch.name));
+        let namespace = self.namespaces.as_ref().map(|namespaces| namespaces.of_agent(place));
+        // `ip netns exec` becomes the agent.
+        let (program, arguments) = match &namespace {
+            Some(namespace) => {
+                let program = self.program.display().to_string();
+                let before = ["netns".to_owned(), "exec".to_owned(), namespace.clone(), program];
+                let arguments: Vec<String> = before.into_iter().chain(launch.arguments.clone()).collect();
+                (PathBuf::from("ip"), arguments)
+            }
+            None => (self.program.clone(), launch.arguments.clone()),
+        };
         let command = Invocation {
-            program: &self.program,
-            arguments: &launch.arguments,
+            program: &program,
+            arguments: &arguments,
             token: &token,
             runtime_directory: &self.log_directory,
         };
@@ -86,7 +152,10 @@ impl LocalStreams {
             name: launch.name.clone(),
             node: self.node.clone(),
             pod: None,
-            dialer: Dialer::tcp(address),
+            dialer: match namespace {
+                Some(namespace) => Dialer::new(NamespaceDialer::new(namespace, address)),
+                None => Dialer::tcp(address),
+            },
             token,
             command_line: std::iter::once(self.program.display().to_string())
                 .chain(launch.arguments.iter().cloned())
@@ -99,8 +168,13 @@ impl LocalStreams {
 }
 
 impl Platform for LocalStreams {
-    async fn start(&mut self, _say: &dyn Fn(&str)) -> Result<Vec<Vec<AgentEndpoint>>, PlatformError> {
-        let started = join_all(self.plan.agents.iter().map(|launch| self.start_agent(launch))).await;
+    async fn start(&mut self, say: &dyn Fn(&str)) -> Result<Vec<Vec<AgentEndpoint>>, PlatformError> {
+        if let Some(interfaces) = &self.plan.interfaces {
+            say(&format!("creating {} network namespaces", self.plan.agents.len()));
+            self.namespaces = Some(Namespaces::create(self.plan.agents.len(), interfaces)?);
+        }
+        let starting = (0..self.plan.agents.len()).map(|place| self.start_agent(place));
+        let started: Vec<_> = stream::iter(starting).buffered(STARTING_AT_ONCE).collect().await;
         started.into_iter().map(|endpoint| endpoint.map(|endpoint| vec![endpoint])).collect()
     }
 
@@ -109,18 +183,20 @@ impl Platform for LocalStreams {
         number: usize,
         _say: &dyn Fn(&str),
     ) -> Result<Vec<AgentEndpoint>, PlatformError> {
-        let launch = self.plan.agents[number].clone();
+        let name = self.plan.agents[number].name.clone();
         let (ended, others) =
-            self.processes.take().into_iter().partition::<Vec<_>, _>(|(name, _)| *name == launch.name);
+            self.processes.take().into_iter().partition::<Vec<_>, _>(|(other, _)| *other == name);
         self.processes.replace(others);
         for (_, mut process) in ended {
             process.stop(false).await;
         }
-        Ok(vec![self.start_agent(&launch).await?])
+        Ok(vec![self.start_agent(number).await?])
     }
 
     async fn stop(&mut self, asked: bool) {
         let mut processes = self.processes.take();
         join_all(processes.iter_mut().map(|(_, process)| process.stop(asked))).await;
+        drop(processes);
+        self.namespaces = None;
     }
 }

@@ -7,6 +7,7 @@ pub mod launch;
 pub mod local;
 pub mod local_streams;
 pub mod memory;
+mod namespaces;
 pub mod process;
 
 use std::fmt;
