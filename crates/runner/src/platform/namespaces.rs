@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use linerate_traffic::mac::MacAddr;
 use rustix::fs::{FlockOperation, flock};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::net::TcpStream;
@@ -87,9 +88,17 @@ impl Namespaces {
             for (number, interface) in self.interfaces.iter().enumerate() {
                 let port = format!("p{number}a{agent}");
                 lines.push_str(&format!(
-                    "link add {interface} type veth peer name {port} netns {lan}\naddr add {}/16 dev {interface}\nlink set {interface} up\n",
+                    "link add {interface} address {} type veth peer name {port} netns {lan}\naddr add {}/16 dev {interface}\nlink set {interface} up\n",
+                    mac(number, agent),
                     address(number, agent)
                 ));
+                for other in (0..self.agents).filter(|other| *other != agent) {
+                    lines.push_str(&format!(
+                        "neigh add {} lladdr {} nud permanent dev {interface}\n",
+                        address(number, other),
+                        mac(number, other)
+                    ));
+                }
                 ports.push_str(&format!("link set {port} master br{number}\nlink set {port} up\n"));
             }
             ip(&["-n", &self.of_agent(agent)], &lines)?;
@@ -114,6 +123,15 @@ impl Drop for Namespaces {
 fn address(interface: usize, agent: usize) -> Ipv4Addr {
     let (block, place) = (agent / PLACES, agent % PLACES + 1);
     Ipv4Addr::new(10, (64 + interface) as u8, block as u8, place as u8)
+}
+
+/// Ethernet address of an agent on an interface: locally administered, unicast.
+///
+/// Agents know those of each other: the kernel's table of neighbours is one for all namespaces, and its usual limit of
+/// 1024 entries that are not permanent is less than a mesh of 33 agents needs.
+fn mac(interface: usize, agent: usize) -> MacAddr {
+    let [high, low] = (agent as u16).to_be_bytes();
+    MacAddr([0x02, 0x4c, 0x52, interface as u8, high, low])
 }
 
 fn lock_of(id: &str) -> PathBuf {
