@@ -2,7 +2,8 @@
 //!
 //! The layers, from the bottom: `sys` (system calls, the only unsafe folder), `streams` (worker threads and
 //! their sockets), `door` (where streams arrive), `control` (what the two ends of a trial say to each other),
-//! `server` and `client` (the two ends), `engine` (for an agent), `result` (from both ends' reports to figures and
+//! `server` and `client` (the two ends), `engine` (for an agent), `iperf3` (both ends for clients and servers of
+//! iperf3), `result` (from both ends' reports to figures and
 //! a verdict) and [`command`]. The program
 //! `linerate-hostplane` is [`command::main`].
 
@@ -13,8 +14,10 @@ mod control;
 mod diagnose;
 mod door;
 mod engine;
+mod iperf3;
 mod result;
 mod server;
 mod spec;
+mod strangers;
 mod streams;
 mod sys;

@@ -24,6 +24,11 @@ impl Failure {
         Self { message: message.to_string(), usage: false }
     }
 
+    /// The reason, with the remedy where there is one.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Exit code of the program.
     pub fn exit_code(&self) -> u8 {
         if self.usage { 2 } else { 1 }

@@ -10,7 +10,7 @@ use linerate_wire::streams::{Protocol, StreamKey};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use super::{CONNECT_TIME, ClientError, ClockRelation, Request};
+use super::{CONNECT_TIME, ClientError, ClockRelation, Family, Request};
 use crate::control::link::{Link, LinkError};
 use crate::control::message::{Hello, ToClient, ToServer, Welcome};
 use crate::control::proof::{Nonces, is_nonce, matches, nonce};
@@ -35,7 +35,8 @@ pub(crate) struct Server {
 
 /// Connects to the first address of the host that answers.
 pub(crate) async fn connect(request: &Request) -> Result<Server, ClientError> {
-    let (stream, address, client) = reach(request).await?;
+    let (stream, address, client) =
+        reach(&request.host, request.port, request.family, &request.place).await?;
     let mut link = Link::new(stream);
     let failed = |error: LinkError| ClientError::Link { address, error };
     let own = nonce().map_err(ClientError::Random)?;
@@ -68,18 +69,24 @@ pub(crate) fn unexpected(address: SocketAddr, line: ToClient) -> ClientError {
     }
 }
 
-async fn reach(request: &Request) -> Result<(TcpStream, SocketAddr, SocketAddr), ClientError> {
-    let host = escaped_line(&request.host);
+/// Connects to the first address of a host that answers; returns the server's and the client's address, too.
+pub(crate) async fn reach(
+    name: &str,
+    port: u16,
+    family: Family,
+    place: &Place,
+) -> Result<(TcpStream, SocketAddr, SocketAddr), ClientError> {
+    let host = escaped_line(name);
     let unresolved = |reason: String| ClientError::Unresolved { host: host.clone(), reason };
-    let found = lookup_host((request.host.as_str(), request.port)).await;
+    let found = lookup_host((name, port)).await;
     let found: Vec<SocketAddr> = found.map_err(|error| unresolved(error.to_string()))?.collect();
-    let bound = request.place.address;
+    let bound = place.address;
     let fits = |address: &SocketAddr| {
-        request.family.admits(address.ip()) && bound.is_none_or(|own| own.is_ipv4() == address.is_ipv4())
+        family.admits(address.ip()) && bound.is_none_or(|own| own.is_ipv4() == address.is_ipv4())
     };
     let mut last = unresolved("none of the asked version of IP".to_owned());
     for address in found.into_iter().filter(fits) {
-        let socket = towards(address, Protocol::Tcp, &request.place)?;
+        let socket = towards(address, Protocol::Tcp, place)?;
         match open(socket, address).await {
             Ok(stream) => {
                 let client = stream.local_addr();
@@ -112,7 +119,7 @@ pub(crate) async fn open(socket: OwnedFd, address: SocketAddr) -> Result<TcpStre
 }
 
 /// Largest payload of a datagram that fits the path's MTU as the kernel knows it, and an Ethernet frame.
-pub(super) fn datagram_bytes(address: SocketAddr, place: &Place) -> Result<u32, ClientError> {
+pub(crate) fn datagram_bytes(address: SocketAddr, place: &Place) -> Result<u32, ClientError> {
     /// MTU of Ethernet.
     const ETHERNET_MTU: u32 = 1500;
     let headers = if address.is_ipv6() { 48 } else { 28 };

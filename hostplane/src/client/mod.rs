@@ -100,10 +100,10 @@ pub(crate) trait Observer {
     fn interval(&mut self, before: &Samples<'_>, now: &Samples<'_>);
 }
 
-/// Both ends' samples of an interval.
+/// Both ends' samples of an interval. One of them is there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Samples<'a> {
-    pub(crate) client: &'a EndSample,
+    pub(crate) client: Option<&'a EndSample>,
     pub(crate) server: Option<&'a EndSample>,
 }
 
@@ -149,7 +149,7 @@ pub(crate) enum ClientError {
 }
 
 /// Waits for the signal to end.
-async fn interrupted(stop: &mut watch::Receiver<bool>) {
+pub(crate) async fn interrupted(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
     }

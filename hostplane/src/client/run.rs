@@ -305,5 +305,5 @@ impl Running<'_> {
 }
 
 fn samples((client, server): &(EndSample, Option<EndSample>)) -> Samples<'_> {
-    Samples { client, server: server.as_ref() }
+    Samples { client: Some(client), server: server.as_ref() }
 }

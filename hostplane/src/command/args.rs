@@ -12,6 +12,7 @@ use linerate_traffic::rate::Rate;
 use linerate_traffic::span::Span;
 
 use super::diagnose::DiagnoseArgs;
+use super::iperf3_args::Iperf3Args;
 
 /// Port of a server.
 pub(super) const DEFAULT_PORT: u16 = 22023;
@@ -31,6 +32,8 @@ Examples:
     linerate-hostplane udp 10.0.0.2 --rate 50kpps --size 512 --duration endless --token-file token
   What is wrong between this host and another one, in words, with the numbers and what to type:
     linerate-hostplane diagnose 10.0.0.2 --token-file token
+  For clients of iperf3, many at once on one port, from one network:
+    linerate-hostplane iperf3 --server --listen 0.0.0.0:5201 --allow 10.0.0.0/8
   Both directions at once on CPUs 2 and 3, with another congestion control:
     linerate-hostplane tcp 10.0.0.2 --bidirectional --cpus 2,3 --congestion cubic --token-file token
 
@@ -57,6 +60,8 @@ pub(super) enum Command {
     /// Measure a path both ways, and say what is wrong with it and what to do
     #[command(visible_alias = "check")]
     Diagnose(Box<DiagnoseArgs>),
+    /// Speak with stock iperf3: serve its clients, or be a client of its servers
+    Iperf3(Box<Iperf3Args>),
     /// Wait for the controller's trials
     Agent(AgentArgs),
 }
@@ -155,6 +160,24 @@ impl FromStr for Bytes {
     }
 }
 
+/// The form in which failures are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailureForm {
+    /// On standard error alone.
+    Text,
+    /// On standard output too, as this program's JSON.
+    Json,
+    /// On standard output too, as iperf3's JSON.
+    Iperf3Json,
+}
+
+/// Another program's form of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Form {
+    /// That of iperf3 --json
+    Iperf3Json,
+}
+
 /// Options of a client that TCP and UDP share.
 #[derive(Debug, Clone, Args)]
 pub(super) struct TrialArgs {
@@ -209,6 +232,9 @@ pub(super) struct TrialArgs {
     /// Print the result as one JSON object on standard output
     #[arg(long)]
     pub(super) json: bool,
+    /// Print the result as JSON in another program's form
+    #[arg(long = "as", value_name = "FORM", conflicts_with = "json")]
+    pub(super) form: Option<Form>,
     /// No lines of progress
     #[arg(long, short)]
     pub(super) quiet: bool,
@@ -289,14 +315,21 @@ pub(super) struct AgentArgs {
 }
 
 impl Command {
-    /// True when failures are also to be reported as JSON on standard output.
-    pub(super) fn wants_json(&self) -> bool {
+    /// The form in which failures are also to be reported on standard output.
+    pub(super) fn failure_form(&self) -> FailureForm {
+        let own = |json: bool| if json { FailureForm::Json } else { FailureForm::Text };
+        let of_trial = |trial: &TrialArgs| match trial.form {
+            Some(Form::Iperf3Json) => FailureForm::Iperf3Json,
+            None => own(trial.json),
+        };
         match self {
-            Command::Serve(args) => args.json,
-            Command::Tcp(args) => args.trial.json,
-            Command::Udp(args) => args.trial.json,
-            Command::Diagnose(args) => args.json,
-            Command::Agent(_) => true,
+            Command::Serve(args) => own(args.json),
+            Command::Tcp(args) => of_trial(&args.trial),
+            Command::Udp(args) => of_trial(&args.trial),
+            Command::Diagnose(args) => own(args.json),
+            Command::Iperf3(args) if args.json => FailureForm::Iperf3Json,
+            Command::Iperf3(_) => FailureForm::Text,
+            Command::Agent(_) => FailureForm::Json,
         }
     }
 }

@@ -3,6 +3,8 @@
 mod agent;
 mod args;
 mod diagnose;
+mod iperf3;
+mod iperf3_args;
 mod ready;
 mod serve;
 mod trial;
@@ -14,9 +16,10 @@ use clap::Parser;
 use linerate_command::output;
 use linerate_logging::LogLevel;
 
-use self::args::Cli;
-use self::output::{Failure, report_failure};
+use self::args::{Cli, FailureForm};
+use self::output::{Failure, print_json, report_failure};
 use self::ready::Ready;
+use crate::iperf3::form::failed;
 
 /// The program's name.
 pub(crate) const PROGRAM: &str = "linerate-hostplane";
@@ -48,7 +51,12 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Ending::Incomplete) => ExitCode::FAILURE,
         Ok(Ending::Interrupted) => ExitCode::from(130),
         Err(failure) => {
-            report_failure(&failure, cli.command.wants_json());
+            let form = cli.command.failure_form();
+            report_failure(&failure, form == FailureForm::Json);
+            if form == FailureForm::Iperf3Json {
+                // The reason is on standard error, too.
+                let _ = print_json(&failed(failure.message()));
+            }
             ExitCode::from(failure.exit_code())
         }
     }
@@ -59,6 +67,7 @@ fn run(cli: &Cli) -> Result<Ending, Failure> {
         Ready::Serve(serve) => serve::run(serve),
         Ready::Trial(trial) => trial::run(trial),
         Ready::Diagnose(diagnose) => diagnose::run(*diagnose),
+        Ready::Iperf3(command) => iperf3::run(*command),
         Ready::Agent(agent) => agent::run(*agent),
     }
 }

@@ -13,6 +13,7 @@ use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
 
 use super::args::{self, AgentArgs, Bytes, Command, ServeArgs, TcpArgs, TokenArgs, TrialArgs, UdpArgs};
 use super::diagnose::Diagnose;
+use super::iperf3::Iperf3;
 use super::output::Failure;
 use crate::client::{Family, Request};
 use crate::engine::EngineConfig;
@@ -30,6 +31,7 @@ pub(super) enum Ready {
     Serve(Serve),
     Trial(Trial),
     Diagnose(Box<Diagnose>),
+    Iperf3(Box<Iperf3>),
     Agent(Box<Agent>),
 }
 
@@ -51,6 +53,7 @@ pub(super) struct Agent {
 pub(super) struct Trial {
     pub(super) request: Request,
     pub(super) json: bool,
+    pub(super) form: Option<args::Form>,
     pub(super) quiet: bool,
 }
 
@@ -62,6 +65,7 @@ impl Command {
             Command::Tcp(args) => tcp(args),
             Command::Udp(args) => udp(args),
             Command::Diagnose(args) => Ok(Ready::Diagnose(Box::new(args.validate()?))),
+            Command::Iperf3(args) => Ok(Ready::Iperf3(Box::new(args.validate()?))),
             Command::Agent(args) => agent(args),
         }
     }
@@ -164,7 +168,7 @@ pub(super) fn count(option: &str, Bytes(bytes): Bytes) -> Result<u32, Failure> {
 }
 
 impl TrialArgs {
-    fn sockets(&self) -> Result<SocketOptions, Failure> {
+    pub(super) fn sockets(&self) -> Result<SocketOptions, Failure> {
         let window_bytes = self.window.map(|window| count("--window", window)).transpose()?;
         if window_bytes == Some(0) {
             return Err(Failure::usage("--window must be more than zero"));
@@ -172,7 +176,7 @@ impl TrialArgs {
         Ok(SocketOptions { window_bytes, dscp: self.dscp, ..SocketOptions::default() })
     }
 
-    fn spec(
+    pub(super) fn spec(
         &self,
         protocol: Protocol,
         load: Load,
@@ -216,7 +220,7 @@ impl TrialArgs {
             ceilings: self.safety.resolve()?,
             cpus: self.cpus.clone(),
         };
-        Ok(Ready::Trial(Trial { request, json: self.json, quiet: self.quiet }))
+        Ok(Ready::Trial(Trial { request, json: self.json, form: self.form, quiet: self.quiet }))
     }
 }
 

@@ -8,10 +8,12 @@ use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::Ending;
+use super::args::Form;
 use super::output::{Failure, print_json, print_text, say};
 use super::ready::Trial;
 use crate::client::{Observer, Samples, run as run_trial};
 use crate::control::message::Welcome;
+use crate::iperf3::form::of_trial;
 use crate::result::TrialResult;
 use crate::result::interval::interval;
 use crate::result::text::{describe, progress, result};
@@ -43,14 +45,16 @@ pub(super) fn stop_at_signals() -> Result<watch::Receiver<bool>, Failure> {
 }
 
 pub(super) fn run(args: Trial) -> Result<Ending, Failure> {
-    let Trial { request, json, quiet } = args;
+    let Trial { request, json, form, quiet } = args;
     let limited = request.spec.each.duration_ms.is_some() || request.spec.each.bytes.is_some();
     block_on(async move {
         let stop = stop_at_signals()?;
         let mut lines = Lines { quiet, directions: request.spec.directions };
         let outcome = run_trial(request, stop, &mut lines).await?;
         let trial = TrialResult::of(&outcome);
-        if json {
+        if form == Some(Form::Iperf3Json) {
+            print_json(&of_trial(&trial, &outcome))?;
+        } else if json {
             print_json(&trial)?;
         } else {
             print_text(&result(&trial))?;

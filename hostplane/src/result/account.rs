@@ -61,7 +61,7 @@ pub(super) fn stream_bytes(sending: &SendingReport, rtt_us: Option<(u32, f64, u3
 }
 
 /// UDP's figures of both ends.
-pub(super) fn datagrams(parts: &Parts<'_>, clock: &ClockRelation) -> UdpResult {
+pub(super) fn datagrams(parts: &Parts<'_>, clock: Option<&ClockRelation>) -> UdpResult {
     let spec = parts.spec;
     let (sending, receiving) = (parts.sending(), parts.receiving());
     let sent = sending.map(|sending| sending.streams.iter().map(|stream| stream.datagrams).sum::<u64>());
@@ -112,7 +112,7 @@ pub(super) fn datagrams(parts: &Parts<'_>, clock: &ClockRelation) -> UdpResult {
             (jitters.iter().sum::<f64>() / jitters.len() as f64, most)
         }),
         delay_histogram: latency
-            .filter(|_| clock.same)
+            .filter(|_| clock.is_some_and(|clock| clock.same))
             .map(|latency| latency.histogram.clone())
             .unwrap_or_default(),
     }

@@ -12,11 +12,11 @@ use crate::streams::report::EndSample;
 pub(crate) struct Interval {
     /// Number, from 1.
     pub(crate) index: u32,
-    /// End of the interval at the client, in seconds after the start.
+    /// End of the interval at the client (at a server of iperf3's clients: there), in seconds after the start.
     pub(crate) end_s: f64,
     pub(crate) directions: Vec<DirectionInterval>,
-    /// CPUs that the client's process used.
-    pub(crate) client_cpus: f64,
+    /// CPUs that the client's process used; null when its sample is missing.
+    pub(crate) client_cpus: Option<f64>,
     /// CPUs that the server's process used; null when its sample is missing.
     pub(crate) server_cpus: Option<f64>,
 }
@@ -69,14 +69,13 @@ pub(crate) fn intervals(samples: &[(EndSample, Option<EndSample>)], directions: 
 }
 
 fn pair((client, server): &(EndSample, Option<EndSample>)) -> Samples<'_> {
-    Samples { client, server: server.as_ref() }
+    Samples { client: Some(client), server: server.as_ref() }
 }
 
 /// The interval between two samples.
 pub(crate) fn interval(before: &Samples<'_>, now: &Samples<'_>, directions: Directions) -> Interval {
-    let server = before.server.zip(now.server);
+    let (client, server) = (before.client.zip(now.client), before.server.zip(now.server));
     let directions = directions.each().iter().map(|direction| {
-        let client = Some((before.client, now.client));
         let (sender, receiver) = match direction {
             Direction::Forward => (client, server),
             Direction::Reverse => (server, client),
@@ -90,11 +89,12 @@ pub(crate) fn interval(before: &Samples<'_>, now: &Samples<'_>, directions: Dire
     let cpus = |(before, now): (&EndSample, &EndSample)| {
         now.cpu_ns.saturating_sub(before.cpu_ns) as f64 / now.at_ns.saturating_sub(before.at_ns).max(1) as f64
     };
+    let at = now.client.or(now.server);
     Interval {
-        index: now.client.index,
-        end_s: now.client.at_ns as f64 / 1e9,
+        index: at.map_or(0, |sample| sample.index),
+        end_s: at.map_or(0.0, |sample| sample.at_ns as f64 / 1e9),
         directions: directions.collect(),
-        client_cpus: cpus((before.client, now.client)),
+        client_cpus: client.map(cpus),
         server_cpus: server.map(cpus),
     }
 }

@@ -7,7 +7,8 @@ pub(crate) mod verdict;
 
 use linerate_wire::report::{Latency, LatencySummary, Reordering};
 use linerate_wire::streams::{
-    CpuUse, Protocol, ReceivedStream, ReceivingReport, SendingEnd, SendingReport, SentStream, StreamsSpec,
+    CpuUse, Protocol, ReceivedStream, ReceivingReport, SendingEnd, SendingReport, SentSample, SentStream,
+    StreamsSpec,
 };
 use linerate_wire::time::{Throttling, WorkerTime};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use serde::Serialize;
 use self::account::{datagrams, stream_bytes};
 use self::interval::{Interval, intervals};
 use self::verdict::{Verdict, judge};
-use crate::client::Outcome;
+use crate::client::{ClockRelation, Outcome};
 use crate::control::program;
 use crate::spec::Direction;
 use crate::spec::TrialSpec;
@@ -188,16 +189,27 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// Both ends' accounts of a trial. One of them may be missing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Accounts<'a> {
+    pub(crate) spec: &'a TrialSpec,
+    pub(crate) client: Option<&'a EndReport>,
+    pub(crate) server: Option<&'a EndReport>,
+    pub(crate) clock: Option<&'a ClockRelation>,
+}
+
 impl TrialResult {
     /// The result of a trial.
     pub(crate) fn of(outcome: &Outcome) -> Self {
-        let directions: Vec<DirectionResult> = outcome
-            .spec
-            .directions
-            .each()
-            .iter()
-            .map(|direction| of_direction(outcome, *direction))
-            .collect();
+        let accounts = Accounts {
+            spec: &outcome.spec,
+            client: Some(&outcome.own),
+            server: outcome.theirs.as_ref(),
+            clock: Some(&outcome.clock),
+        };
+        let each = outcome.spec.directions.each().iter();
+        let directions: Vec<DirectionResult> =
+            each.map(|direction| of_direction(&accounts, *direction, rtt(outcome, *direction))).collect();
         let streams = || directions.iter().flat_map(|direction| &direction.streams);
         let mut failures: Vec<String> = outcome.failure.iter().cloned().collect();
         failures.extend(told(streams()));
@@ -227,7 +239,7 @@ impl TrialResult {
 }
 
 /// The reasons of incomplete streams: each reason once, with the streams that have it.
-fn told<'a>(streams: impl Iterator<Item = &'a StreamResult>) -> Vec<String> {
+pub(crate) fn told<'a>(streams: impl Iterator<Item = &'a StreamResult>) -> Vec<String> {
     let mut reasons: Vec<(&str, Vec<u32>)> = Vec::new();
     for stream in streams {
         let Some(reason) = stream.reason.as_deref().filter(|_| !stream.complete) else { continue };
@@ -244,7 +256,7 @@ fn told<'a>(streams: impl Iterator<Item = &'a StreamResult>) -> Vec<String> {
     reasons.into_iter().map(words).collect()
 }
 
-fn end(report: Option<&EndReport>, address: std::net::SocketAddr, host: Option<String>) -> End {
+pub(crate) fn end(report: Option<&EndReport>, address: std::net::SocketAddr, host: Option<String>) -> End {
     let sent = report.and_then(|report| report.sending.as_ref());
     let received = report.and_then(|report| report.receiving.as_ref());
     let moved: u64 = sent.map_or(0, |sent| sent.streams.iter().map(|stream| stream.bytes).sum::<u64>())
@@ -263,15 +275,19 @@ fn end(report: Option<&EndReport>, address: std::net::SocketAddr, host: Option<S
     }
 }
 
-fn of_direction(outcome: &Outcome, direction: Direction) -> DirectionResult {
-    let (own, theirs) = (Some(&outcome.own), outcome.theirs.as_ref());
+/// A direction's figures. `rtt_us`: smallest, mean and largest round-trip time of its sender.
+pub(crate) fn of_direction(
+    accounts: &Accounts<'_>,
+    direction: Direction,
+    rtt_us: Option<(u32, f64, u32)>,
+) -> DirectionResult {
     let (sender, receiver) = match direction {
-        Direction::Forward => (own, theirs),
-        Direction::Reverse => (theirs, own),
+        Direction::Forward => (accounts.client, accounts.server),
+        Direction::Reverse => (accounts.server, accounts.client),
     };
-    let spec = &outcome.spec.each;
+    let spec = &accounts.spec.each;
     let parts = Parts { spec, sender, receiver };
-    let first = outcome.spec.directions.first_stream(direction, spec.streams);
+    let first = accounts.spec.directions.first_stream(direction, spec.streams);
     let (sending, receiving) = (parts.sending(), parts.receiving());
     let sent_bytes = sending.map(|sending| sending.streams.iter().map(|stream| stream.bytes).sum::<u64>());
     let received_bytes =
@@ -306,37 +322,52 @@ fn of_direction(outcome: &Outcome, direction: Direction) -> DirectionResult {
     match spec.protocol {
         Protocol::Tcp => {
             result.streams = account::tcp_streams(&parts, first);
-            result.tcp = sending.map(|sending| stream_bytes(sending, rtt(outcome, direction)));
+            result.tcp = sending.map(|sending| stream_bytes(sending, rtt_us));
         }
         Protocol::Udp => {
             result.streams = account::udp_streams(&parts, first);
-            result.udp = Some(datagrams(&parts, &outcome.clock));
+            result.udp = Some(datagrams(&parts, accounts.clock));
         }
     }
     result.verdict = judge(&parts, &result);
     result
 }
 
+/// The verdict on a direction whose figures have been completed.
+pub(crate) fn judge_direction(
+    accounts: &Accounts<'_>,
+    direction: Direction,
+    figures: &DirectionResult,
+) -> Verdict {
+    let (sender, receiver) = match direction {
+        Direction::Forward => (accounts.client, accounts.server),
+        Direction::Reverse => (accounts.server, accounts.client),
+    };
+    judge(&Parts { spec: &accounts.spec.each, sender, receiver }, figures)
+}
+
 /// Round-trip times of a direction's sender over all samples and streams: smallest, mean, largest.
 fn rtt(outcome: &Outcome, direction: Direction) -> Option<(u32, f64, u32)> {
-    let of_sender = outcome.samples.iter().filter_map(|(own, theirs)| match direction {
+    rtt_of(outcome.samples.iter().filter_map(|(own, theirs)| match direction {
         Direction::Forward => own.sent.as_ref(),
         Direction::Reverse => theirs.as_ref()?.sent.as_ref(),
-    });
-    let times: Vec<u32> = of_sender
-        .flat_map(|sent| sent.streams.iter().map(|point| point.rtt_us))
-        .filter(|us| *us > 0)
-        .collect();
+    }))
+}
+
+/// Round-trip times in samples of a sender: smallest, mean, largest.
+pub(crate) fn rtt_of<'a>(samples: impl Iterator<Item = &'a SentSample>) -> Option<(u32, f64, u32)> {
+    let times: Vec<u32> =
+        samples.flat_map(|sent| sent.streams.iter().map(|point| point.rtt_us)).filter(|us| *us > 0).collect();
     let (least, most) = (times.iter().min()?, times.iter().max()?);
     let sum: u64 = times.iter().map(|us| u64::from(*us)).sum();
     Some((*least, sum as f64 / times.len() as f64, *most))
 }
 
 /// Delays are those of one clock, or of two that were compared.
-fn delays(
-    latency: &Latency,
-    clock: &crate::client::ClockRelation,
-) -> (Option<LatencySummary>, Option<String>) {
+fn delays(latency: &Latency, clock: Option<&ClockRelation>) -> (Option<LatencySummary>, Option<String>) {
+    let Some(clock) = clock else {
+        return (None, Some("the ends' clocks were not compared; see delay_variation_ns".to_owned()));
+    };
     if clock.same {
         return (Some(latency.summary), None);
     }

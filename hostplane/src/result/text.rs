@@ -82,16 +82,7 @@ pub(crate) fn describe(spec: &TrialSpec) -> String {
 pub(crate) fn result(result: &TrialResult) -> String {
     let mut lines = Vec::new();
     for direction in &result.directions {
-        lines.push(format!("{} {}", result.trial.each.protocol, direction.direction));
-        lines.extend(load_lines(direction));
-        if let Some(tcp) = &direction.tcp {
-            lines.extend(tcp_lines(direction, tcp));
-        }
-        if let Some(udp) = &direction.udp {
-            lines.extend(udp_lines(udp));
-        }
-        lines.extend(stream_lines(direction));
-        lines.push(format!("  verdict   {}: {}", direction.verdict.kind, direction.verdict.evidence));
+        lines.extend(direction_lines(result.trial.each.protocol, direction));
     }
     for (name, end) in [("client", &result.client), ("server", &result.server)] {
         lines.extend(end_lines(name, end));
@@ -101,6 +92,21 @@ pub(crate) fn result(result: &TrialResult) -> String {
     }
     lines.extend(result.failures.iter().map(|failure| format!("warning: not complete: {failure}")));
     lines.join("\n")
+}
+
+/// The figures of a direction.
+pub(crate) fn direction_lines(protocol: Protocol, direction: &DirectionResult) -> Vec<String> {
+    let mut lines = vec![format!("{protocol} {}", direction.direction)];
+    lines.extend(load_lines(direction));
+    if let Some(tcp) = &direction.tcp {
+        lines.extend(tcp_lines(direction, tcp));
+    }
+    if let Some(udp) = &direction.udp {
+        lines.extend(udp_lines(udp));
+    }
+    lines.extend(stream_lines(direction));
+    lines.push(format!("  verdict   {}: {}", direction.verdict.kind, direction.verdict.evidence));
+    lines
 }
 
 fn load_lines(direction: &DirectionResult) -> Vec<String> {
@@ -209,6 +215,10 @@ fn stream_lines(direction: &DirectionResult) -> Vec<String> {
                 ));
             }
         }
+        if let (None, Some(received)) = (&stream.sent, &stream.received) {
+            let seconds = direction.receiving_s.unwrap_or(0.0).max(1e-9);
+            line.push_str(&format!("received {}", rate(received.bytes as f64 * 8.0 / seconds)));
+        }
         if let (Some(sent), Some(received)) = (&stream.sent, &stream.received)
             && sent.datagrams > 0
         {
@@ -223,7 +233,7 @@ fn stream_lines(direction: &DirectionResult) -> Vec<String> {
     lines
 }
 
-fn end_lines(name: &str, end: &End) -> Vec<String> {
+pub(crate) fn end_lines(name: &str, end: &End) -> Vec<String> {
     let Some(cpu) = &end.cpu else { return vec![format!("{name}: its account is missing")] };
     let mut line = format!("{name} CPU {:.3} s in {:.3} s", cpu.process_s, cpu.elapsed_s);
     match end.cpu_s_per_gbit {

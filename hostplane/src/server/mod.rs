@@ -3,10 +3,9 @@
 //! A connection whose first bytes are a header is a stream of a trial; any other is a control connection.
 
 mod ladder;
-mod trial;
+pub(crate) mod trial;
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -18,20 +17,18 @@ use linerate_agent::token::Token;
 use linerate_traffic::safety::Ceilings;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
-use tokio::task::{AbortHandle, spawn_local, yield_now};
+use tokio::task::{spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::door::{Door, ListenError, first_bytes, hear, open};
 use crate::spec::TrialSpec;
+use crate::strangers::{Stranger, Strangers};
 use crate::streams::header::Header;
 use crate::streams::pool::{Pool, PoolError};
 use crate::streams::report::EndReport;
 
 /// Time for the first bytes of a connection.
 const FIRST_BYTES_TIME: Duration = Duration::from_secs(5);
-/// Most connections of which it is not known whether they have a right to be here. A further one closes the
-/// oldest of them.
-const MOST_STRANGERS: usize = 1024;
 /// Pause when no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time for running trials to end when the server ends.
@@ -84,7 +81,7 @@ struct Context {
     /// A trial has ended.
     ended: Notify,
     /// Connections that have not proved themselves, oldest first.
-    strangers: RefCell<Strangers>,
+    strangers: Strangers,
     tell: Box<dyn Fn(&Event<'_>)>,
 }
 
@@ -109,7 +106,7 @@ pub(crate) async fn serve(
         next_session: Cell::new(1),
         stop: stop.clone(),
         ended: Notify::new(),
-        strangers: RefCell::default(),
+        strangers: Strangers::default(),
         tell,
     });
     let addresses: Vec<SocketAddr> =
@@ -137,14 +134,9 @@ async fn accept(context: Rc<Context>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                let (number, known) = context.strangers.borrow_mut().next();
-                let greeting = greet(Rc::clone(&context), Stranger { number }, stream, from);
-                let task = spawn_local(greeting).abort_handle();
-                context.strangers.borrow_mut().waiting.push_back((number, task));
-                if let Some(oldest) = known {
-                    oldest.abort();
-                    tracing::debug!("the oldest connection that had not proved itself was closed");
-                }
+                context.strangers.admit(|stranger| {
+                    spawn_local(greet(Rc::clone(&context), stranger, stream, from)).abort_handle()
+                });
                 // The first bytes of earlier connections are read before the next one is accepted.
                 yield_now().await;
             }
@@ -157,41 +149,11 @@ async fn accept(context: Rc<Context>, listener: TcpListener) {
     }
 }
 
-/// Connections that have not proved themselves.
-#[derive(Default)]
-struct Strangers {
-    next: u64,
-    waiting: VecDeque<(u64, AbortHandle)>,
-}
-
-impl Strangers {
-    /// A number for a new one, and the oldest one when there are too many.
-    fn next(&mut self) -> (u64, Option<AbortHandle>) {
-        self.next += 1;
-        let full = self.waiting.len() >= MOST_STRANGERS;
-        let oldest = if full { self.waiting.pop_front().map(|(_, task)| task) } else { None };
-        (self.next, oldest)
-    }
-}
-
-/// One of them, by its number.
-#[derive(Debug)]
-struct Stranger {
-    number: u64,
-}
-
-impl Stranger {
-    /// The connection has proved itself, or ends.
-    fn leave(self, context: &Context) {
-        context.strangers.borrow_mut().waiting.retain(|(number, _)| *number != self.number);
-    }
-}
-
 /// Finds out what a new connection is.
 async fn greet(context: Rc<Context>, stranger: Stranger, mut stream: TcpStream, from: SocketAddr) {
     let first = timeout(FIRST_BYTES_TIME, first_bytes(&mut stream)).await;
     if !matches!(first, Ok(Ok(None))) {
-        stranger.leave(&context);
+        context.strangers.leave(stranger);
         return meet(&context, first, stream, from);
     }
     trial::converse(context, stranger, stream, from).await;

@@ -15,7 +15,7 @@ use linerate_wire::streams::StreamKey;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Context, Event, Stranger, ladder};
+use super::{Context, Event, ladder};
 use crate::control::link::{Conversation, Link, LinkError};
 use crate::control::message::{Accepted, Challenge, Observed, Pong, Start, ToClient, ToServer, Welcome};
 use crate::control::proof::{Nonces, is_nonce, matches, nonce};
@@ -24,6 +24,7 @@ use crate::diagnose::view::HostView;
 use crate::door::{Arrivals, Arrived};
 use crate::spec::Direction;
 use crate::spec::TrialSpec;
+use crate::strangers::Stranger;
 use crate::streams::session::Session;
 use crate::streams::socket::{canonical, prepare_stream};
 use crate::streams::{EndId, EndPlan};
@@ -69,7 +70,7 @@ pub(super) async fn converse(context: Rc<Context>, stranger: Stranger, stream: T
     let local = stream.local_addr().map(canonical);
     let mut link = Link::new(stream);
     let welcomed = welcome(&context, &mut link).await;
-    stranger.leave(&context);
+    context.strangers.leave(stranger);
     let key = match welcomed {
         Ok(key) => key,
         Err(broken) => return end_early(&context, link, client, broken).await,
@@ -204,7 +205,7 @@ fn check(context: &Context, spec: &TrialSpec, client: IpAddr) -> Result<(), Stri
 }
 
 /// Refuses more streams than there are file descriptors.
-fn check_descriptors(streams: u64) -> Result<(), String> {
+pub(crate) fn check_descriptors(streams: u64) -> Result<(), String> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64;
     let needed = open + streams + SPARE_DESCRIPTORS;

@@ -7,6 +7,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod counters;
+pub(crate) mod dialect;
 pub(crate) mod header;
 pub(crate) mod host;
 mod look;
@@ -26,6 +27,7 @@ use linerate_wire::streams::{Protocol, StreamKey, StreamsSpec};
 
 use self::budget::{Budget, Pace};
 use self::counters::StreamBlock;
+use self::dialect::Dialect;
 use crate::spec::{Direction, Directions};
 
 /// Which end of which trial.
@@ -51,6 +53,8 @@ pub(crate) struct EndPlan {
     pub(crate) spec: StreamsSpec,
     /// Load of the streams that this end sends.
     pub(crate) budget: Budget,
+    /// How streams begin and end.
+    pub(crate) dialect: Dialect,
 }
 
 impl EndPlan {
@@ -61,7 +65,12 @@ impl EndPlan {
             Protocol::Udp => spec.datagrams(),
         };
         let budget = Budget::new(pace(&spec, ceiling).as_ref(), total);
-        Self { id, spec, budget }
+        Self { id, spec, budget, dialect: Dialect::Own }
+    }
+
+    /// The same plan for streams of another program.
+    pub(crate) fn speaking(self, dialect: Dialect) -> Self {
+        Self { dialect, ..self }
     }
 
     /// True when this end sends a stream.

@@ -6,12 +6,12 @@ use linerate_measure::gap_log::GapLog;
 use linerate_measure::histogram::TickHistogram;
 use linerate_measure::losses::Sent;
 use linerate_measure::order::FlowState;
-use linerate_traffic::probe::{PROBE_BYTES, Probe};
 use linerate_wire::streams::{StreamEnd, StreamsSpec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::counters::StreamCounters;
+use super::dialect::Head;
 use super::header::Header;
 use super::report::{broken, closed_early};
 use super::worker::Group;
@@ -175,12 +175,14 @@ impl UdpReceiver {
             let message = batch.received(index, bytes, *stride);
             let each = message.segment.unwrap_or(message.bytes.len()).max(1);
             for datagram in message.bytes.chunks(each) {
-                let head = datagram.first_chunk::<PROBE_BYTES>().filter(|_| datagram.len() == expected);
-                let probe = head
-                    .and_then(Probe::from_bytes)
-                    .filter(|probe| !message.cut && probe.tag == plan.id.tag && probe.flow == stream.number);
-                match probe {
-                    Some(probe) => self.observe(probe, sender_ns, counts, received, log, flow_id),
+                let whole = datagram.len() == expected && !message.cut;
+                let name = (plan.id.tag, stream.number);
+                let head = whole.then(|| plan.dialect.read(datagram, name, sender_ns)).flatten();
+                match head {
+                    Some(head) => {
+                        let times = (sender_ns, plan.dialect.tells_delays());
+                        self.observe(head, times, counts, received, log, flow_id);
+                    }
                     None if answer_header(stream, plan, datagram) => {}
                     None => counts.foreign += 1,
                 }
@@ -198,15 +200,15 @@ impl UdpReceiver {
 
     fn observe(
         &mut self,
-        probe: Probe,
-        sender_ns: u64,
+        Head { sequence, transit_ns }: Head,
+        (sender_ns, tells_delays): (u64, bool),
         counts: &mut StreamCounters,
         parts: &mut ReceiverParts,
         log: &mut GapLog,
         flow_id: u32,
     ) {
-        let delay_ns = probe.ticks_until(sender_ns);
-        match self.flow.arrive(probe.sequence, flow_id, Sent::new(sender_ns, delay_ns), log) {
+        let delay_ns = if tells_delays { transit_ns } else { 0 };
+        match self.flow.arrive(sequence, flow_id, Sent::new(sender_ns, delay_ns), log) {
             Arrival::InOrder => {}
             Arrival::Duplicate => {
                 counts.duplicates += 1;
@@ -225,11 +227,13 @@ impl UdpReceiver {
             }
         }
         counts.datagrams += 1;
-        counts.delay_sum_ns = counts.delay_sum_ns.saturating_add(delay_ns.max(0) as u64);
-        self.flow.record_delay(delay_ns.max(0) as u64);
-        parts.delays.record(delay_ns);
-        if let Some(before) = self.transit_ns.replace(delay_ns) {
-            let difference = delay_ns.abs_diff(before) as f64;
+        if tells_delays {
+            counts.delay_sum_ns = counts.delay_sum_ns.saturating_add(delay_ns.max(0) as u64);
+            self.flow.record_delay(delay_ns.max(0) as u64);
+            parts.delays.record(delay_ns);
+        }
+        if let Some(before) = self.transit_ns.replace(transit_ns) {
+            let difference = transit_ns.wrapping_sub(before).unsigned_abs() as f64;
             self.jitter_ns += (difference - self.jitter_ns) / JITTER_SHARE;
         }
     }
@@ -248,8 +252,8 @@ mod tests {
         for sequence in 0..1000u32 {
             let sent = u64::from(sequence) * 1_000_000;
             let delay = 500_000 + u64::from(sequence.wrapping_mul(2_654_435_761) >> 12);
-            let probe = Probe { tag: 1, flow: 2, sequence, ticks: sent };
-            receiver.observe(probe, sent + delay, &mut counts, &mut parts, &mut log, 0);
+            let head = Head { sequence, transit_ns: delay as i64 };
+            receiver.observe(head, (sent + delay, true), &mut counts, &mut parts, &mut log, 0);
             if let Some(last) = last.replace(delay as i64) {
                 expected += ((delay as i64 - last).abs() as f64 - expected) / 16.0;
             }
@@ -257,8 +261,8 @@ mod tests {
         assert!((receiver.jitter_ns - expected).abs() < 1e-6 && expected > 1000.0, "{expected}");
         assert_eq!((counts.datagrams, receiver.flow.received()), (1000, 1000));
         // A second copy changes no figure of the first.
-        let probe = Probe { tag: 1, flow: 2, sequence: 3, ticks: 0 };
-        receiver.observe(probe, 1 << 30, &mut counts, &mut parts, &mut log, 0);
+        let head = Head { sequence: 3, transit_ns: 1 << 30 };
+        receiver.observe(head, (1 << 30, true), &mut counts, &mut parts, &mut log, 0);
         assert_eq!((counts.datagrams, counts.duplicates), (1000, 1));
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 
 use linerate_agent::host::monotonic_ns;
-use linerate_traffic::probe::{PROBE_BYTES, Probe};
+use linerate_traffic::probe::Probe;
 use linerate_wire::streams::{StreamEnd, StreamEndKind, StreamsSpec};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendFlags, recv, recvmsg, send};
@@ -12,6 +12,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendFlags, recv, recvmsg, send
 use super::Stream;
 use super::budget::Grant;
 use super::counters::StreamCounters;
+use super::dialect::Dialect;
 use super::header::HEADER_BYTES;
 use super::receiving::answer_header;
 use super::report::broken;
@@ -116,13 +117,11 @@ impl DatagramsOut {
         self.per_message * self.messages
     }
 
-    /// Writes the probes of the next `count` datagrams.
-    fn write_probes(&mut self, count: usize, first: Probe) {
-        for (index, room) in self.bytes.chunks_exact_mut(self.datagram_bytes).take(count).enumerate() {
-            let probe = Probe { sequence: first.sequence.wrapping_add(index as u32), ..first };
-            if let Some(head) = room.first_chunk_mut::<PROBE_BYTES>() {
-                *head = probe.to_bytes();
-            }
+    /// Writes the heads of the next `count` datagrams; the first one has this number.
+    fn write_heads(&mut self, count: usize, dialect: Dialect, first: Probe, number: u64) {
+        let rooms = self.bytes.chunks_exact_mut(self.datagram_bytes).take(count);
+        for (number, room) in (number..).zip(rooms) {
+            dialect.write(room, Probe { sequence: number as u32, ..first }, number);
         }
     }
 
@@ -159,7 +158,7 @@ pub(super) fn send_datagrams(
         sequence: counts.datagrams as u32,
         ticks: now_ns,
     };
-    out.write_probes(granted as usize, first);
+    out.write_heads(granted as usize, group.plan.dialect, first, counts.datagrams);
     match out.send(stream, granted as usize) {
         Ok(sent) => {
             let sent = sent as u64;

@@ -10,6 +10,8 @@ mod alone;
 mod common;
 mod datagrams;
 mod diagnose;
+mod iperf3;
+mod iperf3_peers;
 mod limits;
 mod loopback;
 mod namespaces;

@@ -246,7 +246,9 @@ impl StreamsEvidence<'_> {
 
     fn clean_words(&self) -> String {
         match (&self.datagrams, &self.segments, self.received_bytes) {
-            (Some(udp), ..) => format!("all {} datagrams received", udp.sent.unwrap_or(0)),
+            (Some(DatagramEvidence { sent: Some(sent), lost: Some(_), .. }), ..) => {
+                format!("all {sent} datagrams received")
+            }
             (None, Some(tcp), Some(bytes)) => {
                 format!("{bytes} bytes received, {} segments sent again", tcp.retransmits)
             }

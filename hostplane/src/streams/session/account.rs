@@ -7,7 +7,6 @@ use linerate_wire::streams::{
 };
 
 use super::{Attached, Session};
-use crate::streams::header::HEADER_BYTES;
 use crate::streams::receiving::ReceiverParts;
 use crate::streams::tcp_info::tcp_info;
 use crate::sys::sockopt;
@@ -36,7 +35,7 @@ impl Session {
         let tcp = tcp_info(&stream.socket).ok().filter(|_| self.is_tcp());
         let acked = tcp.and_then(|info| info.bytes_acked);
         // A connection's first end has its SYN and its header acknowledged, too.
-        let besides = if self.connects { HEADER_BYTES as u64 + 1 } else { 0 };
+        let besides = if self.connects { self.plan.dialect.preamble_bytes() + 1 } else { 0 };
         SentStream {
             stream: stream.number,
             local: attached.addresses.0,
@@ -75,7 +74,7 @@ impl Session {
         ReceivingReport {
             duration_s: (sum.last_ns > 0).then(|| sum.last_ns.saturating_sub(start_ns) as f64 / 1e9),
             // Delays are in nanoseconds already.
-            latency: parts.delays.read_delays(1_000_000_000),
+            latency: parts.delays.read_delays(1_000_000_000).filter(|_| self.plan.dialect.tells_delays()),
             beyond_memory: parts.beyond_memory,
             extents: (extents, total as f64 / extents.max(1) as f64, longest),
             streams: receivers.map(|attached| self.received_stream(attached, ended(attached))).collect(),
@@ -86,8 +85,8 @@ impl Session {
         let (stream, counts) = (&attached.stream, attached.counts());
         let tcp = tcp_info(&stream.socket).ok().filter(|_| self.is_tcp());
         let udp = self.udp.get(&stream.number);
-        let delays = udp.and_then(|udp| udp.flow.delays());
-        let besides = if self.connects { 0 } else { HEADER_BYTES as u64 };
+        let delays = udp.and_then(|udp| udp.flow.delays()).filter(|_| self.plan.dialect.tells_delays());
+        let besides = if self.connects { 0 } else { self.plan.dialect.preamble_bytes() };
         let in_kernel = tcp.and_then(|info| info.bytes_received).map(|bytes| {
             let bytes = bytes.saturating_sub(besides);
             // The peer's FIN counts as a byte.

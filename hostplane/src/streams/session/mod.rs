@@ -13,6 +13,7 @@ use linerate_agent::host::monotonic_ns;
 use linerate_wire::streams::{Protocol, SendingEnd, StreamEnd, StreamEndKind, TcpInfo, TcpPoint};
 
 use crate::streams::counters::StreamCounters;
+use crate::streams::dialect::Dialect;
 use crate::streams::host::HostWatch;
 use crate::streams::look::{DatagramDrain, Progress, STALLED_NS};
 use crate::streams::pool::Pool;
@@ -281,7 +282,12 @@ impl Session {
     fn give_up_stalled(&mut self, now_ns: u64) {
         let (sending_over, all_sent) = (self.sending_is_over(), self.expected.is_some());
         let session = self.plan.id.session;
+        let answered = self.plan.dialect.answers_the_end();
         for (number, attached) in &mut self.streams {
+            // A peer that does not tell the end of a stream has nothing to acknowledge.
+            if attached.stream.sends && !answered {
+                continue;
+            }
             let ending = if attached.stream.sends { sending_over } else { all_sent };
             if attached.end.is_some() || !ending {
                 continue;
@@ -334,6 +340,23 @@ impl Session {
         }
     }
 
+    /// The counters of each stream at this instant, in the order of their numbers.
+    pub(crate) fn stream_counts(&self) -> Vec<(u32, StreamCounters)> {
+        self.streams.iter().map(|(number, attached)| (*number, attached.counts())).collect()
+    }
+
+    /// Bytes of payload that the peer's kernel has not acknowledged yet, over all TCP streams that this end sends.
+    pub(crate) fn unacknowledged(&self) -> u64 {
+        let besides = if self.connects { self.plan.dialect.preamble_bytes() + 1 } else { 0 };
+        let senders =
+            self.streams.values().filter(|attached| attached.stream.sends && attached.end.is_none());
+        let unacknowledged = senders.filter_map(|attached| {
+            let acked = tcp_info(&attached.stream.socket).ok()?.bytes_acked?.saturating_sub(besides);
+            Some(attached.counts().bytes.saturating_sub(acked))
+        });
+        unacknowledged.sum()
+    }
+
     /// Measures until now, at the end of interval `index`.
     pub(crate) fn sample(&mut self, index: u32) -> EndSample {
         self.read_reports();
@@ -380,7 +403,7 @@ impl Session {
     }
 
     /// Ends all streams, whatever their state, and returns the account. `unfinished` is the reason for which
-    /// streams that have not ended are given up.
+    /// streams that have not ended are given up; with iperf3's streams it is empty after an end in order.
     pub(crate) fn finish(mut self, unfinished: &str) -> EndReport {
         let (cpu, throttling) = self.host.as_ref().map(HostWatch::read).unwrap_or_default();
         let session = self.plan.id.session;
@@ -397,9 +420,12 @@ impl Session {
                 }
             }
         }
+        let told = self.plan.dialect != Dialect::Own && unfinished.is_empty();
         let ended = |attached: &Attached| match (&attached.end, attached.stream.sends || self.is_tcp()) {
             (Some(end), _) => end.clone(),
             (None, false) if self.received_all => StreamEnd::complete(),
+            // The control connection told the end.
+            (None, _) if told => StreamEnd::complete(),
             (None, _) => StreamEnd::because(StreamEndKind::GivenUp, unfinished),
         };
         let sending = self.streams.values().any(|attached| attached.stream.sends);

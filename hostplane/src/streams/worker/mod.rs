@@ -294,7 +294,10 @@ impl Worker {
         match slot.way {
             Way::TcpSend => {
                 slot.way = Way::TcpDrain;
-                let _ = rustix::net::shutdown(&slot.stream.socket, Shutdown::Write);
+                let group = self.groups.get(slot.group).and_then(Option::as_ref);
+                if group.is_some_and(|group| group.plan.dialect.half_closes()) {
+                    let _ = rustix::net::shutdown(&slot.stream.socket, Shutdown::Write);
+                }
             }
             Way::UdpSend(_) => self.end_stream(index, StreamEnd::complete()),
             _ => {}
