@@ -6,12 +6,13 @@ BUILD_PACKAGES=(gcc libc6-dev pkg-config libdpdk-dev libclang-dev)
 RUN_PACKAGES=(dpdk)
 # testpmd is in dpdk-dev.
 PEER_PACKAGES=(dpdk-dev coreutils)
-TEST_PACKAGES=(g++ tshark util-linux coreutils procps mount shellcheck iproute2 nftables python3-minimal python3-venv
+TEST_PACKAGES=(g++ iperf3 tshark util-linux coreutils procps mount shellcheck iproute2 nftables python3-minimal python3-venv
     chromium fonts-dejavu-core texlive-latex-recommended texlive-pictures lmodern)
 CONTAINER_PACKAGES=(podman buildah runc jq iproute2 binutils debootstrap catatonit curl xz-utils)
 CLUSTER_PACKAGES=(socat iproute2 openssl curl util-linux dpkg-dev jq binutils debootstrap buildah faketime)
 # From PyPI, for tests that read results as their users do.
 PYTHON_PACKAGES=(numpy openpyxl pyarrow wandb MLRsearch==1.2.1)
+RIPERF3_VERSION=0.8.0
 OLDEST_RUST="1.89"
 
 # What the tests need and Debian does not install: kept between runs, out of the repository.
@@ -102,4 +103,16 @@ need_promtool() {
         rm -rf "$scratch"
     fi
     export LINERATE_PROMTOOL="$tool"
+}
+
+# need_riperf3: another implementation of iperf3, from crates.io, built once. Tests find it in LINERATE_RIPERF3; without it they say that
+# they did not run.
+need_riperf3() {
+    local root="$CACHE_DIR/riperf3"
+    if [ ! -x "$root/bin/riperf3" ]; then
+        say "building riperf3, once"
+        nice -n 5 cargo install --quiet --locked --root "$root" --version "$RIPERF3_VERSION" riperf3-cli >&2 \
+            || say "riperf3 cannot be built; tests that need it cannot run"
+    fi
+    export LINERATE_RIPERF3="$root/bin/riperf3"
 }

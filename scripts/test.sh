@@ -96,6 +96,7 @@ set_up() {
     need_packages "${packages[@]}"
     need_python "${PYTHON_PACKAGES[@]}"
     need_promtool
+    need_riperf3
     # What is lacking here is told by the stages.
     [ "$(uname -m)" != x86_64 ] || scripts/vm.sh prepare || true
     scripts/containers.sh prepare || true
@@ -136,6 +137,7 @@ end set-up
 # Sets what the tests look for; all is there.
 need_python "${PYTHON_PACKAGES[@]}"
 need_promtool
+need_riperf3
 
 say "form: shellcheck"
 shellcheck -x scripts/*.sh scripts/vm/*.sh scripts/containers/*.sh scripts/vm/init docker/*.sh .ci/run
