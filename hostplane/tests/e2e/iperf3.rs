@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::common::{Running, Server, float, hostplane, installed, json, not_run, number, run, stderr, tool};
 
 /// A server for iperf3's clients on a free port.
-pub fn serve(options: &str) -> Server {
+pub(crate) fn serve(options: &str) -> Server {
     Server::start_as(hostplane(&format!("iperf3 --server --listen 127.0.0.1:0 --json {options}")))
 }
 
@@ -25,7 +25,7 @@ fn riperf3(test: &str) -> Option<PathBuf> {
 }
 
 /// A client of a server on the loopback interface.
-pub fn client(program: &PathBuf, port: u16, options: &str) -> Command {
+pub(crate) fn client(program: &PathBuf, port: u16, options: &str) -> Command {
     let mut command = Command::new(program);
     command.args(["-c", "127.0.0.1", "-p", &port.to_string()]).args(options.split_whitespace());
     command
