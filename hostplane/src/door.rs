@@ -51,6 +51,8 @@ struct Awaited {
     local: SocketAddr,
     /// Streams that have arrived.
     arrived: BTreeSet<u32>,
+    /// True when any number of connections may come, with any numbers.
+    any: bool,
 }
 
 type Name = (StreamKey, u32);
@@ -84,9 +86,17 @@ impl Door {
     /// Awaits the streams of a path: their headers have this key and path. `local` is the address of this end
     /// that the other end uses.
     pub(crate) fn expect(&self, key: StreamKey, path: u32, streams: u32, local: SocketAddr) -> Arrivals {
+        self.await_streams((key, path), streams, local, false)
+    }
+
+    /// Awaits any number of connections.
+    pub(crate) fn expect_any(&self, key: StreamKey, path: u32, local: SocketAddr) -> Arrivals {
+        self.await_streams((key, path), u32::MAX, local, true)
+    }
+
+    fn await_streams(&self, name: Name, streams: u32, local: SocketAddr, any: bool) -> Arrivals {
         let (arrivals, queue) = unbounded_channel();
-        let awaited = Awaited { arrivals, streams, local, arrived: BTreeSet::new() };
-        let name = (key, path);
+        let awaited = Awaited { arrivals, streams, local, arrived: BTreeSet::new(), any };
         self.table().insert(name, awaited);
         Arrivals { door: self.clone(), name, queue }
     }
@@ -96,7 +106,7 @@ impl Door {
         let mut table = self.table();
         match table.get_mut(&header.name()).filter(|awaited| awaited.admits(header)) {
             Some(awaited) => {
-                awaited.arrived.insert(header.stream);
+                awaited.note(header.stream);
                 // Whoever awaited it may be gone.
                 awaited.arrivals.send(Arrived { stream: header.stream, socket }).is_ok()
             }
@@ -114,7 +124,7 @@ impl Door {
             Ok(socket) => {
                 // An answer that is lost is asked for again, and given by the stream's worker.
                 let _ = rustix::net::send(&socket, &header.answered(), rustix::net::SendFlags::DONTWAIT);
-                awaited.arrived.insert(header.stream);
+                awaited.note(header.stream);
                 let _ = awaited.arrivals.send(Arrived { stream: header.stream, socket });
             }
             Err(error) => tracing::warn!(%error, "a stream of datagrams cannot be accepted"),
@@ -123,6 +133,12 @@ impl Door {
 }
 
 impl Awaited {
+    fn note(&mut self, stream: u32) {
+        if !self.any {
+            self.arrived.insert(stream);
+        }
+    }
+
     fn admits(&self, header: Header) -> bool {
         !header.answer && header.stream < self.streams && !self.arrived.contains(&header.stream)
     }

@@ -2,10 +2,10 @@
 //!
 //! The layers, from the bottom: `sys` (system calls, the only unsafe folder), `streams` (worker threads and
 //! their sockets), `door` (where streams arrive), `control` (what the two ends of a trial say to each other),
-//! `server` and `client` (the two ends), `engine` (for an agent), `iperf3` (both ends for clients and servers of
-//! iperf3), `result` (from both ends' reports to figures and
-//! a verdict) and [`command`]. The program
-//! `linerate-hostplane` is [`command::main`].
+//! `server` and `client` (the two ends), `exchange` (requests and responses), `diagnose` (what is wrong with a
+//! path), `engine` (for an agent), `iperf3` (both ends for clients and servers of iperf3), `result` (from both
+//! ends' reports to figures and a verdict) and [`command`]. The program `linerate-hostplane` is
+//! [`command::main`].
 
 pub mod command;
 
@@ -14,6 +14,7 @@ mod control;
 mod diagnose;
 mod door;
 mod engine;
+mod exchange;
 mod iperf3;
 mod result;
 mod server;

@@ -15,6 +15,7 @@ use crate::control::link::{Link, LinkError};
 use crate::control::message::{Hello, ToClient, ToServer, Welcome};
 use crate::control::proof::{Nonces, is_nonce, matches, nonce};
 use crate::control::{PROTOCOL, STEP_TIME, program};
+use crate::exchange::connections::ports_words;
 use crate::streams::socket::{Place, path_mtu, towards};
 
 /// Readings of the server's clock; the one with the shortest round trip counts. On a long path they are fewer.
@@ -106,6 +107,9 @@ pub(crate) async fn open(socket: OwnedFd, address: SocketAddr) -> Result<TcpStre
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             Err(ClientError::Refused(address))
+        }
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
+            Err(ClientError::NoPort { address, ports: ports_words() })
         }
         Ok(Err(error)) => Err(ClientError::Unreachable { address, error }),
         Err(_) => {

@@ -96,6 +96,8 @@ pub(crate) struct Outcome {
 pub(crate) trait Observer {
     /// Both ends are ready; the trial starts.
     fn starts(&mut self, spec: &TrialSpec, server: SocketAddr, welcome: &Welcome);
+    /// The streams start at this instant of the raw monotonic clock.
+    fn begins(&mut self, _at_ns: u64) {}
     /// An interval has ended: the samples at its end, and those before. The server's may be missing.
     fn interval(&mut self, before: &Samples<'_>, now: &Samples<'_>);
 }
@@ -120,6 +122,10 @@ pub(crate) enum ClientError {
         "no connection to {address}: {error}\n  remedy: see whether the address is right, a route leads there, and no firewall drops the port"
     )]
     Unreachable { address: SocketAddr, error: io::Error },
+    #[error(
+        "no local port is free for a connection to {address}: {ports}\n  remedy: fewer streams, a wider range, or --bind with another address"
+    )]
+    NoPort { address: SocketAddr, ports: String },
     #[error("{address}: {error}\n  remedy: see whether `linerate-hostplane serve` listens there")]
     Link { address: SocketAddr, error: LinkError },
     #[error(

@@ -110,6 +110,7 @@ pub(crate) async fn run(
     };
     let lead_ns = 50_000_000 + 4 * clock.round_trip_ns + u64::from(spec.total_streams()) * 20_000;
     let at_ns = monotonic_ns() + lead_ns;
+    observer.begins(at_ns);
     let began = SystemTime::now() + Duration::from_nanos(lead_ns);
     let began_unix_s = began.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let failure = match running.go(at_ns, clock.server_ahead_ns, &mut stop, observer).await {

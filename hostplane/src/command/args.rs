@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use hugepage_check::cpu_set::CpuSet;
 use linerate_command::safety::SafetyArgs;
 use linerate_logging::LogOptions;
@@ -12,6 +12,7 @@ use linerate_traffic::rate::Rate;
 use linerate_traffic::span::Span;
 
 use super::diagnose::DiagnoseArgs;
+use super::exchange::{CrrArgs, RrArgs};
 use super::iperf3_args::Iperf3Args;
 
 /// Port of a server.
@@ -30,6 +31,8 @@ Examples:
     linerate-hostplane tcp 10.0.0.2 --reverse --parallel 8 --rate 2gbps --duration 1m --json --token-file token
   50,000 datagrams a second, until interrupted:
     linerate-hostplane udp 10.0.0.2 --rate 50kpps --size 512 --duration endless --token-file token
+  Latency under load: 100 requests a second beside a TCP stream:
+    linerate-hostplane tcp 10.0.0.2 --probe --token-file token
   What is wrong between this host and another one, in words, with the numbers and what to type:
     linerate-hostplane diagnose 10.0.0.2 --token-file token
   For clients of iperf3, many at once on one port, from one network:
@@ -57,6 +60,10 @@ pub(super) enum Command {
     Tcp(TcpArgs),
     /// Send and receive UDP datagrams with a server
     Udp(UdpArgs),
+    /// Send requests and wait for their responses: round-trip times, and how many a second (TCP_RR, UDP_RR)
+    Rr(RrArgs),
+    /// The same with a TCP connection for each request (TCP_CRR)
+    Crr(CrrArgs),
     /// Measure a path both ways, and say what is wrong with it and what to do
     #[command(visible_alias = "check")]
     Diagnose(Box<DiagnoseArgs>),
@@ -178,6 +185,16 @@ pub(super) enum Form {
     Iperf3Json,
 }
 
+/// Requests per second of a probe without an option.
+pub(super) const PROBE_RATE: f64 = 100.0;
+
+/// Protocol of a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ProbeKind {
+    Udp,
+    Tcp,
+}
+
 /// Options of a client that TCP and UDP share.
 #[derive(Debug, Clone, Args)]
 pub(super) struct TrialArgs {
@@ -200,6 +217,15 @@ pub(super) struct TrialArgs {
     /// Time of sending: 10s, 2m, 500ms, or endless: until interrupted [default: 10s, without a limit when --bytes is given]
     #[arg(long, short = 't', value_name = "TIME")]
     pub(super) duration: Option<Duration>,
+    /// Send requests beside the streams, and tell the round-trip times without load and under it: udp or tcp
+    #[arg(long, value_name = "PROTOCOL", num_args = 0..=1, require_equals = true, default_missing_value = "udp")]
+    pub(super) probe: Option<ProbeKind>,
+    /// Requests per second of the probe
+    #[arg(long, value_name = "N", default_value_t = PROBE_RATE, requires = "probe")]
+    pub(super) probe_rate: f64,
+    /// Time of the probe without load, before the streams begin
+    #[arg(long, value_name = "TIME", default_value = "1s", requires = "probe")]
+    pub(super) probe_idle: Span,
     /// Bytes of payload that each direction sends, all streams together: 1500, 10M (powers of 1,000), 1GiB (powers of 1,024)
     #[arg(long, value_name = "BYTES")]
     pub(super) bytes: Option<Bytes>,
@@ -326,6 +352,8 @@ impl Command {
             Command::Serve(args) => own(args.json),
             Command::Tcp(args) => of_trial(&args.trial),
             Command::Udp(args) => of_trial(&args.trial),
+            Command::Rr(args) => own(args.exchange.json),
+            Command::Crr(args) => own(args.exchange.json),
             Command::Diagnose(args) => own(args.json),
             Command::Iperf3(args) if args.json => FailureForm::Iperf3Json,
             Command::Iperf3(_) => FailureForm::Text,

@@ -160,6 +160,9 @@ impl Iperf3Args {
             quiet: self.quiet,
             interval: self.interval,
             server_cpu: None,
+            probe: None,
+            probe_rate: super::args::PROBE_RATE,
+            probe_idle: self.interval,
             form: None,
         }
     }

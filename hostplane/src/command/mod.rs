@@ -3,6 +3,7 @@
 mod agent;
 mod args;
 mod diagnose;
+mod exchange;
 mod iperf3;
 mod iperf3_args;
 mod ready;
@@ -66,6 +67,7 @@ fn run(cli: &Cli) -> Result<Ending, Failure> {
     match cli.command.validate()? {
         Ready::Serve(serve) => serve::run(serve),
         Ready::Trial(trial) => trial::run(trial),
+        Ready::Exchange(exchange) => exchange::run(*exchange),
         Ready::Diagnose(diagnose) => diagnose::run(*diagnose),
         Ready::Iperf3(command) => iperf3::run(*command),
         Ready::Agent(agent) => agent::run(*agent),

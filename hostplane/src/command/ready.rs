@@ -11,12 +11,16 @@ use linerate_wire::host::HostInfo;
 use linerate_wire::message::TOKEN_VARIABLE;
 use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
 
-use super::args::{self, AgentArgs, Bytes, Command, ServeArgs, TcpArgs, TokenArgs, TrialArgs, UdpArgs};
+use super::args::{
+    self, AgentArgs, Bytes, Command, ProbeKind, ServeArgs, TcpArgs, TokenArgs, TrialArgs, UdpArgs,
+};
 use super::diagnose::Diagnose;
+use super::exchange::Exchange;
 use super::iperf3::Iperf3;
 use super::output::Failure;
 use crate::client::{Family, Request};
 use crate::engine::EngineConfig;
+use crate::exchange::ExchangeKind;
 use crate::server::Config;
 use crate::spec::Directions;
 use crate::spec::TrialSpec;
@@ -30,6 +34,7 @@ const USUAL_DURATION_MS: u64 = 10_000;
 pub(super) enum Ready {
     Serve(Serve),
     Trial(Trial),
+    Exchange(Box<Exchange>),
     Diagnose(Box<Diagnose>),
     Iperf3(Box<Iperf3>),
     Agent(Box<Agent>),
@@ -52,9 +57,19 @@ pub(super) struct Agent {
 #[derive(Debug)]
 pub(super) struct Trial {
     pub(super) request: Request,
+    pub(super) probe: Option<Probing>,
     pub(super) json: bool,
     pub(super) form: Option<args::Form>,
     pub(super) quiet: bool,
+}
+
+/// A probe beside a trial.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probing {
+    pub(super) kind: ExchangeKind,
+    pub(super) per_second: f64,
+    /// Time without load.
+    pub(super) idle: Duration,
 }
 
 impl Command {
@@ -64,6 +79,8 @@ impl Command {
             Command::Serve(args) => serve(args),
             Command::Tcp(args) => tcp(args),
             Command::Udp(args) => udp(args),
+            Command::Rr(args) => Ok(Ready::Exchange(Box::new(args.validate()?))),
+            Command::Crr(args) => Ok(Ready::Exchange(Box::new(args.validate()?))),
             Command::Diagnose(args) => Ok(Ready::Diagnose(Box::new(args.validate()?))),
             Command::Iperf3(args) => Ok(Ready::Iperf3(Box::new(args.validate()?))),
             Command::Agent(args) => agent(args),
@@ -220,7 +237,18 @@ impl TrialArgs {
             ceilings: self.safety.resolve()?,
             cpus: self.cpus.clone(),
         };
-        Ok(Ready::Trial(Trial { request, json: self.json, form: self.form, quiet: self.quiet }))
+        if !(self.probe_rate > 0.0 && self.probe_rate <= 1e6) {
+            return Err(Failure::usage("--probe-rate must be more than 0 and at most 1000000"));
+        }
+        let probe = self.probe.map(|kind| Probing {
+            kind: match kind {
+                ProbeKind::Udp => ExchangeKind::Udp,
+                ProbeKind::Tcp => ExchangeKind::Tcp,
+            },
+            per_second: self.probe_rate,
+            idle: self.probe_idle.0,
+        });
+        Ok(Ready::Trial(Trial { request, probe, json: self.json, form: self.form, quiet: self.quiet }))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -10,9 +12,11 @@ use tokio::task::{LocalSet, spawn_local};
 use super::Ending;
 use super::args::Form;
 use super::output::{Failure, print_json, print_text, say};
-use super::ready::Trial;
+use super::ready::{Probing, Trial};
 use crate::client::{Observer, Samples, run as run_trial};
 use crate::control::message::Welcome;
+use crate::exchange::outcome::Shared;
+use crate::exchange::probe::Probe;
 use crate::iperf3::form::of_trial;
 use crate::result::TrialResult;
 use crate::result::interval::interval;
@@ -45,13 +49,30 @@ pub(super) fn stop_at_signals() -> Result<watch::Receiver<bool>, Failure> {
 }
 
 pub(super) fn run(args: Trial) -> Result<Ending, Failure> {
-    let Trial { request, json, form, quiet } = args;
+    let Trial { request, probe, json, form, quiet } = args;
     let limited = request.spec.each.duration_ms.is_some() || request.spec.each.bytes.is_some();
     block_on(async move {
         let stop = stop_at_signals()?;
-        let mut lines = Lines { quiet, directions: request.spec.directions };
+        let mut lines = Lines { quiet, directions: request.spec.directions, probe: None };
+        let mut probes = None;
+        if let Some(Probing { kind, per_second, idle }) = probe {
+            let probe = Probe::start(&request, kind, per_second).await?;
+            lines.probe = Some((probe.shared(), request.spec.each.duration_ms));
+            if !quiet {
+                say(&format!("probe without load for {idle:?}"));
+            }
+            let mut stop = stop.clone();
+            let _ = tokio::time::timeout(idle, stop.wait_for(|stop| *stop)).await;
+            probes = Some(probe);
+        }
         let outcome = run_trial(request, stop, &mut lines).await?;
-        let trial = TrialResult::of(&outcome);
+        let mut trial = TrialResult::of(&outcome);
+        if let Some(probe) = probes {
+            let probe = probe.finish().await;
+            trial.failures.extend(probe.failures.iter().map(|failure| format!("the probe: {failure}")));
+            trial.complete &= probe.complete;
+            trial.probe = Some(probe);
+        }
         if form == Some(Form::Iperf3Json) {
             print_json(&of_trial(&trial, &outcome))?;
         } else if json {
@@ -71,6 +92,8 @@ pub(super) fn run(args: Trial) -> Result<Ending, Failure> {
 struct Lines {
     quiet: bool,
     directions: Directions,
+    /// What marks a probe's phases, and the time of sending.
+    probe: Option<(Arc<Shared>, Option<u64>)>,
 }
 
 impl Observer for Lines {
@@ -79,6 +102,14 @@ impl Observer for Lines {
             let host = welcome.host.as_deref().map_or_else(String::new, |host| format!(" ({host})"));
             let host = linerate_logging::terminal::escaped_line(&host);
             say(&format!("{server}{host}: {}", describe(spec)));
+        }
+    }
+
+    fn begins(&mut self, at_ns: u64) {
+        if let Some((shared, duration_ms)) = &self.probe {
+            let until = duration_ms.map_or(u64::MAX, |ms| at_ns.saturating_add(ms * 1_000_000));
+            shared.load_until_ns.store(until, Ordering::Relaxed);
+            shared.load_from_ns.store(at_ns, Ordering::Relaxed);
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnose::view::HostView;
+use crate::exchange::{ExchangeSpec, ServerExchange};
 use crate::spec::TrialSpec;
 use crate::streams::report::{EndReport, EndSample, SentCounts};
 
@@ -20,6 +21,8 @@ pub(crate) enum ToServer {
     Ping(u32),
     /// Asks for a trial.
     Trial(Box<TrialSpec>),
+    /// Asks for a trial of requests and responses.
+    Exchange(ExchangeSpec),
     /// Asks what the server sees of its host; may be repeated.
     Observe,
     /// Asks for a search for the path's MTU; the last request of a connection.
@@ -48,6 +51,8 @@ pub(crate) enum ToClient {
     Pong(Pong),
     /// The trial is accepted; the server awaits its streams.
     Accepted(Accepted),
+    /// The server's account of requests and responses; the last line.
+    Exchanged(Box<ServerExchange>),
     /// What the server sees.
     Observed(Box<Observed>),
     /// All streams have arrived.

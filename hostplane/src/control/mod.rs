@@ -8,7 +8,7 @@
 //!                                     ◄    welcome {boot_id, …}
 //! ping, several times                 ►◄   pong {now_ns}
 //! observe, any number of times        ►◄   observed {…}
-//! trial {…} | ladder                  ►
+//! trial {…} | exchange {…} | ladder   ►
 //!                                     ◄    accepted {tag}
 //! streams: connections or datagrams that begin with a header
 //!                                     ◄    ready

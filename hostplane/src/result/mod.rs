@@ -18,6 +18,7 @@ use self::interval::{Interval, intervals};
 use self::verdict::{Verdict, judge};
 use crate::client::{ClockRelation, Outcome};
 use crate::control::program;
+use crate::exchange::probe::ProbeResult;
 use crate::spec::Direction;
 use crate::spec::TrialSpec;
 use crate::streams::report::EndReport;
@@ -46,6 +47,9 @@ pub(crate) struct TrialResult {
     pub(crate) intervals: Vec<Interval>,
     /// Oldest intervals that were left out.
     pub(crate) intervals_left_out: u64,
+    /// Round-trip times without load and under it; absent when they were not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) probe: Option<ProbeResult>,
 }
 
 /// Relation of the two ends' clocks.
@@ -234,6 +238,7 @@ impl TrialResult {
             directions,
             intervals: intervals(&outcome.samples, outcome.spec.directions),
             intervals_left_out: outcome.samples_left_out,
+            probe: None,
         }
     }
 }

@@ -84,6 +84,7 @@ pub(crate) fn result(result: &TrialResult) -> String {
     for direction in &result.directions {
         lines.extend(direction_lines(result.trial.each.protocol, direction));
     }
+    lines.extend(result.probe.as_ref().map(crate::exchange::probe::describe));
     for (name, end) in [("client", &result.client), ("server", &result.server)] {
         lines.extend(end_lines(name, end));
     }

@@ -2,6 +2,7 @@
 //!
 //! A connection whose first bytes are a header is a stream of a trial; any other is a control connection.
 
+mod exchange;
 mod ladder;
 pub(crate) mod trial;
 

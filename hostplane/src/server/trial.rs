@@ -15,13 +15,14 @@ use linerate_wire::streams::StreamKey;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Context, Event, ladder};
+use super::{Context, Event, exchange, ladder};
 use crate::control::link::{Conversation, Link, LinkError};
 use crate::control::message::{Accepted, Challenge, Observed, Pong, Start, ToClient, ToServer, Welcome};
 use crate::control::proof::{Nonces, is_nonce, matches, nonce};
 use crate::control::{ALIVE_TIME, LOOK_TIME, PROTOCOL, SILENCE_TIME, STEP_TIME, program};
 use crate::diagnose::view::HostView;
 use crate::door::{Arrivals, Arrived};
+use crate::exchange::ExchangeSpec;
 use crate::spec::Direction;
 use crate::spec::TrialSpec;
 use crate::strangers::Stranger;
@@ -53,8 +54,15 @@ impl From<LinkError> for Break {
 }
 
 /// Counts a trial as running until it is dropped.
-struct Running<'a> {
+pub(super) struct Running<'a> {
     context: &'a Context,
+}
+
+impl<'a> Running<'a> {
+    pub(super) fn begin(context: &'a Context) -> Self {
+        context.running.set(context.running.get() + 1);
+        Self { context }
+    }
 }
 
 impl Drop for Running<'_> {
@@ -82,6 +90,7 @@ pub(super) async fn converse(context: Rc<Context>, stranger: Stranger, stream: T
     let meeting = Meeting { client, local, key };
     match accept(&context, &mut link, meeting).await {
         Ok(Asked::Trial(spec)) => run(&context, link, meeting, *spec).await,
+        Ok(Asked::Exchange(spec)) => exchange::serve(&context, link, meeting, spec).await,
         Ok(Asked::Ladder) => ladder::serve(&context, link, meeting).await,
         Err(broken) => end_early(&context, link, client, broken).await,
     }
@@ -148,6 +157,7 @@ async fn welcome(context: &Context, link: &mut Link) -> Result<StreamKey, Break>
 /// What a client asks for.
 enum Asked {
     Trial(Box<TrialSpec>),
+    Exchange(ExchangeSpec),
     Ladder,
 }
 
@@ -170,6 +180,10 @@ async fn accept(context: &Context, link: &mut Link, meeting: Meeting) -> Result<
                 let view = HostView::take(client.ip());
                 let observed = Observed { client, server: local, workers: context.pool.cpus(), view };
                 link.send(&ToClient::Observed(Box::new(observed))).await?;
+            }
+            ToServer::Exchange(spec) => {
+                exchange::check(context, &spec, client.ip()).map_err(Break::Refused)?;
+                return Ok(Asked::Exchange(spec));
             }
             ToServer::Ladder => {
                 ladder::check(context, client.ip()).map_err(Break::Refused)?;
@@ -234,8 +248,7 @@ async fn run(context: &Context, mut link: Link, meeting: Meeting, spec: TrialSpe
         Ok(random) => random as u16,
         Err(_) => number as u16,
     };
-    context.running.set(context.running.get() + 1);
-    let _running = Running { context };
+    let _running = Running::begin(context);
     let arrivals = context.door.expect(key, 0, spec.total_streams(), meeting.local);
     if link.send(&ToClient::Accepted(Accepted { tag })).await.is_err() {
         return;

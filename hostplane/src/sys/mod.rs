@@ -5,3 +5,4 @@
 pub(crate) mod batch;
 pub(crate) mod interfaces;
 pub(crate) mod sockopt;
+pub(crate) mod stamps;

@@ -80,6 +80,11 @@ pub(crate) fn set_whole(fd: impl AsFd, ipv6: bool) -> io::Result<()> {
     }
 }
 
+/// Has the kernel take times of packets (`SO_TIMESTAMPING`) as these flags say.
+pub(super) fn set_stamping(fd: impl AsFd, flags: u32) -> io::Result<()> {
+    set_int(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags.cast_signed())
+}
+
 /// The CPU on which the kernel took the socket's last packet (`SO_INCOMING_CPU`); `None` when there was none.
 pub(crate) fn incoming_cpu(fd: impl AsFd) -> io::Result<Option<u32>> {
     let mut bytes = [0; size_of::<c_int>()];

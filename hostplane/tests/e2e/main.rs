@@ -17,3 +17,4 @@ mod loopback;
 mod namespaces;
 mod peers;
 mod refusals;
+mod requests;

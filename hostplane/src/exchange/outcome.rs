@@ -1,0 +1,3 @@
+//! What the threads of both ends hand over.
+
+pub(crate) use super::stream::{Answered, Shared, StreamTally, Tally, answer};
