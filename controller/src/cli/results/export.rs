@@ -15,6 +15,8 @@ Examples:
     linerate results export 1f3c09aa
   For a notebook on another machine:
     linerate results export 1f3c09aa --format npz,parquet --to /tmp/notebook
+  A trial of streams for tools that read iperf3's or k8s-netperf's results:
+    linerate results export 1f3c09aa --as iperf3-json,k8s-netperf,perfdash
 What is in the files: docs/results.md";
 
 #[derive(Debug, Args)]
@@ -24,7 +26,7 @@ pub(in crate::cli) struct ExportArgs {
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
     /// Formats
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
+    #[arg(long, visible_alias = "as", value_enum, value_delimiter = ',', default_value = "all")]
     format: Vec<Format>,
     /// Write to DIR/ID instead of beside the trials
     #[arg(long, value_name = "DIR")]

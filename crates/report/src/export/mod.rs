@@ -11,6 +11,7 @@ mod parquet;
 mod place;
 pub(crate) mod search;
 pub mod series;
+mod streams;
 mod summary_csv;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -49,12 +50,19 @@ pub enum Format {
     Xlsx,
     /// All samples of an experiment as one table
     Parquet,
+    /// Trials of streams as `iperf3 --json` shows them, one line per connection
+    Iperf3Json,
+    /// Trials of streams as the documents and the table of k8s-netperf
+    #[value(name = "k8s-netperf")]
+    K8sNetperf,
+    /// Trials of streams as data of perfdash
+    Perfdash,
     /// All formats
     All,
 }
 
 impl Format {
-    const EVERY: [Format; 7] = [
+    const EVERY: [Format; 10] = [
         Format::Npz,
         Format::Csv,
         Format::Metadata,
@@ -62,6 +70,9 @@ impl Format {
         Format::Summary,
         Format::Xlsx,
         Format::Parquet,
+        Format::Iperf3Json,
+        Format::K8sNetperf,
+        Format::Perfdash,
     ];
 }
 
@@ -186,6 +197,7 @@ fn each_file(
             write(&format!("{id}.xlsx"), &bytes)
         }
         Format::Parquet => write(parquet::FILE, &parquet::parquet(recorded)?),
+        Format::Iperf3Json | Format::K8sNetperf | Format::Perfdash => streams_files(recorded, format, write),
         Format::Npz | Format::Csv | Format::Metadata | Format::Logs => {
             for (trial, record) in recorded.summary.trials.iter().zip(recorded.trials()) {
                 let directory = trial.trial.rsplit_once('/').map_or("", |(directory, _)| directory);
@@ -205,6 +217,39 @@ fn each_file(
             Ok(())
         }
         Format::Summary | Format::All => Ok(()),
+    }
+}
+
+/// Files of trials of streams; none of an experiment of frames.
+fn streams_files(
+    recorded: &Recorded,
+    format: Format,
+    write: &mut impl FnMut(&str, &[u8]) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    let summary = &recorded.summary;
+    if summary.streams.is_empty() {
+        return Ok(());
+    }
+    match format {
+        Format::K8sNetperf => {
+            let table = streams::k8s_netperf_table(summary);
+            let table = table.map_err(|error| ExportError::Form {
+                what: "k8s-netperf's table",
+                id: summary.experiment.id.clone(),
+                reason: error.to_string(),
+            })?;
+            write("k8s-netperf.csv", &table)?;
+            write("k8s-netperf.json", streams::k8s_netperf_documents(summary).to_string().as_bytes())
+        }
+        Format::Perfdash => write("perfdash.json", streams::perfdash_data(summary).to_string().as_bytes()),
+        _ => {
+            for trial in &summary.streams {
+                let record = recorded.streams_trial(&trial.trial)?;
+                let directory = trial.trial.rsplit_once('/').map_or("", |(directory, _)| directory);
+                write(&format!("{directory}/iperf3.jsonl"), &streams::iperf3_lines(summary, &record))?;
+            }
+            Ok(())
+        }
     }
 }
 
