@@ -19,6 +19,7 @@ mod pktgen_capture;
 mod reports;
 mod resume;
 mod store_faults;
+mod streams;
 mod sudden_end;
 #[path = "../support/mod.rs"]
 mod support;
