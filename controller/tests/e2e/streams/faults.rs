@@ -1,6 +1,7 @@
 //! Agents and controllers that are killed.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use linerate_results::summary::Status;
@@ -19,15 +20,16 @@ fn start(bench: &Bench) -> Running {
     bench.start_with(&options(program.to_str().unwrap(), &[&LOOPBACK[..], &["--quiet"]].concat()))
 }
 
-/// Waits until samples of a trial have arrived; the first so many trials are stored.
-fn until_it_sends(bench: &Bench, trials: usize) {
+/// Waits until samples of a trial have arrived, after so many trials are stored.
+pub(super) fn until_it_sends(bench: &Bench, trials: usize) {
     until("streams move", || {
         let files = bench.files();
         let stored = files.iter().filter(|path| path.ends_with("trial.json")).count();
-        let samples = files
-            .iter()
-            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".part-")));
-        stored == trials && samples.filter_map(|path| fs::metadata(path).ok()).any(|file| file.len() > 4000)
+        let unfinished = |path: &&PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".part-"))
+        };
+        let mut samples = files.iter().filter(unfinished).filter_map(|path| fs::read_to_string(path).ok());
+        stored == trials && samples.any(|text| text.starts_with("{\"agent\""))
     });
 }
 

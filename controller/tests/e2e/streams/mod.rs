@@ -179,11 +179,7 @@ fn a_star_in_both_directions_and_an_endless_trial() {
     let program = bench.path("linerate-hostplane");
     let running =
         bench.start_with(&options(program.to_str().unwrap(), &[&LOOPBACK[..], &["--quiet"]].concat()));
-    crate::support::until("streams move", || {
-        let samples =
-            bench.files().into_iter().filter(|path| fs::metadata(path).is_ok_and(|file| file.len() > 8000));
-        samples.count() > 0
-    });
+    faults::until_it_sends(&bench, 0);
     running.signal(rustix::process::Signal::INT);
     let output = running.end_within(std::time::Duration::from_secs(20));
     let summary = bench.summary().unwrap();
@@ -215,7 +211,7 @@ fn impossible_documents_are_refused_with_the_remedy() {
     for (spec, parts) in [
         ("  streams: {transports: [udp]}\n", &["spec.streams.rates: missing", "[100mbps]"][..]),
         ("  streams: {rates: [10%]}\n", &["spec.streams.rates: 10%", "bits per second"]),
-        ("  streams: {rates: [5kpps]}\n", &["5kpps is of datagrams"]),
+        ("  streams: {rates: [5kpps]}\n", &["5000pps is of datagrams"]),
         ("  streams: {}\n  traffic: {}\n", &["spec.traffic: given beside spec.streams"]),
         ("  topology: {kind: mesh, agents: 3}\n", &["spec.topology: given without spec.streams"]),
         ("  streams: {}\n  topology: {kind: mesh}\n", &["spec.topology.agents: missing"]),

@@ -49,7 +49,7 @@ pub struct ConnectionSummary {
     pub interface: Option<String>,
     /// Addresses of the first stream as its sender saw them; null when it had none.
     pub addresses: Option<(String, String)>,
-    /// True when bytes of it still arrived in the last two intervals of samples (at least in the last second) of sending.
+    /// True when bytes of it still arrived in the last two intervals of samples (at least in the last second) of sending, and no end was lost.
     pub alive: bool,
     /// Streams whose account is complete.
     pub streams_complete: u32,
@@ -158,15 +158,16 @@ impl Ends<'_> {
             Some(bytes? as f64 * 8.0 / seconds)
         };
         let (complete, mut reasons) = self.gaps();
-        reasons.extend(lost);
         let total = spec.streams;
         let window = (ALIVE_INTERVALS * interval_s).max(SHORTEST_ALIVE_S);
-        let alive = received_bytes.is_some_and(|bytes| bytes > 0)
-            && match (sending_s, receiving_s) {
+        let alive = lost.is_empty()
+            && received_bytes.is_some_and(|bytes| bytes > 0)
+            && match (sending_s.or(spec.duration_ms.map(|ms| ms as f64 / 1e3)), receiving_s) {
                 (Some(sending), Some(last)) => last >= sending - window,
                 (None, last) => last.is_some(),
                 (Some(_), None) => false,
             };
+        reasons.extend(lost);
         let udp = |value: Option<u64>| value.filter(|_| is_udp);
         let sent_datagrams =
             udp(sending.map(|sending| sending.streams.iter().map(|stream| stream.datagrams).sum()));
