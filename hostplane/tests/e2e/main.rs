@@ -7,6 +7,7 @@
 
 mod agent;
 mod alone;
+mod capture;
 mod common;
 mod datagrams;
 mod diagnose;
