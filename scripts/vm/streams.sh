@@ -89,9 +89,8 @@ bytes() {
     "$report" '.directions[0].udp | .lost == 0 and .reordered > 200'
 
 if bytes tcp-delay "delay 20ms" --rate 4mbps --duration 2s; then
-    json "tcp-delay: the shortest round trip is netem's" "$report" \
-        '.directions[0].streams[0].sent.tcp.min_rtt_us | . >= 20000 and . < 26000'
-    json "tcp-delay: the round trips of the samples are, too" "$report" '.directions[0].tcp.rtt_us | .[0] >= 20000 and .[1] < 60000'
+    # Not the shortest of all: the connection is made before it is marked.
+    json "tcp-delay: the round trips are netem's" "$report" '.directions[0].tcp.rtt_us | .[0] >= 20000 and .[1] < 60000'
     ping -Q "$TOS" -c 10 -i 0.05 10.9.0.2 >"$VM_RESULTS/streams-ping.txt"
     least=$(sed -n 's|^rtt min/avg/max/mdev = \([0-9]*\).*|\1|p' "$VM_RESULTS/streams-ping.txt")
     if [ "$least" -ge 20 ] && [ "$least" -lt 26 ]; then pass "tcp-delay: ping sees the same"; else fail "tcp-delay: ping" "$least ms"; fi
