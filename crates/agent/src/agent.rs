@@ -321,14 +321,16 @@ impl<E: Engine> Agent<E> {
         }
         let now = monotonic_ns();
         self.engine.look(&mut trial.active, now);
-        if self.engine.is_over(&trial.active) {
-            return self.finish(Ended::Stopped);
-        }
+        let is_over = self.engine.is_over(&trial.active);
+        // An engine may wait for its last packets as well: the reason is that they came.
         if let Some(drainer) = &mut trial.drainer {
             let received = self.engine.received(&trial.active).unwrap_or_default();
             if let Some(ended) = drainer.look(now, &received) {
                 return self.finish(ended);
             }
+        }
+        if is_over {
+            return self.finish(Ended::Stopped);
         }
         if !trial.told_sent
             && let Some(sent) = self.engine.sending_is_over(&trial.active)
