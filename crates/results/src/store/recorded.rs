@@ -1,12 +1,13 @@
 //! A recorded experiment on disk, for exports, checks and reports.
 
-use std::io::ErrorKind;
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::enclosed::Enclosed;
 use super::error::at;
 use super::record::TrialRecord;
-use super::{StoreError, is_id, load, read_json, read_text};
-use crate::streams::StreamsTrialRecord;
+use super::{StoreError, inner, is_id, load, read_json, read_text};
+use crate::streams::{SampleLine, StreamsTrialRecord};
 use crate::summary::Summary;
 
 /// A recorded experiment on disk.
@@ -56,6 +57,24 @@ impl Recorded {
     pub fn streams_trial(&self, path: &str) -> Result<StreamsTrialRecord, StoreError> {
         read_json(&self.directory, path)?
             .ok_or_else(|| at("read", &self.directory.join(path))(ErrorKind::NotFound.into()))
+    }
+
+    /// Passes every sample of a trial of streams to `each`, in the order of the file; `path` is relative to the
+    /// summary.
+    ///
+    /// # Errors
+    /// When the file does not exist, cannot be read, or has a line that Linerate cannot have written.
+    pub fn streams_samples(&self, path: &str, mut each: impl FnMut(SampleLine)) -> Result<(), StoreError> {
+        let place = self.directory.join(path);
+        let inner = inner(&self.directory, path)?;
+        let file = Enclosed::open(&self.directory)?
+            .open_file(&inner, u64::MAX)?
+            .ok_or_else(|| at("read", &place)(ErrorKind::NotFound.into()))?;
+        for line in BufReader::new(file).lines() {
+            let line = line.map_err(at("read", &place))?;
+            each(serde_json::from_str(&line).map_err(|error| at("read", &place)(error.into()))?);
+        }
+        Ok(())
     }
 
     /// Reads a text file of the experiment; `None` when it does not exist.

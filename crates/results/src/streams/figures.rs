@@ -20,6 +20,8 @@ pub struct Figure<T> {
     pub of: fn(&T) -> Option<f64>,
     /// Whether a larger value is better; `None` for figures that are neither.
     pub more_is_better: Option<bool>,
+    /// True when reports draw it as a matrix of senders and receivers.
+    pub is_matrix: bool,
 }
 
 /// Unit of a figure of streams.
@@ -57,6 +59,11 @@ impl<T> Figure<T> {
         self.more_is_better = Some(false);
         self
     }
+
+    const fn matrix(mut self) -> Self {
+        self.is_matrix = true;
+        self
+    }
 }
 
 const fn figure<T>(
@@ -66,7 +73,7 @@ const fn figure<T>(
     help: &'static str,
     of: fn(&T) -> Option<f64>,
 ) -> Figure<T> {
-    Figure { name, heading, unit, help, of, more_is_better: None }
+    Figure { name, heading, unit, help, of, more_is_better: None, is_matrix: false }
 }
 
 use StreamsUnit::{
@@ -269,7 +276,8 @@ pub const CONNECTION_FIGURES: &[Figure<Connection>] = &[
             _ => c.received_bps,
         },
     )
-    .more_is_better(),
+    .more_is_better()
+    .matrix(),
     figure(
         "written_bytes",
         "written",
@@ -291,11 +299,13 @@ pub const CONNECTION_FIGURES: &[Figure<Connection>] = &[
         "Share of the TCP segments with payload that were sent again",
         |c: &Connection| c.retransmit_share,
     )
-    .less_is_better(),
+    .less_is_better()
+    .matrix(),
     figure("rtt_us", "RTT", Microseconds, "Smoothed round-trip time at the end", |c: &Connection| {
         c.rtt_us.map(|rtt| rtt.smoothed)
     })
-    .less_is_better(),
+    .less_is_better()
+    .matrix(),
     figure("lost_datagrams", "lost", Datagrams, "Datagrams sent that did not arrive", |c: &Connection| {
         count(c.lost_datagrams)
     })
@@ -310,15 +320,18 @@ pub const CONNECTION_FIGURES: &[Figure<Connection>] = &[
             Some(c.lost_datagrams? as f64 / sent as f64)
         },
     )
-    .less_is_better(),
+    .less_is_better()
+    .matrix(),
     figure("jitter_ns", "jitter", Nanoseconds, "Interarrival jitter (RFC 3550)", |c: &Connection| {
         c.jitter_ns
     })
-    .less_is_better(),
+    .less_is_better()
+    .matrix(),
     figure("delay_p50_ns", "p50", Nanoseconds, "Median one-way delay of datagrams", |c: &Connection| {
         c.delay_ns.map(|delay| delay.p50 as f64)
     })
-    .less_is_better(),
+    .less_is_better()
+    .matrix(),
     figure(
         "delay_p99_ns",
         "p99",

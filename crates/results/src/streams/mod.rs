@@ -14,4 +14,4 @@ pub use figures::{CONNECTION_FIGURES, Figure, STREAMS_FIGURES, StreamsUnit};
 pub use record::{
     AgentPart, ConnectionEnds, SAMPLES_FILE, STREAMS_TRIAL_SCHEMA, SampleLine, StreamsTrialRecord,
 };
-pub use trial::{AgentCpu, LostAgent, MOST_NAMED, StreamsTrialContext, StreamsTrialSummary};
+pub use trial::{AgentCpu, LostAgent, MOST_NAMED, StreamsTrialContext, StreamsTrialSummary, worst_first};

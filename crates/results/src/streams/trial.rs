@@ -267,7 +267,7 @@ impl StreamsTrialSummary {
                 .collect(),
             verdict: verdict(connections, &limits),
             limits,
-            worst_connections: worst(connections),
+            worst_connections: worst_first(connections).into_iter().take(MOST_NAMED).cloned().collect(),
             start,
             overhead_s,
             trial,
@@ -318,8 +318,9 @@ fn speed(connection: &ConnectionSummary) -> f64 {
     connection.received_bps.unwrap_or(0.0)
 }
 
-/// The worst connections, worst first.
-fn worst(connections: &[ConnectionSummary]) -> Vec<ConnectionSummary> {
+/// The connections, worst first: silent ones, then incomplete ones, then those with most loss or segments sent again, then
+/// the slowest.
+pub fn worst_first(connections: &[ConnectionSummary]) -> Vec<&ConnectionSummary> {
     let harm = |one: &ConnectionSummary| one.lost_datagrams.or(one.retransmits).unwrap_or(0);
     let mut order: Vec<&ConnectionSummary> = connections.iter().collect();
     order.sort_by(|a, b| {
@@ -329,7 +330,7 @@ fn worst(connections: &[ConnectionSummary]) -> Vec<ConnectionSummary> {
             .then(speed(a).total_cmp(&speed(b)))
             .then(a.number.cmp(&b.number))
     });
-    order.into_iter().take(MOST_NAMED).cloned().collect()
+    order
 }
 
 /// CPU seconds per gigabit of payload.
