@@ -8,4 +8,5 @@ pub mod compare;
 pub mod export;
 pub mod pages;
 pub mod search;
+pub mod streams;
 pub mod upload;

@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
-pub use linerate_results::figures::table::Unit;
-use linerate_results::figures::table::{Compared, FIGURES, Figure};
+use linerate_results::figures::table::{Compared, FIGURES, Figure, Unit as FrameUnit};
+use linerate_results::streams::{Figure as NamedFigure, STREAMS_FIGURES, StreamsTrialSummary, StreamsUnit};
 use linerate_results::summary::{GoalSummary, TrialSummary};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
@@ -17,11 +17,32 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// End of the names of what searches found: `ndr_pps`.
 const OF_GOAL: &str = "_pps";
 
+type StreamsFigure = NamedFigure<StreamsTrialSummary>;
+
+/// Unit of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Of a figure of frames.
+    Frames(FrameUnit),
+    /// Of a figure of streams.
+    Streams(StreamsUnit),
+}
+
+impl Unit {
+    /// True for a share, 0…1.
+    pub fn is_share(self) -> bool {
+        matches!(self, Unit::Frames(FrameUnit::Share) | Unit::Streams(StreamsUnit::Share))
+    }
+}
+
 /// What is compared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
     /// A figure of a trial, by its place among the figures.
     Figure(usize),
+    /// A figure of a trial of streams, by its place among those figures. A figure that trials of frames have, too, is a
+    /// [`Metric::Figure`].
+    Streams(usize),
     /// Conditional throughput of the search goal with this name.
     Goal(Arc<str>),
 }
@@ -60,13 +81,26 @@ const PLACES: [usize; COUNT] = {
     places
 };
 
-/// Every metric of trials, in the order of the figures.
-static METRICS: LazyLock<[Metric; COUNT]> = LazyLock::new(|| PLACES.map(Metric::Figure));
+/// Every metric of trials, in the order of the figures: those of frames, then those of streams.
+static METRICS: LazyLock<Vec<Metric>> = LazyLock::new(|| {
+    let of_frames = |name: &str| PLACES.iter().any(|place| FIGURES[*place].name == name);
+    let streams = STREAMS_FIGURES.iter().enumerate();
+    let streams = streams.filter(|(_, one)| one.more_is_better.is_some() && !of_frames(one.name));
+    PLACES.map(Metric::Figure).into_iter().chain(streams.map(|(place, _)| Metric::Streams(place))).collect()
+});
 
 impl Metric {
     /// Metrics of trials that are compared by default.
-    pub const DEFAULT: [Metric; 3] =
-        [Metric::named("received_pps"), Metric::named("lost_ratio"), Metric::named("latency_p99")];
+    pub const DEFAULT: [Metric; 8] = [
+        Metric::named("received_pps"),
+        Metric::named("lost_ratio"),
+        Metric::named("latency_p99"),
+        Metric::of_streams("received_bps"),
+        Metric::of_streams("retransmits"),
+        Metric::of_streams("rtt_us"),
+        Metric::of_streams("delay_p99_ns"),
+        Metric::of_streams("cpu_s_per_gbit"),
+    ];
 
     /// The metric of trials with this name. For constants: a wrong name does not compile.
     ///
@@ -78,6 +112,22 @@ impl Metric {
         Self::Figure(place)
     }
 
+    /// The metric of trials of streams with this name, likewise.
+    ///
+    /// # Panics
+    /// Outside of constants, when no such figure is compared.
+    const fn of_streams(name: &str) -> Self {
+        let mut place = 0;
+        while place < STREAMS_FIGURES.len() {
+            if is_same(STREAMS_FIGURES[place].name, name) {
+                assert!(STREAMS_FIGURES[place].more_is_better.is_some(), "this figure is not compared");
+                return Self::Streams(place);
+            }
+            place += 1;
+        }
+        panic!("no figure of streams has this name")
+    }
+
     /// The metric with this name: that of a figure, or `NAME_pps` for the search goal NAME.
     pub fn parse(name: &str) -> Option<Self> {
         let figure = METRICS.iter().find(|metric| metric.to_string() == name);
@@ -87,21 +137,48 @@ impl Metric {
         })
     }
 
-    /// The figure of a trial; `None` for what a search found.
+    /// The figure of a trial of frames; `None` for those of streams alone, and for what a search found.
     pub fn figure(&self) -> Option<&'static Figure> {
         match self {
             Metric::Figure(place) => FIGURES.get(*place),
+            Metric::Streams(_) | Metric::Goal(_) => None,
+        }
+    }
+
+    /// The figure of a trial of streams; `None` where those have none.
+    pub(super) fn streams_figure(&self) -> Option<&'static StreamsFigure> {
+        match self {
+            Metric::Streams(place) => STREAMS_FIGURES.get(*place),
+            Metric::Figure(place) => {
+                let of_name = STREAMS_FIGURES.iter().find(|one| one.name == FIGURES[*place].name);
+                of_name.filter(|figure| figure.more_is_better.is_some())
+            }
             Metric::Goal(_) => None,
         }
     }
 
     /// Its unit.
     pub fn unit(&self) -> Unit {
-        self.figure().map_or(Unit::PacketsPerSecond, |figure| figure.unit)
+        match self {
+            Metric::Streams(place) => Unit::Streams(STREAMS_FIGURES[*place].unit),
+            Metric::Figure(place) => Unit::Frames(FIGURES[*place].unit),
+            Metric::Goal(_) => Unit::Frames(FrameUnit::PacketsPerSecond),
+        }
+    }
+
+    fn help(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Metric::Streams(place) => STREAMS_FIGURES.get(*place).map(|one| (one.name, one.help)),
+            Metric::Figure(place) => FIGURES.get(*place).map(|one| (one.name, one.help)),
+            Metric::Goal(_) => None,
+        }
     }
 
     /// True when a larger value is better.
     pub fn more_is_better(&self) -> bool {
+        if let Metric::Streams(place) = self {
+            return STREAMS_FIGURES[*place].more_is_better == Some(true);
+        }
         self.figure().is_none_or(|figure| figure.compared.is_some_and(|compared| compared.more_is_better))
     }
 
@@ -125,10 +202,32 @@ impl Measured {
     }
 }
 
+/// Names of all metrics of trials.
+fn names() -> Vec<String> {
+    METRICS.iter().map(Metric::to_string).collect()
+}
+
+/// Whether two names are the same; for constants.
+const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Metric::Figure(place) => f.write_str(FIGURES[*place].name),
+            Metric::Streams(place) => f.write_str(STREAMS_FIGURES[*place].name),
             Metric::Goal(goal) => write!(f, "{goal}{OF_GOAL}"),
         }
     }
@@ -136,12 +235,12 @@ impl fmt::Display for Metric {
 
 impl ValueEnum for Metric {
     fn value_variants<'a>() -> &'a [Self] {
-        &*METRICS
+        &METRICS
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        let Figure { name, help, .. } = self.figure()?;
-        Some(PossibleValue::new(*name).help(*help))
+        let (name, help) = self.help()?;
+        Some(PossibleValue::new(name).help(help))
     }
 }
 
@@ -155,7 +254,7 @@ impl<'de> Deserialize<'de> for Metric {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = Cow::<str>::deserialize(deserializer)?;
         Self::parse(&name).ok_or_else(|| {
-            let names = METRICS.each_ref().map(Metric::to_string).join(", ");
+            let names = names().join(", ");
             D::Error::custom(format!(
                 "'{name}' is not a metric; the metrics are {names}, and NAME{OF_GOAL} for a search goal"
             ))
@@ -169,13 +268,13 @@ impl JsonSchema for Metric {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let figures = METRICS.iter().filter_map(Metric::figure);
+        let figures = METRICS.iter().filter_map(Metric::help);
         let mut metrics: Vec<Schema> = figures
-            .map(|Figure { name, help, .. }| {
+            .map(|(name, help)| {
                 json_schema!({ "description": format!("{help}."), "type": "string", "const": name })
             })
             .collect();
-        let names = METRICS.each_ref().map(Metric::to_string);
+        let names = names();
         metrics.push(json_schema!({
             "description": "Conditional throughput of a search goal, such as ndr_pps, in packets per second.",
             "type": "string", "pattern": format!(".{OF_GOAL}$"), "not": { "enum": names },

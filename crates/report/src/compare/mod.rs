@@ -1,7 +1,8 @@
 //! Comparison of two experiments: metrics that became better or worse, metrics that stayed the same, and
 //! metrics that the repeats cannot decide.
 //!
-//! Repeats of the same profile on the same pair are compared; so are whole rate searches of the same profile. A verdict tests the difference against the
+//! Repeats of the same profile on the same pair are compared; so are whole rate searches of the same profile, and trials
+//! of streams, all connections together. A verdict tests the difference against the
 //! threshold by Welch's t; differences within the threshold count as the same. Holm's correction keeps the
 //! probability of any false alarm in the whole comparison at the stated level. Pure.
 
@@ -10,6 +11,7 @@ mod metric;
 mod pairing;
 mod searched;
 mod statistics;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +24,7 @@ pub use self::metric::{Metric, Unit};
 use self::pairing::{Pairing, pair_up};
 use self::statistics::difference;
 pub use self::statistics::{Group, Interval, Threshold};
+pub(crate) use self::streams::streams_group;
 use linerate_results::summary::{GoalSummary, Summary, TrialSummary};
 
 /// Settings of a comparison.
@@ -58,9 +61,9 @@ impl Default for Settings {
 impl Settings {
     fn threshold(&self, metric: &Metric) -> Threshold {
         let own = self.thresholds.iter().rev().find(|(of, _)| of == metric).map(|(_, value)| *value);
-        match metric.unit() {
-            Unit::Share => Threshold::Absolute(own.unwrap_or(SHARE_THRESHOLD)),
-            _ => Threshold::Relative(own.unwrap_or(self.threshold)),
+        match metric.unit().is_share() {
+            true => Threshold::Absolute(own.unwrap_or(SHARE_THRESHOLD)),
+            false => Threshold::Relative(own.unwrap_or(self.threshold)),
         }
     }
 }
@@ -122,7 +125,7 @@ pub enum Overall {
 pub struct Compared {
     /// Name of the profile.
     pub profile: String,
-    /// Which pair; of searches of several paths, `together` or `every`.
+    /// Which pair; of searches of several paths, `together` or `every`; of streams `together`.
     pub pair: String,
     /// Which figure.
     pub metric: Metric,
@@ -194,6 +197,7 @@ fn nothing(notes: &[String]) -> String {
 pub fn compare(a: &Summary, b: &Summary, settings: &Settings) -> Result<Comparison, NothingInCommon> {
     let mut pairing = pair_up(a, b, &settings.metrics);
     searched::pair_up(a, b, settings, &mut pairing);
+    streams::pair_up(a, b, settings, &mut pairing);
     let Pairing { matched, unmatched, notes, left_out, is_irregular, is_missing } = pairing;
     if matched.is_empty() && !is_irregular {
         let (a, b) = (a.experiment.id.clone(), b.experiment.id.clone());

@@ -17,7 +17,13 @@ fn trial(pair: &str, repeat: u32, sent: u64, received: u64) -> TrialSummary {
 
 fn source(trials: Vec<TrialSummary>) -> Source {
     let summary = Summary { trials, ..summary(Status::Complete) };
-    Source { summary, records: BTreeMap::new(), environment: None, unread: vec![] }
+    Source {
+        summary,
+        records: BTreeMap::new(),
+        environment: None,
+        streams: Default::default(),
+        unread: vec![],
+    }
 }
 
 fn section(source: &Source, id: &str) -> Option<Section> {

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::chart::{Chart, Mark, Scale, Series};
+use super::heat_map::{HeatMap, STEPS as HEATS, Spot};
 use super::model::{Block, Cell, Column, Fact, Finding, Group, Link, Report, Row, Table, Tone};
 use super::number::short;
 
@@ -10,6 +11,8 @@ use super::number::short;
 const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Width of a chart in characters.
 const WIDTH: usize = 48;
+/// Most columns of a heat map that is a table.
+const MOST_COLUMNS: usize = 16;
 
 /// The report as Markdown.
 pub(super) fn render(report: &Report) -> String {
@@ -40,6 +43,7 @@ fn blocks(out: &mut String, blocks: &[Block], level: usize) {
             Block::Links(all) => links(out, all),
             Block::Table(one) => table(out, one),
             Block::Charts(all) => all.iter().for_each(|one| chart(out, one)),
+            Block::Maps(all) => all.iter().for_each(|one| map(out, one)),
             Block::Group(Group { title, badge, blocks: parts, .. }) => {
                 heading(out, level, &format!("{title}: {badge}"));
                 self::blocks(out, parts, level + 1);
@@ -137,6 +141,42 @@ fn chart(out: &mut String, chart: &Chart) {
     if let Some(note) = &chart.note {
         let _ = writeln!(out, "{}\n", escape(note));
     }
+}
+
+/// A small map as a table, a large one as a line of blocks for each sender: the lower, the worse.
+fn map(out: &mut String, map: &HeatMap) {
+    let _ = writeln!(out, "**{}**\n\n{}\n", escape(&map.title), escape(&map.summary));
+    if map.columns.len() <= MOST_COLUMNS {
+        let columns = map.columns.iter().map(|name| Column::numbers(name, name));
+        let columns = std::iter::once(Column::words("from", "from \\ to")).chain(columns).collect();
+        let text = |cell: &Option<Spot>| cell.as_ref().map_or(String::new(), |spot| spot.text.clone());
+        let rows = map.rows.iter().zip(&map.cells).map(|(name, cells)| Row {
+            key: name.clone(),
+            cells: std::iter::once(name.clone()).chain(cells.iter().map(text)).map(Cell::from).collect(),
+        });
+        return table(out, &Table { caption: String::new(), columns, rows: rows.collect() });
+    }
+    let mut meanings: Vec<String> = Vec::new();
+    meanings.extend(map.legend.iter().map(|(step, meaning)| format!("{} {meaning}", block_of(*step))));
+    let _ = writeln!(out, "Rows send, columns receive: {}; ? not known\n", escape(&meanings.join("; ")));
+    let width = map.rows.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    out.push_str("```\n");
+    for (name, cells) in map.rows.iter().zip(&map.cells) {
+        let name: String =
+            name.chars().map(|one| if one.is_control() || one == '`' { '?' } else { one }).collect();
+        let line = cells.iter().map(|cell| match cell {
+            None => ' ',
+            Some(Spot { step: None, .. }) => '?',
+            Some(Spot { step: Some(step), .. }) => block_of(*step),
+        });
+        let _ = writeln!(out, "{name:width$} {}", line.collect::<String>().trim_end());
+    }
+    out.push_str("```\n\n");
+}
+
+/// The block character of a step of a heat map.
+fn block_of(step: usize) -> char {
+    STEPS[(step * (STEPS.len() - 1)).div_ceil(HEATS - 1).min(STEPS.len() - 1)]
 }
 
 /// The series in one line over the chart's axes; `·` before its first point.

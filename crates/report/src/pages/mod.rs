@@ -8,6 +8,7 @@ pub mod chart;
 mod elements;
 #[cfg(test)]
 mod elements_tests;
+pub mod heat_map;
 mod html;
 mod latex;
 mod markdown;

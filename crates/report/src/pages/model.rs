@@ -2,6 +2,7 @@
 //! them.
 
 use super::chart::Chart;
+use super::heat_map::HeatMap;
 
 /// A report of one experiment.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +41,8 @@ pub enum Block {
     Table(Table),
     /// Charts that belong together.
     Charts(Vec<Chart>),
+    /// Heat maps that belong together.
+    Maps(Vec<HeatMap>),
     /// Blocks of one trial, under a heading.
     Group(Group),
 }

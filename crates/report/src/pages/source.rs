@@ -12,10 +12,15 @@ use linerate_results::store::report::TrialReport;
 use linerate_wire::report::LatencySummary;
 
 use super::model::Tone;
+use crate::streams::StreamsDetail;
+use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::verdict::VerdictKind;
+use linerate_wire::streams::StreamsLimit;
 
 /// Most trials that a report details; those with losses come first.
 pub const CLOSE_TRIALS: usize = 40;
+/// Most connections of all detailed trials of streams together; at least one trial is detailed.
+const CLOSE_CONNECTIONS: u64 = 20_000;
 
 /// An experiment's summary and the records of its trials.
 #[derive(Debug, Clone)]
@@ -26,6 +31,8 @@ pub struct Source {
     pub records: BTreeMap<usize, TrialRecord>,
     /// The environment; `None` when it was not recorded or could not be read.
     pub environment: Option<Environment>,
+    /// Details of trials of streams, by index in the summary's `streams`.
+    pub streams: BTreeMap<usize, StreamsDetail>,
     /// Why records and files could not be read.
     pub unread: Vec<String>,
 }
@@ -63,7 +70,18 @@ impl Source {
             unread.push(error.to_string());
             None
         });
-        Ok(Self { summary, records, environment, unread })
+        let recorded = Recorded { directory: results.join(id), summary };
+        let mut streams = BTreeMap::new();
+        for index in close_streams(&recorded.summary) {
+            match StreamsDetail::load(&recorded, &recorded.summary.streams[index]) {
+                Ok((detail, problem)) => {
+                    streams.insert(index, detail);
+                    unread.extend(problem.map(|error| error.to_string()));
+                }
+                Err(error) => unread.push(error.to_string()),
+            }
+        }
+        Ok(Self { summary: recorded.summary, records, environment, streams, unread })
     }
 
     /// A recorded experiment without the records of its trials.
@@ -74,6 +92,7 @@ impl Source {
         Ok(Self {
             summary: recorded.summary.clone(),
             records: BTreeMap::new(),
+            streams: BTreeMap::new(),
             environment: Environment::read(&recorded.directory)?,
             unread: Vec::new(),
         })
@@ -169,6 +188,48 @@ fn close(summary: &Summary) -> Vec<usize> {
     indices.truncate(CLOSE_TRIALS);
     indices.sort_unstable();
     indices
+}
+
+/// Indices of the trials of streams to detail, in order: those with silent connections or losses first.
+fn close_streams(summary: &Summary) -> Vec<usize> {
+    let mut indices: Vec<usize> = (0..summary.streams.len()).collect();
+    indices.sort_by_key(|index| match streams_tone(&summary.streams[*index]) {
+        Tone::Bad => 0,
+        Tone::Warning => 1,
+        _ => 2,
+    });
+    indices.truncate(CLOSE_TRIALS);
+    let mut connections = 0;
+    let few = indices.iter().take_while(|index| {
+        let before = connections;
+        connections += u64::from(summary.streams[**index].connections);
+        before == 0 || connections <= CLOSE_CONNECTIONS
+    });
+    let mut indices: Vec<usize> = few.copied().collect();
+    indices.sort_unstable();
+    indices
+}
+
+/// Judgement of a trial of streams.
+pub(crate) fn streams_tone(trial: &StreamsTrialSummary) -> Tone {
+    if trial.connections_alive < trial.connections || !trial.complete {
+        return Tone::Bad;
+    }
+    limit_tone(trial.verdict.kind)
+}
+
+/// Judgement of what limited streams.
+pub(crate) fn limit_tone(limit: StreamsLimit) -> Tone {
+    match limit {
+        StreamsLimit::Clean => Tone::Good,
+        StreamsLimit::ReceiverLimited | StreamsLimit::Unknown => Tone::Bad,
+        StreamsLimit::NetworkLimited
+        | StreamsLimit::ReceiverWindowLimited
+        | StreamsLimit::SendBufferLimited
+        | StreamsLimit::CpuLimited
+        | StreamsLimit::QuotaLimited
+        | StreamsLimit::ApplicationLimited => Tone::Warning,
+    }
 }
 
 /// Judgement of a verdict.

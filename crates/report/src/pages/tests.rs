@@ -26,7 +26,13 @@ fn trial(profile: &str, pair: &str, sent: u64, received: u64) -> TrialSummary {
 
 fn source(trials: Vec<TrialSummary>) -> Source {
     let summary = Summary { trials, ..summary(Status::Complete) };
-    Source { summary, records: BTreeMap::new(), environment: None, unread: vec![] }
+    Source {
+        summary,
+        records: BTreeMap::new(),
+        environment: None,
+        streams: Default::default(),
+        unread: vec![],
+    }
 }
 
 fn rendered(format: Format, report: &model::Report) -> String {

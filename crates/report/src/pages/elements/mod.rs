@@ -17,6 +17,7 @@ mod remarks;
 mod repeats;
 mod round_trips;
 mod searches;
+mod streams;
 mod throughput;
 mod topology;
 mod trials;
@@ -32,6 +33,7 @@ type Part = fn(&Source, &Trial<'_>) -> Vec<Block>;
 
 /// The elements, in the order of the report.
 const ELEMENTS: &[Element] = &[
+    streams::section,
     searches::section,
     verdicts::section,
     recoveries::section,

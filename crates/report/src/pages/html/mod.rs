@@ -1,5 +1,6 @@
 //! HTML: one self-contained page without scripts and network access, light and dark.
 
+mod heat_map;
 mod svg;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -67,6 +68,7 @@ fn block(part: &Block) -> Markup {
         Block::Links(all) => html! { div.links { @for one in all { (link(one)) } } },
         Block::Table(one) => table(one),
         Block::Charts(all) => html! { div.charts { @for one in all { (figure(one)) } } },
+        Block::Maps(all) => html! { div.maps { @for one in all { (heat_map::figure(one)) } } },
         Block::Group(one) => group(one),
     }
 }

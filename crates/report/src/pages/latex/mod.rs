@@ -1,6 +1,7 @@
 //! An article for pdflatex, with charts by pgfplots.
 
 mod escape;
+mod heat_map;
 mod plot;
 mod table;
 
@@ -40,6 +41,7 @@ fn blocks(out: &mut String, parts: &[Block]) {
                 all.iter().for_each(|chart| plot::chart(out, chart));
                 out.push_str("\\end{flushleft}\n");
             }
+            Block::Maps(all) => all.iter().for_each(|map| heat_map::map(out, map)),
             Block::Group(Group { title, badge, tone, blocks: inner, .. }) => {
                 let _ = writeln!(
                     out,

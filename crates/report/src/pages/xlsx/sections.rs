@@ -2,7 +2,8 @@
 
 use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
 
-use crate::pages::model::{Block, Cell, Column, Finding, Report, Section, Table};
+use crate::pages::heat_map::HeatMap;
+use crate::pages::model::{Block, Cell, Column, Finding, Report, Row, Section, Table};
 
 /// Sections without a sheet: their figures are on the sheets of trials, are charts, or belong to one trial.
 const LEFT_OUT: [&str; 6] = ["verdicts", "trials", "throughput", "loss", "delay", "closely"];
@@ -76,6 +77,11 @@ impl<'w> Sheet<'w> {
                 }
                 return Ok(());
             }
+            Block::Maps(all) => {
+                for map in all {
+                    self.map(map)?;
+                }
+            }
             Block::Charts(_) => return Ok(()),
         }
         self.row += 1;
@@ -109,6 +115,21 @@ impl<'w> Sheet<'w> {
             }
             self.row += 1;
         }
+        Ok(())
+    }
+
+    fn map(&mut self, map: &HeatMap) -> Result<(), XlsxError> {
+        let columns = map.columns.iter().map(|name| Column::numbers(name, name));
+        let columns = std::iter::once(Column::words("from", "from")).chain(columns).collect();
+        let rows = map.rows.iter().zip(&map.cells).map(|(name, cells)| {
+            let texts = cells.iter().map(|cell| cell.as_ref().map_or("", |spot| spot.text.as_str()));
+            Row {
+                key: name.clone(),
+                cells: std::iter::once(name.as_str()).chain(texts).map(Cell::from).collect(),
+            }
+        });
+        self.table(&Table { caption: map.title.clone(), columns, rows: rows.collect() })?;
+        self.row += 1;
         Ok(())
     }
 

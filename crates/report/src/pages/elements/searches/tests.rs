@@ -14,7 +14,13 @@ use linerate_results::summary::Summary;
 use linerate_search::Goal;
 
 fn source(summary: Summary) -> Source {
-    Source { summary, records: BTreeMap::new(), environment: None, unread: vec![] }
+    Source {
+        summary,
+        records: BTreeMap::new(),
+        environment: None,
+        streams: Default::default(),
+        unread: vec![],
+    }
 }
 
 fn section_of(searched: Searched) -> Section {

@@ -1,0 +1,181 @@
+//! Matching of the trials of streams of one experiment with those of the other.
+
+use super::metric::{Measured, Metric};
+use super::pairing::{Matched, Pairing};
+use super::statistics::Group;
+use super::{Settings, Unmatched};
+use linerate_results::streams::{Figure, StreamsTrialSummary, StreamsUnit};
+use linerate_results::summary::Summary;
+
+/// What stands for the pair: all connections of a trial together.
+const TOGETHER: &str = "together";
+
+/// A figure of the repeats of one profile; `None` when no repeat has it.
+pub(crate) fn streams_group(
+    repeats: &[&StreamsTrialSummary],
+    figure: &Figure<StreamsTrialSummary>,
+) -> Option<Group> {
+    let measured: Vec<Measured> = repeats.iter().filter_map(|trial| measured(trial, figure)).collect();
+    Group::of(&measured)
+}
+
+fn measured(trial: &StreamsTrialSummary, figure: &Figure<StreamsTrialSummary>) -> Option<Measured> {
+    let value = (figure.of)(trial)?;
+    let message_bits = f64::from(trial.message_bytes) * 8.0;
+    let resolution = match figure.unit {
+        StreamsUnit::BitsPerSecond => message_bits / trial.duration_s,
+        StreamsUnit::Share => 1.0 / trial.sent_datagrams.filter(|sent| *sent > 0)? as f64,
+        // CPU time is known to the nanosecond.
+        StreamsUnit::SecondsPerGigabit | StreamsUnit::Seconds => 0.0,
+        StreamsUnit::Number
+        | StreamsUnit::Bytes
+        | StreamsUnit::Datagrams
+        | StreamsUnit::Segments
+        | StreamsUnit::Microseconds
+        | StreamsUnit::Nanoseconds => 1.0,
+    };
+    Some(Measured { value, resolution }).filter(|one| one.value.is_finite() && one.resolution.is_finite())
+}
+
+/// The repeats of one profile.
+struct Repeats<'s> {
+    profile: &'s str,
+    trials: Vec<&'s StreamsTrialSummary>,
+}
+
+impl Repeats<'_> {
+    fn group(&self, metric: &Metric) -> Option<Group> {
+        streams_group(&self.trials, metric.streams_figure()?)
+    }
+}
+
+fn gather(summary: &Summary) -> Vec<Repeats<'_>> {
+    let mut gathered: Vec<Repeats<'_>> = Vec::new();
+    for trial in &summary.streams {
+        match gathered.iter_mut().find(|one| one.profile == trial.profile) {
+            Some(repeats) => repeats.trials.push(trial),
+            None => gathered.push(Repeats { profile: &trial.profile, trials: vec![trial] }),
+        }
+    }
+    gathered
+}
+
+/// Adds the metrics of trials of streams that both sides have.
+pub(super) fn pair_up<'s>(a: &'s Summary, b: &'s Summary, settings: &Settings, pairing: &mut Pairing<'s>) {
+    let (of_a, of_b) = (gather(a), gather(b));
+    let only_in = |repeats: &Repeats<'_>, metric: Option<&Metric>, summary: &Summary| Unmatched {
+        profile: repeats.profile.to_owned(),
+        pair: TOGETHER.to_owned(),
+        metric: metric.cloned(),
+        only_in: summary.experiment.id.clone(),
+    };
+    pairing.notes.extend([a, b].into_iter().flat_map(notes));
+    for ours in &of_a {
+        let Some(theirs) = of_b.iter().find(|theirs| theirs.profile == ours.profile) else {
+            pairing.unmatched.push(only_in(ours, None, a));
+            continue;
+        };
+        pairing.notes.extend(not_alike(ours, theirs));
+        for metric in &settings.metrics {
+            match (ours.group(metric), theirs.group(metric)) {
+                (Some(a), Some(b)) => pairing.matched.push(Matched {
+                    profile: ours.profile,
+                    pair: TOGETHER,
+                    metric: metric.clone(),
+                    a,
+                    b,
+                }),
+                (Some(_), None) => pairing.unmatched.push(only_in(ours, Some(metric), a)),
+                (None, Some(_)) => pairing.unmatched.push(only_in(ours, Some(metric), b)),
+                (None, None) => {}
+            }
+        }
+    }
+    let missing = of_b.iter().filter(|theirs| !of_a.iter().any(|ours| ours.profile == theirs.profile));
+    pairing.unmatched.extend(missing.map(|theirs| only_in(theirs, None, b)));
+}
+
+/// Trials of an experiment whose rate is not that of all of their connections.
+fn notes(summary: &Summary) -> Option<String> {
+    let partial =
+        |trial: &&StreamsTrialSummary| !trial.complete || trial.connections_alive < trial.connections;
+    let (partial, of) = (summary.streams.iter().filter(partial).count(), summary.streams.len());
+    let id = &summary.experiment.id;
+    (partial > 0).then(|| format!("{id}: {partial} of {of} trials had silent or incomplete connections"))
+}
+
+/// Why trials of the same name are different; `None` when they are alike.
+fn not_alike(a: &Repeats<'_>, b: &Repeats<'_>) -> Option<String> {
+    let (first, second) = (a.trials.first()?, b.trials.first()?);
+    let differ: Vec<&str> = [
+        (first.transport != second.transport, "transports"),
+        (first.connections != second.connections, "numbers of connections"),
+        (first.parallel != second.parallel, "numbers of streams"),
+        (first.rate != second.rate, "intended loads"),
+        (first.message_bytes != second.message_bytes, "sizes of messages"),
+    ]
+    .into_iter()
+    .filter_map(|(differs, what)| differs.then_some(what))
+    .collect();
+    (!differ.is_empty()).then(|| format!("{}: the two have different {}", a.profile, differ.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Outcome, Overall, compare};
+    use super::*;
+    use linerate_results::fixtures::streams::{mesh, pair, summary_of};
+    use linerate_wire::streams::Protocol;
+
+    fn repeats(id: &str, protocol: Protocol) -> Summary {
+        let trials: Vec<_> = (1..=5).map(|repeat| pair(protocol, 1, repeat)).collect();
+        summary_of(&trials, id)
+    }
+
+    fn names(comparison: &super::super::Comparison) -> Vec<String> {
+        comparison.compared.iter().map(|one| one.metric.to_string()).collect()
+    }
+
+    #[test]
+    fn streams_are_compared_by_rate_harm_time_and_cpu() {
+        let (a, b) = (repeats("aaaaaaaa", Protocol::Tcp), repeats("bbbbbbbb", Protocol::Tcp));
+        let found = compare(&a, &b, &Settings::default()).unwrap();
+        assert_eq!(names(&found), ["received_bps", "retransmits", "rtt_us", "cpu_s_per_gbit"]);
+        assert!(found.compared.iter().all(|one| one.verdict == Outcome::Same), "{found:?}");
+        let (a, b) = (repeats("aaaaaaaa", Protocol::Udp), repeats("bbbbbbbb", Protocol::Udp));
+        let found = compare(&a, &b, &Settings::default()).unwrap();
+        assert_eq!(names(&found), ["lost_ratio", "received_bps", "delay_p99_ns", "cpu_s_per_gbit"]);
+        assert_eq!((found.compared[0].pair.as_str(), found.compared[0].a.repeats), ("together", 5));
+    }
+
+    #[test]
+    fn more_cpu_for_the_same_rate_is_worse_and_less_is_better() {
+        let a = repeats("aaaaaaaa", Protocol::Tcp);
+        let mut b = repeats("bbbbbbbb", Protocol::Tcp);
+        for (trial, noise) in b.streams.iter_mut().zip([1.3, 1.31, 1.29, 1.3, 1.3]) {
+            trial.cpu_s_per_gbit = trial.cpu_s_per_gbit.map(|seconds| seconds * noise);
+        }
+        let metrics = vec![Metric::parse("cpu_s_per_gbit").unwrap()];
+        let settings = Settings { metrics, ..Settings::default() };
+        let found = compare(&a, &b, &settings).unwrap();
+        assert_eq!((found.verdict, found.compared[0].verdict), (Overall::Regression, Outcome::Worse));
+        let found = compare(&b, &a, &settings).unwrap();
+        assert_eq!(found.compared[0].verdict, Outcome::Better);
+    }
+
+    #[test]
+    fn what_only_one_side_has_is_said() {
+        let a = repeats("aaaaaaaa", Protocol::Tcp);
+        let mut b = repeats("bbbbbbbb", Protocol::Tcp);
+        b.streams.iter_mut().for_each(|trial| (trial.rtt_us, trial.parallel) = (None, 2));
+        let found = compare(&a, &b, &Settings::default()).unwrap();
+        assert_eq!(found.unmatched[0].metric, Metric::parse("rtt_us"));
+        assert!(found.notes.iter().any(|note| note.ends_with("different numbers of streams")), "{found:?}");
+        let mesh = summary_of(&[mesh(Protocol::Tcp, 3, &["net0"])], "cccccccc");
+        let found = compare(&a, &mesh, &Settings::default()).unwrap();
+        let note = "cccccccc: 1 of 1 trials had silent or incomplete connections";
+        assert!(found.notes.iter().any(|text| text == note), "{:?}", found.notes);
+        let frames = linerate_results::fixtures::summary(linerate_results::summary::Status::Complete);
+        assert!(compare(&a, &frames, &Settings::default()).is_err());
+    }
+}
