@@ -2,8 +2,9 @@
 
 use super::grid::Grid;
 use super::table::count;
-use super::words::{of_unit, unit};
+use super::words;
 use linerate_report::compare::{Compared, Comparison, Group, Metric, Outcome, Overall, Unit};
+use linerate_results::streams::StreamsUnit;
 
 /// Every metric compared, then the conclusion.
 pub(super) fn comparison(comparison: &Comparison, width: Option<usize>) -> String {
@@ -38,6 +39,41 @@ pub(super) fn comparison(comparison: &Comparison, width: Option<usize>) -> Strin
     text
 }
 
+/// A value of a metric, without unit.
+fn of_unit(unit: Unit, value: f64) -> String {
+    match unit {
+        Unit::Frames(unit) => words::of_unit(unit, value),
+        Unit::Streams(unit) => match unit {
+            StreamsUnit::BitsPerSecond => format!("{:.3}", value / 1e6),
+            StreamsUnit::Share => format!("{:.4}", 100.0 * value),
+            StreamsUnit::Nanoseconds => format!("{:.1}", value / 1e3),
+            StreamsUnit::SecondsPerGigabit => format!("{value:.4}"),
+            StreamsUnit::Microseconds | StreamsUnit::Seconds => format!("{value:.1}"),
+            StreamsUnit::Number | StreamsUnit::Bytes | StreamsUnit::Datagrams | StreamsUnit::Segments => {
+                format!("{value:.1}").trim_end_matches(".0").to_owned()
+            }
+        },
+    }
+}
+
+/// Unit of the values that [`of_unit`] prints.
+fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Frames(unit) => words::unit(unit),
+        Unit::Streams(unit) => match unit {
+            StreamsUnit::BitsPerSecond => "Mbit/s",
+            StreamsUnit::Share => "%",
+            StreamsUnit::Nanoseconds | StreamsUnit::Microseconds => "µs",
+            StreamsUnit::Seconds => "s",
+            StreamsUnit::SecondsPerGigabit => "s/Gbit",
+            StreamsUnit::Bytes => "B",
+            StreamsUnit::Datagrams => "datagrams",
+            StreamsUnit::Segments => "segments",
+            StreamsUnit::Number => "",
+        },
+    }
+}
+
 fn group(metric: &Metric, group: &Group) -> String {
     let spread =
         group.standard_deviation.map_or(String::new(), |one| format!(" ± {}", of_unit(metric.unit(), one)));
@@ -48,7 +84,7 @@ fn group(metric: &Metric, group: &Group) -> String {
 fn change(one: &Compared) -> String {
     let Some(difference) = one.difference else { return "-".to_owned() };
     let (scale, unit, digits) = match one.metric.unit() {
-        Unit::Share => (100.0, "pp", 4),
+        share if share.is_share() => (100.0, "pp", 4),
         _ if one.a.mean > 0.0 => (100.0 / one.a.mean, "%", 2),
         other => return of_unit(other, difference.estimate),
     };

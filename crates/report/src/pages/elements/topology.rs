@@ -10,7 +10,8 @@ const DRAWN_PAIRS: usize = 8;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
     let links: Vec<Link> = source.pairs().into_iter().map(|pair| link(source, pair)).collect();
-    if links.is_empty() {
+    // The pairs of streams are connections, which stand in their own section.
+    if links.is_empty() || super::streams::is_of(&source.summary) {
         return None;
     }
     let block = if links.len() <= DRAWN_PAIRS { Block::Links(links) } else { Block::Table(table(&links)) };

@@ -13,10 +13,14 @@ const MOST_FINDINGS: usize = 24;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
     let mut findings = ending(source);
+    let is_of_streams = super::streams::is_of(&source.summary);
     findings.extend(source.summary.failures.iter().map(|failure| Finding {
         tone: Tone::Bad,
         badge: "not finished".to_owned(),
-        subject: format!("{}, repeat {}, {}", failure.profile, failure.repeat, failure.pair),
+        subject: match is_of_streams {
+            true => format!("{}, repeat {}", failure.profile, failure.repeat),
+            false => format!("{}, repeat {}, {}", failure.profile, failure.repeat, failure.pair),
+        },
         evidence: failure.reason.clone(),
     }));
     let mut judged: Vec<_> = source.trials().collect();
@@ -34,7 +38,12 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     }));
     let left_out = findings.len().saturating_sub(MOST_FINDINGS);
     findings.truncate(MOST_FINDINGS);
-    let mut blocks = vec![Block::Text(headline(source)), Block::Findings(findings)];
+    // What trials of streams found stands in their own section.
+    if is_of_streams && findings.is_empty() {
+        return None;
+    }
+    let headline = if is_of_streams { unfinished(source) } else { headline(source) };
+    let mut blocks = vec![Block::Text(headline), Block::Findings(findings)];
     if left_out > 0 {
         blocks.push(Block::Text(format!(
             "{} more, none worse than the last one here; the table of trials has all.",
@@ -42,6 +51,16 @@ pub(super) fn section(source: &Source) -> Option<Section> {
         )));
     }
     Some(Section { id: "verdicts", title: "Verdicts", blocks })
+}
+
+/// What became of an experiment of streams.
+fn unfinished(source: &Source) -> String {
+    let failed = source.summary.failures.len();
+    let status = source.summary.status;
+    match failed {
+        0 => format!("The experiment is {status}."),
+        _ => format!("The experiment is {status}; {} could not be finished.", things(failed, "trial")),
+    }
 }
 
 /// All verdicts in one sentence.
