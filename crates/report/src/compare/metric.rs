@@ -96,7 +96,7 @@ impl Metric {
         Metric::named("lost_ratio"),
         Metric::named("latency_p99"),
         Metric::of_streams("received_bps"),
-        Metric::of_streams("retransmits"),
+        Metric::of_streams("retransmit_ratio"),
         Metric::of_streams("rtt_us"),
         Metric::of_streams("delay_p99_ns"),
         Metric::of_streams("cpu_s_per_gbit"),
@@ -118,14 +118,11 @@ impl Metric {
     /// Outside of constants, when no such figure is compared.
     const fn of_streams(name: &str) -> Self {
         let mut place = 0;
-        while place < STREAMS_FIGURES.len() {
-            if is_same(STREAMS_FIGURES[place].name, name) {
-                assert!(STREAMS_FIGURES[place].more_is_better.is_some(), "this figure is not compared");
-                return Self::Streams(place);
-            }
+        while !is_same(STREAMS_FIGURES[place].name, name) {
             place += 1;
         }
-        panic!("no figure of streams has this name")
+        assert!(STREAMS_FIGURES[place].more_is_better.is_some(), "this figure is not compared");
+        Self::Streams(place)
     }
 
     /// The metric with this name: that of a figure, or `NAME_pps` for the search goal NAME.

@@ -10,6 +10,9 @@ use linerate_results::summary::Summary;
 /// What stands for the pair: all connections of a trial together.
 const TOGETHER: &str = "together";
 
+/// Payload of a segment on Ethernet.
+const SEGMENT_BYTES: f64 = 1448.0;
+
 /// A figure of the repeats of one profile; `None` when no repeat has it.
 pub(crate) fn streams_group(
     repeats: &[&StreamsTrialSummary],
@@ -24,7 +27,7 @@ fn measured(trial: &StreamsTrialSummary, figure: &Figure<StreamsTrialSummary>) -
     let message_bits = f64::from(trial.message_bytes) * 8.0;
     let resolution = match figure.unit {
         StreamsUnit::BitsPerSecond => message_bits / trial.duration_s,
-        StreamsUnit::Share => 1.0 / trial.sent_datagrams.filter(|sent| *sent > 0)? as f64,
+        StreamsUnit::Share => 1.0 / units(trial).filter(|units| *units > 0.0)?,
         // CPU time is known to the nanosecond.
         StreamsUnit::SecondsPerGigabit | StreamsUnit::Seconds => 0.0,
         StreamsUnit::Number
@@ -35,6 +38,12 @@ fn measured(trial: &StreamsTrialSummary, figure: &Figure<StreamsTrialSummary>) -
         | StreamsUnit::Nanoseconds => 1.0,
     };
     Some(Measured { value, resolution }).filter(|one| one.value.is_finite() && one.resolution.is_finite())
+}
+
+/// Number of the datagrams or, about, of the segments that were sent.
+fn units(trial: &StreamsTrialSummary) -> Option<f64> {
+    let segments = |bytes: u64| bytes as f64 / SEGMENT_BYTES;
+    trial.sent_datagrams.map(|sent| sent as f64).or_else(|| trial.written_bytes.map(segments))
 }
 
 /// The repeats of one profile.
@@ -140,7 +149,7 @@ mod tests {
     fn streams_are_compared_by_rate_harm_time_and_cpu() {
         let (a, b) = (repeats("aaaaaaaa", Protocol::Tcp), repeats("bbbbbbbb", Protocol::Tcp));
         let found = compare(&a, &b, &Settings::default()).unwrap();
-        assert_eq!(names(&found), ["received_bps", "retransmits", "rtt_us", "cpu_s_per_gbit"]);
+        assert_eq!(names(&found), ["received_bps", "retransmit_ratio", "rtt_us", "cpu_s_per_gbit"]);
         assert!(found.compared.iter().all(|one| one.verdict == Outcome::Same), "{found:?}");
         let (a, b) = (repeats("aaaaaaaa", Protocol::Udp), repeats("bbbbbbbb", Protocol::Udp));
         let found = compare(&a, &b, &Settings::default()).unwrap();

@@ -148,6 +148,14 @@ pub const STREAMS_FIGURES: &[Figure<Trial>] = &[
     })
     .less_is_better(),
     figure(
+        "retransmit_ratio",
+        "retransmits",
+        Share,
+        "Share of the TCP segments with payload that were sent again",
+        |t: &Trial| t.retransmit_share,
+    )
+    .less_is_better(),
+    figure(
         "rtt_us",
         "RTT",
         Microseconds,

@@ -72,6 +72,9 @@ pub struct StreamsTrialSummary {
     pub forgone: Option<u64>,
     /// TCP: segments sent again; null for UDP.
     pub retransmits: Option<u64>,
+    /// TCP: share of the segments with payload that were sent again, 0…1; null for UDP and where a kernel does not report it.
+    #[serde(default)]
+    pub retransmit_share: Option<f64>,
     /// TCP: smoothed round-trip time at the end in microseconds, over the connections.
     pub rtt_us: Option<Spread>,
     /// UDP: datagrams that the senders' kernels accepted.
@@ -243,6 +246,7 @@ impl StreamsTrialSummary {
             received_bytes: sum(|one| one.received_bytes),
             forgone: sum(|one| one.forgone),
             retransmits: tcp(sum(|one| one.retransmits)),
+            retransmit_share: retransmit_share(record).filter(|_| is_tcp),
             rtt_us: spread(|one| one.rtt_us.map(|rtt| rtt.smoothed)),
             sent_datagrams: udp(sum(|one| one.sent_datagrams)),
             received_datagrams: udp(sum(|one| one.received_datagrams)),
@@ -297,6 +301,18 @@ impl StreamsTrialSummary {
         let sent = self.sent_datagrams.filter(|sent| *sent > 0)?;
         Some(self.lost_datagrams? as f64 / sent as f64)
     }
+}
+
+/// Share of the segments with payload that all senders sent again; `None` when one of them is not known.
+fn retransmit_share(record: &StreamsTrialRecord) -> Option<f64> {
+    let streams = record.ends.iter().map(|ends| Some(&ends.sender.as_ref()?.sending.as_ref()?.streams));
+    let (mut resent, mut sent) = (0_u64, 0_u64);
+    for stream in streams.collect::<Option<Vec<_>>>()?.into_iter().flatten() {
+        let tcp = stream.tcp.as_ref()?;
+        resent += u64::from(tcp.retransmits);
+        sent += u64::from(tcp.data_segments_out?);
+    }
+    (sent > 0).then(|| resent as f64 / sent as f64)
 }
 
 /// What limited most of the limited connections, with the evidence of the slowest of them.

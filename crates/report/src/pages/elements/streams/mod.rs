@@ -141,7 +141,7 @@ fn answer(trial: &StreamsTrialSummary) -> String {
         several => format!(" of {several} streams"),
     };
     format!(
-        "received {} {aim} ({}) over {}{streams}; {harm}{cpu}. {}",
+        "received {} {aim} ({}) over {}{streams}; {harm}{cpu}; {}",
         rate(trial.received_bps),
         trial.transport,
         things(trial.connections as usize, "connection"),

@@ -17,7 +17,7 @@ pub(super) fn blocks(trials: &[StreamsTrialSummary]) -> Vec<Block> {
         Block::Table(table(format!("{caption}: rates, times and CPU"), trials, &rates)),
         Block::Table(table(format!("{caption}: the account"), trials, &counts)),
         Block::Text(
-            "- stands for what does not apply or is not known. CPU is in seconds per gigabit of payload."
+            "A dash stands for what does not apply or is not known. CPU is in seconds per gigabit of payload."
                 .to_owned(),
         ),
     ]
