@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hugepage_check::cpu_set::CpuSet;
 use linerate_agent::token::Token;
-use linerate_traffic::safety::Ceilings;
+use linerate_traffic::limit::Limit;
+use linerate_traffic::safety::{Ceilings, PacketLoad};
 use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
 use tokio::net::lookup_host;
 use tokio::sync::watch;
@@ -67,6 +68,12 @@ pub(crate) async fn run(
 ) -> Result<Diagnosis, ClientError> {
     let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let peer = resolve(plan).await?;
+    // Everything is sent to these addresses; loads are checked by each measurement.
+    for address in plan.nodes.iter().chain([&peer]) {
+        let one = PacketLoad { packets_per_second: Some(1.0), packet_bytes: 100.0 };
+        let limit = Limit { duration_ms: Some(1), packets: None };
+        plan.ceilings.check_streams(&one, &limit, Some(*address))?;
+    }
     let mut diagnosis = Diagnosis {
         program: program(),
         began_unix_s: began,

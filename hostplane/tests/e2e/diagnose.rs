@@ -63,6 +63,7 @@ fn a_shaper_in_one_direction_is_the_asymmetry() {
     assert!(text(finding).contains("tc -s qdisc show dev veth-b"), "{finding}");
     assert_eq!(finding["evidence"].as_array().unwrap().len(), 2, "both directions: {finding}");
     assert_eq!(finding["severity"], "warning");
+    assert!(!found.has("cpu-limited"), "the shaper is the limit");
     // Side by side, and the host of each end.
     let received =
         |index: usize| float(&found.0, &format!("/steps/{index}/result/directions/0/received_bps"));
@@ -198,6 +199,14 @@ fn ceilings_of_either_end_hold_for_a_diagnosis() {
     let found = Found::of(&output);
     let finding = found.finding("not-measured", "One TCP stream forward");
     assert!(text(finding).contains("--max-rate"), "{finding}");
+    let finding = found.finding("mtu-unknown", "could not be searched for");
+    assert!(text(finding).contains("--max-rate"), "{finding}");
+    // Neither the server nor a node outside the allowed networks is sent anything.
+    for options in ["--allow 10.0.0.0/8", "--allow 127.0.0.0/8 --node 192.0.2.1"] {
+        let output = run(&mut hostplane(&format!("{line} {options}")));
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("none of the allowed networks"), "{}", stderr(&output));
+    }
     // What is within the ceiling was measured.
     assert!(float(&found.0, "/steps/2/result/directions/0/received_bps") > 0.9e6, "{}", found.0["steps"][2]);
 }

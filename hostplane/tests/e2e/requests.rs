@@ -181,6 +181,25 @@ fn a_server_that_is_killed_ends_requests_at_once() {
 }
 
 #[test]
+fn a_server_that_is_frozen_answers_nothing_and_that_is_told() {
+    let server = Server::start("");
+    let line = format!("rr 127.0.0.1 --json --port {} --udp --rate 100 --duration 1s", server.port);
+    let client = Running::start(&mut hostplane(&line));
+    std::thread::sleep(Duration::from_millis(500));
+    crate::common::signal(server.pid(), "STOP");
+    let began = Instant::now();
+    let output = client.output();
+    crate::common::signal(server.pid(), "CONT");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(output.status.code(), Some(1));
+    let result = json(&output);
+    let (requests, lost) = exact(&result);
+    assert!(lost > 10 && lost < requests, "{result}");
+    assert!(result["failures"].to_string().contains("nothing came for 10s"), "{result}");
+    server.has_no_sockets_left();
+}
+
+#[test]
 fn a_client_that_is_killed_leaves_no_thread_and_no_socket() {
     let server = Server::start("");
     let tasks = || std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap().count();

@@ -21,7 +21,7 @@ pub(super) fn judge(diagnosis: &Diagnosis) -> Vec<Finding> {
             .ladder_note
             .iter()
             .map(|note| {
-                let words = "The path's MTU is not known: datagrams do not get through.";
+                let words = "The path's MTU is not known: it could not be searched for.";
                 Finding::new("mtu-unknown", Severity::Warning, words).fact(note.clone())
             })
             .collect();

@@ -164,6 +164,10 @@ fn shaper(diagnosis: &Diagnosis, direction: Direction) -> Option<Finding> {
 /// Limits that are not the path's.
 fn verdict(diagnosis: &Diagnosis, direction: Direction) -> Option<Finding> {
     let (_, result) = diagnosis.measured(StepKind::Tcp, direction)?;
+    // A stream that reaches a shaper's rate is limited by the shaper, however much its worker waited.
+    if shaped(diagnosis, direction, result.received_bps?).is_some() {
+        return None;
+    }
     let (name, words) = match result.verdict.kind {
         VerdictKind::CpuLimited => {
             ("cpu-limited", format!("One TCP stream {direction} is limited by a CPU, not by the path."))
