@@ -105,7 +105,10 @@ impl Observer for StreamsMetrics {
 
     fn streams_reading(&self, reading: &StreamsReading) {
         self.alive.set(reading.connections_alive.into());
-        self.add(&reading.profile, (reading.sent_bytes, reading.received_bytes, reading.retransmits));
+        self.add(
+            &reading.profile,
+            (reading.sent_bytes, reading.received_bytes, reading.retransmits.unwrap_or(0)),
+        );
     }
 
     fn streams_trial_ended(&self, result: &StreamsTrialSummary) {

@@ -113,10 +113,10 @@ pub struct StreamsReading {
     pub sent_bytes: u64,
     /// Bytes of payload that the receivers read.
     pub received_bytes: u64,
-    /// TCP segments sent again.
-    pub retransmits: u64,
-    /// UDP datagrams missing before the last one received of each stream.
-    pub missing_datagrams: u64,
+    /// TCP segments sent again; null for UDP.
+    pub retransmits: Option<u64>,
+    /// UDP datagrams missing before the last one received of each stream; null for TCP.
+    pub missing_datagrams: Option<u64>,
 }
 
 /// How far a rate search has come. Loads in packets per second of each sender in each direction.

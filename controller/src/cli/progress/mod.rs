@@ -129,7 +129,8 @@ impl Observer for Progress {
     fn streams_trial_began(&self, trial: &StreamsTrial, of: usize, connections: &[Connection]) {
         let mut state = self.0.borrow_mut();
         state.title = format!("[{}/{of}] {}", trial.number, trial.directory());
-        let text = format!("{}: {} connections are opened", state.title, connections.len());
+        let plural = if connections.len() == 1 { "" } else { "s" };
+        let text = format!("{}: opening {} connection{plural}", state.title, connections.len());
         state.show(|view, _| view.phase(&text));
     }
 
@@ -184,11 +185,15 @@ fn phrase(reading: &Reading) -> String {
 /// A reading of streams as a phrase.
 fn streams_phrase(reading: &StreamsReading) -> String {
     let rate = |bps: Option<f64>| bps.map_or("-".to_owned(), bit_rate);
-    let StreamsReading { connections, connections_alive, retransmits, missing_datagrams, .. } = reading;
+    let StreamsReading { connections, connections_alive, .. } = reading;
+    let retransmits = reading.retransmits.map(|count| format!(", retransmits {count}"));
+    let missing = reading.missing_datagrams.map(|count| format!(", missing datagrams {count}"));
     format!(
-        "{connections_alive} of {connections} connections alive, offered {} received {}, retransmits {retransmits}, missing datagrams {missing_datagrams}",
+        "{connections_alive} of {connections} connections alive, offered {} received {}{}{}",
         rate(reading.offered_bps),
         rate(reading.received_bps),
+        retransmits.unwrap_or_default(),
+        missing.unwrap_or_default(),
     )
 }
 

@@ -90,8 +90,8 @@ impl Samples {
             received_bps: rate(received, received_before),
             sent_bytes: sent,
             received_bytes: received,
-            retransmits: sum(|all| all.retransmits),
-            missing_datagrams: sum(|all| all.missing_datagrams),
+            retransmits: Some(sum(|all| all.retransmits)),
+            missing_datagrams: Some(sum(|all| all.missing_datagrams)),
         };
         self.last = (at_s, sent, received);
         reading

@@ -411,6 +411,8 @@ impl Course<'_> {
                 planned_trials: self.context.of,
                 profile: profile.name.clone(),
                 repeat: *repeat,
+                retransmits: reading.retransmits.filter(|_| !self.is_udp()),
+                missing_datagrams: reading.missing_datagrams.filter(|_| self.is_udp()),
                 ..reading
             });
         }
