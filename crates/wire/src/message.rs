@@ -2,7 +2,8 @@
 //!
 //! The controller sends [`Request`]s, each with an id; the agent answers each with one [`Reply`] of the same
 //! id and sends [`Event`]s in between. The first request must be `hello` with the right version and token;
-//! until then the agent answers no other request. A line is at most [`MAX_LINE_BYTES`] long. See
+//! until then the agent answers no other request. A line is at most [`MAX_LINE_BYTES`] long, one of an
+//! agent [`MAX_REPLY_BYTES`]. See
 //! `docs/protocol.md` for an example.
 
 use std::net::IpAddr;
@@ -20,8 +21,10 @@ use crate::trial::{Drain, TrialSpec};
 
 /// Version of these messages; both sides must have the same.
 pub const PROTOCOL_VERSION: u32 = 2;
-/// Longest line that either side accepts, in bytes, newline included.
+/// Longest line that an agent accepts, in bytes, newline included.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
+/// Longest line that a controller accepts, likewise: the report of a path with the most streams fits into it.
+pub const MAX_REPLY_BYTES: usize = 64 << 20;
 /// Most flows in one reply: their rows fit into a line, whatever their values.
 pub const MAX_FLOW_ROWS: u32 = 4096;
 /// Most time from now to an agreed start, in milliseconds.

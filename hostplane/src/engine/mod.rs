@@ -34,6 +34,8 @@ use crate::door::ListenError;
 use crate::streams::host::HostWatch;
 use crate::streams::pool::{Pool, PoolError};
 
+/// Most streams that samples show one by one.
+const MOST_SAMPLED_STREAMS: u32 = 64;
 /// Nanoseconds per second: the engine's counter is the raw monotonic clock itself.
 const CLOCK_HZ: u64 = 1_000_000_000;
 
@@ -197,7 +199,7 @@ impl Engine for KernelEngine {
 
     fn sample(&mut self, active: &mut Active) -> Measures {
         let paths = active.paths.get_mut();
-        let each = paths.len() == 1;
+        let each = paths.len() == 1 && paths[0].streams() <= MOST_SAMPLED_STREAMS;
         Measures::Streams(StreamsMeasures { paths: paths.iter_mut().map(|path| path.sample(each)).collect() })
     }
 

@@ -88,6 +88,11 @@ impl ActivePath {
         self.work.sends
     }
 
+    /// Streams that are there.
+    pub(super) fn streams(&self) -> u32 {
+        self.streams
+    }
+
     fn is_udp(&self) -> bool {
         self.work.streams.protocol == Protocol::Udp
     }

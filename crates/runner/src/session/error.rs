@@ -1,7 +1,7 @@
 //! Errors between the controller and an agent.
 
 use linerate_traffic::span::Span;
-use linerate_wire::message::{ErrorCode, MAX_LINE_BYTES, WireError};
+use linerate_wire::message::{ErrorCode, MAX_REPLY_BYTES, WireError};
 
 /// A fault of the session with an agent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ pub enum Fault {
     #[error("the agent sent a line that is no message ({0})")]
     Malformed(String),
     /// A line longer than the limit.
-    #[error("the agent sent a line of more than {MAX_LINE_BYTES} bytes")]
+    #[error("the agent sent a line of more than {MAX_REPLY_BYTES} bytes")]
     TooLong,
     /// A reply of the wrong kind.
     #[error("the agent answered {method} with something else")]

@@ -1,6 +1,6 @@
 //! Reading of lines of bounded length.
 
-use linerate_wire::message::MAX_LINE_BYTES;
+use linerate_wire::message::MAX_REPLY_BYTES;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 use super::error::Fault;
@@ -19,7 +19,7 @@ pub(crate) async fn next_line(reader: &mut (impl AsyncBufRead + Unpin)) -> Resul
         }
         let end = chunk.iter().position(|byte| *byte == b'\n');
         let part = &chunk[..end.unwrap_or(chunk.len())];
-        if line.len() + part.len() >= MAX_LINE_BYTES {
+        if line.len() + part.len() >= MAX_REPLY_BYTES {
             return Err(Fault::TooLong);
         }
         line.extend_from_slice(part);
@@ -37,7 +37,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn lines_end_and_have_a_bound() {
-        let longest = vec![b'x'; MAX_LINE_BYTES - 1];
+        let longest = vec![b'x'; MAX_REPLY_BYTES - 1];
         let mut bytes = b"one\n\n".to_vec();
         bytes.extend_from_slice(&longest);
         bytes.extend_from_slice(b"\ncut off");
@@ -47,7 +47,7 @@ mod tests {
         assert_eq!(next_line(&mut reader).await.unwrap(), longest);
         assert_eq!(next_line(&mut reader).await, Err(Fault::Closed));
 
-        let endless = vec![b'x'; MAX_LINE_BYTES];
+        let endless = vec![b'x'; MAX_REPLY_BYTES];
         assert_eq!(next_line(&mut &endless[..]).await, Err(Fault::TooLong));
     }
 }

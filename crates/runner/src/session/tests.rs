@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use linerate_wire::message::{MAX_LINE_BYTES, Start};
+use linerate_wire::message::{MAX_REPLY_BYTES, Start};
 use linerate_wire::report::Ended;
 use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpListener;
@@ -180,7 +180,7 @@ async fn a_peer_that_sends_nonsense_is_disconnected() {
             r#"{"id":null,"error":{"code":"malformed","message":"eh?"}}"#.to_owned(),
             "could not read a request: eh?",
         ),
-        ("x".repeat(MAX_LINE_BYTES + 1), "more than 1048576 bytes"),
+        ("x".repeat(MAX_REPLY_BYTES + 1), "more than 67108864 bytes"),
     ] {
         let session = after_welcome(vec![say(&line)]).await;
         let error = session.step(Command::Arm, ANSWER_TIME).await.unwrap_err();
