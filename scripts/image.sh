@@ -16,8 +16,8 @@ Usage: scripts/image.sh [OPTIONS]
 
 Builds an image with linerate, linerate-dataplane, hugepage-check and DPDK's network drivers, and prints its name and size.
 
-  --tag NAME           the image's name (default: localhost/linerate:dev, or localhost/linerate-controller:dev)
-  --target TARGET      linerate (default), or controller: `linerate` alone, without DPDK
+  --tag NAME           the image's name (default: localhost/linerate:dev, localhost/linerate-controller:dev or localhost/linerate-hostplane:dev)
+  --target TARGET      linerate (default); controller: `linerate` alone, without DPDK; hostplane: `linerate-hostplane` alone, for pods of streams
   --archive FILE       write a docker archive as well, for clusters without a registry
   --base IMAGE         Debian to take libraries from (default: docker.io/library/debian:bookworm-slim)
   --rust IMAGE         Rust to build with, on the same release of Debian (default: docker.io/library/rust:1-slim-bookworm)
@@ -67,6 +67,7 @@ while [ $# -gt 0 ]; do
 done
 case $target in
     linerate) programs=(linerate linerate-dataplane hugepage-check) tag=${tag:-localhost/linerate:dev} ;;
+    hostplane) programs=(linerate-hostplane) tag=${tag:-localhost/linerate-hostplane:dev} ;;
     controller) programs=(linerate) tag=${tag:-localhost/linerate-controller:dev} ;;
     *) usage_error "there is no target '$target'" ;;
 esac

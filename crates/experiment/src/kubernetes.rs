@@ -20,7 +20,7 @@ pub struct KubernetesSection {
     /// Context of the kubeconfig; its current one when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
-    /// Container image with `linerate-dataplane` and `hugepage-check`.
+    /// Container image with `linerate-dataplane` and `hugepage-check`; in an experiment of streams, with `linerate-hostplane`.
     pub image: String,
     /// When the node pulls the image.
     pub image_pull_policy: PullPolicy,

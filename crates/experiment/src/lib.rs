@@ -182,8 +182,12 @@ impl Experiment {
         section.build(self.pairs(), self.direction())
     }
 
-    /// The agents and the paths between them, of an experiment of frames.
+    /// The agents and the paths between them. In an experiment of streams, each agent is a group of its own, which a
+    /// platform can start anew alone; connections are in [`Self::streams_topology`].
     pub fn topology(&self) -> Topology {
+        if self.is_of_streams() {
+            return Topology::single(self.streams_topology().agents());
+        }
         Topology::pairs(self.pairs(), self.direction())
     }
 
@@ -363,7 +367,16 @@ fn streams_profiles(document: &mut Document) -> Result<Vec<StreamsProfile>, Wron
 /// Adds the request for a device if devices connect the pods, and refuses contradictions.
 fn complete_kubernetes(document: &mut Document) -> Result<(), Wrong> {
     let pairs = document.spec.pairs.0.get_u32() as usize;
+    let is_of_streams = document.spec.streams.is_some();
     let settings = &mut document.spec.kubernetes;
+    if is_of_streams {
+        // Pods of streams need neither device nor hugepages.
+        if let Some(nodes) = &settings.nodes {
+            let problem = "spec.kubernetes.nodes: given beside spec.streams, and it names the nodes of pairs; remove it, or set spec.kubernetes.placement";
+            return Err((nodes.referenced, problem.to_owned()));
+        }
+        return Ok(());
+    }
     if let Some(nodes) = settings.nodes.as_ref().filter(|nodes| nodes.value.len() > pairs) {
         let problem = format!("spec.kubernetes.nodes: {} entries for {pairs} pairs", nodes.value.len());
         return Err((nodes.referenced, problem));

@@ -91,6 +91,13 @@ impl Topology {
         Self { groups: (0..pairs).map(|number| Group::pair(number, direction)).collect() }
     }
 
+    /// Agents without paths, each in a group of its own.
+    pub fn single(agents: Vec<AgentNode>) -> Self {
+        let group =
+            |agent: AgentNode| Group { name: agent.name.clone(), agents: vec![agent], paths: Vec::new() };
+        Self { groups: agents.into_iter().map(group).collect() }
+    }
+
     /// A full mesh: each of `names` sends to every other, on n (n − 1) paths.
     pub fn mesh(names: &[String]) -> Self {
         let agents: Vec<AgentNode> =

@@ -41,9 +41,9 @@ impl KubernetesPlan {
             for agent in group.agents {
                 let pod = there.get(&agent.name).ok_or_else(|| {
                     ClusterError::Conflict(format!(
-                        "run {id} has no pod {}, and the experiment has {} pairs\n  remedy: fewer pairs (-n), or other pods",
+                        "run {id} has no pod {}, and the experiment has {} agents\n  remedy: fewer of them, or other pods",
                         agent.name,
-                        experiment.pairs()
+                        experiment.topology().agents().count()
                     ))
                 })?;
                 let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());

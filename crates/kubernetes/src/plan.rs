@@ -106,7 +106,9 @@ impl KubernetesPlan {
         say: &dyn Fn(&str),
     ) -> Result<Self, ClusterError> {
         let settings = experiment.kubernetes();
-        buffers::fit(experiment)?;
+        if !experiment.is_of_streams() {
+            buffers::fit(experiment)?;
+        }
         let topology = experiment.topology();
         descriptors::allow(topology.agents().count())?;
         let (client, namespace, server) = connect(experiment).await?;
@@ -120,19 +122,22 @@ impl KubernetesPlan {
         let gone: BTreeSet<String> = leftovers.iter().map(|found| found.id.clone()).collect();
         names_are_free(&client, &namespace, &topology, &leases, &gone).await?;
         observe::networks(&client, &namespace, &settings.networks).await?;
-        let wanted = wanted(settings);
+        let wanted = wanted(experiment);
         let (nodes, mut notes) = observe::nodes(&client, &namespace, &gone).await?;
         // Pods that share a directory of a node must run on that node.
         let rule =
             if settings.link.kind == LinkKind::Memif { PlacementRule::SameNode } else { settings.placement };
         let named = settings.nodes.as_ref().map(|nodes| nodes.value.clone()).unwrap_or_default();
+        let groups = topology.groups.len();
         let placed = match &nodes {
+            // The scheduler places pods of streams, by the rules in their manifests.
+            _ if experiment.is_of_streams() => vec![None; groups],
             Some(nodes) => place(experiment.pairs(), rule, &named, &wanted, nodes)
                 .map_err(ClusterError::NoRoom)?
                 .into_iter()
                 .map(Some)
                 .collect(),
-            None => vec![None; experiment.pairs()],
+            None => vec![None; groups],
         };
         if !leftovers.is_empty() {
             notes.push(format!(

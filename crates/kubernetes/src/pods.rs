@@ -13,6 +13,8 @@
 //!   interface's flags when it starts the port
 //! - a `hostPath` with `memif`: the two pods share a directory for the socket
 
+mod streams;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
@@ -131,6 +133,9 @@ impl Run<'_> {
 
     /// Manifest of the pod.
     pub fn pod(&self, plan: &PodPlan) -> Pod {
+        if self.experiment.is_of_streams() {
+            return streams::pod(self, plan);
+        }
         let settings = self.settings();
         let mut metadata = self.metadata(plan.name());
         metadata.labels.get_or_insert_default().extend([
@@ -147,7 +152,7 @@ impl Run<'_> {
             image: Some(settings.image.clone()),
             image_pull_policy: Some(settings.image_pull_policy.name().to_owned()),
             command: Some(command),
-            resources: Some(resources(settings)),
+            resources: Some(resources(self.experiment)),
             security_context: Some(container_security(settings)),
             termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
             volume_mounts: Some(self.mounts()),
@@ -387,9 +392,9 @@ fn experiment_bytes(id: &str) -> [u8; 2] {
 
 /// Resources of each container. Requests equal limits and CPUs are whole: the quality of service is
 /// Guaranteed, which a static CPU manager requires.
-fn resources(settings: &KubernetesSection) -> ResourceRequirements {
+fn resources(experiment: &Experiment) -> ResourceRequirements {
     let amounts: BTreeMap<String, Quantity> =
-        wanted(settings).into_iter().map(|(name, amount)| (name, Quantity(amount.text))).collect();
+        wanted(experiment).into_iter().map(|(name, amount)| (name, Quantity(amount.text))).collect();
     ResourceRequirements {
         requests: Some(amounts.clone()),
         limits: Some(amounts),
@@ -406,8 +411,19 @@ pub struct Amount {
     pub text: String,
 }
 
-/// Resources that a pod requests of its node.
-pub fn wanted(settings: &KubernetesSection) -> BTreeMap<String, Amount> {
+/// Resources that a pod of the experiment requests of its node. Streams need neither hugepages nor devices.
+pub fn wanted(experiment: &Experiment) -> BTreeMap<String, Amount> {
+    let all = wanted_of(experiment.kubernetes());
+    let given = &experiment.kubernetes().resources;
+    let kept = |name: &String| {
+        !experiment.is_of_streams()
+            || ["cpu", "memory"].contains(&name.as_str())
+            || given.keys().any(|one| one.as_str() == name)
+    };
+    all.into_iter().filter(|(name, _)| kept(name)).collect()
+}
+
+fn wanted_of(settings: &KubernetesSection) -> BTreeMap<String, Amount> {
     let whole = |number: u64, text: String| Amount { milli: u128::from(number) * 1000, text };
     let mut wanted = BTreeMap::from([
         ("cpu".to_owned(), whole(settings.cpu.get(), settings.cpu.get().to_string())),

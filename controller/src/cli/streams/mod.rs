@@ -7,6 +7,7 @@ use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
 use linerate_experiment::plan::Plan;
 use linerate_experiment::streams::StreamsPlan;
+use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform, manifests};
 use linerate_metrics::Listener;
 use linerate_results::store::Earlier;
 use linerate_results::summary::{Status, Summary};
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 
 use super::interrupt::Signals;
 use super::output::{print, say, width};
-use super::run::{NO_SIGNALS, Place, hand_over};
+use super::run::{NO_SIGNALS, Place, hand_over, runtime};
 use super::{Ending, RunArgs, metrics, progress};
 
 pub(super) use table::trials;
@@ -51,8 +52,21 @@ pub(super) async fn run(
             let platform = LocalStreams::new(local, program, place.store.directory().to_owned());
             measure(args, experiment, plan, &place, platform, listener).await
         }
+        PlatformKind::Kubernetes if args.pods.is_some() => {
+            anyhow::bail!("--pods: pods of streams are not kept between runs; leave it out")
+        }
         PlatformKind::Kubernetes => {
-            anyhow::bail!("spec.platform: kubernetes runs frames; run streams with platform local")
+            let id = earlier.as_ref().map(|earlier| earlier.store.id());
+            let say = |text: &str| args.note(text);
+            let mut cluster =
+                KubernetesPlan::new(experiment, &[], id, &say).await.map_err(PlatformError::from)?;
+            cluster.remove_leftovers(&say).await.map_err(PlatformError::from)?;
+            cluster.validate(experiment).await.map_err(PlatformError::from)?;
+            cluster.notes.iter().for_each(|note| args.note(note));
+            let place = Place::of(earlier, args)?;
+            let (id, directory) = (place.store.id(), place.store.directory());
+            let platform = KubernetesPlatform::new(cluster, experiment.clone(), id, directory);
+            measure(args, experiment, plan, &place, platform, listener).await
         }
     }
 }
@@ -128,6 +142,9 @@ async fn measure(
 
 /// Prints the plan of a run and the agents that it would start.
 pub(super) fn dry_run(args: &RunArgs, experiment: &Experiment, plan: &StreamsPlan) -> anyhow::Result<()> {
+    if experiment.platform() == PlatformKind::Kubernetes {
+        return runtime()?.block_on(dry_run_of_pods(args, experiment, plan));
+    }
     let local = LocalStreamsPlan::new(experiment)?;
     let program = match HOSTPLANE.find(args.hostplane.clone()) {
         Ok(path) => path.display().to_string(),
@@ -153,6 +170,30 @@ pub(super) fn dry_run(args: &RunArgs, experiment: &Experiment, plan: &StreamsPla
     }
     for note in &local.notes {
         print(&format!("note: {note}"))?;
+    }
+    Ok(())
+}
+
+/// Prints plan and manifests. The API server validates the manifests without storing them.
+async fn dry_run_of_pods(args: &RunArgs, experiment: &Experiment, plan: &StreamsPlan) -> anyhow::Result<()> {
+    let mut cluster = KubernetesPlan::new(experiment, &[], None, &say).await.map_err(PlatformError::from)?;
+    let objects = manifests::of(&cluster, experiment);
+    cluster.validate(experiment).await.map_err(PlatformError::from)?;
+    let view = plan.view(experiment, &[]);
+    if args.json {
+        let plan = json!({ "plan": view, "namespace": cluster.namespace, "server": cluster.server, "manifests": objects, "notes": cluster.notes });
+        return Ok(print(&serde_json::to_string(&plan)?)?);
+    }
+    // As comments, so that `kubectl apply` accepts the whole output.
+    for line in table::plan(&view, None).lines() {
+        print(format!("# {line}").trim_end())?;
+    }
+    print(&format!("# namespace {} of {}", cluster.namespace, cluster.server))?;
+    for note in &cluster.notes {
+        print(&format!("# note: {note}"))?;
+    }
+    for object in &objects {
+        print(&format!("---\n{}", serde_saphyr::to_string(object)?.trim_end()))?;
     }
     Ok(())
 }

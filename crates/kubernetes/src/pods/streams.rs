@@ -1,0 +1,190 @@
+//! Pods of streams. They comply with the `restricted` Pod Security Standard: no capability, no user 0, no directory of
+//! the node.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Affinity, Capabilities, Container, KeyToPath, Pod, PodAffinity, PodAffinityTerm, PodAntiAffinity,
+    PodSecurityContext, PodSpec, SeccompProfile, SecretVolumeSource, SecurityContext,
+    TopologySpreadConstraint, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use linerate_experiment::kubernetes::PlacementRule;
+
+use super::{
+    AGENT, AGENT_PORT, EXIT_WHEN_ORPHANED, GRACE_SECONDS, HOSTNAME, PROGRAMS, PodPlan, Run, SECRETS, names,
+    resources,
+};
+
+/// User and group of the agent: nobody's.
+const USER: i64 = 65_534;
+/// Port at which streams arrive, on all addresses of the pod.
+const STREAMS_PORT: u16 = 22_023;
+
+/// Manifest of the pod of an agent of streams.
+pub(super) fn pod(run: &Run<'_>, plan: &PodPlan) -> Pod {
+    let settings = run.settings();
+    let mut metadata = run.metadata(plan.name());
+    metadata.labels.get_or_insert_default().insert(names::ROLE.to_owned(), plan.agent.role.to_string());
+    if !settings.networks.is_empty() {
+        let networks = settings.networks.join(",");
+        metadata.annotations = Some(BTreeMap::from([("k8s.v1.cni.cncf.io/networks".to_owned(), networks)]));
+    }
+    let seccomp = SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() };
+    let security = SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        privileged: Some(false),
+        read_only_root_filesystem: Some(true),
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        ..SecurityContext::default()
+    };
+    let token = Volume {
+        name: "token".to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(names::SECRET.to_owned()),
+            // The agent's group may read it.
+            items: Some(vec![KeyToPath { key: plan.name(), path: "token".to_owned(), mode: Some(0o440) }]),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let mount = VolumeMount {
+        name: "token".to_owned(),
+        mount_path: SECRETS.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    Pod {
+        metadata,
+        spec: Some(PodSpec {
+            restart_policy: Some("Never".to_owned()),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            termination_grace_period_seconds: Some(GRACE_SECONDS),
+            affinity: affinity(run),
+            topology_spread_constraints: spread(run),
+            security_context: Some(PodSecurityContext {
+                fs_group: Some(USER),
+                run_as_non_root: Some(true),
+                seccomp_profile: Some(seccomp),
+                ..PodSecurityContext::default()
+            }),
+            containers: vec![Container {
+                name: AGENT.to_owned(),
+                image: Some(settings.image.clone()),
+                image_pull_policy: Some(settings.image_pull_policy.name().to_owned()),
+                command: Some(agent(run)),
+                env: run.environment(),
+                resources: Some(resources(run.experiment)),
+                security_context: Some(security),
+                termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+                volume_mounts: Some(vec![mount]),
+                ..Container::default()
+            }],
+            volumes: Some(vec![token]),
+            ..PodSpec::default()
+        }),
+        ..Pod::default()
+    }
+}
+
+fn agent(run: &Run<'_>) -> Vec<String> {
+    let mut command = vec![format!("{PROGRAMS}/linerate-hostplane"), "agent".to_owned()];
+    for (option, value) in [
+        ("--listen", format!("127.0.0.1:{AGENT_PORT}")),
+        ("--streams", format!("0.0.0.0:{STREAMS_PORT}")),
+        ("--token-file", format!("{SECRETS}/token")),
+        ("--exit-when-orphaned", EXIT_WHEN_ORPHANED.to_owned()),
+    ] {
+        command.extend([option.to_owned(), value]);
+    }
+    command.extend(run.experiment.safety().options());
+    command
+}
+
+fn of_run(run: &Run<'_>) -> LabelSelector {
+    LabelSelector { match_labels: Some(names::labels(run.id)), ..LabelSelector::default() }
+}
+
+/// All pods on one node, or each on another.
+fn affinity(run: &Run<'_>) -> Option<Affinity> {
+    let term = PodAffinityTerm {
+        label_selector: Some(of_run(run)),
+        topology_key: HOSTNAME.to_owned(),
+        ..PodAffinityTerm::default()
+    };
+    let mut affinity = Affinity::default();
+    match run.settings().placement {
+        PlacementRule::Any => return None,
+        PlacementRule::SameNode => {
+            affinity.pod_affinity = Some(PodAffinity {
+                required_during_scheduling_ignored_during_execution: Some(vec![term]),
+                ..PodAffinity::default()
+            });
+        }
+        PlacementRule::DifferentNodes => {
+            affinity.pod_anti_affinity = Some(PodAntiAffinity {
+                required_during_scheduling_ignored_during_execution: Some(vec![term]),
+                ..PodAntiAffinity::default()
+            });
+        }
+    }
+    Some(affinity)
+}
+
+/// Without a rule, pods are spread over the nodes as evenly as there is room.
+fn spread(run: &Run<'_>) -> Option<Vec<TopologySpreadConstraint>> {
+    (run.settings().placement == PlacementRule::Any).then(|| {
+        vec![TopologySpreadConstraint {
+            label_selector: Some(of_run(run)),
+            max_skew: 1,
+            topology_key: HOSTNAME.to_owned(),
+            when_unsatisfiable: "ScheduleAnyway".to_owned(),
+            ..TopologySpreadConstraint::default()
+        }]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use linerate_experiment::{Experiment, Overrides};
+
+    use super::*;
+    use crate::security::{Level, needed};
+
+    #[test]
+    fn pods_of_streams_are_restricted() {
+        let text = "apiVersion: linerate.dev/v1alpha1
+kind: Experiment
+spec:
+  platform: kubernetes
+  streams: {rates: [1mbps]}
+  topology: {kind: mesh, agents: 3, interfaces: [eth0, net1]}
+  safety: {maxRate: 1gbps}
+  kubernetes: {networks: [lan]}
+";
+        let experiment = Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap();
+        let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
+        let topology = experiment.topology();
+        assert_eq!(topology.groups.len(), 3);
+        let plan = PodPlan { group: 1, agent: topology.groups[1].agents[0].clone(), node: None };
+        let pod = run.pod(&plan);
+        assert_eq!(needed(&pod), (Level::Restricted, Vec::new()));
+        assert_eq!(pod.metadata.name.as_deref(), Some("a1"));
+        assert_eq!(pod.metadata.annotations.unwrap()["k8s.v1.cni.cncf.io/networks"], "lan");
+        let spec = pod.spec.unwrap();
+        let agent = &spec.containers[0];
+        let command = agent.command.as_ref().unwrap().join(" ");
+        assert_eq!(
+            command,
+            "/usr/local/bin/linerate-hostplane agent --listen 127.0.0.1:22022 --streams 0.0.0.0:22023 --token-file \
+             /run/secrets/linerate/token --exit-when-orphaned 60s --max-rate 1gbps"
+        );
+        let limits = agent.resources.as_ref().unwrap().limits.as_ref().unwrap();
+        assert_eq!(limits.keys().collect::<Vec<_>>(), ["cpu", "memory"]);
+        assert!(spec.topology_spread_constraints.is_some() && spec.init_containers.is_none());
+    }
+}
