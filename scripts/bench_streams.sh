@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up what is missing and prints the benchmarks of streams as ratios to iperf3, both in turns on the loopback interface.
+# Sets up what is missing and prints the benchmarks of streams as ratios to iperf3, iperf2, nuttcp and riperf3, all in turns on the loopback
+# interface.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/setup.sh
@@ -7,28 +8,33 @@ cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'END'
-Usage: scripts/bench_streams.sh [--seconds N] [--rounds N]
+Usage: scripts/bench_streams.sh [--seconds N] [--rounds N] [--streams LIST] [--only tcp|udp]
 
-Prints, each as the median of several rounds and as a ratio to iperf3 of the same rounds: TCP over 1, 8 and 128 streams (Gbit/s, and CPU seconds of
-both ends per Gbit), and UDP datagrams per second with one CPU for each end, with and without segmentation offload. Takes some minutes; the machine
-should do nothing else.
+Prints, each as the median of several rounds and as ratios to other programs of the same rounds: TCP over 1, 8, 128 and 3,000 streams (Gbit/s, and
+CPU seconds of both ends per Gbit, as the kernel counts them for the processes), and UDP datagrams per second with one CPU for each end, with and
+without segmentation offload. iperf3, riperf3 and nuttcp have at most 128 streams. Takes some minutes; the machine should do nothing else.
 
-  --seconds N   how long each run sends (default: 3)
-  --rounds N    rounds, an odd number (default: 5)
+  --seconds N      how long each run sends (default: 3)
+  --rounds N       rounds, an odd number (default: 5)
+  --streams LIST   numbers of TCP streams (default: "1 8 128 3000")
+  --only tcp|udp   one of both parts
 END
 }
-seconds=3 rounds=5
+seconds=3 rounds=5 counts="1 8 128 3000" only=
 while [ $# -gt 0 ]; do
     case $1 in
         -h | --help | help) usage && exit 0 ;;
         --seconds) seconds=${2:-} && shift 2 ;;
         --rounds) rounds=${2:-} && shift 2 ;;
+        --streams) counts=${2:-} && shift 2 ;;
+        --only) only=${2:-} && shift 2 ;;
         *) printf '%s\n' "error: there is no option '$1'; see scripts/bench_streams.sh --help" >&2 && exit 2 ;;
     esac
 done
 
-need_packages iperf3 jq
+need_packages iperf3 iperf nuttcp jq util-linux
 need_rust
+need_riperf3
 cargo build --release --quiet -p linerate-hostplane --bins
 ours=target/release/linerate-hostplane
 LINERATE_TOKEN=$(head -c 24 /dev/urandom | base64)
@@ -36,73 +42,176 @@ export LINERATE_TOKEN
 work=$(mktemp -d)
 servers=()
 trap 'kill "${servers[@]}" 2>/dev/null || true; rm -rf "$work"' EXIT
+# Thousands of sockets at both ends.
+ulimit -n "$(ulimit -Hn)"
 
-# serve NAME OPTION…: our server; its port is in $work/NAME.
+# serve NAME PORT COMMAND…: a server of another program; its process is in $work/NAME.pid.
 serve() {
-    local log="$work/$1.log"
-    "$ours" serve --listen 127.0.0.1:0 --json "${@:2}" >"$log" 2>/dev/null &
+    "${@:3}" >"$work/$1.log" 2>/dev/null &
     servers+=($!)
+    echo $! >"$work/$1.pid"
+    echo "$2" >"$work/$1.port"
+}
+# serve_ours NAME PREFIX…: our server on a free port, behind other commands.
+serve_ours() {
+    local log="$work/$1.log"
+    "${@:2}" "$ours" serve --listen 127.0.0.1:0 --json >"$log" 2>/dev/null &
+    servers+=($!)
+    echo $! >"$work/$1.pid"
     until [ -s "$log" ]; do sleep 0.05; done
-    head -1 "$log" | jq -r '.listening[0] | split(":")[-1]' >"$work/$1"
+    head -1 "$log" | jq -r '.listening[0] | split(":")[-1]' >"$work/$1.port"
+}
+port() { cat "$work/$1.port"; }
+
+# cpu_ticks PID…: user and system time of processes and of their children that have ended, in hundredths of a second.
+cpu_ticks() {
+    local pid total=0 ticks
+    for pid in "$@"; do
+        ticks=$(sed 's/.*) //' "/proc/$pid/stat" | awk '{ print $12 + $13 + $14 + $15 }')
+        total=$((total + ticks))
+    done
+    echo "$total"
 }
 
-serve free
-iperf3 --server --port 15201 >/dev/null 2>&1 &
-servers+=($!)
-
-# Each prints: received Gbit/s, CPU seconds of both ends per received Gbit, datagrams per second sent and received.
-by_us() {
-    "$ours" "$1" 127.0.0.1 --port "$(cat "$work/$2")" --json --quiet --duration "${seconds}s" "${@:3}" | jq -r '.directions[0] as $d
-        | ($d.received_bytes * 8 / 1e9) as $gbit
-        | [$d.received_bps / 1e9, (.client.cpu.process_s + .server.cpu.process_s) / $gbit, ($d.udp.offered_pps // 0), ($d.udp.received_pps // 0)] | @tsv'
+# measured NAME COMMAND…: runs a client; its output goes to $work/out, the CPU seconds of both ends to $work/cpu.
+measured() {
+    local server before after client
+    server=$(cat "$work/$1.pid")
+    before=$(cpu_ticks "$server")
+    { TIMEFORMAT='%U %S' && time "${@:2}" >"$work/out" 2>"$work/err"; } 2>"$work/time" || true
+    sleep 0.1
+    after=$(cpu_ticks "$server")
+    client=$(awk '{ print $1 + $2 }' "$work/time")
+    awk -v client="$client" -v ticks="$((after - before))" 'BEGIN { print client + ticks / 100 }' >"$work/cpu"
 }
-# iperf3 gives CPU use in per cent of one CPU.
-by_iperf3() {
-    iperf3 --client 127.0.0.1 --port 15201 --json --time "$seconds" "$@" | jq -r '.end as $e | ($e.sum_received // $e.sum) as $r
-        | ($e.sum.packets // 0) as $sent | ($sent - ($e.sum.lost_packets // 0)) as $received | ($e.sum.seconds // 1) as $seconds
-        | ($r.bits_per_second * (if $sent > 0 then $received / $sent else 1 end) / 1e9) as $gbps
-        | [$gbps, ($e.cpu_utilization_percent.host_total + $e.cpu_utilization_percent.remote_total) / 100 / $gbps,
-           $sent / $seconds, $received / $seconds] | @tsv'
+# row GBIT_PER_S GBIT SENT_PER_S RECEIVED_PER_S: Gbit/s, CPU seconds per Gbit, datagrams per second.
+row() { awk -v gbps="$1" -v gbit="$2" -v cpu="$(cat "$work/cpu")" -v sent="$3" -v got="$4" 'BEGIN { printf "%s\t%s\t%s\t%s\n", gbps, cpu / (gbit > 0 ? gbit : 1e-9), sent, got }'; }
+# Values in the order that `row` wants.
+rows_of() { local values && read -ra values && row "${values[@]}"; }
+
+# Each runs one test and prints a row: NAME of the server, tcp or udp, streams or options.
+ours_tcp() {
+    measured "$1" "${@:3}" "$ours" tcp 127.0.0.1 --port "$(port "$1")" --json --quiet --duration "${seconds}s" --parallel "$2"
+    jq -r '.directions[0] | "\(.received_bps / 1e9) \(.received_bytes * 8 / 1e9) 0 0"' "$work/out" | rows_of
+}
+iperf3_tcp() {
+    measured "$1" "${@:3}" iperf3 --client 127.0.0.1 --port "$(port "$1")" --json --time "$seconds" --parallel "$2"
+    jq -r '.end.sum_received | "\(.bits_per_second / 1e9) \(.bytes * 8 / 1e9) 0 0"' "$work/out" | rows_of
+}
+riperf3_tcp() {
+    measured "$1" "${@:3}" "$LINERATE_RIPERF3" --client 127.0.0.1 --port "$(port "$1")" --json --time "$seconds" --parallel "$2"
+    jq -r '.end.sum_received | "\(.bits_per_second / 1e9) \(.bytes * 8 / 1e9) 0 0"' "$work/out" | rows_of
+}
+iperf2_tcp() {
+    measured "$1" "${@:3}" iperf --client 127.0.0.1 --port "$(port "$1")" --reportstyle C --time "$seconds" --parallel "$2"
+    # A line per stream.
+    awk -F, '$6 > 0 { bytes += $8; rate += $9 } END { print rate / 1e9, bytes * 8 / 1e9, 0, 0 }' "$work/out" | rows_of
+}
+nuttcp_tcp() {
+    measured "$1" "${@:3}" nuttcp -fparse -P "$(port "$1")" -p 15310 -T "$seconds" -N "$2" 127.0.0.1
+    tr ' ' '\n' <"$work/out" | awk -F= '{ value[$1] = $2 } END { print value["rate_Mbps"] / 1e3, value["megabytes"] * 8 * 1.048576 / 1e3, 0, 0 }' | rows_of
+}
+ours_udp() {
+    measured "$1" taskset 1 "$ours" udp 127.0.0.1 --port "$(port "$1")" --json --quiet --duration "${seconds}s" --rate max --size 1472 --cpus 0 "${@:2}"
+    jq -r '.directions[0] | "\(.received_bps / 1e9) \(.received_bytes * 8 / 1e9) \(.udp.offered_pps) \(.udp.received_pps)"' "$work/out" | rows_of
+}
+# iperf3's own form: sent and lost.
+iperf3_form_udp() {
+    jq -r '.end.sum as $s | ($s.packets - $s.lost_packets) as $got
+        | "\($got * 1472 * 8 / 1e9 / $s.seconds) \($got * 1472 * 8 / 1e9) \($s.packets / $s.seconds) \($got / $s.seconds)"' "$work/out" | rows_of
+}
+iperf3_udp() {
+    measured "$1" taskset 1 iperf3 --client 127.0.0.1 --port "$(port "$1")" --json --time "$seconds" --udp --bitrate 0 --length 1472
+    iperf3_form_udp
+}
+riperf3_udp() {
+    measured "$1" taskset 1 "$LINERATE_RIPERF3" --client 127.0.0.1 --port "$(port "$1")" --json --time "$seconds" --udp --bitrate 0 --length 1472
+    iperf3_form_udp
+}
+iperf2_udp() {
+    # Its server of UDP may crash after a test: each test has its own. What arrived is in the server's report.
+    serve "$1" 15212 taskset 2 iperf --server --udp --len 1472 --port 15212
+    sleep 0.2
+    measured "$1" taskset 1 iperf --client 127.0.0.1 --port 15212 --time "$seconds" --udp --bandwidth 100g --len 1472
+    kill "$(cat "$work/$1.pid")" 2>/dev/null || true
+    tr '/' ' ' <"$work/$1.log" | awk -v s="$seconds" '/%\)/ { for (i = 1; i < NF; i++) if ($(i + 2) ~ /%/) { lost = $i; all = $(i + 1) } }
+        END { got = all - lost; print got * 11776 / 1e9 / s, got * 11776 / 1e9, all / s, got / s }' | rows_of
+}
+nuttcp_udp() {
+    measured "$1" taskset 1 nuttcp -fparse -P "$(port "$1")" -p 15311 -T "$seconds" -u -Ru -l1472 127.0.0.1
+    tr ' ' '\n' <"$work/out" | awk -F= -v s="$seconds" '{ value[$1] = $2 } END { got = value["pkt"] - value["drop"]
+        print got * 11776 / 1e9 / s, got * 11776 / 1e9, value["pkt"] / s, got / s }' | rows_of
 }
 
 # median COLUMN FILE
 median() { cut -f"$1" "$2" | sort -g | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'; }
 
-# compare NAME: the files $work/ours and $work/theirs, by Gbit/s and CPU.
-compare_tcp() {
-    awk -v name="$1" -v a="$(median 1 "$work/ours")" -v b="$(median 1 "$work/theirs")" -v c="$(median 2 "$work/ours")" -v d="$(median 2 "$work/theirs")" \
-        'BEGIN { printf "%-12s %8.2f %8.2f %8.2f   %9.4f %9.4f %8.2f\n", name, a, b, a / b, c, d, c / d }'
+peers=(iperf3 iperf2 nuttcp riperf3)
+[ -x "$LINERATE_RIPERF3" ] || peers=(iperf3 iperf2 nuttcp)
+
+tcp() {
+    serve_ours tcp
+    serve iperf3 15201 iperf3 --server --port 15201
+    serve iperf2 15202 iperf --server --port 15202
+    serve nuttcp 15203 nuttcp -S --nofork -P 15203
+    serve riperf3 15204 "$LINERATE_RIPERF3" --server --port 15204
+    sleep 0.5
+    echo "TCP over loopback, $seconds s each; median of $rounds rounds, in turns. Ratios: ours to the other's"
+    printf '%-14s %-10s %8s %8s   %10s %8s\n' '' '' 'Gbit/s' ratio 'CPU s/Gbit' ratio
+    local streams peer own
+    for streams in $counts; do
+        rm -f "$work"/row.*
+        for _ in $(seq "$rounds"); do
+            ours_tcp tcp "$streams" >>"$work/row.ours"
+            for peer in "${peers[@]}"; do
+                [ "$streams" -le 128 ] || [ "$peer" = iperf2 ] || continue
+                "${peer}_tcp" "$peer" "$streams" >>"$work/row.$peer" || say "$peer: no result"
+            done
+        done
+        own=$(median 1 "$work/row.ours") cost=$(median 2 "$work/row.ours")
+        printf '%-14s %-10s %8.2f %8s   %10.4f\n' "$streams streams" ours "$own" '' "$cost"
+        for peer in "${peers[@]}"; do
+            [ -s "$work/row.$peer" ] || continue
+            awk -v name="$peer" -v a="$own" -v b="$(median 1 "$work/row.$peer")" -v c="$cost" -v d="$(median 2 "$work/row.$peer")" \
+                'BEGIN { printf "%-14s %-10s %8.2f %8.2f   %10.4f %8.2f\n", "", name, b, a / (b > 0 ? b : 1e-9), d, c / (d > 0 ? d : 1e-9) }'
+        done
+    done
 }
 
-echo "TCP over loopback, $seconds s each; median of $rounds rounds, in turns"
-printf '%-12s %8s %8s %8s   %9s %9s %8s\n' '' 'Gbit/s' iperf3 ratio 'CPU s/Gbit' iperf3 ratio
-for streams in 1 8 128; do
-    : >"$work/ours" && : >"$work/theirs"
+udp() {
+    if [ "$(nproc)" -lt 2 ]; then
+        say "UDP with one CPU for each end: NOT RUN, there is one CPU"
+        return 0
+    fi
+    serve_ours udp taskset 2
+    serve iperf3u 15211 taskset 2 iperf3 --server --port 15211
+    serve nuttcpu 15213 taskset 2 nuttcp -S --nofork -P 15213
+    serve riperf3u 15214 taskset 2 "$LINERATE_RIPERF3" --server --port 15214
+    sleep 0.5
+    echo "UDP over loopback, 1472 bytes, one CPU for each end, $seconds s each; median of $rounds rounds, in turns. Ratios: ours to the other's"
+    printf '%-36s %12s %12s %8s %12s\n' '' 'sent /s' 'received /s' ratio 'CPU s/Gbit'
+    rm -f "$work"/row.*
+    local peer name base
     for _ in $(seq "$rounds"); do
-        by_us tcp free --parallel "$streams" >>"$work/ours"
-        by_iperf3 --parallel "$streams" >>"$work/theirs"
+        ours_udp udp >>"$work/row.ours"
+        ours_udp udp --gso 44 >>"$work/row.gso"
+        ours_udp udp --gso 44 --gro >>"$work/row.gro"
+        for peer in "${peers[@]}"; do
+            "${peer}_udp" "${peer}u" >>"$work/row.$peer" 2>/dev/null || say "$peer: no result"
+        done
     done
-    compare_tcp "$streams streams"
-done
+    base=$(median 4 "$work/row.ours")
+    for peer in ours gso gro "${peers[@]}"; do
+        [ -s "$work/row.$peer" ] || continue
+        case $peer in
+            gso) name='ours, the kernel cuts (--gso)' ;;
+            gro) name='ours, cuts and joins (--gso --gro)' ;;
+            *) name=$peer ;;
+        esac
+        awk -v name="$name" -v sent="$(median 3 "$work/row.$peer")" -v got="$(median 4 "$work/row.$peer")" -v base="$base" -v cpu="$(median 2 "$work/row.$peer")" \
+            'BEGIN { printf "%-36s %12.0f %12.0f %8.2f %12.4f\n", name, sent, got, base / (got > 0 ? got : 1e-9), cpu }'
+    done
+}
 
-if [ "$(nproc)" -lt 2 ]; then
-    say "UDP with one CPU for each end: NOT RUN, there is one CPU"
-    exit 0
-fi
-echo
-echo "UDP over loopback, 1472 bytes, one CPU for each end, $seconds s each; median of $rounds rounds, in turns"
-printf '%-34s %12s %12s %8s\n' '' 'sent /s' 'received /s' ratio
-serve pinned --cpus 1
-rm -f "$work"/udp.*
-for _ in $(seq "$rounds"); do
-    by_iperf3 --udp --bitrate 0 --length 1472 --affinity 0,1 >>"$work/udp.0"
-    by_us udp pinned --rate max --size 1472 --cpus 0 >>"$work/udp.1"
-    by_us udp pinned --rate max --size 1472 --cpus 0 --gso 44 >>"$work/udp.2"
-    by_us udp pinned --rate max --size 1472 --cpus 0 --gso 44 --gro >>"$work/udp.3"
-done
-names=('iperf3' 'ours' 'ours, the kernel cuts (--gso)' 'ours, cuts and joins (--gso --gro)')
-base=$(median 4 "$work/udp.0")
-for index in 0 1 2 3; do
-    awk -v name="${names[$index]}" -v sent="$(median 3 "$work/udp.$index")" -v got="$(median 4 "$work/udp.$index")" -v base="$base" \
-        'BEGIN { printf "%-34s %12.0f %12.0f %8.2f\n", name, sent, got, got / base }'
-done
+[ "$only" = udp ] || tcp
+[ "$only" = tcp ] || { echo && udp; }
