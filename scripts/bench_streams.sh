@@ -162,7 +162,7 @@ tcp() {
     for streams in $counts; do
         rm -f "$work"/row.*
         for _ in $(seq "$rounds"); do
-            ours_tcp tcp "$streams" >>"$work/row.ours"
+            ours_tcp tcp "$streams" >>"$work/row.ours" || { cat "$work/err" "$work/out" >&2 && die "no result of this program"; }
             for peer in "${peers[@]}"; do
                 [ "$streams" -le 128 ] || [ "$peer" = iperf2 ] || continue
                 "${peer}_tcp" "$peer" "$streams" >>"$work/row.$peer" || say "$peer: no result"
