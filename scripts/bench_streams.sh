@@ -77,9 +77,12 @@ cpu_ticks() {
 measured() {
     local server before after client
     server=$(cat "$work/$1.pid")
+    # A server may have crashed under an earlier test.
+    [ -e "/proc/$server" ] || return 1
     before=$(cpu_ticks "$server")
     { TIMEFORMAT='%U %S' && time "${@:2}" >"$work/out" 2>"$work/err"; } 2>"$work/time" || true
     sleep 0.1
+    [ -e "/proc/$server" ] || return 1
     after=$(cpu_ticks "$server")
     client=$(awk '{ print $1 + $2 }' "$work/time")
     awk -v client="$client" -v ticks="$((after - before))" 'BEGIN { print client + ticks / 100 }' >"$work/cpu"
@@ -87,32 +90,32 @@ measured() {
 # row GBIT_PER_S GBIT SENT_PER_S RECEIVED_PER_S: Gbit/s, CPU seconds per Gbit, datagrams per second.
 row() { awk -v gbps="$1" -v gbit="$2" -v cpu="$(cat "$work/cpu")" -v sent="$3" -v got="$4" 'BEGIN { printf "%s\t%s\t%s\t%s\n", gbps, cpu / (gbit > 0 ? gbit : 1e-9), sent, got }'; }
 # Values in the order that `row` wants.
-rows_of() { local values && read -ra values && row "${values[@]}"; }
+rows_of() { local values && read -ra values && [ "${values[0]}" != 0 ] && row "${values[@]}"; }
 
 # Each runs one test and prints a row: NAME of the server, tcp or udp, streams or options.
 ours_tcp() {
-    measured "$1" "${@:3}" "$ours" tcp 127.0.0.1 --port "$(port "$1")" --json --quiet --duration "${seconds}s" --parallel "$2"
+    measured "$1" "${@:3}" "$ours" tcp 127.0.0.1 --port "$(port "$1")" --json --quiet --duration "${seconds}s" --parallel "$2" || return 1
     jq -r '.directions[0] | "\(.received_bps / 1e9) \(.received_bytes * 8 / 1e9) 0 0"' "$work/out" | rows_of
 }
 iperf3_tcp() {
-    measured "$1" "${@:3}" iperf3 --client 127.0.0.1 --port "$(port "$1")" --json --time "$seconds" --parallel "$2"
+    measured "$1" "${@:3}" iperf3 --client 127.0.0.1 --port "$(port "$1")" --json --time "$seconds" --parallel "$2" || return 1
     jq -r '.end.sum_received | "\(.bits_per_second / 1e9) \(.bytes * 8 / 1e9) 0 0"' "$work/out" | rows_of
 }
 riperf3_tcp() {
-    measured "$1" "${@:3}" "$LINERATE_RIPERF3" --client 127.0.0.1 --port "$(port "$1")" --json --time "$seconds" --parallel "$2"
+    measured "$1" "${@:3}" "$LINERATE_RIPERF3" --client 127.0.0.1 --port "$(port "$1")" --json --time "$seconds" --parallel "$2" || return 1
     jq -r '.end.sum_received | "\(.bits_per_second / 1e9) \(.bytes * 8 / 1e9) 0 0"' "$work/out" | rows_of
 }
 iperf2_tcp() {
-    measured "$1" "${@:3}" iperf --client 127.0.0.1 --port "$(port "$1")" --reportstyle C --time "$seconds" --parallel "$2"
+    measured "$1" "${@:3}" iperf --client 127.0.0.1 --port "$(port "$1")" --reportstyle C --time "$seconds" --parallel "$2" || return 1
     # A line per stream.
     awk -F, '$6 > 0 { bytes += $8; rate += $9 } END { print rate / 1e9, bytes * 8 / 1e9, 0, 0 }' "$work/out" | rows_of
 }
 nuttcp_tcp() {
-    measured "$1" "${@:3}" nuttcp -fparse -P "$(port "$1")" -p 15310 -T "$seconds" -N "$2" 127.0.0.1
+    measured "$1" "${@:3}" nuttcp -fparse -P "$(port "$1")" -p 15310 -T "$seconds" -N "$2" 127.0.0.1 || return 1
     tr ' ' '\n' <"$work/out" | awk -F= '{ value[$1] = $2 } END { print value["rate_Mbps"] / 1e3, value["megabytes"] * 8 * 1.048576 / 1e3, 0, 0 }' | rows_of
 }
 ours_udp() {
-    measured "$1" taskset 1 "$ours" udp 127.0.0.1 --port "$(port "$1")" --json --quiet --duration "${seconds}s" --rate max --size 1472 --cpus 0 "${@:2}"
+    measured "$1" taskset 1 "$ours" udp 127.0.0.1 --port "$(port "$1")" --json --quiet --duration "${seconds}s" --rate max --size 1472 --cpus 0 "${@:2}" || return 1
     jq -r '.directions[0] | "\(.received_bps / 1e9) \(.received_bytes * 8 / 1e9) \(.udp.offered_pps) \(.udp.received_pps)"' "$work/out" | rows_of
 }
 # iperf3's own form: sent and lost.
@@ -121,24 +124,24 @@ iperf3_form_udp() {
         | "\($got * 1472 * 8 / 1e9 / $s.seconds) \($got * 1472 * 8 / 1e9) \($s.packets / $s.seconds) \($got / $s.seconds)"' "$work/out" | rows_of
 }
 iperf3_udp() {
-    measured "$1" taskset 1 iperf3 --client 127.0.0.1 --port "$(port "$1")" --json --time "$seconds" --udp --bitrate 0 --length 1472
+    measured "$1" taskset 1 iperf3 --client 127.0.0.1 --port "$(port "$1")" --json --time "$seconds" --udp --bitrate 0 --length 1472 || return 1
     iperf3_form_udp
 }
 riperf3_udp() {
-    measured "$1" taskset 1 "$LINERATE_RIPERF3" --client 127.0.0.1 --port "$(port "$1")" --json --time "$seconds" --udp --bitrate 0 --length 1472
+    measured "$1" taskset 1 "$LINERATE_RIPERF3" --client 127.0.0.1 --port "$(port "$1")" --json --time "$seconds" --udp --bitrate 0 --length 1472 || return 1
     iperf3_form_udp
 }
 iperf2_udp() {
     # Its server of UDP may crash after a test: each test has its own. What arrived is in the server's report.
     serve "$1" 15212 taskset 2 iperf --server --udp --len 1472 --port 15212
     sleep 0.2
-    measured "$1" taskset 1 iperf --client 127.0.0.1 --port 15212 --time "$seconds" --udp --bandwidth 100g --len 1472
+    measured "$1" taskset 1 iperf --client 127.0.0.1 --port 15212 --time "$seconds" --udp --bandwidth 100g --len 1472 || return 1
     kill "$(cat "$work/$1.pid")" 2>/dev/null || true
     tr '/' ' ' <"$work/$1.log" | awk -v s="$seconds" '/%\)/ { for (i = 1; i < NF; i++) if ($(i + 2) ~ /%/) { lost = $i; all = $(i + 1) } }
         END { got = all - lost; print got * 11776 / 1e9 / s, got * 11776 / 1e9, all / s, got / s }' | rows_of
 }
 nuttcp_udp() {
-    measured "$1" taskset 1 nuttcp -fparse -P "$(port "$1")" -p 15311 -T "$seconds" -u -Ru -l1472 127.0.0.1
+    measured "$1" taskset 1 nuttcp -fparse -P "$(port "$1")" -p 15311 -T "$seconds" -u -Ru -l1472 127.0.0.1 || return 1
     tr ' ' '\n' <"$work/out" | awk -F= -v s="$seconds" '{ value[$1] = $2 } END { got = value["pkt"] - value["drop"]
         print got * 11776 / 1e9 / s, got * 11776 / 1e9, value["pkt"] / s, got / s }' | rows_of
 }
