@@ -2,7 +2,9 @@
 
 use super::grid::Grid;
 use super::words::mpps;
-use linerate_report::search::{Found, answers, found, label, repeats, short_names, short_percent};
+use linerate_report::search::{
+    Found, Repeats, answers, found, label, repeats, short_names, short_percent, then,
+};
 use linerate_results::summary::Summary;
 
 /// A sentence and the rows of each search; empty in an experiment without one.
@@ -35,7 +37,24 @@ pub(super) fn searches(summary: &Summary, width: Option<usize>) -> String {
             table.add_row(row(name, &one));
         }
     }
-    format!("{text}{}\n", table.render(width))
+    format!("{text}{}\n{}", table.render(width), followed(&all, &names))
+}
+
+/// A line for each result of a benchmark that followed a search.
+fn followed(all: &[Repeats<'_>], names: &[String]) -> String {
+    let mut text = String::new();
+    for (repeats, name) in all.iter().zip(names) {
+        for search in &repeats.searches {
+            let number =
+                if repeats.searches.len() > 1 { format!(" #{}", search.number) } else { String::new() };
+            for told in search.then.iter().map(then::told) {
+                for line in &told.lines {
+                    text.push_str(&format!("{name}{number}: {}: {}: {line}\n", told.title, told.badge));
+                }
+            }
+        }
+    }
+    text
 }
 
 fn row(name: &str, one: &Found<'_>) -> [String; 11] {

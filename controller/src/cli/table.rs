@@ -206,9 +206,18 @@ fn searches_planned(view: &PlanView, width: Option<usize>) -> String {
     }
     let estimate =
         view.estimated_s.map_or("not known before".to_owned(), |seconds| format!("about {seconds:.0} s"));
+    let then = view
+        .searches
+        .first()
+        .map_or(&[][..], |search| &search.then)
+        .iter()
+        .map(|follow| format!("{} (about {:.0} s)", follow.name, follow.likely_s));
+    let then: Vec<String> = then.collect();
+    let then =
+        if then.is_empty() { String::new() } else { format!("after each search: {}\n", then.join(", ")) };
     let searches: usize = view.searches.iter().map(|search| search.searches).sum();
     format!(
-        "{}\n{}: {} on {}; total time {estimate}, more on a system whose limit varies by more than 2 %",
+        "{}\n{then}{}: {} on {}; total time {estimate}, more on a system whose limit varies by more than 2 %",
         table.render(width),
         view.experiment,
         if searches == 1 { "1 search".to_owned() } else { format!("{searches} searches") },

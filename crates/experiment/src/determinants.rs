@@ -1,6 +1,9 @@
 //! Determinants: a hash of everything that determines an experiment's results. Two experiments with the same
 //! hash measure the same thing in the same way.
 
+use std::time::Duration;
+
+use linerate_traffic::limit::Limit;
 use linerate_traffic::safety::Safety;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -41,6 +44,8 @@ impl Experiment {
         document.spec.profiles = None;
         document.spec.streams = None;
         document.spec.trial.repeats = TrialSection::default().repeats;
+        // What follows a search does not change its trials.
+        document.spec.search.iter_mut().for_each(|search| search.then.clear());
         let rest =
             json!({ "document": serde_json::to_value(&document)?, "version": env!("CARGO_PKG_VERSION") });
         Ok(TrialKeys { rest: hexadecimal(&serde_json::to_vec(&rest)?) })
@@ -104,6 +109,23 @@ impl TrialKeys {
         self.of_value(
             &json!({ "profile": profile, "repeat": repeat, "search": search, "path": path, "rest": self.rest }),
         )
+    }
+
+    /// The key of a trial of a benchmark that follows a search; `limit` is its end, and `rest` the time without traffic
+    /// before it.
+    pub fn of_follow_up(
+        &self,
+        profile: &Profile,
+        limit: &Limit,
+        rest: Duration,
+        repeat: u32,
+        search: &SearchTrial,
+        path: Option<&str>,
+    ) -> TrialKey {
+        self.of_value(&json!({
+            "profile": profile, "limit": limit, "pause_ms": rest.as_millis() as u64, "repeat": repeat,
+            "search": search, "path": path, "rest": self.rest
+        }))
     }
 
     fn of_value(&self, own: &Value) -> TrialKey {

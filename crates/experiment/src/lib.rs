@@ -33,7 +33,7 @@ use agents::AgentsSection;
 use direction::Direction;
 use document::{Document, LocalSection, PlatformKind, Traffic, TrialDuration, TrialSection, unplaced};
 use kubernetes::{KubernetesSection, LinkKind, PlacementRule, ResourceName};
-use search::SearchSection;
+use search::{SearchSection, check_follow_up};
 use streams::{StreamsProfile, StreamsTopology};
 use topology::Topology;
 
@@ -298,6 +298,11 @@ fn check_search(document: &Document) -> Result<(), Wrong> {
     }
     let goals: Vec<_> =
         not_empty("spec.search.goals", &search.goals)?.iter().map(|goal| goal.0.clone()).collect();
+    let names: Vec<&str> = search.goals.value.iter().map(|goal| goal.0.name.as_str()).collect();
+    for (index, follow) in search.then.iter().enumerate() {
+        check_follow_up(follow, &names)
+            .map_err(|problem| (Location::UNKNOWN, format!("spec.search.then[{index}].{problem}")))?;
+    }
     // Limits in other units depend on frame size and link, and are checked when those are known.
     let pps = |rate: Rate| if let Rate::Pps(pps) = rate { Some(pps) } else { None };
     let spec = SearchSpec {

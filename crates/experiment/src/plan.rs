@@ -44,6 +44,8 @@ pub struct Trial {
     pub search: Option<SearchTrial>,
     /// The only path that it loads; `None`: all.
     pub path: Option<String>,
+    /// Time without traffic before it, for buffers of the path to empty.
+    pub rest: Duration,
 }
 
 impl Trial {
@@ -207,6 +209,7 @@ pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanE
                 expected_duration,
                 search: None,
                 path: None,
+                rest: Duration::ZERO,
             })
         })
         .collect();
@@ -246,7 +249,11 @@ fn estimate(trials: &[Trial]) -> Option<Duration> {
 pub fn view(experiment: &Experiment, strategy: &dyn Strategy) -> PlanView {
     let trials = strategy.foreseen();
     let searches = strategy.forecast(TRIAL_OVERHEAD);
-    let searched = searches.iter().map(|search| search.likely_s).sum::<f64>();
+    let behind = |search: &SearchView| {
+        let each = search.then.iter().map(|follow| follow.likely_s).sum::<f64>();
+        search.likely_s + search.searches as f64 * each
+    };
+    let searched = searches.iter().map(behind).sum::<f64>();
     PlanView {
         experiment: experiment.name().to_owned(),
         pairs: experiment.pairs(),

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use linerate_search::methods::{Delays, LossSpan};
 use linerate_traffic::profile::Profile;
 
 use super::Experiment;
@@ -33,8 +34,14 @@ pub struct PathOutcome {
     pub intended_ns: Option<u64>,
     /// Seconds of sending.
     pub duration_s: f64,
+    /// Packets that the receiver dropped, as far as they are known to be its own drops; they are among the lost ones.
+    pub receiver_dropped: u64,
     /// Seconds of the trial besides its sending.
     pub overhead_s: f64,
+    /// Delays of its packets, one-way or there and back; `None` when they are not known.
+    pub delays: Option<Delays>,
+    /// When packets were lost; `None` when none was, or no time is known.
+    pub losses: Option<LossSpan>,
 }
 
 /// The part of the tester that limited a trial.
@@ -198,7 +205,10 @@ mod tests {
             limit: None,
             intended_ns: None,
             duration_s: 1.0,
+            receiver_dropped: 0,
             overhead_s: 0.0,
+            delays: None,
+            losses: None,
         };
         TrialOutcome::Measured(vec![path])
     }

@@ -2,6 +2,8 @@
 //! function from the goals and the trials so far to the next trial, without a clock and without I/O, so a
 //! search that was killed resumes by replaying its trials. Decisions use integers only.
 //!
+//! Other benchmarks, which need a throughput or stand alone, are in [`methods`].
+//!
 //! Classification of loads, bounds and conditional throughput are those of MLRsearch (RFC 9971); which load is
 //! tried next is our choice within its limits.
 
@@ -11,6 +13,7 @@ pub mod conclusion;
 pub mod goal;
 pub mod grid;
 pub mod measurement;
+pub mod methods;
 pub mod model;
 pub mod search;
 mod selector;

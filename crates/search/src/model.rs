@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use crate::measurement::{Measurement, TesterLimit};
+use crate::methods::{Delays, LossSpan, TrialLoad, TrialOutcome};
 use crate::search::Request;
 
 /// A modelled system. Loads in packets per second.
@@ -96,6 +97,16 @@ pub enum Model {
         /// Share of the capacity in those.
         cold_share: f64,
     },
+    /// A cliff that goes on losing everything for a while after an overload.
+    Recovering {
+        /// Name, for display.
+        #[serde(default)]
+        name: String,
+        /// Capacity.
+        capacity_pps: f64,
+        /// Seconds for which it loses everything after the load has come down.
+        recovery_s: f64,
+    },
     /// A generator that reaches its limit before the system does.
     GeneratorLimited {
         /// Name, for display.
@@ -146,6 +157,9 @@ impl Model {
                 ("cold_trials", cold_trials, 0.0, 1e9),
                 share("cold_share", cold_share),
             ],
+            Model::Recovering { capacity_pps, recovery_s, .. } => {
+                vec![load("capacity_pps", capacity_pps), ("recovery_s", recovery_s, 0.0, 86_400.0)]
+            }
             Model::GeneratorLimited { capacity_pps, generator_pps, .. } => {
                 vec![load("capacity_pps", capacity_pps), load("generator_pps", generator_pps)]
             }
@@ -182,7 +196,9 @@ impl<'m> Simulated<'m> {
         let cliff = |sent: u64, capacity_pps: f64| sent.saturating_sub((duration_s * capacity_pps) as u64);
         let mut sent = intended;
         let lost = match *self.model {
-            Model::Cliff { capacity_pps, .. } => cliff(sent, capacity_pps),
+            Model::Cliff { capacity_pps, .. } | Model::Recovering { capacity_pps, .. } => {
+                cliff(sent, capacity_pps)
+            }
             Model::Linear { knee_pps, lost_share, .. } => {
                 ((sent as f64 / duration_s - knee_pps).max(0.0) * lost_share * duration_s) as u64
             }
@@ -224,6 +240,114 @@ impl<'m> Simulated<'m> {
             unsent,
             limit: (unsent > 0).then_some(TesterLimit::Generator),
         }
+    }
+}
+
+/// Delay of a modelled system in nanoseconds, and what a full buffer adds for each packet in it.
+const DELAY_NS: u64 = 10_000;
+
+impl Simulated<'_> {
+    /// Runs a trial of a method, over a link that carries `link_pps` packets per second at most. Bursts and steps
+    /// need a model with one capacity; others forward a burst as they do a load at the rate of the link.
+    pub fn send(&mut self, load: &TrialLoad, link_pps: f64) -> TrialOutcome {
+        match *load {
+            TrialLoad::Steady { pps, duration_ns } => {
+                let outcome = self.measure(&Request { load_pps: pps, duration_ns, counted: true });
+                let delays = (outcome.sent > outcome.lost).then(|| self.delays(pps as f64));
+                let losses = (outcome.lost > 0).then(|| throughout(0, duration_ns));
+                TrialOutcome {
+                    sent: outcome.sent,
+                    lost: outcome.lost,
+                    unsent: outcome.unsent,
+                    sending_ns: duration_ns,
+                    limit: outcome.limit,
+                    delays,
+                    losses,
+                    ..TrialOutcome::default()
+                }
+            }
+            TrialLoad::Burst { packets } => {
+                self.ordinal += 1;
+                let (capacity_pps, buffer) = self.capacity();
+                let forwarded = (packets as f64 * (capacity_pps / link_pps).min(1.0)) as u64;
+                let lost = packets.saturating_sub(forwarded).saturating_sub(buffer);
+                let sending_ns = (packets as f64 / link_pps * 1e9) as u64;
+                let losses = (lost > 0).then(|| throughout(0, sending_ns));
+                TrialOutcome {
+                    sent: packets,
+                    lost,
+                    sending_ns,
+                    is_gapless: Some(true),
+                    losses,
+                    ..TrialOutcome::default()
+                }
+            }
+            TrialLoad::Step { first_pps, first_ns, then_pps, then_ns } => {
+                self.ordinal += 1;
+                let (capacity_pps, buffer) = self.capacity();
+                let packets = |pps: f64, ns: u64| (pps * ns as f64 / 1e9) as u64;
+                let excess = |pps: u64, ns| packets((pps as f64 - capacity_pps).max(0.0), ns);
+                let recovery_ns = match *self.model {
+                    Model::Recovering { recovery_s, .. } => (recovery_s * 1e9) as u64,
+                    _ => 0,
+                };
+                let overload = excess(first_pps, first_ns).saturating_sub(buffer);
+                let stuck_ns = if overload > 0 { recovery_ns.min(then_ns) } else { 0 };
+                let stuck = packets(then_pps as f64, stuck_ns);
+                let after = excess(then_pps, then_ns - stuck_ns);
+                let lost = overload + stuck + after;
+                let last_ns = if after > 0 { first_ns + then_ns } else { first_ns + stuck_ns };
+                let losses = (lost > 0).then(|| throughout(0, last_ns));
+                let sent = packets(first_pps as f64, first_ns) + packets(then_pps as f64, then_ns);
+                let sending_ns = first_ns + then_ns;
+                TrialOutcome { sent, lost, sending_ns, losses, ..TrialOutcome::default() }
+            }
+        }
+    }
+
+    /// Capacity and buffer of a model that has them.
+    fn capacity(&self) -> (f64, u64) {
+        match *self.model {
+            Model::Buffer { capacity_pps, buffer_packets, .. } => (capacity_pps, buffer_packets as u64),
+            Model::Cliff { capacity_pps, .. }
+            | Model::Floor { capacity_pps, .. }
+            | Model::Hole { capacity_pps, .. }
+            | Model::Stalls { capacity_pps, .. }
+            | Model::Jitter { capacity_pps, .. }
+            | Model::WarmUp { capacity_pps, .. }
+            | Model::Recovering { capacity_pps, .. }
+            | Model::GeneratorLimited { capacity_pps, .. } => (capacity_pps, 0),
+            Model::Linear { knee_pps, .. } => (knee_pps, 0),
+        }
+    }
+
+    /// Delays at a load: longer when a buffer is full.
+    fn delays(&self, pps: f64) -> Delays {
+        let (capacity_pps, buffer) = self.capacity();
+        let queued = if pps > capacity_pps { (buffer as f64 / capacity_pps * 1e9) as u64 } else { 0 };
+        let at = |part: u64| DELAY_NS + DELAY_NS * part / 100 + queued;
+        Delays {
+            min: DELAY_NS,
+            mean: at(20),
+            p50: at(10),
+            p90: at(50),
+            p99: at(90),
+            p999: at(100),
+            max: at(200),
+        }
+    }
+}
+
+/// Losses from one instant to another, in nanoseconds.
+fn throughout(first_ns: u64, last_ns: u64) -> LossSpan {
+    const INTERVAL_NS: u64 = 10_000_000;
+    LossSpan {
+        first_ns: Some(first_ns),
+        last_ns: Some(last_ns),
+        unplaced: 0,
+        intervals: (last_ns - first_ns).div_ceil(INTERVAL_NS),
+        interval_ns: INTERVAL_NS,
+        resolution_ns: 1,
     }
 }
 

@@ -117,7 +117,7 @@ fn a_tester_that_limits_the_result_is_named() {
 }
 
 /// Contents and times of the files of trials below `directory`.
-fn trial_files(directory: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
+pub(super) fn trial_files(directory: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
     let mut files = BTreeMap::new();
     let mut directories = vec![directory.to_owned()];
     while let Some(directory) = directories.pop() {
@@ -135,7 +135,7 @@ fn trial_files(directory: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
 }
 
 /// Waits until the search has `trials` trials on disk, and kills the controller.
-fn kill_after(bench: &Bench, controller: &mut Child, trials: usize) {
+pub(super) fn kill_after(bench: &Bench, controller: &mut Child, trials: usize) {
     let begun = Instant::now();
     while bench.experiment().is_none_or(|directory| trial_files(&directory).len() < trials) {
         assert!(begun.elapsed() < Duration::from_secs(60), "no {trials} trials after a minute");

@@ -9,8 +9,10 @@ use linerate_traffic::profile::FrameSizes;
 use linerate_traffic::rate::Rate;
 use serde::Serialize;
 
+use super::follow;
 use super::state::SearchState;
 use super::strategy::Searches;
+use super::then::FollowUp;
 
 /// Highest load that is assumed where it is known only during the run: a link of 10 Gbit/s.
 const ASSUMED_LINK_BPS: u64 = 10_000_000_000;
@@ -42,7 +44,19 @@ pub struct SearchView {
     pub likely_trials: usize,
     /// Seconds of the searches with the fewest trials.
     pub fewest_s: f64,
-    /// Seconds of the searches with the likely number of trials.
+    /// Seconds of the searches with the likely number of trials, without the benchmarks that follow.
+    pub likely_s: f64,
+    /// The benchmarks that follow each search; absent without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<FollowView>,
+}
+
+/// A benchmark that follows a search, as a dry run shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FollowView {
+    /// Its name.
+    pub name: &'static str,
+    /// Likely seconds of one.
     pub likely_s: f64,
 }
 
@@ -75,6 +89,11 @@ impl Searches {
             likely.sort_by(|one, other| one.1.total_cmp(&other.1));
             let (likely_trials, likely_s) =
                 likely.get(likely.len() / 2).copied().unwrap_or((fewest_trials, fewest_s));
+            let view = |follow: &FollowUp| FollowView {
+                name: follow.name(),
+                likely_s: follow::likely_s(follow, overhead, line_rate),
+            };
+            let then = self.section().then.iter().map(view).collect();
             views.push(SearchView {
                 profile: name.to_owned(),
                 frame_size: sizes.clone(),
@@ -87,6 +106,7 @@ impl Searches {
                 likely_trials,
                 fewest_s,
                 likely_s,
+                then,
             });
         }
         let budget_s = self.section().budget.map_or(f64::INFINITY, |budget| budget.get().as_secs_f64());

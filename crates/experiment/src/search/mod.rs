@@ -1,5 +1,6 @@
 //! Rate search of an experiment: its section of the document, and the strategy that chooses its trials.
 
+mod follow;
 mod forecast;
 mod section;
 mod share;
@@ -7,15 +8,22 @@ mod state;
 mod strategy;
 #[cfg(test)]
 mod tests;
+mod then;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use forecast::SearchView;
+pub(crate) use follow::check as check_follow_up;
+pub use follow::{FollowState, outcome};
+pub use forecast::{FollowView, SearchView};
 pub use section::{GoalSpec, LimitsOf, LoadLimits, SearchSection};
 pub use share::Share;
 pub use state::{Ended, SearchState, Step, combine, is_above};
 pub use strategy::Searches;
+pub use then::{
+    BackToBackSection, FollowUp, LatencySection, LossCurveSection, RecoverySection, ServiceSection,
+    SoakSection, Throughput,
+};
 
 /// How the paths of a search count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
@@ -78,4 +86,23 @@ pub enum SearchPurpose {
     WarmUp,
     /// Counts.
     Search,
+    /// Part of a latency measurement behind the search.
+    Latency,
+    /// Part of a loss curve behind the search.
+    LossCurve,
+    /// Part of a back-to-back measurement behind the search.
+    BackToBack,
+    /// Part of a measurement of recovery behind the search.
+    Recovery,
+    /// Part of a service activation test behind the search.
+    Service,
+    /// A long trial behind the search.
+    Soak,
+}
+
+impl SearchPurpose {
+    /// True for a trial of a benchmark that follows the search.
+    pub fn follows(self) -> bool {
+        !matches!(self, Self::Ceiling | Self::WarmUp | Self::Search)
+    }
 }

@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_saphyr::Spanned;
 
 use super::share::Share;
+use super::then::FollowUp;
 use super::{PartOf, SearchMode};
 use crate::document::unplaced;
 use crate::name::Name;
@@ -41,6 +42,9 @@ pub struct SearchSection {
     pub repeats: Ranged<1, 1000>,
     /// Parts of the set-up that belong to the path under test, and those of the tester.
     pub limits: LimitsOf,
+    /// Benchmarks that follow each search that has finished, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<FollowUp>,
 }
 
 impl Default for SearchSection {
@@ -53,6 +57,7 @@ impl Default for SearchSection {
             budget: None,
             repeats: Ranged::of::<1>(),
             limits: LimitsOf::default(),
+            then: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@ use linerate_search::measurement::{Measurement, TesterLimit};
 use linerate_search::{Next, Request, Search};
 use linerate_traffic::profile::Profile;
 
+use super::follow::FollowState;
 use super::{LimitsOf, MaxLoadSource, PartOf, SearchMode, SearchPurpose, SearchSection};
 use crate::determinants::TrialKey;
 use crate::plan::Trial;
@@ -60,8 +61,12 @@ pub struct SearchState {
     pub max: Option<(u64, MaxLoadSource)>,
     /// The search; `None` until its highest load is known.
     pub search: Option<Search>,
-    /// The recorded trials, in order.
+    /// The recorded trials of the search, in order.
     pub steps: Vec<Step>,
+    /// The benchmarks that follow, as far as they have begun.
+    pub follow: Vec<FollowState>,
+    /// Trials of those that were recorded or have failed.
+    pub follow_trials: u32,
     /// Key of the latest recorded trial.
     pub(super) last: Option<TrialKey>,
     /// The next trial; `None` when the search has ended.
@@ -71,6 +76,23 @@ pub struct SearchState {
 }
 
 impl SearchState {
+    /// True when the latest trial ended the search, or a benchmark behind it.
+    pub fn has_news(&self) -> bool {
+        self.ended.is_some()
+            && (self.next.is_none() || self.follow.last().is_none_or(|follow| follow.trials == 0))
+    }
+
+    /// Number of all its trials, those of benchmarks that follow and a failed one of those among them.
+    pub(super) fn all_trials(&self) -> u32 {
+        self.steps.len() as u32 + self.follow_trials
+    }
+
+    /// What a trial as fast as possible offered on the slowest path, in packets per second.
+    pub(super) fn measured_pps(&self) -> Option<f64> {
+        let ceiling = self.steps.first().filter(|step| step.purpose == SearchPurpose::Ceiling)?;
+        ceiling.paths.iter().map(|path| path.offered_pps).reduce(f64::min)
+    }
+
     /// Trials that count.
     pub fn counted(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.purpose == SearchPurpose::Search)
@@ -187,6 +209,10 @@ fn measurement(limits: LimitsOf, request: &Request, path: &PathOutcome) -> Measu
         unsent,
         limit,
     };
+    // What it dropped is not the path's loss, however small its part.
+    if limits.receiver == PartOf::Tester {
+        measured.receiver_lost = lost.min(path.receiver_dropped);
+    }
     match (limit, limits.port, limits.receiver) {
         (Some(TesterLimit::Receiver), _, PartOf::Tester) => measured.receiver_lost = lost,
         // What the port did not take, the device behind it lost.
@@ -197,6 +223,9 @@ fn measurement(limits: LimitsOf, request: &Request, path: &PathOutcome) -> Measu
         }
         (Some(TesterLimit::Receiver), _, PartOf::Path) => measured.limit = None,
         _ => {}
+    }
+    if measured.receiver_lost > 0 {
+        measured.limit = measured.limit.or(Some(TesterLimit::Receiver));
     }
     measured
 }

@@ -3,14 +3,17 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use linerate_search::methods::TrialLoad;
 use linerate_search::{Goal, Next, Request, Search, SearchSpec};
 use linerate_traffic::limit::Limit;
 use linerate_traffic::profile::Profile;
 use linerate_traffic::rate::Rate;
 use linerate_traffic::safety::Ceilings;
 
+use super::follow::{self, Basis, FollowState};
 use super::forecast::SearchView;
 use super::state::{Ended, SearchState, Step};
+use super::then::FollowUp;
 use super::{MaxLoadSource, SearchMode, SearchPurpose, SearchSection, SearchTrial};
 use crate::Experiment;
 use crate::determinants::{TrialKey, TrialKeys};
@@ -98,7 +101,8 @@ impl Searches {
     /// durations or destinations in the middle.
     fn check_ahead(&self) -> Result<(), PlanError> {
         let durations = self.goals().map(|goal| goal.final_duration_ns / NS_PER_MS);
-        let longest = durations.chain([self.section.warm_up.millis()]).max();
+        let behind = self.section.then.iter().map(|follow| follow::longest_ns(follow) / NS_PER_MS);
+        let longest = durations.chain([self.section.warm_up.millis()]).chain(behind).max();
         for unit in &self.units {
             let request =
                 Request { load_pps: 1, duration_ns: longest.unwrap_or(0) * NS_PER_MS, counted: true };
@@ -152,6 +156,8 @@ impl Searches {
             max: None,
             search: None,
             steps: Vec::new(),
+            follow: Vec::new(),
+            follow_trials: 0,
             last: None,
             next: None,
             ended: None,
@@ -161,7 +167,95 @@ impl Searches {
                 state.ended = Some(Ended::Failed(why));
             }
         }
+        if state.ended == Some(Ended::Finished) {
+            self.follow(unit, before, outcomes, &mut state);
+        }
         state
+    }
+
+    /// The benchmarks behind a finished search: takes their recorded trials, or says what comes next.
+    fn follow(&self, unit: &Unit, before: u32, outcomes: &Outcomes, state: &mut SearchState) {
+        let equipment = outcomes.equipment();
+        let sizes = unit.profile.frame_sizes();
+        let ceiling_pps = self.ceilings.most_pps(sizes, equipment.claimed_bps).ok().flatten();
+        for benchmark in &self.section.then {
+            let basis = Basis { search: state, equipment, ceiling_pps };
+            let begun = benchmark.begin(basis);
+            let reason = begun.as_ref().err().cloned();
+            let (name, trials, is_complete) = (benchmark.name(), 0, false);
+            let mut follow = FollowState { name, method: begun.ok(), reason, trials, is_complete };
+            while let Some(method) = &mut follow.method {
+                let Some(asked) = method.next() else {
+                    follow.is_complete = true;
+                    break;
+                };
+                let basis = Basis { search: state, equipment, ceiling_pps };
+                if let Some(why) = basis.refusal(&asked.load) {
+                    follow.reason = Some(why);
+                    break;
+                }
+                let ordinal = state.all_trials() + 1;
+                let trial = self.follow_trial(unit, before, ordinal, benchmark, &asked.load);
+                let paths = match outcomes.of(&trial) {
+                    None => {
+                        state.next = Some(Box::new(trial));
+                        break;
+                    }
+                    Some(TrialOutcome::Failed) => {
+                        state.follow_trials += 1;
+                        follow.reason = Some("a trial failed in every attempt".to_owned());
+                        break;
+                    }
+                    Some(TrialOutcome::Measured(paths)) => paths,
+                };
+                state.follow_trials += 1;
+                state.last = Some(trial.key);
+                if paths.len() < state.loaded {
+                    follow.reason = Some(format!(
+                        "trial {ordinal} has results of {} of {} paths; the others left the run",
+                        paths.len(),
+                        state.loaded
+                    ));
+                    break;
+                }
+                let link_pps = equipment.real_bps.map(|bps| sizes.line_rate_pps(bps));
+                let how = (self.section.mode, self.section.limits);
+                method.record(follow::outcome(how, &asked, link_pps, paths));
+                follow.trials += 1;
+            }
+            state.follow.push(follow);
+            if state.next.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn follow_trial(
+        &self,
+        unit: &Unit,
+        before: u32,
+        ordinal: u32,
+        benchmark: &FollowUp,
+        load: &TrialLoad,
+    ) -> Trial {
+        let (profile, limit, expected_duration) = follow::run_of(&unit.profile, load);
+        let (purpose, rest) = (benchmark.purpose(), benchmark.rest());
+        let intended_duration_ns = load.duration_ns();
+        let search = SearchTrial { number: unit.number, ordinal, purpose, intended_duration_ns };
+        let repeat = before + ordinal;
+        Trial {
+            // Bursts differ in their limit alone.
+            key: self.keys.of_follow_up(&profile, &limit, rest, repeat, &search, unit.path.as_deref()),
+            name: unit.name.clone(),
+            profile,
+            limit,
+            repeat,
+            repeats: repeat,
+            expected_duration,
+            search: Some(search),
+            path: unit.path.clone(),
+            rest,
+        }
     }
 
     /// Takes one recorded trial, or says what comes next.
@@ -277,6 +371,7 @@ impl Searches {
             expected_duration: Some(Duration::from_millis(duration_ms)),
             search: Some(search),
             path: unit.path.clone(),
+            rest: Duration::ZERO,
         }
     }
 
@@ -293,8 +388,9 @@ impl Searches {
                 continue;
             }
             let state = self.replay(unit, before, outcomes);
-            let trials = state.steps.len() as u32;
+            let trials = state.all_trials();
             if matches!(state.ended, Some(Ended::Finished | Ended::Budget))
+                && state.next.is_none()
                 && let Some(last) = &state.last
             {
                 // Set before: then it is the same.

@@ -38,7 +38,10 @@ fn path(trial: &Trial, name: &str, capacity_pps: f64, generator_pps: f64) -> Pat
         limit: missed.then_some(PathLimit::Generator),
         intended_ns: trial.search.map(|search| search.intended_duration_ns),
         duration_s: seconds,
+        receiver_dropped: 0,
         overhead_s: 0.1,
+        delays: None,
+        losses: None,
     }
 }
 

@@ -28,6 +28,12 @@ impl Place {
             SearchPurpose::Ceiling => "ceiling",
             SearchPurpose::WarmUp => "warm-up",
             SearchPurpose::Search => "search",
+            SearchPurpose::Latency => "latency",
+            SearchPurpose::LossCurve => "loss-curve",
+            SearchPurpose::BackToBack => "back-to-back",
+            SearchPurpose::Recovery => "recovery",
+            SearchPurpose::Service => "service",
+            SearchPurpose::Soak => "soak",
         };
         let load_pps = trial.intended_pps.map(|pps| pps.round() as u64);
         Some(Self { number: *number, ordinal: *ordinal, purpose, load_pps })

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use linerate_experiment::search::SearchPurpose;
 use linerate_results::store::environment::Environment;
 use linerate_results::store::record::TrialRecord;
 use linerate_results::store::{self, Recorded, StoreError};
@@ -175,8 +176,8 @@ impl Trial<'_> {
     }
 }
 
-/// Indices of the trials of the matrix to detail, in order: those with losses, then those that missed their load, then the
-/// others.
+/// Indices of the trials to detail, in order. Of the matrix, those with losses are preferred, then those that missed their
+/// load, then the others; of benchmarks, those are detailed whose losses have times that matter.
 fn close(summary: &Summary) -> Vec<usize> {
     let mut indices: Vec<usize> =
         (0..summary.trials.len()).filter(|index| summary.trials[*index].search.is_none()).collect();
@@ -186,6 +187,12 @@ fn close(summary: &Summary) -> Vec<usize> {
         _ => 2,
     });
     indices.truncate(CLOSE_TRIALS);
+    let is_timed = |trial: &TrialSummary| {
+        let purpose = trial.search.as_ref().map(|place| place.purpose);
+        trial.lost_packets > 0 && matches!(purpose, Some(SearchPurpose::Soak | SearchPurpose::Recovery))
+    };
+    let timed = (0..summary.trials.len()).filter(|index| is_timed(&summary.trials[*index]));
+    indices.extend(timed.take(CLOSE_TRIALS));
     indices.sort_unstable();
     indices
 }

@@ -3,6 +3,7 @@
 mod answers;
 #[cfg(test)]
 mod tests;
+pub mod then;
 
 use std::fmt;
 

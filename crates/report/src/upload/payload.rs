@@ -9,7 +9,7 @@ use crate::search::{Found, found};
 use linerate_results::store::environment::Environment;
 use linerate_results::store::record::TrialRecord;
 use linerate_results::store::{Recorded, StoreError};
-use linerate_results::summary::{Summary, TrialSummary};
+use linerate_results::summary::{FollowUpSummary, SearchSummary, Summary, TrialSummary};
 
 /// Extensions of report files.
 const REPORT_FORMS: [&str; 5] = ["html", "md", "tex", "pdf", "xlsx"];
@@ -103,6 +103,9 @@ fn summary(summary: &Summary) -> Value {
     });
     if let Some(fields) = whole.as_object_mut().filter(|_| !summary.searches.is_empty()) {
         fields.insert("searches".into(), searches(summary));
+        if summary.searches.iter().any(|search| !search.then.is_empty()) {
+            fields.insert("benchmarks".into(), benchmarks(summary));
+        }
     }
     whole
 }
@@ -126,6 +129,18 @@ fn searches(summary: &Summary) -> Value {
         (name, value)
     };
     Value::Object(summary.searches.iter().flat_map(found).map(result).collect())
+}
+
+/// Results of benchmarks behind searches, under profile, path, number of the search and place of the benchmark.
+fn benchmarks(summary: &Summary) -> Value {
+    let of_search = |search: &'_ SearchSummary| {
+        let place = format!("{}/{}/{}", search.profile, search.subject(), search.number);
+        let result = move |(index, follow): (usize, &FollowUpSummary)| {
+            (format!("{place}/{index}-{}", follow.name), json!(follow))
+        };
+        (1..).zip(&search.then).map(result).collect::<Vec<_>>()
+    };
+    Value::Object(summary.searches.iter().flat_map(of_search).collect())
 }
 
 /// Report files in the experiment's directory.

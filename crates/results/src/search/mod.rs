@@ -1,6 +1,7 @@
 //! Trials of a recorded search, and the results that follow from them. Pure: what a run stores, reports and
 //! validation compute alike.
 
+mod follow;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,8 @@ use linerate_experiment::search::{LimitsOf, SearchMode, SearchPurpose, SearchTri
 use linerate_experiment::strategy::PathOutcome;
 use linerate_search::bounds::Trials;
 use linerate_search::{Goal, GoalConclusion, Measurement, PPB, Request};
+
+pub use follow::FollowTrial;
 
 use crate::summary::{GoalAttributes, GoalSummary, PathLoss, SearchSummary, TrialSummary};
 
@@ -54,12 +57,14 @@ impl SearchSummary {
             && self.pair.as_ref().is_none_or(|pair| *pair == trial.pair)
     }
 
-    /// Its trials among those of the experiment, by ordinal; those that do not count are among them. Left out is
-    /// what the search did not use: a trial without a result on every path, or with more load than intended.
+    /// Its trials among those of the experiment, by ordinal; those that do not count are among them, those of
+    /// benchmarks that follow are not. Left out is what the search did not use: a trial without a result on every path, or with more load than intended.
     pub fn trials_of<'s>(&self, trials: &'s [TrialSummary]) -> Vec<SearchedTrial<'s>> {
         let mut by_ordinal: BTreeMap<u32, (&SearchTrial, Vec<&TrialSummary>)> = BTreeMap::new();
         for trial in trials.iter().filter(|trial| self.has(trial)) {
-            let Some(place) = &trial.search else { continue };
+            let Some(place) = trial.search.as_ref().filter(|place| !place.purpose.follows()) else {
+                continue;
+            };
             by_ordinal.entry(place.ordinal).or_insert_with(|| (place, Vec::new())).1.push(trial);
         }
         let searched = |(place, paths): (&'s SearchTrial, Vec<&'s TrialSummary>)| SearchedTrial {

@@ -11,7 +11,10 @@ use linerate_experiment::plan::Trial;
 use linerate_experiment::strategy::{
     Equipment, NextTrial, Outcomes, PathLimit, PathOutcome, Strategy, TrialOutcome,
 };
+use linerate_search::methods::{self, Delays};
 use linerate_traffic::mac::MacAddr;
+use linerate_wire::counters::PortCounters;
+use linerate_wire::loss::LossZero;
 use linerate_wire::report::ForeignFrames;
 use linerate_wire::time::TickRate;
 use schemars::JsonSchema;
@@ -24,7 +27,7 @@ use crate::verdict::{VerdictKind, is_held_back};
 
 pub use aggregate::{Aggregate, StartSpread};
 pub use overhead::{Overhead, OverheadPart};
-pub use search::{GoalAttributes, GoalSummary, PathLoss, SearchEnd, SearchSummary};
+pub use search::{FollowUpSummary, GoalAttributes, GoalSummary, PathLoss, SearchEnd, SearchSummary};
 pub use trial::{
     FlowSummary, LcoreSummary, LossTimes, ReflectorSummary, ReorderingSummary, TrialFailure, TrialSummary,
 };
@@ -154,9 +157,40 @@ impl From<&TrialSummary> for PathOutcome {
             },
             intended_ns: result.search.map(|search| search.intended_duration_ns),
             duration_s: result.duration_s,
+            receiver_dropped: receiver_dropped(result),
             overhead_s: result.overhead_s,
+            delays: result.latency_ns.or(result.round_trip_ns).map(|delay| Delays {
+                min: delay.min,
+                mean: delay.mean,
+                p50: delay.p50,
+                p90: delay.p90,
+                p99: delay.p99,
+                p999: delay.p999,
+                max: delay.max,
+            }),
+            losses: result.loss_times.as_ref().filter(|times| times.reason.is_none()).map(|times| {
+                // Times that do not count from the start of sending say nothing of a step of the load.
+                let since_start = |ns: Option<u64>| ns.filter(|_| times.zero == LossZero::Sender);
+                methods::LossSpan {
+                    first_ns: since_start(times.first_ns),
+                    last_ns: since_start(times.last_ns),
+                    unplaced: times.unplaced_packets,
+                    intervals: times.intervals as u64,
+                    interval_ns: times.interval_ns,
+                    resolution_ns: times.resolution_ns,
+                }
+            }),
         }
     }
+}
+
+/// Frames that the receiving port dropped, and those that a reflector and its port did. Frames of others may be among
+/// them.
+fn receiver_dropped(result: &TrialSummary) -> u64 {
+    let missed = |port: Option<PortCounters>| port.map_or(0, |port| port.rx_missed);
+    let reflector = result.reflector.as_ref();
+    let reflected = reflector.map_or(0, |far| far.dropped_packets.saturating_add(missed(far.port)));
+    missed(result.rx_port).saturating_add(reflected)
 }
 
 /// Name of the summary's form.

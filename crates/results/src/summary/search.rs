@@ -1,8 +1,9 @@
 //! Rate searches of the summary: what was searched for, and what was found.
 
 use linerate_experiment::search::{
-    Ended, MaxLoadSource, PartOf, SearchMode, SearchSection, SearchState, Step,
+    Ended, FollowState, MaxLoadSource, PartOf, SearchMode, SearchSection, SearchState, Step,
 };
+use linerate_search::methods::{Conclusion, Method, MethodSpec};
 use linerate_search::{Goal, GoalConclusion, PPB};
 use linerate_traffic::profile::FrameSizes;
 use schemars::JsonSchema;
@@ -58,6 +59,39 @@ pub struct SearchSummary {
     pub elapsed_s: f64,
     /// The result for each goal, in the order of the goals.
     pub goals: Vec<GoalSummary>,
+    /// Benchmarks that followed, in order; absent without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<FollowUpSummary>,
+}
+
+/// A benchmark that followed a search.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FollowUpSummary {
+    /// Its name in the document.
+    pub name: String,
+    /// True when it has all its trials.
+    pub complete: bool,
+    /// Trials with a result.
+    pub trials: u32,
+    /// Why it could not begin or go on; null when it could.
+    pub reason: Option<String>,
+    /// What it measures; null when it could not begin.
+    pub spec: Option<MethodSpec>,
+    /// What was found; null when it could not begin.
+    pub conclusion: Option<Conclusion>,
+}
+
+impl From<&FollowState> for FollowUpSummary {
+    fn from(follow: &FollowState) -> Self {
+        Self {
+            name: follow.name.to_owned(),
+            complete: follow.is_complete,
+            trials: follow.trials,
+            reason: follow.reason.clone(),
+            spec: follow.method.as_ref().map(Method::spec),
+            conclusion: follow.method.as_ref().map(Method::conclusion),
+        }
+    }
 }
 
 /// How a search ended.
@@ -182,6 +216,7 @@ impl SearchSummary {
             sending_s: sending_ns as f64 / 1e9,
             elapsed_s: state.elapsed_s(),
             goals: state.search.iter().flat_map(|search| search.conclusions().map(goal)).collect(),
+            then: state.follow.iter().map(FollowUpSummary::from).collect(),
         }
     }
 }

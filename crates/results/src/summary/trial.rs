@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use linerate_traffic::profile::{Field, FrameSizes};
 use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
-use linerate_wire::loss::LossTimeline;
+use linerate_wire::loss::{LossTimeline, LossZero};
 use linerate_wire::report::{FlowDelay, ForeignFrames, LatencySummary};
 use linerate_wire::time::{Throttling, TickRate, WorkerTime};
 use schemars::JsonSchema;
@@ -145,9 +145,12 @@ pub struct TrialSummary {
 /// When packets of a trial were lost, by the time at which they were sent: `placed_packets + unplaced_packets` is the number of packets lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LossTimes {
-    /// When the first lost packet with a known time was sent, in nanoseconds since the start of sending; null without such packets.
+    /// Meaning of time zero.
+    #[serde(default)]
+    pub zero: LossZero,
+    /// When the first lost packet with a known time was sent, in nanoseconds since time zero; null without such packets.
     pub first_ns: Option<u64>,
-    /// When the last one was sent, in nanoseconds since the start of sending; null without such packets.
+    /// When the last one was sent, in nanoseconds since time zero; null without such packets.
     pub last_ns: Option<u64>,
     /// Lost packets with a known time.
     pub placed_packets: u64,
@@ -157,6 +160,9 @@ pub struct LossTimes {
     pub intervals: usize,
     /// Width of an interval in nanoseconds: 10 ms, or 10 ms times a power of two when losses were too many for that.
     pub interval_ns: u64,
+    /// How finely the receiver kept times, in nanoseconds.
+    #[serde(default)]
+    pub resolution_ns: u64,
     /// Why no time is known; null when times are.
     pub reason: Option<String>,
 }
@@ -164,12 +170,14 @@ pub struct LossTimes {
 impl From<&LossTimeline> for LossTimes {
     fn from(timeline: &LossTimeline) -> Self {
         Self {
+            zero: timeline.zero,
             first_ns: timeline.first_ns,
             last_ns: timeline.last_ns,
             placed_packets: timeline.placed_packets(),
             unplaced_packets: timeline.unplaced_packets,
             intervals: timeline.intervals.len(),
             interval_ns: timeline.interval_ns,
+            resolution_ns: timeline.resolution_ns,
             reason: timeline.reason.clone(),
         }
     }

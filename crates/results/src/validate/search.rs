@@ -47,15 +47,44 @@ fn of_search(search: &SearchSummary, all: &[TrialSummary]) -> Vec<String> {
             found.push(difference(one, &follows));
         }
     }
+    found.extend(of_benchmarks(search, all));
     found.iter().map(|detail| format!("{name}: {detail}")).collect()
+}
+
+/// What the benchmarks behind a search say and their trials do not.
+fn of_benchmarks(search: &SearchSummary, all: &[TrialSummary]) -> Vec<String> {
+    let each = search.followed(all);
+    let taken: BTreeSet<u32> =
+        each.iter().flat_map(|(_, trials)| trials.iter().map(|trial| trial.ordinal)).collect();
+    let mut found: Vec<String> = each
+        .iter()
+        .filter_map(|(follow, trials)| {
+            let detail = search.contradiction(follow, trials)?;
+            Some(format!("benchmark {}: {detail}", follow.name))
+        })
+        .collect();
+    let recorded = all.iter().filter(|trial| search.has(trial)).filter_map(|trial| trial.search.as_ref());
+    let behind: BTreeSet<u32> =
+        recorded.filter(|place| place.purpose.follows()).map(|place| place.ordinal).collect();
+    // A trial that some paths have no result of belongs to no benchmark's result.
+    let paths = |ordinal: u32| {
+        let is_it = |trial: &&TrialSummary| {
+            search.has(trial) && trial.search.as_ref().is_some_and(|place| place.ordinal == ordinal)
+        };
+        all.iter().filter(is_it).count()
+    };
+    let strays = behind.difference(&taken).filter(|ordinal| paths(**ordinal) >= search.paths);
+    found.extend(strays.map(|ordinal| format!("trial {ordinal} is of no benchmark")));
+    found
 }
 
 /// Ordinals without a result on every path. The last one may be missing where the search did not come to its
 /// end.
 fn missing(search: &SearchSummary, trials: &[SearchedTrial<'_>], all: &[TrialSummary]) -> Vec<String> {
     let there: BTreeSet<u32> = trials.iter().map(|trial| trial.place.ordinal).collect();
-    let recorded = all.iter().filter(|trial| search.has(trial));
-    let last = recorded.filter_map(|trial| Some(trial.search.as_ref()?.ordinal)).max().unwrap_or(0);
+    let recorded = all.iter().filter(|trial| search.has(trial)).filter_map(|trial| trial.search.as_ref());
+    let of_search = recorded.filter(|place| !place.purpose.follows());
+    let last = of_search.map(|place| place.ordinal).max().unwrap_or(0);
     let is_cut = matches!(search.ended, SearchEnd::Failed | SearchEnd::Interrupted);
     let whole = (1..=last).filter(|ordinal| !(there.contains(ordinal) || is_cut && *ordinal == last));
     let mut found: Vec<String> =

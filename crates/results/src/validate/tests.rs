@@ -4,6 +4,7 @@ use std::io::Write;
 use linerate_wire::loss::LossTimeline;
 
 use super::*;
+use crate::fixtures::benchmarks::benchmarks;
 use crate::fixtures::search::two_pairs;
 use crate::fixtures::{record, recorded};
 use crate::store::manifest::{MANIFEST_FILE, Manifest};
@@ -13,6 +14,7 @@ use crate::store::{Recorded, SUMMARY_FILE};
 use crate::summary::Summary;
 use crate::summary::{FlowSummary, TrialSummary};
 use linerate_experiment::search::SearchMode;
+use linerate_search::methods::MethodSpec;
 
 fn reasons(verdict: &Verdict) -> Vec<Reason> {
     verdict.problems.iter().map(|problem| problem.reason).collect()
@@ -143,6 +145,59 @@ fn results_of_a_search_follow_from_its_trials() {
         summary.status = crate::summary::Status::Running;
     });
     assert_eq!(ran_on, [""; 0], "the searches of a running experiment are recorded later");
+}
+
+#[test]
+fn results_of_benchmarks_follow_from_their_trials() {
+    let (results, id) = benchmarks().store();
+    let path = results.path().join(&id).join(SUMMARY_FILE);
+    let whole = Recorded::open(results.path(), &id).unwrap().summary;
+    let details = |change: &dyn Fn(&mut Summary)| {
+        let mut summary = whole.clone();
+        change(&mut summary);
+        fs::write(&path, serde_json::to_vec(&summary).unwrap()).unwrap();
+        let problems = validate(results.path(), &id, None).unwrap().problems.into_iter();
+        let of_searches = problems.filter(|problem| problem.reason == Reason::Contradiction);
+        of_searches.map(|problem| problem.detail).collect::<Vec<_>>()
+    };
+    assert_eq!(details(&|_| {}), [""; 0]);
+    let names: Vec<&str> = whole.searches[0].then.iter().map(|follow| follow.name.as_str()).collect();
+    for (place, name) in names.into_iter().enumerate() {
+        let only = |found: Vec<String>, part: &str| {
+            let is_it = |detail: &String| detail.contains(&format!("benchmark {name}: {part}"));
+            assert!(found.len() == 1 && is_it(&found[0]), "{name}: {found:?}");
+        };
+        // Each result is computed again.
+        let other = (place + 1) % 6;
+        let found = details(&|summary| {
+            let then = &mut summary.searches[0].then;
+            then[place].conclusion = then[other].conclusion.clone();
+        });
+        only(found, "its result is not the one that follows from its trials");
+        let found = details(&|summary| summary.searches[0].then[place].complete = false);
+        only(found, "it says that it is not complete");
+        let found = details(&|summary| summary.searches[0].then[place].spec = None);
+        only(found, "it has a result, and does not say what it measures");
+    }
+    let found = details(&|summary| {
+        let Some(MethodSpec::Soak(soak)) = &mut summary.searches[0].then[5].spec else { panic!() };
+        soak.load_pps += 1;
+    });
+    assert!(
+        found.len() == 1 && found[0].contains("packets per second, and its benchmark asks for"),
+        "{found:?}"
+    );
+    let found = details(&|summary| {
+        summary.searches[0].then.pop();
+    });
+    assert!(found.len() == 1 && found[0].contains("is of no benchmark"), "{found:?}");
+    let found = details(&|summary| {
+        summary.trials.pop();
+    });
+    assert!(
+        found.iter().any(|detail| detail.contains("benchmark soak: it has 0 trials, and says 1")),
+        "{found:?}"
+    );
 }
 
 /// Damages an experiment's directory and the trial at this path.

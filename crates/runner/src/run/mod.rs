@@ -285,12 +285,28 @@ async fn drive(
         run_trial(job, &trial, groups, platform, &numbers, recorder, observer).await?;
         if let Some(state) = job.strategy.search_of(&trial, recorder.outcomes()) {
             observer.search_advanced(&state);
-            if state.ended.is_some() {
+            if state.has_news() {
                 recorder.searches(job.experiment, job.strategy)?;
             }
         }
     }
     Ok(())
+}
+
+/// Waits before a trial that asks for time without traffic.
+async fn rest(job: &Job<'_>, trial: &Trial) -> Result<(), Ending> {
+    if trial.rest.is_zero() {
+        return Ok(());
+    }
+    let mut interrupted = job.interrupted.clone();
+    match tokio::time::timeout(trial.rest, interrupted.wait_for(|flag| *flag)).await {
+        Ok(Ok(_)) => Err(Ending::Interrupted),
+        Ok(Err(_)) => {
+            tokio::time::sleep(trial.rest).await;
+            Ok(())
+        }
+        Err(_) => Ok(()),
+    }
 }
 
 /// Runs a trial until it has a result or its retries are used up.
@@ -305,6 +321,7 @@ async fn run_trial(
 ) -> Result<(), Ending> {
     let retries = job.experiment.trial().retries.get_u32();
     for attempt in 0..=retries {
+        rest(job, trial).await?;
         let repeatable = attempt < retries;
         let Round { lost, is_filed } =
             round::run(job, trial, groups, numbers.next(), repeatable, recorder, observer).await?;

@@ -265,6 +265,13 @@ impl Profile {
         self
     }
 
+    /// The same traffic with a load that changes over time.
+    pub fn with_stages(mut self, stages: Vec<Stage>) -> Self {
+        self.raw.rate = None;
+        self.raw.stages = stages;
+        self
+    }
+
     /// The load over time in packets per second, on a link of `link_bps` bit/s; `None` for [`Rate::Max`]. A
     /// steady load is one stage without end.
     ///

@@ -4,6 +4,7 @@ use super::super::chart::{Axis, Chart, Mark, Series, range};
 use super::super::model::Block;
 use super::super::number::{count, things};
 use super::super::source::{Source, Trial};
+use linerate_results::store::record::TrialRecord;
 use linerate_results::summary::LossTimes;
 use linerate_wire::loss::LossTimeline;
 
@@ -13,9 +14,13 @@ const MOST_INTERVALS: u64 = 150;
 const CLOSE_SHARE: f64 = 0.1;
 
 pub(super) fn blocks(_: &Source, trial: &Trial<'_>) -> Vec<Block> {
-    let loss = trial.record.and_then(|record| record.loss.as_ref());
-    let loss = loss.filter(|loss| !loss.intervals.is_empty());
-    loss.map(|loss| Block::Charts(charts(loss, trial.figures.duration_s))).into_iter().collect()
+    trial.record.and_then(|record| of_record(record, trial.figures.duration_s)).into_iter().collect()
+}
+
+/// The charts of a trial's record; `None` when no losses with known times are in it.
+pub(super) fn of_record(record: &TrialRecord, duration_s: f64) -> Option<Block> {
+    let loss = record.loss.as_ref().filter(|loss| !loss.intervals.is_empty())?;
+    Some(Block::Charts(charts(loss, duration_s)))
 }
 
 /// The times of losses in one sentence.

@@ -9,6 +9,7 @@ mod results;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod then;
 mod trials;
 
 use linerate_results::search::SearchedTrial;
@@ -41,6 +42,7 @@ pub(super) fn section(source: &Source) -> Option<Section> {
         blocks.extend(results::blocks(&all, &names));
         blocks.extend(over_sizes::blocks(&all));
         blocks.extend(spread::blocks(&all, &names));
+        blocks.extend(then::blocks(source, &all, &names));
         blocks.extend(details(source, &all, &names));
         blocks.extend(method::blocks(source, &all, &names));
     }

@@ -7,6 +7,7 @@ use super::*;
 use crate::pages::{Format, report as report_of};
 use crate::search::pps;
 use linerate_experiment::search::SearchMode;
+use linerate_results::fixtures::benchmarks::benchmarks;
 use linerate_results::fixtures::search::{
     SearchCase, Searched, at_least, cliff, limited_by_generator, one_dead_pair, regular, searched, two_pairs,
 };
@@ -285,5 +286,65 @@ fn numbers_and_names_of_any_kind_are_reported() {
     for format in [Format::Html, Format::Md, Format::Latex, Format::Xlsx] {
         let bytes = format.render(&report_of(&source), &source.summary).unwrap();
         assert!(!String::from_utf8_lossy(&bytes).contains("<b>"), "{format:?}");
+    }
+}
+
+#[test]
+fn benchmarks_behind_a_search_have_results_tables_and_deviations() {
+    let all = benchmarks();
+    let (results, id) = all.store();
+    let section = super::section(&Source::load(results.path(), &id).unwrap()).unwrap();
+    let groups: Vec<&Group> = section
+        .blocks
+        .iter()
+        .filter_map(|block| match block {
+            Block::Group(group) if group.title.starts_with("64 B: ") => Some(group),
+            _ => None,
+        })
+        .filter(|group| !group.title.contains("NDR"))
+        .collect();
+    let titles: Vec<(&str, &str)> =
+        groups.iter().map(|group| (group.title.strip_prefix("64 B: ").unwrap(), &group.badge[..])).collect();
+    assert_eq!(
+        titles,
+        [
+            ("latency", "measured"),
+            ("frame loss rate", "measured"),
+            ("back-to-back frames", "measured"),
+            ("system recovery", "measured"),
+            ("service activation (Y.1564)", "passed"),
+            ("soak", "measured"),
+        ]
+    );
+    let evidence = |group: &Group| -> Vec<String> {
+        let Block::Findings(findings) = &group.blocks[0] else { panic!() };
+        findings.iter().map(|one| one.evidence.clone()).collect()
+    };
+    assert_eq!(
+        evidence(groups[2])[0],
+        "longest burst without loss 3,048 frames (mean of 2 searches, 3,048 to 3,048)"
+    );
+    assert!(evidence(groups[3])[0].starts_with("0 s (mean of 2 trials, 0 to 0 s) after an overload of 10,9"));
+    assert!(evidence(groups[5])[1].starts_with("lost in 1,000 intervals of 10 ms, from 0.000 s to 10.000 s"));
+    // Soak and recovery say when packets were lost.
+    for (group, number) in [(3, 2), (5, 1)] {
+        assert_eq!(charts(&groups[group].blocks, "Packets lost over time").len(), number);
+    }
+    let curve = charts(&groups[1].blocks, "Frame loss rate")[0];
+    assert!((series(curve, "loss").points.last().unwrap().1 - 32.8).abs() < 0.1, "{curve:?}");
+    let deviates = |group: &Group| {
+        let facts = group.blocks.iter().filter_map(|block| match block {
+            Block::Facts(facts) => Some(facts.len()),
+            _ => None,
+        });
+        facts.sum::<usize>()
+    };
+    assert_eq!(groups.iter().map(|group| deviates(group)).collect::<Vec<_>>(), [6, 2, 4, 2, 5, 0]);
+    // Every format has them.
+    let source = Source::load(results.path(), &id).unwrap();
+    for format in [Format::Md, Format::Html, Format::Xlsx] {
+        let bytes = format.render(&report_of(&source), &source.summary).unwrap();
+        let has = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+        assert!(format == Format::Xlsx || has("system recovery"), "{format:?}");
     }
 }

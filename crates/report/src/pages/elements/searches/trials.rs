@@ -75,6 +75,13 @@ fn purpose(purpose: SearchPurpose) -> &'static str {
         SearchPurpose::Ceiling => "highest load; not counted",
         SearchPurpose::WarmUp => "warm-up; not counted",
         SearchPurpose::Search => "search",
+        // These have tables of their own.
+        SearchPurpose::Latency
+        | SearchPurpose::LossCurve
+        | SearchPurpose::BackToBack
+        | SearchPurpose::Recovery
+        | SearchPurpose::Service
+        | SearchPurpose::Soak => "behind the search",
     }
 }
 

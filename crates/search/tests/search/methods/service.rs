@@ -1,0 +1,107 @@
+//! Service activation test.
+
+use linerate_search::PPB;
+use linerate_search::methods::{
+    Conclusion, Criteria, Criterion, Delays, Method, ServiceConclusion, ServiceSpec, ServiceTest, StepKind,
+    StepVerdict, TrialLoad, TrialOutcome,
+};
+use linerate_search::model::Model;
+
+use super::{S, cliff, run, run_with};
+
+fn service_spec() -> ServiceSpec {
+    ServiceSpec {
+        cir_pps: 1_000_000,
+        eir_pps: 400_000,
+        steps_ppb: vec![PPB / 4, PPB / 2, PPB / 4 * 3, PPB],
+        policing: true,
+        step_ns: 10 * S,
+        performance_ns: 900 * S,
+        criteria: Criteria {
+            delay_ns: Some(50_000),
+            variation_ns: Some(20_000),
+            loss_ppb: 1_000_000,
+            tolerance_ppb: PPB / 100,
+        },
+    }
+}
+
+fn service(spec: ServiceSpec, model: &Model) -> (ServiceConclusion, Vec<u64>) {
+    let (method, trials) = run(Method::Service(ServiceTest::new(spec).unwrap()), model);
+    let loads = trials.iter().map(|trial| match trial.load {
+        TrialLoad::Steady { pps, .. } => pps,
+        other => panic!("{other:?}"),
+    });
+    let Conclusion::Service(conclusion) = method.conclusion() else { panic!() };
+    (conclusion, loads.collect())
+}
+
+#[test]
+fn a_service_that_meets_its_criteria_passes_every_step() {
+    // The network polices at committed and excess rate.
+    let (found, loads) = service(service_spec(), &cliff(1_400_000.0));
+    assert_eq!(loads, [250_000, 500_000, 750_000, 1_000_000, 1_400_000, 1_500_000, 1_000_000]);
+    let kinds: Vec<StepKind> = found.steps.iter().map(|step| step.kind).collect();
+    use StepKind::{Committed, Excess, Performance, Policing};
+    assert_eq!(kinds, [Committed, Committed, Committed, Committed, Excess, Policing, Performance]);
+    assert!(found.steps.iter().all(|step| step.verdict == StepVerdict::Pass), "{found:?}");
+    assert_eq!((found.configuration, found.performance), (Some(StepVerdict::Pass), Some(StepVerdict::Pass)));
+    assert_eq!(found.deviations.len(), 3, "bursts, one service, availability: {:?}", found.deviations);
+}
+
+#[test]
+fn a_small_excess_rate_is_policed_from_above_the_committed_one() {
+    let spec = ServiceSpec { eir_pps: 100_000, ..service_spec() };
+    let (_, loads) = service(spec, &cliff(1_100_000.0));
+    assert_eq!(loads[4..6], [1_100_000, 1_350_000]);
+    let none = ServiceSpec { eir_pps: 0, policing: false, performance_ns: 0, ..service_spec() };
+    let (found, loads) = service(none, &cliff(1_000_000.0));
+    assert_eq!((loads.len(), found.performance, found.configuration), (4, None, Some(StepVerdict::Pass)));
+}
+
+#[test]
+fn a_step_that_fails_says_which_criterion_and_why() {
+    let failed = |found: &ServiceConclusion, step: usize| {
+        let findings = found.steps[step].findings.iter();
+        let failed = findings.filter(|finding| finding.verdict == StepVerdict::Fail);
+        failed.map(|finding| (finding.criterion, finding.reason.clone())).collect::<Vec<_>>()
+    };
+    // Only 900,000 packets a second get through.
+    let (found, loads) = service(service_spec(), &cliff(900_000.0));
+    assert_eq!(loads.len(), 6, "no performance test follows");
+    assert_eq!((found.configuration, found.performance), (Some(StepVerdict::Fail), None));
+    assert_eq!(
+        failed(&found, 3),
+        [(Criterion::LossRatio, "1000000 of 10000000 packets lost, 0.1 % allowed".to_owned())]
+    );
+    let [(criterion, reason)] = &failed(&found, 4)[..] else { panic!("{found:?}") };
+    assert_eq!(*criterion, Criterion::InformationRate);
+    assert!(reason.contains("900000 packets a second arrived, 999000"), "{reason}");
+    // Nothing polices.
+    let (found, _) = service(service_spec(), &cliff(2_000_000.0));
+    let [(_, reason)] = &failed(&found, 5)[..] else { panic!("{found:?}") };
+    assert_eq!(reason, "1500000 packets a second arrived, 1414000 may pass");
+    // Too slow, by both criteria.
+    let strict = Criteria { delay_ns: Some(11_000), variation_ns: Some(9_000), ..service_spec().criteria };
+    let (found, _) = service(ServiceSpec { criteria: strict, ..service_spec() }, &cliff(1_400_000.0));
+    let criteria: Vec<Criterion> = failed(&found, 0).into_iter().map(|(criterion, _)| criterion).collect();
+    assert_eq!(criteria, [Criterion::Delay, Criterion::DelayVariation]);
+}
+
+#[test]
+fn what_is_not_known_is_neither_passed_nor_failed() {
+    let judged = |outcome: TrialOutcome| {
+        let spec = ServiceSpec { performance_ns: 0, eir_pps: 0, policing: false, ..service_spec() };
+        let (method, _) = run_with(Method::Service(ServiceTest::new(spec).unwrap()), |_| outcome);
+        let Conclusion::Service(found) = method.conclusion() else { panic!() };
+        assert_eq!(Some(found.steps[0].verdict), found.configuration);
+        found.steps[0].verdict
+    };
+    let good = Delays { min: 1, mean: 2, p50: 2, p90: 2, p99: 2, p999: 3, max: 4 };
+    let clean = TrialOutcome { sent: 100, sending_ns: S, delays: Some(good), ..TrialOutcome::default() };
+    assert_eq!(judged(clean), StepVerdict::Pass);
+    assert_eq!(judged(TrialOutcome { delays: None, ..clean }), StepVerdict::Unknown);
+    assert_eq!(judged(TrialOutcome { unsent: 5, ..clean }), StepVerdict::Unknown);
+    assert_eq!(judged(TrialOutcome { lost: 50, delays: None, ..clean }), StepVerdict::Fail);
+    assert_eq!(judged(TrialOutcome { sent: 0, ..clean }), StepVerdict::Unknown);
+}
