@@ -277,6 +277,9 @@ fn check_addresses(document: &Document) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// Names that no search goal may have: with `_pps` behind them, they are figures of trials.
+pub const RESERVED_GOALS: [&str; 3] = ["intended", "offered", "received"];
+
 /// Refuses goals and limits that cannot be searched for, and settings that a search chooses itself.
 fn check_search(document: &Document) -> Result<(), Wrong> {
     let Some(search) = &document.spec.search else { return Ok(()) };
@@ -299,6 +302,12 @@ fn check_search(document: &Document) -> Result<(), Wrong> {
     let goals: Vec<_> =
         not_empty("spec.search.goals", &search.goals)?.iter().map(|goal| goal.0.clone()).collect();
     let names: Vec<&str> = search.goals.value.iter().map(|goal| goal.0.name.as_str()).collect();
+    if let Some(name) = names.iter().find(|name| RESERVED_GOALS.contains(name)) {
+        let problem = format!(
+            "spec.search.goals: no goal may be called '{name}', because '{name}_pps' is a figure of trials in 'results compare'; give it another name"
+        );
+        return Err((Location::UNKNOWN, problem));
+    }
     for (index, follow) in search.then.iter().enumerate() {
         check_follow_up(follow, &names)
             .map_err(|problem| (Location::UNKNOWN, format!("spec.search.then[{index}].{problem}")))?;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use linerate_experiment::search::SearchState;
+use linerate_experiment::search::{SearchPurpose, SearchState};
 use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::summary::{TrialFailure, TrialSummary};
 use linerate_search::classify::{LoadClass, classify};
@@ -130,7 +130,16 @@ pub struct SearchProgress {
     pub pair: Option<String>,
     /// Trials so far.
     pub trials: usize,
-    /// Load of the latest trial; null when it was sent as fast as possible.
+    /// What the latest trial of the search was for; absent in older events.
+    #[serde(default)]
+    pub purpose: Option<SearchPurpose>,
+    /// True when the latest trial is no evidence, because the tester was held up, and its load is tried again.
+    #[serde(default)]
+    pub repeated: bool,
+    /// The benchmark behind the search that the latest trial belongs to; null during the search.
+    #[serde(default)]
+    pub benchmark: Option<BenchmarkProgress>,
+    /// Load of the latest trial; null when it was sent as fast as possible, and in a benchmark.
     pub load_pps: Option<u64>,
     /// Intended seconds of the latest trial; null likewise.
     pub duration_s: Option<f64>,
@@ -146,6 +155,19 @@ pub struct SearchProgress {
     pub likely_left_s: Option<f64>,
     /// True when the search has ended.
     pub ended: bool,
+}
+
+/// A benchmark behind a rate search in progress.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BenchmarkProgress {
+    /// Its name in the document.
+    pub name: String,
+    /// Trials with a result so far.
+    pub trials: u32,
+    /// True when it has all its trials.
+    pub complete: bool,
+    /// Why it cannot go on; null when it can.
+    pub reason: Option<String>,
 }
 
 /// A goal of a rate search in progress.
@@ -164,17 +186,28 @@ pub struct GoalProgress {
 impl SearchProgress {
     /// The progress by a search's state.
     pub fn of(state: &SearchState) -> Self {
-        let request = state.steps.last().and_then(|step| step.request);
+        let benchmark = state.latest_follow().map(|follow| BenchmarkProgress {
+            name: follow.name.to_owned(),
+            trials: follow.trials,
+            complete: follow.is_complete,
+            reason: follow.reason.clone(),
+        });
+        let step = state.steps.last().filter(|_| benchmark.is_none());
+        let is_repeated = step.is_some_and(|step| step.is_repeated);
+        let request = step.and_then(|step| step.request);
         let search = state.search.as_ref();
         let counted = request.filter(|request| request.counted).zip(search);
         let at_load = counted.map(|(request, search)| search.trials().at(request.load_pps));
-        let latest = at_load.and_then(|trials| trials.last());
+        let latest = at_load.and_then(|trials| trials.last()).filter(|_| !is_repeated);
         let goals = search.into_iter().flat_map(|search| search.conclusions());
         Self {
             profile: state.name.clone(),
             number: state.number,
             pair: state.path.clone(),
             trials: state.steps.len(),
+            purpose: step.map(|step| step.purpose),
+            repeated: is_repeated,
+            benchmark,
             load_pps: request.map(|request| request.load_pps),
             duration_s: request.map(|request| request.duration_ns as f64 / 1e9),
             loss_ratio: latest.map(|trial| trial.path_loss().ratio()),

@@ -22,7 +22,7 @@ use linerate_experiment::search::SearchState;
 use linerate_experiment::streams::{Connection, StreamsTrial};
 use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::summary::{TrialFailure, TrialSummary};
-use linerate_runner::events::{Reading, SearchProgress, StreamsReading};
+use linerate_runner::events::{BenchmarkProgress, Reading, SearchProgress, StreamsReading};
 use linerate_runner::run::observer::{NoObserver, Observer, WatchedPath};
 use linerate_search::classify::LoadClass;
 
@@ -222,8 +222,19 @@ fn search_line(progress: &SearchProgress) -> String {
     let SearchProgress { profile, number, trials, .. } = progress;
     let pair = progress.pair.as_ref().map_or_else(String::new, |pair| format!(" of {pair}"));
     let pps = |load: u64| mpps(load as f64);
+    if let Some(BenchmarkProgress { name, trials, complete, reason }) = &progress.benchmark {
+        let state = match (complete, reason) {
+            (true, _) => ", complete".to_owned(),
+            (false, Some(reason)) => format!(", not complete: {reason}"),
+            (false, None) => String::new(),
+        };
+        return format!("{profile} search {number}{pair}, benchmark {name}, trial {trials}{state}");
+    }
     let load = match (progress.load_pps, progress.loss_ratio) {
         (None, _) => "as fast as possible".to_owned(),
+        (Some(load), _) if progress.repeated => {
+            format!("{} Mpps does not count and is tried again: the tester was held up", pps(load))
+        }
         (Some(load), None) => format!("warm-up at {} Mpps", pps(load)),
         (Some(load), Some(loss)) => {
             let unsent = progress.unsent_packets.filter(|unsent| *unsent > 0);
@@ -356,5 +367,43 @@ mod tests {
             let result = with_clock(true, &tx(sent), &rx(900)).unwrap();
             assert_eq!(result_line("[1/2] p", &result), line);
         }
+    }
+    #[test]
+    fn a_line_on_a_search_says_what_its_latest_trial_was() {
+        let search = SearchProgress {
+            profile: "p".into(),
+            number: 2,
+            pair: None,
+            trials: 3,
+            purpose: None,
+            repeated: false,
+            benchmark: None,
+            load_pps: Some(1_500_000),
+            duration_s: Some(1.0),
+            loss_ratio: Some(0.01),
+            unsent_packets: Some(0),
+            goals: Vec::new(),
+            elapsed_s: 4.0,
+            likely_left_s: None,
+            ended: false,
+        };
+        let line = |change: fn(&mut SearchProgress)| {
+            let mut changed = search.clone();
+            change(&mut changed);
+            search_line(&changed)
+        };
+        assert_eq!(line(|_| {}), "p search 2, trial 3: 1.500000 Mpps lost 1.0000 %; 4 s used");
+        let warm_up = line(|search| search.loss_ratio = None);
+        assert_eq!(warm_up, "p search 2, trial 3: warm-up at 1.500000 Mpps; 4 s used");
+        let repeated = line(|search| (search.loss_ratio, search.repeated) = (None, true));
+        assert!(repeated.contains("trial 3: 1.500000 Mpps does not count and is tried again"), "{repeated}");
+        let benchmark = line(|search| {
+            let (name, reason) = ("recovery".to_owned(), Some("a trial failed in every attempt".to_owned()));
+            search.benchmark = Some(BenchmarkProgress { name, trials: 1, complete: false, reason });
+        });
+        assert_eq!(
+            benchmark,
+            "p search 2, benchmark recovery, trial 1, not complete: a trial failed in every attempt"
+        );
     }
 }

@@ -33,6 +33,8 @@ pub struct Step {
     pub request: Option<Request>,
     /// What was measured on each path.
     pub paths: Vec<PathOutcome>,
+    /// True when it is no evidence, because the tester was held up, and its load is tried again.
+    pub is_repeated: bool,
 }
 
 impl Step {
@@ -82,6 +84,13 @@ impl SearchState {
             && (self.next.is_none() || self.follow.last().is_none_or(|follow| follow.trials == 0))
     }
 
+    /// The benchmark that the latest trial belongs to; `None` before the first trial of one.
+    pub fn latest_follow(&self) -> Option<&FollowState> {
+        let is_it =
+            |follow: &&FollowState| follow.trials > 0 || follow.method.is_some() && follow.reason.is_some();
+        self.follow.iter().rfind(is_it).filter(|_| self.follow_trials > 0)
+    }
+
     /// Number of all its trials, those of benchmarks that follow and a failed one of those among them.
     pub(super) fn all_trials(&self) -> u32 {
         self.steps.len() as u32 + self.follow_trials
@@ -112,7 +121,7 @@ impl SearchState {
     ///
     /// # Errors
     /// Why it is no evidence.
-    pub(super) fn take(&mut self, section: &SearchSection, step: Step) -> Result<(), String> {
+    pub(super) fn take(&mut self, section: &SearchSection, mut step: Step) -> Result<(), String> {
         let (number, loaded) = (self.steps.len() + 1, self.loaded);
         if step.paths.len() < loaded {
             return Err(format!(
@@ -138,7 +147,9 @@ impl SearchState {
                 }
             }
             if let Some(search) = &mut self.search {
+                let before = search.trials().at(request.load_pps).len();
                 search.record(combine(section.mode, section.limits, &request, &step.paths));
+                step.is_repeated = request.counted && search.trials().at(request.load_pps).len() == before;
             }
         }
         self.steps.push(step);

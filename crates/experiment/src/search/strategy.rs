@@ -288,7 +288,7 @@ impl Searches {
             None => state.next = Some(Box::new(trial)),
             Some(TrialOutcome::Failed) => return Err("a trial failed in every attempt".to_owned()),
             Some(TrialOutcome::Measured(paths)) => {
-                let step = Step { purpose, request, paths: paths.clone() };
+                let step = Step { purpose, request, paths: paths.clone(), is_repeated: false };
                 state.take(&self.section, step)?;
                 state.last = Some(trial.key);
             }

@@ -267,3 +267,18 @@ fn what_cannot_be_searched_for_is_named() {
         assert!(message.contains(part), "{spec}: {message}");
     }
 }
+
+#[test]
+fn a_goal_has_no_name_of_a_figure() {
+    let parsed = |goal: &str| {
+        let text = format!(
+            "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec: {{search: {{goals: [{{name: {goal}}}]}}}}\n"
+        );
+        Experiment::parse(&text, "e.yaml", &Overrides::default())
+    };
+    assert!(parsed("mine").is_ok());
+    for name in crate::RESERVED_GOALS {
+        let error = parsed(name).unwrap_err().to_string();
+        assert!(error.contains(&format!("'{name}_pps' is a figure of trials")), "{error}");
+    }
+}

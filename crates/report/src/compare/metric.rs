@@ -305,6 +305,12 @@ mod tests {
     }
 
     #[test]
+    fn no_goal_bears_the_name_of_a_figure() {
+        let figures = FIGURES.iter().filter_map(|figure| figure.name.strip_suffix(OF_GOAL));
+        assert!(figures.eq(linerate_experiment::RESERVED_GOALS));
+    }
+
+    #[test]
     fn a_search_shows_differences_as_large_as_its_width() {
         let searched = linerate_results::fixtures::search::regular();
         let ndr = &searched.summary.searches[0].goals[0];
