@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use self::place::{ends, npz_name, started_at};
 use self::series::{receiver, transmitter};
+use self::streams::tables;
 use crate::pages::source::Source;
 use crate::pages::{report, workbook};
 use linerate_results::store::atomic::replace_file;
@@ -196,6 +197,9 @@ fn each_file(
             let bytes = workbook(&recorded.summary, &report).map_err(|error| form("the workbook", &error))?;
             write(&format!("{id}.xlsx"), &bytes)
         }
+        Format::Parquet if !recorded.summary.streams.is_empty() => {
+            write(parquet::FILE, &streams::parquet::parquet(recorded)?)
+        }
         Format::Parquet => write(parquet::FILE, &parquet::parquet(recorded)?),
         Format::Iperf3Json | Format::K8sNetperf | Format::Perfdash => streams_files(recorded, format, write),
         Format::Npz | Format::Csv | Format::Metadata | Format::Logs => {
@@ -214,10 +218,47 @@ fn each_file(
                     write(&format!("{directory}/{name}"), &bytes)?;
                 }
             }
-            Ok(())
+            streams_tables(recorded, format, write)
         }
         Format::Summary | Format::All => Ok(()),
     }
+}
+
+/// Tables of trials of streams; none of an experiment of frames.
+fn streams_tables(
+    recorded: &Recorded,
+    format: Format,
+    write: &mut impl FnMut(&str, &[u8]) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    let summary = &recorded.summary;
+    if summary.streams.is_empty() || !matches!(format, Format::Csv | Format::Npz) {
+        return Ok(());
+    }
+    let form = |error: &dyn std::fmt::Display| ExportError::Form {
+        what: "tables of streams",
+        id: summary.experiment.id.clone(),
+        reason: error.to_string(),
+    };
+    if format == Format::Csv {
+        write(tables::TRIALS_FILE, &tables::trials(summary).map_err(|error| form(&error))?)?;
+    }
+    for trial in &summary.streams {
+        let directory = trial.trial.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let rows = tables::sampled(recorded, trial)?;
+        if format == Format::Npz {
+            for (end, name) in [("tx", "samples_tx.npz"), ("rx", "samples_rx.npz")] {
+                let bytes = npz::npz(&tables::columns(&rows, end)).map_err(|error| form(&error))?;
+                write(&format!("{directory}/{name}"), &bytes)?;
+            }
+            continue;
+        }
+        let record = recorded.streams_trial(&trial.trial)?;
+        let connections = tables::connections(&record).map_err(|error| form(&error))?;
+        write(&format!("{directory}/{}", tables::CONNECTIONS_FILE), &connections)?;
+        let samples = tables::samples(&record, &rows).map_err(|error| form(&error))?;
+        write(&format!("{directory}/{}", tables::SAMPLES_FILE), &samples)?;
+    }
+    Ok(())
 }
 
 /// Files of trials of streams; none of an experiment of frames.

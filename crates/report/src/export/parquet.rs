@@ -66,16 +66,21 @@ fn keys(recorded: &Recorded) -> Result<Vec<String>, StoreError> {
     Ok(keys)
 }
 
+/// A column of text.
+pub(super) fn text_field(name: &str, repetition: Repetition) -> Result<Type, ParquetError> {
+    Type::primitive_type_builder(name, Physical::BYTE_ARRAY)
+        .with_repetition(repetition)
+        .with_logical_type(Some(LogicalType::String))
+        .build()
+}
+
+/// A column of whole numbers.
+pub(super) fn number_field(name: &str, repetition: Repetition) -> Result<Type, ParquetError> {
+    Type::primitive_type_builder(name, Physical::INT64).with_repetition(repetition).build()
+}
+
 fn schema(keys: &[String], has_searches: bool) -> Result<Arc<Type>, ParquetError> {
-    let text = |name: &str, repetition| {
-        Type::primitive_type_builder(name, Physical::BYTE_ARRAY)
-            .with_repetition(repetition)
-            .with_logical_type(Some(LogicalType::String))
-            .build()
-    };
-    let number = |name: &str, repetition| {
-        Type::primitive_type_builder(name, Physical::INT64).with_repetition(repetition).build()
-    };
+    let (text, number) = (text_field, number_field);
     let texts = TEXT_COLUMNS.iter().map(|name| text(name, Repetition::REQUIRED));
     let mut fields = texts.collect::<Result<Vec<_>, _>>()?;
     fields.push(number(REPEAT, Repetition::REQUIRED)?);
@@ -109,12 +114,8 @@ fn trial(
     let profile = vec![record.profile.as_str(); rows];
     let mut end = vec!["tx"; ends[0].1];
     end.resize(rows, "rx");
-    for texts in [profile, pair, end] {
-        let texts: Vec<ByteArray> = texts.into_iter().map(ByteArray::from).collect();
-        if let Some(mut column) = group.next_column()? {
-            column.typed::<ByteArrayType>().write_batch(&texts, None, None)?;
-            column.close()?;
-        }
+    for words in [profile, pair, end] {
+        texts(group, &words.into_iter().map(ByteArray::from).collect::<Vec<_>>())?;
     }
     number(group, &vec![i64::from(record.repeat); rows], None)?;
     if has_searches {
@@ -154,7 +155,20 @@ fn place(
     same(group, place.and_then(|place| i64::try_from(place.load_pps?).ok()))
 }
 
-fn number(
+/// Writes the next column, of texts.
+pub(super) fn texts(
+    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+    texts: &[ByteArray],
+) -> Result<(), ParquetError> {
+    if let Some(mut column) = group.next_column()? {
+        column.typed::<ByteArrayType>().write_batch(texts, None, None)?;
+        column.close()?;
+    }
+    Ok(())
+}
+
+/// Writes the next column, of whole numbers; `defined` has 0 for each row without one.
+pub(super) fn number(
     group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
     values: &[i64],
     defined: Option<&[i16]>,

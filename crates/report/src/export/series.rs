@@ -30,6 +30,11 @@ pub struct Column {
 }
 
 impl Column {
+    /// A column other than a rate.
+    pub(super) fn named(name: impl Into<Cow<'static, str>>, values: Vec<i64>) -> Self {
+        Self::counts(name, values)
+    }
+
     fn counts(name: impl Into<Cow<'static, str>>, values: Vec<i64>) -> Self {
         Self { name: name.into(), values, spans_ns: Vec::new() }
     }

@@ -1,11 +1,13 @@
-//! Trials of streams in the forms of other tools: iperf3, k8s-netperf and perfdash. Pure.
+//! Trials of streams as tables, and in the forms of other tools: iperf3, k8s-netperf and perfdash. Pure.
 //!
 //! A figure that is not known is null, also where the other tool would write 0; perfdash has no null, so what is
 //! not known is left out there.
 
 mod iperf3;
 mod k8s_netperf;
+pub(super) mod parquet;
 mod perfdash;
+pub(super) mod tables;
 #[cfg(test)]
 mod tests;
 

@@ -3,6 +3,7 @@
 
 mod flows;
 mod sections;
+mod streams;
 
 use std::time::SystemTime;
 
@@ -46,7 +47,11 @@ pub fn workbook(summary: &Summary, sections: &Report) -> Result<Vec<u8>, Workboo
         .set_creation_datetime(&ExcelDateTime::from_timestamp(began)?);
     workbook.set_properties(&properties);
     report(workbook.add_worksheet(), summary)?;
-    trials(workbook.add_worksheet(), summary)?;
+    if summary.streams.is_empty() {
+        trials(workbook.add_worksheet(), summary)?;
+    } else {
+        streams::trials(workbook.add_worksheet(), summary)?;
+    }
     flows::add(&mut workbook, summary)?;
     sections::add(&mut workbook, sections)?;
     Ok(workbook.save_to_buffer()?)
@@ -84,6 +89,7 @@ fn report(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
         };
         row += 1;
     }
+    row = streams::report(sheet, summary, row, &wrapped)?;
     for one in summary.searches.iter().flat_map(found) {
         let texts = [
             (0, format!("{}, {}", one.search.name(), label(&one.goal.goal))),
