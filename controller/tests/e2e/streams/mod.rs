@@ -2,6 +2,7 @@
 
 mod faults;
 mod namespaces;
+mod reports;
 
 use std::fs;
 use std::path::Path;
