@@ -131,3 +131,35 @@ impl Observer for StreamsMetrics {
         self.trials.get_or_create(&OutcomeLabels { outcome: "failed" }).inc();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    /// Words that are names of metrics, without the endings of counters and infos.
+    fn names(text: &str) -> BTreeSet<String> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let metrics = words.filter(|word| word.starts_with("linerate_"));
+        metrics.map(|word| word.trim_end_matches("_total").trim_end_matches("_info").to_owned()).collect()
+    }
+
+    #[test]
+    fn page_and_dashboard_name_what_a_run_serves() {
+        let (metrics, registry) = StreamsMetrics::new("0123abcd", "streams");
+        metrics.add("p", (1, 1, 1));
+        metrics.trials.get_or_create(&OutcomeLabels { outcome: "complete" }).inc();
+        metrics.trial_received.get_or_create(&ProfileLabels { profile: "p".into() }).set(1.0);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let served: String =
+            text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+        let served = names(&served);
+        assert_eq!(names(include_str!("../../docs/metrics-of-streams.md")), served);
+        let dashboard = names(include_str!("../../docs/grafana/linerate-streams.json"));
+        assert!(dashboard.is_subset(&served) && dashboard.len() >= 7, "{dashboard:?}");
+    }
+}
