@@ -174,11 +174,18 @@ impl<'a> Side<'a> {
         self.workers.iter().max_by(|a, b| load(a).total_cmp(&load(b)))
     }
 
-    /// Words on the busiest worker when it was at its limit.
+    /// Words on the busiest worker when it was at its limit: it never had nothing to do. One that waits for its
+    /// CPU now and then, and is idle in between, catches up.
+    fn full(&self) -> Option<String> {
+        let busiest = self.busiest()?;
+        (self.on_cpu(busiest) + self.waited(busiest) >= FULL_SHARE).then(|| self.words(busiest))
+    }
+
+    /// Words on the busiest worker when it was at its limit, or waited for its CPU for long.
     fn pressed(&self) -> Option<String> {
         let busiest = self.busiest()?;
-        let (on_cpu, waited) = (self.on_cpu(busiest), self.waited(busiest));
-        (on_cpu >= FULL_SHARE || waited >= WAITING_SHARE).then(|| self.words(busiest))
+        let waits = self.waited(busiest) >= WAITING_SHARE;
+        self.full().or_else(|| waits.then(|| self.words(busiest)))
     }
 
     fn words(&self, worker: &WorkerTime) -> String {
@@ -290,8 +297,8 @@ impl StreamsEvidence<'_> {
         if refused > 0 {
             words.push_str(&format!("; this host's kernel refused {refused} datagrams"));
         }
-        if let Some(pressed) = sender.pressed() {
-            return (StreamsLimit::CpuLimited, format!("{words}; {pressed}"));
+        if let Some(full) = sender.full() {
+            return (StreamsLimit::CpuLimited, format!("{words}; {full}"));
         }
         if full_share >= FULL_SOCKET_SHARE || refused > 0 {
             return (StreamsLimit::SendBufferLimited, words);
@@ -299,6 +306,9 @@ impl StreamsEvidence<'_> {
         let forgone = self.forgone.unwrap_or(0);
         if forgone > 0 {
             words.push_str(&format!("; {forgone} datagrams were due and never sent"));
+        }
+        if let Some(pressed) = sender.pressed() {
+            return (StreamsLimit::CpuLimited, format!("{words}; {pressed}"));
         }
         let worker = sender.busiest().map(|worker| format!("; {}", sender.words(worker)));
         (StreamsLimit::ApplicationLimited, words + worker.as_deref().unwrap_or_default())
@@ -335,15 +345,19 @@ impl StreamsEvidence<'_> {
             words.push_str(&format!(" ({:.4} %)", 100.0 * share));
         }
         let most = window.max(buffer).max(network).max(idle);
-        let pressed = if window == most {
-            receiver.pressed()
+        let cpu = if window == most {
+            receiver.full()
         } else if idle == most {
+            // Nothing was under way while the sender waited for its CPU.
             sender.pressed()
         } else {
-            sender.pressed().or_else(|| receiver.pressed())
+            sender.full().or_else(|| receiver.full())
         };
-        if let Some(pressed) = pressed {
-            return (StreamsLimit::CpuLimited, format!("{words}; {pressed}"));
+        if let Some(cpu) = cpu {
+            return (StreamsLimit::CpuLimited, format!("{words}; {cpu}"));
+        }
+        for pressed in [sender.pressed(), receiver.pressed()].into_iter().flatten() {
+            words.push_str(&format!("; {pressed}"));
         }
         let kind = if window == most {
             if let Some(bytes) = self.receive_buffer_bytes {
