@@ -97,13 +97,13 @@ fn workers_run_on_the_chosen_cpus() {
 #[test]
 fn a_small_window_on_a_path_with_a_queue_is_the_limit() {
     let Some(lab) = Lab::new("a_small_window_on_a_path_with_a_queue_is_the_limit") else { return };
-    // A round trip of tens of milliseconds, made of a queue that another stream fills.
-    lab.set("a", "tc qdisc add dev veth-a root tbf rate 20mbit burst 16kb limit 100kb");
+    // A round trip of tens of milliseconds: acknowledgements wait in a queue that a stream of the other direction fills.
+    lab.set("b", "tc qdisc add dev veth-b root tbf rate 20mbit burst 16kb limit 100kb");
     let server = lab.server("");
-    let beside = lab.client("tcp", "--duration 4s");
+    let beside = lab.client("tcp", "--reverse --duration 4s --congestion cubic");
     let mut beside = crate::common::Running::start(&mut { beside });
     std::thread::sleep(Duration::from_millis(700));
-    let result = lab.result("tcp", "--duration 2s --window 6000");
+    let result = lab.result("tcp", "--duration 2s --window 6000 --congestion cubic");
     let direction = &result["directions"][0];
     exact_bytes(direction);
     assert!(beside.ends_within(Duration::from_secs(20)).is_some());
