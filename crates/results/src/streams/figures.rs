@@ -209,17 +209,17 @@ pub const STREAMS_FIGURES: &[Figure<Trial>] = &[
         |t: &Trial| mean(t.jitter_ns),
     )
     .less_is_better(),
-    figure("delay_mean_ns", "mean", Nanoseconds, "Mean one-way delay of datagrams", |t: &Trial| {
+    figure("delay_mean_ns", "delay mean", Nanoseconds, "Mean one-way delay of datagrams", |t: &Trial| {
         t.delay_ns.map(|delay| delay.mean as f64)
     })
     .less_is_better(),
-    figure("delay_p50_ns", "p50", Nanoseconds, "Median one-way delay of datagrams", |t: &Trial| {
+    figure("delay_p50_ns", "delay p50", Nanoseconds, "Median one-way delay of datagrams", |t: &Trial| {
         t.delay_ns.map(|delay| delay.p50 as f64)
     })
     .less_is_better(),
     figure(
         "delay_p99_ns",
-        "p99",
+        "delay p99",
         Nanoseconds,
         "99th percentile of one-way delays of datagrams",
         |t: &Trial| t.delay_ns.map(|delay| delay.p99 as f64),
@@ -227,13 +227,13 @@ pub const STREAMS_FIGURES: &[Figure<Trial>] = &[
     .less_is_better(),
     figure(
         "delay_p999_ns",
-        "p99.9",
+        "delay p99.9",
         Nanoseconds,
         "99.9th percentile of one-way delays of datagrams",
         |t: &Trial| t.delay_ns.map(|delay| delay.p999 as f64),
     )
     .less_is_better(),
-    figure("delay_max_ns", "max", Nanoseconds, "Largest one-way delay of datagrams", |t: &Trial| {
+    figure("delay_max_ns", "delay max", Nanoseconds, "Largest one-way delay of datagrams", |t: &Trial| {
         t.delay_ns.map(|delay| delay.max as f64)
     })
     .less_is_better(),
@@ -335,14 +335,18 @@ pub const CONNECTION_FIGURES: &[Figure<Connection>] = &[
     })
     .less_is_better()
     .matrix(),
-    figure("delay_p50_ns", "p50", Nanoseconds, "Median one-way delay of datagrams", |c: &Connection| {
-        c.delay_ns.map(|delay| delay.p50 as f64)
-    })
+    figure(
+        "delay_p50_ns",
+        "delay p50",
+        Nanoseconds,
+        "Median one-way delay of datagrams",
+        |c: &Connection| c.delay_ns.map(|delay| delay.p50 as f64),
+    )
     .less_is_better()
     .matrix(),
     figure(
         "delay_p99_ns",
-        "p99",
+        "delay p99",
         Nanoseconds,
         "99th percentile of one-way delays of datagrams",
         |c: &Connection| c.delay_ns.map(|delay| delay.p99 as f64),

@@ -47,7 +47,13 @@ fn form(
         "start": {
             "connected": connected.collect::<Vec<_>>(),
             "version": format!("linerate {}", summary.experiment.versions.linerate),
-            "timestamp": { "time": record.started_at },
+            "timestamp": { "time": record.started_at, "timesecs": began(record) },
+            "connecting_to": sent.iter().find_map(|stream| stream.peer).map(|peer| {
+                json!({ "host": peer.ip(), "port": peer.port() })
+            }),
+            "target_bitrate": of_stream,
+            "sndbuf_actual": sent.first().and_then(|stream| stream.buffer_bytes),
+            "rcvbuf_actual": received.first().and_then(|stream| stream.buffer_bytes),
             "test_start": {
                 "protocol": record.spec.protocol.to_string(),
                 "num_streams": record.spec.streams,
@@ -58,12 +64,19 @@ fn form(
                 "blocks": 0,
                 "reverse": 0,
                 "bidir": 0,
+                "tos": record.spec.sockets.dscp.map_or(0, |dscp| u32::from(dscp) << 2),
                 "target_bitrate": of_stream,
             },
         },
         "intervals": [],
         "end": end(record.spec.protocol, connection, sent, received),
     })
+}
+
+/// When sending began, in seconds since 1970.
+fn began(record: &StreamsTrialRecord) -> Option<u64> {
+    let at = humantime::parse_rfc3339(record.started_at.as_deref()?).ok()?;
+    at.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 fn end(
@@ -116,7 +129,11 @@ fn set(value: &mut Value, name: &str, to: Value) {
 }
 
 fn sum(bytes: Option<u64>, bps: Option<f64>, seconds: Option<f64>) -> Value {
-    json!({ "start": 0, "end": seconds, "seconds": seconds, "bytes": bytes, "bits_per_second": bps })
+    json!({
+        "start": 0, "end": seconds, "seconds": seconds, "bytes": bytes, "bits_per_second": bps,
+        // As of iperf3's client, which sends.
+        "sender": true,
+    })
 }
 
 fn rate(bytes: Option<u64>, seconds: Option<f64>) -> Option<f64> {
@@ -136,6 +153,7 @@ fn byte_stream(
         set(end, "socket", socket(sent.stream).into());
     }
     set(&mut sender, "retransmits", sent.tcp.map(|info| info.retransmits).into());
+    set(&mut sender, "min_rtt", sent.tcp.and_then(|info| info.min_rtt_us).into());
     set(&mut sender, "mean_rtt", sent.tcp.map(|info| info.rtt_us).into());
     json!({ "sender": sender, "receiver": receiver })
 }
