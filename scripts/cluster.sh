@@ -20,6 +20,8 @@ cd "$(dirname "$0")/.."
 . scripts/cluster/clocks.sh
 # shellcheck source=scripts/cluster/examples.sh
 . scripts/cluster/examples.sh
+# shellcheck source=scripts/cluster/streams.sh
+. scripts/cluster/streams.sh
 # shellcheck source=scripts/cluster/faults.sh
 . scripts/cluster/faults.sh
 
@@ -33,6 +35,7 @@ Scenarios: memif       a pair on one node, joined by shared memory in a director
            two_nodes   two pairs over the pod network, one on a node, one across nodes, with hugepages
            search      two pairs, whose highest load is searched for together and one by one
            addresses   pairs over the pod network with addresses of the pods and of the user
+           streams     a full mesh of TCP and UDP streams between unprivileged pods of both nodes
            examples    examples/pods, applied as a user does
            kept        pods that are made once and used by several runs
            role        a service account with nothing but the printed Role
@@ -45,7 +48,8 @@ Scenarios: memif       a pair on one node, joined by shared memory in a director
            faults      pods that die, a controller that is killed: nothing lost, nothing left
            routed      pairs over a pod network without a common layer 2, on one node and across nodes; a cluster of the kit's own, brought up for it
 
-The cluster is the one of KUBECONFIG when LINERATE_E2E=1 is set; its nodes must have the image LINERATE_E2E_IMAGE. Else it is the one that the kit
+The cluster is the one of KUBECONFIG when LINERATE_E2E=1 is set; its nodes must have the images LINERATE_E2E_IMAGE
+and LINERATE_E2E_HOSTPLANE_IMAGE. Else it is the one that the kit
 in the directory LINERATE_CLUSTER_LAB brings up: build.sh, and cluster.sh with up, env, load and down. Needs kubectl and jq.
 
 Environment: LINERATE_BIN            directory of linerate, linerate-dataplane and hugepage-check (default: target/debug)

@@ -2,6 +2,7 @@
 # shellcheck shell=bash disable=SC2154
 
 IMAGE=${LINERATE_E2E_IMAGE:-localhost/linerate:e2e}
+HOSTPLANE_IMAGE=${LINERATE_E2E_HOSTPLANE_IMAGE:-}
 LAB=${LINERATE_CLUSTER_LAB:-}
 HUGEPAGES=600
 lab_is_ours='' hugepages_before='' image_archive=''
@@ -46,10 +47,24 @@ find_cluster() {
     "$LAB/cluster.sh" load "$image_archive" >/dev/null
 }
 
-archive_image() {
+archive_image() { archive "$image_archive" --tag "$IMAGE"; }
+
+# hostplane_image: the image of pods of streams is in the cluster afterwards, by the name $HOSTPLANE_IMAGE. Fails in a cluster of others without one.
+hostplane_image() {
+    [ -z "$HOSTPLANE_IMAGE" ] || return 0
+    [ -n "$lab_is_ours" ] || return 1
+    HOSTPLANE_IMAGE=localhost/linerate-hostplane:e2e
+    archive "$work/hostplane.tar" --target hostplane --tag "$HOSTPLANE_IMAGE"
+    "$LAB/cluster.sh" load "$work/hostplane.tar" >/dev/null
+}
+
+# archive FILE OPTIONS… of image.sh
+archive() {
+    local file=$1
+    shift
     # shellcheck disable=SC1091
     scripts/image.sh --engine buildah --fresh --debootstrap "$(. /etc/os-release && echo "${VERSION_CODENAME:-sid}")" --binaries "${LINERATE_BIN:-target/debug}" \
-        --tag "$IMAGE" --archive "$image_archive" >"$work/image.log" 2>&1 || {
+        "$@" --archive "$file" >"$work/image.log" 2>&1 || {
         tail -5 "$work/image.log" >&2
         die "scripts/image.sh failed; see above"
     }

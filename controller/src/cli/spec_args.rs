@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use linerate_experiment::document::PlatformKind;
 use linerate_experiment::kubernetes::{LinkKind, PullPolicy};
+use linerate_experiment::quantity::Cpus;
 use linerate_experiment::{Overrides, Setting};
 
 const TRAFFIC: &str = "Traffic";
@@ -75,9 +76,9 @@ pub(super) struct SpecArgs {
     /// When the nodes pull the image
     #[arg(long, value_enum, ignore_case = true, value_name = "POLICY", help_heading = KUBERNETES)]
     image_pull_policy: Option<PullPolicy>,
-    /// Whole CPUs per pod
+    /// CPUs per pod: a whole number, or for streams a part such as 250m
     #[arg(long, short = 'c', value_name = "N", help_heading = KUBERNETES)]
-    cpu: Option<u64>,
+    cpu: Option<Cpus>,
     /// Memory per pod, such as 8Gi; a bare number is in GiB
     #[arg(long, short = 'm', value_name = "SIZE", help_heading = KUBERNETES)]
     memory: Option<String>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
 use super::name::Name;
-use super::quantity::Bytes;
+use super::quantity::{Bytes, Cpus};
 use super::ranged::{Ranged, SpanIn};
 
 /// Settings of the Kubernetes platform.
@@ -30,8 +30,9 @@ pub struct KubernetesSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<NodePair>>", length(min = 1))]
     pub nodes: Option<Spanned<Vec<NodePair>>>,
-    /// Whole CPUs per pod: requests and limits alike, so that a static CPU manager gives the pod its own.
-    pub cpu: Ranged<1, 1024>,
+    /// CPUs per pod, requests and limits alike: a whole number, so that a static CPU manager gives the pod its own. Pods of streams may have
+    /// less, such as `250m`.
+    pub cpu: Cpus,
     /// Memory per pod besides hugepages.
     pub memory: Bytes,
     /// Hugepages per pod.
@@ -55,16 +56,30 @@ pub struct KubernetesSection {
     pub keep: bool,
 }
 
+/// Name of an image that `scripts/image.sh` makes, of this version.
+fn usual_image(name: &str) -> String {
+    format!("localhost/{name}:{}", env!("CARGO_PKG_VERSION"))
+}
+
+impl KubernetesSection {
+    /// Takes the image of streams when the document names none.
+    pub(crate) fn complete_for_streams(&mut self) {
+        if self.image == usual_image("linerate") {
+            self.image = usual_image("linerate-hostplane");
+        }
+    }
+}
+
 impl Default for KubernetesSection {
     fn default() -> Self {
         Self {
             namespace: None,
             context: None,
-            image: format!("localhost/linerate:{}", env!("CARGO_PKG_VERSION")),
+            image: usual_image("linerate"),
             image_pull_policy: PullPolicy::IfNotPresent,
             placement: PlacementRule::Any,
             nodes: None,
-            cpu: Ranged::of::<2>(),
+            cpu: Cpus::whole(2),
             memory: Bytes(2 << 30),
             hugepages: PodHugepages::default(),
             resources: BTreeMap::new(),

@@ -63,6 +63,83 @@ impl From<Bytes> for String {
     }
 }
 
+/// CPUs of a pod: a whole number, or thousandths such as `250m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[serde(try_from = "Written", into = "Written")]
+#[schemars(with = "Written")]
+pub struct Cpus {
+    milli: u64,
+}
+
+/// CPUs as they are written.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+enum Written {
+    /// Whole CPUs.
+    Whole(#[schemars(range(min = 1, max = 1024))] u64),
+    /// Thousandths of a CPU.
+    Part(#[schemars(regex(pattern = r"^[1-9][0-9]*m$|^[1-9][0-9]*$"))] String),
+}
+
+impl Cpus {
+    /// Most CPUs of a pod.
+    const MOST: u64 = 1024;
+
+    /// A whole number of CPUs, at least 1.
+    pub fn whole(count: u64) -> Self {
+        Self { milli: count.clamp(1, Self::MOST) * 1000 }
+    }
+
+    /// Thousandths of a CPU.
+    pub fn milli(self) -> u64 {
+        self.milli
+    }
+
+    /// The number when it is whole.
+    pub fn as_whole(self) -> Option<u64> {
+        self.milli.is_multiple_of(1000).then_some(self.milli / 1000)
+    }
+}
+
+impl FromStr for Cpus {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let milli = match text.strip_suffix('m') {
+            Some(thousandths) => thousandths.parse().ok(),
+            None => text.parse::<u64>().ok().and_then(|count| count.checked_mul(1000)),
+        };
+        match milli {
+            Some(milli @ 1..) if milli <= Self::MOST * 1000 => Ok(Self { milli }),
+            _ => Err(format!("'{text}' is not an amount of CPUs, such as 2 or 250m, and at most {}", Self::MOST)),
+        }
+    }
+}
+
+impl fmt::Display for Cpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.as_whole() {
+            Some(count) => write!(f, "{count}"),
+            None => write!(f, "{}m", self.milli),
+        }
+    }
+}
+
+impl TryFrom<Written> for Cpus {
+    type Error = String;
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Whole(count) => count.to_string().parse(),
+            Written::Part(text) => text.parse(),
+        }
+    }
+}
+
+impl From<Cpus> for Written {
+    fn from(cpus: Cpus) -> Self {
+        cpus.as_whole().map_or_else(|| Written::Part(cpus.to_string()), Written::Whole)
+    }
+}
+
 /// An amount of the Kubernetes API in thousandths of its unit; `None` when the text is not an amount. CPUs
 /// come as `1500m`, memory as `2Gi` or `16777216Ki`, devices as numbers, and large numbers with exponents
 /// (`12e6`).
@@ -98,6 +175,19 @@ mod tests {
         }
         for text in ["", "0", "2 Gi", "-1", "1.5Gi", "99999999Ti", "Gi"] {
             assert!(text.parse::<Bytes>().unwrap_err().contains("2Gi"), "{text}");
+        }
+    }
+
+    #[test]
+    fn cpus_are_whole_or_thousandths() {
+        for (text, milli, shown) in
+            [("2", 2000, "2"), ("\"250m\"", 250, "\"250m\""), ("\"3000m\"", 3000, "3"), ("\"4\"", 4000, "4")]
+        {
+            let cpus: Cpus = serde_json::from_str(text).unwrap();
+            assert_eq!((cpus.milli(), serde_json::to_string(&cpus).unwrap().as_str()), (milli, shown));
+        }
+        for text in ["0", "0m", "-1", "1.5", "1025", "m", "250 m"] {
+            assert!(text.parse::<Cpus>().unwrap_err().contains("250m"), "{text}");
         }
     }
 

@@ -230,7 +230,7 @@ impl Run<'_> {
         command.push(format!("127.0.0.1:{AGENT_PORT}"));
         command.extend(["--token-file".to_owned(), format!("{SECRETS}/token")]);
         command.extend(["--workers".to_owned(), direction.workers(plan.agent.role, tx, rx).to_string()]);
-        command.extend(["--granted-cpus".to_owned(), settings.cpu.get().to_string()]);
+        command.extend(["--granted-cpus".to_owned(), settings.cpu.to_string()]);
         if settings.link.kind == LinkKind::Device {
             command.push("--assigned-devices".to_owned());
         }
@@ -426,7 +426,7 @@ pub fn wanted(experiment: &Experiment) -> BTreeMap<String, Amount> {
 fn wanted_of(settings: &KubernetesSection) -> BTreeMap<String, Amount> {
     let whole = |number: u64, text: String| Amount { milli: u128::from(number) * 1000, text };
     let mut wanted = BTreeMap::from([
-        ("cpu".to_owned(), whole(settings.cpu.get(), settings.cpu.get().to_string())),
+        ("cpu".to_owned(), Amount { milli: settings.cpu.milli().into(), text: settings.cpu.to_string() }),
         ("memory".to_owned(), whole(settings.memory.0, settings.memory.to_string())),
     ]);
     let hugepages = &settings.hugepages;
