@@ -3,8 +3,8 @@
 
 # Megabytes, with programs of the development profile, which are hardly optimised. A compiler or a forgotten package
 # list would exceed them.
-LARGEST_IMAGE_MB=110
-LARGEST_CONTROLLER_MB=75
+LARGEST_IMAGE_MB=120
+LARGEST_CONTROLLER_MB=85
 
 scenario_contents() {
     unpack "$IMAGE" "$work/image"
