@@ -36,6 +36,8 @@ find_cluster() {
     fi
     lab_is_ours=true
     eval "$("$LAB/cluster.sh" env)"
+    export KUBECONFIG
+    until_nodes_take_pods
     say "cluster: the image"
     image_archive=${LINERATE_IMAGE_ARCHIVE:-}
     if [ -s "$image_archive" ]; then
@@ -79,8 +81,15 @@ routed_cluster() {
     fi
     eval "$("$LAB/cluster.sh" env)"
     export KUBECONFIG
+    until_nodes_take_pods
     "$LAB/cluster.sh" load "$image_archive" >/dev/null
     kubectl create namespace "$namespace" >/dev/null
+}
+
+# until_nodes_take_pods: a node that has become ready keeps its taint until the node controller has seen that.
+until_nodes_take_pods() {
+    local end=$((SECONDS + 60))
+    while [ -n "$(kubectl get nodes -o 'jsonpath={.items[*].spec.taints[*].key}')" ] && [ "$SECONDS" -lt "$end" ]; do sleep 0.5; done
 }
 
 end_cluster() {

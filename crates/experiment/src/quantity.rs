@@ -110,7 +110,10 @@ impl FromStr for Cpus {
         };
         match milli {
             Some(milli @ 1..) if milli <= Self::MOST * 1000 => Ok(Self { milli }),
-            _ => Err(format!("'{text}' is not an amount of CPUs, such as 2 or 250m, and at most {}", Self::MOST)),
+            _ => Err(format!(
+                "'{text}' is not an amount of CPUs, such as 2 or 250m, and at most {}",
+                Self::MOST
+            )),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use linerate_wire::counters::PortCounters;
 
-use super::{Problem, Reason, Verdict, flows, search, streams};
+use super::{Problem, Reason, Verdict, fewest_samples, flows, search, streams};
 use crate::store::checksum::FileSum;
 use crate::store::error::at;
 use crate::store::manifest::{MANIFEST_FILE, Manifest, files};
@@ -163,7 +163,7 @@ impl Checker<'_> {
             if !self.there.contains(path) {
                 self.add(path, Reason::MissingFile, "the summary names it");
             } else if let Some(record) = self.read::<TrialRecord>(path) {
-                let due = interval_s.map(|interval_s| (trial.duration_s / interval_s) as u64);
+                let due = interval_s.map(|interval_s| fewest_samples(trial.duration_s, interval_s));
                 self.trial(path, trial, &record, samples.or(due).unwrap_or(1));
             }
         }

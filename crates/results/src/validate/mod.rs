@@ -6,6 +6,12 @@ mod flows;
 mod kit;
 mod search;
 mod streams;
+/// Fewest samples of a trial. An agent that shares its CPUs may skip one in eight; the others have their true times.
+fn fewest_samples(duration_s: f64, interval_s: f64) -> u64 {
+    let due = (duration_s / interval_s) as u64;
+    due - due / 8
+}
+
 #[cfg(test)]
 mod tests;
 

@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader};
 
 use linerate_wire::streams::Protocol;
 
-use super::Reason;
 use super::experiment::Checker;
+use super::{Reason, fewest_samples};
 use crate::store::enclosed::Enclosed;
 use crate::store::inner_path::InnerPath;
 use crate::streams::{ConnectionSummary, SampleLine, StreamsTrialRecord, StreamsTrialSummary};
@@ -44,7 +44,7 @@ pub(super) fn check(
     if StreamsTrialSummary::of(&record, trial.context()) != *trial {
         checker.add(path, Reason::Contradiction, "its totals are not those of its connections");
     }
-    let due = interval_s.map(|interval_s| (trial.duration_s / interval_s) as u64);
+    let due = interval_s.map(|interval_s| fewest_samples(trial.duration_s, interval_s));
     let due = samples.or(due).unwrap_or(1);
     if let Err(error) = check_samples(checker, trial, &record, due) {
         checker.add(&trial.samples_file, Reason::Unreadable, error.to_string());
