@@ -62,6 +62,17 @@ fn usual_image(name: &str) -> String {
 }
 
 impl KubernetesSection {
+    /// Refuses a part of a CPU.
+    pub(crate) fn whole_cpus(&self) -> Result<(), String> {
+        match self.cpu.as_whole() {
+            Some(_) => Ok(()),
+            None => Err(format!(
+                "spec.kubernetes.cpu: {}; workers of frames never sleep, and a part of a CPU would stop them; give a whole number",
+                self.cpu
+            )),
+        }
+    }
+
     /// Takes the image of streams when the document names none.
     pub(crate) fn complete_for_streams(&mut self) {
         if self.image == usual_image("linerate") {
@@ -296,5 +307,25 @@ impl TryFrom<String> for ResourceName {
 impl From<ResourceName> for String {
     fn from(name: ResourceName) -> String {
         name.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Experiment, Overrides};
+
+    #[test]
+    fn only_pods_of_streams_may_have_a_part_of_a_cpu() {
+        let parse = |spec: &str| {
+            let text = format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec: {spec}\n");
+            Experiment::parse(&text, "e.yaml", &Overrides::default())
+        };
+        let error =
+            parse("{platform: kubernetes, traffic: {}, kubernetes: {cpu: 250m}}").unwrap_err().to_string();
+        assert!(error.contains("spec.kubernetes.cpu: 250m") && error.contains("whole number"), "{error}");
+        let streams = "{platform: kubernetes, streams: {rates: [1mbps]}, kubernetes: {cpu: 250m}}";
+        let experiment = parse(streams).unwrap();
+        assert_eq!(experiment.kubernetes().cpu.milli(), 250);
+        assert!(experiment.kubernetes().image.starts_with("localhost/linerate-hostplane:"));
     }
 }

@@ -392,13 +392,7 @@ fn complete_kubernetes(document: &mut Document) -> Result<(), Wrong> {
         settings.complete_for_streams();
         return Ok(());
     }
-    if settings.cpu.as_whole().is_none() {
-        let problem = format!(
-            "spec.kubernetes.cpu: {}; workers of frames never sleep, and a part of a CPU would stop them; give a whole number",
-            settings.cpu
-        );
-        return Err((Location::UNKNOWN, problem));
-    }
+    settings.whole_cpus().map_err(|problem| (Location::UNKNOWN, problem))?;
     if let Some(nodes) = settings.nodes.as_ref().filter(|nodes| nodes.value.len() > pairs) {
         let problem = format!("spec.kubernetes.nodes: {} entries for {pairs} pairs", nodes.value.len());
         return Err((nodes.referenced, problem));
