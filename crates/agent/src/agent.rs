@@ -224,7 +224,7 @@ impl<E: Engine> Agent<E> {
         self.orphan_ms = spec.orphan_ms;
         self.all_flows = match &spec.work {
             Work::Frames(frames) => frames.all_flows(),
-            Work::Streams(_) => false,
+            Work::Streams(_) | Work::Http(_) => false,
         };
         self.now()
     }

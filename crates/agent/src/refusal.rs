@@ -20,6 +20,7 @@ pub(crate) fn validate(spec: &TrialSpec) -> Result<(), WireError> {
     match &spec.work {
         Work::Frames(frames) => validate_frames(frames),
         Work::Streams(streams) => validate_streams(streams),
+        Work::Http(http) => http.check().map_err(|error| refused(error.to_string())),
     }
 }
 

@@ -4,7 +4,7 @@
 //! agent, [`trial`] the work that an agent receives, [`sample`] and [`report`] its results.
 //!
 //! Work, samples, reports and the description of an engine have a common part, and a part that is tagged with
-//! the kind of traffic: `frames` or `streams`.
+//! the kind of traffic: `frames`, `streams` or `http`.
 //!
 //! All packet counts are frames. All byte counts are bytes handed to or taken from a port, without the 4-byte
 //! frame check sequence; a [`linerate_traffic::frame::FrameSize`] includes it.
@@ -14,6 +14,7 @@ pub mod counters;
 pub mod engine;
 pub mod flow_lines;
 pub mod host;
+pub mod http;
 pub mod loss;
 pub mod message;
 pub mod network;

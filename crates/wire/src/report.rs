@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use crate::http::HttpReport;
 use crate::loss::LossTimeline;
 use crate::streams::StreamsReport;
 use crate::time::{Throttling, TrialClock, WorkerTime};
@@ -97,6 +98,8 @@ pub enum ReportDetail {
     Frames(Box<FrameReport>),
     /// Results of streams.
     Streams(Box<StreamsReport>),
+    /// Results of requests.
+    Http(Box<HttpReport>),
 }
 
 /// An agent's results of frames.

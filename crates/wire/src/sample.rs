@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use crate::host::HostSample;
+use crate::http::HttpMeasures;
 use crate::streams::StreamsMeasures;
 
 /// Measures of one agent at an instant, cumulative since the trial was armed.
@@ -28,6 +29,8 @@ pub enum Measures {
     Frames(Box<FrameMeasures>),
     /// Counters of streams.
     Streams(StreamsMeasures),
+    /// Counters of requests.
+    Http(HttpMeasures),
 }
 
 /// Counters of frames.
@@ -51,7 +54,7 @@ impl Sample {
     pub fn frames(&self) -> Option<&FrameMeasures> {
         match &self.measures {
             Measures::Frames(frames) => Some(frames),
-            Measures::Streams(_) => None,
+            Measures::Streams(_) | Measures::Http(_) => None,
         }
     }
 }

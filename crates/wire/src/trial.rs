@@ -6,6 +6,7 @@ use linerate_traffic::limit::Limit;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::Profile;
 
+use crate::http::HttpWork;
 use crate::streams::StreamsWork;
 
 /// One agent's part in a trial.
@@ -31,6 +32,8 @@ pub enum Work {
     Frames(FrameWork),
     /// Send or receive streams.
     Streams(Box<StreamsWork>),
+    /// Send or answer requests.
+    Http(Box<HttpWork>),
 }
 
 impl Work {
@@ -38,7 +41,7 @@ impl Work {
     pub fn frames(&self) -> Option<&FrameWork> {
         match self {
             Work::Frames(frames) => Some(frames),
-            Work::Streams(_) => None,
+            Work::Streams(_) | Work::Http(_) => None,
         }
     }
 }

@@ -18,6 +18,7 @@ pub(super) fn describe(listen: &[SocketAddr], workers: usize) -> StreamsEngine {
         congestion: line("/proc/sys/net/ipv4/tcp_congestion_control"),
         interfaces: interfaces(),
         descriptors: getrlimit(Resource::Nofile).current,
+        http: None,
     }
 }
 

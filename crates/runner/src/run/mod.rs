@@ -6,6 +6,7 @@ mod arrivals;
 mod flows;
 mod group;
 pub mod observer;
+mod part;
 mod path_times;
 mod recorder;
 mod recover;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::StreamsSpec;
+use crate::http::HttpDoor;
 
 /// Streams of an agent in a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -112,6 +113,9 @@ pub struct StreamsEngine {
     pub interfaces: Vec<Interface>,
     /// Most file descriptors that the agent may have; null without a limit.
     pub descriptors: Option<u64>,
+    /// Where the engine answers HTTP requests; absent where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpDoor>,
 }
 
 /// Network interface of an agent.

@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 
 use super::Recorder;
 use crate::run::EarlierRun;
-use crate::run::streams::StreamsAgent;
+use crate::run::part::KernelAgent;
 
 /// Results of the trials of streams, by label: whether they are complete.
 pub(super) type Recorded = BTreeMap<(String, u32), bool>;
@@ -75,7 +75,7 @@ impl<'s> Recorder<'s> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(in crate::run) fn streams_connected(&mut self, agents: &[StreamsAgent]) -> Result<(), StoreError> {
+    pub(in crate::run) fn streams_connected(&mut self, agents: &[KernelAgent]) -> Result<(), StoreError> {
         self.watch.turn(OverheadPart::Writing);
         self.note_agents(agents);
         self.begin_period();
@@ -91,7 +91,7 @@ impl<'s> Recorder<'s> {
     /// When it cannot be written.
     pub(in crate::run) fn streams_connected_again(
         &mut self,
-        agents: &[StreamsAgent],
+        agents: &[KernelAgent],
     ) -> Result<(), StoreError> {
         self.note_agents(agents);
         let last = self.environment.periods.last();
@@ -107,7 +107,7 @@ impl<'s> Recorder<'s> {
 
     /// Differences that make the agents' equipment another kind than that of the trials recorded earlier;
     /// `None` when there are none, or when nothing is recorded.
-    pub(in crate::run) fn other_streams_equipment(&self, agents: &[StreamsAgent]) -> Option<String> {
+    pub(in crate::run) fn other_streams_equipment(&self, agents: &[KernelAgent]) -> Option<String> {
         let first = self.first_recorded.as_ref()?;
         let mut now = self.environment.clone();
         now.clear_agents();
@@ -123,9 +123,9 @@ impl<'s> Recorder<'s> {
         })
     }
 
-    fn note_agents(&mut self, agents: &[StreamsAgent]) {
+    fn note_agents(&mut self, agents: &[KernelAgent]) {
         let experiment = &mut self.head.experiment;
-        experiment.streams_agents = agents.iter().map(StreamsAgent::streams_info).collect();
+        experiment.streams_agents = agents.iter().map(KernelAgent::streams_info).collect();
         experiment.versions.agent = agents.first().map(|agent| agent.session.welcome().agent.clone());
         self.environment.versions = experiment.versions.clone();
         self.environment.clear_agents();

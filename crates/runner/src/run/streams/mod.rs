@@ -16,10 +16,10 @@ use linerate_results::streams::{StreamsTrialContext, StreamsTrialSummary};
 use linerate_results::summary::{Status, Summary, TrialFailure};
 use tokio::sync::watch;
 
-pub(in crate::run) use self::trial::StreamsAgent;
-use self::trial::{Context, NotRun, Part, Ran};
+use self::trial::{Context, Ran};
 use self::work::Route;
 use super::observer::Observer;
+use super::part::{KernelAgent, NotRun, Part, acknowledge};
 use super::recorder::Recorder;
 use super::{CONNECTING_AT_ONCE, EarlierRun, Ending, LONGEST_KEEP_ALIVE, Numbers, SIGNS_OF_LIFE};
 use crate::platform::Platform;
@@ -99,7 +99,7 @@ pub fn end_streams(
 async fn drive(
     job: &StreamsJob<'_>,
     platform: &mut impl Platform,
-    agents: &mut Vec<StreamsAgent>,
+    agents: &mut Vec<KernelAgent>,
     recorder: &mut Recorder<'_>,
     observer: &dyn Observer,
 ) -> Result<(), Ending> {
@@ -154,11 +154,11 @@ async fn connect(
     keep_alive: Duration,
     recorder: &mut Recorder<'_>,
     observer: &dyn Observer,
-) -> Result<Vec<StreamsAgent>, Ending> {
+) -> Result<Vec<KernelAgent>, Ending> {
     let endpoints = platform.start(&|text| observer.phase(text)).await?;
     recorder.agents_run();
     let connecting =
-        endpoints.into_iter().flatten().map(|endpoint| StreamsAgent::connect(endpoint, keep_alive));
+        endpoints.into_iter().flatten().map(|endpoint| KernelAgent::connect(endpoint, keep_alive));
     // Hundreds of handshakes at once would exceed their time limits.
     stream::iter(connecting).buffered(CONNECTING_AT_ONCE).try_collect().await.map_err(Ending::from)
 }
@@ -177,7 +177,7 @@ struct Attempt {
 async fn run_trial(
     job: &StreamsJob<'_>,
     trial: &StreamsTrial,
-    agents: &[StreamsAgent],
+    agents: &[KernelAgent],
     connections: &[Connection],
     (id, tag): (u32, u16),
     recorder: &mut Recorder<'_>,
@@ -207,14 +207,7 @@ async fn run_trial(
         Err(NotRun::Store(error)) => return Err(error.into()),
         Err(NotRun::Lost(agents)) if repeatable => return Ok(Attempt { agents, is_filed: false }),
         Err(not_run) => {
-            let (agents, reason) = match not_run {
-                NotRun::Lost(agents) => {
-                    let reason = agents.first().map(|(_, reason)| reason.clone()).unwrap_or_default();
-                    (agents, reason)
-                }
-                NotRun::Refused(reason) => (Vec::new(), reason),
-                NotRun::Interrupted | NotRun::Store(_) => (Vec::new(), String::new()),
-            };
+            let (agents, reason) = not_run.into_reason();
             let failure = TrialFailure {
                 profile: trial.profile.name.clone(),
                 pair: DIRECTORY.to_owned(),
@@ -254,14 +247,14 @@ async fn run_trial(
             Part::Reported(_) | Part::Failed(_) => None,
         })
         .collect();
-    lost.extend(trial::acknowledge(id, agents, &parts).await);
+    lost.extend(acknowledge(id, agents, &parts).await);
     if *job.interrupted.borrow() {
         return Err(Ending::Interrupted);
     }
     Ok(Attempt { agents: lost, is_filed: true })
 }
 
-fn routes(agents: &[StreamsAgent], connections: &[Connection]) -> Result<Vec<Route>, String> {
+fn routes(agents: &[KernelAgent], connections: &[Connection]) -> Result<Vec<Route>, String> {
     let of = |connection: &Connection| {
         let (from, to) = (&agents[connection.from], &agents[connection.to]);
         Route::find(connection, (from.name(), to.name()), from.streams_engine(), to.streams_engine())
@@ -272,7 +265,7 @@ fn routes(agents: &[StreamsAgent], connections: &[Connection]) -> Result<Vec<Rou
 /// Connects to lost agents again, or starts them anew.
 async fn recover(
     platform: &mut impl Platform,
-    agents: &mut [StreamsAgent],
+    agents: &mut [KernelAgent],
     lost: Vec<(usize, String)>,
     keep_alive: Duration,
     recorder: &mut Recorder<'_>,
@@ -289,7 +282,7 @@ async fn recover(
                 let endpoint = endpoints.into_iter().next();
                 let endpoint =
                     endpoint.ok_or_else(|| Ending::Failed(format!("{name} was not started anew")))?;
-                agents[place] = StreamsAgent::connect(endpoint, keep_alive).await?;
+                agents[place] = KernelAgent::connect(endpoint, keep_alive).await?;
                 "started anew"
             }
         };

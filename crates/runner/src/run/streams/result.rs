@@ -8,13 +8,14 @@ use linerate_results::summary::StartSpread;
 use linerate_wire::report::Report;
 use linerate_wire::streams::{CpuUse, PathReport};
 
-use super::trial::{Part, Ran, StreamsAgent};
+use super::trial::Ran;
+use crate::run::part::{KernelAgent, Part};
 
 /// The record of a trial, without its result.
 pub(super) fn record(
     trial: &StreamsTrial,
     interval_s: f64,
-    agents: &[StreamsAgent],
+    agents: &[KernelAgent],
     connections: &[Connection],
     ran: &mut Ran,
 ) -> (StreamsTrialRecord, Option<StartSpread>) {
@@ -67,7 +68,7 @@ pub(super) fn record(
 }
 
 /// Why the delays of a connection are not known.
-fn delay_note(agents: &[StreamsAgent], connection: &Connection, ran: &Ran) -> Option<String> {
+fn delay_note(agents: &[KernelAgent], connection: &Connection, ran: &Ran) -> Option<String> {
     let kernel = |place: usize| agents[place].session.welcome().clock.boot_id.as_str();
     let (from, to) = (kernel(connection.from), kernel(connection.to));
     (from != to || from.is_empty()).then(|| {
@@ -79,7 +80,7 @@ fn delay_note(agents: &[StreamsAgent], connection: &Connection, ran: &Ran) -> Op
 }
 
 /// Spread of the starts of the agents that send.
-fn spread(agents: &[StreamsAgent], connections: &[Connection], ran: &Ran) -> Option<StartSpread> {
+fn spread(agents: &[KernelAgent], connections: &[Connection], ran: &Ran) -> Option<StartSpread> {
     let senders: Vec<usize> = (0..agents.len())
         .filter(|place| connections.iter().any(|connection| connection.from == *place))
         .collect();

@@ -9,10 +9,9 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::join_all;
 use linerate_experiment::document::TrialSection;
 use linerate_experiment::streams::{Connection, StreamsTrial};
-use linerate_results::store::StoreError;
 use linerate_wire::message::{Acknowledge, Command, Event, Start, Stop, TrialFailed};
 use linerate_wire::report::{Report, ReportDetail};
-use linerate_wire::streams::{Protocol, StreamKey, StreamsEngine, StreamsReport};
+use linerate_wire::streams::{Protocol, StreamKey, StreamsReport};
 use linerate_wire::trial::{Drain, TrialSpec, Work};
 use tempfile::NamedTempFile;
 use tokio::sync::watch;
@@ -22,13 +21,11 @@ use super::samples::Samples;
 use super::work::{Route, TrialWork};
 use crate::events::StreamsReading;
 use crate::platform::random_bytes;
-use crate::run::agent::Agent;
 use crate::run::observer::Observer;
+use crate::run::part::{self, KernelAgent, NotRun, Part, step, to_idle};
 use crate::run::start::Clocks;
 use crate::run::trial::Stopped;
 use crate::session::{ANSWER_TIME, WORK_TIME};
-
-pub(in crate::run) type StreamsAgent = Agent<Box<StreamsEngine>>;
 
 /// Time beyond its duration after which senders are told to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -50,36 +47,19 @@ pub(super) struct Context<'a> {
     pub(super) interrupted: watch::Receiver<bool>,
 }
 
-/// What became of an agent's part.
-#[derive(Debug)]
-pub(super) enum Part {
-    Reported(Box<Report<StreamsReport>>),
-    /// It can no longer be asked.
-    Lost(String),
-    /// It refused its part or gave it up, and is there.
-    Failed(String),
-}
+/// An agent's part in a trial of streams.
+pub(super) type StreamsPart = Part<StreamsReport>;
 
 /// A trial that ran.
 pub(super) struct Ran {
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<StreamsPart>,
     pub(super) samples: NamedTempFile,
     pub(super) clocks: Clocks,
     pub(super) started_at: SystemTime,
 }
 
-/// Why a trial did not run.
-pub(super) enum NotRun {
-    /// These agents were lost before it began, with the reasons.
-    Lost(Vec<(usize, String)>),
-    /// Why it cannot be run.
-    Refused(String),
-    Interrupted,
-    Store(StoreError),
-}
-
 /// Runs a trial.
-pub(super) async fn run(context: &Context<'_>, agents: &[StreamsAgent]) -> Result<Ran, NotRun> {
+pub(super) async fn run(context: &Context<'_>, agents: &[KernelAgent]) -> Result<Ran, NotRun> {
     let mut interrupted = context.interrupted.clone();
     let prepared = tokio::select! {
         prepared = prepare(context, agents) => prepared,
@@ -128,9 +108,9 @@ pub(super) async fn run(context: &Context<'_>, agents: &[StreamsAgent]) -> Resul
 /// became of it when it does not take part.
 async fn prepare(
     context: &Context<'_>,
-    agents: &[StreamsAgent],
-) -> Result<(Clocks, Vec<Option<Part>>), NotRun> {
-    let every: Vec<&StreamsAgent> = agents.iter().collect();
+    agents: &[KernelAgent],
+) -> Result<(Clocks, Vec<Option<StreamsPart>>), NotRun> {
+    let every: Vec<&KernelAgent> = agents.iter().collect();
     let clocks = Clocks::compare(&every)
         .await
         .map_err(|(place, stopped)| NotRun::Lost(vec![(place, stopped.to_string())]))?;
@@ -143,7 +123,7 @@ async fn prepare(
         connections: context.connections,
         routes: context.routes,
     };
-    let ask = async |place: usize, agent: &StreamsAgent| {
+    let ask = async |place: usize, agent: &KernelAgent| {
         let spec = TrialSpec {
             trial: context.id,
             work: Work::Streams(Box::new(work.of(place, |other| clocks.ahead_ns(other, place)))),
@@ -168,14 +148,8 @@ async fn prepare(
         return Err(NotRun::Refused(refusal.to_string()));
     }
     let armed = join_all(agents.iter().map(|agent| step(agent, Command::Arm, WORK_TIME))).await;
-    let refused: Vec<Option<Part>> = armed
-        .into_iter()
-        .map(|result| {
-            let stopped = result.err()?;
-            let lost = stopped.loses_agent();
-            Some(if lost { Part::Lost(stopped.to_string()) } else { Part::Failed(stopped.to_string()) })
-        })
-        .collect();
+    let refused: Vec<Option<StreamsPart>> =
+        armed.into_iter().map(|result| Some(Part::of(&result.err()?))).collect();
     let sends = |place: &usize| context.connections.iter().any(|connection| connection.from == *place);
     let mut senders = (0..agents.len()).filter(sends).peekable();
     if senders.peek().is_some() && senders.all(|place| refused[place].is_some()) {
@@ -186,32 +160,6 @@ async fn prepare(
         return Err(NotRun::Refused(first.unwrap_or_default()));
     }
     Ok((clocks, refused))
-}
-
-/// Acknowledges the reports, so that the agents drop them; returns the agents that are lost.
-pub(super) async fn acknowledge(id: u32, agents: &[StreamsAgent], parts: &[Part]) -> Vec<(usize, String)> {
-    let asked = agents.iter().zip(parts).enumerate().map(async |(place, (agent, part))| {
-        if !matches!(part, Part::Reported(_)) {
-            return None;
-        }
-        let acknowledged = step(agent, Command::Acknowledge(Acknowledge { trial: id }), ANSWER_TIME).await;
-        acknowledged.err().map(|stopped| (place, stopped.to_string()))
-    });
-    join_all(asked).await.into_iter().flatten().collect()
-}
-
-/// Ends what an agent does, without a result.
-async fn to_idle(agent: &StreamsAgent) {
-    if let Err(error) = agent.abandon().await {
-        tracing::debug!(agent = agent.name(), %error, "not ended");
-    }
-}
-
-async fn step(agent: &StreamsAgent, command: Command, limit: Duration) -> Result<(), Stopped> {
-    match agent.session.step(command, limit).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Stopped::by(agent, error).await),
-    }
 }
 
 /// A trial in progress.
@@ -237,10 +185,16 @@ enum Happened {
 
 impl Course<'_> {
     /// Starts an agent, follows it to its end and takes its report.
-    async fn part(&self, place: usize, agent: &StreamsAgent, begins_ns: u64) -> Part {
+    async fn part(&self, place: usize, agent: &KernelAgent, begins_ns: u64) -> StreamsPart {
         let part = self.follow(place, agent, begins_ns).await;
         let part = match part {
-            Ok(()) => self.report(agent).await,
+            Ok(()) => {
+                part::report(agent, "streams", |detail| match detail {
+                    ReportDetail::Streams(streams) => Some(*streams),
+                    ReportDetail::Frames(_) | ReportDetail::Http(_) => None,
+                })
+                .await
+            }
             Err(part) => part,
         };
         if let Part::Reported(report) = &part {
@@ -251,11 +205,8 @@ impl Course<'_> {
     }
 
     /// From the start to the agent's end.
-    async fn follow(&self, place: usize, agent: &StreamsAgent, begins_ns: u64) -> Result<(), Part> {
-        let gone = |stopped: Stopped| match stopped.loses_agent() {
-            true => Part::Lost(stopped.to_string()),
-            false => Part::Failed(stopped.to_string()),
-        };
+    async fn follow(&self, place: usize, agent: &KernelAgent, begins_ns: u64) -> Result<(), StreamsPart> {
+        let gone = |stopped: Stopped| Part::of(&stopped);
         let id = self.context.id;
         step(agent, Command::Start(Start { at_ns: Some(begins_ns) }), ANSWER_TIME).await.map_err(gone)?;
         let duration = self.context.trial.duration();
@@ -318,7 +269,7 @@ impl Course<'_> {
     }
 
     /// Tells an agent to end; as `receiver`, when what was sent to it has arrived.
-    async fn stop(&self, agent: &StreamsAgent, receiver: Option<usize>) -> Result<(), Stopped> {
+    async fn stop(&self, agent: &KernelAgent, receiver: Option<usize>) -> Result<(), Stopped> {
         let mut stop = Stop::default();
         if let Some(place) = receiver {
             let into = self.context.connections.iter().filter(|connection| connection.to == place);
@@ -344,26 +295,13 @@ impl Course<'_> {
     }
 
     /// Takes the samples that have arrived.
-    fn take_samples(&self, place: usize, agent: &StreamsAgent, begins_ns: u64) {
+    fn take_samples(&self, place: usize, agent: &KernelAgent, begins_ns: u64) {
         while let Some(event) = agent.session.waiting_event() {
             if let Event::Sample(sample) = event
                 && sample.trial == self.context.id
             {
                 self.samples.borrow_mut().add(place, agent.name(), &sample, begins_ns);
             }
-        }
-    }
-
-    async fn report(&self, agent: &StreamsAgent) -> Part {
-        match agent.session.report().await {
-            Ok(Report { detail: ReportDetail::Frames(_), .. }) => {
-                Part::Failed(format!("{} reported on frames", agent.name()))
-            }
-            Ok(report) => Part::Reported(Box::new(report.map(|detail| match detail {
-                ReportDetail::Streams(streams) => *streams,
-                ReportDetail::Frames(_) => StreamsReport { paths: Vec::new(), cpu: Default::default() },
-            }))),
-            Err(error) => Part::Lost(Stopped::by(agent, error).await.to_string()),
         }
     }
 

@@ -170,6 +170,7 @@ mod tests {
             congestion: None,
             interfaces: interfaces.iter().map(interface).collect(),
             descriptors: None,
+            http: None,
         }
     }
 

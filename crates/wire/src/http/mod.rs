@@ -1,0 +1,15 @@
+//! HTTP requests: what an agent sends or serves, and what it reports.
+//!
+//! A trial has clients that send requests and, unless the servers are the user's own, backends that answer them. Between
+//! them may be a load balancer. Counts are of requests, and exact: intended = sent + skipped, and sent = answered +
+//! failed + unfinished.
+
+mod report;
+mod sample;
+mod work;
+
+pub use report::{
+    Connections, GateAnswers, GateReport, HttpPart, HttpReport, LoadReport, RequestCounts, ServeReport,
+};
+pub use sample::{HttpMeasures, LoadSample};
+pub use work::{Arrivals, Destination, HttpDoor, HttpError, HttpGate, HttpLoad, HttpWork, MOST_CONNECTIONS};

@@ -1,0 +1,194 @@
+//! An agent's account of its part in a trial of HTTP.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::report::Distribution;
+use crate::streams::CpuUse;
+
+/// An agent's account of its part in a trial of HTTP.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HttpReport {
+    /// What it did.
+    pub part: HttpPart,
+    /// CPU time of the agent and its host.
+    pub cpu: CpuUse,
+}
+
+/// Account of a part, by its kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpPart {
+    /// Of a client.
+    Load(Box<LoadReport>),
+    /// Of a backend.
+    Serve(ServeReport),
+    /// Of a client at the gate.
+    Gate(GateReport),
+}
+
+/// Account of a client.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LoadReport {
+    /// Seconds from the start to the end of sending.
+    pub duration_s: f64,
+    /// Its requests.
+    pub requests: RequestCounts,
+    /// Its connections.
+    pub connections: Connections,
+    /// Answers by the name of the backend in them.
+    pub by_backend: BTreeMap<String, u64>,
+    /// Answers without a name.
+    pub unnamed: u64,
+    /// Whole answers by status, failed ones included.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Bytes of requests written.
+    pub sent_bytes: u64,
+    /// Bytes of answers read.
+    pub received_bytes: u64,
+    /// Most requests that were due and waited for a connection at one time; null for a closed loop.
+    pub most_waiting: Option<u64>,
+    /// Corrected latency: from the intended instant of a request to the last byte of its answer, in nanoseconds; null for a closed loop, which has
+    /// no such instants.
+    pub corrected: Option<Distribution>,
+    /// Service time: from the moment a request was written to the last byte of its answer, in nanoseconds.
+    pub service: Distribution,
+    /// From the intended instant of a request to the moment it was written, in nanoseconds; null for a closed loop.
+    pub send_error: Option<Distribution>,
+}
+
+/// Requests of a client or of a trial: `intended = sent + skipped`, `sent = answered + failed + unfinished`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct RequestCounts {
+    /// Requests that were due. Closed loop: those sent.
+    pub intended: u64,
+    /// Requests written.
+    pub sent: u64,
+    /// Requests that were due, and never written because no connection was free in time.
+    pub skipped: u64,
+    /// Requests with a whole answer whose status is below 400.
+    pub answered: u64,
+    /// Requests that failed, by kind of failure.
+    pub failed: BTreeMap<String, u64>,
+    /// Requests without an answer when the trial was over.
+    pub unfinished: u64,
+}
+
+impl RequestCounts {
+    /// Number of failed requests.
+    pub fn failures(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
+    /// Why the counts do not add up; `None` when they do.
+    pub fn gap(&self) -> Option<String> {
+        let Self { intended, sent, skipped, answered, unfinished, .. } = self;
+        let failed = self.failures();
+        if *intended != sent + skipped {
+            return Some(format!("{intended} requests were intended, {sent} sent and {skipped} skipped"));
+        }
+        (*sent != answered + failed + unfinished).then(|| {
+            format!(
+                "{sent} requests were sent, {answered} answered, {failed} failed and {unfinished} are unfinished"
+            )
+        })
+    }
+}
+
+impl std::ops::AddAssign<&RequestCounts> for RequestCounts {
+    fn add_assign(&mut self, other: &RequestCounts) {
+        self.intended += other.intended;
+        self.sent += other.sent;
+        self.skipped += other.skipped;
+        self.answered += other.answered;
+        self.unfinished += other.unfinished;
+        for (kind, count) in &other.failed {
+            *self.failed.entry(kind.clone()).or_default() += count;
+        }
+    }
+}
+
+/// Connections of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Connections {
+    /// Connections opened, reopened ones included.
+    pub opened: u64,
+    /// Attempts that failed.
+    pub refused: u64,
+    /// Connections opened again after their first one had ended.
+    pub reopened: u64,
+}
+
+impl std::ops::AddAssign for Connections {
+    fn add_assign(&mut self, Self { opened, refused, reopened }: Self) {
+        self.opened += opened;
+        self.refused += refused;
+        self.reopened += reopened;
+    }
+}
+
+/// Account of a backend: what it counted from when it was armed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ServeReport {
+    /// The name that its answers carry.
+    pub name: String,
+    /// Requests read.
+    pub requests: u64,
+    /// Answers written.
+    pub answered: u64,
+    /// Connections accepted.
+    pub connections: u64,
+}
+
+/// Account of a client at the gate.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GateReport {
+    /// True when every backend answered often enough in a row.
+    pub passed: bool,
+    /// Nanoseconds until it passed, or was given up.
+    pub waited_ns: u64,
+    /// Probes sent, each in a connection of its own.
+    pub probes: u64,
+    /// Of those, probes without a whole answer.
+    pub failed: u64,
+    /// Reason of the latest failure; null without one.
+    pub last_failure: Option<String>,
+    /// By name of a backend: those that must answer, and those that answered besides.
+    pub backends: BTreeMap<String, GateAnswers>,
+}
+
+/// A backend's answers at the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GateAnswers {
+    /// Answers.
+    pub answers: u64,
+    /// Nanoseconds from the start to its first answer; null when it did not answer.
+    pub first_ns: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_add_up_or_say_why_not() {
+        let counts = RequestCounts {
+            intended: 10,
+            sent: 8,
+            skipped: 2,
+            answered: 5,
+            failed: BTreeMap::from([("timeout".to_owned(), 1), ("reset".to_owned(), 1)]),
+            unfinished: 1,
+        };
+        assert_eq!((counts.failures(), counts.gap()), (2, None));
+        let mut twice = counts.clone();
+        twice += &counts;
+        assert_eq!((twice.intended, twice.failed["reset"], twice.gap()), (20, 2, None));
+        let lost = RequestCounts { unfinished: 0, ..counts.clone() };
+        assert!(lost.gap().unwrap().contains("8 requests were sent, 5 answered, 2 failed and 0"));
+        let unsent = RequestCounts { skipped: 1, ..counts };
+        assert!(unsent.gap().unwrap().contains("10 requests were intended"));
+    }
+}

@@ -1,0 +1,255 @@
+//! An agent's part in a trial of HTTP.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// Most connections of a client.
+pub const MOST_CONNECTIONS: u32 = 1_000_000;
+/// Most threads of a client.
+const MOST_THREADS: u32 = 1024;
+/// Highest rate of a client, in requests per second.
+const HIGHEST_RATE: f64 = 1e8;
+/// Most answers in a row that a gate waits for.
+const MOST_TIMES: u32 = 1000;
+
+/// An agent's part in a trial of HTTP.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpWork {
+    /// Sends requests.
+    Load(HttpLoad),
+    /// Answers requests, and counts them from the moment it is armed.
+    Serve,
+    /// Probes until every backend answers.
+    Gate(HttpGate),
+}
+
+/// Requests of a client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpLoad {
+    /// Where they go.
+    pub destination: Destination,
+    /// Connections that it holds open.
+    pub connections: u32,
+    /// Threads that share the connections.
+    pub threads: u32,
+    /// When requests are sent.
+    pub arrivals: Arrivals,
+    /// Time of sending, in milliseconds.
+    pub duration_ms: u64,
+    /// Time for an answer, in milliseconds; a request without one has failed then.
+    pub timeout_ms: u32,
+    /// Requests after which a connection is closed and opened again; absent: it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_connection: Option<u32>,
+}
+
+/// Where requests go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// Addresses; connections are dealt out over them in order.
+    pub addresses: Vec<SocketAddr>,
+    /// Value of the header `Host`.
+    pub host: String,
+    /// Path of the request, which begins with a slash.
+    pub path: String,
+}
+
+/// When requests are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arrivals {
+    /// Closed loop: each connection sends as soon as it has its answer.
+    Closed,
+    /// Open loop: so many requests per second at equal distances, whatever the answers do.
+    Constant(f64),
+    /// Open loop: so many requests per second on average, at exponentially distributed distances.
+    Poisson(f64),
+}
+
+impl Arrivals {
+    /// Requests per second; `None` for a closed loop.
+    pub fn per_second(self) -> Option<f64> {
+        match self {
+            Arrivals::Closed => None,
+            Arrivals::Constant(rate) | Arrivals::Poisson(rate) => Some(rate),
+        }
+    }
+}
+
+/// Gate before a load: probes, each in a connection of its own, until every backend has answered `times` times
+/// without a failure in between.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpGate {
+    /// Where probes go.
+    pub destination: Destination,
+    /// Names of the backends that must answer; none: the destination must answer, whoever does.
+    pub backends: Vec<String>,
+    /// Answers in a row.
+    pub times: u32,
+    /// Longest wait, in milliseconds.
+    pub limit_ms: u32,
+}
+
+/// Where an agent answers requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpDoor {
+    /// Its address.
+    pub listen: SocketAddr,
+    /// The name that its answers carry.
+    pub name: String,
+}
+
+/// Error: a client cannot send such requests.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum HttpError {
+    /// A number is outside its range.
+    #[error("{field}: {value} is outside {least} to {most}")]
+    Range {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: f64,
+        /// Smallest value.
+        least: f64,
+        /// Largest value.
+        most: f64,
+    },
+    /// There is no address.
+    #[error("addresses: there is none")]
+    NoAddress,
+    /// The text cannot stand in a request.
+    #[error("{field}: {text:?} cannot stand in a request; use visible ASCII without spaces{and}")]
+    Text {
+        /// The field.
+        field: &'static str,
+        /// The text.
+        text: String,
+        /// A further condition.
+        and: &'static str,
+    },
+}
+
+impl Destination {
+    /// Checks that requests can be written.
+    ///
+    /// # Errors
+    /// The field and the reason.
+    pub fn check(&self) -> Result<(), HttpError> {
+        let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let wrong = |field, text: &str, and| Err(HttpError::Text { field, text: text.to_owned(), and });
+        if self.addresses.is_empty() {
+            return Err(HttpError::NoAddress);
+        }
+        if !plain(&self.host) {
+            return wrong("host", &self.host, "");
+        }
+        if !plain(&self.path) || !self.path.starts_with('/') {
+            return wrong("path", &self.path, ", beginning with /");
+        }
+        Ok(())
+    }
+}
+
+impl HttpWork {
+    /// Checks that an agent can do it.
+    ///
+    /// # Errors
+    /// The field and the reason.
+    pub fn check(&self) -> Result<(), HttpError> {
+        match self {
+            HttpWork::Load(load) => load.check(),
+            HttpWork::Serve => Ok(()),
+            HttpWork::Gate(gate) => {
+                range("times", gate.times.into(), 1.0, MOST_TIMES.into())?;
+                range("limit_ms", gate.limit_ms.into(), 1.0, u32::MAX.into())?;
+                gate.destination.check()
+            }
+        }
+    }
+}
+
+impl HttpLoad {
+    /// Checks that a client can send it.
+    ///
+    /// # Errors
+    /// The field and the reason.
+    pub fn check(&self) -> Result<(), HttpError> {
+        range("connections", self.connections.into(), 1.0, MOST_CONNECTIONS.into())?;
+        range("threads", self.threads.into(), 1.0, MOST_THREADS.into())?;
+        range("duration_ms", self.duration_ms as f64, 1.0, u64::MAX as f64)?;
+        range("timeout_ms", self.timeout_ms.into(), 1.0, u32::MAX.into())?;
+        if let Some(rate) = self.arrivals.per_second() {
+            range("rate", rate, 0.01, HIGHEST_RATE)?;
+        }
+        if let Some(requests) = self.requests_per_connection {
+            range("requests_per_connection", requests.into(), 1.0, u32::MAX.into())?;
+        }
+        self.destination.check()
+    }
+}
+
+fn range(field: &'static str, value: f64, least: f64, most: f64) -> Result<(), HttpError> {
+    if (least..=most).contains(&value) { Ok(()) } else { Err(HttpError::Range { field, value, least, most }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load() -> HttpLoad {
+        HttpLoad {
+            destination: Destination {
+                addresses: vec!["10.0.0.1:80".parse().unwrap()],
+                host: "10.0.0.1".into(),
+                path: "/".into(),
+            },
+            connections: 8,
+            threads: 1,
+            arrivals: Arrivals::Closed,
+            duration_ms: 10,
+            timeout_ms: 100,
+            requests_per_connection: None,
+        }
+    }
+
+    #[test]
+    fn work_has_a_stable_form() {
+        let text = concat!(
+            r#"{"load":{"destination":{"addresses":["10.0.0.1:80"],"host":"10.0.0.1","path":"/"},"connections":8,"threads":1,"#,
+            r#""arrivals":"closed","duration_ms":10,"timeout_ms":100}}"#
+        );
+        let work = HttpWork::Load(load());
+        assert_eq!(serde_json::to_string(&work).unwrap(), text);
+        assert_eq!(serde_json::from_str::<HttpWork>(text).unwrap(), work);
+        assert_eq!(serde_json::to_string(&HttpWork::Serve).unwrap(), r#""serve""#);
+        assert_eq!(serde_json::to_string(&Arrivals::Poisson(5.0)).unwrap(), r#"{"poisson":5.0}"#);
+    }
+
+    #[test]
+    fn impossible_work_names_the_field() {
+        let destination = |change: &dyn Fn(&mut Destination)| {
+            let mut work = load();
+            change(&mut work.destination);
+            work.check().map_err(|error| error.to_string())
+        };
+        assert_eq!(load().check(), Ok(()));
+        for (work, part) in [
+            (HttpLoad { connections: 0, ..load() }, "connections: 0 is outside 1 to 1000000"),
+            (HttpLoad { threads: 0, ..load() }, "threads: 0"),
+            (HttpLoad { arrivals: Arrivals::Constant(0.0), ..load() }, "rate: 0"),
+            (HttpLoad { arrivals: Arrivals::Constant(f64::NAN), ..load() }, "rate: NaN"),
+            (HttpLoad { requests_per_connection: Some(0), ..load() }, "requests_per_connection"),
+        ] {
+            let problem = work.check().unwrap_err().to_string();
+            assert!(problem.contains(part), "{problem}");
+        }
+        assert!(destination(&|to| to.addresses.clear()).unwrap_err().contains("there is none"));
+        assert!(destination(&|to| to.path = "x".into()).unwrap_err().contains("beginning with /"));
+        assert!(destination(&|to| to.host = "a\r\nb: c".into()).unwrap_err().contains("host"));
+    }
+}
