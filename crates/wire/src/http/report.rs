@@ -42,8 +42,10 @@ pub struct LoadReport {
     pub by_backend: BTreeMap<String, u64>,
     /// Answers without a name.
     pub unnamed: u64,
-    /// Whole answers by status, failed ones included.
-    pub statuses: BTreeMap<u16, u64>,
+    /// Whole answers by the class of their status, such as `2xx`.
+    pub statuses: BTreeMap<String, u64>,
+    /// Requests of which at least one byte was written: those that a server can have seen.
+    pub written: u64,
     /// Bytes of requests written.
     pub sent_bytes: u64,
     /// Bytes of answers read.
@@ -64,11 +66,11 @@ pub struct LoadReport {
 pub struct RequestCounts {
     /// Requests that were due. Closed loop: those sent.
     pub intended: u64,
-    /// Requests written.
+    /// Requests given to a connection.
     pub sent: u64,
-    /// Requests that were due, and never written because no connection was free in time.
+    /// Requests that were due, and never sent because no connection was free in time.
     pub skipped: u64,
-    /// Requests with a whole answer whose status is below 400.
+    /// Requests with a whole answer, whatever its status.
     pub answered: u64,
     /// Requests that failed, by kind of failure.
     pub failed: BTreeMap<String, u64>,

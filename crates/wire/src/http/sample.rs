@@ -19,7 +19,7 @@ pub enum HttpMeasures {
 pub struct LoadSample {
     /// Requests that were due.
     pub intended: u64,
-    /// Requests written.
+    /// Requests given to a connection.
     pub sent: u64,
     /// Requests skipped.
     pub skipped: u64,
