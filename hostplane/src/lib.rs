@@ -15,6 +15,8 @@ mod diagnose;
 mod door;
 mod engine;
 mod exchange;
+#[allow(dead_code)]
+mod http;
 mod iperf3;
 mod result;
 mod server;

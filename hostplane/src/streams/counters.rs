@@ -28,6 +28,8 @@ macro_rules! counters {
     };
 }
 
+pub(crate) use counters;
+
 counters! {
     /// Counters of a stream's end: a sender uses those of sending, a receiver the others.
     StreamCounters {

@@ -1,0 +1,11 @@
+//! HTTP/1.1 messages of a load generator and of its backend (RFC 9110, RFC 9112). Pure: bytes in, values out.
+//!
+//! A [`request::Request`] is built once and sent many times. A [`response::ResponseReader`] takes a response in
+//! whatever pieces it comes, and tells when it is whole, malformed or too large. It keeps no body, so memory
+//! does not depend on what a server sends. A [`incoming::RequestReader`] does the same with requests.
+
+mod body;
+pub mod incoming;
+pub mod request;
+pub mod response;
+pub mod target;

@@ -1,0 +1,135 @@
+//! Counters of one worker, which it writes and the sampler reads.
+
+use linerate_measure::loops::counters::Block;
+use linerate_wire::counters::Counters;
+
+use crate::streams::counters::counters;
+
+counters! {
+    /// Counters of a trial's requests, or of one worker's. They hold at any time:
+    /// intended = sent + skipped + waiting, and sent = answered + failed + under way.
+    HttpCounters {
+        /// Requests that were due: by the schedule, or because a connection was free.
+        intended,
+        /// Requests that were given to a connection.
+        sent,
+        /// Requests of which at least one byte was written: those that a server can have seen.
+        written,
+        /// Requests that were due when all connections were busy and the queue was full.
+        skipped_full,
+        /// Requests that still waited in the queue when the time of sending ended.
+        skipped_at_end,
+        /// Whole responses.
+        answered,
+        /// Of these, those whose last byte came within the time of sending.
+        answered_in_time,
+        /// Whole responses by class of their status; 1xx responses that come before another one are not counted.
+        status_1xx,
+        status_2xx,
+        status_3xx,
+        status_4xx,
+        status_5xx,
+        /// Whole responses with a status outside 100…599.
+        status_other,
+        /// Failed requests: the connection was refused or not made.
+        failed_connect,
+        /// Failed requests: no local port or file descriptor was free, or the kernel had no memory.
+        failed_local,
+        /// Failed requests: TLS was not agreed, or broke.
+        failed_tls,
+        /// Failed requests: the peer reset the connection.
+        failed_reset,
+        /// Failed requests: the peer closed the connection before the end of the response.
+        failed_closed_early,
+        /// Failed requests: the end of the response had not come in time.
+        failed_timeout,
+        /// Failed requests: what came is not HTTP/1.1.
+        failed_malformed,
+        /// Failed requests: a response beyond the limits of its head or body.
+        failed_too_large,
+        /// Connections that were made.
+        connected,
+        /// Connections that were made in place of an earlier one of the same slot.
+        reconnected,
+        /// Attempts to connect that failed, with or without a request.
+        connect_failures,
+        /// Connections that the peer closed while no request was under way.
+        closed_idle,
+        /// Connections that were closed because bytes came to which no request belongs.
+        unsolicited,
+        /// Bytes of requests that the kernel accepted; with TLS, what is encrypted.
+        written_bytes,
+        /// Bytes of responses that were read, heads included; with TLS, what was encrypted.
+        read_bytes,
+        /// Bytes of bodies of whole responses, without chunk framing.
+        body_bytes,
+        /// Requests that wait in the queue now.
+        waiting,
+        /// Connections with a request now.
+        busy,
+    }
+}
+
+/// The published counters of one worker.
+pub(crate) type HttpBlock = Block<HttpCounters, { HttpCounters::COUNT }>;
+
+impl HttpCounters {
+    /// The counters of two workers together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let (mine, theirs) = (self.to_array(), other.to_array());
+        Self::from_array(std::array::from_fn(|index| mine[index].saturating_add(theirs[index])))
+    }
+
+    /// Requests that failed, of all kinds.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failures().iter().map(|(_, count)| count).sum()
+    }
+
+    /// Failed requests by kind, by the kind's name in results.
+    pub(crate) fn failures(&self) -> [(&'static str, u64); 8] {
+        [
+            ("connect", self.failed_connect),
+            ("local", self.failed_local),
+            ("tls", self.failed_tls),
+            ("reset", self.failed_reset),
+            ("closed_early", self.failed_closed_early),
+            ("timeout", self.failed_timeout),
+            ("malformed", self.failed_malformed),
+            ("too_large", self.failed_too_large),
+        ]
+    }
+
+    /// Requests that were due and never given to a connection.
+    pub(crate) fn skipped(&self) -> u64 {
+        self.skipped_full + self.skipped_at_end
+    }
+
+    /// Requests that were given to a connection, and neither answered nor failed.
+    pub(crate) fn unfinished(&self) -> u64 {
+        self.sent.saturating_sub(self.answered + self.failed())
+    }
+
+    /// Responses that are no success: 4xx and 5xx.
+    pub(crate) fn refused(&self) -> u64 {
+        self.status_4xx + self.status_5xx
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_and_kinds() {
+        let numbered = HttpCounters::from_array(std::array::from_fn(|index| index as u64));
+        assert_eq!(numbered.plus(numbered).to_array(), std::array::from_fn(|index| 2 * index as u64));
+        let counters = HttpCounters {
+            sent: 10,
+            answered: 3,
+            failed_reset: 2,
+            failed_timeout: 4,
+            ..HttpCounters::default()
+        };
+        assert_eq!((counters.failed(), counters.unfinished()), (6, 1));
+    }
+}

@@ -1,0 +1,130 @@
+//! What a trial counted and measured.
+
+use linerate_wire::report::Distribution;
+use linerate_wire::streams::CpuUse;
+use linerate_wire::time::{Throttling, WorkerTime};
+use serde::Serialize;
+
+use super::counters::HttpCounters;
+use super::verdict::HttpVerdict;
+
+/// Counters of all workers at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct HttpSample {
+    /// Nanoseconds of the raw monotonic clock.
+    pub(crate) at_ns: u64,
+    /// Totals since the trial was armed.
+    pub(crate) counters: HttpCounters,
+    /// CPU time of this process since the start, in nanoseconds.
+    pub(crate) cpu_ns: u64,
+}
+
+/// Times of requests, in nanoseconds. Null when nothing was measured.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct HttpTimes {
+    /// From the time at which a request was due to the last byte of its response: what a user waits who does not
+    /// know of the server's state. Null in a closed loop, where requests are due when the server permits.
+    pub(crate) corrected: Option<Distribution>,
+    /// From the call that wrote the request's first byte to the last byte of its response.
+    pub(crate) service: Option<Distribution>,
+    /// From the call that wrote the request's first byte to the first byte of its response.
+    pub(crate) first_byte: Option<Distribution>,
+    /// From the time at which a request was due to the call that wrote its first byte: what this program, and
+    /// connections that were busy, added. Null in a closed loop.
+    pub(crate) waiting: Option<Distribution>,
+    /// The same of requests that found a connection free: this program's own error alone.
+    pub(crate) send_error: Option<Distribution>,
+    /// Time for a connection to be made, TLS included.
+    pub(crate) connect: Option<Distribution>,
+}
+
+/// Responses of one backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct BackendCount {
+    /// The name that it gave.
+    pub(crate) name: String,
+    /// Whole responses.
+    pub(crate) responses: u64,
+}
+
+/// Whole responses by the backend that sent them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct BackendCounts {
+    /// By name; at most [`super::spec::MOST_BACKENDS`].
+    pub(crate) named: Vec<BackendCount>,
+    /// Responses with a name beyond that number.
+    pub(crate) others: u64,
+    /// Responses that named no backend.
+    pub(crate) unnamed: u64,
+}
+
+/// Failed requests in a short time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct FailureBin {
+    /// Beginning, in milliseconds after the start of the trial.
+    pub(crate) at_ms: u64,
+    /// Requests that failed, or were answered with 5xx.
+    pub(crate) requests: u64,
+}
+
+/// When requests failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct FailureTimes {
+    /// Width of a bin, in milliseconds.
+    pub(crate) bin_ms: u64,
+    /// Bins in which a request failed or was answered with 5xx, in order.
+    pub(crate) bins: Vec<FailureBin>,
+    /// Failures after the last bin that is kept.
+    pub(crate) later: u64,
+}
+
+/// CPU of one worker.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct HttpWorker {
+    /// Its number.
+    pub(crate) worker: u32,
+    /// The CPU that it is pinned to; null: wherever the scheduler puts it.
+    pub(crate) cpu: Option<u32>,
+    /// Connections that it had.
+    pub(crate) connections: u32,
+    /// CPU time in the trial, in seconds.
+    pub(crate) cpu_s: f64,
+    /// Of it, the time spent waiting in a loop for a request to be due.
+    pub(crate) spun_s: f64,
+    /// What the scheduler did with it.
+    pub(crate) time: WorkerTime,
+}
+
+/// What a trial counted and measured.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpOutcome {
+    /// Start, in seconds since 1970 and in nanoseconds of the raw monotonic clock.
+    pub(crate) began_unix_s: f64,
+    pub(crate) start_ns: u64,
+    /// Time of sending, in seconds: as asked, or until it was stopped or all requests were answered.
+    pub(crate) sending_s: f64,
+    /// From the start until the last worker ended.
+    pub(crate) elapsed_s: f64,
+    /// intended = sent + skipped, and sent = answered + failed + unfinished.
+    pub(crate) counters: HttpCounters,
+    pub(crate) times: HttpTimes,
+    pub(crate) backends: BackendCounts,
+    pub(crate) failure_times: FailureTimes,
+    pub(crate) workers: Vec<HttpWorker>,
+    pub(crate) cpu: CpuUse,
+    pub(crate) throttling: Option<Throttling>,
+    pub(crate) verdict: HttpVerdict,
+    /// True when it was stopped before its end.
+    pub(crate) interrupted: bool,
+    /// Why counts are not complete: a worker that ended early. Empty in order.
+    pub(crate) failures: Vec<String>,
+    /// The first failure of a connection in words, for people.
+    pub(crate) first_failure: Option<String>,
+}
+
+impl HttpOutcome {
+    /// Whole responses within the time of sending, per second of it.
+    pub(crate) fn requests_per_s(&self) -> f64 {
+        if self.sending_s > 0.0 { self.counters.answered_in_time as f64 / self.sending_s } else { 0.0 }
+    }
+}
