@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Feeds the readers of documents, messages, frames, scripts and captures with whatever a fuzzer finds: scripts/fuzz.sh [SECONDS_PER_TARGET].
+# Feeds the readers of documents, messages, frames, scripts, captures and the kernel's files with whatever a fuzzer finds: scripts/fuzz.sh [SECONDS_PER_TARGET].
 # Findings are kept below fuzz/artifacts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 # shellcheck source=scripts/checks.sh
 . scripts/checks.sh
 
-TARGETS=(profile message probe pktgen capture iperf3)
+TARGETS=(profile message probe pktgen capture iperf3 host)
 case ${1:-} in
     -h | --help | help)
         cat <<'END'

@@ -68,11 +68,18 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 /// # Errors
 /// When it cannot be written. A closed pipe is not a failure.
 pub fn print_text(text: &str) -> Result<(), Failure> {
+    print_line(text).map(|_is_read| ())
+}
+
+/// The same for output without an end: false when nobody reads it any more.
+///
+/// # Errors
+/// See [`print_text`].
+pub fn print_line(text: &str) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::failed(format!("cannot write to standard output: {error}"))),
     }
 }

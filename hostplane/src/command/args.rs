@@ -14,6 +14,7 @@ use linerate_traffic::span::Span;
 use super::diagnose::DiagnoseArgs;
 use super::exchange::{CrrArgs, RrArgs};
 use super::iperf3_args::Iperf3Args;
+use super::monitor::MonitorArgs;
 
 /// Port of a server.
 pub(super) const DEFAULT_PORT: u16 = 22023;
@@ -35,6 +36,8 @@ Examples:
     linerate-hostplane tcp 10.0.0.2 --probe --token-file token
   What is wrong between this host and another one, in words, with the numbers and what to type:
     linerate-hostplane diagnose 10.0.0.2 --token-file token
+  What an interface and its host count, a line a second:
+    linerate-hostplane monitor --interface eth0
   For clients of iperf3, many at once on one port, from one network:
     linerate-hostplane iperf3 --server --listen 0.0.0.0:5201 --allow 10.0.0.0/8
   Both directions at once on CPUs 2 and 3, with another congestion control:
@@ -67,6 +70,8 @@ pub(super) enum Command {
     /// Measure a path both ways, and say what is wrong with it and what to do
     #[command(visible_alias = "check")]
     Diagnose(Box<DiagnoseArgs>),
+    /// Show what an interface and its host count: packets, drops, queues, interrupts, softirqs, CPUs
+    Monitor(Box<MonitorArgs>),
     /// Speak with stock iperf3: serve its clients, or be a client of its servers
     Iperf3(Box<Iperf3Args>),
     /// Wait for the controller's trials
@@ -355,6 +360,7 @@ impl Command {
             Command::Rr(args) => own(args.exchange.json),
             Command::Crr(args) => own(args.exchange.json),
             Command::Diagnose(args) => own(args.json),
+            Command::Monitor(args) => own(args.is_json()),
             Command::Iperf3(args) if args.json => FailureForm::Iperf3Json,
             Command::Iperf3(_) => FailureForm::Text,
             Command::Agent(_) => FailureForm::Json,

@@ -6,6 +6,7 @@ mod diagnose;
 mod exchange;
 mod iperf3;
 mod iperf3_args;
+mod monitor;
 mod ready;
 mod serve;
 mod trial;
@@ -69,6 +70,7 @@ fn run(cli: &Cli) -> Result<Ending, Failure> {
         Ready::Trial(trial) => trial::run(trial),
         Ready::Exchange(exchange) => exchange::run(*exchange),
         Ready::Diagnose(diagnose) => diagnose::run(*diagnose),
+        Ready::Monitor(command) => monitor::run(*command),
         Ready::Iperf3(command) => iperf3::run(*command),
         Ready::Agent(agent) => agent::run(*agent),
     }

@@ -17,6 +17,7 @@ use super::args::{
 use super::diagnose::Diagnose;
 use super::exchange::Exchange;
 use super::iperf3::Iperf3;
+use super::monitor::MonitorCommand;
 use super::output::Failure;
 use crate::client::{Family, Request};
 use crate::engine::EngineConfig;
@@ -36,6 +37,7 @@ pub(super) enum Ready {
     Trial(Trial),
     Exchange(Box<Exchange>),
     Diagnose(Box<Diagnose>),
+    Monitor(Box<MonitorCommand>),
     Iperf3(Box<Iperf3>),
     Agent(Box<Agent>),
 }
@@ -82,6 +84,7 @@ impl Command {
             Command::Rr(args) => Ok(Ready::Exchange(Box::new(args.validate()?))),
             Command::Crr(args) => Ok(Ready::Exchange(Box::new(args.validate()?))),
             Command::Diagnose(args) => Ok(Ready::Diagnose(Box::new(args.validate()?))),
+            Command::Monitor(args) => Ok(Ready::Monitor(Box::new(args.validate()?))),
             Command::Iperf3(args) => Ok(Ready::Iperf3(Box::new(args.validate()?))),
             Command::Agent(args) => agent(args),
         }

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod batch;
+pub(crate) mod ethtool;
 pub(crate) mod interfaces;
 pub(crate) mod sockopt;
 pub(crate) mod stamps;

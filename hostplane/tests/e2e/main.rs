@@ -15,6 +15,7 @@ mod iperf3;
 mod iperf3_peers;
 mod limits;
 mod loopback;
+mod monitor;
 mod namespaces;
 mod peers;
 mod refusals;

@@ -1,0 +1,145 @@
+//! What is read once a second at most: protocols, interrupts by number, queues.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use linerate_agent::host::monotonic_ns;
+use linerate_observe::host::Host;
+use linerate_observe::interrupts::{Interrupts, Reader as IrqReader, of_interface};
+use linerate_observe::procfs::protocols::{NETSTAT, SNMP, SNMP6};
+use linerate_observe::queues::{DriverStatistics, Queues, Reader as QueueReader};
+use linerate_observe::source::Series;
+
+use super::SLOW_NS;
+use super::sample::{InterruptsSample, IrqSample, ProtocolSample, QueuesSample, known};
+use crate::sys::ethtool;
+
+/// Readers and their last readings.
+#[derive(Debug)]
+pub(super) struct Slow {
+    at_ns: u64,
+    of_interface: bool,
+    irq_reader: IrqReader,
+    interrupts: Series<Interrupts>,
+    queue_reader: QueueReader,
+    queues: Series<Queues>,
+    buffer: Vec<u8>,
+}
+
+/// What a slow reading adds to a sample.
+#[derive(Debug, Default)]
+pub(super) struct SlowSample {
+    pub(super) protocols: Option<ProtocolSample>,
+    pub(super) interrupts: Option<InterruptsSample>,
+    pub(super) queues: Option<QueuesSample>,
+    pub(super) not_known: BTreeMap<&'static str, String>,
+}
+
+impl Slow {
+    /// Readers for an interface and its index.
+    pub(super) fn new(root: &Path, interface: &str, index: u32) -> Self {
+        let irqs = of_interface(root, interface);
+        let driver = ethtool::Driver::open(interface).ok();
+        let driver = driver.map(|driver| Box::new(driver) as Box<dyn DriverStatistics>);
+        Self {
+            at_ns: 0,
+            of_interface: irqs.is_some(),
+            irq_reader: IrqReader::new(root, irqs),
+            interrupts: Series::default(),
+            queue_reader: QueueReader::new(index, driver),
+            queues: Series::default(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Reads everything.
+    pub(super) fn read(&mut self, host: &mut Host) {
+        self.at_ns = monotonic_ns();
+        host.read_namespace();
+        let online = host.online();
+        let Self { irq_reader, interrupts, queue_reader, queues, buffer, .. } = self;
+        host.cost_mut().of(|| {
+            let read = irq_reader.read(buffer, &online, interrupts.last().ok());
+            let _ = interrupts.add(read);
+            let _ = queues.add(queue_reader.read());
+        });
+    }
+
+    /// Compares later readings to the last ones.
+    pub(super) fn rebase(&mut self, host: &mut Host) {
+        host.rebase_namespace();
+        self.interrupts.rebase();
+        self.queues.rebase();
+    }
+
+    /// What has been counted since the last reading; nothing when that is less than a second ago.
+    pub(super) fn sample(&mut self, host: &mut Host) -> SlowSample {
+        // A sample that is a little early must not wait for the next one.
+        if monotonic_ns().saturating_sub(self.at_ns) < SLOW_NS - SLOW_NS / 20 {
+            return SlowSample::default();
+        }
+        self.read(host);
+        let mut not_known = BTreeMap::new();
+        let sample = SlowSample {
+            protocols: protocols(host, &mut not_known),
+            interrupts: known(&mut not_known, "interrupts", self.interrupts()),
+            queues: known(&mut not_known, "queues", self.queues()),
+            not_known,
+        };
+        self.rebase(host);
+        sample
+    }
+
+    fn interrupts(&self) -> Result<InterruptsSample, String> {
+        let span = self.interrupts.span().map_err(ToString::to_string)?;
+        if span.now.origin != span.then.origin {
+            return Err("their source has changed".to_owned());
+        }
+        let passed =
+            span.now.since(span.then).into_iter().filter(|(_, irq)| self.of_interface || irq.total > 0);
+        let list = passed.map(|(irq, passed)| IrqSample {
+            irq,
+            action: passed.action,
+            total: passed.total,
+            cpus: passed.cpus.into_iter().filter(|(_, count)| *count > 0).collect(),
+        });
+        Ok(InterruptsSample {
+            source: span.now.origin.path(),
+            of_interface: self.of_interface,
+            elapsed_s: span.elapsed_s,
+            list: list.collect(),
+        })
+    }
+
+    fn queues(&self) -> Result<QueuesSample, String> {
+        let span = self.queues.span().map_err(ToString::to_string)?;
+        Ok(QueuesSample::new(span.now, span.then, span.elapsed_s))
+    }
+}
+
+/// Counters of the protocols, by nstat's names.
+fn protocols(host: &Host, not_known: &mut BTreeMap<&'static str, String>) -> Option<ProtocolSample> {
+    let mut counts = BTreeMap::new();
+    let mut elapsed_s = None;
+    let names = |known: &[(&str, &str)]| -> Vec<String> {
+        known.iter().map(|(group, name)| format!("{group}{name}")).collect()
+    };
+    let mut add = |names: Vec<String>, now: &[Option<u64>], then: &[Option<u64>], elapsed: f64| {
+        for (name, (now, then)) in names.into_iter().zip(now.iter().zip(then)) {
+            counts.insert(name, now.zip(*then).and_then(|(now, then)| now.checked_sub(then)));
+        }
+        elapsed_s = Some(elapsed);
+    };
+    if let Some(span) = known(not_known, "snmp", host.snmp.series().span().map_err(ToString::to_string)) {
+        add(names(&SNMP), &span.now.0, &span.then.0, span.elapsed_s);
+    }
+    if let Some(span) = known(not_known, "netstat", host.netstat.series().span().map_err(ToString::to_string))
+    {
+        add(names(&NETSTAT), &span.now.0, &span.then.0, span.elapsed_s);
+    }
+    // Kernels without IPv6 have no such file.
+    if let Ok(span) = host.snmp6.series().span() {
+        add(SNMP6.map(str::to_owned).to_vec(), &span.now.0, &span.then.0, span.elapsed_s);
+    }
+    elapsed_s.map(|elapsed_s| ProtocolSample { elapsed_s, counts })
+}
