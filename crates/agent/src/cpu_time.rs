@@ -9,6 +9,15 @@ use crate::host::{monotonic_ns, thread_cpu_ns};
 const SCHEDSTAT: &str = "/proc/thread-self/schedstat";
 const STATUS: &str = "/proc/thread-self/status";
 
+/// How regularly a polling loop looked for work, as it measured itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Looks {
+    /// Longest time between two looks, in seconds.
+    pub longest_gap_s: f64,
+    /// Of a receiver: seconds in which it was away from its queues while packets arrived.
+    pub away_s: Option<f64>,
+}
+
 /// The kernel's CPU accounting of the calling thread.
 #[derive(Debug, Clone, Copy)]
 pub struct ThreadTime {
@@ -29,9 +38,8 @@ impl ThreadTime {
         }
     }
 
-    /// CPU time of the calling thread, `lcore`, since this reading. `longest_gap_s` is the longest gap that
-    /// its loop measured.
-    pub fn until_now(self, lcore: u32, longest_gap_s: f64) -> WorkerTime {
+    /// CPU time of the calling thread, `lcore`, since this reading.
+    pub fn until_now(self, lcore: u32, looks: Looks) -> WorkerTime {
         let now = Self::now();
         let seconds = |later: u64, earlier: u64| later.saturating_sub(earlier) as f64 / 1e9;
         let elapsed_s = seconds(now.at_ns, self.at_ns);
@@ -42,7 +50,8 @@ impl ThreadTime {
             off_cpu_s: (elapsed_s - seconds(now.on_cpu_ns, self.on_cpu_ns)).max(0.0),
             waited_s: now.waited_ns.zip(self.waited_ns).map(|(now, then)| seconds(now, then)),
             preemptions: now.preemptions.zip(self.preemptions).map(|(now, then)| now.saturating_sub(then)),
-            longest_gap_s,
+            longest_gap_s: looks.longest_gap_s,
+            away_s: looks.away_s,
         }
     }
 }
@@ -121,7 +130,7 @@ mod tests {
     fn a_thread_that_sleeps_is_off_its_cpu() {
         let before = ThreadTime::now();
         std::thread::sleep(std::time::Duration::from_millis(20));
-        let time = before.until_now(3, 0.02);
+        let time = before.until_now(3, Looks { longest_gap_s: 0.02, away_s: None });
         assert!(time.off_cpu_s >= 0.015 && time.off_cpu_s <= time.elapsed_s, "{time:?}");
         assert_eq!((time.lcore, time.longest_gap_s), (3, 0.02));
     }

@@ -34,7 +34,7 @@ pub struct PathOutcome {
     pub intended_ns: Option<u64>,
     /// Seconds of sending.
     pub duration_s: f64,
-    /// Packets that the receiver dropped, as far as they are known to be its own drops; they are among the lost ones.
+    /// Packets that the receiver dropped, or can have caused to be dropped: they are not known to be the path's loss.
     pub receiver_dropped: u64,
     /// Seconds of the trial besides its sending.
     pub overhead_s: f64,

@@ -6,9 +6,9 @@ use crate::PPB;
 use crate::classify::{Criterion, LoadClass, classify};
 use crate::measurement::{Loss, Measurement};
 
-/// Trials in a row at a load that are repeated because the tester did not offer it, although it can.
+/// Trials in a row at a load that are repeated because the tester did not offer or receive it, although it can.
 const MOST_REPEATED: u32 = 4;
-/// The same where the tester nearly offered it, and may be able to.
+/// The same where the tester nearly did, and may be able to.
 const MOST_REPEATED_NEAR: u32 = 2;
 /// Share of the intended packets, in percent, that nearly is the load.
 const NEAR_PERCENT: u64 = 98;
@@ -21,6 +21,8 @@ pub struct Trials {
     by_load: BTreeMap<u64, Vec<Measurement>>,
     /// Highest load that was offered.
     offered: u64,
+    /// Highest load of which the receiver lost nothing.
+    received: u64,
     /// Trials in a row that were no evidence, by load.
     repeated: BTreeMap<u64, u32>,
 }
@@ -42,22 +44,30 @@ impl Bounds {
 }
 
 impl Trials {
-    /// Adds a trial. False when it is no evidence and must be repeated: the tester did not offer the load, although
-    /// it offered as much in another trial, or nearly did. Then it was held up, by other work on its CPUs for
-    /// example. After a few repeats in a row, such a trial counts.
+    /// Adds a trial. False when it is no evidence and must be repeated: the tester did not offer the load, or lost
+    /// all that was lost itself, although it managed as much in another trial, or nearly did. Then it was held up,
+    /// by other work on its CPUs for example. After a few repeats in a row, such a trial counts.
     pub fn add(&mut self, trial: Measurement) -> bool {
-        if trial.unsent == 0 {
+        let (is_short, is_spoiled) = (trial.unsent > 0, trial.is_receivers_loss());
+        if !is_short {
             self.offered = self.offered.max(trial.load_pps);
-        } else {
-            let repeated = self.repeated.entry(trial.load_pps).or_default();
+        }
+        if trial.receiver_lost == 0 {
+            self.received = self.received.max(trial.load_pps);
+        }
+        if is_short || is_spoiled {
+            let can = (!is_short || trial.load_pps <= self.offered)
+                && (!is_spoiled || trial.load_pps <= self.received);
             let intended = u128::from(trial.sent) + u128::from(trial.unsent);
+            let managed = if is_spoiled { trial.sent.saturating_sub(trial.lost) } else { trial.sent };
             let is_near = trial.duration_ns <= LONGEST_NEAR_NS
-                && u128::from(trial.sent) * 100 >= intended * u128::from(NEAR_PERCENT);
-            let most = match (trial.load_pps <= self.offered, is_near) {
+                && u128::from(managed) * 100 >= intended * u128::from(NEAR_PERCENT);
+            let most = match (can, is_near) {
                 (true, _) => MOST_REPEATED,
                 (false, true) => MOST_REPEATED_NEAR,
                 (false, false) => 0,
             };
+            let repeated = self.repeated.entry(trial.load_pps).or_default();
             if *repeated < most {
                 *repeated += 1;
                 return false;

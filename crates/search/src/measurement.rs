@@ -12,7 +12,7 @@ pub enum TesterLimit {
     Generator,
     /// The generator's port did not take what was asked.
     Port,
-    /// The tester's receiver dropped packets.
+    /// The tester's receiver dropped packets, or was away from its queues.
     Receiver,
 }
 
@@ -40,7 +40,8 @@ pub struct Measurement {
     pub sent: u64,
     /// Packets sent and not received.
     pub lost: u64,
-    /// Of those, packets that the tester's own receiver dropped: not the path's loss.
+    /// Of those, packets that the tester's own receiver dropped, or can have caused to be dropped: not known to be the
+    /// path's loss.
     pub receiver_lost: u64,
     /// Packets intended and not sent, when the offered load missed the intended one; otherwise 0.
     pub unsent: u64,
@@ -88,6 +89,11 @@ impl Measurement {
     /// Loss of the path: of the packets sent, without those that the tester's receiver dropped.
     pub fn path_loss(&self) -> Loss {
         Loss { lost: self.lost.saturating_sub(self.receiver_lost).min(self.sent), all: self.sent }
+    }
+
+    /// True when packets were lost, and the tester's receiver explains them all.
+    pub fn is_receivers_loss(&self) -> bool {
+        self.receiver_lost > 0 && self.receiver_lost >= self.lost
     }
 
     /// True when the trial has high loss for a goal of `goal_ppb`. A trial whose load was not offered is never

@@ -114,8 +114,12 @@ pub struct WorkerTime {
     pub waited_s: Option<f64>,
     /// Times that the kernel took the CPU from it; null where the kernel does not report it.
     pub preemptions: Option<u64>,
-    /// Longest time between two of its looks while it had nothing to do, in seconds.
+    /// Longest time between two of its looks, in seconds. Of a transmitter: while it had nothing to do.
     pub longest_gap_s: f64,
+    /// Of a receiver: seconds between its first packet and its last in which it did not look at its queues for 0.1
+    /// ms or longer at a time. Null for a transmitter, and in older records.
+    #[serde(default)]
+    pub away_s: Option<f64>,
 }
 
 impl WorkerTime {
@@ -207,6 +211,7 @@ mod tests {
             waited_s: Some(1.0),
             preemptions: Some(240),
             longest_gap_s: 0.0081,
+            away_s: None,
         };
         let text = "lcore 1 waited for CPU 0 50.0 % of the time (1.000 of 2.000 s, 240 preemptions, 8.100 ms at the longest)";
         assert_eq!(worker.to_string(), text);

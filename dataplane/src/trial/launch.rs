@@ -14,7 +14,7 @@ use crate::dpdk::counter::SOURCE;
 use crate::dpdk::error::DpdkError;
 use crate::dpdk::id::LcoreId;
 use crate::dpdk::queue::RxQueue;
-use linerate_agent::cpu_time::ThreadTime;
+use linerate_agent::cpu_time::{Looks, ThreadTime};
 use linerate_measure::calibration::ClockEvent;
 use linerate_measure::loops::counters::{ReceiveBlock, TransmitBlock};
 use linerate_measure::loops::queue::{Clock, ReceiveQueue, RoundRobin};
@@ -102,7 +102,7 @@ impl PortSetup<'_> {
                 }
                 let time = ThreadTime::now();
                 let outcome = transmit(&mut queue, &clock, plan, &signal, &published);
-                let time = time.until_now(lcore.0, clock.seconds(outcome.longest_gap));
+                let time = time.until_now(lcore.0, looks(clock, outcome.longest_gap, None));
                 (queue, outcome, time)
             })?;
             jobs.transmit.push((job, block));
@@ -120,7 +120,7 @@ impl PortSetup<'_> {
             let job = self.eal.launch(lcore, move || {
                 let time = ThreadTime::now();
                 let busy = receive(&mut queues, &clock, &mut analysis, &signal, &published);
-                let time = time.until_now(lcore.0, clock.seconds(busy.longest_gap));
+                let time = time.until_now(lcore.0, looks(clock, busy.longest_gap, Some(busy.away)));
                 ReceiveOutcome { queues: queues.into_queues(), analysis, headroom: busy.headroom, time }
             })?;
             jobs.receive.push((job, block));
@@ -140,13 +140,17 @@ impl PortSetup<'_> {
                 let time = ThreadTime::now();
                 let blocks = (&*published.0, &*published.1);
                 let outcome = reflect(&mut queues, &mut tx, &clock, &signal, blocks, mailbox.as_ref());
-                let time = time.until_now(lcore.0, clock.seconds(outcome.longest_gap));
+                let time = time.until_now(lcore.0, looks(clock, outcome.longest_gap, Some(outcome.away)));
                 Reflected { queues: queues.into_queues(), tx, outcome, time }
             })?;
             jobs.reflect.push((job, blocks));
         }
         Ok(())
     }
+}
+
+fn looks(clock: TickClock, longest_gap: u64, away: Option<u64>) -> Looks {
+    Looks { longest_gap_s: clock.seconds(longest_gap), away_s: away.map(|ticks| clock.seconds(ticks)) }
 }
 
 /// Queues of one lcore; their frame counts are published during the trial.

@@ -1,5 +1,6 @@
 //! Polling loops of the worker lcores, generic over their queues.
 
+mod absence;
 pub mod counters;
 #[cfg(test)]
 mod memory_link;

@@ -1,5 +1,6 @@
 //! The receiving loop.
 
+use super::absence::Absence;
 use super::counters::ReceiveBlock;
 use super::queue::{Clock, ReceiveQueue, ReceivedBurst};
 use super::stop::Signal;
@@ -14,8 +15,10 @@ const LAST_BURSTS: u32 = 4096;
 pub struct Busy {
     /// Share of the time, 0…1, in which polls returned no frame.
     pub headroom: f64,
-    /// Longest time between two polls without a frame, in ticks.
+    /// Longest time between two polls, in ticks; between two that returned frames, one below 0.1 ms does not count.
     pub longest_gap: u64,
+    /// Ticks between the first frame and the last in which it did not look at its queues for 0.1 ms or longer.
+    pub away: u64,
 }
 
 /// Receives and analyses frames until the stop signal, and then the frames that have already
@@ -32,11 +35,14 @@ pub fn receive<Q: ReceiveQueue>(
     let ns_per_tick = 1e9 / clock.tick_hz() as f64;
     let began = clock.ticks();
     let mut idle = IdleTime::new(clock);
+    let mut absence = Absence::new(clock);
     loop {
         let stopped = signal.stopped();
         if queue.receive(&mut burst) > 0 {
             let now = clock.ticks();
             idle.end(now);
+            absence.look(now);
+            absence.arrived();
             for frame in burst.frames() {
                 analysis.observe(frame.bytes, frame.length, frame.verdict, now);
             }
@@ -53,11 +59,17 @@ pub fn receive<Q: ReceiveQueue>(
         } else if stopped {
             break;
         } else {
-            idle.look(clock.ticks());
+            let now = clock.ticks();
+            idle.look(now);
+            absence.look(now);
             clock.relax();
         }
     }
     let ended = clock.ticks();
     idle.end(ended);
-    Busy { headroom: idle.ticks as f64 / (ended - began).max(1) as f64, longest_gap: idle.longest }
+    Busy {
+        headroom: idle.ticks as f64 / (ended - began).max(1) as f64,
+        longest_gap: idle.longest.max(absence.longest()),
+        away: absence.ticks(),
+    }
 }

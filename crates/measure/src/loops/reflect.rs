@@ -3,6 +3,7 @@
 use linerate_wire::counters::{ReceiveCounters, TransmitCounters};
 use linerate_wire::report::ForeignFrames;
 
+use super::absence::Absence;
 use super::counters::{ReceiveBlock, TransmitBlock};
 use super::own_frames::OwnFrames;
 use super::queue::{Clock, ForwardQueue, ReceiveQueue, TurnableBurst};
@@ -31,8 +32,10 @@ pub struct ReflectOutcome {
     pub began: u64,
     /// Ticks at the end.
     pub ended: u64,
-    /// Longest time between two polls without a frame, in ticks.
+    /// Longest time between two polls, in ticks, as [`Busy`](super::receive::Busy) has it.
     pub longest_gap: u64,
+    /// Ticks between the first frame and the last in which it did not look at its queues for 0.1 ms or longer.
+    pub away: u64,
 }
 
 /// Sends test frames back until the stop signal; counts and drops other frames.
@@ -57,6 +60,7 @@ where
     let mut rest_since = None;
     let mut reclaimed = true;
     let mut idle = IdleTime::new(clock);
+    let mut absence = Absence::new(clock);
     loop {
         let stopped = signal.stopped();
         if signal.has_frames() {
@@ -69,6 +73,7 @@ where
             }
             let now = clock.ticks();
             idle.look(now);
+            absence.look(now);
             if !reclaimed && now.saturating_sub(*rest_since.get_or_insert(now)) > time_limit {
                 // Reception may have stopped because no buffer is free.
                 tx.reclaim();
@@ -80,6 +85,8 @@ where
         (rest_since, reclaimed) = (None, false);
         let arrived_at = clock.ticks();
         idle.end(arrived_at);
+        absence.look(arrived_at);
+        absence.arrived();
         received.frames += arrived;
         received.bytes += burst.bytes();
         burst.retain(|frame| {
@@ -117,6 +124,6 @@ where
     published.0.publish(received);
     published.1.publish(sent);
     outcome.ended = clock.ticks();
-    outcome.longest_gap = idle.longest;
+    (outcome.longest_gap, outcome.away) = (idle.longest.max(absence.longest()), absence.ticks());
     outcome
 }

@@ -13,7 +13,7 @@ use linerate_wire::time::WorkerTime;
 use crate::clock::ClockVerdict;
 use crate::store::report::TrialReport;
 use crate::summary::{LcoreSummary, LossTimes, ReflectorSummary, ReorderingSummary, TrialSummary};
-use crate::verdict::{Busiest, Observed, Reflected, judge};
+use crate::verdict::{Absence, Busiest, Observed, Reflected, Sending, judge};
 use linerate_experiment::direction::Direction;
 use linerate_experiment::plan::Trial;
 
@@ -120,6 +120,16 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         &receive.headroom,
         rx.workers.get(senders..).unwrap_or_default(),
     );
+    let tx_waiting = waited_longest(&tx_lcores);
+    let far_workers = of.reflector.map_or(&[][..], |(_, report)| &report.workers);
+    let receivers: Vec<WorkerTime> =
+        rx_lcores.iter().filter_map(|one| one.cpu_time).chain(far_workers.iter().copied()).collect();
+    let sending = Sending {
+        sent,
+        duration_s: transmit.duration_s,
+        waiting_share: tx_waiting.map_or(0.0, |worker| worker.waiting_share()),
+    };
+    let rx_absence = Absence::among(&receivers, sending);
     let observed = Observed {
         intended_pps: transmit.intended_pps,
         offered_pps: transmit.offered_pps,
@@ -131,10 +141,11 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         forgone: transmit.forgone_packets,
         duration_s: transmit.duration_s,
         slack_packets: transmit.slack_packets(),
-        tx_waiting: waited_longest(&tx_lcores),
+        tx_waiting,
         rx_waiting: waited_longest(&rx_lcores),
         tx_throttling: tx.throttling,
         rx_throttling: rx.throttling,
+        rx_absence,
         rx_port: rx.port.map(Into::into),
         tx_busiest: busiest(&tx_lcores),
         rx_busiest: busiest(&rx_lcores),
@@ -193,6 +204,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         beyond_window_packets: receive.beyond_window,
         tx_lcores,
         rx_lcores,
+        receiver_absence: rx_absence,
         tick_rates: by_agent([(of.tx, rate(tx)), (far, rate(far_report))]),
         throttling: by_agent([(of.tx, tx.throttling), (far, far_report.throttling)]),
         rx_queue_frames: receive.frames_per_queue.clone(),

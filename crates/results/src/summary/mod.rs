@@ -184,13 +184,14 @@ impl From<&TrialSummary> for PathOutcome {
     }
 }
 
-/// Frames that the receiving port dropped, and those that a reflector and its port did. Frames of others may be among
-/// them.
+/// Frames that the receiving port dropped, and those that a reflector and its port did; frames of others may be among
+/// them. If more can have been lost while a receiver was away from its queues, those.
 fn receiver_dropped(result: &TrialSummary) -> u64 {
     let missed = |port: Option<PortCounters>| port.map_or(0, |port| port.rx_missed);
     let reflector = result.reflector.as_ref();
     let reflected = reflector.map_or(0, |far| far.dropped_packets.saturating_add(missed(far.port)));
-    missed(result.rx_port).saturating_add(reflected)
+    let absence = result.receiver_absence.map_or(0, |absence| absence.packets);
+    missed(result.rx_port).saturating_add(reflected).max(absence)
 }
 
 /// Name of the summary's form.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockVerdict;
 use crate::store::inner_path;
-use crate::verdict::Verdict;
+use crate::verdict::{Absence, Verdict};
 use linerate_experiment::direction::Direction;
 use linerate_experiment::search::SearchTrial;
 
@@ -91,6 +91,10 @@ pub struct TrialSummary {
     pub tx_lcores: Vec<LcoreSummary>,
     /// The receiving lcores.
     pub rx_lcores: Vec<LcoreSummary>,
+    /// A receiver that was away from its queues for so long that packets can have been lost meanwhile; null when none
+    /// was, and in older records.
+    #[serde(default)]
+    pub receiver_absence: Option<Absence>,
     /// Stated and measured frequency of each agent's counter, by the agent's name; empty in older records.
     #[serde(default)]
     pub tick_rates: BTreeMap<String, TickRate>,

@@ -1,5 +1,7 @@
 //! Verdict: the limit of a trial. Pure.
 
+mod absence;
+
 use std::fmt;
 
 use linerate_wire::counters::PortCounters;
@@ -7,6 +9,8 @@ use linerate_wire::report::missed_intended;
 use linerate_wire::time::{Throttling, WorkerTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use absence::{Absence, Sending};
 
 /// The port explains missing load if it held back packets for at least this share of the missing time: after
 /// a stall the generator catches up only partly.
@@ -107,6 +111,8 @@ pub struct Observed {
     pub tx_throttling: Option<Throttling>,
     /// Throttling of the receiver by a CPU quota.
     pub rx_throttling: Option<Throttling>,
+    /// A receiver that was away from its queues for too long; `None` when none was.
+    pub rx_absence: Option<Absence>,
     /// Drop counters of the receiving port; `None` when it did not report them.
     pub rx_port: Option<PortTrouble>,
     /// Busiest transmitting lcore; `None` without an intended load, where headroom has no meaning.
@@ -235,8 +241,8 @@ pub fn judge(observed: &Observed) -> Verdict {
     Verdict { kind, evidence }
 }
 
-/// Judges the loss by its largest part: drops at the receiving port, then damaged frames, then a saturated
-/// receiver. Failed buffer allocations are reported and do not decide.
+/// Judges the loss by its largest part: drops at the receiving port, then damaged frames, then a receiver that
+/// was saturated or away. Failed buffer allocations are reported and do not decide.
 fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
     let Observed { sent, lost, damaged, rx_port, .. } = *observed;
     let share = 100.0 * lost as f64 / sent.max(1) as f64;
@@ -266,6 +272,9 @@ fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
     if let Some(words) = cpu_words("receiving", observed.rx_waiting, observed.rx_throttling) {
         add(&words);
     }
+    if let Some(absence) = observed.rx_absence {
+        add(&absence.to_string());
+    }
     let most = lost.div_ceil(2);
     let ports = || rx_port.into_iter().chain(far_port);
     let dropped = rx_port
@@ -276,7 +285,7 @@ fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
         VerdictKind::ReceiverLimited
     } else if damaged >= most {
         VerdictKind::PathLimited
-    } else if at_limit.is_some() {
+    } else if at_limit.is_some() || observed.rx_absence.is_some_and(|absence| absence.packets >= most) {
         VerdictKind::ReceiverLimited
     } else {
         if ports().any(|port| port.failed_allocations > 0) {

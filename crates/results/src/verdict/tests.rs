@@ -22,6 +22,7 @@ fn every_kind_has_its_numbers() {
         waited_s: Some(0.46),
         preemptions: Some(230),
         longest_gap_s: 0.0081,
+        away_s: None,
     };
     for (name, observed, kind, part) in [
         ("exact", clean, Clean, "(+0.000 %), all 10000 packets received"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, TryRecvError};
 use std::time::Duration;
 
-use linerate_agent::cpu_time::ThreadTime;
+use linerate_agent::cpu_time::{Looks, ThreadTime};
 use linerate_agent::host::monotonic_ns;
 use linerate_wire::streams::{Protocol, SendingEnd, StreamEnd, StreamEndKind, StreamsSpec};
 use linerate_wire::time::WorkerTime;
@@ -166,7 +166,10 @@ impl Worker {
             }
         }
         self.readable.retain(|index| self.slots.get(*index).is_some_and(Option::is_some));
-        let time = group.time.take().map_or_else(WorkerTime::default, |time| time.until_now(self.index, 0.0));
+        let time = group
+            .time
+            .take()
+            .map_or_else(WorkerTime::default, |time| time.until_now(self.index, Looks::default()));
         let received = std::mem::take(&mut group.received);
         group.report(FromWorker::Left(Box::new(Left { time, received, senders, receivers })));
     }
