@@ -10,6 +10,9 @@ use crate::measurement::{Loss, Measurement};
 const MOST_REPEATED: u32 = 4;
 /// The same where the tester nearly did, and may be able to.
 const MOST_REPEATED_NEAR: u32 = 2;
+/// Repeats of a whole search, besides one for every two trials that count: where the tester is held up all the time,
+/// more of them show nothing new.
+const REPEATS_FREE: u32 = 8;
 /// Share of the intended packets, in percent, that nearly is the load.
 const NEAR_PERCENT: u64 = 98;
 /// Longest trial that is repeated for that: in a longer one, a pause of a CPU weighs less, and a repeat costs more.
@@ -25,6 +28,10 @@ pub struct Trials {
     received: u64,
     /// Trials in a row that were no evidence, by load.
     repeated: BTreeMap<u64, u32>,
+    /// Trials that were no evidence.
+    no_evidence: u32,
+    /// Trials that are.
+    evidence: u32,
 }
 
 /// Bounds in packets per second.
@@ -68,12 +75,14 @@ impl Trials {
                 (false, false) => 0,
             };
             let repeated = self.repeated.entry(trial.load_pps).or_default();
-            if *repeated < most {
+            if *repeated < most && self.no_evidence < REPEATS_FREE + self.evidence / 2 {
                 *repeated += 1;
+                self.no_evidence += 1;
                 return false;
             }
         }
         self.repeated.remove(&trial.load_pps);
+        self.evidence += 1;
         self.by_load.entry(trial.load_pps).or_default().push(trial);
         true
     }
@@ -136,4 +145,31 @@ pub fn conditional_throughput_pps(load_pps: u64, trials: &[Measurement], criteri
         return load_pps as f64;
     }
     load_pps as f64 * (all - lost) as f64 / all as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_of_the_receiver_is_tried_again_and_not_for_ever() {
+        let trial = |load_pps: u64, lost: u64, receiver_lost| Measurement {
+            load_pps,
+            duration_ns: 1_000_000_000,
+            effective_ns: 1_000_000_000,
+            sent: load_pps,
+            lost,
+            receiver_lost,
+            unsent: 0,
+            limit: None,
+        };
+        let mut trials = Trials::default();
+        assert!(trials.add(trial(1_000, 500, 500)), "nothing shows that the receiver manages it");
+        assert!(!trials.add(trial(900, 9, 9)), "it nearly does");
+        assert!(trials.add(trial(900, 0, 0)));
+        assert!(!trials.add(trial(800, 400, 400)), "it managed more");
+        assert!(trials.add(trial(800, 401, 400)), "one packet was not its own");
+        let taken = (0..100).filter(|_| !trials.add(trial(700, 300, 300))).count();
+        assert!((20..=40).contains(&taken), "{taken} trials of 100 were no evidence");
+    }
 }

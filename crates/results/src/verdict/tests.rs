@@ -24,7 +24,20 @@ fn every_kind_has_its_numbers() {
         longest_gap_s: 0.0081,
         away_s: None,
     };
+    let absence = |packets| Some(Absence { lcore: 3, away_s: 0.2, longest_s: 0.0041, packets });
     for (name, observed, kind, part) in [
+        (
+            "receiver away",
+            Observed { lost: 10, rx_absence: absence(5), ..clean },
+            ReceiverLimited,
+            "receiving lcore 3 did not look at its queues for 0.200 s, up to 4.1 ms at a time, in which 5 packets",
+        ),
+        (
+            "receiver away for less",
+            Observed { lost: 10, rx_absence: absence(4), ..clean },
+            PathLimited,
+            "4 packets can",
+        ),
         ("exact", clean, Clean, "(+0.000 %), all 10000 packets received"),
         ("at the tolerance", at(Some(1e6), 999_000.0), Clean, "-0.100 %"),
         ("held back, yet offered", Observed { blocked_s: 0.005, ..clean }, Clean, "1000000"),
