@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 # shellcheck source=scripts/checks.sh
 . scripts/checks.sh
 
-TARGETS=(profile message probe pktgen capture iperf3 host)
+TARGETS=(profile message probe pktgen capture iperf3 host http)
 case ${1:-} in
     -h | --help | help)
         cat <<'END'

@@ -3,7 +3,8 @@
 //! The layers, from the bottom: `sys` (system calls, the only unsafe folder), `streams` (worker threads and
 //! their sockets), `door` (where streams arrive), `control` (what the two ends of a trial say to each other),
 //! `server` and `client` (the two ends), `exchange` (requests and responses), `diagnose` (what is wrong with a
-//! path), `monitor` (what an interface and its host count), `engine` (for an agent), `iperf3` (both ends for clients and servers of iperf3), `result` (from both
+//! path), `monitor` (what an interface and its host count), `http` (load of HTTP requests, and a backend), `engine`
+//! (for an agent), `iperf3` (both ends for clients and servers of iperf3), `result` (from both
 //! ends' reports to figures and a verdict) and [`command`]. The program `linerate-hostplane` is
 //! [`command::main`].
 
@@ -15,7 +16,6 @@ mod diagnose;
 mod door;
 mod engine;
 mod exchange;
-#[allow(dead_code)]
 mod http;
 mod iperf3;
 mod monitor;

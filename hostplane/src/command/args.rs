@@ -11,8 +11,10 @@ use linerate_logging::LogOptions;
 use linerate_traffic::rate::Rate;
 use linerate_traffic::span::Span;
 
+use super::backend::BackendArgs;
 use super::diagnose::DiagnoseArgs;
 use super::exchange::{CrrArgs, RrArgs};
+use super::http::HttpArgs;
 use super::iperf3_args::Iperf3Args;
 use super::monitor::MonitorArgs;
 
@@ -67,6 +69,10 @@ pub(super) enum Command {
     Rr(RrArgs),
     /// The same with a TCP connection for each request (TCP_CRR)
     Crr(CrrArgs),
+    /// Send HTTP requests to a server or balancer, closed or open loop, and tell what users wait
+    Http(Box<HttpArgs>),
+    /// Serve HTTP: answer this host's name, and count
+    Backend(Box<BackendArgs>),
     /// Measure a path both ways, and say what is wrong with it and what to do
     #[command(visible_alias = "check")]
     Diagnose(Box<DiagnoseArgs>),
@@ -359,6 +365,8 @@ impl Command {
             Command::Udp(args) => of_trial(&args.trial),
             Command::Rr(args) => own(args.exchange.json),
             Command::Crr(args) => own(args.exchange.json),
+            Command::Http(args) => own(args.json),
+            Command::Backend(args) => own(args.json),
             Command::Diagnose(args) => own(args.json),
             Command::Monitor(args) => own(args.is_json()),
             Command::Iperf3(args) if args.json => FailureForm::Iperf3Json,

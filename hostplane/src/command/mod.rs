@@ -2,8 +2,10 @@
 
 mod agent;
 mod args;
+mod backend;
 mod diagnose;
 mod exchange;
+mod http;
 mod iperf3;
 mod iperf3_args;
 mod monitor;
@@ -69,6 +71,8 @@ fn run(cli: &Cli) -> Result<Ending, Failure> {
         Ready::Serve(serve) => serve::run(serve),
         Ready::Trial(trial) => trial::run(trial),
         Ready::Exchange(exchange) => exchange::run(*exchange),
+        Ready::Backend(backend) => backend::run(*backend),
+        Ready::Http(http) => http::run(*http),
         Ready::Diagnose(diagnose) => diagnose::run(*diagnose),
         Ready::Monitor(command) => monitor::run(*command),
         Ready::Iperf3(command) => iperf3::run(*command),

@@ -14,8 +14,10 @@ use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
 use super::args::{
     self, AgentArgs, Bytes, Command, ProbeKind, ServeArgs, TcpArgs, TokenArgs, TrialArgs, UdpArgs,
 };
+use super::backend::Serving;
 use super::diagnose::Diagnose;
 use super::exchange::Exchange;
+use super::http::Http;
 use super::iperf3::Iperf3;
 use super::monitor::MonitorCommand;
 use super::output::Failure;
@@ -36,6 +38,8 @@ pub(super) enum Ready {
     Serve(Serve),
     Trial(Trial),
     Exchange(Box<Exchange>),
+    Http(Box<Http>),
+    Backend(Box<Serving>),
     Diagnose(Box<Diagnose>),
     Monitor(Box<MonitorCommand>),
     Iperf3(Box<Iperf3>),
@@ -83,6 +87,8 @@ impl Command {
             Command::Udp(args) => udp(args),
             Command::Rr(args) => Ok(Ready::Exchange(Box::new(args.validate()?))),
             Command::Crr(args) => Ok(Ready::Exchange(Box::new(args.validate()?))),
+            Command::Http(args) => Ok(Ready::Http(Box::new(args.validate()?))),
+            Command::Backend(args) => Ok(Ready::Backend(Box::new(args.validate()?))),
             Command::Diagnose(args) => Ok(Ready::Diagnose(Box::new(args.validate()?))),
             Command::Monitor(args) => Ok(Ready::Monitor(Box::new(args.validate()?))),
             Command::Iperf3(args) => Ok(Ready::Iperf3(Box::new(args.validate()?))),

@@ -11,7 +11,6 @@ use linerate_agent::host::monotonic_ns;
 use linerate_traffic::limit::Limit;
 use linerate_traffic::safety::PacketLoad;
 use linerate_wire::streams::{CpuUse, Load, Protocol, SocketOptions, StreamsSpec};
-use rustix::thread::{CpuSet as Mask, sched_setaffinity};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -26,7 +25,7 @@ use crate::control::link::{Conversation, LinkError};
 use crate::control::message::{ToClient, ToServer, Welcome};
 use crate::control::{ALIVE_TIME, STEP_TIME};
 use crate::streams::host::HostWatch;
-use crate::streams::pool::allowed_cpus;
+use crate::streams::pool::{chosen_cpus, pin};
 
 /// Time from the last thread's start to the first request.
 const LEAD: Duration = Duration::from_millis(20);
@@ -147,26 +146,9 @@ pub(crate) async fn begin(request: &Request, spec: ExchangeSpec) -> Result<Trial
 
 /// A CPU per thread, in turn; `None`: wherever the scheduler puts it.
 fn places(cpus: Option<&CpuSet>, streams: u32) -> Result<Vec<Option<u32>>, ClientError> {
-    let allowed = allowed_cpus();
     match cpus {
-        Some(chosen) => {
-            if let Some(cpu) = chosen.iter().find(|cpu| !allowed.contains(cpu)) {
-                let allowed = allowed.into_iter().collect::<CpuSet>().to_string();
-                return Err(crate::streams::pool::PoolError::Cpu { cpu, allowed }.into());
-            }
-            Ok(chosen.iter().map(Some).collect())
-        }
+        Some(chosen) => Ok(chosen_cpus(chosen)?.into_iter().map(Some).collect()),
         None => Ok(vec![None; streams.max(1) as usize]),
-    }
-}
-
-fn pin(cpu: Option<u32>) {
-    if let Some(cpu) = cpu {
-        let mut mask = Mask::new();
-        mask.set(cpu as usize);
-        if let Err(error) = sched_setaffinity(None, &mask) {
-            tracing::warn!(%error, cpu, "a thread could not be pinned");
-        }
     }
 }
 

@@ -15,6 +15,8 @@ counters! {
         sent,
         /// Requests of which at least one byte was written: those that a server can have seen.
         written,
+        /// Requests that were due and waited for a connection, or for a ceiling, however short.
+        queued,
         /// Requests that were due when all connections were busy and the queue was full.
         skipped_full,
         /// Requests that still waited in the queue when the time of sending ended.
@@ -23,20 +25,17 @@ counters! {
         answered,
         /// Of these, those whose last byte came within the time of sending.
         answered_in_time,
-        /// Whole responses by class of their status; 1xx responses that come before another one are not counted.
-        status_1xx,
+        /// Whole responses by class of their status.
         status_2xx,
         status_3xx,
         status_4xx,
         status_5xx,
-        /// Whole responses with a status outside 100…599.
+        /// Whole responses with a status of 600 or more.
         status_other,
         /// Failed requests: the connection was refused or not made.
         failed_connect,
         /// Failed requests: no local port or file descriptor was free, or the kernel had no memory.
         failed_local,
-        /// Failed requests: TLS was not agreed, or broke.
-        failed_tls,
         /// Failed requests: the peer reset the connection.
         failed_reset,
         /// Failed requests: the peer closed the connection before the end of the response.
@@ -57,9 +56,9 @@ counters! {
         closed_idle,
         /// Connections that were closed because bytes came to which no request belongs.
         unsolicited,
-        /// Bytes of requests that the kernel accepted; with TLS, what is encrypted.
+        /// Bytes of requests that the kernel accepted.
         written_bytes,
-        /// Bytes of responses that were read, heads included; with TLS, what was encrypted.
+        /// Bytes of responses that were read, heads included.
         read_bytes,
         /// Bytes of bodies of whole responses, without chunk framing.
         body_bytes,
@@ -86,11 +85,10 @@ impl HttpCounters {
     }
 
     /// Failed requests by kind, by the kind's name in results.
-    pub(crate) fn failures(&self) -> [(&'static str, u64); 8] {
+    pub(crate) fn failures(&self) -> [(&'static str, u64); 7] {
         [
             ("connect", self.failed_connect),
             ("local", self.failed_local),
-            ("tls", self.failed_tls),
             ("reset", self.failed_reset),
             ("closed_early", self.failed_closed_early),
             ("timeout", self.failed_timeout),

@@ -10,8 +10,15 @@
 //! [`trial::HttpTrial::is_over`] tells the end, [`trial::HttpTrial::finish`] gathers what was measured. None of
 //! them blocks but the last, which waits for threads that have ended.
 
+pub(crate) mod backend;
 pub(crate) mod counters;
+mod deadlines;
 pub(crate) mod outcome;
+pub(crate) mod result;
+mod schedule;
 pub(crate) mod spec;
+mod tally;
+pub(crate) mod text;
 pub(crate) mod trial;
 pub(crate) mod verdict;
+mod worker;

@@ -29,12 +29,10 @@ pub(crate) struct HttpTimes {
     pub(crate) service: Option<Distribution>,
     /// From the call that wrote the request's first byte to the first byte of its response.
     pub(crate) first_byte: Option<Distribution>,
-    /// From the time at which a request was due to the call that wrote its first byte: what this program, and
-    /// connections that were busy, added. Null in a closed loop.
-    pub(crate) waiting: Option<Distribution>,
-    /// The same of requests that found a connection free: this program's own error alone.
+    /// From the time at which a request was due to the call that wrote its first byte: the error of this
+    /// program, and waiting for a connection. Null in a closed loop.
     pub(crate) send_error: Option<Distribution>,
-    /// Time for a connection to be made, TLS included.
+    /// Time for a connection to be made.
     pub(crate) connect: Option<Distribution>,
 }
 
@@ -89,7 +87,7 @@ pub(crate) struct HttpWorker {
     pub(crate) connections: u32,
     /// CPU time in the trial, in seconds.
     pub(crate) cpu_s: f64,
-    /// Of it, the time spent waiting in a loop for a request to be due.
+    /// Of it, the time spent looking at events until a request was due.
     pub(crate) spun_s: f64,
     /// What the scheduler did with it.
     pub(crate) time: WorkerTime,
@@ -98,9 +96,8 @@ pub(crate) struct HttpWorker {
 /// What a trial counted and measured.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpOutcome {
-    /// Start, in seconds since 1970 and in nanoseconds of the raw monotonic clock.
+    /// Start, in seconds since 1970.
     pub(crate) began_unix_s: f64,
-    pub(crate) start_ns: u64,
     /// Time of sending, in seconds: as asked, or until it was stopped or all requests were answered.
     pub(crate) sending_s: f64,
     /// From the start until the last worker ended.

@@ -1,14 +1,15 @@
 //! What is asked for.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use hugepage_check::cpu_set::CpuSet;
 use linerate_http::request::Request;
 use linerate_http::response::NamedBy;
 use linerate_traffic::profile::StageRates;
+use linerate_traffic::safety::WINDOW_S;
 use serde::Serialize;
 
+use crate::streams::pool::PoolError;
 use crate::streams::socket::Place;
 
 /// Most connections of a trial.
@@ -19,6 +20,9 @@ pub(crate) const MOST_THREADS: u32 = 1024;
 pub(crate) const MOST_PER_SECOND: f64 = 1e8;
 /// Most requests that may wait for a free connection.
 pub(crate) const MOST_PENDING: u32 = 10_000_000;
+/// Longest time limit of a request, and longest trial: beyond a year, clocks are of no use.
+const MOST_TIMEOUT_MS: f64 = 3.6e6;
+const MOST_DURATION_MS: f64 = 3.2e10;
 /// Most names of backends that are told apart; what others answer is counted together.
 pub(crate) const MOST_BACKENDS: usize = 1024;
 
@@ -48,17 +52,15 @@ pub(crate) enum HttpLoad {
     },
 }
 
-/// A trial of HTTP requests to one address.
+/// A trial of HTTP requests.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpSpec {
     /// The request: each one is the same.
     pub(crate) request: Request,
-    /// Where connections go.
-    pub(crate) address: SocketAddr,
+    /// Where connections go: each to one of them, in turn.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// Where they come from.
     pub(crate) place: Place,
-    /// With TLS when there is a configuration.
-    pub(crate) tls: Option<Tls>,
     /// Connections, distributed over the workers; at least one each.
     pub(crate) connections: u32,
     /// Worker threads; those without a connection are left out.
@@ -71,8 +73,9 @@ pub(crate) struct HttpSpec {
     pub(crate) duration_ms: Option<u64>,
     /// Requests that are intended, at most.
     pub(crate) requests: Option<u64>,
-    /// False: each request has a connection of its own.
-    pub(crate) keep_alive: bool,
+    /// Requests after which this end closes a connection; null: none. One: each request has a connection of its
+    /// own.
+    pub(crate) requests_per_connection: Option<u32>,
     /// Longest time from a request's start on its connection to the last byte of its response. Requests under
     /// way when the time of sending ends are waited for as long.
     pub(crate) timeout_ms: u64,
@@ -86,39 +89,167 @@ pub(crate) struct HttpSpec {
     pub(crate) most_per_second: Option<f64>,
 }
 
-/// TLS of a trial's connections.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Tls {
-    /// The name that the server's certificate must have.
-    pub(crate) name: String,
-    /// PEM files of authorities; empty: those of the host.
-    pub(crate) authorities: Vec<PathBuf>,
-    /// True: any certificate will do.
-    pub(crate) insecure: bool,
-}
-
 /// Error: a trial cannot be.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
-    #[error("{what} {value} is outside {least}…{most}")]
-    Outside { what: &'static str, value: String, least: f64, most: f64 },
+    #[error("{what}: {value} is outside {least} to {most}")]
+    Outside { what: &'static str, value: f64, least: f64, most: f64 },
+    #[error("there is no address to connect to")]
+    NoAddress,
     #[error(
-        "{threads} threads have no connection each: there are {connections}; fewer threads or more connections"
+        "{connections} connections need {needed} open files, and this process may have {allowed}\n  remedy: fewer connections (-c), or a \
+         higher limit (ulimit -n)"
     )]
-    Idle { threads: u32, connections: u32 },
+    Descriptors { connections: u32, needed: u64, allowed: u64 },
     #[error(
-        "{asked} connections need {needed} open files, and this process may have {allowed}\n  remedy: fewer connections, or a higher limit \
-         (ulimit -n)"
-    )]
-    Descriptors { asked: u32, needed: u64, allowed: u64 },
-    #[error(
-        "the ceiling of {most:.0} requests per second within any 10 ms does not admit {threads} threads\n  remedy: fewer threads (-t 1)"
+        "a ceiling of {most:.0} requests per second, held within any 10 ms, does not admit {threads} threads\n  remedy: fewer threads (-t 1)"
     )]
     Ceiling { most: f64, threads: u32 },
+    #[error("a load without a rate has no bound, and there is a ceiling\n  remedy: give a rate (--rate)")]
+    Unbounded,
     #[error(transparent)]
-    Pool(#[from] crate::streams::pool::PoolError),
+    Pool(#[from] PoolError),
     #[error("a worker cannot be started: {0}")]
     Start(#[from] std::io::Error),
-    #[error("TLS: {0}")]
-    Tls(String),
+}
+
+impl HttpSpec {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// The first one that is outside its range.
+    pub(crate) fn check(&self) -> Result<(), HttpError> {
+        let within = |what, value: f64, least: f64, most: f64| {
+            if (least..=most).contains(&value) {
+                Ok(())
+            } else {
+                Err(HttpError::Outside { what, value, least, most })
+            }
+        };
+        within("connections", self.connections.into(), 1.0, MOST_CONNECTIONS.into())?;
+        within("threads", self.threads.into(), 1.0, MOST_THREADS.into())?;
+        within("time limit of a request in milliseconds", self.timeout_ms as f64, 1.0, MOST_TIMEOUT_MS)?;
+        within("waiting requests", self.most_pending.into(), 0.0, MOST_PENDING.into())?;
+        within(
+            "requests of a connection",
+            self.requests_per_connection.unwrap_or(1).into(),
+            1.0,
+            u32::MAX.into(),
+        )?;
+        within("requests", self.requests.unwrap_or(1) as f64, 1.0, 1e18)?;
+        within("duration in milliseconds", self.duration_ms.unwrap_or(1) as f64, 1.0, MOST_DURATION_MS)?;
+        match &self.load {
+            HttpLoad::Closed if self.most_per_second.is_some() => return Err(HttpError::Unbounded),
+            HttpLoad::Closed => {}
+            HttpLoad::Open { stages, .. } => {
+                for rate in stages.iter().flat_map(|stage| [stage.from_pps, stage.to_pps]) {
+                    within("requests per second", rate, 0.0, MOST_PER_SECOND)?;
+                }
+                let most = stages.iter().map(|stage| stage.from_pps.max(stage.to_pps)).fold(0.0, f64::max);
+                within("requests per second", most, 0.001, MOST_PER_SECOND)?;
+            }
+        }
+        if self.addresses.is_empty() { Err(HttpError::NoAddress) } else { Ok(()) }
+    }
+
+    /// Workers that have a connection.
+    pub(crate) fn workers(&self) -> u32 {
+        self.threads.min(self.connections).max(1)
+    }
+
+    /// Connections of one worker.
+    pub(crate) fn connections_of(&self, worker: u32) -> u32 {
+        let workers = self.workers();
+        self.connections / workers + u32::from(worker < self.connections % workers)
+    }
+
+    /// Address of a worker's connection: the addresses in turn, over all workers.
+    pub(crate) fn address_of(&self, worker: u32, connection: u32) -> usize {
+        let before: usize = (0..worker).map(|earlier| self.connections_of(earlier) as usize).sum();
+        (before + connection as usize) % self.addresses.len().max(1)
+    }
+
+    /// Least time between two requests of a worker, in nanoseconds, so that all of them together keep to the
+    /// ceiling within any 10 ms, one request more allowed; 0 without a ceiling.
+    ///
+    /// # Errors
+    /// The ceiling is too low for so many workers.
+    pub(crate) fn spacing_ns(&self) -> Result<u64, HttpError> {
+        const WINDOW_NS: f64 = WINDOW_S * 1e9;
+        let Some(most) = self.most_per_second else { return Ok(0) };
+        let workers = f64::from(self.workers());
+        // A worker with this spacing sends at most WINDOW / spacing + 1 requests in a window.
+        let others = most * WINDOW_S + 1.0 - workers;
+        if workers > 1.0 && others <= 0.0 {
+            return Err(HttpError::Ceiling { most, threads: self.workers() });
+        }
+        Ok((workers * WINDOW_NS / others.max(f64::MIN_POSITIVE)).ceil() as u64)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use linerate_http::request::Parts;
+
+    use super::*;
+
+    pub(in super::super) fn spec(url: &str) -> HttpSpec {
+        let target: linerate_http::target::Target = url.parse().unwrap();
+        let parts =
+            Parts { method: "GET", headers: &[], body: b"", keep_alive: true, user_agent: "linerate" };
+        HttpSpec {
+            request: Request::new(&target, &parts).unwrap(),
+            addresses: vec![SocketAddr::new(target.host.parse().unwrap(), target.port)],
+            place: Place::default(),
+            connections: 10,
+            threads: 1,
+            cpus: None,
+            load: HttpLoad::Closed,
+            duration_ms: Some(100),
+            requests: None,
+            requests_per_connection: None,
+            timeout_ms: 1000,
+            most_pending: 100,
+            named_by: NamedBy::Body,
+            most_body_bytes: 1 << 20,
+            most_per_second: None,
+        }
+    }
+
+    #[test]
+    fn connections_are_shared_out() {
+        let shared = |connections, threads| {
+            let spec = HttpSpec { connections, threads, ..spec("http://127.0.0.1/") };
+            (0..spec.workers()).map(|worker| spec.connections_of(worker)).collect::<Vec<_>>()
+        };
+        assert_eq!(shared(10, 4), [3, 3, 2, 2]);
+        assert_eq!(shared(2, 8), [1, 1]);
+    }
+
+    #[test]
+    fn ceilings_space_requests() {
+        let of = |most, threads| {
+            HttpSpec { most_per_second: Some(most), threads, ..spec("http://127.0.0.1/") }.spacing_ns()
+        };
+        assert_eq!(of(1000.0, 1).unwrap(), 1_000_000);
+        assert_eq!(of(1000.0, 2).unwrap(), 2_222_223);
+        assert_eq!(of(10.0, 1).unwrap(), 100_000_000);
+        assert!(matches!(of(100.0, 2), Err(HttpError::Ceiling { threads: 2, .. })));
+        let closed = HttpSpec { most_per_second: Some(1.0), ..spec("http://127.0.0.1/") };
+        assert!(matches!(closed.check(), Err(HttpError::Unbounded)));
+    }
+
+    #[test]
+    fn numbers_outside_their_range_are_named() {
+        let good = spec("http://127.0.0.1/");
+        assert!(good.check().is_ok());
+        for (spec, part) in [
+            (HttpSpec { connections: 0, ..good.clone() }, "connections: 0 is outside 1 to 1000000"),
+            (HttpSpec { requests: Some(0), ..good.clone() }, "requests: 0"),
+            (HttpSpec { addresses: Vec::new(), ..good.clone() }, "no address"),
+        ] {
+            let error = spec.check().unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
 }

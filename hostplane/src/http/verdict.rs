@@ -1,12 +1,29 @@
-//! What limited a trial.
+//! What limited a trial. Pure.
 
+use linerate_wire::report::Distribution;
 use serde::Serialize;
 
+use super::outcome::{HttpOutcome, HttpWorker};
+use super::spec::{HttpLoad, HttpSpec};
+use crate::result::text::time;
+
+/// Share of the time for which a worker had work, above which it limits.
+const BUSY_SHARE: f64 = 0.95;
+/// Share of the time for which a quota stopped the program, above which it limits.
+const THROTTLED_SHARE: f64 = 0.01;
+/// Send error that a schedule may have: p99, in nanoseconds.
+const LATE_NS: u64 = 1_000_000;
+/// A median below so many times the shortest service times shows that requests do not queue at the target.
+const UNQUEUED: f64 = 1.5;
+/// Share of what the connections can carry from which they limit.
+const FULL: f64 = 0.9;
+
 /// What limited the requests per second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum HttpLimit {
     /// Nothing: every intended request was sent when it was due.
+    #[default]
     None,
     /// This program: its CPU, or a quota of it.
     ClientLimited,
@@ -18,10 +35,141 @@ pub(crate) enum HttpLimit {
     Unanswered,
 }
 
+impl HttpLimit {
+    /// As in results.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            HttpLimit::None => "none",
+            HttpLimit::ClientLimited => "client-limited",
+            HttpLimit::ConnectionLimited => "connection-limited",
+            HttpLimit::TargetLimited => "target-limited",
+            HttpLimit::Unanswered => "unanswered",
+        }
+    }
+}
+
 /// What limited a trial, and what shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct HttpVerdict {
     pub(crate) limit: HttpLimit,
     /// Sentences with the numbers.
     pub(crate) evidence: Vec<String>,
 }
+
+/// Judges by what was answered, then by the schedule, then by who had no time left.
+pub(super) fn judge(spec: &HttpSpec, outcome: &HttpOutcome) -> HttpVerdict {
+    let mut evidence = Vec::new();
+    let limit = limit(spec, outcome, &mut evidence);
+    let counters = &outcome.counters;
+    if counters.failed() > 0 && limit != HttpLimit::Unanswered {
+        let kinds = counters.failures().into_iter().filter(|(_, count)| *count > 0);
+        let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{kind} {count}")).collect();
+        evidence.push(format!("{} requests failed: {}", counters.failed(), kinds.join(", ")));
+    }
+    if counters.refused() > 0 {
+        evidence.push(format!("{} responses have a status of 400 or more", counters.refused()));
+    }
+    HttpVerdict { limit, evidence }
+}
+
+fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> HttpLimit {
+    let counters = &outcome.counters;
+    let Some(service) = outcome.times.service.as_ref().filter(|_| counters.answered > 0) else {
+        evidence.push(match &outcome.first_failure {
+            Some(failure) => format!("no request was answered: {failure}"),
+            None => "no request was answered".to_owned(),
+        });
+        return HttpLimit::Unanswered;
+    };
+    let shortest_ns = percentile(service, 0.01);
+    if spec.load == HttpLoad::Closed {
+        if let Some(words) = pressed(outcome) {
+            evidence.push(words);
+            return HttpLimit::ClientLimited;
+        }
+        let (median, short) = (service.summary.p50 as f64, shortest_ns as f64);
+        let words = format!(
+            "the median service time is {}, of the shortest 1 % {}; workers were busy for {:.0} % of the time",
+            time(median),
+            time(short),
+            100.0 * outcome.workers.iter().map(busy).fold(0.0, f64::max)
+        );
+        evidence.push(words);
+        let unqueued = median <= UNQUEUED * short;
+        return if unqueued { HttpLimit::ConnectionLimited } else { HttpLimit::TargetLimited };
+    }
+    let late = outcome.times.send_error.as_ref().map_or(0, |error| error.summary.p99);
+    let skipped = counters.skipped();
+    if skipped == 0 && late <= LATE_NS {
+        evidence.push(format!(
+            "all {} intended requests were sent, 99 % of them at most {} late",
+            counters.intended,
+            time(late as f64)
+        ));
+        return HttpLimit::None;
+    }
+    evidence.push(format!(
+        "of {} intended requests {} waited for a connection and {skipped} were skipped; 99 % of those sent left at most {} late",
+        counters.intended,
+        counters.queued,
+        time(late as f64)
+    ));
+    if let Some(words) = pressed(outcome) {
+        evidence.push(words);
+        return HttpLimit::ClientLimited;
+    }
+    if skipped == 0 && counters.queued * 100 <= counters.intended {
+        evidence.push("requests left late although a connection was free".to_owned());
+        return HttpLimit::ClientLimited;
+    }
+    let intended = if outcome.sending_s > 0.0 { counters.intended as f64 / outcome.sending_s } else { 0.0 };
+    let carried = f64::from(spec.connections) * 1e9 / (shortest_ns.max(1) as f64);
+    evidence.push(format!(
+        "{} connections carry at most {carried:.0} requests/s at the shortest service times ({}), and {intended:.0} were intended",
+        spec.connections,
+        time(shortest_ns as f64)
+    ));
+    if intended > FULL * carried { HttpLimit::ConnectionLimited } else { HttpLimit::TargetLimited }
+}
+
+/// Share of the time in which a worker had work, whether it had a CPU or waited for one.
+fn busy(worker: &HttpWorker) -> f64 {
+    let work = worker.cpu_s - worker.spun_s + worker.time.waited_s.unwrap_or(0.0);
+    if worker.time.elapsed_s > 0.0 { (work / worker.time.elapsed_s).clamp(0.0, 1.0) } else { 0.0 }
+}
+
+/// What shows that this program had no time left; `None` when it had.
+fn pressed(outcome: &HttpOutcome) -> Option<String> {
+    if let Some(throttled) = &outcome.throttling
+        && throttled.stopped_s > THROTTLED_SHARE * outcome.elapsed_s
+    {
+        return Some(format!("the CPU quota stopped this program for {:.2} s", throttled.stopped_s));
+    }
+    let fullest = outcome.workers.iter().max_by(|a, b| busy(a).total_cmp(&busy(b)))?;
+    let share = busy(fullest);
+    (share >= BUSY_SHARE).then(|| {
+        format!(
+            "worker {} had work for {:.0} % of the time: {:.2} s on a CPU and {:.2} s waiting for one, of {:.2} s",
+            fullest.worker,
+            100.0 * share,
+            fullest.cpu_s - fullest.spun_s,
+            fullest.time.waited_s.unwrap_or(0.0),
+            fullest.time.elapsed_s
+        )
+    })
+}
+
+/// Upper bound of the smallest `share` of a distribution.
+fn percentile(distribution: &Distribution, share: f64) -> u64 {
+    let total: u64 = distribution.histogram.iter().map(|(_, count)| count).sum();
+    let rank = ((total as f64 * share).ceil() as u64).max(1);
+    let mut seen = 0;
+    let bucket = distribution.histogram.iter().find(|(_, count)| {
+        seen += count;
+        seen >= rank
+    });
+    bucket.map_or(distribution.summary.min, |(upper, _)| *upper)
+}
+
+#[cfg(test)]
+mod tests;

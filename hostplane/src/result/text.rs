@@ -263,7 +263,7 @@ pub(crate) fn time(ns: f64) -> String {
     }
 }
 
-fn bytes(bytes: f64) -> String {
+pub(crate) fn bytes(bytes: f64) -> String {
     match bytes {
         bytes if bytes >= 1048576.0 => format!("{:.1} MiB", bytes / 1048576.0),
         bytes if bytes >= 1024.0 => format!("{:.1} KiB", bytes / 1024.0),

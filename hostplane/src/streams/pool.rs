@@ -46,6 +46,31 @@ pub(crate) fn allowed_cpus() -> Vec<u32> {
     (0..Mask::MAX_CPU).filter(|cpu| mask.is_set(*cpu)).map(|cpu| cpu as u32).collect()
 }
 
+/// The CPUs that a user chose.
+///
+/// # Errors
+/// When one of them may not be used.
+pub(crate) fn chosen_cpus(chosen: &CpuSet) -> Result<Vec<u32>, PoolError> {
+    let allowed = allowed_cpus();
+    match chosen.iter().find(|cpu| !allowed.contains(cpu)) {
+        Some(cpu) => {
+            let allowed = allowed.into_iter().collect::<CpuSet>().to_string();
+            Err(PoolError::Cpu { cpu, allowed })
+        }
+        None => Ok(chosen.iter().collect()),
+    }
+}
+
+/// Pins the calling thread; `None`: it stays where the scheduler puts it.
+pub(crate) fn pin(cpu: Option<u32>) {
+    let Some(cpu) = cpu else { return };
+    let mut mask = Mask::new();
+    mask.set(cpu as usize);
+    if let Err(error) = sched_setaffinity(None, &mask) {
+        tracing::warn!(%error, cpu, "a thread could not be pinned");
+    }
+}
+
 impl Pool {
     /// Starts a worker on each of the CPUs; without a list, one per CPU that this process may use, at most
     /// `most`. The scheduler places workers that are fewer than the CPUs.
@@ -55,13 +80,7 @@ impl Pool {
     pub(crate) fn start(cpus: Option<&CpuSet>, most: usize) -> Result<Self, PoolError> {
         let allowed = allowed_cpus();
         let places: Vec<Option<u32>> = match cpus {
-            Some(chosen) => {
-                if let Some(cpu) = chosen.iter().find(|cpu| !allowed.contains(cpu)) {
-                    let allowed = allowed.into_iter().collect::<CpuSet>().to_string();
-                    return Err(PoolError::Cpu { cpu, allowed });
-                }
-                chosen.iter().map(Some).collect()
-            }
+            Some(chosen) => chosen_cpus(chosen)?.into_iter().map(Some).collect(),
             None if allowed.len() <= most => allowed.into_iter().map(Some).collect(),
             None => vec![None; most],
         };
@@ -79,13 +98,7 @@ impl Pool {
         let thread = std::thread::Builder::new()
             .name(format!("streams-{index}"))
             .spawn(move || {
-                if let Some(cpu) = cpu {
-                    let mut mask = Mask::new();
-                    mask.set(cpu as usize);
-                    if let Err(error) = sched_setaffinity(None, &mask) {
-                        tracing::warn!(%error, cpu, "a worker could not be pinned");
-                    }
-                }
+                pin(cpu);
                 Worker::new(seat).run();
             })
             .map_err(PoolError::Start)?;

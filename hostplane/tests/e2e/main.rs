@@ -11,6 +11,7 @@ mod capture;
 mod common;
 mod datagrams;
 mod diagnose;
+mod http;
 mod iperf3;
 mod iperf3_peers;
 mod limits;

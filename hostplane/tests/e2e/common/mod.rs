@@ -5,6 +5,7 @@
 pub mod lab;
 pub mod proxy;
 pub mod relay;
+pub mod web;
 pub mod wire;
 
 use std::fs::File;

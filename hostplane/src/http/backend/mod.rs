@@ -1,0 +1,252 @@
+//! A backend: a server that answers its own name, and counts.
+//!
+//! Each thread has a listening socket of its own on the same port, between which the kernel distributes
+//! connections, and an epoll set. A request is counted when it has been read whole, and when the kernel has taken
+//! the whole response.
+
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hugepage_check::cpu_set::CpuSet;
+use linerate_measure::loops::counters::Block;
+use linerate_wire::counters::Counters;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::net::sockopt;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
+
+use self::worker::Worker;
+use crate::streams::counters::counters;
+use crate::streams::pool::{PoolError, chosen_cpus, pin};
+use crate::streams::raise_descriptor_limit;
+use crate::streams::socket::canonical;
+
+/// Connections that may wait to be accepted; the kernel has a limit of its own (`net.core.somaxconn`).
+const BACKLOG: i32 = 65_535;
+/// Most bytes of a body.
+pub(crate) const MOST_BODY_BYTES: u32 = 16 << 20;
+
+/// How a backend answers.
+#[derive(Debug, Clone)]
+pub(crate) struct BackendConfig {
+    /// Addresses; port 0 takes a free one.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// The body of its responses, and with `body_bytes` the header `X-Backend`.
+    pub(crate) name: String,
+    /// A body of so many bytes in place of the name.
+    pub(crate) body_bytes: Option<u32>,
+    pub(crate) status: u16,
+    pub(crate) threads: u32,
+    /// A CPU for each thread, in turn.
+    pub(crate) cpus: Option<CpuSet>,
+    /// Time between a request and its response.
+    pub(crate) delay: Option<Duration>,
+    pub(crate) stall: Option<Stall>,
+}
+
+/// A thread does nothing at all for a time, again and again: a collection of garbage, a CPU that is taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stall {
+    /// How long.
+    pub(crate) length: Duration,
+    /// From the start of one to that of the next. The first one begins after one such time.
+    pub(crate) every: Duration,
+}
+
+counters! {
+    /// What a backend has counted.
+    BackendCounters {
+        /// Requests that were read whole.
+        requests,
+        /// Responses that the kernel took whole.
+        answered,
+        /// Connections that were accepted.
+        connections,
+        /// Connections that were closed because what came is no request.
+        malformed,
+        /// Connections that broke within a request or a response.
+        broken,
+        /// Bytes that were read and written.
+        read_bytes,
+        written_bytes,
+        /// Connections that are open now.
+        open,
+    }
+}
+
+type BackendBlock = Block<BackendCounters, { BackendCounters::COUNT }>;
+
+/// Error: a backend cannot start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BackendError {
+    #[error("cannot listen at {address}: {error}\n  remedy: {remedy}")]
+    Listen { address: SocketAddr, error: io::Error, remedy: &'static str },
+    #[error("name '{0}' cannot be answered: give up to 64 characters of visible ASCII")]
+    Name(String),
+    #[error("{what}: {value} is outside {least} to {most}")]
+    Outside { what: &'static str, value: u64, least: u64, most: u64 },
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    #[error("a thread cannot be started: {0}")]
+    Start(#[from] io::Error),
+}
+
+/// What a thread shows, and what ends it.
+#[derive(Debug)]
+struct Shown {
+    counters: BackendBlock,
+    stop: AtomicBool,
+    wake: OwnedFd,
+}
+
+/// A backend that serves. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    addresses: Vec<SocketAddr>,
+    shown: Vec<Arc<Shown>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl BackendConfig {
+    /// A backend of one thread that answers at once.
+    pub(crate) fn new(listen: Vec<SocketAddr>, name: String) -> Self {
+        let (body_bytes, cpus, delay, stall) = (None, None, None, None);
+        Self { listen, name, body_bytes, status: 200, threads: 1, cpus, delay, stall }
+    }
+
+    /// Checks what is asked for.
+    ///
+    /// # Errors
+    /// The first value that cannot be.
+    pub(crate) fn check(&self) -> Result<(), BackendError> {
+        let visible = |byte: u8| byte.is_ascii_graphic();
+        let length = self.name.len();
+        if !(1..=linerate_http::response::MOST_NAME_BYTES).contains(&length)
+            || !self.name.bytes().all(visible)
+        {
+            return Err(BackendError::Name(self.name.clone()));
+        }
+        let within = |what, value: u64, least, most| {
+            if (least..=most).contains(&value) {
+                Ok(())
+            } else {
+                Err(BackendError::Outside { what, value, least, most })
+            }
+        };
+        within("threads", self.threads.into(), 1, 1024)?;
+        within("status", self.status.into(), 200, 599)?;
+        within("bytes of a body", self.body_bytes.unwrap_or(0).into(), 0, MOST_BODY_BYTES.into())
+    }
+}
+
+impl Backend {
+    /// Starts to serve.
+    ///
+    /// # Errors
+    /// An address that cannot be used, or no resources.
+    pub(crate) fn start(config: BackendConfig) -> Result<Self, BackendError> {
+        config.check()?;
+        raise_descriptor_limit();
+        let cpus = config.cpus.as_ref().map(chosen_cpus).transpose()?.unwrap_or_default();
+        let config = Arc::new(config);
+        let mut backend = Self { addresses: Vec::new(), shown: Vec::new(), threads: Vec::new() };
+        let mut listeners: Vec<Vec<OwnedFd>> = (0..config.threads).map(|_| Vec::new()).collect();
+        for asked in &config.listen {
+            let mut address = *asked;
+            for sockets in &mut listeners {
+                let (socket, bound) = listener(address, config.threads > 1)?;
+                // Port 0 is the same one for all threads.
+                address = bound;
+                sockets.push(socket);
+            }
+            backend.addresses.push(canonical(address));
+        }
+        for (number, sockets) in listeners.into_iter().enumerate() {
+            let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
+            let shown =
+                Arc::new(Shown { counters: BackendBlock::default(), stop: AtomicBool::new(false), wake });
+            let worker = Worker::new(Arc::clone(&config), Arc::clone(&shown), sockets)?;
+            backend.shown.push(shown);
+            let cpu = if cpus.is_empty() { None } else { cpus.get(number % cpus.len()).copied() };
+            let thread = std::thread::Builder::new().name(format!("backend-{number}")).spawn(move || {
+                pin(cpu);
+                worker.run();
+            })?;
+            backend.threads.push(thread);
+        }
+        Ok(backend)
+    }
+
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What it has counted since its start.
+    pub(crate) fn counters(&self) -> BackendCounters {
+        let each = self.shown.iter().map(|shown| shown.counters.read().to_array());
+        let sum = each.fold([0u64; BackendCounters::COUNT], |sum, one| {
+            std::array::from_fn(|index| sum[index].saturating_add(one[index]))
+        });
+        BackendCounters::from_array(sum)
+    }
+
+    /// Ends it; returns what it counted.
+    pub(crate) fn finish(mut self) -> BackendCounters {
+        self.end();
+        self.counters()
+    }
+
+    fn end(&mut self) {
+        for shown in &self.shown {
+            shown.stop.store(true, Ordering::Relaxed);
+            let _ = rustix::io::write(&shown.wake, &1u64.to_ne_bytes());
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of a backend panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A listening socket, and where it listens.
+fn listener(address: SocketAddr, shared: bool) -> Result<(OwnedFd, SocketAddr), BackendError> {
+    let made = || -> rustix::io::Result<(OwnedFd, SocketAddr)> {
+        let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        if shared {
+            sockopt::set_socket_reuseport(&socket, true)?;
+        }
+        bind(&socket, &address)?;
+        listen(&socket, BACKLOG)?;
+        let bound = SocketAddr::try_from(rustix::net::getsockname(&socket)?).unwrap_or(address);
+        Ok((socket, bound))
+    };
+    made().map_err(|errno| {
+        let remedy = match errno {
+            rustix::io::Errno::ADDRINUSE => "another program listens there; end it, or choose another port",
+            rustix::io::Errno::ADDRNOTAVAIL => "give an address of this host (`ip address`)",
+            rustix::io::Errno::ACCESS => "ports below 1024 are for root; choose a higher one",
+            _ => "choose another address",
+        };
+        BackendError::Listen { address, error: errno.into(), remedy }
+    })
+}
+
+#[cfg(test)]
+mod tests;

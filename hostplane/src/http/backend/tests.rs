@@ -1,0 +1,65 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::*;
+
+fn backend(change: impl FnOnce(&mut BackendConfig)) -> Backend {
+    let mut config = BackendConfig::new(vec!["127.0.0.1:0".parse().unwrap()], "pod-1".to_owned());
+    change(&mut config);
+    Backend::start(config).unwrap()
+}
+
+fn answers(backend: &Backend, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(backend.addresses()[0]).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(request).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn requests_are_answered_and_counted() {
+    let one = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\npod-1";
+    let last =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nConnection: close\r\n\r\n";
+    let backend = backend(|config| config.threads = 2);
+    let requests = b"GET / HTTP/1.1\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcHEAD / HTTP/1.1\r\nConnection: close\r\n\r\n";
+    assert_eq!(answers(&backend, requests), [one, one, last].concat());
+    let counters = backend.finish();
+    assert_eq!((counters.requests, counters.answered, counters.connections, counters.open), (3, 3, 1, 0));
+    assert_eq!(counters.read_bytes, requests.len() as u64);
+}
+
+#[test]
+fn large_bodies_and_delays_are_whole() {
+    let backend = backend(|config| {
+        config.body_bytes = Some(5_000_000);
+        config.delay = Some(Duration::from_millis(5));
+        config.status = 503;
+    });
+    let text = answers(&backend, b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\n") && text.contains("X-Backend: pod-1"));
+    assert_eq!(text.matches('x').count(), 10_000_000 + text.matches("text").count());
+    let counters = backend.finish();
+    assert_eq!((counters.requests, counters.answered), (2, 2));
+}
+
+#[test]
+fn what_is_no_request_ends_the_connection() {
+    let backend = backend(|_| {});
+    assert_eq!(answers(&backend, b"\x16\x03\x01\x02\x00"), "");
+    assert_eq!(backend.finish().malformed, 1);
+}
+
+#[test]
+fn refusals_name_the_thing() {
+    let first = backend(|_| {});
+    let again = BackendConfig::new(first.addresses().to_vec(), "a".to_owned());
+    let error = Backend::start(again).unwrap_err().to_string();
+    assert!(error.contains("cannot listen at 127.0.0.1") && error.contains("another program"), "{error}");
+    let named = |name: &str| Backend::start(BackendConfig::new(Vec::new(), name.to_owned())).map(drop);
+    for name in ["", "a b", &"a".repeat(65)] {
+        assert!(named(name).unwrap_err().to_string().contains(name));
+    }
+}

@@ -1,0 +1,376 @@
+//! A thread of a backend.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use linerate_agent::host::monotonic_ns;
+use linerate_http::incoming::{Incoming, RequestReader};
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, sockopt};
+use rustix::time::Timespec;
+
+use super::{BackendConfig, BackendCounters, Shown};
+
+/// Event of the eventfd that ends the thread; those below the number of listening sockets are theirs.
+const WAKE: u64 = u64::MAX;
+/// First event of a connection.
+const CONNECTIONS: u64 = 1 << 16;
+const EVENTS: usize = 256;
+const READ_BYTES: usize = 64 * 1024;
+/// Rest of a listening socket when there are no file descriptors.
+const REST_NS: u64 = 10_000_000;
+
+struct Connection {
+    socket: OwnedFd,
+    generation: u32,
+    reader: RequestReader,
+    /// Bytes of a request that is not complete.
+    kept: Vec<u8>,
+    /// Bytes of responses that the kernel has not taken, and how many of them it has.
+    unsent: Vec<u8>,
+    unsent_from: usize,
+    /// Responses among them.
+    unsent_responses: u64,
+    /// Requests whose responses are delayed.
+    delayed: u32,
+    /// The connection ends after what is unsent.
+    closes: bool,
+}
+
+/// Responses as they are sent.
+struct Responses {
+    keep: Vec<u8>,
+    close: Vec<u8>,
+    body_bytes: usize,
+}
+
+impl Responses {
+    fn new(config: &BackendConfig) -> Self {
+        let body = match config.body_bytes {
+            Some(bytes) => vec![b'x'; bytes as usize],
+            None => config.name.as_bytes().to_vec(),
+        };
+        let reason = http::StatusCode::from_u16(config.status).ok().and_then(|code| code.canonical_reason());
+        let by = config.body_bytes.map_or(String::new(), |_| format!("X-Backend: {}\r\n", config.name));
+        let empty = config.status == 204 || config.status == 304;
+        let head = |end: &str| {
+            let length = if empty { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+            let reason = reason.unwrap_or("Unknown");
+            let mut bytes = format!(
+                "HTTP/1.1 {} {reason}\r\nContent-Type: text/plain\r\n{by}{length}{end}\r\n",
+                config.status
+            )
+            .into_bytes();
+            if !empty {
+                bytes.extend_from_slice(&body);
+            }
+            bytes
+        };
+        let body_bytes = if empty { 0 } else { body.len() };
+        Self { keep: head(""), close: head("Connection: close\r\n"), body_bytes }
+    }
+
+    fn to(&self, request: Incoming) -> &[u8] {
+        let whole = if request.keep_alive { &self.keep } else { &self.close };
+        if request.head { &whole[..whole.len() - self.body_bytes] } else { whole }
+    }
+}
+
+pub(super) struct Worker {
+    config: Arc<BackendConfig>,
+    shown: Arc<Shown>,
+    epoll: OwnedFd,
+    listeners: Vec<OwnedFd>,
+    connections: Vec<Option<Connection>>,
+    free: Vec<u32>,
+    generation: u32,
+    responses: Responses,
+    /// Delayed responses, with the time at which they are due.
+    delayed: VecDeque<(u64, u32, u32, Incoming)>,
+    counts: BackendCounters,
+    room: Box<[u8]>,
+    /// Time until which listening sockets rest; 0: they do not.
+    resting_until: u64,
+    next_stall: u64,
+}
+
+impl Worker {
+    pub(super) fn new(
+        config: Arc<BackendConfig>,
+        shown: Arc<Shown>,
+        listeners: Vec<OwnedFd>,
+    ) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &shown.wake, EventData::new_u64(WAKE), EventFlags::IN)?;
+        for (number, listener) in listeners.iter().enumerate() {
+            epoll::add(&epoll, listener, EventData::new_u64(number as u64), EventFlags::IN)?;
+        }
+        let next_stall = config.stall.map_or(u64::MAX, |stall| monotonic_ns() + nanoseconds(stall.every));
+        Ok(Self {
+            responses: Responses::new(&config),
+            config,
+            shown,
+            epoll,
+            listeners,
+            connections: Vec::new(),
+            free: Vec::new(),
+            generation: 0,
+            delayed: VecDeque::new(),
+            counts: BackendCounters::default(),
+            room: vec![0; READ_BYTES].into_boxed_slice(),
+            resting_until: 0,
+            next_stall,
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = Vec::with_capacity(EVENTS);
+        while !self.shown.stop.load(Ordering::Relaxed) {
+            events.clear();
+            let timeout = self.time_limit();
+            let ready = epoll::wait(&self.epoll, events.spare_capacity_mut(), timeout.as_ref())
+                .map_or(&mut [][..], |(ready, _)| ready);
+            self.stall();
+            for event in ready {
+                let data = event.data.u64();
+                match data {
+                    WAKE => {}
+                    data if data < CONNECTIONS => self.accept(data as usize),
+                    data => self.note(data, event.flags),
+                }
+            }
+            self.answer_delayed();
+            self.end_rest();
+            self.shown.counters.publish(&self.counts);
+        }
+        self.shown.counters.publish(&self.counts);
+    }
+
+    /// Does nothing at all while it is time for that.
+    fn stall(&mut self) {
+        let Some(stall) = self.config.stall else { return };
+        if monotonic_ns() < self.next_stall {
+            return;
+        }
+        self.next_stall += nanoseconds(stall.every).max(1);
+        let ends = monotonic_ns() + nanoseconds(stall.length);
+        // The end is not stalled.
+        while monotonic_ns() < ends && !self.shown.stop.load(Ordering::Relaxed) {
+            let left = ends.saturating_sub(monotonic_ns());
+            std::thread::sleep(Duration::from_nanos(left.min(10_000_000)));
+        }
+    }
+
+    fn time_limit(&self) -> Option<Timespec> {
+        let delayed = self.delayed.front().map_or(u64::MAX, |(due, ..)| *due);
+        let rest = if self.resting_until > 0 { self.resting_until } else { u64::MAX };
+        let next = delayed.min(rest).min(self.next_stall);
+        (next != u64::MAX).then(|| {
+            let ns = next.saturating_sub(monotonic_ns()).min(1_000_000_000_000);
+            Timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 }
+        })
+    }
+
+    fn accept(&mut self, listener: usize) {
+        let Some(listener) = self.listeners.get(listener) else { return };
+        // Those who wait are not many more than events of one look: others have their turn in between.
+        for _ in 0..EVENTS {
+            match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(socket) => {
+                    let _ = sockopt::set_tcp_nodelay(&socket, true);
+                    self.generation = self.generation.wrapping_add(1);
+                    let at = self.free.pop().unwrap_or_else(|| {
+                        self.connections.push(None);
+                        self.connections.len() as u32 - 1
+                    });
+                    let data = token(at, self.generation);
+                    let flags = EventFlags::IN | EventFlags::RDHUP;
+                    self.counts.connections += 1;
+                    if epoll::add(&self.epoll, &socket, EventData::new_u64(data), flags).is_err() {
+                        self.free.push(at);
+                        continue;
+                    }
+                    self.counts.open += 1;
+                    self.connections[at as usize] = Some(Connection {
+                        socket,
+                        generation: self.generation,
+                        reader: RequestReader::default(),
+                        kept: Vec::new(),
+                        unsent: Vec::new(),
+                        unsent_from: 0,
+                        unsent_responses: 0,
+                        delayed: 0,
+                        closes: false,
+                    });
+                }
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => return self.rest(),
+                Err(Errno::AGAIN) => return,
+                // A connection that ended while it waited.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Leaves waiting connections where they are, instead of asking for them again and again.
+    fn rest(&mut self) {
+        self.resting_until = monotonic_ns() + REST_NS;
+        for listener in &self.listeners {
+            let _ = epoll::delete(&self.epoll, listener);
+        }
+    }
+
+    fn end_rest(&mut self) {
+        if self.resting_until == 0 || monotonic_ns() < self.resting_until {
+            return;
+        }
+        self.resting_until = 0;
+        for (number, listener) in self.listeners.iter().enumerate() {
+            let _ = epoll::add(&self.epoll, listener, EventData::new_u64(number as u64), EventFlags::IN);
+        }
+    }
+
+    fn note(&mut self, data: u64, flags: EventFlags) {
+        let (at, generation) = (data as u32 - CONNECTIONS as u32, (data >> 32) as u32);
+        let known = self.connections.get(at as usize).and_then(Option::as_ref);
+        if known.is_none_or(|connection| connection.generation != generation) {
+            return;
+        }
+        let goes_on = if flags.contains(EventFlags::OUT) { self.send(at) } else { self.read(at) };
+        if !goes_on {
+            self.close(at);
+        }
+    }
+
+    fn close(&mut self, at: u32) {
+        if let Some(connection) = self.connections.get_mut(at as usize)
+            && connection.take().is_some()
+        {
+            self.counts.open -= 1;
+            self.free.push(at);
+        }
+    }
+
+    /// Reads requests and answers them. False when the connection is over.
+    fn read(&mut self, at: u32) -> bool {
+        let Some(connection) = self.connections.get_mut(at as usize).and_then(Option::as_mut) else {
+            return true;
+        };
+        let count = match recv(&connection.socket, &mut self.room[..], RecvFlags::empty()) {
+            Ok((_, 0)) => {
+                let within = !connection.kept.is_empty() || connection.delayed > 0;
+                self.counts.broken += u64::from(within);
+                return false;
+            }
+            Ok((_, count)) => count,
+            Err(Errno::AGAIN | Errno::INTR) => return true,
+            Err(_) => {
+                self.counts.broken += 1;
+                return false;
+            }
+        };
+        self.counts.read_bytes += count as u64;
+        connection.kept.extend_from_slice(&self.room[..count]);
+        let mut from = 0;
+        while !connection.closes {
+            match connection.reader.read(&connection.kept[from..]) {
+                Ok((taken, Some(request))) => {
+                    from += taken;
+                    self.counts.requests += 1;
+                    connection.closes = !request.keep_alive;
+                    if let Some(delay) = self.config.delay {
+                        let due = monotonic_ns() + nanoseconds(delay);
+                        connection.delayed += 1;
+                        self.delayed.push_back((due, at, connection.generation, request));
+                    } else {
+                        connection.unsent.extend_from_slice(self.responses.to(request));
+                        connection.unsent_responses += 1;
+                    }
+                }
+                Ok((taken, None)) => {
+                    from += taken;
+                    break;
+                }
+                Err(_) => {
+                    self.counts.malformed += 1;
+                    return false;
+                }
+            }
+        }
+        connection.kept.drain(..from);
+        self.send(at)
+    }
+
+    fn answer_delayed(&mut self) {
+        let now = if self.delayed.is_empty() { return } else { monotonic_ns() };
+        while let Some((_, at, generation, request)) =
+            self.delayed.front().copied().filter(|(due, ..)| *due <= now)
+        {
+            self.delayed.pop_front();
+            let connection = self.connections.get_mut(at as usize).and_then(Option::as_mut);
+            if let Some(connection) = connection.filter(|connection| connection.generation == generation) {
+                connection.delayed -= 1;
+                connection.unsent.extend_from_slice(self.responses.to(request));
+                connection.unsent_responses += 1;
+                if !self.send(at) {
+                    self.close(at);
+                }
+            }
+        }
+    }
+
+    /// Sends what is left. False when the connection is over.
+    fn send(&mut self, at: u32) -> bool {
+        let Some(connection) = self.connections.get_mut(at as usize).and_then(Option::as_mut) else {
+            return true;
+        };
+        let was_full = connection.unsent_from > 0;
+        while connection.unsent_from < connection.unsent.len() {
+            match send(&connection.socket, &connection.unsent[connection.unsent_from..], SendFlags::NOSIGNAL)
+            {
+                Ok(count) => {
+                    self.counts.written_bytes += count as u64;
+                    connection.unsent_from += count;
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    // Requests are read when their predecessors have been answered.
+                    connection.unsent_from = connection.unsent_from.max(1);
+                    return self.watch(at, EventFlags::OUT);
+                }
+                Err(_) => {
+                    self.counts.broken += 1;
+                    return false;
+                }
+            }
+        }
+        connection.unsent.clear();
+        connection.unsent_from = 0;
+        self.counts.answered += std::mem::take(&mut connection.unsent_responses);
+        if connection.closes && connection.delayed == 0 {
+            return false;
+        }
+        !was_full || self.watch(at, EventFlags::IN | EventFlags::RDHUP)
+    }
+
+    fn watch(&self, at: u32, flags: EventFlags) -> bool {
+        let Some(connection) = self.connections.get(at as usize).and_then(Option::as_ref) else {
+            return true;
+        };
+        let data = token(at, connection.generation);
+        epoll::modify(&self.epoll, &connection.socket, EventData::new_u64(data), flags).is_ok()
+    }
+}
+
+/// Number of a connection in the epoll set.
+fn token(at: u32, generation: u32) -> u64 {
+    (u64::from(at) + CONNECTIONS) | (u64::from(generation) << 32)
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,191 @@
+//! When the requests of an open loop are due. Pure.
+//!
+//! The rates over time give the number of requests due until a time. Request k of a trial is due when that
+//! number reaches k, and of W workers, worker w sends the requests w, w + W, w + 2 W, …: together they are
+//! exactly the schedule of one. With Poisson arrivals each worker has an independent process of 1/W of the
+//! rate, whose sum is a Poisson process of the whole rate.
+
+use linerate_traffic::profile::StageRates;
+
+use super::spec::Arrivals;
+
+/// A time with a rate that is steady or changes steadily, in seconds and requests.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    begins_s: f64,
+    /// Requests due before it, and within it.
+    before: f64,
+    within: f64,
+    rate: f64,
+    growth: f64,
+}
+
+/// Numbers that look random and are the same for the same seed (SplitMix64).
+#[derive(Debug, Clone, Copy)]
+struct Random(u64);
+
+impl Random {
+    /// Above 0 and at most 1.
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        ((mixed >> 11) + 1) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// The requests of one worker.
+#[derive(Debug, Clone)]
+pub(super) struct Schedule {
+    stretches: Vec<Stretch>,
+    at: usize,
+    arrivals: Arrivals,
+    workers: f64,
+    random: Random,
+    /// The next request's number in the trial's schedule, with a fraction when arrivals are random.
+    next: f64,
+    left: u64,
+}
+
+/// A worker among all of a trial.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Share {
+    pub(super) worker: u32,
+    pub(super) workers: u32,
+}
+
+impl Schedule {
+    /// The schedule of one worker. `requests` is the number of requests of the trial, if it has one.
+    pub(super) fn new(
+        stages: &[StageRates],
+        arrivals: Arrivals,
+        seed: u64,
+        share: Share,
+        requests: Option<u64>,
+    ) -> Self {
+        let (worker, workers) = (u64::from(share.worker), u64::from(share.workers.max(1)));
+        let mut random = Random(seed.wrapping_add(worker.wrapping_mul(0x2545_f491_4f6c_dd1d)));
+        let left = requests.map_or(u64::MAX, |all| all / workers + u64::from(worker < all % workers));
+        let workers = workers as f64;
+        let next = match arrivals {
+            Arrivals::Constant => worker as f64,
+            Arrivals::Poisson => -workers * random.next().ln(),
+        };
+        Self { stretches: stretches(stages), at: 0, arrivals, workers, random, next, left }
+    }
+
+    /// Time of the next request, in nanoseconds after the start; `None` when there are no more.
+    pub(super) fn next_ns(&mut self) -> Option<u64> {
+        self.left = self.left.checked_sub(1)?;
+        while self.stretches.get(self.at).is_some_and(|stretch| self.next >= stretch.before + stretch.within)
+        {
+            self.at += 1;
+        }
+        let Some(stretch) = self.stretches.get(self.at) else {
+            self.left = 0;
+            return None;
+        };
+        let due_s = stretch.begins_s + stretch.time_s(self.next - stretch.before);
+        self.next += match self.arrivals {
+            Arrivals::Constant => self.workers,
+            Arrivals::Poisson => -self.workers * self.random.next().ln(),
+        };
+        Some((due_s * 1e9) as u64)
+    }
+}
+
+impl Stretch {
+    /// Seconds until so many of its requests are due: the root of rate · t + growth · t² / 2 = requests.
+    fn time_s(&self, requests: f64) -> f64 {
+        let root = (self.rate * self.rate + 2.0 * self.growth * requests).max(0.0).sqrt();
+        if requests > 0.0 { 2.0 * requests / (self.rate + root) } else { 0.0 }
+    }
+}
+
+fn stretches(stages: &[StageRates]) -> Vec<Stretch> {
+    let (mut begins_s, mut before) = (0.0, 0.0);
+    let mut stretches = Vec::with_capacity(stages.len() + 1);
+    for stage in stages {
+        let within = 0.5 * (stage.from_pps + stage.to_pps) * stage.seconds;
+        let growth = if stage.seconds.is_finite() && stage.seconds > 0.0 {
+            (stage.to_pps - stage.from_pps) / stage.seconds
+        } else {
+            0.0
+        };
+        // An endless stage without a rate has no requests, not an unknown number of them.
+        let within = if within.is_nan() { 0.0 } else { within };
+        stretches.push(Stretch { begins_s, before, within, rate: stage.from_pps, growth });
+        begins_s += stage.seconds;
+        before += within;
+    }
+    if let Some(last) = stages.last().filter(|last| begins_s.is_finite() && last.to_pps > 0.0) {
+        stretches.push(Stretch { begins_s, before, within: f64::INFINITY, rate: last.to_pps, growth: 0.0 });
+    }
+    stretches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steady(rate: f64) -> Vec<StageRates> {
+        vec![StageRates { from_pps: rate, to_pps: rate, seconds: f64::INFINITY }]
+    }
+
+    /// All requests before a time, of all workers.
+    fn all(
+        stages: &[StageRates],
+        arrivals: Arrivals,
+        workers: u32,
+        requests: Option<u64>,
+        until_s: f64,
+    ) -> Vec<u64> {
+        let mut times: Vec<u64> = (0..workers)
+            .flat_map(|worker| {
+                let mut schedule = Schedule::new(stages, arrivals, 7, Share { worker, workers }, requests);
+                std::iter::from_fn(move || schedule.next_ns()).take_while(|ns| *ns < (until_s * 1e9) as u64)
+            })
+            .collect();
+        times.sort_unstable();
+        times
+    }
+
+    #[test]
+    fn workers_together_are_one_schedule() {
+        let expected: Vec<u64> = (0..1000).map(|number| number * 1_000_000).collect();
+        for workers in [1, 3, 8] {
+            assert_eq!(all(&steady(1000.0), Arrivals::Constant, workers, None, 1.0), expected);
+        }
+        assert_eq!(all(&steady(1000.0), Arrivals::Constant, 3, Some(100), 1.0), expected[..100]);
+        assert_eq!(all(&steady(1000.0), Arrivals::Poisson, 3, Some(100), 10.0).len(), 100);
+        assert!(all(&steady(0.0), Arrivals::Constant, 1, None, 1.0).is_empty());
+    }
+
+    #[test]
+    fn stages_are_followed() {
+        let stage = |from_pps, to_pps, seconds| StageRates { from_pps, to_pps, seconds };
+        let stages = [stage(100.0, 100.0, 1.0), stage(0.0, 0.0, 1.0), stage(0.0, 200.0, 2.0)];
+        let times = all(&stages, Arrivals::Constant, 2, None, 5.0);
+        let within = |from: f64, to: f64| {
+            times.iter().filter(|ns| (from * 1e9..to * 1e9).contains(&(**ns as f64))).count()
+        };
+        assert_eq!((within(0.0, 1.0), within(1.0, 2.0), within(2.0, 3.0)), (100, 0, 50));
+        assert_eq!((within(3.0, 4.0), within(4.0, 5.0)), (150, 200));
+        let ends = [stage(100.0, 0.0, 1.0)];
+        assert_eq!(all(&ends, Arrivals::Constant, 1, None, 100.0).len(), 50);
+    }
+
+    #[test]
+    fn poisson_arrivals_have_exponential_gaps() {
+        let times = all(&steady(10_000.0), Arrivals::Poisson, 4, None, 10.0);
+        let count = times.len() as f64;
+        assert!((count - 100_000.0).abs() < 5.0 * 100_000f64.sqrt(), "{count}");
+        let gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+        // The standard deviation of exponential gaps is their mean.
+        assert!((variance.sqrt() / mean - 1.0).abs() < 0.02, "{} {mean}", variance.sqrt());
+    }
+}

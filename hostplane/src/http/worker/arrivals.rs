@@ -1,0 +1,161 @@
+//! Which request goes to which connection, and when.
+
+use std::cmp::Reverse;
+use std::sync::atomic::Ordering;
+
+use linerate_agent::host::monotonic_ns;
+
+use super::connections::{Asked, State};
+use super::{Phase, Worker};
+
+/// Waiting requests that are sent before the worker looks at events again.
+const AT_ONCE: usize = 64;
+
+impl Worker {
+    /// Begins to send.
+    pub(super) fn begin_sending(&mut self, now: u64) {
+        self.phase = Phase::Sending;
+        self.end_ns = self
+            .spec
+            .duration_ms
+            .map_or(u64::MAX, |ms| self.start_ns.saturating_add(ms.saturating_mul(1_000_000)));
+        if self.schedule.is_some() {
+            self.next_due();
+        }
+        for at in 0..self.slots.len() {
+            // A connection that is being made takes a request when it is there.
+            if self.slots[at].state != State::Connecting {
+                self.vacate(at, now);
+            }
+        }
+    }
+
+    /// Ends the sending at a time; responses are awaited.
+    pub(super) fn end_sending(&mut self, at_ns: u64, now: u64) {
+        // What was due before the end counts, also when this worker comes late.
+        self.release(at_ns.saturating_sub(1));
+        self.phase = Phase::Draining;
+        self.end_ns = at_ns;
+        self.sending_ended_ns = at_ns;
+        self.drain_ns = now.saturating_add(self.spec.timeout_ms.saturating_mul(1_000_000));
+        self.counts.skipped_at_end += self.pending.len() as u64;
+        self.pending.clear();
+        self.counts.waiting = 0;
+    }
+
+    /// The time of the next request of the schedule.
+    fn next_due(&mut self) {
+        let next = self.schedule.as_mut().and_then(super::Schedule::next_ns);
+        self.due_ns = next.map_or(u64::MAX, |ns| self.start_ns.saturating_add(ns));
+        if self.due_ns >= self.end_ns {
+            self.due_ns = u64::MAX;
+        }
+    }
+
+    /// True when further requests may become due.
+    pub(super) fn has_more(&self) -> bool {
+        match self.schedule {
+            Some(_) => self.due_ns != u64::MAX || self.spec.requests.is_none() && self.end_ns != u64::MAX,
+            None => self.spec.requests.is_none() || self.orders.requests_left.load(Ordering::Relaxed) > 0,
+        }
+    }
+
+    /// Sends the requests that are due, or has them wait.
+    #[inline]
+    pub(super) fn release(&mut self, now: u64) {
+        self.dispatch(now);
+        while self.due_ns <= now {
+            let intended = self.due_ns;
+            self.next_due();
+            self.counts.intended += 1;
+            if self.pending.is_empty()
+                && now >= self.next_allowed_ns
+                && let Some(at) = self.free.pop_front()
+            {
+                self.begin(at as usize, intended);
+            } else if self.pending.len() < self.most_pending {
+                self.pending.push_back(intended);
+                self.counts.queued += 1;
+                self.counts.waiting += 1;
+            } else {
+                self.counts.skipped_full += 1;
+            }
+        }
+    }
+
+    /// True when a request waits and could be sent.
+    pub(super) fn may_dispatch(&self, now: u64) -> bool {
+        !self.pending.is_empty() && !self.free.is_empty() && now >= self.next_allowed_ns
+    }
+
+    /// Sends requests that wait.
+    fn dispatch(&mut self, now: u64) {
+        for _ in 0..AT_ONCE {
+            if !self.may_dispatch(now) {
+                return;
+            }
+            if let (Some(intended), Some(at)) = (self.pending.pop_front(), self.free.pop_front()) {
+                self.counts.waiting -= 1;
+                self.begin(at as usize, intended);
+            }
+        }
+    }
+
+    /// A connection has no request any more: it gets the next one, or waits for it.
+    pub(super) fn vacate(&mut self, at: usize, now: u64) {
+        if self.phase != Phase::Sending {
+            return;
+        }
+        if self.schedule.is_some() {
+            self.free.push_back(at as u32);
+            return;
+        }
+        let rest = self.rest_until(at, now);
+        if rest > now {
+            self.resting.push((Reverse(rest), at as u32));
+        } else if self.take_ticket() {
+            self.counts.intended += 1;
+            self.begin(at, now);
+        }
+    }
+
+    /// Gives connections whose rest is over a request.
+    pub(super) fn end_rests(&mut self, now: u64) {
+        while let Some((Reverse(until), at)) = self.resting.peek().copied() {
+            if until > now {
+                return;
+            }
+            self.resting.pop();
+            if self.take_ticket() {
+                self.counts.intended += 1;
+                self.begin(at as usize, now);
+            }
+        }
+    }
+
+    /// True when a closed loop has another request.
+    fn take_ticket(&self) -> bool {
+        if self.spec.requests.is_none() {
+            return true;
+        }
+        let left = &self.orders.requests_left;
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// Gives a connection a request.
+    fn begin(&mut self, at: usize, intended_ns: u64) {
+        let now = monotonic_ns();
+        self.counts.sent += 1;
+        self.counts.busy += 1;
+        self.next_allowed_ns = now.saturating_add(self.spacing_ns);
+        self.deadlines.set(at, now);
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        slot.asked = Some(Asked { intended_ns, written_ns: 0, first_byte_ns: 0, sent: 0 });
+        if slot.state == State::Idle {
+            slot.state = State::Busy;
+            self.write(at);
+        } else {
+            self.connect(at, now);
+        }
+    }
+}

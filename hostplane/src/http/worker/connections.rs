@@ -1,0 +1,253 @@
+//! Connections: made, established, closed.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use linerate_agent::host::monotonic_ns;
+use linerate_http::response::ResponseReader;
+use linerate_wire::streams::Protocol;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::sockopt;
+
+use super::super::tally::NO_BACKEND;
+use super::{Phase, Worker};
+use crate::streams::socket::{SocketError, towards};
+
+/// Connections of a worker that are being made at the same time before the start: no listening socket's queue
+/// overflows.
+const AT_ONCE: u32 = 64;
+/// First and longest rest of a connection of a closed loop that could not be made.
+const REST_NS: u64 = 1_000_000;
+const LONGEST_REST: u8 = 7;
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// There is no socket.
+    Empty,
+    Connecting,
+    /// Established, without a request.
+    Idle,
+    /// With a request.
+    Busy,
+    /// The peer said that it will close.
+    Closing,
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Connect,
+    Local,
+    Reset,
+    ClosedEarly,
+    Timeout,
+    Malformed,
+    TooLarge,
+}
+
+/// A request on a connection. Times are nanoseconds of the raw monotonic clock; 0: not yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) intended_ns: u64,
+    pub(super) written_ns: u64,
+    pub(super) first_byte_ns: u64,
+    /// Bytes that the kernel accepted.
+    pub(super) sent: usize,
+}
+
+/// A connection, or the place of one.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) socket: Option<OwnedFd>,
+    pub(super) state: State,
+    pub(super) asked: Option<Asked>,
+    pub(super) reader: ResponseReader,
+    /// Bytes of a head that is not complete.
+    pub(super) kept: Vec<u8>,
+    /// Responses on this connection.
+    pub(super) answered: u32,
+    /// Number of the socket, so that events of an earlier one are told.
+    pub(super) generation: u32,
+    pub(super) last_backend: u32,
+    pub(super) connect_ns: u64,
+    /// The peer has closed its side.
+    pub(super) hung_up: bool,
+    address: usize,
+    /// Failures in a row.
+    failures: u8,
+    was_connected: bool,
+}
+
+impl Slot {
+    pub(super) fn new(address: usize) -> Self {
+        Self {
+            socket: None,
+            state: State::Empty,
+            asked: None,
+            reader: ResponseReader::default(),
+            kept: Vec::new(),
+            answered: 0,
+            generation: 0,
+            last_backend: NO_BACKEND,
+            connect_ns: 0,
+            hung_up: false,
+            address,
+            failures: 0,
+            was_connected: false,
+        }
+    }
+}
+
+impl Worker {
+    /// Makes connections before the start, some at a time. True when there are more to make now.
+    pub(super) fn connect_more(&mut self, now: u64) {
+        // A connection for one request is made when the request is due.
+        let all = if self.spec.requests_per_connection == Some(1) { 0 } else { self.slots.len() };
+        while self.connecting < AT_ONCE && self.next_slot < all {
+            let at = self.next_slot;
+            self.next_slot += 1;
+            self.connect(at, now);
+        }
+        if self.connecting == 0 && self.next_slot >= all && self.phase == Phase::Arming {
+            self.phase = Phase::Armed;
+            self.shown.ready.store(true, std::sync::atomic::Ordering::Release);
+        }
+    }
+
+    /// Begins to connect. False when that failed at once; then the connection's request has failed, too.
+    pub(super) fn connect(&mut self, at: usize, now: u64) -> bool {
+        let Some(slot) = self.slots.get_mut(at) else { return false };
+        let Some(to) = self.spec.addresses.get(slot.address) else { return false };
+        slot.connect_ns = now;
+        slot.generation = slot.generation.wrapping_add(1);
+        let data = at as u64 | u64::from(slot.generation) << 32;
+        let made = towards(*to, Protocol::Tcp, &self.spec.place).map_err(refusal).and_then(|socket| {
+            sockopt::set_tcp_nodelay(&socket, true).map_err(of_errno)?;
+            match rustix::net::connect(&socket, to) {
+                Ok(()) | Err(Errno::INPROGRESS) => {}
+                Err(errno) => return Err(of_errno(errno)),
+            }
+            let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+            epoll::add(&self.epoll, &socket, EventData::new_u64(data), flags).map_err(of_errno)?;
+            Ok(socket)
+        });
+        if slot.asked.is_none() {
+            self.connecting += 1;
+        }
+        match made {
+            Ok(socket) => {
+                slot.socket = Some(socket);
+                slot.state = State::Connecting;
+                slot.hung_up = false;
+                slot.answered = 0;
+                if slot.asked.is_none() {
+                    self.deadlines.set(at, now);
+                }
+                true
+            }
+            Err((kind, error)) => {
+                self.cannot_connect(at, kind, &error, now);
+                false
+            }
+        }
+    }
+
+    /// A connection could not be made.
+    pub(super) fn cannot_connect(&mut self, at: usize, kind: Kind, error: &io::Error, now: u64) {
+        self.counts.connect_failures += 1;
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        slot.failures = (slot.failures + 1).min(LONGEST_REST);
+        let to = self.spec.addresses.get(slot.address).map_or_else(String::new, ToString::to_string);
+        self.tally.first_failure.get_or_insert_with(|| format!("no connection to {to}: {error}"));
+        if slot.asked.is_some() {
+            self.fail(at, kind, now);
+        } else {
+            self.connecting = self.connecting.saturating_sub(1);
+            self.close(at);
+            self.vacate(at, now);
+        }
+    }
+
+    /// Looks how an attempt to connect ended.
+    pub(super) fn look_at_connection(&mut self, at: usize) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        let Some(socket) = &slot.socket else { return };
+        let now = monotonic_ns();
+        match sockopt::socket_error(socket) {
+            Ok(Ok(())) => {
+                self.tally.times.connect.record(now.wrapping_sub(slot.connect_ns).cast_signed());
+                self.counts.connected += 1;
+                self.counts.reconnected += u64::from(std::mem::replace(&mut slot.was_connected, true));
+                slot.failures = 0;
+                if slot.asked.is_some() {
+                    slot.state = State::Busy;
+                    self.write(at);
+                } else {
+                    self.connecting = self.connecting.saturating_sub(1);
+                    slot.state = State::Idle;
+                    self.deadlines.clear(at);
+                    self.vacate(at, now);
+                }
+            }
+            Ok(Err(errno)) | Err(errno) => {
+                let (kind, error) = of_errno(errno);
+                self.cannot_connect(at, kind, &error, now);
+            }
+        }
+    }
+
+    /// Closes the socket, if there is one.
+    pub(super) fn close(&mut self, at: usize) {
+        self.deadlines.clear(at);
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        // The epoll set forgets a socket that is closed.
+        slot.socket = None;
+        slot.state = State::Empty;
+        slot.reader.reset();
+        slot.kept = Vec::new();
+    }
+
+    /// Time until which a connection rests that could not be made, in a closed loop; 0: it need not.
+    pub(super) fn rest_until(&self, at: usize, now: u64) -> u64 {
+        let failures = self.slots.get(at).map_or(0, |slot| slot.failures);
+        if failures == 0 || self.schedule.is_some() { 0 } else { now + (REST_NS << (failures - 1)) }
+    }
+
+    /// Something came on a connection without a request.
+    pub(super) fn read_idle(&mut self, at: usize) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        let Some(socket) = &slot.socket else { return };
+        match rustix::net::recv(socket, &mut self.room[..], rustix::net::RecvFlags::empty()) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // The slot stays among the free ones: its next request finds it without a connection.
+            Ok((_, 0)) | Err(_) => {
+                self.counts.closed_idle += 1;
+                self.close(at);
+            }
+            Ok(_) => {
+                self.counts.unsolicited += 1;
+                self.close(at);
+            }
+        }
+    }
+}
+
+/// What an error of a system call means for a connection.
+fn of_errno(errno: Errno) -> (Kind, io::Error) {
+    let kind = match errno {
+        Errno::ADDRNOTAVAIL | Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::AGAIN => {
+            Kind::Local
+        }
+        _ => Kind::Connect,
+    };
+    (kind, errno.into())
+}
+
+fn refusal(error: SocketError) -> (Kind, io::Error) {
+    match error {
+        SocketError::NoDescriptor(error) => (Kind::Local, error),
+        other => (Kind::Local, io::Error::other(other)),
+    }
+}

@@ -1,0 +1,267 @@
+//! A request: written, answered, or failed.
+
+use linerate_agent::host::monotonic_ns;
+use linerate_http::response::{Bad, Progress, Response};
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::connections::{Kind, State};
+use super::{Phase, Worker};
+
+/// Reads of one connection before others have their turn.
+const READS: usize = 16;
+/// Bytes of an incomplete head for which room is kept on a connection.
+const KEPT_BYTES: usize = 4096;
+
+impl Worker {
+    /// Handles an event of a connection.
+    pub(super) fn note(&mut self, data: u64, flags: EventFlags) {
+        let (at, generation) = ((data & u64::from(u32::MAX)) as usize, (data >> 32) as u32);
+        let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.generation == generation) else { return };
+        let gone = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
+        slot.hung_up |= flags.intersects(gone);
+        let readable = flags.intersects(EventFlags::IN | gone);
+        match slot.state {
+            State::Empty => {}
+            State::Connecting if flags.intersects(EventFlags::OUT | gone) => self.look_at_connection(at),
+            State::Connecting => {}
+            State::Idle if readable => self.read_idle(at),
+            State::Idle => {}
+            State::Busy => {
+                let unsent = slot.asked.is_some_and(|asked| asked.sent < self.spec.request.bytes().len());
+                if unsent && flags.contains(EventFlags::OUT) {
+                    self.write(at);
+                }
+                if readable {
+                    self.receive(at);
+                }
+            }
+            State::Closing if readable => self.await_end(at),
+            State::Closing => {}
+        }
+        // Requests that became due meanwhile do not wait for the other events.
+        if self.due_ns != u64::MAX || !self.pending.is_empty() {
+            self.release_due();
+        }
+    }
+
+    fn release_due(&mut self) {
+        if self.phase == Phase::Sending {
+            let now = monotonic_ns();
+            if now >= self.due_ns || self.may_dispatch(now) {
+                self.release(now);
+            }
+        }
+    }
+
+    /// Writes what is left of a request.
+    pub(super) fn write(&mut self, at: usize) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        let (Some(asked), Some(socket)) = (&mut slot.asked, &slot.socket) else { return };
+        let bytes = self.spec.request.bytes();
+        while let Some(rest) = bytes.get(asked.sent..).filter(|rest| !rest.is_empty()) {
+            let now = if asked.sent == 0 { monotonic_ns() } else { 0 };
+            match send(socket, rest, SendFlags::NOSIGNAL) {
+                Ok(count) => {
+                    if asked.sent == 0 {
+                        asked.written_ns = now;
+                        self.counts.written += 1;
+                        if self.schedule.is_some() {
+                            let error = now.wrapping_sub(asked.intended_ns).cast_signed();
+                            self.tally.times.send_error.record(error);
+                        }
+                    }
+                    asked.sent += count;
+                    self.counts.written_bytes += count as u64;
+                }
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
+                // What the peer said before it closed is still to be read, and its end, too.
+                Err(_) => {
+                    slot.hung_up = true;
+                    self.receive(at);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads a response as far as it has come.
+    pub(super) fn receive(&mut self, at: usize) {
+        for _ in 0..READS {
+            let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.state == State::Busy) else { return };
+            let (Some(asked), Some(socket)) = (&mut slot.asked, &slot.socket) else { return };
+            let count = match recv(socket, &mut self.room[..], RecvFlags::empty()) {
+                Ok((_, count)) => count,
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => continue,
+                Err(errno) => {
+                    let kind = if errno == Errno::TIMEDOUT { Kind::Timeout } else { Kind::Reset };
+                    self.tally.first_failure.get_or_insert_with(|| {
+                        format!("a connection broke: {}", std::io::Error::from(errno))
+                    });
+                    return self.fail(at, kind, monotonic_ns());
+                }
+            };
+            let now = monotonic_ns();
+            if count == 0 {
+                return match slot.reader.end() {
+                    Ok(response) => self.complete(at, response, now, true),
+                    Err(_) => self.fail(at, Kind::ClosedEarly, now),
+                };
+            }
+            if asked.first_byte_ns == 0 {
+                asked.first_byte_ns = now;
+            }
+            self.counts.read_bytes += count as u64;
+            let drained = count < self.room.len() && !slot.hung_up;
+            let fresh = &self.room[..count];
+            let read = if slot.kept.is_empty() {
+                slot.reader.read(fresh, &self.expected, &mut self.cache)
+            } else {
+                slot.kept.extend_from_slice(fresh);
+                slot.reader.read(&slot.kept, &self.expected, &mut self.cache)
+            };
+            match read {
+                Ok(Progress::Whole(taken, response)) => {
+                    let given = if slot.kept.is_empty() { count } else { slot.kept.len() };
+                    if slot.kept.capacity() > KEPT_BYTES {
+                        slot.kept = Vec::new();
+                    } else {
+                        slot.kept.clear();
+                    }
+                    if taken < given {
+                        self.counts.unsolicited += 1;
+                    }
+                    return self.complete(at, response, now, taken < given);
+                }
+                Ok(Progress::Partial(taken)) => {
+                    if slot.kept.is_empty() {
+                        slot.kept.extend_from_slice(&fresh[taken..]);
+                    } else {
+                        slot.kept.drain(..taken);
+                    }
+                }
+                Err(bad) => {
+                    let kind = match bad {
+                        Bad::TooLarge => Kind::TooLarge,
+                        Bad::Malformed => Kind::Malformed,
+                        Bad::ClosedEarly => Kind::ClosedEarly,
+                    };
+                    return self.fail(at, kind, now);
+                }
+            }
+            if drained {
+                return;
+            }
+        }
+        self.again.push_back(at as u32);
+    }
+
+    /// A response is whole. `spent`: nothing more can come on its connection.
+    fn complete(&mut self, at: usize, response: Response, now: u64, spent: bool) {
+        self.deadlines.clear(at);
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        let Some(asked) = slot.asked.take() else { return };
+        slot.answered = slot.answered.saturating_add(1);
+        let counts = &mut self.counts;
+        counts.busy -= 1;
+        counts.answered += 1;
+        counts.answered_in_time += u64::from(now <= self.end_ns);
+        counts.body_bytes += response.body_bytes;
+        match response.status {
+            200..300 => counts.status_2xx += 1,
+            300..400 => counts.status_3xx += 1,
+            400..500 => counts.status_4xx += 1,
+            500..600 => {
+                counts.status_5xx += 1;
+                self.tally.failures.count(now.saturating_sub(self.start_ns));
+            }
+            _ => counts.status_other += 1,
+        }
+        let times = &mut self.tally.times;
+        let since = |then: u64| now.wrapping_sub(then).cast_signed();
+        times.service.record(since(asked.written_ns));
+        times.first_byte.record(asked.first_byte_ns.wrapping_sub(asked.written_ns).cast_signed());
+        if self.schedule.is_some() {
+            times.corrected.record(since(asked.intended_ns));
+        }
+        if self.expected.named_by != linerate_http::response::NamedBy::Nothing {
+            slot.last_backend = self.tally.backends.count(slot.reader.name(), slot.last_backend);
+        }
+        let whole = asked.sent == self.spec.request.bytes().len();
+        let kept = self.spec.requests_per_connection.is_none_or(|most| slot.answered < most);
+        if spent || !whole || slot.hung_up {
+            self.close(at);
+        } else if !response.keep_alive {
+            // The peer closes first, so that this end's port is free at once.
+            slot.state = State::Closing;
+            self.deadlines.set(at, now);
+            self.await_end(at);
+            return;
+        } else if kept {
+            slot.state = State::Idle;
+        } else {
+            self.close(at);
+        }
+        self.vacate(at, now);
+    }
+
+    /// Waits until the peer closes a connection.
+    fn await_end(&mut self, at: usize) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        let Some(socket) = &slot.socket else { return };
+        match recv(socket, &mut self.room[..], RecvFlags::empty()) {
+            Err(Errno::AGAIN | Errno::INTR) => return,
+            Ok((_, 1..)) => self.counts.unsolicited += 1,
+            Ok((_, 0)) | Err(_) => {}
+        }
+        self.close(at);
+        self.vacate(at, monotonic_ns());
+    }
+
+    /// The time limit of a connection is reached.
+    pub(super) fn time_out(&mut self, at: usize, now: u64) {
+        let Some(slot) = self.slots.get(at) else { return };
+        let error = || std::io::Error::from(std::io::ErrorKind::TimedOut);
+        match slot.state {
+            State::Connecting => self.cannot_connect(at, Kind::Connect, &error(), now),
+            State::Busy => self.fail(at, Kind::Timeout, now),
+            State::Closing => {
+                self.close(at);
+                self.vacate(at, now);
+            }
+            State::Empty | State::Idle => {}
+        }
+    }
+
+    /// A request has failed, and its connection is of no more use.
+    pub(super) fn fail(&mut self, at: usize, kind: Kind, now: u64) {
+        self.close(at);
+        let asked = self.slots.get_mut(at).and_then(|slot| slot.asked.take());
+        if asked.is_some() {
+            let counts = &mut self.counts;
+            counts.busy -= 1;
+            *match kind {
+                Kind::Connect => &mut counts.failed_connect,
+                Kind::Local => &mut counts.failed_local,
+                Kind::Reset => &mut counts.failed_reset,
+                Kind::ClosedEarly => &mut counts.failed_closed_early,
+                Kind::Timeout => &mut counts.failed_timeout,
+                Kind::Malformed => &mut counts.failed_malformed,
+                Kind::TooLarge => &mut counts.failed_too_large,
+            } += 1;
+            self.tally.failures.count(now.saturating_sub(self.start_ns));
+        }
+        self.vacate(at, now);
+    }
+
+    /// Closes everything at the end.
+    pub(super) fn abandon(&mut self) {
+        for at in 0..self.slots.len() {
+            self.close(at);
+        }
+        self.counts.busy = 0;
+    }
+}
