@@ -259,6 +259,7 @@ impl<E: Engine> Agent<E> {
         if let TrialState::Active(trial) = &mut self.trial {
             self.engine.start_at(&mut trial.active, begin_ns);
             trial.started = true;
+            trial.host.start_at(begin_ns);
             trial.next_sample_ns = begin_ns + self.sample_interval_ns;
         }
         self.now()
@@ -320,6 +321,7 @@ impl<E: Engine> Agent<E> {
             return Vec::new();
         }
         let now = monotonic_ns();
+        trial.host.look(now);
         self.engine.look(&mut trial.active, now);
         let is_over = self.engine.is_over(&trial.active);
         // An engine may wait for its last packets as well: the reason is that they came.
@@ -357,12 +359,14 @@ impl<E: Engine> Agent<E> {
         while !self.engine.is_over(&trial.active) {
             std::thread::yield_now();
         }
+        let host = trial.host.report();
         let last = sample(&mut self.engine, &mut trial);
         let ActiveTrial { trial, active, drainer, .. } = trial;
         match self.engine.finish(active, ended) {
             Ok(Finished { mut report, flows }) => {
                 report.last_arrival_ns =
                     drainer.map(|drainer| drainer.last_arrival_ns().saturating_sub(report.started_ns));
+                report.host = host;
                 let flows = flows.filter(|_| self.all_flows);
                 self.trial = TrialState::Finished(Box::new(Finished { report, flows }));
                 vec![last, Event::Finished(Acknowledge { trial })]

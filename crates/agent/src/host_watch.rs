@@ -1,47 +1,145 @@
-//! The agent's measures of its machine during a trial: a clock and, under a CPU quota, one file per control group.
+//! The agent's measures of its machine during a trial: a clock, under a CPU quota one file per control group,
+//! and the files of the kernel that `linerate-observe` reads.
+
+use std::path::Path;
 
 use hugepage_check::cpu_limit::Throttled;
-use linerate_wire::host::HostSample;
+use linerate_observe::host::Host;
+use linerate_wire::host::{HostSample, KernelSample};
+use linerate_wire::host_report::HostReport;
 
 use crate::cpu_time::Quota;
-use crate::host::process_cpu_ns;
+use crate::host::{monotonic_ns, process_cpu_ns};
+use crate::host_report::{kernel_sample, report};
 
-/// Measures since a trial was armed.
+/// Least time between two readings of the kernel's files: CPU times have a grain of 10 ms, and large machines
+/// have long files.
+const LEAST_APART_NS: u64 = 100_000_000;
+
+/// Measures since a trial was armed; those of the kernel's files since it began.
+#[derive(Debug)]
 pub(crate) struct HostWatch {
     process_cpu_ns: u64,
     quota: Quota,
     throttled: Vec<Throttled>,
+    kernel: Host,
+    start: Start,
+    read_ns: u64,
+}
+
+/// When the kernel's files are first read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// The trial has no start yet.
+    Unknown,
+    /// At this instant.
+    At(u64),
+    /// They have been read.
+    Done,
 }
 
 impl HostWatch {
     /// Begins to measure.
     pub(crate) fn begin(quota: &Quota) -> Self {
         let quota = quota.clone();
-        Self { process_cpu_ns: process_cpu_ns(), throttled: quota.throttled(), quota }
+        let mut kernel = Host::new(Path::new("/"));
+        // Opens the files before the trial.
+        kernel.read_node();
+        kernel.read_namespace();
+        Self {
+            process_cpu_ns: process_cpu_ns(),
+            throttled: quota.throttled(),
+            quota,
+            kernel,
+            start: Start::Unknown,
+            read_ns: 0,
+        }
+    }
+
+    /// The trial begins at this instant.
+    pub(crate) fn start_at(&mut self, at_ns: u64) {
+        self.start = Start::At(at_ns);
+    }
+
+    /// Takes the first reading as soon as the trial has begun.
+    pub(crate) fn look(&mut self, now_ns: u64) {
+        if matches!(self.start, Start::At(at_ns) if at_ns <= now_ns) {
+            self.read(now_ns);
+            self.kernel.rebase_node();
+            self.kernel.rebase_namespace();
+            self.start = Start::Done;
+        }
+    }
+
+    fn read(&mut self, now_ns: u64) {
+        self.kernel.read_node();
+        self.kernel.read_namespace();
+        self.read_ns = now_ns;
     }
 
     /// Measures since the beginning.
-    pub(crate) fn sample(&self) -> HostSample {
+    pub(crate) fn sample(&mut self) -> HostSample {
         HostSample {
             process_cpu_ns: Some(process_cpu_ns().saturating_sub(self.process_cpu_ns)),
             throttled_ns: self.quota.stopped_s(&self.throttled).map(|seconds| (seconds * 1e9).round() as u64),
+            kernel: self.kernel_sample(),
         }
+    }
+
+    fn kernel_sample(&mut self) -> Option<KernelSample> {
+        let now_ns = monotonic_ns();
+        if self.start != Start::Done || now_ns.saturating_sub(self.read_ns) < LEAST_APART_NS {
+            return None;
+        }
+        self.read(now_ns);
+        Some(kernel_sample(&self.kernel))
+    }
+
+    /// The host from the trial's start until now; `None` for a trial that did not begin.
+    pub(crate) fn report(&mut self) -> Option<HostReport> {
+        if self.start != Start::Done {
+            return None;
+        }
+        self.read(monotonic_ns());
+        Some(report(&self.kernel))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
     fn cpu_time_counts_from_the_beginning() {
-        let watch = HostWatch::begin(&Quota::find());
-        let began = std::time::Instant::now();
+        let mut watch = HostWatch::begin(&Quota::find());
+        let began = Instant::now();
         while began.elapsed().as_millis() < 20 {
             std::hint::spin_loop();
         }
         let (first, second) = (watch.sample(), watch.sample());
         let cpu = |sample: HostSample| sample.process_cpu_ns.unwrap();
         assert!(cpu(first) > 0 && cpu(second) >= cpu(first), "{first:?} {second:?}");
+        assert_eq!(first.kernel, None, "the trial has not begun");
+        assert_eq!(watch.report(), None);
+    }
+
+    #[test]
+    fn the_kernel_is_read_from_the_start_and_not_too_often() {
+        let mut watch = HostWatch::begin(&Quota::find());
+        let now = monotonic_ns();
+        watch.start_at(now + 1);
+        watch.look(now);
+        assert_eq!(watch.report(), None, "not before the start");
+        watch.look(now + 1);
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(watch.sample().kernel, None, "too soon");
+        let report = watch.report().unwrap();
+        assert!(report.elapsed_s >= 0.03 && report.cost_s > 0.0, "{report:?}");
+        assert!(!report.node.cpus.is_empty() && report.node.net_rx.is_some(), "{report:?}");
+        assert!(report.not_known.is_empty() && report.namespace.protocols.contains_key("UdpRcvbufErrors"));
+        std::thread::sleep(Duration::from_millis(110));
+        assert!(watch.sample().kernel.unwrap().node_busy_ms.is_some());
     }
 }

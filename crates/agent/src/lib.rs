@@ -10,6 +10,7 @@ mod connection;
 pub mod cpu_time;
 pub mod engine;
 pub mod host;
+mod host_report;
 mod host_watch;
 pub mod machine;
 mod metrics;

@@ -88,7 +88,7 @@ impl<T> Reading<T> {
 }
 
 /// Two readings, and the time between them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Span<'a, T> {
     /// The earlier reading.
     pub then: &'a T,
@@ -97,6 +97,15 @@ pub struct Span<'a, T> {
     /// Seconds between them, as they passed.
     pub elapsed_s: f64,
 }
+
+impl<T> Clone for Span<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+// It has references only, whatever T is.
+impl<T> Copy for Span<'_, T> {}
 
 /// A source, its last reading, and an earlier one to which it is compared.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod figures;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
+pub mod host;
 pub mod housekeeping;
 pub mod search;
 pub mod self_measurement;

@@ -48,6 +48,41 @@ pub struct HostSample {
     /// absent without a quota.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttled_ns: Option<u64>,
+    /// What the kernel counted since the trial began; absent when it was not read for this sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<KernelSample>,
+}
+
+/// Counts of an agent's kernel since its trial began. An unknown one is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct KernelSample {
+    /// CPU time that all CPUs of the node were in use, in steps of 10 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_busy_ms: Option<u64>,
+    /// Of that, time of softirqs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_softirq_ms: Option<u64>,
+    /// Time that the hypervisor gave to others, on all CPUs of the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_steal_ms: Option<u64>,
+    /// Softirqs of received packets on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_net_rx: Option<u64>,
+    /// Softirqs of sent packets on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_net_tx: Option<u64>,
+    /// Packets that full queues of the node's CPUs dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_softnet_dropped: Option<u64>,
+    /// Times that a CPU's budget ended before its packets did, on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_softnet_squeezed: Option<u64>,
+    /// Datagrams that full receive buffers of the namespace's sockets dropped, IPv4 and IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp_receive_buffer_errors: Option<u64>,
+    /// Packets that the namespace's interfaces dropped, received and to be sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface_drops: Option<u64>,
 }
 
 /// Hugepages of one size.

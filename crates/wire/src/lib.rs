@@ -14,6 +14,7 @@ pub mod counters;
 pub mod engine;
 pub mod flow_lines;
 pub mod host;
+pub mod host_report;
 pub mod http;
 pub mod loss;
 pub mod message;

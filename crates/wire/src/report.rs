@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use crate::host_report::HostReport;
 use crate::http::HttpReport;
 use crate::loss::LossTimeline;
 use crate::streams::StreamsReport;
@@ -37,6 +38,9 @@ pub struct Report<D = ReportDetail> {
     /// Throttling of the agent by a CPU quota; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttling: Option<Throttling>,
+    /// The agent's host during the trial; absent from agents that do not read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostReport>,
     /// Results of the traffic.
     pub detail: D,
 }
@@ -55,6 +59,7 @@ impl<D> Report<D> {
             clock: None,
             workers: Vec::new(),
             throttling: None,
+            host: None,
             detail,
         }
     }
@@ -72,6 +77,7 @@ impl<D> Report<D> {
             clock,
             workers,
             throttling,
+            host,
             detail,
         } = self;
         Report {
@@ -85,6 +91,7 @@ impl<D> Report<D> {
             clock,
             workers,
             throttling,
+            host,
             detail: change(detail),
         }
     }

@@ -5,15 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hugepage_check::cpu_limit::Throttled;
 use linerate_agent::cpu_time::Quota;
 use linerate_agent::host::{monotonic_ns, process_cpu_ns};
+use linerate_observe::procfs::Content;
+use linerate_observe::procfs::stat::{Stat, TICKS_PER_SECOND};
 use linerate_wire::streams::{CpuUse, HostCpu};
 use linerate_wire::time::Throttling;
 
 /// Trials that run in this process, and trials ever started.
 static RUNNING: AtomicU64 = AtomicU64::new(0);
 static STARTED: AtomicU64 = AtomicU64::new(0);
-/// Parts of a second in which the kernel counts the CPU time of `/proc/stat` for programs, on all
-/// architectures (`USER_HZ`).
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Measures since the start of a trial.
 #[derive(Debug)]
@@ -77,19 +76,17 @@ impl Drop for HostWatch {
 
 /// CPU time of the host since it was started.
 fn host_cpu() -> Option<HostCpu> {
-    parse(&std::fs::read_to_string("/proc/stat").ok()?)
+    parse(&std::fs::read("/proc/stat").ok()?)
 }
 
-/// The line of all CPUs: user, nice, system, idle, iowait, irq, softirq, steal (`man 5 proc`).
-fn parse(stat: &str) -> Option<HostCpu> {
-    let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
-    let ticks: Vec<f64> = all.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let [user, nice, system, _idle, _wait, irq, softirq] = *ticks.first_chunk()?;
-    let cpus = stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count();
+fn parse(bytes: &[u8]) -> Option<HostCpu> {
+    let mut stat = Stat::default();
+    stat.parse(bytes, None).ok()?;
+    let seconds = |ticks: u64| ticks as f64 / TICKS_PER_SECOND;
     Some(HostCpu {
-        cpus: cpus as u32,
-        busy_s: (user + nice + system + irq + softirq) / TICKS_PER_SECOND,
-        interrupts_s: (irq + softirq) / TICKS_PER_SECOND,
+        cpus: stat.cpus.len() as u32,
+        busy_s: seconds(stat.all.busy()),
+        interrupts_s: seconds(stat.all.irq + stat.all.softirq),
     })
 }
 
@@ -100,10 +97,10 @@ mod tests {
     #[test]
     fn the_kernels_file_is_read() {
         let stat =
-            "cpu  100 5 50 900 7 2 30 4 0 0\ncpu0 50 0 25 450 3 1 15 2 0 0\ncpu1 1 1 1 1 1 1 1 1\nintr 5\n";
+            b"cpu  100 5 50 900 7 2 30 4 0 0\ncpu0 50 0 25 450 3 1 15 2 0 0\ncpu1 1 1 1 1 1 1 1 1\nintr 5\n";
         assert_eq!(parse(stat), Some(HostCpu { cpus: 2, busy_s: 1.87, interrupts_s: 0.32 }));
-        assert_eq!(parse("cpu  1 2"), None);
-        assert_eq!(parse(""), None);
+        assert_eq!(parse(b"cpu  1 2"), None);
+        assert_eq!(parse(b""), None);
     }
 
     #[test]

@@ -101,7 +101,28 @@ fn tcp_streams_between_two_agents_are_exact_whoever_connects() {
         let last = wires[side].events.iter().rev().find(|event| event["event"] == "sample").unwrap();
         let sampled = number(last, "/data/measures/streams/paths/0/sent/bytes");
         assert_eq!(sampled, sum(path(sender, 5), "sending", "bytes"));
+        for report in [&report_a, &report_b] {
+            host_is_known(&report["host"], sum(path(receiver, 5), "receiving", "bytes"));
+        }
+        let kernels = wires[side].events.iter().filter(|event| event["data"]["host"]["kernel"].is_object());
+        assert!(kernels.count() >= 1, "the kernel's counts are in samples");
     }
+}
+
+/// The host of a report, in a trial in which so many bytes crossed the loopback interface.
+fn host_is_known(host: &Value, bytes: u64) {
+    assert!(host["elapsed_s"].as_f64() > Some(0.2), "{host}");
+    assert_eq!(host["not_known"], Value::Null, "{host}");
+    let cpus = host["node"]["cpus"].as_array().unwrap();
+    let busy = |cpu: &Value| cpu["busy"].as_f64().is_some_and(|busy| (0.0..=1.0).contains(&busy));
+    assert!(!cpus.is_empty() && cpus.iter().all(busy), "{host}");
+    assert!(number(host, "/node/net_rx") > 0, "{host}");
+    let interfaces = host["namespace"]["interfaces"].as_array().unwrap();
+    let loopback = interfaces.iter().find(|interface| interface["interface"] == "lo").unwrap();
+    // Segments of the loopback interface have at most 64 KiB.
+    assert!(number(loopback, "/rx_packets") >= bytes / 65_536 / 2, "{host}");
+    assert!(number(host, "/namespace/protocols/TcpInSegs") > 0, "{host}");
+    assert!(host["cost_s"].as_f64() > Some(0.0), "{host}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use linerate_wire::report::{Ended, Part, ReceiveReport};
 use linerate_wire::time::WorkerTime;
 
 use crate::clock::ClockVerdict;
+use crate::host::HostSummary;
 use crate::store::report::TrialReport;
 use crate::summary::{LcoreSummary, LossTimes, ReflectorSummary, ReorderingSummary, TrialSummary};
 use crate::verdict::{Absence, Busiest, Observed, Reflected, Sending, judge};
@@ -207,6 +208,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         receiver_absence: rx_absence,
         tick_rates: by_agent([(of.tx, rate(tx)), (far, rate(far_report))]),
         throttling: by_agent([(of.tx, tx.throttling), (far, far_report.throttling)]),
+        hosts: by_agent([(of.tx, host(tx)), (far, host(far_report))]),
         rx_queue_frames: receive.frames_per_queue.clone(),
         tx_port: tx.port,
         rx_port: rx.port,
@@ -280,6 +282,11 @@ fn waited_longest(lcores: &[LcoreSummary]) -> Option<WorkerTime> {
 /// Reported values of the two agents by name. In a round trip both ends are one agent, with one value.
 fn by_agent<T>(known: [(&str, Option<T>); 2]) -> BTreeMap<String, T> {
     known.into_iter().filter_map(|(agent, value)| Some((agent.to_owned(), value?))).collect()
+}
+
+/// The host of an agent that read it.
+fn host(report: &TrialReport) -> Option<HostSummary> {
+    report.host.as_ref().map(HostSummary::from)
 }
 
 fn reordering(receive: &ReceiveReport) -> ReorderingSummary {

@@ -2,6 +2,7 @@
 //! control protocol.
 
 use linerate_wire::counters::PortCounters;
+use linerate_wire::host_report::HostReport;
 use linerate_wire::report::{Ended, FrameReport, Part, ReceiveReport, Report, ReportDetail, TransmitReport};
 use linerate_wire::time::{SendingTimes, Throttling, TrialClock, WorkerTime};
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,9 @@ pub struct TrialReport {
     /// How a CPU quota stopped the agent; absent when none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttling: Option<Throttling>,
+    /// The agent's host during the trial; absent in older reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostReport>,
 }
 
 impl TrialReport {
@@ -76,6 +80,7 @@ impl TryFrom<Report> for TrialReport {
             clock,
             workers,
             throttling,
+            host,
             detail: ReportDetail::Frames(frames),
         } = report
         else {
@@ -98,6 +103,7 @@ impl TryFrom<Report> for TrialReport {
             clock,
             workers,
             throttling,
+            host,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use linerate_wire::report::LatencySummary;
+use linerate_wire::report::{LatencySummary, Report};
 use linerate_wire::streams::{CpuUse, Protocol, StreamsLimit, StreamsVerdict};
 use linerate_wire::time::Throttling;
 use schemars::JsonSchema;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::connection::ConnectionSummary;
 use super::distribution::{Spread, together};
 use super::record::StreamsTrialRecord;
+use crate::host::HostSummary;
 use crate::store::inner_path;
 use crate::summary::StartSpread;
 
@@ -150,10 +151,14 @@ pub struct AgentCpu {
     pub host_interrupt_share: Option<f64>,
     /// How a CPU quota stopped it; null when none did.
     pub throttling: Option<Throttling>,
+    /// Its host during the trial; absent in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostSummary>,
 }
 
 impl AgentCpu {
-    fn of(agent: &str, cpu: &CpuUse, throttling: Option<Throttling>) -> Self {
+    fn of(agent: &str, report: &Report<CpuUse>) -> Self {
+        let (cpu, throttling) = (&report.detail, report.throttling);
         let host = cpu.host.filter(|host| host.cpus > 0 && cpu.elapsed_s > 0.0);
         let share = |seconds: f64, cpus: u32| seconds / (cpu.elapsed_s * f64::from(cpus));
         Self {
@@ -163,6 +168,7 @@ impl AgentCpu {
             host_busy_share: host.map(|host| share(host.busy_s, host.cpus)),
             host_interrupt_share: host.map(|host| share(host.interrupts_s, host.cpus)),
             throttling,
+            host: report.host.as_ref().map(HostSummary::from),
         }
     }
 }
@@ -266,7 +272,7 @@ impl StreamsTrialSummary {
                 .iter()
                 .filter_map(|part| {
                     let report = part.report.as_ref()?;
-                    Some(AgentCpu::of(&part.agent, &report.detail, report.throttling))
+                    Some(AgentCpu::of(&part.agent, report))
                 })
                 .collect(),
             verdict: verdict(connections, &limits),

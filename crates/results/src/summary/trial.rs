@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockVerdict;
+use crate::host::HostSummary;
 use crate::store::inner_path;
 use crate::verdict::{Absence, Verdict};
 use linerate_experiment::direction::Direction;
@@ -101,6 +102,9 @@ pub struct TrialSummary {
     /// How a CPU quota stopped agents, by the agent's name; empty when none did.
     #[serde(default)]
     pub throttling: BTreeMap<String, Throttling>,
+    /// The agents' hosts during the trial, by the agent's name; absent in older records.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<String, HostSummary>,
     /// Frames of any kind per receive queue, queue 0 first.
     pub rx_queue_frames: Vec<u64>,
     /// The transmitting port's own counters; null when it was reset during the trial.

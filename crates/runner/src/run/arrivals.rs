@@ -87,6 +87,7 @@ mod tests {
             lcores: Vec::new(),
             clock: None,
             throttling: None,
+            host: None,
             workers: Vec::new(),
         };
         arrivals.add(Some(&report));

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use hugepage_check::cpu_set::CpuSet;
+use linerate_observe::procfs::softirqs::{NET_RX, Softirqs};
+use linerate_observe::procfs::{self, Content};
 use serde::{Deserialize, Serialize};
 
 use super::read::{line, text};
@@ -113,12 +115,11 @@ fn view(dir: &Path, cpu: u32, softirqs: &[(u32, u64)]) -> CpuView {
 
 /// The counts of `NET_RX`, with the CPU of each column.
 fn receive_softirqs(text: &str) -> Vec<(u32, u64)> {
-    let mut lines = text.lines();
-    let cpus = lines.next().unwrap_or_default();
-    let cpus = cpus.split_whitespace().map(|name| name.strip_prefix("CPU").and_then(|n| n.parse().ok()));
-    let counts = lines.find_map(|line| line.trim_start().strip_prefix("NET_RX:"));
-    let counts = counts.unwrap_or_default().split_whitespace();
-    cpus.zip(counts).filter_map(|(cpu, count)| Some((cpu?, count.parse().ok()?))).collect()
+    let mut softirqs = Softirqs::default();
+    if softirqs.parse(text.as_bytes(), None).is_err() {
+        return Vec::new();
+    }
+    softirqs.cpus.iter().filter_map(|(cpu, counts)| Some((*cpu, counts[NET_RX]?))).collect()
 }
 
 /// Sums over all CPUs of `/proc/net/softnet_stat`, since the host was started.
@@ -131,15 +132,10 @@ pub(crate) struct Softnet {
 }
 
 impl Softnet {
-    /// A line per CPU; the numbers are hexadecimal.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let numbers = |line: &str| -> Option<(u64, u64)> {
-            let mut words = line.split_whitespace().skip(1).map(|word| u64::from_str_radix(word, 16).ok());
-            Some((words.next()??, words.next()??))
-        };
-        let lines: Vec<(u64, u64)> = text.lines().map(numbers).collect::<Option<_>>()?;
-        let sum = |(dropped, squeezed), (more, again)| (dropped + more, squeezed + again);
-        let (dropped, squeezed) = lines.into_iter().reduce(sum)?;
+        let mut softnet = procfs::softnet::Softnet::default();
+        softnet.parse(text.as_bytes(), None).ok()?;
+        let (_processed, dropped, squeezed) = softnet.totals();
         Some(Self { dropped, squeezed })
     }
 }
@@ -186,7 +182,7 @@ mod tests {
 
     #[test]
     fn softnet_is_summed_and_unknown_when_it_is_not_read() {
-        let text = "0000000a 00000001 00000010 0\n00000014 00000002 00000000 0\n";
+        let text = "0000000a 00000001 00000010 0 0 0 0 0 0\n00000014 00000002 00000000 0 0 0 0 0 0\n";
         assert_eq!(Softnet::parse(text), Some(Softnet { dropped: 3, squeezed: 16 }));
         assert_eq!(Softnet::parse(""), None);
         assert_eq!(Softnet::parse("zz 1"), None);

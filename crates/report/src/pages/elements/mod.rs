@@ -4,6 +4,7 @@ mod closely;
 mod delay;
 mod environment;
 mod flows;
+mod host;
 mod loss;
 mod losses_over_time;
 mod machines;
@@ -47,6 +48,7 @@ const ELEMENTS: &[Element] = &[
     loss::section,
     delay::section,
     closely::section,
+    host::section,
     environment::section,
 ];
 
