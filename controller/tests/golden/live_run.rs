@@ -32,8 +32,9 @@ impl Keys {
                 for (key, value) in fields {
                     let path = format!("{path}.{key}");
                     self.paths.insert(path.clone());
-                    // Each driver has counters of its own.
-                    if key != "xstats" {
+                    // Each driver has counters of its own, and each kernel.
+                    let is_of_kernel = key == "host" && value.get("namespace").is_some();
+                    if key != "xstats" && !is_of_kernel {
                         self.add(&path, value);
                     }
                 }
