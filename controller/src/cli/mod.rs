@@ -9,6 +9,7 @@ mod interrupt;
 mod measure_self;
 mod metrics;
 mod output;
+mod planned;
 mod pods;
 mod profile;
 mod progress;

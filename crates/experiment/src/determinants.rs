@@ -13,6 +13,7 @@ use linerate_traffic::profile::Profile;
 
 use super::Experiment;
 use super::document::{Document, Metadata, TrialSection};
+use super::http::HttpProfile;
 use super::kubernetes::KubernetesSection;
 use super::search::SearchTrial;
 use super::streams::StreamsProfile;
@@ -43,6 +44,7 @@ impl Experiment {
         document.spec.traffic = None;
         document.spec.profiles = None;
         document.spec.streams = None;
+        document.spec.http = None;
         document.spec.trial.repeats = TrialSection::default().repeats;
         // What follows a search does not change its trials.
         document.spec.search.iter_mut().for_each(|search| search.then.clear());
@@ -95,6 +97,11 @@ impl TrialKeys {
     /// The key of a trial of streams.
     pub fn of_streams(&self, profile: &StreamsProfile, repeat: u32) -> TrialKey {
         self.of_value(&json!({ "streams": profile.spec, "repeat": repeat, "rest": self.rest }))
+    }
+
+    /// The key of a trial of HTTP.
+    pub fn of_http(&self, profile: &HttpProfile, repeat: u32) -> TrialKey {
+        self.of_value(&json!({ "http": profile, "repeat": repeat, "rest": self.rest }))
     }
 
     /// The key of a trial of a search; `repeat` counts the trials of all searches of the profile, and `path` is

@@ -15,6 +15,7 @@ use serde_saphyr::{Location, Spanned};
 use super::addresses::AddressPair;
 use super::agents::AgentsSection;
 use super::direction::Direction;
+use super::http::HttpSection;
 use super::kubernetes::KubernetesSection;
 use super::name::Name;
 use super::ranged::{Ranged, SpanIn};
@@ -89,6 +90,9 @@ pub struct Spec {
     /// The agents of an experiment of streams, and which of them send to which; pairs by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topology: Option<TopologySection>,
+    /// HTTP requests to load balancers and servers, in place of `traffic`, `profiles` and `streams`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpSection>,
     /// A search for the highest load of each profile, in place of `traffic.rates`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchSection>,
@@ -311,7 +315,7 @@ impl Default for DrainSection {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LocalSection {
-    /// Network of the agents of streams.
+    /// Network of the agents of streams and HTTP.
     #[serde(skip_serializing_if = "LocalNetwork::is_auto")]
     pub network: LocalNetwork,
     /// Whether packet memory is in hugepages.

@@ -6,10 +6,13 @@ pub mod agents;
 pub mod determinants;
 pub mod direction;
 pub mod document;
+pub mod http;
+mod kernel_traffic;
 pub mod kubernetes;
 pub mod name;
 mod overrides;
 pub mod plan;
+pub mod planned;
 pub mod quantity;
 pub mod ranged;
 pub mod search;
@@ -32,11 +35,13 @@ use crate::yaml::{excerpt, line, place_of_message};
 use agents::AgentsSection;
 use direction::Direction;
 use document::{Document, LocalSection, PlatformKind, Traffic, TrialDuration, TrialSection, unplaced};
+use http::HttpProfile;
 use kubernetes::{KubernetesSection, LinkKind, PlacementRule, ResourceName};
 use search::{SearchSection, check_follow_up};
 use streams::{StreamsProfile, StreamsTopology};
-use topology::Topology;
+use topology::{AgentNode, Topology};
 
+use kernel_traffic::{http_profiles, streams_profiles};
 pub use overrides::{Overrides, Setting};
 
 /// The default document, used when none is given.
@@ -49,10 +54,12 @@ pub const DEFAULT_ORIGIN: &str = "built-in first-light.yaml";
 pub struct Experiment {
     /// The document in force, with every default filled in.
     pub document: Document,
-    /// Profiles of frames in order, with unique names; none in an experiment of streams.
+    /// Profiles of frames in order, with unique names; none in an experiment of streams or HTTP.
     pub profiles: Vec<Profile>,
-    /// Profiles of streams in order, with unique names; none in an experiment of frames.
+    /// Profiles of streams in order, with unique names; none in an experiment of other traffic.
     pub streams: Vec<StreamsProfile>,
+    /// Profiles of HTTP load in order, with unique names; none in an experiment of other traffic.
+    pub http: Vec<HttpProfile>,
     /// Ceilings of this program's environment, which apply in addition to the document's.
     pub environment: Safety,
 }
@@ -132,7 +139,8 @@ impl Experiment {
         };
         let streams =
             streams_profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
-        let profiles = match streams.is_empty() {
+        let http = http_profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
+        let profiles = match streams.is_empty() && http.is_empty() {
             true => profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?,
             false => Vec::new(),
         };
@@ -150,10 +158,10 @@ impl Experiment {
         complete_kubernetes(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
         check_search(&document).map_err(|(location, problem)| wrong(location, problem))?;
         let limited = document.spec.trial.duration.is_some() || document.spec.trial.packets.is_some();
-        if !limited && document.spec.search.is_none() && streams.is_empty() {
+        if !limited && document.spec.search.is_none() && streams.is_empty() && http.is_empty() {
             document.spec.trial.duration = Some(TrialDuration::of_millis::<10_000>());
         }
-        Ok(Self { document, profiles, streams, environment: overrides.environment.clone() })
+        Ok(Self { document, profiles, streams, http, environment: overrides.environment.clone() })
     }
 
     /// The experiment's name.
@@ -176,6 +184,19 @@ impl Experiment {
         !self.streams.is_empty()
     }
 
+    /// Number of clients of an experiment of HTTP.
+    pub fn http_clients(&self) -> u32 {
+        self.document.spec.http.as_ref().map_or(0, |section| section.clients.get_u32())
+    }
+
+    /// The agents of an experiment of HTTP: clients `c0`, `c1`, …, then backends `b0`, `b1`, ….
+    pub fn http_agents(&self) -> Vec<AgentNode> {
+        let backends = self.http.iter().map(|profile| profile.backends).max().unwrap_or(0);
+        let named = |letter: &str, number: u32, role| AgentNode { name: format!("{letter}{number}"), role };
+        let clients = (0..self.http_clients()).map(|number| named("c", number, Role::Tx));
+        clients.chain((0..backends).map(|number| named("b", number, Role::Rx))).collect()
+    }
+
     /// The agents of an experiment of streams.
     pub fn streams_topology(&self) -> StreamsTopology {
         let section = self.document.spec.topology.clone().unwrap_or_default();
@@ -187,6 +208,9 @@ impl Experiment {
     pub fn topology(&self) -> Topology {
         if self.is_of_streams() {
             return Topology::single(self.streams_topology().agents());
+        }
+        if !self.http.is_empty() {
+            return Topology::single(self.http_agents());
         }
         Topology::pairs(self.pairs(), self.direction())
     }
@@ -326,62 +350,10 @@ fn check_search(document: &Document) -> Result<(), Wrong> {
     })
 }
 
-/// Profiles of `spec.streams`, after the default duration is filled in; none in an experiment of frames.
-fn streams_profiles(document: &mut Document) -> Result<Vec<StreamsProfile>, Wrong> {
-    let spec = &mut document.spec;
-    let topology = spec.topology.clone().unwrap_or_default();
-    let nowhere = |problem: String| (Location::UNKNOWN, problem);
-    let Some(section) = &spec.streams else {
-        if spec.topology.is_some() {
-            let problem =
-                "spec.topology: given without spec.streams; frames go between pairs, which spec.pairs counts";
-            return Err(nowhere(problem.to_owned()));
-        }
-        return Ok(Vec::new());
-    };
-    let trial = &spec.trial;
-    let refused = [
-        ("spec.traffic", spec.traffic.is_some(), "streams are other traffic; remove one of them"),
-        ("spec.profiles", spec.profiles.is_some(), "streams are other traffic; remove one of them"),
-        (
-            "spec.search",
-            spec.search.is_some(),
-            "rates of streams are not searched for; give spec.streams.rates",
-        ),
-        ("spec.addresses", spec.addresses.is_some(), "streams use the kernel's addresses; remove it"),
-        (
-            "spec.local.devices",
-            spec.local.devices.is_some(),
-            "streams use the kernel's interfaces; remove it",
-        ),
-        ("spec.trial.packets", trial.packets.is_some(), "streams end by time; give spec.trial.duration"),
-        ("spec.trial.allFlows", trial.all_flows, "every stream has its results in any case; remove it"),
-        (
-            "spec.trial.direction",
-            trial.direction == Direction::RoundTrip,
-            "round-trip times are the kernel's in every trial of TCP; use one-way or bidirectional",
-        ),
-        (
-            "spec.trial.duration",
-            section.endless && trial.duration.is_some(),
-            "an endless trial has no duration; remove it, or spec.streams.endless",
-        ),
-    ];
-    if let Some((field, _, why)) = refused.into_iter().find(|(_, given, _)| *given) {
-        return Err(nowhere(format!("{field}: given beside spec.streams; {why}")));
-    }
-    topology.check(spec.pairs.0.get_u32()).map_err(nowhere)?;
-    if !section.endless && spec.trial.duration.is_none() {
-        spec.trial.duration = Some(TrialDuration::of_millis::<10_000>());
-    }
-    let duration_ms = spec.trial.duration.map(TrialDuration::millis);
-    section.profiles(duration_ms)
-}
-
 /// Adds the request for a device if devices connect the pods, and refuses contradictions.
 fn complete_kubernetes(document: &mut Document) -> Result<(), Wrong> {
     let pairs = document.spec.pairs.0.get_u32() as usize;
-    let is_of_streams = document.spec.streams.is_some();
+    let is_of_streams = document.spec.streams.is_some() || document.spec.http.is_some();
     let settings = &mut document.spec.kubernetes;
     if is_of_streams {
         // Pods of streams need neither device nor hugepages.

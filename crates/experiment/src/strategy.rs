@@ -159,7 +159,7 @@ pub trait Strategy: std::fmt::Debug {
 /// # Errors
 /// When no profile is left, or a trial of the matrix exceeds a ceiling.
 pub fn strategy(experiment: &Experiment, filter: Option<&str>) -> Result<Box<dyn Strategy>, PlanError> {
-    if experiment.is_of_streams() {
+    if experiment.is_of_streams() || !experiment.http.is_empty() {
         return Ok(Box::new(Plan { trials: Vec::new() }));
     }
     Ok(match Searches::of(experiment, filter)? {

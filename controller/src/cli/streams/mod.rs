@@ -2,28 +2,22 @@
 
 mod table;
 
-use anyhow::Context;
 use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
-use linerate_experiment::plan::Plan;
 use linerate_experiment::streams::StreamsPlan;
 use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform, manifests};
 use linerate_metrics::Listener;
-use linerate_results::store::Earlier;
-use linerate_results::summary::{Status, Summary};
+use linerate_results::summary::Summary;
 use linerate_runner::platform::binary::HOSTPLANE;
 use linerate_runner::platform::local_streams::{LocalStreams, LocalStreamsPlan};
 use linerate_runner::platform::{Platform, PlatformError};
-use linerate_runner::run::EarlierRun;
-use linerate_runner::run::observer::Watchers;
 use linerate_runner::run::streams::{StreamsJob, end_streams, run_streams};
 use serde_json::json;
-use tokio::sync::watch;
 
-use super::interrupt::Signals;
 use super::output::{print, say, width};
-use super::run::{NO_SIGNALS, Place, hand_over, runtime};
-use super::{Ending, RunArgs, metrics, progress};
+use super::planned::{self, Begun};
+use super::run::{Place, hand_over, runtime};
+use super::{Ending, RunArgs, metrics};
 
 pub(super) use table::trials;
 
@@ -34,7 +28,8 @@ pub(super) async fn run(
     plan: &StreamsPlan,
     listener: Option<Listener>,
 ) -> anyhow::Result<Ending> {
-    let earlier = match earlier(args, experiment, plan)? {
+    let kept = |summary: &Summary| summary.streams.len();
+    let earlier = match planned::earlier(args, experiment, plan.trials.len(), kept)? {
         Begun::Complete(ending) => return Ok(ending),
         Begun::Measured(earlier) => {
             let summary = end_streams(experiment, plan, args.filter.as_deref(), &earlier)?;
@@ -71,42 +66,6 @@ pub(super) async fn run(
     }
 }
 
-/// Progress of an earlier run of the experiment.
-enum Begun {
-    Not,
-    Partly(Box<Earlier>),
-    /// The run was killed after its last trial.
-    Measured(Box<Earlier>),
-    /// The run had ended; its results are printed.
-    Complete(Ending),
-}
-
-/// The run to resume. If it has no trial left, its results are printed.
-fn earlier(args: &RunArgs, experiment: &Experiment, plan: &StreamsPlan) -> anyhow::Result<Begun> {
-    if !args.resume {
-        return Ok(Begun::Not);
-    }
-    let determinants = experiment.determinants(args.filter.as_deref())?;
-    let no_frames = Plan { trials: Vec::new() };
-    let found = Earlier::find(&args.results, &determinants, &no_frames, 0)?;
-    found.notes.iter().for_each(|note| args.note(note));
-    let Some(earlier) = found.earlier else {
-        args.note("no earlier run here has this document, these trials and this version; a new one begins");
-        return Ok(Begun::Not);
-    };
-    let Earlier { store, summary, .. } = &earlier;
-    let kept = summary.streams.len();
-    if kept == plan.trials.len() {
-        if summary.status == Status::Complete {
-            args.note(&format!("{} is complete; nothing is left to run", store.id()));
-            return Ok(Begun::Complete(hand_over(args, summary, store)?));
-        }
-        return Ok(Begun::Measured(Box::new(earlier)));
-    }
-    args.note(&format!("resuming {}: {kept} of {} trials are complete", store.id(), plan.trials.len()));
-    Ok(Begun::Partly(Box::new(earlier)))
-}
-
 async fn measure(
     args: &RunArgs,
     experiment: &Experiment,
@@ -116,28 +75,13 @@ async fn measure(
     listener: Option<Listener>,
 ) -> anyhow::Result<Ending> {
     let Place { store, recorded } = place;
-    let served = listener.is_some();
-    let metrics = listener.map(|listener| metrics::serve_streams(listener, store.id(), experiment.name()));
-    let watchers = Watchers(metrics.into_iter().chain([progress::observer(args.quiet, args.json)]).collect());
-    let (flag, interrupted) = watch::channel(false);
-    let signals = Signals::listen().context(NO_SIGNALS)?;
-    // Listens from here on, so that a signal just after the run's end is not lost.
-    let later_signals = Signals::listen().context(NO_SIGNALS)?;
-    let earlier: Option<&EarlierRun> = recorded.as_ref();
-    let job = StreamsJob { experiment, plan, filter: args.filter.as_deref(), earlier, store, interrupted };
-    let summary = tokio::select! {
-        summary = run_streams(job, &mut platform, &watchers) => summary?,
-        // Dropping the run marks its summary as interrupted, dropping the platform kills its agents.
-        () = signals.twice(flag) => {
-            say(&format!("left at once; what is complete is in {}", store.summary_path().display()));
-            return Ok(Ending::Interrupted);
-        }
-    };
-    let ending = hand_over(args, &summary, store)?;
-    if served && summary.status != Status::Interrupted {
-        args.metrics.linger(later_signals).await;
-    }
-    Ok(ending)
+    let metrics = |listener| metrics::serve_streams(listener, store.id(), experiment.name());
+    planned::measure(args, store, listener, metrics, async |interrupted, watchers| {
+        let (filter, earlier) = (args.filter.as_deref(), recorded.as_ref());
+        let job = StreamsJob { experiment, plan, filter, earlier, store, interrupted };
+        run_streams(job, &mut platform, watchers).await
+    })
+    .await
 }
 
 /// Prints the plan of a run and the agents that it would start.

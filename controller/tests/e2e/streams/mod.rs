@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Output;
 
 use linerate::schema::SchemaOf;
+use linerate_results::planned::PlannedResult;
 use linerate_results::store::Recorded;
 use linerate_results::streams::{StreamsTrialRecord, StreamsTrialSummary};
 use linerate_results::summary::{Status, Summary};

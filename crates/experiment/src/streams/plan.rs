@@ -10,38 +10,12 @@ use serde::Serialize;
 use super::connections::TopologyKind;
 use super::profile::StreamsProfile;
 use crate::Experiment;
-use crate::determinants::TrialKey;
+use crate::determinants::{TrialKey, TrialKeys};
 use crate::plan::{PlanError, START_AND_END, TRIAL_OVERHEAD};
+use crate::planned::{self, PlannedTrial, TrialProfile};
 
 /// One run of a profile on all connections at the same time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StreamsTrial {
-    /// Its key, which identifies it.
-    pub key: TrialKey,
-    /// Its number, from 1.
-    pub number: u32,
-    /// Its traffic.
-    pub profile: StreamsProfile,
-    /// Number of the repeat, from 1.
-    pub repeat: u32,
-    /// Repeats of the profile.
-    pub repeats: u32,
-}
-
-impl StreamsTrial {
-    /// Directory of the trial's files: the profile's name, and the repeat if there are several.
-    pub fn directory(&self) -> String {
-        match self.repeats {
-            1 => self.profile.name.clone(),
-            _ => format!("{}/repeat-{}", self.profile.name, self.repeat),
-        }
-    }
-
-    /// Time of sending; `None`: until interrupted.
-    pub fn duration(&self) -> Option<Duration> {
-        self.profile.spec.duration_ms.map(Duration::from_millis)
-    }
-}
+pub type StreamsTrial = PlannedTrial<StreamsProfile>;
 
 /// The trials of an experiment of streams, in order; at least one.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,25 +33,7 @@ impl StreamsPlan {
         if !experiment.is_of_streams() {
             return Ok(None);
         }
-        let repeats = experiment.trial().repeats.get_u32();
-        let keys = experiment.trial_keys()?;
-        let selected =
-            experiment.streams.iter().filter(|profile| filter.is_none_or(|text| profile.name.contains(text)));
-        let mut trials = Vec::new();
-        for profile in selected {
-            check(experiment, profile)?;
-            for repeat in 1..=repeats {
-                let (key, number) = (keys.of_streams(profile, repeat), trials.len() as u32 + 1);
-                trials.push(StreamsTrial { key, number, profile: profile.clone(), repeat, repeats });
-            }
-        }
-        if trials.is_empty() {
-            return Err(PlanError::NothingSelected {
-                filter: filter.unwrap_or_default().to_owned(),
-                names: experiment.streams.iter().map(|profile| profile.name.clone()).collect(),
-            });
-        }
-        Ok(Some(Self { trials }))
+        Ok(Some(Self { trials: planned::trials(experiment, &experiment.streams, filter)? }))
     }
 
     /// The plan as a dry run shows it. The number of connections is an upper limit when `nodes` of the agents are
@@ -98,12 +54,26 @@ impl StreamsPlan {
     }
 }
 
-fn check(experiment: &Experiment, profile: &StreamsProfile) -> Result<(), PlanError> {
-    let (packets_per_second, packet_bytes) = profile.spec.packets(false);
-    let load = PacketLoad { packets_per_second, packet_bytes };
-    let limit = Limit { duration_ms: profile.spec.duration_ms, packets: None };
-    let checked = experiment.ceilings().check_streams(&load, &limit, None);
-    checked.map_err(|problem| PlanError::UnsafeStreams { profile: profile.name.clone(), problem })
+impl TrialProfile for StreamsProfile {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn duration(&self) -> Option<Duration> {
+        self.spec.duration_ms.map(Duration::from_millis)
+    }
+
+    fn key(&self, keys: &TrialKeys, repeat: u32) -> TrialKey {
+        keys.of_streams(self, repeat)
+    }
+
+    fn check(&self, experiment: &Experiment) -> Result<(), PlanError> {
+        let (packets_per_second, packet_bytes) = self.spec.packets(false);
+        let load = PacketLoad { packets_per_second, packet_bytes };
+        let limit = Limit { duration_ms: self.spec.duration_ms, packets: None };
+        let checked = experiment.ceilings().check_streams(&load, &limit, None);
+        checked.map_err(|problem| PlanError::UnsafeStreams { profile: self.name.clone(), problem })
+    }
 }
 
 /// A plan of streams, as a dry run shows it.

@@ -7,7 +7,7 @@ pub(crate) mod timeline;
 use std::collections::BTreeMap;
 
 use linerate_results::store::{Recorded, StoreError};
-use linerate_results::streams::{ConnectionSummary, StreamsTrialRecord, StreamsTrialSummary};
+use linerate_results::streams::{ConnectionSummary, SampleLine, StreamsTrialRecord, StreamsTrialSummary};
 
 use self::timeline::Timeline;
 
@@ -37,7 +37,7 @@ impl StreamsDetail {
         let record = recorded.streams_trial(&trial.trial)?;
         let cpu_s_per_gbit = cpu_s_per_gbit(&record);
         let mut timeline = Timeline::new(&record, trial.duration_s);
-        let read = recorded.streams_samples(&trial.samples_file, |line| timeline.add(&line));
+        let read = recorded.samples(&trial.samples_file, |line: SampleLine| timeline.add(&line));
         let detail = |timeline| Self { connections: record.connections, cpu_s_per_gbit, timeline };
         Ok(match read {
             Ok(()) => (detail(Some(timeline).filter(|timeline| !timeline.is_empty())), None),

@@ -53,7 +53,7 @@ use self::record::TrialRecord;
 pub use self::recorded::Recorded;
 pub use self::resume::{Earlier, Found};
 use self::trial_log::{LogRecord, TrialLog, derive};
-use crate::streams::{SAMPLES_FILE, StreamsTrialRecord};
+use crate::planned::{PlannedResult, SAMPLES_FILE};
 use crate::summary::Summary;
 
 /// File with the summary of an experiment.
@@ -198,18 +198,18 @@ impl Store {
         Ok(Filed { path, files })
     }
 
-    /// Stores a trial of streams and its samples in `directory`, relative to the summary; a trial that is run
-    /// again takes the place of the earlier one.
+    /// Stores the record of a planned trial and its samples in `directory`, relative to the summary; a trial that is
+    /// run again takes the place of the earlier one.
     ///
     /// # Errors
     /// When it cannot be written; nothing of it is then visible.
-    pub fn add_streams_trial(
+    pub fn add_planned_trial<R: PlannedResult>(
         &self,
         directory: &str,
-        record: &StreamsTrialRecord,
+        record: &R::Record,
         samples: NamedTempFile,
     ) -> Result<Filed, StoreError> {
-        let name = if record.result.is_some() { "trial.json" } else { "incomplete.json" };
+        let name = if R::in_record(record).is_some() { "trial.json" } else { "incomplete.json" };
         let bytes =
             serde_json::to_vec(record).map_err(|error| at("write to", &self.directory)(error.into()))?;
         let path = format!("{directory}/{name}");

@@ -3,11 +3,14 @@
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use super::enclosed::Enclosed;
 use super::error::at;
 use super::record::TrialRecord;
 use super::{StoreError, inner, is_id, load, read_json, read_text};
-use crate::streams::{SampleLine, StreamsTrialRecord};
+use crate::planned::PlannedResult;
+use crate::streams::{StreamsTrialRecord, StreamsTrialSummary};
 use crate::summary::Summary;
 
 /// A recorded experiment on disk.
@@ -50,21 +53,32 @@ impl Recorded {
             .ok_or_else(|| at("read", &self.directory.join(path))(ErrorKind::NotFound.into()))
     }
 
-    /// Reads the file of a trial of streams by its path relative to the summary.
+    /// Reads the file of a planned trial by its path relative to the summary.
     ///
     /// # Errors
     /// As of [`Recorded::trial`].
-    pub fn streams_trial(&self, path: &str) -> Result<StreamsTrialRecord, StoreError> {
+    pub fn planned_trial<R: PlannedResult>(&self, path: &str) -> Result<R::Record, StoreError> {
         read_json(&self.directory, path)?
             .ok_or_else(|| at("read", &self.directory.join(path))(ErrorKind::NotFound.into()))
     }
 
-    /// Passes every sample of a trial of streams to `each`, in the order of the file; `path` is relative to the
-    /// summary.
+    /// Reads the file of a trial of streams; as of [`Recorded::planned_trial`].
+    ///
+    /// # Errors
+    /// As of [`Recorded::trial`].
+    pub fn streams_trial(&self, path: &str) -> Result<StreamsTrialRecord, StoreError> {
+        self.planned_trial::<StreamsTrialSummary>(path)
+    }
+
+    /// Passes every sample of a planned trial to `each`, in the order of the file; `path` is relative to the summary.
     ///
     /// # Errors
     /// When the file does not exist, cannot be read, or has a line that Linerate cannot have written.
-    pub fn streams_samples(&self, path: &str, mut each: impl FnMut(SampleLine)) -> Result<(), StoreError> {
+    pub fn samples<S: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut each: impl FnMut(S),
+    ) -> Result<(), StoreError> {
         let place = self.directory.join(path);
         let inner = inner(&self.directory, path)?;
         let file = Enclosed::open(&self.directory)?

@@ -11,7 +11,7 @@ use super::error::at;
 use super::manifest::Manifest;
 use super::trial_log::{Derived, TRIAL_LOG_FILE, derive, derive_readable};
 use super::{Recorded, SUMMARY_FILE, Store, StoreError, UNFINISHED, ids, lock, read_json};
-use crate::streams::StreamsTrialSummary;
+use crate::planned::PlannedResult;
 use crate::summary::{Aggregate, Status, Summary, TrialSummary};
 use linerate_experiment::plan::Trial;
 use linerate_experiment::search::Ended;
@@ -205,7 +205,7 @@ impl Earlier {
             && let NextTrial::Run(trial) = strategy.next(&kept)
             && keep(&trial, &mut kept)
         {}
-        summary.streams.retain(|result| result.complete && is_whole_of_streams(&place, &sums, result));
+        summary.streams.retain(|result| result.is_complete() && is_whole_of_planned(&place, &sums, result));
         let store = Store { directory, id, resumed: true, _lock: lock };
         Ok(Self { store, summary, sums })
     }
@@ -244,19 +244,20 @@ fn is_whole(recorded: &Recorded, sums: &BTreeMap<String, FileSum>, result: &Tria
     same && sums.get(&result.trial).is_none_or(unharmed)
 }
 
-fn is_whole_of_streams(
+fn is_whole_of_planned<R: PlannedResult>(
     recorded: &Recorded,
     sums: &BTreeMap<String, FileSum>,
-    result: &StreamsTrialSummary,
+    result: &R,
 ) -> bool {
-    let same =
-        recorded.streams_trial(&result.trial).is_ok_and(|record| record.result.as_ref() == Some(result));
+    let [trial, _] = result.files();
+    let record = recorded.planned_trial::<R>(trial);
+    let same = record.is_ok_and(|record| R::in_record(&record) == Some(result));
     let unharmed = |path: &String| {
         sums.get(path).is_none_or(|sum| {
             FileSum::of_length(&recorded.directory.join(path), sum.bytes).is_ok_and(|found| found == *sum)
         })
     };
-    same && [&result.trial, &result.samples_file].into_iter().all(unharmed)
+    same && result.files().into_iter().all(unharmed)
 }
 
 /// Removes the unfinished files of a killed run.

@@ -11,7 +11,5 @@ pub use agent::{StreamsAgentInfo, StreamsInterface};
 pub use connection::{ConnectionSummary, RttSummary};
 pub use distribution::Spread;
 pub use figures::{CONNECTION_FIGURES, Figure, STREAMS_FIGURES, StreamsUnit};
-pub use record::{
-    AgentPart, ConnectionEnds, SAMPLES_FILE, STREAMS_TRIAL_SCHEMA, SampleLine, StreamsTrialRecord,
-};
+pub use record::{AgentPart, ConnectionEnds, STREAMS_TRIAL_SCHEMA, SampleLine, StreamsTrialRecord};
 pub use trial::{AgentCpu, LostAgent, MOST_NAMED, StreamsTrialContext, StreamsTrialSummary, worst_first};

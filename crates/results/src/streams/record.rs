@@ -14,8 +14,6 @@ use crate::store::inner_path;
 
 /// Name of the file's schema.
 pub const STREAMS_TRIAL_SCHEMA: &str = "linerate.dev/streams-trial/v1alpha1";
-/// File with the samples of a trial, beside its record.
-pub const SAMPLES_FILE: &str = "samples.jsonl";
 
 /// Record of one trial of streams.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

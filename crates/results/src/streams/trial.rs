@@ -12,8 +12,10 @@ use super::connection::ConnectionSummary;
 use super::distribution::{Spread, together};
 use super::record::StreamsTrialRecord;
 use crate::host::HostSummary;
+use crate::planned::{PlannedRecord, PlannedResult};
 use crate::store::inner_path;
-use crate::summary::StartSpread;
+use crate::store::trial_log::LogRecord;
+use crate::summary::{StartSpread, Summary};
 
 /// Most connections that a summary names in each of its lists. The trial's file has all.
 pub const MOST_NAMED: usize = 16;
@@ -297,15 +299,42 @@ impl StreamsTrialSummary {
         }
     }
 
-    /// Label within the experiment: the profile's name and the repeat.
-    pub fn label(&self) -> (String, u32) {
-        (self.profile.clone(), self.repeat)
-    }
-
     /// Share of the datagrams sent that did not arrive, 0…1; `None` for TCP, and when nothing was sent.
     pub fn loss_share(&self) -> Option<f64> {
         let sent = self.sent_datagrams.filter(|sent| *sent > 0)?;
         Some(self.lost_datagrams? as f64 / sent as f64)
+    }
+}
+
+impl PlannedResult for StreamsTrialSummary {
+    type Record = StreamsTrialRecord;
+
+    fn all(summary: &Summary) -> &Vec<Self> {
+        &summary.streams
+    }
+
+    fn label(&self) -> (String, u32) {
+        (self.profile.clone(), self.repeat)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    fn duration_s(&self) -> f64 {
+        self.duration_s
+    }
+
+    fn files(&self) -> [&String; 2] {
+        [&self.trial, &self.samples_file]
+    }
+
+    fn in_record(record: &StreamsTrialRecord) -> Option<&Self> {
+        record.result.as_ref()
+    }
+
+    fn logged(record: PlannedRecord<Self>) -> LogRecord {
+        LogRecord::Streams(Box::new(record))
     }
 }
 

@@ -2,7 +2,7 @@
 //! a trial costs the same however many there are.
 
 mod opening;
-mod streams;
+mod planned;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant, SystemTime};
@@ -49,8 +49,8 @@ pub(super) struct Recorder<'s> {
     numbers: HashMap<TrialKey, u32>,
     /// Results and failures of the trials.
     outcomes: Outcomes,
-    /// Trials of streams with a result.
-    streams: streams::Recorded,
+    /// Planned trials with a result.
+    planned: planned::Recorded,
     /// Profile of the first trial that was recorded before the experiment was resumed.
     first_recorded: Option<String>,
     failures: usize,

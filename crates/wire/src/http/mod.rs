@@ -9,7 +9,8 @@ mod sample;
 mod work;
 
 pub use report::{
-    Connections, GateAnswers, GateReport, HttpPart, HttpReport, LoadReport, RequestCounts, ServeReport,
+    Connections, GateAnswers, GateReport, HttpPart, HttpReport, LoadReport, LoadWorker, RequestCounts,
+    RequestTimes, ServeReport,
 };
 pub use sample::{HttpMeasures, LoadSample};
 pub use work::{Arrivals, Destination, HttpDoor, HttpError, HttpGate, HttpLoad, HttpWork, MOST_CONNECTIONS};

@@ -50,15 +50,47 @@ pub struct LoadReport {
     pub sent_bytes: u64,
     /// Bytes of answers read.
     pub received_bytes: u64,
-    /// Most requests that were due and waited for a connection at one time; null for a closed loop.
-    pub most_waiting: Option<u64>,
-    /// Corrected latency: from the intended instant of a request to the last byte of its answer, in nanoseconds; null for a closed loop, which has
-    /// no such instants.
+    /// Answers whose last byte came within the time of sending.
+    pub answered_in_time: u64,
+    /// Times of its requests.
+    pub times: RequestTimes,
+    /// Failures in short times, as milliseconds since the start and number; those with a status of 5xx included.
+    pub failure_bins: Vec<(u64, u64)>,
+    /// Its workers.
+    pub workers: Vec<LoadWorker>,
+    /// The first failure of a connection in words; null without one.
+    pub first_failure: Option<String>,
+}
+
+/// Distributions of the times of requests, in nanoseconds; null when nothing was measured. What counts from intended
+/// instants is null for a closed loop, which has none.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RequestTimes {
+    /// Corrected latency: from the intended instant of a request to the last byte of its answer.
     pub corrected: Option<Distribution>,
-    /// Service time: from the moment a request was written to the last byte of its answer, in nanoseconds.
-    pub service: Distribution,
-    /// From the intended instant of a request to the moment it was written, in nanoseconds; null for a closed loop.
+    /// Service time: from when its first byte was written to the last byte of its answer.
+    pub service: Option<Distribution>,
+    /// From when its first byte was written to the first byte of its answer.
+    pub first_byte: Option<Distribution>,
+    /// From the intended instant to when its first byte was written.
+    pub waiting: Option<Distribution>,
+    /// The same of requests that found a connection free: the client's own error.
     pub send_error: Option<Distribution>,
+    /// Time for a connection to be made.
+    pub connect: Option<Distribution>,
+}
+
+/// A worker thread of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LoadWorker {
+    /// The CPU that it is pinned to; null: wherever the scheduler puts it.
+    pub cpu: Option<u32>,
+    /// Its connections.
+    pub connections: u32,
+    /// CPU time in seconds.
+    pub cpu_s: f64,
+    /// Of that, seconds in which it waited in a loop for a request to be due.
+    pub spun_s: f64,
 }
 
 /// Requests of a client or of a trial: `intended = sent + skipped`, `sent = answered + failed + unfinished`.

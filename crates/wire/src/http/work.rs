@@ -41,9 +41,8 @@ pub struct HttpLoad {
     pub duration_ms: u64,
     /// Time for an answer, in milliseconds; a request without one has failed then.
     pub timeout_ms: u32,
-    /// Requests after which a connection is closed and opened again; absent: it is kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requests_per_connection: Option<u32>,
+    /// False: each request has a connection of its own.
+    pub keep_alive: bool,
 }
 
 /// Where requests go.
@@ -186,9 +185,6 @@ impl HttpLoad {
         if let Some(rate) = self.arrivals.per_second() {
             range("rate", rate, 0.01, HIGHEST_RATE)?;
         }
-        if let Some(requests) = self.requests_per_connection {
-            range("requests_per_connection", requests.into(), 1.0, u32::MAX.into())?;
-        }
         self.destination.check()
     }
 }
@@ -213,7 +209,7 @@ mod tests {
             arrivals: Arrivals::Closed,
             duration_ms: 10,
             timeout_ms: 100,
-            requests_per_connection: None,
+            keep_alive: true,
         }
     }
 
@@ -221,7 +217,7 @@ mod tests {
     fn work_has_a_stable_form() {
         let text = concat!(
             r#"{"load":{"destination":{"addresses":["10.0.0.1:80"],"host":"10.0.0.1","path":"/"},"connections":8,"threads":1,"#,
-            r#""arrivals":"closed","duration_ms":10,"timeout_ms":100}}"#
+            r#""arrivals":"closed","duration_ms":10,"timeout_ms":100,"keep_alive":true}}"#
         );
         let work = HttpWork::Load(load());
         assert_eq!(serde_json::to_string(&work).unwrap(), text);
@@ -243,7 +239,6 @@ mod tests {
             (HttpLoad { threads: 0, ..load() }, "threads: 0"),
             (HttpLoad { arrivals: Arrivals::Constant(0.0), ..load() }, "rate: 0"),
             (HttpLoad { arrivals: Arrivals::Constant(f64::NAN), ..load() }, "rate: NaN"),
-            (HttpLoad { requests_per_connection: Some(0), ..load() }, "requests_per_connection"),
         ] {
             let problem = work.check().unwrap_err().to_string();
             assert!(problem.contains(part), "{problem}");

@@ -45,24 +45,20 @@ pub(in super::super) fn sampled(
     trial: &StreamsTrialSummary,
 ) -> Result<Vec<Sampled>, StoreError> {
     let mut rows = Vec::new();
-    recorded.streams_samples(
-        &trial.samples_file,
-        |SampleLine { agent, at_ns, sent, received, .. }| {
-            let row = |end, number, counts| Sampled { agent: agent.clone(), at_ns, end, number, counts };
-            rows.extend(sent.into_iter().map(|(number, (bytes, datagrams, resent))| {
-                row("tx", number, [Some(bytes), Some(datagrams), resent, None, None, None, None])
-            }));
-            rows.extend(received.into_iter().map(
-                |(number, (bytes, datagrams, duplicates, reordered, missing, alive))| {
-                    let counts =
-                        [bytes, datagrams, 0, duplicates, reordered, missing, alive.into()].map(Some);
-                    let mut counts: [Option<u64>; 7] = counts;
-                    counts[2] = None;
-                    row("rx", number, counts)
-                },
-            ));
-        },
-    )?;
+    recorded.samples(&trial.samples_file, |SampleLine { agent, at_ns, sent, received, .. }| {
+        let row = |end, number, counts| Sampled { agent: agent.clone(), at_ns, end, number, counts };
+        rows.extend(sent.into_iter().map(|(number, (bytes, datagrams, resent))| {
+            row("tx", number, [Some(bytes), Some(datagrams), resent, None, None, None, None])
+        }));
+        rows.extend(received.into_iter().map(
+            |(number, (bytes, datagrams, duplicates, reordered, missing, alive))| {
+                let counts = [bytes, datagrams, 0, duplicates, reordered, missing, alive.into()].map(Some);
+                let mut counts: [Option<u64>; 7] = counts;
+                counts[2] = None;
+                row("rx", number, counts)
+            },
+        ));
+    })?;
     Ok(rows)
 }
 

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::checksum::FileSum;
+use crate::planned::PlannedRecord;
 use crate::streams::StreamsTrialSummary;
 use crate::summary::{
     Aggregate, ExperimentInfo, Overhead, SearchSummary, Status, Summary, TrialFailure, TrialSummary, WarmUp,
@@ -34,7 +35,7 @@ pub const TRIAL_LOG_SCHEMA: &str = "linerate.dev/trials/v1alpha1";
 #[serde(rename_all = "snake_case")]
 pub enum LogRecord {
     /// The result of a trial of streams.
-    Streams(Box<StreamsResultRecord>),
+    Streams(Box<PlannedRecord<StreamsTrialSummary>>),
     /// The fields of the summary other than its lists. It is the first line; a later head replaces it.
     Head(Box<Head>),
     /// The result of a trial on one pair.
@@ -101,19 +102,6 @@ pub struct TrialEnd {
     pub aggregate: Option<Aggregate>,
     /// Time beyond the trials' own sending so far.
     pub overhead: Overhead,
-}
-
-/// The result of a trial of streams.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StreamsResultRecord {
-    /// The trial's number, from 1, in the order of the plan.
-    pub number: u32,
-    /// The trial's key.
-    pub key: String,
-    /// Checksums of its files, by path relative to the summary.
-    pub files: BTreeMap<String, FileSum>,
-    /// The figures.
-    pub result: StreamsTrialSummary,
 }
 
 impl Head {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read};
 use std::path::Path;
 
-use super::{FailureRecord, Head, LogRecord, ResultRecord, StreamsResultRecord, TRIAL_LOG_FILE, TrialEnd};
+use super::{FailureRecord, Head, LogRecord, ResultRecord, TRIAL_LOG_FILE, TrialEnd};
+use crate::planned::{PlannedRecord, PlannedResult};
 use crate::store::checksum::FileSum;
 use crate::store::enclosed::Enclosed;
 use crate::store::error::at;
@@ -122,11 +123,7 @@ impl Derivation {
                 self.sums.extend(files);
             }
             LogRecord::Streams(record) => {
-                let StreamsResultRecord { number, files, result, .. } = *record;
-                // A trial that was run again takes the place of the one that was not complete.
-                self.streams.retain(|(_, earlier)| earlier.label() != result.label());
-                self.streams.push((number, result));
-                self.sums.extend(files);
+                self.sums.extend(put(&mut self.streams, *record));
             }
             LogRecord::Failure(record) => {
                 let FailureRecord { number, files, failure, .. } = *record;
@@ -163,6 +160,13 @@ impl Derivation {
         };
         Some(Derived { summary, sums: self.sums, torn, damaged })
     }
+}
+
+/// Adds a result, and returns its files. A trial that was run again takes the place of the one that was not complete.
+fn put<R: PlannedResult>(results: &mut Vec<(u32, R)>, record: PlannedRecord<R>) -> BTreeMap<String, FileSum> {
+    results.retain(|(_, earlier)| earlier.label() != record.result.label());
+    results.push((record.number, record.result));
+    record.files
 }
 
 /// Sorts by the plan; records of one trial keep their order.

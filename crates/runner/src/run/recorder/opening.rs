@@ -79,7 +79,7 @@ impl<'s> Recorder<'s> {
             ready: None,
             numbers: trials.into_iter().map(|trial| trial.key).zip(1..).collect(),
             outcomes,
-            streams: super::streams::Recorded::new(),
+            planned: super::planned::Recorded::new(),
             first_recorded: earlier
                 .and_then(|earlier| earlier.summary.trials.first())
                 .map(|result| result.profile.clone()),

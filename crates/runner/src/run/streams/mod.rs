@@ -56,7 +56,13 @@ pub async fn run_streams(
     platform: &mut impl Platform,
     observer: &dyn Observer,
 ) -> Result<Summary, StoreError> {
-    let mut recorder = Recorder::open_streams(job.store, job.experiment, job.plan, job.filter, job.earlier)?;
+    let mut recorder = Recorder::open_planned::<StreamsTrialSummary, _>(
+        job.store,
+        job.experiment,
+        &job.plan.trials,
+        job.filter,
+        job.earlier,
+    )?;
     recorder.start_up_begins();
     let mut agents = Vec::new();
     let ending = drive(&job, platform, &mut agents, &mut recorder, observer).await;
@@ -68,7 +74,7 @@ pub async fn run_streams(
     platform.stop(!agents.is_empty()).await;
     observer.end();
     let (status, reason) = match ending {
-        Ok(()) => recorder.streams_status(job.plan),
+        Ok(()) => recorder.planned_status(job.plan.trials.len()),
         Err(Ending::Interrupted) => (Status::Interrupted, Some("interrupted by a signal".to_owned())),
         Err(ending @ (Ending::Failed(_) | Ending::Refused(_))) => (Status::Failed, Some(ending.to_string())),
         Err(Ending::Store(error)) => {
@@ -91,8 +97,14 @@ pub fn end_streams(
     earlier: &Earlier,
 ) -> Result<Summary, StoreError> {
     let before = EarlierRun { summary: earlier.summary.clone(), sums: earlier.sums.clone() };
-    let recorder = Recorder::open_streams(&earlier.store, experiment, plan, filter, Some(&before))?;
-    let (status, reason) = recorder.streams_status(plan);
+    let recorder = Recorder::open_planned::<StreamsTrialSummary, _>(
+        &earlier.store,
+        experiment,
+        &plan.trials,
+        filter,
+        Some(&before),
+    )?;
+    let (status, reason) = recorder.planned_status(plan.trials.len());
     recorder.close(status, reason)
 }
 
@@ -113,10 +125,10 @@ async fn drive(
         agents = connect(platform, keep_alive, recorder, observer) => agents?,
         Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
     };
-    if let Some(other) = recorder.other_streams_equipment(agents) {
+    if let Some(other) = recorder.other_kernel_equipment(agents) {
         return Err(Ending::Failed(other));
     }
-    recorder.streams_connected(agents)?;
+    recorder.kernel_connected(agents)?;
     let nodes: Vec<String> = agents.iter().map(|agent| agent.node().to_owned()).collect();
     let connections = topology.connections(&nodes);
     if connections.is_empty() {
@@ -126,7 +138,7 @@ async fn drive(
     recorder.traffic_begins();
     recorder.trials_begin();
     for trial in &job.plan.trials {
-        if recorder.has_streams(trial) {
+        if recorder.has_result(trial) {
             continue;
         }
         if *interrupted.borrow() {
@@ -217,7 +229,7 @@ async fn run_trial(
                 receive: None,
                 trial: None,
             };
-            recorder.streams_failed(trial, &failure)?;
+            recorder.planned_failed(trial, &failure)?;
             observer.trial_failed(&failure);
             return Ok(Attempt { agents, is_filed: true });
         }
@@ -232,12 +244,12 @@ async fn run_trial(
         start,
         overhead_s: 0.0,
         trial: format!("{directory}/trial.json"),
-        samples_file: format!("{directory}/{}", linerate_results::streams::SAMPLES_FILE),
+        samples_file: format!("{directory}/{}", linerate_results::planned::SAMPLES_FILE),
     };
     let mut result = StreamsTrialSummary::of(&record, context);
     result.overhead_s = recorder.elapsed_s() - began_s - result.duration_s;
     record.result = Some(result.clone());
-    recorder.streams_trial(trial, &directory, &record, samples)?;
+    recorder.planned_trial(trial, &directory, &record, result.clone(), samples)?;
     observer.streams_trial_ended(&result);
     let mut lost: Vec<(usize, String)> = parts
         .iter()
@@ -288,7 +300,7 @@ async fn recover(
         };
         recorder.recovered(format!("{name} was {how}: {reason}"))?;
     }
-    recorder.streams_connected_again(agents)?;
+    recorder.kernel_connected_again(agents)?;
     recorder.recovery_ended();
     Ok(())
 }

@@ -1,15 +1,15 @@
-//! Records of trials of streams.
+//! Records of trials that are all known in advance.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use linerate_experiment::Experiment;
 use linerate_experiment::plan::Plan;
-use linerate_experiment::streams::{StreamsPlan, StreamsTrial};
+use linerate_experiment::planned::{PlannedTrial, TrialProfile};
+use linerate_results::planned::{PlannedRecord, PlannedResult};
 use linerate_results::store::environment::Changes;
-use linerate_results::store::trial_log::{FailureRecord, LogRecord, StreamsResultRecord, TrialEnd};
+use linerate_results::store::trial_log::{FailureRecord, LogRecord, TrialEnd};
 use linerate_results::store::{Store, StoreError};
-use linerate_results::streams::{StreamsTrialRecord, StreamsTrialSummary};
 use linerate_results::summary::{OverheadPart, Status, TrialFailure};
 use tempfile::NamedTempFile;
 
@@ -17,7 +17,7 @@ use super::Recorder;
 use crate::run::EarlierRun;
 use crate::run::part::KernelAgent;
 
-/// Results of the trials of streams, by label: whether they are complete.
+/// Results of the trials, by label: whether they are complete.
 pub(super) type Recorded = BTreeMap<(String, u32), bool>;
 
 impl<'s> Recorder<'s> {
@@ -25,28 +25,26 @@ impl<'s> Recorder<'s> {
     ///
     /// # Errors
     /// When they cannot be written.
-    pub(in crate::run) fn open_streams(
+    pub(in crate::run) fn open_planned<R: PlannedResult, P: TrialProfile>(
         store: &'s Store,
         experiment: &Experiment,
-        plan: &StreamsPlan,
+        trials: &[PlannedTrial<P>],
         filter: Option<&str>,
         earlier: Option<&EarlierRun>,
     ) -> Result<Self, StoreError> {
         let no_frames = Plan { trials: Vec::new() };
         let mut recorder = Self::open(store, experiment, &no_frames, filter, earlier)?;
-        recorder.head.experiment.planned_trials = plan.trials.len();
+        recorder.head.experiment.planned_trials = trials.len();
         let mut records = Vec::new();
         if let Some(EarlierRun { summary, sums }) = earlier {
-            recorder.first_recorded = summary.streams.first().map(|result| result.profile.clone());
-            for trial in &plan.trials {
-                let kept = summary.streams.iter().find(|result| result.label() == label(trial));
+            let results = R::all(summary);
+            recorder.first_recorded = results.first().map(|result| result.label().0);
+            for trial in trials {
+                let kept = results.iter().find(|result| result.label() == trial.label());
                 let Some(result) = kept else { continue };
-                let paths = [&result.trial, &result.samples_file];
-                let files = paths
-                    .into_iter()
-                    .filter_map(|path| Some((path.clone(), sums.get(path)?.clone())))
-                    .collect();
-                recorder.streams.insert(result.label(), result.complete);
+                let files = result.files().into_iter();
+                let files = files.filter_map(|path| Some((path.clone(), sums.get(path)?.clone()))).collect();
+                recorder.planned.insert(result.label(), result.is_complete());
                 records.push(record(trial, files, result.clone()));
             }
         }
@@ -57,8 +55,8 @@ impl<'s> Recorder<'s> {
     }
 
     /// True when the trial has a result.
-    pub(in crate::run) fn has_streams(&self, trial: &StreamsTrial) -> bool {
-        self.streams.contains_key(&label(trial))
+    pub(in crate::run) fn has_result<P: TrialProfile>(&self, trial: &PlannedTrial<P>) -> bool {
+        self.planned.contains_key(&trial.label())
     }
 
     /// Records the number of connections.
@@ -66,7 +64,7 @@ impl<'s> Recorder<'s> {
         self.head.experiment.pairs = connections;
     }
 
-    /// Records that the first trial begins; streams have no warm-up.
+    /// Records that the first trial begins; there is no warm-up.
     pub(in crate::run) fn trials_begin(&mut self) {
         self.watch.turn(OverheadPart::Trials);
     }
@@ -75,7 +73,7 @@ impl<'s> Recorder<'s> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(in crate::run) fn streams_connected(&mut self, agents: &[KernelAgent]) -> Result<(), StoreError> {
+    pub(in crate::run) fn kernel_connected(&mut self, agents: &[KernelAgent]) -> Result<(), StoreError> {
         self.watch.turn(OverheadPart::Writing);
         self.note_agents(agents);
         self.begin_period();
@@ -89,7 +87,7 @@ impl<'s> Recorder<'s> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(in crate::run) fn streams_connected_again(
+    pub(in crate::run) fn kernel_connected_again(
         &mut self,
         agents: &[KernelAgent],
     ) -> Result<(), StoreError> {
@@ -107,7 +105,7 @@ impl<'s> Recorder<'s> {
 
     /// Differences that make the agents' equipment another kind than that of the trials recorded earlier;
     /// `None` when there are none, or when nothing is recorded.
-    pub(in crate::run) fn other_streams_equipment(&self, agents: &[KernelAgent]) -> Option<String> {
+    pub(in crate::run) fn other_kernel_equipment(&self, agents: &[KernelAgent]) -> Option<String> {
         let first = self.first_recorded.as_ref()?;
         let mut now = self.environment.clone();
         now.clear_agents();
@@ -139,20 +137,20 @@ impl<'s> Recorder<'s> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(in crate::run) fn streams_trial(
+    pub(in crate::run) fn planned_trial<R: PlannedResult, P: TrialProfile>(
         &mut self,
-        trial: &StreamsTrial,
+        trial: &PlannedTrial<P>,
         directory: &str,
-        stored: &StreamsTrialRecord,
+        stored: &R::Record,
+        result: R,
         samples: NamedTempFile,
     ) -> Result<(), StoreError> {
         let begun = Instant::now();
-        let filed = self.store.add_streams_trial(directory, stored, samples)?;
-        let Some(result) = stored.result.clone() else { return Ok(()) };
-        self.watch.attempt_ended(OverheadPart::Trials, result.duration_s, begun.elapsed().as_secs_f64());
-        let complete = result.complete;
-        self.end_of_streams(trial, record(trial, filed.files, result))?;
-        self.streams.insert(label(trial), complete);
+        let filed = self.store.add_planned_trial::<R>(directory, stored, samples)?;
+        self.watch.attempt_ended(OverheadPart::Trials, result.duration_s(), begun.elapsed().as_secs_f64());
+        let complete = result.is_complete();
+        self.end_of_planned(trial.number, record(trial, filed.files, result))?;
+        self.planned.insert(trial.label(), complete);
         Ok(())
     }
 
@@ -160,20 +158,20 @@ impl<'s> Recorder<'s> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(in crate::run) fn streams_failed(
+    pub(in crate::run) fn planned_failed<P>(
         &mut self,
-        trial: &StreamsTrial,
+        trial: &PlannedTrial<P>,
         failure: &TrialFailure,
     ) -> Result<(), StoreError> {
         self.watch.attempt_ended(OverheadPart::Failed, 0.0, 0.0);
         self.failures += 1;
         let (number, key) = (trial.number, Some(trial.key.to_string()));
         let record = FailureRecord { number, key, files: BTreeMap::new(), failure: failure.clone() };
-        self.end_of_streams(trial, LogRecord::Failure(Box::new(record)))
+        self.end_of_planned(trial.number, LogRecord::Failure(Box::new(record)))
     }
 
-    fn end_of_streams(&mut self, trial: &StreamsTrial, record: LogRecord) -> Result<(), StoreError> {
-        let end = TrialEnd { number: trial.number, aggregate: None, overhead: self.watch.overhead };
+    fn end_of_planned(&mut self, number: u32, record: LogRecord) -> Result<(), StoreError> {
+        let end = TrialEnd { number, aggregate: None, overhead: self.watch.overhead };
         self.log.append(&[record, LogRecord::TrialEnd(Box::new(end))])?;
         if self.rewriting.is_due(Instant::now()) {
             self.rewrite_summary()?;
@@ -183,9 +181,8 @@ impl<'s> Recorder<'s> {
     }
 
     /// Status of a run whose trials were all run.
-    pub(in crate::run) fn streams_status(&self, plan: &StreamsPlan) -> (Status, Option<String>) {
-        let of = plan.trials.len();
-        let incomplete = self.streams.values().filter(|complete| !**complete).count();
+    pub(in crate::run) fn planned_status(&self, of: usize) -> (Status, Option<String>) {
+        let incomplete = self.planned.values().filter(|complete| !**complete).count();
         match (self.failures, incomplete) {
             (0, 0) => (Status::Complete, None),
             (0, incomplete) => {
@@ -199,15 +196,10 @@ impl<'s> Recorder<'s> {
     }
 }
 
-fn label(trial: &StreamsTrial) -> (String, u32) {
-    (trial.profile.name.clone(), trial.repeat)
-}
-
-fn record(
-    trial: &StreamsTrial,
+fn record<R: PlannedResult, P>(
+    trial: &PlannedTrial<P>,
     files: BTreeMap<String, linerate_results::store::checksum::FileSum>,
-    result: StreamsTrialSummary,
+    result: R,
 ) -> LogRecord {
-    let (number, key) = (trial.number, trial.key.to_string());
-    LogRecord::Streams(Box::new(StreamsResultRecord { number, key, files, result }))
+    R::logged(PlannedRecord { number: trial.number, key: trial.key.to_string(), files, result })
 }

@@ -1,0 +1,198 @@
+//! Trials of an experiment of HTTP. Pure.
+
+use std::time::Duration;
+
+use linerate_traffic::limit::Limit;
+use linerate_traffic::safety::PacketLoad;
+use linerate_wire::http::Arrivals;
+use serde::Serialize;
+
+use super::profile::HttpProfile;
+use crate::Experiment;
+use crate::determinants::{TrialKey, TrialKeys};
+use crate::plan::{PlanError, START_AND_END, TRIAL_OVERHEAD};
+use crate::planned::{self, PlannedTrial, TrialProfile};
+
+/// Packets that a client sends for a request: the request, and an acknowledgement.
+const PACKETS_OF_A_REQUEST: f64 = 2.0;
+/// Their mean length in bytes, for ceilings.
+const PACKET_BYTES: f64 = 160.0;
+
+/// One run of a profile by all clients at the same time.
+pub type HttpTrial = PlannedTrial<HttpProfile>;
+
+/// The trials of an experiment of HTTP, in order; at least one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpPlan {
+    /// In the order of their runs.
+    pub trials: Vec<HttpTrial>,
+}
+
+impl TrialProfile for HttpProfile {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn duration(&self) -> Option<Duration> {
+        Some(Duration::from_millis(self.duration_ms))
+    }
+
+    fn key(&self, keys: &TrialKeys, repeat: u32) -> TrialKey {
+        keys.of_http(self, repeat)
+    }
+
+    fn check(&self, experiment: &Experiment) -> Result<(), PlanError> {
+        let packets_per_second = self.arrivals.per_second().map(|rate| rate * PACKETS_OF_A_REQUEST);
+        let load = PacketLoad { packets_per_second, packet_bytes: PACKET_BYTES };
+        let limit = Limit { duration_ms: Some(self.duration_ms), packets: None };
+        let checked = experiment.ceilings().check_streams(&load, &limit, None);
+        checked.map_err(|problem| PlanError::UnsafeStreams { profile: self.name.clone(), problem })
+    }
+}
+
+impl HttpPlan {
+    /// The trials whose profile has `filter` in its name; `None` for an experiment of other traffic.
+    ///
+    /// # Errors
+    /// When no profile is left, or a trial exceeds a ceiling.
+    pub fn of(experiment: &Experiment, filter: Option<&str>) -> Result<Option<Self>, PlanError> {
+        if experiment.http.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Self { trials: planned::trials(experiment, &experiment.http, filter)? }))
+    }
+
+    /// Most backends of a trial.
+    pub fn most_backends(&self) -> u32 {
+        self.trials.iter().map(|trial| trial.profile.backends).max().unwrap_or(0)
+    }
+
+    /// The plan as a dry run shows it.
+    pub fn view(&self, experiment: &Experiment) -> HttpView {
+        let durations = self.trials.iter().map(|trial| trial.duration().unwrap_or_default() + TRIAL_OVERHEAD);
+        HttpView {
+            experiment: experiment.name().to_owned(),
+            clients: experiment.http_clients(),
+            backends: self.most_backends(),
+            trials: self.trials.iter().map(HttpTrialView::of).collect(),
+            estimated_s: (durations.sum::<Duration>() + START_AND_END).as_secs_f64(),
+        }
+    }
+}
+
+/// A plan of HTTP, as a dry run shows it.
+#[derive(Debug, Serialize)]
+pub struct HttpView {
+    /// The experiment's name.
+    pub experiment: String,
+    /// Number of clients.
+    pub clients: u32,
+    /// Most backends of a trial.
+    pub backends: u32,
+    /// The trials, in order.
+    pub trials: Vec<HttpTrialView>,
+    /// Estimated total time in seconds, without waiting for backends.
+    pub estimated_s: f64,
+}
+
+/// A trial of HTTP, as a dry run shows it.
+#[derive(Debug, Serialize)]
+pub struct HttpTrialView {
+    /// Name of the profile.
+    pub profile: String,
+    /// What requests are sent to.
+    pub target: String,
+    /// Backends behind it.
+    pub backends: u32,
+    /// Connections of all clients.
+    pub connections: u32,
+    /// Threads of each client.
+    pub threads: u32,
+    /// When requests are sent.
+    pub arrivals: Arrivals,
+    /// Number of the repeat.
+    pub repeat: u32,
+    /// Seconds of sending.
+    pub duration_s: f64,
+}
+
+impl HttpTrialView {
+    fn of(trial: &HttpTrial) -> Self {
+        let profile = &trial.profile;
+        Self {
+            profile: profile.name.clone(),
+            target: profile.target.to_string(),
+            backends: profile.backends,
+            connections: profile.connections,
+            threads: profile.threads,
+            arrivals: profile.arrivals,
+            repeat: trial.repeat,
+            duration_s: profile.duration_ms as f64 / 1e3,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Overrides;
+
+    fn parse(spec: &str) -> Result<Experiment, String> {
+        let text = format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec: {{{spec}}}\n");
+        Experiment::parse(&text, "e.yaml", &Overrides::default()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_list_is_an_axis() {
+        let experiment = parse(
+            "http: {targets: [direct, 'http://192.0.2.1/'], backends: [1, 2], connections: [8], rates: [max, 500], clients: 2}, \
+             trial: {repeats: 2, duration: 1s}",
+        )
+        .unwrap();
+        let plan = HttpPlan::of(&experiment, None).unwrap().unwrap();
+        let names: Vec<&str> = plan.trials.iter().map(|trial| trial.profile.name.as_str()).collect();
+        assert_eq!(names.len(), 12);
+        assert_eq!(
+            names[..3],
+            ["direct_1_backends_8_connections_max"; 2]
+                .into_iter()
+                .chain(["direct_2_backends_8_connections_max"])
+                .collect::<Vec<_>>()[..]
+        );
+        assert_eq!(names[8], "192.0.2.1_8_connections_max");
+        assert_eq!(names[11], "192.0.2.1_8_connections_500_per_s");
+        assert_eq!(plan.most_backends(), 2);
+        let of_each = plan.trials[11].profile.arrivals_of_each();
+        assert_eq!((of_each, plan.trials[11].profile.connections_of(1)), (Arrivals::Constant(250.0), 4));
+        let agents: Vec<_> = experiment.topology().agents().map(|agent| agent.name.clone()).collect();
+        assert_eq!(agents, ["c0", "c1", "b0", "b1"]);
+        let left = HttpPlan::of(&experiment, Some("192.0.2.1")).unwrap().unwrap();
+        assert_eq!((left.trials.len(), &left.trials[0].key), (4, &plan.trials[8].key));
+    }
+
+    #[test]
+    fn mistakes_name_the_field_and_the_remedy() {
+        for (spec, part) in [
+            ("http: {backends: []}", "spec.http.backends: the list is empty"),
+            ("http: {backends: [0]}", "1 to 250"),
+            ("http: {targets: [ipvs]}", "'ipvs' is no target"),
+            ("http: {rates: [fast]}", "'fast' is no rate"),
+            ("http: {rates: [0]}", "'0' is no rate"),
+            ("http: {rates: [5, 5]}", "two profiles have the name"),
+            ("http: {path: x}", "spec.http.path: 'x' is no path"),
+            ("http: {connections: [1], threads: [2]}", "1 are less than one for each of the 2 threads"),
+            ("http: {connections: [2], backends: [4]}", "do not reach each of 4 backends"),
+            ("http: {}, streams: {}", "spec.streams: given beside spec.http"),
+            ("http: {}, traffic: {}", "spec.traffic: given beside spec.http"),
+            ("http: {}, trial: {direction: bidirectional}", "spec.trial.direction"),
+            ("http: {}, platform: kubernetes", "spec.platform: kubernetes"),
+        ] {
+            let problem = parse(spec).unwrap_err();
+            assert!(problem.contains(part), "{spec}: {problem}");
+        }
+        let unsafe_rate = parse("http: {rates: [max]}, safety: {maxRate: 1mbps}").unwrap();
+        assert!(HttpPlan::of(&unsafe_rate, None).unwrap_err().to_string().contains("has no bound"));
+        let unsafe_rate = parse("http: {rates: [1000]}, safety: {maxRate: 1mbps}").unwrap();
+        assert!(HttpPlan::of(&unsafe_rate, None).unwrap_err().to_string().contains("exceeds the ceiling"));
+    }
+}

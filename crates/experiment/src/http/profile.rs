@@ -1,0 +1,181 @@
+//! Profiles of HTTP load: the places of the matrix in `spec.http`. Pure.
+
+use linerate_wire::http::Arrivals;
+use serde::{Deserialize, Serialize};
+use serde_saphyr::{Location, Spanned};
+
+use super::section::{ArrivalKind, HttpSection, RequestRate};
+use super::target::HttpTarget;
+
+/// Load of a trial: all of its clients together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HttpProfile {
+    /// Its name, under which results are filed, such as `direct_4_backends_64_connections_max`.
+    pub name: String,
+    /// What requests are sent to.
+    pub target: HttpTarget,
+    /// Backends behind it; 0 for a URL, whose servers are the user's.
+    pub backends: u32,
+    /// Clients.
+    pub clients: u32,
+    /// Connections of all clients.
+    pub connections: u32,
+    /// Threads of each client.
+    pub threads: u32,
+    /// When all clients together send.
+    pub arrivals: Arrivals,
+    /// Path of the requests.
+    pub path: String,
+    /// False: each request has a connection of its own.
+    pub keep_alive: bool,
+    /// Time for an answer in milliseconds.
+    pub timeout_ms: u32,
+    /// Time of sending in milliseconds.
+    pub duration_ms: u64,
+    /// Answers of each backend in a row before the trial begins.
+    pub gate_times: u32,
+    /// Longest wait for them in milliseconds.
+    pub gate_limit_ms: u32,
+}
+
+type Wrong = (Location, String);
+
+impl HttpSection {
+    /// The profiles of the matrix, in the order target, connections, threads, rate, backends, each for `duration_ms`.
+    ///
+    /// # Errors
+    /// The first value that clients cannot have.
+    pub(crate) fn profiles(&self, duration_ms: u64) -> Result<Vec<HttpProfile>, Wrong> {
+        let targets = not_empty("targets", &self.targets)?;
+        let backends = not_empty("backends", &self.backends)?;
+        let connections = not_empty("connections", &self.connections)?;
+        let threads = self.threads.as_ref().map(|threads| not_empty("threads", threads)).transpose()?;
+        let rates = not_empty("rates", &self.rates)?;
+        let slash = self.path.starts_with('/') && self.path.bytes().all(|byte| byte.is_ascii_graphic());
+        if !slash {
+            let problem = format!(
+                "spec.http.path: '{}' is no path; begin it with a slash, and use visible ASCII without spaces",
+                self.path
+            );
+            return Err((Location::UNKNOWN, problem));
+        }
+        let threads: Vec<Option<u32>> = match threads {
+            Some(list) => list.iter().map(|threads| Some(threads.get_u32())).collect(),
+            None => vec![None],
+        };
+        let mut profiles = Vec::new();
+        for target in targets {
+            let numbers: Vec<u32> = match target.has_backends() {
+                true => backends.iter().map(|number| number.get_u32()).collect(),
+                false => vec![0],
+            };
+            for connections in connections {
+                for threads in &threads {
+                    for rate in rates {
+                        for backends in &numbers {
+                            let place = (*backends, connections.get_u32(), *threads, *rate);
+                            profiles.push(self.profile(target, place, duration_ms)?);
+                        }
+                    }
+                }
+            }
+        }
+        let mut names = std::collections::BTreeSet::new();
+        if let Some(twice) = profiles.iter().find(|profile| !names.insert(&profile.name)) {
+            let problem = format!(
+                "spec.http: two profiles have the name {}, and results are filed under it; remove a value that stands twice",
+                twice.name
+            );
+            return Err((Location::UNKNOWN, problem));
+        }
+        Ok(profiles)
+    }
+
+    fn profile(
+        &self,
+        target: &HttpTarget,
+        (backends, connections, threads, rate): (u32, u32, Option<u32>, RequestRate),
+        duration_ms: u64,
+    ) -> Result<HttpProfile, Wrong> {
+        let clients = self.clients.get_u32();
+        let each = threads.unwrap_or(1);
+        let least = clients * each;
+        if connections < least {
+            let problem = format!(
+                "spec.http.connections: {connections} are less than one for each of the {each} threads of {clients} clients; give at least {least}, \
+                 or lower spec.http.threads"
+            );
+            return Err((self.connections.referenced, problem));
+        }
+        if *target == HttpTarget::Direct && connections / clients < backends {
+            let problem = format!(
+                "spec.http.connections: {connections} of {clients} clients do not reach each of {backends} backends; give at least {}",
+                clients * backends
+            );
+            return Err((self.connections.referenced, problem));
+        }
+        let mut name = target.label();
+        if target.has_backends() {
+            name.push_str(&format!("_{backends}_backends"));
+        }
+        name.push_str(&format!("_{connections}_connections"));
+        if let Some(threads) = threads {
+            name.push_str(&format!("_{threads}_threads"));
+        }
+        let arrivals = match (rate, self.arrivals) {
+            (RequestRate::Max, _) => Arrivals::Closed,
+            (RequestRate::PerSecond(rate), ArrivalKind::Constant) => Arrivals::Constant(rate),
+            (RequestRate::PerSecond(rate), ArrivalKind::Poisson) => Arrivals::Poisson(rate),
+        };
+        name.push_str(&match arrivals {
+            Arrivals::Closed => "_max".to_owned(),
+            Arrivals::Constant(rate) => format!("_{rate}_per_s"),
+            Arrivals::Poisson(rate) => format!("_{rate}_per_s_poisson"),
+        });
+        let path = match target {
+            HttpTarget::Url(url) => url.path().to_owned(),
+            _ => self.path.clone(),
+        };
+        Ok(HttpProfile {
+            name,
+            target: target.clone(),
+            backends,
+            clients,
+            connections,
+            threads: each,
+            arrivals,
+            path,
+            keep_alive: self.keep_alive,
+            timeout_ms: self.timeout.millis_u32(),
+            duration_ms,
+            gate_times: self.gate.times.get_u32(),
+            gate_limit_ms: self.gate.timeout.millis_u32(),
+        })
+    }
+}
+
+impl HttpProfile {
+    /// Connections of each client: they share those of the trial evenly.
+    pub fn connections_of(&self, client: u32) -> u32 {
+        self.connections / self.clients + u32::from(client < self.connections % self.clients)
+    }
+
+    /// When each client sends.
+    pub fn arrivals_of_each(&self) -> Arrivals {
+        let share = |rate: f64| rate / f64::from(self.clients);
+        match self.arrivals {
+            Arrivals::Closed => Arrivals::Closed,
+            Arrivals::Constant(rate) => Arrivals::Constant(share(rate)),
+            Arrivals::Poisson(rate) => Arrivals::Poisson(share(rate)),
+        }
+    }
+
+    /// The rate as in a document.
+    pub fn rate(&self) -> RequestRate {
+        self.arrivals.per_second().map_or(RequestRate::Max, RequestRate::PerSecond)
+    }
+}
+
+fn not_empty<'d, T>(field: &str, list: &'d Spanned<Vec<T>>) -> Result<&'d Vec<T>, Wrong> {
+    crate::not_empty(&format!("spec.http.{field}"), list)
+}

@@ -1,0 +1,196 @@
+//! What requests are sent to: backends, a balancer in front of them, or a URL of the user's.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What requests are sent to: `direct`, `nftables-random`, `nftables-inc`, `haproxy`, or a URL such as
+/// `http://192.0.2.1:8080/`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub enum HttpTarget {
+    /// The backends themselves: connections are dealt out over their addresses.
+    Direct,
+    /// DNAT of nftables, which gives each new connection to a random backend.
+    NftablesRandom,
+    /// DNAT of nftables, which gives new connections to the backends in turn.
+    NftablesInc,
+    /// haproxy, which gives each request to the next backend.
+    Haproxy,
+    /// Servers or a balancer that the user runs.
+    Url(Url),
+}
+
+/// An `http` URL.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Url {
+    /// Host and port as written.
+    host: String,
+    /// Port; 80 by default.
+    port: u16,
+    /// Path, which begins with a slash.
+    path: String,
+}
+
+impl HttpTarget {
+    /// True when backends are started for it.
+    pub fn has_backends(&self) -> bool {
+        !matches!(self, HttpTarget::Url(_))
+    }
+
+    /// True when it is a balancer in the kernel, which needs network namespaces.
+    pub fn needs_namespaces(&self) -> bool {
+        matches!(self, HttpTarget::NftablesRandom | HttpTarget::NftablesInc)
+    }
+
+    /// True when a balancer stands before the backends.
+    pub fn is_balancer(&self) -> bool {
+        !matches!(self, HttpTarget::Direct)
+    }
+
+    /// The target in a name of a profile.
+    pub fn label(&self) -> String {
+        match self {
+            HttpTarget::Url(url) => {
+                let plain = |one: char| if one.is_ascii_alphanumeric() || one == '.' { one } else { '-' };
+                let path = url.path.trim_matches('/');
+                let text =
+                    if path.is_empty() { url.authority() } else { format!("{}-{path}", url.authority()) };
+                text.chars().map(plain).collect()
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for HttpTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HttpTarget::Direct => f.write_str("direct"),
+            HttpTarget::NftablesRandom => f.write_str("nftables-random"),
+            HttpTarget::NftablesInc => f.write_str("nftables-inc"),
+            HttpTarget::Haproxy => f.write_str("haproxy"),
+            HttpTarget::Url(url) => url.fmt(f),
+        }
+    }
+}
+
+impl TryFrom<String> for HttpTarget {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        Ok(match text.as_str() {
+            "direct" => Self::Direct,
+            "nftables" | "nftables-random" => Self::NftablesRandom,
+            "nftables-inc" => Self::NftablesInc,
+            "haproxy" => Self::Haproxy,
+            url if url.contains("://") => Self::Url(Url::parse(url)?),
+            _ => {
+                return Err(format!(
+                    "'{text}' is no target; give direct, nftables-random, nftables-inc, haproxy, or a URL such as http://192.0.2.1:8080/"
+                ));
+            }
+        })
+    }
+}
+
+impl From<HttpTarget> for String {
+    fn from(target: HttpTarget) -> String {
+        target.to_string()
+    }
+}
+
+impl Url {
+    fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| Err(format!("'{text}' is no target: {why}; write http://HOST:PORT/PATH"));
+        let Some(rest) = text.strip_prefix("http://") else {
+            return wrong("only http URLs can be measured");
+        };
+        let (authority, path) = match rest.find('/') {
+            Some(at) => rest.split_at(at),
+            None => (rest, "/"),
+        };
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => match port.parse() {
+                Ok(port) if port > 0 => (host, port),
+                _ => return wrong("its port is not a number from 1 to 65535"),
+            },
+            _ => (authority, 80),
+        };
+        let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@');
+        if host.is_empty() || !plain(host) || !plain(path) || path.contains('#') {
+            return wrong("it has no host, or characters that cannot stand in a request");
+        }
+        Ok(Self { host: host.to_owned(), port, path: path.to_owned() })
+    }
+
+    /// Name or address of the host, without brackets.
+    pub fn host(&self) -> &str {
+        self.host.trim_matches(['[', ']'])
+    }
+
+    /// Port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Path of the request.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The address, when the host is one; names have addresses only where they are resolved.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.host().parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, self.port))
+    }
+
+    /// Value of the header `Host`.
+    pub fn authority(&self) -> String {
+        match self.port {
+            80 => self.host.clone(),
+            port => format!("{}:{port}", self.host),
+        }
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority(), self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_and_named() {
+        for (text, shown, label) in [
+            ("direct", "direct", "direct"),
+            ("nftables", "nftables-random", "nftables-random"),
+            ("http://10.254.0.10", "http://10.254.0.10/", "10.254.0.10"),
+            ("http://192.168.0.111:8888/", "http://192.168.0.111:8888/", "192.168.0.111-8888"),
+            ("http://[fd00::1]:81/a/b", "http://[fd00::1]:81/a/b", "-fd00--1--81-a-b"),
+            ("http://web:80/x", "http://web/x", "web-x"),
+        ] {
+            let target = HttpTarget::try_from(text.to_owned()).unwrap();
+            assert_eq!((target.to_string().as_str(), target.label().as_str()), (shown, label), "{text}");
+        }
+        let HttpTarget::Url(url) = HttpTarget::try_from("http://[fd00::1]:81/".to_owned()).unwrap() else {
+            panic!("no URL");
+        };
+        assert_eq!(url.address(), Some("[fd00::1]:81".parse().unwrap()));
+    }
+
+    #[test]
+    fn other_texts_are_refused_with_a_remedy() {
+        for text in
+            ["ipvs", "https://a/", "http://", "http://a:0/", "http://a:x/", "http://u@h/", "http://a/ b"]
+        {
+            let problem = HttpTarget::try_from(text.to_owned()).unwrap_err();
+            assert!(problem.contains(text) && problem.contains("http://"), "{problem}");
+        }
+    }
+}
