@@ -48,10 +48,14 @@ fn of_unit(unit: Unit, value: f64) -> String {
             StreamsUnit::Share => format!("{:.4}", 100.0 * value),
             StreamsUnit::Nanoseconds => format!("{:.1}", value / 1e3),
             StreamsUnit::SecondsPerGigabit => format!("{value:.4}"),
-            StreamsUnit::Microseconds | StreamsUnit::Seconds => format!("{value:.1}"),
-            StreamsUnit::Number | StreamsUnit::Bytes | StreamsUnit::Datagrams | StreamsUnit::Segments => {
-                format!("{value:.1}").trim_end_matches(".0").to_owned()
+            StreamsUnit::Microseconds | StreamsUnit::Seconds | StreamsUnit::RequestsPerSecond => {
+                format!("{value:.1}")
             }
+            StreamsUnit::Number
+            | StreamsUnit::Bytes
+            | StreamsUnit::Datagrams
+            | StreamsUnit::Segments
+            | StreamsUnit::Requests => format!("{value:.1}").trim_end_matches(".0").to_owned(),
         },
     }
 }
@@ -69,6 +73,8 @@ fn unit(unit: Unit) -> &'static str {
             StreamsUnit::Bytes => "B",
             StreamsUnit::Datagrams => "datagrams",
             StreamsUnit::Segments => "segments",
+            StreamsUnit::Requests => "requests",
+            StreamsUnit::RequestsPerSecond => "1/s",
             StreamsUnit::Number => "",
         },
     }

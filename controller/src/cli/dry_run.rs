@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use super::output::{print, say, width};
-use super::{RunArgs, run, streams, table};
+use super::{RunArgs, http, run, streams, table};
 use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
+use linerate_experiment::http::HttpPlan;
 use linerate_experiment::plan::view;
 use linerate_experiment::strategy::Strategy;
 use linerate_experiment::streams::StreamsPlan;
@@ -19,6 +20,9 @@ pub(super) fn dry_run(args: &RunArgs) -> anyhow::Result<()> {
     let strategy = strategy.as_ref();
     if let Some(plan) = StreamsPlan::of(&experiment, args.filter.as_deref())? {
         return streams::dry_run(args, &experiment, &plan);
+    }
+    if let Some(plan) = HttpPlan::of(&experiment, args.filter.as_deref())? {
+        return http::dry_run(args, &experiment, &plan);
     }
     match experiment.platform() {
         PlatformKind::Local => local(args, &experiment, strategy),

@@ -5,6 +5,7 @@ mod comparison_table;
 mod config;
 mod dry_run;
 mod grid;
+mod http;
 mod interrupt;
 mod measure_self;
 mod metrics;

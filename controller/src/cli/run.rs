@@ -8,9 +8,10 @@ use tokio::sync::watch;
 use super::interrupt::Signals;
 use super::output::{print, say, width};
 use super::results::say_left_out;
-use super::{Ending, RunArgs, metrics, progress, streams, table};
+use super::{Ending, RunArgs, http, metrics, progress, streams, table};
 use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
+use linerate_experiment::http::HttpPlan;
 use linerate_experiment::strategy::{Strategy, strategy};
 use linerate_experiment::streams::StreamsPlan;
 use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform, remove_rest};
@@ -56,6 +57,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
         let listener = args.metrics.listen().await?;
         if let Some(plan) = StreamsPlan::of(&experiment, args.filter.as_deref())? {
             return streams::run(args, &experiment, &plan, listener).await;
+        }
+        if let Some(plan) = HttpPlan::of(&experiment, args.filter.as_deref())? {
+            return http::run(args, &experiment, &plan, listener).await;
         }
         let earlier = match earlier(args, &experiment, strategy)? {
             Begun::Complete(ending) => return Ok(ending),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::grid::Grid;
 use super::words::{figure, microseconds, missed_load, mpps};
-use super::{search_table, streams};
+use super::{http, search_table, streams};
 use crate::profile::headers::HeaderRow;
 use crate::profile::library::Entry;
 use linerate_experiment::direction::Direction;
@@ -28,6 +28,9 @@ pub(super) fn count(number: usize, thing: &str) -> String {
 
 /// Trials and failures of an experiment, on a terminal of that `width`.
 pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
+    if http::is_of_http(summary) {
+        return http::trials(summary, width);
+    }
     if streams::is_of_streams(summary) {
         return streams::trials(summary, width);
     }
@@ -242,7 +245,7 @@ pub(super) fn experiments(listed: &[Listed], width: Option<usize>) -> String {
                 experiment.started_at.clone(),
                 experiment.name.clone(),
                 experiment.platform.clone(),
-                (trials.len() + summary.streams.len()).to_string(),
+                (trials.len() + summary.streams.len() + summary.http.len()).to_string(),
                 planned(summary),
                 lost(summary),
                 verdicts(summary),
@@ -270,7 +273,7 @@ fn planned(summary: &Summary) -> String {
     if has_searches(summary) {
         return "-".to_owned();
     }
-    // A trial of streams has one result of all connections.
+    // A trial of streams or HTTP has one result of all agents.
     let results = if streams::is_of_streams(summary) { 1 } else { experiment.pairs };
     experiment.planned_trials.saturating_mul(results).to_string()
 }

@@ -76,7 +76,12 @@ fn assert_events(lines: &str, summary: &Summary) {
     for line in lines.lines() {
         assert_valid(SchemaOf::Event, &serde_json::from_str(line).unwrap());
         match serde_json::from_str(line).unwrap() {
-            Event::Phase(_) | Event::Search(_) | Event::StreamsSample(_) | Event::StreamsTrial(_) => {}
+            Event::Phase(_)
+            | Event::Search(_)
+            | Event::StreamsSample(_)
+            | Event::StreamsTrial(_)
+            | Event::HttpSample(_)
+            | Event::HttpTrial(_) => {}
             Event::Sample(reading) => samples.push(*reading),
             Event::Trial(trial) => {
                 let theirs = std::mem::take(&mut samples);

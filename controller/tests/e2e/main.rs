@@ -12,6 +12,7 @@ mod ceilings;
 mod directions;
 mod exports;
 mod foreign_results;
+mod http;
 mod local_run;
 mod measure_self;
 mod metrics;

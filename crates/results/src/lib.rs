@@ -10,6 +10,7 @@ pub mod figures;
 pub mod fixtures;
 pub mod host;
 pub mod housekeeping;
+pub mod http;
 pub mod planned;
 pub mod search;
 pub mod self_measurement;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use linerate_experiment::search::{SearchPurpose, SearchState};
+use linerate_results::http::HttpTrialSummary;
 use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::summary::{TrialFailure, TrialSummary};
 use linerate_search::classify::{LoadClass, classify};
@@ -24,6 +25,12 @@ pub enum Event {
     /// A trial of streams has ended with a result: an entry of the summary's `streams`.
     #[serde(rename = "streams-trial")]
     StreamsTrial(Box<StreamsTrialSummary>),
+    /// How a trial of HTTP goes.
+    #[serde(rename = "http-sample")]
+    HttpSample(Box<HttpReading>),
+    /// A trial of HTTP has ended with a result: an entry of the summary's `http`.
+    #[serde(rename = "http-trial")]
+    HttpTrial(Box<HttpTrialSummary>),
     /// How far a rate search has come, after each of its trials.
     Search(Box<SearchProgress>),
     /// A trial could not be finished on one pair: an entry of the summary's `failures`.
@@ -117,6 +124,33 @@ pub struct StreamsReading {
     pub retransmits: Option<u64>,
     /// UDP datagrams missing before the last one received of each stream; null for TCP.
     pub missing_datagrams: Option<u64>,
+}
+
+/// How a trial of HTTP goes, all clients together, from the latest samples. Counters are cumulative over the trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HttpReading {
+    /// Which trial of the plan, from 1.
+    pub number: usize,
+    /// Trials of the plan.
+    pub planned_trials: usize,
+    /// Name of the profile.
+    pub profile: String,
+    /// Which time the profile is run.
+    pub repeat: u32,
+    /// Seconds since sending began, on the controller's clock.
+    pub at_s: f64,
+    /// Requests answered per second since the reading before; null before two readings.
+    pub requests_per_s: Option<f64>,
+    /// Requests that were due.
+    pub intended_requests: u64,
+    /// Requests given to a connection.
+    pub sent_requests: u64,
+    /// Requests that were due and never sent.
+    pub skipped_requests: u64,
+    /// Requests with a whole answer.
+    pub answered_requests: u64,
+    /// Requests that failed.
+    pub failed_requests: u64,
 }
 
 /// How far a rate search has come. Loads in packets per second of each sender in each direction.

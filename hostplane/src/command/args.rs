@@ -333,6 +333,12 @@ pub(super) struct AgentArgs {
     /// Address at which streams of other agents arrive, TCP and UDP; port 0 takes a free one; may be repeated
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',', default_value = "127.0.0.1:22023")]
     pub(super) streams: Vec<ListenAddress>,
+    /// Answer HTTP requests at ADDRESS with this agent's name, from the start on, and count them in trials; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) http: Option<SocketAddr>,
+    /// The name in answers to HTTP requests [default: the host's name]
+    #[arg(long, value_name = "NAME", requires = "http")]
+    pub(super) http_name: Option<String>,
     #[command(flatten)]
     pub(super) token: TokenArgs,
     /// Senders stop when their controller is gone for longer; a trial may bring its own time

@@ -24,6 +24,7 @@ use super::output::Failure;
 use crate::client::{Family, Request};
 use crate::engine::EngineConfig;
 use crate::exchange::ExchangeKind;
+use crate::http::backend::BackendConfig;
 use crate::server::Config;
 use crate::spec::Directions;
 use crate::spec::TrialSpec;
@@ -121,6 +122,7 @@ fn agent(args: &AgentArgs) -> Result<Ready, Failure> {
         listen: args.streams.iter().map(|address| address.0).collect(),
         cpus: args.cpus.clone(),
         ceilings: args.safety.resolve()?,
+        backend: args.http.map(|address| BackendConfig::new(vec![address], args.http_name())),
     };
     let config = AgentConfig {
         listen: args.listen,
@@ -267,6 +269,17 @@ pub(super) fn milliseconds(option: &str, time: Duration) -> Result<u64, Failure>
         return Err(Failure::usage(format!("{option} must be at least 1ms")));
     }
     Ok(ms)
+}
+
+impl AgentArgs {
+    /// The name in answers to HTTP requests.
+    fn http_name(&self) -> String {
+        let host = || {
+            let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+            name.map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+        };
+        self.http_name.clone().unwrap_or_else(host)
+    }
 }
 
 impl TokenArgs {

@@ -3,14 +3,15 @@
 use std::fs;
 use std::net::SocketAddr;
 
+use linerate_wire::http::HttpDoor;
 use linerate_wire::streams::{Interface, StreamsEngine};
 use rustix::process::{Resource, getrlimit};
 
 use crate::streams::pool::allowed_cpus;
 use crate::sys::interfaces::addresses;
 
-/// The engine with these addresses and so many workers.
-pub(super) fn describe(listen: &[SocketAddr], workers: usize) -> StreamsEngine {
+/// The engine with these addresses and so many workers; `http` is where it answers requests.
+pub(super) fn describe(listen: &[SocketAddr], workers: usize, http: Option<HttpDoor>) -> StreamsEngine {
     StreamsEngine {
         listen: listen.to_vec(),
         workers: workers as u32,
@@ -18,7 +19,7 @@ pub(super) fn describe(listen: &[SocketAddr], workers: usize) -> StreamsEngine {
         congestion: line("/proc/sys/net/ipv4/tcp_congestion_control"),
         interfaces: interfaces(),
         descriptors: getrlimit(Resource::Nofile).current,
-        http: None,
+        http,
     }
 }
 

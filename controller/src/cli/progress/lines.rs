@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use super::pace::Pace;
 use super::{
-    MOST_PAIRS, View, failure_line, hidden, phrase, result_line, search_line, streams_phrase,
-    streams_result_line,
+    MOST_PAIRS, View, failure_line, hidden, http_phrase, http_result_line, phrase, result_line, search_line,
+    streams_phrase, streams_result_line,
 };
 use crate::cli::output::{print, say};
 use linerate_experiment::plan::Trial;
+use linerate_results::http::HttpTrialSummary;
 use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::summary::{TrialFailure, TrialSummary};
-use linerate_runner::events::{Event, Phase, Reading, SearchProgress, StreamsReading};
+use linerate_runner::events::{Event, HttpReading, Phase, Reading, SearchProgress, StreamsReading};
 use linerate_runner::run::observer::WatchedPath;
 
 /// Prints text lines, about one per second and pair.
@@ -63,6 +64,16 @@ impl View for Lines {
         say(&streams_result_line(title, result));
     }
 
+    fn http_reading(&mut self, title: &str, reading: &HttpReading) {
+        if self.paces.entry(String::new()).or_default().is_due(Instant::now()) {
+            say(&format!("{title} {:.1} s: {}", reading.at_s, http_phrase(reading)));
+        }
+    }
+
+    fn http_ended(&mut self, title: &str, result: &HttpTrialSummary) {
+        say(&http_result_line(title, result));
+    }
+
     fn search_advanced(&mut self, progress: &SearchProgress) {
         say(&search_line(progress));
     }
@@ -106,6 +117,14 @@ impl View for JsonLines {
 
     fn streams_ended(&mut self, _: &str, result: &StreamsTrialSummary) {
         Self::tell(&Event::StreamsTrial(Box::new(result.clone())));
+    }
+
+    fn http_reading(&mut self, _: &str, reading: &HttpReading) {
+        Self::tell(&Event::HttpSample(Box::new(reading.clone())));
+    }
+
+    fn http_ended(&mut self, _: &str, result: &HttpTrialSummary) {
+        Self::tell(&Event::HttpTrial(Box::new(result.clone())));
     }
 
     fn search_advanced(&mut self, progress: &SearchProgress) {

@@ -17,12 +17,14 @@ use self::lines::{JsonLines, Lines};
 use self::readings::Readings;
 use self::screen::Screen;
 use super::words::{microseconds, missed_load, mpps};
+use linerate_experiment::http::HttpTrial;
 use linerate_experiment::plan::Trial;
 use linerate_experiment::search::SearchState;
 use linerate_experiment::streams::{Connection, StreamsTrial};
+use linerate_results::http::HttpTrialSummary;
 use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::summary::{TrialFailure, TrialSummary};
-use linerate_runner::events::{BenchmarkProgress, Reading, SearchProgress, StreamsReading};
+use linerate_runner::events::{BenchmarkProgress, HttpReading, Reading, SearchProgress, StreamsReading};
 use linerate_runner::run::observer::{NoObserver, Observer, WatchedPath};
 use linerate_search::classify::LoadClass;
 
@@ -45,6 +47,8 @@ trait View {
     fn search_advanced(&mut self, progress: &SearchProgress);
     fn streams_reading(&mut self, title: &str, reading: &StreamsReading);
     fn streams_ended(&mut self, title: &str, result: &StreamsTrialSummary);
+    fn http_reading(&mut self, title: &str, reading: &HttpReading);
+    fn http_ended(&mut self, title: &str, result: &HttpTrialSummary);
     fn end(&mut self) {}
 }
 
@@ -142,6 +146,21 @@ impl Observer for Progress {
         self.0.borrow_mut().show(|view, title| view.streams_ended(title, result));
     }
 
+    fn http_trial_began(&self, trial: &HttpTrial, of: usize) {
+        let mut state = self.0.borrow_mut();
+        state.title = format!("[{}/{of}] {}", trial.number, trial.directory());
+        let text = format!("{}: probing {}", state.title, trial.profile.target);
+        state.show(|view, _| view.phase(&text));
+    }
+
+    fn http_reading(&self, reading: &HttpReading) {
+        self.0.borrow_mut().show(|view, title| view.http_reading(title, reading));
+    }
+
+    fn http_trial_ended(&self, result: &HttpTrialSummary) {
+        self.0.borrow_mut().show(|view, title| view.http_ended(title, result));
+    }
+
     fn search_advanced(&self, state: &SearchState) {
         let progress = SearchProgress::of(state);
         self.0.borrow_mut().show(|view, _| view.search_advanced(&progress));
@@ -207,6 +226,30 @@ fn streams_result_line(title: &str, result: &StreamsTrialSummary) -> String {
         result.connections,
         rate(result.offered_bps),
         rate(result.received_bps),
+        result.verdict.kind
+    )
+}
+
+/// A reading of HTTP as a phrase.
+fn http_phrase(reading: &HttpReading) -> String {
+    format!(
+        "{} requests/s; {} sent, {} answered, {} failed, {} skipped",
+        reading.requests_per_s.map_or("-".to_owned(), |rate| format!("{rate:.0}")),
+        reading.sent_requests,
+        reading.answered_requests,
+        reading.failed_requests,
+        reading.skipped_requests,
+    )
+}
+
+fn http_result_line(title: &str, result: &HttpTrialSummary) -> String {
+    let whole = if result.complete { "" } else { ", not complete" };
+    let p99 = result.latency_ns().map_or("-".to_owned(), |latency| microseconds(latency.p99 as f64));
+    format!(
+        "{title}: {} requests/s, p99 {p99} µs, {} failed, {} skipped, {}{whole}",
+        result.requests_per_s.map_or("-".to_owned(), |rate| format!("{rate:.0}")),
+        result.requests.failures(),
+        result.requests.skipped,
         result.verdict.kind
     )
 }

@@ -9,13 +9,14 @@ use linerate_logging::terminal::{escaped, escaped_line};
 
 use super::pace::Pace;
 use super::{
-    MOST_PAIRS, View, failure_line, hidden, phrase, result_line, search_line, streams_phrase,
-    streams_result_line,
+    MOST_PAIRS, View, failure_line, hidden, http_phrase, http_result_line, phrase, result_line, search_line,
+    streams_phrase, streams_result_line,
 };
 use linerate_experiment::plan::Trial;
+use linerate_results::http::HttpTrialSummary;
 use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::summary::{TrialFailure, TrialSummary};
-use linerate_runner::events::{Reading, SearchProgress, StreamsReading};
+use linerate_runner::events::{HttpReading, Reading, SearchProgress, StreamsReading};
 use linerate_runner::run::observer::WatchedPath;
 
 /// Time between updates of the view.
@@ -120,6 +121,17 @@ impl View for Screen {
 
     fn streams_ended(&mut self, title: &str, result: &StreamsTrialSummary) {
         self.say(&streams_result_line(title, result));
+    }
+
+    fn http_reading(&mut self, title: &str, reading: &HttpReading) {
+        self.bar.set_length(reading.planned_trials as u64 * STEPS);
+        self.bar.set_position((reading.number as u64).saturating_sub(1) * STEPS);
+        self.bar.set_prefix(escaped_line(title));
+        self.bar.set_message(format!("{:.1} s: {}", reading.at_s, http_phrase(reading)));
+    }
+
+    fn http_ended(&mut self, title: &str, result: &HttpTrialSummary) {
+        self.say(&http_result_line(title, result));
     }
 
     fn search_advanced(&mut self, progress: &SearchProgress) {

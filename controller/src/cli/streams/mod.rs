@@ -9,7 +9,7 @@ use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform, manifests};
 use linerate_metrics::Listener;
 use linerate_results::summary::Summary;
 use linerate_runner::platform::binary::HOSTPLANE;
-use linerate_runner::platform::local_streams::{LocalStreams, LocalStreamsPlan};
+use linerate_runner::platform::local_kernel::{LocalKernel, LocalKernelPlan};
 use linerate_runner::platform::{Platform, PlatformError};
 use linerate_runner::run::streams::{StreamsJob, end_streams, run_streams};
 use serde_json::json;
@@ -40,11 +40,11 @@ pub(super) async fn run(
     };
     match experiment.platform() {
         PlatformKind::Local => {
-            let local = LocalStreamsPlan::new(experiment)?;
+            let local = LocalKernelPlan::new(experiment)?;
             let program = HOSTPLANE.find(args.hostplane.clone()).map_err(PlatformError::from)?;
             local.notes.iter().for_each(|note| args.note(note));
             let place = Place::of(earlier, args)?;
-            let platform = LocalStreams::new(local, program, place.store.directory().to_owned());
+            let platform = LocalKernel::new(local, program, place.store.directory().to_owned());
             measure(args, experiment, plan, &place, platform, listener).await
         }
         PlatformKind::Kubernetes if args.pods.is_some() => {
@@ -89,7 +89,7 @@ pub(super) fn dry_run(args: &RunArgs, experiment: &Experiment, plan: &StreamsPla
     if experiment.platform() == PlatformKind::Kubernetes {
         return runtime()?.block_on(dry_run_of_pods(args, experiment, plan));
     }
-    let local = LocalStreamsPlan::new(experiment)?;
+    let local = LocalKernelPlan::new(experiment)?;
     let program = match HOSTPLANE.find(args.hostplane.clone()) {
         Ok(path) => path.display().to_string(),
         Err(problem) => {

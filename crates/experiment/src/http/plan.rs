@@ -13,11 +13,6 @@ use crate::determinants::{TrialKey, TrialKeys};
 use crate::plan::{PlanError, START_AND_END, TRIAL_OVERHEAD};
 use crate::planned::{self, PlannedTrial, TrialProfile};
 
-/// Packets that a client sends for a request: the request, and an acknowledgement.
-const PACKETS_OF_A_REQUEST: f64 = 2.0;
-/// Their mean length in bytes, for ceilings.
-const PACKET_BYTES: f64 = 160.0;
-
 /// One run of a profile by all clients at the same time.
 pub type HttpTrial = PlannedTrial<HttpProfile>;
 
@@ -42,8 +37,8 @@ impl TrialProfile for HttpProfile {
     }
 
     fn check(&self, experiment: &Experiment) -> Result<(), PlanError> {
-        let packets_per_second = self.arrivals.per_second().map(|rate| rate * PACKETS_OF_A_REQUEST);
-        let load = PacketLoad { packets_per_second, packet_bytes: PACKET_BYTES };
+        let (packets_per_second, packet_bytes) = self.arrivals.packets();
+        let load = PacketLoad { packets_per_second, packet_bytes };
         let limit = Limit { duration_ms: Some(self.duration_ms), packets: None };
         let checked = experiment.ceilings().check_streams(&load, &limit, None);
         checked.map_err(|problem| PlanError::UnsafeStreams { profile: self.name.clone(), problem })

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use linerate_results::figures::table::{Compared, FIGURES, Figure, Unit as FrameUnit};
+use linerate_results::http::{HTTP_FIGURES, HttpTrialSummary};
 use linerate_results::streams::{Figure as NamedFigure, STREAMS_FIGURES, StreamsTrialSummary, StreamsUnit};
 use linerate_results::summary::{GoalSummary, TrialSummary};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -18,13 +19,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const OF_GOAL: &str = "_pps";
 
 type StreamsFigure = NamedFigure<StreamsTrialSummary>;
+type HttpFigure = NamedFigure<HttpTrialSummary>;
 
 /// Unit of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Of a figure of frames.
     Frames(FrameUnit),
-    /// Of a figure of streams.
+    /// Of a figure of streams or HTTP.
     Streams(StreamsUnit),
 }
 
@@ -43,6 +45,8 @@ pub enum Metric {
     /// A figure of a trial of streams, by its place among those figures. A figure that trials of frames have, too, is a
     /// [`Metric::Figure`].
     Streams(usize),
+    /// A figure of a trial of HTTP, by its place among those figures.
+    Http(usize),
     /// Conditional throughput of the search goal with this name.
     Goal(Arc<str>),
 }
@@ -81,17 +85,20 @@ const PLACES: [usize; COUNT] = {
     places
 };
 
-/// Every metric of trials, in the order of the figures: those of frames, then those of streams.
+/// Every metric of trials, in the order of the figures: those of frames, then those of streams, then those of HTTP.
 static METRICS: LazyLock<Vec<Metric>> = LazyLock::new(|| {
     let of_frames = |name: &str| PLACES.iter().any(|place| FIGURES[*place].name == name);
     let streams = STREAMS_FIGURES.iter().enumerate();
     let streams = streams.filter(|(_, one)| one.more_is_better.is_some() && !of_frames(one.name));
-    PLACES.map(Metric::Figure).into_iter().chain(streams.map(|(place, _)| Metric::Streams(place))).collect()
+    let http = HTTP_FIGURES.iter().enumerate().filter(|(_, one)| one.more_is_better.is_some());
+    let http = http.map(|(place, _)| Metric::Http(place));
+    let streams = streams.map(|(place, _)| Metric::Streams(place));
+    PLACES.map(Metric::Figure).into_iter().chain(streams).chain(http).collect()
 });
 
 impl Metric {
     /// Metrics of trials that are compared by default.
-    pub const DEFAULT: [Metric; 8] = [
+    pub const DEFAULT: [Metric; 11] = [
         Metric::named("received_pps"),
         Metric::named("lost_ratio"),
         Metric::named("latency_p99"),
@@ -100,6 +107,9 @@ impl Metric {
         Metric::of_streams("rtt_us"),
         Metric::of_streams("delay_p99_ns"),
         Metric::of_streams("cpu_s_per_gbit"),
+        Metric::of_http("requests_per_s"),
+        Metric::of_http("error_ratio"),
+        Metric::of_http("response_p99_ns"),
     ];
 
     /// The metric of trials with this name. For constants: a wrong name does not compile.
@@ -125,6 +135,19 @@ impl Metric {
         Self::Streams(place)
     }
 
+    /// The metric of trials of HTTP with this name, likewise.
+    ///
+    /// # Panics
+    /// Outside of constants, when no such figure is compared.
+    const fn of_http(name: &str) -> Self {
+        let mut place = 0;
+        while !is_same(HTTP_FIGURES[place].name, name) {
+            place += 1;
+        }
+        assert!(HTTP_FIGURES[place].more_is_better.is_some(), "this figure is not compared");
+        Self::Http(place)
+    }
+
     /// The metric with this name: that of a figure, or `NAME_pps` for the search goal NAME.
     pub fn parse(name: &str) -> Option<Self> {
         let figure = METRICS.iter().find(|metric| metric.to_string() == name);
@@ -138,7 +161,7 @@ impl Metric {
     pub fn figure(&self) -> Option<&'static Figure> {
         match self {
             Metric::Figure(place) => FIGURES.get(*place),
-            Metric::Streams(_) | Metric::Goal(_) => None,
+            Metric::Streams(_) | Metric::Http(_) | Metric::Goal(_) => None,
         }
     }
 
@@ -150,7 +173,15 @@ impl Metric {
                 let of_name = STREAMS_FIGURES.iter().find(|one| one.name == FIGURES[*place].name);
                 of_name.filter(|figure| figure.more_is_better.is_some())
             }
-            Metric::Goal(_) => None,
+            Metric::Http(_) | Metric::Goal(_) => None,
+        }
+    }
+
+    /// The figure of a trial of HTTP; `None` for other metrics.
+    pub(super) fn http_figure(&self) -> Option<&'static HttpFigure> {
+        match self {
+            Metric::Http(place) => HTTP_FIGURES.get(*place),
+            Metric::Figure(_) | Metric::Streams(_) | Metric::Goal(_) => None,
         }
     }
 
@@ -158,6 +189,7 @@ impl Metric {
     pub fn unit(&self) -> Unit {
         match self {
             Metric::Streams(place) => Unit::Streams(STREAMS_FIGURES[*place].unit),
+            Metric::Http(place) => Unit::Streams(HTTP_FIGURES[*place].unit),
             Metric::Figure(place) => Unit::Frames(FIGURES[*place].unit),
             Metric::Goal(_) => Unit::Frames(FrameUnit::PacketsPerSecond),
         }
@@ -166,6 +198,7 @@ impl Metric {
     fn help(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Metric::Streams(place) => STREAMS_FIGURES.get(*place).map(|one| (one.name, one.help)),
+            Metric::Http(place) => HTTP_FIGURES.get(*place).map(|one| (one.name, one.help)),
             Metric::Figure(place) => FIGURES.get(*place).map(|one| (one.name, one.help)),
             Metric::Goal(_) => None,
         }
@@ -175,6 +208,9 @@ impl Metric {
     pub fn more_is_better(&self) -> bool {
         if let Metric::Streams(place) = self {
             return STREAMS_FIGURES[*place].more_is_better == Some(true);
+        }
+        if let Some(figure) = self.http_figure() {
+            return figure.more_is_better == Some(true);
         }
         self.figure().is_none_or(|figure| figure.compared.is_some_and(|compared| compared.more_is_better))
     }
@@ -225,6 +261,7 @@ impl fmt::Display for Metric {
         match self {
             Metric::Figure(place) => f.write_str(FIGURES[*place].name),
             Metric::Streams(place) => f.write_str(STREAMS_FIGURES[*place].name),
+            Metric::Http(place) => f.write_str(HTTP_FIGURES[*place].name),
             Metric::Goal(goal) => write!(f, "{goal}{OF_GOAL}"),
         }
     }

@@ -7,6 +7,7 @@
 //! probability of any false alarm in the whole comparison at the stated level. Pure.
 
 mod decide;
+mod http;
 mod metric;
 mod pairing;
 mod searched;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::decide::Outcome;
 use self::decide::{Question, decide};
+pub(crate) use self::http::http_group;
 pub use self::metric::{Metric, Unit};
 use self::pairing::{Pairing, pair_up};
 use self::statistics::difference;
@@ -198,6 +200,7 @@ pub fn compare(a: &Summary, b: &Summary, settings: &Settings) -> Result<Comparis
     let mut pairing = pair_up(a, b, &settings.metrics);
     searched::pair_up(a, b, settings, &mut pairing);
     streams::pair_up(a, b, settings, &mut pairing);
+    http::pair_up(a, b, settings, &mut pairing);
     let Pairing { matched, unmatched, notes, left_out, is_irregular, is_missing } = pairing;
     if matched.is_empty() && !is_irregular {
         let (a, b) = (a.experiment.id.clone(), b.experiment.id.clone());

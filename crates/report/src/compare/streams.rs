@@ -34,6 +34,8 @@ fn measured(trial: &StreamsTrialSummary, figure: &Figure<StreamsTrialSummary>) -
         | StreamsUnit::Bytes
         | StreamsUnit::Datagrams
         | StreamsUnit::Segments
+        | StreamsUnit::Requests
+        | StreamsUnit::RequestsPerSecond
         | StreamsUnit::Microseconds
         | StreamsUnit::Nanoseconds => 1.0,
     };

@@ -4,6 +4,7 @@
 //! them, beside the trial's own file or below another directory.
 
 mod csv;
+mod http;
 mod logs;
 mod metadata;
 mod npz;
@@ -58,12 +59,14 @@ pub enum Format {
     K8sNetperf,
     /// Trials of streams as data of perfdash
     Perfdash,
+    /// Trials of HTTP as `"# of pods","Req/sec"`, a file for each target, load and repeat
+    PodsCsv,
     /// All formats
     All,
 }
 
 impl Format {
-    const EVERY: [Format; 10] = [
+    const EVERY: [Format; 11] = [
         Format::Npz,
         Format::Csv,
         Format::Metadata,
@@ -74,6 +77,7 @@ impl Format {
         Format::Iperf3Json,
         Format::K8sNetperf,
         Format::Perfdash,
+        Format::PodsCsv,
     ];
 }
 
@@ -218,10 +222,44 @@ fn each_file(
                     write(&format!("{directory}/{name}"), &bytes)?;
                 }
             }
-            streams_tables(recorded, format, write)
+            streams_tables(recorded, format, write)?;
+            http_tables(recorded, format, write)
+        }
+        Format::PodsCsv => {
+            for (path, table) in
+                http::by_backends(&recorded.summary).map_err(|error| form("requests by backends", &error))?
+            {
+                write(&path, &table)?;
+            }
+            Ok(())
         }
         Format::Summary | Format::All => Ok(()),
     }
+}
+
+/// Tables of trials of HTTP; none of other experiments.
+fn http_tables(
+    recorded: &Recorded,
+    format: Format,
+    write: &mut impl FnMut(&str, &[u8]) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    let summary = &recorded.summary;
+    if summary.http.is_empty() || format != Format::Csv {
+        return Ok(());
+    }
+    let form = |error: ::csv::Error| ExportError::Form {
+        what: "tables of HTTP",
+        id: summary.experiment.id.clone(),
+        reason: error.to_string(),
+    };
+    write(http::TRIALS_FILE, &http::trials(summary).map_err(form)?)?;
+    write(http::BACKENDS_FILE, &http::backends(summary).map_err(form)?)?;
+    for trial in &summary.http {
+        let directory = trial.trial.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let samples = http::samples(recorded, trial)?.map_err(form)?;
+        write(&format!("{directory}/{}", http::SAMPLES_FILE), &samples)?;
+    }
+    Ok(())
 }
 
 /// Tables of trials of streams; none of an experiment of frames.

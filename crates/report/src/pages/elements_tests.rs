@@ -22,6 +22,7 @@ fn source(trials: Vec<TrialSummary>) -> Source {
         records: BTreeMap::new(),
         environment: None,
         streams: Default::default(),
+        http: Default::default(),
         unread: vec![],
     }
 }

@@ -13,6 +13,7 @@ use linerate_results::store::report::TrialReport;
 use linerate_wire::report::LatencySummary;
 
 use super::model::Tone;
+use crate::http::Timeline;
 use crate::streams::StreamsDetail;
 use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::verdict::VerdictKind;
@@ -20,6 +21,8 @@ use linerate_wire::streams::StreamsLimit;
 
 /// Most trials that a report details; those with losses come first.
 pub const CLOSE_TRIALS: usize = 40;
+/// Most trials of HTTP whose requests are drawn over time.
+const MOST_TIMELINES: usize = 64;
 /// Most connections of all detailed trials of streams together; at least one trial is detailed.
 const CLOSE_CONNECTIONS: u64 = 20_000;
 
@@ -34,6 +37,8 @@ pub struct Source {
     pub environment: Option<Environment>,
     /// Details of trials of streams, by index in the summary's `streams`.
     pub streams: BTreeMap<usize, StreamsDetail>,
+    /// Requests over time of trials of HTTP, by index in the summary's `http`.
+    pub http: BTreeMap<usize, Timeline>,
     /// Why records and files could not be read.
     pub unread: Vec<String>,
 }
@@ -82,7 +87,14 @@ impl Source {
                 Err(error) => unread.push(error.to_string()),
             }
         }
-        Ok(Self { summary: recorded.summary, records, environment, streams, unread })
+        let mut http = BTreeMap::new();
+        for (index, trial) in recorded.summary.http.iter().enumerate().take(MOST_TIMELINES) {
+            match Timeline::load(&recorded, trial) {
+                Ok(timeline) => drop(http.insert(index, timeline)),
+                Err(error) => unread.push(error.to_string()),
+            }
+        }
+        Ok(Self { summary: recorded.summary, records, environment, streams, http, unread })
     }
 
     /// A recorded experiment without the records of its trials.
@@ -94,6 +106,7 @@ impl Source {
             summary: recorded.summary.clone(),
             records: BTreeMap::new(),
             streams: BTreeMap::new(),
+            http: BTreeMap::new(),
             environment: Environment::read(&recorded.directory)?,
             unread: Vec::new(),
         })

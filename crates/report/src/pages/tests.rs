@@ -31,6 +31,7 @@ fn source(trials: Vec<TrialSummary>) -> Source {
         records: BTreeMap::new(),
         environment: None,
         streams: Default::default(),
+        http: Default::default(),
         unread: vec![],
     }
 }

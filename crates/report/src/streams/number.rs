@@ -14,7 +14,10 @@ fn scale(unit: StreamsUnit) -> (f64, &'static str) {
         StreamsUnit::SecondsPerGigabit => (1.0, "s/Gbit"),
         StreamsUnit::Microseconds => (1.0, "µs"),
         StreamsUnit::Nanoseconds => (1e3, "µs"),
-        StreamsUnit::Number | StreamsUnit::Datagrams | StreamsUnit::Segments => (1.0, ""),
+        StreamsUnit::Number | StreamsUnit::Datagrams | StreamsUnit::Segments | StreamsUnit::Requests => {
+            (1.0, "")
+        }
+        StreamsUnit::RequestsPerSecond => (1.0, "1/s"),
     }
 }
 
@@ -24,9 +27,10 @@ pub(crate) fn of_unit(unit: StreamsUnit, value: f64) -> String {
     let rounded = |digits: i32| (scaled * 10f64.powi(digits)).round() / 10f64.powi(digits);
     match unit {
         StreamsUnit::Share => percent(value),
-        StreamsUnit::BitsPerSecond | StreamsUnit::Microseconds | StreamsUnit::Nanoseconds => {
-            short(rounded(3))
-        }
+        StreamsUnit::BitsPerSecond
+        | StreamsUnit::Microseconds
+        | StreamsUnit::Nanoseconds
+        | StreamsUnit::RequestsPerSecond => short(rounded(3)),
         _ => short(scaled),
     }
 }

@@ -205,6 +205,7 @@ impl Earlier {
             && let NextTrial::Run(trial) = strategy.next(&kept)
             && keep(&trial, &mut kept)
         {}
+        summary.http.retain(|result| result.is_complete() && is_whole_of_planned(&place, &sums, result));
         summary.streams.retain(|result| result.is_complete() && is_whole_of_planned(&place, &sums, result));
         let store = Store { directory, id, resumed: true, _lock: lock };
         Ok(Self { store, summary, sums })

@@ -1,6 +1,6 @@
 //! Distributions: a figure over the connections of a trial, and delays of several connections together.
 
-use linerate_wire::report::{Latency, LatencySummary};
+use linerate_wire::report::LatencySummary;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,18 +32,20 @@ impl Spread {
     }
 }
 
-/// Delays of several connections together; `None` when there are none. Percentiles are upper bounds of the
-/// histograms' buckets.
-pub(super) fn together<'l>(all: impl Iterator<Item = &'l Latency>) -> Option<LatencySummary> {
+/// Times of several connections together, each with its summary and histogram; `None` when there are none. Percentiles
+/// are upper bounds of the histograms' buckets.
+pub(crate) fn together<'l>(
+    all: impl Iterator<Item = (&'l LatencySummary, &'l [(u64, u64)])>,
+) -> Option<LatencySummary> {
     let mut buckets = std::collections::BTreeMap::<u64, u64>::new();
     let mut whole: Option<(u64, u64, u128)> = None;
-    for latency in all {
-        let count: u64 = latency.histogram.iter().map(|(_, count)| count).sum();
+    for (summary, histogram) in all {
+        let count: u64 = histogram.iter().map(|(_, count)| count).sum();
         if count == 0 {
             continue;
         }
-        latency.histogram.iter().for_each(|(bound, count)| *buckets.entry(*bound).or_default() += count);
-        let LatencySummary { min, max, mean, .. } = latency.summary;
+        histogram.iter().for_each(|(bound, count)| *buckets.entry(*bound).or_default() += count);
+        let LatencySummary { min, max, mean, .. } = *summary;
         let (least, most, sum) = whole.unwrap_or((min, max, 0));
         whole = Some((least.min(min), most.max(max), sum + u128::from(mean) * u128::from(count)));
     }
@@ -83,13 +85,11 @@ mod tests {
 
     #[test]
     fn delays_of_connections_are_added_up() {
-        let of = |min, max, mean, histogram: &[(u64, u64)]| Latency {
-            summary: LatencySummary { min, max, mean, ..LatencySummary::default() },
-            histogram: histogram.to_vec(),
-            ..Latency::default()
+        let of = |min, max, mean, histogram: &[(u64, u64)]| {
+            (LatencySummary { min, max, mean, ..LatencySummary::default() }, histogram.to_vec())
         };
         let two = [of(5, 10, 8, &[(10, 90)]), of(20, 100, 50, &[(30, 9), (100, 1)]), of(0, 0, 0, &[])];
-        let all = together(two.iter()).unwrap();
+        let all = together(two.iter().map(|(summary, histogram)| (summary, histogram.as_slice()))).unwrap();
         assert_eq!((all.min, all.p50, all.p99, all.max, all.mean), (5, 10, 30, 100, 12));
         assert_eq!(together(std::iter::empty()), None);
     }

@@ -47,15 +47,19 @@ pub enum StreamsUnit {
     Microseconds,
     /// Nanoseconds.
     Nanoseconds,
+    /// Requests.
+    Requests,
+    /// Requests per second.
+    RequestsPerSecond,
 }
 
 impl<T> Figure<T> {
-    const fn more_is_better(mut self) -> Self {
+    pub(crate) const fn more_is_better(mut self) -> Self {
         self.more_is_better = Some(true);
         self
     }
 
-    const fn less_is_better(mut self) -> Self {
+    pub(crate) const fn less_is_better(mut self) -> Self {
         self.more_is_better = Some(false);
         self
     }
@@ -66,7 +70,8 @@ impl<T> Figure<T> {
     }
 }
 
-const fn figure<T>(
+/// A figure that is neither better nor worse when it is larger.
+pub(crate) const fn figure<T>(
     name: &'static str,
     heading: &'static str,
     unit: StreamsUnit,

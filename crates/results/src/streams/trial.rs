@@ -159,7 +159,7 @@ pub struct AgentCpu {
 }
 
 impl AgentCpu {
-    fn of(agent: &str, report: &Report<CpuUse>) -> Self {
+    pub(crate) fn of(agent: &str, report: &Report<CpuUse>) -> Self {
         let (cpu, throttling) = (&report.detail, report.throttling);
         let host = cpu.host.filter(|host| host.cpus > 0 && cpu.elapsed_s > 0.0);
         let share = |seconds: f64, cpus: u32| seconds / (cpu.elapsed_s * f64::from(cpus));
@@ -264,7 +264,7 @@ impl StreamsTrialSummary {
             duplicate_datagrams: udp(sum(|one| one.duplicate_datagrams)),
             reordered_datagrams: udp(sum(|one| one.reordered_datagrams)),
             jitter_ns: spread(|one| one.jitter_ns),
-            delay_ns: together(delays),
+            delay_ns: together(delays.map(|latency| (&latency.summary, latency.histogram.as_slice()))),
             duration_s: connections.iter().filter_map(|one| one.sending_s).fold(0.0, f64::max),
             sender_cpu_s_per_gbit: cpu.senders,
             receiver_cpu_s_per_gbit: cpu.receivers,

@@ -20,6 +20,7 @@ use linerate_wire::time::TickRate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::http::HttpTrialSummary;
 use crate::store::inner_path;
 use crate::store::report::TrialReport;
 use crate::streams::{StreamsAgentInfo, StreamsTrialSummary};
@@ -50,6 +51,9 @@ pub struct Summary {
     /// Finished trials of streams, in the order they ran; absent in an experiment of frames.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<StreamsTrialSummary>,
+    /// Finished trials of HTTP, in the order they ran; absent in an experiment of other traffic.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<HttpTrialSummary>,
     /// All pairs of each trial together; empty in an experiment of one pair and one way.
     #[serde(default)]
     pub aggregates: Vec<Aggregate>,
@@ -241,7 +245,7 @@ pub struct ExperimentInfo {
     pub ended_at: Option<String>,
     /// Where the agents ran.
     pub platform: String,
-    /// Pairs loaded at the same time; in an experiment of streams, connections.
+    /// Pairs loaded at the same time; in an experiment of streams, connections; of HTTP, clients.
     pub pairs: usize,
     /// Trials planned.
     pub planned_trials: usize,
@@ -264,7 +268,7 @@ pub struct ExperimentInfo {
     pub filter: Option<String>,
     /// The agents, once they are connected.
     pub agents: Vec<AgentInfo>,
-    /// The agents of an experiment of streams, once they are connected; absent in an experiment of frames.
+    /// The agents of an experiment of streams or HTTP, once they are connected; absent in an experiment of frames.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams_agents: Vec<StreamsAgentInfo>,
 }

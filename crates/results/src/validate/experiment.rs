@@ -8,7 +8,7 @@ use std::path::Path;
 
 use linerate_wire::counters::PortCounters;
 
-use super::{Problem, Reason, Verdict, fewest_samples, flows, search, streams};
+use super::{Problem, Reason, Verdict, fewest_samples, flows, http, search, streams};
 use crate::store::checksum::FileSum;
 use crate::store::error::at;
 use crate::store::manifest::{MANIFEST_FILE, Manifest, files};
@@ -157,6 +157,9 @@ impl Checker<'_> {
             self.document().map(|experiment| experiment.trial().sample_interval.get().as_secs_f64());
         for trial in &summary.streams {
             streams::check(self, trial, interval_s, samples);
+        }
+        for trial in &summary.http {
+            http::check(self, trial, interval_s, samples);
         }
         for trial in &summary.trials {
             let path = trial.trial.as_str();

@@ -3,6 +3,7 @@
 
 mod experiment;
 mod flows;
+mod http;
 mod kit;
 mod search;
 mod streams;

@@ -1,11 +1,12 @@
 //! Platforms: a platform starts agents, reports where they listen, and ends all of them.
 
+pub mod balancer;
 pub mod binary;
 pub mod buffers;
 pub mod cpus;
 pub mod launch;
 pub mod local;
-pub mod local_streams;
+pub mod local_kernel;
 pub mod memory;
 mod namespaces;
 pub mod process;

@@ -120,7 +120,7 @@ impl Drop for Namespaces {
 }
 
 /// Address of an agent on an interface.
-fn address(interface: usize, agent: usize) -> Ipv4Addr {
+pub(super) fn address(interface: usize, agent: usize) -> Ipv4Addr {
     let (block, place) = (agent / PLACES, agent % PLACES + 1);
     Ipv4Addr::new(10, (64 + interface) as u8, block as u8, place as u8)
 }

@@ -3,14 +3,17 @@
 mod addressing;
 mod agent;
 mod arrivals;
+mod fleet;
 mod flows;
 mod group;
+pub mod http;
 pub mod observer;
 mod part;
 mod path_times;
 mod recorder;
 mod recover;
 mod round;
+mod sample_file;
 mod start;
 mod stopwatch;
 pub mod streams;

@@ -4,14 +4,16 @@ use linerate_traffic::profile::StageRates;
 use linerate_wire::sample::Sample;
 use linerate_wire::trial::Role;
 
+use linerate_experiment::http::HttpTrial;
 use linerate_experiment::plan::Trial;
 use linerate_experiment::search::SearchState;
 use linerate_experiment::streams::{Connection, StreamsTrial};
 use linerate_experiment::topology::Path;
+use linerate_results::http::HttpTrialSummary;
 use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::summary::{TrialFailure, TrialSummary};
 
-use crate::events::StreamsReading;
+use crate::events::{HttpReading, StreamsReading};
 
 /// Properties of a path that an observer needs before a trial.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +70,15 @@ pub trait Observer {
     /// A trial of streams has ended with a result.
     fn streams_trial_ended(&self, _result: &StreamsTrialSummary) {}
 
+    /// A trial of HTTP, one of `of`, begins.
+    fn http_trial_began(&self, _trial: &HttpTrial, _of: usize) {}
+
+    /// How a trial of HTTP goes, once in each interval of samples.
+    fn http_reading(&self, _reading: &HttpReading) {}
+
+    /// A trial of HTTP has ended with a result.
+    fn http_trial_ended(&self, _result: &HttpTrialSummary) {}
+
     /// The trial has ended on one path with a result.
     fn trial_ended(&self, _result: &TrialSummary) {}
 
@@ -121,6 +132,18 @@ impl Observer for Watchers {
 
     fn streams_trial_ended(&self, result: &StreamsTrialSummary) {
         self.0.iter().for_each(|one| one.streams_trial_ended(result));
+    }
+
+    fn http_trial_began(&self, trial: &HttpTrial, of: usize) {
+        self.0.iter().for_each(|one| one.http_trial_began(trial, of));
+    }
+
+    fn http_reading(&self, reading: &HttpReading) {
+        self.0.iter().for_each(|one| one.http_reading(reading));
+    }
+
+    fn http_trial_ended(&self, result: &HttpTrialSummary) {
+        self.0.iter().for_each(|one| one.http_trial_ended(result));
     }
 
     fn trial_ended(&self, result: &TrialSummary) {

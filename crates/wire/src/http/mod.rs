@@ -13,4 +13,7 @@ pub use report::{
     RequestTimes, ServeReport,
 };
 pub use sample::{HttpMeasures, LoadSample};
-pub use work::{Arrivals, Destination, HttpDoor, HttpError, HttpGate, HttpLoad, HttpWork, MOST_CONNECTIONS};
+pub use work::{
+    Arrivals, Destination, HttpDoor, HttpError, HttpGate, HttpLoad, HttpWork, MOST_CONNECTIONS,
+    PACKETS_OF_A_REQUEST,
+};

@@ -10,6 +10,10 @@ pub const MOST_CONNECTIONS: u32 = 1_000_000;
 const MOST_THREADS: u32 = 1024;
 /// Highest rate of a client, in requests per second.
 const HIGHEST_RATE: f64 = 1e8;
+/// Packets that a client sends for a request: the request, and an acknowledgement.
+pub const PACKETS_OF_A_REQUEST: f64 = 2.0;
+/// Their mean length in bytes.
+const PACKET_BYTES: f64 = 160.0;
 /// Most answers in a row that a gate waits for.
 const MOST_TIMES: u32 = 1000;
 
@@ -43,6 +47,9 @@ pub struct HttpLoad {
     pub timeout_ms: u32,
     /// False: each request has a connection of its own.
     pub keep_alive: bool,
+    /// Start of the random numbers of Poisson arrivals: the same seed, the same instants.
+    #[serde(default)]
+    pub seed: u64,
 }
 
 /// Where requests go.
@@ -70,6 +77,12 @@ pub enum Arrivals {
 }
 
 impl Arrivals {
+    /// Packets per second that a client sends, for ceilings: a request, and an acknowledgement of its answer; `None` for
+    /// a closed loop. Mean bytes of a packet with all headers.
+    pub fn packets(self) -> (Option<f64>, f64) {
+        (self.per_second().map(|rate| rate * PACKETS_OF_A_REQUEST), PACKET_BYTES)
+    }
+
     /// Requests per second; `None` for a closed loop.
     pub fn per_second(self) -> Option<f64> {
         match self {
@@ -210,6 +223,7 @@ mod tests {
             duration_ms: 10,
             timeout_ms: 100,
             keep_alive: true,
+            seed: 7,
         }
     }
 
@@ -217,7 +231,7 @@ mod tests {
     fn work_has_a_stable_form() {
         let text = concat!(
             r#"{"load":{"destination":{"addresses":["10.0.0.1:80"],"host":"10.0.0.1","path":"/"},"connections":8,"threads":1,"#,
-            r#""arrivals":"closed","duration_ms":10,"timeout_ms":100,"keep_alive":true}}"#
+            r#""arrivals":"closed","duration_ms":10,"timeout_ms":100,"keep_alive":true,"seed":7}}"#
         );
         let work = HttpWork::Load(load());
         assert_eq!(serde_json::to_string(&work).unwrap(), text);

@@ -3,8 +3,10 @@
 mod closely;
 mod delay;
 mod environment;
+mod figure_repeats;
 mod flows;
 mod host;
+mod http;
 mod loss;
 mod losses_over_time;
 mod machines;
@@ -35,6 +37,7 @@ type Part = fn(&Source, &Trial<'_>) -> Vec<Block>;
 /// The elements, in the order of the report.
 const ELEMENTS: &[Element] = &[
     streams::section,
+    http::section,
     searches::section,
     verdicts::section,
     recoveries::section,

@@ -73,8 +73,14 @@ mod tests {
         let record = TrialRecord { samples, ..TrialRecord::default() };
         let summary = Summary { trials: vec![figures], ..summary(Status::Complete) };
         let records = BTreeMap::from([(0, record)]);
-        let source =
-            Source { summary, records, environment: None, streams: Default::default(), unread: vec![] };
+        let source = Source {
+            summary,
+            records,
+            environment: None,
+            streams: Default::default(),
+            http: Default::default(),
+            unread: vec![],
+        };
         let trial = source.trials().next().unwrap();
         chart(&trial)
     }

@@ -11,7 +11,7 @@ const DRAWN_PAIRS: usize = 8;
 pub(super) fn section(source: &Source) -> Option<Section> {
     let links: Vec<Link> = source.pairs().into_iter().map(|pair| link(source, pair)).collect();
     // The pairs of streams are connections, which stand in their own section.
-    if links.is_empty() || super::streams::is_of(&source.summary) {
+    if links.is_empty() || super::streams::is_of(&source.summary) || super::http::is_of(&source.summary) {
         return None;
     }
     let block = if links.len() <= DRAWN_PAIRS { Block::Links(links) } else { Block::Table(table(&links)) };

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::checksum::FileSum;
+use crate::http::HttpTrialSummary;
 use crate::planned::PlannedRecord;
 use crate::streams::StreamsTrialSummary;
 use crate::summary::{
@@ -36,6 +37,8 @@ pub const TRIAL_LOG_SCHEMA: &str = "linerate.dev/trials/v1alpha1";
 pub enum LogRecord {
     /// The result of a trial of streams.
     Streams(Box<PlannedRecord<StreamsTrialSummary>>),
+    /// The result of a trial of HTTP.
+    Http(Box<PlannedRecord<HttpTrialSummary>>),
     /// The fields of the summary other than its lists. It is the first line; a later head replaces it.
     Head(Box<Head>),
     /// The result of a trial on one pair.

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Error, ErrorKind, Read};
 use std::path::Path;
 
 use super::{FailureRecord, Head, LogRecord, ResultRecord, TRIAL_LOG_FILE, TrialEnd};
+use crate::http::HttpTrialSummary;
 use crate::planned::{PlannedRecord, PlannedResult};
 use crate::store::checksum::FileSum;
 use crate::store::enclosed::Enclosed;
@@ -106,6 +107,7 @@ struct Derivation {
     head: Option<Head>,
     results: Vec<(u32, TrialSummary)>,
     streams: Vec<(u32, StreamsTrialSummary)>,
+    http: Vec<(u32, HttpTrialSummary)>,
     failures: Vec<(u32, TrialFailure)>,
     aggregates: Vec<(u32, Aggregate)>,
     searches: Vec<SearchSummary>,
@@ -125,6 +127,7 @@ impl Derivation {
             LogRecord::Streams(record) => {
                 self.sums.extend(put(&mut self.streams, *record));
             }
+            LogRecord::Http(record) => self.sums.extend(put(&mut self.http, *record)),
             LogRecord::Failure(record) => {
                 let FailureRecord { number, files, failure, .. } = *record;
                 self.failures.push((number, failure));
@@ -152,6 +155,7 @@ impl Derivation {
             warm_up,
             trials: in_order(self.results),
             streams: in_order(self.streams),
+            http: in_order(self.http),
             aggregates: in_order(self.aggregates),
             searches: self.searches,
             failures: self.failures.into_iter().map(|(_, failure)| failure).collect(),

@@ -3,29 +3,24 @@
 mod result;
 mod samples;
 mod trial;
-mod work;
+pub(super) mod work;
 
-use std::time::Duration;
-
-use futures_util::future::join_all;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use linerate_experiment::Experiment;
 use linerate_experiment::streams::{Connection, StreamsPlan, StreamsTrial};
 use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::streams::{StreamsTrialContext, StreamsTrialSummary};
-use linerate_results::summary::{Status, Summary, TrialFailure};
+use linerate_results::summary::{Summary, TrialFailure};
 use tokio::sync::watch;
 
 use self::trial::{Context, Ran};
 use self::work::Route;
+use super::fleet::{Attempt, close, connect, recover};
 use super::observer::Observer;
 use super::part::{KernelAgent, NotRun, Part, acknowledge};
 use super::recorder::Recorder;
-use super::{CONNECTING_AT_ONCE, EarlierRun, Ending, LONGEST_KEEP_ALIVE, Numbers, SIGNS_OF_LIFE};
+use super::{EarlierRun, Ending, LONGEST_KEEP_ALIVE, Numbers, SIGNS_OF_LIFE};
 use crate::platform::Platform;
 
-/// Time for a lost agent to accept a connection again before it is started anew.
-const RECONNECT_TIME: Duration = Duration::from_secs(2);
 /// Directory of the trials.
 const DIRECTORY: &str = "streams";
 
@@ -66,24 +61,7 @@ pub async fn run_streams(
     recorder.start_up_begins();
     let mut agents = Vec::new();
     let ending = drive(&job, platform, &mut agents, &mut recorder, observer).await;
-    observer.phase("ending the agents");
-    recorder.tear_down_begins();
-    if !platform.keeps() {
-        join_all(agents.iter().map(|agent| agent.session.shut_down())).await;
-    }
-    platform.stop(!agents.is_empty()).await;
-    observer.end();
-    let (status, reason) = match ending {
-        Ok(()) => recorder.planned_status(job.plan.trials.len()),
-        Err(Ending::Interrupted) => (Status::Interrupted, Some("interrupted by a signal".to_owned())),
-        Err(ending @ (Ending::Failed(_) | Ending::Refused(_))) => (Status::Failed, Some(ending.to_string())),
-        Err(Ending::Store(error)) => {
-            // Closing the summary most likely fails as well; the first error is reported.
-            let _ = recorder.close(Status::Failed, Some(error.to_string()));
-            return Err(error);
-        }
-    };
-    recorder.close(status, reason)
+    close(ending, platform, &agents, recorder, observer, job.plan.trials.len()).await
 }
 
 /// Closes a run that was killed after its last trial; no trial is left to run.
@@ -159,28 +137,6 @@ async fn drive(
         }
     }
     Ok(())
-}
-
-async fn connect(
-    platform: &mut impl Platform,
-    keep_alive: Duration,
-    recorder: &mut Recorder<'_>,
-    observer: &dyn Observer,
-) -> Result<Vec<KernelAgent>, Ending> {
-    let endpoints = platform.start(&|text| observer.phase(text)).await?;
-    recorder.agents_run();
-    let connecting =
-        endpoints.into_iter().flatten().map(|endpoint| KernelAgent::connect(endpoint, keep_alive));
-    // Hundreds of handshakes at once would exceed their time limits.
-    stream::iter(connecting).buffered(CONNECTING_AT_ONCE).try_collect().await.map_err(Ending::from)
-}
-
-/// What became of an attempt at a trial.
-struct Attempt {
-    /// Agents that were lost, by their place, with the reasons.
-    agents: Vec<(usize, String)>,
-    /// True when its result or failure is on disk.
-    is_filed: bool,
 }
 
 /// Runs a trial and stores what it gave. A trial that was not begun because an agent was lost is not stored when it is
@@ -272,35 +228,4 @@ fn routes(agents: &[KernelAgent], connections: &[Connection]) -> Result<Vec<Rout
         Route::find(connection, (from.name(), to.name()), from.streams_engine(), to.streams_engine())
     };
     connections.iter().map(of).collect()
-}
-
-/// Connects to lost agents again, or starts them anew.
-async fn recover(
-    platform: &mut impl Platform,
-    agents: &mut [KernelAgent],
-    lost: Vec<(usize, String)>,
-    keep_alive: Duration,
-    recorder: &mut Recorder<'_>,
-    observer: &dyn Observer,
-) -> Result<(), Ending> {
-    recorder.recovery_begins();
-    for (place, reason) in lost {
-        let name = agents[place].name().to_owned();
-        observer.phase(&format!("{name} was lost: {reason}; it is recovered"));
-        let how = match agents[place].reconnect(keep_alive, RECONNECT_TIME).await {
-            Ok(()) => "connected again",
-            Err(_) => {
-                let endpoints = platform.restart(place, &|text| observer.phase(text)).await?;
-                let endpoint = endpoints.into_iter().next();
-                let endpoint =
-                    endpoint.ok_or_else(|| Ending::Failed(format!("{name} was not started anew")))?;
-                agents[place] = KernelAgent::connect(endpoint, keep_alive).await?;
-                "started anew"
-            }
-        };
-        recorder.recovered(format!("{name} was {how}: {reason}"))?;
-    }
-    recorder.kernel_connected_again(agents)?;
-    recorder.recovery_ended();
-    Ok(())
 }

@@ -1,15 +1,15 @@
 //! Samples of a trial of streams: each is written to the trial's file as it arrives. In memory there are only totals of
 //! each agent and a flag for each connection.
 
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use linerate_results::store::{StoreError, UNFINISHED};
+use linerate_results::store::StoreError;
 use linerate_results::streams::SampleLine;
 use linerate_wire::sample::Sample;
 use tempfile::NamedTempFile;
 
 use crate::events::StreamsReading;
+use crate::run::sample_file::SampleFile;
 
 /// Totals of an agent in its latest sample.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,8 +23,7 @@ struct Totals {
 /// The samples of a trial.
 #[derive(Debug)]
 pub(super) struct Samples {
-    file: BufWriter<NamedTempFile>,
-    error: Option<std::io::Error>,
+    file: SampleFile,
     totals: Vec<Totals>,
     /// True for connections whose bytes moved in the receiver's latest interval.
     alive: Vec<bool>,
@@ -35,12 +34,8 @@ pub(super) struct Samples {
 impl Samples {
     /// No samples yet, of so many agents and connections; the file is in `directory`.
     pub(super) fn new(directory: &Path, agents: usize, connections: usize) -> Result<Self, StoreError> {
-        let file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory).map_err(|reason| {
-            StoreError { action: "create a file in", path: directory.to_owned(), reason }
-        })?;
         Ok(Self {
-            file: BufWriter::new(file),
-            error: None,
+            file: SampleFile::new(directory)?,
             totals: vec![Totals::default(); agents],
             alive: vec![false; connections],
             last: (0.0, 0, 0),
@@ -63,10 +58,7 @@ impl Samples {
             }
         }
         self.totals[place] = totals;
-        if self.error.is_none() {
-            let written = serde_json::to_writer(&mut self.file, &line).map_err(std::io::Error::from);
-            self.error = written.and_then(|()| self.file.write_all(b"\n")).err();
-        }
+        self.file.add(&line);
     }
 
     /// How the trial goes `at_s` seconds after its start.
@@ -102,10 +94,6 @@ impl Samples {
     /// # Errors
     /// When a sample could not be written.
     pub(super) fn finish(self, directory: &Path) -> Result<NamedTempFile, StoreError> {
-        let failed = |reason| StoreError { action: "write samples in", path: directory.to_owned(), reason };
-        match self.error {
-            Some(error) => Err(failed(error)),
-            None => self.file.into_inner().map_err(|error| failed(error.into_error())),
-        }
+        self.file.finish(directory)
     }
 }

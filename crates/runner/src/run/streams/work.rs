@@ -103,8 +103,17 @@ fn listening(engine: &StreamsEngine, address: IpAddr) -> Option<SocketAddr> {
 fn usual_address(agent: &str, engine: &StreamsEngine) -> Result<SocketAddr, String> {
     let first =
         engine.listen.first().ok_or_else(|| format!("{agent} accepts no streams; give it --streams"))?;
+    address_of(agent, engine, *first)
+}
+
+/// Where others reach what an engine listens at with `first`: that address, or the first of its host.
+pub(in crate::run) fn address_of(
+    agent: &str,
+    engine: &StreamsEngine,
+    first: SocketAddr,
+) -> Result<SocketAddr, String> {
     if !first.ip().is_unspecified() {
-        return Ok(*first);
+        return Ok(first);
     }
     let up = || engine.interfaces.iter().filter(|interface| interface.up);
     let usable = |one: &&IpAddr| !is_link_local(**one) && (one.is_ipv4() || first.is_ipv6());

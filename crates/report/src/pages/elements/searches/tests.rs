@@ -20,6 +20,7 @@ fn source(summary: Summary) -> Source {
         records: BTreeMap::new(),
         environment: None,
         streams: Default::default(),
+        http: Default::default(),
         unread: vec![],
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn cpu(trial: &StreamsTrialSummary, detail: &StreamsDetail) -> Vec<Bl
 }
 
 /// The agents and where they ran.
-pub(super) fn blocks(source: &Source) -> Vec<Block> {
+pub(in super::super) fn blocks(source: &Source) -> Vec<Block> {
     let agents = &source.summary.experiment.streams_agents;
     if agents.is_empty() {
         return Vec::new();

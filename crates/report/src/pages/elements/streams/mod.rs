@@ -1,21 +1,22 @@
 //! Streams: the answer first, then all trials, then each trial closely, then the agents.
 
-mod agents;
+pub(super) mod agents;
 mod connections;
 mod maps;
 mod over_time;
-mod repeats;
 #[cfg(test)]
 mod tests;
 mod trials;
 
-use linerate_results::streams::StreamsTrialSummary;
+use linerate_results::streams::{STREAMS_FIGURES, StreamsTrialSummary};
 use linerate_results::summary::Summary;
 use linerate_wire::streams::{Protocol, bit_rate};
 
 use super::super::model::{Block, Finding, Group, Section, Tone};
 use super::super::number::{count, percent, short, things};
 use super::super::source::{Source, limit_tone, streams_tone};
+use super::figure_repeats;
+use crate::compare::streams_group;
 use crate::streams::{StreamsDetail, name};
 
 /// Trials whose details are shown open; of more, only those with silent or incomplete connections are.
@@ -23,7 +24,7 @@ const OPEN: usize = 8;
 
 /// True when the experiment is one of streams.
 pub(super) fn is_of(summary: &Summary) -> bool {
-    !summary.streams.is_empty() || !summary.experiment.streams_agents.is_empty()
+    summary.http.is_empty() && (!summary.streams.is_empty() || !summary.experiment.streams_agents.is_empty())
 }
 
 pub(super) fn section(source: &Source) -> Option<Section> {
@@ -34,7 +35,7 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     let mut blocks = vec![Block::Text(headline(&source.summary))];
     blocks.push(Block::Findings(trials.iter().flat_map(|trial| findings(trials, trial)).collect()));
     blocks.extend(trials::blocks(trials));
-    blocks.extend(repeats::blocks(trials));
+    blocks.extend(figure_repeats::blocks(trials, STREAMS_FIGURES, |trial| &trial.profile, streams_group));
     if source.streams.len() < trials.len() && !source.streams.is_empty() {
         blocks.push(Block::Text(format!(
             "{} of {} are shown closely, those with silent connections and losses before the others.",

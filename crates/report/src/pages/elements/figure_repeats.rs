@@ -1,18 +1,25 @@
-//! Repeats of trials of streams: mean, standard deviation, confidence interval.
+//! Repeats of trials: mean, standard deviation, confidence interval of each figure.
 
-use linerate_results::streams::{STREAMS_FIGURES, StreamsTrialSummary};
+use linerate_results::streams::Figure;
 
-use super::super::super::model::{Block, Cell, Column, Row, Table};
-use super::super::super::number::things;
-use crate::compare::streams_group;
+use super::super::model::{Block, Cell, Column, Row, Table};
+use super::super::number::things;
+use crate::compare::Group;
 use crate::streams::number::{heading, of_unit};
 
 const CONFIDENCE: f64 = 0.95;
 
-pub(super) fn blocks(trials: &[StreamsTrialSummary]) -> Vec<Block> {
-    let mut repeated: Vec<Vec<&StreamsTrialSummary>> = Vec::new();
+/// Table of the profiles that were run several times; none without such. `profile` names a trial's profile, and `group`
+/// gathers a figure of its repeats.
+pub(super) fn blocks<T>(
+    trials: &[T],
+    figures: &[Figure<T>],
+    profile: fn(&T) -> &str,
+    group: fn(&[&T], &Figure<T>) -> Option<Group>,
+) -> Vec<Block> {
+    let mut repeated: Vec<Vec<&T>> = Vec::new();
     for trial in trials {
-        match repeated.iter_mut().find(|one| one[0].profile == trial.profile) {
+        match repeated.iter_mut().find(|one| profile(one[0]) == profile(trial)) {
             Some(same) => same.push(trial),
             None => repeated.push(vec![trial]),
         }
@@ -34,22 +41,18 @@ pub(super) fn blocks(trials: &[StreamsTrialSummary]) -> Vec<Block> {
         "{}: mean, standard deviation (n − 1) and Student's 95 % interval of the mean",
         things(repeated.len(), "repeated profile")
     );
-    let rows = repeated.iter().flat_map(|trials| rows(trials)).collect();
-    vec![Block::Table(Table { caption, columns, rows })]
-}
-
-fn rows(trials: &[&StreamsTrialSummary]) -> Vec<Row> {
-    let compared = STREAMS_FIGURES.iter().filter(|figure| figure.more_is_better.is_some());
-    let row = |figure: &linerate_results::streams::Figure<StreamsTrialSummary>| {
-        let group = streams_group(trials, figure)?;
+    let compared = || figures.iter().filter(|figure| figure.more_is_better.is_some());
+    let row = |trials: &[&T], figure: &Figure<T>| {
+        let group = group(trials, figure)?;
+        let name = profile(trials[0]);
         let interval = group.interval(CONFIDENCE);
         let show = |value: Option<f64>| -> Cell {
             value.map_or("-".to_owned(), |value| of_unit(figure.unit, value)).into()
         };
         Some(Row {
-            key: format!("{}/{}", trials[0].profile, figure.name),
+            key: format!("{name}/{}", figure.name),
             cells: vec![
-                trials[0].profile.clone().into(),
+                name.to_owned().into(),
                 heading(figure).into(),
                 group.repeats.to_string().into(),
                 show(Some(group.mean)),
@@ -59,5 +62,6 @@ fn rows(trials: &[&StreamsTrialSummary]) -> Vec<Row> {
             ],
         })
     };
-    compared.filter_map(row).collect()
+    let rows = repeated.iter().flat_map(|trials| compared().filter_map(|figure| row(trials, figure)));
+    vec![Block::Table(Table { caption, columns, rows: rows.collect() })]
 }

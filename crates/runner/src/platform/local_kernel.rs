@@ -1,17 +1,21 @@
-//! Agents of streams as processes of this machine: each in a network namespace of its own, or all on the loopback
+//! Agents of streams and HTTP as processes of this machine: each in a network namespace of its own, or all on the loopback
 //! interface.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use linerate_experiment::Experiment;
 use linerate_experiment::document::LocalNetwork;
+use linerate_experiment::http::HttpTarget;
+use linerate_wire::trial::Role;
 
+use super::balancer::{Balanced, Balancers, HTTP_PORT, LocalBalancer};
 use super::launch::AgentLaunch;
 use super::local::node_name;
-use super::namespaces::{MOST_INTERFACES, NamespaceDialer, Namespaces};
+use super::namespaces::{MOST_INTERFACES, NamespaceDialer, Namespaces, address};
 use super::process::{AgentProcess, Invocation};
 use super::{AgentEndpoint, Platform, PlatformError, Token};
 use crate::session::Dialer;
@@ -25,19 +29,70 @@ const STREAMS_PORT: u16 = 22_023;
 /// Agents that are started at the same time.
 const STARTING_AT_ONCE: usize = 16;
 
-/// What a run of streams starts. A dry run shows it.
+/// What a run of streams or HTTP starts. A dry run shows it.
 #[derive(Debug, Clone)]
-pub struct LocalStreamsPlan {
+pub struct LocalKernelPlan {
     /// How to start each agent.
     pub agents: Vec<AgentLaunch>,
     /// Notes for the user on the plan.
     pub notes: Vec<String>,
     /// Interfaces of every agent's namespace; `None`: agents are on the loopback interface.
     interfaces: Option<Vec<String>>,
+    /// True when a balancer needs a namespace, too.
+    has_balancer: bool,
 }
 
-impl LocalStreamsPlan {
-    /// The plan of an experiment.
+impl LocalKernelPlan {
+    /// The plan of an experiment of HTTP.
+    ///
+    /// # Errors
+    /// When the document asks for a network that this user cannot have, or for targets that are in different networks.
+    pub fn of_http(experiment: &Experiment) -> Result<Self, PlatformError> {
+        let refused = |problem: &str| Err(PlatformError::Network(problem.to_owned()));
+        let is_root = rustix::process::geteuid().is_root();
+        let any = |of: fn(&HttpTarget) -> bool| experiment.http.iter().any(|profile| of(&profile.target));
+        let has_url = any(|target| !target.has_backends());
+        let needs_namespaces = any(HttpTarget::needs_namespaces);
+        let namespaces = match experiment.local().network {
+            LocalNetwork::Auto => needs_namespaces || (is_root && !has_url),
+            LocalNetwork::Loopback => false,
+            LocalNetwork::Namespaces => true,
+        };
+        if needs_namespaces && !namespaces {
+            return refused(
+                "spec.http.targets: nftables needs network namespaces; set spec.local.network to namespaces, or remove the target",
+            );
+        }
+        if namespaces && !is_root {
+            return refused(
+                "spec.http.targets: network namespaces, which nftables needs, can be created by root alone; run as root, or give other targets",
+            );
+        }
+        if namespaces && has_url {
+            return refused(
+                "spec.http.targets: a URL is reached from this machine's network, and the other targets are in namespaces of their own; give the URL \
+                 an experiment of its own, or set spec.local.network to loopback",
+            );
+        }
+        let door = match namespaces {
+            true => format!("0.0.0.0:{HTTP_PORT}"),
+            false => "127.0.0.1:0".to_owned(),
+        };
+        let interfaces = namespaces.then(|| vec![USUAL_INTERFACE.to_owned()]);
+        let agents = experiment.http_agents().into_iter().map(|agent| {
+            let mut launch = launch(experiment, agent.name.clone(), interfaces.is_some());
+            if agent.role == Role::Rx {
+                let options = ["--http", door.as_str(), "--http-name", agent.name.as_str()];
+                launch.arguments.extend(options.map(str::to_owned));
+            }
+            launch
+        });
+        let agents: Vec<AgentLaunch> = agents.collect();
+        let notes = vec![network_note(agents.len(), interfaces.as_deref())];
+        Ok(Self { agents, notes, interfaces, has_balancer: any(HttpTarget::is_balancer) })
+    }
+
+    /// The plan of an experiment of streams.
     ///
     /// # Errors
     /// When the document asks for a network that this user cannot have.
@@ -72,56 +127,69 @@ impl LocalStreamsPlan {
             true => vec![USUAL_INTERFACE.to_owned()],
             false => interfaces,
         });
-        let streams = match interfaces {
-            Some(_) => format!("0.0.0.0:{STREAMS_PORT}"),
-            None => "127.0.0.1:0".to_owned(),
-        };
-        let launch = |name: String| {
-            let mut arguments: Vec<String> = ["agent", "--listen", "127.0.0.1:0", "--streams", &streams]
-                .into_iter()
-                .chain(["--exit-when-orphaned", EXIT_WHEN_ORPHANED])
-                .map(str::to_owned)
-                .collect();
-            // The agent gets the safety settings of the environment as options.
-            arguments.extend(experiment.safety().options());
-            AgentLaunch { name, arguments }
-        };
+        let names = topology.agents().into_iter().map(|agent| agent.name);
         let agents: Vec<AgentLaunch> =
-            topology.agents().into_iter().map(|agent| launch(agent.name)).collect();
-        let notes = match &interfaces {
-            Some(names) => vec![format!(
-                "each of {} agents has a network namespace of its own with {}, joined by bridges",
-                agents.len(),
-                names.join(", ")
-            )],
-            None => vec!["all agents are on the loopback interface".to_owned()],
-        };
-        Ok(Self { agents, notes, interfaces })
+            names.map(|name| launch(experiment, name, interfaces.is_some())).collect();
+        let notes = vec![network_note(agents.len(), interfaces.as_deref())];
+        Ok(Self { agents, notes, interfaces, has_balancer: false })
+    }
+
+    /// Namespaces of the run: one for each agent, and one for a balancer.
+    fn places(&self) -> usize {
+        self.agents.len() + usize::from(self.has_balancer)
     }
 }
 
-/// Agents of streams as processes of this machine, each in a group of its own. Dropping it kills them.
+/// How to start an agent, in a namespace of its own or on the loopback interface.
+fn launch(experiment: &Experiment, name: String, in_namespace: bool) -> AgentLaunch {
+    let streams = match in_namespace {
+        true => format!("0.0.0.0:{STREAMS_PORT}"),
+        false => "127.0.0.1:0".to_owned(),
+    };
+    let mut arguments: Vec<String> = ["agent", "--listen", "127.0.0.1:0", "--streams", &streams]
+        .into_iter()
+        .chain(["--exit-when-orphaned", EXIT_WHEN_ORPHANED])
+        .map(str::to_owned)
+        .collect();
+    // The agent gets the safety settings of the environment as options.
+    arguments.extend(experiment.safety().options());
+    AgentLaunch { name, arguments }
+}
+
+fn network_note(agents: usize, interfaces: Option<&[String]>) -> String {
+    match interfaces {
+        Some(names) => format!(
+            "each of {agents} agents has a network namespace of its own with {}, joined by bridges",
+            names.join(", ")
+        ),
+        None => "all agents are on the loopback interface".to_owned(),
+    }
+}
+
+/// Agents of streams or HTTP as processes of this machine, each in a group of its own. Dropping it kills them.
 #[derive(Debug)]
-pub struct LocalStreams {
-    plan: LocalStreamsPlan,
+pub struct LocalKernel {
+    plan: LocalKernelPlan,
     program: PathBuf,
     log_directory: PathBuf,
     node: String,
     /// Recorded as soon as they listen, so that `stop` ends them even if the start fails later.
     processes: RefCell<Vec<(String, AgentProcess)>>,
+    balancer: LocalBalancer,
     /// Dropped after the processes.
     namespaces: Option<Namespaces>,
 }
 
-impl LocalStreams {
+impl LocalKernel {
     /// A platform that runs `program` as planned, with logs in `log_directory`.
-    pub fn new(plan: LocalStreamsPlan, program: PathBuf, log_directory: PathBuf) -> Self {
+    pub fn new(plan: LocalKernelPlan, program: PathBuf, log_directory: PathBuf) -> Self {
         Self {
             plan,
             program,
             log_directory,
             node: node_name(),
             processes: RefCell::default(),
+            balancer: LocalBalancer::default(),
             namespaces: None,
         }
     }
@@ -167,11 +235,11 @@ impl LocalStreams {
     }
 }
 
-impl Platform for LocalStreams {
+impl Platform for LocalKernel {
     async fn start(&mut self, say: &dyn Fn(&str)) -> Result<Vec<Vec<AgentEndpoint>>, PlatformError> {
         if let Some(interfaces) = &self.plan.interfaces {
-            say(&format!("creating {} network namespaces", self.plan.agents.len()));
-            self.namespaces = Some(Namespaces::create(self.plan.agents.len(), interfaces)?);
+            say(&format!("creating {} network namespaces", self.plan.places()));
+            self.namespaces = Some(Namespaces::create(self.plan.places(), interfaces)?);
         }
         let starting = (0..self.plan.agents.len()).map(|place| self.start_agent(place));
         let started: Vec<_> = stream::iter(starting).buffered(STARTING_AT_ONCE).collect().await;
@@ -197,6 +265,25 @@ impl Platform for LocalStreams {
         let mut processes = self.processes.take();
         join_all(processes.iter_mut().map(|(_, process)| process.stop(asked))).await;
         drop(processes);
+        self.balancer.take_down();
         self.namespaces = None;
+    }
+}
+
+impl Balancers for LocalKernel {
+    async fn set_up(
+        &mut self,
+        target: &HttpTarget,
+        backends: &[SocketAddr],
+    ) -> Result<Balanced, PlatformError> {
+        let place = self.plan.agents.len();
+        let namespaces = self.namespaces.as_ref().filter(|_| self.plan.has_balancer);
+        let address = SocketAddr::new(address(0, place).into(), HTTP_PORT);
+        let place = namespaces.map(|namespaces| (namespaces.of_agent(place), address));
+        self.balancer.set_up(target, backends, place).await
+    }
+
+    fn cpu_s(&self) -> Option<f64> {
+        self.balancer.cpu_s()
     }
 }

@@ -1,0 +1,151 @@
+//! Plans and results of HTTP as tables.
+
+use linerate_experiment::http::HttpView;
+use linerate_results::http::{HttpTrialSummary, LatencyBasis};
+use linerate_results::summary::Summary;
+use linerate_wire::http::Arrivals;
+use linerate_wire::report::LatencySummary;
+
+use crate::cli::grid::Grid;
+use crate::cli::table::count;
+use crate::cli::words::microseconds;
+
+/// Mark before a number that tells of a fault.
+const MARK: &str = "! ";
+
+/// The trials of a plan.
+pub(in crate::cli) fn plan(view: &HttpView, width: Option<usize>) -> String {
+    let columns =
+        ["#", "profile", "target", "backends", "connections", "threads", "rate", "repeat", "seconds"];
+    let mut table = Grid::new(&columns, 3..9).names(&[1]).expendable(&[5, 2, 3]);
+    for (index, trial) in view.trials.iter().enumerate() {
+        table.add_row([
+            (index + 1).to_string(),
+            trial.profile.clone(),
+            trial.target.clone(),
+            trial.backends.to_string(),
+            trial.connections.to_string(),
+            trial.threads.to_string(),
+            match trial.arrivals {
+                Arrivals::Closed => "max".to_owned(),
+                Arrivals::Constant(rate) => format!("{rate}/s"),
+                Arrivals::Poisson(rate) => format!("{rate}/s poisson"),
+            },
+            trial.repeat.to_string(),
+            format!("{:.3}", trial.duration_s),
+        ]);
+    }
+    format!(
+        "{}\n{}: {} of {} with {} at most; total time about {:.0} s",
+        table.render(width),
+        view.experiment,
+        count(view.trials.len(), "trial"),
+        count(view.clients as usize, "client"),
+        count(view.backends as usize, "backend"),
+        view.estimated_s,
+    )
+}
+
+/// Trials and failures of an experiment, on a terminal of that `width`.
+pub(in crate::cli) fn trials(summary: &Summary, width: Option<usize>) -> String {
+    let columns = [
+        "profile",
+        "repeat",
+        "intended/s",
+        "requests/s",
+        "errors %",
+        "p50 µs",
+        "p99 µs",
+        "max µs",
+        "service p99 µs",
+        "spread p",
+        "gate s",
+        "verdict",
+    ];
+    let mut table = Grid::new(&columns, 1..11).names(&[0]).expendable(&[10, 1, 8, 7, 2]);
+    let rate = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
+    let time = |latency: Option<LatencySummary>, of: fn(&LatencySummary) -> u64| {
+        latency.map_or("-".to_owned(), |latency| microseconds(of(&latency) as f64))
+    };
+    for trial in &summary.http {
+        let latency = trial.latency_ns();
+        let errors = trial.error_share.map_or("-".to_owned(), |share| format!("{:.3}", share * 100.0));
+        let bad = if trial.error_share.is_some_and(|share| share > 0.0) { MARK } else { "" };
+        table.add_row([
+            format!("{}{}", if trial.complete { "" } else { MARK }, trial.profile),
+            trial.repeat.to_string(),
+            trial.intended_per_s.map_or("max".to_owned(), |value| format!("{value:.0}")),
+            rate(trial.requests_per_s),
+            format!("{bad}{errors}"),
+            time(latency, |one| one.p50),
+            time(latency, |one| one.p99),
+            time(latency, |one| one.max),
+            time(trial.service_ns, |one| one.p99),
+            trial.evenness.and_then(|one| one.p_value).map_or("-".to_owned(), |p| format!("{p:.3}")),
+            format!("{:.2}", trial.gate.waited_s),
+            trial.verdict.kind.to_string(),
+        ]);
+    }
+    let mut text = String::new();
+    if !summary.http.is_empty() {
+        text.push_str(&format!("{}\n", table.render(width)));
+    }
+    for trial in &summary.http {
+        remarks(trial, &mut text);
+    }
+    for failure in &summary.failures {
+        text.push_str(&format!("not finished: {}: {}\n", failure.profile, failure.reason));
+    }
+    for recovery in &summary.recoveries {
+        text.push_str(&format!("recovered: {recovery}\n"));
+    }
+    if summary.http.iter().any(|trial| trial.latency_basis == LatencyBasis::Service) {
+        text.push_str(
+            "p50, p99 and max of closed loops are service times: while servers stall nothing is sent, so they look too good then\n",
+        );
+    }
+    let info = &summary.experiment;
+    text.push_str(&format!("{} {}: {}", info.id, info.name, summary.status));
+    text
+}
+
+/// What a reader must know of a trial.
+fn remarks(trial: &HttpTrialSummary, text: &mut String) {
+    let name = match trial.repeat {
+        1 => trial.profile.clone(),
+        repeat => format!("{} repeat {repeat}", trial.profile),
+    };
+    for lost in &trial.lost_agents {
+        text.push_str(&format!("{MARK}{name}: {} took no part to the end: {}\n", lost.agent, lost.reason));
+    }
+    if !trial.complete {
+        for reason in trial.reasons.iter().take(3) {
+            text.push_str(&format!("{MARK}{name}: {reason}\n"));
+        }
+    }
+    if trial.gate.failed > 0 {
+        let last = trial.gate.last_failure.as_deref().unwrap_or("without a reason");
+        text.push_str(&format!(
+            "{name}: waited {:.1} s for {}; {} of {} probes were repeated, the latest because {last}\n",
+            trial.gate.waited_s,
+            trial.gate.last_backend.as_deref().unwrap_or("the target"),
+            trial.gate.failed,
+            trial.gate.probes,
+        ));
+    }
+    let requests = &trial.requests;
+    let agree = match (trial.complete, trial.backends) {
+        (true, 1..) => "; the backends counted the same",
+        _ => "",
+    };
+    text.push_str(&format!(
+        "{name}: {} intended = {} sent + {} skipped; sent = {} answered + {} failed + {} unfinished{agree}; {}\n",
+        requests.intended,
+        requests.sent,
+        requests.skipped,
+        requests.answered,
+        requests.failures(),
+        requests.unfinished,
+        trial.verdict.evidence
+    ));
+}

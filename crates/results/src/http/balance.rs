@@ -1,0 +1,113 @@
+//! Requests by backend: the clients' counts beside the backends' own. Pure.
+
+use std::collections::BTreeMap;
+
+use linerate_experiment::http::HttpTarget;
+use linerate_wire::http::RequestCounts;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::evenness::{Evenness, EvennessUnit};
+use super::record::HttpTrialRecord;
+
+/// A backend in a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct BackendShare {
+    /// Whole answers with its name that clients received.
+    pub answers: u64,
+    /// Requests that it read; null where it has no account.
+    pub requests: Option<u64>,
+    /// Answers that it wrote; null where it has no account.
+    pub answered: Option<u64>,
+    /// Connections that it accepted; null where it has no account.
+    pub connections: Option<u64>,
+}
+
+/// How requests were spread, and whether both ends agree.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Balance {
+    /// By name of the backend.
+    pub backends: BTreeMap<String, BackendShare>,
+    /// Answers without a name.
+    pub unnamed: u64,
+    /// Test of evenness; `None` for fewer than two backends.
+    pub evenness: Option<Evenness>,
+    /// Contradictions between clients and backends, each in one sentence.
+    pub disagreements: Vec<String>,
+}
+
+impl Balance {
+    /// Spread of a trial with these sums over all clients.
+    pub fn of(record: &HttpTrialRecord, requests: &RequestCounts, written: u64) -> Self {
+        let mut backends: BTreeMap<String, BackendShare> =
+            record.backends.iter().map(|part| (part.agent.clone(), BackendShare::default())).collect();
+        let mut unnamed = 0;
+        for (_, load) in record.loads() {
+            unnamed += load.unnamed;
+            for (name, answers) in &load.by_backend {
+                backends.entry(name.clone()).or_default().answers += answers;
+            }
+        }
+        for part in &record.backends {
+            let (Some(report), Some(share)) = (&part.report, backends.get_mut(&part.agent)) else { continue };
+            share.requests = Some(report.requests);
+            share.answered = Some(report.answered);
+            share.connections = Some(report.connections);
+        }
+        let mut balance = Self { backends, unnamed, evenness: None, disagreements: Vec::new() };
+        balance.evenness = balance.test(record);
+        balance.disagreements = balance.disagreements(record, requests, written);
+        balance
+    }
+
+    fn test(&self, record: &HttpTrialRecord) -> Option<Evenness> {
+        let per_request = !record.spec.keep_alive || record.spec.target == HttpTarget::Haproxy;
+        let connections: Option<Vec<u64>> = self.backends.values().map(|one| one.connections).collect();
+        match connections.filter(|_| !per_request) {
+            Some(counts) => Evenness::of(EvennessUnit::Connections, &counts),
+            None => {
+                let counts: Vec<u64> = self.backends.values().map(|one| one.answers).collect();
+                Evenness::of(EvennessUnit::Requests, &counts)
+            }
+        }
+    }
+
+    /// Clients cannot have more answers of a backend than it wrote, and it cannot have written more than clients received,
+    /// but for requests that clients gave up.
+    fn disagreements(&self, record: &HttpTrialRecord, requests: &RequestCounts, written: u64) -> Vec<String> {
+        if record.backends.is_empty() || record.clients.iter().any(|part| part.report.is_none()) {
+            return Vec::new();
+        }
+        let given_up = requests.failures() + requests.unfinished;
+        let mut told = Vec::new();
+        for (name, share) in &self.backends {
+            let BackendShare { answers, answered: Some(answered), requests: Some(read), .. } = *share else {
+                if share.answers > 0 && !record.backends.iter().any(|part| part.agent == *name) {
+                    told.push(format!(
+                        "{} answers carry the name {name}, which is no backend of the trial",
+                        share.answers
+                    ));
+                }
+                continue;
+            };
+            if answers > answered {
+                told.push(format!("clients received {answers} answers of {name}, which wrote {answered}"));
+            } else if answered - answers > given_up {
+                told.push(format!(
+                    "{name} wrote {answered} answers, clients received {answers} of it and gave up {given_up} requests in all"
+                ));
+            }
+            if answered > read {
+                told.push(format!("{name} wrote {answered} answers to {read} requests"));
+            }
+        }
+        if self.unnamed > 0 {
+            told.push(format!("{} answers carry no name of a backend", self.unnamed));
+        }
+        let read: Option<u64> = self.backends.values().map(|share| share.requests).sum();
+        if let Some(read) = read.filter(|read| *read > written) {
+            told.push(format!("backends read {read} requests, clients wrote {written}"));
+        }
+        told
+    }
+}

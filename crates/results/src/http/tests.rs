@@ -1,0 +1,116 @@
+use linerate_experiment::http::HttpTarget;
+use linerate_wire::http::{Arrivals, LoadReport};
+
+use super::{
+    BalancerPart, Evenness, EvennessUnit, HttpLimit, HttpTrialRecord, HttpTrialSummary, LatencyBasis,
+};
+use crate::fixtures::http::{context, part, record};
+
+fn summary(record: &HttpTrialRecord) -> HttpTrialSummary {
+    HttpTrialSummary::of(record, context())
+}
+
+fn load(record: &mut HttpTrialRecord) -> &mut LoadReport {
+    record.clients[0].report.as_mut().unwrap()
+}
+
+#[test]
+fn an_exact_trial_has_its_figures() {
+    let trial = summary(&record(HttpTarget::NftablesRandom, Arrivals::Constant(100.0), &[40, 60]));
+    assert!(trial.complete, "{:?}", trial.reasons);
+    assert_eq!((trial.requests_per_s, trial.error_share), (Some(100.0), Some(0.0)));
+    assert_eq!(trial.latency_basis, LatencyBasis::Corrected);
+    assert_eq!(trial.latency_ns().unwrap().p99, 2_000_000);
+    assert_eq!(trial.evenness, Evenness::of(EvennessUnit::Connections, &[8, 8]));
+    assert_eq!((trial.client_cpu_us, trial.backend_cpu_us), (Some(3000.0), Some(6000.0)));
+    assert_eq!((trial.gate.waited_s, trial.gate.failed), (1.5, 2));
+    assert_eq!(trial.gate.last_backend.as_deref(), Some("b1"));
+    assert_eq!(trial.verdict.kind, HttpLimit::Clean);
+    // haproxy balances requests.
+    let trial = summary(&record(HttpTarget::Haproxy, Arrivals::Closed, &[40, 60]));
+    assert_eq!(trial.evenness, Evenness::of(EvennessUnit::Requests, &[40, 60]));
+    assert_eq!(trial.latency_ns().unwrap().p99, 1_000_000);
+}
+
+#[test]
+fn contradictions_of_the_ends_are_told() {
+    let base = || record(HttpTarget::Direct, Arrivals::Closed, &[40, 60]);
+    let reasons = |change: &dyn Fn(&mut HttpTrialRecord)| {
+        let mut record = base();
+        change(&mut record);
+        let trial = summary(&record);
+        assert_eq!(trial.complete, trial.reasons.is_empty());
+        trial.reasons.join("; ")
+    };
+    let served = |record: &mut HttpTrialRecord, answered: u64| {
+        let report = record.backends[0].report.as_mut().unwrap();
+        (report.answered, report.requests) = (answered, answered);
+    };
+    assert_eq!(reasons(&|_| {}), "");
+    assert!(reasons(&|record| served(record, 39)).contains("received 40 answers of b0, which wrote 39"));
+    assert!(reasons(&|record| served(record, 41)).contains("b0 wrote 41 answers, clients received 40"));
+    // A request that the client gave up may have been answered.
+    let given_up = reasons(&|record| {
+        served(record, 41);
+        let load = load(record);
+        (load.requests.sent, load.requests.intended, load.requests.unfinished, load.written) =
+            (101, 101, 1, 101);
+    });
+    assert_eq!(given_up, "");
+    assert!(reasons(&|record| load(record).requests.answered = 99).contains("100 requests were sent, 99"));
+    assert!(reasons(&|record| load(record).unnamed = 3).contains("3 answers carry no name"));
+    let stranger = reasons(&|record| {
+        load(record).by_backend.insert("pod-7".into(), 5);
+    });
+    assert!(stranger.contains("5 answers carry the name pod-7"), "{stranger}");
+    let lost = reasons(&|record| record.agents[2].lost = Some("killed".into()));
+    assert!(lost.contains("b1 was lost: killed"), "{lost}");
+}
+
+#[test]
+fn verdicts_follow_the_evidence() {
+    let verdict = |target: HttpTarget, arrivals, change: &dyn Fn(&mut HttpTrialRecord)| {
+        let mut record = record(target, arrivals, &[4000, 4000]);
+        change(&mut record);
+        let verdict = summary(&record).verdict;
+        assert!(!verdict.evidence.is_empty());
+        verdict
+    };
+    let open = Arrivals::Constant(9000.0);
+    let skipped = |record: &mut HttpTrialRecord| {
+        let load = load(record);
+        (load.requests.intended, load.requests.skipped) = (9000, 1000);
+    };
+    let busy_client = |record: &mut HttpTrialRecord| {
+        (load(record).workers[0].cpu_s, load(record).workers[0].spun_s) = (0.99, 0.0);
+    };
+    let kind =
+        |target, arrivals, change: &dyn Fn(&mut HttpTrialRecord)| verdict(target, arrivals, change).kind;
+    assert_eq!(kind(HttpTarget::Direct, Arrivals::Closed, &|_| {}), HttpLimit::ConnectionLimited);
+    assert_eq!(kind(HttpTarget::Direct, Arrivals::Closed, &busy_client), HttpLimit::ClientLimited);
+    // Waiting in a loop for the next request is no work.
+    let spinning = |record: &mut HttpTrialRecord| {
+        skipped(record);
+        (load(record).workers[0].cpu_s, load(record).workers[0].spun_s) = (0.99, 0.5);
+    };
+    assert_eq!(kind(HttpTarget::Direct, open, &spinning), HttpLimit::ConnectionLimited);
+    assert_eq!(
+        kind(HttpTarget::Direct, Arrivals::Closed, &|record| record.agents[1] = part("b0", 0.99)),
+        HttpLimit::BackendLimited
+    );
+    let haproxy = |record: &mut HttpTrialRecord| {
+        let (program, cpu_s) = ("haproxy 2.6".to_owned(), Some(0.99));
+        record.balancer = Some(BalancerPart { program, cpu_s, elapsed_s: 1.0 });
+    };
+    assert_eq!(kind(HttpTarget::Haproxy, Arrivals::Closed, &haproxy), HttpLimit::BalancerLimited);
+    let uneven = |record: &mut HttpTrialRecord| {
+        record.agents[1] = part("b0", 0.99);
+        record.backends[0].report.as_mut().unwrap().connections = 60;
+    };
+    let told = verdict(HttpTarget::NftablesRandom, Arrivals::Closed, &uneven);
+    assert_eq!(told.kind, HttpLimit::BalancerLimited);
+    assert!(told.evidence.contains("connections were spread unevenly"), "{}", told.evidence);
+    let nothing = |record: &mut HttpTrialRecord| record.clients[0].report = None;
+    assert_eq!(kind(HttpTarget::Direct, open, &nothing), HttpLimit::Unknown);
+    assert_eq!(kind(HttpTarget::Direct, open, &|_| {}), HttpLimit::Clean);
+}

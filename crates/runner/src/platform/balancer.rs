@@ -1,0 +1,118 @@
+//! Balancers of this machine: DNAT of nftables in a network namespace of its own, or a process of haproxy.
+
+mod haproxy;
+mod nftables;
+
+use std::net::SocketAddr;
+
+use linerate_experiment::http::HttpTarget;
+
+use super::PlatformError;
+use haproxy::Haproxy;
+
+/// Port at which balancers accept connections, and backends in namespaces likewise.
+pub(super) const HTTP_PORT: u16 = 8080;
+
+/// Puts what an experiment of HTTP measures in front of its backends.
+pub trait Balancers {
+    /// Sets up `target` for these backends, in place of the one before.
+    ///
+    /// # Errors
+    /// When it cannot be set up: target, reason, remedy.
+    fn set_up(
+        &mut self,
+        target: &HttpTarget,
+        backends: &[SocketAddr],
+    ) -> impl Future<Output = Result<Balanced, PlatformError>>;
+
+    /// CPU seconds of the balancer's process so far; `None` for a balancer in the kernel, and without one.
+    fn cpu_s(&self) -> Option<f64>;
+}
+
+/// A target that is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Balanced {
+    /// Addresses to which clients connect.
+    pub addresses: Vec<SocketAddr>,
+    /// Value of the header `Host`.
+    pub host: String,
+    /// The balancer that was started, with its version; `None` without one.
+    pub program: Option<String>,
+}
+
+impl Balanced {
+    fn at(address: SocketAddr, program: Option<String>) -> Self {
+        Self { addresses: vec![address], host: address.to_string(), program }
+    }
+}
+
+/// The balancer of a run.
+#[derive(Debug, Default)]
+pub(super) struct LocalBalancer {
+    haproxy: Option<Haproxy>,
+}
+
+impl LocalBalancer {
+    /// Sets up a target; `place` is the balancer's namespace and its address there.
+    pub(super) async fn set_up(
+        &mut self,
+        target: &HttpTarget,
+        backends: &[SocketAddr],
+        place: Option<(String, SocketAddr)>,
+    ) -> Result<Balanced, PlatformError> {
+        self.haproxy = None;
+        match target {
+            HttpTarget::Direct => {
+                let host = backends.first().map(SocketAddr::to_string).unwrap_or_default();
+                Ok(Balanced { addresses: backends.to_vec(), host, program: None })
+            }
+            HttpTarget::Url(url) => {
+                let unknown = |why: String| {
+                    PlatformError::Network(format!(
+                        "spec.http.targets: {url} has no address: {why}; give another URL"
+                    ))
+                };
+                let found = tokio::net::lookup_host((url.host(), url.port())).await;
+                let address = found.map_err(|error| unknown(error.to_string()))?.next();
+                let address = address.ok_or_else(|| unknown("its name has none".to_owned()))?;
+                Ok(Balanced { addresses: vec![address], host: url.authority(), program: None })
+            }
+            HttpTarget::NftablesRandom | HttpTarget::NftablesInc => {
+                let Some((namespace, address)) = place else {
+                    return Err(PlatformError::Network(format!(
+                        "spec.http.targets: {target} needs network namespaces; run as root, or remove it"
+                    )));
+                };
+                let program = nftables::set_up(&namespace, target, backends).await?;
+                Ok(Balanced::at(address, Some(program)))
+            }
+            HttpTarget::Haproxy => {
+                let (haproxy, address) = Haproxy::start(place, backends).await?;
+                let program = haproxy.program().to_owned();
+                self.haproxy = Some(haproxy);
+                Ok(Balanced::at(address, Some(program)))
+            }
+        }
+    }
+
+    pub(super) fn cpu_s(&self) -> Option<f64> {
+        self.haproxy.as_ref().and_then(Haproxy::cpu_s)
+    }
+
+    /// Ends the balancer's process.
+    pub(super) fn take_down(&mut self) {
+        self.haproxy = None;
+    }
+}
+
+/// The first line that a program prints about its version.
+async fn version(program: &str, option: &str) -> Result<String, PlatformError> {
+    let output = tokio::process::Command::new(program).arg(option).output().await;
+    let output = output.map_err(|error| {
+        PlatformError::Network(format!(
+            "spec.http.targets: cannot run {program} ({error}); install it, or remove the target"
+        ))
+    })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().next().unwrap_or(program).trim().to_owned())
+}

@@ -1,0 +1,118 @@
+//! haproxy as a process of this machine: one thread, which gives each request to the next backend.
+
+use std::fs;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit};
+use tempfile::NamedTempFile;
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+
+use super::{PlatformError, version};
+
+/// Time in which a wrong configuration makes it end.
+const SETTLING_TIME: Duration = Duration::from_millis(300);
+/// Most connections of clients.
+const MOST_CONNECTIONS: u64 = 20_000;
+/// File descriptors that haproxy needs besides those of connections, of which each has two.
+const OTHER_DESCRIPTORS: u64 = 200;
+
+/// A running haproxy. Dropping it kills the process.
+#[derive(Debug)]
+pub(super) struct Haproxy {
+    program: String,
+    child: Child,
+    /// Removed with the process.
+    _configuration: NamedTempFile,
+}
+
+impl Haproxy {
+    /// Starts it in a namespace at an address, or without one at a free port of the loopback interface.
+    pub(super) async fn start(
+        place: Option<(String, SocketAddr)>,
+        backends: &[SocketAddr],
+    ) -> Result<(Self, SocketAddr), PlatformError> {
+        let failed = |why: String| {
+            PlatformError::Network(format!(
+                "spec.http.targets: haproxy: {why}; remove the target, or correct it"
+            ))
+        };
+        let program = version("haproxy", "-v").await?;
+        let program = program.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+        let (namespace, address) = match place {
+            Some((namespace, address)) => (Some(namespace), address),
+            None => {
+                // The port is free now; haproxy says so if it is taken in between.
+                let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|one| one.local_addr());
+                (None, free.map_err(|error| failed(error.to_string()))?)
+            }
+        };
+        let mut configuration = NamedTempFile::new().map_err(|error| failed(error.to_string()))?;
+        let text = text(address, backends);
+        configuration.write_all(text.as_bytes()).map_err(|error| failed(error.to_string()))?;
+        let mut words: Vec<String> = Vec::new();
+        if let Some(namespace) = namespace {
+            words.extend(["ip", "netns", "exec"].map(str::to_owned));
+            words.push(namespace);
+        }
+        // It ends with this program, however that ends.
+        if Path::new("/usr/bin/setpriv").exists() {
+            words.extend(["setpriv", "--pdeathsig", "KILL"].map(str::to_owned));
+        }
+        words.extend(["haproxy", "-db", "-f"].map(str::to_owned));
+        words.push(configuration.path().display().to_string());
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed(error.to_string()))?;
+        sleep(SETTLING_TIME).await;
+        if child.try_wait().map_err(|error| failed(error.to_string()))?.is_some() {
+            let output = child.wait_with_output().await.map_err(|error| failed(error.to_string()))?;
+            let told = String::from_utf8_lossy(&output.stderr);
+            let alert = told.lines().find(|line| line.contains("ALERT")).unwrap_or("it ended at once");
+            return Err(failed(alert.to_owned()));
+        }
+        Ok((Self { program, child, _configuration: configuration }, address))
+    }
+
+    pub(super) fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// CPU seconds of its threads so far; `None` when the kernel does not report them.
+    pub(super) fn cpu_s(&self) -> Option<f64> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()?)).ok()?;
+        let of = |task: std::io::Result<fs::DirEntry>| -> Option<u64> {
+            let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse().ok()
+        };
+        let nanoseconds: Option<u64> = tasks.map(of).sum();
+        nanoseconds.map(|ns| ns as f64 / 1e9)
+    }
+}
+
+fn text(address: SocketAddr, backends: &[SocketAddr]) -> String {
+    // It inherits the limit of this program, and does not start when it could need more.
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = (allowed.saturating_sub(OTHER_DESCRIPTORS) / 2).clamp(1, MOST_CONNECTIONS);
+    let servers: String = backends
+        .iter()
+        .enumerate()
+        .map(|(number, backend)| format!("  server b{number} {backend}\n"))
+        .collect();
+    format!(
+        "global\n  nbthread 1\n  maxconn {most}\n\
+         defaults\n  mode http\n  maxconn {most}\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
+         frontend clients\n  bind {address}\n  default_backend backends\n\
+         backend backends\n  balance roundrobin\n{servers}"
+    )
+}

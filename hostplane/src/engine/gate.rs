@@ -1,0 +1,207 @@
+//! The gate: probes, each in a connection of its own, until every backend has answered often enough in a row.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use linerate_http::response::{Expected, HeadCache, NamedBy, Progress, ResponseReader};
+use linerate_wire::http::{GateAnswers, GateReport, HttpGate};
+
+/// Longest time for a probe.
+const PROBE_TIME: Duration = Duration::from_secs(2);
+/// Pause after a probe that failed.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Largest body of an answer.
+const MOST_BODY_BYTES: u64 = 1 << 20;
+
+/// A client at the gate.
+#[derive(Debug)]
+pub(super) struct Gate {
+    shared: Arc<Shared>,
+    work: Option<(HttpGate, Vec<u8>)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    probes: AtomicU64,
+    report: Mutex<GateReport>,
+}
+
+impl Gate {
+    /// A gate that is not yet tried; `request` is what a probe sends.
+    pub(super) fn new(gate: HttpGate, request: Vec<u8>) -> Self {
+        Self { shared: Arc::default(), work: Some((gate, request)), thread: None }
+    }
+
+    /// Begins to probe.
+    pub(super) fn start(&mut self) {
+        let Some((gate, request)) = self.work.take() else { return };
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new().name("gate".to_owned()).spawn(move || {
+            let report = Probing::new(gate, &request, &shared).run();
+            *shared.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+        });
+        match thread {
+            Ok(thread) => self.thread = Some(thread),
+            Err(error) => {
+                let report = GateReport { last_failure: Some(error.to_string()), ..GateReport::default() };
+                *self.shared.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+            }
+        }
+    }
+
+    /// Probes so far.
+    pub(super) fn probes(&self) -> u64 {
+        self.shared.probes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// What was seen at the gate.
+    pub(super) fn finish(mut self) -> GateReport {
+        self.end();
+        std::mem::take(&mut *self.shared.report.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn end(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the gate panicked");
+        }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Probes in progress.
+struct Probing<'a> {
+    gate: HttpGate,
+    request: &'a [u8],
+    shared: &'a Shared,
+    begun: Instant,
+    report: GateReport,
+    /// Answers of each backend since the latest failure.
+    in_a_row: BTreeMap<String, u32>,
+    /// Answers since the latest failure.
+    all_in_a_row: u32,
+}
+
+impl<'a> Probing<'a> {
+    fn new(gate: HttpGate, request: &'a [u8], shared: &'a Shared) -> Self {
+        let backends = gate.backends.iter().map(|name| (name.clone(), GateAnswers::default())).collect();
+        let report = GateReport { backends, ..GateReport::default() };
+        let in_a_row = BTreeMap::new();
+        Self { gate, request, shared, begun: Instant::now(), report, in_a_row, all_in_a_row: 0 }
+    }
+
+    fn run(mut self) -> GateReport {
+        let limit = Duration::from_millis(self.gate.limit_ms.into());
+        let addresses = self.gate.destination.addresses.clone();
+        let mut turn = addresses.iter().cycle();
+        while let Some(address) = turn.next().filter(|_| !self.shared.stop.load(Ordering::Relaxed)) {
+            let left = limit.saturating_sub(self.begun.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            let answer = probe(*address, self.request, PROBE_TIME.min(left));
+            self.report.probes += 1;
+            self.shared.probes.store(self.report.probes, Ordering::Relaxed);
+            match answer {
+                Ok(name) => self.answered(name),
+                Err(reason) => {
+                    self.failed(format!("{address}: {reason}"));
+                    sleep(PAUSE.min(left));
+                }
+            }
+            if self.is_open(addresses.len()) {
+                self.report.passed = true;
+                break;
+            }
+        }
+        self.report.waited_ns = nanoseconds(self.begun);
+        self.report
+    }
+
+    fn answered(&mut self, name: Option<String>) {
+        self.all_in_a_row += 1;
+        let Some(name) = name else { return };
+        let first_ns = nanoseconds(self.begun);
+        *self.in_a_row.entry(name.clone()).or_default() += 1;
+        let answers = self.report.backends.entry(name).or_default();
+        answers.answers += 1;
+        answers.first_ns.get_or_insert(first_ns);
+    }
+
+    fn failed(&mut self, reason: String) {
+        self.report.failed += 1;
+        self.report.last_failure = Some(reason);
+        self.in_a_row.clear();
+        self.all_in_a_row = 0;
+    }
+
+    fn is_open(&self, addresses: usize) -> bool {
+        let enough = |name: &String| self.in_a_row.get(name).is_some_and(|row| *row >= self.gate.times);
+        match self.gate.backends.is_empty() {
+            true => self.all_in_a_row as usize >= self.gate.times as usize * addresses,
+            false => self.gate.backends.iter().all(enough),
+        }
+    }
+}
+
+fn nanoseconds(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Sends a request in a connection of its own; returns the name in the answer, if it has one.
+fn probe(address: SocketAddr, request: &[u8], limit: Duration) -> Result<Option<String>, String> {
+    let begun = Instant::now();
+    let told = |error: std::io::Error| match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer in time".to_owned(),
+        _ => error.to_string(),
+    };
+    let mut stream = TcpStream::connect_timeout(&address, limit).map_err(told)?;
+    stream.set_write_timeout(Some(limit)).map_err(told)?;
+    stream.write_all(request).map_err(told)?;
+    let expected = Expected { head: false, most_body_bytes: MOST_BODY_BYTES, named_by: NamedBy::Body };
+    let (mut reader, mut cache) = (ResponseReader::default(), HeadCache::default());
+    let (mut kept, mut room) = (Vec::new(), [0; 4096]);
+    let response = loop {
+        let left = limit.saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
+        if begun.elapsed() >= limit {
+            return Err("no answer in time".to_owned());
+        }
+        stream.set_read_timeout(Some(left)).map_err(told)?;
+        let read = stream.read(&mut room).map_err(told)?;
+        if read == 0 {
+            break reader.end().map_err(|bad| format!("{bad:?}"))?;
+        }
+        kept.extend_from_slice(&room[..read]);
+        match reader.read(&kept, &expected, &mut cache) {
+            Ok(Progress::Whole(_, response)) => break response,
+            Ok(Progress::Partial(taken)) => drop(kept.drain(..taken)),
+            Err(bad) => return Err(format!("the answer is no HTTP/1.1 ({bad:?})")),
+        }
+    };
+    if !(200..400).contains(&response.status) {
+        return Err(format!("status {}", response.status));
+    }
+    Ok(reader.name().and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned))
+}

@@ -1,0 +1,325 @@
+//! HTTP as the work of an agent: requests of a client, answers of a backend, probes at the gate.
+
+use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use linerate_agent::engine::{EngineError, Finished};
+use linerate_agent::host::monotonic_ns;
+use linerate_http::request::{Parts, Request};
+use linerate_http::response::NamedBy;
+use linerate_http::target::Target;
+use linerate_traffic::limit::Limit;
+use linerate_traffic::profile::StageRates;
+use linerate_traffic::safety::PacketLoad;
+use linerate_wire::http::{
+    Arrivals, Connections, Destination, HttpLoad, HttpMeasures, HttpPart, HttpReport, HttpWork, LoadReport,
+    LoadSample, LoadWorker, PACKETS_OF_A_REQUEST, RequestCounts, RequestTimes, ServeReport,
+};
+use linerate_wire::report::{Ended, Report, ReportDetail};
+use linerate_wire::streams::CpuUse;
+use linerate_wire::time::{Throttling, WorkerTime};
+
+use super::KernelEngine;
+use super::gate::Gate;
+use crate::http::backend::{Backend, BackendCounters};
+use crate::http::counters::HttpCounters;
+use crate::http::outcome::HttpOutcome;
+use crate::http::spec::{self, HttpSpec};
+use crate::http::trial::HttpTrial;
+use crate::streams::host::HostWatch;
+use crate::streams::socket::Place;
+
+/// Longest wait for the connections of a client to be made.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// Requests of an open loop that wait for a connection, at most: those of so many seconds.
+const PENDING_S: f64 = 1.0;
+/// Largest body of an answer.
+const MOST_BODY_BYTES: u64 = 64 << 20;
+
+/// A planned part.
+#[derive(Debug)]
+pub(crate) struct PreparedHttp {
+    trial: u32,
+    work: PreparedWork,
+}
+
+#[derive(Debug)]
+enum PreparedWork {
+    Load(Box<HttpSpec>),
+    Serve,
+    Gate(linerate_wire::http::HttpGate, Vec<u8>),
+}
+
+/// A part in progress.
+#[derive(Debug)]
+pub(crate) struct Http {
+    trial: u32,
+    started_ns: u64,
+    role: Role,
+}
+
+#[derive(Debug)]
+enum Role {
+    Load(HttpTrial),
+    Serve {
+        /// What the backend had counted when it was armed.
+        before: BackendCounters,
+        name: String,
+        host: Option<HostWatch>,
+        stopped: bool,
+    },
+    Gate(Gate),
+}
+
+impl KernelEngine {
+    /// Plans a part in a trial of HTTP.
+    pub(super) fn prepare_http(&self, trial: u32, work: &HttpWork) -> Result<PreparedHttp, EngineError> {
+        let work = match work {
+            HttpWork::Load(load) => PreparedWork::Load(Box::new(self.load(load)?)),
+            HttpWork::Serve if self.backend.is_none() => {
+                let why = "this agent answers no HTTP requests; start it with --http 0.0.0.0:8080";
+                return Err(EngineError::Refused(why.to_owned()));
+            }
+            HttpWork::Serve => PreparedWork::Serve,
+            HttpWork::Gate(gate) => {
+                self.check_load(&gate.destination, Arrivals::Constant(1.0), None)?;
+                PreparedWork::Gate(gate.clone(), request(&gate.destination, false)?.bytes().to_vec())
+            }
+        };
+        Ok(PreparedHttp { trial, work })
+    }
+
+    /// Checks that ceilings admit a load.
+    fn check_load(
+        &self,
+        destination: &Destination,
+        arrivals: Arrivals,
+        duration_ms: Option<u64>,
+    ) -> Result<Option<f64>, EngineError> {
+        let (packets_per_second, packet_bytes) = arrivals.packets();
+        let load = PacketLoad { packets_per_second, packet_bytes };
+        // The probes of a gate end by their own limit.
+        let limit = Limit { duration_ms: duration_ms.or(Some(1)), packets: None };
+        for address in &destination.addresses {
+            let checked = self.ceilings.check_streams(&load, &limit, Some(address.ip()));
+            checked.map_err(|error| EngineError::refused(&error))?;
+        }
+        let most = self.ceilings.most_packets_per_second(packet_bytes);
+        let most = most.map_err(|error| EngineError::refused(&error))?;
+        Ok(most.map(|packets| packets / PACKETS_OF_A_REQUEST))
+    }
+
+    fn load(&self, work: &HttpLoad) -> Result<HttpSpec, EngineError> {
+        let most_per_second = self.check_load(&work.destination, work.arrivals, Some(work.duration_ms))?;
+        let open = |rate: f64, arrivals| spec::HttpLoad::Open {
+            stages: vec![StageRates { from_pps: rate, to_pps: rate, seconds: work.duration_ms as f64 / 1e3 }],
+            arrivals,
+            seed: work.seed,
+        };
+        let pending = work.arrivals.per_second().map_or(0.0, |rate| rate * PENDING_S);
+        let spec = HttpSpec {
+            request: request(&work.destination, work.keep_alive)?,
+            addresses: work.destination.addresses.clone(),
+            place: Place { address: None, interface: None },
+            connections: work.connections,
+            threads: work.threads,
+            cpus: None,
+            load: match work.arrivals {
+                Arrivals::Closed => spec::HttpLoad::Closed,
+                Arrivals::Constant(rate) => open(rate, spec::Arrivals::Constant),
+                Arrivals::Poisson(rate) => open(rate, spec::Arrivals::Poisson),
+            },
+            duration_ms: Some(work.duration_ms),
+            requests: None,
+            requests_per_connection: (!work.keep_alive).then_some(1),
+            timeout_ms: work.timeout_ms.into(),
+            most_pending: (pending.ceil() as u32).clamp(1, spec::MOST_PENDING),
+            named_by: NamedBy::Body,
+            most_body_bytes: MOST_BODY_BYTES,
+            most_per_second,
+        };
+        spec.check().map_err(|error| EngineError::refused(&error))?;
+        Ok(spec)
+    }
+
+    /// Opens the connections of a client, or begins to count at a backend.
+    pub(super) fn arm_http(&self, prepared: PreparedHttp) -> Result<Http, EngineError> {
+        let PreparedHttp { trial, work } = prepared;
+        let role = match work {
+            PreparedWork::Load(spec) => {
+                let armed = HttpTrial::arm(*spec).map_err(|error| EngineError::refused(&error))?;
+                let begun = Instant::now();
+                while !armed.is_ready() && begun.elapsed() < CONNECT_TIME {
+                    sleep(Duration::from_millis(1));
+                }
+                Role::Load(armed)
+            }
+            PreparedWork::Serve => Role::Serve {
+                before: counted(self.backend.as_ref()),
+                name: self.door.as_ref().map(|door| door.name.clone()).unwrap_or_default(),
+                host: None,
+                stopped: false,
+            },
+            PreparedWork::Gate(gate, request) => Role::Gate(Gate::new(gate, request)),
+        };
+        Ok(Http { trial, started_ns: monotonic_ns(), role })
+    }
+}
+
+impl Http {
+    pub(super) fn start_at(&mut self, at_ns: u64) {
+        self.started_ns = at_ns.max(monotonic_ns());
+        match &mut self.role {
+            Role::Load(trial) => trial.start_at(self.started_ns),
+            Role::Serve { host, .. } => *host = Some(HostWatch::begin()),
+            Role::Gate(gate) => gate.start(),
+        }
+    }
+
+    pub(super) fn sample(&self, backend: Option<&Backend>) -> HttpMeasures {
+        match &self.role {
+            Role::Load(trial) => {
+                let counters = trial.sample().counters;
+                HttpMeasures::Load(LoadSample {
+                    intended: counters.intended,
+                    sent: counters.sent,
+                    skipped: counters.skipped(),
+                    answered: counters.answered,
+                    failed: counters.failed(),
+                })
+            }
+            Role::Serve { before, .. } => {
+                HttpMeasures::Serve(counted(backend).answered.saturating_sub(before.answered))
+            }
+            Role::Gate(gate) => HttpMeasures::Gate(gate.probes()),
+        }
+    }
+
+    pub(super) fn stop(&mut self) {
+        match &mut self.role {
+            Role::Load(trial) => trial.stop(),
+            Role::Serve { stopped, .. } => *stopped = true,
+            Role::Gate(gate) => gate.stop(),
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        match &self.role {
+            Role::Load(trial) => trial.is_over(),
+            Role::Serve { stopped, .. } => *stopped,
+            Role::Gate(gate) => gate.is_over(),
+        }
+    }
+
+    pub(super) fn finish(self, ended: Ended, backend: Option<&Backend>) -> Finished {
+        let Self { trial, started_ns, role } = self;
+        let mut ended = ended;
+        let mut notes = Vec::new();
+        let (part, cpu, throttling, workers): (_, CpuUse, Option<Throttling>, Vec<WorkerTime>) = match role {
+            Role::Load(load) => {
+                let outcome = load.finish();
+                if ended == Ended::Stopped && !outcome.interrupted {
+                    ended = Ended::Duration;
+                }
+                notes.extend(outcome.failures.iter().cloned());
+                let times = outcome.workers.iter().map(|worker| worker.time).collect();
+                let (cpu, throttling) = (outcome.cpu, outcome.throttling);
+                (HttpPart::Load(Box::new(load_report(outcome))), cpu, throttling, times)
+            }
+            Role::Serve { before, name, host, .. } => {
+                let now = counted(backend);
+                let (cpu, throttling) = host.as_ref().map(HostWatch::read).unwrap_or_default();
+                let served = ServeReport {
+                    name,
+                    requests: now.requests.saturating_sub(before.requests),
+                    answered: now.answered.saturating_sub(before.answered),
+                    connections: now.connections.saturating_sub(before.connections),
+                };
+                (HttpPart::Serve(served), cpu, throttling, Vec::new())
+            }
+            Role::Gate(gate) => (HttpPart::Gate(gate.finish()), CpuUse::default(), None, Vec::new()),
+        };
+        let detail = ReportDetail::Http(Box::new(HttpReport { part, cpu }));
+        let mut report = Report::new(trial, ended, started_ns, detail);
+        report.ended_ns = monotonic_ns();
+        report.notes = notes;
+        report.workers = workers;
+        report.throttling = throttling;
+        Finished { report, flows: None }
+    }
+}
+
+fn counted(backend: Option<&Backend>) -> BackendCounters {
+    backend.map(Backend::counters).unwrap_or_default()
+}
+
+/// The request to a destination.
+fn request(destination: &Destination, keep_alive: bool) -> Result<Request, EngineError> {
+    let url = format!("http://{}{}", destination.host, destination.path);
+    let target: Target = url.parse().map_err(|error| EngineError::refused(&error))?;
+    let user_agent = concat!("linerate/", env!("CARGO_PKG_VERSION"));
+    let parts = Parts { method: "GET", headers: &[], body: b"", keep_alive, user_agent };
+    Request::new(&target, &parts).map_err(|error| EngineError::refused(&error))
+}
+
+fn load_report(outcome: HttpOutcome) -> LoadReport {
+    let counters: HttpCounters = outcome.counters;
+    let failed = counters.failures().into_iter().filter(|(_, count)| *count > 0);
+    let statuses = [
+        ("2xx", counters.status_2xx),
+        ("3xx", counters.status_3xx),
+        ("4xx", counters.status_4xx),
+        ("5xx", counters.status_5xx),
+        ("other", counters.status_other),
+    ];
+    let named: BTreeMap<String, u64> =
+        outcome.backends.named.iter().map(|one| (one.name.clone(), one.responses)).collect();
+    let bins = &outcome.failure_times.bins;
+    LoadReport {
+        duration_s: outcome.sending_s,
+        requests: RequestCounts {
+            intended: counters.intended,
+            sent: counters.sent,
+            skipped: counters.skipped(),
+            answered: counters.answered,
+            failed: failed.map(|(kind, count)| (kind.to_owned(), count)).collect(),
+            unfinished: counters.unfinished(),
+        },
+        connections: Connections {
+            opened: counters.connected,
+            refused: counters.connect_failures,
+            reopened: counters.reconnected,
+        },
+        by_backend: named,
+        unnamed: outcome.backends.others + outcome.backends.unnamed,
+        statuses: statuses
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(class, count)| (class.to_owned(), count))
+            .collect(),
+        written: counters.written,
+        sent_bytes: counters.written_bytes,
+        received_bytes: counters.read_bytes,
+        answered_in_time: counters.answered_in_time,
+        times: RequestTimes {
+            corrected: outcome.times.corrected,
+            service: outcome.times.service,
+            first_byte: outcome.times.first_byte,
+            send_error: outcome.times.send_error,
+            connect: outcome.times.connect,
+        },
+        failure_bins: bins.iter().map(|bin| (bin.at_ms, bin.requests)).collect(),
+        workers: outcome
+            .workers
+            .iter()
+            .map(|worker| LoadWorker {
+                cpu: worker.cpu,
+                connections: worker.connections,
+                cpu_s: worker.cpu_s,
+                spun_s: worker.spun_s,
+            })
+            .collect(),
+        first_failure: outcome.first_failure,
+    }
+}
