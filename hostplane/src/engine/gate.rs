@@ -205,3 +205,64 @@ fn probe(address: SocketAddr, request: &[u8], limit: Duration) -> Result<Option<
     }
     Ok(reader.name().and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use linerate_wire::http::Destination;
+
+    /// Answers each connection with the next of these texts, the last one again and again.
+    fn server(answers: &'static [&'static str]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let (mut stream, mut room) = (stream.unwrap(), [0; 1024]);
+                let _ = stream.read(&mut room);
+                let body = answers.get(number).or(answers.last()).unwrap();
+                let _ = stream.write_all(body.as_bytes());
+            }
+        });
+        address
+    }
+
+    fn passed(address: SocketAddr, backends: &[&str], limit_ms: u32) -> GateReport {
+        let destination =
+            Destination { addresses: vec![address], host: address.to_string(), path: "/".to_owned() };
+        let backends = backends.iter().map(|name| (*name).to_owned()).collect();
+        let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let gate = HttpGate { destination, backends, times: 2, limit_ms };
+        let mut gate = Gate::new(gate, request.into_bytes());
+        gate.start();
+        while !gate.is_over() {
+            sleep(Duration::from_millis(1));
+        }
+        gate.finish()
+    }
+
+    const A: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
+    const B: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb";
+
+    #[test]
+    fn a_failure_begins_the_row_again() {
+        let report =
+            passed(server(&[A, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", A, A]), &["a"], 10_000);
+        assert_eq!((report.passed, report.probes, report.failed), (true, 4, 1), "{report:?}");
+        assert!(report.last_failure.unwrap().contains("status 503"));
+        assert_eq!(report.backends["a"].answers, 3);
+    }
+
+    #[test]
+    fn every_backend_must_answer() {
+        let report = passed(server(&[A, A, A, B, B]), &["a", "b"], 10_000);
+        assert_eq!((report.passed, report.probes), (true, 5), "{report:?}");
+        let report = passed(server(&[A]), &["a", "b"], 100);
+        assert_eq!((report.passed, report.backends["b"]), (false, GateAnswers::default()));
+        assert!(report.waited_ns >= 100_000_000, "{report:?}");
+        // Without names, whoever answers will do.
+        let report = passed(server(&["HTTP/1.1 204 No\r\n\r\n"]), &[], 10_000);
+        assert_eq!((report.passed, report.probes), (true, 2), "{report:?}");
+    }
+}
