@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::common::web::{Act, Backend, Wrong, haproxy, nginx};
-use super::common::{Running, float, hostplane, json, number, run, stderr};
+use super::common::{Running, float, hostplane, json, not_run, number, run, stderr};
 
 /// The account of a load, which must balance.
 fn load(options: &str) -> Value {
@@ -223,10 +223,44 @@ fn a_signal_ends_a_trial_with_its_account() {
     assert!(float(&result, "/duration_s") < 30.0);
 }
 
+/// Memory does not grow with what servers send: a connection has no buffers.
+#[test]
+fn ten_thousand_connections_need_little_memory() {
+    const MOST_KIB: u64 = 64 * 1024;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    if limit.is_some_and(|limit| limit < 10_200) {
+        not_run("ten_thousand_connections_need_little_memory", "this user may not have 10,200 open files");
+        return;
+    }
+    let backend = Backend::start("");
+    let options = format!("http --json -c 10000 -t 2 -n 30000 --timeout 30s {}", backend.url());
+    let load = Running::start(&mut hostplane(&options));
+    let mut highest = [0, 0];
+    while let Some(own) = peak_kib(load.pid()) {
+        highest = [own, peak_kib(backend.pid()).unwrap_or(0).max(highest[1])];
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let result = json(&load.output());
+    assert_eq!(
+        (number(&result, "/requests"), number(&result, "/connections/made")),
+        (30_000, 10_000),
+        "{result}"
+    );
+    assert!(highest.iter().all(|kib| (1..MOST_KIB).contains(kib)), "{highest:?}");
+    let theirs = backend.account();
+    assert_eq!((number(&theirs, "/answered"), number(&theirs, "/connections")), (30_000, 10_000));
+}
+
+/// Highest memory of a process so far; `None` when it has ended.
+fn peak_kib(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().trim_end_matches(" kB").parse().ok()
+}
+
 /// A server that goes and comes back: the failures have times, and the load goes on.
 #[test]
 fn a_backend_that_goes_and_comes_costs_a_time() {
-    let backend = Backend::start("");
+    let backend = Backend::start_at("127.0.0.2", 0, "");
     let port = backend.port;
     let mut load = Running::start(&mut hostplane(&format!(
         "http --json -c 5 -t 1 -d 3s --rate 500 --interval 100ms {}",
@@ -235,7 +269,7 @@ fn a_backend_that_goes_and_comes_costs_a_time() {
     load.wait_for_stderr("requests/s");
     drop(backend.account());
     std::thread::sleep(Duration::from_millis(500));
-    let again = Running::start(&mut hostplane(&format!("backend --listen 127.0.0.1:{port} --json")));
+    let again = Backend::start_at("127.0.0.2", port, "");
     let result = json(&load.output());
     drop(again);
     assert_eq!(number(&result, "/account/intended"), 1500, "{result}");

@@ -160,3 +160,34 @@ fn further_bytes_are_left_and_the_cache_changes_nothing() {
     }
     assert_eq!(seen, [(200, Some(b"a".to_vec())), (200, Some(b"b".to_vec())), (404, None)]);
 }
+
+/// Responses with bytes changed, cut and repeated: the outcome does not depend on the pieces in which they come.
+#[test]
+fn whatever_comes_means_the_same_in_pieces() {
+    let mut state = 1u64;
+    let mut random = move |most: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % most.max(1)
+    };
+    let seeds: [&[u8]; 3] = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\npod-1",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n5;a\r\npod-1\r\n0\r\nX: y\r\n\r\n",
+        b"HTTP/1.0 404 None\r\n\r\nuntil the end",
+    ];
+    let alphabet = b"\r\n :;,0159afx\0\xffHT/.";
+    for round in 0..20_000 {
+        let mut bytes = seeds[round % seeds.len()].to_vec();
+        for _ in 0..random(4) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => bytes[at] = alphabet[random(alphabet.len())],
+                1 => bytes.insert(at, alphabet[random(alphabet.len())]),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        bytes.truncate(bytes.len() - random(3));
+        let whole = read_in(bytes.len().max(1), &bytes, &expected(), true);
+        let pieces = read_in(1 + random(20), &bytes, &expected(), true);
+        assert_eq!(whole, pieces, "{}", String::from_utf8_lossy(&bytes));
+    }
+}

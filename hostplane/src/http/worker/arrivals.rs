@@ -147,7 +147,9 @@ impl Worker {
         let now = monotonic_ns();
         self.counts.sent += 1;
         self.counts.busy += 1;
-        self.next_allowed_ns = now.saturating_add(self.spacing_ns);
+        if self.spacing_ns > 0 {
+            self.next_allowed_ns = now.saturating_add(self.spacing_ns);
+        }
         self.deadlines.set(at, now);
         let Some(slot) = self.slots.get_mut(at) else { return };
         slot.asked = Some(Asked { intended_ns, written_ns: 0, first_byte_ns: 0, sent: 0 });

@@ -15,26 +15,32 @@ use super::{PATIENCE, Running, hostplane, json, tool};
 /// A backend of this program.
 pub struct Backend {
     process: Running,
+    address: &'static str,
     pub port: u16,
 }
 
 impl Backend {
     /// On a free port of the loopback interface.
     pub fn start(options: &str) -> Self {
-        let mut process =
-            Running::start(&mut hostplane(&format!("backend --listen 127.0.0.1:0 --json {options}")));
-        let said = process.wait_for_stderr("listens at 127.0.0.1:");
+        Self::start_at("127.0.0.1", 0, options)
+    }
+
+    /// On an address of the loopback interface. A client that finds nobody at one other than 127.0.0.1, its own, cannot connect to itself.
+    pub fn start_at(address: &'static str, port: u16, options: &str) -> Self {
+        let command = format!("backend --listen {address}:{port} --json {options}");
+        let mut process = Running::start(&mut hostplane(&command));
+        let said = process.wait_for_stderr(&format!("listens at {address}:"));
         let mut digits = String::new();
         let stderr = process.child().stderr.as_mut().unwrap();
         let mut byte = [0];
         while stderr.read(&mut byte).unwrap() == 1 && byte[0].is_ascii_digit() {
             digits.push(byte[0] as char);
         }
-        Self { port: digits.parse().unwrap_or_else(|_| panic!("{said}{digits}")), process }
+        Self { port: digits.parse().unwrap_or_else(|_| panic!("{said}{digits}")), address, process }
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/", self.port)
+        format!("http://{}:{}/", self.address, self.port)
     }
 
     pub fn pid(&self) -> u32 {
