@@ -29,7 +29,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-need_packages nginx-light wrk nghttp2-client jq util-linux
+need_packages nginx-light wrk nghttp2-client curl jq util-linux
 need_rust
 cargo build --release --quiet -p linerate-hostplane --bins
 ours=target/release/linerate-hostplane
@@ -50,7 +50,10 @@ END
 "${serving[@]}" /usr/sbin/nginx -c "$work/nginx.conf" -p "$work" 2>"$work/nginx.log" &
 server=$!
 url=http://127.0.0.1:18999/
-for _ in $(seq 100); do curl -s -o "$work/answer" "$url" && break || sleep 0.05; done
+for _ in $(seq 100); do
+    if curl -s -o "$work/answer" "$url"; then break; fi
+    sleep 0.05
+done
 [ -s "$work/answer" ] || die "nginx does not answer: $(cat "$work/nginx.log" "$work/error" 2>/dev/null)"
 
 # measured COMMAND…: its output in $work/out; prints its user and system seconds.
@@ -92,7 +95,9 @@ for count in $counts; do
         done
     done
     for program in ours wrk h2load; do
-        awk -v connections="$([ "$program" = ours ] && echo "$count connections" || true)" -v name="$program" \
+        label=
+        if [ "$program" = ours ]; then label="$count connections"; fi
+        awk -v connections="$label" -v name="$program" \
             -v rate="$(median 1 "$work/row.$program")" -v each="$(median 2 "$work/row.$program")" \
             -v own="$(median 1 "$work/row.ours")" -v own_each="$(median 2 "$work/row.ours")" \
             'BEGIN { printf "%-18s %-8s %12.0f %8.2f   %16.0f %8.2f\n", connections, name, rate, own / (rate > 0 ? rate : 1e-9), each, own_each / (each > 0 ? each : 1e-9) }'
