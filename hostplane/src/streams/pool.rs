@@ -110,9 +110,20 @@ impl Pool {
         self.workers.len()
     }
 
-    /// The worker that is to take the next stream: each one in turn.
-    pub(crate) fn next_worker(&self) -> usize {
-        self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len()
+    /// The worker that is to take the first of a trial's streams; the others follow in turn. Trials whose streams
+    /// fill the workers evenly begin with the first worker: where both ends are on one host, the ends of a stream then
+    /// share a CPU and its caches. Others begin where the last one ended, so that they fill the workers together.
+    pub(crate) fn first_worker(&self, streams: usize) -> usize {
+        if streams.is_multiple_of(self.workers.len()) {
+            0
+        } else {
+            self.next.fetch_add(streams, Ordering::Relaxed) % self.workers.len()
+        }
+    }
+
+    /// The worker at a place in the turn.
+    pub(crate) fn in_turn(&self, place: usize) -> usize {
+        place % self.workers.len()
     }
 
     /// CPUs with a worker of their own.

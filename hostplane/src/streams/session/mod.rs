@@ -81,11 +81,14 @@ pub(crate) struct Session {
     udp: HashMap<u32, UdpReceiver>,
     /// The worker that takes all streams; `None`: all in turn.
     worker: Option<usize>,
+    /// The worker that takes the first stream.
+    first_worker: usize,
 }
 
 impl Session {
     pub(crate) fn new(pool: Arc<Pool>, plan: EndPlan, connects: bool) -> Self {
         let (reports, reported) = channel();
+        let first_worker = pool.first_worker(plan.spec.streams as usize);
         Self {
             pool,
             plan: Arc::new(plan),
@@ -107,6 +110,7 @@ impl Session {
             full_s: HashMap::new(),
             udp: HashMap::new(),
             worker: None,
+            first_worker,
         }
     }
 
@@ -128,7 +132,7 @@ impl Session {
             self.notes.extend(fragments(peer, &self.plan.spec));
         }
         let stream = Stream::new(number, sends, socket);
-        let worker = self.worker.unwrap_or_else(|| self.pool.next_worker());
+        let worker = self.worker.unwrap_or_else(|| self.pool.in_turn(self.first_worker + number as usize));
         if sends {
             self.sender_workers.insert(worker);
         }
