@@ -6,7 +6,7 @@ BUILD_PACKAGES=(gcc libc6-dev pkg-config libdpdk-dev libclang-dev)
 RUN_PACKAGES=(dpdk)
 # testpmd is in dpdk-dev.
 PEER_PACKAGES=(dpdk-dev coreutils)
-TEST_PACKAGES=(g++ iperf3 nginx-light haproxy sysstat ethtool tshark util-linux coreutils procps mount shellcheck iproute2 iputils-ping nftables python3-minimal python3-venv
+TEST_PACKAGES=(g++ iperf3 nginx-light haproxy ipvsadm sysstat ethtool tshark util-linux coreutils procps mount shellcheck iproute2 iputils-ping nftables python3-minimal python3-venv
     chromium fonts-dejavu-core texlive-latex-recommended texlive-pictures lmodern)
 CONTAINER_PACKAGES=(podman buildah runc jq iproute2 binutils debootstrap catatonit curl xz-utils)
 CLUSTER_PACKAGES=(socat iproute2 openssl curl util-linux dpkg-dev jq binutils debootstrap buildah faketime)

@@ -218,7 +218,7 @@ fn a_gate_that_stays_closed_says_so() {
 fn impossible_documents_are_refused_with_the_remedy() {
     for (spec, parts) in [
         ("  http: {targets: [ipvs]}\n", &["'ipvs' is no target", "http://192.0.2.1:8080/"][..]),
-        ("  http: {targets: [nftables]}\n", &["nftables needs network namespaces"]),
+        ("  http: {targets: [nftables]}\n", &["nftables and IPVS need network namespaces"]),
         ("  http: {}\n  streams: {}\n", &["spec.streams: given beside spec.http"]),
         ("  http: {rates: [max]}\n  safety: {maxRate: 1gbps}\n", &["has no bound"]),
     ] {

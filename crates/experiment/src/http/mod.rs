@@ -8,4 +8,4 @@ mod target;
 pub use plan::{HttpPlan, HttpTrial, HttpTrialView, HttpView};
 pub use profile::HttpProfile;
 pub use section::{ArrivalKind, GateSection, HttpSection, RequestRate};
-pub use target::{HttpTarget, Url};
+pub use target::{HttpTarget, IpvsScheduler, Url};

@@ -27,7 +27,8 @@ const HOUR_MS: u64 = 3_600_000;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct HttpSection {
-    /// What requests are sent to: `direct` (the backends in turn), `nftables-random`, `nftables-inc`, `haproxy`, or a URL of servers that run
+    /// What requests are sent to: `direct` (the backends in turn), `nftables-random`, `nftables-inc`, `ipvs-rr`, `ipvs-wrr`, `ipvs-lc`,
+    /// `ipvs-sh`, `haproxy`, or a URL of servers that run
     /// already, for which no backends are started.
     #[schemars(with = "Vec<HttpTarget>", length(min = 1))]
     pub targets: Spanned<Vec<HttpTarget>>,

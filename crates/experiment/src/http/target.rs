@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What requests are sent to: `direct`, `nftables-random`, `nftables-inc`, `haproxy`, or a URL such as
-/// `http://192.0.2.1:8080/`.
+/// What requests are sent to: `direct`, `nftables-random`, `nftables-inc`, `ipvs-rr`, `ipvs-wrr`, `ipvs-lc`, `ipvs-sh`,
+/// `haproxy`, or a URL such as `http://192.0.2.1:8080/`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -18,10 +18,46 @@ pub enum HttpTarget {
     NftablesRandom,
     /// DNAT of nftables, which gives new connections to the backends in turn.
     NftablesInc,
+    /// The kernel's IP Virtual Server.
+    Ipvs(IpvsScheduler),
     /// haproxy, which gives each request to the next backend.
     Haproxy,
     /// Servers or a balancer that the user runs.
     Url(Url),
+}
+
+/// How IPVS chooses the backend of a new connection; the names are ipvsadm's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IpvsScheduler {
+    /// The next one.
+    RoundRobin,
+    /// The next one; a backend of weight N gets N of them in each round. The weights of a run are 1, 2, 3 and again from 1.
+    WeightedRoundRobin,
+    /// The one with the fewest connections.
+    LeastConnections,
+    /// By a hash of the client's address.
+    SourceHash,
+}
+
+impl IpvsScheduler {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::RoundRobin, Self::WeightedRoundRobin, Self::LeastConnections, Self::SourceHash];
+
+    /// ipvsadm's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "rr",
+            Self::WeightedRoundRobin => "wrr",
+            Self::LeastConnections => "lc",
+            Self::SourceHash => "sh",
+        }
+    }
+
+    /// Weight of the backend with this number, from 0.
+    pub fn weight(self, backend: usize) -> usize {
+        if self == Self::WeightedRoundRobin { backend % 3 + 1 } else { 1 }
+    }
 }
 
 /// An `http` URL.
@@ -43,7 +79,12 @@ impl HttpTarget {
 
     /// True when it is a balancer in the kernel, which needs network namespaces.
     pub fn needs_namespaces(&self) -> bool {
-        matches!(self, HttpTarget::NftablesRandom | HttpTarget::NftablesInc)
+        matches!(self, HttpTarget::NftablesRandom | HttpTarget::NftablesInc | HttpTarget::Ipvs(_))
+    }
+
+    /// True when it is meant to give every backend as many connections or requests.
+    pub fn is_even(&self) -> bool {
+        !matches!(self, HttpTarget::Ipvs(IpvsScheduler::WeightedRoundRobin | IpvsScheduler::SourceHash))
     }
 
     /// True when a balancer stands before the backends.
@@ -72,6 +113,7 @@ impl fmt::Display for HttpTarget {
             HttpTarget::Direct => f.write_str("direct"),
             HttpTarget::NftablesRandom => f.write_str("nftables-random"),
             HttpTarget::NftablesInc => f.write_str("nftables-inc"),
+            HttpTarget::Ipvs(scheduler) => write!(f, "ipvs-{}", scheduler.name()),
             HttpTarget::Haproxy => f.write_str("haproxy"),
             HttpTarget::Url(url) => url.fmt(f),
         }
@@ -81,6 +123,10 @@ impl fmt::Display for HttpTarget {
 impl TryFrom<String> for HttpTarget {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
+        let ipvs = text.strip_prefix("ipvs-");
+        if let Some(scheduler) = IpvsScheduler::ALL.into_iter().find(|one| ipvs == Some(one.name())) {
+            return Ok(Self::Ipvs(scheduler));
+        }
         Ok(match text.as_str() {
             "direct" => Self::Direct,
             "nftables" | "nftables-random" => Self::NftablesRandom,
@@ -89,7 +135,8 @@ impl TryFrom<String> for HttpTarget {
             url if url.contains("://") => Self::Url(Url::parse(url)?),
             _ => {
                 return Err(format!(
-                    "'{text}' is no target; give direct, nftables-random, nftables-inc, haproxy, or a URL such as http://192.0.2.1:8080/"
+                    "'{text}' is no target; give direct, nftables-random, nftables-inc, ipvs-rr, ipvs-wrr, ipvs-lc, ipvs-sh, haproxy, or a URL \
+                     such as http://192.0.2.1:8080/"
                 ));
             }
         })
@@ -170,6 +217,7 @@ mod tests {
         for (text, shown, label) in [
             ("direct", "direct", "direct"),
             ("nftables", "nftables-random", "nftables-random"),
+            ("ipvs-sh", "ipvs-sh", "ipvs-sh"),
             ("http://10.254.0.10", "http://10.254.0.10/", "10.254.0.10"),
             ("http://192.168.0.111:8888/", "http://192.168.0.111:8888/", "192.168.0.111-8888"),
             ("http://[fd00::1]:81/a/b", "http://[fd00::1]:81/a/b", "-fd00--1--81-a-b"),
@@ -187,7 +235,7 @@ mod tests {
     #[test]
     fn other_texts_are_refused_with_a_remedy() {
         for text in
-            ["ipvs", "https://a/", "http://", "http://a:0/", "http://a:x/", "http://u@h/", "http://a/ b"]
+            ["ipvs", "ipvs-dh", "https://a/", "http://", "http://a:0/", "http://a:x/", "http://u@h/", "http://a/ b"]
         {
             let problem = HttpTarget::try_from(text.to_owned()).unwrap_err();
             assert!(problem.contains(text) && problem.contains("http://"), "{problem}");

@@ -30,7 +30,7 @@ pub struct Balance {
     pub backends: BTreeMap<String, BackendShare>,
     /// Answers without a name.
     pub unnamed: u64,
-    /// Test of evenness; `None` for fewer than two backends.
+    /// Test of evenness; `None` for fewer than two backends, and for balancers that are not meant to be even.
     pub evenness: Option<Evenness>,
     /// Contradictions between clients and backends, each in one sentence.
     pub disagreements: Vec<String>,
@@ -61,6 +61,9 @@ impl Balance {
     }
 
     fn test(&self, record: &HttpTrialRecord) -> Option<Evenness> {
+        if !record.spec.target.is_even() {
+            return None;
+        }
         let per_request = !record.spec.keep_alive || record.spec.target == HttpTarget::Haproxy;
         let connections: Option<Vec<u64>> = self.backends.values().map(|one| one.connections).collect();
         match connections.filter(|_| !per_request) {

@@ -1,11 +1,15 @@
-//! Balancers of this machine: DNAT of nftables in a network namespace of its own, or a process of haproxy.
+//! Balancers of this machine: DNAT of nftables or IPVS in a network namespace of their own, or a process of haproxy.
 
 mod haproxy;
+mod ipvs;
 mod nftables;
 
 use std::net::SocketAddr;
+use std::process::Stdio;
 
 use linerate_experiment::http::HttpTarget;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
 use super::PlatformError;
 use haproxy::Haproxy;
@@ -50,6 +54,8 @@ impl Balanced {
 #[derive(Debug, Default)]
 pub(super) struct LocalBalancer {
     haproxy: Option<Haproxy>,
+    /// True when the kernel of the balancer's namespace has services of IPVS.
+    has_ipvs: bool,
 }
 
 impl LocalBalancer {
@@ -61,6 +67,10 @@ impl LocalBalancer {
         place: Option<(String, SocketAddr)>,
     ) -> Result<Balanced, PlatformError> {
         self.haproxy = None;
+        if let Some((namespace, _)) = place.as_ref().filter(|_| self.has_ipvs) {
+            ipvs::clear(namespace).await?;
+            self.has_ipvs = false;
+        }
         match target {
             HttpTarget::Direct => {
                 let host = backends.first().map(SocketAddr::to_string).unwrap_or_default();
@@ -77,13 +87,19 @@ impl LocalBalancer {
                 let address = address.ok_or_else(|| unknown("its name has none".to_owned()))?;
                 Ok(Balanced { addresses: vec![address], host: url.authority(), program: None })
             }
-            HttpTarget::NftablesRandom | HttpTarget::NftablesInc => {
+            HttpTarget::NftablesRandom | HttpTarget::NftablesInc | HttpTarget::Ipvs(_) => {
                 let Some((namespace, address)) = place else {
                     return Err(PlatformError::Network(format!(
                         "spec.http.targets: {target} needs network namespaces; run as root, or remove it"
                     )));
                 };
-                let program = nftables::set_up(&namespace, target, backends).await?;
+                let program = match target {
+                    HttpTarget::Ipvs(scheduler) => {
+                        self.has_ipvs = true;
+                        ipvs::set_up(&namespace, *scheduler, address, backends).await?
+                    }
+                    _ => nftables::set_up(&namespace, target, backends).await?,
+                };
                 Ok(Balanced::at(address, Some(program)))
             }
             HttpTarget::Haproxy => {
@@ -107,7 +123,7 @@ impl LocalBalancer {
 
 /// The first line that a program prints about its version.
 async fn version(program: &str, option: &str) -> Result<String, PlatformError> {
-    let output = tokio::process::Command::new(program).arg(option).output().await;
+    let output = Command::new(program).arg(option).output().await;
     let output = output.map_err(|error| {
         PlatformError::Network(format!(
             "spec.http.targets: cannot run {program} ({error}); install it, or remove the target"
@@ -115,4 +131,27 @@ async fn version(program: &str, option: &str) -> Result<String, PlatformError> {
     })?;
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().next().unwrap_or(program).trim().to_owned())
+}
+
+/// Runs a command in a namespace, with this input.
+async fn run(namespace: &str, command: &[&str], input: &str) -> Result<(), PlatformError> {
+    let failed =
+        |why: String| PlatformError::Network(format!("balancer in {namespace}: {}: {why}", command[0]));
+    let mut child = Command::new("ip")
+        .args(["netns", "exec", namespace])
+        .args(command)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).await.map_err(|error| failed(error.to_string()))?;
+    }
+    let output = child.wait_with_output().await.map_err(|error| failed(error.to_string()))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+    }
 }

@@ -60,12 +60,12 @@ impl LocalKernelPlan {
         };
         if needs_namespaces && !namespaces {
             return refused(
-                "spec.http.targets: nftables needs network namespaces; set spec.local.network to namespaces, or remove the target",
+                "spec.http.targets: nftables and IPVS need network namespaces; set spec.local.network to namespaces, or remove the target",
             );
         }
         if namespaces && !is_root {
             return refused(
-                "spec.http.targets: network namespaces, which nftables needs, can be created by root alone; run as root, or give other targets",
+                "spec.http.targets: network namespaces, which nftables and IPVS need, can be created by root alone; run as root, or give other targets",
             );
         }
         if namespaces && has_url {

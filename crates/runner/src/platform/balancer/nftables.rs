@@ -3,13 +3,13 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::process::Stdio;
 
 use linerate_experiment::http::HttpTarget;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
-use super::{HTTP_PORT, PlatformError, version};
+use super::{HTTP_PORT, PlatformError, run, version};
+
+/// Clients are masked, so that backends answer to the balancer.
+const MASQUERADE: &str = "chain out { type nat hook postrouting priority 100; masquerade; }";
 
 /// Replaces the rules of the balancer's namespace; returns the program and its version.
 pub(super) async fn set_up(
@@ -18,12 +18,23 @@ pub(super) async fn set_up(
     backends: &[SocketAddr],
 ) -> Result<String, PlatformError> {
     let program = version("nft", "--version").await?;
-    // The namespace is a router with one interface: it must forward, and not tell clients of the shorter way.
-    let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward; \
-                   for file in /proc/sys/net/ipv4/conf/*/send_redirects; do echo 0 > $file; done";
-    run(namespace, &["sh", "-c", forward], "").await?;
+    forward(namespace).await?;
     run(namespace, &["nft", "-f", "-"], &rules(target, backends)).await?;
     Ok(program)
+}
+
+/// Replaces the rules by those that a balancer in front of DNAT of its own needs: answers return through it.
+pub(super) async fn masquerade(namespace: &str) -> Result<(), PlatformError> {
+    forward(namespace).await?;
+    let rules = format!("flush ruleset\ntable ip linerate {{\n{MASQUERADE}\n}}\n");
+    run(namespace, &["nft", "-f", "-"], &rules).await
+}
+
+/// The namespace is a router with one interface: it must forward, and not tell clients of the shorter way.
+async fn forward(namespace: &str) -> Result<(), PlatformError> {
+    let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward; \
+                   for file in /proc/sys/net/ipv4/conf/*/send_redirects; do echo 0 > $file; done";
+    run(namespace, &["sh", "-c", forward], "").await
 }
 
 /// The rules. Answers return through the balancer, because it is their destination.
@@ -44,31 +55,9 @@ fn rules(target: &HttpTarget, backends: &[SocketAddr]) -> String {
         "flush ruleset\n\
          table ip linerate {{\n\
          chain in {{ type nat hook prerouting priority -100; tcp dport {HTTP_PORT} dnat to {to}; }}\n\
-         chain out {{ type nat hook postrouting priority 100; masquerade; }}\n\
+         {MASQUERADE}\n\
          }}\n"
     )
-}
-
-async fn run(namespace: &str, command: &[&str], input: &str) -> Result<(), PlatformError> {
-    let failed =
-        |why: String| PlatformError::Network(format!("nftables in {namespace}: {}: {why}", command[0]));
-    let mut child = Command::new("ip")
-        .args(["netns", "exec", namespace])
-        .args(command)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| failed(error.to_string()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes()).await.map_err(|error| failed(error.to_string()))?;
-    }
-    let output = child.wait_with_output().await.map_err(|error| failed(error.to_string()))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
-    }
 }
 
 #[cfg(test)]
