@@ -34,6 +34,9 @@ case ${1:-} in
     *) usage_error "there is no option '$1'" ;;
 esac
 
+# With the time since the start, which shows what takes long.
+say() { printf '==> %4d s  %s\n' "$SECONDS" "$*" >&2; }
+
 scratch=$(mktemp -d)
 export LINERATE_NOT_RUN="$scratch/tests.not-run"
 # The image is built once, for containers and cluster.
