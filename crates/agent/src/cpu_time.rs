@@ -2,7 +2,7 @@
 
 use hugepage_check::cpu_limit::{CpuLimit, Throttled};
 use hugepage_check::root::Root;
-use linerate_wire::time::{Throttling, WorkerTime};
+use linerate_wire::time::{Absences, Throttling, WorkerTime};
 
 use crate::host::{monotonic_ns, thread_cpu_ns};
 
@@ -12,10 +12,10 @@ const STATUS: &str = "/proc/thread-self/status";
 /// How regularly a polling loop looked for work, as it measured itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Looks {
-    /// Longest time between two looks, in seconds.
+    /// Longest time between two looks while it had nothing to do, in seconds.
     pub longest_gap_s: f64,
-    /// Of a receiver: seconds in which it was away from its queues while packets arrived.
-    pub away_s: Option<f64>,
+    /// Of a receiver: its absences from its queues while packets arrived.
+    pub absences: Option<Absences>,
 }
 
 /// The kernel's CPU accounting of the calling thread.
@@ -51,7 +51,7 @@ impl ThreadTime {
             waited_s: now.waited_ns.zip(self.waited_ns).map(|(now, then)| seconds(now, then)),
             preemptions: now.preemptions.zip(self.preemptions).map(|(now, then)| now.saturating_sub(then)),
             longest_gap_s: looks.longest_gap_s,
-            away_s: looks.away_s,
+            absences: looks.absences,
         }
     }
 }
@@ -130,7 +130,7 @@ mod tests {
     fn a_thread_that_sleeps_is_off_its_cpu() {
         let before = ThreadTime::now();
         std::thread::sleep(std::time::Duration::from_millis(20));
-        let time = before.until_now(3, Looks { longest_gap_s: 0.02, away_s: None });
+        let time = before.until_now(3, Looks { longest_gap_s: 0.02, absences: None });
         assert!(time.off_cpu_s >= 0.015 && time.off_cpu_s <= time.elapsed_s, "{time:?}");
         assert_eq!((time.lcore, time.longest_gap_s), (3, 0.02));
     }

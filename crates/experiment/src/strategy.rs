@@ -34,8 +34,10 @@ pub struct PathOutcome {
     pub intended_ns: Option<u64>,
     /// Seconds of sending.
     pub duration_s: f64,
-    /// Packets that the receiver dropped, or can have caused to be dropped: they are not known to be the path's loss.
+    /// Packets that the receiver dropped, as far as they are known to be its own drops; they are among the lost ones.
     pub receiver_dropped: u64,
+    /// Most packets that can have been lost because the receiver was away from its queues.
+    pub receiver_missed: u64,
     /// Seconds of the trial besides its sending.
     pub overhead_s: f64,
     /// Delays of its packets, one-way or there and back; `None` when they are not known.
@@ -206,6 +208,7 @@ mod tests {
             intended_ns: None,
             duration_s: 1.0,
             receiver_dropped: 0,
+            receiver_missed: 0,
             overhead_s: 0.0,
             delays: None,
             losses: None,

@@ -51,40 +51,48 @@ impl Bounds {
 }
 
 impl Trials {
-    /// Adds a trial. False when it is no evidence and must be repeated: the tester did not offer the load, or lost
-    /// all that was lost itself, although it managed as much in another trial, or nearly did. Then it was held up,
-    /// by other work on its CPUs for example. After a few repeats in a row, such a trial counts.
-    pub fn add(&mut self, trial: Measurement) -> bool {
-        let (is_short, is_spoiled) = (trial.unsent > 0, trial.is_receivers_loss());
+    /// Adds a trial. False when it is no evidence and must be repeated: the tester did not offer the load, or a loss
+    /// above `loss_ppb` (of the strictest goal) was all its receiver's, although it managed as much in another trial, or
+    /// nearly did. Then it was held up, by other work on its CPUs for example. After a few repeats in a row, such a
+    /// trial counts.
+    pub fn add(&mut self, trial: Measurement, loss_ppb: u64) -> bool {
+        let is_short = trial.unsent > 0;
+        let is_spoiled = trial.is_receivers_loss() && trial.selection_loss().exceeds(loss_ppb);
         if !is_short {
             self.offered = self.offered.max(trial.load_pps);
-        }
-        if trial.receiver_lost == 0 {
-            self.received = self.received.max(trial.load_pps);
-        }
-        if is_short || is_spoiled {
-            let can = (!is_short || trial.load_pps <= self.offered)
-                && (!is_spoiled || trial.load_pps <= self.received);
-            let intended = u128::from(trial.sent) + u128::from(trial.unsent);
-            let managed = if is_spoiled { trial.sent.saturating_sub(trial.lost) } else { trial.sent };
-            let is_near = trial.duration_ns <= LONGEST_NEAR_NS
-                && u128::from(managed) * 100 >= intended * u128::from(NEAR_PERCENT);
-            let most = match (can, is_near) {
-                (true, _) => MOST_REPEATED,
-                (false, true) => MOST_REPEATED_NEAR,
-                (false, false) => 0,
-            };
-            let repeated = self.repeated.entry(trial.load_pps).or_default();
-            if *repeated < most && self.no_evidence < REPEATS_FREE + self.evidence / 2 {
-                *repeated += 1;
-                self.no_evidence += 1;
-                return false;
+            if trial.receiver_lost == 0 {
+                self.received = self.received.max(trial.forwarding_pps());
             }
+        }
+        if (is_short || is_spoiled) && self.repeats(&trial, is_short, is_spoiled) {
+            return false;
         }
         self.repeated.remove(&trial.load_pps);
         self.evidence += 1;
         self.by_load.entry(trial.load_pps).or_default().push(trial);
         true
+    }
+
+    /// True when a trial that is no evidence is to be repeated.
+    fn repeats(&mut self, trial: &Measurement, is_short: bool, is_spoiled: bool) -> bool {
+        let is_brief = trial.duration_ns <= LONGEST_NEAR_NS;
+        let can = (!is_short || trial.load_pps <= self.offered)
+            && (!is_spoiled || is_brief && trial.load_pps <= self.received);
+        let intended = u128::from(trial.sent) + u128::from(trial.unsent);
+        let managed = if is_spoiled { trial.sent.saturating_sub(trial.lost) } else { trial.sent };
+        let is_near = is_brief && u128::from(managed) * 100 >= intended * u128::from(NEAR_PERCENT);
+        let most = match (can, is_near) {
+            (true, _) => MOST_REPEATED,
+            (false, true) => MOST_REPEATED_NEAR,
+            (false, false) => 0,
+        };
+        let repeated = self.repeated.entry(trial.load_pps).or_default();
+        let repeats = *repeated < most && self.no_evidence < REPEATS_FREE + self.evidence / 2;
+        if repeats {
+            *repeated += 1;
+            self.no_evidence += 1;
+        }
+        repeats
     }
 
     /// The trials at a load.
@@ -164,12 +172,13 @@ mod tests {
             limit: None,
         };
         let mut trials = Trials::default();
-        assert!(trials.add(trial(1_000, 500, 500)), "nothing shows that the receiver manages it");
-        assert!(!trials.add(trial(900, 9, 9)), "it nearly does");
-        assert!(trials.add(trial(900, 0, 0)));
-        assert!(!trials.add(trial(800, 400, 400)), "it managed more");
-        assert!(trials.add(trial(800, 401, 400)), "one packet was not its own");
-        let taken = (0..100).filter(|_| !trials.add(trial(700, 300, 300))).count();
+        assert!(trials.add(trial(1_000, 5, 5), 10_000_000), "the goal is met all the same");
+        assert!(trials.add(trial(1_000, 500, 500), 0), "nothing shows that the receiver manages it");
+        assert!(!trials.add(trial(900, 9, 9), 0), "it nearly does");
+        assert!(trials.add(trial(900, 0, 0), 0));
+        assert!(!trials.add(trial(800, 400, 400), 0), "it managed more");
+        assert!(trials.add(trial(800, 401, 400), 0), "one packet was not its own");
+        let taken = (0..100).filter(|_| !trials.add(trial(700, 300, 300), 0)).count();
         assert!((20..=40).contains(&taken), "{taken} trials of 100 were no evidence");
     }
 }

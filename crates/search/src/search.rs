@@ -203,7 +203,7 @@ impl Search {
             return;
         }
         self.counted += 1;
-        if !self.trials.add(outcome) {
+        if !self.trials.add(outcome, self.least_loss_ppb()) {
             return;
         }
         let top = self.grid.top();

@@ -114,12 +114,36 @@ pub struct WorkerTime {
     pub waited_s: Option<f64>,
     /// Times that the kernel took the CPU from it; null where the kernel does not report it.
     pub preemptions: Option<u64>,
-    /// Longest time between two of its looks, in seconds. Of a transmitter: while it had nothing to do.
+    /// Longest time between two of its looks while it had nothing to do, in seconds.
     pub longest_gap_s: f64,
-    /// Of a receiver: seconds between its first packet and its last in which it did not look at its queues for 0.1
-    /// ms or longer at a time. Null for a transmitter, and in older records.
+    /// Of a receiver: its absences between its first packet and its last. Null for a transmitter, and in older records.
     #[serde(default)]
-    pub away_s: Option<f64>,
+    pub absences: Option<Absences>,
+}
+
+/// Number of lengths that absences are counted by.
+pub const ABSENCE_LENGTHS: usize = 12;
+
+/// Absences of a receiver: stretches in which it did not look at its queues, because another thread had its CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Absences {
+    /// Length from which a stretch counts, in seconds.
+    pub shortest_s: f64,
+    /// Seconds of absences by their length: those of up to twice the shortest, up to four times, and so on; the last
+    /// number has all longer ones, too.
+    pub by_length_s: [f64; ABSENCE_LENGTHS],
+}
+
+impl Absences {
+    /// Seconds of the absences by length: the least and the greatest length, and their sum. The greatest of the last
+    /// is unknown, and infinite here.
+    pub fn by_length(&self) -> impl Iterator<Item = (f64, f64, f64)> {
+        let shortest_s = self.shortest_s;
+        self.by_length_s.iter().enumerate().map(move |(index, sum_s)| {
+            let least_s = shortest_s * (1u64 << index) as f64;
+            (least_s, if index + 1 < ABSENCE_LENGTHS { 2.0 * least_s } else { f64::INFINITY }, *sum_s)
+        })
+    }
 }
 
 impl WorkerTime {
@@ -211,7 +235,7 @@ mod tests {
             waited_s: Some(1.0),
             preemptions: Some(240),
             longest_gap_s: 0.0081,
-            away_s: None,
+            absences: None,
         };
         let text = "lcore 1 waited for CPU 0 50.0 % of the time (1.000 of 2.000 s, 240 preemptions, 8.100 ms at the longest)";
         assert_eq!(worker.to_string(), text);

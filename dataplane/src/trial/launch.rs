@@ -22,6 +22,7 @@ use linerate_measure::loops::receive::receive;
 use linerate_measure::loops::reflect::reflect;
 use linerate_measure::loops::stop::Signal;
 use linerate_measure::loops::transmit::transmit;
+use linerate_wire::time::Absences;
 
 /// Most bursts discarded before a trial: frames that wait in the receive queues belong to no trial.
 const FLUSH_BURSTS: usize = 4096;
@@ -120,7 +121,7 @@ impl PortSetup<'_> {
             let job = self.eal.launch(lcore, move || {
                 let time = ThreadTime::now();
                 let busy = receive(&mut queues, &clock, &mut analysis, &signal, &published);
-                let time = time.until_now(lcore.0, looks(clock, busy.longest_gap, Some(busy.away)));
+                let time = time.until_now(lcore.0, looks(clock, busy.longest_gap, Some(busy.absences)));
                 ReceiveOutcome { queues: queues.into_queues(), analysis, headroom: busy.headroom, time }
             })?;
             jobs.receive.push((job, block));
@@ -140,7 +141,7 @@ impl PortSetup<'_> {
                 let time = ThreadTime::now();
                 let blocks = (&*published.0, &*published.1);
                 let outcome = reflect(&mut queues, &mut tx, &clock, &signal, blocks, mailbox.as_ref());
-                let time = time.until_now(lcore.0, looks(clock, outcome.longest_gap, Some(outcome.away)));
+                let time = time.until_now(lcore.0, looks(clock, outcome.longest_gap, Some(outcome.absences)));
                 Reflected { queues: queues.into_queues(), tx, outcome, time }
             })?;
             jobs.reflect.push((job, blocks));
@@ -149,8 +150,8 @@ impl PortSetup<'_> {
     }
 }
 
-fn looks(clock: TickClock, longest_gap: u64, away: Option<u64>) -> Looks {
-    Looks { longest_gap_s: clock.seconds(longest_gap), away_s: away.map(|ticks| clock.seconds(ticks)) }
+fn looks(clock: TickClock, longest_gap: u64, absences: Option<Absences>) -> Looks {
+    Looks { longest_gap_s: clock.seconds(longest_gap), absences }
 }
 
 /// Queues of one lcore; their frame counts are published during the trial.

@@ -234,9 +234,16 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused_with_a_remedy() {
-        for text in
-            ["ipvs", "ipvs-dh", "https://a/", "http://", "http://a:0/", "http://a:x/", "http://u@h/", "http://a/ b"]
-        {
+        for text in [
+            "ipvs",
+            "ipvs-dh",
+            "https://a/",
+            "http://",
+            "http://a:0/",
+            "http://a:x/",
+            "http://u@h/",
+            "http://a/ b",
+        ] {
             let problem = HttpTarget::try_from(text.to_owned()).unwrap_err();
             assert!(problem.contains(text) && problem.contains("http://"), "{problem}");
         }

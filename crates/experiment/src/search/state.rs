@@ -220,9 +220,9 @@ fn measurement(limits: LimitsOf, request: &Request, path: &PathOutcome) -> Measu
         unsent,
         limit,
     };
-    // What it dropped is not the path's loss, however small its part.
+    // What it dropped, or can have caused to be dropped, is not known to be the path's loss, however small its part.
     if limits.receiver == PartOf::Tester {
-        measured.receiver_lost = lost.min(path.receiver_dropped);
+        measured.receiver_lost = lost.min(path.receiver_dropped.max(path.receiver_missed));
     }
     match (limit, limits.port, limits.receiver) {
         (Some(TesterLimit::Receiver), _, PartOf::Tester) => measured.receiver_lost = lost,

@@ -39,6 +39,7 @@ fn path(trial: &Trial, name: &str, capacity_pps: f64, generator_pps: f64) -> Pat
         intended_ns: trial.search.map(|search| search.intended_duration_ns),
         duration_s: seconds,
         receiver_dropped: 0,
+        receiver_missed: 0,
         overhead_s: 0.1,
         delays: None,
         losses: None,

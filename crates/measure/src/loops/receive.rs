@@ -1,6 +1,8 @@
 //! The receiving loop.
 
-use super::absence::Absence;
+use linerate_wire::time::Absences;
+
+use super::absence::AbsenceLog;
 use super::counters::ReceiveBlock;
 use super::queue::{Clock, ReceiveQueue, ReceivedBurst};
 use super::stop::Signal;
@@ -15,10 +17,10 @@ const LAST_BURSTS: u32 = 4096;
 pub struct Busy {
     /// Share of the time, 0…1, in which polls returned no frame.
     pub headroom: f64,
-    /// Longest time between two polls, in ticks; between two that returned frames, one below 0.1 ms does not count.
+    /// Longest time between two polls without a frame, in ticks.
     pub longest_gap: u64,
-    /// Ticks between the first frame and the last in which it did not look at its queues for 0.1 ms or longer.
-    pub away: u64,
+    /// Time between the first frame and the last in which it did not look at its queues.
+    pub absences: Absences,
 }
 
 /// Receives and analyses frames until the stop signal, and then the frames that have already
@@ -35,7 +37,7 @@ pub fn receive<Q: ReceiveQueue>(
     let ns_per_tick = 1e9 / clock.tick_hz() as f64;
     let began = clock.ticks();
     let mut idle = IdleTime::new(clock);
-    let mut absence = Absence::new(clock);
+    let mut absence = AbsenceLog::new(clock);
     loop {
         let stopped = signal.stopped();
         if queue.receive(&mut burst) > 0 {
@@ -69,7 +71,7 @@ pub fn receive<Q: ReceiveQueue>(
     idle.end(ended);
     Busy {
         headroom: idle.ticks as f64 / (ended - began).max(1) as f64,
-        longest_gap: idle.longest.max(absence.longest()),
-        away: absence.ticks(),
+        longest_gap: idle.longest,
+        absences: absence.absences(),
     }
 }

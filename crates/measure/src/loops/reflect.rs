@@ -2,8 +2,9 @@
 
 use linerate_wire::counters::{ReceiveCounters, TransmitCounters};
 use linerate_wire::report::ForeignFrames;
+use linerate_wire::time::Absences;
 
-use super::absence::Absence;
+use super::absence::AbsenceLog;
 use super::counters::{ReceiveBlock, TransmitBlock};
 use super::own_frames::OwnFrames;
 use super::queue::{Clock, ForwardQueue, ReceiveQueue, TurnableBurst};
@@ -32,10 +33,10 @@ pub struct ReflectOutcome {
     pub began: u64,
     /// Ticks at the end.
     pub ended: u64,
-    /// Longest time between two polls, in ticks, as [`Busy`](super::receive::Busy) has it.
+    /// Longest time between two polls without a frame, in ticks.
     pub longest_gap: u64,
-    /// Ticks between the first frame and the last in which it did not look at its queues for 0.1 ms or longer.
-    pub away: u64,
+    /// Time between the first frame and the last in which it neither looked at its queues nor waited for its port.
+    pub absences: Absences,
 }
 
 /// Sends test frames back until the stop signal; counts and drops other frames.
@@ -60,7 +61,7 @@ where
     let mut rest_since = None;
     let mut reclaimed = true;
     let mut idle = IdleTime::new(clock);
-    let mut absence = Absence::new(clock);
+    let mut absence = AbsenceLog::new(clock);
     loop {
         let stopped = signal.stopped();
         if signal.has_frames() {
@@ -113,7 +114,9 @@ where
                 break;
             }
             sent.queue_full += 1;
-            if stopped || clock.ticks() > deadline {
+            let now = clock.ticks();
+            absence.look(now);
+            if stopped || now > deadline {
                 *dropped += waiting;
                 break;
             }
@@ -124,6 +127,6 @@ where
     published.0.publish(received);
     published.1.publish(sent);
     outcome.ended = clock.ticks();
-    (outcome.longest_gap, outcome.away) = (idle.longest.max(absence.longest()), absence.ticks());
+    (outcome.longest_gap, outcome.absences) = (idle.longest, absence.absences());
     outcome
 }

@@ -122,15 +122,13 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         rx.workers.get(senders..).unwrap_or_default(),
     );
     let tx_waiting = waited_longest(&tx_lcores);
-    let far_workers = of.reflector.map_or(&[][..], |(_, report)| &report.workers);
-    let receivers: Vec<WorkerTime> =
-        rx_lcores.iter().filter_map(|one| one.cpu_time).chain(far_workers.iter().copied()).collect();
-    let sending = Sending {
-        sent,
-        duration_s: transmit.duration_s,
-        waiting_share: tx_waiting.map_or(0.0, |worker| worker.waiting_share()),
-    };
-    let rx_absence = Absence::among(&receivers, sending);
+    let reflecting = of.reflector.map_or(&[][..], |(_, report)| &report.workers);
+    // Waits that the kernel counts: a sender that sleeps until a packet is due is off its CPU, too.
+    let waited = |worker: WorkerTime| worker.waited_s.map_or(0.0, |_| worker.waiting_share());
+    let sending =
+        Sending { sent, duration_s: transmit.duration_s, waiting_share: tx_waiting.map_or(0.0, waited) };
+    let receiving = shares(&rx_lcores, reflecting, received);
+    let rx_absence = Absence::among(&receiving, sending);
     let observed = Observed {
         intended_pps: transmit.intended_pps,
         offered_pps: transmit.offered_pps,
@@ -277,6 +275,18 @@ fn busiest(lcores: &[LcoreSummary]) -> Option<Busiest> {
 fn waited_longest(lcores: &[LcoreSummary]) -> Option<WorkerTime> {
     let times = lcores.iter().filter_map(|one| one.cpu_time);
     times.max_by(|a, b| a.waiting_share().total_cmp(&b.waiting_share()))
+}
+
+/// The lcores that receive with the share of the packets of each, and those that reflect. What was lost is not known
+/// by lcore: each one's share is that of what arrived.
+fn shares(receiving: &[LcoreSummary], reflecting: &[WorkerTime], received: u64) -> Vec<(WorkerTime, f64)> {
+    let share = |packets: u64| match received {
+        0 => 1.0 / receiving.len().max(1) as f64,
+        all => packets as f64 / all as f64,
+    };
+    let near = receiving.iter().filter_map(|one| Some((one.cpu_time?, share(one.packets))));
+    let far = reflecting.iter().map(|time| (*time, 1.0 / reflecting.len() as f64));
+    near.chain(far).collect()
 }
 
 /// Reported values of the two agents by name. In a round trip both ends are one agent, with one value.

@@ -134,9 +134,11 @@ impl From<&GoalAttributes> for Goal {
 }
 
 impl GoalSummary {
-    /// The result for a goal from the trials of a search between two loads.
-    pub fn of(goal: &Goal, trials: &[SearchedTrial<'_>], min_pps: u64, max_pps: u64) -> Self {
-        let conclusion = GoalConclusion::of(goal, &counted(trials), min_pps, max_pps);
+    /// The result for one of the goals of a search from its trials between two loads.
+    pub fn of(goal: &Goal, goals: &[Goal], trials: &[SearchedTrial<'_>], loads_pps: (u64, u64)) -> Self {
+        let strictest_ppb = goals.iter().map(|goal| goal.loss_ppb).min().unwrap_or(0);
+        let trials_known = counted(trials, strictest_ppb);
+        let conclusion = GoalConclusion::of(goal, &trials_known, loads_pps.0, loads_pps.1);
         Self {
             goal: goal.into(),
             lower_bound_paths: paths_at(trials, conclusion.effective_lower_bound_pps),
@@ -146,11 +148,11 @@ impl GoalSummary {
     }
 }
 
-/// The trials that count, as the search knows them.
-pub fn counted(trials: &[SearchedTrial<'_>]) -> Trials {
+/// The trials that count, as a search knows them whose strictest goal allows `strictest_ppb` of loss.
+fn counted(trials: &[SearchedTrial<'_>], strictest_ppb: u64) -> Trials {
     let mut counted = Trials::default();
     for trial in trials.iter().filter(|trial| trial.is_counted()) {
-        counted.add(trial.measurement);
+        counted.add(trial.measurement, strictest_ppb);
     }
     counted
 }

@@ -162,6 +162,7 @@ impl From<&TrialSummary> for PathOutcome {
             intended_ns: result.search.map(|search| search.intended_duration_ns),
             duration_s: result.duration_s,
             receiver_dropped: receiver_dropped(result),
+            receiver_missed: result.receiver_absence.map_or(0, |absence| absence.packets),
             overhead_s: result.overhead_s,
             delays: result.latency_ns.or(result.round_trip_ns).map(|delay| Delays {
                 min: delay.min,
@@ -188,14 +189,13 @@ impl From<&TrialSummary> for PathOutcome {
     }
 }
 
-/// Frames that the receiving port dropped, and those that a reflector and its port did; frames of others may be among
-/// them. If more can have been lost while a receiver was away from its queues, those.
+/// Frames that the receiving port dropped, and those that a reflector and its port did. Frames of others may be among
+/// them.
 fn receiver_dropped(result: &TrialSummary) -> u64 {
     let missed = |port: Option<PortCounters>| port.map_or(0, |port| port.rx_missed);
     let reflector = result.reflector.as_ref();
     let reflected = reflector.map_or(0, |far| far.dropped_packets.saturating_add(missed(far.port)));
-    let absence = result.receiver_absence.map_or(0, |absence| absence.packets);
-    missed(result.rx_port).saturating_add(reflected).max(absence)
+    missed(result.rx_port).saturating_add(reflected)
 }
 
 /// Name of the summary's form.

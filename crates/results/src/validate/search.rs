@@ -40,9 +40,10 @@ fn of_search(search: &SearchSummary, all: &[TrialSummary]) -> Vec<String> {
         found.push(format!("its trials send for {seconds} s, and it says {} s", search.sending_s));
     }
     let max_pps = search.max_load_pps.unwrap_or(u64::MAX);
-    for one in &search.goals {
-        let follows =
-            GoalSummary::of(&Goal::from(&one.goal), &trials, search.min_load_pps.unwrap_or(0), max_pps);
+    let loads_pps = (search.min_load_pps.unwrap_or(0), max_pps);
+    let goals: Vec<Goal> = search.goals.iter().map(|one| Goal::from(&one.goal)).collect();
+    for (one, goal) in search.goals.iter().zip(&goals) {
+        let follows = GoalSummary::of(goal, &goals, &trials, loads_pps);
         if follows != *one {
             found.push(difference(one, &follows));
         }

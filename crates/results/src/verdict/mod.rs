@@ -242,7 +242,7 @@ pub fn judge(observed: &Observed) -> Verdict {
 }
 
 /// Judges the loss by its largest part: drops at the receiving port, then damaged frames, then a receiver that
-/// was saturated or away. Failed buffer allocations are reported and do not decide.
+/// was saturated, or away for so long that it explains all of it. Failed buffer allocations are reported and do not decide.
 fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
     let Observed { sent, lost, damaged, rx_port, .. } = *observed;
     let share = 100.0 * lost as f64 / sent.max(1) as f64;
@@ -285,7 +285,7 @@ fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
         VerdictKind::ReceiverLimited
     } else if damaged >= most {
         VerdictKind::PathLimited
-    } else if at_limit.is_some() || observed.rx_absence.is_some_and(|absence| absence.packets >= most) {
+    } else if at_limit.is_some() || observed.rx_absence.is_some_and(|absence| absence.packets >= lost) {
         VerdictKind::ReceiverLimited
     } else {
         if ports().any(|port| port.failed_allocations > 0) {

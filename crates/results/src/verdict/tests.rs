@@ -22,21 +22,21 @@ fn every_kind_has_its_numbers() {
         waited_s: Some(0.46),
         preemptions: Some(230),
         longest_gap_s: 0.0081,
-        away_s: None,
+        absences: None,
     };
     let absence = |packets| Some(Absence { lcore: 3, away_s: 0.2, longest_s: 0.0041, packets });
     for (name, observed, kind, part) in [
         (
             "receiver away",
-            Observed { lost: 10, rx_absence: absence(5), ..clean },
+            Observed { lost: 10, rx_absence: absence(10), ..clean },
             ReceiverLimited,
-            "receiving lcore 3 did not look at its queues for 0.200 s, up to 4.1 ms at a time, in which 5 packets",
+            "lcore 3 did not look at its receive queues for 0.200 s, 4.1 ms or more at a time, in which 10 packets",
         ),
         (
             "receiver away for less",
-            Observed { lost: 10, rx_absence: absence(4), ..clean },
+            Observed { lost: 10, rx_absence: absence(9), ..clean },
             PathLimited,
-            "4 packets can",
+            "9 packets can",
         ),
         ("exact", clean, Clean, "(+0.000 %), all 10000 packets received"),
         ("at the tolerance", at(Some(1e6), 999_000.0), Clean, "-0.100 %"),

@@ -271,7 +271,10 @@ impl ServiceTest {
             add(Criterion::OfferedLoad, StepVerdict::Unknown, reason);
         }
         if trial.receiver_lost > 0 {
-            let reason = format!("the tester's receiver dropped {} packets", trial.receiver_lost);
+            let reason = format!(
+                "the tester's receiver dropped {} packets, or can have caused their loss",
+                trial.receiver_lost
+            );
             add(Criterion::Receiver, StepVerdict::Unknown, reason);
         }
         let received = trial.forwarded_pps();

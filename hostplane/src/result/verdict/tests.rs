@@ -16,7 +16,7 @@ fn worker(on_cpu: f64, waited: f64) -> WorkerTime {
         waited_s: Some(10.0 * waited),
         preemptions: None,
         longest_gap_s: 0.0,
-        away_s: None,
+        absences: None,
     }
 }
 

@@ -71,6 +71,7 @@ fn measured(system: &mut Simulated<'_>, trial: &Trial, name: &str) -> PathOutcom
         intended_ns: trial.search.map(|search| search.intended_duration_ns),
         duration_s,
         receiver_dropped: 0,
+        receiver_missed: 0,
         overhead_s: 0.1,
         delays: outcome.delays,
         losses: outcome.losses,
@@ -266,6 +267,7 @@ fn paths_are_put_together() {
         intended_ns: None,
         duration_s: 2.0,
         receiver_dropped: 0,
+        receiver_missed: 0,
         overhead_s: 0.0,
         delays: Some(Delays { min: delay, mean: 2 * delay, max: 9 * delay, ..Delays::default() }),
         losses: (sent > received).then(|| LossSpan {
