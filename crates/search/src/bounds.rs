@@ -21,6 +21,8 @@ const LONGEST_NEAR_NS: u64 = 10_000_000_000;
 /// The trials of a search that are evidence, by load in packets per second.
 #[derive(Debug, Clone, Default)]
 pub struct Trials {
+    /// Loss that the strictest goal allows, in parts per billion.
+    strictest_ppb: u64,
     by_load: BTreeMap<u64, Vec<Measurement>>,
     /// Highest load that was offered.
     offered: u64,
@@ -51,13 +53,18 @@ impl Bounds {
 }
 
 impl Trials {
+    /// No trials yet, of a search whose strictest goal allows `strictest_ppb` of loss.
+    pub fn new(strictest_ppb: u64) -> Self {
+        Self { strictest_ppb, ..Self::default() }
+    }
+
     /// Adds a trial. False when it is no evidence and must be repeated: the tester did not offer the load, or a loss
-    /// above `loss_ppb` (of the strictest goal) was all its receiver's, although it managed as much in another trial, or
-    /// nearly did. Then it was held up, by other work on its CPUs for example. After a few repeats in a row, such a
-    /// trial counts.
-    pub fn add(&mut self, trial: Measurement, loss_ppb: u64) -> bool {
+    /// above that of the strictest goal was all its receiver's, although it managed as much in another trial, or nearly
+    /// did. Then it was held up, by other work on its CPUs for example. After a few repeats in a row, such a trial
+    /// counts.
+    pub fn add(&mut self, trial: Measurement) -> bool {
         let is_short = trial.unsent > 0;
-        let is_spoiled = trial.is_receivers_loss() && trial.selection_loss().exceeds(loss_ppb);
+        let is_spoiled = trial.is_receivers_loss() && trial.selection_loss().exceeds(self.strictest_ppb);
         if !is_short {
             self.offered = self.offered.max(trial.load_pps);
             if trial.receiver_lost == 0 {
@@ -171,14 +178,16 @@ mod tests {
             unsent: 0,
             limit: None,
         };
+        let mut lenient = Trials::new(10_000_000);
+        assert!(lenient.add(trial(1_000, 0, 0)));
+        assert!(lenient.add(trial(900, 5, 5)), "the goal is met all the same");
         let mut trials = Trials::default();
-        assert!(trials.add(trial(1_000, 5, 5), 10_000_000), "the goal is met all the same");
-        assert!(trials.add(trial(1_000, 500, 500), 0), "nothing shows that the receiver manages it");
-        assert!(!trials.add(trial(900, 9, 9), 0), "it nearly does");
-        assert!(trials.add(trial(900, 0, 0), 0));
-        assert!(!trials.add(trial(800, 400, 400), 0), "it managed more");
-        assert!(trials.add(trial(800, 401, 400), 0), "one packet was not its own");
-        let taken = (0..100).filter(|_| !trials.add(trial(700, 300, 300), 0)).count();
+        assert!(trials.add(trial(1_000, 500, 500)), "nothing shows that the receiver manages it");
+        assert!(!trials.add(trial(900, 9, 9)), "it nearly does");
+        assert!(trials.add(trial(900, 0, 0)));
+        assert!(!trials.add(trial(800, 400, 400)), "it managed more");
+        assert!(trials.add(trial(800, 401, 400)), "one packet was not its own");
+        let taken = (0..100).filter(|_| !trials.add(trial(700, 300, 300))).count();
         assert!((20..=40).contains(&taken), "{taken} trials of 100 were no evidence");
     }
 }

@@ -167,7 +167,7 @@ mod tests {
                 unsent: 100,
                 limit,
             };
-            trials.add(trial, 0);
+            trials.add(trial);
         }
         let found = GoalConclusion::of(&goal, &trials, 1000, 2000);
         assert_eq!((found.effective_lower_bound_pps, found.relevant_upper_bound_pps), (None, None));

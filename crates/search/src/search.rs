@@ -166,7 +166,8 @@ impl Search {
         let widths: Vec<u64> = spec.goals.iter().map(|goal| goal.width_ppb).collect();
         let grid = Grid::new(spec.min_pps, spec.max_pps, &widths);
         let stage = if spec.warm_up_ns > 0 { Stage::WarmUp } else { Stage::First };
-        Ok(Self { spec, grid, trials: Trials::default(), selectors: Vec::new(), stage, counted: 0 })
+        let strictest_ppb = spec.goals.iter().map(|goal| goal.loss_ppb).min().unwrap_or(0);
+        Ok(Self { spec, grid, trials: Trials::new(strictest_ppb), selectors: Vec::new(), stage, counted: 0 })
     }
 
     /// What is searched for.
@@ -203,7 +204,7 @@ impl Search {
             return;
         }
         self.counted += 1;
-        if !self.trials.add(outcome, self.least_loss_ppb()) {
+        if !self.trials.add(outcome) {
             return;
         }
         let top = self.grid.top();

@@ -86,6 +86,11 @@ impl SearchSummary {
         self.goals.iter().find(|one| one.goal.name == name)
     }
 
+    /// An account of trials for its goals, without any yet.
+    pub fn no_trials(&self) -> Trials {
+        Trials::new(self.goals.iter().map(|one| Goal::from(&one.goal).loss_ppb).min().unwrap_or(0))
+    }
+
     /// What the search is of, besides its profile: the path in mode `each`, otherwise the mode.
     pub fn subject(&self) -> &str {
         match (&self.pair, self.mode) {
@@ -137,8 +142,8 @@ impl GoalSummary {
     /// The result for one of the goals of a search from its trials between two loads.
     pub fn of(goal: &Goal, goals: &[Goal], trials: &[SearchedTrial<'_>], loads_pps: (u64, u64)) -> Self {
         let strictest_ppb = goals.iter().map(|goal| goal.loss_ppb).min().unwrap_or(0);
-        let trials_known = counted(trials, strictest_ppb);
-        let conclusion = GoalConclusion::of(goal, &trials_known, loads_pps.0, loads_pps.1);
+        let known = counted(trials, strictest_ppb);
+        let conclusion = GoalConclusion::of(goal, &known, loads_pps.0, loads_pps.1);
         Self {
             goal: goal.into(),
             lower_bound_paths: paths_at(trials, conclusion.effective_lower_bound_pps),
@@ -150,9 +155,9 @@ impl GoalSummary {
 
 /// The trials that count, as a search knows them whose strictest goal allows `strictest_ppb` of loss.
 fn counted(trials: &[SearchedTrial<'_>], strictest_ppb: u64) -> Trials {
-    let mut counted = Trials::default();
+    let mut counted = Trials::new(strictest_ppb);
     for trial in trials.iter().filter(|trial| trial.is_counted()) {
-        counted.add(trial.measurement, strictest_ppb);
+        counted.add(trial.measurement);
     }
     counted
 }

@@ -3,7 +3,7 @@
 use linerate_results::search::SearchedTrial;
 use linerate_results::summary::{GoalSummary, SearchSummary};
 use linerate_search::Goal;
-use linerate_search::bounds::Trials;
+
 use linerate_search::classify::{LoadClass, classify};
 
 use super::super::super::chart::{Axis, Chart, Mark, Series, range};
@@ -68,7 +68,7 @@ pub(super) fn over_loads(search: &SearchSummary, trials: &[SearchedTrial<'_>]) -
 /// they closed in.
 pub(super) fn path(search: &SearchSummary, one: &GoalSummary, trials: &[SearchedTrial<'_>]) -> Option<Chart> {
     let criterion = Goal::from(&one.goal).criterion();
-    let mut known = Trials::default();
+    let mut known = search.no_trials();
     let (mut lower, mut upper, mut open, mut repeated) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut low_line, mut high_line) = (Vec::new(), Vec::new());
     let counted: Vec<_> = trials.iter().filter(|trial| trial.is_counted()).collect();

@@ -4,7 +4,7 @@ use linerate_experiment::search::SearchPurpose;
 use linerate_results::search::SearchedTrial;
 use linerate_results::summary::SearchSummary;
 use linerate_search::Goal;
-use linerate_search::bounds::Trials;
+
 use linerate_search::classify::{LoadClass, classify};
 
 use super::super::super::model::{Block, Cell, Column, Row, Table, Tone};
@@ -15,7 +15,7 @@ pub(super) fn blocks(search: &SearchSummary, trials: &[SearchedTrial<'_>]) -> Ve
     if trials.is_empty() {
         return vec![Block::Text("No trial of this search has a result.".to_owned())];
     }
-    let mut known = Trials::default();
+    let mut known = search.no_trials();
     let is_evidence: Vec<bool> =
         trials.iter().map(|trial| trial.is_counted() && known.add(trial.measurement)).collect();
     let mut columns = vec![
