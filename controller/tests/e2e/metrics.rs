@@ -29,8 +29,10 @@ impl Served {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let line =
             lines.find(|line| line.as_ref().unwrap().starts_with("metrics: http://")).unwrap().unwrap();
-        // Keeps reading, because a closed pipe would end the program.
+        // Keeps reading: a closed pipe would end the program, a full one would stop it.
         std::thread::spawn(move || lines.for_each(drop));
+        let mut summary = child.stdout.take().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut summary, &mut std::io::sink()));
         let address = line.split('/').nth(2).unwrap().to_owned();
         Self { child, address }
     }
