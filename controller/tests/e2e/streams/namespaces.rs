@@ -109,7 +109,7 @@ fn lost_datagrams_are_those_that_nftables_dropped() {
     }
     let bench = bench(
         "  streams: {transports: [udp], rates: [2000pps], messageBytes: [200], parallel: [2]}
-  trial: {duration: 1500ms, sampleInterval: 100ms, drain: {settle: 500ms}}
+  trial: {duration: 1500ms, sampleInterval: 100ms, drain: {settle: 2s}}
 ",
     );
     // A header opens each stream; the payload of a datagram has 200 bytes, the headers of UDP 8.
