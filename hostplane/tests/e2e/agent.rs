@@ -216,7 +216,7 @@ fn impossible_work_is_refused_with_its_path() {
         ),
         (
             r#"{"trial":7,"sample_interval_ms":50,"orphan_ms":5000,"work":{"frames":{"tag":9,"role":{"receive":{"flows":10}}}}}"#.into(),
-            &["this agent moves streams, and the work is of frames"],
+            &["this agent moves streams and HTTP requests, and the work is of frames"],
         ),
     ] {
         let reply = wire.ask("prepare", &work);
