@@ -256,7 +256,7 @@ impl Worker {
         self.abandon();
         self.shown.counters.publish(&self.counts);
         self.shown.ready.store(true, Ordering::Release);
-        let looks = Looks { longest_gap_s: self.longest_gap_ns as f64 / 1e9, away_s: None };
+        let looks = Looks { longest_gap_s: self.longest_gap_ns as f64 / 1e9, absences: None };
         let ended_ns = monotonic_ns();
         Left {
             worker: HttpWorker {
