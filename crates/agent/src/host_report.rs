@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use linerate_observe::NotKnown;
 use linerate_observe::host::Host;
-use linerate_observe::procfs::interfaces::InterfaceCounters;
+use linerate_observe::procfs::interfaces::{InterfaceCounters, Interfaces, Name};
 use linerate_observe::procfs::protocols::{NETSTAT, SNMP, SNMP6};
 use linerate_observe::procfs::softirqs::{NET_RX, NET_TX};
 use linerate_observe::procfs::softnet::Softnet;
@@ -16,7 +16,8 @@ use linerate_wire::host_report::{CpuReport, HostReport, InterfaceReport, Namespa
 /// Most interfaces of a report: hosts of many pods have as many.
 const MOST_INTERFACES: usize = 16;
 /// What full receive buffers of sockets dropped.
-const RECEIVE_BUFFER_ERRORS: [&str; 2] = ["UdpRcvbufErrors", "Udp6RcvbufErrors"];
+const RECEIVE_BUFFER_ERRORS: &str = "RcvbufErrors";
+const RECEIVE_BUFFER_ERRORS_OF_IPV6: &str = "Udp6RcvbufErrors";
 
 /// Counts since the trial began, in short.
 pub(crate) fn kernel_sample(host: &Host) -> KernelSample {
@@ -25,9 +26,6 @@ pub(crate) fn kernel_sample(host: &Host) -> KernelSample {
     let softirqs = host.softirqs.series().span().ok();
     let softirq = |kind| softirqs.and_then(|span| span.now.all_since(span.then, kind));
     let softnet = softnet(host).ok().map(|passed| passed.totals());
-    let protocols = protocols(host);
-    let receive_errors = RECEIVE_BUFFER_ERRORS.iter().filter_map(|name| protocols.get(*name));
-    let interfaces = host.interfaces.series().span().ok().map(|span| interfaces(&span));
     KernelSample {
         node_busy_ms: times.map(|times| milliseconds(times.busy())),
         node_softirq_ms: times.map(|times| milliseconds(times.softirq)),
@@ -36,9 +34,19 @@ pub(crate) fn kernel_sample(host: &Host) -> KernelSample {
         node_net_tx: softirq(NET_TX),
         node_softnet_dropped: softnet.map(|(_, dropped, _)| dropped),
         node_softnet_squeezed: softnet.map(|(_, _, squeezed)| squeezed),
-        udp_receive_buffer_errors: protocols.get(RECEIVE_BUFFER_ERRORS[0]).map(|_| receive_errors.sum()),
-        interface_drops: interfaces
-            .map(|list| list.iter().map(|(_, counts)| counts.rx_dropped + counts.tx_dropped).sum()),
+        udp_receive_buffer_errors: receive_buffer_errors(host),
+        interface_drops: host.interfaces.series().span().ok().and_then(|span| interface_drops(&span)),
+    }
+}
+
+/// Datagrams that full receive buffers dropped, IPv4 and IPv6.
+fn receive_buffer_errors(host: &Host) -> Option<u64> {
+    let span = host.snmp.series().span().ok()?;
+    let errors = span.now.since(span.then, "Udp", RECEIVE_BUFFER_ERRORS)?;
+    match host.snmp6.series().span() {
+        Ok(span) => Some(errors + span.now.since(span.then, RECEIVE_BUFFER_ERRORS_OF_IPV6)?),
+        // Kernels without IPv6 have one counter only.
+        Err(reason) => reason.is_absent().then_some(errors),
     }
 }
 
@@ -56,6 +64,13 @@ pub(crate) fn report(host: &Host) -> HostReport {
     note("interfaces", host.interfaces.series().span().err());
     note("snmp", host.snmp.series().span().err());
     note("netstat", host.netstat.series().span().err());
+    note("snmp6", host.snmp6.series().span().err().filter(|reason| !reason.is_absent()));
+    for (name, _) in
+        host.interfaces.series().span().iter().flat_map(passed).filter(|(_, passed)| passed.is_none())
+    {
+        let reason = "its counters were set back: the interface was made again";
+        note(&format!("interface {name}"), Some(&NotKnown::Other(reason.to_owned())));
+    }
     HostReport {
         elapsed_s: elapsed_s(host),
         node: node(host),
@@ -83,12 +98,13 @@ fn node(host: &Host) -> NodeReport {
     let stat = host.stat.series().span().ok();
     let softirqs = host.softirqs.series().span().ok();
     let softnet = softnet(host).ok();
+    let online = host.online();
     let mut cpus = Vec::new();
     for (cpu, now) in stat.iter().flat_map(|span| &span.now.cpus) {
         let Some(then) = stat.and_then(|span| span.then.cpu(*cpu)) else { continue };
         let times = now.since(then);
         let softirq = |kind| softirqs.and_then(|span| span.now.since(span.then, *cpu, kind));
-        let row = softnet.as_ref().and_then(|passed| passed.cpu(*cpu, host.online()));
+        let row = softnet.as_ref().and_then(|passed| passed.cpu(*cpu, online.iter().copied()));
         cpus.push(CpuReport {
             cpu: *cpu,
             busy: times.share(times.busy()),
@@ -114,22 +130,29 @@ fn node(host: &Host) -> NodeReport {
     }
 }
 
-type Interfaces = linerate_observe::procfs::interfaces::Interfaces;
+/// Counts of the interfaces that were there from start to end; `None` for those whose counters were set back.
+fn passed(span: &Span<'_, Interfaces>) -> impl Iterator<Item = (Name, Option<InterfaceCounters>)> {
+    let Span { now, then, .. } = *span;
+    now.list.iter().enumerate().filter_map(move |(place, (name, counts))| {
+        // Mostly none comes and none goes.
+        let likely = then.list.get(place).filter(|(known, _)| known == name).map(|(_, counts)| counts);
+        Some((*name, counts.since(likely.or_else(|| then.get(*name))?)))
+    })
+}
 
-/// Counts of the interfaces that were there from start to end.
-fn interfaces(span: &Span<'_, Interfaces>) -> Vec<(String, InterfaceCounters)> {
-    let passed = span
-        .now
-        .list
-        .iter()
-        .filter_map(|(name, now)| Some((name.to_string(), now.since(span.then.get(*name)?)?)));
-    passed.collect()
+/// Packets that the interfaces dropped; `None` when those of one are not known.
+fn interface_drops(span: &Span<'_, Interfaces>) -> Option<u64> {
+    passed(span).map(|(_, counts)| counts.map(|counts| counts.rx_dropped + counts.tx_dropped)).sum()
 }
 
 fn namespace(host: &Host) -> NamespaceReport {
-    let mut list = host.interfaces.series().span().map(|span| interfaces(&span)).unwrap_or_default();
-    list.retain(|(_, counts)| *counts != InterfaceCounters::default());
-    list.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.rx_packets + counts.tx_packets));
+    let span = host.interfaces.series().span().ok();
+    let known = span.iter().flat_map(passed).filter_map(|(name, counts)| Some((name.to_string(), counts?)));
+    let mut list: Vec<_> = known.filter(|(_, counts)| *counts != InterfaceCounters::default()).collect();
+    list.sort_by_key(|(_, counts)| {
+        let losses = counts.rx_dropped + counts.tx_dropped + counts.rx_errors + counts.tx_errors;
+        std::cmp::Reverse((losses, counts.rx_packets + counts.tx_packets))
+    });
     let left_out = list.len().saturating_sub(MOST_INTERFACES);
     let report = |(interface, counts): (String, InterfaceCounters)| InterfaceReport {
         interface,
@@ -143,6 +166,7 @@ fn namespace(host: &Host) -> NamespaceReport {
     NamespaceReport {
         interfaces: list.into_iter().take(MOST_INTERFACES).map(report).collect(),
         interfaces_left_out: left_out as u32,
+        interface_drops: span.and_then(|span| interface_drops(&span)),
         protocols: protocols(host),
     }
 }
@@ -235,5 +259,59 @@ mod tests {
         assert_eq!((report.node.softnet_dropped, sample.node_softnet_dropped), (None, None));
         assert!(report.not_known["softnet"].ends_with("empty, as container runtimes mask it"), "{report:?}");
         assert_eq!(report.node.cpus[0].softnet_dropped, None);
+    }
+
+    #[test]
+    fn drops_of_all_interfaces_count_and_the_worst_are_listed() {
+        let tree = tempfile::tempdir().unwrap();
+        write(tree.path(), 100, "0 0 0 0 0 0 0 0 0\n");
+        let mut host = Host::new(tree.path());
+        let mut read = |packets: u64, lossy: u64| {
+            // The one that drops everything has fewest packets.
+            let busy = |number: u64| {
+                format!("veth{number}: 0 {} 0 {} 0 0 0 0 0 0 0 0 0 0 0 0\n", packets + number, packets / 100)
+            };
+            let busy: String = (0..20).map(busy).collect();
+            let dev = format!("|\n|\n{busy}eth1: 0 1 0 {lossy} 0 0 0 0 0 0 0 0 0 0 0 0\n");
+            fs::write(tree.path().join("proc/net/dev"), dev).unwrap();
+            host.read_for_sample();
+            if packets == 0 {
+                host.rebase_node();
+                host.rebase_namespace();
+            }
+            (report(&host), kernel_sample(&host))
+        };
+        read(0, 500);
+        let (report, sample) = read(1_000, 1_500);
+        let NamespaceReport { interfaces, interfaces_left_out, interface_drops, .. } = report.namespace;
+        assert_eq!((interfaces.len(), interfaces_left_out), (MOST_INTERFACES, 5));
+        assert_eq!((interfaces[0].interface.as_str(), interfaces[0].rx_dropped), ("eth1", 1_000));
+        assert_eq!((interface_drops, sample.interface_drops), (Some(1_200), Some(1_200)));
+
+        let (report, sample) = read(1_000, 7);
+        assert_eq!((report.namespace.interface_drops, sample.interface_drops), (None, None));
+        assert!(report.not_known["interface eth1"].contains("set back"), "{:?}", report.not_known);
+    }
+
+    #[test]
+    fn errors_of_receive_buffers_are_not_known_without_those_of_ipv6() {
+        let tree = tempfile::tempdir().unwrap();
+        write(tree.path(), 100, "0 0 0 0 0 0 0 0 0\n");
+        let mut host = Host::new(tree.path());
+        let mut read = |text: Option<&str>| {
+            if let Some(text) = text {
+                fs::write(tree.path().join("proc/net/snmp6"), text).unwrap();
+            }
+            host.read_for_sample();
+            let read =
+                (kernel_sample(&host).udp_receive_buffer_errors, report(&host).not_known.remove("snmp6"));
+            host.rebase_namespace();
+            read
+        };
+        read(None);
+        assert_eq!(read(None), (Some(0), None), "a kernel without IPv6");
+        assert!(matches!(read(Some("")), (None, Some(reason)) if reason.ends_with("mask it")));
+        read(Some("Udp6RcvbufErrors 5\n"));
+        assert_eq!(read(Some("Udp6RcvbufErrors 9\n")), (Some(4), None));
     }
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use hugepage_check::cpu_limit::Throttled;
+use linerate_observe::cost::Cost;
 use linerate_observe::host::Host;
 use linerate_wire::host::{HostSample, KernelSample};
 use linerate_wire::host_report::HostReport;
@@ -13,8 +14,12 @@ use crate::host::{monotonic_ns, process_cpu_ns};
 use crate::host_report::{kernel_sample, report};
 
 /// Least time between two readings of the kernel's files: CPU times have a grain of 10 ms, and large machines
-/// have long files.
-const LEAST_APART_NS: u64 = 100_000_000;
+/// have long files. A tenth less than the time between samples, which may be early by a look.
+const LEAST_APART_NS: u64 = 90_000_000;
+/// Least time between two readings, as a multiple of the CPU time that the last one took.
+const LEAST_APART_COSTS: u64 = 100;
+/// Most time between two readings: counters of 32 bits may wrap once between them.
+const MOST_APART_NS: u64 = 60_000_000_000;
 
 /// Measures since a trial was armed; those of the kernel's files since it began.
 #[derive(Debug)]
@@ -24,7 +29,12 @@ pub(crate) struct HostWatch {
     throttled: Vec<Throttled>,
     kernel: Host,
     start: Start,
+    /// When they were last read, and the CPU time that it took.
     read_ns: u64,
+    reading_cost_ns: u64,
+    /// True for a reading that was not taken for a sample, as that of the report: a sample that follows at once has
+    /// the same counts.
+    is_fresh: bool,
 }
 
 /// When the kernel's files are first read.
@@ -53,6 +63,8 @@ impl HostWatch {
             kernel,
             start: Start::Unknown,
             read_ns: 0,
+            reading_cost_ns: 0,
+            is_fresh: false,
         }
     }
 
@@ -63,18 +75,33 @@ impl HostWatch {
 
     /// Takes the first reading as soon as the trial has begun.
     pub(crate) fn look(&mut self, now_ns: u64) {
-        if matches!(self.start, Start::At(at_ns) if at_ns <= now_ns) {
-            self.read(now_ns);
-            self.kernel.rebase_node();
-            self.kernel.rebase_namespace();
-            self.start = Start::Done;
+        match self.start {
+            Start::At(at_ns) if at_ns <= now_ns => {
+                self.read(now_ns, Self::all);
+                self.kernel.rebase_node();
+                self.kernel.rebase_namespace();
+                // The cost of a trial is that of what is read during it.
+                *self.kernel.cost_mut() = Cost::default();
+                self.start = Start::Done;
+            }
+            Start::Done if now_ns.saturating_sub(self.read_ns) >= MOST_APART_NS => {
+                self.read(now_ns, Host::read_for_sample);
+                self.is_fresh = true;
+            }
+            _ => {}
         }
     }
 
-    fn read(&mut self, now_ns: u64) {
-        self.kernel.read_node();
-        self.kernel.read_namespace();
+    fn all(kernel: &mut Host) {
+        kernel.read_node();
+        kernel.read_namespace();
+    }
+
+    fn read(&mut self, now_ns: u64, work: fn(&mut Host)) {
+        let before_ns = self.kernel.cost().cpu_ns;
+        work(&mut self.kernel);
         self.read_ns = now_ns;
+        self.reading_cost_ns = self.kernel.cost().cpu_ns.saturating_sub(before_ns);
     }
 
     /// Measures since the beginning.
@@ -87,11 +114,17 @@ impl HostWatch {
     }
 
     fn kernel_sample(&mut self) -> Option<KernelSample> {
-        let now_ns = monotonic_ns();
-        if self.start != Start::Done || now_ns.saturating_sub(self.read_ns) < LEAST_APART_NS {
+        if self.start != Start::Done {
             return None;
         }
-        self.read(now_ns);
+        let now_ns = monotonic_ns();
+        let is_fresh = std::mem::take(&mut self.is_fresh);
+        let least_apart_ns = LEAST_APART_NS.max(LEAST_APART_COSTS * self.reading_cost_ns);
+        if now_ns.saturating_sub(self.read_ns) >= least_apart_ns {
+            self.read(now_ns, Host::read_for_sample);
+        } else if !is_fresh {
+            return None;
+        }
         Some(kernel_sample(&self.kernel))
     }
 
@@ -100,7 +133,8 @@ impl HostWatch {
         if self.start != Start::Done {
             return None;
         }
-        self.read(monotonic_ns());
+        self.read(monotonic_ns(), Self::all);
+        self.is_fresh = true;
         Some(report(&self.kernel))
     }
 }
@@ -139,7 +173,20 @@ mod tests {
         assert!(report.elapsed_s >= 0.03 && report.cost_s > 0.0, "{report:?}");
         assert!(!report.node.cpus.is_empty() && report.node.net_rx.is_some(), "{report:?}");
         assert!(report.not_known.is_empty() && report.namespace.protocols.contains_key("UdpRcvbufErrors"));
-        std::thread::sleep(Duration::from_millis(110));
-        assert!(watch.sample().kernel.unwrap().node_busy_ms.is_some());
+        let last = watch.sample().kernel.unwrap();
+        assert_eq!(last.node_net_rx, report.node.net_rx, "of the report's own reading");
+        // A machine whose files are so long that a reading takes a second.
+        watch.reading_cost_ns = 1_000_000_000;
+        std::thread::sleep(Duration::from_millis(95));
+        assert_eq!(watch.sample().kernel, None, "readings would cost too much");
+        watch.reading_cost_ns = 0;
+        let sample = watch.sample().kernel.unwrap();
+        assert!(sample.node_busy_ms.is_some() && sample.udp_receive_buffer_errors.is_some(), "{sample:?}");
+        // Counters of 32 bits are followed between rare samples.
+        watch.reading_cost_ns = 1_000_000_000;
+        watch.look(watch.read_ns + MOST_APART_NS - 1);
+        assert_eq!(watch.sample().kernel, None);
+        watch.look(watch.read_ns + MOST_APART_NS);
+        assert!(watch.sample().kernel.is_some());
     }
 }

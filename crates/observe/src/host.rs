@@ -57,6 +57,18 @@ impl Host {
         });
     }
 
+    /// Reads what samples of a trial have: the node, interfaces, and the protocols without the long list of
+    /// `/proc/net/netstat`.
+    pub fn read_for_sample(&mut self) {
+        self.read_node();
+        let Self { interfaces, snmp, snmp6, buffer, cost, .. } = self;
+        cost.of(|| {
+            interfaces.read(buffer);
+            snmp.read(buffer);
+            snmp6.read(buffer);
+        });
+    }
+
     /// Reads what describes the network namespace: interfaces, UDP, TCP and IP.
     pub fn read_namespace(&mut self) {
         let Self { interfaces, snmp, netstat, snmp6, buffer, cost, .. } = self;

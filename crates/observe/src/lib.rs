@@ -33,6 +33,8 @@ pub enum NotKnown {
         path: PathBuf,
         /// The kernel's reason.
         reason: String,
+        /// True when there is no such file.
+        is_absent: bool,
     },
     /// The file is empty. Container runtimes mask files so.
     #[error("{path}: empty, as container runtimes mask it", path = path.display())]
@@ -55,6 +57,12 @@ pub enum NotKnown {
 
 impl NotKnown {
     fn unreadable(path: &Path, reason: &std::io::Error) -> Self {
-        Self::Unreadable { path: path.to_owned(), reason: reason.to_string() }
+        let is_absent = reason.kind() == std::io::ErrorKind::NotFound;
+        Self::Unreadable { path: path.to_owned(), reason: reason.to_string(), is_absent }
+    }
+
+    /// True when the kernel has no such file, as one without IPv6 has no counters of it.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Unreadable { is_absent: true, .. })
     }
 }

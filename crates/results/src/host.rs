@@ -52,7 +52,12 @@ impl From<&HostReport> for HostSummary {
         let busy = node.cpus.iter().filter_map(|cpu| Some((cpu, cpu.busy?)));
         let busiest = busy.max_by(|(_, a), (_, b)| a.total_cmp(b));
         let protocol = |name: &str| namespace.protocols.get(name).copied();
-        let drops = namespace.interfaces.iter().map(|interface| interface.rx_dropped + interface.tx_dropped);
+        // `interfaces`, and `interface NAME` of one whose counters were set back.
+        let knows_drops = !not_known.keys().any(|what| what.starts_with("interface"));
+        // Older records have the sum of the listed interfaces only.
+        let listed = namespace.interfaces.iter().map(|interface| interface.rx_dropped + interface.tx_dropped);
+        let drops = || namespace.interface_drops.unwrap_or_else(|| listed.sum());
+        let knows_ipv6 = !not_known.contains_key("snmp6");
         Self {
             elapsed_s: *elapsed_s,
             node_busiest_cpu: busiest.map(|(cpu, busy)| BusiestCpu {
@@ -70,8 +75,9 @@ impl From<&HostReport> for HostSummary {
             node_softnet_squeezed: node.softnet_squeezed,
             // Kernels without IPv6 have one counter only.
             udp_receive_buffer_errors: protocol("UdpRcvbufErrors")
+                .filter(|_| knows_ipv6)
                 .map(|errors| errors + protocol("Udp6RcvbufErrors").unwrap_or(0)),
-            interface_drops: (!not_known.contains_key("interfaces")).then(|| drops.sum()),
+            interface_drops: knows_drops.then(drops),
             cost_share: (*elapsed_s > 0.0).then(|| cost_s / elapsed_s),
         }
     }
@@ -113,6 +119,18 @@ mod tests {
         assert_eq!(summary.node_busy_share, Some(0.7));
         assert_eq!((summary.udp_receive_buffer_errors, summary.interface_drops), (Some(7), Some(6)));
         assert_eq!((summary.cost_share, summary.node_net_rx), (Some(0.0005), None));
+
+        report.namespace.interface_drops = Some(100);
+        assert_eq!(
+            HostSummary::from(&report).interface_drops,
+            Some(100),
+            "of those that are not listed, too"
+        );
+        report.namespace.interface_drops = None;
+        report.not_known.insert("interface eth1".into(), "made again".into());
+        assert_eq!(HostSummary::from(&report).interface_drops, None);
+        report.not_known.insert("snmp6".into(), "masked".into());
+        assert_eq!(HostSummary::from(&report).udp_receive_buffer_errors, None, "that of IPv6 is not known");
 
         report.node.cpus.push(cpu(4, None));
         report.not_known.insert("interfaces".into(), "masked".into());

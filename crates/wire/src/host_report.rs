@@ -81,12 +81,16 @@ pub struct CpuReport {
 /// Counts of a network namespace.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct NamespaceReport {
-    /// Interfaces on which packets moved or were dropped, those with most packets first.
+    /// Interfaces on which packets moved or were dropped: those with most drops and errors first, then those with
+    /// most packets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<InterfaceReport>,
     /// Number of further ones.
     #[serde(default)]
     pub interfaces_left_out: u32,
+    /// Packets that all interfaces dropped, received and to be sent. Absent: not known, or an older record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface_drops: Option<u64>,
     /// Counters of IP, UDP and TCP, by nstat's names, such as `UdpRcvbufErrors`. Absent: not known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub protocols: BTreeMap<String, u64>,

@@ -17,6 +17,8 @@ use crate::monitor::{Monitor, form};
 /// Shortest interval: CPU times have a grain of 10 ms.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(3600);
+/// Counters of 32 bits are followed at least as often as this.
+const KEEPING_UP: Duration = Duration::from_secs(60);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -151,9 +153,19 @@ pub(super) fn run(command: MonitorCommand) -> Result<Ending, Failure> {
             let missed = (behind.as_nanos() / interval.as_nanos()) as u32;
             due += interval * missed;
             summary.missed += u64::from(missed);
-            tokio::select! {
-                () = sleep_until(due) => {}
-                _ = stop.changed() => break,
+            let is_due = loop {
+                let next = due.min(Instant::now() + KEEPING_UP);
+                tokio::select! {
+                    () = sleep_until(next) => {}
+                    _ = stop.changed() => break false,
+                }
+                if next == due {
+                    break true;
+                }
+                monitor.keep_up();
+            };
+            if !is_due {
+                break;
             }
             let late_s = Instant::now().saturating_duration_since(due).as_secs_f64();
             let sample = monitor.sample(late_s);

@@ -44,7 +44,8 @@ impl Rates {
         Self {
             rx_pps: of_interface(|counts| counts.rx_packets),
             tx_pps: of_interface(|counts| counts.tx_packets),
-            rx_drop: of_interface(|counts| counts.rx_dropped),
+            // As `/proc/net/dev` adds them.
+            rx_drop: of_interface(|counts| counts.rx_dropped + counts.rx_missed.unwrap_or(0)),
             tx_drop: of_interface(|counts| counts.tx_dropped),
             rx_err: of_interface(|counts| counts.rx_errors),
             tx_err: of_interface(|counts| counts.tx_errors),
@@ -211,7 +212,8 @@ mod tests {
         let counts = InterfaceCounters {
             rx_packets: 2_000,
             rx_bytes: 176_000,
-            rx_dropped: 4,
+            rx_dropped: 1,
+            rx_missed: Some(3),
             tx_packets: 3,
             tx_bytes: 300,
             ..InterfaceCounters::default()

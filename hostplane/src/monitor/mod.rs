@@ -73,6 +73,12 @@ impl Monitor {
             counters.add(read.map_err(|error| NotKnown::Other(format!("interface {interface}: {error}"))));
     }
 
+    /// Follows counters of 32 bits, which may wrap once between two readings. To be called once a minute in longer
+    /// intervals.
+    pub(crate) fn keep_up(&mut self) {
+        self.host.read_node();
+    }
+
     fn rebase(&mut self) {
         self.host.rebase_node();
         self.counters.rebase();
@@ -141,11 +147,12 @@ impl Monitor {
             Ok((passed, span.elapsed_s))
         });
         let softnet = known(not_known, "softnet", passed);
+        let online = self.host.online();
         let mut cpus = Vec::new();
         if let Some(stat) = &stat {
             for (cpu, now) in &stat.now.cpus {
                 let Some(then) = stat.then.cpu(*cpu) else { continue };
-                let row = softnet.as_ref().and_then(|(passed, _)| passed.cpu(*cpu, self.host.online()));
+                let row = softnet.as_ref().and_then(|(passed, _)| passed.cpu(*cpu, online.iter().copied()));
                 cpus.push(CpuSample::new(*cpu, now.since(then), softirqs.as_ref(), row));
             }
         }

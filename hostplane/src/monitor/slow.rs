@@ -5,7 +5,7 @@ use std::path::Path;
 
 use linerate_agent::host::monotonic_ns;
 use linerate_observe::host::Host;
-use linerate_observe::interrupts::{Interrupts, Reader as IrqReader, of_interface};
+use linerate_observe::interrupts::{Interrupts, Reader as IrqReader};
 use linerate_observe::procfs::protocols::{NETSTAT, SNMP, SNMP6};
 use linerate_observe::queues::{DriverStatistics, Queues, Reader as QueueReader};
 use linerate_observe::source::Series;
@@ -18,7 +18,6 @@ use crate::sys::ethtool;
 #[derive(Debug)]
 pub(super) struct Slow {
     at_ns: u64,
-    of_interface: bool,
     irq_reader: IrqReader,
     interrupts: Series<Interrupts>,
     queue_reader: QueueReader,
@@ -38,13 +37,12 @@ pub(super) struct SlowSample {
 impl Slow {
     /// Readers for an interface and its index.
     pub(super) fn new(root: &Path, interface: &str, index: u32) -> Self {
-        let irqs = of_interface(root, interface);
-        let driver = ethtool::Driver::open(interface).ok();
+        let mut driver = ethtool::Driver::open(interface).ok();
+        let bus_address = driver.as_mut().and_then(ethtool::Driver::bus_address);
         let driver = driver.map(|driver| Box::new(driver) as Box<dyn DriverStatistics>);
         Self {
             at_ns: 0,
-            of_interface: irqs.is_some(),
-            irq_reader: IrqReader::new(root, irqs),
+            irq_reader: IrqReader::new(root, bus_address.as_deref()),
             interrupts: Series::default(),
             queue_reader: QueueReader::new(index, driver),
             queues: Series::default(),
@@ -80,12 +78,18 @@ impl Slow {
         }
         self.read(host);
         let mut not_known = BTreeMap::new();
-        let sample = SlowSample {
-            protocols: protocols(host, &mut not_known),
-            interrupts: known(&mut not_known, "interrupts", self.interrupts()),
-            queues: known(&mut not_known, "queues", self.queues()),
-            not_known,
-        };
+        let interrupts = known(&mut not_known, "interrupts", self.interrupts());
+        let queues = known(&mut not_known, "queues", self.queues());
+        let left_out = self.interrupts.last().map_or(0, |last| last.left_out);
+        if interrupts.is_some() && left_out > 0 {
+            not_known
+                .insert("interrupts", format!("the {left_out} with the lowest numbers are not followed"));
+        }
+        if queues.as_ref().is_some_and(|queues| queues.list.is_empty()) {
+            let reason = "the driver gives no names of queues that are known";
+            not_known.insert("queues", reason.to_owned());
+        }
+        let sample = SlowSample { protocols: protocols(host, &mut not_known), interrupts, queues, not_known };
         self.rebase(host);
         sample
     }
@@ -95,8 +99,12 @@ impl Slow {
         if span.now.origin != span.then.origin {
             return Err("their source has changed".to_owned());
         }
-        let passed =
-            span.now.since(span.then).into_iter().filter(|(_, irq)| self.of_interface || irq.total > 0);
+        let passed = span.now.since(span.then);
+        if passed.is_empty() && !span.now.list.is_empty() {
+            return Err("CPUs came or went, or all counts were set back".to_owned());
+        }
+        let of_interface = self.irq_reader.is_of_device();
+        let passed = passed.into_iter().filter(|(_, irq)| of_interface || irq.total > 0);
         let list = passed.map(|(irq, passed)| IrqSample {
             irq,
             action: passed.action,
@@ -105,7 +113,7 @@ impl Slow {
         });
         Ok(InterruptsSample {
             source: span.now.origin.path(),
-            of_interface: self.of_interface,
+            of_interface,
             elapsed_s: span.elapsed_s,
             list: list.collect(),
         })
@@ -137,9 +145,13 @@ fn protocols(host: &Host, not_known: &mut BTreeMap<&'static str, String>) -> Opt
     {
         add(names(&NETSTAT), &span.now.0, &span.then.0, span.elapsed_s);
     }
-    // Kernels without IPv6 have no such file.
-    if let Ok(span) = host.snmp6.series().span() {
-        add(SNMP6.map(str::to_owned).to_vec(), &span.now.0, &span.then.0, span.elapsed_s);
+    match host.snmp6.series().span() {
+        Ok(span) => add(SNMP6.map(str::to_owned).to_vec(), &span.now.0, &span.then.0, span.elapsed_s),
+        // Kernels without IPv6 have no such file.
+        Err(reason) if reason.is_absent() => {}
+        Err(reason) => {
+            not_known.insert("snmp6", reason.to_string());
+        }
     }
     elapsed_s.map(|elapsed_s| ProtocolSample { elapsed_s, counts })
 }

@@ -263,10 +263,11 @@ async fn run(context: &Context, mut link: Link, meeting: Meeting, spec: TrialSpe
         sends: Direction::Reverse,
     };
     let plan = EndPlan::new(id, spec.each.clone(), ceiling.map(|(packets, _)| packets));
-    let mut session = Session::new(Arc::clone(&context.pool), plan, false);
-    if let Some(worker) = spec.server_cpu.and_then(|cpu| context.pool.worker_on(cpu)) {
-        session.choose_worker(worker);
-    }
+    let pool = Arc::clone(&context.pool);
+    let mut session = match spec.server_cpu.and_then(|cpu| pool.worker_on(cpu)) {
+        Some(worker) => Session::on_worker(worker, pool, plan, false),
+        None => Session::new(pool, plan, false),
+    };
     let mut conversation = link.listen::<ToServer>();
     let mut trial = Trial { context, meeting, spec: &spec, ceiling: ceiling.map(|(_, bytes)| bytes) };
     let end = match trial.run(&mut session, &mut conversation, arrivals).await {

@@ -9,6 +9,7 @@ use linerate_observe::queues::DriverStatistics;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
+const GET_DRIVER_INFO: u32 = 0x3;
 const GET_STRINGS: u32 = 0x1b;
 const GET_STATISTICS: u32 = 0x1d;
 const GET_SET_INFO: u32 = 0x37;
@@ -16,6 +17,8 @@ const GET_SET_INFO: u32 = 0x37;
 const STATISTICS: u32 = 1;
 /// Bytes of a name, with a zero at its end if it is shorter.
 const NAME_BYTES: usize = 32;
+/// Place and length of the bus address in `struct ethtool_drvinfo`, behind the command and three names.
+const BUS_ADDRESS: std::ops::Range<usize> = 100..132;
 /// Bytes that an answer may have: some 32,000 names.
 const ROOM_BYTES: usize = 1 << 20;
 /// At least a page on every machine.
@@ -69,6 +72,12 @@ impl Drop for Room {
     }
 }
 
+/// The text of a field that ends with a zero if it is shorter.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
+}
+
 /// The statistics of an interface's driver.
 #[derive(Debug)]
 pub(crate) struct Driver {
@@ -103,6 +112,16 @@ impl Driver {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
+    /// Address of the interface's device on its bus, such as `0000:3b:00.0`; `None` for an interface without a
+    /// device. It is that of this network namespace's interface, whatever namespace `/sys` belongs to.
+    pub(crate) fn bus_address(&mut self) -> Option<String> {
+        self.room.bytes().get_mut(..BUS_ADDRESS.end)?.fill(0);
+        self.room.put(0, GET_DRIVER_INFO);
+        self.ask().ok()?;
+        let address = text(self.room.bytes().get(BUS_ADDRESS)?);
+        (!address.is_empty()).then_some(address)
+    }
+
     /// Number of the driver's statistics (`struct ethtool_sset_info`).
     fn count(&mut self) -> io::Result<u32> {
         self.room.put(0, GET_SET_INFO);
@@ -131,11 +150,7 @@ impl DriverStatistics for Driver {
         self.ask()?;
         let count = self.room.number(8);
         let names = self.room.bytes().get(12..).unwrap_or_default().chunks_exact(NAME_BYTES).take(count);
-        let name = |bytes: &[u8]| {
-            let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-            String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
-        };
-        Ok(names.map(name).collect())
+        Ok(names.map(text).collect())
     }
 
     fn values(&mut self, values: &mut Vec<u64>) -> io::Result<()> {
@@ -160,10 +175,26 @@ mod tests {
         let mut values = vec![7];
         assert!(Driver::open("nothere0").unwrap().values(&mut values).is_err());
         assert!(Driver::open("a-name-that-is-too-long").is_err());
+        assert_eq!(Driver::open("nothere0").unwrap().bus_address(), None);
+        assert_eq!(Driver::open("lo").unwrap().bus_address(), None);
         // Loopback has no statistics of its own, or few.
         if let Ok(names) = Driver::open("lo").unwrap().names() {
             Driver::open("lo").unwrap().values(&mut values).unwrap();
             assert_eq!(names.len(), values.len());
+        }
+    }
+
+    #[test]
+    fn the_bus_address_is_that_of_the_interfaces_device() {
+        for interface in std::fs::read_dir("/sys/class/net").unwrap() {
+            let path = interface.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let Some(address) = Driver::open(&name).unwrap().bus_address() else { continue };
+            let device = std::path::Path::new("/sys/bus/pci/devices").join(&address);
+            if let Ok(device) = device.canonicalize() {
+                let interface = path.canonicalize().unwrap();
+                assert!(interface.starts_with(&device), "{name}: {interface:?} below {device:?}");
+            }
         }
     }
 

@@ -70,9 +70,11 @@ fn action<'a>(words: impl Iterator<Item = &'a [u8]>) -> String {
 /// # Errors
 /// What was expected and not found.
 pub fn per_cpu_count(bytes: &[u8], counts: &mut Vec<u32>) -> Result<(), &'static str> {
-    const EXPECTED: &str = "expected a count for each CPU, with commas between them";
+    const EXPECTED: &str = "expected a count for each CPU, with commas between them, and the end of the line";
     counts.clear();
-    for word in bytes.trim_ascii().split(|byte| *byte == b',') {
+    // The kernel writes one page at most: the counts of hundreds of CPUs are cut off within a number.
+    let bytes = bytes.strip_suffix(b"\n").ok_or(EXPECTED)?;
+    for word in bytes.split(|byte| *byte == b',') {
         counts.push(decimal(word).and_then(|count| u32::try_from(count).ok()).ok_or(EXPECTED)?);
     }
     Ok(())
@@ -120,7 +122,9 @@ mod tests {
         let mut counts = Vec::new();
         per_cpu_count(b"1,0,4294967295\n", &mut counts).unwrap();
         assert_eq!(counts, [1, 0, u32::MAX]);
-        assert!(per_cpu_count(b"", &mut counts).is_err() && per_cpu_count(b"1,,2", &mut counts).is_err());
+        for bad in [&b""[..], b"1,,2\n", b"1,2", b"\n"] {
+            assert!(per_cpu_count(bad, &mut counts).is_err(), "{bad:?}");
+        }
         assert_eq!(totals(b"cpu 1\nintr 12 5 0 7\n").unwrap(), [5, 0, 7]);
         assert!(totals(b"cpu 1\n").is_err() && totals(b"intr 12\n").is_err());
     }

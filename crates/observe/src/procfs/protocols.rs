@@ -75,6 +75,14 @@ impl Snmp {
     }
 }
 
+impl Snmp6 {
+    /// Counts of `name` since `then`.
+    pub fn since(&self, then: &Self, name: &str) -> Option<u64> {
+        let place = SNMP6.iter().position(|known| *known == name)?;
+        since(self.0[place]?, then.0[place]?)
+    }
+}
+
 /// Every group has a line of names and a line of values.
 fn pairs<const N: usize>(
     bytes: &[u8],
@@ -123,15 +131,19 @@ impl Content for Snmp6 {
     const PATH: &'static str = "proc/net/snmp6";
 
     fn parse(&mut self, bytes: &[u8], _before: Option<&Self>) -> Result<(), &'static str> {
+        const EXPECTED: &str = "expected lines of a name and a number";
         self.0 = [None; SNMP6.len()];
+        let mut any = false;
         for line in lines(bytes) {
             let mut words = words(line);
-            let (name, value) = (words.next(), words.next());
-            if let Some(place) = SNMP6.iter().position(|known| name == Some(known.as_bytes())) {
-                self.0[place] = value.and_then(decimal);
+            let name = words.next().unwrap_or_default();
+            let value = words.next().and_then(decimal);
+            any |= value.is_some();
+            if let Some(place) = SNMP6.iter().position(|known| name == known.as_bytes()) {
+                self.0[place] = value;
             }
         }
-        Ok(())
+        if any { Ok(()) } else { Err(EXPECTED) }
     }
 }
 
@@ -153,6 +165,10 @@ mod tests {
         let mut six = Snmp6::default();
         six.parse(b"Udp6RcvbufErrors \t4\n", None).unwrap();
         assert_eq!((six.0[7], six.0[0]), (Some(4), None));
+        let zero = Snmp6([Some(0); SNMP6.len()]);
+        assert_eq!(six.since(&zero, "Udp6RcvbufErrors"), Some(4));
+        assert_eq!(six.since(&zero, "Udp6InErrors"), None, "the kernel does not list it");
+        assert!(six.parse(b"masked\n", None).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `/proc/softirqs`: softirqs of every CPU of the node, by kind.
 
-use super::Content;
+use super::{Content, of_cpu};
 use crate::bytes::{decimal, lines, numbered, words};
 use crate::counter::widen;
 
@@ -22,7 +22,7 @@ pub struct Softirqs {
 impl Softirqs {
     /// Counts of a CPU.
     pub fn cpu(&self, cpu: u32) -> Option<&[Option<u64>; KINDS.len()]> {
-        self.cpus.iter().find(|(number, _)| *number == cpu).map(|(_, counts)| counts)
+        of_cpu(&self.cpus, cpu)
     }
 
     /// Softirqs of one kind on one CPU since `then`.

@@ -54,7 +54,9 @@ impl Softnet {
     /// The row of a CPU. `online` are the numbers of the CPUs online, in order, for kernels that do not number
     /// the rows.
     pub fn cpu(&self, cpu: u32, online: impl IntoIterator<Item = u32>) -> Option<&Row> {
-        if let Some(row) = self.rows.iter().find(|row| row.cpu == Some(cpu)) {
+        // Mostly at the place of its number, unless CPUs before it are offline.
+        let likely = self.rows.get(cpu as usize).filter(|row| row.cpu == Some(cpu));
+        if let Some(row) = likely.or_else(|| self.rows.iter().find(|row| row.cpu == Some(cpu))) {
             return Some(row);
         }
         let place = online.into_iter().position(|number| number == cpu)?;

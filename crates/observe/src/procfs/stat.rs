@@ -1,7 +1,8 @@
 //! `/proc/stat`: CPU times of the node, and how many interrupts and softirqs it had (`man 5 proc`).
 
-use super::Content;
+use super::{Content, of_cpu};
 use crate::bytes::{decimal, lines, numbered, words};
+use crate::counter::widen;
 
 /// Ticks in a second, on all architectures (`USER_HZ`).
 pub const TICKS_PER_SECOND: f64 = 100.0;
@@ -93,14 +94,20 @@ pub struct Stat {
 impl Stat {
     /// Times of a CPU.
     pub fn cpu(&self, cpu: u32) -> Option<&CpuTimes> {
-        self.cpus.iter().find(|(number, _)| *number == cpu).map(|(_, times)| times)
+        of_cpu(&self.cpus, cpu)
     }
+}
+
+/// A sum over the CPUs, continued from the reading before. Softirqs, and interrupts without a number, are counted
+/// in 32 bits on each CPU: when one of these counters wraps, the sum goes back by 2^32.
+fn continued(sum: u64, last: Option<u64>) -> u64 {
+    last.map_or(sum, |last| widen(last, sum as u32))
 }
 
 impl Content for Stat {
     const PATH: &'static str = "proc/stat";
 
-    fn parse(&mut self, bytes: &[u8], _before: Option<&Self>) -> Result<(), &'static str> {
+    fn parse(&mut self, bytes: &[u8], before: Option<&Self>) -> Result<(), &'static str> {
         const EXPECTED: &str = "expected lines of seven times or more for all CPUs and for each";
         self.cpus.clear();
         (self.interrupts, self.softirqs) = (None, None);
@@ -113,8 +120,14 @@ impl Content for Stat {
                     let cpu = numbered(name, b"cpu").ok_or(EXPECTED)?;
                     self.cpus.push((cpu, CpuTimes::parse(words).ok_or(EXPECTED)?));
                 }
-                Some(b"intr") => self.interrupts = words.next().and_then(decimal),
-                Some(b"softirq") => self.softirqs = words.next().and_then(decimal),
+                Some(b"intr") => {
+                    let last = before.and_then(|before| before.interrupts);
+                    self.interrupts = words.next().and_then(decimal).map(|sum| continued(sum, last));
+                }
+                Some(b"softirq") => {
+                    let last = before.and_then(|before| before.softirqs);
+                    self.softirqs = words.next().and_then(decimal).map(|sum| continued(sum, last));
+                }
                 _ => {}
             }
         }
@@ -142,6 +155,22 @@ mod tests {
         assert_eq!((passed.user, passed.idle, passed.total()), (40, 0, 40));
         assert_eq!(passed.share(10), Some(0.25));
         assert_eq!(CpuTimes::default().share(0), None);
+    }
+
+    #[test]
+    fn totals_go_on_when_a_cpus_counter_wraps() {
+        let read = |softirqs: u64, before: Option<&Stat>| {
+            let mut stat = Stat::default();
+            let text =
+                format!("cpu  1 2 3 4 5 6 7\ncpu0 1 2 3 4 5 6 7\nintr 9000000000 1\nsoftirq {softirqs} 1\n");
+            stat.parse(text.as_bytes(), before).unwrap();
+            stat
+        };
+        let first = read(8_000_000_000, None);
+        let second = read(8_000_000_100 - (1 << 32), Some(&first));
+        let third = read(8_000_000_300 - (1 << 32), Some(&second));
+        assert_eq!((second.softirqs, third.softirqs), (Some(8_000_000_100), Some(8_000_000_300)));
+        assert_eq!(third.interrupts, first.interrupts);
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub(super) fn in_block(name: &str) -> Option<Field> {
 /// True for a counter of the whole device that counts lost packets, or packets that a cloud's limits held
 /// back.
 pub fn is_loss_of_device(name: &str) -> bool {
-    const NAMES: [&str; 18] = [
+    const NAMES: [&str; 19] = [
         "rx_out_of_buffer",
         "rx_discards_phy",
         "tx_discards_phy",
@@ -142,6 +142,7 @@ pub fn is_loss_of_device(name: &str) -> bool {
         "tx_discards",
         "rx_no_dma_resources",
         "rx_missed_errors",
+        "rx_missed",
         "rx_no_buffer_count",
         "rx_fifo_errors",
         "rx_discard_pkts",

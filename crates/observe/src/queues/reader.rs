@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use super::{Origin, Plan, QueueCounters, Queues};
 use crate::NotKnown;
+use crate::cost::monotonic_ns;
 use crate::netlink::queue_stats::QueueStats;
+
+/// Names are read again after this time: queues may be changed and their counters be as many as before.
+const NAMES_HOLD_NS: u64 = 60_000_000_000;
 
 /// A driver's own statistics. The system call behind it is not safe code, and lives where such code may.
 pub trait DriverStatistics {
@@ -27,7 +31,11 @@ pub struct Reader {
     kernel: Result<QueueStats, NotKnown>,
     driver: Option<Box<dyn DriverStatistics>>,
     plan: Option<Plan>,
+    /// When the names were read.
+    named_ns: u64,
     values: Vec<u64>,
+    /// The values of the reading before.
+    before: Vec<u64>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -44,7 +52,7 @@ impl Reader {
     pub fn new(interface: u32, driver: Option<Box<dyn DriverStatistics>>) -> Self {
         let kernel = QueueStats::open(interface)
             .map_err(|error| NotKnown::Other(format!("netdev qstats of this kernel: {error}")));
-        Self { kernel, driver, plan: None, values: Vec::new() }
+        Self { kernel, driver, plan: None, named_ns: 0, values: Vec::new(), before: Vec::new() }
     }
 
     /// Reads all counters. A driver may ask its firmware for them: once a second is often enough.
@@ -69,7 +77,9 @@ impl Reader {
             (false, true) => Origin::Kernel,
             (true, false) => Origin::Driver,
             (false, false) => Origin::Both,
-            (true, true) => return Err(nothing(kernel.err(), driver.err())),
+            (true, true) if values.is_empty() => return Err(nothing(kernel.err(), driver.err())),
+            // What the driver counts for the whole device.
+            (true, true) => Origin::Driver,
         };
         for queue in &mut of_kernel {
             let same =
@@ -91,11 +101,18 @@ impl Reader {
         let reason = |error: io::Error| NotKnown::Other(format!("ethtool -S: {error}"));
         let driver =
             self.driver.as_mut().ok_or_else(|| NotKnown::Other("ethtool -S: not asked".to_owned()))?;
+        std::mem::swap(&mut self.values, &mut self.before);
         driver.values(&mut self.values).map_err(reason)?;
+        let now_ns = monotonic_ns();
+        let went_back = self.values.iter().zip(&self.before).any(|(now, before)| now < before);
+        let holds = !went_back && now_ns.saturating_sub(self.named_ns) < NAMES_HOLD_NS;
         let plan = match &mut self.plan {
-            Some(plan) if plan.len() == self.values.len() => plan,
-            // At first, and when the driver's queues were changed.
-            plan => plan.insert(Plan::new(&driver.names().map_err(reason)?, &self.values)),
+            Some(plan) if plan.len() == self.values.len() && holds => plan,
+            // At first, and when the driver's queues were, or may have been, changed.
+            plan => {
+                self.named_ns = now_ns;
+                plan.insert(Plan::new(&driver.names().map_err(reason)?, &self.values))
+            }
         };
         if plan.len() != self.values.len() {
             return Err(NotKnown::Other("ethtool -S: the driver's queues are being changed".to_owned()));
@@ -157,9 +174,29 @@ mod tests {
         assert_eq!((two.queues.len(), two.queues[1].packets), (2, Some(9)));
         let passed = two.since(&one);
         assert_eq!((passed.len(), passed[0].packets), (1, Some(2)), "the new queue has no difference");
+        set(&["rx0_packets", "tx0_packets", "link_up"], &[1, 2, 1]);
+        let other = reader.read().unwrap();
+        assert_eq!((other.queues[1].direction, other.queues[1].packets), (Direction::Tx, Some(2)));
+        assert_eq!(
+            other.since(&two),
+            [QueueCounters::new(Direction::Rx, 0)],
+            "what was set back is not known"
+        );
         set(&["rx0_packets"], &[7, 9]);
         let error = reader.read().unwrap_err();
         assert!(error.to_string().contains("being changed"), "{error}");
+    }
+
+    #[test]
+    fn statistics_of_the_device_are_read_without_queues() {
+        let driver = Driver { names: vec!["rx_missed_errors", "rx_packets"], values: vec![3, 9] };
+        let mut reader = Reader::new(LOOPBACK, Some(Box::new(Fake(Rc::new(RefCell::new(driver))))));
+        let read = reader.read().unwrap();
+        assert_eq!(
+            (read.origin, read.queues.len(), read.values.as_slice()),
+            (Origin::Driver, 0, &[3, 9][..])
+        );
+        assert_eq!(read.names.first().map(String::as_str), Some("rx_missed_errors"));
     }
 
     #[test]

@@ -141,3 +141,16 @@ fn the_whole_environment_is_shown() {
     };
     assert!(says("one=1 two=2"), "the kernel's command line: {section:?}");
 }
+
+#[test]
+fn both_directions_of_a_trial_have_one_host_and_other_trials_their_own() {
+    let host = linerate_results::host::HostSummary::from(&Default::default());
+    let on = |path: &str, number: u32| TrialSummary {
+        trial: format!("{path}/p/repeat-{number}/trial.json"),
+        hosts: [("tx0".to_owned(), host.clone())].into(),
+        ..trial(path, number, 10, 10)
+    };
+    let source = source(vec![on("tx0-rx0", 1), on("rx0-tx0", 1), on("tx0-rx0", 2)]);
+    let section = section(&source, "host").unwrap();
+    assert_eq!(texts(&tables(&section)[0].rows[0])[..2], ["tx0", "2"]);
+}

@@ -79,16 +79,33 @@ pub(crate) struct Session {
     full_s: HashMap<u32, f64>,
     /// The receivers of UDP streams.
     udp: HashMap<u32, UdpReceiver>,
-    /// The worker that takes all streams; `None`: all in turn.
-    worker: Option<usize>,
-    /// The worker that takes the first stream.
-    first_worker: usize,
+    placement: Placement,
+}
+
+/// The workers of a trial.
+#[derive(Debug, Clone, Copy)]
+enum Placement {
+    /// One takes all streams.
+    One(usize),
+    /// This one takes the first stream, and the others follow in turn.
+    Turn(usize),
 }
 
 impl Session {
+    /// A session whose streams the workers take in turn.
     pub(crate) fn new(pool: Arc<Pool>, plan: EndPlan, connects: bool) -> Self {
+        let streams = plan.id.directions.total_streams(plan.spec.streams);
+        let placement = Placement::Turn(pool.first_worker(streams as usize));
+        Self::at(placement, pool, plan, connects)
+    }
+
+    /// A session of whose streams one worker takes all.
+    pub(crate) fn on_worker(worker: usize, pool: Arc<Pool>, plan: EndPlan, connects: bool) -> Self {
+        Self::at(Placement::One(worker), pool, plan, connects)
+    }
+
+    fn at(placement: Placement, pool: Arc<Pool>, plan: EndPlan, connects: bool) -> Self {
         let (reports, reported) = channel();
-        let first_worker = pool.first_worker(plan.spec.streams as usize);
         Self {
             pool,
             plan: Arc::new(plan),
@@ -109,14 +126,8 @@ impl Session {
             left: Vec::new(),
             full_s: HashMap::new(),
             udp: HashMap::new(),
-            worker: None,
-            first_worker,
+            placement,
         }
-    }
-
-    /// Has one worker take all streams.
-    pub(crate) fn choose_worker(&mut self, worker: usize) {
-        self.worker = Some(worker);
     }
 
     /// True when this end sends a stream.
@@ -132,7 +143,10 @@ impl Session {
             self.notes.extend(fragments(peer, &self.plan.spec));
         }
         let stream = Stream::new(number, sends, socket);
-        let worker = self.worker.unwrap_or_else(|| self.pool.in_turn(self.first_worker + number as usize));
+        let worker = match self.placement {
+            Placement::One(worker) => worker,
+            Placement::Turn(first) => self.pool.in_turn(first + number as usize),
+        };
         if sends {
             self.sender_workers.insert(worker);
         }

@@ -1,6 +1,6 @@
 //! Hosts beside the trials: the CPU that worked most, and where kernels dropped packets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use linerate_results::host::HostSummary;
 
@@ -29,7 +29,8 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     ];
     let rows: Vec<Row> = hosts.iter().map(|(agent, hosts)| row(agent, hosts)).collect();
     let table = Table { caption: things(rows.len(), "agent"), columns, rows };
-    let text = "Shares are those of the trial in which a CPU of the agent's node was in use most; counts are of all trials. CPUs, softirqs and \
+    let text = "Shares are those of the trial in which a CPU of the agent's node was in use most; counts are of all trials, \
+                and with ≥ of those of which they are known. CPUs, softirqs and \
                 softnet are those of the whole node, also for agents in containers. Full receive buffers (UDP) and interfaces are those of the \
                 agent's network namespace. Frames that DPDK sends and receives on a port of its own do not pass the kernel."
         .to_owned();
@@ -38,16 +39,20 @@ pub(super) fn section(source: &Source) -> Option<Section> {
 
 /// Each agent's host in each of its trials.
 fn of_agents(source: &Source) -> BTreeMap<&str, Vec<&HostSummary>> {
-    let frames = source.summary.trials.iter().flat_map(|trial| &trial.hosts);
-    let frames = frames.map(|(agent, host)| (agent.as_str(), host));
-    let streams = source.summary.streams.iter().flat_map(|trial| &trial.agents);
-    let streams = streams.filter_map(|part| Some((part.agent.as_str(), part.host.as_ref()?)));
     let mut hosts: BTreeMap<&str, Vec<&HostSummary>> = BTreeMap::new();
-    for (agent, host) in frames.chain(streams) {
-        let known = hosts.entry(agent).or_default();
-        // Both directions of a trial have the same host.
-        if !known.contains(&host) {
-            known.push(host);
+    let mut seen = HashSet::new();
+    for trial in &source.summary.trials {
+        // Both directions of a trial have the same hosts, and files of the same name in the folders of their paths.
+        let name = trial.trial.split_once('/').map_or(trial.trial.as_str(), |(_, name)| name);
+        for (agent, host) in &trial.hosts {
+            if seen.insert((agent, name, host.elapsed_s.to_bits())) {
+                hosts.entry(agent).or_default().push(host);
+            }
+        }
+    }
+    for part in source.summary.streams.iter().flat_map(|trial| &trial.agents) {
+        if let Some(host) = &part.host {
+            hosts.entry(&part.agent).or_default().push(host);
         }
     }
     hosts
@@ -58,16 +63,16 @@ fn row(agent: &str, hosts: &[&HostSummary]) -> Row {
     let busiest = hosts.iter().max_by(|a, b| busy(a).total_cmp(&busy(b)));
     let cpu = busiest.and_then(|host| host.node_busiest_cpu);
     let share = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), percent);
-    // The sum of what is known of all trials; `None` when nothing is.
-    let sum = |field: fn(&HostSummary) -> Option<u64>| {
-        hosts.iter().filter_map(|host| field(host)).reduce(|sum, more| sum + more)
-    };
-    let counted = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), count);
-    let judged = |number: Option<u64>, tone: Tone| -> Cell {
-        Cell::toned(
-            counted(number),
-            if number.is_some_and(|number| number > 0) { tone } else { Tone::Neutral },
-        )
+    // The sum over all trials; at least that of those of which it is known.
+    let counted = |field: fn(&HostSummary) -> Option<u64>, tone: Tone| -> Cell {
+        let known: Vec<u64> = hosts.iter().filter_map(|host| field(host)).collect();
+        let sum: u64 = known.iter().sum();
+        let text = match known.len() {
+            0 => "-".to_owned(),
+            all if all == hosts.len() => count(sum),
+            _ => format!("≥ {}", count(sum)),
+        };
+        Cell::toned(text, if sum > 0 { tone } else { Tone::Neutral })
     };
     let cells = vec![
         agent.to_owned().into(),
@@ -77,11 +82,30 @@ fn row(agent: &str, hosts: &[&HostSummary]) -> Row {
         share(cpu.and_then(|cpu| cpu.softirq)).into(),
         share(busiest.and_then(|host| host.node_busy_share)).into(),
         share(busiest.and_then(|host| host.node_steal_share)).into(),
-        counted(sum(|host| host.node_net_rx)).into(),
-        judged(sum(|host| host.node_softnet_dropped), Tone::Bad),
-        judged(sum(|host| host.node_softnet_squeezed), Tone::Warning),
-        judged(sum(|host| host.udp_receive_buffer_errors), Tone::Bad),
-        judged(sum(|host| host.interface_drops), Tone::Bad),
+        counted(|host| host.node_net_rx, Tone::Neutral),
+        counted(|host| host.node_softnet_dropped, Tone::Bad),
+        counted(|host| host.node_softnet_squeezed, Tone::Warning),
+        counted(|host| host.udp_receive_buffer_errors, Tone::Bad),
+        counted(|host| host.interface_drops, Tone::Bad),
     ];
     Row { key: agent.to_owned(), cells }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_are_not_known_of_all_trials_are_lower_bounds() {
+        let host = |drops, squeezed| HostSummary {
+            interface_drops: drops,
+            node_softnet_squeezed: squeezed,
+            ..HostSummary::from(&Default::default())
+        };
+        let (some, none) = (host(Some(1_200), None), host(None, None));
+        let shown = |hosts: &[&HostSummary]| row("rx0", hosts).cells.pop().unwrap();
+        assert_eq!(shown(&[&some, &some]), Cell::toned("2,400", Tone::Bad));
+        assert_eq!(shown(&[&some, &none]), Cell::toned("≥ 1,200", Tone::Bad));
+        assert_eq!(shown(&[&none]), Cell::toned("-", Tone::Neutral));
+    }
 }
