@@ -35,7 +35,7 @@ line="$VM_RESULTS/summary.line"
 note "$(value "$line" '[.http[] | "\(.target) \(.backends): \([.by_backend[].connections] | join(","))"] | join("; ")')"
 json "a trial of each scheduler and number of backends" "$line" '.http | length == 8 and all(.complete)'
 json "intended = sent + skipped" "$line" '.http | all(.requests | .intended == .sent + .skipped and .sent > 0)'
-json "answers of each backend at both ends are the same" "$line" '.http | all(.by_backend[]; .answers == .answered and .answered == .requests)'
+json "answers of each backend at both ends are the same" "$line" '.http | all(.[].by_backend[]; .answers == .answered and .answered == .requests)'
 json "no end contradicts the other" "$line" '.http | all(.disagreements == [])'
 # spread NAME TARGET FILTER of the sorted numbers of connections
 spread() { json "$1" "$line" ".http[] | select(.target == \"$2\" and .backends == 3) | [.by_backend[].connections] | sort | $3"; }

@@ -87,6 +87,11 @@ impl HttpTarget {
         !matches!(self, HttpTarget::Ipvs(IpvsScheduler::WeightedRoundRobin | IpvsScheduler::SourceHash))
     }
 
+    /// True when a client reaches every backend through it.
+    pub fn reaches_all(&self) -> bool {
+        !matches!(self, HttpTarget::Ipvs(IpvsScheduler::SourceHash))
+    }
+
     /// True when a balancer stands before the backends.
     pub fn is_balancer(&self) -> bool {
         !matches!(self, HttpTarget::Direct)
