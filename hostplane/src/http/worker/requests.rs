@@ -24,7 +24,13 @@ impl Worker {
         let readable = flags.intersects(EventFlags::IN | gone);
         match slot.state {
             State::Empty => {}
-            State::Connecting if flags.intersects(EventFlags::OUT | gone) => self.look_at_connection(at),
+            State::Connecting if flags.intersects(EventFlags::OUT | gone) => {
+                self.look_at_connection(at);
+                // What a server says at once comes with the same event, and is not announced again.
+                if readable {
+                    self.read_first(at, generation);
+                }
+            }
             State::Connecting => {}
             State::Idle if readable => self.read_idle(at),
             State::Idle => {}
@@ -43,6 +49,15 @@ impl Worker {
         // Requests that became due meanwhile do not wait for the other events.
         if self.due_ns != u64::MAX || !self.pending.is_empty() {
             self.release_due();
+        }
+    }
+
+    /// Reads what came with the establishment of a connection, unless that one is gone already.
+    fn read_first(&mut self, at: usize, generation: u32) {
+        match self.slots.get(at).filter(|slot| slot.generation == generation).map(|slot| slot.state) {
+            Some(State::Busy) => self.receive(at),
+            Some(State::Idle) => self.read_idle(at),
+            _ => {}
         }
     }
 
