@@ -41,7 +41,8 @@ impl Worker {
                 ORDERS => {
                     let _ = rustix::io::read(&self.shown.wake, &mut [0; 8]);
                 }
-                TIMER => {}
+                // Its clock is steered and the worker's is not: it may be early, and is to be set again then.
+                TIMER => self.timer_ns = 0,
                 _ => self.note(data, flags),
             }
         }
