@@ -16,8 +16,8 @@ use crate::streams::socket::Place;
 pub(crate) const MOST_CONNECTIONS: u32 = 1_000_000;
 /// Most worker threads.
 pub(crate) const MOST_THREADS: u32 = 1024;
-/// Most requests per second that can be asked for.
-pub(crate) const MOST_PER_SECOND: f64 = 1e8;
+/// Most requests per second that can be asked for: a thread can count so many as due, if not send them.
+pub(crate) const MOST_PER_SECOND: f64 = 1e7;
 /// Most requests that may wait for a free connection.
 pub(crate) const MOST_PENDING: u32 = 10_000_000;
 /// Longest time limit of a request, and longest trial: beyond a year, clocks are of no use.

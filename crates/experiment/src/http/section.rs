@@ -18,7 +18,7 @@ pub(super) type Connections = Ranged<1, 1_000_000>;
 /// Threads of a client.
 pub(super) type Threads = Ranged<1, 1024>;
 /// Highest rate in requests per second.
-const HIGHEST_RATE: f64 = 1e8;
+const HIGHEST_RATE: f64 = 1e7;
 /// Lowest rate.
 const LOWEST_RATE: f64 = 0.01;
 const HOUR_MS: u64 = 3_600_000;

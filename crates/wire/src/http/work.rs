@@ -9,7 +9,7 @@ pub const MOST_CONNECTIONS: u32 = 1_000_000;
 /// Most threads of a client.
 const MOST_THREADS: u32 = 1024;
 /// Highest rate of a client, in requests per second.
-const HIGHEST_RATE: f64 = 1e8;
+const HIGHEST_RATE: f64 = 1e7;
 /// Packets that a client sends for a request: the request, and an acknowledgement.
 pub const PACKETS_OF_A_REQUEST: f64 = 2.0;
 /// Their mean length in bytes.

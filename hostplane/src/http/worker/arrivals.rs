@@ -8,8 +8,12 @@ use linerate_agent::host::monotonic_ns;
 use super::connections::{Asked, State};
 use super::{Phase, Worker};
 
-/// Waiting requests that are sent before the worker looks at events again.
+/// Requests that are sent before the worker looks at events again.
 const AT_ONCE: usize = 64;
+/// Requests that become due, sent or not, before it does: more than any rate brings meanwhile.
+const DUE_AT_ONCE: usize = 16_384;
+/// Time after the end of sending in which requests that were due before it are still sent, in nanoseconds.
+const LAST_NS: u64 = 1_000_000;
 
 impl Worker {
     /// Begins to send.
@@ -33,8 +37,15 @@ impl Worker {
     /// Ends the sending at a time; responses are awaited.
     pub(super) fn end_sending(&mut self, at_ns: u64, now: u64) {
         // What was due before the end counts, also when this worker comes late.
-        self.release(at_ns.saturating_sub(1));
+        while self.due_ns < at_ns && monotonic_ns() < at_ns.saturating_add(LAST_NS) {
+            self.release(at_ns.saturating_sub(1));
+        }
         self.phase = Phase::Draining;
+        while self.due_ns < at_ns {
+            self.counts.intended += 1;
+            self.counts.skipped_at_end += 1;
+            self.next_due();
+        }
         self.end_ns = at_ns;
         self.sending_ended_ns = at_ns;
         self.drain_ns = now.saturating_add(self.spec.timeout_ms.saturating_mul(1_000_000));
@@ -60,19 +71,26 @@ impl Worker {
         }
     }
 
-    /// Sends the requests that are due, or has them wait.
+    /// Sends requests that are due, or has them wait: so many that events have their turn, too.
     #[inline]
     pub(super) fn release(&mut self, now: u64) {
-        self.dispatch(now);
-        while self.due_ns <= now {
+        // A connection that cannot be made is free again: it is not tried again before other things are done.
+        let mut can_connect = self.dispatch(now);
+        let mut begun = 0;
+        for _ in 0..DUE_AT_ONCE {
+            if self.due_ns > now || begun == AT_ONCE {
+                return;
+            }
             let intended = self.due_ns;
             self.next_due();
             self.counts.intended += 1;
             if self.pending.is_empty()
+                && can_connect
                 && now >= self.next_allowed_ns
                 && let Some(at) = self.free.pop_front()
             {
-                self.begin(at as usize, intended);
+                begun += 1;
+                can_connect = self.begin(at as usize, intended);
             } else if self.pending.len() < self.most_pending {
                 self.pending.push_back(intended);
                 self.counts.queued += 1;
@@ -88,17 +106,20 @@ impl Worker {
         !self.pending.is_empty() && !self.free.is_empty() && now >= self.next_allowed_ns
     }
 
-    /// Sends requests that wait.
-    fn dispatch(&mut self, now: u64) {
+    /// Sends requests that wait. False when a connection could not be made.
+    fn dispatch(&mut self, now: u64) -> bool {
         for _ in 0..AT_ONCE {
             if !self.may_dispatch(now) {
-                return;
+                break;
             }
             if let (Some(intended), Some(at)) = (self.pending.pop_front(), self.free.pop_front()) {
                 self.counts.waiting -= 1;
-                self.begin(at as usize, intended);
+                if !self.begin(at as usize, intended) {
+                    return false;
+                }
             }
         }
+        true
     }
 
     /// A connection has no request any more: it gets the next one, or waits for it.
@@ -142,8 +163,8 @@ impl Worker {
         left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
-    /// Gives a connection a request.
-    fn begin(&mut self, at: usize, intended_ns: u64) {
+    /// Gives a connection a request. False when the connection could not be made at once.
+    fn begin(&mut self, at: usize, intended_ns: u64) -> bool {
         let now = monotonic_ns();
         self.counts.sent += 1;
         self.counts.busy += 1;
@@ -151,13 +172,14 @@ impl Worker {
             self.next_allowed_ns = now.saturating_add(self.spacing_ns);
         }
         self.deadlines.set(at, now);
-        let Some(slot) = self.slots.get_mut(at) else { return };
+        let Some(slot) = self.slots.get_mut(at) else { return true };
         slot.asked = Some(Asked { intended_ns, written_ns: 0, first_byte_ns: 0, sent: 0 });
         if slot.state == State::Idle {
             slot.state = State::Busy;
             self.write(at);
+            true
         } else {
-            self.connect(at, now);
+            self.connect(at, now)
         }
     }
 }

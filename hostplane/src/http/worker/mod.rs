@@ -9,6 +9,9 @@ mod connections;
 mod requests;
 mod wait;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BinaryHeap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -323,6 +326,6 @@ impl Worker {
                 self.receive(at as usize);
             }
         }
-        !self.again.is_empty() || self.may_dispatch(now)
+        !self.again.is_empty() || self.may_dispatch(now) || self.phase == Phase::Sending && self.due_ns <= now
     }
 }
