@@ -29,8 +29,8 @@ pub(crate) struct HttpTimes {
     pub(crate) service: Option<Distribution>,
     /// From the call that wrote the request's first byte to the first byte of its response.
     pub(crate) first_byte: Option<Distribution>,
-    /// From the time at which a request was due to the call that wrote its first byte: the error of this
-    /// program, and waiting for a connection. Null in a closed loop.
+    /// From the time at which a request was due to when a connection was given it: the error of this program, and
+    /// waiting for a connection; not the time in which a connection is made. Null in a closed loop.
     pub(crate) send_error: Option<Distribution>,
     /// Time for a connection to be made.
     pub(crate) connect: Option<Distribution>,

@@ -120,7 +120,7 @@ pub(crate) struct Latency {
     pub(crate) service_ns: Option<LatencySummary>,
     /// From the same call to the first byte of the response.
     pub(crate) first_byte_ns: Option<LatencySummary>,
-    /// From the time at which a request was due to the call that wrote it; null in a closed loop.
+    /// From the time at which a request was due to when a connection was given it; null in a closed loop.
     pub(crate) send_error_ns: Option<LatencySummary>,
     /// For a connection to be made.
     pub(crate) connect_ns: Option<LatencySummary>,

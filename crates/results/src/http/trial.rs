@@ -70,7 +70,7 @@ pub struct HttpTrialSummary {
     pub service_ns: Option<LatencySummary>,
     /// From the request's first byte to the answer's first, in nanoseconds.
     pub first_byte_ns: Option<LatencySummary>,
-    /// From the intended instant to the request's first byte: the clients' own error, and waiting for a connection.
+    /// From the intended instant to when a connection was given the request: the clients' own error, and waiting for a connection.
     pub send_error_ns: Option<LatencySummary>,
     /// Time for a connection to be made, in nanoseconds.
     pub connect_ns: Option<LatencySummary>,

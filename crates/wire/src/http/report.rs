@@ -72,7 +72,7 @@ pub struct RequestTimes {
     pub service: Option<Distribution>,
     /// From when its first byte was written to the first byte of its answer.
     pub first_byte: Option<Distribution>,
-    /// From the intended instant to when its first byte was written: the client's own error, and waiting for a connection.
+    /// From the intended instant to when a connection was given it: the client's own error, and waiting for a connection.
     pub send_error: Option<Distribution>,
     /// Time for a connection to be made.
     pub connect: Option<Distribution>,

@@ -171,6 +171,9 @@ impl Worker {
         if self.spacing_ns > 0 {
             self.next_allowed_ns = now.saturating_add(self.spacing_ns);
         }
+        if self.schedule.is_some() {
+            self.tally.times.send_error.record(now.wrapping_sub(intended_ns).cast_signed());
+        }
         self.deadlines.set(at, now);
         let Some(slot) = self.slots.get_mut(at) else { return true };
         slot.asked = Some(Asked { intended_ns, written_ns: 0, first_byte_ns: 0, sent: 0 });

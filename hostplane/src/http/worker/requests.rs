@@ -82,10 +82,6 @@ impl Worker {
                     if asked.sent == 0 {
                         asked.written_ns = now;
                         self.counts.written += 1;
-                        if self.schedule.is_some() {
-                            let error = now.wrapping_sub(asked.intended_ns).cast_signed();
-                            self.tally.times.send_error.record(error);
-                        }
                     }
                     asked.sent += count;
                     self.counts.written_bytes += count as u64;
