@@ -1,6 +1,5 @@
 //! What limited a trial. Pure.
 
-use linerate_wire::report::Distribution;
 use serde::Serialize;
 
 use super::outcome::{HttpOutcome, HttpWorker};
@@ -13,7 +12,7 @@ const BUSY_SHARE: f64 = 0.95;
 const THROTTLED_SHARE: f64 = 0.01;
 /// Send error that a schedule may have: p99, in nanoseconds.
 const LATE_NS: u64 = 1_000_000;
-/// A median below so many times the shortest service times shows that requests do not queue at the target.
+/// A median below so many times the shortest service time shows that requests do not queue at the target.
 const UNQUEUED: f64 = 1.5;
 /// Share of what the connections can carry from which they limit.
 const FULL: f64 = 0.9;
@@ -81,7 +80,8 @@ fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> 
         });
         return HttpLimit::Unanswered;
     };
-    let shortest_ns = percentile(service, 0.01);
+    // Under load every request queues behind others, but for the first ones: they tell what one alone takes.
+    let shortest_ns = service.summary.min;
     if spec.load == HttpLoad::Closed {
         if let Some(words) = pressed(outcome) {
             evidence.push(words);
@@ -89,13 +89,14 @@ fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> 
         }
         let (median, short) = (service.summary.p50 as f64, shortest_ns as f64);
         let words = format!(
-            "the median service time is {}, of the shortest 1 % {}; workers were busy for {:.0} % of the time",
+            "the median service time is {}, the shortest one, such as before a queue has grown, {}; workers were busy for {:.0} % of the time",
             time(median),
             time(short),
             100.0 * outcome.workers.iter().map(busy).fold(0.0, f64::max)
         );
         evidence.push(words);
-        let unqueued = median <= UNQUEUED * short;
+        // Requests of one connection do not queue behind each other.
+        let unqueued = spec.connections == 1 || median <= UNQUEUED * short;
         return if unqueued { HttpLimit::ConnectionLimited } else { HttpLimit::TargetLimited };
     }
     let late = outcome.times.send_error.as_ref().map_or(0, |error| error.summary.p99);
@@ -125,7 +126,7 @@ fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> 
     let intended = if outcome.sending_s > 0.0 { counters.intended as f64 / outcome.sending_s } else { 0.0 };
     let carried = f64::from(spec.connections) * 1e9 / (shortest_ns.max(1) as f64);
     evidence.push(format!(
-        "{} connections carry at most {carried:.0} requests/s at the shortest service times ({}), and {intended:.0} were intended",
+        "{} connections carry at most {carried:.0} requests/s at the shortest service time ({}), and {intended:.0} were intended",
         spec.connections,
         time(shortest_ns as f64)
     ));
@@ -157,18 +158,6 @@ fn pressed(outcome: &HttpOutcome) -> Option<String> {
             fullest.time.elapsed_s
         )
     })
-}
-
-/// Upper bound of the smallest `share` of a distribution.
-fn percentile(distribution: &Distribution, share: f64) -> u64 {
-    let total: u64 = distribution.histogram.iter().map(|(_, count)| count).sum();
-    let rank = ((total as f64 * share).ceil() as u64).max(1);
-    let mut seen = 0;
-    let bucket = distribution.histogram.iter().find(|(_, count)| {
-        seen += count;
-        seen >= rank
-    });
-    bucket.map_or(distribution.summary.min, |(upper, _)| *upper)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use linerate_measure::histogram::TickHistogram;
+use linerate_wire::report::Distribution;
 use linerate_wire::streams::CpuUse;
 use linerate_wire::time::{Throttling, WorkerTime};
 
@@ -53,17 +54,14 @@ fn limits_follow_from_the_evidence() {
     let all = HttpCounters { intended: 1000, sent: 1000, answered: 1000, ..HttpCounters::default() };
     let skipped = HttpCounters { sent: 900, answered: 900, skipped_full: 100, queued: 500, ..all };
     let (fast, slow) = (100_000, 50_000_000);
+    // Only the first of a thousand found no other before it.
+    let saturated = [&[fast][..], &[slow; 999]].concat();
     let (closed, open) = (spec("http://127.0.0.1/"), open(1000.0));
     for (name, spec, outcome, limit) in [
         ("nothing answered", &closed, outcome(HttpCounters::default(), &[], &[], 0.1), HttpLimit::Unanswered),
         ("a worker is full", &closed, outcome(all, &[fast], &[], 0.99), HttpLimit::ClientLimited),
         ("no queue at the target", &closed, outcome(all, &[fast], &[], 0.5), HttpLimit::ConnectionLimited),
-        (
-            "a queue at the target",
-            &closed,
-            outcome(all, &[fast, slow, slow], &[], 0.5),
-            HttpLimit::TargetLimited,
-        ),
+        ("a queue at the target", &closed, outcome(all, &saturated, &[], 0.5), HttpLimit::TargetLimited),
         ("in time", &open, outcome(all, &[fast], &[1000], 0.5), HttpLimit::None),
         ("late, and a worker is full", &open, outcome(all, &[fast], &[slow], 0.99), HttpLimit::ClientLimited),
         ("late with free connections", &open, outcome(all, &[fast], &[slow], 0.1), HttpLimit::ClientLimited),
@@ -73,12 +71,7 @@ fn limits_follow_from_the_evidence() {
             outcome(skipped, &[slow], &[slow], 0.1),
             HttpLimit::ConnectionLimited,
         ),
-        (
-            "slow under load",
-            &open,
-            outcome(skipped, &[fast, slow, slow], &[slow], 0.1),
-            HttpLimit::TargetLimited,
-        ),
+        ("slow under load", &open, outcome(skipped, &saturated, &[slow], 0.1), HttpLimit::TargetLimited),
     ] {
         let verdict = judge(spec, &outcome);
         assert_eq!(verdict.limit, limit, "{name}: {:?}", verdict.evidence);
