@@ -122,6 +122,11 @@ impl Worker {
                     Err(_) => self.fail(at, Kind::ClosedEarly, now),
                 };
             }
+            // It answers no request, for none was written: the peer gives the connection up, as with 408.
+            if asked.written_ns == 0 {
+                self.counts.unsolicited += 1;
+                return self.fail(at, Kind::ClosedEarly, now);
+            }
             if asked.first_byte_ns == 0 {
                 asked.first_byte_ns = now;
             }
