@@ -74,6 +74,8 @@ pub(super) struct Slot {
     pub(super) connect_ns: u64,
     /// The peer has closed its side.
     pub(super) hung_up: bool,
+    /// It has more to read, and waits for its turn.
+    pub(super) again: bool,
     address: usize,
     /// Failures in a row.
     failures: u8,
@@ -93,6 +95,7 @@ impl Slot {
             last_backend: NO_BACKEND,
             connect_ns: 0,
             hung_up: false,
+            again: false,
             address,
             failures: 0,
             was_connected: false,

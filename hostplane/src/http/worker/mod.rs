@@ -323,6 +323,9 @@ impl Worker {
         }
         for _ in 0..self.again.len() {
             if let Some(at) = self.again.pop_front() {
+                if let Some(slot) = self.slots.get_mut(at as usize) {
+                    slot.again = false;
+                }
                 self.receive(at as usize);
             }
         }

@@ -172,7 +172,10 @@ impl Worker {
                 return;
             }
         }
-        self.again.push_back(at as u32);
+        if let Some(slot) = self.slots.get_mut(at).filter(|slot| !slot.again) {
+            slot.again = true;
+            self.again.push_back(at as u32);
+        }
     }
 
     /// A response is whole. `spent`: nothing more can come on its connection.
