@@ -243,6 +243,8 @@ fn of_errno(errno: Errno) -> (Kind, io::Error) {
         Errno::ADDRNOTAVAIL | Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::AGAIN => {
             Kind::Local
         }
+        // The limit of an epoll set, and a firewall of this host.
+        Errno::NOSPC | Errno::PERM => Kind::Local,
         _ => Kind::Connect,
     };
     (kind, errno.into())
