@@ -179,6 +179,10 @@ impl Worker {
         let Some(socket) = &slot.socket else { return };
         let now = monotonic_ns();
         match sockopt::socket_error(socket) {
+            Ok(Ok(())) if meets_itself(socket) => {
+                let (kind, error) = of_errno(Errno::CONNREFUSED);
+                self.cannot_connect(at, kind, &error, now);
+            }
             Ok(Ok(())) => {
                 self.tally.times.connect.record(now.wrapping_sub(slot.connect_ns).cast_signed());
                 self.counts.connected += 1;
@@ -234,6 +238,14 @@ impl Worker {
                 self.close(at);
             }
         }
+    }
+}
+
+/// True when a socket has found its own port, where nobody listens: both ends are the same one.
+fn meets_itself(socket: &OwnedFd) -> bool {
+    match (rustix::net::getsockname(socket), rustix::net::getpeername(socket)) {
+        (Ok(own), Ok(peer)) => peer.is_some_and(|peer| own == peer),
+        _ => false,
     }
 }
 
