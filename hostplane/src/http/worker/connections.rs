@@ -208,6 +208,7 @@ impl Worker {
     /// Closes the socket, if there is one.
     pub(super) fn close(&mut self, at: usize) {
         self.deadlines.clear(at);
+        self.closing.clear(at);
         let Some(slot) = self.slots.get_mut(at) else { return };
         // The epoll set forgets a socket that is closed.
         slot.socket = None;

@@ -39,6 +39,8 @@ const TIMER: u64 = u64::MAX - 1;
 const EVENTS: usize = 256;
 /// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
+/// Time for a peer to close a connection of which it said so; then this end does.
+const CLOSING_NS: u64 = 100_000_000;
 /// No start is known.
 pub(super) const NO_START: u64 = u64::MAX;
 
@@ -164,6 +166,8 @@ pub(super) struct Worker {
     connecting: u32,
     next_slot: usize,
     deadlines: Deadlines,
+    /// Limits of connections that the peer said it will close.
+    closing: Deadlines,
     /// Of an open loop: when requests are due, those that wait, and how many may.
     schedule: Option<Schedule>,
     due_ns: u64,
@@ -217,6 +221,7 @@ impl Worker {
             connecting: 0,
             next_slot: 0,
             deadlines: Deadlines::new(connections, spec.timeout_ms.saturating_mul(1_000_000)),
+            closing: Deadlines::new(connections, CLOSING_NS),
             schedule,
             due_ns: u64::MAX,
             pending: VecDeque::new(),
@@ -311,6 +316,9 @@ impl Worker {
     /// Does what needs no event. True when there is more of it.
     fn work(&mut self, now: u64) -> bool {
         while let Some(at) = self.deadlines.take_due(now) {
+            self.time_out(at, now);
+        }
+        while let Some(at) = self.closing.take_due(now) {
             self.time_out(at, now);
         }
         match self.phase {

@@ -216,7 +216,7 @@ impl Worker {
         } else if !response.keep_alive {
             // The peer closes first, so that this end's port is free at once.
             slot.state = State::Closing;
-            self.deadlines.set(at, now);
+            self.closing.set(at, now);
             self.await_end(at);
             return;
         } else if kept {

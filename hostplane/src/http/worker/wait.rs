@@ -74,7 +74,8 @@ impl Worker {
 
     /// The next time at which something is to be looked at.
     fn next_coarse_ns(&self) -> u64 {
-        let limits = self.deadlines.next_ns().unwrap_or(u64::MAX);
+        let limits = [&self.deadlines, &self.closing].into_iter().filter_map(|limits| limits.next_ns());
+        let limits = limits.min().unwrap_or(u64::MAX);
         match self.phase {
             Phase::Arming | Phase::Armed => limits,
             Phase::Sending => {
