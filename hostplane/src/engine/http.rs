@@ -134,7 +134,8 @@ impl KernelEngine {
             requests: None,
             requests_per_connection: (!work.keep_alive).then_some(1),
             timeout_ms: work.timeout_ms.into(),
-            most_pending: (pending.ceil() as u32).clamp(1, spec::MOST_PENDING),
+            // Each thread has a queue of its own.
+            most_pending: (pending.ceil() as u32).clamp(1, spec::MOST_PENDING).max(work.threads),
             named_by: NamedBy::Body,
             most_body_bytes: MOST_BODY_BYTES,
             most_per_second,
