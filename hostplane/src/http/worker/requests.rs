@@ -1,7 +1,7 @@
 //! A request: written, answered, or failed.
 
 use linerate_agent::host::monotonic_ns;
-use linerate_http::response::{Bad, Progress, Response};
+use linerate_http::response::{Bad, NamedBy, Progress, Response};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -206,8 +206,15 @@ impl Worker {
         if self.schedule.is_some() {
             times.corrected.record(since(asked.intended_ns));
         }
-        if self.expected.named_by != linerate_http::response::NamedBy::Nothing {
-            slot.last_backend = self.tally.backends.count(slot.reader.name(), slot.last_backend);
+        // The body of an error is a message, most often of the balancer.
+        let is_name = match self.expected.named_by {
+            NamedBy::Nothing => None,
+            NamedBy::Body => Some((200..300).contains(&response.status)),
+            NamedBy::Header(_) => Some(true),
+        };
+        if let Some(is_name) = is_name {
+            let name = slot.reader.name().filter(|_| is_name);
+            slot.last_backend = self.tally.backends.count(name, slot.last_backend);
         }
         let whole = asked.sent == self.spec.request.bytes().len();
         let kept = self.spec.requests_per_connection.is_none_or(|most| slot.answered < most);
