@@ -221,6 +221,7 @@ impl HttpArgs {
             threads: self.threads,
             cpus: self.cpus.clone(),
             load: self.load(),
+            offset_ns: 0,
             duration_ms,
             requests: self.requests,
             requests_per_connection: if keep_alive { self.requests_per_connection } else { Some(1) },

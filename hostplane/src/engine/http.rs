@@ -130,6 +130,7 @@ impl KernelEngine {
                 Arrivals::Constant(rate) => open(rate, spec::Arrivals::Constant),
                 Arrivals::Poisson(rate) => open(rate, spec::Arrivals::Poisson),
             },
+            offset_ns: work.offset_ns,
             duration_ms: Some(work.duration_ms),
             requests: None,
             requests_per_connection: (!work.keep_alive).then_some(1),

@@ -69,6 +69,8 @@ pub(crate) struct HttpSpec {
     /// request in a loop, because waking up takes as long.
     pub(crate) cpus: Option<CpuSet>,
     pub(crate) load: HttpLoad,
+    /// Time from the start to the beginning of an open loop's schedule, in nanoseconds.
+    pub(crate) offset_ns: u64,
     /// Time of sending; null: until it is stopped.
     pub(crate) duration_ms: Option<u64>,
     /// Requests that are intended, at most.
@@ -205,6 +207,7 @@ pub(super) mod tests {
             threads: 1,
             cpus: None,
             load: HttpLoad::Closed,
+            offset_ns: 0,
             duration_ms: Some(100),
             requests: None,
             requests_per_connection: None,

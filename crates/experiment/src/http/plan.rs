@@ -159,6 +159,7 @@ mod tests {
         assert_eq!(plan.most_backends(), 2);
         let of_each = plan.trials[11].profile.arrivals_of_each();
         assert_eq!((of_each, plan.trials[11].profile.connections_of(1)), (Arrivals::Constant(250.0), 4));
+        assert_eq!([0, 1].map(|client| plan.trials[11].profile.offset_ns(client)), [0, 2_000_000]);
         let agents: Vec<_> = experiment.topology().agents().map(|agent| agent.name.clone()).collect();
         assert_eq!(agents, ["c0", "c1", "b0", "b1"]);
         let left = HttpPlan::of(&experiment, Some("192.0.2.1")).unwrap().unwrap();

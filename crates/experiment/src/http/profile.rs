@@ -170,6 +170,15 @@ impl HttpProfile {
         }
     }
 
+    /// Time from the start to the beginning of a client's schedule, in nanoseconds: at a constant rate the clients take turns,
+    /// so that all of them together send at equal distances. Poisson arrivals are independent of each other.
+    pub fn offset_ns(&self, client: u32) -> u64 {
+        match self.arrivals {
+            Arrivals::Constant(rate) => (f64::from(client) * 1e9 / rate) as u64,
+            Arrivals::Closed | Arrivals::Poisson(_) => 0,
+        }
+    }
+
     /// The rate as in a document.
     pub fn rate(&self) -> RequestRate {
         self.arrivals.per_second().map_or(RequestRate::Max, RequestRate::PerSecond)

@@ -50,6 +50,13 @@ pub struct HttpLoad {
     /// Start of the random numbers of Poisson arrivals: the same seed, the same instants.
     #[serde(default)]
     pub seed: u64,
+    /// Time from the start to the beginning of an open loop's schedule, in nanoseconds: clients at a constant rate take turns.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub offset_ns: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Where requests go.
@@ -224,6 +231,7 @@ mod tests {
             timeout_ms: 100,
             keep_alive: true,
             seed: 7,
+            offset_ns: 0,
         }
     }
 

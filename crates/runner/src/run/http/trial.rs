@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use linerate_experiment::document::TrialSection;
-use linerate_experiment::http::HttpTrial;
+use linerate_experiment::http::{HttpProfile, HttpTrial};
 use linerate_results::http::GatePart;
 use linerate_wire::http::{Destination, HttpLoad, HttpReport, HttpWork};
 use linerate_wire::message::{Acknowledge, Command, Event, Start, Stop, TrialFailed};
@@ -143,7 +143,7 @@ async fn prepare(
     arm(context, backends, clients.len(), |_| HttpWork::Serve).await?;
     arm(context, clients, 0, |client| {
         HttpWork::Load(HttpLoad {
-            destination: destination.clone(),
+            destination: dealt_out(&destination, profile, client as u32),
             connections: profile.connections_of(client as u32),
             threads: profile.threads,
             arrivals: profile.arrivals_of_each(),
@@ -152,10 +152,20 @@ async fn prepare(
             keep_alive: profile.keep_alive,
             // Each client and repeat has instants of its own, and a trial that is run again the same ones.
             seed: u64::from(context.trial.repeat) << 32 | client as u64,
+            offset_ns: profile.offset_ns(client as u32),
         })
     })
     .await?;
     Ok(Ready { clocks, gate, balanced })
+}
+
+/// The destination of a client, which goes on where the connections of the clients before it end.
+fn dealt_out(destination: &Destination, profile: &HttpProfile, client: u32) -> Destination {
+    let mut dealt = destination.clone();
+    let before: usize = (0..client).map(|earlier| profile.connections_of(earlier) as usize).sum();
+    let turn = before % dealt.addresses.len().max(1);
+    dealt.addresses.rotate_left(turn);
+    dealt
 }
 
 /// Where a backend answers.
