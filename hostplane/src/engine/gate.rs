@@ -13,6 +13,8 @@ use linerate_wire::http::{GateAnswers, GateReport, HttpGate};
 
 /// Longest time for a probe.
 const PROBE_TIME: Duration = Duration::from_secs(2);
+/// Least time between two probes: a gate is no load.
+const DISTANCE: Duration = Duration::from_millis(1);
 /// Pause after a probe that failed.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Largest body of an answer.
@@ -22,7 +24,7 @@ const MOST_BODY_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Gate {
     shared: Arc<Shared>,
-    work: Option<(HttpGate, Vec<u8>)>,
+    work: Option<(HttpGate, Vec<u8>, Duration)>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -34,17 +36,17 @@ struct Shared {
 }
 
 impl Gate {
-    /// A gate that is not yet tried; `request` is what a probe sends.
-    pub(super) fn new(gate: HttpGate, request: Vec<u8>) -> Self {
-        Self { shared: Arc::default(), work: Some((gate, request)), thread: None }
+    /// A gate that is not yet tried; `request` is what a probe sends, `pause` the least time between two probes.
+    pub(super) fn new(gate: HttpGate, request: Vec<u8>, pause: Duration) -> Self {
+        Self { shared: Arc::default(), work: Some((gate, request, pause.max(DISTANCE))), thread: None }
     }
 
     /// Begins to probe.
     pub(super) fn start(&mut self) {
-        let Some((gate, request)) = self.work.take() else { return };
+        let Some((gate, request, pause)) = self.work.take() else { return };
         let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new().name("gate".to_owned()).spawn(move || {
-            let report = Probing::new(gate, &request, &shared).run();
+            let report = Probing::new(gate, &request, pause, &shared).run();
             *shared.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
         });
         match thread {
@@ -95,6 +97,7 @@ impl Drop for Gate {
 struct Probing<'a> {
     gate: HttpGate,
     request: &'a [u8],
+    pause: Duration,
     shared: &'a Shared,
     begun: Instant,
     report: GateReport,
@@ -105,11 +108,11 @@ struct Probing<'a> {
 }
 
 impl<'a> Probing<'a> {
-    fn new(gate: HttpGate, request: &'a [u8], shared: &'a Shared) -> Self {
+    fn new(gate: HttpGate, request: &'a [u8], pause: Duration, shared: &'a Shared) -> Self {
         let backends = gate.backends.iter().map(|name| (name.clone(), GateAnswers::default())).collect();
         let report = GateReport { backends, ..GateReport::default() };
         let in_a_row = BTreeMap::new();
-        Self { gate, request, shared, begun: Instant::now(), report, in_a_row, all_in_a_row: 0 }
+        Self { gate, request, pause, shared, begun: Instant::now(), report, in_a_row, all_in_a_row: 0 }
     }
 
     fn run(mut self) -> GateReport {
@@ -126,15 +129,15 @@ impl<'a> Probing<'a> {
             self.shared.probes.store(self.report.probes, Ordering::Relaxed);
             match answer {
                 Ok(name) => self.answered(name),
-                Err(reason) => {
-                    self.failed(format!("{address}: {reason}"));
-                    sleep(PAUSE.min(left));
-                }
+                Err(reason) => self.failed(format!("{address}: {reason}")),
             }
             if self.is_open(addresses.len()) {
                 self.report.passed = true;
                 break;
             }
+            let failed_last = self.all_in_a_row == 0;
+            let pause = if failed_last { self.pause.max(PAUSE) } else { self.pause };
+            sleep(pause.min(left));
         }
         self.report.waited_ns = nanoseconds(self.begun);
         self.report
@@ -234,7 +237,7 @@ mod tests {
         let backends = backends.iter().map(|name| (*name).to_owned()).collect();
         let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         let gate = HttpGate { destination, backends, times: 2, limit_ms };
-        let mut gate = Gate::new(gate, request.into_bytes());
+        let mut gate = Gate::new(gate, request.into_bytes(), Duration::ZERO);
         gate.start();
         while !gate.is_over() {
             sleep(Duration::from_millis(1));

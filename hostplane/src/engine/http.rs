@@ -14,7 +14,7 @@ use linerate_traffic::profile::StageRates;
 use linerate_traffic::safety::PacketLoad;
 use linerate_wire::http::{
     Arrivals, Connections, Destination, HttpLoad, HttpMeasures, HttpPart, HttpReport, HttpWork, LoadReport,
-    LoadSample, LoadWorker, PACKETS_OF_A_REQUEST, RequestCounts, RequestTimes, ServeReport,
+    LoadSample, LoadWorker, RequestCounts, RequestTimes, ServeReport, packets_of_a_request,
 };
 use linerate_wire::report::{Ended, Report, ReportDetail};
 use linerate_wire::streams::CpuUse;
@@ -48,7 +48,8 @@ pub(crate) struct PreparedHttp {
 enum PreparedWork {
     Load(Box<HttpSpec>),
     Serve,
-    Gate(linerate_wire::http::HttpGate, Vec<u8>),
+    /// With the request of a probe, and the least time between two of them.
+    Gate(linerate_wire::http::HttpGate, Vec<u8>, Duration),
 }
 
 /// A part in progress.
@@ -83,21 +84,24 @@ impl KernelEngine {
             }
             HttpWork::Serve => PreparedWork::Serve,
             HttpWork::Gate(gate) => {
-                self.check_load(&gate.destination, Arrivals::Constant(1.0), None)?;
-                PreparedWork::Gate(gate.clone(), request(&gate.destination, false)?.bytes().to_vec())
+                let most = self.check_load(&gate.destination, Arrivals::Constant(1.0), false, None)?;
+                let pause = most.map_or(Duration::ZERO, |most| Duration::from_secs_f64(1.0 / most));
+                let request = request(&gate.destination, false)?.bytes().to_vec();
+                PreparedWork::Gate(gate.clone(), request, pause)
             }
         };
         Ok(PreparedHttp { trial, work })
     }
 
-    /// Checks that ceilings admit a load.
+    /// Checks that ceilings admit a load. Returns the most requests per second that they admit; `None` without one.
     fn check_load(
         &self,
         destination: &Destination,
         arrivals: Arrivals,
+        keep_alive: bool,
         duration_ms: Option<u64>,
     ) -> Result<Option<f64>, EngineError> {
-        let (packets_per_second, packet_bytes) = arrivals.packets();
+        let (packets_per_second, packet_bytes) = arrivals.packets(&destination.path, keep_alive);
         let load = PacketLoad { packets_per_second, packet_bytes };
         // The probes of a gate end by their own limit.
         let limit = Limit { duration_ms: duration_ms.or(Some(1)), packets: None };
@@ -107,11 +111,16 @@ impl KernelEngine {
         }
         let most = self.ceilings.most_packets_per_second(packet_bytes);
         let most = most.map_err(|error| EngineError::refused(&error))?;
-        Ok(most.map(|packets| packets / PACKETS_OF_A_REQUEST))
+        Ok(most.map(|packets| packets / packets_of_a_request(&destination.path, keep_alive)))
     }
 
     fn load(&self, work: &HttpLoad) -> Result<HttpSpec, EngineError> {
-        let most_per_second = self.check_load(&work.destination, work.arrivals, Some(work.duration_ms))?;
+        let most_per_second = self.check_load(
+            &work.destination,
+            work.arrivals,
+            work.keep_alive,
+            Some(work.duration_ms),
+        )?;
         let open = |rate: f64, arrivals| spec::HttpLoad::Open {
             stages: vec![StageRates { from_pps: rate, to_pps: rate, seconds: work.duration_ms as f64 / 1e3 }],
             arrivals,
@@ -163,7 +172,7 @@ impl KernelEngine {
                 host: None,
                 stopped: false,
             },
-            PreparedWork::Gate(gate, request) => Role::Gate(Gate::new(gate, request)),
+            PreparedWork::Gate(gate, request, pause) => Role::Gate(Gate::new(gate, request, pause)),
         };
         Ok(Http { trial, started_ns: monotonic_ns(), role })
     }

@@ -37,7 +37,7 @@ impl TrialProfile for HttpProfile {
     }
 
     fn check(&self, experiment: &Experiment) -> Result<(), PlanError> {
-        let (packets_per_second, packet_bytes) = self.arrivals.packets();
+        let (packets_per_second, packet_bytes) = self.arrivals.packets(&self.path, self.keep_alive);
         let load = PacketLoad { packets_per_second, packet_bytes };
         let limit = Limit { duration_ms: Some(self.duration_ms), packets: None };
         let checked = experiment.ceilings().check_streams(&load, &limit, None);

@@ -15,5 +15,5 @@ pub use report::{
 pub use sample::{HttpMeasures, LoadSample};
 pub use work::{
     Arrivals, Destination, HttpDoor, HttpError, HttpGate, HttpLoad, HttpWork, MOST_CONNECTIONS,
-    PACKETS_OF_A_REQUEST,
+    packets_of_a_request,
 };

@@ -10,10 +10,13 @@ pub const MOST_CONNECTIONS: u32 = 1_000_000;
 const MOST_THREADS: u32 = 1024;
 /// Highest rate of a client, in requests per second.
 const HIGHEST_RATE: f64 = 1e7;
-/// Packets that a client sends for a request: the request, and an acknowledgement.
-pub const PACKETS_OF_A_REQUEST: f64 = 2.0;
-/// Their mean length in bytes.
+/// Payload of a packet, and bytes of a request's head beside its path.
+const SEGMENT_BYTES: usize = 1428;
+const HEAD_BYTES: usize = 128;
+/// Mean length in bytes of a request's packets and of acknowledgements, without the path.
 const PACKET_BYTES: f64 = 160.0;
+/// Packets with which a client makes and ends a connection.
+const CONNECTION_PACKETS: f64 = 4.0;
 /// Most answers in a row that a gate waits for.
 const MOST_TIMES: u32 = 1000;
 
@@ -83,11 +86,19 @@ pub enum Arrivals {
     Poisson(f64),
 }
 
+/// Packets that a client sends for a request: its own, an acknowledgement of the answer, and those of a connection when it
+/// has one of its own.
+pub fn packets_of_a_request(path: &str, keep_alive: bool) -> f64 {
+    let request = (HEAD_BYTES + path.len()).div_ceil(SEGMENT_BYTES) as f64;
+    request + 1.0 + if keep_alive { 0.0 } else { CONNECTION_PACKETS }
+}
+
 impl Arrivals {
-    /// Packets per second that a client sends, for ceilings: a request, and an acknowledgement of its answer; `None` for
-    /// a closed loop. Mean bytes of a packet with all headers.
-    pub fn packets(self) -> (Option<f64>, f64) {
-        (self.per_second().map(|rate| rate * PACKETS_OF_A_REQUEST), PACKET_BYTES)
+    /// Packets per second that a client sends, for ceilings; `None` for a closed loop. Mean bytes of a packet with all headers.
+    pub fn packets(self, path: &str, keep_alive: bool) -> (Option<f64>, f64) {
+        let of_each = packets_of_a_request(path, keep_alive);
+        let packet_bytes = PACKET_BYTES + path.len() as f64 / of_each;
+        (self.per_second().map(|rate| rate * of_each), packet_bytes)
     }
 
     /// Requests per second; `None` for a closed loop.
