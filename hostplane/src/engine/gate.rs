@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use linerate_http::response::{Expected, HeadCache, NamedBy, Progress, ResponseReader};
 use linerate_wire::http::{GateAnswers, GateReport, HttpGate};
 
+use crate::http::spec::MOST_BACKENDS;
+
 /// Longest time for a probe.
 const PROBE_TIME: Duration = Duration::from_secs(2);
 /// Least time between two probes: a gate is no load.
@@ -147,6 +149,10 @@ impl<'a> Probing<'a> {
         self.all_in_a_row += 1;
         let Some(name) = name else { return };
         let first_ns = nanoseconds(self.begun);
+        // A server that is no backend may have another name each time.
+        if self.report.backends.len() >= MOST_BACKENDS && !self.report.backends.contains_key(&name) {
+            return;
+        }
         *self.in_a_row.entry(name.clone()).or_default() += 1;
         let answers = self.report.backends.entry(name).or_default();
         answers.answers += 1;

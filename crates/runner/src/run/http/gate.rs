@@ -86,6 +86,7 @@ fn closed(reports: &[GatePart], limit_ms: u32) -> Option<String> {
     let named: Vec<&str> = silent.iter().copied().take(MOST_NAMED).collect();
     let more = silent.len() - named.len();
     let who = match silent.len() {
+        0 if shut.report.backends.is_empty() => "the target answered too seldom in a row".to_owned(),
         0 => "some backends answered too seldom in a row".to_owned(),
         _ if more > 0 => format!("{} and {more} more did not answer", named.join(", ")),
         _ => format!("{} did not answer", named.join(", ")),
