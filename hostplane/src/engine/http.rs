@@ -32,6 +32,8 @@ use crate::streams::socket::Place;
 
 /// Longest wait for the connections of a client to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// Longest wait for requests under way when a trial is ended from outside: nobody may be there to see them.
+const STOP_TIME: Duration = Duration::from_secs(1);
 /// Requests of an open loop that wait for a connection, at most: those of so many seconds.
 const PENDING_S: f64 = 1.0;
 /// Largest body of an answer.
@@ -57,6 +59,8 @@ enum PreparedWork {
 pub(crate) struct Http {
     trial: u32,
     started_ns: u64,
+    /// When requests under way are given up; `None` unless it was told to end.
+    given_up_at: Option<Instant>,
     role: Role,
 }
 
@@ -174,7 +178,7 @@ impl KernelEngine {
             },
             PreparedWork::Gate(gate, request, pause) => Role::Gate(Gate::new(gate, request, pause)),
         };
-        Ok(Http { trial, started_ns: monotonic_ns(), role })
+        Ok(Http { trial, started_ns: monotonic_ns(), given_up_at: None, role })
     }
 }
 
@@ -207,7 +211,9 @@ impl Http {
         }
     }
 
+    /// Ends it soon: [`Http::is_over`] is true after [`STOP_TIME`] at the latest.
     pub(super) fn stop(&mut self) {
+        self.given_up_at.get_or_insert_with(|| Instant::now() + STOP_TIME);
         match &mut self.role {
             Role::Load(trial) => trial.stop(),
             Role::Serve { stopped, .. } => *stopped = true,
@@ -217,14 +223,24 @@ impl Http {
 
     pub(super) fn is_over(&self) -> bool {
         match &self.role {
-            Role::Load(trial) => trial.is_over(),
+            Role::Load(trial) => {
+                let is_over = trial.is_over();
+                if !is_over && let Some(given_up_at) = self.given_up_at {
+                    if Instant::now() >= given_up_at {
+                        trial.abort();
+                    }
+                    // Who has ended it asks again and again, and would take a CPU from the workers.
+                    sleep(Duration::from_millis(1));
+                }
+                is_over
+            }
             Role::Serve { stopped, .. } => *stopped,
             Role::Gate(gate) => gate.is_over(),
         }
     }
 
     pub(super) fn finish(self, ended: Ended, backend: Option<&Backend>) -> Finished {
-        let Self { trial, started_ns, role } = self;
+        let Self { trial, started_ns, role, .. } = self;
         let mut ended = ended;
         let mut notes = Vec::new();
         let (part, cpu, throttling, workers): (_, CpuUse, Option<Throttling>, Vec<WorkerTime>) = match role {
