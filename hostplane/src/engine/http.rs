@@ -326,6 +326,7 @@ fn load_report(outcome: HttpOutcome) -> LoadReport {
             .map(|(class, count)| (class.to_owned(), count))
             .collect(),
         written: counters.written,
+        queued: Some(counters.queued),
         sent_bytes: counters.written_bytes,
         received_bytes: counters.read_bytes,
         answered_in_time: counters.answered_in_time,

@@ -46,6 +46,9 @@ pub struct LoadReport {
     pub statuses: BTreeMap<String, u64>,
     /// Requests of which at least one byte was written: those that a server can have seen.
     pub written: u64,
+    /// Requests that were due and waited for a connection, however short; null from older agents.
+    #[serde(default)]
+    pub queued: Option<u64>,
     /// Bytes of requests written.
     pub sent_bytes: u64,
     /// Bytes of answers read.
