@@ -30,7 +30,8 @@ pub struct Balance {
     pub backends: BTreeMap<String, BackendShare>,
     /// Answers without a name.
     pub unnamed: u64,
-    /// Test of evenness; `None` for fewer than two backends, and for balancers that are not meant to be even.
+    /// Test of evenness; `None` for fewer than two backends, without a balancer or for one that is not meant to be even, and
+    /// for kept connections to a URL. Of servers behind a URL, those that answered are tested.
     pub evenness: Option<Evenness>,
     /// Contradictions between clients and backends, each in one sentence.
     pub disagreements: Vec<String>,
@@ -61,18 +62,19 @@ impl Balance {
     }
 
     fn test(&self, record: &HttpTrialRecord) -> Option<Evenness> {
-        if !record.spec.target.is_even() {
+        let target = &record.spec.target;
+        // Nothing is balanced in front of `direct`.
+        if !target.is_even() || !target.is_balancer() {
             return None;
         }
-        let per_request = !record.spec.keep_alive || record.spec.target == HttpTarget::Haproxy;
-        let connections: Option<Vec<u64>> = self.backends.values().map(|one| one.connections).collect();
-        match connections.filter(|_| !per_request) {
-            Some(counts) => Evenness::of(EvennessUnit::Connections, &counts),
-            None => {
-                let counts: Vec<u64> = self.backends.values().map(|one| one.answers).collect();
-                Evenness::of(EvennessUnit::Requests, &counts)
-            }
+        if !record.spec.keep_alive || *target == HttpTarget::Haproxy {
+            let counts: Vec<u64> = self.backends.values().map(|one| one.answers).collect();
+            return Evenness::of(EvennessUnit::Requests, &counts);
         }
+        // Requests of a kept connection go to one backend, so only connections are independent. Servers of the user's have no
+        // account of theirs.
+        let counts: Vec<u64> = self.backends.values().map(|one| one.connections).collect::<Option<_>>()?;
+        Evenness::of(EvennessUnit::Connections, &counts)
     }
 
     /// Clients cannot have more answers of a backend than it wrote, and it cannot have written more than clients received,
@@ -104,7 +106,14 @@ impl Balance {
                 told.push(format!("{name} wrote {answered} answers to {read} requests"));
             }
         }
-        if self.unnamed > 0 {
+        // An error has a message of the balancer's for a body.
+        let errors: u64 = record
+            .loads()
+            .flat_map(|(_, load)| &load.statuses)
+            .filter(|(class, _)| *class != "2xx")
+            .map(|(_, count)| count)
+            .sum();
+        if self.unnamed > errors {
             told.push(format!("{} answers carry no name of a backend", self.unnamed));
         }
         let read: Option<u64> = self.backends.values().map(|share| share.requests).sum();

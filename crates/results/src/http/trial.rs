@@ -80,7 +80,7 @@ pub struct HttpTrialSummary {
     pub by_backend: BTreeMap<String, BackendShare>,
     /// Answers without a name of a backend.
     pub unnamed: u64,
-    /// Test of evenness of the spread; null for fewer than two backends, and for balancers that are not meant to be even.
+    /// Test of evenness of the spread; null for fewer than two backends, without a balancer or for one that is not meant to be even, and for kept connections to a URL.
     pub evenness: Option<Evenness>,
     /// Contradictions between the accounts of clients and backends, each in one sentence.
     pub disagreements: Vec<String>,
