@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use linerate_experiment::http::HttpTarget;
 use linerate_wire::http::Arrivals;
 use linerate_wire::report::Report;
 use linerate_wire::streams::CpuUse;
@@ -15,10 +16,16 @@ use super::trial::HttpTrialSummary;
 const FULL_SHARE: f64 = 0.95;
 /// Share of its time that a thread waited for a CPU from which the wait was a limit.
 const WAITING_SHARE: f64 = 0.1;
+/// Share of its time for which a quota stopped an agent, above which the quota was a limit.
+const THROTTLED_SHARE: f64 = 0.01;
 /// Share of requests that fail from which the target is the limit.
 const FAILING_SHARE: f64 = 0.01;
-/// Share by which sent requests may be fewer than intended ones.
+/// Share of requests that may be skipped, and that may fail, be refused or be unfinished, in a clean trial.
 const MISSED_SHARE: f64 = 0.001;
+/// Lateness that 1 % of the requests may exceed in a clean trial, in nanoseconds.
+const LATE_NS: u64 = 1_000_000;
+/// Share of the requests that waited for a connection, below which late ones were late on their own.
+const QUEUED_SHARE: f64 = 0.01;
 /// Share of the connections busy from which their number was the limit.
 const BUSY_SHARE: f64 = 0.9;
 /// Probability below which a spread is uneven.
@@ -30,17 +37,17 @@ const IDLE_SHARE: f64 = 0.6;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HttpLimit {
-    /// Nothing: every intended request was sent when it was due, and answered.
+    /// Nothing: but for at most 0.1 % each, the intended requests were sent when they were due, and answered without an error.
     Clean,
-    /// A client: its threads had no CPU time left.
+    /// A client: its threads had no CPU time left, or it had no local port or file descriptor.
     ClientLimited,
-    /// A backend: its threads had no CPU time left.
+    /// A backend: its threads had no CPU time left. Without a balancer also: its failures, or stalls in which no connection was free.
     BackendLimited,
-    /// The balancer: its CPU, its refusals, or an uneven spread that leaves backends idle. For a URL also the servers behind it.
+    /// The balancer: its CPU, its failures and refusals, stalls in which no connection was free, or an uneven spread that leaves backends idle. For a URL also the servers behind it.
     BalancerLimited,
     /// The number of connections: all of them waited for answers, and CPUs had time left.
     ConnectionLimited,
-    /// There is no account to judge by, or nothing was answered.
+    /// There is no account to judge by, as of the servers in a closed loop to a URL, or nothing was answered.
     Unknown,
 }
 
@@ -112,17 +119,10 @@ impl HttpVerdict {
             (share >= FULL_SHARE)
                 .then(|| format!("{} was on a CPU {:.0} % of the time", one.program, share * 100.0))
         });
-        let failed = requests.failures() as f64 / requests.sent.max(1) as f64;
-        let met = requests.skipped as f64 <= MISSED_SHARE * requests.intended as f64;
         let is_open = record.spec.arrivals != Arrivals::Closed;
-        if is_open && met && failed == 0.0 {
-            return verdict(
-                HttpLimit::Clean,
-                format!(
-                    "{} of {} intended requests were sent and answered",
-                    requests.answered, requests.intended
-                ),
-            );
+        let account = Account::of(record, trial);
+        if is_open && account.is_clean() {
+            return verdict(HttpLimit::Clean, account.clean(trial));
         }
         if let Some(evidence) = balancer {
             return verdict(HttpLimit::BalancerLimited, evidence);
@@ -138,29 +138,118 @@ impl HttpVerdict {
         if let Some((kind, busiest)) = pressed {
             return verdict(kind, format!("{}; {}", busiest.evidence(), queue(trial)));
         }
-        if failed >= FAILING_SHARE {
-            let why = trial.first_failure.as_deref().unwrap_or("see the kinds of failure");
-            let evidence = format!(
-                "{:.1} % of the requests failed while clients and backends had CPU time left; first: {why}",
-                failed * 100.0
-            );
-            return verdict(HttpLimit::BalancerLimited, evidence);
-        }
         let room = clients.map_or(String::new(), |one| format!("; {}", one.evidence()));
-        let busy = trial.busy_connections().map(|busy| busy / f64::from(trial.connections.max(1)));
-        let all_busy = busy.is_some_and(|busy| busy >= BUSY_SHARE);
+        // What is not the clients' is the target's: the backends themselves, or a balancer and what is behind it.
+        let target = match record.spec.target {
+            HttpTarget::Direct => HttpLimit::BackendLimited,
+            _ => HttpLimit::BalancerLimited,
+        };
+        let timely = account.met && !account.late;
+        // In an open loop that sent all in time nothing else than errors can have hindered it.
+        let failing = if is_open && timely { MISSED_SHARE } else { FAILING_SHARE };
+        if account.share(account.local) > failing {
+            return verdict(HttpLimit::ClientLimited, account.failing(account.local, trial));
+        }
+        if account.share(account.bad) > failing {
+            return verdict(target, account.failing(account.bad, trial));
+        }
+        if is_open && timely {
+            let lost = trial.lost_agents.iter().map(|one| one.agent.as_str()).collect::<Vec<_>>().join(", ");
+            return verdict(HttpLimit::Unknown, format!("{lost} has no whole account; {}", queue(trial)));
+        }
+        let busy = account.busy_share;
+        let all_busy = busy >= BUSY_SHARE;
         let connections = format!(
             "{:.0} % of the {} connections waited for an answer on average; {}{room}",
-            busy.unwrap_or(0.0) * 100.0,
+            busy * 100.0,
             trial.connections,
             queue(trial)
         );
+        // Servers that are not Linerate's have no account.
         match (is_open, record.backends.is_empty(), all_busy) {
-            // Servers that are not Linerate's have no account: what is not the client's limit is theirs.
-            (_, true, true) if is_open => verdict(HttpLimit::BalancerLimited, connections),
-            (_, _, true) | (false, _, false) => verdict(HttpLimit::ConnectionLimited, connections),
-            (true, _, false) => verdict(HttpLimit::ClientLimited, connections),
+            (true, true, true) => verdict(HttpLimit::BalancerLimited, connections),
+            (true, false, true) => verdict(HttpLimit::ConnectionLimited, connections),
+            (true, _, false) if account.met && account.unqueued => {
+                let words = "requests left late although a connection was free";
+                verdict(HttpLimit::ClientLimited, format!("{words}; {connections}"))
+            }
+            (true, _, false) => {
+                let words = "for part of the time no connection was free";
+                verdict(target, format!("{words}; {connections}"))
+            }
+            (false, true, _) => {
+                let words = "the servers have no account: if more connections carry no more, they are the limit";
+                verdict(HttpLimit::Unknown, format!("{words}; {connections}"))
+            }
+            (false, false, _) => verdict(HttpLimit::ConnectionLimited, connections),
         }
+    }
+}
+
+/// What became of the requests.
+struct Account {
+    sent: u64,
+    /// Requests that failed, are unfinished, or were answered with 4xx or 5xx; those that failed at the client.
+    bad: u64,
+    local: u64,
+    /// At most [`MISSED_SHARE`] were skipped.
+    met: bool,
+    /// More than 1 % of them left later than [`LATE_NS`].
+    late: bool,
+    /// Hardly any waited for a connection.
+    unqueued: bool,
+    /// An agent was lost.
+    lost: bool,
+    /// Share of the connections that waited for an answer, on average; those of requests that timed out, too.
+    busy_share: f64,
+}
+
+impl Account {
+    fn of(record: &HttpTrialRecord, trial: &HttpTrialSummary) -> Self {
+        let requests = &trial.requests;
+        let refused: u64 = ["4xx", "5xx"].iter().filter_map(|class| trial.statuses.get(*class)).sum();
+        let queued: Option<u64> = record.loads().map(|(_, load)| load.queued).sum();
+        let failed = |kind: &str| requests.failed.get(kind).copied().unwrap_or(0);
+        let timed_out_s = failed("timeout") as f64 * f64::from(record.spec.timeout_ms) / 1e3;
+        let busy = trial.busy_connections().unwrap_or(0.0) + timed_out_s / trial.duration_s.max(1e-9);
+        Self {
+            sent: requests.sent,
+            bad: requests.failures() + requests.unfinished + refused,
+            local: failed("local"),
+            met: requests.skipped as f64 <= MISSED_SHARE * requests.intended as f64,
+            late: trial.send_error_ns.is_some_and(|error| error.p99 > LATE_NS),
+            unqueued: queued.is_none_or(|queued| queued as f64 <= QUEUED_SHARE * requests.intended as f64),
+            lost: !trial.lost_agents.is_empty(),
+            busy_share: (busy / f64::from(trial.connections.max(1))).min(1.0),
+        }
+    }
+
+    fn share(&self, count: u64) -> f64 {
+        count as f64 / self.sent.max(1) as f64
+    }
+
+    fn is_clean(&self) -> bool {
+        self.met && !self.late && !self.lost && self.share(self.bad) <= MISSED_SHARE
+    }
+
+    fn clean(&self, trial: &HttpTrialSummary) -> String {
+        let late = trial
+            .send_error_ns
+            .map_or(String::new(), |error| format!(", 99 % of them at most {:.0} µs late", error.p99 as f64 / 1e3));
+        let bad = match self.bad {
+            0 => "all were answered without an error".to_owned(),
+            bad => format!("{bad} failed, were refused or are unfinished"),
+        };
+        format!("{} of {} intended requests were sent{late}; {bad}", self.sent, trial.requests.intended)
+    }
+
+    fn failing(&self, count: u64, trial: &HttpTrialSummary) -> String {
+        let why = trial.first_failure.as_deref().map_or(String::new(), |why| format!("; first: {why}"));
+        let of_client = if count == self.local { " for lack of a local port, descriptor or memory" } else { "" };
+        format!(
+            "{:.1} % of the requests failed, were refused or are unfinished{of_client} while clients and backends had CPU time left{why}",
+            self.share(count) * 100.0
+        )
     }
 }
 
@@ -209,7 +298,10 @@ fn busiest<'a>(record: &HttpTrialRecord, agents: impl Iterator<Item = &'a str>) 
         };
         let busy = threads.into_iter().filter(|share: &f64| share.is_finite()).fold(0.0, f64::max);
         let waiting = report.workers.iter().map(|worker| worker.waiting_share()).fold(0.0, f64::max);
-        let throttled = report.throttling.map(|quota| quota.to_string());
+        let throttled = report
+            .throttling
+            .filter(|quota| quota.stopped_s > THROTTLED_SHARE * report.detail.elapsed_s)
+            .map(|quota| quota.to_string());
         Some(Busiest { agent: agent.to_owned(), busy: busy.min(1.0), waiting, throttled })
     };
     agents.filter_map(of).max_by(|a, b| a.pressure().total_cmp(&b.pressure()))
