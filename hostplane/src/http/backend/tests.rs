@@ -45,6 +45,21 @@ fn large_bodies_and_delays_are_whole() {
     assert_eq!((counters.requests, counters.answered), (2, 2));
 }
 
+/// Requests are taken when the responses before them have left: they do not pile up.
+#[test]
+fn pipelined_requests_are_all_answered() {
+    for delay in [None, Some(Duration::from_millis(1))] {
+        let backend = backend(|config| (config.body_bytes, config.delay) = (Some(600_000), delay));
+        let requests =
+            [&b"GET / HTTP/1.1\r\n\r\n".repeat(19)[..], b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"];
+        let text = answers(&backend, &requests.concat());
+        assert_eq!(text.matches("HTTP/1.1 200 OK\r\n").count(), 20);
+        assert_eq!(text.matches('x').count(), 20 * 600_000 + text.matches("text").count());
+        let counters = backend.finish();
+        assert_eq!((counters.requests, counters.answered, counters.broken), (20, 20, 0));
+    }
+}
+
 #[test]
 fn what_is_no_request_ends_the_connection() {
     let backend = backend(|_| {});

@@ -21,7 +21,11 @@ const WAKE: u64 = u64::MAX;
 /// First event of a connection.
 const CONNECTIONS: u64 = 1 << 16;
 const EVENTS: usize = 256;
+/// Events of a connection that may send requests.
+const REQUESTS: EventFlags = EventFlags::IN.union(EventFlags::RDHUP);
 const READ_BYTES: usize = 64 * 1024;
+/// Bytes of responses that wait on a connection, delayed ones included, from which on no further request is taken.
+const MOST_WAITING_BYTES: usize = 1 << 20;
 /// Rest of a listening socket when there are no file descriptors.
 const REST_NS: u64 = 10_000_000;
 
@@ -40,6 +44,16 @@ struct Connection {
     delayed: u32,
     /// The connection ends after what is unsent.
     closes: bool,
+    /// What the epoll set watches.
+    watched: EventFlags,
+}
+
+impl Connection {
+    /// True when no further request is taken, with responses of so many bytes.
+    fn is_full(&self, response_bytes: usize) -> bool {
+        let delayed = response_bytes.saturating_mul(self.delayed as usize);
+        self.closes || self.unsent.len().saturating_add(delayed) >= MOST_WAITING_BYTES
+    }
 }
 
 /// Responses as they are sent.
@@ -73,6 +87,11 @@ impl Responses {
         };
         let body_bytes = if empty { 0 } else { body.len() };
         Self { keep: head(""), close: head("Connection: close\r\n"), body_bytes }
+    }
+
+    /// Bytes of the longest one.
+    fn bytes(&self) -> usize {
+        self.close.len()
     }
 
     fn to(&self, request: Incoming) -> &[u8] {
@@ -189,9 +208,8 @@ impl Worker {
                         self.connections.len() as u32 - 1
                     });
                     let data = token(at, self.generation);
-                    let flags = EventFlags::IN | EventFlags::RDHUP;
                     self.counts.connections += 1;
-                    if epoll::add(&self.epoll, &socket, EventData::new_u64(data), flags).is_err() {
+                    if epoll::add(&self.epoll, &socket, EventData::new_u64(data), REQUESTS).is_err() {
                         self.free.push(at);
                         continue;
                     }
@@ -206,6 +224,7 @@ impl Worker {
                         unsent_responses: 0,
                         delayed: 0,
                         closes: false,
+                        watched: REQUESTS,
                     });
                 }
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => return self.rest(),
@@ -240,7 +259,7 @@ impl Worker {
         if known.is_none_or(|connection| connection.generation != generation) {
             return;
         }
-        let goes_on = if flags.contains(EventFlags::OUT) { self.send(at) } else { self.read(at) };
+        let goes_on = if flags.contains(EventFlags::OUT) { self.go_on(at) } else { self.read(at) };
         if !goes_on {
             self.close(at);
         }
@@ -255,7 +274,7 @@ impl Worker {
         }
     }
 
-    /// Reads requests and answers them. False when the connection is over.
+    /// Reads requests, and answers them. False when the connection is over.
     fn read(&mut self, at: u32) -> bool {
         let Some(connection) = self.connections.get_mut(at as usize).and_then(Option::as_mut) else {
             return true;
@@ -275,11 +294,45 @@ impl Worker {
         };
         self.counts.read_bytes += count as u64;
         connection.kept.extend_from_slice(&self.room[..count]);
-        let mut from = 0;
-        while !connection.closes {
+        self.go_on(at)
+    }
+
+    /// Answers requests that were read, as far as there is room, and watches for what comes next. False when the
+    /// connection is over.
+    fn go_on(&mut self, at: u32) -> bool {
+        loop {
+            if !self.send(at) {
+                return false;
+            }
+            let Some(connection) = self.connections.get(at as usize).and_then(Option::as_ref) else {
+                return true;
+            };
+            if !connection.unsent.is_empty() {
+                return self.watch(at, EventFlags::OUT);
+            }
+            if connection.is_full(self.responses.bytes()) {
+                // The next request is taken when a delayed response has been sent.
+                return self.watch(at, EventFlags::empty());
+            }
+            match self.take(at) {
+                None => return false,
+                Some(true) => {}
+                Some(false) => return self.watch(at, REQUESTS),
+            }
+        }
+    }
+
+    /// Takes requests of a connection. `None` when it is over; false when there is no whole one, or no room for its response.
+    fn take(&mut self, at: u32) -> Option<bool> {
+        let Some(connection) = self.connections.get_mut(at as usize).and_then(Option::as_mut) else {
+            return Some(false);
+        };
+        let (mut from, mut any) = (0, false);
+        while from < connection.kept.len() && !connection.is_full(self.responses.bytes()) {
             match connection.reader.read(&connection.kept[from..]) {
                 Ok((taken, Some(request))) => {
                     from += taken;
+                    any = true;
                     self.counts.requests += 1;
                     connection.closes = !request.keep_alive;
                     if let Some(delay) = self.config.delay {
@@ -297,12 +350,12 @@ impl Worker {
                 }
                 Err(_) => {
                     self.counts.malformed += 1;
-                    return false;
+                    return None;
                 }
             }
         }
         connection.kept.drain(..from);
-        self.send(at)
+        Some(any)
     }
 
     fn answer_delayed(&mut self) {
@@ -316,19 +369,18 @@ impl Worker {
                 connection.delayed -= 1;
                 connection.unsent.extend_from_slice(self.responses.to(request));
                 connection.unsent_responses += 1;
-                if !self.send(at) {
+                if !self.go_on(at) {
                     self.close(at);
                 }
             }
         }
     }
 
-    /// Sends what is left. False when the connection is over.
+    /// Sends what the kernel takes. False when the connection is over.
     fn send(&mut self, at: u32) -> bool {
         let Some(connection) = self.connections.get_mut(at as usize).and_then(Option::as_mut) else {
             return true;
         };
-        let was_full = connection.unsent_from > 0;
         while connection.unsent_from < connection.unsent.len() {
             match send(&connection.socket, &connection.unsent[connection.unsent_from..], SendFlags::NOSIGNAL)
             {
@@ -337,11 +389,7 @@ impl Worker {
                     connection.unsent_from += count;
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    // Requests are read when their predecessors have been answered.
-                    connection.unsent_from = connection.unsent_from.max(1);
-                    return self.watch(at, EventFlags::OUT);
-                }
+                Err(Errno::AGAIN) => return true,
                 Err(_) => {
                     self.counts.broken += 1;
                     return false;
@@ -351,16 +399,17 @@ impl Worker {
         connection.unsent.clear();
         connection.unsent_from = 0;
         self.counts.answered += std::mem::take(&mut connection.unsent_responses);
-        if connection.closes && connection.delayed == 0 {
-            return false;
-        }
-        !was_full || self.watch(at, EventFlags::IN | EventFlags::RDHUP)
+        !connection.closes || connection.delayed > 0
     }
 
-    fn watch(&self, at: u32, flags: EventFlags) -> bool {
-        let Some(connection) = self.connections.get(at as usize).and_then(Option::as_ref) else {
+    fn watch(&mut self, at: u32, flags: EventFlags) -> bool {
+        let Some(connection) = self.connections.get_mut(at as usize).and_then(Option::as_mut) else {
             return true;
         };
+        if connection.watched == flags {
+            return true;
+        }
+        connection.watched = flags;
         let data = token(at, connection.generation);
         epoll::modify(&self.epoll, &connection.socket, EventData::new_u64(data), flags).is_ok()
     }
