@@ -114,6 +114,11 @@ pub(crate) struct Latency {
     /// Which one tells what users wait: `corrected` or `service`.
     pub(crate) believe: &'static str,
     pub(crate) why: &'static str,
+    /// Intended requests that are in none of the times below, because they were skipped, failed or are unfinished.
+    pub(crate) left_out: u64,
+    /// Percentile of the intended requests up to which the percentiles of those answered can be theirs, too: those
+    /// left out may have been the slowest ones. Null when nothing was intended.
+    pub(crate) known_up_to_percent: Option<f64>,
     /// From the time at which a request was due to the last byte of its response; null in a closed loop.
     pub(crate) corrected_ns: Option<LatencySummary>,
     /// From the call that wrote the request to the last byte of its response.
@@ -175,7 +180,7 @@ impl HttpInterval {
             skipped: more(HttpCounters::skipped),
             answered,
             failed: more(HttpCounters::failed),
-            refused: more(HttpCounters::refused),
+            refused: more(HttpCounters::error_responses),
             connected: more(|counters| counters.connected),
             read_bytes: more(|counters| counters.read_bytes),
             waiting: now.counters.waiting,
@@ -241,7 +246,7 @@ impl HttpResult {
             written_bytes: counters.written_bytes,
             read_bytes: counters.read_bytes,
             body_bytes: counters.body_bytes,
-            latency: latency(spec, outcome.times),
+            latency: latency(spec, &counters, outcome.times),
             backends: outcome.backends,
             failure_times: outcome.failure_times,
             intervals,
@@ -273,7 +278,7 @@ fn load_part(spec: &HttpSpec, counters: &HttpCounters, sending_s: f64) -> LoadPa
     }
 }
 
-fn latency(spec: &HttpSpec, times: super::outcome::HttpTimes) -> Latency {
+fn latency(spec: &HttpSpec, counters: &HttpCounters, times: super::outcome::HttpTimes) -> Latency {
     let (believe, why) = match spec.load {
         HttpLoad::Closed => (
             "service",
@@ -288,6 +293,9 @@ fn latency(spec: &HttpSpec, times: super::outcome::HttpTimes) -> Latency {
     Latency {
         believe,
         why,
+        left_out: counters.intended.saturating_sub(counters.answered),
+        known_up_to_percent: (counters.intended > 0)
+            .then(|| 100.0 * counters.answered as f64 / counters.intended as f64),
         corrected_ns: summary(&times.corrected),
         service_ns: summary(&times.service),
         first_byte_ns: summary(&times.first_byte),

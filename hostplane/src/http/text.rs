@@ -124,6 +124,12 @@ fn times(latency: &Latency) -> Vec<String> {
     if latency.service_ns.is_some() {
         lines.push(format!("  {} latency: {}", latency.believe, latency.why));
     }
+    if let Some(known) = latency.known_up_to_percent.filter(|_| latency.left_out > 0) {
+        lines.push(format!(
+            "  {} intended requests have no latency (skipped, failed or unfinished): what users waited above the {known:.4}th percentile is not known",
+            latency.left_out
+        ));
+    }
     lines
 }
 

@@ -133,6 +133,9 @@ fn remarks(trial: &HttpTrialSummary, text: &mut String) {
             trial.gate.probes,
         ));
     }
+    if let Some(left_out) = trial.left_out() {
+        text.push_str(&format!("{MARK}{name}: {left_out}\n"));
+    }
     let requests = &trial.requests;
     let agree = match (trial.complete, trial.backends) {
         (true, 1..) => "; the backends counted the same",

@@ -261,6 +261,18 @@ impl HttpTrialSummary {
         }
     }
 
+    /// Intended requests that are in no latency, because they were skipped, failed or are unfinished, in words; `None` without
+    /// one. They may have been the slowest, so percentiles above the share of those answered are not known.
+    pub fn left_out(&self) -> Option<String> {
+        let RequestCounts { intended, answered, .. } = self.requests;
+        let left_out = intended.checked_sub(answered).filter(|left_out| *left_out > 0)?;
+        Some(format!(
+            "{left_out} of {intended} intended requests have no latency (skipped, failed or unfinished): what users waited above \
+             the {:.4}th percentile is not known",
+            100.0 * answered as f64 / intended as f64
+        ))
+    }
+
     /// Connections that waited for an answer on average, by Little's law; `None` when nothing was answered.
     pub fn busy_connections(&self) -> Option<f64> {
         Some(self.requests_per_s? * self.service_ns?.mean as f64 / 1e9)

@@ -88,6 +88,9 @@ fn findings(trials: &[HttpTrialSummary], trial: &HttpTrialSummary) -> Vec<Findin
     if !trial.complete {
         findings.push(finding(Tone::Bad, "incomplete", trial.reasons.join("; ")));
     }
+    if let Some(left_out) = trial.left_out() {
+        findings.push(finding(Tone::Warning, "latency", left_out));
+    }
     if trial.gate.failed > 0 {
         let evidence = format!(
             "waited {} s until {} answered; {} of {} failed and were sent again{}",
