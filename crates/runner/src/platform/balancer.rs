@@ -19,7 +19,7 @@ pub(super) const HTTP_PORT: u16 = 8080;
 
 /// Puts what an experiment of HTTP measures in front of its backends.
 pub trait Balancers {
-    /// Sets up `target` for these backends, in place of the one before.
+    /// Sets up `target` for these backends and so many connections of clients, in place of the one before.
     ///
     /// # Errors
     /// When it cannot be set up: target, reason, remedy.
@@ -27,6 +27,7 @@ pub trait Balancers {
         &mut self,
         target: &HttpTarget,
         backends: &[SocketAddr],
+        connections: u32,
     ) -> impl Future<Output = Result<Balanced, PlatformError>>;
 
     /// CPU seconds of the balancer's process so far; `None` for a balancer in the kernel, and without one.
@@ -64,6 +65,7 @@ impl LocalBalancer {
         &mut self,
         target: &HttpTarget,
         backends: &[SocketAddr],
+        connections: u32,
         place: Option<(String, SocketAddr)>,
     ) -> Result<Balanced, PlatformError> {
         self.haproxy = None;
@@ -103,7 +105,7 @@ impl LocalBalancer {
                 Ok(Balanced::at(address, Some(program)))
             }
             HttpTarget::Haproxy => {
-                let (haproxy, address) = Haproxy::start(place, backends).await?;
+                let (haproxy, address) = Haproxy::start(place, backends, connections).await?;
                 let program = haproxy.program().to_owned();
                 self.haproxy = Some(haproxy);
                 Ok(Balanced::at(address, Some(program)))

@@ -275,12 +275,13 @@ impl Balancers for LocalKernel {
         &mut self,
         target: &HttpTarget,
         backends: &[SocketAddr],
+        connections: u32,
     ) -> Result<Balanced, PlatformError> {
         let place = self.plan.agents.len();
         let namespaces = self.namespaces.as_ref().filter(|_| self.plan.has_balancer);
         let address = SocketAddr::new(address(0, place).into(), HTTP_PORT);
         let place = namespaces.map(|namespaces| (namespaces.of_agent(place), address));
-        self.balancer.set_up(target, backends, place).await
+        self.balancer.set_up(target, backends, connections, place).await
     }
 
     fn cpu_s(&self) -> Option<f64> {

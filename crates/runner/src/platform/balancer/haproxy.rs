@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
@@ -16,8 +16,10 @@ use super::{PlatformError, version};
 
 /// Time in which a wrong configuration makes it end.
 const SETTLING_TIME: Duration = Duration::from_millis(300);
-/// Most connections of clients.
-const MOST_CONNECTIONS: u64 = 20_000;
+/// Connections of clients that it may have when file descriptors admit them and a trial does not need more.
+const USUAL_CONNECTIONS: u64 = 20_000;
+/// Connections beyond those of a trial: earlier ones that have not ended.
+const SPARE_CONNECTIONS: u64 = 100;
 /// File descriptors that haproxy needs besides those of connections, of which each has two.
 const OTHER_DESCRIPTORS: u64 = 200;
 
@@ -35,6 +37,7 @@ impl Haproxy {
     pub(super) async fn start(
         place: Option<(String, SocketAddr)>,
         backends: &[SocketAddr],
+        connections: u32,
     ) -> Result<(Self, SocketAddr), PlatformError> {
         let failed = |why: String| {
             PlatformError::Network(format!(
@@ -51,8 +54,9 @@ impl Haproxy {
                 (None, free.map_err(|error| failed(error.to_string()))?)
             }
         };
+        let most = most_connections(connections, descriptors()).map_err(failed)?;
         let mut configuration = NamedTempFile::new().map_err(|error| failed(error.to_string()))?;
-        let text = text(address, backends);
+        let text = text(address, backends, most);
         configuration.write_all(text.as_bytes()).map_err(|error| failed(error.to_string()))?;
         let mut words: Vec<String> = Vec::new();
         if let Some(namespace) = namespace {
@@ -100,10 +104,29 @@ impl Haproxy {
     }
 }
 
-fn text(address: SocketAddr, backends: &[SocketAddr]) -> String {
-    // It inherits the limit of this program, and does not start when it could need more.
-    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let most = (allowed.saturating_sub(OTHER_DESCRIPTORS) / 2).clamp(1, MOST_CONNECTIONS);
+/// File descriptors that a process of this program may have: it inherits the limit, which is raised as far as it may be.
+fn descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let highest = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let allowed = if setrlimit(Resource::Nofile, highest).is_ok() { limit.maximum } else { limit.current };
+    allowed.unwrap_or(u64::MAX)
+}
+
+/// Connections of clients that it may have at once. It does not start when they could need more descriptors than there are.
+fn most_connections(connections: u32, descriptors: u64) -> Result<u64, String> {
+    let most = descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2;
+    let needed = u64::from(connections);
+    if most < needed {
+        return Err(format!(
+            "{needed} connections need {} open files, and this user may have {descriptors}: lower spec.http.connections, or raise the \
+             limit (ulimit -n)",
+            needed * 2 + OTHER_DESCRIPTORS
+        ));
+    }
+    Ok(most.min(USUAL_CONNECTIONS.max(needed + SPARE_CONNECTIONS)))
+}
+
+fn text(address: SocketAddr, backends: &[SocketAddr], most: u64) -> String {
     let servers: String = backends
         .iter()
         .enumerate()
@@ -115,4 +138,21 @@ fn text(address: SocketAddr, backends: &[SocketAddr]) -> String {
          frontend clients\n  bind {address}\n  default_backend backends\n\
          backend backends\n  balance roundrobin\n{servers}"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_follow_from_descriptors_or_are_refused() {
+        assert_eq!(most_connections(64, 1024), Ok(412));
+        assert_eq!(most_connections(64, 1 << 20), Ok(20_000));
+        assert_eq!(most_connections(50_000, 1 << 20), Ok(50_100));
+        let problem = most_connections(800, 1024).unwrap_err();
+        assert!(
+            problem.contains("800 connections need 1800 open files") && problem.contains("ulimit"),
+            "{problem}"
+        );
+    }
 }

@@ -124,7 +124,7 @@ async fn prepare(
     let (clients, backends) = agents.split_at(profile.clients as usize);
     let doors: Result<Vec<SocketAddr>, String> = backends.iter().map(door).collect();
     let doors = doors.map_err(NotRun::Refused)?;
-    let balanced = platform.set_up(&profile.target, &doors).await;
+    let balanced = platform.set_up(&profile.target, &doors, profile.connections).await;
     let balanced = balanced.map_err(|error| NotRun::Refused(error.to_string()))?;
     let destination = Destination {
         addresses: balanced.addresses.clone(),
