@@ -119,12 +119,8 @@ impl KernelEngine {
     }
 
     fn load(&self, work: &HttpLoad) -> Result<HttpSpec, EngineError> {
-        let most_per_second = self.check_load(
-            &work.destination,
-            work.arrivals,
-            work.keep_alive,
-            Some(work.duration_ms),
-        )?;
+        let most_per_second =
+            self.check_load(&work.destination, work.arrivals, work.keep_alive, Some(work.duration_ms))?;
         let open = |rate: f64, arrivals| spec::HttpLoad::Open {
             stages: vec![StageRates { from_pps: rate, to_pps: rate, seconds: work.duration_ms as f64 / 1e3 }],
             arrivals,

@@ -6,8 +6,9 @@ use linerate_wire::counters::Counters;
 use crate::streams::counters::counters;
 
 counters! {
-    /// Counters of a trial's requests, or of one worker's. They hold at any time:
-    /// intended = sent + skipped + waiting, and sent = answered + failed + under way.
+    /// Counters of a trial's requests, or of one worker's: intended = sent + skipped + waiting, and
+    /// sent = answered + failed + unfinished, where the unfinished ones are those under way, and at the end the
+    /// difference.
     HttpCounters {
         /// Requests that were due: by the schedule, or because a connection was free.
         intended,
@@ -32,7 +33,7 @@ counters! {
         status_5xx,
         /// Whole responses with a status of 600 or more.
         status_other,
-        /// Failed requests: the connection was refused or not made.
+        /// Failed requests: no connection was made.
         failed_connect,
         /// Failed requests: no local port or file descriptor was free, or the kernel had no memory.
         failed_local,
@@ -108,7 +109,7 @@ impl HttpCounters {
     }
 
     /// Responses that are no success: 4xx and 5xx.
-    pub(crate) fn refused(&self) -> u64 {
+    pub(crate) fn error_responses(&self) -> u64 {
         self.status_4xx + self.status_5xx
     }
 }

@@ -65,8 +65,8 @@ pub(super) fn judge(spec: &HttpSpec, outcome: &HttpOutcome) -> HttpVerdict {
         let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{kind} {count}")).collect();
         evidence.push(format!("{} requests failed: {}", counters.failed(), kinds.join(", ")));
     }
-    if counters.refused() > 0 {
-        evidence.push(format!("{} responses have a status of 400 or more", counters.refused()));
+    if counters.error_responses() > 0 {
+        evidence.push(format!("{} responses have a status of 400 or more", counters.error_responses()));
     }
     HttpVerdict { limit, evidence }
 }

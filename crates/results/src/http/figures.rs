@@ -104,7 +104,7 @@ pub const HTTP_FIGURES: &[Figure<Trial>] = &[
         "send_error_p99_ns",
         "send error p99",
         Nanoseconds,
-        "99th percentile of the time from when a request was due to when a connection was given it",
+        "99th percentile of the time from when a request was due to when it was written",
         |t: &Trial| t.send_error_ns.map(|one| one.p99 as f64),
     ),
     figure(

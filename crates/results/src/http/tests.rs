@@ -114,3 +114,97 @@ fn verdicts_follow_the_evidence() {
     assert_eq!(kind(HttpTarget::Direct, open, &nothing), HttpLimit::Unknown);
     assert_eq!(kind(HttpTarget::Direct, open, &|_| {}), HttpLimit::Clean);
 }
+
+/// An open loop of 8,000 requests that were due, of which so many were skipped, and failed by kind.
+fn troubled(skipped: u64, failed: &[(&str, u64)]) -> impl Fn(&mut HttpTrialRecord) {
+    move |record| {
+        let load = load(record);
+        load.requests.skipped = skipped;
+        load.requests.failed = failed.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
+        let bad = load.requests.failures();
+        load.requests.answered = 8000 - bad;
+        load.requests.intended = 8000 + skipped;
+    }
+}
+
+#[test]
+fn verdicts_of_open_loops_name_who_hindered_them() {
+    let open = Arrivals::Constant(8000.0);
+    let url = || HttpTarget::try_from("http://192.0.2.1/".to_owned()).unwrap();
+    let verdict = |target: HttpTarget, arrivals, change: &dyn Fn(&mut HttpTrialRecord)| {
+        let mut record = record(target, arrivals, &[4000, 4000]);
+        // Connections have time left: eight of them for 8,000 requests of 100 µs.
+        load(&mut record).times.service.as_mut().unwrap().summary.mean = 100_000;
+        load(&mut record).times.service.as_mut().unwrap().histogram = vec![(100_000, 8000)];
+        change(&mut record);
+        summary(&record).verdict
+    };
+    let kind = |target, change: &dyn Fn(&mut HttpTrialRecord)| verdict(target, open, change).kind;
+    // One reset of a connection is no limit.
+    let clean = verdict(HttpTarget::Haproxy, open, &troubled(0, &[("reset", 1)]));
+    assert_eq!(clean.kind, HttpLimit::Clean);
+    assert!(clean.evidence.contains("1 failed"), "{}", clean.evidence);
+    assert_eq!(kind(HttpTarget::Haproxy, &troubled(0, &[("reset", 40)])), HttpLimit::BalancerLimited);
+    assert_eq!(kind(HttpTarget::Direct, &troubled(0, &[("reset", 400)])), HttpLimit::BackendLimited);
+    assert_eq!(kind(HttpTarget::Haproxy, &troubled(0, &[("local", 400)])), HttpLimit::ClientLimited);
+    // A stall: no connection was free for a time, and most of the time they were.
+    assert_eq!(kind(HttpTarget::Direct, &troubled(800, &[])), HttpLimit::BackendLimited);
+    assert_eq!(kind(HttpTarget::NftablesInc, &troubled(800, &[])), HttpLimit::BalancerLimited);
+    let refused = |record: &mut HttpTrialRecord| {
+        load(record).statuses = [("5xx".to_owned(), 8000)].into();
+    };
+    assert_eq!(kind(HttpTarget::Haproxy, &refused), HttpLimit::BalancerLimited);
+    let late = |queued| {
+        move |record: &mut HttpTrialRecord| {
+            let times = load(record).times.corrected.clone().unwrap();
+            load(record).times.send_error = Some(times);
+            load(record).queued = queued;
+        }
+    };
+    assert_eq!(kind(HttpTarget::Direct, &late(Some(4000))), HttpLimit::BackendLimited);
+    assert_eq!(kind(HttpTarget::Direct, &late(Some(4))), HttpLimit::ClientLimited);
+    let lost = |record: &mut HttpTrialRecord| record.agents[0].lost = Some("killed".to_owned());
+    assert_eq!(kind(HttpTarget::Direct, &lost), HttpLimit::Unknown);
+    // Requests that time out keep connections busy, too: 40 times 1 s of 8 connections.
+    let slow = |record: &mut HttpTrialRecord| {
+        troubled(800, &[("timeout", 40)])(record);
+    };
+    assert_eq!(kind(HttpTarget::Direct, &slow), HttpLimit::ConnectionLimited);
+    let servers = |record: &mut HttpTrialRecord| {
+        record.backends.clear();
+        record.agents.truncate(1);
+    };
+    assert_eq!(verdict(url(), Arrivals::Closed, &servers).kind, HttpLimit::Unknown);
+}
+
+#[test]
+fn only_what_is_balanced_is_tested_for_evenness() {
+    let even = |target: &str, keep_alive: bool| {
+        let target = HttpTarget::try_from(target.to_owned()).unwrap();
+        let mut record = record(target, Arrivals::Closed, &[40, 60]);
+        record.spec.keep_alive = keep_alive;
+        if !record.spec.target.has_backends() {
+            record.backends.clear();
+        }
+        summary(&record).evenness.map(|one| one.unit)
+    };
+    assert_eq!(even("direct", true), None);
+    assert_eq!(even("ipvs-wrr", true), None);
+    assert_eq!(even("nftables-inc", true), Some(EvennessUnit::Connections));
+    assert_eq!(even("nftables-inc", false), Some(EvennessUnit::Requests));
+    assert_eq!(even("http://192.0.2.1/", true), None);
+    assert_eq!(even("http://192.0.2.1/", false), Some(EvennessUnit::Requests));
+}
+
+#[test]
+fn requests_without_a_latency_are_told() {
+    let base = || record(HttpTarget::Direct, Arrivals::Constant(8000.0), &[4000, 4000]);
+    assert_eq!(summary(&base()).left_out(), None);
+    let mut few = base();
+    troubled(1600, &[("timeout", 400)])(&mut few);
+    let told = summary(&few).left_out().unwrap();
+    assert!(
+        told.starts_with("2000 of 9600 intended requests have no latency") && told.contains("79.1667th"),
+        "{told}"
+    );
+}

@@ -178,7 +178,8 @@ impl HttpVerdict {
                 verdict(target, format!("{words}; {connections}"))
             }
             (false, true, _) => {
-                let words = "the servers have no account: if more connections carry no more, they are the limit";
+                let words =
+                    "the servers have no account: if more connections carry no more, they are the limit";
                 verdict(HttpLimit::Unknown, format!("{words}; {connections}"))
             }
             (false, false, _) => verdict(HttpLimit::ConnectionLimited, connections),
@@ -233,9 +234,9 @@ impl Account {
     }
 
     fn clean(&self, trial: &HttpTrialSummary) -> String {
-        let late = trial
-            .send_error_ns
-            .map_or(String::new(), |error| format!(", 99 % of them at most {:.0} µs late", error.p99 as f64 / 1e3));
+        let late = trial.send_error_ns.map_or(String::new(), |error| {
+            format!(", 99 % of them at most {:.0} µs late", error.p99 as f64 / 1e3)
+        });
         let bad = match self.bad {
             0 => "all were answered without an error".to_owned(),
             bad => format!("{bad} failed, were refused or are unfinished"),
@@ -245,7 +246,8 @@ impl Account {
 
     fn failing(&self, count: u64, trial: &HttpTrialSummary) -> String {
         let why = trial.first_failure.as_deref().map_or(String::new(), |why| format!("; first: {why}"));
-        let of_client = if count == self.local { " for lack of a local port, descriptor or memory" } else { "" };
+        let of_client =
+            if count == self.local { " for lack of a local port, descriptor or memory" } else { "" };
         format!(
             "{:.1} % of the requests failed, were refused or are unfinished{of_client} while clients and backends had CPU time left{why}",
             self.share(count) * 100.0

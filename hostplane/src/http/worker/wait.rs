@@ -50,7 +50,7 @@ impl Worker {
 
     /// Has the timer wake this worker at a time. The timer is exact to microseconds; epoll's own time limit has
     /// milliseconds on old kernels.
-    fn set_timer(&mut self, wake_ns: u64, now_ns: u64) {
+    pub(super) fn set_timer(&mut self, wake_ns: u64, now_ns: u64) {
         if wake_ns == self.timer_ns || wake_ns >= NO_START - SPIN_NS {
             return;
         }
