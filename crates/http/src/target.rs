@@ -1,6 +1,7 @@
 //! URLs of requests.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use http::Uri;
@@ -45,10 +46,17 @@ impl FromStr for Target {
         if authority.as_str().contains('@') {
             return Err(error("it has a user; give a header Authorization instead"));
         }
-        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        let host = match authority.host().strip_prefix('[') {
+            Some(rest) => rest
+                .strip_suffix(']')
+                .filter(|inner| inner.parse::<Ipv6Addr>().is_ok())
+                .ok_or_else(|| error("what stands in brackets is no IPv6 address"))?,
+            None => authority.host(),
+        };
         if host.is_empty() {
             return Err(error("there is no host"));
         }
+        let host = host.to_owned();
         let port =
             match authority.port() {
                 Some(port) => port.as_u16(),
@@ -110,6 +118,7 @@ mod tests {
             ("http://u:p@h/", "Authorization"),
             ("http://h:99999/", "65535"),
             ("http://h:0/", "port 0"),
+            ("[%]", "no IPv6 address"),
             ("http:///x", "is not a URL"),
             ("", "is not a URL"),
             ("http://a b/", "is not a URL"),
