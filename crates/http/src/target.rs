@@ -51,8 +51,15 @@ impl FromStr for Target {
                 .strip_suffix(']')
                 .filter(|inner| inner.parse::<Ipv6Addr>().is_ok())
                 .ok_or_else(|| error("what stands in brackets is no IPv6 address"))?,
-            None => authority.host(),
+            None if authority.host().bytes().all(is_of_a_name) => authority.host(),
+            None => return Err(error("its host has characters that no name or address has")),
         };
+        let behind = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+        if !behind.is_empty()
+            && !behind.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()))
+        {
+            return Err(error("what stands behind its host is no port up to 65535"));
+        }
         if host.is_empty() {
             return Err(error("there is no host"));
         }
@@ -72,6 +79,11 @@ impl FromStr for Target {
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         Ok(Self { tls, host, port, path })
     }
+}
+
+/// Bytes of names and IPv4 addresses (RFC 3986, section 2.3, unreserved).
+fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
 impl Target {
@@ -119,6 +131,8 @@ mod tests {
             ("http://h:99999/", "65535"),
             ("http://h:0/", "port 0"),
             ("[%]", "no IPv6 address"),
+            ("JaC&[=:;];c:1/NG", "characters"),
+            ("a:b:1", ""),
             ("http:///x", "is not a URL"),
             ("", "is not a URL"),
             ("http://a b/", "is not a URL"),
