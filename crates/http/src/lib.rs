@@ -2,10 +2,12 @@
 //!
 //! A [`request::Request`] is built once and sent many times. A [`response::ResponseReader`] takes a response in
 //! whatever pieces it comes, and tells when it is whole, malformed or too large. It keeps no body, so memory
-//! does not depend on what a server sends. A [`incoming::RequestReader`] does the same with requests.
+//! does not depend on what a server sends. A [`incoming::RequestReader`] does the same with requests. A
+//! [`tls::session::Session`] encrypts and decrypts either.
 
 mod body;
 pub mod incoming;
 pub mod request;
 pub mod response;
 pub mod target;
+pub mod tls;

@@ -11,7 +11,12 @@ pub const MOST_BODY_BYTES: usize = 16 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     bytes: Vec<u8>,
-    head: bool,
+    method: Method,
+    tls: bool,
+    path: String,
+    /// Fields but those of the connection, and where the body begins.
+    fields: Vec<(String, Vec<u8>)>,
+    body_at: usize,
 }
 
 /// Parts of a request that are chosen.
@@ -69,13 +74,8 @@ impl Request {
         if parts.body.len() > MOST_BODY_BYTES {
             return Err(RequestError::Body(parts.body.len()));
         }
-        let mut bytes = format!("{method} {} HTTP/1.1\r\n", target.path).into_bytes();
-        let mut add = |name: &str, value: &[u8]| {
-            bytes.extend_from_slice(name.as_bytes());
-            bytes.extend_from_slice(b": ");
-            bytes.extend_from_slice(value);
-            bytes.extend_from_slice(b"\r\n");
-        };
+        let mut fields: Vec<(String, Vec<u8>)> = Vec::new();
+        let mut add = |name: &str, value: &[u8]| fields.push((name.to_owned(), value.to_vec()));
         let has = |wanted: &str| parts.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
         if !has("host") {
             add("Host", target.authority().as_bytes());
@@ -104,12 +104,42 @@ impl Request {
         if !parts.body.is_empty() || matches!(method, Method::POST | Method::PUT | Method::PATCH) {
             add("Content-Length", parts.body.len().to_string().as_bytes());
         }
+        let mut bytes = format!("{method} {} HTTP/1.1\r\n", target.path).into_bytes();
+        for (name, value) in &fields {
+            bytes.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
         if !parts.keep_alive {
-            add("Connection", b"close");
+            bytes.extend_from_slice(b"Connection: close\r\n");
         }
         bytes.extend_from_slice(b"\r\n");
+        let body_at = bytes.len();
         bytes.extend_from_slice(parts.body);
-        Ok(Self { bytes, head: method == Method::HEAD })
+        Ok(Self { bytes, method, tls: target.tls, path: target.path.clone(), fields, body_at })
+    }
+
+    /// Such as `GET`.
+    pub fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
+    /// True when it is for an `https` URL.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Path and query.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Names and values of its fields, but for those that are the connection's.
+    pub fn fields(&self) -> &[(String, Vec<u8>)] {
+        &self.fields
+    }
+
+    /// Its content.
+    pub fn body(&self) -> &[u8] {
+        &self.bytes[self.body_at..]
     }
 
     /// The whole request.
@@ -119,7 +149,7 @@ impl Request {
 
     /// True for `HEAD`, whose responses have no body.
     pub fn is_head(&self) -> bool {
-        self.head
+        self.method == Method::HEAD
     }
 }
 

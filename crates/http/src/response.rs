@@ -66,19 +66,19 @@ pub enum Progress {
     Whole(usize, Response),
 }
 
-/// A short text, held in place.
+/// A short text that names a backend, held in place.
 #[derive(Debug, Clone, Copy)]
-struct Name {
+pub struct Name {
     bytes: [u8; MOST_NAME_BYTES],
     length: u8,
     too_long: bool,
 }
 
 impl Name {
-    const EMPTY: Self = Self { bytes: [0; MOST_NAME_BYTES], length: 0, too_long: false };
+    pub(crate) const EMPTY: Self = Self { bytes: [0; MOST_NAME_BYTES], length: 0, too_long: false };
 
     #[inline]
-    fn add(&mut self, part: &[u8]) {
+    pub(crate) fn add(&mut self, part: &[u8]) {
         let at = usize::from(self.length);
         match self.bytes.get_mut(at..at + part.len()) {
             Some(room) => {
@@ -89,7 +89,8 @@ impl Name {
         }
     }
 
-    fn text(&self) -> Option<&[u8]> {
+    /// The text; `None` when it is empty, too long or not printable ASCII.
+    pub fn text(&self) -> Option<&[u8]> {
         let text = self.bytes.get(..usize::from(self.length))?.trim_ascii();
         let printable = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
         (!self.too_long && !text.is_empty() && text.iter().all(printable)).then_some(text)

@@ -12,6 +12,7 @@ use super::Ending;
 use super::args::Bytes;
 use super::output::{Failure, print_json, print_text, say};
 use super::ready::count;
+use super::tls::ServerTlsArgs;
 use super::trial::{block_on, stop_at_signals};
 use crate::http::backend::{Backend, BackendConfig, BackendCounters, Stall};
 
@@ -24,6 +25,8 @@ Examples:
     linerate-hostplane backend --listen 0.0.0.0:8080
   A second one, which needs 2 ms for each answer and stops for a second every ten:
     linerate-hostplane backend --listen 127.0.0.1:8081 --name slow --delay 2ms --stall 1s --stall-every 10s
+  With TLS, for clients that are given the certificate (http --ca /tmp/backend.pem):
+    linerate-hostplane backend --listen 127.0.0.1:8443 --tls-self-signed /tmp/backend.pem
 
 It counts what it read and answered, and prints that when it is interrupted. It has no password and sends no more than it is asked for; whoever
 reaches the port can ask.";
@@ -58,6 +61,8 @@ pub(super) struct BackendArgs {
     /// CPUs of the threads, one each, such as 2,3 or 4-7
     #[arg(long, value_name = "CPUS")]
     cpus: Option<CpuSet>,
+    #[command(flatten)]
+    tls: ServerTlsArgs,
     /// Print the addresses, and at the end the counts, as one JSON object each on a line of standard output
     #[arg(long)]
     pub(super) json: bool,
@@ -89,7 +94,9 @@ impl BackendArgs {
         let host = || linerate_agent::machine::machine().hostname.unwrap_or_else(|| "backend".to_owned());
         let stall =
             self.stall.map(|length| Stall { length: length.0, every: self.stall_every.0.max(length.0) });
-        let listen = self.listen.iter().map(|address| address.0).collect();
+        let listen: Vec<SocketAddr> = self.listen.iter().map(|address| address.0).collect();
+        let name = self.name.clone().unwrap_or_else(host);
+        let addresses: Vec<IpAddr> = listen.iter().map(SocketAddr::ip).collect();
         let config = BackendConfig {
             body_bytes: self.body_size.map(|bytes| count("--body-size", bytes)).transpose()?,
             status: self.status,
@@ -97,9 +104,10 @@ impl BackendArgs {
             cpus: self.cpus.clone(),
             delay: self.delay.map(|delay| delay.0),
             stall,
-            ..BackendConfig::new(listen, self.name.clone().unwrap_or_else(host))
+            ..BackendConfig::new(listen, name)
         };
         config.check().map_err(|error| Failure::usage(error.to_string()))?;
+        let config = BackendConfig { tls: self.tls.settings(&config.name, &addresses)?, ..config };
         Ok(Serving { config, json: self.json })
     }
 }
@@ -123,6 +131,9 @@ pub(super) fn run(Serving { config, json }: Serving) -> Result<Ending, Failure> 
             broken,
             read_bytes,
             written_bytes,
+            tls_failed,
+            wire_read_bytes,
+            wire_written_bytes,
             open: _,
         } = backend.finish();
         if json {
@@ -135,10 +146,14 @@ pub(super) fn run(Serving { config, json }: Serving) -> Result<Ending, Failure> 
                 "broken": broken,
                 "read_bytes": read_bytes,
                 "written_bytes": written_bytes,
+                "tls_failed": tls_failed,
+                "wire_read_bytes": wire_read_bytes,
+                "wire_written_bytes": wire_written_bytes,
             }))?;
         } else {
             print_text(&format!(
-                "{name}: {requests} requests read, {answered} answered, {connections} connections, {malformed} malformed, {broken} broken"
+                "{name}: {requests} requests read, {answered} answered, {connections} connections, {malformed} malformed, {broken} broken{}",
+                if tls_failed > 0 { format!(", {tls_failed} without TLS") } else { String::new() }
             ))?;
         }
         Ok(Ending::Done)

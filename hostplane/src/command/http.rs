@@ -12,6 +12,7 @@ use linerate_command::safety::SafetyArgs;
 use linerate_http::request::{MOST_BODY_BYTES, Parts, Request, header};
 use linerate_http::response::NamedBy;
 use linerate_http::target::Target;
+use linerate_http::tls::session::RECORD_BYTES;
 use linerate_logging::terminal::escaped;
 use linerate_traffic::limit::Limit;
 use linerate_traffic::profile::StageRates;
@@ -24,6 +25,7 @@ use super::Ending;
 use super::args::{Bytes, Duration};
 use super::output::{Failure, print_json, print_text, say};
 use super::ready::milliseconds;
+use super::tls::ClientTlsArgs;
 use super::trial::{block_on, stop_at_signals};
 use crate::client::{ClientError, Family};
 use crate::exchange::connections::ports_words;
@@ -46,6 +48,10 @@ const HEADER_BYTES: f64 = 90.0;
 const SEGMENT_BYTES: usize = 1428;
 /// Packets that make and end a connection, of this end.
 const CONNECTION_PACKETS: f64 = 4.0;
+/// Packets of this end's part in a handshake of TLS and in its end, and bytes by which a record is longer than
+/// its content (TLS 1.2 with an explicit nonce).
+const HANDSHAKE_PACKETS: f64 = 5.0;
+const RECORD_MORE: usize = 29;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,6 +63,8 @@ Examples:
     linerate-hostplane http -c 400 --arrivals poisson --stages 1000-20000:1m,20000:1m -d 2m http://10.0.0.1/
   Exactly 10,000 requests, each on a connection of its own, as JSON:
     linerate-hostplane http -n 10000 --no-keepalive --json http://10.0.0.1/
+  By TLS, with the certificate of the server's own authority:
+    linerate-hostplane http -c 64 -d 60s --ca authority.pem https://backend.example:8443/
 
 A backend that answers its own name: linerate-hostplane backend --listen 0.0.0.0:8080
 Exit codes: 0 done, 1 failed or nothing was answered, 2 wrong usage, 130 interrupted before the end.";
@@ -136,6 +144,8 @@ pub(super) struct HttpArgs {
     #[arg(short = '6', long)]
     ipv6: bool,
     #[command(flatten)]
+    tls: ClientTlsArgs,
+    #[command(flatten)]
     safety: SafetyArgs,
     /// Time between samples
     #[arg(long, value_name = "TIME", default_value = "1s")]
@@ -191,9 +201,6 @@ pub(super) struct Http {
 impl HttpArgs {
     pub(super) fn validate(&self) -> Result<Http, Failure> {
         let target: Target = self.url.parse().map_err(usage)?;
-        if target.tls {
-            return Err(Failure::usage(format!("'{}': TLS is not supported; give an http URL", self.url)));
-        }
         let headers: Vec<(String, String)> =
             self.header.iter().map(|text| header(text)).collect::<Result<_, _>>().map_err(usage)?;
         let keep_alive = !self.no_keepalive && self.requests_per_connection != Some(1);
@@ -216,6 +223,7 @@ impl HttpArgs {
             request,
             // Replaced when the name is resolved.
             addresses: vec![(std::net::Ipv4Addr::UNSPECIFIED, target.port).into()],
+            tls: self.tls.settings(&target)?,
             place: Place { address: self.bind, interface: self.interface.clone() },
             connections: self.connections,
             threads: self.threads,
@@ -281,8 +289,14 @@ fn usage(error: impl std::fmt::Display) -> Failure {
 
 /// Holds a trial to the ceilings, and gives it what they limit.
 fn hold(spec: &mut HttpSpec, ceilings: &Ceilings) -> Result<(), Failure> {
-    let bytes = spec.request.bytes().len();
-    let of_connection = spec.requests_per_connection.map_or(0.0, |most| CONNECTION_PACKETS / f64::from(most));
+    let plain = spec.request.bytes().len();
+    let (bytes, each) = match spec.tls {
+        Some(_) => {
+            (plain + RECORD_MORE * plain.div_ceil(RECORD_BYTES), CONNECTION_PACKETS + HANDSHAKE_PACKETS)
+        }
+        None => (plain, CONNECTION_PACKETS),
+    };
+    let of_connection = spec.requests_per_connection.map_or(0.0, |most| each / f64::from(most));
     let packets = bytes.div_ceil(SEGMENT_BYTES) as f64 + of_connection;
     let packet_bytes = bytes.min(SEGMENT_BYTES) as f64 + HEADER_BYTES;
     let rate = match &spec.load {
@@ -364,10 +378,12 @@ async fn arm(spec: &HttpSpec, stop: &mut watch::Receiver<bool>) -> Result<HttpTr
     }
     let counters = trial.sample().counters;
     if counters.connected == 0 && (counters.connect_failures > 0 || !trial.is_ready()) {
-        let why = trial.finish_unstarted().unwrap_or_else(|| "no connection was made in time".to_owned());
-        return Err(Failure::failed(format!(
-            "{why}\n  remedy: see whether a server listens there, a route leads there, and no firewall drops the port"
-        )));
+        let why = trial.finish_unstarted();
+        let remedy = why.as_ref().and_then(|why| why.remedy).unwrap_or(
+            "see whether a server listens there, a route leads there, and no firewall drops the port",
+        );
+        let why = why.map_or_else(|| "no connection was made in time".to_owned(), |why| why.words);
+        return Err(Failure::failed(format!("{why}\n  remedy: {remedy}")));
     }
     Ok(trial)
 }

@@ -11,6 +11,7 @@ mod iperf3_args;
 mod monitor;
 mod ready;
 mod serve;
+mod tls;
 mod trial;
 
 use std::ffi::OsString;

@@ -130,6 +130,7 @@ impl KernelEngine {
         let spec = HttpSpec {
             request: request(&work.destination, work.keep_alive)?,
             addresses: work.destination.addresses.clone(),
+            tls: None,
             place: Place { address: None, interface: None },
             connections: work.connections,
             threads: work.threads,
@@ -344,6 +345,6 @@ fn load_report(outcome: HttpOutcome) -> LoadReport {
                 spun_s: worker.spun_s,
             })
             .collect(),
-        first_failure: outcome.first_failure,
+        first_failure: outcome.first_failure.map(|failure| failure.words),
     }
 }

@@ -1,5 +1,6 @@
 //! Counters of one worker, which it writes and the sampler reads.
 
+use linerate_http::tls::fault::FaultKind;
 use linerate_measure::loops::counters::Block;
 use linerate_wire::counters::Counters;
 
@@ -47,7 +48,16 @@ counters! {
         failed_malformed,
         /// Failed requests: a response beyond the limits of its head or body.
         failed_too_large,
-        /// Connections that were made.
+        /// Failed requests: TLS could not be agreed on, or broke.
+        failed_tls_unknown_issuer,
+        failed_tls_expired,
+        failed_tls_name,
+        failed_tls_certificate,
+        failed_tls_alert,
+        failed_tls_protocol,
+        failed_tls_closed,
+        failed_tls_timeout,
+        /// Connections that were made, with TLS those whose handshake is over.
         connected,
         /// Connections that were made in place of an earlier one of the same slot.
         reconnected,
@@ -63,6 +73,12 @@ counters! {
         read_bytes,
         /// Bytes of bodies of whole responses, without chunk framing.
         body_bytes,
+        /// Handshakes of TLS that are over, and those of them that took up an earlier session.
+        handshakes,
+        resumed,
+        /// Bytes on the wire of connections with TLS: handshakes and what encryption adds included.
+        wire_read_bytes,
+        wire_written_bytes,
         /// Requests that wait in the queue now.
         waiting,
         /// Connections with a request now.
@@ -86,7 +102,7 @@ impl HttpCounters {
     }
 
     /// Failed requests by kind, by the kind's name in results.
-    pub(crate) fn failures(&self) -> [(&'static str, u64); 7] {
+    pub(crate) fn failures(&self) -> [(&'static str, u64); 15] {
         [
             ("connect", self.failed_connect),
             ("local", self.failed_local),
@@ -95,7 +111,29 @@ impl HttpCounters {
             ("timeout", self.failed_timeout),
             ("malformed", self.failed_malformed),
             ("too_large", self.failed_too_large),
+            (FaultKind::UnknownIssuer.word(), self.failed_tls_unknown_issuer),
+            (FaultKind::Expired.word(), self.failed_tls_expired),
+            (FaultKind::Name.word(), self.failed_tls_name),
+            (FaultKind::Certificate.word(), self.failed_tls_certificate),
+            (FaultKind::Alert.word(), self.failed_tls_alert),
+            (FaultKind::Protocol.word(), self.failed_tls_protocol),
+            (FaultKind::Closed.word(), self.failed_tls_closed),
+            (FaultKind::Timeout.word(), self.failed_tls_timeout),
         ]
+    }
+
+    /// The counter of requests that failed because of TLS.
+    pub(crate) fn failed_tls(&mut self, kind: FaultKind) -> &mut u64 {
+        match kind {
+            FaultKind::UnknownIssuer => &mut self.failed_tls_unknown_issuer,
+            FaultKind::Expired => &mut self.failed_tls_expired,
+            FaultKind::Name => &mut self.failed_tls_name,
+            FaultKind::Certificate => &mut self.failed_tls_certificate,
+            FaultKind::Alert => &mut self.failed_tls_alert,
+            FaultKind::Protocol => &mut self.failed_tls_protocol,
+            FaultKind::Closed => &mut self.failed_tls_closed,
+            FaultKind::Timeout => &mut self.failed_tls_timeout,
+        }
     }
 
     /// Requests that were due and never given to a connection.

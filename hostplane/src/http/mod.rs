@@ -19,6 +19,8 @@ mod schedule;
 pub(crate) mod spec;
 mod tally;
 pub(crate) mod text;
+pub(crate) mod tls;
+mod transport;
 pub(crate) mod trial;
 pub(crate) mod verdict;
 mod worker;

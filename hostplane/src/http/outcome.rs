@@ -1,11 +1,15 @@
 //! What a trial counted and measured.
 
+use std::collections::BTreeMap;
+
+use linerate_http::tls::session::Agreed;
 use linerate_wire::report::Distribution;
 use linerate_wire::streams::CpuUse;
 use linerate_wire::time::{Throttling, WorkerTime};
 use serde::Serialize;
 
 use super::counters::HttpCounters;
+use super::tally::Failure;
 use super::verdict::HttpVerdict;
 
 /// Counters of all workers at one time.
@@ -34,6 +38,8 @@ pub(crate) struct HttpTimes {
     pub(crate) send_error: Option<Distribution>,
     /// Time for a connection to be made.
     pub(crate) connect: Option<Distribution>,
+    /// From the established connection to the end of TLS's handshake.
+    pub(crate) handshake: Option<Distribution>,
 }
 
 /// Responses of one backend.
@@ -115,8 +121,12 @@ pub(crate) struct HttpOutcome {
     pub(crate) interrupted: bool,
     /// Why counts are not complete: a worker that ended early. Empty in order.
     pub(crate) failures: Vec<String>,
-    /// The first failure of a connection in words, for people.
-    pub(crate) first_failure: Option<String>,
+    /// What the first handshake of TLS agreed on.
+    pub(crate) agreed: Option<Agreed>,
+    /// Handshakes that failed, by kind.
+    pub(crate) handshakes_failed: BTreeMap<&'static str, u64>,
+    /// The first failure of a connection.
+    pub(crate) first_failure: Option<Failure>,
 }
 
 impl HttpOutcome {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::counters::HttpCounters;
 use super::outcome::{BackendCounts, FailureTimes, HttpOutcome, HttpSample, HttpWorker};
 use super::spec::{Arrivals, HttpLoad, HttpSpec};
+use super::tls::TlsPart;
 use super::verdict::HttpVerdict;
 use crate::control::program;
 
@@ -39,6 +40,9 @@ pub(crate) struct HttpResult {
     /// Failed requests by kind.
     pub(crate) errors: BTreeMap<&'static str, u64>,
     pub(crate) connections: Connections,
+    /// Null without TLS.
+    pub(crate) tls: Option<TlsPart>,
+    /// Bytes of requests and responses; with TLS, before encryption and after decryption.
     pub(crate) written_bytes: u64,
     pub(crate) read_bytes: u64,
     pub(crate) body_bytes: u64,
@@ -129,6 +133,8 @@ pub(crate) struct Latency {
     pub(crate) send_error_ns: Option<LatencySummary>,
     /// For a connection to be made.
     pub(crate) connect_ns: Option<LatencySummary>,
+    /// From the established connection to the end of TLS's handshake; null without TLS.
+    pub(crate) handshake_ns: Option<LatencySummary>,
     pub(crate) histograms: Histograms,
 }
 
@@ -138,6 +144,7 @@ pub(crate) struct Histograms {
     pub(crate) corrected_ns: Vec<(u64, u64)>,
     pub(crate) service_ns: Vec<(u64, u64)>,
     pub(crate) send_error_ns: Vec<(u64, u64)>,
+    pub(crate) handshake_ns: Vec<(u64, u64)>,
 }
 
 /// What happened between two samples.
@@ -243,6 +250,7 @@ impl HttpResult {
                 closed_idle: counters.closed_idle,
                 unsolicited: counters.unsolicited,
             },
+            tls: TlsPart::of(spec, &counters, outcome.agreed, outcome.handshakes_failed),
             written_bytes: counters.written_bytes,
             read_bytes: counters.read_bytes,
             body_bytes: counters.body_bytes,
@@ -301,10 +309,12 @@ fn latency(spec: &HttpSpec, counters: &HttpCounters, times: super::outcome::Http
         first_byte_ns: summary(&times.first_byte),
         send_error_ns: summary(&times.send_error),
         connect_ns: summary(&times.connect),
+        handshake_ns: summary(&times.handshake),
         histograms: Histograms {
             corrected_ns: times.corrected.map(|times| times.histogram).unwrap_or_default(),
             service_ns: times.service.map(|times| times.histogram).unwrap_or_default(),
             send_error_ns: times.send_error.map(|times| times.histogram).unwrap_or_default(),
+            handshake_ns: times.handshake.map(|times| times.histogram).unwrap_or_default(),
         },
     }
 }

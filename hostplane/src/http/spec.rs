@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use hugepage_check::cpu_set::CpuSet;
 use linerate_http::request::Request;
 use linerate_http::response::NamedBy;
+use linerate_http::tls::client::ClientTls;
 use linerate_traffic::profile::StageRates;
 use linerate_traffic::safety::WINDOW_S;
 use serde::Serialize;
@@ -59,6 +60,8 @@ pub(crate) struct HttpSpec {
     pub(crate) request: Request,
     /// Where connections go: each to one of them, in turn.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// How they are encrypted; `None`: not at all.
+    pub(crate) tls: Option<ClientTls>,
     /// Where they come from.
     pub(crate) place: Place,
     /// Connections, distributed over the workers; at least one each.
@@ -202,6 +205,7 @@ pub(super) mod tests {
         HttpSpec {
             request: Request::new(&target, &parts).unwrap(),
             addresses: vec![SocketAddr::new(target.host.parse().unwrap(), target.port)],
+            tls: None,
             place: Place::default(),
             connections: 10,
             threads: 1,

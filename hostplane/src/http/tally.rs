@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use linerate_http::tls::fault::FaultKind;
+use linerate_http::tls::session::Agreed;
 use linerate_measure::histogram::TickHistogram;
 use linerate_wire::report::Distribution;
 
@@ -23,6 +25,7 @@ pub(super) struct Times {
     pub(super) first_byte: TickHistogram,
     pub(super) send_error: TickHistogram,
     pub(super) connect: TickHistogram,
+    pub(super) handshake: TickHistogram,
 }
 
 impl Times {
@@ -32,6 +35,7 @@ impl Times {
         self.first_byte.merge(&other.first_byte);
         self.send_error.merge(&other.send_error);
         self.connect.merge(&other.connect);
+        self.handshake.merge(&other.handshake);
     }
 
     fn read(&self) -> HttpTimes {
@@ -42,6 +46,7 @@ impl Times {
             first_byte: read(&self.first_byte),
             send_error: read(&self.send_error),
             connect: read(&self.connect),
+            handshake: read(&self.handshake),
         }
     }
 }
@@ -115,14 +120,45 @@ impl Failures {
     }
 }
 
+/// The first failure of a connection, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) words: String,
+    /// What to do about it, when that is known.
+    pub(crate) remedy: Option<&'static str>,
+}
+
+/// Handshakes of TLS.
+#[derive(Debug, Default)]
+pub(super) struct Handshakes {
+    /// What the first one agreed on.
+    pub(super) agreed: Option<Agreed>,
+    /// Those that failed, by kind, whether a request waited for them or not.
+    failed: BTreeMap<&'static str, u64>,
+}
+
+impl Handshakes {
+    /// Counts one that failed.
+    pub(super) fn count(&mut self, kind: FaultKind) {
+        *self.failed.entry(kind.word()).or_default() += 1;
+    }
+
+    fn add(&mut self, other: Handshakes) {
+        self.agreed = self.agreed.take().or(other.agreed);
+        for (kind, count) in other.failed {
+            *self.failed.entry(kind).or_default() += count;
+        }
+    }
+}
+
 /// What a worker measures.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) times: Times,
     pub(super) backends: Backends,
     pub(super) failures: Failures,
-    /// The first failure in words.
-    pub(super) first_failure: Option<String>,
+    pub(super) tls: Handshakes,
+    pub(super) first_failure: Option<Failure>,
 }
 
 /// All workers' measures together.
@@ -134,7 +170,8 @@ pub(super) struct Sum {
     unnamed: u64,
     failures: BTreeMap<u64, u64>,
     later: u64,
-    pub(super) first_failure: Option<String>,
+    tls: Handshakes,
+    pub(super) first_failure: Option<Failure>,
 }
 
 impl Sum {
@@ -149,11 +186,17 @@ impl Sum {
             *self.failures.entry(bin).or_default() += count;
         }
         self.later += tally.failures.later;
+        self.tls.add(tally.tls);
         self.first_failure = self.first_failure.take().or(tally.first_failure);
     }
 
     pub(super) fn times(&self) -> HttpTimes {
         self.times.read()
+    }
+
+    /// What the first handshake agreed on, and those that failed, by kind.
+    pub(super) fn handshakes(&mut self) -> (Option<Agreed>, BTreeMap<&'static str, u64>) {
+        (self.tls.agreed.take(), std::mem::take(&mut self.tls.failed))
     }
 
     pub(super) fn backends(&self) -> BackendCounts {

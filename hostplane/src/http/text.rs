@@ -94,6 +94,7 @@ pub(crate) fn describe(result: &HttpResult) -> String {
     let details = listed(&mut details.into_iter());
     let details = if details.is_empty() { String::new() } else { format!("; {details}") };
     lines.push(format!("  connections  made {}{details}", connections.made));
+    lines.extend(result.tls.as_ref().map(|tls| format!("  TLS          {}", tls.words())));
     lines.extend(backends(result));
     lines.push(format!("verdict: {}", result.verdict.limit.word()));
     lines.extend(result.verdict.evidence.iter().map(|evidence| format!("  {evidence}")));
@@ -119,6 +120,7 @@ fn times(latency: &Latency) -> Vec<String> {
         ("first byte", &latency.first_byte_ns),
         ("send error", &latency.send_error_ns),
         ("connect", &latency.connect_ns),
+        ("handshake", &latency.handshake_ns),
     ];
     lines.extend(rows.into_iter().filter_map(|(name, figures)| Some(row(name, figures.as_ref()?))));
     if latency.service_ns.is_some() {

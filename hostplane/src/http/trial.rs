@@ -6,11 +6,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use linerate_agent::host::monotonic_ns;
+use linerate_http::tls::client::ClientTls;
 
 use super::counters::HttpCounters;
 use super::outcome::{HttpOutcome, HttpSample};
 use super::spec::{HttpError, HttpSpec};
-use super::tally::Sum;
+use super::tally::{Failure, Sum};
+use super::transport::{Plain, Tls, TlsEnd};
 use super::verdict::judge;
 use super::worker::{ABORT, Left, NO_START, Orders, RUN, STOP, Seat, Shown, Worker};
 use crate::streams::host::HostWatch;
@@ -57,9 +59,13 @@ impl HttpTrial {
         for (number, cpu) in (0..workers).zip(places.into_iter().cycle()) {
             let seat = Seat::new(number, cpu, &trial.spec, &trial.orders)?;
             trial.shown.push(Arc::clone(&seat.shown));
+            let tls = trial.spec.tls.as_ref().map(ClientTls::apart);
             let thread = std::thread::Builder::new().name(format!("http-{number}")).spawn(move || {
                 pin(cpu);
-                Worker::new(seat).run()
+                match tls {
+                    None => Worker::<Plain>::new(seat, ()).run(),
+                    Some(tls) => Worker::<Tls>::new(seat, TlsEnd::Client(tls)).run(),
+                }
             })?;
             trial.threads.push(thread);
         }
@@ -115,7 +121,7 @@ impl HttpTrial {
     }
 
     /// Ends a trial that has not been started. Returns why a connection could not be made, if one could not.
-    pub(crate) fn finish_unstarted(self) -> Option<String> {
+    pub(crate) fn finish_unstarted(self) -> Option<Failure> {
         self.abort();
         self.finish().first_failure
     }
@@ -151,6 +157,7 @@ impl HttpTrial {
                 counters.skipped()
             ));
         }
+        let (agreed, handshakes_failed) = sum.handshakes();
         let mut outcome = HttpOutcome {
             began_unix_s: self.began_unix_s,
             sending_s,
@@ -165,6 +172,8 @@ impl HttpTrial {
             verdict: Default::default(),
             interrupted: self.orders.end.load(Ordering::Relaxed) >= STOP,
             failures,
+            agreed,
+            handshakes_failed,
             first_failure: sum.first_failure.take(),
         };
         outcome.verdict = judge(&self.spec, &outcome);

@@ -75,7 +75,7 @@ fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> 
     let counters = &outcome.counters;
     let Some(service) = outcome.times.service.as_ref().filter(|_| counters.answered > 0) else {
         evidence.push(match &outcome.first_failure {
-            Some(failure) => format!("no request was answered: {failure}"),
+            Some(failure) => format!("no request was answered: {}", failure.words),
             None => "no request was answered".to_owned(),
         });
         return HttpLimit::Unanswered;

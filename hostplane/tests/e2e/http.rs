@@ -10,7 +10,7 @@ use super::common::web::{Act, Backend, Wrong, haproxy, nginx};
 use super::common::{Running, float, hostplane, json, not_run, number, run, stderr};
 
 /// The account of a load, which must balance.
-fn load(options: &str) -> Value {
+pub(crate) fn load(options: &str) -> Value {
     let output = run(&mut hostplane(&format!("http --json --quiet {options}")));
     let result = json(&output);
     assert_eq!(result["complete"], true, "{result}");

@@ -21,3 +21,4 @@ mod namespaces;
 mod peers;
 mod refusals;
 mod requests;
+mod tls;

@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hugepage_check::cpu_set::CpuSet;
+use linerate_http::tls::server::ServerTls;
 use linerate_measure::loops::counters::Block;
 use linerate_wire::counters::Counters;
 use rustix::event::{EventfdFlags, eventfd};
@@ -22,6 +23,7 @@ use rustix::net::sockopt;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
 use self::worker::Worker;
+use super::transport::{Plain, Tls, TlsEnd, Transport};
 use crate::streams::counters::counters;
 use crate::streams::pool::{PoolError, chosen_cpus, pin};
 use crate::streams::raise_descriptor_limit;
@@ -48,6 +50,8 @@ pub(crate) struct BackendConfig {
     /// Time between a request and its response.
     pub(crate) delay: Option<Duration>,
     pub(crate) stall: Option<Stall>,
+    /// How connections are encrypted; `None`: not at all.
+    pub(crate) tls: Option<ServerTls>,
 }
 
 /// A thread does nothing at all for a time, again and again: a collection of garbage, a CPU that is taken away.
@@ -75,6 +79,11 @@ counters! {
         /// Bytes that were read and written.
         read_bytes,
         written_bytes,
+        /// Connections on which TLS was not agreed on.
+        tls_failed,
+        /// Bytes on the wire of connections with TLS.
+        wire_read_bytes,
+        wire_written_bytes,
         /// Connections that are open now.
         open,
     }
@@ -117,7 +126,7 @@ impl BackendConfig {
     /// A backend of one thread that answers at once.
     pub(crate) fn new(listen: Vec<SocketAddr>, name: String) -> Self {
         let (body_bytes, cpus, delay, stall) = (None, None, None, None);
-        Self { listen, name, body_bytes, status: 200, threads: 1, cpus, delay, stall }
+        Self { listen, name, body_bytes, status: 200, threads: 1, cpus, delay, stall, tls: None }
     }
 
     /// Checks what is asked for.
@@ -171,13 +180,13 @@ impl Backend {
             let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
             let shown =
                 Arc::new(Shown { counters: BackendBlock::default(), stop: AtomicBool::new(false), wake });
-            let worker = Worker::new(Arc::clone(&config), Arc::clone(&shown), sockets)?;
-            backend.shown.push(shown);
             let cpu = if cpus.is_empty() { None } else { cpus.get(number % cpus.len()).copied() };
-            let thread = std::thread::Builder::new().name(format!("backend-{number}")).spawn(move || {
-                pin(cpu);
-                worker.run();
-            })?;
+            let place = (number, cpu);
+            let thread = match &config.tls {
+                None => spawn::<Plain>(place, &config, &shown, sockets, ())?,
+                Some(tls) => spawn::<Tls>(place, &config, &shown, sockets, TlsEnd::Server(tls.clone()))?,
+            };
+            backend.shown.push(shown);
             backend.threads.push(thread);
         }
         Ok(backend)
@@ -220,6 +229,25 @@ impl Drop for Backend {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Starts a thread, with its number and CPU.
+fn spawn<T>(
+    (number, cpu): (usize, Option<u32>),
+    config: &Arc<BackendConfig>,
+    shown: &Arc<Shown>,
+    listeners: Vec<OwnedFd>,
+    settings: T::Settings,
+) -> io::Result<JoinHandle<()>>
+where
+    T: Transport + Send + 'static,
+    T::Settings: Send + 'static,
+{
+    let worker = Worker::<T>::new(Arc::clone(config), Arc::clone(shown), listeners, settings)?;
+    std::thread::Builder::new().name(format!("backend-{number}")).spawn(move || {
+        pin(cpu);
+        worker.run();
+    })
 }
 
 /// A listening socket, and where it listens.

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use linerate_agent::host::monotonic_ns;
 use linerate_http::incoming::{Incoming, RequestReader};
+use linerate_http::tls::session::Session;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, sockopt};
+use rustix::net::{SocketFlags, accept_with, sockopt};
 use rustix::time::Timespec;
 
+use super::super::transport::{End, Rooms, Transport, WireBytes};
 use super::{BackendConfig, BackendCounters, Shown};
 
 /// Event of the eventfd that ends the thread; those below the number of listening sockets are theirs.
@@ -23,14 +25,13 @@ const CONNECTIONS: u64 = 1 << 16;
 const EVENTS: usize = 256;
 /// Events of a connection that may send requests.
 const REQUESTS: EventFlags = EventFlags::IN.union(EventFlags::RDHUP);
-const READ_BYTES: usize = 64 * 1024;
 /// Bytes of responses that wait on a connection, delayed ones included, from which on no further request is taken.
 const MOST_WAITING_BYTES: usize = 1 << 20;
 /// Rest of a listening socket when there are no file descriptors.
 const REST_NS: u64 = 10_000_000;
 
-struct Connection {
-    socket: OwnedFd,
+struct Connection<T> {
+    socket: T,
     generation: u32,
     reader: RequestReader,
     /// Bytes of a request that is not complete.
@@ -48,7 +49,7 @@ struct Connection {
     watched: EventFlags,
 }
 
-impl Connection {
+impl<T> Connection<T> {
     /// True when no further request is taken, with responses of so many bytes.
     fn is_full(&self, response_bytes: usize) -> bool {
         let delayed = response_bytes.saturating_mul(self.delayed as usize);
@@ -100,29 +101,32 @@ impl Responses {
     }
 }
 
-pub(super) struct Worker {
+pub(super) struct Worker<T: Transport> {
     config: Arc<BackendConfig>,
     shown: Arc<Shown>,
     epoll: OwnedFd,
     listeners: Vec<OwnedFd>,
-    connections: Vec<Option<Connection>>,
+    connections: Vec<Option<Connection<T>>>,
     free: Vec<u32>,
     generation: u32,
     responses: Responses,
     /// Delayed responses, with the time at which they are due.
     delayed: VecDeque<(u64, u32, u32, Incoming)>,
     counts: BackendCounters,
-    room: Box<[u8]>,
+    settings: T::Settings,
+    rooms: Rooms,
+    wire: WireBytes,
     /// Time until which listening sockets rest; 0: they do not.
     resting_until: u64,
     next_stall: u64,
 }
 
-impl Worker {
+impl<T: Transport> Worker<T> {
     pub(super) fn new(
         config: Arc<BackendConfig>,
         shown: Arc<Shown>,
         listeners: Vec<OwnedFd>,
+        settings: T::Settings,
     ) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &shown.wake, EventData::new_u64(WAKE), EventFlags::IN)?;
@@ -141,7 +145,9 @@ impl Worker {
             generation: 0,
             delayed: VecDeque::new(),
             counts: BackendCounters::default(),
-            room: vec![0; READ_BYTES].into_boxed_slice(),
+            settings,
+            rooms: T::rooms(),
+            wire: WireBytes::default(),
             resting_until: 0,
             next_stall,
         })
@@ -165,8 +171,14 @@ impl Worker {
             }
             self.answer_delayed();
             self.end_rest();
-            self.shown.counters.publish(&self.counts);
+            self.publish();
         }
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        self.counts.wire_read_bytes = self.wire.read;
+        self.counts.wire_written_bytes = self.wire.written;
         self.shown.counters.publish(&self.counts);
     }
 
@@ -209,10 +221,12 @@ impl Worker {
                     });
                     let data = token(at, self.generation);
                     self.counts.connections += 1;
-                    if epoll::add(&self.epoll, &socket, EventData::new_u64(data), REQUESTS).is_err() {
+                    let added = epoll::add(&self.epoll, &socket, EventData::new_u64(data), REQUESTS);
+                    let wrapped = T::over(socket, &self.settings);
+                    let (Ok(()), Ok(socket)) = (added, wrapped) else {
                         self.free.push(at);
                         continue;
-                    }
+                    };
                     self.counts.open += 1;
                     self.connections[at as usize] = Some(Connection {
                         socket,
@@ -279,22 +293,25 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(at as usize).and_then(Option::as_mut) else {
             return true;
         };
-        let count = match recv(&connection.socket, &mut self.room[..], RecvFlags::empty()) {
-            Ok((_, 0)) => {
-                let within = !connection.kept.is_empty() || connection.delayed > 0;
-                self.counts.broken += u64::from(within);
+        let got = connection.socket.recv(&mut self.rooms, &mut self.wire);
+        self.counts.read_bytes += got.bytes as u64;
+        if got.bytes > 0 {
+            connection.kept.extend_from_slice(&self.rooms.plain[..got.bytes]);
+            if !self.go_on(at) {
                 return false;
             }
-            Ok((_, count)) => count,
-            Err(Errno::AGAIN | Errno::INTR) => return true,
-            Err(_) => {
-                self.counts.broken += 1;
-                return false;
-            }
+        }
+        let Some(end) = got.end else { return true };
+        let Some(connection) = self.connections.get(at as usize).and_then(Option::as_ref) else {
+            return false;
         };
-        self.counts.read_bytes += count as u64;
-        connection.kept.extend_from_slice(&self.room[..count]);
-        self.go_on(at)
+        if connection.socket.session().is_some_and(Session::is_handshaking) {
+            self.counts.tls_failed += 1;
+        } else {
+            let within = !connection.kept.is_empty() || connection.delayed > 0;
+            self.counts.broken += u64::from(within || matches!(end, End::Broken(_) | End::Fault));
+        }
+        false
     }
 
     /// Answers requests that were read, as far as there is room, and watches for what comes next. False when the
@@ -382,8 +399,7 @@ impl Worker {
             return true;
         };
         while connection.unsent_from < connection.unsent.len() {
-            match send(&connection.socket, &connection.unsent[connection.unsent_from..], SendFlags::NOSIGNAL)
-            {
+            match connection.socket.send(&connection.unsent[connection.unsent_from..], &mut self.wire) {
                 Ok(count) => {
                     self.counts.written_bytes += count as u64;
                     connection.unsent_from += count;
@@ -399,7 +415,11 @@ impl Worker {
         connection.unsent.clear();
         connection.unsent_from = 0;
         self.counts.answered += std::mem::take(&mut connection.unsent_responses);
-        !connection.closes || connection.delayed > 0
+        let goes_on = !connection.closes || connection.delayed > 0;
+        if !goes_on {
+            connection.socket.close(&mut self.wire);
+        }
+        goes_on
     }
 
     fn watch(&mut self, at: u32, flags: EventFlags) -> bool {

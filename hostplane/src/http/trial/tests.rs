@@ -54,7 +54,7 @@ fn requests_that_nobody_takes_fail() {
     balanced(&outcome.counters);
     assert_eq!(outcome.counters.failed_connect, outcome.counters.intended);
     assert_eq!(outcome.verdict.limit, HttpLimit::Unanswered);
-    assert!(outcome.first_failure.unwrap().contains("127.0.0.1:1"));
+    assert!(outcome.first_failure.unwrap().words.contains("127.0.0.1:1"));
 }
 
 #[test]

@@ -38,6 +38,8 @@ fn outcome(counters: HttpCounters, service: &[u64], send_error: &[u64], busy_s: 
         verdict: HttpVerdict::default(),
         interrupted: false,
         failures: Vec::new(),
+        agreed: None,
+        handshakes_failed: Default::default(),
         first_failure: None,
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use linerate_agent::host::monotonic_ns;
 
+use super::super::transport::Transport;
 use super::connections::{Asked, State};
 use super::{Phase, Worker};
 
@@ -15,7 +16,7 @@ const DUE_AT_ONCE: usize = 16_384;
 /// Time after the end of sending in which requests that were due before it are still sent, in nanoseconds.
 const LAST_NS: u64 = 1_000_000;
 
-impl Worker {
+impl<T: Transport> Worker<T> {
     /// Begins to send.
     pub(super) fn begin_sending(&mut self, now: u64) {
         self.phase = Phase::Sending;
@@ -28,7 +29,7 @@ impl Worker {
         }
         for at in 0..self.slots.len() {
             // A connection that is being made takes a request when it is there.
-            if self.slots[at].state != State::Connecting {
+            if !matches!(self.slots[at].state, State::Connecting | State::Handshaking) {
                 self.vacate(at, now);
             }
         }

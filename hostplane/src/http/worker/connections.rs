@@ -1,16 +1,20 @@
 //! Connections: made, established, closed.
 
+use std::fmt::Display;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 
 use linerate_agent::host::monotonic_ns;
 use linerate_http::response::ResponseReader;
+use linerate_http::tls::fault::FaultKind;
 use linerate_wire::streams::Protocol;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 
-use super::super::tally::NO_BACKEND;
+use super::super::tally::{Failure, NO_BACKEND};
+use super::super::transport::{Got, Transport};
+use super::requests::READS;
 use super::{Phase, Worker};
 use crate::streams::socket::{SocketError, towards};
 
@@ -27,7 +31,9 @@ pub(super) enum State {
     /// There is no socket.
     Empty,
     Connecting,
-    /// Established, without a request.
+    /// Established, while TLS is agreed on.
+    Handshaking,
+    /// Ready, without a request.
     Idle,
     /// With a request.
     Busy,
@@ -45,6 +51,7 @@ pub(super) enum Kind {
     Timeout,
     Malformed,
     TooLarge,
+    Tls(FaultKind),
 }
 
 /// A request on a connection. Times are nanoseconds of the raw monotonic clock; 0: not yet.
@@ -59,8 +66,8 @@ pub(super) struct Asked {
 
 /// A connection, or the place of one.
 #[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) socket: Option<OwnedFd>,
+pub(super) struct Slot<T> {
+    pub(super) socket: Option<T>,
     pub(super) state: State,
     pub(super) asked: Option<Asked>,
     pub(super) reader: ResponseReader,
@@ -82,7 +89,7 @@ pub(super) struct Slot {
     was_connected: bool,
 }
 
-impl Slot {
+impl<T> Slot<T> {
     pub(super) fn new(address: usize) -> Self {
         Self {
             socket: None,
@@ -103,11 +110,13 @@ impl Slot {
     }
 }
 
-impl Worker {
+impl<T: Transport> Worker<T> {
     /// Makes connections before the start, some at a time. True when there are more to make now.
     pub(super) fn connect_more(&mut self, now: u64) {
-        // A connection for one request is made when the request is due.
-        let all = if self.spec.requests_per_connection == Some(1) { 0 } else { self.slots.len() };
+        // A connection for one request is made when the request is due; with TLS the first one is made before, so
+        // that a certificate that proves nothing ends the trial, and not every request.
+        let alone = self.spec.requests_per_connection == Some(1);
+        let all = if alone { usize::from(T::SHAKES_HANDS) } else { self.slots.len() };
         while self.connecting < AT_ONCE && self.next_slot < all {
             let at = self.next_slot;
             self.next_slot += 1;
@@ -134,7 +143,8 @@ impl Worker {
             }
             let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
             epoll::add(&self.epoll, &socket, EventData::new_u64(data), flags).map_err(of_errno)?;
-            Ok(socket)
+            T::over(socket, &self.settings)
+                .map_err(|fault| (Kind::Tls(fault.kind), io::Error::other(fault.to_string())))
         });
         if slot.asked.is_none() {
             self.connecting += 1;
@@ -158,12 +168,18 @@ impl Worker {
     }
 
     /// A connection could not be made.
-    pub(super) fn cannot_connect(&mut self, at: usize, kind: Kind, error: &io::Error, now: u64) {
+    pub(super) fn cannot_connect(&mut self, at: usize, kind: Kind, error: &dyn Display, now: u64) {
         self.counts.connect_failures += 1;
         let Some(slot) = self.slots.get_mut(at) else { return };
         slot.failures = (slot.failures + 1).min(LONGEST_REST);
         let to = self.spec.addresses.get(slot.address).map_or_else(String::new, ToString::to_string);
-        self.tally.first_failure.get_or_insert_with(|| format!("no connection to {to}: {error}"));
+        self.tally.first_failure.get_or_insert_with(|| Failure {
+            words: format!("no connection to {to}: {error}"),
+            remedy: if let Kind::Tls(kind) = kind { Some(kind.remedy()) } else { None },
+        });
+        if let Kind::Tls(kind) = kind {
+            self.tally.tls.count(kind);
+        }
         if slot.asked.is_some() {
             self.fail(at, kind, now);
         } else {
@@ -185,17 +201,12 @@ impl Worker {
             }
             Ok(Ok(())) => {
                 self.tally.times.connect.record(now.wrapping_sub(slot.connect_ns).cast_signed());
-                self.counts.connected += 1;
-                self.counts.reconnected += u64::from(std::mem::replace(&mut slot.was_connected, true));
-                slot.failures = 0;
-                if slot.asked.is_some() {
-                    slot.state = State::Busy;
-                    self.write(at);
+                if T::SHAKES_HANDS {
+                    slot.state = State::Handshaking;
+                    slot.connect_ns = now;
+                    self.shake_hands(at);
                 } else {
-                    self.connecting = self.connecting.saturating_sub(1);
-                    slot.state = State::Idle;
-                    self.deadlines.clear(at);
-                    self.vacate(at, now);
+                    self.established(at, now);
                 }
             }
             Ok(Err(errno)) | Err(errno) => {
@@ -205,11 +216,33 @@ impl Worker {
         }
     }
 
+    /// A connection can be used.
+    pub(super) fn established(&mut self, at: usize, now: u64) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        self.counts.connected += 1;
+        self.counts.reconnected += u64::from(std::mem::replace(&mut slot.was_connected, true));
+        slot.failures = 0;
+        if slot.asked.is_some() {
+            slot.state = State::Busy;
+            self.write(at);
+        } else {
+            self.connecting = self.connecting.saturating_sub(1);
+            slot.state = State::Idle;
+            self.deadlines.clear(at);
+            self.vacate(at, now);
+        }
+    }
+
     /// Closes the socket, if there is one.
     pub(super) fn close(&mut self, at: usize) {
         self.deadlines.clear(at);
         self.closing.clear(at);
         let Some(slot) = self.slots.get_mut(at) else { return };
+        if let Some(socket) = &mut slot.socket
+            && !slot.hung_up
+        {
+            socket.close(&mut self.wire);
+        }
         // The epoll set forgets a socket that is closed.
         slot.socket = None;
         slot.state = State::Empty;
@@ -225,25 +258,36 @@ impl Worker {
 
     /// Something came on a connection without a request.
     pub(super) fn read_idle(&mut self, at: usize) {
-        let Some(slot) = self.slots.get_mut(at) else { return };
-        let Some(socket) = &slot.socket else { return };
-        match rustix::net::recv(socket, &mut self.room[..], rustix::net::RecvFlags::empty()) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            // The slot stays among the free ones: its next request finds it without a connection.
-            Ok((_, 0)) | Err(_) => {
-                self.counts.closed_idle += 1;
-                self.close(at);
+        let Some(got) = self.read_unasked(at) else { return };
+        if got.bytes > 0 {
+            self.counts.unsolicited += 1;
+        } else {
+            self.counts.closed_idle += 1;
+        }
+        // The slot stays among the free ones: its next request finds it without a connection.
+        self.close(at);
+    }
+
+    /// Reads where nothing is asked for; `None`: nothing came, or nothing but what TLS says to itself.
+    pub(super) fn read_unasked(&mut self, at: usize) -> Option<Got> {
+        for _ in 0..READS {
+            let slot = self.slots.get_mut(at)?;
+            let got = slot.socket.as_mut()?.recv(&mut self.rooms, &mut self.wire);
+            if got.bytes > 0 || got.end.is_some() {
+                slot.hung_up |= got.end.is_some();
+                return Some(got);
             }
-            Ok(_) => {
-                self.counts.unsolicited += 1;
-                self.close(at);
+            if got.drained {
+                return None;
             }
         }
+        self.come_back(at);
+        None
     }
 }
 
 /// True when a socket has found its own port, where nobody listens: both ends are the same one.
-fn meets_itself(socket: &OwnedFd) -> bool {
+fn meets_itself(socket: &impl AsFd) -> bool {
     match (rustix::net::getsockname(socket), rustix::net::getpeername(socket)) {
         (Ok(own), Ok(peer)) => peer.is_some_and(|peer| own == peer),
         _ => false,

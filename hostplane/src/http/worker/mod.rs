@@ -6,6 +6,7 @@
 
 mod arrivals;
 mod connections;
+mod handshakes;
 mod requests;
 mod wait;
 
@@ -31,14 +32,13 @@ use super::outcome::HttpWorker;
 use super::schedule::{Schedule, Share};
 use super::spec::{HttpError, HttpLoad, HttpSpec};
 use super::tally::Tally;
+use super::transport::{Rooms, Transport, WireBytes};
 
 /// Event of the eventfd through which orders are announced, and of the timer.
 const ORDERS: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
 /// Most events of one look.
 const EVENTS: usize = 256;
-/// Bytes read at once.
-const READ_BYTES: usize = 64 * 1024;
 /// Time for a peer to close a connection of which it said so; then this end does.
 const CLOSING_NS: u64 = 100_000_000;
 /// No start is known.
@@ -139,7 +139,7 @@ enum Phase {
     Draining,
 }
 
-pub(super) struct Worker {
+pub(super) struct Worker<T: Transport> {
     number: u32,
     cpu: Option<u32>,
     spec: Arc<HttpSpec>,
@@ -157,7 +157,7 @@ pub(super) struct Worker {
     drain_ns: u64,
     sending_ended_ns: u64,
     /// Connections, those without a request, and those with more to read.
-    slots: Vec<Slot>,
+    slots: Vec<Slot<T>>,
     free: VecDeque<u32>,
     again: VecDeque<u32>,
     /// Connections that rest after a failure, with the time until which they do, negated: the first one is on top.
@@ -177,7 +177,9 @@ pub(super) struct Worker {
     next_allowed_ns: u64,
     counts: HttpCounters,
     tally: Tally,
-    room: Box<[u8]>,
+    settings: T::Settings,
+    rooms: Rooms,
+    wire: WireBytes,
     cache: HeadCache,
     spins: bool,
     spun_ns: u64,
@@ -186,9 +188,9 @@ pub(super) struct Worker {
     longest_gap_ns: u64,
 }
 
-impl Worker {
-    /// The worker of a seat, on the thread that will run it.
-    pub(super) fn new(seat: Seat) -> Self {
+impl<T: Transport> Worker<T> {
+    /// The worker of a seat, on the thread that will run it, and what its connections have in common.
+    pub(super) fn new(seat: Seat, settings: T::Settings) -> Self {
         let Seat { number, cpu, spec, orders, shown, epoll, timer, spacing_ns } = seat;
         let workers = spec.workers();
         let connections = spec.connections_of(number) as usize;
@@ -230,7 +232,9 @@ impl Worker {
             next_allowed_ns: 0,
             counts: HttpCounters::default(),
             tally: Tally::default(),
-            room: vec![0; READ_BYTES].into_boxed_slice(),
+            settings,
+            rooms: T::rooms(),
+            wire: WireBytes::default(),
             cache: HeadCache::default(),
             // Waking up takes as long as a turn of the loop; only a CPU of its own makes up for it.
             spins: spec.cpus.as_ref().is_some_and(|cpus| cpus.iter().count() >= workers as usize),
@@ -255,14 +259,14 @@ impl Worker {
             let now = monotonic_ns();
             self.steer(now);
             let busy = self.work(now);
-            self.shown.counters.publish(&self.counts);
+            self.publish();
             if self.is_over(now) {
                 break;
             }
             self.wait(busy, &mut events);
         }
         self.abandon();
-        self.shown.counters.publish(&self.counts);
+        self.publish();
         self.shown.ready.store(true, Ordering::Release);
         let looks = Looks { longest_gap_s: self.longest_gap_ns as f64 / 1e9, absences: None };
         let ended_ns = monotonic_ns();
@@ -280,6 +284,12 @@ impl Worker {
             sending_ended_ns: if self.sending_ended_ns == 0 { ended_ns } else { self.sending_ended_ns },
             ended_ns,
         }
+    }
+
+    fn publish(&mut self) {
+        self.counts.wire_read_bytes = self.wire.read;
+        self.counts.wire_written_bytes = self.wire.written;
+        self.shown.counters.publish(&self.counts);
     }
 
     /// Enters the phase that it is time for.
@@ -334,7 +344,7 @@ impl Worker {
                 if let Some(slot) = self.slots.get_mut(at as usize) {
                     slot.again = false;
                 }
-                self.receive(at as usize);
+                self.go_on(at as usize);
             }
         }
         !self.again.is_empty() || self.may_dispatch(now) || self.phase == Phase::Sending && self.due_ns <= now

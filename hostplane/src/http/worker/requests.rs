@@ -2,19 +2,21 @@
 
 use linerate_agent::host::monotonic_ns;
 use linerate_http::response::{Bad, NamedBy, Progress, Response};
+use linerate_http::tls::fault::{Fault, FaultKind};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::super::tally::Failure;
+use super::super::transport::{End, Transport};
 use super::connections::{Kind, State};
 use super::{Phase, Worker};
 
 /// Reads of one connection before others have their turn.
-const READS: usize = 16;
+pub(super) const READS: usize = 16;
 /// Bytes of an incomplete head for which room is kept on a connection.
 const KEPT_BYTES: usize = 4096;
 
-impl Worker {
+impl<T: Transport> Worker<T> {
     /// Handles an event of a connection.
     pub(super) fn note(&mut self, data: u64, flags: EventFlags) {
         let (at, generation) = ((data & u64::from(u32::MAX)) as usize, (data >> 32) as u32);
@@ -32,6 +34,10 @@ impl Worker {
                 }
             }
             State::Connecting => {}
+            State::Handshaking => {
+                self.shake_hands(at);
+                self.read_first(at, generation);
+            }
             State::Idle if readable => self.read_idle(at),
             State::Idle => {}
             State::Busy => {
@@ -53,7 +59,7 @@ impl Worker {
     }
 
     /// Reads what came with the establishment of a connection, unless that one is gone already.
-    fn read_first(&mut self, at: usize, generation: u32) {
+    pub(super) fn read_first(&mut self, at: usize, generation: u32) {
         match self.slots.get(at).filter(|slot| slot.generation == generation).map(|slot| slot.state) {
             Some(State::Busy) => self.receive(at),
             Some(State::Idle) => self.read_idle(at),
@@ -73,11 +79,11 @@ impl Worker {
     /// Writes what is left of a request.
     pub(super) fn write(&mut self, at: usize) {
         let Some(slot) = self.slots.get_mut(at) else { return };
-        let (Some(asked), Some(socket)) = (&mut slot.asked, &slot.socket) else { return };
+        let (Some(asked), Some(socket)) = (&mut slot.asked, &mut slot.socket) else { return };
         let bytes = self.spec.request.bytes();
         while let Some(rest) = bytes.get(asked.sent..).filter(|rest| !rest.is_empty()) {
             let now = if asked.sent == 0 { monotonic_ns() } else { 0 };
-            match send(socket, rest, SendFlags::NOSIGNAL) {
+            match socket.send(rest, &mut self.wire) {
                 Ok(count) => {
                     if asked.sent == 0 {
                         asked.written_ns = now;
@@ -102,26 +108,18 @@ impl Worker {
     pub(super) fn receive(&mut self, at: usize) {
         for _ in 0..READS {
             let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.state == State::Busy) else { return };
-            let (Some(asked), Some(socket)) = (&mut slot.asked, &slot.socket) else { return };
-            let count = match recv(socket, &mut self.room[..], RecvFlags::empty()) {
-                Ok((_, count)) => count,
-                Err(Errno::AGAIN) => return,
-                Err(Errno::INTR) => continue,
-                Err(errno) => {
-                    let kind = if errno == Errno::TIMEDOUT { Kind::Timeout } else { Kind::Reset };
-                    self.tally.first_failure.get_or_insert_with(|| {
-                        format!("a connection broke: {}", std::io::Error::from(errno))
-                    });
-                    return self.fail(at, kind, monotonic_ns());
-                }
-            };
-            let now = monotonic_ns();
+            let (Some(asked), Some(socket)) = (&mut slot.asked, &mut slot.socket) else { return };
+            let got = socket.recv(&mut self.rooms, &mut self.wire);
+            let count = got.bytes;
             if count == 0 {
-                return match slot.reader.end() {
-                    Ok(response) => self.complete(at, response, now, true),
-                    Err(_) => self.fail(at, Kind::ClosedEarly, now),
-                };
+                match got.end {
+                    None if got.drained => return,
+                    None => continue,
+                    Some(end) => return self.ended(at, end),
+                }
             }
+            slot.hung_up |= got.end.is_some();
+            let now = monotonic_ns();
             // It answers no request, for none was written: the peer gives the connection up, as with 408.
             if asked.written_ns == 0 {
                 self.counts.unsolicited += 1;
@@ -131,8 +129,8 @@ impl Worker {
                 asked.first_byte_ns = now;
             }
             self.counts.read_bytes += count as u64;
-            let drained = count < self.room.len() && !slot.hung_up;
-            let fresh = &self.room[..count];
+            let drained = got.drained && !slot.hung_up;
+            let fresh = &self.rooms.plain[..count];
             let read = if slot.kept.is_empty() {
                 slot.reader.read(fresh, &self.expected, &mut self.cache)
             } else {
@@ -168,14 +166,65 @@ impl Worker {
                     return self.fail(at, kind, now);
                 }
             }
+            if let Some(end) = got.end {
+                return self.ended(at, end);
+            }
             if drained {
                 return;
             }
         }
+        self.come_back(at);
+    }
+
+    /// Has a connection read later, when others had their turn.
+    pub(super) fn come_back(&mut self, at: usize) {
         if let Some(slot) = self.slots.get_mut(at).filter(|slot| !slot.again) {
             slot.again = true;
             self.again.push_back(at as u32);
         }
+    }
+
+    /// Reads on where reading was left off.
+    pub(super) fn go_on(&mut self, at: usize) {
+        let Some(slot) = self.slots.get(at) else { return };
+        let (state, generation) = (slot.state, slot.generation);
+        match state {
+            State::Handshaking => {
+                self.shake_hands(at);
+                self.read_first(at, generation);
+            }
+            State::Idle => self.read_idle(at),
+            State::Closing => self.await_end(at),
+            _ => self.receive(at),
+        }
+    }
+
+    /// The connection of a request has ended.
+    fn ended(&mut self, at: usize, end: End) {
+        let now = monotonic_ns();
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        slot.hung_up = true;
+        let (kind, words) = match end {
+            End::Closed => match slot.reader.end() {
+                Ok(response) => return self.complete(at, response, now, true),
+                Err(_) => return self.fail(at, Kind::ClosedEarly, now),
+            },
+            // Who ends it may not be the server: what ends with the connection may not be whole.
+            End::Truncated => return self.fail(at, Kind::ClosedEarly, now),
+            End::Broken(errno) => {
+                let kind = if errno == Errno::TIMEDOUT { Kind::Timeout } else { Kind::Reset };
+                (kind, std::io::Error::from(errno).to_string())
+            }
+            End::Fault => match slot.socket.as_mut().and_then(Transport::fault) {
+                Some(fault) => (Kind::Tls(fault.kind), fault.to_string()),
+                None => (Kind::ClosedEarly, "TLS ended".to_owned()),
+            },
+        };
+        let remedy = if let Kind::Tls(kind) = kind { Some(kind.remedy()) } else { None };
+        self.tally
+            .first_failure
+            .get_or_insert_with(|| Failure { words: format!("a connection broke: {words}"), remedy });
+        self.fail(at, kind, now);
     }
 
     /// A response is whole. `spent`: nothing more can come on its connection.
@@ -236,13 +285,8 @@ impl Worker {
 
     /// Waits until the peer closes a connection.
     fn await_end(&mut self, at: usize) {
-        let Some(slot) = self.slots.get_mut(at) else { return };
-        let Some(socket) = &slot.socket else { return };
-        match recv(socket, &mut self.room[..], RecvFlags::empty()) {
-            Err(Errno::AGAIN | Errno::INTR) => return,
-            Ok((_, 1..)) => self.counts.unsolicited += 1,
-            Ok((_, 0)) | Err(_) => {}
-        }
+        let Some(got) = self.read_unasked(at) else { return };
+        self.counts.unsolicited += u64::from(got.bytes > 0);
         self.close(at);
         self.vacate(at, monotonic_ns());
     }
@@ -253,6 +297,9 @@ impl Worker {
         let error = || std::io::Error::from(std::io::ErrorKind::TimedOut);
         match slot.state {
             State::Connecting => self.cannot_connect(at, Kind::Connect, &error(), now),
+            State::Handshaking => {
+                self.cannot_connect(at, Kind::Tls(FaultKind::Timeout), &Fault::timed_out(), now);
+            }
             State::Busy => self.fail(at, Kind::Timeout, now),
             State::Closing => {
                 self.close(at);
@@ -277,6 +324,7 @@ impl Worker {
                 Kind::Timeout => &mut counts.failed_timeout,
                 Kind::Malformed => &mut counts.failed_malformed,
                 Kind::TooLarge => &mut counts.failed_too_large,
+                Kind::Tls(kind) => counts.failed_tls(kind),
             } += 1;
             self.tally.failures.count(now.saturating_sub(self.start_ns));
         }

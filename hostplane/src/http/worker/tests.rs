@@ -6,15 +6,16 @@ use rustix::event::epoll::Event;
 
 use super::super::spec::Arrivals;
 use super::super::spec::tests::spec;
+use super::super::transport::Plain;
 use super::*;
 
-fn worker(spec: HttpSpec) -> Worker {
+fn worker(spec: HttpSpec) -> Worker<Plain> {
     let orders = Orders {
         start_ns: AtomicU64::new(NO_START),
         end: AtomicU8::new(RUN),
         requests_left: AtomicU64::new(u64::MAX),
     };
-    Worker::new(Seat::new(0, None, &Arc::new(spec), &Arc::new(orders)).unwrap())
+    Worker::new(Seat::new(0, None, &Arc::new(spec), &Arc::new(orders)).unwrap(), ())
 }
 
 /// One connection to an address.
@@ -27,12 +28,12 @@ fn open(rate: f64, spec: HttpSpec) -> HttpSpec {
     HttpSpec { load: HttpLoad::Open { stages, arrivals: Arrivals::Constant, seed: 1 }, ..spec }
 }
 
-fn begin(worker: &mut Worker, start_ns: u64) {
+fn begin(worker: &mut Worker<Plain>, start_ns: u64) {
     worker.start_ns = start_ns;
     worker.begin_sending(monotonic_ns());
 }
 
-fn look(worker: &mut Worker) {
+fn look(worker: &mut Worker<Plain>) {
     worker.wait(false, &mut Vec::<Event>::with_capacity(EVENTS));
 }
 

@@ -6,6 +6,7 @@ use linerate_agent::host::monotonic_ns;
 use rustix::event::epoll::{self, Event};
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec};
 
+use super::super::transport::Transport;
 use super::{NO_START, ORDERS, Phase, TIMER, Worker};
 
 /// Time before a request is due in which a worker with a CPU of its own no longer sleeps: longer than waking up
@@ -13,7 +14,7 @@ use super::{NO_START, ORDERS, Phase, TIMER, Worker};
 const SPIN_NS: u64 = 50_000;
 const POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-impl Worker {
+impl<T: Transport> Worker<T> {
     /// Waits for events, or for the time of the next thing to do, and handles them.
     pub(super) fn wait(&mut self, busy: bool, events: &mut Vec<Event>) {
         let asleep_ns = monotonic_ns();

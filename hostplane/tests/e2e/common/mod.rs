@@ -5,6 +5,7 @@
 pub mod lab;
 pub mod proxy;
 pub mod relay;
+pub mod tls;
 pub mod web;
 pub mod wire;
 

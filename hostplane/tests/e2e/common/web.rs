@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::tls::Certificates;
 use super::{PATIENCE, Running, hostplane, json, tool};
 
 /// A backend of this program.
@@ -41,6 +42,11 @@ impl Backend {
 
     pub fn url(&self) -> String {
         format!("http://{}:{}/", self.address, self.port)
+    }
+
+    /// Of a backend that was started with TLS.
+    pub fn tls_url(&self) -> String {
+        format!("https://{}:{}/", self.address, self.port)
     }
 
     pub fn pid(&self) -> u32 {
@@ -76,6 +82,16 @@ fn wait_for(port: u16) {
 
 /// nginx, which answers its port, and writes a line for each request.
 pub fn nginx() -> Server {
+    nginx_listening("", "")
+}
+
+/// The same by TLS.
+pub fn nginx_with_tls(certificates: &Certificates) -> Server {
+    let [cert, key] = ["cert.pem", "key.pem"].map(|file| certificates.file(file).display().to_string());
+    nginx_listening(" ssl", &format!("ssl_certificate {cert}; ssl_certificate_key {key};"))
+}
+
+fn nginx_listening(how: &str, more: &str) -> Server {
     let directory = tempfile::tempdir().unwrap();
     let port = free_port();
     let at = directory.path().display();
@@ -84,7 +100,7 @@ pub fn nginx() -> Server {
          events {{ worker_connections 2048; }}\n\
          http {{ access_log {at}/log combined; client_body_temp_path {at}/a; proxy_temp_path {at}/b; fastcgi_temp_path {at}/c;\n\
          uwsgi_temp_path {at}/d; scgi_temp_path {at}/e;\n\
-         server {{ listen 127.0.0.1:{port}; location / {{ default_type text/plain; return 200 \"nginx-{port}\"; }} }} }}\n"
+         server {{ listen 127.0.0.1:{port}{how}; {more} location / {{ default_type text/plain; return 200 \"nginx-{port}\"; }} }} }}\n"
     );
     let file = directory.path().join("configuration");
     std::fs::write(&file, configuration).unwrap();
@@ -97,6 +113,11 @@ pub fn nginx() -> Server {
 impl Server {
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/", self.port)
+    }
+
+    /// Of a server with TLS.
+    pub fn tls_url(&self) -> String {
+        format!("https://127.0.0.1:{}/", self.port)
     }
 
     /// Ends nginx; returns the requests in its log.

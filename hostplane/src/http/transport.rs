@@ -1,0 +1,254 @@
+//! How bytes of messages get onto a socket and off it: as they are, or by TLS. Workers are compiled for each.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use linerate_http::tls::client::ClientTls;
+use linerate_http::tls::fault::Fault;
+use linerate_http::tls::server::ServerTls;
+use linerate_http::tls::session::{self, PLAIN_BYTES_MORE, Session};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+/// Bytes of messages that are read at once.
+const READ_BYTES: usize = 64 * 1024;
+/// Bytes of the wire that are read at once by TLS.
+const WIRE_BYTES: usize = READ_BYTES - PLAIN_BYTES_MORE;
+
+/// Room of a worker for what is read.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    /// What was read.
+    pub(super) plain: Box<[u8]>,
+    /// What it was on the wire; empty without TLS.
+    wire: Box<[u8]>,
+}
+
+/// Bytes on the wire of connections with TLS.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct WireBytes {
+    pub(super) read: u64,
+    pub(super) written: u64,
+}
+
+/// What was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Got {
+    /// Bytes in [`Rooms::plain`]; with TLS there may be none although something came.
+    pub(super) bytes: usize,
+    /// There was no more to read. False, too, when something came and there is nothing to show for it.
+    pub(super) drained: bool,
+    /// Nothing comes after these bytes, and why.
+    pub(super) end: Option<End>,
+}
+
+/// Why nothing more comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The peer closed the connection.
+    Closed,
+    /// The connection was closed without TLS being closed: whether something is missing is not known.
+    Truncated,
+    /// The system call failed.
+    Broken(Errno),
+    /// TLS cannot go on: [`Transport::fault`] says why.
+    Fault,
+}
+
+/// A socket with a connection.
+pub(super) trait Transport: AsFd + Sized {
+    /// True when there is something to agree on before the first message.
+    const SHAKES_HANDS: bool;
+    /// What all connections of a worker have in common.
+    type Settings;
+
+    /// Room for reading.
+    fn rooms() -> Rooms;
+
+    /// Wraps a socket.
+    fn over(socket: OwnedFd, settings: &Self::Settings) -> Result<Self, Fault>;
+
+    /// Writes the beginning of a message; returns how many of its bytes the kernel took. After
+    /// [`Errno::AGAIN`] the same bytes are to be given again.
+    fn send(&mut self, bytes: &[u8], wire: &mut WireBytes) -> Result<usize, Errno>;
+
+    /// Reads once.
+    fn recv(&mut self, rooms: &mut Rooms, wire: &mut WireBytes) -> Got;
+
+    /// The session of TLS.
+    fn session(&self) -> Option<&Session> {
+        None
+    }
+
+    /// Sends what a handshake has to say.
+    fn flush(&mut self, _wire: &mut WireBytes) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Why TLS cannot go on, once.
+    fn fault(&mut self) -> Option<Fault> {
+        None
+    }
+
+    /// Tells the peer that nothing more comes, as far as it can be told at once.
+    fn close(&mut self, _wire: &mut WireBytes) {}
+}
+
+/// Messages as they are.
+#[derive(Debug)]
+pub(super) struct Plain(OwnedFd);
+
+impl AsFd for Plain {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Transport for Plain {
+    const SHAKES_HANDS: bool = false;
+    type Settings = ();
+
+    fn rooms() -> Rooms {
+        Rooms { plain: vec![0; READ_BYTES].into_boxed_slice(), wire: Box::default() }
+    }
+
+    fn over(socket: OwnedFd, (): &()) -> Result<Self, Fault> {
+        Ok(Self(socket))
+    }
+
+    #[inline]
+    fn send(&mut self, bytes: &[u8], _: &mut WireBytes) -> Result<usize, Errno> {
+        send(&self.0, bytes, SendFlags::NOSIGNAL)
+    }
+
+    #[inline]
+    fn recv(&mut self, rooms: &mut Rooms, _: &mut WireBytes) -> Got {
+        read(&self.0, &mut rooms.plain)
+    }
+}
+
+/// Messages by TLS.
+#[derive(Debug)]
+pub(super) struct Tls {
+    socket: OwnedFd,
+    session: Session,
+    fault: Option<Fault>,
+    closed: bool,
+}
+
+/// The settings of the end that this program is.
+#[derive(Debug, Clone)]
+pub(super) enum TlsEnd {
+    Client(ClientTls),
+    Server(ServerTls),
+}
+
+impl AsFd for Tls {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Transport for Tls {
+    const SHAKES_HANDS: bool = true;
+    type Settings = TlsEnd;
+
+    fn rooms() -> Rooms {
+        Rooms { plain: vec![0; READ_BYTES].into_boxed_slice(), wire: vec![0; WIRE_BYTES].into_boxed_slice() }
+    }
+
+    fn over(socket: OwnedFd, settings: &TlsEnd) -> Result<Self, Fault> {
+        let session = match settings {
+            TlsEnd::Client(client) => client.connect()?,
+            TlsEnd::Server(server) => server.accept()?,
+        };
+        Ok(Self { socket, session, fault: None, closed: false })
+    }
+
+    fn send(&mut self, bytes: &[u8], wire: &mut WireBytes) -> Result<usize, Errno> {
+        self.session.encrypt(bytes);
+        self.flush(wire)?;
+        Ok(self.session.left())
+    }
+
+    fn recv(&mut self, rooms: &mut Rooms, wire: &mut WireBytes) -> Got {
+        let mut got = read(&self.socket, &mut rooms.wire);
+        if got.end == Some(End::Closed) && !self.closed {
+            got.end = Some(End::Truncated);
+        }
+        if got.bytes == 0 {
+            return got;
+        }
+        wire.read += got.bytes as u64;
+        let decrypted = self.session.decrypt(&rooms.wire[..got.bytes], &mut rooms.plain);
+        got.bytes = decrypted.bytes;
+        // Nothing to show for it: there may be more, or the end, which an edge-triggered socket tells once.
+        got.drained &= got.bytes > 0;
+        match decrypted.end {
+            None => {}
+            Some(session::End::Closed) => {
+                self.closed = true;
+                got.end = Some(End::Closed);
+            }
+            Some(session::End::Fault(fault)) => {
+                self.fault = Some(fault);
+                got.end = Some(End::Fault);
+            }
+        }
+        // Answers of TLS itself, such as an alert; when they cannot leave now, they do with the next message.
+        if self.session.wants_write() {
+            let _ = self.flush(wire);
+        }
+        got
+    }
+
+    fn session(&self) -> Option<&Session> {
+        Some(&self.session)
+    }
+
+    fn flush(&mut self, wire: &mut WireBytes) -> Result<(), Errno> {
+        while self.session.wants_write() {
+            match self.session.write(&mut Outgoing(&self.socket)) {
+                Ok(bytes) => wire.written += bytes as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self) -> Option<Fault> {
+        self.fault.take()
+    }
+
+    fn close(&mut self, wire: &mut WireBytes) {
+        if !self.session.is_handshaking() && self.fault.is_none() {
+            self.session.close();
+            let _ = self.flush(wire);
+        }
+    }
+}
+
+/// A socket as rustls writes to it.
+struct Outgoing<'a>(&'a OwnedFd);
+
+impl io::Write for Outgoing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(self.0, bytes, SendFlags::NOSIGNAL)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[inline]
+fn read(socket: &OwnedFd, room: &mut [u8]) -> Got {
+    match recv(socket, &mut *room, RecvFlags::empty()) {
+        Ok((_, 0)) => Got { bytes: 0, drained: true, end: Some(End::Closed) },
+        Ok((_, bytes)) => Got { bytes, drained: bytes < room.len(), end: None },
+        Err(Errno::AGAIN) => Got { bytes: 0, drained: true, end: None },
+        Err(Errno::INTR) => Got { bytes: 0, drained: false, end: None },
+        Err(errno) => Got { bytes: 0, drained: true, end: Some(End::Broken(errno)) },
+    }
+}
