@@ -3,7 +3,7 @@
 //! The layers, from the bottom: `sys` (system calls, the only unsafe folder), `streams` (worker threads and
 //! their sockets), `door` (where streams arrive), `control` (what the two ends of a trial say to each other),
 //! `server` and `client` (the two ends), `exchange` (requests and responses), `diagnose` (what is wrong with a
-//! path), `monitor` (what an interface and its host count), `http` (load of HTTP requests, and a backend), `engine`
+//! path), `monitor` (what an interface and its host count), `tune_text` (its settings in words), `http` (load of HTTP requests, and a backend), `engine`
 //! (for an agent), `iperf3` (both ends for clients and servers of iperf3), `result` (from both
 //! ends' reports to figures and a verdict) and [`command`]. The program `linerate-hostplane` is
 //! [`command::main`].
@@ -25,3 +25,4 @@ mod spec;
 mod strangers;
 mod streams;
 mod sys;
+mod tune_text;

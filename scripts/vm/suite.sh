@@ -1,7 +1,7 @@
 # Sourced by vm.sh: runs the scenarios and counts their checks.
 # shellcheck shell=bash
 
-SCENARIOS=(pair reflect experiment routed netem streams balancers faults machine no-iommu)
+SCENARIOS=(pair reflect experiment routed netem streams balancers tune faults machine no-iommu)
 # They count no packets, so that their guests may share the CPUs with that of `faults`.
 BESIDE_FAULTS=(machine no-iommu)
 passed=0 failed=0 skipped=0 work='' child='' beside='' reason=''
@@ -35,6 +35,7 @@ run_suite() {
             routed) boot_scenario routed --wire hub ;;
             no-iommu) boot_scenario no-iommu --no-iommu ;;
             netem) boot_scenario netem --time-limit 900 ;;
+            tune) boot_scenario tune --hugepages 0 --driver igbvf ;;
             streams | balancers) boot_scenario "$scenario" --hugepages 0 ;;
             *) boot_scenario "$scenario" ;;
         esac

@@ -100,8 +100,9 @@ impl Interrupts {
     }
 }
 
-/// Numbers of the interrupts of a PCI device; `None` when it has none, or there is no such device.
-fn of_device(directory: &Path) -> Option<Vec<u32>> {
+/// Numbers of the interrupts of a PCI device, whose directory in sysfs this is; `None` when it has none, or there
+/// is no such device.
+pub fn of_device(directory: &Path) -> Option<Vec<u32>> {
     let numbers = numbers_in(&directory.join("msi_irqs"));
     if !numbers.is_empty() {
         return Some(numbers);

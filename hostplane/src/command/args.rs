@@ -17,6 +17,7 @@ use super::exchange::{CrrArgs, RrArgs};
 use super::http::HttpArgs;
 use super::iperf3_args::Iperf3Args;
 use super::monitor::MonitorArgs;
+use super::tune_args::TuneArgs;
 
 /// Port of a server.
 pub(super) const DEFAULT_PORT: u16 = 22023;
@@ -40,6 +41,8 @@ Examples:
     linerate-hostplane diagnose 10.0.0.2 --token-file token
   What an interface and its host count, a line a second:
     linerate-hostplane monitor --interface eth0
+  How its packets reach CPUs: queues, interrupts, RSS, RPS, RFS, XPS:
+    linerate-hostplane tune show --interface eth0
   For clients of iperf3, many at once on one port, from one network:
     linerate-hostplane iperf3 --server --listen 0.0.0.0:5201 --allow 10.0.0.0/8
   Both directions at once on CPUs 2 and 3, with another congestion control:
@@ -78,6 +81,8 @@ pub(super) enum Command {
     Diagnose(Box<DiagnoseArgs>),
     /// Show what an interface and its host count: packets, drops, queues, interrupts, softirqs, CPUs
     Monitor(Box<MonitorArgs>),
+    /// Show how an interface's packets reach CPUs, or change it for a while: RSS, RPS, RFS, XPS, queues, interrupts
+    Tune(Box<TuneArgs>),
     /// Speak with stock iperf3: serve its clients, or be a client of its servers
     Iperf3(Box<Iperf3Args>),
     /// Wait for the controller's trials
@@ -375,6 +380,7 @@ impl Command {
             Command::Backend(args) => own(args.json),
             Command::Diagnose(args) => own(args.json),
             Command::Monitor(args) => own(args.is_json()),
+            Command::Tune(args) => own(args.is_json()),
             Command::Iperf3(args) if args.json => FailureForm::Iperf3Json,
             Command::Iperf3(_) => FailureForm::Text,
             Command::Agent(_) => FailureForm::Json,

@@ -13,6 +13,8 @@ mod ready;
 mod serve;
 mod tls;
 mod trial;
+mod tune;
+mod tune_args;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -38,6 +40,8 @@ pub(crate) enum Ending {
     Incomplete,
     /// A signal ended a trial that had an end of its own.
     Interrupted,
+    /// A command that was run ended with this code.
+    Command(u8),
 }
 
 /// Runs the program.
@@ -55,6 +59,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Incomplete) => ExitCode::FAILURE,
         Ok(Ending::Interrupted) => ExitCode::from(130),
+        Ok(Ending::Command(code)) => ExitCode::from(code),
         Err(failure) => {
             let form = cli.command.failure_form();
             report_failure(&failure, form == FailureForm::Json);
@@ -76,6 +81,7 @@ fn run(cli: &Cli) -> Result<Ending, Failure> {
         Ready::Http(http) => http::run(*http),
         Ready::Diagnose(diagnose) => diagnose::run(*diagnose),
         Ready::Monitor(command) => monitor::run(*command),
+        Ready::Tune(command) => tune::run(*command),
         Ready::Iperf3(command) => iperf3::run(*command),
         Ready::Agent(agent) => agent::run(*agent),
     }

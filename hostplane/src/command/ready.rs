@@ -21,6 +21,7 @@ use super::http::Http;
 use super::iperf3::Iperf3;
 use super::monitor::MonitorCommand;
 use super::output::Failure;
+use super::tune_args::TuneCommand;
 use crate::client::{Family, Request};
 use crate::engine::EngineConfig;
 use crate::exchange::ExchangeKind;
@@ -43,6 +44,7 @@ pub(super) enum Ready {
     Backend(Box<Serving>),
     Diagnose(Box<Diagnose>),
     Monitor(Box<MonitorCommand>),
+    Tune(Box<TuneCommand>),
     Iperf3(Box<Iperf3>),
     Agent(Box<Agent>),
 }
@@ -92,6 +94,7 @@ impl Command {
             Command::Backend(args) => Ok(Ready::Backend(Box::new(args.validate()?))),
             Command::Diagnose(args) => Ok(Ready::Diagnose(Box::new(args.validate()?))),
             Command::Monitor(args) => Ok(Ready::Monitor(Box::new(args.validate()?))),
+            Command::Tune(args) => Ok(Ready::Tune(Box::new(args.validate()?))),
             Command::Iperf3(args) => Ok(Ready::Iperf3(Box::new(args.validate()?))),
             Command::Agent(args) => agent(args),
         }

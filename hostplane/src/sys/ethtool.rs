@@ -1,4 +1,5 @@
-//! A driver's own statistics (`SIOCETHTOOL`; what `ethtool -S` shows). Needs no privilege.
+//! The way to an interface's driver (`SIOCETHTOOL`): its statistics (`ethtool -S`) and settings. Reading needs no
+//! privilege, writing does (`CAP_NET_ADMIN`).
 
 use std::ffi::c_char;
 use std::io;
@@ -6,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 
 use linerate_observe::queues::DriverStatistics;
+use linerate_tune::ethtool::Ethtool;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
@@ -78,7 +80,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
 }
 
-/// The statistics of an interface's driver.
+/// The driver of an interface.
 #[derive(Debug)]
 pub(crate) struct Driver {
     socket: OwnedFd,
@@ -162,6 +164,16 @@ impl DriverStatistics for Driver {
         values.clear();
         let numbers = self.room.bytes().get(8..).unwrap_or_default().as_chunks().0.iter();
         values.extend(numbers.take(count).map(|bytes| u64::from_ne_bytes(*bytes)));
+        Ok(())
+    }
+}
+
+impl Ethtool for Driver {
+    fn ask(&mut self, request: &mut [u8]) -> io::Result<()> {
+        let room = self.room.bytes().get_mut(..request.len()).ok_or(io::ErrorKind::InvalidInput)?;
+        room.copy_from_slice(request);
+        Driver::ask(self)?;
+        request.copy_from_slice(self.room.bytes().get(..request.len()).unwrap_or_default());
         Ok(())
     }
 }

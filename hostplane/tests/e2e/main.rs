@@ -22,3 +22,4 @@ mod peers;
 mod refusals;
 mod requests;
 mod tls;
+mod tune;

@@ -5,6 +5,7 @@
 
 pub mod link;
 pub mod queue_stats;
+pub mod queues;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -80,6 +81,27 @@ impl Socket {
             }
         }
     }
+}
+
+/// Generic netlink's own family, which finds the others.
+const CONTROL: u16 = 0x10;
+const CONTROL_GET_FAMILY: u8 = 3;
+const CONTROL_FAMILY_ID: u16 = 1;
+const CONTROL_FAMILY_NAME: u16 = 2;
+const GENERIC: u32 = 16;
+
+/// A generic netlink socket, and the number of the family with this name, which ends with a zero.
+fn generic(name: &[u8]) -> io::Result<(Socket, u16)> {
+    let mut socket = Socket::open(std::num::NonZeroU32::new(GENERIC).map(Protocol::from_raw))?;
+    let mut request = vec![CONTROL_GET_FAMILY, 1, 0, 0];
+    put(&mut request, CONTROL_FAMILY_NAME, name);
+    let mut family = None;
+    socket.ask(CONTROL, 0, &request, |body| {
+        let mut known = attributes(body.get(queue_stats::HEADER_BYTES..).unwrap_or_default());
+        let id = known.find(|(kind, _)| *kind == CONTROL_FAMILY_ID);
+        family = id.and_then(|(_, value)| value.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes)));
+    })?;
+    Ok((socket, family.ok_or(io::ErrorKind::NotFound)?))
 }
 
 fn request(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {

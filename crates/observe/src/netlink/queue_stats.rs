@@ -3,17 +3,11 @@
 
 use std::io;
 
-use super::{DUMP, Socket, attributes, put, unsigned};
+use super::{DUMP, Socket, attributes, generic, put, unsigned};
 use crate::queues::{Direction, Field, QueueCounters};
 
-/// Generic netlink's own family, which finds the others.
-const CONTROL: u16 = 0x10;
-const CONTROL_GET_FAMILY: u8 = 3;
-const CONTROL_FAMILY_ID: u16 = 1;
-const CONTROL_FAMILY_NAME: u16 = 2;
-const GENERIC: u32 = 16;
 /// `struct genlmsghdr`.
-const HEADER_BYTES: usize = 4;
+pub(super) const HEADER_BYTES: usize = 4;
 
 const QSTATS_GET: u8 = 12;
 const INTERFACE: u16 = 1;
@@ -48,17 +42,7 @@ impl QueueStats {
     /// # Errors
     /// The kernel's reason; kernels before 6.10 have no such request, older ones no such family.
     pub fn open(interface: u32) -> io::Result<Self> {
-        let mut socket =
-            Socket::open(std::num::NonZeroU32::new(GENERIC).map(rustix::net::Protocol::from_raw))?;
-        let mut request = vec![CONTROL_GET_FAMILY, 1, 0, 0];
-        put(&mut request, CONTROL_FAMILY_NAME, b"netdev\0");
-        let mut family = None;
-        socket.ask(CONTROL, 0, &request, |body| {
-            let mut known = attributes(body.get(HEADER_BYTES..).unwrap_or_default());
-            let id = known.find(|(kind, _)| *kind == CONTROL_FAMILY_ID);
-            family = id.and_then(|(_, value)| value.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes)));
-        })?;
-        let family = family.ok_or(io::ErrorKind::NotFound)?;
+        let (socket, family) = generic(b"netdev\0")?;
         let mut request = vec![QSTATS_GET, 1, 0, 0];
         put(&mut request, INTERFACE, &interface.to_ne_bytes());
         put(&mut request, SCOPE, &SCOPE_QUEUE.to_ne_bytes());

@@ -1,0 +1,392 @@
+//! Settings that are changed for a while: lock, journal, values, verification, and back.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use linerate_observe::queues::Direction;
+use serde::Serialize;
+
+use crate::Error;
+use crate::ethtool::{self, CHANNELS, Ethtool};
+use crate::journal::{Lock, Record, Store};
+use crate::place::{Place, Value};
+use crate::plan::{Layout, Step, Wanted};
+use crate::system::{Interface, System, read_text};
+
+/// A setting that was wanted, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// Its name, such as `rx-0 rps_cpus`.
+    pub name: String,
+    /// Its place.
+    pub place: Place,
+    /// The value before; null for queues and interrupts that were made since.
+    pub before: Option<Value>,
+    /// The value that was wanted.
+    pub wanted: Value,
+    /// The value in force after all changes; null when it cannot be read.
+    pub now: Option<Value>,
+    /// True when that is what was wanted.
+    pub took: bool,
+    /// Why it was refused, or cannot be read.
+    pub error: Option<String>,
+}
+
+/// A value that was restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Its name.
+    pub name: String,
+    /// The value until now; null when it could not be read.
+    pub from: Option<Value>,
+    /// The value before the changes, and now again.
+    pub to: Value,
+}
+
+/// A value that could not be restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// Its name.
+    pub name: String,
+    /// The value before the changes.
+    pub wanted: Value,
+    /// Why it is not in force.
+    pub reason: String,
+}
+
+/// What restoring did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Restored {
+    /// Values that were written.
+    pub restored: Vec<Change>,
+    /// Number of values that were as before.
+    pub untouched: usize,
+    /// Values that could not be restored.
+    pub failed: Vec<Failed>,
+}
+
+/// What was done with the journal of a process that is no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recovery {
+    /// Its values are in force again, or some of them are not.
+    Restored(Restored),
+    /// There is nothing to restore, and why.
+    Discarded(String),
+    /// Its process is at work, and will restore them.
+    AtWork,
+    /// It is not for this process, and why.
+    Left(String),
+}
+
+/// A journal, and what was done with it.
+pub type Recovered = (Result<Record, Error>, Recovery);
+
+/// Interrupts and queues of now.
+pub fn layout<E: Ethtool>(system: &mut System<E>) -> Result<Layout, Error> {
+    let mapping = system.mapping();
+    let queue_of = |irq: u32| {
+        let of = |wanted| {
+            let mut queues = mapping.iter().filter(move |((direction, _), _)| *direction == wanted);
+            let found = queues.find(|(_, served)| served.irq.is_some_and(|(number, _)| number == irq));
+            found.map(|((_, queue), _)| *queue)
+        };
+        of(Direction::Rx).or_else(|| of(Direction::Tx))
+    };
+    let all = system.irqs().into_iter().map(|irq| (irq.number, irq.action, queue_of(irq.number)));
+    let (of_queues, others): (Vec<_>, Vec<_>) = all.partition(|(_, _, queue)| queue.is_some());
+    Ok(Layout {
+        rx: system.rx_queues(),
+        tx: system.tx_queues(),
+        // Interrupts of links and commands are in nobody's way, where queues are known.
+        irqs: if of_queues.is_empty() { others } else { of_queues },
+        online: system.online()?,
+        rss_entries: ethtool::rss_table(&mut system.driver).map_or(0, |table| table.len()),
+        rss_rings: ethtool::rx_rings(&mut system.driver).unwrap_or(0),
+        channel_limits: CHANNELS.limits(&mut system.driver).unwrap_or_default(),
+    })
+}
+
+/// Settings that are changed until they are restored, or this is dropped.
+#[derive(Debug)]
+pub struct Tuning<E: Ethtool> {
+    system: System<E>,
+    store: Store,
+    /// `None` once it is restored.
+    record: Option<Record>,
+    _locks: (Lock, Option<Lock>),
+}
+
+impl<E: Ethtool> Tuning<E> {
+    /// Changes settings. What did not take is in the list; nothing is undone for it.
+    ///
+    /// # Errors
+    /// When another process is at work, when there is nothing that could be changed, or when the old values cannot be
+    /// read or are not on disk. Nothing has been changed then.
+    pub fn apply(
+        mut system: System<E>,
+        store: Store,
+        wanted: &Wanted,
+    ) -> Result<(Self, Vec<Applied>), Error> {
+        let lock = store.lock(system.interface())?;
+        let host = if wanted.is_host_wide() { Some(store.lock_host()?) } else { None };
+        refuse_leftovers(&store, system.interface(), wanted)?;
+        let before_layout = layout(&mut system)?;
+        let first = wanted.first(&before_layout)?;
+        // With another number of queues, another plan follows.
+        let second = if first.is_empty() { wanted.second(&before_layout)? } else { Vec::new() };
+        let mut before = Vec::new();
+        for place in wanted.affected(&before_layout) {
+            match system.read(&place) {
+                Ok(value) => before.push((place, value)),
+                Err(error) if is_among(&place, &first) || is_among(&place, &second) => return Err(error),
+                // The driver has no such setting, and nobody asked for it.
+                Err(_) => {}
+            }
+        }
+        let record = Some(store.write(system.interface(), &before)?);
+        let mut tuning = Self { system, store, record, _locks: (lock, host) };
+        let applied = tuning.write_all(wanted, first, second, &before.into_iter().collect());
+        Ok((tuning, applied))
+    }
+
+    fn write_all(
+        &mut self,
+        wanted: &Wanted,
+        first: Vec<Step>,
+        second: Vec<Step>,
+        before: &BTreeMap<Place, Value>,
+    ) -> Vec<Applied> {
+        let mut written: Vec<(Place, Value, Option<String>)> = Vec::new();
+        let renews = !first.is_empty();
+        let mut write = |system: &mut System<E>, steps: Vec<Step>| {
+            for (place, value) in steps {
+                // A driver that is told the present number may reset all the same.
+                let is_so = system.read(&place).is_ok_and(|now| value.is_met_by(&now));
+                let error = if is_so { None } else { system.write(&place, &value).err() };
+                written.push((place, value, error.map(|error| error.to_string())));
+            }
+        };
+        write(&mut self.system, first);
+        let planned = if renews {
+            layout(&mut self.system).and_then(|layout| wanted.second(&layout))
+        } else {
+            Ok(second)
+        };
+        let failure = planned.map(|steps| write(&mut self.system, steps)).err();
+        let mut applied: Vec<Applied> = written
+            .into_iter()
+            .map(|(place, wanted, error)| self.verified(place, wanted, error, before))
+            .collect();
+        // The number of queues has not become what the rest was planned for.
+        if let (Some(error), Some(last)) = (failure, applied.last_mut()) {
+            last.took = false;
+            last.error = Some(error.to_string());
+        }
+        applied
+    }
+
+    fn verified(
+        &mut self,
+        place: Place,
+        wanted: Value,
+        error: Option<String>,
+        before: &BTreeMap<Place, Value>,
+    ) -> Applied {
+        let now = self.system.read(&place);
+        let unreadable = now.as_ref().err().map(ToString::to_string);
+        let now = now.ok();
+        let took = now.as_ref().is_some_and(|now| wanted.is_met_by(now));
+        let error = if took { None } else { error.or(unreadable) };
+        Applied {
+            name: place.to_string(),
+            before: before.get(&place).cloned(),
+            place,
+            wanted,
+            now,
+            took,
+            error,
+        }
+    }
+
+    /// Restores everything. The journal goes when all of it is as before, and stays when something is not.
+    ///
+    /// # Errors
+    /// When the journal cannot be removed.
+    pub fn restore(mut self) -> Result<Restored, Error> {
+        self.restore_now()
+    }
+
+    fn restore_now(&mut self) -> Result<Restored, Error> {
+        let Some(record) = self.record.take() else { return Ok(Restored::default()) };
+        let restored = restore(&mut self.system, &record.before);
+        if restored.failed.is_empty() {
+            self.store.remove(&record)?;
+        }
+        Ok(restored)
+    }
+}
+
+impl<E: Ethtool> Drop for Tuning<E> {
+    fn drop(&mut self) {
+        match self.restore_now() {
+            Ok(restored) => {
+                for Failed { name, reason, .. } in restored.failed {
+                    tracing::error!("{name} is not restored: {reason}");
+                }
+            }
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
+}
+
+fn is_among(place: &Place, steps: &[Step]) -> bool {
+    steps.iter().any(|(wanted, _)| wanted == place)
+}
+
+/// Old values would be taken from what a killed process left behind.
+fn refuse_leftovers(store: &Store, interface: &Interface, wanted: &Wanted) -> Result<(), Error> {
+    for record in store.journals()?.into_iter().flatten().filter(|record| record.boot_id == store.boot_id) {
+        let is_own = record.namespace == store.namespace && record.interface.ifindex == interface.ifindex;
+        let is_shared = wanted.is_host_wide() && record.before.iter().any(|(place, _)| place.is_host_wide());
+        if is_own || is_shared {
+            return Err(Error::Other(format!(
+                "settings of {} that process {} changed are not restored: `linerate-hostplane tune restore` in its network namespace, {}, restores them",
+                record.interface.name, record.pid, record.namespace
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Writes values back, in the order of their places, and reads them all again.
+fn restore<E: Ethtool>(system: &mut System<E>, before: &[(Place, Value)]) -> Restored {
+    let mut result = Restored::default();
+    let mut wanted: Vec<&(Place, Value)> = before.iter().collect();
+    wanted.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut refused = BTreeMap::new();
+    for (place, value) in &wanted {
+        let Some(place) = &present(system, place) else { continue };
+        let from = system.read(place).ok();
+        if from.as_ref().is_some_and(|now| value.is_met_by(now)) {
+            result.untouched += 1;
+            continue;
+        }
+        match system.write(place, value) {
+            Ok(()) => {
+                result.restored.push(Change { name: place.to_string(), from, to: value.clone() });
+            }
+            Err(error) => drop(refused.insert(place.clone(), error.to_string())),
+        }
+    }
+    for (place, value) in wanted {
+        let (name, reason) = match present(system, place) {
+            None => (place.to_string(), "no interrupt of the device has this name now".to_owned()),
+            Some(place) => match system.read(&place) {
+                Ok(now) if value.is_met_by(&now) => continue,
+                Ok(now) => {
+                    (place.to_string(), refused.remove(&place).unwrap_or_else(|| format!("it is {now}")))
+                }
+                Err(error) => {
+                    (place.to_string(), refused.remove(&place).unwrap_or_else(|| error.to_string()))
+                }
+            },
+        };
+        result.restored.retain(|change| change.name != name);
+        result.failed.push(Failed { name, wanted: value.clone(), reason });
+    }
+    result
+}
+
+/// Where a setting is now. The driver may have taken other interrupts for its queues meanwhile: one that has a name is
+/// found by it, and is `None` when its number has gone to another.
+fn present<E: Ethtool>(system: &System<E>, place: &Place) -> Option<Place> {
+    let Place::IrqAffinity { irq, action } = place else { return Some(place.clone()) };
+    let same = system.irqs().into_iter().find(|irq| irq.action == *action && !action.is_empty());
+    if let Some(same) = same {
+        return Some(Place::IrqAffinity { irq: same.number, action: same.action });
+    }
+    // Of an interface that is down nobody handles the interrupts.
+    (action.is_empty() || system.action(*irq).is_empty()).then(|| place.clone())
+}
+
+/// Restores what killed processes left behind. `open` opens an interface of this network namespace by its name.
+///
+/// # Errors
+/// When journals cannot be read at all.
+pub fn recover<E: Ethtool>(
+    root: &Path,
+    store: &Store,
+    mut open: impl FnMut(&str) -> Result<System<E>, Error>,
+) -> Result<Vec<Recovered>, Error> {
+    let mut all = Vec::new();
+    for journal in store.journals()? {
+        let recovery = match &journal {
+            Err(_) => Recovery::Left("it cannot be read".to_owned()),
+            Ok(record) => match recover_one(root, store, record, &mut open) {
+                Ok(recovery) => recovery,
+                Err(Error::Busy(_)) => Recovery::AtWork,
+                Err(error) => Recovery::Left(error.to_string()),
+            },
+        };
+        all.push((journal, recovery));
+    }
+    Ok(all)
+}
+
+fn recover_one<E: Ethtool>(
+    root: &Path,
+    store: &Store,
+    record: &Record,
+    open: &mut impl FnMut(&str) -> Result<System<E>, Error>,
+) -> Result<Recovery, Error> {
+    if record.boot_id != store.boot_id {
+        let _lock = store.lock_of(record)?;
+        store.remove(record)?;
+        return Ok(Recovery::Discarded(
+            "the machine has started again since, without these settings".to_owned(),
+        ));
+    }
+    if record.namespace != store.namespace {
+        return Ok(Recovery::Left(format!("it is of another network namespace, {}", record.namespace)));
+    }
+    let _lock = store.lock(&record.interface)?;
+    let is_host_wide = record.before.iter().any(|(place, _)| place.is_host_wide());
+    let _host = if is_host_wide { Some(store.lock_host()?) } else { None };
+    // Its process may have ended between the two.
+    if !store.journals()?.into_iter().flatten().any(|now| now == *record) {
+        return Ok(Recovery::Discarded("its process has restored everything".to_owned()));
+    }
+    let present = name_of(root, record.interface.ifindex).map(|name| open(&name)).transpose()?;
+    let present = present.filter(|system| system.interface().is(&record.interface));
+    let (mut system, before) = match present {
+        Some(system) => (system, record.before.clone()),
+        None if is_host_wide => {
+            let of_host = record.before.iter().filter(|(place, _)| place.is_host_wide());
+            // Settings of the host need no interface, and every namespace has this one.
+            (open("lo")?, of_host.cloned().collect())
+        }
+        None => {
+            store.remove(record)?;
+            return Ok(Recovery::Discarded("the interface is gone, and its settings with it".to_owned()));
+        }
+    };
+    let restored = restore(&mut system, &before);
+    if restored.failed.is_empty() {
+        store.remove(record)?;
+    }
+    Ok(Recovery::Restored(restored))
+}
+
+/// Name of the interface with this number.
+fn name_of(root: &Path, ifindex: u32) -> Option<String> {
+    let entries = fs::read_dir(root.join("sys/class/net")).ok()?;
+    entries.filter_map(Result::ok).find_map(|entry| {
+        let number = read_text(&entry.path().join("ifindex")).ok()?;
+        (number.parse() == Ok(ifindex)).then(|| entry.file_name().to_str().map(ToOwned::to_owned))?
+    })
+}
+
+#[cfg(test)]
+mod tests;
