@@ -180,7 +180,10 @@ impl Store {
             fs::rename(&fresh, &path)?;
             File::open(&self.directory)?.sync_all()
         };
-        written().map_err(Error::file(&path))?;
+        if let Err(error) = written() {
+            let _ = fs::remove_file(&fresh);
+            return Err(Error::file(&path)(error));
+        }
         Ok(record)
     }
 

@@ -151,6 +151,17 @@ impl Wanted {
                 steps.push((Place::IrqAffinity { irq: *irq, action: action.clone() }, value));
             }
         }
+        let lacks = |option: &str, kind: &str| {
+            Err(Error::Other(format!(
+                "{option}: this kernel shows no {kind} queues of the interface in /sys"
+            )))
+        };
+        if self.xps.is_some() && layout.tx.is_empty() {
+            return lacks("--xps", "transmit");
+        }
+        if (self.rps.is_some() || self.rfs.is_some()) && layout.rx.is_empty() {
+            return lacks("--rps and --rfs", "receive");
+        }
         if let Some(xps) = self.xps {
             for (turn, queue) in layout.tx.iter().enumerate() {
                 let of_queue =
@@ -305,6 +316,10 @@ mod tests {
         }
         let bare = Layout { online: cpus("0"), ..Layout::default() };
         assert!(shown(Wanted { rss: Some(RssWish::On), ..none() }.second(&bare)).contains("no RSS table"));
+        assert!(
+            shown(Wanted { rps: Some(RpsWish::Off), ..none() }.second(&bare)).contains("no receive queues")
+        );
+        assert!(shown(Wanted { xps: Some(true), ..none() }.second(&bare)).contains("no transmit queues"));
         let irqs = Wanted { irq_cpus: Some(cpus("0")), ..none() };
         assert!(shown(irqs.second(&bare)).contains("no interrupts of its own"));
     }

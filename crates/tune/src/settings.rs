@@ -138,6 +138,13 @@ impl<E: Ethtool> System<E> {
         if !has(&|queue| queue.irq.is_some()) {
             note("irq", "neither the kernel nor a name tells the interrupt of a queue".to_owned());
         }
+        if !has(&|queue| queue.napi.is_some()) {
+            note("napi", "the kernel tells it since Linux 6.8, for drivers that do".to_owned());
+        }
+        if !has(&|queue| queue.rps_cpus.is_some()) {
+            let reason = self.read(&Place::RpsCpus { queue: 0 }).err().map(|reason| reason.to_string());
+            note("rps_cpus", reason.unwrap_or_else(|| "the interface shows no receive queue".to_owned()));
+        }
         if !has(&|queue| queue.xps_cpus.is_some()) {
             let reason = self
                 .read(&Place::XpsCpus { queue: 0 })

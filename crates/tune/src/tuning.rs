@@ -303,12 +303,15 @@ fn restore<E: Ethtool>(system: &mut System<E>, before: &[(Place, Value)]) -> Res
 /// found by it, and is `None` when its number has gone to another.
 fn present<E: Ethtool>(system: &System<E>, place: &Place) -> Option<Place> {
     let Place::IrqAffinity { irq, action } = place else { return Some(place.clone()) };
-    let same = system.irqs().into_iter().find(|irq| irq.action == *action && !action.is_empty());
-    if let Some(same) = same {
-        return Some(Place::IrqAffinity { irq: same.number, action: same.action });
+    let now = system.action(*irq);
+    // Several interrupts may have one name.
+    if now == *action || action.is_empty() {
+        return Some(place.clone());
     }
+    let mut same = system.irqs().into_iter().filter(|irq| irq.action == *action);
+    let found = same.next().map(|irq| Place::IrqAffinity { irq: irq.number, action: irq.action });
     // Of an interface that is down nobody handles the interrupts.
-    (action.is_empty() || system.action(*irq).is_empty()).then(|| place.clone())
+    found.or_else(|| now.is_empty().then(|| place.clone()))
 }
 
 /// Restores what killed processes left behind. `open` opens an interface of this network namespace by its name.
