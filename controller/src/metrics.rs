@@ -220,7 +220,7 @@ impl Observer for RunMetrics {
     fn trial_began(&self, _number: usize, of: usize, trial: &Trial, pairs: &[WatchedPath]) {
         self.metrics.planned.set(i64::try_from(of).unwrap_or(i64::MAX));
         let mut now = self.now.borrow_mut();
-        now.profile = trial.profile.name();
+        now.profile = trial.engine.map_or_else(|| trial.profile.name(), |_| trial.name.clone());
         now.pairs = pairs.to_vec();
     }
 

@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use super::output::{print, say, width};
-use super::{RunArgs, http, run, streams, table};
+use super::{RunArgs, engines, http, run, streams, table};
 use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
+use linerate_experiment::engines::EnginesPlan;
 use linerate_experiment::http::HttpPlan;
 use linerate_experiment::plan::view;
 use linerate_experiment::strategy::Strategy;
@@ -18,6 +19,9 @@ use linerate_runner::platform::local::LocalPlan;
 pub(super) fn dry_run(args: &RunArgs) -> anyhow::Result<()> {
     let (experiment, strategy) = run::planned(args)?;
     let strategy = strategy.as_ref();
+    if let Some(plan) = EnginesPlan::of(&experiment, args.filter.as_deref())? {
+        return engines::dry_run(args, &experiment, &plan);
+    }
     if let Some(plan) = StreamsPlan::of(&experiment, args.filter.as_deref())? {
         return streams::dry_run(args, &experiment, &plan);
     }

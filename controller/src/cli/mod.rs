@@ -4,6 +4,7 @@
 mod comparison_table;
 mod config;
 mod dry_run;
+mod engines;
 mod grid;
 mod http;
 mod interrupt;
@@ -133,6 +134,8 @@ Examples:
     linerate run experiment.yaml --filter size_64B --duration 60s --json
   Metrics for Prometheus while it runs, and for 30 s more, at http://127.0.0.1:9464/metrics:
     linerate run --metrics 127.0.0.1:9464 --metrics-linger 30s
+  Loads, sizes and cores in one command, over packet sockets (root):
+    linerate run --engines af_packet --cores 1,2 --size 64,512 --flows 1 --rate 10kpps,100kpps,1mpps
   On existing pods:
     linerate pods create -n 2 --same-node --cpu 4
     linerate run -n 2 --same-node --cpu 4 --pods 1f3c09aa

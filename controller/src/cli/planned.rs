@@ -24,11 +24,12 @@ pub(super) enum Begun {
     Complete(Ending),
 }
 
-/// The run to resume, of so many `planned` trials; `kept` counts those that a summary has. If it has no trial left, its
+/// The run to resume, of so many `planned` trials, of which `frames` are those of frames; `kept` counts those that a summary has. If it has no trial left, its
 /// results are printed.
 pub(super) fn earlier(
     args: &RunArgs,
     experiment: &Experiment,
+    frames: &Plan,
     planned: usize,
     kept: impl Fn(&Summary) -> usize,
 ) -> anyhow::Result<Begun> {
@@ -36,8 +37,7 @@ pub(super) fn earlier(
         return Ok(Begun::Not);
     }
     let determinants = experiment.determinants(args.filter.as_deref())?;
-    let no_frames = Plan { trials: Vec::new() };
-    let found = Earlier::find(&args.results, &determinants, &no_frames, 0)?;
+    let found = Earlier::find(&args.results, &determinants, frames, 1)?;
     found.notes.iter().for_each(|note| args.note(note));
     let Some(earlier) = found.earlier else {
         args.note("no earlier run here has this document, these trials and this version; a new one begins");

@@ -8,9 +8,10 @@ use tokio::sync::watch;
 use super::interrupt::Signals;
 use super::output::{print, say, width};
 use super::results::say_left_out;
-use super::{Ending, RunArgs, http, metrics, progress, streams, table};
+use super::{Ending, RunArgs, engines, http, metrics, progress, streams, table};
 use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
+use linerate_experiment::engines::EnginesPlan;
 use linerate_experiment::http::HttpPlan;
 use linerate_experiment::strategy::{Strategy, strategy};
 use linerate_experiment::streams::StreamsPlan;
@@ -55,6 +56,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
     let tell = |notes: &[String]| notes.iter().for_each(|note| args.note(note));
     runtime()?.block_on(async {
         let listener = args.metrics.listen().await?;
+        if let Some(plan) = EnginesPlan::of(&experiment, args.filter.as_deref())? {
+            return engines::run(args, &experiment, &plan, listener).await;
+        }
         if let Some(plan) = StreamsPlan::of(&experiment, args.filter.as_deref())? {
             return streams::run(args, &experiment, &plan, listener).await;
         }

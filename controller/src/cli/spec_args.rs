@@ -41,6 +41,12 @@ pub(super) struct SpecArgs {
     /// Intended loads: 50%, 1.5mpps, 2gbps, max (spec.traffic.rates)
     #[arg(long, value_name = "RATE,…", value_delimiter = ',', help_heading = TRAFFIC)]
     rate: Vec<Rate>,
+    /// Ways for the same traffic, one after the other: memif, devices, af_xdp, af_packet, sockets (spec.engines)
+    #[arg(long, value_name = "ENGINE,…", value_delimiter = ',', help_heading = TRAFFIC)]
+    engines: Vec<String>,
+    /// Numbers of worker lcores of each agent, one after the other: 1,2,4 (spec.cores)
+    #[arg(long, value_name = "N,…", value_delimiter = ',', help_heading = TRAFFIC)]
+    cores: Vec<u64>,
     /// Search the highest load within these goals, in place of loads, durations and packets: ndr,pdr,rfc2544,tst009 (spec.search.goals)
     #[arg(long, value_name = "GOAL,…", value_delimiter = ',', help_heading = TRAFFIC, conflicts_with_all = ["rate", "duration", "packets"])]
     search: Vec<String>,
@@ -163,6 +169,12 @@ impl SpecArgs {
         }
         if !self.rate.is_empty() {
             all.set("--rate", ["spec", "traffic", "rates"], json!(self.rate));
+        }
+        if !self.engines.is_empty() {
+            all.set("--engines", ["spec", "engines"], json!(self.engines));
+        }
+        if !self.cores.is_empty() {
+            all.set("--cores", ["spec", "cores"], json!(self.cores));
         }
         if let Some(mode) = self.flow_mode {
             all.set("--flow-mode", ["spec", "traffic", "flowMode"], json!(mode));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::grid::Grid;
 use super::words::{figure, microseconds, missed_load, mpps};
-use super::{http, search_table, streams};
+use super::{engines, http, search_table, streams};
 use crate::profile::headers::HeaderRow;
 use crate::profile::library::Entry;
 use linerate_experiment::direction::Direction;
@@ -28,6 +28,9 @@ pub(super) fn count(number: usize, thing: &str) -> String {
 
 /// Trials and failures of an experiment, on a terminal of that `width`.
 pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
+    if engines::is_of_engines(summary) {
+        return engines::trials(summary, width);
+    }
     if http::is_of_http(summary) {
         return http::trials(summary, width);
     }
@@ -128,13 +131,13 @@ fn name(summary: &Summary, trial: &TrialSummary) -> String {
     }
 }
 
-fn closing_line(summary: &Summary) -> String {
+pub(super) fn closing_line(summary: &Summary) -> String {
     let overhead = &summary.overhead;
     let parts = overhead.parts().map(|(part, seconds)| format!("{part} {seconds:.2}"));
     let changes = &summary.experiment.environment_changes;
     let changes: String =
         changes.iter().map(|change| format!("\nnot all trials ran on the same: {change}")).collect();
-    let results = count(summary.trials.len(), "result");
+    let results = count(summary.trials.len() + summary.streams.len(), "result");
     // How many trials a search takes is not known beforehand.
     let results = if has_searches(summary) {
         format!("{results} of trials in {}", search::searches(summary.searches.len()))

@@ -10,6 +10,7 @@ mod alone;
 mod bridge;
 mod ceilings;
 mod directions;
+mod engines;
 mod exports;
 mod foreign_results;
 mod http;

@@ -8,7 +8,7 @@ use linerate_observe::procfs::interfaces::{InterfaceCounters, Interfaces, Name};
 use linerate_observe::procfs::protocols::{NETSTAT, SNMP, SNMP6};
 use linerate_observe::procfs::softirqs::{NET_RX, NET_TX};
 use linerate_observe::procfs::softnet::Softnet;
-use linerate_observe::procfs::stat::TICKS_PER_SECOND;
+use linerate_observe::procfs::stat::{Stat, TICKS_PER_SECOND};
 use linerate_observe::source::{Source, Span};
 use linerate_wire::host::KernelSample;
 use linerate_wire::host_report::{CpuReport, HostReport, InterfaceReport, NamespaceReport, NodeReport};
@@ -21,7 +21,12 @@ const RECEIVE_BUFFER_ERRORS_OF_IPV6: &str = "Udp6RcvbufErrors";
 
 /// Counts since the trial began, in short.
 pub(crate) fn kernel_sample(host: &Host) -> KernelSample {
-    let times = host.stat.series().span().ok().map(|span| span.now.all.since(&span.then.all));
+    let stat = host.stat.series().span().ok();
+    let times = stat.map(|span| span.now.all.since(&span.then.all));
+    let counted = |of: fn(&Stat) -> Option<u64>| {
+        let span = stat?;
+        of(span.now)?.checked_sub(of(span.then)?)
+    };
     let milliseconds = |ticks: u64| (ticks as f64 * 1e3 / TICKS_PER_SECOND) as u64;
     let softirqs = host.softirqs.series().span().ok();
     let softirq = |kind| softirqs.and_then(|span| span.now.all_since(span.then, kind));
@@ -30,6 +35,8 @@ pub(crate) fn kernel_sample(host: &Host) -> KernelSample {
         node_busy_ms: times.map(|times| milliseconds(times.busy())),
         node_softirq_ms: times.map(|times| milliseconds(times.softirq)),
         node_steal_ms: times.map(|times| milliseconds(times.steal)),
+        node_interrupts: counted(|stat| stat.interrupts),
+        node_softirqs: counted(|stat| stat.softirqs),
         node_net_rx: softirq(NET_RX),
         node_net_tx: softirq(NET_TX),
         node_softnet_dropped: softnet.map(|(_, dropped, _)| dropped),

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
 
 use super::addresses::AddressPair;
-use super::agents::AgentsSection;
+use super::agents::{AgentsSection, Workers};
 use super::direction::Direction;
+use super::engines::EngineName;
 use super::http::HttpSection;
 use super::kubernetes::KubernetesSection;
 use super::name::Name;
@@ -79,6 +80,14 @@ pub struct Spec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<RawProfile>>", length(min = 1))]
     pub profiles: Option<Spanned<Vec<Spanned<Profile>>>>,
+    /// Ways for the same traffic, one after the other: results say what each of them costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<EngineName>>", length(min = 1))]
+    pub engines: Option<Spanned<Vec<EngineName>>>,
+    /// Numbers of worker lcores of each agent, one after the other, in place of `agents.workers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Workers>>", length(min = 1))]
+    pub cores: Option<Spanned<Vec<Workers>>>,
     /// Addresses of the ports, one entry for each pair, where a kernel does not have them: VFs, memif. Left out: ports on the kernel's interfaces
     /// have those of the kernel, others none.
     #[serde(skip_serializing_if = "Option::is_none")]

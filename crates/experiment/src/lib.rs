@@ -6,6 +6,7 @@ pub mod agents;
 pub mod determinants;
 pub mod direction;
 pub mod document;
+pub mod engines;
 pub mod http;
 mod kernel_traffic;
 pub mod kubernetes;
@@ -21,6 +22,7 @@ pub mod streams;
 pub mod topology;
 pub mod yaml;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use linerate_search::{SearchSpec, SpecError};
@@ -62,6 +64,8 @@ pub struct Experiment {
     pub http: Vec<HttpProfile>,
     /// Ceilings of this program's environment, which apply in addition to the document's.
     pub environment: Safety,
+    /// Which part of an experiment of engines it is; `None` for a whole experiment.
+    pub part: Option<engines::EnginePart>,
 }
 
 /// Why a document is not a valid experiment. The message names the place, the value, what is allowed, and the
@@ -137,6 +141,7 @@ impl Experiment {
             let location = if overrides.is_empty() { location } else { place_of_message(text, &problem) };
             ExperimentError::Content { origin: origin.to_owned(), location, problem }
         };
+        engines::prepare(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
         let streams =
             streams_profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
         let http = http_profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
@@ -144,6 +149,8 @@ impl Experiment {
             true => profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?,
             false => Vec::new(),
         };
+        engines::check_profiles(&document, &profiles)
+            .map_err(|(location, problem)| wrong(location, problem))?;
         if let Some(devices) = &document.spec.local.devices {
             let pairs = document.spec.pairs.0.get_u32() as usize;
             if devices.value.len() != pairs {
@@ -161,7 +168,7 @@ impl Experiment {
         if !limited && document.spec.search.is_none() && streams.is_empty() && http.is_empty() {
             document.spec.trial.duration = Some(TrialDuration::of_millis::<10_000>());
         }
-        Ok(Self { document, profiles, streams, http, environment: overrides.environment.clone() })
+        Ok(Self { document, profiles, streams, http, environment: overrides.environment.clone(), part: None })
     }
 
     /// The experiment's name.
@@ -177,6 +184,12 @@ impl Experiment {
     /// Number of pairs, which are loaded at the same time.
     pub fn pairs(&self) -> usize {
         self.document.spec.pairs.0.get_u32() as usize
+    }
+
+    /// Numbers of the pairs, which name their agents. The parts of an experiment of engines have one each.
+    pub fn pair_numbers(&self) -> Range<usize> {
+        let first = self.part.map_or(0, |part| part.number);
+        first..first + self.pairs()
     }
 
     /// True when the traffic is streams.
@@ -200,7 +213,7 @@ impl Experiment {
     /// The agents of an experiment of streams.
     pub fn streams_topology(&self) -> StreamsTopology {
         let section = self.document.spec.topology.clone().unwrap_or_default();
-        section.build(self.pairs(), self.direction())
+        section.build(self.pair_numbers(), self.direction())
     }
 
     /// The agents and the paths between them. In an experiment of streams, each agent is a group of its own, which a
@@ -212,7 +225,7 @@ impl Experiment {
         if !self.http.is_empty() {
             return Topology::single(self.http_agents());
         }
-        Topology::pairs(self.pairs(), self.direction())
+        Topology::pairs(self.pair_numbers(), self.direction())
     }
 
     /// The search, if the experiment is one.

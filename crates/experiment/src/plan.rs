@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::Experiment;
 use crate::determinants::TrialKey;
 use crate::direction::Direction;
+use crate::engines::{EngineName, EnginesPlan};
 use crate::search::{SearchTrial, SearchView};
 use crate::strategy::Strategy;
 
@@ -32,6 +33,8 @@ pub struct Trial {
     pub name: String,
     /// Its traffic.
     pub profile: Profile,
+    /// The engine that carries it, in an experiment of engines.
+    pub engine: Option<EngineName>,
     /// When its senders end.
     pub limit: Limit,
     /// Number of the repeat, from 1.
@@ -102,7 +105,7 @@ impl Trial {
     }
 }
 
-/// The trials of an experiment, in order; at least one.
+/// The trials of an experiment, in order; at least one, but in an experiment of engines without any that sends frames.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// In the order of their runs.
@@ -191,18 +194,22 @@ pub enum PlanError {
 /// When no profile is left, or a trial exceeds a ceiling. Ceilings and loads that depend on the link's speed
 /// are checked by [`Trial::check`] when the speed is known.
 pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanError> {
+    if let Some(engines) = EnginesPlan::of(experiment, filter)? {
+        return Ok(Plan { trials: engines.frames().cloned().collect() });
+    }
     let repeats = experiment.trial().repeats.get_u32();
     let keys = &experiment.trial_keys()?;
     let trials: Vec<Trial> = experiment
         .profiles
         .iter()
-        .filter(|profile| filter.is_none_or(|text| profile.name().contains(text)))
+        .filter(|profile| filter.is_none_or(|text| experiment.profile_name(profile).contains(text)))
         .flat_map(|profile| {
             let expected_duration = expected_duration(experiment, profile);
             (1..=repeats).map(move |repeat| Trial {
                 key: keys.of(profile, repeat),
-                name: profile.name(),
+                name: experiment.profile_name(profile),
                 profile: profile.clone(),
+                engine: experiment.engine(),
                 limit: experiment.limit(),
                 repeat,
                 repeats,
@@ -216,7 +223,7 @@ pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanE
     if trials.is_empty() {
         return Err(PlanError::NothingSelected {
             filter: filter.unwrap_or_default().to_owned(),
-            names: experiment.profiles.iter().map(Profile::name).collect(),
+            names: experiment.profiles.iter().map(|profile| experiment.profile_name(profile)).collect(),
         });
     }
     let (ceilings, limit) = (experiment.ceilings(), experiment.limit());

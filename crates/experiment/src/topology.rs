@@ -3,6 +3,8 @@
 //! Agents that exchange packets form a [`Group`]. When an agent is lost, the trial is repeated for its whole
 //! group. At present, documents describe pairs: groups of two agents each.
 
+use std::ops::Range;
+
 use linerate_wire::report::Part;
 use linerate_wire::trial::Role;
 
@@ -86,9 +88,9 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// `pairs` pairs of agents.
-    pub fn pairs(pairs: usize, direction: Direction) -> Self {
-        Self { groups: (0..pairs).map(|number| Group::pair(number, direction)).collect() }
+    /// Pairs of agents with these numbers.
+    pub fn pairs(numbers: Range<usize>, direction: Direction) -> Self {
+        Self { groups: numbers.map(|number| Group::pair(number, direction)).collect() }
     }
 
     /// Agents without paths, each in a group of its own.
@@ -163,7 +165,7 @@ mod tests {
 
     #[test]
     fn pairs_are_independent_and_a_mesh_is_one_group() {
-        let pairs = Topology::pairs(2, Direction::OneWay);
+        let pairs = Topology::pairs(0..2, Direction::OneWay);
         assert_eq!(pairs.groups.len(), 2);
         assert_eq!(names(pairs.paths()), ["tx0-rx0", "tx1-rx1"]);
         let all: Vec<_> = pairs.agents().map(|agent| agent.name.as_str()).collect();

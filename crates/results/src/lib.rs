@@ -5,6 +5,7 @@
 //! recorded results.
 
 pub mod clock;
+pub mod engines;
 pub mod figures;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;

@@ -65,6 +65,12 @@ pub struct KernelSample {
     /// Time that the hypervisor gave to others, on all CPUs of the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_steal_ms: Option<u64>,
+    /// Interrupts of all kinds on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_interrupts: Option<u64>,
+    /// Softirqs of all kinds on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_softirqs: Option<u64>,
     /// Softirqs of received packets on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_net_rx: Option<u64>,

@@ -4,6 +4,7 @@ mod table;
 
 use linerate_experiment::Experiment;
 use linerate_experiment::http::HttpPlan;
+use linerate_experiment::plan::Plan;
 use linerate_metrics::Listener;
 use linerate_results::summary::Summary;
 use linerate_runner::platform::PlatformError;
@@ -34,15 +35,16 @@ pub(super) async fn run(
         anyhow::bail!("--metrics: experiments of HTTP serve no metrics; leave it out, and follow --json");
     }
     let kept = |summary: &Summary| summary.http.len();
-    let earlier = match planned::earlier(args, experiment, plan.trials.len(), kept)? {
-        Begun::Complete(ending) => return Ok(ending),
-        Begun::Measured(earlier) => {
-            let summary = end_http(experiment, plan, args.filter.as_deref(), &earlier)?;
-            return hand_over(args, &summary, &earlier.store);
-        }
-        Begun::Partly(earlier) => Some(*earlier),
-        Begun::Not => None,
-    };
+    let earlier =
+        match planned::earlier(args, experiment, &Plan { trials: Vec::new() }, plan.trials.len(), kept)? {
+            Begun::Complete(ending) => return Ok(ending),
+            Begun::Measured(earlier) => {
+                let summary = end_http(experiment, plan, args.filter.as_deref(), &earlier)?;
+                return hand_over(args, &summary, &earlier.store);
+            }
+            Begun::Partly(earlier) => Some(*earlier),
+            Begun::Not => None,
+        };
     let local = LocalKernelPlan::of_http(experiment)?;
     let program = HOSTPLANE.find(args.hostplane.clone()).map_err(PlatformError::from)?;
     local.notes.iter().for_each(|note| args.note(note));

@@ -59,7 +59,7 @@ impl Readings {
         Self {
             number,
             of,
-            profile: trial.profile.name(),
+            profile: trial.engine.map_or_else(|| trial.profile.name(), |_| trial.name.clone()),
             repeat: trial.repeat,
             pairs: pairs.iter().map(|pair| (pair.name.clone(), lane(pair))).collect(),
         }

@@ -4,6 +4,7 @@ mod table;
 
 use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
+use linerate_experiment::plan::Plan;
 use linerate_experiment::streams::StreamsPlan;
 use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform, manifests};
 use linerate_metrics::Listener;
@@ -29,15 +30,16 @@ pub(super) async fn run(
     listener: Option<Listener>,
 ) -> anyhow::Result<Ending> {
     let kept = |summary: &Summary| summary.streams.len();
-    let earlier = match planned::earlier(args, experiment, plan.trials.len(), kept)? {
-        Begun::Complete(ending) => return Ok(ending),
-        Begun::Measured(earlier) => {
-            let summary = end_streams(experiment, plan, args.filter.as_deref(), &earlier)?;
-            return hand_over(args, &summary, &earlier.store);
-        }
-        Begun::Partly(earlier) => Some(*earlier),
-        Begun::Not => None,
-    };
+    let earlier =
+        match planned::earlier(args, experiment, &Plan { trials: Vec::new() }, plan.trials.len(), kept)? {
+            Begun::Complete(ending) => return Ok(ending),
+            Begun::Measured(earlier) => {
+                let summary = end_streams(experiment, plan, args.filter.as_deref(), &earlier)?;
+                return hand_over(args, &summary, &earlier.store);
+            }
+            Begun::Partly(earlier) => Some(*earlier),
+            Begun::Not => None,
+        };
     match experiment.platform() {
         PlatformKind::Local => {
             let local = LocalKernelPlan::new(experiment)?;

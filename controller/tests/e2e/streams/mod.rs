@@ -22,7 +22,7 @@ use crate::support::{Bench, linerate, stderr, stdout};
 const LOOPBACK: [&str; 2] = ["--set", "spec.local.network=loopback"];
 
 /// A bench whose agents have its directory on their command line.
-fn bench(spec: &str) -> Bench {
+pub(crate) fn bench(spec: &str) -> Bench {
     let bench = Bench::new(spec);
     let program = Path::new(env!("CARGO_BIN_EXE_linerate")).with_file_name("linerate-hostplane");
     assert!(

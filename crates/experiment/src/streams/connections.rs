@@ -1,5 +1,7 @@
 //! `spec.topology`: the agents, and the connections between them. Pure.
 
+use std::ops::Range;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -169,7 +171,7 @@ impl TopologySection {
     }
 
     /// Agents and rules of the section.
-    pub(crate) fn build(&self, pairs: usize, direction: Direction) -> StreamsTopology {
+    pub(crate) fn build(&self, pairs: Range<usize>, direction: Direction) -> StreamsTopology {
         let count = self.agents.map_or(0, |agents| agents.get() as usize);
         let names = |count: usize, letter: &str| {
             (0..count).map(|number| format!("{letter}{number}")).collect::<Vec<_>>()
@@ -255,38 +257,39 @@ mod tests {
 
     #[test]
     fn a_mesh_has_a_connection_for_each_way_and_interface() {
-        let mesh = section("{kind: mesh, agents: 49, interfaces: [net0, net1]}").build(1, Direction::OneWay);
+        let mesh =
+            section("{kind: mesh, agents: 49, interfaces: [net0, net1]}").build(0..1, Direction::OneWay);
         let here = vec!["n".to_owned(); 49];
         let connections = mesh.connections(&here);
         assert_eq!(connections.len(), 49 * 48 * 2);
         assert_eq!(names(&connections[..3]), ["a0-a1:net0", "a0-a1:net1", "a0-a2:net0"]);
         assert!(connections.iter().enumerate().all(|(index, one)| one.number as usize == index));
-        let one = section("{kind: mesh, agents: 2, interfaces: [net0]}").build(1, Direction::OneWay);
+        let one = section("{kind: mesh, agents: 2, interfaces: [net0]}").build(0..1, Direction::OneWay);
         assert_eq!(names(&one.connections(&here)), ["a0-a1", "a1-a0"]);
     }
 
     #[test]
     fn rules_choose_interfaces_by_nodes() {
         let text = "{kind: mesh, agents: 3, interfaces: [eth0, net1], rules: [{nodes: different, interfaces: [net1]}, {nodes: same, interfaces: [eth0]}]}";
-        let mesh = section(text).build(1, Direction::OneWay);
+        let mesh = section(text).build(0..1, Direction::OneWay);
         let nodes = ["n0", "n0", "n1"].map(String::from);
         let connections = mesh.connections(&nodes);
         let used: Vec<_> = connections.iter().map(|one| one.interface.as_ref().unwrap().as_str()).collect();
         assert_eq!(used, ["eth0", "net1", "eth0", "net1", "net1", "net1"]);
         let none =
             section("{kind: mesh, agents: 2, interfaces: [eth0], rules: [{nodes: same, interfaces: []}]}");
-        assert!(none.build(1, Direction::OneWay).connections(&nodes).is_empty());
+        assert!(none.build(0..1, Direction::OneWay).connections(&nodes).is_empty());
     }
 
     #[test]
     fn pairs_and_stars_have_connections_too() {
-        let pairs = TopologySection::default().build(2, Direction::Bidirectional);
+        let pairs = TopologySection::default().build(0..2, Direction::Bidirectional);
         let connections = pairs.connections(&[]);
         assert_eq!(names(&connections), ["tx0-rx0", "rx0-tx0", "tx1-rx1", "rx1-tx1"]);
         assert_eq!((connections[3].from, connections[3].to, connections[3].interface.as_ref()), (3, 2, None));
-        let star = section("{kind: star, agents: 3}").build(1, Direction::OneWay);
+        let star = section("{kind: star, agents: 3}").build(0..1, Direction::OneWay);
         assert_eq!(names(&star.connections(&[])), ["c0-target", "c1-target"]);
-        let both = section("{kind: star, agents: 2}").build(1, Direction::Bidirectional);
+        let both = section("{kind: star, agents: 2}").build(0..1, Direction::Bidirectional);
         assert_eq!(names(&both.connections(&[])), ["c0-target", "target-c0"]);
     }
 

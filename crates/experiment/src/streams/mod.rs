@@ -9,5 +9,5 @@ pub use connections::{
     Connection, InterfaceName, InterfaceRule, NodeRelation, StreamsTopology, TopologyKind, TopologySection,
 };
 pub use plan::{StreamsPlan, StreamsTrial, StreamsTrialView, StreamsView};
-pub use profile::StreamsProfile;
+pub use profile::{FramesAsStreams, StreamsProfile};
 pub use section::StreamsSection;

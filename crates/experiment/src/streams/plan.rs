@@ -116,7 +116,7 @@ pub struct StreamsTrialView {
 
 impl StreamsTrialView {
     fn of(trial: &StreamsTrial) -> Self {
-        let StreamsProfile { name, rate, spec } = &trial.profile;
+        let StreamsProfile { name, rate, spec, .. } = &trial.profile;
         Self {
             profile: name.clone(),
             transport: spec.protocol,

@@ -1,5 +1,6 @@
 //! Profiles of streams: the places of the matrix in `spec.streams`. Pure.
 
+use linerate_traffic::profile::FrameSizes;
 use linerate_traffic::rate::Rate;
 use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
 use serde::Serialize;
@@ -21,6 +22,20 @@ pub struct StreamsProfile {
     pub rate: Rate,
     /// What a connection sends.
     pub spec: StreamsSpec,
+    /// The frames that it stands for, in an experiment of engines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<FramesAsStreams>,
+}
+
+/// A profile of frames that streams carry in place of ports.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FramesAsStreams {
+    /// The profile's name.
+    pub profile: String,
+    /// Bytes of a frame, frame check sequence included.
+    pub frame_size: FrameSizes,
+    /// Worker threads of each agent.
+    pub workers: u32,
 }
 
 /// A mistake in the section: its place and the text.
@@ -139,7 +154,7 @@ impl StreamsSection {
         if let Some(congestion) = congestion {
             name.push_str(&format!("_{congestion}"));
         }
-        Ok(StreamsProfile { name, rate, spec })
+        Ok(StreamsProfile { name, rate, spec, frames: None })
     }
 }
 

@@ -4,9 +4,11 @@
 //! them, beside the trial's own file or below another directory.
 
 mod csv;
+mod engines;
 mod http;
 mod logs;
 mod metadata;
+mod monitor;
 mod npz;
 mod parquet;
 mod place;
@@ -34,6 +36,7 @@ use linerate_results::store::lock::alone;
 use linerate_results::store::manifest::Manifest;
 use linerate_results::store::record::TrialRecord;
 use linerate_results::store::{self, Recorded, StoreError};
+use linerate_results::summary::Summary;
 
 /// A format of exported trials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -59,6 +62,8 @@ pub enum Format {
     K8sNetperf,
     /// Trials of streams as data of perfdash
     Perfdash,
+    /// The 14 columns of an older kit's monitor, a file for each end in `PAIR/metrics`
+    Monitor,
     /// Trials of HTTP as `"# of pods","Req/sec"`, a file for each target, load and repeat
     PodsCsv,
     /// All formats
@@ -66,7 +71,7 @@ pub enum Format {
 }
 
 impl Format {
-    const EVERY: [Format; 11] = [
+    const EVERY: [Format; 12] = [
         Format::Npz,
         Format::Csv,
         Format::Metadata,
@@ -77,6 +82,7 @@ impl Format {
         Format::Iperf3Json,
         Format::K8sNetperf,
         Format::Perfdash,
+        Format::Monitor,
         Format::PodsCsv,
     ];
 }
@@ -201,10 +207,17 @@ fn each_file(
             let bytes = workbook(&recorded.summary, &report).map_err(|error| form("the workbook", &error))?;
             write(&format!("{id}.xlsx"), &bytes)
         }
-        Format::Parquet if !recorded.summary.streams.is_empty() => {
-            write(parquet::FILE, &streams::parquet::parquet(recorded)?)
+        Format::Parquet => {
+            let Summary { trials, streams: of_streams, .. } = &recorded.summary;
+            if of_streams.is_empty() || !trials.is_empty() {
+                write(parquet::FILE, &parquet::parquet(recorded)?)?;
+            }
+            if of_streams.is_empty() {
+                return Ok(());
+            }
+            let file = if trials.is_empty() { parquet::FILE } else { streams::parquet::FILE_BESIDE_FRAMES };
+            write(file, &streams::parquet::parquet(recorded)?)
         }
-        Format::Parquet => write(parquet::FILE, &parquet::parquet(recorded)?),
         Format::Iperf3Json | Format::K8sNetperf | Format::Perfdash => streams_files(recorded, format, write),
         Format::Npz | Format::Csv | Format::Metadata | Format::Logs => {
             for (trial, record) in recorded.summary.trials.iter().zip(recorded.trials()) {
@@ -222,8 +235,23 @@ fn each_file(
                     write(&format!("{directory}/{name}"), &bytes)?;
                 }
             }
+            if format == Format::Csv
+                && let Some(table) =
+                    engines::table(&recorded.summary).map_err(|error| form("engines", &error))?
+            {
+                write(engines::FILE, &table)?;
+            }
             streams_tables(recorded, format, write)?;
             http_tables(recorded, format, write)
+        }
+        Format::Monitor => {
+            for record in recorded.trials() {
+                let record = record?;
+                for (name, text) in monitor::files(&record, started_at(&recorded.summary, &record)) {
+                    write(&format!("{}/metrics/{name}", record.pair), text.as_bytes())?;
+                }
+            }
+            Ok(())
         }
         Format::PodsCsv => {
             for (path, table) in

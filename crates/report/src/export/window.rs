@@ -94,6 +94,7 @@ mod tests {
             receive: Some(ReceiveCounters { packets, ..ReceiveCounters::default() }),
             queue_frames: vec![],
             port: None,
+            host: None,
         }
     }
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::export::series::{Column, receiver, transmitter};
 use crate::search::{Found, found};
+use linerate_results::engines::{EngineFigures, EngineRow, rows};
 use linerate_results::store::environment::Environment;
 use linerate_results::store::record::TrialRecord;
 use linerate_results::store::{Recorded, StoreError};
@@ -101,6 +102,10 @@ fn summary(summary: &Summary) -> Value {
         "max_rx_mpps": most(|trial| trial.received_pps) / 1e6,
         "trials": trials,
     });
+    let engines = engines(summary);
+    if let Some(fields) = whole.as_object_mut().filter(|_| !engines.is_empty()) {
+        fields.insert("engines".into(), Value::Object(engines));
+    }
     if let Some(fields) = whole.as_object_mut().filter(|_| !summary.searches.is_empty()) {
         fields.insert("searches".into(), searches(summary));
         if summary.searches.iter().any(|search| !search.then.is_empty()) {
@@ -108,6 +113,25 @@ fn summary(summary: &Summary) -> Value {
         }
     }
     whole
+}
+
+/// Trials of all engines, under profile, engine, cores and repeat.
+fn engines(summary: &Summary) -> Map<String, Value> {
+    let entry = |row: &EngineRow<'_>| {
+        let figures = json!({
+            "intended_pps": row.intended_pps,
+            "offered_pps": row.offered_pps,
+            "received_pps": row.received_pps,
+            "sent_packets": row.sent,
+            "received_packets": row.received,
+            "lost_packets": row.lost,
+            "cpu_s_per_million": row.per_million(row.figures.cpu_s()),
+            "losses": row.figures.losses,
+        });
+        let EngineFigures { engine, profile, cores, .. } = row.figures;
+        (format!("{profile}/{engine}/{cores}/{}", row.repeat), figures)
+    };
+    rows(summary).iter().map(entry).collect()
 }
 
 /// What was found, under profile, path, number of the search and goal. Irregular values are marked.

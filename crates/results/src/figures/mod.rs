@@ -11,6 +11,7 @@ use linerate_wire::report::{Ended, Part, ReceiveReport};
 use linerate_wire::time::WorkerTime;
 
 use crate::clock::ClockVerdict;
+use crate::engines::{EngineFigures, Lcores};
 use crate::host::HostSummary;
 use crate::store::report::TrialReport;
 use crate::summary::{LcoreSummary, LossTimes, ReflectorSummary, ReorderingSummary, TrialSummary};
@@ -171,6 +172,10 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
     let one_way = receive.latency.as_ref().filter(|_| clock.one_way_valid);
     let round_trip = receive.latency.as_ref().filter(|_| clock.round_trip_valid);
     let profile = &of.trial.profile;
+    let lcores = Lcores { tx: &tx_lcores, rx: &rx_lcores };
+    let engine = of.trial.engine;
+    let engine =
+        engine.map(|engine| EngineFigures::of_frames((engine, profile), (tx, rx), lcores, (sent, lost)));
     Ok(TrialSummary {
         profile: of.trial.name.clone(),
         pair: of.pair.to_owned(),
@@ -178,6 +183,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         repeat: of.trial.repeat,
         search: of.trial.search,
         environment_period: 0,
+        engine,
         frame_size: profile.frame_sizes().clone(),
         flows: profile.flows(),
         intended_pps: transmit.intended_pps,

@@ -1,6 +1,7 @@
 //! Record of one trial on one pair: `trial.json`.
 
 use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use linerate_wire::host::HostSample;
 use linerate_wire::loss::LossTimeline;
 use linerate_wire::sample::{FrameMeasures, Sample};
 use serde::de::DeserializeOwned;
@@ -114,6 +115,9 @@ pub struct TimedSample {
     pub queue_frames: Vec<u64>,
     /// The port's own counters; null when it was reset during the trial.
     pub port: Option<PortCounters>,
+    /// The end's host since the trial began; absent in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostSample>,
 }
 
 /// An agent's samples and report of one trial.
@@ -172,7 +176,7 @@ fn timed(samples: &[Sample], origin_ns: u64) -> Vec<TimedSample> {
     let timed = |sample: &Sample| {
         let FrameMeasures { transmit, receive, queue_frames, port } = sample.frames()?.clone();
         let at_ns = sample.at_ns.wrapping_sub(origin_ns) as i64;
-        Some(TimedSample { at_ns, transmit, receive, queue_frames, port })
+        Some(TimedSample { at_ns, transmit, receive, queue_frames, port, host: sample.host })
     };
     samples.iter().filter_map(timed).collect()
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::connection::ConnectionSummary;
 use super::distribution::{Spread, together};
 use super::record::StreamsTrialRecord;
+use crate::engines::EngineFigures;
 use crate::host::HostSummary;
 use crate::planned::{PlannedRecord, PlannedResult};
 use crate::store::inner_path;
@@ -33,6 +34,9 @@ pub struct StreamsTrialSummary {
     pub repeat: u32,
     /// Number of the period in `environment.json` in which it ran.
     pub environment_period: u32,
+    /// Its engine, what it cost and where it lost packets; absent in experiments that do not compare engines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineFigures>,
     /// Transport protocol.
     pub transport: Protocol,
     /// Streams of a connection.
@@ -182,6 +186,8 @@ pub struct StreamsTrialContext {
     pub rate: String,
     /// Number of the environment's period.
     pub environment_period: u32,
+    /// What it cost, in an experiment of engines.
+    pub engine: Option<EngineFigures>,
     /// Spread of the starts.
     pub start: Option<StartSpread>,
     /// Seconds beside the sending.
@@ -227,12 +233,13 @@ impl StreamsTrialSummary {
         let mut limits = BTreeMap::new();
         connections.iter().for_each(|one| *limits.entry(one.verdict.kind).or_default() += 1);
         let cpu = CpuShares::of(record);
-        let StreamsTrialContext { rate, environment_period, start, overhead_s, trial, samples_file } =
+        let StreamsTrialContext { rate, environment_period, engine, start, overhead_s, trial, samples_file } =
             context;
         Self {
             profile: record.profile.clone(),
             repeat: record.repeat,
             environment_period,
+            engine,
             transport: record.spec.protocol,
             parallel: record.spec.streams,
             rate,
@@ -292,6 +299,7 @@ impl StreamsTrialSummary {
         StreamsTrialContext {
             rate: self.rate.clone(),
             environment_period: self.environment_period,
+            engine: self.engine.clone(),
             start: self.start,
             overhead_s: self.overhead_s,
             trial: self.trial.clone(),

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockVerdict;
+use crate::engines::EngineFigures;
 use crate::host::HostSummary;
 use crate::store::inner_path;
 use crate::verdict::{Absence, Verdict};
@@ -37,6 +38,9 @@ pub struct TrialSummary {
     /// Number of the period in `environment.json` in which it ran; 0 in older records.
     #[serde(default)]
     pub environment_period: u32,
+    /// Its engine, what it cost and where it lost packets; absent in experiments that do not compare engines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineFigures>,
     /// Bytes of a frame, frame check sequence included.
     pub frame_size: FrameSizes,
     /// Number of flows.

@@ -63,8 +63,9 @@ pub fn launches(
         .iter()
         .enumerate()
         .map(|(pair, cpus)| {
+            let number = experiment.pair_numbers().start + pair;
             let agent = |end: Role, memif_role: &str, octet: u8, cpus: &AgentCpus| {
-                let name = format!("{end}{pair}");
+                let name = format!("{end}{number}");
                 let mac = memif_mac(names.mac, pair, octet);
                 let memif = || {
                     Device::Virtual(format!(

@@ -7,16 +7,19 @@ use std::path::PathBuf;
 use futures_util::future::join_all;
 use hugepage_check::cpu_limit::CpuLimit;
 use hugepage_check::root::Root;
+use linerate_traffic::profile::IpVersion;
 use linerate_wire::trial::Role;
 
 use super::buffers;
 use super::cpus::{self, place};
 use super::launch::{AgentLaunch, PairLaunch, RunNames, launches};
 use super::memory::{decide, free_hugepages};
-use super::process::{AgentProcess, Invocation};
-use super::{AgentEndpoint, Platform, PlatformError, Token, random_bytes, random_hex};
-use crate::session::Dialer;
+use super::namespaces::{Namespaces, check_engine};
+use super::process::AgentProcess;
+use super::start::Starter;
+use super::{AgentEndpoint, Platform, PlatformError, random_bytes, random_hex};
 use linerate_experiment::Experiment;
+use linerate_experiment::engines::{EngineName, NAMESPACE_INTERFACE};
 use linerate_experiment::strategy::Strategy;
 use linerate_results::store::UNFINISHED;
 
@@ -30,6 +33,8 @@ pub struct LocalPlan {
     pub pairs: Vec<PairLaunch>,
     /// Notes for the user on the plan.
     pub notes: Vec<String>,
+    /// IP version of the agents' addresses in network namespaces of their own; `None`: they have none.
+    in_namespaces: Option<IpVersion>,
 }
 
 impl LocalPlan {
@@ -39,11 +44,14 @@ impl LocalPlan {
     /// When a frame is too large for memif, when hugepages are demanded and missing, or when the resources
     /// cannot be read.
     pub fn new(experiment: &Experiment, strategy: &dyn Strategy) -> Result<Self, PlatformError> {
+        check_engine(experiment.engine())?;
         let profiles = strategy.profiles();
         let largest =
             profiles.iter().map(|profile| profile.frame_sizes().largest().bytes()).max().unwrap_or(0);
         let local = experiment.local();
-        if largest > LARGEST_FRAME_BYTES && local.devices.is_none() {
+        if largest > LARGEST_FRAME_BYTES
+            && (local.devices.is_none() || experiment.engine().is_some_and(EngineName::needs_namespaces))
+        {
             return Err(PlatformError::FrameTooLarge { size: largest, most: LARGEST_FRAME_BYTES });
         }
         buffers::fit(experiment)?;
@@ -75,7 +83,10 @@ impl LocalPlan {
         if let Some(quota) = quota.filter(|_| placement.idle(quota) == Some("sleep")) {
             notes.push(format!("a CPU quota of {quota} CPUs holds for all workers: they sleep while there is nothing to do, and delays are longer by up to 0.2 ms"));
         }
-        Ok(Self { pairs: launches(experiment, &placement, memory, placement.idle(quota), &names), notes })
+        let part = experiment.part.filter(|part| part.engine.needs_namespaces());
+        let in_namespaces = part.map(|part| part.version);
+        let pairs = launches(experiment, &placement, memory, placement.idle(quota), &names);
+        Ok(Self { pairs, notes, in_namespaces })
     }
 }
 
@@ -89,6 +100,8 @@ pub struct LocalPlatform {
     node: String,
     /// Recorded as soon as they listen, so that `stop` ends them even if the start fails later.
     processes: RefCell<Vec<(String, AgentProcess)>>,
+    /// Dropped after the processes.
+    namespaces: Option<Namespaces>,
 }
 
 impl LocalPlatform {
@@ -102,6 +115,7 @@ impl LocalPlatform {
             runtime_directory,
             node: node_name(),
             processes: RefCell::default(),
+            namespaces: None,
         }
     }
 
@@ -114,44 +128,42 @@ impl LocalPlatform {
         }
     }
 
-    async fn start_agent(&self, launch: &AgentLaunch) -> Result<AgentEndpoint, PlatformError> {
-        let token = Token::random()?;
-        let log = self.log_directory.join(format!("{}.log", launch.name));
-        let command = Invocation {
+    async fn start_agent(
+        &self,
+        launch: &AgentLaunch,
+        namespace: Option<String>,
+    ) -> Result<AgentEndpoint, PlatformError> {
+        let starter = Starter {
             program: &self.program,
-            arguments: &launch.arguments,
-            token: &token,
+            log_directory: &self.log_directory,
             runtime_directory: &self.runtime_directory,
+            node: &self.node,
         };
-        let (process, address) = AgentProcess::start(&launch.name, command, &log).await?;
-        let endpoint = AgentEndpoint {
-            name: launch.name.clone(),
-            node: self.node.clone(),
-            pod: None,
-            dialer: Dialer::tcp(address),
-            token,
-            command_line: std::iter::once(self.program.display().to_string())
-                .chain(launch.arguments.iter().cloned())
-                .collect(),
-            exit: process.exit(),
-        };
-        self.processes.borrow_mut().push((launch.name.clone(), process));
+        let (process, endpoint) = starter.start(launch, namespace).await?;
+        self.processes.borrow_mut().push((endpoint.name.clone(), process));
         Ok(endpoint)
     }
 
     /// Starts the receiver first, because it is the memif server.
-    async fn start_pair(&self, pair: &PairLaunch) -> Result<Vec<AgentEndpoint>, PlatformError> {
-        let rx = self.start_agent(&pair.rx).await?;
-        let tx = self.start_agent(&pair.tx).await?;
+    async fn start_pair(&self, number: usize) -> Result<Vec<AgentEndpoint>, PlatformError> {
+        let pair = &self.plan.pairs[number];
+        let namespace = |end: usize| Some(self.namespaces.as_ref()?.of_agent(2 * number + end));
+        let rx = self.start_agent(&pair.rx, namespace(1)).await?;
+        let tx = self.start_agent(&pair.tx, namespace(0)).await?;
         Ok(vec![tx, rx])
     }
 }
 
 impl Platform for LocalPlatform {
-    async fn start(&mut self, _say: &dyn Fn(&str)) -> Result<Vec<Vec<AgentEndpoint>>, PlatformError> {
+    async fn start(&mut self, say: &dyn Fn(&str)) -> Result<Vec<Vec<AgentEndpoint>>, PlatformError> {
+        if let Some(version) = self.plan.in_namespaces {
+            let agents = 2 * self.plan.pairs.len();
+            say(&format!("creating {agents} network namespaces"));
+            self.namespaces = Some(Namespaces::create(agents, &[NAMESPACE_INTERFACE.to_owned()], version)?);
+        }
         std::fs::create_dir(&self.runtime_directory)
             .map_err(|reason| PlatformError::Log { path: self.runtime_directory.clone(), reason })?;
-        let started = join_all(self.plan.pairs.iter().map(|pair| self.start_pair(pair))).await;
+        let started = join_all((0..self.plan.pairs.len()).map(|number| self.start_pair(number))).await;
         let mut pairs = Vec::new();
         let mut failure = None;
         for pair in started {
@@ -170,7 +182,7 @@ impl Platform for LocalPlatform {
         number: usize,
         _say: &dyn Fn(&str),
     ) -> Result<Vec<AgentEndpoint>, PlatformError> {
-        let pair = self.plan.pairs[number].clone();
+        let pair = &self.plan.pairs[number];
         let (ended, others) = self
             .processes
             .take()
@@ -180,12 +192,13 @@ impl Platform for LocalPlatform {
         for (_, mut process) in ended {
             process.stop(false).await;
         }
-        self.start_pair(&pair).await
+        self.start_pair(number).await
     }
 
     async fn stop(&mut self, asked: bool) {
         let mut processes = self.processes.take();
         join_all(processes.iter_mut().map(|(_, process)| process.stop(asked))).await;
+        self.namespaces = None;
         self.remove_runtime_directory();
     }
 }

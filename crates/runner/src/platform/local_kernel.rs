@@ -7,23 +7,25 @@ use std::path::PathBuf;
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
+use hugepage_check::cpu_set::CpuSet;
 use linerate_experiment::Experiment;
 use linerate_experiment::document::LocalNetwork;
+use linerate_experiment::engines::NAMESPACE_INTERFACE;
 use linerate_experiment::http::HttpTarget;
+use linerate_traffic::profile::IpVersion;
 use linerate_wire::trial::Role;
 
 use super::balancer::{Balanced, Balancers, HTTP_PORT, LocalBalancer};
+use super::cpus::{allowed, place};
 use super::launch::AgentLaunch;
 use super::local::node_name;
-use super::namespaces::{MOST_INTERFACES, NamespaceDialer, Namespaces, address};
-use super::process::{AgentProcess, Invocation};
-use super::{AgentEndpoint, Platform, PlatformError, Token};
-use crate::session::Dialer;
+use super::namespaces::{MOST_INTERFACES, Namespaces, address, check_engine};
+use super::process::AgentProcess;
+use super::start::Starter;
+use super::{AgentEndpoint, Platform, PlatformError};
 
 /// An agent without a controller exits after this time.
 const EXIT_WHEN_ORPHANED: &str = "10s";
-/// Interface of agents in namespaces when the document names none.
-const USUAL_INTERFACE: &str = "net0";
 /// Port at which streams arrive in a namespace.
 const STREAMS_PORT: u16 = 22_023;
 /// Agents that are started at the same time.
@@ -40,6 +42,8 @@ pub struct LocalKernelPlan {
     interfaces: Option<Vec<String>>,
     /// True when a balancer needs a namespace, too.
     has_balancer: bool,
+    /// IP version of the namespaces' addresses.
+    version: IpVersion,
 }
 
 impl LocalKernelPlan {
@@ -78,7 +82,7 @@ impl LocalKernelPlan {
             true => format!("0.0.0.0:{HTTP_PORT}"),
             false => "127.0.0.1:0".to_owned(),
         };
-        let interfaces = namespaces.then(|| vec![USUAL_INTERFACE.to_owned()]);
+        let interfaces = namespaces.then(|| vec![NAMESPACE_INTERFACE.to_owned()]);
         let agents = experiment.http_agents().into_iter().map(|agent| {
             let mut launch = launch(experiment, agent.name.clone(), interfaces.is_some());
             if agent.role == Role::Rx {
@@ -89,7 +93,13 @@ impl LocalKernelPlan {
         });
         let agents: Vec<AgentLaunch> = agents.collect();
         let notes = vec![network_note(agents.len(), interfaces.as_deref())];
-        Ok(Self { agents, notes, interfaces, has_balancer: any(HttpTarget::is_balancer) })
+        Ok(Self {
+            agents,
+            notes,
+            interfaces,
+            has_balancer: any(HttpTarget::is_balancer),
+            version: IpVersion::V4,
+        })
     }
 
     /// The plan of an experiment of streams.
@@ -97,6 +107,7 @@ impl LocalKernelPlan {
     /// # Errors
     /// When the document asks for a network that this user cannot have.
     pub fn new(experiment: &Experiment) -> Result<Self, PlatformError> {
+        check_engine(experiment.engine())?;
         let topology = experiment.streams_topology();
         let interfaces: Vec<String> =
             topology.interfaces().iter().map(|name| name.as_str().to_owned()).collect();
@@ -124,14 +135,25 @@ impl LocalKernelPlan {
             ));
         }
         let interfaces = namespaces.then(|| match interfaces.is_empty() {
-            true => vec![USUAL_INTERFACE.to_owned()],
+            true => vec![NAMESPACE_INTERFACE.to_owned()],
             false => interfaces,
         });
         let names = topology.agents().into_iter().map(|agent| agent.name);
-        let agents: Vec<AgentLaunch> =
+        let mut agents: Vec<AgentLaunch> =
             names.map(|name| launch(experiment, name, interfaces.is_some())).collect();
+        if experiment.engine().is_some() {
+            let workers = &experiment.agents().workers;
+            let (tx, rx) = (workers.tx.get_u32() as usize, workers.rx.get_u32() as usize);
+            // The CPUs that the lcores of other engines have.
+            let pairs = place(&allowed()?, experiment.pairs(), tx, rx).pairs;
+            for (agent, cpus) in agents.iter_mut().zip(pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx])) {
+                let cpus: CpuSet = cpus.workers.iter().map(|cpu| *cpu as u32).collect();
+                agent.arguments.extend(["--cpus".to_owned(), cpus.to_string()]);
+            }
+        }
         let notes = vec![network_note(agents.len(), interfaces.as_deref())];
-        Ok(Self { agents, notes, interfaces, has_balancer: false })
+        let version = experiment.part.map_or(IpVersion::V4, |part| part.version);
+        Ok(Self { agents, notes, interfaces, has_balancer: false, version })
     }
 
     /// Namespaces of the run: one for each agent, and one for a balancer.
@@ -143,7 +165,10 @@ impl LocalKernelPlan {
 /// How to start an agent, in a namespace of its own or on the loopback interface.
 fn launch(experiment: &Experiment, name: String, in_namespace: bool) -> AgentLaunch {
     let streams = match in_namespace {
-        true => format!("0.0.0.0:{STREAMS_PORT}"),
+        true => match experiment.part.map(|part| part.version) {
+            Some(IpVersion::V6) => format!("[::]:{STREAMS_PORT}"),
+            _ => format!("0.0.0.0:{STREAMS_PORT}"),
+        },
         false => "127.0.0.1:0".to_owned(),
     };
     let mut arguments: Vec<String> = ["agent", "--listen", "127.0.0.1:0", "--streams", &streams]
@@ -195,42 +220,15 @@ impl LocalKernel {
     }
 
     async fn start_agent(&self, place: usize) -> Result<AgentEndpoint, PlatformError> {
-        let launch = &self.plan.agents[place];
-        let token = Token::random()?;
-        let log = self.log_directory.join(format!("{}.log", launch.name));
-        let namespace = self.namespaces.as_ref().map(|namespaces| namespaces.of_agent(place));
-        // `ip netns exec` becomes the agent.
-        let (program, arguments) = match &namespace {
-            Some(namespace) => {
-                let program = self.program.display().to_string();
-                let before = ["netns".to_owned(), "exec".to_owned(), namespace.clone(), program];
-                let arguments: Vec<String> = before.into_iter().chain(launch.arguments.clone()).collect();
-                (PathBuf::from("ip"), arguments)
-            }
-            None => (self.program.clone(), launch.arguments.clone()),
-        };
-        let command = Invocation {
-            program: &program,
-            arguments: &arguments,
-            token: &token,
+        let starter = Starter {
+            program: &self.program,
+            log_directory: &self.log_directory,
             runtime_directory: &self.log_directory,
+            node: &self.node,
         };
-        let (process, address) = AgentProcess::start(&launch.name, command, &log).await?;
-        let endpoint = AgentEndpoint {
-            name: launch.name.clone(),
-            node: self.node.clone(),
-            pod: None,
-            dialer: match namespace {
-                Some(namespace) => Dialer::new(NamespaceDialer::new(namespace, address)),
-                None => Dialer::tcp(address),
-            },
-            token,
-            command_line: std::iter::once(self.program.display().to_string())
-                .chain(launch.arguments.iter().cloned())
-                .collect(),
-            exit: process.exit(),
-        };
-        self.processes.borrow_mut().push((launch.name.clone(), process));
+        let namespace = self.namespaces.as_ref().map(|namespaces| namespaces.of_agent(place));
+        let (process, endpoint) = starter.start(&self.plan.agents[place], namespace).await?;
+        self.processes.borrow_mut().push((endpoint.name.clone(), process));
         Ok(endpoint)
     }
 }
@@ -239,7 +237,7 @@ impl Platform for LocalKernel {
     async fn start(&mut self, say: &dyn Fn(&str)) -> Result<Vec<Vec<AgentEndpoint>>, PlatformError> {
         if let Some(interfaces) = &self.plan.interfaces {
             say(&format!("creating {} network namespaces", self.plan.places()));
-            self.namespaces = Some(Namespaces::create(self.plan.places(), interfaces)?);
+            self.namespaces = Some(Namespaces::create(self.plan.places(), interfaces, self.plan.version)?);
         }
         let starting = (0..self.plan.agents.len()).map(|place| self.start_agent(place));
         let started: Vec<_> = stream::iter(starting).buffered(STARTING_AT_ONCE).collect().await;

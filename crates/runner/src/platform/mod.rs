@@ -10,6 +10,7 @@ pub mod local_kernel;
 pub mod memory;
 mod namespaces;
 pub mod process;
+mod start;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -7,12 +7,14 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use linerate_experiment::engines::EngineName;
 use linerate_traffic::mac::MacAddr;
+use linerate_traffic::profile::IpVersion;
 use rustix::fs::{FlockOperation, flock};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::net::TcpStream;
@@ -40,16 +42,21 @@ pub(super) struct Namespaces {
     id: String,
     agents: usize,
     interfaces: Vec<String>,
+    version: IpVersion,
     /// Held lock.
     _lock: File,
 }
 
 impl Namespaces {
-    /// Creates the namespaces of so many agents with these interfaces, after those of killed runs are removed.
+    /// Creates the namespaces of so many agents with these interfaces and addresses of that IP version, after those of killed runs are removed.
     ///
     /// # Errors
     /// When they cannot be created; what was created is removed again.
-    pub(super) fn create(agents: usize, interfaces: &[String]) -> Result<Self, PlatformError> {
+    pub(super) fn create(
+        agents: usize,
+        interfaces: &[String],
+        version: IpVersion,
+    ) -> Result<Self, PlatformError> {
         remove_leftovers();
         let id = random_hex(4)?;
         fs::create_dir_all(LOCKS).map_err(|error| failed(&format!("cannot create {LOCKS}: {error}")))?;
@@ -59,7 +66,7 @@ impl Namespaces {
             Ok(file)
         });
         let lock = lock.map_err(|error| failed(&format!("cannot lock {}: {error}", place.display())))?;
-        let created = Self { id, agents, interfaces: interfaces.to_vec(), _lock: lock };
+        let created = Self { id, agents, interfaces: interfaces.to_vec(), version, _lock: lock };
         created.build()?;
         Ok(created)
     }
@@ -88,14 +95,16 @@ impl Namespaces {
             for (number, interface) in self.interfaces.iter().enumerate() {
                 let port = format!("p{number}a{agent}");
                 lines.push_str(&format!(
-                    "link add {interface} address {} type veth peer name {port} netns {lan}\naddr add {}/16 dev {interface}\nlink set {interface} up\n",
+                    "link add {interface} address {} type veth peer name {port} netns {lan}\naddr add {} dev {interface}{}\nlink set {interface} up\n",
                     mac(number, agent),
-                    address(number, agent)
+                    self.network(number, agent),
+                    // Nobody else can have the address, and agents use it at once.
+                    if self.version == IpVersion::V6 { " nodad" } else { "" }
                 ));
                 for other in (0..self.agents).filter(|other| *other != agent) {
                     lines.push_str(&format!(
                         "neigh add {} lladdr {} nud permanent dev {interface}\n",
-                        address(number, other),
+                        self.address(number, other),
                         mac(number, other)
                     ));
                 }
@@ -104,6 +113,22 @@ impl Namespaces {
             ip(&["-n", &self.of_agent(agent)], &lines)?;
         }
         ip(&["-n", &lan], &ports)
+    }
+
+    fn address(&self, interface: usize, agent: usize) -> IpAddr {
+        let v4 = address(interface, agent);
+        match self.version {
+            IpVersion::V4 => v4.into(),
+            IpVersion::V6 => {
+                let [_, network, block, place] = v4.octets().map(u16::from);
+                Ipv6Addr::new(0xfd4c, 0x5240, 0, network, 0, 0, block, place).into()
+            }
+        }
+    }
+
+    fn network(&self, interface: usize, agent: usize) -> String {
+        let bits = if self.version == IpVersion::V6 { 64 } else { 16 };
+        format!("{}/{bits}", self.address(interface, agent))
     }
 
     fn remove(&self) {
@@ -116,6 +141,19 @@ impl Namespaces {
 impl Drop for Namespaces {
     fn drop(&mut self) {
         self.remove();
+    }
+}
+
+/// Refuses an engine whose agents need namespaces, which this user cannot create.
+///
+/// # Errors
+/// Names the engine and the remedy.
+pub(super) fn check_engine(engine: Option<EngineName>) -> Result<(), PlatformError> {
+    match engine.filter(|engine| engine.needs_namespaces()) {
+        Some(engine) if !rustix::process::geteuid().is_root() => Err(PlatformError::Network(format!(
+            "spec.engines: {engine} is compared in network namespaces, which root alone can create; run as root, or remove it"
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 mod addressing;
 mod agent;
 mod arrivals;
+pub mod engines;
 mod fleet;
 mod flows;
 mod group;
@@ -285,7 +286,7 @@ async fn drive(
             .map(|(group, path)| group.watched(path, &trial))
             .collect();
         let number = recorder.number(&trial) as usize;
-        observer.trial_began(number, foreseen.len().max(number), &trial, &watched);
+        observer.trial_began(number, recorder.trials_with(number), &trial, &watched);
         run_trial(job, &trial, groups, platform, &numbers, recorder, observer).await?;
         if let Some(state) = job.strategy.search_of(&trial, recorder.outcomes()) {
             observer.search_advanced(&state);

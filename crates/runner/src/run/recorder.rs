@@ -1,6 +1,8 @@
 //! Recorder of a run. Each ended trial is a line of the log, and the summary is derived from the log. Storing
 //! a trial costs the same however many there are.
 
+mod engines;
+mod equipment;
 mod opening;
 mod planned;
 
@@ -27,7 +29,7 @@ use linerate_results::store::trial_log::{
 };
 use linerate_results::store::{Store, StoreError, missing_log};
 use linerate_results::summary::{
-    Aggregate, OverheadPart, SearchSummary, Status, Summary, TrialFailure, TrialSummary, Versions, WarmUp,
+    Aggregate, OverheadPart, SearchSummary, Status, Summary, TrialFailure, TrialSummary, WarmUp,
 };
 use linerate_traffic::profile::FrameSizes;
 
@@ -103,7 +105,13 @@ impl Recorder<'_> {
     pub(super) fn connected(&mut self, groups: &[Group]) -> Result<(), StoreError> {
         self.watch.turn(OverheadPart::Writing);
         let experiment = &mut self.head.experiment;
-        experiment.agents = groups.iter().flat_map(Group::info).collect();
+        // An experiment of engines has other agents in each of its parts.
+        for agent in groups.iter().flat_map(Group::info) {
+            match experiment.agents.iter_mut().find(|known| known.name == agent.name) {
+                Some(known) => *known = agent,
+                None => experiment.agents.push(agent),
+            }
+        }
         if let Some(agent) = groups.first().and_then(|group| group.agents.first()) {
             experiment.versions.agent = Some(agent.session.welcome().agent.clone());
             experiment.versions.dpdk = Some(agent.engine().dpdk.clone());
@@ -139,7 +147,8 @@ impl Recorder<'_> {
     /// When it cannot be written.
     pub(super) fn warmed_up(&mut self, warm_ups: Vec<WarmUp>) -> Result<(), StoreError> {
         self.watch.turn(OverheadPart::Writing);
-        self.head.warm_up = warm_ups;
+        self.head.warm_up.retain(|known| warm_ups.iter().all(|warm| warm.pair != known.pair));
+        self.head.warm_up.extend(warm_ups);
         // Packets went both ways, so links that were down at the hello are up now.
         let last = self.environment.periods.last_mut().into_iter().flat_map(|period| &mut period.agents);
         self.environment.agents.iter_mut().chain(last).for_each(|agent| agent.port.link_up = true);
@@ -310,44 +319,15 @@ impl Recorder<'_> {
         self.outcomes.is_measured(trial)
     }
 
+    /// Number of trials, of which `number` is the latest.
+    pub(super) fn trials_with(&self, number: usize) -> usize {
+        self.head.experiment.planned_trials.max(number)
+    }
+
     /// The trial's number, from 1: in the order of the plan; trials outside of the plan follow.
     pub(super) fn number(&mut self, trial: &Trial) -> u32 {
         let next = self.numbers.len() as u32 + 1;
         *self.numbers.entry(trial.key.clone()).or_insert(next)
-    }
-
-    /// Programs that differ from those of the trials recorded earlier; `None` when they are the same, or when
-    /// nothing is recorded.
-    pub(super) fn other_programs(&self, groups: &[Group]) -> Option<String> {
-        let first = groups.first()?.agents.first()?;
-        let (agent, dpdk) = (&first.session.welcome().agent, &first.engine().dpdk);
-        let Versions { agent: before_agent, dpdk: before_dpdk, .. } = &self.head.experiment.versions;
-        let differs = |name: &str, before: &Option<String>, now: &str| {
-            let before = before.as_deref().filter(|before| *before != now)?;
-            Some(format!("{name} is {now} and was {before}"))
-        };
-        let first = self.first_recorded.as_ref()?;
-        differs("the agents' program", before_agent, agent)
-            .or_else(|| differs("DPDK", before_dpdk, dpdk))
-            .map(|what| {
-                format!("{what} when {first} was run: results would not compare; run without --resume")
-            })
-    }
-
-    /// Differences that make the agents' equipment another kind than that of the trials recorded earlier;
-    /// `None` when there are none, or when nothing is recorded.
-    pub(super) fn other_equipment(&self, groups: &[Group]) -> Option<String> {
-        let first = self.first_recorded.as_ref()?;
-        let mut now = self.environment.clone();
-        now.clear_agents();
-        add(&mut now, groups);
-        let changes = Changes::between(self.environment.periods.last()?, &now.period(0)).incomparable;
-        (!changes.is_empty()).then(|| {
-            format!(
-                "{} when {first} was run: results would not compare; run without --resume",
-                changes.join(", ")
-            )
-        })
     }
 
     /// Records that a group was reconnected, possibly elsewhere.

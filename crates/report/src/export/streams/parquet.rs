@@ -14,6 +14,9 @@ use super::tables::{KEYS, Sampled, name, sampled};
 use linerate_results::store::Recorded;
 use linerate_results::streams::StreamsTrialRecord;
 
+/// The table, where frames have the usual name.
+pub(in super::super) const FILE_BESIDE_FRAMES: &str = "samples_of_streams.parquet";
+
 const TEXT_COLUMNS: [&str; 4] = ["profile", "agent", "end", "connection"];
 const NUMBER_COLUMNS: [&str; 3] = ["repeat", "number", "time_ns"];
 

@@ -111,6 +111,7 @@ fn experiment(records: &[StreamsTrialRecord]) -> Summary {
     let context = StreamsTrialContext {
         rate: "8mbps".to_owned(),
         environment_period: 0,
+        engine: None,
         start: None,
         overhead_s: 0.0,
         trial: "bulk/1/trial.json".to_owned(),

@@ -2,6 +2,7 @@
 
 mod closely;
 mod delay;
+mod engines;
 mod environment;
 mod figure_repeats;
 mod flows;
@@ -36,6 +37,7 @@ type Part = fn(&Source, &Trial<'_>) -> Vec<Block>;
 
 /// The elements, in the order of the report.
 const ELEMENTS: &[Element] = &[
+    engines::section,
     streams::section,
     http::section,
     searches::section,

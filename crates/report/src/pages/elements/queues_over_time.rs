@@ -68,6 +68,7 @@ mod tests {
             receive: None,
             queue_frames: (0..queues).map(|queue| 1_000_000 * (queue + 1) * second as u64).collect(),
             port: None,
+            host: None,
         };
         let samples = Samples { tx: vec![], rx: vec![sample(1), sample(2)] };
         let record = TrialRecord { samples, ..TrialRecord::default() };

@@ -13,7 +13,8 @@ const MOST_FINDINGS: usize = 24;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
     let mut findings = ending(source);
-    let is_of_streams = super::streams::is_of(&source.summary) || super::http::is_of(&source.summary);
+    let is_of_streams = source.summary.trials.is_empty()
+        && (super::streams::is_of(&source.summary) || super::http::is_of(&source.summary));
     findings.extend(source.summary.failures.iter().map(|failure| Finding {
         tone: Tone::Bad,
         badge: "not finished".to_owned(),

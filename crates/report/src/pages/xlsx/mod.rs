@@ -47,10 +47,13 @@ pub fn workbook(summary: &Summary, sections: &Report) -> Result<Vec<u8>, Workboo
         .set_creation_datetime(&ExcelDateTime::from_timestamp(began)?);
     workbook.set_properties(&properties);
     report(workbook.add_worksheet(), summary)?;
-    if summary.streams.is_empty() {
+    let both = !summary.trials.is_empty() && !summary.streams.is_empty();
+    if summary.streams.is_empty() || both {
         trials(workbook.add_worksheet(), summary)?;
-    } else {
-        streams::trials(workbook.add_worksheet(), summary)?;
+    }
+    if !summary.streams.is_empty() {
+        let name = if both { "Trials of streams" } else { "Trials" };
+        streams::trials(workbook.add_worksheet(), summary, name)?;
     }
     flows::add(&mut workbook, summary)?;
     sections::add(&mut workbook, sections)?;

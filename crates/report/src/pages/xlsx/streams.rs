@@ -8,13 +8,13 @@ use linerate_wire::streams::bit_rate;
 
 use crate::streams::number::{of_unit, unit};
 
-/// The sheet of trials: every figure in its own unit.
+/// The sheet of trials, under this name: every figure in its own unit.
 ///
 /// # Errors
 /// When a text is too long for a cell.
-pub(super) fn trials(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
+pub(super) fn trials(sheet: &mut Worksheet, summary: &Summary, name: &str) -> Result<(), XlsxError> {
     let bold = Format::new().set_bold();
-    sheet.set_name("Trials")?.set_freeze_panes(1, 0)?;
+    sheet.set_name(name)?.set_freeze_panes(1, 0)?;
     let titles = ["profile", "transport", "rate", "verdict"];
     let titles = titles.into_iter().chain(STREAMS_FIGURES.iter().map(|figure| figure.name));
     for (column, title) in (0..).zip(titles) {

@@ -33,12 +33,22 @@ impl<'s> Recorder<'s> {
         earlier: Option<&EarlierRun>,
     ) -> Result<Self, StoreError> {
         let no_frames = Plan { trials: Vec::new() };
-        let mut recorder = Self::open(store, experiment, &no_frames, filter, earlier)?;
-        recorder.head.experiment.planned_trials = trials.len();
+        Self::open(store, experiment, &no_frames, filter, earlier)?.with_planned::<R, P>(trials, earlier)
+    }
+
+    /// The records with these trials beside those of frames.
+    pub(super) fn with_planned<R: PlannedResult, P: TrialProfile>(
+        self,
+        trials: &[PlannedTrial<P>],
+        earlier: Option<&EarlierRun>,
+    ) -> Result<Self, StoreError> {
+        let mut recorder = self;
+        recorder.head.experiment.planned_trials += trials.len();
         let mut records = Vec::new();
         if let Some(EarlierRun { summary, sums }) = earlier {
             let results = R::all(summary);
-            recorder.first_recorded = results.first().map(|result| result.label().0);
+            let first = results.first().map(|result| result.label().0);
+            recorder.first_recorded = recorder.first_recorded.take().or(first);
             for trial in trials {
                 let kept = results.iter().find(|result| result.label() == trial.label());
                 let Some(result) = kept else { continue };
@@ -112,7 +122,10 @@ impl<'s> Recorder<'s> {
         for agent in agents {
             now.add_of_streams(agent.streams_info(), agent.session.welcome().host.as_ref());
         }
-        let changes = Changes::between(self.environment.periods.last()?, &now.period(0)).incomparable;
+        let is_here = |name: &str| agents.iter().any(|agent| agent.name() == name);
+        let mut periods = self.environment.periods.iter().rev();
+        let last = periods.find(|period| period.streams_agents.iter().any(|agent| is_here(&agent.name)))?;
+        let changes = Changes::between(last, &now.period(0)).incomparable;
         (!changes.is_empty()).then(|| {
             format!(
                 "{} when {first} was run: results would not compare; run without --resume",
@@ -124,7 +137,10 @@ impl<'s> Recorder<'s> {
     fn note_agents(&mut self, agents: &[KernelAgent]) {
         let experiment = &mut self.head.experiment;
         experiment.streams_agents = agents.iter().map(KernelAgent::streams_info).collect();
-        experiment.versions.agent = agents.first().map(|agent| agent.session.welcome().agent.clone());
+        // Beside agents of DPDK, theirs is the program that a resumed run is held to.
+        if experiment.agents.is_empty() {
+            experiment.versions.agent = agents.first().map(|agent| agent.session.welcome().agent.clone());
+        }
         self.environment.versions = experiment.versions.clone();
         self.environment.clear_agents();
         for agent in agents {

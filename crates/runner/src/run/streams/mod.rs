@@ -7,6 +7,7 @@ pub(super) mod work;
 
 use linerate_experiment::Experiment;
 use linerate_experiment::streams::{Connection, StreamsPlan, StreamsTrial};
+use linerate_results::engines::EngineFigures;
 use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::streams::{StreamsTrialContext, StreamsTrialSummary};
 use linerate_results::summary::{Summary, TrialFailure};
@@ -22,7 +23,7 @@ use super::{EarlierRun, Ending, LONGEST_KEEP_ALIVE, Numbers, SIGNS_OF_LIFE};
 use crate::platform::Platform;
 
 /// Directory of the trials.
-const DIRECTORY: &str = "streams";
+pub(super) const DIRECTORY: &str = "streams";
 
 /// What to run, and on what.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ pub fn end_streams(
     recorder.close(status, reason)
 }
 
-async fn drive(
+pub(super) async fn drive(
     job: &StreamsJob<'_>,
     platform: &mut impl Platform,
     agents: &mut Vec<KernelAgent>,
@@ -153,7 +154,7 @@ async fn run_trial(
     repeatable: bool,
 ) -> Result<Attempt, Ending> {
     let began_s = recorder.elapsed_s();
-    let of = job.plan.trials.len();
+    let of = recorder.trials_with(trial.number as usize);
     observer.streams_trial_began(trial, of, connections);
     let routes = routes(agents, connections).map_err(Ending::Failed)?;
     let settings = job.experiment.trial();
@@ -194,9 +195,12 @@ async fn run_trial(
     let (mut record, start) = result::record(trial, interval_s, agents, connections, &mut ran);
     let Ran { parts, samples, .. } = ran;
     let directory = format!("{DIRECTORY}/{}", trial.directory());
+    let frames = trial.profile.frames.as_ref();
+    let engine = frames.map(|frames| EngineFigures::of_datagrams(frames, &record));
     let context = StreamsTrialContext {
         rate: trial.profile.rate.to_string(),
         environment_period: recorder.environment_period(),
+        engine,
         start,
         overhead_s: 0.0,
         trial: format!("{directory}/trial.json"),

@@ -55,15 +55,19 @@ pub(super) fn section(source: &Source) -> Option<Section> {
 
 fn headline(summary: &Summary) -> String {
     let trials = &summary.streams;
-    let results = format!(
-        "{} of {}",
-        things(trials.len(), "result"),
-        things(summary.experiment.planned_trials, "trial")
-    );
+    // Of an experiment of engines, others of the planned trials are of frames.
+    let results = match summary.trials.is_empty() {
+        true => format!(
+            "{} of {} planned",
+            things(trials.len(), "result"),
+            things(summary.experiment.planned_trials, "trial")
+        ),
+        false => things(trials.len(), "result"),
+    };
     let silent = trials.iter().filter(|trial| trial.connections_alive < trial.connections).count();
     let incomplete = trials.iter().filter(|trial| !trial.complete).count();
     let mut text = format!(
-        "{results} planned over {}. Rates are of payload; received is what the receiving programs read, from the \
+        "{results} over {}. Rates are of payload; received is what the receiving programs read, from the \
          start to the last arrival.",
         things(summary.experiment.pairs, "connection")
     );

@@ -1,0 +1,171 @@
+//! `run` for experiments of engines.
+
+mod table;
+
+use linerate_experiment::Experiment;
+use linerate_experiment::engines::{EnginesPlan, PartTrials};
+use linerate_experiment::plan::{Plan, view};
+use linerate_metrics::Listener;
+use linerate_results::engines::rows;
+use linerate_results::summary::Summary;
+use linerate_runner::platform::PlatformError;
+use linerate_runner::platform::binary::{DATAPLANE, HOSTPLANE};
+use linerate_runner::platform::launch::AgentLaunch;
+use linerate_runner::platform::local::{LocalPlan, LocalPlatform};
+use linerate_runner::platform::local_kernel::{LocalKernel, LocalKernelPlan};
+use linerate_runner::run::engines::{EnginesJob, PartPlatform, end_engines, run_engines};
+use serde_json::json;
+
+use super::output::{print, say, width};
+use super::planned::{self, Begun};
+use super::run::{Place, hand_over};
+use super::{Ending, RunArgs, metrics};
+
+pub(super) use table::trials;
+
+/// How the agents of a part are started.
+enum PartPlan {
+    Frames(LocalPlan),
+    Datagrams(LocalKernelPlan),
+}
+
+impl PartPlan {
+    /// The plans of all parts.
+    fn of(plan: &EnginesPlan) -> Result<Vec<Self>, PlatformError> {
+        let of = |part: &linerate_experiment::engines::PlannedPart| match &part.trials {
+            PartTrials::Frames(trials) => LocalPlan::new(&part.experiment, trials).map(Self::Frames),
+            PartTrials::Datagrams(_) => LocalKernelPlan::new(&part.experiment).map(Self::Datagrams),
+        };
+        plan.parts.iter().map(of).collect()
+    }
+
+    fn notes(&self) -> &[String] {
+        match self {
+            PartPlan::Frames(plan) => &plan.notes,
+            PartPlan::Datagrams(plan) => &plan.notes,
+        }
+    }
+
+    /// The agents, in the order of their start.
+    fn agents(&self) -> Vec<&AgentLaunch> {
+        match self {
+            PartPlan::Frames(plan) => plan.pairs.iter().flat_map(|pair| [&pair.rx, &pair.tx]).collect(),
+            PartPlan::Datagrams(plan) => plan.agents.iter().collect(),
+        }
+    }
+}
+
+/// Each note once, with the engines that it is of.
+fn notes(plan: &EnginesPlan, parts: &[PartPlan]) -> Vec<String> {
+    let mut told: Vec<(&String, Vec<String>)> = Vec::new();
+    for (part, launched) in plan.parts.iter().zip(parts) {
+        let engine = part.experiment.engine().map(|engine| engine.to_string()).unwrap_or_default();
+        for note in launched.notes() {
+            match told.iter_mut().find(|(known, _)| *known == note) {
+                Some((_, engines)) => engines.push(engine.clone()),
+                None => told.push((note, vec![engine.clone()])),
+            }
+        }
+    }
+    told.into_iter().map(|(note, engines)| format!("{}: {note}", engines.join(", "))).collect()
+}
+
+/// Runs an experiment of engines.
+pub(super) async fn run(
+    args: &RunArgs,
+    experiment: &Experiment,
+    plan: &EnginesPlan,
+    listener: Option<Listener>,
+) -> anyhow::Result<Ending> {
+    let frames = Plan { trials: plan.frames().cloned().collect() };
+    let kept = |summary: &Summary| summary.trials.len() + summary.streams.len();
+    let earlier = match planned::earlier(args, experiment, &frames, plan.count(), kept)? {
+        Begun::Complete(ending) => return Ok(ending),
+        Begun::Measured(earlier) => {
+            let summary = end_engines(experiment, plan, args.filter.as_deref(), &earlier)?;
+            return hand_over(args, &summary, &earlier.store);
+        }
+        Begun::Partly(earlier) => Some(*earlier),
+        Begun::Not => None,
+    };
+    let parts = PartPlan::of(plan)?;
+    let (dataplane, hostplane) = (args.dataplane.clone(), args.hostplane.clone());
+    let find = |part: &PartPlan| match part {
+        PartPlan::Frames(_) => DATAPLANE.find(dataplane.clone()),
+        PartPlan::Datagrams(_) => HOSTPLANE.find(hostplane.clone()),
+    };
+    let programs = parts.iter().map(|part| find(part).map_err(PlatformError::from));
+    let programs = programs.collect::<Result<Vec<_>, _>>()?;
+    notes(plan, &parts).iter().for_each(|note| args.note(note));
+    let place = Place::of(earlier, args)?;
+    let Place { store, recorded } = &place;
+    let directory = || store.directory().to_owned();
+    let platform = |(part, program)| match part {
+        PartPlan::Frames(plan) => PartPlatform::Frames(LocalPlatform::new(plan, program, directory())),
+        PartPlan::Datagrams(plan) => PartPlatform::Datagrams(LocalKernel::new(plan, program, directory())),
+    };
+    let mut platforms: Vec<PartPlatform> = parts.into_iter().zip(programs).map(platform).collect();
+    let metrics = |listener| metrics::serve(listener, store.id(), experiment.name());
+    planned::measure(args, store, listener, metrics, async |interrupted, watchers| {
+        let (filter, earlier) = (args.filter.as_deref(), recorded.as_ref());
+        let job = EnginesJob { experiment, plan, filter, earlier, store, interrupted };
+        run_engines(job, &mut platforms, watchers).await
+    })
+    .await
+}
+
+/// Prints the plan of a run and the agents that it would start.
+pub(super) fn dry_run(args: &RunArgs, experiment: &Experiment, plan: &EnginesPlan) -> anyhow::Result<()> {
+    let parts = PartPlan::of(plan)?;
+    let program = |part: &PartPlan| {
+        let (wanted, given) = match part {
+            PartPlan::Frames(_) => (DATAPLANE, args.dataplane.clone()),
+            PartPlan::Datagrams(_) => (HOSTPLANE, args.hostplane.clone()),
+        };
+        match wanted.find(given) {
+            Ok(path) => path.display().to_string(),
+            Err(problem) => {
+                say(&format!("warning: {problem}"));
+                wanted.name.to_owned()
+            }
+        }
+    };
+    let programs: Vec<String> = parts.iter().map(program).collect();
+    let notes = notes(plan, &parts);
+    if args.json {
+        let agents = parts.iter().zip(&programs).flat_map(|(part, program)| {
+            part.agents().into_iter().map(move |agent| {
+                let command_line: Vec<&String> = std::iter::once(program).chain(&agent.arguments).collect();
+                json!({ "name": agent.name, "command_line": command_line })
+            })
+        });
+        let agents: Vec<_> = agents.collect();
+        let views = plan.parts.iter().map(|part| {
+            let of_part = match &part.trials {
+                PartTrials::Frames(trials) => json!(view(&part.experiment, trials)),
+                PartTrials::Datagrams(trials) => {
+                    json!(trials.view(&part.experiment, &[String::new(), String::new()]))
+                }
+            };
+            json!({ "engine": part.experiment.engine(), "plan": of_part })
+        });
+        let views: Vec<_> = views.collect();
+        print(&serde_json::to_string(&json!({ "parts": views, "agents": agents, "notes": notes }))?)?;
+        return Ok(());
+    }
+    print(&table::plan(experiment, plan, width()))?;
+    for (part, program) in parts.iter().zip(&programs) {
+        for agent in part.agents() {
+            print(&format!("{}: {program} {}", agent.name, agent.arguments.join(" ")))?;
+        }
+    }
+    for note in notes {
+        print(&format!("note: {note}"))?;
+    }
+    Ok(())
+}
+
+/// True when a summary compares engines.
+pub(super) fn is_of_engines(summary: &Summary) -> bool {
+    !rows(summary).is_empty()
+}

@@ -1,0 +1,134 @@
+//! What the trials of an experiment of engines cost, and where they lost packets. Pure.
+
+mod correlation;
+mod host;
+mod losses;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use linerate_experiment::engines::EngineName;
+use linerate_experiment::streams::FramesAsStreams;
+use linerate_traffic::profile::{FrameSizes, Profile};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use correlation::{Coefficient, Correlation, FEWEST_TRIALS, correlations};
+pub use host::{CpuUse, EngineHost};
+pub use losses::{LossPart, LossPlace};
+pub use rows::{EngineRow, comparison, rows};
+
+use crate::store::report::TrialReport;
+use crate::streams::{AgentPart, ConnectionSummary, StreamsTrialRecord};
+use crate::summary::LcoreSummary;
+use losses::Counted;
+
+/// A trial of one engine. Null: not known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EngineFigures {
+    /// The engine.
+    pub engine: EngineName,
+    /// Name of the profile that every engine carries.
+    pub profile: String,
+    /// Bytes of a frame, frame check sequence included.
+    pub frame_size: FrameSizes,
+    /// Worker lcores or threads of the sender.
+    pub cores: u32,
+    /// CPU seconds of the agents. Those that poll hold their CPUs all the time.
+    pub agents_cpu_s: Option<f64>,
+    /// Of those, seconds in which agents that poll had packets to handle; null for sockets, which sleep instead.
+    pub working_cpu_s: Option<f64>,
+    /// CPU seconds of the node in softirqs, where the kernel handles packets. The kernel counts in steps of 10 ms; traffic of others is in it.
+    pub softirq_cpu_s: Option<f64>,
+    /// What the node's kernel counted; null when the agents do not report it.
+    pub host: Option<EngineHost>,
+    /// Where packets were lost, in the order of their way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<LossPart>,
+}
+
+/// Lcores of both ends and the packets they handled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lcores<'a> {
+    pub(crate) tx: &'a [LcoreSummary],
+    pub(crate) rx: &'a [LcoreSummary],
+}
+
+impl EngineFigures {
+    /// Figures of a trial of frames of which `lost` did not arrive, from both agents' reports.
+    pub(crate) fn of_frames(
+        (engine, profile): (EngineName, &Profile),
+        (tx, rx): (&TrialReport, &TrialReport),
+        lcores: Lcores<'_>,
+        (sent, lost): (u64, u64),
+    ) -> Self {
+        let all = || lcores.tx.iter().chain(lcores.rx);
+        let on_cpu =
+            |lcore: &LcoreSummary| lcore.cpu_time.map(|time| (time.elapsed_s - time.off_cpu_s).max(0.0));
+        let working = |lcore: &LcoreSummary| Some(on_cpu(lcore)? * (1.0 - lcore.headroom.unwrap_or(0.0)));
+        let counted = Counted {
+            engine,
+            sent,
+            lost,
+            tx: tx.host.as_ref(),
+            rx: rx.host.as_ref(),
+            port_missed: rx.port.map(|port| port.rx_missed),
+            socket_drops: None,
+        };
+        let (host, softirq_cpu_s) = EngineHost::of([tx.host.as_ref(), rx.host.as_ref()]).unzip();
+        let softirq_cpu_s = softirq_cpu_s.flatten();
+        Self {
+            engine,
+            profile: profile.name(),
+            frame_size: profile.frame_sizes().clone(),
+            cores: lcores.tx.len() as u32,
+            agents_cpu_s: all().map(on_cpu).sum(),
+            working_cpu_s: all().map(working).sum(),
+            softirq_cpu_s,
+            host,
+            losses: counted.places(),
+        }
+    }
+
+    /// Figures of a trial of datagrams in place of `frames`.
+    pub fn of_datagrams(frames: &FramesAsStreams, record: &StreamsTrialRecord) -> Self {
+        let sum = |of: fn(&ConnectionSummary) -> Option<u64>| {
+            record.connections.iter().map(of).sum::<Option<u64>>()
+        };
+        let report = |name: Option<&String>| record.agent(name?)?.report.as_ref();
+        let first = record.ends.first();
+        let (tx, rx) = (report(first.map(|ends| &ends.from)), report(first.map(|ends| &ends.to)));
+        let hosts = [tx, rx].map(|report| report.and_then(|report| report.host.as_ref()));
+        let process = |part: &AgentPart| Some(part.report.as_ref()?.detail.process_s);
+        let losses = sum(|one| one.sent_datagrams).zip(sum(|one| one.lost_datagrams)).map(|(sent, lost)| {
+            let counted = Counted {
+                engine: EngineName::Sockets,
+                sent,
+                lost,
+                tx: hosts[0],
+                rx: hosts[1],
+                port_missed: None,
+                socket_drops: sum(|one| one.socket_drops),
+            };
+            counted.places()
+        });
+        let (host, softirq_cpu_s) = EngineHost::of(hosts).unzip();
+        let softirq_cpu_s = softirq_cpu_s.flatten();
+        Self {
+            engine: EngineName::Sockets,
+            profile: frames.profile.clone(),
+            frame_size: frames.frame_size.clone(),
+            cores: frames.workers,
+            agents_cpu_s: record.agents.iter().map(process).sum(),
+            working_cpu_s: None,
+            softirq_cpu_s,
+            host,
+            losses: losses.unwrap_or_default(),
+        }
+    }
+
+    /// CPU seconds of agents and softirqs together.
+    pub fn cpu_s(&self) -> Option<f64> {
+        Some(self.agents_cpu_s? + self.softirq_cpu_s?)
+    }
+}
