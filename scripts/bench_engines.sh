@@ -91,37 +91,40 @@ trafgen_row() {
     awk -v s="$(($(moved a tx) - sent))" -v r="$(($(moved b rx) - received))" -v ns="$((ended - began))" 'BEGIN { print s * 1e9 / ns "\t" r * 1e9 / ns }' >>"$work/row.trafgen"
 }
 
-# testpmd NAME DEVICE-OF-SENDER DEVICE-OF-RECEIVER PREFIX…: its own counters; PREFIX has the namespaces' commands, with END for the end.
+# testpmd_row NAME DEVICE-OF-SENDER DEVICE-OF-RECEIVER PREFIX…: its own rates; PREFIX has the namespaces' commands, with END for the end.
 testpmd_row() {
-    local name=$1 tx=$2 rx=$3 receiver
+    local name=$1 tx=$2 rx=$3
     shift 3
     one() {
         local end=$1 lcore=$2 device=$3 mode=$4
         shift 4
         # The background's shell becomes testpmd.
         exec "${@//END/$end}" dpdk-testpmd --no-huge -m 256 --no-pci --lcores "0@$lcore,1@$lcore" --file-prefix "$nets-$end" --vdev "$device" -- --forward-mode="$mode" \
-            --eth-peer=0,$mac_b --txpkts=$((size - 4)) --total-num-mbufs=16384 --auto-start --stats-period=3600
+            --eth-peer=0,$mac_b --txpkts=$((size - 4)) --total-num-mbufs=16384 --auto-start --stats-period=1
     }
     one b "$(($(nproc) > 1))" "$rx" rxonly "$@" >"$work/rx.log" 2>&1 &
-    receiver=$!
-    children+=("$receiver")
+    children+=($!)
     sleep 2
     one a 0 "$tx" txonly "$@" >"$work/tx.log" 2>&1 &
     children+=($!)
-    sleep "$((seconds + 1))"
-    # The sender first; each prints its counters.
-    local child
-    for child in "${children[1]}" "${children[0]}"; do
-        kill -INT "$child" 2>/dev/null || true
-        sleep 1
+    local tries
+    for tries in $(seq 100); do
+        grep -q 'Tx-pps: *[1-9]' "$work/tx.log" 2>/dev/null && break
+        [ "$tries" -lt 100 ] || say "testpmd does not send within 10 s"
+        sleep 0.1
     done
+    sleep "$seconds"
+    # Each prints its rates once a second, and those of the last second when it ends.
+    kill -INT "${children[@]}" 2>/dev/null || true
     wait 2>/dev/null || true
     children=()
-    local sent received
-    sent=$(awk '/TX-packets:/ { value = $2 } END { print value + 0 }' "$work/tx.log")
-    received=$(awk '/RX-packets:/ { value = $2 } END { print value + 0 }' "$work/rx.log")
-    awk -v s="$sent" -v r="$received" -v t="$((seconds + 1))" 'BEGIN { print s / t "\t" r / t }' >>"$work/row.$name"
+    printf '%s\t%s\n' "$(rate Tx "$work/tx.log")" "$(rate Rx "$work/rx.log")" >>"$work/row.$name"
 }
+# rate Tx|Rx LOG: the median of testpmd's rates while it forwards.
+rate() {
+    grep -o "$1-pps: *[0-9]*" "$2" | awk '$2 > 0 { print $2 }' | sort -n | awk '{ value[NR] = $1 } END { print (NR > 0 ? value[int((NR + 1) / 2)] : 0) }'
+}
+
 # median COLUMN FILE
 median() { cut -f"$1" "$2" | sort -g | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'; }
 
@@ -141,8 +144,8 @@ for engine in memif af_xdp af_packet sockets; do
     if [ "$engine" != memif ] && [ -s "$work/row.trafgen" ]; then
         trafgen=$(awk -v a="$sent" -v b="$(median 1 "$work/row.trafgen")" 'BEGIN { if (b > 0) printf "%.2f", a / b; else print "-" }')
     fi
-    of=testpmd-$engine
-    [ -s "$work/row.$of" ] || of=testpmd-af_packet
+    of="testpmd-$engine"
+    [ -s "$work/row.$of" ] || of="testpmd-af_packet"
     if [ -s "$work/row.$of" ]; then
         testpmd=$(awk -v a="$received" -v b="$(median 2 "$work/row.$of")" 'BEGIN { if (b > 0) printf "%.2f", a / b; else print "-" }')
     fi

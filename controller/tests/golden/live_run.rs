@@ -33,7 +33,8 @@ impl Keys {
                     let path = format!("{path}.{key}");
                     self.paths.insert(path.clone());
                     // Each driver has counters of its own, and each kernel.
-                    let is_of_kernel = key == "host" && value.get("namespace").is_some();
+                    let is_of_kernel = key == "host"
+                        && ["namespace", "process_cpu_ns"].iter().any(|field| value.get(field).is_some());
                     if key != "xstats" && !is_of_kernel {
                         self.add(&path, value);
                     }
