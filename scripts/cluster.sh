@@ -22,6 +22,8 @@ cd "$(dirname "$0")/.."
 . scripts/cluster/examples.sh
 # shellcheck source=scripts/cluster/streams.sh
 . scripts/cluster/streams.sh
+# shellcheck source=scripts/cluster/balancers.sh
+. scripts/cluster/balancers.sh
 # shellcheck source=scripts/cluster/faults.sh
 . scripts/cluster/faults.sh
 
@@ -36,6 +38,7 @@ Scenarios: memif       a pair on one node, joined by shared memory in a director
            search      two pairs, whose highest load is searched for together and one by one
            addresses   pairs over the pod network with addresses of the pods and of the user
            streams     a full mesh of TCP and UDP streams between unprivileged pods of both nodes
+           balancers   HTTP through Services to unprivileged pods, and the wait for a kube-proxy that is late
            examples    examples/pods, applied as a user does
            kept        pods that are made once and used by several runs
            role        a service account with nothing but the printed Role

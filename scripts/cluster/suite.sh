@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2154
 
 # Of both nodes, or of none in particular.
-ANYWHERE=(two_nodes search addresses streams examples refusals)
+ANYWHERE=(two_nodes search addresses streams balancers examples refusals)
 # Pods of one node: these run at the same time, each row on a node of its own.
 ON_ONE_NODE=(memif kept role quotas others unreachable clocks)
 ON_THE_OTHER=(faults resume)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use linerate_traffic::mac::MacAddr;
 use linerate_wire::state::{AgentState, Step};
-use linerate_wire::trial::TrialSpec;
+use linerate_wire::trial::{TrialSpec, Work};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
@@ -13,6 +13,9 @@ use tokio::sync::watch;
 
 use super::report;
 use super::wire::Wire;
+
+/// Address at which every backend of HTTP answers.
+pub const BACKEND: &str = "10.0.0.1";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Condition {
@@ -63,8 +66,9 @@ impl Drop for Presence<'_> {
 
 impl Agent {
     pub fn start(name: &str, node: &str, token: String, wire: Arc<Wire>) -> Arc<Self> {
-        let (end, pair) = name.split_at(2);
-        let [high, low] = pair.parse::<u16>().unwrap().to_be_bytes();
+        let digits = name.find(|one: char| one.is_ascii_digit()).unwrap();
+        let (end, number) = name.split_at(digits);
+        let [high, low] = number.parse::<u16>().unwrap().to_be_bytes();
         Arc::new(Self {
             name: name.to_owned(),
             mac: MacAddr([2, 0, 0, high, low, u8::from(end == "rx")]),
@@ -236,6 +240,9 @@ impl Agent {
         match step {
             Step::Prepare => {
                 let spec = TrialSpec::deserialize(params).map_err(|error| ("refused", error.to_string()))?;
+                if matches!(spec.work, Work::Http(_)) {
+                    return Err(("refused", "the stub's agents send no requests".to_owned()));
+                }
                 *core = Core { spec: Some(spec), has_controller: true, ..Core::default() };
             }
             Step::Start => {
@@ -258,17 +265,30 @@ impl Agent {
         Ok(json!({"state": next}))
     }
 
+    /// Clients `c0`, … and backends `b0`, … of HTTP have an engine of streams.
+    fn engine(&self) -> Value {
+        if self.name.starts_with(['c', 'b']) {
+            let door = json!({"listen": format!("{BACKEND}:8080"), "name": self.name});
+            let door = if self.name.starts_with('b') { door } else { Value::Null };
+            return json!({"streams": {
+                "listen": ["0.0.0.0:22023"], "workers": 1, "cpus": [0], "congestion": "cubic", "interfaces": [], "descriptors": 1024,
+                "http": door,
+            }});
+        }
+        json!({"frames": {"dpdk": "none", "lcores": [1], "no_huge": true, "port": {
+            "port": 0, "device": self.name, "driver": "net_stub", "mac": self.mac, "numa_node": null,
+            "link_bps": 10_000_000_000_u64, "link_up": true, "max_rx_queues": 1, "max_tx_queues": 1,
+            "mtu": 1500, "rx_descriptors": [64, 4096], "tx_descriptors": [64, 4096], "kernel_driver": null,
+        }}})
+    }
+
     fn welcome(&self, core: &Core) -> Value {
         let waiting = core.spec.as_ref().filter(|_| core.state() == AgentState::Finished);
         json!({
             "protocol": linerate_wire::message::PROTOCOL_VERSION,
             "agent": "stub", "state": core.state(),
             "waiting": waiting.map(|spec| spec.trial),
-            "engine": {"frames": {"dpdk": "none", "lcores": [1], "no_huge": true, "port": {
-                "port": 0, "device": self.name, "driver": "net_stub", "mac": self.mac, "numa_node": null,
-                "link_bps": 10_000_000_000_u64, "link_up": true, "max_rx_queues": 1, "max_tx_queues": 1,
-                "mtu": 1500, "rx_descriptors": [64, 4096], "tx_descriptors": [64, 4096], "kernel_driver": null,
-            }}},
+            "engine": self.engine(),
             "clock": {"boot_id": self.node, "source": "tsc", "tick_hz": 1_000_000_000, "invariant": true, "now_ns": self.now_ns()},
         })
     }

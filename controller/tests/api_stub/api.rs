@@ -9,6 +9,7 @@ use hyper::{Request, header};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::agent::BACKEND;
 use super::answer::{self, Answer};
 use super::faults::{Effect, strike};
 use super::objects::{Key, has_fields, has_labels};
@@ -197,11 +198,30 @@ fn create(state: &Arc<State>, asked: &Asked, mut body: Value) -> Answer {
     if asked.resource == "leases" {
         shift_clock(state, &mut body);
     }
+    if asked.resource == "services" {
+        body["spec"]["clusterIP"] = json!("10.96.0.7");
+    }
     let made = state.alter(|objects| objects.put(&key, body));
+    if asked.resource == "services" {
+        fill_service(state, &made);
+    }
     if asked.resource == "pods" {
         kubelet::take(state.clone(), name);
     }
     told(answer::object(201, &made))
+}
+
+/// What the cluster does for a Service: its backends are ready.
+fn fill_service(state: &State, service: &Value) {
+    let name = service["metadata"]["name"].as_str().unwrap_or_default();
+    let owner =
+        json!({"apiVersion": "v1", "kind": "Service", "name": name, "uid": service["metadata"]["uid"]});
+    let slice = json!({
+        "metadata": {"name": format!("{name}-1"), "labels": {"kubernetes.io/service-name": name}, "ownerReferences": [owner]},
+        "endpoints": [{"addresses": [BACKEND], "conditions": {"ready": true}}],
+    });
+    let key = ("endpointslices".to_owned(), NAMESPACE.to_owned(), format!("{name}-1"));
+    state.alter(|objects| objects.put(&key, slice));
 }
 
 /// Shifts the times that a controller writes, as if its clock were wrong.

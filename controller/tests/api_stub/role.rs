@@ -67,9 +67,9 @@ impl Role {
     }
 }
 
-/// The right that a request uses; rights on existing secrets are by name.
+/// The right that a request uses; rights on existing secrets and Services are by name.
 pub fn right(asked: &Asked) -> Right {
-    let is_named = asked.resource == "secrets" && asked.verb != "create";
+    let is_named = ["secrets", "services"].contains(&asked.resource.as_str()) && asked.verb != "create";
     let name = asked.name.as_deref().filter(|_| is_named).map(|name| format!(" {name}")).unwrap_or_default();
     (asked.verb.to_owned(), asked.group.clone(), format!("{}{name}", asked.resource))
 }

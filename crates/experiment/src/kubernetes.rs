@@ -20,17 +20,17 @@ pub struct KubernetesSection {
     /// Context of the kubeconfig; its current one when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
-    /// Container image with `linerate-dataplane` and `hugepage-check`; in an experiment of streams, with `linerate-hostplane`.
+    /// Container image with `linerate-dataplane` and `hugepage-check`; in an experiment of streams or HTTP, with `linerate-hostplane`.
     pub image: String,
     /// When the node pulls the image.
     pub image_pull_policy: PullPolicy,
-    /// Where the two pods of a pair go.
+    /// Where the two pods of a pair go; in an experiment of HTTP, clients and backends.
     pub placement: PlacementRule,
     /// Nodes by name, one entry for each pair; `placement` chooses those that are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<NodePair>>", length(min = 1))]
     pub nodes: Option<Spanned<Vec<NodePair>>>,
-    /// CPUs per pod, requests and limits alike: a whole number, so that a static CPU manager gives the pod its own. Pods of streams may have
+    /// CPUs per pod, requests and limits alike: a whole number, so that a static CPU manager gives the pod its own. Pods of streams and HTTP may have
     /// less, such as `250m`.
     pub cpu: Cpus,
     /// Memory per pod besides hugepages.
@@ -73,8 +73,8 @@ impl KubernetesSection {
         }
     }
 
-    /// Takes the image of streams when the document names none.
-    pub(crate) fn complete_for_streams(&mut self) {
+    /// Takes the image of streams and HTTP when the document names none.
+    pub(crate) fn complete_for_kernel_traffic(&mut self) {
         if self.image == usual_image("linerate") {
             self.image = usual_image("linerate-hostplane");
         }

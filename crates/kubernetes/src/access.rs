@@ -12,7 +12,8 @@ use super::error::ClusterError;
 use super::names;
 use super::need::Need;
 use super::retry::steadily;
-use linerate_experiment::kubernetes::{KubernetesSection, OutputVolume};
+use linerate_experiment::Experiment;
+use linerate_experiment::kubernetes::OutputVolume;
 
 /// Concurrent access reviews.
 const AT_ONCE: usize = 8;
@@ -93,6 +94,30 @@ const NETWORKS: Rule = Rule {
     why: "the networks of spec.kubernetes.networks",
 };
 
+const SERVICES: &[Rule] = &[
+    Rule {
+        group: "",
+        resource: "services",
+        name: None,
+        verbs: &["create"],
+        why: "the targets cluster-ip and node-port of spec.http",
+    },
+    Rule {
+        group: "",
+        resource: "services",
+        name: Some(names::SERVICE),
+        verbs: &["delete", "get"],
+        why: "no other Service is read or deleted",
+    },
+    Rule {
+        group: "discovery.k8s.io",
+        resource: "endpointslices",
+        name: None,
+        verbs: &["list"],
+        why: "which backends of the Service are ready",
+    },
+];
+
 /// Cluster-wide read access; without it the plan cannot see the nodes' room and leaves placement to the
 /// scheduler.
 const CLUSTER_RULES: &[Rule] = &[
@@ -106,40 +131,45 @@ const CLUSTER_RULES: &[Rule] = &[
     },
 ];
 
-fn rules(settings: Option<&KubernetesSection>) -> Vec<&'static Rule> {
+/// The rules that an experiment needs; `None`: any experiment.
+fn rules(experiment: Option<&Experiment>) -> Vec<&'static Rule> {
     let mut rules: Vec<&Rule> = RULES.iter().collect();
-    let claims =
-        |settings: &KubernetesSection| matches!(settings.output, OutputVolume::PersistentVolumeClaim { .. });
-    if settings.is_none_or(claims) {
+    let claims = |experiment: &Experiment| {
+        matches!(experiment.kubernetes().output, OutputVolume::PersistentVolumeClaim { .. })
+    };
+    if experiment.is_none_or(claims) {
         rules.push(&CLAIMS);
     }
-    if settings.is_none_or(|settings| !settings.networks.is_empty()) {
+    if experiment.is_none_or(|experiment| !experiment.kubernetes().networks.is_empty()) {
         rules.push(&NETWORKS);
+    }
+    if experiment.is_none_or(Experiment::needs_service) {
+        rules.extend(SERVICES);
     }
     rules
 }
 
-/// Permissions that an experiment with these settings needs in its namespace; `None`: any experiment.
-pub fn needs(settings: Option<&KubernetesSection>) -> Vec<Need> {
+/// Permissions that an experiment needs in its namespace; `None`: any experiment.
+pub fn needs(experiment: Option<&Experiment>) -> Vec<Need> {
     let of = |rule: &'static Rule| {
         let Rule { group, resource, name, .. } = *rule;
         rule.verbs.iter().map(move |verb| Need { verb, group, resource, name })
     };
-    rules(settings).into_iter().flat_map(of).collect()
+    rules(experiment).into_iter().flat_map(of).collect()
 }
 
-/// Permissions that are missing in `namespace`.
+/// Permissions of the experiment that are missing in `namespace`.
 ///
 /// # Errors
 /// When the server does not answer.
 pub async fn missing(
     client: &Client,
     namespace: &str,
-    settings: &KubernetesSection,
+    experiment: &Experiment,
 ) -> Result<Vec<Need>, ClusterError> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     // The first failure ends the check: otherwise each review would wait for a server that is away.
-    let answers: Vec<(Need, bool)> = stream::iter(needs(Some(settings)))
+    let answers: Vec<(Need, bool)> = stream::iter(needs(Some(experiment)))
         .map(|need| {
             let reviews = reviews.clone();
             async move { Ok::<_, ClusterError>((need, allowed(&reviews, namespace, need).await?)) }

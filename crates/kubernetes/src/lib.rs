@@ -21,6 +21,7 @@ pub mod remove;
 mod requests;
 mod retry;
 pub mod security;
+mod service;
 pub mod survey;
 mod tracker;
 pub mod watch;
@@ -62,6 +63,8 @@ pub struct KubernetesPlatform {
     tracker: Option<Tracker>,
     renewal: Option<JoinHandle<()>>,
     lease_loss: lease::Loss,
+    /// The Service of the current target, once it exists or may exist.
+    service: Option<service::ServicePlan>,
     /// Since when adopted pods are used; they are left in place.
     adopted: Option<Instant>,
 }
@@ -81,6 +84,7 @@ impl KubernetesPlatform {
             tracker: None,
             renewal: None,
             lease_loss: lease::Loss::default(),
+            service: None,
             adopted: None,
         }
     }

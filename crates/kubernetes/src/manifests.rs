@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::stream::{self, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
@@ -31,6 +31,9 @@ pub fn of(plan: &KubernetesPlan, experiment: &Experiment) -> Vec<Value> {
     let mut objects = vec![json!(lease), json!(run.secret(&tokens))];
     objects.extend(plan.pods.iter().filter_map(|pod| run.claim(pod)).map(|claim| json!(claim)));
     objects.extend(plan.pods.iter().map(|pod| json!(run.pod(pod))));
+    // Of the trials' Services, which have one name after the other, the first.
+    let first = experiment.http.iter().find(|profile| profile.target.is_service());
+    objects.extend(first.map(|profile| json!(run.service(&profile.target, profile.backends))));
     objects
 }
 
@@ -55,6 +58,7 @@ pub(super) async fn validate(plan: &KubernetesPlan, objects: &[Value]) -> Result
             }
             Some("Secret") => check::<Secret>(plan, object).await,
             Some("Lease") => check::<Lease>(plan, object).await,
+            Some("Service") => check::<Service>(plan, object).await,
             _ => check::<PersistentVolumeClaim>(plan, object).await,
         }
     });

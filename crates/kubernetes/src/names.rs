@@ -21,6 +21,14 @@ pub const KEPT: &str = "linerate.dev/kept";
 /// each, and because a Role can then name it.
 pub const SECRET: &str = "linerate-tokens";
 
+/// Name of the Service of an experiment of HTTP: one for each namespace, for the same reasons.
+pub const SERVICE: &str = "linerate-http";
+
+/// Label on each of the first so many backends: the Service of a trial selects those of its number.
+pub fn among_first(backends: u32) -> String {
+    format!("linerate.dev/first-{backends}")
+}
+
 /// Name of the experiment's lease.
 pub fn object(experiment: &str) -> String {
     format!("linerate-{experiment}")

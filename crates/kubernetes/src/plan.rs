@@ -14,7 +14,7 @@ use super::placement::{Placed, place};
 use super::pods::{PodPlan, wanted};
 use super::quota::{self, Demand};
 use super::remove::remove;
-use super::{access, descriptors, manifests, names, observe};
+use super::{access, descriptors, manifests, names, observe, service};
 use linerate_experiment::Experiment;
 use linerate_experiment::kubernetes::{LinkKind, OutputVolume, PlacementRule};
 use linerate_experiment::topology::{Group, Topology};
@@ -106,13 +106,13 @@ impl KubernetesPlan {
         say: &dyn Fn(&str),
     ) -> Result<Self, ClusterError> {
         let settings = experiment.kubernetes();
-        if !experiment.is_of_streams() {
+        if experiment.is_of_frames() {
             buffers::fit(experiment)?;
         }
         let topology = experiment.topology();
         descriptors::allow(topology.agents().count())?;
         let (client, namespace, server) = connect(experiment).await?;
-        let missing = access::missing(&client, &namespace, settings).await?;
+        let missing = access::missing(&client, &namespace, experiment).await?;
         if !missing.is_empty() {
             return Err(ClusterError::Forbidden { namespace, missing });
         }
@@ -121,6 +121,9 @@ impl KubernetesPlan {
         let leftovers: Vec<lease::Found> = over.cloned().collect();
         let gone: BTreeSet<String> = leftovers.iter().map(|found| found.id.clone()).collect();
         names_are_free(&client, &namespace, &topology, &leases, &gone).await?;
+        if experiment.needs_service() {
+            service::name_is_free(&client, &namespace, &gone).await?;
+        }
         observe::networks(&client, &namespace, &settings.networks).await?;
         let wanted = wanted(experiment);
         let (nodes, mut notes) = observe::nodes(&client, &namespace, &gone).await?;
@@ -130,8 +133,8 @@ impl KubernetesPlan {
         let named = settings.nodes.as_ref().map(|nodes| nodes.value.clone()).unwrap_or_default();
         let groups = topology.groups.len();
         let placed = match &nodes {
-            // The scheduler places pods of streams, by the rules in their manifests.
-            _ if experiment.is_of_streams() => vec![None; groups],
+            // The scheduler places pods of streams and HTTP, by the rules in their manifests.
+            _ if !experiment.is_of_frames() => vec![None; groups],
             Some(nodes) => place(experiment.pairs(), rule, &named, &wanted, nodes)
                 .map_err(ClusterError::NoRoom)?
                 .into_iter()

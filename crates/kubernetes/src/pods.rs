@@ -13,7 +13,7 @@
 //!   interface's flags when it starts the port
 //! - a `hostPath` with `memif`: the two pods share a directory for the socket
 
-mod streams;
+mod kernel;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +31,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, 
 use linerate_wire::trial::Role;
 
 use super::names;
+pub(crate) use kernel::HTTP_PORT;
 use linerate_experiment::Experiment;
 use linerate_experiment::kubernetes::{KubernetesSection, LinkKind, OutputVolume, PlacementRule};
 use linerate_experiment::topology::AgentNode;
@@ -90,7 +91,7 @@ impl Run<'_> {
         self.experiment.kubernetes()
     }
 
-    fn metadata(&self, name: String) -> ObjectMeta {
+    pub(super) fn metadata(&self, name: String) -> ObjectMeta {
         ObjectMeta {
             name: Some(name),
             labels: Some(names::labels(self.id)),
@@ -133,8 +134,8 @@ impl Run<'_> {
 
     /// Manifest of the pod.
     pub fn pod(&self, plan: &PodPlan) -> Pod {
-        if self.experiment.is_of_streams() {
-            return streams::pod(self, plan);
+        if !self.experiment.is_of_frames() {
+            return kernel::pod(self, plan);
         }
         let settings = self.settings();
         let mut metadata = self.metadata(plan.name());
@@ -411,12 +412,12 @@ pub struct Amount {
     pub text: String,
 }
 
-/// Resources that a pod of the experiment requests of its node. Streams need neither hugepages nor devices.
+/// Resources that a pod of the experiment requests of its node. Streams and HTTP need neither hugepages nor devices.
 pub fn wanted(experiment: &Experiment) -> BTreeMap<String, Amount> {
     let all = wanted_of(experiment.kubernetes());
     let given = &experiment.kubernetes().resources;
     let kept = |name: &String| {
-        !experiment.is_of_streams()
+        experiment.is_of_frames()
             || ["cpu", "memory"].contains(&name.as_str())
             || given.keys().any(|one| one.as_str() == name)
     };

@@ -13,8 +13,8 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::error::{ClusterError, is_forbidden, is_not_found};
-use super::names;
 use super::retry::steadily;
+use super::{names, service};
 
 /// Concurrent requests.
 const AT_ONCE: usize = 16;
@@ -36,6 +36,7 @@ pub async fn remove(client: &Client, namespace: &str, id: &str) -> Result<(), Cl
     delete_unstarted(&pods, &selector).await?;
     delete_selected(&pods, &selector, "pods").await?;
     wait_until_gone(&pods, &selector).await?;
+    service::remove(client, namespace, id).await?;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let secret = steadily(|| secrets.get_metadata_opt(names::SECRET))
         .await
@@ -105,7 +106,11 @@ fn still_there(pods: &[String]) -> ClusterError {
 
 /// Deletes exactly the object that was `found`: not a newer one of the same name, and, if `params` state its
 /// version, not a changed one.
-async fn delete<K>(api: &Api<K>, found: &impl ResourceExt, params: DeleteParams) -> Result<(), ClusterError>
+pub(super) async fn delete<K>(
+    api: &Api<K>,
+    found: &impl ResourceExt,
+    params: DeleteParams,
+) -> Result<(), ClusterError>
 where
     K: Clone + std::fmt::Debug + DeserializeOwned,
 {

@@ -17,6 +17,9 @@ use crate::state::pod_key;
 const EVERYTHING: &str = "  kubernetes: {cpu: 1, memory: 64Mi, hugepages: {count: 0}, resources: {intel.com/dpdk: 1}, networks: [sriov-a], readyTimeout: 4s, \
                           output: {persistentVolumeClaim: {size: 1Gi}}}\n";
 
+/// Its backends stand behind a Service until its trial is refused.
+const THROUGH_A_SERVICE: &str = "  http: {targets: [cluster-ip]}\n  trial: {duration: 100ms}\n";
+
 /// The rights that requests used, in the namespace and cluster-wide.
 fn used(cluster: &Cluster) -> (BTreeSet<Right>, BTreeSet<Right>) {
     let asked = cluster.requests();
@@ -43,6 +46,9 @@ async fn the_role_is_exactly_what_is_used() {
         tokio::time::sleep(Duration::from_millis(10)).await;
         running.ends_with(0).await;
         kept::run_on_kept_pods(&cluster, TWO_TRIALS).await;
+        std::fs::remove_dir_all(cluster.path("results")).unwrap();
+        let said = cluster.run(THROUGH_A_SERVICE, &[]).ends_with(1).await;
+        assert!(said.contains("the stub's agents send no requests"), "{said}");
         cluster.assert_clean();
         let (namespaced, cluster_wide) = used(&cluster);
         inside.extend(namespaced);

@@ -6,8 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What requests are sent to: `direct`, `nftables-random`, `nftables-inc`, `ipvs-rr`, `ipvs-wrr`, `ipvs-lc`, `ipvs-sh`,
-/// `haproxy`, or a URL such as `http://192.0.2.1:8080/`.
+use crate::document::PlatformKind;
+
+/// What requests are sent to: `direct` (`pod` is the same), on platform local `nftables-random`, `nftables-inc`, `ipvs-rr`, `ipvs-wrr`,
+/// `ipvs-lc`, `ipvs-sh` or `haproxy`, on platform kubernetes `cluster-ip` or `node-port`, or a URL such as `http://192.0.2.1:8080/`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -22,6 +24,10 @@ pub enum HttpTarget {
     Ipvs(IpvsScheduler),
     /// haproxy, which gives each request to the next backend.
     Haproxy,
+    /// The cluster's address of a Service of Kubernetes.
+    ClusterIp,
+    /// The port of a Service of Kubernetes at the node of the first backend.
+    NodePort,
     /// Servers or a balancer that the user runs.
     Url(Url),
 }
@@ -82,6 +88,23 @@ impl HttpTarget {
         matches!(self, HttpTarget::NftablesRandom | HttpTarget::NftablesInc | HttpTarget::Ipvs(_))
     }
 
+    /// True when it is a Service of Kubernetes, which the run makes.
+    pub fn is_service(&self) -> bool {
+        matches!(self, HttpTarget::ClusterIp | HttpTarget::NodePort)
+    }
+
+    /// True when this platform has it.
+    pub fn runs_on(&self, platform: PlatformKind) -> bool {
+        match self {
+            HttpTarget::Direct | HttpTarget::Url(_) => true,
+            HttpTarget::ClusterIp | HttpTarget::NodePort => platform == PlatformKind::Kubernetes,
+            HttpTarget::NftablesRandom
+            | HttpTarget::NftablesInc
+            | HttpTarget::Ipvs(_)
+            | HttpTarget::Haproxy => platform == PlatformKind::Local,
+        }
+    }
+
     /// True when it is meant to give every backend as many connections or requests.
     pub fn is_even(&self) -> bool {
         !matches!(self, HttpTarget::Ipvs(IpvsScheduler::WeightedRoundRobin | IpvsScheduler::SourceHash))
@@ -120,6 +143,8 @@ impl fmt::Display for HttpTarget {
             HttpTarget::NftablesInc => f.write_str("nftables-inc"),
             HttpTarget::Ipvs(scheduler) => write!(f, "ipvs-{}", scheduler.name()),
             HttpTarget::Haproxy => f.write_str("haproxy"),
+            HttpTarget::ClusterIp => f.write_str("cluster-ip"),
+            HttpTarget::NodePort => f.write_str("node-port"),
             HttpTarget::Url(url) => url.fmt(f),
         }
     }
@@ -133,15 +158,17 @@ impl TryFrom<String> for HttpTarget {
             return Ok(Self::Ipvs(scheduler));
         }
         Ok(match text.as_str() {
-            "direct" => Self::Direct,
+            "direct" | "pod" => Self::Direct,
             "nftables" | "nftables-random" => Self::NftablesRandom,
             "nftables-inc" => Self::NftablesInc,
             "haproxy" => Self::Haproxy,
+            "cluster-ip" => Self::ClusterIp,
+            "node-port" => Self::NodePort,
             url if url.contains("://") => Self::Url(Url::parse(url)?),
             _ => {
                 return Err(format!(
-                    "'{text}' is no target; give direct, nftables-random, nftables-inc, ipvs-rr, ipvs-wrr, ipvs-lc, ipvs-sh, haproxy, or a URL \
-                     such as http://192.0.2.1:8080/"
+                    "'{text}' is no target; give direct, nftables-random, nftables-inc, ipvs-rr, ipvs-wrr, ipvs-lc, ipvs-sh, haproxy, cluster-ip, \
+                     node-port, or a URL such as http://192.0.2.1:8080/"
                 ));
             }
         })
@@ -221,6 +248,9 @@ mod tests {
     fn targets_are_read_and_named() {
         for (text, shown, label) in [
             ("direct", "direct", "direct"),
+            ("pod", "direct", "direct"),
+            ("cluster-ip", "cluster-ip", "cluster-ip"),
+            ("node-port", "node-port", "node-port"),
             ("nftables", "nftables-random", "nftables-random"),
             ("ipvs-sh", "ipvs-sh", "ipvs-sh"),
             ("http://10.254.0.10", "http://10.254.0.10/", "10.254.0.10"),

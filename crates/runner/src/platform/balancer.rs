@@ -1,13 +1,14 @@
-//! Balancers of this machine: DNAT of nftables or IPVS in a network namespace of their own, or a process of haproxy.
+//! What stands before the backends of HTTP. Balancers of this machine: DNAT of nftables or IPVS in a network namespace of their own, or a process of haproxy.
 
 mod haproxy;
 mod ipvs;
 mod nftables;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 
-use linerate_experiment::http::HttpTarget;
+use linerate_experiment::http::{HttpTarget, Url};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -46,9 +47,30 @@ pub struct Balanced {
 }
 
 impl Balanced {
-    fn at(address: SocketAddr, program: Option<String>) -> Self {
+    /// A balancer at this address.
+    pub fn at(address: SocketAddr, program: Option<String>) -> Self {
         Self { addresses: vec![address], host: address.to_string(), program }
     }
+
+    /// The backends themselves.
+    pub fn direct(backends: &[SocketAddr]) -> Self {
+        let host = backends.first().map(SocketAddr::to_string).unwrap_or_default();
+        Self { addresses: backends.to_vec(), host, program: None }
+    }
+}
+
+/// The address of a URL's host, as this machine sees it.
+///
+/// # Errors
+/// When it has none.
+pub async fn resolve(url: &Url) -> Result<Balanced, PlatformError> {
+    let unknown = |why: String| {
+        PlatformError::Network(format!("spec.http.targets: {url} has no address: {why}; give another URL"))
+    };
+    let found = tokio::net::lookup_host((url.host(), url.port())).await;
+    let address = found.map_err(|error| unknown(error.to_string()))?.next();
+    let address = address.ok_or_else(|| unknown("its name has none".to_owned()))?;
+    Ok(Balanced { addresses: vec![address], host: url.authority(), program: None })
 }
 
 /// The balancer of a run.
@@ -60,13 +82,14 @@ pub(super) struct LocalBalancer {
 }
 
 impl LocalBalancer {
-    /// Sets up a target; `place` is the balancer's namespace and its address there.
+    /// Sets up a target; `place` is the balancer's namespace and its address there, `directory` is for its files.
     pub(super) async fn set_up(
         &mut self,
         target: &HttpTarget,
         backends: &[SocketAddr],
         connections: u32,
         place: Option<(String, SocketAddr)>,
+        directory: &Path,
     ) -> Result<Balanced, PlatformError> {
         self.haproxy = None;
         if let Some((namespace, _)) = place.as_ref().filter(|_| self.has_ipvs) {
@@ -74,21 +97,11 @@ impl LocalBalancer {
             self.has_ipvs = false;
         }
         match target {
-            HttpTarget::Direct => {
-                let host = backends.first().map(SocketAddr::to_string).unwrap_or_default();
-                Ok(Balanced { addresses: backends.to_vec(), host, program: None })
-            }
-            HttpTarget::Url(url) => {
-                let unknown = |why: String| {
-                    PlatformError::Network(format!(
-                        "spec.http.targets: {url} has no address: {why}; give another URL"
-                    ))
-                };
-                let found = tokio::net::lookup_host((url.host(), url.port())).await;
-                let address = found.map_err(|error| unknown(error.to_string()))?.next();
-                let address = address.ok_or_else(|| unknown("its name has none".to_owned()))?;
-                Ok(Balanced { addresses: vec![address], host: url.authority(), program: None })
-            }
+            HttpTarget::Direct => Ok(Balanced::direct(backends)),
+            HttpTarget::Url(url) => resolve(url).await,
+            HttpTarget::ClusterIp | HttpTarget::NodePort => Err(PlatformError::Network(format!(
+                "spec.http.targets: {target} is a Service of a cluster; set spec.platform to kubernetes"
+            ))),
             HttpTarget::NftablesRandom | HttpTarget::NftablesInc | HttpTarget::Ipvs(_) => {
                 let Some((namespace, address)) = place else {
                     return Err(PlatformError::Network(format!(
@@ -105,7 +118,7 @@ impl LocalBalancer {
                 Ok(Balanced::at(address, Some(program)))
             }
             HttpTarget::Haproxy => {
-                let (haproxy, address) = Haproxy::start(place, backends, connections).await?;
+                let (haproxy, address) = Haproxy::start(place, backends, connections, directory).await?;
                 let program = haproxy.program().to_owned();
                 self.haproxy = Some(haproxy);
                 Ok(Balanced::at(address, Some(program)))

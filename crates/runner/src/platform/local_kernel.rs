@@ -279,7 +279,7 @@ impl Balancers for LocalKernel {
         let namespaces = self.namespaces.as_ref().filter(|_| self.plan.has_balancer);
         let address = SocketAddr::new(address(0, place).into(), HTTP_PORT);
         let place = namespaces.map(|namespaces| (namespaces.of_agent(place), address));
-        self.balancer.set_up(target, backends, connections, place).await
+        self.balancer.set_up(target, backends, connections, place, &self.log_directory).await
     }
 
     fn cpu_s(&self) -> Option<f64> {

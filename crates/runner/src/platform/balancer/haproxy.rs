@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -33,11 +33,13 @@ pub(super) struct Haproxy {
 }
 
 impl Haproxy {
-    /// Starts it in a namespace at an address, or without one at a free port of the loopback interface.
+    /// Starts it in a namespace at an address, or without one at a free port of the loopback interface. Its configuration is in
+    /// `directory`.
     pub(super) async fn start(
         place: Option<(String, SocketAddr)>,
         backends: &[SocketAddr],
         connections: u32,
+        directory: &Path,
     ) -> Result<(Self, SocketAddr), PlatformError> {
         let failed = |why: String| {
             PlatformError::Network(format!(
@@ -55,7 +57,8 @@ impl Haproxy {
             }
         };
         let most = most_connections(connections, descriptors()).map_err(failed)?;
-        let mut configuration = NamedTempFile::new().map_err(|error| failed(error.to_string()))?;
+        let mut configuration =
+            NamedTempFile::new_in(directory).map_err(|error| failed(error.to_string()))?;
         let text = text(address, backends, most);
         configuration.write_all(text.as_bytes()).map_err(|error| failed(error.to_string()))?;
         let mut words: Vec<String> = Vec::new();
@@ -64,10 +67,14 @@ impl Haproxy {
             words.push(namespace);
         }
         // It ends with this program, however that ends.
-        if Path::new("/usr/bin/setpriv").exists() {
-            words.extend(["setpriv", "--pdeathsig", "KILL"].map(str::to_owned));
-        }
-        words.extend(["haproxy", "-db", "-f"].map(str::to_owned));
+        let setpriv = in_path("setpriv").ok_or_else(|| {
+            failed(
+                "without setpriv it would outlive this program when that is killed; install util-linux"
+                    .to_owned(),
+            )
+        })?;
+        words.push(setpriv.display().to_string());
+        words.extend(["--pdeathsig", "KILL", "haproxy", "-db", "-f"].map(str::to_owned));
         words.push(configuration.path().display().to_string());
         let mut child = Command::new(&words[0])
             .args(&words[1..])
@@ -102,6 +109,12 @@ impl Haproxy {
         let nanoseconds: Option<u64> = tasks.map(of).sum();
         nanoseconds.map(|ns| ns as f64 / 1e9)
     }
+}
+
+/// The program of this name.
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
 }
 
 /// File descriptors that a process of this program may have: it inherits the limit, which is raised as far as it may be.

@@ -1,7 +1,7 @@
-//! Pods of streams. They comply with the `restricted` Pod Security Standard: no capability, no user 0, no directory of
+//! Pods of streams and HTTP. They comply with the `restricted` Pod Security Standard: no capability, no user 0, no directory of
 //! the node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, Container, KeyToPath, Pod, PodAffinity, PodAffinityTerm, PodAntiAffinity,
@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use linerate_experiment::kubernetes::PlacementRule;
+use linerate_wire::trial::Role;
 
 use super::{
     AGENT, AGENT_PORT, EXIT_WHEN_ORPHANED, GRACE_SECONDS, HOSTNAME, PROGRAMS, PodPlan, Run, SECRETS, names,
@@ -20,12 +21,18 @@ use super::{
 const USER: i64 = 65_534;
 /// Port at which streams arrive, on all addresses of the pod.
 const STREAMS_PORT: u16 = 22_023;
+/// Port at which a backend answers requests, on all addresses of the pod, and port of the Service before it.
+pub(crate) const HTTP_PORT: u16 = 8080;
 
-/// Manifest of the pod of an agent of streams.
+/// Manifest of the pod of an agent of streams or HTTP. It has no readiness probe: a backend would count the kubelet's connections.
 pub(super) fn pod(run: &Run<'_>, plan: &PodPlan) -> Pod {
     let settings = run.settings();
     let mut metadata = run.metadata(plan.name());
-    metadata.labels.get_or_insert_default().insert(names::ROLE.to_owned(), plan.agent.role.to_string());
+    let labels = metadata.labels.get_or_insert_default();
+    labels.insert(names::ROLE.to_owned(), plan.agent.role.to_string());
+    labels.extend(
+        numbers_with(run, plan).into_iter().map(|number| (names::among_first(number), "true".to_owned())),
+    );
     if !settings.networks.is_empty() {
         let networks = settings.networks.join(",");
         metadata.annotations = Some(BTreeMap::from([("k8s.v1.cni.cncf.io/networks".to_owned(), networks)]));
@@ -64,7 +71,7 @@ pub(super) fn pod(run: &Run<'_>, plan: &PodPlan) -> Pod {
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(GRACE_SECONDS),
-            affinity: affinity(run),
+            affinity: affinity(run, plan),
             topology_spread_constraints: spread(run),
             security_context: Some(PodSecurityContext {
                 fs_group: Some(USER),
@@ -76,7 +83,7 @@ pub(super) fn pod(run: &Run<'_>, plan: &PodPlan) -> Pod {
                 name: AGENT.to_owned(),
                 image: Some(settings.image.clone()),
                 image_pull_policy: Some(settings.image_pull_policy.name().to_owned()),
-                command: Some(agent(run)),
+                command: Some(agent(run, plan)),
                 env: run.environment(),
                 resources: Some(resources(run.experiment)),
                 security_context: Some(security),
@@ -91,7 +98,22 @@ pub(super) fn pod(run: &Run<'_>, plan: &PodPlan) -> Pod {
     }
 }
 
-fn agent(run: &Run<'_>) -> Vec<String> {
+/// True for the pod of a backend of HTTP.
+fn is_backend(run: &Run<'_>, plan: &PodPlan) -> bool {
+    !run.experiment.http.is_empty() && plan.agent.role == Role::Rx
+}
+
+/// Numbers of backends of the trials in which a pod is one of them: a trial has the first so many.
+fn numbers_with(run: &Run<'_>, plan: &PodPlan) -> BTreeSet<u32> {
+    let clients = run.experiment.http_clients() as usize;
+    let Some(place) = plan.group.checked_sub(clients).filter(|_| is_backend(run, plan)) else {
+        return BTreeSet::new();
+    };
+    let through_service = run.experiment.http.iter().filter(|profile| profile.target.is_service());
+    through_service.map(|profile| profile.backends).filter(|number| place < *number as usize).collect()
+}
+
+fn agent(run: &Run<'_>, plan: &PodPlan) -> Vec<String> {
     let mut command = vec![format!("{PROGRAMS}/linerate-hostplane"), "agent".to_owned()];
     for (option, value) in [
         ("--listen", format!("127.0.0.1:{AGENT_PORT}")),
@@ -101,6 +123,10 @@ fn agent(run: &Run<'_>) -> Vec<String> {
     ] {
         command.extend([option.to_owned(), value]);
     }
+    if is_backend(run, plan) {
+        let name = plan.name();
+        command.extend(["--http".to_owned(), format!("0.0.0.0:{HTTP_PORT}"), "--http-name".to_owned(), name]);
+    }
     command.extend(run.experiment.safety().options());
     command
 }
@@ -109,15 +135,21 @@ fn of_run(run: &Run<'_>) -> LabelSelector {
     LabelSelector { match_labels: Some(names::labels(run.id)), ..LabelSelector::default() }
 }
 
-/// All pods on one node, or each on another.
-fn affinity(run: &Run<'_>) -> Option<Affinity> {
+/// All pods on one node; or each on another, of HTTP no backend on a node with a client.
+fn affinity(run: &Run<'_>, plan: &PodPlan) -> Option<Affinity> {
+    let mut others = of_run(run);
+    let rule = run.settings().placement;
+    if rule == PlacementRule::DifferentNodes && !run.experiment.http.is_empty() {
+        let other = if plan.agent.role == Role::Tx { Role::Rx } else { Role::Tx };
+        others.match_labels.get_or_insert_default().insert(names::ROLE.to_owned(), other.to_string());
+    }
     let term = PodAffinityTerm {
-        label_selector: Some(of_run(run)),
+        label_selector: Some(others),
         topology_key: HOSTNAME.to_owned(),
         ..PodAffinityTerm::default()
     };
     let mut affinity = Affinity::default();
-    match run.settings().placement {
+    match rule {
         PlacementRule::Any => return None,
         PlacementRule::SameNode => {
             affinity.pod_affinity = Some(PodAffinity {
@@ -154,6 +186,42 @@ mod tests {
 
     use super::*;
     use crate::security::{Level, needed};
+
+    #[test]
+    fn backends_of_http_are_restricted_and_among_those_of_their_trials() {
+        let text = "apiVersion: linerate.dev/v1alpha1
+kind: Experiment
+spec:
+  platform: kubernetes
+  http: {targets: [cluster-ip, direct], backends: [1, 2, 4], connections: [16], clients: 2}
+  kubernetes: {placement: differentNodes}
+";
+        let experiment = Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap();
+        let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
+        let groups = experiment.topology().groups;
+        let pod =
+            |group: usize| run.pod(&PodPlan { group, agent: groups[group].agents[0].clone(), node: None });
+        let (client, backend) = (pod(0), pod(3));
+        assert_eq!(needed(&backend), (Level::Restricted, Vec::new()));
+        let firsts = |pod: &Pod| {
+            let labels = pod.metadata.labels.iter().flatten().map(|(name, _)| name.clone());
+            labels
+                .filter_map(|name| name.strip_prefix("linerate.dev/first-").map(str::to_owned))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(backend.metadata.name.as_deref(), Some("b1"));
+        assert_eq!((firsts(&client), firsts(&backend)), (vec![], vec!["2".to_owned(), "4".to_owned()]));
+        let spec = backend.spec.unwrap();
+        let command = spec.containers[0].command.as_ref().unwrap().join(" ");
+        assert!(command.contains("--http 0.0.0.0:8080 --http-name b1"), "{command}");
+        assert!(!client.spec.unwrap().containers[0].command.as_ref().unwrap().join(" ").contains("--http"));
+        let apart = spec.affinity.unwrap().pod_anti_affinity.unwrap();
+        let terms = apart.required_during_scheduling_ignored_during_execution.unwrap();
+        assert_eq!(
+            terms[0].label_selector.as_ref().unwrap().match_labels.as_ref().unwrap()[names::ROLE],
+            "tx"
+        );
+    }
 
     #[test]
     fn pods_of_streams_are_restricted() {

@@ -1,0 +1,75 @@
+# Sourced by cluster.sh: HTTP through Services, from pods to pods.
+# shellcheck shell=bash disable=SC2154
+
+scenario_balancers() {
+    if ! hostplane_image; then
+        check_line "NOT RUN cluster: balancers: LINERATE_E2E_HOSTPLANE_IMAGE names no image of the nodes"
+        return 0
+    fi
+    kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
+    document_of_http 'targets: [cluster-ip, node-port, pod], backends: [1, 3]' >"$work/services.yaml"
+    IMAGE=$HOSTPLANE_IMAGE run services "$work/services.yaml"
+    [ "$status" = 0 ] || sed 's/^/     /' "$work/services.err"
+    check_equal "cluster: balancers: exit status" 0 "$status"
+    check_json "cluster: balancers: each target with each number of backends, complete" "$work/services.json" \
+        '.status == "complete" and (.http | length == 6 and all(.complete))'
+    check_json "cluster: balancers: every request is accounted for" "$work/services.json" \
+        '.http[].requests | .intended == .sent + .skipped and .sent == .answered + ([.failed[]] | add // 0) + .unfinished and .answered > 0'
+    check_json "cluster: balancers: each backend wrote the answers that clients received of it" "$work/services.json" \
+        '.http[].by_backend[] | .answers > 0 and .answers == .answered and .answered == .requests'
+    check_json "cluster: balancers: connections through Services have a test of evenness" "$work/services.json" \
+        '[.http[] | select(.backends == 3 and .target != "direct") | .evenness] | length == 2 and all(.unit == "connections" and .count >= 60)'
+    linerate results validate --results "$work/results" >"$work/services.valid" 2>&1 || true
+    check_equal "cluster: balancers: the results are valid" 0 "$(grep -c -v ': valid' "$work/services.valid" || true)"
+    check_equal "cluster: balancers: nothing is left" 0 "$(services_too)"
+    jq -r '.http[]? | "     \(.profile): \(.requests_per_s | round) requests/s, p = \(.evenness.p_value), gate \(.gate.waited_s) s"' \
+        < <(tail -n 1 "$work/services.json") || true
+    not_yet_balanced
+}
+
+# Backends are ready, and kube-proxy does not know it: the trial waits and says so.
+not_yet_balanced() {
+    local proxy runs end said=0 words='waiting until each of 2 backends answers every client through cluster-ip'
+    if [ -z "$lab_is_ours" ] || ! proxy=$(pgrep -x kube-proxy); then
+        check_line "NOT RUN cluster: balancers: gate: kube-proxy is not this machine's own"
+        return 0
+    fi
+    document_of_http 'targets: [cluster-ip], backends: [2]' >"$work/gate.yaml"
+    kill -STOP "$proxy"
+    timeout 120 "${LINERATE_BIN:-target/debug}/linerate" run "$work/gate.yaml" --platform kubernetes --namespace "$namespace" --image "$HOSTPLANE_IMAGE" \
+        --results "$work/gate" --json >"$work/gate.json" 2>"$work/gate.err" &
+    runs=$!
+    end=$((SECONDS + 40))
+    while [ "$SECONDS" -lt "$end" ] && ! grep -qF "$words" "$work/gate.json"; do sleep 0.2; done
+    ! grep -qF "$words" "$work/gate.json" || said=1
+    # The endpoints are ready meanwhile; clients are not balanced to them.
+    kubectl -n "$namespace" get endpointslices -l kubernetes.io/service-name=linerate-http -o json >"$work/slices.json" || true
+    sleep 1
+    kill -CONT "$proxy"
+    status=0
+    wait "$runs" || status=$?
+    [ "$status" = 0 ] || sed 's/^/     /' "$work/gate.err"
+    check_equal "cluster: balancers: gate: the trial waits, and says so" 1 "$said"
+    check_json "cluster: balancers: gate: the backends were ready" "$work/slices.json" \
+        '[.items[].endpoints[]? | select(.conditions.ready)] | length == 2'
+    check_json "cluster: balancers: gate: the result has the wait and the repeated probes" "$work/gate.json" \
+        '.status == "complete" and (.http[0] | .complete and .gate.waited_s > 1 and .gate.failed > 0)'
+    check_equal "cluster: balancers: gate: nothing is left" 0 "$(services_too)"
+}
+
+# document_of_http MATRIX
+document_of_http() {
+    cat <<END_OF_DOCUMENT
+apiVersion: linerate.dev/v1alpha1
+kind: Experiment
+metadata: {name: services}
+spec:
+  platform: kubernetes
+  http: {$1, connections: [60], clients: 2, rates: [500], gate: {timeout: 60s}}
+  trial: {duration: 1s, orphan: 30s}
+  kubernetes: {cpu: 150m, memory: 64Mi}
+END_OF_DOCUMENT
+}
+
+# services_too: Linerate's objects in the namespace, Services among them.
+services_too() { echo $(($(objects) + $(kubectl -n "$namespace" get services -l app.kubernetes.io/managed-by=linerate -o name | wc -l))); }
