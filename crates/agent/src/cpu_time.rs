@@ -56,6 +56,38 @@ impl ThreadTime {
     }
 }
 
+/// The kernel's CPU accounting of another thread of this process, which does not read it itself.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskTime {
+    thread: i32,
+    at_ns: u64,
+    on_cpu_ns: u64,
+    waited_ns: u64,
+}
+
+impl TaskTime {
+    /// The accounting of the thread with this id now; `None` when the kernel does not report it, or the thread has ended.
+    pub fn of(thread: i32) -> Option<Self> {
+        let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
+        let on_cpu_ns = text.split_whitespace().next()?.parse().ok()?;
+        Some(Self { thread, at_ns: monotonic_ns(), on_cpu_ns, waited_ns: waited_ns(&text)? })
+    }
+
+    /// CPU time of the thread, which has this number, since this reading.
+    pub fn until_now(self, number: u32) -> Option<WorkerTime> {
+        let now = Self::of(self.thread)?;
+        let seconds = |later: u64, earlier: u64| later.saturating_sub(earlier) as f64 / 1e9;
+        let elapsed_s = seconds(now.at_ns, self.at_ns);
+        Some(WorkerTime {
+            lcore: number,
+            elapsed_s,
+            off_cpu_s: (elapsed_s - seconds(now.on_cpu_ns, self.on_cpu_ns)).max(0.0),
+            waited_s: Some(seconds(now.waited_ns, self.waited_ns)),
+            ..WorkerTime::default()
+        })
+    }
+}
+
 /// The second number of `schedstat`: nanoseconds spent waiting for a CPU (kernel
 /// `Documentation/scheduler/sched-stats.rst`).
 fn waited_ns(schedstat: &str) -> Option<u64> {
@@ -133,6 +165,22 @@ mod tests {
         let time = before.until_now(3, Looks { longest_gap_s: 0.02, absences: None });
         assert!(time.off_cpu_s >= 0.015 && time.off_cpu_s <= time.elapsed_s, "{time:?}");
         assert_eq!((time.lcore, time.longest_gap_s), (3, 0.02));
+    }
+
+    #[test]
+    fn other_threads_have_an_account() {
+        let (told, tell) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            told.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+            let _ = ended.recv();
+        });
+        let id = tell.recv().unwrap();
+        let time = TaskTime::of(id).and_then(|before| before.until_now(4)).unwrap();
+        assert!(time.lcore == 4 && time.off_cpu_s <= time.elapsed_s && time.waited_s.is_some(), "{time:?}");
+        drop(end);
+        thread.join().unwrap();
+        assert!(TaskTime::of(id).is_none());
     }
 
     #[test]

@@ -148,6 +148,10 @@ impl<'a> Probing<'a> {
     fn answered(&mut self, name: Option<String>) {
         self.all_in_a_row += 1;
         let Some(name) = name else { return };
+        // The balancer of the trial before may have had more backends, and not know yet that they are gone.
+        if !self.gate.backends.is_empty() && !self.gate.backends.contains(&name) {
+            return self.failed(format!("{name} answered, which is no backend of the trial"));
+        }
         let first_ns = nanoseconds(self.begun);
         // A server that is no backend may have another name each time.
         if self.report.backends.len() >= MOST_BACKENDS && !self.report.backends.contains_key(&name) {

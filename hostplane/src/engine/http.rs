@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use linerate_agent::cpu_time::TaskTime;
 use linerate_agent::engine::{EngineError, Finished};
 use linerate_agent::host::monotonic_ns;
 use linerate_http::request::{Parts, Request};
@@ -13,8 +14,8 @@ use linerate_traffic::limit::Limit;
 use linerate_traffic::profile::StageRates;
 use linerate_traffic::safety::PacketLoad;
 use linerate_wire::http::{
-    Arrivals, Connections, Destination, HttpLoad, HttpMeasures, HttpPart, HttpReport, HttpWork, LoadReport,
-    LoadSample, LoadWorker, RequestCounts, RequestTimes, ServeReport, packets_of_a_request,
+    AbsenceWork, Arrivals, Connections, Destination, HttpLoad, HttpMeasures, HttpPart, HttpReport, HttpWork,
+    LoadReport, LoadSample, LoadWorker, RequestCounts, RequestTimes, ServeReport, packets_of_a_request,
 };
 use linerate_wire::report::{Ended, Report, ReportDetail};
 use linerate_wire::streams::CpuUse;
@@ -22,7 +23,7 @@ use linerate_wire::time::{Throttling, WorkerTime};
 
 use super::KernelEngine;
 use super::gate::Gate;
-use crate::http::backend::{Backend, BackendCounters};
+use crate::http::backend::{Backend, BackendCounters, PlannedAbsence};
 use crate::http::counters::HttpCounters;
 use crate::http::outcome::HttpOutcome;
 use crate::http::spec::{self, HttpSpec};
@@ -49,7 +50,7 @@ pub(crate) struct PreparedHttp {
 #[derive(Debug)]
 enum PreparedWork {
     Load(Box<HttpSpec>),
-    Serve,
+    Serve(Option<AbsenceWork>),
     /// With the request of a probe, and the least time between two of them.
     Gate(linerate_wire::http::HttpGate, Vec<u8>, Duration),
 }
@@ -72,7 +73,11 @@ enum Role {
         before: BackendCounters,
         name: String,
         host: Option<HostWatch>,
+        threads: Vec<TaskTime>,
         stopped: bool,
+        /// Its absence: as it was ordered, and when it is planned.
+        absence: Option<AbsenceWork>,
+        planned: Option<PlannedAbsence>,
     },
     Gate(Gate),
 }
@@ -82,11 +87,12 @@ impl KernelEngine {
     pub(super) fn prepare_http(&self, trial: u32, work: &HttpWork) -> Result<PreparedHttp, EngineError> {
         let work = match work {
             HttpWork::Load(load) => PreparedWork::Load(Box::new(self.load(load)?)),
-            HttpWork::Serve if self.backend.is_none() => {
+            HttpWork::Serve | HttpWork::Churn(_) if self.backend.is_none() => {
                 let why = "this agent answers no HTTP requests; start it with --http 0.0.0.0:8080";
                 return Err(EngineError::Refused(why.to_owned()));
             }
-            HttpWork::Serve => PreparedWork::Serve,
+            HttpWork::Serve => PreparedWork::Serve(None),
+            HttpWork::Churn(absence) => PreparedWork::Serve(Some(*absence)),
             HttpWork::Gate(gate) => {
                 let most = self.check_load(&gate.destination, Arrivals::Constant(1.0), false, None)?;
                 let pause = most.map_or(Duration::ZERO, |most| Duration::from_secs_f64(1.0 / most));
@@ -167,11 +173,14 @@ impl KernelEngine {
                 }
                 Role::Load(armed)
             }
-            PreparedWork::Serve => Role::Serve {
+            PreparedWork::Serve(absence) => Role::Serve {
                 before: counted(self.backend.as_ref()),
                 name: self.door.as_ref().map(|door| door.name.clone()).unwrap_or_default(),
                 host: None,
+                threads: Vec::new(),
                 stopped: false,
+                absence,
+                planned: None,
             },
             PreparedWork::Gate(gate, request, pause) => Role::Gate(Gate::new(gate, request, pause)),
         };
@@ -180,11 +189,18 @@ impl KernelEngine {
 }
 
 impl Http {
-    pub(super) fn start_at(&mut self, at_ns: u64) {
+    pub(super) fn start_at(&mut self, at_ns: u64, backend: Option<&Backend>) {
         self.started_ns = at_ns.max(monotonic_ns());
         match &mut self.role {
             Role::Load(trial) => trial.start_at(self.started_ns),
-            Role::Serve { host, .. } => *host = Some(HostWatch::begin()),
+            Role::Serve { host, threads, absence, planned, .. } => {
+                *host = Some(HostWatch::begin());
+                *threads = backend.map(Backend::threads).unwrap_or_default();
+                *planned = backend.zip(*absence).map(|(backend, AbsenceWork { after_ms, for_ms, kind })| {
+                    let from_ns = self.started_ns.saturating_add(after_ms.saturating_mul(1_000_000));
+                    backend.be_away(from_ns, from_ns.saturating_add(for_ms.saturating_mul(1_000_000)), kind)
+                });
+            }
             Role::Gate(gate) => gate.start(),
         }
     }
@@ -251,7 +267,7 @@ impl Http {
                 let (cpu, throttling) = (outcome.cpu, outcome.throttling);
                 (HttpPart::Load(Box::new(load_report(outcome))), cpu, throttling, times)
             }
-            Role::Serve { before, name, host, .. } => {
+            Role::Serve { before, name, host, threads, planned, .. } => {
                 let now = counted(backend);
                 let (cpu, throttling) = host.as_ref().map(HostWatch::read).unwrap_or_default();
                 let served = ServeReport {
@@ -259,8 +275,11 @@ impl Http {
                     requests: now.requests.saturating_sub(before.requests),
                     answered: now.answered.saturating_sub(before.answered),
                     connections: now.connections.saturating_sub(before.connections),
+                    absence: planned.map(|planned| planned.report(started_ns)),
                 };
-                (HttpPart::Serve(served), cpu, throttling, Vec::new())
+                let times =
+                    threads.into_iter().zip(0..).filter_map(|(thread, number)| thread.until_now(number));
+                (HttpPart::Serve(served), cpu, throttling, times.collect())
             }
             Role::Gate(gate) => (HttpPart::Gate(gate.finish()), CpuUse::default(), None, Vec::new()),
         };
@@ -308,7 +327,7 @@ fn load_report(outcome: HttpOutcome) -> LoadReport {
             skipped: counters.skipped(),
             answered: counters.answered,
             failed: failed.map(|(kind, count)| (kind.to_owned(), count)).collect(),
-            unfinished: counters.unfinished(),
+            unfinished: counters.unfinished,
         },
         connections: Connections {
             opened: counters.connected,
@@ -335,6 +354,7 @@ fn load_report(outcome: HttpOutcome) -> LoadReport {
             connect: outcome.times.connect,
         },
         failure_bins: bins.iter().map(|bin| (bin.at_ms, bin.requests)).collect(),
+        failures_without_time: outcome.failure_times.later,
         workers: outcome
             .workers
             .iter()

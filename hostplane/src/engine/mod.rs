@@ -161,7 +161,7 @@ impl Engine for KernelEngine {
     fn start_at(&mut self, active: &mut Active, at_ns: u64) {
         match active {
             Active::Streams(streams) => streams.start_at(at_ns),
-            Active::Http(http) => http.start_at(at_ns),
+            Active::Http(http) => http.start_at(at_ns, self.backend.as_ref()),
         }
     }
 

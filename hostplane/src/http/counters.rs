@@ -7,9 +7,8 @@ use linerate_wire::counters::Counters;
 use crate::streams::counters::counters;
 
 counters! {
-    /// Counters of a trial's requests, or of one worker's: intended = sent + skipped + waiting, and
-    /// sent = answered + failed + unfinished, where the unfinished ones are those under way, and at the end the
-    /// difference.
+    /// Counters of a trial's requests, or of one worker's. While it runs, intended = sent + skipped + waiting, and
+    /// sent = answered + failed + busy; at the end, intended = sent + skipped, and sent = answered + failed + unfinished.
     HttpCounters {
         /// Requests that were due: by the schedule, or because a connection was free.
         intended,
@@ -57,6 +56,8 @@ counters! {
         failed_tls_protocol,
         failed_tls_closed,
         failed_tls_timeout,
+        /// Requests that were under way when the trial was over.
+        unfinished,
         /// Connections that were made, with TLS those whose handshake is over.
         connected,
         /// Connections that were made in place of an earlier one of the same slot.
@@ -141,9 +142,16 @@ impl HttpCounters {
         self.skipped_full + self.skipped_at_end
     }
 
-    /// Requests that were given to a connection, and neither answered nor failed.
-    pub(crate) fn unfinished(&self) -> u64 {
-        self.sent.saturating_sub(self.answered + self.failed())
+    /// Why the account of a trial that is over does not add up; `None` when it does.
+    pub(crate) fn gap(&self) -> Option<String> {
+        let (skipped, failed) = (self.skipped(), self.failed());
+        let Self { intended, sent, answered, unfinished, .. } = self;
+        if *intended != sent + skipped {
+            return Some(format!("{intended} intended requests are not {sent} sent and {skipped} skipped"));
+        }
+        (*sent != answered + failed + unfinished).then(|| {
+            format!("{sent} sent requests are not {answered} answered, {failed} failed and {unfinished} unfinished")
+        })
     }
 
     /// Responses that are no success: 4xx and 5xx.
@@ -167,6 +175,10 @@ mod tests {
             failed_timeout: 4,
             ..HttpCounters::default()
         };
-        assert_eq!((counters.failed(), counters.unfinished()), (6, 1));
+        assert_eq!(counters.failed(), 6);
+        assert!(counters.gap().unwrap().contains("0 intended"));
+        let counters = HttpCounters { intended: 10, ..counters };
+        assert!(counters.gap().unwrap().contains("10 sent requests are not 3 answered, 6 failed and 0"));
+        assert_eq!(HttpCounters { unfinished: 1, ..counters }.gap(), None);
     }
 }

@@ -91,7 +91,7 @@ pub(crate) struct HttpWorker {
     pub(crate) cpu: Option<u32>,
     /// Connections that it had.
     pub(crate) connections: u32,
-    /// CPU time in the trial, in seconds.
+    /// CPU time while it sent, in seconds.
     pub(crate) cpu_s: f64,
     /// Of it, the time spent looking at events until a request was due.
     pub(crate) spun_s: f64,

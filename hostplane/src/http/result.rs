@@ -238,7 +238,7 @@ impl HttpResult {
                 answered,
                 answered_in_time: counters.answered_in_time,
                 failed: counters.failed(),
-                unfinished: counters.unfinished(),
+                unfinished: counters.unfinished,
                 written: counters.written,
             },
             statuses: statuses.into(),

@@ -20,7 +20,7 @@ const FULL: f64 = 0.9;
 /// What limited the requests per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum HttpLimit {
+pub(crate) enum LoadLimit {
     /// Nothing: every intended request was sent when it was due.
     #[default]
     None,
@@ -34,15 +34,15 @@ pub(crate) enum HttpLimit {
     Unanswered,
 }
 
-impl HttpLimit {
+impl LoadLimit {
     /// As in results.
     pub(crate) fn word(self) -> &'static str {
         match self {
-            HttpLimit::None => "none",
-            HttpLimit::ClientLimited => "client-limited",
-            HttpLimit::ConnectionLimited => "connection-limited",
-            HttpLimit::TargetLimited => "target-limited",
-            HttpLimit::Unanswered => "unanswered",
+            LoadLimit::None => "none",
+            LoadLimit::ClientLimited => "client-limited",
+            LoadLimit::ConnectionLimited => "connection-limited",
+            LoadLimit::TargetLimited => "target-limited",
+            LoadLimit::Unanswered => "unanswered",
         }
     }
 }
@@ -50,7 +50,7 @@ impl HttpLimit {
 /// What limited a trial, and what shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct HttpVerdict {
-    pub(crate) limit: HttpLimit,
+    pub(crate) limit: LoadLimit,
     /// Sentences with the numbers.
     pub(crate) evidence: Vec<String>,
 }
@@ -60,7 +60,7 @@ pub(super) fn judge(spec: &HttpSpec, outcome: &HttpOutcome) -> HttpVerdict {
     let mut evidence = Vec::new();
     let limit = limit(spec, outcome, &mut evidence);
     let counters = &outcome.counters;
-    if counters.failed() > 0 && limit != HttpLimit::Unanswered {
+    if counters.failed() > 0 && limit != LoadLimit::Unanswered {
         let kinds = counters.failures().into_iter().filter(|(_, count)| *count > 0);
         let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{kind} {count}")).collect();
         evidence.push(format!("{} requests failed: {}", counters.failed(), kinds.join(", ")));
@@ -71,21 +71,21 @@ pub(super) fn judge(spec: &HttpSpec, outcome: &HttpOutcome) -> HttpVerdict {
     HttpVerdict { limit, evidence }
 }
 
-fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> HttpLimit {
+fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> LoadLimit {
     let counters = &outcome.counters;
     let Some(service) = outcome.times.service.as_ref().filter(|_| counters.answered > 0) else {
         evidence.push(match &outcome.first_failure {
             Some(failure) => format!("no request was answered: {}", failure.words),
             None => "no request was answered".to_owned(),
         });
-        return HttpLimit::Unanswered;
+        return LoadLimit::Unanswered;
     };
     // Under load every request queues behind others, but for the first ones: they tell what one alone takes.
     let shortest_ns = service.summary.min;
     if spec.load == HttpLoad::Closed {
         if let Some(words) = pressed(outcome) {
             evidence.push(words);
-            return HttpLimit::ClientLimited;
+            return LoadLimit::ClientLimited;
         }
         let (median, short) = (service.summary.p50 as f64, shortest_ns as f64);
         let words = format!(
@@ -97,7 +97,7 @@ fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> 
         evidence.push(words);
         // Requests of one connection do not queue behind each other.
         let unqueued = spec.connections == 1 || median <= UNQUEUED * short;
-        return if unqueued { HttpLimit::ConnectionLimited } else { HttpLimit::TargetLimited };
+        return if unqueued { LoadLimit::ConnectionLimited } else { LoadLimit::TargetLimited };
     }
     let late = outcome.times.send_error.as_ref().map_or(0, |error| error.summary.p99);
     let skipped = counters.skipped();
@@ -107,7 +107,7 @@ fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> 
             counters.intended,
             time(late as f64)
         ));
-        return HttpLimit::None;
+        return LoadLimit::None;
     }
     evidence.push(format!(
         "of {} intended requests {} waited for a connection and {skipped} were skipped; 99 % of those sent left at most {} late",
@@ -117,11 +117,11 @@ fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> 
     ));
     if let Some(words) = pressed(outcome) {
         evidence.push(words);
-        return HttpLimit::ClientLimited;
+        return LoadLimit::ClientLimited;
     }
     if skipped == 0 && counters.queued * 100 <= counters.intended {
         evidence.push("requests left late although a connection was free".to_owned());
-        return HttpLimit::ClientLimited;
+        return LoadLimit::ClientLimited;
     }
     let intended = if outcome.sending_s > 0.0 { counters.intended as f64 / outcome.sending_s } else { 0.0 };
     let carried = f64::from(spec.connections) * 1e9 / (shortest_ns.max(1) as f64);
@@ -130,7 +130,7 @@ fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> 
         spec.connections,
         time(shortest_ns as f64)
     ));
-    if intended > FULL * carried { HttpLimit::ConnectionLimited } else { HttpLimit::TargetLimited }
+    if intended > FULL * carried { LoadLimit::ConnectionLimited } else { LoadLimit::TargetLimited }
 }
 
 /// Share of the time in which a worker had work, whether it had a CPU or waited for one.

@@ -9,11 +9,15 @@ mod sample;
 mod work;
 
 pub use report::{
-    Connections, GateAnswers, GateReport, HttpPart, HttpReport, LoadReport, LoadWorker, RequestCounts,
-    RequestTimes, ServeReport,
+    AbsenceReport, Connections, GateAnswers, GateReport, HttpPart, HttpReport, LoadReport, LoadWorker,
+    RequestCounts, RequestTimes, ServeReport,
 };
 pub use sample::{HttpMeasures, LoadSample};
 pub use work::{
-    Arrivals, Destination, HttpDoor, HttpError, HttpGate, HttpLoad, HttpWork, MOST_CONNECTIONS,
-    packets_of_a_request,
+    AbsenceKind, AbsenceWork, Arrivals, Destination, HttpDoor, HttpError, HttpGate, HttpLoad, HttpWork,
+    MOST_CONNECTIONS, packets_of_a_request,
 };
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}

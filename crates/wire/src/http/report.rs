@@ -59,6 +59,9 @@ pub struct LoadReport {
     pub times: RequestTimes,
     /// Failures in short times, as milliseconds since the start and number; those with a status of 5xx included.
     pub failure_bins: Vec<(u64, u64)>,
+    /// Failures after the last of these times that is kept.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub failures_without_time: u64,
     /// Its workers.
     pub workers: Vec<LoadWorker>,
     /// The first failure of a connection in words; null without one.
@@ -175,6 +178,22 @@ pub struct ServeReport {
     pub answered: u64,
     /// Connections accepted.
     pub connections: u64,
+    /// Its absence; null when it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absence: Option<AbsenceReport>,
+}
+
+/// A backend's absence, in nanoseconds since the start of the trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AbsenceReport {
+    /// When it left; null when the trial ended before.
+    pub left_ns: Option<u64>,
+    /// When it listened again; null when it did not.
+    pub returned_ns: Option<u64>,
+    /// When it had read the first request after that; null without one.
+    pub first_request_ns: Option<u64>,
+    /// Connections that it reset when it left.
+    pub cut_connections: u64,
 }
 
 /// Account of a client at the gate.

@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Most connections of a client.
 pub const MOST_CONNECTIONS: u32 = 1_000_000;
 /// Most threads of a client.
 const MOST_THREADS: u32 = 1024;
+/// Latest beginning and longest time of an absence, in milliseconds: a month.
+const MOST_ABSENCE_MS: u64 = 30 * 24 * 3_600_000;
 /// Highest rate of a client, in requests per second.
 const HIGHEST_RATE: f64 = 1e7;
 /// Payload of a packet, and bytes of a request's head beside its path.
@@ -28,6 +31,8 @@ pub enum HttpWork {
     Load(HttpLoad),
     /// Answers requests, and counts them from the moment it is armed.
     Serve,
+    /// Answers requests, is away for a time, and answers again.
+    Churn(AbsenceWork),
     /// Probes until every backend answers.
     Gate(HttpGate),
 }
@@ -54,12 +59,8 @@ pub struct HttpLoad {
     #[serde(default)]
     pub seed: u64,
     /// Time from the start to the beginning of an open loop's schedule, in nanoseconds: clients at a constant rate take turns.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub offset_ns: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// Where requests go.
@@ -108,6 +109,29 @@ impl Arrivals {
             Arrivals::Constant(rate) | Arrivals::Poisson(rate) => Some(rate),
         }
     }
+}
+
+/// A backend's absence in a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AbsenceWork {
+    /// From the start of the trial to its beginning, in milliseconds.
+    pub after_ms: u64,
+    /// Its length in milliseconds.
+    pub for_ms: u64,
+    /// What the backend does.
+    pub kind: AbsenceKind,
+}
+
+/// How a backend is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum AbsenceKind {
+    /// As a process that is killed: its connections are reset, new ones refused.
+    #[default]
+    Killed,
+    /// New connections are refused; requests on those that it has are answered.
+    NotAccepting,
 }
 
 /// Gate before a load: probes, each in a connection of its own, until every backend has answered `times` times
@@ -194,6 +218,10 @@ impl HttpWork {
         match self {
             HttpWork::Load(load) => load.check(),
             HttpWork::Serve => Ok(()),
+            HttpWork::Churn(absence) => {
+                range("after_ms", absence.after_ms as f64, 0.0, MOST_ABSENCE_MS as f64)?;
+                range("for_ms", absence.for_ms as f64, 1.0, MOST_ABSENCE_MS as f64)
+            }
             HttpWork::Gate(gate) => {
                 range("times", gate.times.into(), 1.0, MOST_TIMES.into())?;
                 range("limit_ms", gate.limit_ms.into(), 1.0, u32::MAX.into())?;
@@ -256,6 +284,10 @@ mod tests {
         assert_eq!(serde_json::to_string(&work).unwrap(), text);
         assert_eq!(serde_json::from_str::<HttpWork>(text).unwrap(), work);
         assert_eq!(serde_json::to_string(&HttpWork::Serve).unwrap(), r#""serve""#);
+        let absence =
+            HttpWork::Churn(AbsenceWork { after_ms: 5, for_ms: 7, kind: AbsenceKind::NotAccepting });
+        let text = r#"{"churn":{"after_ms":5,"for_ms":7,"kind":"notAccepting"}}"#;
+        assert_eq!(serde_json::to_string(&absence).unwrap(), text);
         assert_eq!(serde_json::to_string(&Arrivals::Poisson(5.0)).unwrap(), r#"{"poisson":5.0}"#);
     }
 

@@ -4,25 +4,30 @@
 //! connections, and an epoll set. A request is counted when it has been read whole, and when the kernel has taken
 //! the whole response.
 
+mod absence;
 mod worker;
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hugepage_check::cpu_set::CpuSet;
+use linerate_agent::cpu_time::TaskTime;
 use linerate_http::tls::server::ServerTls;
 use linerate_measure::loops::counters::Block;
 use linerate_wire::counters::Counters;
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
-use self::worker::Worker;
+use self::absence::Absence;
+pub(crate) use self::absence::PlannedAbsence;
+use self::worker::{Place, Worker};
 use super::transport::{Plain, Tls, TlsEnd, Transport};
 use crate::streams::counters::counters;
 use crate::streams::pool::{PoolError, chosen_cpus, pin};
@@ -112,6 +117,15 @@ struct Shown {
     counters: BackendBlock,
     stop: AtomicBool,
     wake: OwnedFd,
+    /// The kernel's id of the thread; 0 before it runs.
+    thread: AtomicI32,
+}
+
+impl Shown {
+    /// Has the thread look at what it is told.
+    fn wake(&self) {
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
 }
 
 /// A backend that serves. Dropping it ends it.
@@ -119,7 +133,10 @@ struct Shown {
 pub(crate) struct Backend {
     addresses: Vec<SocketAddr>,
     shown: Vec<Arc<Shown>>,
+    absence: Arc<Absence>,
     threads: Vec<JoinHandle<()>>,
+    /// Bound to the ports, so that nobody else takes them while the backend is away.
+    _holders: Vec<OwnedFd>,
 }
 
 impl BackendConfig {
@@ -164,27 +181,43 @@ impl Backend {
         raise_descriptor_limit();
         let cpus = config.cpus.as_ref().map(chosen_cpus).transpose()?.unwrap_or_default();
         let config = Arc::new(config);
-        let mut backend = Self { addresses: Vec::new(), shown: Vec::new(), threads: Vec::new() };
-        let mut listeners: Vec<Vec<OwnedFd>> = (0..config.threads).map(|_| Vec::new()).collect();
+        let absence = Arc::<Absence>::default();
+        let shared = config.threads > 1;
+        let (mut holders, mut bound) = (Vec::new(), Vec::new());
         for asked in &config.listen {
-            let mut address = *asked;
-            for sockets in &mut listeners {
-                let (socket, bound) = listener(address, config.threads > 1)?;
-                // Port 0 is the same one for all threads.
-                address = bound;
-                sockets.push(socket);
-            }
-            backend.addresses.push(canonical(address));
+            // Port 0 is the same one for all threads.
+            let (holder, address) = at(*asked, shared)?;
+            holders.push(holder);
+            bound.push(address);
         }
+        let place = Arc::new(Place { addresses: bound, shared });
+        let listeners: Vec<Vec<OwnedFd>> =
+            (0..config.threads).map(|_| place.listeners()).collect::<Result<_, _>>()?;
+        let mut backend = Self {
+            addresses: place.addresses.iter().copied().map(canonical).collect(),
+            shown: Vec::new(),
+            absence: Arc::clone(&absence),
+            threads: Vec::new(),
+            _holders: holders,
+        };
+        let common = Common { config, absence, place };
         for (number, sockets) in listeners.into_iter().enumerate() {
             let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
-            let shown =
-                Arc::new(Shown { counters: BackendBlock::default(), stop: AtomicBool::new(false), wake });
+            let shown = Arc::new(Shown {
+                counters: BackendBlock::default(),
+                stop: AtomicBool::new(false),
+                wake,
+                thread: AtomicI32::new(0),
+            });
             let cpu = if cpus.is_empty() { None } else { cpus.get(number % cpus.len()).copied() };
-            let place = (number, cpu);
-            let thread = match &config.tls {
-                None => spawn::<Plain>(place, &config, &shown, sockets, ())?,
-                Some(tls) => spawn::<Tls>(place, &config, &shown, sockets, TlsEnd::Server(tls.clone()))?,
+            let seat = (number, cpu);
+            let common = common.clone();
+            let thread = match &common.config.tls {
+                None => spawn::<Plain>(seat, common, &shown, sockets, ())?,
+                Some(tls) => {
+                    let tls = TlsEnd::Server(tls.clone());
+                    spawn::<Tls>(seat, common, &shown, sockets, tls)?
+                }
             };
             backend.shown.push(shown);
             backend.threads.push(thread);
@@ -206,6 +239,11 @@ impl Backend {
         BackendCounters::from_array(sum)
     }
 
+    /// CPU accounting of its threads now.
+    pub(crate) fn threads(&self) -> Vec<TaskTime> {
+        self.shown.iter().filter_map(|shown| TaskTime::of(shown.thread.load(Ordering::Relaxed))).collect()
+    }
+
     /// Ends it; returns what it counted.
     pub(crate) fn finish(mut self) -> BackendCounters {
         self.end();
@@ -215,7 +253,7 @@ impl Backend {
     fn end(&mut self) {
         for shown in &self.shown {
             shown.stop.store(true, Ordering::Relaxed);
-            let _ = rustix::io::write(&shown.wake, &1u64.to_ne_bytes());
+            shown.wake();
         }
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
@@ -231,10 +269,18 @@ impl Drop for Backend {
     }
 }
 
+/// What the threads of a backend have in common.
+#[derive(Debug, Clone)]
+struct Common {
+    config: Arc<BackendConfig>,
+    absence: Arc<Absence>,
+    place: Arc<Place>,
+}
+
 /// Starts a thread, with its number and CPU.
 fn spawn<T>(
     (number, cpu): (usize, Option<u32>),
-    config: &Arc<BackendConfig>,
+    common: Common,
     shown: &Arc<Shown>,
     listeners: Vec<OwnedFd>,
     settings: T::Settings,
@@ -243,15 +289,27 @@ where
     T: Transport + Send + 'static,
     T::Settings: Send + 'static,
 {
-    let worker = Worker::<T>::new(Arc::clone(config), Arc::clone(shown), listeners, settings)?;
+    let worker = Worker::<T>::new(common, Arc::clone(shown), listeners, settings)?;
     std::thread::Builder::new().name(format!("backend-{number}")).spawn(move || {
         pin(cpu);
         worker.run();
     })
 }
 
-/// A listening socket, and where it listens.
-fn listener(address: SocketAddr, shared: bool) -> Result<(OwnedFd, SocketAddr), BackendError> {
+impl Place {
+    /// Listening sockets of a thread.
+    fn listeners(&self) -> Result<Vec<OwnedFd>, BackendError> {
+        let each = self.addresses.iter().map(|address| {
+            let (socket, _) = at(*address, self.shared)?;
+            listen(&socket, BACKLOG).map_err(|errno| cannot_listen(*address, errno))?;
+            Ok(socket)
+        });
+        each.collect()
+    }
+}
+
+/// A socket that is bound to an address, and that address.
+fn at(address: SocketAddr, shared: bool) -> Result<(OwnedFd, SocketAddr), BackendError> {
     let made = || -> rustix::io::Result<(OwnedFd, SocketAddr)> {
         let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -261,19 +319,20 @@ fn listener(address: SocketAddr, shared: bool) -> Result<(OwnedFd, SocketAddr), 
             sockopt::set_socket_reuseport(&socket, true)?;
         }
         bind(&socket, &address)?;
-        listen(&socket, BACKLOG)?;
         let bound = SocketAddr::try_from(rustix::net::getsockname(&socket)?).unwrap_or(address);
         Ok((socket, bound))
     };
-    made().map_err(|errno| {
-        let remedy = match errno {
-            rustix::io::Errno::ADDRINUSE => "another program listens there; end it, or choose another port",
-            rustix::io::Errno::ADDRNOTAVAIL => "give an address of this host (`ip address`)",
-            rustix::io::Errno::ACCESS => "ports below 1024 are for root; choose a higher one",
-            _ => "choose another address",
-        };
-        BackendError::Listen { address, error: errno.into(), remedy }
-    })
+    made().map_err(|errno| cannot_listen(address, errno))
+}
+
+fn cannot_listen(address: SocketAddr, errno: Errno) -> BackendError {
+    let remedy = match errno {
+        Errno::ADDRINUSE => "another program listens there; end it, or choose another port",
+        Errno::ADDRNOTAVAIL => "give an address of this host (`ip address`)",
+        Errno::ACCESS => "ports below 1024 are for root; choose a higher one",
+        _ => "choose another address",
+    };
+    BackendError::Listen { address, error: errno.into(), remedy }
 }
 
 #[cfg(test)]

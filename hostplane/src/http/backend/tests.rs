@@ -1,6 +1,9 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use linerate_agent::host::monotonic_ns;
+use linerate_wire::http::AbsenceKind;
+
 use super::*;
 
 fn backend(change: impl FnOnce(&mut BackendConfig)) -> Backend {
@@ -65,6 +68,60 @@ fn what_is_no_request_ends_the_connection() {
     let backend = backend(|_| {});
     assert_eq!(answers(&backend, b"\x16\x03\x01\x02\x00"), "");
     assert_eq!(backend.finish().malformed, 1);
+}
+
+/// Away: connections are reset, new ones refused; and back at the same port, counts as before.
+#[test]
+fn an_absent_backend_is_refused_and_comes_back() {
+    for (threads, kind) in [(1, AbsenceKind::Killed), (2, AbsenceKind::NotAccepting)] {
+        let backend = backend(|config| config.threads = threads);
+        let address = backend.addresses()[0];
+        let mut kept = TcpStream::connect(address).unwrap();
+        kept.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut ask = |room: &mut [u8]| -> io::Result<usize> {
+            kept.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
+            kept.read(room)
+        };
+        let mut room = [0; 256];
+        assert!(ask(&mut room).unwrap() > 0);
+        let now = monotonic_ns();
+        let absence = backend.be_away(now, now + 3_600_000_000_000, kind);
+        while absence.report(0).left_ns.is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let refused = || TcpStream::connect(address).map(drop).map_err(|error| error.kind());
+        // Each thread leaves on its own.
+        while refused() != Err(io::ErrorKind::ConnectionRefused) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let cut = matches!(ask(&mut room), Err(_) | Ok(0));
+        assert_eq!(cut, kind == AbsenceKind::Killed);
+        assert_eq!(absence.report(0).cut_connections, u64::from(cut));
+        drop(absence);
+        while refused().is_err() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(answers(&backend, b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").ends_with("pod-1"));
+        let counters = backend.finish();
+        assert_eq!(counters.requests, counters.answered);
+        assert_eq!(counters.requests, if cut { 2 } else { 3 });
+    }
+}
+
+#[test]
+fn the_first_request_after_an_absence_has_a_time() {
+    let backend = backend(|_| {});
+    let now = monotonic_ns();
+    let absence = backend.be_away(now + 1_000_000, now + 20_000_000, AbsenceKind::Killed);
+    while absence.report(now).returned_ns.is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(absence.report(now).first_request_ns, None);
+    answers(&backend, b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n");
+    let seen = absence.report(now);
+    let (left, returned) = (seen.left_ns.unwrap(), seen.returned_ns.unwrap());
+    assert!(1_000_000 <= left && left < returned && returned >= 20_000_000, "{seen:?}");
+    assert!(seen.first_request_ns.unwrap() >= returned, "{seen:?}");
 }
 
 #[test]

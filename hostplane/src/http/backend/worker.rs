@@ -1,7 +1,10 @@
 //! A thread of a backend.
 
+mod away;
+
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +19,8 @@ use rustix::net::{SocketFlags, accept_with, sockopt};
 use rustix::time::Timespec;
 
 use super::super::transport::{End, Rooms, Transport, WireBytes};
-use super::{BackendConfig, BackendCounters, Shown};
+use super::absence::Absence;
+use super::{BackendConfig, BackendCounters, Common, Shown};
 
 /// Event of the eventfd that ends the thread; those below the number of listening sockets are theirs.
 const WAKE: u64 = u64::MAX;
@@ -27,6 +31,8 @@ const EVENTS: usize = 256;
 const REQUESTS: EventFlags = EventFlags::IN.union(EventFlags::RDHUP);
 /// Bytes of responses that wait on a connection, delayed ones included, from which on no further request is taken.
 const MOST_WAITING_BYTES: usize = 1 << 20;
+/// Time after which an absent backend whose port cannot be had asks for it again.
+const RETURN_AGAIN_NS: u64 = 10_000_000;
 /// Rest of a listening socket when there are no file descriptors.
 const REST_NS: u64 = 10_000_000;
 
@@ -101,9 +107,24 @@ impl Responses {
     }
 }
 
+/// Where the threads of a backend listen.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Several threads have a socket at each address.
+    pub(super) shared: bool,
+}
+
 pub(super) struct Worker<T: Transport> {
     config: Arc<BackendConfig>,
     shown: Arc<Shown>,
+    absence: Arc<Absence>,
+    place: Arc<Place>,
+    is_away: bool,
+    /// It is back, and no request has come yet.
+    awaits_request: bool,
+    /// When it tries to come back, after it could not.
+    return_again_ns: u64,
     epoll: OwnedFd,
     listeners: Vec<OwnedFd>,
     connections: Vec<Option<Connection<T>>>,
@@ -123,7 +144,7 @@ pub(super) struct Worker<T: Transport> {
 
 impl<T: Transport> Worker<T> {
     pub(super) fn new(
-        config: Arc<BackendConfig>,
+        Common { config, absence, place }: Common,
         shown: Arc<Shown>,
         listeners: Vec<OwnedFd>,
         settings: T::Settings,
@@ -138,6 +159,11 @@ impl<T: Transport> Worker<T> {
             responses: Responses::new(&config),
             config,
             shown,
+            absence,
+            place,
+            is_away: false,
+            awaits_request: false,
+            return_again_ns: 0,
             epoll,
             listeners,
             connections: Vec::new(),
@@ -154,6 +180,7 @@ impl<T: Transport> Worker<T> {
     }
 
     pub(super) fn run(mut self) {
+        self.shown.thread.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Relaxed);
         let mut events = Vec::with_capacity(EVENTS);
         while !self.shown.stop.load(Ordering::Relaxed) {
             events.clear();
@@ -164,13 +191,16 @@ impl<T: Transport> Worker<T> {
             for event in ready {
                 let data = event.data.u64();
                 match data {
-                    WAKE => {}
+                    WAKE => {
+                        let _ = rustix::io::read(&self.shown.wake, &mut [0; 8]);
+                    }
                     data if data < CONNECTIONS => self.accept(data as usize),
                     data => self.note(data, event.flags),
                 }
             }
             self.answer_delayed();
             self.end_rest();
+            self.leave_or_return();
             self.publish();
         }
         self.publish();
@@ -200,7 +230,13 @@ impl<T: Transport> Worker<T> {
     fn time_limit(&self) -> Option<Timespec> {
         let delayed = self.delayed.front().map_or(u64::MAX, |(due, ..)| *due);
         let rest = if self.resting_until > 0 { self.resting_until } else { u64::MAX };
-        let next = delayed.min(rest).min(self.next_stall);
+        let move_ns = match (self.absence.planned(), self.is_away) {
+            (Some((_, until)), true) => until.max(self.return_again_ns),
+            (Some((from, until)), false) if until > monotonic_ns() => from,
+            (None, true) => self.return_again_ns,
+            (_, false) => u64::MAX,
+        };
+        let next = delayed.min(rest).min(self.next_stall).min(move_ns);
         (next != u64::MAX).then(|| {
             let ns = next.saturating_sub(monotonic_ns()).min(1_000_000_000_000);
             Timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 }
@@ -262,6 +298,10 @@ impl<T: Transport> Worker<T> {
             return;
         }
         self.resting_until = 0;
+        self.listen_again();
+    }
+
+    fn listen_again(&self) {
         for (number, listener) in self.listeners.iter().enumerate() {
             let _ = epoll::add(&self.epoll, listener, EventData::new_u64(number as u64), EventFlags::IN);
         }
@@ -351,6 +391,10 @@ impl<T: Transport> Worker<T> {
                     from += taken;
                     any = true;
                     self.counts.requests += 1;
+                    if self.awaits_request {
+                        self.awaits_request = false;
+                        self.absence.first_request(monotonic_ns());
+                    }
                     connection.closes = !request.keep_alive;
                     if let Some(delay) = self.config.delay {
                         let due = monotonic_ns() + nanoseconds(delay);

@@ -3,7 +3,7 @@ use linerate_traffic::profile::StageRates;
 use super::super::backend::{Backend, BackendConfig};
 use super::super::spec::tests::spec;
 use super::super::spec::{Arrivals, HttpLoad};
-use super::super::verdict::HttpLimit;
+use super::super::verdict::LoadLimit;
 use super::*;
 
 fn backend() -> Backend {
@@ -24,7 +24,7 @@ fn ready(trial: &HttpTrial) {
 
 fn balanced(counters: &HttpCounters) {
     assert_eq!(counters.intended, counters.sent + counters.skipped() + counters.waiting);
-    assert_eq!(counters.sent, counters.answered + counters.failed() + counters.unfinished());
+    assert_eq!(counters.sent, counters.answered + counters.failed() + counters.unfinished);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn an_engines_steps_lead_to_an_account() {
     let outcome = trial.finish();
     let counters = outcome.counters;
     balanced(&counters);
-    assert!(counters.answered > 0 && counters.unfinished() == 0, "{counters:?}");
+    assert!(counters.answered > 0 && counters.unfinished == 0, "{counters:?}");
     assert_eq!(backend.counters().connections, 10);
     assert_eq!(backend.finish().answered, counters.answered);
     assert_eq!((outcome.sending_s, outcome.workers.len(), outcome.interrupted), (0.1, 3, false));
@@ -53,7 +53,7 @@ fn requests_that_nobody_takes_fail() {
     let outcome = trial.finish();
     balanced(&outcome.counters);
     assert_eq!(outcome.counters.failed_connect, outcome.counters.intended);
-    assert_eq!(outcome.verdict.limit, HttpLimit::Unanswered);
+    assert_eq!(outcome.verdict.limit, LoadLimit::Unanswered);
     assert!(outcome.first_failure.unwrap().words.contains("127.0.0.1:1"));
 }
 

@@ -60,20 +60,20 @@ fn limits_follow_from_the_evidence() {
     let saturated = [&[fast][..], &[slow; 999]].concat();
     let (closed, open) = (spec("http://127.0.0.1/"), open(1000.0));
     for (name, spec, outcome, limit) in [
-        ("nothing answered", &closed, outcome(HttpCounters::default(), &[], &[], 0.1), HttpLimit::Unanswered),
-        ("a worker is full", &closed, outcome(all, &[fast], &[], 0.99), HttpLimit::ClientLimited),
-        ("no queue at the target", &closed, outcome(all, &[fast], &[], 0.5), HttpLimit::ConnectionLimited),
-        ("a queue at the target", &closed, outcome(all, &saturated, &[], 0.5), HttpLimit::TargetLimited),
-        ("in time", &open, outcome(all, &[fast], &[1000], 0.5), HttpLimit::None),
-        ("late, and a worker is full", &open, outcome(all, &[fast], &[slow], 0.99), HttpLimit::ClientLimited),
-        ("late with free connections", &open, outcome(all, &[fast], &[slow], 0.1), HttpLimit::ClientLimited),
+        ("nothing answered", &closed, outcome(HttpCounters::default(), &[], &[], 0.1), LoadLimit::Unanswered),
+        ("a worker is full", &closed, outcome(all, &[fast], &[], 0.99), LoadLimit::ClientLimited),
+        ("no queue at the target", &closed, outcome(all, &[fast], &[], 0.5), LoadLimit::ConnectionLimited),
+        ("a queue at the target", &closed, outcome(all, &saturated, &[], 0.5), LoadLimit::TargetLimited),
+        ("in time", &open, outcome(all, &[fast], &[1000], 0.5), LoadLimit::None),
+        ("late, and a worker is full", &open, outcome(all, &[fast], &[slow], 0.99), LoadLimit::ClientLimited),
+        ("late with free connections", &open, outcome(all, &[fast], &[slow], 0.1), LoadLimit::ClientLimited),
         (
             "ten connections, always slow",
             &open,
             outcome(skipped, &[slow], &[slow], 0.1),
-            HttpLimit::ConnectionLimited,
+            LoadLimit::ConnectionLimited,
         ),
-        ("slow under load", &open, outcome(skipped, &saturated, &[slow], 0.1), HttpLimit::TargetLimited),
+        ("slow under load", &open, outcome(skipped, &saturated, &[slow], 0.1), LoadLimit::TargetLimited),
     ] {
         let verdict = judge(spec, &outcome);
         assert_eq!(verdict.limit, limit, "{name}: {:?}", verdict.evidence);
@@ -81,7 +81,7 @@ fn limits_follow_from_the_evidence() {
     }
     let mut throttled = outcome(skipped, &[slow], &[slow], 0.1);
     throttled.throttling = Some(Throttling { quota_cpus: Some(1.0), periods: 3, stopped_s: 0.2 });
-    assert_eq!(judge(&open, &throttled).limit, HttpLimit::ClientLimited);
+    assert_eq!(judge(&open, &throttled).limit, LoadLimit::ClientLimited);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
 
+use linerate_agent::cpu_time::ThreadTime;
 use linerate_agent::host::monotonic_ns;
 
 use super::super::transport::Transport;
@@ -20,6 +21,8 @@ impl<T: Transport> Worker<T> {
     /// Begins to send.
     pub(super) fn begin_sending(&mut self, now: u64) {
         self.phase = Phase::Sending;
+        self.sending = Some(ThreadTime::now());
+        (self.spun_ns, self.longest_gap_ns) = (0, 0);
         self.end_ns = self
             .spec
             .duration_ms
@@ -42,6 +45,7 @@ impl<T: Transport> Worker<T> {
             self.release(at_ns.saturating_sub(1));
         }
         self.phase = Phase::Draining;
+        self.used = Some(self.used_until_now());
         while self.due_ns < at_ns {
             self.counts.intended += 1;
             self.counts.skipped_at_end += 1;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use linerate_agent::cpu_time::{Looks, ThreadTime};
-use linerate_agent::host::{monotonic_ns, thread_cpu_ns};
+use linerate_agent::host::monotonic_ns;
 use linerate_http::response::{Expected, HeadCache};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
@@ -183,6 +183,9 @@ pub(super) struct Worker<T: Transport> {
     cache: HeadCache,
     spins: bool,
     spun_ns: u64,
+    /// The thread's accounting when sending began, and what it used until sending ended.
+    sending: Option<ThreadTime>,
+    used: Option<HttpWorker>,
     /// When it last woke up, and the longest time without a look at events.
     awake_ns: u64,
     longest_gap_ns: u64,
@@ -239,6 +242,8 @@ impl<T: Transport> Worker<T> {
             // Waking up takes as long as a turn of the loop; only a CPU of its own makes up for it.
             spins: spec.cpus.as_ref().is_some_and(|cpus| cpus.iter().count() >= workers as usize),
             spun_ns: 0,
+            sending: None,
+            used: None,
             awake_ns: monotonic_ns(),
             longest_gap_ns: 0,
             spec,
@@ -252,8 +257,6 @@ impl<T: Transport> Worker<T> {
 
     /// Runs until the trial's end.
     pub(super) fn run(mut self) -> Left {
-        let began = ThreadTime::now();
-        let cpu_ns = thread_cpu_ns();
         let mut events = Vec::with_capacity(EVENTS);
         loop {
             let now = monotonic_ns();
@@ -268,17 +271,9 @@ impl<T: Transport> Worker<T> {
         self.abandon();
         self.publish();
         self.shown.ready.store(true, Ordering::Release);
-        let looks = Looks { longest_gap_s: self.longest_gap_ns as f64 / 1e9, absences: None };
         let ended_ns = monotonic_ns();
         Left {
-            worker: HttpWorker {
-                worker: self.number,
-                cpu: self.cpu,
-                connections: self.slots.len() as u32,
-                cpu_s: thread_cpu_ns().saturating_sub(cpu_ns) as f64 / 1e9,
-                spun_s: self.spun_ns as f64 / 1e9,
-                time: began.until_now(self.number, looks),
-            },
+            worker: self.used.take().unwrap_or_else(|| self.used_until_now()),
             counters: self.counts,
             tally: self.tally,
             sending_ended_ns: if self.sending_ended_ns == 0 { ended_ns } else { self.sending_ended_ns },
@@ -290,6 +285,20 @@ impl<T: Transport> Worker<T> {
         self.counts.wire_read_bytes = self.wire.read;
         self.counts.wire_written_bytes = self.wire.written;
         self.shown.counters.publish(&self.counts);
+    }
+
+    /// What the worker has used since sending began; waiting before it and after it would make a full worker look idle.
+    fn used_until_now(&self) -> HttpWorker {
+        let looks = Looks { longest_gap_s: self.longest_gap_ns as f64 / 1e9, absences: None };
+        let time = self.sending.unwrap_or_else(ThreadTime::now).until_now(self.number, looks);
+        HttpWorker {
+            worker: self.number,
+            cpu: self.cpu,
+            connections: self.slots.len() as u32,
+            cpu_s: (time.elapsed_s - time.off_cpu_s).max(0.0),
+            spun_s: self.spun_ns as f64 / 1e9,
+            time,
+        }
     }
 
     /// Enters the phase that it is time for.

@@ -336,6 +336,6 @@ impl<T: Transport> Worker<T> {
         for at in 0..self.slots.len() {
             self.close(at);
         }
-        self.counts.busy = 0;
+        self.counts.unfinished = std::mem::take(&mut self.counts.busy);
     }
 }
