@@ -47,7 +47,7 @@ fn of_unit(unit: Unit, value: f64) -> String {
             StreamsUnit::BitsPerSecond => format!("{:.3}", value / 1e6),
             StreamsUnit::Share => format!("{:.4}", 100.0 * value),
             StreamsUnit::Nanoseconds => format!("{:.1}", value / 1e3),
-            StreamsUnit::SecondsPerGigabit => format!("{value:.4}"),
+            StreamsUnit::SecondsPerGigabit | StreamsUnit::Probability => format!("{value:.4}"),
             StreamsUnit::Microseconds | StreamsUnit::Seconds | StreamsUnit::RequestsPerSecond => {
                 format!("{value:.1}")
             }
@@ -75,7 +75,7 @@ fn unit(unit: Unit) -> &'static str {
             StreamsUnit::Segments => "segments",
             StreamsUnit::Requests => "requests",
             StreamsUnit::RequestsPerSecond => "1/s",
-            StreamsUnit::Number => "",
+            StreamsUnit::Number | StreamsUnit::Probability => "",
         },
     }
 }

@@ -3,14 +3,20 @@
 use anyhow::Context;
 use linerate_experiment::Experiment;
 use linerate_experiment::plan::Plan;
+use linerate_kubernetes::{KubernetesPlan, manifests};
 use linerate_metrics::Listener;
 use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::summary::{Status, Summary};
+use linerate_runner::platform::PlatformError;
+use linerate_runner::platform::binary::HOSTPLANE;
+use linerate_runner::platform::local_kernel::LocalKernelPlan;
 use linerate_runner::run::observer::{Observer, Watchers};
+use serde::Serialize;
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::interrupt::Signals;
-use super::output::say;
+use super::output::{print, say, width};
 use super::run::{NO_SIGNALS, hand_over};
 use super::{Ending, RunArgs, progress};
 
@@ -24,13 +30,13 @@ pub(super) enum Begun {
     Complete(Ending),
 }
 
-/// The run to resume, of so many `planned` trials, of which `frames` are those of frames; `kept` counts those that a summary has. If it has no trial left, its
-/// results are printed.
+/// The run to resume; `planned` counts the trials of the plan as far as they are known with the results of a summary, of which `frames` are
+/// those of frames, `kept` those with a result. If it has no trial left, its results are printed.
 pub(super) fn earlier(
     args: &RunArgs,
     experiment: &Experiment,
     frames: &Plan,
-    planned: usize,
+    planned: impl Fn(&Summary) -> usize,
     kept: impl Fn(&Summary) -> usize,
 ) -> anyhow::Result<Begun> {
     if !args.resume {
@@ -44,7 +50,7 @@ pub(super) fn earlier(
         return Ok(Begun::Not);
     };
     let Earlier { store, summary, .. } = &earlier;
-    let kept = kept(summary);
+    let (planned, kept) = (planned(summary), kept(summary));
     if kept == planned {
         if summary.status == Status::Complete {
             args.note(&format!("{} is complete; nothing is left to run", store.id()));
@@ -84,4 +90,85 @@ pub(super) async fn measure(
         args.metrics.linger(later_signals).await;
     }
     Ok(ending)
+}
+
+/// The plan of a run on a cluster, which has room for it; what runs of dead controllers left is removed. `resumed` is the id of the run that
+/// goes on.
+pub(super) async fn cluster(
+    args: &RunArgs,
+    experiment: &Experiment,
+    resumed: Option<&str>,
+) -> anyhow::Result<KubernetesPlan> {
+    let say = |text: &str| args.note(text);
+    let mut cluster =
+        KubernetesPlan::new(experiment, &[], resumed, &say).await.map_err(PlatformError::from)?;
+    cluster.remove_leftovers(&say).await.map_err(PlatformError::from)?;
+    cluster.validate(experiment).await.map_err(PlatformError::from)?;
+    cluster.notes.iter().for_each(|note| args.note(note));
+    Ok(cluster)
+}
+
+/// A plan as a dry run shows it: as JSON, and as a table of that width.
+pub(super) struct Shown<'a, V> {
+    pub(super) view: &'a V,
+    pub(super) table: fn(&V, Option<usize>) -> String,
+}
+
+/// Prints a plan and the processes that it would start.
+pub(super) fn dry_run_of_processes<V: Serialize>(
+    args: &RunArgs,
+    local: &LocalKernelPlan,
+    shown: &Shown<'_, V>,
+) -> anyhow::Result<()> {
+    let program = match HOSTPLANE.find(args.hostplane.clone()) {
+        Ok(path) => path.display().to_string(),
+        Err(problem) => {
+            say(&format!("warning: {problem}"));
+            HOSTPLANE.name.to_owned()
+        }
+    };
+    if args.json {
+        let agents = local.agents.iter().map(|agent| {
+            let command_line: Vec<&String> = std::iter::once(&program).chain(&agent.arguments).collect();
+            json!({ "name": agent.name, "command_line": command_line })
+        });
+        let agents: Vec<_> = agents.collect();
+        let plan = json!({ "plan": shown.view, "agents": agents, "notes": local.notes });
+        return Ok(print(&serde_json::to_string(&plan)?)?);
+    }
+    print(&(shown.table)(shown.view, width()))?;
+    for agent in &local.agents {
+        print(&format!("{}: {program} {}", agent.name, agent.arguments.join(" ")))?;
+    }
+    for note in &local.notes {
+        print(&format!("note: {note}"))?;
+    }
+    Ok(())
+}
+
+/// Prints a plan and its manifests. The API server validates the manifests without storing them.
+pub(super) async fn dry_run_of_pods<V: Serialize>(
+    args: &RunArgs,
+    experiment: &Experiment,
+    shown: &Shown<'_, V>,
+) -> anyhow::Result<()> {
+    let mut cluster = KubernetesPlan::new(experiment, &[], None, &say).await.map_err(PlatformError::from)?;
+    let objects = manifests::of(&cluster, experiment);
+    cluster.validate(experiment).await.map_err(PlatformError::from)?;
+    if args.json {
+        let plan = json!({ "plan": shown.view, "namespace": cluster.namespace, "server": cluster.server, "manifests": objects, "notes": cluster.notes });
+        return Ok(print(&serde_json::to_string(&plan)?)?);
+    }
+    // As comments, so that `kubectl apply` accepts the whole output.
+    for line in (shown.table)(shown.view, None).lines() {
+        print(format!("# {line}").trim_end())?;
+    }
+    print(&format!("# namespace {} of {}", cluster.namespace, cluster.server))?;
+    for note in &cluster.notes {
+        print(&format!("# note: {note}"))?;
+    }
+    for object in &objects {
+        print(&format!("---\n{}", serde_saphyr::to_string(object)?.trim_end()))?;
+    }
+    Ok(())
 }

@@ -82,7 +82,7 @@ impl std::fmt::Display for TrialKey {
 
 /// Keys of trials: hashes of their determinants. A trial's key does not depend on the other trials of the
 /// experiment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrialKeys {
     /// Hash of the trials' common determinants.
     rest: String,

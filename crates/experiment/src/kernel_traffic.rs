@@ -5,7 +5,7 @@ use serde_saphyr::Location;
 use crate::Wrong;
 use crate::direction::Direction;
 use crate::document::{Document, PlatformKind, Spec, TrialDuration};
-use crate::http::HttpProfile;
+use crate::http::{HttpProfile, RequestRate};
 use crate::streams::StreamsProfile;
 
 /// Profiles of `spec.streams`, after the default duration is filled in; none in an experiment of other traffic.
@@ -53,11 +53,7 @@ pub(crate) fn http_profiles(document: &mut Document) -> Result<Vec<HttpProfile>,
     let Some(section) = &spec.http else { return Ok(Vec::new()) };
     let of_http = [
         ("spec.streams", spec.streams.is_some(), "requests are other traffic; remove one of them"),
-        (
-            "spec.search",
-            spec.search.is_some(),
-            "rates of requests are not searched for; give spec.http.rates",
-        ),
+        ("spec.search", spec.search.is_some(), "it searches for rates of frames; give spec.http.search"),
         ("spec.pairs", spec.pairs.0.get() != 1, "clients are counted by spec.http.clients; remove it"),
         (
             "spec.trial.direction",
@@ -66,10 +62,31 @@ pub(crate) fn http_profiles(document: &mut Document) -> Result<Vec<HttpProfile>,
         ),
     ];
     refuse(spec, "http", &of_http)?;
-    if spec.platform == PlatformKind::Kubernetes {
-        let problem = "spec.platform: kubernetes given beside spec.http, whose backends and balancers run on platform local; for a Service of a \
-                       cluster, run where it can be reached, and give its URL in spec.http.targets";
-        return Err((Location::UNKNOWN, problem.to_owned()));
+    if let Some(target) = section.targets.value.iter().find(|target| !target.runs_on(spec.platform)) {
+        let others = match spec.platform {
+            PlatformKind::Local => "direct, nftables-random, nftables-inc, ipvs-rr, haproxy, or a URL",
+            PlatformKind::Kubernetes => "cluster-ip, node-port, direct, or a URL",
+        };
+        let problem = format!(
+            "spec.http.targets: {target} is not to be had on platform {}; give {others}, or another spec.platform",
+            spec.platform.name()
+        );
+        return Err((section.targets.referenced, problem));
+    }
+    if let Some(search) = &section.search {
+        let beside = [
+            ("spec.http.rates", section.rates.value != [RequestRate::Max], "the search chooses them"),
+            ("spec.http.churn", section.churn.is_some(), "a search has no use for its errors"),
+            ("spec.trial.duration", spec.trial.duration.is_some(), "the goals say how long trials last"),
+            ("spec.trial.repeats", spec.trial.repeats.get() != 1, "the goals say how often a rate is tried"),
+        ];
+        if let Some((field, _, why)) = beside.into_iter().find(|(_, given, _)| *given) {
+            let problem = format!("{field}: given beside spec.http.search; {why}; remove one of them");
+            return Err((Location::UNKNOWN, problem));
+        }
+        crate::not_empty("spec.http.search.goals", &search.goals)?;
+        search.check().map_err(|problem| (Location::UNKNOWN, format!("spec.http.search: {problem}")))?;
+        return section.profiles(0);
     }
     let usual = TrialDuration::of_millis::<10_000>();
     let duration_ms = spec.trial.duration.get_or_insert(usual).millis();

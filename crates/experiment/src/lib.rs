@@ -197,6 +197,16 @@ impl Experiment {
         !self.streams.is_empty()
     }
 
+    /// True when the traffic is frames.
+    pub fn is_of_frames(&self) -> bool {
+        self.streams.is_empty() && self.http.is_empty()
+    }
+
+    /// True when the run makes a Service of Kubernetes.
+    pub fn needs_service(&self) -> bool {
+        self.http.iter().any(|profile| profile.target.is_service())
+    }
+
     /// Number of clients of an experiment of HTTP.
     pub fn http_clients(&self) -> u32 {
         self.document.spec.http.as_ref().map_or(0, |section| section.clients.get_u32())
@@ -366,15 +376,21 @@ fn check_search(document: &Document) -> Result<(), Wrong> {
 /// Adds the request for a device if devices connect the pods, and refuses contradictions.
 fn complete_kubernetes(document: &mut Document) -> Result<(), Wrong> {
     let pairs = document.spec.pairs.0.get_u32() as usize;
-    let is_of_streams = document.spec.streams.is_some() || document.spec.http.is_some();
+    let kernel_traffic = match (&document.spec.streams, &document.spec.http) {
+        (Some(_), _) => Some("streams"),
+        (None, Some(_)) => Some("http"),
+        (None, None) => None,
+    };
     let settings = &mut document.spec.kubernetes;
-    if is_of_streams {
-        // Pods of streams need neither device nor hugepages.
+    if let Some(traffic) = kernel_traffic {
+        // Their pods need neither device nor hugepages.
         if let Some(nodes) = &settings.nodes {
-            let problem = "spec.kubernetes.nodes: given beside spec.streams, and it names the nodes of pairs; remove it, or set spec.kubernetes.placement";
-            return Err((nodes.referenced, problem.to_owned()));
+            let problem = format!(
+                "spec.kubernetes.nodes: given beside spec.{traffic}, and it names the nodes of pairs; remove it, or set spec.kubernetes.placement"
+            );
+            return Err((nodes.referenced, problem));
         }
-        settings.complete_for_streams();
+        settings.complete_for_kernel_traffic();
         return Ok(());
     }
     settings.whole_cpus().map_err(|problem| (Location::UNKNOWN, problem))?;

@@ -32,7 +32,7 @@ pub struct PlannedTrial<P> {
     pub profile: P,
     /// Number of the repeat, from 1.
     pub repeat: u32,
-    /// Repeats of the profile.
+    /// Repeats of the profile; 0 when they are not known in advance.
     pub repeats: u32,
 }
 

@@ -156,12 +156,12 @@ pub trait Strategy: std::fmt::Debug {
 }
 
 /// The strategy of `experiment`: a search where the document has one, otherwise the matrix. Only profiles that
-/// have `filter` in their name take part. An experiment of streams has no trials of frames.
+/// have `filter` in their name take part. An experiment of streams or HTTP has no trials of frames.
 ///
 /// # Errors
 /// When no profile is left, or a trial of the matrix exceeds a ceiling.
 pub fn strategy(experiment: &Experiment, filter: Option<&str>) -> Result<Box<dyn Strategy>, PlanError> {
-    if experiment.is_of_streams() || !experiment.http.is_empty() {
+    if !experiment.is_of_frames() {
         return Ok(Box::new(Plan { trials: Vec::new() }));
     }
     Ok(match Searches::of(experiment, filter)? {

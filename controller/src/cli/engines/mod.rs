@@ -79,7 +79,8 @@ pub(super) async fn run(
 ) -> anyhow::Result<Ending> {
     let frames = Plan { trials: plan.frames().cloned().collect() };
     let kept = |summary: &Summary| summary.trials.len() + summary.streams.len();
-    let earlier = match planned::earlier(args, experiment, &frames, plan.count(), kept)? {
+    let planned = |_: &Summary| plan.count();
+    let earlier = match planned::earlier(args, experiment, &frames, planned, kept)? {
         Begun::Complete(ending) => return Ok(ending),
         Begun::Measured(earlier) => {
             let summary = end_engines(experiment, plan, args.filter.as_deref(), &earlier)?;

@@ -3,20 +3,21 @@
 mod table;
 
 use linerate_experiment::Experiment;
+use linerate_experiment::document::PlatformKind;
 use linerate_experiment::http::HttpPlan;
 use linerate_experiment::plan::Plan;
+use linerate_kubernetes::KubernetesPlatform;
 use linerate_metrics::Listener;
 use linerate_results::summary::Summary;
-use linerate_runner::platform::PlatformError;
+use linerate_runner::platform::balancer::Balancers;
 use linerate_runner::platform::binary::HOSTPLANE;
 use linerate_runner::platform::local_kernel::{LocalKernel, LocalKernelPlan};
-use linerate_runner::run::http::{HttpJob, end_http, run_http};
+use linerate_runner::platform::{Platform, PlatformError};
+use linerate_runner::run::http::{HttpJob, end_http, planned_number, run_http};
 use linerate_runner::run::observer::NoObserver;
-use serde_json::json;
 
-use super::output::{print, say, width};
-use super::planned::{self, Begun};
-use super::run::{Place, hand_over};
+use super::planned::{self, Begun, Shown};
+use super::run::{Place, hand_over, runtime};
 use super::{Ending, RunArgs};
 
 pub(super) use table::trials;
@@ -29,31 +30,54 @@ pub(super) async fn run(
     listener: Option<Listener>,
 ) -> anyhow::Result<Ending> {
     if args.pods.is_some() {
-        anyhow::bail!("--pods: experiments of HTTP run on this machine; leave it out");
+        anyhow::bail!("--pods: pods of HTTP are not kept between runs; leave it out");
     }
     if listener.is_some() {
         anyhow::bail!("--metrics: experiments of HTTP serve no metrics; leave it out, and follow --json");
     }
     let kept = |summary: &Summary| summary.http.len();
-    let earlier =
-        match planned::earlier(args, experiment, &Plan { trials: Vec::new() }, plan.trials.len(), kept)? {
-            Begun::Complete(ending) => return Ok(ending),
-            Begun::Measured(earlier) => {
-                let summary = end_http(experiment, plan, args.filter.as_deref(), &earlier)?;
-                return hand_over(args, &summary, &earlier.store);
-            }
-            Begun::Partly(earlier) => Some(*earlier),
-            Begun::Not => None,
-        };
-    let local = LocalKernelPlan::of_http(experiment)?;
-    let program = HOSTPLANE.find(args.hostplane.clone()).map_err(PlatformError::from)?;
-    local.notes.iter().for_each(|note| args.note(note));
-    let Place { store, recorded } = Place::of(earlier, args)?;
-    let mut platform = LocalKernel::new(local, program, store.directory().to_owned());
+    let planned = |summary: &Summary| planned_number(plan, summary);
+    let earlier = match planned::earlier(args, experiment, &Plan { trials: Vec::new() }, planned, kept)? {
+        Begun::Complete(ending) => return Ok(ending),
+        Begun::Measured(earlier) => {
+            let summary = end_http(experiment, plan, args.filter.as_deref(), &earlier)?;
+            return hand_over(args, &summary, &earlier.store);
+        }
+        Begun::Partly(earlier) => Some(*earlier),
+        Begun::Not => None,
+    };
+    match experiment.platform() {
+        PlatformKind::Local => {
+            let local = LocalKernelPlan::of_http(experiment)?;
+            let program = HOSTPLANE.find(args.hostplane.clone()).map_err(PlatformError::from)?;
+            local.notes.iter().for_each(|note| args.note(note));
+            let place = Place::of(earlier, args)?;
+            let platform = LocalKernel::new(local, program, place.store.directory().to_owned());
+            measure(args, experiment, plan, &place, platform).await
+        }
+        PlatformKind::Kubernetes => {
+            let id = earlier.as_ref().map(|earlier| earlier.store.id());
+            let cluster = planned::cluster(args, experiment, id).await?;
+            let place = Place::of(earlier, args)?;
+            let (id, directory) = (place.store.id(), place.store.directory());
+            let platform = KubernetesPlatform::new(cluster, experiment.clone(), id, directory);
+            measure(args, experiment, plan, &place, platform).await
+        }
+    }
+}
+
+async fn measure(
+    args: &RunArgs,
+    experiment: &Experiment,
+    plan: &HttpPlan,
+    place: &Place,
+    mut platform: impl Platform + Balancers,
+) -> anyhow::Result<Ending> {
+    let Place { store, recorded } = place;
     let no_metrics = |_| Box::new(NoObserver) as _;
-    planned::measure(args, &store, None, no_metrics, async |interrupted, watchers| {
+    planned::measure(args, store, None, no_metrics, async |interrupted, watchers| {
         let (filter, earlier) = (args.filter.as_deref(), recorded.as_ref());
-        let job = HttpJob { experiment, plan, filter, earlier, store: &store, interrupted };
+        let job = HttpJob { experiment, plan, filter, earlier, store, interrupted };
         run_http(job, &mut platform, watchers).await
     })
     .await
@@ -61,32 +85,13 @@ pub(super) async fn run(
 
 /// Prints the plan of a run and the agents that it would start.
 pub(super) fn dry_run(args: &RunArgs, experiment: &Experiment, plan: &HttpPlan) -> anyhow::Result<()> {
-    let local = LocalKernelPlan::of_http(experiment)?;
-    let program = match HOSTPLANE.find(args.hostplane.clone()) {
-        Ok(path) => path.display().to_string(),
-        Err(problem) => {
-            say(&format!("warning: {problem}"));
-            HOSTPLANE.name.to_owned()
+    let shown = Shown { view: &plan.view(experiment), table: table::plan };
+    match experiment.platform() {
+        PlatformKind::Local => {
+            planned::dry_run_of_processes(args, &LocalKernelPlan::of_http(experiment)?, &shown)
         }
-    };
-    let view = plan.view(experiment);
-    if args.json {
-        let agents = local.agents.iter().map(|agent| {
-            let command_line: Vec<&String> = std::iter::once(&program).chain(&agent.arguments).collect();
-            json!({ "name": agent.name, "command_line": command_line })
-        });
-        let agents: Vec<_> = agents.collect();
-        print(&serde_json::to_string(&json!({ "plan": view, "agents": agents, "notes": local.notes }))?)?;
-        return Ok(());
+        PlatformKind::Kubernetes => runtime()?.block_on(planned::dry_run_of_pods(args, experiment, &shown)),
     }
-    print(&table::plan(&view, width()))?;
-    for agent in &local.agents {
-        print(&format!("{}: {program} {}", agent.name, agent.arguments.join(" ")))?;
-    }
-    for note in &local.notes {
-        print(&format!("note: {note}"))?;
-    }
-    Ok(())
 }
 
 /// True when a summary is of HTTP.

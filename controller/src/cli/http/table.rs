@@ -1,7 +1,7 @@
 //! Plans and results of HTTP as tables.
 
 use linerate_experiment::http::HttpView;
-use linerate_results::http::{HttpTrialSummary, LatencyBasis};
+use linerate_results::http::{HttpSearchSummary, HttpTrialSummary, LatencyBasis};
 use linerate_results::summary::Summary;
 use linerate_wire::http::Arrivals;
 use linerate_wire::report::LatencySummary;
@@ -35,14 +35,21 @@ pub(in crate::cli) fn plan(view: &HttpView, width: Option<usize>) -> String {
             format!("{:.3}", trial.duration_s),
         ]);
     }
+    let clients = count(view.clients as usize, "client");
+    let backends = count(view.backends as usize, "backend");
+    let Some(estimated_s) = view.estimated_s else {
+        let searches: String = view.searches.iter().map(|name| format!("{name}\n")).collect();
+        return format!(
+            "{searches}{}: {} of {clients} with {backends} at most, each until its bounds are close enough",
+            view.experiment,
+            count(view.searches.len(), "search"),
+        );
+    };
     format!(
-        "{}\n{}: {} of {} with {} at most; total time about {:.0} s",
+        "{}\n{}: {} of {clients} with {backends} at most; total time about {estimated_s:.0} s",
         table.render(width),
         view.experiment,
         count(view.trials.len(), "trial"),
-        count(view.clients as usize, "client"),
-        count(view.backends as usize, "backend"),
-        view.estimated_s,
     )
 }
 
@@ -93,6 +100,9 @@ pub(in crate::cli) fn trials(summary: &Summary, width: Option<usize>) -> String 
     for trial in &summary.http {
         remarks(trial, &mut text);
     }
+    for result in summary.http_searches.iter().flat_map(HttpSearchSummary::in_words) {
+        text.push_str(&format!("found: {result}\n"));
+    }
     for failure in &summary.failures {
         text.push_str(&format!("not finished: {}: {}\n", failure.profile, failure.reason));
     }
@@ -132,6 +142,9 @@ fn remarks(trial: &HttpTrialSummary, text: &mut String) {
             trial.gate.failed,
             trial.gate.probes,
         ));
+    }
+    if let Some(churn) = &trial.churn {
+        text.push_str(&format!("{name}: {}\n", churn.in_words()));
     }
     if let Some(left_out) = trial.left_out() {
         text.push_str(&format!("{MARK}{name}: {left_out}\n"));

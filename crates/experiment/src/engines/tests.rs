@@ -112,7 +112,10 @@ fn what_engines_cannot_do_alike_is_refused() {
             "spec.trial.direction",
         ),
         ("engines: [memif], platform: kubernetes, traffic: {rates: [1kpps]}", "spec.platform: given beside"),
-        ("engines: [sockets], traffic: {frameSizes: [128], rates: [1kpps], protocol: tcp}", "sockets send UDP"),
+        (
+            "engines: [sockets], traffic: {frameSizes: [128], rates: [1kpps], protocol: tcp}",
+            "sockets send UDP",
+        ),
         ("engines: [sockets], traffic: {rates: [1kpps], burst: 8}", "sockets pace every datagram"),
         ("engines: [sockets], traffic: {rates: [1kpps], flows: [2], flowMode: sd}", "differ in sourceIp"),
         ("engines: [sockets], traffic: {rates: [1kpps], flows: [20000]}", "streams: 20000 is outside"),

@@ -2,10 +2,12 @@
 
 mod plan;
 mod profile;
+mod search;
 mod section;
 mod target;
 
 pub use plan::{HttpPlan, HttpTrial, HttpTrialView, HttpView};
 pub use profile::HttpProfile;
-pub use section::{ArrivalKind, GateSection, HttpSection, RequestRate};
+pub use search::{HttpOutcome, HttpSearchPlace, HttpSearchSection, HttpSearches};
+pub use section::{ArrivalKind, ChurnSection, GateSection, HttpSection, RequestRate};
 pub use target::{HttpTarget, IpvsScheduler, Url};

@@ -8,6 +8,7 @@ use linerate_wire::http::Arrivals;
 use serde::Serialize;
 
 use super::profile::HttpProfile;
+use super::search::HttpSearches;
 use crate::Experiment;
 use crate::determinants::{TrialKey, TrialKeys};
 use crate::plan::{PlanError, START_AND_END, TRIAL_OVERHEAD};
@@ -19,8 +20,10 @@ pub type HttpTrial = PlannedTrial<HttpProfile>;
 /// The trials of an experiment of HTTP, in order; at least one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpPlan {
-    /// In the order of their runs.
+    /// In the order of their runs; empty in a search, which chooses them one after the other.
     pub trials: Vec<HttpTrial>,
+    /// The searches, if the experiment is one.
+    pub searches: Option<HttpSearches>,
 }
 
 impl TrialProfile for HttpProfile {
@@ -54,12 +57,18 @@ impl HttpPlan {
         if experiment.http.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Self { trials: planned::trials(experiment, &experiment.http, filter)? }))
+        let searches = HttpSearches::of(experiment, filter)?;
+        let trials = match searches {
+            Some(_) => Vec::new(),
+            None => planned::trials(experiment, &experiment.http, filter)?,
+        };
+        Ok(Some(Self { trials, searches }))
     }
 
     /// Most backends of a trial.
     pub fn most_backends(&self) -> u32 {
-        self.trials.iter().map(|trial| trial.profile.backends).max().unwrap_or(0)
+        let searched = self.searches.as_ref().map_or(0, HttpSearches::most_backends);
+        self.trials.iter().map(|trial| trial.profile.backends).max().unwrap_or(searched)
     }
 
     /// The plan as a dry run shows it.
@@ -70,7 +79,9 @@ impl HttpPlan {
             clients: experiment.http_clients(),
             backends: self.most_backends(),
             trials: self.trials.iter().map(HttpTrialView::of).collect(),
-            estimated_s: (durations.sum::<Duration>() + START_AND_END).as_secs_f64(),
+            searches: self.searches.iter().flat_map(HttpSearches::names).map(str::to_owned).collect(),
+            estimated_s: (self.searches.is_none())
+                .then(|| (durations.sum::<Duration>() + START_AND_END).as_secs_f64()),
         }
     }
 }
@@ -86,8 +97,11 @@ pub struct HttpView {
     pub backends: u32,
     /// The trials, in order.
     pub trials: Vec<HttpTrialView>,
-    /// Estimated total time in seconds, without waiting for backends.
-    pub estimated_s: f64,
+    /// Names of the searches; absent without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub searches: Vec<String>,
+    /// Estimated total time in seconds, without waiting for backends; null for searches, whose number of trials is not known.
+    pub estimated_s: Option<f64>,
 }
 
 /// A trial of HTTP, as a dry run shows it.
@@ -178,10 +192,19 @@ mod tests {
             ("http: {path: x}", "spec.http.path: 'x' is no path"),
             ("http: {connections: [1], threads: [2]}", "1 are less than one for each of the 2 threads"),
             ("http: {connections: [2], backends: [4]}", "do not reach each of 4 backends"),
+            ("http: {churn: {after: 2s, for: 3s}}, trial: {duration: 5s}", "back after 5000 ms"),
+            (
+                "http: {targets: ['http://192.0.2.1/'], churn: {after: 1s, for: 1s}}",
+                "has no backend of this run",
+            ),
             ("http: {}, streams: {}", "spec.streams: given beside spec.http"),
             ("http: {}, traffic: {}", "spec.traffic: given beside spec.http"),
             ("http: {}, trial: {direction: bidirectional}", "spec.trial.direction"),
-            ("http: {}, platform: kubernetes", "spec.platform: kubernetes"),
+            (
+                "http: {targets: [haproxy]}, platform: kubernetes",
+                "spec.http.targets: haproxy is not to be had on platform kubernetes",
+            ),
+            ("http: {targets: [cluster-ip]}", "cluster-ip is not to be had on platform local"),
         ] {
             let problem = parse(spec).unwrap_err();
             assert!(problem.contains(part), "{spec}: {problem}");

@@ -1,9 +1,10 @@
 //! Profiles of HTTP load: the places of the matrix in `spec.http`. Pure.
 
-use linerate_wire::http::Arrivals;
+use linerate_wire::http::{AbsenceWork, Arrivals};
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
 
+use super::search::HttpSearchPlace;
 use super::section::{ArrivalKind, HttpSection, RequestRate};
 use super::target::HttpTarget;
 
@@ -36,6 +37,12 @@ pub struct HttpProfile {
     pub gate_times: u32,
     /// Longest wait for them in milliseconds.
     pub gate_limit_ms: u32,
+    /// Absence of the last backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub churn: Option<AbsenceWork>,
+    /// The trial's part in a search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<HttpSearchPlace>,
 }
 
 type Wrong = (Location, String);
@@ -128,6 +135,7 @@ impl HttpSection {
             (RequestRate::PerSecond(rate), ArrivalKind::Poisson) => Arrivals::Poisson(rate),
         };
         name.push_str(&match arrivals {
+            _ if self.search.is_some() => "_search".to_owned(),
             Arrivals::Closed => "_max".to_owned(),
             Arrivals::Constant(rate) => format!("_{rate}_per_s"),
             Arrivals::Poisson(rate) => format!("_{rate}_per_s_poisson"),
@@ -150,7 +158,29 @@ impl HttpSection {
             duration_ms,
             gate_times: self.gate.times.get_u32(),
             gate_limit_ms: self.gate.timeout.millis_u32(),
+            churn: self.absence(target, duration_ms)?,
+            search: None,
         })
+    }
+}
+
+impl HttpSection {
+    /// The absence of a backend in a trial of so many milliseconds.
+    fn absence(&self, target: &HttpTarget, duration_ms: u64) -> Result<Option<AbsenceWork>, Wrong> {
+        let Some(churn) = self.churn else { return Ok(None) };
+        let absence =
+            AbsenceWork { after_ms: churn.after.millis(), for_ms: churn.away.millis(), kind: churn.kind };
+        let wrong = |problem: String| Err((Location::UNKNOWN, format!("spec.http.churn: {problem}")));
+        if !target.has_backends() {
+            return wrong(format!("{target} has no backend of this run; remove it from spec.http.targets"));
+        }
+        let back_ms = absence.after_ms + absence.for_ms;
+        if back_ms >= duration_ms {
+            return wrong(format!(
+                "the backend is back after {back_ms} ms, and sending ends after {duration_ms} ms; raise spec.trial.duration"
+            ));
+        }
+        Ok(Some(absence))
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use linerate_wire::http::AbsenceKind;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_saphyr::Spanned;
 
+use super::search::HttpSearchSection;
 use super::target::HttpTarget;
 use crate::document::unplaced;
 use crate::ranged::{Ranged, SpanIn};
@@ -27,9 +29,9 @@ const HOUR_MS: u64 = 3_600_000;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct HttpSection {
-    /// What requests are sent to: `direct` (the backends in turn), `nftables-random`, `nftables-inc`, `ipvs-rr`, `ipvs-wrr`, `ipvs-lc`,
-    /// `ipvs-sh`, `haproxy`, or a URL of servers that run
-    /// already, for which no backends are started.
+    /// What requests are sent to: `direct` (the backends in turn); on platform local `nftables-random`, `nftables-inc`, `ipvs-rr`, `ipvs-wrr`,
+    /// `ipvs-lc`, `ipvs-sh`, `haproxy`; on platform kubernetes `cluster-ip`, `node-port`; or a URL of servers that run already, for which no
+    /// backends are started.
     #[schemars(with = "Vec<HttpTarget>", length(min = 1))]
     pub targets: Spanned<Vec<HttpTarget>>,
     /// Numbers of backends behind the target.
@@ -57,6 +59,26 @@ pub struct HttpSection {
     pub timeout: SpanIn<1, HOUR_MS>,
     /// Wait for the backends before each trial.
     pub gate: GateSection,
+    /// The last backend of each trial goes away while it is loaded, and comes back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub churn: Option<ChurnSection>,
+    /// A search for the highest rate, in place of `rates`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<HttpSearchSection>,
+}
+
+/// A backend that goes away and comes back within each trial.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChurnSection {
+    /// From the start of the trial until it goes.
+    pub after: SpanIn<1, HOUR_MS>,
+    /// Time that it is away.
+    #[serde(rename = "for")]
+    pub away: SpanIn<1, HOUR_MS>,
+    /// How it is away: `killed` (connections are reset, new ones refused) or `notAccepting` (new ones are refused).
+    #[serde(default)]
+    pub kind: AbsenceKind,
 }
 
 /// Wait before each trial: it begins when every backend has answered every client, in fresh connections.
@@ -187,6 +209,8 @@ impl Default for HttpSection {
             keep_alive: true,
             timeout: SpanIn::of_millis::<5000>(),
             gate: GateSection::default(),
+            churn: None,
+            search: None,
         }
     }
 }

@@ -22,8 +22,8 @@ fn measured(trial: &HttpTrialSummary, figure: &Figure<HttpTrialSummary>) -> Opti
     let resolution = match figure.unit {
         StreamsUnit::RequestsPerSecond => 1.0 / trial.duration_s,
         StreamsUnit::Share => 1.0 / trial.requests.sent as f64,
-        // CPU time is known to the nanosecond.
-        StreamsUnit::Microseconds | StreamsUnit::Seconds => 0.0,
+        // CPU time is known to the nanosecond; a probability is a number without a grain.
+        StreamsUnit::Microseconds | StreamsUnit::Seconds | StreamsUnit::Probability => 0.0,
         _ => 1.0,
     };
     Some(Measured { value, resolution }).filter(|one| one.value.is_finite() && one.resolution.is_finite())

@@ -29,7 +29,7 @@ fn measured(trial: &StreamsTrialSummary, figure: &Figure<StreamsTrialSummary>) -
         StreamsUnit::BitsPerSecond => message_bits / trial.duration_s,
         StreamsUnit::Share => 1.0 / units(trial).filter(|units| *units > 0.0)?,
         // CPU time is known to the nanosecond.
-        StreamsUnit::SecondsPerGigabit | StreamsUnit::Seconds => 0.0,
+        StreamsUnit::SecondsPerGigabit | StreamsUnit::Seconds | StreamsUnit::Probability => 0.0,
         StreamsUnit::Number
         | StreamsUnit::Bytes
         | StreamsUnit::Datagrams

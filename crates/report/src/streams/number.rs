@@ -14,9 +14,11 @@ fn scale(unit: StreamsUnit) -> (f64, &'static str) {
         StreamsUnit::SecondsPerGigabit => (1.0, "s/Gbit"),
         StreamsUnit::Microseconds => (1.0, "µs"),
         StreamsUnit::Nanoseconds => (1e3, "µs"),
-        StreamsUnit::Number | StreamsUnit::Datagrams | StreamsUnit::Segments | StreamsUnit::Requests => {
-            (1.0, "")
-        }
+        StreamsUnit::Number
+        | StreamsUnit::Probability
+        | StreamsUnit::Datagrams
+        | StreamsUnit::Segments
+        | StreamsUnit::Requests => (1.0, ""),
         StreamsUnit::RequestsPerSecond => (1.0, "1/s"),
     }
 }
@@ -30,6 +32,7 @@ pub(crate) fn of_unit(unit: StreamsUnit, value: f64) -> String {
         StreamsUnit::BitsPerSecond
         | StreamsUnit::Microseconds
         | StreamsUnit::Nanoseconds
+        | StreamsUnit::Probability
         | StreamsUnit::RequestsPerSecond => short(rounded(3)),
         _ => short(scaled),
     }

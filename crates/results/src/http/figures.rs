@@ -4,7 +4,7 @@ use linerate_wire::report::LatencySummary;
 
 use super::trial::HttpTrialSummary;
 use crate::streams::StreamsUnit::{
-    Microseconds, Nanoseconds, Number, Requests, RequestsPerSecond, Seconds, Share,
+    Microseconds, Nanoseconds, Number, Probability, Requests, RequestsPerSecond, Seconds, Share,
 };
 use crate::streams::{Figure, figure};
 
@@ -110,7 +110,7 @@ pub const HTTP_FIGURES: &[Figure<Trial>] = &[
     figure(
         "spread_p_value",
         "spread p",
-        Number,
+        Probability,
         "Probability of so uneven a spread by chance",
         |t: &Trial| t.evenness.and_then(|one| one.p_value),
     ),
@@ -137,6 +137,22 @@ pub const HTTP_FIGURES: &[Figure<Trial>] = &[
     figure("gate_wait_s", "gate", Seconds, "Wait for all backends before the trial", |t: &Trial| {
         Some(t.gate.waited_s)
     }),
+    figure(
+        "churn_error_s",
+        "errors of churn",
+        Seconds,
+        "Time in which requests failed because a backend was away",
+        |t: &Trial| Some(t.churn.as_ref()?.error_ms? as f64 / 1e3),
+    )
+    .less_is_better(),
+    figure(
+        "churn_return_s",
+        "return of churn",
+        Seconds,
+        "Time from a backend's return until a request reached it",
+        |t: &Trial| Some(t.churn.as_ref()?.first_request_ms? / 1e3),
+    )
+    .less_is_better(),
     figure("duration_s", "duration", Seconds, "Time of sending", |t: &Trial| Some(t.duration_s)),
 ];
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use linerate_experiment::http::HttpSearchPlace;
 use linerate_wire::http::{Connections, LoadReport, RequestCounts};
 use linerate_wire::report::{Distribution, LatencySummary};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::balance::{BackendShare, Balance};
+use super::churn::ChurnSummary;
 use super::evenness::Evenness;
 use super::record::HttpTrialRecord;
 use super::verdict::{HttpLimit, HttpVerdict};
@@ -86,6 +88,9 @@ pub struct HttpTrialSummary {
     pub disagreements: Vec<String>,
     /// The gate before the trial.
     pub gate: GateSummary,
+    /// What the absence of a backend cost; left out without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub churn: Option<ChurnSummary>,
     /// First failure of a connection in words; null without one.
     pub first_failure: Option<String>,
     /// Seconds of sending, of the client that sent longest.
@@ -100,6 +105,9 @@ pub struct HttpTrialSummary {
     pub agents: Vec<AgentCpu>,
     /// What limited it.
     pub verdict: HttpVerdict,
+    /// Its part in a search; left out without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<HttpSearchPlace>,
     /// Spread of the clients' starts; null for one client.
     pub start: Option<StartSpread>,
     /// Seconds from the first request to the last report, less the seconds of sending.
@@ -172,14 +180,15 @@ impl HttpTrialSummary {
         let duration_s = record.loads().map(|(_, load)| load.duration_s).fold(0.0, f64::max);
         let all = record.clients.iter().all(|part| part.report.is_some());
         let per_second = |count: u64| (all && duration_s > 0.0).then(|| count as f64 / duration_s);
-        let refused: u64 = ["4xx", "5xx"].iter().filter_map(|class| statuses.get(*class)).sum();
+        let refused = refusals(&statuses);
         let bad = requests.failures() + requests.unfinished + refused;
         let lost_agents: Vec<LostAgent> = record
             .agents
             .iter()
             .filter_map(|part| Some(LostAgent { agent: part.agent.clone(), reason: part.lost.clone()? }))
             .collect();
-        let reasons = reasons(record, &balance, &lost_agents);
+        let churn = ChurnSummary::of(record);
+        let reasons = reasons(record, &balance, churn.as_ref(), &lost_agents);
         let profile = &record.spec;
         let cpu_us = |seconds: Option<f64>| {
             seconds.filter(|_| requests.answered > 0).map(|s| s * 1e6 / requests.answered as f64)
@@ -218,6 +227,7 @@ impl HttpTrialSummary {
             evenness: balance.evenness,
             disagreements: balance.disagreements,
             gate: gate(record),
+            churn,
             first_failure: record.loads().find_map(|(_, load)| load.first_failure.clone()),
             duration_s,
             client_cpu_us: cpu_us(cpu_s(record, record.clients.iter().map(|part| part.agent.as_str()))),
@@ -233,6 +243,7 @@ impl HttpTrialSummary {
                 .collect(),
             requests,
             verdict: HttpVerdict { kind: HttpLimit::Unknown, evidence: String::new() },
+            search: profile.search.clone(),
             start,
             overhead_s,
             trial,
@@ -311,12 +322,22 @@ impl PlannedResult for HttpTrialSummary {
     }
 }
 
+/// Answers with 4xx or 5xx.
+pub(super) fn refusals(statuses: &BTreeMap<String, u64>) -> u64 {
+    ["4xx", "5xx"].iter().filter_map(|class| statuses.get(*class)).sum()
+}
+
 /// Why a trial is not complete.
-fn reasons(record: &HttpTrialRecord, balance: &Balance, lost: &[LostAgent]) -> Vec<String> {
+fn reasons(
+    record: &HttpTrialRecord,
+    balance: &Balance,
+    churn: Option<&ChurnSummary>,
+    lost: &[LostAgent],
+) -> Vec<String> {
     let lost = lost.iter().map(|one| format!("{} was lost: {}", one.agent, one.reason));
     let gaps = record.loads().filter_map(|(agent, load)| Some(format!("{agent}: {}", load.requests.gap()?)));
     let told = balance.disagreements.iter().cloned();
-    lost.chain(gaps).chain(told).take(MOST_REASONS).collect()
+    lost.chain(gaps).chain(told).chain(churn.and_then(ChurnSummary::gap)).take(MOST_REASONS).collect()
 }
 
 /// Times of all clients together.

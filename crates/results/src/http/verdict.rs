@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::record::HttpTrialRecord;
-use super::trial::HttpTrialSummary;
+use super::trial::{HttpTrialSummary, refusals};
 
 /// Share of its time on a CPU from which a thread was at its limit.
 const FULL_SHARE: f64 = 0.95;
@@ -112,10 +112,10 @@ impl HttpVerdict {
             let why = trial.first_failure.as_deref().unwrap_or("no client has an account of it");
             return verdict(HttpLimit::Unknown, format!("nothing was answered: {why}"));
         }
-        let clients = busiest(record, record.clients.iter().map(|part| part.agent.as_str()));
-        let backends = busiest(record, record.backends.iter().map(|part| part.agent.as_str()));
+        let clients = busiest(record, trial, record.clients.iter().map(|part| part.agent.as_str()));
+        let backends = busiest(record, trial, record.backends.iter().map(|part| part.agent.as_str()));
         let balancer = record.balancer.as_ref().and_then(|one| {
-            let share = one.cpu_s? / one.elapsed_s;
+            let share = (one.cpu_s? / trial.duration_s.max(1e-9)).min(1.0);
             (share >= FULL_SHARE)
                 .then(|| format!("{} was on a CPU {:.0} % of the time", one.program, share * 100.0))
         });
@@ -208,7 +208,7 @@ struct Account {
 impl Account {
     fn of(record: &HttpTrialRecord, trial: &HttpTrialSummary) -> Self {
         let requests = &trial.requests;
-        let refused: u64 = ["4xx", "5xx"].iter().filter_map(|class| trial.statuses.get(*class)).sum();
+        let refused = refusals(&trial.statuses);
         let queued: Option<u64> = record.loads().map(|(_, load)| load.queued).sum();
         let failed = |kind: &str| requests.failed.get(kind).copied().unwrap_or(0);
         let timed_out_s = failed("timeout") as f64 * f64::from(record.spec.timeout_ms) / 1e3;
@@ -275,7 +275,7 @@ fn uneven(record: &HttpTrialRecord, trial: &HttpTrialSummary) -> Option<String> 
     let shares: Vec<f64> = record
         .backends
         .iter()
-        .filter_map(|part| Some(busiest(record, [part.agent.as_str()].into_iter())?.busy))
+        .filter_map(|part| Some(busiest(record, trial, [part.agent.as_str()].into_iter())?.busy))
         .collect();
     let (most, least) =
         (shares.iter().copied().fold(0.0, f64::max), shares.iter().copied().fold(1.0, f64::min));
@@ -290,29 +290,37 @@ fn uneven(record: &HttpTrialRecord, trial: &HttpTrialSummary) -> Option<String> 
     })
 }
 
-fn busiest<'a>(record: &HttpTrialRecord, agents: impl Iterator<Item = &'a str>) -> Option<Busiest> {
+/// The busiest thread of some agents while requests were sent. Backends have idle time before and after, in which they use no CPU, so
+/// that their CPU time is that of the sending.
+fn busiest<'a>(
+    record: &HttpTrialRecord,
+    trial: &HttpTrialSummary,
+    agents: impl Iterator<Item = &'a str>,
+) -> Option<Busiest> {
+    let duration_s = trial.duration_s.max(1e-9);
     let of = |agent: &str| {
         let report = record.agent(agent)?.report.as_ref()?;
         let load = record.loads().find(|(name, _)| *name == agent).map(|(_, load)| load);
         let threads = match load {
-            Some(load) => load.workers.iter().map(|one| (one.cpu_s - one.spun_s) / load.duration_s).collect(),
-            None => shares(report),
+            Some(load) => load.workers.iter().map(|one| one.cpu_s - one.spun_s).collect(),
+            None => cpu_s(report),
         };
-        let busy = threads.into_iter().filter(|share: &f64| share.is_finite()).fold(0.0, f64::max);
-        let waiting = report.workers.iter().map(|worker| worker.waiting_share()).fold(0.0, f64::max);
+        let busy = threads.into_iter().fold(0.0, f64::max) / duration_s;
+        let waited = report.workers.iter().filter_map(|worker| worker.waited_s).fold(0.0, f64::max);
         let throttled = report
             .throttling
-            .filter(|quota| quota.stopped_s > THROTTLED_SHARE * report.detail.elapsed_s)
+            .filter(|quota| quota.stopped_s > THROTTLED_SHARE * duration_s)
             .map(|quota| quota.to_string());
+        let waiting = (waited / duration_s).min(1.0);
         Some(Busiest { agent: agent.to_owned(), busy: busy.min(1.0), waiting, throttled })
     };
     agents.filter_map(of).max_by(|a, b| a.pressure().total_cmp(&b.pressure()))
 }
 
-/// Share of its time that each thread was on a CPU; that of the process where threads are not told apart.
-fn shares(report: &Report<CpuUse>) -> Vec<f64> {
-    if report.workers.is_empty() {
-        return vec![report.detail.process_s / report.detail.elapsed_s];
+/// CPU seconds of each thread of a backend; those of its process where threads are not told apart.
+fn cpu_s(report: &Report<CpuUse>) -> Vec<f64> {
+    match report.workers.as_slice() {
+        [] => vec![report.detail.process_s],
+        workers => workers.iter().map(|worker| worker.elapsed_s - worker.off_cpu_s).collect(),
     }
-    report.workers.iter().map(|worker| (worker.elapsed_s - worker.off_cpu_s) / worker.elapsed_s).collect()
 }

@@ -39,6 +39,8 @@ pub enum StreamsUnit {
     Segments,
     /// A share, 0…1.
     Share,
+    /// A probability, 0…1.
+    Probability,
     /// Seconds.
     Seconds,
     /// CPU seconds per gigabit of payload.

@@ -20,7 +20,7 @@ use linerate_wire::time::TickRate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::http::HttpTrialSummary;
+use crate::http::{HttpSearchSpec, HttpSearchSummary, HttpTrialSummary};
 use crate::store::inner_path;
 use crate::store::report::TrialReport;
 use crate::streams::{StreamsAgentInfo, StreamsTrialSummary};
@@ -54,6 +54,9 @@ pub struct Summary {
     /// Finished trials of HTTP, in the order they ran; absent in an experiment of other traffic.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub http: Vec<HttpTrialSummary>,
+    /// Searches for the highest rate of requests, in the order they ran; absent in an experiment without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub http_searches: Vec<HttpSearchSummary>,
     /// All pairs of each trial together; empty in an experiment of one pair and one way.
     #[serde(default)]
     pub aggregates: Vec<Aggregate>,
@@ -271,6 +274,9 @@ pub struct ExperimentInfo {
     /// The agents of an experiment of streams or HTTP, once they are connected; absent in an experiment of frames.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams_agents: Vec<StreamsAgentInfo>,
+    /// What is searched for in an experiment of HTTP; absent in one without a search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_search: Option<HttpSearchSpec>,
 }
 
 /// Programs and their versions.

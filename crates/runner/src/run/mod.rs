@@ -11,6 +11,7 @@ pub mod http;
 pub mod observer;
 mod part;
 mod path_times;
+pub mod planned;
 mod recorder;
 mod recover;
 mod round;

@@ -107,7 +107,7 @@ fn sample_table(rows: &[HttpSampleLine]) -> Result<Vec<u8>, csv::Error> {
 /// As of [`trials`].
 pub(super) fn by_backends(summary: &Summary) -> Result<Vec<(String, Vec<u8>)>, csv::Error> {
     let mut curves: BTreeMap<String, Vec<(u32, f64)>> = BTreeMap::new();
-    for trial in summary.http.iter().filter(|trial| trial.backends > 0) {
+    for trial in summary.http.iter().filter(|trial| trial.backends > 0 && trial.search.is_none()) {
         let Some(rate) = trial.requests_per_s else { continue };
         let of_backends = format!("_{}_backends", trial.backends);
         let curve = format!("{}_try_{}.csv", trial.profile.replace(&of_backends, ""), trial.repeat);

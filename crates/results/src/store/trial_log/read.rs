@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Error, ErrorKind, Read};
 use std::path::Path;
 
 use super::{FailureRecord, Head, LogRecord, ResultRecord, TRIAL_LOG_FILE, TrialEnd};
-use crate::http::HttpTrialSummary;
+use crate::http::{HttpSearchSummary, HttpTrialSummary};
 use crate::planned::{PlannedRecord, PlannedResult};
 use crate::store::checksum::FileSum;
 use crate::store::enclosed::Enclosed;
@@ -147,6 +147,8 @@ impl Derivation {
 
     fn finish(self, torn: bool, damaged: Vec<String>) -> Option<Derived> {
         let Head { experiment, status, reason, warm_up, overhead, .. } = self.head?;
+        let http = in_order(self.http);
+        let http_searches = HttpSearchSummary::all(experiment.http_search.as_ref(), &http);
         let summary = Summary {
             schema: SchemaName::V1Alpha1,
             experiment,
@@ -155,7 +157,8 @@ impl Derivation {
             warm_up,
             trials: in_order(self.results),
             streams: in_order(self.streams),
-            http: in_order(self.http),
+            http,
+            http_searches,
             aggregates: in_order(self.aggregates),
             searches: self.searches,
             failures: self.failures.into_iter().map(|(_, failure)| failure).collect(),

@@ -140,7 +140,11 @@ async fn prepare(
         .await
         .map_err(|(place, stopped)| NotRun::Lost(vec![(place, stopped.to_string())]))?;
     // Backends count from here on: connections of the clients come after them.
-    arm(context, backends, clients.len(), |_| HttpWork::Serve).await?;
+    arm(context, backends, clients.len(), |backend| match profile.churn {
+        Some(absence) if backend + 1 == backends.len() => HttpWork::Churn(absence),
+        _ => HttpWork::Serve,
+    })
+    .await?;
     arm(context, clients, 0, |client| {
         HttpWork::Load(HttpLoad {
             destination: dealt_out(&destination, profile, client as u32),

@@ -118,6 +118,7 @@ fn head(id: &str, experiment: &Experiment, strategy: &dyn Strategy, filter: Opti
             filter: filter.map(str::to_owned),
             agents: Vec::new(),
             streams_agents: Vec::new(),
+            http_search: None,
         },
         status: Status::Running,
         reason: None,

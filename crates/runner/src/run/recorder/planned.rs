@@ -6,6 +6,7 @@ use std::time::Instant;
 use linerate_experiment::Experiment;
 use linerate_experiment::plan::Plan;
 use linerate_experiment::planned::{PlannedTrial, TrialProfile};
+use linerate_results::http::HttpSearchSpec;
 use linerate_results::planned::{PlannedRecord, PlannedResult};
 use linerate_results::store::environment::Changes;
 use linerate_results::store::trial_log::{FailureRecord, LogRecord, TrialEnd};
@@ -62,6 +63,16 @@ impl<'s> Recorder<'s> {
         recorder.log.append(&records)?;
         recorder.rewrite_summary()?;
         Ok(recorder)
+    }
+
+    /// Records what a run of HTTP searches for.
+    pub(in crate::run) fn search_http(&mut self, search: Option<HttpSearchSpec>) {
+        self.head.experiment.http_search = search;
+    }
+
+    /// Records that the plan has so many trials by now.
+    pub(in crate::run) fn plan_has(&mut self, trials: usize) {
+        self.head.experiment.planned_trials = trials;
     }
 
     /// True when the trial has a result.

@@ -8,39 +8,25 @@ pub(super) mod work;
 use linerate_experiment::Experiment;
 use linerate_experiment::streams::{Connection, StreamsPlan, StreamsTrial};
 use linerate_results::engines::EngineFigures;
-use linerate_results::store::{Earlier, Store, StoreError};
+use linerate_results::store::{Earlier, StoreError};
 use linerate_results::streams::{StreamsTrialContext, StreamsTrialSummary};
-use linerate_results::summary::{Summary, TrialFailure};
-use tokio::sync::watch;
+use linerate_results::summary::Summary;
 
 use self::trial::{Context, Ran};
 use self::work::Route;
-use super::fleet::{Attempt, close, connect, recover};
+use super::fleet::{Attempt, close, recover};
 use super::observer::Observer;
-use super::part::{KernelAgent, NotRun, Part, acknowledge};
+use super::part::{KernelAgent, acknowledge};
+use super::planned::{PlannedJob, lost, not_run};
 use super::recorder::Recorder;
-use super::{EarlierRun, Ending, LONGEST_KEEP_ALIVE, Numbers, SIGNS_OF_LIFE};
+use super::{EarlierRun, Ending, Numbers};
 use crate::platform::Platform;
 
 /// Directory of the trials.
 pub(super) const DIRECTORY: &str = "streams";
 
 /// What to run, and on what.
-#[derive(Debug)]
-pub struct StreamsJob<'a> {
-    /// The experiment.
-    pub experiment: &'a Experiment,
-    /// Its trials.
-    pub plan: &'a StreamsPlan,
-    /// The filter that selected them.
-    pub filter: Option<&'a str>,
-    /// Records of an earlier run of the experiment, when it is resumed.
-    pub earlier: Option<&'a EarlierRun>,
-    /// Directory for the results.
-    pub store: &'a Store,
-    /// Becomes true when the user interrupts the run.
-    pub interrupted: watch::Receiver<bool>,
-}
+pub type StreamsJob<'a> = PlannedJob<'a, StreamsPlan>;
 
 /// Runs a job and ends every agent. The platform has each agent in a group of its own. The summary records the outcome,
 /// failures of trials and lost agents included.
@@ -95,19 +81,9 @@ pub(super) async fn drive(
     observer: &dyn Observer,
 ) -> Result<(), Ending> {
     let experiment = job.experiment;
-    let keep_alive = LONGEST_KEEP_ALIVE.min(experiment.trial().orphan.get() / SIGNS_OF_LIFE);
     let topology = experiment.streams_topology();
     let numbers = Numbers::random()?;
-    let mut interrupted = job.interrupted.clone();
-    observer.phase(&format!("starting {} agents", topology.agents().len()));
-    *agents = tokio::select! {
-        agents = connect(platform, keep_alive, recorder, observer) => agents?,
-        Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
-    };
-    if let Some(other) = recorder.other_kernel_equipment(agents) {
-        return Err(Ending::Failed(other));
-    }
-    recorder.kernel_connected(agents)?;
+    job.start_agents(topology.agents().len(), platform, agents, recorder, observer).await?;
     let nodes: Vec<String> = agents.iter().map(|agent| agent.node().to_owned()).collect();
     let connections = topology.connections(&nodes);
     if connections.is_empty() {
@@ -120,7 +96,7 @@ pub(super) async fn drive(
         if recorder.has_result(trial) {
             continue;
         }
-        if *interrupted.borrow() {
+        if *job.interrupted.borrow() {
             return Err(Ending::Interrupted);
         }
         let mut left = experiment.trial().retries.get_u32();
@@ -129,7 +105,7 @@ pub(super) async fn drive(
                 run_trial(job, trial, agents, &connections, numbers.next(), recorder, observer, left > 0)
                     .await?;
             if !lost.agents.is_empty() {
-                recover(platform, agents, lost.agents, keep_alive, recorder, observer).await?;
+                recover(platform, agents, lost.agents, job.keep_alive(), recorder, observer).await?;
             }
             if lost.is_filed {
                 break;
@@ -172,24 +148,7 @@ async fn run_trial(
     };
     let mut ran = match trial::run(&context, agents).await {
         Ok(ran) => ran,
-        Err(NotRun::Interrupted) => return Err(Ending::Interrupted),
-        Err(NotRun::Store(error)) => return Err(error.into()),
-        Err(NotRun::Lost(agents)) if repeatable => return Ok(Attempt { agents, is_filed: false }),
-        Err(not_run) => {
-            let (agents, reason) = not_run.into_reason();
-            let failure = TrialFailure {
-                profile: trial.profile.name.clone(),
-                pair: DIRECTORY.to_owned(),
-                repeat: trial.repeat,
-                reason,
-                transmit: None,
-                receive: None,
-                trial: None,
-            };
-            recorder.planned_failed(trial, &failure)?;
-            observer.trial_failed(&failure);
-            return Ok(Attempt { agents, is_filed: true });
-        }
+        Err(why) => return not_run(why, trial, DIRECTORY, repeatable, recorder, observer),
     };
     let interval_s = settings.sample_interval.get().as_secs_f64();
     let (mut record, start) = result::record(trial, interval_s, agents, connections, &mut ran);
@@ -211,14 +170,7 @@ async fn run_trial(
     record.result = Some(result.clone());
     recorder.planned_trial(trial, &directory, &record, result.clone(), samples)?;
     observer.streams_trial_ended(&result);
-    let mut lost: Vec<(usize, String)> = parts
-        .iter()
-        .enumerate()
-        .filter_map(|(place, part)| match part {
-            Part::Lost(reason) => Some((place, reason.clone())),
-            Part::Reported(_) | Part::Failed(_) => None,
-        })
-        .collect();
+    let mut lost = lost(&parts);
     lost.extend(acknowledge(id, agents, &parts).await);
     if *job.interrupted.borrow() {
         return Err(Ending::Interrupted);

@@ -22,7 +22,7 @@ pub(super) fn blocks(trials: &[HttpTrialSummary]) -> Vec<Block> {
 /// A curve for each target, number of connections and rate, through the means of the repeats.
 fn scaling(trials: &[HttpTrialSummary]) -> Option<Chart> {
     let mut curves: BTreeMap<String, BTreeMap<u32, Vec<f64>>> = BTreeMap::new();
-    for trial in trials.iter().filter(|trial| trial.backends > 0) {
+    for trial in trials.iter().filter(|trial| trial.backends > 0 && trial.search.is_none()) {
         let Some(rate) = trial.requests_per_s else { continue };
         let curve = format!("{}, {} connections, rate {}", trial.target, trial.connections, trial.rate);
         curves.entry(curve).or_default().entry(trial.backends).or_default().push(rate);

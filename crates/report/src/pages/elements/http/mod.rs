@@ -6,8 +6,8 @@ mod over_time;
 mod tests;
 mod trials;
 
-use linerate_results::http::{HTTP_FIGURES, HttpLimit, HttpTrialSummary, LatencyBasis};
-use linerate_results::summary::Summary;
+use linerate_results::http::{HTTP_FIGURES, HttpLimit, HttpSearchSummary, HttpTrialSummary, LatencyBasis};
+use linerate_results::summary::{SearchEnd, Summary};
 
 use super::super::model::{Block, Finding, Section, Tone};
 use super::super::number::{count, percent, short, things};
@@ -26,6 +26,7 @@ pub(super) fn section(source: &Source) -> Option<Section> {
         return None;
     }
     let mut blocks = vec![Block::Text(headline(&source.summary))];
+    blocks.extend(searches(&source.summary));
     blocks.push(Block::Findings(trials.iter().flat_map(|trial| findings(trials, trial)).collect()));
     blocks.push(Block::Text(believe(trials)));
     blocks.extend(trials::blocks(trials));
@@ -34,6 +35,25 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     blocks.extend(over_time::blocks(source));
     blocks.extend(super::streams::agents::blocks(source));
     Some(Section { id: "http", title: "HTTP", blocks })
+}
+
+/// What was searched for, and found.
+fn searches(summary: &Summary) -> Option<Block> {
+    let finding = |search: &HttpSearchSummary, evidence: String| Finding {
+        tone: match search.ended {
+            SearchEnd::Finished if search.goals.iter().all(|goal| goal.irregular.is_none()) => Tone::Good,
+            SearchEnd::Finished | SearchEnd::Budget => Tone::Warning,
+            SearchEnd::Failed | SearchEnd::Interrupted => Tone::Bad,
+        },
+        badge: "highest rate".to_owned(),
+        subject: search.search.clone(),
+        evidence,
+    };
+    let of = |search: &HttpSearchSummary| -> Vec<Finding> {
+        search.goals_in_words().into_iter().map(|goal| finding(search, goal)).collect()
+    };
+    let findings: Vec<Finding> = summary.http_searches.iter().flat_map(of).collect();
+    (!findings.is_empty()).then_some(Block::Findings(findings))
 }
 
 fn headline(summary: &Summary) -> String {
@@ -90,6 +110,9 @@ fn findings(trials: &[HttpTrialSummary], trial: &HttpTrialSummary) -> Vec<Findin
     }
     if let Some(left_out) = trial.left_out() {
         findings.push(finding(Tone::Warning, "latency", left_out));
+    }
+    if let Some(churn) = &trial.churn {
+        findings.push(finding(Tone::Neutral, "churn", churn.in_words()));
     }
     if trial.gate.failed > 0 {
         let evidence = format!(

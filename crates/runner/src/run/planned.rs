@@ -1,0 +1,103 @@
+//! What runs of streams and of HTTP have in common: what to run, how agents are started, and trials that did not run.
+
+use std::time::Duration;
+
+use linerate_experiment::Experiment;
+use linerate_experiment::planned::{PlannedTrial, TrialProfile};
+use linerate_results::store::Store;
+use linerate_results::summary::TrialFailure;
+use tokio::sync::watch;
+
+use super::fleet::{Attempt, connect};
+use super::observer::Observer;
+use super::part::{KernelAgent, NotRun, Part};
+use super::recorder::Recorder;
+use super::{EarlierRun, Ending, LONGEST_KEEP_ALIVE, SIGNS_OF_LIFE};
+use crate::platform::Platform;
+
+/// What to run, and on what.
+#[derive(Debug)]
+pub struct PlannedJob<'a, Plan> {
+    /// The experiment.
+    pub experiment: &'a Experiment,
+    /// Its trials.
+    pub plan: &'a Plan,
+    /// The filter that selected them.
+    pub filter: Option<&'a str>,
+    /// Records of an earlier run of the experiment, when it is resumed.
+    pub earlier: Option<&'a EarlierRun>,
+    /// Directory for the results.
+    pub store: &'a Store,
+    /// Becomes true when the user interrupts the run.
+    pub interrupted: watch::Receiver<bool>,
+}
+
+impl<Plan> PlannedJob<'_, Plan> {
+    /// Longest time between two signs of life of an agent.
+    pub(super) fn keep_alive(&self) -> Duration {
+        LONGEST_KEEP_ALIVE.min(self.experiment.trial().orphan.get() / SIGNS_OF_LIFE)
+    }
+
+    /// Starts the agents, so many of them, connects to them, and stores what they are.
+    pub(super) async fn start_agents(
+        &self,
+        number: usize,
+        platform: &mut impl Platform,
+        agents: &mut Vec<KernelAgent>,
+        recorder: &mut Recorder<'_>,
+        observer: &dyn Observer,
+    ) -> Result<(), Ending> {
+        let mut interrupted = self.interrupted.clone();
+        observer.phase(&format!("starting {number} agents"));
+        *agents = tokio::select! {
+            agents = connect(platform, self.keep_alive(), recorder, observer) => agents?,
+            Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
+        };
+        if let Some(other) = recorder.other_kernel_equipment(agents) {
+            return Err(Ending::Failed(other));
+        }
+        recorder.kernel_connected(agents)?;
+        Ok(())
+    }
+}
+
+/// Records that a trial could not be run, unless an agent was lost before it began and it is `repeatable`. Failures are filed under
+/// `directory`.
+pub(super) fn not_run<P: TrialProfile>(
+    why: NotRun,
+    trial: &PlannedTrial<P>,
+    directory: &str,
+    repeatable: bool,
+    recorder: &mut Recorder<'_>,
+    observer: &dyn Observer,
+) -> Result<Attempt, Ending> {
+    match why {
+        NotRun::Interrupted => return Err(Ending::Interrupted),
+        NotRun::Store(error) => return Err(error.into()),
+        NotRun::Lost(agents) if repeatable => return Ok(Attempt { agents, is_filed: false }),
+        NotRun::Lost(_) | NotRun::Refused(_) => {}
+    }
+    let (agents, reason) = why.into_reason();
+    let (profile, repeat) = trial.label();
+    let failure = TrialFailure {
+        profile,
+        pair: directory.to_owned(),
+        repeat,
+        reason,
+        transmit: None,
+        receive: None,
+        trial: None,
+    };
+    recorder.planned_failed(trial, &failure)?;
+    observer.trial_failed(&failure);
+    Ok(Attempt { agents, is_filed: true })
+}
+
+/// Agents that were lost in a trial, by their place, with the reasons.
+pub(super) fn lost<D>(parts: &[Part<D>]) -> Vec<(usize, String)> {
+    let lost = parts.iter().enumerate().filter_map(|(place, part)| match part {
+        Part::Lost(reason) => Some((place, reason.clone())),
+        Part::Reported(_) | Part::Failed(_) => None,
+    });
+    lost.collect()
+}
