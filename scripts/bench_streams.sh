@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up what is missing and prints the benchmarks of streams as ratios to iperf3, iperf2, nuttcp and riperf3, all in turns on the loopback
-# interface.
+# Sets up what is missing and prints the benchmarks of streams as ratios to iperf3, iperf2, nuttcp, riperf3, qperf and sockperf, all in turns on
+# the loopback interface.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/setup.sh
@@ -8,16 +8,17 @@ cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'END'
-Usage: scripts/bench_streams.sh [--seconds N] [--rounds N] [--streams LIST] [--only tcp|udp]
+Usage: scripts/bench_streams.sh [--seconds N] [--rounds N] [--streams LIST] [--only tcp|udp|rr]
 
 Prints, each as the median of several rounds and as ratios to other programs of the same rounds: TCP over 1, 8, 128 and 3,000 streams (Gbit/s, and
 CPU seconds of both ends per Gbit, as the kernel counts them for the processes), and UDP datagrams per second with one CPU for each end, with and
-without segmentation offload. iperf3, riperf3 and nuttcp have at most 128 streams. Takes some minutes; the machine should do nothing else.
+without segmentation offload, and requests per second, one at a time, of TCP and UDP. iperf3, riperf3 and nuttcp have at most 128 streams. Takes
+some minutes; the machine should do nothing else.
 
-  --seconds N      how long each run sends (default: 3)
-  --rounds N       rounds, an odd number (default: 5)
-  --streams LIST   numbers of TCP streams (default: "1 8 128 3000")
-  --only tcp|udp   one of both parts
+  --seconds N        how long each run sends (default: 3)
+  --rounds N         rounds, an odd number (default: 5)
+  --streams LIST     numbers of TCP streams (default: "1 8 128 3000")
+  --only tcp|udp|rr  one of the parts
 END
 }
 seconds=3 rounds=5 counts="1 8 128 3000" only=
@@ -32,7 +33,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-need_packages iperf3 iperf nuttcp jq util-linux
+need_packages iperf3 iperf nuttcp qperf sockperf jq util-linux
 need_rust
 need_riperf3
 cargo build --release --quiet -p linerate-hostplane --bins
@@ -216,5 +217,55 @@ udp() {
     done
 }
 
-[ "$only" = udp ] || tcp
-[ "$only" = tcp ] || { echo && udp; }
+# Each runs requests one at a time and prints their rate: NAME of the server, tcp or udp. One byte, but for sockperf, whose least is 14.
+ours_rr() {
+    local options=(--request 1 --response 1)
+    [ "$2" = tcp ] || options=(--udp)
+    taskset 1 "$ours" rr 127.0.0.1 --port "$(port "$1")" --json --quiet --duration "${seconds}s" --cpus 0 "${options[@]}" 2>"$work/err" | jq -r .responses_per_s
+}
+# Half of a round trip, in seconds.
+qperf_rr() { taskset 1 qperf -lp "$(port "$1")" -uu -t "$seconds" -m 1 127.0.0.1 "$2_lat" | awk '/latency/ { print 1 / (2 * $3) }'; }
+sockperf_rr() {
+    local options=()
+    [ "$2" = udp ] || options=(--tcp)
+    taskset 1 sockperf ping-pong "${options[@]}" -i 127.0.0.1 -p "$(port "$1-$2")" -m 14 -t "$seconds" 2>/dev/null \
+        | sed -n 's/.*\[Valid Duration\] RunTime=\([0-9.]*\) sec.*ReceivedMessages=\([0-9]*\).*/\1 \2/p' | awk '{ print $2 / $1 }'
+}
+
+rr() {
+    if [ "$(nproc)" -lt 2 ]; then
+        say "requests with one CPU for each end: NOT RUN, there is one CPU"
+        return 0
+    fi
+    serve_ours rr taskset 2
+    serve qperf 15221 taskset 2 qperf -lp 15221
+    serve sockperf-tcp 15222 taskset 2 sockperf server --tcp -i 127.0.0.1 -p 15222
+    serve sockperf-udp 15223 taskset 2 sockperf server -i 127.0.0.1 -p 15223
+    sleep 0.5
+    echo "Requests one at a time over loopback, one CPU for each end, $seconds s each; median of $rounds rounds, in turns. Ratios: ours to the other's"
+    printf '%-14s %-10s %10s %8s\n' '' '' 'requests/s' ratio
+    local of tool own
+    for of in tcp udp; do
+        rm -f "$work"/row.*
+        for _ in $(seq "$rounds"); do
+            for tool in ours qperf sockperf; do
+                case $tool in
+                    ours) ours_rr rr "$of" ;;
+                    *) "${tool}_rr" "$tool" "$of" ;;
+                esac >>"$work/row.$tool" || say "$tool: no result"
+            done
+        done
+        own=$(median 1 "$work/row.ours")
+        printf '%-14s %-10s %10.0f\n' "$of" ours "$own"
+        for tool in qperf sockperf; do
+            [ -s "$work/row.$tool" ] || continue
+            awk -v name="$tool" -v a="$own" -v b="$(median 1 "$work/row.$tool")" 'BEGIN { printf "%-14s %-10s %10.0f %8.2f\n", "", name, b, a / (b > 0 ? b : 1e-9) }'
+        done
+    done
+}
+
+for part in tcp udp rr; do
+    [ "${only:-$part}" = "$part" ] || continue
+    "$part"
+    echo
+done

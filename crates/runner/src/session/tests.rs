@@ -142,7 +142,7 @@ async fn silence_has_an_end() {
     let session = after_welcome(vec![BeSilent]).await;
     leap().await;
     let error = session.step(Command::Arm, ANSWER_TIME).await.unwrap_err();
-    assert_eq!(error.to_string(), "tx0: no answer to arm within 5s");
+    assert_eq!(error.to_string(), "tx0: no answer to arm within 10s");
     assert_eq!(session.next_event().await.unwrap_err(), error, "whoever waits for events learns it too");
 }
 
