@@ -10,7 +10,7 @@ usage() {
     cat <<'END'
 Usage: scripts/test.sh [--fuzz-seconds N]
 
-Sets up what is missing, then checks form, lints and runs every test: those of the programs; the licences and sources of their dependencies; the
+Sets up what is missing, then checks form and runs every test: those of the programs; lints; the licences and sources of their dependencies; the
 packet path under Miri; fuzz targets; and three stages that bring up a virtual machine, containers and a Kubernetes cluster (scripts/vm.sh,
 containers.sh, cluster.sh). Needs root for most of them; what cannot run is named at the end.
 
@@ -113,10 +113,12 @@ pods() {
     return "$ended"
 }
 
-# beside_others: in the CPU time that the other stages leave, which wait for processes, guests and pods most of the time.
+# beside_others: in the CPU time that the other stages leave, which wait for processes, guests and pods for a part of the time.
 beside_others() {
     local ended=0
     nice -n 19 scripts/dependencies.sh || ended=$?
+    # Of its own directory: cargo lets others wait while it builds in one.
+    CARGO_TARGET_DIR=target/lints nice -n 19 scripts/lints.sh || ended=$?
     nice -n 19 scripts/miri.sh || ended=$?
     nice -n 19 scripts/fuzz.sh "$fuzz_seconds" || ended=$?
     return "$ended"
@@ -129,10 +131,6 @@ begin set-up set_up
 
 say "form: cargo fmt"
 cargo fmt --all --check
-say "lints: clippy, warnings denied"
-cargo clippy --workspace --all-targets --quiet -- -D warnings
-say "documentation: rustdoc, warnings denied"
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 say "programs and tests"
 # With the tests: without them cargo would build the libraries once more, with fewer features.
 cargo build --workspace --bins --tests --quiet
@@ -142,42 +140,40 @@ need_python "${PYTHON_PACKAGES[@]}"
 need_promtool
 need_riperf3
 
-say "form: shellcheck"
-shellcheck -x scripts/*.sh scripts/vm/*.sh scripts/containers/*.sh scripts/vm/init docker/*.sh .ci/run
-# Parts of one script: what one of them sets another uses.
-shellcheck -x --exclude=SC2034 scripts/cluster/*.sh
-
 say "tests of rates and times, one at a time: each has the CPUs to itself"
 tests --test e2e -- --test-threads=1 alone:: 2>&1 | tee "$scratch/alone" || status=$?
 begin beside beside_others
 begin pods pods
 begin stub tests --test api_stub -- --test-threads=8
 say "tests, three at a time: mostly they wait"
-tests -- --test-threads=3 --skip alone:: --skip on_stub:: 2>&1 | tee "$scratch/tests" || status=$?
+tests -- --test-threads=3 --skip alone:: --skip on_stub:: --skip host_limits:: 2>&1 | tee "$scratch/tests" || status=$?
 say "tests on a stub of the Kubernetes API, eight at a time"
 end stub || status=1
-
-# sum WORD: of the lines in which test programs tell how they ended.
-sum() {
-    cat "$scratch"/{alone,tests,stub} \
-        | awk -v word="$1" '/^test result:/ { for (i = 1; i < NF; i++) if ($(i + 1) == word";") total += $i } END { print total + 0 }'
-}
-failed=$(sum failed)
-passed=$(sum passed)
-# A test that could not run returns early and counts as passed for cargo; it does not here.
-touch "$scratch"/{tests,stub}.not-run
-skipped=$(cat "$scratch"/{tests,stub}.not-run | wc -l)
-passed=$((passed - skipped))
 
 say "containers: the images, unprivileged containers; cluster: pods on a real Kubernetes cluster"
 end pods || status=1
 count "$scratch/pods"
-# Not beside the cluster: an emulated machine leaves it too little of the CPUs.
+# Not beside the cluster: an emulated machine leaves it too little of the CPUs. Its guests do not notice limits of this host.
 say "virtual machine: SR-IOV VFs behind an IOMMU, netem"
+begin limits tests -p linerate-hostplane --test e2e -- --test-threads=1 host_limits::
 stage vm scripts/vm.sh test
-say "dependencies, Miri, fuzz targets"
+say "tests that change limits of the host"
+end limits || status=1
+say "dependencies, lints, Miri, fuzz targets"
 end beside || status=1
 count "$scratch/beside"
+
+# sum WORD: of the lines in which test programs tell how they ended.
+sum() {
+    cat "$scratch"/{alone,tests,stub,limits} \
+        | awk -v word="$1" '/^test result:/ { for (i = 1; i < NF; i++) if ($(i + 1) == word";") total += $i } END { print total + 0 }'
+}
+# A test that could not run returns early and counts as passed for cargo; it does not here.
+touch "$scratch"/{tests,stub,limits}.not-run
+returned=$(cat "$scratch"/{tests,stub,limits}.not-run | wc -l)
+failed=$((failed + $(sum failed)))
+passed=$((passed + $(sum passed) - returned))
+skipped=$((skipped + returned))
 
 echo
 sort -u "$scratch"/*.not-run

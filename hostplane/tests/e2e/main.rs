@@ -1,7 +1,8 @@
 //! The real program over real sockets: what is sent, what is counted, what is refused, and how it ends.
 //!
-//! Tests in [`alone`] need the CPUs to themselves. Of the others three run at a time:
-//! `cargo test -p linerate-hostplane --test e2e -- --test-threads=3 --skip alone::`, then `-- --test-threads=1 alone::`.
+//! Tests in [`alone`] need the CPUs to themselves, those in [`host_limits`] change what every other program would notice. Of the others three
+//! run at a time: `cargo test -p linerate-hostplane --test e2e -- --test-threads=3 --skip alone:: --skip host_limits::`, then
+//! `-- --test-threads=1 alone:: host_limits::`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,6 +12,7 @@ mod capture;
 mod common;
 mod datagrams;
 mod diagnose;
+mod host_limits;
 mod http;
 mod iperf3;
 mod iperf3_peers;
