@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 CRATES=(measure wire traffic)
 # Seconds for a crate: Miri is a hundred times slower than the tests are.
-LIMIT_S=${LINERATE_MIRI_SECONDS:-300}
+LIMIT_S=${LINERATE_MIRI_SECONDS:-900}
 case ${1:-} in
     '') ;;
     -h | --help | help)
@@ -20,7 +20,7 @@ Runs unit tests of crates (default: measure, wire and traffic) under Miri and pr
 toolchain, which rustup installs where it is missing. Tests use smaller numbers there (`cfg!(miri)`); three that only do arithmetic,
 millions of times, are marked `cfg_attr(miri, ignore)`.
 
-Environment: LINERATE_MIRI_SECONDS  time limit for each crate (default: 300)
+Environment: LINERATE_MIRI_SECONDS  time limit for each crate (default: 900)
 
 Exit codes: 0 all passed or could not run, 1 a check failed, 2 wrong usage.
 END

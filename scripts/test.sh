@@ -113,14 +113,14 @@ pods() {
     return "$ended"
 }
 
-# beside_others: in the CPU time that the other stages leave, which wait for processes, guests and pods for a part of the time.
+# beside_others: in the CPU time that nobody else wants, also beside tests of rates and times: whatever wakes up takes the CPU from it at once.
 beside_others() {
     local ended=0
-    nice -n 19 scripts/dependencies.sh || ended=$?
-    # Of its own directory: cargo lets others wait while it builds in one.
-    CARGO_TARGET_DIR=target/lints nice -n 19 scripts/lints.sh || ended=$?
-    nice -n 19 scripts/miri.sh || ended=$?
-    nice -n 19 scripts/fuzz.sh "$fuzz_seconds" || ended=$?
+    # Lints have a directory of their own: cargo lets others wait while it builds in one.
+    CARGO_TARGET_DIR=target/lints chrt --idle 0 scripts/lints.sh || ended=$?
+    chrt --idle 0 scripts/dependencies.sh || ended=$?
+    chrt --idle 0 scripts/miri.sh || ended=$?
+    chrt --idle 0 scripts/fuzz.sh "$fuzz_seconds" || ended=$?
     return "$ended"
 }
 
@@ -140,9 +140,9 @@ need_python "${PYTHON_PACKAGES[@]}"
 need_promtool
 need_riperf3
 
+begin beside beside_others
 say "tests of rates and times, one at a time: each has the CPUs to itself"
 tests --test e2e -- --test-threads=1 alone:: 2>&1 | tee "$scratch/alone" || status=$?
-begin beside beside_others
 begin pods pods
 begin stub tests --test api_stub -- --test-threads=8
 say "tests, three at a time: mostly they wait"
