@@ -62,7 +62,7 @@ fn every_engine_has_its_row_and_the_report_begins_with_the_cost() {
     rows.iter().for_each(assert_whole);
     let failed: Vec<_> = summary.failures.iter().map(|failure| failure.profile.as_str()).collect();
     assert!(failed.len() == 1 && failed[0].ends_with("_devices"), "{failed:?}");
-    assert!(summary.failures[0].reason.contains("absent"), "{}", summary.failures[0].reason);
+    assert!(summary.failures[0].reason.contains("did not start"), "{}", summary.failures[0].reason);
     let directory = bench.experiment().unwrap();
     let table = fs::read_to_string(directory.join("engines.csv")).unwrap();
     assert_eq!(table.lines().count(), 5, "{table}");
