@@ -1,8 +1,12 @@
-//! Any bytes as responses and requests, in pieces: the same outcome whatever the pieces are, and no byte is taken twice.
+//! Any bytes as responses and requests, of HTTP/1.1 and HTTP/2, in pieces: the same outcome whatever the pieces are, and no byte is taken twice.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use linerate_http::h2::blocks::Blocks;
+use linerate_http::h2::connection::{Connection, Event};
+use linerate_http::h2::stream::BlockCache;
 use linerate_http::incoming::RequestReader;
+use linerate_http::request::{Parts, Request};
 use linerate_http::response::{Bad, Expected, HeadCache, NamedBy, Progress, Response, ResponseReader};
 use linerate_http::target::Target;
 
@@ -34,6 +38,45 @@ fn responses(bytes: &[u8], size: usize, expected: &Expected) -> Seen {
     (seen, None)
 }
 
+/// What a server of HTTP/2 said, in words, and what the client answered; requests with a body, whose windows it changes.
+fn frames(bytes: &[u8], size: usize, expected: &Expected, body: &[u8]) -> (Vec<String>, Option<Bad>, usize) {
+    let target = "http://h/p".parse().unwrap();
+    let parts = Parts { method: "POST", headers: &[], body, keep_alive: true, user_agent: "me" };
+    let blocks = Blocks::new(&Request::new(&target, &parts).unwrap());
+    let (mut connection, mut cache, mut seen) = (Connection::new(), BlockCache::default(), Vec::new());
+    // The server's settings: nothing but usual ones.
+    let mut events = Vec::new();
+    connection.read(b"\0\0\0\x04\0\0\0\0\0", &blocks, expected, &mut cache, &mut events).unwrap();
+    (0..4).for_each(|place| assert!(connection.open(place, &blocks)));
+    let mut places = vec![0, 1, 2, 3];
+    let mut answers = 0;
+    for piece in bytes.chunks(size) {
+        events.clear();
+        let read = connection.read(piece, &blocks, expected, &mut cache, &mut events);
+        for event in &events {
+            // Every request comes to an end once.
+            if let Event::Response { place, .. }
+            | Event::Failed { place, .. }
+            | Event::Reset { place, .. }
+            | Event::Returned { place } = event
+            {
+                let at = places.iter().position(|known| known == place).expect("a request ends twice");
+                places.remove(at);
+            }
+            seen.push(format!("{event:?}"));
+        }
+        if let Err(bad) = read {
+            return (seen, Some(bad), 0);
+        }
+        let out = connection.out().len();
+        answers += out;
+        connection.sent(out, &blocks);
+    }
+    answers += connection.out().len();
+    assert_eq!(connection.under_way(), places.len());
+    (seen, None, answers)
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let Some((choice, bytes)) = bytes.split_first() else { return };
     let named_by = match choice % 3 {
@@ -49,6 +92,11 @@ fuzz_target!(|bytes: &[u8]| {
     let (pieces, bad_in_pieces) = responses(bytes, size, &expected);
     assert_eq!(whole, pieces);
     assert_eq!(bad.is_some(), bad_in_pieces.is_some());
+    let body = &[b'x'; 100_000][..if choice & 128 > 0 { 100_000 } else { 0 }];
+    let (whole, bad, answers) = frames(bytes, bytes.len().max(1), &expected, body);
+    let (pieces, bad_in_pieces, answers_in_pieces) = frames(bytes, size, &expected, body);
+    assert_eq!((whole, bad), (pieces, bad_in_pieces));
+    assert!(body.len() > 0 || answers == answers_in_pieces);
     let mut reader = RequestReader::default();
     let mut rest = bytes;
     while let Ok((taken, Some(_))) = reader.read(rest) {

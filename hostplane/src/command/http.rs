@@ -40,6 +40,8 @@ use crate::streams::socket::Place;
 const USUAL_DURATION_MS: u64 = 10_000;
 /// From the workers' last preparation to the first request.
 const LEAD_NS: u64 = 5_000_000;
+/// Time by which connections are waited for longer than each of them may take.
+const GRACE: Time = Time::from_secs(1);
 /// Intervals that a result has at most.
 const MOST_INTERVALS: usize = 100_000;
 /// Bytes of a request's packet beside its payload: Ethernet, IPv6, TCP with time stamps.
@@ -65,6 +67,8 @@ Examples:
     linerate-hostplane http -n 10000 --no-keepalive --json http://10.0.0.1/
   By TLS, with the certificate of the server's own authority:
     linerate-hostplane http -c 64 -d 60s --ca authority.pem https://backend.example:8443/
+  By HTTP/2, up to 32 requests on each of 8 connections at the same time:
+    linerate-hostplane http -c 8 --http2 --streams 32 -d 60s https://backend.example:8443/
 
 A backend that answers its own name: linerate-hostplane backend --listen 0.0.0.0:8080
 Exit codes: 0 done, 1 failed or nothing was answered, 2 wrong usage, 130 interrupted before the end.";
@@ -110,6 +114,12 @@ pub(super) struct HttpArgs {
     /// Body of the request, or @FILE
     #[arg(long, value_name = "TEXT")]
     body: Option<String>,
+    /// Ask by HTTP/2: of an https server as it agrees (ALPN), of another without asking (prior knowledge)
+    #[arg(long, conflicts_with_all = ["no_keepalive", "requests_per_connection"])]
+    http2: bool,
+    /// Requests of a connection at the same time, as far as the server permits
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "http2")]
+    streams: u32,
     /// A connection for each request
     #[arg(long, conflicts_with = "requests_per_connection")]
     no_keepalive: bool,
@@ -223,7 +233,8 @@ impl HttpArgs {
             request,
             // Replaced when the name is resolved.
             addresses: vec![(std::net::Ipv4Addr::UNSPECIFIED, target.port).into()],
-            tls: self.tls.settings(&target)?,
+            streams: self.http2.then_some(self.streams),
+            tls: self.tls.settings(&target, self.http2)?,
             place: Place { address: self.bind, interface: self.interface.clone() },
             connections: self.connections,
             threads: self.threads,
@@ -368,8 +379,8 @@ async fn resolve(target: &Target, family: Family) -> Result<Vec<std::net::Socket
 /// Makes the connections.
 async fn arm(spec: &HttpSpec, stop: &mut watch::Receiver<bool>) -> Result<HttpTrial, Failure> {
     let trial = HttpTrial::arm(spec.clone())?;
-    // Those that take longer are made when a request is due.
-    let patience = Instant::now() + Time::from_millis(spec.timeout_ms);
+    // Those that take longer are made when a request is due. Workers have their time, too, to tell why.
+    let patience = Instant::now() + Time::from_millis(spec.timeout_ms) + GRACE;
     while !trial.is_ready() && Instant::now() < patience {
         tokio::select! {
             () = sleep(Time::from_millis(2)) => {}

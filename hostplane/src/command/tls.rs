@@ -31,7 +31,7 @@ impl ClientTlsArgs {
     ///
     /// # Errors
     /// Options that are not for this URL, files that cannot be read.
-    pub(super) fn settings(&self, target: &Target) -> Result<Option<ClientTls>, Failure> {
+    pub(super) fn settings(&self, target: &Target, http2: bool) -> Result<Option<ClientTls>, Failure> {
         if !target.tls {
             let given = [
                 (self.ca.is_some(), "--ca"),
@@ -54,7 +54,7 @@ impl ClientTlsArgs {
         let options = ClientOptions {
             trust,
             server_name: self.tls_server_name.clone().unwrap_or_else(|| target.host.clone()),
-            protocol: "http/1.1",
+            protocol: if http2 { "h2" } else { "http/1.1" },
             resume: !self.no_tls_resumption,
         };
         ClientTls::new(options).map(Some).map_err(|error| Failure::usage(error.to_string()))

@@ -136,6 +136,7 @@ impl KernelEngine {
         let spec = HttpSpec {
             request: request(&work.destination, work.keep_alive)?,
             addresses: work.destination.addresses.clone(),
+            streams: None,
             tls: None,
             place: Place { address: None, interface: None },
             connections: work.connections,

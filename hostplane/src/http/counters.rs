@@ -47,6 +47,9 @@ counters! {
         failed_malformed,
         /// Failed requests: a response beyond the limits of its head or body.
         failed_too_large,
+        /// Failed requests: the server reset the stream of HTTP/2, or refused to begin with it.
+        failed_stream_reset,
+        failed_stream_refused,
         /// Failed requests: TLS could not be agreed on, or broke.
         failed_tls_unknown_issuer,
         failed_tls_expired,
@@ -74,6 +77,10 @@ counters! {
         read_bytes,
         /// Bytes of bodies of whole responses, without chunk framing.
         body_bytes,
+        /// Times that a server of HTTP/2 ended a connection (GOAWAY), and requests that it returned then without having
+        /// begun with them: they were sent again.
+        goaways,
+        returned,
         /// Handshakes of TLS that are over, and those of them that took up an earlier session.
         handshakes,
         resumed,
@@ -103,7 +110,7 @@ impl HttpCounters {
     }
 
     /// Failed requests by kind, by the kind's name in results.
-    pub(crate) fn failures(&self) -> [(&'static str, u64); 15] {
+    pub(crate) fn failures(&self) -> [(&'static str, u64); 17] {
         [
             ("connect", self.failed_connect),
             ("local", self.failed_local),
@@ -112,6 +119,8 @@ impl HttpCounters {
             ("timeout", self.failed_timeout),
             ("malformed", self.failed_malformed),
             ("too_large", self.failed_too_large),
+            ("stream_reset", self.failed_stream_reset),
+            ("stream_refused", self.failed_stream_refused),
             (FaultKind::UnknownIssuer.word(), self.failed_tls_unknown_issuer),
             (FaultKind::Expired.word(), self.failed_tls_expired),
             (FaultKind::Name.word(), self.failed_tls_name),

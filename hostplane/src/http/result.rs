@@ -68,7 +68,11 @@ pub(crate) struct LoadPart {
     /// `closed` or `open`.
     #[serde(rename = "loop")]
     pub(crate) kind: &'static str,
+    /// `1.1` or `2`.
+    pub(crate) http: &'static str,
     pub(crate) connections: u32,
+    /// Requests of a connection at the same time, at most; null with HTTP/1.1.
+    pub(crate) streams: Option<u32>,
     pub(crate) threads: u32,
     /// Null in a closed loop.
     pub(crate) arrivals: Option<Arrivals>,
@@ -110,6 +114,10 @@ pub(crate) struct Connections {
     pub(crate) closed_idle: u64,
     /// Connections on which bytes came that no request had asked for.
     pub(crate) unsolicited: u64,
+    /// Times that a server of HTTP/2 ended a connection (GOAWAY), and requests that it returned then without having
+    /// begun with them: they were sent again, on another connection.
+    pub(crate) goaways: u64,
+    pub(crate) returned: u64,
 }
 
 /// Times of answered requests.
@@ -249,6 +257,8 @@ impl HttpResult {
                 failures: counters.connect_failures,
                 closed_idle: counters.closed_idle,
                 unsolicited: counters.unsolicited,
+                goaways: counters.goaways,
+                returned: counters.returned,
             },
             tls: TlsPart::of(spec, &counters, outcome.agreed, outcome.handshakes_failed),
             written_bytes: counters.written_bytes,
@@ -276,7 +286,9 @@ fn load_part(spec: &HttpSpec, counters: &HttpCounters, sending_s: f64) -> LoadPa
     };
     LoadPart {
         kind: if arrivals.is_some() { "open" } else { "closed" },
+        http: if spec.streams.is_some() { "2" } else { "1.1" },
         connections: spec.connections,
+        streams: spec.streams,
         threads: spec.workers(),
         arrivals,
         intended_per_s: arrivals.filter(|_| sending_s > 0.0).map(|_| counters.intended as f64 / sending_s),

@@ -15,6 +15,8 @@ use crate::streams::socket::Place;
 
 /// Most connections of a trial.
 pub(crate) const MOST_CONNECTIONS: u32 = 1_000_000;
+/// Most requests of a connection at the same time.
+pub(crate) const MOST_STREAMS: u32 = 65_536;
 /// Most worker threads.
 pub(crate) const MOST_THREADS: u32 = 1024;
 /// Most requests per second that can be asked for: a thread can count so many as due, if not send them.
@@ -60,6 +62,8 @@ pub(crate) struct HttpSpec {
     pub(crate) request: Request,
     /// Where connections go: each to one of them, in turn.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Requests of a connection at the same time, by HTTP/2; `None`: HTTP/1.1.
+    pub(crate) streams: Option<u32>,
     /// How they are encrypted; `None`: not at all.
     pub(crate) tls: Option<ClientTls>,
     /// Where they come from.
@@ -141,6 +145,9 @@ impl HttpSpec {
             1.0,
             u32::MAX.into(),
         )?;
+        within("streams of a connection", self.streams.unwrap_or(1).into(), 1.0, MOST_STREAMS.into())?;
+        let places = f64::from(self.connections) * f64::from(self.streams.unwrap_or(1));
+        within("streams of all connections", places, 1.0, MOST_CONNECTIONS.into())?;
         within("requests", self.requests.unwrap_or(1) as f64, 1.0, 1e18)?;
         within("duration in milliseconds", self.duration_ms.unwrap_or(1) as f64, 1.0, MOST_DURATION_MS)?;
         match &self.load {
@@ -155,6 +162,11 @@ impl HttpSpec {
             }
         }
         if self.addresses.is_empty() { Err(HttpError::NoAddress) } else { Ok(()) }
+    }
+
+    /// Requests that can be under way at the same time.
+    pub(crate) fn places(&self) -> u32 {
+        self.connections.saturating_mul(self.streams.unwrap_or(1))
     }
 
     /// Workers that have a connection.
@@ -205,6 +217,7 @@ pub(super) mod tests {
         HttpSpec {
             request: Request::new(&target, &parts).unwrap(),
             addresses: vec![SocketAddr::new(target.host.parse().unwrap(), target.port)],
+            streams: None,
             tls: None,
             place: Place::default(),
             connections: 10,

@@ -90,6 +90,7 @@ pub(crate) fn describe(result: &HttpResult) -> String {
         ("not made", connections.failures),
         ("closed by the peer between requests", connections.closed_idle),
         ("with bytes that nobody asked for", connections.unsolicited),
+        ("ended by GOAWAY", connections.goaways),
     ];
     let details = listed(&mut details.into_iter());
     let details = if details.is_empty() { String::new() } else { format!("; {details}") };

@@ -96,7 +96,7 @@ fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> 
         );
         evidence.push(words);
         // Requests of one connection do not queue behind each other.
-        let unqueued = spec.connections == 1 || median <= UNQUEUED * short;
+        let unqueued = spec.places() == 1 || median <= UNQUEUED * short;
         return if unqueued { LoadLimit::ConnectionLimited } else { LoadLimit::TargetLimited };
     }
     let late = outcome.times.send_error.as_ref().map_or(0, |error| error.summary.p99);
@@ -124,7 +124,7 @@ fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> 
         return LoadLimit::ClientLimited;
     }
     let intended = if outcome.sending_s > 0.0 { counters.intended as f64 / outcome.sending_s } else { 0.0 };
-    let carried = f64::from(spec.connections) * 1e9 / (shortest_ns.max(1) as f64);
+    let carried = f64::from(spec.places()) * 1e9 / (shortest_ns.max(1) as f64);
     evidence.push(format!(
         "{} connections carry at most {carried:.0} requests/s at the shortest service time ({}), and {intended:.0} were intended",
         spec.connections,

@@ -14,6 +14,7 @@ mod datagrams;
 mod diagnose;
 mod host_limits;
 mod http;
+mod http2;
 mod iperf3;
 mod iperf3_peers;
 mod limits;

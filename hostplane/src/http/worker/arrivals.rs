@@ -8,6 +8,7 @@ use linerate_agent::host::monotonic_ns;
 
 use super::super::transport::Transport;
 use super::connections::{Asked, State};
+use super::multiplexed::Multiplexed;
 use super::{Phase, Worker};
 
 /// Requests that are sent before the worker looks at events again.
@@ -29,6 +30,10 @@ impl<T: Transport> Worker<T> {
             .map_or(u64::MAX, |ms| self.start_ns.saturating_add(ms.saturating_mul(1_000_000)));
         if self.schedule.is_some() {
             self.next_due();
+        }
+        if let Some(places) = self.h2.as_ref().map(Multiplexed::places) {
+            (0..places).for_each(|place| self.vacate(place, now));
+            return;
         }
         for at in 0..self.slots.len() {
             // A connection that is being made takes a request when it is there.
@@ -130,7 +135,7 @@ impl<T: Transport> Worker<T> {
 
     /// A connection has no request any more: it gets the next one, or waits for it.
     pub(super) fn vacate(&mut self, at: usize, now: u64) {
-        if self.phase != Phase::Sending {
+        if self.phase != Phase::Sending || self.h2.as_mut().is_some_and(|h2| !h2.admits(at)) {
             return;
         }
         if self.schedule.is_some() {
@@ -153,6 +158,9 @@ impl<T: Transport> Worker<T> {
                 return;
             }
             self.resting.pop();
+            if self.h2.as_mut().is_some_and(|h2| !h2.admits(at as usize)) {
+                continue;
+            }
             if self.take_ticket() {
                 self.counts.intended += 1;
                 self.begin(at as usize, now);
@@ -180,9 +188,13 @@ impl<T: Transport> Worker<T> {
         if self.schedule.is_some() {
             self.tally.times.send_error.record(now.wrapping_sub(intended_ns).cast_signed());
         }
+        let asked = Asked { intended_ns, written_ns: 0, first_byte_ns: 0, sent: 0 };
+        if self.h2.is_some() {
+            return self.begin_place(at, asked, now);
+        }
         self.deadlines.set(at, now);
         let Some(slot) = self.slots.get_mut(at) else { return true };
-        slot.asked = Some(Asked { intended_ns, written_ns: 0, first_byte_ns: 0, sent: 0 });
+        slot.asked = Some(asked);
         if slot.state == State::Idle {
             slot.state = State::Busy;
             self.write(at);

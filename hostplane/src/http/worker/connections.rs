@@ -33,6 +33,8 @@ pub(super) enum State {
     Connecting,
     /// Established, while TLS is agreed on.
     Handshaking,
+    /// Established, while HTTP/2 has not been told of the server's settings.
+    Greeting,
     /// Ready, without a request.
     Idle,
     /// With a request.
@@ -51,6 +53,8 @@ pub(super) enum Kind {
     Timeout,
     Malformed,
     TooLarge,
+    StreamReset,
+    StreamRefused,
     Tls(FaultKind),
 }
 
@@ -175,16 +179,25 @@ impl<T: Transport> Worker<T> {
         let to = self.spec.addresses.get(slot.address).map_or_else(String::new, ToString::to_string);
         self.tally.first_failure.get_or_insert_with(|| Failure {
             words: format!("no connection to {to}: {error}"),
-            remedy: if let Kind::Tls(kind) = kind { Some(kind.remedy()) } else { None },
+            remedy: match kind {
+                Kind::Tls(kind) => Some(kind.remedy()),
+                Kind::Malformed | Kind::ClosedEarly | Kind::Reset if self.h2.is_some() => {
+                    Some("see whether the server speaks HTTP/2 on this port; without --http2 it is asked by HTTP/1.1")
+                }
+                _ => None,
+            },
         });
         if let Kind::Tls(kind) = kind {
             self.tally.tls.count(kind);
         }
         if slot.asked.is_some() {
-            self.fail(at, kind, now);
+            return self.fail(at, kind, now);
+        }
+        self.connecting = self.connecting.saturating_sub(1);
+        self.close(at);
+        if self.h2.is_some() {
+            self.fail_waiting(at, kind, now);
         } else {
-            self.connecting = self.connecting.saturating_sub(1);
-            self.close(at);
             self.vacate(at, now);
         }
     }
@@ -218,10 +231,11 @@ impl<T: Transport> Worker<T> {
 
     /// A connection can be used.
     pub(super) fn established(&mut self, at: usize, now: u64) {
+        if self.h2.is_some() {
+            return self.greet(at, now);
+        }
+        self.count_connected(at);
         let Some(slot) = self.slots.get_mut(at) else { return };
-        self.counts.connected += 1;
-        self.counts.reconnected += u64::from(std::mem::replace(&mut slot.was_connected, true));
-        slot.failures = 0;
         if slot.asked.is_some() {
             slot.state = State::Busy;
             self.write(at);
@@ -231,6 +245,14 @@ impl<T: Transport> Worker<T> {
             self.deadlines.clear(at);
             self.vacate(at, now);
         }
+    }
+
+    /// Counts a connection that can be used.
+    pub(super) fn count_connected(&mut self, at: usize) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        self.counts.connected += 1;
+        self.counts.reconnected += u64::from(std::mem::replace(&mut slot.was_connected, true));
+        slot.failures = 0;
     }
 
     /// Closes the socket, if there is one.
@@ -252,6 +274,7 @@ impl<T: Transport> Worker<T> {
 
     /// Time until which a connection rests that could not be made, in a closed loop; 0: it need not.
     pub(super) fn rest_until(&self, at: usize, now: u64) -> u64 {
+        let at = self.h2.as_ref().map_or(at, |h2| h2.link_of(at));
         let failures = self.slots.get(at).map_or(0, |slot| slot.failures);
         if failures == 0 || self.schedule.is_some() { 0 } else { now + (REST_NS << (failures - 1)) }
     }

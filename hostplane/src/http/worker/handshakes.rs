@@ -44,7 +44,9 @@ impl<T: Transport> Worker<T> {
                 self.counts.resumed += u64::from(resumed);
                 let generation = slot.generation;
                 self.established(at, now);
-                if got.bytes > 0 {
+                if got.bytes > 0 && self.h2.is_some() {
+                    self.take_frames(at, got.bytes);
+                } else if got.bytes > 0 {
                     self.said_first(at, generation, now);
                 }
                 return;

@@ -6,7 +6,9 @@
 
 mod arrivals;
 mod connections;
+mod frames;
 mod handshakes;
+mod multiplexed;
 mod requests;
 mod wait;
 
@@ -26,6 +28,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::time::{TimerfdClockId, TimerfdFlags};
 
 use self::connections::Slot;
+use self::multiplexed::Multiplexed;
 use super::counters::{HttpBlock, HttpCounters};
 use super::deadlines::Deadlines;
 use super::outcome::HttpWorker;
@@ -177,6 +180,8 @@ pub(super) struct Worker<T: Transport> {
     next_allowed_ns: u64,
     counts: HttpCounters,
     tally: Tally,
+    /// Of HTTP/2: what its connections have besides.
+    h2: Option<Multiplexed>,
     settings: T::Settings,
     rooms: Rooms,
     wire: WireBytes,
@@ -235,6 +240,7 @@ impl<T: Transport> Worker<T> {
             next_allowed_ns: 0,
             counts: HttpCounters::default(),
             tally: Tally::default(),
+            h2: Multiplexed::new(&spec, connections),
             settings,
             rooms: T::rooms(),
             wire: WireBytes::default(),
@@ -340,6 +346,9 @@ impl<T: Transport> Worker<T> {
         while let Some(at) = self.closing.take_due(now) {
             self.time_out(at, now);
         }
+        while let Some(place) = self.h2.as_mut().and_then(|h2| h2.deadlines.take_due(now)) {
+            self.time_out_place(place, now);
+        }
         match self.phase {
             Phase::Arming => self.connect_more(now),
             Phase::Armed | Phase::Draining => {}
@@ -355,6 +364,9 @@ impl<T: Transport> Worker<T> {
                 }
                 self.go_on(at as usize);
             }
+        }
+        if self.h2.is_some() {
+            self.flush_links();
         }
         !self.again.is_empty() || self.may_dispatch(now) || self.phase == Phase::Sending && self.due_ns <= now
     }

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::super::tally::Failure;
 use super::super::transport::{End, Transport};
-use super::connections::{Kind, State};
+use super::connections::{Asked, Kind, State};
 use super::{Phase, Worker};
 
 /// Reads of one connection before others have their turn.
@@ -38,6 +38,8 @@ impl<T: Transport> Worker<T> {
                 self.shake_hands(at);
                 self.read_first(at, generation);
             }
+            State::Greeting => self.note_link(at, readable, flags),
+            State::Idle | State::Closing if self.h2.is_some() => self.note_link(at, readable, flags),
             State::Idle if readable => self.read_idle(at),
             State::Idle => {}
             State::Busy => {
@@ -61,6 +63,10 @@ impl<T: Transport> Worker<T> {
     /// Reads what came with the establishment of a connection, unless that one is gone already.
     pub(super) fn read_first(&mut self, at: usize, generation: u32) {
         match self.slots.get(at).filter(|slot| slot.generation == generation).map(|slot| slot.state) {
+            Some(_) if self.h2.is_some() => {
+                self.receive_link(at);
+                self.flush_links();
+            }
             Some(State::Busy) => self.receive(at),
             Some(State::Idle) => self.read_idle(at),
             _ => {}
@@ -72,6 +78,9 @@ impl<T: Transport> Worker<T> {
             let now = monotonic_ns();
             if now >= self.due_ns || self.may_dispatch(now) {
                 self.release(now);
+                if self.h2.is_some() {
+                    self.flush_links();
+                }
             }
         }
     }
@@ -193,6 +202,7 @@ impl<T: Transport> Worker<T> {
                 self.shake_hands(at);
                 self.read_first(at, generation);
             }
+            _ if self.h2.is_some() => self.receive_link(at),
             State::Idle => self.read_idle(at),
             State::Closing => self.await_end(at),
             _ => self.receive(at),
@@ -233,28 +243,8 @@ impl<T: Transport> Worker<T> {
         let Some(slot) = self.slots.get_mut(at) else { return };
         let Some(asked) = slot.asked.take() else { return };
         slot.answered = slot.answered.saturating_add(1);
-        let counts = &mut self.counts;
-        counts.busy -= 1;
-        counts.answered += 1;
-        counts.answered_in_time += u64::from(now <= self.end_ns);
-        counts.body_bytes += response.body_bytes;
-        match response.status {
-            200..300 => counts.status_2xx += 1,
-            300..400 => counts.status_3xx += 1,
-            400..500 => counts.status_4xx += 1,
-            500..600 => {
-                counts.status_5xx += 1;
-                self.tally.failures.count(now.saturating_sub(self.start_ns));
-            }
-            _ => counts.status_other += 1,
-        }
-        let times = &mut self.tally.times;
-        let since = |then: u64| now.wrapping_sub(then).cast_signed();
-        times.service.record(since(asked.written_ns));
-        times.first_byte.record(asked.first_byte_ns.wrapping_sub(asked.written_ns).cast_signed());
-        if self.schedule.is_some() {
-            times.corrected.record(since(asked.intended_ns));
-        }
+        self.count_response(&asked, response, now);
+        let Some(slot) = self.slots.get_mut(at) else { return };
         // The body of an error is a message, most often of the balancer.
         let is_name = match self.expected.named_by {
             NamedBy::Nothing => None,
@@ -283,6 +273,33 @@ impl<T: Transport> Worker<T> {
         self.vacate(at, now);
     }
 
+    /// Counts a whole response, and its times.
+    #[inline]
+    pub(super) fn count_response(&mut self, asked: &Asked, response: Response, now: u64) {
+        let counts = &mut self.counts;
+        counts.busy -= 1;
+        counts.answered += 1;
+        counts.answered_in_time += u64::from(now <= self.end_ns);
+        counts.body_bytes += response.body_bytes;
+        match response.status {
+            200..300 => counts.status_2xx += 1,
+            300..400 => counts.status_3xx += 1,
+            400..500 => counts.status_4xx += 1,
+            500..600 => {
+                counts.status_5xx += 1;
+                self.tally.failures.count(now.saturating_sub(self.start_ns));
+            }
+            _ => counts.status_other += 1,
+        }
+        let times = &mut self.tally.times;
+        let since = |then: u64| now.wrapping_sub(then).cast_signed();
+        times.service.record(since(asked.written_ns));
+        times.first_byte.record(asked.first_byte_ns.wrapping_sub(asked.written_ns).cast_signed());
+        if self.schedule.is_some() {
+            times.corrected.record(since(asked.intended_ns));
+        }
+    }
+
     /// Waits until the peer closes a connection.
     fn await_end(&mut self, at: usize) {
         let Some(got) = self.read_unasked(at) else { return };
@@ -300,6 +317,12 @@ impl<T: Transport> Worker<T> {
             State::Handshaking => {
                 self.cannot_connect(at, Kind::Tls(FaultKind::Timeout), &Fault::timed_out(), now);
             }
+            State::Greeting => self.cannot_connect(
+                at,
+                Kind::Timeout,
+                &"the server did not begin to speak HTTP/2 in time",
+                now,
+            ),
             State::Busy => self.fail(at, Kind::Timeout, now),
             State::Closing => {
                 self.close(at);
@@ -314,21 +337,28 @@ impl<T: Transport> Worker<T> {
         self.close(at);
         let asked = self.slots.get_mut(at).and_then(|slot| slot.asked.take());
         if asked.is_some() {
-            let counts = &mut self.counts;
-            counts.busy -= 1;
-            *match kind {
-                Kind::Connect => &mut counts.failed_connect,
-                Kind::Local => &mut counts.failed_local,
-                Kind::Reset => &mut counts.failed_reset,
-                Kind::ClosedEarly => &mut counts.failed_closed_early,
-                Kind::Timeout => &mut counts.failed_timeout,
-                Kind::Malformed => &mut counts.failed_malformed,
-                Kind::TooLarge => &mut counts.failed_too_large,
-                Kind::Tls(kind) => counts.failed_tls(kind),
-            } += 1;
-            self.tally.failures.count(now.saturating_sub(self.start_ns));
+            self.count_failure(kind, now);
         }
         self.vacate(at, now);
+    }
+
+    /// Counts a request that failed.
+    pub(super) fn count_failure(&mut self, kind: Kind, now: u64) {
+        let counts = &mut self.counts;
+        counts.busy -= 1;
+        *match kind {
+            Kind::Connect => &mut counts.failed_connect,
+            Kind::Local => &mut counts.failed_local,
+            Kind::Reset => &mut counts.failed_reset,
+            Kind::ClosedEarly => &mut counts.failed_closed_early,
+            Kind::Timeout => &mut counts.failed_timeout,
+            Kind::Malformed => &mut counts.failed_malformed,
+            Kind::TooLarge => &mut counts.failed_too_large,
+            Kind::StreamReset => &mut counts.failed_stream_reset,
+            Kind::StreamRefused => &mut counts.failed_stream_refused,
+            Kind::Tls(kind) => counts.failed_tls(kind),
+        } += 1;
+        self.tally.failures.count(now.saturating_sub(self.start_ns));
     }
 
     /// Closes everything at the end.

@@ -75,7 +75,9 @@ impl<T: Transport> Worker<T> {
 
     /// The next time at which something is to be looked at.
     fn next_coarse_ns(&self) -> u64 {
-        let limits = [&self.deadlines, &self.closing].into_iter().filter_map(|limits| limits.next_ns());
+        let places = self.h2.as_ref().map(|h2| &h2.deadlines);
+        let limits =
+            [&self.deadlines, &self.closing].into_iter().chain(places).filter_map(|limits| limits.next_ns());
         let limits = limits.min().unwrap_or(u64::MAX);
         match self.phase {
             Phase::Arming | Phase::Armed => limits,

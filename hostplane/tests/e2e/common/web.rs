@@ -85,6 +85,17 @@ pub fn nginx() -> Server {
     nginx_listening("", "")
 }
 
+/// The same by HTTP/2 without TLS, with at most so many streams of a connection.
+pub fn nginx_with_http2(streams: u32) -> Server {
+    nginx_listening(" http2", &format!("http2_max_concurrent_streams {streams};"))
+}
+
+/// HTTP/2 by TLS.
+pub fn nginx_with_http2_and_tls(certificates: &Certificates) -> Server {
+    let [cert, key] = ["cert.pem", "key.pem"].map(|file| certificates.file(file).display().to_string());
+    nginx_listening(" ssl http2", &format!("ssl_certificate {cert}; ssl_certificate_key {key};"))
+}
+
 /// The same by TLS.
 pub fn nginx_with_tls(certificates: &Certificates) -> Server {
     let [cert, key] = ["cert.pem", "key.pem"].map(|file| certificates.file(file).display().to_string());

@@ -1,0 +1,322 @@
+//! HTTP/2: connections that have many requests under way.
+//!
+//! A *place* is what a connection is with HTTP/1.1: it has one request at a time. Each connection has a number of
+//! them, as many as the server permits streams. What is to be sent on a connection is gathered, and sent when the
+//! requests that are due and the events at hand have been seen to.
+
+use std::collections::VecDeque;
+
+use linerate_agent::host::monotonic_ns;
+use linerate_http::h2::blocks::Blocks;
+use linerate_http::h2::connection::{Connection, Event};
+use linerate_http::h2::stream::BlockCache;
+use linerate_http::tls::fault::{Fault, FaultKind};
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+
+use super::super::deadlines::Deadlines;
+use super::super::spec::HttpSpec;
+use super::super::tally::NO_BACKEND;
+use super::super::transport::Transport;
+use super::Worker;
+use super::connections::{Asked, Kind, State};
+use super::requests::READS;
+
+/// One request at a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) asked: Option<Asked>,
+    pub(super) last_backend: u32,
+    /// Its request has a stream; otherwise it waits for one.
+    pub(super) opened: bool,
+    /// Not used, because the server does not permit so many streams.
+    pub(super) parked: bool,
+}
+
+/// What a connection of HTTP/2 has besides its socket.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) connection: Connection,
+    /// Places whose requests wait for the connection, or for a stream.
+    pub(super) waiting: VecDeque<u32>,
+    /// Places whose requests are to be sent, and where they begin among all bytes of the connection.
+    pub(super) unwritten: VecDeque<(u32, u64)>,
+    pub(super) written_bytes: u64,
+    /// It is among those with something to send.
+    pub(super) dirty: bool,
+}
+
+/// All connections of a worker.
+#[derive(Debug)]
+pub(super) struct Multiplexed {
+    pub(super) links: Vec<Link>,
+    pub(super) places: Vec<Place>,
+    /// Places of a connection.
+    pub(super) each: usize,
+    pub(super) blocks: Blocks,
+    pub(super) cache: BlockCache,
+    pub(super) events: Vec<Event>,
+    pub(super) dirty: Vec<u32>,
+    /// Time limits of requests.
+    pub(super) deadlines: Deadlines,
+}
+
+impl Multiplexed {
+    /// `None` for HTTP/1.1.
+    pub(super) fn new(spec: &HttpSpec, connections: usize) -> Option<Self> {
+        let each = spec.streams? as usize;
+        let link = || Link {
+            connection: Connection::new(),
+            waiting: VecDeque::new(),
+            unwritten: VecDeque::new(),
+            written_bytes: 0,
+            dirty: false,
+        };
+        let place = Place { asked: None, last_backend: NO_BACKEND, opened: false, parked: false };
+        Some(Self {
+            links: (0..connections).map(|_| link()).collect(),
+            places: vec![place; connections * each],
+            each,
+            blocks: Blocks::new(&spec.request),
+            cache: BlockCache::default(),
+            events: Vec::new(),
+            dirty: Vec::new(),
+            deadlines: Deadlines::new(connections * each, spec.timeout_ms.saturating_mul(1_000_000)),
+        })
+    }
+
+    /// Number of the connection of a place.
+    pub(super) fn link_of(&self, place: usize) -> usize {
+        place / self.each
+    }
+
+    /// Places of all connections.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// True when the server permits as many streams as a place needs; otherwise the place is not used until it does.
+    pub(super) fn admits(&mut self, place: usize) -> bool {
+        let most = self.links.get(place / self.each).map_or(0, |link| link.connection.most_streams());
+        let admitted = (place % self.each) < most as usize;
+        if let Some(place) = self.places.get_mut(place) {
+            place.parked = !admitted;
+        }
+        admitted
+    }
+
+    pub(super) fn mark(&mut self, at: usize) {
+        if let Some(link) = self.links.get_mut(at)
+            && !std::mem::replace(&mut link.dirty, true)
+        {
+            self.dirty.push(at as u32);
+        }
+    }
+
+    /// Sends requests that wait, as far as the server permits.
+    pub(super) fn open_waiting(&mut self, at: usize) {
+        let Some(link) = self.links.get_mut(at) else { return };
+        while link.connection.may_open()
+            && let Some(place) = link.waiting.pop_front()
+        {
+            let begins = link.written_bytes + link.connection.out().len() as u64;
+            link.unwritten.push_back((place, begins));
+            link.connection.open(place, &self.blocks);
+            if let Some(place) = self.places.get_mut(place as usize) {
+                place.opened = true;
+            }
+        }
+        self.mark(at);
+    }
+
+    /// Begins anew on a connection; those that wait go on waiting.
+    fn renew(&mut self, at: usize) {
+        if let Some(link) = self.links.get_mut(at) {
+            link.connection = Connection::new();
+            link.unwritten.clear();
+            link.written_bytes = 0;
+        }
+    }
+
+    /// Places of a connection with a request that has a stream.
+    pub(super) fn under_way(&self, at: usize) -> Vec<usize> {
+        let all = at * self.each..(at + 1) * self.each;
+        let has_stream = |place: &Place| place.asked.is_some() && place.opened;
+        all.filter(|place| self.places.get(*place).is_some_and(has_stream)).collect()
+    }
+}
+
+impl<T: Transport> Worker<T> {
+    /// Gives the place of a connection of HTTP/2 a request. False when the connection could not be made at once.
+    pub(super) fn begin_place(&mut self, place: usize, asked: Asked, now: u64) -> bool {
+        let Some(h2) = &mut self.h2 else { return true };
+        let at = h2.link_of(place);
+        h2.deadlines.set(place, now);
+        if let Some(place) = h2.places.get_mut(place) {
+            place.asked = Some(asked);
+            place.opened = false;
+        }
+        if let Some(link) = h2.links.get_mut(at) {
+            link.waiting.push_back(place as u32);
+        }
+        match self.slots.get(at).map(|slot| slot.state) {
+            Some(State::Idle) => {
+                h2.open_waiting(at);
+                true
+            }
+            Some(State::Empty) => self.connect(at, now),
+            _ => true,
+        }
+    }
+
+    /// A connection is made, and TLS agreed on: HTTP/2 begins.
+    pub(super) fn greet(&mut self, at: usize, now: u64) {
+        let (Some(h2), Some(slot)) = (&mut self.h2, self.slots.get_mut(at)) else { return };
+        let session = slot.socket.as_ref().and_then(Transport::session);
+        if let Some(agreed) = session.map(linerate_http::tls::session::Session::agreed)
+            && agreed.protocol.as_deref() != Some("h2")
+        {
+            let fault = Fault::new(
+                FaultKind::Protocol,
+                "the server does not speak HTTP/2 by TLS: it did not choose h2 (ALPN)",
+            );
+            return self.cannot_connect(at, Kind::Tls(fault.kind), &fault, now);
+        }
+        slot.state = State::Greeting;
+        h2.renew(at);
+        h2.mark(at);
+    }
+
+    /// Handles an event of a connection of HTTP/2.
+    pub(super) fn note_link(&mut self, at: usize, readable: bool, flags: EventFlags) {
+        if flags.contains(EventFlags::OUT)
+            && let Some(h2) = &mut self.h2
+        {
+            h2.mark(at);
+        }
+        if readable {
+            self.receive_link(at);
+        }
+        self.flush_links();
+    }
+
+    /// Reads what has come on a connection of HTTP/2.
+    pub(super) fn receive_link(&mut self, at: usize) {
+        for _ in 0..READS {
+            let Some(slot) = self.slots.get_mut(at) else { return };
+            if !matches!(slot.state, State::Greeting | State::Idle | State::Closing) {
+                return;
+            }
+            let Some(socket) = &mut slot.socket else { return };
+            let got = socket.recv(&mut self.rooms, &mut self.wire);
+            if got.bytes == 0 && got.end.is_none() {
+                if got.drained {
+                    return;
+                }
+                continue;
+            }
+            slot.hung_up |= got.end.is_some();
+            let hung_up = slot.hung_up;
+            let generation = slot.generation;
+            if got.bytes > 0 && !self.take_frames(at, got.bytes) {
+                return;
+            }
+            if self.slots.get(at).is_none_or(|slot| slot.generation != generation || slot.socket.is_none()) {
+                return;
+            }
+            if let Some(end) = got.end {
+                return self.link_ended(at, end);
+            }
+            if got.drained && !hung_up {
+                return;
+            }
+        }
+        self.come_back(at);
+    }
+
+    /// A connection could not be made: the requests that wait for it have failed.
+    pub(super) fn fail_waiting(&mut self, at: usize, kind: Kind, now: u64) {
+        let Some(link) = self.h2.as_mut().and_then(|h2| h2.links.get_mut(at)) else { return };
+        for place in std::mem::take(&mut link.waiting) {
+            self.fail_place(place as usize, kind, now);
+        }
+    }
+
+    /// The request of a place has failed.
+    pub(super) fn fail_place(&mut self, place: usize, kind: Kind, now: u64) {
+        let Some(h2) = &mut self.h2 else { return };
+        h2.deadlines.clear(place);
+        if h2.places.get_mut(place).and_then(|place| place.asked.take()).is_some() {
+            self.count_failure(kind, now);
+        }
+        self.vacate(place, now);
+    }
+
+    /// The time limit of a request is reached.
+    pub(super) fn time_out_place(&mut self, place: usize, now: u64) {
+        let Some(h2) = &mut self.h2 else { return };
+        let at = h2.link_of(place);
+        if let Some(link) = h2.links.get_mut(at) {
+            let number = place as u32;
+            if h2.places.get(place).is_some_and(|place| place.opened) {
+                link.unwritten.retain(|(unwritten, _)| *unwritten != number);
+                link.connection.cancel(number);
+            } else if link.waiting.front() == Some(&number) {
+                // Who has waited longest is mostly the first one.
+                link.waiting.pop_front();
+            } else {
+                link.waiting.retain(|waiting| *waiting != number);
+            }
+        }
+        h2.mark(at);
+        self.fail_place(place, Kind::Timeout, now);
+        self.go_on_link(at, now);
+    }
+
+    /// Sends what has been gathered.
+    pub(super) fn flush_links(&mut self) {
+        loop {
+            let Some(h2) = &mut self.h2 else { return };
+            let Some(at) = h2.dirty.pop() else { return };
+            self.flush_link(at as usize);
+        }
+    }
+
+    fn flush_link(&mut self, at: usize) {
+        let (Some(h2), Some(slot)) = (&mut self.h2, self.slots.get_mut(at)) else { return };
+        let Some(link) = h2.links.get_mut(at) else { return };
+        link.dirty = false;
+        if !matches!(slot.state, State::Greeting | State::Idle | State::Closing) {
+            return;
+        }
+        let Some(socket) = &mut slot.socket else { return };
+        while !link.connection.out().is_empty() {
+            let now = monotonic_ns();
+            match socket.send(link.connection.out(), &mut self.wire) {
+                Ok(bytes) => {
+                    self.counts.written_bytes += bytes as u64;
+                    link.written_bytes += bytes as u64;
+                    link.connection.sent(bytes, &h2.blocks);
+                    while let Some((place, begins)) = link.unwritten.front().copied()
+                        && begins < link.written_bytes
+                    {
+                        link.unwritten.pop_front();
+                        let place = h2.places.get_mut(place as usize);
+                        if let Some(asked) = place.and_then(|place| place.asked.as_mut()) {
+                            asked.written_ns = now;
+                            // One that was returned, and is sent again, is the same request.
+                            self.counts.written += u64::from(std::mem::replace(&mut asked.sent, 1) == 0);
+                        }
+                    }
+                }
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
+                Err(_) => {
+                    // What the peer said before it closed is still to be read, and its end, too.
+                    slot.hung_up = true;
+                    return self.receive_link(at);
+                }
+            }
+        }
+    }
+}
