@@ -37,6 +37,7 @@ pub struct EnginesJob<'a> {
 
 /// Where the agents of a part run.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a run has a few of them")]
 pub enum PartPlatform {
     /// Agents with ports of DPDK.
     Frames(LocalPlatform),
