@@ -71,8 +71,10 @@ fn hugepage_files_without_permission() {
             .unwrap()
             .success()
     );
-    let output =
-        run(&mut as_nobody(&format!("-l 0 --no-pci --socket-mem 64 --huge-dir {path} --huge-unlink=always")));
+    let output = run(&mut as_nobody(
+        dir.path(),
+        &format!("-l 0 --no-pci --socket-mem 64 --huge-dir {path} --huge-unlink=always"),
+    ));
     let left = std::fs::read_dir(&mount).unwrap().count();
     assert!(Command::new("umount").arg(&path).status().unwrap().success());
     let message = check_refused(&output);
@@ -138,11 +140,10 @@ fn no_port_and_too_little_memory() {
     assert!(log.contains("pool 'rx_0_0'") && log.contains("-m"), "{log}");
 }
 
-/// The program as the user nobody.
-fn as_nobody(eal: &str) -> Command {
-    // Nobody may not look into the build directory; the program itself may lie anywhere.
+/// The program as the user nobody, who may not look into the build directory: a copy in `directory`.
+fn as_nobody(directory: &Path, eal: &str) -> Command {
     let program = env!("CARGO_BIN_EXE_linerate-dataplane");
-    let copy = std::env::temp_dir().join(format!("linerate-dataplane-{}", std::process::id()));
+    let copy = directory.join("linerate-dataplane");
     std::fs::copy(Path::new(program), &copy).unwrap();
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(tool("setpriv"));
