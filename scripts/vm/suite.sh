@@ -1,7 +1,9 @@
 # Sourced by vm.sh: runs the scenarios and counts their checks.
 # shellcheck shell=bash
 
-SCENARIOS=(pair reflect experiment routed netem streams balancers tune faults machine no-iommu)
+SCENARIOS=(pair reflect experiment routed netem balancers streams tune faults machine no-iommu)
+# They need neither hugepages nor VFs that DPDK has: one guest runs all of them.
+IN_ONE_GUEST=(balancers streams tune)
 # They count no packets, so that their guests may share the CPUs with that of `faults`.
 BESIDE_FAULTS=(machine no-iommu)
 passed=0 failed=0 skipped=0 work='' child='' beside='' reason=''
@@ -9,7 +11,7 @@ passed=0 failed=0 skipped=0 work='' child='' beside='' reason=''
 # run_suite [SCENARIO…]
 run_suite() {
     local scenario begun=$SECONDS
-    local wanted=("$@")
+    local wanted=("$@") together=()
     [ $# -gt 0 ] || wanted=("${SCENARIOS[@]}")
     for scenario in "${wanted[@]}"; do
         [[ " ${SCENARIOS[*]} " == *" $scenario "* ]] || usage_error "there is no scenario '$scenario', only: ${SCENARIOS[*]}"
@@ -25,6 +27,13 @@ run_suite() {
     trap 'exit 143' TERM HUP
     [ $# -gt 0 ] || wanted=("${SCENARIOS[@]:0:${#SCENARIOS[@]}-${#BESIDE_FAULTS[@]}}")
     for scenario in "${wanted[@]}"; do
+        if [[ " ${IN_ONE_GUEST[*]} " == *" $scenario "* ]]; then
+            together+=("$scenario")
+            continue
+        fi
+        if [ "${#together[@]}" -gt 0 ]; then
+            boot_together
+        fi
         say "virtual machine: $scenario"
         [ $# -gt 0 ] || [ "$scenario" != faults ] || begin_beside
         case $scenario in
@@ -35,11 +44,10 @@ run_suite() {
             routed) boot_scenario routed --wire hub ;;
             no-iommu) boot_scenario no-iommu --no-iommu ;;
             netem) boot_scenario netem --time-limit 900 ;;
-            tune) boot_scenario tune --hugepages 0 --driver igbvf ;;
-            streams | balancers) boot_scenario "$scenario" --hugepages 0 ;;
             *) boot_scenario "$scenario" ;;
         esac
     done
+    [ "${#together[@]}" -eq 0 ] || boot_together
     [ -z "$beside" ] || end_beside
     echo "$passed passed, $failed failed, $skipped not run in $((SECONDS - begun)) s"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
@@ -94,14 +102,23 @@ scenario_wire() {
     capture_agrees "$1"
 }
 
-# boot_scenario NAME [OPTIONS of run]: the guest's checks are counted; that it fails without saying so is one check, too.
+# boot_together: what `together` has, in one guest.
+boot_together() {
+    say "virtual machine: ${together[*]}"
+    boot_scenario "${together[*]}" --hugepages 0 --driver igbvf --time-limit 900
+    together=()
+}
+
+# boot_scenario NAMES [OPTIONS of run]: the guest's checks are counted; that it fails without saying so is one check, too.
 boot_scenario() {
     local name=$1 status=0 before=$failed begun=$SECONDS line
+    local scenarios=()
+    read -ra scenarios <<<"$1"
     shift
     mkdir -p "$work/$name"
     mkfifo "$work/$name.out"
     # In the background and read through a pipe, so that a signal to this script is heard at once.
-    (run --results "$work/$name" "$@" -- "$PWD/scripts/vm/$name.sh") >"$work/$name.out" 2>&1 &
+    (run --results "$work/$name" "$@" -- "$PWD/scripts/vm/in_turn.sh" "${scenarios[@]}") >"$work/$name.out" 2>&1 &
     child=$!
     while IFS= read -r line; do check_line "$line"; done <"$work/$name.out"
     wait "$child" || status=$?
