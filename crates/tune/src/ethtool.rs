@@ -261,6 +261,8 @@ pub(crate) mod fake {
         pub(crate) channels: Option<[u32; 9]>,
         pub(crate) rings: Option<[u32; 9]>,
         pub(crate) table: Option<Vec<u32>>,
+        /// As ice keeps it.
+        pub(crate) coalesce: Option<[u32; 23]>,
         /// Requests that are refused.
         pub(crate) refuses: Vec<u32>,
     }
@@ -300,6 +302,14 @@ pub(crate) mod fake {
                     if let Some(table) = self.table.as_mut().filter(|_| words[0] == SET_CHANNELS) {
                         (0..).zip(table).for_each(|(at, entry)| *entry = at % rx);
                     }
+                }
+                GET_COALESCE => copy(bytes, &self.coalesce.ok_or_else(unsupported)?),
+                SET_COALESCE => {
+                    let place = self.coalesce.as_mut().ok_or_else(unsupported)?;
+                    if words[10] != 0 && words[1] != place[1] {
+                        return Err(io::Error::from_raw_os_error(22));
+                    }
+                    place[1..].copy_from_slice(&words[1..]);
                 }
                 GET_RX_RINGS => bytes[8..16].copy_from_slice(&u64::from(self.rx()).to_ne_bytes()),
                 GET_RSS_TABLE => {

@@ -157,7 +157,7 @@ impl<E: Ethtool> System<E> {
         let text = match (place, value) {
             (Place::Channels, Value::Fields(fields)) => return self.write_channels(fields),
             (Place::Rings, Value::Fields(fields)) => return RINGS.write(&mut self.driver, fields),
-            (Place::Coalesce, Value::Fields(fields)) => return COALESCE.write(&mut self.driver, fields),
+            (Place::Coalesce, Value::Fields(fields)) => return self.write_coalesce(fields),
             (Place::RssTable, Value::Table(table)) => return self.write_table(table),
             (
                 Place::IrqAffinity { .. } | Place::XpsCpus { .. } | Place::RpsCpus { .. },
@@ -200,6 +200,21 @@ impl<E: Ethtool> System<E> {
             }
         }
         CHANNELS.write(&mut self.driver, fields)
+    }
+
+    /// ice and iavf refuse other microseconds than those in force together with adaptive moderation.
+    fn write_coalesce(&mut self, fields: &Fields) -> Result<(), Error> {
+        let is_adaptive = |name: &str| name.starts_with("adaptive-");
+        let turns_on = fields.iter().any(|(name, value)| is_adaptive(name) && *value != 0);
+        if turns_on && fields.keys().any(|name| !is_adaptive(name)) {
+            let fixed = fields.iter().map(|(name, value)| {
+                let value = if is_adaptive(name) { 0 } else { *value };
+                (name.clone(), value)
+            });
+            // A driver that refuses this may take all of it at once.
+            let _ = COALESCE.write(&mut self.driver, &fixed.collect());
+        }
+        COALESCE.write(&mut self.driver, fields)
     }
 
     /// The kernel's own table is asked for first: with it, the number of queues stays free to change.
@@ -349,6 +364,26 @@ mod tests {
         system.write(&Place::Channels, &one).unwrap();
         assert!(one.is_met_by(&system.read(&Place::Channels).unwrap()));
         assert_eq!(system.read(&Place::RssTable).unwrap(), Value::Table(vec![0; 8]));
+    }
+
+    #[test]
+    fn adaptive_coalescing_comes_back_with_its_numbers() {
+        let tree = tempfile::tempdir().unwrap();
+        tree::host(tree.path());
+        let mut words = [0; 23];
+        (words[1], words[5], words[10]) = (50, 50, 1);
+        let driver = Fake { coalesce: Some(words), ..Fake::default() };
+        let mut system = System::open(tree.path(), "eth0", 2, driver).unwrap();
+        let before = system.read(&Place::Coalesce).unwrap();
+        let fields = |adaptive, usecs| {
+            Value::Fields([("adaptive-rx".to_owned(), adaptive), ("rx-usecs".to_owned(), usecs)].into())
+        };
+        system.write(&Place::Coalesce, &fields(0, 0)).unwrap();
+        assert!(fields(0, 0).is_met_by(&system.read(&Place::Coalesce).unwrap()));
+        system.write(&Place::Coalesce, &before).unwrap();
+        assert_eq!(system.read(&Place::Coalesce).unwrap(), before);
+        system.write(&Place::Coalesce, &fields(1, 20)).unwrap();
+        assert!(fields(1, 20).is_met_by(&system.read(&Place::Coalesce).unwrap()));
     }
 
     #[test]
