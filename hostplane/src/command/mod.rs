@@ -15,6 +15,7 @@ mod tls;
 mod trial;
 mod tune;
 mod tune_args;
+mod tune_run;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -1,11 +1,6 @@
 //! `tune`: how an interface's packets reach CPUs, shown, changed for a while, and restored.
 
-use std::ffi::OsString;
-use std::io::IsTerminal;
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
-use std::time::Duration;
+use std::path::Path;
 
 use linerate_logging::terminal::escaped;
 use linerate_observe::netlink::link::index;
@@ -13,21 +8,17 @@ use linerate_tune::journal::{Record, Store};
 use linerate_tune::system::System;
 use linerate_tune::tuning::{Recovery, Tuning, layout, recover};
 use linerate_tune::{Error, settings};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 use super::Ending;
 use super::output::{Failure, print_json, print_text, say};
 use super::trial::block_on;
 use super::tune_args::{Apply, TuneCommand};
+use super::tune_run::{Stops, hold};
 use crate::sys::ethtool::Driver;
 use crate::tune_text as text;
 
 const ROOT: &str = "/";
-/// A command that a signal does not end is killed after this time, so that settings are restored.
-const GRACE: Duration = Duration::from_secs(30);
 
 /// The settings of an interface of this network namespace.
 fn open(interface: &str) -> Result<System<Driver>, Error> {
@@ -164,31 +155,6 @@ fn restore(journals: &Path, forget: bool, json: bool) -> Result<Ending, Failure>
     Ok(if is_whole { Ending::Done } else { Ending::Incomplete })
 }
 
-/// Signals that end what is applied. They are caught before the first change.
-struct Stops {
-    interrupt: Signals,
-    terminate: Signals,
-    hang_up: Signals,
-}
-
-impl Stops {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hang_up.recv() => Signal::HUP,
-        }
-    }
-}
-
 async fn run_apply(apply: Apply) -> Result<Ending, Failure> {
     need_root()?;
     let mut stops = Stops::new()?;
@@ -201,6 +167,9 @@ async fn run_apply(apply: Apply) -> Result<Ending, Failure> {
     }
     let system = open(&apply.interface)?;
     look_for_irqbalance(&apply)?;
+    if let Some(ending) = stops.pending().await {
+        return Ok(ending);
+    }
     let (tuning, applied) = Tuning::apply(system, store, &apply.wanted)?;
     if apply.json {
         print_json(&json!({ "applied": applied }))?;
@@ -248,49 +217,4 @@ fn look_for_irqbalance(apply: &Apply) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-/// Runs the command, or waits for a signal.
-async fn hold(command: &[OsString], stops: &mut Stops, quiet: bool) -> Result<Ending, Failure> {
-    let Some((program, arguments)) = command.split_first() else {
-        if !quiet {
-            say("in force until Ctrl-C or SIGTERM");
-        }
-        stops.next().await;
-        return Ok(Ending::Done);
-    };
-    let child = Command::new(program).args(arguments).kill_on_drop(true).spawn();
-    let mut child = child.map_err(|error| {
-        Failure::failed(format!("{}: {error}", escaped(&PathBuf::from(program).display().to_string())))
-    })?;
-    let stop = tokio::select! {
-        status = child.wait() => return Ok(ended(status?)),
-        stop = stops.next() => stop,
-    };
-    // A terminal sends Ctrl-C to both.
-    if stop != Signal::INT || !std::io::stdin().is_terminal() {
-        send(&child, stop);
-    }
-    tokio::select! {
-        status = child.wait() => return Ok(ended(status?)),
-        _ = stops.next() => {}
-        () = tokio::time::sleep(GRACE) => say("the command does not end, and is killed"),
-    }
-    child.kill().await?;
-    Ok(Ending::Command(128 + Signal::KILL.as_raw() as u8))
-}
-
-fn send(child: &Child, signal: Signal) {
-    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    // It has not been waited for, so that its number is still its own.
-    if let Some(pid) = pid
-        && let Err(error) = kill_process(pid, signal)
-    {
-        say(&format!("cannot pass the signal on: {error}"));
-    }
-}
-
-fn ended(status: ExitStatus) -> Ending {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
-    Ending::Command(code as u8)
 }

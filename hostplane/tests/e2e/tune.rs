@@ -1,7 +1,10 @@
 //! Settings of a veth pair with several queues, in namespaces of their own: shown, changed, verified, and restored on every way out.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -30,12 +33,12 @@ struct Tuned<'a> {
 }
 
 impl Tuned<'_> {
-    fn command(&self, options: &str) -> std::process::Command {
+    fn command(&self, options: &str) -> Command {
         let (action, options) = options.split_once(' ').unwrap_or((options, ""));
         self.lab.hostplane("a", &format!("tune {action} --journal-dir {} {options}", self.journals.display()))
     }
 
-    fn apply(&self, options: &str) -> std::process::Command {
+    fn apply(&self, options: &str) -> Command {
         self.command(&format!("apply --interface t0 --allow-host-changes {options}"))
     }
 
@@ -95,6 +98,22 @@ fn settings_are_restored_on_every_way_out() {
     running.wait_for_stderr("->");
     running.signal("TERM");
     assert_eq!(running.output().status.code(), Some(128 + 15));
+    assert_eq!((state(&lab), tuned.journals()), (before.clone(), vec![]));
+
+    // A signal of the whole group, as `timeout` and terminals send it, reaches the command once, and none kills it.
+    let script = "n=0; trap 'n=$((n + 1)); echo stop $n >&2' TERM; echo ready >&2; \
+                  while [ $n -lt 2 ]; do sleep 0.05; done; sleep 0.2; exit 5";
+    let mut command = tuned.apply("--rps on --quiet");
+    let mut running = Running::start(command.args(["--", "sh", "-c", script]).process_group(0));
+    let group = format!("-{}", running.pid());
+    for seen in ["ready", "stop 1"] {
+        running.wait_for_stderr(seen);
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(Command::new("kill").args(["-TERM", "--", &group]).status().unwrap().success());
+    }
+    let output = running.output();
+    assert_eq!(output.status.code(), Some(5), "{}", stderr(&output));
+    assert_eq!(stderr(&output).trim(), "stop 2");
     assert_eq!((state(&lab), tuned.journals()), (before.clone(), vec![]));
 
     // What is refused changes nothing.
