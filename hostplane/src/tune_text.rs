@@ -159,7 +159,7 @@ pub(crate) fn recovery(journal: Result<&Record, &Error>, recovery: &Recovery) ->
     match recovery {
         Recovery::Restored(what) => format!("{of}: {}", restored(what)),
         Recovery::Discarded(reason) => format!("{of}: the journal is discarded, {reason}"),
-        Recovery::AtWork => format!("{of}: it is at work, and restores them when it ends"),
+        Recovery::AtWork => format!("{of}: it is at work, or a command that it ran is; they are restored afterwards"),
         Recovery::Left(reason) => format!("{of}: left as they are, {reason}"),
     }
 }

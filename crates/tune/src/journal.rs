@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -56,7 +57,15 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
-    _file: File,
+    file: File,
+}
+
+impl Lock {
+    /// Programs that are started from now on hold the lock, too: when this process is killed, it is free only after
+    /// they have ended.
+    pub(crate) fn share(&self) -> io::Result<()> {
+        Ok(fcntl_setfd(&self.file, FdFlags::empty())?)
+    }
 }
 
 impl Drop for Lock {
@@ -148,7 +157,7 @@ impl Store {
             }
             let own = file.metadata().map_err(at)?;
             if fs::metadata(&path).is_ok_and(|now| now.ino() == own.ino() && now.dev() == own.dev()) {
-                return Ok(Lock { path: path.clone(), _file: file });
+                return Ok(Lock { path: path.clone(), file });
             }
         }
         Err(Error::Busy(of.to_owned()))
@@ -309,6 +318,25 @@ mod tests {
         drop((lock, host));
         drop(store.lock(&interface()).unwrap());
         assert_eq!(fs::read_dir(dir.path().join("run/tune")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_shared_lock_lasts_as_long_as_a_program_that_was_started_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let lock = store.lock(&interface()).unwrap();
+        lock.share().unwrap();
+        let mut program = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        // As after `kill -9`: nobody removes the file.
+        let path = lock.path.clone();
+        let aside = path.with_extension("aside");
+        fs::rename(&path, &aside).unwrap();
+        drop(lock);
+        fs::rename(&aside, &path).unwrap();
+        assert!(matches!(store.lock(&interface()), Err(Error::Busy(_))));
+        program.kill().unwrap();
+        program.wait().unwrap();
+        drop(store.lock(&interface()).unwrap());
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub enum Error {
     },
     /// Another tuner of the same interface or host is at work.
     #[error(
-        "another process changes the settings of {0} and has not ended: wait for it, or end it with SIGTERM"
+        "another process changes the settings of {0} and has not ended, or a command that it ran has not: wait for it, or end it with SIGTERM"
     )]
     Busy(String),
     /// Anything else, in one sentence with the remedy.

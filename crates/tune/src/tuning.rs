@@ -115,7 +115,7 @@ pub struct Tuning<E: Ethtool> {
     store: Store,
     /// `None` once it is restored.
     record: Option<Record>,
-    _locks: (Lock, Option<Lock>),
+    locks: (Lock, Option<Lock>),
 }
 
 impl<E: Ethtool> Tuning<E> {
@@ -146,7 +146,7 @@ impl<E: Ethtool> Tuning<E> {
             }
         }
         let record = Some(store.write(system.interface(), &before)?);
-        let mut tuning = Self { system, store, record, _locks: (lock, host) };
+        let mut tuning = Self { system, store, record, locks: (lock, host) };
         let applied = tuning.write_all(wanted, first, second, &before.into_iter().collect());
         Ok((tuning, applied))
     }
@@ -208,6 +208,16 @@ impl<E: Ethtool> Tuning<E> {
             took,
             error,
         }
+    }
+
+    /// Programs that are started from now on keep others from restoring under them, should this process be killed.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn share_locks(&self) -> Result<(), Error> {
+        let (interface, host) = &self.locks;
+        let shared = [Some(interface), host.as_ref()].into_iter().flatten().try_for_each(Lock::share);
+        shared.map_err(|reason| Error::Other(format!("the lock cannot be shared with the command: {reason}")))
     }
 
     /// Restores everything. The journal goes when all of it is as before, and stays when something is not.

@@ -179,7 +179,10 @@ async fn run_apply(apply: Apply) -> Result<Ending, Failure> {
         say(&escaped(&text::applied(&applied)));
     }
     let ending = if took || apply.allow_partial {
-        hold(&apply.command, &mut stops, apply.quiet).await
+        match tuning.share_locks() {
+            Ok(()) => hold(&apply.command, &mut stops, apply.quiet).await,
+            Err(error) => Err(error.into()),
+        }
     } else {
         Err(Failure::failed(
             "not every setting took, so nothing was run and all is restored; --allow-partial goes on all the same",

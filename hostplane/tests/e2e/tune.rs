@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -163,6 +163,26 @@ fn what_a_killed_tuner_leaves_behind_is_restored_by_the_next_start() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains("settings of t0 that process "), "{}", stderr(&output));
     assert_eq!((state(&lab), tuned.journals()), (before.clone(), vec![]));
+
+    // Nothing is taken away from a command that goes on.
+    let mut command = tuned.apply("--rps on");
+    let script = "echo pid $$ . >&2; exec sleep 60 >/dev/null 2>&1";
+    let mut running = Running::start(command.args(["--", "sh", "-c", script]));
+    let seen = running.wait_for_stderr(" .");
+    let pid = seen.split("pid ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    running.signal("KILL");
+    running.output();
+    let output = run(&mut tuned.command("restore"));
+    assert!(stderr(&output).contains("a command that it ran"), "{}", stderr(&output));
+    assert_ne!(state(&lab), before);
+    assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
+    // Its number is free a moment after.
+    let end = Instant::now() + Duration::from_secs(10);
+    while state(&lab) != before {
+        assert!(Instant::now() < end, "not restored");
+        assert!(run(&mut tuned.command("restore")).status.success());
+    }
+    assert_eq!(tuned.journals(), Vec::<String>::new());
 
     // After a start of the machine there is nothing to restore, and what is in force then stays.
     killed();
