@@ -142,11 +142,12 @@ pub(crate) fn applied(steps: &[Applied]) -> String {
 
 /// What was restored, and what was not.
 pub(crate) fn restored(restored: &Restored) -> String {
-    let Restored { restored, untouched, failed } = restored;
+    let Restored { restored, untouched, failed, link_down } = restored;
     let mut lines = vec![format!("restored: {} settings; {untouched} were as before", restored.len())];
     lines.extend(failed.iter().map(|failed| {
         format!("NOT restored: {}, which was {}: {}", failed.name, failed.wanted, failed.reason)
     }));
+    lines.extend(link_down.clone());
     lines.join("\n")
 }
 
@@ -159,7 +160,9 @@ pub(crate) fn recovery(journal: Result<&Record, &Error>, recovery: &Recovery) ->
     match recovery {
         Recovery::Restored(what) => format!("{of}: {}", restored(what)),
         Recovery::Discarded(reason) => format!("{of}: the journal is discarded, {reason}"),
-        Recovery::AtWork => format!("{of}: it is at work, or a command that it ran is; they are restored afterwards"),
+        Recovery::AtWork => {
+            format!("{of}: it is at work, or a command that it ran is; they are restored afterwards")
+        }
         Recovery::Left(reason) => format!("{of}: left as they are, {reason}"),
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use hugepage_check::cpu_set::CpuSet;
 use linerate_observe::interrupts;
@@ -255,6 +257,32 @@ impl<E: Ethtool> System<E> {
         numbers.into_iter().map(|number| Irq { number, action: self.action(number) }).collect()
     }
 
+    /// State of the link, as the kernel calls it; `None` when it is down.
+    pub(crate) fn link(&self) -> Option<String> {
+        let carrier = read_text(&self.of_interface("carrier")).ok()?;
+        (carrier == "1").then(|| read_text(&self.of_interface("operstate")).ok())?
+    }
+
+    /// Waits until a link that was up is so again: many drivers close the device for other queues or rings, and the
+    /// link negotiates for seconds.
+    ///
+    /// # Errors
+    /// When it is not up within `limit`.
+    pub(crate) fn await_link(&self, before: Option<&str>, limit: Duration) -> Result<(), Error> {
+        let end = Instant::now() + limit;
+        while before.is_some() && self.link().as_deref() != before {
+            if Instant::now() >= end {
+                return Err(Error::Other(format!(
+                    "the link of {} was up, and is not within {} s",
+                    self.interface.name,
+                    limit.as_secs_f64()
+                )));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// CPUs online.
     ///
     /// # Errors
@@ -384,6 +412,31 @@ mod tests {
         assert_eq!(system.read(&Place::Coalesce).unwrap(), before);
         system.write(&Place::Coalesce, &fields(1, 20)).unwrap();
         assert!(fields(1, 20).is_met_by(&system.read(&Place::Coalesce).unwrap()));
+    }
+
+    #[test]
+    fn a_link_that_was_up_is_waited_for() {
+        let tree = tempfile::tempdir().unwrap();
+        let link = |carrier, state| {
+            tree::write(tree.path(), "sys/class/net/eth0/carrier", carrier);
+            tree::write(tree.path(), "sys/class/net/eth0/operstate", state);
+        };
+        tree::host(tree.path());
+        let system = tree::system(tree.path());
+        let short = Duration::from_millis(1);
+        assert!(system.link().is_none() && system.await_link(None, short).is_ok(), "nobody tells");
+        link("1\n", "up\n");
+        let before = system.link();
+        assert_eq!(before.as_deref(), Some("up"));
+        link("0\n", "down\n");
+        let error = system.await_link(before.as_deref(), short).unwrap_err().to_string();
+        assert!(error.contains("the link of eth0 was up"), "{error}");
+        assert!(system.await_link(system.link().as_deref(), short).is_ok(), "it was down before");
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| system.await_link(before.as_deref(), Duration::from_secs(60)));
+            link("1\n", "up\n");
+            waits.join().unwrap().unwrap();
+        });
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use linerate_observe::queues::Direction;
 use serde::Serialize;
@@ -13,6 +14,9 @@ use crate::journal::{Lock, Record, Store};
 use crate::place::{Place, Value};
 use crate::plan::{Layout, Step, Wanted};
 use crate::system::{Interface, System, read_text};
+
+/// Longest time that a link may take to come up after its device was closed. Negotiation takes 1 to 5 s.
+const LINK: Duration = Duration::from_secs(15);
 
 /// A setting that was wanted, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -64,6 +68,8 @@ pub struct Restored {
     pub untouched: usize,
     /// Values that could not be restored.
     pub failed: Vec<Failed>,
+    /// Why the link is not up again as it was; null when it is, or was not.
+    pub link_down: Option<String>,
 }
 
 /// What was done with the journal of a process that is no more.
@@ -168,7 +174,9 @@ impl<E: Ethtool> Tuning<E> {
                 written.push((place, value, error.map(|error| error.to_string())));
             }
         };
+        let (makers, link) = (first.len(), self.system.link());
         write(&mut self.system, first);
+        let link_down = if renews { self.system.await_link(link.as_deref(), LINK).err() } else { None };
         let planned = if renews {
             layout(&mut self.system).and_then(|layout| wanted.second(&layout))
         } else {
@@ -179,6 +187,10 @@ impl<E: Ethtool> Tuning<E> {
             .into_iter()
             .map(|(place, wanted, error)| self.verified(place, wanted, error, before))
             .collect();
+        if let (Some(error), Some(last)) = (link_down, applied.get_mut(makers.saturating_sub(1))) {
+            last.took = false;
+            last.error = Some(error.to_string());
+        }
         // The number of queues has not become what the rest was planned for.
         if let (Some(error), Some(last)) = (failure, applied.last_mut()) {
             last.took = false;
@@ -276,6 +288,7 @@ fn restore<E: Ethtool>(system: &mut System<E>, before: &[(Place, Value)]) -> Res
     let mut wanted: Vec<&(Place, Value)> = before.iter().collect();
     wanted.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut refused = BTreeMap::new();
+    let (link, mut is_renewed) = (system.link(), false);
     for (place, value) in &wanted {
         let Some(place) = &present(system, place) else { continue };
         let from = system.read(place).ok();
@@ -283,12 +296,16 @@ fn restore<E: Ethtool>(system: &mut System<E>, before: &[(Place, Value)]) -> Res
             result.untouched += 1;
             continue;
         }
+        is_renewed |= matches!(place, Place::Channels | Place::Rings);
         match system.write(place, value) {
             Ok(()) => {
                 result.restored.push(Change { name: place.to_string(), from, to: value.clone() });
             }
             Err(error) => drop(refused.insert(place.clone(), error.to_string())),
         }
+    }
+    if is_renewed {
+        result.link_down = system.await_link(link.as_deref(), LINK).err().map(|error| error.to_string());
     }
     for (place, value) in wanted {
         let (name, reason) = match present(system, place) {

@@ -192,7 +192,7 @@ async fn run_apply(apply: Apply) -> Result<Ending, Failure> {
     if apply.json {
         print_json(&json!({ "restored": restored }))?;
     }
-    if !apply.quiet || !restored.failed.is_empty() {
+    if !apply.quiet || !restored.failed.is_empty() || restored.link_down.is_some() {
         say(&escaped(&text::restored(&restored)));
     }
     if !restored.failed.is_empty() {

@@ -174,7 +174,13 @@ mod tests {
         let begin = Instant::now();
         let at = |ms| begin + Duration::from_millis(ms);
         let mut apart = Relay { is_foreground: false, last: None };
-        let stops = [(Signal::TERM, 0), (Signal::TERM, 2), (Signal::INT, 4), (Signal::INT, 1000), (Signal::TERM, 1001)];
+        let stops = [
+            (Signal::TERM, 0),
+            (Signal::TERM, 2),
+            (Signal::INT, 4),
+            (Signal::INT, 1000),
+            (Signal::TERM, 1001),
+        ];
         assert_eq!(stops.map(|(stop, ms)| apart.passes(stop, at(ms))), [true, false, true, true, true]);
         let mut shared = Relay { is_foreground: true, last: None };
         let stops = [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP];
