@@ -388,7 +388,7 @@ mod tests {
             ("--allow-host-changes", "nothing is to be changed"),
             ("--rss 0 --dry-run", "number of queues"),
             ("--rps 3-1 --dry-run", "list of CPUs"),
-            ("--rfs -1 --dry-run", "--rfs"),
+            ("--rfs -1 --dry-run", "-1"),
             ("--rfs 4294967295 --dry-run", "at most"),
             ("--xps 3 --dry-run", "on or off"),
             ("--channels other=3 --dry-run", "rx, tx, combined"),
