@@ -155,12 +155,15 @@ impl HttpSearches {
         self.units.iter().map(|unit| unit.backends).max().unwrap_or(0)
     }
 
-    /// The recorded trials in order, and the next one; `None` when all searches have ended.
+    /// The recorded trials in order, and the next one; `None` when all searches have ended. A trial without an outcome ends what is known
+    /// of its own search: those after it may be recorded, as it can have been refused. The trials have numbers in their order here, and the
+    /// next one has the number after them.
     pub fn replay(
         &self,
         outcome: impl Fn(&HttpTrial) -> Option<HttpOutcome>,
     ) -> (Vec<HttpTrial>, Option<HttpTrial>) {
         let mut recorded: Vec<HttpTrial> = Vec::new();
+        let mut first_missing = None;
         for unit in &self.units {
             // Checked when the document was read.
             let Ok(mut search) = Search::new(self.section.spec()) else { continue };
@@ -177,7 +180,10 @@ impl HttpSearches {
                     repeat,
                     repeats: 0,
                 };
-                let Some(outcome) = outcome(&trial) else { return (recorded, Some(trial)) };
+                let Some(outcome) = outcome(&trial) else {
+                    first_missing.get_or_insert(trial);
+                    break;
+                };
                 recorded.push(trial);
                 match outcome {
                     HttpOutcome::Measured(measured) => search.record(measured),
@@ -185,7 +191,8 @@ impl HttpSearches {
                 }
             }
         }
-        (recorded, None)
+        let number = recorded.len() as u32 + 1;
+        (recorded, first_missing.map(|trial| HttpTrial { number, ..trial }))
     }
 
     fn profile(&self, unit: &HttpProfile, request: &Request, ordinal: u32) -> HttpProfile {
@@ -263,7 +270,12 @@ mod tests {
         let known = trials[4].key.clone();
         let (again, next) =
             searches.replay(|trial| (trial.key != known).then(|| carries(capacity(trial), trial)));
-        assert_eq!((again.as_slice(), next.as_ref()), (&trials[..4], Some(&trials[4])));
+        let second = trials.iter().position(|trial| trial.profile.backends == 2).unwrap();
+        let labels = |trials: &[HttpTrial]| trials.iter().map(HttpTrial::label).collect::<Vec<_>>();
+        let kept = [&trials[..4], &trials[second..]].concat();
+        assert_eq!(labels(&again), labels(&kept), "the other search is kept");
+        assert!(again.iter().chain(&next).zip(1..).all(|(trial, number)| trial.number == number));
+        assert_eq!(next.map(|trial| trial.label()), Some(trials[4].label()));
         let (failed, next) = searches.replay(|_| Some(HttpOutcome::Failed));
         assert_eq!((failed.len(), next), (2, None));
     }

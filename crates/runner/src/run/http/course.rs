@@ -1,6 +1,6 @@
 //! Which trial comes next: the next one of the plan, or the one that a search asks for. Pure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use linerate_experiment::http::{HttpOutcome, HttpPlan, HttpSearches, HttpTrial};
 use linerate_results::http::{HttpSearchSpec, HttpTrialSummary};
@@ -29,7 +29,10 @@ impl<'p> TrialCourse<'p> {
             results.iter().any(|result| (result.profile.clone(), result.repeat) == trial.label())
         };
         let left = plan.trials.iter().filter(|trial| !has_result(trial)).collect();
-        let outcomes = searches.as_ref().map(|(_, spec)| outcomes(spec, results)).unwrap_or_default();
+        let mut outcomes = searches.as_ref().map(|(_, spec)| outcomes(spec, results)).unwrap_or_default();
+        // The log of a resumed run has no others: a result after one that is missing is measured again.
+        let known: BTreeSet<_> = known_trials(plan, earlier).iter().map(HttpTrial::label).collect();
+        outcomes.retain(|label, _| known.contains(label));
         Self { left, planned: plan.trials.len(), searches, outcomes }
     }
 
