@@ -63,8 +63,8 @@ impl Balance {
 
     fn test(&self, record: &HttpTrialRecord) -> Option<Evenness> {
         let target = &record.spec.target;
-        // Nothing is balanced in front of `direct`.
-        if !target.is_even() || !target.is_balancer() {
+        // Nothing is balanced in front of `direct`, and a backend that is away is to have fewer.
+        if record.spec.churn.is_some() || !target.is_even() || !target.is_balancer() {
             return None;
         }
         if !record.spec.keep_alive || *target == HttpTarget::Haproxy {

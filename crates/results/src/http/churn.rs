@@ -19,7 +19,7 @@ pub struct ChurnSummary {
     pub left_s: Option<f64>,
     /// Seconds from the start of the trial until it listened again; null when it did not.
     pub returned_s: Option<f64>,
-    /// Milliseconds from its return until it had read a request; null when none reached it.
+    /// Milliseconds from its return until it had read a request of a new connection; null when none reached it.
     pub first_request_ms: Option<f64>,
     /// Connections that it reset when it left.
     pub cut_connections: u64,
@@ -131,6 +131,7 @@ mod tests {
     #[test]
     fn errors_count_from_when_the_backend_left() {
         let trial = trial(AWAY, &[(10, 1), (200, 4), (201, 2), (499, 3)], 0);
+        assert_eq!(trial.evenness, None, "the balancer is not uneven for it");
         let churn = trial.churn.unwrap();
         assert_eq!(churn.backend, "b1");
         assert_eq!((churn.errors_before, churn.errors, churn.error_ms), (Some(1), Some(9), Some(3)));

@@ -121,8 +121,10 @@ pub(super) struct Worker<T: Transport> {
     absence: Arc<Absence>,
     place: Arc<Place>,
     is_away: bool,
-    /// It is back, and no request has come yet.
+    /// It is back, and no request has come yet by a new connection.
     awaits_request: bool,
+    /// Generation of the last connection from before its return: requests of those that it kept do not show that anyone sends it new ones.
+    returned_generation: u32,
     /// When it tries to come back, after it could not.
     return_again_ns: u64,
     epoll: OwnedFd,
@@ -163,6 +165,7 @@ impl<T: Transport> Worker<T> {
             place,
             is_away: false,
             awaits_request: false,
+            returned_generation: 0,
             return_again_ns: 0,
             epoll,
             listeners,
@@ -391,7 +394,8 @@ impl<T: Transport> Worker<T> {
                     from += taken;
                     any = true;
                     self.counts.requests += 1;
-                    if self.awaits_request {
+                    let later = connection.generation.wrapping_sub(self.returned_generation);
+                    if self.awaits_request && later.cast_signed() > 0 {
                         self.awaits_request = false;
                         self.absence.first_request(monotonic_ns());
                     }

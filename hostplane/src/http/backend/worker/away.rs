@@ -60,6 +60,7 @@ impl<T: Transport> Worker<T> {
         self.is_away = false;
         self.return_again_ns = 0;
         self.awaits_request = true;
+        self.returned_generation = self.generation;
         self.absence.returned(monotonic_ns());
     }
 }
