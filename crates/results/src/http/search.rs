@@ -3,6 +3,7 @@
 use linerate_experiment::http::{HttpOutcome, HttpSearchSection};
 use linerate_search::measurement::{Loss, TesterLimit};
 use linerate_search::{Goal, Irregular, Limiter, Measurement, Next, PPB, Request, Search, SearchSpec};
+use linerate_wire::http::RequestCounts;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +50,8 @@ pub struct HttpGoalSummary {
     pub requests_per_s: Option<u64>,
     /// Lowest rate that misses it; null when none does.
     pub missing_requests_per_s: Option<u64>,
-    /// Largest 99th percentile of the corrected latency in trials at the rate that meets it, in nanoseconds; null without one.
+    /// Largest 99th percentile of the corrected latency in trials at the rate that meets it, in nanoseconds; null without one, and when
+    /// 1 % or more of the requests of such a trial have no latency.
     pub p99_ns: Option<u64>,
     /// Why the result is irregular; null when it is regular: both rates are as close as the goal asks, and the higher one is the target's.
     pub irregular: Option<Irregular>,
@@ -84,13 +86,24 @@ impl HttpSearchSpec {
         Some(HttpOutcome::Measured(self.measurement(trial, duration_ns)))
     }
 
-    /// The counts of a trial. What the clients or the number of their connections limited says nothing of the target.
+    /// The counts of a trial. What the clients or the number of their connections limited says nothing of the target; neither do single
+    /// requests that the clients kept back or failed to send: those count as lost at the tester's own end.
     fn measurement(&self, trial: &HttpTrialSummary, duration_ns: u64) -> Measurement {
         let intended = trial.requests.intended;
         let good = trial.requests.answered.saturating_sub(refusals(&trial.statuses)).min(intended);
         let lost = intended - good;
-        let late =
-            self.p99_ns.is_some_and(|most| trial.corrected_ns.is_none_or(|latency| latency.p99 > most));
+        let is_clean = trial.verdict.kind == HttpLimit::Clean;
+        let local = trial.requests.failed.get("local").copied().unwrap_or(0);
+        let own = (local + if is_clean { trial.requests.skipped } else { 0 }).min(lost);
+        let late = self.p99_ns.is_some_and(|most| {
+            // Requests without a latency are slower than any.
+            let without = intended.saturating_sub(trial.requests.answered).saturating_sub(own);
+            is_no_p99(without, intended) || trial.corrected_ns.is_none_or(|latency| latency.p99 > most)
+        });
+        // In time but for how late the clients were.
+        let own_lateness = is_clean
+            && late
+            && self.p99_ns.is_some_and(|most| trial.service_ns.is_some_and(|latency| latency.p99 <= most));
         let losses = || self.goals().into_iter().map(|goal| goal.loss_ppb);
         let (strictest, laxest) = (losses().min().unwrap_or(0), losses().max().unwrap_or(0));
         let is_high = late || Loss { lost, all: intended }.exceeds(strictest);
@@ -107,20 +120,39 @@ impl HttpSearchSpec {
             unsent: 0,
             limit: None,
         };
-        match trial.verdict.kind {
-            HttpLimit::ClientLimited | HttpLimit::ConnectionLimited if is_high => {
-                let unsent = behind.max(lost).max(1);
-                let limit = Some(TesterLimit::Generator);
-                Measurement { sent: intended.saturating_sub(unsent), lost: 0, unsent, limit, ..measured }
-            }
-            _ if late => {
-                let least = u128::from(intended) * u128::from(laxest) / u128::from(PPB) + 1;
-                let least = u64::try_from(least).unwrap_or(u64::MAX);
-                Measurement { lost: lost.max(behind).max(least).min(intended), ..measured }
-            }
-            _ => measured,
+        let are_ours = matches!(trial.verdict.kind, HttpLimit::ClientLimited | HttpLimit::ConnectionLimited);
+        // In a clean trial the clients did in time what they had to: its errors are the target's, its latency may be theirs.
+        let are_short = trial.verdict.clients_short && (!is_clean || late);
+        if (are_ours || are_short) && is_high {
+            let unsent = behind.max(lost).max(1);
+            let limit = Some(TesterLimit::Generator);
+            return Measurement { sent: intended.saturating_sub(unsent), lost: 0, unsent, limit, ..measured };
         }
+        if !late {
+            return own_loss(measured, own);
+        }
+        let least = u128::from(intended) * u128::from(laxest) / u128::from(PPB) + 1;
+        let least = u64::try_from(least).unwrap_or(u64::MAX);
+        let lost = (lost - own).max(behind).max(least).saturating_add(own).min(intended);
+        own_loss(Measurement { lost, ..measured }, if own_lateness { lost } else { own })
     }
+}
+
+/// A trial of whose loss this much is the clients' own.
+fn own_loss(measured: Measurement, own: u64) -> Measurement {
+    Measurement { receiver_lost: own, limit: (own > 0).then_some(TesterLimit::Generator), ..measured }
+}
+
+/// The 99th percentile of a trial's corrected latency in nanoseconds; `None` when it is not known.
+fn p99_ns(trial: &HttpTrialSummary) -> Option<u64> {
+    let RequestCounts { intended, answered, .. } = trial.requests;
+    let latency = trial.corrected_ns.filter(|_| !is_no_p99(intended.saturating_sub(answered), intended))?;
+    Some(latency.p99)
+}
+
+/// True when so many requests without a latency leave no 99th percentile.
+fn is_no_p99(without: u64, intended: u64) -> bool {
+    without > 0 && without.saturating_mul(100) >= intended
 }
 
 impl HttpSearchSummary {
@@ -180,11 +212,12 @@ impl HttpSearchSummary {
                 let at_it = placed.iter().filter(|(_, trial)| {
                     trial.intended_per_s.map(|rate| rate.round() as u64) == requests_per_s
                 });
+                let p99s: Option<Vec<u64>> = at_it.map(|(_, trial)| p99_ns(trial)).collect();
                 HttpGoalSummary {
                     goal: goal.into(),
                     requests_per_s,
                     missing_requests_per_s: conclusion.relevant_upper_bound_pps,
-                    p99_ns: at_it.filter_map(|(_, trial)| Some(trial.corrected_ns?.p99)).max(),
+                    p99_ns: p99s.and_then(|p99s| p99s.into_iter().max()),
                     irregular: conclusion.irregular,
                     limited_by: conclusion.limited_by,
                 }
@@ -322,9 +355,60 @@ mod tests {
     }
 
     #[test]
+    fn what_clients_did_not_send_is_no_evidence_against_the_target() {
+        let measured = |change: &dyn Fn(&mut HttpTrialSummary), p99_ns| {
+            let mut trial = trial(1, 10_000, 9_998, HttpLimit::Clean);
+            change(&mut trial);
+            let Some(HttpOutcome::Measured(measured)) = spec(p99_ns).outcome(&trial) else {
+                panic!("no measurement")
+            };
+            measured
+        };
+        let failed = |kind: &str, trial: &mut HttpTrialSummary| {
+            trial.requests.skipped = 0;
+            trial.requests.failed = [(kind.to_owned(), 2)].into();
+        };
+        let skipped = measured(&|_| {}, None);
+        assert!(skipped.is_high_loss(0) && !skipped.is_witnessed(0), "{skipped:?}");
+        assert!(!skipped.is_high_loss(PPB / 1000), "a goal that allows them is met");
+        assert!(!measured(&|trial| failed("local", trial), None).is_witnessed(0));
+        assert!(measured(&|trial| failed("reset", trial), None).is_witnessed(0));
+        // Ports and descriptors are the clients', whatever else was the limit.
+        let backend = |trial: &mut HttpTrialSummary| trial.verdict.kind = HttpLimit::BackendLimited;
+        let local = |trial: &mut HttpTrialSummary| {
+            failed("local", trial);
+            backend(trial);
+        };
+        assert!(!measured(&local, None).is_witnessed(0));
+        assert!(measured(&backend, None).is_witnessed(0));
+        let short = |trial: &mut HttpTrialSummary| {
+            backend(trial);
+            trial.verdict.clients_short = true;
+        };
+        assert!(measured(&short, None).is_high_loss(0) && !measured(&short, None).is_witnessed(0));
+        // Corrected 2 ms, service 1 ms: the clients were late.
+        let late = measured(&|_| {}, Some(1_500_000));
+        assert!(late.is_high_loss(0) && !late.is_witnessed(0), "{late:?}");
+        assert!(measured(&|_| {}, Some(500_000)).is_witnessed(0));
+    }
+
+    #[test]
+    fn requests_without_a_latency_are_above_any_p99() {
+        let mut trial = trial(1, 10_000, 9_850, HttpLimit::BackendLimited);
+        assert_eq!(p99_ns(&trial), None);
+        let lax = Goal { loss_ppb: PPB / 50, ..spec(None).goals()[0].clone() };
+        let lax = HttpSearchSpec { goals: vec![(&lax).into()], ..spec(Some(10_000_000)) };
+        let is_high = |trial: &HttpTrialSummary| matches!(lax.outcome(trial), Some(HttpOutcome::Measured(one)) if one.is_high_loss(PPB / 50));
+        assert!(is_high(&trial));
+        trial.requests.answered = 9_950;
+        assert!(!is_high(&trial));
+        assert_eq!(p99_ns(&trial), Some(2_000_000));
+    }
+
+    #[test]
     fn latency_above_the_limit_misses_the_goal() {
-        // Trials have a p99 of 2 ms.
-        let found = searched(&spec(Some(1_000_000)), 50_000, HttpLimit::BackendLimited);
+        // Trials have a p99 of 2 ms, and of 1 ms without the wait to be sent.
+        let found = searched(&spec(Some(900_000)), 50_000, HttpLimit::BackendLimited);
         assert_eq!(found.goals[0].irregular, Some(Irregular::MinLoadFails), "{found:?}");
         let found = searched(&spec(Some(2_000_000)), 50_000, HttpLimit::BackendLimited);
         let goal = &found.goals[0];

@@ -1,5 +1,6 @@
 use linerate_experiment::http::HttpTarget;
 use linerate_wire::http::{Arrivals, LoadReport};
+use linerate_wire::time::WorkerTime;
 
 use super::{
     BalancerPart, Evenness, EvennessUnit, HttpLimit, HttpTrialRecord, HttpTrialSummary, LatencyBasis,
@@ -163,6 +164,40 @@ fn verdicts_of_open_loops_name_who_hindered_them() {
     };
     assert_eq!(kind(HttpTarget::Direct, &late(Some(4000))), HttpLimit::BackendLimited);
     assert_eq!(kind(HttpTarget::Direct, &late(Some(4))), HttpLimit::ClientLimited);
+    // A worker that came late for its last requests; connections were free.
+    let came_late = |queued| {
+        move |record: &mut HttpTrialRecord| {
+            troubled(100, &[])(record);
+            load(record).queued = Some(queued);
+        }
+    };
+    assert_eq!(kind(HttpTarget::Direct, &came_late(4)), HttpLimit::ClientLimited);
+    assert_eq!(kind(HttpTarget::Direct, &came_late(400)), HttpLimit::BackendLimited);
+    let stalled = |gap_s: f64| {
+        move |record: &mut HttpTrialRecord| {
+            came_late(400)(record);
+            let worker =
+                WorkerTime { longest_gap_s: gap_s, elapsed_s: 1.0, off_cpu_s: 0.7, ..WorkerTime::default() };
+            record.agents[0].report.as_mut().unwrap().workers = vec![worker];
+        }
+    };
+    let told = verdict(HttpTarget::Direct, open, &stalled(0.04));
+    assert_eq!((told.kind, told.clients_short), (HttpLimit::ClientLimited, true));
+    assert!(told.evidence.contains("did not look at its events for up to 40.0 ms"), "{}", told.evidence);
+    let told = verdict(HttpTarget::Direct, open, &stalled(0.01));
+    assert_eq!(
+        (told.kind, told.clients_short),
+        (HttpLimit::BackendLimited, false),
+        "it explains 80 requests"
+    );
+    // Both are short of CPU time: the busier one is named, and the other is told.
+    let both = |record: &mut HttpTrialRecord| {
+        came_late(4000)(record);
+        (load(record).workers[0].cpu_s, load(record).workers[0].spun_s) = (0.97, 0.0);
+        record.agents[1] = part("b0", 0.99);
+    };
+    let told = verdict(HttpTarget::Direct, open, &both);
+    assert_eq!((told.kind, told.clients_short), (HttpLimit::BackendLimited, true));
     let lost = |record: &mut HttpTrialRecord| record.agents[0].lost = Some("killed".to_owned());
     assert_eq!(kind(HttpTarget::Direct, &lost), HttpLimit::Unknown);
     // Requests that time out keep connections busy, too: 40 times 1 s of 8 connections.

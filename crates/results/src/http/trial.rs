@@ -12,7 +12,7 @@ use super::balance::{BackendShare, Balance};
 use super::churn::ChurnSummary;
 use super::evenness::Evenness;
 use super::record::HttpTrialRecord;
-use super::verdict::{HttpLimit, HttpVerdict};
+use super::verdict::HttpVerdict;
 use crate::planned::{PlannedRecord, PlannedResult};
 use crate::store::inner_path;
 use crate::store::trial_log::LogRecord;
@@ -82,7 +82,7 @@ pub struct HttpTrialSummary {
     pub by_backend: BTreeMap<String, BackendShare>,
     /// Answers without a name of a backend.
     pub unnamed: u64,
-    /// Test of evenness of the spread; null for fewer than two backends, without a balancer or for one that is not meant to be even, and for kept connections to a URL.
+    /// Test of evenness of the spread; null for fewer than two backends, without a balancer or for one that is not meant to be even, when a backend was to go away, and for kept connections to a URL.
     pub evenness: Option<Evenness>,
     /// Contradictions between the accounts of clients and backends, each in one sentence.
     pub disagreements: Vec<String>,
@@ -242,7 +242,7 @@ impl HttpTrialSummary {
                 })
                 .collect(),
             requests,
-            verdict: HttpVerdict { kind: HttpLimit::Unknown, evidence: String::new() },
+            verdict: HttpVerdict::default(),
             search: profile.search.clone(),
             start,
             overhead_s,

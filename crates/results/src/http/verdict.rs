@@ -6,6 +6,7 @@ use linerate_experiment::http::HttpTarget;
 use linerate_wire::http::Arrivals;
 use linerate_wire::report::Report;
 use linerate_wire::streams::CpuUse;
+use linerate_wire::time::WorkerTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,8 @@ const FAILING_SHARE: f64 = 0.01;
 const MISSED_SHARE: f64 = 0.001;
 /// Lateness that 1 % of the requests may exceed in a clean trial, in nanoseconds.
 const LATE_NS: u64 = 1_000_000;
+/// Time for which a client's thread did not look at its events from which it stalled, in seconds.
+const STALL_S: f64 = 1e-3;
 /// Share of the requests that waited for a connection, below which late ones were late on their own.
 const QUEUED_SHARE: f64 = 0.01;
 /// Share of the connections busy from which their number was the limit.
@@ -34,12 +37,12 @@ const UNEVEN: f64 = 0.001;
 const IDLE_SHARE: f64 = 0.6;
 
 /// What limited the requests per second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HttpLimit {
     /// Nothing: but for at most 0.1 % each, the intended requests were sent when they were due, and answered without an error.
     Clean,
-    /// A client: its threads had no CPU time left, or it had no local port or file descriptor.
+    /// A client: its threads had no CPU time left or stalled, or it had no local port or file descriptor.
     ClientLimited,
     /// A backend: its threads had no CPU time left. Without a balancer also: its failures, or stalls in which no connection was free.
     BackendLimited,
@@ -48,6 +51,7 @@ pub enum HttpLimit {
     /// The number of connections: all of them waited for answers, and CPUs had time left.
     ConnectionLimited,
     /// There is no account to judge by, as of the servers in a closed loop to a URL, or nothing was answered.
+    #[default]
     Unknown,
 }
 
@@ -65,12 +69,16 @@ impl fmt::Display for HttpLimit {
 }
 
 /// What limited a trial, and the numbers that say so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct HttpVerdict {
     /// The limit.
     pub kind: HttpLimit,
     /// One sentence with the numbers.
     pub evidence: String,
+    /// True when the clients were short of CPU time, too, or stalled so long that this alone can have delayed what was late: then the
+    /// trial is no evidence against the target, whatever the limit. Left out when false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clients_short: bool,
 }
 
 /// The busiest thread of some agents.
@@ -106,13 +114,15 @@ impl Busiest {
 impl HttpVerdict {
     /// The verdict on a trial with these figures.
     pub fn of(record: &HttpTrialRecord, trial: &HttpTrialSummary) -> Self {
-        let verdict = |kind, evidence: String| Self { kind, evidence };
+        let clients = busiest(record, trial, record.clients.iter().map(|part| part.agent.as_str()));
+        let stall = Stall::of(record, trial);
+        let clients_short = clients.as_ref().is_some_and(Busiest::is_limit) || stall.is_some();
+        let verdict = |kind, evidence: String| Self { kind, evidence, clients_short };
         let requests = &trial.requests;
         if requests.answered == 0 {
             let why = trial.first_failure.as_deref().unwrap_or("no client has an account of it");
             return verdict(HttpLimit::Unknown, format!("nothing was answered: {why}"));
         }
-        let clients = busiest(record, trial, record.clients.iter().map(|part| part.agent.as_str()));
         let backends = busiest(record, trial, record.backends.iter().map(|part| part.agent.as_str()));
         let balancer = record.balancer.as_ref().and_then(|one| {
             let share = (one.cpu_s? / trial.duration_s.max(1e-9)).min(1.0);
@@ -165,11 +175,14 @@ impl HttpVerdict {
             trial.connections,
             queue(trial)
         );
+        if let Some(stall) = stall.filter(|_| !all_busy) {
+            return verdict(HttpLimit::ClientLimited, format!("{stall}; {connections}"));
+        }
         // Servers that are not Linerate's have no account.
         match (is_open, record.backends.is_empty(), all_busy) {
             (true, true, true) => verdict(HttpLimit::BalancerLimited, connections),
             (true, false, true) => verdict(HttpLimit::ConnectionLimited, connections),
-            (true, _, false) if account.met && account.unqueued => {
+            (true, _, false) if account.unqueued => {
                 let words = "requests left late although a connection was free";
                 verdict(HttpLimit::ClientLimited, format!("{words}; {connections}"))
             }
@@ -185,6 +198,42 @@ impl HttpVerdict {
             (false, false, _) => verdict(HttpLimit::ConnectionLimited, connections),
         }
     }
+}
+
+/// A time in which a client's thread did not look at its events, long enough that all the requests which were skipped or queued can have
+/// become due in it.
+struct Stall {
+    agent: String,
+    s: f64,
+}
+
+impl Stall {
+    /// The longest one, if it explains what was skipped and queued. A bound: all clients may have stalled with that thread.
+    fn of(record: &HttpTrialRecord, trial: &HttpTrialSummary) -> Option<Self> {
+        let of = |agent: &str| {
+            let report = record.agent(agent)?.report.as_ref()?;
+            let absent = |worker: &WorkerTime| worker.longest_gap_s.max(worker.waited_s.unwrap_or(0.0));
+            let s = report.workers.iter().map(absent).fold(0.0, f64::max);
+            Some(Self { agent: agent.to_owned(), s })
+        };
+        let stalls = record.clients.iter().filter_map(|part| of(&part.agent));
+        let longest = stalls.max_by(|a, b| a.s.total_cmp(&b.s)).filter(|stall| stall.s > STALL_S)?;
+        let hindered = trial.requests.skipped.max(queued(record).unwrap_or(0) / 2);
+        let due = trial.intended_per_s? * longest.s;
+        (hindered > 0 && due >= hindered as f64).then_some(longest)
+    }
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { agent, s } = self;
+        write!(f, "a thread of {agent} did not look at its events for up to {:.1} ms", s * 1e3)
+    }
+}
+
+/// Requests of all clients that waited for a connection; `None` from older agents.
+fn queued(record: &HttpTrialRecord) -> Option<u64> {
+    record.loads().map(|(_, load)| load.queued).sum()
 }
 
 /// What became of the requests.
@@ -209,7 +258,9 @@ impl Account {
     fn of(record: &HttpTrialRecord, trial: &HttpTrialSummary) -> Self {
         let requests = &trial.requests;
         let refused = refusals(&trial.statuses);
-        let queued: Option<u64> = record.loads().map(|(_, load)| load.queued).sum();
+        let queued = queued(record);
+        let few = QUEUED_SHARE * requests.intended as f64;
+        let met = requests.skipped as f64 <= MISSED_SHARE * requests.intended as f64;
         let failed = |kind: &str| requests.failed.get(kind).copied().unwrap_or(0);
         let timed_out_s = failed("timeout") as f64 * f64::from(record.spec.timeout_ms) / 1e3;
         let busy = trial.busy_connections().unwrap_or(0.0) + timed_out_s / trial.duration_s.max(1e-9);
@@ -217,9 +268,10 @@ impl Account {
             sent: requests.sent,
             bad: requests.failures() + requests.unfinished + refused,
             local: failed("local"),
-            met: requests.skipped as f64 <= MISSED_SHARE * requests.intended as f64,
+            met,
             late: trial.send_error_ns.is_some_and(|error| error.p99 > LATE_NS),
-            unqueued: queued.is_none_or(|queued| queued as f64 <= QUEUED_SHARE * requests.intended as f64),
+            // Without the number, requests that were skipped are taken for some that waited.
+            unqueued: queued.map_or(met, |queued| queued as f64 <= few),
             lost: !trial.lost_agents.is_empty(),
             busy_share: (busy / f64::from(trial.connections.max(1))).min(1.0),
         }
