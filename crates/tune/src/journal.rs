@@ -96,7 +96,7 @@ impl Store {
             return Err(Error::Malformed {
                 path: self.directory.clone(),
                 reason:
-                    "others can write to it: give a directory that belongs to this user alone, by --journal"
+                    "others can write to it: give a directory that belongs to this user alone, by --journal-dir"
                         .to_owned(),
             });
         }
@@ -265,7 +265,7 @@ mod tests {
     }
 
     fn interface() -> Interface {
-        Interface { name: "eth0".into(), ifindex: 2, mac: "02:00:00:00:00:01".into() }
+        Interface { name: "eth0".into(), ifindex: 2, mac: "02:00:00:00:00:01".into(), bus_address: None }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub enum RssWish {
 /// Which CPUs process what any receive queue received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RpsWish {
-    /// All CPUs online.
+    /// All CPUs online that are not isolated.
     On,
     /// The CPU that the queue's interrupt comes to.
     Off,
@@ -63,6 +63,8 @@ pub struct Layout {
     pub irqs: Vec<(u32, String, Option<u32>)>,
     /// CPUs online.
     pub online: CpuSet,
+    /// CPUs that are isolated: the kernel leaves them out of RPS.
+    pub isolated: CpuSet,
     /// Entries of the RSS table; 0 without one.
     pub rss_entries: usize,
     /// Receive rings among which it chooses.
@@ -172,9 +174,18 @@ impl Wanted {
         }
         if let Some(rps) = &self.rps {
             let cpus = match rps {
-                RpsWish::On => layout.online.clone(),
+                RpsWish::On => layout.online.without(&layout.isolated),
                 RpsWish::Off => CpuSet::default(),
-                RpsWish::Cpus(cpus) => self.online("--rps", cpus, layout)?.into_iter().collect(),
+                RpsWish::Cpus(cpus) => {
+                    let usable = cpus.without(&layout.isolated);
+                    let isolated = cpus.without(&usable);
+                    if !isolated.is_empty() {
+                        return Err(Error::Other(format!(
+                            "--rps {cpus}: the kernel does no RPS on isolated CPUs (isolcpus, nohz_full), such as {isolated}: leave them out"
+                        )));
+                    }
+                    self.online("--rps", cpus, layout)?.into_iter().collect()
+                }
             };
             steps
                 .extend(layout.rx.iter().map(|queue| (Place::RpsCpus { queue: *queue }, Value::cpus(&cpus))));
@@ -257,6 +268,7 @@ mod tests {
             tx: vec![0, 1],
             irqs: (0..2).map(|queue| (40 + queue, format!("eth0-TxRx-{queue}"), Some(queue))).collect(),
             online: "0-2".parse().unwrap(),
+            isolated: CpuSet::default(),
             rss_entries: 4,
             rss_rings: 2,
             channel_limits: [("combined".to_owned(), 4), ("rx".to_owned(), 0)].into(),
@@ -314,6 +326,11 @@ mod tests {
         ] {
             assert_eq!(shown(wanted.second(&layout())), expected, "{wanted:?}");
         }
+        let isolated = Layout { isolated: cpus("2"), ..layout() };
+        let rps = |wish| shown(Wanted { rps: Some(wish), ..none() }.second(&isolated));
+        assert_eq!(rps(RpsWish::On), "rx-0 rps_cpus = 0-1; rx-1 rps_cpus = 0-1");
+        assert!(rps(RpsWish::Cpus(cpus("1-2"))).contains("such as 2: leave them out"));
+        assert_eq!(rps(RpsWish::Cpus(cpus("1"))), "rx-0 rps_cpus = 1; rx-1 rps_cpus = 1");
         let bare = Layout { online: cpus("0"), ..Layout::default() };
         assert!(shown(Wanted { rss: Some(RssWish::On), ..none() }.second(&bare)).contains("no RSS table"));
         assert!(

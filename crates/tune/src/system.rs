@@ -24,9 +24,23 @@ pub struct Interface {
     pub ifindex: u32,
     /// Its link address.
     pub mac: String,
+    /// Address of its device on the bus; `None` without one, and in journals of earlier versions.
+    #[serde(default)]
+    pub bus_address: Option<String>,
 }
 
 impl Interface {
+    /// True when its device works, though this network namespace has no such interface: another one has it.
+    pub(crate) fn is_elsewhere(&self, root: &Path) -> bool {
+        let Some(address) = &self.bus_address else { return false };
+        let driver = fs::read_link(root.join("sys/bus/pci/devices").join(address).join("driver"));
+        let is_of_kernel = |path: PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            !name.starts_with("vfio") && !name.contains("uio")
+        };
+        driver.is_ok_and(is_of_kernel)
+    }
+
     /// True when this is the same interface as `other`, perhaps by another name or with another address.
     pub fn is(&self, other: &Self) -> bool {
         self.ifindex == other.ifindex && (self.name == other.name || self.mac == other.mac)
@@ -85,11 +99,11 @@ impl<E: Ethtool> System<E> {
         let mac = read_text(&directory.join("address")).unwrap_or_default();
         let bus_address = DriverInfo::read(&mut driver).ok().and_then(|info| info.bus_address);
         let is_safe = |name: &String| !name.starts_with('.') && !name.contains('/');
-        let device =
-            bus_address.filter(is_safe).map(|address| root.join("sys/bus/pci/devices").join(address));
+        let bus_address = bus_address.filter(is_safe);
+        let device = bus_address.as_ref().map(|address| root.join("sys/bus/pci/devices").join(address));
         Ok(Self {
             root: root.to_owned(),
-            interface: Interface { name: name.to_owned(), ifindex, mac },
+            interface: Interface { name: name.to_owned(), ifindex, mac, bus_address },
             device,
             driver,
         })
@@ -291,6 +305,16 @@ impl<E: Ethtool> System<E> {
         let path = self.root.join("sys/devices/system/cpu/online");
         read_text(&path)?.parse().map_err(|reason| malformed(&path, &reason))
     }
+
+    /// CPUs of `isolcpus=` and `nohz_full=`. A kernel that has none says nothing, or `(null)`.
+    pub(crate) fn isolated(&self) -> CpuSet {
+        let of = |file: &str| {
+            let text = read_text(&self.root.join("sys/devices/system/cpu").join(file)).ok()?;
+            text.parse::<CpuSet>().ok()
+        };
+        let sets = ["isolated", "nohz_full"].into_iter().filter_map(of);
+        sets.flat_map(|cpus| cpus.iter().collect::<Vec<_>>()).collect()
+    }
 }
 
 #[cfg(test)]
@@ -374,6 +398,11 @@ mod tests {
         system.write(&Place::RpsSockFlowEntries, &Value::Number(4096)).unwrap();
         assert_eq!(system.read(&Place::RpsSockFlowEntries).unwrap(), Value::Number(4096));
         assert_eq!((system.rx_queues(), system.tx_queues()), (vec![0, 1], vec![0, 1]));
+
+        assert!(system.isolated().is_empty());
+        tree::write(tree.path(), "sys/devices/system/cpu/isolated", "1\n");
+        tree::write(tree.path(), "sys/devices/system/cpu/nohz_full", "(null)\n");
+        assert_eq!(system.isolated().to_string(), "1");
 
         let absent = Place::RpsCpus { queue: 7 };
         assert!(system.write(&absent, &Value::Cpus("0".into())).unwrap_err().to_string().contains("rx-7"));

@@ -108,6 +108,7 @@ pub fn layout<E: Ethtool>(system: &mut System<E>) -> Result<Layout, Error> {
         // Interrupts of links and commands are in nobody's way, where queues are known.
         irqs: if of_queues.is_empty() { others } else { of_queues },
         online: system.online()?,
+        isolated: system.isolated(),
         rss_entries: ethtool::rss_table(&mut system.driver).map_or(0, |table| table.len()),
         rss_rings: ethtool::rx_rings(&mut system.driver).unwrap_or(0),
         channel_limits: CHANNELS.limits(&mut system.driver).unwrap_or_default(),
@@ -242,7 +243,15 @@ impl<E: Ethtool> Tuning<E> {
 
     fn restore_now(&mut self) -> Result<Restored, Error> {
         let Some(record) = self.record.take() else { return Ok(Restored::default()) };
-        let restored = restore(&mut self.system, &record.before);
+        let root = self.system.root();
+        let restored = match name_of(root, record.interface.ifindex) {
+            // Another interface may have its name now.
+            Some(name) if name != record.interface.name => renamed(&record, &name),
+            None if !record.interface.is_elsewhere(root) => {
+                restore(&mut self.system, &of_host(&record.before))
+            }
+            _ => restore(&mut self.system, &record.before),
+        };
         if restored.failed.is_empty() {
             self.store.remove(&record)?;
         }
@@ -261,6 +270,20 @@ impl<E: Ethtool> Drop for Tuning<E> {
             Err(error) => tracing::error!("{error}"),
         }
     }
+}
+
+/// Settings of the host outlive the interface, whose own are gone with it.
+fn of_host(before: &[(Place, Value)]) -> Vec<(Place, Value)> {
+    before.iter().filter(|(place, _)| place.is_host_wide()).cloned().collect()
+}
+
+fn renamed(record: &Record, name: &str) -> Restored {
+    let failed = |(place, value): &(Place, Value)| Failed {
+        name: place.to_string(),
+        wanted: value.clone(),
+        reason: format!("the interface is called {name} now: `tune restore` finds it"),
+    };
+    Restored { failed: record.before.iter().map(failed).collect(), ..Restored::default() }
 }
 
 fn is_among(place: &Place, steps: &[Step]) -> bool {
@@ -392,21 +415,29 @@ fn recover_one<E: Ethtool>(
     let present = present.filter(|system| system.interface().is(&record.interface));
     let (mut system, before) = match present {
         Some(system) => (system, record.before.clone()),
-        None if is_host_wide => {
-            let of_host = record.before.iter().filter(|(place, _)| place.is_host_wide());
-            // Settings of the host need no interface, and every namespace has this one.
-            (open("lo")?, of_host.cloned().collect())
-        }
+        // Settings of the host need no interface, and every namespace has this one.
+        None if is_host_wide => (open("lo")?, of_host(&record.before)),
+        None if record.interface.is_elsewhere(root) => return Ok(elsewhere()),
         None => {
             store.remove(record)?;
             return Ok(Recovery::Discarded("the interface is gone, and its settings with it".to_owned()));
         }
     };
     let restored = restore(&mut system, &before);
+    let is_part = before.len() < record.before.len();
+    if is_part && restored.failed.is_empty() && record.interface.is_elsewhere(root) {
+        return Ok(elsewhere());
+    }
     if restored.failed.is_empty() {
         store.remove(record)?;
     }
     Ok(Recovery::Restored(restored))
+}
+
+/// The old values stay known: the device keeps its settings in every namespace.
+fn elsewhere() -> Recovery {
+    let reason = "the interface is in another network namespace now, with its settings: `tune restore` when it is back";
+    Recovery::Left(reason.to_owned())
 }
 
 /// Name of the interface with this number.

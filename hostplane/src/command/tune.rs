@@ -162,7 +162,7 @@ async fn run_apply(apply: Apply) -> Result<Ending, Failure> {
     let (is_whole, _) = recover_all(&store, apply.quiet)?;
     if !is_whole {
         return Err(Failure::failed(
-            "what was left behind is not restored: `tune restore --forget` leaves it as it is",
+            "what was left behind is not restored: `tune restore --forget` leaves it as it is; a journal that cannot be read is to be removed by hand",
         ));
     }
     let system = open(&apply.interface)?;

@@ -260,3 +260,52 @@ fn interrupts_are_found_again_by_their_names() {
     let failed: Vec<_> = restored.failed.iter().map(|failed| failed.name.as_str()).collect();
     assert_eq!(failed, ["irq 62 (eth0-TxRx-1) affinity"], "62 has another name now, and nobody has this one");
 }
+
+#[test]
+fn an_interface_that_is_gone_renamed_or_moved_is_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let flows = || tree::read(root, "proc/sys/net/core/rps_sock_flow_entries");
+    let [own, other] = ["eth0", "eth9"].map(|name| root.join("sys/class/net").join(name));
+    tree::host(root);
+    tree::write(root, "sys/class/net/lo/ifindex", "1\n");
+    let apply = || Tuning::apply(tree::system(root), store(root), &wanted()).unwrap().0;
+
+    let tuning = apply();
+    fs::remove_dir_all(&own).unwrap();
+    let restored = tuning.restore().unwrap();
+    assert!(restored.failed.is_empty() && restored.restored.len() == 1, "{restored:?}");
+    assert_eq!((flows().as_str(), files(root)), ("0", 0), "that of the host, and nothing is left");
+
+    tree::host(root);
+    let before = state(root);
+    let tuning = apply();
+    fs::rename(&own, &other).unwrap();
+    let restored = tuning.restore().unwrap();
+    assert!(restored.failed.len() == 8 && restored.failed[0].reason.contains("eth9"), "{restored:?}");
+    assert_eq!(files(root), 1);
+    let driver = tree::system(&{
+        tree::host(root);
+        root.to_owned()
+    })
+    .driver;
+    fs::remove_dir_all(&own).unwrap();
+    let open_any = |name: &str| System::open(root, name, if name == "lo" { 1 } else { 2 }, driver.clone());
+    let done = recover(root, &store(root), open_any).unwrap();
+    assert!(matches!(&done[0].1, Recovery::Restored(restored) if restored.failed.is_empty()), "{done:?}");
+    fs::rename(&other, &own).unwrap();
+    assert_eq!((state(root), files(root)), (before, 0));
+
+    killed(root);
+    tree::write(root, "sys/bus/pci/devices/0000:01:00.0/vendor", "0x8086\n");
+    std::os::unix::fs::symlink("../../drivers/iavf", root.join("sys/bus/pci/devices/0000:01:00.0/driver"))
+        .unwrap();
+    fs::rename(&own, root.join("moved")).unwrap();
+    let done = recover(root, &store(root), open_any).unwrap();
+    assert!(matches!(&done[0].1, Recovery::Left(reason) if reason.contains("namespace now")), "{done:?}");
+    assert_eq!((flows().as_str(), files(root)), ("0", 1), "that of the host, and the journal stays");
+    fs::rename(root.join("moved"), &own).unwrap();
+    let done = recover(root, &store(root), open(root)).unwrap();
+    assert!(matches!(&done[0].1, Recovery::Restored(restored) if restored.failed.is_empty()), "{done:?}");
+    assert_eq!(files(root), 0);
+}
