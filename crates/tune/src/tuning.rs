@@ -244,7 +244,7 @@ impl<E: Ethtool> Tuning<E> {
     fn restore_now(&mut self) -> Result<Restored, Error> {
         let Some(record) = self.record.take() else { return Ok(Restored::default()) };
         let root = self.system.root();
-        let restored = match name_of(root, record.interface.ifindex) {
+        let restored = match name_of(root, record.interface.ifindex)? {
             // Another interface may have its name now.
             Some(name) if name != record.interface.name => renamed(&record, &name),
             None if !record.interface.is_elsewhere(root) => {
@@ -411,7 +411,7 @@ fn recover_one<E: Ethtool>(
     if !store.journals()?.into_iter().flatten().any(|now| now == *record) {
         return Ok(Recovery::Discarded("its process has restored everything".to_owned()));
     }
-    let present = name_of(root, record.interface.ifindex).map(|name| open(&name)).transpose()?;
+    let present = name_of(root, record.interface.ifindex)?.map(|name| open(&name)).transpose()?;
     let present = present.filter(|system| system.interface().is(&record.interface));
     let (mut system, before) = match present {
         Some(system) => (system, record.before.clone()),
@@ -440,13 +440,14 @@ fn elsewhere() -> Recovery {
     Recovery::Left(reason.to_owned())
 }
 
-/// Name of the interface with this number.
-fn name_of(root: &Path, ifindex: u32) -> Option<String> {
-    let entries = fs::read_dir(root.join("sys/class/net")).ok()?;
-    entries.filter_map(Result::ok).find_map(|entry| {
+/// Name of the interface with this number. Without `/sys` nobody knows whether it is gone.
+fn name_of(root: &Path, ifindex: u32) -> Result<Option<String>, Error> {
+    let path = root.join("sys/class/net");
+    let entries = fs::read_dir(&path).map_err(Error::file(&path))?;
+    Ok(entries.filter_map(Result::ok).find_map(|entry| {
         let number = read_text(&entry.path().join("ifindex")).ok()?;
         (number.parse() == Ok(ifindex)).then(|| entry.file_name().to_str().map(ToOwned::to_owned))?
-    })
+    }))
 }
 
 #[cfg(test)]
