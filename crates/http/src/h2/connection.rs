@@ -14,7 +14,7 @@ use crate::response::{Bad, MOST_HEAD_BYTES, Name, Response};
 
 /// Window of a connection and of a stream before anything is said of it.
 const USUAL_WINDOW: i64 = 65_535;
-/// Bytes that wait to be sent from which on no further part of a body is added.
+/// Bytes that wait to be sent from which on no further request, or part of a body, is added.
 const MOST_WAITING_BYTES: usize = 64 * 1024;
 /// Codes of errors (RFC 9113, section 7).
 pub(super) const NO_ERROR: u32 = 0;
@@ -62,6 +62,8 @@ pub enum Event {
     GoAway {
         /// Its reason; 0: in order.
         code: u32,
+        /// The server had not said so before.
+        first: bool,
     },
     /// The number of requests that may be under way is known, or has changed.
     Limit,
@@ -139,9 +141,7 @@ impl Connection {
     /// So many of them were sent.
     pub fn sent(&mut self, bytes: usize, request: &Blocks) {
         self.out.drain(..bytes.min(self.out.len()));
-        if self.out.is_empty() {
-            self.answers = 0;
-        }
+        self.answers = self.answers.min(self.out.len());
         if !request.body.is_empty() {
             self.send_bodies(request);
         }
@@ -167,9 +167,11 @@ impl Connection {
         self.goes_away || self.next_id > MOST_WINDOW
     }
 
-    /// True when another request may be sent now.
+    /// True when another request may be sent now: the server permits it, and takes what is sent.
     pub fn may_open(&self) -> bool {
-        !self.is_closing() && self.streams.len() < self.most_streams as usize
+        !self.is_closing()
+            && self.streams.len() < self.most_streams as usize
+            && self.out.len() <= MOST_WAITING_BYTES
     }
 
     /// Sends a request. False: [`Connection::may_open`] is.

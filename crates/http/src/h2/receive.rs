@@ -49,8 +49,8 @@ impl Connection {
             let left = self.frames(&kept, expected, cache, events).map(<[u8]>::len);
             left.map(|left| drop(kept.drain(..kept.len() - left)))
         };
-        if kept.is_empty() && kept.capacity() > KEPT_BYTES {
-            kept = Vec::new();
+        if kept.capacity() > KEPT_BYTES {
+            kept.shrink_to(if kept.is_empty() { 0 } else { KEPT_BYTES });
         }
         self.kept = kept;
         if !request.body.is_empty() {
@@ -139,8 +139,8 @@ impl Connection {
             GOAWAY => {
                 let (last, code) = (number(frame.payload), frame.payload.get(4..).and_then(number));
                 let (last, code) = last.zip(code).filter(|_| frame.stream == 0).ok_or(Bad::Malformed)?;
-                self.goes_away = true;
-                events.push(Event::GoAway { code });
+                let first = !std::mem::replace(&mut self.goes_away, true);
+                events.push(Event::GoAway { code, first });
                 let last = last & MOST_WINDOW;
                 self.streams.retain(|stream| {
                     if stream.id > last {

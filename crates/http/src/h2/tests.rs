@@ -196,13 +196,16 @@ fn requests_that_were_reset_or_returned_are_told() {
         events[..],
         [
             Event::Reset { place: 1, code: REFUSED_STREAM },
-            Event::GoAway { code: 0 },
+            Event::GoAway { code: 0, first: true },
             Event::Returned { place: 2 },
             Event::Returned { place: 3 }
         ]
     ));
     assert!(pair.client.is_closing() && !pair.client.may_open());
     assert_eq!(pair.client.under_way(), 1);
+    // In order, servers say it twice.
+    let events = pair.read(&said[13..], 100);
+    assert!(matches!(events[..], [Event::GoAway { code: 0, first: false }]));
 }
 
 #[test]
@@ -353,4 +356,30 @@ fn whatever_comes_means_the_same_in_pieces() {
         ends[usize::from(whole.1.is_some())] += 1;
     }
     assert!(ends.iter().all(|count| *count > 200), "{ends:?}");
+}
+
+#[test]
+fn what_waits_has_limits() {
+    // A peer that takes nothing is sent no further request.
+    let mut pair = Pair::new(blocks(b""), &[]);
+    let opened = (0..10_000).take_while(|place| pair.client.open(*place, &pair.request)).count();
+    assert!(opened < 10_000 && pair.client.out().len() < 70_000, "{opened}");
+    pair.sent();
+    assert!(pair.client.may_open());
+    // Answers that were sent count no more, also when something else waits.
+    let mut pings = Vec::new();
+    (0..10_000).for_each(|_| put(&mut pings, PING, 0, 0, b"12345678"));
+    for _ in 0..20 {
+        pair.read(&pings, 60_000);
+        pair.client.open(0, &pair.request);
+        let out = pair.client.out().len();
+        pair.client.sent(out - 1, &pair.request);
+    }
+    // Room for frames that are not whole does not stay larger than they are.
+    let mut said = Vec::new();
+    (0..10).for_each(|_| put(&mut said, DATA, 0, 1, &[0; 16_000]));
+    let mut pair = Pair::new(blocks(b""), &[]);
+    pair.client.open(0, &pair.request);
+    pair.read(&said[..said.len() - 5000], 65_536);
+    assert!(pair.client.kept.len() > 5000 && pair.client.kept.capacity() <= 33_000);
 }

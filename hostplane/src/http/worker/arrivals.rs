@@ -8,7 +8,6 @@ use linerate_agent::host::monotonic_ns;
 
 use super::super::transport::Transport;
 use super::connections::{Asked, State};
-use super::multiplexed::Multiplexed;
 use super::{Phase, Worker};
 
 /// Requests that are sent before the worker looks at events again.
@@ -31,8 +30,11 @@ impl<T: Transport> Worker<T> {
         if self.schedule.is_some() {
             self.next_due();
         }
-        if let Some(places) = self.h2.as_ref().map(Multiplexed::places) {
-            (0..places).for_each(|place| self.vacate(place, now));
+        if let Some(each) = self.h2.as_ref().map(|h2| h2.each) {
+            // Connections take turns, as with HTTP/1.1.
+            for number in 0..each {
+                (0..self.slots.len()).for_each(|at| self.vacate(at * each + number, now));
+            }
             return;
         }
         for at in 0..self.slots.len() {

@@ -9,6 +9,7 @@ use super::super::tally::Failure;
 use super::super::transport::{End, Transport};
 use super::Worker;
 use super::connections::{Kind, State};
+use super::multiplexed::Multiplexed;
 
 impl<T: Transport> Worker<T> {
     /// Takes bytes that were read. False when the connection is given up for them.
@@ -18,9 +19,14 @@ impl<T: Transport> Worker<T> {
         let Some(h2) = &mut self.h2 else { return false };
         let Some(link) = h2.links.get_mut(at) else { return false };
         let mut events = std::mem::take(&mut h2.events);
+        link.heard_ns = now;
         let fresh = self.rooms.plain.get(..bytes).unwrap_or_default();
         let read = link.connection.read(fresh, &h2.blocks, &self.expected, &mut h2.cache, &mut events);
         h2.mark(at);
+        // What the connection permits is known once for all that was read.
+        if events.iter().any(|event| matches!(event, Event::Limit)) {
+            self.limit_changed(at, now);
+        }
         for event in events.drain(..) {
             self.handle(at, event, now);
         }
@@ -101,12 +107,12 @@ impl<T: Transport> Worker<T> {
                     }
                 }
                 if let Some(link) = h2.links.get_mut(at) {
-                    link.unwritten.retain(|(unwritten, _)| *unwritten != place);
+                    link.forget_unwritten(place, true);
                     link.waiting.push_back(place);
                 }
             }
-            Event::GoAway { code } => {
-                self.counts.goaways += 1;
+            Event::GoAway { code, first } => {
+                self.counts.goaways += u64::from(first);
                 if code != 0 {
                     self.tally.first_failure.get_or_insert_with(|| Failure {
                         words: format!(
@@ -116,11 +122,11 @@ impl<T: Transport> Worker<T> {
                     });
                 }
             }
-            Event::Limit => self.limit_changed(at, now),
+            Event::Limit => {}
         }
     }
 
-    /// A request that came to an end before it was written is not written any more, as far as is known here.
+    /// A request that came to an end before it was written is counted when its bytes leave.
     fn forget_unwritten(&mut self, at: usize, event: &Event) {
         let (Event::Response { place, .. } | Event::Failed { place, .. } | Event::Reset { place, .. }) =
             *event
@@ -129,10 +135,10 @@ impl<T: Transport> Worker<T> {
         };
         let Some(h2) = &mut self.h2 else { return };
         let asked = h2.places.get(place as usize).and_then(|place| place.asked.as_ref());
-        if asked.is_some_and(|asked| asked.written_ns == 0)
+        if let Some(asked) = asked.filter(|asked| asked.written_ns == 0)
             && let Some(link) = h2.links.get_mut(at)
         {
-            link.unwritten.retain(|(unwritten, _)| *unwritten != place);
+            link.forget_unwritten(place, asked.sent > 0);
         }
     }
 
@@ -146,12 +152,17 @@ impl<T: Transport> Worker<T> {
             self.count_connected(at);
         }
         let Some(h2) = &mut self.h2 else { return };
-        self.free.retain(|place| h2.admits(*place as usize));
-        let all = at * h2.each..(at + 1) * h2.each;
-        let parked: Vec<usize> =
-            all.filter(|place| h2.places.get(*place).is_some_and(|place| place.parked)).collect();
-        for place in parked {
-            if self.h2.as_mut().is_some_and(|h2| h2.admits(place)) {
+        let (first, each) = (at * h2.each, h2.each);
+        let Some(link) = h2.links.get_mut(at) else { return };
+        let most = (link.connection.most_streams() as usize).clamp(1, each);
+        let before = std::mem::replace(&mut link.admitted, most);
+        if most < before {
+            let all = first..first + each;
+            self.free.retain(|place| !all.contains(&(*place as usize)) || h2.admits(*place as usize));
+        }
+        for place in first + before..first + most {
+            let parked = |h2: &Multiplexed| h2.places.get(place).is_some_and(|place| place.parked);
+            if self.h2.as_ref().is_some_and(parked) {
                 self.vacate(place, now);
             }
         }
@@ -190,7 +201,7 @@ impl<T: Transport> Worker<T> {
         let Some(slot) = self.slots.get_mut(at) else { return };
         let (kind, words) = match end {
             End::Closed | End::Truncated => {
-                let idle = self.h2.as_ref().is_some_and(|h2| h2.under_way(at).is_empty());
+                let idle = self.h2.as_ref().is_some_and(|h2| h2.under_way(at).0.is_empty());
                 self.counts.closed_idle += u64::from(idle && slot.state == State::Idle);
                 (Kind::ClosedEarly, "the server closed it".to_owned())
             }
@@ -206,7 +217,8 @@ impl<T: Transport> Worker<T> {
         self.link_failed(at, kind, &words, now);
     }
 
-    /// A connection is of no more use: its requests have failed; those that wait for it go on waiting for another.
+    /// A connection is of no more use: its requests have failed; those of which nothing was written, and those that
+    /// wait for it, go on waiting for another.
     pub(super) fn link_failed(&mut self, at: usize, kind: Kind, words: &str, now: u64) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         slot.hung_up = true;
@@ -215,9 +227,15 @@ impl<T: Transport> Worker<T> {
             return self.cannot_connect(at, kind, &words, now);
         }
         let Some(h2) = &mut self.h2 else { return };
-        let under_way = h2.under_way(at);
+        let (lost, unsent) = h2.under_way(at);
+        for place in unsent {
+            if let (Some(known), Some(link)) = (h2.places.get_mut(place), h2.links.get_mut(at)) {
+                known.opened = false;
+                link.waiting.push_back(place as u32);
+            }
+        }
         let waits = h2.links.get(at).is_some_and(|link| !link.waiting.is_empty());
-        if !under_way.is_empty() {
+        if !lost.is_empty() || kind == Kind::Timeout {
             self.tally.first_failure.get_or_insert_with(|| Failure {
                 words: format!("a connection broke: {words}"),
                 remedy: if let Kind::Tls(kind) = kind { Some(kind.remedy()) } else { None },
@@ -225,12 +243,13 @@ impl<T: Transport> Worker<T> {
         }
         let served = slot.answered > 0;
         self.close(at);
-        if waits && served {
+        // A time limit passes before the next attempt, so that a server that serves nothing is not asked at once again.
+        if waits && (served || kind == Kind::Timeout) {
             self.connect(at, now);
         } else if waits {
             self.fail_waiting(at, kind, now);
         }
-        for place in under_way {
+        for place in lost {
             self.fail_place(place, kind, now);
         }
     }

@@ -16,11 +16,16 @@ use rustix::io::Errno;
 
 use super::super::deadlines::Deadlines;
 use super::super::spec::HttpSpec;
-use super::super::tally::NO_BACKEND;
+use super::super::tally::{Failure, NO_BACKEND};
 use super::super::transport::Transport;
 use super::Worker;
 use super::connections::{Asked, Kind, State};
 use super::requests::READS;
+
+/// In the place of a request that is to be sent although it has come to an end: one that a server can see, and one
+/// that counts as such already, or will.
+const GONE: u32 = u32::MAX;
+const COUNTED: u32 = u32::MAX - 1;
 
 /// One request at a time.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +49,20 @@ pub(super) struct Link {
     pub(super) written_bytes: u64,
     /// It is among those with something to send.
     pub(super) dirty: bool,
+    /// Places that the server permits to be used; at least one, whose requests fail when it permits none.
+    pub(super) admitted: usize,
+    /// When the server last said something, in nanoseconds of the raw monotonic clock.
+    pub(super) heard_ns: u64,
+}
+
+impl Link {
+    /// A request comes to an end. What was added to the bytes to send leaves all the same: the fields of later
+    /// requests are encoded by it.
+    pub(super) fn forget_unwritten(&mut self, place: u32, counted: bool) {
+        if let Some(entry) = self.unwritten.iter_mut().find(|(unwritten, _)| *unwritten == place) {
+            entry.0 = if counted { COUNTED } else { GONE };
+        }
+    }
 }
 
 /// All connections of a worker.
@@ -71,6 +90,8 @@ impl Multiplexed {
             unwritten: VecDeque::new(),
             written_bytes: 0,
             dirty: false,
+            admitted: each,
+            heard_ns: 0,
         };
         let place = Place { asked: None, last_backend: NO_BACKEND, opened: false, parked: false };
         Some(Self {
@@ -90,15 +111,10 @@ impl Multiplexed {
         place / self.each
     }
 
-    /// Places of all connections.
-    pub(super) fn places(&self) -> usize {
-        self.places.len()
-    }
-
     /// True when the server permits as many streams as a place needs; otherwise the place is not used until it does.
     pub(super) fn admits(&mut self, place: usize) -> bool {
-        let most = self.links.get(place / self.each).map_or(0, |link| link.connection.most_streams());
-        let admitted = (place % self.each) < most as usize;
+        let most = self.links.get(place / self.each).map_or(0, |link| link.admitted);
+        let admitted = (place % self.each) < most;
         if let Some(place) = self.places.get_mut(place) {
             place.parked = !admitted;
         }
@@ -138,11 +154,14 @@ impl Multiplexed {
         }
     }
 
-    /// Places of a connection with a request that has a stream.
-    pub(super) fn under_way(&self, at: usize) -> Vec<usize> {
+    /// Places of a connection with a request that has a stream: those whose requests a server can have seen, and
+    /// those of which nothing was written.
+    pub(super) fn under_way(&self, at: usize) -> (Vec<usize>, Vec<usize>) {
         let all = at * self.each..(at + 1) * self.each;
         let has_stream = |place: &Place| place.asked.is_some() && place.opened;
-        all.filter(|place| self.places.get(*place).is_some_and(has_stream)).collect()
+        let is_written = |place: &Place| place.asked.is_some_and(|asked| asked.written_ns > 0);
+        all.filter(|place| self.places.get(*place).is_some_and(has_stream))
+            .partition(|place| self.places.get(*place).is_some_and(is_written))
     }
 }
 
@@ -256,11 +275,14 @@ impl<T: Transport> Worker<T> {
     pub(super) fn time_out_place(&mut self, place: usize, now: u64) {
         let Some(h2) = &mut self.h2 else { return };
         let at = h2.link_of(place);
-        if let Some(link) = h2.links.get_mut(at) {
+        let limit_ns = self.spec.timeout_ms.saturating_mul(1_000_000);
+        let mut silent = false;
+        if let (Some(link), Some(known)) = (h2.links.get_mut(at), h2.places.get(place)) {
             let number = place as u32;
-            if h2.places.get(place).is_some_and(|place| place.opened) {
-                link.unwritten.retain(|(unwritten, _)| *unwritten != number);
+            if known.opened {
+                link.forget_unwritten(number, known.asked.is_some_and(|asked| asked.sent > 0));
                 link.connection.cancel(number);
+                silent = link.heard_ns.saturating_add(limit_ns) <= now;
             } else if link.waiting.front() == Some(&number) {
                 // Who has waited longest is mostly the first one.
                 link.waiting.pop_front();
@@ -268,8 +290,22 @@ impl<T: Transport> Worker<T> {
                 link.waiting.retain(|waiting| *waiting != number);
             }
         }
+        if h2.links.get(at).is_some_and(|link| link.connection.most_streams() == 0) {
+            self.tally.first_failure.get_or_insert_with(|| Failure {
+                words: "the server permits no stream (SETTINGS_MAX_CONCURRENT_STREAMS is 0)".to_owned(),
+                remedy: None,
+            });
+        }
         h2.mark(at);
+        if silent && let Some(slot) = self.slots.get_mut(at) {
+            // The next request of this place is not for this connection.
+            slot.state = State::Closing;
+        }
         self.fail_place(place, Kind::Timeout, now);
+        if silent {
+            let words = "the server said nothing for as long as a request may take";
+            return self.link_failed(at, Kind::Timeout, words, now);
+        }
         self.go_on_link(at, now);
     }
 
@@ -301,6 +337,7 @@ impl<T: Transport> Worker<T> {
                         && begins < link.written_bytes
                     {
                         link.unwritten.pop_front();
+                        self.counts.written += u64::from(place == GONE);
                         let place = h2.places.get_mut(place as usize);
                         if let Some(asked) = place.and_then(|place| place.asked.as_mut()) {
                             asked.written_ns = now;
@@ -317,6 +354,10 @@ impl<T: Transport> Worker<T> {
                     return self.receive_link(at);
                 }
             }
+        }
+        // Those that waited until the peer took more.
+        if slot.state == State::Idle && !link.waiting.is_empty() && link.connection.may_open() {
+            h2.open_waiting(at);
         }
     }
 }

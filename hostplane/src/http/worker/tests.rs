@@ -100,3 +100,5 @@ fn late_ends_count_what_was_due() {
     // The end is long ago: nothing is sent any more.
     assert_eq!((one.counts.intended, one.counts.sent, one.counts.skipped_at_end), (100, 0, 100));
 }
+
+mod http2;
