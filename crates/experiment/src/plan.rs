@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::Experiment;
 use crate::determinants::TrialKey;
 use crate::direction::Direction;
-use crate::engines::{EngineName, EnginesPlan};
+use crate::engines::{Carrier, EnginesPlan};
 use crate::search::{SearchTrial, SearchView};
 use crate::strategy::Strategy;
 
@@ -34,7 +34,7 @@ pub struct Trial {
     /// Its traffic.
     pub profile: Profile,
     /// The engine that carries it, in an experiment of engines.
-    pub engine: Option<EngineName>,
+    pub engine: Option<Carrier>,
     /// When its senders end.
     pub limit: Limit,
     /// Number of the repeat, from 1.
@@ -209,7 +209,7 @@ pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanE
                 key: keys.of(profile, repeat),
                 name: experiment.profile_name(profile),
                 profile: profile.clone(),
-                engine: experiment.engine(),
+                engine: experiment.carrier(),
                 limit: experiment.limit(),
                 repeat,
                 repeats,

@@ -52,9 +52,10 @@ pub(in crate::cli) fn trials(summary: &Summary, width: Option<usize>) -> String 
         "lost",
         "agents CPU s/M",
         "softirq CPU s/M",
+        "verdict",
         "lost in",
     ];
-    let mut table = Grid::new(&columns, 1..12).names(&[12]).expendable(&[12, 2, 5, 3, 8, 7]);
+    let mut table = Grid::new(&columns, 1..12).names(&[12, 13]).expendable(&[13, 2, 5, 3, 8, 7]);
     for row in &rows {
         table.add_row(cells(row));
     }
@@ -67,7 +68,7 @@ pub(in crate::cli) fn trials(summary: &Summary, width: Option<usize>) -> String 
     text
 }
 
-fn cells(row: &EngineRow<'_>) -> [String; 13] {
+fn cells(row: &EngineRow<'_>) -> [String; 14] {
     let number = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
     let rate = |value: Option<f64>| value.map_or("-".to_owned(), mpps);
     let per_million = |seconds: Option<f64>| {
@@ -79,7 +80,7 @@ fn cells(row: &EngineRow<'_>) -> [String; 13] {
         row.figures.engine.to_string(),
         row.frame_size().label(),
         row.flows.to_string(),
-        row.figures.cores.to_string(),
+        row.cores(),
         row.intended_pps.map_or("max".to_owned(), mpps),
         rate(row.offered_pps),
         rate(row.received_pps),
@@ -88,6 +89,7 @@ fn cells(row: &EngineRow<'_>) -> [String; 13] {
         number(row.lost),
         per_million(row.figures.agents_cpu_s),
         per_million(row.figures.softirq_cpu_s),
+        row.limit.to_string(),
         places.join(", "),
     ]
 }

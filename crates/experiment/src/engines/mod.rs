@@ -89,6 +89,15 @@ impl std::fmt::Display for EngineName {
     }
 }
 
+/// What carries a trial: an engine with a number of cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carrier {
+    /// The engine.
+    pub engine: EngineName,
+    /// Worker lcores asked for, of each agent. Fewer may send, for instance when there are fewer flows.
+    pub cores: u32,
+}
+
 /// A part of an experiment of engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EnginePart {
@@ -162,6 +171,12 @@ impl Experiment {
     /// The engine of a part; `None` in other experiments.
     pub fn engine(&self) -> Option<EngineName> {
         self.part.map(|part| part.engine)
+    }
+
+    /// The engine of a part with its workers; `None` in other experiments.
+    pub(crate) fn carrier(&self) -> Option<Carrier> {
+        let cores = self.document.spec.agents.workers.tx.get_u32();
+        self.engine().map(|engine| Carrier { engine, cores })
     }
 
     /// True when the experiment compares engines.

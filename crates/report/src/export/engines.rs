@@ -6,13 +6,14 @@ use linerate_results::summary::Summary;
 /// The table, in the experiment's directory.
 pub(super) const FILE: &str = "engines.csv";
 
-const COLUMNS: [&str; 19] = [
+const COLUMNS: [&str; 20] = [
     "exp_id",
     "engine",
     "profile",
     "frame_size",
     "flows",
     "cores",
+    "sending_cores",
     "repeat",
     "intended_pps",
     "offered_pps",
@@ -23,7 +24,7 @@ const COLUMNS: [&str; 19] = [
     "agents_cpu_s",
     "working_cpu_s",
     "softirq_cpu_s",
-    "cpu_s_per_million",
+    "verdict",
     "lost_in",
     "evidence",
 ];
@@ -55,6 +56,7 @@ pub(super) fn table(summary: &Summary) -> Result<Option<Vec<u8>>, csv::Error> {
             row.frame_size().label(),
             row.flows.to_string(),
             figures.cores.to_string(),
+            row.senders.map(|senders| senders.to_string()).unwrap_or_default(),
             row.repeat.to_string(),
             float(row.intended_pps),
             float(row.offered_pps),
@@ -65,7 +67,7 @@ pub(super) fn table(summary: &Summary) -> Result<Option<Vec<u8>>, csv::Error> {
             float(figures.agents_cpu_s),
             float(figures.working_cpu_s),
             float(figures.softirq_cpu_s),
-            float(row.per_million(figures.cpu_s())),
+            row.limit.to_string(),
             places.join("; "),
             evidence.join("; "),
         ])?;

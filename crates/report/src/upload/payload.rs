@@ -125,7 +125,9 @@ fn engines(summary: &Summary) -> Map<String, Value> {
             "sent_packets": row.sent,
             "received_packets": row.received,
             "lost_packets": row.lost,
-            "cpu_s_per_million": row.per_million(row.figures.cpu_s()),
+            "agents_cpu_s_per_million": row.per_million(row.figures.agents_cpu_s),
+            "softirq_cpu_s_per_million": row.per_million(row.figures.softirq_cpu_s),
+            "verdict": row.limit.to_string(),
             "losses": row.figures.losses,
         });
         let EngineFigures { engine, profile, cores, .. } = row.figures;

@@ -86,7 +86,7 @@ impl Counted<'_> {
         }
         self.of_sockets(&mut take);
         self.of_packet_ring(&mut take);
-        let of_memory = "the ring was full; the port has no counter for it";
+        let of_memory = "no counter; with memif, only its ring is on the way";
         match self.engine {
             EngineName::Memif => take(LossPlace::PortRing, u64::MAX, of_memory.to_owned()),
             _ => take(LossPlace::Unknown, u64::MAX, "no counter on the way grew by as much".to_owned()),
@@ -102,10 +102,16 @@ impl Counted<'_> {
             take(LossPlace::Qdisc, missing, evidence);
             take(LossPlace::SenderInterface, *tx_dropped, format!("{interface} dropped {tx_dropped}"));
         }
+        // A veth whose peer's backlog is full counts the packet as dropped at the sender's interface, too.
+        let at_sender = self.tx.and_then(busiest).map_or(0, |interface| interface.tx_dropped);
         // The count is the node's, so either agent has it.
         let dropped = [self.tx, self.rx].into_iter().flatten().find_map(|host| host.node.softnet_dropped);
         if let Some(dropped) = dropped {
-            take(LossPlace::Softnet, dropped, format!("the node's CPUs dropped {dropped}"));
+            let evidence = match at_sender {
+                0 => format!("the node's CPUs dropped {dropped}"),
+                _ => format!("the node's CPUs dropped {dropped}, the sender's interface {at_sender}"),
+            };
+            take(LossPlace::Softnet, dropped.saturating_sub(at_sender), evidence);
         }
         if let Some(interface) = self.rx.and_then(busiest) {
             let InterfaceReport { interface, rx_dropped, .. } = interface;

@@ -7,7 +7,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use linerate_experiment::engines::EngineName;
+use linerate_experiment::engines::{Carrier, EngineName};
 use linerate_experiment::streams::FramesAsStreams;
 use linerate_traffic::profile::{FrameSizes, Profile};
 use schemars::JsonSchema;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use correlation::{Coefficient, Correlation, FEWEST_TRIALS, correlations};
 pub use host::{CpuUse, EngineHost};
 pub use losses::{LossPart, LossPlace};
-pub use rows::{EngineRow, comparison, rows};
+pub use rows::{EngineRow, Limit, comparison, rows};
 
 use crate::store::report::TrialReport;
 use crate::streams::{AgentPart, ConnectionSummary, StreamsTrialRecord};
@@ -32,13 +32,13 @@ pub struct EngineFigures {
     pub profile: String,
     /// Bytes of a frame, frame check sequence included.
     pub frame_size: FrameSizes,
-    /// Worker lcores or threads of the sender.
+    /// Worker lcores or threads asked for, of each agent. Fewer may have sent.
     pub cores: u32,
     /// CPU seconds of the agents. Those that poll hold their CPUs all the time.
     pub agents_cpu_s: Option<f64>,
     /// Of those, seconds in which agents that poll had packets to handle; null for sockets, which sleep instead.
     pub working_cpu_s: Option<f64>,
-    /// CPU seconds of the node in softirqs, where the kernel handles packets. The kernel counts in steps of 10 ms; traffic of others is in it.
+    /// CPU seconds of the node in softirqs, where the kernel handles packets. The kernel counts in steps of 10 ms; traffic of others is in it. Most kernels count softirqs inside a system call in `agents_cpu_s` as well, so the two must not be added.
     pub softirq_cpu_s: Option<f64>,
     /// What the node's kernel counted; null when the agents do not report it.
     pub host: Option<EngineHost>,
@@ -57,11 +57,12 @@ pub(crate) struct Lcores<'a> {
 impl EngineFigures {
     /// Figures of a trial of frames of which `lost` did not arrive, from both agents' reports.
     pub(crate) fn of_frames(
-        (engine, profile): (EngineName, &Profile),
+        (carrier, profile): (Carrier, &Profile),
         (tx, rx): (&TrialReport, &TrialReport),
         lcores: Lcores<'_>,
         (sent, lost): (u64, u64),
     ) -> Self {
+        let Carrier { engine, cores } = carrier;
         let all = || lcores.tx.iter().chain(lcores.rx);
         let on_cpu =
             |lcore: &LcoreSummary| lcore.cpu_time.map(|time| (time.elapsed_s - time.off_cpu_s).max(0.0));
@@ -81,7 +82,7 @@ impl EngineFigures {
             engine,
             profile: profile.name(),
             frame_size: profile.frame_sizes().clone(),
-            cores: lcores.tx.len() as u32,
+            cores,
             agents_cpu_s: all().map(on_cpu).sum(),
             working_cpu_s: all().map(working).sum(),
             softirq_cpu_s,
@@ -125,10 +126,5 @@ impl EngineFigures {
             host,
             losses: losses.unwrap_or_default(),
         }
-    }
-
-    /// CPU seconds of agents and softirqs together.
-    pub fn cpu_s(&self) -> Option<f64> {
-        Some(self.agents_cpu_s? + self.softirq_cpu_s?)
     }
 }

@@ -1,10 +1,14 @@
 //! Trials of all engines in one form, and what the kernel's path costs in a sentence. Pure.
 
+use std::fmt;
+
 use linerate_traffic::profile::FrameSizes;
+use linerate_wire::streams::StreamsLimit;
 
 use super::{EngineFigures, EngineHost};
 use crate::streams::StreamsTrialSummary;
 use crate::summary::{Summary, TrialSummary};
+use crate::verdict::VerdictKind;
 
 /// Share of the highest rate that counts as the same rate.
 const AS_FAST: f64 = 0.98;
@@ -14,6 +18,8 @@ const AS_FAST: f64 = 0.98;
 pub struct EngineRow<'s> {
     /// Engine, CPU time and places of loss.
     pub figures: &'s EngineFigures,
+    /// Lcores that sent; `None` for threads, each of which sends.
+    pub senders: Option<usize>,
     /// Number of flows.
     pub flows: u32,
     /// Number of the repeat.
@@ -30,6 +36,42 @@ pub struct EngineRow<'s> {
     pub received: Option<u64>,
     /// Packets that did not.
     pub lost: Option<u64>,
+    /// What limited the trial.
+    pub limit: Limit,
+    /// One sentence with the numbers behind the limit.
+    pub evidence: &'s str,
+}
+
+/// What limited a trial, in the words of frames or of streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Of a trial of frames.
+    Frames(VerdictKind),
+    /// Of a trial of datagrams.
+    Datagrams(StreamsLimit),
+}
+
+impl Limit {
+    /// True when the rate is that of an end or of its CPUs rather than of the path between the ends.
+    pub fn is_of_tester(self) -> bool {
+        match self {
+            Limit::Frames(kind) => {
+                matches!(kind, VerdictKind::GeneratorLimited | VerdictKind::ReceiverLimited)
+            }
+            Limit::Datagrams(kind) => {
+                !matches!(kind, StreamsLimit::Clean | StreamsLimit::NetworkLimited | StreamsLimit::Unknown)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::Frames(kind) => kind.fmt(f),
+            Limit::Datagrams(kind) => kind.fmt(f),
+        }
+    }
 }
 
 impl<'s> EngineRow<'s> {
@@ -50,6 +92,15 @@ impl<'s> EngineRow<'s> {
         Some(of(host)? as f64 / host.elapsed_s)
     }
 
+    /// Number of cores, with the number that sent where it is another.
+    pub fn cores(&self) -> String {
+        let cores = self.figures.cores;
+        match self.senders {
+            Some(senders) if senders != cores as usize => format!("{cores} ({senders} sent)"),
+            _ => cores.to_string(),
+        }
+    }
+
     /// CPU seconds per million packets received.
     pub fn per_million(&self, seconds: Option<f64>) -> Option<f64> {
         let received = self.received.filter(|received| *received > 0)?;
@@ -59,6 +110,7 @@ impl<'s> EngineRow<'s> {
     fn of_frames(trial: &'s TrialSummary) -> Option<Self> {
         Some(Self {
             figures: trial.engine.as_ref()?,
+            senders: Some(trial.tx_lcores.len()),
             flows: trial.flows,
             repeat: trial.repeat,
             intended_pps: trial.intended_pps,
@@ -67,6 +119,8 @@ impl<'s> EngineRow<'s> {
             sent: Some(trial.sent_packets),
             received: Some(trial.received_packets),
             lost: Some(trial.lost_packets),
+            limit: Limit::Frames(trial.verdict.kind),
+            evidence: &trial.verdict.evidence,
         })
     }
 
@@ -77,6 +131,7 @@ impl<'s> EngineRow<'s> {
         };
         Some(Self {
             figures: trial.engine.as_ref()?,
+            senders: None,
             flows: trial.parallel,
             repeat: trial.repeat,
             intended_pps: trial.intended_bps.map(|bps| bps / bits),
@@ -85,6 +140,8 @@ impl<'s> EngineRow<'s> {
             sent: trial.sent_datagrams,
             received: trial.received_datagrams,
             lost: trial.lost_datagrams,
+            limit: Limit::Datagrams(trial.verdict.kind),
+            evidence: &trial.verdict.evidence,
         })
     }
 }
@@ -106,20 +163,23 @@ pub fn rows(summary: &Summary) -> Vec<EngineRow<'_>> {
 }
 
 /// What the kernel's path costs against the fastest engine, at the profile at which an engine received most packets per
-/// second: a sentence for each engine of the kernel. Empty when there is nothing to compare.
+/// second: a sentence for each engine of the kernel, which names what limited the trials. Empty when there is nothing
+/// to compare.
 pub fn comparison(rows: &[EngineRow<'_>]) -> Vec<String> {
+    let rows: Vec<&EngineRow<'_>> = rows.iter().filter(|row| row.received_pps.is_some()).collect();
     let speed = |row: &&EngineRow<'_>| row.received_pps.unwrap_or(0.0);
     let faster = |a: &&EngineRow<'_>, b: &&EngineRow<'_>| speed(a).total_cmp(&speed(b));
-    let Some(fastest) = rows.iter().max_by(faster) else { return Vec::new() };
+    let Some(fastest) = rows.iter().copied().max_by(faster) else { return Vec::new() };
     let of_profile = |row: &&EngineRow<'_>| {
         row.figures.profile == fastest.figures.profile
             && (row.repeat, row.figures.cores) == (fastest.repeat, fastest.figures.cores)
     };
+    let of_profile = || rows.iter().copied().filter(of_profile);
     // Where the load is less than any engine can carry, the one without the kernel is the measure.
-    let beside = rows.iter().filter(of_profile).filter(|row| !row.figures.engine.is_of_kernel());
+    let beside = of_profile().filter(|row| !row.figures.engine.is_of_kernel());
     let as_fast = beside.max_by(faster).filter(|row| speed(row) >= AS_FAST * speed(&fastest));
     let measure = as_fast.unwrap_or(fastest);
-    let kernel = rows.iter().filter(of_profile).filter(|row| row.figures.engine.is_of_kernel());
+    let kernel = of_profile().filter(|row| row.figures.engine.is_of_kernel());
     let others = kernel.filter(|row| row.figures.engine != measure.figures.engine);
     others.map(|row| sentence(row, measure)).collect()
 }
@@ -131,12 +191,14 @@ fn sentence(row: &EngineRow<'_>, fastest: &EngineRow<'_>) -> String {
     let share =
         share.map_or_else(String::new, |(this, fastest)| format!(", {:.0} % of it", 100.0 * this / fastest));
     let mut text = format!(
-        "{} received {} Mpps of {}-byte frames where {} received {} Mpps{share}; {}",
+        "{} received {} of {} Mpps offered of {}-byte frames where {} received {} of {} Mpps{share}; {}",
         row.figures.engine,
         mpps(row.received_pps),
+        mpps(row.offered_pps),
         row.frame_size().label(),
         fastest.figures.engine,
         mpps(fastest.received_pps),
+        mpps(fastest.offered_pps),
         cpu(row, fastest),
     );
     match (row.lost, row.figures.losses.iter().max_by_key(|part| part.packets)) {
@@ -155,23 +217,32 @@ fn sentence(row: &EngineRow<'_>, fastest: &EngineRow<'_>) -> String {
             }
         }
     }
+    for limited in [row, fastest].into_iter().filter(|row| row.limit.is_of_tester()) {
+        let EngineRow { figures, limit, evidence, .. } = limited;
+        text.push_str(&format!(
+            "; {} was {limit} ({evidence}), so its rate is the tester's limit, not the path's",
+            figures.engine
+        ));
+    }
     text.push('.');
     text
 }
 
-/// CPU time per million packets of both, as far as it is known.
+/// CPU time per million packets of both, as far as it is known. Agents and softirqs are not added: where softirqs run
+/// inside a system call, most kernels count their time twice.
 fn cpu(row: &EngineRow<'_>, fastest: &EngineRow<'_>) -> String {
     let parts = |row: &EngineRow<'_>| {
-        let all = row.per_million(row.figures.cpu_s())?;
         let agents = row.per_million(row.figures.agents_cpu_s)?;
-        let softirqs = row.per_million(row.figures.softirq_cpu_s)?;
-        Some(format!("{all:.2} CPU-seconds ({agents:.2} of agents, {softirqs:.2} of softirqs)"))
+        let softirqs = row.per_million(row.figures.softirq_cpu_s);
+        let softirqs = softirqs.map_or("not known".to_owned(), |softirqs| format!("{softirqs:.2}"));
+        Some(format!("{agents:.2} CPU-seconds of agents (the node's softirqs: {softirqs}, partly the same)"))
     };
     match (parts(row), parts(fastest)) {
         (Some(this), Some(other)) => {
             format!("a million packets took it {this}, and {} {other}", fastest.figures.engine)
         }
         (Some(this), None) => format!("a million packets took it {this}"),
-        (None, _) => "its CPU time is not known".to_owned(),
+        (None, _) if row.received == Some(0) => "nothing arrived to divide its CPU time by".to_owned(),
+        (None, _) => "the CPU time of its agents is not known".to_owned(),
     }
 }

@@ -5,13 +5,14 @@ use super::losses::Counted;
 use super::*;
 use crate::fixtures::{rx, summary, tx, with_clock};
 use crate::summary::{Status, Summary, TrialSummary};
+use crate::verdict::{Verdict, VerdictKind};
 
-fn host(interface: InterfaceReport, softnet: u64, errors: u64) -> HostReport {
+fn host(interface: &InterfaceReport, softnet: u64, errors: u64) -> HostReport {
     HostReport {
         elapsed_s: 2.0,
         node: NodeReport { softnet_dropped: Some(softnet), ..NodeReport::default() },
         namespace: NamespaceReport {
-            interfaces: vec![InterfaceReport { interface: "net0".into(), ..interface }],
+            interfaces: vec![InterfaceReport { interface: "net0".into(), ..interface.clone() }],
             protocols: [("UdpRcvbufErrors".to_owned(), errors)].into(),
             ..NamespaceReport::default()
         },
@@ -30,10 +31,12 @@ fn every_lost_packet_has_one_place() {
         (AfPacket, [100, 1000, 0, 0, 1000, 0, 0], None, &[(PacketRing, 100)]),
         (
             AfPacket,
-            [100, 970, 10, 5, 965, 0, 0],
+            [100, 970, 10, 15, 965, 0, 0],
             None,
             &[(Qdisc, 20), (SenderInterface, 10), (Softnet, 5), (PacketRing, 65)],
         ),
+        // The queue of a CPU was full: the sender's interface and softnet count the same packets.
+        (AfPacket, [100, 940, 60, 60, 940, 0, 0], None, &[(SenderInterface, 60), (PacketRing, 40)]),
         (AfXdp, [100, 1000, 0, 0, 1000, 0, 0], Some(60), &[(PortRing, 60), (Unknown, 40)]),
         (Sockets, [100, 1000, 0, 30, 970, 0, 500], None, &[(Softnet, 30), (SocketBuffer, 70)]),
         // Counters of the kernel have nothing to do with shared memory.
@@ -43,12 +46,12 @@ fn every_lost_packet_has_one_place() {
         rows
     {
         let tx = host(
-            InterfaceReport { tx_packets: *tx_packets, tx_dropped: *tx_dropped, ..Default::default() },
+            &InterfaceReport { tx_packets: *tx_packets, tx_dropped: *tx_dropped, ..Default::default() },
             *softnet,
             0,
         );
         let rx = host(
-            InterfaceReport { rx_packets: *rx_packets, rx_dropped: *rx_dropped, ..Default::default() },
+            &InterfaceReport { rx_packets: *rx_packets, rx_dropped: *rx_dropped, ..Default::default() },
             *softnet,
             *errors,
         );
@@ -116,9 +119,47 @@ fn engines_of_a_profile_stand_together_and_are_held_to_the_fastest() {
     assert_eq!(told.len(), 1);
     assert!(
         told[0].starts_with("af_packet received ")
-            && told[0].contains(", 25 % of it; a million packets took it 2000.00 CPU-seconds (1500.00 of agents, 500.00 of softirqs), and memif 500.00")
-            && told[0].ends_with("it lost 100 packets, 9.091 %, of which 100 in the ring of the packet socket (net0 received 1000)."),
+            && told[0].contains(", 25 % of it; a million packets took it 1500.00 CPU-seconds of agents (the node's softirqs: 500.00, partly the same), and memif 375.00")
+            && told[0].contains("it lost 100 packets, 9.091 %, of which 100 in the ring of the packet socket (net0 received 1000)"),
         "{told:?}"
     );
     assert!(comparison(&[]).is_empty());
+}
+
+#[test]
+fn a_limit_of_the_tester_is_not_sold_as_the_cost_of_the_path() {
+    use VerdictKind::{Clean, GeneratorLimited, PathLimited, ReceiverLimited};
+    let told = |memif: VerdictKind, af_packet: VerdictKind| {
+        let limited = |kind, trial: TrialSummary| {
+            let verdict = Verdict { kind, evidence: "no idle time".into() };
+            TrialSummary { verdict, ..trial }
+        };
+        let trials = vec![
+            limited(memif, trial(EngineName::Memif, "fast", 4000, 4000)),
+            limited(af_packet, trial(EngineName::AfPacket, "fast", 1100, 1000)),
+        ];
+        comparison(&rows(&Summary { trials, ..summary(Status::Complete) })).concat()
+    };
+    let said = |engine: &str, kind: &str| {
+        format!("; {engine} was {kind} (no idle time), so its rate is the tester's limit, not the path's")
+    };
+    let of_path = told(Clean, PathLimited);
+    assert!(of_path.contains(" Mpps offered ") && !of_path.contains("tester"), "{of_path}");
+    let of_receiver = told(Clean, ReceiverLimited);
+    assert!(of_receiver.ends_with(&(said("af_packet", "receiver-limited") + ".")), "{of_receiver}");
+    let of_both = told(GeneratorLimited, ReceiverLimited);
+    assert!(
+        of_both.contains(&said("memif", "generator-limited")) && of_both.contains("af_packet was"),
+        "{of_both}"
+    );
+}
+
+#[test]
+fn cores_are_those_asked_for_and_the_senders_stand_beside_them() {
+    let figures = EngineFigures { cores: 2, ..figures(EngineName::Memif, "fast", None) };
+    let one = TrialSummary { engine: Some(figures), ..trial(EngineName::Memif, "fast", 1, 1) };
+    let senders = one.tx_lcores.len();
+    let trials = vec![one];
+    let summary = Summary { trials, ..summary(Status::Complete) };
+    assert_eq!(rows(&summary)[0].cores(), format!("2 ({senders} sent)"));
 }

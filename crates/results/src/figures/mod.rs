@@ -175,7 +175,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
     let lcores = Lcores { tx: &tx_lcores, rx: &rx_lcores };
     let engine = of.trial.engine;
     let engine =
-        engine.map(|engine| EngineFigures::of_frames((engine, profile), (tx, rx), lcores, (sent, lost)));
+        engine.map(|carrier| EngineFigures::of_frames((carrier, profile), (tx, rx), lcores, (sent, lost)));
     Ok(TrialSummary {
         profile: of.trial.name.clone(),
         pair: of.pair.to_owned(),

@@ -127,14 +127,14 @@ async fn leap() {
     tokio::time::pause();
 }
 
-fn silent(method: &'static str) -> Fault {
-    Fault::Silent { method, limit: Span::from_secs(5) }
+fn silent(method: &'static str, limit_s: u64) -> Fault {
+    Fault::Silent { method, limit: Span::from_secs(limit_s) }
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_hello_without_answer_has_an_end() {
     let (fault, ()) = tokio::join!(fault_of_hello(BeSilent), leap());
-    assert_eq!(fault, silent("hello"));
+    assert_eq!(fault, silent("hello", 5));
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -151,7 +151,7 @@ async fn pings_detect_a_silent_peer() {
     let script = vec![say(&welcome(PROTOCOL_VERSION)), BeSilent];
     let session = connect(script, Duration::from_secs(1)).await.unwrap();
     leap().await;
-    assert_eq!(session.next_event().await.unwrap_err().fault, silent("ping"));
+    assert_eq!(session.next_event().await.unwrap_err().fault, silent("ping", 10));
 }
 
 /// A ping waits behind the report, which may take six times as long as a ping's answer.
@@ -167,7 +167,11 @@ async fn a_ping_does_not_end_a_heavy_request() {
     tokio::time::pause();
     assert_eq!(session.report().await.unwrap().trial, 4);
     let begun = Instant::now();
-    assert_eq!(session.next_event().await.unwrap_err().fault, silent("ping"), "its later silence is noticed");
+    assert_eq!(
+        session.next_event().await.unwrap_err().fault,
+        silent("ping", 10),
+        "its later silence is noticed"
+    );
     assert!(begun.elapsed() < Duration::from_secs(15), "as soon as ever: {:?}", begun.elapsed());
 }
 

@@ -72,7 +72,7 @@ fn headline(source: &Source) -> String {
         *kinds.entry(trial.verdict.kind.to_string()).or_default() += 1;
     }
     let verdicts: Vec<String> = kinds.iter().map(|(kind, number)| format!("{number} {kind}")).collect();
-    let results = things(summary.trials.len(), "result");
+    let results = things(summary.trials.len() + summary.streams.len(), "result");
     let pairs = things(summary.experiment.pairs, "pair");
     // How many trials a search takes is not known beforehand.
     let mut text = if summary.trials.iter().any(|trial| trial.search.is_some()) {

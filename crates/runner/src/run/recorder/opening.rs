@@ -137,6 +137,7 @@ fn resume(head: &mut Head, EarlierRun { summary, .. }: &EarlierRun) {
     experiment.environment_changes.clone_from(&earlier.environment_changes);
     experiment.versions = earlier.versions.clone();
     experiment.agents.clone_from(&earlier.agents);
+    experiment.streams_agents.clone_from(&earlier.streams_agents);
     head.warm_up.clone_from(&summary.warm_up);
 }
 

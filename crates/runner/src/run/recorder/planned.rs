@@ -147,7 +147,13 @@ impl<'s> Recorder<'s> {
 
     fn note_agents(&mut self, agents: &[KernelAgent]) {
         let experiment = &mut self.head.experiment;
-        experiment.streams_agents = agents.iter().map(KernelAgent::streams_info).collect();
+        // Agents of other parts of an experiment of engines stay.
+        for agent in agents.iter().map(KernelAgent::streams_info) {
+            match experiment.streams_agents.iter_mut().find(|earlier| earlier.name == agent.name) {
+                Some(earlier) => *earlier = agent,
+                None => experiment.streams_agents.push(agent),
+            }
+        }
         // Beside agents of DPDK, theirs is the program that a resumed run is held to.
         if experiment.agents.is_empty() {
             experiment.versions.agent = agents.first().map(|agent| agent.session.welcome().agent.clone());

@@ -32,7 +32,8 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     blocks.push(Block::Text(
         "Every engine carried the same frames between two agents of one machine; sent = received + lost. Agents that poll hold their CPUs \
          all the time, whatever the load: how much of it they had packets to handle stands beside it. Softirqs are those of all of the \
-         node's CPUs, which the kernel counts in steps of 10 ms; traffic of others is in them. Each counter on the way explains at most \
+         node's CPUs, which the kernel counts in steps of 10 ms; traffic of others is in them, and most kernels \
+         count those inside a system call in the agents' time as well, so the two are not added. Each counter on the way explains at most \
          the losses that the ones before it left."
             .to_owned(),
     ));
@@ -56,6 +57,7 @@ fn table(rows: &[EngineRow<'_>]) -> Table {
         Column::numbers("agents_cpu_s_per_million", "agents CPU s per million"),
         Column::numbers("working_cpu_s_per_million", "of it working"),
         Column::numbers("softirq_cpu_s_per_million", "softirq CPU s per million"),
+        Column::words("verdict", "verdict"),
         Column::words("losses", "lost in"),
     ];
     Table { caption: things(rows.len(), "trial"), columns, rows: rows.iter().map(row).collect() }
@@ -77,7 +79,7 @@ fn row(row: &EngineRow<'_>) -> Row {
         row.figures.engine.to_string().into(),
         row.frame_size().label().into(),
         row.flows.to_string().into(),
-        row.figures.cores.to_string().into(),
+        row.cores().into(),
         row.repeat.to_string().into(),
         row.intended_pps.map_or_else(|| "max".to_owned(), mpps).into(),
         rate(row.offered_pps).into(),
@@ -89,6 +91,7 @@ fn row(row: &EngineRow<'_>) -> Row {
         per_million(row.figures.agents_cpu_s).into(),
         per_million(row.figures.working_cpu_s).into(),
         per_million(row.figures.softirq_cpu_s).into(),
+        row.limit.to_string().into(),
         places.join("; ").into(),
     ];
     let EngineFigures { engine, profile, cores, .. } = row.figures;
