@@ -286,7 +286,7 @@ pub fn side_by_side<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "in vain: {what}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -120,10 +120,10 @@ fn a_trial_waits_for_a_backend_that_answers_late() {
     });
     running.signal(Signal::CONT);
     std::thread::sleep(Duration::from_millis(2500));
-    assert!(inside(found.unwrap(), "nft delete table ip late"));
+    let opened = inside(found.unwrap(), "nft delete table ip late");
     let output = running.end_within(Duration::from_secs(20));
     let told = stderr(&output);
-    assert!(output.status.success(), "{told}");
+    assert!(opened && output.status.success(), "{opened} {told}");
     assert!(
         told.contains("waiting until each of 2 backends answers every client through nftables-inc"),
         "{told}"

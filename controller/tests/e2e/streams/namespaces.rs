@@ -1,7 +1,8 @@
 //! Agents in network namespaces: two interfaces, losses and rates that the kernel itself counts, and what a killed run
 //! leaves.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::Duration;
 
@@ -124,16 +125,15 @@ table inet t {
 }
 END";
     let (running, receiver) = prepared(&bench, "10.64.0.2", rules);
-    let mut last = (0, 0);
-    while let Some(text) = inside(receiver, "nft --json list counters") {
-        last = counters(&text);
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let output = running.end_within(Duration::from_secs(20));
+    // It lives as long as it is held, with its counters.
+    let namespace = File::open(format!("/proc/{}/ns/net", receiver.as_raw_nonzero())).unwrap();
+    let output = running.end_within(Duration::from_secs(30));
+    let held = format!("--net=/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
+    let listed = Command::new("nsenter").args([&held, "nft", "--json", "list", "counters"]).output().unwrap();
+    let (came, dropped) = counters(&String::from_utf8(listed.stdout).unwrap());
     let summary = bench.summary().unwrap();
     assert_eq!(summary.status, Status::Complete, "{}", stderr(&output));
     let trial = &summary.streams[0];
-    let (came, dropped) = last;
     assert!(dropped > 50, "{dropped} of {came}");
     assert_eq!((trial.sent_datagrams, trial.lost_datagrams), (Some(came), Some(dropped)));
     assert_eq!(trial.received_datagrams, Some(came - dropped));
