@@ -99,6 +99,16 @@ struct Now {
     last: HashMap<(String, Role), FrameMeasures>,
 }
 
+/// A registry with what the metrics of every run begin with: the program and the experiment.
+pub(crate) fn registry(id: &str, name: &str) -> Registry {
+    let mut registry = Registry::with_prefix("linerate");
+    let version = env!("CARGO_PKG_VERSION");
+    registry.register("build", "The program", Info::new([("version", version)]));
+    let experiment = Info::new([("id", id.to_owned()), ("name", name.to_owned())]);
+    registry.register("experiment", "The experiment that runs", experiment);
+    registry
+}
+
 impl Metrics {
     fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
@@ -167,11 +177,7 @@ impl Metrics {
 impl RunMetrics {
     /// The metrics of an experiment, and the registry to serve.
     pub fn new(id: &str, name: &str) -> (Self, Arc<Registry>) {
-        let mut registry = Registry::with_prefix("linerate");
-        let version = env!("CARGO_PKG_VERSION");
-        registry.register("build", "The program", Info::new([("version", version)]));
-        let experiment = Info::new([("id", id.to_owned()), ("name", name.to_owned())]);
-        registry.register("experiment", "The experiment that runs", experiment);
+        let mut registry = registry(id, name);
         let metrics = Metrics::register(&mut registry);
         let now = Now {
             profile: String::new(),

@@ -13,8 +13,9 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::metrics::registry;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ProfileLabels {
@@ -47,11 +48,7 @@ pub struct StreamsMetrics {
 impl StreamsMetrics {
     /// The metrics of an experiment, and the registry to serve.
     pub fn new(id: &str, name: &str) -> (Self, Arc<Registry>) {
-        let mut registry = Registry::with_prefix("linerate");
-        let version = env!("CARGO_PKG_VERSION");
-        registry.register("build", "The program", Info::new([("version", version)]));
-        let experiment = Info::new([("id", id.to_owned()), ("name", name.to_owned())]);
-        registry.register("experiment", "The experiment that runs", experiment);
+        let mut registry = registry(id, name);
         let metrics = Self::default();
         registry.register_with_unit(
             "streams_sent",

@@ -3,13 +3,13 @@
 use anyhow::Context;
 use linerate_experiment::Experiment;
 use linerate_experiment::plan::Plan;
-use linerate_kubernetes::{KubernetesPlan, manifests};
+use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform, manifests};
 use linerate_metrics::Listener;
 use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::summary::{Status, Summary};
 use linerate_runner::platform::PlatformError;
 use linerate_runner::platform::binary::HOSTPLANE;
-use linerate_runner::platform::local_kernel::LocalKernelPlan;
+use linerate_runner::platform::local_kernel::{LocalKernel, LocalKernelPlan};
 use linerate_runner::run::observer::{Observer, Watchers};
 use serde::Serialize;
 use serde_json::json;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::interrupt::Signals;
 use super::output::{print, say, width};
-use super::run::{NO_SIGNALS, hand_over};
+use super::run::{NO_SIGNALS, Place, hand_over};
 use super::{Ending, RunArgs, progress};
 
 /// Progress of an earlier run of the experiment.
@@ -92,9 +92,36 @@ pub(super) async fn measure(
     Ok(ending)
 }
 
+/// Where a run of the kernel engine on this machine stores its results, and its agents.
+pub(super) fn on_this_machine(
+    args: &RunArgs,
+    local: LocalKernelPlan,
+    earlier: Option<Earlier>,
+) -> anyhow::Result<(Place, LocalKernel)> {
+    let program = HOSTPLANE.find(args.hostplane.clone()).map_err(PlatformError::from)?;
+    local.notes.iter().for_each(|note| args.note(note));
+    let place = Place::of(earlier, args)?;
+    let platform = LocalKernel::new(local, program, place.store.directory().to_owned());
+    Ok((place, platform))
+}
+
+/// The same of a run on a cluster.
+pub(super) async fn on_cluster(
+    args: &RunArgs,
+    experiment: &Experiment,
+    earlier: Option<Earlier>,
+) -> anyhow::Result<(Place, KubernetesPlatform)> {
+    let id = earlier.as_ref().map(|earlier| earlier.store.id());
+    let cluster = cluster(args, experiment, id).await?;
+    let place = Place::of(earlier, args)?;
+    let (id, directory) = (place.store.id(), place.store.directory());
+    let platform = KubernetesPlatform::new(cluster, experiment.clone(), id, directory);
+    Ok((place, platform))
+}
+
 /// The plan of a run on a cluster, which has room for it; what runs of dead controllers left is removed. `resumed` is the id of the run that
 /// goes on.
-pub(super) async fn cluster(
+async fn cluster(
     args: &RunArgs,
     experiment: &Experiment,
     resumed: Option<&str>,

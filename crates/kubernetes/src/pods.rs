@@ -267,32 +267,15 @@ impl Run<'_> {
         format!("{MEMIF}/{}-{pair}.sock", self.id)
     }
 
-    /// Affinity rules for the scheduler: both pods of a pair on one node, or on two.
+    /// Both pods of a pair on one node, or on two; memif needs one.
     fn affinity(&self, plan: &PodPlan) -> Option<Affinity> {
         let mut of_pair = names::labels(self.id);
         of_pair.insert(names::PAIR.to_owned(), plan.group.to_string());
-        let term = PodAffinityTerm {
-            label_selector: Some(LabelSelector { match_labels: Some(of_pair), ..LabelSelector::default() }),
-            topology_key: HOSTNAME.to_owned(),
-            ..PodAffinityTerm::default()
+        let rule = match self.settings().placement {
+            PlacementRule::Any if self.settings().link.kind == LinkKind::Memif => PlacementRule::SameNode,
+            rule => rule,
         };
-        let mut affinity = Affinity::default();
-        match self.settings().placement {
-            PlacementRule::Any if self.settings().link.kind != LinkKind::Memif => return None,
-            PlacementRule::Any | PlacementRule::SameNode => {
-                affinity.pod_affinity = Some(PodAffinity {
-                    required_during_scheduling_ignored_during_execution: Some(vec![term]),
-                    ..PodAffinity::default()
-                });
-            }
-            PlacementRule::DifferentNodes => {
-                affinity.pod_anti_affinity = Some(PodAntiAffinity {
-                    required_during_scheduling_ignored_during_execution: Some(vec![term]),
-                    ..PodAntiAffinity::default()
-                });
-            }
-        }
-        Some(affinity)
+        relative_to(of_pair, rule)
     }
 
     fn mounts(&self) -> Vec<VolumeMount> {
@@ -364,6 +347,32 @@ impl Run<'_> {
             }
         }
         volumes
+    }
+}
+
+/// Affinity by a rule: to the node of the pods with these labels, or to other nodes than theirs.
+fn relative_to(labels: BTreeMap<String, String>, rule: PlacementRule) -> Option<Affinity> {
+    let terms = vec![PodAffinityTerm {
+        label_selector: Some(LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }),
+        topology_key: HOSTNAME.to_owned(),
+        ..PodAffinityTerm::default()
+    }];
+    match rule {
+        PlacementRule::Any => None,
+        PlacementRule::SameNode => Some(Affinity {
+            pod_affinity: Some(PodAffinity {
+                required_during_scheduling_ignored_during_execution: Some(terms),
+                ..PodAffinity::default()
+            }),
+            ..Affinity::default()
+        }),
+        PlacementRule::DifferentNodes => Some(Affinity {
+            pod_anti_affinity: Some(PodAntiAffinity {
+                required_during_scheduling_ignored_during_execution: Some(terms),
+                ..PodAntiAffinity::default()
+            }),
+            ..Affinity::default()
+        }),
     }
 }
 

@@ -6,13 +6,11 @@ use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
 use linerate_experiment::http::HttpPlan;
 use linerate_experiment::plan::Plan;
-use linerate_kubernetes::KubernetesPlatform;
 use linerate_metrics::Listener;
 use linerate_results::summary::Summary;
+use linerate_runner::platform::Platform;
 use linerate_runner::platform::balancer::Balancers;
-use linerate_runner::platform::binary::HOSTPLANE;
-use linerate_runner::platform::local_kernel::{LocalKernel, LocalKernelPlan};
-use linerate_runner::platform::{Platform, PlatformError};
+use linerate_runner::platform::local_kernel::LocalKernelPlan;
 use linerate_runner::run::http::{HttpJob, end_http, planned_number, run_http};
 use linerate_runner::run::observer::NoObserver;
 
@@ -49,18 +47,11 @@ pub(super) async fn run(
     match experiment.platform() {
         PlatformKind::Local => {
             let local = LocalKernelPlan::of_http(experiment)?;
-            let program = HOSTPLANE.find(args.hostplane.clone()).map_err(PlatformError::from)?;
-            local.notes.iter().for_each(|note| args.note(note));
-            let place = Place::of(earlier, args)?;
-            let platform = LocalKernel::new(local, program, place.store.directory().to_owned());
+            let (place, platform) = planned::on_this_machine(args, local, earlier)?;
             measure(args, experiment, plan, &place, platform).await
         }
         PlatformKind::Kubernetes => {
-            let id = earlier.as_ref().map(|earlier| earlier.store.id());
-            let cluster = planned::cluster(args, experiment, id).await?;
-            let place = Place::of(earlier, args)?;
-            let (id, directory) = (place.store.id(), place.store.directory());
-            let platform = KubernetesPlatform::new(cluster, experiment.clone(), id, directory);
+            let (place, platform) = planned::on_cluster(args, experiment, earlier).await?;
             measure(args, experiment, plan, &place, platform).await
         }
     }

@@ -6,12 +6,10 @@ use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
 use linerate_experiment::plan::Plan;
 use linerate_experiment::streams::StreamsPlan;
-use linerate_kubernetes::KubernetesPlatform;
 use linerate_metrics::Listener;
 use linerate_results::summary::Summary;
-use linerate_runner::platform::binary::HOSTPLANE;
-use linerate_runner::platform::local_kernel::{LocalKernel, LocalKernelPlan};
-use linerate_runner::platform::{Platform, PlatformError};
+use linerate_runner::platform::Platform;
+use linerate_runner::platform::local_kernel::LocalKernelPlan;
 use linerate_runner::run::streams::{StreamsJob, end_streams, run_streams};
 
 use super::planned::{self, Begun, Shown};
@@ -41,21 +39,14 @@ pub(super) async fn run(
     match experiment.platform() {
         PlatformKind::Local => {
             let local = LocalKernelPlan::new(experiment)?;
-            let program = HOSTPLANE.find(args.hostplane.clone()).map_err(PlatformError::from)?;
-            local.notes.iter().for_each(|note| args.note(note));
-            let place = Place::of(earlier, args)?;
-            let platform = LocalKernel::new(local, program, place.store.directory().to_owned());
+            let (place, platform) = planned::on_this_machine(args, local, earlier)?;
             measure(args, experiment, plan, &place, platform, listener).await
         }
         PlatformKind::Kubernetes if args.pods.is_some() => {
             anyhow::bail!("--pods: pods of streams are not kept between runs; leave it out")
         }
         PlatformKind::Kubernetes => {
-            let id = earlier.as_ref().map(|earlier| earlier.store.id());
-            let cluster = planned::cluster(args, experiment, id).await?;
-            let place = Place::of(earlier, args)?;
-            let (id, directory) = (place.store.id(), place.store.directory());
-            let platform = KubernetesPlatform::new(cluster, experiment.clone(), id, directory);
+            let (place, platform) = planned::on_cluster(args, experiment, earlier).await?;
             measure(args, experiment, plan, &place, platform, listener).await
         }
     }

@@ -4,9 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, Container, KeyToPath, Pod, PodAffinity, PodAffinityTerm, PodAntiAffinity,
-    PodSecurityContext, PodSpec, SeccompProfile, SecretVolumeSource, SecurityContext,
-    TopologySpreadConstraint, Volume, VolumeMount,
+    Affinity, Capabilities, Container, KeyToPath, Pod, PodSecurityContext, PodSpec, SeccompProfile,
+    SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use linerate_experiment::kubernetes::PlacementRule;
@@ -14,7 +13,7 @@ use linerate_wire::trial::Role;
 
 use super::{
     AGENT, AGENT_PORT, EXIT_WHEN_ORPHANED, GRACE_SECONDS, HOSTNAME, PROGRAMS, PodPlan, Run, SECRETS, names,
-    resources,
+    relative_to, resources,
 };
 
 /// User and group of the agent: nobody's.
@@ -131,47 +130,25 @@ fn agent(run: &Run<'_>, plan: &PodPlan) -> Vec<String> {
     command
 }
 
-fn of_run(run: &Run<'_>) -> LabelSelector {
-    LabelSelector { match_labels: Some(names::labels(run.id)), ..LabelSelector::default() }
-}
-
 /// All pods on one node; or each on another, of HTTP no backend on a node with a client.
 fn affinity(run: &Run<'_>, plan: &PodPlan) -> Option<Affinity> {
-    let mut others = of_run(run);
+    let mut others = names::labels(run.id);
     let rule = run.settings().placement;
     if rule == PlacementRule::DifferentNodes && !run.experiment.http.is_empty() {
         let other = if plan.agent.role == Role::Tx { Role::Rx } else { Role::Tx };
-        others.match_labels.get_or_insert_default().insert(names::ROLE.to_owned(), other.to_string());
+        others.insert(names::ROLE.to_owned(), other.to_string());
     }
-    let term = PodAffinityTerm {
-        label_selector: Some(others),
-        topology_key: HOSTNAME.to_owned(),
-        ..PodAffinityTerm::default()
-    };
-    let mut affinity = Affinity::default();
-    match rule {
-        PlacementRule::Any => return None,
-        PlacementRule::SameNode => {
-            affinity.pod_affinity = Some(PodAffinity {
-                required_during_scheduling_ignored_during_execution: Some(vec![term]),
-                ..PodAffinity::default()
-            });
-        }
-        PlacementRule::DifferentNodes => {
-            affinity.pod_anti_affinity = Some(PodAntiAffinity {
-                required_during_scheduling_ignored_during_execution: Some(vec![term]),
-                ..PodAntiAffinity::default()
-            });
-        }
-    }
-    Some(affinity)
+    relative_to(others, rule)
 }
 
 /// Without a rule, pods are spread over the nodes as evenly as there is room.
 fn spread(run: &Run<'_>) -> Option<Vec<TopologySpreadConstraint>> {
     (run.settings().placement == PlacementRule::Any).then(|| {
         vec![TopologySpreadConstraint {
-            label_selector: Some(of_run(run)),
+            label_selector: Some(LabelSelector {
+                match_labels: Some(names::labels(run.id)),
+                ..LabelSelector::default()
+            }),
             max_skew: 1,
             topology_key: HOSTNAME.to_owned(),
             when_unsatisfiable: "ScheduleAnyway".to_owned(),
