@@ -17,8 +17,8 @@ case ${1:-} in
 Usage: scripts/miri.sh [CRATE…]
 
 Runs unit tests of crates (default: measure, wire and traffic) under Miri and prints PASS, FAIL or NOT RUN for each. Miri needs a nightly
-toolchain, which rustup installs where it is missing. Tests use smaller numbers there (`cfg!(miri)`); three that only do arithmetic,
-millions of times, are marked `cfg_attr(miri, ignore)`.
+toolchain, which rustup installs where it is missing. Tests use smaller numbers there (`cfg!(miri)`); those that only do arithmetic, millions
+of times, such as the pacer's, are left out.
 
 Environment: LINERATE_MIRI_SECONDS  time limit for each crate (default: 900)
 

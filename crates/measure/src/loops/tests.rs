@@ -21,8 +21,8 @@ use crate::mailbox::Mailbox;
 use crate::pacer::Load;
 
 const TAG: u16 = 0x1234;
-/// Packets of a test; Miri has time for a twentieth.
-const PACKETS: u64 = if cfg!(miri) { 500 } else { 10_000 };
+/// Packets of a test; Miri has time for a fiftieth.
+const PACKETS: u64 = if cfg!(miri) { 200 } else { 10_000 };
 /// Time between two readings of the clock in tests whose loop polls for long.
 const STEP_NS: u64 = if cfg!(miri) { 500 } else { 100 };
 
