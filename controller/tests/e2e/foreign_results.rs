@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use crate::support::{Bench, linerate, stderr, stdout};
 use serde_json::Value;
@@ -24,7 +25,29 @@ const COMMANDS: [&[&str]; 9] = [
     &["backup", "ID", "--to", "OUT/backup.tar.gz"],
 ];
 
-/// A results directory of one real experiment, inside a directory whose files are all known.
+/// The results of one real experiment, by their names below its directory: every case damages a copy.
+static RECORDED: LazyLock<Recorded> = LazyLock::new(|| {
+    let bench = Bench::new(SHORT);
+    let output = bench.run(&["--quiet"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let summary = bench.summary().unwrap();
+    let (id, trial) = (summary.experiment.id.clone(), summary.trials[0].trial.clone());
+    let mut files = Vec::new();
+    walk(&bench.path("results"), &mut files);
+    files.retain(|(path, _)| path.is_file());
+    for (path, _) in &mut files {
+        *path = path.strip_prefix(bench.path("results")).unwrap().to_owned();
+    }
+    Recorded { id, trial, files }
+});
+
+struct Recorded {
+    id: String,
+    trial: String,
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+/// A results directory of a real experiment, inside a directory whose files are all known.
 struct Foreign {
     bench: Bench,
     id: String,
@@ -33,14 +56,16 @@ struct Foreign {
 
 impl Foreign {
     fn new() -> Self {
+        let Recorded { id, trial, files } = &*RECORDED;
         let bench = Bench::new(SHORT);
-        let output = bench.run(&["--quiet"]);
-        assert!(output.status.success(), "{}", stderr(&output));
-        let summary = bench.summary().unwrap();
-        let (id, trial) = (summary.experiment.id.clone(), summary.trials[0].trial.clone());
+        for (path, content) in files {
+            let path = bench.path("results").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
         fs::create_dir(bench.path("elsewhere")).unwrap();
         fs::write(bench.path("elsewhere/kept"), "kept").unwrap();
-        Self { bench, id, trial }
+        Self { bench, id: id.clone(), trial: trial.clone() }
     }
 
     fn directory(&self) -> PathBuf {

@@ -6,7 +6,7 @@ use crate::support::{Bench, linerate, stderr, stdout};
 
 #[test]
 fn generator_and_pair_are_measured_and_kept() {
-    let bench = Bench::new("");
+    let bench = Bench::with_cpus("");
     let (results, dataplane) = (bench.path("results"), bench.path("linerate-dataplane"));
     let own = ["--results", results.to_str().unwrap(), "--dataplane", dataplane.to_str().unwrap()];
     let measure =

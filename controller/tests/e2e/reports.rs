@@ -214,9 +214,8 @@ fn browsers_show_it_on_phones_and_desks_in_light_and_dark() {
     let output = chromium(&bench, &broken, "broken", &["--dump-dom".to_owned()]);
     assert!(stderr(&output).contains("CONSOLE"), "{}", stderr(&output));
 
-    for (width, scheme, setting) in
-        [(400_u32, "light", 1), (400, "dark", 0), (1400, "light", 1), (1400, "dark", 0)]
-    {
+    // Colours do not depend on the width, nor the widths of tables on colours.
+    for (width, scheme, setting) in [(400_u32, "dark", 0), (1400, "light", 1)] {
         let look = format!("{width}-{scheme}");
         let picture = bench.path(&format!("{look}.png"));
         let options = [

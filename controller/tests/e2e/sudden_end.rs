@@ -206,9 +206,9 @@ fn written_bytes(pid: u32) -> u64 {
 #[test]
 fn a_trial_costs_the_same_bytes_however_many_there_were_before() {
     /// Trials of each part of the run that is compared.
-    const PART: u64 = 40;
+    const PART: u64 = 20;
     /// Limit of written bytes per trial: the log's line and the trial's file have some 12,000 bytes.
-    /// Rewriting the summary of 160 trials after each would take 1,200,000.
+    /// Rewriting the summary of 80 trials after each would take 600,000.
     const MOST_BYTES_PER_TRIAL: u64 = 60_000;
     let bench = Bench::new(MANY);
     let mut run = bench.command(&["--quiet"]);

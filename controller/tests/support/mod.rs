@@ -4,10 +4,13 @@
 
 #[path = "../../../dataplane/tests/e2e/common/cpu_quota.rs"]
 pub mod cpu_quota;
+#[path = "../../../dataplane/tests/e2e/common/process.rs"]
+mod process;
 #[path = "../../../dataplane/tests/e2e/common/wrong_clock.rs"]
 pub mod wrong_clock;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -16,20 +19,32 @@ use linerate_results::summary::Summary;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+pub use process::{not_run, stderr};
+
 /// A directory with a document, a results directory, and a unique name for the data plane.
 pub struct Bench {
     dir: TempDir,
 }
 
 impl Bench {
-    /// A bench with a document of this `spec`. Packet memory is ordinary memory, because other tests may
-    /// count all hugepages.
+    /// A bench with a document of this `spec`, whose agents sleep while there is nothing to do: tests that run
+    /// at the same time need the CPUs. Packet memory is ordinary memory, because other tests may count all
+    /// hugepages.
     pub fn new(spec: &str) -> Self {
+        let bench = Self::with_cpus(spec);
+        let agent = bench.path("linerate-dataplane");
+        fs::rename(&agent, bench.path("program")).unwrap();
+        symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sleeping.sh"), &agent).unwrap();
+        bench
+    }
+
+    /// A bench whose agents take the CPUs that they find.
+    pub fn with_cpus(spec: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let head = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nmetadata: {name: test}\n";
         let text = format!("{head}spec:\n  local: {{hugepages: never}}\n{spec}");
         fs::write(dir.path().join("experiment.yaml"), text).unwrap();
-        std::os::unix::fs::symlink(dataplane(), dir.path().join("linerate-dataplane")).unwrap();
+        symlink(dataplane(), dir.path().join("linerate-dataplane")).unwrap();
         Self { dir }
     }
 
@@ -230,16 +245,6 @@ pub fn dataplane() -> PathBuf {
     path
 }
 
-/// Reports on standard error that a test could not run here, in the form that `scripts/test.sh` counts.
-pub fn not_run(test: &str, reason: &str) {
-    let line = format!("NOT RUN {test}: {reason}\n");
-    if let Some(path) = std::env::var_os("LINERATE_NOT_RUN") {
-        let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
-        std::io::Write::write_all(&mut file, line.as_bytes()).unwrap();
-    }
-    eprint!("{line}");
-}
-
 /// `linerate` with these arguments.
 pub fn linerate(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_linerate")).args(arguments).stdin(Stdio::null()).output().unwrap()
@@ -287,12 +292,9 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
         assert!(begun.elapsed() < Duration::from_secs(60), "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        // A condition may read all results.
+        std::thread::sleep(Duration::from_millis(30));
     }
-}
-
-pub fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 pub fn stdout(output: &Output) -> String {

@@ -54,7 +54,7 @@ fn service(follow: &FollowUpSummary) -> &ServiceConclusion {
 fn benchmarks_behind_a_search_find_the_limit_of_a_path() {
     let Some(path) = BridgedPath::new("benchmarks_behind_a_search_find_the_limit_of_a_path") else { return };
     path.filter("near1", "limit rate over 20000/second burst 1000 packets drop");
-    let bench = Bench::new(&format!(
+    let bench = Bench::with_cpus(&format!(
         "  traffic: {{frameSizes: [128]}}
   search:
     goals: [{QUICK}]
@@ -168,7 +168,7 @@ fn the_longest_burst_is_the_bucket_of_a_filter() {
     let test = "the_longest_burst_is_the_bucket_of_a_filter";
     let Some(path) = BridgedPath::new(test).and_then(|path| path.for_bursts(test)) else { return };
     path.filter("near1", "limit rate over 20000/second burst 1000 packets drop");
-    let bench = Bench::new(&format!(
+    let bench = Bench::with_cpus(&format!(
         "  traffic: {{frameSizes: [128]}}
   search:
     goals: [{QUICK}]
@@ -190,7 +190,7 @@ fn the_longest_burst_fills_the_queue_of_a_shaped_link() {
     let shape =
         ["qdisc", "add", "dev", "far1", "root", "tbf", "rate", &rate, "burst", "50kb", "limit", "100kb"];
     path.succeed("tc", &shape);
-    let bench = Bench::new(&format!(
+    let bench = Bench::with_cpus(&format!(
         "  traffic: {{frameSizes: [512]}}
   search:
     goals: [{QUICK}]
@@ -217,7 +217,7 @@ fn soak_and_recovery_tell_when_a_path_lost_packets() {
     let Some(path) = BridgedPath::new("soak_and_recovery_tell_when_a_path_lost_packets") else { return };
     outages(&path);
     // Trials of the search are shorter than the packets before the first outage.
-    let bench = Bench::new(&format!(
+    let bench = Bench::with_cpus(&format!(
         "  traffic: {{frameSizes: [128]}}
   search:
     goals: [{QUICK}]
@@ -249,7 +249,7 @@ fn soak_and_recovery_tell_when_a_path_lost_packets() {
 
 #[test]
 fn a_run_that_was_killed_in_a_benchmark_goes_on_in_it() {
-    let bench = Bench::new(&format!(
+    let bench = Bench::with_cpus(&format!(
         "  search:
     goals: [{QUICK}]
     load: {{min: 1kpps, max: 10kpps}}

@@ -66,7 +66,7 @@ fn verdict(output: &Output) -> (Option<i32>, Overall, Outcome) {
 
 #[test]
 fn recorded_runs_get_the_expected_verdict() {
-    let bench = Bench::new("");
+    let bench = Bench::with_cpus("");
     // A load that any machine sends evenly, because the comparison is tested, not the machine.
     let runs = [("500pps", 5), ("500pps", 5), ("250pps", 5), ("500pps", 1)];
     let runs: Option<Vec<_>> = runs.iter().map(|(rate, repeats)| recorded(&bench, rate, *repeats)).collect();
@@ -108,7 +108,7 @@ fn recorded_runs_get_the_expected_verdict() {
 /// does not suffice.
 #[test]
 fn a_large_difference_shows_through_any_scatter() {
-    let bench = Bench::new("");
+    let bench = Bench::with_cpus("");
     let (first, _) = record(&bench, "20kpps", 6);
     let (slower, _) = record(&bench, "500pps", 6);
     under_the_name_of(&slower, "500pps", "20kpps");
@@ -121,7 +121,7 @@ fn a_large_difference_shows_through_any_scatter() {
 
 #[test]
 fn what_cannot_be_compared_is_named() {
-    let bench = Bench::new("");
+    let bench = Bench::with_cpus("");
     let nowhere = bench.path("nowhere");
     for (options, code, part) in [
         (&["1f3c09aa", "7b21e0d4"][..], 1, "1f3c09aa: there is no such experiment"),

@@ -22,7 +22,7 @@ const OUTAGE_PACKETS: u64 = RATE * OUTAGE_MS / 1_000;
 const OUTAGE_FROM_MS: u64 = 1_600;
 
 fn bench(direction: &str, flows: u64) -> Bench {
-    Bench::new(&format!(
+    Bench::with_cpus(&format!(
         "  traffic: {{flows: [{flows}], flowMode: dp, rates: [{RATE}pps]}}
   trial: {{duration: 3s, direction: {direction}, sampleInterval: 500ms}}\n"
     ))

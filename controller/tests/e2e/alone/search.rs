@@ -64,7 +64,7 @@ fn a_path_that_drops_above_a_rate_is_found_three_times_in_a_row() {
         return;
     };
     path.filter("near1", "limit rate over 20000/second burst 600 packets drop");
-    let bench = Bench::new(&format!(
+    let bench = Bench::with_cpus(&format!(
         "  traffic: {{frameSizes: [128]}}
   search: {{goals: [{{name: ndr, {QUICK}}}], load: {{max: 60kpps}}, repeats: 3, warmUp: 200ms}}\n"
     ));
@@ -88,7 +88,7 @@ fn a_shaped_link_is_found() {
     let shape =
         ["qdisc", "add", "dev", "far1", "root", "tbf", "rate", &rate, "burst", "100kb", "limit", "200kb"];
     path.succeed("tc", &shape);
-    let bench = Bench::new(&format!(
+    let bench = Bench::with_cpus(&format!(
         "  traffic: {{frameSizes: [512]}}
   search: {{goals: [{{name: ndr, {QUICK}}}, {{name: pdr, loss: 0.5%, {QUICK}}}], load: {{max: 60kpps}}, warmUp: 0s, repeats: 2}}\n"
     ));
@@ -102,7 +102,7 @@ fn a_shaped_link_is_found() {
 
 #[test]
 fn a_tester_that_limits_the_result_is_named() {
-    let bench = Bench::new(&format!(
+    let bench = Bench::with_cpus(&format!(
         "  search: {{goals: [{{name: ndr, {QUICK}}}], load: {{max: 100mpps}}, warmUp: 0s}}\n"
     ));
     let output = bench.run(&["--json", "--quiet"]);
@@ -152,7 +152,7 @@ pub(super) fn kill_after(bench: &Bench, controller: &mut Child, trials: usize) {
 fn a_search_that_was_killed_goes_on_where_it_was() {
     let Some(path) = BridgedPath::new("a_search_that_was_killed_goes_on_where_it_was") else { return };
     path.filter("near1", "limit rate over 20000/second burst 600 packets drop");
-    let bench = Bench::new(&format!(
+    let bench = Bench::with_cpus(&format!(
         "  traffic: {{frameSizes: [128]}}
   search: {{goals: [{{name: ndr, {QUICK}}}], load: {{max: 60kpps}}, warmUp: 200ms, repeats: 2}}\n"
     ));

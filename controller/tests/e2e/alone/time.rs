@@ -49,7 +49,7 @@ fn assert_offered_or_explained(trial: &TrialSummary, tolerance: f64) -> bool {
 
 #[test]
 fn two_pairs_on_two_cpus_offer_their_loads_or_the_verdict_names_the_cpu() {
-    let bench = Bench::new(&format!("  pairs: 2\n{FOUR_RATES}"));
+    let bench = Bench::with_cpus(&format!("  pairs: 2\n{FOUR_RATES}"));
     let output = on_two_cpus(&bench.command(&["--json", "--quiet"])).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     bench.assert_nothing_left(MOMENT);
@@ -75,7 +75,7 @@ fn a_pair_with_half_a_cpu_offers_its_loads_or_the_verdict_names_the_quota() {
     let Some(quota) = CpuQuota::new("pair", 500) else {
         return not_run(name, "this user may not make a control group with a CPU quota");
     };
-    let bench = Bench::new(FOUR_RATES);
+    let bench = Bench::with_cpus(FOUR_RATES);
     let output = quota.around(&bench.command(&["--json", "--quiet"])).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     bench.assert_nothing_left(MOMENT);
@@ -100,8 +100,9 @@ fn is_wrong(rate: &TickRate) -> bool {
 
 #[test]
 fn a_frequency_that_dpdk_states_wrong_is_in_every_output_and_affects_no_load() {
-    let bench =
-        Bench::new("  traffic: {frameSizes: [64], flows: [1], rates: [5kpps]}\n  trial: {duration: 2s}\n");
+    let bench = Bench::with_cpus(
+        "  traffic: {frameSizes: [64], flows: [1], rates: [5kpps]}\n  trial: {duration: 2s}\n",
+    );
     let library = wrong_clock(bench.path("results").parent().unwrap(), 998);
     let output = bench.command(&["--json", "--quiet"]).env("LD_PRELOAD", library).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));

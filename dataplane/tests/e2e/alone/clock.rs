@@ -1,7 +1,7 @@
 //! Time: the counter is measured, also when DPDK states a wrong frequency; the time that a CPU quota takes is reported.
 use crate::common::cpu_quota::CpuQuota;
 use crate::common::wrong_clock::wrong_clock;
-use crate::common::{dataplane, eal, json, not_run, number, run, stderr};
+use crate::common::{eal, json, not_run, number, run, stderr, with_cpus};
 use serde_json::Value;
 
 const PPS: u64 = 10_000;
@@ -26,7 +26,7 @@ fn loads_and_durations_are_right_although_dpdk_states_a_wrong_frequency() {
     let library = wrong_clock(directory.path(), 998);
     let packets = PPS * SECONDS;
     for limit in [format!("--duration {SECONDS}s"), format!("--packets {packets}")] {
-        let mut command = dataplane(
+        let mut command = with_cpus(
             &eal(0, &["net_null0"]),
             &format!("tx --peer-mac 02:00:00:00:00:02 --rate {PPS}pps {limit} --quiet --json"),
         );
@@ -60,7 +60,7 @@ fn loads_and_durations_are_right_although_dpdk_states_a_wrong_frequency() {
 #[test]
 fn stated_and_measured_frequency_of_this_machine_are_in_the_report_and_in_the_log() {
     let command = "tx --peer-mac 02:00:00:00:00:02 --rate 1kpps --duration 200ms --quiet --json";
-    let output = run(&mut dataplane(&eal(0, &["net_null0"]), command));
+    let output = run(&mut with_cpus(&eal(0, &["net_null0"]), command));
     let report = json(&output);
     let rate = &report["clock"]["rate"];
     let (stated, taken) = (number(rate, "told_hz"), number(rate, "measured_hz"));
@@ -87,7 +87,7 @@ fn a_quota_that_stops_a_spinning_worker_is_named_and_a_sleeping_one_holds_its_ra
     for (idle, own, quota, cpus) in [("spin", "--idle spin", &tenth, "0.1"), ("sleep", "", &half, "0.5")] {
         let command =
             format!("tx --peer-mac 02:00:00:00:00:02 --rate 20kpps --duration 2s --quiet --json {own}");
-        let output = run(&mut quota.around(&dataplane(&eal(0, &["net_null0"]), &command)));
+        let output = run(&mut quota.around(&with_cpus(&eal(0, &["net_null0"]), &command)));
         let (report, log) = (json(&output), stderr(&output));
         assert!(log.contains(&format!("lcores {idle}")) && log.contains(&format!("{cpus} CPUs")), "{log}");
         let all = number(&report, "sent_packets") + number(&report, "unsent_packets");

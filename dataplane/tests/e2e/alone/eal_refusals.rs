@@ -3,14 +3,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::common::{Hugepages, dataplane, free_hugepages, is_root, not_run, run, stderr, tool};
+use crate::common::{Hugepages, free_hugepages, is_root, not_run, run, stderr, tool, with_cpus};
 
 fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
 fn refused(eal: &str) -> String {
-    check_refused(&run(&mut dataplane(&words(eal), "ports --json")))
+    check_refused(&run(&mut with_cpus(&words(eal), "ports --json")))
 }
 
 /// Checks exit code and output of a refusal; returns our message.
@@ -122,7 +122,7 @@ fn options_that_eal_does_not_know_or_excludes() {
 #[test]
 fn only_a_main_lcore() {
     let output =
-        run(&mut dataplane(&words("-l 0 --no-huge --no-pci --vdev net_null0"), "rx --json --duration 1s"));
+        run(&mut with_cpus(&words("-l 0 --no-huge --no-pci --vdev net_null0"), "rx --json --duration 1s"));
     let message = check_refused(&output);
     assert!(message.contains("worker") && message.contains("--lcores 0@0,1@0"), "{message}");
 }
@@ -130,11 +130,11 @@ fn only_a_main_lcore() {
 #[test]
 fn no_port_and_too_little_memory() {
     let output =
-        run(&mut dataplane(&words("--lcores 0@0,1@0 --no-huge --no-pci"), "rx --json --duration 1s"));
+        run(&mut with_cpus(&words("--lcores 0@0,1@0 --no-huge --no-pci"), "rx --json --duration 1s"));
     let message = check_refused(&output);
     assert!(message.contains("no port 0"), "{message}");
     let options = "--lcores 0@0,1@0 --no-huge --no-pci -m 24 --vdev net_null0";
-    let output = run(&mut dataplane(&words(options), "rx --json --duration 1s --rxd 16384"));
+    let output = run(&mut with_cpus(&words(options), "rx --json --duration 1s --rxd 16384"));
     let log = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert!(log.contains("pool 'rx_0_0'") && log.contains("-m"), "{log}");

@@ -1,7 +1,7 @@
 //! Ends: by signal, by kill. What is left behind is nothing.
 use std::time::Duration;
 
-use crate::common::{Hugepages, Running, dataplane, eal, free_hugepages, json, not_run, number, stderr};
+use crate::common::{Hugepages, Running, eal, free_hugepages, json, not_run, number, stderr, with_cpus};
 
 const SEND: &str =
     "tx --peer-mac 02:00:00:00:00:02 --rate 100kpps --duration 60s --interval 100ms --log-level debug --json";
@@ -15,7 +15,7 @@ fn in_hugepages() -> Vec<String> {
 #[test]
 fn a_signal_ends_a_trial_with_its_totals() {
     for signal in ["INT", "TERM"] {
-        let mut sender = Running::start(&mut dataplane(&eal(0, &["net_null0"]), SEND));
+        let mut sender = Running::start(&mut with_cpus(&eal(0, &["net_null0"]), SEND));
         let mut log = sender.wait_for_stderr("tx 0.");
         sender.signal(signal);
         let output = sender.output();
@@ -34,7 +34,7 @@ fn hugepages_are_free_again_however_it_ends() {
         return not_run("hugepages_are_free_again_however_it_ends", "this user may not reserve hugepages");
     };
     for signal in ["INT", "TERM", "KILL"] {
-        let mut sender = Running::start(&mut dataplane(&in_hugepages(), SEND));
+        let mut sender = Running::start(&mut with_cpus(&in_hugepages(), SEND));
         sender.wait_for_stderr("tx 0.");
         assert!(free_hugepages() < 64, "it uses hugepages");
         sender.signal(signal);

@@ -1,12 +1,11 @@
 //! A path of the kernel's between two interfaces, in a network namespace of its own: what it loses, delays or doubles, the kernel counts.
 
-use std::fs;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use super::{Running, dataplane, is_root, json, not_run, run, stderr, tool, unique};
+use super::{Running, attempt, dataplane, installed, is_root, json, not_run, run, stderr, tool, unique};
 
 /// Where a test's frames come from.
 pub const NEAR: &str = "02:00:00:00:00:01";
@@ -29,7 +28,8 @@ impl Lab {
     pub fn new(test: &str) -> Option<Self> {
         let reason = if !is_root() {
             "only root may make network namespaces".to_owned()
-        } else if let Some(missing) = ["ip", "tc", "nft", "python3"].into_iter().find(|name| !installed(name))
+        } else if let Some(missing) =
+            ["ip", "tc", "nft", "python3"].into_iter().find(|name| installed(name).is_none())
         {
             format!("{missing} is not installed; scripts/test.sh installs it")
         } else {
@@ -210,18 +210,6 @@ pub fn lcores(on: &str) -> String {
         format!("{lcore}@{}", cpu.parse::<usize>().unwrap() % cpus)
     };
     on.split(',').map(one).collect::<Vec<_>>().join(",")
-}
-
-pub(super) fn installed(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .any(|dir| fs::metadata(dir.join(name)).is_ok_and(|file| file.is_file()))
-}
-
-pub(super) fn attempt(command: &mut Command) -> Result<(), String> {
-    let output = run(command);
-    if output.status.success() { Ok(()) } else { Err(stderr(&output).trim().to_owned()) }
 }
 
 pub(super) fn with_input(command: &mut Command, input: &str) -> Output {

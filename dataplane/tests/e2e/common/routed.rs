@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::netns::{attempt, installed, lcores, with_input};
-use super::{Running, dataplane, is_root, json, not_run, run, stderr, tool, unique};
+use super::netns::{lcores, with_input};
+use super::{Running, attempt, dataplane, installed, is_root, json, not_run, run, stderr, tool, unique};
 
 /// Address of the near host: a point-to-point link to a router that answers for everything, as Calico makes them.
 pub const NEAR: &str = "10.91.1.2";
@@ -29,7 +29,9 @@ impl Routed {
     pub fn new(test: &str, hosts_have_addresses: bool) -> Option<Self> {
         let reason = if !is_root() {
             "only root may make network namespaces".to_owned()
-        } else if let Some(missing) = ["ip", "nft", "python3"].into_iter().find(|name| !installed(name)) {
+        } else if let Some(missing) =
+            ["ip", "nft", "python3"].into_iter().find(|name| installed(name).is_none())
+        {
             format!("{missing} is not installed; scripts/test.sh installs it")
         } else {
             match Self::set_up(hosts_have_addresses) {

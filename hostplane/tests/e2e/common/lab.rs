@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
-use super::{Running, Server, configured, installed, json, not_run, run, stderr, tool};
+use super::{Running, Server, attempt, configured, installed, json, not_run, run, stderr, tool};
 
 /// Addresses of the two ends.
 pub const A: &str = "10.77.0.1";
@@ -135,9 +135,4 @@ impl Drop for Lab {
             let _ = Command::new(tool("ip")).args(["netns", "del", &self.netns(end)]).status();
         }
     }
-}
-
-fn attempt(command: &mut Command) -> Result<(), String> {
-    let output = run(command);
-    if output.status.success() { Ok(()) } else { Err(stderr(&output).trim().to_owned()) }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::tls::Certificates;
-use super::{PATIENCE, Running, hostplane, json, tool};
+use super::{Running, TIME_LIMIT, hostplane, json, tool};
 
 /// A backend of this program.
 pub struct Backend {
@@ -75,7 +75,7 @@ pub fn free_port() -> u16 {
 fn wait_for(port: u16) {
     let began = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(began.elapsed() < PATIENCE, "nothing listens on port {port}");
+        assert!(began.elapsed() < TIME_LIMIT, "nothing listens on port {port}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

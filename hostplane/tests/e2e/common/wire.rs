@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use serde_json::Value;
 
-use super::{PATIENCE, Running, TOKEN, hostplane};
+use super::{Running, TIME_LIMIT, TOKEN, hostplane};
 
 /// An agent on free ports of the loopback interface.
 pub struct Agent {
@@ -33,7 +33,7 @@ impl Agent {
     /// Connects, and returns the welcome as well.
     pub fn greet(&self) -> (Wire, Value) {
         let stream = TcpStream::connect(&self.control).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIME_LIMIT)).unwrap();
         let reader = BufReader::new(stream.try_clone().unwrap());
         let mut wire = Wire { stream, reader, events: Vec::new() };
         let welcome = wire.ask("hello", &format!(r#"{{"protocol":2,"token":"{TOKEN}"}}"#));
