@@ -36,7 +36,7 @@ scenario_two_nodes() {
 
 # Two pairs, searched together and one by one. The highest load is one that any cluster carries.
 scenario_search() {
-    local goal='{name: ndr, duration: 300ms, initialDuration: 300ms, sum: 900ms, precedingTargets: 1}' mode
+    local goal='{name: ndr, duration: 300ms, initialDuration: 300ms, sum: 900ms, width: 5%, precedingTargets: 1}' mode
     for mode in together each; do
         run "search-$mode" -n 2 --link af-packet --same-node "${SMALL[@]}" "${NO_HUGE[@]}" --size 64 --flows 10 --search ndr \
             --set "spec.search.goals=[$goal]" --set spec.search.load.max=2kpps --set "spec.search.mode=$mode" --set spec.search.warmUp=0s

@@ -1,7 +1,7 @@
 # Sourced by cluster.sh: what clusters do to experiments.
 # shellcheck shell=bash disable=SC2154
 
-LONG=(-n 1 --link memif --size "64,512,1500" --flows 10 --rate 1kpps --duration 4s)
+LONG=(-n 1 --link memif --size "64,512,1500" --flows 10 --rate 1kpps --duration 3s)
 
 # begin NAME [OPTION]: a longer run in the background; its process is in $run_pid.
 begin() {

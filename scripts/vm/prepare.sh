@@ -17,6 +17,7 @@ prepare() {
     has_igb || install_qemu
     has_igb || die "$QEMU has no igb device: QEMU 8.1 or later is needed"
     has_kernel || unpack_kernel
+    [ -s "$VM_CACHE/vmlinux" ] || uncompress_kernel
     build_initramfs
     exec {lock}>&-
 }
@@ -51,7 +52,7 @@ unpack_kernel() {
     package=$(apt-cache "${APT[@]}" depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -1)
     [ -n "$package" ] || die "no kernel found: linux-image-amd64 of $DEBIAN_MIRROR names none"
     say "fetching $package (not installed, only unpacked in $VM_CACHE)"
-    rm -rf "$scratch" "$VM_CACHE/kernel"
+    rm -rf "$scratch" "$VM_CACHE/kernel" "$VM_CACHE/vmlinux"
     mkdir -p "$scratch"
     (cd "$scratch" && apt-get "${APT[@]}" download -qq "$package" >&2) || die "apt-get could not download $package from $DEBIAN_MIRROR"
     dpkg-deb --fsys-tarfile "$scratch"/*.deb \
@@ -67,6 +68,19 @@ unpack_kernel() {
     # Written last: it says that all the rest is there.
     echo "$release" >"$VM_CACHE/release"
 }
+
+# uncompress_kernel: QEMU starts a bare kernel, too. An emulated CPU takes 5 s to unpack it, at every boot. A kernel that is compressed in another
+# way than Debian's stays as it is.
+uncompress_kernel() {
+    local from bare="$VM_CACHE/vmlinux"
+    from=$(LC_ALL=C grep -abo -P -m 1 '\xfd7zXZ\x00' "$VM_CACHE/vmlinuz" | head -1 | cut -d: -f1)
+    [ -n "$from" ] || return 0
+    tail -c "+$((from + 1))" "$VM_CACHE/vmlinuz" | xz -dc --single-stream >"$bare.new" 2>/dev/null || true
+    if [ "$(head -c 4 "$bare.new" | tr -d '\177')" = ELF ]; then mv "$bare.new" "$bare"; else rm -f "$bare.new"; fi
+}
+
+# kernel_image: the kernel that QEMU starts.
+kernel_image() { if [ -s "$VM_CACHE/vmlinux" ]; then echo "$VM_CACHE/vmlinux"; else echo "$VM_CACHE/vmlinuz"; fi; }
 
 build_initramfs() {
     local root module file

@@ -95,7 +95,7 @@ boot() {
     local machine=(-nodefaults -no-user-config -display none -no-reboot -M q35 -accel "tcg,thread=multi" -cpu "max,vendor=GenuineIntel,family=6,model=85,stepping=4" -smp "$GUEST_CPUS" -m "$memory")
     # The IOMMU has to stand before the devices that it serves.
     ! $iommu || machine+=(-device "intel-iommu,intremap=on")
-    machine+=(-kernel "$VM_CACHE/vmlinuz" -initrd "$VM_CACHE/initramfs"
+    machine+=(-kernel "$(kernel_image)" -initrd "$VM_CACHE/initramfs"
         -append "$kernel linerate.guest=$PWD/scripts/vm/guest.sh"
         -serial "file:$scratch/kernel.log" -chardev "stdio,id=out,signal=off" -serial chardev:out
         -virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"

@@ -8,8 +8,8 @@ set -euo pipefail
 
 read -r tx_vf rx_vf <<<"$VM_VFS"
 read -r _ rx_mac <<<"$VM_MACS"
-# Several times round the largest ring.
-PACKETS=20000
+# More than twice round the largest ring.
+PACKETS=10000
 # Two emulated CPUs: the reflector may be kept from its CPU for as long as its ring holds out.
 RATE=2kpps
 MEMORY_MB=64
@@ -28,11 +28,11 @@ trial() {
     local tx="$VM_RESULTS/reflect-tx-${1// /-}.json" back="$VM_RESULTS/reflect-${1// /-}.json"
     shift
     start=$(uptime_s)
-    linerate-dataplane "${REFLECT_EAL[@]}" -- reflect "$@" --interval 1s --json >"$back" 2>"$work/reflect.err" &
+    linerate-dataplane "${REFLECT_EAL[@]}" -- reflect "$@" --idle sleep --interval 1s --json >"$back" 2>"$work/reflect.err" &
     reflector=$!
     until_true "the reflector reflects" reflecting || status=1
     # In bursts: a sender that shares its CPU with a receiver is seldom there.
-    linerate-dataplane "${TX_EAL[@]}" -- tx --round-trip --rxd 4096 --burst 32 --peer-mac "$rx_mac" --flows 10 --flow-mode sd --rate "$RATE" \
+    linerate-dataplane "${TX_EAL[@]}" -- tx --idle sleep --round-trip --rxd 4096 --burst 32 --peer-mac "$rx_mac" --flows 10 --flow-mode sd --rate "$RATE" \
         --packets "$PACKETS" --quiet --json >"$tx" 2>"$work/tx.err" || status=$?
     sleep 0.5
     kill -INT "$reflector"

@@ -49,11 +49,11 @@ standalone() {
     local receiver status=0 rx_status=0 before
     local tx="$VM_RESULTS/tx.json" rx="$VM_RESULTS/rx.json"
     before=$(forwarded)
-    # Lcores poll without end: at a lower priority the router's work comes first.
-    nice -n 19 linerate-dataplane "${RX_EAL[@]}" -- rx "${RX_PORT[@]}" --interval 100ms --json >"$rx" 2>"$work/rx.err" &
+    # The router's work comes first.
+    nice -n 19 linerate-dataplane "${RX_EAL[@]}" -- rx "${RX_PORT[@]}" --idle sleep --interval 100ms --json >"$rx" 2>"$work/rx.err" &
     receiver=$!
     until_true "the receiver receives" receiving || status=1
-    nice -n 19 linerate-dataplane "${TX_EAL[@]}" -- tx "${TX_PORT[@]}" --dst-ip 10.0.2.2 --rate "$RATE" --packets "$PACKETS" --flows 50 --flow-mode s \
+    nice -n 19 linerate-dataplane "${TX_EAL[@]}" -- tx "${TX_PORT[@]}" --idle sleep --dst-ip 10.0.2.2 --rate "$RATE" --packets "$PACKETS" --flows 50 --flow-mode s \
         --quiet --json >"$tx" 2>"$work/tx.err" || status=$?
     sleep 0.5
     kill -INT "$receiver"

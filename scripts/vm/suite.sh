@@ -1,17 +1,29 @@
 # Sourced by vm.sh: runs the scenarios and counts their checks.
 # shellcheck shell=bash
 
-SCENARIOS=(pair reflect experiment routed netem balancers streams tune faults machine no-iommu)
-# They need neither hugepages nor VFs that DPDK has: one guest runs all of them.
-IN_ONE_GUEST=(balancers streams tune)
+# Neighbours that need the same machine share a guest: see options_of.
+SCENARIOS=(pair experiment routed reflect netem balancers streams tune faults machine no-iommu)
 # They count no packets, so that their guests may share the CPUs with that of `faults`.
 BESIDE_FAULTS=(machine no-iommu)
-passed=0 failed=0 skipped=0 work='' child='' beside='' reason=''
+passed=0 failed=0 skipped=0 work='' child='' beside='' with_beside='' reason=''
+
+# options_of SCENARIO: of the machine it needs, for `run`.
+options_of() {
+    case $1 in
+        # Nothing else may be on its wire.
+        pair) echo "--wire hub" ;;
+        experiment | routed) echo "--wire hub --time-limit 600" ;;
+        reflect | netem) echo "--time-limit 900" ;;
+        balancers | streams | tune) echo "--hugepages 0 --driver igbvf --time-limit 900" ;;
+        no-iommu) echo "--no-iommu" ;;
+        machine) echo "none of ours" ;;
+    esac
+}
 
 # run_suite [SCENARIO…]
 run_suite() {
-    local scenario begun=$SECONDS
-    local wanted=("$@") together=()
+    local scenario options='' begun=$SECONDS
+    local wanted=("$@") guest=()
     [ $# -gt 0 ] || wanted=("${SCENARIOS[@]}")
     for scenario in "${wanted[@]}"; do
         [[ " ${SCENARIOS[*]} " == *" $scenario "* ]] || usage_error "there is no scenario '$scenario', only: ${SCENARIOS[*]}"
@@ -25,32 +37,37 @@ run_suite() {
     trap 'end_suite' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    [ $# -gt 0 ] || wanted=("${SCENARIOS[@]:0:${#SCENARIOS[@]}-${#BESIDE_FAULTS[@]}}")
+    if [ $# -eq 0 ]; then
+        wanted=("${SCENARIOS[@]:0:${#SCENARIOS[@]}-${#BESIDE_FAULTS[@]}}")
+        with_beside=true
+    fi
     for scenario in "${wanted[@]}"; do
-        if [[ " ${IN_ONE_GUEST[*]} " == *" $scenario "* ]]; then
-            together+=("$scenario")
-            continue
+        [ "$(options_of "$scenario")" = "$options" ] || boot_guest
+        options=$(options_of "$scenario")
+        if [ "$scenario" = machine ]; then
+            say "virtual machine: machine"
+            scenario_machine
+        else
+            guest+=("$scenario")
         fi
-        if [ "${#together[@]}" -gt 0 ]; then
-            boot_together
-        fi
-        say "virtual machine: $scenario"
-        [ $# -gt 0 ] || [ "$scenario" != faults ] || begin_beside
-        case $scenario in
-            machine) scenario_machine ;;
-            pair | experiment) scenario_wire "$scenario" ;;
-            # Three trials of 20,000 packets there and back.
-            reflect) boot_scenario reflect --time-limit 600 ;;
-            routed) boot_scenario routed --wire hub ;;
-            no-iommu) boot_scenario no-iommu --no-iommu ;;
-            netem) boot_scenario netem --time-limit 900 ;;
-            *) boot_scenario "$scenario" ;;
-        esac
     done
-    [ "${#together[@]}" -eq 0 ] || boot_together
+    boot_guest
     [ -z "$beside" ] || end_beside
     echo "$passed passed, $failed failed, $skipped not run in $((SECONDS - begun)) s"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+# boot_guest: the scenarios in `guest`, one after the other in one guest with `options`; on a wire with a capture, to compare with.
+boot_guest() {
+    [ ${#guest[@]} -gt 0 ] || return 0
+    local name="${guest[*]}" words=()
+    say "virtual machine: $name"
+    [ -z "$with_beside" ] || [ "$name" != faults ] || begin_beside
+    read -ra words <<<"$options"
+    [[ $options != *"--wire hub"* ]] || words+=(--capture "$work/$name.pcap")
+    boot_scenarios "$name" "${words[@]}"
+    capture_agrees "$name" "${guest[0]}"
+    guest=()
 }
 
 # begin_beside: the scenarios beside `faults`, one after the other, in a process of their own.
@@ -96,21 +113,8 @@ end_suite() {
     rm -rf "$work"
 }
 
-# scenario_wire NAME: with a capture of the wire, to compare with.
-scenario_wire() {
-    boot_scenario "$1" --wire hub --capture "$work/$1.pcap"
-    capture_agrees "$1"
-}
-
-# boot_together: what `together` has, in one guest.
-boot_together() {
-    say "virtual machine: ${together[*]}"
-    boot_scenario "${together[*]}" --hugepages 0 --driver igbvf --time-limit 900
-    together=()
-}
-
-# boot_scenario NAMES [OPTIONS of run]: the guest's checks are counted; that it fails without saying so is one check, too.
-boot_scenario() {
+# boot_scenarios NAMES [OPTIONS of run]: the guest's checks are counted; that it fails without saying so is one check, too.
+boot_scenarios() {
     local name=$1 status=0 before=$failed begun=$SECONDS line
     local scenarios=()
     read -ra scenarios <<<"$1"
@@ -140,20 +144,20 @@ check_line() {
     printf '%s\n' "$1"
 }
 
-# capture_agrees: what QEMU saw on the wire is what the sender says it sent, and nothing else of the VFs.
+# capture_agrees GUEST SCENARIO: what QEMU saw on the guest's wire is what the scenario's sender says it sent. Of `pair`, nothing else of the VFs.
 capture_agrees() {
     local length sent from to total=0
     [ -s "$work/$1/wire" ] || return 0
     while read -r length sent from to; do
-        check_equal "$1: frames of $length bytes on the wire" "$sent" \
+        check_equal "$2: frames of $length bytes on the wire" "$sent" \
             "$(frames "$1" "eth.src == $from && eth.dst == $to && udp && frame.len == $length")"
         total=$((total + sent))
     done <"$work/$1/wire"
     # An experiment warms up as well.
-    [ "$1" = experiment ] || check_equal "$1: nothing else of a VF on the wire" "$total" "$(frames "$1" 'eth.addr[0:5] == 02:00:00:00:0a')"
+    [ "$2" != pair ] || check_equal "$2: nothing else of a VF on the wire" "$total" "$(frames "$1" 'eth.addr[0:5] == 02:00:00:00:0a')"
 }
 
-# frames SCENARIO FILTER
+# frames GUEST FILTER
 frames() { tshark -r "$work/$1.pcap" -Y "$2" -T fields -e frame.number 2>/dev/null | wc -l; }
 
 # check_equal NAME EXPECTED ACTUAL
