@@ -293,7 +293,7 @@ pub(super) struct TcpArgs {
     #[arg(long, short = 'b', value_name = "RATE", default_value = "max")]
     pub(super) rate: Rate,
     /// Bytes of one write
-    #[arg(long, short = 'l', value_name = "BYTES", default_value = "64KiB")]
+    #[arg(long, short = 'l', value_name = "BYTES", default_value = "256KiB")]
     pub(super) block: Bytes,
     /// Congestion control of the sender, such as cubic or bbr [default: the host's]
     #[arg(long, short = 'C', value_name = "NAME")]

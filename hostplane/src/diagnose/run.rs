@@ -31,7 +31,7 @@ const DATAGRAMS_BPS: f64 = 100e6;
 /// Share of what TCP reached that datagrams may take.
 const DATAGRAMS_SHARE: f64 = 0.8;
 /// Bytes of one write, and of one read.
-const BLOCK_BYTES: u32 = 64 * 1024;
+const BLOCK_BYTES: u32 = 256 * 1024;
 /// Shortest trial of a sweep.
 const LEAST_SWEEP_MS: u64 = 300;
 

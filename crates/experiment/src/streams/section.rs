@@ -29,7 +29,7 @@ pub struct StreamsSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<Rate>>", length(min = 1))]
     pub rates: Option<Spanned<Vec<Rate>>>,
-    /// Bytes of payload of a message: a write of TCP (65536 by default), or a datagram of UDP (1448 by default).
+    /// Bytes of payload of a message: a write of TCP (262144 by default), or a datagram of UDP (1448 by default).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<MessageBytes>>", length(min = 1))]
     pub message_bytes: Option<Spanned<Vec<MessageBytes>>>,
