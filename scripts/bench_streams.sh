@@ -221,10 +221,13 @@ udp() {
 ours_rr() {
     local options=(--request 1 --response 1)
     [ "$2" = tcp ] || options=(--udp)
-    taskset 1 "$ours" rr 127.0.0.1 --port "$(port "$1")" --json --quiet --duration "${seconds}s" --cpus 0 "${options[@]}" 2>"$work/err" | jq -r .responses_per_s
+    taskset 1 "$ours" rr 127.0.0.1 --port "$(port "$1")" --json --duration "${seconds}s" --cpus 0 "${options[@]}" 2>"$work/err" | jq -r .per_second
 }
-# Half of a round trip, in seconds.
-qperf_rr() { taskset 1 qperf -lp "$(port "$1")" -uu -t "$seconds" -m 1 127.0.0.1 "$2_lat" | awk '/latency/ { print 1 / (2 * $3) }'; }
+# Half of a round trip, in a unit that fits.
+qperf_rr() {
+    taskset 1 qperf -lp "$(port "$1")" -t "$seconds" -m 1 127.0.0.1 "$2_lat" \
+        | awk '/latency/ { per_s["ns"] = 1e9; per_s["us"] = 1e6; per_s["ms"] = 1e3; per_s["sec"] = 1; print per_s[$4] / (2 * $3) }'
+}
 sockperf_rr() {
     local options=()
     [ "$2" = udp ] || options=(--tcp)
