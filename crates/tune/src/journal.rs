@@ -41,6 +41,9 @@ pub struct Record {
     pub unix_s: u64,
     /// The values before.
     pub before: Vec<(Place, Value)>,
+    /// Values of queues and interrupts that were made with another number of queues, before they were changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made: Vec<(Place, Value)>,
 }
 
 /// The directory of journals, and whose this process would write.
@@ -91,12 +94,14 @@ impl Store {
     fn make(&self) -> Result<(), Error> {
         let at = |error| Error::file(&self.directory)(error);
         fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.directory).map_err(at)?;
-        let found = fs::metadata(&self.directory).map_err(at)?;
-        if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
+        // A link would lead to where its owner says.
+        let found = fs::symlink_metadata(&self.directory).map_err(at)?;
+        if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0
+        {
             return Err(Error::Malformed {
                 path: self.directory.clone(),
                 reason:
-                    "others can write to it: give a directory that belongs to this user alone, by --journal-dir"
+                    "others can write to it, or it is a link: give a directory that belongs to this user alone, by --journal-dir"
                         .to_owned(),
             });
         }
@@ -177,14 +182,24 @@ impl Store {
             pid: std::process::id(),
             unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             before: before.to_vec(),
+            made: Vec::new(),
         };
-        let path = self.journal(interface, &self.namespace);
+        self.write_again(&record)?;
+        Ok(record)
+    }
+
+    /// Writes a journal in place of the one of the same interface and syncs it.
+    ///
+    /// # Errors
+    /// When it is not safely on disk; the earlier one stays then.
+    pub fn write_again(&self, record: &Record) -> Result<(), Error> {
+        let path = self.journal(&record.interface, &record.namespace);
         let fresh = path.with_extension("new");
         let written = || -> io::Result<()> {
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(true).mode(0o600);
             let mut file = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(&fresh)?;
-            file.write_all(&serde_json::to_vec_pretty(&record)?)?;
+            file.write_all(&serde_json::to_vec_pretty(record)?)?;
             file.sync_all()?;
             fs::rename(&fresh, &path)?;
             File::open(&self.directory)?.sync_all()
@@ -193,7 +208,7 @@ impl Store {
             let _ = fs::remove_file(&fresh);
             return Err(Error::file(&path)(error));
         }
-        Ok(record)
+        Ok(())
     }
 
     /// Removes a journal: everything in it is restored, or is no more.

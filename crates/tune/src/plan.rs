@@ -7,6 +7,9 @@ use hugepage_check::cpu_set::CpuSet;
 use crate::Error;
 use crate::place::{Place, Value};
 
+/// Most flows that RFS follows.
+const MOST_FLOWS: u32 = 1 << 20;
+
 /// Which queues RSS uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RssWish {
@@ -192,6 +195,11 @@ impl Wanted {
         }
         if let Some(flows) = self.rfs {
             // The kernel takes powers of two, and flow counts of queues that add up to the table.
+            if flows > MOST_FLOWS {
+                return nothing(&format!(
+                    "--rfs {flows}: at most {MOST_FLOWS}; the kernel keeps a table of so many entries for each queue"
+                ));
+            }
             let flows = if flows == 0 { 0 } else { flows.next_power_of_two() };
             let queues = layout.rx.len().max(1) as u32;
             let each = if flows == 0 { 0 } else { flows.div_ceil(queues).next_power_of_two() };

@@ -1,12 +1,15 @@
 //! Settings that are changed for a while: lock, journal, values, verification, and back.
 
+mod made;
+mod recovery;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use linerate_observe::queues::Direction;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::ethtool::{self, CHANNELS, Ethtool};
@@ -15,11 +18,13 @@ use crate::place::{Place, Value};
 use crate::plan::{Layout, Step, Wanted};
 use crate::system::{Interface, System, read_text};
 
+pub use recovery::recover;
+
 /// Longest time that a link may take to come up after its device was closed. Negotiation takes 1 to 5 s.
 const LINK: Duration = Duration::from_secs(15);
 
 /// A setting that was wanted, and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
     /// Its name, such as `rx-0 rps_cpus`.
     pub name: String,
@@ -38,7 +43,7 @@ pub struct Applied {
 }
 
 /// A value that was restored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// Its name.
     pub name: String,
@@ -49,7 +54,7 @@ pub struct Change {
 }
 
 /// A value that could not be restored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
     /// Its name.
     pub name: String,
@@ -60,7 +65,7 @@ pub struct Failed {
 }
 
 /// What restoring did.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Restored {
     /// Values that were written.
     pub restored: Vec<Change>,
@@ -143,11 +148,16 @@ impl<E: Ethtool> Tuning<E> {
         let first = wanted.first(&before_layout)?;
         // With another number of queues, another plan follows.
         let second = if first.is_empty() { wanted.second(&before_layout)? } else { Vec::new() };
+        // What is wanted of the queues of now must be readable then, too.
+        let ahead =
+            if first.is_empty() { Vec::new() } else { wanted.second(&before_layout).unwrap_or_default() };
+        let is_wanted =
+            |place: &Place| [&first, &second, &ahead].into_iter().any(|steps| is_among(place, steps));
         let mut before = Vec::new();
         for place in wanted.affected(&before_layout) {
             match system.read(&place) {
                 Ok(value) => before.push((place, value)),
-                Err(error) if is_among(&place, &first) || is_among(&place, &second) => return Err(error),
+                Err(error) if is_wanted(&place) => return Err(error),
                 // The driver has no such setting, and nobody asked for it.
                 Err(_) => {}
             }
@@ -178,11 +188,7 @@ impl<E: Ethtool> Tuning<E> {
         let (makers, link) = (first.len(), self.system.link());
         write(&mut self.system, first);
         let link_down = if renews { self.system.await_link(link.as_deref(), LINK).err() } else { None };
-        let planned = if renews {
-            layout(&mut self.system).and_then(|layout| wanted.second(&layout))
-        } else {
-            Ok(second)
-        };
+        let planned = if renews { self.plan_again(wanted, before) } else { Ok(second) };
         let failure = planned.map(|steps| write(&mut self.system, steps)).err();
         let mut applied: Vec<Applied> = written
             .into_iter()
@@ -198,6 +204,16 @@ impl<E: Ethtool> Tuning<E> {
             last.error = Some(error.to_string());
         }
         applied
+    }
+
+    /// The plan for the queues that there are by now; what was made with them is in the journal.
+    fn plan_again(&mut self, wanted: &Wanted, before: &BTreeMap<Place, Value>) -> Result<Vec<Step>, Error> {
+        let layout = layout(&mut self.system)?;
+        let steps = wanted.second(&layout)?;
+        if let Some(record) = &mut self.record {
+            made::journal(&mut self.system, &self.store, record, &steps, before)?;
+        }
+        Ok(steps)
     }
 
     fn verified(
@@ -250,7 +266,7 @@ impl<E: Ethtool> Tuning<E> {
             None if !record.interface.is_elsewhere(root) => {
                 restore(&mut self.system, &of_host(&record.before))
             }
-            _ => restore(&mut self.system, &record.before),
+            _ => restore_all(&mut self.system, &record),
         };
         if restored.failed.is_empty() {
             self.store.remove(&record)?;
@@ -303,6 +319,14 @@ fn refuse_leftovers(store: &Store, interface: &Interface, wanted: &Wanted) -> Re
         }
     }
     Ok(())
+}
+
+/// Restores what a journal has: first what was made, which goes with the queues.
+fn restore_all<E: Ethtool>(system: &mut System<E>, record: &Record) -> Restored {
+    let failed = made::restore(system, &record.made);
+    let mut restored = restore(system, &record.before);
+    restored.failed.extend(failed);
+    restored
 }
 
 /// Writes values back, in the order of their places, and reads them all again.
@@ -362,82 +386,6 @@ fn present<E: Ethtool>(system: &System<E>, place: &Place) -> Option<Place> {
     let found = same.next().map(|irq| Place::IrqAffinity { irq: irq.number, action: irq.action });
     // Of an interface that is down nobody handles the interrupts.
     found.or_else(|| now.is_empty().then(|| place.clone()))
-}
-
-/// Restores what killed processes left behind. `open` opens an interface of this network namespace by its name.
-///
-/// # Errors
-/// When journals cannot be read at all.
-pub fn recover<E: Ethtool>(
-    root: &Path,
-    store: &Store,
-    mut open: impl FnMut(&str) -> Result<System<E>, Error>,
-) -> Result<Vec<Recovered>, Error> {
-    let mut all = Vec::new();
-    for journal in store.journals()? {
-        let recovery = match &journal {
-            Err(_) => Recovery::Left("it cannot be read".to_owned()),
-            Ok(record) => match recover_one(root, store, record, &mut open) {
-                Ok(recovery) => recovery,
-                Err(Error::Busy(_)) => Recovery::AtWork,
-                Err(error) => Recovery::Left(error.to_string()),
-            },
-        };
-        all.push((journal, recovery));
-    }
-    Ok(all)
-}
-
-fn recover_one<E: Ethtool>(
-    root: &Path,
-    store: &Store,
-    record: &Record,
-    open: &mut impl FnMut(&str) -> Result<System<E>, Error>,
-) -> Result<Recovery, Error> {
-    if record.boot_id != store.boot_id {
-        let _lock = store.lock_of(record)?;
-        store.remove(record)?;
-        return Ok(Recovery::Discarded(
-            "the machine has started again since, without these settings".to_owned(),
-        ));
-    }
-    if record.namespace != store.namespace {
-        return Ok(Recovery::Left(format!("it is of another network namespace, {}", record.namespace)));
-    }
-    let _lock = store.lock(&record.interface)?;
-    let is_host_wide = record.before.iter().any(|(place, _)| place.is_host_wide());
-    let _host = if is_host_wide { Some(store.lock_host()?) } else { None };
-    // Its process may have ended between the two.
-    if !store.journals()?.into_iter().flatten().any(|now| now == *record) {
-        return Ok(Recovery::Discarded("its process has restored everything".to_owned()));
-    }
-    let present = name_of(root, record.interface.ifindex)?.map(|name| open(&name)).transpose()?;
-    let present = present.filter(|system| system.interface().is(&record.interface));
-    let (mut system, before) = match present {
-        Some(system) => (system, record.before.clone()),
-        // Settings of the host need no interface, and every namespace has this one.
-        None if is_host_wide => (open("lo")?, of_host(&record.before)),
-        None if record.interface.is_elsewhere(root) => return Ok(elsewhere()),
-        None => {
-            store.remove(record)?;
-            return Ok(Recovery::Discarded("the interface is gone, and its settings with it".to_owned()));
-        }
-    };
-    let restored = restore(&mut system, &before);
-    let is_part = before.len() < record.before.len();
-    if is_part && restored.failed.is_empty() && record.interface.is_elsewhere(root) {
-        return Ok(elsewhere());
-    }
-    if restored.failed.is_empty() {
-        store.remove(record)?;
-    }
-    Ok(Recovery::Restored(restored))
-}
-
-/// The old values stay known: the device keeps its settings in every namespace.
-fn elsewhere() -> Recovery {
-    let reason = "the interface is in another network namespace now, with its settings: `tune restore` when it is back";
-    Recovery::Left(reason.to_owned())
 }
 
 /// Name of the interface with this number. Without `/sys` nobody knows whether it is gone.

@@ -309,3 +309,56 @@ fn an_interface_that_is_gone_renamed_or_moved_is_told_apart() {
     assert!(matches!(&done[0].1, Recovery::Restored(restored) if restored.failed.is_empty()), "{done:?}");
     assert_eq!(files(root), 0);
 }
+
+#[test]
+fn what_is_made_with_queues_is_restored_while_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    tree::host(root);
+    let mut system = tree::system(root);
+    let store = store(root);
+    let old = |queue: u32| (Place::RpsCpus { queue }, system_value(root, queue));
+    let mut record = store.write(system.interface(), &[old(0)]).unwrap();
+    let before: BTreeMap<Place, Value> = record.before.iter().cloned().collect();
+    let wanted = |queue: u32| (Place::RpsCpus { queue }, Value::Cpus("1".into()));
+    made::journal(&mut system, &store, &mut record, &[wanted(0), wanted(1)], &before).unwrap();
+    assert_eq!(record.made, [old(1)]);
+    let [Ok(on_disk)] = &store.journals().unwrap()[..] else { panic!("one journal") };
+    assert_eq!(on_disk, &record, "it is on disk before anything is written");
+    let unreadable = [wanted(7)];
+    assert!(made::journal(&mut system, &store, &mut record, &unreadable, &before).is_err());
+    for (place, value) in [wanted(0), wanted(1)] {
+        system.write(&place, &value).unwrap();
+    }
+    let restored = restore_all(&mut system, &record);
+    assert!(restored.failed.is_empty(), "{restored:?}");
+    assert_eq!([0, 1].map(|queue| system_value(root, queue)), [old(0).1, old(1).1]);
+    // What went with its queue is nobody's failure.
+    fs::remove_dir_all(root.join("sys/class/net/eth0/queues/rx-1")).unwrap();
+    assert!(restore_all(&mut system, &record).failed.is_empty());
+}
+
+fn system_value(root: &Path, queue: u32) -> Value {
+    tree::system(root).read(&Place::RpsCpus { queue }).unwrap()
+}
+
+#[test]
+fn governors_of_a_namespace_that_is_gone_are_restored_from_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    tree::host(root);
+    tree::write(root, "sys/class/net/lo/ifindex", "1\n");
+    let governor = "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor";
+    tree::write(root, governor, "performance\n");
+    let system = tree::system(root);
+    let rps = (Place::RpsCpus { queue: 0 }, Value::Cpus("none".into()));
+    let places = [(Place::Governor { cpu: 0 }, Value::Word("powersave".into())), rps.clone()];
+    store(root).write(system.interface(), &places).unwrap();
+    let mut elsewhere = store(root);
+    elsewhere.namespace = "net:[7]".into();
+    let done = recover(root, &elsewhere, open(root)).unwrap();
+    assert!(matches!(&done[0].1, Recovery::Left(_)), "{done:?}");
+    assert_eq!(tree::read(root, governor).trim(), "powersave");
+    let [Ok(left)] = &elsewhere.journals().unwrap()[..] else { panic!("the rest stays") };
+    assert_eq!(left.before, [rps]);
+}
