@@ -92,7 +92,7 @@ impl Request {
             let remedy = match valid.as_str() {
                 "connection" | "keep-alive" => Some("connections stay open unless --no-keepalive is given"),
                 "content-length" | "transfer-encoding" => Some("it follows from the body"),
-                "upgrade" => Some("this program speaks HTTP/1.1 alone"),
+                "upgrade" => Some("HTTP/2 is asked for with --http2"),
                 _ => None,
             };
             if let Some(remedy) = remedy {

@@ -1,16 +1,20 @@
 //! The gate: probes, each in a connection of its own, until every backend has answered often enough in a row.
+//!
+//! One probe follows the other while they are fast. On a path where they take long, several are under way at the same
+//! time: many backends, each to be heard several times, would otherwise need minutes.
+
+mod probe;
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use linerate_http::response::{Expected, HeadCache, NamedBy, Progress, ResponseReader};
-use linerate_wire::http::{GateAnswers, GateReport, HttpGate};
+use linerate_wire::http::{GateReport, HttpGate};
 
+use self::probe::probe;
 use crate::http::spec::MOST_BACKENDS;
 
 /// Longest time for a probe.
@@ -19,8 +23,11 @@ const PROBE_TIME: Duration = Duration::from_secs(2);
 const DISTANCE: Duration = Duration::from_millis(1);
 /// Pause after a probe that failed.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Largest body of an answer.
-const MOST_BODY_BYTES: u64 = 1 << 20;
+/// Time that a probe takes from which on several are under way at the same time, and how many.
+const LONG: Duration = Duration::from_millis(5);
+const AT_ONCE: usize = 16;
+/// Longest sleep before another look at what there is to do.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A client at the gate.
 #[derive(Debug)]
@@ -99,81 +106,177 @@ impl Drop for Gate {
 struct Probing<'a> {
     gate: HttpGate,
     request: &'a [u8],
+    /// Least time between the beginnings of two probes.
     pause: Duration,
     shared: &'a Shared,
     begun: Instant,
+    course: Mutex<Course>,
+}
+
+/// How far it got.
+struct Course {
     report: GateReport,
-    /// Answers of each backend since the latest failure.
+    /// Answers of each backend since the latest failure, of probes that began after it.
     in_a_row: BTreeMap<String, u32>,
-    /// Answers since the latest failure.
+    /// All of these answers.
     all_in_a_row: u32,
+    /// Probes that have begun, and those of them that have not ended.
+    begun: usize,
+    under_way: usize,
+    /// Probes that may be under way at the same time.
+    at_once: usize,
+    /// When the next one may begin.
+    next_at: Instant,
+    over: bool,
+}
+
+/// A probe that has begun.
+struct Ticket {
+    address: SocketAddr,
+    /// Failures before it.
+    failed_before: u64,
+    begun: Instant,
+    limit: Duration,
 }
 
 impl<'a> Probing<'a> {
     fn new(gate: HttpGate, request: &'a [u8], pause: Duration, shared: &'a Shared) -> Self {
-        let backends = gate.backends.iter().map(|name| (name.clone(), GateAnswers::default())).collect();
-        let report = GateReport { backends, ..GateReport::default() };
-        let in_a_row = BTreeMap::new();
-        Self { gate, request, pause, shared, begun: Instant::now(), report, in_a_row, all_in_a_row: 0 }
+        let backends = gate.backends.iter().map(|name| (name.clone(), Default::default())).collect();
+        let begun = Instant::now();
+        let course = Course {
+            report: GateReport { backends, ..GateReport::default() },
+            in_a_row: BTreeMap::new(),
+            all_in_a_row: 0,
+            begun: 0,
+            under_way: 0,
+            at_once: 1,
+            next_at: begun,
+            over: gate.destination.addresses.is_empty(),
+        };
+        Self { gate, request, pause, shared, begun, course: Mutex::new(course) }
     }
 
-    fn run(mut self) -> GateReport {
+    fn run(self) -> GateReport {
+        std::thread::scope(|scope| {
+            let mut alone = true;
+            while let Some(ticket) = self.take() {
+                let several = self.try_out(&ticket);
+                if several && std::mem::take(&mut alone) {
+                    for _ in 1..AT_ONCE {
+                        let another = std::thread::Builder::new().name("gate".to_owned());
+                        let spawned = another.spawn_scoped(scope, || {
+                            while let Some(ticket) = self.take() {
+                                self.try_out(&ticket);
+                            }
+                        });
+                        // Fewer do as well.
+                        if let Err(error) = spawned {
+                            tracing::debug!(%error, "fewer probes at the same time");
+                            break;
+                        }
+                    }
+                }
+            }
+        });
+        let waited_ns = nanoseconds(self.begun);
+        let mut report = self.course.into_inner().unwrap_or_else(PoisonError::into_inner).report;
+        report.waited_ns = waited_ns;
+        report
+    }
+
+    fn course(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until another probe may begin; `None` when none is to.
+    fn take(&self) -> Option<Ticket> {
         let limit = Duration::from_millis(self.gate.limit_ms.into());
-        let addresses = self.gate.destination.addresses.clone();
-        let mut turn = addresses.iter().cycle();
-        while let Some(address) = turn.next().filter(|_| !self.shared.stop.load(Ordering::Relaxed)) {
+        loop {
             let left = limit.saturating_sub(self.begun.elapsed());
-            if left.is_zero() {
-                break;
+            let mut course = self.course();
+            if left.is_zero() || self.shared.stop.load(Ordering::Relaxed) {
+                course.over = true;
             }
-            let answer = probe(*address, self.request, PROBE_TIME.min(left));
-            self.report.probes += 1;
-            self.shared.probes.store(self.report.probes, Ordering::Relaxed);
-            match answer {
-                Ok(name) => self.answered(name),
-                Err(reason) => self.failed(format!("{address}: {reason}")),
+            if course.over {
+                return None;
             }
-            if self.is_open(addresses.len()) {
-                self.report.passed = true;
-                break;
+            let now = Instant::now();
+            // Those under way may fail: until they have ended, nothing is decided.
+            let may_begin = course.under_way < course.at_once && !self.is_open(&course);
+            if may_begin && now >= course.next_at {
+                let addresses = &self.gate.destination.addresses;
+                let address = *addresses.get(course.begun % addresses.len())?;
+                course.begun += 1;
+                course.under_way += 1;
+                course.next_at = now + self.pause;
+                let failed_before = course.report.failed;
+                return Some(Ticket { address, failed_before, begun: now, limit: PROBE_TIME.min(left) });
             }
-            let failed_last = self.all_in_a_row == 0;
-            let pause = if failed_last { self.pause.max(PAUSE) } else { self.pause };
-            sleep(pause.min(left));
+            let pause = if may_begin { course.next_at.saturating_duration_since(now) } else { LOOK };
+            drop(course);
+            sleep(pause.min(LOOK).min(left));
         }
-        self.report.waited_ns = nanoseconds(self.begun);
-        self.report
     }
 
-    fn answered(&mut self, name: Option<String>) {
-        self.all_in_a_row += 1;
-        let Some(name) = name else { return };
+    /// Sends a probe, and takes account of it. True when several are to be under way at the same time.
+    fn try_out(&self, ticket: &Ticket) -> bool {
+        let answer = probe(ticket.address, self.request, ticket.limit);
+        let mut course = self.course();
+        course.under_way -= 1;
+        course.report.probes += 1;
+        self.shared.probes.store(course.report.probes, Ordering::Relaxed);
+        if ticket.begun.elapsed() > LONG {
+            course.at_once = AT_ONCE;
+        }
+        match answer {
+            Ok(name) => self.answered(&mut course, name, ticket),
+            Err(reason) => self.failed(&mut course, format!("{}: {reason}", ticket.address)),
+        }
+        if course.under_way == 0 && self.is_open(&course) {
+            course.report.passed = true;
+            course.over = true;
+        }
+        course.at_once > 1
+    }
+
+    fn answered(&self, course: &mut Course, name: Option<String>, ticket: &Ticket) {
+        // A probe that began before a failure says nothing of the time after it.
+        let counts = ticket.failed_before == course.report.failed;
+        let Some(name) = name else {
+            course.all_in_a_row += u32::from(counts);
+            return;
+        };
         // The balancer of the trial before may have had more backends, and not know yet that they are gone.
         if !self.gate.backends.is_empty() && !self.gate.backends.contains(&name) {
-            return self.failed(format!("{name} answered, which is no backend of the trial"));
+            return self.failed(course, format!("{name} answered, which is no backend of the trial"));
         }
+        course.all_in_a_row += u32::from(counts);
         let first_ns = nanoseconds(self.begun);
         // A server that is no backend may have another name each time.
-        if self.report.backends.len() >= MOST_BACKENDS && !self.report.backends.contains_key(&name) {
+        if course.report.backends.len() >= MOST_BACKENDS && !course.report.backends.contains_key(&name) {
             return;
         }
-        *self.in_a_row.entry(name.clone()).or_default() += 1;
-        let answers = self.report.backends.entry(name).or_default();
+        if counts {
+            *course.in_a_row.entry(name.clone()).or_default() += 1;
+        }
+        let answers = course.report.backends.entry(name).or_default();
         answers.answers += 1;
         answers.first_ns.get_or_insert(first_ns);
     }
 
-    fn failed(&mut self, reason: String) {
-        self.report.failed += 1;
-        self.report.last_failure = Some(reason);
-        self.in_a_row.clear();
-        self.all_in_a_row = 0;
+    fn failed(&self, course: &mut Course, reason: String) {
+        course.report.failed += 1;
+        course.report.last_failure = Some(reason);
+        course.in_a_row.clear();
+        course.all_in_a_row = 0;
+        course.next_at = Instant::now() + self.pause.max(PAUSE);
     }
 
-    fn is_open(&self, addresses: usize) -> bool {
-        let enough = |name: &String| self.in_a_row.get(name).is_some_and(|row| *row >= self.gate.times);
+    fn is_open(&self, course: &Course) -> bool {
+        let enough = |name: &String| course.in_a_row.get(name).is_some_and(|row| *row >= self.gate.times);
+        let addresses = self.gate.destination.addresses.len();
         match self.gate.backends.is_empty() {
-            true => self.all_in_a_row as usize >= self.gate.times as usize * addresses,
+            true => course.all_in_a_row as usize >= self.gate.times as usize * addresses,
             false => self.gate.backends.iter().all(enough),
         }
     }
@@ -183,48 +286,13 @@ fn nanoseconds(begun: Instant) -> u64 {
     u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Sends a request in a connection of its own; returns the name in the answer, if it has one.
-fn probe(address: SocketAddr, request: &[u8], limit: Duration) -> Result<Option<String>, String> {
-    let begun = Instant::now();
-    let told = |error: std::io::Error| match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer in time".to_owned(),
-        _ => error.to_string(),
-    };
-    let mut stream = TcpStream::connect_timeout(&address, limit).map_err(told)?;
-    stream.set_write_timeout(Some(limit)).map_err(told)?;
-    stream.write_all(request).map_err(told)?;
-    let expected = Expected { head: false, most_body_bytes: MOST_BODY_BYTES, named_by: NamedBy::Body };
-    let (mut reader, mut cache) = (ResponseReader::default(), HeadCache::default());
-    let (mut kept, mut room) = (Vec::new(), [0; 4096]);
-    let response = loop {
-        let left = limit.saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
-        if begun.elapsed() >= limit {
-            return Err("no answer in time".to_owned());
-        }
-        stream.set_read_timeout(Some(left)).map_err(told)?;
-        let read = stream.read(&mut room).map_err(told)?;
-        if read == 0 {
-            break reader.end().map_err(|bad| format!("{bad:?}"))?;
-        }
-        kept.extend_from_slice(&room[..read]);
-        match reader.read(&kept, &expected, &mut cache) {
-            Ok(Progress::Whole(_, response)) => break response,
-            Ok(Progress::Partial(taken)) => drop(kept.drain(..taken)),
-            Err(bad) => return Err(format!("the answer is no HTTP/1.1 ({bad:?})")),
-        }
-    };
-    if !(200..400).contains(&response.status) {
-        return Err(format!("status {}", response.status));
-    }
-    Ok(reader.name().and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::TcpListener;
 
     use super::*;
-    use linerate_wire::http::Destination;
+    use linerate_wire::http::{Destination, GateAnswers};
 
     /// Answers each connection with the next of these texts, the last one again and again.
     fn server(answers: &'static [&'static str]) -> SocketAddr {
@@ -277,5 +345,42 @@ mod tests {
         // Without names, whoever answers will do.
         let report = passed(server(&["HTTP/1.1 204 No\r\n\r\n"]), &[], 10_000);
         assert_eq!((report.passed, report.probes), (true, 2), "{report:?}");
+    }
+
+    /// Answers with the names of these backends in turn, each after this time; `broken` of the answers is none.
+    fn slow_server(names: &'static [&'static str], after: Duration, broken: Option<usize>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let mut stream = stream.unwrap();
+                std::thread::spawn(move || {
+                    let _ = stream.read(&mut [0; 1024]);
+                    sleep(after);
+                    let name = names[number % names.len()];
+                    if broken != Some(number) {
+                        let answer =
+                            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+                        let _ = stream.write_all(answer.as_bytes());
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn probes_that_take_long_are_under_way_at_the_same_time() {
+        const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        // One after the other, 8 backends twice would take 16 x 100 ms.
+        let address = slow_server(&NAMES, Duration::from_millis(100), None);
+        let report = passed(address, &NAMES, 1_200);
+        assert!(report.passed && report.failed == 0, "{report:?}");
+        assert!(report.probes < 64, "{report:?}");
+        // A failure among those under way begins all rows again.
+        let address = slow_server(&NAMES, Duration::from_millis(20), Some(9));
+        let report = passed(address, &NAMES, 10_000);
+        assert_eq!((report.passed, report.failed), (true, 1), "{report:?}");
+        assert!(report.probes >= 10 + 16, "{report:?}");
     }
 }

@@ -43,7 +43,7 @@ counters! {
         failed_closed_early,
         /// Failed requests: the end of the response had not come in time.
         failed_timeout,
-        /// Failed requests: what came is not HTTP/1.1.
+        /// Failed requests: what came is not HTTP, or breaks its rules.
         failed_malformed,
         /// Failed requests: a response beyond the limits of its head or body.
         failed_too_large,

@@ -127,6 +127,8 @@ pub(crate) struct HttpOutcome {
     pub(crate) handshakes_failed: BTreeMap<&'static str, u64>,
     /// The first failure of a connection.
     pub(crate) first_failure: Option<Failure>,
+    /// Requests that servers of HTTP/2 permitted to be under way at the same time, all connections together.
+    pub(crate) permitted: Option<u64>,
 }
 
 impl HttpOutcome {

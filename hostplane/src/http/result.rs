@@ -73,6 +73,9 @@ pub(crate) struct LoadPart {
     pub(crate) connections: u32,
     /// Requests of a connection at the same time, at most; null with HTTP/1.1.
     pub(crate) streams: Option<u32>,
+    /// Requests that the server permitted to be under way at the same time, all connections together, at most those asked
+    /// for; null with HTTP/1.1, and when it said nothing.
+    pub(crate) permitted: Option<u64>,
     pub(crate) threads: u32,
     /// Null in a closed loop.
     pub(crate) arrivals: Option<Arrivals>,
@@ -235,7 +238,7 @@ impl HttpResult {
             requests_per_s,
             duration_s: outcome.sending_s,
             elapsed_s: outcome.elapsed_s,
-            load: load_part(spec, &counters, outcome.sending_s),
+            load: load_part(spec, &counters, outcome.sending_s, outcome.permitted),
             account: Account {
                 intended: counters.intended,
                 sent: counters.sent,
@@ -279,7 +282,7 @@ impl HttpResult {
     }
 }
 
-fn load_part(spec: &HttpSpec, counters: &HttpCounters, sending_s: f64) -> LoadPart {
+fn load_part(spec: &HttpSpec, counters: &HttpCounters, sending_s: f64, permitted: Option<u64>) -> LoadPart {
     let arrivals = match &spec.load {
         HttpLoad::Closed => None,
         HttpLoad::Open { arrivals, .. } => Some(*arrivals),
@@ -289,6 +292,7 @@ fn load_part(spec: &HttpSpec, counters: &HttpCounters, sending_s: f64) -> LoadPa
         http: if spec.streams.is_some() { "2" } else { "1.1" },
         connections: spec.connections,
         streams: spec.streams,
+        permitted,
         threads: spec.workers(),
         arrivals,
         intended_per_s: arrivals.filter(|_| sending_s > 0.0).map(|_| counters.intended as f64 / sending_s),

@@ -159,6 +159,8 @@ pub(super) struct Tally {
     pub(super) failures: Failures,
     pub(super) tls: Handshakes,
     pub(super) first_failure: Option<Failure>,
+    /// Requests that servers of HTTP/2 permitted to be under way at the same time.
+    pub(super) permitted: Option<u64>,
 }
 
 /// All workers' measures together.
@@ -172,6 +174,7 @@ pub(super) struct Sum {
     later: u64,
     tls: Handshakes,
     pub(super) first_failure: Option<Failure>,
+    pub(super) permitted: Option<u64>,
 }
 
 impl Sum {
@@ -188,6 +191,9 @@ impl Sum {
         self.later += tally.failures.later;
         self.tls.add(tally.tls);
         self.first_failure = self.first_failure.take().or(tally.first_failure);
+        if let Some(more) = tally.permitted {
+            *self.permitted.get_or_insert(0) += more;
+        }
     }
 
     pub(super) fn times(&self) -> HttpTimes {

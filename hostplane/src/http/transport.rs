@@ -1,6 +1,6 @@
 //! How bytes of messages get onto a socket and off it: as they are, or by TLS. Workers are compiled for each.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
 use linerate_http::tls::client::ClientTls;
@@ -8,7 +8,7 @@ use linerate_http::tls::fault::Fault;
 use linerate_http::tls::server::ServerTls;
 use linerate_http::tls::session::{self, PLAIN_BYTES_MORE, Session};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 
 /// Bytes of messages that are read at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -78,6 +78,12 @@ pub(super) trait Transport: AsFd + Sized {
     /// The session of TLS.
     fn session(&self) -> Option<&Session> {
         None
+    }
+
+    /// True when so much was sent that the connection is to end after what is under way.
+    #[inline]
+    fn is_worn(&self) -> bool {
+        false
     }
 
     /// Sends what a handshake has to say.
@@ -206,6 +212,10 @@ impl Transport for Tls {
         Some(&self.session)
     }
 
+    fn is_worn(&self) -> bool {
+        self.session.is_worn()
+    }
+
     fn flush(&mut self, wire: &mut WireBytes) -> Result<(), Errno> {
         while self.session.wants_write() {
             match self.session.write(&mut Outgoing(&self.socket)) {
@@ -235,6 +245,12 @@ struct Outgoing<'a>(&'a OwnedFd);
 impl io::Write for Outgoing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(send(self.0, bytes, SendFlags::NOSIGNAL)?)
+    }
+
+    /// A flight of a handshake has several records, which are to leave in one packet.
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut nothing = SendAncillaryBuffer::default();
+        Ok(sendmsg(self.0, parts, &mut nothing, SendFlags::NOSIGNAL)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -169,6 +169,7 @@ impl HttpTrial {
             agreed,
             handshakes_failed,
             first_failure: sum.first_failure.take(),
+            permitted: sum.permitted,
         };
         outcome.verdict = judge(&self.spec, &outcome);
         outcome

@@ -80,6 +80,8 @@ fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> 
         });
         return LoadLimit::Unanswered;
     };
+    // Servers may permit fewer requests at the same time than were asked for.
+    let places = outcome.permitted.unwrap_or(spec.places().into());
     // Under load every request queues behind others, but for the first ones: they tell what one alone takes.
     let shortest_ns = service.summary.min;
     if spec.load == HttpLoad::Closed {
@@ -96,7 +98,7 @@ fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> 
         );
         evidence.push(words);
         // Requests of one connection do not queue behind each other.
-        let unqueued = spec.places() == 1 || median <= UNQUEUED * short;
+        let unqueued = places == 1 || median <= UNQUEUED * short;
         return if unqueued { LoadLimit::ConnectionLimited } else { LoadLimit::TargetLimited };
     }
     let late = outcome.times.send_error.as_ref().map_or(0, |error| error.summary.p99);
@@ -124,9 +126,13 @@ fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> 
         return LoadLimit::ClientLimited;
     }
     let intended = if outcome.sending_s > 0.0 { counters.intended as f64 / outcome.sending_s } else { 0.0 };
-    let carried = f64::from(spec.places()) * 1e9 / (shortest_ns.max(1) as f64);
+    let carried = places as f64 * 1e9 / (shortest_ns.max(1) as f64);
+    let at_once = match spec.streams {
+        Some(_) => format!(" with {places} requests at the same time"),
+        None => String::new(),
+    };
     evidence.push(format!(
-        "{} connections carry at most {carried:.0} requests/s at the shortest service time ({}), and {intended:.0} were intended",
+        "{} connections{at_once} carry at most {carried:.0} requests/s at the shortest service time ({}), and {intended:.0} were intended",
         spec.connections,
         time(shortest_ns as f64)
     ));

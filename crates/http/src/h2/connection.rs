@@ -167,6 +167,11 @@ impl Connection {
         self.goes_away || self.next_id > MOST_WINDOW
     }
 
+    /// Has no further request sent on this connection.
+    pub fn retire(&mut self) {
+        self.goes_away = true;
+    }
+
     /// True when another request may be sent now: the server permits it, and takes what is sent.
     pub fn may_open(&self) -> bool {
         !self.is_closing()

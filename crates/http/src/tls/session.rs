@@ -2,12 +2,15 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-use rustls::{Connection, HandshakeKind};
+use rustls::{Connection, HandshakeKind, ProtocolVersion};
 
 use super::fault::{Fault, FaultKind};
 
 /// Most bytes that are encrypted at once: those of a record (RFC 8446, section 5.1).
 pub const RECORD_BYTES: usize = 16 * 1024;
+/// Records that are encrypted with one key of TLS 1.2, after which a connection is to end: rustls permits 2^24 with AES-GCM, and
+/// drops what is written beyond them. TLS 1.3 renews its keys.
+const MOST_RECORDS: u64 = (1 << 24) - 1024;
 /// Bytes by which plain text may be longer than the bytes of the wire that were given: those of an incomplete
 /// record that were given before.
 pub const PLAIN_BYTES_MORE: usize = RECORD_BYTES + 1024;
@@ -49,11 +52,13 @@ pub struct Session {
     connection: Box<Connection>,
     /// Bytes of plain text that were encrypted, and have not left whole.
     leaving: usize,
+    /// Records of plain text that were encrypted.
+    records: u64,
 }
 
 impl Session {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection: Box::new(connection), leaving: 0 }
+        Self { connection: Box::new(connection), leaving: 0, records: 0 }
     }
 
     /// True until the handshake is over.
@@ -118,7 +123,13 @@ impl Session {
         if self.leaving == 0 {
             let part = &plain[..plain.len().min(RECORD_BYTES)];
             self.leaving = self.connection.writer().write(part).unwrap_or(0);
+            self.records += 1;
         }
+    }
+
+    /// True when so much was encrypted that the connection is to end after what is under way.
+    pub fn is_worn(&self) -> bool {
+        is_worn(self.records, || self.connection.protocol_version())
     }
 
     /// True when there are bytes for the wire.
@@ -142,5 +153,25 @@ impl Session {
     /// Has the peer told, by what is then to be written, that nothing more comes.
     pub fn close(&mut self) {
         self.connection.send_close_notify();
+    }
+}
+
+fn is_worn(records: u64, version: impl FnOnce() -> Option<ProtocolVersion>) -> bool {
+    records >= MOST_RECORDS && version() != Some(ProtocolVersion::TLSv1_3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_tls_1_2_wear_out() {
+        for (records, version, worn) in [
+            (MOST_RECORDS - 1, ProtocolVersion::TLSv1_2, false),
+            (MOST_RECORDS, ProtocolVersion::TLSv1_2, true),
+            (MOST_RECORDS, ProtocolVersion::TLSv1_3, false),
+        ] {
+            assert_eq!(is_worn(records, || Some(version)), worn, "{records} {version:?}");
+        }
     }
 }

@@ -391,6 +391,8 @@ impl<T: Transport> Worker<T> {
         while from < connection.kept.len() && !connection.is_full(self.responses.bytes()) {
             match connection.reader.read(&connection.kept[from..]) {
                 Ok((taken, Some(request))) => {
+                    let keep_alive = request.keep_alive && !connection.socket.is_worn();
+                    let request = Incoming { keep_alive, ..request };
                     from += taken;
                     any = true;
                     self.counts.requests += 1;

@@ -41,6 +41,7 @@ fn outcome(counters: HttpCounters, service: &[u64], send_error: &[u64], busy_s: 
         agreed: None,
         handshakes_failed: Default::default(),
         first_failure: None,
+        permitted: None,
     }
 }
 
@@ -82,6 +83,22 @@ fn limits_follow_from_the_evidence() {
     let mut throttled = outcome(skipped, &[slow], &[slow], 0.1);
     throttled.throttling = Some(Throttling { quota_cpus: Some(1.0), periods: 3, stopped_s: 0.2 });
     assert_eq!(judge(&open, &throttled).limit, LoadLimit::ClientLimited);
+}
+
+#[test]
+fn connections_carry_what_the_server_permits_on_them() {
+    let all = HttpCounters { intended: 1000, sent: 1000, answered: 1000, ..HttpCounters::default() };
+    let skipped = HttpCounters { sent: 900, answered: 900, skipped_full: 100, queued: 500, ..all };
+    let (spec, slow) = (HttpSpec { streams: Some(100), ..open(1000.0) }, 50_000_000);
+    for (permitted, limit, part) in [
+        (None, LoadLimit::TargetLimited, "with 1000 requests at the same time"),
+        (Some(10), LoadLimit::ConnectionLimited, "with 10 requests at the same time"),
+    ] {
+        let outcome = HttpOutcome { permitted, ..outcome(skipped, &[slow], &[slow], 0.1) };
+        let verdict = judge(&spec, &outcome);
+        assert_eq!(verdict.limit, limit, "{:?}", verdict.evidence);
+        assert!(verdict.evidence.iter().any(|words| words.contains(part)), "{:?}", verdict.evidence);
+    }
 }
 
 #[test]

@@ -152,6 +152,7 @@ impl<T: Transport> Worker<T> {
             self.count_connected(at);
         }
         let Some(h2) = &mut self.h2 else { return };
+        h2.is_told = true;
         let (first, each) = (at * h2.each, h2.each);
         let Some(link) = h2.links.get_mut(at) else { return };
         let most = (link.connection.most_streams() as usize).clamp(1, each);

@@ -277,6 +277,7 @@ impl<T: Transport> Worker<T> {
         self.abandon();
         self.publish();
         self.shown.ready.store(true, Ordering::Release);
+        self.tally.permitted = self.h2.as_ref().and_then(Multiplexed::permitted);
         let ended_ns = monotonic_ns();
         Left {
             worker: self.used.take().unwrap_or_else(|| self.used_until_now()),

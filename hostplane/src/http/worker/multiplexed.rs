@@ -78,6 +78,8 @@ pub(super) struct Multiplexed {
     pub(super) dirty: Vec<u32>,
     /// Time limits of requests.
     pub(super) deadlines: Deadlines,
+    /// True once a server said what it permits.
+    pub(super) is_told: bool,
 }
 
 impl Multiplexed {
@@ -103,7 +105,13 @@ impl Multiplexed {
             events: Vec::new(),
             dirty: Vec::new(),
             deadlines: Deadlines::new(connections * each, spec.timeout_ms.saturating_mul(1_000_000)),
+            is_told: false,
         })
+    }
+
+    /// Requests that servers permitted to be under way at the same time; `None` when none of them said anything.
+    pub(super) fn permitted(&self) -> Option<u64> {
+        self.is_told.then(|| self.links.iter().map(|link| link.admitted as u64).sum())
     }
 
     /// Number of the connection of a place.
@@ -330,6 +338,9 @@ impl<T: Transport> Worker<T> {
             let now = monotonic_ns();
             match socket.send(link.connection.out(), &mut self.wire) {
                 Ok(bytes) => {
+                    if socket.is_worn() {
+                        link.connection.retire();
+                    }
                     self.counts.written_bytes += bytes as u64;
                     link.written_bytes += bytes as u64;
                     link.connection.sent(bytes, &h2.blocks);

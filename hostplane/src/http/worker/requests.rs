@@ -256,7 +256,8 @@ impl<T: Transport> Worker<T> {
             slot.last_backend = self.tally.backends.count(name, slot.last_backend);
         }
         let whole = asked.sent == self.spec.request.bytes().len();
-        let kept = self.spec.requests_per_connection.is_none_or(|most| slot.answered < most);
+        let worn = slot.socket.as_ref().is_some_and(Transport::is_worn);
+        let kept = !worn && self.spec.requests_per_connection.is_none_or(|most| slot.answered < most);
         if spent || !whole || slot.hung_up {
             self.close(at);
         } else if !response.keep_alive {
