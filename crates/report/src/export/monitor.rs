@@ -8,6 +8,7 @@ use linerate_wire::counters::PortCounters;
 use linerate_wire::host::{HostSample, KernelSample};
 
 use super::place::instant;
+use super::window::{Window, rows};
 
 /// The columns, in their order; the files have no header.
 #[cfg(test)]
@@ -35,18 +36,21 @@ pub(super) fn files(record: &TrialRecord, start: SystemTime) -> Vec<(String, Str
     let pps = result.intended_pps.unwrap_or(result.offered_pps).round();
     let stamp = instant(start, 0).replace(['-', ':', 'T'], "");
     let seconds = result.duration_s.round().max(1.0);
-    let ends = [("rx", &record.rx, &record.samples.rx), ("tx", &record.tx, &record.samples.tx)];
-    let of_end = |(role, report, samples): (&str, &Option<TrialReport>, &Vec<TimedSample>)| {
-        let cores = report.as_ref().map(cores).unwrap_or_default();
-        let name = format!(
-            "{role}_{pps}pps_{seconds}_core_{}_size_{}_{stamp}.txt",
-            span(&cores),
-            result.frame_size.label()
-        );
-        (name, lines(samples, cores.first().copied()))
+    let cores = |report: &Option<TrialReport>| report.as_ref().map(cores).unwrap_or_default();
+    let (sender, receiver) = (cores(&record.tx), cores(&record.rx));
+    // The kit's plotting script finds the two files of a trial by what their names have in common, which are the sender's CPUs.
+    let named = span(if sender.is_empty() { &receiver } else { &sender });
+    let size = result.frame_size.label();
+    let ends = [
+        ("rx", receiver, &record.samples.rx, Window::of_receipt(record)),
+        ("tx", sender, &record.samples.tx, Window::of_sending(record)),
+    ];
+    let of_end = |(role, cores, samples, window): (&str, Vec<u32>, &Vec<TimedSample>, Window)| {
+        let name = format!("{role}_{pps}pps_{seconds}_core_{named}_size_{size}_{stamp}.txt");
+        (name, lines(samples, window, cores.first().copied()))
     };
     let has_host = |samples: &Vec<TimedSample>| samples.iter().any(|sample| sample.host.is_some());
-    ends.into_iter().filter(|(_, _, samples)| has_host(samples)).map(of_end).collect()
+    ends.into_iter().filter(|(_, _, samples, _)| has_host(samples)).map(of_end).collect()
 }
 
 /// CPUs of the end's workers.
@@ -66,31 +70,42 @@ fn span(cores: &[u32]) -> String {
     }
 }
 
-/// A line for each sample: rates since the one before, by the time that passed. What is not known is `nan`.
-fn lines(samples: &[TimedSample], core: Option<u32>) -> String {
+/// A line for each row of the window: rates since the one before, by the time that passed. What is not known is `nan`. A mean over lines is then one
+/// over the time in which packets were sent or arrived, as the plotting script takes it.
+fn lines(samples: &[TimedSample], window: Window, core: Option<u32>) -> String {
     let mut text = String::new();
     let mut before: Option<&TimedSample> = None;
-    for sample in samples {
-        let passed_ns = sample.at_ns - before.map_or(0, |before| before.at_ns);
-        if passed_ns <= 0 {
+    for sample in rows(samples, window).into_iter().map(|row| &samples[row]) {
+        let began_ns = before.map_or(0, |before| before.at_ns);
+        // The last counters were read after the drain; the port counted until the end of the window.
+        let port_ns = sample.at_ns.min(window.end_ns) - before.map_or(window.start_ns, |before| before.at_ns);
+        if sample.at_ns <= began_ns || port_ns <= 0 {
             continue;
         }
-        text.push_str(&line(before, sample, passed_ns as f64 / 1e9, core));
+        let (port_s, host_s) = (port_ns as f64 / 1e9, (sample.at_ns - began_ns) as f64 / 1e9);
+        text.push_str(&line(before, sample, port_s, host_s, core));
         text.push('\n');
         before = Some(sample);
     }
     text
 }
 
-fn line(before: Option<&TimedSample>, now: &TimedSample, passed_s: f64, core: Option<u32>) -> String {
+fn line(
+    before: Option<&TimedSample>,
+    now: &TimedSample,
+    port_s: f64,
+    host_s: f64,
+    core: Option<u32>,
+) -> String {
     // Counters begin with the trial.
-    let since = |of: &dyn Fn(&TimedSample) -> Option<u64>| {
+    let since = |passed_s: f64, of: &dyn Fn(&TimedSample) -> Option<u64>| {
         let then = before.map_or(Some(0), of)?;
         Some(of(now)?.checked_sub(then)? as f64 / passed_s)
     };
-    let port = |of: fn(&PortCounters) -> u64| since(&|sample| sample.port.as_ref().map(of));
-    let host = |of: fn(&HostSample) -> Option<u64>| since(&|sample| of(sample.host.as_ref()?));
-    let kernel = |of: fn(&KernelSample) -> Option<u64>| since(&|sample| of(sample.host?.kernel.as_ref()?));
+    let port = |of: fn(&PortCounters) -> u64| since(port_s, &|sample| sample.port.as_ref().map(of));
+    let host = |of: fn(&HostSample) -> Option<u64>| since(host_s, &|sample| of(sample.host.as_ref()?));
+    let kernel =
+        |of: fn(&KernelSample) -> Option<u64>| since(host_s, &|sample| of(sample.host?.kernel.as_ref()?));
     let rates = [
         port(|port| port.rx_packets),
         port(|port| port.tx_packets),
@@ -116,6 +131,7 @@ fn line(before: Option<&TimedSample>, now: &TimedSample, passed_s: f64, core: Op
 mod tests {
     use super::*;
     use linerate_results::fixtures::record;
+    use linerate_wire::time::WorkerTime;
 
     fn sample(at_ms: i64, packets: u64, irq: Option<u64>) -> TimedSample {
         let kernel =
@@ -140,11 +156,13 @@ mod tests {
 
     #[test]
     fn rates_are_those_of_the_time_that_passed_and_unknown_ones_are_not_numbers() {
-        let samples = [sample(500, 1000, Some(10)), sample(2500, 3000, Some(30)), sample(2500, 3000, None)];
-        let text = lines(&samples, Some(3));
+        let samples = [sample(1000, 1000, Some(10)), sample(3000, 3000, Some(30)), sample(5000, 5000, None)];
+        let text = lines(&samples, Window { start_ns: 0, end_ns: 4_000_000_000 }, Some(3));
+        // Packets arrived until 4 s, a second before the last counters were read.
         assert_eq!(
             text,
-            "2000, 0, 0, nan, 0, 0, 120000, 0, 20, nan, nan, 2000, 3, 0\n1000, 0, 0, nan, 0, 0, 60000, 0, 10, nan, nan, 1000, 3, 0\n"
+            "1000, 0, 0, nan, 0, 0, 60000, 0, 10, nan, nan, 1000, 3, 0\n1000, 0, 0, nan, 0, 0, 60000, 0, 10, nan, nan, 1000, 3, 0\n\
+             2000, 0, 0, nan, 0, 0, 120000, 0, nan, nan, nan, 1000, 3, 0\n"
         );
         assert!(text.lines().all(|line| line.split(", ").count() == COLUMNS.len()));
     }
@@ -154,15 +172,19 @@ mod tests {
         assert!(files(&record(), SystemTime::UNIX_EPOCH).is_empty(), "it has no samples of hosts");
         let mut record = record();
         record.samples.tx = vec![sample(500, 1000, None)];
+        record.samples.rx = vec![sample(500, 1000, None)];
+        for (end, cpu) in [(&mut record.tx, 2), (&mut record.rx, 5)] {
+            let worker = WorkerTime { cpu: Some(cpu), ..WorkerTime::default() };
+            end.iter_mut().for_each(|report| report.workers = vec![worker]);
+        }
         let names: Vec<String> =
             files(&record, SystemTime::UNIX_EPOCH).into_iter().map(|(name, _)| name).collect();
         assert!(
-            names.len() == 1
-                && names.iter().all(|name| name.ends_with("_19700101000000.txt")
-                    && name.contains("pps_")
-                    && name.contains("_core_")
-                    && name.contains("_size_64_")),
+            names.len() == 2
+                && names.iter().all(|name| name.ends_with("_core_2_size_64_19700101000000.txt")
+                    && name.contains("pps_")),
             "{names:?}"
         );
+        assert_eq!(names[0].strip_prefix("rx"), names[1].strip_prefix("tx"), "they belong together");
     }
 }
