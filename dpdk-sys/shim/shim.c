@@ -262,6 +262,19 @@ int lr_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, _Bool
 
 int lr_tx_done_cleanup(uint16_t port, uint16_t queue) { return rte_eth_tx_done_cleanup(port, queue, 0); }
 int lr_port_start(uint16_t port) { return rte_eth_dev_start(port); }
+
+int lr_port_join(uint16_t port, const uint8_t *groups, uint32_t count)
+{
+	struct rte_ether_addr *list = calloc(count, sizeof(*list));
+	if (list == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < count; i++)
+		memcpy(list[i].addr_bytes, groups + (size_t)i * RTE_ETHER_ADDR_LEN, RTE_ETHER_ADDR_LEN);
+	int rc = rte_eth_dev_set_mc_addr_list(port, list, count);
+	free(list);
+	return rc;
+}
+
 int lr_port_take_multicast(uint16_t port) { return rte_eth_allmulticast_enable(port); }
 int lr_port_stop(uint16_t port) { return rte_eth_dev_stop(port); }
 int lr_port_close(uint16_t port) { return rte_eth_dev_close(port); }

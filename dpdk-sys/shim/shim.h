@@ -125,7 +125,9 @@ int lr_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, _Bool
 /* Frees sent buffers that the port still keeps; -ENOTSUP when the driver cannot. */
 int lr_tx_done_cleanup(uint16_t port, uint16_t queue);
 int lr_port_start(uint16_t port);
-/* Makes the port pass every multicast frame, as far as it supports it: neighbour discovery uses multicast. */
+/* Makes the port pass frames to these groups, `count` Ethernet addresses one after the other; -ENOTSUP when its driver has no such list. */
+int lr_port_join(uint16_t port, const uint8_t *groups, uint32_t count);
+/* Makes the port pass every multicast frame, as far as it supports it. */
 int lr_port_take_multicast(uint16_t port);
 int lr_port_stop(uint16_t port);
 int lr_port_close(uint16_t port);

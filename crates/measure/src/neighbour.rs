@@ -18,6 +18,9 @@ const ARP_HEAD: [u8; 6] = [0, 1, 0x08, 0x00, 6, 4];
 const ARP_REQUEST: u8 = 1;
 const ARP_REPLY: u8 = 2;
 const BROADCAST: MacAddr = MacAddr([0xff; 6]);
+/// The group of all nodes of a link (RFC 4291, 2.7.1).
+const ALL_NODES: (MacAddr, Ipv6Addr) =
+    (MacAddr([0x33, 0x33, 0, 0, 0, 1]), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1));
 /// The smallest frame, without check sequence.
 const SMALLEST_BYTES: usize = 60;
 const PROTOCOL_ICMP: u8 = 1;
@@ -94,15 +97,36 @@ pub fn request(mac: MacAddr, source: IpAddr, target: IpAddr) -> Option<Vec<u8>> 
             Some(arp_frame(ARP_REQUEST, (mac, source), (BROADCAST, MacAddr([0; 6]), target)))
         }
         (IpAddr::V6(source), IpAddr::V6(target)) => {
-            let [.., a, b, c] = target.octets();
-            // RFC 4291, 2.7.1, and RFC 2464, 7.
-            let group =
-                Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
             let body = discovery(SOLICITATION, 0, target, OPTION_SOURCE_LINK, mac);
-            Some(icmpv6_frame((mac, source), (MacAddr([0x33, 0x33, 0xff, a, b, c]), group), body))
+            Some(icmpv6_frame((mac, source), solicited_node(target), body))
         }
         _ => None,
     }
+}
+
+/// The Ethernet multicast groups in which a port with these addresses is asked for them: those of its IPv6
+/// addresses, and that of all nodes. Empty without IPv6 addresses.
+pub fn groups(addresses: &[IpNet]) -> Vec<MacAddr> {
+    let mut groups: Vec<MacAddr> = addresses
+        .iter()
+        .filter_map(|address| match address.addr() {
+            IpAddr::V6(own) => Some(solicited_node(own).0),
+            IpAddr::V4(_) => None,
+        })
+        .collect();
+    if !groups.is_empty() {
+        groups.push(ALL_NODES.0);
+    }
+    groups.sort_unstable_by_key(|group| group.0);
+    groups.dedup();
+    groups
+}
+
+/// The solicited-node group of an address (RFC 4291, 2.7.1), and its Ethernet address (RFC 2464, 7).
+fn solicited_node(address: Ipv6Addr) -> (MacAddr, Ipv6Addr) {
+    let [.., a, b, c] = address.octets();
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
+    (MacAddr([0x33, 0x33, 0xff, a, b, c]), group)
 }
 
 fn arp(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<Meaning> {
@@ -189,7 +213,7 @@ fn icmpv6(frame: &[u8], mac: MacAddr, own: impl Fn(IpAddr) -> bool) -> Option<Me
             let asker = option_mac(body, OPTION_SOURCE_LINK).unwrap_or(mac_at(frame, 6)?);
             // Duplicate address detection (RFC 4862) has no source address to answer to.
             let (flags, to) = if source.is_unspecified() {
-                (OVERRIDE, (MacAddr([0x33, 0x33, 0, 0, 0, 1]), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1)))
+                (OVERRIDE, ALL_NODES)
             } else {
                 (SOLICITED | OVERRIDE, (asker, source))
             };

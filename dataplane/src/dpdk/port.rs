@@ -20,7 +20,7 @@ use super::started::Started;
 use crate::host::kernel_driver;
 
 /// Configuration of a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortConfig {
     /// Receive queues: at least 1.
     pub rx_queues: u16,
@@ -40,9 +40,8 @@ pub struct PortConfig {
     /// True when the port sends frames of its own, such as answers to ARP, besides test traffic. They have
     /// their own pool, so the port must free buffers one by one.
     pub answers: bool,
-    /// True when the port must pass multicast frames, as far as it supports it: neighbour discovery uses
-    /// multicast.
-    pub multicast: bool,
+    /// Multicast groups whose frames the port must pass: neighbour discovery uses some. Empty: none.
+    pub groups: Vec<MacAddr>,
 }
 /// ethdev's description of a port, without changing the port.
 ///
@@ -83,6 +82,25 @@ pub fn describe(_eal: &Eal, port: PortId) -> Result<PortInfo, DpdkError> {
 fn in_force(port_mtu: u16, interface: Option<&KernelInterface>) -> u16 {
     let interface_mtu = interface.and_then(|interface| u16::try_from(interface.mtu).ok());
     interface_mtu.map_or(port_mtu, |mtu| mtu.min(port_mtu))
+}
+
+/// Makes a started port pass frames to these groups. Untrusted VFs join single groups, but may not pass all of
+/// them; ports without a list of groups may.
+fn join(port: u16, groups: &[MacAddr]) {
+    let bytes: Vec<u8> = groups.iter().flat_map(|group| group.0).collect();
+    // SAFETY: the port is started, and there are as many addresses of 6 bytes as it is told.
+    if unsafe { sys::lr_port_join(port, bytes.as_ptr(), groups.len() as u32) } == 0 {
+        return;
+    }
+    // SAFETY: the port is started.
+    let code = unsafe { sys::lr_port_take_multicast(port) };
+    if code != 0 {
+        tracing::warn!(
+            port,
+            code,
+            "the port does not pass multicast frames: it may not receive neighbour solicitations"
+        );
+    }
 }
 
 fn text(chars: &[c_char]) -> String {
@@ -153,7 +171,7 @@ impl Port {
     /// # Errors
     /// Names the step and the port's reason.
     pub fn open(eal: &Eal, id: PortId, config: PortConfig) -> Result<OpenPort, DpdkError> {
-        let PortConfig { mut rx_queues, mut tx_queues, mtu, forwards, answers, multicast, .. } = config;
+        let PortConfig { mut rx_queues, mut tx_queues, mtu, forwards, answers, ref groups, .. } = config;
         let mixes_pools = forwards || answers;
         let PortInfo { device: name, driver, max_mtu, interface, .. } = describe(eal, id)?;
         let reads_file = driver == "net_pcap" && interface.is_none();
@@ -251,16 +269,8 @@ impl Port {
         let code = unsafe { sys::lr_port_start(port) };
         let (problem, code) = start_problem(&driver, code);
         check(code, || failed(problem))?;
-        if multicast {
-            // SAFETY: the port is started.
-            let code = unsafe { sys::lr_port_take_multicast(port) };
-            if code != 0 {
-                tracing::warn!(
-                    port,
-                    code,
-                    "the port does not pass all multicast frames: it may not receive neighbour solicitations"
-                );
-            }
+        if !groups.is_empty() {
+            join(port, groups);
         }
         Ok(OpenPort {
             rx: (0..).zip(rx_pools).map(|(queue, pool)| RxQueue::new(started.clone(), queue, pool)).collect(),

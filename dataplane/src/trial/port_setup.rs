@@ -20,6 +20,7 @@ use linerate_agent::cpu_time::Quota;
 use linerate_measure::calibration::ClockEvents;
 use linerate_measure::idle::Idle;
 use linerate_measure::loops::queue::Clock;
+use linerate_measure::neighbour;
 
 /// Packets handed to the port at once in the bare loop.
 const BARE_BURST: u16 = 64;
@@ -96,7 +97,7 @@ impl<'e> PortSetup<'e> {
                 mtu: config.mtu,
                 forwards: config.reflects,
                 answers: network.answers,
-                multicast: addresses.iter().any(|address| address.addr().is_ipv6()),
+                groups: neighbour::groups(&addresses),
             },
         )?;
         let queues = (rx.len(), tx.len());

@@ -116,3 +116,12 @@ fn no_frame_causes_a_panic() {
         }
     }
 }
+
+#[test]
+fn a_port_is_asked_for_its_addresses_in_their_groups_and_in_that_of_all_nodes() {
+    assert_eq!(groups(&addresses(&["10.0.0.1/24"])), []);
+    // The second address has the first one's group.
+    let given = addresses(&["10.0.0.1/24", "fd00:1::1:2/64", "fe80::201:2/64", "fd00:1::ab:cdef/64"]);
+    let words: Vec<String> = groups(&given).iter().map(MacAddr::to_string).collect();
+    assert_eq!(words, ["33:33:00:00:00:01", "33:33:ff:01:00:02", "33:33:ff:ab:cd:ef"]);
+}
