@@ -25,7 +25,7 @@ fn a_buffer_has_one_owner_whatever_happens() {
         groups: Vec::new(),
         forwards: true,
     };
-    let open = |port| Port::open(&eal, PortId(port), config.clone()).unwrap();
+    let open = |port| Port::open(&eal, PortId(port), &config).unwrap();
     let (OpenPort { port, mut rx, mut tx }, mut other) = (open(0), open(1));
     let pool = port.pools().remove(0);
     let all = pool.size();

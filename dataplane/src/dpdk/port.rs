@@ -170,8 +170,8 @@ impl Port {
     ///
     /// # Errors
     /// Names the step and the port's reason.
-    pub fn open(eal: &Eal, id: PortId, config: PortConfig) -> Result<OpenPort, DpdkError> {
-        let PortConfig { mut rx_queues, mut tx_queues, mtu, forwards, answers, ref groups, .. } = config;
+    pub fn open(eal: &Eal, id: PortId, config: &PortConfig) -> Result<OpenPort, DpdkError> {
+        let &PortConfig { mut rx_queues, mut tx_queues, mtu, forwards, answers, ref groups, .. } = config;
         let mixes_pools = forwards || answers;
         let PortInfo { device: name, driver, max_mtu, interface, .. } = describe(eal, id)?;
         let reads_file = driver == "net_pcap" && interface.is_none();

@@ -88,7 +88,7 @@ impl<'e> PortSetup<'e> {
         let OpenPort { port, rx, tx, .. } = Port::open(
             eal,
             config.port,
-            PortConfig {
+            &PortConfig {
                 rx_queues: config.rx_queues.unwrap_or(per_lcore(info.max_rx_queues)),
                 tx_queues: config.tx_queues.unwrap_or(per_lcore(info.max_tx_queues)),
                 workers: config.lcores.len() as u32,
