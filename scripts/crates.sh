@@ -1,5 +1,5 @@
 # Sourced by test.sh: crates of other people, compiled, are kept for later clones on this machine.
-# They are the same whatever the clone, as long as compiler, versions and profiles are; cargo checks them as if they had been there before.
+# They are the same whatever the clone, as long as compiler, versions and features are; cargo checks them as if they had been there before.
 # shellcheck shell=bash
 
 # Where cargo compiles them: programs, tests and lints; Miri; fuzz targets.
@@ -9,31 +9,39 @@ COMPILED=(target/debug target/miri/debug "target/miri/$(uname -m)-unknown-linux-
 # kept_crates: their directory.
 kept_crates() {
     local key
-    key=$({ rustc -vV && cat Cargo.toml Cargo.lock fuzz/Cargo.toml fuzz/Cargo.lock; } | sha256sum | cut -c1-16)
+    key=$({ rustc -vV; rustup run nightly rustc -vV 2>/dev/null || true; cat Cargo.toml ./*/Cargo.toml crates/*/Cargo.toml Cargo.lock fuzz/Cargo.lock; } \
+        | sha256sum | cut -c1-16)
     echo "$CACHE_DIR/crates/$key"
 }
 
-# take_crates: for a clone that has compiled nothing yet.
+# with_crates shared|exclusive COMMAND…: while no other clone changes, or uses, what is kept.
+with_crates() {
+    mkdir -p "$CACHE_DIR"
+    (flock "--$1" 9 && "${@:2}") 9>"$CACHE_DIR/crates.lock"
+}
+
+# take_crates: for a clone that has compiled nothing yet. A place is there as a whole or not at all.
 take_crates() {
     local kept place
     kept=$(kept_crates)
     for place in "${COMPILED[@]}"; do
         if [ ! -d "$kept/$place" ] || [ -e "$place" ]; then continue; fi
-        mkdir -p "$place"
-        cp -a --reflink=auto "$kept/$place/." "$place/"
+        rm -rf "$place.taken" && mkdir -p "$place.taken" \
+            && cp -a --reflink=auto "$kept/$place/." "$place.taken/" && mv -T "$place.taken" "$place" || return 1
     done
 }
 
 # keep_crates: in place of those that belong to earlier versions.
 keep_crates() {
-    local kept place
+    local kept new place
     kept=$(kept_crates)
     [ ! -d "$kept" ] || return 0
     rm -rf "$CACHE_DIR/crates"
+    mkdir -p "$CACHE_DIR/crates" && new=$(mktemp -d "$CACHE_DIR/crates/new.XXXXXX") || return 1
     for place in "${COMPILED[@]}"; do
-        [ ! -d "$place/.fingerprint" ] || keep_of "$place" "$kept.new/$place"
+        [ ! -d "$place/.fingerprint" ] || keep_of "$place" "$new/$place" || { rm -rf "$new" && return 1; }
     done
-    mv "$kept.new" "$kept"
+    mv -T "$new" "$kept"
 }
 
 # keep_of PLACE DIRECTORY: cargo names what it has made of a package PACKAGE-HASH and FILE-HASH.
@@ -47,8 +55,9 @@ keep_of() {
         [ ! -e "$1/build/$name" ] || builds+=("$1/build/$name")
         for file in "$1"/deps/*-"${name##*-}"*; do [ ! -e "$file" ] || files+=("$file"); done
     done
-    mkdir -p "$2"/{.fingerprint,deps,build}
-    [ ${#fingerprints[@]} -eq 0 ] || cp -a -t "$2/.fingerprint" "${fingerprints[@]}"
-    [ ${#files[@]} -eq 0 ] || cp -a -t "$2/deps" "${files[@]}"
-    [ ${#builds[@]} -eq 0 ] || cp -a -t "$2/build" "${builds[@]}"
+    mkdir -p "$2"/{.fingerprint,deps,build} && copy_to "$2/.fingerprint" "${fingerprints[@]}" && copy_to "$2/deps" "${files[@]}" \
+        && copy_to "$2/build" "${builds[@]}"
 }
+
+# copy_to DIRECTORY [FILE…]
+copy_to() { [ $# -eq 1 ] || cp -a -t "$@"; }

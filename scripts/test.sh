@@ -141,9 +141,14 @@ begin set-up set_up
 say "form: cargo fmt"
 cargo fmt --all --check
 say "programs and tests"
-# A clone that is new has nothing that could be compiled in part; to write down what could be takes time and a gigabyte.
-[ -d target/debug/incremental ] || export CARGO_INCREMENTAL=0
-take_crates
+# A clone that is new has nothing that could be compiled in part; to write down what could be takes time and a gigabyte. It stays so for later runs:
+# with it, all would be compiled again.
+[ -n "$(ls -A target/debug/incremental 2>/dev/null)" ] || export CARGO_INCREMENTAL=0
+new_clone=false
+if [ ! -e target/debug ]; then
+    new_clone=true
+    with_crates shared take_crates || say "crates of an earlier clone could not be taken"
+fi
 # With the tests: without them cargo would build the libraries once more, with fewer features.
 cargo build --workspace --bins --tests --quiet
 end set-up
@@ -174,7 +179,7 @@ cat "$scratch/limits"
 end beside || status=1
 count "$scratch/lints"
 count "$scratch/beside"
-keep_crates || say "the compiled crates could not be kept for later clones"
+if $new_clone; then with_crates exclusive keep_crates || say "the compiled crates could not be kept for later clones"; fi
 
 # sum WORD: of the lines in which test programs tell how they ended.
 sum() {

@@ -73,9 +73,10 @@ unpack_kernel() {
 # way than Debian's stays as it is.
 uncompress_kernel() {
     local from bare="$VM_CACHE/vmlinux"
-    from=$(LC_ALL=C grep -abo -P -m 1 '\xfd7zXZ\x00' "$VM_CACHE/vmlinuz" | head -1 | cut -d: -f1)
+    from=$(LC_ALL=C grep -abo -P -m 1 '\xfd7zXZ\x00' "$VM_CACHE/vmlinuz" | head -1 | cut -d: -f1) || true
     [ -n "$from" ] || return 0
-    tail -c "+$((from + 1))" "$VM_CACHE/vmlinuz" | xz -dc --single-stream >"$bare.new" 2>/dev/null || true
+    # More follows what was compressed: tail is ended by that, and not asked how.
+    xz -dc --single-stream < <(tail -c "+$((from + 1))" "$VM_CACHE/vmlinuz") >"$bare.new" 2>/dev/null || { rm -f "$bare.new" && return 0; }
     if [ "$(head -c 4 "$bare.new" | tr -d '\177')" = ELF ]; then mv "$bare.new" "$bare"; else rm -f "$bare.new"; fi
 }
 

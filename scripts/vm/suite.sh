@@ -12,8 +12,8 @@ options_of() {
     case $1 in
         # Nothing else may be on its wire.
         pair) echo "--wire hub" ;;
-        experiment | routed) echo "--wire hub --time-limit 600" ;;
-        reflect | netem) echo "--time-limit 900" ;;
+        experiment | routed) echo "--wire hub --time-limit 900" ;;
+        reflect | netem) echo "--time-limit 1500" ;;
         balancers | streams | tune) echo "--hugepages 0 --driver igbvf --time-limit 900" ;;
         no-iommu) echo "--no-iommu" ;;
         machine) echo "none of ours" ;;

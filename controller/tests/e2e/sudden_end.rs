@@ -209,7 +209,7 @@ fn a_trial_costs_the_same_bytes_however_many_there_were_before() {
     const PART: u64 = 20;
     /// Limit of written bytes per trial: the log's line and the trial's file have some 12,000 bytes.
     /// Rewriting the summary of 80 trials after each would take 600,000.
-    const MOST_BYTES_PER_TRIAL: u64 = 60_000;
+    const MOST_BYTES_PER_TRIAL: u64 = 30_000;
     let bench = Bench::new(MANY);
     let mut run = bench.command(&["--quiet"]);
     let mut run =
