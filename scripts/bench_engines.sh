@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'END'
-Usage: scripts/bench_engines.sh [--seconds N] [--rounds N] [--size BYTES]
+Usage: scripts/bench_engines.sh [--seconds N] [--rounds N] [--size BYTES] [--devices TX,RX]
 
 Prints, each as the median of several rounds: packets per second that Linerate's engines send and receive as fast as they can (memif, af_xdp,
 af_packet, sockets), and the ratio to trafgen and testpmd on the same path in the same rounds: two network namespaces, joined by veth and a
@@ -17,15 +17,17 @@ receiver: its packets are counted by the interfaces, and its rate includes its s
   --seconds N   how long each run sends (default: 3)
   --rounds N    rounds, an odd number (default: 5)
   --size BYTES  bytes of a frame, check sequence included: 64 to 1518 (default: 64)
+  --devices TX,RX  two devices that a link joins, such as the PCI addresses of VFs on vfio-pci: a fifth engine, of Linerate alone
 END
 }
-seconds=3 rounds=5 size=64
+seconds=3 rounds=5 size=64 devices=''
 while [ $# -gt 0 ]; do
     case $1 in
         -h | --help | help) usage && exit 0 ;;
         --seconds) seconds=${2:-} && shift 2 ;;
         --rounds) rounds=${2:-} && shift 2 ;;
         --size) size=${2:-} && shift 2 ;;
+        --devices) devices=${2:-} && shift 2 ;;
         *) printf '%s\n' "error: there is no option '$1'; see scripts/bench_engines.sh --help" >&2 && exit 2 ;;
     esac
 done
@@ -34,6 +36,12 @@ for number in "$seconds" "$rounds" "$size"; do
 done
 if [ "$size" -lt 64 ] || [ "$size" -gt 1518 ]; then
     printf '%s\n' "error: --size $size is outside 64 to 1518" >&2 && exit 2
+fi
+engines=(memif af_xdp af_packet sockets) of_devices=()
+if [ -n "$devices" ]; then
+    [[ $devices == ?*,?* ]] || { printf '%s\n' "error: --devices $devices is not TX,RX; see scripts/bench_engines.sh --help" >&2 && exit 2; }
+    engines=(devices "${engines[@]}")
+    of_devices=(--set 'spec.engines=[devices, memif, af_xdp, af_packet, sockets]' --set "spec.local.devices=[{tx: '${devices%%,*}', rx: '${devices#*,}'}]")
 fi
 [ "$(id -u)" -eq 0 ] || die "network namespaces need root; run as root"
 
@@ -69,10 +77,11 @@ ip -n "$nets-b" addr add 10.0.0.2/24 dev net0
 # moved END FIELD: a counter of the interface at an end.
 moved() { ip -n "$nets-$1" -s -j link show net0 | jq ".[0].stats64.$2.packets"; }
 
-# ours: a row for each engine.
+# ours: a row for each engine; one that cannot start, for instance because the kernel has no AF_XDP, has none.
 ours() {
     target/release/linerate run examples/engines.yaml --quiet --json --results "$work/results" --duration "${seconds}s" --set "spec.traffic.frameSizes=[$size]" \
-        --set 'spec.traffic.flows=[1]' --set 'spec.traffic.rates=[max]' >"$work/out" 2>"$work/err" || { cat "$work/err" >&2 && die "no result of this program"; }
+        --set 'spec.traffic.flows=[1]' --set 'spec.traffic.rates=[max]' "${of_devices[@]}" >"$work/out" 2>"$work/err" || say "$(tail -n 1 "$work/err")"
+    [ -s "$work/out" ] || { cat "$work/err" >&2 && die "no result of this program"; }
     tail -n 1 "$work/out" | jq -r '(.trials[] | [.engine.engine, .offered_pps, .received_pps]),
         (.streams[] | [.engine.engine, .sent_datagrams / .duration_s, .received_datagrams / .duration_s]) | @tsv' >"$work/rows"
     local engine sent received
@@ -86,7 +95,7 @@ END
 trafgen_row() {
     local sent received began ended
     sent=$(moved a tx) received=$(moved b rx) began=$(date +%s%N)
-    ip netns exec "$nets-a" timeout --signal INT "$seconds" trafgen --dev net0 --conf "$work/frames.cfg" --cpus 1 >"$work/trafgen.log" 2>&1 || true
+    ip netns exec "$nets-a" timeout --signal INT --kill-after 5 "$seconds" trafgen --dev net0 --conf "$work/frames.cfg" --cpus 1 >"$work/trafgen.log" 2>&1 || true
     ended=$(date +%s%N)
     awk -v s="$(($(moved a tx) - sent))" -v r="$(($(moved b rx) - received))" -v ns="$((ended - began))" 'BEGIN { print s * 1e9 / ns "\t" r * 1e9 / ns }' >>"$work/row.trafgen"
 }
@@ -137,16 +146,16 @@ done
 
 echo "$size-byte frames as fast as possible, one lcore at each end, $seconds s each; median of $rounds rounds, in turns. Ratios: ours to the other's, received (trafgen: sent)"
 printf '%-20s %12s %14s %10s %10s\n' '' 'sent Mpps' 'received Mpps' trafgen testpmd
-for engine in memif af_xdp af_packet sockets; do
+for engine in "${engines[@]}"; do
     [ -s "$work/row.ours-$engine" ] || { printf '%-20s %12s\n' "$engine" 'no result' && continue; }
     sent=$(median 1 "$work/row.ours-$engine") received=$(median 2 "$work/row.ours-$engine")
     trafgen=- testpmd=-
-    if [ "$engine" != memif ] && [ -s "$work/row.trafgen" ]; then
+    if [ "$engine" != memif ] && [ "$engine" != devices ] && [ -s "$work/row.trafgen" ]; then
         trafgen=$(awk -v a="$sent" -v b="$(median 1 "$work/row.trafgen")" 'BEGIN { if (b > 0) printf "%.2f", a / b; else print "-" }')
     fi
     of="testpmd-$engine"
     # Without a kernel in its way, memif is compared with memif alone.
-    [ -s "$work/row.$of" ] || [ "$engine" = memif ] || of="testpmd-af_packet"
+    [ -s "$work/row.$of" ] || [ "$engine" = memif ] || [ "$engine" = devices ] || of="testpmd-af_packet"
     if [ -s "$work/row.$of" ]; then
         testpmd=$(awk -v a="$received" -v b="$(median 2 "$work/row.$of")" 'BEGIN { if (b > 0) printf "%.2f", a / b; else print "-" }')
     fi

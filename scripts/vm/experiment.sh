@@ -41,4 +41,59 @@ warm_up=$(value "$summary" '.warm_up[0] | .sent_packets * .attempts')
 echo "124 $((10000 + warm_up)) $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
 echo "1514 10000 $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
 nothing_held "afterwards"
+
+# Every way of a packet in one document: shared memory, VFs, AF_XDP, packet sockets, UDP sockets.
+modprobe -a veth bridge
+cat >"$work/engines.yaml" <<EOF
+apiVersion: linerate.dev/v1alpha1
+kind: Experiment
+metadata: {name: five-engines}
+spec:
+  engines: [memif, devices, af_xdp, af_packet, sockets]
+  traffic: {frameSizes: [256, 1024], flows: [2], rates: [2kpps]}
+  trial: {duration: 1s, warmUp: {timeout: 30s}, drain: {settle: 1s}}
+  agents: {memoryMb: 64}
+  local:
+    devices: [{tx: "$tx_vf", rx: "$rx_vf"}]
+EOF
+start=$(uptime_s)
+status=0
+linerate run "$work/engines.yaml" --results "$work/engines" --json --quiet >"$work/engines.json" 2>"$work/engines.err" || status=$?
+note "five engines took $(since "$start") s"
+equal "five engines end well" 0 "$status"
+[ "$status" -eq 0 ] || sed 's/^/     /' "$work/engines.err" "$work"/engines/*/*.log
+engines=$work/engines.json
+json "every engine has its rows" "$engines" \
+    '[(.trials[], .streams[]).engine.engine] | group_by(.) | map([.[0], length]) == [["af_packet", 2], ["af_xdp", 2], ["devices", 2], ["memif", 2], ["sockets", 2]]'
+json "sent = received + lost in each row" "$engines" \
+    'all(.trials[]; .sent_packets > 0 and .sent_packets == .received_packets + .lost_packets) and all(.streams[]; .sent_datagrams > 0 and .sent_datagrams == .received_datagrams + .lost_datagrams)'
+json "every lost packet has a place" "$engines" \
+    'all(.trials[]; .lost_packets == ([.engine.losses[]?.packets] | add // 0)) and all(.streams[]; .lost_datagrams == ([.engine.losses[]?.packets] | add // 0))'
+json "the VFs counted as many" "$engines" \
+    'all(.trials[] | select(.engine.engine == "devices"); .tx_port.tx_packets == .sent_packets and .rx_port.rx_packets == .received_packets)'
+# The kernel's counters of the sender's interface, in the trials' files: the first reading is before the first packet.
+for file in "$work"/engines/*/tx*-rx*/*_af_packet/trial.json; do
+    jq -c '{sent: .result.sent_packets, counted: ([.tx.host.namespace.interfaces[] | select(.interface == "net0").tx_packets] | add)}' "$file" >"$work/counted.json"
+    json "the sender's interface counted what af_packet sent" "$work/counted.json" '.counted == .sent'
+done
+jq -r '(.trials[] | "     \(.profile): sent \(.sent_packets) received \(.received_packets) lost \(.lost_packets), \(.verdict.kind)"),
+    (.streams[] | "     \(.profile): sent \(.sent_datagrams) received \(.received_datagrams) lost \(.lost_datagrams), \(.verdict.kind)")' \
+    < <(tail -n 1 "$engines")
+status=0
+linerate results validate --samples 1 --results "$work/engines" >"$work/validate.txt" 2>&1 || status=$?
+equal "the results are valid" 0 "$status"
+[ "$status" -eq 0 ] || sed 's/^/     /' "$work/validate.txt"
+linerate results report "$(value "$engines" .experiment.id)" --results "$work/engines" --format md --to "$work/report" >/dev/null || true
+first=$(awk '/^## / { section++; next } section == 1 && NF' "$work"/report/*.md | head -1)
+note "$first"
+case $first in
+    *" received "*"-byte frames where "*) pass "the report begins with what the kernel's path costs" ;;
+    *) fail "the report begins with what the kernel's path costs" "$first" ;;
+esac
+warm_up=$(value "$engines" '[.warm_up[] | select(.pair == "tx1-rx1") | .sent_packets * .attempts] | add')
+# on_wire SIZE: frames of that size that the VFs sent in trials.
+on_wire() { value "$engines" "[.trials[] | select(.engine.engine == \"devices\" and .frame_size == $1).sent_packets] | add"; }
+echo "252 $(($(on_wire 256) + warm_up)) $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
+echo "1020 $(on_wire 1024) $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
+nothing_held "after five engines"
 end_scenario
