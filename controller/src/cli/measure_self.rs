@@ -117,7 +117,7 @@ async fn pair(program: &std::path::Path, size: &FrameSizes, duration: Duration) 
     let scratch = tempfile::tempdir()?;
     let store = Store::create(scratch.path())?;
     let local = LocalPlan::new(&experiment, &plan)?;
-    let mut platform = LocalPlatform::new(local, program.to_owned(), store.directory().to_owned());
+    let mut platform = LocalPlatform::new(local, program.to_owned(), None, store.directory().to_owned());
     let (_flag, interrupted) = watch::channel(false);
     let job = Job {
         experiment: &experiment,

@@ -161,6 +161,9 @@ struct RunArgs {
     /// Run on pods that `linerate pods create` made with the same document and options; they are kept afterwards
     #[arg(long, value_name = "ID", conflicts_with = "dry_run")]
     pods: Option<String>,
+    /// I may change settings of this machine, for all who use it, as spec.hostSettings says; they are restored
+    #[arg(long)]
+    allow_host_changes: bool,
     /// Run only profiles whose name contains this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,

@@ -1,5 +1,7 @@
 //! `run`: carries out an experiment and prints its table.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 use linerate_metrics::Listener;
 use linerate_traffic::safety::Safety;
@@ -19,9 +21,9 @@ use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform, remove_rest};
 use linerate_report::export::export;
 use linerate_results::store::{Earlier, Store};
 use linerate_results::summary::{SearchSummary, Status, Summary};
-use linerate_runner::platform::binary::DATAPLANE;
+use linerate_runner::platform::binary::{DATAPLANE, HOSTPLANE};
 use linerate_runner::platform::local::{LocalPlan, LocalPlatform};
-use linerate_runner::platform::{Platform, PlatformError};
+use linerate_runner::platform::{Platform, PlatformError, may_tune};
 use linerate_runner::run::observer::Watchers;
 use linerate_runner::run::{self, EarlierRun, Job};
 
@@ -52,6 +54,12 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
     let (experiment, strategy) = planned(args)?;
+    if experiment.changes_hosts() && !args.allow_host_changes {
+        anyhow::bail!(
+            "spec.hostSettings changes settings of this machine for all who use it: look at the plan with --dry-run, and allow it with --allow-host-changes"
+        );
+    }
+    may_tune(&experiment)?;
     let strategy = strategy.as_ref();
     let tell = |notes: &[String]| notes.iter().for_each(|note| args.note(note));
     runtime()?.block_on(async {
@@ -77,7 +85,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
                 let program = DATAPLANE.find(args.dataplane.clone()).map_err(PlatformError::from)?;
                 tell(&local.notes);
                 let place = Place::of(earlier, args)?;
-                let platform = LocalPlatform::new(local, program, place.store.directory().to_owned());
+                let hostplane = args.tuner(&experiment)?;
+                let directory = place.store.directory().to_owned();
+                let platform = LocalPlatform::new(local, program, hostplane, directory);
                 measure(args, &experiment, strategy, &place, platform, listener).await
             }
             (PlatformKind::Kubernetes, Some(set)) => {
@@ -107,6 +117,12 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
 }
 
 impl RunArgs {
+    /// The program that changes settings of hosts; `None` for an experiment that changes none.
+    pub(super) fn tuner(&self, experiment: &Experiment) -> Result<Option<PathBuf>, PlatformError> {
+        let program = experiment.changes_hosts().then(|| HOSTPLANE.find(self.hostplane.clone()));
+        Ok(program.transpose()?)
+    }
+
     /// Prints a note for the user, except with `--quiet`.
     pub(super) fn note(&self, text: &str) {
         if !self.quiet {

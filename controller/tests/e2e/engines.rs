@@ -95,21 +95,26 @@ fn a_run_that_was_interrupted_between_engines_is_completed() {
     if !is_root("a_run_that_was_interrupted_between_engines_is_completed") {
         return;
     }
-    let bench = bench(&ENGINES.replace("af_xdp, af_packet, ", ""));
+    let settings = "  hostSettings: [{rps: on}]\n";
+    let bench = bench(&(ENGINES.replace("af_xdp, af_packet, ", "") + settings));
     let program = hostplane(&bench);
-    let running = bench.start_with(&options(&program, &[]));
+    let running = bench.start_with(&options(&program, &["--allow-host-changes"]));
     until("an engine is done", || bench.summary().is_some_and(|summary| !summary.trials.is_empty()));
     running.signal(Signal::KILL);
     running.end_within(Duration::from_secs(5));
     let first = bench.summary().unwrap().trials;
-    let output = bench.run(&options(&program, &["--resume"]));
+    let output = bench.run(&options(&program, &["--allow-host-changes", "--resume"]));
     assert!(output.status.success(), "{}", stderr(&output));
     let summary: Summary = bench.summary().unwrap();
     assert_eq!((summary.status, &summary.trials), (Status::Complete, &first));
     let rows = rows(&summary);
     assert_eq!(rows.len(), 2);
     rows.iter().for_each(assert_whole);
-    let again = bench.run(&options(&program, &["--resume"]));
+    assert!(rows.iter().all(|row| row.host_setting == Some("rps-on")));
+    // Memif has nothing to set; sockets have an interface at each end.
+    let set = summary.experiment.host_settings.iter().map(|period| period.values.len());
+    assert_eq!(set.collect::<Vec<_>>(), [0, 2]);
+    let again = bench.run(&options(&program, &["--allow-host-changes", "--resume"]));
     assert!(again.status.success() && stderr(&again).is_empty(), "{}", stderr(&again));
     assert_eq!(bench.summary().unwrap().streams, summary.streams);
 }

@@ -13,6 +13,7 @@ mod directions;
 mod engines;
 mod exports;
 mod foreign_results;
+mod host_settings;
 mod http;
 mod local_run;
 mod measure_self;

@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 
 use linerate_observe::NotKnown;
 use linerate_observe::host::Host;
+use linerate_observe::interrupts::Interrupts;
 use linerate_observe::procfs::interfaces::{InterfaceCounters, Interfaces, Name};
 use linerate_observe::procfs::protocols::{NETSTAT, SNMP, SNMP6};
 use linerate_observe::procfs::softirqs::{NET_RX, NET_TX};
 use linerate_observe::procfs::softnet::Softnet;
 use linerate_observe::procfs::stat::{Stat, TICKS_PER_SECOND};
-use linerate_observe::source::{Source, Span};
+use linerate_observe::source::{Series, Source, Span};
 use linerate_wire::host::KernelSample;
-use linerate_wire::host_report::{CpuReport, HostReport, InterfaceReport, NamespaceReport, NodeReport};
+use linerate_wire::host_report::{
+    CpuInterrupts, CpuReport, HostReport, InterfaceReport, IrqReport, NamespaceReport, NodeReport,
+};
 
 /// Most interfaces of a report: hosts of many pods have as many.
 const MOST_INTERFACES: usize = 16;
+/// Most interrupts of a report: those of the queues of a large NIC.
+const MOST_IRQS: usize = 64;
 /// What full receive buffers of sockets dropped.
 const RECEIVE_BUFFER_ERRORS: &str = "RcvbufErrors";
 const RECEIVE_BUFFER_ERRORS_OF_IPV6: &str = "Udp6RcvbufErrors";
@@ -134,7 +139,44 @@ fn node(host: &Host) -> NodeReport {
         softnet_processed: totals.map(|(processed, _, _)| processed),
         softnet_dropped: totals.map(|(_, dropped, _)| dropped),
         softnet_squeezed: totals.map(|(_, _, squeezed)| squeezed),
+        irqs: Vec::new(),
+        irqs_elapsed_s: None,
     }
+}
+
+/// Adds the interrupts of the node that came most often, or the reason why they are not known.
+pub(crate) fn add_interrupts(report: &mut HostReport, interrupts: &Series<Interrupts>) {
+    let span = match interrupts.span() {
+        Ok(span) => span,
+        Err(reason) => {
+            report.not_known.insert("interrupts".to_owned(), reason.to_string());
+            return;
+        }
+    };
+    if span.now.origin != span.then.origin {
+        let reason = "their source has changed";
+        report.not_known.insert("interrupts".to_owned(), reason.to_owned());
+        return;
+    }
+    let passed = span.now.since(span.then).into_iter().filter(|(_, irq)| irq.total > 0);
+    let mut irqs: Vec<IrqReport> = passed
+        .map(|(irq, passed)| IrqReport {
+            irq,
+            action: passed.action,
+            total: passed.total,
+            cpus: passed
+                .cpus
+                .into_iter()
+                .filter(|(_, count)| *count > 0)
+                .map(|(cpu, count)| CpuInterrupts { cpu, count })
+                .collect(),
+        })
+        .collect();
+    irqs.sort_by_key(|irq| std::cmp::Reverse(irq.total));
+    irqs.truncate(MOST_IRQS);
+    irqs.sort_by_key(|irq| irq.irq);
+    report.node.irqs = irqs;
+    report.node.irqs_elapsed_s = Some(span.elapsed_s);
 }
 
 /// Counts of the interfaces that were there from start to end; `None` for those whose counters were set back.

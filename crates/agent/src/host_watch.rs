@@ -6,12 +6,14 @@ use std::path::Path;
 use hugepage_check::cpu_limit::Throttled;
 use linerate_observe::cost::Cost;
 use linerate_observe::host::Host;
+use linerate_observe::interrupts::{Interrupts, Reader};
+use linerate_observe::source::Series;
 use linerate_wire::host::{HostSample, KernelSample};
 use linerate_wire::host_report::HostReport;
 
 use crate::cpu_time::Quota;
 use crate::host::{monotonic_ns, process_cpu_ns};
-use crate::host_report::{kernel_sample, report};
+use crate::host_report::{add_interrupts, kernel_sample, report};
 
 /// Least time between two readings of the kernel's files: CPU times have a grain of 10 ms, and large machines
 /// have long files. A tenth less than the time between samples, which may be early by a look.
@@ -28,6 +30,8 @@ pub(crate) struct HostWatch {
     quota: Quota,
     throttled: Vec<Throttled>,
     kernel: Host,
+    /// Interrupts by number and CPU: read before the trial and after it, because there may be hundreds of files.
+    interrupts: Series<Interrupts>,
     start: Start,
     /// When they were last read, and the CPU time that it took.
     read_ns: u64,
@@ -56,11 +60,15 @@ impl HostWatch {
         // Opens the files before the trial.
         kernel.read_node();
         kernel.read_namespace();
+        let mut interrupts = Series::default();
+        read_interrupts(&mut interrupts, &mut kernel);
+        interrupts.rebase();
         Self {
             process_cpu_ns: process_cpu_ns(),
             throttled: quota.throttled(),
             quota,
             kernel,
+            interrupts,
             start: Start::Unknown,
             read_ns: 0,
             reading_cost_ns: 0,
@@ -135,8 +143,21 @@ impl HostWatch {
         }
         self.read(monotonic_ns(), Self::all);
         self.is_fresh = true;
-        Some(report(&self.kernel))
+        let mut report = report(&self.kernel);
+        // What follows the trial is no part of its cost.
+        read_interrupts(&mut self.interrupts, &mut self.kernel);
+        add_interrupts(&mut report, &self.interrupts);
+        Some(report)
     }
+}
+
+/// Reads the interrupts of the node. No file stays open: connections of a trial may need all descriptors.
+fn read_interrupts(interrupts: &mut Series<Interrupts>, kernel: &mut Host) {
+    let online = kernel.online();
+    let mut buffer = Vec::new();
+    let read = Reader::new(Path::new("/"), None).read(&mut buffer, &online, interrupts.last().ok());
+    // The reading before is the base.
+    let _ = interrupts.add(read);
 }
 
 #[cfg(test)]
@@ -172,7 +193,21 @@ mod tests {
         let report = watch.report().unwrap();
         assert!(report.elapsed_s >= 0.03 && report.cost_s > 0.0, "{report:?}");
         assert!(!report.node.cpus.is_empty() && report.node.net_rx.is_some(), "{report:?}");
-        assert!(report.not_known.is_empty() && report.namespace.protocols.contains_key("UdpRcvbufErrors"));
+        // Some containers hide them.
+        let irqs = &report.node.irqs;
+        assert!(
+            report.not_known.contains_key("interrupts") || report.node.irqs_elapsed_s >= Some(0.03),
+            "{report:?}"
+        );
+        assert!(
+            irqs.iter()
+                .all(|irq| irq.total > 0 && irq.cpus.iter().map(|cpu| cpu.count).sum::<u64>() <= irq.total),
+            "{irqs:?}"
+        );
+        assert!(
+            report.not_known.keys().all(|what| what == "interrupts")
+                && report.namespace.protocols.contains_key("UdpRcvbufErrors")
+        );
         let last = watch.sample().kernel.unwrap();
         assert_eq!(last.node_net_rx, report.node.net_rx, "of the report's own reading");
         // A machine whose files are so long that a reading takes a second.

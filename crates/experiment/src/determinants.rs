@@ -13,6 +13,7 @@ use linerate_traffic::profile::Profile;
 
 use super::Experiment;
 use super::document::{Document, Metadata, TrialSection};
+use super::host_settings::HostSetting;
 use super::http::HttpProfile;
 use super::kubernetes::KubernetesSection;
 use super::search::SearchTrial;
@@ -45,6 +46,7 @@ impl Experiment {
         document.spec.profiles = None;
         document.spec.streams = None;
         document.spec.http = None;
+        document.spec.host_settings = None;
         document.spec.trial.repeats = TrialSection::default().repeats;
         // What follows a search does not change its trials.
         document.spec.search.iter_mut().for_each(|search| search.then.clear());
@@ -92,6 +94,16 @@ impl TrialKeys {
     /// The key of a trial; `repeat` is the number of the repeat.
     pub fn of(&self, profile: &Profile, repeat: u32) -> TrialKey {
         self.of_value(&json!({ "profile": profile, "repeat": repeat, "rest": self.rest }))
+    }
+
+    /// The key of a trial that is run under a setting of hosts, from its key without one.
+    pub fn under(&self, key: TrialKey, setting: Option<&HostSetting>) -> TrialKey {
+        match setting {
+            Some(setting) => {
+                self.of_value(&json!({ "trial": key, "host": setting.determinant(), "rest": self.rest }))
+            }
+            None => key,
+        }
     }
 
     /// The key of a trial of streams.

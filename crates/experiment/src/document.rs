@@ -16,6 +16,7 @@ use super::addresses::AddressPair;
 use super::agents::{AgentsSection, Workers};
 use super::direction::Direction;
 use super::engines::EngineName;
+use super::host_settings::HostSetting;
 use super::http::HttpSection;
 use super::kubernetes::KubernetesSection;
 use super::name::Name;
@@ -102,6 +103,11 @@ pub struct Spec {
     /// HTTP requests to load balancers and servers, in place of `traffic`, `profiles` and `streams`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpSection>,
+    /// Settings of hosts (RSS, RPS, RFS, XPS, interrupts, queues, rings, coalescing, governor): everything is run under each of them, one after
+    /// the other, and they are restored at the end. `linerate run` asks for `--allow-host-changes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<HostSetting>>", length(min = 1))]
+    pub host_settings: Option<Spanned<Vec<HostSetting>>>,
     /// A search for the highest load of each profile, in place of `traffic.rates`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchSection>,

@@ -7,6 +7,7 @@ pub mod determinants;
 pub mod direction;
 pub mod document;
 pub mod engines;
+pub mod host_settings;
 pub mod http;
 mod kernel_traffic;
 pub mod kubernetes;
@@ -142,6 +143,7 @@ impl Experiment {
             ExperimentError::Content { origin: origin.to_owned(), location, problem }
         };
         engines::prepare(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
+        host_settings::prepare(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
         let streams =
             streams_profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
         let http = http_profiles(&mut document).map_err(|(location, problem)| wrong(location, problem))?;

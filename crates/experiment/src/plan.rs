@@ -16,6 +16,7 @@ use crate::Experiment;
 use crate::determinants::TrialKey;
 use crate::direction::Direction;
 use crate::engines::{Carrier, EnginesPlan};
+use crate::host_settings::HostSetting;
 use crate::search::{SearchTrial, SearchView};
 use crate::strategy::Strategy;
 
@@ -35,6 +36,8 @@ pub struct Trial {
     pub profile: Profile,
     /// The engine that carries it, in an experiment of engines.
     pub engine: Option<Carrier>,
+    /// The setting of hosts under which it is run; `None` where the document has none.
+    pub host_setting: Option<HostSetting>,
     /// When its senders end.
     pub limit: Limit,
     /// Number of the repeat, from 1.
@@ -187,8 +190,8 @@ pub enum PlanError {
     },
 }
 
-/// The trials of `experiment` whose profile has `filter` in its name: every profile in order, all its repeats
-/// in a row.
+/// The trials of `experiment` whose profile has `filter` in its name: under every setting of
+/// hosts, every profile in order, all its repeats in a row.
 ///
 /// # Errors
 /// When no profile is left, or a trial exceeds a ceiling. Ceilings and loads that depend on the link's speed
@@ -199,17 +202,20 @@ pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanE
     }
     let repeats = experiment.trial().repeats.get_u32();
     let keys = &experiment.trial_keys()?;
-    let trials: Vec<Trial> = experiment
-        .profiles
-        .iter()
-        .filter(|profile| filter.is_none_or(|text| experiment.profile_name(profile).contains(text)))
-        .flat_map(|profile| {
+    // A setting of hosts changes as seldom as possible.
+    let mut trials: Vec<Trial> = Vec::new();
+    for setting in experiment.host_settings() {
+        for (profile, name) in named(experiment, setting) {
+            if filter.is_some_and(|text| !name.contains(text)) {
+                continue;
+            }
             let expected_duration = expected_duration(experiment, profile);
-            (1..=repeats).map(move |repeat| Trial {
-                key: keys.of(profile, repeat),
-                name: experiment.profile_name(profile),
+            trials.extend((1..=repeats).map(|repeat| Trial {
+                key: keys.under(keys.of(profile, repeat), setting),
+                name: name.clone(),
                 profile: profile.clone(),
                 engine: experiment.carrier(),
+                host_setting: setting.cloned(),
                 limit: experiment.limit(),
                 repeat,
                 repeats,
@@ -217,18 +223,26 @@ pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanE
                 search: None,
                 path: None,
                 rest: Duration::ZERO,
-            })
-        })
-        .collect();
+            }));
+        }
+    }
     if trials.is_empty() {
-        return Err(PlanError::NothingSelected {
-            filter: filter.unwrap_or_default().to_owned(),
-            names: experiment.profiles.iter().map(|profile| experiment.profile_name(profile)).collect(),
-        });
+        let all = experiment.host_settings().into_iter().flat_map(|setting| named(experiment, setting));
+        let names = all.map(|(_, name)| name).collect();
+        return Err(PlanError::NothingSelected { filter: filter.unwrap_or_default().to_owned(), names });
     }
     let (ceilings, limit) = (experiment.ceilings(), experiment.limit());
     trials.iter().try_for_each(|trial| trial.unless_unsafe(ceilings.check_ahead(&trial.profile, &limit)))?;
     Ok(Plan { trials })
+}
+
+/// The profiles with the names of their trials under a setting of hosts.
+fn named<'e>(
+    experiment: &'e Experiment,
+    setting: Option<&'e HostSetting>,
+) -> impl Iterator<Item = (&'e Profile, String)> {
+    let name = move |profile| HostSetting::name_under(setting, &experiment.profile_name(profile));
+    experiment.profiles.iter().map(move |profile| (profile, name(profile)))
 }
 
 fn expected_duration(experiment: &Experiment, profile: &Profile) -> Option<Duration> {

@@ -1,15 +1,18 @@
-//! Trials that are all known in advance: every profile with each of its repeats. Pure.
+//! Trials that are all known in advance: every profile with each of its repeats, under every setting of hosts. Pure.
 
 use std::time::Duration;
 
 use crate::Experiment;
 use crate::determinants::{TrialKey, TrialKeys};
+use crate::host_settings::HostSetting;
 use crate::plan::PlanError;
 
 /// A place of a matrix of traffic.
 pub trait TrialProfile: Clone {
     /// Its name, under which results are filed.
     fn name(&self) -> &str;
+    /// The same with another name.
+    fn with_name(self, name: String) -> Self;
     /// Time of sending; `None`: until interrupted.
     fn duration(&self) -> Option<Duration>;
     /// Key of its trial with this number of the repeat.
@@ -30,6 +33,8 @@ pub struct PlannedTrial<P> {
     pub number: u32,
     /// Its traffic.
     pub profile: P,
+    /// The setting of hosts under which it is run; `None` where the document has none.
+    pub host_setting: Option<HostSetting>,
     /// Number of the repeat, from 1.
     pub repeat: u32,
     /// Repeats of the profile; 0 when they are not known in advance.
@@ -56,7 +61,7 @@ impl<P: TrialProfile> PlannedTrial<P> {
     }
 }
 
-/// The trials of the profiles with `filter` in their name, in order.
+/// The trials with `filter` in their name, in order.
 ///
 /// # Errors
 /// When no profile is left, or a trial exceeds a ceiling.
@@ -67,20 +72,27 @@ pub(crate) fn trials<P: TrialProfile>(
 ) -> Result<Vec<PlannedTrial<P>>, PlanError> {
     let repeats = experiment.trial().repeats.get_u32();
     let keys = experiment.trial_keys()?;
-    let selected = profiles.iter().filter(|profile| filter.is_none_or(|text| profile.name().contains(text)));
-    let mut trials = Vec::new();
-    for profile in selected {
-        profile.check(experiment)?;
-        for repeat in 1..=repeats {
-            let (key, number) = (profile.key(&keys, repeat), trials.len() as u32 + 1);
-            trials.push(PlannedTrial { key, number, profile: profile.clone(), repeat, repeats });
+    let (mut trials, mut names) = (Vec::new(), Vec::new());
+    // A setting of hosts changes as seldom as possible.
+    for setting in experiment.host_settings() {
+        for profile in profiles {
+            let name = HostSetting::name_under(setting, profile.name());
+            names.push(name.clone());
+            if filter.is_some_and(|text| !name.contains(text)) {
+                continue;
+            }
+            profile.check(experiment)?;
+            let named = profile.clone().with_name(name);
+            for repeat in 1..=repeats {
+                let key = keys.under(profile.key(&keys, repeat), setting);
+                let (number, host_setting) = (trials.len() as u32 + 1, setting.cloned());
+                let profile = named.clone();
+                trials.push(PlannedTrial { key, number, profile, host_setting, repeat, repeats });
+            }
         }
     }
     if trials.is_empty() {
-        return Err(PlanError::NothingSelected {
-            filter: filter.unwrap_or_default().to_owned(),
-            names: profiles.iter().map(|profile| profile.name().to_owned()).collect(),
-        });
+        return Err(PlanError::NothingSelected { filter: filter.unwrap_or_default().to_owned(), names });
     }
     Ok(trials)
 }

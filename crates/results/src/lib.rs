@@ -10,6 +10,7 @@ pub mod figures;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 pub mod host;
+pub mod host_setting;
 pub mod housekeeping;
 pub mod http;
 pub mod planned;

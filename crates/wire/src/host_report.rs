@@ -44,6 +44,36 @@ pub struct NodeReport {
     /// Times that a CPU's budget ended before its packets did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub softnet_squeezed: Option<u64>,
+    /// Interrupts by their number, those that came most often; absent in older reports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub irqs: Vec<IrqReport>,
+    /// Seconds over which they are counted: from before the trial to after its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub irqs_elapsed_s: Option<f64>,
+}
+
+/// An interrupt of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct IrqReport {
+    /// Its number.
+    pub irq: u32,
+    /// Who handles it, such as `eth0-TxRx-3`; empty when the kernel does not tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub action: String,
+    /// On all CPUs.
+    pub total: u64,
+    /// Of those, on each CPU that had one; empty where only the total is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cpus: Vec<CpuInterrupts>,
+}
+
+/// Interrupts of one number on a CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuInterrupts {
+    /// The CPU's number.
+    pub cpu: u32,
+    /// How many.
+    pub count: u64,
 }
 
 /// A CPU of a node: shares of its time, 0…1, which the kernel counts in steps of 10 ms; absent when no step has

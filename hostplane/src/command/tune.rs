@@ -14,7 +14,7 @@ use super::Ending;
 use super::output::{Failure, print_json, print_text, say};
 use super::trial::block_on;
 use super::tune_args::{Apply, TuneCommand};
-use super::tune_run::{Stops, hold};
+use super::tune_run::{Stops, hold, until_eof};
 use crate::sys::ethtool::Driver;
 use crate::tune_text as text;
 
@@ -180,6 +180,10 @@ async fn run_apply(apply: Apply) -> Result<Ending, Failure> {
     }
     let ending = if took || apply.allow_partial {
         match tuning.share_locks() {
+            Ok(()) if apply.until_eof => {
+                until_eof(&mut stops).await;
+                Ok(Ending::Done)
+            }
             Ok(()) => hold(&apply.command, &mut stops, apply.quiet).await,
             Err(error) => Err(error.into()),
         }

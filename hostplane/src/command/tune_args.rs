@@ -133,6 +133,9 @@ struct ApplyArgs {
     /// Nothing on standard error but warnings
     #[arg(long, short)]
     quiet: bool,
+    /// Restore also when standard input ends: for a program that holds settings through a pipe, which ends with it
+    #[arg(long, conflicts_with = "command")]
+    until_eof: bool,
     /// What is run meanwhile [default: wait for Ctrl-C or SIGTERM]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -156,6 +159,7 @@ pub(super) struct Apply {
     pub(super) journals: PathBuf,
     pub(super) json: bool,
     pub(super) quiet: bool,
+    pub(super) until_eof: bool,
     pub(super) command: Vec<OsString>,
 }
 
@@ -219,6 +223,7 @@ impl ApplyArgs {
             journals: self.journal.journal_dir.clone(),
             json: self.json,
             quiet: self.quiet,
+            until_eof: self.until_eof,
             command: self.command.clone(),
         })
     }

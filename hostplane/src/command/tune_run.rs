@@ -15,6 +15,7 @@ use linerate_logging::terminal::escaped;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Ending;
@@ -134,6 +135,25 @@ pub(super) async fn hold(command: &[OsString], stops: &mut Stops, quiet: bool) -
     send(&child, Signal::KILL, !is_foreground);
     child.wait().await?;
     Ok(Ending::Command(128 + Signal::KILL.as_raw() as u8))
+}
+
+/// Waits until standard input ends, or for a signal.
+pub(super) async fn until_eof(stops: &mut Stops) {
+    let (ended, end) = oneshot::channel();
+    // A thread that nobody waits for: a signal must not wait for standard input.
+    let reading = std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+        // An error ends it like the end of the file.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = ended.send(());
+    });
+    if let Err(error) = reading {
+        say(&format!("standard input is not watched ({error}): settings are restored at once"));
+        return;
+    }
+    tokio::select! {
+        _ = stops.next() => {}
+        _ = end => {}
+    }
 }
 
 /// Signals the command, or its group. Its own signals end its children in its own order, as far as it does that.

@@ -101,8 +101,11 @@ pub(super) async fn run(
     let place = Place::of(earlier, args)?;
     let Place { store, recorded } = &place;
     let directory = || store.directory().to_owned();
+    let tuner = args.tuner(experiment)?;
     let platform = |(part, program)| match part {
-        PartPlan::Frames(plan) => PartPlatform::Frames(LocalPlatform::new(plan, program, directory())),
+        PartPlan::Frames(plan) => {
+            PartPlatform::Frames(LocalPlatform::new(plan, program, tuner.clone(), directory()))
+        }
         PartPlan::Datagrams(plan) => PartPlatform::Datagrams(LocalKernel::new(plan, program, directory())),
     };
     let mut platforms: Vec<PartPlatform> = parts.into_iter().zip(programs).map(platform).collect();

@@ -77,7 +77,7 @@ fn cells(row: &EngineRow<'_>) -> [String; 14] {
     let places: Vec<String> =
         row.figures.losses.iter().map(|part| format!("{} {}", part.packets, part.place.words())).collect();
     [
-        row.figures.engine.to_string(),
+        row.name(),
         row.frame_size().label(),
         row.flows.to_string(),
         row.cores(),

@@ -31,6 +31,10 @@ impl TrialProfile for HttpProfile {
         &self.name
     }
 
+    fn with_name(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
     fn duration(&self) -> Option<Duration> {
         Some(Duration::from_millis(self.duration_ms))
     }

@@ -177,6 +177,7 @@ impl HttpSearches {
                     key: profile.key(&self.keys, repeat),
                     number: recorded.len() as u32 + 1,
                     profile,
+                    host_setting: None,
                     repeat,
                     repeats: 0,
                 };

@@ -59,6 +59,10 @@ impl TrialProfile for StreamsProfile {
         &self.name
     }
 
+    fn with_name(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
     fn duration(&self) -> Option<Duration> {
         self.spec.duration_ms.map(Duration::from_millis)
     }

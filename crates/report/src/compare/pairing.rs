@@ -57,7 +57,9 @@ impl Repeats<'_> {
 fn gather(summary: &Summary) -> Vec<Repeats<'_>> {
     let mut gathered: Vec<Repeats<'_>> = Vec::new();
     for trial in summary.matrix_trials() {
-        let (profile, pair) = (trial.profile.as_str(), trial.pair.as_str());
+        // A part of an experiment of engines has one pair, whose number depends on the parts before it.
+        let pair = if trial.engine.is_some() { "together" } else { trial.pair.as_str() };
+        let profile = trial.profile.as_str();
         match gathered.iter_mut().find(|one| (one.profile, one.pair) == (profile, pair)) {
             Some(repeats) => repeats.trials.push(trial),
             None => gathered.push(Repeats { profile, pair, trials: vec![trial] }),

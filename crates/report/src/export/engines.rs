@@ -6,7 +6,7 @@ use linerate_results::summary::Summary;
 /// The table, in the experiment's directory.
 pub(super) const FILE: &str = "engines.csv";
 
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 21] = [
     "exp_id",
     "engine",
     "profile",
@@ -27,6 +27,7 @@ const COLUMNS: [&str; 20] = [
     "verdict",
     "lost_in",
     "evidence",
+    "host_setting",
 ];
 
 /// A row for each trial; `None` in experiments that do not compare engines. What is not known is empty, and so is the
@@ -70,6 +71,7 @@ pub(super) fn table(summary: &Summary) -> Result<Option<Vec<u8>>, csv::Error> {
             row.limit.to_string(),
             places.join("; "),
             evidence.join("; "),
+            row.host_setting.unwrap_or_default().to_owned(),
         ])?;
     }
     writer.into_inner().map(Some).map_err(|error| error.into_error().into())

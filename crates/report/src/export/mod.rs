@@ -5,6 +5,7 @@
 
 mod csv;
 mod engines;
+mod host_settings;
 mod http;
 mod logs;
 mod metadata;
@@ -240,6 +241,12 @@ fn each_file(
                     engines::table(&recorded.summary).map_err(|error| form("engines", &error))?
             {
                 write(engines::FILE, &table)?;
+            }
+            if format == Format::Csv
+                && let Some(table) = host_settings::table(&recorded.summary)
+                    .map_err(|error| form("settings of hosts", &error))?
+            {
+                write(host_settings::FILE, &table)?;
             }
             streams_tables(recorded, format, write)?;
             http_tables(recorded, format, write)

@@ -1,8 +1,10 @@
 //! Correlations with the load over the trials of an engine, with their confidence. Pure.
 
+use std::collections::BTreeSet;
+
 use super::EngineRow;
 
-/// Fewest trials of which a correlation says something: with fewer, the interval of a strong one covers almost all.
+/// Fewest loads of which a correlation says something: with fewer, the interval of a strong one covers almost all.
 pub const FEWEST_TRIALS: usize = 8;
 /// 97.5th percentile of the normal distribution, for intervals of 95 %.
 const NORMAL_95: f64 = 1.959_963_984_540_054;
@@ -19,10 +21,12 @@ pub struct Coefficient {
 }
 
 impl Coefficient {
-    /// Interval by Fisher's transformation, whose standard error is `error`.
-    fn with_error(value: f64, error: f64) -> Self {
+    /// Interval by Fisher's transformation, whose standard error is `error`, of a coefficient over so many trials. Where all
+    /// of them lie on a line, the interval is that of the strongest relation that so many trials can tell from it.
+    fn with_error(value: f64, error: f64, trials: usize) -> Self {
         let value = value.clamp(-1.0, 1.0);
-        let z = value.atanh();
+        let strongest = 1.0 - 1.0 / (trials as f64).powi(2);
+        let z = value.clamp(-strongest, strongest).atanh();
         Self { value, low: (z - NORMAL_95 * error).tanh(), high: (z + NORMAL_95 * error).tanh() }
     }
 }
@@ -53,8 +57,9 @@ const QUANTITIES: [Quantity; 7] = [
     ("use of all CPUs", |row| row.figures.host.as_ref()?.busy_share),
 ];
 
-/// Correlations with the offered load over trials of one engine; none of quantities that are known of fewer than
-/// [`FEWEST_TRIALS`] of them, or that never change.
+/// Correlations with the offered load over trials of one engine that differ in their load alone; none of quantities that
+/// are known of fewer than [`FEWEST_TRIALS`] of them or of fewer loads, or that never change. Trials as fast as possible
+/// have no load of their own and are left out.
 pub fn correlations(rows: &[&EngineRow<'_>]) -> Vec<Correlation> {
     QUANTITIES.iter().filter_map(|(quantity, of)| correlation(quantity, rows, *of)).collect()
 }
@@ -64,21 +69,29 @@ fn correlation(
     rows: &[&EngineRow<'_>],
     of: fn(&EngineRow<'_>) -> Option<f64>,
 ) -> Option<Correlation> {
-    let pairs: Vec<(f64, f64)> = rows.iter().filter_map(|row| row.offered_pps.zip(of(row))).collect();
-    let trials = pairs.len();
-    if trials < FEWEST_TRIALS {
+    let loaded = rows.iter().filter_map(|row| Some((row.intended_pps?, row.offered_pps?, of(row)?)));
+    let known: Vec<(f64, f64, f64)> = loaded.collect();
+    let loads: BTreeSet<u64> = known.iter().map(|(intended, ..)| intended.to_bits()).collect();
+    let trials = known.len();
+    // Repeats of a load are not independent of each other.
+    if loads.len() < FEWEST_TRIALS {
         return None;
     }
-    let (loads, values): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
+    let pairs = known.into_iter().map(|(_, offered, value)| (offered, value));
+    let (loads, values): (Vec<f64>, Vec<f64>) = pairs.unzip();
     let free = (trials - 3) as f64;
     let linear = pearson(&loads, &values)?;
     let monotonic = pearson(&ranks(&loads), &ranks(&values))?;
     Some(Correlation {
         quantity,
         trials,
-        pearson: Coefficient::with_error(linear, (1.0 / free).sqrt()),
+        pearson: Coefficient::with_error(linear, (1.0 / free).sqrt(), trials),
         // The standard error of Bonett and Wright (2000).
-        spearman: Coefficient::with_error(monotonic, ((1.0 + monotonic * monotonic / 2.0) / free).sqrt()),
+        spearman: Coefficient::with_error(
+            monotonic,
+            ((1.0 + monotonic * monotonic / 2.0) / free).sqrt(),
+            trials,
+        ),
     })
 }
 
@@ -120,10 +133,13 @@ mod tests {
         assert!((r - 0.816_42).abs() < 1e-5, "{r}");
         let rho = pearson(&ranks(&x), &ranks(&y)).unwrap();
         assert!((rho - 0.818_18).abs() < 1e-5, "{rho}");
-        let interval = Coefficient::with_error(r, (1.0 / 8.0_f64).sqrt());
+        let interval = Coefficient::with_error(r, (1.0 / 8.0_f64).sqrt(), 11);
         assert!((interval.low - 0.424).abs() < 1e-3 && (interval.high - 0.951).abs() < 1e-3, "{interval:?}");
         assert_eq!(pearson(&x, &[1.0; 11]), None, "what never changes goes with nothing");
-        let whole = Coefficient::with_error(1.0, 0.3);
-        assert_eq!((whole.low, whole.value, whole.high), (1.0, 1.0, 1.0));
+        let whole = Coefficient::with_error(1.0, (1.0 / 5.0_f64).sqrt(), 8);
+        assert!(
+            whole.value == 1.0 && whole.low < 0.99 && whole.high < 1.0,
+            "eight trials are no certainty: {whole:?}"
+        );
     }
 }

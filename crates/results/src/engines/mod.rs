@@ -10,6 +10,7 @@ mod tests;
 use linerate_experiment::engines::{Carrier, EngineName};
 use linerate_experiment::streams::FramesAsStreams;
 use linerate_traffic::profile::{FrameSizes, Profile};
+use linerate_traffic::rate::Rate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,17 @@ pub(crate) struct Lcores<'a> {
 }
 
 impl EngineFigures {
+    /// Why its places of loss contradict the number of packets that were lost; `None` when they add up to it. Places of an
+    /// unknown number are none.
+    pub fn misplaced(&self, lost: Option<u64>) -> Option<String> {
+        let placed = self.losses.iter().try_fold(0u64, |sum, part| sum.checked_add(part.packets));
+        (placed != Some(lost.unwrap_or(0))).then(|| {
+            let lost = lost.map_or("an unknown number of".to_owned(), |lost| lost.to_string());
+            let placed = placed.map_or("more than can be counted".to_owned(), |placed| placed.to_string());
+            format!("{lost} lost packets ≠ {placed} of its places of loss")
+        })
+    }
+
     /// Figures of a trial of frames of which `lost` did not arrive, from both agents' reports.
     pub(crate) fn of_frames(
         (carrier, profile): (Carrier, &Profile),
@@ -63,10 +75,13 @@ impl EngineFigures {
         (sent, lost): (u64, u64),
     ) -> Self {
         let Carrier { engine, cores } = carrier;
-        let all = || lcores.tx.iter().chain(lcores.rx);
+        // Who sends as fast as possible is never idle; of others, unknown headroom stays unknown.
+        let never_idle = (profile.rate() == Rate::Max).then_some(0.0);
+        let senders = lcores.tx.iter().map(|lcore| (lcore, lcore.headroom.or(never_idle)));
+        let all = || senders.clone().chain(lcores.rx.iter().map(|lcore| (lcore, lcore.headroom)));
         let on_cpu =
             |lcore: &LcoreSummary| lcore.cpu_time.map(|time| (time.elapsed_s - time.off_cpu_s).max(0.0));
-        let working = |lcore: &LcoreSummary| Some(on_cpu(lcore)? * (1.0 - lcore.headroom.unwrap_or(0.0)));
+        let working = |(lcore, idle): (&LcoreSummary, Option<f64>)| Some(on_cpu(lcore)? * (1.0 - idle?));
         let counted = Counted {
             engine,
             sent,
@@ -83,7 +98,7 @@ impl EngineFigures {
             profile: profile.name(),
             frame_size: profile.frame_sizes().clone(),
             cores,
-            agents_cpu_s: all().map(on_cpu).sum(),
+            agents_cpu_s: all().map(|(lcore, _)| on_cpu(lcore)).sum(),
             working_cpu_s: all().map(working).sum(),
             softirq_cpu_s,
             host,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use linerate_experiment::engines::EngineName;
 use linerate_traffic::profile::FrameSizes;
 use linerate_wire::streams::StreamsLimit;
 
@@ -20,6 +21,8 @@ pub struct EngineRow<'s> {
     pub figures: &'s EngineFigures,
     /// Lcores that sent; `None` for threads, each of which sends.
     pub senders: Option<usize>,
+    /// The setting of hosts under which it ran; `None` where the document has none.
+    pub host_setting: Option<&'s str>,
     /// Number of flows.
     pub flows: u32,
     /// Number of the repeat.
@@ -92,6 +95,14 @@ impl<'s> EngineRow<'s> {
         Some(of(host)? as f64 / host.elapsed_s)
     }
 
+    /// The engine, with the setting of hosts where there is one.
+    pub fn name(&self) -> String {
+        match self.host_setting {
+            Some(setting) => format!("{}, {setting}", self.figures.engine),
+            None => self.figures.engine.to_string(),
+        }
+    }
+
     /// Number of cores, with the number that sent where it is another.
     pub fn cores(&self) -> String {
         let cores = self.figures.cores;
@@ -111,6 +122,7 @@ impl<'s> EngineRow<'s> {
         Some(Self {
             figures: trial.engine.as_ref()?,
             senders: Some(trial.tx_lcores.len()),
+            host_setting: trial.host_setting.as_ref().map(|setting| setting.name.as_str()),
             flows: trial.flows,
             repeat: trial.repeat,
             intended_pps: trial.intended_pps,
@@ -132,6 +144,7 @@ impl<'s> EngineRow<'s> {
         Some(Self {
             figures: trial.engine.as_ref()?,
             senders: None,
+            host_setting: trial.host_setting.as_ref().map(|setting| setting.name.as_str()),
             flows: trial.parallel,
             repeat: trial.repeat,
             intended_pps: trial.intended_bps.map(|bps| bps / bits),
@@ -157,34 +170,98 @@ pub fn rows(summary: &Summary) -> Vec<EngineRow<'_>> {
             order.push(&row.figures.profile);
         }
     }
+    let mut settings: Vec<&str> = Vec::new();
+    for name in rows.iter().filter_map(|row| row.host_setting) {
+        if !settings.contains(&name) {
+            settings.push(name);
+        }
+    }
+    let setting = |name: &str| settings.iter().position(|known| *known == name);
     let place = |row: &EngineRow<'_>| order.iter().position(|profile| *profile == row.figures.profile);
-    rows.sort_by_key(|row| (place(row), row.repeat));
+    rows.sort_by_key(|row| (place(row), row.host_setting.map(setting), row.repeat));
     rows
 }
 
 /// What the kernel's path costs against the fastest engine, at the profile at which an engine received most packets per
-/// second: a sentence for each engine of the kernel, which names what limited the trials. Empty when there is nothing
-/// to compare.
+/// second: a sentence for each engine of the kernel, which names what limited the trials. Of several repeats, each engine
+/// has the one with the median rate. Empty when there is nothing to compare.
 pub fn comparison(rows: &[EngineRow<'_>]) -> Vec<String> {
-    let rows: Vec<&EngineRow<'_>> = rows.iter().filter(|row| row.received_pps.is_some()).collect();
-    let speed = |row: &&EngineRow<'_>| row.received_pps.unwrap_or(0.0);
-    let faster = |a: &&EngineRow<'_>, b: &&EngineRow<'_>| speed(a).total_cmp(&speed(b));
-    let Some(fastest) = rows.iter().copied().max_by(faster) else { return Vec::new() };
-    let of_profile = |row: &&EngineRow<'_>| {
-        row.figures.profile == fastest.figures.profile
-            && (row.repeat, row.figures.cores) == (fastest.repeat, fastest.figures.cores)
-    };
-    let of_profile = || rows.iter().copied().filter(of_profile);
+    let medians = medians(rows);
+    let faster = |a: &&Median<'_, '_>, b: &&Median<'_, '_>| a.speed.total_cmp(&b.speed);
+    let Some(fastest) = medians.iter().max_by(faster) else { return Vec::new() };
+    let of_profile = || medians.iter().filter(|median| median.is_beside(fastest));
     // Where the load is less than any engine can carry, the one without the kernel is the measure.
-    let beside = of_profile().filter(|row| !row.figures.engine.is_of_kernel());
-    let as_fast = beside.max_by(faster).filter(|row| speed(row) >= AS_FAST * speed(&fastest));
+    let beside = of_profile().filter(|median| !median.engine().is_of_kernel());
+    let as_fast = beside.max_by(faster).filter(|median| median.speed >= AS_FAST * fastest.speed);
     let measure = as_fast.unwrap_or(fastest);
-    let kernel = of_profile().filter(|row| row.figures.engine.is_of_kernel());
-    let others = kernel.filter(|row| row.figures.engine != measure.figures.engine);
-    others.map(|row| sentence(row, measure)).collect()
+    let kernel = of_profile().filter(|median| median.engine().is_of_kernel());
+    let others = kernel.filter(|median| median.engine() != measure.engine());
+    let mut told: Vec<String> = others.map(|median| sentence(median, measure)).collect();
+    let mut absent: Vec<EngineName> = Vec::new();
+    for engine in rows.iter().map(|row| row.figures.engine) {
+        let is_there = of_profile().any(|median| median.engine() == engine);
+        if !is_there && !absent.contains(&engine) {
+            absent.push(engine);
+        }
+    }
+    let of_absent = absent.iter().map(|engine| {
+        format!("{engine} has no whole result of these {}-byte frames.", measure.row.frame_size().label())
+    });
+    told.extend(of_absent);
+    told
 }
 
-fn sentence(row: &EngineRow<'_>, fastest: &EngineRow<'_>) -> String {
+/// The repeat of an engine, at one profile and number of cores, whose rate is the median.
+struct Median<'r, 's> {
+    row: &'r EngineRow<'s>,
+    /// Packets received per second.
+    speed: f64,
+    /// Repeats with a rate.
+    repeats: usize,
+}
+
+impl Median<'_, '_> {
+    fn engine(&self) -> EngineName {
+        self.row.figures.engine
+    }
+
+    fn is_beside(&self, other: &Self) -> bool {
+        let (one, of_other) = (self.row.figures, other.row.figures);
+        one.profile == of_other.profile
+            && one.cores == of_other.cores
+            && self.row.host_setting == other.row.host_setting
+    }
+}
+
+/// The median repeat of each engine, profile, number of cores and setting of hosts; of an even number, the slower of the two in the middle.
+fn medians<'r, 's>(rows: &'r [EngineRow<'s>]) -> Vec<Median<'r, 's>> {
+    let mut groups: Vec<Vec<(f64, &EngineRow<'s>)>> = Vec::new();
+    for row in rows {
+        let Some(speed) = row.received_pps else { continue };
+        let is_alike = |group: &&mut Vec<(f64, &EngineRow<'s>)>| {
+            group.first().is_some_and(|(_, first)| {
+                first.figures.engine == row.figures.engine
+                    && first.figures.profile == row.figures.profile
+                    && first.figures.cores == row.figures.cores
+                    && first.host_setting == row.host_setting
+            })
+        };
+        match groups.iter_mut().find(is_alike) {
+            Some(group) => group.push((speed, row)),
+            None => groups.push(vec![(speed, row)]),
+        }
+    }
+    let median = |mut group: Vec<(f64, &'r EngineRow<'s>)>| {
+        group.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let repeats = group.len();
+        let (speed, row) = *group.get(repeats.saturating_sub(1) / 2)?;
+        Some(Median { row, speed, repeats })
+    };
+    groups.into_iter().filter_map(median).collect()
+}
+
+fn sentence(of: &Median<'_, '_>, than: &Median<'_, '_>) -> String {
+    let (row, fastest) = (of.row, than.row);
     let mpps =
         |pps: Option<f64>| pps.map_or("an unknown number of".to_owned(), |pps| format!("{:.3}", pps / 1e6));
     let share = row.received_pps.zip(fastest.received_pps).filter(|(_, fastest)| *fastest > 0.0);
@@ -217,12 +294,28 @@ fn sentence(row: &EngineRow<'_>, fastest: &EngineRow<'_>) -> String {
             }
         }
     }
+    if let Some(setting) = row.host_setting {
+        text.push_str(&format!("; both under the host setting {setting}"));
+    }
     for limited in [row, fastest].into_iter().filter(|row| row.limit.is_of_tester()) {
         let EngineRow { figures, limit, evidence, .. } = limited;
         text.push_str(&format!(
             "; {} was {limit} ({evidence}), so its rate is the tester's limit, not the path's",
             figures.engine
         ));
+    }
+    let repeats = |median: &Median<'_, '_>| match median.repeats {
+        1 => "one trial".to_owned(),
+        repeats => format!("the median of {repeats} repeats"),
+    };
+    if of.repeats.max(than.repeats) > 1 {
+        let (one, other) = (repeats(of), repeats(than));
+        let both = if one == other {
+            format!("both rates are {one}")
+        } else {
+            format!("its rate is {one}, that of {} {other}", fastest.figures.engine)
+        };
+        text.push_str(&format!("; {both}"));
     }
     text.push('.');
     text

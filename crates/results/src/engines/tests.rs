@@ -163,3 +163,41 @@ fn cores_are_those_asked_for_and_the_senders_stand_beside_them() {
     let summary = Summary { trials, ..summary(Status::Complete) };
     assert_eq!(rows(&summary)[0].cores(), format!("2 ({senders} sent)"));
 }
+
+#[test]
+fn the_comparison_is_of_median_repeats_under_one_setting() {
+    use EngineName::{AfPacket, Memif, Sockets};
+    let run = |engine, repeat, received| TrialSummary { repeat, ..trial(engine, "fast", received, received) };
+    let mut trials = vec![
+        run(Memif, 1, 4000),
+        run(Memif, 2, 9000),
+        run(Memif, 3, 4200),
+        run(AfPacket, 1, 1000),
+        run(AfPacket, 2, 100),
+        run(AfPacket, 3, 1200),
+        trial(Sockets, "slow", 10, 10),
+    ];
+    let told = comparison(&rows(&Summary { trials: trials.clone(), ..summary(Status::Complete) }));
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("af_packet received ") && told[0].contains(", 24 % of it;"), "{told:?}");
+    assert!(told[0].ends_with("; both rates are the median of 3 repeats."), "{told:?}");
+    assert_eq!(told[1], "sockets has no whole result of these 64-byte frames.");
+    // Another setting of the host is no repeat.
+    trials.truncate(4);
+    let setting = |name: &str| Some(crate::host_setting::TrialHostSetting::of(name, std::iter::empty()));
+    trials[1].host_setting = setting("rps-on");
+    trials[3].host_setting = setting("rps-on");
+    let told = comparison(&rows(&Summary { trials, ..summary(Status::Complete) }));
+    assert!(told.len() == 1 && told[0].contains(", 11 % of it;"), "{told:?}");
+    assert!(told[0].ends_with("; both under the host setting rps-on."), "{told:?}");
+}
+
+#[test]
+fn places_of_loss_that_do_not_add_up_are_told() {
+    let figures = figures(EngineName::AfPacket, "fast", None);
+    assert_eq!(figures.misplaced(Some(100)), None);
+    assert_eq!(figures.misplaced(Some(99)).unwrap(), "99 lost packets ≠ 100 of its places of loss");
+    assert!(figures.misplaced(None).unwrap().starts_with("an unknown number of lost packets"));
+    let whole = EngineFigures { losses: Vec::new(), ..figures };
+    assert_eq!([whole.misplaced(None), whole.misplaced(Some(0))], [None, None]);
+}

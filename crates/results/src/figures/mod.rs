@@ -13,6 +13,7 @@ use linerate_wire::time::WorkerTime;
 use crate::clock::ClockVerdict;
 use crate::engines::{EngineFigures, Lcores};
 use crate::host::HostSummary;
+use crate::host_setting::TrialHostSetting;
 use crate::store::report::TrialReport;
 use crate::summary::{LcoreSummary, LossTimes, ReflectorSummary, ReorderingSummary, TrialSummary};
 use crate::verdict::{Absence, Busiest, Observed, Reflected, Sending, judge};
@@ -176,6 +177,9 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
     let engine = of.trial.engine;
     let engine =
         engine.map(|carrier| EngineFigures::of_frames((carrier, profile), (tx, rx), lcores, (sent, lost)));
+    let hosts = || [tx, far_report].into_iter().filter_map(|report| report.host.as_ref());
+    let setting = of.trial.host_setting.as_ref();
+    let host_setting = setting.map(|setting| TrialHostSetting::of(setting.label(), hosts()));
     Ok(TrialSummary {
         profile: of.trial.name.clone(),
         pair: of.pair.to_owned(),
@@ -184,6 +188,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         search: of.trial.search,
         environment_period: 0,
         engine,
+        host_setting,
         frame_size: profile.frame_sizes().clone(),
         flows: profile.flows(),
         intended_pps: transmit.intended_pps,

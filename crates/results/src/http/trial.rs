@@ -13,6 +13,7 @@ use super::churn::ChurnSummary;
 use super::evenness::Evenness;
 use super::record::HttpTrialRecord;
 use super::verdict::HttpVerdict;
+use crate::host_setting::TrialHostSetting;
 use crate::planned::{PlannedRecord, PlannedResult};
 use crate::store::inner_path;
 use crate::store::trial_log::LogRecord;
@@ -34,6 +35,9 @@ pub struct HttpTrialSummary {
     pub repeat: u32,
     /// Number of the period in `environment.json` in which it ran.
     pub environment_period: u32,
+    /// The setting of hosts under which it ran; absent where the document has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_setting: Option<TrialHostSetting>,
     /// What requests were sent to.
     pub target: String,
     /// Backends behind it; 0 for servers of the user's.
@@ -150,6 +154,8 @@ pub struct GateSummary {
 pub struct HttpTrialContext {
     /// Number of the environment's period.
     pub environment_period: u32,
+    /// The setting of hosts under which it ran.
+    pub host_setting: Option<TrialHostSetting>,
     /// Spread of the starts.
     pub start: Option<StartSpread>,
     /// Seconds beside the sending.
@@ -193,11 +199,13 @@ impl HttpTrialSummary {
         let cpu_us = |seconds: Option<f64>| {
             seconds.filter(|_| requests.answered > 0).map(|s| s * 1e6 / requests.answered as f64)
         };
-        let HttpTrialContext { environment_period, start, overhead_s, trial, samples_file } = context;
+        let HttpTrialContext { environment_period, host_setting, start, overhead_s, trial, samples_file } =
+            context;
         let mut summary = Self {
             profile: record.profile.clone(),
             repeat: record.repeat,
             environment_period,
+            host_setting,
             target: profile.target.to_string(),
             backends: profile.backends,
             clients: profile.clients,
@@ -257,6 +265,7 @@ impl HttpTrialSummary {
     pub fn context(&self) -> HttpTrialContext {
         HttpTrialContext {
             environment_period: self.environment_period,
+            host_setting: self.host_setting.clone(),
             start: self.start,
             overhead_s: self.overhead_s,
             trial: self.trial.clone(),

@@ -13,6 +13,7 @@ use super::distribution::{Spread, together};
 use super::record::StreamsTrialRecord;
 use crate::engines::EngineFigures;
 use crate::host::HostSummary;
+use crate::host_setting::TrialHostSetting;
 use crate::planned::{PlannedRecord, PlannedResult};
 use crate::store::inner_path;
 use crate::store::trial_log::LogRecord;
@@ -37,6 +38,9 @@ pub struct StreamsTrialSummary {
     /// Its engine, what it cost and where it lost packets; absent in experiments that do not compare engines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineFigures>,
+    /// The setting of hosts under which it ran; absent where the document has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_setting: Option<TrialHostSetting>,
     /// Transport protocol.
     pub transport: Protocol,
     /// Streams of a connection.
@@ -188,6 +192,8 @@ pub struct StreamsTrialContext {
     pub environment_period: u32,
     /// What it cost, in an experiment of engines.
     pub engine: Option<EngineFigures>,
+    /// The setting of hosts under which it ran.
+    pub host_setting: Option<TrialHostSetting>,
     /// Spread of the starts.
     pub start: Option<StartSpread>,
     /// Seconds beside the sending.
@@ -233,13 +239,22 @@ impl StreamsTrialSummary {
         let mut limits = BTreeMap::new();
         connections.iter().for_each(|one| *limits.entry(one.verdict.kind).or_default() += 1);
         let cpu = CpuShares::of(record);
-        let StreamsTrialContext { rate, environment_period, engine, start, overhead_s, trial, samples_file } =
-            context;
+        let StreamsTrialContext {
+            rate,
+            environment_period,
+            engine,
+            host_setting,
+            start,
+            overhead_s,
+            trial,
+            samples_file,
+        } = context;
         Self {
             profile: record.profile.clone(),
             repeat: record.repeat,
             environment_period,
             engine,
+            host_setting,
             transport: record.spec.protocol,
             parallel: record.spec.streams,
             rate,
@@ -300,6 +315,7 @@ impl StreamsTrialSummary {
             rate: self.rate.clone(),
             environment_period: self.environment_period,
             engine: self.engine.clone(),
+            host_setting: self.host_setting.clone(),
             start: self.start,
             overhead_s: self.overhead_s,
             trial: self.trial.clone(),

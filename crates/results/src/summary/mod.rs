@@ -20,6 +20,7 @@ use linerate_wire::time::TickRate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::host_setting::HostSettingPeriod;
 use crate::http::{HttpSearchSpec, HttpSearchSummary, HttpTrialSummary};
 use crate::store::inner_path;
 use crate::store::report::TrialReport;
@@ -277,6 +278,9 @@ pub struct ExperimentInfo {
     /// What is searched for in an experiment of HTTP; absent in one without a search.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_search: Option<HttpSearchSpec>,
+    /// Settings of hosts in the order in which they were put in force; absent where the document has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_settings: Vec<HostSettingPeriod>,
 }
 
 /// Programs and their versions.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::ClockVerdict;
 use crate::engines::EngineFigures;
 use crate::host::HostSummary;
+use crate::host_setting::TrialHostSetting;
 use crate::store::inner_path;
 use crate::verdict::{Absence, Verdict};
 use linerate_experiment::direction::Direction;
@@ -41,6 +42,9 @@ pub struct TrialSummary {
     /// Its engine, what it cost and where it lost packets; absent in experiments that do not compare engines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineFigures>,
+    /// The setting of hosts under which it ran; absent where the document has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_setting: Option<TrialHostSetting>,
     /// Bytes of a frame, frame check sequence included.
     pub frame_size: FrameSizes,
     /// Number of flows.

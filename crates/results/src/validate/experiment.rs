@@ -194,6 +194,9 @@ impl Checker<'_> {
             );
             self.add(path, Reason::Miscounted, detail);
         }
+        if let Some(detail) = trial.engine.as_ref().and_then(|engine| engine.misplaced(Some(lost_packets))) {
+            self.add(path, Reason::Miscounted, detail);
+        }
         if record.result.as_ref() != Some(trial) {
             self.add(path, Reason::Contradiction, "its result is not the one in the summary");
         }

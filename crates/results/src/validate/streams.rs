@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 
+use linerate_experiment::streams::FramesAsStreams;
 use linerate_wire::streams::Protocol;
 
 use super::experiment::Checker;
 use super::{Reason, fewest_samples};
+use crate::engines::EngineFigures;
 use crate::store::enclosed::Enclosed;
 use crate::store::inner_path::InnerPath;
 use crate::streams::{ConnectionSummary, SampleLine, StreamsTrialRecord, StreamsTrialSummary};
@@ -43,6 +45,19 @@ pub(super) fn check(
     }
     if StreamsTrialSummary::of(&record, trial.context()) != *trial {
         checker.add(path, Reason::Contradiction, "its totals are not those of its connections");
+    }
+    if let Some(engine) = &trial.engine {
+        let frames = FramesAsStreams {
+            profile: engine.profile.clone(),
+            frame_size: engine.frame_size.clone(),
+            workers: engine.cores,
+        };
+        if EngineFigures::of_datagrams(&frames, &record) != *engine {
+            checker.add(path, Reason::Contradiction, "the engine's figures do not follow from its reports");
+        }
+        if let Some(detail) = engine.misplaced(trial.lost_datagrams) {
+            checker.add(path, Reason::Miscounted, detail);
+        }
     }
     let due = interval_s.map(|interval_s| fewest_samples(trial.duration_s, interval_s));
     let due = samples.or(due).unwrap_or(1);

@@ -17,10 +17,13 @@ use super::memory::{decide, free_hugepages};
 use super::namespaces::{Namespaces, check_engine};
 use super::process::AgentProcess;
 use super::start::Starter;
+use super::tuners::{Target, Tuners};
 use super::{AgentEndpoint, Platform, PlatformError, random_bytes, random_hex};
 use linerate_experiment::Experiment;
 use linerate_experiment::engines::{EngineName, NAMESPACE_INTERFACE};
+use linerate_experiment::host_settings::HostSetting;
 use linerate_experiment::strategy::Strategy;
+use linerate_results::host_setting::HostSettingValue;
 use linerate_results::store::UNFINISHED;
 
 /// Largest frame of DPDK's memif, check sequence included; ethdev refuses larger ones.
@@ -35,6 +38,8 @@ pub struct LocalPlan {
     pub notes: Vec<String>,
     /// IP version of the agents' addresses in network namespaces of their own; `None`: they have none.
     in_namespaces: Option<IpVersion>,
+    /// True for a part of an experiment of engines.
+    is_part: bool,
 }
 
 impl LocalPlan {
@@ -86,7 +91,7 @@ impl LocalPlan {
         let part = experiment.part.filter(|part| part.engine.needs_namespaces());
         let in_namespaces = part.map(|part| part.version);
         let pairs = launches(experiment, &placement, memory, placement.idle(quota), &names);
-        Ok(Self { pairs, notes, in_namespaces })
+        Ok(Self { pairs, notes, in_namespaces, is_part: experiment.part.is_some() })
     }
 }
 
@@ -100,13 +105,20 @@ pub struct LocalPlatform {
     node: String,
     /// Recorded as soon as they listen, so that `stop` ends them even if the start fails later.
     processes: RefCell<Vec<(String, AgentProcess)>>,
+    tuners: Tuners,
     /// Dropped after the processes.
     namespaces: Option<Namespaces>,
 }
 
 impl LocalPlatform {
-    /// A platform that runs `program` as planned, with logs in `log_directory`.
-    pub fn new(plan: LocalPlan, program: PathBuf, log_directory: PathBuf) -> Self {
+    /// A platform that runs `program` as planned, with logs in `log_directory`. Settings of hosts are changed by `hostplane`.
+    pub fn new(
+        plan: LocalPlan,
+        program: PathBuf,
+        hostplane: Option<PathBuf>,
+        log_directory: PathBuf,
+    ) -> Self {
+        let tuners = Tuners::new(hostplane, &log_directory);
         let runtime_directory = log_directory.join(format!("{UNFINISHED}runtime"));
         Self {
             plan,
@@ -115,6 +127,7 @@ impl LocalPlatform {
             runtime_directory,
             node: node_name(),
             processes: RefCell::default(),
+            tuners,
             namespaces: None,
         }
     }
@@ -195,7 +208,30 @@ impl Platform for LocalPlatform {
         self.start_pair(number).await
     }
 
+    async fn tune(
+        &mut self,
+        setting: Option<&HostSetting>,
+    ) -> Result<Option<Vec<HostSettingValue>>, PlatformError> {
+        let Self { plan, namespaces, tuners, .. } = self;
+        let targets = || {
+            // Among the engines of a document, those without the kernel have nothing to set.
+            let Some(namespaces) = namespaces else { return (!plan.is_part).then(Vec::new) };
+            let agents = plan.pairs.iter().flat_map(|pair| [&pair.tx, &pair.rx]).enumerate();
+            let target = |(place, agent): (usize, &AgentLaunch)| Target {
+                agent: Some(agent.name.clone()),
+                namespace: Some(namespaces.of_agent(place)),
+                interface: NAMESPACE_INTERFACE.to_owned(),
+            };
+            Some(agents.map(target).collect())
+        };
+        tuners.put(setting, targets).await
+    }
+
     async fn stop(&mut self, asked: bool) {
+        // Interfaces of the machine stay after the namespaces.
+        if let Err(error) = self.tuners.release().await {
+            tracing::error!(%error, "settings of hosts");
+        }
         let mut processes = self.processes.take();
         join_all(processes.iter_mut().map(|(_, process)| process.stop(asked))).await;
         self.namespaces = None;

@@ -11,7 +11,9 @@ use hugepage_check::cpu_set::CpuSet;
 use linerate_experiment::Experiment;
 use linerate_experiment::document::LocalNetwork;
 use linerate_experiment::engines::NAMESPACE_INTERFACE;
+use linerate_experiment::host_settings::HostSetting;
 use linerate_experiment::http::HttpTarget;
+use linerate_results::host_setting::HostSettingValue;
 use linerate_traffic::profile::IpVersion;
 use linerate_wire::trial::Role;
 
@@ -22,6 +24,7 @@ use super::local::node_name;
 use super::namespaces::{MOST_INTERFACES, Namespaces, address, check_engine};
 use super::process::AgentProcess;
 use super::start::Starter;
+use super::tuners::{Target, Tuners};
 use super::{AgentEndpoint, Platform, PlatformError};
 
 /// An agent without a controller exits after this time.
@@ -201,6 +204,7 @@ pub struct LocalKernel {
     /// Recorded as soon as they listen, so that `stop` ends them even if the start fails later.
     processes: RefCell<Vec<(String, AgentProcess)>>,
     balancer: LocalBalancer,
+    tuners: Tuners,
     /// Dropped after the processes.
     namespaces: Option<Namespaces>,
 }
@@ -208,6 +212,7 @@ pub struct LocalKernel {
 impl LocalKernel {
     /// A platform that runs `program` as planned, with logs in `log_directory`.
     pub fn new(plan: LocalKernelPlan, program: PathBuf, log_directory: PathBuf) -> Self {
+        let tuners = Tuners::new(Some(program.clone()), &log_directory);
         Self {
             plan,
             program,
@@ -215,6 +220,7 @@ impl LocalKernel {
             node: node_name(),
             processes: RefCell::default(),
             balancer: LocalBalancer::default(),
+            tuners,
             namespaces: None,
         }
     }
@@ -259,7 +265,35 @@ impl Platform for LocalKernel {
         Ok(vec![self.start_agent(number).await?])
     }
 
+    async fn tune(
+        &mut self,
+        setting: Option<&HostSetting>,
+    ) -> Result<Option<Vec<HostSettingValue>>, PlatformError> {
+        let Self { plan, namespaces, tuners, .. } = self;
+        let targets = || {
+            let Some(namespaces) = namespaces else { return Some(Vec::new()) };
+            let agents = plan.agents.iter().map(|agent| agent.name.as_str());
+            let names = agents.chain(plan.has_balancer.then_some("balancer"));
+            let of = |(place, agent): (usize, &str)| {
+                let namespace = namespaces.of_agent(place);
+                let target = move |interface: &String, agent: &str| Target {
+                    agent: Some(agent.to_owned()),
+                    namespace: Some(namespace.clone()),
+                    interface: interface.clone(),
+                };
+                let interfaces = plan.interfaces.iter().flatten();
+                interfaces.map(|interface| target(interface, agent)).collect::<Vec<_>>()
+            };
+            Some(names.enumerate().flat_map(of).collect())
+        };
+        tuners.put(setting, targets).await
+    }
+
     async fn stop(&mut self, asked: bool) {
+        // Interfaces of the machine stay after the namespaces.
+        if let Err(error) = self.tuners.release().await {
+            tracing::error!(%error, "settings of hosts");
+        }
         let mut processes = self.processes.take();
         join_all(processes.iter_mut().map(|(_, process)| process.stop(asked))).await;
         drop(processes);

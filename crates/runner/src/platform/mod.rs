@@ -11,12 +11,16 @@ pub mod memory;
 mod namespaces;
 pub mod process;
 mod start;
+mod tuners;
 
 use std::fmt;
 use std::path::PathBuf;
 
 pub use process::{Exit, ExitWatch};
+pub use tuners::may_tune;
 
+use linerate_experiment::host_settings::HostSetting;
+use linerate_results::host_setting::HostSettingValue;
 use linerate_results::store::environment::PodPlace;
 
 use crate::session::Dialer;
@@ -42,6 +46,27 @@ pub trait Platform {
         number: usize,
         say: &dyn Fn(&str),
     ) -> impl Future<Output = Result<Vec<AgentEndpoint>, PlatformError>>;
+
+    /// Puts a setting of the agents' hosts in force in place of the one before it; `None`: as they were before the run.
+    /// Agents run then. Returns what was read back; `None` when nothing had to be changed. [`Platform::stop`] restores
+    /// everything.
+    ///
+    /// # Errors
+    /// Why it is not in force.
+    fn tune(
+        &mut self,
+        setting: Option<&HostSetting>,
+    ) -> impl Future<Output = Result<Option<Vec<HostSettingValue>>, PlatformError>> {
+        let changes = setting.is_some_and(HostSetting::changes);
+        async move {
+            match changes {
+                true => Err(PlatformError::HostSetting(
+                    "settings of hosts are changed on platform local only".to_owned(),
+                )),
+                false => Ok(None),
+            }
+        }
+    }
 
     /// True when the agents stay after the run.
     fn keeps(&self) -> bool {
@@ -153,6 +178,9 @@ pub enum PlatformError {
     /// The document's network cannot be had here: field, reason, remedy.
     #[error("{0}")]
     Network(String),
+    /// A setting of hosts is not in force, or not restored: which, why, and the remedy.
+    #[error("{0}")]
+    HostSetting(String),
     /// No random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(String),

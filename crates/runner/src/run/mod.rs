@@ -7,6 +7,7 @@ pub mod engines;
 mod fleet;
 mod flows;
 mod group;
+mod host_settings;
 pub mod http;
 pub mod observer;
 mod part;
@@ -31,6 +32,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
 use self::group::Group;
+use self::host_settings::put_in_force;
 use self::observer::Observer;
 use self::recorder::Recorder;
 use self::recover::Recovery;
@@ -44,7 +46,7 @@ use linerate_experiment::search::Ended;
 use linerate_experiment::strategy::{NextTrial, Strategy};
 use linerate_results::store::checksum::FileSum;
 use linerate_results::store::{Earlier, Store, StoreError};
-use linerate_results::summary::{Status, Summary};
+use linerate_results::summary::{Status, Summary, TrialFailure};
 
 /// The longest interval between two pings to an agent.
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -279,6 +281,24 @@ async fn drive(
                 let loaded = job.experiment.topology().paths().filter(|path| trial.loads(&path.name)).count();
                 job.store.has_room(trial.flow_bytes().saturating_mul(loaded as u64))?;
             }
+        }
+        let setting = trial.host_setting.as_ref();
+        if let Err(reason) = put_in_force(setting, platform, recorder, observer).await? {
+            let paths = groups.iter().flat_map(|group| group.paths()).filter(|path| trial.loads(&path.name));
+            let failures: Vec<TrialFailure> = paths
+                .map(|path| TrialFailure {
+                    profile: trial.name.clone(),
+                    pair: path.name.clone(),
+                    repeat: trial.repeat,
+                    reason: reason.clone(),
+                    transmit: None,
+                    receive: None,
+                    trial: None,
+                })
+                .collect();
+            recorder.round(&trial, &[], &failures, None, None)?;
+            failures.iter().for_each(|failure| observer.trial_failed(failure));
+            continue;
         }
         let watched: Vec<_> = groups
             .iter()

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use linerate_experiment::Experiment;
+use linerate_experiment::host_settings::HostSetting;
 use linerate_experiment::planned::{PlannedTrial, TrialProfile};
+use linerate_results::host_setting::TrialHostSetting;
 use linerate_results::store::Store;
+use linerate_results::streams::AgentPart;
 use linerate_results::summary::TrialFailure;
 use tokio::sync::watch;
 
@@ -91,6 +94,12 @@ pub(super) fn not_run<P: TrialProfile>(
     recorder.planned_failed(trial, &failure)?;
     observer.trial_failed(&failure);
     Ok(Attempt { agents, is_filed: true })
+}
+
+/// What a trial's summary says of the setting of hosts under which it ran.
+pub(super) fn of_trial(setting: Option<&HostSetting>, agents: &[AgentPart]) -> Option<TrialHostSetting> {
+    let hosts = agents.iter().filter_map(|part| part.report.as_ref()?.host.as_ref());
+    setting.map(|setting| TrialHostSetting::of(setting.label(), hosts))
 }
 
 /// Agents that were lost in a trial, by their place, with the reasons.

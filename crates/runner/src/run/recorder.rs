@@ -18,6 +18,7 @@ use linerate_experiment::determinants::TrialKey;
 use linerate_experiment::plan::Trial;
 use linerate_experiment::search::SearchState;
 use linerate_experiment::strategy::{Outcomes, PathOutcome, Strategy, TrialOutcome};
+use linerate_results::host_setting::{HostSettingPeriod, HostSettingValue};
 use linerate_results::self_measurement::SelfMeasurement;
 use linerate_results::store::checksum::FileSum;
 use linerate_results::store::environment::{Changes, Environment};
@@ -55,7 +56,8 @@ pub(super) struct Recorder<'s> {
     planned: planned::Recorded,
     /// Profile of the first trial that was recorded before the experiment was resumed.
     first_recorded: Option<String>,
-    failures: usize,
+    /// Failures of this run: profile, repeat and path of each.
+    failed: BTreeSet<(String, u32, String)>,
     /// Checksums of the files of the trial that is being stored, by the trial's file.
     filed: HashMap<String, BTreeMap<String, FileSum>>,
     /// Time spent on storing them, in seconds.
@@ -210,7 +212,7 @@ impl Recorder<'_> {
         let overhead = self.watch.overhead;
         records.push(LogRecord::TrialEnd(Box::new(TrialEnd { number, aggregate, overhead })));
         self.log.append(&records)?;
-        self.failures += failures.len();
+        failures.iter().for_each(|failure| self.note_failure(failure));
         let measured = results.iter().map(PathOutcome::from).collect();
         let outcome =
             if results.is_empty() { TrialOutcome::Failed } else { TrialOutcome::Measured(measured) };
@@ -300,13 +302,36 @@ impl Recorder<'_> {
                     receive: None,
                     trial: None,
                 };
+                self.note_failure(&failure);
                 let (number, key) = (self.number(trial), Some(trial.key.to_string()));
                 let record = FailureRecord { number, key, files: BTreeMap::new(), failure };
                 records.push(LogRecord::Failure(Box::new(record)));
             }
         }
-        self.failures += records.len();
         self.log.append(&records)
+    }
+
+    fn note_failure(&mut self, failure: &TrialFailure) {
+        self.failed.insert((failure.profile.clone(), failure.repeat, failure.pair.clone()));
+    }
+
+    /// True when the failure of a trial on this path is recorded.
+    fn has_failed(&self, profile: &str, repeat: u32, path: &str) -> bool {
+        self.failed.contains(&(profile.to_owned(), repeat, path.to_owned()))
+    }
+
+    /// Records that a setting of hosts is in force, with what was read back.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn host_setting(
+        &mut self,
+        name: &str,
+        values: Vec<HostSettingValue>,
+    ) -> Result<(), StoreError> {
+        let period = HostSettingPeriod { setting: name.to_owned(), began_at: now(), values };
+        self.head.experiment.host_settings.push(period);
+        self.log_head()
     }
 
     /// Results and failures of the trials so far.
@@ -381,7 +406,7 @@ impl Recorder<'_> {
 
     /// Trials that could not be finished.
     pub(super) fn failures(&self) -> usize {
-        self.failures
+        self.failed.len()
     }
 
     /// Records that the end of the agents begins.

@@ -112,6 +112,7 @@ fn experiment(records: &[StreamsTrialRecord]) -> Summary {
         rate: "8mbps".to_owned(),
         environment_period: 0,
         engine: None,
+        host_setting: None,
         start: None,
         overhead_s: 0.0,
         trial: "bulk/1/trial.json".to_owned(),

@@ -7,6 +7,7 @@ mod environment;
 mod figure_repeats;
 mod flows;
 mod host;
+mod host_settings;
 mod http;
 mod loss;
 mod losses_over_time;
@@ -40,6 +41,7 @@ const ELEMENTS: &[Element] = &[
     engines::section,
     streams::section,
     http::section,
+    host_settings::section,
     searches::section,
     verdicts::section,
     recoveries::section,

@@ -17,9 +17,10 @@ pub use self::course::planned_number;
 use self::course::{TrialCourse, known_trials};
 use self::trial::{Context, Ran};
 use super::fleet::{Attempt, close, recover};
+use super::host_settings::put_in_force;
 use super::observer::Observer;
-use super::part::{KernelAgent, acknowledge};
-use super::planned::{PlannedJob, lost, not_run};
+use super::part::{KernelAgent, NotRun, acknowledge};
+use super::planned::{PlannedJob, lost, not_run, of_trial};
 use super::recorder::Recorder;
 use super::{EarlierRun, Ending, Numbers};
 use crate::platform::Platform;
@@ -100,6 +101,12 @@ async fn drive(
             return Err(Ending::Interrupted);
         }
         recorder.plan_has(course.number());
+        let setting = trial.host_setting.as_ref();
+        if let Err(reason) = put_in_force(setting, platform, recorder, observer).await? {
+            not_run(NotRun::Refused(reason), &trial, DIRECTORY, false, recorder, observer)?;
+            course.end(&trial, None);
+            continue;
+        }
         let mut left = experiment.trial().retries.get_u32();
         loop {
             let (attempt, result) = run_trial(
@@ -168,6 +175,7 @@ async fn run_trial(
         &record,
         HttpTrialContext {
             environment_period: recorder.environment_period(),
+            host_setting: of_trial(trial.host_setting.as_ref(), &record.agents),
             start,
             overhead_s: 0.0,
             trial: format!("{directory}/trial.json"),

@@ -69,6 +69,9 @@ impl<'s> Recorder<'s> {
                     plan.trials.iter().filter(|trial| self.outcomes.of(trial).is_none()).collect();
                 for trial in left {
                     for path in topology.paths().filter(|path| trial.loads(&path.name)) {
+                        if self.has_failed(&trial.name, trial.repeat, &path.name) {
+                            continue;
+                        }
                         let failure = failure(&trial.name, trial.repeat, path.name.clone());
                         observer.trial_failed(&failure);
                         self.never_ran(self.numbers[&trial.key], trial.key.to_string(), failure)?;
@@ -82,6 +85,9 @@ impl<'s> Recorder<'s> {
                     .filter(|trial| !self.planned.contains_key(&trial.label()))
                     .collect::<Vec<_>>()
                 {
+                    if self.has_failed(&trial.profile.name, trial.repeat, DIRECTORY) {
+                        continue;
+                    }
                     let failure = failure(&trial.profile.name, trial.repeat, DIRECTORY.to_owned());
                     observer.trial_failed(&failure);
                     self.never_ran(trial.number, trial.key.to_string(), failure)?;
@@ -92,7 +98,7 @@ impl<'s> Recorder<'s> {
     }
 
     fn never_ran(&mut self, number: u32, key: String, failure: TrialFailure) -> Result<(), StoreError> {
-        self.failures += 1;
+        self.note_failure(&failure);
         let record = FailureRecord { number, key: Some(key), files: BTreeMap::new(), failure };
         self.log.append(&[LogRecord::Failure(Box::new(record))])
     }

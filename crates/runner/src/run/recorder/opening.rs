@@ -1,6 +1,6 @@
 //! Opening of a run's records: new ones, or those of an earlier run of the experiment.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use linerate_wire::message::PROTOCOL_VERSION;
@@ -83,7 +83,7 @@ impl<'s> Recorder<'s> {
             first_recorded: earlier
                 .and_then(|earlier| earlier.summary.trials.first())
                 .map(|result| result.profile.clone()),
-            failures: 0,
+            failed: BTreeSet::new(),
             filed: HashMap::new(),
             filing_s: 0.0,
             rewriting: Rewriting { last: begun, cost: Duration::ZERO },
@@ -119,6 +119,7 @@ fn head(id: &str, experiment: &Experiment, strategy: &dyn Strategy, filter: Opti
             agents: Vec::new(),
             streams_agents: Vec::new(),
             http_search: None,
+            host_settings: Vec::new(),
         },
         status: Status::Running,
         reason: None,
@@ -138,6 +139,7 @@ fn resume(head: &mut Head, EarlierRun { summary, .. }: &EarlierRun) {
     experiment.versions = earlier.versions.clone();
     experiment.agents.clone_from(&earlier.agents);
     experiment.streams_agents.clone_from(&earlier.streams_agents);
+    experiment.host_settings.clone_from(&earlier.host_settings);
     head.warm_up.clone_from(&summary.warm_up);
 }
 

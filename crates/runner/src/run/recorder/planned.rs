@@ -197,7 +197,7 @@ impl<'s> Recorder<'s> {
         failure: &TrialFailure,
     ) -> Result<(), StoreError> {
         self.watch.attempt_ended(OverheadPart::Failed, 0.0, 0.0);
-        self.failures += 1;
+        self.note_failure(failure);
         let (number, key) = (trial.number, Some(trial.key.to_string()));
         let record = FailureRecord { number, key, files: BTreeMap::new(), failure: failure.clone() };
         self.end_of_planned(trial.number, LogRecord::Failure(Box::new(record)))
@@ -216,7 +216,7 @@ impl<'s> Recorder<'s> {
     /// Status of a run whose trials were all run.
     pub(in crate::run) fn planned_status(&self, of: usize) -> (Status, Option<String>) {
         let incomplete = self.planned.values().filter(|complete| !**complete).count();
-        match (self.failures, incomplete) {
+        match (self.failures(), incomplete) {
             (0, 0) => (Status::Complete, None),
             (0, incomplete) => {
                 let reason = format!(

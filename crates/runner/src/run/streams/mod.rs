@@ -15,9 +15,10 @@ use linerate_results::summary::Summary;
 use self::trial::{Context, Ran};
 use self::work::Route;
 use super::fleet::{Attempt, close, recover};
+use super::host_settings::put_in_force;
 use super::observer::Observer;
-use super::part::{KernelAgent, acknowledge};
-use super::planned::{PlannedJob, lost, not_run};
+use super::part::{KernelAgent, NotRun, acknowledge};
+use super::planned::{PlannedJob, lost, not_run, of_trial};
 use super::recorder::Recorder;
 use super::{EarlierRun, Ending, Numbers};
 use crate::platform::Platform;
@@ -99,6 +100,11 @@ pub(super) async fn drive(
         if *job.interrupted.borrow() {
             return Err(Ending::Interrupted);
         }
+        let setting = trial.host_setting.as_ref();
+        if let Err(reason) = put_in_force(setting, platform, recorder, observer).await? {
+            not_run(NotRun::Refused(reason), trial, DIRECTORY, false, recorder, observer)?;
+            continue;
+        }
         let mut left = experiment.trial().retries.get_u32();
         loop {
             let lost =
@@ -160,6 +166,7 @@ async fn run_trial(
         rate: trial.profile.rate.to_string(),
         environment_period: recorder.environment_period(),
         engine,
+        host_setting: of_trial(trial.host_setting.as_ref(), &record.agents),
         start,
         overhead_s: 0.0,
         trial: format!("{directory}/trial.json"),

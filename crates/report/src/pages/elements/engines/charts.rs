@@ -39,8 +39,9 @@ pub(super) fn charts(rows: &[EngineRow<'_>]) -> Vec<Chart> {
     charts
 }
 
-/// The use of every CPU over loads, a map for each engine, frame size and number of flows with several loads.
-pub(super) fn maps(rows: &[EngineRow<'_>]) -> Vec<HeatMap> {
+/// The use of every CPU over loads, a map for each engine, frame size and number of flows with several loads; and the
+/// number of maps that are left out.
+pub(super) fn maps(rows: &[EngineRow<'_>]) -> (Vec<HeatMap>, usize) {
     let mut maps = Vec::new();
     for ((size, flows), curves) in places(rows) {
         let flows = things(flows as usize, "flow");
@@ -48,8 +49,9 @@ pub(super) fn maps(rows: &[EngineRow<'_>]) -> Vec<HeatMap> {
             curves.iter().filter_map(|(engine, rows)| map(&format!("{engine}, {size} B, {flows}"), rows)),
         );
     }
+    let left_out = maps.len().saturating_sub(MOST_MAPS);
     maps.truncate(MOST_MAPS);
-    maps
+    (maps, left_out)
 }
 
 fn places<'r, 's>(rows: &'r [EngineRow<'s>]) -> BTreeMap<(String, u32), Curves<'r, 's>> {
@@ -73,8 +75,8 @@ fn places<'r, 's>(rows: &'r [EngineRow<'s>]) -> BTreeMap<(String, u32), Curves<'
 /// Name of the curve that a trial belongs to.
 fn name(row: &EngineRow<'_>, many_cores: bool) -> String {
     match many_cores {
-        true => format!("{} on {}", row.figures.engine, things(row.figures.cores as usize, "core")),
-        false => row.figures.engine.to_string(),
+        true => format!("{} on {}", row.name(), things(row.figures.cores as usize, "core")),
+        false => row.name(),
     }
 }
 

@@ -4,7 +4,6 @@ mod charts;
 
 use std::collections::BTreeMap;
 
-use linerate_experiment::engines::EngineName;
 use linerate_results::engines::{
     Coefficient, Correlation, EngineFigures, EngineRow, FEWEST_TRIALS, comparison, correlations, rows,
 };
@@ -21,12 +20,16 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     let told = comparison(&rows);
     let mut blocks: Vec<Block> = told.into_iter().map(Block::Text).collect();
     blocks.push(Block::Table(table(&rows)));
-    let (charts, maps) = (charts::charts(&rows), charts::maps(&rows));
+    let (charts, (maps, left_out)) = (charts::charts(&rows), charts::maps(&rows));
     if !charts.is_empty() {
         blocks.push(Block::Charts(charts));
     }
     if !maps.is_empty() {
         blocks.push(Block::Maps(maps));
+    }
+    if left_out > 0 {
+        let more = things(left_out, "map");
+        blocks.push(Block::Text(format!("{more} of CPUs left out here; the trials' files have every CPU.")));
     }
     blocks.extend(correlated(&rows).map(Block::Table));
     blocks.push(Block::Text(
@@ -76,7 +79,7 @@ fn row(row: &EngineRow<'_>) -> Row {
     let lost = if row.lost.is_some_and(|lost| lost > 0) { Tone::Bad } else { Tone::Neutral };
     let share = row.loss_share().map_or_else(|| "-".to_owned(), percent);
     let cells: Vec<Cell> = vec![
-        row.figures.engine.to_string().into(),
+        row.name().into(),
         row.frame_size().label().into(),
         row.flows.to_string().into(),
         row.cores().into(),
@@ -94,36 +97,44 @@ fn row(row: &EngineRow<'_>) -> Row {
         row.limit.to_string().into(),
         places.join("; ").into(),
     ];
-    let EngineFigures { engine, profile, cores, .. } = row.figures;
-    Row { key: format!("{engine} {cores} {profile} {}", row.repeat), cells }
+    let EngineFigures { profile, cores, .. } = row.figures;
+    Row { key: format!("{} {cores} {profile} {}", row.name(), row.repeat), cells }
 }
 
-/// Correlations of the trials of each engine, all sizes, flows and cores together; `None` when there are too few.
+/// Correlations of the trials of an engine that differ in their load alone; `None` when there are too few.
 fn correlated(rows: &[EngineRow<'_>]) -> Option<Table> {
-    let mut engines: BTreeMap<EngineName, Vec<&EngineRow<'_>>> = BTreeMap::new();
-    rows.iter().for_each(|row| engines.entry(row.figures.engine).or_default().push(row));
+    let mut alike: BTreeMap<(String, String), Vec<&EngineRow<'_>>> = BTreeMap::new();
+    for row in rows {
+        let cores = things(row.figures.cores as usize, "core");
+        let of = format!("{} B, {}, {cores}", row.frame_size().label(), things(row.flows as usize, "flow"));
+        alike.entry((row.name(), of)).or_default().push(row);
+    }
     let coefficient = |one: Coefficient| format!("{:+.2} ({:+.2}…{:+.2})", one.value, one.low, one.high);
-    let of = |engine: EngineName, one: Correlation| Row {
-        key: format!("{engine} {}", one.quantity),
+    let of = |(engine, trials): &(String, String), one: Correlation| Row {
+        key: format!("{engine} {trials} {}", one.quantity),
         cells: vec![
-            engine.to_string().into(),
+            engine.clone().into(),
+            trials.clone().into(),
             one.quantity.to_owned().into(),
             one.trials.to_string().into(),
             coefficient(one.pearson).into(),
             coefficient(one.spearman).into(),
         ],
     };
-    let found = engines.iter().flat_map(|(engine, rows)| {
-        correlations(rows).into_iter().map(|one| of(*engine, one)).collect::<Vec<_>>()
-    });
+    let found = alike
+        .iter()
+        .flat_map(|(key, rows)| correlations(rows).into_iter().map(|one| of(key, one)).collect::<Vec<_>>());
     let rows: Vec<Row> = found.collect();
     let columns = vec![
         Column::words("engine", "engine"),
+        Column::words("of", "trials of"),
         Column::words("quantity", "goes with the offered load"),
         Column::numbers("trials", "trials"),
         Column::numbers("pearson", "Pearson (95 %)"),
         Column::numbers("spearman", "Spearman (95 %)"),
     ];
-    let caption = format!("Correlations over at least {FEWEST_TRIALS} trials");
+    let caption = format!(
+        "Correlations over trials that differ in their load alone, of at least {FEWEST_TRIALS} loads"
+    );
     (!rows.is_empty()).then_some(Table { caption, columns, rows })
 }

@@ -19,12 +19,19 @@ pub(super) fn blocks(trials: &[HttpTrialSummary]) -> Vec<Block> {
     blocks
 }
 
-/// A curve for each target, number of connections and rate, through the means of the repeats.
+/// A curve for each target, number of connections, rate and setting of hosts, through the means of the repeats.
 fn scaling(trials: &[HttpTrialSummary]) -> Option<Chart> {
     let mut curves: BTreeMap<String, BTreeMap<u32, Vec<f64>>> = BTreeMap::new();
     for trial in trials.iter().filter(|trial| trial.backends > 0 && trial.search.is_none()) {
         let Some(rate) = trial.requests_per_s else { continue };
-        let curve = format!("{}, {} connections, rate {}", trial.target, trial.connections, trial.rate);
+        let under = trial.host_setting.as_ref().map(|setting| format!(", {}", setting.name));
+        let curve = format!(
+            "{}, {} connections, rate {}{}",
+            trial.target,
+            trial.connections,
+            trial.rate,
+            under.unwrap_or_default()
+        );
         curves.entry(curve).or_default().entry(trial.backends).or_default().push(rate);
     }
     curves.retain(|_, points| points.len() > 1);
