@@ -200,7 +200,7 @@ mod tests {
         let text = String::from_utf8(page).unwrap().replace('\\', "");
         for part in [
             "# Host settings",
-            "CPU 0: 25 %, 300, -; CPU 1: 25 %, 100, -",
+            "CPU 0: 25.0000 %, 300, -; CPU 1: 25.0000 %, 100, -",
             "41 eth0-TxRx-0",
             "| rps-on | 2026-01-01T00:00:00Z | net0 of rx0 | rx-0 rps_cpus | none | 0-1 |",
             "nothing is changed",
