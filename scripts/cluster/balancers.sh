@@ -30,13 +30,17 @@ scenario_balancers() {
 
 # Backends are ready, and kube-proxy does not know it: the trial waits and says so.
 not_yet_balanced() {
-    local proxy runs end said=0 words='waiting until each of 2 backends answers every client through cluster-ip'
-    if [ -z "$lab_is_ours" ] || ! proxy=$(pgrep -x kube-proxy); then
+    local runs end said=0 words='waiting until each of 2 backends answers every client through cluster-ip'
+    local -a proxies=()
+    if [ -n "$lab_is_ours" ]; then mapfile -t proxies < <(pgrep -x kube-proxy); fi
+    if [ ${#proxies[@]} = 0 ]; then
         check_line "NOT RUN cluster: balancers: gate: kube-proxy is not this machine's own"
         return 0
     fi
     document_of_http 'targets: [cluster-ip], backends: [2]' >"$work/gate.yaml"
-    kill -STOP "$proxy"
+    # A stopped kube-proxy would stay so for everybody, whatever ends this script.
+    stopped_proxies=("${proxies[@]}")
+    kill -STOP "${proxies[@]}"
     timeout 120 "${LINERATE_BIN:-target/debug}/linerate" run "$work/gate.yaml" --platform kubernetes --namespace "$namespace" --image "$HOSTPLANE_IMAGE" \
         --results "$work/gate" --json >"$work/gate.json" 2>"$work/gate.err" &
     runs=$!
@@ -46,7 +50,7 @@ not_yet_balanced() {
     # The endpoints are ready meanwhile; clients are not balanced to them.
     kubectl -n "$namespace" get endpointslices -l kubernetes.io/service-name=linerate-http -o json | jq -c . >"$work/slices.json" || true
     sleep 1
-    kill -CONT "$proxy"
+    proxies_go_on
     status=0
     wait "$runs" || status=$?
     [ "$status" = 0 ] || sed 's/^/     /' "$work/gate.err"
@@ -56,6 +60,13 @@ not_yet_balanced() {
     check_json "cluster: balancers: gate: the result has the wait and the repeated probes" "$work/gate.json" \
         '.status == "complete" and (.http[0] | .complete and .gate.waited_s > 1 and .gate.failed > 0)'
     check_equal "cluster: balancers: gate: nothing is left" 0 "$(services_too)"
+}
+
+# proxies_go_on: those that were stopped; also called at the end of the suite.
+stopped_proxies=()
+proxies_go_on() {
+    [ ${#stopped_proxies[@]} = 0 ] || kill -CONT "${stopped_proxies[@]}" 2>/dev/null || true
+    stopped_proxies=()
 }
 
 # document_of_http MATRIX

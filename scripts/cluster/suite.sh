@@ -84,6 +84,7 @@ end_beside() {
 
 end_suite() {
     local left
+    proxies_go_on
     [ -z "$beside" ] || { pkill -TERM -P "$beside" && kill -TERM "$beside" && wait "$beside"; } 2>/dev/null || true
     if [ -n "${KUBECONFIG:-}" ] && [ -z "$reason" ]; then
         for left in $(kubectl get namespaces -o name 2>/dev/null | grep "/$PREFIX-" || true); do

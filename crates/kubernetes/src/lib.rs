@@ -65,6 +65,8 @@ pub struct KubernetesPlatform {
     lease_loss: lease::Loss,
     /// The Service of the current target, once it exists or may exist.
     service: Option<service::ServicePlan>,
+    /// The Service whose endpoints did not get ready.
+    unready: Option<service::ServicePlan>,
     /// Since when adopted pods are used; they are left in place.
     adopted: Option<Instant>,
 }
@@ -85,6 +87,7 @@ impl KubernetesPlatform {
             renewal: None,
             lease_loss: lease::Loss::default(),
             service: None,
+            unready: None,
             adopted: None,
         }
     }

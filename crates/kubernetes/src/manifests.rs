@@ -16,6 +16,7 @@ use super::requests::AnyPod;
 use super::retry::steadily;
 use super::security;
 use linerate_experiment::Experiment;
+use linerate_experiment::http::HttpTarget;
 use linerate_runner::platform::Token;
 
 /// Placeholder for the run's id, which each run creates.
@@ -31,9 +32,11 @@ pub fn of(plan: &KubernetesPlan, experiment: &Experiment) -> Vec<Value> {
     let mut objects = vec![json!(lease), json!(run.secret(&tokens))];
     objects.extend(plan.pods.iter().filter_map(|pod| run.claim(pod)).map(|claim| json!(claim)));
     objects.extend(plan.pods.iter().map(|pod| json!(run.pod(pod))));
-    // Of the trials' Services, which have one name after the other, the first.
-    let first = experiment.http.iter().find(|profile| profile.target.is_service());
-    objects.extend(first.map(|profile| json!(run.service(&profile.target, profile.backends))));
+    // Of the trials' Services, which have one name after the other, one: of a node port if there is any, for quotas and policies
+    // may exclude those alone.
+    let any = |of: fn(&HttpTarget) -> bool| experiment.http.iter().find(move |profile| of(&profile.target));
+    let service = any(|target| *target == HttpTarget::NodePort).or_else(|| any(HttpTarget::is_service));
+    objects.extend(service.map(|profile| json!(run.service(&profile.target, profile.backends))));
     objects
 }
 

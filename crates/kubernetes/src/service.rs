@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, ResourceExt};
-use linerate_experiment::http::HttpTarget;
+use linerate_experiment::http::{HttpProfile, HttpTarget};
 use linerate_runner::platform::PlatformError;
 use linerate_runner::platform::balancer::{Balanced, Balancers, resolve};
 use serde_json::Value;
@@ -26,6 +26,8 @@ const SLICE_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 /// First pause between two looks at the endpoints; it grows.
 const LOOK: Duration = Duration::from_millis(50);
 const LATER_LOOK: Duration = Duration::from_secs(1);
+/// Longest wait for the endpoints of a Service that did not get them in a trial before.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// What a Service is made for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,9 @@ impl Run<'_> {
                     protocol: Some("TCP".to_owned()),
                     ..ServicePort::default()
                 }]),
+                // The backends listen on IPv4 addresses, and the cluster's first family may be the other one.
+                ip_families: Some(vec!["IPv4".to_owned()]),
+                ip_family_policy: Some("SingleStack".to_owned()),
                 ..ServiceSpec::default()
             }),
             ..Service::default()
@@ -137,11 +142,15 @@ impl KubernetesPlatform {
         Ok(BTreeSet::new())
     }
 
-    /// Waits until the Service has these backends for its endpoints, and no others.
-    async fn await_endpoints(&self, service: &Service, backends: &[SocketAddr]) -> Result<(), ClusterError> {
+    /// Waits until the Service has these backends for its endpoints, and no others, for `limit` at most.
+    async fn await_endpoints(
+        &self,
+        service: &Service,
+        backends: &[SocketAddr],
+        limit: Duration,
+    ) -> Result<(), ClusterError> {
         let uid = service.uid().unwrap_or_default();
         let wanted: BTreeSet<IpAddr> = backends.iter().map(SocketAddr::ip).collect();
-        let limit = self.experiment.kubernetes().ready_timeout.get();
         let begun = Instant::now();
         let mut pause = LOOK;
         loop {
@@ -209,12 +218,18 @@ impl KubernetesPlatform {
             // Another address is no part of the rules of the one before, which may be in force on nodes for a while.
             self.remove_service().await?;
             self.service = Some(wanted.clone());
+            self.unready = None;
             let run = Run { experiment: &self.experiment, id: &self.id, owner: self.owner.as_ref() };
             create(&services, &run.service(target, wanted.backends), &self.id).await?;
         }
         let service = steadily(|| services.get(names::SERVICE)).await;
         let service = service.map_err(ClusterError::while_(format!("read service {}", names::SERVICE)))?;
-        self.await_endpoints(&service, backends).await?;
+        let limit = self.experiment.kubernetes().ready_timeout.get();
+        // One that did not get ready is not waited for so long in each further trial.
+        let limit = if self.unready.as_ref() == Some(&wanted) { limit.min(AGAIN) } else { limit };
+        let ready = self.await_endpoints(&service, backends, limit).await;
+        self.unready = ready.is_err().then_some(wanted);
+        ready?;
         let address = self.address(service, target).await?;
         let kind = if *target == HttpTarget::NodePort { "NodePort" } else { "ClusterIP" };
         Ok(Balanced::at(address, Some(format!("Service of type {kind}"))))
@@ -232,12 +247,11 @@ impl KubernetesPlatform {
 impl Balancers for KubernetesPlatform {
     async fn set_up(
         &mut self,
-        target: &HttpTarget,
+        profile: &HttpProfile,
         backends: &[SocketAddr],
-        _connections: u32,
     ) -> Result<Balanced, PlatformError> {
-        match target {
-            HttpTarget::ClusterIp | HttpTarget::NodePort => Ok(self.serve(target, backends).await?),
+        match &profile.target {
+            target @ (HttpTarget::ClusterIp | HttpTarget::NodePort) => Ok(self.serve(target, backends).await?),
             other => {
                 self.remove_service().await?;
                 match other {
@@ -283,6 +297,7 @@ mod tests {
         let spec = service.spec.unwrap();
         let selector = spec.selector.unwrap();
         assert_eq!((selector["linerate.dev/first-3"].as_str(), selector.len()), ("true", 3));
+        assert_eq!(spec.ip_families, Some(vec!["IPv4".to_owned()]), "as the backends listen");
         assert_eq!((spec.type_.as_deref(), spec.ports.unwrap()[0].port), (Some("NodePort"), 8080));
     }
 }

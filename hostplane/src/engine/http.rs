@@ -334,9 +334,12 @@ fn load_report(outcome: HttpOutcome) -> LoadReport {
             opened: counters.connected,
             refused: counters.connect_failures,
             reopened: counters.reconnected,
+            closed_idle: counters.closed_idle,
+            unsolicited: counters.unsolicited,
         },
         by_backend: named,
-        unnamed: outcome.backends.others + outcome.backends.unnamed,
+        unnamed: outcome.backends.unnamed,
+        others: outcome.backends.others,
         statuses: statuses
             .into_iter()
             .filter(|(_, count)| *count > 0)

@@ -1,12 +1,16 @@
 //! What requests are sent to: backends, a balancer in front of them, or a URL of the user's.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::document::PlatformKind;
+
+/// Characters of a target's label that are kept, and those of a hash of the others: a name of a file has 255 bytes.
+const MOST_LABEL: usize = 80;
+const HASH_CHARS: usize = 8;
 
 /// What requests are sent to: `direct` (`pod` is the same), on platform local `nftables-random`, `nftables-inc`, `ipvs-rr`, `ipvs-wrr`,
 /// `ipvs-lc`, `ipvs-sh` or `haproxy`, on platform kubernetes `cluster-ip` or `node-port`, or a URL such as `http://192.0.2.1:8080/`.
@@ -128,11 +132,21 @@ impl HttpTarget {
                 let path = url.path.trim_matches('/');
                 let text =
                     if path.is_empty() { url.authority() } else { format!("{}-{path}", url.authority()) };
-                text.chars().map(plain).collect()
+                short(text.chars().map(plain).collect())
             }
             other => other.to_string(),
         }
     }
+}
+
+/// A label that can stand in a name of a file: the end of a long one is replaced by a hash of the whole.
+fn short(label: String) -> String {
+    let Some(begin) = label.get(..MOST_LABEL).filter(|_| label.len() > MOST_LABEL + HASH_CHARS + 1) else {
+        return label;
+    };
+    // FNV-1a: the same in every version.
+    let hash = label.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("{begin}-{hash:08x}")
 }
 
 impl fmt::Display for HttpTarget {
@@ -187,10 +201,7 @@ impl Url {
         let Some(rest) = text.strip_prefix("http://") else {
             return wrong("only http URLs can be measured");
         };
-        let (authority, path) = match rest.find('/') {
-            Some(at) => rest.split_at(at),
-            None => (rest, "/"),
-        };
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => match port.parse() {
                 Ok(port) if port > 0 => (host, port),
@@ -199,10 +210,21 @@ impl Url {
             _ => (authority, 80),
         };
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@');
-        if host.is_empty() || !plain(host) || !plain(path) || path.contains('#') {
-            return wrong("it has no host, or characters that cannot stand in a request");
+        if !plain(path) || path.contains('#') {
+            return wrong("it has characters that cannot stand in a request");
         }
-        Ok(Self { host: host.to_owned(), port, path: path.to_owned() })
+        let is_host = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']').is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok()),
+            // Unreserved characters of RFC 3986.
+            None => {
+                !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+            }
+        };
+        if !is_host {
+            return wrong("it has no host that is a name, an IPv4 address, or an IPv6 address in brackets");
+        }
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Ok(Self { host: host.to_owned(), port, path: format!("{slash}{path}") })
     }
 
     /// Name or address of the host, without brackets.
@@ -257,6 +279,7 @@ mod tests {
             ("http://192.168.0.111:8888/", "http://192.168.0.111:8888/", "192.168.0.111-8888"),
             ("http://[fd00::1]:81/a/b", "http://[fd00::1]:81/a/b", "-fd00--1--81-a-b"),
             ("http://web:80/x", "http://web/x", "web-x"),
+            ("http://h?x=1", "http://h/?x=1", "h--x-1"),
         ] {
             let target = HttpTarget::try_from(text.to_owned()).unwrap();
             assert_eq!((target.to_string().as_str(), target.label().as_str()), (shown, label), "{text}");
@@ -265,6 +288,15 @@ mod tests {
             panic!("no URL");
         };
         assert_eq!(url.address(), Some("[fd00::1]:81".parse().unwrap()));
+    }
+
+    #[test]
+    fn long_paths_have_short_labels_of_their_own() {
+        let label = |end: &str| {
+            HttpTarget::try_from(format!("http://h/{}{end}", "a".repeat(300))).unwrap().label()
+        };
+        assert_eq!(label("x").len(), MOST_LABEL + 1 + HASH_CHARS);
+        assert_ne!(label("x"), label("y"));
     }
 
     #[test]
@@ -277,6 +309,10 @@ mod tests {
             "http://a:0/",
             "http://a:x/",
             "http://u@h/",
+            "http://fd00::1/",
+            "http://[fd00::1/",
+            "http://a_b/",
+            "http://h?a#b",
             "http://a/ b",
         ] {
             let problem = HttpTarget::try_from(text.to_owned()).unwrap_err();

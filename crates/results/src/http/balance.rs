@@ -116,6 +116,10 @@ impl Balance {
         if self.unnamed > errors {
             told.push(format!("{} answers carry no name of a backend", self.unnamed));
         }
+        let others: u64 = record.loads().map(|(_, load)| load.others).sum();
+        if others > 0 {
+            told.push(format!("{others} answers carry further names, of which none is that of a backend"));
+        }
         let read: Option<u64> = self.backends.values().map(|share| share.requests).sum();
         if let Some(read) = read.filter(|read| *read > written) {
             told.push(format!("backends read {read} requests, clients wrote {written}"));

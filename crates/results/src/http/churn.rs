@@ -23,17 +23,63 @@ pub struct ChurnSummary {
     pub first_request_ms: Option<f64>,
     /// Connections that it reset when it left.
     pub cut_connections: u64,
-    /// Errors before it left; null when it did not.
+    /// Errors before it left; null when it did not, or when errors may have come before it whose times clients did not keep.
     pub errors_before: Option<u64>,
-    /// Errors from then on; null when it did not leave.
+    /// Errors from then on; null likewise.
     pub errors: Option<u64>,
     /// Milliseconds in which there was an error, from when it left; null when it did not, or when errors came after the last that clients keep
     /// times of.
     pub error_ms: Option<u64>,
     /// Milliseconds from when it left to the first of these errors and to the last; null without one.
     pub first_error_ms: Option<u64>,
-    /// To the last.
+    /// To the last; null also when errors came after the last that clients keep times of.
     pub last_error_ms: Option<u64>,
+    /// Milliseconds by which these times may be wrong, because clients and backend have clocks of their own: errors so long before it left count
+    /// from then on. Null in older results.
+    #[serde(default)]
+    pub uncertainty_ms: Option<u64>,
+}
+
+/// Errors of all clients, by millisecond since the start of the backend that was away.
+struct Errors {
+    bins: BTreeMap<i64, u64>,
+    /// Errors after the last millisecond that a client keeps.
+    later: u64,
+    /// The earliest of these last milliseconds; `None` when every error has its time.
+    complete_until: Option<i64>,
+    /// Milliseconds by which the times of clients and backend may differ: at least the width of a bin; `None` in records that do not have the
+    /// agents' starts.
+    uncertainty_ms: Option<i64>,
+}
+
+impl Errors {
+    fn of(record: &HttpTrialRecord, backend: &str) -> Self {
+        let began = |agent: &str| record.starts.as_ref().and_then(|starts| starts.after_ns.get(agent)).copied();
+        let uncertainty_ms = record.starts.as_ref().map(|starts| {
+            i64::try_from(starts.uncertainty_ns.div_ceil(1_000_000)).unwrap_or(i64::MAX).max(1)
+        });
+        let mut errors = Self {
+            bins: BTreeMap::new(),
+            later: 0,
+            complete_until: None,
+            uncertainty_ms,
+        };
+        for (client, load) in record.loads() {
+            let ahead_ns = began(client).zip(began(backend)).map_or(0, |(client, backend)| {
+                i64::try_from(i128::from(client) - i128::from(backend)).unwrap_or(0)
+            });
+            let at = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX).saturating_add(ahead_ns / 1_000_000);
+            for (ms, count) in &load.failure_bins {
+                *errors.bins.entry(at(*ms)).or_default() += count;
+            }
+            if load.failures_without_time > 0 {
+                errors.later += load.failures_without_time;
+                let last = load.failure_bins.last().map_or(i64::MIN, |(ms, _)| at(*ms));
+                errors.complete_until = Some(errors.complete_until.map_or(last, |before| before.min(last)));
+            }
+        }
+        errors
+    }
 }
 
 impl ChurnSummary {
@@ -42,18 +88,17 @@ impl ChurnSummary {
         let kind = record.spec.churn?.kind;
         let part = record.backends.last()?;
         let absence = part.report.as_ref()?.absence.unwrap_or_default();
-        let mut bins: BTreeMap<u64, u64> = BTreeMap::new();
-        let mut later = 0;
-        for (_, load) in record.loads() {
-            later += load.failures_without_time;
-            for (ms, errors) in &load.failure_bins {
-                *bins.entry(*ms).or_default() += errors;
-            }
-        }
-        let left_ms = absence.left_ns.map(|ns| ns / 1_000_000);
+        let Errors { bins, later, complete_until, uncertainty_ms } = Errors::of(record, &part.agent);
+        let left_ms = absence.left_ns.map(|ns| (ns / 1_000_000) as i64);
+        // Errors of its leave are not to count as earlier ones only because clocks differ.
+        let from_ms = left_ms.map(|left| left.saturating_sub(uncertainty_ms.unwrap_or(0)));
         let seconds = |ns: Option<u64>| ns.map(|ns| ns as f64 / 1e9);
-        let from = |left: u64| bins.range(left..);
-        let since = |bin: Option<(&u64, &u64)>| bin.zip(left_ms).map(|((ms, _), left)| ms - left);
+        let from = |ms: i64| bins.range(ms..);
+        let since = |bin: Option<(&i64, &u64)>| {
+            bin.zip(left_ms).map(|((ms, _), left)| u64::try_from(ms.saturating_sub(left)).unwrap_or(0))
+        };
+        // Errors without a time may be earlier ones, too.
+        let known = from_ms.filter(|from| complete_until.is_none_or(|until| until >= *from));
         Some(Self {
             backend: part.agent.clone(),
             kind,
@@ -64,11 +109,12 @@ impl ChurnSummary {
                 .zip(absence.returned_ns)
                 .map(|(first, returned)| first.saturating_sub(returned) as f64 / 1e6),
             cut_connections: absence.cut_connections,
-            errors_before: left_ms.map(|left| bins.range(..left).map(|(_, errors)| errors).sum()),
-            errors: left_ms.map(|left| from(left).map(|(_, errors)| errors).sum::<u64>() + later),
-            error_ms: left_ms.filter(|_| later == 0).map(|left| from(left).count() as u64),
-            first_error_ms: since(left_ms.and_then(|left| from(left).next())),
-            last_error_ms: since(left_ms.and_then(|left| from(left).next_back())),
+            errors_before: known.map(|ms| bins.range(..ms).map(|(_, errors)| errors).sum()),
+            errors: known.map(|ms| from(ms).map(|(_, errors)| errors).sum::<u64>() + later),
+            error_ms: from_ms.filter(|_| later == 0).map(|ms| from(ms).count() as u64),
+            first_error_ms: since(from_ms.and_then(|ms| from(ms).next())),
+            last_error_ms: since(from_ms.filter(|_| later == 0).and_then(|ms| from(ms).next_back())),
+            uncertainty_ms: uncertainty_ms.and_then(|ms| u64::try_from(ms).ok()),
         })
     }
 
@@ -84,16 +130,17 @@ impl ChurnSummary {
 
     /// What it cost, in a sentence.
     pub fn in_words(&self) -> String {
-        let (Some(left), Some(returned), Some(errors)) = (self.left_s, self.returned_s, self.errors) else {
+        let (Some(left), Some(returned)) = (self.left_s, self.returned_s) else {
             return self.gap().unwrap_or_default();
         };
         let (backend, away) = (&self.backend, returned - left);
-        let cost = match (errors, self.error_ms, self.last_error_ms) {
-            (0, ..) => "no request failed".to_owned(),
-            (_, Some(ms), Some(last)) => {
+        let cost = match (self.errors, self.error_ms, self.last_error_ms) {
+            (None, ..) => "how many requests failed is not known".to_owned(),
+            (Some(0), ..) => "no request failed".to_owned(),
+            (Some(errors), Some(ms), Some(last)) => {
                 format!("{errors} errors in {ms} ms, the last one {last} ms after it left")
             }
-            _ => format!("{errors} errors"),
+            (Some(errors), ..) => format!("{errors} errors"),
         };
         let back = match self.first_request_ms {
             Some(ms) => format!("the first request reached it {ms:.1} ms after its return"),
@@ -110,7 +157,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::http::{context, record};
-    use crate::http::HttpTrialSummary;
+    use crate::http::{AgentStarts, HttpTrialSummary};
 
     fn trial(absence: AbsenceReport, bins: &[(u64, u64)], later: u64) -> HttpTrialSummary {
         let mut record = record(HttpTarget::NftablesRandom, Arrivals::Constant(100.0), &[40, 60]);
@@ -145,10 +192,45 @@ mod tests {
         );
     }
 
+    /// The client began `ahead_ms` later than the backend; their clocks may differ by `uncertainty_ms`.
+    fn apart(ahead_ms: u64, uncertainty_ms: u64, bins: &[(u64, u64)]) -> ChurnSummary {
+        let mut record = record(HttpTarget::NftablesRandom, Arrivals::Constant(100.0), &[40, 60]);
+        record.spec.churn = Some(AbsenceWork { after_ms: 200, for_ms: 300, kind: AbsenceKind::Killed });
+        record.backends[1].report.as_mut().unwrap().absence = Some(AWAY);
+        record.clients[0].report.as_mut().unwrap().failure_bins = bins.to_vec();
+        let after_ns = [("c0", ahead_ms * 1_000_000), ("b1", 0)].map(|(name, ns)| (name.to_owned(), ns));
+        record.starts =
+            Some(AgentStarts { after_ns: after_ns.into(), uncertainty_ns: uncertainty_ms * 1_000_000 });
+        HttpTrialSummary::of(&record, context()).churn.unwrap()
+    }
+
+    #[test]
+    fn clocks_of_clients_and_backend_are_one() {
+        for (ahead_ms, uncertainty_ms, at_ms, before, from_then_on) in [
+            (0, 0, 196, 5, 0),
+            (0, 0, 199, 0, 5),
+            // A client that began later knew of them later.
+            (20, 0, 185, 0, 5),
+            (20, 0, 170, 5, 0),
+            // What may be an error of the leave is one.
+            (0, 10, 192, 0, 5),
+        ] {
+            let churn = apart(ahead_ms, uncertainty_ms, &[(at_ms, 5)]);
+            let found = (churn.errors_before, churn.errors, churn.uncertainty_ms);
+            let expected = (Some(before), Some(from_then_on), Some(uncertainty_ms.max(1)));
+            assert_eq!(found, expected, "{ahead_ms} {uncertainty_ms} {at_ms}");
+        }
+        assert_eq!(apart(0, 10, &[(192, 5)]).first_error_ms, Some(0));
+    }
+
     #[test]
     fn what_is_not_known_is_not_told() {
         let later = trial(AWAY, &[(200, 4)], 2).churn.unwrap();
-        assert_eq!((later.errors, later.error_ms), (Some(6), None));
+        assert_eq!((later.errors, later.error_ms, later.last_error_ms), (Some(6), None, None));
+        // The times that were kept end before it left.
+        let earlier = trial(AWAY, &[(100, 4)], 2).churn.unwrap();
+        assert_eq!((earlier.errors, earlier.errors_before), (None, None));
+        assert!(earlier.in_words().contains("is not known"), "{}", earlier.in_words());
         let lost = trial(AbsenceReport { returned_ns: None, first_request_ns: None, ..AWAY }, &[], 0);
         assert!(!lost.complete && lost.reasons[0].contains("did not come back"), "{:?}", lost.reasons);
         let never = trial(AbsenceReport::default(), &[(3, 1)], 0).churn.unwrap();

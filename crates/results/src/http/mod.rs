@@ -16,7 +16,8 @@ pub use churn::ChurnSummary;
 pub use evenness::{Evenness, EvennessUnit};
 pub use figures::HTTP_FIGURES;
 pub use record::{
-    BackendPart, BalancerPart, ClientPart, GatePart, HTTP_TRIAL_SCHEMA, HttpSampleLine, HttpTrialRecord,
+    AgentStarts, BackendPart, BalancerPart, ClientPart, GatePart, HTTP_TRIAL_SCHEMA, HttpSampleLine,
+    HttpTrialRecord,
 };
 pub use search::{HttpGoalSummary, HttpSearchSpec, HttpSearchSummary};
 pub use trial::{GateSummary, HttpTrialContext, HttpTrialSummary, LatencyBasis};

@@ -1,5 +1,7 @@
 //! Record of one trial of HTTP: `trial.json`, and its samples beside it.
 
+use std::collections::BTreeMap;
+
 use linerate_experiment::http::HttpProfile;
 use linerate_wire::host::HostSample;
 use linerate_wire::http::{GateReport, HttpMeasures, LoadReport, LoadSample, ServeReport};
@@ -43,6 +45,18 @@ pub struct HttpTrialRecord {
     pub backends: Vec<BackendPart>,
     /// The balancer; null where Linerate has started none.
     pub balancer: Option<BalancerPart>,
+    /// When the agents began, on one clock; left out by earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts: Option<AgentStarts>,
+}
+
+/// When agents began, on one clock: what each of them tells counts from its own start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStarts {
+    /// Nanoseconds after the first of them, by name; those that were lost are left out.
+    pub after_ns: BTreeMap<String, u64>,
+    /// Uncertainty of the time between two of them, in nanoseconds.
+    pub uncertainty_ns: u64,
 }
 
 /// A client at the gate.

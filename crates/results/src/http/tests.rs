@@ -1,9 +1,9 @@
 use linerate_experiment::http::HttpTarget;
-use linerate_wire::http::{Arrivals, LoadReport};
+use linerate_wire::http::{AbsenceKind, AbsenceReport, AbsenceWork, Arrivals, LoadReport};
 use linerate_wire::time::WorkerTime;
 
 use super::{
-    BalancerPart, Evenness, EvennessUnit, HttpLimit, HttpTrialRecord, HttpTrialSummary, LatencyBasis,
+    AgentStarts, BalancerPart, Evenness, EvennessUnit, HttpLimit, HttpTrialRecord, HttpTrialSummary, LatencyBasis,
 };
 use crate::fixtures::http::{context, part, record};
 
@@ -210,6 +210,31 @@ fn verdicts_of_open_loops_name_who_hindered_them() {
         record.agents.truncate(1);
     };
     assert_eq!(verdict(url(), Arrivals::Closed, &servers).kind, HttpLimit::Unknown);
+}
+
+#[test]
+fn errors_of_an_ordered_absence_are_no_limit() {
+    let open = Arrivals::Constant(8000.0);
+    let kind = |failed_at_ms: u64| {
+        let mut record = record(HttpTarget::NftablesRandom, open, &[4000, 4000]);
+        load(&mut record).times.service.as_mut().unwrap().summary.mean = 100_000;
+        load(&mut record).times.service.as_mut().unwrap().histogram = vec![(100_000, 8000)];
+        troubled(0, &[("reset", 400)])(&mut record);
+        load(&mut record).failure_bins = vec![(failed_at_ms, 400)];
+        record.spec.churn = Some(AbsenceWork { after_ms: 200, for_ms: 300, kind: AbsenceKind::Killed });
+        let absence = AbsenceReport {
+            left_ns: Some(200_000_000),
+            returned_ns: Some(500_000_000),
+            ..AbsenceReport::default()
+        };
+        record.backends[1].report.as_mut().unwrap().absence = Some(absence);
+        record.starts = Some(AgentStarts { after_ns: [].into(), uncertainty_ns: 0 });
+        summary(&record).verdict
+    };
+    let ordered = kind(250);
+    assert_eq!(ordered.kind, HttpLimit::Clean, "{}", ordered.evidence);
+    assert!(ordered.evidence.contains("400 errors from when b1 went away"), "{}", ordered.evidence);
+    assert_eq!(kind(100).kind, HttpLimit::BalancerLimited);
 }
 
 #[test]

@@ -117,7 +117,11 @@ impl HttpVerdict {
         let clients = busiest(record, trial, record.clients.iter().map(|part| part.agent.as_str()));
         let stall = Stall::of(record, trial);
         let clients_short = clients.as_ref().is_some_and(Busiest::is_limit) || stall.is_some();
-        let verdict = |kind, evidence: String| Self { kind, evidence, clients_short };
+        let ordered = ordered(trial).map_or(String::new(), |(backend, errors)| {
+            format!("; {errors} errors from when {backend} went away, as ordered, do not count")
+        });
+        let verdict =
+            |kind, evidence: String| Self { kind, evidence: format!("{evidence}{ordered}"), clients_short };
         let requests = &trial.requests;
         if requests.answered == 0 {
             let why = trial.first_failure.as_deref().unwrap_or("no client has an account of it");
@@ -200,6 +204,14 @@ impl HttpVerdict {
     }
 }
 
+/// Errors from when a backend went away as ordered, with its name: they are no fault of the target's. `None` also where clocks were not
+/// compared, as in older results.
+fn ordered(trial: &HttpTrialSummary) -> Option<(&str, u64)> {
+    let churn = trial.churn.as_ref()?;
+    churn.uncertainty_ms?;
+    Some((churn.backend.as_str(), churn.errors?))
+}
+
 /// A time in which a client's thread did not look at its events, long enough that all the requests which were skipped or queued can have
 /// become due in it.
 struct Stall {
@@ -239,7 +251,8 @@ fn queued(record: &HttpTrialRecord) -> Option<u64> {
 /// What became of the requests.
 struct Account {
     sent: u64,
-    /// Requests that failed, are unfinished, or were answered with 4xx or 5xx; those that failed at the client.
+    /// Requests that failed, are unfinished, or were answered with 4xx or 5xx, but for errors from when a backend went away as
+    /// ordered; those that failed at the client.
     bad: u64,
     local: u64,
     /// At most [`MISSED_SHARE`] were skipped.
@@ -258,6 +271,7 @@ impl Account {
     fn of(record: &HttpTrialRecord, trial: &HttpTrialSummary) -> Self {
         let requests = &trial.requests;
         let refused = refusals(&trial.statuses);
+        let ordered = ordered(trial).map_or(0, |(_, errors)| errors);
         let queued = queued(record);
         let few = QUEUED_SHARE * requests.intended as f64;
         let met = requests.skipped as f64 <= MISSED_SHARE * requests.intended as f64;
@@ -266,7 +280,7 @@ impl Account {
         let busy = trial.busy_connections().unwrap_or(0.0) + timed_out_s / trial.duration_s.max(1e-9);
         Self {
             sent: requests.sent,
-            bad: requests.failures() + requests.unfinished + refused,
+            bad: (requests.failures() + requests.unfinished + refused).saturating_sub(ordered),
             local: failed("local"),
             met,
             late: trial.send_error_ns.is_some_and(|error| error.p99 > LATE_NS),

@@ -31,7 +31,7 @@ pub(super) fn check(
         if let Some(gap) = load.requests.gap() {
             checker.add(path, Reason::Miscounted, format!("{agent}: {gap}"));
         }
-        let by_backend = load.unnamed + load.by_backend.values().sum::<u64>();
+        let by_backend = load.unnamed + load.others + load.by_backend.values().sum::<u64>();
         if by_backend != load.requests.answered {
             let answered = load.requests.answered;
             let detail = format!("{agent}: {by_backend} answers by backend, {answered} in all");

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
-use linerate_experiment::http::{HttpTarget, Url};
+use linerate_experiment::http::{HttpProfile, HttpTarget, Url};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -20,15 +20,14 @@ pub(super) const HTTP_PORT: u16 = 8080;
 
 /// Puts what an experiment of HTTP measures in front of its backends.
 pub trait Balancers {
-    /// Sets up `target` for these backends and so many connections of clients, in place of the one before.
+    /// Sets up a profile's target for these backends, in place of the one before.
     ///
     /// # Errors
     /// When it cannot be set up: target, reason, remedy.
     fn set_up(
         &mut self,
-        target: &HttpTarget,
+        profile: &HttpProfile,
         backends: &[SocketAddr],
-        connections: u32,
     ) -> impl Future<Output = Result<Balanced, PlatformError>>;
 
     /// CPU seconds of the balancer's process so far; `None` for a balancer in the kernel, and without one.
@@ -85,9 +84,8 @@ impl LocalBalancer {
     /// Sets up a target; `place` is the balancer's namespace and its address there, `directory` is for its files.
     pub(super) async fn set_up(
         &mut self,
-        target: &HttpTarget,
+        profile: &HttpProfile,
         backends: &[SocketAddr],
-        connections: u32,
         place: Option<(String, SocketAddr)>,
         directory: &Path,
     ) -> Result<Balanced, PlatformError> {
@@ -96,6 +94,7 @@ impl LocalBalancer {
             ipvs::clear(namespace).await?;
             self.has_ipvs = false;
         }
+        let target = &profile.target;
         match target {
             HttpTarget::Direct => Ok(Balanced::direct(backends)),
             HttpTarget::Url(url) => resolve(url).await,
@@ -118,7 +117,7 @@ impl LocalBalancer {
                 Ok(Balanced::at(address, Some(program)))
             }
             HttpTarget::Haproxy => {
-                let (haproxy, address) = Haproxy::start(place, backends, connections, directory).await?;
+                let (haproxy, address) = Haproxy::start(place, backends, profile, directory).await?;
                 let program = haproxy.program().to_owned();
                 self.haproxy = Some(haproxy);
                 Ok(Balanced::at(address, Some(program)))

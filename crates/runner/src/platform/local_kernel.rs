@@ -12,7 +12,7 @@ use linerate_experiment::Experiment;
 use linerate_experiment::document::LocalNetwork;
 use linerate_experiment::engines::NAMESPACE_INTERFACE;
 use linerate_experiment::host_settings::HostSetting;
-use linerate_experiment::http::HttpTarget;
+use linerate_experiment::http::{HttpProfile, HttpTarget};
 use linerate_results::host_setting::HostSettingValue;
 use linerate_traffic::profile::IpVersion;
 use linerate_wire::trial::Role;
@@ -21,7 +21,7 @@ use super::balancer::{Balanced, Balancers, HTTP_PORT, LocalBalancer};
 use super::cpus::{allowed, place};
 use super::launch::AgentLaunch;
 use super::local::node_name;
-use super::namespaces::{MOST_INTERFACES, Namespaces, address, check_engine};
+use super::namespaces::{MOST_INTERFACES, Namespaces, address, check_engine, remove_leftovers};
 use super::process::AgentProcess;
 use super::start::Starter;
 use super::tuners::{Target, Tuners};
@@ -244,6 +244,9 @@ impl Platform for LocalKernel {
         if let Some(interfaces) = &self.plan.interfaces {
             say(&format!("creating {} network namespaces", self.plan.places()));
             self.namespaces = Some(Namespaces::create(self.plan.places(), interfaces, self.plan.version)?);
+        } else if rustix::process::geteuid().is_root() {
+            // A run without any would leave those of a killed one where they are.
+            remove_leftovers();
         }
         let starting = (0..self.plan.agents.len()).map(|place| self.start_agent(place));
         let started: Vec<_> = stream::iter(starting).buffered(STARTING_AT_ONCE).collect().await;
@@ -305,15 +308,14 @@ impl Platform for LocalKernel {
 impl Balancers for LocalKernel {
     async fn set_up(
         &mut self,
-        target: &HttpTarget,
+        profile: &HttpProfile,
         backends: &[SocketAddr],
-        connections: u32,
     ) -> Result<Balanced, PlatformError> {
         let place = self.plan.agents.len();
         let namespaces = self.namespaces.as_ref().filter(|_| self.plan.has_balancer);
         let address = SocketAddr::new(address(0, place).into(), HTTP_PORT);
         let place = namespaces.map(|namespaces| (namespaces.of_agent(place), address));
-        self.balancer.set_up(target, backends, connections, place, &self.log_directory).await
+        self.balancer.set_up(profile, backends, place, &self.log_directory).await
     }
 
     fn cpu_s(&self) -> Option<f64> {

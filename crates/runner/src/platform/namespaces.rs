@@ -216,7 +216,7 @@ fn remove(names: impl Iterator<Item = String>) {
 }
 
 /// Removes the namespaces of runs that were killed.
-fn remove_leftovers() {
+pub(super) fn remove_leftovers() {
     let entries = fs::read_dir(NAMES).into_iter().flatten().flatten();
     let names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     let mut ids: Vec<&str> = names.iter().filter_map(|name| id_of(name)).collect();

@@ -91,18 +91,34 @@ impl Clocks {
         Self { origin: self.origin, offsets }.spread(&started)
     }
 
+    /// When agents began, each by its position with its start on its own clock: nanoseconds after the first of them, in the
+    /// order given, and the uncertainty between any two.
+    pub(super) fn starts_of(&self, started_ns: &[(usize, u64)]) -> Option<(Vec<u64>, u64)> {
+        let here: Vec<i128> =
+            started_ns.iter().map(|(agent, at)| i128::from(*at) - self.offsets[*agent].ns).collect();
+        let first = *here.iter().min()?;
+        let after = here.iter().map(|at| u64::try_from(at - first).unwrap_or(u64::MAX)).collect();
+        let uncertainty_ns = largest_two(started_ns.iter().map(|(agent, _)| &self.offsets[*agent]));
+        Some((after, uncertainty_ns))
+    }
+
     /// Spread of the starts of agents that report `started_ns`, each on its own clock.
     pub(super) fn spread(&self, started_ns: &[u64]) -> Option<StartSpread> {
         let here = self.offsets.iter().zip(started_ns).map(|(offset, at)| i128::from(*at) - offset.ns);
         let (first, last) = (here.clone().min()?, here.max()?);
-        let mut uncertainties: Vec<u64> = self.offsets.iter().map(|offset| offset.uncertainty_ns).collect();
-        uncertainties.sort_unstable_by(|a, b| b.cmp(a));
-        let uncertainty_ns: u64 = uncertainties.iter().take(2).sum();
+        let uncertainty_ns = largest_two(self.offsets.iter());
         Some(StartSpread {
             spread_s: (last - first) as f64 / 1e9,
             uncertainty_s: uncertainty_ns as f64 / 1e9,
         })
     }
+}
+
+/// Uncertainty between two clocks, in nanoseconds: that of the two which are known least.
+fn largest_two<'a>(offsets: impl Iterator<Item = &'a Offset>) -> u64 {
+    let mut uncertainties: Vec<u64> = offsets.map(|offset| offset.uncertainty_ns).collect();
+    uncertainties.sort_unstable_by(|a, b| b.cmp(a));
+    uncertainties.iter().take(2).fold(0, |sum, one| sum.saturating_add(*one))
 }
 
 async fn offset<E: EngineKind>(agent: &Agent<E>, origin: Instant) -> Result<Offset, Stopped> {
@@ -155,6 +171,9 @@ mod tests {
         let clocks = Clocks { origin: Instant::now(), offsets };
         let spread = clocks.spread(&[1_005_000, 4_000, 5_070]).unwrap();
         assert_eq!(spread, StartSpread { spread_s: 500e-9, uncertainty_s: 500e-9 });
+        let starts = clocks.starts_of(&[(0, 1_005_000), (2, 5_070)]).unwrap();
+        assert_eq!(starts, (vec![0, 0], 300), "agents that are left out do not count");
+        assert_eq!(clocks.starts_of(&[(0, 1_005_000), (1, 4_000)]), Some((vec![500, 0], 500)));
         let soon = clocks.soon();
         assert_eq!(soon[0] - soon[2], 1_000_000 - 70);
         assert!(soon[2] > 20_000_000);

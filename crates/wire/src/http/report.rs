@@ -42,6 +42,9 @@ pub struct LoadReport {
     pub by_backend: BTreeMap<String, u64>,
     /// Answers without a name.
     pub unnamed: u64,
+    /// Answers with names beyond those that are told apart.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub others: u64,
     /// Whole answers by the class of their status, such as `2xx`.
     pub statuses: BTreeMap<String, u64>,
     /// Requests of which at least one byte was written: those that a server can have seen.
@@ -157,10 +160,18 @@ pub struct Connections {
     pub refused: u64,
     /// Connections opened again after their first one had ended.
     pub reopened: u64,
+    /// Connections that the server closed between requests without having said so.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub closed_idle: u64,
+    /// Connections on which bytes came that no request had asked for.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub unsolicited: u64,
 }
 
 impl std::ops::AddAssign for Connections {
-    fn add_assign(&mut self, Self { opened, refused, reopened }: Self) {
+    fn add_assign(&mut self, Self { opened, refused, reopened, closed_idle, unsolicited }: Self) {
+        self.closed_idle += closed_idle;
+        self.unsolicited += unsolicited;
         self.opened += opened;
         self.refused += refused;
         self.reopened += reopened;

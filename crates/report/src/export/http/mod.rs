@@ -34,7 +34,8 @@ pub(super) fn trials(summary: &Summary) -> Result<Vec<u8>, csv::Error> {
             },
             trial.verdict.kind.to_string(),
             trial.verdict.evidence.clone(),
-        ];
+        ]
+        .map(inert);
         let figures = HTTP_FIGURES.iter().map(|figure| known((figure.of)(trial)));
         writer.write_record(words.into_iter().chain(figures))?;
     }
@@ -56,7 +57,7 @@ pub(super) fn backends(summary: &Summary) -> Result<Vec<u8>, csv::Error> {
                 summary.experiment.id.clone(),
                 trial.profile.clone(),
                 trial.repeat.to_string(),
-                name.clone(),
+                inert(name.clone()),
                 share.answers.to_string(),
                 known(share.requests),
                 known(share.answered),
@@ -124,10 +125,34 @@ pub(super) fn by_backends(summary: &Summary) -> Result<Vec<(String, Vec<u8>)>, c
     curves.into_iter().map(table).collect()
 }
 
+/// A text that no spreadsheet takes for a formula: names of backends are what foreign servers say.
+fn inert(text: String) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
+}
+
 fn known(value: Option<impl ToString>) -> String {
     value.map_or(String::new(), |value| value.to_string())
 }
 
 fn finished(writer: csv::Writer<Vec<u8>>) -> Result<Vec<u8>, csv::Error> {
     writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_is_a_formula() {
+        for (text, cell) in [
+            ("=HYPERLINK(\"http://x\")", "'=HYPERLINK(\"http://x\")"),
+            ("+1", "'+1"),
+            ("-b0", "'-b0"),
+            ("@b0", "'@b0"),
+            ("b0", "b0"),
+            ("a=b", "a=b"),
+        ] {
+            assert_eq!(inert(text.to_owned()), cell);
+        }
+    }
 }

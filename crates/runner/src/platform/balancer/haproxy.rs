@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use linerate_experiment::http::HttpProfile;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
@@ -38,7 +39,7 @@ impl Haproxy {
     pub(super) async fn start(
         place: Option<(String, SocketAddr)>,
         backends: &[SocketAddr],
-        connections: u32,
+        profile: &HttpProfile,
         directory: &Path,
     ) -> Result<(Self, SocketAddr), PlatformError> {
         let failed = |why: String| {
@@ -56,7 +57,7 @@ impl Haproxy {
                 (None, free.map_err(|error| failed(error.to_string()))?)
             }
         };
-        let most = most_connections(connections, descriptors()).map_err(failed)?;
+        let most = most_connections(profile.connections, descriptors()).map_err(failed)?;
         let mut configuration =
             NamedTempFile::new_in(directory).map_err(|error| failed(error.to_string()))?;
         let text = text(address, backends, most);

@@ -21,7 +21,7 @@ use crate::session::{ANSWER_TIME, WORK_TIME};
 /// Time beyond its limit for a client to give the gate up.
 const GRACE: Duration = Duration::from_secs(10);
 /// Time after which the observer is told of the wait.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Most silent backends that an error names.
 const MOST_NAMED: usize = 8;
 

@@ -1,7 +1,9 @@
 //! From the agents' parts in a trial of HTTP to its record. Pure.
 
 use linerate_experiment::http::HttpTrial;
-use linerate_results::http::{BackendPart, BalancerPart, ClientPart, HTTP_TRIAL_SCHEMA, HttpTrialRecord};
+use linerate_results::http::{
+    AgentStarts, BackendPart, BalancerPart, ClientPart, HTTP_TRIAL_SCHEMA, HttpTrialRecord,
+};
 use linerate_results::streams::AgentPart;
 use linerate_results::summary::StartSpread;
 use linerate_wire::http::HttpPart;
@@ -51,6 +53,7 @@ pub(super) fn record(
             cpu_s: ran.balancer_cpu_s,
             elapsed_s: ran.elapsed_s,
         }),
+        starts: starts(agents, ran),
     };
     let started = ran.parts[..clients].iter().enumerate().map(|(place, part)| match part {
         Part::Reported(report) => Some((place, report.started_ns)),
@@ -60,6 +63,21 @@ pub(super) fn record(
     let spread =
         started.filter(|started| started.len() > 1).and_then(|started| ran.clocks.spread_of(&started));
     (record, spread)
+}
+
+fn starts(agents: &[KernelAgent], ran: &Ran) -> Option<AgentStarts> {
+    let started: Vec<(usize, u64)> = ran
+        .parts
+        .iter()
+        .enumerate()
+        .filter_map(|(place, part)| match part {
+            Part::Reported(report) => Some((place, report.started_ns)),
+            Part::Lost(_) | Part::Failed(_) => None,
+        })
+        .collect();
+    let (after_ns, uncertainty_ns) = ran.clocks.starts_of(&started)?;
+    let names = started.iter().filter_map(|(place, _)| Some(agents.get(*place)?.name().to_owned()));
+    Some(AgentStarts { after_ns: names.zip(after_ns).collect(), uncertainty_ns })
 }
 
 fn load(part: &HttpAgentPart) -> Option<linerate_wire::http::LoadReport> {

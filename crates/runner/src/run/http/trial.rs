@@ -1,7 +1,7 @@
 //! One trial of HTTP: the target is set up, clients wait at the gate, backends begin to count, clients start together, and
 //! all report. An agent that is lost does not end the trial of the others.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -95,6 +95,7 @@ pub(super) async fn run(
     let begins = clocks.soon();
     let started_at = SystemTime::now();
     let lead = Duration::from_nanos(begins.first().map_or(0, |at| at.saturating_sub(clocks.now_ns(0))));
+    let balancer = Cell::new(None);
     let cpu_before = platform.cpu_s();
     let begun = Instant::now();
     let parts = agents.iter().zip(&begins).enumerate();
@@ -103,15 +104,36 @@ pub(super) async fn run(
     let parts = tokio::select! {
         parts = parts => parts,
         () = course.show(lead) => Vec::new(),
+        () = watch_balancer(platform, lead, context.trial.profile.duration_ms, &balancer) => Vec::new(),
     };
-    let elapsed_s = begun.elapsed().saturating_sub(lead).as_secs_f64();
-    let balancer_cpu_s = cpu_before.and_then(|before| Some((platform.cpu_s()? - before).max(0.0)));
+    // Of a trial that ended early, the time until then.
+    let until_now = || {
+        let used = cpu_before.and_then(|before| Some((platform.cpu_s()? - before).max(0.0)));
+        (used, begun.elapsed().saturating_sub(lead).as_secs_f64())
+    };
+    let (balancer_cpu_s, elapsed_s) = balancer.take().unwrap_or_else(until_now);
     if *context.interrupted.borrow() {
         join_all(agents.iter().map(to_idle)).await;
         return Err(NotRun::Interrupted);
     }
     let samples = course.samples.into_inner().finish(context.directory).map_err(NotRun::Store)?;
     Ok(Ran { parts, samples, clocks, started_at, gate, balanced, balancer_cpu_s, elapsed_s })
+}
+
+/// Reads what the balancer's process used in the time of sending; never ends. Waiting before it and after it would make a full one
+/// look idle.
+async fn watch_balancer(
+    platform: &impl Balancers,
+    lead: Duration,
+    duration_ms: u64,
+    used: &Cell<Option<(Option<f64>, f64)>>,
+) {
+    sleep(lead).await;
+    let (before, begun) = (platform.cpu_s(), Instant::now());
+    sleep(Duration::from_millis(duration_ms)).await;
+    let cpu_s = before.and_then(|before| Some((platform.cpu_s()? - before).max(0.0)));
+    used.set(Some((cpu_s, begun.elapsed().as_secs_f64())));
+    std::future::pending().await
 }
 
 /// Sets up the target, waits at the gate, and gives all agents their work.
@@ -124,7 +146,15 @@ async fn prepare(
     let (clients, backends) = agents.split_at(profile.clients as usize);
     let doors: Result<Vec<SocketAddr>, String> = backends.iter().map(door).collect();
     let doors = doors.map_err(NotRun::Refused)?;
-    let balanced = platform.set_up(&profile.target, &doors, profile.connections).await;
+    let told = async {
+        sleep(gate::PATIENCE).await;
+        context.observer.phase(&format!("{}: waiting until {} is set up", profile.name, profile.target));
+        std::future::pending::<()>().await;
+    };
+    let balanced = tokio::select! {
+        balanced = platform.set_up(profile, &doors) => balanced,
+        () = told => return Err(NotRun::Interrupted),
+    };
     let balanced = balanced.map_err(|error| NotRun::Refused(error.to_string()))?;
     let destination = Destination {
         addresses: balanced.addresses.clone(),
