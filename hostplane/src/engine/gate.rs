@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use linerate_wire::http::{GateReport, HttpGate};
 
-use self::probe::probe;
+pub(super) use self::probe::Probe;
 use crate::http::spec::MOST_BACKENDS;
 
 /// Longest time for a probe.
@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Gate {
     shared: Arc<Shared>,
-    work: Option<(HttpGate, Vec<u8>, Duration)>,
+    work: Option<(HttpGate, Probe, Duration)>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -45,17 +45,17 @@ struct Shared {
 }
 
 impl Gate {
-    /// A gate that is not yet tried; `request` is what a probe sends, `pause` the least time between two probes.
-    pub(super) fn new(gate: HttpGate, request: Vec<u8>, pause: Duration) -> Self {
-        Self { shared: Arc::default(), work: Some((gate, request, pause.max(DISTANCE))), thread: None }
+    /// A gate that is not yet tried; `pause` is the least time between two probes.
+    pub(super) fn new(gate: HttpGate, probe: Probe, pause: Duration) -> Self {
+        Self { shared: Arc::default(), work: Some((gate, probe, pause.max(DISTANCE))), thread: None }
     }
 
     /// Begins to probe.
     pub(super) fn start(&mut self) {
-        let Some((gate, request, pause)) = self.work.take() else { return };
+        let Some((gate, probe, pause)) = self.work.take() else { return };
         let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new().name("gate".to_owned()).spawn(move || {
-            let report = Probing::new(gate, &request, pause, &shared).run();
+            let report = Probing::new(gate, &probe, pause, &shared).run();
             *shared.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
         });
         match thread {
@@ -105,7 +105,7 @@ impl Drop for Gate {
 /// Probes in progress.
 struct Probing<'a> {
     gate: HttpGate,
-    request: &'a [u8],
+    probe: &'a Probe,
     /// Least time between the beginnings of two probes.
     pause: Duration,
     shared: &'a Shared,
@@ -140,7 +140,7 @@ struct Ticket {
 }
 
 impl<'a> Probing<'a> {
-    fn new(gate: HttpGate, request: &'a [u8], pause: Duration, shared: &'a Shared) -> Self {
+    fn new(gate: HttpGate, probe: &'a Probe, pause: Duration, shared: &'a Shared) -> Self {
         let backends = gate.backends.iter().map(|name| (name.clone(), Default::default())).collect();
         let begun = Instant::now();
         let course = Course {
@@ -153,7 +153,7 @@ impl<'a> Probing<'a> {
             next_at: begun,
             over: gate.destination.addresses.is_empty(),
         };
-        Self { gate, request, pause, shared, begun, course: Mutex::new(course) }
+        Self { gate, probe, pause, shared, begun, course: Mutex::new(course) }
     }
 
     fn run(self) -> GateReport {
@@ -220,7 +220,7 @@ impl<'a> Probing<'a> {
 
     /// Sends a probe, and takes account of it. True when several are to be under way at the same time.
     fn try_out(&self, ticket: &Ticket) -> bool {
-        let answer = probe(ticket.address, self.request, ticket.limit);
+        let answer = self.probe.send(ticket.address, ticket.limit);
         let mut course = self.course();
         course.under_way -= 1;
         course.report.probes += 1;
@@ -292,7 +292,12 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use linerate_http::request::{Parts, Request};
+    use linerate_http::tls::client::{ClientOptions, ClientTls, Trust};
+    use linerate_http::tls::server::ServerTls;
     use linerate_wire::http::{Destination, GateAnswers};
+
+    use crate::http::backend::{Backend, BackendConfig};
 
     /// Answers each connection with the next of these texts, the last one again and again.
     fn server(answers: &'static [&'static str]) -> SocketAddr {
@@ -309,13 +314,20 @@ mod tests {
         address
     }
 
+    fn request_to(host: &str) -> Request {
+        let target = format!("http://{host}/").parse().unwrap();
+        let parts = Parts { method: "GET", headers: &[], body: b"", keep_alive: false, user_agent: "test" };
+        Request::new(&target, &parts).unwrap()
+    }
+
     fn passed(address: SocketAddr, backends: &[&str], limit_ms: u32) -> GateReport {
+        let host = address.to_string();
+        let request = request_to(&host);
         let destination =
-            Destination { addresses: vec![address], host: address.to_string(), path: "/".to_owned() };
+            Destination { addresses: vec![address], host, path: "/".to_owned(), tls: None, http2: false };
         let backends = backends.iter().map(|name| (*name).to_owned()).collect();
-        let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         let gate = HttpGate { destination, backends, times: 2, limit_ms };
-        let mut gate = Gate::new(gate, request.into_bytes(), Duration::ZERO);
+        let mut gate = Gate::new(gate, Probe::new(request, None, false), Duration::ZERO);
         gate.start();
         while !gate.is_over() {
             sleep(Duration::from_millis(1));
@@ -383,5 +395,31 @@ mod tests {
         let report = passed(address, &NAMES, 10_000);
         assert_eq!((report.passed, report.failed), (true, 1), "{report:?}");
         assert!(report.probes >= 10 + 16, "{report:?}");
+    }
+
+    #[test]
+    fn probes_are_sent_as_the_load_is() {
+        let (tls, pem) = ServerTls::self_signed_as("b0", &["b0.test".to_owned()]).unwrap();
+        let config = BackendConfig::new(vec!["127.0.0.1:0".parse().unwrap()], "b0".to_owned());
+        let backend = Backend::start(BackendConfig { tls: Some(tls), plain_too: true, ..config }).unwrap();
+        let address = backend.addresses()[0];
+        let client = |trust: Trust, name: &str, http2| {
+            let protocol = if http2 { "h2" } else { "http/1.1" };
+            let options = ClientOptions { trust, server_name: name.to_owned(), protocol, resume: false };
+            ClientTls::new(options).unwrap()
+        };
+        let probe = |tls: Option<ClientTls>, http2| {
+            let request = request_to(&address.to_string());
+            Probe::new(request, tls, http2).send(address, Duration::from_secs(5))
+        };
+        for http2 in [false, true] {
+            let known = || client(Trust::Pem(pem.clone()), "b0.test", http2);
+            assert_eq!(probe(None, http2), Ok(Some("b0".to_owned())));
+            assert_eq!(probe(Some(known()), http2), Ok(Some("b0".to_owned())));
+            let other = client(Trust::Pem(pem.clone()), "b1.test", http2);
+            assert!(probe(Some(other), http2).unwrap_err().contains("certificate"));
+        }
+        let counts = backend.finish();
+        assert_eq!((counts.requests, counts.answered, counts.malformed), (4, 4, 0));
     }
 }

@@ -10,19 +10,21 @@ use linerate_agent::host::monotonic_ns;
 use linerate_http::request::{Parts, Request};
 use linerate_http::response::NamedBy;
 use linerate_http::target::Target;
+use linerate_http::tls::client::{ClientOptions, ClientTls, Trust};
 use linerate_traffic::limit::Limit;
 use linerate_traffic::profile::StageRates;
 use linerate_traffic::safety::PacketLoad;
 use linerate_wire::http::{
     AbsenceWork, Arrivals, Connections, Destination, HttpLoad, HttpMeasures, HttpPart, HttpReport, HttpWork,
-    LoadReport, LoadSample, LoadWorker, RequestCounts, RequestTimes, ServeReport, packets_of_a_request,
+    LoadReport, LoadSample, LoadWorker, RequestCounts, RequestTimes, ServeReport, TlsReport,
+    packets_of_a_request,
 };
 use linerate_wire::report::{Ended, Report, ReportDetail};
 use linerate_wire::streams::CpuUse;
 use linerate_wire::time::{Throttling, WorkerTime};
 
 use super::KernelEngine;
-use super::gate::Gate;
+use super::gate::{Gate, Probe};
 use crate::http::backend::{Backend, BackendCounters, PlannedAbsence};
 use crate::http::counters::HttpCounters;
 use crate::http::outcome::HttpOutcome;
@@ -51,8 +53,8 @@ pub(crate) struct PreparedHttp {
 enum PreparedWork {
     Load(Box<HttpSpec>),
     Serve(Option<AbsenceWork>),
-    /// With the request of a probe, and the least time between two of them.
-    Gate(linerate_wire::http::HttpGate, Vec<u8>, Duration),
+    /// With what a probe sends, and the least time between two of them.
+    Gate(linerate_wire::http::HttpGate, Box<Probe>, Duration),
 }
 
 /// A part in progress.
@@ -96,8 +98,9 @@ impl KernelEngine {
             HttpWork::Gate(gate) => {
                 let most = self.check_load(&gate.destination, Arrivals::Constant(1.0), false, None)?;
                 let pause = most.map_or(Duration::ZERO, |most| Duration::from_secs_f64(1.0 / most));
-                let request = request(&gate.destination, false)?.bytes().to_vec();
-                PreparedWork::Gate(gate.clone(), request, pause)
+                let (request, tls) = (request(&gate.destination, false)?, client_tls(&gate.destination)?);
+                let probe = Probe::new(request, tls, gate.destination.http2);
+                PreparedWork::Gate(gate.clone(), Box::new(probe), pause)
             }
         };
         Ok(PreparedHttp { trial, work })
@@ -111,7 +114,8 @@ impl KernelEngine {
         keep_alive: bool,
         duration_ms: Option<u64>,
     ) -> Result<Option<f64>, EngineError> {
-        let (packets_per_second, packet_bytes) = arrivals.packets(&destination.path, keep_alive);
+        let is_tls = destination.tls.is_some();
+        let (packets_per_second, packet_bytes) = arrivals.packets(&destination.path, keep_alive, is_tls);
         let load = PacketLoad { packets_per_second, packet_bytes };
         // The probes of a gate end by their own limit.
         let limit = Limit { duration_ms: duration_ms.or(Some(1)), packets: None };
@@ -121,7 +125,7 @@ impl KernelEngine {
         }
         let most = self.ceilings.most_packets_per_second(packet_bytes);
         let most = most.map_err(|error| EngineError::refused(&error))?;
-        Ok(most.map(|packets| packets / packets_of_a_request(&destination.path, keep_alive)))
+        Ok(most.map(|packets| packets / packets_of_a_request(&destination.path, keep_alive, is_tls)))
     }
 
     fn load(&self, work: &HttpLoad) -> Result<HttpSpec, EngineError> {
@@ -136,8 +140,8 @@ impl KernelEngine {
         let spec = HttpSpec {
             request: request(&work.destination, work.keep_alive)?,
             addresses: work.destination.addresses.clone(),
-            streams: None,
-            tls: None,
+            streams: work.destination.http2.then_some(work.streams),
+            tls: client_tls(&work.destination)?,
             place: Place { address: None, interface: None },
             connections: work.connections,
             threads: work.threads,
@@ -183,7 +187,7 @@ impl KernelEngine {
                 absence,
                 planned: None,
             },
-            PreparedWork::Gate(gate, request, pause) => Role::Gate(Gate::new(gate, request, pause)),
+            PreparedWork::Gate(gate, probe, pause) => Role::Gate(Gate::new(gate, *probe, pause)),
         };
         Ok(Http { trial, started_ns: monotonic_ns(), given_up_at: None, role })
     }
@@ -300,15 +304,37 @@ fn counted(backend: Option<&Backend>) -> BackendCounters {
 
 /// The request to a destination.
 fn request(destination: &Destination, keep_alive: bool) -> Result<Request, EngineError> {
-    let url = format!("http://{}{}", destination.host, destination.path);
+    let scheme = if destination.tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}{}", destination.host, destination.path);
     let target: Target = url.parse().map_err(|error| EngineError::refused(&error))?;
     let user_agent = concat!("linerate/", env!("CARGO_PKG_VERSION"));
     let parts = Parts { method: "GET", headers: &[], body: b"", keep_alive, user_agent };
     Request::new(&target, &parts).map_err(|error| EngineError::refused(&error))
 }
 
+/// TLS to a destination, with its certificates checked; `None` without it.
+fn client_tls(destination: &Destination) -> Result<Option<ClientTls>, EngineError> {
+    let Some(proof) = &destination.tls else { return Ok(None) };
+    let options = ClientOptions {
+        trust: proof.authorities.clone().map_or(Trust::System, Trust::Pem),
+        server_name: proof.server_name.clone(),
+        protocol: if destination.http2 { "h2" } else { "http/1.1" },
+        resume: true,
+    };
+    ClientTls::new(options).map(Some).map_err(|error| EngineError::refused(&error))
+}
+
 fn load_report(outcome: HttpOutcome) -> LoadReport {
     let counters: HttpCounters = outcome.counters;
+    let by_tls = counters.handshakes > 0 || !outcome.handshakes_failed.is_empty();
+    let (version, cipher) = outcome.agreed.map(|agreed| (agreed.version, agreed.cipher)).unzip();
+    let tls = TlsReport {
+        version,
+        cipher,
+        handshakes: counters.handshakes,
+        resumed: counters.resumed,
+        failed: outcome.handshakes_failed.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
+    };
     let failed = counters.failures().into_iter().filter(|(_, count)| *count > 0);
     let statuses = [
         ("2xx", counters.status_2xx),
@@ -370,5 +396,7 @@ fn load_report(outcome: HttpOutcome) -> LoadReport {
             })
             .collect(),
         first_failure: outcome.first_failure.map(|failure| failure.words),
+        tls: by_tls.then_some(tls),
+        permitted: outcome.permitted,
     }
 }

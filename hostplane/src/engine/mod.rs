@@ -13,10 +13,12 @@ use std::sync::Arc;
 use hugepage_check::cpu_set::CpuSet;
 use hugepage_check::requirements::Requirements;
 use linerate_agent::engine::{Counter, Engine, EngineError, Finished};
+use linerate_http::tls::SettingsError;
+use linerate_http::tls::server::ServerTls;
 use linerate_traffic::safety::Ceilings;
 use linerate_wire::counters::ReceiveCounters;
 use linerate_wire::engine::EngineInfo;
-use linerate_wire::http::HttpDoor;
+use linerate_wire::http::{BACKEND_SERVER_NAME, HttpDoor};
 use linerate_wire::message::Sent;
 use linerate_wire::network::NextHop;
 use linerate_wire::report::Ended;
@@ -55,6 +57,8 @@ pub(crate) enum StartError {
     Pool(#[from] PoolError),
     #[error(transparent)]
     Backend(#[from] BackendError),
+    #[error("no certificate for the backend: {0}")]
+    Certificate(#[from] SettingsError),
     #[error("no thread for the streams that arrive: {0}")]
     Thread(std::io::Error),
 }
@@ -90,17 +94,26 @@ impl KernelEngine {
     /// Starts the workers and opens the doors.
     pub(crate) fn start(config: EngineConfig) -> Result<Self, StartError> {
         let name = config.backend.as_ref().map(|backend| backend.name.clone());
+        let (backend, certificate) = match config.backend {
+            Some(backend) => {
+                let names = [BACKEND_SERVER_NAME.to_owned()];
+                let (tls, certificate) = ServerTls::self_signed_as(&backend.name, &names)?;
+                let backend = BackendConfig { tls: Some(tls), plain_too: true, ..backend };
+                (Some(Backend::start(backend)?), Some(certificate))
+            }
+            None => (None, None),
+        };
         let mut engine = Self {
             pool: Arc::new(Pool::start(config.cpus.as_ref(), usize::MAX)?),
             doorkeeper: Doorkeeper::start(config.listen)?,
-            backend: config.backend.map(Backend::start).transpose()?,
+            backend,
             door: None,
             ceilings: config.ceilings,
             requirements: Requirements::default(),
             next_session: 1,
         };
         let listen = engine.backend.as_ref().and_then(|backend| backend.addresses().first().copied());
-        engine.door = listen.zip(name).map(|(listen, name)| HttpDoor { listen, name });
+        engine.door = listen.zip(name).map(|(listen, name)| HttpDoor { listen, name, certificate });
         Ok(engine)
     }
 

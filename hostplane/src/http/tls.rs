@@ -56,7 +56,7 @@ impl TlsPart {
             insecure: options.trust == Trust::Everybody,
             ca: match &options.trust {
                 Trust::File(path) => Some(path.display().to_string()),
-                Trust::System | Trust::Everybody => None,
+                Trust::Pem(_) | Trust::System | Trust::Everybody => None,
             },
             resumption: options.resume,
             handshakes: counters.handshakes,

@@ -137,6 +137,12 @@ impl Transport for Plain {
 #[derive(Debug)]
 pub(super) struct Tls {
     socket: OwnedFd,
+    state: TlsState,
+}
+
+/// TLS of a connection.
+#[derive(Debug)]
+struct TlsState {
     session: Session,
     fault: Option<Fault>,
     closed: bool,
@@ -149,36 +155,23 @@ pub(super) enum TlsEnd {
     Server(ServerTls),
 }
 
-impl AsFd for Tls {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl Transport for Tls {
-    const SHAKES_HANDS: bool = true;
-    type Settings = TlsEnd;
-
-    fn rooms() -> Rooms {
-        Rooms { plain: vec![0; READ_BYTES].into_boxed_slice(), wire: vec![0; WIRE_BYTES].into_boxed_slice() }
-    }
-
-    fn over(socket: OwnedFd, settings: &TlsEnd) -> Result<Self, Fault> {
+impl TlsState {
+    fn new(settings: &TlsEnd) -> Result<Self, Fault> {
         let session = match settings {
             TlsEnd::Client(client) => client.connect()?,
             TlsEnd::Server(server) => server.accept()?,
         };
-        Ok(Self { socket, session, fault: None, closed: false })
+        Ok(Self { session, fault: None, closed: false })
     }
 
-    fn send(&mut self, bytes: &[u8], wire: &mut WireBytes) -> Result<usize, Errno> {
+    fn send(&mut self, socket: &OwnedFd, bytes: &[u8], wire: &mut WireBytes) -> Result<usize, Errno> {
         self.session.encrypt(bytes);
-        self.flush(wire)?;
+        self.flush(socket, wire)?;
         Ok(self.session.left())
     }
 
-    fn recv(&mut self, rooms: &mut Rooms, wire: &mut WireBytes) -> Got {
-        let mut got = read(&self.socket, &mut rooms.wire);
+    fn recv(&mut self, socket: &OwnedFd, rooms: &mut Rooms, wire: &mut WireBytes) -> Got {
+        let mut got = read(socket, &mut rooms.wire);
         if got.end == Some(End::Closed) && !self.closed {
             got.end = Some(End::Truncated);
         }
@@ -203,22 +196,14 @@ impl Transport for Tls {
         }
         // Answers of TLS itself, such as an alert; when they cannot leave now, they do with the next message.
         if self.session.wants_write() {
-            let _ = self.flush(wire);
+            let _ = self.flush(socket, wire);
         }
         got
     }
 
-    fn session(&self) -> Option<&Session> {
-        Some(&self.session)
-    }
-
-    fn is_worn(&self) -> bool {
-        self.session.is_worn()
-    }
-
-    fn flush(&mut self, wire: &mut WireBytes) -> Result<(), Errno> {
+    fn flush(&mut self, socket: &OwnedFd, wire: &mut WireBytes) -> Result<(), Errno> {
         while self.session.wants_write() {
-            match self.session.write(&mut Outgoing(&self.socket)) {
+            match self.session.write(&mut Outgoing(socket)) {
                 Ok(bytes) => wire.written += bytes as u64,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
@@ -227,14 +212,162 @@ impl Transport for Tls {
         Ok(())
     }
 
+    fn close(&mut self, socket: &OwnedFd, wire: &mut WireBytes) {
+        if !self.session.is_handshaking() && self.fault.is_none() {
+            self.session.close();
+            let _ = self.flush(socket, wire);
+        }
+    }
+}
+
+fn rooms_of_tls() -> Rooms {
+    Rooms { plain: vec![0; READ_BYTES].into_boxed_slice(), wire: vec![0; WIRE_BYTES].into_boxed_slice() }
+}
+
+impl AsFd for Tls {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Transport for Tls {
+    const SHAKES_HANDS: bool = true;
+    type Settings = TlsEnd;
+
+    fn rooms() -> Rooms {
+        rooms_of_tls()
+    }
+
+    fn over(socket: OwnedFd, settings: &TlsEnd) -> Result<Self, Fault> {
+        Ok(Self { socket, state: TlsState::new(settings)? })
+    }
+
+    fn send(&mut self, bytes: &[u8], wire: &mut WireBytes) -> Result<usize, Errno> {
+        self.state.send(&self.socket, bytes, wire)
+    }
+
+    fn recv(&mut self, rooms: &mut Rooms, wire: &mut WireBytes) -> Got {
+        self.state.recv(&self.socket, rooms, wire)
+    }
+
+    fn session(&self) -> Option<&Session> {
+        Some(&self.state.session)
+    }
+
+    fn is_worn(&self) -> bool {
+        self.state.session.is_worn()
+    }
+
+    fn flush(&mut self, wire: &mut WireBytes) -> Result<(), Errno> {
+        self.state.flush(&self.socket, wire)
+    }
+
     fn fault(&mut self) -> Option<Fault> {
-        self.fault.take()
+        self.state.fault.take()
     }
 
     fn close(&mut self, wire: &mut WireBytes) {
-        if !self.session.is_handshaking() && self.fault.is_none() {
-            self.session.close();
-            let _ = self.flush(wire);
+        self.state.close(&self.socket, wire);
+    }
+}
+
+/// First byte of a connection with TLS: the type of a record with a handshake (RFC 8446, section 5.1). No request begins with it.
+const HANDSHAKE: u8 = 22;
+
+/// Messages by TLS or as they are: the first byte of the peer tells.
+#[derive(Debug)]
+pub(super) struct Either {
+    socket: OwnedFd,
+    /// Until something has come.
+    undecided: Option<TlsEnd>,
+    tls: Option<Box<TlsState>>,
+    fault: Option<Fault>,
+}
+
+impl Either {
+    /// Looks at the first byte; what is to be told when there is none.
+    fn decide(&mut self) -> Option<Got> {
+        let settings = self.undecided.as_ref()?;
+        let mut first = [0; 1];
+        match recv(&self.socket, &mut first, RecvFlags::PEEK) {
+            Ok((_, 0)) => Some(Got { bytes: 0, drained: true, end: Some(End::Closed) }),
+            Ok(_) => {
+                if first == [HANDSHAKE] {
+                    match TlsState::new(settings) {
+                        Ok(state) => self.tls = Some(Box::new(state)),
+                        Err(fault) => {
+                            self.fault = Some(fault);
+                            return Some(Got { bytes: 0, drained: true, end: Some(End::Fault) });
+                        }
+                    }
+                }
+                self.undecided = None;
+                None
+            }
+            Err(Errno::AGAIN) => Some(Got { bytes: 0, drained: true, end: None }),
+            Err(Errno::INTR) => Some(Got { bytes: 0, drained: false, end: None }),
+            Err(errno) => Some(Got { bytes: 0, drained: true, end: Some(End::Broken(errno)) }),
+        }
+    }
+}
+
+impl AsFd for Either {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Transport for Either {
+    const SHAKES_HANDS: bool = true;
+    type Settings = TlsEnd;
+
+    fn rooms() -> Rooms {
+        rooms_of_tls()
+    }
+
+    fn over(socket: OwnedFd, settings: &TlsEnd) -> Result<Self, Fault> {
+        Ok(Self { socket, undecided: Some(settings.clone()), tls: None, fault: None })
+    }
+
+    fn send(&mut self, bytes: &[u8], wire: &mut WireBytes) -> Result<usize, Errno> {
+        match &mut self.tls {
+            None => send(&self.socket, bytes, SendFlags::NOSIGNAL),
+            Some(tls) => tls.send(&self.socket, bytes, wire),
+        }
+    }
+
+    fn recv(&mut self, rooms: &mut Rooms, wire: &mut WireBytes) -> Got {
+        if let Some(nothing) = self.decide() {
+            return nothing;
+        }
+        match &mut self.tls {
+            None => read(&self.socket, &mut rooms.plain),
+            Some(tls) => tls.recv(&self.socket, rooms, wire),
+        }
+    }
+
+    fn session(&self) -> Option<&Session> {
+        self.tls.as_ref().map(|tls| &tls.session)
+    }
+
+    fn is_worn(&self) -> bool {
+        self.session().is_some_and(Session::is_worn)
+    }
+
+    fn flush(&mut self, wire: &mut WireBytes) -> Result<(), Errno> {
+        match &mut self.tls {
+            None => Ok(()),
+            Some(tls) => tls.flush(&self.socket, wire),
+        }
+    }
+
+    fn fault(&mut self) -> Option<Fault> {
+        self.fault.take().or_else(|| self.tls.as_mut()?.fault.take())
+    }
+
+    fn close(&mut self, wire: &mut WireBytes) {
+        if let Some(tls) = &mut self.tls {
+            tls.close(&self.socket, wire);
         }
     }
 }

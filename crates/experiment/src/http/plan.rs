@@ -8,6 +8,7 @@ use linerate_wire::http::Arrivals;
 use serde::Serialize;
 
 use super::profile::HttpProfile;
+use super::protocol::HttpProtocol;
 use super::search::HttpSearches;
 use crate::Experiment;
 use crate::determinants::{TrialKey, TrialKeys};
@@ -44,7 +45,7 @@ impl TrialProfile for HttpProfile {
     }
 
     fn check(&self, experiment: &Experiment) -> Result<(), PlanError> {
-        let (packets_per_second, packet_bytes) = self.arrivals.packets(&self.path, self.keep_alive);
+        let (packets_per_second, packet_bytes) = self.arrivals.packets(&self.path, self.keep_alive, self.protocol.is_tls());
         let load = PacketLoad { packets_per_second, packet_bytes };
         let limit = Limit { duration_ms: Some(self.duration_ms), packets: None };
         let checked = experiment.ceilings().check_streams(&load, &limit, None);
@@ -115,6 +116,10 @@ pub struct HttpTrialView {
     pub profile: String,
     /// What requests are sent to.
     pub target: String,
+    /// How they are sent.
+    pub protocol: HttpProtocol,
+    /// Requests of a connection at the same time.
+    pub streams: u32,
     /// Backends behind it.
     pub backends: u32,
     /// Connections of all clients.
@@ -135,6 +140,8 @@ impl HttpTrialView {
         Self {
             profile: profile.name.clone(),
             target: profile.target.to_string(),
+            protocol: profile.protocol,
+            streams: profile.streams,
             backends: profile.backends,
             connections: profile.connections,
             threads: profile.threads,
@@ -185,6 +192,31 @@ mod tests {
     }
 
     #[test]
+    fn protocols_are_an_axis_and_urls_have_those_of_their_scheme() {
+        let names = |spec: &str| {
+            let plan = HttpPlan::of(&parse(spec).unwrap(), None).unwrap().unwrap();
+            plan.trials.into_iter().map(|trial| (trial.profile.name, trial.profile.streams)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names("http: {targets: [direct, 'https://192.0.2.1/'], connections: [8], protocols: [http, h2], streams: [1, 4]}"),
+            [
+                ("direct_1_backends_8_connections_max".to_owned(), 1),
+                ("direct_h2_1_streams_1_backends_8_connections_max".to_owned(), 1),
+                ("direct_h2_4_streams_1_backends_8_connections_max".to_owned(), 4),
+                ("192.0.2.1_h2_1_streams_8_connections_max".to_owned(), 1),
+                ("192.0.2.1_h2_4_streams_8_connections_max".to_owned(), 4),
+            ]
+        );
+        assert_eq!(
+            names("http: {targets: ['https://192.0.2.1/'], connections: [8], ca: a.pem}"),
+            [("192.0.2.1_https_8_connections_max".to_owned(), 1)]
+        );
+        let profiles = parse("http: {targets: ['https://192.0.2.1/', direct], protocols: [https], ca: a.pem}").unwrap();
+        let of = |at: usize| (profiles.http[at].protocol, profiles.http[at].ca.as_deref());
+        assert_eq!((of(0), of(1)), ((HttpProtocol::Https, Some("a.pem")), (HttpProtocol::Https, None)));
+    }
+
+    #[test]
     fn mistakes_name_the_field_and_the_remedy() {
         for (spec, part) in [
             ("http: {backends: []}", "spec.http.backends: the list is empty"),
@@ -201,6 +233,15 @@ mod tests {
                 "http: {targets: ['http://192.0.2.1/'], churn: {after: 1s, for: 1s}}",
                 "has no backend of this run",
             ),
+            ("http: {protocols: []}", "spec.http.protocols: the list is empty"),
+            ("http: {protocols: [h3]}", "h3"),
+            ("http: {streams: [4]}", "they are for h2 and h2c"),
+            ("http: {protocols: [h2], keepAlive: false}", "only HTTP/1.1 has a connection for each request"),
+            (
+                "http: {targets: ['http://192.0.2.1/'], protocols: [https]}",
+                "none of them is for http://192.0.2.1/; add http or h2c",
+            ),
+            ("http: {protocols: [h2], connections: [1000], streams: [65536]}", "more than 1000000"),
             ("http: {}, streams: {}", "spec.streams: given beside spec.http"),
             ("http: {}, traffic: {}", "spec.traffic: given beside spec.http"),
             ("http: {}, trial: {direction: bidirectional}", "spec.trial.direction"),

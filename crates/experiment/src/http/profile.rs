@@ -1,9 +1,10 @@
 //! Profiles of HTTP load: the places of the matrix in `spec.http`. Pure.
 
-use linerate_wire::http::{AbsenceWork, Arrivals};
+use linerate_wire::http::{AbsenceWork, Arrivals, MOST_CONNECTIONS};
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
 
+use super::protocol::HttpProtocol;
 use super::search::HttpSearchPlace;
 use super::section::{ArrivalKind, HttpSection, RequestRate};
 use super::target::HttpTarget;
@@ -17,6 +18,15 @@ pub struct HttpProfile {
     pub target: HttpTarget,
     /// Backends behind it; 0 for a URL, whose servers are the user's.
     pub backends: u32,
+    /// How requests are sent.
+    #[serde(default, skip_serializing_if = "HttpProtocol::is_usual")]
+    pub protocol: HttpProtocol,
+    /// Requests of a connection at the same time; 1 with HTTP/1.1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub streams: u32,
+    /// File of the authorities of servers behind a URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
     /// Clients.
     pub clients: u32,
     /// Connections of all clients.
@@ -47,8 +57,16 @@ pub struct HttpProfile {
 
 type Wrong = (Location, String);
 
+fn one() -> u32 {
+    1
+}
+
+fn is_one(number: &u32) -> bool {
+    *number == 1
+}
+
 impl HttpSection {
-    /// The profiles of the matrix, in the order target, connections, threads, rate, backends, each for `duration_ms`.
+    /// The profiles of the matrix, in the order target, protocol, streams, connections, threads, rate, backends, each for `duration_ms`.
     ///
     /// # Errors
     /// The first value that clients cannot have.
@@ -76,12 +94,14 @@ impl HttpSection {
                 true => backends.iter().map(|number| number.get_u32()).collect(),
                 false => vec![0],
             };
-            for connections in connections {
-                for threads in &threads {
-                    for rate in rates {
-                        for backends in &numbers {
-                            let place = (*backends, connections.get_u32(), *threads, *rate);
-                            profiles.push(self.profile(target, place, duration_ms)?);
+            for by in self.ways(target)? {
+                for connections in connections {
+                    for threads in &threads {
+                        for rate in rates {
+                            for backends in &numbers {
+                                let place = (*backends, connections.get_u32(), *threads, *rate);
+                                profiles.push(self.profile(target, by, place, duration_ms)?);
+                            }
                         }
                     }
                 }
@@ -98,9 +118,52 @@ impl HttpSection {
         Ok(profiles)
     }
 
+    /// Protocols by which a target is asked, with the requests of a connection at the same time where they are chosen.
+    fn ways(&self, target: &HttpTarget) -> Result<Vec<(HttpProtocol, Option<u32>)>, Wrong> {
+        let is_tls = match target {
+            HttpTarget::Url(url) => Some(url.is_tls()),
+            _ => None,
+        };
+        let usual = if is_tls == Some(true) { HttpProtocol::Https } else { HttpProtocol::Http };
+        let asked = self.protocols.as_ref().map(|list| not_empty("protocols", list)).transpose()?;
+        let streams = self.streams.as_ref().map(|list| not_empty("streams", list)).transpose()?;
+        let (protocols, place) = match (asked, &self.protocols) {
+            (Some(list), Some(spanned)) => (list.clone(), spanned.referenced),
+            _ => (vec![usual], Location::UNKNOWN),
+        };
+        let wrong = |problem: String| Err((place, problem));
+        if streams.is_some() && !protocols.iter().any(|protocol| protocol.is_http2()) {
+            return wrong("spec.http.streams: they are for h2 and h2c, and spec.http.protocols has neither".to_owned());
+        }
+        if !self.keep_alive && protocols.iter().any(|protocol| protocol.is_http2()) {
+            return wrong(
+                "spec.http.keepAlive: only HTTP/1.1 has a connection for each request; remove it, or h2 and h2c from spec.http.protocols"
+                    .to_owned(),
+            );
+        }
+        let mut ways = Vec::new();
+        for protocol in protocols {
+            if is_tls.is_some_and(|is_tls| is_tls != protocol.is_tls()) {
+                continue;
+            }
+            match streams.filter(|_| protocol.is_http2()) {
+                Some(list) => ways.extend(list.iter().map(|number| (protocol, Some(number.get_u32())))),
+                None => ways.push((protocol, None)),
+            }
+        }
+        match ways.is_empty() {
+            true => wrong(format!(
+                "spec.http.protocols: none of them is for {target}; add {}",
+                if is_tls == Some(true) { "https or h2" } else { "http or h2c" }
+            )),
+            false => Ok(ways),
+        }
+    }
+
     fn profile(
         &self,
         target: &HttpTarget,
+        (protocol, streams): (HttpProtocol, Option<u32>),
         (backends, connections, threads, rate): (u32, u32, Option<u32>, RequestRate),
         duration_ms: u64,
     ) -> Result<HttpProfile, Wrong> {
@@ -121,7 +184,22 @@ impl HttpSection {
             );
             return Err((self.connections.referenced, problem));
         }
+        let at_once = u64::from(connections) * u64::from(streams.unwrap_or(1));
+        if at_once > u64::from(MOST_CONNECTIONS) {
+            let problem = format!(
+                "spec.http.streams: {} of {connections} connections are {at_once} requests at the same time, more than {MOST_CONNECTIONS}; lower one of \
+                 them",
+                streams.unwrap_or(1)
+            );
+            return Err((self.connections.referenced, problem));
+        }
         let mut name = target.label();
+        if protocol != HttpProtocol::Http {
+            name.push_str(&format!("_{protocol}"));
+        }
+        if let Some(streams) = streams {
+            name.push_str(&format!("_{streams}_streams"));
+        }
         if target.has_backends() {
             name.push_str(&format!("_{backends}_backends"));
         }
@@ -147,6 +225,9 @@ impl HttpSection {
         Ok(HttpProfile {
             name,
             target: target.clone(),
+            protocol,
+            streams: streams.unwrap_or(1),
+            ca: self.ca.clone().filter(|_| protocol.is_tls() && !target.has_backends()),
             backends,
             clients,
             connections,

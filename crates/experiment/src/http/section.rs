@@ -8,6 +8,7 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_saphyr::Spanned;
 
+use super::protocol::HttpProtocol;
 use super::search::HttpSearchSection;
 use super::target::HttpTarget;
 use crate::document::unplaced;
@@ -17,6 +18,8 @@ use crate::ranged::{Ranged, SpanIn};
 pub(super) type Backends = Ranged<1, 250>;
 /// Connections of a trial.
 pub(super) type Connections = Ranged<1, 1_000_000>;
+/// Requests of a connection at the same time.
+pub(super) type Streams = Ranged<1, 65_536>;
 /// Threads of a client.
 pub(super) type Threads = Ranged<1, 1024>;
 /// Highest rate in requests per second.
@@ -34,6 +37,18 @@ pub struct HttpSection {
     /// backends are started.
     #[schemars(with = "Vec<HttpTarget>", length(min = 1))]
     pub targets: Spanned<Vec<HttpTarget>>,
+    /// How requests are sent: `http` (HTTP/1.1), `https` (HTTP/1.1 by TLS), `h2` (HTTP/2 by TLS), `h2c` (HTTP/2 without it). A URL is asked by
+    /// those of its scheme; without the list, all targets by HTTP/1.1. By TLS, clients check the certificates, which backends make for the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<HttpProtocol>>", length(min = 1))]
+    pub protocols: Option<Spanned<Vec<HttpProtocol>>>,
+    /// Requests of a connection of HTTP/2 at the same time; 1 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Streams>>", length(min = 1))]
+    pub streams: Option<Spanned<Vec<Streams>>>,
+    /// PEM file with the authorities of the servers behind `https` URLs; without it, those that the clients' hosts trust.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
     /// Numbers of backends behind the target.
     #[schemars(with = "Vec<Backends>", length(min = 1))]
     pub backends: Spanned<Vec<Backends>>,
@@ -199,6 +214,9 @@ impl Default for HttpSection {
     fn default() -> Self {
         Self {
             targets: unplaced(vec![HttpTarget::Direct]),
+            protocols: None,
+            streams: None,
+            ca: None,
             backends: unplaced(vec![Ranged::of::<1>()]),
             connections: unplaced(vec![Ranged::of::<64>()]),
             threads: None,

@@ -70,12 +70,14 @@ impl IpvsScheduler {
     }
 }
 
-/// An `http` URL.
+/// An `http` or `https` URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Url {
     /// Host and port as written.
     host: String,
-    /// Port; 80 by default.
+    /// True for `https`.
+    tls: bool,
+    /// Port; by default the scheme's.
     port: u16,
     /// Path, which begins with a slash.
     path: String,
@@ -198,8 +200,9 @@ impl From<HttpTarget> for String {
 impl Url {
     fn parse(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| Err(format!("'{text}' is no target: {why}; write http://HOST:PORT/PATH"));
-        let Some(rest) = text.strip_prefix("http://") else {
-            return wrong("only http URLs can be measured");
+        let plain = text.strip_prefix("http://").map(|rest| (false, rest));
+        let Some((tls, rest)) = plain.or_else(|| Some((true, text.strip_prefix("https://")?))) else {
+            return wrong("only http and https URLs can be measured");
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (host, port) = match authority.rsplit_once(':') {
@@ -207,7 +210,7 @@ impl Url {
                 Ok(port) if port > 0 => (host, port),
                 _ => return wrong("its port is not a number from 1 to 65535"),
             },
-            _ => (authority, 80),
+            _ => (authority, usual_port(tls)),
         };
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@');
         if !plain(path) || path.contains('#') {
@@ -224,12 +227,17 @@ impl Url {
             return wrong("it has no host that is a name, an IPv4 address, or an IPv6 address in brackets");
         }
         let slash = if path.starts_with('/') { "" } else { "/" };
-        Ok(Self { host: host.to_owned(), port, path: format!("{slash}{path}") })
+        Ok(Self { host: host.to_owned(), tls, port, path: format!("{slash}{path}") })
     }
 
     /// Name or address of the host, without brackets.
     pub fn host(&self) -> &str {
         self.host.trim_matches(['[', ']'])
+    }
+
+    /// True for `https`.
+    pub fn is_tls(&self) -> bool {
+        self.tls
     }
 
     /// Port.
@@ -250,15 +258,20 @@ impl Url {
     /// Value of the header `Host`.
     pub fn authority(&self) -> String {
         match self.port {
-            80 => self.host.clone(),
+            port if port == usual_port(self.tls) => self.host.clone(),
             port => format!("{}:{port}", self.host),
         }
     }
 }
 
+fn usual_port(tls: bool) -> u16 {
+    if tls { 443 } else { 80 }
+}
+
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority(), self.path)
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.path)
     }
 }
 
@@ -280,6 +293,8 @@ mod tests {
             ("http://[fd00::1]:81/a/b", "http://[fd00::1]:81/a/b", "-fd00--1--81-a-b"),
             ("http://web:80/x", "http://web/x", "web-x"),
             ("http://h?x=1", "http://h/?x=1", "h--x-1"),
+            ("https://h:443/", "https://h/", "h"),
+            ("https://h:80/", "https://h:80/", "h-80"),
         ] {
             let target = HttpTarget::try_from(text.to_owned()).unwrap();
             assert_eq!((target.to_string().as_str(), target.label().as_str()), (shown, label), "{text}");
@@ -304,7 +319,7 @@ mod tests {
         for text in [
             "ipvs",
             "ipvs-dh",
-            "https://a/",
+            "ftp://a/",
             "http://",
             "http://a:0/",
             "http://a:x/",

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::fault::Fault;
 use super::session::Session;
-use super::{SettingsError, certificates, provider};
+use super::{SettingsError, certificates, provider, reason};
 
 /// Servers whose sessions are remembered, for each worker: there is one, and room for its tickets.
 const SESSIONS: usize = 32;
@@ -23,6 +24,8 @@ pub enum Trust {
     System,
     /// Those in a PEM file.
     File(PathBuf),
+    /// Those in a PEM text.
+    Pem(String),
     /// Everybody: certificates prove nothing.
     Everybody,
 }
@@ -108,6 +111,16 @@ fn authorities(trust: &Trust) -> Result<RootCertStore, SettingsError> {
                     path: path.display().to_string(),
                     reason: error.to_string(),
                 })?;
+            }
+        }
+        Trust::Pem(text) => {
+            let refused = |reason: String| SettingsError::Text { what: "certificates of authorities", reason };
+            for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
+                let certificate = certificate.map_err(|error| refused(reason(&error)))?;
+                store.add(certificate).map_err(|error| refused(error.to_string()))?;
+            }
+            if store.is_empty() {
+                return Err(refused("there is none in them (PEM, BEGIN CERTIFICATE)".to_owned()));
             }
         }
         Trust::System => {

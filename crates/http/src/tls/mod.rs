@@ -28,6 +28,14 @@ pub enum SettingsError {
         /// Why it cannot be used.
         reason: String,
     },
+    /// A text of certificates.
+    #[error("{what}: {reason}")]
+    Text {
+        /// What it was to contain.
+        what: &'static str,
+        /// Why it cannot be used.
+        reason: String,
+    },
     /// This host trusts nobody.
     #[error(
         "this host has no certificates of authorities{reason}\n  remedy: install them (Debian: ca-certificates), or give the server's authority (--ca FILE)"

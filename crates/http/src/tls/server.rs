@@ -38,10 +38,16 @@ impl ServerTls {
     /// # Errors
     /// A name that no certificate can have.
     pub fn self_signed(names: &[String]) -> Result<(Self, String), SettingsError> {
+        Self::self_signed_as(names.first().map_or("linerate", String::as_str), names)
+    }
+
+    /// The same, of a subject of this name: clients tell issuers by their names.
+    ///
+    /// # Errors
+    /// A name that no certificate can have.
+    pub fn self_signed_as(subject: &str, names: &[String]) -> Result<(Self, String), SettingsError> {
         let refused = |error: rcgen::Error| SettingsError::Name(format!("{} ({error})", names.join(", ")));
         let mut wanted = rcgen::CertificateParams::new(names).map_err(refused)?;
-        // Clients tell issuers by their names.
-        let subject = names.first().map_or("linerate", String::as_str);
         wanted.distinguished_name.push(rcgen::DnType::CommonName, subject);
         let key = rcgen::KeyPair::generate().map_err(refused)?;
         let made = wanted.self_signed(&key).map_err(refused)?;
@@ -55,7 +61,7 @@ impl ServerTls {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.ticketer = rustls::crypto::ring::Ticketer::new()?;
         Ok(Self { config: Arc::new(config) })
     }

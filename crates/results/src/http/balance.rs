@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use linerate_experiment::http::HttpTarget;
+use linerate_experiment::http::{HttpProtocol, HttpTarget};
 use linerate_wire::http::RequestCounts;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,9 @@ impl Balance {
         if record.spec.churn.is_some() || !target.is_even() || !target.is_balancer() {
             return None;
         }
-        if !record.spec.keep_alive || *target == HttpTarget::Haproxy {
+        // haproxy looks into HTTP/1.1 alone; what else there is passes through it.
+        let by_request = *target == HttpTarget::Haproxy && record.spec.protocol == HttpProtocol::Http;
+        if !record.spec.keep_alive || by_request {
             let counts: Vec<u64> = self.backends.values().map(|one| one.answers).collect();
             return Evenness::of(EvennessUnit::Requests, &counts);
         }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use linerate_experiment::http::HttpSearchPlace;
-use linerate_wire::http::{Connections, LoadReport, RequestCounts};
+use linerate_experiment::http::{HttpProtocol, HttpSearchPlace};
+use linerate_wire::http::{Connections, LoadReport, RequestCounts, TlsReport};
 use linerate_wire::report::{Distribution, LatencySummary};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,18 @@ pub struct HttpTrialSummary {
     pub host_setting: Option<TrialHostSetting>,
     /// What requests were sent to.
     pub target: String,
+    /// How requests were sent.
+    #[serde(default)]
+    pub protocol: HttpProtocol,
+    /// Requests of a connection at the same time that were asked for; null with HTTP/1.1.
+    #[serde(default)]
+    pub streams: Option<u32>,
+    /// Requests under way at the same time that the servers of HTTP/2 permitted, all connections together; null with HTTP/1.1, and when they said nothing.
+    #[serde(default)]
+    pub permitted: Option<u64>,
+    /// TLS of the clients' connections; null without it.
+    #[serde(default)]
+    pub tls: Option<TlsReport>,
     /// Backends behind it; 0 for servers of the user's.
     pub backends: u32,
     /// Clients.
@@ -207,6 +219,10 @@ impl HttpTrialSummary {
             environment_period,
             host_setting,
             target: profile.target.to_string(),
+            protocol: profile.protocol,
+            streams: profile.protocol.is_http2().then_some(profile.streams),
+            permitted: permitted(record),
+            tls: tls(record),
             backends: profile.backends,
             clients: profile.clients,
             connections: profile.connections,
@@ -329,6 +345,20 @@ impl PlannedResult for HttpTrialSummary {
     fn logged(record: PlannedRecord<Self>) -> LogRecord {
         LogRecord::Http(Box::new(record))
     }
+}
+
+/// Requests at the same time that servers permitted all clients together.
+fn permitted(record: &HttpTrialRecord) -> Option<u64> {
+    let all: Option<u64> = record.loads().map(|(_, load)| load.permitted).sum();
+    all.filter(|_| record.spec.protocol.is_http2() && record.loads().next().is_some())
+}
+
+/// TLS of all clients together.
+fn tls(record: &HttpTrialRecord) -> Option<TlsReport> {
+    let mut all = record.loads().filter_map(|(_, load)| load.tls.as_ref());
+    let mut sum = all.next()?.clone();
+    all.for_each(|one| sum += one);
+    Some(sum)
 }
 
 /// Answers with 4xx or 5xx.

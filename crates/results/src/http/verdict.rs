@@ -173,10 +173,17 @@ impl HttpVerdict {
         }
         let busy = account.busy_share;
         let all_busy = busy >= BUSY_SHARE;
+        let what = match trial.streams {
+            Some(_) => format!(
+                "the {:.0} requests that {} connections can have under way",
+                places(trial),
+                trial.connections
+            ),
+            None => format!("the {} connections", trial.connections),
+        };
         let connections = format!(
-            "{:.0} % of the {} connections waited for an answer on average; {}{room}",
+            "{:.0} % of {what} waited for an answer on average; {}{room}",
             busy * 100.0,
-            trial.connections,
             queue(trial)
         );
         if let Some(stall) = stall.filter(|_| !all_busy) {
@@ -287,7 +294,7 @@ impl Account {
             // Without the number, requests that were skipped are taken for some that waited.
             unqueued: queued.map_or(met, |queued| queued as f64 <= few),
             lost: !trial.lost_agents.is_empty(),
-            busy_share: (busy / f64::from(trial.connections.max(1))).min(1.0),
+            busy_share: (busy / places(trial)).min(1.0),
         }
     }
 
@@ -319,6 +326,12 @@ impl Account {
             self.share(count) * 100.0
         )
     }
+}
+
+/// Requests that can be under way at the same time: one on each connection, or as many as servers of HTTP/2 permit, at most those asked for.
+fn places(trial: &HttpTrialSummary) -> f64 {
+    let asked = u64::from(trial.connections) * u64::from(trial.streams.unwrap_or(1));
+    trial.permitted.unwrap_or(asked).max(1) as f64
 }
 
 /// Requests that were due, in words.

@@ -10,12 +10,12 @@ mod work;
 
 pub use report::{
     AbsenceReport, Connections, GateAnswers, GateReport, HttpPart, HttpReport, LoadReport, LoadWorker,
-    RequestCounts, RequestTimes, ServeReport,
+    RequestCounts, RequestTimes, ServeReport, TlsReport,
 };
 pub use sample::{HttpMeasures, LoadSample};
 pub use work::{
-    AbsenceKind, AbsenceWork, Arrivals, Destination, HttpDoor, HttpError, HttpGate, HttpLoad, HttpWork,
-    MOST_CONNECTIONS, packets_of_a_request,
+    AbsenceKind, AbsenceWork, Arrivals, BACKEND_SERVER_NAME, Destination, HttpDoor, HttpError, HttpGate,
+    HttpLoad, HttpWork, MOST_CONNECTIONS, ServerProof, packets_of_a_request,
 };
 
 fn is_zero(number: &u64) -> bool {

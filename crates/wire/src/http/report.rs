@@ -69,6 +69,40 @@ pub struct LoadReport {
     pub workers: Vec<LoadWorker>,
     /// The first failure of a connection in words; null without one.
     pub first_failure: Option<String>,
+    /// TLS of its connections; null without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsReport>,
+    /// Requests that servers of HTTP/2 permitted to be under way at the same time, all connections together; null with HTTP/1.1, and when they said
+    /// nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permitted: Option<u64>,
+}
+
+/// TLS of a client's connections, or of all clients'.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct TlsReport {
+    /// What the first handshake agreed on, such as `TLSv1.3`; null when none was completed.
+    pub version: Option<String>,
+    /// Its cipher suite.
+    pub cipher: Option<String>,
+    /// Handshakes that were completed.
+    pub handshakes: u64,
+    /// Of those, handshakes that took up an earlier session.
+    pub resumed: u64,
+    /// Handshakes that failed, by kind.
+    pub failed: BTreeMap<String, u64>,
+}
+
+impl std::ops::AddAssign<&TlsReport> for TlsReport {
+    fn add_assign(&mut self, other: &TlsReport) {
+        self.version = self.version.take().or_else(|| other.version.clone());
+        self.cipher = self.cipher.take().or_else(|| other.cipher.clone());
+        self.handshakes += other.handshakes;
+        self.resumed += other.resumed;
+        for (kind, count) in &other.failed {
+            *self.failed.entry(kind.clone()).or_default() += count;
+        }
+    }
 }
 
 /// Distributions of the times of requests, in nanoseconds; null when nothing was measured. What counts from intended

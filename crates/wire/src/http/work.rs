@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Most connections of a client.
 pub const MOST_CONNECTIONS: u32 = 1_000_000;
+/// Most requests of a connection at the same time.
+const MOST_STREAMS: u32 = 65_536;
 /// Most threads of a client.
 const MOST_THREADS: u32 = 1024;
 /// Latest beginning and longest time of an absence, in milliseconds: a month.
@@ -20,6 +22,9 @@ const HEAD_BYTES: usize = 128;
 const PACKET_BYTES: f64 = 160.0;
 /// Packets with which a client makes and ends a connection.
 const CONNECTION_PACKETS: f64 = 4.0;
+/// Packets of its part in a handshake of TLS and in its end, and bytes by which a record is longer than its content.
+const HANDSHAKE_PACKETS: f64 = 5.0;
+const RECORD_BYTES: usize = 29;
 /// Most answers in a row that a gate waits for.
 const MOST_TIMES: u32 = 1000;
 
@@ -55,6 +60,9 @@ pub struct HttpLoad {
     pub timeout_ms: u32,
     /// False: each request has a connection of its own.
     pub keep_alive: bool,
+    /// Requests of a connection at the same time, by HTTP/2.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub streams: u32,
     /// Start of the random numbers of Poisson arrivals: the same seed, the same instants.
     #[serde(default)]
     pub seed: u64,
@@ -73,6 +81,37 @@ pub struct Destination {
     pub host: String,
     /// Path of the request, which begins with a slash.
     pub path: String,
+    /// How servers prove who they are; left out: requests are not encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerProof>,
+    /// True: by HTTP/2.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub http2: bool,
+}
+
+/// What servers prove by TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerProof {
+    /// Name that their certificates must have; a name that is no address is told to them (SNI).
+    pub server_name: String,
+    /// Certificates of the authorities that are trusted, as PEM; null: those that the client's host trusts.
+    pub authorities: Option<String>,
+}
+
+/// The name in certificates that backends make for themselves, whatever their addresses are.
+pub const BACKEND_SERVER_NAME: &str = "backend.linerate.internal";
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 /// When requests are sent.
@@ -89,15 +128,17 @@ pub enum Arrivals {
 
 /// Packets that a client sends for a request: its own, an acknowledgement of the answer, and those of a connection when it
 /// has one of its own.
-pub fn packets_of_a_request(path: &str, keep_alive: bool) -> f64 {
-    let request = (HEAD_BYTES + path.len()).div_ceil(SEGMENT_BYTES) as f64;
-    request + 1.0 + if keep_alive { 0.0 } else { CONNECTION_PACKETS }
+pub fn packets_of_a_request(path: &str, keep_alive: bool, tls: bool) -> f64 {
+    let record = if tls { RECORD_BYTES } else { 0 };
+    let request = (HEAD_BYTES + path.len() + record).div_ceil(SEGMENT_BYTES) as f64;
+    let handshake = if tls { HANDSHAKE_PACKETS } else { 0.0 };
+    request + 1.0 + if keep_alive { 0.0 } else { CONNECTION_PACKETS + handshake }
 }
 
 impl Arrivals {
     /// Packets per second that a client sends, for ceilings; `None` for a closed loop. Mean bytes of a packet with all headers.
-    pub fn packets(self, path: &str, keep_alive: bool) -> (Option<f64>, f64) {
-        let of_each = packets_of_a_request(path, keep_alive);
+    pub fn packets(self, path: &str, keep_alive: bool, tls: bool) -> (Option<f64>, f64) {
+        let of_each = packets_of_a_request(path, keep_alive, tls);
         let packet_bytes = PACKET_BYTES + path.len() as f64 / of_each;
         (self.per_second().map(|rate| rate * of_each), packet_bytes)
     }
@@ -156,6 +197,10 @@ pub struct HttpDoor {
     pub listen: SocketAddr,
     /// The name that its answers carry.
     pub name: String,
+    /// The certificate of [`BACKEND_SERVER_NAME`] that it made for itself, as PEM: it answers HTTP/1.1 and HTTP/2, by TLS and without it. Left
+    /// out by older agents, which answer HTTP/1.1 without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// Error: a client cannot send such requests.
@@ -202,6 +247,9 @@ impl Destination {
         if !plain(&self.host) {
             return wrong("host", &self.host, "");
         }
+        if let Some(proof) = self.tls.as_ref().filter(|proof| !plain(&proof.server_name)) {
+            return wrong("server_name", &proof.server_name, "");
+        }
         if !plain(&self.path) || !self.path.starts_with('/') {
             return wrong("path", &self.path, ", beginning with /");
         }
@@ -241,6 +289,8 @@ impl HttpLoad {
         range("threads", self.threads.into(), 1.0, MOST_THREADS.into())?;
         range("duration_ms", self.duration_ms as f64, 1.0, u64::MAX as f64)?;
         range("timeout_ms", self.timeout_ms.into(), 1.0, u32::MAX.into())?;
+        let most = if self.destination.http2 { MOST_STREAMS } else { 1 };
+        range("streams", self.streams.into(), 1.0, most.into())?;
         if let Some(rate) = self.arrivals.per_second() {
             range("rate", rate, 0.01, HIGHEST_RATE)?;
         }
@@ -262,6 +312,8 @@ mod tests {
                 addresses: vec!["10.0.0.1:80".parse().unwrap()],
                 host: "10.0.0.1".into(),
                 path: "/".into(),
+                tls: None,
+                http2: false,
             },
             connections: 8,
             threads: 1,
@@ -269,6 +321,7 @@ mod tests {
             duration_ms: 10,
             timeout_ms: 100,
             keep_alive: true,
+            streams: 1,
             seed: 7,
             offset_ns: 0,
         }
@@ -302,6 +355,7 @@ mod tests {
         for (work, part) in [
             (HttpLoad { connections: 0, ..load() }, "connections: 0 is outside 1 to 1000000"),
             (HttpLoad { threads: 0, ..load() }, "threads: 0"),
+            (HttpLoad { streams: 2, ..load() }, "streams: 2 is outside 1 to 1"),
             (HttpLoad { arrivals: Arrivals::Constant(0.0), ..load() }, "rate: 0"),
             (HttpLoad { arrivals: Arrivals::Constant(f64::NAN), ..load() }, "rate: NaN"),
         ] {

@@ -1,10 +1,11 @@
-//! A backend: a server that answers its own name, and counts.
+//! A backend: a server that answers its own name, and counts. It speaks HTTP/1.1, and HTTP/2 with clients that begin with it.
 //!
 //! Each thread has a listening socket of its own on the same port, between which the kernel distributes
 //! connections, and an epoll set. A request is counted when it has been read whole, and when the kernel has taken
 //! the whole response.
 
 mod absence;
+mod responses;
 mod worker;
 
 use std::io;
@@ -28,7 +29,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 use self::absence::Absence;
 pub(crate) use self::absence::PlannedAbsence;
 use self::worker::{Place, Worker};
-use super::transport::{Plain, Tls, TlsEnd, Transport};
+use super::transport::{Either, Plain, Tls, TlsEnd, Transport};
 use crate::streams::counters::counters;
 use crate::streams::pool::{PoolError, chosen_cpus, pin};
 use crate::streams::raise_descriptor_limit;
@@ -57,6 +58,8 @@ pub(crate) struct BackendConfig {
     pub(crate) stall: Option<Stall>,
     /// How connections are encrypted; `None`: not at all.
     pub(crate) tls: Option<ServerTls>,
+    /// Connections that begin without TLS are served, too.
+    pub(crate) plain_too: bool,
 }
 
 /// A thread does nothing at all for a time, again and again: a collection of garbage, a CPU that is taken away.
@@ -143,7 +146,7 @@ impl BackendConfig {
     /// A backend of one thread that answers at once.
     pub(crate) fn new(listen: Vec<SocketAddr>, name: String) -> Self {
         let (body_bytes, cpus, delay, stall) = (None, None, None, None);
-        Self { listen, name, body_bytes, status: 200, threads: 1, cpus, delay, stall, tls: None }
+        Self { listen, name, body_bytes, status: 200, threads: 1, cpus, delay, stall, tls: None, plain_too: false }
     }
 
     /// Checks what is asked for.
@@ -216,7 +219,10 @@ impl Backend {
                 None => spawn::<Plain>(seat, common, &shown, sockets, ())?,
                 Some(tls) => {
                     let tls = TlsEnd::Server(tls.clone());
-                    spawn::<Tls>(seat, common, &shown, sockets, tls)?
+                    match common.config.plain_too {
+                        true => spawn::<Either>(seat, common, &shown, sockets, tls)?,
+                        false => spawn::<Tls>(seat, common, &shown, sockets, tls)?,
+                    }
                 }
             };
             backend.shown.push(shown);

@@ -1,6 +1,7 @@
 //! A thread of a backend.
 
 mod away;
+mod streams;
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use linerate_agent::host::monotonic_ns;
+use linerate_http::h2::server::{Asked, ServerConnection};
 use linerate_http::incoming::{Incoming, RequestReader};
 use linerate_http::tls::session::Session;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -20,6 +22,7 @@ use rustix::time::Timespec;
 
 use super::super::transport::{End, Rooms, Transport, WireBytes};
 use super::absence::Absence;
+use super::responses::Responses;
 use super::{BackendConfig, BackendCounters, Common, Shown};
 
 /// Event of the eventfd that ends the thread; those below the number of listening sockets are theirs.
@@ -40,6 +43,10 @@ struct Connection<T> {
     socket: T,
     generation: u32,
     reader: RequestReader,
+    /// The peer has said so little that its protocol is not known.
+    is_new: bool,
+    /// Of HTTP/2.
+    h2: Option<Box<ServerConnection>>,
     /// Bytes of a request that is not complete.
     kept: Vec<u8>,
     /// Bytes of responses that the kernel has not taken, and how many of them it has.
@@ -56,6 +63,12 @@ struct Connection<T> {
 }
 
 impl<T> Connection<T> {
+    /// True when a request or a response is on its way.
+    fn is_within(&self) -> bool {
+        let streams = self.h2.as_ref().is_some_and(|h2| !h2.is_idle());
+        !self.kept.is_empty() || self.delayed > 0 || streams
+    }
+
     /// True when no further request is taken, with responses of so many bytes.
     fn is_full(&self, response_bytes: usize) -> bool {
         let delayed = response_bytes.saturating_mul(self.delayed as usize);
@@ -63,48 +76,12 @@ impl<T> Connection<T> {
     }
 }
 
-/// Responses as they are sent.
-struct Responses {
-    keep: Vec<u8>,
-    close: Vec<u8>,
-    body_bytes: usize,
-}
-
-impl Responses {
-    fn new(config: &BackendConfig) -> Self {
-        let body = match config.body_bytes {
-            Some(bytes) => vec![b'x'; bytes as usize],
-            None => config.name.as_bytes().to_vec(),
-        };
-        let reason = http::StatusCode::from_u16(config.status).ok().and_then(|code| code.canonical_reason());
-        let by = config.body_bytes.map_or(String::new(), |_| format!("X-Backend: {}\r\n", config.name));
-        let empty = config.status == 204 || config.status == 304;
-        let head = |end: &str| {
-            let length = if empty { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-            let reason = reason.unwrap_or("Unknown");
-            let mut bytes = format!(
-                "HTTP/1.1 {} {reason}\r\nContent-Type: text/plain\r\n{by}{length}{end}\r\n",
-                config.status
-            )
-            .into_bytes();
-            if !empty {
-                bytes.extend_from_slice(&body);
-            }
-            bytes
-        };
-        let body_bytes = if empty { 0 } else { body.len() };
-        Self { keep: head(""), close: head("Connection: close\r\n"), body_bytes }
-    }
-
-    /// Bytes of the longest one.
-    fn bytes(&self) -> usize {
-        self.close.len()
-    }
-
-    fn to(&self, request: Incoming) -> &[u8] {
-        let whole = if request.keep_alive { &self.keep } else { &self.close };
-        if request.head { &whole[..whole.len() - self.body_bytes] } else { whole }
-    }
+/// A request that waits for its response.
+#[derive(Debug, Clone, Copy)]
+enum Request {
+    One(Incoming),
+    /// On this stream of HTTP/2.
+    Stream(u32),
 }
 
 /// Where the threads of a backend listen.
@@ -133,8 +110,10 @@ pub(super) struct Worker<T: Transport> {
     free: Vec<u32>,
     generation: u32,
     responses: Responses,
-    /// Delayed responses, with the time at which they are due.
-    delayed: VecDeque<(u64, u32, u32, Incoming)>,
+    /// Delayed responses, with the time at which they are due, connection and its generation.
+    delayed: VecDeque<(u64, u32, u32, Request)>,
+    /// Requests of HTTP/2 that were read last.
+    asked: Vec<Asked>,
     counts: BackendCounters,
     settings: T::Settings,
     rooms: Rooms,
@@ -173,6 +152,7 @@ impl<T: Transport> Worker<T> {
             free: Vec::new(),
             generation: 0,
             delayed: VecDeque::new(),
+            asked: Vec::new(),
             counts: BackendCounters::default(),
             settings,
             rooms: T::rooms(),
@@ -271,6 +251,8 @@ impl<T: Transport> Worker<T> {
                         socket,
                         generation: self.generation,
                         reader: RequestReader::default(),
+                        is_new: true,
+                        h2: None,
                         kept: Vec::new(),
                         unsent: Vec::new(),
                         unsent_from: 0,
@@ -351,7 +333,7 @@ impl<T: Transport> Worker<T> {
         if connection.socket.session().is_some_and(Session::is_handshaking) {
             self.counts.tls_failed += 1;
         } else {
-            let within = !connection.kept.is_empty() || connection.delayed > 0;
+            let within = connection.is_within();
             self.counts.broken += u64::from(within || matches!(end, End::Broken(_) | End::Fault));
         }
         false
@@ -370,6 +352,12 @@ impl<T: Transport> Worker<T> {
             if !connection.unsent.is_empty() {
                 return self.watch(at, EventFlags::OUT);
             }
+            if self.send_streams(at) {
+                continue;
+            }
+            let Some(connection) = self.connections.get(at as usize).and_then(Option::as_ref) else {
+                return true;
+            };
             if connection.is_full(self.responses.bytes()) {
                 // The next request is taken when a delayed response has been sent.
                 return self.watch(at, EventFlags::empty());
@@ -387,6 +375,13 @@ impl<T: Transport> Worker<T> {
         let Some(connection) = self.connections.get_mut(at as usize).and_then(Option::as_mut) else {
             return Some(false);
         };
+        if connection.is_new || connection.h2.is_some() {
+            match connection.is_http2() {
+                None => return Some(false),
+                Some(true) => return self.take_frames(at),
+                Some(false) => {}
+            }
+        }
         let (mut from, mut any) = (0, false);
         while from < connection.kept.len() && !connection.is_full(self.responses.bytes()) {
             match connection.reader.read(&connection.kept[from..]) {
@@ -405,7 +400,7 @@ impl<T: Transport> Worker<T> {
                     if let Some(delay) = self.config.delay {
                         let due = monotonic_ns() + nanoseconds(delay);
                         connection.delayed += 1;
-                        self.delayed.push_back((due, at, connection.generation, request));
+                        self.delayed.push_back((due, at, connection.generation, Request::One(request)));
                     } else {
                         connection.unsent.extend_from_slice(self.responses.to(request));
                         connection.unsent_responses += 1;
@@ -434,8 +429,13 @@ impl<T: Transport> Worker<T> {
             let connection = self.connections.get_mut(at as usize).and_then(Option::as_mut);
             if let Some(connection) = connection.filter(|connection| connection.generation == generation) {
                 connection.delayed -= 1;
-                connection.unsent.extend_from_slice(self.responses.to(request));
-                connection.unsent_responses += 1;
+                match request {
+                    Request::One(request) => {
+                        connection.unsent.extend_from_slice(self.responses.to(request));
+                        connection.unsent_responses += 1;
+                    }
+                    Request::Stream(stream) => connection.release(stream, &self.responses),
+                }
                 if !self.go_on(at) {
                     self.close(at);
                 }

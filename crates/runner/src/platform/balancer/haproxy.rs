@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use linerate_experiment::http::HttpProfile;
+use linerate_experiment::http::{HttpProfile, HttpProtocol};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
@@ -60,7 +60,7 @@ impl Haproxy {
         let most = most_connections(profile.connections, descriptors()).map_err(failed)?;
         let mut configuration =
             NamedTempFile::new_in(directory).map_err(|error| failed(error.to_string()))?;
-        let text = text(address, backends, most);
+        let text = text(address, backends, most, profile.protocol);
         configuration.write_all(text.as_bytes()).map_err(|error| failed(error.to_string()))?;
         let mut words: Vec<String> = Vec::new();
         if let Some(namespace) = namespace {
@@ -140,7 +140,9 @@ fn most_connections(connections: u32, descriptors: u64) -> Result<u64, String> {
     Ok(most.min(USUAL_CONNECTIONS.max(needed + SPARE_CONNECTIONS)))
 }
 
-fn text(address: SocketAddr, backends: &[SocketAddr], most: u64) -> String {
+/// The configuration. What is not HTTP/1.1 without TLS passes through: then each connection is given to the next backend.
+fn text(address: SocketAddr, backends: &[SocketAddr], most: u64, protocol: HttpProtocol) -> String {
+    let mode = if protocol == HttpProtocol::Http { "http" } else { "tcp" };
     let servers: String = backends
         .iter()
         .enumerate()
@@ -148,7 +150,7 @@ fn text(address: SocketAddr, backends: &[SocketAddr], most: u64) -> String {
         .collect();
     format!(
         "global\n  nbthread 1\n  maxconn {most}\n\
-         defaults\n  mode http\n  maxconn {most}\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
+         defaults\n  mode {mode}\n  maxconn {most}\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
          frontend clients\n  bind {address}\n  default_backend backends\n\
          backend backends\n  balance roundrobin\n{servers}"
     )
@@ -157,6 +159,17 @@ fn text(address: SocketAddr, backends: &[SocketAddr], most: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_encrypted_passes_through() {
+        let address: SocketAddr = "127.0.0.1:80".parse().unwrap();
+        for (protocol, mode) in
+            [(HttpProtocol::Http, "http"), (HttpProtocol::Https, "tcp"), (HttpProtocol::H2, "tcp"), (HttpProtocol::H2c, "tcp")]
+        {
+            let text = text(address, &[address], 10, protocol);
+            assert!(text.contains(&format!("  mode {mode}\n")), "{protocol}: {text}");
+        }
+    }
 
     #[test]
     fn connections_follow_from_descriptors_or_are_refused() {

@@ -8,9 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use linerate_experiment::document::TrialSection;
-use linerate_experiment::http::{HttpProfile, HttpTrial};
+use linerate_experiment::http::{HttpProfile, HttpProtocol, HttpTarget, HttpTrial};
 use linerate_results::http::GatePart;
-use linerate_wire::http::{Destination, HttpLoad, HttpReport, HttpWork};
+use linerate_wire::http::{
+    BACKEND_SERVER_NAME, Destination, HttpLoad, HttpReport, HttpWork, ServerProof,
+};
 use linerate_wire::message::{Acknowledge, Command, Event, Start, Stop, TrialFailed};
 use linerate_wire::report::ReportDetail;
 use linerate_wire::trial::{TrialSpec, Work};
@@ -160,6 +162,8 @@ async fn prepare(
         addresses: balanced.addresses.clone(),
         host: balanced.host.clone(),
         path: profile.path.clone(),
+        tls: proof(profile, backends).map_err(NotRun::Refused)?,
+        http2: profile.protocol.is_http2(),
     };
     let names: Vec<String> = backends.iter().map(|backend| backend.name().to_owned()).collect();
     // Of a balancer that keeps a client at its backend, no client can hear all of them.
@@ -184,6 +188,7 @@ async fn prepare(
             duration_ms: profile.duration_ms,
             timeout_ms: profile.timeout_ms,
             keep_alive: profile.keep_alive,
+            streams: profile.streams,
             // Each client and repeat has instants of its own, and a trial that is run again the same ones.
             seed: u64::from(context.trial.repeat) << 32 | client as u64,
             offset_ns: profile.offset_ns(client as u32),
@@ -200,6 +205,47 @@ fn dealt_out(destination: &Destination, profile: &HttpProfile, client: u32) -> D
     let turn = before % dealt.addresses.len().max(1);
     dealt.addresses.rotate_left(turn);
     dealt
+}
+
+/// Most bytes of a file of authorities.
+const MOST_AUTHORITIES: u64 = 512 * 1024;
+
+/// What servers are to prove to clients: backends, that they are those of the run; others, by the authorities of the document or of the
+/// clients' hosts. `None` without TLS.
+fn proof(profile: &HttpProfile, backends: &[KernelAgent]) -> Result<Option<ServerProof>, String> {
+    let HttpTarget::Url(url) = &profile.target else {
+        if profile.protocol == HttpProtocol::Http {
+            return Ok(None);
+        }
+        let certificates: Result<Vec<&str>, String> = backends
+            .iter()
+            .map(|backend| {
+                let door = backend.streams_engine().http.as_ref();
+                let certificate = door.and_then(|door| door.certificate.as_deref());
+                certificate.ok_or_else(|| {
+                    format!(
+                        "{} answers HTTP/1.1 without TLS alone: its program is older than this one; remove {} from spec.http.protocols, or update it",
+                        backend.name(),
+                        profile.protocol
+                    )
+                })
+            })
+            .collect();
+        let authorities = Some(certificates?.concat());
+        let proof = ServerProof { server_name: BACKEND_SERVER_NAME.to_owned(), authorities };
+        return Ok(Some(proof).filter(|_| profile.protocol.is_tls()));
+    };
+    let read = |path: &String| {
+        let unusable = |why: String| format!("spec.http.ca: {path}: {why}; name a PEM file of certificates");
+        let size = std::fs::metadata(path).map_err(|error| unusable(error.to_string()))?.len();
+        if size > MOST_AUTHORITIES {
+            return Err(unusable(format!("{size} bytes are more than {MOST_AUTHORITIES}")));
+        }
+        std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))
+    };
+    let authorities = profile.ca.as_ref().map(read).transpose()?;
+    let server_name = url.host().to_owned();
+    Ok(profile.protocol.is_tls().then_some(ServerProof { server_name, authorities }))
 }
 
 /// Where a backend answers.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use linerate_experiment::http::HttpProtocol;
 use linerate_results::http::{BackendShare, HttpTrialSummary};
 
 use super::super::super::chart::{Axis, Chart, Mark, Series};
@@ -25,8 +26,13 @@ fn scaling(trials: &[HttpTrialSummary]) -> Option<Chart> {
     for trial in trials.iter().filter(|trial| trial.backends > 0 && trial.search.is_none()) {
         let Some(rate) = trial.requests_per_s else { continue };
         let under = trial.host_setting.as_ref().map(|setting| format!(", {}", setting.name));
+        let by = match (trial.protocol, trial.streams) {
+            (HttpProtocol::Http, _) => String::new(),
+            (protocol, None) => format!(" by {protocol}"),
+            (protocol, Some(streams)) => format!(" by {protocol} with {streams} streams"),
+        };
         let curve = format!(
-            "{}, {} connections, rate {}{}",
+            "{}{by}, {} connections, rate {}{}",
             trial.target,
             trial.connections,
             trial.rate,

@@ -6,6 +6,7 @@ mod over_time;
 mod tests;
 mod trials;
 
+use linerate_experiment::http::HttpProtocol;
 use linerate_results::http::{HTTP_FIGURES, HttpLimit, HttpSearchSummary, HttpTrialSummary, LatencyBasis};
 use linerate_results::summary::{SearchEnd, Summary};
 
@@ -158,5 +159,17 @@ fn answer(trial: &HttpTrialSummary) -> String {
         trial.evenness.and_then(|one| Some((one, one.p_value?))).map_or(String::new(), |(one, p)| {
             format!("; {} spread over {} backends with p = {p:.3}", one.unit, trial.by_backend.len())
         });
-    format!("{rate} requests/s {aim} to {}{errors}{p99}{spread}; {}", trial.target, trial.verdict.evidence)
+    let by = match (trial.protocol, trial.streams, &trial.tls) {
+        (HttpProtocol::Http, ..) => String::new(),
+        (protocol, streams, tls) => {
+            let streams = streams.map_or(String::new(), |streams| format!(" with {streams} streams"));
+            let version = tls.as_ref().and_then(|tls| tls.version.as_ref());
+            let version = version.map_or(String::new(), |version| format!(" ({version})"));
+            format!(" by {protocol}{streams}{version}")
+        }
+    };
+    format!(
+        "{rate} requests/s {aim} to {}{by}{errors}{p99}{spread}; {}",
+        trial.target, trial.verdict.evidence
+    )
 }

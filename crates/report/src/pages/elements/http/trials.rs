@@ -25,6 +25,7 @@ fn table(caption: String, trials: &[HttpTrialSummary], figures: &[&Figure<HttpTr
     let mut columns = vec![
         Column::words("profile", "profile"),
         Column::words("target", "target"),
+        Column::words("protocol", "protocol"),
         Column::words("verdict", "verdict"),
     ];
     columns.extend(known.iter().map(|figure| Column::numbers(figure.name, heading(figure))));
@@ -33,6 +34,7 @@ fn table(caption: String, trials: &[HttpTrialSummary], figures: &[&Figure<HttpTr
         let mut cells = vec![
             trial.profile.clone().into(),
             trial.target.clone().into(),
+            trial.protocol.to_string().into(),
             Cell::toned(kind.to_string(), tone(kind)),
         ];
         cells.extend(known.iter().map(|one| Cell::toned(figure(one, trial), harm(one, trial))));

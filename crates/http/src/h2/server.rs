@@ -1,0 +1,432 @@
+//! HTTP/2 of a server that gives every request the same answer (RFC 9113), without I/O.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+
+use super::connection::NO_ERROR;
+use super::frame::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADER_BYTES, HEADER_TABLE_SIZE,
+    HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE, MOST_WINDOW,
+    PING, PREFACE, PUSH_PROMISE, RST_STREAM, SETTINGS, TooLong, WINDOW_UPDATE, put, put_head,
+};
+use super::hpack::{decode, known, put_number, put_text};
+use crate::response::{Bad, MOST_HEAD_BYTES};
+
+/// Window of a connection and of a stream before anything is said of it.
+const USUAL_WINDOW: i64 = 65_535;
+/// Requests of a connection that a client may have under way at the same time.
+const MOST_STREAMS: u32 = 65_536;
+/// Bytes that wait to be sent from which on no part of a body is added.
+const MOST_WAITING_BYTES: usize = 64 * 1024;
+/// Bytes of requests' bodies that may have come before the client is told that it may send as many again.
+const TOLD_AFTER: u32 = 1 << 30;
+/// Code of an error (RFC 9113, section 7): the server does not work on the request.
+const REFUSED_STREAM: u32 = 7;
+
+/// Whether a connection begins with HTTP/2; `None`: so few bytes do not tell.
+pub fn begins(bytes: &[u8]) -> Option<bool> {
+    let compared = bytes.len().min(PREFACE.len());
+    if bytes[..compared] != PREFACE[..compared] {
+        return Some(false);
+    }
+    (compared == PREFACE.len()).then_some(true)
+}
+
+/// Bytes with which a connection of HTTP/2 begins.
+pub const PREFACE_BYTES: usize = PREFACE.len();
+
+/// The answer to every request, encoded once.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    head: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// An answer with these fields, whose names are in lower case.
+    pub fn new(status: u16, fields: &[(&str, &str)], body: Vec<u8>) -> Self {
+        let mut head = Vec::new();
+        let status = status.to_string();
+        for (name, value) in std::iter::once((":status", status.as_str())).chain(fields.iter().copied()) {
+            match known(name, value.as_bytes()) {
+                Some((index, true)) => put_number(&mut head, 0x80, 7, index),
+                Some((index, false)) => {
+                    put_number(&mut head, 0, 4, index);
+                    put_text(&mut head, value.as_bytes());
+                }
+                None => {
+                    head.push(0);
+                    put_text(&mut head, name.as_bytes());
+                    put_text(&mut head, value.as_bytes());
+                }
+            }
+        }
+        Self { head, body }
+    }
+}
+
+/// A request that was read whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Number of its stream.
+    pub stream: u32,
+    /// True for `HEAD`.
+    pub head: bool,
+    /// Bytes of a body that the client takes.
+    window: i64,
+}
+
+/// A header block that comes in pieces.
+#[derive(Debug)]
+struct Pieces {
+    stream: u32,
+    last: bool,
+    bytes: Vec<u8>,
+    counted: usize,
+}
+
+/// An answer whose body has not been sent whole.
+#[derive(Debug)]
+struct Waiting {
+    stream: u32,
+    sent: usize,
+    window: i64,
+}
+
+/// A server's end of a connection, behind the bytes with which it begins.
+#[derive(Debug)]
+pub struct ServerConnection {
+    out: Vec<u8>,
+    has_settings: bool,
+    goes_away: bool,
+    pieces: Option<Pieces>,
+    last_stream: u32,
+    /// Requests that are not whole; those that are held back.
+    open: BTreeMap<u32, Asked>,
+    held: BTreeMap<u32, Asked>,
+    waiting: VecDeque<Waiting>,
+    window: i64,
+    first_window: i64,
+    most_payload: usize,
+    unacknowledged: u32,
+    /// The last header block, and whether it is that of a `HEAD`.
+    block: (Vec<u8>, bool),
+}
+
+impl ServerConnection {
+    /// A connection whose first bytes are to be sent.
+    pub fn new() -> Self {
+        let mut out = Vec::new();
+        let settings = [
+            // Then a header block means the same at any time.
+            (HEADER_TABLE_SIZE, 0),
+            (MAX_CONCURRENT_STREAMS, MOST_STREAMS),
+            (INITIAL_WINDOW_SIZE, MOST_WINDOW),
+            (MAX_HEADER_LIST_SIZE, MOST_HEAD_BYTES as u32),
+        ];
+        put_head(&mut out, settings.len() * 6, SETTINGS, 0, 0);
+        for (name, value) in settings {
+            out.extend_from_slice(&name.to_be_bytes());
+            out.extend_from_slice(&value.to_be_bytes());
+        }
+        put(&mut out, WINDOW_UPDATE, 0, 0, &(MOST_WINDOW - USUAL_WINDOW as u32).to_be_bytes());
+        Self {
+            out,
+            has_settings: false,
+            goes_away: false,
+            pieces: None,
+            last_stream: 0,
+            open: BTreeMap::new(),
+            held: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            window: USUAL_WINDOW,
+            first_window: USUAL_WINDOW,
+            most_payload: 16_384,
+            unacknowledged: 0,
+            block: (Vec::new(), false),
+        }
+    }
+
+    /// True when no request is on its way in or out.
+    pub fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.held.is_empty() && self.waiting.is_empty() && self.pieces.is_none()
+    }
+
+    /// Adds the bytes that are to be sent to others.
+    pub fn take_out(&mut self, to: &mut Vec<u8>) {
+        to.append(&mut self.out);
+    }
+
+    /// Tells the client to send no further request on this connection.
+    pub fn go_away(&mut self) {
+        if !std::mem::replace(&mut self.goes_away, true) {
+            let payload = [self.last_stream.to_be_bytes(), NO_ERROR.to_be_bytes()].concat();
+            put(&mut self.out, GOAWAY, 0, 0, &payload);
+        }
+    }
+
+    /// Takes whole frames of the client; adds the requests that are whole then. Returns the number of bytes taken.
+    ///
+    /// # Errors
+    /// The reason for which nothing more can be read on this connection.
+    pub fn read(&mut self, bytes: &[u8], requests: &mut Vec<Asked>) -> Result<usize, Bad> {
+        let mut rest = bytes;
+        while let Some((frame, behind)) = Frame::first(rest).map_err(|TooLong| Bad::Malformed)? {
+            self.frame(frame, requests)?;
+            rest = behind;
+        }
+        Ok(bytes.len() - rest.len())
+    }
+
+    /// Answers a request. Returns how many answers are now whole in what is to be sent.
+    pub fn answer(&mut self, asked: Asked, answer: &Answer) -> u64 {
+        let empty = asked.head || answer.body.is_empty();
+        let end = if empty { END_STREAM } else { 0 };
+        put(&mut self.out, HEADERS, END_HEADERS | end, asked.stream, &answer.head);
+        if empty {
+            return 1;
+        }
+        self.waiting.push_back(Waiting { stream: asked.stream, sent: 0, window: asked.window });
+        self.send_bodies(answer)
+    }
+
+    /// Holds a request back until [`ServerConnection::release`].
+    pub fn hold(&mut self, asked: Asked) {
+        self.held.insert(asked.stream, asked);
+    }
+
+    /// A request that was held back; `None` when the client gave it up.
+    pub fn release(&mut self, stream: u32) -> Option<Asked> {
+        self.held.remove(&stream)
+    }
+
+    /// Adds parts of bodies as far as windows permit. Returns how many answers became whole.
+    pub fn send_bodies(&mut self, answer: &Answer) -> u64 {
+        let Self { out, waiting, window, most_payload, .. } = self;
+        let mut whole = 0;
+        waiting.retain_mut(|one| {
+            while out.len() < MOST_WAITING_BYTES {
+                let may = (*window).min(one.window).min(*most_payload as i64);
+                let part = (answer.body.len() - one.sent).min(usize::try_from(may).unwrap_or(0));
+                if part == 0 {
+                    return true;
+                }
+                let Some(content) = answer.body.get(one.sent..one.sent + part) else { return false };
+                one.sent += part;
+                one.window -= part as i64;
+                *window -= part as i64;
+                let last = one.sent == answer.body.len();
+                put(out, DATA, if last { END_STREAM } else { 0 }, one.stream, content);
+                if last {
+                    whole += 1;
+                    return false;
+                }
+            }
+            true
+        });
+        whole
+    }
+
+    fn frame(&mut self, frame: Frame<'_>, requests: &mut Vec<Asked>) -> Result<(), Bad> {
+        // The first frame of a client are its settings (RFC 9113, section 3.4).
+        if !self.has_settings && (frame.kind != SETTINGS || frame.has(ACK)) {
+            return Err(Bad::Malformed);
+        }
+        if self.pieces.is_some() != (frame.kind == CONTINUATION) {
+            return Err(Bad::Malformed);
+        }
+        match frame.kind {
+            HEADERS => {
+                let block = frame.content().ok_or(Bad::Malformed)?;
+                let last = frame.has(END_STREAM);
+                if frame.has(END_HEADERS) {
+                    return self.headers(frame.stream, block, last, requests);
+                }
+                let (bytes, counted) = (block.to_vec(), HEADER_BYTES + block.len());
+                self.pieces = Some(Pieces { stream: frame.stream, last, bytes, counted });
+            }
+            CONTINUATION => {
+                let pieces = self.pieces.as_mut().filter(|pieces| pieces.stream == frame.stream);
+                let pieces = pieces.ok_or(Bad::Malformed)?;
+                pieces.counted += HEADER_BYTES + frame.payload.len();
+                if pieces.counted > MOST_HEAD_BYTES {
+                    return Err(Bad::TooLarge);
+                }
+                pieces.bytes.extend_from_slice(frame.payload);
+                if frame.has(END_HEADERS)
+                    && let Some(Pieces { stream, last, bytes, .. }) = self.pieces.take()
+                {
+                    return self.headers(stream, &bytes, last, requests);
+                }
+            }
+            DATA => {
+                self.check(frame.stream)?;
+                frame.content().ok_or(Bad::Malformed)?;
+                self.unacknowledged += frame.payload.len() as u32;
+                if self.unacknowledged >= TOLD_AFTER {
+                    let more = std::mem::take(&mut self.unacknowledged);
+                    put(&mut self.out, WINDOW_UPDATE, 0, 0, &more.to_be_bytes());
+                }
+                if frame.has(END_STREAM) {
+                    requests.extend(self.open.remove(&frame.stream));
+                }
+            }
+            RST_STREAM => {
+                if frame.payload.len() != 4 {
+                    return Err(Bad::Malformed);
+                }
+                self.check(frame.stream)?;
+                self.open.remove(&frame.stream);
+                self.held.remove(&frame.stream);
+                self.waiting.retain(|one| one.stream != frame.stream);
+            }
+            SETTINGS => return self.settings(frame),
+            PUSH_PROMISE => return Err(Bad::Malformed),
+            PING => {
+                if frame.payload.len() != 8 || frame.stream != 0 {
+                    return Err(Bad::Malformed);
+                }
+                if !frame.has(ACK) {
+                    put(&mut self.out, PING, ACK, 0, frame.payload);
+                }
+            }
+            WINDOW_UPDATE => return self.window_update(frame),
+            // A client that goes away closes the connection; priorities and extensions are of no use here.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Checks that a stream is one that the client has opened.
+    fn check(&self, stream: u32) -> Result<(), Bad> {
+        if stream % 2 == 1 && stream <= self.last_stream { Ok(()) } else { Err(Bad::Malformed) }
+    }
+
+    fn headers(
+        &mut self,
+        stream: u32,
+        block: &[u8],
+        last: bool,
+        requests: &mut Vec<Asked>,
+    ) -> Result<(), Bad> {
+        if stream <= self.last_stream {
+            // Fields behind the body end the request.
+            self.check(stream)?;
+            if !last {
+                return Err(Bad::Malformed);
+            }
+            requests.extend(self.open.remove(&stream));
+            return Ok(());
+        }
+        if stream % 2 == 0 {
+            return Err(Bad::Malformed);
+        }
+        self.last_stream = stream;
+        let under_way = self.open.len() + self.held.len() + self.waiting.len();
+        if under_way >= MOST_STREAMS as usize {
+            put(&mut self.out, RST_STREAM, 0, stream, &REFUSED_STREAM.to_be_bytes());
+            return Ok(());
+        }
+        let asked = Asked { stream, head: self.is_head(block), window: self.first_window };
+        if last {
+            requests.push(asked);
+        } else {
+            self.open.insert(stream, asked);
+        }
+        Ok(())
+    }
+
+    /// True for a `HEAD`. A block that relies on a table, which a client may have before it knows that there is none, is taken for
+    /// another method's: the answer is the same.
+    fn is_head(&mut self, block: &[u8]) -> bool {
+        if self.block.0 != block {
+            let mut head = false;
+            let read = decode(block, |field, value| {
+                head |= field == b":method" && value == b"HEAD";
+                Ok(())
+            });
+            self.block.0.clear();
+            self.block.0.extend_from_slice(block);
+            self.block.1 = read.is_ok() && head;
+        }
+        self.block.1
+    }
+
+    fn settings(&mut self, frame: Frame<'_>) -> Result<(), Bad> {
+        let odd = !frame.payload.len().is_multiple_of(6) || frame.has(ACK) && !frame.payload.is_empty();
+        if frame.stream != 0 || odd {
+            return Err(Bad::Malformed);
+        }
+        if frame.has(ACK) {
+            return Ok(());
+        }
+        for setting in frame.payload.chunks_exact(6) {
+            let (name, value) = setting.split_at(2);
+            let name = u16::from_be_bytes([name[0], name[1]]);
+            let value = number(value).unwrap_or(0);
+            match name {
+                INITIAL_WINDOW_SIZE => {
+                    if value > MOST_WINDOW {
+                        return Err(Bad::Malformed);
+                    }
+                    let more = i64::from(value) - self.first_window;
+                    self.first_window = i64::from(value);
+                    let requests = self.open.values_mut().chain(self.held.values_mut());
+                    requests.for_each(|one| one.window += more);
+                    self.waiting.iter_mut().for_each(|one| one.window += more);
+                }
+                MAX_FRAME_SIZE => {
+                    if !(16_384..1 << 24).contains(&value) {
+                        return Err(Bad::Malformed);
+                    }
+                    self.most_payload = value as usize;
+                }
+                _ => {}
+            }
+        }
+        self.has_settings = true;
+        put(&mut self.out, SETTINGS, ACK, 0, &[]);
+        Ok(())
+    }
+
+    fn window_update(&mut self, frame: Frame<'_>) -> Result<(), Bad> {
+        let more = number(frame.payload).filter(|_| frame.payload.len() == 4).ok_or(Bad::Malformed)?;
+        let more = i64::from(more & MOST_WINDOW);
+        let window = if frame.stream == 0 {
+            Some(&mut self.window)
+        } else {
+            self.check(frame.stream)?;
+            let asked = match self.open.get_mut(&frame.stream) {
+                Some(open) => Some(open),
+                None => self.held.get_mut(&frame.stream),
+            };
+            match asked {
+                Some(asked) => Some(&mut asked.window),
+                None => {
+                    let waiting = self.waiting.iter_mut().find(|one| one.stream == frame.stream);
+                    waiting.map(|one| &mut one.window)
+                }
+            }
+        };
+        if let Some(window) = window {
+            *window += more;
+            if more == 0 || *window > i64::from(MOST_WINDOW) {
+                return Err(Bad::Malformed);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for ServerConnection {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn number(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests;
