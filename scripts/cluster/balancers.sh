@@ -25,7 +25,24 @@ scenario_balancers() {
     check_equal "cluster: balancers: nothing is left" 0 "$(services_too)"
     jq -r '.http[]? | "     \(.profile): \(.requests_per_s | round) requests/s, p = \(.evenness.p_value), gate \(.gate.waited_s) s"' \
         < <(tail -n 1 "$work/services.json") || true
+    not_ready_for_a_time
     not_yet_balanced
+}
+
+# A backend is not ready for a time: kubelet, endpoint slices and kube-proxy take it out of the rotation and put it back, which costs no request.
+not_ready_for_a_time() {
+    document_of_http 'targets: [cluster-ip], backends: [2], keepAlive: false, churn: {after: 1s, for: 6s, kind: notReady}' |
+        sed 's/rates: \[500\]/rates: [100]/; s/duration: 1s/duration: 12s/' >"$work/churn.yaml"
+    IMAGE=$HOSTPLANE_IMAGE run churn "$work/churn.yaml"
+    [ "$status" = 0 ] || sed 's/^/     /' "$work/churn.err"
+    check_equal "cluster: balancers: churn: exit status" 0 "$status"
+    check_json "cluster: balancers: churn: the backend was not ready, came back, and no request failed" "$work/churn.json" \
+        '.status == "complete" and (.http[0] | .complete and (.churn | .kind == "notReady" and .returned_s != null and .errors == 0))'
+    check_json "cluster: balancers: churn: it was taken out of the rotation, and put back" "$work/churn.json" \
+        '.http[0].churn | (.last_connection_ms // 0) < 5500 and .first_request_ms != null'
+    jq -r '.http[]?.churn | "     not ready: new connections for \(.last_connection_ms) ms, \(.errors) errors in \(.error_ms) ms, first request \(.first_request_ms) ms after the return"' \
+        < <(tail -n 1 "$work/churn.json") || true
+    check_equal "cluster: balancers: churn: nothing is left" 0 "$(services_too)"
 }
 
 # Backends are ready, and kube-proxy does not know it: the trial waits and says so.

@@ -344,6 +344,9 @@ pub(super) struct AgentArgs {
     /// The name in answers to HTTP requests [default: the host's name]
     #[arg(long, value_name = "NAME", requires = "http")]
     pub(super) http_name: Option<String>,
+    /// Accept connections at ADDRESS, and close them, while the agent is a backend that is ready: for probes of readiness
+    #[arg(long, value_name = "ADDRESS", requires = "http")]
+    pub(super) http_ready: Option<SocketAddr>,
     #[command(flatten)]
     pub(super) token: TokenArgs,
     /// Senders stop when their controller is gone for longer; a trial may bring its own time

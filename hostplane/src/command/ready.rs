@@ -126,6 +126,7 @@ fn agent(args: &AgentArgs) -> Result<Ready, Failure> {
         cpus: args.cpus.clone(),
         ceilings: args.safety.resolve()?,
         backend: args.http.map(|address| BackendConfig::new(vec![address], args.http_name())),
+        ready: args.http_ready,
     };
     let config = AgentConfig {
         listen: args.listen,

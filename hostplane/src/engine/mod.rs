@@ -5,6 +5,7 @@ mod doorkeeper;
 mod gate;
 mod http;
 mod paths;
+mod readiness;
 mod streams;
 
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +29,7 @@ use linerate_wire::trial::Work;
 
 use self::doorkeeper::Doorkeeper;
 use self::http::{Http, PreparedHttp};
+use self::readiness::Readiness;
 use self::streams::{PreparedStreams, Streams};
 use crate::door::ListenError;
 use crate::http::backend::{Backend, BackendConfig, BackendError};
@@ -46,6 +48,8 @@ pub(crate) struct EngineConfig {
     pub(crate) ceilings: Ceilings,
     /// The agent answers HTTP requests.
     pub(crate) backend: Option<BackendConfig>,
+    /// Where connections are accepted while the backend is ready.
+    pub(crate) ready: Option<SocketAddr>,
 }
 
 /// Error: the engine cannot start.
@@ -59,6 +63,8 @@ pub(crate) enum StartError {
     Backend(#[from] BackendError),
     #[error("no certificate for the backend: {0}")]
     Certificate(#[from] SettingsError),
+    #[error("cannot listen at {address} for probes of readiness: {error}; choose another address (--http-ready)")]
+    Ready { address: SocketAddr, error: std::io::Error },
     #[error("no thread for the streams that arrive: {0}")]
     Thread(std::io::Error),
 }
@@ -70,6 +76,7 @@ pub(crate) struct KernelEngine {
     doorkeeper: Doorkeeper,
     /// Answers HTTP requests from the start on; `None` without an address for it.
     backend: Option<Backend>,
+    _readiness: Option<Readiness>,
     door: Option<HttpDoor>,
     ceilings: Ceilings,
     requirements: Requirements,
@@ -103,9 +110,14 @@ impl KernelEngine {
             }
             None => (None, None),
         };
+        let readiness = config.ready.zip(backend.as_ref()).map(|(address, backend)| {
+            Readiness::start(address, backend.presence()).map_err(|error| StartError::Ready { address, error })
+        });
+        let readiness = readiness.transpose()?;
         let mut engine = Self {
             pool: Arc::new(Pool::start(config.cpus.as_ref(), usize::MAX)?),
             doorkeeper: Doorkeeper::start(config.listen)?,
+            _readiness: readiness,
             backend,
             door: None,
             ceilings: config.ceilings,

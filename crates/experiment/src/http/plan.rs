@@ -242,6 +242,10 @@ mod tests {
                 "none of them is for http://192.0.2.1/; add http or h2c",
             ),
             ("http: {protocols: [h2], connections: [1000], streams: [65536]}", "more than 1000000"),
+            (
+                "http: {churn: {after: 1s, for: 1s, kind: notReady}}, trial: {duration: 5s}",
+                "nobody before direct asks whether a backend is ready",
+            ),
             ("http: {}, streams: {}", "spec.streams: given beside spec.http"),
             ("http: {}, traffic: {}", "spec.traffic: given beside spec.http"),
             ("http: {}, trial: {direction: bidirectional}", "spec.trial.direction"),

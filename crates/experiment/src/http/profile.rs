@@ -1,6 +1,6 @@
 //! Profiles of HTTP load: the places of the matrix in `spec.http`. Pure.
 
-use linerate_wire::http::{AbsenceWork, Arrivals, MOST_CONNECTIONS};
+use linerate_wire::http::{AbsenceKind, AbsenceWork, Arrivals, MOST_CONNECTIONS};
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
 
@@ -254,6 +254,9 @@ impl HttpSection {
         let wrong = |problem: String| Err((Location::UNKNOWN, format!("spec.http.churn: {problem}")));
         if !target.has_backends() {
             return wrong(format!("{target} has no backend of this run; remove it from spec.http.targets"));
+        }
+        if absence.kind == AbsenceKind::NotReady && !target.is_service() {
+            return wrong(format!("nobody before {target} asks whether a backend is ready; give killed or notAccepting"));
         }
         let back_ms = absence.after_ms + absence.for_ms;
         if back_ms >= duration_ms {

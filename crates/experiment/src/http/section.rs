@@ -91,7 +91,8 @@ pub struct ChurnSection {
     /// Time that it is away.
     #[serde(rename = "for")]
     pub away: SpanIn<1, HOUR_MS>,
-    /// How it is away: `killed` (connections are reset, new ones refused) or `notAccepting` (new ones are refused).
+    /// How it is away: `killed` (connections are reset, new ones refused), `notAccepting` (new ones are refused), or, behind a Service of Kubernetes,
+    /// `notReady` (its readiness probe fails, and it serves all the same).
     #[serde(default)]
     pub kind: AbsenceKind,
 }

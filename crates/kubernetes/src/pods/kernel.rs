@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, Container, KeyToPath, Pod, PodSecurityContext, PodSpec, SeccompProfile,
-    SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    Affinity, Capabilities, Container, KeyToPath, Pod, PodSecurityContext, PodSpec, Probe, SeccompProfile,
+    SecretVolumeSource, SecurityContext, TCPSocketAction, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use linerate_experiment::kubernetes::PlacementRule;
+use linerate_wire::http::AbsenceKind;
 use linerate_wire::trial::Role;
 
 use super::{
@@ -23,7 +25,11 @@ const STREAMS_PORT: u16 = 22_023;
 /// Port at which a backend answers requests, on all addresses of the pod, and port of the Service before it.
 pub(crate) const HTTP_PORT: u16 = 8080;
 
-/// Manifest of the pod of an agent of streams or HTTP. It has no readiness probe: a backend would count the kubelet's connections.
+/// Port at which a backend says that it is ready.
+const READY_PORT: u16 = 8081;
+
+/// Manifest of the pod of an agent of streams or HTTP. A backend that is to be not ready for a time has a readiness probe, at a port of its own:
+/// it would count the kubelet's connections otherwise.
 pub(super) fn pod(run: &Run<'_>, plan: &PodPlan) -> Pod {
     let settings = run.settings();
     let mut metadata = run.metadata(plan.name());
@@ -84,6 +90,7 @@ pub(super) fn pod(run: &Run<'_>, plan: &PodPlan) -> Pod {
                 image_pull_policy: Some(settings.image_pull_policy.name().to_owned()),
                 command: Some(agent(run, plan)),
                 env: run.environment(),
+                readiness_probe: readiness(run, plan),
                 resources: Some(resources(run.experiment)),
                 security_context: Some(security),
                 termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
@@ -100,6 +107,21 @@ pub(super) fn pod(run: &Run<'_>, plan: &PodPlan) -> Pod {
 /// True for the pod of a backend of HTTP.
 fn is_backend(run: &Run<'_>, plan: &PodPlan) -> bool {
     !run.experiment.http.is_empty() && plan.agent.role == Role::Rx
+}
+
+/// True for the pod of a backend that may be told to be not ready.
+fn may_be_not_ready(run: &Run<'_>, plan: &PodPlan) -> bool {
+    let mut absences = run.experiment.http.iter().filter_map(|profile| profile.churn);
+    is_backend(run, plan) && absences.any(|absence| absence.kind == AbsenceKind::NotReady)
+}
+
+fn readiness(run: &Run<'_>, plan: &PodPlan) -> Option<Probe> {
+    may_be_not_ready(run, plan).then(|| Probe {
+        tcp_socket: Some(TCPSocketAction { port: IntOrString::Int(READY_PORT.into()), host: None }),
+        period_seconds: Some(1),
+        failure_threshold: Some(1),
+        ..Probe::default()
+    })
 }
 
 /// Numbers of backends of the trials in which a pod is one of them: a trial has the first so many.
@@ -125,6 +147,9 @@ fn agent(run: &Run<'_>, plan: &PodPlan) -> Vec<String> {
     if is_backend(run, plan) {
         let name = plan.name();
         command.extend(["--http".to_owned(), format!("0.0.0.0:{HTTP_PORT}"), "--http-name".to_owned(), name]);
+    }
+    if may_be_not_ready(run, plan) {
+        command.extend(["--http-ready".to_owned(), format!("0.0.0.0:{READY_PORT}")]);
     }
     command.extend(run.experiment.safety().options());
     command
@@ -198,6 +223,28 @@ spec:
             terms[0].label_selector.as_ref().unwrap().match_labels.as_ref().unwrap()[names::ROLE],
             "tx"
         );
+    }
+
+    #[test]
+    fn only_backends_that_are_to_be_not_ready_have_a_probe() {
+        let probe = |churn: &str, group: usize| {
+            let text = format!(
+                "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec:\n  platform: kubernetes\n  http: {{targets: [cluster-ip]{churn}}}\n"
+            );
+            let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
+            let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
+            let agent = experiment.topology().groups[group].agents[0].clone();
+            let pod = run.pod(&PodPlan { group, agent, node: None });
+            assert_eq!(needed(&pod), (Level::Restricted, Vec::new()));
+            let container = pod.spec.unwrap().containers.remove(0);
+            let listens = container.command.unwrap().join(" ").contains("--http-ready 0.0.0.0:8081");
+            (listens, container.readiness_probe.and_then(|probe| probe.tcp_socket).map(|socket| socket.port))
+        };
+        let churn = |kind: &str| format!(", churn: {{after: 1s, for: 1s, kind: {kind}}}");
+        assert_eq!(probe("", 1), (false, None));
+        assert_eq!(probe(&churn("killed"), 1), (false, None));
+        assert_eq!(probe(&churn("notReady"), 0), (false, None));
+        assert_eq!(probe(&churn("notReady"), 1), (true, Some(IntOrString::Int(8081))));
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub struct ChurnSummary {
     pub first_error_ms: Option<u64>,
     /// To the last; null also when errors came after the last that clients keep times of.
     pub last_error_ms: Option<u64>,
+    /// Milliseconds from when it left until the last new connection reached it while it was away; null without one.
+    #[serde(default)]
+    pub last_connection_ms: Option<u64>,
     /// Milliseconds by which these times may be wrong, because clients and backend have clocks of their own: errors so long before it left count
     /// from then on. Null in older results.
     #[serde(default)]
@@ -114,6 +117,10 @@ impl ChurnSummary {
             error_ms: from_ms.filter(|_| later == 0).map(|ms| from(ms).count() as u64),
             first_error_ms: since(from_ms.and_then(|ms| from(ms).next())),
             last_error_ms: since(from_ms.filter(|_| later == 0).and_then(|ms| from(ms).next_back())),
+            last_connection_ms: absence
+                .last_connection_ns
+                .zip(absence.left_ns)
+                .map(|(last, left)| last.saturating_sub(left) / 1_000_000),
             uncertainty_ms: uncertainty_ms.and_then(|ms| u64::try_from(ms).ok()),
         })
     }
@@ -146,7 +153,14 @@ impl ChurnSummary {
             Some(ms) => format!("the first request reached it {ms:.1} ms after its return"),
             None => "no request reached it after its return".to_owned(),
         };
-        format!("{backend} was away for {away:.3} s from {left:.3} s on: {cost}; {back}")
+        let (was, drained) = match (self.kind, self.last_connection_ms) {
+            (AbsenceKind::NotReady, Some(ms)) => {
+                ("not ready", format!("; new connections reached it for {ms} ms"))
+            }
+            (AbsenceKind::NotReady, None) => ("not ready", "; no new connection reached it".to_owned()),
+            (AbsenceKind::Killed | AbsenceKind::NotAccepting, _) => ("away", String::new()),
+        };
+        format!("{backend} was {was} for {away:.3} s from {left:.3} s on: {cost}{drained}; {back}")
     }
 }
 
@@ -173,6 +187,7 @@ mod tests {
         returned_ns: Some(500_100_000),
         first_request_ns: Some(510_100_000),
         cut_connections: 4,
+        last_connection_ns: None,
     };
 
     #[test]
@@ -221,6 +236,21 @@ mod tests {
             assert_eq!(found, expected, "{ahead_ms} {uncertainty_ms} {at_ms}");
         }
         assert_eq!(apart(0, 10, &[(192, 5)]).first_error_ms, Some(0));
+    }
+
+    #[test]
+    fn a_backend_that_is_not_ready_tells_how_long_it_was_still_balanced_to() {
+        let mut record = record(HttpTarget::ClusterIp, Arrivals::Constant(100.0), &[40, 60]);
+        record.spec.churn = Some(AbsenceWork { after_ms: 200, for_ms: 300, kind: AbsenceKind::NotReady });
+        let absence = AbsenceReport { last_connection_ns: Some(300_400_000), cut_connections: 0, ..AWAY };
+        record.backends[1].report.as_mut().unwrap().absence = Some(absence);
+        let churn = HttpTrialSummary::of(&record, context()).churn.unwrap();
+        assert_eq!(churn.last_connection_ms, Some(100));
+        assert_eq!(
+            churn.in_words(),
+            "b1 was not ready for 0.300 s from 0.200 s on: no request failed; new connections reached it for 100 ms; the first request \
+             reached it 10.0 ms after its return"
+        );
     }
 
     #[test]

@@ -239,6 +239,9 @@ pub struct AbsenceReport {
     pub first_request_ns: Option<u64>,
     /// Connections that it reset when it left.
     pub cut_connections: u64,
+    /// When the last new connection came while it was away; null without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_connection_ns: Option<u64>,
 }
 
 /// Account of a client at the gate.

@@ -173,6 +173,8 @@ pub enum AbsenceKind {
     Killed,
     /// New connections are refused; requests on those that it has are answered.
     NotAccepting,
+    /// It says that it is not ready, and serves all the same.
+    NotReady,
 }
 
 /// Gate before a load: probes, each in a connection of its own, until every backend has answered `times` times

@@ -1,4 +1,5 @@
-//! A backend that is away for a time: nobody listens at its port, and connections are reset, as of a process that was killed.
+//! A backend that is away for a time: nobody listens at its port, and connections are reset, as of a process that was killed; or it
+//! says that it is not ready.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,11 +17,15 @@ pub(super) struct Absence {
     from_ns: AtomicU64,
     until_ns: AtomicU64,
     keeps_connections: AtomicBool,
+    /// It accepts connections all the same.
+    keeps_listening: AtomicBool,
     /// When the first thread left, when the last one was back, and when the first request came then.
     left_ns: AtomicU64,
     returned_ns: AtomicU64,
     first_request_ns: AtomicU64,
     cut_connections: AtomicU64,
+    /// When the last connection was accepted meanwhile.
+    last_connection_ns: AtomicU64,
 }
 
 impl Default for Absence {
@@ -30,10 +35,12 @@ impl Default for Absence {
             from_ns: never(),
             until_ns: never(),
             keeps_connections: AtomicBool::new(false),
+            keeps_listening: AtomicBool::new(false),
             left_ns: never(),
             returned_ns: AtomicU64::new(0),
             first_request_ns: never(),
             cut_connections: AtomicU64::new(0),
+            last_connection_ns: AtomicU64::new(0),
         }
     }
 }
@@ -48,6 +55,15 @@ impl Absence {
 
     pub(super) fn keeps_connections(&self) -> bool {
         self.keeps_connections.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn keeps_listening(&self) -> bool {
+        self.keeps_listening.load(Ordering::Relaxed)
+    }
+
+    /// A connection was accepted although the backend is away.
+    pub(super) fn connected(&self, now: u64) {
+        self.last_connection_ns.fetch_max(now, Ordering::Relaxed);
     }
 
     /// A thread left, and cut so many connections.
@@ -72,7 +88,23 @@ pub(crate) struct PlannedAbsence {
     threads: Vec<Arc<Shown>>,
 }
 
+/// Whether a backend is there, for others to ask.
+#[derive(Debug, Clone)]
+pub(crate) struct Presence(Arc<Absence>);
+
+impl Presence {
+    /// True unless it is away at this instant.
+    pub(crate) fn is_ready(&self, now: u64) -> bool {
+        self.0.planned().is_none_or(|(from, until)| now < from || until <= now)
+    }
+}
+
 impl Backend {
+    /// Whether it is there.
+    pub(crate) fn presence(&self) -> Presence {
+        Presence(Arc::clone(&self.absence))
+    }
+
     /// Has the backend go away from one instant until another.
     pub(crate) fn be_away(&self, from_ns: u64, until_ns: u64, kind: AbsenceKind) -> PlannedAbsence {
         let absence = &self.absence;
@@ -80,7 +112,9 @@ impl Backend {
         absence.returned_ns.store(0, Ordering::Relaxed);
         absence.first_request_ns.store(NEVER, Ordering::Relaxed);
         absence.cut_connections.store(0, Ordering::Relaxed);
-        absence.keeps_connections.store(kind == AbsenceKind::NotAccepting, Ordering::Relaxed);
+        absence.last_connection_ns.store(0, Ordering::Relaxed);
+        absence.keeps_connections.store(kind != AbsenceKind::Killed, Ordering::Relaxed);
+        absence.keeps_listening.store(kind == AbsenceKind::NotReady, Ordering::Relaxed);
         absence.until_ns.store(until_ns, Ordering::Relaxed);
         absence.from_ns.store(from_ns.min(NEVER - 1), Ordering::Release);
         self.shown.iter().for_each(|shown| shown.wake());
@@ -95,12 +129,14 @@ impl PlannedAbsence {
             0 | NEVER => None,
             ns => Some(ns.saturating_sub(started_ns)),
         };
-        let Absence { left_ns, returned_ns, first_request_ns, cut_connections, .. } = &*self.absence;
+        let Absence { left_ns, returned_ns, first_request_ns, cut_connections, last_connection_ns, .. } =
+            &*self.absence;
         AbsenceReport {
             left_ns: since(left_ns),
             returned_ns: since(returned_ns),
             first_request_ns: since(first_request_ns),
             cut_connections: cut_connections.load(Ordering::Relaxed),
+            last_connection_ns: since(last_connection_ns),
         }
     }
 }

@@ -27,7 +27,7 @@ use rustix::net::sockopt;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
 use self::absence::Absence;
-pub(crate) use self::absence::PlannedAbsence;
+pub(crate) use self::absence::{PlannedAbsence, Presence};
 use self::worker::{Place, Worker};
 use super::transport::{Either, Plain, Tls, TlsEnd, Transport};
 use crate::streams::counters::counters;

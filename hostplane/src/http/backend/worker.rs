@@ -240,6 +240,9 @@ impl<T: Transport> Worker<T> {
                     });
                     let data = token(at, self.generation);
                     self.counts.connections += 1;
+                    if self.is_away {
+                        self.absence.connected(monotonic_ns());
+                    }
                     let added = epoll::add(&self.epoll, &socket, EventData::new_u64(data), REQUESTS);
                     let wrapped = T::over(socket, &self.settings);
                     let (Ok(()), Ok(socket)) = (added, wrapped) else {

@@ -28,8 +28,10 @@ impl<T: Transport> Worker<T> {
     fn leave(&mut self, now: u64) {
         self.is_away = true;
         self.awaits_request = false;
-        self.listeners.clear();
-        self.resting_until = 0;
+        if !self.absence.keeps_listening() {
+            self.listeners.clear();
+            self.resting_until = 0;
+        }
         let mut cut = 0;
         if !self.absence.keeps_connections() {
             for at in 0..self.connections.len() {
@@ -46,9 +48,14 @@ impl<T: Transport> Worker<T> {
     }
 
     fn come_back(&mut self) {
-        match self.place.listeners() {
-            Ok(listeners) => self.listeners = listeners,
-            Err(error) => {
+        match self.listeners.is_empty().then(|| self.place.listeners()) {
+            // They were kept.
+            None => {}
+            Some(Ok(listeners)) => {
+                self.listeners = listeners;
+                self.listen_again();
+            }
+            Some(Err(error)) => {
                 if self.return_again_ns == 0 {
                     tracing::warn!(%error, "the backend cannot come back yet");
                 }
@@ -56,7 +63,6 @@ impl<T: Transport> Worker<T> {
                 return;
             }
         }
-        self.listen_again();
         self.is_away = false;
         self.return_again_ns = 0;
         self.awaits_request = true;
