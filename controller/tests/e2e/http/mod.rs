@@ -1,6 +1,7 @@
 //! Experiments of HTTP with real agents: exact counts, both loops, balancers, the gate, resumed runs.
 
 mod balancers;
+mod protocols;
 mod searched;
 
 use std::fs;
