@@ -231,7 +231,7 @@ fn proof(profile: &HttpProfile, backends: &[KernelAgent]) -> Result<Option<Serve
                 })
             })
             .collect();
-        let authorities = Some(certificates?.concat());
+        let authorities = Some(certificates?.join("\n"));
         let proof = ServerProof { server_name: BACKEND_SERVER_NAME.to_owned(), authorities };
         return Ok(Some(proof).filter(|_| profile.protocol.is_tls()));
     };
