@@ -4,6 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use linerate_http::h2::blocks::Blocks;
 use linerate_http::h2::connection::{Connection, Event};
+use linerate_http::h2::server::{Answer, ServerConnection};
 use linerate_http::h2::stream::BlockCache;
 use linerate_http::incoming::RequestReader;
 use linerate_http::request::{Parts, Request};
@@ -81,6 +82,24 @@ fn frames(bytes: &[u8], size: usize, expected: &Expected, body: &[u8]) -> (Vec<S
     (seen, None, answers)
 }
 
+/// Streams of the requests that a server of HTTP/2 read; each has one answer at most.
+fn served(bytes: &[u8], size: usize) -> (Vec<u32>, Option<Bad>) {
+    let answer = Answer::new(200, &[("content-type", "text/plain")], b"b0".to_vec());
+    let (mut server, mut waiting, mut asked) = (ServerConnection::new(), b"\0\0\0\x04\0\0\0\0\0".to_vec(), Vec::new());
+    let (mut out, mut answered) = (Vec::new(), 0);
+    for piece in bytes.chunks(size) {
+        waiting.extend_from_slice(piece);
+        match server.read(&waiting, Some(&answer), &mut asked) {
+            Ok(taken) => drop(waiting.drain(..taken)),
+            Err(bad) => return (asked, Some(bad)),
+        }
+        answered += server.take_answered();
+        assert!(answered <= asked.len() as u64);
+        server.take_out(&mut out);
+    }
+    (asked, None)
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let Some((choice, bytes)) = bytes.split_first() else { return };
     let named_by = match choice % 3 {
@@ -101,6 +120,7 @@ fuzz_target!(|bytes: &[u8]| {
     let (pieces, bad_in_pieces, answers_in_pieces) = frames(bytes, size, &expected, body);
     assert_eq!((whole, bad), (pieces, bad_in_pieces));
     assert!(body.len() > 0 || answers == answers_in_pieces);
+    assert_eq!(served(bytes, bytes.len().max(1)), served(bytes, size));
     let mut reader = RequestReader::default();
     let mut rest = bytes;
     while let Ok((taken, Some(_))) = reader.read(rest) {

@@ -65,13 +65,13 @@ impl Answer {
     }
 }
 
-/// A request that was read whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+/// A request.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
     /// Number of its stream.
-    pub stream: u32,
+    stream: u32,
     /// True for `HEAD`.
-    pub head: bool,
+    head: bool,
     /// Bytes of a body that the client takes.
     window: i64,
 }
@@ -109,6 +109,7 @@ pub struct ServerConnection {
     first_window: i64,
     most_payload: usize,
     unacknowledged: u32,
+    answered: u64,
     /// The last header block, and whether it is that of a `HEAD`.
     block: (Vec<u8>, bool),
 }
@@ -143,6 +144,7 @@ impl ServerConnection {
             first_window: USUAL_WINDOW,
             most_payload: 16_384,
             unacknowledged: 0,
+            answered: 0,
             block: (Vec::new(), false),
         }
     }
@@ -165,45 +167,62 @@ impl ServerConnection {
         }
     }
 
-    /// Takes whole frames of the client; adds the requests that are whole then. Returns the number of bytes taken.
+    /// Takes whole frames of the client, and adds the numbers of the streams whose requests are whole then. They are answered
+    /// at once, or, without an answer, held back until [`ServerConnection::release`]. Returns the number of bytes taken.
     ///
     /// # Errors
     /// The reason for which nothing more can be read on this connection.
-    pub fn read(&mut self, bytes: &[u8], requests: &mut Vec<Asked>) -> Result<usize, Bad> {
+    pub fn read(
+        &mut self,
+        bytes: &[u8],
+        answer: Option<&Answer>,
+        requests: &mut Vec<u32>,
+    ) -> Result<usize, Bad> {
         let mut rest = bytes;
         while let Some((frame, behind)) = Frame::first(rest).map_err(|TooLong| Bad::Malformed)? {
-            self.frame(frame, requests)?;
+            if let Some(asked) = self.frame(frame)? {
+                requests.push(asked.stream);
+                // Before the next frame is read, which may be about its window.
+                match answer {
+                    Some(answer) => self.answer(asked, answer),
+                    None => drop(self.held.insert(asked.stream, asked)),
+                }
+            }
             rest = behind;
         }
         Ok(bytes.len() - rest.len())
     }
 
-    /// Answers a request. Returns how many answers are now whole in what is to be sent.
-    pub fn answer(&mut self, asked: Asked, answer: &Answer) -> u64 {
+    /// Answers that became whole in what is to be sent, since the last call.
+    pub fn take_answered(&mut self) -> u64 {
+        std::mem::take(&mut self.answered)
+    }
+
+    fn answer(&mut self, asked: Asked, answer: &Answer) {
         let empty = asked.head || answer.body.is_empty();
         let end = if empty { END_STREAM } else { 0 };
         put(&mut self.out, HEADERS, END_HEADERS | end, asked.stream, &answer.head);
         if empty {
-            return 1;
+            self.answered += 1;
+            return;
         }
         self.waiting.push_back(Waiting { stream: asked.stream, sent: 0, window: asked.window });
-        self.send_bodies(answer)
+        self.send_bodies(answer);
     }
 
-    /// Holds a request back until [`ServerConnection::release`].
-    pub fn hold(&mut self, asked: Asked) {
-        self.held.insert(asked.stream, asked);
+    /// Answers a request that was held back, unless the client gave it up.
+    pub fn release(&mut self, stream: u32, answer: &Answer) {
+        if let Some(asked) = self.held.remove(&stream) {
+            self.answer(asked, answer);
+        }
     }
 
-    /// A request that was held back; `None` when the client gave it up.
-    pub fn release(&mut self, stream: u32) -> Option<Asked> {
-        self.held.remove(&stream)
-    }
-
-    /// Adds parts of bodies as far as windows permit. Returns how many answers became whole.
-    pub fn send_bodies(&mut self, answer: &Answer) -> u64 {
-        let Self { out, waiting, window, most_payload, .. } = self;
-        let mut whole = 0;
+    /// Adds parts of bodies as far as windows permit.
+    pub fn send_bodies(&mut self, answer: &Answer) {
+        let Self { out, waiting, window, most_payload, answered, .. } = self;
+        if *window <= 0 || out.len() >= MOST_WAITING_BYTES {
+            return;
+        }
         waiting.retain_mut(|one| {
             while out.len() < MOST_WAITING_BYTES {
                 let may = (*window).min(one.window).min(*most_payload as i64);
@@ -218,16 +237,16 @@ impl ServerConnection {
                 let last = one.sent == answer.body.len();
                 put(out, DATA, if last { END_STREAM } else { 0 }, one.stream, content);
                 if last {
-                    whole += 1;
+                    *answered += 1;
                     return false;
                 }
             }
             true
         });
-        whole
     }
 
-    fn frame(&mut self, frame: Frame<'_>, requests: &mut Vec<Asked>) -> Result<(), Bad> {
+    /// Takes a frame; returns the request that is whole with it.
+    fn frame(&mut self, frame: Frame<'_>) -> Result<Option<Asked>, Bad> {
         // The first frame of a client are its settings (RFC 9113, section 3.4).
         if !self.has_settings && (frame.kind != SETTINGS || frame.has(ACK)) {
             return Err(Bad::Malformed);
@@ -240,7 +259,7 @@ impl ServerConnection {
                 let block = frame.content().ok_or(Bad::Malformed)?;
                 let last = frame.has(END_STREAM);
                 if frame.has(END_HEADERS) {
-                    return self.headers(frame.stream, block, last, requests);
+                    return self.headers(frame.stream, block, last);
                 }
                 let (bytes, counted) = (block.to_vec(), HEADER_BYTES + block.len());
                 self.pieces = Some(Pieces { stream: frame.stream, last, bytes, counted });
@@ -256,7 +275,7 @@ impl ServerConnection {
                 if frame.has(END_HEADERS)
                     && let Some(Pieces { stream, last, bytes, .. }) = self.pieces.take()
                 {
-                    return self.headers(stream, &bytes, last, requests);
+                    return self.headers(stream, &bytes, last);
                 }
             }
             DATA => {
@@ -268,7 +287,7 @@ impl ServerConnection {
                     put(&mut self.out, WINDOW_UPDATE, 0, 0, &more.to_be_bytes());
                 }
                 if frame.has(END_STREAM) {
-                    requests.extend(self.open.remove(&frame.stream));
+                    return Ok(self.open.remove(&frame.stream));
                 }
             }
             RST_STREAM => {
@@ -280,7 +299,7 @@ impl ServerConnection {
                 self.held.remove(&frame.stream);
                 self.waiting.retain(|one| one.stream != frame.stream);
             }
-            SETTINGS => return self.settings(frame),
+            SETTINGS => self.settings(frame)?,
             PUSH_PROMISE => return Err(Bad::Malformed),
             PING => {
                 if frame.payload.len() != 8 || frame.stream != 0 {
@@ -290,11 +309,11 @@ impl ServerConnection {
                     put(&mut self.out, PING, ACK, 0, frame.payload);
                 }
             }
-            WINDOW_UPDATE => return self.window_update(frame),
+            WINDOW_UPDATE => self.window_update(frame)?,
             // A client that goes away closes the connection; priorities and extensions are of no use here.
             _ => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Checks that a stream is one that the client has opened.
@@ -302,21 +321,14 @@ impl ServerConnection {
         if stream % 2 == 1 && stream <= self.last_stream { Ok(()) } else { Err(Bad::Malformed) }
     }
 
-    fn headers(
-        &mut self,
-        stream: u32,
-        block: &[u8],
-        last: bool,
-        requests: &mut Vec<Asked>,
-    ) -> Result<(), Bad> {
+    fn headers(&mut self, stream: u32, block: &[u8], last: bool) -> Result<Option<Asked>, Bad> {
         if stream <= self.last_stream {
             // Fields behind the body end the request.
             self.check(stream)?;
             if !last {
                 return Err(Bad::Malformed);
             }
-            requests.extend(self.open.remove(&stream));
-            return Ok(());
+            return Ok(self.open.remove(&stream));
         }
         if stream % 2 == 0 {
             return Err(Bad::Malformed);
@@ -325,15 +337,14 @@ impl ServerConnection {
         let under_way = self.open.len() + self.held.len() + self.waiting.len();
         if under_way >= MOST_STREAMS as usize {
             put(&mut self.out, RST_STREAM, 0, stream, &REFUSED_STREAM.to_be_bytes());
-            return Ok(());
+            return Ok(None);
         }
         let asked = Asked { stream, head: self.is_head(block), window: self.first_window };
         if last {
-            requests.push(asked);
-        } else {
-            self.open.insert(stream, asked);
+            return Ok(Some(asked));
         }
-        Ok(())
+        self.open.insert(stream, asked);
+        Ok(None)
     }
 
     /// True for a `HEAD`. A block that relies on a table, which a client may have before it knows that there is none, is taken for

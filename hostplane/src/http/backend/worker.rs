@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use linerate_agent::host::monotonic_ns;
-use linerate_http::h2::server::{Asked, ServerConnection};
+use linerate_http::h2::server::ServerConnection;
 use linerate_http::incoming::{Incoming, RequestReader};
 use linerate_http::tls::session::Session;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -112,8 +112,8 @@ pub(super) struct Worker<T: Transport> {
     responses: Responses,
     /// Delayed responses, with the time at which they are due, connection and its generation.
     delayed: VecDeque<(u64, u32, u32, Request)>,
-    /// Requests of HTTP/2 that were read last.
-    asked: Vec<Asked>,
+    /// Streams of the requests of HTTP/2 that were read last.
+    asked: Vec<u32>,
     counts: BackendCounters,
     settings: T::Settings,
     rooms: Rooms,

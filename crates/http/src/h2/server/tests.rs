@@ -16,7 +16,7 @@ fn exchange(method: &str, body: &[u8], answer: &Answer, requests: u32) -> Vec<(u
     let (mut client, mut server) = (Connection::new(), ServerConnection::new());
     let (mut cache, mut events, mut answers) = (BlockCache::default(), Vec::new(), Vec::new());
     let (mut kept, mut to_client, mut opened, mut asked) = (Vec::new(), Vec::new(), 0, Vec::new());
-    let mut begun = false;
+    let (mut begun, mut answered) = (false, 0);
     for _ in 0..10_000 {
         while opened < requests && client.has_settings() && client.open(opened, &blocks) {
             opened += 1;
@@ -27,12 +27,10 @@ fn exchange(method: &str, body: &[u8], answer: &Answer, requests: u32) -> Vec<(u
             kept.drain(..PREFACE_BYTES);
             begun = true;
         }
-        let taken = server.read(&kept, &mut asked).unwrap();
+        let taken = server.read(&kept, Some(answer), &mut asked).unwrap();
         kept.drain(..taken);
         server.send_bodies(answer);
-        for one in asked.drain(..) {
-            server.answer(one, answer);
-        }
+        answered += server.take_answered();
         server.take_out(&mut to_client);
         client.read(&to_client, &blocks, &expected, &mut cache, &mut events).unwrap();
         to_client.clear();
@@ -47,6 +45,7 @@ fn exchange(method: &str, body: &[u8], answer: &Answer, requests: u32) -> Vec<(u
         }
     }
     assert!(server.is_idle() && client.under_way() == 0);
+    assert_eq!((asked.len() as u32, answered), (requests, u64::from(requests)));
     answers
 }
 
@@ -88,7 +87,7 @@ fn what_breaks_the_rules_ends_the_connection() {
     ] {
         let mut server = ServerConnection::new();
         let bytes = if name.starts_with("no ") { frames.to_vec() } else { [SETTINGS_FRAME, frames].concat() };
-        assert_eq!(server.read(&bytes, &mut Vec::new()), Err(Bad::Malformed), "{name}");
+        assert_eq!(server.read(&bytes, None, &mut Vec::new()), Err(Bad::Malformed), "{name}");
     }
 }
 
@@ -97,14 +96,36 @@ fn a_request_that_is_given_up_is_not_answered() {
     let mut server = ServerConnection::new();
     let frames = b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x05\0\0\0\x01\x82";
     let mut asked = Vec::new();
-    assert_eq!(server.read(frames, &mut asked), Ok(frames.len()));
-    assert_eq!((asked.len(), asked[0].stream), (1, 1));
-    server.hold(asked[0]);
+    let answer = Answer::new(200, &[], b"b0".to_vec());
+    assert_eq!(server.read(frames, None, &mut asked), Ok(frames.len()));
+    assert_eq!(asked, [1]);
     assert!(!server.is_idle());
-    server.read(b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08", &mut asked).unwrap();
-    assert_eq!(server.release(1), None);
+    server.read(b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08", None, &mut asked).unwrap();
+    server.release(1, &answer);
+    assert_eq!(server.take_answered(), 0);
     server.go_away();
     let mut out = Vec::new();
     server.take_out(&mut out);
     assert!(out.ends_with(b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01\0\0\0\0"), "{out:?}");
+}
+
+#[test]
+fn a_window_that_comes_with_its_request_counts() {
+    let answer = Answer::new(200, &[], vec![b'x'; 100_000]);
+    let mut server = ServerConnection::new();
+    // Settings with streams of 10 bytes, a request, 200,000 bytes more for it and for the connection.
+    let mut frames = Vec::new();
+    put(&mut frames, SETTINGS, 0, 0, b"\0\x04\0\0\0\x0a");
+    put(&mut frames, HEADERS, END_HEADERS | END_STREAM, 1, b"\x82");
+    for stream in [1, 0] {
+        put(&mut frames, WINDOW_UPDATE, 0, stream, &200_000_u32.to_be_bytes());
+    }
+    server.read(&frames, Some(&answer), &mut Vec::new()).unwrap();
+    let mut out = Vec::new();
+    for _ in 0..10 {
+        server.send_bodies(&answer);
+        server.take_out(&mut out);
+    }
+    assert_eq!(server.take_answered(), 1);
+    assert!(server.is_idle() && out.len() > 100_000);
 }

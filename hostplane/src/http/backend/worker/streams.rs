@@ -22,11 +22,17 @@ impl<T> Connection<T> {
 
     /// Answers a request that was held back.
     pub(super) fn release(&mut self, stream: u32, responses: &Responses) {
-        let Some(h2) = &mut self.h2 else { return };
-        if let Some(asked) = h2.release(stream) {
-            self.unsent_responses += h2.answer(asked, &responses.answer);
-            h2.take_out(&mut self.unsent);
+        if let Some(h2) = &mut self.h2 {
+            h2.release(stream, &responses.answer);
         }
+        self.take_out();
+    }
+
+    /// Takes what HTTP/2 has to send.
+    fn take_out(&mut self) {
+        let Some(h2) = &mut self.h2 else { return };
+        self.unsent_responses += h2.take_answered();
+        h2.take_out(&mut self.unsent);
     }
 }
 
@@ -37,8 +43,8 @@ impl<T: Transport> Worker<T> {
             return false;
         };
         let Some(h2) = &mut connection.h2 else { return false };
-        connection.unsent_responses += h2.send_bodies(&self.responses.answer);
-        h2.take_out(&mut connection.unsent);
+        h2.send_bodies(&self.responses.answer);
+        connection.take_out();
         !connection.unsent.is_empty()
     }
 
@@ -49,8 +55,10 @@ impl<T: Transport> Worker<T> {
         };
         let worn = connection.socket.is_worn();
         let Some(h2) = &mut connection.h2 else { return Some(false) };
-        let Ok(taken) = h2.read(&connection.kept, &mut self.asked) else {
-            self.asked.clear();
+        let at_once = Some(&self.responses.answer).filter(|_| self.config.delay.is_none());
+        let Ok(taken) = h2.read(&connection.kept, at_once, &mut self.asked) else {
+            // Those before it were read; their answers do not leave any more.
+            self.counts.requests += self.asked.drain(..).count() as u64;
             self.counts.malformed += 1;
             return None;
         };
@@ -63,19 +71,15 @@ impl<T: Transport> Worker<T> {
             self.awaits_request = false;
             self.absence.first_request(monotonic_ns());
         }
-        for asked in self.asked.drain(..) {
-            self.counts.requests += 1;
-            match self.config.delay {
-                Some(delay) => {
-                    let due = monotonic_ns() + nanoseconds(delay);
-                    connection.delayed += 1;
-                    self.delayed.push_back((due, at, connection.generation, Request::Stream(asked.stream)));
-                    h2.hold(asked);
-                }
-                None => connection.unsent_responses += h2.answer(asked, &self.responses.answer),
+        self.counts.requests += self.asked.len() as u64;
+        for stream in self.asked.drain(..) {
+            if let Some(delay) = self.config.delay {
+                let due = monotonic_ns() + nanoseconds(delay);
+                connection.delayed += 1;
+                self.delayed.push_back((due, at, connection.generation, Request::Stream(stream)));
             }
         }
-        h2.take_out(&mut connection.unsent);
+        connection.take_out();
         Some(taken > 0 || !connection.unsent.is_empty())
     }
 }
