@@ -5,7 +5,9 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::common::tls::Certificates;
-use super::common::web::{Backend, Server, nginx_with_http2, nginx_with_http2_and_tls};
+use super::common::web::{
+    Backend, Server, nginx, nginx_with_http2, nginx_with_http2_and_tls, nginx_with_tls,
+};
 use super::common::{hostplane, number, run, stderr};
 use super::http::load;
 
@@ -55,6 +57,41 @@ fn requests_by_http2_are_those_in_nginxs_log() {
             ("open", &format!("-c 3 -t 1 --streams 5 -n 1500 --rate 5000 {ca}")),
         ],
     );
+}
+
+#[test]
+fn a_backend_answers_http2_and_counts_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let certificate = directory.path().join("backend.pem").display().to_string();
+    for (options, loads) in [
+        ("--name b0", &["-c 2 --streams 5 -n 500", "-c 1 --streams 9 -n 30 --method POST --body hello"][..]),
+        // More than the windows that a connection has at first, and answers that wait.
+        ("--name b0 --body-size 100000 --delay 1ms", &["-c 2 --streams 3 -n 60 --backend-header X-Backend"]),
+        ("--name b0 --status 204", &["-c 1 --streams 2 -n 20 --no-backends"]),
+    ] {
+        for tls in [false, true] {
+            let (more, ca) = match tls {
+                true => (format!(" --tls-self-signed {certificate}"), format!(" --ca {certificate}")),
+                false => Default::default(),
+            };
+            let backend = Backend::start(&format!("{options}{more}"));
+            let url = if tls { backend.tls_url() } else { backend.url() };
+            let mut requests = 0;
+            for options in loads {
+                let result = load(&format!("--http2 -t 1 {options}{ca} {url}"));
+                assert_eq!(number(&result, "/account/failed"), 0, "{result}");
+                requests += number(&result, "/requests");
+                if !options.contains("--no-backends") {
+                    assert_eq!(result["backends"]["named"][0]["name"], "b0", "{result}");
+                }
+            }
+            let account = backend.account();
+            for count in ["/requests", "/answered"] {
+                assert_eq!(number(&account, count), requests, "{options} {account}");
+            }
+            assert_eq!(number(&account, "/malformed") + number(&account, "/broken"), 0, "{account}");
+        }
+    }
 }
 
 /// A server of HTTP/2 that says its settings, and then the same thing again and again whenever something came.
@@ -115,12 +152,10 @@ fn what_a_server_of_http2_does_wrong_is_counted_by_kind() {
 
 #[test]
 fn servers_that_do_not_speak_http2_are_told_before_the_start() {
-    let http1 = Backend::start("");
+    let http1 = nginx();
     let certificates = Certificates::of("127.0.0.1", false);
-    let directory = tempfile::tempdir().unwrap();
-    let tls = Backend::start(&format!("--tls-self-signed {}", directory.path().join("cert.pem").display()));
+    let tls = nginx_with_tls(&certificates);
     let silent = server(b"", b"", false);
-    drop(certificates);
     for (url, options) in [(http1.url(), ""), (tls.tls_url(), "--insecure"), (silent, "--timeout 300ms")] {
         let output = run(&mut hostplane(&format!("http --http2 -d 1s {options} {url}")));
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
