@@ -3,8 +3,11 @@
 use super::grid::Grid;
 use super::table::count;
 use super::words;
-use linerate_report::compare::{Compared, Comparison, Group, Metric, Outcome, Overall, Unit};
+use linerate_report::compare::{Compared, Comparison, Group, Interval, Metric, Outcome, Overall, Unit};
 use linerate_results::streams::StreamsUnit;
+
+/// Most metrics whose repeats differ that are named.
+const MOST_NAMED: usize = 8;
 
 /// Every metric compared, then the conclusion.
 pub(super) fn comparison(comparison: &Comparison, width: Option<usize>) -> String {
@@ -18,8 +21,8 @@ pub(super) fn comparison(comparison: &Comparison, width: Option<usize>) -> Strin
             one.pair.clone(),
             format!("{} {}", one.metric, unit(one.metric.unit())),
             format!("{}, {}", one.a.repeats, one.b.repeats),
-            group(&one.metric, &one.a),
-            group(&one.metric, &one.b),
+            group(&one.metric, &one.a, one.a_interval),
+            group(&one.metric, &one.b, one.b_interval),
             change(one),
             one.verdict.to_string(),
         ]);
@@ -35,7 +38,40 @@ pub(super) fn comparison(comparison: &Comparison, width: Option<usize>) -> Strin
         let metric = one.metric.as_ref().map_or(String::new(), |metric| format!(" {metric}"));
         text.push_str(&format!("only in {}: {} {}{metric}\n", one.only_in, one.profile, one.pair));
     }
+    text.push_str(&repeatability(comparison));
     text.push_str(&closing_line(comparison));
+    text
+}
+
+/// Whether the repeats of one side are those of the other, in words; empty where no side has several.
+fn repeatability(comparison: &Comparison) -> String {
+    let known = comparison.compared.iter().filter(|one| one.repeats_agree.is_some());
+    let (agree, differ): (Vec<_>, Vec<_>) = known.partition(|one| one.repeats_agree == Some(true));
+    let all = agree.len() + differ.len();
+    if all == 0 {
+        return String::new();
+    }
+    let percent = 100.0 * comparison.confidence;
+    let mut text = format!(
+        "repeatability: for {} of {}, the {percent} % interval of each side contains the other's mean\n",
+        agree.len(),
+        count(all, "metric")
+    );
+    for one in differ.iter().take(MOST_NAMED) {
+        let side = |interval: Option<Interval>| range(&one.metric, interval).unwrap_or_default();
+        text.push_str(&format!(
+            "not repeated: {} {} {}: {} against {} {}\n",
+            one.profile,
+            one.pair,
+            one.metric,
+            side(one.a_interval),
+            side(one.b_interval),
+            unit(one.metric.unit())
+        ));
+    }
+    if let Some(more) = differ.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
+        text.push_str(&format!("not repeated: {more} more\n"));
+    }
     text
 }
 
@@ -80,10 +116,18 @@ fn unit(unit: Unit) -> &'static str {
     }
 }
 
-fn group(metric: &Metric, group: &Group) -> String {
+/// Mean, standard deviation, and interval of the mean.
+fn group(metric: &Metric, group: &Group, interval: Option<Interval>) -> String {
     let spread =
         group.standard_deviation.map_or(String::new(), |one| format!(" ± {}", of_unit(metric.unit(), one)));
-    format!("{}{spread}", of_unit(metric.unit(), group.mean))
+    let interval = range(metric, interval).map_or(String::new(), |range| format!(" ({range})"));
+    format!("{}{spread}{interval}", of_unit(metric.unit(), group.mean))
+}
+
+/// An interval of a mean; no metric is negative.
+fn range(metric: &Metric, interval: Option<Interval>) -> Option<String> {
+    let Interval { lower, upper, .. } = interval?;
+    Some(format!("{}…{}", of_unit(metric.unit(), lower.max(0.0)), of_unit(metric.unit(), upper)))
 }
 
 /// Change relative to A; for shares the absolute difference in percentage points.

@@ -135,6 +135,15 @@ pub struct Compared {
     pub a: Group,
     /// Values of B's repeats.
     pub b: Group,
+    /// Of HTTP: interval (Student) that holds A's true mean at the stated confidence; left out when it has one repeat only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub a_interval: Option<Interval>,
+    /// The same of B.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub b_interval: Option<Interval>,
+    /// Of HTTP: true when each of these intervals contains the other side's mean, so that the two runs repeat each other; left out likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats_agree: Option<bool>,
     /// B's mean less A's, with the interval (Welch) that holds the true difference at the stated confidence, this metric taken alone;
     /// null when a side has one repeat only.
     pub difference: Option<Interval>,
@@ -225,6 +234,12 @@ pub fn compare(a: &Summary, b: &Summary, settings: &Settings) -> Result<Comparis
             metric: one.metric.clone(),
             a: one.a,
             b: one.b,
+            a_interval: one.metric.http_figure().and_then(|_| one.a.interval(settings.confidence)),
+            b_interval: one.metric.http_figure().and_then(|_| one.b.interval(settings.confidence)),
+            repeats_agree: one
+                .metric
+                .http_figure()
+                .and_then(|_| one.a.agrees_with(&one.b, settings.confidence)),
             difference: difference(&one.a, &one.b, settings.confidence),
             threshold: question.threshold.around(&one.a),
             p_within_threshold: answer.differs,

@@ -90,9 +90,21 @@ impl Group {
         Some(Interval { estimate: self.mean, lower: self.mean - half, upper: self.mean + half })
     }
 
+    /// True when the interval of each side contains the other's mean; `None` when a spread is unknown.
+    pub(crate) fn agrees_with(&self, other: &Group, confidence: f64) -> Option<bool> {
+        let (ours, theirs) = (self.interval(confidence)?, other.interval(confidence)?);
+        Some(ours.contains(other.mean) && theirs.contains(self.mean))
+    }
+
     /// The same mean and spread, with another number of repeats.
     pub(super) fn with_repeats(self, repeats: usize) -> Self {
         Self { repeats, ..self }
+    }
+}
+
+impl Interval {
+    fn contains(&self, value: f64) -> bool {
+        (self.lower..=self.upper).contains(&value)
     }
 }
 
@@ -261,6 +273,21 @@ mod tests {
         assert_close(upper, 6.944_650_517_3);
         assert_close(probabilities(&a, &b, Threshold::Relative(0.0)).unwrap().differs, 0.174_933_550_7);
         assert_close(probabilities(&a, &b, Threshold::Relative(0.02)).unwrap().differs, 0.250_479_967_2);
+    }
+
+    #[test]
+    fn repeats_agree_when_each_interval_contains_the_other_mean() {
+        let steady = group(&[100.0, 101.0, 99.0, 100.5]);
+        for (other, agree) in [
+            (&[100.2, 100.9, 99.3, 100.1][..], Some(true)),
+            (&[110.0, 111.0, 109.5, 110.2], Some(false)),
+            // A wide interval contains the other mean, and not the other way round.
+            (&[90.0, 120.0, 100.0, 110.0], Some(false)),
+            (&[100.0], None),
+        ] {
+            assert_eq!(steady.agrees_with(&group(other), 0.95), agree, "{other:?}");
+            assert_eq!(group(other).agrees_with(&steady, 0.95), agree, "{other:?}");
+        }
     }
 
     #[test]

@@ -36,12 +36,21 @@ pub(super) fn blocks<T>(
         Column::numbers("standard_deviation", "standard deviation"),
         Column::numbers("lower", "95 % from"),
         Column::numbers("upper", "to"),
+        Column::words("halves", "halves agree"),
     ];
     let caption = format!(
         "{}: mean, standard deviation (n − 1) and Student's 95 % interval of the mean",
         things(repeated.len(), "repeated profile")
     );
     let compared = || figures.iter().filter(|figure| figure.more_is_better.is_some());
+    // Whether the first half of the repeats says what the second one says.
+    let agree = |trials: &[&T], figure: &Figure<T>| {
+        let (first, second) = trials.split_at(trials.len() / 2);
+        let agree = group(first, figure)
+            .zip(group(second, figure))
+            .and_then(|(first, second)| first.agrees_with(&second, CONFIDENCE));
+        agree.map_or("-", |agree| if agree { "yes" } else { "no" }).to_owned()
+    };
     let row = |trials: &[&T], figure: &Figure<T>| {
         let group = group(trials, figure)?;
         let name = profile(trials[0]);
@@ -59,9 +68,11 @@ pub(super) fn blocks<T>(
                 show(group.standard_deviation),
                 show(interval.map(|interval| interval.lower.max(0.0))),
                 show(interval.map(|interval| interval.upper)),
+                agree(trials, figure).into(),
             ],
         })
     };
     let rows = repeated.iter().flat_map(|trials| compared().filter_map(|figure| row(trials, figure)));
-    vec![Block::Table(Table { caption, columns, rows: rows.collect() })]
+    let text = "Halves agree when the 95 % interval of the first half of the repeats contains the mean of the second, and the other way round.";
+    vec![Block::Table(Table { caption, columns, rows: rows.collect() }), Block::Text(text.to_owned())]
 }

@@ -22,6 +22,8 @@ use crate::session::{ANSWER_TIME, WORK_TIME};
 const GRACE: Duration = Duration::from_secs(10);
 /// Time after which the observer is told of the wait.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// Probes for each answer that is needed, below which they were too few.
+const FEW_TIMES: u64 = 3;
 /// Most silent backends that an error names.
 const MOST_NAMED: usize = 8;
 
@@ -67,15 +69,27 @@ pub(super) async fn pass(
             Part::Failed(reason) => return Err(NotRun::Refused(reason)),
         }
     }
-    match closed(&reports, profile.gate_limit_ms) {
+    match closed(&reports, profile.gate_limit_ms, profile.gate_times) {
         Some(reason) => Err(NotRun::Refused(reason)),
         None => Ok(reports),
     }
 }
 
 /// Why the gate stayed closed; `None` when it is open.
-fn closed(reports: &[GatePart], limit_ms: u32) -> Option<String> {
+fn closed(reports: &[GatePart], limit_ms: u32, times: u32) -> Option<String> {
     let shut = reports.iter().find(|part| !part.report.passed)?;
+    let wanted = shut.report.backends.len().max(1) as u64 * u64::from(times);
+    // The path was slow, not the backends silent: a balancer that picks at random needs some times as many.
+    if shut.report.failed == 0 && shut.report.probes < FEW_TIMES * wanted {
+        return Some(format!(
+            "the gate stayed closed for {:.1} s: all {} probes of {} were answered, and they are too few for {times} answers of each of {} \
+             backends in a row; raise spec.http.gate.timeout, or lower spec.http.gate.times",
+            f64::from(limit_ms) / 1e3,
+            shut.report.probes,
+            shut.agent,
+            shut.report.backends.len()
+        ));
+    }
     let silent: BTreeSet<&str> = reports
         .iter()
         .filter(|part| !part.report.passed)
@@ -178,9 +192,17 @@ mod tests {
             };
             GatePart { agent: agent.to_owned(), report }
         };
-        assert_eq!(closed(&[part("c0", true, &[])], 1000), None);
-        let told = closed(&[part("c0", true, &[]), part("c1", false, &["b2", "b1"])], 1500).unwrap();
+        assert_eq!(closed(&[part("c0", true, &[])], 1000, 3), None);
+        let told = closed(&[part("c0", true, &[]), part("c1", false, &["b2", "b1"])], 1500, 3).unwrap();
         assert!(told.starts_with("the gate stayed closed for 1.5 s: b1, b2 did not answer to c1"), "{told}");
         assert!(told.contains("2 of its 9 probes failed, the latest because connection refused"), "{told}");
+        // Without a failure, so few probes say that the path is slow.
+        let mut slow = part("c0", false, &["b1"]);
+        slow.report.failed = 0;
+        let told = closed(std::slice::from_ref(&slow), 1500, 3).unwrap();
+        assert!(told.contains("all 9 probes of c0 were answered") && told.contains("gate.timeout"), "{told}");
+        slow.report.probes = 18;
+        let told = closed(&[slow], 1500, 3).unwrap();
+        assert!(told.contains("b1 did not answer"), "{told}");
     }
 }
