@@ -251,7 +251,9 @@ impl Balancers for KubernetesPlatform {
         backends: &[SocketAddr],
     ) -> Result<Balanced, PlatformError> {
         match &profile.target {
-            target @ (HttpTarget::ClusterIp | HttpTarget::NodePort) => Ok(self.serve(target, backends).await?),
+            target @ (HttpTarget::ClusterIp | HttpTarget::NodePort) => {
+                Ok(self.serve(target, backends).await?)
+            }
             other => {
                 self.remove_service().await?;
                 match other {

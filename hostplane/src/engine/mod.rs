@@ -63,7 +63,9 @@ pub(crate) enum StartError {
     Backend(#[from] BackendError),
     #[error("no certificate for the backend: {0}")]
     Certificate(#[from] SettingsError),
-    #[error("cannot listen at {address} for probes of readiness: {error}; choose another address (--http-ready)")]
+    #[error(
+        "cannot listen at {address} for probes of readiness: {error}; choose another address (--http-ready)"
+    )]
     Ready { address: SocketAddr, error: std::io::Error },
     #[error("no thread for the streams that arrive: {0}")]
     Thread(std::io::Error),
@@ -111,7 +113,8 @@ impl KernelEngine {
             None => (None, None),
         };
         let readiness = config.ready.zip(backend.as_ref()).map(|(address, backend)| {
-            Readiness::start(address, backend.presence()).map_err(|error| StartError::Ready { address, error })
+            Readiness::start(address, backend.presence())
+                .map_err(|error| StartError::Ready { address, error })
         });
         let readiness = readiness.transpose()?;
         let mut engine = Self {

@@ -14,7 +14,10 @@ use crate::support::{Bench, not_run, stderr};
 fn every_protocol_is_exact() {
     let has_haproxy = Command::new("haproxy").arg("-v").output().is_ok();
     if !has_haproxy {
-        not_run("every_protocol_is_exact through haproxy", "haproxy is not installed; scripts/test.sh installs it");
+        not_run(
+            "every_protocol_is_exact through haproxy",
+            "haproxy is not installed; scripts/test.sh installs it",
+        );
     }
     let targets = if has_haproxy { "[direct, haproxy]" } else { "[direct]" };
     let bench = bench(&format!(
@@ -59,7 +62,16 @@ impl Server {
     fn start(bench: &Bench) -> Self {
         let certificate = bench.path("server.pem").to_str().unwrap().to_owned();
         let mut child = Command::new(bench.path("linerate-hostplane"))
-            .args(["backend", "--listen", "127.0.0.1:0", "--name", "web", "--json", "--tls-self-signed", &certificate])
+            .args([
+                "backend",
+                "--listen",
+                "127.0.0.1:0",
+                "--name",
+                "web",
+                "--json",
+                "--tls-self-signed",
+                &certificate,
+            ])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

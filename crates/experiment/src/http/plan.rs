@@ -45,7 +45,8 @@ impl TrialProfile for HttpProfile {
     }
 
     fn check(&self, experiment: &Experiment) -> Result<(), PlanError> {
-        let (packets_per_second, packet_bytes) = self.arrivals.packets(&self.path, self.keep_alive, self.protocol.is_tls());
+        let (packets_per_second, packet_bytes) =
+            self.arrivals.packets(&self.path, self.keep_alive, self.protocol.is_tls());
         let load = PacketLoad { packets_per_second, packet_bytes };
         let limit = Limit { duration_ms: Some(self.duration_ms), packets: None };
         let checked = experiment.ceilings().check_streams(&load, &limit, None);
@@ -195,10 +196,15 @@ mod tests {
     fn protocols_are_an_axis_and_urls_have_those_of_their_scheme() {
         let names = |spec: &str| {
             let plan = HttpPlan::of(&parse(spec).unwrap(), None).unwrap().unwrap();
-            plan.trials.into_iter().map(|trial| (trial.profile.name, trial.profile.streams)).collect::<Vec<_>>()
+            plan.trials
+                .into_iter()
+                .map(|trial| (trial.profile.name, trial.profile.streams))
+                .collect::<Vec<_>>()
         };
         assert_eq!(
-            names("http: {targets: [direct, 'https://192.0.2.1/'], connections: [8], protocols: [http, h2], streams: [1, 4]}"),
+            names(
+                "http: {targets: [direct, 'https://192.0.2.1/'], connections: [8], protocols: [http, h2], streams: [1, 4]}"
+            ),
             [
                 ("direct_1_backends_8_connections_max".to_owned(), 1),
                 ("direct_h2_1_streams_1_backends_8_connections_max".to_owned(), 1),
@@ -211,7 +217,8 @@ mod tests {
             names("http: {targets: ['https://192.0.2.1/'], connections: [8], ca: a.pem}"),
             [("192.0.2.1_https_8_connections_max".to_owned(), 1)]
         );
-        let profiles = parse("http: {targets: ['https://192.0.2.1/', direct], protocols: [https], ca: a.pem}").unwrap();
+        let profiles =
+            parse("http: {targets: ['https://192.0.2.1/', direct], protocols: [https], ca: a.pem}").unwrap();
         let of = |at: usize| (profiles.http[at].protocol, profiles.http[at].ca.as_deref());
         assert_eq!((of(0), of(1)), ((HttpProtocol::Https, Some("a.pem")), (HttpProtocol::Https, None)));
     }

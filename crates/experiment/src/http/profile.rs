@@ -133,7 +133,9 @@ impl HttpSection {
         };
         let wrong = |problem: String| Err((place, problem));
         if streams.is_some() && !protocols.iter().any(|protocol| protocol.is_http2()) {
-            return wrong("spec.http.streams: they are for h2 and h2c, and spec.http.protocols has neither".to_owned());
+            return wrong(
+                "spec.http.streams: they are for h2 and h2c, and spec.http.protocols has neither".to_owned(),
+            );
         }
         if !self.keep_alive && protocols.iter().any(|protocol| protocol.is_http2()) {
             return wrong(
@@ -256,7 +258,9 @@ impl HttpSection {
             return wrong(format!("{target} has no backend of this run; remove it from spec.http.targets"));
         }
         if absence.kind == AbsenceKind::NotReady && !target.is_service() {
-            return wrong(format!("nobody before {target} asks whether a backend is ready; give killed or notAccepting"));
+            return wrong(format!(
+                "nobody before {target} asks whether a backend is ready; give killed or notAccepting"
+            ));
         }
         let back_ms = absence.after_ms + absence.for_ms;
         if back_ms >= duration_ms {

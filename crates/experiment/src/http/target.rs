@@ -147,7 +147,8 @@ fn short(label: String) -> String {
         return label;
     };
     // FNV-1a: the same in every version.
-    let hash = label.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        label.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     format!("{begin}-{hash:08x}")
 }
 
@@ -220,7 +221,8 @@ impl Url {
             Some(rest) => rest.strip_suffix(']').is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok()),
             // Unreserved characters of RFC 3986.
             None => {
-                !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+                !host.is_empty()
+                    && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
             }
         };
         if !is_host {
@@ -307,9 +309,8 @@ mod tests {
 
     #[test]
     fn long_paths_have_short_labels_of_their_own() {
-        let label = |end: &str| {
-            HttpTarget::try_from(format!("http://h/{}{end}", "a".repeat(300))).unwrap().label()
-        };
+        let label =
+            |end: &str| HttpTarget::try_from(format!("http://h/{}{end}", "a".repeat(300))).unwrap().label();
         assert_eq!(label("x").len(), MOST_LABEL + 1 + HASH_CHARS);
         assert_ne!(label("x"), label("y"));
     }

@@ -114,7 +114,8 @@ fn authorities(trust: &Trust) -> Result<RootCertStore, SettingsError> {
             }
         }
         Trust::Pem(text) => {
-            let refused = |reason: String| SettingsError::Text { what: "certificates of authorities", reason };
+            let refused =
+                |reason: String| SettingsError::Text { what: "certificates of authorities", reason };
             for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
                 let certificate = certificate.map_err(|error| refused(reason(&error)))?;
                 store.add(certificate).map_err(|error| refused(error.to_string()))?;

@@ -57,16 +57,12 @@ struct Errors {
 
 impl Errors {
     fn of(record: &HttpTrialRecord, backend: &str) -> Self {
-        let began = |agent: &str| record.starts.as_ref().and_then(|starts| starts.after_ns.get(agent)).copied();
+        let began =
+            |agent: &str| record.starts.as_ref().and_then(|starts| starts.after_ns.get(agent)).copied();
         let uncertainty_ms = record.starts.as_ref().map(|starts| {
             i64::try_from(starts.uncertainty_ns.div_ceil(1_000_000)).unwrap_or(i64::MAX).max(1)
         });
-        let mut errors = Self {
-            bins: BTreeMap::new(),
-            later: 0,
-            complete_until: None,
-            uncertainty_ms,
-        };
+        let mut errors = Self { bins: BTreeMap::new(), later: 0, complete_until: None, uncertainty_ms };
         for (client, load) in record.loads() {
             let ahead_ns = began(client).zip(began(backend)).map_or(0, |(client, backend)| {
                 i64::try_from(i128::from(client) - i128::from(backend)).unwrap_or(0)

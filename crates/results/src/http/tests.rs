@@ -3,7 +3,8 @@ use linerate_wire::http::{AbsenceKind, AbsenceReport, AbsenceWork, Arrivals, Loa
 use linerate_wire::time::WorkerTime;
 
 use super::{
-    AgentStarts, BalancerPart, Evenness, EvennessUnit, HttpLimit, HttpTrialRecord, HttpTrialSummary, LatencyBasis,
+    AgentStarts, BalancerPart, Evenness, EvennessUnit, HttpLimit, HttpTrialRecord, HttpTrialSummary,
+    LatencyBasis,
 };
 use crate::fixtures::http::{context, part, record};
 

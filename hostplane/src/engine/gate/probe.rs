@@ -35,8 +35,7 @@ impl Probe {
     /// Sends the request in a connection of its own; returns the name in the answer, if it has one.
     pub(super) fn send(&self, address: SocketAddr, limit: Duration) -> Result<Option<String>, String> {
         let mut wire = Wire::connect(address, self.tls.as_ref(), limit)?;
-        let expected =
-            Expected { head: false, most_body_bytes: MOST_BODY_BYTES, named_by: NamedBy::Body };
+        let expected = Expected { head: false, most_body_bytes: MOST_BODY_BYTES, named_by: NamedBy::Body };
         let (status, name) = match &self.blocks {
             None => one(&mut wire, self.request.bytes(), &expected),
             Some(blocks) => multiplexed(&mut wire, blocks, &expected),
@@ -50,6 +49,9 @@ impl Probe {
 
 /// Status and name of the answer by HTTP/1.1.
 fn one(wire: &mut Wire, request: &[u8], expected: &Expected) -> Result<(u16, Option<String>), String> {
+    if !wire.early.is_empty() {
+        return Err("the server spoke before it was asked".to_owned());
+    }
     wire.write(request)?;
     let (mut reader, mut cache, mut kept) = (ResponseReader::default(), HeadCache::default(), Vec::new());
     let response = loop {
@@ -67,21 +69,26 @@ fn one(wire: &mut Wire, request: &[u8], expected: &Expected) -> Result<(u16, Opt
 }
 
 /// Status and name of the answer by HTTP/2.
-fn multiplexed(wire: &mut Wire, blocks: &Blocks, expected: &Expected) -> Result<(u16, Option<String>), String> {
+fn multiplexed(
+    wire: &mut Wire,
+    blocks: &Blocks,
+    expected: &Expected,
+) -> Result<(u16, Option<String>), String> {
     if let Some(session) = &wire.session
         && session.agreed().protocol.as_deref() != Some("h2")
     {
         return Err("the server does not speak HTTP/2 by TLS: it did not choose h2 (ALPN)".to_owned());
     }
     let (mut connection, mut cache, mut events) = (Connection::new(), BlockCache::default(), Vec::new());
-    let (mut kept, mut is_open) = (Vec::new(), false);
+    // A server may send its settings with the end of its handshake.
+    let (mut kept, mut is_open) = (std::mem::take(&mut wire.early), false);
     loop {
         // What the server permits is known from its settings on.
         is_open = is_open || connection.has_settings() && connection.open(0, blocks);
         let out = connection.out().to_vec();
         wire.write(&out)?;
         connection.sent(out.len(), blocks);
-        if !wire.read(&mut kept)? {
+        if kept.is_empty() && !wire.read(&mut kept)? {
             return Err("the server closed the connection before it answered".to_owned());
         }
         let read = connection.read(&kept, blocks, expected, &mut cache, &mut events);
@@ -93,7 +100,9 @@ fn multiplexed(wire: &mut Wire, blocks: &Blocks, expected: &Expected) -> Result<
                     return Ok((response.status, name.map(str::to_owned)));
                 }
                 Event::Failed { why, .. } => return Err(format!("the answer is no HTTP/2 ({why:?})")),
-                Event::Reset { code, .. } => return Err(format!("the server reset the stream: error code {code}")),
+                Event::Reset { code, .. } => {
+                    return Err(format!("the server reset the stream: error code {code}"));
+                }
                 Event::Returned { .. } => return Err("the server returned the request (GOAWAY)".to_owned()),
                 Event::Began { .. } | Event::GoAway { .. } | Event::Limit => {}
             }
@@ -110,6 +119,8 @@ struct Wire {
     /// What was read, and what it is without TLS.
     room: Vec<u8>,
     plain: Vec<u8>,
+    /// What came with the end of the handshake.
+    early: Vec<u8>,
 }
 
 fn told(error: &std::io::Error) -> String {
@@ -127,7 +138,7 @@ impl Wire {
         stream.set_nodelay(true).map_err(|error| told(&error))?;
         let session = tls.map(ClientTls::connect).transpose().map_err(|fault| fault.to_string())?;
         let plain = if session.is_some() { vec![0; READ_BYTES + PLAIN_BYTES_MORE] } else { Vec::new() };
-        let mut wire = Self { stream, session, ends, room: vec![0; READ_BYTES], plain };
+        let mut wire = Self { stream, session, ends, room: vec![0; READ_BYTES], plain, early: Vec::new() };
         wire.flush()?;
         let mut early = Vec::new();
         while wire.session.as_ref().is_some_and(Session::is_handshaking) {
@@ -135,10 +146,7 @@ impl Wire {
                 return Err("the server closed the connection within TLS's handshake".to_owned());
             }
         }
-        match early.is_empty() {
-            true => Ok(wire),
-            false => Err("the server spoke before it was asked".to_owned()),
-        }
+        Ok(Self { early, ..wire })
     }
 
     /// Sends what TLS has to say.

@@ -146,7 +146,18 @@ impl BackendConfig {
     /// A backend of one thread that answers at once.
     pub(crate) fn new(listen: Vec<SocketAddr>, name: String) -> Self {
         let (body_bytes, cpus, delay, stall) = (None, None, None, None);
-        Self { listen, name, body_bytes, status: 200, threads: 1, cpus, delay, stall, tls: None, plain_too: false }
+        Self {
+            listen,
+            name,
+            body_bytes,
+            status: 200,
+            threads: 1,
+            cpus,
+            delay,
+            stall,
+            tls: None,
+            plain_too: false,
+        }
     }
 
     /// Checks what is asked for.

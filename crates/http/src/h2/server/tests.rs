@@ -11,8 +11,7 @@ fn exchange(method: &str, body: &[u8], answer: &Answer, requests: u32) -> Vec<(u
     let parts = Parts { method, headers: &[], body, keep_alive: true, user_agent: "test" };
     let request = Request::new(&target, &parts).unwrap();
     let blocks = Blocks::new(&request);
-    let expected =
-        Expected { head: request.is_head(), most_body_bytes: 1 << 30, named_by: NamedBy::Body };
+    let expected = Expected { head: request.is_head(), most_body_bytes: 1 << 30, named_by: NamedBy::Body };
     let (mut client, mut server) = (Connection::new(), ServerConnection::new());
     let (mut cache, mut events, mut answers) = (BlockCache::default(), Vec::new(), Vec::new());
     let (mut kept, mut to_client, mut opened, mut asked) = (Vec::new(), Vec::new(), 0, Vec::new());

@@ -18,8 +18,17 @@ pub(super) const SAMPLES_FILE: &str = "samples.csv";
 /// # Errors
 /// When the table cannot be written, which does not happen in memory.
 pub(super) fn trials(summary: &Summary) -> Result<Vec<u8>, csv::Error> {
-    let words =
-        ["exp_id", "profile", "target", "rate", "complete", "latency_basis", "verdict", "evidence", "protocol"];
+    let words = [
+        "exp_id",
+        "profile",
+        "target",
+        "rate",
+        "complete",
+        "latency_basis",
+        "verdict",
+        "evidence",
+        "protocol",
+    ];
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(words.into_iter().chain(HTTP_FIGURES.iter().map(|figure| figure.name)))?;
     for trial in &summary.http {

@@ -163,9 +163,12 @@ mod tests {
     #[test]
     fn what_is_encrypted_passes_through() {
         let address: SocketAddr = "127.0.0.1:80".parse().unwrap();
-        for (protocol, mode) in
-            [(HttpProtocol::Http, "http"), (HttpProtocol::Https, "tcp"), (HttpProtocol::H2, "tcp"), (HttpProtocol::H2c, "tcp")]
-        {
+        for (protocol, mode) in [
+            (HttpProtocol::Http, "http"),
+            (HttpProtocol::Https, "tcp"),
+            (HttpProtocol::H2, "tcp"),
+            (HttpProtocol::H2c, "tcp"),
+        ] {
             let text = text(address, &[address], 10, protocol);
             assert!(text.contains(&format!("  mode {mode}\n")), "{protocol}: {text}");
         }

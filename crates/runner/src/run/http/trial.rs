@@ -10,9 +10,7 @@ use futures_util::future::join_all;
 use linerate_experiment::document::TrialSection;
 use linerate_experiment::http::{HttpProfile, HttpProtocol, HttpTarget, HttpTrial};
 use linerate_results::http::GatePart;
-use linerate_wire::http::{
-    BACKEND_SERVER_NAME, Destination, HttpLoad, HttpReport, HttpWork, ServerProof,
-};
+use linerate_wire::http::{BACKEND_SERVER_NAME, Destination, HttpLoad, HttpReport, HttpWork, ServerProof};
 use linerate_wire::message::{Acknowledge, Command, Event, Start, Stop, TrialFailed};
 use linerate_wire::report::ReportDetail;
 use linerate_wire::trial::{TrialSpec, Work};
