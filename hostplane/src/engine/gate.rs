@@ -139,6 +139,13 @@ struct Ticket {
     limit: Duration,
 }
 
+impl Ticket {
+    /// True when it had less time than others, and took all of it.
+    fn is_cut(&self) -> bool {
+        self.limit < PROBE_TIME && self.begun.elapsed() >= self.limit
+    }
+}
+
 impl<'a> Probing<'a> {
     fn new(gate: HttpGate, probe: &'a Probe, pause: Duration, shared: &'a Shared) -> Self {
         let backends = gate.backends.iter().map(|name| (name.clone(), Default::default())).collect();
@@ -230,7 +237,12 @@ impl<'a> Probing<'a> {
         }
         match answer {
             Ok(name) => self.answered(&mut course, name, ticket),
-            Err(reason) => self.failed(&mut course, format!("{}: {reason}", ticket.address)),
+            Err(reason) => {
+                // A probe that the gate's end cut short tells less than one before it.
+                let told = course.report.last_failure.take().filter(|_| ticket.is_cut());
+                let reason = told.unwrap_or_else(|| format!("{}: {reason}", ticket.address));
+                self.failed(&mut course, reason);
+            }
         }
         if course.under_way == 0 && self.is_open(&course) {
             course.report.passed = true;
