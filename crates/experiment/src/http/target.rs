@@ -327,7 +327,7 @@ mod tests {
             "http://u@h/",
             "http://fd00::1/",
             "http://[fd00::1/",
-            "http://a_b/",
+            "http://a%b/",
             "http://h?a#b",
             "http://a/ b",
         ] {
