@@ -133,7 +133,7 @@ async fn watch_balancer(
     sleep(Duration::from_millis(duration_ms)).await;
     let cpu_s = before.and_then(|before| Some((platform.cpu_s()? - before).max(0.0)));
     used.set(Some((cpu_s, begun.elapsed().as_secs_f64())));
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Sets up the target, waits at the gate, and gives all agents their work.
