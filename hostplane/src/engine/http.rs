@@ -81,7 +81,7 @@ enum Role {
         absence: Option<AbsenceWork>,
         planned: Option<PlannedAbsence>,
     },
-    Gate(Gate),
+    Gate(Box<Gate>),
 }
 
 impl KernelEngine {
@@ -187,7 +187,7 @@ impl KernelEngine {
                 absence,
                 planned: None,
             },
-            PreparedWork::Gate(gate, probe, pause) => Role::Gate(Gate::new(gate, *probe, pause)),
+            PreparedWork::Gate(gate, probe, pause) => Role::Gate(Box::new(Gate::new(gate, *probe, pause))),
         };
         Ok(Http { trial, started_ns: monotonic_ns(), given_up_at: None, role })
     }

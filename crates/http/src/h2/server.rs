@@ -330,7 +330,7 @@ impl ServerConnection {
             }
             return Ok(self.open.remove(&stream));
         }
-        if stream % 2 == 0 {
+        if stream.is_multiple_of(2) {
             return Err(Bad::Malformed);
         }
         self.last_stream = stream;
