@@ -35,7 +35,7 @@ fn lose(path: &BridgedPath, port: &str, all: u32, half: u32, (single, numbers): 
 }
 
 fn bench(direction: &str) -> Bench {
-    Bench::new(&format!(
+    Bench::with_cpus(&format!(
         "  traffic: {{flows: [{FLOWS}], flowMode: dp, rates: [2kpps]}}
   trial: {{packets: {}, direction: {direction}, allFlows: true, sampleInterval: 200ms}}\n",
         FLOWS * PACKETS_PER_FLOW

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -41,8 +42,21 @@ fn inside(process: Pid, line: &str) -> Option<String> {
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
 }
 
-/// Stops a run before its first trial and prepares the namespace of its agent with this address.
-fn prepared(bench: &Bench, address: &str, line: &str) -> (Running, Pid) {
+/// Starts a run; commands prepare the namespace of its agent with this address before that agent begins.
+fn prepared(bench: &Bench, address: &str, commands: &str) -> (Running, Pid) {
+    let program = bench.path("linerate-hostplane");
+    fs::rename(&program, bench.path("program-of-agents")).unwrap();
+    let script = format!(
+        "#!/bin/bash
+set -e
+if [ \"$1\" = agent ] && ip -brief address show net0 | grep -q ' {address}/'; then
+{commands}
+fi
+exec -a \"$0\" \"${{0%/*}}/program-of-agents\" \"$@\"
+"
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let running = start(bench);
     let mut found = None;
     until("the agent is there", || {
@@ -59,11 +73,7 @@ fn prepared(bench: &Bench, address: &str, line: &str) -> (Running, Pid) {
         }
         false
     });
-    running.signal(Signal::STOP);
-    let agent = found.unwrap();
-    inside(agent, line).unwrap_or_else(|| panic!("{line} failed"));
-    running.signal(Signal::CONT);
-    (running, agent)
+    (running, found.unwrap())
 }
 
 #[test]
