@@ -74,7 +74,8 @@ json "the VFs counted as many" "$engines" \
 # The kernel's counters of the sender's interface, in the trials' files: the first reading is before the first packet.
 for file in "$work"/engines/*/tx*-rx*/*_af_packet/trial.json; do
     jq -c '{sent: .result.sent_packets, counted: ([.tx.host.namespace.interfaces[] | select(.interface == "net0").tx_packets] | add)}' "$file" >"$work/counted.json"
-    json "the sender's interface counted what af_packet sent" "$work/counted.json" '.counted == .sent'
+    # The kernel sends frames of its own now and then, such as reports of its multicast groups.
+    json "the sender's interface counted what af_packet sent" "$work/counted.json" '.counted >= .sent and .counted <= .sent + 10'
 done
 jq -r '(.trials[] | "     \(.profile): sent \(.sent_packets) received \(.received_packets) lost \(.lost_packets), \(.verdict.kind)"),
     (.streams[] | "     \(.profile): sent \(.sent_datagrams) received \(.received_datagrams) lost \(.lost_datagrams), \(.verdict.kind)")' \
@@ -84,7 +85,7 @@ linerate results validate --samples 1 --results "$work/engines" >"$work/validate
 equal "the results are valid" 0 "$status"
 [ "$status" -eq 0 ] || sed 's/^/     /' "$work/validate.txt"
 linerate results report "$(value "$engines" .experiment.id)" --results "$work/engines" --format md --to "$work/report" >/dev/null || true
-first=$(awk '/^## / { section++; next } section == 1 && NF' "$work"/report/*.md | head -1)
+first=$(awk '/^## / { section++; next } section == 1 && NF { print; exit }' "$work"/report/*.md)
 note "$first"
 case $first in
     *" received "*"-byte frames where "*) pass "the report begins with what the kernel's path costs" ;;
