@@ -295,6 +295,7 @@ mod tests {
             ("http://[fd00::1]:81/a/b", "http://[fd00::1]:81/a/b", "-fd00--1--81-a-b"),
             ("http://web:80/x", "http://web/x", "web-x"),
             ("http://h?x=1", "http://h/?x=1", "h--x-1"),
+            ("http://a_b/", "http://a_b/", "a-b"),
             ("https://h:443/", "https://h/", "h"),
             ("https://h:80/", "https://h:80/", "h-80"),
         ] {
