@@ -1,5 +1,6 @@
 //! A run of trials of HTTP, from plan to results.
 
+mod authorities;
 mod course;
 mod gate;
 mod result;
@@ -92,6 +93,10 @@ async fn drive(
 ) -> Result<(), Ending> {
     let experiment = job.experiment;
     let numbers = Numbers::random()?;
+    // Before anything is set up; each trial reads it again.
+    for path in experiment.http.iter().filter_map(|profile| profile.ca.as_deref()) {
+        authorities::read(path).map_err(Ending::Failed)?;
+    }
     job.start_agents(experiment.http_agents().len(), platform, agents, recorder, observer).await?;
     recorder.set_connections(experiment.http_clients() as usize);
     recorder.traffic_begins();

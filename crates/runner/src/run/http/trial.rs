@@ -18,8 +18,8 @@ use tempfile::NamedTempFile;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, sleep, sleep_until};
 
-use super::gate;
 use super::samples::Samples;
+use super::{authorities, gate};
 use crate::events::HttpReading;
 use crate::platform::balancer::{Balanced, Balancers};
 use crate::run::observer::Observer;
@@ -205,9 +205,6 @@ fn dealt_out(destination: &Destination, profile: &HttpProfile, client: u32) -> D
     dealt
 }
 
-/// Most bytes of a file of authorities.
-const MOST_AUTHORITIES: u64 = 512 * 1024;
-
 /// What servers are to prove to clients: backends, that they are those of the run; others, by the authorities of the document or of the
 /// clients' hosts. `None` without TLS.
 fn proof(profile: &HttpProfile, backends: &[KernelAgent]) -> Result<Option<ServerProof>, String> {
@@ -233,15 +230,7 @@ fn proof(profile: &HttpProfile, backends: &[KernelAgent]) -> Result<Option<Serve
         let proof = ServerProof { server_name: BACKEND_SERVER_NAME.to_owned(), authorities };
         return Ok(Some(proof).filter(|_| profile.protocol.is_tls()));
     };
-    let read = |path: &String| {
-        let unusable = |why: String| format!("spec.http.ca: {path}: {why}; name a PEM file of certificates");
-        let size = std::fs::metadata(path).map_err(|error| unusable(error.to_string()))?.len();
-        if size > MOST_AUTHORITIES {
-            return Err(unusable(format!("{size} bytes are more than {MOST_AUTHORITIES}")));
-        }
-        std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))
-    };
-    let authorities = profile.ca.as_ref().map(read).transpose()?;
+    let authorities = profile.ca.as_deref().map(authorities::read).transpose()?;
     let server_name = url.host().to_owned();
     Ok(profile.protocol.is_tls().then_some(ServerProof { server_name, authorities }))
 }
