@@ -1,7 +1,6 @@
 //! HTTP/2 of a server that gives every request the same answer (RFC 9113), without I/O.
 
 use std::collections::BTreeMap;
-use std::collections::VecDeque;
 
 use super::connection::NO_ERROR;
 use super::frame::{
@@ -72,7 +71,7 @@ struct Asked {
     stream: u32,
     /// True for `HEAD`.
     head: bool,
-    /// Bytes of a body that the client takes.
+    /// Bytes of a body that the client takes beyond the first window of every stream, which may change.
     window: i64,
 }
 
@@ -88,8 +87,8 @@ struct Pieces {
 /// An answer whose body has not been sent whole.
 #[derive(Debug)]
 struct Waiting {
-    stream: u32,
     sent: usize,
+    /// As of its request.
     window: i64,
 }
 
@@ -104,7 +103,10 @@ pub struct ServerConnection {
     /// Requests that are not whole; those that are held back.
     open: BTreeMap<u32, Asked>,
     held: BTreeMap<u32, Asked>,
-    waiting: VecDeque<Waiting>,
+    waiting: BTreeMap<u32, Waiting>,
+    /// Some of those that wait may have room: windows have grown, or there was no room in what is to be sent. Otherwise nobody looks for one, because
+    /// there may be many.
+    may_go_on: bool,
     window: i64,
     first_window: i64,
     most_payload: usize,
@@ -139,7 +141,8 @@ impl ServerConnection {
             last_stream: 0,
             open: BTreeMap::new(),
             held: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            may_go_on: false,
             window: USUAL_WINDOW,
             first_window: USUAL_WINDOW,
             most_payload: 16_384,
@@ -206,8 +209,11 @@ impl ServerConnection {
             self.answered += 1;
             return;
         }
-        self.waiting.push_back(Waiting { stream: asked.stream, sent: 0, window: asked.window });
-        self.send_bodies(answer);
+        let mut one = Waiting { sent: 0, window: asked.window };
+        if !self.send_body(asked.stream, &mut one, answer) {
+            self.may_go_on |= self.out.len() >= MOST_WAITING_BYTES;
+            self.waiting.insert(asked.stream, one);
+        }
     }
 
     /// Answers a request that was held back, unless the client gave it up.
@@ -219,30 +225,35 @@ impl ServerConnection {
 
     /// Adds parts of bodies as far as windows permit.
     pub fn send_bodies(&mut self, answer: &Answer) {
-        let Self { out, waiting, window, most_payload, answered, .. } = self;
-        if *window <= 0 || out.len() >= MOST_WAITING_BYTES {
+        if !self.may_go_on || self.window <= 0 || self.out.len() >= MOST_WAITING_BYTES {
             return;
         }
-        waiting.retain_mut(|one| {
-            while out.len() < MOST_WAITING_BYTES {
-                let may = (*window).min(one.window).min(*most_payload as i64);
-                let part = (answer.body.len() - one.sent).min(usize::try_from(may).unwrap_or(0));
-                if part == 0 {
-                    return true;
-                }
-                let Some(content) = answer.body.get(one.sent..one.sent + part) else { return false };
-                one.sent += part;
-                one.window -= part as i64;
-                *window -= part as i64;
-                let last = one.sent == answer.body.len();
-                put(out, DATA, if last { END_STREAM } else { 0 }, one.stream, content);
-                if last {
-                    *answered += 1;
-                    return false;
-                }
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|stream, one| !self.send_body(*stream, one, answer));
+        self.waiting = waiting;
+        self.may_go_on = self.out.len() >= MOST_WAITING_BYTES;
+    }
+
+    /// Adds parts of a body as far as windows permit. True when it is whole then.
+    fn send_body(&mut self, stream: u32, one: &mut Waiting, answer: &Answer) -> bool {
+        while self.out.len() < MOST_WAITING_BYTES {
+            let may = self.window.min(self.first_window + one.window).min(self.most_payload as i64);
+            let part = (answer.body.len() - one.sent).min(usize::try_from(may).unwrap_or(0));
+            if part == 0 {
+                return false;
             }
-            true
-        });
+            let content = &answer.body[one.sent..one.sent + part];
+            one.sent += part;
+            one.window -= part as i64;
+            self.window -= part as i64;
+            let last = one.sent == answer.body.len();
+            put(&mut self.out, DATA, if last { END_STREAM } else { 0 }, stream, content);
+            if last {
+                self.answered += 1;
+                return true;
+            }
+        }
+        false
     }
 
     /// Takes a frame; returns the request that is whole with it.
@@ -297,7 +308,7 @@ impl ServerConnection {
                 self.check(frame.stream)?;
                 self.open.remove(&frame.stream);
                 self.held.remove(&frame.stream);
-                self.waiting.retain(|one| one.stream != frame.stream);
+                self.waiting.remove(&frame.stream);
             }
             SETTINGS => self.settings(frame)?,
             PUSH_PROMISE => return Err(Bad::Malformed),
@@ -334,12 +345,16 @@ impl ServerConnection {
             return Err(Bad::Malformed);
         }
         self.last_stream = stream;
+        if self.goes_away {
+            // The client was told that nobody works on it, and sends it elsewhere (RFC 9113, section 6.8).
+            return Ok(None);
+        }
         let under_way = self.open.len() + self.held.len() + self.waiting.len();
         if under_way >= MOST_STREAMS as usize {
             put(&mut self.out, RST_STREAM, 0, stream, &REFUSED_STREAM.to_be_bytes());
             return Ok(None);
         }
-        let asked = Asked { stream, head: self.is_head(block), window: self.first_window };
+        let asked = Asked { stream, head: self.is_head(block), window: 0 };
         if last {
             return Ok(Some(asked));
         }
@@ -380,11 +395,8 @@ impl ServerConnection {
                     if value > MOST_WINDOW {
                         return Err(Bad::Malformed);
                     }
-                    let more = i64::from(value) - self.first_window;
                     self.first_window = i64::from(value);
-                    let requests = self.open.values_mut().chain(self.held.values_mut());
-                    requests.for_each(|one| one.window += more);
-                    self.waiting.iter_mut().for_each(|one| one.window += more);
+                    self.may_go_on = true;
                 }
                 MAX_FRAME_SIZE => {
                     if !(16_384..1 << 24).contains(&value) {
@@ -403,27 +415,26 @@ impl ServerConnection {
     fn window_update(&mut self, frame: Frame<'_>) -> Result<(), Bad> {
         let more = number(frame.payload).filter(|_| frame.payload.len() == 4).ok_or(Bad::Malformed)?;
         let more = i64::from(more & MOST_WINDOW);
-        let window = if frame.stream == 0 {
-            Some(&mut self.window)
+        let (first, window) = if frame.stream == 0 {
+            (0, Some(&mut self.window))
         } else {
             self.check(frame.stream)?;
             let asked = match self.open.get_mut(&frame.stream) {
                 Some(open) => Some(open),
                 None => self.held.get_mut(&frame.stream),
             };
-            match asked {
+            let window = match asked {
                 Some(asked) => Some(&mut asked.window),
-                None => {
-                    let waiting = self.waiting.iter_mut().find(|one| one.stream == frame.stream);
-                    waiting.map(|one| &mut one.window)
-                }
-            }
+                None => self.waiting.get_mut(&frame.stream).map(|one| &mut one.window),
+            };
+            (self.first_window, window)
         };
         if let Some(window) = window {
             *window += more;
-            if more == 0 || *window > i64::from(MOST_WINDOW) {
+            if more == 0 || first + *window > i64::from(MOST_WINDOW) {
                 return Err(Bad::Malformed);
             }
+            self.may_go_on = true;
         }
         Ok(())
     }

@@ -9,8 +9,8 @@ use super::fault::{Fault, FaultKind};
 /// Most bytes that are encrypted at once: those of a record (RFC 8446, section 5.1).
 pub const RECORD_BYTES: usize = 16 * 1024;
 /// Records that are encrypted with one key of TLS 1.2, after which a connection is to end: rustls permits 2^24 with AES-GCM, and
-/// drops what is written beyond them. TLS 1.3 renews its keys.
-const MOST_RECORDS: u64 = (1 << 24) - 1024;
+/// drops what is written beyond them. Those that are left are for what is under way, such as bodies of many streams. TLS 1.3 renews its keys.
+const MOST_RECORDS: u64 = (1 << 24) - (1 << 20);
 /// Bytes by which plain text may be longer than the bytes of the wire that were given: those of an incomplete
 /// record that were given before.
 pub const PLAIN_BYTES_MORE: usize = RECORD_BYTES + 1024;

@@ -128,3 +128,56 @@ fn a_window_that_comes_with_its_request_counts() {
     assert_eq!(server.take_answered(), 1);
     assert!(server.is_idle() && out.len() > 100_000);
 }
+
+#[test]
+fn requests_behind_the_last_one_are_left_to_others() {
+    let answer = Answer::new(200, &[], b"b0".to_vec());
+    let mut server = ServerConnection::new();
+    let mut frames = Vec::new();
+    put(&mut frames, SETTINGS, 0, 0, &[]);
+    put(&mut frames, HEADERS, END_HEADERS, 1, b"\x82");
+    let mut asked = Vec::new();
+    server.read(&frames, Some(&answer), &mut asked).unwrap();
+    server.go_away();
+    frames.clear();
+    // One whose body follows, and one without; then the end of the first, which was there before.
+    put(&mut frames, HEADERS, END_HEADERS, 3, b"\x82");
+    put(&mut frames, DATA, END_STREAM, 3, b"x");
+    put(&mut frames, HEADERS, END_HEADERS | END_STREAM, 5, b"\x82");
+    put(&mut frames, WINDOW_UPDATE, 0, 5, &1_u32.to_be_bytes());
+    put(&mut frames, DATA, END_STREAM, 1, b"x");
+    assert_eq!(server.read(&frames, Some(&answer), &mut asked), Ok(frames.len()));
+    assert_eq!(asked, [1]);
+    assert_eq!(server.take_answered(), 1);
+    assert!(server.is_idle());
+}
+
+#[test]
+fn windows_of_all_streams_change_with_the_first_one() {
+    let answer = Answer::new(200, &[], vec![b'x'; 30]);
+    let mut server = ServerConnection::new();
+    let settings = |window: u32| {
+        let mut frames = Vec::new();
+        put(&mut frames, SETTINGS, 0, 0, &[&b"\0\x04"[..], &window.to_be_bytes()].concat());
+        frames
+    };
+    let mut frames = settings(0);
+    for stream in [1, 3] {
+        put(&mut frames, HEADERS, END_HEADERS | END_STREAM, stream, b"\x82");
+    }
+    put(&mut frames, WINDOW_UPDATE, 0, 1, &20_u32.to_be_bytes());
+    server.read(&frames, Some(&answer), &mut Vec::new()).unwrap();
+    // Those of the first stream and of the second, what was sent of each, and the answers that are whole.
+    let mut done = 0;
+    for (window, answered) in [(0, 0), (9, 0), (5, 0), (10, 1), (29, 1), (30, 2)] {
+        server.read(&settings(window), Some(&answer), &mut Vec::new()).unwrap();
+        server.send_bodies(&answer);
+        done += server.take_answered();
+        assert_eq!(done, answered, "{window}");
+    }
+    assert!(server.is_idle());
+    let mut beyond = settings(MOST_WINDOW);
+    put(&mut beyond, HEADERS, END_HEADERS, 5, b"\x82");
+    put(&mut beyond, WINDOW_UPDATE, 0, 5, &1_u32.to_be_bytes());
+    assert_eq!(server.read(&beyond, Some(&answer), &mut Vec::new()), Err(Bad::Malformed));
+}

@@ -36,8 +36,7 @@ impl<T: Transport> Worker<T> {
         if !self.absence.keeps_connections() {
             for at in 0..self.connections.len() {
                 let Some(connection) = self.connections[at].as_ref() else { continue };
-                let within =
-                    !connection.kept.is_empty() || connection.delayed > 0 || !connection.unsent.is_empty();
+                let within = connection.is_within() || !connection.unsent.is_empty();
                 self.counts.broken += u64::from(within);
                 let _ = sockopt::set_socket_linger(&connection.socket, Some(Duration::ZERO));
                 self.close(at as u32);

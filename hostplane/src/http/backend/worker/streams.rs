@@ -20,12 +20,11 @@ impl<T> Connection<T> {
         Some(self.h2.is_some())
     }
 
-    /// Answers a request that was held back.
+    /// Answers a request that was held back. The answer leaves when what is unsent has left, so that the bound of what waits holds.
     pub(super) fn release(&mut self, stream: u32, responses: &Responses) {
         if let Some(h2) = &mut self.h2 {
             h2.release(stream, &responses.answer);
         }
-        self.take_out();
     }
 
     /// Takes what HTTP/2 has to send.
