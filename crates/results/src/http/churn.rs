@@ -145,8 +145,14 @@ impl ChurnSummary {
             }
             (Some(errors), ..) => format!("{errors} errors"),
         };
+        // Connections that it kept may have brought requests all the time.
+        let kept = self.kind != AbsenceKind::Killed;
         let back = match self.first_request_ms {
+            Some(ms) if kept => {
+                format!("the first request of a new connection reached it {ms:.1} ms after its return")
+            }
             Some(ms) => format!("the first request reached it {ms:.1} ms after its return"),
+            None if kept => "no new connection brought it a request after its return".to_owned(),
             None => "no request reached it after its return".to_owned(),
         };
         let (was, drained) = match (self.kind, self.last_connection_ms) {
@@ -244,9 +250,12 @@ mod tests {
         assert_eq!(churn.last_connection_ms, Some(100));
         assert_eq!(
             churn.in_words(),
-            "b1 was not ready for 0.300 s from 0.200 s on: no request failed; new connections reached it for 100 ms; the first request \
-             reached it 10.0 ms after its return"
+            "b1 was not ready for 0.300 s from 0.200 s on: no request failed; new connections reached it for 100 ms; the first request of a \
+             new connection reached it 10.0 ms after its return"
         );
+        let never = ChurnSummary { first_request_ms: None, ..churn };
+        let words = never.in_words();
+        assert!(words.ends_with("no new connection brought it a request after its return"), "{words}");
     }
 
     #[test]

@@ -216,13 +216,13 @@ fn verdicts_of_open_loops_name_who_hindered_them() {
 #[test]
 fn errors_of_an_ordered_absence_are_no_limit() {
     let open = Arrivals::Constant(8000.0);
-    let kind = |failed_at_ms: u64| {
+    let of = |failed_at_ms: u64, kind: AbsenceKind| {
         let mut record = record(HttpTarget::NftablesRandom, open, &[4000, 4000]);
         load(&mut record).times.service.as_mut().unwrap().summary.mean = 100_000;
         load(&mut record).times.service.as_mut().unwrap().histogram = vec![(100_000, 8000)];
         troubled(0, &[("reset", 400)])(&mut record);
         load(&mut record).failure_bins = vec![(failed_at_ms, 400)];
-        record.spec.churn = Some(AbsenceWork { after_ms: 200, for_ms: 300, kind: AbsenceKind::Killed });
+        record.spec.churn = Some(AbsenceWork { after_ms: 200, for_ms: 300, kind });
         let absence = AbsenceReport {
             left_ns: Some(200_000_000),
             returned_ns: Some(500_000_000),
@@ -232,10 +232,14 @@ fn errors_of_an_ordered_absence_are_no_limit() {
         record.starts = Some(AgentStarts { after_ns: [].into(), uncertainty_ns: 0 });
         summary(&record).verdict
     };
-    let ordered = kind(250);
+    let ordered = of(250, AbsenceKind::Killed);
     assert_eq!(ordered.kind, HttpLimit::Clean, "{}", ordered.evidence);
-    assert!(ordered.evidence.contains("400 errors from when b1 went away"), "{}", ordered.evidence);
-    assert_eq!(kind(100).kind, HttpLimit::BalancerLimited);
+    let words = "no other request failed; 400 errors from when b1 went away, as ordered, do not count";
+    assert!(ordered.evidence.ends_with(words), "{}", ordered.evidence);
+    assert_eq!(of(100, AbsenceKind::Killed).kind, HttpLimit::BalancerLimited);
+    // It serves while it is not ready: nothing has to fail.
+    let not_ready = of(250, AbsenceKind::NotReady);
+    assert_eq!(not_ready.kind, HttpLimit::BalancerLimited, "{}", not_ready.evidence);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use linerate_experiment::http::HttpTarget;
-use linerate_wire::http::Arrivals;
+use linerate_wire::http::{AbsenceKind, Arrivals};
 use linerate_wire::report::Report;
 use linerate_wire::streams::CpuUse;
 use linerate_wire::time::WorkerTime;
@@ -212,9 +212,9 @@ impl HttpVerdict {
 }
 
 /// Errors from when a backend went away as ordered, with its name: they are no fault of the target's. `None` also where clocks were not
-/// compared, as in older results.
+/// compared, as in older results, and of a backend that was not ready: it serves all the time, so that nothing has to fail.
 fn ordered(trial: &HttpTrialSummary) -> Option<(&str, u64)> {
-    let churn = trial.churn.as_ref()?;
+    let churn = trial.churn.as_ref().filter(|churn| churn.kind != AbsenceKind::NotReady)?;
     churn.uncertainty_ms?;
     Some((churn.backend.as_str(), churn.errors?))
 }
@@ -311,6 +311,7 @@ impl Account {
             format!(", 99 % of them at most {:.0} µs late", error.p99 as f64 / 1e3)
         });
         let bad = match self.bad {
+            0 if ordered(trial).is_some_and(|(_, errors)| errors > 0) => "no other request failed".to_owned(),
             0 => "all were answered without an error".to_owned(),
             bad => format!("{bad} failed, were refused or are unfinished"),
         };
