@@ -120,6 +120,8 @@ fn readiness(run: &Run<'_>, plan: &PodPlan) -> Option<Probe> {
         tcp_socket: Some(TCPSocketAction { port: IntOrString::Int(READY_PORT.into()), host: None }),
         period_seconds: Some(1),
         failure_threshold: Some(1),
+        // A port that is closed refuses at once: a longer limit keeps a ready backend of a busy node in the rotation.
+        timeout_seconds: Some(5),
         ..Probe::default()
     })
 }
@@ -238,7 +240,9 @@ spec:
             assert_eq!(needed(&pod), (Level::Restricted, Vec::new()));
             let container = pod.spec.unwrap().containers.remove(0);
             let listens = container.command.unwrap().join(" ").contains("--http-ready 0.0.0.0:8081");
-            (listens, container.readiness_probe.and_then(|probe| probe.tcp_socket).map(|socket| socket.port))
+            let probe = container.readiness_probe;
+            assert!(probe.iter().all(|probe| probe.timeout_seconds.is_some_and(|s| s > 1)), "{probe:?}");
+            (listens, probe.and_then(|probe| probe.tcp_socket).map(|socket| socket.port))
         };
         let churn = |kind: &str| format!(", churn: {{after: 1s, for: 1s, kind: {kind}}}");
         assert_eq!(probe("", 1), (false, None));
