@@ -29,8 +29,11 @@ impl Readiness {
     /// # Errors
     /// When it cannot.
     pub(super) fn start(address: SocketAddr, presence: Presence) -> std::io::Result<Self> {
-        let first = listen(address)?;
-        // Port 0 is the same one again.
+        Self::over(listen(address)?, presence)
+    }
+
+    /// Takes a socket that listens; later ones are at its address.
+    fn over(first: TcpListener, presence: Presence) -> std::io::Result<Self> {
         let address = first.local_addr()?;
         let stop = Arc::<AtomicBool>::default();
         let stopped = Arc::clone(&stop);
@@ -74,42 +77,48 @@ mod tests {
     use std::net::TcpStream;
     use std::time::Instant;
 
-    use linerate_wire::http::AbsenceKind;
+    use linerate_wire::http::{AbsenceKind, AbsenceReport};
 
     use super::*;
     use crate::http::backend::{Backend, BackendConfig};
 
     #[test]
     fn a_backend_that_is_not_ready_refuses_probes_and_serves() {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
         let config = BackendConfig::new(vec!["127.0.0.1:0".parse().unwrap()], "b0".to_owned());
         let backend = Backend::start(config).unwrap();
-        let readiness = Readiness::start(free, backend.presence()).unwrap();
+        let readiness = Readiness::over(listener, backend.presence()).unwrap();
         let until = |ready: bool| {
             let begun = Instant::now();
-            while TcpStream::connect(free).is_ok() != ready {
+            while TcpStream::connect(address).is_ok() != ready {
                 assert!(begun.elapsed() < Duration::from_secs(10), "ready: {}", !ready);
                 sleep(Duration::from_millis(2));
             }
         };
         until(true);
         let now = monotonic_ns();
-        let absence = backend.be_away(now, now + 500_000_000, AbsenceKind::NotReady);
-        until(false);
-        TcpStream::connect(backend.addresses()[0]).unwrap();
-        until(true);
-        let begun = Instant::now();
-        let report = loop {
-            let report = absence.report(now);
-            if report.returned_ns.is_some() || begun.elapsed() > Duration::from_secs(10) {
-                break report;
+        // Its end is ordered below.
+        let absence = backend.be_away(now, now + 60_000_000_000, AbsenceKind::NotReady);
+        let report_with = |is_there: fn(&AbsenceReport) -> bool| {
+            let begun = Instant::now();
+            loop {
+                let report = absence.report(now);
+                if is_there(&report) {
+                    break report;
+                }
+                assert!(begun.elapsed() < Duration::from_secs(10), "{report:?}");
+                sleep(Duration::from_millis(2));
             }
-            sleep(Duration::from_millis(2));
         };
-        assert!(report.left_ns.is_some() && report.returned_ns.is_some(), "{report:?}");
-        assert_eq!(report.cut_connections, 0);
-        assert!(report.last_connection_ns.is_some(), "{report:?}");
+        until(false);
+        report_with(|report| report.left_ns.is_some());
+        TcpStream::connect(backend.addresses()[0]).unwrap();
+        let report = report_with(|report| report.last_connection_ns.is_some());
+        assert_eq!((report.returned_ns, report.cut_connections), (None, 0));
+        drop(absence);
+        until(true);
         drop(readiness);
-        assert!(TcpStream::connect(free).is_err());
+        assert!(TcpStream::connect(address).is_err());
     }
 }
