@@ -243,6 +243,7 @@ mod tests {
             ("http: {protocols: []}", "spec.http.protocols: the list is empty"),
             ("http: {protocols: [h3]}", "h3"),
             ("http: {streams: [4]}", "they are for h2 and h2c"),
+            ("http: {protocols: [https], ca: a.pem}", "spec.http.ca: it is for https URLs"),
             ("http: {protocols: [h2], keepAlive: false}", "only HTTP/1.1 has a connection for each request"),
             (
                 "http: {targets: ['http://192.0.2.1/'], protocols: [https]}",

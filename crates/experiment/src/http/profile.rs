@@ -107,6 +107,11 @@ impl HttpSection {
                 }
             }
         }
+        if self.ca.is_some() && profiles.iter().all(|profile| profile.ca.is_none()) {
+            let problem = "spec.http.ca: it is for https URLs, and spec.http.targets has none; remove it, as backends of the run are known by their \
+                           own certificates";
+            return Err((Location::UNKNOWN, problem.to_owned()));
+        }
         let mut names = std::collections::BTreeSet::new();
         if let Some(twice) = profiles.iter().find(|profile| !names.insert(&profile.name)) {
             let problem = format!(

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::PlatformKind;
 
-/// Characters of a target's label that are kept, and those of a hash of the others: a name of a file has 255 bytes.
-const MOST_LABEL: usize = 80;
+/// Characters of a label from which on it is shortened: a name of a file has 255 bytes, and the rest of a profile's name has about 75.
+const MOST_LABEL: usize = 180;
+/// Characters of a longer one that are kept, and those of a hash of the whole.
+const KEPT_LABEL: usize = 80;
 const HASH_CHARS: usize = 8;
 
 /// What requests are sent to: `direct` (`pod` is the same), on platform local `nftables-random`, `nftables-inc`, `ipvs-rr`, `ipvs-wrr`,
@@ -143,13 +145,13 @@ impl HttpTarget {
 
 /// A label that can stand in a name of a file: the end of a long one is replaced by a hash of the whole.
 fn short(label: String) -> String {
-    let Some(begin) = label.get(..MOST_LABEL).filter(|_| label.len() > MOST_LABEL + HASH_CHARS + 1) else {
+    let Some(begin) = label.get(..KEPT_LABEL).filter(|_| label.len() > MOST_LABEL) else {
         return label;
     };
     // FNV-1a: the same in every version.
     let hash =
         label.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    format!("{begin}-{hash:08x}")
+    format!("{begin}-{hash:0HASH_CHARS$x}")
 }
 
 impl fmt::Display for HttpTarget {
@@ -312,8 +314,10 @@ mod tests {
     fn long_paths_have_short_labels_of_their_own() {
         let label =
             |end: &str| HttpTarget::try_from(format!("http://h/{}{end}", "a".repeat(300))).unwrap().label();
-        assert_eq!(label("x").len(), MOST_LABEL + 1 + HASH_CHARS);
+        assert_eq!(label("x").len(), KEPT_LABEL + 1 + HASH_CHARS);
         assert_ne!(label("x"), label("y"));
+        let as_written = HttpTarget::try_from(format!("http://h/{}", "a".repeat(150))).unwrap().label();
+        assert_eq!(as_written.len(), 152);
     }
 
     #[test]
