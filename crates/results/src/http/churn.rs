@@ -121,6 +121,21 @@ impl ChurnSummary {
         })
     }
 
+    /// Errors that were ordered: from when it left until requests that met its absence have reached their time limit. `None` where clocks were
+    /// not compared, as in older results, and of a backend that was not ready: it serves all the time, so that nothing has to fail.
+    pub(super) fn ordered(&self, record: &HttpTrialRecord) -> Option<u64> {
+        let errors = self.errors.filter(|_| self.kind != AbsenceKind::NotReady)?;
+        let uncertainty_ms = i64::try_from(self.uncertainty_ms?).unwrap_or(i64::MAX);
+        let absence = record.backends.last()?.report.as_ref()?.absence?;
+        let Some(returned_ns) = absence.returned_ns else { return Some(errors) };
+        let slack_ms = uncertainty_ms.saturating_add(record.spec.timeout_ms.into());
+        let until = ((returned_ns / 1_000_000) as i64).saturating_add(slack_ms);
+        let Errors { bins, later, complete_until, .. } = Errors::of(record, &self.backend);
+        let after: u64 = bins.range(until.saturating_add(1)..).map(|(_, errors)| errors).sum();
+        let after = if complete_until.is_some_and(|last| last >= until) { after + later } else { after };
+        Some(errors.saturating_sub(after))
+    }
+
     /// Why it is not the absence that was ordered; `None` when it is.
     pub(super) fn gap(&self) -> Option<String> {
         let backend = &self.backend;

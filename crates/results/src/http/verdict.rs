@@ -3,7 +3,7 @@
 use std::fmt;
 
 use linerate_experiment::http::HttpTarget;
-use linerate_wire::http::{AbsenceKind, Arrivals};
+use linerate_wire::http::Arrivals;
 use linerate_wire::report::Report;
 use linerate_wire::streams::CpuUse;
 use linerate_wire::time::WorkerTime;
@@ -117,7 +117,7 @@ impl HttpVerdict {
         let clients = busiest(record, trial, record.clients.iter().map(|part| part.agent.as_str()));
         let stall = Stall::of(record, trial);
         let clients_short = clients.as_ref().is_some_and(Busiest::is_limit) || stall.is_some();
-        let ordered = ordered(trial).map_or(String::new(), |(backend, errors)| {
+        let ordered = ordered(record, trial).map_or(String::new(), |(backend, errors)| {
             format!("; {errors} errors from when {backend} went away, as ordered, do not count")
         });
         let verdict =
@@ -211,12 +211,11 @@ impl HttpVerdict {
     }
 }
 
-/// Errors from when a backend went away as ordered, with its name: they are no fault of the target's. `None` also where clocks were not
-/// compared, as in older results, and of a backend that was not ready: it serves all the time, so that nothing has to fail.
-fn ordered(trial: &HttpTrialSummary) -> Option<(&str, u64)> {
-    let churn = trial.churn.as_ref().filter(|churn| churn.kind != AbsenceKind::NotReady)?;
-    churn.uncertainty_ms?;
-    Some((churn.backend.as_str(), churn.errors?))
+/// Errors of an absence that was ordered, with the backend's name: they are no fault of the target's. `None` when there are none.
+fn ordered<'a>(record: &HttpTrialRecord, trial: &'a HttpTrialSummary) -> Option<(&'a str, u64)> {
+    let churn = trial.churn.as_ref()?;
+    let errors = churn.ordered(record).filter(|errors| *errors > 0)?;
+    Some((churn.backend.as_str(), errors))
 }
 
 /// A time in which a client's thread did not look at its events, long enough that all the requests which were skipped or queued can have
@@ -262,6 +261,8 @@ struct Account {
     /// ordered; those that failed at the client.
     bad: u64,
     local: u64,
+    /// Those that do not count.
+    ordered: u64,
     /// At most [`MISSED_SHARE`] were skipped.
     met: bool,
     /// More than 1 % of them left later than [`LATE_NS`].
@@ -278,7 +279,7 @@ impl Account {
     fn of(record: &HttpTrialRecord, trial: &HttpTrialSummary) -> Self {
         let requests = &trial.requests;
         let refused = refusals(&trial.statuses);
-        let ordered = ordered(trial).map_or(0, |(_, errors)| errors);
+        let ordered = ordered(record, trial).map_or(0, |(_, errors)| errors);
         let queued = queued(record);
         let few = QUEUED_SHARE * requests.intended as f64;
         let met = requests.skipped as f64 <= MISSED_SHARE * requests.intended as f64;
@@ -289,6 +290,7 @@ impl Account {
             sent: requests.sent,
             bad: (requests.failures() + requests.unfinished + refused).saturating_sub(ordered),
             local: failed("local"),
+            ordered,
             met,
             late: trial.send_error_ns.is_some_and(|error| error.p99 > LATE_NS),
             // Without the number, requests that were skipped are taken for some that waited.
@@ -311,7 +313,7 @@ impl Account {
             format!(", 99 % of them at most {:.0} µs late", error.p99 as f64 / 1e3)
         });
         let bad = match self.bad {
-            0 if ordered(trial).is_some_and(|(_, errors)| errors > 0) => "no other request failed".to_owned(),
+            0 if self.ordered > 0 => "no other request failed".to_owned(),
             0 => "all were answered without an error".to_owned(),
             bad => format!("{bad} failed, were refused or are unfinished"),
         };
