@@ -63,6 +63,41 @@ fn pipelined_requests_are_all_answered() {
     }
 }
 
+/// Answers of HTTP/2 that fall due while the client takes nothing leave when it does.
+#[test]
+fn delayed_answers_of_many_streams_are_whole() {
+    let backend = backend(|config| {
+        config.body_bytes = Some(100_000);
+        config.delay = Some(Duration::from_millis(1));
+    });
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let length = (payload.len() as u32).to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    };
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // Windows of 1 GiB, and 100 times GET.
+    bytes.extend(frame(4, 0, 0, &[0, 4, 0x40, 0, 0, 0]));
+    bytes.extend(frame(8, 0, 0, &[0x40, 0, 0, 0]));
+    (0..100).for_each(|number| bytes.extend(frame(1, 5, 2 * number + 1, &[0x82])));
+    let mut stream = TcpStream::connect(backend.addresses()[0]).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(&bytes).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let (mut head, mut body_bytes, mut ended) = ([0; 9], 0, 0);
+    while ended < 100 {
+        stream.read_exact(&mut head).unwrap();
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut payload).unwrap();
+        if head[3] == 0 {
+            body_bytes += payload.len();
+            ended += u32::from(head[4] & 1);
+        }
+    }
+    assert_eq!(body_bytes, 10_000_000);
+    let counters = backend.finish();
+    assert_eq!((counters.requests, counters.answered), (100, 100));
+}
+
 #[test]
 fn what_is_no_request_ends_the_connection() {
     let backend = backend(|_| {});
