@@ -21,8 +21,8 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     if periods.is_empty() && points.is_empty() {
         return None;
     }
-    let text = "All trials were run under each setting of the hosts in turn; each value was read again after it was written, and \
-                all were restored. Softirqs are those of the node's CPUs, with traffic of others; the kernel counts their time in steps of 10 ms.";
+    let text = "All trials were run under each setting of the hosts in turn; each value was read again after it was written. \
+                Softirqs are those of the node's CPUs, with traffic of others; the kernel counts their time in steps of 10 ms.";
     let mut blocks = vec![Block::Text(text.to_owned())];
     blocks.extend((!points.is_empty()).then(|| Block::Table(of_trials(&points))));
     let mut maps: Vec<HeatMap> = points.iter().filter_map(interrupts).collect();
