@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use linerate_results::host_setting::TrialHostSetting;
 use linerate_results::summary::{Status, Summary};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::streams::bench;
-use crate::support::{Bench, linerate, not_run, stderr, stdout, until};
+use crate::support::{Bench, Running, linerate, not_run, stderr, stdout, until};
 
 fn is_root(test: &str) -> bool {
     let is_root = rustix::process::geteuid().is_root();
@@ -24,6 +24,13 @@ fn run(bench: &Bench, more: &[&str]) -> std::process::Output {
     bench.run(&[&["--hostplane", program.to_str().unwrap(), "--quiet"], more].concat())
 }
 
+/// A run on the loopback interface that may change settings.
+fn start(bench: &Bench) -> Running {
+    let program = bench.path("linerate-hostplane");
+    let network = ["--allow-host-changes", "--set", "spec.local.network=loopback"];
+    bench.start_with(&[&["--hostplane", program.to_str().unwrap(), "--quiet"], network.as_slice()].concat())
+}
+
 /// Share of the node's NET_RX softirqs that CPU 1 handled.
 fn share_of_cpu_1(setting: &TrialHostSetting) -> f64 {
     let counts: Vec<u64> = setting.cpus.iter().map(|cpu| cpu.net_rx.unwrap()).collect();
@@ -32,8 +39,12 @@ fn share_of_cpu_1(setting: &TrialHostSetting) -> f64 {
 
 #[test]
 fn every_trial_runs_under_every_setting_and_softirqs_follow() {
-    if !is_root("every_trial_runs_under_every_setting_and_softirqs_follow") {
+    let test = "every_trial_runs_under_every_setting_and_softirqs_follow";
+    if !is_root(test) {
         return;
+    }
+    if std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() < 2) {
+        return not_run(test, "there is one CPU, and packets are to go to a second one");
     }
     let bench = bench(
         "  hostSettings: [{}, {name: cpu-0, rps: 0}, {name: cpu-1, rps: 1}, {interfaces: [absent], xps: off}]
@@ -80,6 +91,7 @@ fn every_trial_runs_under_every_setting_and_softirqs_follow() {
             summary.http.iter().map(|trial| share_of_cpu_1(trial.host_setting.as_ref().unwrap())).collect();
         assert!(shares[2] > shares[1], "NET_RX follows RPS: {shares:?}");
     }
+    assert!(periods.iter().all(|period| period.restored_at.is_some()), "{periods:?}");
     shown(&bench, &summary);
     // What has a result is kept; only the failed trial is tried again.
     let again = run(&bench, &["--allow-host-changes", "--resume"]);
@@ -130,8 +142,9 @@ fn shown(bench: &Bench, summary: &Summary) {
 struct Veth(String);
 
 impl Veth {
-    fn new() -> Self {
-        let name = format!("lrhs{}", std::process::id() % 100_000);
+    /// Each test has another letter.
+    fn new(letter: char) -> Self {
+        let name = format!("lrhs{}{letter}", std::process::id() % 100_000);
         let made = Command::new("ip")
             .args(["link", "add", &name, "type", "veth", "peer", "name", &format!("{name}p")])
             .status();
@@ -142,6 +155,13 @@ impl Veth {
     fn rps_cpus(&self) -> String {
         let path = format!("/sys/class/net/{}/queues/rx-0/rps_cpus", self.0);
         fs::read_to_string(path).unwrap().trim().to_owned()
+    }
+
+    fn assert_no_journal(&self, bench: &Bench) {
+        let mut show = Command::new(bench.path("linerate-hostplane"));
+        let shown = show.args(["tune", "show", "--json", "--interface", &self.0]).output().unwrap();
+        let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+        assert_eq!(shown["is_changed"], false, "no journal is left");
     }
 }
 
@@ -156,7 +176,7 @@ fn settings_are_restored_when_the_controller_is_killed() {
     if !is_root("settings_are_restored_when_the_controller_is_killed") {
         return;
     }
-    let veth = Veth::new();
+    let veth = Veth::new('k');
     let before = veth.rps_cpus();
     let bench = bench(&format!(
         "  hostSettings: [{{interfaces: [{}], rps: 0}}]
@@ -165,25 +185,59 @@ fn settings_are_restored_when_the_controller_is_killed() {
 ",
         veth.0
     ));
-    let program = bench.path("linerate-hostplane");
-    let options = [
-        "--hostplane",
-        program.to_str().unwrap(),
-        "--quiet",
-        "--allow-host-changes",
-        "--set",
-        "spec.local.network=loopback",
-    ];
     for signal in [Signal::KILL, Signal::INT] {
-        let running = bench.start_with(&options);
+        let running = start(&bench);
         until("the setting is in force", || veth.rps_cpus() != before);
         running.signal(signal);
         running.end_within(Duration::from_secs(10));
         until("it is restored", || veth.rps_cpus() == before);
     }
     until("nothing runs", || bench.processes().is_empty());
-    let shown =
-        Command::new(&program).args(["tune", "show", "--json", "--interface", &veth.0]).output().unwrap();
-    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
-    assert_eq!(shown["is_changed"], false, "no journal is left");
+    veth.assert_no_journal(&bench);
+}
+
+#[test]
+fn a_trial_in_which_its_setting_ended_is_none() {
+    if !is_root("a_trial_in_which_its_setting_ended_is_none") {
+        return;
+    }
+    let veth = Veth::new('h');
+    let before = veth.rps_cpus();
+    let setting = |name: &str| format!("{{name: {name}, interfaces: [{}], rps: 0}}", veth.0);
+    let bench = bench(&format!(
+        "  hostSettings: [{}, {}, {}]
+  streams: {{transports: [tcp], rates: [1mbps]}}
+  trial: {{duration: 1500ms, sampleInterval: 100ms}}
+",
+        setting("terminated"),
+        setting("killed"),
+        setting("held")
+    ));
+    let running = start(&bench);
+    let mut ended = Vec::new();
+    for signal in [Signal::TERM, Signal::KILL] {
+        let mut holder = None;
+        until("the setting is held", || {
+            let of_tune = |(pid, line): &(Pid, String)| line.contains(" tune apply ") && !ended.contains(pid);
+            holder = bench.processes().into_iter().find(of_tune).map(|(pid, _)| pid);
+            holder.is_some() && veth.rps_cpus() != before
+        });
+        kill_process(holder.unwrap(), signal).unwrap();
+        ended.extend(holder);
+    }
+    let output = running.end_within(Duration::from_secs(30));
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let summary = bench.summary().unwrap();
+    let failed: Vec<_> =
+        summary.failures.iter().map(|failure| failure.profile.rsplit_once('_').unwrap().1).collect();
+    assert_eq!(failed, ["terminated", "killed"], "{:?}", summary.failures);
+    assert!(summary.failures.iter().all(|failure| failure.reason.contains("ended in the trial")));
+    let names: Vec<_> =
+        summary.streams.iter().map(|trial| trial.host_setting.as_ref().unwrap().name.as_str()).collect();
+    assert_eq!((names.as_slice(), summary.status), (["held"].as_slice(), Status::Failed));
+    // What the killed one left behind is restored as well.
+    assert_eq!(veth.rps_cpus(), before);
+    veth.assert_no_journal(&bench);
+    let periods = &summary.experiment.host_settings;
+    assert!(periods.len() == 3 && periods.iter().all(|period| period.restored_at.is_some()), "{periods:?}");
 }

@@ -65,6 +65,8 @@ pub struct Agent<E: Engine> {
     sample_interval_ns: u64,
     /// True when the controller will fetch all flows of the trial.
     all_flows: bool,
+    /// True when the trial's report has the node's interrupts.
+    interrupts: bool,
     /// The orphan time in force: the trial's, or the agent's own without a trial.
     orphan_ms: u32,
     own_orphan_ms: u32,
@@ -80,6 +82,7 @@ impl<E: Engine> Agent<E> {
             quota: Quota::find(),
             sample_interval_ns: 1_000_000_000,
             all_flows: false,
+            interrupts: false,
             orphan_ms,
             own_orphan_ms: orphan_ms,
         }
@@ -222,6 +225,7 @@ impl<E: Engine> Agent<E> {
         self.trial = TrialState::Prepared(spec.trial, self.engine.prepare(spec.trial, &spec.work)?);
         self.sample_interval_ns = u64::from(spec.sample_interval_ms) * 1_000_000;
         self.orphan_ms = spec.orphan_ms;
+        self.interrupts = spec.interrupts;
         self.all_flows = match &spec.work {
             Work::Frames(frames) => frames.all_flows(),
             Work::Streams(_) | Work::Http(_) => false,
@@ -238,7 +242,7 @@ impl<E: Engine> Agent<E> {
                 started: false,
                 next_sample_ns: u64::MAX,
                 drainer: None,
-                host: HostWatch::begin(&self.quota),
+                host: HostWatch::begin(&self.quota, self.interrupts),
                 told_sent: false,
             };
             self.trial = TrialState::Active(Box::new(active));

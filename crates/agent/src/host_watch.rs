@@ -30,8 +30,9 @@ pub(crate) struct HostWatch {
     quota: Quota,
     throttled: Vec<Throttled>,
     kernel: Host,
-    /// Interrupts by number and CPU: read before the trial and after it, because there may be hundreds of files.
-    interrupts: Series<Interrupts>,
+    /// Interrupts by number and CPU, where asked for: read before the trial and after it, because there may be hundreds of
+    /// files.
+    interrupts: Option<Series<Interrupts>>,
     start: Start,
     /// When they were last read, and the CPU time that it took.
     read_ns: u64,
@@ -53,16 +54,19 @@ enum Start {
 }
 
 impl HostWatch {
-    /// Begins to measure.
-    pub(crate) fn begin(quota: &Quota) -> Self {
+    /// Begins to measure, on request with the node's interrupts.
+    pub(crate) fn begin(quota: &Quota, interrupts: bool) -> Self {
         let quota = quota.clone();
         let mut kernel = Host::new(Path::new("/"));
         // Opens the files before the trial.
         kernel.read_node();
         kernel.read_namespace();
-        let mut interrupts = Series::default();
-        read_interrupts(&mut interrupts, &mut kernel);
-        interrupts.rebase();
+        let interrupts = interrupts.then(|| {
+            let mut interrupts = Series::default();
+            read_interrupts(&mut interrupts, &mut kernel);
+            interrupts.rebase();
+            interrupts
+        });
         Self {
             process_cpu_ns: process_cpu_ns(),
             throttled: quota.throttled(),
@@ -144,9 +148,11 @@ impl HostWatch {
         self.read(monotonic_ns(), Self::all);
         self.is_fresh = true;
         let mut report = report(&self.kernel);
-        // What follows the trial is no part of its cost.
-        read_interrupts(&mut self.interrupts, &mut self.kernel);
-        add_interrupts(&mut report, &self.interrupts);
+        if let Some(interrupts) = &mut self.interrupts {
+            // What follows the trial is no part of its cost.
+            read_interrupts(interrupts, &mut self.kernel);
+            add_interrupts(&mut report, interrupts);
+        }
         Some(report)
     }
 }
@@ -168,7 +174,7 @@ mod tests {
 
     #[test]
     fn cpu_time_counts_from_the_beginning() {
-        let mut watch = HostWatch::begin(&Quota::find());
+        let mut watch = HostWatch::begin(&Quota::find(), true);
         let began = Instant::now();
         while began.elapsed().as_millis() < 20 {
             std::hint::spin_loop();
@@ -181,8 +187,18 @@ mod tests {
     }
 
     #[test]
+    fn interrupts_are_read_on_request_alone() {
+        let mut watch = HostWatch::begin(&Quota::find(), false);
+        watch.start_at(0);
+        watch.look(monotonic_ns());
+        let report = watch.report().unwrap();
+        assert_eq!((report.node.irqs.len(), report.node.irqs_elapsed_s), (0, None));
+        assert!(!report.not_known.contains_key("interrupts"), "{report:?}");
+    }
+
+    #[test]
     fn the_kernel_is_read_from_the_start_and_not_too_often() {
-        let mut watch = HostWatch::begin(&Quota::find());
+        let mut watch = HostWatch::begin(&Quota::find(), true);
         let now = monotonic_ns();
         watch.start_at(now + 1);
         watch.look(now);

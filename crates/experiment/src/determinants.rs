@@ -96,11 +96,16 @@ impl TrialKeys {
         self.of_value(&json!({ "profile": profile, "repeat": repeat, "rest": self.rest }))
     }
 
-    /// The key of a trial that is run under a setting of hosts, from its key without one.
+    /// The key of a trial that is run under a setting of hosts, from its key without one. The same setting later in the list
+    /// gives another key: it is run again, to see what has drifted.
     pub fn under(&self, key: TrialKey, setting: Option<&HostSetting>) -> TrialKey {
         match setting {
             Some(setting) => {
-                self.of_value(&json!({ "trial": key, "host": setting.determinant(), "rest": self.rest }))
+                let mut own = json!({ "trial": key, "host": setting.determinant(), "rest": self.rest });
+                if setting.again > 0 {
+                    own["again"] = setting.again.into();
+                }
+                self.of_value(&own)
             }
             None => key,
         }

@@ -54,6 +54,9 @@ pub struct HostSetting {
     /// Frequency governor of all CPUs, such as `performance`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub governor: Option<SettingValue>,
+    /// Settings before it in the list that are the same by other names.
+    #[serde(skip)]
+    pub(crate) again: usize,
 }
 
 /// The value of a setting: a word or a number.
@@ -149,9 +152,11 @@ impl HostSetting {
         self.governor.is_some() || !self.of_interfaces().is_empty()
     }
 
-    /// What determines results: all but the name.
+    /// What determines results: all but the name and the order of interfaces.
     pub(crate) fn determinant(&self) -> Self {
-        Self { name: None, ..self.clone() }
+        let mut same = Self { name: None, again: 0, ..self.clone() };
+        same.interfaces.sort();
+        same
     }
 
     /// Name of a profile's trials under a setting.
@@ -259,13 +264,16 @@ pub(crate) fn prepare(document: &mut Document) -> Result<(), (Location, String)>
     if let Some((_, why)) = refused.into_iter().find(|(is_refused, _)| *is_refused) {
         return Err((place, format!("spec.hostSettings: {why}")));
     }
-    let mut names = BTreeSet::new();
+    let (mut names, mut seen) = (BTreeSet::new(), Vec::new());
     for (index, setting) in list.iter_mut().enumerate() {
         let wrong = |problem: String| (place, format!("spec.hostSettings[{index}].{problem}"));
         setting.check().map_err(wrong)?;
         if setting.name.is_none() {
             setting.name = setting.usual_name();
         }
+        let determinant = setting.determinant();
+        setting.again = seen.iter().filter(|earlier| **earlier == determinant).count();
+        seen.push(determinant);
         if !names.insert(setting.label().to_owned()) {
             return Err(wrong(format!(
                 "name: {} stands twice, and results are filed under it; give each setting a name of its own",
@@ -310,6 +318,17 @@ mod tests {
         let without = parse("traffic: {frameSizes: [64]}").unwrap();
         assert_ne!(plan(&without, None).unwrap().trials[0].key, trials[0].key);
         assert!(frames.changes_hosts() && !without.changes_hosts());
+        // Before and after: the second is a trial of its own.
+        let twice = parse(
+            "hostSettings: [{name: before}, {interfaces: [a, b], rps: off}, {name: after}, {name: turned, interfaces: [b, a], rps: off}], traffic: {frameSizes: [64]}",
+        )
+        .unwrap();
+        let keys: BTreeSet<_> =
+            plan(&twice, None).unwrap().trials.into_iter().map(|trial| trial.key).collect();
+        assert_eq!(keys.len(), 4);
+        assert!(keys.contains(&trials[0].key), "the first is as if it were alone");
+        let determinants: Vec<_> = twice.host_settings().into_iter().flatten().map(|one| one.again).collect();
+        assert_eq!(determinants, [0, 0, 1, 1]);
 
         let http = parse(&format!("{MATRIX}, http: {{backends: [1, 2]}}, trial: {{duration: 1s}}")).unwrap();
         let trials = HttpPlan::of(&http, None).unwrap().unwrap().trials;

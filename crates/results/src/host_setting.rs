@@ -19,6 +19,9 @@ pub struct HostSettingPeriod {
     pub setting: String,
     /// When, in UTC (RFC 3339).
     pub began_at: String,
+    /// When it was no longer in force, and everything before it was restored; absent: it is not known to be restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_at: Option<String>,
     /// What was set; empty for a setting that changes nothing.
     pub values: Vec<HostSettingValue>,
 }
@@ -38,7 +41,8 @@ pub struct HostSettingValue {
     pub now: Option<String>,
 }
 
-/// A trial under a setting of hosts.
+/// A trial under a setting of hosts. Of a trial of frames on several paths, which are on one node, the first path has the
+/// node's CPUs and interrupts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrialHostSetting {
     /// The setting's name.
@@ -48,6 +52,9 @@ pub struct TrialHostSetting {
     pub elapsed_s: Option<f64>,
     /// The node's CPUs by their numbers; of more than 64 those with most softirqs of received packets. The trial's file has all.
     pub cpus: Vec<CpuSoftirqs>,
+    /// Softirqs of received packets on all CPUs of the node; absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net_rx: Option<u64>,
     /// Interrupts of the node that came most often, at most 32, by their numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interrupts: Vec<IrqRates>,
@@ -90,9 +97,10 @@ pub struct CpuSoftirqs {
 
 impl TrialHostSetting {
     /// A trial under the setting of this name, whose agents reported these hosts. They run on one node; the agent that
-    /// looked longest speaks for it.
+    /// looked longest speaks for it, and one that was asked to for its interrupts.
     pub fn of<'h>(name: &str, hosts: impl Iterator<Item = &'h HostReport>) -> Self {
-        let longest = hosts.max_by(|a, b| a.elapsed_s.total_cmp(&b.elapsed_s));
+        let hosts: Vec<&HostReport> = hosts.collect();
+        let longest = hosts.iter().copied().max_by(|a, b| a.elapsed_s.total_cmp(&b.elapsed_s));
         let of = |cpu: &CpuReport| CpuSoftirqs {
             cpu: cpu.cpu,
             share: cpu.softirq,
@@ -101,11 +109,19 @@ impl TrialHostSetting {
         };
         let mut cpus: Vec<CpuSoftirqs> =
             longest.into_iter().flat_map(|host| &host.node.cpus).map(of).collect();
+        let net_rx = cpus.iter().map(|cpu| cpu.net_rx).sum::<Option<u64>>().filter(|_| !cpus.is_empty());
         cpus.sort_by_key(|cpu| std::cmp::Reverse(cpu.net_rx));
         cpus.truncate(MOST_CPUS);
         cpus.sort_by_key(|cpu| cpu.cpu);
-        let interrupts = longest.map(|host| interrupts(&host.node)).unwrap_or_default();
-        Self { name: name.to_owned(), elapsed_s: longest.map(|host| host.elapsed_s), cpus, interrupts }
+        let asked = hosts.iter().find(|host| host.node.irqs_elapsed_s.is_some());
+        let interrupts = asked.map(|host| interrupts(&host.node)).unwrap_or_default();
+        let elapsed_s = longest.map(|host| host.elapsed_s);
+        Self { name: name.to_owned(), elapsed_s, cpus, net_rx, interrupts }
+    }
+
+    /// Leaves what is of the whole node to another path of the trial.
+    pub fn leave_node(&mut self) {
+        (self.cpus, self.net_rx, self.interrupts) = (Vec::new(), None, Vec::new());
     }
 
     /// A count per second of the trial.
@@ -117,9 +133,9 @@ impl TrialHostSetting {
     /// Share of the node's softirqs of received packets that the busiest CPU handled, 0…1; `None` when not known, or
     /// without any.
     pub fn busiest_share(&self) -> Option<f64> {
-        let counts: Vec<u64> = self.cpus.iter().map(|cpu| cpu.net_rx).collect::<Option<_>>()?;
-        let all: u64 = counts.iter().sum();
-        (all > 0).then(|| counts.iter().max().copied().unwrap_or(0) as f64 / all as f64)
+        let all = self.net_rx.filter(|all| *all > 0)?;
+        let busiest = self.cpus.iter().filter_map(|cpu| cpu.net_rx).max()?;
+        Some(busiest as f64 / all as f64)
     }
 }
 
@@ -234,5 +250,15 @@ mod tests {
         let many: Vec<Option<u64>> = (0..100).map(Some).collect();
         let most = TrialHostSetting::of("rps-on", [host(1.0, &many)].iter());
         assert_eq!((most.cpus.len(), most.cpus[0].cpu), (64, 36));
+        let share = |counts: &[Option<u64>]| {
+            TrialHostSetting::of("rps-on", [host(1.0, counts)].iter()).busiest_share()
+        };
+        assert_eq!(share(&[Some(5); 128]), Some(1.0 / 128.0), "of all CPUs, listed or not");
+        let mut one_unknown = vec![Some(5); 128];
+        one_unknown[100] = None;
+        assert_eq!(share(&one_unknown), None);
+        let mut of_another_path = most;
+        of_another_path.leave_node();
+        assert_eq!((of_another_path.busiest_share(), of_another_path.cpus.len()), (None, 0));
     }
 }

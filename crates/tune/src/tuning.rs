@@ -78,7 +78,7 @@ pub struct Restored {
 }
 
 /// What was done with the journal of a process that is no more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recovery {
     /// Its values are in force again, or some of them are not.

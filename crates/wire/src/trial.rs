@@ -22,6 +22,10 @@ pub struct TrialSpec {
     /// Orphan time in milliseconds, 100…3,600,000: a transmitter stops when its controller has been silent
     /// for this long.
     pub orphan_ms: u32,
+    /// Count the node's interrupts by number and CPU: hundreds of files are read before and after the trial. One agent of a
+    /// node is asked for it, in trials under settings of hosts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupts: bool,
 }
 
 /// Work of an agent in a trial, by the kind of traffic.

@@ -182,6 +182,10 @@ async fn run_apply(apply: Apply) -> Result<Ending, Failure> {
         match tuning.share_locks() {
             Ok(()) if apply.until_eof => {
                 until_eof(&mut stops).await;
+                if apply.json {
+                    // Whoever started it may be gone.
+                    let _ = print_json(&json!({ "restoring": true }));
+                }
                 Ok(Ending::Done)
             }
             Ok(()) => hold(&apply.command, &mut stops, apply.quiet).await,

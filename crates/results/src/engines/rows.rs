@@ -1,5 +1,6 @@
 //! Trials of all engines in one form, and what the kernel's path costs in a sentence. Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use linerate_experiment::engines::EngineName;
@@ -197,17 +198,16 @@ pub fn comparison(rows: &[EngineRow<'_>]) -> Vec<String> {
     let kernel = of_profile().filter(|median| median.engine().is_of_kernel());
     let others = kernel.filter(|median| median.engine() != measure.engine());
     let mut told: Vec<String> = others.map(|median| sentence(median, measure)).collect();
-    let mut absent: Vec<EngineName> = Vec::new();
-    for engine in rows.iter().map(|row| row.figures.engine) {
-        let is_there = of_profile().any(|median| median.engine() == engine);
-        if !is_there && !absent.contains(&engine) {
-            absent.push(engine);
-        }
-    }
-    let of_absent = absent.iter().map(|engine| {
-        format!("{engine} has no whole result of these {}-byte frames.", measure.row.frame_size().label())
-    });
-    told.extend(of_absent);
+    let there: BTreeSet<EngineName> = of_profile().map(Median::engine).collect();
+    let all: BTreeSet<EngineName> = rows.iter().map(|row| row.figures.engine).collect();
+    let EngineFigures { profile, cores, .. } = fastest.row.figures;
+    let cores = if *cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
+    let setting = fastest.row.host_setting.map(|name| format!(" under the host setting {name}"));
+    let setting = setting.unwrap_or_default();
+    let of_absent = |engine: &EngineName| {
+        format!("{engine} has no whole result of the profile {profile} on {cores}{setting}.")
+    };
+    told.extend(all.difference(&there).map(of_absent));
     told
 }
 
@@ -236,20 +236,15 @@ impl Median<'_, '_> {
 /// The median repeat of each engine, profile, number of cores and setting of hosts; of an even number, the slower of the two in the middle.
 fn medians<'r, 's>(rows: &'r [EngineRow<'s>]) -> Vec<Median<'r, 's>> {
     let mut groups: Vec<Vec<(f64, &EngineRow<'s>)>> = Vec::new();
+    let mut places = BTreeMap::new();
     for row in rows {
         let Some(speed) = row.received_pps else { continue };
-        let is_alike = |group: &&mut Vec<(f64, &EngineRow<'s>)>| {
-            group.first().is_some_and(|(_, first)| {
-                first.figures.engine == row.figures.engine
-                    && first.figures.profile == row.figures.profile
-                    && first.figures.cores == row.figures.cores
-                    && first.host_setting == row.host_setting
-            })
-        };
-        match groups.iter_mut().find(is_alike) {
-            Some(group) => group.push((speed, row)),
-            None => groups.push(vec![(speed, row)]),
-        }
+        let EngineFigures { engine, profile, cores, .. } = row.figures;
+        let place = *places.entry((engine, profile, cores, row.host_setting)).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[place].push((speed, row));
     }
     let median = |mut group: Vec<(f64, &'r EngineRow<'s>)>| {
         group.sort_by(|(a, _), (b, _)| a.total_cmp(b));
@@ -306,7 +301,10 @@ fn sentence(of: &Median<'_, '_>, than: &Median<'_, '_>) -> String {
     }
     let repeats = |median: &Median<'_, '_>| match median.repeats {
         1 => "one trial".to_owned(),
-        repeats => format!("the median of {repeats} repeats"),
+        repeats => {
+            let lower = if repeats % 2 == 0 { "lower " } else { "" };
+            format!("the {lower}median of {repeats} repeats")
+        }
     };
     if of.repeats.max(than.repeats) > 1 {
         let (one, other) = (repeats(of), repeats(than));

@@ -181,7 +181,22 @@ fn the_comparison_is_of_median_repeats_under_one_setting() {
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].starts_with("af_packet received ") && told[0].contains(", 24 % of it;"), "{told:?}");
     assert!(told[0].ends_with("; both rates are the median of 3 repeats."), "{told:?}");
-    assert_eq!(told[1], "sockets has no whole result of these 64-byte frames.");
+    assert_eq!(told[1], "sockets has no whole result of the profile fast on 1 core.");
+    for (memif, af_packet, words) in [
+        (vec![4000, 9000], vec![1000, 3000], "; both rates are the lower median of 2 repeats."),
+        (
+            vec![9000, 4000, 5000, 100],
+            vec![1000],
+            "; its rate is one trial, that of memif the lower median of 4 repeats.",
+        ),
+    ] {
+        let of = |engine, received: Vec<u64>| {
+            received.into_iter().zip(1..).map(move |(received, repeat)| run(engine, repeat, received))
+        };
+        let trials = of(Memif, memif).chain(of(AfPacket, af_packet)).collect();
+        let told = comparison(&rows(&Summary { trials, ..summary(Status::Complete) }));
+        assert!(told[0].contains(", 25 % of it;") && told[0].ends_with(words), "{told:?}");
+    }
     // Another setting of the host is no repeat.
     trials.truncate(4);
     let setting = |name: &str| Some(crate::host_setting::TrialHostSetting::of(name, std::iter::empty()));

@@ -227,6 +227,10 @@ impl Platform for LocalPlatform {
         tuners.put(setting, targets).await
     }
 
+    fn still_tuned(&mut self) -> Result<(), PlatformError> {
+        self.tuners.still_held()
+    }
+
     async fn stop(&mut self, asked: bool) {
         // Interfaces of the machine stay after the namespaces.
         if let Err(error) = self.tuners.release().await {

@@ -47,6 +47,8 @@ pub struct LocalKernelPlan {
     has_balancer: bool,
     /// IP version of the namespaces' addresses.
     version: IpVersion,
+    /// True when settings of hosts are changed.
+    changes_hosts: bool,
 }
 
 impl LocalKernelPlan {
@@ -102,6 +104,7 @@ impl LocalKernelPlan {
             interfaces,
             has_balancer: any(HttpTarget::is_balancer),
             version: IpVersion::V4,
+            changes_hosts: experiment.changes_hosts(),
         })
     }
 
@@ -156,7 +159,8 @@ impl LocalKernelPlan {
         }
         let notes = vec![network_note(agents.len(), interfaces.as_deref())];
         let version = experiment.part.map_or(IpVersion::V4, |part| part.version);
-        Ok(Self { agents, notes, interfaces, has_balancer: false, version })
+        let changes_hosts = experiment.changes_hosts();
+        Ok(Self { agents, notes, interfaces, has_balancer: false, version, changes_hosts })
     }
 
     /// Namespaces of the run: one for each agent, and one for a balancer.
@@ -212,7 +216,7 @@ pub struct LocalKernel {
 impl LocalKernel {
     /// A platform that runs `program` as planned, with logs in `log_directory`.
     pub fn new(plan: LocalKernelPlan, program: PathBuf, log_directory: PathBuf) -> Self {
-        let tuners = Tuners::new(Some(program.clone()), &log_directory);
+        let tuners = Tuners::new(plan.changes_hosts.then(|| program.clone()), &log_directory);
         Self {
             plan,
             program,
@@ -290,6 +294,10 @@ impl Platform for LocalKernel {
             Some(names.enumerate().flat_map(of).collect())
         };
         tuners.put(setting, targets).await
+    }
+
+    fn still_tuned(&mut self) -> Result<(), PlatformError> {
+        self.tuners.still_held()
     }
 
     async fn stop(&mut self, asked: bool) {

@@ -68,6 +68,14 @@ pub trait Platform {
         }
     }
 
+    /// Looks whether the setting of hosts was in force all the time until now.
+    ///
+    /// # Errors
+    /// Why it may not have been: the trial is none under it.
+    fn still_tuned(&mut self) -> Result<(), PlatformError> {
+        Ok(())
+    }
+
     /// True when the agents stay after the run.
     fn keeps(&self) -> bool {
         false

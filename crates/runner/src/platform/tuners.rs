@@ -1,27 +1,19 @@
 //! Settings of hosts that a run puts in force: for each interface a process of `linerate-hostplane tune apply` holds
 //! them. It restores them when the pipe to it ends, which it does with this process in every case.
 
-use std::fs::OpenOptions;
+mod tuner;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
 use futures_util::future::join_all;
-use futures_util::stream::{self, StreamExt};
 use linerate_experiment::Experiment;
 use linerate_experiment::host_settings::HostSetting;
 use linerate_results::host_setting::HostSettingValue;
-use linerate_tune::tuning::{Applied, Restored};
-use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
 
+use self::tuner::{Tuner, restore};
 use super::PlatformError;
 
-/// Longest time for settings to be changed or restored: a link that a driver closes for it takes up to 15 s, and what
-/// killed processes left is restored first.
-const CHANGE_TIME: Duration = Duration::from_secs(60);
 /// Processes that are started at the same time.
 const STARTING_AT_ONCE: usize = 16;
 /// File with what they print for people, in the results' directory.
@@ -67,27 +59,40 @@ impl Target {
 /// waiting for it.
 #[derive(Debug)]
 pub(super) struct Tuners {
-    /// Path of `linerate-hostplane`.
+    /// Path of `linerate-hostplane`; `None` where no setting of the document changes anything.
     program: Option<PathBuf>,
     log: PathBuf,
     in_force: Option<HostSetting>,
+    /// Every process that was started and is not known to have restored what it changed.
     held: Vec<Tuner>,
     /// The setting that could not be put in force last, and why.
     refused: Option<(HostSetting, String)>,
-    /// What could not be restored: under another setting it would still be in force.
-    unrestored: Option<String>,
+    /// True when what processes of earlier runs left behind on the machine is restored.
+    is_clean: bool,
+    /// Network namespaces in which something could not be restored; `None`: the machine's. Under another setting it would
+    /// still be in force.
+    unrestored: BTreeSet<Option<String>>,
 }
 
 impl Tuners {
-    /// Nothing is changed yet. What the processes print for people goes to a file in `directory`.
+    /// Nothing is changed yet. What the processes print for people goes to a file in `directory`. There is no `program` where
+    /// no setting of the document changes anything.
     pub(super) fn new(program: Option<PathBuf>, directory: &Path) -> Self {
         let log = directory.join(LOG);
-        Self { program, log, in_force: None, held: Vec::new(), refused: None, unrestored: None }
+        Self {
+            program,
+            log,
+            in_force: None,
+            held: Vec::new(),
+            refused: None,
+            is_clean: false,
+            unrestored: BTreeSet::new(),
+        }
     }
 
     /// Puts a setting in force in place of the one before it, on its interfaces or else on the `agents`'; these are `None`
     /// for agents whose packets pass no kernel, of which there is nothing to set. Returns what was read back; `None` when
-    /// the setting was in force already.
+    /// the setting was in force already. When it is dropped before its end, [`Tuners::release`] restores what was begun.
     ///
     /// # Errors
     /// When a value did not take, or an earlier one is not restored; then everything is as before the run as far as it
@@ -97,11 +102,11 @@ impl Tuners {
         setting: Option<&HostSetting>,
         agents: impl FnOnce() -> Option<Vec<Target>>,
     ) -> Result<Option<Vec<HostSettingValue>>, PlatformError> {
-        if let Some(why) = &self.unrestored {
-            return Err(PlatformError::HostSetting(why.clone()));
-        }
-        let are_held = self.held.iter_mut().all(Tuner::holds);
-        if are_held && self.in_force.as_ref() == setting {
+        let is_so = self.in_force.as_ref() == setting
+            && self.unrestored.is_empty()
+            && (setting.is_some() || self.held.is_empty())
+            && self.still_held().is_ok();
+        if is_so {
             return Ok(None);
         }
         if let (Some((refused, why)), Some(setting)) = (&self.refused, setting)
@@ -110,22 +115,58 @@ impl Tuners {
             return Err(PlatformError::HostSetting(why.clone()));
         }
         self.release().await?;
-        let Some(setting) = setting else { return Ok(None) };
-        match self.apply(setting, agents).await {
+        match self.change(setting, agents).await {
             Ok(values) => {
-                self.in_force = Some(setting.clone());
-                Ok(Some(values))
+                self.in_force = setting.cloned();
+                Ok(setting.map(|_| values))
             }
             Err(why) => {
-                let restored = self.release().await;
-                let why = match restored {
-                    Ok(()) => format!("host setting {}: {why}", setting.label()),
-                    Err(error) => format!("host setting {}: {why}; {error}", setting.label()),
-                };
-                self.refused = Some((setting.clone(), why.clone()));
+                if let Some(setting) = setting {
+                    self.refused = Some((setting.clone(), why.clone()));
+                }
                 Err(PlatformError::HostSetting(why))
             }
         }
+    }
+
+    async fn change(
+        &mut self,
+        setting: Option<&HostSetting>,
+        agents: impl FnOnce() -> Option<Vec<Target>>,
+    ) -> Result<Vec<HostSettingValue>, String> {
+        self.recover().await?;
+        let Some(setting) = setting else { return Ok(Vec::new()) };
+        match self.apply(setting, agents).await {
+            Ok(values) => Ok(values),
+            Err(why) => {
+                let why = format!("host setting {}: {why}", setting.label());
+                Err(match self.release().await {
+                    Ok(()) => why,
+                    Err(error) => format!("{why}; {error}"),
+                })
+            }
+        }
+    }
+
+    /// Restores what processes that were killed left behind: trials as it is would be run with it. Once on the machine, and
+    /// wherever something was not restored.
+    async fn recover(&mut self) -> Result<(), String> {
+        let Some(program) = &self.program else { return Ok(()) };
+        if !self.is_clean {
+            // A process at work is not ours: it holds the settings of a user.
+            restore(program, &self.log, None, false).await.map_err(|why| {
+                format!(
+                    "what was left behind is not restored: {why}; `linerate-hostplane tune restore --forget` leaves it as it is"
+                )
+            })?;
+            self.is_clean = true;
+        }
+        while let Some(namespace) = self.unrestored.first().cloned() {
+            let restored = restore(program, &self.log, namespace.as_deref(), true).await;
+            restored.map_err(|why| not_restored(&why))?;
+            self.unrestored.remove(&namespace);
+        }
+        Ok(())
     }
 
     async fn apply(
@@ -136,45 +177,44 @@ impl Tuners {
         if !setting.changes() {
             return Ok(Vec::new());
         }
-        let program = self.program.clone();
-        let program = program.ok_or("linerate-hostplane, which changes settings, was not found")?;
-        let mut work: Vec<(Target, Vec<String>)> = Vec::new();
-        let options: Vec<String> = setting
-            .of_interfaces()
-            .into_iter()
-            .flat_map(|(option, value)| [option.to_owned(), value.to_string()])
-            .collect();
-        if !options.is_empty() {
-            let targets = match setting.interfaces.as_slice() {
-                [] => agents(),
-                named => Some(named.iter().map(|name| Target::of_machine(name)).collect()),
-            };
-            if targets.as_ref().is_some_and(Vec::is_empty) {
-                return Err("the agents have no interfaces in network namespaces of their own; name interfaces of this machine in its interfaces".to_owned());
-            }
-            work.extend(targets.into_iter().flatten().map(|target| (target, options.clone())));
-        }
-        if let Some(governor) = &setting.governor {
-            // Of the whole host, whatever the interface.
-            work.push((Target::of_machine("lo"), vec!["--governor".to_owned(), governor.to_string()]));
-        }
-        let log = &self.log;
-        let starting = work.into_iter().map(|(target, options)| Tuner::start(&program, log, target, options));
-        let started: Vec<_> = stream::iter(starting).buffered(STARTING_AT_ONCE).collect().await;
-        let (mut values, mut failure) = (Vec::new(), None);
-        for one in started {
-            match one {
-                Ok((tuner, applied)) => {
-                    values.extend(applied.into_iter().map(|applied| tuner.value(applied)));
-                    self.held.push(tuner);
-                }
-                Err(NotApplied { why, unrestored }) => {
-                    self.unrestored = self.unrestored.take().or(unrestored);
-                    failure = failure.or(Some(why));
+        let Self { program, log, held, .. } = self;
+        let program =
+            program.as_deref().ok_or("linerate-hostplane, which changes settings, was not found")?;
+        let mut work = work(setting, agents)?;
+        let mut values = Vec::new();
+        while !work.is_empty() {
+            let (begun, mut failure) = (held.len(), None);
+            for (target, options) in work.drain(..work.len().min(STARTING_AT_ONCE)) {
+                match Tuner::spawn(program, log, target, options) {
+                    // Held from here on, whoever stops waiting.
+                    Ok(tuner) => held.push(tuner),
+                    Err(why) => failure = failure.or(Some(why)),
                 }
             }
+            for answer in join_all(held[begun..].iter_mut().map(Tuner::answer)).await {
+                match answer {
+                    Ok(applied) => values.extend(applied),
+                    Err(why) => failure = failure.or(Some(why)),
+                }
+            }
+            if let Some(why) = failure {
+                return Err(why);
+            }
         }
-        failure.map_or(Ok(values), Err)
+        Ok(values)
+    }
+
+    /// Looks whether the setting is still held, after a trial.
+    ///
+    /// # Errors
+    /// Which process has ended: a part of the trial may have been run without the setting.
+    pub(super) fn still_held(&mut self) -> Result<(), PlatformError> {
+        match self.held.iter_mut().find_map(|tuner| (!tuner.holds()).then(|| tuner.target.in_words())) {
+            None => Ok(()),
+            Some(words) => Err(PlatformError::HostSetting(format!(
+                "{words}: the process that holds the host setting ended in the trial, which may have been run without it; --resume runs it again"
+            ))),
+        }
     }
 
     /// Restores everything.
@@ -183,281 +223,58 @@ impl Tuners {
     /// What is not restored.
     pub(super) async fn release(&mut self) -> Result<(), PlatformError> {
         self.in_force = None;
-        let ended = join_all(self.held.drain(..).map(Tuner::end)).await;
-        let failed: Vec<String> = ended.into_iter().filter_map(Result::err).collect();
-        match failed.is_empty() {
-            true => Ok(()),
-            false => {
-                let why = not_restored(&failed.join("; "));
-                self.unrestored = Some(why.clone());
-                Err(PlatformError::HostSetting(why))
+        let Self { program: Some(program), log, held, unrestored, .. } = self else { return Ok(()) };
+        let (program, log): (&Path, &Path) = (program, log);
+        let ended = join_all(held.iter_mut().map(|tuner| tuner.end(program, log))).await;
+        let mut failed = Vec::new();
+        for (tuner, ended) in held.drain(..).zip(ended) {
+            if let Err(why) = ended {
+                failed.push(why);
+                unrestored.insert(tuner.target.namespace);
             }
         }
+        match failed.is_empty() {
+            true => Ok(()),
+            false => Err(PlatformError::HostSetting(not_restored(&failed.join("; ")))),
+        }
     }
+}
+
+/// Interfaces with the options of `tune apply` that put a setting in force on each.
+fn work(
+    setting: &HostSetting,
+    agents: impl FnOnce() -> Option<Vec<Target>>,
+) -> Result<Vec<(Target, Vec<String>)>, String> {
+    let mut work: Vec<(Target, Vec<String>)> = Vec::new();
+    let options: Vec<String> = setting
+        .of_interfaces()
+        .into_iter()
+        .flat_map(|(option, value)| [option.to_owned(), value.to_string()])
+        .collect();
+    if !options.is_empty() {
+        let targets = match setting.interfaces.as_slice() {
+            [] => agents(),
+            named => Some(named.iter().map(|name| Target::of_machine(name)).collect()),
+        };
+        if targets.as_ref().is_some_and(Vec::is_empty) {
+            return Err("the agents have no interfaces in network namespaces of their own; name interfaces of this machine in its interfaces".to_owned());
+        }
+        work.extend(targets.into_iter().flatten().map(|target| (target, options.clone())));
+    }
+    if let Some(governor) = &setting.governor {
+        let option = ["--governor".to_owned(), governor.to_string()];
+        match work.iter_mut().find(|(target, _)| target.namespace.is_none()) {
+            // Settings of the whole host have one lock, which RFS needs, too.
+            Some((_, options)) => options.extend(option),
+            None => work.push((Target::of_machine("lo"), option.to_vec())),
+        }
+    }
+    Ok(work)
 }
 
 fn not_restored(what: &str) -> String {
     format!("not restored: {what}; `linerate-hostplane tune restore` tries again")
 }
 
-/// Why settings of an interface are not in force.
-#[derive(Debug)]
-struct NotApplied {
-    why: String,
-    /// What was changed all the same and is not restored.
-    unrestored: Option<String>,
-}
-
-impl From<String> for NotApplied {
-    fn from(why: String) -> Self {
-        Self { why, unrestored: None }
-    }
-}
-
-/// What a process prints.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum OutputLine {
-    Applied(Vec<Applied>),
-    Restored(Restored),
-    Error(ErrorMessage),
-}
-
-#[derive(Debug, Deserialize)]
-struct ErrorMessage {
-    message: String,
-}
-
-/// A process that holds the settings of an interface.
-#[derive(Debug)]
-struct Tuner {
-    target: Target,
-    child: Child,
-    /// Its end is the sign to restore.
-    pipe: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
-}
-
-impl Tuner {
-    async fn start(
-        program: &Path,
-        log: &Path,
-        target: Target,
-        options: Vec<String>,
-    ) -> Result<(Self, Vec<Applied>), NotApplied> {
-        let words = target.in_words();
-        let of = |why: String| format!("{words}: {why}");
-        let log = OpenOptions::new().create(true).append(true).open(log);
-        let log = log.map_err(|error| of(format!("cannot write {LOG}: {error}")))?;
-        let mut command = match &target.namespace {
-            Some(namespace) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", namespace]).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
-        command
-            .args(["tune", "apply", "--interface", &target.interface])
-            .args(options)
-            .args(["--allow-host-changes", "--until-eof", "--json", "--quiet"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            // Ctrl-C on the terminal reaches the controller only, which restores in good order.
-            .process_group(0);
-        let mut child =
-            command.spawn().map_err(|error| of(format!("cannot run {}: {error}", program.display())))?;
-        let (Some(pipe), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(of("its process has no pipes".to_owned()).into());
-        };
-        let mut tuner = Self { target, child, pipe, output: BufReader::new(stdout).lines() };
-        match timeout(CHANGE_TIME, tuner.next()).await {
-            Ok(Some(OutputLine::Applied(applied))) => {
-                let Some(other) = applied.iter().find(|one| !one.took) else { return Ok((tuner, applied)) };
-                let now = other.now.as_ref().map_or("not known".to_owned(), ToString::to_string);
-                let why = other.error.as_ref().map_or(String::new(), |error| format!(" ({error})"));
-                let why =
-                    of(format!("{} did not take: wanted {}, it is {now}{why}", other.name, other.wanted));
-                // It restores the others by itself.
-                Err(tuner.give_up(why).await)
-            }
-            Ok(Some(OutputLine::Error(error))) => Err(of(error.message).into()),
-            Ok(Some(OutputLine::Restored(_)) | None) => {
-                Err(of("its process ended without an answer".to_owned()).into())
-            }
-            Err(_) => {
-                let why = of(format!("not applied after {} s", CHANGE_TIME.as_secs()));
-                Err(tuner.give_up(why).await)
-            }
-        }
-    }
-
-    /// True while its process runs; when it has ended, so have the settings.
-    fn holds(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
-    }
-
-    async fn give_up(self, why: String) -> NotApplied {
-        let unrestored = self.end().await.err().map(|error| not_restored(&error));
-        let why = unrestored.iter().fold(why, |why, unrestored| format!("{why}; {unrestored}"));
-        NotApplied { why, unrestored }
-    }
-
-    /// The next line that it prints; `None` at the end.
-    async fn next(&mut self) -> Option<OutputLine> {
-        while let Ok(Some(line)) = self.output.next_line().await {
-            match serde_json::from_str(&line) {
-                Ok(parsed) => return Some(parsed),
-                Err(error) => tracing::debug!(line, %error, "tune printed an unknown line"),
-            }
-        }
-        None
-    }
-
-    fn value(&self, applied: Applied) -> HostSettingValue {
-        HostSettingValue {
-            agent: self.target.agent.clone(),
-            interface: self.target.interface.clone(),
-            name: applied.name,
-            before: applied.before.map(|value| value.to_string()),
-            now: applied.now.map(|value| value.to_string()),
-        }
-    }
-
-    /// Has it restore what it changed, and waits for its end.
-    async fn end(self) -> Result<(), String> {
-        let words = self.target.in_words();
-        let Self { target, mut child, pipe, output } = self;
-        drop(pipe);
-        let ended = async {
-            let mut failed = None;
-            let mut lines = output;
-            while let Ok(Some(line)) = lines.next_line().await {
-                if let Ok(OutputLine::Restored(restored)) = serde_json::from_str(&line) {
-                    let of = |one: &linerate_tune::tuning::Failed| format!("{}: {}", one.name, one.reason);
-                    let parts = restored.failed.iter().map(of).chain(restored.link_down);
-                    failed = Some(parts.collect::<Vec<_>>());
-                }
-            }
-            let status = child.wait().await;
-            match (failed, status) {
-                (Some(failed), _) if failed.is_empty() => Ok(()),
-                (Some(failed), _) => Err(failed.join(", ")),
-                (None, Ok(status)) => Err(format!("its process did not say so and ended with {status}")),
-                (None, Err(error)) => Err(format!("its process is not known to have ended: {error}")),
-            }
-        };
-        let ended = timeout(CHANGE_TIME, ended).await;
-        let ended = ended.unwrap_or_else(|_| Err(format!("not after {} s", CHANGE_TIME.as_secs())));
-        tracing::debug!(interface = target.interface, ?ended, "restored");
-        ended.map_err(|why| format!("{words}: {why}"))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const APPLIED: &str = r#"{"applied":[{"name":"rx-0 rps_cpus","place":{"rps_cpus":{"queue":0}},"before":{"cpus":"none"},"wanted":{"cpus":"0-1"},"now":{"cpus":"0-1"},"took":true,"error":null}]}"#;
-    const RESTORED: &str = r#"{"restored":{"restored":[],"untouched":1,"failed":[],"link_down":null}}"#;
-
-    fn setting(yaml: &str) -> HostSetting {
-        serde_json::from_str(yaml).unwrap()
-    }
-
-    /// A program that answers with these lines, the last when its standard input has ended.
-    fn program(directory: &Path, first: &str, last: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt;
-        let path = directory.join("tune");
-        let script = format!(
-            "#!/bin/sh\necho \"$@\" >> {}/calls\nprintf '%s\\n' '{first}'\ncat > /dev/null\nprintf '%s\\n' '{last}'\n",
-            directory.display()
-        );
-        std::fs::write(&path, script).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        path
-    }
-
-    fn eth0() -> Option<Vec<Target>> {
-        Some(vec![Target::of_machine("eth0")])
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_setting_is_held_until_another_takes_its_place() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut tuners = Tuners::new(Some(program(directory.path(), APPLIED, RESTORED)), directory.path());
-        let on = setting(r#"{"name":"on","rps":"on","governor":"performance"}"#);
-        let values = tuners.put(Some(&on), eth0).await.unwrap().unwrap();
-        assert_eq!(
-            (values.len(), values[0].now.as_deref(), values[1].interface.as_str()),
-            (2, Some("0-1"), "lo")
-        );
-        assert_eq!(tuners.put(Some(&on), eth0).await.unwrap(), None, "in force already");
-        tuners.held[0].child.kill().await.unwrap();
-        let told = tuners.put(Some(&on), eth0).await.unwrap_err().to_string();
-        assert!(told.contains("did not say so"), "killed, and it may have left them: {told}");
-        let mut tuners = Tuners::new(tuners.program, directory.path());
-        tuners.put(Some(&on), eth0).await.unwrap();
-        let as_it_is = setting(r#"{"name":"as-it-is"}"#);
-        assert_eq!(tuners.put(Some(&as_it_is), eth0).await.unwrap(), Some(Vec::new()));
-        assert!(tuners.held.is_empty());
-        tuners.release().await.unwrap();
-        let calls = std::fs::read_to_string(directory.path().join("calls")).unwrap();
-        assert!(
-            calls.contains(
-                "tune apply --interface eth0 --rps on --allow-host-changes --until-eof --json --quiet\n"
-            ),
-            "{calls}"
-        );
-        assert!(calls.contains("--interface lo --governor performance"), "{calls}");
-        assert_eq!(calls.lines().count(), 4);
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn what_does_not_take_or_is_not_restored_is_told() {
-        let directory = tempfile::tempdir().unwrap();
-        let untaken =
-            APPLIED.replace(r#""now":{"cpus":"0-1"},"took":true"#, r#""now":{"cpus":"0"},"took":false"#);
-        let unrestored = RESTORED.replace(
-            r#""failed":[]"#,
-            r#""failed":[{"name":"rx-0 rps_cpus","wanted":{"cpus":"none"},"reason":"no"}]"#,
-        );
-        let on = setting(r#"{"name":"on","rps":"on"}"#);
-        for (first, last, part) in [
-            (
-                untaken.as_str(),
-                RESTORED,
-                "host setting on: eth0: rx-0 rps_cpus did not take: wanted 0-1, it is 0",
-            ),
-            (r#"{"error":{"message":"root alone"}}"#, "", "host setting on: eth0: root alone"),
-            ("", "", "without an answer"),
-        ] {
-            let program = program(directory.path(), first, last);
-            // The last one ends by itself.
-            if first.is_empty() {
-                std::fs::write(&program, "#!/bin/sh\nexit 3\n").unwrap();
-            }
-            let mut tuners = Tuners::new(Some(program), directory.path());
-            for _ in 0..2 {
-                let told = tuners.put(Some(&on), eth0).await.unwrap_err().to_string();
-                assert!(told.contains(part), "{told}");
-            }
-        }
-        let mut tuners = Tuners::new(Some(program(directory.path(), APPLIED, &unrestored)), directory.path());
-        tuners.put(Some(&on), eth0).await.unwrap();
-        let off = setting(r#"{"name":"off","rps":"off"}"#);
-        for next in [None, Some(&off)] {
-            let told = tuners.put(next, eth0).await.unwrap_err().to_string();
-            assert!(
-                told.contains("not restored: eth0: rx-0 rps_cpus: no; `linerate-hostplane tune restore`"),
-                "no other setting is measured meanwhile: {told}"
-            );
-        }
-        let mut tuners = Tuners::new(Some(program(directory.path(), APPLIED, RESTORED)), directory.path());
-        let told = tuners.put(Some(&on), || Some(Vec::new())).await.unwrap_err().to_string();
-        assert!(told.contains("name interfaces of this machine"), "{told}");
-        // Shared memory has nothing to set.
-        assert_eq!(tuners.put(Some(&off), || None).await.unwrap(), Some(Vec::new()));
-    }
-}
+mod tests;

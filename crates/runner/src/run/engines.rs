@@ -1,6 +1,7 @@
 //! A run of an experiment of engines: part after part, each with its own agents, into one directory of results.
 //!
-//! A part whose agents cannot be started or are lost fails with all of its trials; the other parts run.
+//! A part whose agents cannot be started or are lost fails with all of its trials; the other parts run. When settings of
+//! hosts are not restored, no other part runs.
 
 use futures_util::future::join_all;
 use linerate_experiment::Experiment;
@@ -10,6 +11,7 @@ use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::summary::{Status, Summary};
 use tokio::sync::watch;
 
+use super::host_settings::restore;
 use super::observer::Observer;
 use super::recorder::Recorder;
 use super::streams::{self, StreamsJob};
@@ -111,6 +113,7 @@ async fn run_part(
             let job = Job { experiment, strategy: plan, filter, earlier, store, interrupted };
             let mut groups = Vec::new();
             let ending = drive(&job, platform, &mut groups, recorder, observer).await;
+            let ending = restore(ending, platform, recorder).await;
             let sessions =
                 groups.iter().flat_map(|group| &group.agents).map(|agent| agent.session.shut_down());
             end(platform, sessions, recorder, observer).await;
@@ -120,6 +123,7 @@ async fn run_part(
             let job = StreamsJob { experiment, plan, filter, earlier, store, interrupted };
             let mut agents = Vec::new();
             let ending = streams::drive(&job, platform, &mut agents, recorder, observer).await;
+            let ending = restore(ending, platform, recorder).await;
             end(platform, agents.iter().map(|agent| agent.session.shut_down()), recorder, observer).await;
             ending
         }

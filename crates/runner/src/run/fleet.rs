@@ -7,6 +7,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use linerate_results::store::StoreError;
 use linerate_results::summary::{Status, Summary};
 
+use super::host_settings::restore;
 use super::observer::Observer;
 use super::part::KernelAgent;
 use super::recorder::Recorder;
@@ -70,7 +71,7 @@ pub(super) async fn recover(
     Ok(())
 }
 
-/// Ends every agent of a run, and closes its records. `of` is the number of planned trials.
+/// Restores settings of hosts, ends every agent of a run, and closes its records. `of` is the number of planned trials.
 pub(super) async fn close(
     ending: Result<(), Ending>,
     platform: &mut impl Platform,
@@ -81,6 +82,7 @@ pub(super) async fn close(
 ) -> Result<Summary, StoreError> {
     observer.phase("ending the agents");
     recorder.tear_down_begins();
+    let ending = restore(ending, platform, &mut recorder).await;
     if !platform.keeps() {
         join_all(agents.iter().map(|agent| agent.session.shut_down())).await;
     }
@@ -89,7 +91,9 @@ pub(super) async fn close(
     let (status, reason) = match ending {
         Ok(()) => recorder.planned_status(of),
         Err(Ending::Interrupted) => (Status::Interrupted, Some("interrupted by a signal".to_owned())),
-        Err(ending @ (Ending::Failed(_) | Ending::Refused(_))) => (Status::Failed, Some(ending.to_string())),
+        Err(ending @ (Ending::Failed(_) | Ending::Refused(_) | Ending::Unrestored(_))) => {
+            (Status::Failed, Some(ending.to_string()))
+        }
         Err(Ending::Store(error)) => {
             // Closing the summary most likely fails as well; the first error is reported.
             let _ = recorder.close(Status::Failed, Some(error.to_string()));

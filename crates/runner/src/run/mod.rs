@@ -32,7 +32,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
 use self::group::Group;
-use self::host_settings::put_in_force;
+use self::host_settings::{put_in_force, restore};
 use self::observer::Observer;
 use self::recorder::Recorder;
 use self::recover::Recovery;
@@ -92,6 +92,9 @@ enum Ending {
     /// Access that the run needs is refused; no pair can be recovered.
     #[error("{0}")]
     Refused(String),
+    /// Settings of hosts are not restored: nothing more is run with them in force.
+    #[error("{0}")]
+    Unrestored(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -154,6 +157,7 @@ pub async fn run(
     recorder.start_up_begins();
     let mut groups = Vec::new();
     let ending = drive(&job, platform, &mut groups, &mut recorder, observer).await;
+    let ending = restore(ending, platform, &mut recorder).await;
     // A run that ends early keeps the bounds of its searches so far.
     let searched = recorder.searches(job.experiment, job.strategy);
     let ending = ending.and(searched.map_err(Ending::from));
@@ -169,7 +173,9 @@ pub async fn run(
         Ok(()) if recorder.failures() == 0 => of_searches(&recorder, job.strategy),
         Ok(()) => (Status::Failed, Some(format!("{} trials could not be finished", recorder.failures()))),
         Err(Ending::Interrupted) => (Status::Interrupted, Some("interrupted by a signal".to_owned())),
-        Err(ending @ (Ending::Failed(_) | Ending::Refused(_))) => (Status::Failed, Some(ending.to_string())),
+        Err(ending @ (Ending::Failed(_) | Ending::Refused(_) | Ending::Unrestored(_))) => {
+            (Status::Failed, Some(ending.to_string()))
+        }
         Err(Ending::Store(error)) => {
             // Closing the summary most likely fails as well; the first error is reported.
             let _ = recorder.close(Status::Failed, Some(error.to_string()));
@@ -283,7 +289,7 @@ async fn drive(
             }
         }
         let setting = trial.host_setting.as_ref();
-        if let Err(reason) = put_in_force(setting, platform, recorder, observer).await? {
+        if let Err(reason) = put_in_force(setting, platform, recorder, observer, &interrupted).await? {
             let paths = groups.iter().flat_map(|group| group.paths()).filter(|path| trial.loads(&path.name));
             let failures: Vec<TrialFailure> = paths
                 .map(|path| TrialFailure {
@@ -350,7 +356,7 @@ async fn run_trial(
         rest(job, trial).await?;
         let repeatable = attempt < retries;
         let Round { lost, is_filed } =
-            round::run(job, trial, groups, numbers.next(), repeatable, recorder, observer).await?;
+            round::run(job, trial, groups, platform, numbers.next(), repeatable, recorder, observer).await?;
         let Some(first) = lost.first() else { break };
         // A recorded trial is not repeated; only the groups are recovered for the trials left.
         if retries == 0 && !recorder.is_recorded(trial) {

@@ -3,6 +3,7 @@
 
 mod engines;
 mod equipment;
+mod host_settings;
 mod opening;
 mod planned;
 
@@ -18,7 +19,6 @@ use linerate_experiment::determinants::TrialKey;
 use linerate_experiment::plan::Trial;
 use linerate_experiment::search::SearchState;
 use linerate_experiment::strategy::{Outcomes, PathOutcome, Strategy, TrialOutcome};
-use linerate_results::host_setting::{HostSettingPeriod, HostSettingValue};
 use linerate_results::self_measurement::SelfMeasurement;
 use linerate_results::store::checksum::FileSum;
 use linerate_results::store::environment::{Changes, Environment};
@@ -54,6 +54,8 @@ pub(super) struct Recorder<'s> {
     outcomes: Outcomes,
     /// Planned trials with a result.
     planned: planned::Recorded,
+    /// True when this run has put a setting of hosts in force.
+    has_tuned: bool,
     /// Profile of the first trial that was recorded before the experiment was resumed.
     first_recorded: Option<String>,
     /// Failures of this run: profile, repeat and path of each.
@@ -318,20 +320,6 @@ impl Recorder<'_> {
     /// True when the failure of a trial on this path is recorded.
     fn has_failed(&self, profile: &str, repeat: u32, path: &str) -> bool {
         self.failed.contains(&(profile.to_owned(), repeat, path.to_owned()))
-    }
-
-    /// Records that a setting of hosts is in force, with what was read back.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub(super) fn host_setting(
-        &mut self,
-        name: &str,
-        values: Vec<HostSettingValue>,
-    ) -> Result<(), StoreError> {
-        let period = HostSettingPeriod { setting: name.to_owned(), began_at: now(), values };
-        self.head.experiment.host_settings.push(period);
-        self.log_head()
     }
 
     /// Results and failures of the trials so far.

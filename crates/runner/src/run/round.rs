@@ -15,6 +15,7 @@ use super::start::Clocks;
 use super::trial::steps::TrialPhase;
 use super::trial::{Assignment, DrainTimes, GroupTrial, Stopped};
 use super::{Ending, Job};
+use crate::platform::Platform;
 use linerate_experiment::plan::Trial;
 use linerate_experiment::topology::Path;
 use linerate_results::figures::figures;
@@ -37,6 +38,8 @@ struct Lane<'g, 'a> {
     /// File of the flows of each path, when they were requested.
     flows: Vec<NamedTempFile>,
     stopped: Option<Stopped>,
+    /// True for the first: its first path has what is of the whole node.
+    is_first: bool,
 }
 
 /// A group that lost an agent.
@@ -61,10 +64,12 @@ pub(super) struct Round {
 /// Runs `trial` in all groups, stores its outcome, and releases the agents for the next trial. When a group
 /// is lost and the trial is `repeatable`, nothing is stored. A group that is lost after its results were
 /// stored keeps them.
+#[expect(clippy::too_many_arguments, reason = "a round needs all of them")]
 pub(super) async fn run(
     job: &Job<'_>,
     trial: &Trial,
     groups: &mut [Group],
+    platform: &mut impl Platform,
     (id, tag): (u32, u16),
     repeatable: bool,
     recorder: &mut Recorder<'_>,
@@ -90,8 +95,9 @@ pub(super) async fn run(
             continue;
         }
         let watch = GroupObserver { observer, paths };
-        let course =
+        let mut course =
             GroupTrial::new(&assignment, group, paths, watch, job.interrupted.clone(), halt.subscribe());
+        course.has_interrupts = lanes.is_empty() && trial.host_setting.is_some();
         lanes.push(Lane {
             position,
             group,
@@ -101,6 +107,7 @@ pub(super) async fn run(
             sent: None,
             flows: Vec::new(),
             stopped: None,
+            is_first: lanes.is_empty(),
         });
     }
     in_step(&mut lanes, &halt, async |lane| {
@@ -141,6 +148,11 @@ pub(super) async fn run(
         // Returns the remaining agents to idle.
         acknowledge(&mut lanes).await;
         return Ok(Round { lost: lost(&lanes), is_filed: false });
+    }
+    if let Err(error) = platform.still_tuned() {
+        for lane in &mut lanes {
+            lane.stopped.get_or_insert(Stopped::Untuned(error.to_string()));
+        }
     }
     let took_s = recorder.elapsed_s() - began_s;
     let (mut trials, mut failures) = (Vec::new(), Vec::new());
@@ -304,6 +316,10 @@ fn settle(
     match result {
         Ok(mut result) => {
             result.notes.extend(traffic.notes);
+            let has_node = lane.is_first && lane.paths.first().is_some_and(|first| first.name == path.name);
+            if let Some(setting) = result.host_setting.as_mut().filter(|_| !has_node) {
+                setting.leave_node();
+            }
             result.environment_period = recorder.environment_period();
             result.overhead_s = took_s - result.duration_s;
             result.trial = format!("{}/{place}/trial.json", path.name);

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use linerate_experiment::host_settings::HostSetting;
 use linerate_experiment::plan::{Plan, plan};
 use linerate_experiment::{Experiment, Overrides};
+use linerate_results::host_setting::HostSettingValue;
 use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::summary::Summary;
 use linerate_runner::platform::{AgentEndpoint, ExitWatch, Platform, PlatformError, Token};
@@ -27,6 +29,10 @@ pub struct Lab {
     scripts: BTreeMap<String, Script>,
     /// Why lost agents cannot be restarted.
     pub restarts_fail: Option<&'static str>,
+    /// The setting of hosts that is not held to the end of its trials.
+    pub unheld: Option<&'static str>,
+    /// Why the last setting of hosts is not restored.
+    pub unrestored: Option<&'static str>,
 }
 
 impl Lab {
@@ -35,7 +41,16 @@ impl Lab {
         let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
         let plan = plan(&experiment, None).unwrap();
         let (results, scripts) = (tempfile::tempdir().unwrap(), BTreeMap::new());
-        Self { results, experiment, plan, filter: None, scripts, restarts_fail: None }
+        Self {
+            results,
+            experiment,
+            plan,
+            filter: None,
+            scripts,
+            restarts_fail: None,
+            unheld: None,
+            unrestored: None,
+        }
     }
 
     pub fn filter(mut self, filter: &'static str) -> Self {
@@ -71,7 +86,7 @@ impl Lab {
         let (_flag, interrupted) = watch::channel(false);
         let Self { experiment, plan, filter, .. } = self;
         let job = Job { experiment, strategy: plan, filter: *filter, earlier, store, interrupted };
-        let mut fleet = Fleet { lab: self, world: Arc::default() };
+        let mut fleet = Fleet { lab: self, world: Arc::default(), in_force: None };
         run(job, &mut fleet, &NoObserver).await
     }
 }
@@ -79,6 +94,7 @@ impl Lab {
 struct Fleet<'l> {
     lab: &'l Lab,
     world: Arc<World>,
+    in_force: Option<String>,
 }
 
 impl Fleet<'_> {
@@ -114,6 +130,27 @@ impl Platform for Fleet<'_> {
         match self.lab.restarts_fail {
             Some(why) => Err(PlatformError::Other(why.into())),
             None => Ok(self.pair(number)),
+        }
+    }
+
+    async fn tune(
+        &mut self,
+        setting: Option<&HostSetting>,
+    ) -> Result<Option<Vec<HostSettingValue>>, PlatformError> {
+        if let (None, Some(why)) = (setting, self.lab.unrestored) {
+            return Err(PlatformError::HostSetting(why.to_owned()));
+        }
+        let wanted = setting.map(|setting| setting.label().to_owned());
+        let is_other = std::mem::replace(&mut self.in_force, wanted) != self.in_force;
+        Ok((is_other && setting.is_some()).then(Vec::new))
+    }
+
+    fn still_tuned(&mut self) -> Result<(), PlatformError> {
+        match self.in_force.as_deref() {
+            Some(name) if self.lab.unheld == Some(name) => {
+                Err(PlatformError::HostSetting("its process ended".to_owned()))
+            }
+            _ => Ok(()),
         }
     }
 

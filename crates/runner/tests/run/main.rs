@@ -124,6 +124,40 @@ async fn a_resumed_run_needs_room_only_for_what_is_left() {
     assert_eq!(summary.trials.len(), 2000);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_outlives_its_host_setting_fails_and_what_is_not_restored_is_the_result() {
+    let mut lab = Lab::new(&format!(
+        "hostSettings: [{{}}, {{name: lost, rps: on}}, {{name: after}}], traffic: {{frameSizes: [64]}}, trial: {{{SHORT}}}"
+    ));
+    let settings = |summary: &Summary| {
+        let all = summary.trials.iter().map(|trial| trial.host_setting.as_ref().unwrap().name.clone());
+        all.collect::<Vec<_>>()
+    };
+    let open = |summary: &Summary| {
+        let all = summary.experiment.host_settings.iter();
+        all.filter(|period| period.restored_at.is_none())
+            .map(|period| period.setting.clone())
+            .collect::<Vec<_>>()
+    };
+    let whole = lab.run().await;
+    complete(&whole);
+    assert_eq!(settings(&whole), ["as-it-is", "lost", "after"]);
+    assert_eq!(open(&whole), [""; 0]);
+    lab.unheld = Some("lost");
+    let summary = lab.run().await;
+    assert_eq!((summary.status, summary.failures.len()), (Status::Failed, 1), "{:?}", summary.failures);
+    assert_eq!(summary.failures[0].reason, "its process ended");
+    let trial = summary.failures[0].trial.as_ref().unwrap();
+    let record = load_trial(lab.results.path(), &summary.experiment.id, trial).unwrap();
+    assert!(record.result.is_none() && record.tx.is_some());
+    assert_eq!(settings(&summary), ["as-it-is", "after"]);
+    (lab.unheld, lab.unrestored) = (None, Some("not restored: eth0"));
+    let summary = lab.run().await;
+    let told = (summary.status, summary.reason.as_deref(), summary.trials.len());
+    assert_eq!(told, (Status::Failed, Some("not restored: eth0"), 3));
+    assert_eq!(open(&summary), ["after"]);
+}
+
 /// Ports without IPv6 addresses cannot send the second profile.
 #[tokio::test(start_paused = true)]
 async fn profiles_that_the_filter_leaves_out_do_not_stop_a_run() {

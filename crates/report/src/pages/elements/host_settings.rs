@@ -21,9 +21,15 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     if periods.is_empty() && points.is_empty() {
         return None;
     }
-    let text = "All trials were run under each setting of the hosts in turn; each value was read again after it was written. \
-                Softirqs are those of the node's CPUs, with traffic of others; the kernel counts their time in steps of 10 ms.";
-    let mut blocks = vec![Block::Text(text.to_owned())];
+    let is_restored = !periods.is_empty() && periods.iter().all(|period| period.restored_at.is_some());
+    let restored = if is_restored { "; all were restored" } else { "; not all are known to be restored" };
+    let text = format!(
+        "All trials were run under each setting of the hosts in turn; each value was read again after it was written{restored}. \
+         Softirqs and interrupts are those of the node's CPUs, with traffic of others; of several paths of a trial the first has \
+         them. The kernel counts the time of softirqs in steps of 10 ms; interrupts are counted from before the trial to after \
+         its end, waiting included."
+    );
+    let mut blocks = vec![Block::Text(text)];
     blocks.extend((!points.is_empty()).then(|| Block::Table(of_trials(&points))));
     let mut maps: Vec<HeatMap> = points.iter().filter_map(interrupts).collect();
     let left_out = maps.len().saturating_sub(MOST_MAPS);
@@ -115,16 +121,11 @@ fn of_values(periods: &[HostSettingPeriod]) -> Table {
         Column::words("now", "read back"),
     ];
     let known = |text: Option<&String>| text.cloned().unwrap_or_else(|| "-".to_owned());
-    let nothing = |period: &HostSettingPeriod| (period.clone(), None);
     let values = periods.iter().flat_map(|period| {
-        let values: Vec<(HostSettingPeriod, Option<HostSettingValue>)> = match period.values.is_empty() {
-            true => vec![nothing(period)],
-            false => period.values.iter().map(|value| (period.clone(), Some(value.clone()))).collect(),
-        };
-        values
+        let nothing = period.values.is_empty().then_some((period, None));
+        nothing.into_iter().chain(period.values.iter().map(move |value| (period, Some(value))))
     });
-    let row = |(place, (period, value)): (usize, (HostSettingPeriod, Option<HostSettingValue>))| {
-        let of = value.as_ref();
+    let row = |(place, (period, of)): (usize, (&HostSettingPeriod, Option<&HostSettingValue>))| {
         let interface = of.map(|value| match &value.agent {
             Some(agent) => format!("{} of {agent}", value.interface),
             None => value.interface.clone(),
@@ -132,8 +133,8 @@ fn of_values(periods: &[HostSettingPeriod]) -> Table {
         Row {
             key: place.to_string(),
             cells: vec![
-                period.setting.into(),
-                period.began_at.into(),
+                period.setting.clone().into(),
+                period.began_at.clone().into(),
                 known(interface.as_ref()).into(),
                 of.map_or("nothing is changed".to_owned(), |value| value.name.clone()).into(),
                 known(of.and_then(|value| value.before.as_ref())).into(),
@@ -171,6 +172,7 @@ mod tests {
             name: "rps-on".to_owned(),
             elapsed_s: Some(2.0),
             cpus: vec![cpu(0, 600), cpu(1, 200)],
+            net_rx: Some(800),
             interrupts: vec![IrqRates {
                 irq: 41,
                 action: "eth0-TxRx-0".to_owned(),
@@ -190,6 +192,7 @@ mod tests {
         let period = |setting: &str, values: Vec<HostSettingValue>| HostSettingPeriod {
             setting: setting.to_owned(),
             began_at: "2026-01-01T00:00:00Z".to_owned(),
+            restored_at: (setting == "as-it-is").then(|| "2026-01-01T00:01:00Z".to_owned()),
             values,
         };
         summary.experiment.host_settings =
@@ -204,6 +207,7 @@ mod tests {
             "41 eth0-TxRx-0",
             "| rps-on | 2026-01-01T00:00:00Z | net0 of rx0 | rx-0 rps_cpus | none | 0-1 |",
             "nothing is changed",
+            "after it was written; not all are known to be restored.",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

@@ -146,6 +146,7 @@ async fn probe(context: &Context<'_>, client: &KernelAgent, work: &HttpWork) -> 
         work: Work::Http(Box::new(work.clone())),
         sample_interval_ms: context.settings.sample_interval.millis_u32(),
         orphan_ms: context.settings.orphan.millis_u32(),
+        interrupts: false,
     };
     step(client, Command::Prepare(Box::new(spec)), WORK_TIME).await.map_err(gone)?;
     step(client, Command::Arm, WORK_TIME).await.map_err(gone)?;

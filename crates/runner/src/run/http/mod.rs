@@ -107,7 +107,7 @@ async fn drive(
         }
         recorder.plan_has(course.number());
         let setting = trial.host_setting.as_ref();
-        if let Err(reason) = put_in_force(setting, platform, recorder, observer).await? {
+        if let Err(reason) = put_in_force(setting, platform, recorder, observer, &job.interrupted).await? {
             not_run(NotRun::Refused(reason), &trial, DIRECTORY, false, recorder, observer)?;
             course.end(&trial, None);
             continue;
@@ -172,6 +172,12 @@ async fn run_trial(
             return Ok((attempt, None));
         }
     };
+    if let Err(error) = platform.still_tuned() {
+        let filed = not_run(NotRun::Refused(error.to_string()), trial, DIRECTORY, false, recorder, observer)?;
+        let mut agents = lost(&ran.parts);
+        agents.extend(acknowledge(context.id, taking_part, &ran.parts).await);
+        return Ok((Attempt { agents, ..filed }, None));
+    }
     let interval_s = context.settings.sample_interval.get().as_secs_f64();
     let (mut record, start) = result::record(trial, interval_s, taking_part, &ran);
     let Ran { parts, samples, .. } = ran;

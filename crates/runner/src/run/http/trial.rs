@@ -257,6 +257,8 @@ async fn arm(
             work: Work::Http(Box::new(work(number))),
             sample_interval_ms: context.settings.sample_interval.millis_u32(),
             orphan_ms: context.settings.orphan.millis_u32(),
+            // All agents are on one node.
+            interrupts: first + number == 0 && context.trial.host_setting.is_some(),
         };
         step(agent, Command::Prepare(Box::new(spec)), WORK_TIME).await?;
         step(agent, Command::Arm, WORK_TIME).await

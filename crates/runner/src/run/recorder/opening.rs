@@ -80,6 +80,7 @@ impl<'s> Recorder<'s> {
             numbers: trials.into_iter().map(|trial| trial.key).zip(1..).collect(),
             outcomes,
             planned: super::planned::Recorded::new(),
+            has_tuned: false,
             first_recorded: earlier
                 .and_then(|earlier| earlier.summary.trials.first())
                 .map(|result| result.profile.clone()),

@@ -101,14 +101,15 @@ pub(super) async fn drive(
             return Err(Ending::Interrupted);
         }
         let setting = trial.host_setting.as_ref();
-        if let Err(reason) = put_in_force(setting, platform, recorder, observer).await? {
+        if let Err(reason) = put_in_force(setting, platform, recorder, observer, &job.interrupted).await? {
             not_run(NotRun::Refused(reason), trial, DIRECTORY, false, recorder, observer)?;
             continue;
         }
         let mut left = experiment.trial().retries.get_u32();
         loop {
+            let (number, repeatable) = (numbers.next(), left > 0);
             let lost =
-                run_trial(job, trial, agents, &connections, numbers.next(), recorder, observer, left > 0)
+                run_trial(job, trial, agents, &connections, platform, number, recorder, observer, repeatable)
                     .await?;
             if !lost.agents.is_empty() {
                 recover(platform, agents, lost.agents, job.keep_alive(), recorder, observer).await?;
@@ -130,6 +131,7 @@ async fn run_trial(
     trial: &StreamsTrial,
     agents: &[KernelAgent],
     connections: &[Connection],
+    platform: &mut impl Platform,
     (id, tag): (u32, u16),
     recorder: &mut Recorder<'_>,
     observer: &dyn Observer,
@@ -156,6 +158,12 @@ async fn run_trial(
         Ok(ran) => ran,
         Err(why) => return not_run(why, trial, DIRECTORY, repeatable, recorder, observer),
     };
+    if let Err(error) = platform.still_tuned() {
+        let filed = not_run(NotRun::Refused(error.to_string()), trial, DIRECTORY, false, recorder, observer)?;
+        let mut agents_lost = lost(&ran.parts);
+        agents_lost.extend(acknowledge(id, agents, &ran.parts).await);
+        return Ok(Attempt { agents: agents_lost, ..filed });
+    }
     let interval_s = settings.sample_interval.get().as_secs_f64();
     let (mut record, start) = result::record(trial, interval_s, agents, connections, &mut ran);
     let Ran { parts, samples, .. } = ran;

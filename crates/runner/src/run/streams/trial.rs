@@ -129,6 +129,8 @@ async fn prepare(
             work: Work::Streams(Box::new(work.of(place, |other| clocks.ahead_ns(other, place)))),
             sample_interval_ms: context.settings.sample_interval.millis_u32(),
             orphan_ms: context.settings.orphan.millis_u32(),
+            // All agents are on one node.
+            interrupts: place == 0 && context.trial.host_setting.is_some(),
         };
         step(agent, Command::Prepare(Box::new(spec)), WORK_TIME).await
     };

@@ -73,6 +73,9 @@ pub(super) enum Stopped {
     NoEnd { agent: String, after: Duration },
     #[error("{0}")]
     Unfiled(String),
+    /// The setting of hosts may not have been in force.
+    #[error("{0}")]
+    Untuned(String),
     #[error(transparent)]
     Profile(#[from] linerate_traffic::profile::ProfileError),
     #[error(transparent)]
@@ -108,6 +111,8 @@ pub(super) struct GroupTrial<'a> {
     pub(super) seen: Vec<Seen>,
     /// Start of each sender on its own clock, in nanoseconds; `None`: at once.
     pub(super) begins_ns: Vec<Option<u64>>,
+    /// True when the sender of the first path counts the node's interrupts.
+    pub(super) has_interrupts: bool,
     watch: GroupObserver<'a>,
     interrupted: Receiver<bool>,
     /// Becomes true when the trial fails in another group.
@@ -132,6 +137,7 @@ impl<'a> GroupTrial<'a> {
             steps: Steps::new(&group.plan, paths),
             seen: vec![Seen::default(); agents],
             begins_ns: vec![None; agents],
+            has_interrupts: false,
             watch,
             interrupted,
             halted,
@@ -281,6 +287,8 @@ impl<'a> GroupTrial<'a> {
             work: Work::Frames(FrameWork { tag: *tag, role }),
             sample_interval_ms: settings.sample_interval.millis_u32(),
             orphan_ms: settings.orphan.millis_u32(),
+            interrupts: self.has_interrupts
+                && self.steps.paths().first().is_some_and(|path| path.from == index),
         })))
     }
 
