@@ -121,4 +121,11 @@ fn an_https_server_proves_who_it_is() {
     assert!(!output.status.success());
     let reason = &unknown.summary().unwrap().failures[0].reason;
     assert!(reason.contains("certificate") || reason.contains("authorit"), "{reason}");
+    // A file that is not there ends the run before anything is started.
+    let missing = bench(&spec(", ca: /nowhere/ca.pem"));
+    assert!(!run(&missing, &["--quiet"]).status.success());
+    let summary = missing.summary().unwrap();
+    assert!(summary.failures.is_empty() && summary.http.is_empty());
+    let reason = summary.reason.unwrap();
+    assert!(reason.contains("spec.http.ca: /nowhere/ca.pem: No such file"), "{reason}");
 }
