@@ -38,5 +38,20 @@ END_OF_DOCUMENT
     linerate results validate --results "$work/results" >"$work/mesh.valid" 2>&1 || true
     check_equal "cluster: streams: the results are valid" 0 "$(grep -c -v ': valid' "$work/mesh.valid" || true)"
     check_equal "cluster: streams: nothing is left" 0 "$(objects)"
+    diagnosis
     tail -n 1 "$work/mesh.json" | jq -r '.streams[]? | "     \(.transport): \(.received_bps / 1e6 | round) Mbit/s in all, \(.verdict.kind)"' || true
+}
+
+# Between pods of the same kind: what is wrong with the path.
+diagnosis() {
+    [ "${#nodes[@]}" -ge 2 ] || return 0
+    local code=0
+    linerate diagnose --namespace "$namespace" --image "$HOSTPLANE_IMAGE" --cpu 150m --memory 64Mi --from "${nodes[0]}" --to "${nodes[1]}" \
+        --duration 300ms --sweep none --parallel 1 --rate 20mbps --udp-rate 1kpps --json --quiet --results "$work/results" \
+        >"$work/diagnosis.json" 2>"$work/diagnosis.err" || code=$?
+    [ "$code" = 0 ] || sed 's/^/     /' "$work/diagnosis.err"
+    check_equal "cluster: streams: diagnose: exit status" 0 "$code"
+    check_json "cluster: streams: diagnose: TCP and UDP both ways between the nodes that were named" "$work/diagnosis.json" \
+        ".from.node == \"${nodes[0]}\" and .to.node == \"${nodes[1]}\" and ([.diagnosis.steps[] | select(.result != null)] | length == 4)"
+    check_equal "cluster: streams: diagnose: nothing is left" 0 "$(objects)"
 }

@@ -3,6 +3,7 @@
 
 mod comparison_table;
 mod config;
+mod diagnose;
 mod dry_run;
 mod engines;
 mod grid;
@@ -97,6 +98,8 @@ enum Command {
     /// Measure what generator and receiver can do on this host, without a path
     #[command(after_help = measure_self::EXAMPLES)]
     MeasureSelf(measure_self::MeasureSelfArgs),
+    /// Say what is wrong with the path between two pods, hosts or processes
+    Diagnose(Box<diagnose::DiagnoseArgs>),
     /// Try rate searches out on modelled systems
     #[command(subcommand)]
     Search(search::SearchCommand),
@@ -236,6 +239,7 @@ fn dispatch(command: Command) -> anyhow::Result<Ending> {
             print(access::role(&namespace, &service_account, cluster).trim_end())?;
         }
         Command::MeasureSelf(args) => measure_self::measure_self(&args)?,
+        Command::Diagnose(args) => return diagnose::run(&args),
         Command::Search(command) => search::dispatch(&command)?,
         Command::Results(command) => return results::dispatch(command),
         Command::Schema { of } => print(of.text()?.trim_end())?,
@@ -254,6 +258,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
         || error.is::<PlanError>()
         || error.is::<MatrixError>()
         || error.is::<search::SimulateError>()
+        || error.is::<diagnose::Usage>()
         || matches!(error.downcast_ref(), Some(MetricsError::NotLoopback(..)))
         || matches!(error.downcast_ref(), Some(PlatformError::FrameTooLarge { .. }))
 }

@@ -60,34 +60,11 @@ pub(super) struct SpecArgs {
     #[arg(long, value_name = "N", help_heading = TRAFFIC)]
     repeats: Option<u64>,
 
-    /// Refuse trials with a higher load; the environment variable LINERATE_MAX_RATE applies as well (spec.safety.maxRate)
-    #[arg(long, value_name = "RATE", help_heading = SAFETY)]
-    max_rate: Option<Rate>,
-    /// Refuse longer trials, and those without a duration; LINERATE_MAX_DURATION applies as well (spec.safety.maxDuration)
-    #[arg(long, value_name = "TIME", help_heading = SAFETY)]
-    max_duration: Option<Span>,
-    /// Refuse trials to destinations outside these networks; LINERATE_ALLOW applies as well (spec.safety.allow)
-    #[arg(long, value_name = "NETWORK,…", value_delimiter = ',', help_heading = SAFETY)]
-    allow: Vec<Network>,
+    #[command(flatten)]
+    ceilings: CeilingArgs,
 
-    /// Namespace of the pods [default: the kubeconfig context's]
-    #[arg(long, value_name = "NAME", help_heading = KUBERNETES)]
-    namespace: Option<String>,
-    /// Context of the kubeconfig
-    #[arg(long, value_name = "NAME", help_heading = KUBERNETES)]
-    context: Option<String>,
-    /// Container image of the pods
-    #[arg(long, short = 'i', value_name = "IMAGE", help_heading = KUBERNETES)]
-    image: Option<String>,
-    /// When the nodes pull the image
-    #[arg(long, value_enum, ignore_case = true, value_name = "POLICY", help_heading = KUBERNETES)]
-    image_pull_policy: Option<PullPolicy>,
-    /// CPUs per pod: a whole number, or for streams a part such as 250m
-    #[arg(long, short = 'c', value_name = "N", help_heading = KUBERNETES)]
-    cpu: Option<Cpus>,
-    /// Memory per pod, such as 8Gi; a bare number is in GiB
-    #[arg(long, short = 'm', value_name = "SIZE", help_heading = KUBERNETES)]
-    memory: Option<String>,
+    #[command(flatten)]
+    pods: PodArgs,
     /// 1 GiB hugepages per pod; 0 for packet memory without hugepages
     #[arg(long = "hugepages-1Gi", short = 'g', value_name = "N", help_heading = KUBERNETES, conflicts_with = "hugepages_2mi")]
     hugepages_1gi: Option<u64>,
@@ -124,6 +101,93 @@ pub(super) struct SpecArgs {
     /// Leave the pods running afterwards
     #[arg(long, help_heading = KUBERNETES)]
     keep: bool,
+}
+
+/// Options that replace the document's ceilings.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct CeilingArgs {
+    /// Refuse trials with a higher load; the environment variable LINERATE_MAX_RATE applies as well (spec.safety.maxRate)
+    #[arg(long, value_name = "RATE", help_heading = SAFETY)]
+    max_rate: Option<Rate>,
+    /// Refuse longer trials, and those without a duration; LINERATE_MAX_DURATION applies as well (spec.safety.maxDuration)
+    #[arg(long, value_name = "TIME", help_heading = SAFETY)]
+    max_duration: Option<Span>,
+    /// Refuse trials to destinations outside these networks; LINERATE_ALLOW applies as well (spec.safety.allow)
+    #[arg(long, value_name = "NETWORK,…", value_delimiter = ',', help_heading = SAFETY)]
+    allow: Vec<Network>,
+}
+
+/// Options on all pods of any traffic.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct PodArgs {
+    /// Namespace of the pods [default: the kubeconfig context's]
+    #[arg(long, value_name = "NAME", help_heading = KUBERNETES)]
+    namespace: Option<String>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME", help_heading = KUBERNETES)]
+    context: Option<String>,
+    /// Container image of the pods
+    #[arg(long, short = 'i', value_name = "IMAGE", help_heading = KUBERNETES)]
+    image: Option<String>,
+    /// When the nodes pull the image
+    #[arg(long, value_enum, ignore_case = true, value_name = "POLICY", help_heading = KUBERNETES)]
+    image_pull_policy: Option<PullPolicy>,
+    /// CPUs per pod: a whole number, or for streams a part such as 250m
+    #[arg(long, short = 'c', value_name = "N", help_heading = KUBERNETES)]
+    cpu: Option<Cpus>,
+    /// Memory per pod, such as 8Gi; a bare number is in GiB
+    #[arg(long, short = 'm', value_name = "SIZE", help_heading = KUBERNETES)]
+    memory: Option<String>,
+}
+
+impl CeilingArgs {
+    /// Adds the settings that were given.
+    pub(super) fn add_to(&self, all: &mut Overrides) {
+        if let Some(rate) = self.max_rate {
+            all.set("--max-rate", ["spec", "safety", "maxRate"], json!(rate));
+        }
+        if let Some(duration) = self.max_duration {
+            all.set("--max-duration", ["spec", "safety", "maxDuration"], json!(duration));
+        }
+        if !self.allow.is_empty() {
+            all.set("--allow", ["spec", "safety", "allow"], json!(self.allow));
+        }
+    }
+}
+
+impl PodArgs {
+    /// True when one of them was given.
+    pub(super) fn any(&self) -> bool {
+        let texts = [&self.namespace, &self.context, &self.image, &self.memory];
+        texts.iter().any(|text| text.is_some()) || self.image_pull_policy.is_some() || self.cpu.is_some()
+    }
+
+    /// Adds the settings that were given.
+    pub(super) fn add_to(&self, all: &mut Overrides) {
+        let mut set = |option: &str, field: &str, value: Value| {
+            all.set(option, ["spec", "kubernetes", field], value);
+        };
+        let texts = [
+            ("--namespace", "namespace", &self.namespace),
+            ("--context", "context", &self.context),
+            ("--image", "image", &self.image),
+        ];
+        for (option, field, value) in texts {
+            if let Some(value) = value {
+                set(option, field, json!(value));
+            }
+        }
+        if let Some(policy) = self.image_pull_policy {
+            set("--image-pull-policy", "imagePullPolicy", json!(policy));
+        }
+        if let Some(cpu) = self.cpu {
+            set("--cpu", "cpu", json!(cpu));
+        }
+        if let Some(memory) = &self.memory {
+            let bare = memory.bytes().all(|byte| byte.is_ascii_digit());
+            set("--memory", "memory", json!(if bare { format!("{memory}Gi") } else { memory.clone() }));
+        }
+    }
 }
 
 fn resource(text: &str) -> Result<(String, u64), String> {
@@ -201,44 +265,17 @@ impl SpecArgs {
                 all.set("--packets", ["spec", "trial", "packets"], packets);
             }
         }
-        if let Some(rate) = self.max_rate {
-            all.set("--max-rate", ["spec", "safety", "maxRate"], json!(rate));
-        }
-        if let Some(duration) = self.max_duration {
-            all.set("--max-duration", ["spec", "safety", "maxDuration"], json!(duration));
-        }
-        if !self.allow.is_empty() {
-            all.set("--allow", ["spec", "safety", "allow"], json!(self.allow));
-        }
+        self.ceilings.add_to(&mut all);
         self.kubernetes(&mut all);
         set.iter().for_each(|setting| all.push(setting.clone()));
         all
     }
 
     fn kubernetes(&self, all: &mut Overrides) {
+        self.pods.add_to(all);
         let mut set = |option: &str, path: &[&str], value: Value| {
             all.set(option, ["spec", "kubernetes"].iter().chain(path).copied(), value);
         };
-        let texts = [
-            ("--namespace", "namespace", &self.namespace),
-            ("--context", "context", &self.context),
-            ("--image", "image", &self.image),
-        ];
-        for (option, field, value) in texts {
-            if let Some(value) = value {
-                set(option, &[field], json!(value));
-            }
-        }
-        if let Some(policy) = self.image_pull_policy {
-            set("--image-pull-policy", &["imagePullPolicy"], json!(policy));
-        }
-        if let Some(cpu) = self.cpu {
-            set("--cpu", &["cpu"], json!(cpu));
-        }
-        if let Some(memory) = &self.memory {
-            let bare = memory.bytes().all(|byte| byte.is_ascii_digit());
-            set("--memory", &["memory"], json!(if bare { format!("{memory}Gi") } else { memory.clone() }));
-        }
         if let Some(count) = self.hugepages_1gi {
             set("--hugepages-1Gi", &["hugepages"], json!({ "pageSize": "1Gi", "count": count }));
         }

@@ -9,6 +9,7 @@
 mod alone;
 mod bridge;
 mod ceilings;
+mod diagnose;
 mod directions;
 mod engines;
 mod exports;

@@ -59,6 +59,8 @@ impl Line {
         if self.program == LINERATE && self.has("run") && !self.has("--dry-run") && !self.has("--dataplane") {
             command.args(["--log-level", "error"].iter().filter(|_| !self.has("--log-level")));
             command.args(&self.words).args(["--dataplane", "/nonexistent/linerate-dataplane"]);
+        } else if self.program == LINERATE && self.has("diagnose") {
+            command.args(&self.words).args(["--hostplane", "/nonexistent/linerate-hostplane"]);
         } else if self.program == DATAPLANE {
             // EAL refuses this, after our own part of the command line was parsed.
             let own = self.words.iter().skip_while(|word| *word != "--");

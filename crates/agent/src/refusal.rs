@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use linerate_traffic::profile::MAX_FLOWS;
+use linerate_wire::diagnosis::DiagnosisWork;
 use linerate_wire::message::{ErrorCode, WireError};
 use linerate_wire::streams::StreamsWork;
 use linerate_wire::trial::{FrameWork, RoleSpec, TransmitSpec, TrialSpec, Work};
@@ -21,6 +22,8 @@ pub(crate) fn validate(spec: &TrialSpec) -> Result<(), WireError> {
         Work::Frames(frames) => validate_frames(frames),
         Work::Streams(streams) => validate_streams(streams),
         Work::Http(http) => http.check().map_err(|error| refused(error.to_string())),
+        Work::Diagnosis(DiagnosisWork::Ask(ask)) => ask.spec.check().map_err(refused),
+        Work::Diagnosis(DiagnosisWork::Answer { .. }) => Ok(()),
     }
 }
 

@@ -1,5 +1,7 @@
-//! What the command lines of the programs of traffic have in common: output, failures with their exit codes,
-//! and the options of ceilings.
+//! What the command lines of the programs have in common: output, failures with their exit codes, the options of
+//! ceilings and of diagnoses.
 
+pub mod bytes;
+pub mod diagnosis;
 pub mod output;
 pub mod safety;

@@ -47,13 +47,13 @@ impl KubernetesPlan {
                     ))
                 })?;
                 let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-                let wanted = PodPlan { group: number, agent, node };
+                let wanted = PodPlan { group: number, agent, node, in_host_network: false };
                 is_what_is_wanted(pod, &run.pod(&wanted))?;
                 pods.push(wanted);
             }
         }
         let notes = vec![format!("uses the pods of run {id}, which stay")];
-        Ok(Self { client, server, namespace, pods, leftovers: Vec::new(), notes })
+        Ok(Self { client, server, namespace, pods, leftovers: Vec::new(), notes, nodes: None })
     }
 }
 

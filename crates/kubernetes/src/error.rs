@@ -38,6 +38,16 @@ pub enum ClusterError {
     /// Too little packet memory for the buffers of an agent.
     #[error(transparent)]
     Buffers(#[from] linerate_runner::platform::buffers::TooFewMegabytes),
+    /// A node that the user names cannot have a pod.
+    #[error("node {node}: {reason}\n  remedy: choose among the nodes {known}")]
+    Node {
+        /// Its name.
+        node: String,
+        /// The reason.
+        reason: String,
+        /// Names of the nodes there are.
+        known: String,
+    },
     /// The pods do not fit.
     #[error(
         "{0}\n  remedy: lower what pods ask for (--cpu, --memory, --hugepages-2Mi, --resource), use fewer pairs, or free the nodes"

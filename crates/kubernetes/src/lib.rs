@@ -38,7 +38,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio::task::JoinHandle;
 
 use self::error::ClusterError;
-pub use self::plan::{KubernetesPlan, remove_rest};
+pub use self::plan::{KubernetesPlan, NodeChoice, remove_rest};
 use self::pods::{PodPlan, Run};
 use self::retry::steadily;
 use self::tracker::Tracker;

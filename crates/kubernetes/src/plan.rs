@@ -10,7 +10,7 @@ use linerate_wire::trial::Role;
 use super::client::client;
 use super::error::ClusterError;
 use super::lease::{self, LeaseState};
-use super::placement::{Placed, place};
+use super::placement::{Node, Placed, place};
 use super::pods::{PodPlan, wanted};
 use super::quota::{self, Demand};
 use super::remove::remove;
@@ -35,6 +35,17 @@ pub struct KubernetesPlan {
     pub leftovers: Vec<lease::Found>,
     /// Notes for the user.
     pub notes: Vec<String>,
+    /// The cluster's nodes; `None` when this account may not list them.
+    pub(crate) nodes: Option<Vec<Node>>,
+}
+
+/// Where a pod is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeChoice {
+    /// Its node; `None`: the scheduler chooses.
+    pub node: Option<String>,
+    /// True when it is in its node's own network.
+    pub in_host_network: bool,
 }
 
 impl std::fmt::Debug for KubernetesPlan {
@@ -158,10 +169,35 @@ impl KubernetesPlan {
             let (tx, rx) = placed.map_or((named.tx, named.rx), |placed| (Some(placed.tx), Some(placed.rx)));
             group.agents.into_iter().map(move |agent| {
                 let node = if agent.role == Role::Tx { tx.clone() } else { rx.clone() };
-                PodPlan { group: number, agent, node }
+                PodPlan { group: number, agent, node, in_host_network: false }
             })
         });
-        Ok(Self { client, server, namespace, pods: pods.collect(), leftovers, notes })
+        Ok(Self { client, server, namespace, pods: pods.collect(), leftovers, notes, nodes })
+    }
+
+    /// Puts the pods in these places, one after the other; pods beyond the last place are left out.
+    ///
+    /// # Errors
+    /// When a node does not exist or takes no pods.
+    pub fn place_pods(&mut self, places: &[NodeChoice]) -> Result<(), ClusterError> {
+        self.pods.truncate(places.len());
+        for (pod, place) in self.pods.iter_mut().zip(places) {
+            if let (Some(name), Some(nodes)) = (&place.node, &self.nodes) {
+                let found = nodes.iter().find(|node| node.name == *name);
+                let lack = match found {
+                    None => Some("there is no node of this name".to_owned()),
+                    Some(node) => node.closed.as_ref().map(|why| format!("it takes no pods: {why}")),
+                };
+                if let Some(reason) = lack {
+                    let known: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+                    let known = known.join(", ");
+                    return Err(ClusterError::Node { node: name.clone(), reason, known });
+                }
+            }
+            pod.node.clone_from(&place.node);
+            pod.in_host_network = place.in_host_network;
+        }
+        Ok(())
     }
 
     /// Removes the objects of runs whose controller is gone, which frees their names and their part of the

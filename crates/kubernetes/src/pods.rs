@@ -66,6 +66,8 @@ pub struct PodPlan {
     pub agent: AgentNode,
     /// Its node, if that is decided; otherwise the scheduler chooses by the placement rule.
     pub node: Option<String>,
+    /// True when it is in its node's own network, and not in that of pods.
+    pub in_host_network: bool,
 }
 
 impl PodPlan {

@@ -50,6 +50,9 @@ pub fn needed(pod: &Pod) -> (Level, Vec<String>) {
     for volume in spec.volumes.iter().flatten().filter(|volume| volume.host_path.is_some()) {
         found.push((Level::Privileged, format!("volume {} is a directory of the node", volume.name)));
     }
+    if spec.host_network == Some(true) {
+        found.push((Level::Privileged, "the network of the node".to_owned()));
+    }
     let containers = || spec.containers.iter().chain(spec.init_containers.iter().flatten());
     let mut added: Vec<&String> = containers().flat_map(added).collect();
     added.sort();

@@ -4,13 +4,14 @@
 //! agent, [`trial`] the work that an agent receives, [`sample`] and [`report`] its results.
 //!
 //! Work, samples, reports and the description of an engine have a common part, and a part that is tagged with
-//! the kind of traffic: `frames`, `streams` or `http`.
+//! the kind of traffic: `frames`, `streams` or `http`, or `diagnosis`.
 //!
 //! All packet counts are frames. All byte counts are bytes handed to or taken from a port, without the 4-byte
 //! frame check sequence; a [`linerate_traffic::frame::FrameSize`] includes it.
 
 pub mod buffers;
 pub mod counters;
+pub mod diagnosis;
 pub mod engine;
 pub mod flow_lines;
 pub mod host;

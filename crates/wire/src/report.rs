@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use crate::diagnosis::DiagnosisReport;
 use crate::host_report::HostReport;
 use crate::http::HttpReport;
 use crate::loss::LossTimeline;
@@ -107,6 +108,8 @@ pub enum ReportDetail {
     Streams(Box<StreamsReport>),
     /// Results of requests.
     Http(Box<HttpReport>),
+    /// What a diagnosis found.
+    Diagnosis(DiagnosisReport),
 }
 
 /// An agent's results of frames.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::counters::{PortCounters, ReceiveCounters, TransmitCounters};
+use crate::diagnosis::DiagnosisMeasures;
 use crate::host::HostSample;
 use crate::http::HttpMeasures;
 use crate::streams::StreamsMeasures;
@@ -31,6 +32,8 @@ pub enum Measures {
     Streams(StreamsMeasures),
     /// Counters of requests.
     Http(HttpMeasures),
+    /// Progress of a diagnosis.
+    Diagnosis(DiagnosisMeasures),
 }
 
 /// Counters of frames.
@@ -54,7 +57,7 @@ impl Sample {
     pub fn frames(&self) -> Option<&FrameMeasures> {
         match &self.measures {
             Measures::Frames(frames) => Some(frames),
-            Measures::Streams(_) | Measures::Http(_) => None,
+            Measures::Streams(_) | Measures::Http(_) | Measures::Diagnosis(_) => None,
         }
     }
 }

@@ -6,6 +6,7 @@ use linerate_traffic::limit::Limit;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::Profile;
 
+use crate::diagnosis::DiagnosisWork;
 use crate::http::HttpWork;
 use crate::streams::StreamsWork;
 
@@ -38,6 +39,8 @@ pub enum Work {
     Streams(Box<StreamsWork>),
     /// Send or answer requests.
     Http(Box<HttpWork>),
+    /// Measure a path and say what is wrong with it, or answer who does.
+    Diagnosis(DiagnosisWork),
 }
 
 impl Work {
@@ -45,7 +48,7 @@ impl Work {
     pub fn frames(&self) -> Option<&FrameWork> {
         match self {
             Work::Frames(frames) => Some(frames),
-            Work::Streams(_) | Work::Http(_) => None,
+            Work::Streams(_) | Work::Http(_) | Work::Diagnosis(_) => None,
         }
     }
 }

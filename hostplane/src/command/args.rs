@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hugepage_check::cpu_set::CpuSet;
+pub(super) use linerate_command::bytes::Bytes;
+pub(super) use linerate_command::diagnosis::DEFAULT_PORT;
 use linerate_command::safety::SafetyArgs;
 use linerate_logging::LogOptions;
 use linerate_traffic::rate::Rate;
@@ -18,9 +20,6 @@ use super::http::HttpArgs;
 use super::iperf3_args::Iperf3Args;
 use super::monitor::MonitorArgs;
 use super::tune_args::TuneArgs;
-
-/// Port of a server.
-pub(super) const DEFAULT_PORT: u16 = 22023;
 
 const EXAMPLES: &str = "\
 Both ends need the same token of at least 16 characters, in a file that others cannot read, or in LINERATE_TOKEN:
@@ -153,33 +152,6 @@ impl FromStr for Duration {
         text.parse()
             .map(Self::For)
             .map_err(|_| format!("'{text}' is not a duration such as 10s, 2m, 500ms or endless"))
-    }
-}
-
-/// A number of bytes: 1500, 64k, 10M, 2G (powers of 1,000), 64KiB, 1MiB, 1GiB (powers of 1,024).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bytes(pub(super) u64);
-
-impl FromStr for Bytes {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let error = || format!("'{text}' is not a number of bytes such as 1500, 64KiB, 10M or 1GiB");
-        let trimmed = text.trim();
-        let unit_at = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
-        let (number, unit) = trimmed.split_at(unit_at);
-        let scale = match unit.trim().to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "k" | "kb" => 1_000,
-            "m" | "mb" => 1_000_000,
-            "g" | "gb" => 1_000_000_000,
-            "t" | "tb" => 1_000_000_000_000,
-            "kib" => 1 << 10,
-            "mib" => 1 << 20,
-            "gib" => 1 << 30,
-            "tib" => 1 << 40,
-            _ => return Err(error()),
-        };
-        number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale)).map(Self).ok_or_else(error)
     }
 }
 

@@ -14,12 +14,11 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-pub(crate) use self::finding::{Finding, Severity};
+use self::finding::{Finding, Severity};
 use self::ladder::Ladder;
 pub(crate) use self::port::PortProbe;
 pub(crate) use self::run::{Plan, run};
 use self::sweep::Sweep;
-pub(crate) use self::sweep::SweepEnds;
 use self::view::HostView;
 use crate::result::TrialResult;
 use crate::spec::Direction;
@@ -100,6 +99,11 @@ pub(crate) struct Step {
 }
 
 impl Diagnosis {
+    /// True when something does not work.
+    pub(crate) fn has_fault(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Fault)
+    }
+
     /// The result of a measurement, and its only direction.
     pub(crate) fn measured(
         &self,

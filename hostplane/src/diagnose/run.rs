@@ -7,13 +7,14 @@ use hugepage_check::cpu_set::CpuSet;
 use linerate_agent::token::Token;
 use linerate_traffic::limit::Limit;
 use linerate_traffic::safety::{Ceilings, PacketLoad};
+use linerate_wire::diagnosis::DiagnosisSpec;
 use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
 use tokio::net::lookup_host;
 use tokio::sync::watch;
 
 use super::judge::judge;
 use super::ladder::climb;
-use super::sweep::{ROUNDS, Rounds, SweepEnds, SweptEnd, choose, rank};
+use super::sweep::{ROUNDS, Rounds, SweptEnd, choose, covers, rank};
 use super::view::HostView;
 use super::{Addresses, Both, Diagnosis, Step, StepKind, port};
 use crate::client::connect::{Server, connect, unexpected};
@@ -44,20 +45,7 @@ pub(crate) struct Plan {
     pub(crate) place: Place,
     pub(crate) token: Token,
     pub(crate) ceilings: Ceilings,
-    /// Time of sending of each measurement.
-    pub(crate) duration_ms: u64,
-    /// Load of TCP.
-    pub(crate) load: Load,
-    /// Load of the datagrams; `None`: see [`DATAGRAMS_BPS`].
-    pub(crate) datagrams: Option<Load>,
-    /// Streams of the measurement with several.
-    pub(crate) parallel: u32,
-    pub(crate) window_bytes: Option<u32>,
-    pub(crate) sweep: SweepEnds,
-    /// CPUs of the client that are tried.
-    pub(crate) sweep_cpus: Option<CpuSet>,
-    /// Nodes whose BGP port must answer.
-    pub(crate) nodes: Vec<IpAddr>,
+    pub(crate) spec: DiagnosisSpec,
 }
 
 /// Runs a diagnosis. `say` is told what comes next. Must run in a local set.
@@ -69,7 +57,7 @@ pub(crate) async fn run(
     let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let peer = resolve(plan).await?;
     // Everything is sent to these addresses; loads are checked by each measurement.
-    for address in plan.nodes.iter().chain([&peer]) {
+    for address in plan.spec.nodes.iter().chain([&peer]) {
         let one = PacketLoad { packets_per_second: Some(1.0), packet_bytes: 100.0 };
         let limit = Limit { duration_ms: Some(1), packets: None };
         plan.ceilings.check_streams(&one, &limit, Some(*address))?;
@@ -104,8 +92,8 @@ pub(crate) async fn run(
         Err(error) => return Err(error),
     }
     say("asking the BGP port");
-    let named = plan.nodes.iter().map(|node| (*node, true));
-    let server = (!plan.nodes.contains(&peer)).then_some((peer, false));
+    let named = plan.spec.nodes.iter().map(|node| (*node, true));
+    let server = (!plan.spec.nodes.contains(&peer)).then_some((peer, false));
     for (node, asked_for) in named.chain(server) {
         let fits = plan.place.address.is_none_or(|own| own.is_ipv4() == node.is_ipv4());
         let place = if fits { plan.place.clone() } else { Place::default() };
@@ -173,24 +161,24 @@ impl Plan {
 
     /// TCP streams from the client.
     fn tcp(&self, streams: u32) -> TrialSpec {
-        let sockets = SocketOptions { window_bytes: self.window_bytes, ..SocketOptions::default() };
+        let sockets = SocketOptions { window_bytes: self.spec.window_bytes, ..SocketOptions::default() };
         let each = StreamsSpec {
             protocol: Protocol::Tcp,
             streams,
-            load: self.load,
-            duration_ms: Some(self.duration_ms),
+            load: self.spec.load,
+            duration_ms: Some(self.spec.duration_ms),
             bytes: None,
             block_bytes: BLOCK_BYTES,
             sockets,
         };
         // Round-trip times come from samples.
-        let interval_ms = u32::try_from(self.duration_ms / 8).unwrap_or(u32::MAX).clamp(50, 1000);
+        let interval_ms = u32::try_from(self.spec.duration_ms / 8).unwrap_or(u32::MAX).clamp(50, 1000);
         TrialSpec { directions: Directions::Forward, interval_ms, server_cpu: None, each }
     }
 
     fn datagrams(&self, tcp_bps: Option<f64>) -> TrialSpec {
         let usual = tcp_bps.map_or(DATAGRAMS_BPS, |bps| DATAGRAMS_BPS.min(DATAGRAMS_SHARE * bps));
-        let load = self.datagrams.unwrap_or(Load::BitsPerSecond(usual.max(1000.0)));
+        let load = self.spec.datagrams.unwrap_or(Load::BitsPerSecond(usual.max(1000.0)));
         let tcp = self.tcp(1);
         let sockets = SocketOptions::default();
         // 0 bytes stand for what the MTU admits.
@@ -227,7 +215,7 @@ impl Course<'_> {
             Ok(ladder) => self.diagnosis.ladder = Some(ladder),
             Err(error) => self.diagnosis.ladder_note = Some(error.to_string()),
         }
-        let several = (self.plan.parallel > 1).then_some(StepKind::TcpParallel);
+        let several = (self.plan.spec.parallel > 1).then_some(StepKind::TcpParallel);
         'steps: for kind in [Some(StepKind::Tcp), several, Some(StepKind::Udp)].into_iter().flatten() {
             for direction in [Direction::Forward, Direction::Reverse] {
                 if !self.step(kind, direction).await? {
@@ -270,7 +258,7 @@ impl Course<'_> {
         let plan = self.plan;
         let mut spec = match kind {
             StepKind::Tcp => plan.tcp(1),
-            StepKind::TcpParallel => plan.tcp(plan.parallel),
+            StepKind::TcpParallel => plan.tcp(plan.spec.parallel),
             StepKind::Udp => plan.datagrams(self.diagnosis.received_bps(StepKind::Tcp, direction)),
         };
         spec.directions = match direction {
@@ -279,7 +267,7 @@ impl Course<'_> {
         };
         let what = match kind {
             StepKind::Tcp => "TCP".to_owned(),
-            StepKind::TcpParallel => format!("{} TCP streams", plan.parallel),
+            StepKind::TcpParallel => format!("{} TCP streams", plan.spec.parallel),
             StepKind::Udp => "UDP".to_owned(),
         };
         (self.say)(&format!("{what} {direction}"));
@@ -296,20 +284,17 @@ impl Course<'_> {
     /// The server's CPUs with a client that its scheduler places, then the client's with the best of those.
     async fn sweeps(&mut self, first: &Observed) -> Result<(), ClientError> {
         let mut best = first.workers.first().copied();
-        if self.plan.sweep.has(SweptEnd::Server) && first.workers.len() > 1 {
+        if covers(self.plan.spec.sweep, SweptEnd::Server) && first.workers.len() > 1 {
             let (cpus, left_out) = choose(&first.workers);
             let rounds = self.rounds(&cpus, |cpu| (Some(cpu), None)).await?;
             let sweep = rank(SweptEnd::Server, None, left_out, &rounds, &first.view);
             best = sweep.cpus.first().map(|swept| swept.cpu);
             self.diagnosis.sweeps.push(sweep);
         }
-        let own = match &self.plan.sweep_cpus {
-            Some(chosen) => chosen.iter().collect(),
-            None => allowed_cpus(),
-        };
-        if self.plan.sweep.has(SweptEnd::Client) && own.len() > 1 {
-            let (cpus, left_out) =
-                if self.plan.sweep_cpus.is_some() { (own, Vec::new()) } else { choose(&own) };
+        let chosen = &self.plan.spec.sweep_cpus;
+        let own = if chosen.is_empty() { allowed_cpus() } else { chosen.clone() };
+        if covers(self.plan.spec.sweep, SweptEnd::Client) && own.len() > 1 {
+            let (cpus, left_out) = if chosen.is_empty() { choose(&own) } else { (own, Vec::new()) };
             let rounds = self.rounds(&cpus, |cpu| (best, Some([cpu].into_iter().collect()))).await?;
             let view = self.diagnosis.client.before.clone();
             self.diagnosis.sweeps.push(rank(SweptEnd::Client, best, left_out, &rounds, &view));
@@ -330,7 +315,7 @@ impl Course<'_> {
                 let end = if client.is_some() { "client" } else { "server" };
                 (self.say)(&format!("TCP forward, {end} on CPU {}", rounds.cpu));
                 let mut spec = TrialSpec { server_cpu, ..self.plan.tcp(1) };
-                spec.each.duration_ms = Some((self.plan.duration_ms / 2).max(LEAST_SWEEP_MS));
+                spec.each.duration_ms = Some((self.plan.spec.duration_ms / 2).max(LEAST_SWEEP_MS));
                 rounds.results.push(self.trial(&spec, client).await?.ok());
             }
         }

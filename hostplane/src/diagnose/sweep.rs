@@ -1,5 +1,6 @@
 //! Which CPUs move a stream fastest: the same trial on one CPU after the other, at one end at a time.
 
+use linerate_wire::diagnosis::SweepEnds;
 use serde::Serialize;
 
 use super::view::{HostView, Relation, relation};
@@ -12,23 +13,13 @@ pub(super) const ROUNDS: usize = 2;
 /// Most CPUs of an end that are tried unless the user chooses them.
 pub(super) const MOST_CPUS: usize = 8;
 
-/// Ends whose CPUs are tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum SweepEnds {
-    Both,
-    Client,
-    Server,
-    None,
-}
-
-impl SweepEnds {
-    pub(super) fn has(self, end: SweptEnd) -> bool {
-        match self {
-            SweepEnds::Both => true,
-            SweepEnds::Client => end == SweptEnd::Client,
-            SweepEnds::Server => end == SweptEnd::Server,
-            SweepEnds::None => false,
-        }
+/// True when the CPUs of an end are tried.
+pub(super) fn covers(ends: SweepEnds, end: SweptEnd) -> bool {
+    match ends {
+        SweepEnds::Both => true,
+        SweepEnds::Client => end == SweptEnd::Client,
+        SweepEnds::Server => end == SweptEnd::Server,
+        SweepEnds::None => false,
     }
 }
 

@@ -1,17 +1,21 @@
-//! The thread at which streams arrive.
+//! The thread at which streams arrive, and while somebody is to answer measurements, control connections.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::StartError;
 use crate::door::{Door, ListenError, first_bytes, hear, open};
+use crate::server::{HostedServer, Hosting};
 
 /// Time for the header of a connection.
 const HEADER_TIME: Duration = Duration::from_secs(5);
@@ -23,6 +27,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Doorkeeper {
     door: Door,
     addresses: Vec<SocketAddr>,
+    hosting: watch::Sender<Option<Arc<Hosting>>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -33,15 +38,16 @@ impl Doorkeeper {
         let door = Door::default();
         let (opened, addresses) = channel();
         let (stop, stopped) = oneshot::channel();
+        let (hosting, hosted) = watch::channel(None);
         let table = door.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Thread)?;
-        let keep = move || LocalSet::new().block_on(&runtime, keep(table, listen, opened, stopped));
+        let keep = move || LocalSet::new().block_on(&runtime, keep(table, hosted, listen, opened, stopped));
         let thread = std::thread::Builder::new().name("door".to_owned()).spawn(keep);
         let thread = thread.map_err(StartError::Thread)?;
         let ended = || StartError::Thread(std::io::Error::other("it ended at once"));
         let addresses = addresses.recv().map_err(|_| ended())??;
-        Ok(Self { door, addresses, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { door, addresses, hosting, stop: Some(stop), thread: Some(thread) })
     }
 
     pub(super) fn door(&self) -> Door {
@@ -50,6 +56,11 @@ impl Doorkeeper {
 
     pub(super) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Serves those who measure from now on; `None`: nobody any more.
+    pub(super) fn host(&self, hosting: Option<Hosting>) {
+        self.hosting.send_replace(hosting.map(Arc::new));
     }
 }
 
@@ -64,8 +75,33 @@ impl Drop for Doorkeeper {
     }
 }
 
+/// Tells streams from control connections.
+struct Front {
+    door: Door,
+    hosting: watch::Receiver<Option<Arc<Hosting>>>,
+    /// The server of the newest hosting that was needed.
+    server: RefCell<Option<(Arc<Hosting>, HostedServer)>>,
+}
+
+impl Front {
+    /// Serves a control connection, if somebody is to.
+    fn meet(&self, stream: TcpStream, from: SocketAddr) {
+        let Some(hosting) = self.hosting.borrow().clone() else {
+            return tracing::debug!(%from, "a connection that is no stream");
+        };
+        let mut server = self.server.borrow_mut();
+        if server.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, &hosting)) {
+            *server = Some((Arc::clone(&hosting), HostedServer::new(&hosting, self.door.clone())));
+        }
+        if let Some((_, server)) = &*server {
+            server.meet(stream, from);
+        }
+    }
+}
+
 async fn keep(
     door: Door,
+    hosting: watch::Receiver<Option<Arc<Hosting>>>,
     listen: Vec<SocketAddr>,
     opened: Sender<Result<Vec<SocketAddr>, ListenError>>,
     stopped: oneshot::Receiver<()>,
@@ -75,9 +111,10 @@ async fn keep(
         Ok(sockets) => {
             let addresses = sockets.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect();
             let _ = opened.send(Ok(addresses));
+            let front = Rc::new(Front { door, hosting, server: RefCell::default() });
             for (listener, datagrams) in sockets {
-                spawn_local(accept(door.clone(), listener));
-                spawn_local(hear(door.clone(), datagrams));
+                spawn_local(hear(front.door.clone(), datagrams));
+                spawn_local(accept(Rc::clone(&front), listener));
             }
             // Ends when the sender is dropped.
             let _ = stopped.await;
@@ -88,18 +125,19 @@ async fn keep(
     }
 }
 
-async fn accept(door: Door, listener: TcpListener) {
+async fn accept(front: Rc<Front>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((mut stream, from)) => {
-                let door = door.clone();
+                let front = Rc::clone(&front);
                 spawn_local(async move {
-                    let header = timeout(HEADER_TIME, first_bytes(&mut stream)).await;
-                    let Ok(Ok(Some(header))) = header else {
-                        return tracing::debug!(%from, "a connection that is no stream");
+                    let header = match timeout(HEADER_TIME, first_bytes(&mut stream)).await {
+                        Ok(Ok(Some(header))) => header,
+                        Ok(Ok(None)) => return front.meet(stream, from),
+                        _ => return tracing::debug!(%from, "a connection without a word"),
                     };
                     let socket = stream.into_std();
-                    if !socket.is_ok_and(|socket| door.hand_over(header, socket.into())) {
+                    if !socket.is_ok_and(|socket| front.door.hand_over(header, socket.into())) {
                         tracing::debug!(%from, "a stream of no trial of this agent");
                     }
                 });

@@ -1,11 +1,13 @@
-//! Traffic through the kernel's sockets as the engine of an agent: streams between agents, and HTTP requests.
+//! Traffic through the kernel's sockets as the engine of an agent: streams between agents, HTTP requests, and diagnoses.
 
 mod describe;
+mod diagnosis;
 mod doorkeeper;
 mod gate;
 mod http;
 mod paths;
 mod readiness;
+mod routes;
 mod streams;
 
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +29,7 @@ use linerate_wire::sample::Measures;
 use linerate_wire::time::{SendingTimes, TickRate};
 use linerate_wire::trial::Work;
 
+use self::diagnosis::{Diagnosing, PreparedDiagnosis};
 use self::doorkeeper::Doorkeeper;
 use self::http::{Http, PreparedHttp};
 use self::readiness::Readiness;
@@ -90,6 +93,7 @@ pub(crate) struct KernelEngine {
 pub(crate) enum Prepared {
     Streams(PreparedStreams),
     Http(PreparedHttp),
+    Diagnosis(PreparedDiagnosis),
 }
 
 /// A trial in progress.
@@ -97,6 +101,7 @@ pub(crate) enum Prepared {
 pub(crate) enum Active {
     Streams(Box<Streams>),
     Http(Box<Http>),
+    Diagnosis(Diagnosing),
 }
 
 impl KernelEngine {
@@ -173,6 +178,7 @@ impl Engine for KernelEngine {
         match work {
             Work::Streams(work) => Ok(Prepared::Streams(self.prepare_streams(trial, work)?)),
             Work::Http(work) => Ok(Prepared::Http(self.prepare_http(trial, work)?)),
+            Work::Diagnosis(work) => Ok(Prepared::Diagnosis(self.prepare_diagnosis(trial, work)?)),
             Work::Frames(_) => Err(EngineError::Refused(
                 "this agent moves streams and HTTP requests, and the work is of frames".into(),
             )),
@@ -183,6 +189,7 @@ impl Engine for KernelEngine {
         match prepared {
             Prepared::Streams(prepared) => Ok(Active::Streams(Box::new(Streams::arm(prepared)?))),
             Prepared::Http(prepared) => Ok(Active::Http(Box::new(self.arm_http(prepared)?))),
+            Prepared::Diagnosis(prepared) => Ok(Active::Diagnosis(self.arm_diagnosis(prepared))),
         }
     }
 
@@ -190,6 +197,7 @@ impl Engine for KernelEngine {
         match active {
             Active::Streams(streams) => streams.start_at(at_ns),
             Active::Http(http) => http.start_at(at_ns, self.backend.as_ref()),
+            Active::Diagnosis(diagnosing) => diagnosing.start(),
         }
     }
 
@@ -203,20 +211,21 @@ impl Engine for KernelEngine {
         match active {
             Active::Streams(streams) => streams.sample(),
             Active::Http(http) => Measures::Http(http.sample(self.backend.as_ref())),
+            Active::Diagnosis(diagnosing) => diagnosing.sample(),
         }
     }
 
     fn received(&self, active: &Active) -> Option<ReceiveCounters> {
         match active {
             Active::Streams(streams) => streams.received(),
-            Active::Http(_) => None,
+            Active::Http(_) | Active::Diagnosis(_) => None,
         }
     }
 
     fn sending_is_over(&self, active: &Active) -> Option<Sent> {
         match active {
             Active::Streams(streams) => streams.sending_is_over(),
-            Active::Http(_) => None,
+            Active::Http(_) | Active::Diagnosis(_) => None,
         }
     }
 
@@ -230,6 +239,7 @@ impl Engine for KernelEngine {
         match active {
             Active::Streams(streams) => streams.stop(),
             Active::Http(http) => http.stop(),
+            Active::Diagnosis(diagnosing) => diagnosing.stop(),
         }
     }
 
@@ -237,6 +247,7 @@ impl Engine for KernelEngine {
         match active {
             Active::Streams(streams) => streams.is_over(),
             Active::Http(http) => http.is_over(),
+            Active::Diagnosis(diagnosing) => diagnosing.is_over(),
         }
     }
 
@@ -244,6 +255,7 @@ impl Engine for KernelEngine {
         Ok(match active {
             Active::Streams(streams) => streams.finish(ended),
             Active::Http(http) => http.finish(ended, self.backend.as_ref()),
+            Active::Diagnosis(diagnosing) => self.finish_diagnosis(&diagnosing, ended),
         })
     }
 }

@@ -77,7 +77,7 @@ impl ActivePath {
         };
         let plan = EndPlan::new(id, path.streams.clone(), place.ceiling.map(|(packets, _)| packets));
         let arrivals = match path.side {
-            PathSide::Accept { at } => Some(door.expect(trial.key, path.path, path.streams.streams, at)),
+            PathSide::Accept { at, .. } => Some(door.expect(trial.key, path.path, path.streams.streams, at)),
             PathSide::Connect { .. } => None,
         };
         let session = Session::new(pool, plan, connects);

@@ -21,6 +21,7 @@ use linerate_wire::time::WorkerTime;
 
 use super::KernelEngine;
 use super::paths::{ActivePath, Place, check_descriptors, open_connections};
+use super::routes;
 use crate::streams::host::HostWatch;
 
 /// Most streams that samples show one by one.
@@ -49,7 +50,7 @@ impl KernelEngine {
     fn check_path(&self, path: &PathWork) -> Result<Option<(f64, f64)>, EngineError> {
         let (peer, ipv6): (Option<IpAddr>, bool) = match &path.side {
             PathSide::Connect { to, .. } => (Some(to.ip()), to.is_ipv6()),
-            PathSide::Accept { at } => (None, at.is_ipv6()),
+            PathSide::Accept { at, .. } => (None, at.is_ipv6()),
         };
         let (packets_per_second, packet_bytes) = path.streams.packets(ipv6);
         let limit = Limit { duration_ms: path.streams.duration_ms, packets: None };
@@ -68,6 +69,7 @@ impl KernelEngine {
     ) -> Result<PreparedStreams, EngineError> {
         let streams: u32 = work.paths.iter().map(|path| path.streams.streams).sum();
         check_descriptors(streams).map_err(EngineError::Refused)?;
+        routes::check(&work.paths).map_err(EngineError::Refused)?;
         let mut paths = Vec::with_capacity(work.paths.len());
         for path in &work.paths {
             let ceiling = self.check_path(path)?;

@@ -32,6 +32,10 @@ use crate::streams::report::EndReport;
 const FIRST_BYTES_TIME: Duration = Duration::from_secs(5);
 /// Pause when no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// First number of a trial at a door that others keep: theirs have lower ones, and workers may be shared.
+const FIRST_HOSTED_SESSION: u64 = 1 << 32;
+/// Most trials at the same time of a server at a door that others keep.
+const MOST_HOSTED_TRIALS: usize = 16;
 /// Time for running trials to end when the server ends.
 const END_TIME: Duration = Duration::from_secs(3);
 
@@ -129,6 +133,52 @@ pub(crate) async fn serve(
     };
     let _ = timeout(END_TIME, all_ended).await;
     Ok(())
+}
+
+/// What a server needs at a door that others keep.
+#[derive(Debug)]
+pub(crate) struct Hosting {
+    pub(crate) token: Token,
+    pub(crate) ceilings: Ceilings,
+    pub(crate) pool: Arc<Pool>,
+    /// True once its trials are to end.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// A server at a door that others keep: they hand over its control connections.
+pub(crate) struct HostedServer {
+    context: Rc<Context>,
+}
+
+impl HostedServer {
+    pub(crate) fn new(hosting: &Hosting, door: Door) -> Self {
+        let tell = |event: &Event<'_>| {
+            if let Event::Refused { client, reason } = event {
+                tracing::warn!(%client, reason, "a measurement was refused");
+            }
+        };
+        let context = Context {
+            token: hosting.token.clone(),
+            ceilings: hosting.ceilings.clone(),
+            pool: Arc::clone(&hosting.pool),
+            door,
+            running: Cell::new(0),
+            most_trials: MOST_HOSTED_TRIALS,
+            next_session: Cell::new(FIRST_HOSTED_SESSION),
+            stop: hosting.stop.clone(),
+            ended: Notify::new(),
+            strangers: Strangers::default(),
+            tell: Box::new(tell),
+        };
+        Self { context: Rc::new(context) }
+    }
+
+    /// Serves a control connection, of which nothing has been read, until it ends. Must run in a local set.
+    pub(crate) fn meet(&self, stream: TcpStream, from: SocketAddr) {
+        self.context.strangers.admit(|stranger| {
+            spawn_local(trial::converse(Rc::clone(&self.context), stranger, stream, from)).abort_handle()
+        });
+    }
 }
 
 async fn accept(context: Rc<Context>, listener: TcpListener) {

@@ -1,6 +1,7 @@
 //! The tests. `scripts/test.sh` runs them in parallel, because they mostly wait.
 
 mod busy_servers;
+mod diagnoses;
 mod forwards;
 mod kept;
 mod killed;

@@ -107,6 +107,30 @@ fn a_mesh_of_namespaces_uses_both_interfaces() {
     until("no namespace is left", || names(&bench).is_empty());
 }
 
+#[test]
+fn a_connection_that_a_policy_rule_diverts_is_refused_by_its_name() {
+    if !possible("a_connection_that_a_policy_rule_diverts_is_refused_by_its_name") {
+        return;
+    }
+    let bench = bench(
+        "  topology: {interfaces: [net0, net1]}
+  streams: {rates: [1mbps]}
+  trial: {duration: 500ms, sampleInterval: 100ms}
+",
+    );
+    let rule = "ip route add default dev net0 table 100 && ip rule add from 10.65.0.2 lookup 100";
+    let (running, _) = prepared(&bench, "10.64.0.2", rule);
+    let output = running.end_within(Duration::from_secs(30));
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let summary = bench.summary().unwrap();
+    let reason = &summary.failures[0].reason;
+    for part in
+        ["rx0", "(tx0-rx0:net1)", "says net1", "answers 10.65.0.1 from 10.65.0.2 through net0", "ip rule add"]
+    {
+        assert!(reason.contains(part), "{part}: {reason}");
+    }
+}
+
 /// Namespaces of the bench's agents by their processes' command lines.
 fn names(bench: &Bench) -> Vec<String> {
     let lines = bench.processes().into_iter().map(|(_, line)| line);

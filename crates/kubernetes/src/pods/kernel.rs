@@ -15,7 +15,7 @@ use linerate_wire::trial::Role;
 
 use super::{
     AGENT, AGENT_PORT, EXIT_WHEN_ORPHANED, GRACE_SECONDS, HOSTNAME, PROGRAMS, PodPlan, Run, SECRETS, names,
-    relative_to, resources,
+    on_node, relative_to, resources,
 };
 
 /// User and group of the agent: nobody's.
@@ -76,8 +76,9 @@ pub(super) fn pod(run: &Run<'_>, plan: &PodPlan) -> Pod {
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(GRACE_SECONDS),
-            affinity: affinity(run, plan),
-            topology_spread_constraints: spread(run),
+            affinity: plan.node.as_deref().map(on_node).or_else(|| affinity(run, plan)),
+            host_network: plan.in_host_network.then_some(true),
+            topology_spread_constraints: plan.node.is_none().then(|| spread(run)).flatten(),
             security_context: Some(PodSecurityContext {
                 fs_group: Some(USER),
                 run_as_non_root: Some(true),
@@ -203,8 +204,10 @@ spec:
         let experiment = Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap();
         let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
         let groups = experiment.topology().groups;
-        let pod =
-            |group: usize| run.pod(&PodPlan { group, agent: groups[group].agents[0].clone(), node: None });
+        let pod = |group: usize| {
+            let agent = groups[group].agents[0].clone();
+            run.pod(&PodPlan { group, agent, node: None, in_host_network: false })
+        };
         let (client, backend) = (pod(0), pod(3));
         assert_eq!(needed(&backend), (Level::Restricted, Vec::new()));
         let firsts = |pod: &Pod| {
@@ -266,7 +269,8 @@ spec:
         let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
         let topology = experiment.topology();
         assert_eq!(topology.groups.len(), 3);
-        let plan = PodPlan { group: 1, agent: topology.groups[1].agents[0].clone(), node: None };
+        let agent = topology.groups[1].agents[0].clone();
+        let plan = PodPlan { group: 1, agent, node: None, in_host_network: false };
         let pod = run.pod(&plan);
         assert_eq!(needed(&pod), (Level::Restricted, Vec::new()));
         assert_eq!(pod.metadata.name.as_deref(), Some("a1"));
@@ -282,5 +286,23 @@ spec:
         let limits = agent.resources.as_ref().unwrap().limits.as_ref().unwrap();
         assert_eq!(limits.keys().collect::<Vec<_>>(), ["cpu", "memory"]);
         assert!(spec.topology_spread_constraints.is_some() && spec.init_containers.is_none());
+        assert_eq!(spec.host_network, None);
+    }
+
+    #[test]
+    fn a_pod_in_its_nodes_network_is_on_that_node_and_needs_the_right_to_it() {
+        let text = "{apiVersion: linerate.dev/v1alpha1, kind: Experiment, spec: {platform: kubernetes, streams: {}}}";
+        let experiment = Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap();
+        let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
+        let agent = experiment.topology().groups[0].agents[0].clone();
+        let plan = PodPlan { group: 0, agent, node: Some("n1".to_owned()), in_host_network: true };
+        let pod = run.pod(&plan);
+        let (level, reasons) = needed(&pod);
+        assert_eq!((level, reasons), (Level::Privileged, vec!["the network of the node".to_owned()]));
+        let spec = pod.spec.unwrap();
+        assert_eq!((spec.host_network, spec.topology_spread_constraints), (Some(true), None));
+        let affinity = spec.affinity.unwrap();
+        assert!(affinity.pod_affinity.is_none() && affinity.pod_anti_affinity.is_none());
+        assert!(format!("{:?}", affinity.node_affinity).contains("n1"));
     }
 }

@@ -37,6 +37,7 @@ use linerate_results::store::lock::alone;
 use linerate_results::store::manifest::Manifest;
 use linerate_results::store::record::TrialRecord;
 use linerate_results::store::{self, Recorded, StoreError};
+use linerate_results::streams::SampleLine;
 use linerate_results::summary::Summary;
 
 /// A format of exported trials.
@@ -360,7 +361,12 @@ fn streams_files(
             for trial in &summary.streams {
                 let record = recorded.streams_trial(&trial.trial)?;
                 let directory = trial.trial.rsplit_once('/').map_or("", |(directory, _)| directory);
-                write(&format!("{directory}/iperf3.jsonl"), &streams::iperf3_lines(summary, &record))?;
+                let mut sent = streams::Sent::default();
+                // Results without them have no intervals.
+                if recorded.directory.join(&trial.samples_file).is_file() {
+                    recorded.samples(&trial.samples_file, |line: SampleLine| sent.add(&line))?;
+                }
+                write(&format!("{directory}/iperf3.jsonl"), &streams::iperf3_lines(summary, &record, &sent))?;
             }
             Ok(())
         }

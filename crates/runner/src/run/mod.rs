@@ -3,6 +3,7 @@
 mod addressing;
 mod agent;
 mod arrivals;
+pub mod diagnosis;
 pub mod engines;
 mod fleet;
 mod flows;

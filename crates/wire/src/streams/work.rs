@@ -57,6 +57,12 @@ pub enum PathSide {
     Accept {
         /// Address of this engine that the other end uses.
         at: SocketAddr,
+        /// Address from which the other end connects, where an interface is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<IpAddr>,
+        /// Interface through which what answers must leave; absent: the kernel's choice.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interface: Option<String>,
     },
 }
 
@@ -154,6 +160,8 @@ mod tests {
             PathSide::Connect { to: "10.0.0.2:22023".parse().unwrap(), from: None, interface: None };
         assert_eq!(serde_json::to_string(&connect).unwrap(), r#"{"connect":{"to":"10.0.0.2:22023"}}"#);
         let accept: PathSide = serde_json::from_str(r#"{"accept":{"at":"[::1]:5"}}"#).unwrap();
-        assert_eq!(accept, PathSide::Accept { at: "[::1]:5".parse().unwrap() });
+        let at = "[::1]:5".parse().unwrap();
+        assert_eq!(accept, PathSide::Accept { at, from: None, interface: None });
+        assert_eq!(serde_json::to_string(&accept).unwrap(), r#"{"accept":{"at":"[::1]:5"}}"#);
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn judge(diagnosis: &Diagnosis, plan: &Plan) -> Vec<Finding> {
     findings.extend(firewall::judge(diagnosis));
     findings.extend(path::judge(diagnosis));
     findings.extend(cpus::judge(diagnosis));
-    findings.extend(windows::judge(diagnosis, plan.window_bytes));
+    findings.extend(windows::judge(diagnosis, plan.spec.window_bytes));
     findings.extend(mtu::judge(diagnosis));
     findings.extend(link::judge(diagnosis));
     // The order within a severity stays.

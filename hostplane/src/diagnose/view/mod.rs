@@ -4,7 +4,6 @@
 //! a container does not show is null.
 
 mod cpus;
-mod netlink;
 mod read;
 
 use std::net::IpAddr;
@@ -13,8 +12,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::cpus::{CpuView, Relation, Softnet, relation};
-pub(crate) use self::netlink::{Queue, Route};
 pub(crate) use self::read::{Conntrack, Limits, Link};
+use crate::routing::{Packets, Routing};
+pub(crate) use crate::routing::{Queue, Route};
 use crate::streams::pool::allowed_cpus;
 
 /// What an end sees of its host.
@@ -44,8 +44,9 @@ pub(crate) struct HostView {
 impl HostView {
     /// What this end sees now; `peer` is the other one.
     pub(crate) fn take(peer: IpAddr) -> Self {
-        let routing = netlink::Routing::open().ok();
-        let route = routing.as_ref().and_then(|routing| routing.route(peer).ok());
+        let routing = Routing::open().ok();
+        let packets = Packets { to: peer, from: None, through: None };
+        let route = routing.as_ref().and_then(|routing| routing.route(&packets).ok());
         let interface = route.as_ref().and_then(|route| route.interface.as_deref());
         let queues = routing.as_ref().zip(interface).and_then(|(routing, name)| routing.queues(name).ok());
         Self {

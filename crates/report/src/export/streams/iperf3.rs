@@ -1,16 +1,102 @@
 //! The connections of a trial in the form of `iperf3 --json`: one object a line, one line a connection.
+//!
+//! What iperf3 has and a trial does not know is null or absent; `notes` then says why.
 
-use linerate_results::streams::{ConnectionEnds, ConnectionSummary, StreamsTrialRecord};
+use std::collections::BTreeMap;
+
+use linerate_results::streams::{ConnectionEnds, ConnectionSummary, SampleLine, StreamsTrialRecord};
 use linerate_results::summary::Summary;
 use linerate_wire::streams::{Protocol, ReceivedStream, SentStream};
 use serde_json::{Map, Value, json};
 
-/// A trial's lines. Intervals are in the trial's file of samples.
-pub(in crate::export) fn lines(summary: &Summary, record: &StreamsTrialRecord) -> Vec<u8> {
+/// Most points of all connections that are held at once: those of an hour of 1,000 connections.
+const MOST_POINTS: usize = 4_000_000;
+
+/// What senders had sent at the ends of intervals, by connection.
+#[derive(Debug, Default)]
+pub(in crate::export) struct Sent {
+    points: BTreeMap<u32, Vec<Point>>,
+    held: usize,
+}
+
+/// Cumulative counts of a connection at an instant.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    at_s: f64,
+    bytes: u64,
+    datagrams: u64,
+    /// `None` for UDP.
+    retransmits: Option<u64>,
+}
+
+impl Sent {
+    /// Adds a line of the trial's file of samples.
+    pub(in crate::export) fn add(&mut self, line: &SampleLine) {
+        self.held = self.held.saturating_add(line.sent.len());
+        if self.held > MOST_POINTS {
+            return self.points.clear();
+        }
+        for (number, (bytes, datagrams, retransmits)) in &line.sent {
+            let at_s = line.at_ns as f64 / 1e9;
+            let point = Point { at_s, bytes: *bytes, datagrams: *datagrams, retransmits: *retransmits };
+            self.points.entry(*number).or_default().push(point);
+        }
+    }
+
+    /// The intervals of a connection, and why there are none.
+    fn intervals(
+        &self,
+        connection: u32,
+        streams: u32,
+        protocol: Protocol,
+    ) -> (Vec<Value>, Option<&'static str>) {
+        let mut last = Point { at_s: 0.0, bytes: 0, datagrams: 0, retransmits: Some(0) };
+        let mut intervals = Vec::new();
+        for point in self.points.get(&connection).into_iter().flatten() {
+            let seconds = point.at_s - last.at_s;
+            if seconds <= 0.0 {
+                continue;
+            }
+            let bytes = point.bytes.checked_sub(last.bytes);
+            let mut sum = json!({
+                "start": last.at_s, "end": point.at_s, "seconds": seconds, "bytes": bytes,
+                "bits_per_second": rate(bytes, Some(seconds)), "omitted": false, "sender": true,
+            });
+            match protocol {
+                Protocol::Tcp => {
+                    let again = point.retransmits.zip(last.retransmits);
+                    let again = again.and_then(|(now, before)| now.checked_sub(before));
+                    set(&mut sum, "retransmits", again.into());
+                }
+                Protocol::Udp => {
+                    set(&mut sum, "packets", point.datagrams.checked_sub(last.datagrams).into());
+                }
+            }
+            // Samples are of all streams of a connection together.
+            let mut each = Vec::new();
+            if streams == 1 {
+                let mut stream = sum.clone();
+                set(&mut stream, "socket", socket(0).into());
+                each.push(stream);
+            }
+            intervals.push(json!({ "streams": each, "sum": sum }));
+            last = *point;
+        }
+        let why = match intervals.is_empty() {
+            true if self.held > MOST_POINTS => Some("intervals: too many to be held; samples.jsonl has them"),
+            true => Some("intervals: the sender took no samples"),
+            false => None,
+        };
+        (intervals, why)
+    }
+}
+
+/// A trial's lines.
+pub(in crate::export) fn lines(summary: &Summary, record: &StreamsTrialRecord, sent: &Sent) -> Vec<u8> {
     let mut lines = Vec::new();
     for connection in &record.connections {
         let ends = record.ends.iter().find(|ends| ends.number == connection.number);
-        let one = form(summary, record, connection, ends).to_string();
+        let one = form(summary, record, connection, ends, sent).to_string();
         lines.extend_from_slice(one.as_bytes());
         lines.push(b'\n');
     }
@@ -27,7 +113,11 @@ fn form(
     record: &StreamsTrialRecord,
     connection: &ConnectionSummary,
     ends: Option<&ConnectionEnds>,
+    samples: &Sent,
 ) -> Value {
+    let mut notes = Vec::new();
+    let (intervals, why) = samples.intervals(connection.number, record.spec.streams, record.spec.protocol);
+    notes.extend(why.map(str::to_owned));
     let sent = ends.and_then(|ends| ends.sender.as_ref()?.sending.as_ref());
     let sent = sent.map(|sending| sending.streams.as_slice()).unwrap_or_default();
     let received = ends.and_then(|ends| ends.receiver.as_ref()?.receiving.as_ref());
@@ -42,8 +132,17 @@ fn form(
             "remote_host": peer.ip(), "remote_port": peer.port(),
         }))
     });
+    let mut end = end(record.spec.protocol, connection, sent, received);
+    match ends.map(|ends| cpu(record, ends)) {
+        Some((Some(shares), note)) => {
+            set(&mut end, "cpu_utilization_percent", shares);
+            notes.extend(note);
+        }
+        _ => notes.push("cpu_utilization_percent: the agents did not report their CPU time".to_owned()),
+    }
     json!({
         "title": connection.connection,
+        "notes": notes,
         "start": {
             "connected": connected.collect::<Vec<_>>(),
             "version": format!("linerate {}", summary.experiment.versions.linerate),
@@ -68,9 +167,29 @@ fn form(
                 "target_bitrate": of_stream,
             },
         },
-        "intervals": [],
-        "end": end(record.spec.protocol, connection, sent, received),
+        "intervals": intervals,
+        "end": end,
     })
+}
+
+/// Shares of a CPU that the agents of a connection used; `None` when neither is known. The remark is on agents with other
+/// connections.
+fn cpu(record: &StreamsTrialRecord, ends: &ConnectionEnds) -> (Option<Value>, Option<String>) {
+    let of = |agent: &str| {
+        let used = &record.agent(agent)?.report.as_ref()?.detail;
+        (used.elapsed_s > 0.0).then(|| 100.0 * used.process_s / used.elapsed_s)
+    };
+    let (own, other) = (of(&ends.from), of(&ends.to));
+    let shares = json!({
+        "host_total": own, "host_user": null, "host_system": null,
+        "remote_total": other, "remote_user": null, "remote_system": null,
+    });
+    let both = [&ends.from, &ends.to];
+    let shared =
+        record.ends.iter().filter(|one| both.contains(&&one.from) || both.contains(&&one.to)).count();
+    let note = (shared > 1)
+        .then(|| format!("cpu_utilization_percent: of the agents, which had {shared} connections together"));
+    (own.or(other).map(|_| shares), note)
 }
 
 /// When sending began, in seconds since 1970.

@@ -11,7 +11,7 @@ pub(super) mod tables;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::iperf3::lines as iperf3_lines;
+pub(super) use self::iperf3::{Sent, lines as iperf3_lines};
 pub(super) use self::k8s_netperf::{documents as k8s_netperf_documents, table as k8s_netperf_table};
 pub(super) use self::perfdash::data as perfdash_data;
 

@@ -1,11 +1,13 @@
 use linerate_results::fixtures::summary;
 use linerate_results::streams::{
-    ConnectionEnds, STREAMS_TRIAL_SCHEMA, StreamsTrialContext, StreamsTrialRecord, StreamsTrialSummary,
+    AgentPart, ConnectionEnds, STREAMS_TRIAL_SCHEMA, SampleLine, StreamsTrialContext, StreamsTrialRecord,
+    StreamsTrialSummary,
 };
 use linerate_results::summary::{Status, Summary};
+use linerate_wire::report::{Ended, Report};
 use linerate_wire::streams::{
-    Load, PathReport, Protocol, ReceivedStream, ReceivingReport, SendingEnd, SendingReport, SentStream,
-    SocketOptions, StreamEnd, StreamsSpec,
+    CpuUse, Load, PathReport, Protocol, ReceivedStream, ReceivingReport, SendingEnd, SendingReport,
+    SentStream, SocketOptions, StreamEnd, StreamsSpec,
 };
 
 use super::*;
@@ -125,7 +127,7 @@ fn experiment(records: &[StreamsTrialRecord]) -> Summary {
 #[test]
 fn connections_have_iperf3s_form() {
     let record = record(Protocol::Tcp, &[(1000, 0), (3000, 0)], &[(1000, 0), (3000, 0)]);
-    let lines = iperf3_lines(&experiment(std::slice::from_ref(&record)), &record);
+    let lines = iperf3_lines(&experiment(std::slice::from_ref(&record)), &record, &Sent::default());
     let form: serde_json::Value = serde_json::from_slice(&lines).unwrap();
     assert_eq!(form["end"]["sum_sent"]["bytes"], 4000);
     assert_eq!(form["end"]["sum_received"]["bytes"], 4000);
@@ -134,14 +136,62 @@ fn connections_have_iperf3s_form() {
     assert_eq!(form["start"]["test_start"]["target_bitrate"], 4_000_000, "of each stream");
     assert_eq!(form["title"], "a0-a1");
     let record = self::record(Protocol::Udp, &[(10_000, 10)], &[(9000, 9)]);
-    let form: serde_json::Value =
-        serde_json::from_slice(&iperf3_lines(&experiment(std::slice::from_ref(&record)), &record)).unwrap();
+    let form: serde_json::Value = serde_json::from_slice(&iperf3_lines(
+        &experiment(std::slice::from_ref(&record)),
+        &record,
+        &Sent::default(),
+    ))
+    .unwrap();
     assert_eq!(
         (&form["end"]["sum"]["lost_packets"], &form["end"]["sum"]["packets"]),
         (&1.into(), &10.into())
     );
     assert_eq!(form["end"]["sum"]["lost_percent"], 10.0);
     assert!(form["end"]["sum"]["jitter_ms"].is_null(), "unknown, not 0");
+}
+
+#[test]
+fn intervals_and_cpu_shares_are_those_that_were_recorded() {
+    let mut record = record(Protocol::Tcp, &[(4000, 0)], &[(4000, 0)]);
+    let used = CpuUse { process_s: 0.5, elapsed_s: 1.0, ..CpuUse::default() };
+    let report = Report::new(1, Ended::Duration, 0, used);
+    record.agents = vec![AgentPart { agent: "a0".to_owned(), report: Some(report), lost: None }];
+    let mut sent = Sent::default();
+    for (at_ns, bytes, retransmits) in
+        [(500_000_000, 1000, 0), (500_000_000, 1000, 0), (1_000_000_000, 4000, 2)]
+    {
+        let line = SampleLine {
+            agent: "a0".to_owned(),
+            at_ns,
+            sent: [(0, (bytes, 0, Some(retransmits)))].into(),
+            received: [].into(),
+            host: None,
+        };
+        sent.add(&line);
+    }
+    let form = |record: &StreamsTrialRecord, sent: &Sent| -> serde_json::Value {
+        let summary = experiment(std::slice::from_ref(record));
+        serde_json::from_slice(&iperf3_lines(&summary, record, sent)).unwrap()
+    };
+    let with = form(&record, &sent);
+    let intervals = with["intervals"].as_array().unwrap();
+    assert_eq!(intervals.len(), 2, "one without length is none: {with}");
+    let sum = &intervals[1]["sum"];
+    assert_eq!((&sum["bytes"], &sum["bits_per_second"]), (&3000.into(), &48_000.0.into()));
+    assert_eq!((&sum["retransmits"], &sum["start"], &sum["end"]), (&2.into(), &0.5.into(), &1.0.into()));
+    assert_eq!(intervals[1]["streams"][0]["socket"], 1);
+    // The sum of the intervals is what was sent.
+    let total: u64 = intervals.iter().map(|one| one["sum"]["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(with["end"]["sum_sent"]["bytes"], total);
+    let shares = &with["end"]["cpu_utilization_percent"];
+    assert_eq!((&shares["host_total"], &shares["remote_total"]), (&50.0.into(), &serde_json::Value::Null));
+    assert_eq!(with["notes"], serde_json::json!([]));
+    // What was not recorded is absent, and the notes say so.
+    record.agents.clear();
+    let without = form(&record, &Sent::default());
+    assert_eq!(without["intervals"], serde_json::json!([]));
+    assert!(without["end"]["cpu_utilization_percent"].is_null());
+    assert_eq!(without["notes"].as_array().unwrap().len(), 2, "{without}");
 }
 
 #[test]

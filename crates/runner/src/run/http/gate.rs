@@ -124,7 +124,7 @@ async fn wait(context: &Context<'_>, client: &KernelAgent, work: &HttpWork) -> P
                     HttpPart::Gate(gate) => Some(gate),
                     HttpPart::Load(_) | HttpPart::Serve(_) => None,
                 },
-                ReportDetail::Frames(_) | ReportDetail::Streams(_) => None,
+                _ => None,
             })
             .await
         }

@@ -302,7 +302,7 @@ impl Course<'_> {
             Ok(()) => {
                 part::report(agent, "HTTP", |detail| match detail {
                     ReportDetail::Http(report) => Some(*report),
-                    ReportDetail::Frames(_) | ReportDetail::Streams(_) => None,
+                    _ => None,
                 })
                 .await
             }

@@ -147,7 +147,7 @@ async fn prepare(
         return Err(NotRun::Lost(lost));
     }
     if let Some(refusal) = prepared.into_iter().find_map(Result::err) {
-        return Err(NotRun::Refused(refusal.to_string()));
+        return Err(NotRun::Refused(with_names(&refusal.to_string(), context.connections)));
     }
     let armed = join_all(agents.iter().map(|agent| step(agent, Command::Arm, WORK_TIME))).await;
     let refused: Vec<Option<StreamsPart>> =
@@ -162,6 +162,18 @@ async fn prepare(
         return Err(NotRun::Refused(first.unwrap_or_default()));
     }
     Ok((clocks, refused))
+}
+
+/// An agent's words with the name of the connection behind the first `path N:`; agents know numbers only.
+fn with_names(words: &str, connections: &[Connection]) -> String {
+    const PATH: &str = "path ";
+    let named = || {
+        let (before, rest) = words.split_once(PATH)?;
+        let (number, after) = rest.split_once(':')?;
+        let connection = connections.get(number.parse::<usize>().ok()?)?;
+        Some(format!("{before}{PATH}{number} ({}):{after}", connection.name))
+    };
+    named().unwrap_or_else(|| words.to_owned())
 }
 
 /// A trial in progress.
@@ -193,7 +205,7 @@ impl Course<'_> {
             Ok(()) => {
                 part::report(agent, "streams", |detail| match detail {
                     ReportDetail::Streams(streams) => Some(*streams),
-                    ReportDetail::Frames(_) | ReportDetail::Http(_) => None,
+                    _ => None,
                 })
                 .await
             }
@@ -355,6 +367,31 @@ impl Course<'_> {
                 missing_datagrams: reading.missing_datagrams.filter(|_| self.is_udp()),
                 ..reading
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_about_a_path_name_its_connection() {
+        let connection = |number: u32, name: &str| Connection {
+            number,
+            name: name.to_owned(),
+            from: 0,
+            to: 1,
+            interface: None,
+        };
+        let connections = [connection(0, "a0-a1"), connection(1, "a1-a0:net1")];
+        for (words, with) in [
+            ("a0: refused: path 1: it is long", "a0: refused: path 1 (a1-a0:net1): it is long"),
+            ("path 7: unknown", "path 7: unknown"),
+            ("path of no number: x", "path of no number: x"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(with_names(words, &connections), with);
         }
     }
 }

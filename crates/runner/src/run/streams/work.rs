@@ -9,13 +9,13 @@ use linerate_wire::streams::{
 
 /// Addresses of both ends of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Route {
+pub(in crate::run) struct Route {
     /// Address at which the receiver accepts.
-    to: SocketAddr,
+    pub(in crate::run) to: SocketAddr,
     /// Local address of the sender; `None`: the kernel's choice.
-    from: Option<IpAddr>,
+    pub(in crate::run) from: Option<IpAddr>,
     /// Interface of the sender; `None`: the kernel's choice.
-    interface: Option<String>,
+    pub(in crate::run) interface: Option<String>,
 }
 
 impl Route {
@@ -23,7 +23,7 @@ impl Route {
     ///
     /// # Errors
     /// When an interface, or an address on it, is missing: agent, reason and remedy.
-    pub(super) fn find(
+    pub(in crate::run) fn find(
         connection: &Connection,
         names: (&str, &str),
         from: &StreamsEngine,
@@ -143,7 +143,9 @@ impl TrialWork<'_> {
                 true => {
                     PathSide::Connect { to: route.to, from: route.from, interface: route.interface.clone() }
                 }
-                false => PathSide::Accept { at: route.to },
+                false => {
+                    PathSide::Accept { at: route.to, from: route.from, interface: route.interface.clone() }
+                }
             };
             let peer = if sends { connection.to } else { connection.from };
             PathWork {
@@ -228,7 +230,8 @@ mod tests {
         let key = "00112233445566778899aabbccddeeff".parse().unwrap();
         let work = TrialWork { key, tag: 3, spec: &spec, connections: &connections, routes: &routes };
         let paths = work.of(1, |other| other as i64 + 7).paths;
-        assert_eq!(paths[0].side, PathSide::Accept { at: "127.0.0.1:6".parse().unwrap() });
+        let at = "127.0.0.1:6".parse().unwrap();
+        assert_eq!(paths[0].side, PathSide::Accept { at, from: None, interface: None });
         assert_eq!((paths[0].sends, paths[0].peer_ahead_ns, paths[1].path), (false, 7, 1));
         let to = "127.0.0.1:5".parse().unwrap();
         assert_eq!(paths[1].side, PathSide::Connect { to, from: None, interface: None });

@@ -28,6 +28,7 @@ const REQUEST: u16 = 0x1;
 const DUMP: u16 = 0x300;
 /// Attributes of a route.
 const DESTINATION: u16 = 1;
+const SENDER: u16 = 2;
 const OUTPUT: u16 = 4;
 const GATEWAY: u16 = 5;
 const SOURCE: u16 = 7;
@@ -42,6 +43,21 @@ const TBF_PARAMETERS: u16 = 1;
 const TBF_RATE_64: u16 = 4;
 /// Handle of the interface itself.
 const ROOT: u32 = u32::MAX;
+
+/// Flag of a request for the entry itself (`RTM_F_FIB_MATCH`).
+const MATCH_ENTRY: u32 = 0x2000;
+/// What the kernel says where no entry leads.
+const NO_ROUTE: [io::ErrorKind; 2] = [io::ErrorKind::HostUnreachable, io::ErrorKind::NetworkUnreachable];
+
+/// Packets whose route is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packets<'a> {
+    pub(crate) to: IpAddr,
+    /// Their source; `None`: the kernel's choice.
+    pub(crate) from: Option<IpAddr>,
+    /// The interface that their socket is bound to.
+    pub(crate) through: Option<&'a str>,
+}
 
 /// A route to the other end.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -73,10 +89,10 @@ pub(crate) struct Queue {
 
 /// A socket to the kernel.
 #[derive(Debug)]
-pub(super) struct Routing(OwnedFd);
+pub(crate) struct Routing(OwnedFd);
 
 impl Routing {
-    pub(super) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
         set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_TIME))?;
         Ok(Self(socket))
@@ -106,17 +122,45 @@ impl Routing {
         }
     }
 
-    /// The route to an address.
-    pub(super) fn route(&self, to: IpAddr) -> io::Result<Route> {
-        let answers = self.ask(&route_request(to), NEW_ROUTE, false)?;
+    /// The route of packets.
+    pub(crate) fn route(&self, packets: &Packets<'_>) -> io::Result<Route> {
+        let answers = self.ask(&self.route_request(packets, 0)?, NEW_ROUTE, false)?;
         let route = answers.first().ok_or(io::ErrorKind::NotFound)?;
         let (index, route) = parse_route(route).ok_or(io::ErrorKind::InvalidData)?;
         let interface = index.and_then(|index| netdevice::index_to_name(&self.0, index).ok());
         Ok(Route { interface, ..route })
     }
 
+    /// True when an entry of the kernel's tables leads packets on their way. Without one, the kernel takes the destination of a
+    /// socket that is bound to an interface to be on its link (IPv4).
+    pub(crate) fn has_entry(&self, packets: &Packets<'_>) -> io::Result<bool> {
+        match self.ask(&self.route_request(packets, MATCH_ENTRY)?, NEW_ROUTE, false) {
+            Ok(_) => Ok(true),
+            Err(error) if NO_ROUTE.contains(&error.kind()) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `struct rtmsg`, destination, source and interface.
+    fn route_request(&self, packets: &Packets<'_>, flags: u32) -> io::Result<Vec<u8>> {
+        let bits = |address: IpAddr| if address.is_ipv6() { 128 } else { 32 };
+        let family = if packets.to.is_ipv6() { 10 } else { 2 };
+        let from = packets.from.filter(|from| from.is_ipv6() == packets.to.is_ipv6());
+        let mut body = vec![family, bits(packets.to), from.map_or(0, bits), 0, 0, 0, 0, 0];
+        body.extend(flags.to_ne_bytes());
+        add_attribute(&mut body, DESTINATION, &octets(packets.to));
+        if let Some(from) = from {
+            add_attribute(&mut body, SENDER, &octets(from));
+        }
+        if let Some(name) = packets.through {
+            let index = netdevice::name_to_index(&self.0, name)?;
+            add_attribute(&mut body, OUTPUT, &index.to_ne_bytes());
+        }
+        Ok(request(GET_ROUTE, 0, &body))
+    }
+
     /// The queueing disciplines of an interface.
-    pub(super) fn queues(&self, interface: &str) -> io::Result<Vec<Queue>> {
+    pub(crate) fn queues(&self, interface: &str) -> io::Result<Vec<Queue>> {
         let index = netdevice::name_to_index(&self.0, interface)?;
         let answers = self.ask(&queue_request(index), NEW_QDISC, true)?;
         Ok(answers.iter().filter_map(|body| parse_queue(body, index)).collect())
@@ -134,17 +178,19 @@ fn request(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// `struct rtmsg` and the destination.
-fn route_request(to: IpAddr) -> Vec<u8> {
-    let (family, address): (u8, Vec<u8>) = match to {
-        IpAddr::V4(v4) => (2, v4.octets().to_vec()),
-        IpAddr::V6(v6) => (10, v6.octets().to_vec()),
-    };
-    let mut body = vec![family, (address.len() * 8) as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    body.extend((4 + address.len() as u16).to_ne_bytes());
-    body.extend(DESTINATION.to_ne_bytes());
-    body.extend(address);
-    request(GET_ROUTE, 0, &body)
+/// An address as it is in packets.
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+/// Adds an attribute whose value needs no padding.
+fn add_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    body.extend((4 + value.len() as u16).to_ne_bytes());
+    body.extend(kind.to_ne_bytes());
+    body.extend(value);
 }
 
 /// `struct tcmsg`.
