@@ -83,6 +83,7 @@ routed_cluster() {
     export KUBECONFIG
     until_nodes_take_pods
     "$LAB/cluster.sh" load "$image_archive" >/dev/null
+    [ ! -s "$work/hostplane.tar" ] || "$LAB/cluster.sh" load "$work/hostplane.tar" >/dev/null
     kubectl create namespace "$namespace" >/dev/null
 }
 

@@ -11,7 +11,7 @@ use linerate_wire::trial::Role;
 const ID: &str = "1f3c09aa";
 
 /// (name, spec, added capabilities, whether a directory of the node is mounted)
-const CASES: [(&str, &str, &[&str], bool); 4] = [
+const CASES: [(&str, &str, &[&str], bool); 5] = [
     (
         "device",
         "kubernetes: {cpu: 4, memory: 8Gi, networks: [lab/sriov-a], resources: {intel.com/dpdk: 2}}\n  agents: {workers: {tx: 3}}",
@@ -23,6 +23,12 @@ const CASES: [(&str, &str, &[&str], bool); 4] = [
         "af-packet",
         "kubernetes: {cpu: 1, hugepages: {pageSize: 2Mi, count: 256}, link: {kind: afPacket}, placement: differentNodes}",
         &["NET_ADMIN", "NET_RAW", "SYS_NICE"],
+        false,
+    ),
+    (
+        "af-xdp",
+        "kubernetes: {cpu: 1, hugepages: {count: 0}, link: {kind: afXdp}, placement: differentNodes}",
+        &["BPF", "IPC_LOCK", "NET_ADMIN", "NET_RAW"],
         false,
     ),
     (

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 
+use super::document::{Document, PlatformKind, unplaced};
+use super::engines::EngineName;
 use super::name::Name;
 use super::quantity::{Bytes, Cpus};
 use super::ranged::{Ranged, SpanIn};
+use crate::Wrong;
 
 /// Settings of the Kubernetes platform.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +25,9 @@ pub struct KubernetesSection {
     pub context: Option<String>,
     /// Container image with `linerate-dataplane` and `hugepage-check`; in an experiment of streams or HTTP, with `linerate-hostplane`.
     pub image: String,
+    /// In an experiment of engines, the image of `sockets`, with `linerate-hostplane`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostplane_image: Option<String>,
     /// When the node pulls the image.
     pub image_pull_policy: PullPolicy,
     /// Where the two pods of a pair go; in an experiment of HTTP, clients and backends.
@@ -45,7 +51,7 @@ pub struct KubernetesSection {
     pub networks: Vec<String>,
     /// Link between the pods of a pair.
     pub link: Link,
-    /// Capabilities beyond those that hugepages, devices and `afPacket` need anyway, such as SYS_RAWIO for VFIO without an IOMMU.
+    /// Capabilities beyond those that hugepages, devices, `afPacket` and `afXdp` need anyway, such as SYS_RAWIO for VFIO without an IOMMU.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<String>,
     /// Volume for the files of a pod, mounted at /output.
@@ -63,7 +69,7 @@ fn usual_image(name: &str) -> String {
 
 impl KubernetesSection {
     /// Refuses a part of a CPU.
-    pub(crate) fn whole_cpus(&self) -> Result<(), String> {
+    fn whole_cpus(&self) -> Result<(), String> {
         match self.cpu.as_whole() {
             Some(_) => Ok(()),
             None => Err(format!(
@@ -74,9 +80,28 @@ impl KubernetesSection {
     }
 
     /// Takes the image of streams and HTTP when the document names none.
-    pub(crate) fn complete_for_kernel_traffic(&mut self) {
+    fn complete_for_kernel_traffic(&mut self) {
         if self.image == usual_image("linerate") {
             self.image = usual_image("linerate-hostplane");
+        }
+    }
+
+    /// Puts the pods of the one pair on these nodes.
+    pub fn put_on(&mut self, nodes: NodePair) {
+        self.nodes = Some(unplaced(vec![nodes]));
+    }
+
+    /// The settings of an engine of a list: its link, its image, and device plugin resources for devices alone.
+    pub(crate) fn of_engine(&mut self, engine: EngineName) {
+        match engine.link() {
+            Some(link) => self.link.kind = link,
+            None => {
+                self.image =
+                    self.hostplane_image.clone().unwrap_or_else(|| usual_image("linerate-hostplane"));
+            }
+        }
+        if engine != EngineName::Devices {
+            self.resources.clear();
         }
     }
 }
@@ -87,6 +112,7 @@ impl Default for KubernetesSection {
             namespace: None,
             context: None,
             image: usual_image("linerate"),
+            hostplane_image: None,
             image_pull_policy: PullPolicy::IfNotPresent,
             placement: PlacementRule::Any,
             nodes: None,
@@ -221,7 +247,7 @@ impl PageSize {
 pub struct Link {
     /// Its kind.
     pub kind: LinkKind,
-    /// Of `afPacket`: the interface of the pod.
+    /// Of `afPacket` and `afXdp`: the interface of the pod.
     pub interface: String,
     /// Of `memif`: a directory of the node that both pods share; created if missing.
     pub host_directory: String,
@@ -248,6 +274,8 @@ pub enum LinkKind {
     Memif,
     /// The kernel's packet socket on an interface of the pod. Needs no device; slower.
     AfPacket,
+    /// AF_XDP sockets on an interface of the pod, whose packets do not reach the pod's kernel meanwhile. Needs no device.
+    AfXdp,
 }
 
 /// Volume for the files of a pod.
@@ -308,6 +336,50 @@ impl From<ResourceName> for String {
     fn from(name: ResourceName) -> String {
         name.0
     }
+}
+
+/// Adds the request for a device if devices connect the pods, and refuses contradictions.
+pub(crate) fn complete(document: &mut Document) -> Result<(), Wrong> {
+    let pairs = document.spec.pairs.0.get_u32() as usize;
+    let kernel_traffic = match (&document.spec.streams, &document.spec.http) {
+        (Some(_), _) => Some("streams"),
+        (None, Some(_)) => Some("http"),
+        (None, None) => None,
+    };
+    let settings = &mut document.spec.kubernetes;
+    if let Some(traffic) = kernel_traffic {
+        // Their pods need neither device nor hugepages.
+        if let Some(nodes) = &settings.nodes {
+            let problem = format!(
+                "spec.kubernetes.nodes: given beside spec.{traffic}, and it names the nodes of pairs; remove it, or set spec.kubernetes.placement"
+            );
+            return Err((nodes.referenced, problem));
+        }
+        settings.complete_for_kernel_traffic();
+        return Ok(());
+    }
+    settings.whole_cpus().map_err(|problem| (Location::UNKNOWN, problem))?;
+    if let Some(nodes) = settings.nodes.as_ref().filter(|nodes| nodes.value.len() > pairs) {
+        let problem = format!("spec.kubernetes.nodes: {} entries for {pairs} pairs", nodes.value.len());
+        return Err((nodes.referenced, problem));
+    }
+    let has_devices = match &document.spec.engines {
+        Some(engines) if document.spec.platform == PlatformKind::Kubernetes => {
+            engines.value.contains(&EngineName::Devices)
+        }
+        _ => settings.link.kind == LinkKind::Device,
+    };
+    if has_devices && settings.resources.is_empty() {
+        let name = ResourceName::try_from("intel.com/dpdk".to_owned())
+            .map_err(|problem| (Location::UNKNOWN, problem))?;
+        settings.resources.insert(name, Ranged::of::<1>());
+    }
+    if settings.link.kind == LinkKind::Memif && settings.placement == PlacementRule::DifferentNodes {
+        let problem = "spec.kubernetes.placement: differentNodes, but the pods of a memif meet in a directory of one node; use sameNode, or \
+                       another spec.kubernetes.link.kind";
+        return Err((Location::UNKNOWN, problem.to_owned()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ use agents::AgentsSection;
 use direction::Direction;
 use document::{Document, LocalSection, PlatformKind, Traffic, TrialDuration, TrialSection, unplaced};
 use http::HttpProfile;
-use kubernetes::{KubernetesSection, LinkKind, PlacementRule, ResourceName};
+use kubernetes::KubernetesSection;
 use search::{SearchSection, check_follow_up};
 use streams::{StreamsProfile, StreamsTopology};
 use topology::{AgentNode, Topology};
@@ -164,7 +164,7 @@ impl Experiment {
             }
         }
         check_addresses(&document).map_err(|(location, problem)| wrong(location, problem))?;
-        complete_kubernetes(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
+        kubernetes::complete(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
         check_search(&document).map_err(|(location, problem)| wrong(location, problem))?;
         let limited = document.spec.trial.duration.is_some() || document.spec.trial.packets.is_some();
         if !limited && document.spec.search.is_none() && streams.is_empty() && http.is_empty() {
@@ -373,44 +373,6 @@ fn check_search(document: &Document) -> Result<(), Wrong> {
         SpecError::Limits { .. } | SpecError::NoPacket { .. } => of_load("min", error.to_string()),
         _ => (search.goals.referenced, format!("spec.search.goals: {error}")),
     })
-}
-
-/// Adds the request for a device if devices connect the pods, and refuses contradictions.
-fn complete_kubernetes(document: &mut Document) -> Result<(), Wrong> {
-    let pairs = document.spec.pairs.0.get_u32() as usize;
-    let kernel_traffic = match (&document.spec.streams, &document.spec.http) {
-        (Some(_), _) => Some("streams"),
-        (None, Some(_)) => Some("http"),
-        (None, None) => None,
-    };
-    let settings = &mut document.spec.kubernetes;
-    if let Some(traffic) = kernel_traffic {
-        // Their pods need neither device nor hugepages.
-        if let Some(nodes) = &settings.nodes {
-            let problem = format!(
-                "spec.kubernetes.nodes: given beside spec.{traffic}, and it names the nodes of pairs; remove it, or set spec.kubernetes.placement"
-            );
-            return Err((nodes.referenced, problem));
-        }
-        settings.complete_for_kernel_traffic();
-        return Ok(());
-    }
-    settings.whole_cpus().map_err(|problem| (Location::UNKNOWN, problem))?;
-    if let Some(nodes) = settings.nodes.as_ref().filter(|nodes| nodes.value.len() > pairs) {
-        let problem = format!("spec.kubernetes.nodes: {} entries for {pairs} pairs", nodes.value.len());
-        return Err((nodes.referenced, problem));
-    }
-    if settings.link.kind == LinkKind::Device && settings.resources.is_empty() {
-        let name = ResourceName::try_from("intel.com/dpdk".to_owned())
-            .map_err(|problem| (Location::UNKNOWN, problem))?;
-        settings.resources.insert(name, ranged::Ranged::of::<1>());
-    }
-    if settings.link.kind == LinkKind::Memif && settings.placement == PlacementRule::DifferentNodes {
-        let problem = "spec.kubernetes.placement: differentNodes, but the pods of a memif meet in a directory of one node; use sameNode, or \
-                       another spec.kubernetes.link.kind";
-        return Err((Location::UNKNOWN, problem.to_owned()));
-    }
-    Ok(())
 }
 
 /// Profiles of the list, or of the matrix in the order frame size, flows, rate. Adds the default matrix if

@@ -142,16 +142,12 @@ impl KubernetesPlan {
         let rule =
             if settings.link.kind == LinkKind::Memif { PlacementRule::SameNode } else { settings.placement };
         let named = settings.nodes.as_ref().map(|nodes| nodes.value.clone()).unwrap_or_default();
-        let groups = topology.groups.len();
-        let placed = match &nodes {
-            // The scheduler places pods of streams and HTTP, by the rules in their manifests.
-            _ if !experiment.is_of_frames() => vec![None; groups],
-            Some(nodes) => place(experiment.pairs(), rule, &named, &wanted, nodes)
-                .map_err(ClusterError::NoRoom)?
-                .into_iter()
-                .map(Some)
-                .collect(),
-            None => vec![None; groups],
+        let placed: Vec<Placed> = match &nodes {
+            // The scheduler places pods of streams and HTTP, by the rules in their manifests. Those of an engine are a pair.
+            Some(nodes) if experiment.is_of_frames() || experiment.engine().is_some() => {
+                place(experiment.pairs(), rule, &named, &wanted, nodes).map_err(ClusterError::NoRoom)?
+            }
+            _ => Vec::new(),
         };
         if !leftovers.is_empty() {
             notes.push(format!(
@@ -160,12 +156,15 @@ impl KubernetesPlan {
             ));
         }
         let unnamed = |profile: &Profile| profile.raw().destination.written_ip().is_none();
-        if settings.link.kind == LinkKind::AfPacket && profiles.iter().any(unnamed) {
+        let on_interface = matches!(settings.link.kind, LinkKind::AfPacket | LinkKind::AfXdp);
+        if experiment.is_of_frames() && on_interface && profiles.iter().any(unnamed) {
             notes.push("frames of profiles without addresses carry the pods' own".to_owned());
         }
-        let groups = topology.groups.into_iter().zip(placed).enumerate();
-        let pods = groups.flat_map(|(number, (group, placed)): (usize, (Group, Option<Placed>))| {
-            let named = named.get(number).cloned().unwrap_or_default();
+        let pods = topology.groups.into_iter().enumerate().flat_map(|(number, group): (usize, Group)| {
+            // Agents of sockets are groups of their own.
+            let pair = if experiment.is_of_frames() { number } else { 0 };
+            let named = named.get(pair).cloned().unwrap_or_default();
+            let placed = placed.get(pair).cloned();
             let (tx, rx) = placed.map_or((named.tx, named.rx), |placed| (Some(placed.tx), Some(placed.rx)));
             group.agents.into_iter().map(move |agent| {
                 let node = if agent.role == Role::Tx { tx.clone() } else { rx.clone() };

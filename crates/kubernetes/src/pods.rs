@@ -11,6 +11,8 @@
 //!   seccomp profile allows with this capability only
 //! - `NET_RAW` and `NET_ADMIN` with `afPacket`: a packet socket is a raw socket, and ethdev sets the
 //!   interface's flags when it starts the port
+//! - `BPF`, `IPC_LOCK`, `NET_ADMIN` and `NET_RAW` with `afXdp`: the driver loads a program, attaches it to the interface,
+//!   and registers its packet memory, which the kernel pins
 //! - a `hostPath` with `memif`: the two pods share a directory for the socket
 
 mod kernel;
@@ -225,6 +227,7 @@ impl Run<'_> {
                 let queues = agents.workers.tx.get_u32().max(agents.workers.rx.get_u32());
                 Some(format!("net_af_packet0,iface={},qpairs={queues}", settings.link.interface))
             }
+            LinkKind::AfXdp => Some(format!("net_af_xdp0,iface={}", settings.link.interface)),
         };
         if let Some(device) = device {
             command.extend(["--no-pci".to_owned(), "--vdev".to_owned(), device]);
@@ -455,15 +458,16 @@ fn wanted_of(settings: &KubernetesSection) -> BTreeMap<String, Amount> {
 fn container_security(settings: &KubernetesSection) -> SecurityContext {
     let mut added = settings.capabilities.clone();
     let hugepages = settings.hugepages.count.get() > 0;
-    if settings.link.kind == LinkKind::Device {
-        added.push("IPC_LOCK".to_owned());
-    }
     if hugepages {
         added.push("SYS_NICE".to_owned());
     }
-    if settings.link.kind == LinkKind::AfPacket {
-        added.extend(["NET_RAW".to_owned(), "NET_ADMIN".to_owned()]);
-    }
+    let of_link: &[&str] = match settings.link.kind {
+        LinkKind::Device => &["IPC_LOCK"],
+        LinkKind::Memif => &[],
+        LinkKind::AfPacket => &["NET_RAW", "NET_ADMIN"],
+        LinkKind::AfXdp => &["NET_RAW", "NET_ADMIN", "BPF", "IPC_LOCK"],
+    };
+    added.extend(of_link.iter().map(|&name| name.to_owned()));
     added.sort();
     added.dedup();
     SecurityContext {

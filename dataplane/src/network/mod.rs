@@ -150,12 +150,13 @@ impl Network {
         let own = addresses.iter().find(|network| IpVersion::of(network.addr()) == version);
         let named = if version == IpVersion::V4 { "IPv4" } else { "IPv6" };
         let own = own.ok_or(HopError::NoAddress { to, version: named })?.addr();
-        if let Some(network) = addresses.iter().find(|network| network.contains(&to)) {
-            return Ok((None, network.addr()));
-        }
+        // The kernel knows better than the prefix length: pods of one network may have a router between them.
         if let Some(interface) = self.interface.as_ref().filter(|_| self.given.addresses.is_empty()) {
             let route = interface.route(to)?;
             return Ok(route.map_or((None, own), |route| (route.gateway, route.source.unwrap_or(own))));
+        }
+        if let Some(network) = addresses.iter().find(|network| network.contains(&to)) {
+            return Ok((None, network.addr()));
         }
         let gateway = self.given.gateways.iter().find(|gateway| IpVersion::of(**gateway) == version);
         let networks = || addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

@@ -333,6 +333,9 @@ pub(super) struct AgentArgs {
     /// CPUs of the workers, one each, such as 2,3 or 4-7 [default: all that this process may use]
     #[arg(long, value_name = "CPUS")]
     pub(super) cpus: Option<CpuSet>,
+    /// Most workers. Each has its own CPU if this process may use no more CPUs than that; else the kernel places them
+    #[arg(long, value_name = "COUNT", conflicts_with = "cpus", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) workers: Option<u16>,
     #[command(flatten)]
     pub(super) safety: SafetyArgs,
 }

@@ -124,6 +124,7 @@ fn agent(args: &AgentArgs) -> Result<Ready, Failure> {
     let engine = EngineConfig {
         listen: args.streams.iter().map(|address| address.0).collect(),
         cpus: args.cpus.clone(),
+        most_workers: args.workers.map_or(usize::MAX, usize::from),
         ceilings: args.safety.resolve()?,
         backend: args.http.map(|address| BackendConfig::new(vec![address], args.http_name())),
         ready: args.http_ready,

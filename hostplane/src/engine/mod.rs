@@ -48,6 +48,8 @@ pub(crate) struct EngineConfig {
     pub(crate) listen: Vec<SocketAddr>,
     /// CPUs of the workers; without them, one worker per CPU.
     pub(crate) cpus: Option<CpuSet>,
+    /// Most workers without `cpus`. Where this process may use more CPUs, they are not pinned.
+    pub(crate) most_workers: usize,
     pub(crate) ceilings: Ceilings,
     /// The agent answers HTTP requests.
     pub(crate) backend: Option<BackendConfig>,
@@ -123,7 +125,7 @@ impl KernelEngine {
         });
         let readiness = readiness.transpose()?;
         let mut engine = Self {
-            pool: Arc::new(Pool::start(config.cpus.as_ref(), usize::MAX)?),
+            pool: Arc::new(Pool::start(config.cpus.as_ref(), config.most_workers)?),
             doorkeeper: Doorkeeper::start(config.listen)?,
             _readiness: readiness,
             backend,

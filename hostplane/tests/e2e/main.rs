@@ -10,6 +10,7 @@ mod agent;
 mod alone;
 mod capture;
 mod common;
+mod counters;
 mod datagrams;
 mod diagnose;
 mod host_limits;

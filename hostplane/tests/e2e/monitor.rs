@@ -1,15 +1,12 @@
-//! What the monitor counts, held to other readers of the same counters: ip, nstat, ethtool, mpstat and the kernel's files.
+//! What the monitor counts, held to other readers of the same counters: ip, nstat and ethtool.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::UdpSocket;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
 use crate::common::lab::{B, Lab};
+use crate::common::monitored::{Watching, nstat};
 use crate::common::{Running, hostplane, installed, json, number, run, stderr, tool};
 
 /// Counters of an interface as `ip -s` prints them.
@@ -17,59 +14,6 @@ fn link(lab: &Lab, end: &str, interface: &str) -> Value {
     let mut command = lab.command(end, "ip");
     let output = run(command.args(["-s", "-s", "-j", "link", "show", "dev", interface]));
     json(&output)[0]["stats64"].clone()
-}
-
-/// Counters of the protocols as nstat prints them, since the namespace was made.
-fn nstat(lab: &Lab, end: &str) -> BTreeMap<String, u64> {
-    let output = run(lab.command(end, "nstat").args(["-a", "-z", "-s"]));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let lines = text.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
-    });
-    lines.collect()
-}
-
-/// A monitor at an end that prints JSON.
-struct Watching {
-    running: Running,
-    lines: BufReader<std::process::ChildStdout>,
-    samples: Vec<Value>,
-}
-
-impl Watching {
-    fn start(mut command: Command) -> Self {
-        let mut running = Running::start(&mut command);
-        let lines = BufReader::new(running.child().stdout.take().unwrap());
-        let mut watching = Self { running, lines, samples: Vec::new() };
-        watching.read();
-        watching
-    }
-
-    /// Reads a line; false at the end.
-    fn read(&mut self) -> bool {
-        let mut line = String::new();
-        let read = self.lines.read_line(&mut line).unwrap();
-        if read > 0 {
-            self.samples.push(serde_json::from_str(&line).unwrap());
-        }
-        read > 0
-    }
-
-    /// Waits until everything has been read once more, ends it, and returns all samples and the summary.
-    fn end(mut self) -> (Vec<Value>, Value) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-        let is_last =
-            |sample: &Value| sample["unix_s"].as_f64() > Some(now) && sample["protocols"].is_object();
-        while self.read() && !is_last(self.samples.last().unwrap()) {}
-        self.running.signal("INT");
-        while self.read() {}
-        let output = self.running.output();
-        assert!(output.status.success(), "{}: {}", output.status, stderr(&output));
-        let summary = self.samples.pop().unwrap()["summary"].clone();
-        assert_eq!(number(&summary, "/samples"), self.samples.len() as u64);
-        (self.samples, summary)
-    }
 }
 
 fn sum(samples: &[Value], path: &str) -> u64 {
@@ -129,92 +73,6 @@ fn interfaces_and_protocols_are_counted_as_by_ip_and_nstat() {
     let sample = samples.iter().find(|sample| !sample["protocols"].is_null()).unwrap();
     assert_eq!(sample["interrupts"]["of_interface"], false);
     assert!(sample["queues"].is_object() || sample["not_known"]["queues"].is_string(), "{sample}");
-}
-
-/// Total of a kind in the kernel's file, over all CPUs.
-fn softirqs(kind: &str) -> u64 {
-    let text = fs::read_to_string("/proc/softirqs").unwrap();
-    let line = text.lines().find(|line| line.trim_start().starts_with(kind)).unwrap();
-    line.split_whitespace().skip(1).map(|word| word.parse::<u64>().unwrap()).sum()
-}
-
-/// A line's first number in `/proc/stat`.
-fn stat(name: &str) -> u64 {
-    let text = fs::read_to_string("/proc/stat").unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
-}
-
-fn softnet() -> u64 {
-    let text = fs::read_to_string("/proc/net/softnet_stat").unwrap();
-    text.lines().map(|line| u64::from_str_radix(line.split_whitespace().next().unwrap(), 16).unwrap()).sum()
-}
-
-#[test]
-fn the_nodes_counters_lie_between_readings_around_them() {
-    let outer = || [stat("intr"), stat("softirq"), softirqs("NET_RX"), softirqs("TIMER"), softnet()];
-    let before = outer();
-    let watching = Watching::start(hostplane("monitor --interface lo --interval 50ms --json"));
-    let first = outer();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let to = socket.local_addr().unwrap();
-    for _ in 0..3_000 {
-        socket.send_to(&[1; 64], to).unwrap();
-    }
-    let last = outer();
-    let (samples, _) = watching.end();
-    let after = outer();
-    for (place, name) in ["interrupts", "softirqs", "net_rx", "", "softnet_processed"].iter().enumerate() {
-        if name.is_empty() {
-            continue;
-        }
-        let ours = sum(&samples, &format!("/node/{name}"));
-        let (least, most) = (last[place] - first[place], after[place] - before[place]);
-        assert!((least..=most).contains(&ours), "{name}: {least} <= {ours} <= {most}");
-    }
-    assert!(sum(&samples, "/node/softnet_processed") >= 3_000);
-    for sample in &samples {
-        let of_cpus: u64 =
-            sample["node"]["cpus"].as_array().unwrap().iter().map(|cpu| number(cpu, "/net_rx")).sum();
-        assert_eq!(of_cpus, number(sample, "/node/net_rx"), "{sample}");
-    }
-}
-
-#[test]
-fn shares_of_cpus_are_those_of_mpstat() {
-    if installed("mpstat").is_none() {
-        return crate::common::not_run(
-            "shares_of_cpus_are_those_of_mpstat",
-            "mpstat is not installed; scripts/test.sh installs it",
-        );
-    }
-    let mut mpstat = Running::start(Command::new(tool("mpstat")).args(["-P", "ALL", "-o", "JSON", "3", "1"]));
-    let output = run(&mut hostplane("monitor --interface lo --interval 3s --count 1 --form json --quiet"));
-    let theirs = {
-        let mut text = String::new();
-        std::io::Read::read_to_string(mpstat.child().stdout.as_mut().unwrap(), &mut text).unwrap();
-        let value: Value = serde_json::from_str(&text).unwrap();
-        value["sysstat"]["hosts"][0]["statistics"][0]["cpu-load"].clone()
-    };
-    let ours = json(&output);
-    let mut compared = 0;
-    for cpu in ours["node"]["cpus"].as_array().unwrap() {
-        let name = cpu["cpu"].to_string();
-        let Some(theirs) = theirs.as_array().unwrap().iter().find(|row| row["cpu"] == name.as_str()) else {
-            continue;
-        };
-        for (share, column) in
-            [("user", "usr"), ("system", "sys"), ("softirq", "soft"), ("steal", "steal"), ("irq", "irq")]
-        {
-            let theirs = theirs[column].as_f64().unwrap()
-                + if share == "user" { theirs["nice"].as_f64().unwrap() } else { 0.0 };
-            let difference = 100.0 * cpu[share].as_f64().unwrap() - theirs;
-            // The two began and ended a moment apart, and count in ticks.
-            assert!(difference.abs() <= 10.0, "CPU {name}, {share}: {cpu} {theirs}");
-        }
-        compared += 1;
-    }
-    assert!(compared > 0, "{ours} {theirs}");
 }
 
 #[test]

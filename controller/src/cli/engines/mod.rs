@@ -1,24 +1,27 @@
 //! `run` for experiments of engines.
 
+mod cluster;
 mod table;
 
 use linerate_experiment::Experiment;
-use linerate_experiment::engines::{EnginesPlan, PartTrials};
+use linerate_experiment::document::PlatformKind;
+use linerate_experiment::engines::{EnginesPlan, PartTrials, PlannedPart};
 use linerate_experiment::plan::{Plan, view};
+use linerate_kubernetes::remove_rest;
 use linerate_metrics::Listener;
 use linerate_results::engines::rows;
 use linerate_results::summary::Summary;
-use linerate_runner::platform::PlatformError;
 use linerate_runner::platform::binary::{DATAPLANE, HOSTPLANE};
 use linerate_runner::platform::launch::AgentLaunch;
 use linerate_runner::platform::local::{LocalPlan, LocalPlatform};
 use linerate_runner::platform::local_kernel::{LocalKernel, LocalKernelPlan};
+use linerate_runner::platform::{Platform, PlatformError};
 use linerate_runner::run::engines::{EnginesJob, PartPlatform, end_engines, run_engines};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::output::{print, say, width};
 use super::planned::{self, Begun};
-use super::run::{Place, hand_over};
+use super::run::{Place, hand_over, runtime};
 use super::{Ending, RunArgs, metrics};
 
 pub(super) use table::trials;
@@ -32,7 +35,7 @@ enum PartPlan {
 impl PartPlan {
     /// The plans of all parts.
     fn of(plan: &EnginesPlan) -> Result<Vec<Self>, PlatformError> {
-        let of = |part: &linerate_experiment::engines::PlannedPart| match &part.trials {
+        let of = |part: &PlannedPart| match &part.trials {
             PartTrials::Frames(trials) => LocalPlan::new(&part.experiment, trials).map(Self::Frames),
             PartTrials::Datagrams(_) => LocalKernelPlan::new(&part.experiment).map(Self::Datagrams),
         };
@@ -55,12 +58,12 @@ impl PartPlan {
     }
 }
 
-/// Each note once, with the engines that it is of.
-fn notes(plan: &EnginesPlan, parts: &[PartPlan]) -> Vec<String> {
+/// Each note of the parts once, with the engines that it is of.
+fn engine_notes<'a>(plan: &EnginesPlan, notes: impl Iterator<Item = &'a [String]>) -> Vec<String> {
     let mut told: Vec<(&String, Vec<String>)> = Vec::new();
-    for (part, launched) in plan.parts.iter().zip(parts) {
+    for (part, notes) in plan.parts.iter().zip(notes) {
         let engine = part.experiment.engine().map(|engine| engine.to_string()).unwrap_or_default();
-        for note in launched.notes() {
+        for note in notes {
             match told.iter_mut().find(|(known, _)| *known == note) {
                 Some((_, engines)) => engines.push(engine.clone()),
                 None => told.push((note, vec![engine.clone()])),
@@ -83,12 +86,25 @@ pub(super) async fn run(
     let earlier = match planned::earlier(args, experiment, &frames, planned, kept)? {
         Begun::Complete(ending) => return Ok(ending),
         Begun::Measured(earlier) => {
+            if experiment.platform() == PlatformKind::Kubernetes {
+                args.note(&format!("removes first what is left of {}", earlier.store.id()));
+                let say = |text: &str| args.note(text);
+                remove_rest(experiment, earlier.store.id(), &say).await.map_err(PlatformError::from)?;
+            }
             let summary = end_engines(experiment, plan, args.filter.as_deref(), &earlier)?;
             return hand_over(args, &summary, &earlier.store);
         }
         Begun::Partly(earlier) => Some(*earlier),
         Begun::Not => None,
     };
+    if experiment.platform() == PlatformKind::Kubernetes {
+        let resumed = earlier.as_ref().map(|earlier| earlier.store.id());
+        let parts = cluster::of_run(args, plan, resumed).await?;
+        let place = Place::of(earlier, args)?;
+        let (id, directory) = (place.store.id(), place.store.directory());
+        let platforms = parts.into_iter().map(|part| part.platform(id, directory)).collect();
+        return measure(args, experiment, plan, &place, platforms, listener).await;
+    }
     let parts = PartPlan::of(plan)?;
     let (dataplane, hostplane) = (args.dataplane.clone(), args.hostplane.clone());
     let find = |part: &PartPlan| match part {
@@ -97,10 +113,9 @@ pub(super) async fn run(
     };
     let programs = parts.iter().map(|part| find(part).map_err(PlatformError::from));
     let programs = programs.collect::<Result<Vec<_>, _>>()?;
-    notes(plan, &parts).iter().for_each(|note| args.note(note));
+    engine_notes(plan, parts.iter().map(PartPlan::notes)).iter().for_each(|note| args.note(note));
     let place = Place::of(earlier, args)?;
-    let Place { store, recorded } = &place;
-    let directory = || store.directory().to_owned();
+    let directory = || place.store.directory().to_owned();
     let tuner = args.tuner(experiment)?;
     let platform = |(part, program)| match part {
         PartPlan::Frames(plan) => {
@@ -108,7 +123,19 @@ pub(super) async fn run(
         }
         PartPlan::Datagrams(plan) => PartPlatform::Datagrams(LocalKernel::new(plan, program, directory())),
     };
-    let mut platforms: Vec<PartPlatform> = parts.into_iter().zip(programs).map(platform).collect();
+    let platforms = parts.into_iter().zip(programs).map(platform).collect();
+    measure(args, experiment, plan, &place, platforms, listener).await
+}
+
+/// Runs every part on its platform.
+async fn measure(
+    args: &RunArgs,
+    experiment: &Experiment,
+    plan: &EnginesPlan,
+    Place { store, recorded }: &Place,
+    mut platforms: Vec<PartPlatform<impl Platform, impl Platform>>,
+    listener: Option<Listener>,
+) -> anyhow::Result<Ending> {
     let metrics = |listener| metrics::serve(listener, store.id(), experiment.name());
     planned::measure(args, store, listener, metrics, async |interrupted, watchers| {
         let (filter, earlier) = (args.filter.as_deref(), recorded.as_ref());
@@ -120,6 +147,9 @@ pub(super) async fn run(
 
 /// Prints the plan of a run and the agents that it would start.
 pub(super) fn dry_run(args: &RunArgs, experiment: &Experiment, plan: &EnginesPlan) -> anyhow::Result<()> {
+    if experiment.platform() == PlatformKind::Kubernetes {
+        return runtime()?.block_on(cluster::dry_run(args, experiment, plan));
+    }
     let parts = PartPlan::of(plan)?;
     let program = |part: &PartPlan| {
         let (wanted, given) = match part {
@@ -135,7 +165,7 @@ pub(super) fn dry_run(args: &RunArgs, experiment: &Experiment, plan: &EnginesPla
         }
     };
     let programs: Vec<String> = parts.iter().map(program).collect();
-    let notes = notes(plan, &parts);
+    let notes = engine_notes(plan, parts.iter().map(PartPlan::notes));
     if args.json {
         let agents = parts.iter().zip(&programs).flat_map(|(part, program)| {
             part.agents().into_iter().map(move |agent| {
@@ -144,17 +174,7 @@ pub(super) fn dry_run(args: &RunArgs, experiment: &Experiment, plan: &EnginesPla
             })
         });
         let agents: Vec<_> = agents.collect();
-        let views = plan.parts.iter().map(|part| {
-            let of_part = match &part.trials {
-                PartTrials::Frames(trials) => json!(view(&part.experiment, trials)),
-                PartTrials::Datagrams(trials) => {
-                    json!(trials.view(&part.experiment, &[String::new(), String::new()]))
-                }
-            };
-            json!({ "engine": part.experiment.engine(), "plan": of_part })
-        });
-        let views: Vec<_> = views.collect();
-        print(&serde_json::to_string(&json!({ "parts": views, "agents": agents, "notes": notes }))?)?;
+        print(&serde_json::to_string(&json!({ "parts": views(plan), "agents": agents, "notes": notes }))?)?;
         return Ok(());
     }
     print(&table::plan(experiment, plan, width()))?;
@@ -167,6 +187,20 @@ pub(super) fn dry_run(args: &RunArgs, experiment: &Experiment, plan: &EnginesPla
         print(&format!("note: {note}"))?;
     }
     Ok(())
+}
+
+/// The plans of all parts, as a dry run shows them.
+fn views(plan: &EnginesPlan) -> Vec<Value> {
+    let view = |part: &PlannedPart| {
+        let of_part = match &part.trials {
+            PartTrials::Frames(trials) => json!(view(&part.experiment, trials)),
+            PartTrials::Datagrams(trials) => {
+                json!(trials.view(&part.experiment, &[String::new(), String::new()]))
+            }
+        };
+        json!({ "engine": part.experiment.engine(), "plan": of_part })
+    };
+    plan.parts.iter().map(view).collect()
 }
 
 /// True when a summary compares engines.

@@ -1,7 +1,7 @@
 //! Plans and results of streams as tables.
 
 use linerate_experiment::streams::StreamsView;
-use linerate_results::streams::{Spread, StreamsTrialSummary};
+use linerate_results::streams::{BoundedDelay, Spread, StreamsTrialSummary};
 use linerate_results::summary::Summary;
 use linerate_wire::streams::{Protocol, bit_rate};
 
@@ -124,6 +124,14 @@ fn remarks(trial: &StreamsTrialSummary, text: &mut String) {
         for reason in trial.reasons.iter().take(3) {
             text.push_str(&format!("{MARK}{name}: {reason}\n"));
         }
+    }
+    if let Some(BoundedDelay { delay, uncertainty_ns }) = &trial.bounded_delay_ns {
+        text.push_str(&format!(
+            "{name}: delay between two clocks: median {}, 99 % within {} µs, each ±{} µs\n",
+            microseconds(delay.p50 as f64),
+            microseconds(delay.p99 as f64),
+            microseconds(*uncertainty_ns as f64)
+        ));
     }
     text.push_str(&format!("{name}: {}; {}\n", account(trial), trial.verdict.evidence));
 }

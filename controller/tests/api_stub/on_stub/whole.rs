@@ -23,6 +23,25 @@ pub fn assert_whole(cluster: &Cluster, pairs: usize, trials: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn engines_have_pods_one_after_the_other_on_the_same_nodes() {
+    let cluster = Cluster::start().await;
+    let kubernetes =
+        "  kubernetes: {cpu: 1, memory: 64Mi, hugepages: {count: 0}, placement: differentNodes}\n";
+    let spec = format!("  engines: [af_packet, af_xdp]\n{kubernetes}{TWO_TRIALS}");
+    cluster.run(&spec, &[]).ends_with(0).await;
+    assert_whole(&cluster, 1, 4);
+    let summary = cluster.summary().unwrap();
+    let ways: Vec<_> =
+        summary.trials.iter().map(|trial| (trial.pair.as_str(), trial.engine.is_some())).collect();
+    assert_eq!(ways, [("tx0-rx0", true), ("tx0-rx0", true), ("tx1-rx1", true), ("tx1-rx1", true)]);
+    let agents = &summary.experiment.agents;
+    let node =
+        |name: &str| agents.iter().find(|agent| agent.name == name).map(|agent| agent.node.clone()).unwrap();
+    assert_eq!((node("tx0"), node("rx0")), (node("tx1"), node("rx1")));
+    assert_ne!(node("tx0"), node("rx0"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_without_faults_is_whole() {
     let cluster = Cluster::start().await;
     cluster.state.wire.loses_one_in.store(1000, std::sync::atomic::Ordering::Relaxed);

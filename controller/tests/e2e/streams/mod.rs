@@ -1,5 +1,6 @@
 //! Experiments of streams with real agents: a pair, a mesh, namespaces, lost agents and killed controllers.
 
+mod clocks;
 mod faults;
 mod namespaces;
 mod reports;

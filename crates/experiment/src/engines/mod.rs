@@ -18,7 +18,8 @@ pub use plan::{EnginesPlan, PartTrials, PlannedPart};
 
 use crate::agents::{AgentsSection, Workers, WorkersSection};
 use crate::direction::Direction;
-use crate::document::{Device, DevicePair, Document, LocalNetwork, PlatformKind, Traffic, unplaced};
+use crate::document::{Device, DevicePair, Document, LocalNetwork, PlatformKind, Spec, Traffic, unplaced};
+use crate::kubernetes::{LinkKind, PlacementRule};
 use crate::streams::{FramesAsStreams, StreamsProfile};
 use crate::{Experiment, Wrong, not_empty};
 
@@ -57,7 +58,7 @@ impl EngineName {
         }
     }
 
-    /// True when agents are in network namespaces of their own, joined by a bridge.
+    /// True when agents of this machine are in network namespaces of their own, joined by a bridge.
     pub fn needs_namespaces(self) -> bool {
         matches!(self, EngineName::AfXdp | EngineName::AfPacket | EngineName::Sockets)
     }
@@ -65,6 +66,28 @@ impl EngineName {
     /// True when packets pass the network stack of a kernel, or a part of it.
     pub fn is_of_kernel(self) -> bool {
         self.needs_namespaces()
+    }
+
+    /// The link between its pods; `None` for sockets, whose pods have none of their own.
+    pub(crate) fn link(self) -> Option<LinkKind> {
+        match self {
+            EngineName::Memif => Some(LinkKind::Memif),
+            EngineName::Devices => Some(LinkKind::Device),
+            EngineName::AfXdp => Some(LinkKind::AfXdp),
+            EngineName::AfPacket => Some(LinkKind::AfPacket),
+            EngineName::Sockets => None,
+        }
+    }
+
+    /// The engine that an experiment without a list has.
+    fn usual(spec: &Spec) -> Self {
+        match (spec.platform, spec.kubernetes.link.kind) {
+            (PlatformKind::Local, _) if spec.local.devices.is_some() => EngineName::Devices,
+            (PlatformKind::Local, _) | (PlatformKind::Kubernetes, LinkKind::Memif) => EngineName::Memif,
+            (PlatformKind::Kubernetes, LinkKind::Device) => EngineName::Devices,
+            (PlatformKind::Kubernetes, LinkKind::AfPacket) => EngineName::AfPacket,
+            (PlatformKind::Kubernetes, LinkKind::AfXdp) => EngineName::AfXdp,
+        }
     }
 
     /// The devices of a pair in namespaces; `None` for other engines.
@@ -141,9 +164,13 @@ impl Experiment {
             spec.agents.workers = WorkersSection { tx: cores, rx: cores };
         }
         let workers = spec.agents.workers.tx.get_u32();
-        if engine != EngineName::Devices {
-            let devices = engine.devices(&spec.agents);
-            spec.local.devices = devices.map(|devices| unplaced(vec![devices]));
+        match spec.platform {
+            PlatformKind::Local if engine == EngineName::Devices => {}
+            PlatformKind::Local => {
+                let devices = engine.devices(&spec.agents);
+                spec.local.devices = devices.map(|devices| unplaced(vec![devices]));
+            }
+            PlatformKind::Kubernetes => spec.kubernetes.of_engine(engine),
         }
         if engine == EngineName::Sockets {
             let duration_ms = self.limit().duration_ms;
@@ -209,8 +236,11 @@ pub(crate) fn prepare(document: &mut Document) -> Result<(), Wrong> {
             let problem = "spec.agents.workers: given beside spec.cores, which lists the numbers of workers; remove one of them";
             return Err((cores.referenced, problem.to_owned()));
         }
-        let usual = if spec.local.devices.is_some() { EngineName::Devices } else { EngineName::Memif };
-        spec.engines.get_or_insert_with(|| Spanned::new(vec![usual], cores.referenced, cores.defined));
+        if spec.engines.is_none() {
+            spec.engines = Some(Spanned::new(vec![EngineName::usual(spec)], cores.referenced, cores.defined));
+            // It is the engine's.
+            spec.kubernetes.link.kind = LinkKind::default();
+        }
     }
     let Some(engines) = &spec.engines else { return Ok(()) };
     let place = engines.referenced;
@@ -221,6 +251,7 @@ pub(crate) fn prepare(document: &mut Document) -> Result<(), Wrong> {
     }
     let has = |engine: EngineName| list.contains(&engine);
     let in_namespaces = list.iter().any(|engine| engine.needs_namespaces());
+    let on_kubernetes = spec.platform == PlatformKind::Kubernetes;
     let of_frames = "engines carry the profiles of spec.traffic or spec.profiles; remove it";
     let refused = [
         ("spec.streams", spec.streams.is_some(), of_frames),
@@ -237,25 +268,38 @@ pub(crate) fn prepare(document: &mut Document) -> Result<(), Wrong> {
             "engines are compared one way; remove it",
         ),
         (
-            "spec.platform",
-            spec.platform == PlatformKind::Kubernetes,
-            "engines are compared on platform local; on kubernetes give each engine a document, with spec.kubernetes.link or spec.streams",
+            "spec.kubernetes.link.kind",
+            on_kubernetes && spec.kubernetes.link.kind != LinkKind::default(),
+            "each engine has its own link; remove it",
+        ),
+        (
+            "spec.kubernetes.keep",
+            on_kubernetes && spec.kubernetes.keep,
+            "each engine has pods of its own, one after the other; remove it",
+        ),
+        (
+            "spec.kubernetes.placement",
+            on_kubernetes
+                && has(EngineName::Memif)
+                && list.len() > 1
+                && spec.kubernetes.placement != PlacementRule::SameNode,
+            "memif joins pods of one node, and engines are compared between the same nodes; set it to sameNode, or take memif out",
         ),
         (
             "spec.local.network",
-            in_namespaces && spec.local.network == LocalNetwork::Loopback,
+            !on_kubernetes && in_namespaces && spec.local.network == LocalNetwork::Loopback,
             "af_packet, af_xdp and sockets are compared in network namespaces; remove it",
         ),
         (
             "spec.local.devices",
-            spec.local.devices.is_some() && !has(EngineName::Devices),
+            !on_kubernetes && spec.local.devices.is_some() && !has(EngineName::Devices),
             "and none of them uses the devices; add devices to the list",
         ),
     ];
     if let Some((field, _, why)) = refused.into_iter().find(|(_, given, _)| *given) {
         return Err((place, format!("{field}: given beside spec.engines; {why}")));
     }
-    if has(EngineName::Devices) && spec.local.devices.is_none() {
+    if !on_kubernetes && has(EngineName::Devices) && spec.local.devices.is_none() {
         let problem = "spec.engines: devices given without spec.local.devices; give the devices of the pair, or remove it";
         return Err((place, problem.to_owned()));
     }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::Overrides;
+use crate::kubernetes::LinkKind;
 use crate::strategy::strategy;
 
 fn parsed(spec: &str) -> Result<Experiment, String> {
@@ -98,6 +99,26 @@ fn cores_and_ip_versions_are_those_of_every_engine() {
 }
 
 #[test]
+fn pods_of_each_engine_have_its_link_and_its_image() {
+    let text = "platform: kubernetes, engines: [devices, af_packet, af_xdp, sockets], traffic: {rates: [1kpps]}, kubernetes: {hostplaneImage: h:1}";
+    let parts = parsed(text).unwrap().parts();
+    let settings: Vec<_> = parts.iter().map(Experiment::kubernetes).collect();
+    let links: Vec<LinkKind> = settings[..3].iter().map(|settings| settings.link.kind).collect();
+    assert_eq!(links, [LinkKind::Device, LinkKind::AfPacket, LinkKind::AfXdp]);
+    assert_eq!(settings.iter().map(|settings| settings.resources.len()).collect::<Vec<_>>(), [1, 0, 0, 0]);
+    assert!(settings[2].image.starts_with("localhost/linerate:") && settings[3].image == "h:1");
+    assert!(parts.iter().all(|part| part.local().devices.is_none()));
+    // One link, with several numbers of cores.
+    let text =
+        "platform: kubernetes, cores: [1, 2], traffic: {rates: [1kpps]}, kubernetes: {link: {kind: afXdp}}";
+    let experiment = parsed(text).unwrap();
+    let engines: Vec<_> =
+        experiment.parts().iter().map(|part| (part.engine(), part.kubernetes().link.kind)).collect();
+    assert_eq!(engines, [(Some(EngineName::AfXdp), LinkKind::AfXdp); 2]);
+    assert!(parsed("engines: [memif], platform: kubernetes, traffic: {rates: [1kpps]}").is_ok());
+}
+
+#[test]
 fn what_engines_cannot_do_alike_is_refused() {
     for (spec, part) in [
         ("engines: []", "spec.engines: the list is empty"),
@@ -111,7 +132,18 @@ fn what_engines_cannot_do_alike_is_refused() {
             "engines: [memif], traffic: {rates: [1kpps]}, trial: {direction: round-trip}",
             "spec.trial.direction",
         ),
-        ("engines: [memif], platform: kubernetes, traffic: {rates: [1kpps]}", "spec.platform: given beside"),
+        (
+            "engines: [sockets], platform: kubernetes, kubernetes: {link: {kind: memif}}, traffic: {rates: [1kpps]}",
+            "spec.kubernetes.link.kind: given beside",
+        ),
+        (
+            "engines: [sockets], platform: kubernetes, kubernetes: {keep: true}, traffic: {rates: [1kpps]}",
+            "spec.kubernetes.keep: given beside",
+        ),
+        (
+            "engines: [memif, sockets], platform: kubernetes, traffic: {rates: [1kpps]}",
+            "spec.kubernetes.placement: given beside",
+        ),
         (
             "engines: [sockets], traffic: {frameSizes: [128], rates: [1kpps], protocol: tcp}",
             "sockets send UDP",

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use linerate_experiment::kubernetes::PlacementRule;
+use linerate_traffic::profile::IpVersion;
 use linerate_wire::http::AbsenceKind;
 use linerate_wire::trial::Role;
 
@@ -138,10 +139,14 @@ fn numbers_with(run: &Run<'_>, plan: &PodPlan) -> BTreeSet<u32> {
 }
 
 fn agent(run: &Run<'_>, plan: &PodPlan) -> Vec<String> {
+    let any = match run.experiment.part.map(|part| part.version) {
+        Some(IpVersion::V6) => "[::]",
+        _ => "0.0.0.0",
+    };
     let mut command = vec![format!("{PROGRAMS}/linerate-hostplane"), "agent".to_owned()];
     for (option, value) in [
         ("--listen", format!("127.0.0.1:{AGENT_PORT}")),
-        ("--streams", format!("0.0.0.0:{STREAMS_PORT}")),
+        ("--streams", format!("{any}:{STREAMS_PORT}")),
         ("--token-file", format!("{SECRETS}/token")),
         ("--exit-when-orphaned", EXIT_WHEN_ORPHANED.to_owned()),
     ] {
@@ -153,6 +158,11 @@ fn agent(run: &Run<'_>, plan: &PodPlan) -> Vec<String> {
     }
     if may_be_not_ready(run, plan) {
         command.extend(["--http-ready".to_owned(), format!("0.0.0.0:{READY_PORT}")]);
+    }
+    if run.experiment.engine().is_some() {
+        let workers = &run.experiment.agents().workers;
+        let workers = if plan.agent.role == Role::Tx { workers.tx } else { workers.rx };
+        command.extend(["--workers".to_owned(), workers.get().to_string()]);
     }
     command.extend(run.experiment.safety().options());
     command
@@ -252,6 +262,31 @@ spec:
         assert_eq!(probe(&churn("killed"), 1), (false, None));
         assert_eq!(probe(&churn("notReady"), 0), (false, None));
         assert_eq!(probe(&churn("notReady"), 1), (true, Some(IntOrString::Int(8081))));
+    }
+
+    #[test]
+    fn pods_of_engine_sockets_have_its_workers_and_the_traffics_ip_version() {
+        let text = "apiVersion: linerate.dev/v1alpha1
+kind: Experiment
+spec:
+  platform: kubernetes
+  engines: [af_packet, sockets]
+  agents: {workers: {tx: 2}}
+  traffic: {frameSizes: [128], rates: [1kpps], source: {ip: '::'}}
+";
+        let experiment = Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap().parts().remove(1);
+        let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
+        let agent = experiment.topology().groups[0].agents[0].clone();
+        let pod = run.pod(&PodPlan { group: 0, agent, node: Some("n1".to_owned()) });
+        assert_eq!(
+            (needed(&pod), pod.metadata.name.as_deref()),
+            ((Level::Restricted, Vec::new()), Some("tx1"))
+        );
+        let spec = pod.spec.unwrap();
+        let command = spec.containers[0].command.as_ref().unwrap().join(" ");
+        assert!(command.contains(" --streams [::]:22023 ") && command.ends_with(" --workers 2"), "{command}");
+        assert!(spec.containers[0].image.as_ref().unwrap().starts_with("localhost/linerate-hostplane:"));
+        assert!(spec.affinity.unwrap().node_affinity.is_some());
     }
 
     #[test]

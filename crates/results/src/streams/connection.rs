@@ -29,6 +29,16 @@ pub struct RttSummary {
     pub deviation: f64,
 }
 
+/// One-way delays between two clocks, in nanoseconds. Each figure is off by `uncertainty_ns` at most, in either direction; negative times count as 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BoundedDelay {
+    /// The figures.
+    #[serde(flatten)]
+    pub delay: LatencySummary,
+    /// Bound of the clocks' difference: half of the fastest round trip to each agent, and the drift between the two comparisons.
+    pub uncertainty_ns: u64,
+}
+
 /// A connection of a trial: all of its streams together. All rates are of payload.
 ///
 /// TCP: `written_bytes = acked_bytes = received_bytes`, or `complete` is false. UDP: `sent_datagrams =
@@ -107,7 +117,10 @@ pub struct ConnectionSummary {
     pub delay_ns: Option<LatencySummary>,
     /// Why there is no delay; null when there is one, and for TCP.
     pub delay_note: Option<String>,
-    /// UDP: delay variation (RFC 5481) in nanoseconds: each delay less the smallest one.
+    /// UDP: one-way delay between machines whose clocks were compared before and after; absent elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounded_delay_ns: Option<BoundedDelay>,
+    /// UDP: delay variation (RFC 5481) in nanoseconds: each delay less the smallest one; null where clocks disagree by more than delays.
     pub delay_variation_ns: Option<LatencySummary>,
     /// What limited it.
     pub verdict: StreamsVerdict,
@@ -230,7 +243,13 @@ impl Ends<'_> {
             jitter_ns: (!jitters.is_empty()).then(|| jitters.iter().sum::<f64>() / jitters.len() as f64),
             delay_ns: latency.filter(|_| delay_note.is_none()).map(|latency| latency.summary),
             delay_note,
-            delay_variation_ns: latency.map(|latency| latency.variation),
+            bounded_delay_ns: latency
+                .zip(ends.delay_bound_ns)
+                .map(|(latency, bound_ns)| BoundedDelay { delay: latency.summary, uncertainty_ns: bound_ns }),
+            // Times that count as 0 have lost how much they differ.
+            delay_variation_ns: latency
+                .filter(|latency| latency.negative == 0)
+                .map(|latency| latency.variation),
             verdict: StreamsVerdict::unknown(),
         };
         summary.verdict = self.verdict(&summary, segments);

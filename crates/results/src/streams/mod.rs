@@ -8,7 +8,7 @@ mod record;
 mod trial;
 
 pub use agent::{StreamsAgentInfo, StreamsInterface};
-pub use connection::{ConnectionSummary, RttSummary};
+pub use connection::{BoundedDelay, ConnectionSummary, RttSummary};
 pub use distribution::Spread;
 pub(crate) use distribution::together;
 pub(crate) use figures::figure;

@@ -70,8 +70,11 @@ pub struct ConnectionEnds {
     pub to: String,
     /// Interface that the document gives; null: the kernel's choice.
     pub interface: Option<String>,
-    /// Why one-way delays are not known; null when both ends read one clock.
+    /// Why one-way delays are not known exactly; null when both ends read one clock.
     pub delay_note: Option<String>,
+    /// Bound of the error of one-way delays, in nanoseconds; absent where both ends read one clock, and where the clocks were not compared again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_bound_ns: Option<u64>,
     /// The sender's report; null when there is none.
     pub sender: Option<PathReport>,
     /// The receiver's report; null when there is none.

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use linerate_wire::report::{LatencySummary, Report};
+use linerate_wire::report::{Latency, LatencySummary, Report};
 use linerate_wire::streams::{CpuUse, Protocol, StreamsLimit, StreamsVerdict};
 use linerate_wire::time::Throttling;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::connection::ConnectionSummary;
+use super::connection::{BoundedDelay, ConnectionSummary};
 use super::distribution::{Spread, together};
-use super::record::StreamsTrialRecord;
+use super::record::{ConnectionEnds, StreamsTrialRecord};
 use crate::engines::EngineFigures;
 use crate::host::HostSummary;
 use crate::host_setting::TrialHostSetting;
@@ -106,6 +106,10 @@ pub struct StreamsTrialSummary {
     pub jitter_ns: Option<Spread>,
     /// UDP: one-way delay in nanoseconds of all connections whose ends read one clock.
     pub delay_ns: Option<LatencySummary>,
+    /// UDP: one-way delay of all connections between machines whose clocks were compared before and after, with the largest bound of them; absent
+    /// elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounded_delay_ns: Option<BoundedDelay>,
     /// Seconds of sending, of the connection that sent longest.
     pub duration_s: f64,
     /// CPU seconds of the processes that only sent, per gigabit that they sent; null without such agents.
@@ -204,6 +208,11 @@ pub struct StreamsTrialContext {
     pub samples_file: String,
 }
 
+/// What the receiver of a connection measured of delays.
+fn latency(ends: &ConnectionEnds) -> Option<&Latency> {
+    ends.receiver.as_ref()?.receiving.as_ref()?.latency.as_ref()
+}
+
 impl StreamsTrialSummary {
     /// The trial's figures from those of its connections.
     pub fn of(record: &StreamsTrialRecord, context: StreamsTrialContext) -> Self {
@@ -234,8 +243,12 @@ impl StreamsTrialSummary {
             Some(0) => Some(0.0),
             _ => one.received_bps,
         };
-        let delays = record.ends.iter().filter(|ends| ends.delay_note.is_none());
-        let delays = delays.filter_map(|ends| ends.receiver.as_ref()?.receiving.as_ref()?.latency.as_ref());
+        let delays = record.ends.iter().filter(|ends| ends.delay_note.is_none()).filter_map(latency);
+        let bounded = record.ends.iter().filter_map(|ends| Some((latency(ends)?, ends.delay_bound_ns?)));
+        let bound_ns = bounded.clone().map(|(_, bound_ns)| bound_ns).max();
+        let bounded = together(bounded.map(|(latency, _)| (&latency.summary, latency.histogram.as_slice())));
+        let bounded_delay_ns =
+            bounded.zip(bound_ns).map(|(delay, uncertainty_ns)| BoundedDelay { delay, uncertainty_ns });
         let mut limits = BTreeMap::new();
         connections.iter().for_each(|one| *limits.entry(one.verdict.kind).or_default() += 1);
         let cpu = CpuShares::of(record);
@@ -287,6 +300,7 @@ impl StreamsTrialSummary {
             reordered_datagrams: udp(sum(|one| one.reordered_datagrams)),
             jitter_ns: spread(|one| one.jitter_ns),
             delay_ns: together(delays.map(|latency| (&latency.summary, latency.histogram.as_slice()))),
+            bounded_delay_ns,
             duration_s: connections.iter().filter_map(|one| one.sending_s).fold(0.0, f64::max),
             sender_cpu_s_per_gbit: cpu.senders,
             receiver_cpu_s_per_gbit: cpu.receivers,

@@ -90,10 +90,11 @@ fn demand(experiment: &Experiment, end: Role) -> PoolDemand {
 
 fn buffer_use(experiment: &Experiment, end: Role) -> BufferUse {
     match experiment.platform() {
-        PlatformKind::Kubernetes if experiment.kubernetes().link.kind == LinkKind::Device => {
-            BufferUse::KeepsSent
-        }
-        PlatformKind::Kubernetes => BufferUse::Copies,
+        PlatformKind::Kubernetes => match experiment.kubernetes().link.kind {
+            LinkKind::Device => BufferUse::KeepsSent,
+            LinkKind::AfXdp => BufferUse::FillsRings,
+            LinkKind::Memif | LinkKind::AfPacket => BufferUse::Copies,
+        },
         PlatformKind::Local => {
             let devices = experiment.local().devices.iter().flat_map(|devices| &devices.value);
             let uses = devices.map(|pair| match if end == Role::Tx { &pair.tx } else { &pair.rx } {

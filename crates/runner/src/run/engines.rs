@@ -17,8 +17,6 @@ use super::recorder::Recorder;
 use super::streams::{self, StreamsJob};
 use super::{EarlierRun, Ending, Job, drive};
 use crate::platform::Platform;
-use crate::platform::local::LocalPlatform;
-use crate::platform::local_kernel::LocalKernel;
 
 /// What to run.
 #[derive(Debug)]
@@ -39,12 +37,11 @@ pub struct EnginesJob<'a> {
 
 /// Where the agents of a part run.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a run has a few of them")]
-pub enum PartPlatform {
+pub enum PartPlatform<F, D> {
     /// Agents with ports of DPDK.
-    Frames(LocalPlatform),
+    Frames(F),
     /// Agents with sockets.
-    Datagrams(LocalKernel),
+    Datagrams(D),
 }
 
 /// Runs a job, each part on its platform, and ends every agent. The summary records the outcome, failures of parts, trials
@@ -54,7 +51,7 @@ pub enum PartPlatform {
 /// When results cannot be stored.
 pub async fn run_engines(
     job: EnginesJob<'_>,
-    platforms: &mut [PartPlatform],
+    platforms: &mut [PartPlatform<impl Platform, impl Platform>],
     observer: &dyn Observer,
 ) -> Result<Summary, StoreError> {
     let mut recorder = Recorder::open_engines(job.store, job.experiment, job.plan, job.filter, job.earlier)?;
@@ -101,7 +98,7 @@ pub async fn run_engines(
 async fn run_part(
     job: &EnginesJob<'_>,
     part: &PlannedPart,
-    platform: &mut PartPlatform,
+    platform: &mut PartPlatform<impl Platform, impl Platform>,
     recorder: &mut Recorder<'_>,
     observer: &dyn Observer,
 ) -> Result<(), Ending> {

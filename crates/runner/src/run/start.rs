@@ -15,6 +15,8 @@ const ASKS: usize = 5;
 const LEAD: Duration = Duration::from_millis(20);
 /// Additional lead per agent, because the messages are written one after the other.
 const LEAD_PER_AGENT: Duration = Duration::from_micros(500);
+/// No two clocks run apart faster than one nanosecond in so many: time services slew by 500 ppm at most, quartz is better than 100 ppm.
+const WORST_RATE: u128 = 1000;
 /// Upper limit of the lead: agents refuse a start further in the future.
 const LONGEST_LEAD: Duration = Duration::from_millis(MAX_START_AHEAD_MS / 2);
 
@@ -35,6 +37,8 @@ struct Offset {
 pub(super) struct Clocks {
     origin: Instant,
     offsets: Vec<Offset>,
+    /// Time that the comparison took.
+    took: Duration,
 }
 
 impl Clocks {
@@ -56,7 +60,7 @@ impl Clocks {
             clock.boot_id.as_str()
         });
         share_one_clock(&mut offsets, &kernels.collect::<Vec<_>>());
-        Ok(Self { origin, offsets })
+        Ok(Self { origin, offsets, took: origin.elapsed() })
     }
 
     /// The earliest start that every agent can receive in time, on each agent's clock, in nanoseconds.
@@ -79,6 +83,19 @@ impl Clocks {
         self.offsets[other].uncertainty_ns.saturating_add(self.offsets[one].uncertainty_ns)
     }
 
+    /// Bound of the error of [`Self::ahead_ns`] at any time until the clocks were compared `again`, in nanoseconds: the error grows evenly from
+    /// one comparison to the other, so it is largest at one of them. Agents on different machines only: the clocks of one kernel have no error.
+    pub(super) fn bound_ns(&self, again: &Self, other: usize, one: usize) -> u64 {
+        let drift = again.ahead_ns(other, one).abs_diff(self.ahead_ns(other, one));
+        self.error_ns(other, one).max(drift.saturating_add(again.error_ns(other, one)))
+    }
+
+    /// The uncertainty, and how far the clocks may have run apart while agents were asked one after the other.
+    fn error_ns(&self, other: usize, one: usize) -> u64 {
+        let apart = self.took.as_nanos() / WORST_RATE;
+        self.uncertainty_ns(other, one).saturating_add(u64::try_from(apart).unwrap_or(u64::MAX))
+    }
+
     /// The clock of an agent now, in nanoseconds.
     pub(super) fn now_ns(&self, agent: usize) -> u64 {
         u64::try_from(self.origin.elapsed().as_nanos() as i128 + self.offsets[agent].ns).unwrap_or(0)
@@ -88,7 +105,7 @@ impl Clocks {
     pub(super) fn spread_of(&self, started_ns: &[(usize, u64)]) -> Option<StartSpread> {
         let offsets = started_ns.iter().map(|(agent, _)| self.offsets[*agent]).collect();
         let started: Vec<u64> = started_ns.iter().map(|(_, at)| *at).collect();
-        Self { origin: self.origin, offsets }.spread(&started)
+        Self { offsets, ..*self }.spread(&started)
     }
 
     /// When agents began, each by its position with its start on its own clock: nanoseconds after the first of them, in the
@@ -168,7 +185,7 @@ mod tests {
     #[test]
     fn starts_are_compared_on_our_clock() {
         let offsets = vec![offset(1_000_000, 200), offset(-500, 300), offset(70, 100)];
-        let clocks = Clocks { origin: Instant::now(), offsets };
+        let clocks = Clocks { origin: Instant::now(), offsets, took: Duration::ZERO };
         let spread = clocks.spread(&[1_005_000, 4_000, 5_070]).unwrap();
         assert_eq!(spread, StartSpread { spread_s: 500e-9, uncertainty_s: 500e-9 });
         let starts = clocks.starts_of(&[(0, 1_005_000), (2, 5_070)]).unwrap();
@@ -177,6 +194,26 @@ mod tests {
         let soon = clocks.soon();
         assert_eq!(soon[0] - soon[2], 1_000_000 - 70);
         assert!(soon[2] > 20_000_000);
+    }
+
+    #[test]
+    fn the_bound_covers_both_comparisons_and_the_drift_between_them() {
+        let clocks = |ahead: i128, uncertainty_ns, took_ms| Clocks {
+            origin: Instant::now(),
+            offsets: vec![offset(0, 100), offset(ahead, uncertainty_ns)],
+            took: Duration::from_millis(took_ms),
+        };
+        let before = clocks(5_000_000, 200, 0);
+        assert_eq!(before.ahead_ns(1, 0), 5_000_000);
+        for (again, bound_ns) in [
+            (clocks(5_000_000, 200, 0), 300),
+            (clocks(5_000_000, 50, 0), 300),
+            (clocks(5_000_000, 900, 0), 1_000),
+            (clocks(5_004_000, 200, 0), 4_300),
+            (clocks(4_996_000, 200, 2), 6_300),
+        ] {
+            assert_eq!((before.bound_ns(&again, 1, 0), before.bound_ns(&again, 0, 1)), (bound_ns, bound_ns));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tests that hold rates to limits: they need the CPUs to themselves.
 
 mod diagnose;
+mod observed;
 
 use crate::common::{Server, exact_bytes, exact_datagrams, float, number, result};
 

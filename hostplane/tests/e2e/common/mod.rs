@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr)]
 
 pub mod lab;
+pub mod monitored;
 #[path = "../../../../dataplane/tests/e2e/common/process.rs"]
 pub mod process;
 pub mod proxy;

@@ -2,7 +2,7 @@
 
 use linerate_results::store::{Recorded, StoreError};
 use linerate_results::streams::{
-    CONNECTION_FIGURES, ConnectionSummary, STREAMS_FIGURES, SampleLine, StreamsTrialRecord,
+    BoundedDelay, CONNECTION_FIGURES, ConnectionSummary, STREAMS_FIGURES, SampleLine, StreamsTrialRecord,
     StreamsTrialSummary,
 };
 use linerate_results::summary::Summary;
@@ -106,7 +106,17 @@ pub(in super::super) fn connections(record: &StreamsTrialRecord) -> Result<Vec<u
         "verdict",
         "congestion",
     ];
-    let last = ["from_cpu_s_per_gbit", "to_cpu_s_per_gbit", "evidence", "reasons", "notes", "delay_note"];
+    let last = [
+        "from_cpu_s_per_gbit",
+        "to_cpu_s_per_gbit",
+        "evidence",
+        "reasons",
+        "notes",
+        "delay_note",
+        "bounded_delay_p50_ns",
+        "bounded_delay_p99_ns",
+        "delay_uncertainty_ns",
+    ];
     let figures = CONNECTION_FIGURES.iter().map(|figure| figure.name);
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(words.into_iter().chain(figures).chain(last))?;
@@ -114,6 +124,9 @@ pub(in super::super) fn connections(record: &StreamsTrialRecord) -> Result<Vec<u
     for one in &record.connections {
         let figures = CONNECTION_FIGURES.iter().map(|figure| number((figure.of)(one)));
         let [from, to] = [&one.from, &one.to].map(|agent| number(cpu.get(agent).copied()));
+        let bounded = |of: fn(&BoundedDelay) -> u64| {
+            one.bounded_delay_ns.as_ref().map_or_else(String::new, |bounded| of(bounded).to_string())
+        };
         let last = [
             from,
             to,
@@ -121,6 +134,9 @@ pub(in super::super) fn connections(record: &StreamsTrialRecord) -> Result<Vec<u
             one.reasons.join("; "),
             one.notes.join("; "),
             one.delay_note.clone().unwrap_or_default(),
+            bounded(|bounded| bounded.delay.p50),
+            bounded(|bounded| bounded.delay.p99),
+            bounded(|bounded| bounded.uncertainty_ns),
         ];
         writer.write_record(who(one).into_iter().chain(figures).chain(last))?;
     }

@@ -101,6 +101,7 @@ fn record(protocol: Protocol, there: &[(u64, u64)], here: &[(u64, u64)]) -> Stre
             to: "a1".to_owned(),
             interface: None,
             delay_note: None,
+            delay_bound_ns: None,
             sender: side(Some(sending), None),
             receiver: side(None, Some(receiving)),
         }],

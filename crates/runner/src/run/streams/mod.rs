@@ -11,6 +11,7 @@ use linerate_results::engines::EngineFigures;
 use linerate_results::store::{Earlier, StoreError};
 use linerate_results::streams::{StreamsTrialContext, StreamsTrialSummary};
 use linerate_results::summary::Summary;
+use linerate_traffic::profile::IpVersion;
 
 use self::trial::{Context, Ran};
 use self::work::Route;
@@ -140,7 +141,8 @@ async fn run_trial(
     let began_s = recorder.elapsed_s();
     let of = recorder.trials_with(trial.number as usize);
     observer.streams_trial_began(trial, of, connections);
-    let routes = routes(agents, connections).map_err(Ending::Failed)?;
+    let version = job.experiment.part.map(|part| part.version);
+    let routes = routes(agents, connections, version).map_err(Ending::Failed)?;
     let settings = job.experiment.trial();
     let context = Context {
         trial,
@@ -193,10 +195,15 @@ async fn run_trial(
     Ok(Attempt { agents: lost, is_filed: true })
 }
 
-fn routes(agents: &[KernelAgent], connections: &[Connection]) -> Result<Vec<Route>, String> {
+fn routes(
+    agents: &[KernelAgent],
+    connections: &[Connection],
+    version: Option<IpVersion>,
+) -> Result<Vec<Route>, String> {
     let of = |connection: &Connection| {
         let (from, to) = (&agents[connection.from], &agents[connection.to]);
-        Route::find(connection, (from.name(), to.name()), from.streams_engine(), to.streams_engine())
+        let names = (from.name(), to.name());
+        Route::find(connection, names, from.streams_engine(), to.streams_engine(), version)
     };
     connections.iter().map(of).collect()
 }

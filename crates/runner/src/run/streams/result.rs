@@ -46,6 +46,7 @@ pub(super) fn record(
             to: agents[connection.to].name().to_owned(),
             interface: connection.interface.as_ref().map(|name| name.as_str().to_owned()),
             delay_note: delay_note(agents, connection, ran),
+            delay_bound_ns: delay_bound_ns(agents, connection, ran),
             sender: reported.remove(&(connection.number, true)),
             receiver: reported.remove(&(connection.number, false)),
         })
@@ -67,16 +68,33 @@ pub(super) fn record(
     (record, start)
 }
 
-/// Why the delays of a connection are not known.
+/// Why the delays of a connection are not known exactly.
 fn delay_note(agents: &[KernelAgent], connection: &Connection, ran: &Ran) -> Option<String> {
-    let kernel = |place: usize| agents[place].session.welcome().clock.boot_id.as_str();
-    let (from, to) = (kernel(connection.from), kernel(connection.to));
-    (from != to || from.is_empty()).then(|| {
-        format!(
+    if reads_one_clock(agents, connection) {
+        return None;
+    }
+    Some(match delay_bound_ns(agents, connection, ran) {
+        Some(bound_ns) => format!(
+            "the ends read different clocks, which were compared before and after the trial, to ±{:.1} µs with their drift; see the delay variation",
+            bound_ns as f64 / 1e3
+        ),
+        None => format!(
             "the ends read different clocks, which were compared to ±{:.1} µs only; see the delay variation",
             ran.clocks.uncertainty_ns(connection.to, connection.from) as f64 / 1e3
-        )
+        ),
     })
+}
+
+fn reads_one_clock(agents: &[KernelAgent], connection: &Connection) -> bool {
+    let kernel = |place: usize| agents[place].session.welcome().clock.boot_id.as_str();
+    let (from, to) = (kernel(connection.from), kernel(connection.to));
+    from == to && !from.is_empty()
+}
+
+/// Bound of the error of a connection's delays; `None` where its ends read one clock, or the clocks were not compared again.
+fn delay_bound_ns(agents: &[KernelAgent], connection: &Connection, ran: &Ran) -> Option<u64> {
+    let again = ran.clocks_again.as_ref().filter(|_| !reads_one_clock(agents, connection))?;
+    Some(ran.clocks.bound_ns(again, connection.to, connection.from))
 }
 
 /// Spread of the starts of the agents that send.

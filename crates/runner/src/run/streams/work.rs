@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use linerate_experiment::streams::{Connection, InterfaceName};
+use linerate_traffic::profile::IpVersion;
 use linerate_wire::streams::{
     Interface, PathSide, PathWork, StreamKey, StreamsEngine, StreamsSpec, StreamsWork,
 };
@@ -19,7 +20,8 @@ pub(in crate::run) struct Route {
 }
 
 impl Route {
-    /// The route of a connection between two engines; `names` are their agents.
+    /// The route of a connection between two engines; `names` are their agents. `version` is the IP version where the kernel chooses the
+    /// interface; `None`: that of the first address.
     ///
     /// # Errors
     /// When an interface, or an address on it, is missing: agent, reason and remedy.
@@ -28,9 +30,10 @@ impl Route {
         names: (&str, &str),
         from: &StreamsEngine,
         to: &StreamsEngine,
+        version: Option<IpVersion>,
     ) -> Result<Self, String> {
         let Some(name) = &connection.interface else {
-            return Ok(Self { to: usual_address(names.1, to)?, from: None, interface: None });
+            return Ok(Self { to: usual_address(names.1, to, version)?, from: None, interface: None });
         };
         let here = interface(names.0, from, name)?;
         let there = interface(names.1, to, name)?;
@@ -100,26 +103,39 @@ fn listening(engine: &StreamsEngine, address: IpAddr) -> Option<SocketAddr> {
 }
 
 /// Where an engine accepts streams when no interface is given: its own address, or the first of its host.
-fn usual_address(agent: &str, engine: &StreamsEngine) -> Result<SocketAddr, String> {
+fn usual_address(
+    agent: &str,
+    engine: &StreamsEngine,
+    version: Option<IpVersion>,
+) -> Result<SocketAddr, String> {
     let first =
         engine.listen.first().ok_or_else(|| format!("{agent} accepts no streams; give it --streams"))?;
-    address_of(agent, engine, *first)
+    address_of(agent, engine, *first, version)
 }
 
-/// Where others reach what an engine listens at with `first`: that address, or the first of its host.
+/// Where others reach what an engine listens at with `first`: that address, or the first of its host, of the IP `version` if one is given.
 pub(in crate::run) fn address_of(
     agent: &str,
     engine: &StreamsEngine,
     first: SocketAddr,
+    version: Option<IpVersion>,
 ) -> Result<SocketAddr, String> {
     if !first.ip().is_unspecified() {
         return Ok(first);
     }
     let up = || engine.interfaces.iter().filter(|interface| interface.up);
-    let usable = |one: &&IpAddr| !is_link_local(**one) && (one.is_ipv4() || first.is_ipv6());
+    let is_wanted = |one: IpAddr| version.is_none_or(|version| IpVersion::of(one) == version);
+    let usable =
+        |one: &&IpAddr| !is_link_local(**one) && (one.is_ipv4() || first.is_ipv6()) && is_wanted(**one);
     let outside = up().flat_map(|one| &one.addresses).filter(usable).find(|one| !one.is_loopback());
     let address = outside.or_else(|| up().flat_map(|one| &one.addresses).find(usable));
-    let address = address.ok_or_else(|| format!("{agent} has no address; set an interface up"))?;
+    let address = address.ok_or_else(|| match version {
+        Some(IpVersion::V6) => {
+            format!("{agent} has no IPv6 address but link-local ones; give its interface one")
+        }
+        Some(IpVersion::V4) => format!("{agent} has no IPv4 address; give its interface one"),
+        None => format!("{agent} has no address; set an interface up"),
+    })?;
     Ok(SocketAddr::new(*address, first.port()))
 }
 
@@ -194,7 +210,7 @@ mod tests {
     fn a_route_uses_the_addresses_of_the_interface() {
         let from = engine("0.0.0.0:9", &[("lo", &["127.0.0.1"]), ("net1", &["fe80::1", "10.0.1.1"])]);
         let to = engine("0.0.0.0:7", &[("net1", &["10.0.1.2", "fd00::2"])]);
-        let route = |interface| Route::find(&connection(interface), ("a0", "a1"), &from, &to);
+        let route = |interface| Route::find(&connection(interface), ("a0", "a1"), &from, &to, None);
         let found = route(Some("net1")).unwrap();
         assert_eq!(found.to, "10.0.1.2:7".parse().unwrap());
         assert_eq!(
@@ -208,8 +224,22 @@ mod tests {
         let missing = route(Some("net9")).unwrap_err();
         assert!(missing.contains("a0 has no interface net9; it has lo, net1"), "{missing}");
         let elsewhere = engine("10.9.9.9:7", &[("net1", &["10.0.1.2"])]);
-        let refused = Route::find(&connection(Some("net1")), ("a0", "a1"), &from, &elsewhere).unwrap_err();
+        let refused =
+            Route::find(&connection(Some("net1")), ("a0", "a1"), &from, &elsewhere, None).unwrap_err();
         assert!(refused.contains("a1 does not accept streams at 10.0.1.2"), "{refused}");
+    }
+
+    #[test]
+    fn the_ip_version_of_a_host_with_both_is_that_of_the_traffic() {
+        let both: &[&str] = &["10.0.1.2", "fe80::2", "fd00::2"];
+        let to = engine("[::]:7", &[("lo", &["127.0.0.1", "::1"]), ("eth0", both)]);
+        let way = |version| usual_address("a1", &to, version).map(|found| found.to_string());
+        assert_eq!(way(None).unwrap(), "10.0.1.2:7");
+        assert_eq!(way(Some(IpVersion::V6)).unwrap(), "[fd00::2]:7");
+        assert_eq!(way(Some(IpVersion::V4)).unwrap(), "10.0.1.2:7");
+        let to = engine("[::]:7", &[("eth0", &["10.0.1.2", "fe80::2"])]);
+        let missing = usual_address("a1", &to, Some(IpVersion::V6)).unwrap_err();
+        assert!(missing.starts_with("a1 has no IPv6 address but link-local ones"), "{missing}");
     }
 
     #[test]
@@ -221,7 +251,7 @@ mod tests {
         ];
         let routes: Vec<Route> = connections
             .iter()
-            .map(|one| Route::find(one, ("x", "y"), &ends[one.from], &ends[one.to]).unwrap())
+            .map(|one| Route::find(one, ("x", "y"), &ends[one.from], &ends[one.to], None).unwrap())
             .collect();
         let spec: StreamsSpec = serde_json::from_str(
             r#"{"protocol":"tcp","streams":1,"load":"max","duration_ms":1,"bytes":null,"block_bytes":9}"#,

@@ -1,6 +1,6 @@
 //! Tables of trials: rates, delays and CPU time; then the account in bytes, datagrams and segments.
 
-use linerate_results::streams::{Figure, STREAMS_FIGURES, StreamsTrialSummary, StreamsUnit};
+use linerate_results::streams::{BoundedDelay, Figure, STREAMS_FIGURES, StreamsTrialSummary, StreamsUnit};
 
 use super::super::super::model::{Block, Cell, Column, Row, Table, Tone};
 use super::super::super::number::things;
@@ -13,14 +13,29 @@ pub(super) fn blocks(trials: &[StreamsTrialSummary]) -> Vec<Block> {
     }
     let (counts, rates): (Vec<_>, Vec<_>) = STREAMS_FIGURES.iter().partition(|figure| is_count(figure.unit));
     let caption = things(trials.len(), "trial");
-    vec![
+    let mut blocks = vec![
         Block::Table(table(format!("{caption}: rates, times and CPU"), trials, &rates)),
         Block::Table(table(format!("{caption}: the account"), trials, &counts)),
         Block::Text(
             "A dash stands for what does not apply or is not known. CPU is in seconds per gigabit of payload."
                 .to_owned(),
         ),
-    ]
+    ];
+    blocks.extend(trials.iter().filter_map(bounded_delay).map(Block::Text));
+    blocks
+}
+
+/// The delay between two clocks with its bound.
+fn bounded_delay(trial: &StreamsTrialSummary) -> Option<String> {
+    let BoundedDelay { delay, uncertainty_ns } = trial.bounded_delay_ns.as_ref()?;
+    let us = |ns: u64| ns as f64 / 1e3;
+    Some(format!(
+        "{}: one-way delay between machines: median {:.1} µs, 99th percentile {:.1} µs, each ±{:.1} µs, which is how well their clocks could be compared.",
+        trial.profile,
+        us(delay.p50),
+        us(delay.p99),
+        us(*uncertainty_ns)
+    ))
 }
 
 fn is_count(unit: StreamsUnit) -> bool {
