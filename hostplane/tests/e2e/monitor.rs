@@ -1,13 +1,12 @@
 //! What the monitor counts, held to other readers of the same counters: ip, nstat and ethtool.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use serde_json::Value;
 
 use crate::common::lab::{B, Lab};
 use crate::common::monitored::{Watching, nstat};
-use crate::common::{Running, hostplane, installed, json, number, run, stderr, tool};
+use crate::common::{Running, hostplane, installed, json, number, run, stderr};
 
 /// Counters of an interface as `ip -s` prints them.
 fn link(lab: &Lab, end: &str, interface: &str) -> Value {

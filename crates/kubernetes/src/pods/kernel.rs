@@ -249,7 +249,7 @@ spec:
             let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
             let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
             let agent = experiment.topology().groups[group].agents[0].clone();
-            let pod = run.pod(&PodPlan { group, agent, node: None });
+            let pod = run.pod(&PodPlan { group, agent, node: None, in_host_network: false });
             assert_eq!(needed(&pod), (Level::Restricted, Vec::new()));
             let container = pod.spec.unwrap().containers.remove(0);
             let listens = container.command.unwrap().join(" ").contains("--http-ready 0.0.0.0:8081");
@@ -277,7 +277,7 @@ spec:
         let experiment = Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap().parts().remove(1);
         let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
         let agent = experiment.topology().groups[0].agents[0].clone();
-        let pod = run.pod(&PodPlan { group: 0, agent, node: Some("n1".to_owned()) });
+        let pod = run.pod(&PodPlan { group: 0, agent, node: Some("n1".to_owned()), in_host_network: false });
         assert_eq!(
             (needed(&pod), pod.metadata.name.as_deref()),
             ((Level::Restricted, Vec::new()), Some("tx1"))

@@ -181,6 +181,7 @@ async fn measure(
         trial: TRIAL,
         work: Work::Diagnosis(work),
         sample_interval_ms: SAMPLE_INTERVAL_MS,
+        interrupts: false,
         orphan_ms: u32::try_from(job.orphan.as_millis()).unwrap_or(u32::MAX),
     };
     let ask = match (&job.to, to) {
@@ -231,7 +232,7 @@ fn ask(
     let connection = Connection { number: 0, name, from: 0, to: 1, interface: job.interface.cloned() };
     let names = (from.name(), to.name());
     let Route { to, from, interface } =
-        Route::find(&connection, names, from.streams_engine(), to.streams_engine())?;
+        Route::find(&connection, names, from.streams_engine(), to.streams_engine(), None)?;
     let (host, port) = (to.ip().to_string(), to.port());
     Ok(DiagnosisAsk { host, port, token, from, interface, spec: job.spec.clone() })
 }
