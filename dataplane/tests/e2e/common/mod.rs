@@ -62,7 +62,7 @@ pub fn number(report: &Value, field: &str) -> u64 {
     report[field].as_u64().unwrap_or_else(|| panic!("no number {field} in {report}"))
 }
 
-/// testpmd of the distribution, forwarding at once; a newline on its standard input ends it.
+/// testpmd of the distribution, forwarding at once; it takes commands on its standard input.
 pub fn testpmd(cpu: usize, vdev: &str, mode: &str) -> Running {
     // Unbuffered, or what it prints into a pipe would not be seen before its end.
     let mut command = Command::new("stdbuf");
@@ -71,18 +71,18 @@ pub fn testpmd(cpu: usize, vdev: &str, mode: &str) -> Running {
         "--no-telemetry",
         "--",
     ]);
-    command.args(["--auto-start", "--total-num-mbufs=8192", &format!("--forward-mode={mode}")]);
+    command.args(["--interactive", "--auto-start", "--total-num-mbufs=8192"]);
+    command.arg(format!("--forward-mode={mode}"));
     command.stdin(Stdio::piped());
     let mut running = Running::start(&mut command);
-    running.wait_for_stdout("Press enter to exit");
+    running.wait_for_stdout("testpmd> ");
     running
 }
 
-/// Ends testpmd and reads one of its final numbers, such as `RX-packets`.
-pub fn testpmd_total(mut testpmd: Running, field: &str) -> u64 {
-    testpmd.child().stdin.take().unwrap().write_all(b"\n").unwrap();
-    let output = testpmd.output();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+/// Stops testpmd's forwarding and reads one of its final numbers, such as `RX-packets`. Its port lives on: what is in a ring of memif is gone with it.
+pub fn testpmd_total(testpmd: &mut Running, field: &str) -> u64 {
+    testpmd.child().stdin.as_mut().unwrap().write_all(b"stop\n").unwrap();
+    let text = testpmd.wait_for_stdout("Done.");
     let at = text.find("Forward statistics").unwrap_or_else(|| panic!("no statistics in:\n{text}"));
     let (_, rest) =
         text[at..].split_once(&format!("{field}: ")).unwrap_or_else(|| panic!("no {field} in:\n{text}"));

@@ -70,6 +70,10 @@ fn asymmetry(diagnosis: &Diagnosis) -> Option<Finding> {
     }
     let (sender, receiver) = ends(slow);
     let (_, result) = diagnosis.measured(StepKind::Tcp, slow)?;
+    // The program's own limit has a finding of its own.
+    if result.verdict.kind == VerdictKind::ApplicationLimited {
+        return None;
+    }
     let cause = match shaped(diagnosis, slow, slow_bps) {
         Some((interface, kind, limit)) => format!(
             "the {sender}'s interface {interface} has the queueing discipline {kind}, which limits it to {}",
@@ -132,7 +136,10 @@ fn because(kind: VerdictKind, sender: &str, receiver: &str) -> String {
 
 fn remedy_of(kind: VerdictKind, sender: &str) -> Remedy {
     match kind {
-        VerdictKind::CpuLimited => Remedy::type_in(["ps -eLo psr,pcpu,comm --sort=-pcpu | head"]).note(
+        VerdictKind::CpuLimited | VerdictKind::ApplicationLimited => Remedy::type_in([
+            "ps -eLo psr,pcpu,comm --sort=-pcpu | head",
+        ])
+        .note(
             "see which CPU is taken by what, on the end that the evidence names; choose others with --cpus",
         ),
         VerdictKind::QuotaLimited => Remedy::default()
@@ -174,6 +181,11 @@ fn verdict(diagnosis: &Diagnosis, direction: Direction) -> Option<Finding> {
         }
         VerdictKind::QuotaLimited => {
             ("quota-limited", format!("TCP {direction} is limited by a CPU quota, not by the path."))
+        }
+        VerdictKind::ApplicationLimited => {
+            let (sender, _) = ends(direction);
+            let words = format!("TCP {direction} is limited by the {sender}'s own program, not by the path.");
+            ("application-limited", words)
         }
         _ => return None,
     };
