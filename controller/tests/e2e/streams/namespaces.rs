@@ -207,7 +207,9 @@ fn a_rate_that_tbf_sets_is_found_and_named() {
     assert_whole(&bench, trial, 1);
     // Of each frame of 1514 bytes, 1448 are payload.
     let received = trial.received_bps.unwrap();
-    assert!((received / (20e6 * 1448.0 / 1514.0) - 1.0).abs() < 0.05, "{received}");
+    let share = received / (20e6 * 1448.0 / 1514.0);
+    // Never more than the shaper lets pass; a sender that lacks CPU time leaves its queue empty now and then.
+    assert!((0.8..1.02).contains(&share), "{received}");
     assert!(
         [StreamsLimit::NetworkLimited, StreamsLimit::SendBufferLimited].contains(&trial.verdict.kind),
         "{:?}",
