@@ -51,11 +51,11 @@ fn counted(sample: &Value, name: &str) -> Option<u64> {
         ["nstat", name] => sample["protocols"]["counts"][name].as_u64(),
         ["cpu", cpu, name] => {
             let cpus = sample["node"]["cpus"].as_array()?;
-            cpus.iter().find(|one| one["cpu"].to_string() == cpu)?[name].as_u64()
+            cpus.iter().find(|one| one["cpu"].as_u64() == cpu.parse().ok())?[name].as_u64()
         }
         ["irq", number] => {
             let list = sample["interrupts"]["list"].as_array()?;
-            list.iter().find(|irq| irq["irq"].to_string() == number)?["total"].as_u64()
+            list.iter().find(|irq| irq["irq"].as_u64() == number.parse().ok())?["total"].as_u64()
         }
         _ => sample["node"][name].as_u64(),
     }

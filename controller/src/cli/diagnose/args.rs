@@ -67,7 +67,7 @@ pub(in crate::cli) struct DiagnoseArgs {
     /// Where the agents run (spec.platform) [default: the document's; kubernetes with --from, --to or an option of pods]
     #[arg(long, value_enum)]
     platform: Option<PlatformKind>,
-    /// Any other field, by its path, as in spec.kubernetes.networks=[lan] (repeatable)
+    /// Any other field, by its path, as in spec.kubernetes.namespace=lab (repeatable)
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<Setting>,
     /// Directory of the results
