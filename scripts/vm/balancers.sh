@@ -33,16 +33,17 @@ tr -d '\n' <"$summary" >"$VM_RESULTS/summary.line"
 line="$VM_RESULTS/summary.line"
 
 note "$(value "$line" '[.http[] | "\(.target) \(.backends): \([.by_backend[].connections] | join(","))"] | join("; ")')"
-json "a trial of each scheduler and number of backends" "$line" '.http | length == 8 and all(.complete)'
-json "intended = sent + skipped" "$line" '.http | all(.requests | .intended == .sent + .skipped and .sent > 0)'
-json "answers of each backend at both ends are the same" "$line" '.http | all(.[].by_backend[]; .answers == .answered and .answered == .requests)'
-json "no end contradicts the other" "$line" '.http | all(.disagreements == [])'
-# spread NAME TARGET FILTER of the sorted numbers of connections
-spread() { json "$1" "$line" ".http[] | select(.target == \"$2\" and .backends == 3) | [.by_backend[].connections] | sort | $3"; }
-spread "rr: each backend has as many connections" ipvs-rr ". == [4, 4, 4]"
-spread "wrr: by weight 1, 2, 3" ipvs-wrr ". == [2, 4, 6]"
-spread "lc: nearly as many" ipvs-lc "add == $CONNECTIONS and .[2] - .[0] <= 2"
-spread "sh: a client stays with its backend" ipvs-sh "add == $CONNECTIONS and all(. % ($CONNECTIONS / 2) == 0)"
+# spread TARGET FILTER of the sorted numbers of connections
+spread() { echo ".http[] | select(.target == \"$1\" and .backends == 3) | [.by_backend[].connections] | sort | $2"; }
+jsons "$line" "IPVS" \
+    "a trial of each scheduler and number of backends" '.http | length == 8 and all(.complete)' \
+    "intended = sent + skipped" '.http | all(.requests | .intended == .sent + .skipped and .sent > 0)' \
+    "answers of each backend at both ends are the same" '.http | all(.[].by_backend[]; .answers == .answered and .answered == .requests)' \
+    "no end contradicts the other" '.http | all(.disagreements == [])' \
+    "rr: each backend has as many connections" "$(spread ipvs-rr ". == [4, 4, 4]")" \
+    "wrr: by weight 1, 2, 3" "$(spread ipvs-wrr ". == [2, 4, 6]")" \
+    "lc: nearly as many" "$(spread ipvs-lc "add == $CONNECTIONS and .[2] - .[0] <= 2")" \
+    "sh: a client stays with its backend" "$(spread ipvs-sh "add == $CONNECTIONS and all(. % ($CONNECTIONS / 2) == 0)")"
 status=0
 linerate results validate --results "$VM_RESULTS/balancers" "$(basename "$(dirname "$summary")")" >>"$VM_RESULTS/balancers.out" 2>&1 || status=$?
 equal "the results are valid" 0 "$status"

@@ -28,12 +28,13 @@ note "the experiment took $(since "$start") s"
 equal "the experiment ends well" 0 "$status"
 [ "$status" -eq 0 ] || sed 's/^/     /' "$work/run.err" "$work"/results/*/*.log
 summary=$work/summary.json
-json "every trial has a result" "$summary" '.status == "complete" and (.trials | length) == 4 and .failures == []'
-json "sent = received + lost in each" "$summary" 'all(.trials[]; .sent_packets == .received_packets + .lost_packets)'
-json "all are sent and none is lost" "$summary" 'all(.trials[]; .sent_packets == 5000 and .lost_packets == 0)'
-json "the senders' VF counted as many" "$summary" 'all(.trials[]; .tx_port.tx_packets == .sent_packets)'
-json "the receivers' VF counted as many" "$summary" 'all(.trials[]; .rx_port.rx_packets == .received_packets)'
-json "no counter disagrees" "$summary" 'all(.trials[]; .disagreements == [])'
+jsons "$summary" "two VFs" \
+    "every trial has a result" '.status == "complete" and (.trials | length) == 4 and .failures == []' \
+    "sent = received + lost in each" 'all(.trials[]; .sent_packets == .received_packets + .lost_packets)' \
+    "all are sent and none is lost" 'all(.trials[]; .sent_packets == 5000 and .lost_packets == 0)' \
+    "the senders' VF counted as many" 'all(.trials[]; .tx_port.tx_packets == .sent_packets)' \
+    "the receivers' VF counted as many" 'all(.trials[]; .rx_port.rx_packets == .received_packets)' \
+    "no counter disagrees" 'all(.trials[]; .disagreements == [])'
 jq -r '.trials[] | "     \(.profile): sent \(.sent_packets) received \(.received_packets) lost \(.lost_packets), \(.verdict.kind): \(.verdict.evidence)"' \
     < <(tail -n 1 "$summary")
 # The warm-up's frames are those of the first trial. An attempt before the link is up never reaches the wire.
@@ -63,13 +64,14 @@ note "five engines took $(since "$start") s"
 equal "five engines end well" 0 "$status"
 [ "$status" -eq 0 ] || sed 's/^/     /' "$work/engines.err" "$work"/engines/*/*.log
 engines=$work/engines.json
-json "every engine has its rows" "$engines" \
-    '[(.trials[], .streams[]).engine.engine] | group_by(.) | map([.[0], length]) == [["af_packet", 2], ["af_xdp", 2], ["devices", 2], ["memif", 2], ["sockets", 2]]'
-json "sent = received + lost in each row" "$engines" \
-    'all(.trials[]; .sent_packets > 0 and .sent_packets == .received_packets + .lost_packets) and all(.streams[]; .sent_datagrams > 0 and .sent_datagrams == .received_datagrams + .lost_datagrams)'
-json "every lost packet has a place" "$engines" \
-    'all(.trials[]; .lost_packets == ([.engine.losses[]?.packets] | add // 0)) and all(.streams[]; .lost_datagrams == ([.engine.losses[]?.packets] | add // 0))'
-json "the VFs counted as many" "$engines" \
+jsons "$engines" "five engines" \
+    "every engine has its rows" \
+    '[(.trials[], .streams[]).engine.engine] | group_by(.) | map([.[0], length]) == [["af_packet", 2], ["af_xdp", 2], ["devices", 2], ["memif", 2], ["sockets", 2]]' \
+    "sent = received + lost in each row" \
+    'all(.trials[]; .sent_packets > 0 and .sent_packets == .received_packets + .lost_packets) and all(.streams[]; .sent_datagrams > 0 and .sent_datagrams == .received_datagrams + .lost_datagrams)' \
+    "every lost packet has a place" \
+    'all(.trials[]; .lost_packets == ([.engine.losses[]?.packets] | add // 0)) and all(.streams[]; .lost_datagrams == ([.engine.losses[]?.packets] | add // 0))' \
+    "the VFs counted as many" \
     'all(.trials[] | select(.engine.engine == "devices"); .tx_port.tx_packets == .sent_packets and .rx_port.rx_packets == .received_packets)'
 # The kernel's counters of the sender's interface, in the trials' files: the first reading is before the first packet.
 for file in "$work"/engines/*/tx*-rx*/*_af_packet/trial.json; do

@@ -25,7 +25,7 @@ receiving() { grep -q '^rx ' "$work/rx.err"; }
 
 # trial SIZE FLOWS
 trial() {
-    local name="$1-byte frames, $2 flows" receiver start status=0 rx_status=0
+    local name="$1-byte frames, $2 flows" receiver start status=0 rx_status=0 sent
     local tx="$VM_RESULTS/tx-$1.json" rx="$VM_RESULTS/rx-$1.json"
     start=$(uptime_s)
     linerate-dataplane "${RX_EAL[@]}" -- rx --rxd "$DESCRIPTORS" --interval 100ms --json >"$rx" 2>"$work/rx.err" &
@@ -44,25 +44,26 @@ trial() {
     [ -s "$tx" ] && [ -s "$rx" ] || return 0
     examine "$name" "$tx" "$rx"
     # For whoever holds the capture of the wire.
-    echo "$(($1 - 4)) $(value "$tx" .sent_packets) $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
+    echo "$(($1 - 4)) $sent $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
 }
 
-# examine NAME TX-REPORT RX-REPORT
+# examine NAME TX-REPORT RX-REPORT: sets `sent`.
 examine() {
-    local sent received lost
-    sent=$(value "$2" .sent_packets)
-    received=$(value "$3" .received_packets)
-    lost=$(value "$3" .lost_packets)
-    note "$1: sent $sent, received $received, lost $lost, offered $(value "$2" '.offered_pps | round') pps, delay $(value "$3" '.latency_ns | "p50 \(.p50), p99 \(.p99)"') ns"
+    local offered received lost delay
+    read -r sent offered < <(value "$2" '"\(.sent_packets) \(.offered_pps | round)"')
+    read -r received lost delay < <(value "$3" '"\(.received_packets) \(.lost_packets) \(.latency_ns | "p50 \(.p50), p99 \(.p99)")"')
+    note "$1: sent $sent, received $received, lost $lost, offered $offered pps, delay $delay ns"
     equal "$1: all are sent" "$PACKETS" "$sent"
     equal "$1: sent = received + lost" "$sent" "$((received + lost))"
     equal "$1: none is lost at $RATE" 0 "$lost"
-    json "$1: the sender's VF counted as many" "$2" ".port.tx_packets == $sent"
-    json "$1: the receiver's VF counted as many" "$3" ".port.rx_packets == $received"
-    json "$1: the sender's extended statistics are of this trial" "$2" ".xstats.tx_good_packets == $sent"
-    json "$1: the receiver's extended statistics are of this trial" "$3" ".xstats.rx_good_packets == $received"
-    json "$1: no counter disagrees" "$2" '.disagreements == []'
-    json "$1: nothing foreign, late or twice" "$3" \
+    jsons "$2" "$1" \
+        "the sender's VF counted as many" ".port.tx_packets == $sent" \
+        "the sender's extended statistics are of this trial" ".xstats.tx_good_packets == $sent" \
+        "no counter disagrees" '.disagreements == []'
+    jsons "$3" "$1" \
+        "the receiver's VF counted as many" ".port.rx_packets == $received" \
+        "the receiver's extended statistics are of this trial" ".xstats.rx_good_packets == $received" \
+        "nothing foreign, late or twice" \
         '[.disagreements, .foreign_packets, .stale_packets, .duplicate_packets, .out_of_order_packets] == [[], 0, 0, 0, 0]'
 }
 

@@ -41,14 +41,16 @@ trial() {
     equal "$name: sender and reflector end well" "0 0" "$status $reflector_status"
     [ "$status$reflector_status" = 00 ] || show_logs
     [ -s "$tx" ] && [ -s "$back" ] || return 0
-    note "$name: sent $(value "$tx" .sent_packets), came back $(value "$tx" .received_packets); the reflector received \
-$(value "$back" .received_packets) and sent $(value "$back" .sent_packets); $(value "$back" '.port | tostring')"
-    equal "$name: all are sent" "$PACKETS" "$(value "$tx" .sent_packets)"
-    equal "$name: the reflector receives all" "$PACKETS" "$(value "$back" .received_packets)"
-    equal "$name: the reflector sends all of them back" "$PACKETS" "$(value "$back" .sent_packets)"
-    equal "$name: all come back" "$PACKETS" "$(value "$tx" .received_packets)"
-    json "$name: sent = received + lost" "$tx" '.sent_packets == .received_packets + .lost_packets'
-    json "$name: the reflector's port never lacked a buffer" "$back" '.port.rx_nombuf == 0'
+    note "$name: $(value "$tx" '"sent \(.sent_packets), came back \(.received_packets)"'); the reflector \
+$(value "$back" '"received \(.received_packets) and sent \(.sent_packets); \(.port | tostring)"')"
+    jsons "$tx" "$name" \
+        "all are sent" ".sent_packets == $PACKETS" \
+        "all come back" ".received_packets == $PACKETS" \
+        "sent = received + lost" '.sent_packets == .received_packets + .lost_packets'
+    jsons "$back" "$name" \
+        "the reflector receives all" ".received_packets == $PACKETS" \
+        "the reflector sends all of them back" ".sent_packets == $PACKETS" \
+        "the reflector's port never lacked a buffer" '.port.rx_nombuf == 0'
     equal "$name: every buffer came back" 0 "$(grep -c 'did not come back' "$work/reflect.err" "$work/tx.err" | awk -F: '{ n += $2 } END { print n }')"
 }
 

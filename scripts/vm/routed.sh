@@ -72,8 +72,10 @@ standalone() {
     wait "$receiver" || rx_status=$?
     equal "$name: both end well" "0 0" "$status $rx_status"
     [ "$status$rx_status" = 00 ] || { tail -n 5 "$work/tx.err" "$work/rx.err" | sed 's/^/     /'; return 0; }
-    accounted "$name" "$(value "$tx" .sent_packets)" "$(value "$rx" .received_packets)" "$(value "$rx" .lost_packets)" \
-        "$(($(forwarded "$family") - before))"
+    local sent received lost
+    sent=$(value "$tx" .sent_packets)
+    read -r received lost < <(value "$rx" '"\(.received_packets) \(.lost_packets)"')
+    accounted "$name" "$sent" "$received" "$lost" "$(($(forwarded "$family") - before))"
     json "$name: the receiver answered the router's $requests" "$rx" "any(.notes[]; contains(\"$requests\"))"
     json "$name: no counter disagrees" "$tx" '.disagreements == []'
     equal "$name: the router learnt the receiver's VF" "$rx_mac" "$(ip -j neighbour show "$to" | jq -r '.[0].lladdr')"

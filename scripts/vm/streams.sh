@@ -33,7 +33,7 @@ netem() {
     tc qdisc add dev near parent 1:3 handle 30: netem limit 10000 "$@"
     tc filter add dev near parent 1: protocol ip u32 match ip dsfield "$TOS" 0xfc flowid 1:3
 }
-netem_counts() { tc -s -j qdisc show dev near | jq ".[] | select(.kind == \"netem\").$1"; }
+netem_counts() { tc -s -j qdisc show dev near | jq -r ".[] | select(.kind == \"netem\") | $1"; }
 # retransmitted: segments that this kernel's TCP has sent again since it was started.
 retransmitted() { awk '$1 == "Tcp:" && $2 ~ /[0-9]/ { print $13 }' /proc/net/snmp; }
 
@@ -57,12 +57,12 @@ datagrams() {
     # shellcheck disable=SC2086
     netem $settings
     trial "$name" udp --size 200 "$@" || return 1
-    local sent
-    sent=$(value "$report" '.directions[0].udp.sent')
-    json "$name: sent = received + lost" "$report" '.directions[0].udp | .sent == .received + .lost'
-    json "$name: lost is what netem dropped" "$report" ".directions[0].udp.lost == $(netem_counts drops)"
-    json "$name: duplicates are what netem added" "$report" \
-        ".directions[0].udp.duplicates == $(netem_counts packets) + $(netem_counts drops) - $sent"
+    local passed dropped
+    read -r passed dropped < <(netem_counts '"\(.packets) \(.drops)"')
+    jsons "$report" "$name" \
+        "sent = received + lost" '.directions[0].udp | .sent == .received + .lost' \
+        "lost is what netem dropped" ".directions[0].udp.lost == $dropped" \
+        "duplicates are what netem added" ".directions[0].udp | .duplicates == $passed + $dropped - .sent"
 }
 # bytes NAME SETTINGS OPTIONS…
 bytes() {
@@ -96,7 +96,7 @@ if bytes tcp-delay "delay 20ms" --rate 4mbps --duration 2s; then
     if [ "$least" -ge 20 ] && [ "$least" -lt 26 ]; then pass "tcp-delay: ping sees the same"; else fail "tcp-delay: ping" "$least ms"; fi
 fi
 if bytes tcp-loss "delay 2ms loss 2%" --rate 2mbps --duration 4s --parallel 2; then
-    json "tcp-loss: what netem dropped was sent again" "$report" ".directions[0].tcp.retransmits >= $(netem_counts drops) and $(netem_counts drops) > 5"
+    json "tcp-loss: what netem dropped was sent again" "$report" "$(netem_counts .drops) as \$dropped | .directions[0].tcp.retransmits >= \$dropped and \$dropped > 5"
 fi
 if bytes tcp-reorder "delay 10ms reorder 25%" --rate 2mbps --duration 3s; then
     json "tcp-reorder: the kernel has seen it" "$report" \
