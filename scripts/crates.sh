@@ -53,7 +53,8 @@ keep_of() {
         [[ $ours != *" ${name%-*} "* ]] || continue
         fingerprints+=("$unit")
         [ ! -e "$1/build/$name" ] || builds+=("$1/build/$name")
-        for file in "$1"/deps/*-"${name##*-}"*; do [ ! -e "$file" ] || files+=("$file"); done
+        # Parts of what is being compiled, by somebody else in this clone, are gone at any moment, and nobody needs them.
+        for file in "$1"/deps/*-"${name##*-}"*; do [[ ! -e $file || $file == *.rcgu.o ]] || files+=("$file"); done
     done
     mkdir -p "$2"/{.fingerprint,deps,build} && copy_to "$2/.fingerprint" "${fingerprints[@]}" && copy_to "$2/deps" "${files[@]}" \
         && copy_to "$2/build" "${builds[@]}"
