@@ -15,7 +15,8 @@ case ${1:-} in
 Usage: scripts/fuzz.sh [SECONDS_PER_TARGET]    (default: 60)
 
 Runs each fuzz target for so long, as many at a time as there are CPUs, and prints PASS, FAIL or NOT RUN for each. Findings are kept below
-fuzz/artifacts. Installs cargo-fuzz from crates.io where it is missing.
+fuzz/artifacts; inputs that reach further than earlier ones in ~/.cache/linerate/fuzz, from where the next run goes on. Installs cargo-fuzz from
+crates.io where it is missing.
 
 Exit codes: 0 all passed or could not run, 1 a target found something, 2 wrong usage.
 END
@@ -41,7 +42,8 @@ fi
 
 # fuzz TARGET: its output goes to a file of its own.
 fuzz() {
-    cargo fuzz run --sanitizer none "$1" -- -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 >"$work/$1" 2>&1
+    mkdir -p "$CACHE_DIR/fuzz/$1"
+    cargo fuzz run --sanitizer none "$1" "$CACHE_DIR/fuzz/$1" -- -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 >"$work/$1" 2>&1
 }
 
 say "fuzzing ${TARGETS[*]}, each for $seconds s"
