@@ -18,7 +18,7 @@ const LIMIT_PPS: f64 = 20_000.0;
 const BUCKET: f64 = 1_000.0;
 /// A search of seconds.
 const QUICK: &str =
-    "{name: ndr, duration: 600ms, initialDuration: 600ms, sum: 1800ms, width: 5%, precedingTargets: 1}";
+    "{name: ndr, duration: 400ms, initialDuration: 400ms, sum: 1200ms, width: 5%, precedingTargets: 1}";
 
 fn summary_of(bench: &Bench, output: &std::process::Output) -> Summary {
     // 3: the search may be irregular; what follows runs all the same.
@@ -63,8 +63,8 @@ fn benchmarks_behind_a_search_find_the_limit_of_a_path() {
     then:
       - latency: {{of: 10kpps, at: [100%, 50%], duration: 300ms, repeats: 2}}
       - lossCurve: {{step: 10%, duration: 1s}}
-      - recovery: {{of: 20kpps, overload: 2s, after: 1s}}
-      - service: {{cir: 10kpps, eir: 10kpps, steps: [50%, 100%], policing: true, stepDuration: 2s, performance: 1s, loss: 5%, tolerance: 5%}}
+      - recovery: {{of: 20kpps, overload: 1s, after: 1s}}
+      - service: {{cir: 10kpps, eir: 10kpps, steps: [50%, 100%], policing: true, stepDuration: 1s, performance: 1s, loss: 5%, tolerance: 5%}}
       - service: {{cir: 40kpps, steps: [100%], stepDuration: 1s, performance: 1s}}
       - backToBack: {{of: 20kpps, searches: 1}}\n"
     ));
@@ -174,7 +174,7 @@ fn the_longest_burst_is_the_bucket_of_a_filter() {
     goals: [{QUICK}]
     load: {{min: 5kpps}}
     warmUp: 0s
-    then: [{{backToBack: {{of: 20kpps, searches: 2, min: 100, max: 20000, step: 50, wait: 300ms}}}}]\n"
+    then: [{{backToBack: {{of: 20kpps, searches: 2, min: 100, max: 20000, step: 50, wait: 100ms}}}}]\n"
     ));
     let summary = run(&path, &bench);
     let burst = assert_buffer(&summary, BUCKET, LIMIT_PPS);
@@ -196,7 +196,7 @@ fn the_longest_burst_fills_the_queue_of_a_shaped_link() {
     goals: [{QUICK}]
     load: {{min: 5kpps}}
     warmUp: 0s
-    then: [{{backToBack: {{of: 20kpps, searches: 2, min: 50, max: 10000, step: 10, wait: 300ms}}}}]\n"
+    then: [{{backToBack: {{of: 20kpps, searches: 2, min: 50, max: 10000, step: 20, wait: 100ms}}}}]\n"
     ));
     let summary = run(&path, &bench);
     // Bucket and queue hold whole frames.

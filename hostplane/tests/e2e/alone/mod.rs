@@ -31,7 +31,7 @@ fn each_second_has_its_share_of_a_rate() {
 #[test]
 fn datagrams_leave_at_the_rate_that_was_asked_for() {
     let server = Server::start("");
-    for (rate, seconds) in [(10u64, 2u64), (1_000, 2), (20_000, 2), (100_000, 2)] {
+    for (rate, seconds) in [(10u64, 2u64), (1_000, 1), (20_000, 1), (100_000, 1)] {
         let attempts = (1..=3).any(|attempt| {
             let options = format!("--rate {rate}pps --size 64 --duration {seconds}s --parallel 2");
             let result = result(&mut server.client("udp", &options));
