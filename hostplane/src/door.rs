@@ -7,11 +7,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use linerate_wire::streams::StreamKey;
+use rustix::io::Errno;
 use rustix::net::sockopt as options;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 use tokio::io::AsyncReadExt;
@@ -31,6 +32,13 @@ pub(crate) struct ListenError {
     address: SocketAddr,
     error: io::Error,
     remedy: &'static str,
+}
+
+impl ListenError {
+    /// True when the kernel does not know the address's version of IP.
+    fn lacks_family(&self) -> bool {
+        self.error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
+    }
 }
 
 /// A stream that has arrived.
@@ -144,8 +152,18 @@ impl Awaited {
     }
 }
 
-/// A listener for connections and a socket for datagrams on one address and port; port 0 takes a free one.
+/// A listener for connections and a socket for datagrams on one address and port; port 0 takes a free one. All addresses (`[::]`) are
+/// those of IPv4 where the kernel has no IPv6.
 pub(crate) fn open(address: SocketAddr) -> Result<(TcpListener, UdpSocket), ListenError> {
+    match open_at(address) {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.lacks_family() => {
+            open_at((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        opened => opened,
+    }
+}
+
+fn open_at(address: SocketAddr) -> Result<(TcpListener, UdpSocket), ListenError> {
     let failed = |error: io::Error| {
         let remedy = match error.kind() {
             io::ErrorKind::AddrInUse => "another program listens there; end it, or choose another port",

@@ -133,10 +133,28 @@ impl Routing {
 
     /// True when an entry of the kernel's tables leads packets on their way. Without one, the kernel takes the destination of a
     /// socket that is bound to an interface to be on its link (IPv4).
+    ///
+    /// For IPv6 packets with a source, the kernel takes the interface of a request for a wish and may answer with an entry of
+    /// another one; without a source it is as strict as for a bound socket, and leaves out rules on sources. Either will do.
     pub(crate) fn has_entry(&self, packets: &Packets<'_>) -> io::Result<bool> {
+        let Some(entry) = self.entry(packets)? else { return Ok(false) };
+        let Some(name) = packets.through.filter(|_| packets.to.is_ipv6() && packets.from.is_some()) else {
+            return Ok(true);
+        };
+        // An entry with several routes names none.
+        let index = parse_route(&entry).and_then(|(index, _)| index);
+        let is_other = match index {
+            Some(index) => index != netdevice::name_to_index(&self.0, name)?,
+            None => false,
+        };
+        Ok(!is_other || self.entry(&Packets { from: None, ..*packets })?.is_some())
+    }
+
+    /// The entry that leads packets on their way.
+    fn entry(&self, packets: &Packets<'_>) -> io::Result<Option<Vec<u8>>> {
         match self.ask(&self.route_request(packets, MATCH_ENTRY)?, NEW_ROUTE, false) {
-            Ok(_) => Ok(true),
-            Err(error) if NO_ROUTE.contains(&error.kind()) => Ok(false),
+            Ok(answers) => Ok(answers.into_iter().next()),
+            Err(error) if NO_ROUTE.contains(&error.kind()) => Ok(None),
             Err(error) => Err(error),
         }
     }

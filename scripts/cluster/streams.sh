@@ -42,16 +42,28 @@ END_OF_DOCUMENT
     tail -n 1 "$work/mesh.json" | jq -r '.streams[]? | "     \(.transport): \(.received_bps / 1e6 | round) Mbit/s in all, \(.verdict.kind)"' || true
 }
 
-# Between pods of the same kind: what is wrong with the path.
+# Between pods of the same kind, and from one to the other node's own network (nodes of the kit share one, so only one end can be in
+# it): what is wrong with the path.
 diagnosis() {
     [ "${#nodes[@]}" -ge 2 ] || return 0
-    local code=0
-    linerate diagnose --namespace "$namespace" --image "$HOSTPLANE_IMAGE" --cpu 150m --memory 64Mi --from "${nodes[0]}" --to "${nodes[1]}" \
+    local addresses
+    diagnose pods "${nodes[0]}" "${nodes[1]}"
+    kubectl label --overwrite namespace "$namespace" pod-security.kubernetes.io/enforce=privileged >/dev/null
+    diagnose host "${nodes[0]}" "host:${nodes[1]}"
+    addresses=$(kubectl get node "${nodes[1]}" -o 'jsonpath={.status.addresses[?(@.type=="InternalIP")].address}')
+    check_json "cluster: streams: diagnose: host: at the node's own address" "$work/diagnosis.host.json" \
+        ".diagnosis.to as \$to | .to.in_host_network and (\"$addresses\" | split(\" \") | index(\$to) != null)"
+}
+
+# diagnose NAME FROM TO
+diagnose() {
+    local code=0 what="cluster: streams: diagnose: $1" file="$work/diagnosis.$1.json"
+    linerate diagnose --namespace "$namespace" --image "$HOSTPLANE_IMAGE" --cpu 150m --memory 64Mi --from "$2" --to "$3" \
         --duration 300ms --sweep none --parallel 1 --rate 20mbps --udp-rate 1kpps --json --quiet --results "$work/results" \
-        >"$work/diagnosis.json" 2>"$work/diagnosis.err" || code=$?
+        >"$file" 2>"$work/diagnosis.err" || code=$?
     [ "$code" = 0 ] || sed 's/^/     /' "$work/diagnosis.err"
-    check_equal "cluster: streams: diagnose: exit status" 0 "$code"
-    check_json "cluster: streams: diagnose: TCP and UDP both ways between the nodes that were named" "$work/diagnosis.json" \
-        ".from.node == \"${nodes[0]}\" and .to.node == \"${nodes[1]}\" and ([.diagnosis.steps[] | select(.result != null)] | length == 4)"
-    check_equal "cluster: streams: diagnose: nothing is left" 0 "$(objects)"
+    check_equal "$what: exit status" 0 "$code"
+    check_json "$what: TCP and UDP both ways between the nodes that were named" "$file" \
+        ".from.node == \"${2#host:}\" and .to.node == \"${3#host:}\" and ([.diagnosis.steps[] | select(.result != null)] | length == 4)"
+    check_equal "$what: nothing is left" 0 "$(objects)"
 }

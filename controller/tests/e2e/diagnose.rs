@@ -21,8 +21,12 @@ const SHORT: [&str; 10] =
 const LOOPBACK: [&str; 2] = ["--set", "spec.local.network=loopback"];
 
 fn command(bench: &Bench, more: &[&str]) -> Command {
+    with(bench, &[&SHORT[..], more].concat())
+}
+
+fn with(bench: &Bench, options: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_linerate"));
-    command.arg("diagnose").args(SHORT).args(more);
+    command.arg("diagnose").args(options);
     command
         .arg("--results")
         .arg(bench.path("results"))
@@ -138,6 +142,26 @@ fn an_interruption_ends_both_agents() {
 }
 
 #[test]
+fn an_agent_that_is_lost_is_told_and_no_fault_of_the_path() {
+    let bench = bench("  streams: {}\n");
+    let long = ["--duration", "10s", "--sweep", "none", "--rate", "10mbps"];
+    let mut long = with(&bench, &[&LOOPBACK[..], &long].concat());
+    let mut child = long.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("TCP forward")), "it measures");
+    // The agent that answers was most probably started last; the other one is told likewise.
+    let agents = bench.processes().into_iter().filter(|(_, line)| line.contains(" agent "));
+    let (answers, _) = agents.max_by_key(|(pid, _)| pid.as_raw_nonzero()).unwrap();
+    kill_process(answers, Signal::KILL).unwrap();
+    let rest: Vec<String> = said.collect();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("was killed by signal 9")), "{rest:?}");
+    bench.assert_nothing_left(Duration::from_secs(3));
+    assert!(stored(&bench).is_empty());
+}
+
+#[test]
 fn what_does_not_go_together_is_wrong_usage() {
     let bench = bench("  streams: {}\n");
     for (options, part) in [
@@ -157,5 +181,9 @@ fn what_does_not_go_together_is_wrong_usage() {
         assert_eq!(output.status.code(), Some(2), "{options:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(part), "{options:?}: {}", stderr(&output));
     }
+    let mut short = command(&bench, &["--server", "192.0.2.1"]);
+    let output = short.env("LINERATE_TOKEN", "short").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("LINERATE_TOKEN: the token has 5 bytes"), "{}", stderr(&output));
     assert!(stored(&bench).is_empty());
 }

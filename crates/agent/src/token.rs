@@ -5,10 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use linerate_wire::message::TOKEN_VARIABLE;
+use linerate_wire::message::{SHORTEST_TOKEN_BYTES, TOKEN_VARIABLE};
 use subtle::ConstantTimeEq;
-
-const SHORTEST_BYTES: usize = 16;
 
 /// A shared secret. It is compared in constant time and never printed.
 #[derive(Clone)]
@@ -45,7 +43,7 @@ pub enum TokenError {
         mode: u32,
     },
     /// Too short to be a secret.
-    #[error("the token from {origin} has {bytes} bytes; at least {SHORTEST_BYTES} are needed")]
+    #[error("the token from {origin} has {bytes} bytes; at least {SHORTEST_TOKEN_BYTES} are needed")]
     TooShort {
         /// File or variable that holds the token.
         origin: String,
@@ -75,7 +73,7 @@ impl Token {
             (None, None) => return Err(TokenError::Missing),
         };
         let token = text.trim().to_owned();
-        if token.len() < SHORTEST_BYTES {
+        if token.len() < SHORTEST_TOKEN_BYTES {
             return Err(TokenError::TooShort { origin, bytes: token.len() });
         }
         Ok(Self(token))

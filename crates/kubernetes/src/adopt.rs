@@ -47,7 +47,7 @@ impl KubernetesPlan {
                     ))
                 })?;
                 let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-                let wanted = PodPlan { group: number, agent, node, in_host_network: false };
+                let wanted = PodPlan { group: number, agent, node, in_host_network: false, diagnoses: false };
                 is_what_is_wanted(pod, &run.pod(&wanted))?;
                 pods.push(wanted);
             }

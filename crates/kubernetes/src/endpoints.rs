@@ -58,10 +58,11 @@ impl KubernetesPlatform {
         let run = Run { experiment: &self.experiment, id: &self.id, owner: None };
         let container = run.pod(plan).spec.and_then(|spec| spec.containers.into_iter().next());
         let gone = || ClusterError::NotReady(format!("pod {name} is gone"));
-        let (node, image_digest) = tracker.place(&name).ok_or_else(gone)?;
+        let (node, image_digest, address) = tracker.place(&name).ok_or_else(gone)?;
         let image = container.as_ref().and_then(|container| container.image.clone());
         Ok(AgentEndpoint {
             node,
+            address,
             pod: Some(PodPlace { name: name.clone(), image, image_digest }),
             dialer: Dialer::new(PortForward { pods: self.pods(), pod: name.clone(), port: AGENT_PORT }),
             token: self.tokens.get(&name).ok_or_else(gone)?.clone(),

@@ -168,13 +168,13 @@ impl KubernetesPlan {
             let (tx, rx) = placed.map_or((named.tx, named.rx), |placed| (Some(placed.tx), Some(placed.rx)));
             group.agents.into_iter().map(move |agent| {
                 let node = if agent.role == Role::Tx { tx.clone() } else { rx.clone() };
-                PodPlan { group: number, agent, node, in_host_network: false }
+                PodPlan { group: number, agent, node, in_host_network: false, diagnoses: false }
             })
         });
         Ok(Self { client, server, namespace, pods: pods.collect(), leftovers, notes, nodes })
     }
 
-    /// Puts the pods in these places, one after the other; pods beyond the last place are left out.
+    /// Puts the pods of a diagnosis in these places, one after the other; pods beyond the last place are left out.
     ///
     /// # Errors
     /// When a node does not exist or takes no pods.
@@ -195,6 +195,7 @@ impl KubernetesPlan {
             }
             pod.node.clone_from(&place.node);
             pod.in_host_network = place.in_host_network;
+            pod.diagnoses = true;
         }
         Ok(())
     }

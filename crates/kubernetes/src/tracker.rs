@@ -1,6 +1,7 @@
 //! Tracker: one watch over all pods of a run, for their states and the end of running ones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -244,10 +245,12 @@ impl Tracker {
         self.seen.standings.send_modify(|standings| standings.retain(|pod, _| !pods.contains(pod)));
     }
 
-    /// The node of a running pod, and the digest of its image.
-    pub(super) fn place(&self, pod: &str) -> Option<(String, Option<String>)> {
+    /// The node of a running pod, the digest of its image, and its address.
+    pub(super) fn place(&self, pod: &str) -> Option<(String, Option<String>, Option<IpAddr>)> {
         match self.seen.standings.borrow().get(pod) {
-            Some(Standing::Running { node, image_digest }) => Some((node.clone(), image_digest.clone())),
+            Some(Standing::Running { node, image_digest, address }) => {
+                Some((node.clone(), image_digest.clone(), *address))
+            }
             _ => None,
         }
     }

@@ -1,5 +1,7 @@
 //! States of pods: running, waiting, or failed with a reason. The judgement is pure.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 use serde::Deserialize;
 
@@ -14,6 +16,8 @@ pub enum Standing {
         node: String,
         /// Digest of the agent's image, as the container runtime reports it.
         image_digest: Option<String>,
+        /// The pod's first address; in its node's own network, the node's.
+        address: Option<IpAddr>,
     },
     /// It does not run yet, for this reason.
     Waiting(String),
@@ -59,7 +63,8 @@ pub fn judge(pod: &Pod) -> Standing {
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
     if let (true, Some(node)) = (is_running, &node) {
         let image = agent.map(|agent| agent.image_id.clone()).filter(|image| !image.is_empty());
-        return Standing::Running { node: node.clone(), image_digest: image };
+        let address = status.pod_ip.as_deref().and_then(|address| address.parse().ok());
+        return Standing::Running { node: node.clone(), image_digest: image, address };
     }
     let scheduling = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled");
     if let Some(condition) = scheduling.filter(|condition| condition.status == "False") {
@@ -147,7 +152,18 @@ mod tests {
             |state: Value| json!({"phase": "Pending", "containerStatuses": [container("agent", &state)]});
         let check = |state: Value| json!({"phase": "Pending", "initContainerStatuses": [container("preflight", &state)]});
         for (status, expected) in [
-            (agent(json!({"running": {}})), Standing::Running { node: "node1".into(), image_digest: None }),
+            (
+                agent(json!({"running": {}})),
+                Standing::Running { node: "node1".into(), image_digest: None, address: None },
+            ),
+            (
+                json!({"podIP": "192.0.2.7", "containerStatuses": [container("agent", &json!({"running": {}}))]}),
+                Standing::Running {
+                    node: "node1".into(),
+                    image_digest: None,
+                    address: Some([192, 0, 2, 7].into()),
+                },
+            ),
             (json!({"phase": "Pending"}), Standing::Waiting("starting on node1".into())),
             (
                 agent(json!({"waiting": {"reason": "ContainerCreating"}})),

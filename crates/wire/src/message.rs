@@ -31,6 +31,8 @@ pub const MAX_FLOW_ROWS: u32 = 4096;
 pub const MAX_START_AHEAD_MS: u64 = 10_000;
 /// Environment variable that holds the token when no token file is given.
 pub const TOKEN_VARIABLE: &str = "LINERATE_TOKEN";
+/// Length of the shortest token, in bytes.
+pub const SHORTEST_TOKEN_BYTES: usize = 16;
 /// Environment variable with the process id of the controller that started the agent. The agent ends once
 /// that process has ended.
 pub const CONTROLLER_VARIABLE: &str = "LINERATE_CONTROLLER_PID";

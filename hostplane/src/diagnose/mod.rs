@@ -35,6 +35,8 @@ pub(crate) struct Diagnosis {
     pub(crate) client: Both,
     /// Null when the server was not reached.
     pub(crate) server: Option<Both>,
+    /// Why the server was not seen again after the measurements; null when it was, or was never reached.
+    pub(crate) server_note: Option<String>,
     /// Addresses of the control connection at both ends; null when the server was not reached.
     pub(crate) addresses: Option<Addresses>,
     /// Why the server was not reached.

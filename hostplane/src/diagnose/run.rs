@@ -1,7 +1,8 @@
 //! The course of a diagnosis: what is measured, in which order.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hugepage_check::cpu_set::CpuSet;
 use linerate_agent::token::Token;
@@ -11,6 +12,7 @@ use linerate_wire::diagnosis::DiagnosisSpec;
 use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
 use tokio::net::lookup_host;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::judge::judge;
 use super::ladder::climb;
@@ -35,6 +37,8 @@ const DATAGRAMS_SHARE: f64 = 0.8;
 const BLOCK_BYTES: u32 = 256 * 1024;
 /// Shortest trial of a sweep.
 const LEAST_SWEEP_MS: u64 = 300;
+/// Time between signs of life to the server while a trial runs: it lets go of observers that are silent for two minutes.
+const WATCH_TIME: Duration = Duration::from_secs(30);
 
 /// What to diagnose, and how.
 #[derive(Debug)]
@@ -68,6 +72,7 @@ pub(crate) async fn run(
         to: plan.host.clone(),
         client: Both { before: HostView::take(peer), after: None },
         server: None,
+        server_note: None,
         addresses: None,
         unreachable: None,
         steps: Vec::new(),
@@ -138,9 +143,27 @@ impl Watcher {
         let address = self.address;
         let failed = |error| ClientError::Link { address, error };
         self.link.send(&ToServer::Observe).await.map_err(failed)?;
-        match self.link.read(STEP_TIME).await.map_err(failed)? {
-            ToClient::Observed(observed) => Ok(*observed),
-            other => Err(unexpected(address, other)),
+        loop {
+            match self.link.read(STEP_TIME).await.map_err(failed)? {
+                // The answer to a sign of life, which nobody waited for.
+                ToClient::Pong(_) => {}
+                ToClient::Observed(observed) => return Ok(*observed),
+                other => return Err(unexpected(address, other)),
+            }
+        }
+    }
+
+    /// Gives signs of life until it is dropped. A server that is gone is told by the next look.
+    async fn keep(&mut self) -> Infallible {
+        loop {
+            let answer = match self.link.send(&ToServer::Ping(0)).await {
+                Ok(()) => self.link.read::<ToClient>(STEP_TIME).await.map(drop),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = answer {
+                tracing::debug!(%error, "the server does not answer its observer");
+            }
+            sleep(WATCH_TIME).await;
         }
     }
 }
@@ -227,10 +250,11 @@ impl Course<'_> {
         if self.diagnosis.received_bps(StepKind::Tcp, Direction::Forward).is_some() {
             self.sweeps(first).await?;
         }
-        if let Ok(last) = self.watcher.look().await
-            && let Some(server) = &mut self.diagnosis.server
-        {
-            server.after = Some(last.view);
+        let last = self.watcher.look().await;
+        match (last, &mut self.diagnosis.server) {
+            (Ok(last), Some(server)) => server.after = Some(last.view),
+            (Err(error), _) => self.diagnosis.server_note = Some(error.to_string()),
+            (Ok(_), None) => {}
         }
         Ok(())
     }
@@ -245,7 +269,12 @@ impl Course<'_> {
             return Err(ClientError::Interrupted);
         }
         let request = self.plan.request(spec, cpus);
-        match crate::client::run(request, self.stop.clone(), &mut Unseen).await {
+        let mut unseen = Unseen;
+        let outcome = tokio::select! {
+            outcome = crate::client::run(request, self.stop.clone(), &mut unseen) => outcome,
+            never = self.watcher.keep() => match never {},
+        };
+        match outcome {
             Err(ClientError::Interrupted) => Err(ClientError::Interrupted),
             Ok(outcome) if outcome.interrupted => Err(ClientError::Interrupted),
             Ok(outcome) => Ok(Ok(TrialResult::of(&outcome))),

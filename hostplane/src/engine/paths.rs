@@ -84,6 +84,11 @@ impl ActivePath {
         Self { work: path.clone(), place, session, arrivals, streams: 0, notes: Vec::new() }
     }
 
+    /// Adds a remark to its report.
+    pub(super) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
     pub(super) fn sends(&self) -> bool {
         self.work.sends
     }

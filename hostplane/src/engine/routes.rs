@@ -1,8 +1,9 @@
 //! Whether the kernel sends the packets of paths through the interface that the topology says.
 //!
 //! The end that connects binds its sockets to the interface, so its packets leave through it; without an entry in its tables,
-//! the kernel then takes any destination to be on the link, and nobody answers. The answers of the end that accepts follow the
-//! tables alone: policy rules and default routes may send them elsewhere.
+//! the kernel then takes any destination to be on the link, and seldom anybody answers: that is refused. The answers of the end
+//! that accepts follow rules and tables, whose rules on protocols, ports, marks and virtual routers are not known here, and they may
+//! arrive through another interface, too: that is noted.
 
 use std::net::IpAddr;
 
@@ -10,28 +11,36 @@ use linerate_wire::streams::{PathSide, PathWork};
 
 use crate::routing::{Packets, Routing};
 
-/// Refuses paths whose packets would leave through another interface. Paths without an interface, and kernels that do not tell,
-/// are not refused.
+/// Refuses paths whose packets would find no route through the interface of this end, which connects. Returns remarks on paths, by
+/// their numbers, whose answers would leave through another interface than that of this end, which accepts. Of paths without an
+/// interface, and of kernels that do not tell, nothing is said.
 ///
 /// # Errors
 /// The first path, the interface that it should use, the kernel's, and the remedy.
-pub(super) fn check(paths: &[PathWork]) -> Result<(), String> {
-    let mut asked = paths.iter().filter_map(|path| Some((path.path, Asked::of(&path.side)?))).peekable();
-    if asked.peek().is_none() {
-        return Ok(());
+pub(super) fn check(paths: &[PathWork]) -> Result<Vec<(u32, String)>, String> {
+    let asked: Vec<(u32, Asked<'_>)> =
+        paths.iter().filter_map(|path| Some((path.path, Asked::of(&path.side)?))).collect();
+    if asked.is_empty() {
+        return Ok(Vec::new());
     }
     let routing = match Routing::open() {
         Ok(routing) => routing,
         Err(error) => {
             tracing::debug!(%error, "the kernel's routes are not known");
-            return Ok(());
+            return Ok(Vec::new());
         }
     };
-    let mut wrong = asked.filter_map(|(path, asked)| Some((path, asked.problem(&routing)?)));
-    match wrong.next() {
-        None => Ok(()),
-        Some((path, problem)) => {
-            let more = match wrong.count() {
+    let (mut refused, mut notes) = (Vec::new(), Vec::new());
+    for (path, asked) in &asked {
+        match asked.is_bound {
+            true => refused.extend(asked.missing(&routing).map(|problem| (*path, problem))),
+            false => notes.extend(asked.diverted(&routing).map(|note| (*path, note))),
+        }
+    }
+    match refused.split_first() {
+        None => Ok(notes),
+        Some(((path, problem), more)) => {
+            let more = match more.len() {
                 0 => String::new(),
                 more => format!("\n  likewise {more} more of this agent's paths"),
             };
@@ -63,31 +72,41 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// What is wrong, and the remedy; `None` also when the kernel does not tell.
-    fn problem(&self, routing: &Routing) -> Option<String> {
-        let Self { interface, to, from, is_bound } = *self;
-        let free = Packets { to, from, through: None };
-        let taken = || routing.route(&free).ok().and_then(|route| route.interface);
-        let source = from.map_or_else(String::new, |from| format!(" from {from}"));
-        if is_bound {
-            let bound = Packets { through: Some(interface), ..free };
-            if routing.has_entry(&bound).ok()? {
-                return None;
-            }
-            let other = taken().map_or_else(
-                || "it has no other either".to_owned(),
-                |other| format!("it would take {other}"),
-            );
-            return Some(format!(
-                "the topology says {interface}, and the kernel has no route to {to}{source} through it; {other}\n  remedy: ip route add \
-                 {to} dev {interface} (or `via` its router), or leave this interface out of spec.topology for these agents"
-            ));
+    /// The interface that the kernel takes for packets of sockets that are not bound; `None` when it does not tell.
+    fn taken(&self, routing: &Routing) -> Option<String> {
+        let free = Packets { to: self.to, from: self.from, through: None };
+        routing.route(&free).ok()?.interface
+    }
+
+    /// ` from ADDRESS`, where the source is known.
+    fn source(&self) -> String {
+        self.from.map_or_else(String::new, |from| format!(" from {from}"))
+    }
+
+    /// That no route leads through the interface, and the remedy; `None` also when the kernel does not tell.
+    fn missing(&self, routing: &Routing) -> Option<String> {
+        let Self { interface, to, from, .. } = *self;
+        if routing.has_entry(&Packets { to, from, through: Some(interface) }).ok()? {
+            return None;
         }
-        let other = taken().filter(|other| other != interface)?;
+        let other = self.taken(routing);
+        let other = other
+            .map_or_else(|| "it has no other either".to_owned(), |other| format!("it would take {other}"));
+        let source = self.source();
         Some(format!(
-            "the topology says {interface}, and the kernel sends what answers {to}{source} through {other}\n  remedy: see `ip rule` and `ip \
-             route get {to}{source}`; a table for this address keeps its packets on its interface: ip route add {to} dev {interface} table \
-             100; ip rule add{source} lookup 100"
+            "the topology says {interface}, and the kernel has no route to {to}{source} through it; {other}\n  remedy: ip route add {to} \
+             dev {interface} (or `via` its router), or leave this interface out of spec.topology for these agents"
+        ))
+    }
+
+    /// That answers leave through another interface; `None` also when the kernel does not tell.
+    fn diverted(&self, routing: &Routing) -> Option<String> {
+        let Self { interface, to, .. } = *self;
+        let other = self.taken(routing).filter(|other| other != interface)?;
+        let source = self.source();
+        Some(format!(
+            "the topology says {interface}, and by the kernel's tables what answers {to}{source} leaves through {other}: see `ip rule` and \
+             `ip route get {to}{source}`"
         ))
     }
 }
@@ -134,10 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_policy_rule_diverts_and_what_no_route_leads_to_is_refused() {
+    fn what_no_route_leads_to_is_refused_and_what_a_policy_rule_diverts_is_noted() {
         if !rustix::process::geteuid().is_root() {
             eprintln!(
-                "NOT RUN what_a_policy_rule_diverts_and_what_no_route_leads_to_is_refused: only root may make network namespaces"
+                "NOT RUN what_no_route_leads_to_is_refused_and_what_a_policy_rule_diverts_is_noted: only root may make network namespaces"
             );
             return;
         }
@@ -151,27 +170,41 @@ mod tests {
             for number in 0..2 {
                 assert!(ip(&format!("link add net{number} type veth peer name far{number}")));
                 assert!(ip(&format!("addr add 10.{}.0.1/16 dev net{number}", 64 + number)));
+                assert!(ip(&format!("-6 addr add fd00:{number}::1/64 dev net{number} nodad")));
                 assert!(ip(&format!("link set net{number} up")) && ip(&format!("link set far{number} up")));
             }
             let first = sides("net0", "10.64.0.1", "10.64.0.2");
             let second = sides("net1", "10.65.0.1", "10.65.0.2");
-            assert_eq!(check(&[first.clone(), second.clone()].concat()), Ok(()));
+            let [first_6, second_6] = [0, 1]
+                .map(|net| sides(&format!("net{net}"), &format!("fd00:{net}::1"), &format!("fd00:{net}::2")));
+            let all = [first.clone(), second.clone(), first_6, second_6.clone()].concat();
+            assert_eq!(check(&all), Ok(Vec::new()));
             assert!(ip("route add default dev net0 table 100") && ip("rule add from 10.65.0.1 lookup 100"));
-            assert_eq!(check(&first), Ok(()));
+            assert_eq!(check(&first), Ok(Vec::new()));
             // Bound sockets are diverted less easily: table 100 has nothing for net1, and the next one is asked.
-            assert_eq!(check(&second[..1]), Ok(()));
-            let problem = check(&second).unwrap_err();
-            assert!(problem.starts_with("path 5: the topology says net1"), "{problem}");
-            assert!(problem.contains("answers 10.65.0.2 from 10.65.0.1 through net0"), "{problem}");
+            let notes = check(&second).unwrap();
+            let [(5, note)] = &notes[..] else { panic!("{notes:?}") };
+            assert!(note.starts_with("the topology says net1"), "{note}");
+            assert!(note.contains("answers 10.65.0.2 from 10.65.0.1 leaves through net0"), "{note}");
             assert!(ip("rule del from 10.65.0.1 lookup 100") && ip("route del 10.65.0.0/16 dev net1"));
             assert!(ip("route add default dev net0"));
             let problem = check(&second).unwrap_err();
             assert!(problem.starts_with("path 4: the topology says net1"), "{problem}");
             assert!(problem.contains("no route to 10.65.0.2 from 10.65.0.1 through it"), "{problem}");
-            assert!(
-                problem.contains("it would take net0") && problem.contains("likewise 1 more"),
-                "{problem}"
-            );
+            assert!(problem.contains("it would take net0") && !problem.contains("likewise"), "{problem}");
+            assert!(check(&[second[0].clone(), second[0].clone()]).unwrap_err().contains("likewise 1 more"));
+            // IPv6: the kernel is asked with a source, and must not answer with an entry of another interface.
+            assert!(ip("-6 route add default dev net0") && ip("-6 route del fd00:1::/64 dev net1"));
+            let problem = check(&second_6).unwrap_err();
+            assert!(problem.contains("no route to fd00:1::2 from fd00:1::1 through it"), "{problem}");
+            assert!(problem.contains("it would take net0"), "{problem}");
+            // Behind the default route of another interface, one of its own is found; so is one for its address alone.
+            assert!(ip("-6 route add default dev net1 metric 9999"));
+            assert_eq!(check(&second_6[..1]), Ok(Vec::new()));
+            assert!(ip("-6 route del default dev net1") && ip("-6 route add default dev net1 table 100"));
+            assert!(check(&second_6).is_err());
+            assert!(ip("-6 rule add from fd00:1::1 lookup 100"));
+            assert_eq!(check(&second_6), Ok(Vec::new()));
         });
         tried.join().unwrap();
     }
@@ -183,6 +216,6 @@ mod tests {
             path(0, PathSide::Connect { to, from: None, interface: None }),
             path(1, PathSide::Accept { at: to, from: None, interface: None }),
         ];
-        assert_eq!(check(&free), Ok(()));
+        assert_eq!(check(&free), Ok(Vec::new()));
     }
 }

@@ -69,7 +69,7 @@ impl KernelEngine {
     ) -> Result<PreparedStreams, EngineError> {
         let streams: u32 = work.paths.iter().map(|path| path.streams.streams).sum();
         check_descriptors(streams).map_err(EngineError::Refused)?;
-        routes::check(&work.paths).map_err(EngineError::Refused)?;
+        let notes = routes::check(&work.paths).map_err(EngineError::Refused)?;
         let mut paths = Vec::with_capacity(work.paths.len());
         for path in &work.paths {
             let ceiling = self.check_path(path)?;
@@ -77,7 +77,10 @@ impl KernelEngine {
             self.next_session += 1;
             let ceilings = self.ceilings.clone();
             let (pool, door) = (Arc::clone(&self.pool), self.doorkeeper.door());
-            paths.push(ActivePath::new(pool, &door, work, path, Place { session, ceiling, ceilings }));
+            let mut active = ActivePath::new(pool, &door, work, path, Place { session, ceiling, ceilings });
+            let own = notes.iter().filter(|(number, _)| *number == path.path);
+            own.for_each(|(_, note)| active.note(note.clone()));
+            paths.push(active);
         }
         Ok(PreparedStreams { trial, work: work.clone(), paths })
     }

@@ -13,7 +13,7 @@ use linerate_kubernetes::NodeChoice;
 use linerate_runner::run::diagnosis::DiagnosisTarget;
 use linerate_traffic::safety::Safety;
 use linerate_wire::diagnosis::{DiagnosisSpec, Secret};
-use linerate_wire::message::TOKEN_VARIABLE;
+use linerate_wire::message::{SHORTEST_TOKEN_BYTES, TOKEN_VARIABLE};
 use serde_json::json;
 
 use crate::cli::RESULTS;
@@ -22,6 +22,20 @@ use crate::cli::spec_args::{CeilingArgs, PodArgs};
 
 /// The document without FILE.
 const DOCUMENT: &str = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nmetadata:\n  name: diagnosis\n";
+/// Fields of `spec` that a diagnosis leaves out: traffic, agents of its kind, and settings of hosts to compare it under.
+const TRAFFIC: [&str; 11] = [
+    "pairs",
+    "traffic",
+    "profiles",
+    "engines",
+    "cores",
+    "addresses",
+    "http",
+    "search",
+    "trial",
+    "agents",
+    "hostSettings",
+];
 /// Beginning of a place in a node's own network.
 const HOST: &str = "host:";
 
@@ -91,7 +105,7 @@ pub(in crate::cli) struct DiagnoseArgs {
 /// Error: the options do not go together.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(in crate::cli) struct Usage(String);
+pub(in crate::cli) struct Usage(pub(super) String);
 
 /// Where an end runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -218,7 +232,7 @@ impl DiagnoseArgs {
         Ok(Ready { experiment, spec, target, server, interface: self.interface.clone(), from, to })
     }
 
-    /// Token of a server that somebody started by hand. The agent checks its length.
+    /// Token of a server that somebody started by hand.
     fn token(&self) -> Result<Secret, Usage> {
         let text = match &self.token_file {
             Some(path) => std::fs::read_to_string(path)
@@ -229,16 +243,23 @@ impl DiagnoseArgs {
                 ))
             })?,
         };
-        Ok(Secret(text.trim().to_owned()))
+        let text = text.trim();
+        if text.len() < SHORTEST_TOKEN_BYTES {
+            let origin = self.token_file.as_ref().map(|path| format!("--token-file {}", path.display()));
+            let origin = origin.unwrap_or_else(|| TOKEN_VARIABLE.to_owned());
+            return Err(Usage(format!(
+                "{origin}: the token has {} bytes, and servers have at least {SHORTEST_TOKEN_BYTES}; give that of the server",
+                text.len()
+            )));
+        }
+        Ok(Secret(text.to_owned()))
     }
 
     /// The experiment whose platform runs the agents: that of the document, with two agents and no traffic.
     fn experiment(&self) -> anyhow::Result<Experiment> {
         let mut all = Overrides::default();
         all.environment = Safety::from_environment(|name| std::env::var(name).ok())?;
-        let traffic =
-            ["pairs", "traffic", "profiles", "engines", "cores", "addresses", "http", "search", "trial"];
-        for field in traffic {
+        for field in TRAFFIC {
             all.clear("diagnose", ["spec", field]);
         }
         for (section, field) in [("local", "devices"), ("kubernetes", "nodes"), ("kubernetes", "keep")] {
@@ -270,7 +291,35 @@ impl DiagnoseArgs {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: DiagnoseArgs,
+    }
+
+    #[test]
+    fn a_document_with_traffic_and_settings_of_hosts_gives_its_platform() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("e.yaml");
+        let text = "apiVersion: linerate.dev/v1alpha1
+kind: Experiment
+spec:
+  traffic: {frameSizes: [64]}
+  agents: {workers: {tx: 2}, mtu: 9000}
+  hostSettings: [{}, {rps: on}]
+  kubernetes: {networks: [lan]}
+";
+        std::fs::write(&file, text).unwrap();
+        let command = Command::parse_from(["diagnose", file.to_str().unwrap(), "--from", "n1", "--to", "n2"]);
+        let experiment = command.args.validate().unwrap().experiment;
+        assert_eq!(experiment.platform(), PlatformKind::Kubernetes);
+        assert_eq!(experiment.kubernetes().networks, ["lan"]);
+        assert_eq!((experiment.host_settings(), experiment.agents().workers.tx.get()), (vec![None], 1));
+    }
 
     #[test]
     fn places_and_servers_are_read() {

@@ -5,6 +5,7 @@ mod args;
 use anyhow::Context;
 use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
+use linerate_kubernetes::error::ClusterError;
 use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform};
 use linerate_results::store::Store;
 use linerate_runner::platform::binary::HOSTPLANE;
@@ -61,7 +62,7 @@ pub(super) fn run(args: &DiagnoseArgs) -> anyhow::Result<Ending> {
                 measure(args, ready, &store, platform).await
             }
             PlatformKind::Kubernetes => {
-                let cluster = cluster(args, &ready).await.map_err(PlatformError::from)?;
+                let cluster = cluster(args, &ready).await.map_err(refused)?;
                 let store = store(args)?;
                 let (id, directory) = (store.id(), store.directory());
                 let platform = KubernetesPlatform::new(cluster, ready.experiment.clone(), id, directory);
@@ -71,15 +72,20 @@ pub(super) fn run(args: &DiagnoseArgs) -> anyhow::Result<Ending> {
     })
 }
 
+/// A node that cannot be had is an option that is wrong.
+fn refused(error: ClusterError) -> anyhow::Error {
+    match error {
+        ClusterError::Node { .. } => Usage(error.to_string()).into(),
+        other => PlatformError::from(other).into(),
+    }
+}
+
 fn store(args: &DiagnoseArgs) -> anyhow::Result<Store> {
     Ok(Store::create(&args.results.join(DIRECTORY))?)
 }
 
 /// The pods in their places, for which the cluster has room.
-async fn cluster(
-    args: &DiagnoseArgs,
-    ready: &Ready,
-) -> Result<KubernetesPlan, linerate_kubernetes::error::ClusterError> {
+async fn cluster(args: &DiagnoseArgs, ready: &Ready) -> Result<KubernetesPlan, ClusterError> {
     let say = |text: &str| args.note(text);
     let experiment: &Experiment = &ready.experiment;
     let mut cluster = KubernetesPlan::new(experiment, &[], None, &say).await?;

@@ -14,7 +14,7 @@ async fn diagnose(cluster: &Cluster, options: &[&str]) -> Output {
 async fn a_node_that_is_not_there_is_named_before_anything_is_made() {
     let cluster = Cluster::start().await;
     let refused = diagnose(&cluster, &["--from", "node1", "--to", "host:nowhere"]).await;
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     let said = stderr(&refused);
     assert!(said.contains("node nowhere: there is no node of this name"), "{said}");
     assert!(said.contains("choose among the nodes node1, node2"), "{said}");

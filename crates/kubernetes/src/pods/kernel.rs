@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, Container, KeyToPath, Pod, PodSecurityContext, PodSpec, Probe, SeccompProfile,
-    SecretVolumeSource, SecurityContext, TCPSocketAction, TopologySpreadConstraint, Volume, VolumeMount,
+    Affinity, Capabilities, Container, ContainerPort, KeyToPath, Pod, PodSecurityContext, PodSpec, Probe,
+    SeccompProfile, SecretVolumeSource, SecurityContext, TCPSocketAction, TopologySpreadConstraint, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -92,6 +93,7 @@ pub(super) fn pod(run: &Run<'_>, plan: &PodPlan) -> Pod {
                 image_pull_policy: Some(settings.image_pull_policy.name().to_owned()),
                 command: Some(agent(run, plan)),
                 env: run.environment(),
+                ports: plan.in_host_network.then(host_ports),
                 readiness_probe: readiness(run, plan),
                 resources: Some(resources(run.experiment)),
                 security_context: Some(security),
@@ -104,6 +106,16 @@ pub(super) fn pod(run: &Run<'_>, plan: &PodPlan) -> Pod {
         }),
         ..Pod::default()
     }
+}
+
+/// Ports that the pod takes of its node, for the scheduler: a node has them once.
+fn host_ports() -> Vec<ContainerPort> {
+    let taken = |port: u16| ContainerPort {
+        container_port: port.into(),
+        host_port: Some(port.into()),
+        ..ContainerPort::default()
+    };
+    [AGENT_PORT, STREAMS_PORT].map(taken).to_vec()
 }
 
 /// True for the pod of a backend of HTTP.
@@ -139,10 +151,9 @@ fn numbers_with(run: &Run<'_>, plan: &PodPlan) -> BTreeSet<u32> {
 }
 
 fn agent(run: &Run<'_>, plan: &PodPlan) -> Vec<String> {
-    let any = match run.experiment.part.map(|part| part.version) {
-        Some(IpVersion::V6) => "[::]",
-        _ => "0.0.0.0",
-    };
+    // Without IPv6 in the kernel, an agent listens on all addresses of IPv4.
+    let is_v6 = run.experiment.part.is_some_and(|part| part.version == IpVersion::V6);
+    let any = if is_v6 || plan.diagnoses { "[::]" } else { "0.0.0.0" };
     let mut command = vec![format!("{PROGRAMS}/linerate-hostplane"), "agent".to_owned()];
     for (option, value) in [
         ("--listen", format!("127.0.0.1:{AGENT_PORT}")),
@@ -216,7 +227,7 @@ spec:
         let groups = experiment.topology().groups;
         let pod = |group: usize| {
             let agent = groups[group].agents[0].clone();
-            run.pod(&PodPlan { group, agent, node: None, in_host_network: false })
+            run.pod(&PodPlan { group, agent, node: None, in_host_network: false, diagnoses: false })
         };
         let (client, backend) = (pod(0), pod(3));
         assert_eq!(needed(&backend), (Level::Restricted, Vec::new()));
@@ -249,7 +260,8 @@ spec:
             let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
             let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
             let agent = experiment.topology().groups[group].agents[0].clone();
-            let pod = run.pod(&PodPlan { group, agent, node: None, in_host_network: false });
+            let pod =
+                run.pod(&PodPlan { group, agent, node: None, in_host_network: false, diagnoses: false });
             assert_eq!(needed(&pod), (Level::Restricted, Vec::new()));
             let container = pod.spec.unwrap().containers.remove(0);
             let listens = container.command.unwrap().join(" ").contains("--http-ready 0.0.0.0:8081");
@@ -277,7 +289,13 @@ spec:
         let experiment = Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap().parts().remove(1);
         let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
         let agent = experiment.topology().groups[0].agents[0].clone();
-        let pod = run.pod(&PodPlan { group: 0, agent, node: Some("n1".to_owned()), in_host_network: false });
+        let pod = run.pod(&PodPlan {
+            group: 0,
+            agent,
+            node: Some("n1".to_owned()),
+            in_host_network: false,
+            diagnoses: false,
+        });
         assert_eq!(
             (needed(&pod), pod.metadata.name.as_deref()),
             ((Level::Restricted, Vec::new()), Some("tx1"))
@@ -305,7 +323,7 @@ spec:
         let topology = experiment.topology();
         assert_eq!(topology.groups.len(), 3);
         let agent = topology.groups[1].agents[0].clone();
-        let plan = PodPlan { group: 1, agent, node: None, in_host_network: false };
+        let plan = PodPlan { group: 1, agent, node: None, in_host_network: false, diagnoses: false };
         let pod = run.pod(&plan);
         assert_eq!(needed(&pod), (Level::Restricted, Vec::new()));
         assert_eq!(pod.metadata.name.as_deref(), Some("a1"));
@@ -321,7 +339,7 @@ spec:
         let limits = agent.resources.as_ref().unwrap().limits.as_ref().unwrap();
         assert_eq!(limits.keys().collect::<Vec<_>>(), ["cpu", "memory"]);
         assert!(spec.topology_spread_constraints.is_some() && spec.init_containers.is_none());
-        assert_eq!(spec.host_network, None);
+        assert_eq!((spec.host_network, &agent.ports), (None, &None));
     }
 
     #[test]
@@ -330,12 +348,17 @@ spec:
         let experiment = Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap();
         let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
         let agent = experiment.topology().groups[0].agents[0].clone();
-        let plan = PodPlan { group: 0, agent, node: Some("n1".to_owned()), in_host_network: true };
+        let plan =
+            PodPlan { group: 0, agent, node: Some("n1".to_owned()), in_host_network: true, diagnoses: true };
         let pod = run.pod(&plan);
         let (level, reasons) = needed(&pod);
         assert_eq!((level, reasons), (Level::Privileged, vec!["the network of the node".to_owned()]));
         let spec = pod.spec.unwrap();
         assert_eq!((spec.host_network, spec.topology_spread_constraints), (Some(true), None));
+        let agent = &spec.containers[0];
+        let ports = agent.ports.iter().flatten().map(|port| (port.container_port, port.host_port));
+        assert_eq!(ports.collect::<Vec<_>>(), [(22022, Some(22022)), (22023, Some(22023))]);
+        assert!(agent.command.as_ref().unwrap().join(" ").contains(" --streams [::]:22023 "));
         let affinity = spec.affinity.unwrap();
         assert!(affinity.pod_affinity.is_none() && affinity.pod_anti_affinity.is_none());
         assert!(format!("{:?}", affinity.node_affinity).contains("n1"));

@@ -14,6 +14,7 @@ mod start;
 mod tuners;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 pub use process::{Exit, ExitWatch};
@@ -93,6 +94,8 @@ pub struct AgentEndpoint {
     pub name: String,
     /// The host it runs on.
     pub node: String,
+    /// Where other agents reach it, as the platform knows; `None`: at the addresses of its interfaces.
+    pub address: Option<IpAddr>,
     /// The pod it runs in; `None` outside of a cluster.
     pub pod: Option<PodPlace>,
     /// Opens connections to it.

@@ -53,6 +53,7 @@ impl Starter<'_> {
         let endpoint = AgentEndpoint {
             name: launch.name.clone(),
             node: self.node.to_owned(),
+            address: None,
             pod: None,
             dialer: match namespace {
                 Some(namespace) => Dialer::new(NamespaceDialer::new(namespace, address)),

@@ -1,5 +1,6 @@
 //! An agent of a run: endpoint and session together.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -69,6 +70,7 @@ pub(super) struct Agent<E = Box<FrameEngine>> {
     pub(super) session: Session,
     engine: E,
     node: String,
+    address: Option<IpAddr>,
     pod: Option<PodPlace>,
     dialer: Dialer,
     token: Token,
@@ -117,14 +119,15 @@ impl<E: EngineKind> Agent<E> {
     /// # Errors
     /// The reason, in a text that names the agent.
     pub(super) async fn connect(endpoint: AgentEndpoint, keep_alive: Duration) -> Result<Self, Unreachable> {
-        let AgentEndpoint { name, node, pod, dialer, token, command_line, mut exit } = endpoint;
+        let AgentEndpoint { name, node, address, pod, dialer, token, command_line, mut exit } = endpoint;
         let begun = Instant::now();
         let mut pauses = pauses();
         loop {
             let error = match Session::connect(&name, &dialer, token.reveal(), keep_alive).await {
                 Ok(session) => {
                     let engine = E::of(&session)?;
-                    let agent = Self { session, engine, node, pod, dialer, token, command_line, exit };
+                    let agent =
+                        Self { session, engine, node, address, pod, dialer, token, command_line, exit };
                     return agent.idle().await;
                 }
                 Err(error) if error.fault.is_forbidden() => return Err(Unreachable::by(&error)),
@@ -230,6 +233,11 @@ impl Agent<Box<StreamsEngine>> {
     /// The host it runs on.
     pub(super) fn node(&self) -> &str {
         &self.node
+    }
+
+    /// Where other agents reach it, as its platform knows; `None`: at the addresses of its interfaces.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
     }
 
     /// The agent's entry in summary and environment.

@@ -106,6 +106,7 @@ impl Fleet<'_> {
             AgentEndpoint {
                 name,
                 node: "node".to_owned(),
+                address: None,
                 pod: None,
                 token: Token::none(),
                 command_line: Vec::new(),

@@ -43,6 +43,7 @@ impl Threads {
         AgentEndpoint {
             name,
             node: "here".into(),
+            address: None,
             pod: None,
             dialer: Dialer::tcp(announced.recv().unwrap()),
             token: Token::known(TOKEN.into()),

@@ -32,6 +32,10 @@ pub(super) fn judge(diagnosis: &Diagnosis) -> Vec<Finding> {
         findings.extend(datagrams(diagnosis, direction));
     }
     findings.extend(not_measured(diagnosis));
+    findings.extend(diagnosis.server_note.iter().map(|note| {
+        let words = "The server was not seen again after the measurements: what its host dropped meanwhile is not known.";
+        Finding::new("server-unseen", Severity::Warning, words).fact(note.clone())
+    }));
     findings
 }
 

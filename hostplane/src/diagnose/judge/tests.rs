@@ -18,6 +18,7 @@ fn empty() -> Diagnosis {
         to: String::new(),
         client: end(),
         server: Some(end()),
+        server_note: None,
         addresses: None,
         unreachable: None,
         steps: Vec::new(),
@@ -183,4 +184,15 @@ fn a_cpu_is_slow_when_every_round_says_so() {
     );
     let findings = judged([5.36e9, 5.4e9], Some(0.5));
     assert!(findings[0].words.contains("waits for the CPU 50 % of the time"), "{}", findings[0].words);
+}
+
+#[test]
+fn a_server_that_was_not_seen_again_is_told() {
+    let mut diagnosis = empty();
+    assert_eq!(path::judge(&diagnosis), []);
+    diagnosis.server_note = Some("the connection was closed".to_owned());
+    let findings = path::judge(&diagnosis);
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!((finding.name, finding.severity), ("server-unseen", Severity::Warning));
+    assert_eq!(finding.evidence, ["the connection was closed"]);
 }

@@ -43,20 +43,38 @@ impl Sent {
         }
     }
 
-    /// The intervals of a connection, and why there are none.
+    /// A connection's counts up to the end of its sending. Samples go on until all connections of the agent are closed: the interval in
+    /// which the sending ended ends with it, and what is sent again after it belongs to that interval.
+    fn of(&self, connection: u32, sending_s: Option<f64>) -> Vec<Point> {
+        let mut points: Vec<Point> = Vec::new();
+        for point in self.points.get(&connection).into_iter().flatten() {
+            let began_s = points.last().map_or(0.0, |last| last.at_s);
+            let end_s = sending_s.filter(|end_s| began_s < *end_s);
+            match points.last_mut() {
+                Some(last) if sending_s.is_some() && end_s.is_none() && last.bytes == point.bytes => {
+                    last.retransmits = point.retransmits;
+                }
+                _ => {
+                    let at_s = end_s.map_or(point.at_s, |end_s| point.at_s.min(end_s));
+                    points.extend((at_s > began_s).then_some(Point { at_s, ..*point }));
+                }
+            }
+        }
+        points
+    }
+
+    /// The intervals of a connection that sent for so long, and why there are none.
     fn intervals(
         &self,
         connection: u32,
+        sending_s: Option<f64>,
         streams: u32,
         protocol: Protocol,
     ) -> (Vec<Value>, Option<&'static str>) {
         let mut last = Point { at_s: 0.0, bytes: 0, datagrams: 0, retransmits: Some(0) };
         let mut intervals = Vec::new();
-        for point in self.points.get(&connection).into_iter().flatten() {
+        for point in self.of(connection, sending_s) {
             let seconds = point.at_s - last.at_s;
-            if seconds <= 0.0 {
-                continue;
-            }
             let bytes = point.bytes.checked_sub(last.bytes);
             let mut sum = json!({
                 "start": last.at_s, "end": point.at_s, "seconds": seconds, "bytes": bytes,
@@ -80,7 +98,7 @@ impl Sent {
                 each.push(stream);
             }
             intervals.push(json!({ "streams": each, "sum": sum }));
-            last = *point;
+            last = point;
         }
         let why = match intervals.is_empty() {
             true if self.held > MOST_POINTS => Some("intervals: too many to be held; samples.jsonl has them"),
@@ -116,7 +134,8 @@ fn form(
     samples: &Sent,
 ) -> Value {
     let mut notes = Vec::new();
-    let (intervals, why) = samples.intervals(connection.number, record.spec.streams, record.spec.protocol);
+    let (streams, protocol) = (record.spec.streams, record.spec.protocol);
+    let (intervals, why) = samples.intervals(connection.number, connection.sending_s, streams, protocol);
     notes.extend(why.map(str::to_owned));
     let sent = ends.and_then(|ends| ends.sender.as_ref()?.sending.as_ref());
     let sent = sent.map(|sending| sending.streams.as_slice()).unwrap_or_default();
@@ -133,12 +152,12 @@ fn form(
         }))
     });
     let mut end = end(record.spec.protocol, connection, sent, received);
-    match ends.map(|ends| cpu(record, ends)) {
-        Some((Some(shares), note)) => {
+    match ends.and_then(|ends| cpu(record, ends)) {
+        Some((shares, why)) => {
             set(&mut end, "cpu_utilization_percent", shares);
-            notes.extend(note);
+            notes.extend(why.into_iter().map(|why| format!("cpu_utilization_percent: {why}")));
         }
-        _ => notes.push("cpu_utilization_percent: the agents did not report their CPU time".to_owned()),
+        None => notes.push("cpu_utilization_percent: the agents did not report their CPU time".to_owned()),
     }
     json!({
         "title": connection.connection,
@@ -172,14 +191,15 @@ fn form(
     })
 }
 
-/// Shares of a CPU that the agents of a connection used; `None` when neither is known. The remark is on agents with other
-/// connections.
-fn cpu(record: &StreamsTrialRecord, ends: &ConnectionEnds) -> (Option<Value>, Option<String>) {
+/// Shares of a CPU that the agents of a connection used, and remarks on what is not known and on agents with other connections;
+/// `None` when neither is known.
+fn cpu(record: &StreamsTrialRecord, ends: &ConnectionEnds) -> Option<(Value, Vec<String>)> {
     let of = |agent: &str| {
         let used = &record.agent(agent)?.report.as_ref()?.detail;
         (used.elapsed_s > 0.0).then(|| 100.0 * used.process_s / used.elapsed_s)
     };
     let (own, other) = (of(&ends.from), of(&ends.to));
+    own.or(other)?;
     let shares = json!({
         "host_total": own, "host_user": null, "host_system": null,
         "remote_total": other, "remote_user": null, "remote_system": null,
@@ -187,9 +207,11 @@ fn cpu(record: &StreamsTrialRecord, ends: &ConnectionEnds) -> (Option<Value>, Op
     let both = [&ends.from, &ends.to];
     let shared =
         record.ends.iter().filter(|one| both.contains(&&one.from) || both.contains(&&one.to)).count();
-    let note = (shared > 1)
-        .then(|| format!("cpu_utilization_percent: of the agents, which had {shared} connections together"));
-    (own.or(other).map(|_| shares), note)
+    let mut notes = vec!["shares of user and system are not separated".to_owned()];
+    let unknown = [(own, &ends.from), (other, &ends.to)].into_iter().filter(|(share, _)| share.is_none());
+    notes.extend(unknown.map(|(_, agent)| format!("{agent} did not report its CPU time")));
+    notes.extend((shared > 1).then(|| format!("of the agents, which had {shared} connections together")));
+    Some((shares, notes))
 }
 
 /// When sending began, in seconds since 1970.

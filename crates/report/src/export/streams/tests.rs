@@ -158,9 +158,14 @@ fn intervals_and_cpu_shares_are_those_that_were_recorded() {
     let report = Report::new(1, Ended::Duration, 0, used);
     record.agents = vec![AgentPart { agent: "a0".to_owned(), report: Some(report), lost: None }];
     let mut sent = Sent::default();
-    for (at_ns, bytes, retransmits) in
-        [(500_000_000, 1000, 0), (500_000_000, 1000, 0), (1_000_000_000, 4000, 2)]
-    {
+    // Sending ends after 1 s; the connection is closed, and segments are sent again, later.
+    for (at_ns, bytes, retransmits) in [
+        (500_000_000, 1000, 0),
+        (500_000_000, 1000, 0),
+        (1_020_000_000, 4000, 1),
+        (2_000_000_000, 4000, 2),
+        (8_000_000_000, 4000, 2),
+    ] {
         let line = SampleLine {
             agent: "a0".to_owned(),
             at_ns,
@@ -186,7 +191,11 @@ fn intervals_and_cpu_shares_are_those_that_were_recorded() {
     assert_eq!(with["end"]["sum_sent"]["bytes"], total);
     let shares = &with["end"]["cpu_utilization_percent"];
     assert_eq!((&shares["host_total"], &shares["remote_total"]), (&50.0.into(), &serde_json::Value::Null));
-    assert_eq!(with["notes"], serde_json::json!([]));
+    let notes = [
+        "cpu_utilization_percent: shares of user and system are not separated",
+        "cpu_utilization_percent: a1 did not report its CPU time",
+    ];
+    assert_eq!(with["notes"], serde_json::json!(notes));
     // What was not recorded is absent, and the notes say so.
     record.agents.clear();
     let without = form(&record, &Sent::default());

@@ -113,7 +113,8 @@ fn usual_address(
     address_of(agent, engine, *first, version)
 }
 
-/// Where others reach what an engine listens at with `first`: that address, or the first of its host, of the IP `version` if one is given.
+/// Where others reach what an engine listens at with `first`: that address, or the first of its host, of the IP `version` if one is
+/// given; else IPv4 before IPv6.
 pub(in crate::run) fn address_of(
     agent: &str,
     engine: &StreamsEngine,
@@ -127,8 +128,9 @@ pub(in crate::run) fn address_of(
     let is_wanted = |one: IpAddr| version.is_none_or(|version| IpVersion::of(one) == version);
     let usable =
         |one: &&IpAddr| !is_link_local(**one) && (one.is_ipv4() || first.is_ipv6()) && is_wanted(**one);
-    let outside = up().flat_map(|one| &one.addresses).filter(usable).find(|one| !one.is_loopback());
-    let address = outside.or_else(|| up().flat_map(|one| &one.addresses).find(usable));
+    let all = || up().flat_map(|one| &one.addresses).filter(usable);
+    let outside = || all().filter(|one| !one.is_loopback());
+    let address = outside().find(|one| one.is_ipv4()).or_else(|| outside().next()).or_else(|| all().next());
     let address = address.ok_or_else(|| match version {
         Some(IpVersion::V6) => {
             format!("{agent} has no IPv6 address but link-local ones; give its interface one")
@@ -237,6 +239,10 @@ mod tests {
         assert_eq!(way(None).unwrap(), "10.0.1.2:7");
         assert_eq!(way(Some(IpVersion::V6)).unwrap(), "[fd00::2]:7");
         assert_eq!(way(Some(IpVersion::V4)).unwrap(), "10.0.1.2:7");
+        let to = engine("[::]:7", &[("br0", &["fd00::9"]), ("eth0", both)]);
+        assert_eq!(usual_address("a1", &to, None).unwrap().to_string(), "10.0.1.2:7");
+        let to = engine("[::]:7", &[("lo", &["127.0.0.1"]), ("eth0", &["fe80::2", "fd00::2"])]);
+        assert_eq!(usual_address("a1", &to, None).unwrap().to_string(), "[fd00::2]:7");
         let to = engine("[::]:7", &[("eth0", &["10.0.1.2", "fe80::2"])]);
         let missing = usual_address("a1", &to, Some(IpVersion::V6)).unwrap_err();
         assert!(missing.starts_with("a1 has no IPv6 address but link-local ones"), "{missing}");
