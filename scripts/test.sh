@@ -16,7 +16,7 @@ Sets up what is missing, then checks form and runs every test: those of the prog
 packet path under Miri; fuzz targets; and three stages that bring up a virtual machine, containers and a Kubernetes cluster (scripts/vm.sh,
 containers.sh, cluster.sh). Needs root for most of them; what cannot run is named at the end.
 
-  --fuzz-seconds N   how long each fuzz target runs, from where the last run on this machine ended (default: 10)
+  --fuzz-seconds N   how long each fuzz target runs, from where the last run on this machine ended (default: 30)
 
 One part alone: cargo test -p linerate --test e2e local_run; scripts/vm.sh test; scripts/cluster.sh test memif
 
@@ -25,7 +25,7 @@ END
 }
 usage_error() { printf '%s\n' "error: $*; see scripts/test.sh --help" >&2; exit 2; }
 
-fuzz_seconds=10
+fuzz_seconds=30
 case ${1:-} in
     '') ;;
     -h | --help | help) usage && exit 0 ;;
