@@ -67,8 +67,9 @@ END_OF_DOCUMENT
             '.status == "complete" and ([.trials[].engine.engine] == ["af_packet", "af_xdp"]) and ([.streams[].engine.engine] == ["sockets"])
              and (.trials | all(.sent_packets > 0 and .sent_packets == .received_packets + .lost_packets))
              and (.streams | all(.sent_datagrams > 0 and .sent_datagrams == .received_datagrams + .lost_datagrams))'
-        tail -n 1 "$work/$name.json" | jq -r '(.trials[]? | "     \(.engine.engine): sent \(.sent_packets), lost \(.lost_packets)"),
-            (.streams[]? | "     sockets: sent \(.sent_datagrams), lost \(.lost_datagrams)")' || true
+        tail -n 1 "$work/$name.json" | jq -r '(.trials[]? | [.engine.engine, .sent_packets, .received_packets, .lost_packets]),
+            (.streams[]? | ["sockets", .sent_datagrams, .received_datagrams, .lost_datagrams])
+            | "     \(.[0]): sent \(.[1]), received \(.[2]), lost \(.[3])"' || true
         check_equal "cluster: $network: engines over IPv$version: nothing is left" 0 "$(objects)"
     done
 }

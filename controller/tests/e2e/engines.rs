@@ -90,6 +90,18 @@ fn every_engine_has_its_row_and_the_report_begins_with_the_cost() {
     until("no namespace is left", || bench.processes().iter().all(|(_, line)| !line.contains(" agent ")));
 }
 
+/// What the processes of a bench wait for, and what those that hold settings said.
+fn told(bench: &Bench) -> String {
+    let waits = |(pid, line): (rustix::process::Pid, String)| {
+        let waits_for =
+            fs::read_to_string(format!("/proc/{}/wchan", pid.as_raw_nonzero())).unwrap_or_default();
+        format!("{pid} in {waits_for}: {line}\n")
+    };
+    let log = bench.experiment().map(|directory| directory.join("tune.log"));
+    let log = log.and_then(|log| fs::read_to_string(log).ok()).unwrap_or_default();
+    bench.processes().into_iter().map(waits).collect::<String>() + &log
+}
+
 #[test]
 fn a_run_that_was_interrupted_between_engines_is_completed() {
     if !is_root("a_run_that_was_interrupted_between_engines_is_completed") {
@@ -103,7 +115,8 @@ fn a_run_that_was_interrupted_between_engines_is_completed() {
     running.signal(Signal::KILL);
     running.end_within(Duration::from_secs(5));
     let first = bench.summary().unwrap().trials;
-    let output = bench.run(&options(&program, &["--allow-host-changes", "--resume"]));
+    let again = bench.start_with(&options(&program, &["--allow-host-changes", "--resume"]));
+    let output = again.end_within_or(Duration::from_secs(120), || told(&bench));
     assert!(output.status.success(), "{}", stderr(&output));
     let summary: Summary = bench.summary().unwrap();
     assert_eq!((summary.status, &summary.trials), (Status::Complete, &first));

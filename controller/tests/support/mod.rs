@@ -215,10 +215,17 @@ impl Running {
     }
 
     /// Waits for the end; panics after `limit`.
-    pub fn end_within(mut self, limit: Duration) -> Output {
+    pub fn end_within(self, limit: Duration) -> Output {
+        self.end_within_or(limit, String::new)
+    }
+
+    /// Waits for the end; panics after `limit` with what `told` knows then.
+    pub fn end_within_or(mut self, limit: Duration, told: impl FnOnce() -> String) -> Output {
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
-            assert!(begun.elapsed() < limit, "the controller still runs after {limit:?}");
+            if begun.elapsed() > limit {
+                panic!("the controller still runs after {limit:?}\n{}", told());
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
         let mut output = Output { status: self.child.wait().unwrap(), stdout: vec![], stderr: vec![] };

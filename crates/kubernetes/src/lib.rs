@@ -56,6 +56,8 @@ pub struct KubernetesPlatform {
     experiment: Experiment,
     id: String,
     log_directory: PathBuf,
+    /// True when other runs may have begun since the plan was made.
+    starts_later: bool,
     /// True when the lease exists or may exist.
     has_begun: bool,
     owner: Option<OwnerReference>,
@@ -80,6 +82,7 @@ impl KubernetesPlatform {
             experiment,
             id: id.to_owned(),
             log_directory: log_directory.to_owned(),
+            starts_later: false,
             has_begun: false,
             owner: None,
             tokens: BTreeMap::new(),
@@ -99,6 +102,12 @@ impl KubernetesPlatform {
         platform
     }
 
+    /// The same, for a start that is not right after the plan: it first looks whether names are still free.
+    pub fn that_starts_later(mut self) -> Self {
+        self.starts_later = true;
+        self
+    }
+
     fn client(&self) -> &Client {
         &self.plan.client
     }
@@ -114,6 +123,9 @@ impl KubernetesPlatform {
             return self.await_all(say).await;
         }
         self.plan.remove_leftovers(say).await?;
+        if self.starts_later {
+            self.plan.find_names_free(&self.experiment, say).await?;
+        }
         let keep = self.experiment.kubernetes().keep;
         let namespace = &self.plan.namespace;
         let lease = lease::create(self.client(), namespace, &self.id, keep).await;

@@ -200,6 +200,20 @@ impl KubernetesPlan {
         Ok(())
     }
 
+    /// Checks again that the names of the pods are free.
+    ///
+    /// # Errors
+    /// Says whose they are.
+    pub(crate) async fn find_names_free(
+        &self,
+        experiment: &Experiment,
+        say: &dyn Fn(&str),
+    ) -> Result<(), ClusterError> {
+        let Self { client, namespace, .. } = self;
+        let leases = lease::settled(client, namespace, |_| false, say).await?;
+        names_are_free(client, namespace, &experiment.topology(), &leases, &BTreeSet::new()).await
+    }
+
     /// Removes the objects of runs whose controller is gone, which frees their names and their part of the
     /// quotas.
     ///
@@ -247,6 +261,13 @@ async fn names_are_free(
     leases: &[lease::Found],
     gone: &BTreeSet<String>,
 ) -> Result<(), ClusterError> {
+    let at_work = |id: &str| {
+        let lease = leases.iter().find(|found| found.id == id && found.state == LeaseState::Alive)?;
+        Some(ClusterError::Conflict(format!(
+            "run {id} ({}) uses the pods of namespace {namespace} now\n  remedy: wait for its end, or use another namespace",
+            lease.holder
+        )))
+    };
     let wanted: BTreeSet<String> = topology.agents().map(|agent| agent.name.clone()).collect();
     for pod in observe::pods_named(client, namespace, &wanted).await? {
         let labels = pod.labels();
@@ -261,25 +282,22 @@ async fn names_are_free(
         if gone.contains(id) {
             continue;
         }
-        let lease = leases.iter().find(|found| found.id == *id);
-        return Err(ClusterError::Conflict(match lease.map(|found| (found.state, &found.holder)) {
-            Some((LeaseState::Alive, holder)) => format!(
-                "run {id} ({holder}) uses the pods of namespace {namespace} now\n  remedy: wait for its end, or use another namespace"
-            ),
-            _ => format!(
+        return Err(at_work(id).unwrap_or_else(|| {
+            ClusterError::Conflict(format!(
                 "pod {} belongs to run {id}, whose pods were kept\n  remedy: `linerate pods delete {id}`, or use another namespace",
                 pod.name_any()
-            ),
+            ))
         }));
     }
     if let Some(secret) = observe::secret(client, namespace).await?
         && !gone.iter().any(|id| names::is_of(&secret, id))
     {
-        return Err(ClusterError::Conflict(format!(
+        let owner = secret.labels().get(names::EXPERIMENT).and_then(|id| at_work(id));
+        return Err(owner.unwrap_or_else(|| ClusterError::Conflict(format!(
             "secret {} in namespace {namespace} is another's, and this run needs the name\n  remedy: use a namespace of its own \
              (--namespace); nothing was touched",
             names::SECRET
-        )));
+        ))));
     }
     Ok(())
 }

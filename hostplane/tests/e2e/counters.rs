@@ -76,8 +76,12 @@ fn every_counter_lies_between_the_readings_of_other_programs() {
     let after = read(&lab, "b");
     drop(server);
 
+    // Interrupts that come or go, or are too many, are told as not known.
+    let knows_interrupts = samples.iter().all(|sample| {
+        sample["interrupts"].is_object() && sample["interrupts"]["left_out"].as_u64().unwrap_or(0) == 0
+    });
     let (mut equal, mut moved) = (0, 0);
-    for (name, after) in &after {
+    for (name, after) in after.iter().filter(|(name, _)| knows_interrupts || !name.starts_with("irq ")) {
         let known = || samples.iter().filter_map(|sample| counted(sample, name));
         // Counters that the monitor does not follow: a CPU or an interrupt without any, a protocol that it leaves out.
         if known().next().is_none() && !name.starts_with("irq ") {
@@ -104,7 +108,7 @@ fn every_counter_lies_between_the_readings_of_other_programs() {
             > 20
     );
     eprintln!("{moved} counters moved; {equal} of {} were read with nothing in between", after.len());
-    assert!(moved > 15 && equal > 30, "{moved} {equal}");
+    assert!(moved >= 10 && equal > 30, "{moved} {equal}");
     for sample in &samples {
         let of_cpus = |name: &str| -> u64 {
             sample["node"]["cpus"]

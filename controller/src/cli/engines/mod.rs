@@ -98,11 +98,10 @@ pub(super) async fn run(
         Begun::Not => None,
     };
     if experiment.platform() == PlatformKind::Kubernetes {
-        let resumed = earlier.as_ref().map(|earlier| earlier.store.id());
-        let parts = cluster::of_run(args, plan, resumed).await?;
+        let parts = cluster::of_run(args, plan, earlier.as_ref()).await?;
         let place = Place::of(earlier, args)?;
         let (id, directory) = (place.store.id(), place.store.directory());
-        let platforms = parts.into_iter().map(|part| part.platform(id, directory)).collect();
+        let platforms = parts.into_iter().map(|part| part.map(|part| part.platform(id, directory))).collect();
         return measure(args, experiment, plan, &place, platforms, listener).await;
     }
     let parts = PartPlan::of(plan)?;
@@ -123,7 +122,7 @@ pub(super) async fn run(
         }
         PartPlan::Datagrams(plan) => PartPlatform::Datagrams(LocalKernel::new(plan, program, directory())),
     };
-    let platforms = parts.into_iter().zip(programs).map(platform).collect();
+    let platforms = parts.into_iter().zip(programs).map(platform).map(Some).collect();
     measure(args, experiment, plan, &place, platforms, listener).await
 }
 
@@ -133,7 +132,7 @@ async fn measure(
     experiment: &Experiment,
     plan: &EnginesPlan,
     Place { store, recorded }: &Place,
-    mut platforms: Vec<PartPlatform<impl Platform, impl Platform>>,
+    mut platforms: Vec<Option<PartPlatform<impl Platform, impl Platform>>>,
     listener: Option<Listener>,
 ) -> anyhow::Result<Ending> {
     let metrics = |listener| metrics::serve(listener, store.id(), experiment.name());

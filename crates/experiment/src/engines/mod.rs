@@ -281,8 +281,8 @@ pub(crate) fn prepare(document: &mut Document) -> Result<(), Wrong> {
             "spec.kubernetes.placement",
             on_kubernetes
                 && has(EngineName::Memif)
-                && list.len() > 1
-                && spec.kubernetes.placement != PlacementRule::SameNode,
+                && (spec.kubernetes.placement == PlacementRule::DifferentNodes
+                    || list.len() > 1 && spec.kubernetes.placement != PlacementRule::SameNode),
             "memif joins pods of one node, and engines are compared between the same nodes; set it to sameNode, or take memif out",
         ),
         (

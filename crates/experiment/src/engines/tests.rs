@@ -145,6 +145,10 @@ fn what_engines_cannot_do_alike_is_refused() {
             "spec.kubernetes.placement: given beside",
         ),
         (
+            "engines: [memif], platform: kubernetes, kubernetes: {placement: differentNodes}, traffic: {rates: [1kpps]}",
+            "spec.kubernetes.placement: given beside",
+        ),
+        (
             "engines: [sockets], traffic: {frameSizes: [128], rates: [1kpps], protocol: tcp}",
             "sockets send UDP",
         ),

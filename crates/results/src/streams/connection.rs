@@ -29,7 +29,8 @@ pub struct RttSummary {
     pub deviation: f64,
 }
 
-/// One-way delays between two clocks, in nanoseconds. Each figure is off by `uncertainty_ns` at most, in either direction; negative times count as 0.
+/// One-way delays between two clocks, in nanoseconds. If the clocks drift evenly, each figure is off by `uncertainty_ns` at most, in either direction,
+/// and by the width of a bucket of the histogram; negative times count as 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BoundedDelay {
     /// The figures.

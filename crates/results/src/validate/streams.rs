@@ -12,7 +12,9 @@ use super::{Reason, fewest_samples};
 use crate::engines::EngineFigures;
 use crate::store::enclosed::Enclosed;
 use crate::store::inner_path::InnerPath;
-use crate::streams::{ConnectionSummary, SampleLine, StreamsTrialRecord, StreamsTrialSummary};
+use crate::streams::{
+    ConnectionEnds, ConnectionSummary, SampleLine, StreamsTrialRecord, StreamsTrialSummary,
+};
 
 pub(super) fn check(
     checker: &mut Checker<'_>,
@@ -29,8 +31,8 @@ pub(super) fn check(
         checker.add(path, Reason::Contradiction, "its result is not the one in the summary");
     }
     let figures = record.figures();
-    for (stated, computed) in record.connections.iter().zip(&figures) {
-        if stated != computed {
+    for ((stated, computed), ends) in record.connections.iter().zip(&figures).zip(&record.ends) {
+        if !follows(stated, computed, ends) {
             let detail = format!("the figures of {} do not follow from its reports", stated.connection);
             checker.add(path, Reason::Contradiction, detail);
         }
@@ -69,6 +71,17 @@ pub(super) fn check(
     if let Err(error) = check_samples(checker, trial, &record, due) {
         checker.add(&trial.samples_file, Reason::Unreadable, error.to_string());
     }
+}
+
+/// True when the figures are those computed from the reports. Earlier versions stated a delay variation where delays were
+/// negative, too.
+fn follows(stated: &ConnectionSummary, computed: &ConnectionSummary, ends: &ConnectionEnds) -> bool {
+    let receiving = ends.receiver.as_ref().and_then(|path| path.receiving.as_ref());
+    let latency = receiving.and_then(|receiving| receiving.latency.as_ref());
+    let earlier = latency.filter(|latency| latency.negative > 0).map(|latency| latency.variation);
+    stated == computed
+        || earlier.is_some()
+            && ConnectionSummary { delay_variation_ns: earlier, ..computed.clone() } == *stated
 }
 
 /// A complete connection whose counts do not add up.
@@ -163,4 +176,36 @@ fn went_back(before: &SampleLine, after: &SampleLine) -> bool {
         .iter()
         .any(|(number, now)| before.received.get(number).is_some_and(|then| now.0 < then.0));
     sent || received
+}
+
+#[cfg(test)]
+mod tests {
+    use linerate_wire::streams::Protocol;
+
+    use super::follows;
+    use crate::fixtures::streams::{made, pair};
+    use crate::streams::ConnectionSummary;
+
+    #[test]
+    fn delay_variations_that_earlier_versions_stated_are_no_contradiction() {
+        let connections = [("a0".to_owned(), "a1".to_owned(), None)];
+        let record = made(Protocol::Udp, 1, 1, &connections, |_, [_, receiver]| {
+            let latency =
+                receiver.receiving.as_mut().and_then(|receiving| receiving.latency.as_mut()).unwrap();
+            (latency.negative, latency.variation) = (3, latency.summary);
+        })
+        .record;
+        let (computed, ends) = (&record.connections[0], &record.ends[0]);
+        assert_eq!(computed.delay_variation_ns, None);
+        let variation = computed.delay_ns;
+        assert!(variation.is_some() && follows(computed, computed, ends));
+        let earlier = ConnectionSummary { delay_variation_ns: variation, ..computed.clone() };
+        assert!(follows(&earlier, computed, ends));
+        let counts = ConnectionSummary { sent_datagrams: Some(1), ..earlier };
+        assert!(!follows(&counts, computed, ends));
+        let record = pair(Protocol::Udp, 1, 1).record;
+        let (computed, ends) = (&record.connections[0], &record.ends[0]);
+        let other = ConnectionSummary { delay_variation_ns: None, ..computed.clone() };
+        assert!(computed.delay_variation_ns.is_some() && !follows(&other, computed, ends));
+    }
 }

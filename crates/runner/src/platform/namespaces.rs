@@ -6,11 +6,11 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Seek, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use linerate_experiment::engines::EngineName;
 use linerate_traffic::mac::MacAddr;
@@ -33,6 +33,10 @@ const PREFIX: &str = "linerate-";
 pub(super) const MOST_INTERFACES: usize = 64;
 /// Addresses of an agent's place in a network: 250 of each block of 256.
 const PLACES: usize = 250;
+/// Longest time of a batch of commands.
+const LONGEST_COMMAND: Duration = Duration::from_secs(60);
+/// Time between looks whether it has ended.
+const LOOK: Duration = Duration::from_millis(1);
 /// Time limit for a connection to an agent.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
 
@@ -184,26 +188,48 @@ fn failed(reason: &str) -> PlatformError {
 
 /// Runs `ip` with these options on lines of commands.
 fn ip(options: &[&str], lines: &str) -> Result<(), PlatformError> {
-    let run = || -> std::io::Result<std::process::Output> {
-        let mut child = Command::new("ip")
-            .args(options)
-            .args(["-batch", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(lines.as_bytes())?;
-        }
-        child.wait_with_output()
+    let mut command = Command::new("ip");
+    command.args(options).args(["-batch", "-"]);
+    run(command, lines, LONGEST_COMMAND)
+}
+
+/// Runs a program that reads these lines. It is killed after `limit`: the kernel lets namespaces be made and removed one
+/// after the other, and those of others may take their time.
+fn run(mut command: Command, lines: &str, limit: Duration) -> Result<(), PlatformError> {
+    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+    let called = format!("{} {}", command.get_program().to_string_lossy(), words.join(" "));
+    let mut start = || -> std::io::Result<(Child, File)> {
+        // Files, which nobody has to wait for.
+        let (mut input, told) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        input.write_all(lines.as_bytes())?;
+        input.rewind()?;
+        command.stdin(input).stdout(Stdio::null()).stderr(told.try_clone()?);
+        Ok((command.spawn()?, told))
     };
-    let output = run().map_err(|error| failed(&format!("cannot run ip ({error}); install iproute2")))?;
-    if output.status.success() {
+    let unable = |error: std::io::Error| failed(&format!("cannot run {called} ({error}); install iproute2"));
+    let (mut child, mut told) = start().map_err(unable)?;
+    let begun = Instant::now();
+    let status = loop {
+        match child.try_wait().map_err(unable)? {
+            Some(status) => break status,
+            None if begun.elapsed() < limit => std::thread::sleep(LOOK),
+            None => {
+                let _ = child.kill();
+                let first = lines.lines().next().unwrap_or_default();
+                let limit_s = limit.as_secs_f64();
+                return Err(failed(&format!(
+                    "{called}: not at its end after {limit_s} s; it began with `{first}`"
+                )));
+            }
+        }
+    };
+    if status.success() {
         return Ok(());
     }
-    let told = String::from_utf8_lossy(&output.stderr);
-    let first = told.lines().next().unwrap_or("ip failed");
-    Err(failed(&format!("ip {}: {first}", options.join(" "))))
+    let mut text = Vec::new();
+    let _ = told.rewind().and_then(|()| told.read_to_end(&mut text));
+    let text = String::from_utf8_lossy(&text);
+    Err(failed(&format!("{called}: {}", text.lines().next().unwrap_or("it failed"))))
 }
 
 fn remove(names: impl Iterator<Item = String>) {
@@ -314,6 +340,25 @@ mod tests {
         ] {
             assert_eq!(id_of(name), id, "{name}");
         }
+    }
+
+    #[test]
+    fn a_command_that_does_not_end_is_ended() {
+        let told = |script: &str, limit_ms| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            run(command, "netns add x\nmore\n", Duration::from_millis(limit_ms))
+                .map_err(|error| error.to_string())
+        };
+        // It reads what it is given, and may write more than a pipe holds.
+        assert_eq!(told("read -r line && [ \"$line\" = 'netns add x' ]", 60_000), Ok(()));
+        let error = told("seq 100000 >&2; exit 1", 60_000).unwrap_err();
+        assert!(error.contains(": 1; "), "{error}");
+        let error = told("exec sleep 100", 20).unwrap_err();
+        assert!(
+            error.contains("sleep 100: not at its end after 0.02 s; it began with `netns add x`"),
+            "{error}"
+        );
     }
 
     #[test]

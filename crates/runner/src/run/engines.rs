@@ -3,10 +3,13 @@
 //! A part whose agents cannot be started or are lost fails with all of its trials; the other parts run. When settings of
 //! hosts are not restored, no other part runs.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 use linerate_experiment::Experiment;
 use linerate_experiment::engines::{EnginesPlan, PartTrials, PlannedPart};
-use linerate_experiment::plan::Plan;
+use linerate_experiment::plan::{Plan, Trial};
+use linerate_experiment::streams::StreamsTrial;
 use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::summary::{Status, Summary};
 use tokio::sync::watch;
@@ -44,14 +47,40 @@ pub enum PartPlatform<F, D> {
     Datagrams(D),
 }
 
-/// Runs a job, each part on its platform, and ends every agent. The summary records the outcome, failures of parts, trials
+/// Labels of a part's trials, and of the results of its kind in a summary: the profile's name and the repeat of each.
+fn labels(part: &PlannedPart, summary: &Summary) -> [BTreeSet<(String, u32)>; 2] {
+    match &part.trials {
+        PartTrials::Frames(plan) => [
+            plan.trials.iter().map(Trial::label).collect(),
+            summary.trials.iter().map(|result| (result.profile.clone(), result.repeat)).collect(),
+        ],
+        PartTrials::Datagrams(plan) => [
+            plan.trials.iter().map(StreamsTrial::label).collect(),
+            summary.streams.iter().map(|result| (result.profile.clone(), result.repeat)).collect(),
+        ],
+    }
+}
+
+/// True when all trials of a part have results in a summary.
+pub fn is_measured(part: &PlannedPart, summary: &Summary) -> bool {
+    let [planned, recorded] = labels(part, summary);
+    planned.is_subset(&recorded)
+}
+
+/// True when a trial of a part has a result in a summary.
+pub fn is_begun(part: &PlannedPart, summary: &Summary) -> bool {
+    let [planned, recorded] = labels(part, summary);
+    !planned.is_disjoint(&recorded)
+}
+
+/// Runs a job, each part on its platform, and ends every agent. Parts that `earlier` has all trials of need none. The summary records the outcome, failures of parts, trials
 /// and agents included.
 ///
 /// # Errors
 /// When results cannot be stored.
 pub async fn run_engines(
     job: EnginesJob<'_>,
-    platforms: &mut [PartPlatform<impl Platform, impl Platform>],
+    platforms: &mut [Option<PartPlatform<impl Platform, impl Platform>>],
     observer: &dyn Observer,
 ) -> Result<Summary, StoreError> {
     let mut recorder = Recorder::open_engines(job.store, job.experiment, job.plan, job.filter, job.earlier)?;
@@ -60,7 +89,10 @@ pub async fn run_engines(
         if recorder.has_part(&part.trials) {
             continue;
         }
-        let ended = run_part(&job, part, platform, &mut recorder, observer).await;
+        let ended = match platform {
+            Some(platform) => run_part(&job, part, platform, &mut recorder, observer).await,
+            None => Err(Ending::Failed("its agents were not planned".to_owned())),
+        };
         match ended {
             Ok(()) => {}
             Err(Ending::Failed(reason) | Ending::Refused(reason)) => {

@@ -11,7 +11,7 @@ use linerate_tune::tuning::{Applied, Recovery, Restored};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{LOG, Target};
 
@@ -104,11 +104,24 @@ pub(super) async fn restore(
     namespace: Option<&str>,
     busy: bool,
 ) -> Result<(), String> {
+    restore_until(program, log, namespace, busy, Instant::now() + CHANGE_TIME).await
+}
+
+/// The same until an instant.
+async fn restore_until(
+    program: &Path,
+    log: &Path,
+    namespace: Option<&str>,
+    busy: bool,
+    deadline: Instant,
+) -> Result<(), String> {
     let mut command = command(program, namespace, open(log)?);
     let child = command.args(["tune", "restore", "--json"]).stdin(Stdio::null()).spawn();
     let child = child.map_err(|error| format!("cannot run {}: {error}", program.display()))?;
-    let ended = timeout(CHANGE_TIME, child.wait_with_output()).await;
-    let ended = ended.map_err(|_| format!("`tune restore` takes longer than {} s", CHANGE_TIME.as_secs()))?;
+    let begun = Instant::now();
+    let ended = timeout_at(deadline, child.wait_with_output()).await;
+    let ended = ended
+        .map_err(|_| format!("`tune restore` takes longer than {:.0} s", begun.elapsed().as_secs_f64()))?;
     let output = ended.map_err(|error| format!("`tune restore` is not known to have ended: {error}"))?;
     let is_whole = output.status.success();
     let answer: Answer = match serde_json::from_slice(&output.stdout) {
@@ -234,7 +247,9 @@ impl Tuner {
     /// What is not restored.
     pub(super) async fn end(&mut self, program: &Path, log: &Path) -> Result<(), String> {
         self.pipe = None;
-        let ended = timeout(CHANGE_TIME, async {
+        // One for both steps.
+        let deadline = Instant::now() + CHANGE_TIME;
+        let ended = timeout_at(deadline, async {
             while let Ok(Some(line)) = self.output.next_line().await {
                 self.note(&line);
             }
@@ -246,7 +261,8 @@ impl Tuner {
             (Ok(Ok(_)), Some(restored)) => failures(restored),
             (Ok(Ok(_)), None) if self.has_refused => Ok(()),
             (Ok(Ok(status)), None) => {
-                let restored = restore(program, log, self.target.namespace.as_deref(), false).await;
+                let namespace = self.target.namespace.as_deref();
+                let restored = restore_until(program, log, namespace, false, deadline).await;
                 restored.map_err(|why| format!("its process ended with {status}, and {why}"))
             }
         };

@@ -39,16 +39,21 @@ pub(super) fn record(
     }
     let ends = connections
         .iter()
-        .map(|connection| ConnectionEnds {
-            number: connection.number,
-            connection: connection.name.clone(),
-            from: agents[connection.from].name().to_owned(),
-            to: agents[connection.to].name().to_owned(),
-            interface: connection.interface.as_ref().map(|name| name.as_str().to_owned()),
-            delay_note: delay_note(agents, connection, ran),
-            delay_bound_ns: delay_bound_ns(agents, connection, ran),
-            sender: reported.remove(&(connection.number, true)),
-            receiver: reported.remove(&(connection.number, false)),
+        .map(|connection| {
+            let receiver = reported.remove(&(connection.number, false));
+            let receiving = receiver.as_ref().and_then(|path| path.receiving.as_ref());
+            let latency = receiving.and_then(|receiving| receiving.latency.as_ref());
+            ConnectionEnds {
+                number: connection.number,
+                connection: connection.name.clone(),
+                from: agents[connection.from].name().to_owned(),
+                to: agents[connection.to].name().to_owned(),
+                interface: connection.interface.as_ref().map(|name| name.as_str().to_owned()),
+                delay_note: delay_note(connection, ran, latency.map_or(0, |latency| latency.negative)),
+                delay_bound_ns: delay_bound_ns(connection, ran),
+                sender: reported.remove(&(connection.number, true)),
+                receiver,
+            }
         })
         .collect();
     let mut record = StreamsTrialRecord {
@@ -68,33 +73,32 @@ pub(super) fn record(
     (record, start)
 }
 
-/// Why the delays of a connection are not known exactly.
-fn delay_note(agents: &[KernelAgent], connection: &Connection, ran: &Ran) -> Option<String> {
-    if reads_one_clock(agents, connection) {
+/// Why the delays of a connection are not known exactly; `negative` of them were, as measured.
+fn delay_note(connection: &Connection, ran: &Ran, negative: u64) -> Option<String> {
+    if ran.clocks.is_one(connection.to, connection.from) {
         return None;
     }
-    Some(match delay_bound_ns(agents, connection, ran) {
-        Some(bound_ns) => format!(
-            "the ends read different clocks, which were compared before and after the trial, to ±{:.1} µs with their drift; see the delay variation",
-            bound_ns as f64 / 1e3
+    let compared = match delay_bound_ns(connection, ran) {
+        Some(bound_ns) => {
+            format!("before and after the trial, to ±{:.1} µs with their drift", bound_ns as f64 / 1e3)
+        }
+        None => {
+            let uncertainty_ns = ran.clocks.uncertainty_ns(connection.to, connection.from);
+            format!("before the trial only, to ±{:.1} µs", uncertainty_ns as f64 / 1e3)
+        }
+    };
+    let instead = match negative {
+        0 => "see the delay variation".to_owned(),
+        _ => format!(
+            "nor is the delay variation known: {negative} delays were negative, because the clocks are further apart than the delays are long"
         ),
-        None => format!(
-            "the ends read different clocks, which were compared to ±{:.1} µs only; see the delay variation",
-            ran.clocks.uncertainty_ns(connection.to, connection.from) as f64 / 1e3
-        ),
-    })
-}
-
-fn reads_one_clock(agents: &[KernelAgent], connection: &Connection) -> bool {
-    let kernel = |place: usize| agents[place].session.welcome().clock.boot_id.as_str();
-    let (from, to) = (kernel(connection.from), kernel(connection.to));
-    from == to && !from.is_empty()
+    };
+    Some(format!("the ends read different clocks, which were compared {compared}; {instead}"))
 }
 
 /// Bound of the error of a connection's delays; `None` where its ends read one clock, or the clocks were not compared again.
-fn delay_bound_ns(agents: &[KernelAgent], connection: &Connection, ran: &Ran) -> Option<u64> {
-    let again = ran.clocks_again.as_ref().filter(|_| !reads_one_clock(agents, connection))?;
-    Some(ran.clocks.bound_ns(again, connection.to, connection.from))
+fn delay_bound_ns(connection: &Connection, ran: &Ran) -> Option<u64> {
+    ran.clocks.bound_ns(ran.clocks_again.as_ref()?, connection.to, connection.from)
 }
 
 /// Spread of the starts of the agents that send.

@@ -23,7 +23,7 @@ use crate::events::StreamsReading;
 use crate::platform::random_bytes;
 use crate::run::observer::Observer;
 use crate::run::part::{self, KernelAgent, NotRun, Part, step, to_idle};
-use crate::run::start::Clocks;
+use crate::run::start::{Clocks, ComparedAgain};
 use crate::run::trial::Stopped;
 use crate::session::{ANSWER_TIME, WORK_TIME};
 
@@ -55,8 +55,8 @@ pub(super) struct Ran {
     pub(super) parts: Vec<StreamsPart>,
     pub(super) samples: NamedTempFile,
     pub(super) clocks: Clocks,
-    /// The clocks once more, after a trial of datagrams between different machines; `None` where that failed, too.
-    pub(super) clocks_again: Option<Clocks>,
+    /// The clocks once more, after a trial of datagrams between different machines.
+    pub(super) clocks_again: Option<ComparedAgain>,
     pub(super) started_at: SystemTime,
 }
 
@@ -103,32 +103,25 @@ pub(super) async fn run(context: &Context<'_>, agents: &[KernelAgent]) -> Result
         return Err(NotRun::Interrupted);
     }
     let samples = course.samples.into_inner().finish(context.directory).map_err(NotRun::Store)?;
-    let clocks_again = compare_again(context, agents, &parts).await;
+    let clocks_again = compare_again(context, &clocks, agents, &parts).await;
     Ok(Ran { parts, samples, clocks, clocks_again, started_at })
 }
 
-/// Compares the clocks of a trial of datagrams between different machines again, so that delays have a bound.
+/// Compares the clocks of a trial of datagrams between different machines again, so that delays have a bound; those of the
+/// agents that are left.
 async fn compare_again(
     context: &Context<'_>,
+    clocks: &Clocks,
     agents: &[KernelAgent],
     parts: &[StreamsPart],
-) -> Option<Clocks> {
-    let kernel = |agent: &KernelAgent| agent.session.welcome().clock.boot_id.clone();
-    let first = agents.first().map(kernel)?;
-    let is_one = agents.iter().all(|agent| kernel(agent) == first) && !first.is_empty();
-    let is_udp = context.trial.profile.spec.protocol == Protocol::Udp;
-    let all_there = parts.len() == agents.len() && parts.iter().all(|part| !matches!(part, Part::Lost(_)));
-    if is_one || !is_udp || !all_there {
+) -> Option<ComparedAgain> {
+    if clocks.are_one() || context.trial.profile.spec.protocol != Protocol::Udp {
         return None;
     }
-    let every: Vec<&KernelAgent> = agents.iter().collect();
-    match Clocks::compare(&every).await {
-        Ok(clocks) => Some(clocks),
-        Err((place, stopped)) => {
-            tracing::warn!("the clock of {} could not be compared again: {stopped}", agents[place].name());
-            None
-        }
-    }
+    let is_left = |place: usize| parts.get(place).is_some_and(|part| !matches!(part, Part::Lost(_)));
+    let left: Vec<Option<&KernelAgent>> =
+        agents.iter().enumerate().map(|(place, agent)| is_left(place).then_some(agent)).collect();
+    Some(Clocks::compare_again(&left).await)
 }
 
 /// Compares the clocks, gives the agents their work and lets them open their connections. Returns for each agent what
