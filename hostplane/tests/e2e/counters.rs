@@ -105,7 +105,7 @@ fn every_counter_lies_between_the_readings_of_other_programs() {
             .filter(ipv6)
             .filter(|name| samples.iter().any(|one| counted(one, name).is_some()))
             .count()
-            > 20
+            > 8
     );
     eprintln!("{moved} counters moved; {equal} of {} were read with nothing in between", after.len());
     assert!(moved >= 10 && equal > 30, "{moved} {equal}");
