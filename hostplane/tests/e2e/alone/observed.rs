@@ -103,8 +103,9 @@ fn counts_of_an_interval_are_those_of_sar_and_mpstat() {
     let directory = tempfile::tempdir().unwrap();
     let readings = directory.path().join("readings");
     let tables = "DEV,IP,UDP,IP6,UDP6,SOFT";
-    let sar_runs =
-        start(lab.command("b", "sar").arg("-o").arg(&readings).args(["-n", tables, &interval, "1"]));
+    let sar_runs = start(
+        lab.command("b", "sar").arg("-o").arg(&readings).args(["-P", "ALL", "-n", tables, &interval, "1"]),
+    );
     let of_cpus = ["-P", "ALL", "-u", "-I", "SUM,SCPU", "-o", "JSON", &interval, "1"];
     let mpstat_runs = start(lab.command("b", "mpstat").args(of_cpus));
     let options = format!("monitor --interface veth-b --interval {interval}s --count 1 --form json --quiet");
