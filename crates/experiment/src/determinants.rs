@@ -60,6 +60,7 @@ impl Experiment {
         let mut document = self.document.clone();
         document.metadata = Metadata::default();
         document.spec.trial.retries = TrialSection::default().retries;
+        document.spec.trial.order = TrialSection::default().order;
         document.spec.safety = Safety::default();
         if let Some(search) = &mut document.spec.search {
             search.budget = None;

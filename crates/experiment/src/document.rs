@@ -20,6 +20,7 @@ use super::host_settings::HostSetting;
 use super::http::HttpSection;
 use super::kubernetes::KubernetesSection;
 use super::name::Name;
+use super::order::TrialOrder;
 use super::ranged::{Ranged, SpanIn};
 use super::search::SearchSection;
 use super::streams::{StreamsSection, TopologySection};
@@ -260,6 +261,9 @@ pub struct TrialSection {
     pub packets: Option<Ranged<1, { u64::MAX }>>,
     /// How many times each profile is run.
     pub repeats: Ranged<1, 1000>,
+    /// In what order the repeats are run.
+    #[serde(skip_serializing_if = "TrialOrder::is_usual")]
+    pub order: TrialOrder,
     /// Which ways packets go.
     pub direction: Direction,
     /// Whether the results of every flow are kept, in a file of each trial.
@@ -282,6 +286,7 @@ impl Default for TrialSection {
             duration: None,
             packets: None,
             repeats: Ranged::of::<1>(),
+            order: TrialOrder::default(),
             direction: Direction::default(),
             all_flows: false,
             sample_interval: SpanIn::of_millis::<1000>(),

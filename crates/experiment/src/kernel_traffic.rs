@@ -79,6 +79,7 @@ pub(crate) fn http_profiles(document: &mut Document) -> Result<Vec<HttpProfile>,
             ("spec.http.churn", section.churn.is_some(), "a search has no use for its errors"),
             ("spec.trial.duration", spec.trial.duration.is_some(), "the goals say how long trials last"),
             ("spec.trial.repeats", spec.trial.repeats.get() != 1, "the goals say how often a rate is tried"),
+            ("spec.trial.order", !spec.trial.order.is_usual(), "a search chooses the order of its trials"),
         ];
         if let Some((field, _, why)) = beside.into_iter().find(|(_, given, _)| *given) {
             let problem = format!("{field}: given beside spec.http.search; {why}; remove one of them");

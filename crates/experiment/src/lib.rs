@@ -12,6 +12,7 @@ pub mod http;
 mod kernel_traffic;
 pub mod kubernetes;
 pub mod name;
+pub mod order;
 mod overrides;
 pub mod plan;
 pub mod planned;
@@ -337,6 +338,7 @@ fn check_search(document: &Document) -> Result<(), Wrong> {
         ("duration", trial.duration.is_some(), "the goals say how long trials last"),
         ("packets", trial.packets.is_some(), "the goals say how long trials last"),
         ("repeats", trial.repeats.get() != 1, "spec.search.repeats is the number of whole searches"),
+        ("order", !trial.order.is_usual(), "a search chooses the order of its trials"),
     ];
     if let Some((field, _, why)) = beside.into_iter().find(|(_, given, _)| *given) {
         let problem = format!("spec.trial.{field}: given beside spec.search; {why}");

@@ -191,7 +191,7 @@ pub enum PlanError {
 }
 
 /// The trials of `experiment` whose profile has `filter` in its name: under every setting of
-/// hosts, every profile in order, all its repeats in a row.
+/// hosts, every profile in order, its repeats in a row or in rounds (`spec.trial.order`).
 ///
 /// # Errors
 /// When no profile is left, or a trial exceeds a ceiling. Ceilings and loads that depend on the link's speed
@@ -205,6 +205,7 @@ pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanE
     // A setting of hosts changes as seldom as possible.
     let mut trials: Vec<Trial> = Vec::new();
     for setting in experiment.host_settings() {
+        let first = trials.len();
         for (profile, name) in named(experiment, setting) {
             if filter.is_some_and(|text| !name.contains(text)) {
                 continue;
@@ -225,6 +226,7 @@ pub fn plan(experiment: &Experiment, filter: Option<&str>) -> Result<Plan, PlanE
                 rest: Duration::ZERO,
             }));
         }
+        experiment.trial().order.arrange(&mut trials[first..], |trial| trial.repeat);
     }
     if trials.is_empty() {
         let all = experiment.host_settings().into_iter().flat_map(|setting| named(experiment, setting));
@@ -313,6 +315,14 @@ mod tests {
         let directories: Vec<_> = plan.trials.iter().map(Trial::directory).collect();
         let name = |size, repeat| format!("profile_1_flows_pkt_size_{size}B_10_rate_s/repeat-{repeat}");
         assert_eq!(directories, [name(64, 1), name(64, 2), name(512, 1), name(512, 2)]);
+        let rounds = self::experiment(
+            "  traffic: {frameSizes: [64, 512]}\n  trial: {duration: 2s, repeats: 2, order: rounds}\n",
+        );
+        let trials = super::plan(&rounds, None).unwrap().trials;
+        let directories: Vec<_> = trials.iter().map(Trial::directory).collect();
+        assert_eq!(directories, [name(64, 1), name(512, 1), name(64, 2), name(512, 2)]);
+        // A run of one order is completed in the other.
+        assert_eq!(trials[1].key, plan.trials[2].key);
         assert_eq!(
             estimate(&plan.trials),
             Some(START_AND_END + 4 * (Duration::from_secs(2) + TRIAL_OVERHEAD))

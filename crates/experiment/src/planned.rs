@@ -75,6 +75,7 @@ pub(crate) fn trials<P: TrialProfile>(
     let (mut trials, mut names) = (Vec::new(), Vec::new());
     // A setting of hosts changes as seldom as possible.
     for setting in experiment.host_settings() {
+        let first = trials.len();
         for profile in profiles {
             let name = HostSetting::name_under(setting, profile.name());
             names.push(name.clone());
@@ -85,12 +86,13 @@ pub(crate) fn trials<P: TrialProfile>(
             let named = profile.clone().with_name(name);
             for repeat in 1..=repeats {
                 let key = keys.under(profile.key(&keys, repeat), setting);
-                let (number, host_setting) = (trials.len() as u32 + 1, setting.cloned());
-                let profile = named.clone();
-                trials.push(PlannedTrial { key, number, profile, host_setting, repeat, repeats });
+                let (host_setting, profile) = (setting.cloned(), named.clone());
+                trials.push(PlannedTrial { key, number: 0, profile, host_setting, repeat, repeats });
             }
         }
+        experiment.trial().order.arrange(&mut trials[first..], |trial| trial.repeat);
     }
+    trials.iter_mut().zip(1..).for_each(|(trial, number)| trial.number = number);
     if trials.is_empty() {
         return Err(PlanError::NothingSelected { filter: filter.unwrap_or_default().to_owned(), names });
     }

@@ -170,7 +170,7 @@ pub fn strategy(experiment: &Experiment, filter: Option<&str>) -> Result<Box<dyn
     })
 }
 
-/// The matrix: every profile in order, all its repeats in a row.
+/// The matrix: every profile in order, its repeats in a row or in rounds.
 impl Strategy for Plan {
     fn next(&self, outcomes: &Outcomes) -> NextTrial {
         let left = self.trials.iter().find(|trial| outcomes.of(trial).is_none());
