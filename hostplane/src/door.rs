@@ -178,6 +178,10 @@ fn open_at(address: SocketAddr) -> Result<(TcpListener, UdpSocket), ListenError>
     let bound = |kind: SocketType, address: SocketAddr| -> io::Result<OwnedFd> {
         let fd = socket_with(family, kind, flags, None)?;
         options::set_socket_reuseaddr(&fd, true)?;
+        // At `[::]` IPv4 is accepted as well, whatever the host's default is.
+        if address.ip() == Ipv6Addr::UNSPECIFIED {
+            options::set_ipv6_v6only(&fd, false)?;
+        }
         bind(&fd, &address)?;
         Ok(fd)
     };

@@ -64,7 +64,7 @@ fn benchmarks_behind_a_search_find_the_limit_of_a_path() {
       - latency: {{of: 10kpps, at: [100%, 50%], duration: 300ms, repeats: 2}}
       - lossCurve: {{step: 10%, duration: 1s}}
       - recovery: {{of: 20kpps, overload: 1s, after: 1s}}
-      - service: {{cir: 10kpps, eir: 10kpps, steps: [50%, 100%], policing: true, stepDuration: 1s, performance: 1s, loss: 5%, tolerance: 5%}}
+      - service: {{cir: 10kpps, eir: 10kpps, steps: [50%, 100%], policing: true, stepDuration: 1s, performance: 1s, loss: 5%, tolerance: 10%}}
       - service: {{cir: 40kpps, steps: [100%], stepDuration: 1s, performance: 1s}}
       - backToBack: {{of: 20kpps, searches: 1}}\n"
     ));

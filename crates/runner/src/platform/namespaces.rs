@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use linerate_experiment::engines::EngineName;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::IpVersion;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, MemfdFlags, flock, memfd_create};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -199,14 +199,18 @@ fn run(mut command: Command, lines: &str, limit: Duration) -> Result<(), Platfor
     let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
     let called = format!("{} {}", command.get_program().to_string_lossy(), words.join(" "));
     let mut start = || -> std::io::Result<(Child, File)> {
-        // Files, which nobody has to wait for.
-        let (mut input, told) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        // Files, which nobody has to wait for; in memory, for a full disk must not keep namespaces from being removed.
+        let file = |name| memfd_create(name, MemfdFlags::CLOEXEC).map(File::from);
+        let (mut input, told) = (file("input")?, file("told")?);
         input.write_all(lines.as_bytes())?;
         input.rewind()?;
         command.stdin(input).stdout(Stdio::null()).stderr(told.try_clone()?);
         Ok((command.spawn()?, told))
     };
-    let unable = |error: std::io::Error| failed(&format!("cannot run {called} ({error}); install iproute2"));
+    let unable = |error: std::io::Error| {
+        let remedy = if error.kind() == ErrorKind::NotFound { "; install iproute2" } else { "" };
+        failed(&format!("cannot run {called} ({error}){remedy}"))
+    };
     let (mut child, mut told) = start().map_err(unable)?;
     let begun = Instant::now();
     let status = loop {
@@ -215,6 +219,8 @@ fn run(mut command: Command, lines: &str, limit: Duration) -> Result<(), Platfor
             None if begun.elapsed() < limit => std::thread::sleep(LOOK),
             None => {
                 let _ = child.kill();
+                // It may end late, in the kernel, and is nobody's zombie then.
+                std::thread::spawn(move || child.wait());
                 let first = lines.lines().next().unwrap_or_default();
                 let limit_s = limit.as_secs_f64();
                 return Err(failed(&format!(
