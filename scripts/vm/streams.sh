@@ -96,7 +96,8 @@ if bytes tcp-delay "delay 20ms" --rate 4mbps --duration 2s; then
     if [ "$least" -ge 20 ] && [ "$least" -lt 26 ]; then pass "tcp-delay: ping sees the same"; else fail "tcp-delay: ping" "$least ms"; fi
 fi
 if bytes tcp-loss "delay 2ms loss 2%" --rate 2mbps --duration 4s --parallel 2; then
-    json "tcp-loss: what netem dropped was sent again" "$report" "$(netem_counts .drops) as \$dropped | .directions[0].tcp.retransmits >= \$dropped and \$dropped > 5"
+    # Acknowledgements and the end of a connection, which may be dropped as well, are no segments that are sent again in time.
+    json "tcp-loss: what netem dropped was sent again" "$report" "$(netem_counts .drops) as \$dropped | .directions[0].tcp.retransmits + 6 >= \$dropped and \$dropped > 5"
 fi
 if bytes tcp-reorder "delay 10ms reorder 25%" --rate 2mbps --duration 3s; then
     json "tcp-reorder: the kernel has seen it" "$report" \
