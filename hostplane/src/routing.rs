@@ -3,29 +3,13 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::OwnedFd;
-use std::time::Duration;
 
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, recv, sendto, socket_with,
-};
+use linerate_observe::netlink::{self, DUMP, Socket, long, number, put};
+use rustix::net::netdevice;
 use serde::{Deserialize, Serialize};
 
-/// Time limit for the kernel's answer.
-const ANSWER_TIME: Duration = Duration::from_secs(1);
-/// Longest message of the kernel.
-const ROOM_BYTES: usize = 64 << 10;
-const HEADER_BYTES: usize = 16;
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-const NEW_ROUTE: u16 = 24;
 const GET_ROUTE: u16 = 26;
-const NEW_QDISC: u16 = 36;
 const GET_QDISC: u16 = 38;
-const REQUEST: u16 = 0x1;
-const DUMP: u16 = 0x300;
 /// Attributes of a route.
 const DESTINATION: u16 = 1;
 const SENDER: u16 = 2;
@@ -89,44 +73,17 @@ pub(crate) struct Queue {
 
 /// A socket to the kernel.
 #[derive(Debug)]
-pub(crate) struct Routing(OwnedFd);
+pub(crate) struct Routing(Socket);
 
 impl Routing {
     pub(crate) fn open() -> io::Result<Self> {
-        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_TIME))?;
-        Ok(Self(socket))
-    }
-
-    /// Bodies of the messages of kind `wanted` in the answer to a request.
-    fn ask(&self, request: &[u8], wanted: u16, dump: bool) -> io::Result<Vec<Vec<u8>>> {
-        sendto(&self.0, request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-        let mut answers = Vec::new();
-        let mut room = vec![0; ROOM_BYTES];
-        loop {
-            let (length, _) = recv(&self.0, &mut room[..], RecvFlags::empty())?;
-            for (kind, body) in messages(room.get(..length).unwrap_or_default()) {
-                match kind {
-                    DONE => return Ok(answers),
-                    ERROR => {
-                        let errno = number(body, 0).unwrap_or(0).cast_signed();
-                        return Err(io::Error::from_raw_os_error(-errno));
-                    }
-                    kind if kind == wanted => answers.push(body.to_vec()),
-                    _ => {}
-                }
-            }
-            if !dump && !answers.is_empty() {
-                return Ok(answers);
-            }
-        }
+        Socket::open(None).map(Self)
     }
 
     /// The route of packets.
-    pub(crate) fn route(&self, packets: &Packets<'_>) -> io::Result<Route> {
-        let answers = self.ask(&self.route_request(packets, 0)?, NEW_ROUTE, false)?;
-        let route = answers.first().ok_or(io::ErrorKind::NotFound)?;
-        let (index, route) = parse_route(route).ok_or(io::ErrorKind::InvalidData)?;
+    pub(crate) fn route(&mut self, packets: &Packets<'_>) -> io::Result<Route> {
+        let answer = self.answer(packets, 0)?.ok_or(io::ErrorKind::NotFound)?;
+        let (index, route) = parse_route(&answer).ok_or(io::ErrorKind::InvalidData)?;
         let interface = index.and_then(|index| netdevice::index_to_name(&self.0, index).ok());
         Ok(Route { interface, ..route })
     }
@@ -136,7 +93,7 @@ impl Routing {
     ///
     /// For IPv6 packets with a source, the kernel takes the interface of a request for a wish and may answer with an entry of
     /// another one; without a source it is as strict as for a bound socket, and leaves out rules on sources. Either will do.
-    pub(crate) fn has_entry(&self, packets: &Packets<'_>) -> io::Result<bool> {
+    pub(crate) fn has_entry(&mut self, packets: &Packets<'_>) -> io::Result<bool> {
         let Some(entry) = self.entry(packets)? else { return Ok(false) };
         let Some(name) = packets.through.filter(|_| packets.to.is_ipv6() && packets.from.is_some()) else {
             return Ok(true);
@@ -151,12 +108,18 @@ impl Routing {
     }
 
     /// The entry that leads packets on their way.
-    fn entry(&self, packets: &Packets<'_>) -> io::Result<Option<Vec<u8>>> {
-        match self.ask(&self.route_request(packets, MATCH_ENTRY)?, NEW_ROUTE, false) {
-            Ok(answers) => Ok(answers.into_iter().next()),
+    fn entry(&mut self, packets: &Packets<'_>) -> io::Result<Option<Vec<u8>>> {
+        match self.answer(packets, MATCH_ENTRY) {
             Err(error) if NO_ROUTE.contains(&error.kind()) => Ok(None),
-            Err(error) => Err(error),
+            answer => answer,
         }
+    }
+
+    fn answer(&mut self, packets: &Packets<'_>, flags: u32) -> io::Result<Option<Vec<u8>>> {
+        let request = self.route_request(packets, flags)?;
+        let mut answer = None;
+        self.0.ask(GET_ROUTE, 0, &request, |body| answer = Some(body.to_vec()))?;
+        Ok(answer)
     }
 
     /// `struct rtmsg`, destination, source and interface.
@@ -166,34 +129,27 @@ impl Routing {
         let from = packets.from.filter(|from| from.is_ipv6() == packets.to.is_ipv6());
         let mut body = vec![family, bits(packets.to), from.map_or(0, bits), 0, 0, 0, 0, 0];
         body.extend(flags.to_ne_bytes());
-        add_attribute(&mut body, DESTINATION, &octets(packets.to));
+        put(&mut body, DESTINATION, &octets(packets.to));
         if let Some(from) = from {
-            add_attribute(&mut body, SENDER, &octets(from));
+            put(&mut body, SENDER, &octets(from));
         }
         if let Some(name) = packets.through {
             let index = netdevice::name_to_index(&self.0, name)?;
-            add_attribute(&mut body, OUTPUT, &index.to_ne_bytes());
+            put(&mut body, OUTPUT, &index.to_ne_bytes());
         }
-        Ok(request(GET_ROUTE, 0, &body))
+        Ok(body)
     }
 
     /// The queueing disciplines of an interface.
-    pub(crate) fn queues(&self, interface: &str) -> io::Result<Vec<Queue>> {
+    pub(crate) fn queues(&mut self, interface: &str) -> io::Result<Vec<Queue>> {
         let index = netdevice::name_to_index(&self.0, interface)?;
-        let answers = self.ask(&queue_request(index), NEW_QDISC, true)?;
-        Ok(answers.iter().filter_map(|body| parse_queue(body, index)).collect())
+        // `struct tcmsg`.
+        let mut request = [0; 20];
+        request[4..8].copy_from_slice(&index.to_ne_bytes());
+        let mut queues = Vec::new();
+        self.0.ask(GET_QDISC, DUMP, &request, |body| queues.extend(parse_queue(body, index)))?;
+        Ok(queues)
     }
-}
-
-fn request(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
-    bytes.extend(((HEADER_BYTES + body.len()) as u32).to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend((REQUEST | flags).to_ne_bytes());
-    // Sequence number and port.
-    bytes.extend([0; 8]);
-    bytes.extend(body);
-    bytes
 }
 
 /// An address as it is in packets.
@@ -204,48 +160,8 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// Adds an attribute whose value needs no padding.
-fn add_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    body.extend((4 + value.len() as u16).to_ne_bytes());
-    body.extend(kind.to_ne_bytes());
-    body.extend(value);
-}
-
-/// `struct tcmsg`.
-fn queue_request(index: u32) -> Vec<u8> {
-    let mut body = vec![0; 20];
-    body[4..8].copy_from_slice(&index.to_ne_bytes());
-    request(GET_QDISC, DUMP, &body)
-}
-
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
-}
-
-/// The parts of a sequence whose elements begin with their length; every one is padded to four bytes.
-fn parts(bytes: &[u8], header: usize, length: impl Fn(&[u8]) -> Option<usize>) -> Vec<&[u8]> {
-    let mut rest = bytes;
-    let mut parts = Vec::new();
-    while let Some(size) = length(rest).filter(|size| *size >= header && *size <= rest.len()) {
-        parts.push(&rest[..size]);
-        rest = rest.get(size.next_multiple_of(4)..).unwrap_or_default();
-    }
-    parts
-}
-
-fn messages(bytes: &[u8]) -> Vec<(u16, &[u8])> {
-    let length = |bytes: &[u8]| number(bytes, 0).map(|length| length as usize);
-    let kind = |part: &[u8]| part.get(4..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
-    let parts = parts(bytes, HEADER_BYTES, length).into_iter();
-    parts.filter_map(|part| Some((kind(part)?, part.get(HEADER_BYTES..)?))).collect()
-}
-
-/// Attributes: length, kind, value.
-fn attributes(bytes: &[u8]) -> Vec<(u16, &[u8])> {
-    let two = |bytes: &[u8], at: usize| bytes.get(at..)?.first_chunk().map(|two| u16::from_ne_bytes(*two));
-    let parts = parts(bytes, 4, |bytes| two(bytes, 0).map(usize::from)).into_iter();
-    // The highest bits of a kind are flags.
-    parts.filter_map(|part| Some((two(part, 2)? & 0x3fff, part.get(4..)?))).collect()
+fn attributes(bytes: &[u8]) -> Vec<netlink::Message<'_>> {
+    netlink::attributes(bytes).collect()
 }
 
 fn attribute<'a>(attributes: &[(u16, &'a [u8])], kind: u16) -> Option<&'a [u8]> {
@@ -291,8 +207,7 @@ fn parse_queue(body: &[u8], index: u32) -> Option<Queue> {
 /// Bits per second of a token bucket (`struct tc_tbf_qopt`, `struct tc_ratespec`).
 fn tbf_rate(options: &[u8]) -> Option<u64> {
     let options = attributes(options);
-    let long = attribute(&options, TBF_RATE_64)
-        .and_then(|value| value.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes)));
+    let long = attribute(&options, TBF_RATE_64).and_then(|value| long(value, 0));
     let short = attribute(&options, TBF_PARAMETERS).and_then(|value| number(value, 8)).map(u64::from);
     long.filter(|rate| *rate > 0).or(short).map(|bytes| bytes.saturating_mul(8))
 }
@@ -302,10 +217,8 @@ mod tests {
     use super::*;
 
     fn attribute_bytes(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        let mut bytes = Vec::new();
+        put(&mut bytes, kind, value);
         bytes
     }
 
@@ -322,12 +235,7 @@ mod tests {
         assert_eq!((route.source, route.mtu), (Some([10, 0, 0, 9].into()), Some(1400)));
         for length in 0..body.len() {
             let _ = parse_route(&body[..length]);
-            let _ = messages(&body[..length]);
         }
-        assert!(
-            parts(&[0; 64], 4, |bytes| number(bytes, 0).map(|n| n as usize)).is_empty(),
-            "no endless loop"
-        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) fn check(paths: &[PathWork]) -> Result<Vec<(u32, String)>, String> {
     if asked.is_empty() {
         return Ok(Vec::new());
     }
-    let routing = match Routing::open() {
+    let mut routing = match Routing::open() {
         Ok(routing) => routing,
         Err(error) => {
             tracing::debug!(%error, "the kernel's routes are not known");
@@ -33,8 +33,8 @@ pub(super) fn check(paths: &[PathWork]) -> Result<Vec<(u32, String)>, String> {
     let (mut refused, mut notes) = (Vec::new(), Vec::new());
     for (path, asked) in &asked {
         match asked.is_bound {
-            true => refused.extend(asked.missing(&routing).map(|problem| (*path, problem))),
-            false => notes.extend(asked.diverted(&routing).map(|note| (*path, note))),
+            true => refused.extend(asked.missing(&mut routing).map(|problem| (*path, problem))),
+            false => notes.extend(asked.diverted(&mut routing).map(|note| (*path, note))),
         }
     }
     match refused.split_first() {
@@ -73,7 +73,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The interface that the kernel takes for packets of sockets that are not bound; `None` when it does not tell.
-    fn taken(&self, routing: &Routing) -> Option<String> {
+    fn taken(&self, routing: &mut Routing) -> Option<String> {
         let free = Packets { to: self.to, from: self.from, through: None };
         routing.route(&free).ok()?.interface
     }
@@ -84,7 +84,7 @@ impl<'a> Asked<'a> {
     }
 
     /// That no route leads through the interface, and the remedy; `None` also when the kernel does not tell.
-    fn missing(&self, routing: &Routing) -> Option<String> {
+    fn missing(&self, routing: &mut Routing) -> Option<String> {
         let Self { interface, to, from, .. } = *self;
         if routing.has_entry(&Packets { to, from, through: Some(interface) }).ok()? {
             return None;
@@ -100,7 +100,7 @@ impl<'a> Asked<'a> {
     }
 
     /// That answers leave through another interface; `None` also when the kernel does not tell.
-    fn diverted(&self, routing: &Routing) -> Option<String> {
+    fn diverted(&self, routing: &mut Routing) -> Option<String> {
         let Self { interface, to, .. } = *self;
         let other = self.taken(routing).filter(|other| other != interface)?;
         let source = self.source();

@@ -8,7 +8,7 @@ pub mod queue_stats;
 pub mod queues;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::net::netlink::SocketAddrNetlink;
@@ -25,34 +25,36 @@ const HEADER_BYTES: usize = 16;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 const REQUEST: u16 = 0x1;
-pub(crate) const DUMP: u16 = 0x300;
+/// Flag of a request for all entries (`NLM_F_DUMP`).
+pub const DUMP: u16 = 0x300;
 
 /// A message of the kernel: its kind and its body.
 pub type Message<'a> = (u16, &'a [u8]);
 
 /// A socket to the kernel, and room for its answers.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub struct Socket {
     socket: OwnedFd,
     room: Vec<u8>,
     sequence: u32,
 }
 
 impl Socket {
-    pub(crate) fn open(protocol: Option<Protocol>) -> io::Result<Self> {
+    /// A socket to a part of the kernel; `None`: its routing tables.
+    ///
+    /// # Errors
+    /// When the kernel has no such socket.
+    pub fn open(protocol: Option<Protocol>) -> io::Result<Self> {
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_TIME))?;
         Ok(Self { socket, room: vec![0; ROOM_BYTES], sequence: 0 })
     }
 
-    /// Sends a request, and shows each message of the answer.
-    pub(crate) fn ask(
-        &mut self,
-        kind: u16,
-        flags: u16,
-        body: &[u8],
-        mut each: impl FnMut(&[u8]),
-    ) -> io::Result<()> {
+    /// Sends a request, and shows the body of each message of the answer.
+    ///
+    /// # Errors
+    /// What the kernel says, or that it does not answer in time.
+    pub fn ask(&mut self, kind: u16, flags: u16, body: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let request = request(kind, flags, self.sequence, body);
         sendto(&self.socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
@@ -80,6 +82,12 @@ impl Socket {
                 return Ok(());
             }
         }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -116,7 +124,7 @@ fn request(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
 }
 
 /// Adds an attribute to a request.
-pub(crate) fn put(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub fn put(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     body.extend((4 + value.len() as u16).to_ne_bytes());
     body.extend(kind.to_ne_bytes());
     body.extend(value);
@@ -124,12 +132,12 @@ pub(crate) fn put(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
 }
 
 /// 32 bits at a place.
-pub(crate) fn number(bytes: &[u8], at: usize) -> Option<u32> {
+pub fn number(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
 /// 64 bits at a place.
-pub(crate) fn long(bytes: &[u8], at: usize) -> Option<u64> {
+pub fn long(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
 }
 

@@ -44,11 +44,11 @@ pub(crate) struct HostView {
 impl HostView {
     /// What this end sees now; `peer` is the other one.
     pub(crate) fn take(peer: IpAddr) -> Self {
-        let routing = Routing::open().ok();
+        let mut routing = Routing::open().ok();
         let packets = Packets { to: peer, from: None, through: None };
-        let route = routing.as_ref().and_then(|routing| routing.route(&packets).ok());
+        let route = routing.as_mut().and_then(|routing| routing.route(&packets).ok());
         let interface = route.as_ref().and_then(|route| route.interface.as_deref());
-        let queues = routing.as_ref().zip(interface).and_then(|(routing, name)| routing.queues(name).ok());
+        let queues = routing.as_mut().zip(interface).and_then(|(routing, name)| routing.queues(name).ok());
         Self {
             host: read::line("/proc/sys/kernel/hostname"),
             kernel: read::line("/proc/sys/kernel/osrelease"),
