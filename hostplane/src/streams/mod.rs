@@ -73,6 +73,11 @@ impl EndPlan {
         Self { dialect, ..self }
     }
 
+    /// True when senders let receivers on their CPU run: TCP as fast as it goes.
+    pub(crate) fn yields(&self) -> bool {
+        self.spec.protocol == Protocol::Tcp && self.budget.is_unlimited()
+    }
+
     /// True when this end sends a stream.
     pub(crate) fn sends_stream(&self, number: u32) -> bool {
         self.id.directions.direction_of(number, self.spec.streams) == Some(self.id.sends)

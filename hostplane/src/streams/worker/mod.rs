@@ -7,6 +7,7 @@
 
 mod group;
 mod orders;
+mod yields;
 
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
@@ -25,6 +26,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 pub(super) use self::group::Group;
 pub(crate) use self::group::{FromWorker, Left, Order};
 use self::group::{Slot, Way};
+use self::yields::Yields;
 use super::receiving::{Heard, listen};
 use super::sending::{Turn, UdpSender, send_datagrams, send_stream};
 
@@ -49,6 +51,7 @@ pub(crate) struct Worker {
     payload: Box<[u8]>,
     room: Box<[u8]>,
     log: Option<Box<GapLog>>,
+    yields: Yields,
     ordered: bool,
 }
 
@@ -95,6 +98,7 @@ impl Worker {
             payload: Box::default(),
             room: vec![0; READ_BYTES].into_boxed_slice(),
             log: None,
+            yields: Yields::default(),
             ordered: true,
         }
     }
@@ -108,6 +112,9 @@ impl Worker {
             }
             let busy = self.round();
             let wait = if busy { Some(Duration::ZERO) } else { self.time_to_sleep() };
+            if !busy {
+                self.yields.sleeps();
+            }
             self.wait(wait, &mut events);
         }
     }
@@ -227,6 +234,7 @@ impl Worker {
         for _ in 0..group.writable.len() {
             let Some(index) = group.writable.pop_front() else { break };
             let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { continue };
+            let before = slot.counts.bytes;
             let turn = match &mut slot.way {
                 Way::TcpSend => send_stream(&slot.stream, &mut slot.counts, group, &self.payload),
                 Way::UdpSend(sender) => send_datagrams(&slot.stream, &mut slot.counts, sender, group),
@@ -236,6 +244,9 @@ impl Worker {
                 }
             };
             slot.stream.counters.publish(&slot.counts);
+            if group.plan.yields() {
+                self.yields.wrote(slot.counts.bytes - before);
+            }
             match turn {
                 Turn::More => group.writable.push_back(index),
                 Turn::Full => {
