@@ -9,6 +9,7 @@
 mod alone;
 mod bridge;
 mod ceilings;
+mod compare;
 mod diagnose;
 mod directions;
 mod engines;
@@ -22,6 +23,7 @@ mod metrics;
 mod pktgen_capture;
 mod reports;
 mod resume;
+mod searches;
 mod store_faults;
 mod streams;
 mod sudden_end;

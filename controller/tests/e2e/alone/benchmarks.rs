@@ -1,53 +1,23 @@
 //! Benchmarks behind a rate search, on real paths with known limits, buffers and outages. What is asserted holds on
 //! a machine of any speed: a load that was not offered may leave a benchmark without a verdict.
 
-use std::process::Stdio;
-
-use linerate_results::summary::{FollowUpSummary, Status, Summary, TrialSummary};
+use linerate_results::summary::{Summary, TrialSummary};
 use linerate_search::methods::{
-    BackToBackConclusion, BurstStatus, Conclusion, Criterion, Partial, RecoveryTime, ServiceConclusion,
-    StepVerdict,
+    BackToBackConclusion, BurstStatus, Conclusion, Criterion, Partial, RecoveryTime, StepVerdict,
 };
 
-use super::search::{kill_after, trial_files};
 use crate::bridge::BridgedPath;
+use crate::searches::{QUICK, found, service, summary_of};
 use crate::support::{Bench, linerate, stderr, stdout};
 
 /// Packets per second that a path lets pass, and packets beyond that it lets pass at once.
 const LIMIT_PPS: f64 = 20_000.0;
 const BUCKET: f64 = 1_000.0;
-/// A search of seconds.
-const QUICK: &str =
-    "{name: ndr, duration: 400ms, initialDuration: 400ms, sum: 1200ms, width: 5%, precedingTargets: 1}";
-
-fn summary_of(bench: &Bench, output: &std::process::Output) -> Summary {
-    // 3: the search may be irregular; what follows runs all the same.
-    assert!(matches!(output.status.code(), Some(0 | 3)), "{}{}", stdout(output), stderr(output));
-    let summary: Summary = serde_json::from_str(stdout(output).trim_end().lines().last().unwrap()).unwrap();
-    assert_eq!(summary.status, Status::Complete);
-    for trial in &summary.trials {
-        assert_eq!(trial.sent_packets, trial.received_packets + trial.lost_packets, "{}", trial.trial);
-    }
-    let results = bench.path("results");
-    let validated =
-        linerate(&["results", "validate", &summary.experiment.id, "--results", results.to_str().unwrap()]);
-    assert!(validated.status.success(), "{}{}", stdout(&validated), stderr(&validated));
-    summary
-}
+/// Length of the trials of a loss curve, in seconds.
+const CURVE_S: f64 = 0.5;
 
 fn run(path: &BridgedPath, bench: &Bench) -> Summary {
     summary_of(bench, &path.run(bench))
-}
-
-fn found<'s>(summary: &'s Summary, name: &str) -> &'s FollowUpSummary {
-    let follow = summary.searches[0].then.iter().find(|follow| follow.name == name).unwrap();
-    assert!(follow.complete, "{follow:?}");
-    follow
-}
-
-fn service(follow: &FollowUpSummary) -> &ServiceConclusion {
-    let Some(Conclusion::Service(service)) = &follow.conclusion else { panic!("{follow:?}") };
-    service
 }
 
 #[test]
@@ -62,8 +32,8 @@ fn benchmarks_behind_a_search_find_the_limit_of_a_path() {
     warmUp: 0s
     then:
       - latency: {{of: 10kpps, at: [100%, 50%], duration: 300ms, repeats: 2}}
-      - lossCurve: {{step: 10%, duration: 1s}}
-      - recovery: {{of: 20kpps, overload: 1s, after: 1s}}
+      - lossCurve: {{step: 10%, duration: 500ms}}
+      - recovery: {{of: 20kpps, overload: 500ms, after: 500ms}}
       - service: {{cir: 10kpps, eir: 10kpps, steps: [50%, 100%], policing: true, stepDuration: 1s, performance: 1s, loss: 5%, tolerance: 10%}}
       - service: {{cir: 40kpps, steps: [100%], stepDuration: 1s, performance: 1s}}
       - backToBack: {{of: 20kpps, searches: 1}}\n"
@@ -81,7 +51,7 @@ fn benchmarks_behind_a_search_find_the_limit_of_a_path() {
     assert!(curve.partial.contains(&Partial::NotFromMaximum), "an af_packet port reports no speed");
     // What was offered and exceeds rate and bucket of the filter is lost.
     for point in curve.points.iter().filter(|point| point.unsent_packets == 0) {
-        let least = 1.0 - (LIMIT_PPS + BUCKET) / point.load_pps as f64;
+        let least = 1.0 - (LIMIT_PPS + BUCKET / CURVE_S) / point.load_pps as f64;
         assert!(point.loss_ratio >= least - 0.02, "{least}: {point:?}");
     }
 
@@ -245,37 +215,4 @@ fn soak_and_recovery_tell_when_a_path_lost_packets() {
         RecoveryTime::NotOffered | RecoveryTime::NotRecovered => {}
         other => panic!("{other:?}: {recovery:?}"),
     }
-}
-
-#[test]
-fn a_run_that_was_killed_in_a_benchmark_goes_on_in_it() {
-    let bench = Bench::with_cpus(&format!(
-        "  search:
-    goals: [{QUICK}]
-    load: {{min: 1kpps, max: 10kpps}}
-    warmUp: 0s
-    then:
-      - latency: {{of: 5kpps, at: [100%, 10%], duration: 300ms, repeats: 4}}
-      - service: {{cir: 5kpps, stepDuration: 200ms, performance: 300ms, loss: 50%}}
-      - soak: {{of: 2kpps, duration: 1s}}\n"
-    ));
-    for trials in [6, 9] {
-        let mut command = bench.command(&["--json", "--quiet", "--resume"]);
-        let mut controller = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        kill_after(&bench, &mut controller, trials);
-    }
-    let before = trial_files(&bench.experiment().unwrap());
-    let summary = summary_of(&bench, &bench.run(&["--json", "--quiet", "--resume"]));
-    assert_eq!(summary.experiment.resumed_at.len(), 2);
-    for (name, trials) in [("latency", 8), ("soak", 1)] {
-        assert_eq!(found(&summary, name).trials, trials);
-    }
-    let steps = &service(found(&summary, "service")).steps;
-    assert!(steps.iter().all(|step| step.verdict != StepVerdict::Fail), "nothing is lost: {steps:?}");
-    let after = trial_files(&bench.experiment().unwrap());
-    let again = before.iter().filter(|(path, file)| after.get(*path) != Some(*file)).count();
-    assert!(again <= 1, "{again} of {} recorded trials were run again", before.len());
-    // A run that is complete is not run again.
-    summary_of(&bench, &bench.run(&["--json", "--quiet", "--resume"]));
-    assert_eq!(trial_files(&bench.experiment().unwrap()), after);
 }
