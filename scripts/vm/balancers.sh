@@ -22,7 +22,7 @@ spec:
     clients: 2
     rates: [100]
     timeout: 20s
-  trial: {duration: 2s}
+  trial: {duration: 1s}
 END
 status=0
 linerate run "$VM_RESULTS/balancers.yaml" --results "$VM_RESULTS/balancers" --quiet >"$VM_RESULTS/balancers.out" 2>"$VM_RESULTS/balancers.err" || status=$?

@@ -3,7 +3,7 @@
 
 DEBIAN_MIRROR="${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
 DEBIAN_KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
-VM_PACKAGES=(busybox-static cpio kmod iproute2 jq procps tshark util-linux xz-utils)
+VM_PACKAGES=(busybox-static cpio gojq kmod iproute2 procps tshark util-linux xz-utils)
 VM_CACHE="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/linerate/vm"
 QEMU=qemu-system-x86_64
 # What the initramfs must load to reach the host's files; all else is loaded from there.

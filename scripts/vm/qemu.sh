@@ -92,7 +92,8 @@ boot() {
     # no_timer_check: on a busy machine the kernel would take its timer for broken. mitigations=off: nothing here is to be kept from anybody.
     local kernel="console=ttyS0 quiet tsc=reliable panic=-1 no_timer_check mitigations=off intel_iommu=on iommu=pt"
     # An Intel model's counter runs at one rate, and the kernel keeps its time by it: so delays between processes of the guest are valid.
-    local machine=(-nodefaults -no-user-config -display none -no-reboot -M q35 -accel "tcg,thread=multi" -cpu "max,vendor=GenuineIntel,family=6,model=85,stepping=4" -smp "$GUEST_CPUS" -m "$memory")
+    # Without erms and fsrm: QEMU emulates instructions that move bytes one by one, and a kernel that takes them for fast copies and clears all memory so.
+    local machine=(-nodefaults -no-user-config -display none -no-reboot -M q35 -accel "tcg,thread=multi" -cpu "max,-erms,-fsrm,vendor=GenuineIntel,family=6,model=85,stepping=4" -smp "$GUEST_CPUS" -m "$memory")
     # The IOMMU has to stand before the devices that it serves.
     ! $iommu || machine+=(-device "intel-iommu,intremap=on")
     machine+=(-kernel "$(kernel_image)" -initrd "$VM_CACHE/initramfs"
