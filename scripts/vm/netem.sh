@@ -18,7 +18,9 @@ WINDOW=64
 modprobe -a veth sch_netem
 # What netem releases at once must find room on its way to the far end.
 echo "$QUEUE" >/proc/sys/net/core/netdev_max_backlog
-ip link add near type veth peer name far
+# DPDK names an interface's group of sockets by process and interface, both numbers xored: two processes with numbers that are near each other must
+# not come to the same name.
+ip link add near index 4096 type veth peer name far index 8192
 ip link set near up
 ip link set far up
 
