@@ -20,10 +20,12 @@ use crate::host_report::{add_interrupts, kernel_sample, report};
 const LEAST_APART_NS: u64 = 90_000_000;
 /// Least time between two readings, as a multiple of the CPU time that the last one took.
 const LEAST_APART_COSTS: u64 = 100;
+/// How long before a trial's start the kernel's files are read: several looks of the agent.
+const LEAD_NS: u64 = 5_000_000;
 /// Most time between two readings: counters of 32 bits may wrap once between them.
 const MOST_APART_NS: u64 = 60_000_000_000;
 
-/// Measures since a trial was armed; those of the kernel's files since it began.
+/// Measures since a trial was armed; those of the kernel's files since it began, or since before where its first reading was late.
 #[derive(Debug)]
 pub(crate) struct HostWatch {
     process_cpu_ns: u64,
@@ -47,20 +49,21 @@ pub(crate) struct HostWatch {
 enum Start {
     /// The trial has no start yet.
     Unknown,
-    /// At this instant.
+    /// Shortly before this instant.
     At(u64),
     /// They have been read.
     Done,
 }
 
 impl HostWatch {
-    /// Begins to measure, on request with the node's interrupts.
+    /// Begins to measure when the trial is armed, on request with the node's interrupts.
     pub(crate) fn begin(quota: &Quota, interrupts: bool) -> Self {
         let quota = quota.clone();
         let mut kernel = Host::new(Path::new("/"));
         // Opens the files before the trial.
-        kernel.read_node();
-        kernel.read_namespace();
+        Self::all(&mut kernel);
+        kernel.rebase_node();
+        kernel.rebase_namespace();
         let interrupts = interrupts.then(|| {
             let mut interrupts = Series::default();
             read_interrupts(&mut interrupts, &mut kernel);
@@ -85,13 +88,17 @@ impl HostWatch {
         self.start = Start::At(at_ns);
     }
 
-    /// Takes the first reading as soon as the trial has begun.
+    /// Takes the first reading shortly before the trial begins.
     pub(crate) fn look(&mut self, now_ns: u64) {
         match self.start {
-            Start::At(at_ns) if at_ns <= now_ns => {
+            Start::At(at_ns) if at_ns <= now_ns.saturating_add(LEAD_NS) => {
                 self.read(now_ns, Self::all);
-                self.kernel.rebase_node();
-                self.kernel.rebase_namespace();
+                // A late reading lacks the first packets, which would be missing from the account of losses. The one that was taken when the
+                // trial was armed lacks none.
+                if monotonic_ns() <= at_ns {
+                    self.kernel.rebase_node();
+                    self.kernel.rebase_namespace();
+                }
                 // The cost of a trial is that of what is read during it.
                 *self.kernel.cost_mut() = Cost::default();
                 self.start = Start::Done;
@@ -197,12 +204,33 @@ mod tests {
     }
 
     #[test]
+    fn a_reading_that_is_late_for_the_first_packets_is_not_the_base() {
+        let mut watch = HostWatch::begin(&Quota::find(), false);
+        let armed = Instant::now();
+        std::thread::sleep(Duration::from_millis(30));
+        let now = monotonic_ns();
+        watch.start_at(now - 1);
+        watch.look(now);
+        let since_armed = armed.elapsed().as_secs_f64();
+        assert!(watch.report().unwrap().elapsed_s >= since_armed, "counted from before the first packet");
+
+        let mut watch = HostWatch::begin(&Quota::find(), false);
+        std::thread::sleep(Duration::from_millis(30));
+        let before = Instant::now();
+        // Far enough that no reading of a starved process is late.
+        watch.start = Start::At(monotonic_ns() + 3_600_000_000_000);
+        watch.look(monotonic_ns() + 3_600_000_000_000);
+        let elapsed_s = watch.report().unwrap().elapsed_s;
+        assert!(elapsed_s <= before.elapsed().as_secs_f64(), "counted from the trial's start");
+    }
+
+    #[test]
     fn the_kernel_is_read_from_the_start_and_not_too_often() {
         let mut watch = HostWatch::begin(&Quota::find(), true);
         let now = monotonic_ns();
-        watch.start_at(now + 1);
+        watch.start_at(now + LEAD_NS + 1);
         watch.look(now);
-        assert_eq!(watch.report(), None, "not before the start");
+        assert_eq!(watch.report(), None, "not long before the start");
         watch.look(now + 1);
         std::thread::sleep(Duration::from_millis(30));
         assert_eq!(watch.sample().kernel, None, "too soon");
