@@ -189,8 +189,15 @@ testpmd_row() {
     ask b stop && until_true grep -q 'Done\.' "$work/b.log"
     [[ $name != *af_packet ]] || counted="$(($(moved a tx) - before_a))"$'\t'"$(($(moved b rx) - before_b))"
     for end in a b; do ask "$end" quit; done
+    for _ in $(seq 100); do
+        kill -0 "${children[@]}" 2>/dev/null || break
+        sleep 0.2
+    done
+    kill -KILL "${children[@]}" 2>/dev/null || true
     wait "${children[@]}" || true
     children=()
+    # What one that failed has not read must not reach the next.
+    while read -r -t 0.01 -u "$in_a" _ || read -r -t 0.01 -u "$in_b" _; do :; done
     sent=$(total TX "$work/a.log") received=$(total RX "$work/b.log")
     [ -n "$sent" ] && [ -n "$received" ] || return 1
     row "$name" "$(rate Tx "$work/a.log")" "$(rate Rx "$work/b.log")" "$sent" "$received" $((sent - received)) "$counted"

@@ -40,7 +40,11 @@ fn assert_whole(row: &EngineRow<'_>) {
     let (sent, received, lost) = (row.sent.unwrap(), row.received.unwrap(), row.lost.unwrap());
     assert_eq!(sent, received + lost, "{engine}");
     assert_eq!(row.figures.losses.iter().map(|part| part.packets).sum::<u64>(), lost, "{engine}");
-    assert!(received > 0 && row.figures.agents_cpu_s.unwrap() > 0.0, "{engine}");
+    let cpu_s = row.figures.agents_cpu_s.unwrap();
+    assert!(
+        received > 0 && cpu_s > 0.0,
+        "{engine}: received {received} of {sent}, agents' CPU time {cpu_s} s"
+    );
     assert_eq!((row.frame_size().label().as_str(), row.flows, row.intended_pps), ("64", 3, Some(5000.0)));
 }
 
@@ -121,6 +125,25 @@ fn every_engine_has_its_row_and_the_report_begins_with_the_cost() {
     let section = text.split("\n## ").nth(1).unwrap();
     assert!(section.starts_with("Engines") && section.contains(" of 64-byte frames where "), "{section}");
     until("no namespace is left", || bench.processes().iter().all(|(_, line)| !line.contains(" agent ")));
+}
+
+#[test]
+fn devices_may_be_virtio_ports_that_share_memory() {
+    let bench = bench(&ENGINES.replace("[memif, af_xdp, af_packet, sockets]", "[memif, devices]"));
+    let program = hostplane(&bench);
+    let socket = bench.path("virtio");
+    let devices = format!(
+        "spec.local.devices=[{{tx: 'net_virtio_user0,path={0},server=1', rx: 'net_vhost0,iface={0},client=1'}}]",
+        socket.display()
+    );
+    let output = bench.run(&options(&program, &["--set", &devices]));
+    let summary = bench.summary().unwrap();
+    assert_eq!(summary.status, Status::Complete, "{}", stderr(&output));
+    let rows = rows(&summary);
+    let engines: Vec<EngineName> = rows.iter().map(|row| row.figures.engine).collect();
+    assert_eq!(engines, [EngineName::Memif, EngineName::Devices]);
+    rows.iter().for_each(assert_whole);
+    assert!(!socket.exists(), "{} is left behind", socket.display());
 }
 
 /// What the processes of a bench wait for, and what those that hold settings said.
