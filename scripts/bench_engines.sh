@@ -208,6 +208,7 @@ start_testpmd() {
     shift 4
     ! is_pci "$device" || of_device=(--allow "$device")
     # Unbuffered, or what it prints into a file would not be seen before its end. It must not outlive this script.
+    : >"$work/$end.log"
     setpriv --pdeathsig KILL "$@" stdbuf -o0 dpdk-testpmd --no-huge -m 256 "${of_device[@]}" --lcores "0@$lcore,1@$lcore" --file-prefix "$nets-$end" -- \
         --interactive --auto-start --forward-mode="$mode" --eth-peer="0,$mac" --txpkts=$((size - 4)) --total-num-mbufs=16384 \
         <"$work/$end.in" >"$work/$end.log" 2>&1 &
