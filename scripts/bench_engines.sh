@@ -143,7 +143,7 @@ ours() {
 report() {
     "$bin/linerate" results report "$(jq -r .experiment.id "$work/summary.json")" --results "$work/results" --format md --to "$work/report" >/dev/null \
         || return 0
-    awk '/^## / { section++; next } section == 1 && NF { print; exit }' "$work"/report/*.md
+    awk '/^## / { section++; next } section == 1 && NF { gsub(/\\/, ""); print; exit }' "$work"/report/*.md
 }
 # counted ENGINE TRIAL-FILE: what the kernel's interfaces or a NIC counted; of a NIC and of Linerate's own namespaces the trial's file has it.
 counted() {
