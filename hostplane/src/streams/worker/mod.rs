@@ -196,16 +196,17 @@ impl Worker {
 
     /// Gives each stream that is ready one turn. True when some are still ready.
     fn round(&mut self) -> bool {
-        let mut busy = false;
-        for group in 0..self.groups.len() {
-            busy |= self.send_round(group);
-        }
+        // What has arrived is read before more is sent: where both ends share a CPU, it is still in the cache.
         for _ in 0..self.readable.len() {
             if let Some(index) = self.readable.pop_front() {
                 self.receive_turn(index);
             }
         }
-        busy || !self.readable.is_empty()
+        let mut busy = !self.readable.is_empty();
+        for group in 0..self.groups.len() {
+            busy |= self.send_round(group);
+        }
+        busy
     }
 
     fn send_round(&mut self, at: usize) -> bool {
