@@ -42,7 +42,7 @@ names() {
 # refuses FAULT WORDS: examines FAULT.start: an error with WORDS (a pattern) and a remedy.
 refuses() {
     local answer="$VM_RESULTS/$1.start" said
-    said="$(tail -n 1 "$answer" | jq -r '.error.message // "no error"' 2>/dev/null | head -1) (exit code $status)"
+    said="$(tail -n 1 "$answer" | jq -r '.error.message // "no error" | split("\n")[0]' 2>/dev/null) (exit code $status)"
     json "$1: linerate-dataplane refuses and names it" "$answer" \
         "$status == 1 and (.error.message | test(\"$2\") and test(\"remedy\"))"
     note "$1: $said"
