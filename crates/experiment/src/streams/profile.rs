@@ -8,7 +8,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::section::{MessageBytes, StreamsSection};
 
-/// Bytes of a write of TCP: fewer bytes cost more CPU time each, and so do more than a second cache holds.
+/// Bytes of a write of TCP: fewer bytes cost more CPU time each, and so do more than an L2 cache holds.
 const USUAL_WRITE_BYTES: u32 = 256 * 1024;
 /// Payload of a datagram that fits an Ethernet frame over IPv4 and IPv6.
 const USUAL_DATAGRAM_BYTES: u32 = 1448;

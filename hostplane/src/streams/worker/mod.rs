@@ -35,7 +35,7 @@ const ORDERS: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
 /// Most events of one look.
 const EVENTS: usize = 256;
-/// Bytes read at once from a TCP connection: small enough for a CPU's second cache.
+/// Bytes read at once from a TCP connection: small enough for a CPU's L2 cache.
 const READ_BYTES: usize = 256 * 1024;
 
 pub(crate) struct Worker {

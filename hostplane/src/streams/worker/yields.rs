@@ -7,7 +7,7 @@
 
 use linerate_agent::host::monotonic_ns;
 
-/// Bytes between two yields, or a sleep and a yield: they stay in a CPU's second cache.
+/// Bytes between two yields, or a sleep and a yield: they stay in a CPU's L2 cache.
 const YIELD_BYTES: u64 = 256 * 1024;
 /// A receiver reads that much in far less time, so a longer yield went to another program, which keeps the CPU for its
 /// whole time slice.
