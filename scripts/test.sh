@@ -14,13 +14,14 @@ Usage: scripts/test.sh [--fuzz-seconds N]
 
 Sets up what is missing, then checks form and runs every test: those of the programs; lints; the licences and sources of their dependencies; the
 packet path under Miri; fuzz targets; and three stages that bring up a virtual machine, containers and a Kubernetes cluster (scripts/vm.sh,
-containers.sh, cluster.sh). Needs root for most of them; what cannot run is named at the end.
+containers.sh, cluster.sh). Needs root for most of them; what cannot run is named at the end, and so is what failed. A few tests that failed are run
+once more, alone: those that pass then are UNSTEADY, and counted as that.
 
   --fuzz-seconds N   how long each fuzz target runs, from where the last run on this machine ended (default: 30)
 
 One part alone: cargo test -p linerate --test e2e local_run; scripts/vm.sh test; scripts/cluster.sh test memif
 
-Exit codes: 0 all passed or could not run, 1 a test failed, 2 wrong usage.
+Exit codes: 0 all passed, could not run or are unsteady, 1 a test failed, 2 wrong usage.
 END
 }
 usage_error() { printf '%s\n' "error: $*; see scripts/test.sh --help" >&2; exit 2; }
@@ -40,6 +41,8 @@ esac
 say() { printf '==> %4d s  %s\n' "$SECONDS" "$*" >&2; }
 
 scratch=$(mktemp -d)
+# shellcheck source=scripts/failures.sh
+. scripts/failures.sh
 export LINERATE_NOT_RUN="$scratch/tests.not-run"
 # The image is built once, for containers and cluster.
 export LINERATE_IMAGE_ARCHIVE="$scratch/image.tar"
@@ -93,6 +96,15 @@ stage() {
 # tests ARGUMENTS of cargo test…
 tests() { cargo test --workspace --no-fail-fast "$@"; }
 
+# tests_stage NAME ARGUMENTS of cargo test…: tests that fail are looked at in the end; that they cannot be run, or that a test program dies, is a failure
+# at once.
+tests_stage() {
+    local log="$scratch/$1" ended=0
+    shift
+    tests "$@" 2>&1 | tee "$log" || ended=$?
+    [ "$ended" -eq 0 ] || only_tests_failed "$log" || status=$ended
+}
+
 # What only the tests need.
 set_up() {
     local packages=("${RUN_PACKAGES[@]}" "${PEER_PACKAGES[@]}" "${TEST_PACKAGES[@]}")
@@ -128,7 +140,8 @@ beside_others() {
 # limits_then_lints: cargo lets others wait while it compiles, so lints come when no tests are left. Tests of limits have a log of their own.
 limits_then_lints() {
     local ended=0
-    LINERATE_NOT_RUN="$scratch/limits.not-run" tests --test e2e -- --test-threads=1 host_limits:: >"$scratch/limits" 2>&1 || ended=$?
+    LINERATE_NOT_RUN="$scratch/limits.not-run" tests --test e2e -- --test-threads=1 host_limits:: >"$scratch/limits" 2>&1 \
+        || only_tests_failed "$scratch/limits" || ended=1
     nice -n 19 scripts/lints.sh || ended=$?
     return "$ended"
 }
@@ -158,13 +171,13 @@ need_promtool
 need_riperf3
 
 say "tests of rates and times, one at a time: each has the CPUs to itself"
-tests --test e2e -- --test-threads=1 alone:: 2>&1 | tee "$scratch/alone" || status=$?
+tests_stage alone --test e2e -- --test-threads=1 alone::
 begin beside beside_others
 begin pods pods
 say "tests, three at a time: mostly they wait"
-tests -- --test-threads=3 --skip alone:: --skip on_stub:: --skip host_limits:: 2>&1 | tee "$scratch/tests" || status=$?
+tests_stage tests -- --test-threads=3 --skip alone:: --skip on_stub:: --skip host_limits::
 say "tests on a stub of the Kubernetes API, eight at a time"
-tests --test api_stub -- --test-threads=8 2>&1 | tee "$scratch/stub" || status=$?
+tests_stage stub --test api_stub -- --test-threads=8
 
 say "containers: the images, unprivileged containers; cluster: pods on a real Kubernetes cluster"
 end pods || status=1
@@ -189,12 +202,14 @@ sum() {
 # A test that could not run returns early and counts as passed for cargo; it does not here.
 touch "$scratch"/{tests,limits}.not-run
 returned=$(cat "$scratch"/{tests,limits}.not-run | wc -l)
-failed=$((failed + $(sum failed)))
+tell_failures "$scratch"/{alone,tests,stub,limits}
+failed=$((failed + $(sum failed) - unsteady))
 passed=$((passed + $(sum passed) - returned))
 skipped=$((skipped + returned))
 
 echo
+cat "$scratch"/{pods,vm,lints,beside} | grep '^FAIL ' || true
 sort -u "$scratch"/*.not-run
 echo
-echo "$passed passed, $failed failed, $skipped skipped"
+echo "$passed passed, $failed failed, $unsteady unsteady, $skipped skipped"
 [ "$status" -eq 0 ] && [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
