@@ -39,6 +39,7 @@ Options of run:
   --driver NAME         what the VFs are left on: vfio-pci (default), igbvf or none
   --without MODULE      a kernel module that the guest must not have, such as vfio_iommu_type1 (repeatable)
   --no-iommu            no IOMMU; the VFs are then left without a driver
+  --counted-clock       the guest's clock counts its instructions: whatever else this machine does, nothing in the guest becomes slower or faster
 
 Environment: LINERATE_BIN  directory of linerate-dataplane and hugepage-check (default: target/debug)
              DEBIAN_MIRROR (default: http://deb.debian.org/debian)

@@ -15,11 +15,16 @@ usage_error() {
 
 # run [OPTIONS] -- SCRIPT [ARGUMENTS]: sets the variables below from the options, then boots.
 run() {
-    local wire=loopback capture='' results='' time_limit=300 memory=1G hugepages=128 driver=vfio-pci without=() iommu=true script
+    local wire=loopback capture='' results='' time_limit=300 memory=1G hugepages=128 driver=vfio-pci without=() iommu=true counted=false script
     while [ $# -gt 0 ] && [ "$1" != -- ]; do
         case $1 in
             --no-iommu)
                 iommu=false
+                shift
+                continue
+                ;;
+            --counted-clock)
+                counted=true
                 shift
                 continue
                 ;;
@@ -93,7 +98,9 @@ boot() {
     local kernel="console=ttyS0 quiet tsc=reliable panic=-1 no_timer_check mitigations=off intel_iommu=on iommu=pt"
     # An Intel model's counter runs at one rate, and the kernel keeps its time by it: so delays between processes of the guest are valid.
     # Without erms and fsrm: QEMU emulates instructions that move bytes one by one, and a kernel that takes them for fast copies and clears all memory so.
-    local machine=(-nodefaults -no-user-config -display none -no-reboot -M q35 -accel "tcg,thread=multi" -cpu "max,-erms,-fsrm,vendor=GenuineIntel,family=6,model=85,stepping=4" -smp "$GUEST_CPUS" -m "$memory")
+    local machine=(-nodefaults -no-user-config -display none -no-reboot -M q35 -cpu "max,-erms,-fsrm,vendor=GenuineIntel,family=6,model=85,stepping=4" -smp "$GUEST_CPUS" -m "$memory")
+    # An instruction takes 8 ns, whatever else this machine does, and nothing happens while all CPUs sleep. QEMU needs one thread for that.
+    if $counted; then machine+=(-accel "tcg,thread=single" -icount "shift=3,sleep=off"); else machine+=(-accel "tcg,thread=multi"); fi
     # The IOMMU has to stand before the devices that it serves.
     ! $iommu || machine+=(-device "intel-iommu,intremap=on")
     machine+=(-kernel "$(kernel_image)" -initrd "$VM_CACHE/initramfs"

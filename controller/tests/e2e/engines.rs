@@ -15,7 +15,7 @@ use crate::support::{Bench, linerate, not_run, stderr, stdout, until};
 
 const ENGINES: &str = "  engines: [memif, af_xdp, af_packet, sockets]
   traffic: {frameSizes: [64], flows: [3], rates: [5kpps]}
-  trial: {duration: 400ms, sampleInterval: 100ms}
+  trial: {duration: 1s, sampleInterval: 250ms}
 ";
 
 fn is_root(test: &str) -> bool {

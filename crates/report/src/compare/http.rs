@@ -39,6 +39,13 @@ impl Repeats<'_> {
     fn group(&self, metric: &Metric) -> Option<Group> {
         http_group(&self.trials, metric.http_figure()?)
     }
+
+    /// Of all repeats; `None` when one does not have it.
+    fn mean(&self, of: fn(&HttpTrialSummary) -> Option<f64>) -> Option<f64> {
+        let values: Option<Vec<f64>> = self.trials.iter().map(|trial| of(trial)).collect();
+        let values = values?;
+        Some(values.iter().sum::<f64>() / values.len() as f64).filter(|mean| mean.is_finite() && *mean > 0.0)
+    }
 }
 
 fn gather(summary: &Summary) -> Vec<Repeats<'_>> {
@@ -50,6 +57,27 @@ fn gather(summary: &Summary) -> Vec<Repeats<'_>> {
         }
     }
     gathered
+}
+
+/// From this change of the CPU time of an answer on, the CPUs may have changed: it is beyond what repeats on one machine scatter by.
+const OTHER_CPUS_SHARE: f64 = 0.05;
+
+/// A note when clients and backends both needed other CPU time for each answer, and no other share of their CPUs: then answers
+/// per second follow the speed of the CPUs, and the balancer may be as it was.
+fn other_cpus(a: &Repeats<'_>, b: &Repeats<'_>) -> Option<String> {
+    let change = |of: fn(&HttpTrialSummary) -> Option<f64>| Some(b.mean(of)? / a.mean(of)? - 1.0);
+    let (clients, backends) = (change(|trial| trial.client_cpu_us)?, change(|trial| trial.backend_cpu_us)?);
+    let used = change(|trial| Some(trial.requests_per_s? * (trial.client_cpu_us? + trial.backend_cpu_us?)))?;
+    let is_other = clients * backends > 0.0 && clients.abs().min(backends.abs()) >= OTHER_CPUS_SHARE;
+    (is_other && used.abs() < OTHER_CPUS_SHARE).then(|| {
+        format!(
+            "{}: in B, an answer took clients {:+.0} % and backends {:+.0} % of CPU time, and both used as much of their CPUs: \
+             CPUs that became faster or slower explain the difference (another clock, a core shared with other machines)",
+            a.profile,
+            100.0 * clients,
+            100.0 * backends
+        )
+    })
 }
 
 /// Adds the metrics of trials of HTTP that both sides have.
@@ -73,6 +101,7 @@ pub(super) fn pair_up<'s>(a: &'s Summary, b: &'s Summary, settings: &Settings, p
             pairing.unmatched.push(only_in(ours, None, a));
             continue;
         };
+        pairing.notes.extend(other_cpus(ours, theirs));
         for metric in &settings.metrics {
             match (ours.group(metric), theirs.group(metric)) {
                 (Some(a), Some(b)) => pairing.matched.push(Matched {
@@ -90,4 +119,45 @@ pub(super) fn pair_up<'s>(a: &'s Summary, b: &'s Summary, settings: &Settings, p
     }
     let missing = of_b.iter().filter(|theirs| !of_a.iter().any(|ours| ours.profile == theirs.profile));
     pairing.unmatched.extend(missing.map(|theirs| only_in(theirs, None, b)));
+}
+
+#[cfg(test)]
+mod tests {
+    use linerate_experiment::http::HttpTarget;
+    use linerate_results::fixtures::http::{context, record};
+    use linerate_results::fixtures::summary;
+    use linerate_results::summary::Status;
+    use linerate_wire::http::Arrivals;
+
+    use super::*;
+
+    /// Three repeats with these answers per second and µs of CPU time for each answer.
+    fn run(requests_per_s: f64, client_us: f64, backend_us: f64) -> Summary {
+        let trial =
+            HttpTrialSummary::of(&record(HttpTarget::NftablesRandom, Arrivals::Closed, &[40, 60]), context());
+        let repeat = |share: f64| HttpTrialSummary {
+            requests_per_s: Some(requests_per_s * share),
+            client_cpu_us: Some(client_us / share),
+            backend_cpu_us: Some(backend_us / share),
+            ..trial.clone()
+        };
+        Summary {
+            trials: Vec::new(),
+            http: [0.999, 1.0, 1.001].map(repeat).to_vec(),
+            ..summary(Status::Complete)
+        }
+    }
+
+    #[test]
+    fn a_note_says_when_slower_cpus_explain_the_difference() {
+        let a = run(86_000.0, 11.0, 11.2);
+        let notes =
+            |b: &Summary| super::super::compare(&a, b, &Settings::default()).unwrap().notes.join("; ");
+        let slower = notes(&run(72_000.0, 13.1, 13.4));
+        assert!(slower.contains("clients +19 % and backends +20 % of CPU time"), "{slower}");
+        // The same CPUs; a backend that does more; a balancer that lets both wait.
+        for b in [run(85_000.0, 11.1, 11.3), run(72_000.0, 11.0, 15.5), run(60_000.0, 12.0, 12.2)] {
+            assert!(!notes(&b).contains("CPU time"), "{}", notes(&b));
+        }
+    }
 }
