@@ -109,6 +109,10 @@ fn repeats_needed(question: &Question, level: f64) -> Option<usize> {
         })
     };
     let fewest = FEWEST_REPEATS.max(a.repeats.min(b.repeats) + 1);
-    let candidates: Vec<usize> = (fewest..=MANY_REPEATS).collect();
-    candidates.get(candidates.partition_point(|repeats| !tells(*repeats))).copied()
+    let (mut from, mut to) = (fewest, MANY_REPEATS + 1);
+    while from < to {
+        let middle = usize::midpoint(from, to);
+        if tells(middle) { to = middle } else { from = middle + 1 }
+    }
+    (fewest..=MANY_REPEATS).contains(&from).then_some(from)
 }
