@@ -9,12 +9,13 @@ set -euo pipefail
 read -r tx_vf rx_vf <<<"$VM_VFS"
 read -r tx_mac rx_mac <<<"$VM_MACS"
 work=$(mktemp -d)
+# The lengths are none of `pair`, which may have been on the same wire before.
 cat >"$work/experiment.yaml" <<EOF
 apiVersion: linerate.dev/v1alpha1
 kind: Experiment
 metadata: {name: two-vfs}
 spec:
-  traffic: {frameSizes: [128, 1518], flows: [1, 100], rates: [5kpps], flowMode: sd}
+  traffic: {frameSizes: [128, 1280], flows: [1, 100], rates: [5kpps], flowMode: sd}
   trial: {packets: 5000, warmUp: {timeout: 30s}, drain: {settle: 1s}}
   agents: {memoryMb: 64, txd: 4096, rxd: 4096}
   local:
@@ -39,8 +40,8 @@ jq -r '.trials[] | "     \(.profile): sent \(.sent_packets) received \(.received
     < <(tail -n 1 "$summary")
 # The warm-up's frames are those of the first trial. An attempt before the link is up never reaches the wire.
 warm_up=$(value "$summary" '.warm_up[0] | .sent_packets * .attempts')
-echo "124 10000-$((10000 + warm_up)) $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
-echo "1514 10000 $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
+echo "experiment 124 10000-$((10000 + warm_up)) $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
+echo "experiment 1276 10000 $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
 nothing_held "afterwards"
 
 # Every way of a packet in one document: shared memory, VFs, AF_XDP, packet sockets, UDP sockets.
@@ -95,6 +96,6 @@ case $first in
 esac
 # The warm-up has the smaller size.
 on_wire=$(value "$engines" '[.trials[] | select(.engine.engine == "devices" and .frame_size == 1024).sent_packets] | add')
-echo "1020 $on_wire $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
+echo "experiment 1020 $on_wire $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
 nothing_held "after five engines"
 end_scenario

@@ -44,7 +44,7 @@ trial() {
     [ -s "$tx" ] && [ -s "$rx" ] || return 0
     examine "$name" "$tx" "$rx"
     # For whoever holds the capture of the wire.
-    echo "$(($1 - 4)) $sent $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
+    echo "pair $(($1 - 4)) $sent $tx_mac $rx_mac" >>"$VM_RESULTS/wire"
 }
 
 # examine NAME TX-REPORT RX-REPORT: sets `sent`.

@@ -2,31 +2,35 @@
 # shellcheck shell=bash
 
 # Neighbours that need the same machine share a guest: see options_of.
-SCENARIOS=(pair experiment routed reflect netem balancers streams tune faults machine no-iommu)
-# They count no packets, so that their guests may share the CPUs with that of `faults`.
-BESIDE_FAULTS=(machine no-iommu)
-passed=0 failed=0 skipped=0 work='' child='' beside='' with_beside='' reason=''
+COUNTING=(pair experiment routed reflect netem balancers streams tune)
+# They count no packets: their guests may share the CPUs with anything.
+OTHERS=(faults machine no-iommu)
+SCENARIOS=("${COUNTING[@]}" "${OTHERS[@]}")
+passed=0 failed=0 skipped=0 work='' child='' reason=''
 
 # options_of SCENARIO: of the machine it needs, for `run`.
 options_of() {
     case $1 in
-        # Nothing else may be on its wire.
-        pair) echo "--wire hub" ;;
-        experiment | routed) echo "--wire hub --time-limit 900" ;;
+        pair | experiment | routed) echo "--wire hub --time-limit 1200" ;;
         reflect | netem) echo "--time-limit 1500" ;;
         balancers | streams | tune) echo "--hugepages 0 --driver igbvf --time-limit 900" ;;
-        no-iommu) echo "--no-iommu" ;;
+        faults) echo "--time-limit 900" ;;
+        no-iommu) echo "--no-iommu --time-limit 900" ;;
         machine) echo "none of ours" ;;
     esac
 }
 
-# run_suite [SCENARIO…]
+# run_suite [SCENARIO…|counting|others]
 run_suite() {
     local scenario options='' begun=$SECONDS
     local wanted=("$@") guest=()
-    [ $# -gt 0 ] || wanted=("${SCENARIOS[@]}")
+    case $* in
+        '') wanted=("${SCENARIOS[@]}") ;;
+        counting) wanted=("${COUNTING[@]}") ;;
+        others) wanted=("${OTHERS[@]}") ;;
+    esac
     for scenario in "${wanted[@]}"; do
-        [[ " ${SCENARIOS[*]} " == *" $scenario "* ]] || usage_error "there is no scenario '$scenario', only: ${SCENARIOS[*]}"
+        [[ " ${SCENARIOS[*]} " == *" $scenario "* ]] || usage_error "there is no scenario '$scenario', only: ${SCENARIOS[*]} counting others"
     done
     if ! can_run; then
         for scenario in "${wanted[@]}"; do check_line "NOT RUN $scenario: $reason"; done
@@ -37,10 +41,6 @@ run_suite() {
     trap 'end_suite' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    if [ $# -eq 0 ]; then
-        wanted=("${SCENARIOS[@]:0:${#SCENARIOS[@]}-${#BESIDE_FAULTS[@]}}")
-        with_beside=true
-    fi
     for scenario in "${wanted[@]}"; do
         [ "$(options_of "$scenario")" = "$options" ] || boot_guest
         options=$(options_of "$scenario")
@@ -52,7 +52,6 @@ run_suite() {
         fi
     done
     boot_guest
-    [ -z "$beside" ] || end_beside
     echo "$passed passed, $failed failed, $skipped not run in $((SECONDS - begun)) s"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
 }
@@ -62,27 +61,11 @@ boot_guest() {
     [ ${#guest[@]} -gt 0 ] || return 0
     local name="${guest[*]}" words=()
     say "virtual machine: $name"
-    [ -z "$with_beside" ] || [ "$name" != faults ] || begin_beside
     read -ra words <<<"$options"
     [[ $options != *"--wire hub"* ]] || words+=(--capture "$work/$name.pcap")
     boot_scenarios "$name" "${words[@]}"
-    capture_agrees "$name" "${guest[0]}"
+    capture_agrees "$name"
     guest=()
-}
-
-# begin_beside: the scenarios beside `faults`, one after the other, in a process of their own.
-begin_beside() {
-    LINERATE_NOT_RUN='' scripts/vm.sh test "${BESIDE_FAULTS[@]}" >"$work/beside.out" 2>&1 </dev/null &
-    beside=$!
-}
-
-# end_beside: their checks count as if they had been run here.
-end_beside() {
-    local status=0 before=$failed line
-    wait "$beside" || status=$?
-    beside=''
-    while IFS= read -r line; do check_line "$line"; done <"$work/beside.out"
-    [ "$status" -eq 0 ] || [ "$failed" -gt "$before" ] || check_line "FAIL ${BESIDE_FAULTS[*]}: ended with $status"
 }
 
 # can_run: prepares the machine; where that is impossible for good reason, `reason` says so. What else goes wrong is an error.
@@ -108,7 +91,6 @@ need_programs() {
 }
 
 end_suite() {
-    [ -z "$beside" ] || { kill -TERM "$beside" 2>/dev/null && wait "$beside"; } || true
     [ -z "$child" ] || { kill -TERM "$child" 2>/dev/null && wait "$child"; } || true
     rm -rf "$work"
 }
@@ -144,22 +126,21 @@ check_line() {
     printf '%s\n' "$1"
 }
 
-# capture_agrees GUEST SCENARIO: what QEMU saw on the guest's wire is what the scenario's sender says it sent, each length a line
-# LENGTH SENT FROM TO in `wire`. Of `pair`, nothing else of the VFs.
+# capture_agrees GUEST: what QEMU saw on the guest's wire is what a scenario's sender says it sent, each length a line SCENARIO LENGTH SENT FROM TO in
+# `wire`. Of `pair`, nothing else of the VFs.
 capture_agrees() {
-    local length sent from to total=0
+    local scenario length sent from to of_pair=0 captured="$work/$1/captured"
     [ -s "$work/$1/wire" ] || return 0
-    while read -r length sent from to; do
-        check_count "$2: frames of $length bytes on the wire" "$sent" \
-            "$(frames "$1" "eth.src == $from && eth.dst == $to && udp && frame.len == $length")"
-        total=$((total + ${sent%-*}))
+    tshark -n -r "$work/$1.pcap" -T fields -e frame.len -e eth.src -e eth.dst -e frame.protocols 2>/dev/null >"$captured"
+    while read -r scenario length sent from to; do
+        check_count "$scenario: frames of $length bytes on the wire" "$sent" \
+            "$(awk -v row="$length $from $to" '$4 ~ /:udp/ && $1" "$2" "$3 == row { count++ } END { print count + 0 }' "$captured")"
+        [ "$scenario" != pair ] || of_pair=$((of_pair + sent))
     done <"$work/$1/wire"
-    # An experiment warms up as well.
-    [ "$2" != pair ] || check_equal "$2: nothing else of a VF on the wire" "$total" "$(frames "$1" 'eth.addr[0:5] == 02:00:00:00:0a')"
+    # The scenario behind it begins with frames of a length of its own: see experiment.sh.
+    [ "$of_pair" -eq 0 ] || check_equal "pair: nothing else of a VF on the wire" "$of_pair" \
+        "$(awk '($2" "$3) ~ /02:00:00:00:0a:/ { if ($1 == 124) exit; count++ } END { print count + 0 }' "$captured")"
 }
-
-# frames GUEST FILTER
-frames() { tshark -r "$work/$1.pcap" -Y "$2" -T fields -e frame.number 2>/dev/null | wc -l; }
 
 # check_equal NAME EXPECTED ACTUAL
 check_equal() { if [ "$2" = "$3" ]; then check_line "PASS $1"; else check_line "FAIL $1: expected $2, is $3"; fi; }
