@@ -57,6 +57,8 @@ in the directory LINERATE_CLUSTER_LAB brings up: build.sh, and cluster.sh with u
 
 Environment: LINERATE_BIN            directory of linerate, linerate-dataplane and hugepage-check (default: target/debug)
              LINERATE_IMAGE_ARCHIVE  image that scripts/containers.sh has built from them (default: another is built)
+             LINERATE_HOSTPLANE_ARCHIVE  the same of the image of streams
+             LINERATE_IMAGES_BUILT  file to wait for before they are looked for, which somebody else makes (default: none)
 
 Exit codes: 0 all passed or could not run, 1 a check failed, 2 wrong usage, 130 interrupted.
 END_OF_USAGE

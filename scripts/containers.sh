@@ -41,6 +41,8 @@ Example:
 
 Environment: LINERATE_BIN            directory of linerate, linerate-dataplane and hugepage-check (default: target/debug)
              LINERATE_IMAGE_ARCHIVE  file to keep the image in, for scripts/cluster.sh (default: nowhere)
+             LINERATE_HOSTPLANE_ARCHIVE  the same of the image of streams
+             LINERATE_IMAGES_BUILT  file to make when they are there
              DEBIAN_MIRROR           (default: http://deb.debian.org/debian)
 
 Exit codes: 0 all passed or could not run, 1 a check failed, 2 wrong usage, 130 interrupted.

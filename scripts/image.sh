@@ -16,8 +16,10 @@ Usage: scripts/image.sh [OPTIONS]
 
 Builds an image with linerate, linerate-dataplane, hugepage-check and DPDK's network drivers, and prints its name and size.
 
-  --tag NAME           the image's name (default: localhost/linerate:dev, localhost/linerate-controller:dev or localhost/linerate-hostplane:dev)
-  --target TARGET      linerate (default); controller: `linerate` alone, without DPDK; hostplane: `linerate-hostplane` alone, for pods of streams
+  --tag NAME           the image's name (default: localhost/linerate:dev, or localhost/linerate-TARGET:dev)
+  --target TARGET      linerate (default); controller: `linerate` alone, without DPDK; hostplane: `linerate-hostplane` alone, for pods of streams;
+                       debian: Debian with its newest packages and no program, for --debian
+  --debian IMAGE       lay out in this one, made by --target debian: several images then have the same packages, which are fetched once
   --archive FILE       write a docker archive as well, for clusters without a registry
   --base IMAGE         Debian to take libraries from (default: docker.io/library/debian:bookworm-slim)
   --rust IMAGE         Rust to build with, on the same release of Debian (default: docker.io/library/rust:1-slim-bookworm)
@@ -42,19 +44,20 @@ END_OF_USAGE
 }
 usage_error() { printf '%s\n' "error: $*; see scripts/image.sh --help" >&2; exit 2; }
 
-tag='' target=linerate archive='' base='' rust='' suite='' binaries='' ca='' fresh=''
+tag='' target=linerate debian=debian archive='' base='' rust='' suite='' binaries='' ca='' fresh=''
 # absolute FILE: as seen from where the script was called.
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$called_from/$1" ;; esac; }
 while [ $# -gt 0 ]; do
     case $1 in
         -h | --help) usage && exit 0 ;;
         --fresh) fresh=true && shift && continue ;;
-        --tag | --target | --archive | --base | --rust | --debootstrap | --binaries | --engine | --ca) [ $# -gt 1 ] || usage_error "$1 needs a value" ;;
+        --tag | --target | --debian | --archive | --base | --rust | --debootstrap | --binaries | --engine | --ca) [ $# -gt 1 ] || usage_error "$1 needs a value" ;;
         *) usage_error "there is no option '$1'" ;;
     esac
     case $1 in
         --tag) tag=$2 ;;
         --target) target=$2 ;;
+        --debian) debian=$2 ;;
         --archive) archive=$(absolute "$2") ;;
         --base) base=$2 ;;
         --rust) rust=$2 ;;
@@ -69,6 +72,7 @@ case $target in
     linerate) programs=(linerate linerate-dataplane hugepage-check) tag=${tag:-localhost/linerate:dev} ;;
     hostplane) programs=(linerate-hostplane) tag=${tag:-localhost/linerate-hostplane:dev} ;;
     controller) programs=(linerate) tag=${tag:-localhost/linerate-controller:dev} ;;
+    debian) programs=() tag=${tag:-localhost/linerate-debian:dev} ;;
     *) usage_error "there is no target '$target'" ;;
 esac
 [ -z "$suite" ] || [ -z "$base$rust" ] || usage_error "--debootstrap makes the bases that --base and --rust name: choose one"
@@ -83,7 +87,10 @@ options+=(--build-arg "VERSION=$(sed -n '/^\[workspace.package\]/,/^\[/s/^versio
 options+=(--build-arg "REVISION=$(git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null || echo unknown)")
 [ -z "$fresh" ] || options+=(--no-cache)
 context=. source=compiled
-if [ -n "$binaries" ]; then
+if [ "$target" = debian ]; then
+    # Without the stages that compile.
+    source=given
+elif [ -n "$binaries" ]; then
     source=given
     context=$work/context
     mkdir -p "$context/programs"
@@ -97,11 +104,11 @@ if [ -n "$binaries" ]; then
     docker/crates.sh "$context/programs"
 fi
 # The default, too: older releases of buildah do not see which stages it names.
-options+=(--build-arg "PROGRAMS=$source")
+options+=(--build-arg "PROGRAMS=$source" --build-arg "DEBIAN=$debian")
 if [ -n "$suite" ]; then
     base=$(base_name "$suite")
     need_base "$suite"
-    if [ -z "$binaries" ]; then
+    if [ "$source" = compiled ]; then
         need_rust
         rust=$(toolchain_name "$suite")
         need_toolchain "$suite"

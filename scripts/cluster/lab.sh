@@ -5,7 +5,7 @@ IMAGE=${LINERATE_E2E_IMAGE:-localhost/linerate:e2e}
 HOSTPLANE_IMAGE=${LINERATE_E2E_HOSTPLANE_IMAGE:-}
 LAB=${LINERATE_CLUSTER_LAB:-}
 HUGEPAGES=600
-lab_is_ours='' hugepages_before='' image_archive=''
+lab_is_ours='' hugepages_before='' image_archive='' hostplane_archive=''
 
 # find_cluster: KUBECONFIG is set afterwards; where that is impossible for good reason, `reason` says so.
 find_cluster() {
@@ -39,6 +39,7 @@ find_cluster() {
     export KUBECONFIG
     until_nodes_take_pods
     say "cluster: the image"
+    [ -z "${LINERATE_IMAGES_BUILT:-}" ] || until [ -e "$LINERATE_IMAGES_BUILT" ]; do sleep 0.5; done
     image_archive=${LINERATE_IMAGE_ARCHIVE:-}
     if [ -s "$image_archive" ]; then
         IMAGE=localhost/linerate:test
@@ -55,9 +56,15 @@ archive_image() { archive "$image_archive" --tag "$IMAGE"; }
 hostplane_image() {
     [ -z "$HOSTPLANE_IMAGE" ] || return 0
     [ -n "$lab_is_ours" ] || return 1
-    HOSTPLANE_IMAGE=localhost/linerate-hostplane:e2e
-    archive "$work/hostplane.tar" --target hostplane --tag "$HOSTPLANE_IMAGE"
-    "$LAB/cluster.sh" load "$work/hostplane.tar" >/dev/null
+    hostplane_archive=${LINERATE_HOSTPLANE_ARCHIVE:-}
+    if [ -s "$hostplane_archive" ]; then
+        HOSTPLANE_IMAGE=localhost/linerate-hostplane:test
+    else
+        HOSTPLANE_IMAGE=localhost/linerate-hostplane:e2e
+        hostplane_archive=$work/hostplane.tar
+        archive "$hostplane_archive" --target hostplane --tag "$HOSTPLANE_IMAGE"
+    fi
+    "$LAB/cluster.sh" load "$hostplane_archive" >/dev/null
 }
 
 # archive FILE OPTIONS… of image.sh
@@ -83,7 +90,7 @@ routed_cluster() {
     export KUBECONFIG
     until_nodes_take_pods
     "$LAB/cluster.sh" load "$image_archive" >/dev/null
-    [ ! -s "$work/hostplane.tar" ] || "$LAB/cluster.sh" load "$work/hostplane.tar" >/dev/null
+    [ ! -s "$hostplane_archive" ] || "$LAB/cluster.sh" load "$hostplane_archive" >/dev/null
     kubectl create namespace "$namespace" >/dev/null
 }
 

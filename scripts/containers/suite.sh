@@ -4,6 +4,9 @@
 SCENARIOS=(contents memif af_packet experiment pods)
 IMAGE=localhost/linerate:test
 CONTROLLER_IMAGE=localhost/linerate-controller:test
+HOSTPLANE_IMAGE=localhost/linerate-hostplane:test
+# Debian, whose packages they are made of.
+DEBIAN_IMAGE=localhost/linerate-debian:test
 work='' reason='' run_options=()
 
 # run_suite [SCENARIO…]
@@ -60,15 +63,20 @@ can_run() {
     done
     suite=$(codename)
     say "containers: building the images from Debian $suite with $engine"
-    built "$IMAGE" --target linerate --debootstrap "$suite" --binaries "$bin" ${LINERATE_IMAGE_ARCHIVE:+--archive "$LINERATE_IMAGE_ARCHIVE"}
-    built "$CONTROLLER_IMAGE" --target controller --debootstrap "$suite" --binaries "$bin"
+    built "$DEBIAN_IMAGE" --target debian
+    built "$IMAGE" --target linerate --debian "$DEBIAN_IMAGE" --binaries "$bin" ${LINERATE_IMAGE_ARCHIVE:+--archive "$LINERATE_IMAGE_ARCHIVE"}
+    built "$CONTROLLER_IMAGE" --target controller --debian "$DEBIAN_IMAGE" --binaries "$bin"
+    if [ -n "${LINERATE_HOSTPLANE_ARCHIVE:-}" ]; then
+        built "$HOSTPLANE_IMAGE" --target hostplane --debian "$DEBIAN_IMAGE" --binaries "$bin" --archive "$LINERATE_HOSTPLANE_ARCHIVE"
+    fi
     echo "     images: $((SECONDS - begun)) s in all"
+    [ -z "${LINERATE_IMAGES_BUILT:-}" ] || touch "$LINERATE_IMAGES_BUILT"
     find_run_options
 }
 
-# built NAME OPTIONS of image.sh…
+# built NAME OPTIONS of image.sh…: from this machine's Debian, `suite`.
 built() {
-    scripts/image.sh --engine "$engine" --fresh --tag "$@" >"$work/built" 2>"$work/build.log" || {
+    scripts/image.sh --engine "$engine" --fresh --debootstrap "$suite" --tag "$@" >"$work/built" 2>"$work/build.log" || {
         tail -20 "$work/build.log" >&2
         die "scripts/image.sh failed; see above"
     }
@@ -110,6 +118,6 @@ end_suite() {
     for container in linerate-test-rx linerate-test-tx; do "$engine" rm -f "$container" >/dev/null 2>&1 || true; done
     end_pods
     end_namespaces
-    "$engine" rmi -f "$IMAGE" "$CONTROLLER_IMAGE" >/dev/null 2>&1 || true
+    "$engine" rmi -f "$IMAGE" "$CONTROLLER_IMAGE" "$HOSTPLANE_IMAGE" "$DEBIAN_IMAGE" >/dev/null 2>&1 || true
     rm -rf "$work"
 }
