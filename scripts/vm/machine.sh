@@ -5,7 +5,7 @@
 : "${work?}"
 NAME=machine
 # What a guest may take to boot on a busy machine, in seconds, and its processes to go.
-BOOT_S=90
+BOOT_S=180
 GONE_S=30
 
 scenario_machine() {
