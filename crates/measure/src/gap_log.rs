@@ -7,12 +7,12 @@
 use super::arrival::Arrival;
 use super::losses::{Between, Losses, Sent, Span};
 
-/// Number of gaps in an lcore's log: 8 MiB. Miri takes a minute to fill a log of that size.
-pub(super) const LOG_GAPS: u32 = if cfg!(miri) { 1 << 11 } else { 1 << 18 };
+/// Number of gaps in an lcore's log: 8 MiB. Miri takes a minute to fill a log of that size, and half a second to make one of 2048.
+pub(super) const LOG_GAPS: u32 = if cfg!(miri) { 1 << 8 } else { 1 << 18 };
 /// Sequence numbers that one log entry covers.
 const GAP_NUMBERS: u64 = 64;
 /// Most entries for one gap; of a longer gap the beginning is forgotten.
-const LONGEST_GAP: u64 = 1024;
+const LONGEST_GAP: u64 = if cfg!(miri) { 64 } else { 1024 };
 /// Marker in place of the number of an earlier entry that was not recorded.
 const FORGOTTEN: u32 = u32::MAX;
 /// Most entries searched for a late frame.

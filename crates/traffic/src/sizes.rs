@@ -306,11 +306,12 @@ mod tests {
 
     #[test]
     fn labels_of_long_sequences_are_short_and_their_own() {
-        let sizes = (64..264).map(|size| size.to_string()).collect::<Vec<_>>().join(",");
+        let largest = if cfg!(miri) { 90 } else { 263 };
+        let sizes = (64..=largest).map(|size| size.to_string()).collect::<Vec<_>>().join(",");
         let label = sizes.parse::<FrameSizes>().unwrap().label();
-        assert!(label.starts_with("64-to-263-") && label.len() <= LONGEST_LABEL, "{label}");
+        assert!(label.starts_with(&format!("64-to-{largest}-")) && label.len() <= LONGEST_LABEL, "{label}");
         let weighted =
-            |last| format!("{}{last}:1", "64:1,9000:1,".repeat(20)).parse::<FrameSizes>().unwrap().label();
+            |last| format!("{}{last}:1", "64:1,9000:1,".repeat(6)).parse::<FrameSizes>().unwrap().label();
         assert_ne!(weighted(100), weighted(101));
     }
 

@@ -112,11 +112,14 @@ fn a_udp_checksum_of_zero_means_none_over_ipv4_only() {
 #[test]
 fn every_shape_of_frame_is_recognised() {
     let v6 = r#""source": {"ip": "::1", "port": 7}, "destination": {"ip": "::2", "port": 9}"#;
+    let longest = if cfg!(miri) { 500 } else { 9000 };
     for document in [
         "{}".to_owned(),
         r#"{"protocol": "tcp", "frameSize": 75}"#.to_owned(),
         r#"{"vlan": {"id": 5}, "frameSize": 999}"#.to_owned(),
-        r#"{"vlan": {"id": 5}, "protocol": "tcp", "payload": "random:1", "frameSize": 9000}"#.to_owned(),
+        format!(
+            r#"{{"vlan": {{"id": 5}}, "protocol": "tcp", "payload": "random:1", "frameSize": {longest}}}"#
+        ),
         format!(r#"{{"frameSize": 83, {v6}}}"#),
         format!(r#"{{"protocol": "tcp", "vlan": {{"id": 1}}, {v6}, "frameSize": "106:3,1001:2"}}"#),
     ] {

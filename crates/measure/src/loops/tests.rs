@@ -25,6 +25,8 @@ const TAG: u16 = 0x1234;
 const PACKETS: u64 = if cfg!(miri) { 200 } else { 10_000 };
 /// Time between two readings of the clock in tests whose loop polls for long.
 const STEP_NS: u64 = if cfg!(miri) { 500 } else { 100 };
+/// The same where a port that is full is asked again and again, for milliseconds.
+const LONG_STEP_NS: u64 = if cfg!(miri) { 5_000 } else { 1_000 };
 
 fn profile(document: &str) -> Profile {
     serde_json::from_str(document).unwrap()
@@ -162,7 +164,7 @@ fn a_full_queue_neither_loses_nor_renumbers() {
 fn a_stuck_port_cannot_hold_the_loop() {
     let (mut sender, mut receiver) = plain_link(|_| Fate::Deliver);
     sender.capacity = 100;
-    let clock = SteppingClock::new(1_000);
+    let clock = SteppingClock::new(LONG_STEP_NS);
     let signal = go();
     let sent =
         transmit(&mut sender, &clock, plan(1, None, None, Some(200_000)), &signal, &TransmitBlock::default());
@@ -242,7 +244,7 @@ fn a_mix_through_a_full_queue_counts_the_bytes_it_sent() {
     let imix = profile(r#"{"frameSize": "64:1,1518:1"}"#);
     let (mut sender, mut receiver) = link(template(&imix), |_| Fate::Deliver);
     (sender.accepts, sender.capacity) = (3, 101);
-    let clock = SteppingClock::new(1_000);
+    let clock = SteppingClock::new(LONG_STEP_NS);
     let signal = go();
     let plan = plan_of(&imix, None, None, Some(200_000));
     let sent = transmit(&mut sender, &clock, plan, &signal, &TransmitBlock::default());
@@ -296,7 +298,7 @@ fn stages_are_followed_and_accounted_for() {
 fn a_port_that_was_full_does_not_make_a_load_exceed_its_ceiling() {
     // A load of 1,000 packets in 10 ms, of which the ceiling admits 101; the port accepts 7 at a time.
     let (mut sender, mut receiver) = plain_link(|_| Fate::Deliver);
-    let clock = SteppingClock::new(10 * STEP_NS);
+    let clock = SteppingClock::new(if cfg!(miri) { 20_000 } else { 1_000 });
     let mut plan = plan(1, Some(1e5), None, Some(20_000_000));
     plan.ceilings = vec![Ceiling::Packets(101)];
     sender.accepts = 7;
@@ -313,9 +315,10 @@ fn a_port_that_was_full_does_not_make_a_load_exceed_its_ceiling() {
 #[test]
 fn a_reflector_sends_the_ports_own_frames_too() {
     // Test frames arrive all the time, with frames among them that may ask for an address.
+    let packets = if cfg!(miri) { 100 } else { 500 };
     let (mut far, mut arriving) = plain_link(|_| Fate::Deliver);
     let clock = SteppingClock::new(10);
-    transmit(&mut far, &clock, plan(1, None, Some(500), None), &go(), &TransmitBlock::default());
+    transmit(&mut far, &clock, plan(1, None, Some(packets), None), &go(), &TransmitBlock::default());
     let mut asks = vec![0; 60];
     asks[12..14].copy_from_slice(&[0x08, 0x06]);
     far.send_own(&asks);
@@ -327,7 +330,7 @@ fn a_reflector_sends_the_ports_own_frames_too() {
     signal.stop();
     let blocks = (&ReceiveBlock::default(), &TransmitBlock::default());
     let outcome = reflect(&mut arriving, &mut back, &clock, &signal, blocks, Some(&mailbox));
-    assert_eq!((outcome.sent.packets, outcome.foreign.arp, signal.own_frames()), (500, 1, (1, 60)));
+    assert_eq!((outcome.sent.packets, outcome.foreign.arp, signal.own_frames()), (packets, 1, (1, 60)));
     assert_eq!(caught.try_iter().map(|frame| frame.bytes().to_vec()).collect::<Vec<_>>(), [asks]);
     assert!(!signal.has_frames() && signal.stopped());
     let mut burst = Default::default();
@@ -337,5 +340,5 @@ fn a_reflector_sends_the_ports_own_frames_too() {
         assert_eq!(own, frames == 0, "it does not wait for the end");
         frames += burst.frames().count();
     }
-    assert_eq!(frames, 501);
+    assert_eq!(frames as u64, packets + 1);
 }
