@@ -13,7 +13,7 @@ use crate::support::{Bench, stderr};
 pub(crate) fn record(bench: &Bench, rate: &str, repeats: u32) -> (PathBuf, Summary) {
     let spec = format!(
         "  traffic: {{frameSizes: [64], flows: [10], flowMode: sd, rates: [{rate}]}}
-  trial: {{duration: 600ms, sampleInterval: 200ms, repeats: {repeats}}}
+  trial: {{duration: 400ms, sampleInterval: 200ms, repeats: {repeats}}}
 "
     );
     let head = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nmetadata: {name: compared}\n";
