@@ -44,8 +44,8 @@ scratch=$(mktemp -d)
 # shellcheck source=scripts/failures.sh
 . scripts/failures.sh
 export LINERATE_NOT_RUN="$scratch/tests.not-run"
-# The image is built once, for containers and cluster.
-export LINERATE_IMAGE_ARCHIVE="$scratch/image.tar"
+# The images are built once, for containers and cluster.
+export LINERATE_IMAGE_ARCHIVE="$scratch/image.tar" LINERATE_HOSTPLANE_ARCHIVE="$scratch/hostplane.tar" LINERATE_IMAGES_BUILT="$scratch/images.built"
 status=0 passed=0 failed=0 skipped=0
 declare -A running=()
 trap 'end_all' EXIT
@@ -119,11 +119,11 @@ set_up() {
     scripts/containers.sh prepare || true
 }
 
-# pods: containers, then a cluster, which takes their image.
-pods() {
+# containers: the cluster waits for their images, whatever becomes of them.
+containers() {
     local ended=0
     scripts/containers.sh test || ended=$?
-    scripts/cluster.sh test || ended=$?
+    touch "$LINERATE_IMAGES_BUILT"
     return "$ended"
 }
 
@@ -137,14 +137,8 @@ beside_others() {
     return "$ended"
 }
 
-# limits_then_lints: cargo lets others wait while it compiles, so lints come when no tests are left. Tests of limits have a log of their own.
-limits_then_lints() {
-    local ended=0
-    LINERATE_NOT_RUN="$scratch/limits.not-run" tests --test e2e -- --test-threads=1 host_limits:: >"$scratch/limits" 2>&1 \
-        || only_tests_failed "$scratch/limits" || ended=1
-    nice -n 19 scripts/lints.sh || ended=$?
-    return "$ended"
-}
+# limits: tests that change limits of the host.
+limits() { tests --test e2e -- --test-threads=1 host_limits:: || only_tests_failed "$scratch/limits"; }
 
 need_packages "${BUILD_PACKAGES[@]}"
 need_rust
@@ -173,22 +167,32 @@ need_riperf3
 say "tests of rates and times, one at a time: each has the CPUs to itself"
 tests_stage alone --test e2e -- --test-threads=1 alone::
 begin beside beside_others
-begin pods pods
+begin containers containers
+# Before others: it takes longest. Only root has one.
+begin cluster nice -n -5 scripts/cluster.sh test
+begin guests nice -n 5 scripts/vm.sh test others
 say "tests, three at a time: mostly they wait"
 tests_stage tests -- --test-threads=3 --skip alone:: --skip on_stub:: --skip host_limits::
 say "tests on a stub of the Kubernetes API, eight at a time"
 tests_stage stub --test api_stub -- --test-threads=8
 
+# cargo lets others wait while it compiles, so lints come when few tests are left.
+begin lints nice -n 19 scripts/lints.sh
+say "virtual machine: guests that count no packets"
+end guests || status=1
+count "$scratch/guests"
 say "containers: the images, unprivileged containers; cluster: pods on a real Kubernetes cluster"
-end pods || status=1
-count "$scratch/pods"
+end containers || status=1
+count "$scratch/containers"
+end cluster || status=1
+count "$scratch/cluster"
 # Not beside the cluster: an emulated machine leaves it too little of the CPUs. Its guests do not notice limits of this host.
 say "virtual machine: SR-IOV VFs behind an IOMMU, netem"
-begin lints limits_then_lints
-stage vm scripts/vm.sh test
+begin limits limits
+stage vm scripts/vm.sh test counting
 say "tests that change limits of the host; dependencies, lints, Miri, fuzz targets"
+end limits || status=1
 end lints || status=1
-cat "$scratch/limits"
 end beside || status=1
 count "$scratch/lints"
 count "$scratch/beside"
@@ -208,7 +212,7 @@ passed=$((passed + $(sum passed) - returned))
 skipped=$((skipped + returned))
 
 echo
-cat "$scratch"/{pods,vm,lints,beside} | grep '^FAIL ' || true
+cat "$scratch"/{containers,cluster,guests,vm,lints,beside} | grep '^FAIL ' || true
 sort -u "$scratch"/*.not-run
 echo
 echo "$passed passed, $failed failed, $unsteady unsteady, $skipped skipped"
