@@ -86,6 +86,23 @@ impl EalPlan {
         None
     }
 
+    /// AF_XDP ports get all queues of their interfaces, of which `queues_of` tells the number, unless the user chose some.
+    pub fn with_all_queues(mut self, queues_of: impl Fn(&str) -> Option<u32>) -> Self {
+        let mut follows = false;
+        for argument in &mut self.arguments {
+            let (option, value) = match argument.strip_prefix("--vdev=") {
+                Some(value) => ("--vdev=", value),
+                None => ("", argument.as_str()),
+            };
+            let is_device = follows || !option.is_empty();
+            follows = argument == "--vdev";
+            if let Some(value) = is_device.then(|| with_all_queues(value, &queues_of)).flatten() {
+                *argument = format!("{option}{value}");
+            }
+        }
+        self
+    }
+
     /// Adds to the user's options those that keep EAL from leaving files behind, unless the user chose
     /// otherwise:
     ///
@@ -117,6 +134,26 @@ impl EalPlan {
         let (devices, memif_servers) = (named_devices(user), memif_servers(user));
         Self { arguments, devices, memif_servers, no_huge, in_memory }
     }
+}
+
+/// Driver of AF_XDP ports.
+pub const AF_XDP: &str = "net_af_xdp";
+
+/// The device's arguments with all queues of its interface, if it is an AF_XDP port whose user chose none. Without the number,
+/// DPDK takes the first queue, and what arrives on the others stays with the kernel.
+fn with_all_queues(value: &str, queues_of: impl Fn(&str) -> Option<u32>) -> Option<String> {
+    let mut arguments = value.strip_prefix(AF_XDP)?.split(',');
+    let named = |name: &str| {
+        let mut arguments = arguments.clone();
+        arguments.find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='))
+    };
+    let interface = named("iface")?;
+    if named("start_queue").or(named("queue_count")).is_some() {
+        return None;
+    }
+    arguments.next()?;
+    let queues = queues_of(interface).filter(|queues| *queues > 1)?;
+    Some(format!("{value},queue_count={queues}"))
 }
 
 /// EAL's options under their names since DPDK 20.11. Scripts of older kits use `-w` and similar names, which
@@ -268,6 +305,29 @@ mod tests {
             ["0000:03:02.0", "0000:03:02.1", "0001:af:00.0", "0000:04:00.0", "net_null0", "net_ring1"]
         );
         assert!(matches!(devices[4], Device::Virtual(_)));
+    }
+
+    #[test]
+    fn af_xdp_takes_all_queues_unless_the_user_chose_some() {
+        let queues_of = |interface: &str| {
+            [("eth0", 8), ("eth1", 1)].iter().find(|(name, _)| *name == interface).map(|(_, count)| *count)
+        };
+        for (user, expected) in [
+            ("--vdev net_af_xdp0,iface=eth0", "--vdev net_af_xdp0,iface=eth0,queue_count=8"),
+            (
+                "--vdev=net_af_xdp0,iface=eth0,force_copy=1",
+                "--vdev=net_af_xdp0,iface=eth0,force_copy=1,queue_count=8",
+            ),
+            ("--vdev net_af_xdp0,iface=eth0,start_queue=2", "--vdev net_af_xdp0,iface=eth0,start_queue=2"),
+            ("--vdev net_af_xdp0,queue_count=2,iface=eth0", "--vdev net_af_xdp0,queue_count=2,iface=eth0"),
+            ("--vdev net_af_xdp0,iface=eth1", "--vdev net_af_xdp0,iface=eth1"),
+            ("--vdev net_af_xdp0,iface=other", "--vdev net_af_xdp0,iface=other"),
+            ("--vdev net_af_packet0,iface=eth0", "--vdev net_af_packet0,iface=eth0"),
+            ("-a net_af_xdp0,iface=eth0", "-a net_af_xdp0,iface=eth0"),
+        ] {
+            let plan = EalPlan::new("lp", &words(user)).with_all_queues(queues_of);
+            assert_eq!(plan.arguments[1..=words(expected).len()], words(expected), "{user}");
+        }
     }
 
     #[test]

@@ -147,6 +147,7 @@ impl From<TrialError> for EngineError {
             | TrialError::Unsafe(_)
             | TrialError::FrameTooLarge(_)
             | TrialError::TooFewLcores
+            | TrialError::LeftQueues(_)
             | TrialError::NoReflector => Self::refused(&error),
             TrialError::Dpdk(_) | TrialError::Panicked(_) | TrialError::QueueLost => Self::failed(&error),
         }

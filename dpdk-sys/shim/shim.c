@@ -2,6 +2,8 @@
 #include "shim.h"
 
 #include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,6 +150,21 @@ static _Bool ask_interface(unsigned int index, unsigned long what, struct ifreq 
 	rc = ioctl(fd, what, request);
 	close(fd);
 	return rc == 0;
+}
+
+int lr_interface_channels(const char *interface, struct lr_channels *channels)
+{
+	struct ethtool_channels told = {.cmd = ETHTOOL_GCHANNELS};
+	struct ifreq request = {.ifr_data = (void *)&told};
+	int rc, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
+	rc = ioctl(fd, SIOCETHTOOL, &request) == 0 ? 0 : -errno;
+	close(fd);
+	channels->receive = told.rx_count + told.combined_count;
+	channels->combined = told.combined_count;
+	return rc;
 }
 
 /* Drivers that send through a kernel interface report "up" regardless of the interface's state. */

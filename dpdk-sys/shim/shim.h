@@ -107,6 +107,15 @@ int lr_lcore_cpu(unsigned int lcore);
 uint64_t lr_ticks(void);
 uint64_t lr_tick_hz(void);
 
+/* interfaces of the kernel */
+struct lr_channels {
+	/* All receive queues, and those of them that share an interrupt with a transmit queue. */
+	uint32_t receive;
+	uint32_t combined;
+};
+/* 0, or a negative errno when the interface's driver does not tell its channels. EAL need not be up. */
+int lr_interface_channels(const char *interface, struct lr_channels *channels);
+
 /* ports; functions that return int give 0 or a negative errno */
 /* The first port from `from` on, or UINT16_MAX. */
 uint16_t lr_port_next(uint16_t from);

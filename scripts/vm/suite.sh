@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # Neighbours that need the same machine share a guest: see options_of.
-COUNTING=(pair experiment routed reflect netem balancers streams tune)
+COUNTING=(pair experiment routed queues reflect netem balancers streams tune)
 # They count no packets: their guests may share the CPUs with anything.
 OTHERS=(faults machine no-iommu)
 SCENARIOS=("${COUNTING[@]}" "${OTHERS[@]}")
@@ -11,7 +11,7 @@ passed=0 failed=0 skipped=0 work='' child='' reason=''
 # options_of SCENARIO: of the machine it needs, for `run`.
 options_of() {
     case $1 in
-        pair | experiment | routed) echo "--wire hub --time-limit 1200" ;;
+        pair | experiment | routed | queues) echo "--wire hub --time-limit 1200" ;;
         reflect | netem) echo "--time-limit 1500" ;;
         balancers | streams | tune) echo "--hugepages 0 --driver igbvf --time-limit 900" ;;
         faults) echo "--time-limit 900" ;;

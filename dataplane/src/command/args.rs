@@ -216,7 +216,7 @@ pub(super) struct RingArgs {
     /// Descriptors per receive queue
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub(super) rxd: u16,
-    /// Receive queues [default: one per lcore that receives, as far as the port has them]
+    /// Receive queues [default: one per lcore that receives, as far as the port has them; on af_xdp all of the interface, if they are at most 8]
     #[arg(long, value_name = "N")]
     pub(super) rxq: Option<u16>,
     /// Transmit queues [default: one per lcore that sends, as far as the port has them]

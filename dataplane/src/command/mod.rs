@@ -31,6 +31,7 @@ use self::args::Cli;
 use self::output::{Failure, report_failure};
 use self::ready::Ready;
 use self::report::report_to_starter;
+use crate::dpdk::channels::Channels;
 use crate::eal_args::{Divided, EalPlan, divide};
 
 /// The program's name, for EAL and for messages.
@@ -82,7 +83,9 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
 fn run(cli: &Cli, eal_options: &[String]) -> Result<Ending, Failure> {
     // Make all checks that do not need EAL before it starts.
     let ready = cli.command.validate()?;
-    let plan = EalPlan::new(PROGRAM, &placement::complete(eal_options, &cli.command)?);
+    let queues_of = |interface: &str| Channels::of(interface).map(|channels| channels.combined);
+    let plan =
+        EalPlan::new(PROGRAM, &placement::complete(eal_options, &cli.command)?).with_all_queues(queues_of);
     memif_socket::prepare(&plan, &cli.command)?;
     let eal = environment::start(&plan)?;
     match ready {

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 pub mod burst;
+pub mod channels;
 pub mod clock;
 pub mod counter;
 pub mod drivers;

@@ -4,6 +4,7 @@ use linerate_traffic::rate::RateError;
 use linerate_traffic::safety::Unsafe;
 use linerate_wire::port::FrameTooLarge;
 
+use super::left_queues::LeftQueues;
 use crate::dpdk::error::DpdkError;
 use crate::dpdk::lcore::JobPanicked;
 
@@ -30,6 +31,9 @@ pub enum TrialError {
         "sending and counting at once needs two worker lcores, and there is one; give three lcores, as in -l 0-2 (they may share CPUs: --lcores 0@0,1@0,2@1)"
     )]
     TooFewLcores,
+    /// Frames would not reach the port.
+    #[error(transparent)]
+    LeftQueues(#[from] LeftQueues),
     /// The port was not set up to reflect frames.
     #[error("this port was not started to send frames back; start the agent with --reflector")]
     NoReflector,

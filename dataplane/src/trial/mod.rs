@@ -6,6 +6,7 @@ mod error;
 mod hop;
 mod jobs;
 mod launch;
+mod left_queues;
 mod link_watch;
 mod order;
 mod plan;
@@ -15,6 +16,7 @@ mod report;
 
 pub use active::{Active, Finished, Sender};
 pub use error::TrialError;
+pub use left_queues::LeftQueues;
 pub use order::{Order, Replayed, Task};
 pub use plan::Prepared;
 pub use port_setup::{PortSetup, PortSetupConfig};

@@ -93,6 +93,10 @@ impl PortSetup<'_> {
         if (self.rx.len(), self.tx.len()) != self.queues {
             return Err(TrialError::QueueLost);
         }
+        let receives = !matches!(order.task, Task::Transmit(_) | Task::Replay(_));
+        if let Some(left) = self.left.as_ref().filter(|_| receives) {
+            return Err(left.clone().into());
+        }
         // Loads and durations of the trial use the latest measurement. Notes are written at its end.
         self.recalibrate();
         let lcores = self.lcores().len();

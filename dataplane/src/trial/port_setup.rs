@@ -9,6 +9,7 @@ use linerate_wire::time::TickRate;
 
 use super::answering::Answering;
 use super::error::TrialError;
+use super::left_queues::{LeftQueues, XdpInterface};
 use crate::dpdk::clock::{TickClock, workers_share};
 use crate::dpdk::eal::Eal;
 use crate::dpdk::error::DpdkError;
@@ -36,7 +37,7 @@ pub struct PortSetupConfig {
     pub rx_descriptors: u16,
     /// Descriptors per transmit queue.
     pub tx_descriptors: u16,
-    /// Receive queues; `None`: one per lcore, as far as the port has them.
+    /// Receive queues; `None`: one per lcore, as far as the port has them, and on AF_XDP, all of a few queues of its interface.
     pub rx_queues: Option<u16>,
     /// Transmit queues; `None`: one per lcore, as far as the port has them.
     pub tx_queues: Option<u16>,
@@ -72,6 +73,8 @@ pub struct PortSetup<'e> {
     pub(super) network: Network,
     /// Present when the port answers for its addresses itself.
     pub(super) answering: Option<Answering>,
+    /// Present when frames that arrive may stay with the kernel, and nobody chose that.
+    pub(super) left: Option<LeftQueues>,
 }
 
 impl<'e> PortSetup<'e> {
@@ -85,11 +88,13 @@ impl<'e> PortSetup<'e> {
         let network = Network::new(&info.driver, interface, config.given.clone());
         let addresses = if network.answers { network.addresses() } else { Vec::new() };
         let per_lcore = |most: u16| (config.lcores.len() as u16).clamp(1, most.max(1));
+        let xdp = XdpInterface::of(&info);
+        let rx_queues = config.rx_queues.or(xdp.as_ref().and_then(XdpInterface::unasked));
         let OpenPort { port, rx, tx, .. } = Port::open(
             eal,
             config.port,
             &PortConfig {
-                rx_queues: config.rx_queues.unwrap_or(per_lcore(info.max_rx_queues)),
+                rx_queues: rx_queues.unwrap_or(per_lcore(info.max_rx_queues)),
                 tx_queues: config.tx_queues.unwrap_or(per_lcore(info.max_tx_queues)),
                 workers: config.lcores.len() as u32,
                 rx_descriptors: config.rx_descriptors,
@@ -101,6 +106,7 @@ impl<'e> PortSetup<'e> {
             },
         )?;
         let queues = (rx.len(), tx.len());
+        let left = xdp.and_then(|interface| interface.left(rx.len(), config.rx_queues.is_some()));
         let answering = network.answers.then(|| Answering::new(info.mac, addresses));
         let quota = Quota::find();
         let fitting = || Idle::fitting(eal.workers().len(), workers_share(eal), quota.cpus());
@@ -126,6 +132,7 @@ impl<'e> PortSetup<'e> {
             before: Vec::new(),
             network,
             answering,
+            left,
         })
     }
 
@@ -143,6 +150,7 @@ impl<'e> PortSetup<'e> {
             before: Vec::new(),
             network: self.network.clone(),
             answering: None,
+            left: self.left.clone(),
             rx,
             tx,
         };
