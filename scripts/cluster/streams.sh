@@ -39,6 +39,7 @@ END_OF_DOCUMENT
     check_equal "cluster: streams: the results are valid" 0 "$(grep -c -v ': valid' "$work/mesh.valid" || true)"
     check_equal "cluster: streams: nothing is left" 0 "$(objects)"
     diagnosis
+    node_view
     tail -n 1 "$work/mesh.json" | jq -r '.streams[]? | "     \(.transport): \(.received_bps / 1e6 | round) Mbit/s in all, \(.verdict.kind)"' || true
 }
 
@@ -53,6 +54,53 @@ diagnosis() {
     addresses=$(kubectl get node "${nodes[1]}" -o 'jsonpath={.status.addresses[?(@.type=="InternalIP")].address}')
     check_json "cluster: streams: diagnose: host: at the node's own address" "$work/diagnosis.host.json" \
         ".diagnosis.to as \$to | .to.in_host_network and (\"$addresses\" | split(\" \") | index(\$to) != null)"
+}
+
+# What pods in the nodes' own networks saw beside a trial, and what the kernel counted at the same interface, read before the run and after it.
+# Two runs at the same time have a watcher each on each node (nodes of the kit share one network: each watcher of either run sees it).
+node_view() {
+    local what="cluster: streams: node view" name pid before after trial other=$namespace-too
+    [ -n "$lab_is_ours" ] && [ "${#nodes[@]}" -ge 2 ] || return 0
+    for name in view other; do
+        cat >"$work/$name.yaml" <<END_OF_DOCUMENT
+apiVersion: linerate.dev/v1alpha1
+kind: Experiment
+metadata: {name: $name}
+spec:
+  platform: kubernetes
+  streams: {transports: [udp], rates: [1mbps]}
+  trial: {duration: 2s, orphan: 30s}
+  kubernetes: {cpu: 150m, memory: 64Mi, placement: differentNodes, nodeView: true}
+END_OF_DOCUMENT
+    done
+    kubectl create namespace "$other" >/dev/null
+    (namespace=$other IMAGE=$HOSTPLANE_IMAGE run other "$work/other.yaml" && echo "$status" >"$work/other.status") &
+    pid=$!
+    before=$("$LAB/cluster.sh" in-ns cat /proc/net/dev)
+    IMAGE=$HOSTPLANE_IMAGE run view "$work/view.yaml"
+    after=$("$LAB/cluster.sh" in-ns cat /proc/net/dev)
+    wait "$pid" || true
+    [ "$status" = 0 ] || sed 's/^/     /' "$work/view.err"
+    check_equal "$what: exit status" "0 0" "$status $(cat "$work/other.status" 2>/dev/null || true)"
+    check_json "$what: each node of both was watched, by number and name" "$work/view.json" \
+        '.streams[0].nodes as $nodes | ([.experiment.streams_agents[].node] | unique) == ([$nodes[].node] | sort) and ($nodes | all(.reason == null and .host.node_net_rx > 0))'
+    check_json "$what: also by another run at the same time" "$work/other.json" '.streams[0].nodes | length == 2 and all(.reason == null)'
+    # Raw: also the nodes' ends of the pods' interfaces, which go with the pods.
+    trial=$work/results/$(tail -n 1 "$work/view.json" | jq -r '"\(.experiment.id)/\(.streams[0].trial)"')
+    check_json "$what: every datagram of the trial is seen on its way through the node: from a pod, and to a pod" "$trial" \
+        '.result.sent_datagrams as $sent | .nodes | all(.host.namespace.interfaces | map(select(.interface | startswith("veth"))) | any(.rx_packets >= $sent) and any(.tx_packets >= $sent)) and $sent > 0'
+    check_json "$what: the pods' bridge moved no more packets than the kernel counted from before the run to after it" "$trial" \
+        "[.nodes[].devices.interfaces[] | select(.interface == \"pods\").counters] | length == 2 and all(.rx_packets <= $(passed 3) and .tx_packets <= $(passed 11))"
+    check_equal "$what: nothing is left" 0 "$(objects)"
+    kubectl delete namespace "$other" --wait=false >/dev/null 2>&1
+}
+
+# passed COLUMN: how much further that counter of the pods' bridge is in /proc/net/dev: $after, than it was: $before.
+passed() {
+    local now then
+    now=$(awk -v column="$1" '$1 == "pods:" {print $column}' <<<"$after")
+    then=$(awk -v column="$1" '$1 == "pods:" {print $column}' <<<"$before")
+    echo $((now - then))
 }
 
 # diagnose NAME FROM TO

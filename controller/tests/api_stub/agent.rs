@@ -265,9 +265,9 @@ impl Agent {
         Ok(json!({"state": next}))
     }
 
-    /// Clients `c0`, … and backends `b0`, … of HTTP have an engine of streams.
+    /// Clients `c0`, … and backends `b0`, … of HTTP, and `node0`, …, which watch nodes, have an engine of streams.
     fn engine(&self) -> Value {
-        if self.name.starts_with(['c', 'b']) {
+        if self.name.starts_with(['c', 'b', 'n']) {
             let door = json!({"listen": format!("{BACKEND}:8080"), "name": self.name});
             let door = if self.name.starts_with('b') { door } else { Value::Null };
             return json!({"streams": {

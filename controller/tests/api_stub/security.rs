@@ -30,6 +30,10 @@ pub fn violation(level: Option<Level>, pod: &Value) -> Option<String> {
             .collect()
     };
     let mut found = Vec::new();
+    // Both levels.
+    if pod["spec"]["hostNetwork"] == true {
+        found.push("host namespaces (hostNetwork=true)".to_owned());
+    }
     let host_paths: Vec<String> = pod["spec"]["volumes"]
         .as_array()
         .into_iter()

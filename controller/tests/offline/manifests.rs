@@ -5,7 +5,8 @@ use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use linerate_experiment::{Experiment, Overrides};
-use linerate_kubernetes::pods::{PodPlan, Run};
+use linerate_kubernetes::pods::{PodPlan, Run, watcher};
+use linerate_kubernetes::security::{Level, needed};
 use linerate_wire::trial::Role;
 
 const ID: &str = "1f3c09aa";
@@ -60,25 +61,63 @@ fn pods(experiment: &Experiment) -> [Pod; 2] {
 #[test]
 fn manifests_are_as_filed() {
     for (name, spec, ..) in CASES {
-        // The image's name contains the program's version.
-        let text = pods(&experiment(spec))
-            .iter()
-            .map(|pod| serde_saphyr::to_string(pod).unwrap())
-            .collect::<Vec<_>>()
-            .join("---\n")
-            .replace(env!("CARGO_PKG_VERSION"), "VERSION");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.yaml"));
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, &text).unwrap();
-        }
-        let filed = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            filed == text,
-            "{} is out of date; look at what has changed, then run with UPDATE_GOLDEN=1:\n{text}",
-            path.display()
-        );
+        is_as_filed(name, &pods(&experiment(spec)));
     }
+    let watched = experiment("kubernetes: {nodeView: true, hostplaneImage: 'registry.example/hostplane:1'}");
+    let run = Run { experiment: &watched, id: ID, owner: None };
+    is_as_filed(
+        "watchers",
+        &[(0, "n1"), (1, "n2")].map(|(number, node)| run.watcher(&watcher::name(number), node)),
+    );
+}
+
+fn is_as_filed(name: &str, pods: &[Pod]) {
+    // The image's name contains the program's version.
+    let text = pods
+        .iter()
+        .map(|pod| serde_saphyr::to_string(pod).unwrap())
+        .collect::<Vec<_>>()
+        .join("---\n")
+        .replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.yaml"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &text).unwrap();
+    }
+    let filed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        filed == text,
+        "{} is out of date; look at what has changed, then run with UPDATE_GOLDEN=1:\n{text}",
+        path.display()
+    );
+}
+
+/// But for the network of its node, a pod that watches it complies with the standard `restricted`.
+#[test]
+fn pods_that_watch_nodes_have_nothing_but_their_network() {
+    let kernel =
+        experiment("streams: {}\n  kubernetes: {nodeView: true, image: 'registry.example/streams:1'}");
+    for (experiment, image) in [
+        (
+            experiment("kubernetes: {nodeView: true, hostplaneImage: 'registry.example/h:1'}"),
+            "registry.example/h:1",
+        ),
+        (kernel, "registry.example/streams:1"),
+    ] {
+        let run = Run { experiment: &experiment, id: ID, owner: None };
+        let mut pod = run.watcher("node0", "n1");
+        let spec = pod.spec.as_mut().unwrap();
+        assert_eq!((spec.host_network.take(), spec.host_pid, spec.host_ipc), (Some(true), None, None));
+        assert_eq!(spec.automount_service_account_token, Some(false));
+        assert!(spec.volumes.iter().flatten().all(|volume| volume.host_path.is_none()));
+        let [container] = &spec.containers[..] else { panic!("{spec:?}") };
+        assert_eq!((container.image.as_deref(), &container.ports), (Some(image), &None));
+        restricted("watcher", container, &[]);
+        assert_eq!(needed(&pod), (Level::Restricted, Vec::new()));
+    }
+    let names = |spec: &str| watcher::names_of(&experiment(spec));
+    assert_eq!(names("kubernetes: {nodeView: true}"), ["node0", "node1"]);
+    assert_eq!(names("kubernetes: {}"), [""; 0]);
 }
 
 /// The Pod Security Standard `restricted`, except for the exceptions that `pods.rs` lists.

@@ -228,7 +228,7 @@ impl<E: Engine> Agent<E> {
         self.interrupts = spec.interrupts;
         self.all_flows = match &spec.work {
             Work::Frames(frames) => frames.all_flows(),
-            Work::Streams(_) | Work::Http(_) | Work::Diagnosis(_) => false,
+            Work::Streams(_) | Work::Http(_) | Work::Diagnosis(_) | Work::Watch(_) => false,
         };
         self.now()
     }

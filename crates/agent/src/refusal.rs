@@ -23,7 +23,7 @@ pub(crate) fn validate(spec: &TrialSpec) -> Result<(), WireError> {
         Work::Streams(streams) => validate_streams(streams),
         Work::Http(http) => http.check().map_err(|error| refused(error.to_string())),
         Work::Diagnosis(DiagnosisWork::Ask(ask)) => ask.spec.check().map_err(refused),
-        Work::Diagnosis(DiagnosisWork::Answer { .. }) => Ok(()),
+        Work::Diagnosis(DiagnosisWork::Answer { .. }) | Work::Watch(_) => Ok(()),
     }
 }
 

@@ -66,7 +66,7 @@ impl Experiment {
             search.budget = None;
         }
         let (pods, usual) = (&mut document.spec.kubernetes, KubernetesSection::default());
-        (pods.ready_timeout, pods.keep) = (usual.ready_timeout, usual.keep);
+        (pods.ready_timeout, pods.keep, pods.node_view) = (usual.ready_timeout, usual.keep, usual.node_view);
         document
     }
 }
@@ -185,6 +185,7 @@ mod tests {
             ("", "trial: {retries: 7}"),
             ("", "safety: {maxRate: 100gbps, maxDuration: 1h, allow: [192.168.2.0/24]}"),
             ("", "kubernetes: {keep: true, readyTimeout: 3s}"),
+            ("", "kubernetes: {nodeView: true}"),
             ("", "pairs: 1, traffic: {frameSizes: [64]}"),
         ] {
             assert_eq!(determinants(metadata, spec), plain, "{metadata} {spec}");

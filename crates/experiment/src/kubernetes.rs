@@ -25,7 +25,8 @@ pub struct KubernetesSection {
     pub context: Option<String>,
     /// Container image with `linerate-dataplane` and `hugepage-check`; in an experiment of streams or HTTP, with `linerate-hostplane`.
     pub image: String,
-    /// In an experiment of engines, the image of `sockets`, with `linerate-hostplane`.
+    /// In an experiment of engines, the image of `sockets`; with `nodeView`, that of the pods that watch nodes of experiments of frames and engines. It
+    /// has `linerate-hostplane`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostplane_image: Option<String>,
     /// When the node pulls the image.
@@ -60,6 +61,10 @@ pub struct KubernetesSection {
     pub ready_timeout: SpanIn<1000, 3_600_000>,
     /// Pods are kept after the run; `linerate pods delete` removes them.
     pub keep: bool,
+    /// A pod in the network of each node on which agents run, without privileges, watches what they do not see: queues, drops and interrupts of the node's
+    /// devices.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub node_view: bool,
 }
 
 /// Name of an image that `scripts/image.sh` makes, of this version.
@@ -91,13 +96,29 @@ impl KubernetesSection {
         self.nodes = Some(unplaced(vec![nodes]));
     }
 
+    /// The image of pods that watch nodes, in an experiment of frames.
+    pub fn image_of_hostplane(&self) -> String {
+        self.hostplane_image.clone().unwrap_or_else(|| usual_image("linerate-hostplane"))
+    }
+
+    /// Refuses to watch nodes beside pods that are kept: those of a run would not be enough for the next.
+    fn watches_no_kept(&self) -> Result<(), String> {
+        match self.node_view && self.keep {
+            false => Ok(()),
+            true => Err(
+                "spec.kubernetes.nodeView: the pods that watch nodes are a run's own, and pods that are kept are not; \
+                 remove it, or let each run have pods of its own (without keep, --keep and --pods)"
+                    .to_owned(),
+            ),
+        }
+    }
+
     /// The settings of an engine of a list: its link, its image, and device plugin resources for devices alone.
     pub(crate) fn of_engine(&mut self, engine: EngineName) {
         match engine.link() {
             Some(link) => self.link.kind = link,
             None => {
-                self.image =
-                    self.hostplane_image.clone().unwrap_or_else(|| usual_image("linerate-hostplane"));
+                self.image = self.image_of_hostplane();
             }
         }
         if engine != EngineName::Devices {
@@ -126,6 +147,7 @@ impl Default for KubernetesSection {
             output: OutputVolume::None,
             ready_timeout: SpanIn::of_millis::<120_000>(),
             keep: false,
+            node_view: false,
         }
     }
 }
@@ -347,6 +369,7 @@ pub(crate) fn complete(document: &mut Document) -> Result<(), Wrong> {
         (None, None) => None,
     };
     let settings = &mut document.spec.kubernetes;
+    settings.watches_no_kept().map_err(|problem| (Location::UNKNOWN, problem))?;
     if let Some(traffic) = kernel_traffic {
         // Their pods need neither device nor hugepages.
         if let Some(nodes) = &settings.nodes {

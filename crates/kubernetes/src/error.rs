@@ -100,6 +100,18 @@ pub enum ClusterError {
         /// The pods' properties that require it.
         because: Vec<String>,
     },
+    /// The server does not admit pods that watch nodes.
+    #[error(
+        "{server}\n  pods of spec.kubernetes.nodeView are in the network of their nodes, which the Pod Security levels baseline and restricted \
+         forbid\n  remedy: remove spec.kubernetes.nodeView, which a run does not need, or, where that level refuses them, `kubectl label --overwrite \
+         namespace {namespace} pod-security.kubernetes.io/enforce=privileged`"
+    )]
+    NodeView {
+        /// The server's message.
+        server: String,
+        /// The namespace.
+        namespace: String,
+    },
     /// The network does not exist.
     #[error(
         "there is no NetworkAttachmentDefinition {0}\n  remedy: create it, or correct spec.kubernetes.networks"

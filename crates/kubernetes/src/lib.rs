@@ -12,6 +12,7 @@ mod logs;
 pub mod manifests;
 pub mod names;
 pub mod need;
+mod node_view;
 pub mod observe;
 pub mod placement;
 pub mod plan;
@@ -69,6 +70,8 @@ pub struct KubernetesPlatform {
     service: Option<service::ServicePlan>,
     /// The Service whose endpoints did not get ready.
     unready: Option<service::ServicePlan>,
+    /// Pods that watch nodes, once they exist or may exist.
+    watchers: Vec<node_view::Watcher>,
     /// Since when adopted pods are used; they are left in place.
     adopted: Option<Instant>,
 }
@@ -91,6 +94,7 @@ impl KubernetesPlatform {
             lease_loss: lease::Loss::default(),
             service: None,
             unready: None,
+            watchers: Vec::new(),
             adopted: None,
         }
     }
@@ -136,9 +140,9 @@ impl KubernetesPlatform {
         let renewal = lease::renew(self.client().clone(), namespace.clone(), id, uid, loss);
         self.renewal = Some(tokio::spawn(renewal));
         self.tracker = Some(Tracker::start(self.client(), namespace, &self.id));
-        for plan in &self.plan.pods {
+        for name in self.plan.names(&self.experiment) {
             let token = Token::random().map_err(|error| ClusterError::NotReady(error.to_string()))?;
-            self.tokens.insert(plan.name(), token);
+            self.tokens.insert(name, token);
         }
         self.create_all().await?;
         self.await_all(say).await
@@ -274,6 +278,10 @@ impl Platform for KubernetesPlatform {
         Ok(self.relaunch(number, say).await?)
     }
 
+    async fn watch_nodes(&mut self, say: &dyn Fn(&str)) -> Result<Vec<AgentEndpoint>, PlatformError> {
+        Ok(self.launch_watchers(say).await?)
+    }
+
     fn keeps(&self) -> bool {
         self.experiment.kubernetes().keep
     }
@@ -287,7 +295,8 @@ impl Platform for KubernetesPlatform {
             return;
         }
         if self.owner.is_some() || self.adopted.is_some() {
-            let names: Vec<String> = self.plan.pods.iter().map(PodPlan::name).collect();
+            let watchers = self.watchers.iter().map(|watcher| watcher.name.clone());
+            let names: Vec<String> = self.plan.pods.iter().map(PodPlan::name).chain(watchers).collect();
             logs::keep(&self.pods(), &names, &self.log_directory, self.adopted).await;
         }
         if !self.has_begun {

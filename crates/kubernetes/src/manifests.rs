@@ -11,27 +11,33 @@ use serde_json::{Value, json};
 
 use super::error::{ClusterError, is_forbidden, is_not_found};
 use super::plan::KubernetesPlan;
-use super::pods::Run;
+use super::pods::{Run, watcher};
 use super::requests::AnyPod;
 use super::retry::steadily;
-use super::security;
+use super::{names, node_view, security};
 use linerate_experiment::Experiment;
 use linerate_experiment::http::HttpTarget;
 use linerate_runner::platform::Token;
 
 /// Placeholder for the run's id, which each run creates.
 const NO_ID: &str = "00000000";
+/// Placeholder for the name of a node that the scheduler will choose.
+const SOME_NODE: &str = "node";
 /// Concurrent requests.
 const AT_ONCE: usize = 16;
 
 /// The manifests, in the order of creation. The secret has no tokens, because each run creates its own.
 pub fn of(plan: &KubernetesPlan, experiment: &Experiment) -> Vec<Value> {
     let run = Run { experiment, id: NO_ID, owner: None };
-    let tokens: BTreeMap<String, Token> = plan.pods.iter().map(|pod| (pod.name(), Token::none())).collect();
+    let tokens: BTreeMap<String, Token> =
+        plan.names(experiment).into_iter().map(|name| (name, Token::none())).collect();
     let lease = super::lease::manifest(NO_ID, experiment.kubernetes().keep);
     let mut objects = vec![json!(lease), json!(run.secret(&tokens))];
     objects.extend(plan.pods.iter().filter_map(|pod| run.claim(pod)).map(|claim| json!(claim)));
     objects.extend(plan.pods.iter().map(|pod| json!(run.pod(pod))));
+    // Nodes are known once the agents run; of the pods that watch them, which are alike, one.
+    let node = plan.pods.iter().find_map(|pod| pod.node.as_deref()).unwrap_or(SOME_NODE);
+    objects.extend(watcher::names_of(experiment).first().map(|name| json!(run.watcher(name, node))));
     // Of the trials' Services, which have one name after the other, one: of a node port if there is any, for quotas and policies
     // may exclude those alone.
     let any = |of: fn(&HttpTarget) -> bool| experiment.http.iter().find(move |profile| of(&profile.target));
@@ -82,6 +88,9 @@ pub(super) async fn validate(plan: &KubernetesPlan, objects: &[Value]) -> Result
 
 /// Adds the namespace label that would admit the pod, if Pod Security refused it.
 fn explain_security(error: ClusterError, plan: &KubernetesPlan, object: &Value) -> ClusterError {
+    if object["metadata"]["labels"][names::ROLE] == names::WATCHER {
+        return node_view::explained(error, &plan.namespace);
+    }
     match (error, serde_json::from_value::<Pod>(object.clone())) {
         (ClusterError::Request { action, reason }, Ok(pod))
             if is_forbidden(&reason) && reason.to_string().contains("violates PodSecurity") =>

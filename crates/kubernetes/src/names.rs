@@ -12,8 +12,10 @@ pub const LINERATE: &str = "linerate";
 pub const EXPERIMENT: &str = "linerate.dev/experiment";
 /// Label for the number of the pair.
 pub const PAIR: &str = "linerate.dev/pair";
-/// Label for the role: `tx` or `rx`.
+/// Label for the role: `tx`, `rx` or [`WATCHER`].
 pub const ROLE: &str = "role";
+/// Role of a pod that watches its node.
+pub const WATCHER: &str = "watcher";
 /// Label on a lease: the pods are kept after the run.
 pub const KEPT: &str = "linerate.dev/kept";
 

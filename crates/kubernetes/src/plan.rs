@@ -11,13 +11,13 @@ use super::client::client;
 use super::error::ClusterError;
 use super::lease::{self, LeaseState};
 use super::placement::{Node, Placed, place};
-use super::pods::{PodPlan, wanted};
+use super::pods::{PodPlan, wanted, watcher};
 use super::quota::{self, Demand};
 use super::remove::remove;
 use super::{access, descriptors, manifests, names, observe, service};
 use linerate_experiment::Experiment;
 use linerate_experiment::kubernetes::{LinkKind, OutputVolume, PlacementRule};
-use linerate_experiment::topology::{Group, Topology};
+use linerate_experiment::topology::Group;
 use linerate_runner::platform::buffers;
 
 /// A planned run on a cluster with room for it.
@@ -121,7 +121,7 @@ impl KubernetesPlan {
             buffers::fit(experiment)?;
         }
         let topology = experiment.topology();
-        descriptors::allow(topology.agents().count())?;
+        descriptors::allow(topology.agents().count() + watcher::names_of(experiment).len())?;
         let (client, namespace, server) = connect(experiment).await?;
         let missing = access::missing(&client, &namespace, experiment).await?;
         if !missing.is_empty() {
@@ -131,7 +131,7 @@ impl KubernetesPlan {
         let over = leases.iter().filter(|found| found.state == LeaseState::Dead);
         let leftovers: Vec<lease::Found> = over.cloned().collect();
         let gone: BTreeSet<String> = leftovers.iter().map(|found| found.id.clone()).collect();
-        names_are_free(&client, &namespace, &topology, &leases, &gone).await?;
+        names_are_free(&client, &namespace, experiment, &leases, &gone).await?;
         if experiment.needs_service() {
             service::name_is_free(&client, &namespace, &gone).await?;
         }
@@ -211,7 +211,12 @@ impl KubernetesPlan {
     ) -> Result<(), ClusterError> {
         let Self { client, namespace, .. } = self;
         let leases = lease::settled(client, namespace, |_| false, say).await?;
-        names_are_free(client, namespace, &experiment.topology(), &leases, &BTreeSet::new()).await
+        names_are_free(client, namespace, experiment, &leases, &BTreeSet::new()).await
+    }
+
+    /// Names of all pods that the run has or may have.
+    pub(crate) fn names(&self, experiment: &Experiment) -> Vec<String> {
+        self.pods.iter().map(PodPlan::name).chain(watcher::names_of(experiment)).collect()
     }
 
     /// Removes the objects of runs whose controller is gone, which frees their names and their part of the
@@ -257,7 +262,7 @@ impl KubernetesPlan {
 async fn names_are_free(
     client: &Client,
     namespace: &str,
-    topology: &Topology,
+    experiment: &Experiment,
     leases: &[lease::Found],
     gone: &BTreeSet<String>,
 ) -> Result<(), ClusterError> {
@@ -268,7 +273,9 @@ async fn names_are_free(
             lease.holder
         )))
     };
-    let wanted: BTreeSet<String> = topology.agents().map(|agent| agent.name.clone()).collect();
+    let agents = experiment.topology();
+    let agents = agents.agents().map(|agent| agent.name.clone());
+    let wanted: BTreeSet<String> = agents.chain(watcher::names_of(experiment)).collect();
     for pod in observe::pods_named(client, namespace, &wanted).await? {
         let labels = pod.labels();
         let ours = labels.get(names::MANAGED_BY).is_some_and(|value| value == names::LINERATE);

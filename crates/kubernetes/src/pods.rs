@@ -16,6 +16,7 @@
 //! - a `hostPath` with `memif`: the two pods share a directory for the socket
 
 mod kernel;
+pub mod watcher;
 
 use std::collections::BTreeMap;
 
@@ -189,6 +190,11 @@ impl Run<'_> {
         }
     }
 
+    /// Manifest of a pod that watches `node`.
+    pub fn watcher(&self, name: &str, node: &str) -> Pod {
+        watcher::pod(self, name, node)
+    }
+
     fn preflight(&self) -> Vec<String> {
         let mut command = vec![format!("{PROGRAMS}/hugepage-check"), "--brief".to_owned()];
         if self.settings().hugepages.count.get() > 0 {
@@ -282,7 +288,7 @@ impl Run<'_> {
             PlacementRule::Any if self.settings().link.kind == LinkKind::Memif => PlacementRule::SameNode,
             rule => rule,
         };
-        relative_to(of_pair, rule)
+        relative_to(LabelSelector { match_labels: Some(of_pair), ..LabelSelector::default() }, rule)
     }
 
     fn mounts(&self) -> Vec<VolumeMount> {
@@ -357,10 +363,10 @@ impl Run<'_> {
     }
 }
 
-/// Affinity by a rule: to the node of the pods with these labels, or to other nodes than theirs.
-fn relative_to(labels: BTreeMap<String, String>, rule: PlacementRule) -> Option<Affinity> {
+/// Affinity by a rule: to the node of the selected pods, or to other nodes than theirs.
+fn relative_to(pods: LabelSelector, rule: PlacementRule) -> Option<Affinity> {
     let terms = vec![PodAffinityTerm {
-        label_selector: Some(LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }),
+        label_selector: Some(pods),
         topology_key: HOSTNAME.to_owned(),
         ..PodAffinityTerm::default()
     }];

@@ -13,6 +13,7 @@ pub mod host;
 pub mod host_setting;
 pub mod housekeeping;
 pub mod http;
+pub mod nodes;
 pub mod planned;
 pub mod search;
 pub mod self_measurement;

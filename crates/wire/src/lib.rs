@@ -4,7 +4,7 @@
 //! agent, [`trial`] the work that an agent receives, [`sample`] and [`report`] its results.
 //!
 //! Work, samples, reports and the description of an engine have a common part, and a part that is tagged with
-//! the kind of traffic: `frames`, `streams` or `http`, or `diagnosis`.
+//! the kind of traffic: `frames`, `streams` or `http`, `diagnosis` or `watch`.
 //!
 //! All packet counts are frames. All byte counts are bytes handed to or taken from a port, without the 4-byte
 //! frame check sequence; a [`linerate_traffic::frame::FrameSize`] includes it.
@@ -27,4 +27,5 @@ pub mod state;
 pub mod streams;
 pub mod time;
 pub mod trial;
+pub mod watch;
 pub mod worst_flows;

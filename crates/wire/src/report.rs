@@ -10,6 +10,7 @@ use crate::http::HttpReport;
 use crate::loss::LossTimeline;
 use crate::streams::StreamsReport;
 use crate::time::{Throttling, TrialClock, WorkerTime};
+use crate::watch::WatchReport;
 
 /// One agent's report of a trial: the head, common to all kinds of traffic, and the detail of its kind. The
 /// agent keeps it until it is acknowledged.
@@ -110,6 +111,8 @@ pub enum ReportDetail {
     Http(Box<HttpReport>),
     /// What a diagnosis found.
     Diagnosis(DiagnosisReport),
+    /// What was seen of a node.
+    Watch(Box<WatchReport>),
 }
 
 /// An agent's results of frames.

@@ -7,6 +7,7 @@ use crate::diagnosis::DiagnosisMeasures;
 use crate::host::HostSample;
 use crate::http::HttpMeasures;
 use crate::streams::StreamsMeasures;
+use crate::watch::WatchMeasures;
 
 /// Measures of one agent at an instant, cumulative since the trial was armed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub enum Measures {
     Http(HttpMeasures),
     /// Progress of a diagnosis.
     Diagnosis(DiagnosisMeasures),
+    /// None of its own: the agent watches its node.
+    Watch(WatchMeasures),
 }
 
 /// Counters of frames.
@@ -57,7 +60,7 @@ impl Sample {
     pub fn frames(&self) -> Option<&FrameMeasures> {
         match &self.measures {
             Measures::Frames(frames) => Some(frames),
-            Measures::Streams(_) | Measures::Http(_) | Measures::Diagnosis(_) => None,
+            Measures::Streams(_) | Measures::Http(_) | Measures::Diagnosis(_) | Measures::Watch(_) => None,
         }
     }
 }

@@ -9,6 +9,7 @@ use linerate_traffic::profile::Profile;
 use crate::diagnosis::DiagnosisWork;
 use crate::http::HttpWork;
 use crate::streams::StreamsWork;
+use crate::watch::WatchWork;
 
 /// One agent's part in a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,8 @@ pub enum Work {
     Http(Box<HttpWork>),
     /// Measure a path and say what is wrong with it, or answer who does.
     Diagnosis(DiagnosisWork),
+    /// Watch the node, and move nothing.
+    Watch(WatchWork),
 }
 
 impl Work {
@@ -48,7 +51,7 @@ impl Work {
     pub fn frames(&self) -> Option<&FrameWork> {
         match self {
             Work::Frames(frames) => Some(frames),
-            Work::Streams(_) | Work::Http(_) | Work::Diagnosis(_) => None,
+            Work::Streams(_) | Work::Http(_) | Work::Diagnosis(_) | Work::Watch(_) => None,
         }
     }
 }

@@ -9,6 +9,7 @@ mod paths;
 mod readiness;
 mod routes;
 mod streams;
+mod watch;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -28,12 +29,14 @@ use linerate_wire::report::Ended;
 use linerate_wire::sample::Measures;
 use linerate_wire::time::{SendingTimes, TickRate};
 use linerate_wire::trial::Work;
+use linerate_wire::watch::WatchMeasures;
 
 use self::diagnosis::{Diagnosing, PreparedDiagnosis};
 use self::doorkeeper::Doorkeeper;
 use self::http::{Http, PreparedHttp};
 use self::readiness::Readiness;
 use self::streams::{PreparedStreams, Streams};
+use self::watch::Watching;
 use crate::door::ListenError;
 use crate::http::backend::{Backend, BackendConfig, BackendError};
 use crate::streams::pool::{Pool, PoolError};
@@ -96,6 +99,7 @@ pub(crate) enum Prepared {
     Streams(PreparedStreams),
     Http(PreparedHttp),
     Diagnosis(PreparedDiagnosis),
+    Watch(u32),
 }
 
 /// A trial in progress.
@@ -104,6 +108,7 @@ pub(crate) enum Active {
     Streams(Box<Streams>),
     Http(Box<Http>),
     Diagnosis(Diagnosing),
+    Watch(Box<Watching>),
 }
 
 impl KernelEngine {
@@ -181,6 +186,7 @@ impl Engine for KernelEngine {
             Work::Streams(work) => Ok(Prepared::Streams(self.prepare_streams(trial, work)?)),
             Work::Http(work) => Ok(Prepared::Http(self.prepare_http(trial, work)?)),
             Work::Diagnosis(work) => Ok(Prepared::Diagnosis(self.prepare_diagnosis(trial, work)?)),
+            Work::Watch(_) => Ok(Prepared::Watch(trial)),
             Work::Frames(_) => Err(EngineError::Refused(
                 "this agent moves streams and HTTP requests, and the work is of frames".into(),
             )),
@@ -192,6 +198,7 @@ impl Engine for KernelEngine {
             Prepared::Streams(prepared) => Ok(Active::Streams(Box::new(Streams::arm(prepared)?))),
             Prepared::Http(prepared) => Ok(Active::Http(Box::new(self.arm_http(prepared)?))),
             Prepared::Diagnosis(prepared) => Ok(Active::Diagnosis(self.arm_diagnosis(prepared))),
+            Prepared::Watch(trial) => Ok(Active::Watch(Box::new(Watching::arm(trial)))),
         }
     }
 
@@ -200,6 +207,7 @@ impl Engine for KernelEngine {
             Active::Streams(streams) => streams.start_at(at_ns),
             Active::Http(http) => http.start_at(at_ns, self.backend.as_ref()),
             Active::Diagnosis(diagnosing) => diagnosing.start(),
+            Active::Watch(watching) => watching.start_at(at_ns),
         }
     }
 
@@ -214,20 +222,21 @@ impl Engine for KernelEngine {
             Active::Streams(streams) => streams.sample(),
             Active::Http(http) => Measures::Http(http.sample(self.backend.as_ref())),
             Active::Diagnosis(diagnosing) => diagnosing.sample(),
+            Active::Watch(_) => Measures::Watch(WatchMeasures {}),
         }
     }
 
     fn received(&self, active: &Active) -> Option<ReceiveCounters> {
         match active {
             Active::Streams(streams) => streams.received(),
-            Active::Http(_) | Active::Diagnosis(_) => None,
+            Active::Http(_) | Active::Diagnosis(_) | Active::Watch(_) => None,
         }
     }
 
     fn sending_is_over(&self, active: &Active) -> Option<Sent> {
         match active {
             Active::Streams(streams) => streams.sending_is_over(),
-            Active::Http(_) | Active::Diagnosis(_) => None,
+            Active::Http(_) | Active::Diagnosis(_) | Active::Watch(_) => None,
         }
     }
 
@@ -242,6 +251,7 @@ impl Engine for KernelEngine {
             Active::Streams(streams) => streams.stop(),
             Active::Http(http) => http.stop(),
             Active::Diagnosis(diagnosing) => diagnosing.stop(),
+            Active::Watch(watching) => watching.stop(),
         }
     }
 
@@ -250,6 +260,7 @@ impl Engine for KernelEngine {
             Active::Streams(streams) => streams.is_over(),
             Active::Http(http) => http.is_over(),
             Active::Diagnosis(diagnosing) => diagnosing.is_over(),
+            Active::Watch(watching) => watching.is_over(),
         }
     }
 
@@ -258,6 +269,7 @@ impl Engine for KernelEngine {
             Active::Streams(streams) => streams.finish(ended),
             Active::Http(http) => http.finish(ended, self.backend.as_ref()),
             Active::Diagnosis(diagnosing) => self.finish_diagnosis(&diagnosing, ended),
+            Active::Watch(watching) => watching.finish(ended),
         })
     }
 }

@@ -22,6 +22,7 @@ mod limits;
 mod loopback;
 mod monitor;
 mod namespaces;
+mod node_watch;
 mod peers;
 mod refusals;
 mod requests;

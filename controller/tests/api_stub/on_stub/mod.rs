@@ -7,6 +7,7 @@ mod kept;
 mod killed;
 mod leases;
 mod lost_agents;
+mod node_view;
 mod others;
 mod placement;
 mod pods_that_fail;

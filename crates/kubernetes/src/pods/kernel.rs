@@ -8,9 +8,9 @@ use k8s_openapi::api::core::v1::{
     SeccompProfile, SecretVolumeSource, SecurityContext, TCPSocketAction, TopologySpreadConstraint, Volume,
     VolumeMount,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use linerate_experiment::kubernetes::PlacementRule;
+use linerate_experiment::kubernetes::{PlacementRule, PullPolicy};
 use linerate_traffic::profile::IpVersion;
 use linerate_wire::http::AbsenceKind;
 use linerate_wire::trial::Role;
@@ -44,67 +44,78 @@ pub(super) fn pod(run: &Run<'_>, plan: &PodPlan) -> Pod {
         let networks = settings.networks.join(",");
         metadata.annotations = Some(BTreeMap::from([("k8s.v1.cni.cncf.io/networks".to_owned(), networks)]));
     }
-    let seccomp = SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() };
-    let security = SecurityContext {
-        allow_privilege_escalation: Some(false),
-        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-        privileged: Some(false),
-        read_only_root_filesystem: Some(true),
-        run_as_non_root: Some(true),
-        run_as_user: Some(USER),
-        run_as_group: Some(USER),
-        ..SecurityContext::default()
+    let container = Container {
+        image: Some(settings.image.clone()),
+        command: Some(agent(run, plan)),
+        env: run.environment(),
+        ports: plan.in_host_network.then(host_ports),
+        readiness_probe: readiness(run, plan),
+        resources: Some(resources(run.experiment)),
+        ..container(settings.image_pull_policy)
     };
-    let token = Volume {
-        name: "token".to_owned(),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(names::SECRET.to_owned()),
-            // The agent's group may read it.
-            items: Some(vec![KeyToPath { key: plan.name(), path: "token".to_owned(), mode: Some(0o440) }]),
-            ..SecretVolumeSource::default()
-        }),
-        ..Volume::default()
+    let spec = PodSpec {
+        affinity: plan.node.as_deref().map(on_node).or_else(|| affinity(run, plan)),
+        host_network: plan.in_host_network.then_some(true),
+        topology_spread_constraints: plan.node.is_none().then(|| spread(run)).flatten(),
+        ..pod_spec(container, plan.name())
     };
+    Pod { metadata, spec: Some(spec), ..Pod::default() }
+}
+
+/// What the containers of all agents without privileges have in common.
+pub(super) fn container(image_pull_policy: PullPolicy) -> Container {
     let mount = VolumeMount {
         name: "token".to_owned(),
         mount_path: SECRETS.to_owned(),
         read_only: Some(true),
         ..VolumeMount::default()
     };
-    Pod {
-        metadata,
-        spec: Some(PodSpec {
-            restart_policy: Some("Never".to_owned()),
-            automount_service_account_token: Some(false),
-            enable_service_links: Some(false),
-            termination_grace_period_seconds: Some(GRACE_SECONDS),
-            affinity: plan.node.as_deref().map(on_node).or_else(|| affinity(run, plan)),
-            host_network: plan.in_host_network.then_some(true),
-            topology_spread_constraints: plan.node.is_none().then(|| spread(run)).flatten(),
-            security_context: Some(PodSecurityContext {
-                fs_group: Some(USER),
-                run_as_non_root: Some(true),
-                seccomp_profile: Some(seccomp),
-                ..PodSecurityContext::default()
-            }),
-            containers: vec![Container {
-                name: AGENT.to_owned(),
-                image: Some(settings.image.clone()),
-                image_pull_policy: Some(settings.image_pull_policy.name().to_owned()),
-                command: Some(agent(run, plan)),
-                env: run.environment(),
-                ports: plan.in_host_network.then(host_ports),
-                readiness_probe: readiness(run, plan),
-                resources: Some(resources(run.experiment)),
-                security_context: Some(security),
-                termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-                volume_mounts: Some(vec![mount]),
-                ..Container::default()
-            }],
-            volumes: Some(vec![token]),
-            ..PodSpec::default()
+    Container {
+        name: AGENT.to_owned(),
+        image_pull_policy: Some(image_pull_policy.name().to_owned()),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            privileged: Some(false),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            ..SecurityContext::default()
         }),
-        ..Pod::default()
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(vec![mount]),
+        ..Container::default()
+    }
+}
+
+/// What their pods have in common: the token is that of the pod's `name`.
+pub(super) fn pod_spec(container: Container, name: String) -> PodSpec {
+    let seccomp = SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() };
+    let token = Volume {
+        name: "token".to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(names::SECRET.to_owned()),
+            // The agent's group may read it.
+            items: Some(vec![KeyToPath { key: name, path: "token".to_owned(), mode: Some(0o440) }]),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    PodSpec {
+        restart_policy: Some("Never".to_owned()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        security_context: Some(PodSecurityContext {
+            fs_group: Some(USER),
+            run_as_non_root: Some(true),
+            seccomp_profile: Some(seccomp),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![container],
+        volumes: Some(vec![token]),
+        ..PodSpec::default()
     }
 }
 
@@ -187,17 +198,24 @@ fn affinity(run: &Run<'_>, plan: &PodPlan) -> Option<Affinity> {
         let other = if plan.agent.role == Role::Tx { Role::Rx } else { Role::Tx };
         others.insert(names::ROLE.to_owned(), other.to_string());
     }
-    relative_to(others, rule)
+    relative_to(agents(others), rule)
+}
+
+/// Selects pods of agents: those that watch nodes are wherever agents are, and in the way of none.
+fn agents(labels: BTreeMap<String, String>) -> LabelSelector {
+    let others = LabelSelectorRequirement {
+        key: names::ROLE.to_owned(),
+        operator: "NotIn".to_owned(),
+        values: Some(vec![names::WATCHER.to_owned()]),
+    };
+    LabelSelector { match_labels: Some(labels), match_expressions: Some(vec![others]) }
 }
 
 /// Without a rule, pods are spread over the nodes as evenly as there is room.
 fn spread(run: &Run<'_>) -> Option<Vec<TopologySpreadConstraint>> {
     (run.settings().placement == PlacementRule::Any).then(|| {
         vec![TopologySpreadConstraint {
-            label_selector: Some(LabelSelector {
-                match_labels: Some(names::labels(run.id)),
-                ..LabelSelector::default()
-            }),
+            label_selector: Some(agents(names::labels(run.id))),
             max_skew: 1,
             topology_key: HOSTNAME.to_owned(),
             when_unsatisfiable: "ScheduleAnyway".to_owned(),
@@ -245,10 +263,13 @@ spec:
         assert!(!client.spec.unwrap().containers[0].command.as_ref().unwrap().join(" ").contains("--http"));
         let apart = spec.affinity.unwrap().pod_anti_affinity.unwrap();
         let terms = apart.required_during_scheduling_ignored_during_execution.unwrap();
-        assert_eq!(
-            terms[0].label_selector.as_ref().unwrap().match_labels.as_ref().unwrap()[names::ROLE],
-            "tx"
-        );
+        let others = terms[0].label_selector.as_ref().unwrap();
+        assert_eq!(others.match_labels.as_ref().unwrap()[names::ROLE], "tx");
+        // A pod that watches the node is no obstacle to it.
+        let expressions = others.match_expressions.as_ref().unwrap();
+        let [only] = &expressions[..] else { panic!("{expressions:?}") };
+        assert_eq!((only.key.as_str(), only.operator.as_str()), (names::ROLE, "NotIn"));
+        assert_eq!(only.values.as_deref(), Some(&[names::WATCHER.to_owned()][..]));
     }
 
     #[test]

@@ -189,6 +189,8 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         environment_period: 0,
         engine,
         host_setting,
+        // Nodes are watched beside the trial.
+        nodes: Vec::new(),
         frame_size: profile.frame_sizes().clone(),
         flows: profile.flows(),
         intended_pps: transmit.intended_pps,

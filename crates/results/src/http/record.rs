@@ -9,6 +9,7 @@ use linerate_wire::sample::{Measures, Sample};
 use serde::{Deserialize, Serialize};
 
 use super::trial::HttpTrialSummary;
+use crate::nodes::WatchedNode;
 use crate::store::inner_path;
 use crate::streams::AgentPart;
 
@@ -39,6 +40,9 @@ pub struct HttpTrialRecord {
     pub gate: Vec<GatePart>,
     /// The agents of the trial: clients, then backends.
     pub agents: Vec<AgentPart>,
+    /// Nodes beside the trial, as agents in the nodes' own networks saw them; absent where none watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<WatchedNode>,
     /// The clients' accounts.
     pub clients: Vec<ClientPart>,
     /// The backends' accounts; empty for servers of the user's.

@@ -14,6 +14,7 @@ use super::evenness::Evenness;
 use super::record::HttpTrialRecord;
 use super::verdict::HttpVerdict;
 use crate::host_setting::TrialHostSetting;
+use crate::nodes::NodeSummary;
 use crate::planned::{PlannedRecord, PlannedResult};
 use crate::store::inner_path;
 use crate::store::trial_log::LogRecord;
@@ -38,6 +39,9 @@ pub struct HttpTrialSummary {
     /// The setting of hosts under which it ran; absent where the document has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_setting: Option<TrialHostSetting>,
+    /// Nodes beside the trial, as agents in the nodes' own networks saw them; absent where none watched, and in older records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeSummary>,
     /// What requests were sent to.
     pub target: String,
     /// How requests were sent.
@@ -218,6 +222,7 @@ impl HttpTrialSummary {
             repeat: record.repeat,
             environment_period,
             host_setting,
+            nodes: record.nodes.iter().map(NodeSummary::from).collect(),
             target: profile.target.to_string(),
             protocol: profile.protocol,
             streams: profile.protocol.is_http2().then_some(profile.streams),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::report::TrialReport;
 use super::{inner_path, json};
 use crate::clock::ClockVerdict;
+use crate::nodes::WatchedNode;
 use crate::summary::TrialSummary;
 use linerate_experiment::direction::Direction;
 
@@ -48,6 +49,9 @@ pub struct TrialRecord {
     /// When packets were lost; absent when none was, when that is not known, and in older records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<LossTimeline>,
+    /// Nodes beside the trial, as agents in the nodes' own networks saw them; absent where none watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<WatchedNode>,
     /// Counters over time.
     pub samples: Samples,
 }

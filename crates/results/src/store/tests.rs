@@ -20,6 +20,7 @@ fn record() -> TrialRecord {
         tx: None,
         rx: None,
         loss: None,
+        nodes: Vec::new(),
         samples: record::Samples::default(),
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::connection::ConnectionSummary;
 use super::trial::StreamsTrialSummary;
+use crate::nodes::WatchedNode;
 use crate::store::inner_path;
 
 /// Name of the file's schema.
@@ -37,6 +38,9 @@ pub struct StreamsTrialRecord {
     pub sample_interval_s: f64,
     /// The agents.
     pub agents: Vec<AgentPart>,
+    /// Nodes beside the trial, as agents in the nodes' own networks saw them; absent where none watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<WatchedNode>,
     /// Figures of the connections, in the order of their numbers; they follow from `ends` and `agents`.
     pub connections: Vec<ConnectionSummary>,
     /// Reports of both ends of the connections, in the order of their numbers.

@@ -14,6 +14,7 @@ use super::record::{ConnectionEnds, StreamsTrialRecord};
 use crate::engines::EngineFigures;
 use crate::host::HostSummary;
 use crate::host_setting::TrialHostSetting;
+use crate::nodes::NodeSummary;
 use crate::planned::{PlannedRecord, PlannedResult};
 use crate::store::inner_path;
 use crate::store::trial_log::LogRecord;
@@ -41,6 +42,9 @@ pub struct StreamsTrialSummary {
     /// The setting of hosts under which it ran; absent where the document has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_setting: Option<TrialHostSetting>,
+    /// Nodes beside the trial, as agents in the nodes' own networks saw them; absent where none watched, and in older records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeSummary>,
     /// Transport protocol.
     pub transport: Protocol,
     /// Streams of a connection.
@@ -268,6 +272,7 @@ impl StreamsTrialSummary {
             environment_period,
             engine,
             host_setting,
+            nodes: record.nodes.iter().map(NodeSummary::from).collect(),
             transport: record.spec.protocol,
             parallel: record.spec.streams,
             rate,

@@ -14,6 +14,7 @@ use crate::clock::ClockVerdict;
 use crate::engines::EngineFigures;
 use crate::host::HostSummary;
 use crate::host_setting::TrialHostSetting;
+use crate::nodes::NodeSummary;
 use crate::store::inner_path;
 use crate::verdict::{Absence, Verdict};
 use linerate_experiment::direction::Direction;
@@ -113,6 +114,9 @@ pub struct TrialSummary {
     /// The agents' hosts during the trial, by the agent's name; absent in older records.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hosts: BTreeMap<String, HostSummary>,
+    /// Nodes beside the trial, as agents in the nodes' own networks saw them; absent where none watched, and in older records. Of the paths of a trial the first has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeSummary>,
     /// Frames of any kind per receive queue, queue 0 first.
     pub rx_queue_frames: Vec<u64>,
     /// The transmitting port's own counters; null when it was reset during the trial.

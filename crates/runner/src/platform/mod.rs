@@ -48,6 +48,19 @@ pub trait Platform {
         say: &dyn Fn(&str),
     ) -> impl Future<Output = Result<Vec<AgentEndpoint>, PlatformError>>;
 
+    /// Starts an agent in the network of each node on which agents run, and waits until all run: they watch what agents in
+    /// pods do not see. None where the experiment asks for none, and where agents see their hosts. [`Platform::stop`] ends
+    /// them with the others.
+    ///
+    /// # Errors
+    /// Why they do not run.
+    fn watch_nodes(
+        &mut self,
+        _say: &dyn Fn(&str),
+    ) -> impl Future<Output = Result<Vec<AgentEndpoint>, PlatformError>> {
+        std::future::ready(Ok(Vec::new()))
+    }
+
     /// Puts a setting of the agents' hosts in force in place of the one before it; `None`: as they were before the run.
     /// Agents run then. Returns what was read back; `None` when nothing had to be changed. [`Platform::stop`] restores
     /// everything.

@@ -1,5 +1,6 @@
 //! An agent of a run: endpoint and session together.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,13 @@ impl Unreachable {
             true => Self::Forbidden(error.to_string()),
             false => Self::Failed(error.to_string()),
         }
+    }
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Failed(reason) | Self::Forbidden(reason)) = self;
+        f.write_str(reason)
     }
 }
 

@@ -10,6 +10,7 @@ mod flows;
 mod group;
 mod host_settings;
 pub mod http;
+mod node_watch;
 pub mod observer;
 mod part;
 mod path_times;
@@ -34,6 +35,7 @@ use tokio::sync::watch;
 
 use self::group::Group;
 use self::host_settings::{put_in_force, restore};
+use self::node_watch::NodeWatch;
 use self::observer::Observer;
 use self::recorder::Recorder;
 use self::recover::Recovery;
@@ -238,6 +240,10 @@ async fn drive(
         return Err(Ending::Failed(other));
     }
     recorder.connected(groups)?;
+    let mut nodes = tokio::select! {
+        nodes = NodeWatch::start(platform, keep_alive(job.experiment), observer) => nodes?,
+        Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
+    };
     let agents: Vec<_> = groups.iter().flat_map(|group| &group.agents).collect();
     let asked = agents.iter().map(|agent| async { (agent.name(), agent.session.preflight().await) });
     for (agent, report) in stream::iter(asked).buffered(CONNECTING_AT_ONCE).collect::<Vec<_>>().await {
@@ -315,7 +321,7 @@ async fn drive(
             .collect();
         let number = recorder.number(&trial) as usize;
         observer.trial_began(number, recorder.trials_with(number), &trial, &watched);
-        run_trial(job, &trial, groups, platform, &numbers, recorder, observer).await?;
+        run_trial(job, &trial, groups, &mut nodes, platform, &numbers, recorder, observer).await?;
         if let Some(state) = job.strategy.search_of(&trial, recorder.outcomes()) {
             observer.search_advanced(&state);
             if state.has_news() {
@@ -343,10 +349,12 @@ async fn rest(job: &Job<'_>, trial: &Trial) -> Result<(), Ending> {
 }
 
 /// Runs a trial until it has a result or its retries are used up.
+#[expect(clippy::too_many_arguments, reason = "a trial needs all of them")]
 async fn run_trial(
     job: &Job<'_>,
     trial: &Trial,
     groups: &mut Vec<Group>,
+    nodes: &mut NodeWatch,
     platform: &mut impl Platform,
     numbers: &Numbers,
     recorder: &mut Recorder<'_>,
@@ -357,7 +365,8 @@ async fn run_trial(
         rest(job, trial).await?;
         let repeatable = attempt < retries;
         let Round { lost, is_filed } =
-            round::run(job, trial, groups, platform, numbers.next(), repeatable, recorder, observer).await?;
+            round::run(job, trial, groups, nodes, platform, numbers.next(), repeatable, recorder, observer)
+                .await?;
         let Some(first) = lost.first() else { break };
         // A recorded trial is not repeated; only the groups are recovered for the trials left.
         if retries == 0 && !recorder.is_recorded(trial) {
@@ -395,13 +404,18 @@ fn left(strategy: &dyn Strategy, recorder: &Recorder<'_>) -> Vec<Trial> {
     }
 }
 
+/// Longest time between two signs of life of an agent.
+fn keep_alive(experiment: &Experiment) -> Duration {
+    LONGEST_KEEP_ALIVE.min(experiment.trial().orphan.get() / SIGNS_OF_LIFE)
+}
+
 async fn connect(
     job: &Job<'_>,
     platform: &mut impl Platform,
     recorder: &mut Recorder<'_>,
     observer: &dyn Observer,
 ) -> Result<Vec<Group>, Ending> {
-    let keep_alive = LONGEST_KEEP_ALIVE.min(job.experiment.trial().orphan.get() / SIGNS_OF_LIFE);
+    let keep_alive = keep_alive(job.experiment);
     let endpoints = platform.start(&|text| observer.phase(text)).await?;
     recorder.agents_run();
     let profiles = job.strategy.profiles();

@@ -12,10 +12,11 @@ use linerate_results::summary::TrialFailure;
 use tokio::sync::watch;
 
 use super::fleet::{Attempt, connect};
+use super::node_watch::NodeWatch;
 use super::observer::Observer;
 use super::part::{KernelAgent, NotRun, Part};
 use super::recorder::Recorder;
-use super::{EarlierRun, Ending, LONGEST_KEEP_ALIVE, SIGNS_OF_LIFE};
+use super::{EarlierRun, Ending, keep_alive};
 use crate::platform::Platform;
 
 /// What to run, and on what.
@@ -38,10 +39,10 @@ pub struct PlannedJob<'a, Plan> {
 impl<Plan> PlannedJob<'_, Plan> {
     /// Longest time between two signs of life of an agent.
     pub(super) fn keep_alive(&self) -> Duration {
-        LONGEST_KEEP_ALIVE.min(self.experiment.trial().orphan.get() / SIGNS_OF_LIFE)
+        keep_alive(self.experiment)
     }
 
-    /// Starts the agents, so many of them, connects to them, and stores what they are.
+    /// Starts the agents, so many of them, connects to them, and stores what they are; then the agents that watch their nodes.
     pub(super) async fn start_agents(
         &self,
         number: usize,
@@ -49,7 +50,7 @@ impl<Plan> PlannedJob<'_, Plan> {
         agents: &mut Vec<KernelAgent>,
         recorder: &mut Recorder<'_>,
         observer: &dyn Observer,
-    ) -> Result<(), Ending> {
+    ) -> Result<NodeWatch, Ending> {
         let mut interrupted = self.interrupted.clone();
         observer.phase(&format!("starting {number} agents"));
         *agents = tokio::select! {
@@ -60,7 +61,10 @@ impl<Plan> PlannedJob<'_, Plan> {
             return Err(Ending::Failed(other));
         }
         recorder.kernel_connected(agents)?;
-        Ok(())
+        tokio::select! {
+            nodes = NodeWatch::start(platform, self.keep_alive(), observer) => nodes,
+            Ok(_) = interrupted.wait_for(|flag| *flag) => Err(Ending::Interrupted),
+        }
     }
 }
 

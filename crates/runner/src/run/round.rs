@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::flows::fetch;
 use super::group::Group;
+use super::node_watch::NodeWatch;
 use super::observer::{GroupObserver, Observer};
 use super::recorder::Recorder;
 use super::start::Clocks;
@@ -19,6 +20,7 @@ use crate::platform::Platform;
 use linerate_experiment::plan::Trial;
 use linerate_experiment::topology::Path;
 use linerate_results::figures::figures;
+use linerate_results::nodes::{NodeSummary, WatchedNode};
 use linerate_results::store::record::{Samples, TRIAL_SCHEMA, TrialRecord};
 use linerate_results::store::{FLOWS_FILE, StoreError};
 use linerate_results::summary::{Aggregate, StartSpread, TrialFailure, TrialSummary};
@@ -69,6 +71,7 @@ pub(super) async fn run(
     job: &Job<'_>,
     trial: &Trial,
     groups: &mut [Group],
+    nodes: &mut NodeWatch,
     platform: &mut impl Platform,
     (id, tag): (u32, u16),
     repeatable: bool,
@@ -110,6 +113,7 @@ pub(super) async fn run(
             is_first: lanes.is_empty(),
         });
     }
+    nodes.begin(id, job.experiment.trial().orphan.get()).await;
     in_step(&mut lanes, &halt, async |lane| {
         lane.course.frames_fit(lane.group)?;
         lane.course.advance(lane.group, TrialPhase::StartCounting).await
@@ -143,6 +147,7 @@ pub(super) async fn run(
         }))
         .await;
     }
+    let watched = nodes.end().await;
     let lost_in_trial = lost(&lanes);
     if repeatable && !lost_in_trial.is_empty() && !*job.interrupted.borrow() {
         // Returns the remaining agents to idle.
@@ -157,10 +162,13 @@ pub(super) async fn run(
     let took_s = recorder.elapsed_s() - began_s;
     let (mut trials, mut failures) = (Vec::new(), Vec::new());
     let mut unfiled = None;
+    // The first path has what is of whole nodes.
+    let mut watched = Some(watched);
     for lane in &mut lanes {
         let mut flows = std::mem::take(&mut lane.flows).into_iter();
         for path in lane.paths {
-            match settle(lane, path, flows.next(), trial, &assignment, recorder, took_s) {
+            let watched = watched.take().unwrap_or_default();
+            match settle(lane, path, flows.next(), watched, trial, &assignment, recorder, took_s) {
                 Ok(Ok(result)) => trials.push(result),
                 Ok(Err(failure)) => failures.push(failure),
                 // The results of the other paths are still stored.
@@ -275,10 +283,12 @@ async fn in_step(
 }
 
 /// Stores the outcome of one path of a group: a result, or a failure with the known figures.
+#[expect(clippy::too_many_arguments, reason = "a result needs all of them")]
 fn settle(
     lane: &Lane<'_, '_>,
     path: &Path,
     flows: Option<NamedTempFile>,
+    watched: Vec<WatchedNode>,
     trial: &Trial,
     assignment: &Assignment,
     recorder: &mut Recorder<'_>,
@@ -311,11 +321,13 @@ fn settle(
         tx: from.report.clone(),
         rx: far.report.clone(),
         loss: None,
+        nodes: watched,
         samples,
     };
     match result {
         Ok(mut result) => {
             result.notes.extend(traffic.notes);
+            result.nodes = record.nodes.iter().map(NodeSummary::from).collect();
             let has_node = lane.is_first && lane.paths.first().is_some_and(|first| first.name == path.name);
             if let Some(setting) = result.host_setting.as_mut().filter(|_| !has_node) {
                 setting.leave_node();

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::agent::{Agent, Reach, Script, World};
+use super::watcher::{Fate, Watcher};
 
 /// An experiment, its agents, and a directory for its results.
 pub struct Lab {
@@ -33,6 +34,8 @@ pub struct Lab {
     pub unheld: Option<&'static str>,
     /// Why the last setting of hosts is not restored.
     pub unrestored: Option<&'static str>,
+    /// What befalls the agents that watch nodes, one each.
+    pub watchers: Vec<Fate>,
 }
 
 impl Lab {
@@ -50,6 +53,7 @@ impl Lab {
             restarts_fail: None,
             unheld: None,
             unrestored: None,
+            watchers: Vec::new(),
         }
     }
 
@@ -132,6 +136,11 @@ impl Platform for Fleet<'_> {
             Some(why) => Err(PlatformError::Other(why.into())),
             None => Ok(self.pair(number)),
         }
+    }
+
+    async fn watch_nodes(&mut self, _say: &dyn Fn(&str)) -> Result<Vec<AgentEndpoint>, PlatformError> {
+        let fates = self.lab.watchers.iter().enumerate();
+        Ok(fates.map(|(number, fate)| Watcher::endpoint(number, *fate)).collect())
     }
 
     async fn tune(

@@ -4,15 +4,18 @@
 
 mod agent;
 mod lab;
+mod watcher;
 
 use std::fs;
 
 use agent::Script;
 use lab::Lab;
+use linerate_results::nodes::NodeSummary;
 use linerate_results::store::load_trial;
 use linerate_results::store::trial_log::{LogRecord, TRIAL_LOG_FILE, derive};
 use linerate_results::summary::{Status, Summary};
 use linerate_runner::run::EarlierRun;
+use watcher::Fate;
 
 /// The shortest trial.
 const SHORT: &str = "packets: 1000, duration: null";
@@ -238,4 +241,49 @@ async fn a_resumed_run_keeps_the_keys_of_its_trials() {
     let (summary, place) = lab.resume().await;
     complete(&summary);
     assert_eq!((keys(), place), (before, directory.clone()));
+}
+
+/// Interface, queues with packets, share of the busiest one.
+fn queues(node: &NodeSummary) -> Option<(&str, Option<u32>, f64)> {
+    let interface = node.interfaces.first()?;
+    Some((&interface.interface, interface.rx_queues_used, interface.busiest_rx_queue?.share))
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_are_watched_beside_each_trial_and_stand_with_its_first_path() {
+    let spec = format!("pairs: 2, traffic: {{frameSizes: [64, 128]}}, trial: {{{SHORT}}}");
+    let mut lab = Lab::new(&spec);
+    lab.watchers = vec![Fate::Lives, Fate::Lives];
+    let summary = lab.run().await;
+    complete(&summary);
+    let watched: Vec<_> = summary.trials.iter().filter(|trial| !trial.nodes.is_empty()).collect();
+    assert_eq!((summary.trials.len(), watched.len()), (4, 2));
+    for trial in watched {
+        let names: Vec<&str> = trial.nodes.iter().map(|node| node.node.as_str()).collect();
+        assert_eq!((trial.pair.as_str(), &names[..]), ("tx0-rx0", &["n0", "n1"][..]));
+        assert_eq!(queues(&trial.nodes[0]), Some(("eth0", Some(2), 0.75)));
+        let record = load_trial(lab.results.path(), &summary.experiment.id, &trial.trial).unwrap();
+        assert_eq!(record.nodes.iter().map(NodeSummary::from).collect::<Vec<_>>(), trial.nodes);
+        assert_eq!(record.nodes[1].devices.as_ref().unwrap().interfaces[0].queues[1].packets, Some(30));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_watches_fails_no_trial_whatever_befalls_it() {
+    let mut lab = Lab::new(&format!("traffic: {{frameSizes: [64, 128]}}, trial: {{{SHORT}}}"));
+    lab.watchers = vec![Fate::Refuses, Fate::Dies, Fate::Hangs, Fate::LosesConnection, Fate::Lives];
+    let summary = lab.run().await;
+    complete(&summary);
+    let reasons = |trial: usize| -> Vec<Option<&str>> {
+        summary.trials[trial].nodes.iter().map(|node| node.reason.as_deref()).collect()
+    };
+    let [refused, died, hung, lost, lives] = reasons(0)[..] else { panic!("{:?}", reasons(0)) };
+    assert!(refused.unwrap().contains("unknown work `watch`"), "{refused:?}");
+    assert!(died.unwrap().contains("was killed by signal 9"), "{died:?}");
+    assert!(hung.unwrap().contains("within"), "{hung:?}");
+    assert!(lost.is_some() && lives.is_none(), "{:?}", reasons(0));
+    // In the next trial, the one whose connection broke is connected again; the one that is dead still has its reason.
+    let [_, died, _, again, lives] = reasons(1)[..] else { panic!("{:?}", reasons(1)) };
+    assert!(died.unwrap().contains("was killed by signal 9"), "{died:?}");
+    assert_eq!((again, lives), (None, None), "{:?}", reasons(1));
 }

@@ -2,9 +2,11 @@
 //! what passes, drops what it is told to, and tbf sets the rate.
 
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
 use super::{Running, Server, attempt, configured, installed, json, not_run, run, stderr, tool};
@@ -104,6 +106,19 @@ impl Lab {
         let counter = objects.iter().find_map(|object| object.get("counter")).unwrap();
         let number = |field: &str| counter[field].as_u64().unwrap();
         (number("packets"), number("bytes"))
+    }
+
+    /// What a function returns that runs in the network of an end. A thread of its own goes there.
+    pub fn within<T: Send>(&self, end: &str, work: impl FnOnce() -> T + Send) -> T {
+        let path = format!("/run/netns/{}", self.netns(end));
+        std::thread::scope(|scope| {
+            let there = scope.spawn(|| {
+                let namespace = std::fs::File::open(path).unwrap();
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+                work()
+            });
+            there.join().unwrap()
+        })
     }
 
     /// `linerate-hostplane` at an end.

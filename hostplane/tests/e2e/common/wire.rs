@@ -2,9 +2,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::process::Command;
 
 use serde_json::Value;
 
+use super::lab::Lab;
 use super::{Running, TIME_LIMIT, TOKEN, hostplane};
 
 /// An agent on free ports of the loopback interface.
@@ -18,7 +20,12 @@ pub struct Agent {
 impl Agent {
     pub fn start(options: &str) -> Self {
         let line = format!("agent --listen 127.0.0.1:0 --streams 127.0.0.1:0 --log-level debug {options}");
-        let mut process = Running::start(&mut hostplane(&line));
+        Self::start_as(hostplane(&line))
+    }
+
+    /// An agent that a command starts.
+    pub fn start_as(mut command: Command) -> Self {
+        let mut process = Running::start(&mut command);
         // What it says is not read: the pipe must not fill.
         let stderr = process.child().stderr.take().unwrap();
         std::thread::spawn(move || std::io::copy(&mut BufReader::new(stderr), &mut std::io::stderr()));
@@ -32,7 +39,15 @@ impl Agent {
 
     /// Connects, and returns the welcome as well.
     pub fn greet(&self) -> (Wire, Value) {
-        let stream = TcpStream::connect(&self.control).unwrap();
+        self.greet_by(TcpStream::connect(&self.control).unwrap())
+    }
+
+    /// Connects from within a network namespace of the lab.
+    pub fn greet_in(&self, lab: &Lab, end: &str) -> (Wire, Value) {
+        self.greet_by(lab.within(end, || TcpStream::connect(&self.control).unwrap()))
+    }
+
+    fn greet_by(&self, stream: TcpStream) -> (Wire, Value) {
         stream.set_read_timeout(Some(TIME_LIMIT)).unwrap();
         let reader = BufReader::new(stream.try_clone().unwrap());
         let mut wire = Wire { stream, reader, events: Vec::new() };

@@ -93,6 +93,7 @@ fn record(protocol: Protocol, there: &[(u64, u64)], here: &[(u64, u64)]) -> Stre
         },
         sample_interval_s: 1.0,
         agents: Vec::new(),
+        nodes: Vec::new(),
         connections: Vec::new(),
         ends: vec![ConnectionEnds {
             number: 0,

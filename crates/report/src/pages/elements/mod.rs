@@ -13,6 +13,7 @@ mod loss;
 mod losses_over_time;
 mod machines;
 mod matrix;
+mod node_view;
 mod nodes;
 mod queues;
 mod queues_over_time;
@@ -56,6 +57,7 @@ const ELEMENTS: &[Element] = &[
     delay::section,
     closely::section,
     host::section,
+    node_view::section,
     environment::section,
 ];
 

@@ -19,6 +19,7 @@ use self::course::{TrialCourse, known_trials};
 use self::trial::{Context, Ran};
 use super::fleet::{Attempt, close, recover};
 use super::host_settings::put_in_force;
+use super::node_watch::NodeWatch;
 use super::observer::Observer;
 use super::part::{KernelAgent, NotRun, acknowledge};
 use super::planned::{PlannedJob, lost, not_run, of_trial};
@@ -97,7 +98,8 @@ async fn drive(
     for path in experiment.http.iter().filter_map(|profile| profile.ca.as_deref()) {
         authorities::read(path).map_err(Ending::Failed)?;
     }
-    job.start_agents(experiment.http_agents().len(), platform, agents, recorder, observer).await?;
+    let mut watch =
+        job.start_agents(experiment.http_agents().len(), platform, agents, recorder, observer).await?;
     recorder.set_connections(experiment.http_clients() as usize);
     recorder.traffic_begins();
     recorder.trials_begin();
@@ -118,6 +120,7 @@ async fn drive(
                 job,
                 (&trial, course.number()),
                 agents,
+                &mut watch,
                 platform,
                 &numbers,
                 recorder,
@@ -145,6 +148,7 @@ async fn run_trial(
     job: &HttpJob<'_>,
     (trial, of): (&HttpTrial, usize),
     agents: &[KernelAgent],
+    watch: &mut NodeWatch,
     platform: &mut (impl Platform + Balancers),
     numbers: &Numbers,
     recorder: &mut Recorder<'_>,
@@ -165,7 +169,10 @@ async fn run_trial(
         observer,
         interrupted: job.interrupted.clone(),
     };
-    let ran = match trial::run(&context, taking_part, platform).await {
+    watch.begin(context.id, context.settings.orphan.get()).await;
+    let ran = trial::run(&context, taking_part, platform).await;
+    let watched = watch.end().await;
+    let ran = match ran {
         Ok(ran) => ran,
         Err(why) => {
             let attempt = not_run(why, trial, DIRECTORY, repeatable, recorder, observer)?;
@@ -180,6 +187,7 @@ async fn run_trial(
     }
     let interval_s = context.settings.sample_interval.get().as_secs_f64();
     let (mut record, start) = result::record(trial, interval_s, taking_part, &ran);
+    record.nodes = watched;
     let Ran { parts, samples, .. } = ran;
     let directory = format!("{DIRECTORY}/{}", trial.directory());
     let mut result = HttpTrialSummary::of(

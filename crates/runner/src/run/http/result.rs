@@ -40,6 +40,7 @@ pub(super) fn record(
         sample_interval_s: interval_s,
         gate: ran.gate.clone(),
         agents: parts.collect(),
+        nodes: Vec::new(),
         clients: named()
             .take(clients)
             .map(|(agent, part)| ClientPart { agent, report: load(part) })

@@ -17,6 +17,7 @@ use self::trial::{Context, Ran};
 use self::work::Route;
 use super::fleet::{Attempt, close, recover};
 use super::host_settings::put_in_force;
+use super::node_watch::NodeWatch;
 use super::observer::Observer;
 use super::part::{KernelAgent, NotRun, acknowledge};
 use super::planned::{PlannedJob, lost, not_run, of_trial};
@@ -85,7 +86,7 @@ pub(super) async fn drive(
     let experiment = job.experiment;
     let topology = experiment.streams_topology();
     let numbers = Numbers::random()?;
-    job.start_agents(topology.agents().len(), platform, agents, recorder, observer).await?;
+    let mut watch = job.start_agents(topology.agents().len(), platform, agents, recorder, observer).await?;
     let nodes: Vec<String> = agents.iter().map(|agent| agent.node().to_owned()).collect();
     let connections = topology.connections(&nodes);
     if connections.is_empty() {
@@ -109,9 +110,19 @@ pub(super) async fn drive(
         let mut left = experiment.trial().retries.get_u32();
         loop {
             let (number, repeatable) = (numbers.next(), left > 0);
-            let lost =
-                run_trial(job, trial, agents, &connections, platform, number, recorder, observer, repeatable)
-                    .await?;
+            let lost = run_trial(
+                job,
+                trial,
+                agents,
+                &connections,
+                &mut watch,
+                platform,
+                number,
+                recorder,
+                observer,
+                repeatable,
+            )
+            .await?;
             if !lost.agents.is_empty() {
                 recover(platform, agents, lost.agents, job.keep_alive(), recorder, observer).await?;
             }
@@ -132,6 +143,7 @@ async fn run_trial(
     trial: &StreamsTrial,
     agents: &[KernelAgent],
     connections: &[Connection],
+    watch: &mut NodeWatch,
     platform: &mut impl Platform,
     (id, tag): (u32, u16),
     recorder: &mut Recorder<'_>,
@@ -156,7 +168,10 @@ async fn run_trial(
         observer,
         interrupted: job.interrupted.clone(),
     };
-    let mut ran = match trial::run(&context, agents).await {
+    watch.begin(id, settings.orphan.get()).await;
+    let ran = trial::run(&context, agents).await;
+    let watched = watch.end().await;
+    let mut ran = match ran {
         Ok(ran) => ran,
         Err(why) => return not_run(why, trial, DIRECTORY, repeatable, recorder, observer),
     };
@@ -168,6 +183,7 @@ async fn run_trial(
     }
     let interval_s = settings.sample_interval.get().as_secs_f64();
     let (mut record, start) = result::record(trial, interval_s, agents, connections, &mut ran);
+    record.nodes = watched;
     let Ran { parts, samples, .. } = ran;
     let directory = format!("{DIRECTORY}/{}", trial.directory());
     let frames = trial.profile.frames.as_ref();

@@ -66,6 +66,7 @@ pub(super) fn record(
         spec: trial.profile.spec.clone(),
         sample_interval_s: interval_s,
         agents: parts,
+        nodes: Vec::new(),
         connections: Vec::new(),
         ends,
     };

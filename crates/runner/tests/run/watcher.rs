@@ -1,0 +1,184 @@
+//! An agent that watches a node: it speaks the protocol and reports what its script says.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use linerate_runner::platform::{AgentEndpoint, Exit, ExitWatch, Token};
+use linerate_runner::session::{Dial, Dialer, Dialling, Stream};
+use linerate_wire::engine::EngineInfo;
+use linerate_wire::message::{
+    ClockInfo, Command, ErrorCode, FromAgent, Outcome, PROTOCOL_VERSION, Pong, Reply, Request, Welcome,
+    WireError,
+};
+use linerate_wire::report::{Ended, Report, ReportDetail};
+use linerate_wire::state::{AgentState, Step};
+use linerate_wire::streams::StreamsEngine;
+use linerate_wire::trial::Work;
+use linerate_wire::watch::{WatchReport, WatchedInterface, WatchedQueue};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::sync::watch;
+
+/// What befalls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Lives,
+    /// Its program does not know the work.
+    Refuses,
+    /// Its process ends when it is to stop for the first time.
+    Dies,
+    /// It answers no more when it is to stop for the first time, and lets go of no connection.
+    Hangs,
+    /// Its connection breaks when it is to stop for the first time.
+    LosesConnection,
+}
+
+#[derive(Debug)]
+pub struct Watcher {
+    fate: Fate,
+    exit: watch::Sender<Option<Exit>>,
+    core: Mutex<(AgentState, u32, u32)>,
+}
+
+impl Watcher {
+    pub fn endpoint(number: usize, fate: Fate) -> AgentEndpoint {
+        let core = Mutex::new((AgentState::Idle, 0, 0));
+        let agent = Arc::new(Self { fate, exit: watch::Sender::new(None), core });
+        AgentEndpoint {
+            name: format!("node{number}"),
+            node: format!("n{number}"),
+            address: None,
+            pod: None,
+            token: Token::none(),
+            command_line: Vec::new(),
+            exit: ExitWatch::new(agent.exit.subscribe()),
+            dialer: Dialer::new(Reach(agent)),
+        }
+    }
+
+    async fn serve(&self, stream: DuplexStream) {
+        let (read, mut write) = tokio::io::split(stream);
+        let mut lines = BufReader::new(read).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let Request { id, command } = serde_json::from_str(&line).unwrap();
+            let stops = matches!(command, Command::Stop(_)) && {
+                let mut core = self.core.lock().unwrap();
+                core.2 += 1;
+                core.2 == 1
+            };
+            match self.fate {
+                Fate::Dies if stops => {
+                    let how = "was killed by signal 9".to_owned();
+                    self.exit.send_replace(Some(Exit { how, error: None }));
+                    return;
+                }
+                Fate::Hangs if stops => std::future::pending().await,
+                Fate::LosesConnection if stops => return,
+                _ => {}
+            }
+            let (result, error) = match self.answer(&command) {
+                Ok(outcome) => (Some(outcome), None),
+                Err(message) => (None, Some(WireError { code: ErrorCode::Refused, message })),
+            };
+            let reply = FromAgent::Reply(Reply { id: Some(id), result, error });
+            let text = serde_json::to_string(&reply).unwrap() + "\n";
+            if write.write_all(text.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&self, command: &Command) -> Result<Outcome, String> {
+        let mut core = self.core.lock().unwrap();
+        let step = match command {
+            Command::Hello(_) => return Ok(Outcome::Welcome(Box::new(welcome(core.0)))),
+            Command::Ping => return Ok(Outcome::Pong(Pong { now_ns: 0, state: core.0, ready: true })),
+            Command::Report => return Ok(Outcome::Report(Box::new(report(core.1)))),
+            Command::Prepare(_) if self.fate == Fate::Refuses => {
+                return Err("unknown work `watch`".to_owned());
+            }
+            Command::Prepare(spec) => {
+                assert!(matches!(spec.work, Work::Watch(_)) && spec.interrupts, "{spec:?}");
+                core.1 = spec.trial;
+                Step::Prepare
+            }
+            Command::Arm => Step::Arm,
+            Command::Start(_) => Step::Start,
+            Command::Stop(_) => Step::Stop,
+            Command::Acknowledge(_) => Step::Acknowledge,
+            other => return Err(format!("{other:?}: a watcher is not asked for this")),
+        };
+        core.0 = core.0.after(step).map_err(|error| error.to_string())?;
+        Ok(Outcome::State(core.0))
+    }
+}
+
+/// Two receive queues, of which one received 30 of 40 packets.
+fn report(trial: u32) -> Report {
+    let queue = |queue, packets| WatchedQueue {
+        direction: "rx".to_owned(),
+        queue,
+        packets: Some(packets),
+        ..WatchedQueue::default()
+    };
+    let seen = WatchReport {
+        interfaces: vec![WatchedInterface {
+            interface: "eth0".to_owned(),
+            queues: vec![queue(0, 10), queue(1, 30)],
+            ..WatchedInterface::default()
+        }],
+        ..WatchReport::default()
+    };
+    Report::new(trial, Ended::Stopped, 0, ReportDetail::Watch(Box::new(seen)))
+}
+
+fn welcome(state: AgentState) -> Welcome {
+    Welcome {
+        protocol: PROTOCOL_VERSION,
+        agent: "stub".to_owned(),
+        state,
+        waiting: None,
+        engine: EngineInfo::Streams(Box::new(StreamsEngine {
+            listen: Vec::new(),
+            workers: 1,
+            cpus: vec![0],
+            congestion: None,
+            interfaces: Vec::new(),
+            descriptors: None,
+            http: None,
+        })),
+        clock: ClockInfo {
+            boot_id: "there".to_owned(),
+            source: "tsc".to_owned(),
+            tick_hz: 1_000_000_000,
+            rate: None,
+            invariant: true,
+            now_ns: 0,
+        },
+        host: None,
+    }
+}
+
+/// Opens connections to it.
+struct Reach(Arc<Watcher>);
+
+impl Dial for Reach {
+    fn time_limit(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn dial(&self) -> Dialling<'_> {
+        Box::pin(async {
+            let (ours, theirs) = tokio::io::duplex(64 * 1024);
+            let agent = Arc::clone(&self.0);
+            tokio::spawn(async move { agent.serve(theirs).await });
+            Ok(Box::new(ours) as Box<dyn Stream>)
+        })
+    }
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a watcher in memory")
+    }
+}
