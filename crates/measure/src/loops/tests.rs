@@ -199,7 +199,7 @@ fn a_load_the_port_does_not_carry_is_accounted_for() {
 fn paced_trials_last_as_long_as_they_should() {
     let rows = [(1e6, 5_000), (1e3, 10), (1.0, 2)];
     // Ten million polls of an idle loop take Miri too long.
-    for (pps, packets) in if cfg!(miri) { &[(1e6, 500)][..] } else { &rows } {
+    for (pps, packets) in if cfg!(miri) { &[(1e6, 200)][..] } else { &rows } {
         let (pps, packets) = (*pps, *packets);
         let (mut sender, _receiver) = plain_link(|_| Fate::Lose);
         let clock = SteppingClock::new(100);
@@ -286,11 +286,12 @@ fn idle_time_and_departures_are_reported() {
 fn stages_are_followed_and_accounted_for() {
     let (mut sender, _receiver) = plain_link(|_| Fate::Lose);
     let clock = SteppingClock::new(STEP_NS);
-    let stage = |from_pps, to_pps| StageRates { from_pps, to_pps, seconds: 0.002 };
+    let seconds = if cfg!(miri) { 0.0005 } else { 0.002 };
+    let stage = |from_pps, to_pps| StageRates { from_pps, to_pps, seconds };
     let load = Load::Stages { stages: vec![stage(1e5, 3e5), stage(1e5, 1e5)], burst: 1 };
-    let plan = plan_of(&flows(1), Some(load), None, Some(4_000_000));
+    let plan = plan_of(&flows(1), Some(load), None, Some((2e9 * seconds) as u64));
     let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
-    assert_eq!(sent.counters.packets + sent.forgone, 600);
+    assert_eq!(sent.counters.packets + sent.forgone, (3e5 * seconds).round() as u64);
     assert!(sent.forgone <= 1, "{sent:?}");
 }
 
