@@ -1,5 +1,5 @@
 # Sourced by cluster.sh: streams between pods.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2016 # jq has variables, too
 
 # A part of a CPU for each pod: a mesh needs many pods more than it needs CPUs.
 STREAM_AGENTS=10
@@ -97,10 +97,10 @@ END_OF_DOCUMENT
 
 # passed COLUMN: how much further that counter of the pods' bridge is in /proc/net/dev: $after, than it was: $before.
 passed() {
-    local now then
+    local now earlier
     now=$(awk -v column="$1" '$1 == "pods:" {print $column}' <<<"$after")
-    then=$(awk -v column="$1" '$1 == "pods:" {print $column}' <<<"$before")
-    echo $((now - then))
+    earlier=$(awk -v column="$1" '$1 == "pods:" {print $column}' <<<"$before")
+    echo $((now - earlier))
 }
 
 # diagnose NAME FROM TO
