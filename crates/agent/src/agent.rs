@@ -261,9 +261,9 @@ impl<E: Engine> Agent<E> {
             )));
         }
         if let TrialState::Active(trial) = &mut self.trial {
+            trial.host.start_at(begin_ns);
             self.engine.start_at(&mut trial.active, begin_ns);
             trial.started = true;
-            trial.host.start_at(begin_ns);
             trial.next_sample_ns = begin_ns + self.sample_interval_ns;
         }
         self.now()

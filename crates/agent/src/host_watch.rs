@@ -55,6 +55,10 @@ enum Start {
     Done,
 }
 
+fn is_near(at_ns: u64, now_ns: u64) -> bool {
+    at_ns <= now_ns.saturating_add(LEAD_NS)
+}
+
 impl HostWatch {
     /// Begins to measure when the trial is armed, on request with the node's interrupts.
     pub(crate) fn begin(quota: &Quota, interrupts: bool) -> Self {
@@ -83,25 +87,26 @@ impl HostWatch {
         }
     }
 
-    /// The trial begins at this instant.
+    /// The trial begins at this instant. If that is near, the first reading is taken at once: no packet may leave before this returns.
     pub(crate) fn start_at(&mut self, at_ns: u64) {
+        let now_ns = monotonic_ns();
         self.start = Start::At(at_ns);
+        if is_near(at_ns, now_ns) {
+            self.read_first(now_ns);
+            self.rebase();
+        }
     }
 
     /// Takes the first reading shortly before the trial begins.
     pub(crate) fn look(&mut self, now_ns: u64) {
         match self.start {
-            Start::At(at_ns) if at_ns <= now_ns.saturating_add(LEAD_NS) => {
-                self.read(now_ns, Self::all);
+            Start::At(at_ns) if is_near(at_ns, now_ns) => {
+                self.read_first(now_ns);
                 // A late reading lacks the first packets, which would be missing from the account of losses. The one that was taken when the
                 // trial was armed lacks none.
                 if monotonic_ns() <= at_ns {
-                    self.kernel.rebase_node();
-                    self.kernel.rebase_namespace();
+                    self.rebase();
                 }
-                // The cost of a trial is that of what is read during it.
-                *self.kernel.cost_mut() = Cost::default();
-                self.start = Start::Done;
             }
             Start::Done if now_ns.saturating_sub(self.read_ns) >= MOST_APART_NS => {
                 self.read(now_ns, Host::read_for_sample);
@@ -109,6 +114,18 @@ impl HostWatch {
             }
             _ => {}
         }
+    }
+
+    fn read_first(&mut self, now_ns: u64) {
+        self.read(now_ns, Self::all);
+        // The cost of a trial is that of what is read during it.
+        *self.kernel.cost_mut() = Cost::default();
+        self.start = Start::Done;
+    }
+
+    fn rebase(&mut self) {
+        self.kernel.rebase_node();
+        self.kernel.rebase_namespace();
     }
 
     fn all(kernel: &mut Host) {
@@ -209,7 +226,7 @@ mod tests {
         let armed = Instant::now();
         std::thread::sleep(Duration::from_millis(30));
         let now = monotonic_ns();
-        watch.start_at(now - 1);
+        watch.start = Start::At(now - 1);
         watch.look(now);
         let since_armed = armed.elapsed().as_secs_f64();
         assert!(watch.report().unwrap().elapsed_s >= since_armed, "counted from before the first packet");
@@ -222,17 +239,25 @@ mod tests {
         watch.look(monotonic_ns() + 3_600_000_000_000);
         let elapsed_s = watch.report().unwrap().elapsed_s;
         assert!(elapsed_s <= before.elapsed().as_secs_f64(), "counted from the trial's start");
+
+        let mut watch = HostWatch::begin(&Quota::find(), false);
+        std::thread::sleep(Duration::from_millis(30));
+        let before = Instant::now();
+        watch.start_at(monotonic_ns());
+        let elapsed_s = watch.report().unwrap().elapsed_s;
+        assert!(elapsed_s <= before.elapsed().as_secs_f64(), "a start at once waits for the reading");
     }
 
     #[test]
     fn the_kernel_is_read_from_the_start_and_not_too_often() {
         let mut watch = HostWatch::begin(&Quota::find(), true);
         let now = monotonic_ns();
-        watch.start_at(now + LEAD_NS + 1);
+        watch.start = Start::At(now + LEAD_NS + 1);
         watch.look(now);
         assert_eq!(watch.report(), None, "not long before the start");
         watch.look(now + 1);
         std::thread::sleep(Duration::from_millis(30));
+        watch.read_ns = monotonic_ns() + 1_000_000_000;
         assert_eq!(watch.sample().kernel, None, "too soon");
         let report = watch.report().unwrap();
         assert!(report.elapsed_s >= 0.03 && report.cost_s > 0.0, "{report:?}");
