@@ -164,6 +164,11 @@ impl Budget {
         self.schedule.is_none() && self.total.is_none()
     }
 
+    /// True when units become due one after the other.
+    pub(crate) fn has_rate(&self) -> bool {
+        self.schedule.is_some()
+    }
+
     /// Units that were due and never taken.
     pub(crate) fn forgiven(&self) -> u64 {
         self.forgiven.load(Ordering::Relaxed)

@@ -75,7 +75,7 @@ impl EndPlan {
 
     /// True when senders let receivers on their CPU run: TCP as fast as it goes.
     pub(crate) fn yields(&self) -> bool {
-        self.spec.protocol == Protocol::Tcp && self.budget.is_unlimited()
+        self.spec.protocol == Protocol::Tcp && !self.budget.has_rate()
     }
 
     /// True when this end sends a stream.

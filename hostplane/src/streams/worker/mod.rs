@@ -222,7 +222,7 @@ impl Worker {
         let deadline = group.deadline_ns();
         // What was due before the deadline still leaves, also from a worker that comes late.
         let past = now >= deadline;
-        if past && (group.plan.budget.is_unlimited() || group.writable.is_empty()) {
+        if past && (!group.plan.budget.has_rate() || group.writable.is_empty()) {
             self.end_sending(at, SendingEnd::Duration, deadline);
             return false;
         }
@@ -245,8 +245,10 @@ impl Worker {
                 }
             };
             slot.stream.counters.publish(&slot.counts);
+            let mut is_late = false;
             if group.plan.yields() {
-                self.yields.wrote(slot.counts.bytes - before);
+                // A yield may have taken long: what is written after the deadline would count for the time before it.
+                is_late = self.yields.wrote(slot.counts.bytes - before).is_some_and(|now| now >= deadline);
             }
             match turn {
                 Turn::More => group.writable.push_back(index),
@@ -273,6 +275,9 @@ impl Worker {
                     self.end_stream(index, end);
                     return true;
                 }
+            }
+            if is_late {
+                return true;
             }
         }
         !group.writable.is_empty()

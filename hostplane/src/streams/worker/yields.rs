@@ -24,18 +24,21 @@ pub(super) struct Yields {
 }
 
 impl Yields {
-    /// Notes what a stream has written; yields when it is time.
-    pub(super) fn wrote(&mut self, bytes: u64) {
+    /// Notes what a stream has written; yields when it is time, and tells the time after it.
+    pub(super) fn wrote(&mut self, bytes: u64) -> Option<u64> {
         self.written += bytes;
         if self.written < YIELD_BYTES {
-            return;
+            return None;
         }
         self.written = 0;
         let before_ns = monotonic_ns();
-        if before_ns >= self.not_before_ns {
-            rustix::thread::sched_yield();
-            self.lasted(before_ns, monotonic_ns());
+        if before_ns < self.not_before_ns {
+            return Some(before_ns);
         }
+        rustix::thread::sched_yield();
+        let after_ns = monotonic_ns();
+        self.lasted(before_ns, after_ns);
+        Some(after_ns)
     }
 
     /// The worker has nothing to do: others run without a yield.
@@ -66,11 +69,10 @@ mod tests {
     #[test]
     fn bytes_of_all_streams_count_together() {
         let mut yields = Yields { not_before_ns: u64::MAX, ..Yields::default() };
-        yields.wrote(YIELD_BYTES - 1);
-        assert_eq!(yields.written, YIELD_BYTES - 1);
-        yields.wrote(1);
+        assert_eq!(yields.wrote(YIELD_BYTES - 1), None);
+        assert!(yields.wrote(1).is_some());
         assert_eq!(yields.written, 0);
-        yields.wrote(1);
+        assert_eq!(yields.wrote(1), None);
         yields.sleeps();
         assert_eq!(yields.written, 0);
     }
