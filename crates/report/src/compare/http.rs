@@ -62,17 +62,19 @@ fn gather(summary: &Summary) -> Vec<Repeats<'_>> {
 /// From this change of the CPU time of an answer on, the CPUs may have changed: it is beyond what repeats on one machine scatter by.
 const OTHER_CPUS_SHARE: f64 = 0.05;
 
-/// A note when clients and backends both needed other CPU time for each answer, and no other share of their CPUs: then answers
-/// per second follow the speed of the CPUs, and the balancer may be as it was.
+/// A note when each answer took clients and backends more CPU time by the same share, or less, and they used as much of their CPUs
+/// as before: answers per second then follow the CPU time of an answer, whatever has changed it.
 fn other_cpus(a: &Repeats<'_>, b: &Repeats<'_>) -> Option<String> {
     let change = |of: fn(&HttpTrialSummary) -> Option<f64>| Some(b.mean(of)? / a.mean(of)? - 1.0);
     let (clients, backends) = (change(|trial| trial.client_cpu_us)?, change(|trial| trial.backend_cpu_us)?);
     let used = change(|trial| Some(trial.requests_per_s? * (trial.client_cpu_us? + trial.backend_cpu_us?)))?;
     let is_other = clients * backends > 0.0 && clients.abs().min(backends.abs()) >= OTHER_CPUS_SHARE;
-    (is_other && used.abs() < OTHER_CPUS_SHARE).then(|| {
+    let is_alike = ((1.0 + clients) / (1.0 + backends) - 1.0).abs() < OTHER_CPUS_SHARE;
+    (is_other && is_alike && used.abs() < OTHER_CPUS_SHARE).then(|| {
         format!(
-            "{}: in B, an answer took clients {:+.0} % and backends {:+.0} % of CPU time, and both used as much of their CPUs: \
-             CPUs that became faster or slower explain the difference (another clock, a core shared with other machines)",
+            "{}: in B, an answer took clients {:+.0} % and backends {:+.0} % of CPU time, and both used as much of their CPUs: CPUs of another \
+             speed would do that (another clock, a core shared with other machines), and so would a kernel that works more for each packet, \
+             which is counted in the CPU time of both",
             a.profile,
             100.0 * clients,
             100.0 * backends
@@ -155,8 +157,13 @@ mod tests {
             |b: &Summary| super::super::compare(&a, b, &Settings::default()).unwrap().notes.join("; ");
         let slower = notes(&run(72_000.0, 13.1, 13.4));
         assert!(slower.contains("clients +19 % and backends +20 % of CPU time"), "{slower}");
-        // The same CPUs; a backend that does more; a balancer that lets both wait.
-        for b in [run(85_000.0, 11.1, 11.3), run(72_000.0, 11.0, 15.5), run(60_000.0, 12.0, 12.2)] {
+        // The same CPUs; a backend that does more, alone and beside a client that does a little more; a balancer that lets both wait.
+        for b in [
+            run(85_000.0, 11.1, 11.3),
+            run(72_000.0, 11.0, 15.5),
+            run(72_000.0, 11.6, 15.0),
+            run(60_000.0, 12.0, 12.2),
+        ] {
             assert!(!notes(&b).contains("CPU time"), "{}", notes(&b));
         }
     }
