@@ -252,9 +252,11 @@ done
 
 # median COLUMN ROW
 median() { cut -f"$1" "$work/row.$2" | sort -g | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'; }
-# ratio COLUMN ROW OF-COLUMN OF-ROW: - where there is none.
+# rounds_of ROW: those with a result.
+rounds_of() { wc -l 2>/dev/null <"$work/row.$1" || echo 0; }
+# ratio COLUMN ROW OF-COLUMN OF-ROW: - unless both have a result of every round.
 ratio() {
-    [ -s "$work/row.$4" ] || { echo - && return; }
+    [ "$(rounds_of "$2") $(rounds_of "$4")" = "$rounds $rounds" ] || { echo - && return; }
     awk -v a="$(median "$1" "$2")" -v b="$(median "$3" "$4")" 'BEGIN { if (b > 0) printf "%.2f", a / b; else print "-" }'
 }
 rows=("${engines[@]/#/ours-}" trafgen testpmd-devices testpmd-memif testpmd-af_packet)
@@ -269,12 +271,14 @@ for each in "${rows[@]}"; do
         ours-*) trafgen=$(ratio 1 "$each" 1 trafgen) testpmd=$(ratio 2 "$each" 2 testpmd-af_packet) ;;
     esac
     awk -v name="${each#ours-}" -v s="$(median 1 "$each")" -v r="$(median 2 "$each")" -v t="$trafgen" -v p="$testpmd" \
-        'BEGIN { printf "%-20s %12.1f %14.1f %10s %10s\n", name, s / 1e3, r / 1e3, t, p }'
+        -v missing="$((rounds - $(rounds_of "$each")))" \
+        'BEGIN { printf "%-20s %12.1f %14.1f %10s %10s%s\n", name, s / 1e3, r / 1e3, t, p, (missing ? "   without a result in " missing " rounds" : "") }'
 done
 echo "Packets of all rounds, as each program counted them, and as the kernel's interfaces or the devices did"
 printf '%-20s %12s %12s %12s %14s %14s\n' '' sent received lost 'counted sent' 'and received'
 for each in "${rows[@]}"; do
-    [ ! -s "$work/row.$each" ] || awk -F'\t' -v name="${each#ours-}" '{ for (i = 3; i <= 7; i++) if ($i == "-") sum[i] = "-"; else sum[i] += $i }
-        END { printf "%-20s %12s %12s %12s %14s %14s\n", name, sum[3], sum[4], sum[5], sum[6], sum[7] }' "$work/row.$each"
+    [ ! -s "$work/row.$each" ] || awk -F'\t' -v name="${each#ours-}" '{ for (i = 3; i <= 7; i++) { if ($i == "-") unknown[i] = 1; sum[i] += $i } }
+        END { for (i in unknown) sum[i] = "-"
+              printf "%-20s %12s %12s %12s %14s %14s\n", name, sum[3], sum[4], sum[5], sum[6], sum[7] }' "$work/row.$each"
 done
 echo "The report of the last round begins: $(report)"

@@ -22,7 +22,7 @@ Rates are those of the emulated CPU, which executes an instruction in 8 ns; only
 
 Environment: LINERATE_BIN  directory of linerate and linerate-hostplane (default: target/release, built before)
 
-Exit codes: 0 no run is better or worse than its partner, 1 one is or a run failed, 2 wrong usage.
+Exit codes: 0 no run is better or worse than its partner as far as can be told, 1 one is or a run failed, 2 wrong usage.
 END
 }
 usage_error() { printf '%s\n' "error: $*; see scripts/bench_repeat.sh --help" >&2 && exit 2; }

@@ -42,14 +42,14 @@ tell_failures() {
     : >"$again"
     if [ ${#names[@]} -le "$AGAIN_AT_MOST" ]; then
         say "tests that failed, once more, one at a time"
-        LINERATE_NOT_RUN=/dev/null tests --lib --bins --tests -- --test-threads=1 --exact "${names[@]}" >"$again" 2>&1 || true
+        LINERATE_NOT_RUN="$again.unrun" tests --lib --bins --tests -- --test-threads=1 --exact "${names[@]}" >"$again" 2>&1 || true
     fi
     echo
     for name in "${names[@]}"; do
         said "$name" "$@"
         if passed_again "$name" "$again"; then
             unsteady=$((unsteady + 1))
-            echo "UNSTEADY $name: failed beside other tests, passed alone"
+            echo "UNSTEADY $name: failed, and passed when it was run once more"
         else
             said "$name" "$again"
             echo "FAIL $name"
@@ -57,7 +57,9 @@ tell_failures() {
     done
 }
 
-# passed_again NAME LOG: it was run and did not fail. A program's own output may stand between a test's name and its `ok`.
+# passed_again NAME LOG: it was run to its end and did not fail; no test program died, which could have been this test. A program's own output may
+# stand between a test's name and its `ok`.
 passed_again() {
-    grep -qF "test $1 ... " "$2" && ! failed_tests "$2" | grep -qxF "$1"
+    grep -qF "test $1 ... " "$2" && ! grep -qF "process didn't exit successfully" "$2" && ! failed_tests "$2" | grep -qxF "$1" \
+        && ! grep -qF "${1##*::}" "$2.unrun" 2>/dev/null
 }
