@@ -231,11 +231,11 @@ fn is_global(address: IpAddr) -> bool {
     }
 }
 
-/// True for an interface with the flag `IFF_UP` (1), and for one whose flags cannot be read.
+/// True for an interface with the flag `IFF_UP` (1) and without `IFF_LOOPBACK` (8), and for one whose flags cannot be read.
 fn is_up(interface: &Path) -> bool {
     let flags = fs::read_to_string(interface.join("flags")).ok();
     let flags = flags.and_then(|text| u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok());
-    flags.is_none_or(|flags| flags & 1 == 1)
+    flags.is_none_or(|flags| flags & 0b1001 == 1)
 }
 
 fn settings(name: &str) -> Result<Settings, String> {

@@ -9,6 +9,8 @@ use super::super::model::{Block, Cell, Column, Row, Section, Table, Tone};
 use super::super::number::{count, percent, things};
 use super::super::source::Source;
 
+/// What is not known where no figure of a row is.
+const COUNTS: [&str; 3] = ["counters", "queues", "settings"];
 /// Most reasons that are listed for what was not seen.
 const MOST_REASONS: usize = 16;
 
@@ -190,14 +192,15 @@ fn steering(of: &NodeInterface) -> String {
     .join(", ")
 }
 
-/// Why something was not seen.
+/// Why counts were not seen; the summary also has why a setting is not known, which virtual interfaces lack by nature.
 fn reasons(seen: &[&NodeSummary]) -> Option<String> {
     let mut reasons: BTreeSet<String> = BTreeSet::new();
     for node in seen {
         reasons.extend(node.reason.iter().map(|reason| format!("{}: {reason}", node.node)));
         for interface in &node.interfaces {
             let of = format!("{} {}", node.node, interface.interface);
-            reasons.extend(interface.not_known.iter().map(|(what, why)| format!("{of}, {what}: {why}")));
+            let counts = interface.not_known.iter().filter(|(what, _)| COUNTS.contains(&what.as_str()));
+            reasons.extend(counts.map(|(what, why)| format!("{of}, {what}: {why}")));
         }
     }
     let left_out = reasons.len().saturating_sub(MOST_REASONS);
@@ -237,7 +240,7 @@ mod tests {
             interface(("n1", "eth0"), trials).cells.into_iter().map(|cell| cell.text).collect::<Vec<_>>()
         };
         let cells = shown(&[&less, &most]);
-        assert_eq!(cells[..8], ["n1", "eth0", "ice", "1,010", "1,010", "4", "3", "75"].map(str::to_owned));
+        assert_eq!(cells[..8], ["n1", "eth0", "ice", "1,010", "1,010", "4", "3", "75.0000"].map(str::to_owned));
         assert_eq!(cells[14..], ["rx_missed_errors 10", "RSS 4/4, RPS 0/4, RFS ?/4, XPS ?/?"]);
         let unknown = NodeInterface { interface: "eth0".to_owned(), ..NodeInterface::default() };
         let cells = shown(&[&most, &unknown]);
