@@ -240,7 +240,10 @@ mod tests {
             interface(("n1", "eth0"), trials).cells.into_iter().map(|cell| cell.text).collect::<Vec<_>>()
         };
         let cells = shown(&[&less, &most]);
-        assert_eq!(cells[..8], ["n1", "eth0", "ice", "1,010", "1,010", "4", "3", "75.0000"].map(str::to_owned));
+        assert_eq!(
+            cells[..8],
+            ["n1", "eth0", "ice", "1,010", "1,010", "4", "3", "75.0000"].map(str::to_owned)
+        );
         assert_eq!(cells[14..], ["rx_missed_errors 10", "RSS 4/4, RPS 0/4, RFS ?/4, XPS ?/?"]);
         let unknown = NodeInterface { interface: "eth0".to_owned(), ..NodeInterface::default() };
         let cells = shown(&[&most, &unknown]);
