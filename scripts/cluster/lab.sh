@@ -5,6 +5,8 @@ IMAGE=${LINERATE_E2E_IMAGE:-localhost/linerate:e2e}
 HOSTPLANE_IMAGE=${LINERATE_E2E_HOSTPLANE_IMAGE:-}
 LAB=${LINERATE_CLUSTER_LAB:-}
 HUGEPAGES=600
+# What another stage may take to build the images, in seconds, before they are built here.
+IMAGES_S=900
 lab_is_ours='' hugepages_before='' image_archive='' hostplane_archive=''
 
 # find_cluster: KUBECONFIG is set afterwards; where that is impossible for good reason, `reason` says so.
@@ -39,7 +41,7 @@ find_cluster() {
     export KUBECONFIG
     until_nodes_take_pods
     say "cluster: the image"
-    [ -z "${LINERATE_IMAGES_BUILT:-}" ] || until [ -e "$LINERATE_IMAGES_BUILT" ]; do sleep 0.5; done
+    until_images_are_built
     image_archive=${LINERATE_IMAGE_ARCHIVE:-}
     if [ -s "$image_archive" ]; then
         IMAGE=localhost/linerate:test
@@ -48,6 +50,12 @@ find_cluster() {
         archive_image
     fi
     "$LAB/cluster.sh" load "$image_archive" >/dev/null
+}
+
+until_images_are_built() {
+    local end=$((SECONDS + IMAGES_S))
+    [ -n "${LINERATE_IMAGES_BUILT:-}" ] || return 0
+    until [ -e "$LINERATE_IMAGES_BUILT" ] || [ "$SECONDS" -ge "$end" ]; do sleep 0.5; done
 }
 
 archive_image() { archive "$image_archive" --tag "$IMAGE"; }

@@ -65,7 +65,8 @@ can_run() {
     say "containers: building the images from Debian $suite with $engine"
     built "$DEBIAN_IMAGE" --target debian
     built "$IMAGE" --target linerate --debian "$DEBIAN_IMAGE" --binaries "$bin" ${LINERATE_IMAGE_ARCHIVE:+--archive "$LINERATE_IMAGE_ARCHIVE"}
-    built "$CONTROLLER_IMAGE" --target controller --debian "$DEBIAN_IMAGE" --binaries "$bin"
+    # As users build it: with a Debian of its own.
+    built "$CONTROLLER_IMAGE" --target controller --binaries "$bin"
     if [ -n "${LINERATE_HOSTPLANE_ARCHIVE:-}" ]; then
         built "$HOSTPLANE_IMAGE" --target hostplane --debian "$DEBIAN_IMAGE" --binaries "$bin" --archive "$LINERATE_HOSTPLANE_ARCHIVE"
     fi

@@ -131,7 +131,8 @@ check_line() {
 capture_agrees() {
     local scenario length sent from to of_pair=0 captured="$work/$1/captured"
     [ -s "$work/$1/wire" ] || return 0
-    tshark -n -r "$work/$1.pcap" -T fields -e frame.len -e eth.src -e eth.dst -e frame.protocols 2>/dev/null >"$captured"
+    tshark -n -r "$work/$1.pcap" -T fields -e frame.len -e eth.src -e eth.dst -e frame.protocols 2>"$captured.err" >"$captured" \
+        || check_line "FAIL $1: tshark does not read what was captured: $(tail -n 1 "$captured.err")"
     while read -r scenario length sent from to; do
         check_count "$scenario: frames of $length bytes on the wire" "$sent" \
             "$(awk -v row="$length $from $to" '$4 ~ /:udp/ && $1" "$2" "$3 == row { count++ } END { print count + 0 }' "$captured")"

@@ -11,7 +11,7 @@ use linerate_wire::message::{
 use linerate_wire::report::Ended;
 use linerate_wire::sample::Sample;
 use linerate_wire::state::{AgentState, Step};
-use linerate_wire::trial::{TrialSpec, Work};
+use linerate_wire::trial::{RoleSpec, TrialSpec, Work};
 
 use crate::cpu_time::Quota;
 use crate::engine::{Counter, Engine, Finished};
@@ -65,6 +65,8 @@ pub struct Agent<E: Engine> {
     sample_interval_ns: u64,
     /// True when the controller will fetch all flows of the trial.
     all_flows: bool,
+    /// True when the peer sends to this agent while this one sends.
+    is_exchange: bool,
     /// True when the trial's report has the node's interrupts.
     interrupts: bool,
     /// The orphan time in force: the trial's, or the agent's own without a trial.
@@ -82,6 +84,7 @@ impl<E: Engine> Agent<E> {
             quota: Quota::find(),
             sample_interval_ns: 1_000_000_000,
             all_flows: false,
+            is_exchange: false,
             interrupts: false,
             orphan_ms,
             own_orphan_ms: orphan_ms,
@@ -226,6 +229,8 @@ impl<E: Engine> Agent<E> {
         self.sample_interval_ns = u64::from(spec.sample_interval_ms) * 1_000_000;
         self.orphan_ms = spec.orphan_ms;
         self.interrupts = spec.interrupts;
+        self.is_exchange =
+            matches!(&spec.work, Work::Frames(frames) if matches!(frames.role, RoleSpec::Exchange(..)));
         self.all_flows = match &spec.work {
             Work::Frames(frames) => frames.all_flows(),
             Work::Streams(_) | Work::Http(_) | Work::Diagnosis(_) | Work::Watch(_) => false,
@@ -261,7 +266,11 @@ impl<E: Engine> Agent<E> {
             )));
         }
         if let TrialState::Active(trial) = &mut self.trial {
-            trial.host.start_at(begin_ns);
+            match at_ns {
+                // Whoever sends to this agent begins later, but in an exchange.
+                None if !self.is_exchange => trial.host.start_now(),
+                _ => trial.host.start_at(begin_ns),
+            }
             self.engine.start_at(&mut trial.active, begin_ns);
             trial.started = true;
             trial.next_sample_ns = begin_ns + self.sample_interval_ns;

@@ -87,14 +87,15 @@ impl HostWatch {
         }
     }
 
-    /// The trial begins at this instant. If that is near, the first reading is taken at once: no packet may leave before this returns.
+    /// The trial begins at this instant, which other agents know, too.
     pub(crate) fn start_at(&mut self, at_ns: u64) {
-        let now_ns = monotonic_ns();
         self.start = Start::At(at_ns);
-        if is_near(at_ns, now_ns) {
-            self.read_first(now_ns);
-            self.rebase();
-        }
+    }
+
+    /// The trial begins when this agent begins, which is after this returns: the first reading is taken now.
+    pub(crate) fn start_now(&mut self) {
+        self.read_first(monotonic_ns());
+        self.rebase();
     }
 
     /// Takes the first reading shortly before the trial begins.
@@ -226,7 +227,7 @@ mod tests {
         let armed = Instant::now();
         std::thread::sleep(Duration::from_millis(30));
         let now = monotonic_ns();
-        watch.start = Start::At(now - 1);
+        watch.start_at(now - 1);
         watch.look(now);
         let since_armed = armed.elapsed().as_secs_f64();
         assert!(watch.report().unwrap().elapsed_s >= since_armed, "counted from before the first packet");
@@ -243,7 +244,7 @@ mod tests {
         let mut watch = HostWatch::begin(&Quota::find(), false);
         std::thread::sleep(Duration::from_millis(30));
         let before = Instant::now();
-        watch.start_at(monotonic_ns());
+        watch.start_now();
         let elapsed_s = watch.report().unwrap().elapsed_s;
         assert!(elapsed_s <= before.elapsed().as_secs_f64(), "a start at once waits for the reading");
     }
@@ -252,7 +253,7 @@ mod tests {
     fn the_kernel_is_read_from_the_start_and_not_too_often() {
         let mut watch = HostWatch::begin(&Quota::find(), true);
         let now = monotonic_ns();
-        watch.start = Start::At(now + LEAD_NS + 1);
+        watch.start_at(now + LEAD_NS + 1);
         watch.look(now);
         assert_eq!(watch.report(), None, "not long before the start");
         watch.look(now + 1);
