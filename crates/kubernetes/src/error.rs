@@ -101,16 +101,12 @@ pub enum ClusterError {
         because: Vec<String>,
     },
     /// The server does not admit pods that watch nodes.
-    #[error(
-        "{server}\n  pods of spec.kubernetes.nodeView are in the network of their nodes, which the Pod Security levels baseline and restricted \
-         forbid\n  remedy: remove spec.kubernetes.nodeView, which a run does not need, or, where that level refuses them, `kubectl label --overwrite \
-         namespace {namespace} pod-security.kubernetes.io/enforce=privileged`"
-    )]
+    #[error("{server}\n  {}", without_view(unlabelled.as_deref()))]
     NodeView {
         /// The server's message.
         server: String,
-        /// The namespace.
-        namespace: String,
+        /// The namespace, where its Pod Security level is what refuses them.
+        unlabelled: Option<String>,
     },
     /// The network does not exist.
     #[error(
@@ -123,6 +119,18 @@ pub enum ClusterError {
     /// A pod did not become ready.
     #[error("{0}")]
     NotReady(String),
+}
+
+/// The remedy for pods of node view that are not admitted; a namespace's label is one where its level refuses them.
+fn without_view(unlabelled: Option<&str>) -> String {
+    let remedy = "remedy: remove spec.kubernetes.nodeView, which a run does not need";
+    match unlabelled {
+        None => remedy.to_owned(),
+        Some(namespace) => format!(
+            "pods of spec.kubernetes.nodeView are in the network of their nodes, which the Pod Security levels baseline and restricted forbid\n  \
+             {remedy}, or `kubectl label --overwrite namespace {namespace} pod-security.kubernetes.io/enforce=privileged`"
+        ),
+    }
 }
 
 fn needs(missing: &[Need]) -> String {
@@ -145,6 +153,11 @@ impl ClusterError {
 /// True when the server denies access to this user.
 pub fn is_forbidden(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 403)
+}
+
+/// True when Pod Security admission denies a pod.
+pub fn is_pod_security(error: &Error) -> bool {
+    is_forbidden(error) && error.to_string().contains("violates PodSecurity")
 }
 
 /// True when the server refuses the request permanently: no access (401, 403), invalid (422) and the like.

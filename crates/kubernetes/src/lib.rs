@@ -44,7 +44,7 @@ use self::pods::{PodPlan, Run};
 use self::retry::steadily;
 use self::tracker::Tracker;
 use linerate_experiment::Experiment;
-use linerate_runner::platform::{AgentEndpoint, Platform, PlatformError, Token};
+use linerate_runner::platform::{AgentEndpoint, NodeWatcher, Platform, PlatformError, Token};
 
 /// Concurrent requests.
 const AT_ONCE: usize = 16;
@@ -278,8 +278,8 @@ impl Platform for KubernetesPlatform {
         Ok(self.relaunch(number, say).await?)
     }
 
-    async fn watch_nodes(&mut self, say: &dyn Fn(&str)) -> Result<Vec<AgentEndpoint>, PlatformError> {
-        Ok(self.launch_watchers(say).await?)
+    async fn watch_nodes(&mut self, say: &dyn Fn(&str)) -> Vec<NodeWatcher> {
+        self.launch_watchers(say).await
     }
 
     fn keeps(&self) -> bool {

@@ -9,7 +9,7 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
-use super::error::{ClusterError, is_forbidden, is_not_found};
+use super::error::{ClusterError, is_not_found, is_pod_security};
 use super::plan::KubernetesPlan;
 use super::pods::{Run, watcher};
 use super::requests::AnyPod;
@@ -92,9 +92,7 @@ fn explain_security(error: ClusterError, plan: &KubernetesPlan, object: &Value) 
         return node_view::explained(error, &plan.namespace);
     }
     match (error, serde_json::from_value::<Pod>(object.clone())) {
-        (ClusterError::Request { action, reason }, Ok(pod))
-            if is_forbidden(&reason) && reason.to_string().contains("violates PodSecurity") =>
-        {
+        (ClusterError::Request { action, reason }, Ok(pod)) if is_pod_security(&reason) => {
             let (level, because) = security::needed(&pod);
             let server = ClusterError::Request { action, reason }.to_string();
             ClusterError::PodSecurity { server, namespace: plan.namespace.clone(), level, because }

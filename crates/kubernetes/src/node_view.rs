@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
 use linerate_results::store::environment::PodPlace;
-use linerate_runner::platform::AgentEndpoint;
+use linerate_runner::platform::{AgentEndpoint, NodeWatcher};
 use linerate_runner::session::Dialer;
 use serde::Deserialize;
 
-use super::error::{ClusterError, is_refusal};
+use super::error::{ClusterError, is_pod_security, is_refusal};
 use super::forward::PortForward;
 use super::pods::{AGENT, Run, watcher};
 use super::tracker::Tracker;
@@ -39,31 +39,41 @@ struct Listening {
 }
 
 impl KubernetesPlatform {
-    /// Starts a watcher for each node on which pods run; returns where they listen.
-    pub(super) async fn launch_watchers(
-        &mut self,
-        say: &dyn Fn(&str),
-    ) -> Result<Vec<AgentEndpoint>, ClusterError> {
+    /// Starts a watcher for each node on which pods run. A run goes on without one that does not get to run: nodes may have
+    /// no room besides the agents.
+    pub(super) async fn launch_watchers(&mut self, say: &dyn Fn(&str)) -> Vec<NodeWatcher> {
         if !self.experiment.kubernetes().node_view || self.adopted.is_some() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        let watchers = self.watchers_of_nodes();
-        say(&format!("starting {} pods that watch nodes", watchers.len()));
-        self.watchers.clone_from(&watchers);
+        self.watchers = self.watchers_of_nodes();
+        self.start_watchers(say).await
+    }
+
+    async fn start_watchers(&self, say: &dyn Fn(&str)) -> Vec<NodeWatcher> {
+        let Some(tracker) = &self.tracker else { return Vec::new() };
+        say(&format!("starting {} pods that watch nodes", self.watchers.len()));
         let run = Run { experiment: &self.experiment, id: &self.id, owner: self.owner.as_ref() };
-        let pods = self.pods();
-        let (id, namespace, pods) = (&self.id, &self.plan.namespace, &pods);
-        stream::iter(&watchers)
-            .map(Ok)
-            .try_for_each_concurrent(AT_ONCE, |Watcher { name, node }| async move {
-                let made = create(pods, &run.watcher(name, node), id).await;
-                made.map_err(|error| explained(error, namespace))
-            })
-            .await?;
-        let names: Vec<String> = watchers.iter().map(|watcher| watcher.name.clone()).collect();
-        self.wait_until_running(&names, say).await?;
-        let endpoints = watchers.iter().map(|watcher| self.endpoint_of(watcher, pods));
-        stream::iter(endpoints).buffered(AT_ONCE).try_collect().await
+        let (id, pods) = (&self.id, &self.pods());
+        let creating = self
+            .watchers
+            .iter()
+            .map(|Watcher { name, node }| async move { create(pods, &run.watcher(name, node), id).await });
+        let created: Vec<_> = stream::iter(creating).buffered(AT_ONCE).collect().await;
+        let there = self.watchers.iter().zip(&created).filter(|(_, created)| created.is_ok());
+        let names: Vec<String> = there.map(|(watcher, _)| watcher.name.clone()).collect();
+        let limit = self.experiment.kubernetes().ready_timeout.get();
+        let not_running = &tracker.until_settled(&names, limit).await;
+        let reached = self.watchers.iter().zip(created).map(|(watcher, created)| async move {
+            let agent = match (created, not_running.get(&watcher.name)) {
+                (Ok(()), None) => self.endpoint_of(watcher, pods).await,
+                (Ok(()), Some(reason)) => {
+                    Err(ClusterError::NotReady(format!("pod {} did not start: {reason}", watcher.name)))
+                }
+                (Err(error), _) => Err(error),
+            };
+            NodeWatcher { node: watcher.node.clone(), agent: agent.map_err(|error| error.to_string()) }
+        });
+        stream::iter(reached).buffered(AT_ONCE).collect().await
     }
 
     /// A watcher for each node on which pods of agents run, in the order of the pods.
@@ -134,8 +144,9 @@ fn listening(log: &str) -> Option<u16> {
 pub(super) fn explained(error: ClusterError, namespace: &str) -> ClusterError {
     match error {
         ClusterError::Request { action, reason } if is_refusal(&reason) => {
+            let unlabelled = is_pod_security(&reason).then(|| namespace.to_owned());
             let server = ClusterError::Request { action, reason }.to_string();
-            ClusterError::NodeView { server, namespace: namespace.to_owned() }
+            ClusterError::NodeView { server, unlabelled }
         }
         other => other,
     }

@@ -12,18 +12,20 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::is_expired;
 use super::names;
 use super::retry;
-use super::watch::{Standing, judge};
+use super::watch::{NOT_SCHEDULED, Standing, judge};
 use linerate_runner::platform::process::{Exit, ExitWatch};
 
 /// Events reported for each pod.
 const MOST_EVENTS: usize = 3;
 /// Time without changes after which events are read.
 const EVENTS_EVERY: Duration = Duration::from_secs(3);
+/// Time for a node to have room for a pod that a run can do without.
+const ROOM_TIME: Duration = Duration::from_secs(30);
 
 /// States of the pods of a run.
 #[derive(Debug)]
@@ -93,6 +95,28 @@ impl Seen {
         self.standings.send_modify(|standings| {
             standings.insert(pod, standing);
         });
+    }
+
+    async fn until_settled(&self, names: &[String], limit: Duration) -> BTreeMap<String, String> {
+        let mut standings = self.standings.subscribe();
+        let room_time = limit.min(ROOM_TIME);
+        let is_over = |standing: Option<&Standing>| {
+            matches!(standing, Some(Standing::Running { .. } | Standing::Failed(_)))
+        };
+        let lacks_room = |standing: Option<&Standing>| matches!(standing, Some(Standing::Waiting(reason)) if reason.starts_with(NOT_SCHEDULED));
+        let all = standings.wait_for(|now| names.iter().all(|name| is_over(now.get(name))));
+        if timeout(room_time, all).await.is_err() {
+            let settles = |standing: Option<&Standing>| is_over(standing) || lacks_room(standing);
+            let all = standings.wait_for(|now| names.iter().all(|name| settles(now.get(name))));
+            drop(timeout(limit - room_time, all).await);
+        }
+        let now = standings.borrow();
+        let reason = |name: &String| match now.get(name) {
+            Some(Standing::Running { .. }) => None,
+            Some(Standing::Waiting(reason) | Standing::Failed(reason)) => Some(reason.clone()),
+            None => Some("not seen yet".to_owned()),
+        };
+        names.iter().filter_map(|name| Some((name.clone(), reason(name)?))).collect()
     }
 }
 
@@ -183,7 +207,7 @@ impl Tracker {
                 return Ok(());
             }
             for (name, reason) in &waiting {
-                if reason.starts_with("not scheduled") && printed.get(name) != Some(reason) {
+                if reason.starts_with(NOT_SCHEDULED) && printed.get(name) != Some(reason) {
                     say(&format!("{name}: {reason}"));
                     printed.insert(name.clone(), reason.clone());
                 }
@@ -209,6 +233,12 @@ impl Tracker {
                 ));
             }
         }
+    }
+
+    /// Waits until each pod in `names` runs or will not, for `limit` at most, and less for those that no node has room
+    /// for. Returns the reason of each that does not run.
+    pub(super) async fn until_settled(&self, names: &[String], limit: Duration) -> BTreeMap<String, String> {
+        self.seen.until_settled(names, limit).await
     }
 
     /// The latest warnings about `pods`; empty when events may not be read.
@@ -265,5 +295,38 @@ impl Tracker {
 impl Drop for Tracker {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_without_room_is_waited_for_less_long_than_one_that_starts() {
+        let seen = Arc::new(Seen {
+            standings: watch::Sender::new(BTreeMap::new()),
+            exits: Mutex::default(),
+            uids: Mutex::default(),
+        });
+        let (full, slow, refused) = ("node0".to_owned(), "node1".to_owned(), "node2".to_owned());
+        seen.note_by_name(full.clone(), Standing::Waiting("not scheduled: Too many pods".to_owned()));
+        seen.note_by_name(slow.clone(), Standing::Waiting("starting on n1".to_owned()));
+        seen.note_by_name(refused.clone(), Standing::Failed("ErrImagePull: none".to_owned()));
+        let kubelet = seen.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(2 * ROOM_TIME).await;
+            let running = Standing::Running { node: "n1".to_owned(), image_digest: None, address: None };
+            kubelet.note_by_name("node1".to_owned(), running);
+            // Too late: nobody waits any more.
+            tokio::time::sleep(ROOM_TIME).await;
+            kubelet.note_by_name("node0".to_owned(), Standing::Failed("later".to_owned()));
+        });
+        let names = [full.clone(), slow, refused.clone()];
+        let reasons = seen.until_settled(&names, 10 * ROOM_TIME).await;
+        let told = |name: &String| reasons.get(name).map(String::as_str);
+        assert_eq!(reasons.len(), 2, "{reasons:?}");
+        assert_eq!(told(&full), Some("not scheduled: Too many pods"));
+        assert_eq!(told(&refused), Some("ErrImagePull: none"));
     }
 }

@@ -25,6 +25,9 @@ pub enum Standing {
     Failed(String),
 }
 
+/// Beginning of the reason of a pod that no node has room for.
+pub const NOT_SCHEDULED: &str = "not scheduled";
+
 /// Reasons of a waiting container that are permanent.
 const HOPELESS: [&str; 8] = [
     "ErrImagePull",
@@ -69,7 +72,7 @@ pub fn judge(pod: &Pod) -> Standing {
     let scheduling = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled");
     if let Some(condition) = scheduling.filter(|condition| condition.status == "False") {
         let message = condition.message.clone().unwrap_or_default();
-        return Standing::Waiting(format!("not scheduled: {message}"));
+        return Standing::Waiting(format!("{NOT_SCHEDULED}: {message}"));
     }
     let doing = containers.iter().find_map(|container| {
         let waiting = container.state.as_ref()?.waiting.as_ref()?;

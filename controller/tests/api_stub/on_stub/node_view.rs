@@ -1,8 +1,9 @@
-//! Pods that watch nodes: one on each node of the agents, removed with them; refused, or in the way of others, before anything is made.
+//! Pods that watch nodes: one on each node of the agents, removed with them; refused, or in the way of others, before anything is made; not needed later.
 
 use serde_json::json;
 
 use crate::cluster::{Cluster, TWO_TRIALS};
+use crate::faults::{Effect, Fault};
 use crate::kubelet::Fate;
 use crate::security::Level;
 
@@ -70,10 +71,29 @@ async fn a_pod_of_others_by_the_name_of_a_watcher_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_that_does_not_start_ends_the_run_with_its_reason_and_leaves_nothing() {
+async fn a_run_goes_on_without_watchers_that_do_not_start_and_leaves_none() {
     let cluster = Cluster::start().await;
-    cluster.fate("node1", [Fate::ImageError("no such image")]);
-    let said = cluster.run(&format!("{VIEW}{TWO_TRIALS}"), &[]).ends_with(1).await;
-    assert!(said.contains("node1") && said.contains("no such image"), "{said}");
-    cluster.assert_clean();
+    cluster.fate("node0", [Fate::ImageError("no such image")]);
+    let quota = "pods \"node1\" is forbidden: exceeded quota: small";
+    let refused = Effect::Answer { code: 403, reason: "Forbidden", message: quota };
+    cluster.fault(Fault::of("create", "pods", refused).named("node1"));
+    cluster.run(&format!("{VIEW}{TWO_TRIALS}"), &[]).ends_with(0).await;
+    assert_whole(&cluster, 1, 2);
+    for trial in cluster.summary().unwrap().trials {
+        let reasons: Vec<_> = trial.nodes.iter().filter_map(|node| node.reason.as_deref()).collect();
+        let [image, exceeded] = reasons[..] else { panic!("{reasons:?}") };
+        assert!(image.contains("node0") && image.contains("no such image"), "{image}");
+        assert!(exceeded.contains(quota) && !exceeded.contains("kubectl label"), "{exceeded}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_that_no_label_changes_is_told_without_one() {
+    let cluster = Cluster::start().await;
+    let message = "admission webhook \"policy\" denied the request: no hostNetwork";
+    let refused = Effect::Answer { code: 403, reason: "Forbidden", message };
+    cluster.fault(Fault::of("create", "pods", refused).named("node0"));
+    let said = cluster.run(STREAMS, &[]).ends_with(1).await;
+    assert!(said.contains(message) && said.contains("remove spec.kubernetes.nodeView"), "{said}");
+    assert!(!said.contains("kubectl label"), "{said}");
 }

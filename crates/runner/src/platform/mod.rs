@@ -48,17 +48,11 @@ pub trait Platform {
         say: &dyn Fn(&str),
     ) -> impl Future<Output = Result<Vec<AgentEndpoint>, PlatformError>>;
 
-    /// Starts an agent in the network of each node on which agents run, and waits until all run: they watch what agents in
-    /// pods do not see. None where the experiment asks for none, and where agents see their hosts. [`Platform::stop`] ends
-    /// them with the others.
-    ///
-    /// # Errors
-    /// Why they do not run.
-    fn watch_nodes(
-        &mut self,
-        _say: &dyn Fn(&str),
-    ) -> impl Future<Output = Result<Vec<AgentEndpoint>, PlatformError>> {
-        std::future::ready(Ok(Vec::new()))
+    /// Starts an agent in the network of each node on which agents run, and waits until each runs or will not: they watch
+    /// what agents in pods do not see. None where the experiment asks for none, and where agents see their hosts.
+    /// [`Platform::stop`] ends them with the others.
+    fn watch_nodes(&mut self, _say: &dyn Fn(&str)) -> impl Future<Output = Vec<NodeWatcher>> {
+        std::future::ready(Vec::new())
     }
 
     /// Puts a setting of the agents' hosts in force in place of the one before it; `None`: as they were before the run.
@@ -98,6 +92,15 @@ pub trait Platform {
     /// Ends every agent in bounded time, whatever its state. Agents that were `asked` to shut down get a
     /// moment to do so.
     fn stop(&mut self, asked: bool) -> impl Future<Output = ()>;
+}
+
+/// The agent that watches a node.
+#[derive(Debug)]
+pub struct NodeWatcher {
+    /// Name of the node.
+    pub node: String,
+    /// Where it listens, or why it does not run.
+    pub agent: Result<AgentEndpoint, String>,
 }
 
 /// An agent that listens.

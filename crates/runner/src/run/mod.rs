@@ -240,10 +240,8 @@ async fn drive(
         return Err(Ending::Failed(other));
     }
     recorder.connected(groups)?;
-    let mut nodes = tokio::select! {
-        nodes = NodeWatch::start(platform, keep_alive(job.experiment), observer) => nodes?,
-        Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
-    };
+    let keep_alive = keep_alive(job.experiment);
+    let mut nodes = NodeWatch::start(platform, keep_alive, &job.interrupted, recorder, observer).await?;
     let agents: Vec<_> = groups.iter().flat_map(|group| &group.agents).collect();
     let asked = agents.iter().map(|agent| async { (agent.name(), agent.session.preflight().await) });
     for (agent, report) in stream::iter(asked).buffered(CONNECTING_AT_ONCE).collect::<Vec<_>>().await {

@@ -1,7 +1,7 @@
 //! Agents that watch the nodes of a run. They move no traffic, and what befalls them fails no trial: what was not seen is
 //! null, with the reason.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
@@ -10,13 +10,15 @@ use linerate_wire::message::{Acknowledge, Command, Start, Stop};
 use linerate_wire::report::ReportDetail;
 use linerate_wire::trial::{TrialSpec, Work};
 use linerate_wire::watch::WatchWork;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::observer::Observer;
 use super::part::{self, KernelAgent, Part, step};
+use super::recorder::Recorder;
 use super::trial::Stopped;
 use super::{CONNECTING_AT_ONCE, Ending};
-use crate::platform::{AgentEndpoint, Platform};
+use crate::platform::{NodeWatcher, Platform};
 use crate::session::ANSWER_TIME;
 
 /// Nothing is made of their samples: the longest time between two that keeps counters of 32 bits from wrapping twice.
@@ -25,6 +27,8 @@ const SAMPLE_INTERVAL_MS: u32 = 60_000;
 const RECONNECT_TIME: Duration = Duration::from_secs(3);
 /// Time for the beginning of a watch, and for its end: drivers may ask their firmware.
 const WATCH_TIME: Duration = Duration::from_secs(20);
+/// Failures in a row, of an agent or of connecting to it again, after which it is left alone: each may take all of these times.
+const MOST_FAILURES: u32 = 3;
 
 /// The agents that watch, one per node.
 #[derive(Debug, Default)]
@@ -40,22 +44,38 @@ struct Watcher {
     /// The trial that it watches, or why it does not.
     trial: Result<u32, String>,
     is_lost: bool,
+    /// Times that it was lost, or could not be connected to again, since it watched a whole trial.
+    failures: u32,
     keep_alive: Duration,
+    interrupted: watch::Receiver<bool>,
 }
 
 impl NodeWatch {
-    /// Has the platform start the agents, one for each node of the others, and connects to them.
+    /// Has the platform start the agents, one for each node of the others, and connects to them. The time that it takes is
+    /// none of the control path of trials.
     ///
     /// # Errors
-    /// When they cannot be started.
+    /// When the run is interrupted.
     pub(super) async fn start(
         platform: &mut impl Platform,
         keep_alive: Duration,
+        interrupted: &watch::Receiver<bool>,
+        recorder: &mut Recorder<'_>,
         observer: &dyn Observer,
     ) -> Result<Self, Ending> {
-        let endpoints = platform.watch_nodes(&|text| observer.phase(text)).await?;
-        let connecting = endpoints.into_iter().map(|endpoint| Watcher::connect(endpoint, keep_alive));
-        Ok(Self { watchers: stream::iter(connecting).buffered(CONNECTING_AT_ONCE).collect().await })
+        let began = Instant::now();
+        let starting = async {
+            let nodes = platform.watch_nodes(&|text| observer.phase(text)).await;
+            let connecting = nodes.into_iter().map(|node| Watcher::connect(node, keep_alive, interrupted));
+            stream::iter(connecting).buffered(CONNECTING_AT_ONCE).collect().await
+        };
+        let mut interrupted = interrupted.clone();
+        let watchers = tokio::select! {
+            watchers = starting => watchers,
+            Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
+        };
+        recorder.set_aside(began.elapsed());
+        Ok(Self { watchers })
     }
 
     /// Begins to watch a trial that is about to start; the agents end by themselves when nothing is heard for the time
@@ -71,13 +91,20 @@ impl NodeWatch {
 }
 
 impl Watcher {
-    async fn connect(endpoint: AgentEndpoint, keep_alive: Duration) -> Self {
-        let node = endpoint.node.clone();
-        let agent = KernelAgent::connect(endpoint, keep_alive).await.map_err(|why| why.to_string());
+    async fn connect(
+        NodeWatcher { node, agent }: NodeWatcher,
+        keep_alive: Duration,
+        interrupted: &watch::Receiver<bool>,
+    ) -> Self {
+        let agent = match agent {
+            Ok(endpoint) => KernelAgent::connect(endpoint, keep_alive).await.map_err(|why| why.to_string()),
+            Err(reason) => Err(reason),
+        };
         if let Err(reason) = &agent {
             tracing::warn!(node, reason, "the node is not watched");
         }
-        Self { node, agent, trial: Err(String::new()), is_lost: false, keep_alive }
+        let (trial, interrupted) = (Err(String::new()), interrupted.clone());
+        Self { node, agent, trial, is_lost: false, failures: 0, keep_alive, interrupted }
     }
 
     async fn begin(&mut self, trial: u32, orphan: Duration) {
@@ -90,12 +117,19 @@ impl Watcher {
         };
         let Ok(agent) = &mut self.agent else { return };
         if self.is_lost {
-            let again = timeout(RECONNECT_TIME, agent.reconnect(self.keep_alive, RECONNECT_TIME));
-            match again.await {
-                Ok(Ok(())) => self.is_lost = false,
-                // The trial keeps the reason of the loss.
-                Ok(Err(_)) | Err(_) => return,
+            if self.failures >= MOST_FAILURES {
+                return;
             }
+            let again = async {
+                let again = agent.reconnect(self.keep_alive, RECONNECT_TIME).await;
+                again.map_err(|why| Stopped::Agent { cause: why.to_string(), refusal: false })
+            };
+            if in_time(&self.interrupted, RECONNECT_TIME, again).await.is_err() {
+                // The trial keeps the reason of the loss.
+                self.lost();
+                return;
+            }
+            self.is_lost = false;
         }
         let agent = &*agent;
         let begun = async {
@@ -103,7 +137,7 @@ impl Watcher {
             step(agent, Command::Arm, WATCH_TIME).await?;
             step(agent, Command::Start(Start::default()), WATCH_TIME).await
         };
-        match in_time(begun).await {
+        match in_time(&self.interrupted, WATCH_TIME, begun).await {
             Ok(()) => self.trial = Ok(trial),
             Err(stopped) => self.stopped(&stopped).await,
         }
@@ -117,33 +151,65 @@ impl Watcher {
     async fn seen(&mut self) -> Result<Seen, String> {
         let agent = self.agent.as_ref().map_err(Clone::clone)?;
         let trial = self.trial.clone()?;
-        match in_time(watched(agent, trial)).await {
-            Ok(seen) => Ok(seen),
+        let seen = match in_time(&self.interrupted, WATCH_TIME, watched(agent, trial)).await {
+            Ok(seen) => seen,
             Err(stopped) => {
                 self.stopped(&stopped).await;
-                Err(stopped.to_string())
+                return Err(stopped.to_string());
             }
+        };
+        // What was seen is kept, whatever becomes of the agent.
+        let acknowledged = step(agent, Command::Acknowledge(Acknowledge { trial }), ANSWER_TIME);
+        match in_time(&self.interrupted, ANSWER_TIME, acknowledged).await {
+            Ok(()) => self.failures = 0,
+            Err(stopped) => self.stopped(&stopped).await,
         }
+        Ok(seen)
     }
 
     /// An agent that refused is there for the next trial.
     async fn stopped(&mut self, stopped: &Stopped) {
         let reason = stopped.to_string();
-        tracing::warn!(node = self.node, reason, "the node is not watched in a trial");
-        self.is_lost = match (&self.agent, stopped.loses_agent()) {
-            (Ok(agent), false) => agent.abandon().await.is_err(),
-            _ => true,
-        };
+        tracing::warn!(node = self.node, reason, "the agent that watches the node has failed");
         self.trial = Err(reason);
+        if let (Ok(agent), false) = (&self.agent, stopped.loses_agent()) {
+            let abandoned = async {
+                let abandoned = agent.abandon().await;
+                abandoned.map_err(|error| Stopped::Agent { cause: error.to_string(), refusal: false })
+            };
+            if in_time(&self.interrupted, WATCH_TIME, abandoned).await.is_ok() {
+                return;
+            }
+        }
+        self.lost();
+    }
+
+    /// Counts a failure; the last one is told.
+    fn lost(&mut self) {
+        self.is_lost = true;
+        self.failures += 1;
+        if let (MOST_FAILURES, Err(reason)) = (self.failures, &mut self.trial) {
+            *reason += &format!("; it is given up after {MOST_FAILURES} failures");
+            tracing::warn!(node = self.node, reason, "the node is not watched any more");
+        }
     }
 }
 
-/// The outcome of a step, or that it took too long: its agent is as good as lost.
-async fn in_time<T>(step: impl Future<Output = Result<T, Stopped>>) -> Result<T, Stopped> {
-    timeout(WATCH_TIME, step).await.unwrap_or_else(|_| {
-        let cause = format!("it has not answered within {} s", WATCH_TIME.as_secs());
-        Err(Stopped::Agent { cause, refusal: false })
-    })
+/// The outcome of a step; else that it took longer than `limit`, so that its agent is as good as lost, or was interrupted.
+async fn in_time<T>(
+    interrupted: &watch::Receiver<bool>,
+    limit: Duration,
+    step: impl Future<Output = Result<T, Stopped>>,
+) -> Result<T, Stopped> {
+    let mut interrupted = interrupted.clone();
+    tokio::select! {
+        biased;
+        ended = timeout(limit, step) => ended.unwrap_or_else(|_| {
+            let cause = format!("it has not answered within {} s", limit.as_secs());
+            Err(Stopped::Agent { cause, refusal: false })
+        }),
+        Ok(_) = interrupted.wait_for(|flag| *flag) => Err(Stopped::Interrupted),
+    }
 }
 
 /// Stops an agent's watch, and takes its report.
@@ -156,17 +222,15 @@ async fn watched(agent: &KernelAgent, trial: u32) -> Result<Seen, Stopped> {
         ReportDetail::Watch(seen) => Some(*seen),
         _ => None,
     });
-    let seen = match taken.await {
+    match taken.await {
         Part::Reported(report) if report.trial == trial => {
-            Seen { host: report.host.clone(), devices: report.detail.clone() }
+            Ok(Seen { host: report.host.clone(), devices: report.detail.clone() })
         }
         Part::Reported(report) => {
             let cause = format!("it reported on trial {}, and not on {trial}", report.trial);
-            return Err(Stopped::Agent { cause, refusal: true });
+            Err(Stopped::Agent { cause, refusal: true })
         }
-        Part::Lost(cause) => return Err(Stopped::Agent { cause, refusal: false }),
-        Part::Failed(cause) => return Err(Stopped::Agent { cause, refusal: true }),
-    };
-    step(agent, Command::Acknowledge(Acknowledge { trial }), ANSWER_TIME).await?;
-    Ok(seen)
+        Part::Lost(cause) => Err(Stopped::Agent { cause, refusal: false }),
+        Part::Failed(cause) => Err(Stopped::Agent { cause, refusal: true }),
+    }
 }

@@ -61,10 +61,7 @@ impl<Plan> PlannedJob<'_, Plan> {
             return Err(Ending::Failed(other));
         }
         recorder.kernel_connected(agents)?;
-        tokio::select! {
-            nodes = NodeWatch::start(platform, self.keep_alive(), observer) => nodes,
-            Ok(_) = interrupted.wait_for(|flag| *flag) => Err(Ending::Interrupted),
-        }
+        NodeWatch::start(platform, self.keep_alive(), &self.interrupted, recorder, observer).await
     }
 }
 

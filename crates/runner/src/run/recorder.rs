@@ -96,6 +96,11 @@ impl Recorder<'_> {
         self.ready = Some(Instant::now());
     }
 
+    /// Leaves time that is no part of the way to trials out of the time from all agents being ready to the first packets.
+    pub(super) fn set_aside(&mut self, time: Duration) {
+        self.ready = self.ready.map(|ready| ready + time);
+    }
+
     /// Records that the first packets are about to be sent.
     pub(super) fn traffic_begins(&mut self) {
         self.watch.turn(OverheadPart::WarmUp);

@@ -147,7 +147,9 @@ pub(super) async fn run(
         }))
         .await;
     }
+    let unwatching = Instant::now();
     let watched = nodes.end().await;
+    let unwatching = unwatching.elapsed();
     let lost_in_trial = lost(&lanes);
     if repeatable && !lost_in_trial.is_empty() && !*job.interrupted.borrow() {
         // Returns the remaining agents to idle.
@@ -162,12 +164,11 @@ pub(super) async fn run(
     let took_s = recorder.elapsed_s() - began_s;
     let (mut trials, mut failures) = (Vec::new(), Vec::new());
     let mut unfiled = None;
-    // The first path has what is of whole nodes.
-    let mut watched = Some(watched);
     for lane in &mut lanes {
         let mut flows = std::mem::take(&mut lane.flows).into_iter();
         for path in lane.paths {
-            let watched = watched.take().unwrap_or_default();
+            // What is of whole nodes stands with the first path that has a result.
+            let watched = if trials.is_empty() { watched.as_slice() } else { &[] };
             match settle(lane, path, flows.next(), watched, trial, &assignment, recorder, took_s) {
                 Ok(Ok(result)) => trials.push(result),
                 Ok(Err(failure)) => failures.push(failure),
@@ -179,7 +180,8 @@ pub(super) async fn run(
             }
         }
     }
-    let last_packet = lanes.iter().filter_map(|lane| lane.sent).max();
+    // The end of the watch is no part of the way of the results.
+    let last_packet = lanes.iter().filter_map(|lane| lane.sent).max().map(|at| at + unwatching);
     let aggregate = failures.is_empty().then(|| Aggregate::of(&trials, spread(&lanes, clocks.as_ref())));
     let logged = recorder.round(trial, &trials, &failures, aggregate.flatten(), last_packet);
     // Writing the log most likely fails as well; the first error is reported.
@@ -282,13 +284,14 @@ async fn in_step(
     .await;
 }
 
-/// Stores the outcome of one path of a group: a result, or a failure with the known figures.
+/// Stores the outcome of one path of a group: a result, or a failure with the known figures. `watched` stands with a result,
+/// and with a failure of the first path, which may be all there is.
 #[expect(clippy::too_many_arguments, reason = "a result needs all of them")]
 fn settle(
     lane: &Lane<'_, '_>,
     path: &Path,
     flows: Option<NamedTempFile>,
-    watched: Vec<WatchedNode>,
+    watched: &[WatchedNode],
     trial: &Trial,
     assignment: &Assignment,
     recorder: &mut Recorder<'_>,
@@ -321,14 +324,14 @@ fn settle(
         tx: from.report.clone(),
         rx: far.report.clone(),
         loss: None,
-        nodes: watched,
+        nodes: watched.to_vec(),
         samples,
     };
+    let has_node = lane.is_first && lane.paths.first().is_some_and(|first| first.name == path.name);
     match result {
         Ok(mut result) => {
             result.notes.extend(traffic.notes);
             result.nodes = record.nodes.iter().map(NodeSummary::from).collect();
-            let has_node = lane.is_first && lane.paths.first().is_some_and(|first| first.name == path.name);
             if let Some(setting) = result.host_setting.as_mut().filter(|_| !has_node) {
                 setting.leave_node();
             }
@@ -345,6 +348,9 @@ fn settle(
     if let Some(why) = record.without_unreadable() {
         record.result = None;
         record.reason.get_or_insert(why);
+    }
+    if record.result.is_none() && !has_node {
+        record.nodes.clear();
     }
     match (&record.result, &record.reason) {
         (Some(result), _) => {

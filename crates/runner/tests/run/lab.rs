@@ -10,7 +10,7 @@ use linerate_experiment::{Experiment, Overrides};
 use linerate_results::host_setting::HostSettingValue;
 use linerate_results::store::{Earlier, Store, StoreError};
 use linerate_results::summary::Summary;
-use linerate_runner::platform::{AgentEndpoint, ExitWatch, Platform, PlatformError, Token};
+use linerate_runner::platform::{AgentEndpoint, ExitWatch, NodeWatcher, Platform, PlatformError, Token};
 use linerate_runner::run::observer::NoObserver;
 use linerate_runner::run::{EarlierRun, Job, run};
 use linerate_runner::session::Dialer;
@@ -36,6 +36,8 @@ pub struct Lab {
     pub unrestored: Option<&'static str>,
     /// What befalls the agents that watch nodes, one each.
     pub watchers: Vec<Fate>,
+    /// Interrupts its runs.
+    interrupt: watch::Sender<bool>,
 }
 
 impl Lab {
@@ -54,6 +56,7 @@ impl Lab {
             unheld: None,
             unrestored: None,
             watchers: Vec::new(),
+            interrupt: watch::Sender::new(false),
         }
     }
 
@@ -87,7 +90,7 @@ impl Lab {
     }
 
     pub async fn run_in(&self, store: &Store, earlier: Option<&EarlierRun>) -> Result<Summary, StoreError> {
-        let (_flag, interrupted) = watch::channel(false);
+        let interrupted = self.interrupt.subscribe();
         let Self { experiment, plan, filter, .. } = self;
         let job = Job { experiment, strategy: plan, filter: *filter, earlier, store, interrupted };
         let mut fleet = Fleet { lab: self, world: Arc::default(), in_force: None };
@@ -138,9 +141,9 @@ impl Platform for Fleet<'_> {
         }
     }
 
-    async fn watch_nodes(&mut self, _say: &dyn Fn(&str)) -> Result<Vec<AgentEndpoint>, PlatformError> {
+    async fn watch_nodes(&mut self, _say: &dyn Fn(&str)) -> Vec<NodeWatcher> {
         let fates = self.lab.watchers.iter().enumerate();
-        Ok(fates.map(|(number, fate)| Watcher::endpoint(number, *fate)).collect())
+        fates.map(|(number, fate)| Watcher::start(number, *fate, &self.lab.interrupt)).collect()
     }
 
     async fn tune(

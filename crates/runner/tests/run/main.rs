@@ -13,7 +13,7 @@ use lab::Lab;
 use linerate_results::nodes::NodeSummary;
 use linerate_results::store::load_trial;
 use linerate_results::store::trial_log::{LogRecord, TRIAL_LOG_FILE, derive};
-use linerate_results::summary::{Status, Summary};
+use linerate_results::summary::{Status, Summary, TrialFailure};
 use linerate_runner::run::EarlierRun;
 use watcher::Fate;
 
@@ -249,6 +249,11 @@ fn queues(node: &NodeSummary) -> Option<(&str, Option<u32>, f64)> {
     Some((&interface.interface, interface.rx_queues_used, interface.busiest_rx_queue?.share))
 }
 
+/// Why nodes were not watched in a trial.
+fn reasons(summary: &Summary, trial: usize) -> Vec<Option<&str>> {
+    summary.trials[trial].nodes.iter().map(|node| node.reason.as_deref()).collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn nodes_are_watched_beside_each_trial_and_stand_with_its_first_path() {
     let spec = format!("pairs: 2, traffic: {{frameSizes: [64, 128]}}, trial: {{{SHORT}}}");
@@ -274,9 +279,7 @@ async fn an_agent_that_watches_fails_no_trial_whatever_befalls_it() {
     lab.watchers = vec![Fate::Refuses, Fate::Dies, Fate::Hangs, Fate::LosesConnection, Fate::Lives];
     let summary = lab.run().await;
     complete(&summary);
-    let reasons = |trial: usize| -> Vec<Option<&str>> {
-        summary.trials[trial].nodes.iter().map(|node| node.reason.as_deref()).collect()
-    };
+    let reasons = |trial: usize| reasons(&summary, trial);
     let [refused, died, hung, lost, lives] = reasons(0)[..] else { panic!("{:?}", reasons(0)) };
     assert!(refused.unwrap().contains("unknown work `watch`"), "{refused:?}");
     assert!(died.unwrap().contains("was killed by signal 9"), "{died:?}");
@@ -286,4 +289,56 @@ async fn an_agent_that_watches_fails_no_trial_whatever_befalls_it() {
     let [_, died, _, again, lives] = reasons(1)[..] else { panic!("{:?}", reasons(1)) };
     assert!(died.unwrap().contains("was killed by signal 9"), "{died:?}");
     assert_eq!((again, lives), (None, None), "{:?}", reasons(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_watches_no_more_is_given_up() {
+    let mut lab = Lab::new(&format!("trial: {{{SHORT}, repeats: 5}}"));
+    lab.watchers = vec![Fate::Dies, Fate::HangsAlways, Fate::NeverRuns, Fate::LosesAcknowledgement];
+    let summary = lab.run().await;
+    complete(&summary);
+    for trial in 0..5 {
+        let [died, hung, never, acknowledged] = reasons(&summary, trial)[..] else { panic!("{trial}") };
+        let is_given_up = |reason: Option<&str>| reason.unwrap().contains("given up after 3 failures");
+        assert!(died.unwrap().contains("was killed by signal 9"), "{died:?}");
+        for reason in [died, hung] {
+            assert_eq!(is_given_up(reason), trial >= 2, "{trial}: {reason:?}");
+        }
+        assert_eq!(never, Some("not scheduled: Too many pods"));
+        // What it saw was in hand each time, until it was given up, too.
+        assert_eq!(acknowledged.is_none(), trial < 3, "{trial}: {acknowledged:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_ends_the_wait_for_an_agent_that_watches() {
+    let mut lab = Lab::new(&format!("trial: {{{SHORT}, repeats: 2}}"));
+    lab.watchers = vec![Fate::HangsAndInterrupts];
+    let summary = lab.run().await;
+    assert_eq!((summary.status, summary.trials.len()), (Status::Interrupted, 1));
+    assert_eq!(reasons(&summary, 0), [Some("interrupted")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_stand_with_the_first_path_that_has_a_result() {
+    let nonsense = Script { reports_nonsense: true, ..Script::default() };
+    let mut lab = Lab::new(&format!("pairs: 3, trial: {{{SHORT}}}")).agent("tx0", nonsense.clone());
+    lab.watchers = vec![Fate::Lives];
+    let summary = lab.run().await;
+    let nodes: Vec<_> = summary.trials.iter().map(|trial| (trial.pair.as_str(), trial.nodes.len())).collect();
+    assert_eq!(nodes, [("tx1-rx1", 1), ("tx2-rx2", 0)]);
+    let mut lab = Lab::new(&format!("pairs: 2, trial: {{{SHORT}}}"))
+        .agent("tx0", nonsense.clone())
+        .agent("tx1", nonsense);
+    lab.watchers = vec![Fate::Lives];
+    let summary = lab.run().await;
+    let of = |failure: &TrialFailure| {
+        let trial = failure.trial.as_ref().unwrap();
+        load_trial(lab.results.path(), &summary.experiment.id, trial).unwrap().nodes.len()
+    };
+    assert_eq!(
+        summary.failures.iter().map(of).collect::<Vec<_>>(),
+        [1, 0],
+        "with the first, if none has one"
+    );
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use linerate_runner::platform::{AgentEndpoint, Exit, ExitWatch, Token};
+use linerate_runner::platform::{AgentEndpoint, Exit, ExitWatch, NodeWatcher, Token};
 use linerate_runner::session::{Dial, Dialer, Dialling, Stream};
 use linerate_wire::engine::EngineInfo;
 use linerate_wire::message::{
@@ -29,8 +29,16 @@ pub enum Fate {
     Dies,
     /// It answers no more when it is to stop for the first time, and lets go of no connection.
     Hangs,
+    /// The same, whenever it is to stop.
+    HangsAlways,
+    /// The same, and the user interrupts the run.
+    HangsAndInterrupts,
+    /// Its connection breaks when its report is acknowledged.
+    LosesAcknowledgement,
     /// Its connection breaks when it is to stop for the first time.
     LosesConnection,
+    /// It does not get to run.
+    NeverRuns,
 }
 
 #[derive(Debug)]
@@ -38,12 +46,23 @@ pub struct Watcher {
     fate: Fate,
     exit: watch::Sender<Option<Exit>>,
     core: Mutex<(AgentState, u32, u32)>,
+    /// Interrupts the run.
+    interrupt: watch::Sender<bool>,
 }
 
 impl Watcher {
-    pub fn endpoint(number: usize, fate: Fate) -> AgentEndpoint {
+    pub fn start(number: usize, fate: Fate, interrupt: &watch::Sender<bool>) -> NodeWatcher {
+        let node = format!("n{number}");
+        let agent = match fate {
+            Fate::NeverRuns => Err("not scheduled: Too many pods".to_owned()),
+            _ => Ok(Self::endpoint(number, fate, interrupt.clone())),
+        };
+        NodeWatcher { node, agent }
+    }
+
+    fn endpoint(number: usize, fate: Fate, interrupt: watch::Sender<bool>) -> AgentEndpoint {
         let core = Mutex::new((AgentState::Idle, 0, 0));
-        let agent = Arc::new(Self { fate, exit: watch::Sender::new(None), core });
+        let agent = Arc::new(Self { fate, exit: watch::Sender::new(None), core, interrupt });
         AgentEndpoint {
             name: format!("node{number}"),
             node: format!("n{number}"),
@@ -61,7 +80,8 @@ impl Watcher {
         let mut lines = BufReader::new(read).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             let Request { id, command } = serde_json::from_str(&line).unwrap();
-            let stops = matches!(command, Command::Stop(_)) && {
+            let is_stop = matches!(command, Command::Stop(_));
+            let stops = is_stop && {
                 let mut core = self.core.lock().unwrap();
                 core.2 += 1;
                 core.2 == 1
@@ -73,6 +93,15 @@ impl Watcher {
                     return;
                 }
                 Fate::Hangs if stops => std::future::pending().await,
+                Fate::HangsAlways if is_stop => std::future::pending().await,
+                Fate::HangsAndInterrupts if stops => {
+                    self.interrupt.send_replace(true);
+                    std::future::pending::<()>().await;
+                }
+                Fate::LosesAcknowledgement if matches!(command, Command::Acknowledge(_)) => {
+                    self.core.lock().unwrap().0 = AgentState::Idle;
+                    return;
+                }
                 Fate::LosesConnection if stops => return,
                 _ => {}
             }
