@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod agent;
+mod http;
 mod lab;
 mod watcher;
 

@@ -169,10 +169,17 @@ async fn run_trial(
         observer,
         interrupted: job.interrupted.clone(),
     };
-    watch.begin(context.id, context.settings.orphan.get()).await;
-    let ran = trial::run(&context, taking_part, platform).await;
-    let watched = watch.end().await;
-    let ran = match ran {
+    let ran = match trial::open(&context, taking_part, platform).await {
+        Ok(open) => {
+            // Neither set-up nor gate, which take a time of their own for each target, is a part of what is seen.
+            watch.begin(context.id, context.settings.orphan.get()).await;
+            let ran = trial::run(&context, taking_part, platform, open).await;
+            let watched = watch.end().await;
+            ran.map(|ran| (ran, watched))
+        }
+        Err(why) => Err(why),
+    };
+    let (ran, watched) = match ran {
         Ok(ran) => ran,
         Err(why) => {
             let attempt = not_run(why, trial, DIRECTORY, repeatable, recorder, observer)?;

@@ -61,31 +61,47 @@ pub(super) struct Ran {
     pub(super) elapsed_s: f64,
 }
 
-/// What is ready before a trial starts.
-struct Ready {
-    clocks: Clocks,
+/// A target that is set up, and answers every client.
+pub(super) struct Open {
+    destination: Destination,
     gate: Vec<GatePart>,
     balanced: Balanced,
 }
 
-/// Runs a trial. `agents` are its clients, then its backends.
-pub(super) async fn run(
+/// Sets up a trial's target, and waits at the gate. `agents` are the trial's clients, then its backends.
+pub(super) async fn open(
     context: &Context<'_>,
     agents: &[KernelAgent],
     platform: &mut impl Balancers,
-) -> Result<Ran, NotRun> {
+) -> Result<Open, NotRun> {
+    or_idle(context, agents, set_up(context, agents, platform)).await
+}
+
+/// What comes of a step; without success, and when it is interrupted, the agents are idle.
+async fn or_idle<T>(
+    context: &Context<'_>,
+    agents: &[KernelAgent],
+    step: impl Future<Output = Result<T, NotRun>>,
+) -> Result<T, NotRun> {
     let mut interrupted = context.interrupted.clone();
-    let ready = tokio::select! {
-        ready = prepare(context, agents, platform) => ready,
+    let done = tokio::select! {
+        done = step => done,
         Ok(_) = interrupted.wait_for(|flag| *flag) => Err(NotRun::Interrupted),
     };
-    let Ready { clocks, gate, balanced } = match ready {
-        Ok(ready) => ready,
-        Err(not_run) => {
-            join_all(agents.iter().map(to_idle)).await;
-            return Err(not_run);
-        }
-    };
+    if done.is_err() {
+        join_all(agents.iter().map(to_idle)).await;
+    }
+    done
+}
+
+/// Runs a trial whose target is open. `agents` are its clients, then its backends.
+pub(super) async fn run(
+    context: &Context<'_>,
+    agents: &[KernelAgent],
+    platform: &impl Balancers,
+    Open { destination, gate, balanced }: Open,
+) -> Result<Ran, NotRun> {
+    let clocks = or_idle(context, agents, prepare(context, agents, &destination)).await?;
     let samples = Samples::new(context.directory, agents.len()).map_err(NotRun::Store)?;
     let course = Course {
         context,
@@ -136,12 +152,11 @@ async fn watch_balancer(
     std::future::pending::<()>().await;
 }
 
-/// Sets up the target, waits at the gate, and gives all agents their work.
-async fn prepare(
+async fn set_up(
     context: &Context<'_>,
     agents: &[KernelAgent],
     platform: &mut impl Balancers,
-) -> Result<Ready, NotRun> {
+) -> Result<Open, NotRun> {
     let profile = &context.trial.profile;
     let (clients, backends) = agents.split_at(profile.clients as usize);
     let doors: Result<Vec<SocketAddr>, String> = backends.iter().map(door).collect();
@@ -167,6 +182,17 @@ async fn prepare(
     // Of a balancer that keeps a client at its backend, no client can hear all of them.
     let heard = if context.trial.profile.target.reaches_all() { names.as_slice() } else { &[] };
     let gate = gate::pass(context, clients, &destination, heard).await?;
+    Ok(Open { destination, gate, balanced })
+}
+
+/// Compares the agents' clocks, and gives all of them their work.
+async fn prepare(
+    context: &Context<'_>,
+    agents: &[KernelAgent],
+    destination: &Destination,
+) -> Result<Clocks, NotRun> {
+    let profile = &context.trial.profile;
+    let (clients, backends) = agents.split_at(profile.clients as usize);
     let every: Vec<&KernelAgent> = agents.iter().collect();
     let clocks = Clocks::compare(&every)
         .await
@@ -179,7 +205,7 @@ async fn prepare(
     .await?;
     arm(context, clients, 0, |client| {
         HttpWork::Load(HttpLoad {
-            destination: dealt_out(&destination, profile, client as u32),
+            destination: dealt_out(destination, profile, client as u32),
             connections: profile.connections_of(client as u32),
             threads: profile.threads,
             arrivals: profile.arrivals_of_each(),
@@ -193,7 +219,7 @@ async fn prepare(
         })
     })
     .await?;
-    Ok(Ready { clocks, gate, balanced })
+    Ok(clocks)
 }
 
 /// The destination of a client, which goes on where the connections of the clients before it end.
