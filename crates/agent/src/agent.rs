@@ -117,9 +117,14 @@ impl<E: Engine> Agent<E> {
         self.engine.has_background_work()
     }
 
-    /// True while workers run, so that the trial needs frequent calls of `look`.
+    /// True while a trial is armed or running.
     pub fn is_active(&self) -> bool {
         matches!(self.trial, TrialState::Active(_))
+    }
+
+    /// True while the trial needs frequent calls of `look`.
+    pub(crate) fn needs_looks(&self) -> bool {
+        matches!(&self.trial, TrialState::Active(trial) if self.engine.needs_looks(&trial.active))
     }
 
     /// The welcome for an authenticated controller.

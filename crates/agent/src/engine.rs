@@ -15,8 +15,8 @@ use linerate_wire::trial::Work;
 /// Engine that runs the traffic of one trial after another on its port.
 ///
 /// The agent calls the methods in this order: [`prepare`](Self::prepare), [`arm`](Self::arm),
-/// [`start_at`](Self::start_at); then [`background_work`](Self::background_work) and [`look`](Self::look) every few milliseconds,
-/// [`sample`](Self::sample) at the controller's interval; at the end [`stop`](Self::stop),
+/// [`start_at`](Self::start_at); then [`background_work`](Self::background_work) and [`look`](Self::look) every few milliseconds where
+/// [`needs_looks`](Self::needs_looks) says so, [`sample`](Self::sample) at the controller's interval; at the end [`stop`](Self::stop),
 /// [`sample`](Self::sample) once [`is_over`](Self::is_over), and [`finish`](Self::finish). The agent may
 /// discard a trial after any of these. It calls all methods on one thread; except for
 /// [`next_hop`](Self::next_hop), none waits for the network.
@@ -77,6 +77,12 @@ pub trait Engine {
 
     /// Frequent work, such as answering for the port's addresses. `None`: no trial is armed or running.
     fn background_work(&mut self, _active: Option<&mut Self::Active>) {}
+
+    /// True when [`look`](Self::look) must be called often during this trial. Without, the agent looks ten times a second, and its samples are
+    /// late by as much; requests are handled at once in any case.
+    fn needs_looks(&self, _active: &Self::Active) -> bool {
+        true
+    }
 
     /// Monitors state that may change during a trial, such as the link. `now_ns` is
     /// [`monotonic_ns`](crate::host::monotonic_ns).

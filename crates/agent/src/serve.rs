@@ -20,7 +20,7 @@ use crate::engine::Engine;
 use crate::metrics::AgentMetrics;
 use crate::token::Token;
 
-/// Interval of the loop while a trial runs.
+/// Interval of the loop while a trial needs it.
 const LOOK_RUNNING: Duration = Duration::from_millis(2);
 /// Interval of the loop while the engine needs tending.
 const LOOK_TENDING: Duration = Duration::from_millis(10);
@@ -105,7 +105,7 @@ pub async fn serve<E: Engine>(
         ending: false,
     };
     loop {
-        let look = match (server.agent.is_active(), server.agent.has_background_work()) {
+        let look = match (server.agent.needs_looks(), server.agent.has_background_work()) {
             (true, _) => LOOK_RUNNING,
             (false, true) => LOOK_TENDING,
             (false, false) => LOOK_IDLE,
@@ -283,3 +283,6 @@ impl<E: Engine> Server<'_, E> {
         self.stop_ids.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

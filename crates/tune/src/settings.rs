@@ -35,6 +35,23 @@ pub struct Rss {
     pub rings: Option<u32>,
 }
 
+/// How an interface's packets reach CPUs. `None`: not known, with the reason in `not_known`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Steering {
+    /// Driver, firmware, bus.
+    pub driver: Option<DriverInfo>,
+    /// Speed of the link in Mbit/s, as the driver says. Virtual interfaces say what they like.
+    pub speed_mbps: Option<u32>,
+    /// Queues.
+    pub queues: Vec<QueueSettings>,
+    /// Receive side scaling.
+    pub rss: Option<Rss>,
+    /// Flows of the whole host that RFS follows.
+    pub rps_sock_flow_entries: Option<u64>,
+    /// Reasons of what is `None`, by its name.
+    pub not_known: BTreeMap<&'static str, String>,
+}
+
 /// Settings of an interface and its host. Null: not known, with the reason in `not_known`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Settings {
@@ -78,19 +95,21 @@ pub fn runs(root: &Path, process: &str) -> Option<bool> {
     (is_running || namespace.as_os_str() == FIRST_PID_NAMESPACE).then_some(is_running)
 }
 
+/// The value, or `None` and its reason noted.
+fn known<T, R: ToString>(
+    note: &mut impl FnMut(&'static str, String),
+    name: &'static str,
+    value: Result<T, R>,
+) -> Option<T> {
+    value.map_err(|reason| note(name, reason.to_string())).ok()
+}
+
 impl<E: Ethtool> System<E> {
     /// Reads everything.
     pub fn settings(&mut self) -> Settings {
-        let mut not_known = BTreeMap::new();
+        let Steering { driver, speed_mbps, queues, rss, rps_sock_flow_entries, mut not_known } =
+            self.steering();
         let mut note = |name: &'static str, reason: String| drop(not_known.insert(name, reason));
-        fn known<T, R: ToString>(
-            note: &mut impl FnMut(&'static str, String),
-            name: &'static str,
-            value: Result<T, R>,
-        ) -> Option<T> {
-            value.map_err(|reason| note(name, reason.to_string())).ok()
-        }
-        let driver = known(&mut note, "driver", DriverInfo::read(&mut self.driver));
         let channels = CHANNELS
             .read(&mut self.driver)
             .and_then(|now| Ok(Limited { now, limits: CHANNELS.limits(&mut self.driver)? }));
@@ -100,6 +119,41 @@ impl<E: Ethtool> System<E> {
             .and_then(|now| Ok(Limited { now, limits: RINGS.limits(&mut self.driver)? }));
         let rings = known(&mut note, "rings", rings);
         let coalesce = known(&mut note, "coalesce", COALESCE.read(&mut self.driver));
+        let numa = read_text(&self.of_interface("device/numa_node")).map_err(|reason| reason.to_string());
+        let numa = numa.and_then(|text| text.parse().map_err(|_| "the device is of no node".to_owned()));
+        let numa_node = known(&mut note, "numa_node", numa);
+        let governors = self.governors();
+        let governors = known(&mut note, "governors", governors);
+        let irqbalance = runs(self.root(), "irqbalance");
+        if irqbalance.is_none() {
+            note(
+                "irqbalance",
+                "not all processes of the host are seen: run this in its PID namespace".to_owned(),
+            );
+        }
+        Settings {
+            interface: self.interface().clone(),
+            driver,
+            speed_mbps,
+            numa_node,
+            queues,
+            channels,
+            rings,
+            coalesce,
+            rss,
+            rps_sock_flow_entries,
+            governors,
+            irqbalance,
+            not_known,
+        }
+    }
+
+    /// Reads how packets reach CPUs, and nothing else: some drivers ask their firmware for channels, rings and coalescing, and each CPU has a
+    /// governor.
+    pub fn steering(&mut self) -> Steering {
+        let mut not_known = BTreeMap::new();
+        let mut note = |name: &'static str, reason: String| drop(not_known.insert(name, reason));
+        let driver = known(&mut note, "driver", DriverInfo::read(&mut self.driver));
         let rss = ethtool::rss_table(&mut self.driver).map(|table| Rss {
             entries: table.len(),
             queues: table.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
@@ -115,24 +169,12 @@ impl<E: Ethtool> System<E> {
                     .ok_or_else(|| "the link has no speed".to_owned())
             });
         let speed_mbps = known(&mut note, "speed_mbps", speed);
-        let numa = read_text(&self.of_interface("device/numa_node")).map_err(|reason| reason.to_string());
-        let numa = numa.and_then(|text| text.parse().map_err(|_| "the device is of no node".to_owned()));
-        let numa_node = known(&mut note, "numa_node", numa);
         let entries = match self.read(&Place::RpsSockFlowEntries) {
             Ok(Value::Number(number)) => Ok(number),
             Ok(_) => Err("no number".to_owned()),
             Err(reason) => Err(reason.to_string()),
         };
         let rps_sock_flow_entries = known(&mut note, "rps_sock_flow_entries", entries);
-        let governors = self.governors();
-        let governors = known(&mut note, "governors", governors);
-        let irqbalance = runs(self.root(), "irqbalance");
-        if irqbalance.is_none() {
-            note(
-                "irqbalance",
-                "not all processes of the host are seen: run this in its PID namespace".to_owned(),
-            );
-        }
         let queues = self.queues();
         let has = |value: &dyn Fn(&QueueSettings) -> bool| queues.is_empty() || queues.iter().any(value);
         if !has(&|queue| queue.irq.is_some()) {
@@ -152,21 +194,7 @@ impl<E: Ethtool> System<E> {
                 .map_or_else(String::new, |reason| reason.to_string());
             note("xps_cpus", format!("{reason} (with one TX queue there is nothing to choose)"));
         }
-        Settings {
-            interface: self.interface().clone(),
-            driver,
-            speed_mbps,
-            numa_node,
-            queues,
-            channels,
-            rings,
-            coalesce,
-            rss,
-            rps_sock_flow_entries,
-            governors,
-            irqbalance,
-            not_known,
-        }
+        Steering { driver, speed_mbps, queues, rss, rps_sock_flow_entries, not_known }
     }
 
     fn governors(&mut self) -> Result<BTreeMap<String, usize>, crate::Error> {
@@ -194,6 +222,12 @@ mod tests {
         let mut bare = System::open(root, "eth0", 2, Fake::default()).unwrap();
         let settings = bare.settings();
         assert_eq!((settings.speed_mbps, &settings.channels, &settings.rss), (None, &None, &None));
+        let steering = bare.steering();
+        assert_eq!(
+            (steering.speed_mbps, &steering.rss, steering.driver),
+            (None, &None, settings.driver.clone())
+        );
+        assert!(!steering.not_known.contains_key("channels") && steering.not_known.contains_key("rss"));
         for name in ["speed_mbps", "channels", "rings", "coalesce", "rss", "governors", "irqbalance", "irq"] {
             assert!(settings.not_known.contains_key(name), "{name}: {:?}", settings.not_known);
         }
@@ -218,6 +252,14 @@ mod tests {
         assert_eq!(settings.queues.len(), 4);
         assert_eq!(settings.queues[0].rps_cpus.as_deref(), Some("none"));
         assert_eq!(settings.queues[3].xps_cpus.as_deref(), Some("0-1"));
+        let steering = tree::system(root).steering();
+        assert_eq!((steering.speed_mbps, &steering.rss), (Some(25_000), &settings.rss));
+        assert_eq!((steering.queues, steering.driver), (settings.queues, settings.driver));
+        assert!(
+            steering.not_known.keys().all(|name| ["irq", "napi"].contains(name)),
+            "{:?}",
+            steering.not_known
+        );
         fs::remove_dir_all(root.join("proc/77")).unwrap();
         assert_eq!(runs(root, "irqbalance"), None, "it may run in a namespace that is not seen");
     }

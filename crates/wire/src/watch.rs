@@ -25,7 +25,7 @@ pub struct WatchReport {
     /// Number of further ones.
     #[serde(default)]
     pub interfaces_left_out: u32,
-    /// Why interfaces are not known.
+    /// Why interfaces are not known, or not all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_known: Option<String>,
 }

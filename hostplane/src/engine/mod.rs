@@ -217,6 +217,11 @@ impl Engine for KernelEngine {
         }
     }
 
+    fn needs_looks(&self, active: &Active) -> bool {
+        // The node is watched for what its CPUs do.
+        !matches!(active, Active::Watch(_))
+    }
+
     fn sample(&mut self, active: &mut Active) -> Measures {
         match active {
             Active::Streams(streams) => streams.sample(),

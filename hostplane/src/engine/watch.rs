@@ -18,7 +18,7 @@ use linerate_observe::queues::names::is_loss_of_device;
 use linerate_observe::queues::{DriverStatistics, QueueCounters, Queues, Reader};
 use linerate_observe::source::Series;
 use linerate_tune::queues::QueueSettings;
-use linerate_tune::settings::Settings;
+use linerate_tune::settings::Steering;
 use linerate_tune::system::System;
 use linerate_wire::host_report::InterfaceReport;
 use linerate_wire::report::{Ended, Report, ReportDetail};
@@ -31,17 +31,13 @@ const ROOT: &str = "/";
 /// Most interfaces of a report; hosts may have a hundred VFs.
 const MOST_INTERFACES: usize = 16;
 
-/// Settings whose absence a report explains; of the others it says nothing.
-const NAMES_OF_REPORT: [&str; 7] =
-    ["driver", "speed_mbps", "rss", "rps_sock_flow_entries", "irq", "rps_cpus", "xps_cpus"];
-
 /// A node that is watched.
 #[derive(Debug)]
 pub(crate) struct Watching {
     trial: u32,
     started_ns: u64,
     devices: Vec<Device>,
-    /// Why interfaces are not known.
+    /// Why interfaces are not known, or not all of them.
     not_known: Option<String>,
     is_over: bool,
 }
@@ -72,10 +68,7 @@ struct Counts {
 impl Watching {
     /// Opens what is read.
     pub(super) fn arm(trial: u32) -> Self {
-        let (names, not_known) = match interfaces_of_node(Path::new(ROOT)) {
-            Ok(names) => (names, None),
-            Err(error) => (Vec::new(), Some(format!("/sys/class/net: {error}"))),
-        };
+        let (names, not_known) = interfaces_of_node(Path::new(ROOT), addresses());
         let devices = names.into_iter().filter_map(Device::open).collect();
         Self { trial, started_ns: monotonic_ns(), devices, not_known, is_over: false }
     }
@@ -151,8 +144,9 @@ impl Device {
         }
         match self.queues.span() {
             Ok(span) => {
-                let losses = span.now.others_since(span.then).filter(|(name, _)| is_loss_of_device(name));
-                counts.losses = losses.map(|(name, lost)| (name.to_owned(), lost)).collect();
+                let (losses, unknown) = losses(span.now, span.then);
+                counts.losses = losses;
+                unknown.into_iter().for_each(|reason| note("device_losses", reason));
                 counts.queues = span.now.since(span.then);
                 counts.elapsed_s = Some(span.elapsed_s);
             }
@@ -170,19 +164,20 @@ impl Device {
             not_known: counts.not_known,
             ..WatchedInterface::default()
         };
-        let settings =
-            settings(&self.name).map_err(|reason| seen.not_known.insert("settings".to_owned(), reason));
-        let Ok(settings) = settings else {
+        let steering =
+            steering(&self.name).map_err(|reason| seen.not_known.insert("settings".to_owned(), reason));
+        let Ok(steering) = steering else {
             seen.queues = together(&counts.queues, &[]);
             return seen;
         };
-        seen.driver = settings.driver.map(|driver| driver.name);
-        seen.speed_mbps = settings.speed_mbps;
-        seen.rss_queues = settings.rss.map(|rss| rss.queues);
-        seen.rps_sock_flow_entries = settings.rps_sock_flow_entries;
-        let of_report = settings.not_known.into_iter().filter(|(what, _)| NAMES_OF_REPORT.contains(what));
+        seen.driver = steering.driver.map(|driver| driver.name);
+        seen.speed_mbps = steering.speed_mbps;
+        seen.rss_queues = steering.rss.map(|rss| rss.queues);
+        seen.rps_sock_flow_entries = steering.rps_sock_flow_entries;
+        // The report names no instance of NAPI.
+        let of_report = steering.not_known.into_iter().filter(|(what, _)| *what != "napi");
         seen.not_known.extend(of_report.map(|(what, why)| (what.to_owned(), why)));
-        seen.queues = together(&counts.queues, &settings.queues);
+        seen.queues = together(&counts.queues, &steering.queues);
         seen
     }
 }
@@ -206,21 +201,47 @@ fn interface(name: &str, passed: &InterfaceCounters) -> InterfaceReport {
     }
 }
 
-/// Names of the interfaces that are up, and that have a device behind them or an address: not those of the pods' ends.
-fn interfaces_of_node(root: &Path) -> io::Result<Vec<String>> {
-    let addressed = addresses().unwrap_or_default();
+/// Packets that the whole device lost since `then`, by the driver's names, and why not all of them are known.
+fn losses(now: &Queues, then: &Queues) -> (BTreeMap<String, u64>, Option<String>) {
+    let losses = now.others_since(then).filter(|(name, _)| is_loss_of_device(name));
+    let losses: BTreeMap<String, u64> = losses.map(|(name, lost)| (name.to_owned(), lost)).collect();
+    let mut all = now.names.iter().chain(then.names.iter()).filter(|name| is_loss_of_device(name));
+    let unknown = all.find(|name| !losses.contains_key(*name)).map(|name| match now.names == then.names {
+        true => format!("{name} was set back"),
+        false => "the driver's statistics changed their names".to_owned(),
+    });
+    (losses, unknown)
+}
+
+/// Names of the interfaces that are up, and that have a device behind them or an address: not those of the pods' ends. And why some are
+/// not among them.
+fn interfaces_of_node(
+    root: &Path,
+    addressed: io::Result<BTreeMap<String, Vec<IpAddr>>>,
+) -> (Vec<String>, Option<String>) {
+    let (addressed, unknown) = match addressed {
+        Ok(addressed) => (addressed, None),
+        Err(error) => {
+            let unknown = format!("addresses: {error}; interfaces without a device are left out");
+            (BTreeMap::new(), Some(unknown))
+        }
+    };
+    let entries = match fs::read_dir(root.join("sys/class/net")) {
+        Ok(entries) => entries,
+        Err(error) => return (Vec::new(), Some(format!("/sys/class/net: {error}"))),
+    };
     let is_of_node = |name: &str, path: &Path| {
         let has_address = addressed.get(name).is_some_and(|list| list.iter().any(|one| is_global(*one)));
         is_up(path) && (path.join("device").exists() || has_address)
     };
-    let mut names: Vec<String> = fs::read_dir(root.join("sys/class/net"))?
+    let mut names: Vec<String> = entries
         .filter_map(Result::ok)
         .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
         .filter(|(name, path)| is_of_node(name, path))
         .map(|(name, _)| name)
         .collect();
     names.sort();
-    Ok(names)
+    (names, unknown)
 }
 
 /// True for an address that others than the host and its links use.
@@ -238,11 +259,11 @@ fn is_up(interface: &Path) -> bool {
     flags.is_none_or(|flags| flags & 0b1001 == 1)
 }
 
-fn settings(name: &str) -> Result<Settings, String> {
+fn steering(name: &str) -> Result<Steering, String> {
     let driver = Driver::open(name).map_err(|error| error.to_string())?;
     let index = index(name).map_err(|error| error.to_string())?;
     let mut system = System::open(Path::new(ROOT), name, index, driver).map_err(|error| error.to_string())?;
-    Ok(system.settings())
+    Ok(system.steering())
 }
 
 /// Queues by direction and number, with what is known of each.
@@ -278,4 +299,62 @@ fn add(queue: &mut WatchedQueue, setting: &QueueSettings) {
     queue.rps_cpus.clone_from(&setting.rps_cpus);
     queue.rfs_flows = setting.rps_flow_cnt;
     queue.xps_cpus.clone_from(&setting.xps_cpus);
+}
+
+#[cfg(test)]
+mod tests {
+    use linerate_observe::queues::Origin;
+
+    use super::*;
+
+    fn write(root: &Path, interface: &str, file: &str, text: &str) {
+        let directory = root.join("sys/class/net").join(interface);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(file), text).unwrap();
+    }
+
+    #[test]
+    fn interfaces_whose_addresses_are_not_known_have_a_reason() {
+        let root = tempfile::tempdir().unwrap();
+        for (name, flags) in
+            [("eth0", "0x1003"), ("bond0", "0x1003"), ("veth7", "0x1003"), ("eth1", "0x1002")]
+        {
+            write(root.path(), name, "flags", flags);
+        }
+        for name in ["eth0", "eth1"] {
+            fs::create_dir(root.path().join("sys/class/net").join(name).join("device")).unwrap();
+        }
+        let addressed = || {
+            let list = |address: &str| vec![address.parse().unwrap()];
+            [("bond0".to_owned(), list("192.0.2.1")), ("veth7".to_owned(), list("fe80::1"))].into()
+        };
+        let found = interfaces_of_node(root.path(), Ok(addressed()));
+        assert_eq!(found, (vec!["bond0".to_owned(), "eth0".to_owned()], None));
+        let (names, unknown) = interfaces_of_node(root.path(), Err(io::Error::other("no memory")));
+        assert_eq!(names, ["eth0"]);
+        let unknown = unknown.unwrap();
+        assert!(unknown.contains("no memory") && unknown.contains("left out"), "{unknown}");
+        let (names, unknown) = interfaces_of_node(&root.path().join("nowhere"), Ok(addressed()));
+        assert!(names.is_empty() && unknown.unwrap().starts_with("/sys/class/net: "));
+    }
+
+    #[test]
+    fn losses_of_a_device_that_are_not_known_have_a_reason() {
+        let counted = |names: &[&str], values: &[u64]| Queues {
+            origin: Origin::Driver,
+            queues: Vec::new(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            values: values.to_vec(),
+        };
+        let then = counted(&["rx_missed_errors", "rx_fifo_errors", "link_changes"], &[10, 7, 3]);
+        let whole = counted(&["rx_missed_errors", "rx_fifo_errors", "link_changes"], &[15, 7, 0]);
+        let both = [("rx_fifo_errors".to_owned(), 0), ("rx_missed_errors".to_owned(), 5)];
+        assert_eq!(losses(&whole, &then), (both.into(), None), "what counts no loss may go back");
+        let reset = counted(&["rx_missed_errors", "rx_fifo_errors", "link_changes"], &[2, 8, 3]);
+        let known = [("rx_fifo_errors".to_owned(), 1)];
+        assert_eq!(losses(&reset, &then), (known.into(), Some("rx_missed_errors was set back".to_owned())));
+        let other = counted(&["rx_missed_errors"], &[15]);
+        let (known, unknown) = losses(&other, &then);
+        assert!(known.is_empty() && unknown.unwrap().contains("changed their names"));
+    }
 }

@@ -1,5 +1,8 @@
 //! An agent that watches a node, held to other readers of the same counters.
 
+use std::fs;
+use std::time::Instant;
+
 use serde_json::Value;
 
 use crate::common::lab::Lab;
@@ -10,6 +13,13 @@ use crate::common::{json, number, run};
 fn link(lab: &Lab) -> Value {
     let output = run(lab.command("b", "ip").args(["-s", "-s", "-j", "link", "show", "dev", "veth-b"]));
     json(&output)[0]["stats64"].clone()
+}
+
+/// Times that a process's main thread went to sleep.
+fn sleeps(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+    line.trim().parse().unwrap()
 }
 
 #[test]
@@ -23,8 +33,9 @@ fn a_watched_interface_is_counted_as_by_ip_and_shows_its_settings() {
     }
     let steer = "echo 1 > /sys/class/net/veth-b/queues/rx-0/rps_cpus";
     assert!(run(lab.command("b", "sh").args(["-c", steer])).status.success());
-    let agent =
+    let mut agent =
         Agent::start_as(lab.hostplane("b", "agent --listen 127.0.0.1:0 --streams 127.0.0.1:0 --workers 1"));
+    let process = agent.process.child().id();
     let mut wire = agent.greet_in(&lab, "b").0;
     let spec =
         r#"{"trial":3,"sample_interval_ms":60000,"orphan_ms":60000,"interrupts":true,"work":{"watch":{}}}"#;
@@ -33,9 +44,13 @@ fn a_watched_interface_is_counted_as_by_ip_and_shows_its_settings() {
         assert_eq!(wire.step("arm", ""), "armed");
         let before = link(&lab);
         assert_eq!(wire.step("start", "{}"), "running");
+        let (slept, began) = (sleeps(process), Instant::now());
         let server = lab.server("");
         let result = lab.result("udp", "--rate 2kpps --size 300 --duration 300ms");
         drop(server);
+        // Ten looks a second, and not one every 2 ms as of an agent that moves traffic.
+        let (woke, most) = (sleeps(process) - slept, 10 + began.elapsed().as_millis() / 20);
+        assert!(u128::from(woke) <= most, "it woke {woke} times, at most {most}");
         assert_eq!(wire.step("stop", "{}"), "finished");
         let after = link(&lab);
         let report = wire.report();
