@@ -55,8 +55,10 @@ impl From<&HostReport> for HostSummary {
         // `interfaces`, and `interface NAME` of one whose counters were set back.
         let knows_drops = !not_known.keys().any(|what| what.starts_with("interface"));
         // Older records have the sum of the listed interfaces only.
-        let listed = namespace.interfaces.iter().map(|interface| interface.rx_dropped + interface.tx_dropped);
-        let drops = || namespace.interface_drops.unwrap_or_else(|| listed.sum());
+        let interfaces = namespace.interfaces.iter();
+        let listed = interfaces.map(|interface| interface.rx_dropped.saturating_add(interface.tx_dropped));
+        // An agent may report any number.
+        let drops = || namespace.interface_drops.unwrap_or_else(|| listed.fold(0, u64::saturating_add));
         let knows_ipv6 = !not_known.contains_key("snmp6");
         Self {
             elapsed_s: *elapsed_s,
@@ -76,7 +78,7 @@ impl From<&HostReport> for HostSummary {
             // Kernels without IPv6 have one counter only.
             udp_receive_buffer_errors: protocol("UdpRcvbufErrors")
                 .filter(|_| knows_ipv6)
-                .map(|errors| errors + protocol("Udp6RcvbufErrors").unwrap_or(0)),
+                .map(|errors| errors.saturating_add(protocol("Udp6RcvbufErrors").unwrap_or(0))),
             interface_drops: knows_drops.then(drops),
             cost_share: (*elapsed_s > 0.0).then(|| cost_s / elapsed_s),
         }
@@ -119,6 +121,14 @@ mod tests {
         assert_eq!(summary.node_busy_share, Some(0.7));
         assert_eq!((summary.udp_receive_buffer_errors, summary.interface_drops), (Some(7), Some(6)));
         assert_eq!((summary.cost_share, summary.node_net_rx), (Some(0.0005), None));
+
+        report.namespace.interfaces.push(interface(u64::MAX));
+        report.namespace.protocols.insert("Udp6RcvbufErrors".into(), u64::MAX);
+        let summary = HostSummary::from(&report);
+        assert_eq!(
+            (summary.udp_receive_buffer_errors, summary.interface_drops),
+            (Some(u64::MAX), Some(u64::MAX))
+        );
 
         report.namespace.interface_drops = Some(100);
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Nodes beside a trial, as agents in the nodes' own networks saw them: what the trial's file has, and in short what the
 //! summary has. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use linerate_wire::host_report::{HostReport, InterfaceReport};
 use linerate_wire::watch::{WatchReport, WatchedInterface, WatchedQueue};
@@ -56,9 +56,10 @@ impl WatchedNode {
 pub struct NodeSummary {
     /// Name of the node.
     pub node: String,
-    /// Why nothing was seen of it; null when something was.
+    /// Why nothing was seen of it, or not all of its interfaces; null when all was.
     pub reason: Option<String>,
-    /// The node's CPUs and its own network; null when not known.
+    /// The node's CPUs and its own network; null when not known. Its `interface_drops` are always null: a bond counts again what its
+    /// members dropped; `interfaces` has the drops of each.
     pub host: Option<HostSummary>,
     /// The CPU of the node that spent most of its time in softirqs; null when not known.
     pub softirq_cpu: Option<BusiestCpu>,
@@ -89,11 +90,11 @@ pub struct NodeInterface {
     pub rx_errors: Option<u64>,
     /// Packets not sent for an error, as the kernel counts them.
     pub tx_errors: Option<u64>,
-    /// Packets that its queues dropped.
+    /// Packets that its queues dropped; null also when one does not tell what others of its direction do.
     pub queue_drops: Option<u64>,
-    /// Times that a queue's ring was full, or had no buffers.
+    /// Times that a queue's ring was full, or had no buffers; null also when one does not tell what others of its direction do.
     pub queue_full: Option<u64>,
-    /// Packets that the whole device lost, by the driver's names.
+    /// Packets that the whole device lost, by the driver's names; counters that are not known are absent.
     pub device_losses: BTreeMap<String, u64>,
     /// Receive queues.
     pub rx_queues: Option<u32>,
@@ -134,7 +135,10 @@ impl From<&WatchedNode> for NodeSummary {
         Self {
             node: seen.node.clone(),
             reason,
-            host: seen.host.as_ref().map(HostSummary::from),
+            host: seen
+                .host
+                .as_ref()
+                .map(|host| HostSummary { interface_drops: None, ..HostSummary::from(host) }),
             softirq_cpu: seen.host.as_ref().and_then(softirq_cpu),
             interfaces: interfaces.map(NodeInterface::from).collect(),
             interfaces_left_out: devices.map_or(0, |devices| devices.interfaces_left_out),
@@ -158,14 +162,18 @@ impl From<&WatchedInterface> for NodeInterface {
             all("rx").map(|queue| Some((queue.queue, queue.packets?))).collect();
         let received = received.filter(|received| !received.is_empty());
         let busiest_rx_queue = received.as_ref().and_then(|received| {
-            let total: u64 = received.iter().map(|(_, packets)| packets).sum();
+            // An agent may report any number.
+            let total: u128 = received.iter().map(|(_, packets)| u128::from(*packets)).sum();
             let (queue, packets) = received.iter().copied().max_by_key(|(_, packets)| *packets)?;
             (total > 0).then(|| BusiestQueue { queue, packets, share: packets as f64 / total as f64 })
         });
-        // Of the queues that tell.
-        let sum = |field: fn(&WatchedQueue) -> Option<u64>| {
-            device.queues.iter().filter_map(field).reduce(|a, b| a + b)
+        let mut not_known = device.not_known.clone();
+        let mut sum = |what: &str, field: fn(&WatchedQueue) -> Option<u64>| {
+            let sum = sum_of_queues(&device.queues, field);
+            sum.map_err(|reason| not_known.insert(what.to_owned(), reason)).ok().flatten()
         };
+        let queue_drops = sum("queue_drops", |queue| queue.drops);
+        let queue_full = sum("queue_full", |queue| queue.full);
         let with = |direction, state: fn(&WatchedQueue) -> Option<bool>| {
             let states: Option<Vec<bool>> = all(direction).map(state).collect();
             states
@@ -183,8 +191,8 @@ impl From<&WatchedInterface> for NodeInterface {
             tx_dropped: of(|interface| interface.tx_dropped),
             rx_errors: of(|interface| interface.rx_errors),
             tx_errors: of(|interface| interface.tx_errors),
-            queue_drops: sum(|queue| queue.drops),
-            queue_full: sum(|queue| queue.full),
+            queue_drops,
+            queue_full,
             device_losses: device.device_losses.clone(),
             rx_queues,
             tx_queues,
@@ -199,8 +207,28 @@ impl From<&WatchedInterface> for NodeInterface {
                 _ => with("rx", |queue| queue.rfs_flows.map(|flows| flows > 0)),
             },
             xps_queues: with("tx", |queue| queue.xps_cpus.as_deref().map(has_cpus)),
-            not_known: device.not_known.clone(),
+            not_known,
         }
+    }
+}
+
+/// The sum over queues; `None` when none tells. Drivers may count in one direction alone.
+///
+/// # Errors
+/// The queue that does not tell what others of its direction do: it is new, or its counter was set back.
+fn sum_of_queues(
+    queues: &[WatchedQueue],
+    field: fn(&WatchedQueue) -> Option<u64>,
+) -> Result<Option<u64>, String> {
+    let telling: BTreeSet<&str> =
+        queues.iter().filter(|queue| field(queue).is_some()).map(|queue| queue.direction.as_str()).collect();
+    let silent =
+        queues.iter().find(|queue| field(queue).is_none() && telling.contains(queue.direction.as_str()));
+    match silent {
+        Some(WatchedQueue { direction, queue, .. }) => {
+            Err(format!("not known of {direction} queue {queue}, and known of others"))
+        }
+        None => Ok(queues.iter().filter_map(field).reduce(u64::saturating_add)),
     }
 }
 
@@ -257,6 +285,7 @@ mod tests {
     fn queues_steering_and_drops_are_condensed() {
         let node = NodeSummary::from(&watched(device()));
         assert_eq!((node.reason, node.softirq_cpu.map(|cpu| cpu.cpu)), (None, Some(1)));
+        assert_eq!(node.host.unwrap().interface_drops, None, "a bond counts those of its members again");
         let seen = &node.interfaces[0];
         assert_eq!((seen.rx_queues, seen.tx_queues, seen.rx_queues_used), (Some(3), Some(1), Some(2)));
         assert_eq!(seen.busiest_rx_queue, Some(BusiestQueue { queue: 1, packets: 30, share: 0.75 }));
@@ -275,13 +304,33 @@ mod tests {
         device.queues[1].packets = None;
         device.queues[0].rps_cpus = None;
         device.counters = None;
+        device.queues[2].drops = None;
         let seen = NodeInterface::from(&device);
+        assert_eq!(seen.queue_drops, None, "the third queue may have dropped any number");
+        assert!(seen.not_known["queue_drops"].contains("rx queue 2"), "{:?}", seen.not_known);
+        assert_eq!((seen.queue_full, seen.not_known.len()), (None, 1), "this driver counts no full rings");
+        for queue in &mut device.queues {
+            queue.drops = (queue.direction == "rx").then_some(2);
+        }
+        assert_eq!(NodeInterface::from(&device).queue_drops, Some(6), "of transmit queues it counts none");
         assert_eq!((seen.rx_queues_used, seen.busiest_rx_queue, seen.rps_queues), (None, None, None));
         assert_eq!((seen.rx_packets, seen.tx_errors), (None, None));
         let idle = WatchedInterface { queues: vec![queue("rx", 0, Some(0))], ..WatchedInterface::default() };
         let seen = NodeInterface::from(&idle);
         assert_eq!((seen.rx_queues_used, seen.busiest_rx_queue), (Some(0), None), "none is the busiest");
         assert_eq!((seen.tx_queues, seen.queue_full), (None, None));
+    }
+
+    #[test]
+    fn sums_of_any_numbers_stay_sums() {
+        let mut device = device();
+        for queue in &mut device.queues {
+            (queue.packets, queue.drops) = (Some(u64::MAX), Some(u64::MAX));
+        }
+        let seen = NodeInterface::from(&device);
+        assert_eq!(seen.queue_drops, Some(u64::MAX));
+        let share = seen.busiest_rx_queue.unwrap().share;
+        assert!((share - 1.0 / 3.0).abs() < 1e-9, "{share}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! CPUs, and where they were dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::repeat_n;
 
 use linerate_results::nodes::{NodeInterface, NodeSummary};
 
@@ -9,8 +10,8 @@ use super::super::model::{Block, Cell, Column, Row, Section, Table, Tone};
 use super::super::number::{count, percent, things};
 use super::super::source::Source;
 
-/// What is not known where no figure of a row is.
-const COUNTS: [&str; 3] = ["counters", "queues", "settings"];
+/// What is not known where counts of a row, or all of its settings, are not.
+const COUNTS: [&str; 6] = ["counters", "queues", "settings", "queue_drops", "queue_full", "device_losses"];
 /// Most reasons that are listed for what was not seen.
 const MOST_REASONS: usize = 16;
 
@@ -83,7 +84,9 @@ fn nodes(seen: &[&NodeSummary]) -> Table {
 
 fn interfaces(seen: &[&NodeSummary]) -> Table {
     let mut by_interface: BTreeMap<(&str, &str), Vec<&NodeInterface>> = BTreeMap::new();
+    let mut trials_of: BTreeMap<&str, usize> = BTreeMap::new();
     for node in seen {
+        *trials_of.entry(&node.node).or_default() += 1;
         for interface in &node.interfaces {
             by_interface.entry((&node.node, &interface.interface)).or_default().push(interface);
         }
@@ -106,18 +109,23 @@ fn interfaces(seen: &[&NodeSummary]) -> Table {
         Column::words("device_losses", "lost in the device"),
         Column::words("steering", "RSS, RPS, RFS, XPS"),
     ];
-    let rows: Vec<Row> = by_interface.into_iter().map(|(of, trials)| interface(of, &trials)).collect();
+    let unseen = |node: &str, seen: usize| trials_of.get(node).map_or(0, |all| all.saturating_sub(seen));
+    let row = |(of, trials): ((&str, &str), Vec<&NodeInterface>)| {
+        interface(of, &trials, unseen(of.0, trials.len()))
+    };
+    let rows: Vec<Row> = by_interface.into_iter().map(row).collect();
     Table { caption: things(rows.len(), "interface"), columns, rows }
 }
 
-fn interface((node, name): (&str, &str), trials: &[&NodeInterface]) -> Row {
+/// The row of an interface, of which nothing is known in `unseen` further trials.
+fn interface((node, name): (&str, &str), trials: &[&NodeInterface], unseen: usize) -> Row {
     let moved = |one: &NodeInterface| one.rx_packets.unwrap_or(0).saturating_add(one.tx_packets.unwrap_or(0));
     let most = trials.iter().max_by_key(|one| moved(one));
     let number = |field: fn(&NodeInterface) -> Option<u32>| -> Cell {
         most.and_then(|one| field(one)).map_or_else(|| "-".to_owned(), |number| number.to_string()).into()
     };
     let sum = |field: fn(&NodeInterface) -> Option<u64>, tone: Tone| {
-        counted(trials.iter().map(|one| field(one)), tone)
+        counted(trials.iter().map(|one| field(one)).chain(repeat_n(None, unseen)), tone)
     };
     let share =
         most.and_then(|one| one.busiest_rx_queue).map_or_else(|| "-".to_owned(), |of| percent(of.share));
@@ -138,7 +146,7 @@ fn interface((node, name): (&str, &str), trials: &[&NodeInterface]) -> Row {
         sum(errors, Tone::Bad),
         sum(|one| one.queue_drops, Tone::Bad),
         sum(|one| one.queue_full, Tone::Warning),
-        lost_in_device(trials),
+        lost_in_device(trials, unseen),
         most.map_or_else(|| "-".to_owned(), |one| steering(one)).into(),
     ];
     Row { key: format!("{node} {name}"), cells }
@@ -157,21 +165,23 @@ fn counted(counts: impl Iterator<Item = Option<u64>>, tone: Tone) -> Cell {
     Cell::toned(text, if sum > 0 { tone } else { Tone::Neutral })
 }
 
-/// Counters of the whole device that counted something, by the driver's names.
-fn lost_in_device(trials: &[&NodeInterface]) -> Cell {
-    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+/// Counters of the whole device that counted something, by the driver's names; at least so much, when one of them is not known in a trial.
+fn lost_in_device(trials: &[&NodeInterface], unseen: usize) -> Cell {
+    let mut sums: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
     for (name, lost) in trials.iter().flat_map(|one| &one.device_losses) {
-        let sum = sums.entry(name).or_default();
-        *sum = sum.saturating_add(*lost);
+        let (sum, known) = sums.entry(name).or_default();
+        (*sum, *known) = (sum.saturating_add(*lost), *known + 1);
     }
+    let is_whole = unseen == 0 && sums.values().all(|(_, known)| *known == trials.len());
+    let at_least = if is_whole { "" } else { "≥ " };
     let lost: Vec<String> = sums
         .iter()
-        .filter(|(_, lost)| **lost > 0)
-        .map(|(name, lost)| format!("{name} {}", count(*lost)))
+        .filter(|(_, (lost, _))| *lost > 0)
+        .map(|(name, (lost, _))| format!("{name} {at_least}{}", count(*lost)))
         .collect();
     match (sums.is_empty(), lost.is_empty()) {
         (true, _) => "-".into(),
-        (_, true) => "0".into(),
+        (_, true) => format!("{at_least}0").into(),
         _ => Cell::toned(lost.join(", "), Tone::Bad),
     }
 }
@@ -237,7 +247,7 @@ mod tests {
     fn a_row_has_the_queues_of_the_trial_with_most_packets_and_the_counts_of_all() {
         let (most, less) = (device(Some(1_000), 3), device(Some(10), 1));
         let shown = |trials: &[&NodeInterface]| {
-            interface(("n1", "eth0"), trials).cells.into_iter().map(|cell| cell.text).collect::<Vec<_>>()
+            interface(("n1", "eth0"), trials, 0).cells.into_iter().map(|cell| cell.text).collect::<Vec<_>>()
         };
         let cells = shown(&[&less, &most]);
         assert_eq!(
@@ -247,6 +257,38 @@ mod tests {
         assert_eq!(cells[14..], ["rx_missed_errors 10", "RSS 4/4, RPS 0/4, RFS ?/4, XPS ?/?"]);
         let unknown = NodeInterface { interface: "eth0".to_owned(), ..NodeInterface::default() };
         let cells = shown(&[&most, &unknown]);
-        assert_eq!((&*cells[3], &*cells[9]), ("≥ 1,000", "-"));
+        assert_eq!((&*cells[3], &*cells[9], &*cells[14]), ("≥ 1,000", "-", "rx_missed_errors ≥ 5"));
+    }
+
+    #[test]
+    fn what_a_device_lost_is_at_least_so_much_when_a_trial_does_not_tell() {
+        let counts = |counts: &[(&str, u64)]| NodeInterface {
+            device_losses: counts.iter().map(|(name, lost)| ((*name).to_owned(), *lost)).collect(),
+            ..NodeInterface::default()
+        };
+        let (lost, none) = (counts(&[("a", 3), ("b", 0)]), counts(&[("a", 0), ("b", 0)]));
+        let reset = counts(&[("b", 0)]);
+        let told = |trials: &[&NodeInterface], unseen| lost_in_device(trials, unseen).text;
+        assert_eq!(told(&[&lost, &none], 0), "a 3");
+        assert_eq!(told(&[&lost, &reset], 0), "a ≥ 3");
+        assert_eq!(told(&[&none, &reset], 0), "≥ 0");
+        assert_eq!((told(&[&none], 0), told(&[&none], 1)), ("0".to_owned(), "≥ 0".to_owned()));
+        assert_eq!(told(&[&counts(&[])], 0), "-");
+    }
+
+    #[test]
+    fn a_trial_without_an_interface_leaves_its_counts_at_least_what_the_others_have() {
+        let node = |interfaces| NodeSummary {
+            node: "n1".to_owned(),
+            reason: None,
+            host: None,
+            softirq_cpu: None,
+            interfaces,
+            interfaces_left_out: 0,
+        };
+        let (there, gone) = (node(vec![device(Some(10), 1)]), node(Vec::new()));
+        let table = interfaces(&[&there, &gone]);
+        assert_eq!(table.rows[0].cells[3].text, "≥ 10");
+        assert_eq!(interfaces(&[&there]).rows[0].cells[3].text, "10");
     }
 }
