@@ -14,8 +14,8 @@ use linerate_traffic::mac::MacAddr;
 use linerate_wire::counters::{ReceiveCounters, TransmitCounters};
 use linerate_wire::engine::{EngineInfo, FrameEngine};
 use linerate_wire::message::{
-    Acknowledge, ClockInfo, Command, ErrorCode, Event, FlowRows, FromAgent, Outcome, PROTOCOL_VERSION, Pong,
-    Reply, Request, Sent, Welcome, WireError,
+    Acknowledge, Command, ErrorCode, Event, FlowRows, FromAgent, Outcome, Pong, Reply, Request, Sent,
+    Welcome, WireError,
 };
 use linerate_wire::network::{NextHop, PortNetwork, Resolver};
 use linerate_wire::port::PortInfo;
@@ -25,6 +25,8 @@ use linerate_wire::state::{AgentState, Step};
 use linerate_wire::trial::{FrameWork, Role, RoleSpec, TrialSpec};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::watch;
+
+use crate::memory::welcome;
 
 /// Packets of a trial without a limit.
 const PACKETS: u64 = 1000;
@@ -264,22 +266,7 @@ impl Agent {
     }
 
     fn welcome(&self, state: AgentState) -> Welcome {
-        Welcome {
-            protocol: PROTOCOL_VERSION,
-            agent: "stub".to_owned(),
-            state,
-            waiting: None,
-            engine: EngineInfo::Frames(Box::new(self.engine())),
-            clock: ClockInfo {
-                boot_id: "here".to_owned(),
-                source: "tsc".to_owned(),
-                tick_hz: 1_000_000_000,
-                rate: None,
-                invariant: true,
-                now_ns: 0,
-            },
-            host: None,
-        }
+        welcome(state, EngineInfo::Frames(Box::new(self.engine())), "here")
     }
 
     fn engine(&self) -> FrameEngine {

@@ -1,9 +1,7 @@
 //! Trials of HTTP on agents in memory, of which one watches a node: in what order they are asked for what.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use linerate_experiment::http::{HttpPlan, HttpProfile};
 use linerate_experiment::{Experiment, Overrides};
@@ -15,21 +13,21 @@ use linerate_runner::platform::{
 };
 use linerate_runner::run::http::{HttpJob, run_http};
 use linerate_runner::run::observer::NoObserver;
-use linerate_runner::session::{Dial, Dialer, Dialling, Stream};
-use linerate_wire::engine::EngineInfo;
+use linerate_runner::session::Dialer;
 use linerate_wire::http::{
     GateReport, HttpDoor, HttpPart, HttpReport, HttpWork, LoadReport, RequestCounts, ServeReport,
 };
 use linerate_wire::message::{
-    Acknowledge, ClockInfo, Command, ErrorCode, Event, FromAgent, Outcome, PROTOCOL_VERSION, Pong, Reply,
-    Request, Welcome, WireError,
+    Acknowledge, Command, ErrorCode, Event, FromAgent, Outcome, Pong, Reply, Request, Welcome, WireError,
 };
 use linerate_wire::report::{Ended, Report, ReportDetail};
 use linerate_wire::state::{AgentState, Step};
-use linerate_wire::streams::{CpuUse, StreamsEngine};
+use linerate_wire::streams::CpuUse;
 use linerate_wire::trial::{TrialSpec, Work};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::watch;
+
+use crate::memory::{Reach, Serve, kernel_engine, welcome};
 
 /// What becomes of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +83,7 @@ impl Agent {
         }
     }
 
-    async fn serve(&self, stream: DuplexStream) {
+    async fn converse(&self, stream: DuplexStream) {
         let (read, mut write) = tokio::io::split(stream);
         let mut lines = BufReader::new(read).lines();
         while let Ok(Some(line)) = lines.next_line().await {
@@ -188,30 +186,14 @@ impl Agent {
 
     fn welcome(&self, state: AgentState) -> Welcome {
         let listen = SocketAddr::from(([127, 0, 0, 1], 8080));
-        Welcome {
-            protocol: PROTOCOL_VERSION,
-            agent: "stub".to_owned(),
-            state,
-            waiting: None,
-            engine: EngineInfo::Streams(Box::new(StreamsEngine {
-                listen: Vec::new(),
-                workers: 1,
-                cpus: vec![0],
-                congestion: None,
-                interfaces: Vec::new(),
-                descriptors: None,
-                http: Some(HttpDoor { listen, name: self.name.clone(), certificate: None }),
-            })),
-            clock: ClockInfo {
-                boot_id: "there".to_owned(),
-                source: "tsc".to_owned(),
-                tick_hz: 1_000_000_000,
-                rate: None,
-                invariant: true,
-                now_ns: 0,
-            },
-            host: None,
-        }
+        let door = HttpDoor { listen, name: self.name.clone(), certificate: None };
+        welcome(state, kernel_engine(Some(door)), "there")
+    }
+}
+
+impl Serve for Agent {
+    async fn serve(&self, stream: DuplexStream) {
+        self.converse(stream).await;
     }
 }
 
@@ -224,30 +206,6 @@ fn kind(work: &Work) -> &'static str {
         },
         Work::Watch(_) => "watch",
         Work::Frames(_) | Work::Streams(_) | Work::Diagnosis(_) => "other",
-    }
-}
-
-/// Opens connections to an agent.
-struct Reach(Arc<Agent>);
-
-impl Dial for Reach {
-    fn time_limit(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn dial(&self) -> Dialling<'_> {
-        Box::pin(async {
-            let (ours, theirs) = tokio::io::duplex(64 * 1024);
-            let agent = Arc::clone(&self.0);
-            tokio::spawn(async move { agent.serve(theirs).await });
-            Ok(Box::new(ours) as Box<dyn Stream>)
-        })
-    }
-}
-
-impl fmt::Display for Reach {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an agent in memory")
     }
 }
 

@@ -5,6 +5,7 @@
 mod agent;
 mod http;
 mod lab;
+mod memory;
 mod watcher;
 
 use std::fs;

@@ -1,23 +1,18 @@
 //! An agent that watches a node: it speaks the protocol and reports what its script says.
 
-use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use linerate_runner::platform::{AgentEndpoint, Exit, ExitWatch, NodeWatcher, Token};
-use linerate_runner::session::{Dial, Dialer, Dialling, Stream};
-use linerate_wire::engine::EngineInfo;
-use linerate_wire::message::{
-    ClockInfo, Command, ErrorCode, FromAgent, Outcome, PROTOCOL_VERSION, Pong, Reply, Request, Welcome,
-    WireError,
-};
+use linerate_runner::session::Dialer;
+use linerate_wire::message::{Command, ErrorCode, FromAgent, Outcome, Pong, Reply, Request, WireError};
 use linerate_wire::report::{Ended, Report, ReportDetail};
 use linerate_wire::state::{AgentState, Step};
-use linerate_wire::streams::StreamsEngine;
 use linerate_wire::trial::Work;
 use linerate_wire::watch::{WatchReport, WatchedInterface, WatchedQueue};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::watch;
+
+use crate::memory::{Reach, Serve, kernel_engine, welcome};
 
 /// What befalls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +70,7 @@ impl Watcher {
         }
     }
 
-    async fn serve(&self, stream: DuplexStream) {
+    async fn converse(&self, stream: DuplexStream) {
         let (read, mut write) = tokio::io::split(stream);
         let mut lines = BufReader::new(read).lines();
         while let Ok(Some(line)) = lines.next_line().await {
@@ -120,7 +115,9 @@ impl Watcher {
     fn answer(&self, command: &Command) -> Result<Outcome, String> {
         let mut core = self.core.lock().unwrap();
         let step = match command {
-            Command::Hello(_) => return Ok(Outcome::Welcome(Box::new(welcome(core.0)))),
+            Command::Hello(_) => {
+                return Ok(Outcome::Welcome(Box::new(welcome(core.0, kernel_engine(None), "there"))));
+            }
             Command::Ping => return Ok(Outcome::Pong(Pong { now_ns: 0, state: core.0, ready: true })),
             Command::Report => return Ok(Outcome::Report(Box::new(report(core.1)))),
             Command::Prepare(_) if self.fate == Fate::Refuses => {
@@ -142,6 +139,12 @@ impl Watcher {
     }
 }
 
+impl Serve for Watcher {
+    async fn serve(&self, stream: DuplexStream) {
+        self.converse(stream).await;
+    }
+}
+
 /// Two receive queues, of which one received 30 of 40 packets.
 fn report(trial: u32) -> Report {
     let queue = |queue, packets| WatchedQueue {
@@ -159,55 +162,4 @@ fn report(trial: u32) -> Report {
         ..WatchReport::default()
     };
     Report::new(trial, Ended::Stopped, 0, ReportDetail::Watch(Box::new(seen)))
-}
-
-fn welcome(state: AgentState) -> Welcome {
-    Welcome {
-        protocol: PROTOCOL_VERSION,
-        agent: "stub".to_owned(),
-        state,
-        waiting: None,
-        engine: EngineInfo::Streams(Box::new(StreamsEngine {
-            listen: Vec::new(),
-            workers: 1,
-            cpus: vec![0],
-            congestion: None,
-            interfaces: Vec::new(),
-            descriptors: None,
-            http: None,
-        })),
-        clock: ClockInfo {
-            boot_id: "there".to_owned(),
-            source: "tsc".to_owned(),
-            tick_hz: 1_000_000_000,
-            rate: None,
-            invariant: true,
-            now_ns: 0,
-        },
-        host: None,
-    }
-}
-
-/// Opens connections to it.
-struct Reach(Arc<Watcher>);
-
-impl Dial for Reach {
-    fn time_limit(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn dial(&self) -> Dialling<'_> {
-        Box::pin(async {
-            let (ours, theirs) = tokio::io::duplex(64 * 1024);
-            let agent = Arc::clone(&self.0);
-            tokio::spawn(async move { agent.serve(theirs).await });
-            Ok(Box::new(ours) as Box<dyn Stream>)
-        })
-    }
-}
-
-impl fmt::Display for Reach {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a watcher in memory")
-    }
 }
