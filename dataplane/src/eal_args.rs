@@ -96,7 +96,7 @@ impl EalPlan {
             };
             let is_device = follows || !option.is_empty();
             follows = argument == "--vdev";
-            if let Some(value) = is_device.then(|| with_all_queues(value, &queues_of)).flatten() {
+            if let Some(value) = is_device.then(|| all_queues(value, &queues_of)).flatten() {
                 *argument = format!("{option}{value}");
             }
         }
@@ -141,17 +141,14 @@ pub const AF_XDP: &str = "net_af_xdp";
 
 /// The device's arguments with all queues of its interface, if it is an AF_XDP port whose user chose none. Without the number,
 /// DPDK takes the first queue, and what arrives on the others stays with the kernel.
-fn with_all_queues(value: &str, queues_of: impl Fn(&str) -> Option<u32>) -> Option<String> {
-    let mut arguments = value.strip_prefix(AF_XDP)?.split(',');
-    let named = |name: &str| {
-        let mut arguments = arguments.clone();
-        arguments.find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='))
-    };
+fn all_queues(value: &str, queues_of: impl Fn(&str) -> Option<u32>) -> Option<String> {
+    let arguments = value.strip_prefix(AF_XDP)?.split(',');
+    let named =
+        |name: &str| arguments.clone().find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='));
     let interface = named("iface")?;
     if named("start_queue").or(named("queue_count")).is_some() {
         return None;
     }
-    arguments.next()?;
     let queues = queues_of(interface).filter(|queues| *queues > 1)?;
     Some(format!("{value},queue_count={queues}"))
 }

@@ -78,7 +78,7 @@ pub trait Engine {
     /// Frequent work, such as answering for the port's addresses. `None`: no trial is armed or running.
     fn background_work(&mut self, _active: Option<&mut Self::Active>) {}
 
-    /// True when [`look`](Self::look) must be called often during this trial. Without, the agent looks ten times a second, and its samples are
+    /// True when [`look`](Self::look) must be called often during this trial. If false, the agent looks ten times a second, and its samples are
     /// late by as much; requests are handled at once in any case.
     fn needs_looks(&self, _active: &Self::Active) -> bool {
         true

@@ -7,8 +7,8 @@ use linerate_wire::port::PortInfo;
 use crate::dpdk::channels::Channels;
 use crate::eal_args::AF_XDP;
 
-/// Most queues that a port takes unasked: each has 6,000 buffers of its own.
-const MOST_UNASKED: u16 = 8;
+/// Most queues that a port takes if the user chose none: each has 6,000 buffers of its own.
+const MOST_BY_DEFAULT: u16 = 8;
 
 /// The kernel's interface of an AF_XDP port.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct XdpInterface {
     port_queues: u16,
 }
 
-/// Error: frames that arrive on some queues of the interface stay with the kernel.
+/// Error: some receive queues of the interface are not the port's, and their frames stay with the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct LeftQueues {
     interface: String,
@@ -37,23 +37,25 @@ impl XdpInterface {
     }
 
     /// Receive queues of a port whose user chose none: all, unless they are many.
-    pub(super) fn unasked(&self) -> Option<u16> {
-        Some(self.port_queues).filter(|queues| (1..=MOST_UNASKED).contains(queues))
+    pub(super) fn default_queues(&self) -> Option<u16> {
+        Some(self.port_queues).filter(|queues| (1..=MOST_BY_DEFAULT).contains(queues))
     }
 
-    /// The queues that are left to the kernel beside those of the port, unless the user chose these: steered frames reach them.
+    /// The error for a port that opened so many queues, if the interface has more. There is none for a user who chose the queues:
+    /// frames are steered to them.
     pub(super) fn left(self, opened: usize, is_chosen: bool) -> Option<LeftQueues> {
-        let Self { name: interface, channels: Channels { receive: queues, combined }, port_queues } = self;
+        let Channels { receive: queues, combined } = self.channels;
         let opened = opened as u32;
-        let is_chosen = is_chosen || (combined > 0 && u32::from(port_queues) != combined);
-        let left = LeftQueues { interface, queues, opened, combined };
         if queues <= opened {
             return None;
         }
-        if is_chosen {
+        let left = LeftQueues { interface: self.name, queues, opened, combined };
+        // The port was told of all combined queues, unless the user named some.
+        if is_chosen || (combined > 0 && u32::from(self.port_queues) != combined) {
             tracing::warn!("{left}");
+            return None;
         }
-        (!is_chosen).then_some(left)
+        Some(left)
     }
 }
 
@@ -83,8 +85,8 @@ mod tests {
 
     #[test]
     fn a_port_takes_all_of_a_few_queues() {
-        for (port_queues, unasked) in [(1, Some(1)), (8, Some(8)), (9, None), (64, None)] {
-            assert_eq!(interface(64, 64, port_queues).unasked(), unasked);
+        for (port_queues, default_queues) in [(1, Some(1)), (8, Some(8)), (9, None), (64, None)] {
+            assert_eq!(interface(64, 64, port_queues).default_queues(), default_queues);
         }
     }
 

@@ -89,7 +89,7 @@ impl<'e> PortSetup<'e> {
         let addresses = if network.answers { network.addresses() } else { Vec::new() };
         let per_lcore = |most: u16| (config.lcores.len() as u16).clamp(1, most.max(1));
         let xdp = XdpInterface::of(&info);
-        let rx_queues = config.rx_queues.or(xdp.as_ref().and_then(XdpInterface::unasked));
+        let rx_queues = config.rx_queues.or(xdp.as_ref().and_then(XdpInterface::default_queues));
         let OpenPort { port, rx, tx, .. } = Port::open(
             eal,
             config.port,
