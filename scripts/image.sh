@@ -16,7 +16,8 @@ Usage: scripts/image.sh [OPTIONS]
 
 Builds an image with linerate, linerate-dataplane, hugepage-check and DPDK's network drivers, and prints its name and size.
 
-  --tag NAME           the image's name (default: localhost/linerate:dev, or localhost/linerate-TARGET:dev)
+  --tag NAME           the image's name (default: localhost/linerate:dev, or localhost/linerate-TARGET:dev; also with the version in place of
+                       dev, as documents name it that name no image)
   --target TARGET      linerate (default); controller: `linerate` alone, without DPDK; hostplane: `linerate-hostplane` alone, for pods of streams;
                        debian: Debian with its newest packages and no program, for --debian
   --debian IMAGE       lay out in this one, made by --target debian: several images then have the same packages, which are fetched once
@@ -69,12 +70,16 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 case $target in
-    linerate) programs=(linerate linerate-dataplane hugepage-check) tag=${tag:-localhost/linerate:dev} ;;
-    hostplane) programs=(linerate-hostplane) tag=${tag:-localhost/linerate-hostplane:dev} ;;
-    controller) programs=(linerate) tag=${tag:-localhost/linerate-controller:dev} ;;
-    debian) programs=() tag=${tag:-localhost/linerate-debian:dev} ;;
+    linerate) programs=(linerate linerate-dataplane hugepage-check) name=localhost/linerate ;;
+    hostplane) programs=(linerate-hostplane) name=localhost/linerate-hostplane ;;
+    controller) programs=(linerate) name=localhost/linerate-controller ;;
+    debian) programs=() name=localhost/linerate-debian ;;
     *) usage_error "there is no target '$target'" ;;
 esac
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+names=("${tag:-$name:dev}")
+[ -n "$tag" ] || names+=("$name:$version")
+tag=${names[0]}
 [ -z "$suite" ] || [ -z "$base$rust" ] || usage_error "--debootstrap makes the bases that --base and --rust name: choose one"
 [ -z "$ca" ] || [ -r "$ca" ] || usage_error "--ca $ca cannot be read"
 
@@ -82,8 +87,9 @@ choose_engine
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-options=(--target "$target" -t "$tag" -f docker/Dockerfile)
-options+=(--build-arg "VERSION=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)")
+options=(--target "$target" -f docker/Dockerfile)
+for name in "${names[@]}"; do options+=(-t "$name"); done
+options+=(--build-arg "VERSION=$version")
 options+=(--build-arg "REVISION=$(git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null || echo unknown)")
 [ -z "$fresh" ] || options+=(--no-cache)
 context=. source=compiled
@@ -123,7 +129,7 @@ replaced=$(image_id "$tag")
 build_image "${options[@]}" "$context" >&2 || die "$engine could not build $tag; its messages are above"
 # Without its name it would only take up room.
 [ -z "$replaced" ] || [ "$replaced" = "$(image_id "$tag")" ] || remove_image "$replaced"
-echo "$tag $(image_size "$tag")"
+for name in "${names[@]}"; do echo "$name $(image_size "$name")"; done
 if [ -n "$archive" ]; then
     save_image "$tag" "$archive" || die "$engine could not write $archive"
     echo "$archive $(du -h "$archive" | cut -f1)"
